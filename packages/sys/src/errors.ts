@@ -1,0 +1,41 @@
+import { errnoNames } from './errno.ts';
+
+/** A system call that failed. `code` is the symbolic errno, e.g. `ENOENT`. */
+export class SysError extends Error {
+  override readonly name: string = 'SysError';
+  readonly code: string;
+  readonly errno: number;
+  readonly syscall: string;
+
+  /** `what` reads `verb noun`, e.g. `open /sys/fs/bpf/x`; `errno` is positive. */
+  constructor(syscall: string, errno: number, what: string = syscall) {
+    const code = errnoNames[errno] ?? `errno ${errno}`;
+    super(`${what}: ${code}${advice[code] ?? ''}`);
+    this.code = code;
+    this.errno = errno;
+    this.syscall = syscall;
+  }
+}
+
+const advice: Readonly<Record<string, string>> = {
+  EPERM: ' (run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)',
+};
+
+/** The kernel or this build lacks a feature; `since` names the kernel version that has it. */
+export class NotSupported extends Error {
+  override readonly name = 'NotSupported';
+  readonly feature: string;
+  readonly since: string;
+
+  constructor(feature: string, since: string) {
+    super(`use ${feature}: not supported by this kernel (needs Linux ${since})`);
+    this.feature = feature;
+    this.since = since;
+  }
+}
+
+/** Returns the result of a system call, or throws the SysError that its -errno stands for. */
+export function checked(syscall: string, result: number, what?: string): number {
+  if (result < 0) throw new SysError(syscall, -result, what);
+  return result;
+}

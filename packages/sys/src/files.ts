@@ -1,0 +1,192 @@
+import { errno } from './errno.ts';
+import { checked, SysError } from './errors.ts';
+import type { Platform } from './platform.ts';
+import { syscallNumbers } from './syscalls.ts';
+import { decodeCString, encodeCString } from './utf8.ts';
+
+// The few file operations that the core needs, over plain system calls (linux/fcntl.h).
+const AT_FDCWD = -100;
+const AT_REMOVEDIR = 0x200;
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_RDWR = 2;
+export const O_CREAT = 0o100;
+export const O_TRUNC = 0o1000;
+export const O_DIRECTORY = 0o200000;
+export const O_CLOEXEC = 0o2000000;
+
+/** Opens `path` (close-on-exec) and returns the descriptor. Throws SysError. */
+export function openFile(
+  platform: Platform,
+  path: string,
+  flags: number = O_RDONLY,
+  mode = 0o600,
+): number {
+  const nr = syscallNumbers(platform);
+  // arm64 numbers O_DIRECTORY differently from the generic value.
+  const own =
+    platform.arch === 'arm64' && flags & O_DIRECTORY ? (flags & ~O_DIRECTORY) | 0o40000 : flags;
+  return checked(
+    'openat',
+    platform.syscall(nr.openat, AT_FDCWD, encodeCString(path), own | O_CLOEXEC, mode),
+    `open ${path}`,
+  );
+}
+
+/** Closes a descriptor; an error is not reported, as nothing can be done about it. */
+export function closeFd(platform: Platform, fd: number): void {
+  platform.syscall(syscallNumbers(platform).close, fd);
+}
+
+/** Reads what `fd` has, to its end. Throws SysError. */
+export function readToEnd(platform: Platform, fd: number, what = `read fd ${fd}`): Uint8Array {
+  const nr = syscallNumbers(platform);
+  let bytes = new Uint8Array(65536);
+  let length = 0;
+  for (;;) {
+    if (length === bytes.length) {
+      const larger = new Uint8Array(bytes.length * 2);
+      larger.set(bytes);
+      bytes = larger;
+    }
+    const got = platform.syscall(nr.read, fd, bytes.subarray(length), bytes.length - length);
+    if (got === -errno.EINTR) continue;
+    checked('read', got, what);
+    if (got === 0) return bytes.slice(0, length);
+    length += got;
+  }
+}
+
+/** Content of a file. Throws SysError. */
+export function readFile(platform: Platform, path: string): Uint8Array {
+  const fd = openFile(platform, path);
+  try {
+    return readToEnd(platform, fd, `read ${path}`);
+  } finally {
+    closeFd(platform, fd);
+  }
+}
+
+/** Replaces (or writes in place, for kernel files) the content of a file. Throws SysError. */
+export function writeFile(platform: Platform, path: string, bytes: Uint8Array, mode = 0o600): void {
+  const nr = syscallNumbers(platform);
+  const fd = openFile(platform, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+  try {
+    for (let at = 0; at < bytes.length; ) {
+      const put = platform.syscall(nr.write, fd, bytes.subarray(at), bytes.length - at);
+      if (put === -errno.EINTR) continue;
+      at += checked('write', put, `write ${path}`);
+    }
+  } finally {
+    closeFd(platform, fd);
+  }
+}
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly kind: 'file' | 'directory' | 'link' | 'other';
+}
+
+/** Entries of a directory without `.` and `..`, in the order the kernel gives. Throws SysError. */
+export function readDirectory(platform: Platform, path: string): DirectoryEntry[] {
+  const nr = syscallNumbers(platform);
+  const fd = openFile(platform, path, O_RDONLY | O_DIRECTORY);
+  const entries: DirectoryEntry[] = [];
+  try {
+    const bytes = new Uint8Array(32768);
+    const view = new DataView(bytes.buffer);
+    for (;;) {
+      const got = checked(
+        'getdents64',
+        platform.syscall(nr.getdents64, fd, bytes, bytes.length),
+        `list ${path}`,
+      );
+      if (got === 0) return entries;
+      // struct linux_dirent64: ino u64, off s64, reclen u16, type u8, name (getdents(2)).
+      for (let at = 0; at < got; at += view.getUint16(at + 16, true)) {
+        const length = view.getUint16(at + 16, true);
+        const name = decodeCString(bytes.subarray(at + 19, at + length));
+        if (name === '.' || name === '..') continue;
+        const type = bytes[at + 18];
+        const kind =
+          type === 8 ? 'file' : type === 4 ? 'directory' : type === 10 ? 'link' : 'other';
+        entries.push({ name, kind });
+      }
+    }
+  } finally {
+    closeFd(platform, fd);
+  }
+}
+
+/** Makes a directory and its missing parents; one that exists is fine. Throws SysError. */
+export function makeDirectory(platform: Platform, path: string, mode = 0o700): void {
+  const nr = syscallNumbers(platform);
+  const result = platform.syscall(nr.mkdirat, AT_FDCWD, encodeCString(path), mode);
+  if (result === -errno.EEXIST) return;
+  if (result === -errno.ENOENT) {
+    const parent = path.replace(/\/+[^/]*\/*$/, '');
+    if (parent !== '' && parent !== path) {
+      makeDirectory(platform, parent, mode);
+      checked(
+        'mkdirat',
+        platform.syscall(nr.mkdirat, AT_FDCWD, encodeCString(path), mode),
+        `make ${path}`,
+      );
+      return;
+    }
+  }
+  checked('mkdirat', result, `make ${path}`);
+}
+
+/** Removes a file or pin; a missing one is fine. Throws SysError. */
+export function removeFile(platform: Platform, path: string): void {
+  removeAt(platform, path, 0);
+}
+
+/** Removes an empty directory; a missing one is fine. Throws SysError. */
+export function removeDirectory(platform: Platform, path: string): void {
+  removeAt(platform, path, AT_REMOVEDIR);
+}
+
+function removeAt(platform: Platform, path: string, flags: number): void {
+  const result = platform.syscall(
+    syscallNumbers(platform).unlinkat,
+    AT_FDCWD,
+    encodeCString(path),
+    flags,
+  );
+  if (result !== -errno.ENOENT) checked('unlinkat', result, `remove ${path}`);
+}
+
+/** Renames, replacing the target if there is one. Throws SysError. */
+export function renamePath(platform: Platform, from: string, to: string): void {
+  const nr = syscallNumbers(platform);
+  checked(
+    'renameat2',
+    platform.syscall(nr.renameat2, AT_FDCWD, encodeCString(from), AT_FDCWD, encodeCString(to), 0),
+    `rename ${from} to ${to}`,
+  );
+}
+
+/** Whether something exists at `path`. */
+export function pathExists(platform: Platform, path: string): boolean {
+  const nr = syscallNumbers(platform);
+  return platform.syscall(nr.fstatat, AT_FDCWD, encodeCString(path), new Uint8Array(256), 0) === 0;
+}
+
+/** Target of a symbolic link, e.g. `net:[4026531840]` of /proc/self/ns/net. Throws SysError. */
+export function readLink(platform: Platform, path: string): string {
+  const bytes = new Uint8Array(4096);
+  const nr = syscallNumbers(platform);
+  const length = checked(
+    'readlinkat',
+    platform.syscall(nr.readlinkat, AT_FDCWD, encodeCString(path), bytes, bytes.length),
+    `read link ${path}`,
+  );
+  return decodeCString(bytes.subarray(0, length));
+}
+
+/** The file that this error is about is not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof SysError && error.code === 'ENOENT';
+}

@@ -1,0 +1,14 @@
+export { errno, errnoNames } from './errno.ts';
+export { checked, NotSupported, SysError } from './errors.ts';
+export * from './files.ts';
+export * from './ip.ts';
+export type {
+  ByteStream,
+  ByteStreamOptions,
+  LogFields,
+  LogLevel,
+  Platform,
+  SyscallArgument,
+} from './platform.ts';
+export { type SyscallName, syscallNumbers } from './syscalls.ts';
+export { decodeCString, decodeUtf8, encodeCString, encodeUtf8 } from './utf8.ts';

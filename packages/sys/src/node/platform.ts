@@ -1,0 +1,123 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { arch, hrtime } from 'node:process';
+import { connect as connectTls } from 'node:tls';
+import koffi from 'koffi';
+import type {
+  ByteStream,
+  ByteStreamOptions,
+  LogFields,
+  LogLevel,
+  Platform,
+  SyscallArgument,
+} from '../platform.ts';
+
+/** Where log lines of the core go. */
+export type LogSink = (level: LogLevel, message: string, fields?: LogFields) => void;
+
+const toStderr: LogSink = (level, message, fields) => {
+  process.stderr.write(`${JSON.stringify({ level, message, ...fields })}\n`);
+};
+
+/**
+ * The Platform on Node.js: system calls through koffi, waiting through libuv. Linux on x64 and
+ * arm64. Throws an Error that names the platform elsewhere.
+ */
+export function nodePlatform(log: LogSink = toStderr): Platform {
+  if (process.platform !== 'linux' || (arch !== 'x64' && arch !== 'arm64')) {
+    throw new Error(
+      `start heddle: ${process.platform} on ${arch} is not supported (it needs Linux on x64 or arm64)`,
+    );
+  }
+  const libc = koffi.load(null);
+  // syscall(2) is variadic in C. Its arguments are integers and pointers only, for which both
+  // ABIs pass variadic arguments as they pass named ones, so a fixed prototype serves (and is fast).
+  const word = 'void *';
+  const raw = libc.func('syscall', 'int64', ['int64', word, word, word, word, word, word]);
+  const pageSize = Number(libc.func('sysconf', 'long', ['int'])(30));
+
+  return {
+    arch,
+    pageSize,
+    possibleCpus: readPossibleCpus(),
+    syscall(number, ...args) {
+      const result = Number(
+        raw(
+          number,
+          toWord(args[0]),
+          toWord(args[1]),
+          toWord(args[2]),
+          toWord(args[3]),
+          toWord(args[4]),
+          toWord(args[5]),
+        ),
+      );
+      return result === -1 ? -koffi.errno() : result;
+    },
+    addressOf: (bytes) => (bytes.length === 0 ? 0n : BigInt(koffi.address(bytes))),
+    view: (address, length) => new Uint8Array(koffi.view(BigInt(address), length)),
+    onReadable(fd, ready) {
+      const handle = koffi.node.poll(fd, { readable: true }, () => ready());
+      // Without this map entry the handle is garbage once the caller forgets its Disposable.
+      pollHandles.add(handle);
+      return {
+        [Symbol.dispose]() {
+          if (!pollHandles.delete(handle)) return;
+          handle.stop();
+          handle.close();
+        },
+      };
+    },
+    setTimer(milliseconds, fire) {
+      const timer = setTimeout(fire, milliseconds);
+      return { [Symbol.dispose]: () => clearTimeout(timer) };
+    },
+    monotonicNs: () => hrtime.bigint(),
+    wallTimeMs: () => Date.now(),
+    randomBytes: (length) => new Uint8Array(randomBytes(length)),
+    connect: openStream,
+    log,
+  };
+}
+
+const pollHandles = new Set<ReturnType<typeof koffi.node.poll>>();
+
+function toWord(argument: SyscallArgument | undefined): bigint | Uint8Array | null {
+  if (argument === undefined) return 0n;
+  if (typeof argument === 'number') return BigInt.asUintN(64, BigInt(argument));
+  if (typeof argument === 'bigint') return BigInt.asUintN(64, argument);
+  return argument.length === 0 ? 0n : argument;
+}
+
+function readPossibleCpus(): number {
+  // Ranges such as `0-3,8`; the highest number counts, as the kernel sizes per-CPU values by it.
+  const text = readFileSync('/sys/devices/system/cpu/possible', 'utf8').trim();
+  return Number(text.split(/[-,]/).at(-1)) + 1;
+}
+
+function openStream(options: ByteStreamOptions): ByteStream {
+  const { host, port, tls } = options;
+  const socket: Socket = tls
+    ? connectTls({
+        host,
+        port,
+        ca: tls.ca,
+        cert: tls.cert,
+        key: tls.key,
+        servername: tls.serverName,
+        rejectUnauthorized: !tls.insecureSkipVerify,
+      })
+    : connectTcp({ host, port });
+  let failure: Error | undefined;
+  socket.on(tls ? 'secureConnect' : 'connect', options.onOpen);
+  socket.on('data', (data: Uint8Array) => options.onData(data));
+  socket.on('error', (error) => {
+    failure = error;
+  });
+  socket.on('close', () => options.onClose(failure));
+  return {
+    write: (bytes) => void socket.write(bytes),
+    [Symbol.dispose]: () => void socket.destroy(),
+  };
+}

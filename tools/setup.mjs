@@ -1,0 +1,29 @@
+// Runs on the Node.js that the machine has (20 or newer), before anything is installed: brings
+// node_modules to the state that package-lock.json names, and does nothing when it is there already.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const stamp = `${root}node_modules/.heddle-lock`;
+const wanted = createHash('sha256')
+  .update(readFileSync(`${root}package-lock.json`))
+  .update(`${process.platform}-${process.arch}`)
+  .digest('hex');
+
+if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) process.exit(0);
+
+process.stderr.write('setting up: npm ci (once; about 350 MB in node_modules)\n');
+// No package needs an install script: binaries come inside the packages.
+const result = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+  cwd: root,
+  stdio: ['ignore', 2, 2],
+});
+if (result.status !== 0) {
+  process.stderr.write(
+    'set up failed: npm ci did not succeed (see above); check the network or the npm registry and try again\n',
+  );
+  process.exit(3);
+}
+writeFileSync(stamp, wanted);
