@@ -1,0 +1,55 @@
+export type Protocol = 'TCP' | 'UDP' | 'SCTP';
+export type Family = 'IPv4' | 'IPv6';
+
+export type FrontendKind = 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP';
+
+/** An address and port at which a service is reached. */
+export interface Frontend {
+  readonly kind: FrontendKind;
+  /**
+   * Text form. A NodePort has one frontend for each of the node's own addresses and one for the
+   * unspecified address (`0.0.0.0` or `::`), which stands for loopback and guards `bind`.
+   */
+  readonly address: string;
+  /** Host order. */
+  readonly port: number;
+  readonly protocol: Protocol;
+}
+
+/** An address and port that serves. */
+export interface Backend {
+  readonly address: string;
+  /** Host order. */
+  readonly port: number;
+  /** `draining`: keeps what it has, gets nothing new. */
+  readonly state: 'active' | 'draining';
+  /** Relative share of new connections, 1 to 65535; 1 unless the annotation says otherwise. */
+  readonly weight: number;
+}
+
+/** How a new connection's backend is chosen. `weighted` is random by weight. */
+export type Algorithm = 'random' | 'round-robin' | 'weighted' | 'least-connections' | 'maglev';
+
+/**
+ * One port of a service in one address family, as the kernel shall have it. A service whose
+ * internalTrafficPolicy is Local has two rows for a port: its ClusterIP, with this node's backends,
+ * and (key ending in `/external`) its other frontends, with all of them.
+ */
+export interface ServiceRow {
+  /** `namespace/name:port/protocol/family[/external]`; `port` is the port's name or its number. */
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** Name of the port, or its number as text. */
+  readonly portName: string;
+  readonly protocol: Protocol;
+  readonly family: Family;
+  readonly frontends: readonly Frontend[];
+  /** Sorted by address and port, without duplicates. */
+  readonly backends: readonly Backend[];
+  readonly algorithm: Algorithm;
+  /** Seconds of ClientIP affinity, 1 to 86,400; 0: none. */
+  readonly affinitySeconds: number;
+  /** What of this service was refused, in sentences, e.g. an externalIP that is a node's address. */
+  readonly problems: readonly string[];
+}
