@@ -1,0 +1,20 @@
+import type { Bpf } from '../bpf.ts';
+import type { BpfProgram } from '../program.ts';
+import { attaching, Link } from './link.ts';
+
+/**
+ * Attaches a program to a cgroup v2, given by a descriptor of its directory: it runs for all
+ * sockets of processes in the cgroup and below, in line with other programs there. `attachType`
+ * is the program's own one for socket programs. Throws SysError.
+ */
+export function attachCgroup(
+  bpf: Bpf,
+  program: BpfProgram,
+  cgroupFd: number,
+  attachType: number,
+): Link {
+  const fd = attaching(program, 'cgroup', () =>
+    bpf.linkCreate({ program: program.fd, target: cgroupFd, attachType }),
+  );
+  return new Link(bpf, fd);
+}
