@@ -48,7 +48,7 @@ export interface FolderSourceOptions {
   readonly onChange: (batch: SourceBatch) => void;
 }
 
-/** How long a file that doesn't parse, or is suddenly empty, may be taken for half written. */
+/** How long a file that can't be used, or is suddenly empty, may be taken for half written. */
 const graceMs = 1000;
 const rereadMs = 50;
 /** Files that disappear may be about to return, or the first sign that the whole folder goes. */
@@ -284,7 +284,7 @@ class FolderSource implements Disposable {
     this.#missing.delete(name);
     this.#unreadable.delete(name);
     const manifest = this.#set.parse(name, bytes);
-    if (manifest.isBroken || this.#set.wouldEmpty(name, manifest)) {
+    if (this.#set.isDoubtful(name, manifest)) {
       const now = this.#nowMs();
       const until = this.#suspects.get(name) ?? now + graceMs;
       this.#suspects.set(name, until);

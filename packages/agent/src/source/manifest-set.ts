@@ -73,10 +73,17 @@ export class ManifestSet {
     return parseManifest(bytes, this.#files.get(name)?.manifest);
   }
 
-  /** Whether accepting `manifest` would leave the file without any object, where it had some. */
-  wouldEmpty(name: string, manifest: ManifestFile): boolean {
+  /**
+   * Whether `manifest` looks as if its file were half written: it brings a document that can't be
+   * read or used, or leaves nothing of a file that had objects.
+   */
+  isDoubtful(name: string, manifest: ManifestFile): boolean {
     const accepted = this.#files.get(name)?.manifest ?? emptyManifest;
-    return countObjects(manifest) === 0 && countObjects(accepted) > 0;
+    const known = new Set(accepted.documents);
+    return (
+      manifest.documents.some((document) => isFaulty(document) && !known.has(document)) ||
+      (countObjects(manifest) === 0 && countObjects(accepted) > 0)
+    );
   }
 
   /** Makes `manifest` the file's content; true when that brought new documents. */
@@ -246,10 +253,8 @@ export class ManifestSet {
 
   #noteTrouble(file: FileState): void {
     const { manifest, unreadable } = file;
-    const invalid = (document: ManifestDocument) => document.objects.some(isInvalid);
-    if (manifest.isBroken || unreadable || manifest.documents.some(invalid)) {
-      this.#troubled.add(file);
-    } else this.#troubled.delete(file);
+    if (unreadable || manifest.documents.some(isFaulty)) this.#troubled.add(file);
+    else this.#troubled.delete(file);
   }
 }
 
@@ -272,6 +277,10 @@ function lineOf(claim: Claim): number {
 
 function byPlace(a: Claim, b: Claim): number {
   return compareText(a.file.name, b.file.name) || indexOf(a) - indexOf(b);
+}
+
+function isFaulty({ error, objects }: ManifestDocument): boolean {
+  return error !== undefined || objects.some(isInvalid);
 }
 
 function countObjects({ documents }: ManifestFile): number {
