@@ -1,5 +1,13 @@
+export { type BindingsOptions, generateBindings } from './bindings.ts';
 export { Btf, BtfError, essentialName } from './btf.ts';
 export * from './btf-types.ts';
+export { corePoison } from './core-patch.ts';
+export {
+  applyCoreRelocations,
+  CoreKind,
+  describeRelocation,
+  RelocationError,
+} from './core-relocation.ts';
 export { ElfError } from './elf.ts';
 export { btfForKernel } from './object-btf.ts';
 export { type MapChanges, readObject, resizeMap, setVariable, withMap } from './object-spec.ts';
