@@ -12,7 +12,7 @@ export function generateBindings(): string {
   return generate([object], {
     maps: true,
     structs: ['socket_config'],
-    enums: ['heddle_abi'],
+    enums: ['heddle_abi', 'address_role', 'refusal_reason'],
     header: ['Generated from bpf/include/abi.h by `npm run generate`; not edited by hand.'],
   });
 }

@@ -7,7 +7,7 @@ import {
   type ObjectSpec,
   readIterator,
 } from '@heddle/ebpf';
-import { destroySockets, NetworkNamespace } from '@heddle/netlink';
+import { NetworkNamespace } from '@heddle/netlink';
 import { type Platform, readDirectory, readLink, SysError } from '@heddle/sys';
 import { protocolNumbers } from './backend-table.ts';
 

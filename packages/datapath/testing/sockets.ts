@@ -1,4 +1,4 @@
-import { checked, closeFd, errno, errnoNames, formatIp, isIpv4, parseIp, type Platform, SysError, syscallNumbers } from '@heddle/sys';
+import { checked, closeFd, errno, errnoNames, formatIp, isIpv4, parseIp, type Platform, SysError, type SyscallName, syscallNumbers } from '@heddle/sys';
 
 const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
@@ -106,8 +106,7 @@ export class TestSocket implements Disposable {
       view.setBigUint64(64 * i + 16, this.platform.addressOf(vectorBytes) + BigInt(16 * i), true);
       view.setBigUint64(64 * i + 24, 1n, true);
     }
-    const number = this.platform.arch === 'x64' ? 299 : 243;
-    const got = checked('recvmmsg', this.platform.syscall(number, this.fd, headers, count, 0, 0));
+    const got = checked('recvmmsg', this.call('recvmmsg', this.fd, headers, count, 0, 0));
     return Array.from({ length: got }, (_, i) => this.text(names.subarray(28 * i, 28 * i + 28)));
   }
 
@@ -129,9 +128,9 @@ export class TestSocket implements Disposable {
     return this.text(name);
   }
 
-  private call(name: Parameters<typeof numberOf>[1], ...args: (number | Uint8Array)[]): number {
+  private call(name: SyscallName, ...args: (number | Uint8Array)[]): number {
     for (;;) {
-      const result = this.platform.syscall(numberOf(this.platform, name), ...args);
+      const result = this.platform.syscall(syscallNumbers(this.platform)[name], ...args);
       if (result !== -errno.EINTR) return result;
     }
   }
@@ -159,10 +158,6 @@ export class TestSocket implements Disposable {
     // An IPv6 socket shows IPv4 as ::ffff:a.b.c.d, and so does the test.
     return at(isIpv4(ip) ? `::ffff:${formatIp(ip)}` : formatIp(ip), port);
   }
-}
-
-function numberOf(platform: Platform, name: keyof ReturnType<typeof syscallNumbers> & string): number {
-  return syscallNumbers(platform)[name];
 }
 
 /** The errno of a call that is to fail. */

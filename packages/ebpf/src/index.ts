@@ -12,6 +12,7 @@ export {
 } from './core-relocation.ts';
 export { ElfError } from './elf.ts';
 export { BatchError, Incompatible, VerifierError } from './errors.ts';
+export {
   type BtfInfo,
   type LinkInfo,
   type MapInfo,
