@@ -8,7 +8,9 @@ export const bindingsFile = 'packages/datapath/src/generated/abi.ts';
 
 /** Text of the bindings file as the committed objects make it. */
 export function generateBindings(): string {
-  const object = readObject(new Uint8Array(readFileSync(`${root}packages/datapath/objects/socket.o`)));
+  const object = readObject(
+    new Uint8Array(readFileSync(`${root}packages/datapath/objects/socket.o`)),
+  );
   return generate([object], {
     maps: true,
     structs: ['socket_config'],

@@ -1,8 +1,8 @@
 import {
   type Bpf,
   type BpfMap,
-  loadObject,
   type LoadedObject,
+  loadObject,
   type Mapping,
   mountBpffs,
   type ObjectSpec,

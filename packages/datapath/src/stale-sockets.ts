@@ -1,9 +1,9 @@
 import {
   attachIterator,
   type Bpf,
-  BpfMap,
-  loadObject,
+  type BpfMap,
   type LoadedObject,
+  loadObject,
   type ObjectSpec,
   readIterator,
 } from '@heddle/ebpf';
@@ -122,7 +122,8 @@ function namespacesInUse(platform: Platform): Map<number, string> {
       if (!found.has(inode)) found.set(inode, path);
     } catch (error) {
       // The process has ended meanwhile, or is a zombie.
-      if (!(error instanceof SysError) || !['ENOENT', 'ESRCH', 'EACCES'].includes(error.code)) throw error;
+      if (!(error instanceof SysError) || !['ENOENT', 'ESRCH', 'EACCES'].includes(error.code))
+        throw error;
     }
   }
   return found;

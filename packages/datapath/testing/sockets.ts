@@ -1,4 +1,16 @@
-import { checked, closeFd, errno, errnoNames, formatIp, isIpv4, parseIp, type Platform, SysError, type SyscallName, syscallNumbers } from '@heddle/sys';
+import {
+  checked,
+  closeFd,
+  errno,
+  errnoNames,
+  formatIp,
+  isIpv4,
+  type Platform,
+  parseIp,
+  type SyscallName,
+  SysError,
+  syscallNumbers,
+} from '@heddle/sys';
 
 const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
@@ -85,7 +97,10 @@ export class TestSocket implements Disposable {
     const bytes = new Uint8Array(2048);
     const name = new Uint8Array(28);
     const length = Uint8Array.of(28, 0, 0, 0);
-    const got = checked('recvfrom', this.call('recvfrom', this.fd, bytes, bytes.length, 0, name, length));
+    const got = checked(
+      'recvfrom',
+      this.call('recvfrom', this.fd, bytes, bytes.length, 0, name, length),
+    );
     return { text: String.fromCharCode(...bytes.subarray(0, got)), from: this.text(name) };
   }
 
