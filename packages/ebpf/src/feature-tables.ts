@@ -1,4 +1,4 @@
-import { attachTypes, mapTypes, programTypes } from './uapi.ts';
+import type { attachTypes, mapTypes, programTypes } from './uapi.ts';
 
 // Kernel versions that brought each feature, for the sentence that says what to upgrade to.
 

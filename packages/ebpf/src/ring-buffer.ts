@@ -35,15 +35,12 @@ export class RingBuffer implements Disposable {
    * ring itself and are valid during the call only. `map` stays the caller's, and open as long.
    * Throws SysError, TypeError when it is another kind of map.
    */
-  constructor(
-    bpf: Bpf,
-    platform: Platform,
-    map: BpfMap,
-    onRecord: (record: Uint8Array) => void,
-  ) {
+  constructor(bpf: Bpf, platform: Platform, map: BpfMap, onRecord: (record: Uint8Array) => void) {
     const { type, maxEntries: size, name } = map.info;
     if (type !== mapTypes.ringbuf) {
-      throw new TypeError(`read ring buffer ${name}: it is a map of type ${nameOf(mapTypes, type)}`);
+      throw new TypeError(
+        `read ring buffer ${name}: it is a map of type ${nameOf(mapTypes, type)}`,
+      );
     }
     const page = bpf.pageSize;
     // The consumer's page is writable; behind it the producer's page and the data, mapped twice
