@@ -1,4 +1,4 @@
-import { checked, closeFd, errno, type Platform, syscallNumbers } from '@heddle/sys';
+import { checked, errno, type Platform, syscallNumbers } from '@heddle/sys';
 import type { Bpf } from '../bpf.ts';
 import type { BpfMap } from '../map.ts';
 import type { BpfProgram } from '../program.ts';
@@ -12,11 +12,15 @@ const ITERATOR_INFO_SIZE = 16;
  * Makes an iterator program ready to be read, as often as one likes. Programs of iter/bpf_map_elem
  * and iter/bpf_sk_storage_map need the map to walk over. Throws SysError.
  */
-export function attachIterator(bpf: Bpf, program: BpfProgram, map?: BpfMap): Link {
+export function attachIterator(
+  bpf: Bpf,
+  program: BpfProgram,
+  target: { readonly map?: BpfMap } = {},
+): Link {
   let iteratorInfo: Uint8Array | undefined;
-  if (map) {
+  if (target.map) {
     iteratorInfo = new Uint8Array(ITERATOR_INFO_SIZE);
-    new DataView(iteratorInfo.buffer).setUint32(0, map.fd, true);
+    new DataView(iteratorInfo.buffer).setUint32(0, target.map.fd, true);
   }
   return attaching(bpf, program, 'iterator', 'link/iter', () =>
     bpf.linkCreate({
@@ -32,8 +36,8 @@ export function attachIterator(bpf: Bpf, program: BpfProgram, map?: BpfMap): Lin
  * Runs an iterator once over all its objects and returns what the program wrote. Iterators over
  * sockets see the network namespace that the calling thread is in. Throws SysError.
  */
-export function readIterator(platform: Platform, link: Link): Uint8Array {
-  const fd = link.openIterator();
+export function readIterator(bpf: Bpf, platform: Platform, link: Link): Uint8Array {
+  const fd = bpf.iteratorCreate(link.fd);
   const { read } = syscallNumbers(platform);
   try {
     let bytes = new Uint8Array(16384);
@@ -50,6 +54,6 @@ export function readIterator(platform: Platform, link: Link): Uint8Array {
       length += got;
     }
   } finally {
-    closeFd(platform, fd);
+    bpf.close(fd);
   }
 }

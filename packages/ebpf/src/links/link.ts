@@ -50,11 +50,6 @@ export class Link implements Disposable {
     this.#bpf.linkDetach(this.fd);
   }
 
-  /** Of an iterator: a descriptor that is read to its end. The caller closes it. Throws SysError. */
-  openIterator(): number {
-    return this.#bpf.iteratorCreate(this.fd);
-  }
-
   /** Keeps the attachment beyond the life of this process. Throws SysError. */
   pin(path: string): void {
     this.#bpf.objectPin(this.fd, path);
