@@ -23,7 +23,7 @@ import {
   type PinFolder,
   type PinnedMap,
   pinFolder,
-  pinMap,
+  pinMaps,
   removeFolder,
 } from './pinned-maps.ts';
 import { ServiceMaps } from './service-maps.ts';
@@ -220,7 +220,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private activate(): void {
     const { bpf, platform, cgroup } = this.options;
     attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.folders);
-    for (const map of this.pinned) pinMap(platform, map);
+    pinMaps(platform, this.folders[0]!, this.pinned);
     for (const folder of this.folders.slice(1)) removeFolder(platform, folder);
     this.active = true;
   }
