@@ -1,5 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { checked, closeFd, O_DIRECTORY, openFile, removeFile, syscallNumbers } from '@heddle/sys';
@@ -70,7 +77,10 @@ export function temporaryBpffs(): Disposable & { readonly path: string } {
   return {
     path,
     [Symbol.dispose]() {
-      for (const name of readdirSync(path)) removeFile(platform, join(path, name));
+      for (const name of readdirSync(path)) {
+        // The kernel's own; in each bpf file system, and not to be removed.
+        if (!name.endsWith('.debug')) removeFile(platform, join(path, name));
+      }
       unmountBpffs(platform, path);
       rmdirSync(path);
     },
