@@ -188,9 +188,10 @@ export class LineReader {
     return this.#overflowed;
   }
 
-  /** Bytes held that no line has been made of. */
-  get held(): number {
-    return this.#bytes.length - this.#start;
+  /** Whether `next` would return a line. */
+  get hasLine(): boolean {
+    const end = this.#bytes.indexOf(newline, this.#scanned);
+    return end >= 0 && end - this.#start <= this.#longest;
   }
 
   push(chunk: Uint8Array): void {
