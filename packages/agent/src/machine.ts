@@ -22,13 +22,13 @@ export function parseMounts(text: string): Mount[] {
     const [own, of] = line.split(' - ');
     const [, , , root, path] = own!.split(' ');
     const type = of?.split(' ')[0];
-    if (root && path && type) mounts.push({ root: unescape(root), path: unescape(path), type });
+    if (root && path && type) mounts.push({ root: fromOctal(root), path: fromOctal(path), type });
   }
   return mounts;
 }
 
 /** Blanks and such are written in octal. */
-function unescape(field: string): string {
+function fromOctal(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) =>
     String.fromCharCode(Number.parseInt(octal, 8)),
   );

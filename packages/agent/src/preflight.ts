@@ -1,4 +1,4 @@
-import { errno, pathExists, type Platform, syscallNumbers } from '@heddle/sys';
+import { errno, type Platform, pathExists, syscallNumbers } from '@heddle/sys';
 import { cgroupRoot, kernelRelease } from './machine.ts';
 
 // linux/capability.h

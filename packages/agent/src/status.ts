@@ -87,7 +87,6 @@ export interface AgentStatus {
     readonly path: string;
     /** Whether the first complete read is done; nothing is pruned before. */
     readonly complete: boolean;
-    readonly objects: { readonly services: number; readonly slices: number; readonly nodes: number };
     readonly problems: readonly SourceProblem[];
   };
   /** Rows by state. */

@@ -1,3 +1,4 @@
+export { isBpffs, mountBpffs, unmountBpffs } from './bpffs.ts';
 export { Btf, BtfError, essentialName } from './btf.ts';
 export * from './btf-types.ts';
 export { ElfError } from './elf.ts';
