@@ -13,7 +13,10 @@ export interface RowStatus {
 }
 
 /** The clock, timers and randomness that the reconciler needs; tests bring virtual ones. */
-export type ReconcilerPort = Pick<Platform, 'wallTimeMs' | 'setTimer' | 'randomBytes'>;
+export type ReconcilerPort = Pick<
+  Platform,
+  'wallTimeMs' | 'monotonicNs' | 'setTimer' | 'randomBytes'
+>;
 
 export interface ReconcilerOptions {
   /** Rows in one call of the operations; what is left waits for the next turn of the event loop. */
@@ -22,18 +25,14 @@ export interface ReconcilerOptions {
   readonly onStatus?: (key: string, status: RowStatus | undefined) => void;
 }
 
-export interface ReconcilerCounts {
-  readonly pending: number;
-  readonly done: number;
-  /** Rows that are not in force as the table has them, and removals that did not succeed. */
-  readonly failed: number;
-}
+/** How many keys are in each state; a removal that failed counts as failed. */
+export type ReconcilerCounts = Readonly<Record<RowStatus['state'], number>>;
 
 /** What failed and when it is tried again. */
 interface Failure {
-  attempts: number;
-  /** Milliseconds since 1970 UTC. */
-  dueMs: number;
+  readonly attempts: number;
+  /** Milliseconds of the monotonic clock, so that a clock that is set doesn't stop retries. */
+  readonly dueMs: number;
 }
 
 /**
@@ -50,6 +49,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   /** Revision of the table up to which changes have been taken in. */
   #seen = 0;
   readonly #status = new Map<string, RowStatus>();
+  readonly #counts = { pending: 0, done: 0, failed: 0 };
   readonly #toUpdate = new Set<string>();
   readonly #toRemove = new Set<string>();
   readonly #failures = new Map<string, Failure>();
@@ -83,9 +83,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   }
 
   counts(): ReconcilerCounts {
-    const pending = this.#toUpdate.size + this.#toRemove.size;
-    const failed = this.#failures.size;
-    return { pending, failed, done: this.#status.size - pending - failed };
+    return { ...this.#counts };
   }
 
   /** When rows last came into force or were removed, in milliseconds since 1970 UTC. */
@@ -117,9 +115,9 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   sync(): void {
     if (this.#disposed) return;
     this.#takeChanges();
-    const roomReturned = this.#removeBatch();
-    this.#queueDue(roomReturned);
-    this.#updateBatch();
+    this.#queueDue(this.#removeBatch());
+    // A frontend may move from a row that goes to one that comes, so all removals are first.
+    if (this.#toRemove.size === 0 && this.#updateBatch()) this.#queueDue(true);
     this.#prune();
     this.#schedule();
   }
@@ -170,36 +168,40 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
       }
       removedSome = true;
       this.#failures.delete(key);
-      this.#status.delete(key);
-      this.#onStatus(key, undefined);
+      this.#setStatus(key, undefined);
     });
     if (removedSome) this.#lastSuccessMs = this.#port.wallTimeMs();
     return removedSome;
   }
 
-  #updateBatch(): void {
+  /** Updates rows; true when rows that had failed came into force and none failed: there is room. */
+  #updateBatch(): boolean {
     const keys = this.#take(this.#toUpdate);
-    if (keys.length === 0) return;
+    if (keys.length === 0) return false;
     const rows = keys.map((key) => this.#table.get(key)!);
     const errors = attempt(() => this.#operations.update(rows), rows.length);
     const now = this.#port.wallTimeMs();
     // One object for the whole batch: with 50,000 rows a status of its own would be felt.
     const done: RowStatus = { state: 'done', since: now };
+    let recovered = false;
+    let failed = false;
     keys.forEach((key, i) => {
       const error = errors[i];
       if (error) {
         this.#fail(key, error);
+        failed = true;
         return;
       }
-      this.#failures.delete(key);
+      if (this.#failures.delete(key)) recovered = true;
       this.#setStatus(key, done);
       this.#lastSuccessMs = now;
     });
+    return recovered && !failed;
   }
 
   /** Queues what failed and is due; if room may have returned, also one batch of what isn't yet. */
   #queueDue(roomReturned: boolean): void {
-    const now = this.#port.wallTimeMs();
+    const now = this.#nowMs();
     let early = roomReturned ? this.#batchSize : 0;
     for (const [key, failure] of this.#failures) {
       const isDue = failure.dueMs <= now;
@@ -212,7 +214,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   #prune(): void {
     if (!this.#complete || this.#pruned) return;
     if (this.#toUpdate.size > 0 || this.#toRemove.size > 0) return;
-    if (this.#pruneFailure && this.#pruneFailure.dueMs > this.#port.wallTimeMs()) return;
+    if (this.#pruneFailure && this.#pruneFailure.dueMs > this.#nowMs()) return;
     try {
       this.#operations.prune(this.#table.rows());
     } catch (error) {
@@ -229,8 +231,12 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   }
 
   #fail(key: string, error: Error): void {
-    const attempts = (this.#failures.get(key)?.attempts ?? 0) + 1;
-    this.#failures.set(key, { attempts, dueMs: this.#dueAfter(attempts) });
+    const before = this.#failures.get(key);
+    // A try ahead of time, because room seemed to have returned, doesn't put off the next one.
+    if (!before || before.dueMs <= this.#nowMs()) {
+      const attempts = (before?.attempts ?? 0) + 1;
+      this.#failures.set(key, { attempts, dueMs: this.#dueAfter(attempts) });
+    }
     this.#setStatus(key, {
       state: 'failed',
       reason: error.message,
@@ -238,13 +244,17 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     });
   }
 
-  #setStatus(key: string, status: RowStatus): void {
+  #setStatus(key: string, status: RowStatus | undefined): void {
     const before = this.#status.get(key);
-    if (before?.state === status.state && before.reason === status.reason) {
-      // Still failing for the same reason: `since` keeps saying since when.
-      if (status.state === 'failed') return;
+    // Still failing for the same reason: `since` keeps saying since when.
+    if (status?.state === 'failed' && before?.reason === status.reason) return;
+    if (before) this.#counts[before.state]--;
+    if (status) {
+      this.#counts[status.state]++;
+      this.#status.set(key, status);
+    } else {
+      this.#status.delete(key);
     }
-    this.#status.set(key, status);
     this.#onStatus(key, status);
   }
 
@@ -260,11 +270,15 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
 
   #dueAfter(attempts: number): number {
     const random = this.#port.randomBytes(1)[0]! / 256;
-    return this.#port.wallTimeMs() + backoffMs(attempts, random);
+    return this.#nowMs() + backoffMs(attempts, random);
+  }
+
+  #nowMs(): number {
+    return Number(this.#port.monotonicNs() / 1_000_000n);
   }
 
   #schedule(): void {
-    const now = this.#port.wallTimeMs();
+    const now = this.#nowMs();
     let dueMs = Number.POSITIVE_INFINITY;
     if (this.#toUpdate.size > 0 || this.#toRemove.size > 0) dueMs = now;
     else {

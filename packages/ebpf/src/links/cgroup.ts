@@ -4,14 +4,14 @@ import { attaching, Link } from './link.ts';
 
 /**
  * Attaches a program to a cgroup v2, given by a descriptor of its directory: it runs for all
- * sockets of processes in the cgroup and below, in line with other programs there. `attachType`
- * is the program's own one for socket programs. Throws SysError.
+ * sockets of processes in the cgroup and below, in line with other programs there. Pass `attachType`
+ * for a program that came from a pin, which doesn't tell. Throws SysError.
  */
 export function attachCgroup(
   bpf: Bpf,
   program: BpfProgram,
   cgroupFd: number,
-  attachType: number,
+  attachType: number = program.attachType,
 ): Link {
   const fd = attaching(program, 'cgroup', () =>
     bpf.linkCreate({ program: program.fd, target: cgroupFd, attachType }),
