@@ -183,10 +183,7 @@ export class Agent implements Disposable {
       source: {
         path: this.#config.manifests,
         complete: this.#complete,
-        problems: [
-          ...this.#source.problems(),
-          ...Array.from(this.#model.problems, ([where, { reason }]) => ({ where, reason })),
-        ],
+        problems: this.#source.problems(),
       },
       rows: { done, pending, failed },
       datapath: this.#datapath.status(),

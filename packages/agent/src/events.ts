@@ -37,9 +37,14 @@ export class EventLog {
     }
   }
 
+  /** The remembered events, oldest first. */
+  recent(): AgentEvent[] {
+    return this.#events.slice(-remembered);
+  }
+
   /** Tells `follower` the remembered events, then each new one. */
   follow(follower: Follower): void {
-    for (const event of this.#events.slice(-remembered)) if (!follower(event)) return;
+    for (const event of this.recent()) if (!follower(event)) return;
     this.#followers.add(follower);
   }
 }

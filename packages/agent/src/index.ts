@@ -4,7 +4,7 @@ export * from './config.ts';
 export * from './control/protocol.ts';
 export { ControlServer, type Handler, type ServerLimits } from './control/server.ts';
 export { AlreadyListening, listens } from './control/unix-socket.ts';
-export type { BackendCounter, DatapathPart } from './datapath-part.ts';
+export type { DatapathPart } from './datapath-part.ts';
 export { cgroupRoot, hostName } from './machine.ts';
 export { ownAddresses } from './own-addresses.ts';
 export { preflight } from './preflight.ts';

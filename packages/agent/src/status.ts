@@ -1,3 +1,4 @@
+import type { DatapathStatus } from '@heddle/datapath';
 import type { Config } from './config.ts';
 
 // What the control socket answers with. The shapes are stable: fields are added, not changed.
@@ -38,8 +39,9 @@ export interface BackendEntry {
   readonly port: number;
   readonly state: string;
   readonly weight: number;
-  /** Connections that it was chosen for, and those of them that are open; absent before the row is in force. */
+  /** How often it was chosen; absent before the row is in force. */
   readonly connections?: number;
+  /** Connections that are open; counted for the algorithm least-connections only. */
   readonly active?: number;
 }
 
@@ -71,8 +73,11 @@ export type EffectiveConfig = Config & { readonly node: string; readonly cgroup:
 
 /** Something of the source that can't be used. */
 export interface SourceProblem {
-  readonly where: string;
-  readonly reason: string;
+  /** Name of the file in the folder, or the folder itself. */
+  readonly file: string;
+  /** From 1; 0 when it is about the whole file. */
+  readonly line: number;
+  readonly message: string;
 }
 
 export interface AgentStatus {
@@ -91,17 +96,7 @@ export interface AgentStatus {
   };
   /** Rows by state. */
   readonly rows: { readonly done: number; readonly pending: number; readonly failed: number };
-  readonly datapath: {
-    readonly abi: number;
-    readonly maps: readonly { name: string; entries: number; maxEntries: number }[];
-    readonly links: readonly { hook: string; attached: boolean }[];
-    /** What this kernel lacks, and the version that has it. */
-    readonly missing: readonly { feature: string; since: string }[];
-    /** Whether maps and links of an earlier agent were taken over. */
-    readonly adopted: boolean;
-    /** Entries that differed from what they should be, and were written anew. */
-    readonly repaired: number;
-  };
+  readonly datapath: DatapathStatus;
   /** Connections refused by the kernel half, by reason. */
   readonly refusals: readonly { reason: string; count: number }[];
 }

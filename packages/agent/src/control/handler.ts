@@ -44,6 +44,8 @@ export function controlHandler(agent: AgentView): Handler {
         return serviceDetails(agent, sorted(), request);
       case 'backend.list':
         return backendPage(agent, sorted(), request);
+      case 'events.list':
+        return { items: agent.events.recent() };
       case 'events.follow':
         return followEvents(agent, follow);
     }
@@ -232,7 +234,11 @@ function backendsOf({ table, datapath, reconciler }: AgentView, key: string): Ba
     const entry = { service: key, address, port, state, weight };
     const counted = counters.get(`${address} ${port}`);
     if (!counted) return entry;
-    return { ...entry, connections: counted.connections, active: counted.active };
+    const { connections, active } = counted;
+    // The kernel half counts open connections where the choice depends on them.
+    return row.algorithm === 'least-connections'
+      ? { ...entry, connections, active }
+      : { ...entry, connections };
   });
 }
 

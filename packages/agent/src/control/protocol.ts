@@ -21,6 +21,7 @@ export const methods = [
   'service.get',
   'backend.list',
   'config.get',
+  'events.list',
   'events.follow',
 ] as const;
 

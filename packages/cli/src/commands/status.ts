@@ -8,7 +8,6 @@ import {
   mebibytes,
   type OutputFormat,
   printJson,
-  printLine,
 } from '../print.ts';
 
 interface Options {
@@ -64,9 +63,8 @@ function describe(status: AgentStatus): string {
   if (refused.length > 0) {
     lines.push(['refused', refused.map(({ reason, count }) => `${count} ${reason}`).join(', ')]);
   }
-  if (datapath.missing.length > 0) {
-    const lacks = datapath.missing.map(({ feature, since }) => `${feature} (Linux ${since})`);
-    lines.push(['kernel lacks', { text: lacks.join(', '), style: 'yellow' }]);
+  if (datapath.socketsDestroyed > 0) {
+    lines.push(['sockets', `${datapath.socketsDestroyed} closed because their backend was gone`]);
   }
   const maps = formatTable(
     ['MAP', 'ENTRIES', 'SIZE', 'USED'],
@@ -81,15 +79,12 @@ function describe(status: AgentStatus): string {
       ];
     }),
   );
-  const problems = source.problems.map(({ where, reason }) => `${where}: ${reason}\n`);
+  const problems = source.problems.map(
+    ({ file, line, message }) => `${file}${line > 0 ? `:${line}` : ''}: ${message}\n`,
+  );
   return `${formatFacts(lines)}\n${maps}${problems.length > 0 ? '\n' : ''}${problems.join('')}`;
 }
 
 function counted(number: number, one: string, many = `${one}s`): string {
   return `${number === 0 ? 'no' : number} ${number === 1 ? one : many}`;
-}
-
-/** Prints what can't be used, below a list. */
-export function printProblems(problems: readonly string[]): void {
-  for (const problem of problems) printLine(problem);
 }
