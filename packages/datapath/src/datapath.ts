@@ -1,6 +1,7 @@
 import {
   type Bpf,
   type BpfMap,
+  btfForKernel,
   type LoadedObject,
   loadObject,
   type Mapping,
@@ -113,14 +114,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.folders = [pinFolder(root, version), ...otherFolders(platform, root, version)];
     this.socket = configured(readObject(objects('socket')), options);
 
-    const pinned: PinnedMap[] = [];
-    const maps: Record<string, BpfMap> = {};
-    for (const spec of this.socket.maps.values()) {
-      if (spec.contents) continue;
-      const opened = openMap(bpf, platform, spec, this.folders);
-      pinned.push(opened);
-      maps[spec.name] = opened.map;
-    }
+    const pinned = this.openMaps();
+    const maps = Object.fromEntries(pinned.map(({ map }) => [map.info.name, map]));
     this.pinned = pinned;
     this.loaded = loadObject(bpf, platform, this.socket, { maps });
     this.stale = new StaleSockets(bpf, platform, readObject(objects('stale')), maps, {
@@ -201,6 +196,18 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.loaded[Symbol.dispose]();
     for (const mapping of this.mappings) mapping[Symbol.dispose]();
     for (const { map } of this.pinned) map[Symbol.dispose]();
+  }
+
+  private openMaps(): PinnedMap[] {
+    const { bpf, platform } = this.options;
+    const btf = this.socket.btf && bpf.btfLoad(btfForKernel(this.socket.btf));
+    try {
+      return [...this.socket.maps.values()]
+        .filter((spec) => spec.contents === undefined)
+        .map((spec) => openMap(bpf, platform, spec, this.folders, btf));
+    } finally {
+      if (btf !== undefined) bpf.close(btf);
+    }
   }
 
   private mapped(map: BpfMap): Uint8Array {

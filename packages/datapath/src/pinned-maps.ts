@@ -52,13 +52,15 @@ export interface PinnedMap {
 
 /**
  * Opens the map that is pinned under this layout or an older one, if it is what `spec` wants;
- * otherwise makes a new one and fills it with what the other one holds. Nothing is pinned yet.
+ * otherwise makes a new one, of the types that the BTF (a descriptor) has, and fills it with what the
+ * other one holds. Nothing is pinned yet.
  */
 export function openMap(
   bpf: Bpf,
   platform: Platform,
   spec: MapSpec,
   folders: readonly PinFolder[],
+  btf: number | undefined,
 ): PinnedMap {
   const pinAt = `${folders[0]!.maps}/${spec.name}`;
   for (const folder of folders) {
@@ -75,7 +77,7 @@ export function openMap(
       return { map: existing, pinAt: path === pinAt ? undefined : pinAt, differences };
     }
     try {
-      const map = BpfMap.create(bpf, spec);
+      const map = BpfMap.create(bpf, spec, { btf });
       carryOver(existing, map);
       return { map, pinAt, differences };
     } finally {
@@ -83,7 +85,7 @@ export function openMap(
     }
   }
   makeDirectory(platform, folders[0]!.maps);
-  return { map: BpfMap.create(bpf, spec), pinAt, differences: [] };
+  return { map: BpfMap.create(bpf, spec, { btf }), pinAt, differences: [] };
 }
 
 /** Puts a map where the next start finds it, in place of what is there. */

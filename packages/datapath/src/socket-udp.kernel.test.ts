@@ -194,6 +194,7 @@ describe('UDP through a service address', () => {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       assert.equal(world.datapath.status().socketsDestroyed, 1);
+      assert.equal(codeOf(() => stale.receive()), 'ECONNABORTED');
       assert.notEqual(stale.send('x'), 'ok');
       assert.equal(direct.send('x'), 'ok');
       // The application connects anew.
