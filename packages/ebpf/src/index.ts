@@ -1,10 +1,17 @@
 export type * from './bpf.ts';
 export { isBpffs, mountBpffs, unmountBpffs } from './bpffs.ts';
+export { type BindingsOptions, generateBindings } from './bindings.ts';
 export { Btf, BtfError, essentialName } from './btf.ts';
 export * from './btf-types.ts';
+export { corePoison } from './core-patch.ts';
+export {
+  applyCoreRelocations,
+  CoreKind,
+  describeRelocation,
+  RelocationError,
+} from './core-relocation.ts';
 export { ElfError } from './elf.ts';
 export { BatchError, Incompatible, VerifierError } from './errors.ts';
-export {
   type BtfInfo,
   type LinkInfo,
   type MapInfo,
@@ -28,3 +35,4 @@ export { type SectionMeaning, sectionMeaning } from './section-names.ts';
 export type * from './spec.ts';
 export * from './uapi.ts';
 export { summarizeLog } from './verifier-log.ts';
+
