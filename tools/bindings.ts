@@ -8,11 +8,13 @@ export const bindingsFile = 'packages/datapath/src/generated/abi.ts';
 
 /** Text of the bindings file as the committed objects make it. */
 export function generateBindings(): string {
-  const object = readObject(new Uint8Array(readFileSync(`${root}packages/datapath/objects/socket.o`)));
+  const object = readObject(
+    new Uint8Array(readFileSync(`${root}packages/datapath/objects/socket.o`)),
+  );
   return generate([object], {
     maps: true,
     structs: ['socket_config'],
-    enums: ['heddle_abi'],
+    enums: ['heddle_abi', 'address_role', 'refusal_reason'],
     header: ['Generated from bpf/include/abi.h by `npm run generate`; not edited by hand.'],
   });
 }

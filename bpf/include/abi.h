@@ -4,7 +4,7 @@
  * network byte order, IPv4 as ::ffff:a.b.c.d; __be16 fields are in network byte order too, all
  * other integers in the host's. Structs have no hidden padding: keys are compared byte by byte.
  *
- * A change of layout here is a change of HEDDLE_ABI, and so of the folder that maps are pinned in.
+ * A change of layout here is a change of CURRENT_ABI, and so of the folder that maps are pinned in.
  */
 #pragma once
 
@@ -15,7 +15,7 @@
  * layout; keys never change.
  */
 enum heddle_abi {
-	HEDDLE_ABI = 1,
+	CURRENT_ABI = 1,
 };
 
 /* Where a service is looked up from. */

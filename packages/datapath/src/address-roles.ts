@@ -40,7 +40,11 @@ export class AddressRoles {
       this.count(added, -1);
       this.write(added.map((use) => use.address));
       if (error instanceof SysError && error.code === 'E2BIG') {
-        throw new MapFull('addresses', this.map.info.maxEntries, 'sizes.services or sizes.backends');
+        throw new MapFull(
+          'addresses',
+          this.map.info.maxEntries,
+          'sizes.services or sizes.backends',
+        );
       }
       throw error;
     }

@@ -102,7 +102,11 @@ export class BackendTable {
   create(id: number, service: number, protocol: Protocol, backend: Backend): void {
     const at = id * backendSize;
     const generation = (this.read(id).generation + 1) >>> 0;
-    encodeBackendStats({ connections: 0n, active: 0, reserved: 0 }, this.stats, id * backendStatsSize);
+    encodeBackendStats(
+      { connections: 0n, active: 0, reserved: 0 },
+      this.stats,
+      id * backendStatsSize,
+    );
     encodeBackend(
       {
         address: parseIp(backend.address)!,
@@ -123,7 +127,11 @@ export class BackendTable {
     const at = id * backendSize;
     const state = stateOf(backend);
     if (this.bytes[at + stateOffset] !== state) this.bytes[at + stateOffset] = state;
-    const weights = new Uint32Array(this.bytes.buffer, this.bytes.byteOffset + at + weightOffset, 1);
+    const weights = new Uint32Array(
+      this.bytes.buffer,
+      this.bytes.byteOffset + at + weightOffset,
+      1,
+    );
     if (weights[0] !== backend.weight) weights[0] = backend.weight;
   }
 

@@ -1,8 +1,8 @@
 import {
   type Bpf,
   type BpfMap,
-  loadObject,
   type LoadedObject,
+  loadObject,
   type Mapping,
   mountBpffs,
   type ObjectSpec,
@@ -72,7 +72,7 @@ export interface DatapathStatus {
   readonly socketsDestroyed: number;
 }
 
-const version = `v${heddleAbi}`;
+const version = `v${heddleAbi.currentAbi}`;
 const reasonText: Readonly<Record<number, string>> = {
   [refusalReason.unknownPort]: 'a port that the service does not have',
   [refusalReason.noBackend]: 'no endpoints',
@@ -162,7 +162,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const { bpf } = this.options;
     const size: Readonly<Record<string, number>> = this.services.size;
     return {
-      abi: heddleAbi,
+      abi: heddleAbi.currentAbi,
       maps: this.pinned
         .filter(({ map }) => size[map.info.name] !== undefined)
         .map(({ map: { info } }) => ({
@@ -221,7 +221,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
 
 function configured(spec: ObjectSpec, { sizes, netnsCookie }: DatapathOptions): ObjectSpec {
   const config = new Uint8Array(socketConfigSize);
-  encodeSocketConfig({ nodeNetnsCookie: netnsCookie }, config, 0);
+  const abi = heddleAbi.currentAbi;
+  encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, reserved: 0 }, config);
   const entries: Readonly<Record<string, number>> = {
     services: sizes.services,
     addresses: sizes.services + sizes.backends,

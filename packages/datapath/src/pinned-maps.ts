@@ -1,5 +1,14 @@
-import { BpfMap, compatibility, type Bpf, type MapSpec, mapTypes } from '@heddle/ebpf';
-import { isMissing, makeDirectory, pathExists, type Platform, readDirectory, removeDirectory, removeFile, SysError } from '@heddle/sys';
+import { type Bpf, BpfMap, compatibility, type MapSpec, mapTypes } from '@heddle/ebpf';
+import {
+  isMissing,
+  makeDirectory,
+  type Platform,
+  pathExists,
+  readDirectory,
+  removeDirectory,
+  removeFile,
+  SysError,
+} from '@heddle/sys';
 
 /** Where the objects of one layout are pinned: `<root>/v<abi>/maps` and `.../links`. */
 export interface PinFolder {

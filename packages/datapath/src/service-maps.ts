@@ -1,8 +1,13 @@
 import type { Backend, Frontend, ServiceRow } from '@heddle/model';
-import { parseIp, SysError } from '@heddle/sys';
 import type { Operations } from '@heddle/state';
+import { parseIp, SysError } from '@heddle/sys';
 import { AddressRoles, type AddressUse } from './address-roles.ts';
-import { type BackendCounters, BackendTable, endpointText, protocolNumbers } from './backend-table.ts';
+import {
+  type BackendCounters,
+  BackendTable,
+  endpointText,
+  protocolNumbers,
+} from './backend-table.ts';
 import { Extents } from './extents.ts';
 import {
   decodeService,
@@ -35,7 +40,6 @@ interface Held {
   /** Addresses in the `addresses` map. */
   readonly addresses: readonly AddressUse[];
 }
-
 
 /** What it takes to bring a row into force; nothing of it is visible to the kernel's lookups yet. */
 interface Plan extends Held {
@@ -222,7 +226,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
       }
       row.backends.forEach((backend, i) => {
         const backendId = backendIds[i]!;
-        if (newBackendIds.has(backendId)) this.backends.create(backendId, id, row.protocol, backend);
+        if (newBackendIds.has(backendId))
+          this.backends.create(backendId, id, row.protocol, backend);
         else this.backends.amend(backendId, backend);
       });
       return {
