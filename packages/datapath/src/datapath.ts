@@ -199,12 +199,12 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   }
 
   private openMaps(): PinnedMap[] {
-    const { bpf, platform } = this.options;
+    const { bpf } = this.options;
     const btf = this.socket.btf && bpf.btfLoad(btfForKernel(this.socket.btf));
     try {
       return [...this.socket.maps.values()]
         .filter((spec) => spec.contents === undefined)
-        .map((spec) => openMap(bpf, platform, spec, this.folders, btf));
+        .map((spec) => openMap(bpf, spec, this.folders, btf));
     } finally {
       if (btf !== undefined) bpf.close(btf);
     }

@@ -57,7 +57,6 @@ export interface PinnedMap {
  */
 export function openMap(
   bpf: Bpf,
-  platform: Platform,
   spec: MapSpec,
   folders: readonly PinFolder[],
   btf: number | undefined,
