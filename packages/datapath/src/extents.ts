@@ -60,6 +60,7 @@ export class Extents {
   }
 
   private wake(): void {
+    if (this.resting.length === 0) return;
     const until = this.now() - graceNs;
     let woken = 0;
     while (woken < this.resting.length && this.resting[woken]!.since <= until) {

@@ -1,18 +1,24 @@
 import { SysError } from '@heddle/sys';
 
-/** The verifier refused a program. The message has the telling lines, `log` has all of it. */
+/** The verifier refused a program. The message has its telling lines. */
 export class VerifierError extends Error {
   override readonly name = 'VerifierError';
   readonly program: string;
   /** Symbolic errno of BPF_PROG_LOAD, e.g. `EACCES`. */
   readonly code: string;
-  readonly log: string;
+  // Private, so that printing the error doesn't print megabytes.
+  readonly #log: string;
 
   constructor(program: string, code: string, summary: string, log: string) {
     super(`load program ${program}: ${summary}`);
     this.program = program;
     this.code = code;
-    this.log = log;
+    this.#log = log;
+  }
+
+  /** All that the verifier wrote. */
+  get log(): string {
+    return this.#log;
   }
 }
 

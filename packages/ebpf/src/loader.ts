@@ -1,10 +1,10 @@
 import type { Platform } from '@heddle/sys';
 import type { Bpf } from './bpf.ts';
 import type { Btf } from './btf.ts';
-import { loadBtf } from './btf-load.ts';
 import { applyCoreRelocations } from './core-relocation.ts';
 import { kernelBtf } from './kernel-btf.ts';
 import { BpfMap } from './map.ts';
+import { btfForKernel } from './object-btf.ts';
 import { BpfProgram } from './program.ts';
 import { attachTarget, resolveReferences } from './references.ts';
 import type { ObjectSpec, ProgramSpec } from './spec.ts';
@@ -30,7 +30,7 @@ export function loadObject(
   options: LoadOptions = {},
 ): LoadedObject {
   const loaded = new LoadedObject();
-  const btf = loadBtf(bpf, spec);
+  const btf = spec.btf && bpf.btfLoad(btfForKernel(spec.btf));
   try {
     loadMaps(bpf, spec, options.maps ?? {}, btf, loaded);
     const kernel = () => options.kernelBtf ?? kernelBtf(platform);
@@ -39,6 +39,7 @@ export function loadObject(
       if (!program) throw new Error(`load program ${name}: the object has no such program`);
       loaded.add(loadProgram(bpf, spec, program, loaded, kernel, btf));
     }
+    fillInitialElements(spec, options.maps ?? {}, loaded);
     return loaded;
   } catch (error) {
     loaded[Symbol.dispose]();
@@ -101,7 +102,6 @@ function loadMaps(
   btf: number | undefined,
   loaded: LoadedObject,
 ): void {
-  const first = new Uint8Array(4);
   for (const [name, map] of spec.maps) {
     if (Object.hasOwn(reused, name)) {
       loaded.addMap(name, reused[name]!, false);
@@ -109,11 +109,29 @@ function loadMaps(
     }
     const made = BpfMap.create(bpf, map, { btf });
     loaded.addMap(name, made, true);
-    if (map.contents?.some((byte) => byte !== 0)) made.update(first, map.contents);
+    if (map.contents?.some((byte) => byte !== 0)) made.update(word(0), map.contents);
     // Frozen contents are constants to the verifier, which removes the branches they rule out.
     if (map.contents && map.readOnly) made.freeze();
   }
 }
+
+/** Maps in maps of maps and programs in program arrays, as the source's `values` lists them. */
+function fillInitialElements(
+  spec: ObjectSpec,
+  reused: Readonly<Record<string, BpfMap>>,
+  loaded: LoadedObject,
+): void {
+  for (const [name, map] of spec.maps) {
+    if (Object.hasOwn(reused, name)) continue;
+    for (const { index, name: member } of map.initial ?? []) {
+      // A program array may name programs that the caller left out.
+      const held = loaded.maps.get(member) ?? loaded.programs.get(member);
+      if (held) loaded.map(name).update(word(index), word(held.fd));
+    }
+  }
+}
+
+const word = (value: number) => new Uint8Array(new Uint32Array([value]).buffer);
 
 function loadProgram(
   bpf: Bpf,

@@ -3,14 +3,7 @@ import type { Bpf, Mapping } from './bpf.ts';
 import { BatchError, Incompatible } from './errors.ts';
 import { type MapInfo, readMapInfo } from './info.ts';
 import type { MapSpec } from './spec.ts';
-import {
-  BPF_ANY,
-  BPF_EXIST,
-  BPF_F_INNER_MAP,
-  BPF_NOEXIST,
-  mapTypes,
-  nameOf,
-} from './uapi.ts';
+import { BPF_ANY, BPF_EXIST, BPF_F_INNER_MAP, BPF_NOEXIST, mapTypes, nameOf } from './uapi.ts';
 
 /** `any`: create or replace; `create`: EEXIST if there; `replace`: ENOENT if not there. */
 export type UpdateMode = 'any' | 'create' | 'replace';

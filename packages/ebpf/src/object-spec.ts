@@ -13,7 +13,8 @@ import type { MapSpec, ObjectSpec } from './spec.ts';
  * `bytes`. Throws ElfError, or BtfError where type information is to blame.
  */
 export function readObject(bytes: Uint8Array): ObjectSpec {
-  const elf = readElf(bytes);
+  // A subclass such as Node's Buffer has another slice(), which shares memory.
+  const elf = readElf(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
   refuseLegacy(elf);
   const btf = readObjectBtf(elf);
   const section = (name: string) => elf.sections.find((candidate) => candidate.name === name);

@@ -20,15 +20,18 @@ export interface TestRun extends Omit<TestRunOptions, 'dataRoom' | 'contextRoom'
 export class BpfProgram implements Disposable {
   readonly fd: number;
   readonly name: string;
+  /** BPF_* attach type that it was loaded for; 0 when it has none or came from a pin or an id. */
+  readonly attachType: number;
   readonly #bpf: Bpf;
   #info: ProgramInfo | undefined;
   #open = true;
 
   /** Takes over `fd`. `name` is for messages. */
-  constructor(bpf: Bpf, fd: number, name: string) {
+  constructor(bpf: Bpf, fd: number, name: string, attachType = 0) {
     this.#bpf = bpf;
     this.fd = fd;
     this.name = name;
+    this.attachType = attachType;
   }
 
   /**
@@ -37,12 +40,14 @@ export class BpfProgram implements Disposable {
    * refused before the verifier had a word (EPERM, E2BIG, ENOMEM).
    */
   static load(bpf: Bpf, options: Omit<ProgramLoadOptions, 'log'>): BpfProgram {
+    const loaded = (fd: number) =>
+      new BpfProgram(bpf, fd, options.name, options.expectedAttachType);
     try {
-      return new BpfProgram(bpf, bpf.programLoad(options), options.name);
+      return loaded(bpf.programLoad(options));
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       const log = readLog(bpf, options);
-      if (typeof log === 'number') return new BpfProgram(bpf, log, options.name);
+      if (typeof log === 'number') return loaded(log);
       if (log === '') throw error;
       throw new VerifierError(options.name, error.code, summarizeLog(log), log);
     }

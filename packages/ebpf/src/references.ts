@@ -28,11 +28,7 @@ export function resolveReferences(
   mapFd: (name: string) => number,
   kernel: () => Btf,
 ): void {
-  const code = new DataView(
-    instructions.buffer,
-    instructions.byteOffset,
-    instructions.byteLength,
-  );
+  const code = new DataView(instructions.buffer, instructions.byteOffset, instructions.byteLength);
   for (const reference of program.references) {
     const at = reference.at * 8;
     switch (reference.kind) {

@@ -1,0 +1,94 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { NetworkNamespace } from '@heddle/netlink';
+import type { Platform } from '@heddle/sys';
+import { inCgroup } from './cgroup.ts';
+import type { Addresses } from './topology.ts';
+
+/** Somewhere in a lab where processes can run: a network namespace and a cgroup. */
+export class Place {
+  readonly #platform: Platform;
+  readonly name: string;
+  /** File on which the network namespace is mounted. */
+  readonly netnsPath: string;
+  /** Folder of the cgroup. */
+  readonly cgroup: string;
+  readonly addresses: Addresses;
+
+  constructor(
+    platform: Platform,
+    place: { name: string; netnsPath: string; cgroup: string; addresses: Addresses },
+  ) {
+    this.#platform = platform;
+    this.name = place.name;
+    this.netnsPath = place.netnsPath;
+    this.cgroup = place.cgroup;
+    this.addresses = place.addresses;
+  }
+
+  /**
+   * Starts a process here, without a shell, as node:child_process does. It is in the namespace and
+   * the cgroup from its first instruction, and ends with the lab.
+   */
+  spawn(command: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
+    return this.enter(() => spawn(command, args, options));
+  }
+
+  /**
+   * Runs `work`, which must be synchronous, in the namespace and the cgroup. A socket that it opens
+   * by a system call stays here, and the node's programs see it as they see those of a process.
+   * (Node's own sockets are opened later than they are asked for: use `spawn` for them.)
+   */
+  enter<Result>(work: () => Result): Result {
+    using namespace = this.openNamespace();
+    return namespace.enter(() => inCgroup(this.cgroup, work));
+  }
+
+  /** Writes a setting of the namespace, e.g. `net/ipv4/ip_forward` below /proc/sys. */
+  setSysctl(name: string, value: string | number): void {
+    using namespace = this.openNamespace();
+    namespace.setSysctl(name, value);
+  }
+
+  /** The cookie by which the kernel's programs know the namespace. */
+  get netnsCookie(): bigint {
+    using namespace = this.openNamespace();
+    return namespace.cookie;
+  }
+
+  /** To be closed by the caller. */
+  openNamespace(): NetworkNamespace {
+    return NetworkNamespace.open(this.#platform, this.netnsPath);
+  }
+}
+
+/** A machine of the cluster. An agent that serves it attaches to `cgroup`. */
+export class LabNode extends Place {
+  readonly number: number;
+  /** Folder for this node's pins, on the run's bpffs. */
+  readonly bpffs: string;
+  readonly pods: LabPod[] = [];
+
+  constructor(
+    platform: Platform,
+    place: ConstructorParameters<typeof Place>[1] & { number: number; bpffs: string },
+  ) {
+    super(platform, place);
+    this.number = place.number;
+    this.bpffs = place.bpffs;
+  }
+}
+
+/** A pod; its cgroup is a child of its node's. */
+export class LabPod extends Place {
+  readonly number: number;
+  readonly node: LabNode;
+
+  constructor(
+    platform: Platform,
+    place: ConstructorParameters<typeof Place>[1] & { number: number; node: LabNode },
+  ) {
+    super(platform, place);
+    this.number = place.number;
+    this.node = place.node;
+  }
+}

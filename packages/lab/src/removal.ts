@@ -1,0 +1,92 @@
+import { readdirSync, rmSync } from 'node:fs';
+import { deleteNamespace } from '@heddle/netlink';
+import { checked, encodeCString, errno, type Platform, syscallNumbers } from '@heddle/sys';
+import { removeCgroup } from './cgroup.ts';
+import { listMounts } from './mounts.ts';
+import {
+  type DoomedFolder,
+  doomAbandonedFolders,
+  doomFolder,
+  isAlive,
+  labNames,
+  readState,
+  removeEmptyParents,
+  sameBoot,
+} from './run-folder.ts';
+
+const MNT_DETACH = 2;
+
+/**
+ * Removes a lab with everything in it: processes, pins, namespaces, mounts, cgroups, files. False
+ * when there is none of that name. What fails doesn't keep the rest from being removed; the errors
+ * come together as one AggregateError, and a later call tries again.
+ */
+export function removeLab(platform: Platform, name: string): boolean {
+  const folder = doomFolder(name);
+  if (folder) takeApart(platform, folder);
+  removeEmptyParents();
+  return folder !== undefined;
+}
+
+/**
+ * Removes the labs whose owner has ended without doing so (kill -9), and those of before the last
+ * boot; labs that are kept on purpose stay. Returns their names.
+ */
+export function removeStaleLabs(platform: Platform): string[] {
+  const removed: string[] = [];
+  for (const folder of doomAbandonedFolders()) {
+    takeApart(platform, folder);
+    if (folder.state) removed.push(folder.state.name);
+  }
+  for (const name of labNames()) {
+    const state = readState(name);
+    if (!state || (state.keep ? sameBoot(state.owner) : isAlive(state.owner))) continue;
+    if (removeLab(platform, name)) removed.push(name);
+  }
+  removeEmptyParents();
+  return removed;
+}
+
+/** In the order that leaves nothing behind: each step frees what the next one removes. */
+function takeApart(platform: Platform, { path, state }: DoomedFolder): void {
+  const errors: unknown[] = [];
+  const attempt = (step: () => void) => {
+    try {
+      step();
+    } catch (error) {
+      errors.push(error);
+    }
+  };
+  const mounts = listMounts().filter((mount) => mount.path.startsWith(`${path}/`));
+  const bpffs = mounts.filter(({ type }) => type === 'bpf').map((mount) => mount.path);
+
+  // The cgroup folder goes with the processes: it is found by its name, which may be taken again.
+  if (state) attempt(() => removeCgroup(state.cgroup));
+  // Pins outlive an unmount while another process holds a copy of the mount table.
+  for (const folder of bpffs) attempt(() => emptyFolder(folder));
+  for (const mount of mounts) {
+    if (mount.type === 'nsfs') attempt(() => deleteNamespace(platform, mount.path));
+  }
+  for (const folder of bpffs.reverse()) attempt(() => unmount(platform, folder));
+  if (errors.length === 0) attempt(() => rmSync(path, { recursive: true, force: true }));
+  if (errors.length > 0) {
+    throw new AggregateError(
+      errors,
+      `remove lab ${state?.name ?? path}: ${errors.map((error) => (error as Error).message).join('; ')}`,
+    );
+  }
+}
+
+function emptyFolder(path: string): void {
+  for (const entry of readdirSync(path)) {
+    // The kernel's own, in every bpffs that the host's root mounts; they can't be unlinked.
+    if (entry === 'maps.debug' || entry === 'progs.debug') continue;
+    rmSync(`${path}/${entry}`, { recursive: true });
+  }
+}
+
+function unmount(platform: Platform, path: string): void {
+  const nr = syscallNumbers(platform);
+  const result = platform.syscall(nr.umount2, encodeCString(path), MNT_DETACH);
+  if (result !== -errno.EINVAL) checked('umount2', result, `unmount ${path}`);
+}

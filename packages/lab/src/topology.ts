@@ -1,0 +1,77 @@
+// Where everything is in a lab. Numbers count from 1 and read the same in every address of a thing:
+// pod 3 of node 2 is 10.244.2.3 and fd00:10:244:2::3.
+
+/** Addresses of a node or pod in both families, as text. */
+export interface Addresses {
+  readonly v4: string;
+  readonly v6: string;
+}
+
+/** Each pod's default gateway, the same on every node. */
+export const gateway: Addresses = { v4: '169.254.1.1', v6: 'fe80::1' };
+
+/** The host beyond the nodes: it holds the bridge that they are plugged into. */
+export const underlayAddresses: Addresses = { v4: '192.0.2.254', v6: 'fd00:192:0:2::254' };
+export const underlayMac = '02:00:c0:00:02:fe';
+
+export const largestNode = 250;
+export const largestPod = 250;
+
+export function nodeAddresses(node: number): Addresses {
+  return { v4: `192.0.2.${node}`, v6: `fd00:192:0:2::${node}` };
+}
+
+/** The range that a node's pods have their addresses from. */
+export function podRange(node: number): Addresses {
+  return { v4: `10.244.${node}.0/24`, v6: `fd00:10:244:${node}::/64` };
+}
+
+export function podAddresses(node: number, pod: number): Addresses {
+  return { v4: `10.244.${node}.${pod}`, v6: `fd00:10:244:${node}::${pod}` };
+}
+
+function hex(number: number): string {
+  return number.toString(16).padStart(2, '0');
+}
+
+/** Link-layer address of a node's eth0. */
+export function nodeMac(node: number): string {
+  return `02:00:c0:00:02:${hex(node)}`;
+}
+
+/** Link-layer address of a pod's eth0. */
+export function podMac(node: number, pod: number): string {
+  return `02:00:0a:f4:${hex(node)}:${hex(pod)}`;
+}
+
+/** Link-layer address of the node's end of a pod's veth: the gateway's, as the pod sees it. */
+export function gatewayMac(node: number, pod: number): string {
+  return `02:01:0a:f4:${hex(node)}:${hex(pod)}`;
+}
+
+/** The node's end of a pod's veth. */
+export function podLinkName(pod: number): string {
+  return `veth${pod}`;
+}
+
+/** The underlay's end of a node's veth. */
+export function nodePortName(node: number): string {
+  return `port${node}`;
+}
+
+export function nodeName(node: number): string {
+  return `node${node}`;
+}
+
+export function podName(node: number, pod: number): string {
+  return `pod-${node}-${pod}`;
+}
+
+/** Throws RangeError for a name that can't be a folder, a cgroup and a namespace. */
+export function checkName(what: string, name: string): void {
+  if (!/^[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?$/.test(name)) {
+    throw new RangeError(
+      `name ${what} ${name}: up to 62 lower-case letters, digits, dots and dashes, as in Kubernetes`,
+    );
+  }
+}

@@ -1,0 +1,57 @@
+export {
+  type AddressOptions,
+  addAddress,
+  type LinkAddress,
+  listAddresses,
+  readLinkAddress,
+  removeAddress,
+  type Scope,
+} from './addresses.ts';
+export { MalformedMessage, NetlinkError } from './errors.ts';
+export { AF_INET, AF_INET6, type Family } from './inet.ts';
+export {
+  changeLink,
+  createBridge,
+  createVeth,
+  deleteLink,
+  findLink,
+  IFF_LOOPBACK,
+  IFF_RUNNING,
+  IFF_UP,
+  type Link,
+  type LinkSettings,
+  listLinks,
+  type NewLink,
+  readLink,
+} from './links.ts';
+export { deleteNamespace, NetworkNamespace, netnsCookie } from './namespace.ts';
+export {
+  addNeighbour,
+  listNeighbours,
+  type Neighbour,
+  type NewNeighbour,
+  readNeighbour,
+  removeNeighbour,
+  replaceNeighbour,
+} from './neighbours.ts';
+export {
+  addRoute,
+  listRoutes,
+  localTable,
+  mainTable,
+  type Route,
+  type RouteType,
+  readRoute,
+  removeRoute,
+  replaceRoute,
+} from './routes.ts';
+export { NETLINK_ROUTE, NETLINK_SOCK_DIAG, NetlinkSocket } from './socket.ts';
+export {
+  destroySocket,
+  type InetSocket,
+  listSockets,
+  readInetSocket,
+  type SocketFilter,
+  type SocketState,
+} from './socket-diag.ts';
+export * from './wire.ts';

@@ -1,0 +1,65 @@
+import { formatIp, isIpv4, parseCidr, parseIp } from '@heddle/sys';
+import { MalformedMessage } from './errors.ts';
+
+export const AF_UNSPEC = 0;
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+
+export type Family = typeof AF_INET | typeof AF_INET6;
+
+/** An address as rtnetlink carries it: 4 bytes for AF_INET, 16 for AF_INET6, network order. */
+export interface InetAddress {
+  readonly family: Family;
+  readonly bytes: Uint8Array;
+}
+
+/** Throws RangeError for text that is no address. */
+export function readAddress(text: string): InetAddress {
+  const bytes = parseIp(text);
+  if (!bytes) throw new RangeError(`read address ${text}: not an IPv4 or IPv6 address`);
+  return text.includes(':')
+    ? { family: AF_INET6, bytes }
+    : { family: AF_INET, bytes: bytes.subarray(12) };
+}
+
+/** Reads `10.0.0.0/8` or `fd00::/8`; a bare address is a range of one. Throws RangeError. */
+export function readPrefix(text: string): InetAddress & { readonly prefixLength: number } {
+  const range = parseCidr(text);
+  if (!range) {
+    throw new RangeError(`read prefix ${text}: not an address with a prefix length, as 10.0.0.0/8`);
+  }
+  return text.includes(':')
+    ? { family: AF_INET6, bytes: range.address, prefixLength: range.prefixLength }
+    : {
+        family: AF_INET,
+        bytes: range.address.subarray(12),
+        prefixLength: range.prefixLength - 96,
+      };
+}
+
+/** Text of 4 or 16 bytes. Throws MalformedMessage for another length. */
+export function addressText(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join('.');
+  if (bytes.length !== 16) {
+    throw new MalformedMessage(`read address: ${bytes.length} bytes where 4 or 16 are needed`);
+  }
+  return isIpv4(bytes) ? `::ffff:${formatIp(bytes)}` : formatIp(bytes);
+}
+
+/** The address of `family` that is all zeros, for default routes. */
+export function anyAddress(family: number): Uint8Array {
+  return new Uint8Array(family === AF_INET ? 4 : 16);
+}
+
+/** Reads `02:00:00:00:00:01`. Throws RangeError. */
+export function readMac(text: string): Uint8Array {
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) {
+    throw new RangeError(`read link address ${text}: not six bytes as 02:00:00:00:00:01`);
+  }
+  return Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16));
+}
+
+/** Text of a link-layer address of any length. */
+export function macText(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+}

@@ -1,0 +1,194 @@
+import {
+  checked,
+  closeFd,
+  encodeCString,
+  encodeUtf8,
+  errno,
+  O_CREAT,
+  openFile,
+  type Platform,
+  removeFile,
+  SysError,
+  syscallNumbers,
+  writeFile,
+} from '@heddle/sys';
+
+const O_EXCL = 0o200;
+const CLONE_NEWNET = 0x40000000;
+const MS_BIND = 0x1000;
+const MNT_DETACH = 2;
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_NETNS_COOKIE = 71;
+const AT_EMPTY_PATH = 0x1000;
+
+// The calling thread's, not the process': namespaces belong to threads (namespaces(7)).
+const ownNamespace = '/proc/thread-self/ns/net';
+
+/** An open network namespace. It lives on as long as it is open, mounted, or used by a process. */
+export class NetworkNamespace implements Disposable {
+  readonly #platform: Platform;
+  #fd: number;
+
+  private constructor(platform: Platform, fd: number) {
+    this.#platform = platform;
+    this.#fd = fd;
+  }
+
+  /**
+   * Makes an empty namespace (its loopback is down). Given a `path`, it is mounted there and
+   * outlives the process; otherwise it ends with its last user. Throws SysError, and then leaves
+   * nothing behind.
+   */
+  static create(platform: Platform, path?: string): NetworkNamespace {
+    const nr = syscallNumbers(platform);
+    using original = NetworkNamespace.current(platform);
+    checked('unshare', platform.syscall(nr.unshare, CLONE_NEWNET), 'create namespace');
+    let namespace: NetworkNamespace;
+    try {
+      namespace = NetworkNamespace.current(platform);
+    } finally {
+      original.#switchTo('return to the original namespace');
+    }
+    try {
+      if (path !== undefined) namespace.mount(path);
+      return namespace;
+    } catch (error) {
+      namespace[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Opens the namespace that is mounted on `path`, or e.g. `/proc/<pid>/ns/net`. Throws SysError. */
+  static open(platform: Platform, path: string): NetworkNamespace {
+    return new NetworkNamespace(platform, openFile(platform, path));
+  }
+
+  /** The namespace of the calling thread. Throws SysError. */
+  static current(platform: Platform): NetworkNamespace {
+    return NetworkNamespace.open(platform, ownNamespace);
+  }
+
+  /** The descriptor, for requests that name a namespace by one. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** Inode number, which tells namespaces apart: the n of `net:[n]` in /proc/<pid>/ns/net. */
+  get inode(): bigint {
+    const bytes = new Uint8Array(256);
+    const nr = syscallNumbers(this.#platform);
+    checked(
+      'fstatat',
+      this.#platform.syscall(nr.fstatat, this.#fd, encodeCString(''), bytes, AT_EMPTY_PATH),
+      'inspect namespace',
+    );
+    // st_ino is the second 64-bit field of struct stat on x86-64 and arm64.
+    return new DataView(bytes.buffer).getBigUint64(8, true);
+  }
+
+  /** What bpf_get_netns_cookie() returns for sockets of this namespace (Linux 5.14). */
+  get cookie(): bigint {
+    return this.enter(() => netnsCookie(this.#platform));
+  }
+
+  /**
+   * Runs `work` inside the namespace and returns to the one before, whatever happens. Sockets and
+   * processes that `work` opens stay inside. It must be synchronous: other code of the thread would
+   * run in the wrong namespace otherwise. Throws SysError, and TypeError when `work` is
+   * asynchronous.
+   */
+  enter<Result>(work: () => Result): Result {
+    using original = NetworkNamespace.current(this.#platform);
+    this.#switchTo('enter namespace');
+    let result: Result;
+    try {
+      result = work();
+    } finally {
+      original.#switchTo('return to the original namespace');
+    }
+    if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
+      throw new TypeError('enter namespace: the work is asynchronous and would run outside of it');
+    }
+    return result;
+  }
+
+  /**
+   * Mounts the namespace on `path`, a file that is made for it and must not exist, so that it
+   * outlives the process and can be opened by others. `deleteNamespace` undoes it. Throws SysError.
+   */
+  mount(path: string): void {
+    const nr = syscallNumbers(this.#platform);
+    const file = openFile(this.#platform, path, O_CREAT | O_EXCL, 0o444);
+    closeFd(this.#platform, file);
+    const result = this.#platform.syscall(
+      nr.mount,
+      encodeCString(`/proc/self/fd/${this.#fd}`),
+      encodeCString(path),
+      encodeCString('none'),
+      MS_BIND,
+      0,
+    );
+    if (result >= 0) return;
+    removeFile(this.#platform, path);
+    throw new SysError('mount', -result, `mount namespace ${path}`);
+  }
+
+  /**
+   * Writes a setting of the namespace, e.g. `net/ipv4/ip_forward` below /proc/sys. Throws SysError.
+   */
+  setSysctl(name: string, value: string | number): void {
+    this.enter(() => writeFile(this.#platform, `/proc/sys/${name}`, encodeUtf8(`${value}`)));
+  }
+
+  /** Closes the descriptor; more than once is fine. */
+  [Symbol.dispose](): void {
+    if (this.#fd < 0) return;
+    closeFd(this.#platform, this.#fd);
+    this.#fd = -1;
+  }
+
+  #switchTo(what: string): void {
+    const nr = syscallNumbers(this.#platform);
+    checked('setns', this.#platform.syscall(nr.setns, this.#fd, CLONE_NEWNET), what);
+  }
+}
+
+/**
+ * Unmounts the namespace on `path` and removes the file; a missing one is fine. Processes and
+ * sockets inside keep it alive until they end. Throws SysError.
+ */
+export function deleteNamespace(platform: Platform, path: string): void {
+  const nr = syscallNumbers(platform);
+  for (;;) {
+    const result = platform.syscall(nr.umount2, encodeCString(path), MNT_DETACH);
+    // EINVAL: nothing (more) is mounted there.
+    if (result === -errno.EINVAL || result === -errno.ENOENT) break;
+    checked('umount2', result, `unmount namespace ${path}`);
+  }
+  removeFile(platform, path);
+}
+
+/** Cookie of the calling thread's namespace (Linux 5.14). Throws SysError. */
+export function netnsCookie(platform: Platform): bigint {
+  const nr = syscallNumbers(platform);
+  const fd = checked(
+    'socket',
+    platform.syscall(nr.socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0),
+    'open socket for namespace cookie',
+  );
+  try {
+    const cookie = new Uint8Array(8);
+    const length = Uint8Array.of(8, 0, 0, 0);
+    checked(
+      'getsockopt',
+      platform.syscall(nr.getsockopt, fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, length),
+      'read namespace cookie',
+    );
+    return new DataView(cookie.buffer).getBigUint64(0, true);
+  } finally {
+    closeFd(platform, fd);
+  }
+}

@@ -1,0 +1,124 @@
+import { MalformedMessage } from './errors.ts';
+import { AF_INET, AF_INET6, addressText, macText, readAddress, readMac } from './inet.ts';
+import type { NetlinkSocket } from './socket.ts';
+import {
+  Attributes,
+  type Message,
+  MessageWriter,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+} from './wire.ts';
+
+// linux/neighbour.h
+const RTM_NEWNEIGH = 28;
+const RTM_DELNEIGH = 29;
+const RTM_GETNEIGH = 30;
+const NDA_DST = 1;
+const NDA_LLADDR = 2;
+const NUD_PERMANENT = 0x80;
+const headerSize = 12;
+
+/** An entry of the ARP or neighbour discovery table. */
+export interface Neighbour {
+  /** ifindex of the device. */
+  readonly link: number;
+  /** IP address. */
+  readonly address: string;
+  /** Link-layer address; empty while it is not known. */
+  readonly lladdr: string;
+  /** NUD_* (linux/neighbour.h): 0x02 reachable, 0x04 stale, 0x80 permanent, ... */
+  readonly state: number;
+  readonly permanent: boolean;
+}
+
+export interface NewNeighbour {
+  readonly link: number;
+  readonly address: string;
+  readonly lladdr: string;
+}
+
+/** Adds a permanent entry. Throws NetlinkError (EEXIST when there is one). */
+export function addNeighbour(socket: NetlinkSocket, neighbour: NewNeighbour): void {
+  write(socket, neighbour, NLM_F_CREATE | NLM_F_EXCL, 'add');
+}
+
+/** Adds a permanent entry, or puts it in the place of the one with this address. */
+export function replaceNeighbour(socket: NetlinkSocket, neighbour: NewNeighbour): void {
+  write(socket, neighbour, NLM_F_CREATE | NLM_F_REPLACE, 'replace');
+}
+
+/** Removes an entry; false when there is none. Throws NetlinkError. */
+export function removeNeighbour(socket: NetlinkSocket, link: number, address: string): boolean {
+  const { family, bytes } = readAddress(address);
+  const writer = new MessageWriter(RTM_DELNEIGH)
+    .header(neighbourHeader(family, link, 0))
+    .bytes(NDA_DST, bytes);
+  try {
+    socket.request(writer, `remove neighbour ${address}`);
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** Entries of both families in the socket's namespace, or those of one device. */
+export function listNeighbours(socket: NetlinkSocket, link?: number): Neighbour[] {
+  const found: Neighbour[] = [];
+  for (const family of [AF_INET, AF_INET6]) {
+    const writer = new MessageWriter(RTM_GETNEIGH).header(neighbourHeader(family, 0, 0));
+    for (const message of socket.dump(writer, 'list neighbours')) {
+      const neighbour = readNeighbour(message);
+      if (neighbour && (link === undefined || neighbour.link === link)) found.push(neighbour);
+    }
+  }
+  return found;
+}
+
+/** Reads an RTM_NEWNEIGH message; undefined for families other than IP. Throws MalformedMessage. */
+export function readNeighbour(message: Message): Neighbour | undefined {
+  const { body } = message;
+  if (body.length < headerSize) {
+    throw new MalformedMessage(
+      `read neighbour: ${body.length} bytes where ${headerSize} are needed`,
+    );
+  }
+  if (body[0] !== AF_INET && body[0] !== AF_INET6) return undefined;
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const attributes = Attributes.read(body.subarray(headerSize));
+  const address = attributes.bytes(NDA_DST);
+  if (!address) throw new MalformedMessage('read neighbour: the message carries no address');
+  const state = view.getUint16(8, true);
+  return {
+    link: view.getInt32(4, true),
+    address: addressText(address),
+    lladdr: macText(attributes.bytes(NDA_LLADDR) ?? new Uint8Array(0)),
+    state,
+    permanent: (state & NUD_PERMANENT) !== 0,
+  };
+}
+
+function write(
+  socket: NetlinkSocket,
+  neighbour: NewNeighbour,
+  flags: number,
+  verb: 'add' | 'replace',
+): void {
+  const { family, bytes } = readAddress(neighbour.address);
+  const writer = new MessageWriter(RTM_NEWNEIGH, flags)
+    .header(neighbourHeader(family, neighbour.link, NUD_PERMANENT))
+    .bytes(NDA_DST, bytes)
+    .bytes(NDA_LLADDR, readMac(neighbour.lladdr));
+  socket.request(writer, `${verb} neighbour ${neighbour.address} on link ${neighbour.link}`);
+}
+
+/** struct ndmsg: family u8, pad, ifindex s32, state u16, flags u8, type u8. */
+function neighbourHeader(family: number, link: number, state: number): Uint8Array {
+  const bytes = new Uint8Array(headerSize);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, family);
+  view.setInt32(4, link, true);
+  view.setUint16(8, state, true);
+  return bytes;
+}
