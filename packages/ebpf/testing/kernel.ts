@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   writeFileSync,
 } from 'node:fs';
@@ -75,9 +76,10 @@ export function openFds(): string[] {
 function target(fd: string): string {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
+  } catch (error) {
     // The descriptor by which the directory was listed.
-    return '';
+    if ((error as { code?: string }).code === 'ENOENT') return '';
+    throw error;
   }
 }
 
