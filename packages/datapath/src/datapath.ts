@@ -23,7 +23,7 @@ import {
   type PinFolder,
   type PinnedMap,
   pinFolder,
-  pinMap,
+  pinMaps,
   removeFolder,
 } from './pinned-maps.ts';
 import { ServiceMaps } from './service-maps.ts';
@@ -199,12 +199,12 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   }
 
   private openMaps(): PinnedMap[] {
-    const { bpf, platform } = this.options;
+    const { bpf } = this.options;
     const btf = this.socket.btf && bpf.btfLoad(btfForKernel(this.socket.btf));
     try {
       return [...this.socket.maps.values()]
         .filter((spec) => spec.contents === undefined)
-        .map((spec) => openMap(bpf, platform, spec, this.folders, btf));
+        .map((spec) => openMap(bpf, spec, this.folders, btf));
     } finally {
       if (btf !== undefined) bpf.close(btf);
     }
@@ -220,7 +220,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private activate(): void {
     const { bpf, platform, cgroup } = this.options;
     attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.folders);
-    for (const map of this.pinned) pinMap(platform, map);
+    pinMaps(platform, this.folders[0]!, this.pinned);
     for (const folder of this.folders.slice(1)) removeFolder(platform, folder);
     this.active = true;
   }

@@ -57,7 +57,6 @@ export interface PinnedMap {
  */
 export function openMap(
   bpf: Bpf,
-  platform: Platform,
   spec: MapSpec,
   folders: readonly PinFolder[],
   btf: number | undefined,
@@ -84,15 +83,17 @@ export function openMap(
       existing[Symbol.dispose]();
     }
   }
-  makeDirectory(platform, folders[0]!.maps);
   return { map: BpfMap.create(bpf, spec, { btf }), pinAt, differences: [] };
 }
 
-/** Puts a map where the next start finds it, in place of what is there. */
-export function pinMap(platform: Platform, { map, pinAt }: PinnedMap): void {
-  if (pinAt === undefined) return;
-  removeFile(platform, pinAt);
-  map.pin(pinAt);
+/** Puts maps where the next start finds them, in place of what is there. */
+export function pinMaps(platform: Platform, folder: PinFolder, pinned: readonly PinnedMap[]): void {
+  makeDirectory(platform, folder.maps);
+  for (const { map, pinAt } of pinned) {
+    if (pinAt === undefined) continue;
+    removeFile(platform, pinAt);
+    map.pin(pinAt);
+  }
 }
 
 /**
