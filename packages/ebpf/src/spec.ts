@@ -37,9 +37,17 @@ export interface MapSpec {
   readonly pinByName: boolean;
   /** Of a map-in-map: what its members look like. */
   readonly inner: MapSpec | undefined;
+  /** Elements that the source's `values` fills in: maps of a map-in-map, programs of a program array. */
+  readonly initial?: readonly InitialElement[];
   /** Of a data section: its initial bytes. Of `.rodata`: frozen after they are written. */
   readonly contents: Uint8Array | undefined;
   readonly readOnly: boolean;
+}
+
+export interface InitialElement {
+  readonly index: number;
+  /** Name of a map or program of the same object. */
+  readonly name: string;
 }
 
 export interface VariableSpec {
@@ -79,10 +87,16 @@ export type Reference =
   | { readonly kind: 'map'; readonly at: number; readonly map: string }
   /** Address of byte `offset` in a data section's map. */
   | { readonly kind: 'data'; readonly at: number; readonly map: string; readonly offset: number }
-  /** Address of a subprogram in the same stretch; `target` counts 8-byte slots. */
+  /**
+   * Address of a subprogram in the same stretch; `target` counts 8-byte slots. The kernel wants
+   * BPF_PSEUDO_FUNC and, like a call, the distance from the slot after `at`: `target - at - 1`.
+   */
   | { readonly kind: 'function'; readonly at: number; readonly target: number }
   | { readonly kind: 'kfunc'; readonly at: number; readonly name: string; readonly weak: boolean }
-  /** A kernel symbol by BTF (`extern const ... __ksym`). */
+  /**
+   * Address of a kernel symbol: a variable (`extern const ... __ksym`; of type void: one that only
+   * /proc/kallsyms knows), or a kfunc whose presence the program tests. Weak and missing: 0.
+   */
   | { readonly kind: 'ksym'; readonly at: number; readonly name: string; readonly weak: boolean };
 
 /** One record of `.BTF.ext`'s CO-RE section. `kind` is BPF_CORE_* (0 to 12). */

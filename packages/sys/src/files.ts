@@ -174,6 +174,16 @@ export function pathExists(platform: Platform, path: string): boolean {
   return platform.syscall(nr.fstatat, AT_FDCWD, encodeCString(path), new Uint8Array(256), 0) === 0;
 }
 
+/** Inode number of what `fd` refers to; of a cgroup it is the cgroup's id. Throws SysError. */
+export function inodeOfFd(platform: Platform, fd: number): bigint {
+  const status = new Uint8Array(256);
+  const nr = syscallNumbers(platform);
+  const AT_EMPTY_PATH = 0x1000;
+  checked('fstatat', platform.syscall(nr.fstatat, fd, encodeCString(''), status, AT_EMPTY_PATH));
+  // st_ino is the second word of struct stat on x86-64 and arm64.
+  return new DataView(status.buffer).getBigUint64(8, true);
+}
+
 /** Target of a symbolic link, e.g. `net:[4026531840]` of /proc/self/ns/net. Throws SysError. */
 export function readLink(platform: Platform, path: string): string {
   const bytes = new Uint8Array(4096);

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The choice of a service's backend. */
+#pragma once
+
+#include "address.h"
+#include "maps.h"
+
+/* Who asks: the cookie of the network namespace, so each pod is one client. */
+typedef __u64 client_id;
+
+/*
+ * The control plane replaces a run while programs read it: a slot can name a backend that has
+ * been given to another service meanwhile. Looking the service up again then finds the new run.
+ */
+#define CHOICE_ATTEMPTS 3
+
+/* How many backends least-connections compares; of a longer run it compares a random stretch. */
+#define LEAST_CONNECTIONS_COMPARED 64
+
+INLINE struct backend *backend_by_id(__u32 id)
+{
+	return bpf_map_lookup_elem(&backends, &id);
+}
+
+/* Whether a remembered backend still is that one and still serves the service. */
+INLINE int is_same_backend(const struct backend *backend, __u32 generation, __u32 service)
+{
+	return backend && backend->generation == generation && backend->service == service;
+}
+
+INLINE __u32 hash_client(client_id client)
+{
+	/* The finalizer of MurmurHash3: every input bit moves every output bit. */
+	client ^= client >> 33;
+	client *= 0xff51afd7ed558ccdULL;
+	client ^= client >> 33;
+	client *= 0xc4ceb9fe1a85ec53ULL;
+	client ^= client >> 33;
+	return (__u32)client;
+}
+
+INLINE __u32 backend_at(__u32 slot)
+{
+	__u32 *id = bpf_map_lookup_elem(&slots, &slot);
+
+	return id ? *id : 0;
+}
+
+GLOBAL __u32 least_connected(__u32 first_slot, __u32 slot_count, __u32 start)
+{
+	__u32 best = 0, fewest = ~0u;
+
+	if (!slot_count)
+		return 0;
+	for (__u32 i = 0; i < LEAST_CONNECTIONS_COMPARED; i++) {
+		struct backend_stats *stats;
+		__u32 id;
+
+		if (i >= slot_count)
+			break;
+		id = backend_at(first_slot + (start + i) % slot_count);
+		stats = bpf_map_lookup_elem(&backend_stats, &id);
+		/* Starting anywhere spreads those that have equally few. */
+		if (id && stats && stats->active < fewest) {
+			fewest = stats->active;
+			best = id;
+		}
+	}
+	return best;
+}
+
+INLINE __u32 choose_id(struct service *service, client_id client)
+{
+	__u32 count = service->slot_count, first = service->first_slot;
+
+	/* The verifier knows nothing of the map's content: a count of 0 was seen to earlier. */
+	if (!count)
+		return 0;
+	switch (service->algorithm) {
+	case ALGORITHM_ROUND_ROBIN:
+		return backend_at(first + __sync_fetch_and_add(&service->cursor, 1) % count);
+	case ALGORITHM_LEAST_CONNECTIONS:
+		return least_connected(first, count, bpf_get_prandom_u32() % count);
+	case ALGORITHM_HASH:
+		return backend_at(first + hash_client(client) % count);
+	default:
+		return backend_at(first + bpf_get_prandom_u32() % count);
+	}
+}
+
+/* Returns the id of the backend that the client had within the affinity's time, or 0. */
+INLINE __u32 remembered_id(const struct service *service, const struct affinity_key *key, __u64 now)
+{
+	struct affinity *last = bpf_map_lookup_elem(&affinity, key);
+	struct backend *backend;
+
+	if (!last || now - last->last_used >= (__u64)service->affinity_seconds * 1000000000ULL)
+		return 0;
+	backend = backend_by_id(last->backend);
+	if (!is_same_backend(backend, last->generation, service->id) || backend->state != BACKEND_ACTIVE)
+		return 0;
+	last->last_used = now;
+	return last->backend;
+}
+
+/* Chooses a backend and fills in what `origin` says of it. Returns 0 if there is none. */
+GLOBAL int choose_backend(const struct service_key *key, struct origin *origin, client_id client)
+{
+	if (!key || !origin)
+		return 0;
+	for (int attempt = 0; attempt < CHOICE_ATTEMPTS; attempt++) {
+		struct affinity_key affinity_key = { .client = client };
+		struct service *service;
+		struct backend *backend;
+		__u64 now = 0;
+		__u32 id = 0;
+
+		service = bpf_map_lookup_elem(&services, key);
+		if (!service || !service->slot_count)
+			return 0;
+		if (service->affinity_seconds) {
+			affinity_key.service = service->id;
+			now = bpf_ktime_get_ns();
+			id = remembered_id(service, &affinity_key, now);
+		}
+		int remembered = id != 0;
+		if (!remembered)
+			id = choose_id(service, client);
+		backend = backend_by_id(id);
+		if (!id || !backend || backend->service != service->id || backend->state == BACKEND_GONE)
+			continue;
+
+		copy_address(origin->backend_address, backend->address);
+		origin->backend_port = backend->port;
+		origin->backend = id;
+		origin->generation = backend->generation;
+		origin->service = service->id;
+		if (service->affinity_seconds && !remembered) {
+			struct affinity value = {
+				.backend = id,
+				.generation = origin->generation,
+				.last_used = now,
+			};
+			bpf_map_update_elem(&affinity, &affinity_key, &value, BPF_ANY);
+		}
+		return service->algorithm == ALGORITHM_LEAST_CONNECTIONS ? 2 : 1;
+	}
+	return 0;
+}

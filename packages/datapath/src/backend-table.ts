@@ -1,0 +1,170 @@
+import type { Backend, Protocol } from '@heddle/model';
+import { formatIp, parseIp } from '@heddle/sys';
+import { Extents } from './extents.ts';
+import {
+  type BackendState,
+  backendSize,
+  backendState,
+  backendStatsSize,
+  decodeBackend,
+  decodeBackendStats,
+  encodeBackend,
+  encodeBackendStats,
+  type Backend as KernelBackend,
+} from './generated/abi.ts';
+import { keyText } from './store.ts';
+
+/** Numbers of IPPROTO_* (RFC 1700, now IANA's protocol registry). */
+export const protocolNumbers = { TCP: 6, UDP: 17, SCTP: 132 } as const;
+
+/** A backend with what the kernel counted of it. */
+export interface BackendCounters {
+  readonly address: string;
+  readonly port: number;
+  readonly state: 'active' | 'draining';
+  /** Made since the backend came; for unconnected UDP: flows. */
+  readonly connections: number;
+  /** Open now; counted for least-connections services only. */
+  readonly active: number;
+}
+
+/** Address, port and protocol as text, for finding a backend among a service's. */
+export function endpointText(address: string, port: number, protocol: Protocol): string {
+  const bytes = parseIp(address);
+  if (!bytes) throw new Error(`read backend address ${address}: not an IP address`);
+  return keyText(bytes) + String.fromCharCode(port, protocolNumbers[protocol]);
+}
+
+/**
+ * The kernel's array of backends, by id. An id belongs to one backend of one service until it is
+ * released; its next use has another generation, so that what sockets remember of it is known to be
+ * stale.
+ */
+export class BackendTable {
+  private readonly bytes: Uint8Array;
+  private readonly stats: Uint8Array;
+  private readonly ids: Extents;
+
+  constructor(bytes: Uint8Array, stats: Uint8Array, now: () => bigint) {
+    this.bytes = bytes;
+    this.stats = stats;
+    this.ids = new Extents(bytes.length / backendSize, now);
+    this.ids.reserve(0, 1);
+  }
+
+  get capacity(): number {
+    return this.ids.size - 1;
+  }
+
+  get used(): number {
+    return this.ids.used - 1;
+  }
+
+  read(id: number): KernelBackend {
+    return decodeBackend(this.bytes, id * backendSize);
+  }
+
+  /** What is in force at the start: ids by service. Takes those ids. */
+  adopt(): Map<number, number[]> {
+    const found = new Map<number, number[]>();
+    for (let id = 1; id < this.ids.size; id++) {
+      if (this.bytes[id * backendSize + stateOffset] === backendState.gone) continue;
+      const { service } = this.read(id);
+      this.ids.reserve(id, 1);
+      const ids = found.get(service);
+      if (ids) ids.push(id);
+      else found.set(service, [id]);
+    }
+    return found;
+  }
+
+  /** Highest service id that a backend has or had. */
+  highestService(): number {
+    const words = new Uint32Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length / 4);
+    let highest = 0;
+    for (let at = serviceOffset / 4; at < words.length; at += backendSize / 4) {
+      if (words[at]! > highest) highest = words[at]!;
+    }
+    return highest;
+  }
+
+  /** A free id, or undefined when the table is full. Nothing is written yet. */
+  allocate(): number | undefined {
+    return this.ids.allocate(1);
+  }
+
+  /** Gives back an id that was allocated but never written. */
+  cancel(id: number): void {
+    this.ids.release(id, 1);
+  }
+
+  /** Fills a newly allocated id: another generation, nothing counted. */
+  create(id: number, service: number, protocol: Protocol, backend: Backend): void {
+    const at = id * backendSize;
+    const generation = (this.read(id).generation + 1) >>> 0;
+    encodeBackendStats(
+      { connections: 0n, active: 0, reserved: 0 },
+      this.stats,
+      id * backendStatsSize,
+    );
+    encodeBackend(
+      {
+        address: parseIp(backend.address)!,
+        port: backend.port,
+        protocol: protocolNumbers[protocol],
+        state: stateOf(backend),
+        service,
+        generation,
+        weight: backend.weight,
+      },
+      this.bytes,
+      at,
+    );
+  }
+
+  /** Brings the state and weight of a backend that stays up to date. */
+  amend(id: number, backend: Backend): void {
+    const at = id * backendSize;
+    const state = stateOf(backend);
+    if (this.bytes[at + stateOffset] !== state) this.bytes[at + stateOffset] = state;
+    const weights = new Uint32Array(
+      this.bytes.buffer,
+      this.bytes.byteOffset + at + weightOffset,
+      1,
+    );
+    if (weights[0] !== backend.weight) weights[0] = backend.weight;
+  }
+
+  /** Marks a backend as gone; its id can be had again after the grace period. */
+  remove(id: number): void {
+    this.bytes[id * backendSize + stateOffset] = backendState.gone;
+    this.ids.release(id, 1);
+  }
+
+  counters(id: number): BackendCounters {
+    const backend = this.read(id);
+    const stats = decodeBackendStats(this.stats, id * backendStatsSize);
+    return {
+      address: formatIp(backend.address),
+      port: backend.port,
+      state: backend.state === backendState.draining ? 'draining' : 'active',
+      connections: Number(stats.connections),
+      active: stats.active,
+    };
+  }
+
+  /** As `endpointText` writes it. */
+  endpoint(id: number): string {
+    const { address, port, protocol } = this.read(id);
+    return keyText(address) + String.fromCharCode(port, protocol);
+  }
+}
+
+// The only places where a single field is touched in place; the codecs' tests hold them true.
+const stateOffset = 19;
+const serviceOffset = 20;
+const weightOffset = 28;
+
+function stateOf(backend: Backend): BackendState {
+  return backend.state === 'draining' ? backendState.draining : backendState.active;
+}

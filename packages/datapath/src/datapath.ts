@@ -1,0 +1,246 @@
+import {
+  type Bpf,
+  type BpfMap,
+  btfForKernel,
+  type LoadedObject,
+  loadObject,
+  type Mapping,
+  mountBpffs,
+  type ObjectSpec,
+  readObject,
+  resizeMap,
+  setVariable,
+} from '@heddle/ebpf';
+import type { ServiceRow } from '@heddle/model';
+import type { Operations } from '@heddle/state';
+import type { Platform } from '@heddle/sys';
+import type { BackendCounters } from './backend-table.ts';
+import { encodeSocketConfig, heddleAbi, refusalReason, socketConfigSize } from './generated/abi.ts';
+import { attachHooks, hasHooks, hookStates } from './hooks.ts';
+import {
+  openMap,
+  otherFolders,
+  type PinFolder,
+  type PinnedMap,
+  pinFolder,
+  pinMaps,
+  removeFolder,
+} from './pinned-maps.ts';
+import { ServiceMaps } from './service-maps.ts';
+import { StaleSockets } from './stale-sockets.ts';
+import { Slots } from './store.ts';
+
+/** How many entries the maps have room for. Arrays take their memory at once, hashes as they fill. */
+export interface DatapathSizes {
+  /** Frontends; 20 + 24 bytes each, and the kernel's overhead of about 50. */
+  readonly services: number;
+  /** 48 bytes each with their counters. */
+  readonly backends: number;
+  /** 8 bytes each; a service takes as many as it has backends (maglev: 100 times, weighted: up to 1,024). */
+  readonly slots: number;
+  /** Clients times services with session affinity; about 100 bytes each. */
+  readonly affinity: number;
+}
+
+export interface DatapathOptions {
+  readonly platform: Platform;
+  readonly bpf: Bpf;
+  /** Bytes of a compiled object by name: `socket`, `stale`. */
+  readonly objects: (name: string) => Uint8Array;
+  /** Directory for pins; a bpf file system is mounted on it unless it lies on one. */
+  readonly bpffs: string;
+  /** Path of the cgroup v2 whose processes' sockets are served. */
+  readonly cgroup: string;
+  readonly sizes: DatapathSizes;
+  /** Cookie of the node's network namespace: where NodePorts are served on loopback and guarded. */
+  readonly netnsCookie: bigint;
+  readonly options: {
+    /** Also destroy TCP sockets whose backend is gone. */
+    readonly terminateTcp: boolean;
+  };
+}
+
+export interface DatapathStatus {
+  readonly abi: number;
+  readonly maps: readonly { name: string; entries: number; maxEntries: number }[];
+  readonly links: readonly { hook: string; attached: boolean }[];
+  /** Whether services of an earlier agent were found in force. */
+  readonly adopted: boolean;
+  /** Rows that were found in force at the start, but not as they should be. */
+  readonly repaired: number;
+  /** Why maps of an earlier agent were replaced, in words. */
+  readonly migrated: readonly string[];
+  readonly socketsDestroyed: number;
+}
+
+const version = `v${heddleAbi.currentAbi}`;
+const reasonText: Readonly<Record<number, string>> = {
+  [refusalReason.unknownPort]: 'a port that the service does not have',
+  [refusalReason.noBackend]: 'no endpoints',
+};
+
+/** Folder below the bpf file system that everything of Heddle is pinned in. */
+export function pinRoot(bpffs: string): string {
+  return `${bpffs}/heddle`;
+}
+
+/**
+ * Takes over what is in force, or brings the empty datapath into force. An agent that dies leaves
+ * everything as it is; the next one adopts it. When a map's layout or size has changed, new maps
+ * are filled first, and the programs switch to them with the first `prune`. Throws SysError,
+ * VerifierError, NotSupported.
+ */
+export function openDatapath(options: DatapathOptions): Datapath {
+  return new Datapath(options);
+}
+
+export class Datapath implements Operations<ServiceRow>, Disposable {
+  private readonly options: DatapathOptions;
+  private readonly folders: readonly PinFolder[];
+  private readonly socket: ObjectSpec;
+  private readonly loaded: LoadedObject;
+  private readonly pinned: readonly PinnedMap[];
+  private readonly mappings: Mapping[] = [];
+  private readonly services: ServiceMaps;
+  private readonly stale: StaleSockets;
+  private readonly adopted: boolean;
+  private active = false;
+
+  constructor(options: DatapathOptions) {
+    const { platform, bpf, objects } = options;
+    this.options = options;
+    const root = pinRoot(options.bpffs);
+    mountBpffs(platform, options.bpffs);
+    this.folders = [pinFolder(root, version), ...otherFolders(platform, root, version)];
+    this.socket = configured(readObject(objects('socket')), options);
+
+    const pinned = this.openMaps();
+    const maps = Object.fromEntries(pinned.map(({ map }) => [map.info.name, map]));
+    this.pinned = pinned;
+    this.loaded = loadObject(bpf, platform, this.socket, { maps });
+    this.stale = new StaleSockets(bpf, platform, readObject(objects('stale')), maps, {
+      tcp: options.options.terminateTcp,
+    });
+    this.services = new ServiceMaps(
+      {
+        services: maps.services!,
+        addresses: maps.addresses!,
+        slots: new Slots(this.mapped(maps.slots!)),
+        backends: this.mapped(maps.backends!),
+        backendStats: this.mapped(maps.backend_stats!),
+      },
+      () => platform.monotonicNs(),
+      (protocol) => this.stale.expect(protocol),
+    );
+    this.adopted = !this.services.isEmpty;
+    const replaced = pinned.some(({ differences }) => differences.length > 0);
+    const inForce = hasHooks(bpf, this.folders, this.loaded.programs.keys());
+    // New maps wait until they hold everything, unless there is nothing that they would replace.
+    if (!replaced || !inForce) this.activate();
+  }
+
+  update(rows: readonly ServiceRow[]): readonly (Error | undefined)[] {
+    return this.services.update(rows);
+  }
+
+  remove(keys: readonly string[]): readonly (Error | undefined)[] {
+    return this.services.remove(keys);
+  }
+
+  /** Also lets the programs switch to new maps, if they have waited to be filled. */
+  prune(desired: Iterable<ServiceRow>): void {
+    if (!this.active) this.activate();
+    this.services.prune(desired);
+  }
+
+  status(): DatapathStatus {
+    const { bpf } = this.options;
+    const size: Readonly<Record<string, number>> = this.services.size;
+    return {
+      abi: heddleAbi.currentAbi,
+      maps: this.pinned
+        .filter(({ map }) => size[map.info.name] !== undefined)
+        .map(({ map: { info } }) => ({
+          name: info.name,
+          entries: size[info.name]!,
+          maxEntries: info.maxEntries,
+        })),
+      links: hookStates(bpf, this.folders[0]!, this.loaded.programs.keys()),
+      adopted: this.adopted,
+      repaired: this.services.repaired,
+      migrated: this.pinned.flatMap(({ map, differences }) =>
+        differences.map((difference) => `${map.info.name}: ${difference}`),
+      ),
+      socketsDestroyed: this.stale.destroyed,
+    };
+  }
+
+  /** Counters of a row's backends; empty when the row isn't in force. */
+  backendCounters(rowKey: string): readonly BackendCounters[] {
+    return this.services.backendCounters(rowKey) ?? [];
+  }
+
+  /** Connections and datagrams that were refused, by reason, since the maps were made. */
+  refusals(): { reason: string; count: number }[] {
+    const counters = this.pinned.find(({ map }) => map.info.name === 'refusals')!.map;
+    return Object.entries(reasonText).map(([number, reason]) => {
+      const values = counters.lookup(Uint8Array.of(Number(number), 0, 0, 0))!;
+      const perCpu = new BigUint64Array(values.slice().buffer);
+      return { reason, count: Number(perCpu.reduce((sum, count) => sum + count, 0n)) };
+    });
+  }
+
+  /** Closes the descriptors; everything stays in force. */
+  [Symbol.dispose](): void {
+    this.stale[Symbol.dispose]();
+    this.loaded[Symbol.dispose]();
+    for (const mapping of this.mappings) mapping[Symbol.dispose]();
+    for (const { map } of this.pinned) map[Symbol.dispose]();
+  }
+
+  private openMaps(): PinnedMap[] {
+    const { bpf } = this.options;
+    const btf = this.socket.btf && bpf.btfLoad(btfForKernel(this.socket.btf));
+    try {
+      return [...this.socket.maps.values()]
+        .filter((spec) => spec.contents === undefined)
+        .map((spec) => openMap(bpf, spec, this.folders, btf));
+    } finally {
+      if (btf !== undefined) bpf.close(btf);
+    }
+  }
+
+  private mapped(map: BpfMap): Uint8Array {
+    const mapping = map.mmap();
+    this.mappings.push(mapping);
+    return mapping.bytes;
+  }
+
+  /** The order matters when the agent dies in between: pins are followed at the next start. */
+  private activate(): void {
+    const { bpf, platform, cgroup } = this.options;
+    attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.folders);
+    pinMaps(platform, this.folders[0]!, this.pinned);
+    for (const folder of this.folders.slice(1)) removeFolder(platform, folder);
+    this.active = true;
+  }
+}
+
+function configured(spec: ObjectSpec, { sizes, netnsCookie }: DatapathOptions): ObjectSpec {
+  const config = new Uint8Array(socketConfigSize);
+  const abi = heddleAbi.currentAbi;
+  encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, reserved: 0 }, config);
+  const entries: Readonly<Record<string, number>> = {
+    services: sizes.services,
+    addresses: sizes.services + sizes.backends,
+    backends: sizes.backends,
+    backend_stats: sizes.backends,
+    slots: sizes.slots,
+    affinity: sizes.affinity,
+  };
+  const resized = Object.entries(entries).reduce(
+    (into, [name, count]) => resizeMap(into, name, count),
+    spec,
+  );
+  return setVariable(resized, 'config', config);
+}

@@ -1,0 +1,422 @@
+import type { Backend, Frontend, ServiceRow } from '@heddle/model';
+import type { Operations } from '@heddle/state';
+import { parseIp, SysError } from '@heddle/sys';
+import { AddressRoles, type AddressUse } from './address-roles.ts';
+import {
+  type BackendCounters,
+  BackendTable,
+  endpointText,
+  protocolNumbers,
+} from './backend-table.ts';
+import { Extents } from './extents.ts';
+import {
+  decodeService,
+  encodeService,
+  encodeServiceKey,
+  type ServiceAlgorithm,
+  serviceAlgorithm,
+  serviceKeySize,
+  serviceScope,
+  serviceSize,
+} from './generated/abi.ts';
+import { slotsOf } from './slots.ts';
+import { keyBytes, keyText, MapFull, type ServiceStore } from './store.ts';
+
+/** What the kernel's `services` map says of a frontend, the round-robin cursor left out. */
+interface Entry {
+  readonly id: number;
+  readonly firstSlot: number;
+  readonly slotCount: number;
+  readonly affinitySeconds: number;
+  readonly algorithm: ServiceAlgorithm;
+}
+
+/** What of a row is in force. */
+interface Held {
+  readonly entry: Entry;
+  /** Keys in the `services` map. */
+  readonly frontends: readonly string[];
+  readonly backendIds: readonly number[];
+  /** Addresses in the `addresses` map. */
+  readonly addresses: readonly AddressUse[];
+}
+
+/** What it takes to bring a row into force; nothing of it is visible to the kernel's lookups yet. */
+interface Plan extends Held {
+  readonly row: ServiceRow;
+  readonly before: Held | undefined;
+  readonly newBackendIds: ReadonlySet<number>;
+  readonly newRun: boolean;
+}
+
+const algorithms: Readonly<Record<ServiceRow['algorithm'], ServiceAlgorithm>> = {
+  random: serviceAlgorithm.random,
+  weighted: serviceAlgorithm.random,
+  'round-robin': serviceAlgorithm.roundRobin,
+  'least-connections': serviceAlgorithm.leastConnections,
+  maglev: serviceAlgorithm.hash,
+};
+
+/** In place of a run that another service has, or that isn't one; equals no run that is written. */
+const noRun = { firstSlot: 0xffffffff, slotCount: 0 } as const;
+
+/**
+ * Service rows in the kernel's maps. To change a service, its backends and a new run of slots are
+ * written first, then each frontend is switched with one update: a connection sees the old set or
+ * the new one. What a previous agent left is adopted: a row finds its service by its frontends, and
+ * only what differs is written.
+ */
+export class ServiceMaps implements Operations<ServiceRow> {
+  private readonly store: ServiceStore;
+  private readonly backends: BackendTable;
+  private readonly runs: Extents;
+  private readonly roles: AddressRoles;
+  private readonly held = new Map<string, Held>();
+  /** What the `services` map holds, by key. */
+  private readonly entries = new Map<string, Entry>();
+  /** Service ids that rows hold, and the rows. */
+  private readonly owners = new Map<number, string>();
+  /** Of what was found at the start: backends by service and runs that no row has claimed yet. */
+  private readonly unclaimed: Map<number, number[]>;
+  private readonly unclaimedRuns = new Map<number, number>();
+  /** Rows that hold what was found at the start, as it was. */
+  private readonly adopted = new Set<string>();
+  private nextId: number;
+  private readonly onBackendsGone: (row: ServiceRow['protocol']) => void;
+  /** Rows that were found in force at the start, but not as they should be. */
+  repaired = 0;
+
+  /** `now` is a monotonic clock in nanoseconds; `onBackendsGone` hears of removed backends. */
+  constructor(
+    store: ServiceStore,
+    now: () => bigint,
+    onBackendsGone: (protocol: ServiceRow['protocol']) => void = () => {},
+  ) {
+    this.store = store;
+    this.onBackendsGone = onBackendsGone;
+    this.backends = new BackendTable(store.backends, store.backendStats, now);
+    this.runs = new Extents(store.slots.length, now);
+    this.roles = new AddressRoles(store.addresses);
+    this.unclaimed = this.backends.adopt();
+    let highest = this.backends.highestService();
+    for (const [key, value] of store.services.entries()) {
+      const { cursor: _, ...entry } = decodeService(value, 0);
+      this.entries.set(keyText(key), this.takesRun(entry) ? entry : { ...entry, ...noRun });
+      if (entry.id > highest) highest = entry.id;
+    }
+    this.nextId = highest + 1;
+  }
+
+  get size() {
+    return {
+      services: this.entries.size,
+      backends: this.backends.used,
+      slots: this.runs.used,
+      addresses: this.roles.size,
+    };
+  }
+
+  /** Whether a previous agent's services were there at the start or rows have come since. */
+  get isEmpty(): boolean {
+    return this.entries.size === 0;
+  }
+
+  update(rows: readonly ServiceRow[]): readonly (Error | undefined)[] {
+    const errors: (Error | undefined)[] = rows.map(() => undefined);
+    const plans: { plan: Plan; index: number }[] = [];
+    rows.forEach((row, index) => {
+      try {
+        plans.push({ plan: this.plan(row), index });
+      } catch (error) {
+        errors[index] = error as Error;
+      }
+    });
+    try {
+      this.publish(plans.map(({ plan }) => plan));
+    } catch {
+      // One of the rows has no room, and the batch doesn't say which: one by one, then.
+      for (const { plan, index } of plans) {
+        try {
+          this.publish([plan]);
+        } catch (error) {
+          this.abandon(plan);
+          errors[index] = error as Error;
+        }
+      }
+    }
+    for (const { plan, index } of plans) if (!errors[index]) this.settle(plan);
+    return errors;
+  }
+
+  remove(keys: readonly string[]): readonly (Error | undefined)[] {
+    return keys.map((key) => {
+      const held = this.held.get(key);
+      if (!held) return undefined;
+      try {
+        this.deleteFrontends(held, []);
+        this.held.delete(key);
+        this.adopted.delete(key);
+        this.owners.delete(held.entry.id);
+        this.runs.release(held.entry.firstSlot, held.entry.slotCount);
+        this.removeBackends(held.backendIds);
+        this.roles.drop(held.addresses);
+        return undefined;
+      } catch (error) {
+        return error as Error;
+      }
+    });
+  }
+
+  prune(desired: Iterable<ServiceRow>): void {
+    // A row that isn't in force yet keeps what was there for it before.
+    for (const row of desired) {
+      if (!this.held.has(row.key)) this.adopt(row, row.frontends.map(frontendKey));
+    }
+    const deleted = new Uint8Array(serviceKeySize);
+    for (const [key, entry] of this.entries) {
+      if (this.isHeld(key, entry)) continue;
+      keyBytes(key, deleted, 0);
+      this.store.services.delete(deleted);
+      this.entries.delete(key);
+    }
+    for (const [first, count] of this.unclaimedRuns) this.runs.release(first, count);
+    this.unclaimedRuns.clear();
+    for (const ids of this.unclaimed.values()) this.removeBackends(ids);
+    this.unclaimed.clear();
+    // An adopted row that failed counts no addresses of its own.
+    if (this.adopted.size === 0) this.roles.prune();
+  }
+
+  /** Counters of a row's backends, or undefined when the row isn't in force. */
+  backendCounters(key: string): BackendCounters[] | undefined {
+    return this.held.get(key)?.backendIds.map((id) => this.backends.counters(id));
+  }
+
+  private isHeld(key: string, entry: Entry): boolean {
+    const owner = this.owners.get(entry.id);
+    return owner !== undefined && this.held.get(owner)!.frontends.includes(key);
+  }
+
+  private plan(row: ServiceRow): Plan {
+    const frontends = row.frontends.map(frontendKey);
+    const before = this.held.get(row.key) ?? this.adopt(row, frontends);
+    const id = before?.entry.id ?? this.nextId++;
+    const newBackendIds = new Set<number>();
+    let run: { first: number; count: number } | undefined;
+    try {
+      const backendIds = this.backendIds(row, before, newBackendIds);
+      const active: Backend[] = [];
+      const activeIds: number[] = [];
+      row.backends.forEach((backend, i) => {
+        if (backend.state !== 'active') return;
+        active.push(backend);
+        activeIds.push(backendIds[i]!);
+      });
+      const slots = Array.from(slotsOf(row.algorithm, active), (index) => activeIds[index]!);
+      const keepsRun =
+        before?.entry.slotCount === slots.length &&
+        this.store.slots.holds(before.entry.firstSlot, slots);
+      if (keepsRun) {
+        run = { first: before.entry.firstSlot, count: before.entry.slotCount };
+      } else {
+        const first = slots.length === 0 ? 0 : this.runs.allocate(slots.length);
+        if (first === undefined) throw new MapFull('slots', this.runs.size, 'sizes.slots');
+        run = { first, count: slots.length };
+        this.store.slots.write(first, slots);
+      }
+      row.backends.forEach((backend, i) => {
+        const backendId = backendIds[i]!;
+        if (newBackendIds.has(backendId))
+          this.backends.create(backendId, id, row.protocol, backend);
+        else this.backends.amend(backendId, backend);
+      });
+      return {
+        row,
+        before,
+        frontends,
+        backendIds,
+        newBackendIds,
+        newRun: !keepsRun,
+        addresses: addressesOf(row),
+        entry: {
+          id,
+          firstSlot: run.first,
+          slotCount: run.count,
+          affinitySeconds: row.affinitySeconds,
+          algorithm: algorithms[row.algorithm],
+        },
+      };
+    } catch (error) {
+      for (const backendId of newBackendIds) this.backends.cancel(backendId);
+      throw error;
+    }
+  }
+
+  /** Whether the entry's run is one that can be relied on; takes it at the first sight. */
+  private takesRun({ firstSlot, slotCount }: Entry): boolean {
+    if (slotCount === 0) return firstSlot === 0;
+    const known = this.unclaimedRuns.get(firstSlot);
+    if (known !== undefined) return known === slotCount;
+    if (!this.runs.reserve(firstSlot, slotCount)) return false;
+    this.unclaimedRuns.set(firstSlot, slotCount);
+    return true;
+  }
+
+  /** What a previous agent left in force for a row, found by the row's frontends. */
+  private adopt(row: ServiceRow, frontends: readonly string[]): Held | undefined {
+    for (const key of frontends) {
+      const entry = this.entries.get(key);
+      if (!entry || this.owners.has(entry.id)) continue;
+      const claimsRun = this.unclaimedRuns.delete(entry.firstSlot);
+      const held: Held = {
+        entry: claimsRun || entry.slotCount === 0 ? entry : { ...entry, ...noRun },
+        frontends: frontends.filter((other) => this.entries.get(other)?.id === entry.id),
+        backendIds: this.unclaimed.get(entry.id) ?? [],
+        addresses: [],
+      };
+      this.unclaimed.delete(entry.id);
+      this.owners.set(entry.id, row.key);
+      this.held.set(row.key, held);
+      this.adopted.add(row.key);
+      return held;
+    }
+    return undefined;
+  }
+
+  private backendIds(row: ServiceRow, before: Held | undefined, added: Set<number>): number[] {
+    const known = new Map<string, number>();
+    for (const id of before?.backendIds ?? []) known.set(this.backends.endpoint(id), id);
+    return row.backends.map(({ address, port }) => {
+      const existing = known.get(endpointText(address, port, row.protocol));
+      if (existing !== undefined) return existing;
+      const id = this.backends.allocate();
+      if (id === undefined) throw new MapFull('backends', this.backends.capacity, 'sizes.backends');
+      added.add(id);
+      return id;
+    });
+  }
+
+  /** Makes plans visible: addresses, then frontends that are new, then those that change. */
+  private publish(plans: readonly Plan[]): void {
+    const added: { key: string; entry: Entry }[] = [];
+    const changed: { key: string; entry: Entry }[] = [];
+    for (const plan of plans) {
+      for (const key of plan.frontends) {
+        const current = this.entries.get(key);
+        if (current && sameEntry(current, plan.entry)) continue;
+        (current ? changed : added).push({ key, entry: plan.entry });
+      }
+    }
+    this.roles.add(plans.flatMap((plan) => plan.addresses));
+    try {
+      this.write(added);
+      this.write(changed);
+    } catch (error) {
+      const undone = new Uint8Array(serviceKeySize);
+      for (const { key } of added) {
+        keyBytes(key, undone, 0);
+        this.store.services.delete(undone);
+        this.entries.delete(key);
+      }
+      this.roles.drop(plans.flatMap((plan) => plan.addresses));
+      if (error instanceof SysError && error.code === 'E2BIG') {
+        throw new MapFull('services', this.store.services.info.maxEntries, 'sizes.services');
+      }
+      throw error;
+    }
+  }
+
+  private write(pairs: readonly { key: string; entry: Entry }[]): void {
+    if (pairs.length === 0) return;
+    const keys = new Uint8Array(pairs.length * serviceKeySize);
+    const values = new Uint8Array(pairs.length * serviceSize);
+    pairs.forEach(({ key, entry }, i) => {
+      keyBytes(key, keys, i * serviceKeySize);
+      encodeService({ ...entry, cursor: 0 }, values, i * serviceSize);
+    });
+    this.store.services.updateBatch(keys, values, pairs.length);
+    for (const { key, entry } of pairs) this.entries.set(key, entry);
+  }
+
+  /** The new state is in force: lets go of what it replaced. */
+  private settle(plan: Plan): void {
+    const { row, before, entry, frontends, backendIds, addresses, newRun } = plan;
+    if (this.adopted.delete(row.key) && before) {
+      const kept = before.backendIds.length === backendIds.length && plan.newBackendIds.size === 0;
+      const same = frontends.length === before.frontends.length && sameEntry(before.entry, entry);
+      if (!same || !kept) this.repaired++;
+    }
+    if (before) {
+      this.deleteFrontends(before, frontends);
+      if (newRun) this.runs.release(before.entry.firstSlot, before.entry.slotCount);
+      const kept = new Set(backendIds);
+      this.removeBackends(before.backendIds.filter((id) => !kept.has(id)));
+      this.roles.drop(before.addresses);
+    }
+    this.owners.set(entry.id, row.key);
+    this.held.set(row.key, { entry, frontends, backendIds, addresses });
+  }
+
+  /** A plan that could not be published: gives back what it took. */
+  private abandon(plan: Plan): void {
+    if (plan.newRun) this.runs.release(plan.entry.firstSlot, plan.entry.slotCount);
+    for (const id of plan.newBackendIds) this.backends.remove(id);
+  }
+
+  /** Deletes what `held` has beyond `kept`, unless another service has taken a frontend over. */
+  private deleteFrontends(held: Held, kept: readonly string[]): void {
+    const key = new Uint8Array(serviceKeySize);
+    for (const text of held.frontends) {
+      if (kept.includes(text) || this.entries.get(text)?.id !== held.entry.id) continue;
+      keyBytes(text, key, 0);
+      this.store.services.delete(key);
+      this.entries.delete(text);
+    }
+  }
+
+  private removeBackends(ids: readonly number[]): void {
+    const protocols = new Set<number>();
+    for (const id of ids) {
+      protocols.add(this.backends.read(id).protocol);
+      this.backends.remove(id);
+    }
+    if (protocols.has(protocolNumbers.TCP)) this.onBackendsGone('TCP');
+    if (protocols.has(protocolNumbers.UDP)) this.onBackendsGone('UDP');
+  }
+}
+
+function sameEntry(a: Entry, b: Entry): boolean {
+  return (
+    a.id === b.id &&
+    a.firstSlot === b.firstSlot &&
+    a.slotCount === b.slotCount &&
+    a.affinitySeconds === b.affinitySeconds &&
+    a.algorithm === b.algorithm
+  );
+}
+
+function frontendKey({ address, port, protocol }: Frontend): string {
+  const bytes = new Uint8Array(serviceKeySize);
+  const ip = parseIp(address);
+  if (!ip) throw new Error(`read frontend address ${address}: not an IP address`);
+  encodeServiceKey(
+    { address: ip, port, protocol: protocolNumbers[protocol], scope: serviceScope.internal },
+    bytes,
+    0,
+  );
+  return keyText(bytes);
+}
+
+/** A ClusterIP's other ports are refused; a UDP backend's address is known as one. */
+function addressesOf(row: ServiceRow): AddressUse[] {
+  const uses: AddressUse[] = [];
+  for (const { kind, address } of row.frontends) {
+    if (kind === 'ClusterIP') uses.push({ address: keyText(parseIp(address)!), role: 'service' });
+  }
+  if (row.protocol === 'UDP') {
+    for (const { address } of row.backends) {
+      uses.push({ address: keyText(parseIp(address)!), role: 'udpBackend' });
+    }
+  }
+  return uses;
+}

@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Backend } from '@heddle/model';
+import { slotsOf, weightedSlots } from './slots.ts';
+
+const backend = (last: number, weight = 1): Backend => ({
+  address: `10.244.1.${last}`,
+  port: 8080,
+  state: 'active',
+  weight,
+});
+
+test('random, round robin and least connections have a slot for each backend', () => {
+  for (const algorithm of ['random', 'round-robin', 'least-connections'] as const) {
+    assert.deepEqual([...slotsOf(algorithm, [backend(1, 5), backend(2)])], [0, 1]);
+  }
+});
+
+test('weights become numbers of slots, in lowest terms', () => {
+  assert.deepEqual([...slotsOf('weighted', [backend(1, 20), backend(2, 10)])], [0, 0, 1]);
+});
+
+test('large weights are scaled, and a small one keeps a slot', () => {
+  const run = slotsOf('weighted', [backend(1, 65535), backend(2, 1)]);
+  assert.ok(run.length <= weightedSlots + 1, `${run.length}`);
+  assert.equal([...run].filter((index) => index === 1).length, 1);
+});
+
+test('maglev fills a prime table, and nothing without backends', () => {
+  assert.equal(slotsOf('maglev', [backend(1), backend(2)]).length, 251);
+  assert.equal(slotsOf('maglev', []).length, 0);
+});

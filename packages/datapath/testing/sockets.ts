@@ -1,0 +1,187 @@
+import {
+  checked,
+  closeFd,
+  errno,
+  errnoNames,
+  formatIp,
+  isIpv4,
+  type Platform,
+  parseIp,
+  type SyscallName,
+  SysError,
+  syscallNumbers,
+} from '@heddle/sys';
+
+const SOL_SOCKET = 1;
+const SO_RCVTIMEO = 20;
+const SO_REUSEADDR = 2;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+const SOCK_CLOEXEC = 0o2000000;
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Text of an endpoint: what tests compare. */
+export const at = (address: string, port: number) => `${address}:${port}`;
+
+/**
+ * A socket by system calls, so that a test says exactly which call is made, and sees exactly what
+ * the kernel answers. It belongs to the namespace and cgroup that it was opened in; calls block for
+ * a second at most.
+ */
+export class TestSocket implements Disposable {
+  readonly fd: number;
+  private readonly platform: Platform;
+  private readonly family: 4 | 6;
+
+  constructor(platform: Platform, family: 4 | 6, kind: 'tcp' | 'udp', fd?: number) {
+    this.platform = platform;
+    this.family = family;
+    const nr = syscallNumbers(platform);
+    const type = (kind === 'tcp' ? 1 : 2) | SOCK_CLOEXEC;
+    this.fd = fd ?? checked('socket', platform.syscall(nr.socket, family === 4 ? 2 : 10, type, 0));
+    const second = new Uint8Array(16);
+    second[0] = 1;
+    platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, SO_RCVTIMEO, second, 16);
+    platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, 21, second, 16);
+  }
+
+  /** 'ok', or the symbolic errno. */
+  connect(address: string, port: number): string {
+    const name = this.sockaddr(address, port);
+    return this.outcome(this.call('connect', this.fd, name, name.length));
+  }
+
+  /** Makes a connected UDP socket an unconnected one again. */
+  disconnect(): string {
+    return this.outcome(this.call('connect', this.fd, new Uint8Array(16), 16));
+  }
+
+  bind(address: string, port: number): string {
+    const name = this.sockaddr(address, port);
+    return this.outcome(this.call('bind', this.fd, name, name.length));
+  }
+
+  reuseAddress(): void {
+    const one = Uint8Array.of(1, 0, 0, 0);
+    this.call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEADDR, one, 4);
+  }
+
+  /** An IPv6 socket that takes no IPv4. */
+  onlyIpv6(): void {
+    this.call('setsockopt', this.fd, IPPROTO_IPV6, IPV6_V6ONLY, Uint8Array.of(1, 0, 0, 0), 4);
+  }
+
+  listen(): void {
+    checked('listen', this.call('listen', this.fd, 64));
+  }
+
+  accept(): TestSocket {
+    const nr = syscallNumbers(this.platform);
+    const fd = checked('accept4', this.platform.syscall(nr.accept4, this.fd, 0, 0, SOCK_CLOEXEC));
+    return new TestSocket(this.platform, this.family, 'tcp', fd);
+  }
+
+  /** sendto; without a destination send. 'ok', or the symbolic errno. */
+  send(text: string, to?: Endpoint): string {
+    const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+    const name = to ? this.sockaddr(to.address, to.port) : new Uint8Array(0);
+    return this.outcome(this.call('sendto', this.fd, bytes, bytes.length, 0, name, name.length));
+  }
+
+  /** recvfrom: the text and the source. Throws SysError. */
+  receive(): { text: string; from: string } {
+    const bytes = new Uint8Array(2048);
+    const name = new Uint8Array(28);
+    const length = Uint8Array.of(28, 0, 0, 0);
+    const got = checked(
+      'recvfrom',
+      this.call('recvfrom', this.fd, bytes, bytes.length, 0, name, length),
+    );
+    return { text: String.fromCharCode(...bytes.subarray(0, got)), from: this.text(name) };
+  }
+
+  /** recvmmsg of up to `count` datagrams: sources in order. Throws SysError. */
+  receiveMany(count: number): string[] {
+    // struct mmsghdr: msghdr (name, namelen, iov, iovlen, control, controllen, flags), len: 64 bytes.
+    const headers = new Uint8Array(64 * count);
+    const view = new DataView(headers.buffer);
+    const names = new Uint8Array(28 * count);
+    const buffers = new Uint8Array(64 * count);
+    const vectors = new BigUint64Array(2 * count);
+    const vectorBytes = new Uint8Array(vectors.buffer);
+    for (let i = 0; i < count; i++) {
+      vectors[2 * i] = this.platform.addressOf(buffers) + BigInt(64 * i);
+      vectors[2 * i + 1] = 64n;
+      view.setBigUint64(64 * i, this.platform.addressOf(names) + BigInt(28 * i), true);
+      view.setUint32(64 * i + 8, 28, true);
+      view.setBigUint64(64 * i + 16, this.platform.addressOf(vectorBytes) + BigInt(16 * i), true);
+      view.setBigUint64(64 * i + 24, 1n, true);
+    }
+    const got = checked('recvmmsg', this.call('recvmmsg', this.fd, headers, count, 0, 0));
+    return Array.from({ length: got }, (_, i) => this.text(names.subarray(28 * i, 28 * i + 28)));
+  }
+
+  peerName(): string {
+    return this.nameBy('getpeername');
+  }
+
+  ownName(): string {
+    return this.nameBy('getsockname');
+  }
+
+  [Symbol.dispose](): void {
+    closeFd(this.platform, this.fd);
+  }
+
+  private nameBy(call: 'getpeername' | 'getsockname'): string {
+    const name = new Uint8Array(28);
+    checked(call, this.call(call, this.fd, name, Uint8Array.of(28, 0, 0, 0)));
+    return this.text(name);
+  }
+
+  private call(name: SyscallName, ...args: (number | Uint8Array)[]): number {
+    for (;;) {
+      const result = this.platform.syscall(syscallNumbers(this.platform)[name], ...args);
+      if (result !== -errno.EINTR) return result;
+    }
+  }
+
+  private outcome(result: number): string {
+    return result >= 0 ? 'ok' : (errnoNames[-result] ?? `errno ${-result}`);
+  }
+
+  private sockaddr(address: string, port: number): Uint8Array {
+    const ip = parseIp(address)!;
+    const bytes = new Uint8Array(this.family === 4 ? 16 : 28);
+    const view = new DataView(bytes.buffer);
+    view.setUint16(0, this.family === 4 ? 2 : 10, true);
+    view.setUint16(2, port);
+    if (this.family === 4) bytes.set(ip.subarray(12), 4);
+    else bytes.set(ip, 8);
+    return bytes;
+  }
+
+  private text(name: Uint8Array): string {
+    const view = new DataView(name.buffer, name.byteOffset);
+    const port = view.getUint16(2);
+    if (view.getUint16(0, true) === 2) return at(name.subarray(4, 8).join('.'), port);
+    const ip = name.subarray(8, 24);
+    // An IPv6 socket shows IPv4 as ::ffff:a.b.c.d, and so does the test.
+    return at(isIpv4(ip) ? `::ffff:${formatIp(ip)}` : formatIp(ip), port);
+  }
+}
+
+/** The errno of a call that is to fail. */
+export function codeOf(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof SysError) return error.code;
+    throw error;
+  }
+  return 'ok';
+}

@@ -1,0 +1,160 @@
+import type { SysError } from '@heddle/sys';
+
+/**
+ * The one door through which everything of this package reaches the bpf(2) commands: one method
+ * per command that is used, bytes in and out, descriptors as numbers. `LinuxBpf` passes them to
+ * the kernel; a userspace machine can stand behind the same door. Every method throws SysError
+ * when the command fails; that something isn't there is a plain answer, no failure.
+ */
+export interface Bpf {
+  /** CPUs that a per-CPU map keeps a value for. */
+  readonly possibleCpus: number;
+  /** Bytes of a memory page, the granularity of mapMemory. */
+  readonly pageSize: number;
+
+  /** BPF_MAP_CREATE. Returns a descriptor. */
+  mapCreate(options: MapCreateOptions): number;
+  /** BPF_MAP_LOOKUP_ELEM into `value`. False when there is no such element. */
+  mapLookup(map: number, key: Uint8Array, value: Uint8Array): boolean;
+  /** BPF_MAP_UPDATE_ELEM; `flags` is BPF_ANY, BPF_NOEXIST or BPF_EXIST. */
+  mapUpdate(map: number, key: Uint8Array, value: Uint8Array, flags: number): void;
+  /** BPF_MAP_DELETE_ELEM. False when there is no such element. */
+  mapDelete(map: number, key: Uint8Array): boolean;
+  /** BPF_MAP_GET_NEXT_KEY into `next`; without `key` the first one. False at the end. */
+  mapNextKey(map: number, key: Uint8Array | undefined, next: Uint8Array): boolean;
+  /**
+   * BPF_MAP_LOOKUP_BATCH. `position` is where the previous batch ended (absent: the beginning),
+   * `nextPosition` receives where this one did; both have at least 4 bytes and at least the key's.
+   */
+  mapLookupBatch(map: number, batch: LookupBatch): BatchResult;
+  /** BPF_MAP_UPDATE_BATCH of `count` elements, keys and values back to back. */
+  mapUpdateBatch(map: number, keys: Uint8Array, values: Uint8Array, count: number): BatchResult;
+  /** BPF_MAP_DELETE_BATCH of `count` elements. */
+  mapDeleteBatch(map: number, keys: Uint8Array, count: number): BatchResult;
+  /** BPF_MAP_FREEZE: no further change through bpf(2). */
+  mapFreeze(map: number): void;
+
+  /** BPF_PROG_LOAD. Returns a descriptor. */
+  programLoad(options: ProgramLoadOptions): number;
+  /** BPF_PROG_TEST_RUN. */
+  programTestRun(program: number, options: TestRunOptions): TestRunResult;
+
+  /** BPF_BTF_LOAD. Returns a descriptor. `log` receives the kernel's complaint. */
+  btfLoad(btf: Uint8Array, log?: Uint8Array): number;
+
+  /** BPF_LINK_CREATE. Returns a descriptor. */
+  linkCreate(options: LinkCreateOptions): number;
+  /** BPF_LINK_UPDATE: another program in the same place, without a gap. */
+  linkUpdate(link: number, program: number): void;
+  /** BPF_LINK_DETACH. */
+  linkDetach(link: number): void;
+  /** BPF_RAW_TRACEPOINT_OPEN; `name` is absent for programs that carry their target (tp_btf). */
+  rawTracepointOpen(program: number, name: string | undefined): number;
+  /** BPF_ITER_CREATE. Returns a descriptor that is read to its end. */
+  iteratorCreate(link: number): number;
+
+  /** BPF_OBJ_PIN. */
+  objectPin(fd: number, path: string): void;
+  /** BPF_OBJ_GET. Returns a descriptor. */
+  objectGet(path: string): number;
+  /** BPF_OBJ_GET_INFO_BY_FD into `info`, whose content is input too. Returns the bytes written. */
+  objectInfo(fd: number, info: Uint8Array): number;
+  /** BPF_*_GET_NEXT_ID: the first id above `id`, undefined at the end. */
+  nextId(kind: ObjectKind, id: number): number | undefined;
+  /** BPF_*_GET_FD_BY_ID. Returns a descriptor. */
+  openId(kind: ObjectKind, id: number): number;
+
+  /** close(2) of a descriptor that a method above returned. */
+  close(fd: number): void;
+  /** mmap(2), shared. `offset` and `length` are multiples of pageSize. */
+  mapMemory(fd: number, length: number, offset: number, writable: boolean): Mapping;
+  /** Address of `bytes` for structures that carry pointers; valid while the caller holds them. */
+  addressOf(bytes: Uint8Array): bigint;
+}
+
+export type ObjectKind = 'program' | 'map' | 'btf' | 'link';
+
+/** Memory shared with the kernel. `bytes` must not be touched after disposal. */
+export interface Mapping extends Disposable {
+  readonly bytes: Uint8Array;
+}
+
+export interface MapCreateOptions {
+  readonly name: string;
+  readonly type: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly flags: number;
+  readonly extra?: bigint;
+  readonly innerMap?: number;
+  readonly btf?: number;
+  readonly keyTypeId?: number;
+  readonly valueTypeId?: number;
+}
+
+export interface LookupBatch {
+  readonly position: Uint8Array | undefined;
+  readonly nextPosition: Uint8Array;
+  readonly keys: Uint8Array;
+  readonly values: Uint8Array;
+  readonly count: number;
+}
+
+/** How many elements a batch command handled, and what stopped it. */
+export interface BatchResult {
+  readonly count: number;
+  /** Absent when all elements were handled. ENOENT of a lookup means that the map has no more. */
+  readonly error: SysError | undefined;
+}
+
+export interface ProgramLoadOptions {
+  readonly name: string;
+  readonly type: number;
+  readonly instructions: Uint8Array;
+  readonly license: string;
+  readonly expectedAttachType?: number;
+  readonly attachBtfId?: number;
+  readonly flags?: number;
+  readonly btf?: number;
+  /** struct bpf_func_info (8 bytes each). */
+  readonly functionInfo?: Uint8Array;
+  /** struct bpf_line_info (16 bytes each). */
+  readonly lineInfo?: Uint8Array;
+  /** Receives the verifier's log; absent: no log is written, which makes loading faster. */
+  readonly log?: Uint8Array;
+}
+
+export interface TestRunOptions {
+  /** Packet; for program types that take one. */
+  readonly data?: Uint8Array;
+  /** Bytes of room for the packet as the program leaves it. */
+  readonly dataRoom?: number;
+  /** Context structure (struct __sk_buff, xdp_md, ...). */
+  readonly context?: Uint8Array;
+  /** Bytes of room for the context as the program leaves it. */
+  readonly contextRoom?: number;
+  readonly repeat?: number;
+  readonly flags?: number;
+}
+
+export interface TestRunResult {
+  readonly returnValue: number;
+  /** Packet and context as the program left them. */
+  readonly data: Uint8Array;
+  readonly context: Uint8Array;
+  /** Mean duration of one run in nanoseconds. */
+  readonly durationNs: number;
+}
+
+export interface LinkCreateOptions {
+  readonly program: number;
+  /** A descriptor (cgroup, network namespace) or a device's index, as the attach type says. */
+  readonly target: number;
+  readonly attachType: number;
+  readonly flags?: number;
+  /** tcx, netkit: the program or link to stand before or after, as `flags` says. */
+  readonly relative?: number;
+  /** Iterators: union bpf_iter_link_info. */
+  readonly iteratorInfo?: Uint8Array;
+}

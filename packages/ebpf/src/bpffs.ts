@@ -1,0 +1,57 @@
+import {
+  checked,
+  encodeCString,
+  errno,
+  makeDirectory,
+  type Platform,
+  syscallNumbers,
+} from '@heddle/sys';
+
+/** BPF_FS_MAGIC of linux/magic.h. */
+const BPF_FS_MAGIC = 0xcafe4a11;
+// sys/mount.h
+const MS_NOSUID = 2;
+const MS_NODEV = 4;
+const MS_NOEXEC = 8;
+const MNT_DETACH = 2;
+
+/** Whether `path` lies on a bpf file system, where objects can be pinned. False if it is missing. */
+export function isBpffs(platform: Platform, path: string): boolean {
+  // struct statfs: f_type is its first word (8 bytes on x86-64 and arm64).
+  const status = new Uint8Array(256);
+  const result = platform.syscall(syscallNumbers(platform).statfs, encodeCString(path), status);
+  return result >= 0 && new DataView(status.buffer).getUint32(0, true) === BPF_FS_MAGIC;
+}
+
+/**
+ * Mounts a bpf file system on `path`, which is made when missing. One that lies there already is
+ * kept, so the pins in it too. Throws SysError (EPERM without CAP_SYS_ADMIN).
+ */
+export function mountBpffs(platform: Platform, path: string): void {
+  if (isBpffs(platform, path)) return;
+  makeDirectory(platform, path);
+  const type = encodeCString('bpf');
+  const result = platform.syscall(
+    syscallNumbers(platform).mount,
+    type,
+    encodeCString(path),
+    type,
+    MS_NOSUID | MS_NODEV | MS_NOEXEC,
+    encodeCString('mode=0700'),
+  );
+  const hint = result === -errno.EPERM ? ' (needs CAP_SYS_ADMIN, or mount it beforehand)' : '';
+  checked('mount', result, `mount bpf file system on ${path}${hint}`);
+}
+
+/**
+ * Unmounts the file system on `path`, now or as soon as nobody uses it. Pins live as long as any
+ * process holds a copy of the mount table: unlink them first. Throws SysError.
+ */
+export function unmountBpffs(platform: Platform, path: string): void {
+  const result = platform.syscall(
+    syscallNumbers(platform).umount2,
+    encodeCString(path),
+    MNT_DETACH,
+  );
+  checked('umount2', result, `unmount ${path}`);
+}

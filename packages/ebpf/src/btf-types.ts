@@ -1,0 +1,146 @@
+/** BTF_KIND_* (linux/btf.h), by the names that bpftool prints in lower case. */
+export const BtfKind = {
+  void: 0,
+  int: 1,
+  ptr: 2,
+  array: 3,
+  struct: 4,
+  union: 5,
+  enum: 6,
+  fwd: 7,
+  typedef: 8,
+  volatile: 9,
+  const: 10,
+  restrict: 11,
+  func: 12,
+  func_proto: 13,
+  var: 14,
+  datasec: 15,
+  float: 16,
+  decl_tag: 17,
+  type_tag: 18,
+  enum64: 19,
+} as const;
+
+export type BtfKindName = keyof typeof BtfKind;
+
+export const btfKindNames = Object.keys(BtfKind) as readonly BtfKindName[];
+
+interface Of<Kind extends BtfKindName> {
+  readonly id: number;
+  readonly kind: Kind;
+  /** Empty for a type without a name. */
+  readonly name: string;
+}
+
+export interface BtfMember {
+  readonly name: string;
+  readonly typeId: number;
+  /** From the start of the struct. */
+  readonly bitOffset: number;
+  /** Width of a bit field; 0 for any other member. */
+  readonly bitSize: number;
+}
+
+export interface BtfEnumerator {
+  readonly name: string;
+  readonly value: bigint;
+}
+
+export interface BtfParameter {
+  /** Empty where the declaration gives none. */
+  readonly name: string;
+  /** 0 as the last parameter stands for `...`. */
+  readonly typeId: number;
+}
+
+export interface BtfSectionEntry {
+  /** A VAR, or a FUNC in `.ksyms`. */
+  readonly typeId: number;
+  readonly offset: number;
+  readonly size: number;
+}
+
+export interface BtfInt extends Of<'int'> {
+  /** Bytes. */
+  readonly size: number;
+  readonly bits: number;
+  readonly bitOffset: number;
+  readonly signed: boolean;
+  readonly char: boolean;
+  readonly bool: boolean;
+}
+
+export interface BtfComposite extends Of<'struct' | 'union'> {
+  /** Bytes. */
+  readonly size: number;
+  readonly members: readonly BtfMember[];
+}
+
+export interface BtfEnum extends Of<'enum' | 'enum64'> {
+  /** Bytes. */
+  readonly size: number;
+  readonly signed: boolean;
+  readonly values: readonly BtfEnumerator[];
+}
+
+export interface BtfArray extends Of<'array'> {
+  readonly elementTypeId: number;
+  readonly indexTypeId: number;
+  readonly count: number;
+}
+
+/** Types that only refer to another one. */
+export interface BtfReference
+  extends Of<'ptr' | 'typedef' | 'volatile' | 'const' | 'restrict' | 'type_tag'> {
+  readonly typeId: number;
+}
+
+export interface BtfFunctionPrototype extends Of<'func_proto'> {
+  readonly returnTypeId: number;
+  readonly parameters: readonly BtfParameter[];
+}
+
+export interface BtfFunction extends Of<'func'> {
+  /** The FUNC_PROTO. */
+  readonly typeId: number;
+  readonly linkage: BtfLinkage;
+}
+
+export interface BtfVariable extends Of<'var'> {
+  readonly typeId: number;
+  readonly linkage: BtfLinkage;
+}
+
+/** BTF_FUNC_* and BTF_VAR_*, which share their numbers. */
+export type BtfLinkage = number;
+export const LINKAGE_STATIC = 0;
+export const LINKAGE_GLOBAL = 1;
+export const LINKAGE_EXTERN = 2;
+
+export interface BtfSection extends Of<'datasec'> {
+  /** Bytes; 0 as clang leaves it. */
+  readonly size: number;
+  readonly entries: readonly BtfSectionEntry[];
+}
+
+export interface BtfDeclarationTag extends Of<'decl_tag'> {
+  readonly typeId: number;
+  /** Which member or parameter is tagged; -1 for the type itself. */
+  readonly component: number;
+}
+
+export type BtfType =
+  | Of<'void'>
+  | BtfInt
+  | BtfArray
+  | BtfComposite
+  | BtfEnum
+  | (Of<'fwd'> & { readonly union: boolean })
+  | BtfReference
+  | BtfFunction
+  | BtfFunctionPrototype
+  | BtfVariable
+  | BtfSection
+  | (Of<'float'> & { readonly size: number })
+  | BtfDeclarationTag;

@@ -1,0 +1,22 @@
+import { isMissing, NotSupported, type Platform, readFile } from '@heddle/sys';
+import { Btf } from './btf.ts';
+
+const cache = new WeakMap<Platform, Btf>();
+
+/**
+ * BTF of the running kernel, read and scanned at the first call (some 5 MB) and kept from then
+ * on; its index by name is built when first asked for. Throws NotSupported on kernels that were
+ * built without it (CONFIG_DEBUG_INFO_BTF).
+ */
+export function kernelBtf(platform: Platform): Btf {
+  const known = cache.get(platform);
+  if (known) return known;
+  try {
+    const btf = Btf.parse(readFile(platform, '/sys/kernel/btf/vmlinux'));
+    cache.set(platform, btf);
+    return btf;
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    throw new NotSupported('kernel BTF (/sys/kernel/btf/vmlinux)', '5.4 with DEBUG_INFO_BTF');
+  }
+}

@@ -1,0 +1,96 @@
+import { SysError } from '@heddle/sys';
+import type { Bpf } from '../bpf.ts';
+import { type LinkInfo, readLinkInfo } from '../info.ts';
+import { type Feature, features } from '../probes.ts';
+import type { BpfProgram } from '../program.ts';
+import { BPF_F_AFTER, BPF_F_BEFORE, BPF_F_LINK } from '../uapi.ts';
+
+/**
+ * A program's place in the kernel. It is taken away when the last descriptor and the last pin are
+ * gone, so an attachment that shall outlive the process is pinned.
+ */
+export class Link implements Disposable {
+  readonly fd: number;
+  readonly #bpf: Bpf;
+  #open = true;
+
+  /** Takes over `fd`. */
+  constructor(bpf: Bpf, fd: number) {
+    this.#bpf = bpf;
+    this.fd = fd;
+  }
+
+  /** Opens a pinned link. Throws SysError (ENOENT: no such pin). */
+  static openPinned(bpf: Bpf, path: string): Link {
+    return new Link(bpf, bpf.objectGet(path));
+  }
+
+  /** Opens a link by its id. Throws SysError. */
+  static fromId(bpf: Bpf, id: number): Link {
+    return new Link(bpf, bpf.openId('link', id));
+  }
+
+  /** What the kernel says now: the program changes with `update`, a device may have gone. */
+  get info(): LinkInfo {
+    return readLinkInfo(this.#bpf, this.fd);
+  }
+
+  /** Puts another program of the same type in this place, without a gap. Throws SysError. */
+  update(program: BpfProgram): void {
+    try {
+      this.#bpf.linkUpdate(this.fd, program.fd);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      throw new SysError('bpf', error.errno, `update link to program ${program.name}`);
+    }
+  }
+
+  /** Takes the program away now, pins or not; the link stays as an empty shell. Throws SysError. */
+  detach(): void {
+    this.#bpf.linkDetach(this.fd);
+  }
+
+  /** Keeps the attachment beyond the life of this process. Throws SysError. */
+  pin(path: string): void {
+    this.#bpf.objectPin(this.fd, path);
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#bpf.close(this.fd);
+  }
+}
+
+/**
+ * Makes a link with `create`. A failure says which program should have gone where; when the
+ * kernel lacks the whole kind it is NotSupported.
+ */
+export function attaching(
+  bpf: Bpf,
+  program: BpfProgram,
+  where: string,
+  kind: Feature | undefined,
+  create: () => number,
+): Link {
+  try {
+    return new Link(bpf, create());
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    // Only then, so that attaching costs no probe where it works. EINVAL has many other reasons.
+    if (kind && error.code === 'EINVAL') features(bpf).require(kind);
+    throw new SysError('bpf', error.errno, `attach program ${program.name} to ${where}`);
+  }
+}
+
+/** Where among the programs of a device a new one goes; absent: last. */
+export type Place = 'first' | 'last' | { readonly before: Link } | { readonly after: Link };
+
+/** `flags` and `relative` of a LinkCreateOptions. */
+export function placing(place: Place | undefined): { flags: number; relative: number } {
+  if (place === undefined || place === 'last') return { flags: 0, relative: 0 };
+  if (place === 'first') return { flags: BPF_F_BEFORE, relative: 0 };
+  return 'before' in place
+    ? { flags: BPF_F_BEFORE | BPF_F_LINK, relative: place.before.fd }
+    : { flags: BPF_F_AFTER | BPF_F_LINK, relative: place.after.fd };
+}

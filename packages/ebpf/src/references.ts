@@ -1,0 +1,116 @@
+import { NotSupported } from '@heddle/sys';
+import type { Btf } from './btf.ts';
+import type { ProgramSpec, Reference } from './spec.ts';
+import {
+  attachTypes,
+  BPF_PSEUDO_BTF_ID,
+  BPF_PSEUDO_FUNC,
+  BPF_PSEUDO_KFUNC_CALL,
+  BPF_PSEUDO_MAP_FD,
+  BPF_PSEUDO_MAP_VALUE,
+  programTypes,
+} from './uapi.ts';
+
+/**
+ * A helper number that no kernel has, plus the reference's place: the verifier refuses the call
+ * where it can be reached, and its log tells which one it was.
+ */
+const POISONED_CALL = 2_002_000_000;
+
+/**
+ * Completes, in `instructions`, what the program refers to outside of itself. `mapFd` gives a
+ * map's descriptor by name. Weak references that the kernel can't serve become 0 (values) or a
+ * call that the verifier refuses unless it is dead code. Throws NotSupported for others.
+ */
+export function resolveReferences(
+  program: ProgramSpec,
+  instructions: Uint8Array,
+  mapFd: (name: string) => number,
+  kernel: () => Btf,
+): void {
+  const code = new DataView(instructions.buffer, instructions.byteOffset, instructions.byteLength);
+  for (const reference of program.references) {
+    const at = reference.at * 8;
+    switch (reference.kind) {
+      case 'map':
+        setWide(code, at, BPF_PSEUDO_MAP_FD, mapFd(reference.map), 0);
+        break;
+      case 'data':
+        setWide(code, at, BPF_PSEUDO_MAP_VALUE, mapFd(reference.map), reference.offset);
+        break;
+      case 'function':
+        setWide(code, at, BPF_PSEUDO_FUNC, reference.target - reference.at - 1, 0);
+        break;
+      case 'kfunc': {
+        const id = kernel().byName(reference.name, 'func')?.id;
+        if (id === undefined) {
+          if (!reference.weak) throw missing(program, reference, 'kernel function');
+          setSource(code, at, 0);
+          code.setInt32(at + 4, POISONED_CALL + reference.at, true);
+        } else {
+          setSource(code, at, BPF_PSEUDO_KFUNC_CALL);
+          // An offset of 0 stands for the kernel itself; others would name a module's BTF.
+          code.setInt16(at + 2, 0, true);
+          code.setInt32(at + 4, id, true);
+        }
+        break;
+      }
+      case 'ksym': {
+        const btf = kernel();
+        const { name } = reference;
+        const id = (btf.byName(name, 'var') ?? btf.byName(name, 'func'))?.id;
+        if (id === undefined && !reference.weak) throw missing(program, reference, 'kernel symbol');
+        setWide(code, at, id === undefined ? 0 : BPF_PSEUDO_BTF_ID, id ?? 0, 0);
+        break;
+      }
+    }
+  }
+}
+
+/** BTF id in the kernel of what a tracing program attaches to; undefined for other programs. */
+export function attachTarget(program: ProgramSpec, kernel: () => Btf): number | undefined {
+  if (program.type !== programTypes.tracing && program.type !== programTypes.lsm) return undefined;
+  const target = program.attachTo;
+  if (target === undefined) {
+    throw new Error(`load program ${program.name}: section ${program.section} names no target`);
+  }
+  const [name, kind] = nameInKernel(program, target);
+  const id = kernel().byName(name, kind)?.id;
+  if (id === undefined) {
+    throw new NotSupported(`${program.section} (for program ${program.name})`, `with ${name}`);
+  }
+  return id;
+}
+
+function nameInKernel(
+  program: ProgramSpec,
+  target: string,
+): readonly [name: string, kind: 'func' | 'typedef'] {
+  if (program.type === programTypes.lsm) return [`bpf_lsm_${target}`, 'func'];
+  switch (program.attachType) {
+    case attachTypes.trace_iter:
+      return [`bpf_iter_${target}`, 'func'];
+    case attachTypes.trace_raw_tp:
+      return [`btf_trace_${target}`, 'typedef'];
+    default:
+      return [target, 'func'];
+  }
+}
+
+function missing(program: ProgramSpec, reference: Reference & { name: string }, what: string) {
+  return new NotSupported(
+    `${what} ${reference.name} (called by program ${program.name})`,
+    `with ${reference.name}`,
+  );
+}
+
+/** Completes a 16-byte load: its low and high words and what they stand for. */
+function setWide(code: DataView, at: number, source: number, low: number, high: number): void {
+  setSource(code, at, source);
+  code.setInt32(at + 4, low, true);
+  code.setInt32(at + 12, high, true);
+}
+
+function setSource(code: DataView, at: number, source: number): void {
+  code.setUint8(at + 1, (code.getUint8(at + 1) & 0x0f) | (source << 4));
+}

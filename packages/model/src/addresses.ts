@@ -1,0 +1,47 @@
+import { cidrContains, formatIp, type IpBytes, parseCidr, parseIp } from '@heddle/sys';
+import type { Family } from './rows.ts';
+
+/** Canonical text of an address (dotted IPv4, RFC 5952), or undefined if it isn't one. */
+export function canonicalAddress(text: string): string | undefined {
+  const bytes = parseIp(text);
+  return bytes && formatIp(bytes);
+}
+
+/** Family of an address in canonical text. */
+export function familyOf(address: string): Family {
+  return address.includes(':') ? 'IPv6' : 'IPv4';
+}
+
+const unspecified = [parseCidr('0.0.0.0')!, parseCidr('::')!];
+const loopback = [parseCidr('127.0.0.0/8')!, parseCidr('::1')!];
+const linkLocal = [parseCidr('169.254.0.0/16')!, parseCidr('fe80::/10')!];
+const multicast = [parseCidr('224.0.0.0/4')!, parseCidr('ff00::/8')!];
+const broadcast = [parseCidr('255.255.255.255')!];
+
+const within = (ranges: typeof loopback, bytes: IpBytes) =>
+  ranges.some((range) => cidrContains(range, bytes));
+
+/**
+ * What makes an address one that no service and no endpoint may have, as the API server's
+ * validation sees it; undefined for an ordinary address. A frontend at such an address would take
+ * over traffic that never was the service's (CVE-2021-25737 class).
+ */
+export function specialAddress(address: string): string | undefined {
+  const bytes = parseIp(address)!;
+  if (within(unspecified, bytes)) return 'the unspecified address';
+  if (within(loopback, bytes)) return 'a loopback address';
+  if (within(linkLocal, bytes)) return 'a link-local address';
+  if (within(multicast, bytes)) return 'a multicast address';
+  if (within(broadcast, bytes)) return 'the broadcast address';
+  return undefined;
+}
+
+/**
+ * Whether a NodePort is offered at this address of the node. Loopback is covered by the unspecified
+ * address, and an IPv6 link-local address means nothing without its device.
+ */
+export function takesNodePorts(address: string): boolean {
+  const bytes = parseIp(address);
+  if (!bytes) return false;
+  return ![...unspecified, ...loopback, linkLocal[1]!].some((range) => cidrContains(range, bytes));
+}

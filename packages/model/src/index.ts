@@ -1,0 +1,32 @@
+export { familyOf } from './addresses.ts';
+export { algorithmAnnotation, weightsAnnotation } from './annotations.ts';
+export { leftAlone } from './eligibility.ts';
+export { type ReadObject, readObject, readObjects } from './read-object.ts';
+export {
+  type EndpointRecord,
+  type NodeRecord,
+  type ObjectChange,
+  type ObjectKind,
+  type ObjectRecord,
+  type ObjectRef,
+  objectLabel,
+  type ServicePort,
+  type ServiceRecord,
+  type SlicePort,
+  type SliceRecord,
+} from './records.ts';
+export type {
+  Algorithm,
+  Backend,
+  Family,
+  Frontend,
+  FrontendKind,
+  Protocol,
+  ServiceRow,
+} from './rows.ts';
+export {
+  type NodeContext,
+  type ObjectProblem,
+  type RowChanges,
+  ServiceModel,
+} from './service-model.ts';

@@ -1,0 +1,375 @@
+import * as v from 'valibot';
+import { canonicalAddress, familyOf, specialAddress } from './addresses.ts';
+import { readBalancing } from './annotations.ts';
+import type {
+  EndpointRecord,
+  NodeRecord,
+  ObjectKind,
+  ObjectRef,
+  ServicePort,
+  ServiceRecord,
+  SliceRecord,
+} from './records.ts';
+import { objectLabel } from './records.ts';
+import {
+  type NodeObject,
+  nodeSchema,
+  type ServiceObject,
+  type SliceObject,
+  serviceSchema,
+  sliceSchema,
+} from './schema.ts';
+
+export type ReadObject =
+  | { readonly kind: 'service'; readonly record: ServiceRecord }
+  | { readonly kind: 'slice'; readonly record: SliceRecord }
+  | { readonly kind: 'node'; readonly record: NodeRecord }
+  /** Fine, but nothing that Heddle serves. */
+  | { readonly kind: 'ignored'; readonly note: string }
+  | {
+      readonly kind: 'invalid';
+      /** `Service default/web`, as far as the object says. */
+      readonly object: string;
+      /** A sentence with the object, the field and the value. */
+      readonly reason: string;
+      /** Absent when the object doesn't even say which one it is. */
+      readonly ref: ObjectRef | undefined;
+    };
+
+const serviceNameLabel = 'kubernetes.io/service-name';
+const proxyNameLabel = 'service.kubernetes.io/service-proxy-name';
+const zoneLabel = 'topology.kubernetes.io/zone';
+const defaultAffinitySeconds = 10800;
+
+/** A field whose value can't be used; turned into an `invalid` result by readObject. */
+class FieldError extends Error {
+  readonly field: string;
+  readonly value: unknown;
+
+  constructor(field: string, value: unknown, rule: string) {
+    super(rule);
+    this.field = field;
+    this.value = value;
+  }
+}
+
+/**
+ * Reads one API object (parsed JSON or YAML) into the record that Heddle keeps. Never throws:
+ * kinds that Heddle doesn't serve are `ignored` with a note, what can't be used is `invalid` with a
+ * sentence. Lists are taken apart by readObjects.
+ */
+export function readObject(value: unknown): ReadObject {
+  if (!isMap(value)) {
+    return {
+      kind: 'invalid',
+      object: 'document',
+      reason: `document is ${show(value)}: must be a Kubernetes object`,
+      ref: undefined,
+    };
+  }
+  const { apiVersion, kind } = value;
+  if (typeof kind !== 'string' || typeof apiVersion !== 'string') {
+    const field = typeof kind !== 'string' ? 'kind' : 'apiVersion';
+    return {
+      kind: 'invalid',
+      object: 'document',
+      reason: `document: ${field} is ${show(value[field])}: must be text`,
+      ref: undefined,
+    };
+  }
+  const served = servedKinds[`${apiVersion}/${kind}`];
+  if (!served) return { kind: 'ignored', note: ignoredNote(value, apiVersion, kind) };
+  const ref = refOf(value, served.kind);
+  const object = ref ? objectLabel(ref) : `${kind} without a name`;
+  try {
+    return served.read(value);
+  } catch (error) {
+    if (!(error instanceof FieldError)) throw error;
+    const what = error.value === undefined ? 'missing' : show(error.value);
+    const reason = `${object}: ${error.field} is ${what}: ${error.message}`;
+    return { kind: 'invalid', object, reason, ref };
+  }
+}
+
+/** Reads one object or, if it is one of the list kinds (`List`, `ServiceList`, ...), each item. */
+export function readObjects(value: unknown): readonly ReadObject[] {
+  if (!isMap(value) || typeof value.kind !== 'string' || !value.kind.endsWith('List')) {
+    return [readObject(value)];
+  }
+  const { apiVersion, kind, items } = value;
+  if (items === null || items === undefined) return [];
+  if (!Array.isArray(items)) {
+    const reason = `${kind}: items is ${show(items)}: must be a list`;
+    return [{ kind: 'invalid', object: kind, reason, ref: undefined }];
+  }
+  const itemKind = kind.slice(0, -'List'.length);
+  return items.flatMap((item: unknown) => {
+    // The API server leaves kind and apiVersion out of the items of a typed list.
+    const typed =
+      isMap(item) && itemKind !== '' && item.kind === undefined
+        ? { apiVersion, kind: itemKind, ...item }
+        : item;
+    return readObjects(typed);
+  });
+}
+
+const servedKinds: Readonly<
+  Record<string, { kind: ObjectKind; read: (value: unknown) => ReadObject }>
+> = {
+  'v1/Service': {
+    kind: 'service',
+    read: (value) => ({ kind: 'service', record: toService(checkShape(serviceSchema, value)) }),
+  },
+  'discovery.k8s.io/v1/EndpointSlice': {
+    kind: 'slice',
+    read: (value) => readSlice(checkShape(sliceSchema, value)),
+  },
+  'v1/Node': {
+    kind: 'node',
+    read: (value) => ({ kind: 'node', record: toNode(checkShape(nodeSchema, value)) }),
+  },
+};
+
+function ignoredNote(value: Record<string, unknown>, apiVersion: string, kind: string): string {
+  const metadata = isMap(value.metadata) ? value.metadata : {};
+  const name = [metadata.namespace, metadata.name].filter((part) => typeof part === 'string');
+  const what = `${kind} ${name.join('/')}`.trimEnd();
+  if (apiVersion === 'v1' && kind === 'Endpoints') {
+    return `${what} is not used: Heddle reads EndpointSlice (discovery.k8s.io/v1)`;
+  }
+  if (apiVersion.startsWith('discovery.k8s.io/') && kind === 'EndpointSlice') {
+    return `${what} (${apiVersion}) is not used: Heddle reads discovery.k8s.io/v1`;
+  }
+  return `${what} (${apiVersion}) is not used: Heddle reads Service, EndpointSlice and Node`;
+}
+
+function checkShape<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
+  const result = v.safeParse(schema, value, { abortEarly: true });
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  let path = '';
+  for (const { key } of issue.path ?? []) {
+    if (typeof key === 'number') path += `[${key}]`;
+    else if (/^[A-Za-z]+$/.test(String(key))) path += path === '' ? String(key) : `.${String(key)}`;
+    else path += `[${JSON.stringify(key)}]`;
+  }
+  // A missing key of a map has valibot's own message, as no schema saw a value.
+  const rule = issue.input === undefined ? 'must be given' : issue.message;
+  throw new FieldError(path, issue.input, rule);
+}
+
+function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
+  const annotations = metadata.annotations ?? {};
+  const balancing = readBalancing(annotations);
+  const external = spec.type === 'ExternalName';
+  return {
+    kind: 'service',
+    namespace: own(metadata.namespace ?? 'default'),
+    name: own(metadata.name),
+    createdMs: readTime(metadata.creationTimestamp ?? undefined),
+    type: spec.type,
+    clusterIPs: external ? none : readClusterIPs(spec),
+    proxyName: metadata.labels?.[proxyNameLabel],
+    ports: readServicePorts(spec),
+    externalIPs: readAddresses('spec.externalIPs', spec.externalIPs ?? none, 'ordinary'),
+    loadBalancerIPs: spec.type === 'LoadBalancer' ? readIngress(status) : none,
+    affinitySeconds:
+      spec.sessionAffinity === 'ClientIP'
+        ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? defaultAffinitySeconds)
+        : 0,
+    internalLocal: spec.internalTrafficPolicy === 'Local',
+    publishNotReady: spec.publishNotReadyAddresses ?? false,
+    algorithm: balancing.algorithm,
+    weights: balancing.weights,
+    problems: balancing.problems,
+  };
+}
+
+const none: readonly string[] = [];
+
+function readClusterIPs(spec: ServiceObject['spec']): readonly string[] {
+  const many = spec.clusterIPs && spec.clusterIPs.length > 0;
+  const texts = many ? spec.clusterIPs! : spec.clusterIP ? [spec.clusterIP] : [];
+  const field = many ? 'spec.clusterIPs' : 'spec.clusterIP';
+  if (texts.length === 0) {
+    throw new FieldError(
+      'spec.clusterIP',
+      undefined,
+      'must be an address or None (it is the API server that would choose one)',
+    );
+  }
+  if (texts[0] === 'None') return none;
+  const addresses = readAddresses(field, texts, 'cluster');
+  if (addresses.length > 2) throw new FieldError(field, texts, 'must be at most two addresses');
+  if (addresses.length === 2 && familyOf(addresses[0]!) === familyOf(addresses[1]!)) {
+    throw new FieldError(field, texts, 'must be one address of each family');
+  }
+  return addresses;
+}
+
+function readServicePorts(spec: ServiceObject['spec']): readonly ServicePort[] {
+  const ports = spec.ports ?? [];
+  const takesNodePorts = spec.type === 'NodePort' || spec.type === 'LoadBalancer';
+  const names = new Set<string>();
+  const numbers = new Set<string>();
+  return ports.map(({ name, protocol, port, nodePort }, i) => {
+    const field = `spec.ports[${i}]`;
+    if (name === '' && ports.length > 1) {
+      throw new FieldError(`${field}.name`, undefined, 'must be given, as there are several ports');
+    }
+    if (names.has(name)) throw new FieldError(`${field}.name`, name, 'must be unique');
+    names.add(name);
+    const number = `${port}/${protocol}`;
+    if (numbers.has(number)) throw new FieldError(`${field}.port`, port, 'must be unique');
+    numbers.add(number);
+    if (nodePort !== 0 && !takesNodePorts) {
+      throw new FieldError(`${field}.nodePort`, nodePort, `a ${spec.type} service has none`);
+    }
+    return { name: own(name), protocol, port, nodePort };
+  });
+}
+
+function readIngress(status: ServiceObject['status']): readonly string[] {
+  const addresses: string[] = [];
+  const ingress = status?.loadBalancer?.ingress ?? [];
+  ingress.forEach(({ ip, ipMode }, i) => {
+    // ipMode Proxy: the load balancer itself wants the traffic, also from inside (KEP-1860).
+    if (ip === '' || ipMode === 'Proxy') return;
+    addresses.push(readAddress(`status.loadBalancer.ingress[${i}].ip`, ip, 'cluster'));
+  });
+  return addresses.length === 0 ? none : [...new Set(addresses)];
+}
+
+function readSlice(slice: SliceObject): ReadObject {
+  const { metadata, addressType } = slice;
+  const namespace = own(metadata.namespace ?? 'default');
+  const label = `EndpointSlice ${namespace}/${metadata.name}`;
+  if (addressType === 'FQDN') {
+    return { kind: 'ignored', note: `${label} is not used: its addressType is FQDN` };
+  }
+  const service = metadata.labels?.[serviceNameLabel];
+  if (!service) {
+    return { kind: 'ignored', note: `${label} is not used: it has no label ${serviceNameLabel}` };
+  }
+  const ports = (slice.ports ?? [])
+    // A port without a number stands for all ports, which no kind of service can use.
+    .flatMap(({ name, protocol, port }) => (port ? [{ name: own(name), protocol, port }] : []));
+  const endpoints = (slice.endpoints ?? []).map((endpoint, i): EndpointRecord => {
+    const field = `endpoints[${i}].addresses[0]`;
+    // One endpoint has one address that counts; the API keeps the list for history's sake.
+    const address = readAddress(field, endpoint.addresses[0]!, 'ordinary');
+    if (familyOf(address) !== addressType) {
+      throw new FieldError(
+        field,
+        address,
+        `must be an ${addressType} address, as addressType says`,
+      );
+    }
+    const { conditions, hints } = endpoint;
+    return {
+      address,
+      ready: conditions?.ready ?? true,
+      serving: conditions?.serving ?? true,
+      terminating: conditions?.terminating ?? false,
+      nodeName: own(endpoint.nodeName),
+      target: own(endpoint.targetRef?.name ?? ''),
+      zoneHints: readHints(hints?.forZones),
+      nodeHints: readHints(hints?.forNodes),
+    };
+  });
+  const record: SliceRecord = {
+    kind: 'slice',
+    namespace,
+    name: own(metadata.name),
+    service: own(service),
+    family: addressType,
+    ports,
+    endpoints,
+  };
+  return { kind: 'slice', record };
+}
+
+function readHints(hints: readonly { name: string }[] | null | undefined): readonly string[] {
+  return hints && hints.length > 0 ? hints.map(({ name }) => own(name)) : none;
+}
+
+function toNode({ metadata, status }: NodeObject): NodeRecord {
+  const addresses: string[] = [];
+  for (const { address } of status?.addresses ?? []) {
+    // Host names and DNS names stand in the same list.
+    const canonical = canonicalAddress(address);
+    if (canonical !== undefined) addresses.push(canonical);
+  }
+  return {
+    kind: 'node',
+    namespace: '',
+    name: own(metadata.name),
+    zone: own(metadata.labels?.[zoneLabel] ?? ''),
+    addresses: [...new Set(addresses)],
+  };
+}
+
+function readTime(timestamp: string | undefined): number {
+  if (timestamp === undefined) return Number.POSITIVE_INFINITY;
+  const ms = Date.parse(timestamp);
+  if (Number.isNaN(ms)) {
+    throw new FieldError('metadata.creationTimestamp', timestamp, 'must be a time (RFC 3339)');
+  }
+  return ms;
+}
+
+type AddressUse = 'cluster' | 'ordinary';
+
+function readAddresses(
+  field: string,
+  texts: readonly string[],
+  use: AddressUse,
+): readonly string[] {
+  if (texts.length === 0) return none;
+  return [...new Set(texts.map((text, i) => readAddress(`${field}[${i}]`, text, use)))];
+}
+
+function readAddress(field: string, text: string, use: AddressUse): string {
+  const address = canonicalAddress(text);
+  if (address === undefined) throw new FieldError(field, text, 'must be an IP address');
+  const special = specialAddress(address);
+  // Link-local addresses are allowed for what the cluster's administrator chooses.
+  if (special && !(use === 'cluster' && special === 'a link-local address')) {
+    throw new FieldError(field, text, `must not be ${special}`);
+  }
+  return address;
+}
+
+function refOf(value: Record<string, unknown>, kind: ObjectKind): ObjectRef | undefined {
+  const metadata = isMap(value.metadata) ? value.metadata : {};
+  const { name, namespace } = metadata;
+  if (typeof name !== 'string' || name === '') return undefined;
+  if (kind === 'node') return { kind, namespace: '', name: own(name) };
+  if (namespace === undefined || namespace === null) {
+    return { kind, namespace: 'default', name: own(name) };
+  }
+  return typeof namespace === 'string'
+    ? { kind, namespace: own(namespace), name: own(name) }
+    : undefined;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return 'missing';
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+/**
+ * A copy of the text that stands alone: V8 keeps a long substring as a window on its parent, so one
+ * name taken from a YAML file would hold the text of the whole file in memory.
+ */
+function own(text: string): string {
+  if (text.length < 13) return text;
+  const units: number[] = [];
+  for (let i = 0; i < text.length; i++) units.push(text.charCodeAt(i));
+  return String.fromCharCode(...units);
+}

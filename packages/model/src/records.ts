@@ -1,0 +1,108 @@
+import type { Algorithm, Family, Protocol } from './rows.ts';
+
+// What Heddle keeps of a Kubernetes object. Whole objects are never kept: these records are what
+// bounds the agent's memory, so a field is here only if a row depends on it. All addresses are in
+// canonical text (dotted IPv4, RFC 5952), all records are plain data with the same fields always.
+
+export type ObjectKind = 'service' | 'slice' | 'node';
+
+/** Names an object; `namespace` is empty for a Node. */
+export interface ObjectRef {
+  readonly kind: ObjectKind;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface ServicePort {
+  /** Empty for the only port of a service that doesn't name it. */
+  readonly name: string;
+  readonly protocol: Protocol;
+  /** Host order. */
+  readonly port: number;
+  /** Host order; 0: none. */
+  readonly nodePort: number;
+}
+
+export interface ServiceRecord extends ObjectRef {
+  readonly kind: 'service';
+  /** Milliseconds since 1970; Infinity when the object doesn't say (a manifest that nobody applied). */
+  readonly createdMs: number;
+  readonly type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName';
+  /** At most one of each family; empty for headless and ExternalName services. */
+  readonly clusterIPs: readonly string[];
+  /** Value of the label service.kubernetes.io/service-proxy-name: another proxy serves it. */
+  readonly proxyName: string | undefined;
+  readonly ports: readonly ServicePort[];
+  readonly externalIPs: readonly string[];
+  /** Ingress addresses of the load balancer that the node shall serve itself (ipMode VIP). */
+  readonly loadBalancerIPs: readonly string[];
+  /** 0: no affinity. */
+  readonly affinitySeconds: number;
+  /** internalTrafficPolicy is Local. */
+  readonly internalLocal: boolean;
+  readonly publishNotReady: boolean;
+  readonly algorithm: Algorithm;
+  /** By address or pod name, from the annotation heddle.io/weights. */
+  readonly weights: ReadonlyMap<string, number> | undefined;
+  /** Annotations that were not understood, in sentences. */
+  readonly problems: readonly string[];
+}
+
+export interface SlicePort {
+  readonly name: string;
+  readonly protocol: Protocol;
+  /** Host order. */
+  readonly port: number;
+}
+
+export interface EndpointRecord {
+  readonly address: string;
+  /** Conditions with the defaults that kube-proxy gives to absent ones. */
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  /** Empty when the slice doesn't say. */
+  readonly nodeName: string;
+  /** Name of the object behind the endpoint (a pod, as a rule); empty when the slice doesn't say. */
+  readonly target: string;
+  readonly zoneHints: readonly string[];
+  readonly nodeHints: readonly string[];
+}
+
+export interface SliceRecord extends ObjectRef {
+  readonly kind: 'slice';
+  /** Name of the service, in the same namespace. */
+  readonly service: string;
+  readonly family: Family;
+  readonly ports: readonly SlicePort[];
+  readonly endpoints: readonly EndpointRecord[];
+}
+
+export interface NodeRecord extends ObjectRef {
+  readonly kind: 'node';
+  /** Label topology.kubernetes.io/zone; empty when absent. */
+  readonly zone: string;
+  /** IP addresses of all types. */
+  readonly addresses: readonly string[];
+}
+
+export type ObjectRecord = ServiceRecord | SliceRecord | NodeRecord;
+
+/** What happened to one object. */
+export type ObjectChange =
+  | { readonly op: 'set'; readonly object: ObjectRecord }
+  | ({ readonly op: 'delete' } & ObjectRef)
+  /** The object's newest version can't be used: its last good one stays in force. */
+  | ({ readonly op: 'invalid'; readonly reason: string } & ObjectRef);
+
+const kindNames: Readonly<Record<ObjectKind, string>> = {
+  service: 'Service',
+  slice: 'EndpointSlice',
+  node: 'Node',
+};
+
+/** `Service default/web`, `Node worker-1`: how messages name an object. */
+export function objectLabel(ref: ObjectRef): string {
+  const kind = kindNames[ref.kind];
+  return ref.kind === 'node' ? `${kind} ${ref.name}` : `${kind} ${ref.namespace}/${ref.name}`;
+}

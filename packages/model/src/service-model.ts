@@ -1,0 +1,286 @@
+import { takesNodePorts } from './addresses.ts';
+import { bySeniority, FrontendClaims } from './conflicts.ts';
+import { AddressHolders } from './external-ips.ts';
+import {
+  type NodeRecord,
+  type ObjectChange,
+  type ObjectRef,
+  objectLabel,
+  type ServiceRecord,
+  type SliceRecord,
+} from './records.ts';
+import type { ServiceRow } from './rows.ts';
+import { type RowContext, sameRow, serviceClaims, serviceRows } from './service-rows.ts';
+
+export interface NodeContext {
+  /** Name of this node's Node object; empty when the node has none. */
+  readonly nodeName: string;
+  /** Addresses found on this node's devices, as text; loopback may be among them. */
+  readonly ownAddresses: readonly string[];
+}
+
+/** What changed in the set of rows. A row that is upserted differs from what it was. */
+export interface RowChanges {
+  readonly upserted: readonly ServiceRow[];
+  /** Keys. */
+  readonly removed: readonly string[];
+}
+
+/** An object whose newest version can't be used. */
+export interface ObjectProblem extends ObjectRef {
+  readonly reason: string;
+}
+
+/** All that is known of one service. It exists while there is the Service or one of its slices. */
+interface ServiceState {
+  readonly key: string;
+  service: ServiceRecord | undefined;
+  /** In the order of their names, so that rows don't depend on the order of arrival. */
+  slices: readonly SliceRecord[];
+  rows: readonly ServiceRow[];
+  claims: readonly string[];
+}
+
+const empty: readonly never[] = [];
+
+/**
+ * Turns Kubernetes objects into rows, incrementally: a change costs as much as the services that it
+ * touches. The rows depend on the present objects only, never on the order in which they came.
+ */
+export class ServiceModel {
+  readonly #nodeName: string;
+  #ownAddresses: readonly string[];
+  /** Own addresses in any sense, for the refusal of externalIPs. */
+  #own = new Set<string>();
+  #nodeAddresses: readonly string[] = empty;
+  readonly #services = new Map<string, ServiceState>();
+  readonly #slices = new Map<string, SliceRecord>();
+  readonly #nodes = new Map<string, NodeRecord>();
+  readonly #problems = new Map<string, ObjectProblem>();
+  readonly #holders = new AddressHolders();
+  readonly #claims = new FrontendClaims<ServiceState>();
+  readonly #dirty = new Set<ServiceState>();
+  readonly #newlyWatched = new Set<string>();
+
+  constructor(context: NodeContext) {
+    this.#nodeName = context.nodeName;
+    this.#ownAddresses = context.ownAddresses;
+    this.#readOwnAddresses();
+  }
+
+  /** Objects whose newest version can't be used, by label (`Service default/web`). */
+  get problems(): ReadonlyMap<string, ObjectProblem> {
+    return this.#problems;
+  }
+
+  /** All rows as they are now. */
+  *rows(): Generator<ServiceRow> {
+    for (const state of this.#services.values()) yield* state.rows;
+  }
+
+  /** Takes in what happened to objects and returns what that does to the rows. */
+  apply(changes: readonly ObjectChange[]): RowChanges {
+    for (const change of changes) {
+      if (change.op === 'invalid') {
+        const { kind, namespace, name, reason } = change;
+        this.#problems.set(objectLabel(change), { kind, namespace, name, reason });
+        continue;
+      }
+      const ref = change.op === 'set' ? change.object : change;
+      if (this.#problems.size > 0) this.#problems.delete(objectLabel(ref));
+      const key = `${ref.namespace}/${ref.name}`;
+      const object = change.op === 'set' ? change.object : undefined;
+      if (ref.kind === 'service') this.#setService(key, object as ServiceRecord | undefined);
+      else if (ref.kind === 'slice') this.#setSlice(key, object as SliceRecord | undefined);
+      else this.#setNode(ref.name, object as NodeRecord | undefined);
+    }
+    return this.#recompute();
+  }
+
+  /** Tells which addresses this node's devices have now. */
+  setOwnAddresses(addresses: readonly string[]): RowChanges {
+    this.#ownAddresses = addresses;
+    this.#readOwnAddresses();
+    return this.#recompute();
+  }
+
+  #setService(key: string, service: ServiceRecord | undefined): void {
+    if (!service && !this.#services.has(key)) return;
+    const state = this.#stateOf(key);
+    const before = state.service;
+    state.service = service;
+    this.#dirty.add(state);
+    for (const address of before?.externalIPs ?? empty) this.#holders.unwatch(address, key);
+    for (const address of service?.externalIPs ?? empty) {
+      if (this.#holders.watch(address, key)) this.#newlyWatched.add(address);
+    }
+    this.#moveAddresses(
+      `the ClusterIP of Service ${key}`,
+      before?.clusterIPs ?? empty,
+      service?.clusterIPs ?? empty,
+    );
+  }
+
+  #setSlice(key: string, slice: SliceRecord | undefined): void {
+    const before = this.#slices.get(key);
+    if (slice) this.#slices.set(key, slice);
+    else this.#slices.delete(key);
+    if (before) {
+      const state = this.#stateOf(`${before.namespace}/${before.service}`);
+      state.slices = state.slices.filter((other) => other !== before);
+      this.#dirty.add(state);
+    }
+    if (slice) {
+      const state = this.#stateOf(`${slice.namespace}/${slice.service}`);
+      state.slices =
+        state.slices.length === 0
+          ? [slice]
+          : [...state.slices, slice].sort((a, b) => (a.name < b.name ? -1 : 1));
+      this.#dirty.add(state);
+    }
+    if (this.#holders.isEmpty) return;
+    this.#moveAddresses(
+      endpointHolder(key),
+      before?.endpoints.map(({ address }) => address) ?? empty,
+      slice?.endpoints.map(({ address }) => address) ?? empty,
+    );
+  }
+
+  #setNode(name: string, node: NodeRecord | undefined): void {
+    const before = this.#nodes.get(name);
+    if (node) this.#nodes.set(name, node);
+    else this.#nodes.delete(name);
+    this.#moveAddresses(
+      `an address of Node ${name}`,
+      before?.addresses ?? empty,
+      node?.addresses ?? empty,
+    );
+    if (name !== this.#nodeName) return;
+    this.#readOwnAddresses();
+    if (before?.zone === node?.zone) return;
+    for (const state of this.#services.values()) {
+      const hinted = state.slices.some(({ endpoints }) =>
+        endpoints.some(({ zoneHints }) => zoneHints.length > 0),
+      );
+      if (hinted) this.#dirty.add(state);
+    }
+  }
+
+  #moveAddresses(holder: string, before: readonly string[], after: readonly string[]): void {
+    if (this.#holders.isEmpty) return;
+    for (const address of before) {
+      for (const user of this.#holders.release(address, holder)) this.#touch(user);
+    }
+    for (const address of after) {
+      for (const user of this.#holders.hold(address, holder)) this.#touch(user);
+    }
+  }
+
+  #touch(key: string): void {
+    const state = this.#services.get(key);
+    if (state) this.#dirty.add(state);
+  }
+
+  /** Brings what follows from the own addresses up to date, and marks the services it matters to. */
+  #readOwnAddresses(): void {
+    const node = this.#nodes.get(this.#nodeName);
+    const own = new Set([...this.#ownAddresses, ...(node?.addresses ?? empty)]);
+    if (own.size === this.#own.size && [...own].every((address) => this.#own.has(address))) return;
+    this.#own = own;
+    this.#nodeAddresses = [...own].filter(takesNodePorts).sort();
+    for (const state of this.#services.values()) {
+      const { service } = state;
+      if (!service) continue;
+      if (service.externalIPs.length > 0 || service.ports.some(({ nodePort }) => nodePort !== 0)) {
+        this.#dirty.add(state);
+      }
+    }
+  }
+
+  /** Finds the holders of addresses that are asked for as externalIP for the first time. */
+  #findHolders(): void {
+    const hold = (addresses: Iterable<string>, holder: () => string) => {
+      for (const address of addresses) {
+        if (this.#newlyWatched.has(address)) this.#holders.hold(address, holder());
+      }
+    };
+    for (const { name, addresses } of this.#nodes.values()) {
+      hold(addresses, () => `an address of Node ${name}`);
+    }
+    for (const { key, service } of this.#services.values()) {
+      hold(service?.clusterIPs ?? empty, () => `the ClusterIP of Service ${key}`);
+    }
+    for (const [key, { endpoints }] of this.#slices) {
+      for (const { address } of endpoints) {
+        if (this.#newlyWatched.has(address)) this.#holders.hold(address, endpointHolder(key));
+      }
+    }
+    this.#newlyWatched.clear();
+  }
+
+  #recompute(): RowChanges {
+    if (this.#newlyWatched.size > 0) this.#findHolders();
+    const context: RowContext = {
+      locality: {
+        nodeName: this.#nodeName,
+        zone: this.#nodes.get(this.#nodeName)?.zone ?? '',
+      },
+      nodeAddresses: this.#nodeAddresses,
+      holderOf: (address) =>
+        this.#own.has(address) ? 'an address of this node' : this.#holders.holderOf(address),
+      keptBy: (claim, service) => this.#keptBy(claim, service),
+    };
+    // Claims first, of all services that changed, because rows are decided among all claimants;
+    // a service whose rival came or went has to be looked at again.
+    for (const state of [...this.#dirty]) {
+      const before = state.claims;
+      state.claims = state.service ? serviceClaims(state.service, context) : empty;
+      for (const claim of before) this.#claims.remove(claim, state);
+      for (const claim of state.claims) this.#claims.add(claim, state);
+      for (const claim of [...before, ...state.claims]) {
+        for (const rival of this.#claims.claimants(claim)) this.#dirty.add(rival);
+      }
+    }
+    const upserted: ServiceRow[] = [];
+    const removed: string[] = [];
+    for (const state of this.#dirty) {
+      const before = state.rows;
+      const after = state.service ? serviceRows(state.service, state.slices, context) : empty;
+      state.rows = after.map((row) => {
+        const old = before.find(({ key }) => key === row.key);
+        if (old && sameRow(old, row)) return old;
+        upserted.push(row);
+        return row;
+      });
+      for (const { key } of before) {
+        if (!after.some((row) => row.key === key)) removed.push(key);
+      }
+      if (!state.service && state.slices.length === 0) this.#services.delete(state.key);
+    }
+    this.#dirty.clear();
+    return { upserted, removed };
+  }
+
+  #keptBy(claim: string, service: ServiceRecord): string | undefined {
+    const claimants = this.#claims.claimants(claim);
+    if (claimants.length < 2) return undefined;
+    let first = service;
+    for (const { service: rival } of claimants) {
+      if (rival && bySeniority(rival, first) < 0) first = rival;
+    }
+    return first === service ? undefined : `Service ${first.namespace}/${first.name}`;
+  }
+
+  #stateOf(key: string): ServiceState {
+    let state = this.#services.get(key);
+    if (!state) {
+      state = { key, service: undefined, slices: empty, rows: empty, claims: empty };
+      this.#services.set(key, state);
+    }
+    return state;
+  }
+}
+
+function endpointHolder(sliceKey: string): string {
+  return `an endpoint's address in EndpointSlice ${sliceKey}`;
+}

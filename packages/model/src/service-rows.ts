@@ -1,0 +1,147 @@
+import { formatEndpoint } from '@heddle/sys';
+import { familyOf } from './addresses.ts';
+import { claimKey } from './conflicts.ts';
+import { leftAlone } from './eligibility.ts';
+import { mergeEndpoints, type TrafficPolicy, toBackends, usableEndpoints } from './endpoints.ts';
+import { wantedFrontends } from './frontends.ts';
+import type { ServicePort, ServiceRecord, SliceRecord } from './records.ts';
+import type { Family, Frontend, ServiceRow } from './rows.ts';
+import type { Locality } from './topology.ts';
+
+/** What the rows of one service depend on beside the service and its slices. */
+export interface RowContext {
+  readonly locality: Locality;
+  /** This node's addresses that take NodePorts. */
+  readonly nodeAddresses: readonly string[];
+  /** Who has an address that is asked for as externalIP, in words; undefined when it is free. */
+  holderOf(address: string): string | undefined;
+  /** The other service (as `namespace/name`) that keeps a frontend; undefined when it is `service`. */
+  keptBy(claim: string, service: ServiceRecord): string | undefined;
+}
+
+/** One port in one family: what it asks for and may ask for, before other services are looked at. */
+interface PortPlan {
+  readonly port: ServicePort;
+  readonly family: Family;
+  readonly frontends: readonly Frontend[];
+  /** ExternalIPs that were refused, in sentences. */
+  readonly refused: readonly string[];
+}
+
+function planPorts(service: ServiceRecord, context: RowContext): readonly PortPlan[] {
+  if (leftAlone(service)) return [];
+  const plans: PortPlan[] = [];
+  for (const port of service.ports) {
+    for (const clusterIP of service.clusterIPs) {
+      const family = familyOf(clusterIP);
+      const refused: string[] = [];
+      const frontends = wantedFrontends(service, port, family, context.nodeAddresses).filter(
+        ({ kind, address }) => {
+          const holder = kind === 'ExternalIP' ? context.holderOf(address) : undefined;
+          if (holder) refused.push(`externalIP ${address} is refused: it is ${holder}`);
+          return !holder;
+        },
+      );
+      plans.push({ port, family, frontends, refused });
+    }
+  }
+  return plans;
+}
+
+/** Keys of all frontends that the service asks for and that no rule refuses. */
+export function serviceClaims(service: ServiceRecord, context: RowContext): readonly string[] {
+  const keys = planPorts(service, context).flatMap(({ frontends }) => frontends.map(claimKey));
+  return keys.length < 2 ? keys : [...new Set(keys)];
+}
+
+/**
+ * The rows of one service: one for each port and family, two where internalTrafficPolicy Local
+ * makes the ClusterIP differ from the other frontends. `slices` in the order of their names.
+ */
+export function serviceRows(
+  service: ServiceRecord,
+  slices: readonly SliceRecord[],
+  context: RowContext,
+): readonly ServiceRow[] {
+  const rows: ServiceRow[] = [];
+  const taken = new Set<string>();
+  for (const { port, family, frontends, refused } of planPorts(service, context)) {
+    const candidates = mergeEndpoints(slices, port, family);
+    const addRow = (
+      suffix: string,
+      policy: TrafficPolicy,
+      asked: readonly Frontend[],
+      problems: readonly string[],
+    ) => {
+      const lost: string[] = [];
+      const kept = asked.filter((frontend) => {
+        const claim = claimKey(frontend);
+        const keeper = taken.has(claim)
+          ? 'another port of this service'
+          : context.keptBy(claim, service);
+        if (keeper) lost.push(`${frontendLabel(frontend)} is taken: ${keeper} has it`);
+        else taken.add(claim);
+        return !keeper;
+      });
+      const usable = usableEndpoints(candidates, policy, service.publishNotReady, context.locality);
+      const portName = port.name === '' ? String(port.port) : port.name;
+      rows.push({
+        key: `${service.namespace}/${service.name}:${portName}/${port.protocol}/${family}${suffix}`,
+        namespace: service.namespace,
+        name: service.name,
+        portName,
+        protocol: port.protocol,
+        family,
+        frontends: kept,
+        backends: toBackends(candidates, usable, port, service.weights),
+        algorithm: service.algorithm,
+        affinitySeconds: service.affinitySeconds,
+        problems: [...service.problems, ...problems, ...lost],
+      });
+    };
+    if (!service.internalLocal) {
+      addRow('', 'Cluster', frontends, refused);
+      continue;
+    }
+    const internal = frontends.filter(({ kind }) => kind === 'ClusterIP');
+    const external = frontends.filter(({ kind }) => kind !== 'ClusterIP');
+    addRow('', 'Local', internal, []);
+    if (external.length > 0 || refused.length > 0) {
+      addRow('/external', 'Cluster', external, refused);
+    }
+  }
+  return rows;
+}
+
+function frontendLabel({ kind, address, port, protocol }: Frontend): string {
+  return `${kind} ${formatEndpoint(address, port)}/${protocol}`;
+}
+
+/** Whether two rows say the same. */
+export function sameRow(a: ServiceRow, b: ServiceRow): boolean {
+  return (
+    a.key === b.key &&
+    a.algorithm === b.algorithm &&
+    a.affinitySeconds === b.affinitySeconds &&
+    a.portName === b.portName &&
+    sameList(a.problems, b.problems, (x, y) => x === y) &&
+    sameList(
+      a.frontends,
+      b.frontends,
+      (x, y) => x.kind === y.kind && x.address === y.address && x.port === y.port,
+    ) &&
+    sameList(
+      a.backends,
+      b.backends,
+      (x, y) =>
+        x.address === y.address &&
+        x.port === y.port &&
+        x.state === y.state &&
+        x.weight === y.weight,
+    )
+  );
+}
+
+function sameList<T>(a: readonly T[], b: readonly T[], same: (x: T, y: T) => boolean): boolean {
+  return a.length === b.length && a.every((item, i) => same(item, b[i]!));
+}

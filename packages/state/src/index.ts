@@ -1,0 +1,10 @@
+export { Health, type HealthFact } from './health.ts';
+export type { Operations } from './operations.ts';
+export {
+  Reconciler,
+  type ReconcilerCounts,
+  type ReconcilerOptions,
+  type ReconcilerPort,
+  type RowStatus,
+} from './reconciler.ts';
+export { type Snapshot, Table, type TableChanges } from './table.ts';

@@ -1,0 +1,37 @@
+// The gate: format, lint, types, layers, generated files. Everything runs; what fails is printed whole.
+import { spawn } from 'node:child_process';
+import { root } from './files.ts';
+
+const steps: readonly [string, readonly string[]][] = [
+  ['format and lint', ['biome', 'ci', '--colors=off', '--error-on-warnings', '.']],
+  ['types', ['tsc', '-p', 'tsconfig.json']],
+  ['types of the portable core', ['tsc', '-p', 'tsconfig.core.json']],
+  ['layers', ['node', 'tools/layers.ts']],
+  ['generated files', ['node', 'tools/fresh.ts']],
+];
+
+function run([name, [command, ...args]]: (typeof steps)[number]): Promise<boolean> {
+  return new Promise((resolve) => {
+    const started = performance.now();
+    let output = '';
+    const child = spawn(`${root}node_modules/.bin/${command}`, args, { cwd: root });
+    child.stdout.on('data', (data) => {
+      output += data;
+    });
+    child.stderr.on('data', (data) => {
+      output += data;
+    });
+    child.on('error', (error) => {
+      output += error.message;
+    });
+    child.on('close', (code) => {
+      const seconds = ((performance.now() - started) / 1000).toFixed(1);
+      console.log(`${code === 0 ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)`);
+      if (code !== 0) console.log(output);
+      resolve(code === 0);
+    });
+  });
+}
+
+const results = await Promise.all(steps.map(run));
+process.exitCode = results.every(Boolean) ? 0 : 1;

@@ -1,0 +1,27 @@
+// Fails when a generated file is not what its sources make of it. Needs no compiler.
+import { existsSync, readFileSync } from 'node:fs';
+import { bindingsFile, generateBindings } from './bindings.ts';
+import { root } from './files.ts';
+import { compiledSources, currentRecord, objectSets, recordName } from './objects.ts';
+
+const stale: string[] = [];
+for (const set of objectSets) {
+  if (compiledSources(set).length === 0) continue;
+  const path = `${root}${set.objects}/${recordName}`;
+  const recorded = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
+  const current = currentRecord(set);
+  for (const file of new Set([...Object.keys(recorded), ...Object.keys(current)])) {
+    if (recorded[file] !== current[file]) stale.push(file);
+  }
+}
+if (
+  !existsSync(root + bindingsFile) ||
+  readFileSync(root + bindingsFile, 'utf8') !== generateBindings()
+) {
+  stale.push(bindingsFile);
+}
+for (const file of stale) console.error(`${file}: changed since the objects were compiled`);
+if (stale.length > 0) {
+  console.error('run `npm run generate` (it needs clang) and commit what it writes');
+  process.exitCode = 1;
+}
