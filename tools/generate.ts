@@ -1,7 +1,7 @@
 // Compiles every BPF program of the project and writes the TypeScript bindings of its structs.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { bindingsFile, generateBindings } from './bindings.ts';
 import { root } from './files.ts';
 import { compiledSources, currentRecord, objectSets, recordName } from './objects.ts';
@@ -51,5 +51,6 @@ for (const set of objectSets) {
     `${JSON.stringify(currentRecord(set), null, 2)}\n`,
   );
 }
+mkdirSync(dirname(root + bindingsFile), { recursive: true });
 writeFileSync(root + bindingsFile, generateBindings());
 console.log(bindingsFile);

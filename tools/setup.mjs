@@ -15,11 +15,13 @@ const wanted = createHash('sha256')
 if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) process.exit(0);
 
 process.stderr.write('setting up: npm ci (once; about 350 MB in node_modules)\n');
-// No package needs an install script: binaries come inside the packages.
-const result = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
-  cwd: root,
-  stdio: ['ignore', 2, 2],
-});
+// No package needs an install script: binaries come inside the packages. .npmrc silences npm, but
+// why an installation fails must be seen.
+const result = spawnSync(
+  'npm',
+  ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'],
+  { cwd: root, stdio: ['ignore', 2, 2] },
+);
 if (result.status !== 0) {
   process.stderr.write(
     'set up failed: npm ci did not succeed (see above); check the network or the npm registry and try again\n',

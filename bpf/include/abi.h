@@ -4,7 +4,7 @@
  * network byte order, IPv4 as ::ffff:a.b.c.d; __be16 fields are in network byte order too, all
  * other integers in the host's. Structs have no hidden padding: keys are compared byte by byte.
  *
- * A change of layout here is a change of HEDDLE_ABI, and so of the folder that maps are pinned in.
+ * A change of layout here is a change of CURRENT_ABI, and so of the folder that maps are pinned in.
  */
 #pragma once
 
@@ -15,7 +15,7 @@
  * layout; keys never change.
  */
 enum heddle_abi {
-	HEDDLE_ABI = 1,
+	CURRENT_ABI = 1,
 };
 
 /* Where a service is looked up from. */
@@ -32,7 +32,7 @@ struct service_key {
 	__u8 address[16];
 	__be16 port;
 	__u8 protocol; /* IPPROTO_* */
-	__u8 scope;    /* enum service_scope */
+	enum service_scope scope : 8;
 };
 
 enum service_algorithm {
@@ -47,7 +47,7 @@ struct service {
 	__u32 first_slot;
 	__u32 slot_count; /* 0: no endpoints, refuse */
 	__u32 affinity_seconds;
-	__u32 algorithm; /* enum service_algorithm */
+	enum service_algorithm algorithm;
 	/* Round robin's position; the kernel's to count, an update starts it anew. */
 	__u32 cursor;
 };
@@ -63,7 +63,7 @@ struct backend {
 	__u8 address[16];
 	__be16 port;
 	__u8 protocol;
-	__u8 state; /* enum backend_state */
+	enum backend_state state : 8;
 	__u32 service;
 	__u32 generation; /* counts the uses of this id, so that a stale reference is known as such */
 	__u32 weight;
@@ -146,4 +146,6 @@ enum refusal_reason {
 /* Options of socket.bpf.c, set before it is loaded. */
 struct socket_config {
 	__u64 node_netns_cookie; /* the network namespace whose loopback and binds are the node's */
+	enum heddle_abi abi;	 /* for whoever inspects the map */
+	__u32 reserved;
 };

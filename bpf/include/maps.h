@@ -42,7 +42,7 @@ struct {
 	MAP_UINT(max_entries, 65536);
 	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
 	MAP_TYPE(key, struct address_key);
-	MAP_TYPE(value, __u32);
+	MAP_TYPE(value, enum address_role);
 } addresses SEC(".maps");
 
 struct {
@@ -69,6 +69,6 @@ struct {
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	MAP_UINT(max_entries, REFUSAL_REASONS);
-	MAP_TYPE(key, __u32);
+	MAP_TYPE(key, __u32); /* enum refusal_reason */
 	MAP_TYPE(value, __u64);
 } refusals SEC(".maps");

@@ -28,11 +28,11 @@ export interface BackendCounters {
   readonly active: number;
 }
 
-/** Address and port as text, for finding a backend among a service's. */
-export function endpointText(address: string, port: number): string {
+/** Address, port and protocol as text, for finding a backend among a service's. */
+export function endpointText(address: string, port: number, protocol: Protocol): string {
   const bytes = parseIp(address);
   if (!bytes) throw new Error(`read backend address ${address}: not an IP address`);
-  return keyText(bytes) + String.fromCharCode(port);
+  return keyText(bytes) + String.fromCharCode(port, protocolNumbers[protocol]);
 }
 
 /**
@@ -102,7 +102,11 @@ export class BackendTable {
   create(id: number, service: number, protocol: Protocol, backend: Backend): void {
     const at = id * backendSize;
     const generation = (this.read(id).generation + 1) >>> 0;
-    encodeBackendStats({ connections: 0n, active: 0, reserved: 0 }, this.stats, id * backendStatsSize);
+    encodeBackendStats(
+      { connections: 0n, active: 0, reserved: 0 },
+      this.stats,
+      id * backendStatsSize,
+    );
     encodeBackend(
       {
         address: parseIp(backend.address)!,
@@ -123,7 +127,11 @@ export class BackendTable {
     const at = id * backendSize;
     const state = stateOf(backend);
     if (this.bytes[at + stateOffset] !== state) this.bytes[at + stateOffset] = state;
-    const weights = new Uint32Array(this.bytes.buffer, this.bytes.byteOffset + at + weightOffset, 1);
+    const weights = new Uint32Array(
+      this.bytes.buffer,
+      this.bytes.byteOffset + at + weightOffset,
+      1,
+    );
     if (weights[0] !== backend.weight) weights[0] = backend.weight;
   }
 
@@ -145,9 +153,10 @@ export class BackendTable {
     };
   }
 
+  /** As `endpointText` writes it. */
   endpoint(id: number): string {
-    const { address, port } = this.read(id);
-    return keyText(address) + String.fromCharCode(port);
+    const { address, port, protocol } = this.read(id);
+    return keyText(address) + String.fromCharCode(port, protocol);
   }
 }
 

@@ -49,7 +49,11 @@ export function attachHooks(
 }
 
 /** Whether a link of this or another layout is in force. */
-export function hasHooks(bpf: Bpf, folders: readonly PinFolder[], names: Iterable<string>): boolean {
+export function hasHooks(
+  bpf: Bpf,
+  folders: readonly PinFolder[],
+  names: Iterable<string>,
+): boolean {
   for (const name of names) {
     using existing = openLink(bpf, folders, name);
     if (existing) return true;

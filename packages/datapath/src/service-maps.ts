@@ -1,8 +1,13 @@
 import type { Backend, Frontend, ServiceRow } from '@heddle/model';
-import { parseIp, SysError } from '@heddle/sys';
 import type { Operations } from '@heddle/state';
+import { parseIp, SysError } from '@heddle/sys';
 import { AddressRoles, type AddressUse } from './address-roles.ts';
-import { type BackendCounters, BackendTable, endpointText, protocolNumbers } from './backend-table.ts';
+import {
+  type BackendCounters,
+  BackendTable,
+  endpointText,
+  protocolNumbers,
+} from './backend-table.ts';
 import { Extents } from './extents.ts';
 import {
   decodeService,
@@ -35,7 +40,6 @@ interface Held {
   /** Addresses in the `addresses` map. */
   readonly addresses: readonly AddressUse[];
 }
-
 
 /** What it takes to bring a row into force; nothing of it is visible to the kernel's lookups yet. */
 interface Plan extends Held {
@@ -222,7 +226,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
       }
       row.backends.forEach((backend, i) => {
         const backendId = backendIds[i]!;
-        if (newBackendIds.has(backendId)) this.backends.create(backendId, id, row.protocol, backend);
+        if (newBackendIds.has(backendId))
+          this.backends.create(backendId, id, row.protocol, backend);
         else this.backends.amend(backendId, backend);
       });
       return {
@@ -282,7 +287,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
     const known = new Map<string, number>();
     for (const id of before?.backendIds ?? []) known.set(this.backends.endpoint(id), id);
     return row.backends.map(({ address, port }) => {
-      const existing = known.get(endpointText(address, port));
+      const existing = known.get(endpointText(address, port, row.protocol));
       if (existing !== undefined) return existing;
       const id = this.backends.allocate();
       if (id === undefined) throw new MapFull('backends', this.backends.capacity, 'sizes.backends');

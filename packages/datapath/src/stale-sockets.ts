@@ -1,13 +1,13 @@
 import {
   attachIterator,
   type Bpf,
-  BpfMap,
-  loadObject,
+  type BpfMap,
   type LoadedObject,
+  loadObject,
   type ObjectSpec,
   readIterator,
 } from '@heddle/ebpf';
-import { destroySockets, NetworkNamespace } from '@heddle/netlink';
+import { NetworkNamespace } from '@heddle/netlink';
 import { type Platform, readDirectory, readLink, SysError } from '@heddle/sys';
 import { protocolNumbers } from './backend-table.ts';
 
@@ -122,7 +122,8 @@ function namespacesInUse(platform: Platform): Map<number, string> {
       if (!found.has(inode)) found.set(inode, path);
     } catch (error) {
       // The process has ended meanwhile, or is a zombie.
-      if (!(error instanceof SysError) || !['ENOENT', 'ESRCH', 'EACCES'].includes(error.code)) throw error;
+      if (!(error instanceof SysError) || !['ENOENT', 'ESRCH', 'EACCES'].includes(error.code))
+        throw error;
     }
   }
   return found;

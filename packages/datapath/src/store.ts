@@ -39,7 +39,9 @@ export class Slots {
 
   /** Whether exactly these stand from `first` on. */
   holds(first: number, ids: readonly number[]): boolean {
-    return first + ids.length <= this.length && ids.every((id, i) => this.words[(first + i) * 2] === id);
+    return (
+      first + ids.length <= this.length && ids.every((id, i) => this.words[(first + i) * 2] === id)
+    );
   }
 }
 

@@ -1,4 +1,16 @@
-import { checked, closeFd, errno, errnoNames, formatIp, isIpv4, parseIp, type Platform, SysError, syscallNumbers } from '@heddle/sys';
+import {
+  checked,
+  closeFd,
+  errno,
+  errnoNames,
+  formatIp,
+  isIpv4,
+  type Platform,
+  parseIp,
+  type SyscallName,
+  SysError,
+  syscallNumbers,
+} from '@heddle/sys';
 
 const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
@@ -85,7 +97,10 @@ export class TestSocket implements Disposable {
     const bytes = new Uint8Array(2048);
     const name = new Uint8Array(28);
     const length = Uint8Array.of(28, 0, 0, 0);
-    const got = checked('recvfrom', this.call('recvfrom', this.fd, bytes, bytes.length, 0, name, length));
+    const got = checked(
+      'recvfrom',
+      this.call('recvfrom', this.fd, bytes, bytes.length, 0, name, length),
+    );
     return { text: String.fromCharCode(...bytes.subarray(0, got)), from: this.text(name) };
   }
 
@@ -106,8 +121,7 @@ export class TestSocket implements Disposable {
       view.setBigUint64(64 * i + 16, this.platform.addressOf(vectorBytes) + BigInt(16 * i), true);
       view.setBigUint64(64 * i + 24, 1n, true);
     }
-    const number = this.platform.arch === 'x64' ? 299 : 243;
-    const got = checked('recvmmsg', this.platform.syscall(number, this.fd, headers, count, 0, 0));
+    const got = checked('recvmmsg', this.call('recvmmsg', this.fd, headers, count, 0, 0));
     return Array.from({ length: got }, (_, i) => this.text(names.subarray(28 * i, 28 * i + 28)));
   }
 
@@ -129,9 +143,9 @@ export class TestSocket implements Disposable {
     return this.text(name);
   }
 
-  private call(name: Parameters<typeof numberOf>[1], ...args: (number | Uint8Array)[]): number {
+  private call(name: SyscallName, ...args: (number | Uint8Array)[]): number {
     for (;;) {
-      const result = this.platform.syscall(numberOf(this.platform, name), ...args);
+      const result = this.platform.syscall(syscallNumbers(this.platform)[name], ...args);
       if (result !== -errno.EINTR) return result;
     }
   }
@@ -159,10 +173,6 @@ export class TestSocket implements Disposable {
     // An IPv6 socket shows IPv4 as ::ffff:a.b.c.d, and so does the test.
     return at(isIpv4(ip) ? `::ffff:${formatIp(ip)}` : formatIp(ip), port);
   }
-}
-
-function numberOf(platform: Platform, name: keyof ReturnType<typeof syscallNumbers> & string): number {
-  return syscallNumbers(platform)[name];
 }
 
 /** The errno of a call that is to fail. */

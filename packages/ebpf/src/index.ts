@@ -1,7 +1,15 @@
+export { type BindingsOptions, generateBindings } from './bindings.ts';
 export type * from './bpf.ts';
 export { isBpffs, mountBpffs, unmountBpffs } from './bpffs.ts';
 export { Btf, BtfError, essentialName } from './btf.ts';
 export * from './btf-types.ts';
+export { corePoison } from './core-patch.ts';
+export {
+  applyCoreRelocations,
+  CoreKind,
+  describeRelocation,
+  RelocationError,
+} from './core-relocation.ts';
 export { ElfError } from './elf.ts';
 export { BatchError, Incompatible, VerifierError } from './errors.ts';
 export {
@@ -17,13 +25,20 @@ export {
 } from './info.ts';
 export { kernelBtf } from './kernel-btf.ts';
 export { attachCgroup } from './links/cgroup.ts';
-export { Link } from './links/link.ts';
+export { attachIterator, readIterator } from './links/iterator.ts';
+export { Link, type Place } from './links/link.ts';
+export { attachNetkit } from './links/netkit.ts';
+export { attachTcx } from './links/tcx.ts';
+export { attachTracepoint } from './links/tracepoint.ts';
+export { attachXdp } from './links/xdp.ts';
 export { LinuxBpf } from './linux-bpf.ts';
 export { LoadedObject, type LoadOptions, loadObject } from './loader.ts';
 export { BpfMap, compatibility, type UpdateMode } from './map.ts';
 export { btfForKernel } from './object-btf.ts';
 export { type MapChanges, readObject, resizeMap, setVariable, withMap } from './object-spec.ts';
+export { type Feature, Features, featureSince, features } from './probes.ts';
 export { BpfProgram, type TestRun } from './program.ts';
+export { RingBuffer } from './ring-buffer.ts';
 export { type SectionMeaning, sectionMeaning } from './section-names.ts';
 export type * from './spec.ts';
 export * from './uapi.ts';

@@ -131,7 +131,6 @@ export const linkTypes = {
 
 // Map creation flags, BPF_F_*.
 export const BPF_F_NO_PREALLOC = 1 << 0;
-export const BPF_F_NO_COMMON_LRU = 1 << 1;
 export const BPF_F_RDONLY_PROG = 1 << 7;
 export const BPF_F_MMAPABLE = 1 << 10;
 export const BPF_F_INNER_MAP = 1 << 12;
@@ -142,10 +141,10 @@ export const BPF_NOEXIST = 1;
 export const BPF_EXIST = 2;
 
 // Attach flags.
-export const BPF_F_REPLACE = 1 << 2;
 export const BPF_F_BEFORE = 1 << 3;
 export const BPF_F_AFTER = 1 << 4;
-export const BPF_F_ID = 1 << 5;
+/** The anchor is a link, not a program. */
+export const BPF_F_LINK = 1 << 13;
 
 // Marks in an instruction's source register that say what its immediate stands for.
 export const BPF_PSEUDO_MAP_FD = 1;

@@ -18,10 +18,7 @@ test('the complaint and the source line before it', () => {
 });
 
 test('without source lines the complaint stands alone', () => {
-  assert.equal(
-    summarizeLog('0: (b7) r1 = 0\nR0 !read_ok\nprocessed 1 insns'),
-    'R0 !read_ok',
-  );
+  assert.equal(summarizeLog('0: (b7) r1 = 0\nR0 !read_ok\nprocessed 1 insns'), 'R0 !read_ok');
 });
 
 test('a log without words', () => {

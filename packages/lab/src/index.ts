@@ -10,3 +10,17 @@ export {
 export { LabNode, LabPod, Place } from './place.ts';
 export { removeLab, removeStaleLabs } from './removal.ts';
 export type { Addresses } from './topology.ts';
+export {
+  BlockingSocket,
+  type BlockingSocketOptions,
+} from './traffic/blocking-socket.ts';
+export { type Endpoint, endpointText, readEndpoint } from './traffic/endpoint.ts';
+export { Histogram } from './traffic/histogram.ts';
+export {
+  type BackendPorts,
+  type HttpClient,
+  type HttpClientOptions,
+  startBackend,
+  startHttpClient,
+} from './traffic/programs.ts';
+export type { ClientReport, TargetReport } from './traffic/report.ts';

@@ -1,7 +1,9 @@
 import { SysError } from '@heddle/sys';
 import type { Bpf } from '../bpf.ts';
 import { type LinkInfo, readLinkInfo } from '../info.ts';
+import { type Feature, features } from '../probes.ts';
 import type { BpfProgram } from '../program.ts';
+import { BPF_F_AFTER, BPF_F_BEFORE, BPF_F_LINK } from '../uapi.ts';
 
 /**
  * A program's place in the kernel. It is taken away when the last descriptor and the last pin are
@@ -60,12 +62,35 @@ export class Link implements Disposable {
   }
 }
 
-/** Runs `create`, and says in its error which program should have gone where. */
-export function attaching(program: BpfProgram, where: string, create: () => number): number {
+/**
+ * Makes a link with `create`. A failure says which program should have gone where; when the
+ * kernel lacks the whole kind it is NotSupported.
+ */
+export function attaching(
+  bpf: Bpf,
+  program: BpfProgram,
+  where: string,
+  kind: Feature | undefined,
+  create: () => number,
+): Link {
   try {
-    return create();
+    return new Link(bpf, create());
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
+    // Only then, so that attaching costs no probe where it works. EINVAL has many other reasons.
+    if (kind && error.code === 'EINVAL') features(bpf).require(kind);
     throw new SysError('bpf', error.errno, `attach program ${program.name} to ${where}`);
   }
+}
+
+/** Where among the programs of a device a new one goes; absent: last. */
+export type Place = 'first' | 'last' | { readonly before: Link } | { readonly after: Link };
+
+/** `flags` and `relative` of a LinkCreateOptions. */
+export function placing(place: Place | undefined): { flags: number; relative: number } {
+  if (place === undefined || place === 'last') return { flags: 0, relative: 0 };
+  if (place === 'first') return { flags: BPF_F_BEFORE, relative: 0 };
+  return 'before' in place
+    ? { flags: BPF_F_BEFORE | BPF_F_LINK, relative: place.before.fd }
+    : { flags: BPF_F_AFTER | BPF_F_LINK, relative: place.after.fd };
 }

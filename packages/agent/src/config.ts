@@ -1,0 +1,258 @@
+import type { LogLevel } from '@heddle/sys';
+import * as v from 'valibot';
+import { parseDocument } from 'yaml';
+
+/** A configuration that can't be used. The message names the place, the field, the value and what to write instead. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** Entries that the kernel maps are made for. A map's memory is bounded by its size. */
+export interface MapSizes {
+  /** Addresses and ports at which services are reached (frontends). */
+  readonly services: number;
+  /** Distinct backends. */
+  readonly backends: number;
+  /** Places in the runs of all services together, with room for runs that are being replaced. */
+  readonly slots: number;
+  /** Clients that session affinity remembers; the least recently used one goes first. */
+  readonly affinity: number;
+}
+
+/** What the agent runs with. `node` and `cgroup` have defaults that depend on the machine. */
+export interface Config {
+  readonly manifests: string;
+  readonly node?: string | undefined;
+  readonly cgroup?: string | undefined;
+  readonly bpffs: string;
+  readonly socket: string;
+  readonly logLevel: LogLevel;
+  readonly sizes: MapSizes;
+  readonly options: { readonly terminateTcp: boolean };
+}
+
+/** Where the control socket is unless the configuration says otherwise. */
+export const defaultSocket = '/run/heddle/agent.sock';
+/** Where pins go unless the configuration says otherwise. */
+export const defaultBpffs = '/sys/fs/bpf';
+
+// The kernel counts entries in a u32.
+const largestMap = 0xffffffff;
+const sunPathLength = 107;
+
+const path = (remedy: string) =>
+  v.pipe(v.string(remedy), v.regex(/^[^\0]+$/, remedy), v.maxLength(4000, remedy));
+
+const absolutePath = (remedy: string) =>
+  v.pipe(v.string(remedy), v.regex(/^\/[^\0]*$/, remedy), v.maxLength(4000, remedy));
+
+const size = (fallback: number, about: string) => {
+  const remedy = `write a whole number from 1 to ${largestMap}`;
+  return v.pipe(
+    v.optional(
+      v.pipe(
+        v.number(remedy),
+        v.integer(remedy),
+        v.minValue(1, remedy),
+        v.maxValue(largestMap, remedy),
+      ),
+      fallback,
+    ),
+    v.description(about),
+  );
+};
+
+const nodeRemedy =
+  'write the name of this machine’s Node object (lower-case letters, digits, - and .)';
+const levelRemedy = 'write debug, info, warn or error';
+const yesNoRemedy = 'write true or false';
+
+const schema = v.strictObject({
+  manifests: v.pipe(
+    path('give the folder with the manifests, e.g. --manifests examples/hello'),
+    v.description('Folder of manifests (YAML or JSON) that the agent reads and watches. Required.'),
+  ),
+  node: v.pipe(
+    v.optional(
+      v.pipe(
+        v.string(nodeRemedy),
+        v.regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, nodeRemedy),
+        v.maxLength(253, nodeRemedy),
+      ),
+    ),
+    v.description('Name of this node in the manifests. Default: the host name in lower case.'),
+  ),
+  cgroup: v.pipe(
+    v.optional(absolutePath('write the absolute path of a cgroup v2 directory')),
+    v.description(
+      'The cgroup v2 directory whose processes get service addresses translated. Default: the root of the cgroup2 mount.',
+    ),
+  ),
+  bpffs: v.pipe(
+    v.optional(absolutePath('write an absolute path'), defaultBpffs),
+    v.description(
+      'Directory for pinned maps and links; a BPF file system is mounted there when it is on none.',
+    ),
+  ),
+  socket: v.pipe(
+    v.optional(
+      v.pipe(
+        absolutePath('write an absolute path'),
+        v.maxLength(
+          sunPathLength,
+          `write a path of at most ${sunPathLength} bytes, the limit for unix sockets`,
+        ),
+      ),
+      defaultSocket,
+    ),
+    v.description('Path of the control socket, which the other commands talk to.'),
+  ),
+  logLevel: v.pipe(
+    v.optional(v.picklist(['debug', 'info', 'warn', 'error'], levelRemedy), 'info'),
+    v.description('Least severe level that is logged: debug, info, warn or error.'),
+  ),
+  sizes: v.pipe(
+    v.optional(
+      v.strictObject(
+        {
+          services: size(
+            131072,
+            'Entries for service addresses: each frontend (address, port and protocol) takes one.',
+          ),
+          backends: size(131072, 'Entries for backends: each address and port takes one.'),
+          slots: size(
+            524288,
+            'Places in the backend lists of all services, with room for lists being replaced.',
+          ),
+          affinity: size(
+            65536,
+            'Clients that session affinity remembers; the least recently used one goes first.',
+          ),
+        },
+        'write a mapping with the fields services, backends, slots, affinity',
+      ),
+      {},
+    ),
+    v.description('Sizes of the kernel maps.'),
+  ),
+  options: v.pipe(
+    v.optional(
+      v.strictObject(
+        {
+          terminateTcp: v.pipe(
+            v.optional(v.boolean(yesNoRemedy), false),
+            v.description(
+              'Close TCP connections to a backend that is gone (UDP sockets always are told).',
+            ),
+          ),
+        },
+        'write a mapping with the field terminateTcp',
+      ),
+      {},
+    ),
+    v.description('Behaviour that is a matter of choice.'),
+  ),
+});
+
+/** A field of the configuration file, for help texts and documents. */
+export interface ConfigField {
+  /** Dotted path, e.g. `sizes.services`. */
+  readonly name: string;
+  readonly about: string;
+  /** Absent: required, or depends on the machine (then `about` says so). */
+  readonly fallback?: string | number | boolean;
+}
+
+/** All fields with their documentation, in the order of the schema. */
+export function configFields(): ConfigField[] {
+  const fields: ConfigField[] = [];
+  for (const [name, entry] of Object.entries(schema.entries)) {
+    const about = v.getDescription(entry as v.GenericSchema) ?? '';
+    if (name === 'sizes' || name === 'options') {
+      const group = schema.entries[name].pipe[0].wrapped.entries;
+      for (const [inner, leaf] of Object.entries(group)) {
+        fields.push({
+          name: `${name}.${inner}`,
+          about: v.getDescription(leaf as v.GenericSchema) ?? '',
+          fallback: v.getDefault(leaf) as number | boolean,
+        });
+      }
+      continue;
+    }
+    const fallback = v.getDefault(entry as v.GenericSchema) as string | undefined;
+    fields.push(fallback === undefined ? { name, about } : { name, about, fallback });
+  }
+  return fields;
+}
+
+/** Flags of the command line by the dotted name of the field that they set. */
+export type ConfigFlags = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/**
+ * The configuration from a YAML file (if any) and flags, which win. Throws ConfigError, whose
+ * message names every field that can't be used.
+ */
+export function readConfig(file: { path: string; text: string } | undefined, flags: ConfigFlags) {
+  const fromFile = file ? parseFile(file) : {};
+  const input: Record<string, unknown> = { ...fromFile };
+  for (const [name, value] of Object.entries(flags)) {
+    if (value === undefined) continue;
+    const [group, leaf] = name.split('.') as [string, string?];
+    input[group] = leaf === undefined ? value : { ...asMapping(input[group]), [leaf]: value };
+  }
+  const result = v.safeParse(schema, input);
+  if (result.success) return result.output satisfies Config as Config;
+  const sentences = result.issues.map((issue) => {
+    const field = v.getDotPath(issue) ?? '';
+    const where =
+      flags[field] !== undefined ? 'read flags' : `read config${file ? ` ${file.path}` : ''}`;
+    return `${where}: ${describe(issue, field)}`;
+  });
+  throw new ConfigError(sentences.join('\n'));
+}
+
+function parseFile(file: { path: string; text: string }): Record<string, unknown> {
+  const document = parseDocument(file.text, { prettyErrors: true, logLevel: 'silent' });
+  const [problem] = document.errors;
+  if (problem) {
+    const at = problem.linePos ? ` in line ${problem.linePos[0].line}` : '';
+    const cause = problem.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
+    throw new ConfigError(`read config ${file.path}: not YAML${at}: ${cause}`);
+  }
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    throw new ConfigError(`read config ${file.path}: ${(error as Error).message}`);
+  }
+  if (value === null || value === undefined) return {};
+  if (typeof value !== 'object' || Array.isArray(value)) {
+    throw new ConfigError(
+      `read config ${file.path}: the file holds ${Array.isArray(value) ? 'a list' : 'a single value'}; write a mapping of fields, e.g. "manifests: examples/hello"`,
+    );
+  }
+  return value as Record<string, unknown>;
+}
+
+function asMapping(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function describe(issue: v.BaseIssue<unknown>, field: string): string {
+  if (issue.type === 'strict_object' && issue.expected === 'never') {
+    const names = configFields().map(({ name }) => name);
+    return `no field is called ${field}; remove it or use one of ${names.join(', ')}`;
+  }
+  if (issue.input === undefined) return `${field} is missing; ${missingRemedy(issue, field)}`;
+  return `${field} is ${shown(issue.input)}; ${issue.message}`;
+}
+
+function missingRemedy(issue: v.BaseIssue<unknown>, field: string): string {
+  if (field === 'manifests') return schema.entries.manifests.pipe[0].pipe[0].message as string;
+  return issue.message;
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}

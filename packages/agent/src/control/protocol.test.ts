@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { decodeUtf8, encodeUtf8 } from '@heddle/sys';
+import fc from 'fast-check';
+import {
+  ControlError,
+  encodeReply,
+  encodeRequest,
+  LineReader,
+  longestRequest,
+  methods,
+  parseReply,
+  parseRequest,
+} from './protocol.ts';
+
+const oneLine = (bytes: Uint8Array) => {
+  const text = decodeUtf8(bytes);
+  assert.equal(text.indexOf('\n'), text.length - 1);
+  return text.slice(0, -1);
+};
+
+const jsonObject = fc.dictionary(fc.string(), fc.jsonValue({ depthSize: 'small' }));
+const id = fc.oneof(fc.integer(), fc.string({ maxLength: 200 }));
+
+describe('requests', () => {
+  it('survive the way there', () => {
+    fc.assert(
+      fc.property(id, fc.constantFrom(...methods), jsonObject, (id, method, params) => {
+        const request = { id, method, params };
+        const parsed = parseRequest(oneLine(encodeRequest(request)));
+        assert.ok('request' in parsed);
+        assert.equal(JSON.stringify(parsed.request), JSON.stringify(request));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('have empty parameters when they name none', () => {
+    assert.deepEqual(parseRequest('{"version":1,"id":"a","method":"status"}'), {
+      request: { id: 'a', method: 'status', params: {} },
+    });
+  });
+
+  const cases: [string, string, string, unknown][] = [
+    ['no JSON', 'GET / HTTP/1.1', 'bad-request', null],
+    ['no object', '[1]', 'bad-request', null],
+    ['null', 'null', 'bad-request', null],
+    ['deep nesting', '['.repeat(60_000), 'bad-request', null],
+    ['no version', '{"id":1,"method":"status"}', 'unsupported-version', 1],
+    ['a later version', '{"version":2,"id":"x","method":"status"}', 'unsupported-version', 'x'],
+    ['no id', '{"version":1,"method":"status"}', 'bad-request', null],
+    ['an id that is an object', '{"version":1,"id":{},"method":"status"}', 'bad-request', null],
+    ['no method', '{"version":1,"id":1}', 'unknown-method', 1],
+    ['an unknown method', '{"version":1,"id":1,"method":"stop"}', 'unknown-method', 1],
+    ['a list as parameters', '{"version":1,"id":1,"method":"status","params":[]}', 'bad-params', 1],
+  ];
+  for (const [what, line, code, id] of cases) {
+    it(`with ${what} are ${code}`, () => {
+      const parsed = parseRequest(line);
+      assert.ok('error' in parsed);
+      assert.deepEqual([parsed.error.code, parsed.id], [code, id]);
+    });
+  }
+
+  it('never throw, and an error always fits into a reply', () => {
+    const almost = fc.record(
+      {
+        version: fc.oneof(fc.constant(1), fc.jsonValue()),
+        id: fc.oneof(id, fc.jsonValue()),
+        method: fc.oneof(fc.constantFrom(...methods), fc.jsonValue()),
+        params: fc.jsonValue(),
+      },
+      { requiredKeys: [] },
+    );
+    const line = fc.oneof(
+      fc.string(),
+      fc.string({ unit: 'binary' }),
+      fc.json(),
+      almost.map((value) => JSON.stringify(value)),
+    );
+    fc.assert(
+      fc.property(line, (text) => {
+        const parsed = parseRequest(text);
+        if ('request' in parsed) {
+          assert.ok(methods.includes(parsed.request.method));
+        } else {
+          const { code, message } = parsed.error;
+          assert.ok(message.length < 300);
+          const reply = parseReply(
+            oneLine(encodeReply({ id: parsed.id, error: { code, message } })),
+          );
+          assert.equal(reply.error?.code, code);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('replies', () => {
+  it('survive the way back', () => {
+    fc.assert(
+      fc.property(id, fc.jsonValue(), (id, result) => {
+        assert.equal(
+          JSON.stringify(parseReply(oneLine(encodeReply({ id, result })))),
+          JSON.stringify({ id, result }),
+        );
+        assert.equal(
+          JSON.stringify(parseReply(oneLine(encodeReply({ id, event: result })))),
+          JSON.stringify({ id, event: result }),
+        );
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('are read or give a ControlError, whatever comes', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
+        try {
+          parseReply(text);
+        } catch (error) {
+          assert.ok(error instanceof ControlError);
+        }
+      }),
+      { numRuns: 300 },
+    );
+    assert.throws(() => parseReply('{"version":2,"id":1,"result":1}'), /different releases/);
+    assert.throws(() => parseReply('{"version":1,"id":1}'), /neither result nor error/);
+  });
+});
+
+describe('line reader', () => {
+  const collect = (reader: LineReader) => {
+    const lines: string[] = [];
+    for (let line = reader.next(); line !== undefined; line = reader.next()) lines.push(line);
+    return lines;
+  };
+
+  it('gives the same lines however the bytes are cut', () => {
+    const text = fc.array(fc.string({ unit: 'grapheme', maxLength: 30 }), { maxLength: 12 });
+    fc.assert(
+      fc.property(
+        text,
+        fc.array(fc.nat(20), { maxLength: 40 }),
+        fc.boolean(),
+        (parts, cuts, greedy) => {
+          const lines = parts.map((part) => part.replace(/[\r\n]/g, '.'));
+          const bytes = encodeUtf8(lines.map((line) => `${line}\n`).join(''));
+          const reader = new LineReader(1000);
+          const seen: string[] = [];
+          let at = 0;
+          for (const cut of [...cuts, bytes.length]) {
+            reader.push(bytes.subarray(at, at + cut));
+            at += cut;
+            if (greedy) seen.push(...collect(reader));
+          }
+          assert.ok(greedy || lines.length === 0 || reader.hasLine);
+          seen.push(...collect(reader));
+          assert.deepEqual(seen, lines);
+          assert.equal(reader.hasLine, false);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  it('takes a line of exactly the longest length and none that is longer', () => {
+    const reader = new LineReader(5);
+    reader.push(encodeUtf8('12345\n123456\n'));
+    assert.equal(reader.next(), '12345');
+    assert.equal(reader.hasLine, false);
+    assert.equal(reader.next(), undefined);
+    assert.equal(reader.overflowed, true);
+    reader.push(encodeUtf8('\nafter\n'));
+    assert.equal(reader.next(), undefined);
+  });
+
+  it('gives up on an endless line as soon as it is too long', () => {
+    const reader = new LineReader(longestRequest);
+    const chunk = new Uint8Array(16384).fill(0x78);
+    let pushed = 0;
+    while (!reader.overflowed) {
+      reader.push(chunk);
+      pushed += chunk.length;
+      reader.next();
+      assert.ok(pushed <= longestRequest + 16384);
+    }
+  });
+
+  it('drops a carriage return before the newline only', () => {
+    const reader = new LineReader(100);
+    reader.push(encodeUtf8('a\rb\r\n\r\n'));
+    assert.deepEqual(collect(reader), ['a\rb', '']);
+  });
+});

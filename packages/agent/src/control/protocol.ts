@@ -1,0 +1,228 @@
+import { decodeUtf8, encodeUtf8 } from '@heddle/sys';
+
+/**
+ * The control protocol: one JSON value per line, both ways, over a unix stream socket.
+ *
+ * Request:  {"version":1,"id":1,"method":"status","params":{}}
+ * Reply:    {"version":1,"id":1,"result":...} or {"version":1,"id":1,"error":{"code":..,"message":..}}
+ * Event:    {"version":1,"id":1,"event":...}, any number, after the reply to `events.follow`
+ *
+ * `id` is a number or a string of the client's choice; null in the reply to a line whose id could
+ * not be read. Lists come in pages: `next` in a result is the `after` of the next request.
+ */
+export const protocolVersion = 1;
+
+/** Longest request line in bytes, without its newline. A longer one ends the connection. */
+export const longestRequest = 64 * 1024;
+
+export const methods = [
+  'status',
+  'service.list',
+  'service.get',
+  'backend.list',
+  'config.get',
+  'events.list',
+  'events.follow',
+] as const;
+
+export type Method = (typeof methods)[number];
+
+export type RequestId = number | string;
+
+export interface Request {
+  readonly id: RequestId;
+  readonly method: Method;
+  readonly params: Readonly<Record<string, unknown>>;
+}
+
+export type ErrorCode =
+  /** The line is no JSON object of the form above. */
+  | 'bad-request'
+  | 'unsupported-version'
+  | 'unknown-method'
+  /** A parameter is missing or of the wrong type. */
+  | 'bad-params'
+  | 'not-found'
+  | 'line-too-long'
+  /** The server has as many clients as it allows. */
+  | 'busy'
+  /** The server itself failed; its log says more. */
+  | 'internal';
+
+/** An error that the other side is told. */
+export class ControlError extends Error {
+  override readonly name = 'ControlError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export interface Reply {
+  readonly id: RequestId | null;
+  readonly result?: unknown;
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
+  readonly event?: unknown;
+}
+
+/** A request line, or what was wrong with it together with its id where that could be read. */
+export type ParsedRequest =
+  | { readonly request: Request }
+  | { readonly error: ControlError; readonly id: RequestId | null };
+
+/** Reads one line (without its newline) that a client sent. Never throws. */
+export function parseRequest(line: string): ParsedRequest {
+  const value = parseObject(line);
+  if (!value) {
+    return {
+      id: null,
+      error: new ControlError(
+        'bad-request',
+        'read request: not a JSON object (send one per line, e.g. {"version":1,"id":1,"method":"status"})',
+      ),
+    };
+  }
+  const id = isId(value.id) ? value.id : null;
+  const fail = (code: ErrorCode, message: string): ParsedRequest => ({
+    id,
+    error: new ControlError(code, message),
+  });
+  if (value.version !== protocolVersion) {
+    return fail(
+      'unsupported-version',
+      `read request: version ${shown(value.version)} is not spoken here (use ${protocolVersion})`,
+    );
+  }
+  if (id === null) return fail('bad-request', 'read request: id is neither a number nor a string');
+  const method = methods.find((name) => name === value.method);
+  if (!method) {
+    return fail(
+      'unknown-method',
+      `read request: no method is called ${shown(value.method)} (there are ${methods.join(', ')})`,
+    );
+  }
+  const params = value.params ?? {};
+  if (!isObject(params)) return fail('bad-params', 'read request: params is not an object');
+  return { request: { id, method, params } };
+}
+
+/** Reads one line (without its newline) that a server sent. Throws ControlError. */
+export function parseReply(line: string): Reply {
+  const value = parseObject(line);
+  if (!value) throw new ControlError('bad-request', 'read reply: not a JSON object');
+  if (value.version !== protocolVersion) {
+    throw new ControlError(
+      'unsupported-version',
+      `read reply: version ${shown(value.version)} is not spoken here (agent and command are of different releases)`,
+    );
+  }
+  const id = isId(value.id) ? value.id : null;
+  if (isObject(value.error)) {
+    const { code, message } = value.error;
+    return { id, error: { code: String(code) as ErrorCode, message: String(message) } };
+  }
+  if ('event' in value) return { id, event: value.event };
+  if (!('result' in value)) {
+    throw new ControlError('bad-request', 'read reply: neither result nor error nor event');
+  }
+  return { id, result: value.result };
+}
+
+/** Bytes of a request line, newline included. */
+export function encodeRequest(request: Request): Uint8Array {
+  return encodeUtf8(`${JSON.stringify({ version: protocolVersion, ...request })}\n`);
+}
+
+/** Bytes of a reply or event line, newline included. */
+export function encodeReply(reply: Reply): Uint8Array {
+  return encodeUtf8(`${JSON.stringify({ version: protocolVersion, ...reply })}\n`);
+}
+
+function parseObject(line: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isId(value: unknown): value is RequestId {
+  return (
+    (typeof value === 'number' && Number.isFinite(value)) ||
+    (typeof value === 'string' && value.length <= 256)
+  );
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+const newline = 0x0a;
+
+/**
+ * Cuts a stream of bytes into lines. It holds at most one line that is too long by a chunk: once
+ * `overflowed` is set, it takes nothing more.
+ */
+export class LineReader {
+  readonly #longest: number;
+  #bytes = new Uint8Array(0);
+  /** Where the next line starts, and up to where no newline was found. */
+  #start = 0;
+  #scanned = 0;
+  #overflowed = false;
+
+  /** `longest`: bytes of the longest line, without its newline. */
+  constructor(longest: number) {
+    this.#longest = longest;
+  }
+
+  /** A line was longer than allowed; the connection can't be read any further. */
+  get overflowed(): boolean {
+    return this.#overflowed;
+  }
+
+  /** Whether `next` would return a line. */
+  get hasLine(): boolean {
+    const end = this.#bytes.indexOf(newline, this.#scanned);
+    return end >= 0 && end - this.#start <= this.#longest;
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#overflowed || chunk.length === 0) return;
+    const held = this.#bytes.subarray(this.#start);
+    const joined = new Uint8Array(held.length + chunk.length);
+    joined.set(held);
+    joined.set(chunk, held.length);
+    this.#scanned -= this.#start;
+    this.#start = 0;
+    this.#bytes = joined;
+  }
+
+  /** The next whole line without its newline (and without a carriage return before it). */
+  next(): string | undefined {
+    if (this.#overflowed) return undefined;
+    const end = this.#bytes.indexOf(newline, this.#scanned);
+    if (end < 0) this.#scanned = this.#bytes.length;
+    if ((end < 0 ? this.#bytes.length : end) - this.#start > this.#longest) {
+      this.#overflowed = true;
+      this.#bytes = new Uint8Array(0);
+      this.#start = this.#scanned = 0;
+      return undefined;
+    }
+    if (end < 0) return undefined;
+    const line = this.#bytes.subarray(
+      this.#start,
+      this.#bytes[end - 1] === 0x0d && end > this.#start ? end - 1 : end,
+    );
+    this.#start = this.#scanned = end + 1;
+    return decodeUtf8(line);
+  }
+}

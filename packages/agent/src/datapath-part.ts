@@ -1,0 +1,8 @@
+import type { Datapath } from '@heddle/datapath';
+import type { ServiceRow } from '@heddle/model';
+import type { Operations } from '@heddle/state';
+
+/** What the agent needs of a datapath: @heddle/datapath's, or a test's. */
+export type DatapathPart = Operations<ServiceRow> &
+  Disposable &
+  Pick<Datapath, 'status' | 'backendCounters' | 'refusals'>;

@@ -1,0 +1,50 @@
+import type { LogLevel, Platform } from '@heddle/sys';
+import type { AgentEvent } from './status.ts';
+
+const remembered = 512;
+
+/** Takes events as they happen; false once it wants no more. */
+export type Follower = (event: AgentEvent) => boolean;
+
+/** What happened lately, for the log and for whoever follows. Old events go, so memory is bounded. */
+export class EventLog {
+  readonly #platform: Platform;
+  readonly #events: AgentEvent[] = [];
+  readonly #followers = new Set<Follower>();
+  #last = 0;
+
+  constructor(platform: Platform) {
+    this.#platform = platform;
+  }
+
+  /** Writes one line to the log at `level`, and tells those who follow. */
+  add(
+    level: LogLevel,
+    kind: AgentEvent['kind'],
+    subject: string,
+    message: string,
+    fields: { readonly [name: string]: unknown } = {},
+  ): void {
+    this.#platform.log(level, message, { subject, ...fields });
+    const time = new Date(this.#platform.wallTimeMs()).toISOString();
+    const event: AgentEvent = { number: ++this.#last, time, kind, subject, message };
+    this.#events.push(event);
+    if (this.#events.length >= 2 * remembered) {
+      this.#events.splice(0, this.#events.length - remembered);
+    }
+    for (const follower of this.#followers) {
+      if (!follower(event)) this.#followers.delete(follower);
+    }
+  }
+
+  /** The remembered events, oldest first. */
+  recent(): AgentEvent[] {
+    return this.#events.slice(-remembered);
+  }
+
+  /** Tells `follower` the remembered events, then each new one. */
+  follow(follower: Follower): void {
+    for (const event of this.recent()) if (!follower(event)) return;
+    this.#followers.add(follower);
+  }
+}

@@ -1,0 +1,20 @@
+export { Agent, type AgentParts } from './agent.ts';
+export { prepareBpffs } from './bpffs.ts';
+export * from './config.ts';
+export * from './control/protocol.ts';
+export { ControlServer, type Handler, type ServerLimits } from './control/server.ts';
+export { AlreadyListening, listens } from './control/unix-socket.ts';
+export type { DatapathPart } from './datapath-part.ts';
+export { cgroupRoot, hostName } from './machine.ts';
+export { ownAddresses } from './own-addresses.ts';
+export { preflight } from './preflight.ts';
+export {
+  isManifestName,
+  type ManifestReport,
+  openFolderSource,
+  type SourceBatch,
+  type SourceProblem,
+  validateManifests,
+} from './source/index.ts';
+export { type StartOptions, startAgent } from './start.ts';
+export type * from './status.ts';

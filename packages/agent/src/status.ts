@@ -1,0 +1,94 @@
+import type { DatapathStatus } from '@heddle/datapath';
+import type { Config } from './config.ts';
+import type { SourceProblem } from './source/index.ts';
+
+// What the control socket answers with. The shapes are stable: fields are added, not changed.
+// Times are ISO 8601 text in UTC.
+
+/** Whether a row is in force in the kernel, and why not. */
+export interface RowState {
+  readonly status: 'pending' | 'done' | 'failed';
+  /** Why it failed. */
+  readonly reason?: string;
+  /** When it came into this state. */
+  readonly since: string;
+}
+
+/** One port of a service in one address family, as `service.list` gives it. */
+export interface ServiceEntry extends RowState {
+  /** `namespace/name:port/protocol/family[/external]`. */
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: string;
+  readonly protocol: string;
+  readonly family: string;
+  readonly frontends: readonly { kind: string; address: string; port: number }[];
+  /** How many there are; `draining` ones get nothing new. */
+  readonly backends: { readonly active: number; readonly draining: number };
+  readonly algorithm: string;
+  readonly affinitySeconds: number;
+  /** What of the service was refused, in sentences. */
+  readonly problems: readonly string[];
+}
+
+/** A backend of one row, as `backend.list` gives it. */
+export interface BackendEntry {
+  /** Key of the row. */
+  readonly service: string;
+  readonly address: string;
+  readonly port: number;
+  readonly state: string;
+  readonly weight: number;
+  /** How often it was chosen; absent before the row is in force. */
+  readonly connections?: number;
+  /** Connections that are open; counted for the algorithm least-connections only. */
+  readonly active?: number;
+}
+
+/** A row with its backends, as `service.get` gives it. */
+export interface ServiceDetail extends ServiceEntry {
+  readonly endpoints: readonly BackendEntry[];
+}
+
+/** A page of a list. */
+export interface Page<Item> {
+  readonly items: readonly Item[];
+  /** `after` of the next page; absent on the last. */
+  readonly next?: string;
+}
+
+/** Something that happened, as `events.follow` gives it. */
+export interface AgentEvent {
+  /** Counts up from 1. */
+  readonly number: number;
+  readonly time: string;
+  readonly kind: 'in-force' | 'failed' | 'removed' | 'problem' | 'source' | 'agent';
+  /** Key of the row, or label of the object, that it is about. */
+  readonly subject: string;
+  readonly message: string;
+}
+
+/** What the agent runs with, defaults filled in. */
+export type EffectiveConfig = Config & { readonly node: string; readonly cgroup: string };
+
+export interface AgentStatus {
+  readonly version: string;
+  readonly node: string;
+  readonly pid: number;
+  readonly started: string;
+  readonly residentBytes?: number;
+  /** The node's own addresses, on which NodePorts are served. */
+  readonly addresses: readonly string[];
+  readonly source: {
+    readonly path: string;
+    /** Whether everything could be read and used once; nothing is pruned before. */
+    readonly complete: boolean;
+    readonly problems: readonly SourceProblem[];
+  };
+  /** Rows by state. */
+  readonly rows: { readonly done: number; readonly pending: number; readonly failed: number };
+  readonly datapath: DatapathStatus;
+  /** Connections refused by the kernel half, by reason. */
+  readonly refusals: readonly { reason: string; count: number }[];
+}

@@ -1,0 +1,143 @@
+import type { ObjectChange, ServiceRow } from '@heddle/model';
+import { readObjects } from '@heddle/model';
+import type { DatapathPart } from '../src/datapath-part.ts';
+import type { SourceBatch, SourceProblem } from '../src/source/index.ts';
+
+/** A datapath whose kernel is a Map. */
+export class MemoryDatapath implements DatapathPart {
+  readonly inForce = new Map<string, ServiceRow>();
+  /** Keys that can't come into force, and why. */
+  readonly failing = new Map<string, string>();
+  pruned = 0;
+  disposed = false;
+
+  update(rows: readonly ServiceRow[]) {
+    return rows.map((row) => {
+      const reason = this.failing.get(row.key);
+      if (reason !== undefined) return new Error(reason);
+      this.inForce.set(row.key, row);
+      return undefined;
+    });
+  }
+
+  remove(keys: readonly string[]) {
+    return keys.map((key) => {
+      this.inForce.delete(key);
+      return undefined;
+    });
+  }
+
+  prune(desired: Iterable<ServiceRow>): void {
+    this.pruned++;
+    const keys = new Set(Array.from(desired, (row) => row.key));
+    for (const key of this.inForce.keys()) if (!keys.has(key)) this.inForce.delete(key);
+  }
+
+  status() {
+    return {
+      abi: 1,
+      maps: [{ name: 'services', entries: this.inForce.size, maxEntries: 100 }],
+      links: [{ hook: 'connect4', attached: true }],
+      adopted: this.inForce.size > 0,
+      repaired: 0,
+      migrated: [],
+      socketsDestroyed: 0,
+    };
+  }
+
+  backendCounters(rowKey: string) {
+    return (this.inForce.get(rowKey)?.backends ?? []).map(({ address, port, state }, i) => ({
+      address,
+      port,
+      state,
+      connections: 10 + i,
+      active: i,
+    }));
+  }
+
+  refusals() {
+    return [{ reason: 'no endpoints', count: 3 }];
+  }
+
+  [Symbol.dispose](): void {
+    this.disposed = true;
+  }
+}
+
+/** A source that says what a test tells it to. */
+export class ScriptedSource implements Disposable {
+  readonly #onChange: (batch: SourceBatch) => void;
+  #complete = false;
+  problems: SourceProblem[] = [];
+  disposed = false;
+
+  constructor(onChange: (batch: SourceBatch) => void) {
+    this.#onChange = onChange;
+  }
+
+  /** Tells of API objects (parsed JSON). */
+  set(...objects: unknown[]): void {
+    this.#tell(
+      objects.flatMap((object): ObjectChange[] =>
+        readObjects(object).flatMap((read): ObjectChange[] => {
+          if (read.kind === 'ignored') return [];
+          if (read.kind !== 'invalid') return [{ op: 'set', object: read.record }];
+          this.problems.push({ file: 'x.yaml', line: 1, message: read.reason });
+          return read.ref ? [{ op: 'invalid', ...read.ref, reason: read.reason }] : [];
+        }),
+      ),
+    );
+  }
+
+  delete(kind: 'service' | 'slice', name: string): void {
+    this.#tell([{ op: 'delete', kind, namespace: 'default', name }]);
+  }
+
+  /** Tells of API objects, and that they are the last ones. */
+  complete(...objects: unknown[]): void {
+    this.#complete = true;
+    this.set(...objects);
+  }
+
+  note(message: string): void {
+    this.#tell([], [{ file: 'x.yaml', line: 2, message }]);
+  }
+
+  #tell(changes: readonly ObjectChange[], notes: readonly SourceProblem[] = []): void {
+    const { problems } = this;
+    this.#onChange({ changes, complete: this.#complete, problems: [...problems], notes });
+  }
+
+  [Symbol.dispose](): void {
+    this.disposed = true;
+  }
+}
+
+/** A Service with one port. */
+export function service(name: string, clusterIP: string, port: unknown = 80) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { namespace: 'default', name },
+    spec: { clusterIP, clusterIPs: [clusterIP], ports: [{ name: 'http', protocol: 'TCP', port }] },
+  };
+}
+
+/** An EndpointSlice with ready endpoints for such a Service. */
+export function slice(name: string, addresses: readonly string[]) {
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      namespace: 'default',
+      name: `${name}-1`,
+      labels: { 'kubernetes.io/service-name': name },
+    },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', protocol: 'TCP', port: 8080 }],
+    endpoints: addresses.map((address) => ({
+      addresses: [address],
+      conditions: { ready: true, serving: true, terminating: false },
+    })),
+  };
+}

@@ -1,0 +1,160 @@
+import { connect, type Socket } from 'node:net';
+import {
+  encodeRequest,
+  LineReader,
+  type Method,
+  parseReply,
+  type Reply,
+} from '@heddle/agent/protocol';
+import { exitCodes, Failure } from './failure.ts';
+
+const answerMs = 10_000;
+// Pages and status are far below; it only bounds what a stranger on the socket can send.
+const longestReply = 64 * 1024 * 1024;
+
+interface Waiting {
+  readonly resolve: (reply: Reply) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** A connection to the agent's control socket. Its errors are Failures, fit for users. */
+export class ControlClient implements Disposable {
+  readonly #socket: Socket;
+  readonly #path: string;
+  readonly #reader = new LineReader(longestReply);
+  readonly #waiting = new Map<number, Waiting>();
+  #onEvent: ((event: unknown) => void) | undefined;
+  #onEnd: ((error?: Error) => void) | undefined;
+  #failure: Error | undefined;
+  #lastId = 0;
+
+  private constructor(socket: Socket, path: string) {
+    this.#socket = socket;
+    this.#path = path;
+    socket.on('data', (data: Uint8Array) => this.#take(data));
+    socket.on('error', (error) => {
+      this.#failure = unreachable(path, error);
+    });
+    socket.on('close', () => {
+      const error =
+        this.#failure ??
+        new Failure(exitCodes.unreachable, `reach agent: it closed the connection on ${path}`);
+      for (const { reject } of this.#waiting.values()) reject(error);
+      this.#waiting.clear();
+      this.#onEnd?.(error);
+    });
+  }
+
+  /** Connects to the agent that listens at `path`. */
+  static connect(path: string): Promise<ControlClient> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(path);
+      const failed = (error: Error) => reject(unreachable(path, error));
+      socket.once('error', failed);
+      socket.once('connect', () => {
+        socket.off('error', failed);
+        resolve(new ControlClient(socket, path));
+      });
+    });
+  }
+
+  /** Asks for `method` and gives its result. */
+  async request(method: Method, params: Record<string, unknown> = {}): Promise<unknown> {
+    const id = ++this.#lastId;
+    const reply = await new Promise<Reply>((resolve, reject) => {
+      const late = setTimeout(() => {
+        this.#waiting.delete(id);
+        reject(
+          new Failure(
+            exitCodes.unreachable,
+            `reach agent: no answer on ${this.#path} within ${answerMs / 1000} s (is it stopped or overloaded?)`,
+          ),
+        );
+      }, answerMs);
+      const settle =
+        <T>(then: (value: T) => void) =>
+        (value: T) => {
+          clearTimeout(late);
+          then(value);
+        };
+      this.#waiting.set(id, { resolve: settle(resolve), reject: settle(reject) });
+      this.#socket.write(encodeRequest({ id, method, params }));
+    });
+    if (reply.error) throw new Failure(exitCodes.failed, reply.error.message);
+    return reply.result;
+  }
+
+  /** All items of a list, page by page. */
+  async *items<Item>(method: Method, params: Record<string, unknown> = {}): AsyncGenerator<Item> {
+    for (let after: string | undefined; ; ) {
+      const page = (await this.request(
+        method,
+        after === undefined ? params : { ...params, after },
+      )) as { items: Item[]; next?: string };
+      yield* page.items;
+      if (page.next === undefined) return;
+      after = page.next;
+    }
+  }
+
+  /** Calls `onEvent` for each event, those the agent still remembers first, until the end. */
+  async follow<Event>(onEvent: (event: Event) => void): Promise<never> {
+    this.#onEvent = onEvent as (event: unknown) => void;
+    const ended = new Promise<never>((_, reject) => {
+      this.#onEnd = reject;
+    });
+    await Promise.race([this.request('events.follow'), ended]);
+    return await ended;
+  }
+
+  [Symbol.dispose](): void {
+    this.#onEnd = undefined;
+    this.#socket.destroy();
+  }
+
+  #take(data: Uint8Array): void {
+    this.#reader.push(data);
+    try {
+      for (let line = this.#reader.next(); line !== undefined; line = this.#reader.next()) {
+        this.#dispatch(parseReply(line));
+      }
+      if (this.#reader.overflowed) throw new Error('a line without an end');
+    } catch (error) {
+      this.#failure = new Failure(
+        exitCodes.unreachable,
+        `understand agent on ${this.#path}: ${(error as Error).message}`,
+      );
+      this.#socket.destroy();
+    }
+  }
+
+  #dispatch(reply: Reply): void {
+    if (reply.event !== undefined) {
+      this.#onEvent?.(reply.event);
+    } else if (reply.id === null && reply.error) {
+      this.#failure = new Failure(exitCodes.unreachable, reply.error.message);
+      this.#socket.destroy();
+    } else {
+      const waiting = this.#waiting.get(reply.id as number);
+      this.#waiting.delete(reply.id as number);
+      waiting?.resolve(reply);
+    }
+  }
+}
+
+function unreachable(path: string, error: Error): Failure {
+  const { code } = error as { code?: string };
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new Failure(
+      exitCodes.notPermitted,
+      `reach agent: not permitted to open ${path} (run it as root or as the user that runs the agent)`,
+    );
+  }
+  if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTSOCK') {
+    return new Failure(
+      exitCodes.unreachable,
+      `reach agent: none listens on ${path} (start one with heddle agent --manifests DIR, or name its socket with --socket PATH)`,
+    );
+  }
+  return new Failure(exitCodes.unreachable, `reach agent on ${path}: ${error.message}`);
+}

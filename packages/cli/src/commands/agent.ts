@@ -1,0 +1,65 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type ConfigFlags, readConfig } from '@heddle/agent/config';
+import { nodePlatform } from '@heddle/sys/node';
+import { Failure } from '../failure.ts';
+import { logSink } from '../log.ts';
+import { preflight } from '../preflight.ts';
+import { version } from '../version.ts';
+
+interface Options {
+  readonly manifests?: string;
+  readonly node?: string;
+  readonly cgroup?: string;
+  readonly bpffs?: string;
+  readonly socket?: string;
+  readonly config?: string;
+  readonly logLevel?: string;
+  readonly maxServices?: number;
+  readonly maxBackends?: number;
+  readonly maxSlots?: number;
+  readonly maxAffinity?: number;
+  readonly terminateTcp?: true;
+}
+
+/** `heddle agent`: runs until SIGTERM or SIGINT; what is in force then stays in force. */
+export async function agent(options: Options): Promise<void> {
+  const path = options.config;
+  const file = path === undefined ? undefined : { path, text: readFileSync(path, 'utf8') };
+  const config = readConfig(file, flagsOf(options));
+  const missing = preflight();
+  if (missing) throw new Failure(missing.exitCode, missing.message);
+
+  const platform = nodePlatform(logSink(config.logLevel));
+  const { startAgent } = await import('@heddle/agent');
+  const objects = new URL('../objects/', import.meta.resolve('@heddle/datapath'));
+  const running = startAgent({
+    platform,
+    config,
+    version: version(),
+    objects: (name) => readFileSync(fileURLToPath(new URL(`${name}.o`, objects))),
+  });
+  const stop = () => {
+    running[Symbol.dispose]();
+    // What others may still hold open, e.g. stdin, is no reason to stay.
+    process.exit();
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+}
+
+function flagsOf(options: Options): ConfigFlags {
+  return {
+    manifests: options.manifests,
+    node: options.node,
+    cgroup: options.cgroup,
+    bpffs: options.bpffs,
+    socket: options.socket,
+    logLevel: options.logLevel,
+    'sizes.services': options.maxServices,
+    'sizes.backends': options.maxBackends,
+    'sizes.slots': options.maxSlots,
+    'sizes.affinity': options.maxAffinity,
+    'options.terminateTcp': options.terminateTcp,
+  };
+}

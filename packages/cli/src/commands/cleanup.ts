@@ -1,0 +1,66 @@
+import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { listens } from '@heddle/agent/unix-socket';
+import { nodePlatform } from '@heddle/sys/node';
+import { exitCodes, Failure } from '../failure.ts';
+import { type OutputFormat, printJson, printLine } from '../print.ts';
+
+interface Options {
+  readonly bpffs: string;
+  readonly socket: string;
+  readonly output: OutputFormat;
+  readonly force?: true;
+}
+
+/**
+ * `heddle cleanup`: removes every pin below the bpf file system and the control socket. A link that
+ * only its pin kept ends with it, and so do the programs and maps.
+ */
+export function cleanup({ bpffs, socket, output, force }: Options): void {
+  if (!force && listens(nodePlatform(), socket)) {
+    throw new Failure(
+      exitCodes.busy,
+      `clean up: an agent runs (it answers on ${socket}); stop it first, or say --force to pull the datapath from under it`,
+    );
+  }
+  const removed: string[] = [];
+  removeTree(`${bpffs}/heddle`, removed);
+  if (remove(() => unlinkSync(socket))) removed.push(socket);
+  if (output === 'json') {
+    printJson({ removed });
+    return;
+  }
+  for (const path of removed) printLine(`removed ${path}`);
+  if (removed.length === 0) printLine('nothing to remove');
+}
+
+/** A bpf file system holds directories and pins only. */
+function removeTree(path: string, removed: string[]): void {
+  let entries: { name: string; isDirectory(): boolean }[];
+  try {
+    entries = readdirSync(path, { withFileTypes: true });
+  } catch (error) {
+    if (isMissing(error)) return;
+    throw error;
+  }
+  for (const entry of entries) {
+    const inner = `${path}/${entry.name}`;
+    if (entry.isDirectory()) removeTree(inner, removed);
+    else if (remove(() => unlinkSync(inner))) removed.push(inner);
+  }
+  if (remove(() => rmdirSync(path))) removed.push(path);
+}
+
+/** False when it was gone already. */
+function remove(step: () => void): boolean {
+  try {
+    step();
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}

@@ -1,0 +1,35 @@
+import { ControlClient } from '../client.ts';
+import { formatFacts, formatTable, type OutputFormat, printJson } from '../print.ts';
+
+interface Options {
+  readonly socket: string;
+  readonly output: OutputFormat;
+  readonly fields?: true;
+}
+
+/** `heddle config`: what the agent runs with, defaults filled in; `--fields`: what can be set. */
+export async function config({ socket, output, fields }: Options): Promise<void> {
+  if (fields) {
+    const { configFields } = await import('@heddle/agent/config');
+    const all = configFields();
+    if (output === 'json') printJson({ fields: all });
+    else {
+      const rows = all.map(({ name, fallback, about }) => [name, `${fallback ?? '-'}`, about]);
+      process.stdout.write(formatTable(['FIELD', 'DEFAULT', 'MEANING'], rows));
+    }
+    return;
+  }
+  using client = await ControlClient.connect(socket);
+  const value = (await client.request('config.get')) as Record<string, unknown>;
+  if (output === 'json') printJson(value);
+  else process.stdout.write(formatFacts(flat(value)));
+}
+
+/** Dotted names, as in the explanation of the fields. */
+function flat(value: Record<string, unknown>, prefix = ''): [string, string][] {
+  return Object.entries(value).flatMap(([name, inner]): [string, string][] =>
+    typeof inner === 'object' && inner !== null
+      ? flat(inner as Record<string, unknown>, `${prefix}${name}.`)
+      : [[`${prefix}${name}`, `${inner}`]],
+  );
+}

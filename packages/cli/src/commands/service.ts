@@ -1,0 +1,121 @@
+import type { BackendEntry, ServiceDetail, ServiceEntry } from '@heddle/agent';
+import { ControlClient } from '../client.ts';
+import {
+  age,
+  type Cell,
+  formatFacts,
+  formatTable,
+  type OutputFormat,
+  printJson,
+  printLine,
+  stateCell,
+} from '../print.ts';
+
+interface Options {
+  readonly socket: string;
+  readonly output: OutputFormat;
+  readonly namespace?: string;
+}
+
+/** `heddle service list`: one line for each port and family of a service. */
+export async function serviceList({ socket, output, namespace }: Options): Promise<void> {
+  using client = await ControlClient.connect(socket);
+  const services: ServiceEntry[] = [];
+  const params = namespace === undefined ? {} : { namespace };
+  for await (const entry of client.items<ServiceEntry>('service.list', params)) {
+    services.push(entry);
+  }
+  if (output === 'json') {
+    printJson({ services });
+  } else if (services.length === 0) {
+    printLine(namespace === undefined ? 'no services' : `no services in namespace ${namespace}`);
+  } else {
+    process.stdout.write(
+      formatTable(
+        ['SERVICE', 'PORT', 'FAMILY', 'ADDRESS', 'BACKENDS', 'AGE', 'STATUS'],
+        services.map(line),
+      ),
+    );
+  }
+}
+
+function line(entry: ServiceEntry): Cell[] {
+  const external = entry.key.endsWith('/external') ? ' external' : '';
+  return [
+    `${entry.namespace}/${entry.name}`,
+    entry.port === '' ? '-' : `${entry.port}/${entry.protocol}${external}`,
+    entry.family || '-',
+    addresses(entry),
+    backends(entry),
+    age(entry.since),
+    entry.status === 'done' && entry.problems.length > 0
+      ? { text: `done, but ${entry.problems.join('; ')}`, style: 'yellow' }
+      : stateCell(entry.status, entry.reason),
+  ];
+}
+
+/** The first address, and how many more there are. */
+function addresses({ frontends }: ServiceEntry): string {
+  const [first] = frontends;
+  if (!first) return '-';
+  return frontends.length === 1 ? endpoint(first) : `${endpoint(first)} +${frontends.length - 1}`;
+}
+
+function backends({ backends: { active, draining } }: ServiceEntry): string {
+  return draining === 0 ? `${active}` : `${active} (+${draining} draining)`;
+}
+
+export function endpoint({ address, port }: { address: string; port: number }): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** `NAME` is in the namespace `default`, as for kubectl. */
+export function fullName(service: string): string {
+  return service.includes('/') ? service : `default/${service}`;
+}
+
+/** `heddle service get`: everything about one service. */
+export async function serviceGet(name: string, { socket, output }: Options): Promise<void> {
+  using client = await ControlClient.connect(socket);
+  const reply = await client.request('service.get', { service: fullName(name) });
+  const { items: ports } = reply as { items: ServiceDetail[] };
+  if (output === 'json') {
+    printJson({ services: ports });
+    return;
+  }
+  ports.forEach((port, i) => {
+    if (i > 0) printLine();
+    process.stdout.write(describe(port));
+  });
+}
+
+function describe(entry: ServiceDetail): string {
+  const facts: [string, Cell][] = [
+    ['service', entry.key],
+    ['status', stateCell(entry.status, entry.reason)],
+    ['since', `${entry.since} (${age(entry.since)})`],
+  ];
+  for (const frontend of entry.frontends) facts.push([frontend.kind, endpoint(frontend)]);
+  if (entry.algorithm !== '') facts.push(['choice', entry.algorithm]);
+  if (entry.affinitySeconds > 0) facts.push(['affinity', `ClientIP, ${entry.affinitySeconds} s`]);
+  for (const problem of entry.problems) facts.push(['refused', { text: problem, style: 'yellow' }]);
+  const table = entry.endpoints.length === 0 ? 'no backends\n' : backendTable(entry.endpoints);
+  return `${formatFacts(facts)}${table}`;
+}
+
+/** Table of the backends of one service. */
+export function backendTable(backends: readonly BackendEntry[], withService = false): string {
+  const header = ['BACKEND', 'STATE', 'WEIGHT', 'CONNECTIONS', 'OPEN'];
+  return formatTable(
+    withService ? ['SERVICE', ...header] : header,
+    backends.map((each) => {
+      const state: Cell = {
+        text: each.state,
+        style: each.state === 'active' ? 'green' : 'yellow',
+      };
+      const counts = [each.connections, each.active].map((count) => `${count ?? '-'}`);
+      const cells = [endpoint(each), state, `${each.weight}`, ...counts];
+      return withService ? [each.service, ...cells] : cells;
+    }),
+  );
+}

@@ -1,0 +1,90 @@
+import type { AgentStatus } from '@heddle/agent';
+import { ControlClient } from '../client.ts';
+import {
+  age,
+  type Cell,
+  formatFacts,
+  formatTable,
+  mebibytes,
+  type OutputFormat,
+  printJson,
+} from '../print.ts';
+
+interface Options {
+  readonly socket: string;
+  readonly output: OutputFormat;
+}
+
+/** `heddle status`: how the agent is doing, at a glance. */
+export async function status({ socket, output }: Options): Promise<void> {
+  using client = await ControlClient.connect(socket);
+  const facts = (await client.request('status')) as AgentStatus;
+  if (output === 'json') printJson(facts);
+  else process.stdout.write(describe(facts));
+}
+
+function describe(status: AgentStatus): string {
+  const { rows, source, datapath } = status;
+  const good = (holds: boolean, text: string): Cell => ({ text, style: holds ? 'green' : 'red' });
+  const detached = datapath.links.filter((link) => !link.attached).map((link) => link.hook);
+  const memory = status.residentBytes ? `, ${mebibytes(status.residentBytes)}` : '';
+  const lines: [string, Cell][] = [
+    ['agent', `${status.version}, process ${status.pid}, up ${age(status.started)}${memory}`],
+    ['node', `${status.node} (${status.addresses.join(', ') || 'no addresses'})`],
+    [
+      'manifests',
+      good(
+        source.complete && source.problems.length === 0,
+        `${source.path}: ${source.complete ? 'read' : 'being read'}, ${counted(source.problems.length, 'problem')}`,
+      ),
+    ],
+    [
+      'services',
+      good(
+        rows.failed === 0,
+        `${rows.done} in force, ${rows.pending} pending, ${rows.failed} failed`,
+      ),
+    ],
+    [
+      'hooks',
+      good(
+        detached.length === 0,
+        detached.length === 0
+          ? `${datapath.links.length} attached`
+          : `not attached: ${detached.join(', ')}`,
+      ),
+    ],
+    [
+      'start',
+      `${datapath.adopted ? 'took over from an earlier agent' : 'fresh'}, ${counted(datapath.repaired, 'entry', 'entries')} repaired, layout ${datapath.abi}`,
+    ],
+  ];
+  const refused = status.refusals.filter(({ count }) => count > 0);
+  if (refused.length > 0) {
+    lines.push(['refused', refused.map(({ reason, count }) => `${count} ${reason}`).join(', ')]);
+  }
+  if (datapath.socketsDestroyed > 0) {
+    lines.push(['sockets', `${datapath.socketsDestroyed} closed because their backend was gone`]);
+  }
+  const maps = formatTable(
+    ['MAP', 'ENTRIES', 'SIZE', 'USED'],
+    datapath.maps.map(({ name, entries, maxEntries }) => {
+      const share = maxEntries === 0 ? 0 : entries / maxEntries;
+      const text = `${Math.ceil(share * 100)}%`;
+      return [
+        name,
+        `${entries}`,
+        `${maxEntries}`,
+        share > 0.9 ? { text, style: 'red' as const } : text,
+      ];
+    }),
+  );
+  const problems = source.problems.map(
+    ({ file, line, message }) => `${file}${line > 0 ? `:${line}` : ''}: ${message}\n`,
+  );
+  return `${formatFacts(lines)}\n${maps}${problems.length > 0 ? '\n' : ''}${problems.join('')}`;
+}
+
+function counted(number: number, one: string, many = `${one}s`): string {
+  return `${number === 0 ? 'no' : number} ${number === 1 ? one : many}`;
+}

@@ -1,0 +1,62 @@
+/** How `heddle` ends. README.md of this package documents them. */
+export const exitCodes = {
+  ok: 0,
+  /** The request can't be met: bad configuration, failed validation, no such service. */
+  failed: 1,
+  /** Unknown command, option or argument. */
+  usage: 2,
+  /** The machine or the process lacks something: privileges, BPF, a kernel that is new enough. */
+  notPermitted: 3,
+  /** No agent answers on the control socket. */
+  unreachable: 4,
+  /** An agent runs where none may. */
+  busy: 5,
+  /** A mistake in Heddle itself. */
+  internal: 70,
+} as const;
+
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+/** Ends the command with one sentence, which says what to do, and an exit code. */
+export class Failure extends Error {
+  override readonly name = 'Failure';
+  readonly exitCode: ExitCode;
+
+  constructor(exitCode: ExitCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.exitCode = exitCode;
+  }
+}
+
+/** Errors whose messages are written for users, by the name of their class. */
+const plain: Readonly<Record<string, ExitCode>> = {
+  ConfigError: exitCodes.failed,
+  AlreadyListening: exitCodes.busy,
+  NotSupported: exitCodes.notPermitted,
+  SysError: exitCodes.failed,
+  NetlinkError: exitCodes.failed,
+  VerifierError: exitCodes.failed,
+  Incompatible: exitCodes.failed,
+};
+
+/** Exit code and lines for stderr of whatever a command threw. */
+export function explain(error: unknown): { exitCode: ExitCode; message: string } {
+  if (error instanceof Failure) return { exitCode: error.exitCode, message: error.message };
+  if (!(error instanceof Error)) return { exitCode: exitCodes.internal, message: String(error) };
+  const { code } = error as { code?: string };
+  // Packages are not loaded just to compare classes: the families go by name.
+  const known = plain[error.name];
+  if (known !== undefined) {
+    const denied = code === 'EPERM' || code === 'EACCES';
+    return { exitCode: denied ? exitCodes.notPermitted : known, message: error.message };
+  }
+  if (code === 'EPERM' || code === 'EACCES') {
+    return { exitCode: exitCodes.notPermitted, message: `${error.message} (run it as root)` };
+  }
+  // What Node.js says of the file system is for users too, e.g. ENOENT of a --config.
+  if (code && 'syscall' in error) return { exitCode: exitCodes.failed, message: error.message };
+  return {
+    exitCode: exitCodes.internal,
+    message: `internal error: ${error.message} (please report it; HEDDLE_DEBUG=1 shows where it comes from)`,
+  };
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+import { explain } from './failure.ts';
+import { run } from './program.ts';
+
+// A reader that has seen enough (`heddle service list | head`) is no mistake of anybody.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+try {
+  await run(process.argv.slice(2));
+} catch (error) {
+  const { exitCode, message } = explain(error);
+  for (const line of message.split('\n')) process.stderr.write(`heddle: ${line}\n`);
+  if (process.env.HEDDLE_DEBUG === '1' && error instanceof Error) {
+    process.stderr.write(`${error.stack}\n`);
+  }
+  process.exitCode = exitCode;
+}

@@ -1,0 +1,288 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { exitCodes } from './failure.ts';
+import { version } from './version.ts';
+
+// Only the shape of the command line is here; what a command does is loaded when it is run, so that
+// asking for the status does not pay for the agent.
+
+const sharedDefaults = {
+  socket: '/run/heddle/agent.sock',
+  bpffs: '/sys/fs/bpf',
+  lab: 'default',
+} as const;
+
+const socketOption = () =>
+  new Option('--socket <path>', 'control socket of the agent').default(sharedDefaults.socket);
+
+const outputOption = () =>
+  new Option('-o, --output <format>', 'how to print: a table for people, or JSON')
+    .choices(['table', 'json'])
+    .default('table');
+
+const labOption = () =>
+  new Option('--name <lab>', 'which lab, if there are several').default(sharedDefaults.lab);
+
+/** Adds runnable examples to a command's help. */
+function withExamples(command: Command, ...examples: string[]): Command {
+  const lines = examples.map((example) => `  $ ${example}`).join('\n');
+  return command.addHelpText('after', `\nExample:\n${lines}`);
+}
+
+function count(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}
+
+function size(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}
+
+/** The whole command line of `heddle`. */
+export function createProgram(): Command {
+  const program = new Command('heddle')
+    .description('Kubernetes services, load-balanced in the kernel')
+    .showHelpAfterError('(add --help to see what there is)')
+    // For `lab exec`: options after the pod belong to the command to run.
+    .enablePositionalOptions()
+    .exitOverride();
+  withExamples(
+    program,
+    'heddle agent --manifests examples/hello',
+    'heddle service list',
+    'heddle lab up --nodes 1 --pods 3',
+  );
+  program.addHelpText(
+    'after',
+    '\nExit codes: 0 done, 1 failed or not valid, 2 wrong usage, 3 not permitted or BPF missing,\n' +
+      '4 agent not reachable, 5 an agent runs already, 70 internal error (HEDDLE_DEBUG=1 shows more).',
+  );
+
+  addAgent(program);
+  addReaders(program);
+  addHousekeeping(program);
+  addLab(program);
+  return program;
+}
+
+function addAgent(program: Command): void {
+  withExamples(
+    program
+      .command('agent')
+      .description('run the agent: keep the kernel in step with a folder of manifests')
+      .option('--manifests <dir>', 'folder of manifests to read and watch')
+      .option('--node <name>', 'name of this node in the manifests (default: the host name)')
+      .option('--cgroup <path>', 'cgroup v2 directory to serve (default: root of the mount)')
+      .option('--bpffs <dir>', `directory for pins (default: "${sharedDefaults.bpffs}")`)
+      .option('--socket <path>', `control socket (default: "${sharedDefaults.socket}")`)
+      .option('--config <file>', 'YAML file with these and further settings; flags win')
+      .option('--log-level <level>', 'debug, info, warn or error (default: "info")')
+      .option('--max-services <n>', 'size of the map of service addresses', size)
+      .option('--max-backends <n>', 'size of the map of backends', size)
+      .option('--max-slots <n>', 'size of the map of backend lists', size)
+      .option('--max-affinity <n>', 'size of the map of affine clients', size)
+      .option('--terminate-tcp', 'close TCP connections to backends that are gone')
+      .action(async (options) => (await import('./commands/agent.ts')).agent(options)),
+    'heddle agent --manifests examples/hello --node node1',
+  );
+}
+
+function addReaders(program: Command): void {
+  withExamples(
+    program
+      .command('status')
+      .description('show how the agent is doing')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/status.ts')).status(options)),
+    'heddle status',
+    'heddle status -o json',
+  );
+
+  const service = withExamples(
+    program.command('service').description('show services'),
+    'heddle service list',
+  );
+  withExamples(
+    service
+      .command('list')
+      .description('list the service ports and whether they are in force')
+      .option('-n, --namespace <name>', 'only this namespace')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/service.ts')).serviceList(options)),
+    'heddle service list',
+    'heddle service list --namespace default -o json',
+  );
+  withExamples(
+    service
+      .command('get')
+      .description('show one service with its backends')
+      .argument('<service>', 'NAMESPACE/NAME, or NAME in the namespace default')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (name, options) =>
+        (await import('./commands/service.ts')).serviceGet(name, options),
+      ),
+    'heddle service get default/hello',
+  );
+
+  const backend = withExamples(
+    program.command('backend').description('show backends'),
+    'heddle backend list',
+  );
+  withExamples(
+    backend
+      .command('list')
+      .description('list backends with their connections')
+      .option('-s, --service <service>', 'only those of NAMESPACE/NAME')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/backend.ts')).backendList(options)),
+    'heddle backend list --service default/hello',
+  );
+
+  withExamples(
+    program
+      .command('events')
+      .description('show what happened lately, and go on as it happens')
+      .option('--no-follow', 'stop after what is remembered')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/events.ts')).events(options)),
+    'heddle events',
+  );
+
+  withExamples(
+    program
+      .command('config')
+      .description('show what the agent runs with')
+      .option('--fields', 'explain the fields of the configuration file; needs no agent')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/config.ts')).config(options)),
+    'heddle config',
+    'heddle config --fields',
+  );
+}
+
+function addHousekeeping(program: Command): void {
+  withExamples(
+    program
+      .command('validate')
+      .description('check a folder of manifests; needs neither root nor an agent')
+      .argument('<dir>', 'folder of manifests')
+      .addOption(outputOption())
+      .action(async (dir, options) =>
+        (await import('./commands/validate.ts')).validate(dir, options),
+      ),
+    'heddle validate examples/hello',
+  );
+
+  withExamples(
+    program
+      .command('cleanup')
+      .description('take Heddle out of the kernel: remove its pins, links and socket')
+      .option('--bpffs <dir>', 'directory for pins', sharedDefaults.bpffs)
+      .addOption(socketOption())
+      .option('--force', 'also while an agent runs')
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/cleanup.ts')).cleanup(options)),
+    'heddle cleanup',
+  );
+
+  withExamples(
+    program
+      .command('version')
+      .description('show the version')
+      .addOption(outputOption())
+      .action(({ output }) => {
+        const own = version();
+        const node = process.versions.node;
+        process.stdout.write(
+          output === 'json'
+            ? `${JSON.stringify({ version: own, node }, null, 2)}\n`
+            : `heddle ${own} (Node.js ${node})\n`,
+        );
+      }),
+    'heddle version',
+  );
+
+  withExamples(
+    program
+      .command('completion')
+      .description('print a completion script for a shell')
+      .argument('<shell>', 'bash, zsh or fish')
+      .action(async (shell) => {
+        const { completion } = await import('./commands/completion.ts');
+        completion(program, shell);
+      }),
+    'heddle completion bash > /etc/bash_completion.d/heddle',
+    'source <(heddle completion zsh)',
+    'heddle completion fish | source',
+  );
+}
+
+function addLab(program: Command): void {
+  const lab = withExamples(
+    program
+      .command('lab')
+      .enablePositionalOptions()
+      .description('clusters made of network namespaces, to try things out'),
+    'heddle lab up --nodes 1 --pods 3',
+    'heddle lab down',
+  );
+  withExamples(
+    lab
+      .command('up')
+      .description('make a lab that stays until it is taken down')
+      .option('--nodes <n>', 'nodes', count, 1)
+      .option('--pods <m>', 'pods on each node', count, 3)
+      .addOption(labOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/lab.ts')).labUp(options)),
+    'heddle lab up --nodes 2 --pods 3',
+  );
+  withExamples(
+    lab
+      .command('down')
+      .description('remove the lab with everything in it')
+      .addOption(labOption())
+      .action(async (options) => (await import('./commands/lab.ts')).labDown(options)),
+    'heddle lab down',
+  );
+  withExamples(
+    lab
+      .command('status')
+      .description('show the nodes and pods of the lab')
+      .addOption(labOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/lab.ts')).labStatus(options)),
+    'heddle lab status',
+  );
+  withExamples(
+    lab
+      .command('exec')
+      .description('run a command in a pod or on a node of the lab')
+      .argument('<pod>', 'name of a pod or node, as heddle lab status shows it')
+      .argument('<command...>', 'what to run, after --')
+      .addOption(labOption())
+      .passThroughOptions()
+      .action(async (pod, command, options) =>
+        (await import('./commands/lab.ts')).labExec(pod, command, options),
+      ),
+    'heddle lab exec pod-1-1 -- cat /proc/net/route',
+  );
+}
+
+/** Runs `heddle` with these arguments. A command that fails throws, or sets process.exitCode. */
+export async function run(args: readonly string[]): Promise<void> {
+  try {
+    await createProgram().parseAsync(args, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    // Commander has printed what it had to say. To ask for help is no mistake, also by saying nothing.
+    const helped = error.exitCode === 0 || (error.code === 'commander.help' && args.length === 0);
+    process.exitCode = helped ? exitCodes.ok : exitCodes.usage;
+  }
+}

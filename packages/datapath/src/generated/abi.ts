@@ -1,0 +1,404 @@
+// Generated from bpf/include/abi.h by `npm run generate`; not edited by hand.
+
+/** struct address_key */
+export interface AddressKey {
+  /** 16 bytes. */
+  readonly address: Uint8Array;
+}
+
+export const addressKeySize = 16;
+
+export function encodeAddressKey(value: AddressKey, into: Uint8Array, offset = 0): void {
+  checkLength('address_key.address', value.address.length, 16);
+  into.set(value.address, offset);
+}
+
+export function decodeAddressKey(bytes: Uint8Array, offset = 0): AddressKey {
+  return {
+    address: bytes.slice(offset, offset + 16),
+  };
+}
+
+/** enum address_role */
+export const addressRole = {
+  service: 1,
+  udpBackend: 2,
+} as const;
+export type AddressRole = (typeof addressRole)[keyof typeof addressRole];
+
+/** struct affinity */
+export interface Affinity {
+  readonly backend: number;
+  readonly generation: number;
+  readonly lastUsed: bigint;
+}
+
+export const affinitySize = 16;
+
+export function encodeAffinity(value: Affinity, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 16);
+  view.setUint32(0, value.backend, true);
+  view.setUint32(4, value.generation, true);
+  view.setBigUint64(8, value.lastUsed, true);
+}
+
+export function decodeAffinity(bytes: Uint8Array, offset = 0): Affinity {
+  const view = viewOf(bytes, offset, 16);
+  return {
+    backend: view.getUint32(0, true),
+    generation: view.getUint32(4, true),
+    lastUsed: view.getBigUint64(8, true),
+  };
+}
+
+/** struct affinity_key */
+export interface AffinityKey {
+  readonly client: bigint;
+  readonly service: number;
+  readonly reserved: number;
+}
+
+export const affinityKeySize = 16;
+
+export function encodeAffinityKey(value: AffinityKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 16);
+  view.setBigUint64(0, value.client, true);
+  view.setUint32(8, value.service, true);
+  view.setUint32(12, value.reserved, true);
+}
+
+export function decodeAffinityKey(bytes: Uint8Array, offset = 0): AffinityKey {
+  const view = viewOf(bytes, offset, 16);
+  return {
+    client: view.getBigUint64(0, true),
+    service: view.getUint32(8, true),
+    reserved: view.getUint32(12, true),
+  };
+}
+
+/** struct backend */
+export interface Backend {
+  /** 16 bytes. */
+  readonly address: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly port: number;
+  readonly protocol: number;
+  readonly state: BackendState;
+  readonly service: number;
+  readonly generation: number;
+  readonly weight: number;
+}
+
+export const backendSize = 32;
+
+export function encodeBackend(value: Backend, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 32);
+  checkLength('backend.address', value.address.length, 16);
+  into.set(value.address, offset);
+  view.setUint16(16, value.port, false);
+  view.setUint8(18, value.protocol);
+  view.setUint8(19, value.state);
+  view.setUint32(20, value.service, true);
+  view.setUint32(24, value.generation, true);
+  view.setUint32(28, value.weight, true);
+}
+
+export function decodeBackend(bytes: Uint8Array, offset = 0): Backend {
+  const view = viewOf(bytes, offset, 32);
+  return {
+    address: bytes.slice(offset, offset + 16),
+    port: view.getUint16(16, false),
+    protocol: view.getUint8(18),
+    state: view.getUint8(19) as BackendState,
+    service: view.getUint32(20, true),
+    generation: view.getUint32(24, true),
+    weight: view.getUint32(28, true),
+  };
+}
+
+/** enum backend_state */
+export const backendState = {
+  gone: 0,
+  active: 1,
+  draining: 2,
+} as const;
+export type BackendState = (typeof backendState)[keyof typeof backendState];
+
+/** struct backend_stats */
+export interface BackendStats {
+  readonly connections: bigint;
+  readonly active: number;
+  readonly reserved: number;
+}
+
+export const backendStatsSize = 16;
+
+export function encodeBackendStats(value: BackendStats, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 16);
+  view.setBigUint64(0, value.connections, true);
+  view.setUint32(8, value.active, true);
+  view.setUint32(12, value.reserved, true);
+}
+
+export function decodeBackendStats(bytes: Uint8Array, offset = 0): BackendStats {
+  const view = viewOf(bytes, offset, 16);
+  return {
+    connections: view.getBigUint64(0, true),
+    active: view.getUint32(8, true),
+    reserved: view.getUint32(12, true),
+  };
+}
+
+/** struct connection */
+export interface Connection {
+  readonly origin: Origin;
+  readonly counted: number;
+  readonly reserved: number;
+}
+
+export const connectionSize = 56;
+
+export function encodeConnection(value: Connection, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 56);
+  encodeOrigin(value.origin, into, offset);
+  view.setUint32(48, value.counted, true);
+  view.setUint32(52, value.reserved, true);
+}
+
+export function decodeConnection(bytes: Uint8Array, offset = 0): Connection {
+  const view = viewOf(bytes, offset, 56);
+  return {
+    origin: decodeOrigin(bytes, offset),
+    counted: view.getUint32(48, true),
+    reserved: view.getUint32(52, true),
+  };
+}
+
+/** struct flow */
+export interface Flow {
+  readonly origin: Origin;
+  readonly sent: number;
+  readonly awaitingReply: number;
+}
+
+export const flowSize = 56;
+
+export function encodeFlow(value: Flow, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 56);
+  encodeOrigin(value.origin, into, offset);
+  view.setUint32(48, value.sent, true);
+  view.setUint32(52, value.awaitingReply, true);
+}
+
+export function decodeFlow(bytes: Uint8Array, offset = 0): Flow {
+  const view = viewOf(bytes, offset, 56);
+  return {
+    origin: decodeOrigin(bytes, offset),
+    sent: view.getUint32(48, true),
+    awaitingReply: view.getUint32(52, true),
+  };
+}
+
+/** struct flows */
+export interface Flows {
+  readonly count: number;
+  readonly sent: number;
+  readonly nextEvicted: number;
+  readonly reserved: number;
+  readonly flow: readonly Flow[];
+}
+
+export const flowsSize = 912;
+
+export function encodeFlows(value: Flows, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 912);
+  view.setUint32(0, value.count, true);
+  view.setUint32(4, value.sent, true);
+  view.setUint32(8, value.nextEvicted, true);
+  view.setUint32(12, value.reserved, true);
+  checkLength('flows.flow', value.flow.length, 16);
+  for (let i = 0; i < 16; i++) {
+    encodeFlow(value.flow[i]!, into, offset + 16 + i * 56);
+  }
+}
+
+export function decodeFlows(bytes: Uint8Array, offset = 0): Flows {
+  const view = viewOf(bytes, offset, 912);
+  return {
+    count: view.getUint32(0, true),
+    sent: view.getUint32(4, true),
+    nextEvicted: view.getUint32(8, true),
+    reserved: view.getUint32(12, true),
+    flow: Array.from({ length: 16 }, (_, i) => decodeFlow(bytes, offset + 16 + i * 56)),
+  };
+}
+
+/** enum heddle_abi */
+export const heddleAbi = {
+  currentAbi: 1,
+} as const;
+export type HeddleAbi = (typeof heddleAbi)[keyof typeof heddleAbi];
+
+/** struct origin */
+export interface Origin {
+  /** 16 bytes. */
+  readonly frontend: Uint8Array;
+  /** 16 bytes. */
+  readonly backendAddress: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly frontendPort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly backendPort: number;
+  readonly backend: number;
+  readonly generation: number;
+  readonly service: number;
+}
+
+export const originSize = 48;
+
+export function encodeOrigin(value: Origin, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 48);
+  checkLength('origin.frontend', value.frontend.length, 16);
+  into.set(value.frontend, offset);
+  checkLength('origin.backend_address', value.backendAddress.length, 16);
+  into.set(value.backendAddress, offset + 16);
+  view.setUint16(32, value.frontendPort, false);
+  view.setUint16(34, value.backendPort, false);
+  view.setUint32(36, value.backend, true);
+  view.setUint32(40, value.generation, true);
+  view.setUint32(44, value.service, true);
+}
+
+export function decodeOrigin(bytes: Uint8Array, offset = 0): Origin {
+  const view = viewOf(bytes, offset, 48);
+  return {
+    frontend: bytes.slice(offset, offset + 16),
+    backendAddress: bytes.slice(offset + 16, offset + 16 + 16),
+    frontendPort: view.getUint16(32, false),
+    backendPort: view.getUint16(34, false),
+    backend: view.getUint32(36, true),
+    generation: view.getUint32(40, true),
+    service: view.getUint32(44, true),
+  };
+}
+
+/** enum refusal_reason */
+export const refusalReason = {
+  unknownPort: 151,
+  noBackend: 158,
+} as const;
+export type RefusalReason = (typeof refusalReason)[keyof typeof refusalReason];
+
+/** struct service */
+export interface Service {
+  readonly id: number;
+  readonly firstSlot: number;
+  readonly slotCount: number;
+  readonly affinitySeconds: number;
+  readonly algorithm: ServiceAlgorithm;
+  readonly cursor: number;
+}
+
+export const serviceSize = 24;
+
+export function encodeService(value: Service, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 24);
+  view.setUint32(0, value.id, true);
+  view.setUint32(4, value.firstSlot, true);
+  view.setUint32(8, value.slotCount, true);
+  view.setUint32(12, value.affinitySeconds, true);
+  view.setUint32(16, value.algorithm, true);
+  view.setUint32(20, value.cursor, true);
+}
+
+export function decodeService(bytes: Uint8Array, offset = 0): Service {
+  const view = viewOf(bytes, offset, 24);
+  return {
+    id: view.getUint32(0, true),
+    firstSlot: view.getUint32(4, true),
+    slotCount: view.getUint32(8, true),
+    affinitySeconds: view.getUint32(12, true),
+    algorithm: view.getUint32(16, true) as ServiceAlgorithm,
+    cursor: view.getUint32(20, true),
+  };
+}
+
+/** enum service_algorithm */
+export const serviceAlgorithm = {
+  random: 0,
+  roundRobin: 1,
+  leastConnections: 2,
+  hash: 3,
+} as const;
+export type ServiceAlgorithm = (typeof serviceAlgorithm)[keyof typeof serviceAlgorithm];
+
+/** struct service_key */
+export interface ServiceKey {
+  /** 16 bytes. */
+  readonly address: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly port: number;
+  readonly protocol: number;
+  readonly scope: ServiceScope;
+}
+
+export const serviceKeySize = 20;
+
+export function encodeServiceKey(value: ServiceKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 20);
+  checkLength('service_key.address', value.address.length, 16);
+  into.set(value.address, offset);
+  view.setUint16(16, value.port, false);
+  view.setUint8(18, value.protocol);
+  view.setUint8(19, value.scope);
+}
+
+export function decodeServiceKey(bytes: Uint8Array, offset = 0): ServiceKey {
+  const view = viewOf(bytes, offset, 20);
+  return {
+    address: bytes.slice(offset, offset + 16),
+    port: view.getUint16(16, false),
+    protocol: view.getUint8(18),
+    scope: view.getUint8(19) as ServiceScope,
+  };
+}
+
+/** enum service_scope */
+export const serviceScope = {
+  internal: 0,
+  external: 1,
+} as const;
+export type ServiceScope = (typeof serviceScope)[keyof typeof serviceScope];
+
+/** struct socket_config */
+export interface SocketConfig {
+  readonly nodeNetnsCookie: bigint;
+  readonly abi: HeddleAbi;
+  readonly reserved: number;
+}
+
+export const socketConfigSize = 16;
+
+export function encodeSocketConfig(value: SocketConfig, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 16);
+  view.setBigUint64(0, value.nodeNetnsCookie, true);
+  view.setUint32(8, value.abi, true);
+  view.setUint32(12, value.reserved, true);
+}
+
+export function decodeSocketConfig(bytes: Uint8Array, offset = 0): SocketConfig {
+  const view = viewOf(bytes, offset, 16);
+  return {
+    nodeNetnsCookie: view.getBigUint64(0, true),
+    abi: view.getUint32(8, true) as HeddleAbi,
+    reserved: view.getUint32(12, true),
+  };
+}
+
+function viewOf(bytes: Uint8Array, offset: number, length: number): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset + offset, length);
+}
+
+function checkLength(what: string, given: number, wanted: number): void {
+  if (given !== wanted) throw new RangeError(`encode ${what}: length ${given}, want ${wanted}`);
+}

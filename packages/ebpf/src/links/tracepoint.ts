@@ -1,0 +1,13 @@
+import type { Bpf } from '../bpf.ts';
+import type { BpfProgram } from '../program.ts';
+import { attaching, type Link } from './link.ts';
+
+/**
+ * Attaches a program to a tracepoint: a raw_tp program to the one named, a tp_btf program to the
+ * one that it was loaded for. Throws SysError (ENOENT: no such tracepoint).
+ */
+export function attachTracepoint(bpf: Bpf, program: BpfProgram, name?: string): Link {
+  return attaching(bpf, program, `tracepoint ${name ?? ''}`.trimEnd(), undefined, () =>
+    bpf.rawTracepointOpen(program.fd, name),
+  );
+}

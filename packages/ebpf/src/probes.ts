@@ -1,0 +1,276 @@
+import { errno, NotSupported, SysError } from '@heddle/sys';
+import type { Bpf, ProgramLoadOptions } from './bpf.ts';
+import type { Btf } from './btf.ts';
+import {
+  attachSince,
+  batchSince,
+  type Feature,
+  helperSince,
+  kfuncSince,
+  linkSince,
+  mapSince,
+  programSince,
+} from './feature-tables.ts';
+import { BpfMap } from './map.ts';
+import type { MapSpec } from './spec.ts';
+import { attachTypes, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, mapTypes, programTypes } from './uapi.ts';
+
+export type { Feature } from './feature-tables.ts';
+
+const cache = new WeakMap<Bpf, Features>();
+
+/**
+ * What the kernel behind `bpf` can do. Each answer comes from trying the thing itself and is kept,
+ * so that it's found out once per process.
+ */
+export function features(bpf: Bpf): Features {
+  let known = cache.get(bpf);
+  if (!known) {
+    known = new Features(bpf);
+    cache.set(bpf, known);
+  }
+  return known;
+}
+
+export class Features {
+  readonly #bpf: Bpf;
+  readonly #known = new Map<Feature, boolean>();
+
+  constructor(bpf: Bpf) {
+    this.#bpf = bpf;
+  }
+
+  /**
+   * Whether the kernel has the feature. Throws SysError when that can't be found out: EPERM
+   * without the capabilities, which is another thing than "no". `kernel` is needed for kfuncs.
+   */
+  has(feature: Feature, kernel?: Btf): boolean {
+    let answer = this.#known.get(feature);
+    if (answer === undefined) {
+      answer = probe(this.#bpf, feature, kernel);
+      this.#known.set(feature, answer);
+    }
+    return answer;
+  }
+
+  /** Throws NotSupported, with the version that has it, when the kernel lacks the feature. */
+  require(feature: Feature, kernel?: Btf): void {
+    if (!this.has(feature, kernel)) throw new NotSupported(feature, featureSince(feature));
+  }
+}
+
+/** The kernel version that brought a feature, e.g. `6.6`. */
+export function featureSince(feature: Feature): string {
+  const [kind, name = '', helper = ''] = feature.split('/');
+  switch (kind) {
+    case 'map':
+      return mapSince[name as keyof typeof mapSince];
+    case 'program':
+      return programSince[name as keyof typeof programSince];
+    case 'attach':
+      return attachSince[name as keyof typeof attachSince][1];
+    case 'helper':
+      return helperSince[helper as keyof typeof helperSince][1];
+    case 'link':
+      return linkSince[name as keyof typeof linkSince];
+    case 'batch':
+      return batchSince[name as keyof typeof batchSince];
+    default:
+      return kfuncSince[name] ?? `with ${name}`;
+  }
+}
+
+function probe(bpf: Bpf, feature: Feature, kernel: Btf | undefined): boolean {
+  const [kind, name = '', helper = ''] = feature.split('/');
+  switch (kind) {
+    case 'map':
+      return probeMap(bpf, name as keyof typeof mapSince);
+    case 'program':
+      return probeProgram(bpf, name as keyof typeof programTypes);
+    case 'attach': {
+      const [type] = attachSince[name as keyof typeof attachSince];
+      return probeProgram(bpf, type, attachTypes[name as keyof typeof attachTypes]);
+    }
+    case 'helper':
+      return probeHelper(
+        bpf,
+        name as keyof typeof programTypes,
+        helperSince[helper as keyof typeof helperSince][0],
+      );
+    case 'link':
+      return probeLink(bpf, name as keyof typeof linkSince);
+    case 'batch':
+      return probeBatch(bpf, name as keyof typeof batchSince);
+    default:
+      if (!kernel) throw new TypeError(`probe ${feature}: the kernel's BTF is needed for it`);
+      return kernel.byName(name, 'func') !== undefined;
+  }
+}
+
+/** Errors that mean "no such thing here". */
+const refusals: ReadonlySet<number> = new Set([errno.EINVAL, errno.ENOTSUPP, errno.EOPNOTSUPP]);
+
+const keyless = { keySize: 0 };
+const local = { keySize: 4, valueSize: 4, maxEntries: 0, flags: BPF_F_NO_PREALLOC };
+
+/** What differs from a map of four-byte keys and values with one element. */
+const shapes: { readonly [type in keyof typeof mapSince]?: Partial<MapSpec> } = {
+  stack_trace: { valueSize: 8 },
+  lpm_trie: { keySize: 8, flags: BPF_F_NO_PREALLOC },
+  cgroup_storage: { keySize: 16, maxEntries: 0 },
+  percpu_cgroup_storage: { keySize: 16, maxEntries: 0 },
+  queue: keyless,
+  stack: keyless,
+  bloom_filter: keyless,
+  sk_storage: local,
+  inode_storage: local,
+  task_storage: local,
+  cgrp_storage: local,
+  arena: { keySize: 0, valueSize: 0, flags: BPF_F_MMAPABLE },
+};
+
+function specFor(bpf: Bpf, type: keyof typeof mapSince): MapSpec {
+  const ring = type === 'ringbuf' || type === 'user_ringbuf';
+  const nested = type === 'array_of_maps' || type === 'hash_of_maps';
+  return {
+    name: 'heddle_probe',
+    type: mapTypes[type],
+    keySize: ring ? 0 : 4,
+    valueSize: ring ? 0 : 4,
+    maxEntries: ring ? bpf.pageSize : 1,
+    flags: 0,
+    keyTypeId: 1,
+    valueTypeId: 1,
+    extra: 0n,
+    pinByName: false,
+    inner: nested ? specFor(bpf, 'hash') : undefined,
+    contents: undefined,
+    readOnly: false,
+    ...shapes[type],
+  };
+}
+
+function probeMap(bpf: Bpf, type: keyof typeof mapSince): boolean {
+  // Local storage refuses to be created without BTF.
+  const btf = shapes[type] === local ? bpf.btfLoad(intBtf()) : undefined;
+  try {
+    using _map = BpfMap.create(bpf, specFor(bpf, type), { btf });
+    return true;
+  } catch (error) {
+    if (error instanceof SysError && refusals.has(error.errno)) return false;
+    throw error;
+  } finally {
+    if (btf !== undefined) bpf.close(btf);
+  }
+}
+
+function probeBatch(bpf: Bpf, type: keyof typeof batchSince): boolean {
+  using map = BpfMap.create(bpf, specFor(bpf, type));
+  using inner = type === 'hash_of_maps' ? BpfMap.create(bpf, specFor(bpf, 'hash')) : undefined;
+  const value = new Uint8Array(map.valueBytes);
+  if (inner) new DataView(value.buffer).setUint32(0, inner.fd, true);
+  const { error } = bpf.mapUpdateBatch(map.fd, new Uint8Array(map.info.keySize), value, 1);
+  if (error && !refusals.has(error.errno)) throw error;
+  return error === undefined;
+}
+
+/** BTF with one type: `int`. */
+function intBtf(): Uint8Array {
+  const words = new Uint32Array([0x0001eb9f, 24, 0, 16, 16, 8, 1, 1 << 24, 4, 0x01000020, 0, 0]);
+  const bytes = new Uint8Array(words.buffer);
+  bytes.set([0x69, 0x6e, 0x74], 41);
+  return bytes;
+}
+
+/** r0 = 0; exit */
+const returnZero = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+
+/** Attach types without which a program of the type can't be loaded. */
+const defaultAttachType: { readonly [type in keyof typeof programTypes]?: number } = {
+  cgroup_sock_addr: attachTypes.cgroup_inet4_connect,
+  cgroup_sockopt: attachTypes.cgroup_getsockopt,
+  sk_lookup: attachTypes.sk_lookup,
+  tracing: attachTypes.trace_raw_tp,
+  lsm: attachTypes.lsm_mac,
+  netfilter: 45,
+};
+
+function program(
+  type: keyof typeof programTypes,
+  attachType = defaultAttachType[type],
+  instructions: readonly number[] = returnZero,
+): ProgramLoadOptions {
+  return {
+    name: 'heddle_probe',
+    type: programTypes[type],
+    instructions: new Uint8Array(instructions),
+    license: 'GPL',
+    expectedAttachType: attachType,
+    flags: type === 'syscall' ? 1 << 4 : 0,
+    // Of these the kernel reads the log's opinion only: no type with id 1 can be attached to.
+    attachBtfId: type === 'tracing' || type === 'lsm' ? 1 : 0,
+  };
+}
+
+/** Undefined when it loads, else the error and what the verifier wrote. */
+function tryLoad(bpf: Bpf, options: ProgramLoadOptions): { code: string; log: string } | undefined {
+  const log = new Uint8Array(4096);
+  try {
+    bpf.close(bpf.programLoad({ ...options, log }));
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    const end = log.indexOf(0);
+    const text = String.fromCharCode(...log.subarray(0, end < 0 ? log.length : end));
+    // The verifier says EPERM for some programs, always in words; in silence it's the capability.
+    if (error.code === 'EPERM' && text === '') throw error;
+    return { code: error.code, log: text };
+  }
+}
+
+/** A type that the kernel lacks is refused before the verifier writes its first word. */
+function probeProgram(bpf: Bpf, type: keyof typeof programTypes, attachType?: number): boolean {
+  const failure = tryLoad(bpf, program(type, attachType));
+  return failure === undefined || failure.log !== '';
+}
+
+/** Calls the helper with arguments that are not set: the verifier complains of them or of it. */
+function probeHelper(bpf: Bpf, type: keyof typeof programTypes, helper: number): boolean {
+  const call = [0x85, 0, 0, 0, helper & 0xff, helper >> 8, 0, 0, ...returnZero];
+  const failure = tryLoad(bpf, program(type, undefined, call));
+  if (failure === undefined) return true;
+  if (failure.log === '') return false;
+  return !/(unknown|invalid) func |program of this type cannot use helper/.test(failure.log);
+}
+
+/** No descriptor and no device has this number. */
+const NOWHERE = 0x7fffffff;
+/** XDP_FLAGS_DRV_MODE */
+const NATIVE = 1 << 2;
+
+/**
+ * Places where attaching must fail: no such cgroup, no such device, and native XDP on the loopback
+ * device (always 1), whose driver has none.
+ */
+const linkAttempts = {
+  cgroup: ['cgroup_skb', attachTypes.cgroup_inet_ingress, NOWHERE, 0],
+  xdp: ['xdp', attachTypes.xdp, 1, NATIVE],
+  tcx: ['sched_cls', attachTypes.tcx_ingress, NOWHERE, 0],
+  netkit: ['sched_cls', attachTypes.netkit_primary, NOWHERE, 0],
+} as const;
+
+/** A kernel that knows the kind looks for the place and misses it; others say EINVAL at once. */
+function probeLink(bpf: Bpf, kind: keyof typeof linkSince): boolean {
+  if (kind === 'iter') return probeProgram(bpf, 'tracing', attachTypes.trace_iter);
+  const [type, attachType, target, flags] = linkAttempts[kind];
+  const fd = bpf.programLoad(program(type, kind === 'xdp' ? attachType : undefined));
+  try {
+    bpf.close(bpf.linkCreate({ program: fd, target, attachType, flags }));
+    return true;
+  } catch (error) {
+    if (!(error instanceof SysError) || error.code === 'EPERM') throw error;
+    return error.code !== 'EINVAL';
+  } finally {
+    bpf.close(fd);
+  }
+}

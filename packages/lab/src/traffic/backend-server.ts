@@ -1,0 +1,105 @@
+// A backend that says who it is. Arguments: --name NAME, and any number of --http PORT, --tcp PORT
+// and --udp PORT; it serves IPv4 and IPv6. One line on stdout, {"ready":true}, says that all are
+// open.
+//
+// HTTP: GET / answers {"pod":NAME,"port":PORT}; GET /client adds "client":"ADDRESS:PORT", the
+// client as the backend sees it; GET /name answers NAME alone. TCP and UDP: what arrives comes
+// back as `NAME what arrived`.
+import { createSocket } from 'node:dgram';
+import { createServer, type Server, type Socket } from 'node:net';
+import { parseArgs } from 'node:util';
+import { formatEndpoint } from '@heddle/sys';
+
+const { values } = parseArgs({
+  options: {
+    name: { type: 'string' },
+    http: { type: 'string', multiple: true, default: [] },
+    tcp: { type: 'string', multiple: true, default: [] },
+    udp: { type: 'string', multiple: true, default: [] },
+  },
+});
+const name = values.name ?? '';
+
+const opened = [
+  ...values.http.map((port) =>
+    listen(createServer({ noDelay: true }, serveHttp(Number(port))), port),
+  ),
+  ...values.tcp.map((port) => listen(createServer({ noDelay: true }, serveEcho), port)),
+  ...values.udp.map(serveUdp),
+];
+await Promise.all(opened);
+process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
+
+function listen(server: Server, port: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.on('error', reject);
+    server.listen({ host: '::', port: Number(port), backlog: 4096 }, resolve);
+  });
+}
+
+// Not node:http: a backend should cost as little as it can beside what is measured. Requests have
+// no body here, so that each ends with its header.
+function serveHttp(port: number): (socket: Socket) => void {
+  const usual = { '/': JSON.stringify({ pod: name, port }), '/name': name };
+  return (socket) => {
+    let pending = '';
+    socket.setEncoding('latin1');
+    socket.on('error', () => socket.destroy());
+    socket.on('data', (text: string) => {
+      pending += text;
+      for (let end = pending.indexOf('\r\n\r\n'); end >= 0; end = pending.indexOf('\r\n\r\n')) {
+        const request = pending.slice(0, end);
+        pending = pending.slice(end + 4);
+        const path = request.split(' ', 2)[1] ?? '';
+        const body =
+          path === '/client'
+            ? JSON.stringify({ pod: name, port, client: clientOf(socket) })
+            : usual[path as keyof typeof usual];
+        const close = / HTTP\/1\.0(\r|$)/.test(request) || /\r\nconnection: *close/i.test(request);
+        const answer = response(body, close);
+        if (close) {
+          socket.end(answer);
+          return;
+        }
+        socket.write(answer);
+      }
+      // Nobody has headers of that size; don't keep what never ends.
+      if (pending.length > 65536) socket.destroy();
+    });
+  };
+}
+
+function response(body: string | undefined, close: boolean): string {
+  const status = body === undefined ? '404 Not Found' : '200 OK';
+  const content = body ?? '';
+  return (
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\n` +
+    `Content-Length: ${Buffer.byteLength(content)}\r\n` +
+    `Connection: ${close ? 'close' : 'keep-alive'}\r\n\r\n${content}`
+  );
+}
+
+function clientOf(socket: Socket): string {
+  return formatEndpoint(plain(socket.remoteAddress ?? ''), socket.remotePort ?? 0);
+}
+
+/** IPv4 clients of a socket for both families show as `::ffff:a.b.c.d`. */
+function plain(address: string): string {
+  return address.startsWith('::ffff:') ? address.slice(7) : address;
+}
+
+function serveEcho(socket: Socket): void {
+  socket.on('error', () => socket.destroy());
+  socket.on('data', (data: Buffer) => socket.write(Buffer.concat([Buffer.from(`${name} `), data])));
+}
+
+function serveUdp(port: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket('udp6');
+    socket.on('error', reject);
+    socket.on('message', (data, from) => {
+      socket.send(Buffer.concat([Buffer.from(`${name} `), data]), from.port, from.address);
+    });
+    socket.bind({ address: '::', port: Number(port) }, resolve);
+  });
+}

@@ -1,0 +1,209 @@
+import {
+  checked,
+  closeFd,
+  encodeUtf8,
+  errno,
+  type Platform,
+  SysError,
+  syscallNumbers,
+} from '@heddle/sys';
+import {
+  AF_INET,
+  AF_INET6,
+  decodeSockaddr,
+  type Endpoint,
+  encodeSockaddr,
+  endpointText,
+} from './endpoint.ts';
+
+const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const SO_RCVTIMEO = 20;
+const SO_SNDTIMEO = 21;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+const MSG_NOSIGNAL = 0x4000;
+
+export interface BlockingSocketOptions {
+  readonly protocol: 'tcp' | 'udp';
+  /** 6 makes an IPv6 socket, which takes `::ffff:a.b.c.d` too. */
+  readonly family: 4 | 6;
+  /** How long a call may block; then it fails with ETIMEDOUT. Default: 2000. */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * A socket of plain blocking system calls. It is opened where it is made: inside `place.enter` it
+ * belongs to that namespace and cgroup, and each call says at once what the kernel made of it. Also
+ * the quickest that Node has, which is what latencies are measured with.
+ */
+export class BlockingSocket implements Disposable {
+  readonly #platform: Platform;
+  readonly #nr: ReturnType<typeof syscallNumbers>;
+  #fd: number;
+
+  private constructor(platform: Platform, fd: number) {
+    this.#platform = platform;
+    this.#nr = syscallNumbers(platform);
+    this.#fd = fd;
+  }
+
+  /** Throws SysError. */
+  static open(platform: Platform, options: BlockingSocketOptions): BlockingSocket {
+    const { protocol, family, timeoutMs = 2000 } = options;
+    const type = protocol === 'tcp' ? SOCK_STREAM : SOCK_DGRAM;
+    const result = platform.syscall(
+      syscallNumbers(platform).socket,
+      family === 4 ? AF_INET : AF_INET6,
+      type | SOCK_CLOEXEC,
+      0,
+    );
+    const socket = new BlockingSocket(platform, checked('socket', result, 'open socket'));
+    socket.#setTimeout(timeoutMs);
+    return socket;
+  }
+
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** Throws SysError: ECONNREFUSED, ETIMEDOUT, EPERM, ... */
+  connect(to: Endpoint): void {
+    const address = encodeSockaddr(to);
+    const result = this.#retry(() =>
+      this.#platform.syscall(this.#nr.connect, this.#fd, address, address.length),
+    );
+    // What a connect is told when SO_SNDTIMEO has passed (socket(7)).
+    this.#check('connect', result === -errno.EINPROGRESS ? -errno.EAGAIN : result, to);
+  }
+
+  bind(to: Endpoint): void {
+    const on = Uint8Array.of(1, 0, 0, 0);
+    this.setOption(SOL_SOCKET, SO_REUSEADDR, on);
+    const address = encodeSockaddr(to);
+    this.#check(
+      'bind',
+      this.#platform.syscall(this.#nr.bind, this.#fd, address, address.length),
+      to,
+    );
+  }
+
+  /** Takes IPv4 traffic too, or not, before `bind` to `::`. */
+  setV6Only(on: boolean): void {
+    this.setOption(IPPROTO_IPV6, IPV6_V6ONLY, Uint8Array.of(on ? 1 : 0, 0, 0, 0));
+  }
+
+  setOption(level: number, option: number, value: Uint8Array): void {
+    this.#check(
+      'setsockopt',
+      this.#platform.syscall(this.#nr.setsockopt, this.#fd, level, option, value, value.length),
+    );
+  }
+
+  listen(backlog = 128): void {
+    this.#check('listen', this.#platform.syscall(this.#nr.listen, this.#fd, backlog));
+  }
+
+  /** Waits for a connection. Throws SysError. */
+  accept(timeoutMs = 2000): BlockingSocket {
+    const fd = this.#retry(() =>
+      this.#platform.syscall(this.#nr.accept4, this.#fd, 0, 0, SOCK_CLOEXEC),
+    );
+    const socket = new BlockingSocket(this.#platform, this.#check('accept4', fd));
+    socket.#setTimeout(timeoutMs);
+    return socket;
+  }
+
+  /** Sends all of it; `to` is for unconnected UDP. */
+  send(data: Uint8Array | string, to?: Endpoint): void {
+    const bytes = typeof data === 'string' ? encodeUtf8(data) : data;
+    const address = to ? encodeSockaddr(to) : new Uint8Array(0);
+    let at = 0;
+    do {
+      const left = bytes.subarray(at);
+      const sent = this.#retry(() =>
+        this.#platform.syscall(
+          this.#nr.sendto,
+          this.#fd,
+          left,
+          left.length,
+          MSG_NOSIGNAL,
+          address,
+          address.length,
+        ),
+      );
+      at += this.#check('sendto', sent, to);
+    } while (at < bytes.length);
+  }
+
+  /** What has arrived, up to `size` bytes; empty at the end of a stream. */
+  receive(size = 65536): Uint8Array {
+    const bytes = new Uint8Array(size);
+    const got = this.#retry(() =>
+      this.#platform.syscall(this.#nr.recvfrom, this.#fd, bytes, size, 0, 0, 0),
+    );
+    return bytes.subarray(0, this.#check('recvfrom', got));
+  }
+
+  /** One datagram and where it says it is from. */
+  receiveFrom(size = 65536): { readonly bytes: Uint8Array; readonly from: Endpoint } {
+    const bytes = new Uint8Array(size);
+    const address = new Uint8Array(28);
+    const length = Uint8Array.of(address.length, 0, 0, 0);
+    const got = this.#retry(() =>
+      this.#platform.syscall(this.#nr.recvfrom, this.#fd, bytes, size, 0, address, length),
+    );
+    return {
+      bytes: bytes.subarray(0, this.#check('recvfrom', got)),
+      from: decodeSockaddr(address),
+    };
+  }
+
+  get localEndpoint(): Endpoint {
+    return this.#endpoint('getsockname');
+  }
+
+  get peerEndpoint(): Endpoint {
+    return this.#endpoint('getpeername');
+  }
+
+  /** Closes the socket; more than once is fine. */
+  [Symbol.dispose](): void {
+    if (this.#fd < 0) return;
+    closeFd(this.#platform, this.#fd);
+    this.#fd = -1;
+  }
+
+  #endpoint(name: 'getsockname' | 'getpeername'): Endpoint {
+    const address = new Uint8Array(28);
+    const length = Uint8Array.of(address.length, 0, 0, 0);
+    this.#check(name, this.#platform.syscall(this.#nr[name], this.#fd, address, length));
+    return decodeSockaddr(address);
+  }
+
+  #setTimeout(milliseconds: number): void {
+    // struct timeval {seconds s64, microseconds s64}
+    const value = new Uint8Array(16);
+    const view = new DataView(value.buffer);
+    view.setBigInt64(0, BigInt(Math.floor(milliseconds / 1000)), true);
+    view.setBigInt64(8, BigInt((milliseconds % 1000) * 1000), true);
+    this.setOption(SOL_SOCKET, SO_RCVTIMEO, value);
+    this.setOption(SOL_SOCKET, SO_SNDTIMEO, value);
+  }
+
+  #retry(call: () => number): number {
+    for (;;) {
+      const result = call();
+      if (result !== -errno.EINTR) return result;
+    }
+  }
+
+  #check(syscall: string, result: number, endpoint?: Endpoint): number {
+    if (result >= 0) return result;
+    const code = result === -errno.EAGAIN ? errno.ETIMEDOUT : -result;
+    throw new SysError(syscall, code, endpoint ? `${syscall} ${endpointText(endpoint)}` : syscall);
+  }
+}

@@ -1,0 +1,133 @@
+// A load generator that makes fresh connections (connect, request, close), one at a time, to its
+// targets in turn, so that what disturbs one disturbs all alike. Arguments:
+//   --target NAME=ADDRESS:PORT[,ADDRESS:PORT...]   any number; addresses of one are taken in turn
+//   --requests N     end after N requests to each target; otherwise `stop` on stdin, or its end
+//   --rate N         at most N rounds (one request to each target) a second; default: no limit
+//   --report-ms N    default 1000
+//   --timeout-ms N   default 2000; then a request has failed with ETIMEDOUT
+// stdin, a line each: `stop`, or `target NAME=ADDRESS:PORT[,...]` in place of what NAME had.
+// stdout: ClientReport (report.ts) as JSON, a line each.
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { decodeUtf8, encodeUtf8, SysError } from '@heddle/sys';
+import { nodePlatform } from '@heddle/sys/node';
+import { BlockingSocket } from './blocking-socket.ts';
+import { type Endpoint, endpointText, readEndpoint } from './endpoint.ts';
+import { type ClientReport, Tally } from './report.ts';
+
+const { values } = parseArgs({
+  options: {
+    target: { type: 'string', multiple: true, default: [] },
+    requests: { type: 'string' },
+    rate: { type: 'string', default: '0' },
+    'report-ms': { type: 'string', default: '1000' },
+    'timeout-ms': { type: 'string', default: '2000' },
+  },
+});
+const platform = nodePlatform();
+const requests = values.requests === undefined ? Number.POSITIVE_INFINITY : Number(values.requests);
+const roundNs = Number(values.rate) > 0 ? 1e9 / Number(values.rate) : 0;
+const reportNs = Number(values['report-ms']) * 1e6;
+const timeoutMs = Number(values['timeout-ms']);
+
+/** Addresses of the targets, and what came of them since the last report and in all. */
+const targets = new Map<string, { endpoints: Endpoint[]; window: Tally; total: Tally }>();
+for (const text of values.target) setTarget(text);
+
+let stopped = false;
+// A bounded run ends by itself, so that it needs no stdin.
+if (values.requests === undefined) {
+  const lines = createInterface({ input: process.stdin });
+  lines.on('line', (line) => {
+    if (line === 'stop') stopped = true;
+    else if (line.startsWith('target ')) setTarget(line.slice('target '.length));
+    else process.stderr.write(`read command ${line}: neither stop nor target\n`);
+  });
+  lines.on('close', () => {
+    stopped = true;
+  });
+}
+
+const start = now();
+let windowStart = start;
+for (let round = 0; round < requests && !stopped; round++) {
+  const names = [...targets.keys()];
+  // Who is first changes, as being first after a pause costs something.
+  for (let i = 0; i < names.length; i++) {
+    const { endpoints, window } = targets.get(names[(round + i) % names.length]!)!;
+    if (endpoints.length > 0) measure(endpoints[round % endpoints.length]!, window);
+  }
+  if (now() - windowStart >= reportNs) report('window');
+  if (roundNs > 0 || round % 16 === 0) await pause(start + (round + 1) * roundNs);
+}
+report('window');
+report('total');
+process.exit();
+
+function setTarget(text: string): void {
+  const [name, list] = text.split('=', 2);
+  const endpoints = (list ?? '').split(',').filter(Boolean).map(readEndpoint);
+  const target = targets.get(name!);
+  if (target) target.endpoints = endpoints;
+  else targets.set(name!, { endpoints, window: new Tally(), total: new Tally() });
+}
+
+function measure(to: Endpoint, tally: Tally): void {
+  const request = `GET /name HTTP/1.1\r\nHost: ${endpointText(to)}\r\nConnection: close\r\n\r\n`;
+  const before = now();
+  try {
+    const answer = fetchOnce(to, encodeUtf8(request));
+    const took = now() - before;
+    const pod = /^HTTP\/1\.1 200 .*\r\n\r\n(.+)$/s.exec(answer)?.[1];
+    if (pod === undefined) tally.failed('bad answer');
+    else tally.answered(pod, took);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    tally.failed(error.code);
+  }
+}
+
+/** The server closes first, as `Connection: close` asks it to, so TIME_WAIT is not the client's. */
+function fetchOnce(to: Endpoint, request: Uint8Array): string {
+  using socket = BlockingSocket.open(platform, {
+    protocol: 'tcp',
+    family: to.address.includes(':') ? 6 : 4,
+    timeoutMs,
+  });
+  socket.connect(to);
+  socket.send(request);
+  let answer = '';
+  for (;;) {
+    const bytes = socket.receive(4096);
+    if (bytes.length === 0) return answer;
+    answer += decodeUtf8(bytes);
+  }
+}
+
+function report(type: ClientReport['type']): void {
+  const time = now();
+  const reports: Record<string, ReturnType<Tally['report']>> = {};
+  for (const [name, { window, total }] of targets) {
+    reports[name] = (type === 'window' ? window : total).report();
+    if (type === 'total') continue;
+    total.merge(window);
+    window.clear();
+  }
+  const seconds = (time - (type === 'window' ? windowStart : start)) / 1e9;
+  const line: ClientReport = { type, seconds, targets: reports };
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+  if (type === 'window') windowStart = time;
+}
+
+function now(): number {
+  return Number(platform.monotonicNs());
+}
+
+/** Lets stdin be read, and waits for the time at which the next round is due. */
+function pause(until: number): Promise<void> {
+  const milliseconds = (until - now()) / 1e6;
+  return new Promise((resolve) => {
+    if (milliseconds < 0.5) setImmediate(resolve);
+    else setTimeout(resolve, milliseconds);
+  });
+}

@@ -1,0 +1,20 @@
+// The TypeScript side of bpf/include/abi.h, from the BTF of the compiled objects.
+import { readFileSync } from 'node:fs';
+import { generateBindings as generate, readObject } from '@heddle/ebpf';
+import { root } from './files.ts';
+
+/** Where the bindings are written, relative to the root. */
+export const bindingsFile = 'packages/datapath/src/generated/abi.ts';
+
+/** Text of the bindings file as the committed objects make it. */
+export function generateBindings(): string {
+  const object = readObject(
+    new Uint8Array(readFileSync(`${root}packages/datapath/objects/socket.o`)),
+  );
+  return generate([object], {
+    maps: true,
+    structs: ['socket_config'],
+    enums: ['heddle_abi', 'address_role', 'refusal_reason'],
+    header: ['Generated from bpf/include/abi.h by `npm run generate`; not edited by hand.'],
+  });
+}
