@@ -59,9 +59,10 @@ INLINE enum destination classify(struct bpf_sock_addr *ctx, const struct endpoin
 	return DESTINATION_UDP_BACKEND;
 }
 
-INLINE int refuse(__u32 reason)
+GLOBAL int refuse(enum refusal_reason reason)
 {
-	__u64 *count = bpf_map_lookup_elem(&refusals, &reason);
+	__u32 key = reason;
+	__u64 *count = bpf_map_lookup_elem(&refusals, &key);
 
 	if (count)
 		(*count)++;

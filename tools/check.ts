@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { root } from './files.ts';
 
 const steps: readonly [string, readonly string[]][] = [
-  ['format and lint', ['biome', 'ci', '--error-on-warnings', '.']],
+  ['format and lint', ['biome', 'ci', '--colors=off', '--error-on-warnings', '.']],
   ['types', ['tsc', '-p', 'tsconfig.json']],
   ['types of the portable core', ['tsc', '-p', 'tsconfig.core.json']],
   ['layers', ['node', 'tools/layers.ts']],

@@ -19,7 +19,8 @@ const below: Readonly<Record<string, readonly string[]>> = {
 const coreLibraries = new Set(['valibot', 'yaml']);
 const pureTestLibraries = new Set(['node:test', 'node:assert/strict', 'fast-check']);
 
-const imports = /(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g;
+const imports =
+  /^(?:import|export)\b[^;'"`]*from\s*['"]([^'"]+)['"]|^import\s*['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/gm;
 
 function offences(file: string): string[] {
   const own = packageOf(file);
@@ -28,13 +29,14 @@ function offences(file: string): string[] {
   const isCore =
     (corePackages as readonly string[]).includes(own) && !file.includes('/sys/src/node/');
   const found: string[] = [];
-  for (const [, target] of readFileSync(root + file, 'utf8').matchAll(imports)) {
+  for (const match of readFileSync(root + file, 'utf8').matchAll(imports)) {
+    const target = match[1] ?? match[2] ?? match[3]!;
     const offend = (why: string) => found.push(`${file}: imports ${target}: ${why}`);
-    if (target!.startsWith('.')) {
-      if (target!.includes('/packages/')) offend('use the package name');
+    if (target.startsWith('.')) {
+      if (target.includes('/packages/')) offend('use the package name');
       continue;
     }
-    const sibling = /^@heddle\/([^/]+)/.exec(target!)?.[1];
+    const sibling = /^@heddle\/([^/]+)/.exec(target)?.[1];
     if (sibling) {
       // Tests that need the kernel may build their world with the lab.
       if (!isTest && sibling !== own && !below[own]!.includes(sibling)) {
@@ -42,8 +44,8 @@ function offences(file: string): string[] {
       }
       if (target === '@heddle/sys/node' && isCore && !isTest) offend('the core takes a Platform');
     } else if (isPureTest(file)) {
-      if (isCore && !pureTestLibraries.has(target!)) offend('a pure test runs in QuickJS too');
-    } else if (isCore && !isTest && !coreLibraries.has(target!)) {
+      if (isCore && !pureTestLibraries.has(target)) offend('a pure test runs in QuickJS too');
+    } else if (isCore && !isTest && !coreLibraries.has(target)) {
       offend('the portable core uses ES2023 and Platform only');
     }
   }

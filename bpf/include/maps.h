@@ -69,6 +69,6 @@ struct {
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	MAP_UINT(max_entries, REFUSAL_REASONS);
-	MAP_TYPE(key, enum refusal_reason);
+	MAP_TYPE(key, __u32); /* enum refusal_reason */
 	MAP_TYPE(value, __u64);
 } refusals SEC(".maps");

@@ -30,8 +30,8 @@ function start(prepare: (datapath: MemoryDatapath) => void = () => {}) {
     config: { ...config, node: 'n1', cgroup: '/sys/fs/cgroup' },
     version: '1.2.3',
     openDatapath: () => datapath,
-    openSource: (sink) => {
-      source = new ScriptedSource(sink);
+    openSource: (onChange) => {
+      source = new ScriptedSource(onChange);
       return source;
     },
   });
@@ -92,34 +92,58 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.equal(datapath.inForce.get(web)?.backends.length, 2);
     assert.equal(datapath.pruned, 0);
     assert.equal(datapath.inForce.size, 2);
-    source.sink.complete();
+    source.complete();
     assert.equal(datapath.pruned, 1);
     assert.deepEqual([...datapath.inForce.keys()], [web]);
   });
 
   it('sums up the first read in a line, and has a line for each change after it', () => {
     start();
-    source.set(service('web', '10.96.0.1'), slice('web', ['10.0.0.1']));
-    source.set(service('api', '10.96.0.2'));
-    source.sink.complete();
-    assert.deepEqual(said(), ['info agent started', 'info first read complete: 2 rows in force']);
+    source.complete(service('web', '10.96.0.1'), slice('web', ['10.0.0.1']));
+    assert.deepEqual(said(), ['info agent started', 'info manifests read: 1 row in force']);
     source.set(slice('web', ['10.0.0.1', '10.0.0.3']));
     assert.deepEqual(said(), [`info ${web} in force with 2 backends`]);
     source.set(slice('web', ['10.0.0.1', '10.0.0.3']));
     assert.deepEqual(said(), [], 'quiet when nothing changed');
+    source.set(service('api', '10.96.0.2'));
     source.delete('service', 'api');
-    assert.deepEqual(said(), ['info default/api:http/TCP/IPv4 removed']);
+    assert.deepEqual(said(), [
+      'info default/api:http/TCP/IPv4 in force with 0 backends',
+      'info default/api:http/TCP/IPv4 removed',
+    ]);
+    source.note('ConfigMap a is ignored');
+    assert.deepEqual(said(), ['info x.yaml:2: ConfigMap a is ignored']);
+  });
+
+  it('says a problem of the manifests when it comes, and when the last one is gone', () => {
+    start();
+    source.problems = [{ file: 'a.yaml', line: 3, message: 'not valid YAML' }];
+    source.set(service('web', '10.96.0.1'));
+    assert.deepEqual(said(), [
+      'info agent started',
+      'warn a.yaml:3: not valid YAML',
+      'warn manifests read: 1 row in force; not all can be used, so nothing that an earlier agent left is removed yet',
+    ]);
     source.set(service('web', '10.96.0.1', 99999));
-    assert.match(said().join(), /^warn Service default\/web: spec\.ports\[0\]\.port is 99999/);
+    assert.match(
+      said().join(),
+      /^warn x\.yaml:1: Service default\/web: spec\.ports\[0\]\.port is 99999/,
+    );
+    source.set(service('web', '10.96.0.1', 81));
+    assert.deepEqual(said(), [`info ${web} in force with 0 backends`]);
+    assert.equal(datapath.pruned, 0);
+    source.problems = [];
+    source.complete();
+    assert.deepEqual(said(), ['info all manifests can be used again']);
+    assert.equal(datapath.pruned, 1);
   });
 
   it('says why a row failed, in the log and in the list', async () => {
     start(({ failing }) => failing.set(web, 'write map services: full at 100 entries'));
-    source.set(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
-    source.sink.complete();
+    source.complete(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
     assert.deepEqual(said().slice(1), [
       `warn ${web} failed: write map services: full at 100 entries`,
-      'info first read complete: 1 rows in force, 1 failed',
+      'info manifests read: 1 row in force, 1 failed',
     ]);
     const talk = new Talk();
     const { items } = await talk.ask<Page<ServiceEntry>>('service.list');
@@ -139,8 +163,8 @@ describe('agent', { timeout: 20_000 }, () => {
 
   it('answers what it runs with and how it is', async () => {
     start();
-    source.found.push({ file: 'a.yaml', line: 3, message: 'not valid YAML' });
-    source.sink.complete();
+    source.problems.push({ file: 'a.yaml', line: 3, message: 'not valid YAML' });
+    source.complete();
     const talk = new Talk();
     const status = await talk.ask<AgentStatus>('status');
     assert.equal(status.version, '1.2.3');
@@ -231,13 +255,13 @@ describe('agent', { timeout: 20_000 }, () => {
 
   it('lets clients follow what happens', async () => {
     start();
-    source.sink.complete();
+    source.complete();
     const talk = new Talk();
     assert.deepEqual(await talk.ask('events.follow'), { following: true });
     const early = [(await talk.reply()).event, (await talk.reply()).event] as { message: string }[];
     assert.deepEqual(
       early.map(({ message }) => message),
-      ['agent started', 'first read complete: 0 rows in force'],
+      ['agent started', 'manifests read: 0 rows in force'],
     );
     source.set(service('web', '10.96.0.1'));
     const { event } = (await talk.reply()) as { event: { kind: string; subject: string } };
@@ -259,7 +283,7 @@ describe('agent', { timeout: 20_000 }, () => {
             opened = true;
             return new MemoryDatapath();
           },
-          openSource: (sink) => new ScriptedSource(sink),
+          openSource: (onChange) => new ScriptedSource(onChange),
         }),
       /another agent answers there/,
     );
@@ -291,7 +315,7 @@ describe('agent', { timeout: 20_000 }, () => {
   it('leaves what is in force when it ends', () => {
     const running = start();
     source.set(service('web', '10.96.0.1'));
-    source.sink.complete();
+    source.complete();
     running[Symbol.dispose]();
     agent = undefined;
     assert.deepEqual([...datapath.inForce.keys()], [web]);

@@ -1,4 +1,4 @@
-import { type ObjectChange, type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
+import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
 import { type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';
@@ -7,7 +7,7 @@ import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
 import { residentBytes } from './machine.ts';
 import { ownAddresses, watchOwnAddresses } from './own-addresses.ts';
-import type { SourcePart, SourceSink } from './source-part.ts';
+import type { SourceBatch, SourceProblem } from './source/index.ts';
 import type { AgentStatus, EffectiveConfig } from './status.ts';
 
 export interface AgentParts {
@@ -17,8 +17,8 @@ export interface AgentParts {
   readonly version: string;
   /** Called once the control socket is taken, so that no two agents work on the same pins. */
   readonly openDatapath: () => DatapathPart;
-  /** Called last; what it finds goes to the sink. */
-  readonly openSource: (sink: SourceSink) => SourcePart;
+  /** Called last; what it finds comes through `onChange`. */
+  readonly openSource: (onChange: (batch: SourceBatch) => void) => Disposable;
 }
 
 /**
@@ -37,12 +37,12 @@ export class Agent implements Disposable {
   readonly #model: ServiceModel;
   readonly #table = new Table<ServiceRow>();
   readonly #reconciler: Reconciler<ServiceRow>;
-  readonly #source: SourcePart;
+  readonly #source: Disposable;
   readonly #addressWatch: Disposable;
   #addresses: readonly string[];
-  /** The source's first complete read is done. */
-  #complete = false;
-  /** All of the first complete read was tried; from then on every change has its line in the log. */
+  /** What the source said last; undefined until its first read is done. */
+  #batch: Omit<SourceBatch, 'changes' | 'notes'> | undefined;
+  /** All of the first read was tried; from then on every change has its line in the log. */
   #settled = false;
 
   /** Starts all parts. Throws what they throw, and then leaves the kernel as it was found. */
@@ -81,13 +81,7 @@ export class Agent implements Disposable {
       this.#addressWatch = keep(
         watchOwnAddresses(platform, this.#addresses, (addresses) => this.#onAddresses(addresses)),
       );
-      this.#source = keep(
-        openSource({
-          changed: (changes) => this.#onObjects(changes),
-          complete: () => this.#onComplete(),
-          note: (subject, message) => this.#events.add('warn', 'source', subject, message),
-        }),
-      );
+      this.#source = keep(openSource((batch) => this.#onBatch(batch)));
     } catch (error) {
       for (const part of opened.reverse()) part[Symbol.dispose]();
       throw error;
@@ -113,18 +107,24 @@ export class Agent implements Disposable {
     }
   }
 
-  #onObjects(changes: readonly ObjectChange[]): void {
-    for (const change of changes) {
-      if (change.op !== 'invalid') continue;
-      this.#events.add('warn', 'problem', `${change.namespace}/${change.name}`, change.reason);
+  #onBatch({ changes, complete, problems, notes }: SourceBatch): void {
+    for (const note of notes) this.#say('info', note);
+    const known = new Set(this.#batch?.problems.map(whereAndWhat));
+    for (const problem of problems) {
+      if (!known.has(whereAndWhat(problem))) this.#say('warn', problem);
     }
+    if (known.size > 0 && problems.length === 0) {
+      this.#events.add('info', 'source', this.#config.manifests, 'all manifests can be used again');
+    }
+    this.#batch = { complete, problems };
     this.#write(this.#model.apply(changes));
+    if (complete) this.#reconciler.setComplete();
+    this.#settle();
   }
 
-  #onComplete(): void {
-    this.#complete = true;
-    this.#reconciler.setComplete();
-    this.#settle();
+  #say(level: 'info' | 'warn', what: SourceProblem): void {
+    const kind = level === 'info' ? 'source' : 'problem';
+    this.#events.add(level, kind, what.file, whereAndWhat(what));
   }
 
   #onAddresses(addresses: readonly string[]): void {
@@ -137,7 +137,6 @@ export class Agent implements Disposable {
   #write(changes: RowChanges): void {
     this.#table.apply(changes);
     this.#reconciler.sync();
-    this.#settle();
   }
 
   #onStatus(key: string, status: RowStatus | undefined): void {
@@ -150,23 +149,30 @@ export class Agent implements Disposable {
       const backends = row.backends.length;
       const message = `${key} in force with ${backends} ${backends === 1 ? 'backend' : 'backends'}`;
       this.#events.add('info', 'in-force', key, message);
-      for (const problem of row.problems) this.#events.add('warn', 'problem', key, problem);
+      this.#sayRefused(row);
     }
     this.#settle();
   }
 
-  /** Says once that all of the first complete read is in force, instead of once per row. */
+  /** Says once what the first read came to, instead of once per row. */
   #settle(): void {
-    if (this.#settled || !this.#complete) return;
+    if (this.#settled || !this.#batch) return;
     const { done, failed, pending } = this.#reconciler.counts();
     if (pending > 0) return;
     this.#settled = true;
     const failures = failed > 0 ? `, ${failed} failed` : '';
-    const message = `first read complete: ${done} rows in force${failures}`;
-    this.#events.add('info', 'source', this.#config.manifests, message);
-    for (const row of this.#table.rows()) {
-      for (const problem of row.problems) this.#events.add('warn', 'problem', row.key, problem);
+    const what = `manifests read: ${done} ${done === 1 ? 'row' : 'rows'} in force${failures}`;
+    if (this.#batch.complete) {
+      this.#events.add('info', 'source', this.#config.manifests, what);
+    } else {
+      const caution = `${what}; not all can be used, so nothing that an earlier agent left is removed yet`;
+      this.#events.add('warn', 'source', this.#config.manifests, caution);
     }
+    for (const row of this.#table.rows()) this.#sayRefused(row);
+  }
+
+  #sayRefused({ key, problems }: ServiceRow): void {
+    for (const problem of problems) this.#events.add('warn', 'problem', key, problem);
   }
 
   #status(): AgentStatus {
@@ -182,12 +188,16 @@ export class Agent implements Disposable {
       addresses: this.#addresses,
       source: {
         path: this.#config.manifests,
-        complete: this.#complete,
-        problems: this.#source.problems(),
+        complete: this.#batch?.complete ?? false,
+        problems: this.#batch?.problems ?? [],
       },
       rows: { done, pending, failed },
       datapath: this.#datapath.status(),
       refusals: this.#datapath.refusals(),
     };
   }
+}
+
+function whereAndWhat({ file, line, message }: SourceProblem): string {
+  return line > 0 ? `${file}:${line}: ${message}` : `${file}: ${message}`;
 }

@@ -8,5 +8,13 @@ export type { DatapathPart } from './datapath-part.ts';
 export { cgroupRoot, hostName } from './machine.ts';
 export { ownAddresses } from './own-addresses.ts';
 export { preflight } from './preflight.ts';
-export type { SourcePart, SourceSink } from './source-part.ts';
+export {
+  isManifestName,
+  type ManifestReport,
+  openFolderSource,
+  type SourceBatch,
+  type SourceProblem,
+  validateManifests,
+} from './source/index.ts';
+export { type StartOptions, startAgent } from './start.ts';
 export type * from './status.ts';

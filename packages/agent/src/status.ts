@@ -1,5 +1,6 @@
 import type { DatapathStatus } from '@heddle/datapath';
 import type { Config } from './config.ts';
+import type { SourceProblem } from './source/index.ts';
 
 // What the control socket answers with. The shapes are stable: fields are added, not changed.
 // Times are ISO 8601 text in UTC.
@@ -71,15 +72,6 @@ export interface AgentEvent {
 /** What the agent runs with, defaults filled in. */
 export type EffectiveConfig = Config & { readonly node: string; readonly cgroup: string };
 
-/** Something of the source that can't be used. */
-export interface SourceProblem {
-  /** Name of the file in the folder, or the folder itself. */
-  readonly file: string;
-  /** From 1; 0 when it is about the whole file. */
-  readonly line: number;
-  readonly message: string;
-}
-
 export interface AgentStatus {
   readonly version: string;
   readonly node: string;
@@ -90,7 +82,7 @@ export interface AgentStatus {
   readonly addresses: readonly string[];
   readonly source: {
     readonly path: string;
-    /** Whether the first complete read is done; nothing is pruned before. */
+    /** Whether everything could be read and used once; nothing is pruned before. */
     readonly complete: boolean;
     readonly problems: readonly SourceProblem[];
   };

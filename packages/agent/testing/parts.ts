@@ -1,8 +1,7 @@
 import type { ObjectChange, ServiceRow } from '@heddle/model';
 import { readObjects } from '@heddle/model';
 import type { DatapathPart } from '../src/datapath-part.ts';
-import type { SourcePart, SourceSink } from '../src/source-part.ts';
-import type { SourceProblem } from '../src/status.ts';
+import type { SourceBatch, SourceProblem } from '../src/source/index.ts';
 
 /** A datapath whose kernel is a Map. */
 export class MemoryDatapath implements DatapathPart {
@@ -66,22 +65,24 @@ export class MemoryDatapath implements DatapathPart {
 }
 
 /** A source that says what a test tells it to. */
-export class ScriptedSource implements SourcePart {
-  readonly sink: SourceSink;
-  readonly found: SourceProblem[] = [];
+export class ScriptedSource implements Disposable {
+  readonly #onChange: (batch: SourceBatch) => void;
+  #complete = false;
+  problems: SourceProblem[] = [];
   disposed = false;
 
-  constructor(sink: SourceSink) {
-    this.sink = sink;
+  constructor(onChange: (batch: SourceBatch) => void) {
+    this.#onChange = onChange;
   }
 
   /** Tells of API objects (parsed JSON). */
   set(...objects: unknown[]): void {
-    this.sink.changed(
+    this.#tell(
       objects.flatMap((object): ObjectChange[] =>
         readObjects(object).flatMap((read): ObjectChange[] => {
           if (read.kind === 'ignored') return [];
           if (read.kind !== 'invalid') return [{ op: 'set', object: read.record }];
+          this.problems.push({ file: 'x.yaml', line: 1, message: read.reason });
           return read.ref ? [{ op: 'invalid', ...read.ref, reason: read.reason }] : [];
         }),
       ),
@@ -89,11 +90,22 @@ export class ScriptedSource implements SourcePart {
   }
 
   delete(kind: 'service' | 'slice', name: string): void {
-    this.sink.changed([{ op: 'delete', kind, namespace: 'default', name }]);
+    this.#tell([{ op: 'delete', kind, namespace: 'default', name }]);
   }
 
-  problems(): readonly SourceProblem[] {
-    return this.found;
+  /** Tells of API objects, and that they are the last ones. */
+  complete(...objects: unknown[]): void {
+    this.#complete = true;
+    this.set(...objects);
+  }
+
+  note(message: string): void {
+    this.#tell([], [{ file: 'x.yaml', line: 2, message }]);
+  }
+
+  #tell(changes: readonly ObjectChange[], notes: readonly SourceProblem[] = []): void {
+    const { problems } = this;
+    this.#onChange({ changes, complete: this.#complete, problems: [...problems], notes });
   }
 
   [Symbol.dispose](): void {

@@ -43,7 +43,8 @@ export function createProgram(): Command {
   const program = new Command('heddle')
     .description('Kubernetes services, load-balanced in the kernel')
     .showHelpAfterError('(add --help to see what there is)')
-    .configureHelp({ showGlobalOptions: false })
+    // For `lab exec`: options after the pod belong to the command to run.
+    .enablePositionalOptions()
     .exitOverride();
   withExamples(
     program,
@@ -171,7 +172,6 @@ function addHousekeeping(program: Command): void {
       .command('validate')
       .description('check a folder of manifests; needs neither root nor an agent')
       .argument('<dir>', 'folder of manifests')
-      .option('--node <name>', 'check from the point of view of this node')
       .addOption(outputOption())
       .action(async (dir, options) =>
         (await import('./commands/validate.ts')).validate(dir, options),
@@ -225,7 +225,10 @@ function addHousekeeping(program: Command): void {
 
 function addLab(program: Command): void {
   const lab = withExamples(
-    program.command('lab').description('clusters made of network namespaces, to try things out'),
+    program
+      .command('lab')
+      .enablePositionalOptions()
+      .description('clusters made of network namespaces, to try things out'),
     'heddle lab up --nodes 1 --pods 3',
     'heddle lab down',
   );
@@ -270,9 +273,6 @@ function addLab(program: Command): void {
       ),
     'heddle lab exec pod-1-1 -- cat /proc/net/route',
   );
-  // Needed for passThroughOptions: options of the command to run are not ours.
-  program.enablePositionalOptions();
-  lab.enablePositionalOptions();
 }
 
 /** Runs `heddle` with these arguments. A command that fails throws, or sets process.exitCode. */

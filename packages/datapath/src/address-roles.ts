@@ -17,13 +17,14 @@ export class AddressRoles {
   private readonly uses = new Map<string, { service: number; udpBackend: number }>();
   /** What the kernel holds. */
   private readonly inForce = new Map<string, number>();
-  /** Before the source is complete, an address without a use may yet get one. */
-  private complete = false;
+  /** Found at the start: before the source is complete, one without a use may yet get one. */
+  private readonly spared = new Set<string>();
 
   constructor(map: KeyedMap) {
     this.map = map;
     for (const [key, value] of map.entries()) {
-      this.inForce.set(keyText(key), value[0]! | (value[1]! << 8));
+      this.inForce.set(keyText(key), value[0]!);
+      this.spared.add(keyText(key));
     }
   }
 
@@ -57,8 +58,9 @@ export class AddressRoles {
 
   /** All rows are known: removes what a previous agent left for others. */
   prune(): void {
-    this.complete = true;
-    this.write([...this.inForce.keys()]);
+    const found = [...this.spared];
+    this.spared.clear();
+    this.write(found);
   }
 
   private count(uses: readonly AddressUse[], change: 1 | -1): void {
@@ -79,13 +81,14 @@ export class AddressRoles {
         (counts?.service ? addressRole.service : 0) |
         (counts?.udpBackend ? addressRole.udpBackend : 0);
       const current = this.inForce.get(address) ?? 0;
-      if (roles === current || (!this.complete && (roles & current) === roles)) continue;
+      const spared = this.spared.has(address);
+      if (roles === current || (spared && (roles & current) === roles)) continue;
       if (roles === 0) {
         keyBytes(address, key, 0);
         this.map.delete(key);
         this.inForce.delete(address);
       } else {
-        changed.push({ address, roles: this.complete ? roles : roles | current });
+        changed.push({ address, roles: spared ? roles | current : roles });
       }
     }
     if (changed.length === 0) return;

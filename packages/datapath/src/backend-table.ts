@@ -28,11 +28,11 @@ export interface BackendCounters {
   readonly active: number;
 }
 
-/** Address and port as text, for finding a backend among a service's. */
-export function endpointText(address: string, port: number): string {
+/** Address, port and protocol as text, for finding a backend among a service's. */
+export function endpointText(address: string, port: number, protocol: Protocol): string {
   const bytes = parseIp(address);
   if (!bytes) throw new Error(`read backend address ${address}: not an IP address`);
-  return keyText(bytes) + String.fromCharCode(port);
+  return keyText(bytes) + String.fromCharCode(port, protocolNumbers[protocol]);
 }
 
 /**
@@ -153,9 +153,10 @@ export class BackendTable {
     };
   }
 
+  /** As `endpointText` writes it. */
   endpoint(id: number): string {
-    const { address, port } = this.read(id);
-    return keyText(address) + String.fromCharCode(port);
+    const { address, port, protocol } = this.read(id);
+    return keyText(address) + String.fromCharCode(port, protocol);
   }
 }
 

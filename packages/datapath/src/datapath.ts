@@ -1,6 +1,7 @@
 import {
   type Bpf,
   type BpfMap,
+  btfForKernel,
   type LoadedObject,
   loadObject,
   type Mapping,
@@ -22,7 +23,7 @@ import {
   type PinFolder,
   type PinnedMap,
   pinFolder,
-  pinMap,
+  pinMaps,
   removeFolder,
 } from './pinned-maps.ts';
 import { ServiceMaps } from './service-maps.ts';
@@ -113,14 +114,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.folders = [pinFolder(root, version), ...otherFolders(platform, root, version)];
     this.socket = configured(readObject(objects('socket')), options);
 
-    const pinned: PinnedMap[] = [];
-    const maps: Record<string, BpfMap> = {};
-    for (const spec of this.socket.maps.values()) {
-      if (spec.contents) continue;
-      const opened = openMap(bpf, platform, spec, this.folders);
-      pinned.push(opened);
-      maps[spec.name] = opened.map;
-    }
+    const pinned = this.openMaps();
+    const maps = Object.fromEntries(pinned.map(({ map }) => [map.info.name, map]));
     this.pinned = pinned;
     this.loaded = loadObject(bpf, platform, this.socket, { maps });
     this.stale = new StaleSockets(bpf, platform, readObject(objects('stale')), maps, {
@@ -203,6 +198,18 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     for (const { map } of this.pinned) map[Symbol.dispose]();
   }
 
+  private openMaps(): PinnedMap[] {
+    const { bpf } = this.options;
+    const btf = this.socket.btf && bpf.btfLoad(btfForKernel(this.socket.btf));
+    try {
+      return [...this.socket.maps.values()]
+        .filter((spec) => spec.contents === undefined)
+        .map((spec) => openMap(bpf, spec, this.folders, btf));
+    } finally {
+      if (btf !== undefined) bpf.close(btf);
+    }
+  }
+
   private mapped(map: BpfMap): Uint8Array {
     const mapping = map.mmap();
     this.mappings.push(mapping);
@@ -213,7 +220,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private activate(): void {
     const { bpf, platform, cgroup } = this.options;
     attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.folders);
-    for (const map of this.pinned) pinMap(platform, map);
+    pinMaps(platform, this.folders[0]!, this.pinned);
     for (const folder of this.folders.slice(1)) removeFolder(platform, folder);
     this.active = true;
   }

@@ -52,13 +52,14 @@ export interface PinnedMap {
 
 /**
  * Opens the map that is pinned under this layout or an older one, if it is what `spec` wants;
- * otherwise makes a new one and fills it with what the other one holds. Nothing is pinned yet.
+ * otherwise makes a new one, of the types that the BTF (a descriptor) has, and fills it with what the
+ * other one holds. Nothing is pinned yet.
  */
 export function openMap(
   bpf: Bpf,
-  platform: Platform,
   spec: MapSpec,
   folders: readonly PinFolder[],
+  btf: number | undefined,
 ): PinnedMap {
   const pinAt = `${folders[0]!.maps}/${spec.name}`;
   for (const folder of folders) {
@@ -75,22 +76,24 @@ export function openMap(
       return { map: existing, pinAt: path === pinAt ? undefined : pinAt, differences };
     }
     try {
-      const map = BpfMap.create(bpf, spec);
+      const map = BpfMap.create(bpf, spec, { btf });
       carryOver(existing, map);
       return { map, pinAt, differences };
     } finally {
       existing[Symbol.dispose]();
     }
   }
-  makeDirectory(platform, folders[0]!.maps);
-  return { map: BpfMap.create(bpf, spec), pinAt, differences: [] };
+  return { map: BpfMap.create(bpf, spec, { btf }), pinAt, differences: [] };
 }
 
-/** Puts a map where the next start finds it, in place of what is there. */
-export function pinMap(platform: Platform, { map, pinAt }: PinnedMap): void {
-  if (pinAt === undefined) return;
-  removeFile(platform, pinAt);
-  map.pin(pinAt);
+/** Puts maps where the next start finds them, in place of what is there. */
+export function pinMaps(platform: Platform, folder: PinFolder, pinned: readonly PinnedMap[]): void {
+  makeDirectory(platform, folder.maps);
+  for (const { map, pinAt } of pinned) {
+    if (pinAt === undefined) continue;
+    removeFile(platform, pinAt);
+    map.pin(pinAt);
+  }
 }
 
 /**

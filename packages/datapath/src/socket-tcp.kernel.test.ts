@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { row } from '../testing/rows.ts';
 import { at } from '../testing/sockets.ts';
-import { row, World } from '../testing/world.ts';
+import { World } from '../testing/world.ts';
 
 describe('TCP through a service address', () => {
   let world: World;

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { row } from '../testing/rows.ts';
 import { at, codeOf } from '../testing/sockets.ts';
-import { row, World } from '../testing/world.ts';
+import { World } from '../testing/world.ts';
 
 const udp = { protocol: 'UDP' as const };
 
@@ -194,6 +195,10 @@ describe('UDP through a service address', () => {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       assert.equal(world.datapath.status().socketsDestroyed, 1);
+      assert.equal(
+        codeOf(() => stale.receive()),
+        'ECONNABORTED',
+      );
       assert.notEqual(stale.send('x'), 'ok');
       assert.equal(direct.send('x'), 'ok');
       // The application connects anew.

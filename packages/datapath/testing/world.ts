@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { LinuxBpf } from '@heddle/ebpf';
 import { createLab, type Lab, type LabNode, type LabPod, type Place } from '@heddle/lab';
-import type { Backend, Frontend, ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/model';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
@@ -12,29 +12,6 @@ export const objects = (name: string) =>
   new Uint8Array(readFileSync(new URL(`../objects/${name}.o`, import.meta.url)));
 
 export const sizes = { services: 1000, backends: 1000, slots: 20000, affinity: 1000 };
-
-/** A row with what matters to the test; the rest is as a plain service has it. */
-export function row(
-  frontends: readonly (Partial<Frontend> & { address: string; port: number })[],
-  backends: readonly (Partial<Backend> & { address: string; port: number })[],
-  more: Partial<ServiceRow> = {},
-): ServiceRow {
-  const protocol = more.protocol ?? 'TCP';
-  return {
-    key: `default/test:${frontends[0]?.port}/${protocol}/${frontends[0]?.address}`,
-    namespace: 'default',
-    name: 'test',
-    portName: `${frontends[0]?.port}`,
-    protocol,
-    family: frontends[0]?.address.includes(':') ? 'IPv6' : 'IPv4',
-    frontends: frontends.map((frontend) => ({ kind: 'ClusterIP', protocol, ...frontend })),
-    backends: backends.map((backend) => ({ state: 'active', weight: 1, ...backend })),
-    algorithm: 'random',
-    affinitySeconds: 0,
-    problems: [],
-    ...more,
-  };
-}
 
 /** A node with pods and a datapath of the test's own on it. */
 export class World implements Disposable {

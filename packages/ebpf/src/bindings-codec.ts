@@ -246,7 +246,7 @@ function bytesPiece(size: number, what: string): Piece {
         `${indent(depth)}checkLength('${what}', ${value}.length, ${size});`,
         `${indent(depth)}into.set(${value}, ${place(at)});`,
       ].join('\n'),
-    decode: (at) => `bytes.slice(${place(at)}, ${place(at)} + ${size})`,
+    decode: (at) => `bytesAt(bytes, ${place(at)}, ${size})`,
   };
 }
 

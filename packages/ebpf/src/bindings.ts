@@ -133,7 +133,27 @@ const support: readonly (readonly [call: string, source: string])[] = [
     'viewOf(',
     `
 function viewOf(bytes: Uint8Array, offset: number, length: number): DataView {
+  checkRoom(bytes, offset, length);
   return new DataView(bytes.buffer, bytes.byteOffset + offset, length);
+}
+`,
+  ],
+  [
+    'bytesAt(',
+    `
+function bytesAt(bytes: Uint8Array, offset: number, length: number): Uint8Array {
+  checkRoom(bytes, offset, length);
+  return bytes.slice(offset, offset + length);
+}
+`,
+  ],
+  [
+    '',
+    `
+function checkRoom(bytes: Uint8Array, offset: number, length: number): void {
+  if (offset < 0 || offset + length > bytes.length) {
+    throw new RangeError(\`reach \${length} bytes at \${offset}: has \${bytes.length}\`);
+  }
 }
 `,
   ],

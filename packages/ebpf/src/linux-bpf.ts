@@ -262,23 +262,15 @@ export class LinuxBpf implements Bpf {
     this.#u64[0] = this.#point(0, encodeCString(path));
     u32[2] = fd;
     const result = this.#call(OBJ_PIN, 16);
-    if (result >= 0) return;
-    // The kernel says EPERM also when the directory merely is on another kind of file system.
-    const directory = path.replace(/\/[^/]*$/, '') || '/';
-    if (result === -errno.EPERM && !isBpffs(this.#platform, directory)) {
-      throw new SysError(
-        'bpf',
-        errno.EINVAL,
-        `pin ${path} (${directory} is not on a bpf file system; mount one there with type bpf)`,
-      );
-    }
-    throw new SysError('bpf', -result, `pin ${path}`);
+    if (result < 0) throw this.#pathError(-result, 'pin', path);
   }
 
   objectGet(path: string): number {
     this.#begin();
     this.#u64[0] = this.#point(0, encodeCString(path));
-    return this.#run(OBJ_GET, 16, `open pin ${path}`);
+    const result = this.#call(OBJ_GET, 16);
+    if (result < 0) throw this.#pathError(-result, 'open pin', path);
+    return result;
   }
 
   objectInfo(fd: number, info: Uint8Array): number {
@@ -369,6 +361,24 @@ export class LinuxBpf implements Bpf {
     this.#u32[6] = flags;
     this.#u32[7] = 0;
     return this.#call(command, 32);
+  }
+
+  /** The kernel says EPERM, too, for a path that it takes for no place of pins. */
+  #pathError(code: number, verb: string, path: string): SysError {
+    const slash = path.lastIndexOf('/');
+    const directory = path.slice(0, slash) || '/';
+    if (code !== errno.EPERM && code !== errno.EINVAL) {
+      return new SysError('bpf', code, `${verb} ${path}`);
+    }
+    if (path.includes('.', slash)) {
+      const hint = 'names in a bpf file system have no dot';
+      return new SysError('bpf', errno.EINVAL, `${verb} ${path} (${hint})`);
+    }
+    if (!isBpffs(this.#platform, directory)) {
+      const hint = `${directory} is not on a bpf file system; mount one there with type bpf`;
+      return new SysError('bpf', errno.EINVAL, `${verb} ${path} (${hint})`);
+    }
+    return new SysError('bpf', code, `${verb} ${path}`);
   }
 
   #batch(

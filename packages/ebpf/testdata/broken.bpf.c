@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Compiled by build.sh.
-//
 // Programs that the verifier refuses.
 #include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
+
+#include "helpers.h"
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, u64);
 } values SEC(".maps");
 
 SEC("xdp")
 int unchecked(struct xdp_md *ctx)
 {
-	__u32 zero = 0;
-	__u64 *value = bpf_map_lookup_elem(&values, &zero);
+	u32 zero = 0;
+	u64 *value = bpf_map_lookup_elem(&values, &zero);
 
 	*value = 1;
 	return XDP_PASS;
@@ -26,9 +25,9 @@ int unchecked(struct xdp_md *ctx)
 SEC("xdp")
 int late(struct xdp_md *ctx)
 {
-	__u32 zero = 0;
-	__u64 *value = bpf_map_lookup_elem(&values, &zero);
-	volatile __u32 turns = 0;
+	u32 zero = 0;
+	u64 *value = bpf_map_lookup_elem(&values, &zero);
+	volatile u32 turns = 0;
 
 	while (turns < 5000)
 		turns++;

@@ -1,38 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Compiled by build.sh.
-//
 // Counts connect() calls by port, and tells each one through a ring buffer.
 #include <linux/bpf.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
+
+#include "helpers.h"
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u16);
-	__type(value, __u64);
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 1024);
+	MAP_TYPE(key, u16);
+	MAP_TYPE(value, u64);
 } connects SEC(".maps");
 
 struct event {
-	__u16 port;
-	__u16 pad;
-	__u32 family;
+	u16 port;
+	u16 pad;
+	u32 family;
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
+	MAP_UINT(type, BPF_MAP_TYPE_RINGBUF);
+	MAP_UINT(max_entries, 4096);
 } events SEC(".maps");
 
 /* 0: count only; 1: also write events. */
-const volatile __u32 with_events = 0;
+const volatile u32 with_events = 0;
 /* Connections to this port are refused; 0: none. */
-const volatile __u16 refused_port = 0;
+const volatile u16 refused_port = 0;
 
 static int count(struct bpf_sock_addr *ctx)
 {
-	__u16 port = bpf_ntohs((__u16)ctx->user_port);
-	__u64 one = 1, *seen;
+	u16 port = __builtin_bswap16((u16)ctx->user_port);
+	u64 one = 1, *seen;
 
 	seen = bpf_map_lookup_elem(&connects, &port);
 	if (seen)

@@ -1,33 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Compiled by build.sh.
-//
 // Programs on devices, each counting in a variable of its own.
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
-#include <bpf/bpf_helpers.h>
+
+#include "helpers.h"
 
 struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
+	MAP_UINT(type, BPF_MAP_TYPE_RINGBUF);
+	MAP_UINT(max_entries, 4096);
 } records SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, __u32);
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	MAP_UINT(max_entries, 2);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, u32);
 } per_cpu SEC(".maps");
 
-__u64 xdp_seen;
-__u64 tc_seen;
-__u64 second_seen;
-__u32 mark = 7;
-const volatile __u32 verdict = XDP_PASS;
+u64 xdp_seen;
+u64 tc_seen;
+u64 second_seen;
+u32 mark = 7;
+const volatile u32 verdict = XDP_PASS;
 
 SEC("xdp")
 int xdp_count(struct xdp_md *ctx)
 {
-	__u32 zero = 0, *own;
+	u32 zero = 0, *own;
 
 	__sync_fetch_and_add(&xdp_seen, 1);
 	own = bpf_map_lookup_elem(&per_cpu, &zero);
@@ -74,8 +73,8 @@ int tc_second(struct __sk_buff *skb)
 SEC("tc")
 int tc_record(struct __sk_buff *skb)
 {
-	__u64 number = __sync_fetch_and_add(&tc_seen, 1);
-	__u64 *record = bpf_ringbuf_reserve(&records, 24, 0);
+	u64 number = __sync_fetch_and_add(&tc_seen, 1);
+	u64 *record = bpf_ringbuf_reserve(&records, 24, 0);
 
 	if (!record)
 		return TC_ACT_SHOT;

@@ -1,26 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Compiled by build.sh.
-//
 // Iterators over sockets and maps, socket storage, a typed tracepoint.
 #include <linux/bpf.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 
-#define CORE __attribute__((preserve_access_index))
-
-struct seq_file;
-struct task_struct;
+#include "helpers.h"
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
-	__u64 session_id;
-	__u64 seq_num;
+	u64 session_id;
+	u64 seq_num;
 } CORE;
 
 struct sock_common {
-	__be32 skc_daddr;
-	__u16 skc_num;
-	__be16 skc_dport;
+	u32 skc_daddr;
+	u16 skc_num;
+	u16 skc_dport;
 	unsigned short skc_family;
 } CORE;
 
@@ -37,7 +30,7 @@ struct udp_sock {
 } CORE;
 
 struct bpf_map {
-	__u32 id;
+	u32 id;
 } CORE;
 
 struct bpf_iter__tcp {
@@ -67,32 +60,32 @@ struct bpf_iter__bpf_sk_storage_map {
 	void *value;
 } CORE;
 
-extern int bpf_sock_destroy(struct sock_common *sock) __ksym __attribute__((weak));
-extern int bpf_no_such_kfunc(struct sock_common *sock) __ksym __attribute__((weak));
+extern int bpf_sock_destroy(struct sock_common *sock) KSYM WEAK;
+extern int bpf_no_such_kfunc(struct sock_common *sock) KSYM WEAK;
 
 struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, __u64);
+	MAP_UINT(type, BPF_MAP_TYPE_SK_STORAGE);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, int);
+	MAP_TYPE(value, u64);
 } storage SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16);
-	__type(key, __u32);
-	__type(value, __u32);
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 16);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, u32);
 } numbers SEC(".maps");
 
 /* Sockets with this local port are destroyed, in host order. */
-volatile __u16 victim_port;
-__u64 switches;
+volatile u16 victim_port;
+u64 switches;
 
 SEC("iter/tcp")
 int list_tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *sk = ctx->sk_common;
-	__u16 line[2];
+	u16 line[2];
 
 	if (!sk)
 		return 0;
@@ -108,7 +101,7 @@ SEC("iter/udp")
 int list_udp(struct bpf_iter__udp *ctx)
 {
 	struct udp_sock *udp = ctx->udp_sk;
-	__u16 line[2];
+	u16 line[2];
 
 	if (!udp)
 		return 0;
@@ -126,7 +119,7 @@ int list_udp(struct bpf_iter__udp *ctx)
 SEC("iter/bpf_map_elem")
 int list_numbers(struct bpf_iter__bpf_map_elem *ctx)
 {
-	__u32 *key = ctx->key, *value = ctx->value, pair[2];
+	u32 *key = ctx->key, *value = ctx->value, pair[2];
 
 	if (!key || !value)
 		return 0;
@@ -139,7 +132,7 @@ int list_numbers(struct bpf_iter__bpf_map_elem *ctx)
 SEC("iter/bpf_sk_storage_map")
 int list_storage(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
-	__u64 *value = ctx->value;
+	u64 *value = ctx->value;
 
 	if (!ctx->sk || !value)
 		return 0;
@@ -164,7 +157,7 @@ int on_raw_switch(void *ctx)
 SEC("cgroup/sock_create")
 int keep_storage(struct bpf_sock *ctx)
 {
-	__u64 *value = bpf_sk_storage_get(&storage, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	u64 *value = bpf_sk_storage_get(&storage, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (value)
 		*value = 42;

@@ -46,4 +46,12 @@ export {
   replaceRoute,
 } from './routes.ts';
 export { NETLINK_ROUTE, NETLINK_SOCK_DIAG, NetlinkSocket } from './socket.ts';
+export {
+  destroySocket,
+  type InetSocket,
+  listSockets,
+  readInetSocket,
+  type SocketFilter,
+  type SocketState,
+} from './socket-diag.ts';
 export * from './wire.ts';

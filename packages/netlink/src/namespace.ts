@@ -5,7 +5,6 @@ import {
   encodeUtf8,
   errno,
   O_CREAT,
-  O_RDONLY,
   openFile,
   type Platform,
   removeFile,
@@ -14,6 +13,7 @@ import {
   writeFile,
 } from '@heddle/sys';
 
+const O_EXCL = 0o200;
 const CLONE_NEWNET = 0x40000000;
 const MS_BIND = 0x1000;
 const MNT_DETACH = 2;
@@ -38,36 +38,26 @@ export class NetworkNamespace implements Disposable {
   }
 
   /**
-   * Makes an empty namespace (its loopback is down) and mounts it on `path`, a file that is made
-   * for it, so that it outlives the process. Throws SysError, and then leaves nothing behind.
+   * Makes an empty namespace (its loopback is down). Given a `path`, it is mounted there and
+   * outlives the process; otherwise it ends with its last user. Throws SysError, and then leaves
+   * nothing behind.
    */
-  static create(platform: Platform, path: string): NetworkNamespace {
+  static create(platform: Platform, path?: string): NetworkNamespace {
     const nr = syscallNumbers(platform);
-    if (platform.syscall(nr.fstatat, -100, encodeCString(path), new Uint8Array(256), 0) === 0) {
-      throw new SysError('unshare', errno.EEXIST, `create namespace ${path}`);
-    }
     using original = NetworkNamespace.current(platform);
-    checked('unshare', platform.syscall(nr.unshare, CLONE_NEWNET), `create namespace ${path}`);
+    checked('unshare', platform.syscall(nr.unshare, CLONE_NEWNET), 'create namespace');
+    let namespace: NetworkNamespace;
     try {
-      closeFd(platform, openFile(platform, path, O_RDONLY | O_CREAT, 0o444));
-      checked(
-        'mount',
-        platform.syscall(
-          nr.mount,
-          encodeCString(ownNamespace),
-          encodeCString(path),
-          encodeCString('none'),
-          MS_BIND,
-          0,
-        ),
-        `mount namespace ${path}`,
-      );
-      return NetworkNamespace.current(platform);
-    } catch (error) {
-      removeFile(platform, path);
-      throw error;
+      namespace = NetworkNamespace.current(platform);
     } finally {
       original.#switchTo('return to the original namespace');
+    }
+    try {
+      if (path !== undefined) namespace.mount(path);
+      return namespace;
+    } catch (error) {
+      namespace[Symbol.dispose]();
+      throw error;
     }
   }
 
@@ -123,6 +113,27 @@ export class NetworkNamespace implements Disposable {
       throw new TypeError('enter namespace: the work is asynchronous and would run outside of it');
     }
     return result;
+  }
+
+  /**
+   * Mounts the namespace on `path`, a file that is made for it and must not exist, so that it
+   * outlives the process and can be opened by others. `deleteNamespace` undoes it. Throws SysError.
+   */
+  mount(path: string): void {
+    const nr = syscallNumbers(this.#platform);
+    const file = openFile(this.#platform, path, O_CREAT | O_EXCL, 0o444);
+    closeFd(this.#platform, file);
+    const result = this.#platform.syscall(
+      nr.mount,
+      encodeCString(`/proc/self/fd/${this.#fd}`),
+      encodeCString(path),
+      encodeCString('none'),
+      MS_BIND,
+      0,
+    );
+    if (result >= 0) return;
+    removeFile(this.#platform, path);
+    throw new SysError('mount', -result, `mount namespace ${path}`);
   }
 
   /**

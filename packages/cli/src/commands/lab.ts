@@ -40,9 +40,16 @@ export async function labStatus({ name, output }: Options): Promise<void> {
 /** `heddle lab exec`: a process in a pod; its exit code becomes this command's. */
 export async function labExec(
   placeName: string,
-  [command, ...args]: readonly string[],
+  words: readonly string[],
   { name }: Options,
 ): Promise<void> {
+  const [command, ...args] = words[0] === '--' ? words.slice(1) : words;
+  if (command === undefined) {
+    throw new Failure(
+      exitCodes.usage,
+      `run command in ${placeName}: none is given (write it after --)`,
+    );
+  }
   const lab = await open(name);
   let place: Place;
   try {
@@ -50,7 +57,7 @@ export async function labExec(
   } catch (error) {
     throw new Failure(exitCodes.failed, (error as Error).message);
   }
-  const child = place.spawn(command!, args, { stdio: 'inherit' });
+  const child = place.spawn(command, args, { stdio: 'inherit' });
   // The terminal tells both of us; the child decides what becomes of it.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   process.exitCode = await new Promise<number>((resolve, reject) => {

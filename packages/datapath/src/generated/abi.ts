@@ -15,7 +15,7 @@ export function encodeAddressKey(value: AddressKey, into: Uint8Array, offset = 0
 
 export function decodeAddressKey(bytes: Uint8Array, offset = 0): AddressKey {
   return {
-    address: bytes.slice(offset, offset + 16),
+    address: bytesAt(bytes, offset, 16),
   };
 }
 
@@ -106,7 +106,7 @@ export function encodeBackend(value: Backend, into: Uint8Array, offset = 0): voi
 export function decodeBackend(bytes: Uint8Array, offset = 0): Backend {
   const view = viewOf(bytes, offset, 32);
   return {
-    address: bytes.slice(offset, offset + 16),
+    address: bytesAt(bytes, offset, 16),
     port: view.getUint16(16, false),
     protocol: view.getUint8(18),
     state: view.getUint8(19) as BackendState,
@@ -272,8 +272,8 @@ export function encodeOrigin(value: Origin, into: Uint8Array, offset = 0): void 
 export function decodeOrigin(bytes: Uint8Array, offset = 0): Origin {
   const view = viewOf(bytes, offset, 48);
   return {
-    frontend: bytes.slice(offset, offset + 16),
-    backendAddress: bytes.slice(offset + 16, offset + 16 + 16),
+    frontend: bytesAt(bytes, offset, 16),
+    backendAddress: bytesAt(bytes, offset + 16, 16),
     frontendPort: view.getUint16(32, false),
     backendPort: view.getUint16(34, false),
     backend: view.getUint32(36, true),
@@ -356,7 +356,7 @@ export function encodeServiceKey(value: ServiceKey, into: Uint8Array, offset = 0
 export function decodeServiceKey(bytes: Uint8Array, offset = 0): ServiceKey {
   const view = viewOf(bytes, offset, 20);
   return {
-    address: bytes.slice(offset, offset + 16),
+    address: bytesAt(bytes, offset, 16),
     port: view.getUint16(16, false),
     protocol: view.getUint8(18),
     scope: view.getUint8(19) as ServiceScope,
@@ -396,7 +396,19 @@ export function decodeSocketConfig(bytes: Uint8Array, offset = 0): SocketConfig 
 }
 
 function viewOf(bytes: Uint8Array, offset: number, length: number): DataView {
+  checkRoom(bytes, offset, length);
   return new DataView(bytes.buffer, bytes.byteOffset + offset, length);
+}
+
+function bytesAt(bytes: Uint8Array, offset: number, length: number): Uint8Array {
+  checkRoom(bytes, offset, length);
+  return bytes.slice(offset, offset + length);
+}
+
+function checkRoom(bytes: Uint8Array, offset: number, length: number): void {
+  if (offset < 0 || offset + length > bytes.length) {
+    throw new RangeError(`reach ${length} bytes at ${offset}: has ${bytes.length}`);
+  }
 }
 
 function checkLength(what: string, given: number, wanted: number): void {

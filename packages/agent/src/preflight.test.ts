@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { isOlder, lackingCapabilities } from './preflight.ts';
+
+describe('isOlder', () => {
+  for (const [release, older] of [
+    ['5.10.0-28-amd64', true],
+    ['6.0.19', true],
+    ['6.1.0-18-amd64', false],
+    ['6.18.44', false],
+    ['10.0', false],
+    ['something else', false],
+  ] as const) {
+    it(`says ${older} for ${release}`, () => assert.equal(isOlder(release, [6, 1]), older));
+  }
+});
+
+describe('lackingCapabilities', () => {
+  const [netAdmin, sysAdmin] = [1n << 12n, 1n << 21n];
+
+  it('finds nothing lacking in the full set', () => {
+    assert.deepEqual(lackingCapabilities((1n << 41n) - 1n), []);
+    assert.deepEqual(lackingCapabilities(netAdmin | sysAdmin), []);
+  });
+
+  it('names what is lacking', () => {
+    assert.deepEqual(lackingCapabilities(0n), ['CAP_SYS_ADMIN', 'CAP_NET_ADMIN']);
+    assert.deepEqual(lackingCapabilities(sysAdmin), ['CAP_NET_ADMIN']);
+    assert.deepEqual(lackingCapabilities(netAdmin), ['CAP_SYS_ADMIN']);
+  });
+});

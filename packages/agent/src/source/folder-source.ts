@@ -1,0 +1,405 @@
+import type { ObjectChange } from '@heddle/model';
+import {
+  closeFd,
+  encodeCString,
+  isMissing,
+  openFile,
+  type Platform,
+  pathExists,
+  readDirectory,
+  readToEnd,
+  SysError,
+  syscallNumbers,
+} from '@heddle/sys';
+import {
+  IN_CLOSE_WRITE,
+  IN_CREATE,
+  IN_DELETE,
+  IN_DELETE_SELF,
+  IN_IGNORED,
+  IN_MOVE_SELF,
+  IN_MOVED_FROM,
+  IN_MOVED_TO,
+  IN_ONLYDIR,
+  IN_Q_OVERFLOW,
+  IN_UNMOUNT,
+  Inotify,
+  type InotifyEvent,
+} from './inotify.ts';
+import { ManifestSet, type SourceProblem } from './manifest-set.ts';
+
+/** What a source has to say at one moment. */
+export interface SourceBatch {
+  readonly changes: readonly ObjectChange[];
+  /**
+   * From now on the source's objects are all there are. It stays false until every manifest could
+   * be read and used once, because a broken one may stand for objects of which only the kernel
+   * still knows the last good version; those must not be pruned.
+   */
+  readonly complete: boolean;
+  /** All that is wrong now, not only what is new. */
+  readonly problems: readonly SourceProblem[];
+  /** What was passed over in the files that were read for this batch. */
+  readonly notes: readonly SourceProblem[];
+}
+
+export interface FolderSourceOptions {
+  /** Called from the event loop, never from within `openFolderSource`. */
+  readonly onChange: (batch: SourceBatch) => void;
+}
+
+/** How long a file that can't be used, or is suddenly empty, may be taken for half written. */
+const graceMs = 1000;
+const rereadMs = 50;
+/** Files that disappear may be about to return, or the first sign that the whole folder goes. */
+const settleMs = 50;
+const longestSettleMs = 1000;
+/** After a folder came back, its files may still be arriving. */
+const returnSettleMs = 1000;
+const lookForFolderMs = 250;
+/** A file that can't be read (permissions, too many open files) gives no event when it can again. */
+const unreadableMs = 1000;
+/** How long reading a whole folder may hold the event loop at a time. */
+const sliceNs = 10_000_000n;
+
+// linux/fcntl.h and linux/stat.h.
+const O_NONBLOCK = 0o4000;
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const S_IFMT = 0o170000;
+const S_IFLNK = 0o120000;
+const folderMask =
+  IN_CLOSE_WRITE |
+  IN_CREATE |
+  IN_MOVED_TO |
+  IN_MOVED_FROM |
+  IN_DELETE |
+  IN_DELETE_SELF |
+  IN_MOVE_SELF |
+  IN_ONLYDIR;
+const parentMask = IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR;
+const gone = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED;
+
+/**
+ * Reads the manifests of a folder (not of its subfolders) and watches it until disposed. A change
+ * is given out as soon as its file was closed or renamed into place. Throws SysError when the
+ * kernel has no watch left; a folder that isn't there is a problem in the batch, and waited for.
+ */
+export function openFolderSource(
+  platform: Platform,
+  folder: string,
+  options: FolderSourceOptions,
+): Disposable {
+  return new FolderSource(platform, folder, options.onChange);
+}
+
+/** Whether a file name is one of a manifest; editors' temporary and backup files aren't. */
+export function isManifestName(name: string): boolean {
+  return /^[^.#~].*\.(ya?ml|json)$/i.test(name);
+}
+
+class FolderSource implements Disposable {
+  readonly #platform: Platform;
+  readonly #folder: string;
+  readonly #name: string;
+  readonly #parent: string;
+  readonly #onChange: (batch: SourceBatch) => void;
+  readonly #set = new ManifestSet();
+  readonly #inotify: Inotify;
+  /** Watch of the folder; undefined while it is gone. */
+  #watch: number | undefined;
+  #parentWatch: number | undefined;
+  #readable: Disposable | undefined;
+  /** Files still to be read before a reading of the whole folder is done. */
+  #toRead: string[] = [];
+  /** Files that may be half written, and until when they are given the benefit of the doubt. */
+  readonly #suspects = new Map<string, number>();
+  /** Files that are there but could not be read. */
+  readonly #unreadable = new Set<string>();
+  /** Files that disappeared, but whose objects are still in force. */
+  readonly #missing = new Set<string>();
+  #missingSinceMs = 0;
+  #settleMs = settleMs;
+  #complete = false;
+  /** The folder was there, was gone, and has not been read again yet. */
+  #isReturning = false;
+  #folderProblem: string | undefined;
+  #saidProblems = '';
+  readonly #read = new Set<string>();
+  readonly #timers = new Map<string, Disposable>();
+  #disposed = false;
+
+  constructor(platform: Platform, folder: string, onChange: (batch: SourceBatch) => void) {
+    this.#platform = platform;
+    this.#folder = folder.replace(/(?<=.)\/+$/, '');
+    const slash = this.#folder.lastIndexOf('/');
+    this.#name = this.#folder.slice(slash + 1);
+    this.#parent = slash < 0 ? '.' : slash === 0 ? '/' : this.#folder.slice(0, slash);
+    this.#onChange = onChange;
+    this.#inotify = new Inotify(platform);
+    this.#startTimer('look', 0, () => this.#lookForFolder());
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#readable?.[Symbol.dispose]();
+    for (const timer of this.#timers.values()) timer[Symbol.dispose]();
+    this.#timers.clear();
+    this.#inotify[Symbol.dispose]();
+  }
+
+  /** Watches the folder if it is there, and reads it when it is another one than before. */
+  #lookForFolder(): void {
+    // The parent tells when the folder, or a link in its place, is replaced.
+    const parentWatch = this.#inotify.add(this.#parent, parentMask);
+    if (this.#parentWatch !== undefined && this.#parentWatch !== parentWatch) {
+      this.#inotify.remove(this.#parentWatch);
+    }
+    this.#parentWatch = parentWatch < 0 ? undefined : parentWatch;
+    const watch = this.#inotify.add(this.#folder, folderMask);
+    if (watch < 0) {
+      if (this.#watch !== undefined) this.#inotify.remove(this.#watch);
+      this.#watch = undefined;
+      this.#isReturning = this.#complete;
+      this.#toRead = [];
+      this.#missing.clear();
+      const why = new SysError('inotify_add_watch', -watch, `watch folder ${this.#folder}`);
+      this.#folderProblem = `${why.message}; what was read from it stays in force`;
+      this.#startTimer('look', lookForFolderMs, () => this.#lookForFolder());
+      this.#listen();
+      this.#report();
+      return;
+    }
+    if (watch === this.#watch) return;
+    if (this.#watch !== undefined) this.#inotify.remove(this.#watch);
+    this.#watch = watch;
+    this.#folderProblem = undefined;
+    this.#readFolder();
+  }
+
+  /** Starts to read all files; events wait in the kernel until that is done. */
+  #readFolder(): void {
+    this.#readable?.[Symbol.dispose]();
+    this.#readable = undefined;
+    let names: string[];
+    try {
+      names = readDirectory(this.#platform, this.#folder)
+        .filter(({ name, kind }) => kind !== 'directory' && isManifestName(name))
+        .map(({ name }) => name);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      this.#lose();
+      return;
+    }
+    if (this.#isReturning && names.length === 0) {
+      // As a mount point is when nothing is mounted: not a sign that all manifests were deleted.
+      this.#folderProblem = `folder ${this.#folder} came back empty: what was read from it stays in force`;
+      this.#listen();
+      this.#report();
+      return;
+    }
+    this.#folderProblem = undefined;
+    this.#settleMs = this.#isReturning ? returnSettleMs : settleMs;
+    this.#isReturning = false;
+    const present = new Set(names);
+    for (const name of this.#set.fileNames()) if (!present.has(name)) this.#miss(name);
+    this.#toRead = names.sort().reverse();
+    this.#readSlice();
+  }
+
+  #readSlice(): void {
+    const end = this.#platform.monotonicNs() + sliceNs;
+    while (this.#toRead.length > 0) {
+      if (this.#platform.monotonicNs() > end) {
+        this.#startTimer('slice', 0, () => this.#readSlice());
+        return;
+      }
+      this.#readOne(this.#toRead.pop()!);
+    }
+    this.#listen();
+    this.#report();
+  }
+
+  #listen(): void {
+    this.#readable ??= this.#platform.onReadable(this.#inotify.fd, () => this.#onEvents());
+  }
+
+  #onEvents(): void {
+    const events = this.#inotify.read();
+    const changed = new Set<string>();
+    const renamedFrom = new Map<number, string>();
+    const renamed: string[] = [];
+    let reread = false;
+    let look = false;
+    for (const event of events) {
+      const { watch, mask, cookie, name } = event;
+      if (mask & IN_Q_OVERFLOW) reread = look = true;
+      else if (watch === this.#parentWatch && watch !== this.#watch) {
+        if (mask & gone || name === this.#name) look = true;
+      } else if (watch !== this.#watch) {
+        // An event of a folder that has been replaced.
+      } else if (mask & gone) {
+        this.#lose();
+        return;
+      } else if (name === '..data') reread = true;
+      else if (isManifestName(name)) {
+        if (mask & IN_MOVED_FROM) renamedFrom.set(cookie, name);
+        const from = mask & IN_MOVED_TO ? renamedFrom.get(cookie) : undefined;
+        if (from !== undefined) renamed.push(from);
+        if (mask & (IN_MOVED_FROM | IN_DELETE)) changed.add(name);
+        else if (mask & (IN_CLOSE_WRITE | IN_MOVED_TO) || this.#isWhole(event)) changed.add(name);
+      }
+    }
+    if (this.#isReturning && changed.size > 0) reread = true;
+    else for (const name of changed) this.#readOne(name);
+    // A rename within the folder is no sign of the folder's end, so nothing has to be waited for.
+    for (const name of renamed) if (this.#missing.delete(name)) this.#set.removeFile(name);
+    if (look) this.#lookForFolder();
+    if (reread && this.#watch !== undefined) this.#readFolder();
+    else if (this.#toRead.length === 0) this.#report();
+  }
+
+  /** Whether a file that was just created is there with its content: a link, not a new file. */
+  #isWhole({ mask, name }: InotifyEvent): boolean {
+    if (!(mask & IN_CREATE)) return false;
+    return isLink(this.#platform, `${this.#folder}/${name}`);
+  }
+
+  #readOne(name: string): void {
+    let bytes: Uint8Array;
+    try {
+      bytes = readManifest(this.#platform, `${this.#folder}/${name}`);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      if (isMissing(error)) {
+        if (this.#set.hasFile(name)) this.#miss(name);
+      } else if (error.code !== 'EISDIR') {
+        this.#set.setUnreadable(name, error.message);
+        this.#unreadable.add(name);
+        this.#startTimer('unreadable', unreadableMs, () => this.#reread(this.#unreadable));
+      }
+      return;
+    }
+    this.#missing.delete(name);
+    this.#unreadable.delete(name);
+    const manifest = this.#set.parse(name, bytes);
+    if (this.#set.isDoubtful(name, manifest)) {
+      const now = this.#nowMs();
+      const until = this.#suspects.get(name) ?? now + graceMs;
+      this.#suspects.set(name, until);
+      if (now < until) {
+        this.#startTimer('suspects', rereadMs, () => this.#reread(this.#suspects.keys()));
+        return;
+      }
+    }
+    this.#suspects.delete(name);
+    if (this.#set.accept(name, manifest)) this.#read.add(name);
+  }
+
+  #reread(names: Iterable<string>): void {
+    for (const name of [...names]) this.#readOne(name);
+    if (this.#toRead.length === 0) this.#report();
+  }
+
+  #miss(name: string): void {
+    const now = this.#nowMs();
+    if (this.#missing.size === 0) this.#missingSinceMs = now;
+    this.#missing.add(name);
+    this.#suspects.delete(name);
+    this.#unreadable.delete(name);
+    const left = this.#missingSinceMs + longestSettleMs - now;
+    const wait = Math.max(0, Math.min(this.#settleMs, left));
+    this.#startTimer('settle', wait, () => this.#settle());
+  }
+
+  /** Gives up on files that disappeared, unless the folder disappeared too. */
+  #settle(): void {
+    const watch = this.#watch;
+    this.#lookForFolder();
+    if (this.#watch !== watch) return;
+    if (this.#toRead.length > 0) {
+      this.#startTimer('settle', settleMs, () => this.#settle());
+      return;
+    }
+    this.#settleMs = settleMs;
+    for (const name of [...this.#missing]) {
+      this.#missing.delete(name);
+      if (pathExists(this.#platform, `${this.#folder}/${name}`)) this.#readOne(name);
+      else this.#set.removeFile(name);
+    }
+    this.#report();
+  }
+
+  /** The folder is gone or another: what it had stays in force until it can be read again. */
+  #lose(): void {
+    if (this.#watch !== undefined) this.#inotify.remove(this.#watch);
+    this.#watch = undefined;
+    this.#missing.clear();
+    this.#isReturning = this.#complete;
+    this.#lookForFolder();
+  }
+
+  #report(): void {
+    const changes = this.#set.takeChanges();
+    const wasComplete = this.#complete;
+    this.#complete ||=
+      this.#watch !== undefined &&
+      this.#toRead.length === 0 &&
+      this.#suspects.size === 0 &&
+      this.#set.isSound;
+    const problems = this.#set.problems();
+    if (this.#folderProblem !== undefined) {
+      problems.unshift({ file: this.#folder, line: 0, message: this.#folderProblem });
+    }
+    const said = JSON.stringify(problems);
+    const notes = [...this.#read].flatMap((name) => this.#set.notes(name));
+    this.#read.clear();
+    const isNews =
+      changes.length > 0 ||
+      notes.length > 0 ||
+      said !== this.#saidProblems ||
+      wasComplete !== this.#complete;
+    if (!isNews) return;
+    this.#saidProblems = said;
+    this.#onChange({ changes, complete: this.#complete, problems, notes });
+  }
+
+  /** One timer for each purpose; starting it again puts it off. */
+  #startTimer(purpose: string, milliseconds: number, fire: () => void): void {
+    if (this.#disposed) return;
+    this.#timers.get(purpose)?.[Symbol.dispose]();
+    const timer = this.#platform.setTimer(milliseconds, () => {
+      this.#timers.delete(purpose);
+      fire();
+    });
+    this.#timers.set(purpose, timer);
+  }
+
+  #nowMs(): number {
+    return Number(this.#platform.monotonicNs() / 1_000_000n);
+  }
+}
+
+function readManifest(platform: Platform, path: string): Uint8Array {
+  // Not blocking, because a pipe with a manifest's name must not stop the agent.
+  const fd = openFile(platform, path, O_NONBLOCK);
+  try {
+    return readToEnd(platform, fd, `read ${path}`);
+  } finally {
+    closeFd(platform, fd);
+  }
+}
+
+/** Whether a name is a symbolic link or one of several hard links to a file. */
+function isLink(platform: Platform, path: string): boolean {
+  const bytes = new Uint8Array(256);
+  const nr = syscallNumbers(platform).fstatat;
+  if (platform.syscall(nr, AT_FDCWD, encodeCString(path), bytes, AT_SYMLINK_NOFOLLOW) !== 0) {
+    return false;
+  }
+  // struct stat: st_nlink u64 and st_mode u32 on x64, st_mode u32 and st_nlink u32 on arm64.
+  const view = new DataView(bytes.buffer);
+  const [linksAt, modeAt] = platform.arch === 'x64' ? [16, 24] : [20, 16];
+  return (view.getUint32(modeAt, true) & S_IFMT) === S_IFLNK || view.getUint32(linksAt, true) > 1;
+}

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { type ObjectRecord, objectLabel } from '@heddle/model';
+import { nodePlatform } from '@heddle/sys/node';
+import { openFolderSource, type SourceBatch } from '../src/source/index.ts';
+
+/** A folder of manifests in a temporary place, watched by a folder source. */
+export class WatchedFolder implements Disposable {
+  readonly #root = mkdtempSync(`${tmpdir()}/heddle-manifests-`);
+  readonly path = `${this.#root}/manifests`;
+  /** What the source has given out. */
+  readonly batches: SourceBatch[] = [];
+  /** The objects that are in force by what was given out, by label. */
+  readonly objects = new Map<string, ObjectRecord>();
+  /** Labels of objects that are reported as unusable. */
+  readonly invalid = new Set<string>();
+  #source: Disposable | undefined;
+  #wake = () => {};
+
+  constructor() {
+    mkdirSync(this.path);
+  }
+
+  open(path = this.path): void {
+    this.#source = openFolderSource(nodePlatform(), path, {
+      onChange: (batch) => {
+        this.batches.push(batch);
+        for (const change of batch.changes) {
+          const label = objectLabel(change.op === 'set' ? change.object : change);
+          if (change.op === 'set') this.objects.set(label, change.object);
+          if (change.op === 'delete') this.objects.delete(label);
+          if (change.op === 'invalid') this.invalid.add(label);
+          else this.invalid.delete(label);
+        }
+        this.#wake();
+      },
+    });
+  }
+
+  get labels(): string[] {
+    return [...this.objects.keys()].sort();
+  }
+
+  get complete(): boolean {
+    return this.batches.at(-1)?.complete ?? false;
+  }
+
+  /** Present problems, as `file:line message`. */
+  get problems(): string[] {
+    const { problems } = this.batches.at(-1) ?? { problems: [] };
+    return problems.map(
+      ({ file, line, message }) =>
+        `${file.replace(this.#root, '')}:${line} ${message.replaceAll(this.#root, '')}`,
+    );
+  }
+
+  /** ClusterIP that is in force for a service in the namespace `default`. */
+  clusterIP(name: string): string | undefined {
+    const record = this.objects.get(`Service default/${name}`);
+    return record?.kind === 'service' ? record.clusterIPs[0] : undefined;
+  }
+
+  file(name: string): string {
+    return `${this.path}/${name}`;
+  }
+
+  write(name: string, text: string): void {
+    writeFileSync(this.file(name), text);
+  }
+
+  append(name: string, text: string): void {
+    appendFileSync(this.file(name), text);
+  }
+
+  remove(name: string): void {
+    rmSync(this.file(name));
+  }
+
+  rename(from: string, to: string): void {
+    renameSync(this.file(from), this.file(to));
+  }
+
+  link(target: string, name: string): void {
+    symlinkSync(target, this.file(name));
+  }
+
+  /** Waits until the source has given out what makes `condition` true. */
+  async until(condition: () => boolean, what = 'the expected change'): Promise<void> {
+    const end = Date.now() + 5000;
+    while (!condition()) {
+      assert.ok(Date.now() < end, `waited 5 s for ${what}; has ${this.labels.join(', ')}`);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 100);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+
+  /** Waits until the source has nothing more to say for a while. */
+  async quiet(milliseconds = 200): Promise<void> {
+    for (let count = -1; count !== this.batches.length; ) {
+      count = this.batches.length;
+      await new Promise((resolve) => setTimeout(resolve, milliseconds));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#source?.[Symbol.dispose]();
+    rmSync(this.#root, { recursive: true, force: true });
+  }
+}

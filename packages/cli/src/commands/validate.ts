@@ -1,0 +1,64 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { isManifestName, type SourceProblem, validateManifests } from '@heddle/agent/source';
+import { exitCodes, Failure } from '../failure.ts';
+import { type OutputFormat, printJson, printLine, styled } from '../print.ts';
+
+/** `heddle validate`: what the agent would make of a folder. Exit code 1 when something is wrong. */
+export function validate(dir: string, { output }: { readonly output: OutputFormat }): void {
+  const names = manifestsIn(dir);
+  const files = names.map((name) => ({ name, bytes: readFileSync(join(dir, name)) }));
+  const { objects, rows, problems, notes } = validateManifests(files);
+  const valid = problems.length === 0;
+  if (!valid) process.exitCode = exitCodes.failed;
+  if (output === 'json') {
+    printJson({ valid, files: names, objects, rows, problems, notes });
+    return;
+  }
+  for (const note of notes) printLine(styled('dim', `note     ${text(note)}`));
+  for (const problem of problems) printLine(`${styled('red', 'problem')}  ${text(problem)}`);
+  const { service, slice, node } = objects;
+  const found = [
+    counted(service, 'Service'),
+    counted(slice, 'EndpointSlice'),
+    counted(node, 'Node'),
+  ].join(', ');
+  const verdict = valid ? styled('green', 'valid') : styled('red', 'not valid');
+  const what = valid ? '' : ` (${counted(problems.length, 'problem')})`;
+  printLine(`${verdict}${what}: ${found} in ${counted(names.length, 'file')} of ${dir}`);
+}
+
+/** Names of the manifests, in order. */
+function manifestsIn(dir: string): string[] {
+  let entries: string[];
+  try {
+    entries = readdirSync(dir);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const cause =
+      code === 'ENOENT'
+        ? 'there is no such folder'
+        : code === 'ENOTDIR'
+          ? 'it is no folder (name the folder that holds the manifests)'
+          : (error as Error).message;
+    throw new Failure(exitCodes.failed, `validate ${dir}: ${cause}`);
+  }
+  const names = entries
+    .filter((name) => isManifestName(name) && statSync(join(dir, name)).isFile())
+    .sort();
+  if (names.length === 0) {
+    throw new Failure(
+      exitCodes.failed,
+      `validate ${dir}: the folder holds no manifest (files that end in .yaml, .yml or .json)`,
+    );
+  }
+  return names;
+}
+
+function text({ file, line, message }: SourceProblem): string {
+  return line > 0 ? `${file}:${line}: ${message}` : `${file}: ${message}`;
+}
+
+function counted(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}

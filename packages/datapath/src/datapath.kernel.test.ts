@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { readdirSync, renameSync } from 'node:fs';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { BpfMap, Link } from '@heddle/ebpf';
+import { row } from '../testing/rows.ts';
+import { sizes, World } from '../testing/world.ts';
+import { pinRoot } from './datapath.ts';
+import { backendSize, serviceSize } from './generated/abi.ts';
+
+describe('the life of the datapath', () => {
+  let world: World;
+  beforeEach(() => {
+    world = new World('life', 3);
+  });
+  afterEach(() => world?.[Symbol.dispose]());
+
+  const folder = () => `${pinRoot(world.node.bpffs)}/v1`;
+  const openMap = (name: string) => BpfMap.openPinned(world.bpf, `${folder()}/maps/${name}`);
+  const web = (...pods: number[]) =>
+    row(
+      [{ address: '10.96.3.1', port: 80 }],
+      pods.map((number) => ({ address: world.pod(number).addresses.v4, port: 8080 })),
+    );
+  const connects = () => {
+    using socket = world.socket(world.pod(0), 4, 'tcp');
+    return socket.connect('10.96.3.1', 80);
+  };
+
+  test('everything stays in force while no agent runs, and the next one adopts it', () => {
+    using listener = world.listener(world.pod(1), 4, 8080);
+    world.apply(web(1));
+    using established = world.socket(world.pod(0), 4, 'tcp');
+    assert.equal(established.connect('10.96.3.1', 80), 'ok');
+    using accepted = listener.accept();
+    world.datapath[Symbol.dispose]();
+    assert.equal(connects(), 'ok');
+    const datapath = world.restart();
+    assert.equal(datapath.status().adopted, true);
+    assert.deepEqual(datapath.status().migrated, []);
+    world.apply(web(1));
+    datapath.prune([web(1)]);
+    assert.equal(datapath.status().repaired, 0);
+    assert.equal(connects(), 'ok');
+    assert.equal(established.send('still here'), 'ok');
+    assert.equal(accepted.receive().text, 'still here');
+    assert.ok(established.peerName().startsWith('10.96.3.1:'));
+    assert.ok(datapath.status().links.every((link) => link.attached));
+  });
+
+  test('entries that were corrupted and deleted behind its back are repaired at the next start', () => {
+    using _listener = world.listener(world.pod(1), 4, 8080);
+    const other = row([{ address: '10.96.3.2', port: 80 }], [{ address: '10.244.7.7', port: 80 }]);
+    world.apply(web(1), other);
+    using services = openMap('services');
+    using slots = openMap('slots');
+    using backends = openMap('backends');
+    const [[key, value]] = [...services.entries()] as [[Uint8Array, Uint8Array]];
+    services.update(
+      key,
+      value.map((byte, i) => (i === 4 ? byte ^ 1 : byte)),
+    );
+    const [, second] = [...services.entries()];
+    services.delete(second![0]);
+    slots.update(Uint8Array.of(0, 0, 0, 0), Uint8Array.of(99, 0, 0, 0));
+    backends.update(Uint8Array.of(1, 0, 0, 0), new Uint8Array(backendSize).fill(7));
+    const datapath = world.restart();
+    world.apply(web(1), other);
+    datapath.prune([web(1), other]);
+    assert.ok(datapath.status().repaired > 0);
+    assert.equal(connects(), 'ok');
+    assert.equal([...services.entries()].length, 2);
+  });
+
+  test('nothing is removed before prune, then what nobody wants is', () => {
+    const gone = row([{ address: '10.96.3.9', port: 80 }], []);
+    world.apply(web(1), gone);
+    const datapath = world.restart();
+    world.apply(web(1));
+    using services = openMap('services');
+    assert.equal([...services.entries()].length, 2);
+    datapath.prune([web(1)]);
+    assert.equal([...services.entries()].length, 1);
+  });
+
+  test('a detached or foreign link is made anew', () => {
+    using _listener = world.listener(world.pod(1), 4, 8080);
+    world.apply(web(1));
+    using link = Link.openPinned(world.bpf, `${folder()}/links/connect4`);
+    link.detach();
+    assert.equal(world.datapath.status().links.find((l) => l.hook === 'connect4')!.attached, false);
+    world.restart();
+    assert.equal(world.datapath.status().links.find((l) => l.hook === 'connect4')!.attached, true);
+    assert.equal(connects(), 'ok');
+  });
+
+  test('other sizes: maps are replaced when full of what was in force, and nothing is felt', () => {
+    using listener = world.listener(world.pod(1), 4, 8080);
+    using _udp = world.receiver(world.pod(1), 4, 5300);
+    const dns = row(
+      [{ address: '10.96.3.3', port: 53 }],
+      [{ address: world.pod(1).addresses.v4, port: 5300 }],
+      { protocol: 'UDP' },
+    );
+    world.apply(web(1), dns);
+    using established = world.socket(world.pod(0), 4, 'tcp');
+    assert.equal(established.connect('10.96.3.1', 80), 'ok');
+    using accepted = listener.accept();
+    using connected = world.socket(world.pod(0), 4, 'udp');
+    assert.equal(connected.connect('10.96.3.3', 53), 'ok');
+
+    const larger = { services: 3000, backends: 3000, slots: 50000, affinity: 3000 };
+    const datapath = world.restart({ sizes: larger });
+    assert.match(
+      datapath.status().migrated.join('\n'),
+      /services: maximum of entries is 1000, wanted 3000/,
+    );
+    assert.equal(connects(), 'ok', 'the old maps serve until the new ones are full');
+    world.apply(web(1), dns);
+    datapath.prune([web(1), dns]);
+    assert.equal(datapath.status().repaired, 0, 'ids and runs were carried over');
+    assert.equal(connects(), 'ok');
+    assert.equal(established.send('x'), 'ok');
+    assert.equal(accepted.receive().text, 'x');
+    assert.ok(connected.peerName().startsWith('10.96.3.3:'));
+    using services = openMap('services');
+    assert.equal(services.info.maxEntries, 3000);
+    assert.deepEqual(world.restart({ sizes: larger }).status().migrated, []);
+  });
+
+  test('an upgrade from another layout: carried over, links switched, connections stay', () => {
+    using listener = world.listener(world.pod(1), 4, 8080);
+    using _udp = world.receiver(world.pod(1), 4, 5300);
+    const dns = row(
+      [{ address: '10.96.3.3', port: 53 }],
+      [{ address: world.pod(1).addresses.v4, port: 5300 }],
+      { protocol: 'UDP' },
+    );
+    world.apply(web(1), dns);
+    using established = world.socket(world.pod(0), 4, 'tcp');
+    assert.equal(established.connect('10.96.3.1', 80), 'ok');
+    using accepted = listener.accept();
+    using connected = world.socket(world.pod(0), 4, 'udp');
+    assert.equal(connected.connect('10.96.3.3', 53), 'ok');
+    world.datapath[Symbol.dispose]();
+
+    // As an older version would have left it: its own folder, values without their last field.
+    renameSync(folder(), folder().replace(/v1$/, 'v0'));
+    for (const [name, valueSize] of [
+      ['services', serviceSize - 4],
+      ['backends', backendSize - 8],
+    ] as const) {
+      const path = `${folder().replace(/v1$/, 'v0')}/maps/${name}`;
+      using current = BpfMap.openPinned(world.bpf, path);
+      using older = BpfMap.create(world.bpf, {
+        ...{ name, type: current.info.type, keySize: current.info.keySize, valueSize },
+        ...{ maxEntries: current.info.maxEntries, flags: current.info.flags, extra: 0n },
+        ...{ keyTypeId: 0, valueTypeId: 0, pinByName: false, inner: undefined },
+        ...{ contents: undefined, readOnly: false },
+      });
+      for (const [key, value] of current.entries()) older.update(key, value.slice(0, valueSize));
+      renameSync(path, `${path}-kept`);
+      older.pin(path);
+    }
+
+    const datapath = world.restart();
+    assert.match(datapath.status().migrated.join('\n'), /services: value size is 20, wanted 24/);
+    assert.equal(connects(), 'ok', 'the old programs serve on');
+    world.apply(web(1), dns);
+    datapath.prune([web(1), dns]);
+    assert.equal(connects(), 'ok');
+    assert.equal(established.send('x'), 'ok');
+    assert.equal(accepted.receive().text, 'x');
+    assert.ok(connected.peerName().startsWith('10.96.3.3:'));
+    assert.equal(connected.send('x'), 'ok');
+    assert.deepEqual(readdirSync(pinRoot(world.node.bpffs)), ['v1'], 'the old folder is gone');
+    assert.ok(datapath.status().links.every((link) => link.attached));
+  });
+
+  test('a full map fails the row and recovers when there is space', () => {
+    const small = { ...sizes, backends: 3 };
+    world.restart({ sizes: small });
+    world.datapath.prune([]);
+    const first = web(1, 2);
+    const second = row([{ address: '10.96.3.2', port: 80 }], [{ address: '10.244.7.7', port: 80 }]);
+    assert.deepEqual(world.datapath.update([first]), [undefined]);
+    const [error] = world.datapath.update([second]);
+    assert.match(
+      error!.message,
+      /write map backends: full with 2 entries \(raise sizes.backends\)/,
+    );
+    assert.equal(world.datapath.backendCounters(first.key).length, 2);
+    world.datapath.remove([first.key]);
+    // The id rests for the grace period first.
+    const deadline = Date.now() + 2000;
+    while (world.datapath.update([second])[0] !== undefined) assert.ok(Date.now() < deadline);
+  });
+});
+
+describe('descriptors', () => {
+  let world: World;
+  before(() => {
+    world = new World('descriptors', 1);
+  });
+  after(() => world?.[Symbol.dispose]());
+
+  test('none is left open by a datapath that is closed', () => {
+    const count = () => readdirSync('/proc/self/fd').length;
+    world.datapath[Symbol.dispose]();
+    const earlier = count();
+    for (let i = 0; i < 3; i++) world.restart();
+    world.datapath[Symbol.dispose]();
+    assert.equal(count(), earlier);
+  });
+});

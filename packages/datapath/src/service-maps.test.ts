@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ServiceRow } from '@heddle/model';
+import fc from 'fast-check';
+import { expectedView, fakeStore, viewOf } from '../testing/fake-store.ts';
+import { row } from '../testing/rows.ts';
+import { graceNs } from './extents.ts';
+import { ServiceMaps } from './service-maps.ts';
+
+const clock = () => {
+  let now = 0n;
+  return () => (now += graceNs);
+};
+
+const web = (backends: number[], more: Partial<ServiceRow> = {}) =>
+  row(
+    [{ address: '10.96.0.1', port: 80 }],
+    backends.map((n) => ({ address: `10.244.1.${n}`, port: 8080 })),
+    more,
+  );
+
+test('a change writes a new run, and the frontend points to it', () => {
+  const store = fakeStore();
+  const maps = new ServiceMaps(store, clock());
+  assert.deepEqual(maps.update([web([1, 2])]), [undefined]);
+  assert.deepEqual(maps.update([web([2, 3])]), [undefined]);
+  assert.deepEqual(viewOf(store), expectedView([web([2, 3])]));
+  assert.equal(maps.size.slots, 2);
+});
+
+test('what is there already is not written again', () => {
+  const store = fakeStore();
+  const maps = new ServiceMaps(store, clock());
+  maps.update([web([1, 2])]);
+  const writes = store.services.writes;
+  maps.update([web([1, 2])]);
+  assert.equal(store.services.writes, writes);
+});
+
+test('a new agent adopts what is in force, writes nothing, and prunes what nobody wants', () => {
+  const store = fakeStore();
+  const other = row([{ address: '10.96.0.2', port: 80 }], [{ address: '10.244.1.9', port: 80 }]);
+  new ServiceMaps(store, clock()).update([web([1, 2]), other]);
+  const writes = store.services.writes;
+
+  const next = new ServiceMaps(store, clock());
+  next.update([web([1, 2])]);
+  assert.equal(store.services.writes, writes);
+  assert.equal(next.repaired, 0);
+  assert.deepEqual(viewOf(store), expectedView([web([1, 2]), other]), 'nothing is pruned yet');
+  next.prune([web([1, 2])]);
+  assert.deepEqual(viewOf(store), expectedView([web([1, 2])]));
+});
+
+test('an id that is used again has another generation', () => {
+  const store = fakeStore({ services: 10, backends: 3, slots: 100 });
+  const maps = new ServiceMaps(store, clock());
+  maps.update([web([1, 2])]);
+  maps.update([web([1])]);
+  maps.update([web([1, 3])]);
+  const generations = new Uint32Array(store.backends.buffer).filter((_, word) => word % 8 === 6);
+  assert.deepEqual([...generations].sort(), [0, 1, 2]);
+});
+
+test('a full map fails the row with its name and size; what is in force stays, and space returns', () => {
+  for (const [sizes, message] of [
+    [
+      { services: 1, backends: 100, slots: 100 },
+      /write map services: full with 1 entries \(raise sizes.services\)/,
+    ],
+    [
+      { services: 10, backends: 4, slots: 100 },
+      /write map backends: full with 3 entries \(raise sizes.backends\)/,
+    ],
+    [
+      { services: 10, backends: 100, slots: 3 },
+      /write map slots: full with 3 entries \(raise sizes.slots\)/,
+    ],
+  ] as const) {
+    const store = fakeStore(sizes);
+    const maps = new ServiceMaps(store, clock());
+    const second = row(
+      [{ address: '10.96.0.2', port: 80 }],
+      [1, 2].map((n) => ({ address: `10.244.2.${n}`, port: 8080 })),
+    );
+    const [first, failed] = maps.update([web([1, 2]), second]);
+    assert.equal(first, undefined);
+    assert.match(failed!.message, message);
+    assert.deepEqual(viewOf(store), expectedView([web([1, 2])]));
+    maps.remove([web([1, 2]).key]);
+    assert.deepEqual(maps.update([second]), [undefined]);
+    assert.deepEqual(viewOf(store), expectedView([second]));
+  }
+});
+
+test('a frontend that moves to another service is not lost when the first one goes', () => {
+  const store = fakeStore();
+  const maps = new ServiceMaps(store, clock());
+  maps.update([web([1], { key: 'old' })]);
+  maps.update([web([2], { key: 'new' })]);
+  maps.remove(['old']);
+  assert.deepEqual(viewOf(store), expectedView([web([2])]));
+});
+
+test('removed backends are told, by protocol', () => {
+  const gone: string[] = [];
+  const maps = new ServiceMaps(fakeStore(), clock(), (protocol) => gone.push(protocol));
+  const dns = row([{ address: '10.96.0.9', port: 53 }], [{ address: '10.244.1.1', port: 53 }], {
+    protocol: 'UDP',
+  });
+  maps.update([web([1]), dns]);
+  maps.update([web([2])]);
+  maps.remove([dns.key]);
+  assert.deepEqual(gone, ['TCP', 'UDP']);
+});
+
+// A small world: five services on a few addresses, sharing backends and sometimes a VIP.
+const backendArb = fc.record({
+  address: fc.constantFrom('10.244.1.1', '10.244.1.2', '10.244.1.3', 'fd00::1'),
+  port: fc.constantFrom(80, 8080),
+  state: fc.constantFrom('active' as const, 'active' as const, 'draining' as const),
+  weight: fc.constant(1),
+});
+const rowArb = fc
+  .record({
+    number: fc.integer({ min: 1, max: 5 }),
+    protocol: fc.constantFrom('TCP' as const, 'UDP' as const),
+    extra: fc.boolean(),
+    affinitySeconds: fc.constantFrom(0, 30),
+    algorithm: fc.constantFrom('random' as const, 'round-robin' as const),
+    backends: fc.uniqueArray(backendArb, {
+      maxLength: 6,
+      selector: (b) => `${b.address} ${b.port}`,
+    }),
+  })
+  .map(({ number, protocol, extra, backends, ...rest }) =>
+    row(
+      [
+        { address: `10.96.0.${Math.ceil(number / 2)}`, port: number },
+        ...(extra
+          ? [{ address: '192.0.2.1', port: 30000 + number, kind: 'NodePort' as const }]
+          : []),
+      ],
+      backends,
+      { ...rest, protocol, key: `default/s${number}:${number}/${protocol}` },
+    ),
+  );
+const stepArb = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('update' as const),
+      rows: fc.array(rowArb, { maxLength: 4 }),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('remove' as const), pick: fc.nat() }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('restart' as const),
+      damage: fc.array(fc.nat(), { maxLength: 6 }),
+    }),
+  },
+);
+
+test('whatever happens, the kernel sees what the rows say, also after a restart on damaged maps', () => {
+  fc.assert(
+    fc.property(fc.array(stepArb, { maxLength: 30 }), (steps) => {
+      const store = fakeStore({ services: 100, backends: 200, slots: 400 });
+      const now = clock();
+      let maps = new ServiceMaps(store, now);
+      const wanted = new Map<string, ServiceRow>();
+      for (const step of steps) {
+        if (step.do === 'update') {
+          const rows = [...new Map(step.rows.map((each) => [each.key, each])).values()];
+          for (const each of rows) wanted.set(each.key, each);
+          assert.ok(maps.update(rows).every((error) => error === undefined));
+        } else if (step.do === 'remove') {
+          const key = [...wanted.keys()][step.pick % (wanted.size || 1)];
+          if (key !== undefined) {
+            wanted.delete(key);
+            maps.remove([key]);
+          }
+        } else {
+          for (const at of step.damage) damage(store, at);
+          maps = new ServiceMaps(store, now);
+          assert.ok(maps.update([...wanted.values()]).every((error) => error === undefined));
+          maps.prune(wanted.values());
+        }
+        assert.deepEqual(viewOf(store), expectedView(wanted.values()));
+      }
+    }),
+    { numRuns: 150 },
+  );
+});
+
+function damage(store: ReturnType<typeof fakeStore>, at: number): void {
+  const flip = (bytes: Uint8Array) => {
+    bytes[at % bytes.length]! ^= 1 << (at % 7);
+  };
+  const entry = [...store.services.content.entries()][at % (store.services.content.size || 1)];
+  const address = [...store.addresses.content.keys()][at % (store.addresses.content.size || 1)];
+  if (at % 5 === 0 && entry) store.services.content.delete(entry[0]);
+  else if (at % 5 === 1 && entry) flip(entry[1]);
+  else if (at % 5 === 2) flip(store.slotBytes.subarray(0, 80));
+  else if (at % 5 === 3) flip(store.backends.subarray(0, 640));
+  else if (address) store.addresses.content.delete(address);
+}

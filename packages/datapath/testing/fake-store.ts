@@ -1,0 +1,157 @@
+import type { ServiceRow } from '@heddle/model';
+import { errno, formatEndpoint, formatIp, SysError } from '@heddle/sys';
+import {
+  addressKeySize,
+  addressRole,
+  backendSize,
+  backendState,
+  backendStatsSize,
+  decodeBackend,
+  decodeService,
+  decodeServiceKey,
+  serviceKeySize,
+  serviceSize,
+} from '../src/generated/abi.ts';
+import { type KeyedMap, keyBytes, keyText, type ServiceStore, Slots } from '../src/store.ts';
+
+/** A hash map in memory with the kernel's answers: E2BIG when full, batches that stop on the way. */
+export class FakeMap implements KeyedMap {
+  readonly info: { name: string; maxEntries: number };
+  readonly content = new Map<string, Uint8Array>();
+  writes = 0;
+  private readonly keySize: number;
+  private readonly valueSize: number;
+
+  constructor(name: string, maxEntries: number, keySize: number, valueSize: number) {
+    this.info = { name, maxEntries };
+    this.keySize = keySize;
+    this.valueSize = valueSize;
+  }
+
+  update(key: Uint8Array, value: Uint8Array): void {
+    const text = keyText(key);
+    if (!this.content.has(text) && this.content.size >= this.info.maxEntries) {
+      throw new SysError('bpf', errno.E2BIG, `update map ${this.info.name}`);
+    }
+    this.content.set(text, value.slice());
+    this.writes++;
+  }
+
+  delete(key: Uint8Array): boolean {
+    this.writes++;
+    return this.content.delete(keyText(key));
+  }
+
+  *entries(): Generator<readonly [Uint8Array, Uint8Array]> {
+    for (const [text, value] of this.content) {
+      const key = new Uint8Array(this.keySize);
+      keyBytes(text, key, 0);
+      yield [key, value.slice()];
+    }
+  }
+
+  updateBatch(keys: Uint8Array, values: Uint8Array, count: number): void {
+    for (let i = 0; i < count; i++) {
+      this.update(
+        keys.subarray(i * this.keySize, (i + 1) * this.keySize),
+        values.subarray(i * this.valueSize, (i + 1) * this.valueSize),
+      );
+    }
+  }
+}
+
+export interface FakeStore extends ServiceStore {
+  readonly services: FakeMap;
+  readonly addresses: FakeMap;
+  readonly slotBytes: Uint8Array;
+}
+
+export function fakeStore(sizes = { services: 1000, backends: 1000, slots: 5000 }): FakeStore {
+  const slotBytes = new Uint8Array(sizes.slots * 8);
+  return {
+    services: new FakeMap('services', sizes.services, serviceKeySize, serviceSize),
+    addresses: new FakeMap('addresses', sizes.services + sizes.backends, addressKeySize, 4),
+    slots: new Slots(slotBytes),
+    slotBytes,
+    backends: new Uint8Array(sizes.backends * backendSize),
+    backendStats: new Uint8Array(sizes.backends * backendStatsSize),
+  };
+}
+
+const protocols: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
+
+/** What a program would find: for each frontend its service, and the backends that its run draws. */
+export interface View {
+  readonly frontends: Record<string, { affinity: number; draws: Record<string, number> }>;
+  /** Backends that are not gone, by service, with those that drain. */
+  readonly backends: string[];
+  readonly addresses: Record<string, number>;
+}
+
+/** Reads a store as the kernel's programs do. Throws when a slot leads nowhere. */
+export function viewOf(
+  store: Omit<ServiceStore, 'slots'> & { readonly slotBytes: Uint8Array },
+): View {
+  const words = new Uint32Array(
+    store.slotBytes.buffer,
+    store.slotBytes.byteOffset,
+    store.slotBytes.length / 4,
+  );
+  const frontends: View['frontends'] = {};
+  for (const [keyBytes, valueBytes] of store.services.entries()) {
+    const key = decodeServiceKey(keyBytes);
+    const value = decodeService(valueBytes);
+    const draws: Record<string, number> = {};
+    for (let i = 0; i < value.slotCount; i++) {
+      const id = words[(value.firstSlot + i) * 2]!;
+      const backend = decodeBackend(store.backends, id * backendSize);
+      if (backend.service !== value.id || backend.state !== backendState.active) {
+        throw new Error(
+          `slot ${value.firstSlot + i} leads to backend ${id} of service ${backend.service}, not ${value.id}`,
+        );
+      }
+      const name = formatEndpoint(formatIp(backend.address), backend.port);
+      draws[name] = (draws[name] ?? 0) + 1;
+    }
+    const name = `${formatEndpoint(formatIp(key.address), key.port)}/${protocols[key.protocol]}`;
+    frontends[name] = { affinity: value.affinitySeconds, draws };
+  }
+  const backends: string[] = [];
+  for (let at = backendSize; at < store.backends.length; at += backendSize) {
+    const backend = decodeBackend(store.backends, at);
+    if (backend.state === backendState.gone) continue;
+    const drains = backend.state === backendState.draining ? ' draining' : '';
+    backends.push(
+      `${formatEndpoint(formatIp(backend.address), backend.port)}/${protocols[backend.protocol]}${drains}`,
+    );
+  }
+  const addresses: Record<string, number> = {};
+  for (const [key, value] of store.addresses.entries()) addresses[formatIp(key)] = value[0]!;
+  return { frontends, backends: backends.sort(), addresses };
+}
+
+/** The view that rows shall give, worked out from the rows alone (unweighted algorithms). */
+export function expectedView(rows: Iterable<ServiceRow>): View {
+  const view: View = { frontends: {}, backends: [], addresses: {} };
+  const addRole = (address: string, role: number) => {
+    view.addresses[address] = (view.addresses[address] ?? 0) | role;
+  };
+  for (const row of rows) {
+    const draws: Record<string, number> = {};
+    for (const { address, port, state } of row.backends) {
+      const name = formatEndpoint(address, port);
+      if (state === 'active') draws[name] = 1;
+      view.backends.push(`${name}/${row.protocol}${state === 'draining' ? ' draining' : ''}`);
+      if (row.protocol === 'UDP') addRole(address, addressRole.udpBackend);
+    }
+    for (const { address, port, protocol, kind } of row.frontends) {
+      view.frontends[`${formatEndpoint(address, port)}/${protocol}`] = {
+        affinity: row.affinitySeconds,
+        draws,
+      };
+      if (kind === 'ClusterIP') addRole(address, addressRole.service);
+    }
+  }
+  view.backends.sort();
+  return view;
+}

@@ -1,0 +1,61 @@
+import { checked, closeFd, errnoNames, syscallNumbers } from '@heddle/sys';
+import { platform } from './kernel.ts';
+
+// Sockets by plain system calls: what runs inside a namespace or cgroup must be synchronous.
+const nr = syscallNumbers(platform);
+const AF_INET = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const types = { tcp: 1, udp: 2 } as const;
+
+/** An IPv4 socket; disposal closes it. */
+export class TestSocket implements Disposable {
+  readonly fd: number;
+
+  constructor(kind: keyof typeof types) {
+    this.fd = checked(
+      'socket',
+      platform.syscall(nr.socket, AF_INET, types[kind] | SOCK_CLOEXEC, 0),
+    );
+  }
+
+  /** Binds to a free port of 127.0.0.1 and, for TCP, listens; returns the port. */
+  bind(listen: boolean): number {
+    checked('bind', platform.syscall(nr.bind, this.fd, address(0), 16));
+    if (listen) checked('listen', platform.syscall(nr.listen, this.fd, 8));
+    const own = new Uint8Array(16);
+    checked('getsockname', platform.syscall(nr.getsockname, this.fd, own, u32(16)));
+    return (own[2]! << 8) | own[3]!;
+  }
+
+  /** Connects to 127.0.0.1; returns `ok` or the errno's name. */
+  connect(port: number): string {
+    return name(platform.syscall(nr.connect, this.fd, address(port), 16));
+  }
+
+  /** Sends a byte without waiting; returns `ok` or the errno's name. */
+  send(): string {
+    return name(platform.syscall(nr.sendto, this.fd, new Uint8Array(1), 1, 0x4040, 0, 0));
+  }
+
+  /** Receives without waiting; returns `ok` or the errno's name. */
+  receive(): string {
+    return name(platform.syscall(nr.recvfrom, this.fd, new Uint8Array(64), 64, 0x40, 0, 0));
+  }
+
+  [Symbol.dispose](): void {
+    closeFd(platform, this.fd);
+  }
+}
+
+function name(result: number): string {
+  return result < 0 ? (errnoNames[-result] ?? String(result)) : 'ok';
+}
+
+function u32(value: number): Uint8Array {
+  return new Uint8Array(new Uint32Array([value]).buffer);
+}
+
+/** struct sockaddr_in of 127.0.0.1. */
+function address(port: number): Uint8Array {
+  return new Uint8Array([2, 0, port >> 8, port & 0xff, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+}

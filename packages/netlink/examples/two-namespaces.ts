@@ -1,0 +1,84 @@
+// Makes two network namespaces, ties them together with a veth pair, sends a datagram from one to
+// the other and back, lists the links, and leaves nothing behind. As root:
+//   node packages/netlink/examples/two-namespaces.ts
+import {
+  addAddress,
+  changeLink,
+  createVeth,
+  findLink,
+  listLinks,
+  listRoutes,
+  NetlinkSocket,
+  NetworkNamespace,
+} from '@heddle/netlink';
+import { checked, closeFd, decodeUtf8, encodeUtf8, syscallNumbers } from '@heddle/sys';
+import { nodePlatform } from '@heddle/sys/node';
+
+const platform = nodePlatform();
+const nr = syscallNumbers(platform);
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+
+// Namespaces without a path need no clean-up: they end with the process.
+using red = NetworkNamespace.create(platform);
+using blue = NetworkNamespace.create(platform);
+using redSocket = red.enter(() => new NetlinkSocket(platform));
+using blueSocket = blue.enter(() => new NetlinkSocket(platform));
+
+createVeth(redSocket, { name: 'to-blue', up: true }, { name: 'to-red', namespaceFd: blue.fd });
+for (const [socket, link, address] of [
+  [redSocket, 'to-blue', '10.7.0.1/24'],
+  [blueSocket, 'to-red', '10.7.0.2/24'],
+] as const) {
+  const { index } = findLink(socket, link)!;
+  changeLink(socket, index, { up: true });
+  addAddress(socket, index, address);
+  console.log(listLinks(socket).map(({ name, kind, mtu, up }) => ({ name, kind, mtu, up })));
+  console.log(listRoutes(socket).map(({ destination, source }) => ({ destination, source })));
+}
+
+const client = red.enter(openUdp);
+const server = blue.enter(openUdp);
+call('bind', server, endpoint('10.7.0.2', 7000));
+call('connect', client, endpoint('10.7.0.2', 7000));
+
+const started = platform.monotonicNs();
+send(client, 'ping');
+const { text, from } = receive(server);
+call('connect', server, from);
+send(server, text === 'ping' ? 'pong' : 'what?');
+const answer = receive(client);
+console.log(`red sent ping, blue answered ${answer.text}`);
+console.log(`there and back in ${(platform.monotonicNs() - started) / 1000n} us`);
+closeFd(platform, client);
+closeFd(platform, server);
+
+function openUdp(): number {
+  return checked('socket', platform.syscall(nr.socket, AF_INET, SOCK_DGRAM, 0));
+}
+
+/** struct sockaddr_in: family u16 (host order), port u16 (network order), address. */
+function endpoint(address: string, port: number): Uint8Array {
+  const bytes = new Uint8Array(16);
+  bytes[0] = AF_INET;
+  new DataView(bytes.buffer).setUint16(2, port);
+  bytes.set(address.split('.').map(Number), 4);
+  return bytes;
+}
+
+function call(name: 'bind' | 'connect', fd: number, address: Uint8Array): void {
+  checked(name, platform.syscall(nr[name], fd, address, address.length));
+}
+
+function send(fd: number, text: string): void {
+  const bytes = encodeUtf8(text);
+  checked('sendto', platform.syscall(nr.sendto, fd, bytes, bytes.length, 0, 0, 0));
+}
+
+function receive(fd: number): { text: string; from: Uint8Array } {
+  const bytes = new Uint8Array(100);
+  const from = new Uint8Array(16);
+  const length = Uint8Array.of(from.length, 0, 0, 0);
+  const got = platform.syscall(nr.recvfrom, fd, bytes, bytes.length, 0, from, length);
+  return { text: decodeUtf8(bytes.subarray(0, checked('recvfrom', got))), from };
+}

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { test } from 'node:test';
+import { platform, sandbox, withoutFdLeak } from '../testing/kernel.ts';
+import { listLinks } from './links.ts';
+import { deleteNamespace, NetworkNamespace, netnsCookie } from './namespace.ts';
+import { NetlinkSocket } from './socket.ts';
+
+const own = () => readlinkSync('/proc/thread-self/ns/net');
+const mounted = (path: string) =>
+  readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${path} `);
+
+test('a namespace is entered and left again, also after an error and when nested', () => {
+  const before = own();
+  using outer = NetworkNamespace.create(platform);
+  using inner = NetworkNamespace.create(platform);
+  assert.equal(own(), before);
+  outer.enter(() => {
+    assert.equal(own(), `net:[${outer.inode}]`);
+    inner.enter(() => assert.equal(own(), `net:[${inner.inode}]`));
+    assert.equal(own(), `net:[${outer.inode}]`);
+  });
+  assert.throws(() => outer.enter(() => assert.fail('inside')), /inside/);
+  assert.equal(own(), before);
+  assert.throws(() => outer.enter(async () => {}), TypeError);
+  assert.equal(own(), before);
+});
+
+test('a mounted namespace is found by its path and can be deleted more than once', () => {
+  const folder = mkdtempSync(`${tmpdir()}/netlink-`);
+  const path = `${folder}/blue`;
+  try {
+    using made = NetworkNamespace.create(platform, path);
+    using opened = NetworkNamespace.open(platform, path);
+    assert.equal(opened.inode, made.inode);
+    assert.throws(() => NetworkNamespace.create(platform, path), { code: 'EEXIST' });
+    assert.ok(mounted(path), 'a failed creation must not disturb the namespace that is there');
+  } finally {
+    deleteNamespace(platform, path);
+    deleteNamespace(platform, path);
+    assert.equal(existsSync(path), false);
+    assert.equal(mounted(path), false);
+    rmdirSync(folder);
+  }
+});
+
+test('a namespace that cannot be mounted leaves nothing', () => {
+  const before = own();
+  withoutFdLeak(() => {
+    assert.throws(() => NetworkNamespace.create(platform, '/nowhere/blue'), { code: 'ENOENT' });
+  });
+  assert.equal(own(), before);
+});
+
+test('cookies and inode numbers tell namespaces apart', () => {
+  using here = sandbox();
+  using there = sandbox();
+  assert.notEqual(here.namespace.inode, there.namespace.inode);
+  assert.notEqual(here.namespace.cookie, there.namespace.cookie);
+  using current = NetworkNamespace.current(platform);
+  assert.equal(current.cookie, netnsCookie(platform));
+});
+
+test('settings are those of the namespace', () => {
+  using here = sandbox();
+  using there = sandbox();
+  const read = () => readFileSync('/proc/sys/net/ipv4/ip_default_ttl', 'utf8').trim();
+  here.namespace.setSysctl('net/ipv4/ip_default_ttl', 33);
+  assert.equal(here.namespace.enter(read), '33');
+  assert.notEqual(there.namespace.enter(read), '33');
+  assert.throws(() => here.namespace.setSysctl('net/ipv4/nothing', 1), { name: 'SysError' });
+});
+
+test('a socket stays in the namespace in which it was opened', () => {
+  using here = sandbox();
+  assert.deepEqual(
+    listLinks(here.socket).map(({ name }) => name),
+    ['lo'],
+  );
+  using outside = new NetlinkSocket(platform);
+  assert.notDeepEqual(listLinks(outside), listLinks(here.socket));
+});
+
+test('no descriptor is left open', () => {
+  withoutFdLeak(() => {
+    using here = sandbox();
+    here.namespace.enter(() => here.namespace.cookie);
+    here.namespace.setSysctl('net/ipv4/ip_forward', 1);
+    assert.throws(() => here.namespace.enter(() => writeFileSync('/nowhere/x', '')));
+  });
+});
