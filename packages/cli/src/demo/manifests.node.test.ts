@@ -11,7 +11,7 @@ const endpoint = (number: number) => ({
 
 test('endpoints are written as the example has them', () => {
   const example = readFileSync(`${exampleFolder}/endpoints.yaml`, 'utf8');
-  assert.equal(endpointSlices([2, 3, 4].map(endpoint)), example);
+  assert.equal(endpointSlices([1, 2].map(endpoint)), example);
 });
 
 test('a service without endpoints has an empty list', () => {

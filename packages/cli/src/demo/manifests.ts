@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { cpSync, renameSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** The example that the demo runs with: one service, and the pods behind it. */
@@ -16,8 +16,7 @@ export interface Endpoint {
 
 /** Copies the example to `folder`, which is made, with these endpoints in place of its own. */
 export function copyExample(folder: string, endpoints: readonly Endpoint[]): void {
-  mkdirSync(folder, { recursive: true });
-  copyFileSync(`${exampleFolder}/service.yaml`, `${folder}/service.yaml`);
+  cpSync(exampleFolder, folder, { recursive: true });
   writeEndpoints(folder, endpoints);
 }
 
@@ -27,28 +26,25 @@ export function writeEndpoints(folder: string, endpoints: readonly Endpoint[]): 
   renameSync(`${folder}/.endpoints.new`, `${folder}/endpoints.yaml`);
 }
 
-/** endpoints.yaml: a slice for each family, as Kubernetes makes them. */
+/** endpoints.yaml as the example has it: a slice for each family. */
 export function endpointSlices(endpoints: readonly Endpoint[]): string {
-  return `${slice('v4', endpoints)}---\n${slice('v6', endpoints)}`;
+  return `# The pods that serve it, as a cluster's control plane writes them: one slice for each family.
+${slice('v4', endpoints)}---
+${slice('v6', endpoints)}`;
 }
 
 function slice(family: 'v4' | 'v6', endpoints: readonly Endpoint[]): string {
   const list = endpoints.map(
     ({ pod, node, addresses }) => `
-  - addresses:
-      - ${addresses[family]}
-    conditions:
-      ready: true
+  - addresses: ["${addresses[family]}"]
+    conditions: { ready: true, serving: true, terminating: false }
     nodeName: ${node}
-    targetRef:
-      kind: Pod
-      name: ${pod}
-      namespace: default`,
+    targetRef: { kind: Pod, namespace: default, name: ${pod} }`,
   );
   return `apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata:
-  name: hello-ip${family}
+  name: hello-${family}
   namespace: default
   labels:
     kubernetes.io/service-name: hello
