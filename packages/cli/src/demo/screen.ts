@@ -63,13 +63,22 @@ export class Screen implements Disposable {
       this.#input.pause();
       this.#setCooked();
     }
-    // In one synchronous step, as the process may be about to end; a terminal that is gone (SIGHUP)
-    // needs nothing given back.
-    try {
-      writeSync(this.#output.fd, leave);
-    } catch (error) {
-      if (!['EIO', 'EPIPE', 'EAGAIN'].includes((error as NodeJS.ErrnoException).code ?? '')) {
-        throw error;
+    this.#leave();
+  }
+
+  /** In one synchronous step, as the process may be about to end. */
+  #leave(): void {
+    for (let attempt = 0; attempt < 50; attempt++) {
+      try {
+        writeSync(this.#output.fd, leave);
+        return;
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        // A terminal that is gone (SIGHUP) needs nothing given back.
+        if (code === 'EIO' || code === 'EPIPE') return;
+        if (code !== 'EAGAIN') throw error;
+        // It hasn't read all of the last picture yet.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
       }
     }
   }

@@ -160,11 +160,9 @@ export class Stage implements Disposable {
     await sleep(deadMs);
     const status = await this.#agent.start();
     const { adopted, repaired } = status.datapath;
-    this.#say(
-      adopted
-        ? `agent is back with pid ${status.pid}: adopted what is in the kernel, repaired ${repaired}`
-        : `agent is back with pid ${status.pid}, but adopted nothing`,
-    );
+    const found = adopted ? 'adopted what is in the kernel' : 'found nothing in the kernel';
+    const written = repaired > 0 ? `, wrote ${repaired} entries anew` : '';
+    this.#say(`agent is back with pid ${status.pid}: ${found}${written}`);
   }
 
   /** Asks the agent how the services are; while there is none, what it said last stays. */

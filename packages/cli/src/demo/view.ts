@@ -54,7 +54,7 @@ function heading(text: string): Line {
 
 function title({ agent }: DemoState, width: number): Line {
   const pid = agent.pid === undefined ? '' : `, pid ${agent.pid}`;
-  const adopted = agent.adopted ? ', adopted what is in the kernel' : '';
+  const adopted = agent.adopted ? ', maps and links adopted' : '';
   const life: Span = {
     starting: { text: `agent starting${pid} `, tone: 'busy' } as const,
     running: { text: `agent running${pid}${adopted} `, tone: 'good' } as const,
@@ -114,8 +114,7 @@ function backends(state: DemoState, width: number): Line[] {
   const barWidth = Math.max(4, width - nameWidth - 25);
   const lines = state.backends.map(({ endpoint, life }): Line => {
     const share = all > 0 ? (byBackend.get(endpoint) ?? 0) / all : 0;
-    // The scale ends at half, so that three backends and six both show well; beyond, it is full.
-    const drawn = bar(Math.min(1, share * 2), barWidth);
+    const drawn = bar(share, barWidth);
     return [
       { text: `   ${endpoint.padEnd(nameWidth)}  ` },
       { text: drawn, tone: life === 'serving' ? 'service' : 'dim' },
@@ -181,7 +180,7 @@ function quantiles(state: DemoState, target: 'direct' | 'service') {
 function event({ timeMs, from, message, severe }: DemoEvent): Line {
   return [
     { text: `   ${clock(timeMs)}  `, tone: 'dim' },
-    { text: `${from}  `, tone: from === 'agent' ? 'service' : 'busy' },
+    { text: from.padEnd(7), tone: from === 'agent' ? 'service' : 'busy' },
     severe ? { text: message, tone: 'bad' } : { text: message },
   ];
 }
