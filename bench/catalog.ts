@@ -50,7 +50,10 @@ export function targets(aim: Aim): Target[] {
 }
 
 /** A Service and its EndpointSlice, as an API server gives them. */
-export function manifests({ name, clusterIP }: Service, endpoints = backendAddresses as readonly string[]) {
+export function manifests(
+  { name, clusterIP }: Service,
+  endpoints = backendAddresses as readonly string[],
+) {
   const ports = (port: number) => [{ name: 'http', protocol: 'TCP', port }];
   return [
     {

@@ -5,8 +5,8 @@ import {
   type Platform,
   parseIp,
   type SyscallArgument,
-  SysError,
   type SyscallName,
+  SysError,
   syscallNumbers,
 } from '@heddle/sys';
 
