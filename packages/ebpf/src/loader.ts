@@ -7,7 +7,7 @@ import { BpfMap } from './map.ts';
 import { btfForKernel } from './object-btf.ts';
 import { BpfProgram } from './program.ts';
 import { attachTarget, resolveReferences } from './references.ts';
-import type { ObjectSpec, ProgramSpec } from './spec.ts';
+import type { ObjectSpec, ProgramSpec, VariableSpec } from './spec.ts';
 
 export interface LoadOptions {
   /** Maps to use in place of creating them; they stay the caller's. */
@@ -29,7 +29,7 @@ export function loadObject(
   spec: ObjectSpec,
   options: LoadOptions = {},
 ): LoadedObject {
-  const loaded = new LoadedObject();
+  const loaded = new LoadedObject(spec.variables);
   const btf = spec.btf && bpf.btfLoad(btfForKernel(spec.btf));
   try {
     loadMaps(bpf, spec, options.maps ?? {}, btf, loaded);
@@ -55,6 +55,12 @@ export class LoadedObject implements Disposable {
   readonly #maps = new Map<string, BpfMap>();
   readonly #programs = new Map<string, BpfProgram>();
   readonly #owned: Disposable[] = [];
+  /** Where global variables lie in the maps of the data sections. */
+  readonly variables: ReadonlyMap<string, VariableSpec>;
+
+  constructor(variables: ReadonlyMap<string, VariableSpec>) {
+    this.variables = variables;
+  }
 
   get maps(): ReadonlyMap<string, BpfMap> {
     return this.#maps;

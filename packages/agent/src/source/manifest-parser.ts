@@ -15,6 +15,8 @@ export type ManifestObject = ObjectRecord | InvalidObject;
 export interface ManifestDocument {
   readonly hash: number;
   readonly length: number;
+  /** Line of its first content, past marker and comments; 0 is the document's first line. */
+  readonly firstLine: number;
   readonly objects: readonly ManifestObject[];
   /** Objects that were passed over, in words. */
   readonly notes: readonly string[];
@@ -67,9 +69,11 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
   const text = decodeUtf8(bytes.subarray(span.start, span.end));
   const { hash } = span;
   const length = span.end - span.start;
+  const firstLine = firstContentLine(text);
   const failed = (line: number, message: string): ManifestDocument => ({
     hash,
     length,
+    firstLine,
     objects: none,
     notes: none,
     error: { line, message },
@@ -85,13 +89,13 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
       if (read.kind === 'ignored') notes.push(read.note);
       else if (read.kind !== 'invalid') objects.push(read.record);
       else if (read.ref) objects.push({ ref: read.ref, reason: read.reason });
-      else error ??= { line: firstContentLine(text), message: read.reason };
+      else error ??= { line: firstLine, message: read.reason };
     }
-    return { hash, length, objects, notes: notes.length > 0 ? notes : none, error };
+    return { hash, length, firstLine, objects, notes: notes.length > 0 ? notes : none, error };
   } catch (error) {
     // Among others the engine's own: nesting that is deeper than its stack.
     const message = error instanceof Error ? error.message : String(error);
-    return failed(0, `document can't be read: ${message}`);
+    return failed(firstLine, `document can't be read: ${message}`);
   }
 }
 
@@ -106,7 +110,12 @@ function parseText(text: string): ParsedText {
       // JSON is YAML too, and the YAML parser says in which line the mistake is.
     }
   }
-  const document = parseDocument(text, { prettyErrors: false, merge: true });
+  const document = parseDocument(text, {
+    prettyErrors: false,
+    merge: true,
+    // Warnings would go to the process, past the agent's log.
+    logLevel: 'error',
+  });
   const error = document.errors[0];
   if (error) {
     const [message] = error.message.split('\n');
@@ -121,7 +130,6 @@ function countLines(text: string, end: number): number {
   return lines;
 }
 
-/** Line of the first text that is neither marker nor comment, for messages. */
 function firstContentLine(text: string): number {
   const index = text
     .split('\n')
