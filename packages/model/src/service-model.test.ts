@@ -238,7 +238,7 @@ test('the rows depend on the objects that are there, not on how they came', () =
         assert.deepEqual(sorted(model.rows()), sorted(fresh.rows()));
       },
     ),
-    { numRuns: 2000 },
+    { numRuns: 500 },
   );
 });
 
@@ -256,6 +256,6 @@ test('no two rows have the same frontend, whatever the services ask for', () => 
         }
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   );
 });

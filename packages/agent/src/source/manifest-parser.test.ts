@@ -89,9 +89,19 @@ test('a tab, a duplicate key, an unknown alias and a bomb of aliases are told, n
 });
 
 test('nesting without end is an error of its document', () => {
-  const file = parse(`${'['.repeat(100_000)}\n---\n${serviceYaml('web', '10.96.0.1')}`);
-  assert.equal(errors(file).length, 1);
-  assert.deepEqual(names(file), ['web']);
+  const indented = Array.from({ length: 500 }, (_, i) => `${' '.repeat(i)}a:`).join('\n');
+  const deep = [
+    '['.repeat(100_000),
+    `{"a":`.repeat(1000),
+    '- '.repeat(100_000),
+    '? '.repeat(1000),
+    indented,
+  ];
+  for (const text of deep) {
+    const file = parse(`${text}\n---\n${serviceYaml('web', '10.96.0.1')}`);
+    assert.match(errors(file).join(), /^\d+ document is nested too deeply$/);
+    assert.deepEqual(names(file), ['web']);
+  }
 });
 
 test('an object without a name breaks its document, as nobody knows whose place it takes', () => {
@@ -157,7 +167,7 @@ test('whatever the bytes, parsing gives a file, the same with and without a form
       const before = parseManifest(first);
       assert.deepEqual(parseManifest(second, before), parseManifest(second));
     }),
-    { numRuns: 1000 },
+    { numRuns: 500 },
   );
 });
 

@@ -103,6 +103,8 @@ type ParsedText = { readonly value: unknown } | { readonly line: number; readonl
 
 /** Lines are counted from 0 here. */
 function parseText(text: string): ParsedText {
+  const deepLine = findDeepNesting(text);
+  if (deepLine !== undefined) return { line: deepLine, message: 'document is nested too deeply' };
   if (/^\s*[{[]/.test(text)) {
     try {
       return { value: JSON.parse(text) };
@@ -122,6 +124,39 @@ function parseText(text: string): ParsedText {
     return { line: countLines(text, error.pos[0]), message: `not valid YAML: ${message}` };
   }
   return { value: document.toJS() };
+}
+
+const deepestBrackets = 200;
+const deepestIndent = 400;
+
+/**
+ * Line at which a document nests far deeper than any Kubernetes object, by brackets or by the
+ * indentation that block style needs for each level; undefined if none does. The parsers recurse,
+ * and not every engine survives the end of its stack.
+ */
+function findDeepNesting(text: string): number | undefined {
+  let line = 0;
+  let brackets = 0;
+  let indent = 0;
+  let isIndent = true;
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i];
+    if (character === '\n') {
+      line++;
+      indent = 0;
+      isIndent = true;
+      continue;
+    }
+    if (isIndent) {
+      // `- - a` nests as two lines would.
+      if (character === ' ' || character === '-' || character === '?') indent++;
+      else isIndent = false;
+    }
+    if (character === '[' || character === '{') brackets++;
+    else if ((character === ']' || character === '}') && brackets > 0) brackets--;
+    if (brackets > deepestBrackets || indent > deepestIndent) return line;
+  }
+  return undefined;
 }
 
 function countLines(text: string, end: number): number {
