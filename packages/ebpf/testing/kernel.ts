@@ -14,7 +14,8 @@ import { checked, closeFd, O_DIRECTORY, openFile, removeFile, syscallNumbers } f
 import { nodePlatform } from '@heddle/sys/node';
 import { mountBpffs, unmountBpffs } from '../src/bpffs.ts';
 import { LinuxBpf } from '../src/linux-bpf.ts';
-import { type LoadedObject, type LoadOptions, loadObject } from '../src/loader.ts';
+import type { LoadedObject } from '../src/loaded-object.ts';
+import { type LoadOptions, loadObject } from '../src/loader.ts';
 import { readObject } from '../src/object-spec.ts';
 import type { MapSpec, ObjectSpec } from '../src/spec.ts';
 import { fixture } from './fixture.ts';

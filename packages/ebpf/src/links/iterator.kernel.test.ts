@@ -13,7 +13,7 @@ import {
 } from '../../testing/kernel.ts';
 import { TestSocket } from '../../testing/sockets.ts';
 import { kernelBtf } from '../kernel-btf.ts';
-import type { LoadedObject } from '../loader.ts';
+import type { LoadedObject } from '../loaded-object.ts';
 import { setVariable } from '../object-spec.ts';
 import { features } from '../probes.ts';
 import { attachCgroup } from './cgroup.ts';

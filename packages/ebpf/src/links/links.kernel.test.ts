@@ -15,7 +15,7 @@ import {
 } from '../../testing/kernel.ts';
 import { TestSocket } from '../../testing/sockets.ts';
 import { Incompatible } from '../errors.ts';
-import type { LoadedObject } from '../loader.ts';
+import type { LoadedObject } from '../loaded-object.ts';
 import { features } from '../probes.ts';
 import { BpfProgram } from '../program.ts';
 import { attachTypes } from '../uapi.ts';
