@@ -23,8 +23,8 @@ const colours: Readonly<Record<Tone, string>> = {
   key: background,
 };
 const boldTones: readonly (Tone | undefined)[] = ['title', 'bold', 'bad'];
-const blocks = '▏▎▍▌▋▊▉█';
-const sparks = '▁▂▃▄▅▆▇█';
+const bars = '▏▎▍▌▋▊▉█';
+const sparks = '▁▂▃▄▅▆▇';
 
 /** Lines of the view as a picture of a terminal with `columns` columns: SVG text, no script. */
 export function svgOf(lines: readonly Line[], columns: number, title: string): string {
@@ -57,7 +57,8 @@ function drawLine(line: Line, top: number): string {
 
 function drawSpan({ text, tone }: Span, column: number, top: number): string {
   if (text.trim() === '') return '';
-  if (isBlocks(text)) return drawBlocks(text, column, top, fill(tone));
+  if (consistsOf(bars, text)) return drawBar(text, column, top, fill(tone));
+  if (consistsOf(sparks, text)) return drawSparkline(text, column, top, fill(tone));
   const leading = text.length - text.trimStart().length;
   const shown = text.trim();
   const box =
@@ -69,25 +70,29 @@ function drawSpan({ text, tone }: Span, column: number, top: number): string {
   return `${box}<text x="${x(column + leading)}" y="${top + 14}" textLength="${round(shown.length * columnWidth)}"${colour}${weight}>${escaped(shown)}</text>`;
 }
 
-function isBlocks(text: string): boolean {
-  return [...text].every((character) => blocks.includes(character) || sparks.includes(character));
+function consistsOf(characters: string, text: string): boolean {
+  return [...text].every((character) => characters.includes(character));
 }
 
-/** Fonts differ in how block characters meet: as rectangles, bars have no gaps. */
-function drawBlocks(text: string, column: number, top: number, colour: string): string {
-  // A full block may stand in a bar or in a sparkline: the same rectangle serves both.
-  return [...text.matchAll(/█+|[^█]/g)]
-    .map(({ 0: part, index }) => {
-      const spark = sparks.indexOf(part);
-      const eighth = blocks.indexOf(part) + 1;
-      const isBar = part.startsWith('█') || spark < 0;
-      const full = part.startsWith('█');
-      const tall = isBar ? rowHeight - 5 : ((spark + 1) / 8) * (rowHeight - 5);
-      const wide = full ? part.length : isBar ? eighth / 8 : 1;
-      const y = top + 2 + (rowHeight - 5 - tall);
-      return `<rect x="${x(column + index)}" y="${round(y)}" width="${round(wide * columnWidth)}" height="${round(tall)}" fill="${colour}"/>`;
+// Fonts differ in how block characters meet: as rectangles, they have neither gaps nor seams.
+const blockHeight = rowHeight - 5;
+
+function drawBar(text: string, column: number, top: number, colour: string): string {
+  const eighths = [...text].reduce((sum, block) => sum + bars.indexOf(block) + 1, 0);
+  return rectangle(column, top + 2, (eighths / 8) * columnWidth, blockHeight, colour);
+}
+
+function drawSparkline(text: string, column: number, top: number, colour: string): string {
+  return [...text]
+    .map((spark, i) => {
+      const tall = ((sparks.indexOf(spark) + 1) / 8) * blockHeight;
+      return rectangle(column + i, top + 2 + blockHeight - tall, columnWidth - 1, tall, colour);
     })
     .join('');
+}
+
+function rectangle(column: number, y: number, wide: number, tall: number, colour: string): string {
+  return `<rect x="${x(column)}" y="${round(y)}" width="${round(wide)}" height="${round(tall)}" fill="${colour}"/>`;
 }
 
 function fill(tone: Tone | undefined): string {

@@ -20,7 +20,7 @@ export interface ViewOptions {
 
 const widest = 110;
 const eighths = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
-const sparks = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const sparks = ['▁', '▂', '▃', '▄', '▅', '▆', '▇'];
 const blank: Line = [];
 
 /** The whole view: at most `rows` lines of at most `columns` columns. */
@@ -111,7 +111,7 @@ function address({ frontends }: ServiceEntry): string {
 function backends(state: DemoState, width: number): Line[] {
   const { byBackend, all } = recentAnswers(state);
   const nameWidth = Math.max(16, ...state.backends.map(({ endpoint }) => endpoint.length));
-  const barWidth = Math.max(4, width - nameWidth - 25);
+  const barWidth = Math.max(4, width - nameWidth - 16);
   const lines = state.backends.map(({ endpoint, life }): Line => {
     const share = all > 0 ? (byBackend.get(endpoint) ?? 0) / all : 0;
     const drawn = bar(share, barWidth);
@@ -119,8 +119,9 @@ function backends(state: DemoState, width: number): Line[] {
       { text: `   ${endpoint.padEnd(nameWidth)}  ` },
       { text: drawn, tone: life === 'serving' ? 'service' : 'dim' },
       { text: ' '.repeat(barWidth - drawn.length) },
-      { text: ` ${percent(share)}` },
-      life === 'serving' ? { text: '' } : { text: `  ${life}`, tone: 'busy' },
+      life === 'serving'
+        ? { text: percent(share).padStart(10) }
+        : { text: life.padStart(10), tone: 'busy' },
     ];
   });
   return [
@@ -206,7 +207,9 @@ export function bar(fraction: number, width: number): string {
 /** One character for each value, from zero to the largest. */
 export function sparkline(values: readonly number[]): string {
   const most = Math.max(...values, 1);
-  return values.map((value) => sparks[Math.min(7, Math.floor((value / most) * 7.999))]).join('');
+  return values
+    .map((value) => sparks[Math.floor((value / most) * (sparks.length - 0.001))])
+    .join('');
 }
 
 /** Time of day in UTC. */
