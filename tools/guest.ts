@@ -68,11 +68,13 @@ reboot -f
 function archive(entries: readonly (readonly [path: string, mode: number, bytes?: Uint8Array])[]) {
   const padded = (bytes: Uint8Array) => Buffer.concat([bytes], Math.ceil(bytes.length / 4) * 4);
   return Buffer.concat(
-    [...entries, ['TRAILER!!!', 0] as const].flatMap(([path, mode, bytes = new Uint8Array()], i) => {
-      const fields = [i, mode, 0, 0, 1, 0, bytes.length, 0, 0, 0, 0, path.length + 1, 0];
-      const numbers = fields.map((field) => field.toString(16).padStart(8, '0')).join('');
-      return [padded(Buffer.from(`070701${numbers}${path}\0`)), padded(bytes)];
-    }),
+    [...entries, ['TRAILER!!!', 0] as const].flatMap(
+      ([path, mode, bytes = new Uint8Array()], i) => {
+        const fields = [i, mode, 0, 0, 1, 0, bytes.length, 0, 0, 0, 0, path.length + 1, 0];
+        const numbers = fields.map((field) => field.toString(16).padStart(8, '0')).join('');
+        return [padded(Buffer.from(`070701${numbers}${path}\0`)), padded(bytes)];
+      },
+    ),
   );
 }
 
@@ -88,14 +90,26 @@ writeFileSync(
     ['bin/busybox', program, readFileSync(need('bin/busybox'))],
     ...modules.flatMap((name) => {
       const file = find(`${name}.ko*`);
-      return file ? [[`modules/${file.split('/').at(-1)}`, program, readFileSync(file)] as const] : [];
+      return file
+        ? [[`modules/${file.split('/').at(-1)}`, program, readFileSync(file)] as const]
+        : [];
     }),
   ]),
 );
 
 const files = spawn(
   '/usr/lib/qemu/virtiofsd',
-  [`--socket-path=${socket}`, '-o', 'source=/', '-o', 'cache=auto', '-o', 'sandbox=chroot', '-o', 'log_level=err'],
+  [
+    `--socket-path=${socket}`,
+    '-o',
+    'source=/',
+    '-o',
+    'cache=auto',
+    '-o',
+    'sandbox=chroot',
+    '-o',
+    'log_level=err',
+  ],
   { stdio: ['ignore', 'ignore', 'inherit'] },
 );
 while (!existsSync(socket) && files.exitCode === null) await setTimeout(20);
@@ -104,9 +118,24 @@ const machine = spawn(
   [
     // Debian 12's TCG does not emulate cmpxchg16b to the liking of the kernel.
     ...['-accel', 'tcg', '-cpu', 'max,-cx16', '-smp', '1', '-nic', 'none', '-m', '2G'],
-    ...['-display', 'none', '-serial', 'stdio', '-no-reboot', '-kernel', need('vmlinuz-*'), '-initrd', initramfs],
+    ...[
+      '-display',
+      'none',
+      '-serial',
+      'stdio',
+      '-no-reboot',
+      '-kernel',
+      need('vmlinuz-*'),
+      '-initrd',
+      initramfs,
+    ],
     ...['-append', 'console=ttyS0 loglevel=3 panic=-1 mitigations=off'],
-    ...['-object', 'memory-backend-memfd,id=memory,size=2G,share=on', '-numa', 'node,memdev=memory'],
+    ...[
+      '-object',
+      'memory-backend-memfd,id=memory,size=2G,share=on',
+      '-numa',
+      'node,memdev=memory',
+    ],
     ...['-chardev', `socket,id=files,path=${socket}`],
     ...['-device', 'vhost-user-fs-pci,chardev=files,tag=root'],
   ],
