@@ -1,0 +1,109 @@
+// The demo behind `npm start`; see README.md of the project.
+import { parseArgs } from 'node:util';
+import { nodePlatform } from '@heddle/sys/node';
+import { exitCodes, explain, Failure } from '../failure.ts';
+import { preflight } from '../preflight.ts';
+import { runLines, runLive } from './live.ts';
+import { runOnce } from './once.ts';
+import { Stage } from './stage.ts';
+
+const usage = `usage: npm start [-- --once [--json]]
+
+  npm start                     live view on a terminal, otherwise a line per second
+  npm start -- --once           some thousand requests, then a summary
+  npm start -- --once --json    the same as one JSON object
+`;
+
+/** Signals that end the demo, each with the exit code that shells expect. */
+const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+type Ending = () => void | Promise<void>;
+
+const endings: Ending[] = [];
+let ended = false;
+
+/** Gives back what was taken, latest first, and ends the process. Only the first call counts. */
+async function end(exitCode: number): Promise<void> {
+  if (ended) return;
+  ended = true;
+  for (const ending of endings.reverse()) {
+    try {
+      await ending();
+    } catch (error) {
+      complain(error);
+      exitCode ||= exitCodes.failed;
+    }
+  }
+  process.exit(exitCode);
+}
+
+/** Ends the process with a sentence and the exit code that goes with the error. */
+async function fail(error: unknown): Promise<void> {
+  // First the terminal is given back, then it can be written to.
+  if (!ended) endings.unshift(() => complain(error));
+  await end(explain(error).exitCode);
+}
+
+function complain(error: unknown): void {
+  process.stderr.write(`heddle demo: ${explain(error).message}\n`);
+}
+
+/** Returns the exit code. */
+async function main(): Promise<number> {
+  const { once, json, help } = readArguments();
+  if (help) {
+    process.stdout.write(usage);
+    return exitCodes.ok;
+  }
+  const missing = preflight();
+  if (missing) throw new Failure(missing.exitCode, missing.message);
+
+  const live = !once;
+  for (const [signal, exitCode] of Object.entries(signals)) {
+    // Ctrl-C is how the live demo is meant to end.
+    process.on(signal, () => end(live && signal === 'SIGINT' ? exitCodes.ok : exitCode));
+  }
+  let changed = () => {};
+  const stage = new Stage(nodePlatform(), () => changed(), fail);
+  endings.push(() => stage.close());
+  const scene = {
+    stage,
+    onEnd: (ending: Ending) => endings.push(ending),
+    onChange: (draw: () => void) => {
+      changed = draw;
+    },
+  };
+  if (once) return (await runOnce(stage, json)) ? exitCodes.ok : exitCodes.failed;
+  if (process.stdout.isTTY) await runLive(scene);
+  else await runLines(scene);
+  return exitCodes.ok;
+}
+
+function readArguments() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        once: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+    if (values.json && !values.once) throw new Error('--json needs --once');
+    return values;
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Failure(exitCodes.usage, `${message} (npm start -- --help shows the options)`);
+  }
+}
+
+// A reader that has seen enough (`npm start | head`) ends the demo as q does.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  void (error.code === 'EPIPE' || error.code === 'EIO' ? end(exitCodes.ok) : fail(error));
+});
+
+try {
+  const exitCode = await main();
+  await end(exitCode);
+} catch (error) {
+  await fail(error);
+}

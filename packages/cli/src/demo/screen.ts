@@ -1,0 +1,105 @@
+import { writeSync } from 'node:fs';
+import type { ViewSize } from './view.ts';
+
+const clear = '\x1b[2J';
+const enter = `\x1b[?1049h\x1b[?25l${clear}`;
+const leave = '\x1b[?25h\x1b[?1049l';
+// Terminals that know these draw what is between in one go (DEC mode 2026); others ignore them.
+const beginUpdate = '\x1b[?2026h';
+const endUpdate = '\x1b[?2026l';
+const ctrlC = '\x03';
+
+/**
+ * The terminal while the live view has it: the alternate screen, without a cursor, keys one by
+ * one. Only lines that changed are written. Disposing it gives the terminal back as it was.
+ */
+export class Screen implements Disposable {
+  readonly #input = process.stdin;
+  readonly #output = process.stdout;
+  readonly #onKey: (key: string) => void;
+  readonly #onResize: () => void;
+  #shown: readonly string[] = [];
+  #cleared = true;
+  #open = true;
+
+  /** `onKey` gets each character typed, Ctrl-C as `q`; `onResize` is to draw again. */
+  constructor(onKey: (key: string) => void, onResize: () => void) {
+    this.#onKey = onKey;
+    this.#onResize = onResize;
+    this.#output.write(enter);
+    this.#output.on('resize', this.#resized);
+    if (!this.hasKeys) return;
+    this.#input.setRawMode(true);
+    this.#input.setEncoding('utf8');
+    this.#input.on('data', this.#typed);
+  }
+
+  get hasKeys(): boolean {
+    return this.#input.isTTY === true;
+  }
+
+  get size(): ViewSize {
+    return { columns: this.#output.columns || 80, rows: this.#output.rows || 24 };
+  }
+
+  draw(lines: readonly string[]): void {
+    if (!this.#open) return;
+    let changes = this.#cleared ? '' : clear;
+    this.#cleared = true;
+    for (let row = 0; row < Math.max(lines.length, this.#shown.length); row++) {
+      const line = lines[row] ?? '';
+      if (line !== this.#shown[row]) changes += `\x1b[${row + 1};1H${line}\x1b[K`;
+    }
+    if (changes !== '') this.#output.write(`${beginUpdate}${changes}${endUpdate}`);
+    this.#shown = lines;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#output.off('resize', this.#resized);
+    if (this.hasKeys) {
+      this.#input.off('data', this.#typed);
+      this.#input.pause();
+      this.#setCooked();
+    }
+    this.#leave();
+  }
+
+  /** In one synchronous step, as the process may be about to end. */
+  #leave(): void {
+    for (let attempt = 0; attempt < 50; attempt++) {
+      try {
+        writeSync(this.#output.fd, leave);
+        return;
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        // A terminal that is gone (SIGHUP) needs nothing given back.
+        if (code === 'EIO' || code === 'EPIPE') return;
+        if (code !== 'EAGAIN') throw error;
+        // It hasn't read all of the last picture yet.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+      }
+    }
+  }
+
+  #setCooked(): void {
+    try {
+      this.#input.setRawMode(false);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
+    }
+  }
+
+  readonly #resized = (): void => {
+    this.#shown = [];
+    this.#cleared = false;
+    this.#onResize();
+  };
+
+  readonly #typed = (text: string | Uint8Array): void => {
+    // Arrow keys and the like come as sequences that contain letters.
+    if (`${text}`.startsWith('\x1b')) return;
+    for (const key of `${text}`) this.#onKey(key === ctrlC ? 'q' : key.toLowerCase());
+  };
+}
