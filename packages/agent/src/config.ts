@@ -116,12 +116,12 @@ const schema = v.strictObject({
       v.strictObject(
         {
           services: size(
-            131072,
+            65536,
             'Entries for service addresses: each frontend (address, port and protocol) takes one.',
           ),
-          backends: size(131072, 'Entries for backends: each address and port takes one.'),
+          backends: size(65536, 'Entries for backends: each address and port takes one.'),
           slots: size(
-            524288,
+            262144,
             'Places in the backend lists of all services, with room for lists being replaced.',
           ),
           affinity: size(
