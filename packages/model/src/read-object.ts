@@ -1,3 +1,4 @@
+import { compact } from '@heddle/sys';
 import * as v from 'valibot';
 import { canonicalAddress, familyOf, specialAddress } from './addresses.ts';
 import { readBalancing } from './annotations.ts';
@@ -249,9 +250,10 @@ function readSlice(slice: SliceObject): ReadObject {
   if (!service) {
     return { kind: 'ignored', note: `${label} is not used: it has no label ${serviceNameLabel}` };
   }
-  const ports = (slice.ports ?? [])
-    // A port without a number stands for all ports, which no kind of service can use.
-    .flatMap(({ name, protocol, port }) => (port ? [{ name: own(name), protocol, port }] : []));
+  // A port without a number stands for all ports, which no kind of service can use.
+  const ports = (slice.ports ?? []).flatMap(({ name, protocol, port }) =>
+    port ? [{ name: own(name), protocol, port }] : [],
+  );
   const endpoints = (slice.endpoints ?? []).map((endpoint, i): EndpointRecord => {
     const field = `endpoints[${i}].addresses[0]`;
     // One endpoint has one address that counts; the API keeps the list for history's sake.
@@ -281,7 +283,7 @@ function readSlice(slice: SliceObject): ReadObject {
     name: own(metadata.name),
     service: own(service),
     family: addressType,
-    ports,
+    ports: compact(ports),
     endpoints,
   };
   return { kind: 'slice', record };

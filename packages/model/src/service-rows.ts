@@ -1,4 +1,4 @@
-import { formatEndpoint } from '@heddle/sys';
+import { compact, formatEndpoint } from '@heddle/sys';
 import { familyOf } from './addresses.ts';
 import { claimKey } from './conflicts.ts';
 import { leftAlone } from './eligibility.ts';
@@ -51,7 +51,7 @@ function planPorts(service: ServiceRecord, context: RowContext): readonly PortPl
 /** Keys of all frontends that the service asks for and that no rule refuses. */
 export function serviceClaims(service: ServiceRecord, context: RowContext): readonly string[] {
   const keys = planPorts(service, context).flatMap(({ frontends }) => frontends.map(claimKey));
-  return keys.length < 2 ? keys : [...new Set(keys)];
+  return compact(keys.length < 2 ? keys : [...new Set(keys)]);
 }
 
 /**
@@ -92,7 +92,7 @@ export function serviceRows(
         portName,
         protocol: port.protocol,
         family,
-        frontends: kept,
+        frontends: compact(kept),
         backends: toBackends(candidates, usable, port, service.weights),
         algorithm: service.algorithm,
         affinitySeconds: service.affinitySeconds,

@@ -1,3 +1,4 @@
+export { compact } from './compact.ts';
 export { errno, errnoNames } from './errno.ts';
 export { checked, NotSupported, SysError } from './errors.ts';
 export * from './files.ts';

@@ -1,5 +1,5 @@
 import { type ObjectRecord, type ObjectRef, readObjects } from '@heddle/model';
-import { decodeUtf8 } from '@heddle/sys';
+import { compact, decodeUtf8 } from '@heddle/sys';
 import { parseDocument } from 'yaml';
 import { type DocumentSpan, splitDocuments } from './document-split.ts';
 
@@ -91,7 +91,11 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
       else if (read.ref) objects.push({ ref: read.ref, reason: read.reason });
       else error ??= { line: firstLine, message: read.reason };
     }
-    return { hash, length, firstLine, objects, notes: notes.length > 0 ? notes : none, error };
+    return {
+      ...{ hash, length, firstLine, error },
+      objects: compact(objects),
+      notes: notes.length > 0 ? notes : none,
+    };
   } catch (error) {
     // Among others the engine's own: nesting that is deeper than its stack.
     const message = error instanceof Error ? error.message : String(error);
