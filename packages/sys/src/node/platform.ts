@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { connect as connectTcp, type Socket } from 'node:net';
-import { arch, hrtime } from 'node:process';
-import { connect as connectTls } from 'node:tls';
+import type { Socket } from 'node:net';
+import { arch, getBuiltinModule, hrtime } from 'node:process';
 import koffi from 'koffi';
+import { checked } from '../errors.ts';
 import type {
   ByteStream,
   ByteStreamOptions,
@@ -12,6 +11,7 @@ import type {
   Platform,
   SyscallArgument,
 } from '../platform.ts';
+import { syscallNumbers } from '../syscalls.ts';
 
 /** Where log lines of the core go. */
 export type LogSink = (level: LogLevel, message: string, fields?: LogFields) => void;
@@ -35,6 +35,7 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
   // ABIs pass variadic arguments as they pass named ones, so a fixed prototype serves (and is fast).
   const word = 'void *';
   const raw = libc.func('syscall', 'int64', ['int64', word, word, word, word, word, word]);
+  const numbers = syscallNumbers({ arch });
   const pageSize = Number(libc.func('sysconf', 'long', ['int'])(30));
 
   return {
@@ -81,7 +82,15 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
     },
     monotonicNs: () => hrtime.bigint(),
     wallTimeMs: () => Date.now(),
-    randomBytes: (length) => new Uint8Array(randomBytes(length)),
+    randomBytes(length) {
+      const bytes = new Uint8Array(length);
+      // Up to 256 bytes come whole, whatever signals arrive (getrandom(2)).
+      for (let at = 0; at < length; at += 256) {
+        const part = bytes.subarray(at, at + 256);
+        checked('getrandom', this.syscall(numbers.getrandom, part, part.length, 0));
+      }
+      return bytes;
+    },
     connect: openStream,
     log,
   };
@@ -104,8 +113,9 @@ function readPossibleCpus(): number {
 
 function openStream(options: ByteStreamOptions): ByteStream {
   const { host, port, tls } = options;
+  // Loaded when first used: together they are 3 MiB, which an agent without streams can do without.
   const socket: Socket = tls
-    ? connectTls({
+    ? getBuiltinModule('node:tls').connect({
         host,
         port,
         ca: tls.ca,
@@ -114,7 +124,7 @@ function openStream(options: ByteStreamOptions): ByteStream {
         servername: tls.serverName,
         rejectUnauthorized: !tls.insecureSkipVerify,
       })
-    : connectTcp({ host, port });
+    : getBuiltinModule('node:net').connect({ host, port });
   let failure: Error | undefined;
   socket.on(tls ? 'secureConnect' : 'connect', options.onOpen);
   socket.on('data', (data: Uint8Array) => options.onData(data));
