@@ -1,6 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { version } from './assets.ts';
 import { exitCodes } from './failure.ts';
-import { version } from './version.ts';
 
 // Only the shape of the command line is here; what a command does is loaded when it is run, so that
 // asking for the status does not pay for the agent.

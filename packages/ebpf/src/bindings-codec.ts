@@ -56,6 +56,7 @@ export function codecSource(
   });
   const usesView = (lines: readonly string[]) => lines.some((line) => line.includes('view.'));
   const view = (bytes: string) => `  const view = viewOf(${bytes}, offset, ${struct.size});`;
+  const check = `  checkRoom(into, offset, ${struct.size});`;
   return `/** struct ${name} */
 export interface ${type} {
 ${members.join('\n')}
@@ -64,7 +65,7 @@ ${members.join('\n')}
 export const ${constant}Size = ${struct.size};
 
 export function encode${type}(value: ${type}, into: Uint8Array, offset = 0): void {
-${[...(usesView(writes) ? [view('into')] : []), ...writes, ...zeroes].join('\n')}
+${[usesView(writes) ? view('into') : check, ...writes, ...zeroes].join('\n')}
 }
 
 export function decode${type}(bytes: Uint8Array, offset = 0): ${type} {

@@ -4,6 +4,7 @@ import {
   errno,
   makeDirectory,
   type Platform,
+  SysError,
   syscallNumbers,
 } from '@heddle/sys';
 
@@ -54,4 +55,22 @@ export function unmountBpffs(platform: Platform, path: string): void {
     MNT_DETACH,
   );
   checked('umount2', result, `unmount ${path}`);
+}
+
+/**
+ * The error of a pin that could not be made or opened. For a path that it takes for no place of
+ * pins the kernel says EPERM as well; then the error says what is wrong with the path.
+ */
+export function pinError(platform: Platform, code: number, verb: string, path: string): SysError {
+  const slash = path.lastIndexOf('/');
+  const directory = path.slice(0, slash) || '/';
+  if (code === errno.EPERM || code === errno.EINVAL) {
+    const hint = path.includes('.', slash)
+      ? 'names in a bpf file system have no dot'
+      : !isBpffs(platform, directory)
+        ? `${directory} is not on a bpf file system; mount one there with type bpf`
+        : undefined;
+    if (hint) return new SysError('bpf', errno.EINVAL, `${verb} ${path} (${hint})`);
+  }
+  return new SysError('bpf', code, `${verb} ${path}`);
 }

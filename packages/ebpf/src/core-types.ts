@@ -67,7 +67,7 @@ function elementsCompatible(local: Btf, a: BtfArray, target: Btf, b: BtfArray): 
   return fieldsCompatible(local, a.elementTypeId, target, b.elementTypeId);
 }
 
-/** Compares types of two BTFs; what is under way or done is not looked at again. */
+/** Compares types of two BTFs. Each pair is looked at once on the way to an answer. */
 export class TypeComparison {
   readonly #local: Btf;
   readonly #target: Btf;
@@ -180,6 +180,8 @@ export class TypeComparison {
       return result;
     } finally {
       this.#depth--;
+      // What was assumed on the way to one answer must not become another's fact.
+      if (this.#depth === 0) this.#known.clear();
     }
   }
 }

@@ -1,19 +1,20 @@
 import { isMissing, NotSupported, type Platform, readFile } from '@heddle/sys';
 import { Btf } from './btf.ts';
 
-const cache = new WeakMap<Platform, Btf>();
+// Held weakly: some megabytes that nobody needs once the programs are loaded.
+const cache = new WeakMap<Platform, WeakRef<Btf>>();
 
 /**
- * BTF of the running kernel, read and scanned at the first call (some 5 MB) and kept from then
- * on; its index by name is built when first asked for. Throws NotSupported on kernels that were
+ * BTF of the running kernel, read and scanned at the first call (some 5 MB) and kept as long
+ * as somebody uses it; its index by name is built when first asked for. Throws NotSupported on kernels that were
  * built without it (CONFIG_DEBUG_INFO_BTF).
  */
 export function kernelBtf(platform: Platform): Btf {
-  const known = cache.get(platform);
+  const known = cache.get(platform)?.deref();
   if (known) return known;
   try {
     const btf = Btf.parse(readFile(platform, '/sys/kernel/btf/vmlinux'));
-    cache.set(platform, btf);
+    cache.set(platform, new WeakRef(btf));
     return btf;
   } catch (error) {
     if (!isMissing(error)) throw error;

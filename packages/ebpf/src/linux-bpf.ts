@@ -20,7 +20,7 @@ import type {
   TestRunOptions,
   TestRunResult,
 } from './bpf.ts';
-import { isBpffs } from './bpffs.ts';
+import { pinError } from './bpffs.ts';
 
 // enum bpf_cmd
 const MAP_CREATE = 0;
@@ -262,14 +262,14 @@ export class LinuxBpf implements Bpf {
     this.#u64[0] = this.#point(0, encodeCString(path));
     u32[2] = fd;
     const result = this.#call(OBJ_PIN, 16);
-    if (result < 0) throw this.#pathError(-result, 'pin', path);
+    if (result < 0) throw pinError(this.#platform, -result, 'pin', path);
   }
 
   objectGet(path: string): number {
     this.#begin();
     this.#u64[0] = this.#point(0, encodeCString(path));
     const result = this.#call(OBJ_GET, 16);
-    if (result < 0) throw this.#pathError(-result, 'open pin', path);
+    if (result < 0) throw pinError(this.#platform, -result, 'open pin', path);
     return result;
   }
 
@@ -361,24 +361,6 @@ export class LinuxBpf implements Bpf {
     this.#u32[6] = flags;
     this.#u32[7] = 0;
     return this.#call(command, 32);
-  }
-
-  /** The kernel says EPERM, too, for a path that it takes for no place of pins. */
-  #pathError(code: number, verb: string, path: string): SysError {
-    const slash = path.lastIndexOf('/');
-    const directory = path.slice(0, slash) || '/';
-    if (code !== errno.EPERM && code !== errno.EINVAL) {
-      return new SysError('bpf', code, `${verb} ${path}`);
-    }
-    if (path.includes('.', slash)) {
-      const hint = 'names in a bpf file system have no dot';
-      return new SysError('bpf', errno.EINVAL, `${verb} ${path} (${hint})`);
-    }
-    if (!isBpffs(this.#platform, directory)) {
-      const hint = `${directory} is not on a bpf file system; mount one there with type bpf`;
-      return new SysError('bpf', errno.EINVAL, `${verb} ${path} (${hint})`);
-    }
-    return new SysError('bpf', code, `${verb} ${path}`);
   }
 
   #batch(

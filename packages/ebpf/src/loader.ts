@@ -1,12 +1,16 @@
-import type { Platform } from '@heddle/sys';
+import { decodeCString, type Platform, readFile, SysError } from '@heddle/sys';
 import type { Bpf } from './bpf.ts';
 import type { Btf } from './btf.ts';
 import { applyCoreRelocations } from './core-relocation.ts';
+import { VerifierError } from './errors.ts';
+import { findSymbol } from './kallsyms.ts';
 import { kernelBtf } from './kernel-btf.ts';
+import { LoadedObject } from './loaded-object.ts';
 import { BpfMap } from './map.ts';
 import { btfForKernel } from './object-btf.ts';
+import { explainPoison } from './poison.ts';
 import { BpfProgram } from './program.ts';
-import { attachTarget, resolveReferences } from './references.ts';
+import { attachTarget, resolveReferences, type Surroundings } from './references.ts';
 import type { ObjectSpec, ProgramSpec } from './spec.ts';
 
 export interface LoadOptions {
@@ -14,7 +18,7 @@ export interface LoadOptions {
   readonly maps?: Readonly<Record<string, BpfMap>>;
   /** In place of the running kernel's. */
   readonly kernelBtf?: Btf;
-  /** Names of the programs to load; absent: all. */
+  /** Names of the programs to load; absent: all but those whose section starts with `?`. */
   readonly programs?: readonly string[];
 }
 
@@ -29,15 +33,27 @@ export function loadObject(
   spec: ObjectSpec,
   options: LoadOptions = {},
 ): LoadedObject {
-  const loaded = new LoadedObject();
-  const btf = spec.btf && bpf.btfLoad(btfForKernel(spec.btf));
+  const loaded = new LoadedObject(spec.variables);
+  const btf = spec.btf && loadBtf(bpf, btfForKernel(spec.btf));
   try {
     loadMaps(bpf, spec, options.maps ?? {}, btf, loaded);
-    const kernel = () => options.kernelBtf ?? kernelBtf(platform);
-    for (const name of options.programs ?? spec.programs.keys()) {
+    let kernel = options.kernelBtf;
+    let symbols: Uint8Array | undefined;
+    const surroundings: Surroundings = {
+      mapFd: (name) => loaded.map(name).fd,
+      kernelBtf: () => {
+        kernel ??= kernelBtf(platform);
+        return kernel;
+      },
+      symbolAddress: (name) => {
+        symbols ??= readFile(platform, '/proc/kallsyms');
+        return findSymbol(symbols, name) || undefined;
+      },
+    };
+    for (const name of options.programs ?? wantedPrograms(spec)) {
       const program = spec.programs.get(name);
       if (!program) throw new Error(`load program ${name}: the object has no such program`);
-      loaded.add(loadProgram(bpf, spec, program, loaded, kernel, btf));
+      loaded.add(loadProgram(bpf, spec, program, surroundings, btf));
     }
     fillInitialElements(spec, options.maps ?? {}, loaded);
     return loaded;
@@ -50,48 +66,24 @@ export function loadObject(
   }
 }
 
-/** Maps and programs of a loaded object. Disposal closes what the loader made. */
-export class LoadedObject implements Disposable {
-  readonly #maps = new Map<string, BpfMap>();
-  readonly #programs = new Map<string, BpfProgram>();
-  readonly #owned: Disposable[] = [];
+function wantedPrograms({ programs }: ObjectSpec): string[] {
+  return [...programs.keys()].filter((name) => !programs.get(name)!.section.startsWith('?'));
+}
 
-  get maps(): ReadonlyMap<string, BpfMap> {
-    return this.#maps;
-  }
-
-  get programs(): ReadonlyMap<string, BpfProgram> {
-    return this.#programs;
-  }
-
-  /** Throws Error when the object has no such map. */
-  map(name: string): BpfMap {
-    const map = this.#maps.get(name);
-    if (!map) throw new Error(`find map ${name}: the object has no such map`);
-    return map;
-  }
-
-  /** Throws Error when no such program was loaded. */
-  program(name: string): BpfProgram {
-    const program = this.#programs.get(name);
-    if (!program) throw new Error(`find program ${name}: no such program was loaded`);
-    return program;
-  }
-
-  /** For the loader. A map that isn't `owned` stays open when this is disposed. */
-  addMap(name: string, map: BpfMap, owned: boolean): void {
-    this.#maps.set(name, map);
-    if (owned) this.#owned.push(map);
-  }
-
-  /** For the loader. */
-  add(program: BpfProgram): void {
-    this.#programs.set(program.name, program);
-    this.#owned.push(program);
-  }
-
-  [Symbol.dispose](): void {
-    for (const held of this.#owned) held[Symbol.dispose]();
+/** Loads BTF; what the kernel has to say against it is in the error. */
+function loadBtf(bpf: Bpf, bytes: Uint8Array): number {
+  try {
+    return bpf.btfLoad(bytes);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    const log = new Uint8Array(1 << 20);
+    try {
+      return bpf.btfLoad(bytes, log);
+    } catch {
+      // The first error has the cause; this try was for the log.
+      const complaint = decodeCString(log).trimEnd().split('\n').at(-1);
+      throw new SysError('bpf', error.errno, `load btf${complaint ? ` (${complaint})` : ''}`);
+    }
   }
 }
 
@@ -137,27 +129,35 @@ function loadProgram(
   bpf: Bpf,
   spec: ObjectSpec,
   program: ProgramSpec,
-  loaded: LoadedObject,
-  kernel: () => Btf,
+  surroundings: Surroundings,
   btf: number | undefined,
 ): BpfProgram {
+  if (program.type === 0) {
+    throw new Error(
+      `load program ${program.name}: section ${program.section} stands for no type of program`,
+    );
+  }
   const relocated =
     program.relocations.length > 0 && spec.btf
-      ? applyCoreRelocations(program, spec.btf, kernel())
+      ? applyCoreRelocations(program, spec.btf, surroundings.kernelBtf())
       : program.instructions.slice();
-  resolveReferences(program, relocated, (name) => loaded.map(name).fd, kernel);
-  return BpfProgram.load(bpf, {
-    name: program.name,
-    type: program.type,
-    instructions: relocated,
-    license: spec.license,
-    expectedAttachType: program.attachType,
-    attachBtfId: attachTarget(program, kernel),
-    flags: program.flags,
-    btf,
-    functionInfo: btf === undefined ? undefined : functionInfo(program),
-    lineInfo: btf === undefined ? undefined : lineInfo(program),
-  });
+  resolveReferences(program, relocated, surroundings);
+  try {
+    return BpfProgram.load(bpf, {
+      name: program.name,
+      type: program.type,
+      instructions: relocated,
+      license: spec.license,
+      expectedAttachType: program.attachType,
+      attachBtfId: attachTarget(program, surroundings.kernelBtf),
+      flags: program.flags,
+      btf,
+      functionInfo: btf === undefined ? undefined : functionInfo(program),
+      lineInfo: btf === undefined ? undefined : lineInfo(program),
+    });
+  } catch (error) {
+    throw error instanceof VerifierError ? explainPoison(error, program, spec.btf) : error;
+  }
 }
 
 /** struct bpf_func_info for each subprogram. */

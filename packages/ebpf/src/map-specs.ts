@@ -31,6 +31,14 @@ export function isDataSection(section: ElfSection): boolean {
 export function dataMaps(elf: ElfFile, btf: Btf | undefined): MapSpec[] {
   return elf.sections.filter(isDataSection).map((section) => {
     const readOnly = section.name.startsWith('.rodata');
+    const address = elf.relocations.get(section.index)?.[0];
+    if (address !== undefined) {
+      // What is written here would be read as zeroes: nothing sets addresses in a map's contents.
+      const of = address.symbol.name || 'data';
+      throw new ElfError(
+        `section ${section.name} holds the address of ${of}, which BPF can't keep`,
+      );
+    }
     return {
       name: section.name,
       type: BPF_MAP_TYPE_ARRAY,

@@ -143,12 +143,12 @@ export class BpfMap implements Disposable {
       const values = new Uint8Array(chunk * this.valueBytes);
       const request = { position, nextPosition, keys, values, count: chunk };
       const { count, error } = this.#bpf.mapLookupBatch(this.fd, request);
-      if (error?.errno === errno.ENOSPC && count === 0) {
+      if (error?.errno === errno.ENOSPC) {
         chunk *= 2;
         continue;
       }
       const atEnd = error?.errno === errno.ENOENT;
-      if (error && !atEnd && error.errno !== errno.ENOSPC) {
+      if (error && !atEnd) {
         if (position !== undefined || !isUnsupported(error)) {
           throw this.#explained(error, 'list');
         }

@@ -8,14 +8,6 @@ const FIRST_LOG_SIZE = 1 << 18;
 /** The kernel's limit for log_size is UINT_MAX / 4; a log that long is of no use to anybody. */
 const LAST_LOG_SIZE = 1 << 26;
 
-/** What bpf_test_run takes beyond a single run. */
-export interface TestRun extends Omit<TestRunOptions, 'dataRoom' | 'contextRoom'> {
-  /** Room for a packet that grows, in bytes; by default 256 more than `data` has. */
-  readonly dataRoom?: number;
-  /** Room for the context; by default as much as `context` has. */
-  readonly contextRoom?: number;
-}
-
 /** A program in the kernel. */
 export class BpfProgram implements Disposable {
   readonly fd: number;
@@ -71,9 +63,10 @@ export class BpfProgram implements Disposable {
   /**
    * Runs the program in the kernel on the given packet and context (BPF_PROG_TEST_RUN). Works for
    * xdp, tc, sk_lookup, cgroup_skb, netfilter, flow_dissector, raw_tp and syscall programs; the
-   * kernel answers others with ENOTSUPP. Throws SysError (ENOSPC: too little room).
+   * kernel answers others with ENOTSUPP. A packet may grow by 256 bytes unless `dataRoom` says
+   * otherwise. Throws SysError (ENOSPC: too little room).
    */
-  testRun(run: TestRun = {}): TestRunResult {
+  testRun(run: TestRunOptions = {}): TestRunResult {
     const dataRoom = run.dataRoom ?? (run.data ? run.data.length + 256 : 0);
     try {
       return this.#bpf.programTestRun(this.fd, { ...run, dataRoom });

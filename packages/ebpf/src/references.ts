@@ -1,5 +1,6 @@
 import { NotSupported } from '@heddle/sys';
 import type { Btf } from './btf.ts';
+import { kfuncPoison } from './poison.ts';
 import type { ProgramSpec, Reference } from './spec.ts';
 import {
   attachTypes,
@@ -11,22 +12,23 @@ import {
   programTypes,
 } from './uapi.ts';
 
-/**
- * A helper number that no kernel has, plus the reference's place: the verifier refuses the call
- * where it can be reached, and its log tells which one it was.
- */
-const POISONED_CALL = 2_002_000_000;
+/** Where a program's references lead. */
+export interface Surroundings {
+  /** Descriptor of a map of the object. */
+  readonly mapFd: (name: string) => number;
+  readonly kernelBtf: () => Btf;
+  /** Address of a kernel symbol that BTF doesn't describe. */
+  readonly symbolAddress: (name: string) => bigint | undefined;
+}
 
 /**
- * Completes, in `instructions`, what the program refers to outside of itself. `mapFd` gives a
- * map's descriptor by name. Weak references that the kernel can't serve become 0 (values) or a
+ * Completes, in `instructions`, what the program refers to outside of itself. Weak references that the kernel can't serve become 0 (values) or a
  * call that the verifier refuses unless it is dead code. Throws NotSupported for others.
  */
 export function resolveReferences(
   program: ProgramSpec,
   instructions: Uint8Array,
-  mapFd: (name: string) => number,
-  kernel: () => Btf,
+  { mapFd, kernelBtf, symbolAddress }: Surroundings,
 ): void {
   const code = new DataView(instructions.buffer, instructions.byteOffset, instructions.byteLength);
   for (const reference of program.references) {
@@ -42,11 +44,11 @@ export function resolveReferences(
         setWide(code, at, BPF_PSEUDO_FUNC, reference.target - reference.at - 1, 0);
         break;
       case 'kfunc': {
-        const id = kernel().byName(reference.name, 'func')?.id;
+        const id = kernelBtf().byName(reference.name, 'func')?.id;
         if (id === undefined) {
           if (!reference.weak) throw missing(program, reference, 'kernel function');
           setSource(code, at, 0);
-          code.setInt32(at + 4, POISONED_CALL + reference.at, true);
+          code.setInt32(at + 4, kfuncPoison + reference.at, true);
         } else {
           setSource(code, at, BPF_PSEUDO_KFUNC_CALL);
           // An offset of 0 stands for the kernel itself; others would name a module's BTF.
@@ -56,11 +58,20 @@ export function resolveReferences(
         break;
       }
       case 'ksym': {
-        const btf = kernel();
+        const btf = kernelBtf();
         const { name } = reference;
         const id = (btf.byName(name, 'var') ?? btf.byName(name, 'func'))?.id;
-        if (id === undefined && !reference.weak) throw missing(program, reference, 'kernel symbol');
-        setWide(code, at, id === undefined ? 0 : BPF_PSEUDO_BTF_ID, id ?? 0, 0);
+        if (id !== undefined) {
+          setWide(code, at, BPF_PSEUDO_BTF_ID, id, 0);
+          break;
+        }
+        const address = symbolAddress(name);
+        if (address === undefined && !reference.weak) {
+          throw missing(program, reference, 'kernel symbol');
+        }
+        setSource(code, at, 0);
+        code.setUint32(at + 4, Number((address ?? 0n) & 0xffffffffn), true);
+        code.setUint32(at + 12, Number((address ?? 0n) >> 32n), true);
         break;
       }
     }

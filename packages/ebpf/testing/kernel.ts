@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   writeFileSync,
 } from 'node:fs';
@@ -11,9 +12,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { checked, closeFd, O_DIRECTORY, openFile, removeFile, syscallNumbers } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
+import type { Bpf } from '../src/bpf.ts';
 import { mountBpffs, unmountBpffs } from '../src/bpffs.ts';
 import { LinuxBpf } from '../src/linux-bpf.ts';
-import { type LoadedObject, type LoadOptions, loadObject } from '../src/loader.ts';
+import type { LoadedObject } from '../src/loaded-object.ts';
+import { type LoadOptions, loadObject } from '../src/loader.ts';
 import { readObject } from '../src/object-spec.ts';
 import type { MapSpec, ObjectSpec } from '../src/spec.ts';
 import { fixture } from './fixture.ts';
@@ -57,17 +60,40 @@ export const longs = (bytes: Uint8Array | undefined) => [
   ...new BigUint64Array(bytes!.slice().buffer),
 ];
 
-/** Runs `work` and asserts that no file descriptor is left over. */
+/** A port like `inner` in which one method is another. */
+export function wrapped<K extends keyof Bpf>(inner: Bpf, method: K, replacement: Bpf[K]): Bpf {
+  return new Proxy(inner, {
+    get(target, name) {
+      if (name === method) return replacement;
+      const value = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+/** Runs `work` and asserts that no descriptor of a bpf object is left over. */
 export function withoutLeak(work: () => void): void {
   const before = openFds();
   work();
-  assert.deepEqual(openFds(), before, 'file descriptors that are open afterwards');
+  assert.deepEqual(openFds(), before, 'bpf descriptors that are open afterwards');
 }
 
+/** What the descriptors of bpf objects in this process refer to. */
 export function openFds(): string[] {
-  // The directory's own descriptor is in the list and gone afterwards; its number is the lowest
-  // free one, so it doesn't tell two states apart.
-  return readdirSync('/proc/self/fd');
+  return readdirSync('/proc/self/fd')
+    .map(target)
+    .filter((name) => /bpf|btf/.test(name))
+    .sort();
+}
+
+function target(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch (error) {
+    // The descriptor by which the directory was listed.
+    if ((error as { code?: string }).code === 'ENOENT') return '';
+    throw error;
+  }
 }
 
 /** A bpf file system of its own, in a new directory; disposal removes the pins in it. */

@@ -23,10 +23,15 @@ export function cgroupRoot(): string {
 
 /** The folder of the cgroup that this process is in. */
 export function ownCgroup(): string {
-  const mount = cgroup2Mount();
-  const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ?? '/';
+  return cgroupFolder(cgroup2Mount(), readFileSync('/proc/self/cgroup', 'utf8'));
+}
+
+/** The folder that /proc/<pid>/cgroup, given as text, names below the mount. */
+export function cgroupFolder(mount: Mount, text: string): string {
+  const own = /^0::(.*)$/m.exec(text)?.[1] ?? '/';
   // In a container without a cgroup namespace the mount shows a part of what this path counts from.
-  const path = own.startsWith(mount.root) ? own.slice(mount.root.length) : own;
+  const inside = `${own}/`.startsWith(`${mount.root}/`.replace('//', '/'));
+  const path = inside ? own.slice(mount.root.length) : own;
   return `${mount.path}/${path}`.replace(/\/+/g, '/').replace(/\/$/, '');
 }
 

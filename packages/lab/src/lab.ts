@@ -159,7 +159,9 @@ export class Lab implements Disposable {
    * close. More than once is fine.
    */
   [Symbol.dispose](): void {
-    if (this.#ownedHere && !this.keep) this.remove();
+    if (!this.#ownedHere || this.keep) return;
+    this.remove();
+    unended.delete(this);
   }
 
   /** Removes the lab with everything in it; one that is gone is fine. Throws AggregateError. */
@@ -204,6 +206,11 @@ export class Lab implements Disposable {
 export function createLab(platform: Platform, options: LabOptions): Lab {
   const { name, nodes = 1, podsPerNode = 0, keep = false } = options;
   checkName('lab', name);
+  if (nodes > largestNode || podsPerNode > largestPod) {
+    throw new RangeError(
+      `create lab ${name}: there is room for ${largestNode} nodes with ${largestPod} pods each`,
+    );
+  }
   removeStaleLabs(platform);
   const cgroup = `${cgroupRoot()}/heddle-lab-${name}`;
   const state: LabState = {
@@ -227,8 +234,22 @@ export function createLab(platform: Platform, options: LabOptions): Lab {
     lab.remove();
     throw error;
   }
-  if (!keep) process.once('exit', () => lab[Symbol.dispose]());
+  if (!keep) endWithProcess(lab);
   return lab;
+}
+
+const unended = new Set<Lab>();
+let exitWatched = false;
+
+/** Also when the process exits without a word, or on an error that nobody caught. */
+function endWithProcess(lab: Lab): void {
+  if (!exitWatched) {
+    exitWatched = true;
+    process.once('exit', () => {
+      for (const each of unended) each[Symbol.dispose]();
+    });
+  }
+  unended.add(lab);
 }
 
 /** A lab that any process made; undefined when there is none of that name. */

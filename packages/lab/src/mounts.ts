@@ -10,8 +10,13 @@ export interface Mount {
 
 /** Mounts that this process sees, in the order in which they were made. */
 export function listMounts(): Mount[] {
+  return readMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'));
+}
+
+/** Reads the text of a mountinfo file. */
+export function readMountinfo(text: string): Mount[] {
   const mounts: Mount[] = [];
-  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+  for (const line of text.split('\n')) {
     if (line === '') continue;
     // Optional fields of any number end at a lone dash.
     const [before, after] = line.split(' - ');

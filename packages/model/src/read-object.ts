@@ -188,9 +188,9 @@ function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
 const none: readonly string[] = [];
 
 function readClusterIPs(spec: ServiceObject['spec']): readonly string[] {
-  const many = spec.clusterIPs && spec.clusterIPs.length > 0;
-  const texts = many ? spec.clusterIPs! : spec.clusterIP ? [spec.clusterIP] : [];
-  const field = many ? 'spec.clusterIPs' : 'spec.clusterIP';
+  const many = spec.clusterIPs?.filter((text) => text !== '') ?? [];
+  const texts = many.length > 0 ? many : spec.clusterIP ? [spec.clusterIP] : [];
+  const field = many.length > 0 ? 'spec.clusterIPs' : 'spec.clusterIP';
   if (texts.length === 0) {
     throw new FieldError(
       'spec.clusterIP',
@@ -200,16 +200,14 @@ function readClusterIPs(spec: ServiceObject['spec']): readonly string[] {
   }
   if (texts[0] === 'None') return none;
   const addresses = readAddresses(field, texts, 'cluster');
-  if (addresses.length > 2) throw new FieldError(field, texts, 'must be at most two addresses');
-  if (addresses.length === 2 && familyOf(addresses[0]!) === familyOf(addresses[1]!)) {
-    throw new FieldError(field, texts, 'must be one address of each family');
+  if (new Set(addresses.map(familyOf)).size < addresses.length) {
+    throw new FieldError(field, texts, 'must be at most one address of each family');
   }
   return addresses;
 }
 
 function readServicePorts(spec: ServiceObject['spec']): readonly ServicePort[] {
-  const ports = spec.ports ?? [];
-  const takesNodePorts = spec.type === 'NodePort' || spec.type === 'LoadBalancer';
+  const ports = spec.type === 'ExternalName' ? [] : (spec.ports ?? []);
   const names = new Set<string>();
   const numbers = new Set<string>();
   return ports.map(({ name, protocol, port, nodePort }, i) => {
@@ -222,8 +220,8 @@ function readServicePorts(spec: ServiceObject['spec']): readonly ServicePort[] {
     const number = `${port}/${protocol}`;
     if (numbers.has(number)) throw new FieldError(`${field}.port`, port, 'must be unique');
     numbers.add(number);
-    if (nodePort !== 0 && !takesNodePorts) {
-      throw new FieldError(`${field}.nodePort`, nodePort, `a ${spec.type} service has none`);
+    if (nodePort !== 0 && spec.type === 'ClusterIP') {
+      throw new FieldError(`${field}.nodePort`, nodePort, 'a ClusterIP service has none');
     }
     return { name: own(name), protocol, port, nodePort };
   });

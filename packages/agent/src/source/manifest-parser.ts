@@ -15,6 +15,8 @@ export type ManifestObject = ObjectRecord | InvalidObject;
 export interface ManifestDocument {
   readonly hash: number;
   readonly length: number;
+  /** Line of its first content, past marker and comments; 0 is the document's first line. */
+  readonly firstLine: number;
   readonly objects: readonly ManifestObject[];
   /** Objects that were passed over, in words. */
   readonly notes: readonly string[];
@@ -67,9 +69,11 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
   const text = decodeUtf8(bytes.subarray(span.start, span.end));
   const { hash } = span;
   const length = span.end - span.start;
+  const firstLine = firstContentLine(text);
   const failed = (line: number, message: string): ManifestDocument => ({
     hash,
     length,
+    firstLine,
     objects: none,
     notes: none,
     error: { line, message },
@@ -85,13 +89,13 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
       if (read.kind === 'ignored') notes.push(read.note);
       else if (read.kind !== 'invalid') objects.push(read.record);
       else if (read.ref) objects.push({ ref: read.ref, reason: read.reason });
-      else error ??= { line: firstContentLine(text), message: read.reason };
+      else error ??= { line: firstLine, message: read.reason };
     }
-    return { hash, length, objects, notes: notes.length > 0 ? notes : none, error };
+    return { hash, length, firstLine, objects, notes: notes.length > 0 ? notes : none, error };
   } catch (error) {
     // Among others the engine's own: nesting that is deeper than its stack.
     const message = error instanceof Error ? error.message : String(error);
-    return failed(0, `document can't be read: ${message}`);
+    return failed(firstLine, `document can't be read: ${message}`);
   }
 }
 
@@ -99,6 +103,8 @@ type ParsedText = { readonly value: unknown } | { readonly line: number; readonl
 
 /** Lines are counted from 0 here. */
 function parseText(text: string): ParsedText {
+  const deepLine = findDeepNesting(text);
+  if (deepLine !== undefined) return { line: deepLine, message: 'document is nested too deeply' };
   if (/^\s*[{[]/.test(text)) {
     try {
       return { value: JSON.parse(text) };
@@ -106,7 +112,12 @@ function parseText(text: string): ParsedText {
       // JSON is YAML too, and the YAML parser says in which line the mistake is.
     }
   }
-  const document = parseDocument(text, { prettyErrors: false, merge: true });
+  const document = parseDocument(text, {
+    prettyErrors: false,
+    merge: true,
+    // Warnings would go to the process, past the agent's log.
+    logLevel: 'error',
+  });
   const error = document.errors[0];
   if (error) {
     const [message] = error.message.split('\n');
@@ -115,13 +126,45 @@ function parseText(text: string): ParsedText {
   return { value: document.toJS() };
 }
 
+const deepestBrackets = 200;
+const deepestIndent = 400;
+
+/**
+ * Line at which a document nests far deeper than any Kubernetes object, by brackets or by the
+ * indentation that block style needs for each level; undefined if none does. The parsers recurse,
+ * and not every engine survives the end of its stack.
+ */
+function findDeepNesting(text: string): number | undefined {
+  let line = 0;
+  let brackets = 0;
+  let indent = 0;
+  let isIndent = true;
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i];
+    if (character === '\n') {
+      line++;
+      indent = 0;
+      isIndent = true;
+      continue;
+    }
+    if (isIndent) {
+      // `- - a` nests as two lines would.
+      if (character === ' ' || character === '-' || character === '?') indent++;
+      else isIndent = false;
+    }
+    if (character === '[' || character === '{') brackets++;
+    else if ((character === ']' || character === '}') && brackets > 0) brackets--;
+    if (brackets > deepestBrackets || indent > deepestIndent) return line;
+  }
+  return undefined;
+}
+
 function countLines(text: string, end: number): number {
   let lines = 0;
   for (let at = text.indexOf('\n'); at >= 0 && at < end; at = text.indexOf('\n', at + 1)) lines++;
   return lines;
 }
 
-/** Line of the first text that is neither marker nor comment, for messages. */
 function firstContentLine(text: string): number {
   const index = text
     .split('\n')

@@ -158,10 +158,11 @@ export class ManifestSet {
     const problems: SourceProblem[] = [];
     for (const { name, manifest, unreadable } of this.#troubled) {
       if (unreadable) problems.push({ file: name, line: 0, message: unreadable });
-      manifest.documents.forEach(({ objects, error }, i) => {
-        const line = manifest.lines[i]!;
+      manifest.documents.forEach(({ objects, error, firstLine }, i) => {
+        const start = manifest.lines[i]!;
+        const line = start + firstLine;
         if (error) {
-          problems.push({ file: name, line: line + error.line, message: error.message });
+          problems.push({ file: name, line: start + error.line, message: error.message });
         }
         for (const object of objects) {
           if (isInvalid(object)) problems.push({ file: name, line, message: object.reason });
@@ -184,8 +185,8 @@ export class ManifestSet {
   /** Objects in a file that were passed over, in words. */
   notes(name: string): SourceProblem[] {
     const { documents, lines } = this.#files.get(name)?.manifest ?? emptyManifest;
-    return documents.flatMap(({ notes }, i) =>
-      notes.map((message) => ({ file: name, line: lines[i]!, message })),
+    return documents.flatMap(({ notes, firstLine }, i) =>
+      notes.map((message) => ({ file: name, line: lines[i]! + firstLine, message })),
     );
   }
 
@@ -270,9 +271,10 @@ function indexOf({ file, document }: Claim): number {
   return index < 0 ? file.manifest.documents.length : index;
 }
 
-/** Line of a claim's document; 0 if it is kept from a former version of the file. */
+/** Line where a claim's document has its content; 0 if it is kept from a former version. */
 function lineOf(claim: Claim): number {
-  return claim.file.manifest.lines[indexOf(claim)] ?? 0;
+  const line = claim.file.manifest.lines[indexOf(claim)];
+  return line === undefined ? 0 : line + claim.document.firstLine;
 }
 
 function byPlace(a: Claim, b: Claim): number {

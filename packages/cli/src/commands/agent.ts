@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { type ConfigFlags, readConfig } from '@heddle/agent/config';
 import { nodePlatform } from '@heddle/sys/node';
+import { objects, version } from '../assets.ts';
 import { Failure } from '../failure.ts';
 import { logSink } from '../log.ts';
 import { preflight } from '../preflight.ts';
-import { version } from '../version.ts';
 
 interface Options {
   readonly manifests?: string;
@@ -32,13 +31,7 @@ export async function agent(options: Options): Promise<void> {
 
   const platform = nodePlatform(logSink(config.logLevel));
   const { startAgent } = await import('@heddle/agent');
-  const objects = new URL('../objects/', import.meta.resolve('@heddle/datapath'));
-  const running = startAgent({
-    platform,
-    config,
-    version: version(),
-    objects: (name) => readFileSync(fileURLToPath(new URL(`${name}.o`, objects))),
-  });
+  const running = startAgent({ platform, config, version: version(), objects });
   const stop = () => {
     running[Symbol.dispose]();
     // What others may still hold open, e.g. stdin, is no reason to stay.

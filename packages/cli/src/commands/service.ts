@@ -100,7 +100,7 @@ function describe(entry: ServiceDetail): string {
   if (entry.affinitySeconds > 0) facts.push(['affinity', `ClientIP, ${entry.affinitySeconds} s`]);
   for (const problem of entry.problems) facts.push(['refused', { text: problem, style: 'yellow' }]);
   const table = entry.endpoints.length === 0 ? 'no backends\n' : backendTable(entry.endpoints);
-  return `${formatFacts(facts)}${table}`;
+  return `${formatFacts(facts)}\n${table}`;
 }
 
 /** Table of the backends of one service. */

@@ -9,6 +9,7 @@ export interface AddressKey {
 export const addressKeySize = 16;
 
 export function encodeAddressKey(value: AddressKey, into: Uint8Array, offset = 0): void {
+  checkRoom(into, offset, 16);
   checkLength('address_key.address', value.address.length, 16);
   into.set(value.address, offset);
 }

@@ -1,9 +1,10 @@
 import { SysError } from '@heddle/sys';
 import type { Bpf } from '../bpf.ts';
+import { Incompatible } from '../errors.ts';
 import { type LinkInfo, readLinkInfo } from '../info.ts';
 import { type Feature, features } from '../probes.ts';
 import type { BpfProgram } from '../program.ts';
-import { BPF_F_AFTER, BPF_F_BEFORE, BPF_F_LINK } from '../uapi.ts';
+import { attachTypes, BPF_F_AFTER, BPF_F_BEFORE, BPF_F_LINK, nameOf } from '../uapi.ts';
 
 /**
  * A program's place in the kernel. It is taken away when the last descriptor and the last pin are
@@ -35,8 +36,21 @@ export class Link implements Disposable {
     return readLinkInfo(this.#bpf, this.fd);
   }
 
-  /** Puts another program of the same type in this place, without a gap. Throws SysError. */
+  /**
+   * Puts another program of the same type in this place, without a gap. Throws SysError, and
+   * Incompatible when the program was loaded for another hook of cgroups.
+   */
   update(program: BpfProgram): void {
+    const { info } = this;
+    // The kernel compares program types only, and would run a connect6 program for connect4.
+    if (info.kind === 'cgroup' && program.attachType !== 0) {
+      const name = (type: number) => nameOf(attachTypes, type);
+      if (info.attachType !== program.attachType) {
+        throw new Incompatible(`link for program ${program.name}`, [
+          `attach type is ${name(info.attachType)}, wanted ${name(program.attachType)}`,
+        ]);
+      }
+    }
     try {
       this.#bpf.linkUpdate(this.fd, program.fd);
     } catch (error) {

@@ -6,6 +6,7 @@
 // client as the backend sees it; GET /name answers NAME alone. TCP and UDP: what arrives comes
 // back as `NAME what arrived`.
 import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { parseArgs } from 'node:util';
 import { formatEndpoint } from '@heddle/sys';
@@ -20,6 +21,12 @@ const { values } = parseArgs({
 });
 const name = values.name ?? '';
 
+// Async, so that a port out of range comes as a rejection too.
+const listen = async (server: Server, port: string) => {
+  const listening = once(server, 'listening');
+  server.listen({ host: '::', port: Number(port), backlog: 4096 });
+  await listening;
+};
 const opened = [
   ...values.http.map((port) =>
     listen(createServer({ noDelay: true }, serveHttp(Number(port))), port),
@@ -27,15 +34,13 @@ const opened = [
   ...values.tcp.map((port) => listen(createServer({ noDelay: true }, serveEcho), port)),
   ...values.udp.map(serveUdp),
 ];
-await Promise.all(opened);
-process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
-
-function listen(server: Server, port: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.on('error', reject);
-    server.listen({ host: '::', port: Number(port), backlog: 4096 }, resolve);
-  });
+try {
+  await Promise.all(opened);
+} catch (error) {
+  process.stderr.write(`serve ${name}: ${(error as Error).message}\n`);
+  process.exit(1);
 }
+process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
 
 // Not node:http: a backend should cost as little as it can beside what is measured. Requests have
 // no body here, so that each ends with its header.
@@ -93,13 +98,14 @@ function serveEcho(socket: Socket): void {
   socket.on('data', (data: Buffer) => socket.write(Buffer.concat([Buffer.from(`${name} `), data])));
 }
 
-function serveUdp(port: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket('udp6');
-    socket.on('error', reject);
-    socket.on('message', (data, from) => {
-      socket.send(Buffer.concat([Buffer.from(`${name} `), data]), from.port, from.address);
-    });
-    socket.bind({ address: '::', port: Number(port) }, resolve);
+async function serveUdp(port: string): Promise<void> {
+  const socket = createSocket('udp6');
+  socket.on('message', (data, from) => {
+    socket.send(Buffer.concat([Buffer.from(`${name} `), data]), from.port, from.address);
   });
+  const listening = once(socket, 'listening');
+  socket.bind({ address: '::', port: Number(port) });
+  await listening;
+  // What comes back later (a client that is gone) is of no consequence.
+  socket.on('error', () => {});
 }

@@ -58,7 +58,13 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
     addressOf: (bytes) => (bytes.length === 0 ? 0n : BigInt(koffi.address(bytes))),
     view: (address, length) => new Uint8Array(koffi.view(BigInt(address), length)),
     onReadable(fd, ready) {
-      const handle = koffi.node.poll(fd, { readable: true }, () => ready());
+      // koffi calls back outside of what Node.js takes for a turn: promises that `ready` settles
+      // would wait for some later timer. An immediate is a turn, and comes before the next poll.
+      const handle = koffi.node.poll(fd, { readable: true }, () =>
+        setImmediate(() => {
+          if (pollHandles.has(handle)) ready();
+        }),
+      );
       // Without this map entry the handle is garbage once the caller forgets its Disposable.
       pollHandles.add(handle);
       return {

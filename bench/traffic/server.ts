@@ -1,0 +1,52 @@
+// One process that answers in all pods that shall answer: `node server.ts CPU LAB/POD...`. The same
+// code in the same process serves every variant, so none has a warmer server than another.
+import { openLab } from '@heddle/lab';
+import { encodeUtf8 } from '@heddle/sys';
+import { nodePlatform } from '@heddle/sys/node';
+import { backendPort } from '../catalog.ts';
+import { lastingRequest, response } from './messages.ts';
+import { Sockets } from './sockets.ts';
+
+const [cpu, ...pods] = process.argv.slice(2);
+const platform = nodePlatform();
+const sockets = new Sockets(platform);
+const poller = sockets.poller();
+const listeners = new Set<number>();
+const input = new Uint8Array(4096);
+const output = encodeUtf8(response);
+const lasts = lastingRequest.charCodeAt(0);
+
+for (const name of pods) {
+  const [lab, pod] = name.split('/');
+  const place = openLab(platform, lab!)!.place(pod!);
+  listeners.add(place.enter(() => sockets.listen(backendPort)));
+}
+for (const fd of listeners) poller.watch(fd);
+sockets.pinTo(Number(cpu));
+const parent = process.ppid;
+process.send!('ready', () => {
+  // The loop never returns to Node, so it looks itself whether there is someone to serve.
+  while (process.ppid === parent) poller.wait(1000, serve);
+  process.exit(0);
+});
+
+function serve(fd: number): void {
+  if (!listeners.has(fd)) {
+    answer(fd);
+    return;
+  }
+  for (let n = 0; n < 64; n++) {
+    const connection = sockets.accept(fd);
+    if (connection === undefined) return;
+    if (!answer(connection)) poller.watch(connection);
+  }
+}
+
+/** True when the connection is over. */
+function answer(connection: number): boolean {
+  const got = sockets.receiveReady(connection, input);
+  if (got === undefined) return false;
+  if (got > 0 && sockets.reply(connection, output) && input[0] === lasts) return false;
+  sockets.close(connection);
+  return true;
+}

@@ -1,0 +1,193 @@
+import {
+  checked,
+  closeFd,
+  errno,
+  type Platform,
+  parseIp,
+  type SyscallArgument,
+  type SyscallName,
+  SysError,
+  syscallNumbers,
+} from '@heddle/sys';
+
+// Plain IPv4 sockets over system calls, so that a measured connection costs what the kernel takes
+// for it and hardly more: about 0.4 us of a call are ours.
+
+const AF_INET = 2;
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const SO_RCVTIMEO = 20;
+const SO_SNDTIMEO = 21;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const EPOLL_CTL_ADD = 1;
+const EPOLLIN = 1;
+const addressSize = 16;
+const backlog = 4096;
+/** Bytes; room for 1,024 processors. */
+const processorMaskSize = 128;
+
+/** struct epoll_event is packed on x86-64 only (linux/eventpoll.h). */
+const eventLayout = { x64: { size: 12, data: 4 }, arm64: { size: 16, data: 8 } } as const;
+
+/** Calls that the product has no use for (syscall_64.tbl, asm-generic/unistd.h). */
+const ownNumbers = {
+  x64: { epoll_ctl: 233, epoll_pwait: 281, sched_setaffinity: 203, sched_getaffinity: 204 },
+  arm64: { epoll_ctl: 21, epoll_pwait: 22, sched_setaffinity: 122, sched_getaffinity: 123 },
+} as const;
+
+type CallName = SyscallName | keyof (typeof ownNumbers)['x64'];
+
+export interface Target {
+  readonly address: string;
+  /** Host order. */
+  readonly port: number;
+}
+
+/** The sockets that traffic of the benchmark needs. Everything throws SysError. */
+export class Sockets {
+  readonly #platform: Platform;
+  readonly #nr: Readonly<Record<CallName, number>>;
+
+  constructor(platform: Platform) {
+    this.#platform = platform;
+    this.#nr = { ...syscallNumbers(platform), ...ownNumbers[platform.arch] };
+  }
+
+  /** Lets the calling thread, and what it starts from now on, run on one processor only. */
+  pinTo(cpu: number): void {
+    const mask = new Uint8Array(processorMaskSize);
+    mask[cpu >> 3] = 1 << (cpu & 7);
+    this.allowProcessors(mask);
+  }
+
+  /** The processors that the calling thread may run on: one bit each. */
+  processors(): Uint8Array {
+    const mask = new Uint8Array(processorMaskSize);
+    this.#call('sched_getaffinity', 0, mask.length, mask);
+    return mask;
+  }
+
+  allowProcessors(mask: Uint8Array): void {
+    this.#call('sched_setaffinity', 0, mask.length, mask);
+  }
+
+  /** An unconnected socket of the namespace and cgroup that the process is in. */
+  open(): number {
+    return this.#call('socket', AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  }
+
+  /** Connecting and receiving on `fd` fail after so many seconds. */
+  setTimeout(fd: number, seconds: number): void {
+    const time = new Uint8Array(16);
+    time[0] = seconds;
+    this.#call('setsockopt', fd, SOL_SOCKET, SO_RCVTIMEO, time, time.length);
+    this.#call('setsockopt', fd, SOL_SOCKET, SO_SNDTIMEO, time, time.length);
+  }
+
+  /** `address` is what `encodeTarget` gave. */
+  connect(fd: number, address: Uint8Array): void {
+    this.#call('connect', fd, address, addressSize);
+  }
+
+  send(fd: number, bytes: Uint8Array): void {
+    const sent = this.#call('sendto', fd, bytes, bytes.length, MSG_NOSIGNAL, 0, 0);
+    if (sent !== bytes.length) throw new Error(`send: ${sent} bytes of ${bytes.length}`);
+  }
+
+  /** How many bytes came; 0 at the end of the stream. */
+  receive(fd: number, into: Uint8Array): number {
+    return this.#call('recvfrom', fd, into, into.length, 0, 0, 0);
+  }
+
+  /** Like `receive`, but undefined when nothing is there yet; a reset counts as the end. */
+  receiveReady(fd: number, into: Uint8Array): number | undefined {
+    const got = this.#raw('recvfrom', fd, into, into.length, MSG_DONTWAIT, 0, 0);
+    if (got === -errno.EAGAIN) return undefined;
+    if (got === -errno.ECONNRESET || got === -errno.EPIPE) return 0;
+    return checked('recvfrom', got);
+  }
+
+  /** Sends what fits at once; false when the other end is gone. */
+  reply(fd: number, bytes: Uint8Array): boolean {
+    const sent = this.#raw('sendto', fd, bytes, bytes.length, MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0);
+    return sent === bytes.length;
+  }
+
+  close(fd: number): void {
+    closeFd(this.#platform, fd);
+  }
+
+  /** Listens on all addresses of the namespace that the process is in. */
+  listen(port: number): number {
+    const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    const fd = this.#call('socket', AF_INET, type, 0);
+    this.#call('setsockopt', fd, SOL_SOCKET, SO_REUSEADDR, Uint8Array.of(1, 0, 0, 0), 4);
+    this.#call('bind', fd, encodeTarget({ address: '0.0.0.0', port }), addressSize);
+    this.#call('listen', fd, backlog);
+    return fd;
+  }
+
+  /** The next waiting connection, if there is one. */
+  accept(listener: number): number | undefined {
+    const fd = this.#raw('accept4', listener, 0, 0, SOCK_CLOEXEC);
+    if (fd === -errno.EAGAIN || fd === -errno.ECONNABORTED) return undefined;
+    return checked('accept4', fd);
+  }
+
+  /** Waits for input on many descriptors. */
+  poller(): Poller {
+    const poll = this.#call('epoll_create1', SOCK_CLOEXEC);
+    const layout = eventLayout[this.#platform.arch];
+    const events = new Uint8Array(256 * layout.size);
+    const view = new DataView(events.buffer);
+    const single = new Uint8Array(layout.size);
+    const singleView = new DataView(single.buffer);
+    return {
+      watch: (fd) => {
+        singleView.setUint32(0, EPOLLIN, true);
+        singleView.setInt32(layout.data, fd, true);
+        this.#call('epoll_ctl', poll, EPOLL_CTL_ADD, fd, single);
+      },
+      wait: (milliseconds, ready) => {
+        const count = this.#raw('epoll_pwait', poll, events, 256, milliseconds, 0, 0);
+        if (count === -errno.EINTR) return 0;
+        checked('epoll_pwait', count);
+        for (let i = 0; i < count; i++) ready(view.getInt32(i * layout.size + layout.data, true));
+        return count;
+      },
+    };
+  }
+
+  #raw(name: CallName, ...args: readonly SyscallArgument[]): number {
+    return this.#platform.syscall(this.#nr[name], ...args);
+  }
+
+  #call(name: CallName, ...args: readonly SyscallArgument[]): number {
+    for (;;) {
+      const result = this.#raw(name, ...args);
+      if (result >= 0) return result;
+      if (result !== -errno.EINTR) throw new SysError(name, -result);
+    }
+  }
+}
+
+export interface Poller {
+  /** Until the descriptor is closed. */
+  watch(fd: number): void;
+  /** Calls `ready` for each descriptor with input; returns how many there were. */
+  wait(milliseconds: number, ready: (fd: number) => void): number;
+}
+
+/** struct sockaddr_in of an IPv4 address in text. */
+export function encodeTarget({ address, port }: Target): Uint8Array {
+  const bytes = new Uint8Array(addressSize);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, AF_INET, true);
+  view.setUint16(2, port);
+  bytes.set(parseIp(address)!.subarray(12), 4);
+  return bytes;
+}

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { encodeUtf8 } from '@heddle/sys';
+import { serviceYaml, sliceYaml } from '../../testing/manifests.ts';
+import { validateManifests } from './validate.ts';
+
+const file = (name: string, ...documents: string[]) => ({
+  name,
+  bytes: encodeUtf8(documents.join('---\n')),
+});
+
+test('good manifests: what they come to, and no problem', () => {
+  const report = validateManifests([
+    file('web.yaml', serviceYaml('web', '10.96.0.1'), sliceYaml('web', '10.244.0.1')),
+    file('app.yaml', 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n'),
+  ]);
+  assert.deepEqual(report.objects, { service: 1, slice: 1, node: 0 });
+  assert.equal(report.rows, 1);
+  assert.deepEqual(report.problems, []);
+  assert.deepEqual(
+    report.notes.map(({ file }) => file),
+    ['app.yaml'],
+  );
+});
+
+test('every problem says where: syntax, values, and what only shows when all is seen', () => {
+  const report = validateManifests([
+    file('a.yaml', serviceYaml('web', '10.96.0.1'), 'kind: [\n'),
+    file('b.yaml', serviceYaml('bad', 'x')),
+    file(
+      'c.yaml',
+      sliceYaml('web', '10.244.0.1'),
+      serviceYaml('wish', '10.96.0.1', '  externalIPs: [10.244.0.1]\n'),
+    ),
+  ]);
+  const expected = [
+    /^a\.yaml:11 not valid YAML: /,
+    /^b\.yaml:1 Service default\/bad: spec\.clusterIP\[0\] is "x": must be an IP address$/,
+    /^c\.yaml:13 Service default\/wish: externalIP 10\.244\.0\.1 is refused: it is an endpoint's/,
+    /^c\.yaml:13 Service default\/wish: ClusterIP 10\.96\.0\.1:80\/TCP is taken: Service default\/web/,
+  ];
+  assert.equal(report.problems.length, expected.length);
+  report.problems.forEach(({ file, line, message }, i) => {
+    assert.match(`${file}:${line} ${message}`, expected[i]!);
+  });
+});

@@ -1,0 +1,414 @@
+// The real command as a child process, where it needs no agent on the kernel.
+import assert from 'node:assert/strict';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { type AgentStatus, ControlServer, type ServiceEntry } from '@heddle/agent';
+import { nodePlatform } from '@heddle/sys/node';
+import type { Command } from 'commander';
+import { heddle, root } from '../testing/heddle.ts';
+import { createProgram } from './program.ts';
+
+const nobody = 65534;
+let folder: string;
+
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'heddle-cli-'));
+});
+after(() => rmSync(folder, { recursive: true }));
+
+describe('help', () => {
+  const walk = (command: Command, path: string[]): [string[], Command][] => [
+    [path, command],
+    ...command.commands.flatMap((each) => walk(each, [...path, each.name()])),
+  ];
+  const commands = walk(createProgram(), []);
+
+  it('has a description and an example for every command, which the command line takes', () => {
+    for (const [path, command] of commands) {
+      const name = path.join(' ');
+      assert.ok(command.description().length > 10, `heddle ${name} has no description`);
+      let help = '';
+      command.configureOutput({
+        writeOut: (text) => {
+          help += text;
+        },
+      });
+      command.outputHelp();
+      const examples = [...help.matchAll(/^ {2}\$ heddle (.*)$/gm)].map((match) => match[1]!);
+      const sourced = /source <\(heddle|heddle completion/.test(help);
+      assert.ok(examples.length > 0 || sourced, `heddle ${name} has no example`);
+      for (const example of examples) {
+        const words = example.split(/ [>|] | -- /)[0]!.split(' ');
+        assert.ok(
+          commands.some(([other]) => other.join(' ') === words.slice(0, other.length).join(' ')),
+          example,
+        );
+      }
+    }
+    assert.ok(commands.length > 15);
+  });
+
+  it('is printed by heddle, heddle --help and heddle help, with the exit codes', async () => {
+    for (const args of [[], ['--help'], ['help']]) {
+      const { code, stdout, stderr } = await heddle(args);
+      assert.equal(code, 0, args.join(' '));
+      assert.match(stdout + stderr, /Exit codes: 0 done, 1 failed/);
+    }
+  });
+});
+
+describe('wrong usage', () => {
+  for (const [args, message] of [
+    [['servce'], /unknown command 'servce'\n\(Did you mean service\?\)/],
+    [['service'], /Usage: heddle service/],
+    [['status', '--jsn'], /unknown option '--jsn'/],
+    [['status', '-o', 'yaml'], /Allowed choices are table, json/],
+    [['agent', '--max-slots', 'many'], /'many' is invalid\. It must be a whole number/],
+    [['validate'], /missing required argument 'dir'/],
+    [['completion', 'tcsh'], /tcsh: that shell is not known \(use bash, zsh, fish\)/],
+    [['lab', 'up', '--nodes', '-1'], /It must be a whole number/],
+  ] as const) {
+    it(`ends with 2: heddle ${args.join(' ')}`, async () => {
+      const { code, stdout, stderr } = await heddle(args);
+      assert.equal(code, 2);
+      assert.equal(stdout, '');
+      assert.match(stderr, message);
+      assert.doesNotMatch(stderr, /^ {4}at /m);
+    });
+  }
+});
+
+describe('heddle agent, where it can not start', () => {
+  it('names every mistake in the configuration', async () => {
+    const config = join(folder, 'agent.yaml');
+    writeFileSync(config, 'logLevel: loud\nsizes: { slots: 0 }\n');
+    const { code, stderr } = await heddle(['agent', '--config', config]);
+    assert.equal(code, 1);
+    assert.deepEqual(stderr.trim().split('\n'), [
+      `heddle: read config ${config}: manifests is missing; give the folder with the manifests, e.g. --manifests examples/hello`,
+      `heddle: read config ${config}: logLevel is "loud"; write debug, info, warn or error`,
+      `heddle: read config ${config}: sizes.slots is 0; write a whole number from 1 to 4294967295`,
+    ]);
+  });
+
+  it('says that the configuration file is not there', async () => {
+    const { code, stderr } = await heddle(['agent', '--config', '/none.yaml']);
+    assert.equal(code, 1);
+    assert.match(stderr, /^heddle: ENOENT: .*'\/none\.yaml'\n$/);
+  });
+
+  it('says in one sentence that it may not, with a code of its own', async (t) => {
+    if (process.getuid!() !== 0) return t.skip('root becomes nobody here');
+    const { code, stderr, stdout } = await heddle(['agent', '--manifests', 'examples/hello'], {
+      uid: nobody,
+      gid: nobody,
+    });
+    assert.equal(code, 3);
+    assert.equal(stdout, '');
+    assert.equal(
+      stderr,
+      'heddle: not permitted: the process lacks CAP_SYS_ADMIN and CAP_NET_ADMIN; run it as root (e.g. with sudo) or give it those capabilities\n',
+    );
+  });
+});
+
+describe('commands that ask the agent', () => {
+  const asking = [
+    ['status'],
+    ['service', 'list'],
+    ['service', 'get', 'x'],
+    ['backend', 'list'],
+    ['config'],
+    ['events'],
+  ];
+  for (const args of asking) {
+    it(`end with 4 when there is none: heddle ${args.join(' ')}`, async () => {
+      const { code, stderr } = await heddle([...args, '--socket', join(folder, 'none.sock')]);
+      assert.equal(code, 4);
+      assert.match(stderr, /^heddle: reach agent: none listens on .*none\.sock \(start one with/);
+      assert.equal(stderr.trim().split('\n').length, 1);
+    });
+  }
+
+  it('end with 3 when they may not', async (t) => {
+    if (process.getuid!() !== 0) return t.skip('root becomes nobody here');
+    const closed = join(folder, 'closed');
+    mkdirSync(closed, { mode: 0o700 });
+    chmodSync(folder, 0o755);
+    const { code, stderr } = await heddle(['status', '--socket', join(closed, 'agent.sock')], {
+      uid: nobody,
+      gid: nobody,
+    });
+    assert.equal(code, 3);
+    assert.match(stderr, /not permitted to open .*agent\.sock \(run it as root/);
+  });
+
+  it('end with 4 when something else answers', async () => {
+    const path = join(folder, 'other.sock');
+    const server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    try {
+      const { code, stderr } = await heddle(['status', '--socket', path]);
+      assert.equal(code, 4);
+      assert.match(stderr, /^heddle: understand agent on .*not a JSON object\n$/);
+    } finally {
+      server.close();
+    }
+  });
+
+  describe('and get an answer', () => {
+    // Long enough ago for the age to stay the same during the test.
+    const since = new Date(Date.now() - 30.1 * 86_400_000).toISOString();
+    const hello: ServiceEntry = {
+      key: 'default/hello:http/TCP/IPv4',
+      namespace: 'default',
+      name: 'hello',
+      port: 'http',
+      protocol: 'TCP',
+      family: 'IPv4',
+      frontends: [
+        { kind: 'ClusterIP', address: '10.96.0.10', port: 80 },
+        { kind: 'NodePort', address: '192.0.2.1', port: 30080 },
+      ],
+      backends: { active: 2, draining: 1 },
+      algorithm: 'random',
+      affinitySeconds: 0,
+      problems: [],
+      status: 'done',
+      since,
+    };
+    const failed: ServiceEntry = {
+      ...hello,
+      key: 'default/web:80/TCP/IPv6',
+      name: 'web',
+      port: '80',
+      family: 'IPv6',
+      frontends: [{ kind: 'ClusterIP', address: 'fd00::1', port: 80 }],
+      backends: { active: 0, draining: 0 },
+      status: 'failed',
+      reason: 'write map slots: full at 4 entries',
+    };
+    const endpoint = { service: hello.key, port: 8080, state: 'active', weight: 1, connections: 7 };
+    const status: AgentStatus = {
+      version: '0.1.0',
+      node: 'node1',
+      pid: 4711,
+      started: since,
+      residentBytes: 50 * 1024 * 1024,
+      addresses: ['192.0.2.1'],
+      source: {
+        path: 'examples/hello',
+        complete: true,
+        problems: [{ file: 'a.yaml', line: 3, message: 'not valid YAML' }],
+      },
+      rows: { done: 1, pending: 0, failed: 1 },
+      datapath: {
+        abi: 1,
+        maps: [{ name: 'services', entries: 3, maxEntries: 4 }],
+        links: [
+          { hook: 'connect4', attached: true },
+          { hook: 'bind6', attached: false },
+        ],
+        adopted: true,
+        repaired: 1,
+        migrated: [],
+        socketsDestroyed: 0,
+      },
+      refusals: [
+        { reason: 'no endpoints', count: 5 },
+        { reason: 'a port that the service does not have', count: 0 },
+      ],
+    };
+    const answers: Record<string, unknown> = {
+      status,
+      'service.get': { items: [{ ...hello, endpoints: [{ ...endpoint, address: '10.244.1.1' }] }] },
+      'backend.list': { items: [{ ...endpoint, address: '10.244.1.1' }] },
+      'config.get': { node: 'node1', sizes: { slots: 4 } },
+      'events.list': {
+        items: [{ number: 1, time: since, kind: 'agent', message: 'agent started' }],
+      },
+    };
+    let path: string;
+    let server: ControlServer;
+
+    before(() => {
+      path = join(folder, 'agent.sock');
+      server = new ControlServer(nodePlatform(), path, ({ method, params }) => {
+        if (method !== 'service.list') return answers[method];
+        // Two pages.
+        return params.after === undefined
+          ? { items: [hello], next: hello.key }
+          : { items: [failed] };
+      });
+    });
+    after(() => server[Symbol.dispose]());
+
+    const table = async (...args: string[]) => {
+      const { code, stdout, stderr } = await heddle([...args, '--socket', path]);
+      assert.deepEqual([code, stderr], [0, '']);
+      return stdout;
+    };
+    const json = async (...args: string[]) => JSON.parse(await table(...args, '-o', 'json'));
+
+    it('list services at a glance, with the reason of what failed', async () => {
+      assert.equal(
+        await table('service', 'list'),
+        `SERVICE        PORT      FAMILY  ADDRESS           BACKENDS         AGE  STATUS
+default/hello  http/TCP  IPv4    10.96.0.10:80 +1  2 (+1 draining)  30d  done
+default/web    80/TCP    IPv6    [fd00::1]:80      0                30d  failed: write map slots: full at 4 entries
+`,
+      );
+      assert.deepEqual(await json('service', 'list'), { services: [hello, failed] });
+    });
+
+    it('show one service', async () => {
+      assert.equal(
+        await table('service', 'get', 'hello'),
+        `service    default/hello:http/TCP/IPv4
+status     done
+since      ${since} (30d)
+ClusterIP  10.96.0.10:80
+NodePort   192.0.2.1:30080
+choice     random
+
+BACKEND          STATE   WEIGHT  CONNECTIONS  OPEN
+10.244.1.1:8080  active  1       7            -
+`,
+      );
+      assert.equal((await json('service', 'get', 'hello')).services[0].endpoints.length, 1);
+    });
+
+    it('list backends', async () => {
+      assert.match(
+        await table('backend', 'list'),
+        /^SERVICE .*\ndefault\/hello:http\/TCP\/IPv4 {2}10\.244\.1\.1:8080 {2}active {2}1 {7}7 /,
+      );
+      assert.equal((await json('backend', 'list')).backends[0].connections, 7);
+    });
+
+    it('show the status', async () => {
+      assert.equal(
+        await table('status'),
+        `agent      0.1.0, process 4711, up 30d, 50.0 MiB
+node       node1 (192.0.2.1)
+manifests  examples/hello: read, 1 problem
+services   1 in force, 0 pending, 1 failed
+hooks      not attached: bind6
+start      took over from an earlier agent, 1 entry repaired, layout 1
+refused    5 no endpoints
+
+MAP       ENTRIES  SIZE  USED
+services  3        4     75%
+
+a.yaml:3: not valid YAML
+`,
+      );
+      assert.deepEqual(await json('status'), status);
+    });
+
+    it('show the configuration and the events', async () => {
+      assert.equal(await table('config'), 'node         node1\nsizes.slots  4\n');
+      assert.deepEqual(await json('config'), answers['config.get']);
+      assert.equal(await table('events', '--no-follow'), `${since}  agent started\n`);
+    });
+
+    it('refuse to clean up while the agent runs', async () => {
+      const args = ['cleanup', '--socket', path, '--bpffs', join(folder, 'none')];
+      const { code, stderr } = await heddle(args);
+      assert.equal(code, 5);
+      assert.match(stderr, /^heddle: clean up: an agent runs \(it answers on .*\); stop it first/);
+    });
+  });
+});
+
+describe('heddle config --fields', () => {
+  it('explains every field without an agent', async () => {
+    const { stdout } = await heddle(['config', '--fields']);
+    assert.match(stdout, /^FIELD +DEFAULT +MEANING\nmanifests +- +Folder of manifests/);
+    assert.match(stdout, /^sizes\.affinity +\d+ +Clients that session affinity remembers/m);
+  });
+});
+
+describe('heddle validate', () => {
+  it('accepts the example, also without root', async () => {
+    const { code, stdout } = await heddle(['validate', 'examples/hello']);
+    assert.equal(code, 0);
+    assert.equal(
+      stdout,
+      'valid: 1 Service, 2 EndpointSlices, 1 Node in 3 files of examples/hello\n',
+    );
+  });
+
+  it('names file, line, object and field of what is wrong', async () => {
+    const bad = join(folder, 'bad');
+    cpSync(join(root, 'examples/hello'), bad, { recursive: true });
+    writeFileSync(
+      join(bad, 'bad.yaml'),
+      `apiVersion: v1
+kind: ConfigMap
+metadata: { name: other }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: web, namespace: shop }
+spec: { clusterIP: 10.96.0.300, clusterIPs: [10.96.0.300], ports: [{ port: 80 }] }
+---
+kind: [
+`,
+    );
+    const { code, stdout } = await heddle(['validate', bad]);
+    assert.equal(code, 1);
+    assert.match(stdout, /^note {5}bad\.yaml:1: ConfigMap other/m);
+    assert.match(stdout, /^problem {2}bad\.yaml:\d+: Service shop\/web: .*10\.96\.0\.300/m);
+    assert.match(stdout, /^problem {2}bad\.yaml:1\d: not valid YAML/m);
+    assert.match(stdout, /^not valid \(2 problems\): 1 Service, /m);
+    const report = JSON.parse((await heddle(['validate', bad, '-o', 'json'])).stdout);
+    assert.deepEqual(
+      [report.valid, report.problems.length, report.notes.length, report.objects.service],
+      [false, 2, 1, 1],
+    );
+  });
+
+  it('says when there is nothing to validate', async () => {
+    const empty = join(folder, 'empty');
+    mkdirSync(empty);
+    for (const [dir, message] of [
+      [empty, /holds no manifest \(files that end in/],
+      [join(folder, 'nowhere'), /there is no such folder/],
+      [join(root, 'package.json'), /it is no folder/],
+    ] as const) {
+      const { code, stderr } = await heddle(['validate', dir]);
+      assert.equal(code, 1);
+      assert.match(stderr, message);
+    }
+  });
+});
+
+describe('heddle version', () => {
+  it('says the same to people and programs', async () => {
+    const { stdout } = await heddle(['version']);
+    const { version, node } = JSON.parse((await heddle(['version', '-o', 'json'])).stdout);
+    assert.equal(stdout, `heddle ${version} (Node.js ${node})\n`);
+  });
+});
+
+describe('mistakes of Heddle itself', () => {
+  it('show where they come from only when asked', async () => {
+    const env = { NODE_OPTIONS: `--import ${join(folder, 'break.mjs')}` };
+    writeFileSync(
+      join(folder, 'break.mjs'),
+      'Object.defineProperty(process.versions, "node", { get() { throw new Error("broke"); } });',
+    );
+    const quiet = await heddle(['version'], { env });
+    assert.equal(quiet.code, 70);
+    assert.equal(
+      quiet.stderr,
+      'heddle: internal error: broke (please report it; HEDDLE_DEBUG=1 shows where it comes from)\n',
+    );
+    const loud = await heddle(['version'], { env: { ...env, HEDDLE_DEBUG: '1' } });
+    assert.match(loud.stderr, /^ {4}at /m);
+  });
+});

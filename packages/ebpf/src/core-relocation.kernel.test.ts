@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { readFile } from '@heddle/sys';
+import { nodePlatform } from '@heddle/sys/node';
+import { fixture } from '../testing/fixture.ts';
+import { Btf } from './btf.ts';
+import { applyCoreRelocations } from './core-relocation.ts';
+import { VerifierError } from './errors.ts';
+import { kernelBtf } from './kernel-btf.ts';
+import { LinuxBpf } from './linux-bpf.ts';
+import { loadObject } from './loader.ts';
+import { readObject, setVariable } from './object-spec.ts';
+
+const platform = nodePlatform();
+const bpf = new LinuxBpf(platform);
+const packet = new Uint8Array(64);
+
+/** Facts of the running kernel, read without the code under test. */
+function member(struct: string, ...path: readonly string[]) {
+  const btf = kernelBtf(platform);
+  let type = btf.byName(struct, 'struct')!;
+  let bitOffset = 0;
+  let bitSize = 0;
+  for (const name of path) {
+    assert.ok(type.kind === 'struct' || type.kind === 'union');
+    const found = type.members.find((candidate) => candidate.name === name)!;
+    bitOffset += found.bitOffset;
+    bitSize = found.bitSize;
+    type = btf.resolved(found.typeId);
+  }
+  return { bitOffset, bitSize, offset: bitOffset / 8 };
+}
+
+describe("the running kernel's BTF", () => {
+  test('is scanned and indexed in less than 60 ms', (context) => {
+    const bytes = readFile(platform, '/sys/kernel/btf/vmlinux');
+    const times: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      // Time of the processor: other tests run at the same time.
+      const start = process.cpuUsage();
+      assert.ok(Btf.parse(bytes).byName('task_struct', 'struct'));
+      const { user, system } = process.cpuUsage(start);
+      times.push((user + system) / 1000);
+    }
+    context.diagnostic(`${times.map((time) => time.toFixed(1)).join(' ')} ms`);
+    assert.ok(Math.min(...times) < 60, `${times} ms`);
+  });
+
+  test('can be read to the last type', () => {
+    const btf = kernelBtf(platform);
+    for (let id = 1; id < btf.endId; id++) btf.typeById(id);
+  });
+});
+
+describe('relocated programs', () => {
+  const spec = readObject(fixture('core.o'));
+
+  test('see the kernel as it is', () => {
+    using loaded = loadObject(bpf, platform, spec, { programs: ['core'] });
+    const count = loaded.program('core').testRun({ data: packet }).returnValue;
+    const bytes = loaded.map('.bss').lookup(new Uint8Array(4))!;
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    const results = Array.from({ length: count }, (_, i) => Number(view.getBigInt64(i * 8, true)));
+    const btf = kernelBtf(platform);
+    const version = member('iphdr', 'version');
+    assert.deepEqual(results, [
+      member('task_struct', 'pid').offset,
+      member('task_struct', 'comm').offset + 3,
+      16,
+      1,
+      0,
+      1,
+      0,
+      1,
+      0,
+      64 - version.bitOffset - version.bitSize,
+      64 - version.bitSize,
+      spec.btf!.byName('list_head', 'struct')!.id,
+      btf.byName('list_head', 'struct')!.id,
+      1,
+      0,
+      16,
+      0,
+      1,
+      1,
+      1,
+      0,
+      // BPF_MAP_TYPE_HASH of linux/bpf.h.
+      1,
+    ]);
+  });
+
+  test('may use what the kernel lacks where they never come to it', () => {
+    using loaded = loadObject(bpf, platform, spec, { programs: ['guarded'] });
+    assert.equal(loaded.program('guarded').testRun({ data: packet }).returnValue, 5);
+  });
+
+  test('may not use it elsewhere', () => {
+    assert.throws(
+      () => loadObject(bpf, platform, spec, { programs: ['unguarded'] })[Symbol.dispose](),
+      VerifierError,
+    );
+  });
+
+  test('take a few milliseconds', (context) => {
+    const btf = kernelBtf(platform);
+    const program = spec.programs.get('core')!;
+    const start = platform.monotonicNs();
+    applyCoreRelocations(program, spec.btf!, btf);
+    const milliseconds = Number(platform.monotonicNs() - start) / 1e6;
+    context.diagnostic(`${program.relocations.length} relocations in ${milliseconds} ms`);
+    assert.ok(milliseconds < 50);
+  });
+});
+
+describe('linked programs', () => {
+  const spec = readObject(fixture('features.o'));
+  const programs = ['first', 'second'];
+  const run = (changed = spec) => {
+    using loaded = loadObject(bpf, platform, changed, { programs });
+    return loaded.program('first').testRun({ data: packet }).returnValue;
+  };
+
+  test('call their functions, also through pointers, and each other', () => {
+    // 2 * scaled(7), plus four calls of the loop's body that `first` made before its tail call.
+    assert.equal(run(), 2 * 7 * 3 + 4);
+  });
+
+  test('have the variables that were set', () => {
+    assert.equal(run(setVariable(spec, 'settings', new Uint8Array(8))), 0);
+    assert.equal(run(setVariable(spec, 'factor', Uint8Array.of(10, 0, 0, 0))), 2 * 7 * 10 + 4);
+  });
+});

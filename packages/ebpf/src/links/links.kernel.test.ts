@@ -1,0 +1,242 @@
+import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { NotSupported, SysError } from '@heddle/sys';
+import {
+  bpf,
+  inNewNamespace,
+  load,
+  longs,
+  loopback,
+  temporaryBpffs,
+  temporaryCgroup,
+  u32,
+  withoutLeak,
+} from '../../testing/kernel.ts';
+import { TestSocket } from '../../testing/sockets.ts';
+import { Incompatible } from '../errors.ts';
+import type { LoadedObject } from '../loaded-object.ts';
+import { features } from '../probes.ts';
+import { BpfProgram } from '../program.ts';
+import { attachTypes } from '../uapi.ts';
+import { attachCgroup } from './cgroup.ts';
+import { Link } from './link.ts';
+import { attachNetkit } from './netkit.ts';
+import { attachTcx } from './tcx.ts';
+import { attachTracepoint } from './tracepoint.ts';
+import { attachXdp } from './xdp.ts';
+
+const code = (wanted: string) => (error: unknown) =>
+  error instanceof SysError && error.code === wanted;
+
+/** Result of a TCP connection to a listener on loopback. */
+function connectOnce(): { result: string; port: number } {
+  using server = new TestSocket('tcp');
+  using client = new TestSocket('tcp');
+  const port = server.bind(true);
+  return { result: client.connect(port), port };
+}
+
+describe('cgroup', () => {
+  test('a program sees the sockets of the cgroup, and no others', () => {
+    using cgroup = temporaryCgroup();
+    withoutLeak(() => {
+      using object = load('connects');
+      using link = attachCgroup(bpf, object.program('connect4'), cgroup.fd);
+      const inside = cgroup.enter(connectOnce);
+      const outside = connectOnce();
+      assert.deepEqual([inside.result, outside.result], ['ok', 'ok']);
+      const ports = [...object.map('connects').entries()].map(
+        ([key]) => new Uint16Array(key.slice().buffer)[0],
+      );
+      assert.deepEqual(ports, [inside.port]);
+      const { info } = link;
+      assert.equal(info.kind, 'cgroup');
+      assert.ok(info.kind === 'cgroup' && info.attachType === attachTypes.cgroup_inet4_connect);
+      assert.ok(info.cgroupId === BigInt(statSync(`/proc/self/fd/${cgroup.fd}`).ino));
+    });
+  });
+
+  test('another program takes the place at once, and detaching ends it', () => {
+    using cgroup = temporaryCgroup();
+    using object = load('connects');
+    using link = attachCgroup(bpf, object.program('connect4'), cgroup.fd);
+    assert.equal(cgroup.enter(connectOnce).result, 'ok');
+    link.update(object.program('refuse4'));
+    assert.equal(link.info.programId, object.program('refuse4').info.id);
+    assert.equal(cgroup.enter(connectOnce).result, 'EPERM');
+    assert.throws(
+      () => link.update(object.program('connect6')),
+      (error) =>
+        error instanceof Incompatible &&
+        /attach type is cgroup_inet4_connect, wanted cgroup_inet6_connect/.test(error.message),
+    );
+    link.detach();
+    assert.equal(cgroup.enter(connectOnce).result, 'ok');
+  });
+
+  test('pinned, it works on without its maker and is found again', () => {
+    using bpffs = temporaryBpffs();
+    using cgroup = temporaryCgroup();
+    const path = `${bpffs.path}/connect4`;
+    withoutLeak(() => {
+      {
+        using object = load('connects', { programs: ['refuse4'] });
+        using link = attachCgroup(bpf, object.program('refuse4'), cgroup.fd);
+        link.pin(path);
+      }
+      assert.equal(cgroup.enter(connectOnce).result, 'EPERM');
+      using link = Link.openPinned(bpf, path);
+      using object = load('connects', { programs: ['connect4'] });
+      link.update(object.program('connect4'));
+      assert.equal(cgroup.enter(connectOnce).result, 'ok');
+      using byId = Link.fromId(bpf, link.info.id);
+      assert.deepEqual(byId.info, link.info);
+      link.detach();
+    });
+  });
+
+  test('a program from a pin is attached where the caller says', () => {
+    using bpffs = temporaryBpffs();
+    using cgroup = temporaryCgroup();
+    using object = load('connects', { programs: ['refuse4'] });
+    object.program('refuse4').pin(`${bpffs.path}/refuse4`);
+    using pinned = BpfProgram.openPinned(bpf, `${bpffs.path}/refuse4`);
+    assert.throws(
+      () => attachCgroup(bpf, pinned, cgroup.fd),
+      /attach program refuse4 to cgroup: EINVAL/,
+    );
+    using _link = attachCgroup(bpf, pinned, cgroup.fd, attachTypes.cgroup_inet4_connect);
+    assert.equal(cgroup.enter(connectOnce).result, 'EPERM');
+  });
+
+  test('a descriptor that is no cgroup', () => {
+    using object = load('connects', { programs: ['connect4'] });
+    assert.throws(() => attachCgroup(bpf, object.program('connect4'), 0x7fffffff), code('EBADF'));
+  });
+});
+
+/** Counters of the packets object by variable. */
+function counters(object: LoadedObject): Record<string, bigint> {
+  const bss = longs(object.map('.bss').lookup(u32(0)));
+  const names = ['xdp_seen', 'tc_seen', 'second_seen'];
+  return Object.fromEntries(
+    names.map((name) => [name, bss[object.variables.get(name)!.offset / 8]!]),
+  );
+}
+
+describe('tcx', () => {
+  test('programs run in the order asked for', () => {
+    withoutLeak(() =>
+      inNewNamespace(() => {
+        using object = load('packets');
+        const program = (name: string) => object.program(name);
+        using counting = attachTcx(bpf, program('tc_count'), loopback, 'egress');
+        assert.equal(connectOnce().result, 'ok');
+        const alone = counters(object);
+        assert.ok(alone.tc_seen! >= 3n);
+        assert.equal(alone.second_seen, 0n);
+        const { info } = counting;
+        assert.ok(info.kind === 'tcx' && info.ifindex === loopback);
+        assert.equal(info.attachType, attachTypes.tcx_egress);
+
+        // tc_record accepts every packet, so what stands behind it sees none.
+        using _before = attachTcx(bpf, program('tc_record'), loopback, 'egress', {
+          before: counting,
+        });
+        using _after = attachTcx(bpf, program('tc_second'), loopback, 'egress', {
+          after: counting,
+        });
+        assert.equal(connectOnce().result, 'ok');
+        assert.equal(counters(object).second_seen, 0n);
+        _before.detach();
+        using _first = attachTcx(bpf, program('tc_second'), loopback, 'ingress', 'first');
+        assert.equal(connectOnce().result, 'ok');
+        assert.ok(counters(object).second_seen! > 0n);
+      }),
+    );
+  });
+
+  test('a device that is not there', () => {
+    using object = load('packets', { programs: ['tc_count'] });
+    assert.throws(
+      () => attachTcx(bpf, object.program('tc_count'), 0x7fff, 'ingress'),
+      /attach program tc_count to ingress of device 32767: ENODEV/,
+    );
+  });
+});
+
+describe('xdp', () => {
+  test('sees what comes in, one program at a time', () => {
+    withoutLeak(() =>
+      inNewNamespace(() => {
+        using object = load('packets');
+        using link = attachXdp(bpf, object.program('xdp_count'), loopback, 'generic');
+        assert.equal(connectOnce().result, 'ok');
+        assert.ok(counters(object).xdp_seen! >= 3n);
+        assert.ok(link.info.kind === 'xdp' && link.info.ifindex === loopback);
+        assert.throws(
+          () => attachXdp(bpf, object.program('xdp_turn'), loopback, 'generic'),
+          code('EBUSY'),
+        );
+        assert.throws(
+          () => attachXdp(bpf, object.program('xdp_turn'), loopback, 'native'),
+          (error) => error instanceof SysError,
+        );
+      }),
+    );
+  });
+});
+
+describe('netkit', () => {
+  test('without netkit in the kernel, the error names the version that has it', () => {
+    withoutLeak(() => {
+      using object = load('packets', { programs: ['tc_count'] });
+      const attach = () => attachNetkit(bpf, object.program('tc_count'), loopback, 'peer', 'first');
+      if (features(bpf).has('link/netkit')) {
+        assert.throws(attach, code('EINVAL'), 'loopback is no netkit device');
+        return;
+      }
+      assert.throws(
+        attach,
+        (error) =>
+          error instanceof NotSupported &&
+          error.since === '6.8' &&
+          /link\/netkit/.test(error.message),
+      );
+    });
+  });
+});
+
+describe('tracepoint', () => {
+  test('typed and raw programs see events', async () => {
+    using object = load('sockets');
+    const switches = () =>
+      longs(object.map('.bss').lookup(u32(0)))[object.variables.get('switches')!.offset / 8]!;
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
+    {
+      using link = attachTracepoint(bpf, object.program('on_switch'));
+      const { info } = link;
+      assert.ok(info.kind === 'raw_tracepoint' && info.tracepoint === 'sched_switch');
+      await pause();
+    }
+    const typed = switches();
+    assert.ok(typed > 0n);
+    {
+      using link = attachTracepoint(bpf, object.program('on_raw_switch'), 'sched_switch');
+      assert.deepEqual(
+        { ...link.info, id: 0, programId: 0 },
+        { kind: 'raw_tracepoint', tracepoint: 'sched_switch', id: 0, programId: 0 },
+      );
+      await pause();
+    }
+    const both = switches();
+    assert.ok(both > typed);
+    await pause();
+    assert.equal(switches(), both, 'detached when closed');
+    assert.throws(
+      () => attachTracepoint(bpf, object.program('on_raw_switch'), 'no_such_event'),
+      /attach program on_raw_switch to tracepoint no_such_event: ENOENT/,
+    );
+  });
+});

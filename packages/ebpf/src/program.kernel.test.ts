@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { SysError } from '@heddle/sys';
+import { bpf, load, longs, temporaryBpffs, u32, withoutLeak } from '../testing/kernel.ts';
+import { VerifierError } from './errors.ts';
+import { objectIds } from './info.ts';
+import { setVariable } from './object-spec.ts';
+import { BpfProgram } from './program.ts';
+import { programTypes } from './uapi.ts';
+
+const XDP_DROP = 1;
+const XDP_PASS = 2;
+const XDP_TX = 3;
+
+/** Ethernet addresses and payload that can be told apart. */
+const packet = Uint8Array.from({ length: 64 }, (_, i) => i);
+
+/** r0 = `value`; exit */
+const returning = (value: number) =>
+  new Uint8Array([0xb7, 0, 0, 0, value, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
+
+describe('a program', () => {
+  test('loads from bare instructions', () => {
+    withoutLeak(() => {
+      using program = BpfProgram.load(bpf, {
+        name: 'by-hand.instructions',
+        type: programTypes.xdp,
+        instructions: returning(XDP_DROP),
+        license: 'GPL',
+      });
+      assert.equal(program.testRun({ data: packet }).returnValue, XDP_DROP);
+      assert.equal(program.info.name, 'by_hand.instruc');
+      assert.equal(program.info.type, programTypes.xdp);
+      assert.match(program.info.tag, /^[0-9a-f]{16}$/);
+    });
+  });
+
+  test('is found by id and by pin', () => {
+    using bpffs = temporaryBpffs();
+    withoutLeak(() => {
+      using object = load('packets', { programs: ['xdp_count'] });
+      const program = object.program('xdp_count');
+      program.pin(`${bpffs.path}/xdp`);
+      using pinned = BpfProgram.openPinned(bpf, `${bpffs.path}/xdp`);
+      using byId = BpfProgram.fromId(bpf, program.info.id);
+      assert.deepEqual(pinned.info, program.info);
+      assert.deepEqual(byId.info, program.info);
+      assert.equal(pinned.name, 'xdp_count');
+      assert.ok([...objectIds(bpf, 'program')].includes(program.info.id));
+      const used = ['.bss', '.rodata', 'per_cpu'].map((name) => object.map(name).info.id);
+      assert.deepEqual([...program.info.mapIds].sort(), used.sort());
+    });
+  });
+});
+
+describe('a test run', () => {
+  test('gives the verdict, the packet as it is left, and the time it took', () => {
+    using object = load('packets', { programs: ['xdp_turn'] });
+    const run = object.program('xdp_turn').testRun({ data: packet, repeat: 100 });
+    assert.equal(run.returnValue, XDP_TX);
+    assert.ok(run.durationNs < 1e6);
+    const once = object.program('xdp_turn').testRun({ data: packet });
+    assert.equal(once.data.length, 62);
+    assert.deepEqual([...once.data.subarray(0, 6)], [6, 7, 8, 9, 10, 11]);
+    assert.deepEqual([...once.data.subarray(6, 12)], [0, 1, 2, 3, 4, 5]);
+  });
+
+  test('takes and gives a context', () => {
+    using object = load('packets', { programs: ['tc_count'] });
+    // struct __sk_buff; the mark is its third word.
+    const context = new Uint8Array(192);
+    const run = object.program('tc_count').testRun({ data: packet, context });
+    assert.equal(run.returnValue | 0, -1);
+    assert.equal(new DataView(run.context.buffer).getUint32(8, true), 7);
+    assert.deepEqual(longs(object.map('.bss').lookup(u32(0))!.subarray(0, 24)).filter(Boolean), [
+      1n,
+    ]);
+  });
+
+  test('of a type without one says so', () => {
+    using object = load('connects', { programs: ['connect4'] });
+    assert.throws(
+      () => object.program('connect4').testRun({ context: new Uint8Array(72) }),
+      /test-run program connect4 \(its type has no test run\): ENOTSUPP/,
+    );
+  });
+});
+
+describe('constants', () => {
+  test('set before loading decide, and are frozen then', () => {
+    const verdict = (value: number) =>
+      load('packets', { programs: ['xdp_count'] }, (spec) =>
+        setVariable(spec, 'verdict', u32(value)),
+      );
+    using passing = verdict(XDP_PASS);
+    using dropping = verdict(XDP_DROP);
+    assert.equal(passing.program('xdp_count').testRun({ data: packet }).returnValue, XDP_PASS);
+    assert.equal(dropping.program('xdp_count').testRun({ data: packet }).returnValue, XDP_DROP);
+    assert.throws(() => dropping.map('.rodata').update(u32(0), u32(XDP_PASS)), SysError);
+  });
+});
+
+describe('a program that the verifier refuses', () => {
+  for (const name of ['unchecked', 'late']) {
+    test(`${name}: the message has the reason and the source line, the log all of it`, () => {
+      withoutLeak(() => {
+        assert.throws(
+          () => load('broken', { programs: [name] }),
+          (error) => {
+            assert.ok(error instanceof VerifierError);
+            assert.match(
+              error.message,
+              /^load program \w+: R\d invalid mem access 'map_value_or_null' \(at "\*value = \w+;/,
+            );
+            assert.equal(error.code, 'EACCES');
+            assert.match(error.log, /^0: R1=ctx/m);
+            assert.match(error.log, /processed \d+ insns/);
+            if (name === 'late') assert.ok(error.log.length > 1_000_000);
+            return true;
+          },
+        );
+      });
+    });
+  }
+
+  test('nonsense before the verifier starts is a plain SysError', () => {
+    assert.throws(
+      () =>
+        BpfProgram.load(bpf, {
+          name: 'none',
+          type: 999,
+          instructions: returning(0),
+          license: 'GPL',
+        }),
+      /load program none: EINVAL/,
+    );
+  });
+});
+
+describe('an object', () => {
+  test('takes maps from its user and leaves them open', () => {
+    withoutLeak(() => {
+      using first = load('connects', { programs: [] });
+      const reused = first.map('connects');
+      {
+        using second = load('connects', { maps: { connects: reused } });
+        assert.equal(second.map('connects'), reused);
+        assert.ok(second.program('connect4').info.mapIds.includes(reused.info.id));
+      }
+      reused.update(new Uint8Array(2), new Uint8Array(8));
+    });
+  });
+
+  test('has no such map or program', () => {
+    using object = load('connects', { programs: [] });
+    assert.throws(() => object.map('none'), /find map none/);
+    assert.throws(() => object.program('connect4'), /find program connect4/);
+    withoutLeak(() =>
+      assert.throws(() => load('connects', { programs: ['none'] }), /load program none/),
+    );
+  });
+});

@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { canonicalAddress, familyOf, specialAddress, takesNodePorts } from './addresses.ts';
+
+test('an address has one text', () => {
+  assert.equal(canonicalAddress('010.1.02.003'), '10.1.2.3');
+  assert.equal(canonicalAddress('FD00:0:0:0:0:0:0:1'), 'fd00::1');
+  assert.equal(canonicalAddress('::ffff:10.0.0.1'), '10.0.0.1');
+  assert.equal(canonicalAddress('10.0.0'), undefined);
+  assert.equal(familyOf('10.0.0.1'), 'IPv4');
+  assert.equal(familyOf('fd00::1'), 'IPv6');
+});
+
+test('special addresses are known by kind', () => {
+  assert.equal(specialAddress('0.0.0.0'), 'the unspecified address');
+  assert.equal(specialAddress('::'), 'the unspecified address');
+  assert.equal(specialAddress('127.8.9.10'), 'a loopback address');
+  assert.equal(specialAddress('::1'), 'a loopback address');
+  assert.equal(specialAddress('169.254.169.254'), 'a link-local address');
+  assert.equal(specialAddress('fe80::1'), 'a link-local address');
+  assert.equal(specialAddress('224.0.0.1'), 'a multicast address');
+  assert.equal(specialAddress('ff02::1'), 'a multicast address');
+  assert.equal(specialAddress('255.255.255.255'), 'the broadcast address');
+  assert.equal(specialAddress('10.0.0.1'), undefined);
+  assert.equal(specialAddress('fd00::1'), undefined);
+});
+
+test('NodePorts are not offered where the unspecified address covers it or no device is named', () => {
+  const addresses = ['127.0.0.1', '::1', '0.0.0.0', 'fe80::1', '169.254.1.1', '192.0.2.1', 'x'];
+  assert.deepEqual(addresses.filter(takesNodePorts), ['169.254.1.1', '192.0.2.1']);
+});

@@ -1,0 +1,320 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { recordOf } from '../testing/cluster.ts';
+import { endpoint, node, service, slice } from '../testing/objects.ts';
+import { readObject, readObjects } from './read-object.ts';
+
+function reasonOf(object: unknown): string {
+  const read = readObject(object);
+  assert.equal(read.kind, 'invalid');
+  return read.kind === 'invalid' ? read.reason : '';
+}
+
+function noteOf(object: unknown): string {
+  const read = readObject(object);
+  assert.equal(read.kind, 'ignored');
+  return read.kind === 'ignored' ? read.note : '';
+}
+
+test('a Service becomes a record of what rows are made of', () => {
+  const object = service('web', ['10.96.0.1', 'fd00:96::1'], {
+    type: 'NodePort',
+    created: '2024-05-06T07:08:09Z',
+    ports: [{ name: 'http', protocol: 'TCP', port: 80, targetPort: 'web', nodePort: 30080 }],
+    selector: { app: 'web' },
+    sessionAffinity: 'ClientIP',
+  });
+  assert.deepEqual(recordOf(object), {
+    kind: 'service',
+    namespace: 'default',
+    name: 'web',
+    createdMs: Date.UTC(2024, 4, 6, 7, 8, 9),
+    type: 'NodePort',
+    clusterIPs: ['10.96.0.1', 'fd00:96::1'],
+    proxyName: undefined,
+    ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 }],
+    externalIPs: [],
+    loadBalancerIPs: [],
+    affinitySeconds: 10800,
+    internalLocal: false,
+    publishNotReady: false,
+    algorithm: 'random',
+    weights: undefined,
+    problems: [],
+  });
+});
+
+test('an EndpointSlice becomes a record of its ports and endpoints', () => {
+  const object = slice('web', [
+    endpoint('10.244.0.1', { node: 'here', pod: 'web-0', zones: ['a'], nodes: ['here'] }),
+    endpoint('10.244.0.2', { ready: false, serving: true, terminating: true }),
+  ]);
+  assert.deepEqual(recordOf(object), {
+    kind: 'slice',
+    namespace: 'default',
+    name: 'web-1',
+    service: 'web',
+    family: 'IPv4',
+    ports: [{ name: '', protocol: 'TCP', port: 8080 }],
+    endpoints: [
+      {
+        address: '10.244.0.1',
+        ready: true,
+        serving: true,
+        terminating: false,
+        nodeName: 'here',
+        target: 'web-0',
+        zoneHints: ['a'],
+        nodeHints: ['here'],
+      },
+      {
+        address: '10.244.0.2',
+        ready: false,
+        serving: true,
+        terminating: true,
+        nodeName: '',
+        target: '',
+        zoneHints: [],
+        nodeHints: [],
+      },
+    ],
+  });
+});
+
+test('a Node becomes a record of its zone and IP addresses', () => {
+  assert.deepEqual(recordOf(node('worker', ['192.0.2.1', 'FD00::1'], 'zone-a')), {
+    kind: 'node',
+    namespace: '',
+    name: 'worker',
+    zone: 'zone-a',
+    addresses: ['192.0.2.1', 'fd00::1'],
+  });
+});
+
+test('absent lists and structs may be null, as Go writes them', () => {
+  recordOf({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web', namespace: null, labels: null, annotations: null },
+    spec: { clusterIP: '10.96.0.1', clusterIPs: null, ports: null, externalIPs: null },
+    status: null,
+  });
+  recordOf({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      name: 'web-1',
+      creationTimestamp: null,
+      labels: { 'kubernetes.io/service-name': 'web' },
+    },
+    addressType: 'IPv4',
+    ports: null,
+    endpoints: null,
+  });
+  recordOf({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'worker' }, status: null });
+});
+
+test('what Heddle does not serve is passed over with a note', () => {
+  const deployment = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'web' } };
+  assert.equal(
+    noteOf(deployment),
+    'Deployment web (apps/v1) is not used: Heddle reads Service, EndpointSlice and Node',
+  );
+  // The same word in another API group is another thing.
+  assert.match(noteOf({ ...service('web', ''), apiVersion: 'serving.knative.dev/v1' }), /not used/);
+  assert.match(
+    noteOf({ ...slice('web', []), apiVersion: 'discovery.k8s.io/v1beta1' }),
+    /reads disc/,
+  );
+  assert.match(noteOf({ apiVersion: 'v1', kind: 'Endpoints' }), /reads EndpointSlice/);
+  assert.match(
+    noteOf(slice('web', [], { addressType: 'FQDN' })),
+    /default\/web-1 is not used: its addressType is FQDN/,
+  );
+  const loose = { ...slice('web', []), metadata: { name: 'loose' } };
+  assert.match(noteOf(loose), /default\/loose is not used: it has no label kubernetes.io\/service/);
+});
+
+test('what can not be used is told by object, field and value', () => {
+  const port = (...ports: object[]) => service('web', '10.96.0.1', { ports });
+  const cases: [unknown, string][] = [
+    [port({ port: 70000 }), 'spec.ports[0].port is 70000: must be a whole number from 1 to 65535'],
+    [port({ port: '80' }), 'spec.ports[0].port is "80": must be a whole number from 1 to 65535'],
+    [port({}), 'spec.ports[0].port is missing: must be given'],
+    [
+      port({ port: 80, protocol: 'HTTP' }),
+      'spec.ports[0].protocol is "HTTP": must be TCP, UDP or SCTP',
+    ],
+    [
+      port({ name: 'a', port: 80 }, { port: 81 }),
+      'spec.ports[1].name is missing: must be given, as there are several ports',
+    ],
+    [
+      port({ name: 'a', port: 80 }, { name: 'a', port: 81 }),
+      'spec.ports[1].name is "a": must be unique',
+    ],
+    [
+      port({ name: 'a', port: 80 }, { name: 'b', port: 80 }),
+      'spec.ports[1].port is 80: must be unique',
+    ],
+    [
+      port({ port: 80, nodePort: 30080 }),
+      'spec.ports[0].nodePort is 30080: a ClusterIP service has none',
+    ],
+    [
+      service('web', ''),
+      'spec.clusterIP is missing: must be an address or None ' +
+        '(it is the API server that would choose one)',
+    ],
+    [service('web', '10.96.0.300'), 'spec.clusterIPs[0] is "10.96.0.300": must be an IP address'],
+    [
+      service('web', '127.0.0.1'),
+      'spec.clusterIPs[0] is "127.0.0.1": must not be a loopback address',
+    ],
+    [
+      service('web', ['10.96.0.1', '10.96.0.2']),
+      'spec.clusterIPs is ["10.96.0.1","10.96.0.2"]: must be at most one address of each family',
+    ],
+    [
+      service('web', '10.96.0.1', { externalIPs: ['0.0.0.0'] }),
+      'spec.externalIPs[0] is "0.0.0.0": must not be the unspecified address',
+    ],
+    [
+      service('web', '10.96.0.1', { type: 'LoadBalancer', ingress: [{ ip: '0.0.0.0' }] }),
+      'status.loadBalancer.ingress[0].ip is "0.0.0.0": must not be the unspecified address',
+    ],
+    [
+      service('web', '10.96.0.1', {
+        sessionAffinity: 'ClientIP',
+        sessionAffinityConfig: { clientIP: { timeoutSeconds: 86401 } },
+      }),
+      'spec.sessionAffinityConfig.clientIP.timeoutSeconds is 86401: ' +
+        'must be a whole number from 1 to 86400',
+    ],
+    [
+      service('web', '10.96.0.1', { internalTrafficPolicy: 'local' }),
+      'spec.internalTrafficPolicy is "local": must be Cluster or Local',
+    ],
+    [
+      service('web', '10.96.0.1', { annotations: { 'heddle.io/weights': 5 } }),
+      'metadata.annotations["heddle.io/weights"] is 5: must be text (in YAML: put it in quotes)',
+    ],
+    [
+      service('web', '10.96.0.1', { created: 'yesterday' }),
+      'metadata.creationTimestamp is "yesterday": must be a time (RFC 3339)',
+    ],
+  ];
+  for (const [object, expected] of cases) {
+    assert.equal(reasonOf(object), `Service default/web: ${expected}`);
+  }
+});
+
+test('a slice with an address that no endpoint may have is not usable', () => {
+  const label = 'EndpointSlice default/web-1: ';
+  assert.equal(
+    reasonOf(slice('web', ['10.244.0.1', '127.0.0.1'])),
+    `${label}endpoints[1].addresses[0] is "127.0.0.1": must not be a loopback address`,
+  );
+  assert.equal(
+    reasonOf(slice('web', ['10.244.0.1', 'fd00::1'])),
+    `${label}endpoints[1].addresses[0] is "fd00::1": must be an IPv4 address, as addressType says`,
+  );
+  const empty = { ...slice('web', []), endpoints: [{ addresses: [] }] };
+  assert.equal(
+    reasonOf(empty),
+    `${label}endpoints[0].addresses is []: must have at least one address`,
+  );
+  const conditions = {
+    ...slice('web', []),
+    endpoints: [{ addresses: ['10.0.0.1'], conditions: { ready: 'yes' } }],
+  };
+  assert.equal(
+    reasonOf(conditions),
+    `${label}endpoints[0].conditions.ready is "yes": must be true or false`,
+  );
+});
+
+test('an object that does not say which one it is has no reference', () => {
+  for (const value of [
+    'text',
+    7,
+    null,
+    [],
+    {},
+    { kind: 'Service' },
+    { apiVersion: 'v1', kind: 7 },
+  ]) {
+    const read = readObject(value);
+    assert.ok(read.kind === 'invalid' && read.ref === undefined, JSON.stringify(value));
+  }
+  assert.equal(
+    reasonOf({ apiVersion: 'v1', kind: 'Service', spec: {} }),
+    'Service without a name: metadata is missing: must be given',
+  );
+});
+
+test('names that could be mistaken for a key are not valid', () => {
+  assert.match(reasonOf(service('a/b', '10.96.0.1')), /metadata.name is "a\/b": must be a name/);
+  assert.match(reasonOf(service('Web', '10.96.0.1')), /must be a name of lower-case letters/);
+});
+
+test('lists are taken apart, also those whose items leave out their kind', () => {
+  const kinds = (value: unknown) => readObjects(value).map(({ kind }) => kind);
+  const items = [service('a', '10.96.0.1'), node('b', []), { apiVersion: 'v1', kind: 'Pod' }];
+  assert.deepEqual(kinds({ apiVersion: 'v1', kind: 'List', items }), [
+    'service',
+    'node',
+    'ignored',
+  ]);
+
+  const { metadata, spec } = service('a', '10.96.0.1');
+  const typed = { apiVersion: 'v1', kind: 'ServiceList', items: [{ metadata, spec }] };
+  assert.deepEqual(kinds(typed), ['service']);
+  const { kind, apiVersion, ...bare } = slice('web', ['10.244.0.1']);
+  assert.deepEqual(kinds({ apiVersion, kind: `${kind}List`, items: [bare] }), ['slice']);
+
+  assert.deepEqual(kinds({ apiVersion: 'v1', kind: 'List', items: null }), []);
+  assert.deepEqual(kinds({ apiVersion: 'v1', kind: 'List', items: 'all' }), ['invalid']);
+  assert.deepEqual(kinds({ apiVersion: 'v1', kind: 'List', items: [7] }), ['invalid']);
+});
+
+test('whatever the value, reading it gives a result and never throws', () => {
+  const shapes = [
+    service('web', '10.96.0.1', { type: 'LoadBalancer', ingress: [{ ip: '203.0.113.1' }] }),
+    slice('web', [endpoint('10.244.0.1', { node: 'here', zones: ['a'] })]),
+    node('here', ['192.0.2.1'], 'a'),
+  ];
+  // Any JSON value in any place of an otherwise good object.
+  const replace = (value: unknown, path: number[], by: unknown): unknown => {
+    if (path.length === 0 || typeof value !== 'object' || value === null) return by;
+    const keys = Object.keys(value);
+    const key = keys[path[0]! % Math.max(1, keys.length)];
+    if (key === undefined) return by;
+    const inner = replace(value[key as never], path.slice(1), by);
+    if (!Array.isArray(value)) return { ...value, [key]: inner };
+    return value.map((item, i) => (String(i) === key ? inner : item));
+  };
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...shapes),
+      fc.array(fc.nat(9), { minLength: 1, maxLength: 6 }),
+      fc.oneof(fc.jsonValue(), fc.constantFrom('10.0.0.1', '::', -1, 1.5, 1e9, '')),
+      (shape, path, by) => {
+        const value = replace(shape, path, by);
+        for (const read of readObjects(value)) {
+          if (read.kind !== 'invalid') continue;
+          assert.ok(read.reason.startsWith(`${read.object}: `) || read.ref === undefined);
+          assert.doesNotMatch(read.reason, /\n|undefined|\[object/);
+        }
+      },
+    ),
+    { numRuns: 1000 },
+  );
+  fc.assert(
+    fc.property(fc.anything(), (value) => {
+      readObjects(value);
+    }),
+    { numRuns: 500 },
+  );
+});

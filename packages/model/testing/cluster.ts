@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { readObject } from '../src/read-object.ts';
+import type { ObjectChange, ObjectKind } from '../src/records.ts';
+import type { ServiceRow } from '../src/rows.ts';
+import { type RowChanges, ServiceModel } from '../src/service-model.ts';
+
+/** The record of an object that must be usable. */
+export function recordOf(object: unknown) {
+  const read = readObject(object);
+  assert.ok('record' in read, JSON.stringify(read));
+  return read.record;
+}
+
+/** What the agent would tell the model of an object as it is read. */
+export function changeOf(object: unknown): ObjectChange {
+  const read = readObject(object);
+  if (read.kind !== 'invalid') return { op: 'set', object: recordOf(object) };
+  return { op: 'invalid', ...read.ref!, reason: read.reason };
+}
+
+/**
+ * A cluster as the agent on node `here` sees it. The node has 192.0.2.1 and fd00::1. It checks
+ * along the way that the changes given out lead from the rows before to the rows after.
+ */
+export class Cluster {
+  readonly model: ServiceModel;
+  readonly #rows = new Map<string, ServiceRow>();
+
+  constructor(...objects: unknown[]) {
+    this.model = new ServiceModel({
+      nodeName: 'here',
+      ownAddresses: ['127.0.0.1', '::1', '192.0.2.1', 'fd00::1', 'fe80::1'],
+    });
+    this.apply(...objects);
+  }
+
+  /** Creates or changes objects. */
+  apply(...objects: unknown[]): RowChanges {
+    return this.#follow(this.model.apply(objects.map(changeOf)));
+  }
+
+  /** Deletes an object, `default/name` or a node's name. */
+  delete(kind: ObjectKind, path: string): RowChanges {
+    const [name, namespace = ''] = path.split('/').reverse();
+    return this.#follow(this.model.apply([{ op: 'delete', kind, namespace, name: name! }]));
+  }
+
+  setOwnAddresses(...addresses: string[]): RowChanges {
+    return this.#follow(this.model.setOwnAddresses(addresses));
+  }
+
+  get keys(): string[] {
+    return [...this.#rows.keys()].sort();
+  }
+
+  /** A row by key, or by `name` for port 80, TCP and IPv4 in the namespace `default`. */
+  row(key: string): ServiceRow {
+    const row = this.#rows.get(key.includes('/') ? key : `default/${key}:80/TCP/IPv4`);
+    assert.ok(row, `no row ${key} among ${this.keys.join(', ')}`);
+    return row;
+  }
+
+  /** Active backends of a row, as `address:port`. */
+  active(key: string): string[] {
+    return this.#backends(key, 'active');
+  }
+
+  draining(key: string): string[] {
+    return this.#backends(key, 'draining');
+  }
+
+  /** Frontends of a row, as `kind address:port`. */
+  frontends(key: string): string[] {
+    return this.row(key).frontends.map(({ kind, address, port }) => `${kind} ${address}:${port}`);
+  }
+
+  problems(key: string): readonly string[] {
+    return this.row(key).problems;
+  }
+
+  #backends(key: string, state: string): string[] {
+    const { backends } = this.row(key);
+    return backends
+      .filter((backend) => backend.state === state)
+      .map(({ address, port }) => `${address}:${port}`);
+  }
+
+  #follow(changes: RowChanges): RowChanges {
+    for (const key of changes.removed) assert.ok(this.#rows.delete(key), `${key} was not there`);
+    for (const row of changes.upserted) {
+      assert.notDeepEqual(row, this.#rows.get(row.key), `${row.key} did not change`);
+      this.#rows.set(row.key, row);
+    }
+    const sorted = (rows: Iterable<ServiceRow>) =>
+      [...rows].sort((a, b) => (a.key < b.key ? -1 : 1));
+    assert.deepEqual(sorted(this.model.rows()), sorted(this.#rows.values()));
+    return changes;
+  }
+}

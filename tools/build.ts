@@ -1,0 +1,58 @@
+// Builds dist/heddle.mjs: the command `heddle` as one JavaScript file, the form in which it is
+// published. Node.js then needs no TypeScript support, which costs the agent some 50 MiB of memory.
+import { readFileSync } from 'node:fs';
+import { build, type Plugin } from 'esbuild';
+import { projectFiles, root } from './files.ts';
+
+/** Where the built program is. koffi stays outside: it carries a native library for each platform. */
+export const program = `${root}dist/heddle.mjs`;
+
+const assets: Plugin = {
+  name: 'assets',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/packages\/cli\/src\/assets\.ts$/ }, () => {
+      const manifest = JSON.parse(readFileSync(`${root}packages/cli/package.json`, 'utf8'));
+      const files = projectFiles('.o').filter((file) =>
+        file.startsWith('packages/datapath/objects/'),
+      );
+      const entries = files.map(
+        (file) => [/([^/]+)\.o$/.exec(file)![1]!, `${root}${file}`] as const,
+      );
+      return {
+        contents: [
+          ...entries.map(([name, path]) => `import ${name} from ${JSON.stringify(path)};`),
+          `const all = { ${entries.map(([name]) => name).join(', ')} };`,
+          `export const version = () => ${JSON.stringify(manifest.version)};`,
+          'export const objects = (name) => all[name];',
+        ].join('\n'),
+        resolveDir: root,
+        loader: 'js',
+      };
+    });
+  },
+};
+
+/** Writes `program`. */
+export async function buildProgram(): Promise<void> {
+  await build({
+    entryPoints: [`${root}packages/cli/src/main.ts`],
+    outfile: program,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node22',
+    external: ['koffi'],
+    loader: { '.o': 'binary' },
+    plugins: [assets],
+    // CommonJS packages inside the bundle ask for `require`.
+    banner: {
+      js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+    },
+    logLevel: 'warning',
+  });
+}
+
+if (import.meta.main) {
+  await buildProgram();
+  console.log(program);
+}
