@@ -36,14 +36,19 @@ export function services(count: number): Service[] {
 
 /** What a client of a variant connects to. */
 export type Aim =
+  /** The one in the middle of so many. */
   | { readonly kind: 'service'; readonly count: number }
+  /** A different one each time, of so many: nothing of it is in the processor's caches. */
+  | { readonly kind: 'any service'; readonly count: number }
   | { readonly kind: 'direct' }
   | { readonly kind: 'loopback' };
 
 /** Every target that the aim allows. */
 export function targets(aim: Aim): Target[] {
-  if (aim.kind === 'service') {
-    return services(aim.count).map(({ clusterIP }) => ({ address: clusterIP, port: servicePort }));
+  if (aim.kind === 'service' || aim.kind === 'any service') {
+    const all = services(aim.count);
+    const chosen = aim.kind === 'service' ? [all[aim.count >> 1]!] : all;
+    return chosen.map(({ clusterIP }) => ({ address: clusterIP, port: servicePort }));
   }
   const addresses = aim.kind === 'direct' ? backendAddresses : ['127.0.0.1'];
   return addresses.map((address) => ({ address, port: backendPort }));

@@ -98,8 +98,8 @@ function openSockets({ lab, pod }: Round['variants'][number], count: number): nu
 
 function encoded(aim: Aim): readonly Uint8Array[] {
   const key = JSON.stringify(aim);
-  let addresses = aims.get(key);
-  if (!addresses) aims.set(key, (addresses = targets(aim).map(encodeTarget)));
+  const addresses = aims.get(key) ?? targets(aim).map(encodeTarget);
+  aims.set(key, addresses);
   return addresses;
 }
 

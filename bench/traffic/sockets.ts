@@ -27,14 +27,16 @@ const EPOLL_CTL_ADD = 1;
 const EPOLLIN = 1;
 const addressSize = 16;
 const backlog = 4096;
+/** Bytes; room for 1,024 processors. */
+const processorMaskSize = 128;
 
 /** struct epoll_event is packed on x86-64 only (linux/eventpoll.h). */
 const eventLayout = { x64: { size: 12, data: 4 }, arm64: { size: 16, data: 8 } } as const;
 
 /** Calls that the product has no use for (syscall_64.tbl, asm-generic/unistd.h). */
 const ownNumbers = {
-  x64: { epoll_ctl: 233, epoll_pwait: 281, sched_setaffinity: 203 },
-  arm64: { epoll_ctl: 21, epoll_pwait: 22, sched_setaffinity: 122 },
+  x64: { epoll_ctl: 233, epoll_pwait: 281, sched_setaffinity: 203, sched_getaffinity: 204 },
+  arm64: { epoll_ctl: 21, epoll_pwait: 22, sched_setaffinity: 122, sched_getaffinity: 123 },
 } as const;
 
 type CallName = SyscallName | keyof (typeof ownNumbers)['x64'];
@@ -55,10 +57,21 @@ export class Sockets {
     this.#nr = { ...syscallNumbers(platform), ...ownNumbers[platform.arch] };
   }
 
-  /** Lets this process, and what it starts from now on, run on one processor only. */
+  /** Lets the calling thread, and what it starts from now on, run on one processor only. */
   pinTo(cpu: number): void {
-    const mask = new Uint8Array(128);
+    const mask = new Uint8Array(processorMaskSize);
     mask[cpu >> 3] = 1 << (cpu & 7);
+    this.allowProcessors(mask);
+  }
+
+  /** The processors that the calling thread may run on: one bit each. */
+  processors(): Uint8Array {
+    const mask = new Uint8Array(processorMaskSize);
+    this.#call('sched_getaffinity', 0, mask.length, mask);
+    return mask;
+  }
+
+  allowProcessors(mask: Uint8Array): void {
     this.#call('sched_setaffinity', 0, mask.length, mask);
   }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { SysError } from '@heddle/sys';
+import { errno, SysError } from '@heddle/sys';
 import {
   bpf,
   load,
@@ -12,7 +12,9 @@ import {
   u64,
   withoutLeak,
   words,
+  wrapped,
 } from '../testing/kernel.ts';
+import type { Bpf } from './bpf.ts';
 import { BatchError, Incompatible } from './errors.ts';
 import { readMapInfo } from './info.ts';
 import { BpfMap, compatibility } from './map.ts';
@@ -101,6 +103,40 @@ describe('a map with keys', () => {
       [...map.entries()].map(([key]) => words(key)[0]),
       [5],
     );
+  });
+
+  test('where the kernel has no batches, single calls do the same', () => {
+    const unsupported = { count: 0, error: new SysError('bpf', errno.ENOTSUPP) };
+    let port: Bpf = wrapped(bpf, 'mapUpdateBatch', () => unsupported);
+    port = wrapped(port, 'mapDeleteBatch', () => unsupported);
+    port = wrapped(port, 'mapLookupBatch', () => unsupported);
+    using map = BpfMap.create(port, mapSpec({ maxEntries: 3 }));
+    map.updateBatch(u32(1, 2), u32(10, 20), 2);
+    const entries = [...map.entries()].map(([key, value]) => [words(key)[0], words(value)[0]]);
+    assert.deepEqual(entries.sort(), [
+      [1, 10],
+      [2, 20],
+    ]);
+    assert.equal(map.deleteBatch(u32(2, 3), 2), 1);
+    assert.throws(
+      () => map.updateBatch(u32(4, 5, 6), u32(4, 5, 6), 3),
+      (error) => error instanceof BatchError && error.done === 2 && error.code === 'E2BIG',
+    );
+  });
+
+  test('a hash bucket with more elements than a batch has room for', () => {
+    using map = BpfMap.create(bpf, mapSpec({ maxEntries: 4096 }));
+    const keys = new Uint32Array(4096).map((_, i) => i);
+    map.updateBatch(new Uint8Array(keys.buffer), new Uint8Array(keys.buffer.slice(0)), 4096);
+    // The kernel's answer to a batch that a whole bucket doesn't fit in.
+    let refusals = 3;
+    const port = wrapped(bpf, 'mapLookupBatch', (fd, batch) =>
+      refusals-- > 0
+        ? { count: 0, error: new SysError('bpf', errno.ENOSPC) }
+        : bpf.mapLookupBatch(fd, batch),
+    );
+    using same = BpfMap.fromId(port, map.info.id);
+    assert.equal([...same.entries()].length, 4096);
   });
 
   test('a full map says its name and size, and how far a batch came', () => {

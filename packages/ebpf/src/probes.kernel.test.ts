@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NotSupported, SysError } from '@heddle/sys';
-import { bpf, platform, withoutLeak } from '../testing/kernel.ts';
+import { bpf, platform, withoutLeak, wrapped } from '../testing/kernel.ts';
 import type { Bpf } from './bpf.ts';
 import { attachSince, batchSince, linkSince, mapSince, programSince } from './feature-tables.ts';
 import { kernelBtf } from './kernel-btf.ts';
@@ -106,16 +106,6 @@ function forbidding(): Bpf {
     throw new SysError('bpf', 1);
   };
   return wrapped(wrapped(inner, 'mapCreate', refuse), 'programLoad', refuse);
-}
-
-function wrapped<K extends keyof Bpf>(inner: Bpf, method: K, replacement: Bpf[K]): Bpf {
-  return new Proxy(inner, {
-    get(target, name) {
-      if (name === method) return replacement;
-      const value = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
 }
 
 function kernelRelease(): string {

@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { checked, closeFd, O_DIRECTORY, openFile, removeFile, syscallNumbers } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
+import type { Bpf } from '../src/bpf.ts';
 import { mountBpffs, unmountBpffs } from '../src/bpffs.ts';
 import { LinuxBpf } from '../src/linux-bpf.ts';
 import type { LoadedObject } from '../src/loaded-object.ts';
@@ -58,6 +59,17 @@ export const words = (bytes: Uint8Array | undefined) => [...new Uint32Array(byte
 export const longs = (bytes: Uint8Array | undefined) => [
   ...new BigUint64Array(bytes!.slice().buffer),
 ];
+
+/** A port like `inner` in which one method is another. */
+export function wrapped<K extends keyof Bpf>(inner: Bpf, method: K, replacement: Bpf[K]): Bpf {
+  return new Proxy(inner, {
+    get(target, name) {
+      if (name === method) return replacement;
+      const value = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
 
 /** Runs `work` and asserts that no descriptor of a bpf object is left over. */
 export function withoutLeak(work: () => void): void {

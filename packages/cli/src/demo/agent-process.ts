@@ -65,12 +65,17 @@ export class AgentProcess {
   /** Kills it as nothing can prepare for, and returns once it is gone. */
   async kill(): Promise<void> {
     const child = this.#child;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    if (!child) return;
     this.#hangUp();
-    const gone = once(child, 'exit');
     child.kill('SIGKILL');
-    await gone;
+    await gone(child);
     this.#options.onState({ life: 'killed', adopted: false });
+  }
+
+  /** Returns once its process has ended, by whichever hand. */
+  async gone(): Promise<void> {
+    this.#hangUp();
+    if (this.#child) await gone(this.#child);
   }
 
   /** Rows of all services; undefined while no agent answers. */
@@ -128,7 +133,7 @@ export class AgentProcess {
   async #answer(child: ChildProcess): Promise<AgentStatus> {
     const deadline = Date.now() + startMs;
     while (Date.now() < deadline) {
-      if (child.exitCode !== null || child.signalCode !== null) throw this.#ended('start agent');
+      if (hasEnded(child)) throw this.#ended('start agent');
       const status = await this.#greet();
       if (status?.source.complete && status.rows.pending === 0) return status;
       await sleep(10);
@@ -168,4 +173,13 @@ export class AgentProcess {
     const words = this.#output.trim();
     return words === '' ? '' : `; its last words:\n${words}`;
   }
+}
+
+/** Returns once the process has ended and its parent, this process, has taken note. */
+export async function gone(child: ChildProcess): Promise<void> {
+  if (!hasEnded(child)) await once(child, 'exit');
+}
+
+function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null;
 }

@@ -14,16 +14,21 @@ const usage = `usage: npm start [-- --once [--json]]
   npm start -- --once --json    the same as one JSON object
 `;
 
-/** Whatever ends the demo, this many signals do, each with the exit code that shells expect. */
+/** Signals that end the demo, each with the exit code that shells expect. */
 const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
-const endings: (() => void)[] = [];
+type Ending = () => void | Promise<void>;
 
-/** Gives back what was taken, latest first, and ends the process. */
-function end(exitCode: number): never {
-  for (const ending of endings.splice(0).reverse()) {
+const endings: Ending[] = [];
+let ended = false;
+
+/** Gives back what was taken, latest first, and ends the process. Only the first call counts. */
+async function end(exitCode: number): Promise<void> {
+  if (ended) return;
+  ended = true;
+  for (const ending of endings.reverse()) {
     try {
-      ending();
+      await ending();
     } catch (error) {
       complain(error);
       exitCode ||= exitCodes.failed;
@@ -32,21 +37,23 @@ function end(exitCode: number): never {
   process.exit(exitCode);
 }
 
-function fail(error: unknown): never {
+/** Ends the process with a sentence and the exit code that goes with the error. */
+async function fail(error: unknown): Promise<void> {
   // First the terminal is given back, then it can be written to.
-  endings.unshift(() => complain(error));
-  return end(explain(error).exitCode);
+  if (!ended) endings.unshift(() => complain(error));
+  await end(explain(error).exitCode);
 }
 
 function complain(error: unknown): void {
   process.stderr.write(`heddle demo: ${explain(error).message}\n`);
 }
 
-async function main(): Promise<void> {
+/** Returns the exit code. */
+async function main(): Promise<number> {
   const { once, json, help } = readArguments();
   if (help) {
     process.stdout.write(usage);
-    return;
+    return exitCodes.ok;
   }
   const missing = preflight();
   if (missing) throw new Failure(missing.exitCode, missing.message);
@@ -58,17 +65,18 @@ async function main(): Promise<void> {
   }
   let changed = () => {};
   const stage = new Stage(nodePlatform(), () => changed(), fail);
-  endings.push(() => stage[Symbol.dispose]());
+  endings.push(() => stage.close());
   const scene = {
     stage,
-    onEnd: (ending: () => void) => endings.push(ending),
+    onEnd: (ending: Ending) => endings.push(ending),
     onChange: (draw: () => void) => {
       changed = draw;
     },
   };
-  if (once) await runOnce(stage, json);
-  else if (process.stdout.isTTY) await runLive(scene);
+  if (once) return (await runOnce(stage, json)) ? exitCodes.ok : exitCodes.failed;
+  if (process.stdout.isTTY) await runLive(scene);
   else await runLines(scene);
+  return exitCodes.ok;
 }
 
 function readArguments() {
@@ -90,13 +98,12 @@ function readArguments() {
 
 // A reader that has seen enough (`npm start | head`) ends the demo as q does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE' || error.code === 'EIO') end(exitCodes.ok);
-  fail(error);
+  void (error.code === 'EPIPE' || error.code === 'EIO' ? end(exitCodes.ok) : fail(error));
 });
 
 try {
-  await main();
-  end(process.exitCode === undefined ? exitCodes.ok : Number(process.exitCode));
+  const exitCode = await main();
+  await end(exitCode);
 } catch (error) {
-  fail(error);
+  await fail(error);
 }

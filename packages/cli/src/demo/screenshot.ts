@@ -13,7 +13,7 @@ const size = { columns: 100, rows: 31 };
 const crash = (error: Error) => {
   throw error;
 };
-using stage = new Stage(nodePlatform(), () => {}, crash);
+const stage = new Stage(nodePlatform(), () => {}, crash);
 await stage.open();
 stage.startTraffic({ rate: 400, reportMs: 500 });
 await sleep(5000);
@@ -24,4 +24,5 @@ await sleep(3000);
 await stage.refresh();
 const lines = renderView(stage.state, size, { keys: true });
 writeFileSync(file, svgOf(lines, size.columns, 'The live view of the Heddle demo'));
+await stage.close();
 process.exit();

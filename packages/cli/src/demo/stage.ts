@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -11,7 +12,7 @@ import {
   startHttpClient,
 } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
-import { AgentProcess } from './agent-process.ts';
+import { AgentProcess, gone } from './agent-process.ts';
 import { backendPort, copyExample, serviceName, writeEndpoints } from './manifests.ts';
 import {
   type BackendState,
@@ -43,9 +44,9 @@ export interface TrafficOptions {
 
 /**
  * What the demo plays on: a lab of one node with a client and backends, and an agent. Everything
- * that happens changes `state` and calls `onChange`. Disposing it removes all of it.
+ * that happens changes `state` and calls `onChange`. Closing it removes all of it.
  */
-export class Stage implements Disposable {
+export class Stage {
   readonly #lab: Lab;
   readonly #node: LabNode;
   readonly #client: LabPod;
@@ -53,6 +54,7 @@ export class Stage implements Disposable {
   readonly #agent: AgentProcess;
   readonly #backends: LabPod[] = [];
   readonly #onChange: () => void;
+  readonly #servers: Promise<ChildProcess>[] = [];
   #traffic: HttpClient | undefined;
   #state: DemoState = initialState;
   #reports = 0;
@@ -171,13 +173,22 @@ export class Stage implements Disposable {
     if (services) this.#change((state) => withServices(state, services));
   }
 
-  [Symbol.dispose](): void {
+  /** Removes everything, and returns once no process is left, not even one that is only defunct. */
+  async close(): Promise<void> {
     this.#lab[Symbol.dispose]();
+    await this.#agent.gone();
+    if (this.#traffic) await gone(this.#traffic.process);
+    // One that was still starting is gone when its start has failed.
+    for (const server of await Promise.allSettled(this.#servers)) {
+      if (server.status === 'fulfilled') await gone(server.value);
+    }
   }
 
   async #startBackend(pod: LabPod): Promise<void> {
     this.#show(pod, 'starting');
-    await startBackend(pod, { http: [backendPort], name: endpointText(pod) });
+    const started = startBackend(pod, { http: [backendPort], name: endpointText(pod) });
+    this.#servers.push(started);
+    await started;
   }
 
   async #untilInForce(): Promise<void> {

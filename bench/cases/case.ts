@@ -1,0 +1,61 @@
+import type { World } from '../world.ts';
+
+/** One line of bench/out/latest.json. */
+export interface Row {
+  readonly case: string;
+  /** Services in force. */
+  readonly size: number;
+  readonly variant: string;
+  /** Microseconds; null where there is no time of its own. */
+  readonly p50Us: number | null;
+  /** Median of the ratios to the direct path, round by round; null where there is no direct path. */
+  readonly ratioToDirect: number | null;
+  /** Between the lower and the upper quarter of what `ratioToDirect` (or `p50Us`) is the median of. */
+  readonly spread: number | null;
+  readonly [more: string]: unknown;
+}
+
+/** A target of the project, and whether this run reaches it. */
+export interface Verdict {
+  readonly case: string;
+  readonly size: number;
+  readonly what: string;
+  /** In words, e.g. `<= 1.03`. */
+  readonly target: string;
+  readonly measured: string;
+  readonly met: boolean;
+}
+
+export interface Findings {
+  readonly rows: readonly Row[];
+  readonly verdicts: readonly Verdict[];
+  /** What a reader has to know, e.g. why a variant is missing. */
+  readonly notes: readonly string[];
+}
+
+export interface Case {
+  readonly name: string;
+  readonly about: string;
+  /** Commands that it needs beyond Node.js. */
+  readonly commands: readonly string[];
+  /** Numbers of services to measure at. */
+  sizes(quick: boolean): readonly number[];
+  measure(world: World, size: number, quick: boolean): Promise<Findings>;
+}
+
+export function verdict(
+  what: Pick<Verdict, 'case' | 'size' | 'what'>,
+  measured: number,
+  bound: { readonly atMost: number } | { readonly atLeast: number },
+  unit = '',
+  digits = 2,
+): Verdict {
+  const isUpper = 'atMost' in bound;
+  const limit = isUpper ? bound.atMost : bound.atLeast;
+  return {
+    ...what,
+    target: `${isUpper ? '<=' : '>='} ${limit.toFixed(digits)}${unit}`,
+    measured: `${measured.toFixed(digits)}${unit}`,
+    met: isUpper ? measured <= limit : measured >= limit,
+  };
+}

@@ -1,0 +1,68 @@
+// What an agent's start does with the kernel, alone in a fresh process as there: nothing is compiled
+// yet, no map exists. `node cold-process.ts COUNT CGROUP BPFFS`, on a node; answers with ColdStart.
+import { readFileSync } from 'node:fs';
+import { openDatapath } from '@heddle/datapath';
+import { LinuxBpf } from '@heddle/ebpf';
+import { type ObjectChange, readObject, ServiceModel, type ServiceRow } from '@heddle/model';
+import { netnsCookie } from '@heddle/netlink';
+import { type Operations, Reconciler, Table } from '@heddle/state';
+import { nodePlatform } from '@heddle/sys/node';
+import { manifests, nodeAddress, services } from '../catalog.ts';
+
+export interface ColdStart {
+  /** From the first write to the maps until the last service is in force. */
+  readonly writeMs: number;
+  /** Loading the programs, making the maps, attaching. */
+  readonly openMs: number;
+  /** From objects to rows. */
+  readonly modelMs: number;
+}
+
+const [count, cgroup, bpffs] = process.argv.slice(2);
+const platform = nodePlatform();
+const objects = new URL('../objects/', import.meta.resolve('@heddle/datapath'));
+
+const opened = performance.now();
+const datapath = openDatapath({
+  ...{ platform, bpf: new LinuxBpf(platform), cgroup: cgroup!, bpffs: bpffs! },
+  objects: (name) => readFileSync(new URL(`${name}.o`, objects)),
+  sizes: { services: 131072, backends: 131072, slots: 524288, affinity: 65536 },
+  netnsCookie: netnsCookie(platform),
+  options: { terminateTcp: false },
+});
+const openMs = performance.now() - opened;
+
+const changes: ObjectChange[] = [];
+for (const service of services(Number(count))) {
+  for (const manifest of manifests(service)) {
+    const read = readObject(manifest);
+    if (!('record' in read)) throw new Error(`read ${service.name}: not served`);
+    changes.push({ op: 'set', object: read.record });
+  }
+}
+const modelled = performance.now();
+const model = new ServiceModel({ nodeName: 'node1', ownAddresses: [nodeAddress] });
+const rows = model.apply(changes);
+const modelMs = performance.now() - modelled;
+
+let firstWrite: number | undefined;
+const timed: Operations<ServiceRow> = {
+  update(batch) {
+    firstWrite ??= performance.now();
+    return datapath.update(batch);
+  },
+  remove: (keys) => datapath.remove(keys),
+  prune: (desired) => datapath.prune(desired),
+};
+const table = new Table<ServiceRow>();
+const reconciler = new Reconciler(table, timed, platform, {
+  onStatus() {
+    const { done, failed } = reconciler.counts();
+    if (failed > 0) throw new Error(`write services: ${failed} failed`);
+    if (done < Number(count)) return;
+    const writeMs = performance.now() - firstWrite!;
+    process.send!({ writeMs, openMs, modelMs } satisfies ColdStart, () => process.exit(0));
+  },
+});
+table.apply(rows);
+reconciler.sync();

@@ -1,0 +1,71 @@
+import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { createLab, type Lab } from '@heddle/lab';
+import { median, spread } from '../statistics.ts';
+import { AgentProcess, writeManifests } from '../variants/agent-process.ts';
+import { answer } from '../world.ts';
+import { type Case, type Row, verdict } from './case.ts';
+import type { ColdStart } from './cold-process.ts';
+
+const name = 'cold-start';
+const script = fileURLToPath(new URL('./cold-process.ts', import.meta.url));
+/** Milliseconds by number of services. */
+const targets: Readonly<Record<number, number>> = { 5000: 50, 50000: 1_000 };
+
+/** From nothing in the kernel to all services in force; a fresh node and process each time. */
+export const coldStart: Case = {
+  name,
+  about: 'from the first map write to all services (of two endpoints each) in force',
+  commands: [],
+  sizes: (quick) => (quick ? [5_000] : [5_000, 50_000]),
+  async measure(world, size, quick) {
+    const repetitions = quick ? 3 : size > 10_000 ? 5 : 9;
+    const manifests = world.folder(`${name}-${size}`);
+    writeManifests(`${manifests}/all`, size);
+    const writes: ColdStart[] = [];
+    const agents: number[] = [];
+    for (let i = 0; i < repetitions; i++) {
+      using lab = createLab(world.platform, { name: 'bench-cold' });
+      writes.push(await writeAll(lab, size));
+    }
+    for (let i = 0; i < (quick ? 1 : 3); i++) {
+      using lab = createLab(world.platform, { name: 'bench-cold' });
+      const folder = `${manifests}/agent-${i}`;
+      mkdirSync(folder);
+      const agent = new AgentProcess(lab.nodes[0]!, folder, `${manifests}/all`);
+      await agent.inForce(size);
+      agents.push(agent.inForceAfterMs());
+      await agent.stop();
+    }
+    const writeMs = writes.map((each) => each.writeMs);
+    const rows: Row[] = [
+      {
+        ...row(size, 'heddle, first map write to all in force', writeMs),
+        openMs: median(writes.map(({ openMs }) => openMs)),
+        modelMs: median(writes.map(({ modelMs }) => modelMs)),
+      },
+      row(size, 'heddle agent, start of the process to all in force', agents),
+    ];
+    const what = { case: name, size, what: 'first map write to all in force' };
+    const atMost = targets[size]!;
+    return { rows, verdicts: [verdict(what, median(writeMs), { atMost }, ' ms', 0)], notes: [] };
+  },
+};
+
+async function writeAll(lab: Lab, count: number): Promise<ColdStart> {
+  const node = lab.nodes[0]!;
+  const child = node.spawn(process.execPath, [script, `${count}`, node.cgroup, node.bpffs], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  return (await answer(child)) as ColdStart;
+}
+
+function row(size: number, variant: string, milliseconds: readonly number[]): Row {
+  return {
+    ...{ case: name, size, variant },
+    p50Us: median(milliseconds) * 1000,
+    ratioToDirect: null,
+    spread: spread(milliseconds) * 1000,
+    repetitions: milliseconds.length,
+  };
+}

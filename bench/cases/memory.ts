@@ -1,0 +1,59 @@
+import { median, spread } from '../statistics.ts';
+import { type Case, verdict } from './case.ts';
+import { ServiceFiles } from './service-files.ts';
+
+const name = 'memory';
+const MiB = 1024 * 1024;
+const samples = 50;
+/** What "flat" allows between the early and the late samples. */
+const flatWithin = 1.05;
+
+/** The agent's resident memory, at first and while endpoints change. */
+export const memory: Case = {
+  name,
+  about: 'resident memory of the agent, while endpoints change',
+  commands: [],
+  sizes: () => [5_000],
+  async measure(world, size, quick) {
+    using files = await ServiceFiles.open(world, `${name}-${size}`, size);
+    const changes = quick ? 2_000 : 100_000;
+    await files.pause(1000);
+    const atStart = files.agent.residentBytes() / MiB;
+    const resident: number[] = [];
+    for (let i = 1; i <= changes; i++) {
+      files.change();
+      if (i % 20 === 0) await files.pause(0);
+      if (i % (changes / samples) === 0) resident.push(files.agent.residentBytes() / MiB);
+    }
+    const early = median(resident.slice(samples / 5, (2 * samples) / 5));
+    const late = median(resident.slice(-samples / 5));
+    const most = Math.max(atStart, ...resident);
+    const what = { case: name, size };
+    return {
+      rows: [
+        {
+          ...{ case: name, size, variant: 'heddle agent' },
+          ...{ p50Us: null, ratioToDirect: null, spread: spread(resident) },
+          ...{ atStartMiB: atStart, medianMiB: median(resident), mostMiB: most },
+          ...{ earlyMiB: early, lateMiB: late, changes },
+        },
+      ],
+      verdicts: [
+        verdict({ ...what, what: 'resident after the start' }, atStart, { atMost: 90 }, ' MiB', 0),
+        verdict(
+          { ...what, what: `most resident during ${changes} changes` },
+          most,
+          { atMost: 90 },
+          ' MiB',
+          0,
+        ),
+        verdict(
+          { ...what, what: `flat: last fifth / second fifth of ${changes} changes` },
+          late / early,
+          { atMost: flatWithin },
+        ),
+      ],
+      notes: [],
+    };
+  },
+};

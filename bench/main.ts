@@ -1,0 +1,92 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { nodePlatform } from '@heddle/sys/node';
+import type { Case, Findings, Row, Verdict } from './cases/case.ts';
+import { chart } from './chart.ts';
+import { type Options, readOptions, UsageError, usage } from './options.ts';
+import { caution, count, report } from './report.ts';
+import { missingRequirements } from './requirements.ts';
+import { World } from './world.ts';
+
+// As those of the command heddle.
+const exitCodes = { failed: 1, usage: 2, lacking: 3 } as const;
+const output = fileURLToPath(new URL('./out/', import.meta.url));
+const published = fileURLToPath(new URL('../docs/', import.meta.url));
+
+/** Each case at each of its sizes, by size, so that services are brought into force once. */
+function plan({ cases, quick }: Options): { each: Case; size: number }[] {
+  const comparing = cases.filter(({ commands }) => commands.length > 0);
+  const others = cases.filter(({ commands }) => commands.length === 0);
+  const steps = (some: readonly Case[]) =>
+    some.flatMap((each) => each.sizes(quick).map((size) => ({ each, size })));
+  return [...steps(comparing).sort((a, b) => a.size - b.size), ...steps(others)];
+}
+
+async function measure(options: Options): Promise<{ findings: Findings; failed: boolean }> {
+  const rows: Row[] = [];
+  const verdicts: Verdict[] = [];
+  const notes: string[] = [];
+  let failed = false;
+  using world = new World(nodePlatform());
+  for (const { each, size } of plan(options)) {
+    const start = performance.now();
+    const what = `${each.name} at ${count(size)} services`;
+    try {
+      const found = await each.measure(world, size, options.quick);
+      rows.push(...found.rows);
+      verdicts.push(...found.verdicts);
+      notes.push(...found.notes);
+      console.error(`measured ${what} (${((performance.now() - start) / 1000).toFixed(0)} s)`);
+    } catch (error) {
+      // The other cases are worth having all the same.
+      failed = true;
+      notes.push(`${what} failed: ${(error as Error).message}`);
+      console.error(`measured ${what}: failed: ${(error as Error).stack}`);
+    }
+  }
+  return { findings: { rows, verdicts, notes }, failed };
+}
+
+function write({ rows, verdicts, notes }: Findings, { quick, publish }: Options): void {
+  mkdirSync(output, { recursive: true });
+  const latest = { when: new Date().toISOString(), quick, caution, rows, verdicts, notes };
+  writeFileSync(`${output}latest.json`, `${JSON.stringify(latest, undefined, 2)}\n`);
+  const picture = chart(rows);
+  if (!picture) return;
+  writeFileSync(`${output}bench.svg`, picture);
+  if (!publish) return;
+  mkdirSync(published, { recursive: true });
+  writeFileSync(`${published}bench.svg`, picture);
+}
+
+async function main(): Promise<number> {
+  const options = readOptions(process.argv.slice(2));
+  if (options === 'help') {
+    console.log(usage);
+    return 0;
+  }
+  const lacking = missingRequirements(options.cases);
+  if (lacking !== undefined) {
+    console.error(`bench: ${lacking}`);
+    return exitCodes.lacking;
+  }
+  const { findings, failed } = await measure(options);
+  write(findings, options);
+  console.log(report(findings));
+  return failed ? exitCodes.failed : 0;
+}
+
+// Labs end with the process, and everything else with the labs.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => process.exit(130));
+}
+try {
+  // Nothing that may still be open is a reason to stay.
+  process.exit(await main());
+} catch (error) {
+  if (error instanceof UsageError) {
+    console.error(`bench: ${error.message}\n\n${usage}`);
+    process.exit(exitCodes.usage);
+  }
+  throw error;
+}

@@ -1,0 +1,65 @@
+import { parseArgs } from 'node:util';
+import type { Case } from './cases/case.ts';
+import { change } from './cases/change.ts';
+import { coldStart } from './cases/cold-start.ts';
+import { connect } from './cases/connect.ts';
+import { exchange } from './cases/exchange.ts';
+import { memory } from './cases/memory.ts';
+import { wrk } from './cases/wrk.ts';
+
+/** In the order in which they are reported. */
+export const allCases: readonly Case[] = [connect, exchange, wrk, coldStart, change, memory];
+
+export interface Options {
+  readonly quick: boolean;
+  readonly publish: boolean;
+  readonly cases: readonly Case[];
+}
+
+/** What was asked for cannot be done; the message says what to write instead. */
+export class UsageError extends Error {}
+
+export const usage = `npm run bench -- [--quick] [--case NAME]... [--publish]
+
+  --quick      fewer sizes and rounds: under 3 minutes instead of about 20
+  --case NAME  only this case; several may be given
+  --publish    also write the chart to docs/bench.svg
+
+Cases:
+${allCases.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`).join('\n')}
+
+Example: npm run bench -- --quick --case connect`;
+
+/** Throws UsageError. */
+export function readOptions(args: readonly string[]): Options | 'help' {
+  const { values } = parse(args);
+  if (values.help) return 'help';
+  const chosen = values.case ?? [];
+  for (const name of chosen) {
+    if (!allCases.some((each) => each.name === name)) {
+      const names = allCases.map((each) => each.name).join(', ');
+      throw new UsageError(`choose case ${name}: there are only ${names}`);
+    }
+  }
+  return {
+    quick: values.quick,
+    publish: values.publish,
+    cases: chosen.length === 0 ? allCases : allCases.filter(({ name }) => chosen.includes(name)),
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        quick: { type: 'boolean', default: false },
+        publish: { type: 'boolean', default: false },
+        case: { type: 'string', multiple: true },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}

@@ -1,0 +1,175 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createLab, type Lab, removeStaleLabs } from '@heddle/lab';
+import type { Platform } from '@heddle/sys';
+import { type Aim, backendPods, clientPod } from './catalog.ts';
+import type { Round, RoundResult } from './traffic/client.ts';
+import { Sockets } from './traffic/sockets.ts';
+import type { Balancer, BalancerName } from './variants/balancer.ts';
+import { Heddle } from './variants/heddle.ts';
+import { iptables, nftables } from './variants/netfilter.ts';
+
+/** A way for a client to reach a server, measured beside the others. */
+export interface Variant {
+  readonly name: string;
+  readonly lab: string;
+  readonly pod: string;
+  readonly aim: Aim;
+}
+
+/** The base of all ratios: direct traffic where there never was a rule or a program. */
+export const baseName = 'direct';
+
+/**
+ * Four labs, alike but for what balances in them, so that nothing of one is in the way of another.
+ * It all goes with the labs: with `dispose`, with the process, or when the next lab is made.
+ */
+export class World implements Disposable {
+  readonly platform: Platform;
+  readonly plain: Lab;
+  readonly heddleLab: Lab;
+  readonly heddle: Heddle;
+  readonly balancers: readonly Balancer[];
+  readonly #labs: Lab[] = [];
+  readonly #sockets: Sockets;
+  #server: ChildProcess | undefined;
+  #client: ChildProcess | undefined;
+
+  constructor(platform: Platform) {
+    this.platform = platform;
+    this.#sockets = new Sockets(platform);
+    removeStaleLabs(platform);
+    this.plain = this.#lab('plain');
+    this.heddleLab = this.#lab('heddle');
+    this.heddle = new Heddle(this.heddleLab, this.folder('heddle'));
+    this.balancers = [
+      this.heddle,
+      iptables(this.#lab('iptables')),
+      nftables(this.#lab('nftables')),
+    ];
+  }
+
+  /** A folder that goes with the lab of Heddle. */
+  folder(name: string): string {
+    const path = `${dirname(this.heddleLab.bpffs)}/bench/${name}`;
+    mkdirSync(path, { recursive: true });
+    return path;
+  }
+
+  /**
+   * Brings `count` services into force everywhere. Returns the variants to measure, the base first,
+   * and why some are left out.
+   */
+  async install(
+    count: number,
+  ): Promise<{ variants: Variant[]; skipped: Map<BalancerName, string> }> {
+    const plain = this.plain.name;
+    const variants: Variant[] = [
+      { name: baseName, lab: plain, pod: clientPod, aim: { kind: 'direct' } },
+      { name: 'loopback', lab: plain, pod: backendPods[0], aim: { kind: 'loopback' } },
+    ];
+    const skipped = new Map<BalancerName, string>();
+    for (const balancer of this.balancers) {
+      const { name, lab } = balancer;
+      const why = await balancer.install(count);
+      if (why !== undefined) {
+        skipped.set(name, why);
+        continue;
+      }
+      for (const kind of ['service', 'any service', 'direct'] as const) {
+        const aim: Aim = kind === 'direct' ? { kind } : { kind, count };
+        variants.push({ name: `${name} ${kind}`, lab, pod: clientPod, aim });
+      }
+    }
+    return { variants, skipped };
+  }
+
+  /** Has the client process measure one round. */
+  async round(round: Omit<Round, 'variants'>, variants: readonly Variant[]): Promise<RoundResult> {
+    await this.serve(quietCpu(this.platform));
+    this.#client ??= await this.#start('client.ts', [`${quietCpu(this.platform)}`]);
+    this.#client.send({
+      ...round,
+      variants: variants.map(({ lab, pod, aim }) => ({ lab, pod, aim })),
+    } satisfies Round);
+    return (await answer(this.#client)) as RoundResult;
+  }
+
+  /** Starts the server of all backends on a processor; one that runs stays there. */
+  async serve(cpu: number): Promise<void> {
+    const pods = this.#labs.flatMap((lab) => backendPods.map((pod) => `${lab.name}/${pod}`));
+    this.#server ??= await this.#start('server.ts', [`${cpu}`, ...pods]);
+  }
+
+  /** Runs a command to its end in the pod of a variant, and gives what it printed. */
+  async run(variant: Variant, cpu: number, command: string, args: readonly string[]) {
+    const place = this.#labs.find(({ name }) => name === variant.lab)!.place(variant.pod);
+    // What is started inherits the processors that this process may use.
+    const allowed = this.#sockets.processors();
+    this.#sockets.pinTo(cpu);
+    let child: ChildProcess;
+    try {
+      child = place.spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    } finally {
+      this.#sockets.allowProcessors(allowed);
+    }
+    let output = '';
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.on('data', (data) => {
+        output += data;
+      });
+    }
+    const [code] = await once(child, 'close');
+    if (code !== 0) throw new Error(`run ${command} for ${variant.name}: ${output.slice(0, 300)}`);
+    return output;
+  }
+
+  /** Several times is fine. */
+  [Symbol.dispose](): void {
+    this.#client?.disconnect();
+    for (const lab of this.#labs) lab[Symbol.dispose]();
+  }
+
+  #lab(name: string): Lab {
+    const lab = createLab(this.platform, { name: `bench-${name}`, podsPerNode: 3 });
+    this.#labs.push(lab);
+    for (const pod of lab.pods) {
+      // Tens of thousands of finished connections would otherwise wait in each pod, where they
+      // slow down the choice of a port, and lead to rejections behind a masquerade.
+      pod.setSysctl('net/ipv4/tcp_max_tw_buckets', 0);
+      pod.setSysctl('net/ipv4/ip_local_port_range', '10240 65000');
+    }
+    return lab;
+  }
+
+  /** Both ends live in the lab without rules, and open each socket in the pod where it belongs. */
+  async #start(script: string, args: readonly string[]): Promise<ChildProcess> {
+    const path = fileURLToPath(new URL(`./traffic/${script}`, import.meta.url));
+    const child = this.plain.pods[0]!.spawn(process.execPath, [path, ...args], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    await answer(child);
+    return child;
+  }
+}
+
+/** The processor that both ends of a measured connection share; interrupts tend to be on the first. */
+export function quietCpu(platform: Platform): number {
+  return platform.possibleCpus - 1;
+}
+
+/** The next message of a child. Throws an Error when the child ends instead. */
+export function answer(child: ChildProcess): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const failed = (code: number | null, signal: string | null) =>
+      reject(new Error(`measure: a process of the benchmark ended (${signal ?? code})`));
+    child.once('exit', failed);
+    child.once('message', (message) => {
+      child.off('exit', failed);
+      resolve(message);
+    });
+  });
+}

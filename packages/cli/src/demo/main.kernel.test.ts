@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { nodePlatform } from '@heddle/sys/node';
+import {
+  assertGone,
+  DemoRun,
+  demosOnMachine,
+  kernelObjectsOf,
+  placesOf,
+  tracesOf,
+} from '../../testing/demo-run.ts';
+import type { OnceResult } from './summary.ts';
+
+const platform = nodePlatform();
+
+test('npm start -- --once --json prints one JSON object and nothing else', async () => {
+  const before = new Set(demosOnMachine());
+  const demo = DemoRun.npmStart(['--once', '--json']);
+  const own = new Set<number>();
+  const watch = setInterval(() => {
+    for (const pid of demosOnMachine()) if (!before.has(pid) && isBelow(pid, demo)) own.add(pid);
+  }, 50);
+  const { exitCode } = await demo.closed;
+  clearInterval(watch);
+
+  assert.equal(exitCode, 0, demo.stderr);
+  assert.equal(demo.stdout.trim().split('\n').length, 1, demo.stdout);
+  const result = JSON.parse(demo.stdout) as OnceResult;
+  assert.deepEqual(Object.keys(result), ['engine', 'requests', 'failed', 'backends', 'latencyUs']);
+  assert.equal(result.engine, 'kernel');
+  assert.ok(result.requests >= 2000, `${result.requests} requests`);
+  assert.equal(result.failed, 0);
+  const counts = Object.values(result.backends);
+  assert.equal(counts.length, 3);
+  assert.equal(
+    counts.reduce((sum, count) => sum + count, 0),
+    result.requests,
+  );
+  for (const [backend, count] of Object.entries(result.backends)) {
+    assert.match(backend, /^10\.244\.1\.\d+:8080$/);
+    // Six standard deviations of a random choice: one run in 10^9 is outside.
+    const spread = 6 * Math.sqrt(result.requests * (1 / 3) * (2 / 3));
+    assert.ok(Math.abs(count - result.requests / 3) < spread, `${backend}: ${count}`);
+  }
+  for (const { p50, p99 } of [result.latencyUs.direct, result.latencyUs.service]) {
+    assert.ok(p50 !== null && p99 !== null && p50 > 0 && p50 <= p99, `${p50} to ${p99}`);
+  }
+
+  assert.equal(own.size, 1, 'its lab was seen');
+  for (const pid of own) await assertGone(platform, pid);
+});
+
+test('--once prints a summary that people can read', async () => {
+  const demo = DemoRun.start(['--once']);
+  const { exitCode } = await demo.closed;
+  assert.equal(exitCode, 0, demo.stderr);
+  assert.equal(demo.stderr, '');
+  assert.match(demo.stdout, /^4,000 requests to the service at 10\.96\.0\.10:80, .*: 0 failed\n/);
+  assert.match(demo.stdout, /\n {2}10\.244\.1\.2:8080 +1,\d{3} +\d\d\.\d % {2}█+/);
+  assert.match(demo.stdout, /\n {2}service \/ direct +\d\.\d\d +\d+\.\d\d\n$/);
+  await assertGone(platform, demo.child.pid!);
+});
+
+test('a request that failed is counted, said and gives an exit code', async () => {
+  const demo = DemoRun.start(['--once', '--json']);
+  const pid = demo.child.pid!;
+  const backend = () => processesOf(pid, 'node1/pod-1-2')[0];
+  await demo.until(() => processesOf(pid, 'node1/client').length > 0, 'the client has started');
+  process.kill(backend()!, 'SIGKILL');
+  const { exitCode } = await demo.closed;
+  assert.equal(exitCode, 1);
+  const result = JSON.parse(demo.stdout) as OnceResult;
+  assert.ok(result.failed > 0);
+  assert.match(demo.stderr, /send service requests: \d+ of 4000 failed \(.*ECONNREFUSED/);
+  await assertGone(platform, pid);
+});
+
+for (const [signal, expected] of [
+  ['SIGINT', 0],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  test(`${signal} ends the demo and leaves nothing behind`, async () => {
+    const demo = DemoRun.start([]);
+    const pid = demo.child.pid!;
+    await demo.until(() => /requests\/s; refused 0, failed 0; /.test(demo.stdout), 'traffic');
+    const objects = kernelObjectsOf(platform, pid);
+    assert.ok(tracesOf(pid).length > 10);
+    demo.child.kill(signal);
+    const { exitCode } = await demo.closed;
+    assert.equal(exitCode, expected);
+    assert.equal(demo.stderr, '');
+    await assertGone(platform, pid, objects);
+  });
+}
+
+test('a signal while everything starts leaves nothing behind either', async () => {
+  const demo = DemoRun.start(['--once']);
+  const pid = demo.child.pid!;
+  await demo.until(() => processesOf(pid, 'node1').length > 0, 'the agent has started');
+  demo.child.kill('SIGINT');
+  const { exitCode } = await demo.closed;
+  assert.equal(exitCode, 130);
+  assert.equal(demo.stdout, '');
+  await assertGone(platform, pid);
+});
+
+test('the next run removes what a killed one left', async () => {
+  const killed = DemoRun.start([]);
+  const pid = killed.child.pid!;
+  await killed.until(() => /requests\/s/.test(killed.stdout), 'traffic');
+  const objects = kernelObjectsOf(platform, pid);
+  killed.child.kill('SIGKILL');
+  await killed.closed;
+  assert.notDeepEqual(tracesOf(pid), []);
+
+  const next = DemoRun.start(['--once', '--json']);
+  const { exitCode } = await next.closed;
+  assert.equal(exitCode, 0, next.stderr);
+  // Its processes have been killed; that init takes note of them may take a moment.
+  await next.until(() => tracesOf(pid).length === 0, 'what was left is removed');
+  await assertGone(platform, pid, objects);
+  await assertGone(platform, next.child.pid!);
+});
+
+test('a step that fails is said in a sentence, and leaves nothing behind', async () => {
+  const demo = DemoRun.start([]);
+  const pid = demo.child.pid!;
+  await demo.until(() => /requests\/s/.test(demo.stdout), 'traffic');
+  process.kill(processesOf(pid, 'node1/client')[0]!, 'SIGKILL');
+  const { exitCode } = await demo.closed;
+  assert.ok(exitCode !== 0);
+  assert.match(demo.stderr, /^heddle demo: .*run HTTP client in client: ended by SIGKILL/);
+  assert.doesNotMatch(demo.stderr, /\n +at /);
+  await assertGone(platform, pid);
+});
+
+test('wrong usage has an exit code of its own', async () => {
+  for (const args of [['--json'], ['--twice'], ['more']]) {
+    const demo = DemoRun.start(args);
+    const { exitCode } = await demo.closed;
+    assert.equal(exitCode, 2);
+    assert.match(demo.stderr, /^heddle demo: .*npm start -- --help.*\n$/s);
+  }
+});
+
+function processesOf(pid: number, place: string): number[] {
+  try {
+    const path = `${placesOf(pid).cgroup}/${place}/cgroup.procs`;
+    return readFileSync(path, 'utf8').split('\n').filter(Boolean).map(Number);
+  } catch {
+    // Not made yet.
+    return [];
+  }
+}
+
+/** Whether that process was started by the demo under test, or by what that started. */
+function isBelow(pid: number, demo: DemoRun): boolean {
+  for (let at = pid; at > 1; ) {
+    if (at === demo.child.pid) return true;
+    try {
+      at = Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${at}/status`, 'utf8'))?.[1]);
+    } catch {
+      return false;
+    }
+  }
+  return false;
+}

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { type Bpf, Link, type LinkInfo, LinuxBpf } from '@heddle/ebpf';
+import { cgroupRoot } from '@heddle/lab';
+import { closeFd, inodeOfFd, openFile, type Platform, SysError } from '@heddle/sys';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+const program = fileURLToPath(new URL('../src/demo/main.ts', import.meta.url));
+
+/** A demo under test, with what it printed. */
+export class DemoRun {
+  readonly child: ChildProcess;
+  readonly closed: Promise<{ exitCode: number | null; signal: string | null }>;
+  stdout = '';
+  stderr = '';
+
+  constructor(command: string, args: readonly string[], stdio: StdioOptions) {
+    this.child = spawn(command, args, { cwd: root, stdio, env: { ...process.env, NO_COLOR: '' } });
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+    });
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    this.closed = once(this.child, 'close').then(([exitCode, signal]) => ({ exitCode, signal }));
+  }
+
+  /** Runs it as `npm start` does, but without npm between. */
+  static start(args: readonly string[], stdio: StdioOptions = 'pipe'): DemoRun {
+    return new DemoRun(process.execPath, [program, ...args], stdio);
+  }
+
+  static npmStart(args: readonly string[]): DemoRun {
+    return new DemoRun('npm', ['start', '--', ...args], 'pipe');
+  }
+
+  /** Returns once `ready` says yes. Fails after 30 s. */
+  async until(ready: () => boolean, what: string): Promise<void> {
+    for (const end = Date.now() + 30_000; Date.now() < end; await sleep(20)) {
+      if (ready()) return;
+    }
+    assert.fail(`${what}: not within 30 s; stdout: ${this.stdout}; stderr: ${this.stderr}`);
+  }
+}
+
+/** Where a demo with this process id has its lab and its cgroups. */
+export function placesOf(pid: number) {
+  return { lab: `/run/heddle/lab/demo-${pid}`, cgroup: `${cgroupRoot()}/heddle-lab-demo-${pid}` };
+}
+
+/** Process ids of the labs of all demos on the machine. */
+export function demosOnMachine(): number[] {
+  if (!existsSync('/run/heddle/lab')) return [];
+  return readdirSync('/run/heddle/lab')
+    .map((name) => Number(/^demo-(\d+)$/.exec(name)?.[1]))
+    .filter((pid) => pid > 0);
+}
+
+/** Ids of the links on a cgroup, and of their programs. */
+export interface KernelObjects {
+  readonly links: readonly number[];
+  readonly programs: readonly number[];
+}
+
+/** What the agent of the demo with this process id has in the kernel. */
+export function kernelObjectsOf(platform: Platform, pid: number): KernelObjects {
+  const bpf = new LinuxBpf(platform);
+  const fd = openFile(platform, `${placesOf(pid).cgroup}/node1`);
+  const cgroup = inodeOfFd(platform, fd);
+  closeFd(platform, fd);
+  const links: number[] = [];
+  const programs: number[] = [];
+  for (let id = bpf.nextId('link', 0); id !== undefined; id = bpf.nextId('link', id)) {
+    const info = infoOf(bpf, id);
+    if (info?.kind !== 'cgroup' || info.cgroupId !== cgroup) continue;
+    links.push(id);
+    programs.push(info.programId);
+  }
+  return { links, programs };
+}
+
+function infoOf(bpf: Bpf, id: number): LinkInfo | undefined {
+  try {
+    using link = Link.fromId(bpf, id);
+    return link.info;
+  } catch (error) {
+    // Somebody else's, that went in between.
+    if (error instanceof SysError && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Fails unless nothing is left of the demo with this process id. */
+export async function assertGone(
+  platform: Platform,
+  pid: number,
+  objects?: KernelObjects,
+): Promise<void> {
+  assert.deepEqual(tracesOf(pid), []);
+  if (!objects) return;
+  assert.ok(objects.links.length > 0, 'there were links');
+  const bpf = new LinuxBpf(platform);
+  const left = () => [
+    ...objects.links.filter((id) => exists(bpf, 'link', id)).map((id) => `link ${id}`),
+    ...objects.programs.filter((id) => exists(bpf, 'program', id)).map((id) => `program ${id}`),
+  ];
+  // The kernel frees them a moment after the last reference is gone.
+  for (const end = Date.now() + 5000; left().length > 0 && Date.now() < end; ) await sleep(50);
+  assert.deepEqual(left(), []);
+}
+
+function exists(bpf: Bpf, kind: 'link' | 'program', id: number): boolean {
+  return bpf.nextId(kind, id - 1) === id;
+}
+
+/** Processes, cgroups, mounts (of namespaces and pins) and files of that demo. */
+export function tracesOf(pid: number): string[] {
+  const { lab, cgroup } = placesOf(pid);
+  const name = `heddle-lab-demo-${pid}`;
+  const processes = readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry) && cgroupOf(entry).includes(`/${name}/`))
+    .map((entry) => `process ${entry}`);
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(`${lab}/`));
+  const files = [lab, cgroup].filter((path) => existsSync(path));
+  return [...processes, ...mounts, ...files];
+}
+
+function cgroupOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, 'utf8');
+  } catch {
+    // It has ended in between.
+    return '';
+  }
+}

@@ -1,0 +1,150 @@
+// Runs a command of this repository as root under another kernel, in a guest of QEMU that sees this
+// machine's files read-only. Emulated, a guest is some 60 times slower: for function, not for speed.
+//
+//   apt-get install qemu-system-x86
+//   apt-get download linux-image-6.1.0-56-cloud-amd64 busybox-static   (also from a newer release)
+//   for package in *.deb; do dpkg-deb -x $package KERNEL; done
+//   node tools/guest.ts KERNEL node --test packages/ebpf/src/map.kernel.test.ts
+//
+// Not part of `npm test`. It ends with the command's exit code, or 2 when the guest can't do its work.
+import { spawn } from 'node:child_process';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
+import { root } from './files.ts';
+
+const [kernel, ...command] = process.argv.slice(2);
+if (!kernel || command.length === 0) {
+  console.error('usage: node tools/guest.ts FOLDER_OF_UNPACKED_KERNEL COMMAND [ARGUMENT...]');
+  process.exit(2);
+}
+
+/** Modules that the shared root and the tests need, each after those it needs itself. */
+const modules = [
+  ...['virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'],
+  ...['fuse', 'virtiofs', 'llc', 'stp', 'bridge', 'veth', 'inet_diag', 'tcp_diag', 'udp_diag'],
+];
+
+/** The one file with such a name below the unpacked kernel; undefined when there is none. */
+const find = (pattern: string): string | undefined =>
+  globSync(`**/${pattern}`, { cwd: kernel }).map((file) => join(kernel, file))[0];
+
+const need = (pattern: string): string => {
+  const found = find(pattern);
+  if (found === undefined) {
+    console.error(`guest: there is no ${pattern} below ${kernel}; unpack the packages into it`);
+    process.exit(2);
+  }
+  return found;
+};
+
+const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** The line by which the guest says how the command ended. */
+const verdict = 'guest: exit ';
+
+const init = `#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install /bin
+for module in ${modules.join(' ')}; do
+  for file in /modules/$module.ko*; do [ ! -e $file ] || insmod $file; done
+done
+mount -t virtiofs -o ro root /root || exec reboot -f
+for kind in proc:proc sysfs:sys devtmpfs:dev tmpfs:tmp tmpfs:run cgroup2:sys/fs/cgroup; do
+  mount -t \${kind%%:*} none /root/\${kind##*:}
+done
+ip link set lo up
+cd /root
+chroot /root /bin/sh -c ${quoted(
+  `cd ${quoted(root)}; export PATH=${quoted(`${root}node_modules/.bin:${process.env.PATH}`)}; exec ${command.map(quoted).join(' ')}`,
+)} < dev/null
+echo "${verdict}$?"
+reboot -f
+`;
+
+/** An archive in the form "new ASCII" of cpio(5), as which the kernel takes its first file system. */
+function archive(entries: readonly (readonly [path: string, mode: number, bytes?: Uint8Array])[]) {
+  const padded = (bytes: Uint8Array) => Buffer.concat([bytes], Math.ceil(bytes.length / 4) * 4);
+  return Buffer.concat(
+    [...entries, ['TRAILER!!!', 0] as const].flatMap(
+      ([path, mode, bytes = new Uint8Array()], i) => {
+        const fields = [i, mode, 0, 0, 1, 0, bytes.length, 0, 0, 0, 0, path.length + 1, 0];
+        const numbers = fields.map((field) => field.toString(16).padStart(8, '0')).join('');
+        return [padded(Buffer.from(`070701${numbers}${path}\0`)), padded(bytes)];
+      },
+    ),
+  );
+}
+
+const directory = 0o40755;
+const program = 0o100755;
+const folder = mkdtempSync(join(tmpdir(), 'heddle-guest-'));
+const [socket, initramfs] = [join(folder, 'virtiofs'), join(folder, 'initramfs')];
+writeFileSync(
+  initramfs,
+  archive([
+    ...['bin', 'root', 'modules', 'dev'].map((path) => [path, directory] as const),
+    ['init', program, Buffer.from(init)],
+    ['bin/busybox', program, readFileSync(need('bin/busybox'))],
+    ...modules.flatMap((name) => {
+      const file = find(`${name}.ko*`);
+      return file
+        ? [[`modules/${file.split('/').at(-1)}`, program, readFileSync(file)] as const]
+        : [];
+    }),
+  ]),
+);
+
+const files = spawn(
+  '/usr/lib/qemu/virtiofsd',
+  [
+    `--socket-path=${socket}`,
+    '-o',
+    'source=/',
+    '-o',
+    'cache=auto',
+    '-o',
+    'sandbox=chroot',
+    '-o',
+    'log_level=err',
+  ],
+  { stdio: ['ignore', 'ignore', 'inherit'] },
+);
+while (!existsSync(socket) && files.exitCode === null) await setTimeout(20);
+const machine = spawn(
+  'qemu-system-x86_64',
+  [
+    // Debian 12's TCG does not emulate cmpxchg16b to the liking of the kernel.
+    ...['-accel', 'tcg', '-cpu', 'max,-cx16', '-smp', '1', '-nic', 'none', '-m', '2G'],
+    ...[
+      '-display',
+      'none',
+      '-serial',
+      'stdio',
+      '-no-reboot',
+      '-kernel',
+      need('vmlinuz-*'),
+      '-initrd',
+      initramfs,
+    ],
+    ...['-append', 'console=ttyS0 loglevel=3 panic=-1 mitigations=off'],
+    ...[
+      '-object',
+      'memory-backend-memfd,id=memory,size=2G,share=on',
+      '-numa',
+      'node,memdev=memory',
+    ],
+    ...['-chardev', `socket,id=files,path=${socket}`],
+    ...['-device', 'vhost-user-fs-pci,chardev=files,tag=root'],
+  ],
+  { stdio: ['ignore', 'pipe', 'inherit'] },
+);
+process.exitCode = 2;
+for await (const line of createInterface(machine.stdout)) {
+  if (line.startsWith(verdict)) process.exitCode = Number(line.slice(verdict.length));
+  else console.log(line);
+}
+files.kill();
+rmSync(folder, { recursive: true });
