@@ -1,0 +1,38 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { ManifestSet } from './src/source/manifest-set.ts';
+import { ServiceModel } from '@heddle/model';
+import { Table } from '@heddle/state';
+import { ServiceMaps } from '../datapath/src/service-maps.ts';
+import { Slots } from '../datapath/src/store.ts';
+const dir = process.argv[2]!;
+const gc = (globalThis as any).gc ?? (() => {});
+const cpu = () => { const u = process.cpuUsage(); return (u.user + u.system) / 1000; };
+let last = cpu(); let wall = performance.now();
+const step = (what: string) => { const c = cpu(); const w = performance.now(); gc(); gc(); const m = process.memoryUsage();
+  console.log(what.padEnd(10), `cpu ${(c - last).toFixed(0)} ms wall ${(w - wall).toFixed(0)} ms heapUsed ${(m.heapUsed / 1048576).toFixed(1)} ext ${(m.external / 1048576).toFixed(1)} rss ${(m.rss / 1048576).toFixed(0)}`); last = cpu(); wall = performance.now(); };
+step('start');
+const names = readdirSync(dir).sort();
+const files = names.map((n) => [n, readFileSync(`${dir}/${n}`)] as const);
+step('read');
+const set = new ManifestSet();
+for (const [n, b] of files) set.accept(n, set.parse(n, b));
+step('parse');
+let changes = set.takeChanges();
+step('changes');
+const model = new ServiceModel({ nodeName: 'node1', ownAddresses: ['192.0.2.1'] });
+let rows = model.apply(changes);
+(changes as any) = undefined;
+step('model');
+const table = new Table<any>(); table.apply(rows);
+step('table');
+class M { info; content = 0; constructor(name: string) { this.info = { name, maxEntries: 1000000 }; } update() {} delete() { return true; } *entries(): Generator<any> {} updateBatch(_k: any, _v: any, n: number) { this.content += n; } }
+const slotBytes = new Uint8Array(524288 * 8);
+const maps = new ServiceMaps({ services: new M('services') as any, addresses: new M('addresses') as any, slots: new Slots(slotBytes), backends: new Uint8Array(131072 * 32), backendStats: new Uint8Array(131072 * 16) }, () => process.hrtime.bigint());
+step('maps open');
+const b = Number(process.argv[3] ?? 4096);
+for (let i = 0; i < rows.upserted.length; i += b) { const t = performance.now(); maps.update(rows.upserted.slice(i, i + b)); console.log('  batch', (performance.now() - t).toFixed(1)); }
+step('maps');
+(rows as any) = undefined; files.length = 0;
+step('dropped');
+if (process.argv[4]) require('node:v8').writeHeapSnapshot(process.argv[4]);
+(globalThis as any).keep = [set, model, table, maps];
