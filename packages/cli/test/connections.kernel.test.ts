@@ -83,7 +83,8 @@ class Stage implements Disposable {
   /** Ends a server that is not written down any more; it first serves whom it was given before. */
   async endServer({ pod, process: child, served }: Server): Promise<void> {
     child.stdin!.end();
-    this.served += await served;
+    const count = await served;
+    this.served += count;
     this.product.lab.removePod(pod);
   }
 
