@@ -28,16 +28,15 @@ test('10,000 edits: after each one the maps hold what the objects ask for', asyn
     } else {
       await editor.edit();
     }
-    const what = () => `edit ${i}: ${editor.lastEdit}`;
-    assert.ok(
-      await agent.caughtUp(editor),
-      `${what()} was not taken in: ${agent.differences(editor).join(', ')}`,
-    );
+    const what = `edit ${i}: ${editor.lastEdit}`;
+    if (!(await agent.caughtUp(editor))) {
+      assert.fail(`${what} was not taken in: ${agent.differences(editor).join(', ')}`);
+    }
     const expected = expectedLines([...editor.objects.values()], {
       nodeName: 'node1',
       deviceAddresses,
     });
-    assert.deepEqual(view.lines(), expected, what());
+    assert.deepEqual(view.lines(), expected, what);
   }
 });
 
