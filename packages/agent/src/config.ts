@@ -119,7 +119,10 @@ const schema = v.strictObject({
             131072,
             'Entries for service addresses: each frontend (address, port and protocol) takes one.',
           ),
-          backends: size(131072, 'Entries for backends: each address and port of a service takes one.'),
+          backends: size(
+            131072,
+            'Entries for backends: each address and port of a service takes one.',
+          ),
           slots: size(
             524288,
             'Places in the backend lists of all services, with room for lists being replaced.',
