@@ -1,3 +1,4 @@
+import { compactList } from './memory.ts';
 import type { EndpointRecord, ServicePort, ServiceRecord, SliceRecord } from './records.ts';
 import type { Backend, Family } from './rows.ts';
 import { hintedHere, type Locality } from './topology.ts';
@@ -111,5 +112,5 @@ export function toBackends(
       weight: weights?.get(endpoint.address) ?? weights?.get(endpoint.target) ?? 1,
     });
   }
-  return backends;
+  return compactList(backends);
 }

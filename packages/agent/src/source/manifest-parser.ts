@@ -1,4 +1,4 @@
-import { type ObjectRecord, type ObjectRef, readObjects } from '@heddle/model';
+import { compactList, type ObjectRecord, type ObjectRef, readObjects } from '@heddle/model';
 import { decodeUtf8 } from '@heddle/sys';
 import { parseDocument } from 'yaml';
 import { type DocumentSpan, splitDocuments } from './document-split.ts';
@@ -91,7 +91,14 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
       else if (read.ref) objects.push({ ref: read.ref, reason: read.reason });
       else error ??= { line: firstLine, message: read.reason };
     }
-    return { hash, length, firstLine, objects, notes: notes.length > 0 ? notes : none, error };
+    return {
+      hash,
+      length,
+      firstLine,
+      objects: compactList(objects),
+      notes: compactList(notes),
+      error,
+    };
   } catch (error) {
     // Among others the engine's own: nesting that is deeper than its stack.
     const message = error instanceof Error ? error.message : String(error);
