@@ -1,6 +1,6 @@
-import type { Backend, Frontend, ServiceRow } from '@heddle/model';
+import { type Backend, compactList, type Frontend, type ServiceRow } from '@heddle/model';
 import type { Operations } from '@heddle/state';
-import { compact, parseIp, SysError } from '@heddle/sys';
+import { parseIp, SysError } from '@heddle/sys';
 import { AddressRoles, type AddressUse } from './address-roles.ts';
 import {
   type BackendCounters,
@@ -418,5 +418,5 @@ function addressesOf(row: ServiceRow): readonly AddressUse[] {
       uses.push({ address: keyText(parseIp(address)!), role: 'udpBackend' });
     }
   }
-  return compact(uses);
+  return compactList(uses);
 }

@@ -1,4 +1,4 @@
-import { compact } from '@heddle/sys';
+import { compactList } from './memory.ts';
 import type { EndpointRecord, ServicePort, ServiceRecord, SliceRecord } from './records.ts';
 import type { Backend, Family } from './rows.ts';
 import { hintedHere, type Locality } from './topology.ts';
@@ -112,5 +112,5 @@ export function toBackends(
       weight: weights?.get(endpoint.address) ?? weights?.get(endpoint.target) ?? 1,
     });
   }
-  return compact(backends);
+  return compactList(backends);
 }

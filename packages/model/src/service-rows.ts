@@ -1,9 +1,10 @@
-import { compact, formatEndpoint } from '@heddle/sys';
+import { formatEndpoint } from '@heddle/sys';
 import { familyOf } from './addresses.ts';
 import { claimKey } from './conflicts.ts';
 import { leftAlone } from './eligibility.ts';
 import { mergeEndpoints, type TrafficPolicy, toBackends, usableEndpoints } from './endpoints.ts';
 import { wantedFrontends } from './frontends.ts';
+import { compactList, ownText } from './memory.ts';
 import type { ServicePort, ServiceRecord, SliceRecord } from './records.ts';
 import type { Family, Frontend, ServiceRow } from './rows.ts';
 import type { Locality } from './topology.ts';
@@ -51,7 +52,7 @@ function planPorts(service: ServiceRecord, context: RowContext): readonly PortPl
 /** Keys of all frontends that the service asks for and that no rule refuses. */
 export function serviceClaims(service: ServiceRecord, context: RowContext): readonly string[] {
   const keys = planPorts(service, context).flatMap(({ frontends }) => frontends.map(claimKey));
-  return compact(keys.length < 2 ? keys : [...new Set(keys)]);
+  return compactList(keys.length < 2 ? keys : [...new Set(keys)]);
 }
 
 /**
@@ -86,17 +87,19 @@ export function serviceRows(
       const usable = usableEndpoints(candidates, policy, service.publishNotReady, context.locality);
       const portName = port.name === '' ? String(port.port) : port.name;
       rows.push({
-        key: `${service.namespace}/${service.name}:${portName}/${port.protocol}/${family}${suffix}`,
+        key: ownText(
+          `${service.namespace}/${service.name}:${portName}/${port.protocol}/${family}${suffix}`,
+        ),
         namespace: service.namespace,
         name: service.name,
         portName,
         protocol: port.protocol,
         family,
-        frontends: compact(kept),
+        frontends: compactList(kept),
         backends: toBackends(candidates, usable, port, service.weights),
         algorithm: service.algorithm,
         affinitySeconds: service.affinitySeconds,
-        problems: [...service.problems, ...problems, ...lost],
+        problems: compactList([...service.problems, ...problems, ...lost]),
       });
     };
     if (!service.internalLocal) {

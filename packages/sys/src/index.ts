@@ -1,4 +1,3 @@
-export { compact } from './compact.ts';
 export { errno, errnoNames } from './errno.ts';
 export { checked, NotSupported, SysError } from './errors.ts';
 export * from './files.ts';

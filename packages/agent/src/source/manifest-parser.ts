@@ -1,5 +1,5 @@
-import { type ObjectRecord, type ObjectRef, readObjects } from '@heddle/model';
-import { compact, decodeUtf8 } from '@heddle/sys';
+import { compactList, type ObjectRecord, type ObjectRef, readObjects } from '@heddle/model';
+import { decodeUtf8 } from '@heddle/sys';
 import { parseDocument } from 'yaml';
 import { type DocumentSpan, splitDocuments } from './document-split.ts';
 
@@ -92,9 +92,12 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
       else error ??= { line: firstLine, message: read.reason };
     }
     return {
-      ...{ hash, length, firstLine, error },
-      objects: compact(objects),
-      notes: notes.length > 0 ? notes : none,
+      hash,
+      length,
+      firstLine,
+      objects: compactList(objects),
+      notes: compactList(notes),
+      error,
     };
   } catch (error) {
     // Among others the engine's own: nesting that is deeper than its stack.

@@ -1,4 +1,10 @@
-import { type ObjectChange, type ObjectRecord, type ObjectRef, objectLabel } from '@heddle/model';
+import {
+  compactList,
+  type ObjectChange,
+  type ObjectRecord,
+  type ObjectRef,
+  objectLabel,
+} from '@heddle/model';
 import {
   isInvalid,
   type ManifestDocument,
@@ -43,6 +49,7 @@ interface ObjectState {
   reason: string | undefined;
 }
 
+const none: readonly never[] = [];
 const emptyManifest: ManifestFile = { documents: [], lines: [], isBroken: false };
 
 /**
@@ -96,10 +103,12 @@ export class ManifestSet {
     file.manifest = manifest;
     file.unreadable = undefined;
     const dropped = [...claimsOf(file, gone), ...file.kept];
-    file.kept = [];
+    file.kept = none;
     this.#replaceClaims(dropped, claimsOf(file, come));
     if (manifest.isBroken) {
-      file.kept = dropped.filter(({ object }) => !this.#hasClaim(file, labelOf(object)));
+      file.kept = compactList(
+        dropped.filter(({ object }) => !this.#hasClaim(file, labelOf(object))),
+      );
       this.#replaceClaims([], file.kept);
     }
     this.#reorder(file);
@@ -199,7 +208,7 @@ export class ManifestSet {
   #fileOf(name: string): FileState {
     let file = this.#files.get(name);
     if (!file) {
-      file = { name, manifest: emptyManifest, kept: [], unreadable: undefined };
+      file = { name, manifest: emptyManifest, kept: none, unreadable: undefined };
       this.#files.set(name, file);
     }
     return file;
@@ -223,7 +232,7 @@ export class ManifestSet {
       const label = labelOf(claim.object);
       let state = this.#objects.get(label);
       if (!state) {
-        state = { ref: refOf(claim.object), claims: [], record: undefined, reason: undefined };
+        state = { ref: refOf(claim.object), claims: none, record: undefined, reason: undefined };
         this.#objects.set(label, state);
       }
       const others = state.claims;
@@ -245,7 +254,7 @@ export class ManifestSet {
   }
 
   #setClaims(label: string, state: ObjectState, claims: readonly Claim[]): void {
-    state.claims = claims;
+    state.claims = compactList(claims);
     if (claims[0]) state.ref = refOf(claims[0].object);
     if (claims.length > 1) this.#contested.add(label);
     else this.#contested.delete(label);
