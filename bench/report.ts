@@ -23,6 +23,8 @@ const extras: readonly { field: string; title: string; show: (value: number) => 
   { field: 'p99Us', title: 'p99', show: duration },
   { field: 'p99RatioToDirect', title: 'p99 ratio', show: (value) => value.toFixed(2) },
   { field: 'errors', title: 'errors', show: String },
+  { field: 'writeCpuMs', title: 'CPU', show: (value) => duration(value * 1000) },
+  { field: 'openMs', title: 'loading before', show: (value) => duration(value * 1000) },
   { field: 'cpuUsPerChange', title: 'CPU/change', show: duration },
   { field: 'atStartMiB', title: 'MiB at start', show: (value) => value.toFixed(0) },
   { field: 'medianMiB', title: 'median', show: (value) => value.toFixed(0) },
