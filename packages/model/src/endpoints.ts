@@ -99,17 +99,13 @@ export function toBackends(
   weights: ServiceRecord['weights'],
 ): readonly Backend[] {
   const active = new Set(usable);
-  const backends: Backend[] = [];
-  for (const candidate of candidates) {
-    const { endpoint } = candidate;
-    const isActive = active.has(candidate);
-    if (!isActive && port.protocol === 'UDP' && !endpoint.serving) continue;
-    backends.push({
-      address: endpoint.address,
+  return candidates
+    .filter((each) => active.has(each) || port.protocol !== 'UDP' || each.endpoint.serving)
+    .map((candidate) => ({
+      address: candidate.endpoint.address,
       port: candidate.port,
-      state: isActive ? 'active' : 'draining',
-      weight: weights?.get(endpoint.address) ?? weights?.get(endpoint.target) ?? 1,
-    });
-  }
-  return backends;
+      state: active.has(candidate) ? 'active' : 'draining',
+      weight:
+        weights?.get(candidate.endpoint.address) ?? weights?.get(candidate.endpoint.target) ?? 1,
+    }));
 }

@@ -167,7 +167,7 @@ function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
     namespace: own(metadata.namespace ?? 'default'),
     name: own(metadata.name),
     createdMs: readTime(metadata.creationTimestamp ?? undefined),
-    type: spec.type,
+    type: own(spec.type),
     clusterIPs: external ? none : readClusterIPs(spec),
     proxyName: metadata.labels?.[proxyNameLabel],
     ports: readServicePorts(spec),
@@ -223,7 +223,7 @@ function readServicePorts(spec: ServiceObject['spec']): readonly ServicePort[] {
     if (nodePort !== 0 && spec.type === 'ClusterIP') {
       throw new FieldError(`${field}.nodePort`, nodePort, 'a ClusterIP service has none');
     }
-    return { name: own(name), protocol, port, nodePort };
+    return { name: own(name), protocol: own(protocol), port, nodePort };
   });
 }
 
@@ -251,7 +251,8 @@ function readSlice(slice: SliceObject): ReadObject {
   }
   const ports = (slice.ports ?? [])
     // A port without a number stands for all ports, which no kind of service can use.
-    .flatMap(({ name, protocol, port }) => (port ? [{ name: own(name), protocol, port }] : []));
+    .filter(({ port }) => port !== 0)
+    .map(({ name, protocol, port }) => ({ name: own(name), protocol: own(protocol), port }));
   const endpoints = (slice.endpoints ?? []).map((endpoint, i): EndpointRecord => {
     const field = `endpoints[${i}].addresses[0]`;
     // One endpoint has one address that counts; the API keeps the list for history's sake.
@@ -280,7 +281,7 @@ function readSlice(slice: SliceObject): ReadObject {
     namespace,
     name: own(metadata.name),
     service: own(service),
-    family: addressType,
+    family: own(addressType),
     ports,
     endpoints,
   };
@@ -362,12 +363,12 @@ function show(value: unknown): string {
 }
 
 /**
- * A copy of the text that stands alone: V8 keeps a long substring as a window on its parent, so one
- * name taken from a YAML file would hold the text of the whole file in memory.
+ * The same text as records keep it: once, however many objects have it, and for itself (V8 keeps a
+ * long substring as a window on its parent, so one name would hold the text of a whole file).
+ * Engines keep names of properties in that way, until nobody has them any more.
  */
-function own(text: string): string {
-  if (text.length < 13) return text;
-  const units: number[] = [];
-  for (let i = 0; i < text.length; i++) units.push(text.charCodeAt(i));
-  return String.fromCharCode(...units);
+function own<Text extends string>(text: Text): Text {
+  const holder = Object.create(null);
+  holder[text] = true;
+  return Object.keys(holder)[0] as Text;
 }

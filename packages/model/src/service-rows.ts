@@ -28,6 +28,8 @@ interface PortPlan {
   readonly refused: readonly string[];
 }
 
+const none: readonly string[] = [];
+
 function planPorts(service: ServiceRecord, context: RowContext): readonly PortPlan[] {
   if (leftAlone(service)) return [];
   const plans: PortPlan[] = [];
@@ -51,7 +53,7 @@ function planPorts(service: ServiceRecord, context: RowContext): readonly PortPl
 /** Keys of all frontends that the service asks for and that no rule refuses. */
 export function serviceClaims(service: ServiceRecord, context: RowContext): readonly string[] {
   const keys = planPorts(service, context).flatMap(({ frontends }) => frontends.map(claimKey));
-  return keys.length < 2 ? keys : [...new Set(keys)];
+  return [...new Set(keys)];
 }
 
 /**
@@ -85,6 +87,7 @@ export function serviceRows(
       });
       const usable = usableEndpoints(candidates, policy, service.publishNotReady, context.locality);
       const portName = port.name === '' ? String(port.port) : port.name;
+      const said = [...service.problems, ...problems, ...lost];
       rows.push({
         key: `${service.namespace}/${service.name}:${portName}/${port.protocol}/${family}${suffix}`,
         namespace: service.namespace,
@@ -92,11 +95,12 @@ export function serviceRows(
         portName,
         protocol: port.protocol,
         family,
-        frontends: kept,
+        // A copy: a list that grew has room for more, which thousands of rows would keep for nothing.
+        frontends: kept.slice(),
         backends: toBackends(candidates, usable, port, service.weights),
         algorithm: service.algorithm,
         affinitySeconds: service.affinitySeconds,
-        problems: [...service.problems, ...problems, ...lost],
+        problems: said.length > 0 ? said : none,
       });
     };
     if (!service.internalLocal) {

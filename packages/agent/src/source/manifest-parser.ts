@@ -91,7 +91,16 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
       else if (read.ref) objects.push({ ref: read.ref, reason: read.reason });
       else error ??= { line: firstLine, message: read.reason };
     }
-    return { hash, length, firstLine, objects, notes: notes.length > 0 ? notes : none, error };
+    // A copy of the list: one that grew has room for more, which every document would keep.
+    const whole = objects.slice();
+    return {
+      hash,
+      length,
+      firstLine,
+      objects: whole,
+      notes: notes.length > 0 ? notes : none,
+      error,
+    };
   } catch (error) {
     // Among others the engine's own: nesting that is deeper than its stack.
     const message = error instanceof Error ? error.message : String(error);

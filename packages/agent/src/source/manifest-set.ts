@@ -43,7 +43,8 @@ interface ObjectState {
   reason: string | undefined;
 }
 
-const emptyManifest: ManifestFile = { documents: [], lines: [], isBroken: false };
+const none: readonly never[] = [];
+const emptyManifest: ManifestFile = { documents: none, lines: none, isBroken: false };
 
 /**
  * The objects of a set of manifest files: says what changed when a file did. An object that is in
@@ -96,7 +97,7 @@ export class ManifestSet {
     file.manifest = manifest;
     file.unreadable = undefined;
     const dropped = [...claimsOf(file, gone), ...file.kept];
-    file.kept = [];
+    file.kept = none;
     this.#replaceClaims(dropped, claimsOf(file, come));
     if (manifest.isBroken) {
       file.kept = dropped.filter(({ object }) => !this.#hasClaim(file, labelOf(object)));
@@ -199,7 +200,7 @@ export class ManifestSet {
   #fileOf(name: string): FileState {
     let file = this.#files.get(name);
     if (!file) {
-      file = { name, manifest: emptyManifest, kept: [], unreadable: undefined };
+      file = { name, manifest: emptyManifest, kept: none, unreadable: undefined };
       this.#files.set(name, file);
     }
     return file;

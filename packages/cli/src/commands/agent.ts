@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type ConfigFlags, readConfig } from '@heddle/agent/config';
-import { nodePlatform } from '@heddle/sys/node';
+import { nodePlatform, saveMemory } from '@heddle/sys/node';
 import { objects, version } from '../assets.ts';
 import { Failure } from '../failure.ts';
 import { logSink } from '../log.ts';
@@ -23,6 +23,7 @@ interface Options {
 
 /** `heddle agent`: runs until SIGTERM or SIGINT; what is in force then stays in force. */
 export async function agent(options: Options): Promise<void> {
+  saveMemory();
   const path = options.config;
   const file = path === undefined ? undefined : { path, text: readFileSync(path, 'utf8') };
   const config = readConfig(file, flagsOf(options));

@@ -12,6 +12,9 @@ import type {
 } from '../platform.ts';
 import { checked } from '../errors.ts';
 import { syscallNumbers } from '../syscalls.ts';
+import { compactMemory } from './memory.ts';
+
+export { saveMemory } from './memory.ts';
 
 /** Where log lines of the core go. */
 export type LogSink = (level: LogLevel, message: string, fields?: LogFields) => void;
@@ -91,6 +94,7 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
       return bytes;
     },
     connect: openStream,
+    compact: () => compactMemory(libc),
     log,
   };
   return platform;
