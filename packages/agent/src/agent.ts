@@ -169,9 +169,6 @@ export class Agent implements Disposable {
       this.#events.add('warn', 'source', this.#config.manifests, caution);
     }
     for (const row of this.#table.rows()) this.#sayRefused(row);
-    // The text and the parsed form of all manifests are garbage now. Later, as this may be called
-    // in the midst of a batch.
-    if (this.#platform.compact) this.#platform.setTimer(0, () => this.#platform.compact?.());
   }
 
   #sayRefused({ key, problems }: ServiceRow): void {

@@ -1,10 +1,11 @@
 import { cidrContains, formatIp, type IpBytes, parseCidr, parseIp } from '@heddle/sys';
+import { ownText } from './memory.ts';
 import type { Family } from './rows.ts';
 
 /** Canonical text of an address (dotted IPv4, RFC 5952), or undefined if it isn't one. */
 export function canonicalAddress(text: string): string | undefined {
   const bytes = parseIp(text);
-  return bytes && formatIp(bytes);
+  return bytes && ownText(formatIp(bytes));
 }
 
 /** Family of an address in canonical text. */

@@ -1,9 +1,10 @@
+import { ownText } from './memory.ts';
 import type { ServiceRecord } from './records.ts';
 import type { Frontend } from './rows.ts';
 
 /** What two services can't both have: `TCP 10.0.0.1 80`. */
 export function claimKey(frontend: Frontend): string {
-  return `${frontend.protocol} ${frontend.address} ${frontend.port}`;
+  return ownText(`${frontend.protocol} ${frontend.address} ${frontend.port}`);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { compactList } from './memory.ts';
 import type { EndpointRecord, ServicePort, ServiceRecord, SliceRecord } from './records.ts';
 import type { Backend, Family } from './rows.ts';
 import { hintedHere, type Locality } from './topology.ts';
@@ -99,13 +100,17 @@ export function toBackends(
   weights: ServiceRecord['weights'],
 ): readonly Backend[] {
   const active = new Set(usable);
-  return candidates
-    .filter((each) => active.has(each) || port.protocol !== 'UDP' || each.endpoint.serving)
-    .map((candidate) => ({
-      address: candidate.endpoint.address,
+  const backends: Backend[] = [];
+  for (const candidate of candidates) {
+    const { endpoint } = candidate;
+    const isActive = active.has(candidate);
+    if (!isActive && port.protocol === 'UDP' && !endpoint.serving) continue;
+    backends.push({
+      address: endpoint.address,
       port: candidate.port,
-      state: active.has(candidate) ? 'active' : 'draining',
-      weight:
-        weights?.get(candidate.endpoint.address) ?? weights?.get(candidate.endpoint.target) ?? 1,
-    }));
+      state: isActive ? 'active' : 'draining',
+      weight: weights?.get(endpoint.address) ?? weights?.get(endpoint.target) ?? 1,
+    });
+  }
+  return compactList(backends);
 }

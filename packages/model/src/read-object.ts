@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { canonicalAddress, familyOf, specialAddress } from './addresses.ts';
 import { readBalancing } from './annotations.ts';
+import { compactList, ownText, sharedText } from './memory.ts';
 import type {
   EndpointRecord,
   NodeRecord,
@@ -164,10 +165,10 @@ function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
   const external = spec.type === 'ExternalName';
   return {
     kind: 'service',
-    namespace: own(metadata.namespace ?? 'default'),
-    name: own(metadata.name),
+    namespace: sharedText(metadata.namespace ?? 'default'),
+    name: ownText(metadata.name),
     createdMs: readTime(metadata.creationTimestamp ?? undefined),
-    type: own(spec.type),
+    type: sharedText(spec.type),
     clusterIPs: external ? none : readClusterIPs(spec),
     proxyName: metadata.labels?.[proxyNameLabel],
     ports: readServicePorts(spec),
@@ -210,7 +211,7 @@ function readServicePorts(spec: ServiceObject['spec']): readonly ServicePort[] {
   const ports = spec.type === 'ExternalName' ? [] : (spec.ports ?? []);
   const names = new Set<string>();
   const numbers = new Set<string>();
-  return ports.map(({ name, protocol, port, nodePort }, i) => {
+  const records = ports.map(({ name, protocol, port, nodePort }, i) => {
     const field = `spec.ports[${i}]`;
     if (name === '' && ports.length > 1) {
       throw new FieldError(`${field}.name`, undefined, 'must be given, as there are several ports');
@@ -223,8 +224,9 @@ function readServicePorts(spec: ServiceObject['spec']): readonly ServicePort[] {
     if (nodePort !== 0 && spec.type === 'ClusterIP') {
       throw new FieldError(`${field}.nodePort`, nodePort, 'a ClusterIP service has none');
     }
-    return { name: own(name), protocol: own(protocol), port, nodePort };
+    return { name: sharedText(name), protocol: sharedText(protocol), port, nodePort };
   });
+  return compactList(records);
 }
 
 function readIngress(status: ServiceObject['status']): readonly string[] {
@@ -235,12 +237,12 @@ function readIngress(status: ServiceObject['status']): readonly string[] {
     if (ip === '' || ipMode === 'Proxy') return;
     addresses.push(readAddress(`status.loadBalancer.ingress[${i}].ip`, ip, 'cluster'));
   });
-  return addresses.length === 0 ? none : [...new Set(addresses)];
+  return compactList([...new Set(addresses)]);
 }
 
 function readSlice(slice: SliceObject): ReadObject {
   const { metadata, addressType } = slice;
-  const namespace = own(metadata.namespace ?? 'default');
+  const namespace = sharedText(metadata.namespace ?? 'default');
   const label = `EndpointSlice ${namespace}/${metadata.name}`;
   if (addressType === 'FQDN') {
     return { kind: 'ignored', note: `${label} is not used: its addressType is FQDN` };
@@ -251,8 +253,9 @@ function readSlice(slice: SliceObject): ReadObject {
   }
   const ports = (slice.ports ?? [])
     // A port without a number stands for all ports, which no kind of service can use.
-    .filter(({ port }) => port !== 0)
-    .map(({ name, protocol, port }) => ({ name: own(name), protocol: own(protocol), port }));
+    .flatMap(({ name, protocol, port }) =>
+      port ? [{ name: sharedText(name), protocol: sharedText(protocol), port }] : [],
+    );
   const endpoints = (slice.endpoints ?? []).map((endpoint, i): EndpointRecord => {
     const field = `endpoints[${i}].addresses[0]`;
     // One endpoint has one address that counts; the API keeps the list for history's sake.
@@ -270,8 +273,8 @@ function readSlice(slice: SliceObject): ReadObject {
       ready: conditions?.ready ?? true,
       serving: conditions?.serving ?? true,
       terminating: conditions?.terminating ?? false,
-      nodeName: own(endpoint.nodeName),
-      target: own(endpoint.targetRef?.name ?? ''),
+      nodeName: sharedText(endpoint.nodeName),
+      target: ownText(endpoint.targetRef?.name ?? ''),
       zoneHints: readHints(hints?.forZones),
       nodeHints: readHints(hints?.forNodes),
     };
@@ -279,17 +282,17 @@ function readSlice(slice: SliceObject): ReadObject {
   const record: SliceRecord = {
     kind: 'slice',
     namespace,
-    name: own(metadata.name),
-    service: own(service),
-    family: own(addressType),
-    ports,
-    endpoints,
+    name: ownText(metadata.name),
+    service: ownText(service),
+    family: sharedText(addressType),
+    ports: compactList(ports),
+    endpoints: compactList(endpoints),
   };
   return { kind: 'slice', record };
 }
 
 function readHints(hints: readonly { name: string }[] | null | undefined): readonly string[] {
-  return hints && hints.length > 0 ? hints.map(({ name }) => own(name)) : none;
+  return hints && hints.length > 0 ? hints.map(({ name }) => sharedText(name)) : none;
 }
 
 function toNode({ metadata, status }: NodeObject): NodeRecord {
@@ -302,9 +305,9 @@ function toNode({ metadata, status }: NodeObject): NodeRecord {
   return {
     kind: 'node',
     namespace: '',
-    name: own(metadata.name),
-    zone: own(metadata.labels?.[zoneLabel] ?? ''),
-    addresses: [...new Set(addresses)],
+    name: ownText(metadata.name),
+    zone: sharedText(metadata.labels?.[zoneLabel] ?? ''),
+    addresses: compactList([...new Set(addresses)]),
   };
 }
 
@@ -325,7 +328,9 @@ function readAddresses(
   use: AddressUse,
 ): readonly string[] {
   if (texts.length === 0) return none;
-  return [...new Set(texts.map((text, i) => readAddress(`${field}[${i}]`, text, use)))];
+  return compactList([
+    ...new Set(texts.map((text, i) => readAddress(`${field}[${i}]`, text, use))),
+  ]);
 }
 
 function readAddress(field: string, text: string, use: AddressUse): string {
@@ -343,12 +348,12 @@ function refOf(value: Record<string, unknown>, kind: ObjectKind): ObjectRef | un
   const metadata = isMap(value.metadata) ? value.metadata : {};
   const { name, namespace } = metadata;
   if (typeof name !== 'string' || name === '') return undefined;
-  if (kind === 'node') return { kind, namespace: '', name: own(name) };
+  if (kind === 'node') return { kind, namespace: '', name: ownText(name) };
   if (namespace === undefined || namespace === null) {
-    return { kind, namespace: 'default', name: own(name) };
+    return { kind, namespace: 'default', name: ownText(name) };
   }
   return typeof namespace === 'string'
-    ? { kind, namespace: own(namespace), name: own(name) }
+    ? { kind, namespace: sharedText(namespace), name: ownText(name) }
     : undefined;
 }
 
@@ -360,15 +365,4 @@ function show(value: unknown): string {
   if (value === undefined) return 'missing';
   const text = JSON.stringify(value) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-}
-
-/**
- * The same text as records keep it: once, however many objects have it, and for itself (V8 keeps a
- * long substring as a window on its parent, so one name would hold the text of a whole file).
- * Engines keep names of properties in that way, until nobody has them any more.
- */
-function own<Text extends string>(text: Text): Text {
-  const holder = Object.create(null);
-  holder[text] = true;
-  return Object.keys(holder)[0] as Text;
 }

@@ -1,3 +1,4 @@
+import { ownText } from './memory.ts';
 import type { Algorithm, Family, Protocol } from './rows.ts';
 
 // What Heddle keeps of a Kubernetes object. Whole objects are never kept: these records are what
@@ -104,5 +105,7 @@ const kindNames: Readonly<Record<ObjectKind, string>> = {
 /** `Service default/web`, `Node worker-1`: how messages name an object. */
 export function objectLabel(ref: ObjectRef): string {
   const kind = kindNames[ref.kind];
-  return ref.kind === 'node' ? `${kind} ${ref.name}` : `${kind} ${ref.namespace}/${ref.name}`;
+  return ownText(
+    ref.kind === 'node' ? `${kind} ${ref.name}` : `${kind} ${ref.namespace}/${ref.name}`,
+  );
 }

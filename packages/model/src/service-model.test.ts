@@ -238,7 +238,7 @@ test('the rows depend on the objects that are there, not on how they came', () =
         assert.deepEqual(sorted(model.rows()), sorted(fresh.rows()));
       },
     ),
-    { numRuns: 500 },
+    { numRuns: 300 },
   );
 });
 

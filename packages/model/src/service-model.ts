@@ -1,6 +1,7 @@
 import { takesNodePorts } from './addresses.ts';
 import { bySeniority, FrontendClaims } from './conflicts.ts';
 import { AddressHolders } from './external-ips.ts';
+import { compactList, ownText } from './memory.ts';
 import {
   type NodeRecord,
   type ObjectChange,
@@ -88,7 +89,7 @@ export class ServiceModel {
       }
       const ref = change.op === 'set' ? change.object : change;
       if (this.#problems.size > 0) this.#problems.delete(objectLabel(ref));
-      const key = `${ref.namespace}/${ref.name}`;
+      const key = ownText(`${ref.namespace}/${ref.name}`);
       const object = change.op === 'set' ? change.object : undefined;
       if (ref.kind === 'service') this.#setService(key, object as ServiceRecord | undefined);
       else if (ref.kind === 'slice') this.#setSlice(key, object as SliceRecord | undefined);
@@ -127,11 +128,11 @@ export class ServiceModel {
     else this.#slices.delete(key);
     if (before) {
       const state = this.#stateOf(`${before.namespace}/${before.service}`);
-      state.slices = state.slices.filter((other) => other !== before);
+      state.slices = compactList(state.slices.filter((other) => other !== before));
       this.#dirty.add(state);
     }
     if (slice) {
-      const state = this.#stateOf(`${slice.namespace}/${slice.service}`);
+      const state = this.#stateOf(ownText(`${slice.namespace}/${slice.service}`));
       state.slices =
         state.slices.length === 0
           ? [slice]
@@ -246,12 +247,13 @@ export class ServiceModel {
     for (const state of this.#dirty) {
       const before = state.rows;
       const after = state.service ? serviceRows(state.service, state.slices, context) : empty;
-      state.rows = after.map((row) => {
+      const rows = after.map((row) => {
         const old = before.find(({ key }) => key === row.key);
         if (old && sameRow(old, row)) return old;
         upserted.push(row);
         return row;
       });
+      state.rows = compactList(rows);
       for (const { key } of before) {
         if (!after.some((row) => row.key === key)) removed.push(key);
       }

@@ -4,6 +4,7 @@ import { claimKey } from './conflicts.ts';
 import { leftAlone } from './eligibility.ts';
 import { mergeEndpoints, type TrafficPolicy, toBackends, usableEndpoints } from './endpoints.ts';
 import { wantedFrontends } from './frontends.ts';
+import { compactList, ownText } from './memory.ts';
 import type { ServicePort, ServiceRecord, SliceRecord } from './records.ts';
 import type { Family, Frontend, ServiceRow } from './rows.ts';
 import type { Locality } from './topology.ts';
@@ -28,8 +29,6 @@ interface PortPlan {
   readonly refused: readonly string[];
 }
 
-const none: readonly string[] = [];
-
 function planPorts(service: ServiceRecord, context: RowContext): readonly PortPlan[] {
   if (leftAlone(service)) return [];
   const plans: PortPlan[] = [];
@@ -53,7 +52,7 @@ function planPorts(service: ServiceRecord, context: RowContext): readonly PortPl
 /** Keys of all frontends that the service asks for and that no rule refuses. */
 export function serviceClaims(service: ServiceRecord, context: RowContext): readonly string[] {
   const keys = planPorts(service, context).flatMap(({ frontends }) => frontends.map(claimKey));
-  return [...new Set(keys)];
+  return compactList(keys.length < 2 ? keys : [...new Set(keys)]);
 }
 
 /**
@@ -87,20 +86,20 @@ export function serviceRows(
       });
       const usable = usableEndpoints(candidates, policy, service.publishNotReady, context.locality);
       const portName = port.name === '' ? String(port.port) : port.name;
-      const said = [...service.problems, ...problems, ...lost];
       rows.push({
-        key: `${service.namespace}/${service.name}:${portName}/${port.protocol}/${family}${suffix}`,
+        key: ownText(
+          `${service.namespace}/${service.name}:${portName}/${port.protocol}/${family}${suffix}`,
+        ),
         namespace: service.namespace,
         name: service.name,
         portName,
         protocol: port.protocol,
         family,
-        // A copy: a list that grew has room for more, which thousands of rows would keep for nothing.
-        frontends: kept.slice(),
+        frontends: compactList(kept),
         backends: toBackends(candidates, usable, port, service.weights),
         algorithm: service.algorithm,
         affinitySeconds: service.affinitySeconds,
-        problems: said.length > 0 ? said : none,
+        problems: compactList([...service.problems, ...problems, ...lost]),
       });
     };
     if (!service.internalLocal) {

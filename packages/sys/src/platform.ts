@@ -72,12 +72,6 @@ export interface Platform {
   /** Opens a byte stream to a server. */
   connect(options: ByteStreamOptions): ByteStream;
 
-  /**
-   * Gives back memory that is not in use, as far as the engine can be asked to. Takes tenths of a
-   * second: for the end of a phase that left much garbage.
-   */
-  compact?(): void;
-
   /** Writes one structured log line. */
   log(level: LogLevel, message: string, fields?: LogFields): void;
 }

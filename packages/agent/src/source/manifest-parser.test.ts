@@ -167,7 +167,7 @@ test('whatever the bytes, parsing gives a file, the same with and without a form
       const before = parseManifest(first);
       assert.deepEqual(parseManifest(second, before), parseManifest(second));
     }),
-    { numRuns: 500 },
+    { numRuns: 300 },
   );
 });
 
@@ -182,6 +182,6 @@ test('a good manifest cut short or with a byte changed never throws', () => {
       changed[at] = byte;
       parseManifest(changed);
     }),
-    { numRuns: 500 },
+    { numRuns: 300 },
   );
 });

@@ -1,4 +1,4 @@
-import { type ObjectRecord, type ObjectRef, readObjects } from '@heddle/model';
+import { compactList, type ObjectRecord, type ObjectRef, readObjects } from '@heddle/model';
 import { decodeUtf8 } from '@heddle/sys';
 import { parseDocument } from 'yaml';
 import { type DocumentSpan, splitDocuments } from './document-split.ts';
@@ -91,14 +91,12 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
       else if (read.ref) objects.push({ ref: read.ref, reason: read.reason });
       else error ??= { line: firstLine, message: read.reason };
     }
-    // A copy of the list: one that grew has room for more, which every document would keep.
-    const whole = objects.slice();
     return {
       hash,
       length,
       firstLine,
-      objects: whole,
-      notes: notes.length > 0 ? notes : none,
+      objects: compactList(objects),
+      notes: compactList(notes),
       error,
     };
   } catch (error) {

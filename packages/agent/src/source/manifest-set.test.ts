@@ -191,6 +191,6 @@ test('after any edits the set says the same as a fresh one with the final files'
         [...records].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, record]) => record);
       assert.deepEqual(sorted(files), sorted(fresh));
     }),
-    { numRuns: 150 },
+    { numRuns: 100 },
   );
 });

@@ -1,4 +1,10 @@
-import { type ObjectChange, type ObjectRecord, type ObjectRef, objectLabel } from '@heddle/model';
+import {
+  compactList,
+  type ObjectChange,
+  type ObjectRecord,
+  type ObjectRef,
+  objectLabel,
+} from '@heddle/model';
 import {
   isInvalid,
   type ManifestDocument,
@@ -44,7 +50,7 @@ interface ObjectState {
 }
 
 const none: readonly never[] = [];
-const emptyManifest: ManifestFile = { documents: none, lines: none, isBroken: false };
+const emptyManifest: ManifestFile = { documents: [], lines: [], isBroken: false };
 
 /**
  * The objects of a set of manifest files: says what changed when a file did. An object that is in
@@ -100,7 +106,9 @@ export class ManifestSet {
     file.kept = none;
     this.#replaceClaims(dropped, claimsOf(file, come));
     if (manifest.isBroken) {
-      file.kept = dropped.filter(({ object }) => !this.#hasClaim(file, labelOf(object)));
+      file.kept = compactList(
+        dropped.filter(({ object }) => !this.#hasClaim(file, labelOf(object))),
+      );
       this.#replaceClaims([], file.kept);
     }
     this.#reorder(file);
@@ -224,7 +232,7 @@ export class ManifestSet {
       const label = labelOf(claim.object);
       let state = this.#objects.get(label);
       if (!state) {
-        state = { ref: refOf(claim.object), claims: [], record: undefined, reason: undefined };
+        state = { ref: refOf(claim.object), claims: none, record: undefined, reason: undefined };
         this.#objects.set(label, state);
       }
       const others = state.claims;
@@ -246,7 +254,7 @@ export class ManifestSet {
   }
 
   #setClaims(label: string, state: ObjectState, claims: readonly Claim[]): void {
-    state.claims = claims;
+    state.claims = compactList(claims);
     if (claims[0]) state.ref = refOf(claims[0].object);
     if (claims.length > 1) this.#contested.add(label);
     else this.#contested.delete(label);

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { arch, hrtime } from 'node:process';
 import koffi from 'koffi';
+import { checked } from '../errors.ts';
 import type {
   ByteStream,
   ByteStreamOptions,
@@ -10,11 +11,7 @@ import type {
   Platform,
   SyscallArgument,
 } from '../platform.ts';
-import { checked } from '../errors.ts';
 import { syscallNumbers } from '../syscalls.ts';
-import { compactMemory } from './memory.ts';
-
-export { saveMemory } from './memory.ts';
 
 /** Where log lines of the core go. */
 export type LogSink = (level: LogLevel, message: string, fields?: LogFields) => void;
@@ -94,7 +91,6 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
       return bytes;
     },
     connect: openStream,
-    compact: () => compactMemory(libc),
     log,
   };
   return platform;
