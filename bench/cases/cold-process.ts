@@ -7,6 +7,7 @@ import { type ObjectChange, readObject, ServiceModel, type ServiceRow } from '@h
 import { netnsCookie } from '@heddle/netlink';
 import { type Operations, Reconciler, Table } from '@heddle/state';
 import { nodePlatform } from '@heddle/sys/node';
+import { keepProcessSmall } from '@heddle/sys/node/memory';
 import { manifests, nodeAddress, services } from '../catalog.ts';
 
 export interface ColdStart {
@@ -20,6 +21,8 @@ export interface ColdStart {
   readonly modelMs: number;
 }
 
+// As the agent does.
+keepProcessSmall();
 const [count, cgroup, bpffs] = process.argv.slice(2);
 const platform = nodePlatform();
 const objects = new URL('../objects/', import.meta.resolve('@heddle/datapath'));
