@@ -4,10 +4,10 @@
  * reset; a UDP socket would send into the void for ever, so it is destroyed: its next call returns
  * ECONNABORTED, and the application connects anew.
  *
- * `stale_namespaces` walks the connections of all network namespaces and writes, for each stale
- * socket, the protocol and the namespace's inode number. `destroy_udp` and `destroy_tcp` (Linux
- * 6.5, bpf_sock_destroy) walk the namespace of the process that opened the iterator and write a
- * byte for each socket they destroyed.
+ * `stale_sockets` walks the connections of all network namespaces and writes a struct stale_socket
+ * for each stale one. `destroy_udp` and `destroy_tcp` (Linux 6.5, bpf_sock_destroy) walk the
+ * namespace of the process that opened the iterator and write a byte for each socket they destroyed;
+ * on older kernels the control plane destroys what was reported through sock_diag.
  */
 #include "balance.h"
 #include "kernel.h"
@@ -24,17 +24,25 @@ INLINE int is_stale(const struct connection *connection)
 	       backend->state == BACKEND_GONE;
 }
 
-SEC("iter/bpf_sk_storage_map") int stale_namespaces(struct bpf_iter__bpf_sk_storage_map *ctx)
+/* A function, so that the record's layout is in the object's BTF, of which the bindings are made. */
+static __attribute__((noinline)) long report(struct seq_file *seq, const struct stale_socket *stale)
+{
+	return bpf_seq_write(seq, stale, sizeof(*stale));
+}
+
+SEC("iter/bpf_sk_storage_map") int stale_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct connection *connection = ctx->value;
 	struct sock *socket = ctx->sk;
-	__u32 record[2];
+	struct stale_socket stale;
 
 	if (!connection || !socket || !is_stale(connection))
 		return 0;
-	record[0] = socket->sk_protocol;
-	record[1] = socket->__sk_common.skc_net.net->ns.inum;
-	bpf_seq_write(ctx->meta->seq, record, sizeof(record));
+	stale.cookie = bpf_get_socket_cookie(socket);
+	stale.netns = socket->__sk_common.skc_net.net->ns.inum;
+	stale.port = connection->origin.backend_port;
+	stale.protocol = socket->sk_protocol;
+	report(ctx->meta->seq, &stale);
 	return 0;
 }
 

@@ -8,12 +8,12 @@ export const bindingsFile = 'packages/datapath/src/generated/abi.ts';
 
 /** Text of the bindings file as the committed objects make it. */
 export function generateBindings(): string {
-  const object = readObject(
-    new Uint8Array(readFileSync(`${root}packages/datapath/objects/socket.o`)),
+  const objects = ['socket', 'stale'].map((name) =>
+    readObject(new Uint8Array(readFileSync(`${root}packages/datapath/objects/${name}.o`))),
   );
-  return generate([object], {
+  return generate(objects, {
     maps: true,
-    structs: ['socket_config'],
+    structs: ['socket_config', 'stale_socket'],
     enums: ['heddle_abi', 'address_role', 'refusal_reason'],
     header: ['Generated from bpf/include/abi.h by `npm run generate`; not edited by hand.'],
   });

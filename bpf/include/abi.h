@@ -143,6 +143,14 @@ enum refusal_reason {
 
 #define REFUSAL_REASONS 256
 
+/* What stale.bpf.c reports: a socket that is connected to a backend that is gone. */
+struct stale_socket {
+	__u64 cookie;  /* of the socket, by which sock_diag knows it, too */
+	__u32 netns;   /* inode number of its network namespace */
+	__be16 port;   /* of the backend */
+	__u16 protocol; /* IPPROTO_* */
+};
+
 /* Options of socket.bpf.c, set before it is loaded. */
 struct socket_config {
 	__u64 node_netns_cookie; /* the network namespace whose loopback and binds are the node's */

@@ -104,10 +104,14 @@ INLINE __u32 remembered_id(const struct service *service, const struct affinity_
 }
 
 /* Chooses a backend and fills in what `origin` says of it. Returns 0 if there is none. */
-GLOBAL int choose_backend(const struct service_key *key, struct origin *origin, client_id client)
+GLOBAL int choose_backend(const struct service_key *service_key, struct origin *origin, client_id client)
 {
-	if (!key || !origin)
+	struct service_key key;
+
+	if (!service_key || !origin)
 		return 0;
+	/* Before Linux 6.2 a map's key is taken from the stack, not from memory that a function is given. */
+	key = *service_key;
 	for (int attempt = 0; attempt < CHOICE_ATTEMPTS; attempt++) {
 		struct affinity_key affinity_key = { .client = client };
 		struct service *service;
@@ -115,7 +119,7 @@ GLOBAL int choose_backend(const struct service_key *key, struct origin *origin, 
 		__u64 now = 0;
 		__u32 id = 0;
 
-		service = bpf_map_lookup_elem(&services, key);
+		service = bpf_map_lookup_elem(&services, &key);
 		if (!service || !service->slot_count)
 			return 0;
 		if (service->affinity_seconds) {

@@ -30,6 +30,7 @@ static __u32 (*const bpf_get_prandom_u32)(void) = (void *)BPF_FUNC_get_prandom_u
 static void *(*const bpf_sk_storage_get)(const void *map, void *sk, void *value, __u64 flags) = (void *)
 	BPF_FUNC_sk_storage_get;
 static long (*const bpf_sk_storage_delete)(const void *map, void *sk) = (void *)BPF_FUNC_sk_storage_delete;
+static __u64 (*const bpf_get_socket_cookie)(void *socket) = (void *)BPF_FUNC_get_socket_cookie;
 static __u64 (*const bpf_get_netns_cookie)(void *ctx) = (void *)BPF_FUNC_get_netns_cookie;
 static long (*const bpf_set_retval)(int retval) = (void *)BPF_FUNC_set_retval;
 static long (*const bpf_seq_write)(void *seq, const void *data, __u32 length) = (void *)BPF_FUNC_seq_write;

@@ -38,6 +38,7 @@ export class MemoryDatapath implements DatapathPart {
       abi: 1,
       maps: [{ name: 'services', entries: this.inForce.size, maxEntries: 100 }],
       links: [{ hook: 'connect4', attached: true }],
+      missing: [],
       adopted: this.inForce.size > 0,
       repaired: 0,
       migrated: [],

@@ -212,6 +212,7 @@ describe('commands that ask the agent', () => {
           { hook: 'connect4', attached: true },
           { hook: 'bind6', attached: false },
         ],
+        missing: [{ feature: 'link/tcx', since: '6.6', instead: 'clsact serves' }],
         adopted: true,
         repaired: 1,
         migrated: [],
@@ -298,6 +299,7 @@ manifests  examples/hello: read, 1 problem
 services   1 in force, 0 pending, 1 failed
 hooks      not attached: bind6
 start      took over from an earlier agent, 1 entry repaired, layout 1
+kernel     without link/tcx (Linux 6.6 has it): clsact serves
 refused    5 no endpoints
 
 MAP       ENTRIES  SIZE  USED

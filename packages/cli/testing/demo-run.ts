@@ -11,8 +11,8 @@ import { closeFd, inodeOfFd, openFile, type Platform, SysError } from '@heddle/s
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const program = fileURLToPath(new URL('../src/demo/main.ts', import.meta.url));
 
-/** A demo under test, with what it printed. */
-export class DemoRun {
+/** A demo under test, with what it printed. Disposing it ends one that still runs. */
+export class DemoRun implements Disposable {
   readonly child: ChildProcess;
   readonly closed: Promise<{ exitCode: number | null; signal: string | null }>;
   stdout = '';
@@ -38,12 +38,17 @@ export class DemoRun {
     return new DemoRun('npm', ['start', '--', ...args], 'pipe');
   }
 
-  /** Returns once `ready` says yes. Fails after 30 s. */
+  [Symbol.dispose](): void {
+    // Not SIGKILL, so that a failed test, too, leaves the machine as it was.
+    if (this.child.exitCode === null) this.child.kill('SIGTERM');
+  }
+
+  /** Returns once `ready` says yes. Fails after 20 s. */
   async until(ready: () => boolean, what: string): Promise<void> {
-    for (const end = Date.now() + 30_000; Date.now() < end; await sleep(20)) {
+    for (const end = Date.now() + 20_000; Date.now() < end; await sleep(20)) {
       if (ready()) return;
     }
-    assert.fail(`${what}: not within 30 s; stdout: ${this.stdout}; stderr: ${this.stderr}`);
+    assert.fail(`${what}: not within 20 s; stdout: ${this.stdout}; stderr: ${this.stderr}`);
   }
 }
 

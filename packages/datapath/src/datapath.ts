@@ -2,6 +2,9 @@ import {
   type Bpf,
   type BpfMap,
   btfForKernel,
+  type Feature,
+  featureSince,
+  features,
   type LoadedObject,
   loadObject,
   type Mapping,
@@ -64,6 +67,8 @@ export interface DatapathStatus {
   readonly abi: number;
   readonly maps: readonly { name: string; entries: number; maxEntries: number }[];
   readonly links: readonly { hook: string; attached: boolean }[];
+  /** What the kernel lacks, the version that has it, and what is done in its place. */
+  readonly missing: readonly { feature: string; since: string; instead: string }[];
   /** Whether services of an earlier agent were found in force. */
   readonly adopted: boolean;
   /** Rows that were found in force at the start, but not as they should be. */
@@ -78,6 +83,14 @@ const reasonText: Readonly<Record<number, string>> = {
   [refusalReason.unknownPort]: 'a port that the service does not have',
   [refusalReason.noBackend]: 'no endpoints',
 };
+
+/** What the oldest kernel lacks, and how the datapath does without. */
+const optionalFeatures: readonly { feature: Feature; instead: string }[] = [
+  {
+    feature: 'kfunc/bpf_sock_destroy',
+    instead: 'sockets of removed backends are closed through sock_diag',
+  },
+];
 
 /** Folder below the bpf file system that everything of Heddle is pinned in. */
 export function pinRoot(bpffs: string): string {
@@ -166,6 +179,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
           maxEntries: info.maxEntries,
         })),
       links: hookStates(bpf, this.folders[0]!, this.loaded.programs.keys()),
+      missing: missingFeatures(bpf),
       adopted: this.adopted,
       repaired: this.services.repaired,
       migrated: this.pinned.flatMap(({ map, differences }) =>
@@ -224,6 +238,12 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     for (const folder of this.folders.slice(1)) removeFolder(platform, folder);
     this.active = true;
   }
+}
+
+function missingFeatures(bpf: Bpf): DatapathStatus['missing'] {
+  return optionalFeatures
+    .filter(({ feature }) => !features(bpf).has(feature))
+    .map(({ feature, instead }) => ({ feature, since: featureSince(feature), instead }));
 }
 
 function configured(spec: ObjectSpec, { sizes, netnsCookie }: DatapathOptions): ObjectSpec {

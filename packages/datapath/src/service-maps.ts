@@ -1,4 +1,4 @@
-import type { Backend, Frontend, ServiceRow } from '@heddle/model';
+import { type Backend, compactList, type Frontend, type ServiceRow } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { parseIp, SysError } from '@heddle/sys';
 import { AddressRoles, type AddressUse } from './address-roles.ts';
@@ -408,7 +408,7 @@ function frontendKey({ address, port, protocol }: Frontend): string {
 }
 
 /** A ClusterIP's other ports are refused; a UDP backend's address is known as one. */
-function addressesOf(row: ServiceRow): AddressUse[] {
+function addressesOf(row: ServiceRow): readonly AddressUse[] {
   const uses: AddressUse[] = [];
   for (const { kind, address } of row.frontends) {
     if (kind === 'ClusterIP') uses.push({ address: keyText(parseIp(address)!), role: 'service' });
@@ -418,5 +418,5 @@ function addressesOf(row: ServiceRow): AddressUse[] {
       uses.push({ address: keyText(parseIp(address)!), role: 'udpBackend' });
     }
   }
-  return uses;
+  return compactList(uses);
 }

@@ -129,34 +129,4 @@ describe('TCP through a service address', () => {
     using udp = world.socket(world.node, 4, 'udp');
     assert.equal(udp.bind('0.0.0.0', 30090), 'ok', 'the NodePort is for TCP');
   });
-
-  test('a connection to a backend that is gone stays, unless terminateTcp is set', async () => {
-    const [client, one, two] = [world.pod(0), world.pod(1), world.pod(2)];
-    using _first = world.listener(one, 4, 8083);
-    using _second = world.listener(two, 4, 8083);
-    const front = { address: '10.96.0.14', port: 80 };
-    const backends = [one, two].map((pod) => ({ address: pod.addresses.v4, port: 8083 }));
-    // A process in the pod, so that its namespace is found; the test's own sockets are only files.
-    const sleeper = client.spawn('/bin/sleep', ['30'], { stdio: 'ignore' });
-    const settled = () => new Promise((resolve) => setTimeout(resolve, 200));
-    try {
-      world.apply(row([front], [backends[0]!]));
-      using socket = world.socket(client, 4, 'tcp');
-      assert.equal(socket.connect(front.address, 80), 'ok');
-      world.apply(row([front], [backends[1]!]));
-      await settled();
-      assert.equal(socket.send('still here'), 'ok');
-      world.restart({ options: { terminateTcp: true } });
-      world.apply(row([front], [backends[0]!]));
-      await settled();
-      assert.notEqual(socket.send('x'), 'ok');
-      using draining = world.socket(client, 4, 'tcp');
-      assert.equal(draining.connect(front.address, 80), 'ok');
-      world.apply(row([front], [{ ...backends[0]!, state: 'draining' }, backends[1]!]));
-      await settled();
-      assert.equal(draining.send('drains'), 'ok');
-    } finally {
-      sleeper.kill();
-    }
-  });
 });

@@ -174,38 +174,4 @@ describe('UDP through a service address', () => {
     using t = world.socket(client, 4, 'tcp');
     assert.equal(t.connect('10.96.1.9', 53), 'ok');
   });
-
-  test('a connected socket whose backend is gone is destroyed; others stay', async () => {
-    const [client, one, two] = [world.pod(0), world.pod(1), world.pod(2)];
-    using _r1 = world.receiver(one, 4, 5359);
-    using _r2 = world.receiver(two, 4, 5359);
-    const front = { address: '10.96.1.20', port: 53 };
-    const b1 = { address: one.addresses.v4, port: 5359 };
-    world.apply(row([front], [b1], udp));
-    // A process in the pod, so that its namespace is found; the test's own sockets are only files.
-    const sleeper = client.spawn('/bin/sleep', ['30'], { stdio: 'ignore' });
-    try {
-      using stale = world.socket(client, 4, 'udp');
-      assert.equal(stale.connect(front.address, 53), 'ok');
-      using direct = world.socket(client, 4, 'udp');
-      assert.equal(direct.connect(b1.address, 5359), 'ok');
-      world.apply(row([front], [{ address: two.addresses.v4, port: 5359 }], udp));
-      const deadline = Date.now() + 5000;
-      while (world.datapath.status().socketsDestroyed === 0 && Date.now() < deadline) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-      assert.equal(world.datapath.status().socketsDestroyed, 1);
-      assert.equal(
-        codeOf(() => stale.receive()),
-        'ECONNABORTED',
-      );
-      assert.notEqual(stale.send('x'), 'ok');
-      assert.equal(direct.send('x'), 'ok');
-      // The application connects anew.
-      assert.equal(stale.connect(front.address, 53), 'ok');
-      assert.equal(stale.send('x'), 'ok');
-    } finally {
-      sleeper.kill();
-    }
-  });
 });

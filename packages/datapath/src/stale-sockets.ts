@@ -2,27 +2,43 @@ import {
   attachIterator,
   type Bpf,
   type BpfMap,
+  features,
   type LoadedObject,
   loadObject,
   type ObjectSpec,
   readIterator,
 } from '@heddle/ebpf';
-import { NetworkNamespace } from '@heddle/netlink';
+import {
+  destroySocket,
+  listSockets,
+  NETLINK_SOCK_DIAG,
+  NetlinkSocket,
+  NetworkNamespace,
+} from '@heddle/netlink';
 import { type Platform, readDirectory, readLink, SysError } from '@heddle/sys';
 import { protocolNumbers } from './backend-table.ts';
+import { decodeStaleSocket, type StaleSocket, staleSocketSize } from './generated/abi.ts';
 
 /** Protocols whose sockets are destroyed when their backend is gone. */
 export interface StalePolicy {
   readonly tcp: boolean;
 }
 
+/** The program that looks for stale sockets, and those that destroy them where the kernel lets them. */
+const finder = 'stale_sockets';
+const destroyers: Readonly<Record<number, string>> = {
+  [protocolNumbers.TCP]: 'destroy_tcp',
+  [protocolNumbers.UDP]: 'destroy_udp',
+};
+
 /** Milliseconds in which removals are gathered before sockets are looked at. */
 const gatherMs = 20;
 
 /**
  * Destroys sockets that are connected to a backend that is gone, in all network namespaces. A pass
- * first asks which namespaces have such sockets, which costs one walk over the connections of
- * services and mostly ends the matter.
+ * first asks for such sockets, which costs one walk over the connections of services and mostly
+ * ends the matter. The kernel's own programs destroy them; one that lacks bpf_sock_destroy is asked
+ * through sock_diag.
  */
 export class StaleSockets implements Disposable {
   private readonly bpf: Bpf;
@@ -65,42 +81,68 @@ export class StaleSockets implements Disposable {
 
   /** Does it now. Returns how many sockets were destroyed. Throws SysError, VerifierError. */
   destroyAll(): number {
-    this.loaded ??= loadObject(this.bpf, this.platform, this.spec, { maps: this.maps });
-    const wanted = this.staleNamespaces(this.loaded);
+    const destroys = features(this.bpf).has('kfunc/bpf_sock_destroy');
+    this.loaded ??= loadObject(this.bpf, this.platform, this.spec, {
+      maps: this.maps,
+      programs: destroys ? undefined : [finder],
+    });
+    const stale = this.find(this.loaded);
     let count = 0;
-    if (wanted.size === 0) return count;
+    if (stale.size === 0) return count;
     for (const [inode, path] of namespacesInUse(this.platform)) {
-      const protocols = wanted.get(inode);
-      if (!protocols) continue;
+      const sockets = stale.get(inode);
+      if (!sockets) continue;
       using namespace = NetworkNamespace.open(this.platform, path);
-      count += namespace.enter(() => this.destroyHere(this.loaded!, protocols));
+      count += namespace.enter(() =>
+        destroys ? this.destroyByProgram(this.loaded!, sockets) : this.destroyByDiag(sockets),
+      );
     }
     this.destroyed += count;
     if (count > 0) this.platform.log('info', 'destroyed sockets of removed backends', { count });
     return count;
   }
 
-  /** Namespaces by inode number, with the protocols that have stale sockets there. */
-  private staleNamespaces(loaded: LoadedObject): Map<number, Set<number>> {
-    using link = attachIterator(this.bpf, loaded.program('stale_namespaces'), {
-      map: this.maps.connections!,
-    });
-    const words = new Uint32Array(readIterator(this.bpf, this.platform, link).slice().buffer);
-    const found = new Map<number, Set<number>>();
-    for (let i = 0; i + 1 < words.length; i += 2) {
-      if (words[i] === protocolNumbers.TCP && !this.policy.tcp) continue;
-      const protocols = found.get(words[i + 1]!) ?? new Set();
-      found.set(words[i + 1]!, protocols.add(words[i]!));
+  /** Stale sockets by the inode number of their namespace. */
+  private find(loaded: LoadedObject): Map<number, StaleSocket[]> {
+    using link = attachIterator(this.bpf, loaded.program(finder), { map: this.maps.connections! });
+    const bytes = readIterator(this.bpf, this.platform, link);
+    const found = new Map<number, StaleSocket[]>();
+    for (let at = 0; at + staleSocketSize <= bytes.length; at += staleSocketSize) {
+      const socket = decodeStaleSocket(bytes, at);
+      if (socket.protocol === protocolNumbers.TCP && !this.policy.tcp) continue;
+      const others = found.get(socket.netns);
+      if (others) others.push(socket);
+      else found.set(socket.netns, [socket]);
     }
     return found;
   }
 
-  private destroyHere(loaded: LoadedObject, protocols: ReadonlySet<number>): number {
+  /** Destroys what is stale in the namespace that the thread is in. */
+  private destroyByProgram(loaded: LoadedObject, sockets: readonly StaleSocket[]): number {
     let count = 0;
-    for (const protocol of protocols) {
-      const name = protocol === protocolNumbers.TCP ? 'destroy_tcp' : 'destroy_udp';
-      using link = attachIterator(this.bpf, loaded.program(name));
+    for (const protocol of new Set(sockets.map((socket) => socket.protocol))) {
+      using link = attachIterator(this.bpf, loaded.program(destroyers[protocol]!));
       count += readIterator(this.bpf, this.platform, link).length;
+    }
+    return count;
+  }
+
+  /**
+   * The same before Linux 6.5. The kernel filters by port: backends of a service mostly share one.
+   * A UDP socket that was connected anew just now, to the same port, may be hit: it connects again.
+   */
+  private destroyByDiag(sockets: readonly StaleSocket[]): number {
+    using diag = new NetlinkSocket(this.platform, NETLINK_SOCK_DIAG);
+    const cookies = new Set(sockets.map((socket) => socket.cookie));
+    let count = 0;
+    for (const protocol of ['tcp', 'udp'] as const) {
+      const number = protocolNumbers[protocol === 'tcp' ? 'TCP' : 'UDP'];
+      const own = sockets.filter((socket) => socket.protocol === number);
+      for (const destinationPort of new Set(own.map((socket) => socket.port))) {
+        for (const socket of listSockets(diag, { protocol, destinationPort })) {
+          if (cookies.has(socket.cookie) && destroySocket(diag, socket)) count++;
+        }
+      }
     }
     return count;
   }

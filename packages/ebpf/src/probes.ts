@@ -1,6 +1,6 @@
-import { errno, NotSupported, SysError } from '@heddle/sys';
+import { encodeCString, errno, NotSupported, SysError } from '@heddle/sys';
 import type { Bpf, ProgramLoadOptions } from './bpf.ts';
-import type { Btf } from './btf.ts';
+import { BtfKind } from './btf-types.ts';
 import {
   attachSince,
   batchSince,
@@ -42,20 +42,20 @@ export class Features {
 
   /**
    * Whether the kernel has the feature. Throws SysError when that can't be found out: EPERM
-   * without the capabilities, which is another thing than "no". `kernel` is needed for kfuncs.
+   * without the capabilities, which is another thing than "no".
    */
-  has(feature: Feature, kernel?: Btf): boolean {
+  has(feature: Feature): boolean {
     let answer = this.#known.get(feature);
     if (answer === undefined) {
-      answer = probe(this.#bpf, feature, kernel);
+      answer = probe(this.#bpf, feature);
       this.#known.set(feature, answer);
     }
     return answer;
   }
 
   /** Throws NotSupported, with the version that has it, when the kernel lacks the feature. */
-  require(feature: Feature, kernel?: Btf): void {
-    if (!this.has(feature, kernel)) throw new NotSupported(feature, featureSince(feature));
+  require(feature: Feature): void {
+    if (!this.has(feature)) throw new NotSupported(feature, featureSince(feature));
   }
 }
 
@@ -80,7 +80,7 @@ export function featureSince(feature: Feature): string {
   }
 }
 
-function probe(bpf: Bpf, feature: Feature, kernel: Btf | undefined): boolean {
+function probe(bpf: Bpf, feature: Feature): boolean {
   const [kind, name = '', helper = ''] = feature.split('/');
   switch (kind) {
     case 'map':
@@ -102,8 +102,7 @@ function probe(bpf: Bpf, feature: Feature, kernel: Btf | undefined): boolean {
     case 'batch':
       return probeBatch(bpf, name as keyof typeof batchSince);
     default:
-      if (!kernel) throw new TypeError(`probe ${feature}: the kernel's BTF is needed for it`);
-      return kernel.byName(name, 'func') !== undefined;
+      return probeKernelFunction(bpf, name);
   }
 }
 
@@ -273,4 +272,53 @@ function probeLink(bpf: Bpf, kind: keyof typeof linkSince): boolean {
   } finally {
     bpf.close(fd);
   }
+}
+
+const BPF_FUNC_btf_find_by_name_kind = 167;
+const BPF_FUNC_sys_close = 168;
+
+/**
+ * Lets the kernel look the name up in its own BTF (helpers of Linux 5.14), so that no megabytes of
+ * it are read and kept here for a yes or no. Functions of modules don't count.
+ */
+function probeKernelFunction(bpf: Bpf, name: string): boolean {
+  const text = encodeCString(name);
+  const stack = Math.ceil(text.length / 4) * 4;
+  const padded = new Uint8Array(Math.ceil(stack / 8) * 8);
+  padded.set(text);
+  const words = new Int32Array(padded.buffer, 0, stack / 4);
+  const instructions = [
+    // *(u32 *)(r10 - padded.length + 4 * i) = word
+    ...Array.from(words, (word, i) => instruction(0x62, 10, 0, 4 * i - padded.length, word)),
+    instruction(0xbf, 1, 10, 0, 0), // r1 = r10
+    instruction(0x07, 1, 0, 0, -padded.length), // r1 += -padded.length
+    instruction(0xb7, 2, 0, 0, text.length), // r2 = text.length
+    instruction(0xb7, 3, 0, 0, BtfKind.func), // r3 = kind
+    instruction(0xb7, 4, 0, 0, 0), // r4 = flags
+    instruction(0x85, 0, 0, 0, BPF_FUNC_btf_find_by_name_kind),
+    instruction(0x65, 0, 0, 2, 0), // if r0 s> 0 skip 2
+    instruction(0xb7, 0, 0, 0, 0), // r0 = 0
+    instruction(0x95, 0, 0, 0, 0), // exit
+    // The upper half is a descriptor of the module that has the function, 0 for the kernel itself.
+    instruction(0xbf, 1, 0, 0, 0), // r1 = r0
+    instruction(0x77, 1, 0, 0, 32), // r1 >>= 32
+    instruction(0xb7, 0, 0, 0, 1), // r0 = 1
+    instruction(0x15, 1, 0, 2, 0), // if r1 == 0 skip 2
+    instruction(0x85, 0, 0, 0, BPF_FUNC_sys_close),
+    instruction(0xb7, 0, 0, 0, 0), // r0 = 0
+    instruction(0x95, 0, 0, 0, 0), // exit
+  ];
+  const fd = bpf.programLoad(program('syscall', undefined, instructions.flat()));
+  try {
+    return bpf.programTestRun(fd, {}).returnValue === 1;
+  } finally {
+    bpf.close(fd);
+  }
+}
+
+/** struct bpf_insn: code u8, registers u8, offset s16, immediate s32. */
+function instruction(code: number, to: number, from: number, offset: number, immediate: number) {
+  const low = [code, to | (from << 4), offset, offset >> 8];
+  const high = [immediate, immediate >> 8, immediate >> 16, immediate >> 24];
+  return [...low, ...high].map((byte) => byte & 0xff);
 }

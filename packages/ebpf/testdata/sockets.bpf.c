@@ -111,7 +111,8 @@ int list_udp(struct bpf_iter__udp *ctx)
 	if (victim_port && line[0] == victim_port) {
 		if (bpf_no_such_kfunc)
 			bpf_no_such_kfunc((struct sock_common *)udp);
-		bpf_sock_destroy((struct sock_common *)udp);
+		if (bpf_sock_destroy)
+			bpf_sock_destroy((struct sock_common *)udp);
 	}
 	return 0;
 }

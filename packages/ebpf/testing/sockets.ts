@@ -27,9 +27,9 @@ export class TestSocket implements Disposable {
     return (own[2]! << 8) | own[3]!;
   }
 
-  /** Connects to 127.0.0.1; returns `ok` or the errno's name. */
-  connect(port: number): string {
-    return name(platform.syscall(nr.connect, this.fd, address(port), 16));
+  /** Connects, by default to 127.0.0.1; returns `ok` or the errno's name. */
+  connect(port: number, to?: readonly number[]): string {
+    return name(platform.syscall(nr.connect, this.fd, address(port, to), 16));
   }
 
   /** Sends a byte without waiting; returns `ok` or the errno's name. */
@@ -55,7 +55,7 @@ function u32(value: number): Uint8Array {
   return new Uint8Array(new Uint32Array([value]).buffer);
 }
 
-/** struct sockaddr_in of 127.0.0.1. */
-function address(port: number): Uint8Array {
-  return new Uint8Array([2, 0, port >> 8, port & 0xff, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+/** struct sockaddr_in. */
+function address(port: number, to: readonly number[] = [127, 0, 0, 1]): Uint8Array {
+  return new Uint8Array([2, 0, port >> 8, port & 0xff, ...to, 0, 0, 0, 0, 0, 0, 0, 0]);
 }

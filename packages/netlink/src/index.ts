@@ -12,6 +12,7 @@ export { AF_INET, AF_INET6, type Family } from './inet.ts';
 export {
   changeLink,
   createBridge,
+  createNetkit,
   createVeth,
   deleteLink,
   findLink,

@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { sandbox, withoutFdLeak } from '../testing/kernel.ts';
 import { NetlinkError } from './errors.ts';
-import { changeLink, createBridge, createVeth, deleteLink, findLink, listLinks } from './links.ts';
+import {
+  changeLink,
+  createBridge,
+  createNetkit,
+  createVeth,
+  deleteLink,
+  findLink,
+  listLinks,
+} from './links.ts';
 
 test('a veth pair is made with its peer in another namespace', () => {
   using here = sandbox();
@@ -30,6 +38,30 @@ test('a veth pair is made with its peer in another namespace', () => {
     listLinks(here.socket).map(({ name }) => name),
     ['lo', 'left'],
   );
+});
+
+test('a netkit pair likewise, where the kernel has netkit', (context) => {
+  using here = sandbox();
+  using there = sandbox();
+  const create = () =>
+    createNetkit(
+      here.socket,
+      'l2',
+      { name: 'left', up: true },
+      { name: 'right', namespaceFd: there.namespace.fd },
+    );
+  try {
+    create();
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EOPNOTSUPP') throw error;
+    context.skip('the kernel has no netkit (Linux 6.8 with CONFIG_NETKIT)');
+    return;
+  }
+  const left = findLink(here.socket, 'left')!;
+  const right = findLink(there.socket, 'right')!;
+  assert.deepEqual([left.kind, right.kind, left.up], ['netkit', 'netkit', true]);
+  assert.equal(left.peer, right.index);
+  assert.throws(create, { code: 'EEXIST' });
 });
 
 test('a link is changed: up, down, mtu, address, name, namespace', () => {

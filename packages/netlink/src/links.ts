@@ -4,7 +4,7 @@ import { AF_UNSPEC, macText, readMac } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
 import { Attributes, type Message, MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './wire.ts';
 
-// linux/if_link.h, linux/rtnetlink.h, linux/veth.h
+// linux/if_link.h, linux/rtnetlink.h, linux/veth.h; IFLA_NETKIT_*
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
@@ -19,6 +19,9 @@ const IFLA_LINK_NETNSID = 37;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
+const IFLA_NETKIT_PEER_INFO = 1;
+const IFLA_NETKIT_MODE = 5;
+const netkitModes = { l2: 0, l3: 1 } as const;
 const headerSize = 16;
 
 export const IFF_UP = 0x1;
@@ -95,19 +98,47 @@ export function createVeth(
   link: NewLink,
   peer: Omit<NewLink, 'up' | 'master'>,
 ): void {
+  createPair(socket, 'veth', VETH_INFO_PEER, link, peer);
+}
+
+/**
+ * Creates a netkit pair (Linux 6.8 with CONFIG_NETKIT), whose ends run BPF programs on what the
+ * other end sends; `link` becomes the primary end. Mode `l3` has no link-layer addresses. The ends
+ * go to their namespaces as with `createVeth`. Throws NetlinkError (EOPNOTSUPP without netkit).
+ */
+export function createNetkit(
+  socket: NetlinkSocket,
+  mode: keyof typeof netkitModes,
+  link: NewLink,
+  peer: Omit<NewLink, 'up' | 'master'>,
+): void {
+  createPair(socket, 'netkit', IFLA_NETKIT_PEER_INFO, link, peer, (writer) =>
+    writer.u32(IFLA_NETKIT_MODE, netkitModes[mode]),
+  );
+}
+
+function createPair(
+  socket: NetlinkSocket,
+  kind: 'veth' | 'netkit',
+  peerAttribute: number,
+  link: NewLink,
+  peer: Omit<NewLink, 'up' | 'master'>,
+  writeMore: (writer: MessageWriter) => void = () => {},
+): void {
   const writer = new MessageWriter(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   writer.header(linkHeader(0, link.up));
   writeSettings(writer, link);
   writer.nested(IFLA_LINKINFO, () => {
-    writer.text(IFLA_INFO_KIND, 'veth');
+    writer.text(IFLA_INFO_KIND, kind);
     writer.nested(IFLA_INFO_DATA, () => {
-      writer.nested(VETH_INFO_PEER, () => {
+      writer.nested(peerAttribute, () => {
         writer.header(linkHeader(0));
         writeSettings(writer, peer);
       });
+      writeMore(writer);
     });
   });
-  socket.request(writer, `create veth ${link.name} with peer ${peer.name}`);
+  socket.request(writer, `create ${kind} ${link.name} with peer ${peer.name}`);
 }
 
 /** Creates a bridge. Throws NetlinkError. */

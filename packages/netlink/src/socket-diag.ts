@@ -47,6 +47,8 @@ export interface InetSocket {
   readonly uid: number;
   /** As in /proc/<pid>/fd; 0 when no process has it open any more. */
   readonly inode: number;
+  /** As the helper bpf_get_socket_cookie and SO_COOKIE give it; no other socket ever has it. */
+  readonly cookie: bigint;
   /** struct inet_diag_sockid, by which the kernel finds this very socket again. */
   readonly id: Uint8Array;
 }
@@ -117,6 +119,7 @@ export function readInetSocket(message: Message, protocol: 'tcp' | 'udp'): InetS
     destinationPort: view.getUint16(6, false),
     source: plainAddress(body.subarray(8, 8 + length)),
     destination: plainAddress(body.subarray(24, 24 + length)),
+    cookie: view.getBigUint64(44, true),
     uid: view.getUint32(64, true),
     inode: view.getUint32(68, true),
     id: body.slice(4, 4 + idSize),

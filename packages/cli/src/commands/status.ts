@@ -59,6 +59,9 @@ function describe(status: AgentStatus): string {
       `${datapath.adopted ? 'took over from an earlier agent' : 'fresh'}, ${counted(datapath.repaired, 'entry', 'entries')} repaired, layout ${datapath.abi}`,
     ],
   ];
+  for (const { feature, since, instead } of datapath.missing) {
+    lines.push(['kernel', `without ${feature} (Linux ${since} has it): ${instead}`]);
+  }
   const refused = status.refusals.filter(({ count }) => count > 0);
   if (refused.length > 0) {
     lines.push(['refused', refused.map(({ reason, count }) => `${count} ${reason}`).join(', ')]);

@@ -16,7 +16,7 @@ const platform = nodePlatform();
 
 test('npm start -- --once --json prints one JSON object and nothing else', async () => {
   const before = new Set(demosOnMachine());
-  const demo = DemoRun.npmStart(['--once', '--json']);
+  using demo = DemoRun.npmStart(['--once', '--json']);
   const own = new Set<number>();
   const watch = setInterval(() => {
     for (const pid of demosOnMachine()) if (!before.has(pid) && isBelow(pid, demo)) own.add(pid);
@@ -52,7 +52,7 @@ test('npm start -- --once --json prints one JSON object and nothing else', async
 });
 
 test('--once prints a summary that people can read', async () => {
-  const demo = DemoRun.start(['--once']);
+  using demo = DemoRun.start(['--once']);
   const { exitCode } = await demo.closed;
   assert.equal(exitCode, 0, demo.stderr);
   assert.equal(demo.stderr, '');
@@ -63,7 +63,7 @@ test('--once prints a summary that people can read', async () => {
 });
 
 test('a request that failed is counted, said and gives an exit code', async () => {
-  const demo = DemoRun.start(['--once', '--json']);
+  using demo = DemoRun.start(['--once', '--json']);
   const pid = demo.child.pid!;
   const backend = () => processesOf(pid, 'node1/pod-1-2')[0];
   await demo.until(() => processesOf(pid, 'node1/client').length > 0, 'the client has started');
@@ -82,7 +82,7 @@ for (const [signal, expected] of [
   ['SIGHUP', 129],
 ] as const) {
   test(`${signal} ends the demo and leaves nothing behind`, async () => {
-    const demo = DemoRun.start([]);
+    using demo = DemoRun.start([]);
     const pid = demo.child.pid!;
     await demo.until(() => /requests\/s; refused 0, failed 0; /.test(demo.stdout), 'traffic');
     const objects = kernelObjectsOf(platform, pid);
@@ -96,7 +96,7 @@ for (const [signal, expected] of [
 }
 
 test('a signal while everything starts leaves nothing behind either', async () => {
-  const demo = DemoRun.start(['--once']);
+  using demo = DemoRun.start(['--once']);
   const pid = demo.child.pid!;
   await demo.until(() => processesOf(pid, 'node1').length > 0, 'the agent has started');
   demo.child.kill('SIGINT');
@@ -107,7 +107,7 @@ test('a signal while everything starts leaves nothing behind either', async () =
 });
 
 test('the next run removes what a killed one left', async () => {
-  const killed = DemoRun.start([]);
+  using killed = DemoRun.start([]);
   const pid = killed.child.pid!;
   await killed.until(() => /requests\/s/.test(killed.stdout), 'traffic');
   const objects = kernelObjectsOf(platform, pid);
@@ -115,7 +115,7 @@ test('the next run removes what a killed one left', async () => {
   await killed.closed;
   assert.notDeepEqual(tracesOf(pid), []);
 
-  const next = DemoRun.start(['--once', '--json']);
+  using next = DemoRun.start(['--once', '--json']);
   const { exitCode } = await next.closed;
   assert.equal(exitCode, 0, next.stderr);
   // Its processes have been killed; that init takes note of them may take a moment.
@@ -125,7 +125,7 @@ test('the next run removes what a killed one left', async () => {
 });
 
 test('a step that fails is said in a sentence, and leaves nothing behind', async () => {
-  const demo = DemoRun.start([]);
+  using demo = DemoRun.start([]);
   const pid = demo.child.pid!;
   await demo.until(() => /requests\/s/.test(demo.stdout), 'traffic');
   process.kill(processesOf(pid, 'node1/client')[0]!, 'SIGKILL');
@@ -138,7 +138,7 @@ test('a step that fails is said in a sentence, and leaves nothing behind', async
 
 test('wrong usage has an exit code of its own', async () => {
   for (const args of [['--json'], ['--twice'], ['more']]) {
-    const demo = DemoRun.start(args);
+    using demo = DemoRun.start(args);
     const { exitCode } = await demo.closed;
     assert.equal(exitCode, 2);
     assert.match(demo.stderr, /^heddle demo: .*npm start -- --help.*\n$/s);

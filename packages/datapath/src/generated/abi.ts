@@ -396,6 +396,35 @@ export function decodeSocketConfig(bytes: Uint8Array, offset = 0): SocketConfig 
   };
 }
 
+/** struct stale_socket */
+export interface StaleSocket {
+  readonly cookie: bigint;
+  readonly netns: number;
+  /** Network byte order in the struct, host order here. */
+  readonly port: number;
+  readonly protocol: number;
+}
+
+export const staleSocketSize = 16;
+
+export function encodeStaleSocket(value: StaleSocket, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 16);
+  view.setBigUint64(0, value.cookie, true);
+  view.setUint32(8, value.netns, true);
+  view.setUint16(12, value.port, false);
+  view.setUint16(14, value.protocol, true);
+}
+
+export function decodeStaleSocket(bytes: Uint8Array, offset = 0): StaleSocket {
+  const view = viewOf(bytes, offset, 16);
+  return {
+    cookie: view.getBigUint64(0, true),
+    netns: view.getUint32(8, true),
+    port: view.getUint16(12, false),
+    protocol: view.getUint16(14, true),
+  };
+}
+
 function viewOf(bytes: Uint8Array, offset: number, length: number): DataView {
   checkRoom(bytes, offset, length);
   return new DataView(bytes.buffer, bytes.byteOffset + offset, length);

@@ -12,12 +12,14 @@ import {
   words,
 } from '../../testing/kernel.ts';
 import { TestSocket } from '../../testing/sockets.ts';
-import { kernelBtf } from '../kernel-btf.ts';
 import type { LoadedObject } from '../loaded-object.ts';
 import { setVariable } from '../object-spec.ts';
 import { features } from '../probes.ts';
 import { attachCgroup } from './cgroup.ts';
 import { attachIterator, readIterator } from './iterator.ts';
+
+const skip =
+  !features(bpf).has('kfunc/bpf_sock_destroy') && 'the kernel has no bpf_sock_destroy (Linux 6.5)';
 
 const withVictim = (port: number): LoadedObject =>
   load('sockets', {}, (spec) =>
@@ -32,7 +34,7 @@ function ports(object: LoadedObject, name: string): number[] {
 }
 
 describe('an iterator', () => {
-  test('over TCP sockets lists those of the own namespace and destroys one', () => {
+  test('over TCP sockets lists those of the own namespace', () => {
     withoutLeak(() =>
       inNewNamespace(() => {
         using server = new TestSocket('tcp');
@@ -44,6 +46,17 @@ describe('an iterator', () => {
         const listed = ports(harmless, 'list_tcp');
         assert.equal(listed.length, 3);
         assert.equal(listed.filter((listedPort) => listedPort === port).length, 2);
+      }),
+    );
+  });
+
+  test('over TCP sockets destroys one', { skip }, () => {
+    withoutLeak(() =>
+      inNewNamespace(() => {
+        using server = new TestSocket('tcp');
+        using client = new TestSocket('tcp');
+        const port = server.bind(true);
+        assert.equal(client.connect(port), 'ok');
         using object = withVictim(port);
         ports(object, 'list_tcp');
         assert.equal(client.receive(), 'ECONNRESET');
@@ -53,7 +66,7 @@ describe('an iterator', () => {
     );
   });
 
-  test('over UDP sockets: a destroyed one tells its owner ECONNABORTED', () => {
+  test('over UDP sockets: a destroyed one tells its owner ECONNABORTED', { skip }, () => {
     withoutLeak(() =>
       inNewNamespace(() => {
         using server = new TestSocket('udp');
@@ -115,10 +128,8 @@ describe('an iterator', () => {
     );
   });
 
-  test('a kernel function that no kernel has stays dead code', () => {
-    const kernel = kernelBtf(platform);
-    assert.equal(features(bpf).has('kfunc/bpf_sock_destroy', kernel), true);
-    assert.equal(features(bpf).has('kfunc/bpf_no_such_kfunc', kernel), false);
+  test('a call of a kernel function that is not there stays dead code', () => {
+    assert.equal(features(bpf).has('kfunc/bpf_no_such_kfunc'), false);
     using object = load('sockets', { programs: ['list_udp'] });
     assert.ok(object.program('list_udp').info.verifiedInstructions > 0);
   });

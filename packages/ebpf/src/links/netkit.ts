@@ -6,7 +6,7 @@ import { attaching, type Link, type Place, placing } from './link.ts';
 /**
  * Attaches a tc program to a netkit pair (Linux 6.8), given by the index of its primary device:
  * at the primary's end (`primary`) or, from outside, at the other end (`peer`). Throws
- * NotSupported, or SysError (ENODEV: no such device, EINVAL: no primary netkit device).
+ * NotSupported, or SysError (ENODEV: no such device, ENXIO: no netkit device, EACCES: no primary one).
  */
 export function attachNetkit(
   bpf: Bpf,

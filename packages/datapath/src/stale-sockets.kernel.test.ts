@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { features, LinuxBpf } from '@heddle/ebpf';
+import type { LabPod } from '@heddle/lab';
+import { nodePlatform } from '@heddle/sys/node';
+import { row } from '../testing/rows.ts';
+import { codeOf } from '../testing/sockets.ts';
+import { World } from '../testing/world.ts';
+
+/** A kernel before 6.5, as far as can be found out: a program that runs looks for the function. */
+class OlderKernel extends LinuxBpf {
+  override programTestRun() {
+    return { returnValue: 0, data: new Uint8Array(), context: new Uint8Array(), durationNs: 0 };
+  }
+}
+
+const platform = nodePlatform(() => {});
+const current = new LinuxBpf(platform);
+const older = new OlderKernel(platform);
+const skip =
+  !features(current).has('kfunc/bpf_sock_destroy') &&
+  'the kernel has no bpf_sock_destroy (Linux 6.5)';
+
+describe('sockets whose backend is gone, destroyed by the kernel’s program', { skip }, () => {
+  destroyingTests(current);
+});
+
+describe('sockets whose backend is gone, destroyed through sock_diag', () => {
+  destroyingTests(older);
+});
+
+function destroyingTests(bpf: LinuxBpf): void {
+  let world: World;
+  /** In the client's pods, so that their namespaces are found: a test's own sockets are only files. */
+  let sleepers: { kill(): void }[];
+  beforeEach(() => {
+    world = new World('stale', 4, { bpf });
+    sleepers = [0, 1].map((i) => world.pod(i).spawn('/bin/sleep', ['600'], { stdio: 'ignore' }));
+  });
+  afterEach(() => {
+    for (const sleeper of sleepers) sleeper.kill();
+    world?.[Symbol.dispose]();
+  });
+
+  const destroyed = async (count: number) => {
+    const deadline = Date.now() + 60_000;
+    while (world.datapath.status().socketsDestroyed < count && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.equal(world.datapath.status().socketsDestroyed, count);
+  };
+  const backend = (pod: LabPod, end: 'v4' | 'v6', port: number) => ({
+    address: pod.addresses[end],
+    port,
+  });
+
+  test('status says what the kernel lacks', () => {
+    assert.deepEqual(
+      world.datapath.status().missing.map(({ feature, since }) => [feature, since]),
+      bpf === older || skip ? [['kfunc/bpf_sock_destroy', '6.5']] : [],
+    );
+  });
+
+  test('UDP: destroyed in every pod, whatever the family; others stay', async () => {
+    const [one, two] = [world.pod(2), world.pod(3)];
+    const port = 5359;
+    const v4 = { address: '10.96.1.20', port: 53 };
+    const v6 = { address: 'fd00:10:96::1:20', port: 53 };
+    const rows = (pod: LabPod) => [
+      row([v4], [backend(pod, 'v4', port)], { protocol: 'UDP' }),
+      row([v6], [backend(pod, 'v6', port)], { protocol: 'UDP' }),
+    ];
+    world.apply(...rows(one));
+    const connected = (pod: number, family: 4 | 6, address: string, to: number) => {
+      const socket = world.socket(world.pod(pod), family, 'udp');
+      assert.equal(socket.connect(address, to), 'ok');
+      return socket;
+    };
+    const stale = [
+      connected(0, 4, v4.address, 53),
+      connected(0, 6, v6.address, 53),
+      connected(1, 6, `::ffff:${v4.address}`, 53),
+    ];
+    const direct = connected(0, 4, one.addresses.v4, port);
+    const other = row([{ address: '10.96.1.21', port: 53 }], [backend(one, 'v4', port)], {
+      protocol: 'UDP',
+    });
+    world.apply(other);
+    const served = connected(1, 4, '10.96.1.21', 53);
+
+    world.apply(...rows(two));
+    await destroyed(3);
+    for (const socket of stale) {
+      assert.equal(
+        codeOf(() => socket.receive()),
+        'ECONNABORTED',
+      );
+      assert.notEqual(socket.send('x'), 'ok');
+    }
+    for (const socket of [direct, served]) {
+      assert.equal(
+        codeOf(() => socket.receive()),
+        'EAGAIN',
+      );
+    }
+    // The application connects anew.
+    assert.equal(stale[0]!.connect(v4.address, 53), 'ok');
+    using receiver = world.receiver(two, 4, port);
+    assert.equal(stale[0]!.send('again'), 'ok');
+    assert.equal(receiver.receive().text, 'again');
+  });
+
+  test('TCP: stays, unless terminateTcp is set; while its backend drains in any case', async () => {
+    const [client, one, two] = [world.pod(0), world.pod(2), world.pod(3)];
+    using _first = world.listener(one, 4, 8083);
+    using _second = world.listener(two, 4, 8083);
+    const front = { address: '10.96.0.14', port: 80 };
+    const [first, second] = [backend(one, 'v4', 8083), backend(two, 'v4', 8083)];
+    const settled = () => new Promise((resolve) => setTimeout(resolve, 200));
+    world.apply(row([front], [first]));
+    using socket = world.socket(client, 4, 'tcp');
+    assert.equal(socket.connect(front.address, 80), 'ok');
+    world.apply(row([front], [second]));
+    await settled();
+    assert.equal(socket.send('still here'), 'ok');
+
+    world.restart({ options: { terminateTcp: true } });
+    world.apply(row([front], [first]));
+    await destroyed(1);
+    assert.notEqual(socket.send('x'), 'ok');
+    using draining = world.socket(client, 4, 'tcp');
+    assert.equal(draining.connect(front.address, 80), 'ok');
+    world.apply(row([front], [{ ...first, state: 'draining' }, second]));
+    await settled();
+    assert.equal(draining.send('drains'), 'ok');
+  });
+}
