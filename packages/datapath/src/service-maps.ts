@@ -287,7 +287,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
     const known = new Map<string, number>();
     for (const id of before?.backendIds ?? []) known.set(this.backends.endpoint(id), id);
     return row.backends.map(({ address, port }) => {
-      const existing = known.get(endpointText(address, port, row.protocol));
+      const existing =
+        known.size === 0 ? undefined : known.get(endpointText(address, port, row.protocol));
       if (existing !== undefined) return existing;
       const id = this.backends.allocate();
       if (id === undefined) throw new MapFull('backends', this.backends.capacity, 'sizes.backends');

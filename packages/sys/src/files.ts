@@ -38,10 +38,13 @@ export function closeFd(platform: Platform, fd: number): void {
   platform.syscall(syscallNumbers(platform).close, fd);
 }
 
+/** Where files are read to first: a buffer for each would be garbage of many times their size. */
+const scratch = new Uint8Array(65536);
+
 /** Reads what `fd` has, to its end. Throws SysError. */
 export function readToEnd(platform: Platform, fd: number, what = `read fd ${fd}`): Uint8Array {
   const nr = syscallNumbers(platform);
-  let bytes = new Uint8Array(65536);
+  let bytes = scratch;
   let length = 0;
   for (;;) {
     if (length === bytes.length) {
