@@ -19,7 +19,7 @@ const server = (text: string) =>
   `require('http').createServer((_, r) => r.end('${text}')).listen(8080, '::', () => console.log('up'))`;
 // A busy machine is slow, so an answer gets its time; that none comes is seen sooner.
 const client = (url: string, seconds: number) =>
-  `fetch('${url}', { signal: AbortSignal.timeout(${seconds * 1000}) }).then((r) => r.text()).then(console.log, (e) => console.log(e.cause?.code ?? e.name))`;
+  `fetch('${url}', { signal: AbortSignal.timeout(${seconds * 1000}) }).then((r) => r.text()).then(console.log, (e) => console.log(e.cause?.code ?? e.name)).then(() => process.exit())`;
 
 describe('heddle agent', { timeout: 240_000 }, () => {
   let lab: Lab;
