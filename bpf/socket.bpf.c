@@ -238,8 +238,7 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 	}
 
 	service = bpf_map_lookup_elem(&services, &key);
-	if (!flow || !service || flow->origin.service != service->id || !is_kept(flow) ||
-	    is_shared(known, &flow->origin)) {
+	if (!flow || !service || flow->origin.service != service->id || !is_kept(flow)) {
 		struct origin origin = {};
 
 		copy_address(origin.frontend, &to->address);

@@ -32,6 +32,22 @@ const assets: Plugin = {
   },
 };
 
+/**
+ * Makes imports of Node.js' own modules wait for the module that has them. In one ES module all
+ * imports would be loaded at the start, and the agent would carry what only other commands use.
+ */
+const builtins: Plugin = {
+  name: 'builtins',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(node:|koffi$)/ }, ({ path, kind }) =>
+      kind === 'import-statement' ? { path, namespace: 'builtin' } : { external: true },
+    );
+    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
+      contents: `module.exports = require(${JSON.stringify(path)});`,
+    }));
+  },
+};
+
 /** Writes `program`. */
 export async function buildProgram(): Promise<void> {
   await build({
@@ -43,7 +59,7 @@ export async function buildProgram(): Promise<void> {
     target: 'node22',
     external: ['koffi'],
     loader: { '.o': 'binary' },
-    plugins: [assets],
+    plugins: [assets, builtins],
     // CommonJS packages inside the bundle ask for `require`.
     banner: {
       js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",

@@ -21,7 +21,7 @@ describe('configuration', () => {
       bpffs: '/sys/fs/bpf',
       socket: '/run/heddle/agent.sock',
       logLevel: 'info',
-      sizes: { services: 131072, backends: 131072, slots: 524288, affinity: 65536 },
+      sizes: { services: 65536, backends: 65536, slots: 262144, affinity: 65536 },
       options: { terminateTcp: false },
     });
   });
@@ -56,7 +56,7 @@ describe('configuration', () => {
       ],
     );
     for (const { name, about } of fields) assert.ok(about.length > 20, name);
-    assert.equal(fields.find(({ name }) => name === 'sizes.slots')?.fallback, 524288);
+    assert.equal(fields.find(({ name }) => name === 'sizes.slots')?.fallback, 262144);
   });
 
   const cases: [string, string, RegExp][] = [

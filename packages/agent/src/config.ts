@@ -116,15 +116,15 @@ const schema = v.strictObject({
       v.strictObject(
         {
           services: size(
-            131072,
+            65536,
             'Entries for service addresses: each frontend (address, port and protocol) takes one.',
           ),
           backends: size(
-            131072,
+            65536,
             'Entries for backends: each address and port of a service takes one.',
           ),
           slots: size(
-            524288,
+            262144,
             'Places in the backend lists of all services, with room for lists being replaced.',
           ),
           affinity: size(

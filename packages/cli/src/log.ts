@@ -1,8 +1,10 @@
-import type { LogLevel } from '@heddle/sys';
+import { writeSync } from 'node:fs';
+import type { LogFields, LogLevel } from '@heddle/sys';
 import type { LogSink } from '@heddle/sys/node';
-import pino from 'pino';
 
-const colours: Readonly<Record<string, string>> = {
+const severity: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
+
+const colours: Readonly<Record<LogLevel, string>> = {
   debug: '\u001b[2m',
   info: '',
   warn: '\u001b[33m',
@@ -11,30 +13,55 @@ const colours: Readonly<Record<string, string>> = {
 
 /**
  * Where the agent's log goes: JSON lines on stderr, or, when stderr is a terminal, lines for people.
- * Lines are written at once, so that none is lost when the process is killed.
+ * Lines are written at once, so that none is lost when the process is killed. (A logging library
+ * would be 7 MiB of the agent's memory for what are these few lines.)
  */
-export function logSink(level: LogLevel): LogSink {
-  const options: pino.LoggerOptions = {
-    level,
-    base: null,
-    messageKey: 'message',
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
+export function logSink(least: LogLevel): LogSink {
+  const format = process.stderr.isTTY ? readableLine : jsonLine;
+  return (level, message, fields = {}) => {
+    if (severity[level] < severity[least]) return;
+    const line = format(level, message, fields, new Date().toISOString());
+    try {
+      writeSync(2, line);
+    } catch (error) {
+      // A reader that is slow (a pipe set to non-blocking) or gone costs a line, not the agent.
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'EAGAIN' && code !== 'EPIPE') throw error;
+    }
   };
-  const logger = process.stderr.isTTY
-    ? pino(options, { write: (line) => process.stderr.write(readable(line)) })
-    : pino(options, pino.destination({ dest: 2, sync: true }));
-  return (lineLevel, message, fields) => logger[lineLevel](fields ?? {}, message);
 }
 
-/** `12:00:01.234 warn  message  name=value`, from a line of JSON. */
-export function readable(line: string, environment: NodeJS.ProcessEnv = process.env): string {
-  const { time, level, message, subject: _, ...fields } = JSON.parse(line);
-  const clock = /T([^Z]*)/.exec(time)?.[1] ?? time;
+/** `{"time":..,"level":..,"message":..}` with further fields; those without a value are left out. */
+export function jsonLine(
+  level: LogLevel,
+  message: string,
+  fields: LogFields,
+  time: string,
+): string {
+  return `${JSON.stringify({ time, level, message, ...fields }, plain)}\n`;
+}
+
+/** `12:00:01.234 warn  message  name=value`. */
+export function readableLine(
+  level: LogLevel,
+  message: string,
+  fields: LogFields,
+  time: string,
+  environment: NodeJS.ProcessEnv = process.env,
+): string {
+  const clock = time.slice(time.indexOf('T') + 1, -1);
+  // The message names the subject already.
   const rest = Object.entries(fields)
-    .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+    .filter(([name, value]) => value !== undefined && name !== 'subject')
+    .map(([name, value]) =>
+      typeof value === 'string' ? `${name}=${value}` : `${name}=${JSON.stringify(value, plain)}`,
+    );
   const text = [`${clock} ${level.padEnd(5)} ${message}`, ...rest].join('  ');
   const colour = environment.NO_COLOR || environment.TERM === 'dumb' ? '' : colours[level];
   return colour ? `${colour}${text}\u001b[0m\n` : `${text}\n`;
+}
+
+/** What JSON has no form for: numbers of 64 bits become text. */
+function plain(_name: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? String(value) : value;
 }

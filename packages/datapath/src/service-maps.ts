@@ -1,4 +1,4 @@
-import type { Backend, Frontend, ServiceRow } from '@heddle/model';
+import { type Backend, compactList, type Frontend, type ServiceRow } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { parseIp, SysError } from '@heddle/sys';
 import { AddressRoles, type AddressUse } from './address-roles.ts';
@@ -287,7 +287,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
     const known = new Map<string, number>();
     for (const id of before?.backendIds ?? []) known.set(this.backends.endpoint(id), id);
     return row.backends.map(({ address, port }) => {
-      const existing = known.get(endpointText(address, port, row.protocol));
+      const existing =
+        known.size === 0 ? undefined : known.get(endpointText(address, port, row.protocol));
       if (existing !== undefined) return existing;
       const id = this.backends.allocate();
       if (id === undefined) throw new MapFull('backends', this.backends.capacity, 'sizes.backends');
@@ -408,7 +409,7 @@ function frontendKey({ address, port, protocol }: Frontend): string {
 }
 
 /** A ClusterIP's other ports are refused; a UDP backend's address is known as one. */
-function addressesOf(row: ServiceRow): AddressUse[] {
+function addressesOf(row: ServiceRow): readonly AddressUse[] {
   const uses: AddressUse[] = [];
   for (const { kind, address } of row.frontends) {
     if (kind === 'ClusterIP') uses.push({ address: keyText(parseIp(address)!), role: 'service' });
@@ -418,5 +419,5 @@ function addressesOf(row: ServiceRow): AddressUse[] {
       uses.push({ address: keyText(parseIp(address)!), role: 'udpBackend' });
     }
   }
-  return uses;
+  return compactList(uses);
 }

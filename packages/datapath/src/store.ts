@@ -57,7 +57,7 @@ export class MapFull extends Error {
 
 /** Bytes as text, one character each: a key for Map and Set. */
 export function keyText(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes);
+  return String.fromCharCode.apply(undefined, bytes as unknown as number[]);
 }
 
 /** The bytes of `keyText`. */

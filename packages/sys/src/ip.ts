@@ -11,11 +11,8 @@ export type IpBytes = Uint8Array;
 export function parseIp(text: string): IpBytes | undefined {
   const bytes = new Uint8Array(16);
   if (!text.includes(':')) {
-    const v4 = parseIpv4(text);
-    if (!v4) return undefined;
     bytes[10] = bytes[11] = 0xff;
-    bytes.set(v4, 12);
-    return bytes;
+    return readIpv4(text, bytes, 12) ? bytes : undefined;
   }
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
@@ -28,15 +25,23 @@ export function parseIp(text: string): IpBytes | undefined {
   return bytes;
 }
 
-function parseIpv4(text: string): number[] | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4) return undefined;
-  const out: number[] = [];
-  for (const part of parts) {
-    if (!/^\d{1,3}$/.test(part) || Number(part) > 255) return undefined;
-    out.push(Number(part));
+/** Character by character: a cold start reads each address of the cluster. */
+function readIpv4(text: string, into: Uint8Array | number[], offset: number): boolean {
+  let part = 0;
+  let value = 0;
+  let digits = 0;
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : 46;
+    if (code === 46) {
+      if (digits === 0 || value > 255 || part > 3) return false;
+      into[offset + part++] = value;
+      value = digits = 0;
+    } else {
+      if (code < 48 || code > 57 || ++digits > 3) return false;
+      value = value * 10 + code - 48;
+    }
   }
-  return out;
+  return part === 4;
 }
 
 function parseGroups(text: string, mayEndInIpv4: boolean): number[] | undefined {
@@ -46,9 +51,7 @@ function parseGroups(text: string, mayEndInIpv4: boolean): number[] | undefined 
   for (let i = 0; i < groups.length; i++) {
     const group = groups[i]!;
     if (mayEndInIpv4 && i === groups.length - 1 && group.includes('.')) {
-      const v4 = parseIpv4(group);
-      if (!v4) return undefined;
-      out.push(...v4);
+      if (!readIpv4(group, out, out.length)) return undefined;
     } else {
       if (!/^[0-9a-fA-F]{1,4}$/.test(group)) return undefined;
       const value = Number.parseInt(group, 16);

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { type ConfigFlags, readConfig } from '@heddle/agent/config';
 import { nodePlatform } from '@heddle/sys/node';
+import { keepProcessSmall, releaseMemoryWhenIdle } from '@heddle/sys/node/memory';
 import { objects, version } from '../assets.ts';
 import { Failure } from '../failure.ts';
 import { logSink } from '../log.ts';
@@ -23,6 +24,7 @@ interface Options {
 
 /** `heddle agent`: runs until SIGTERM or SIGINT; what is in force then stays in force. */
 export async function agent(options: Options): Promise<void> {
+  keepProcessSmall();
   const path = options.config;
   const file = path === undefined ? undefined : { path, text: readFileSync(path, 'utf8') };
   const config = readConfig(file, flagsOf(options));
@@ -32,6 +34,7 @@ export async function agent(options: Options): Promise<void> {
   const platform = nodePlatform(logSink(config.logLevel));
   const { startAgent } = await import('@heddle/agent');
   const running = startAgent({ platform, config, version: version(), objects });
+  releaseMemoryWhenIdle();
   const stop = () => {
     running[Symbol.dispose]();
     // What others may still hold open, e.g. stdin, is no reason to stay.

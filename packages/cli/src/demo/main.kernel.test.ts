@@ -5,7 +5,6 @@ import { nodePlatform } from '@heddle/sys/node';
 import {
   assertGone,
   DemoRun,
-  demosOnMachine,
   kernelObjectsOf,
   placesOf,
   tracesOf,
@@ -15,14 +14,9 @@ import type { OnceResult } from './summary.ts';
 const platform = nodePlatform();
 
 test('npm start -- --once --json prints one JSON object and nothing else', async () => {
-  const before = new Set(demosOnMachine());
-  const demo = DemoRun.npmStart(['--once', '--json']);
-  const own = new Set<number>();
-  const watch = setInterval(() => {
-    for (const pid of demosOnMachine()) if (!before.has(pid) && isBelow(pid, demo)) own.add(pid);
-  }, 50);
+  using demo = DemoRun.npmStart(['--once', '--json']);
+  const pid = await demo.demoPid();
   const { exitCode } = await demo.closed;
-  clearInterval(watch);
 
   assert.equal(exitCode, 0, demo.stderr);
   assert.equal(demo.stdout.trim().split('\n').length, 1, demo.stdout);
@@ -47,12 +41,11 @@ test('npm start -- --once --json prints one JSON object and nothing else', async
     assert.ok(p50 !== null && p99 !== null && p50 > 0 && p50 <= p99, `${p50} to ${p99}`);
   }
 
-  assert.equal(own.size, 1, 'its lab was seen');
-  for (const pid of own) await assertGone(platform, pid);
+  await assertGone(platform, pid);
 });
 
 test('--once prints a summary that people can read', async () => {
-  const demo = DemoRun.start(['--once']);
+  using demo = DemoRun.start(['--once']);
   const { exitCode } = await demo.closed;
   assert.equal(exitCode, 0, demo.stderr);
   assert.equal(demo.stderr, '');
@@ -63,7 +56,7 @@ test('--once prints a summary that people can read', async () => {
 });
 
 test('a request that failed is counted, said and gives an exit code', async () => {
-  const demo = DemoRun.start(['--once', '--json']);
+  using demo = DemoRun.start(['--once', '--json']);
   const pid = demo.child.pid!;
   const backend = () => processesOf(pid, 'node1/pod-1-2')[0];
   await demo.until(() => processesOf(pid, 'node1/client').length > 0, 'the client has started');
@@ -82,7 +75,7 @@ for (const [signal, expected] of [
   ['SIGHUP', 129],
 ] as const) {
   test(`${signal} ends the demo and leaves nothing behind`, async () => {
-    const demo = DemoRun.start([]);
+    using demo = DemoRun.start([]);
     const pid = demo.child.pid!;
     await demo.until(() => /requests\/s; refused 0, failed 0; /.test(demo.stdout), 'traffic');
     const objects = kernelObjectsOf(platform, pid);
@@ -95,8 +88,20 @@ for (const [signal, expected] of [
   });
 }
 
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const) {
+  test(`${signal} to npm alone ends the demo too`, async () => {
+    using demo = DemoRun.npmStart([]);
+    const pid = await demo.demoPid();
+    await demo.until(() => /requests\/s/.test(demo.stdout), 'traffic');
+    demo.child.kill(signal);
+    // That is when the last process that could write to its stdout is gone.
+    await demo.closed;
+    await demo.until(() => tracesOf(pid).length === 0, 'everything is removed');
+  });
+}
+
 test('a signal while everything starts leaves nothing behind either', async () => {
-  const demo = DemoRun.start(['--once']);
+  using demo = DemoRun.start(['--once']);
   const pid = demo.child.pid!;
   await demo.until(() => processesOf(pid, 'node1').length > 0, 'the agent has started');
   demo.child.kill('SIGINT');
@@ -107,7 +112,7 @@ test('a signal while everything starts leaves nothing behind either', async () =
 });
 
 test('the next run removes what a killed one left', async () => {
-  const killed = DemoRun.start([]);
+  using killed = DemoRun.start([]);
   const pid = killed.child.pid!;
   await killed.until(() => /requests\/s/.test(killed.stdout), 'traffic');
   const objects = kernelObjectsOf(platform, pid);
@@ -115,7 +120,7 @@ test('the next run removes what a killed one left', async () => {
   await killed.closed;
   assert.notDeepEqual(tracesOf(pid), []);
 
-  const next = DemoRun.start(['--once', '--json']);
+  using next = DemoRun.start(['--once', '--json']);
   const { exitCode } = await next.closed;
   assert.equal(exitCode, 0, next.stderr);
   // Its processes have been killed; that init takes note of them may take a moment.
@@ -125,7 +130,7 @@ test('the next run removes what a killed one left', async () => {
 });
 
 test('a step that fails is said in a sentence, and leaves nothing behind', async () => {
-  const demo = DemoRun.start([]);
+  using demo = DemoRun.start([]);
   const pid = demo.child.pid!;
   await demo.until(() => /requests\/s/.test(demo.stdout), 'traffic');
   process.kill(processesOf(pid, 'node1/client')[0]!, 'SIGKILL');
@@ -138,7 +143,7 @@ test('a step that fails is said in a sentence, and leaves nothing behind', async
 
 test('wrong usage has an exit code of its own', async () => {
   for (const args of [['--json'], ['--twice'], ['more']]) {
-    const demo = DemoRun.start(args);
+    using demo = DemoRun.start(args);
     const { exitCode } = await demo.closed;
     assert.equal(exitCode, 2);
     assert.match(demo.stderr, /^heddle demo: .*npm start -- --help.*\n$/s);
@@ -153,17 +158,4 @@ function processesOf(pid: number, place: string): number[] {
     // Not made yet.
     return [];
   }
-}
-
-/** Whether that process was started by the demo under test, or by what that started. */
-function isBelow(pid: number, demo: DemoRun): boolean {
-  for (let at = pid; at > 1; ) {
-    if (at === demo.child.pid) return true;
-    try {
-      at = Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${at}/status`, 'utf8'))?.[1]);
-    } catch {
-      return false;
-    }
-  }
-  return false;
 }

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { emitKeypressEvents, type Key } from 'node:readline';
 import type { ViewSize } from './view.ts';
 
 const clear = '\x1b[2J';
@@ -7,7 +8,6 @@ const leave = '\x1b[?25h\x1b[?1049l';
 // Terminals that know these draw what is between in one go (DEC mode 2026); others ignore them.
 const beginUpdate = '\x1b[?2026h';
 const endUpdate = '\x1b[?2026l';
-const ctrlC = '\x03';
 
 /**
  * The terminal while the live view has it: the alternate screen, without a cursor, keys one by
@@ -22,7 +22,7 @@ export class Screen implements Disposable {
   #cleared = true;
   #open = true;
 
-  /** `onKey` gets each character typed, Ctrl-C as `q`; `onResize` is to draw again. */
+  /** `onKey` gets the name of each key, Ctrl-C as `q`; `onResize` is to draw again. */
   constructor(onKey: (key: string) => void, onResize: () => void) {
     this.#onKey = onKey;
     this.#onResize = onResize;
@@ -30,8 +30,8 @@ export class Screen implements Disposable {
     this.#output.on('resize', this.#resized);
     if (!this.hasKeys) return;
     this.#input.setRawMode(true);
-    this.#input.setEncoding('utf8');
-    this.#input.on('data', this.#typed);
+    emitKeypressEvents(this.#input);
+    this.#input.on('keypress', this.#typed);
   }
 
   get hasKeys(): boolean {
@@ -59,7 +59,7 @@ export class Screen implements Disposable {
     this.#open = false;
     this.#output.off('resize', this.#resized);
     if (this.hasKeys) {
-      this.#input.off('data', this.#typed);
+      this.#input.off('keypress', this.#typed);
       this.#input.pause();
       this.#setCooked();
     }
@@ -97,9 +97,8 @@ export class Screen implements Disposable {
     this.#onResize();
   };
 
-  readonly #typed = (text: string | Uint8Array): void => {
-    // Arrow keys and the like come as sequences that contain letters.
-    if (`${text}`.startsWith('\x1b')) return;
-    for (const key of `${text}`) this.#onKey(key === ctrlC ? 'q' : key.toLowerCase());
+  readonly #typed = (_: string | undefined, { name, ctrl, meta }: Key): void => {
+    if (ctrl && name === 'c') this.#onKey('q');
+    else if (name && !ctrl && !meta) this.#onKey(name);
   };
 }

@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { connect as connectTcp, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { arch, hrtime } from 'node:process';
-import { connect as connectTls } from 'node:tls';
 import koffi from 'koffi';
+import { checked } from '../errors.ts';
 import type {
   ByteStream,
   ByteStreamOptions,
@@ -12,6 +11,7 @@ import type {
   Platform,
   SyscallArgument,
 } from '../platform.ts';
+import { syscallNumbers } from '../syscalls.ts';
 
 /** Where log lines of the core go. */
 export type LogSink = (level: LogLevel, message: string, fields?: LogFields) => void;
@@ -37,7 +37,7 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
   const raw = libc.func('syscall', 'int64', ['int64', word, word, word, word, word, word]);
   const pageSize = Number(libc.func('sysconf', 'long', ['int'])(30));
 
-  return {
+  const platform: Platform = {
     arch,
     pageSize,
     possibleCpus: readPossibleCpus(),
@@ -81,10 +81,19 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
     },
     monotonicNs: () => hrtime.bigint(),
     wallTimeMs: () => Date.now(),
-    randomBytes: (length) => new Uint8Array(randomBytes(length)),
+    randomBytes(length) {
+      const bytes = new Uint8Array(length);
+      const { getrandom } = syscallNumbers(platform);
+      for (let at = 0; at < length; ) {
+        const rest = bytes.subarray(at);
+        at += checked('getrandom', platform.syscall(getrandom, rest, rest.length, 0));
+      }
+      return bytes;
+    },
     connect: openStream,
     log,
   };
+  return platform;
 }
 
 const pollHandles = new Set<ReturnType<typeof koffi.node.poll>>();
@@ -104,8 +113,9 @@ function readPossibleCpus(): number {
 
 function openStream(options: ByteStreamOptions): ByteStream {
   const { host, port, tls } = options;
+  // Loaded at the first use: an agent that reads a folder does without these 4 MiB.
   const socket: Socket = tls
-    ? connectTls({
+    ? process.getBuiltinModule('node:tls').connect({
         host,
         port,
         ca: tls.ca,
@@ -114,7 +124,7 @@ function openStream(options: ByteStreamOptions): ByteStream {
         servername: tls.serverName,
         rejectUnauthorized: !tls.insecureSkipVerify,
       })
-    : connectTcp({ host, port });
+    : process.getBuiltinModule('node:net').connect({ host, port });
   let failure: Error | undefined;
   socket.on(tls ? 'secureConnect' : 'connect', options.onOpen);
   socket.on('data', (data: Uint8Array) => options.onData(data));

@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ServiceEntry } from '@heddle/agent';
+import type { ClientReport, TargetReport } from '@heddle/lab';
+import {
+  type DemoState,
+  initialState,
+  withAgent,
+  withBackend,
+  withEvent,
+  withoutBackend,
+  withReport,
+  withServices,
+} from './state.ts';
+import { fit, lineWidth, plainText, spread, terminalText } from './text.ts';
+import { bar, renderView, sparkline } from './view.ts';
+
+const start = Date.UTC(2026, 0, 2, 3, 4, 5);
+
+function entry(family: string, address: string): ServiceEntry {
+  return {
+    key: `default/hello:http/TCP/${family}`,
+    namespace: 'default',
+    name: 'hello',
+    port: 'http',
+    protocol: 'TCP',
+    family,
+    frontends: [{ kind: 'clusterIP', address, port: 80 }],
+    backends: { active: 2, draining: 0 },
+    algorithm: 'random',
+    affinitySeconds: 0,
+    problems: [],
+    status: 'done',
+    since: '2026-01-02T03:04:05.000Z',
+  };
+}
+
+function target(changes: Partial<TargetReport>): TargetReport {
+  return {
+    requests: 200,
+    failed: 0,
+    failures: {},
+    p50Us: 100,
+    p99Us: 400,
+    answers: { '10.244.1.2:8080': 150, '10.244.1.3:8080': 50 },
+    ...changes,
+  };
+}
+
+function window(service: Partial<TargetReport> = {}): ClientReport {
+  return {
+    type: 'window',
+    seconds: 0.5,
+    targets: { service: target({ p50Us: 103, ...service }), direct: target({}) },
+  };
+}
+
+function playing(): DemoState {
+  let state = withAgent(initialState, { life: 'running', pid: 4711, adopted: false });
+  state = withServices(state, [entry('IPv4', '10.96.0.10'), entry('IPv6', 'fd00:10:96::10')]);
+  for (const number of [2, 3]) {
+    const endpoint = `10.244.1.${number}:8080`;
+    state = withBackend(state, { endpoint, pod: `pod-1-${number}`, life: 'serving' });
+  }
+  state = withReport(state, window({ requests: 100, answers: { '10.244.1.2:8080': 100 } }));
+  state = withReport(state, window());
+  state = withEvent(state, {
+    timeMs: start,
+    from: 'agent',
+    message: 'manifests read: 2 rows in force',
+    severe: false,
+  });
+  return state;
+}
+
+function rendered(state: DemoState, columns: number, rows: number): string[] {
+  return renderView(state, { columns, rows }, { keys: true }).map(plainText);
+}
+
+test('the view at 80 columns', () => {
+  assert.deepEqual(rendered(playing(), 80, 25), [
+    ' heddle  services in the kernel                         agent running, pid 4711',
+    '─'.repeat(80),
+    ' Services',
+    '   ● default/hello:http/TCP/IPv4  10.96.0.10:80            in force  2 backends',
+    '   ● default/hello:http/TCP/IPv6  [fd00:10:96::10]:80      in force  2 backends',
+    '',
+    ' Share of each backend',
+    '   10.244.1.2:8080   ████████████████████████████████████████            83.3 %',
+    '   10.244.1.3:8080   ████████                                            16.7 %',
+    '',
+    ' Requests to the service, each on a new connection',
+    '   400/s ▄▇                                   300 in all   refused 0   failed 0',
+    '',
+    ' Connect, request, close            p50         p99',
+    '   direct to a pod             100.0 µs    400.0 µs',
+    '   through the service         103.0 µs    400.0 µs',
+    '   service / direct                1.03        1.00',
+    '',
+    ' Last events',
+    '   03:04:05  agent  manifests read: 2 rows in force',
+    '',
+    '',
+    '',
+    '',
+    '  a  add a backend    r  remove one    k  kill -9 the agent    q  quit',
+  ]);
+});
+
+test('before anything runs the view says so', () => {
+  const lines = rendered(initialState, 60, 20);
+  assert.equal(lines[0], ' heddle  services in the kernel              agent starting');
+  assert.ok(lines.includes('   none yet'));
+  assert.ok(lines.includes('   service / direct                   -           -'));
+});
+
+test('a killed agent, one that is back, and a backend that leaves', () => {
+  const killed = withAgent(playing(), { life: 'killed', adopted: false });
+  assert.match(rendered(killed, 80, 25)[0]!, /agent killed, the kernel goes on$/);
+  const back = withAgent(killed, { life: 'running', pid: 4712, adopted: true });
+  assert.match(rendered(back, 80, 25)[0]!, /agent running, pid 4712, maps and links adopted$/);
+
+  const backend = { endpoint: '10.244.1.3:8080', pod: 'pod-1-3' };
+  const leaving = withBackend(back, { ...backend, life: 'leaving' });
+  assert.match(rendered(leaving, 80, 25)[8]!, /^ {3}10\.244\.1\.3:8080 {3}█+ +leaving$/);
+  const gone = withoutBackend(leaving, backend.endpoint);
+  assert.equal(rendered(gone, 80, 25)[8], '');
+});
+
+test('refused connections are not failed ones', () => {
+  const report = window({ failed: 30, failures: { ECONNREFUSED: 28, ETIMEDOUT: 2 } });
+  const state = withReport(playing(), report);
+  assert.deepEqual(state.totals, { requests: 500, failed: 2, refused: 28 });
+  assert.match(rendered(state, 80, 25)[11]!, /500 in all {3}refused 28 {3}failed 2$/);
+});
+
+test('a total changes nothing: its windows have been counted', () => {
+  assert.equal(withReport(playing(), { ...window(), type: 'total' }).totals.requests, 300);
+});
+
+test('no size makes a line too long or too many lines', () => {
+  const state = playing();
+  for (let columns = 0; columns < 130; columns += 3) {
+    for (let rows = 1; rows < 40; rows += 2) {
+      const lines = renderView(state, { columns, rows }, { keys: true });
+      assert.equal(lines.length, rows);
+      for (const line of lines) assert.ok(lineWidth(line) <= columns, `${columns} columns`);
+    }
+  }
+});
+
+test('the latest events are shown, in the order of their time', () => {
+  let state = playing();
+  for (const second of [9, 7, 8]) {
+    const message = `event ${second}`;
+    state = withEvent(state, {
+      timeMs: start + second * 1000,
+      from: 'demo',
+      message,
+      severe: true,
+    });
+  }
+  const lines = rendered(state, 80, 24);
+  assert.deepEqual(
+    lines.filter((line) => line.includes('  demo   ')),
+    [7, 8, 9].map(
+      (second) => `   03:04:${String(5 + second).padStart(2, '0')}  demo   event ${second}`,
+    ),
+  );
+});
+
+test('bars grow by eighths, sparklines from zero to the largest', () => {
+  assert.equal(bar(0, 10), '');
+  assert.equal(bar(0.5, 10), '█████');
+  assert.equal(bar(1 / 80, 10), '▏');
+  assert.equal(bar(1, 10), '█'.repeat(10));
+  assert.equal(sparkline([0, 35, 70]), '▁▄▇');
+  assert.equal(sparkline([0, 0]), '▁▁');
+});
+
+test('lines are cut and spread to a width', () => {
+  assert.equal(plainText(fit([{ text: 'abc' }, { text: 'def' }], 5)), 'abcd…');
+  assert.equal(plainText(fit([{ text: 'abc' }], 3)), 'abc');
+  assert.equal(plainText(spread([{ text: 'left' }], [{ text: 'right' }], 12)), 'left   right');
+  assert.equal(plainText(spread([{ text: 'left' }], [{ text: 'right' }], 9)), 'l…  right');
+});
+
+test('a terminal gets colours, unless it wants none', () => {
+  const line = [{ text: 'a' }, { text: 'b', tone: 'good' }] as const;
+  assert.equal(terminalText(line, true), 'a\x1b[32mb\x1b[39m');
+  assert.equal(terminalText(line, false), 'ab');
+});

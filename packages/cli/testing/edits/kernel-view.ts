@@ -1,0 +1,106 @@
+import { type Bpf, BpfMap, type Mapping } from '@heddle/ebpf';
+import { formatEndpoint, formatIp } from '@heddle/sys';
+import {
+  addressRole,
+  backendSize,
+  backendState,
+  decodeBackend,
+  decodeService,
+  decodeServiceKey,
+  serviceAlgorithm,
+} from '../../../datapath/src/generated/abi.ts';
+
+/** Of `state` in struct backend; nearly all of the array is free, and not worth decoding. */
+const stateOffset = 19;
+
+const protocols: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
+const algorithms: Readonly<Record<number, string>> = Object.fromEntries(
+  Object.entries(serviceAlgorithm).map(([name, value]) => [value, name]),
+);
+
+/** The pinned maps of a node, read as the kernel's programs read them. */
+export class KernelView implements Disposable {
+  readonly #services: BpfMap;
+  readonly #addresses: BpfMap;
+  readonly #backends: Mapping;
+  readonly #slots: Mapping;
+
+  /** `bpffs` is the agent's; its maps must be there already. */
+  constructor(bpf: Bpf, bpffs: string) {
+    const open = (name: string) => BpfMap.openPinned(bpf, `${bpffs}/heddle/v1/maps/${name}`);
+    const mapped = (name: string) => {
+      using map = open(name);
+      return map.mmap(false);
+    };
+    this.#services = open('services');
+    this.#addresses = open('addresses');
+    this.#backends = mapped('backends');
+    this.#slots = mapped('slots');
+  }
+
+  /**
+   * One line for each frontend (what it does, and each backend of its service with the number of
+   * slots that lead to it), backend and address, sorted. A slot that leads nowhere shows as such.
+   */
+  lines(): string[] {
+    const lines: string[] = [];
+    const slots = this.#slots.bytes;
+    const words = new Uint32Array(slots.buffer, slots.byteOffset, slots.length / 4);
+    const backends = this.#backends.bytes;
+    const byService = new Map<number, Map<string, { state: string; slots: number }>>();
+    for (let at = backendSize; at < backends.length; at += backendSize) {
+      if (backends[at + stateOffset] === backendState.gone) continue;
+      const backend = decodeBackend(backends, at);
+      const state = backend.state === backendState.draining ? 'draining' : 'active';
+      const name = formatEndpoint(formatIp(backend.address), backend.port);
+      lines.push(
+        `backend ${name}/${protocols[backend.protocol]} ${state} weight ${backend.weight}`,
+      );
+      const ofService = byService.get(backend.service) ?? new Map();
+      byService.set(backend.service, ofService.set(name, { state, slots: 0 }));
+    }
+    for (const [keyBytes, value] of this.#services.entries()) {
+      const key = decodeServiceKey(keyBytes);
+      const service = decodeService(value);
+      const own = byService.get(service.id) ?? new Map<string, { state: string; slots: number }>();
+      for (const each of own.values()) each.slots = 0;
+      let stray = '';
+      for (let i = 0; i < service.slotCount; i++) {
+        const id = words[(service.firstSlot + i) * 2]!;
+        const backend = decodeBackend(backends, id * backendSize);
+        const found =
+          backend.service === service.id
+            ? own.get(formatEndpoint(formatIp(backend.address), backend.port))
+            : undefined;
+        if (found) found.slots++;
+        else stray = ` slot ${service.firstSlot + i} leads to backend ${id} of another service`;
+      }
+      const algorithm = algorithms[service.algorithm]!;
+      const text = [...own]
+        .map(([name, { state, slots: count }]) => {
+          // How a hash spreads is its own affair; that everybody has a share is not.
+          const share = algorithm === 'hash' ? (count > 0 ? 'some' : 'none') : `${count}`;
+          return `${name} ${state} ${share}`;
+        })
+        .sort()
+        .join(', ');
+      const name = `${formatEndpoint(formatIp(key.address), key.port)}/${protocols[key.protocol]}`;
+      lines.push(
+        `frontend ${name} ${algorithm} affinity ${service.affinitySeconds}: ${text}${stray}`,
+      );
+    }
+    for (const [key, value] of this.#addresses.entries()) {
+      const roles = Object.entries(addressRole)
+        .filter(([, bit]) => value[0]! & bit)
+        .map(([role]) => role);
+      lines.push(`address ${formatIp(key)} ${roles.sort().join(' ')}`);
+    }
+    return lines.sort();
+  }
+
+  [Symbol.dispose](): void {
+    for (const each of [this.#services, this.#addresses, this.#backends, this.#slots]) {
+      each[Symbol.dispose]();
+    }
+  }
+}

@@ -1,0 +1,291 @@
+// Random Kubernetes objects of a small world, in which names, addresses and ports meet often.
+import type { Random } from '../random.ts';
+
+export interface Service {
+  readonly apiVersion: 'v1';
+  readonly kind: 'Service';
+  readonly metadata: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly creationTimestamp?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly spec: {
+    readonly type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName';
+    readonly clusterIP: string;
+    readonly clusterIPs: readonly string[];
+    readonly ports: readonly {
+      name?: string;
+      protocol?: string;
+      port: number;
+      nodePort?: number;
+    }[];
+    readonly externalIPs?: readonly string[];
+    readonly externalName?: string;
+    readonly sessionAffinity?: 'None' | 'ClientIP';
+    readonly sessionAffinityConfig?: { readonly clientIP: { readonly timeoutSeconds: number } };
+    readonly internalTrafficPolicy?: 'Cluster' | 'Local';
+    readonly publishNotReadyAddresses?: boolean;
+  };
+  readonly status?: {
+    readonly loadBalancer: { readonly ingress: readonly { ip: string; ipMode?: string }[] };
+  };
+}
+
+export interface Endpoint {
+  readonly addresses: readonly string[];
+  readonly conditions: { ready?: boolean; serving?: boolean; terminating?: boolean };
+  readonly nodeName?: string;
+  readonly targetRef?: { readonly kind: 'Pod'; readonly name: string };
+  readonly hints?: {
+    readonly forZones?: readonly { name: string }[];
+    readonly forNodes?: readonly { name: string }[];
+  };
+}
+
+export interface Slice {
+  readonly apiVersion: 'discovery.k8s.io/v1';
+  readonly kind: 'EndpointSlice';
+  readonly metadata: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly labels: Readonly<Record<string, string>>;
+  };
+  readonly addressType: 'IPv4' | 'IPv6';
+  readonly ports: readonly { name?: string; protocol?: string; port: number }[];
+  readonly endpoints: readonly Endpoint[];
+}
+
+export interface NodeManifest {
+  readonly apiVersion: 'v1';
+  readonly kind: 'Node';
+  readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> };
+  readonly status: { readonly addresses: readonly { type: string; address: string }[] };
+}
+
+export type Manifest = Service | Slice | NodeManifest;
+
+/** `Service default/web`: as the agent names it. */
+export function labelOf({ kind, metadata }: Manifest): string {
+  return 'namespace' in metadata
+    ? `${kind} ${metadata.namespace}/${metadata.name}`
+    : `${kind} ${metadata.name}`;
+}
+
+const namespaces = ['default', 'shop'];
+const serviceNames = ['api', 'db', 'web', 'dns'];
+const nodeNames = ['node1', 'node2', 'node3'];
+const zones = ['east', 'west'];
+const portNames = ['http', 'dns', 'metrics'];
+const protocols = ['TCP', 'UDP', 'SCTP'];
+/** Few, so that services ask for the same ones. */
+const nodePorts = [30080, 30053, 30081];
+
+/** Any object of the world. */
+export function makeObject(random: Random): Manifest {
+  const kind = random.below(20);
+  if (kind === 0) return makeNode(random);
+  return kind < 9 ? makeService(random) : makeSlice(random);
+}
+
+function makeService(random: Random): Service {
+  const type = random.oneIn(2)
+    ? 'ClusterIP'
+    : random.pick([
+        'NodePort',
+        'NodePort',
+        'LoadBalancer',
+        'LoadBalancer',
+        'ExternalName',
+      ] as const);
+  const clusterIPs = makeClusterIPs(random);
+  const isSingle = random.oneIn(3);
+  const names = isSingle ? [''] : nonEmpty(random, portNames);
+  const ports = names.map((name, i) => ({
+    ...(name === '' ? {} : { name }),
+    ...maybe(random, 2, { protocol: random.pick(protocols) }),
+    port: [80, 53, 9090][(i + random.below(2)) % 3]!,
+    ...(type === 'NodePort' || type === 'LoadBalancer'
+      ? maybe(random, 1, { nodePort: nodePorts[i]! + random.below(2) })
+      : {}),
+  }));
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      namespace: random.pick(namespaces),
+      name: random.pick(serviceNames),
+      ...maybe(random, 2, { creationTimestamp: `2026-01-0${1 + random.below(3)}T00:00:00Z` }),
+      ...maybe(random, 12, { labels: { 'service.kubernetes.io/service-proxy-name': 'other' } }),
+      ...maybe(random, 2, { annotations: makeAnnotations(random) }),
+    },
+    spec: {
+      type,
+      clusterIP: clusterIPs[0]!,
+      clusterIPs,
+      ports: withoutTwins(ports),
+      ...maybe(random, 4, { externalIPs: makeExternalIPs(random) }),
+      ...(type === 'ExternalName' ? { externalName: 'example.com' } : {}),
+      ...maybe(random, 3, { sessionAffinity: 'ClientIP' as const }),
+      ...maybe(random, 3, {
+        sessionAffinityConfig: { clientIP: { timeoutSeconds: 1 + random.below(1000) } },
+      }),
+      ...maybe(random, 4, { internalTrafficPolicy: random.pick(['Local', 'Cluster'] as const) }),
+      ...maybe(random, 6, { publishNotReadyAddresses: random.oneIn(2) }),
+    },
+    ...maybe(random, 2, {
+      status: {
+        loadBalancer: {
+          ingress: random.some(['203.0.113.20', '203.0.113.21', 'fd00:203::20']).map((ip) => ({
+            ip,
+            ...maybe(random, 2, { ipMode: random.pick(['VIP', 'Proxy']) }),
+          })),
+        },
+      },
+    }),
+  };
+}
+
+function makeClusterIPs(random: Random): string[] {
+  const v4 = `10.96.0.${1 + random.below(9)}`;
+  const v6 = `fd00:96::${1 + random.below(9)}`;
+  return random.pick([[v4], [v4], [v6], [v4, v6], [v4, v6], [v6, v4], ['None']]);
+}
+
+function makeAnnotations(random: Random): Record<string, string> {
+  const weights = random
+    .some([1, 2, 3, 4, 5])
+    .map((n) => (random.oneIn(2) ? `10.244.1.${n}` : `pod-${n}`))
+    .map((who) => `${who}=${1 + random.below(6)}`)
+    .join(',');
+  return {
+    'heddle.io/algorithm': random.pick([
+      ...['random', 'round-robin', 'weighted', 'weighted', 'least-connections', 'fastest'],
+      // Its tables are large, so that it costs more than all others together.
+      ...(random.oneIn(3) ? ['maglev'] : []),
+    ]),
+    ...maybe(random, 2, { 'heddle.io/weights': weights }),
+  };
+}
+
+/** Free ones, and such as somebody has: a node, an endpoint, a service. */
+function makeExternalIPs(random: Random): string[] {
+  return random.some([
+    ...['203.0.113.1', '203.0.113.20', 'fd00:203::1'],
+    ...['192.0.2.1', '192.0.2.2', '198.51.100.2', 'fd00:192:0:2::1'],
+    ...['10.244.1.3', 'fd00:10:244:1::2', '10.96.0.1', 'fd00:96::2'],
+  ]);
+}
+
+function makeSlice(random: Random): Slice {
+  const name = random.pick(serviceNames);
+  const addressType = random.oneIn(3) ? 'IPv6' : 'IPv4';
+  const hinted = random.below(4);
+  const names = random.oneIn(3) ? [''] : nonEmpty(random, portNames);
+  const ports = names.map((portName) => ({
+    ...(portName === '' ? {} : { name: portName }),
+    ...maybe(random, 2, { protocol: random.pick(protocols) }),
+    port: random.pick([8080, 8081, 5353]),
+  }));
+  const numbers = random.oneIn(8) ? [] : random.some([1, 2, 3, 4, 5, 6, 7]);
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      namespace: random.pick(namespaces),
+      name: `${name}-${1 + random.below(3)}`,
+      // The label decides, not the name.
+      labels: {
+        'kubernetes.io/service-name': random.oneIn(20) ? random.pick(serviceNames) : name,
+      },
+    },
+    addressType,
+    ports,
+    endpoints: numbers.map((number) => makeEndpoint(random, number, addressType, hinted)),
+  };
+}
+
+function makeEndpoint(
+  random: Random,
+  number: number,
+  addressType: 'IPv4' | 'IPv6',
+  hinted: number,
+): Endpoint {
+  return {
+    addresses: [`${addressType === 'IPv6' ? 'fd00:10:244:1::' : '10.244.1.'}${number}`],
+    conditions: random.pick([
+      {},
+      { ready: true },
+      { ready: true, serving: true, terminating: false },
+      { ready: false, serving: false, terminating: false },
+      { ready: false, serving: true, terminating: true },
+      { ready: false, serving: false, terminating: true },
+      { ready: false },
+    ]),
+    // Where a pod runs follows from which one it is, as in life.
+    nodeName: nodeNames[number % 3]!,
+    ...(number % 2 === 0 ? { targetRef: { kind: 'Pod' as const, name: `pod-${number}` } } : {}),
+    ...(hinted === 1 ? { hints: { forZones: [{ name: zones[number % 2]! }] } } : {}),
+    ...(hinted === 2 ? { hints: { forNodes: [{ name: nodeNames[(number + 1) % 3]! }] } } : {}),
+  };
+}
+
+function makeNode(random: Random): NodeManifest {
+  const name = random.pick(nodeNames);
+  const own = { node1: '192.0.2.1', node2: '192.0.2.2', node3: '192.0.2.3' }[name]!;
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: {
+      name,
+      ...maybe(random, 1, { labels: { 'topology.kubernetes.io/zone': random.pick(zones) } }),
+    },
+    status: {
+      addresses: [
+        { type: 'Hostname', address: name },
+        { type: 'InternalIP', address: own },
+        ...random
+          .some(['198.51.100.1', '198.51.100.2', 'fd00:198::1'])
+          .map((address) => ({ type: 'ExternalIP', address })),
+      ],
+    },
+  };
+}
+
+/** Makes the object one that can't be used, though it says which one it is. */
+export function spoil(object: Manifest, random: Random): Manifest {
+  const spoilt = structuredClone(object) as unknown as Record<string, Record<string, unknown>>;
+  if (object.kind === 'Service') {
+    if (random.oneIn(2)) spoilt.spec!.ports = [{ port: 99_999 }];
+    else spoilt.spec!.clusterIPs = ['10.96.0.300'];
+  } else if (object.kind === 'EndpointSlice') {
+    (spoilt as Record<string, unknown>).addressType = 'IPv5';
+  } else {
+    spoilt.status!.addresses = [{ type: 'InternalIP', address: 7 }];
+  }
+  return spoilt as unknown as Manifest;
+}
+
+/** The API server wants a port and protocol once. */
+function withoutTwins<Port extends { protocol?: string; port: number }>(
+  ports: readonly Port[],
+): Port[] {
+  const key = ({ protocol = 'TCP', port }: Port) => `${port}/${protocol}`;
+  return ports.filter((port, i) => ports.findIndex((other) => key(other) === key(port)) === i);
+}
+
+function nonEmpty<Item>(random: Random, items: readonly Item[]): Item[] {
+  const chosen = random.some(items);
+  return chosen.length > 0 ? chosen : [random.pick(items)];
+}
+
+/** The fields in one case of `times`, none in the others; `times` 1: in nearly all. */
+function maybe<Fields extends object>(
+  random: Random,
+  times: number,
+  fields: Fields,
+): Fields | Record<string, never> {
+  const is = times === 1 ? !random.oneIn(10) : random.oneIn(times);
+  return is ? fields : {};
+}

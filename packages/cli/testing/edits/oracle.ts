@@ -1,0 +1,263 @@
+// What the kernel's maps shall hold for a set of Kubernetes objects, worked out anew from the
+// objects alone: no increments, no records, no rows, nothing of the model that it is compared with.
+// It knows only what object-maker.ts makes, and is as slow and as simple as it likes.
+import { formatEndpoint } from '@heddle/sys';
+import type { Endpoint, Manifest, NodeManifest, Service, Slice } from './object-maker.ts';
+
+export interface OracleContext {
+  readonly nodeName: string;
+  /** Addresses on the node's devices. */
+  readonly deviceAddresses: readonly string[];
+}
+
+/** Frontends that share a set of backends. */
+interface Group {
+  readonly service: Service;
+  readonly protocol: string;
+  frontends: { kind: string; address: string; port: number }[];
+  readonly backends: { endpoint: Endpoint; port: number; active: boolean; weight: number }[];
+}
+
+const seconds = (service: Service) =>
+  service.spec.sessionAffinity === 'ClientIP'
+    ? (service.spec.sessionAffinityConfig?.clientIP.timeoutSeconds ?? 10800)
+    : 0;
+const algorithmNames: Readonly<Record<string, string>> = {
+  random: 'random',
+  weighted: 'random',
+  'round-robin': 'roundRobin',
+  'least-connections': 'leastConnections',
+  maglev: 'hash',
+};
+
+/** The lines that KernelView gives when everything is in force. */
+export function expectedLines(
+  objects: readonly Manifest[],
+  { nodeName, deviceAddresses }: OracleContext,
+): string[] {
+  const services = objects.filter((each): each is Service => each.kind === 'Service');
+  const slices = objects.filter((each): each is Slice => each.kind === 'EndpointSlice');
+  const nodes = objects.filter((each): each is NodeManifest => each.kind === 'Node');
+  const ownNode = nodes.find(({ metadata }) => metadata.name === nodeName);
+  const own = new Set([...deviceAddresses, ...(ownNode ? nodeAddresses(ownNode) : [])]);
+  const zone = ownNode?.metadata.labels?.['topology.kubernetes.io/zone'] ?? '';
+
+  const taken = new Set(own);
+  for (const node of nodes) for (const address of nodeAddresses(node)) taken.add(address);
+  for (const service of services) for (const address of clusterIPs(service)) taken.add(address);
+  for (const { endpoints } of slices)
+    for (const { addresses } of endpoints) taken.add(addresses[0]!);
+
+  const groups: Group[] = [];
+  // The senior service is first, so whoever comes first keeps a frontend.
+  const given = new Map<string, Service>();
+  const keeps = (service: Service, protocol: string, address: string, port: number) => {
+    const key = `${protocol} ${address} ${port}`;
+    const mine = !given.has(key);
+    if (mine) given.set(key, service);
+    return mine;
+  };
+  for (const service of services.filter(isServed).sort(bySeniority)) {
+    for (const port of service.spec.ports) {
+      for (const clusterIP of clusterIPs(service)) {
+        const isV6 = clusterIP.includes(':');
+        const ofFamily = (addresses: readonly string[]) =>
+          addresses.filter((address) => address.includes(':') === isV6);
+        const externalIPs = ofFamily(service.spec.externalIPs ?? []);
+        const asked = [
+          ...[clusterIP].map((address) => ({ kind: 'ClusterIP', address, port: port.port })),
+          ...ofFamily(ingress(service)).map((address) => ({
+            kind: 'other',
+            address,
+            port: port.port,
+          })),
+          ...externalIPs
+            .filter((address) => !taken.has(address))
+            .map((address) => ({ kind: 'other', address, port: port.port })),
+          ...(port.nodePort
+            ? [...ofFamily([...own]), isV6 ? '::' : '0.0.0.0'].map((address) => ({
+                kind: 'other',
+                address,
+                port: port.nodePort!,
+              }))
+            : []),
+        ];
+        const protocol = port.protocol ?? 'TCP';
+        const candidates = endpointsOf(service, port.name ?? '', protocol, isV6, slices);
+        const addGroup = (local: boolean, frontends: Group['frontends']) => {
+          const usable = new Set(usableOf(candidates, service, local, nodeName, zone));
+          const backends = candidates
+            .map((candidate) => ({
+              ...candidate,
+              active: usable.has(candidate),
+              weight: weightOf(service, candidate.endpoint),
+            }))
+            .filter(
+              ({ active, endpoint }) =>
+                active || protocol !== 'UDP' || (endpoint.conditions.serving ?? true),
+            );
+          const kept = frontends.filter((each) =>
+            keeps(service, protocol, each.address, each.port),
+          );
+          groups.push({ service, protocol, frontends: kept, backends });
+        };
+        if (service.spec.internalTrafficPolicy === 'Local') {
+          addGroup(
+            true,
+            asked.filter(({ kind }) => kind === 'ClusterIP'),
+          );
+          const others = asked.filter(({ kind }) => kind !== 'ClusterIP');
+          if (others.length > 0 || externalIPs.length > 0) addGroup(false, others);
+        } else {
+          addGroup(false, asked);
+        }
+      }
+    }
+  }
+  return linesOf(groups);
+}
+
+function linesOf(groups: readonly Group[]): string[] {
+  const lines: string[] = [];
+  const roles = new Map<string, Set<string>>();
+  const addRole = (address: string, role: string) => {
+    roles.set(address, (roles.get(address) ?? new Set()).add(role));
+  };
+  for (const { service, protocol, frontends, backends } of groups) {
+    const annotation = service.metadata.annotations?.['heddle.io/algorithm'] ?? 'random';
+    const algorithm = algorithmNames[annotation] ?? 'random';
+    const active = backends.filter((each) => each.active);
+    const divisor = active.reduce((sum, { weight }) => gcd(sum, weight), 0);
+    const shown = backends.map(({ endpoint, port, active: isActive, weight }) => {
+      const name = formatEndpoint(endpoint.addresses[0]!, port);
+      const state = isActive ? 'active' : 'draining';
+      lines.push(`backend ${name}/${protocol} ${state} weight ${weight}`);
+      if (protocol === 'UDP') addRole(endpoint.addresses[0]!, 'udpBackend');
+      const share = annotation === 'weighted' ? weight / divisor : 1;
+      if (algorithm === 'hash') return `${name} ${state} ${isActive ? 'some' : 'none'}`;
+      return `${name} ${state} ${isActive ? share : 0}`;
+    });
+    for (const { kind, address, port } of frontends) {
+      const name = `${formatEndpoint(address, port)}/${protocol}`;
+      lines.push(
+        `frontend ${name} ${algorithm} affinity ${seconds(service)}: ${shown.sort().join(', ')}`,
+      );
+      if (kind === 'ClusterIP') addRole(address, 'service');
+    }
+  }
+  for (const [address, names] of roles)
+    lines.push(`address ${address} ${[...names].sort().join(' ')}`);
+  return lines.sort();
+}
+
+function isServed({ metadata, spec }: Service): boolean {
+  return (
+    metadata.labels?.['service.kubernetes.io/service-proxy-name'] === undefined &&
+    spec.type !== 'ExternalName' &&
+    spec.clusterIPs[0] !== 'None'
+  );
+}
+
+function bySeniority(a: Service, b: Service): number {
+  const created = ({ metadata }: Service) => metadata.creationTimestamp ?? '9999';
+  const order = ({ metadata }: Service) => `${metadata.namespace} ${metadata.name}`;
+  if (created(a) !== created(b)) return created(a) < created(b) ? -1 : 1;
+  return order(a) < order(b) ? -1 : 1;
+}
+
+function clusterIPs({ spec }: Service): readonly string[] {
+  return spec.type === 'ExternalName' || spec.clusterIPs[0] === 'None' ? [] : spec.clusterIPs;
+}
+
+function ingress({ spec, status }: Service): string[] {
+  if (spec.type !== 'LoadBalancer') return [];
+  const entries = status?.loadBalancer?.ingress ?? [];
+  return entries.filter(({ ipMode }) => ipMode !== 'Proxy').map(({ ip }) => ip);
+}
+
+function nodeAddresses({ status }: NodeManifest): string[] {
+  return status.addresses.filter(({ type }) => type !== 'Hostname').map(({ address }) => address);
+}
+
+interface Candidate {
+  readonly endpoint: Endpoint;
+  readonly port: number;
+}
+
+function endpointsOf(
+  service: Service,
+  portName: string,
+  protocol: string,
+  isV6: boolean,
+  slices: readonly Slice[],
+): Candidate[] {
+  const found = new Map<string, Candidate>();
+  const own = slices
+    .filter(({ metadata }) => metadata.namespace === service.metadata.namespace)
+    .filter(
+      ({ metadata }) => metadata.labels['kubernetes.io/service-name'] === service.metadata.name,
+    )
+    .filter(({ addressType }) => (addressType === 'IPv6') === isV6)
+    .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  for (const { ports, endpoints } of own) {
+    for (const port of ports) {
+      if ((port.name ?? '') !== portName || (port.protocol ?? 'TCP') !== protocol) continue;
+      for (const endpoint of endpoints) {
+        const key = `${endpoint.addresses[0]} ${port.port}`;
+        const other = found.get(key);
+        if (!other || rank(endpoint) > rank(other.endpoint)) {
+          found.set(key, { endpoint, port: port.port });
+        }
+      }
+    }
+  }
+  return [...found.values()];
+}
+
+const isReady = ({ conditions }: Endpoint) => conditions.ready ?? true;
+const isServing = ({ conditions }: Endpoint) => conditions.serving ?? true;
+const isTerminating = ({ conditions }: Endpoint) => conditions.terminating ?? false;
+
+function rank(endpoint: Endpoint): number {
+  return (
+    (isReady(endpoint) ? 4 : 0) + (isServing(endpoint) ? 2 : 0) + (isTerminating(endpoint) ? 0 : 1)
+  );
+}
+
+function usableOf(
+  candidates: readonly Candidate[],
+  service: Service,
+  local: boolean,
+  nodeName: string,
+  zone: string,
+): readonly Candidate[] {
+  const reachable = candidates.filter(({ endpoint }) => !local || endpoint.nodeName === nodeName);
+  const ready = reachable.filter(
+    ({ endpoint }) => service.spec.publishNotReadyAddresses || isReady(endpoint),
+  );
+  if (ready.length === 0) {
+    return reachable.filter(({ endpoint }) => isServing(endpoint) && isTerminating(endpoint));
+  }
+  if (local) return ready;
+  const hintsOf = ({ endpoint: { hints } }: Candidate) => [
+    (hints?.forNodes ?? []).map(({ name }) => name),
+    (hints?.forZones ?? []).map(({ name }) => name),
+  ];
+  for (const [kind, name] of [nodeName, zone].entries()) {
+    const here = ready.filter((each) => hintsOf(each)[kind]!.includes(name));
+    if (ready.every((each) => hintsOf(each)[kind]!.length > 0) && here.length > 0) return here;
+  }
+  return ready;
+}
+
+function weightOf(service: Service, { addresses, targetRef }: Endpoint): number {
+  const list = (service.metadata.annotations?.['heddle.io/weights'] ?? '').split(',');
+  const weights = new Map(
+    list.map((item) => [item.split('=')[0]!.trim(), Number(item.split('=')[1])]),
+  );
+  return weights.get(addresses[0]!) ?? weights.get(targetRef?.name ?? '-') ?? 1;
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}

@@ -1,0 +1,83 @@
+// A client as cheap as can be, for the servers of reply-loop.ts:
+// `connect-loop.ts ADDRESS PORT` makes connections until its stdin is closed, in small groups (all
+// connect, all ask, all are answered), so that several are open at any moment. Each line on stdout
+// is the number of connections made so far and a list of all that went wrong: nothing is tried
+// twice, and nothing is forgiven.
+import { writeSync } from 'node:fs';
+import { closeFd, errno, errnoNames, parseIp, syscallNumbers } from '@heddle/sys';
+import { nodePlatform } from '@heddle/sys/node';
+
+const groupSize = 16;
+const reportEvery = 4096;
+const SOCK_STREAM = 1;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_NOSIGNAL = 0x4000;
+const AF_INET = 2;
+const AF_INET6 = 10;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
+
+const target = process.argv[2]!;
+const port = Number(process.argv[3]);
+const platform = nodePlatform();
+const nr = syscallNumbers(platform);
+const family = target.includes(':') ? AF_INET6 : AF_INET;
+const address = socketAddress();
+const request = new Uint8Array(1);
+const reply = new Uint8Array(8);
+const failures: string[] = [];
+
+platform.syscall(nr.fcntl, 0, F_SETFL, O_NONBLOCK);
+let made = 0;
+for (let stopped = false; !stopped; ) {
+  for (const next = made + reportEvery; made < next; ) group();
+  stopped = platform.syscall(nr.read, 0, reply, reply.length) === 0;
+  writeSync(1, `${made} ${JSON.stringify(failures)}\n`);
+}
+
+function group(): void {
+  const open: number[] = [];
+  for (let i = 0; i < groupSize; i++) {
+    made++;
+    const fd = call('socket', nr.socket, family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) continue;
+    if (call('connect', nr.connect, fd, address, address.length) < 0) closeFd(platform, fd);
+    else open.push(fd);
+  }
+  const asked = open.filter((fd, i) => {
+    request[0] = made + i;
+    return call('send', nr.sendto, fd, request, 1, MSG_NOSIGNAL, 0, 0) === 1;
+  });
+  for (const fd of asked) {
+    const got = call('receive', nr.recvfrom, fd, reply, reply.length, 0, 0, 0);
+    const sent = (made + open.indexOf(fd)) & 0xff;
+    if (got >= 0 && (got !== 2 || reply[0] === 0 || reply[1] !== sent)) {
+      fail(`receive: ${reply.subarray(0, got)} in answer to ${sent}`);
+    }
+  }
+  for (const fd of open) closeFd(platform, fd);
+}
+
+function call(name: string, number: number, ...args: (number | Uint8Array)[]): number {
+  let result: number;
+  do result = platform.syscall(number, ...args);
+  while (result === -errno.EINTR);
+  if (result < 0) fail(`${name}: ${errnoNames[-result]}`);
+  return result;
+}
+
+function fail(what: string): void {
+  failures.push(`connection ${made}, ${new Date().toISOString()}: ${what}`);
+}
+
+/** struct sockaddr_in or sockaddr_in6. */
+function socketAddress(): Uint8Array {
+  const ip = parseIp(target)!;
+  const bytes = new Uint8Array(family === AF_INET ? 16 : 28);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, family, true);
+  view.setUint16(2, port);
+  if (family === AF_INET) bytes.set(ip.subarray(12), 4);
+  else bytes.set(ip, 8);
+  return bytes;
+}

@@ -1,0 +1,71 @@
+import { cpuUsage } from 'node:process';
+import { getHeapStatistics, setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import koffi from 'koffi';
+
+// A process that reads a lot once and then waits keeps, by default, twice what it needs: a young
+// generation that has grown to three times 16 MiB, old pages that are half empty, freed memory that
+// the C library has not given back, and the code of an optimizing compiler. Measured on the agent
+// with 5,000 services, at the same CPU time: 180 MiB as it is, 132 with a young generation that does
+// not grow, 96 when memory is given back, 87 without the highest tier of optimization (the one below
+// it does as well for an agent's work; the tiers below that take twice the CPU time).
+
+/** Makes V8 prefer a small process. To be called before much is loaded. */
+export function keepProcessSmall(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
+  setFlagsFromString('--no-opt');
+}
+
+const checkMs = 5_000;
+/** Of one processor, in a thousandth; below it the process counts as idle. */
+const idleShare = 20;
+const busyReleaseMs = 60_000;
+const worthwhileBytes = 4 * 1024 * 1024;
+
+/**
+ * Gives memory back to the kernel when the heap has grown and the process is idle, or once a minute
+ * when it never is: that stops everything for a full garbage collection, some 50 ms with 5,000
+ * services. Doesn't keep the process alive.
+ */
+export function releaseMemoryWhenIdle(): Disposable {
+  let heap = 0;
+  let cpu = cpuUsage();
+  let releasedMs = performance.now();
+  const timer = setInterval(() => {
+    const { user, system } = cpuUsage(cpu);
+    cpu = cpuUsage();
+    const isIdle = user + system < checkMs * idleShare;
+    const now = performance.now();
+    if (!isIdle && now - releasedMs < busyReleaseMs) return;
+    if (getHeapStatistics().total_heap_size < heap + worthwhileBytes) return;
+    releaseMemory();
+    heap = getHeapStatistics().total_heap_size;
+    releasedMs = now;
+    cpu = cpuUsage();
+  }, checkMs);
+  timer.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+let collect: ((options: object) => void) | undefined;
+let trim: ((keep: number) => number) | undefined;
+
+/** Gives all memory that is not needed back to the kernel, at once. */
+export function releaseMemory(): void {
+  if (!collect) {
+    setFlagsFromString('--expose-gc');
+    collect = runInNewContext('gc') as (options: object) => void;
+  }
+  collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  trim ??= heapTrimmer();
+  trim(0);
+}
+
+/** malloc_trim(3) is glibc's; another C library keeps what it keeps. */
+function heapTrimmer(): (keep: number) => number {
+  try {
+    return koffi.load(null).func('malloc_trim', 'int', ['size_t']);
+  } catch {
+    return () => 0;
+  }
+}
