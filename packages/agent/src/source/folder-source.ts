@@ -161,7 +161,7 @@ class FolderSource implements Disposable {
     if (watch < 0) {
       if (this.#watch !== undefined) this.#inotify.remove(this.#watch);
       this.#watch = undefined;
-      this.#isReturning = this.#complete;
+      this.#isReturning = !this.#set.isEmpty;
       this.#toRead = [];
       this.#missing.clear();
       const why = new SysError('inotify_add_watch', -watch, `watch folder ${this.#folder}`);
@@ -340,7 +340,7 @@ class FolderSource implements Disposable {
     if (this.#watch !== undefined) this.#inotify.remove(this.#watch);
     this.#watch = undefined;
     this.#missing.clear();
-    this.#isReturning = this.#complete;
+    this.#isReturning = !this.#set.isEmpty;
     this.#lookForFolder();
   }
 

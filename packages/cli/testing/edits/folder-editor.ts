@@ -74,6 +74,14 @@ export class FolderEditor {
     return this.#unusable;
   }
 
+  /** Names of files of which something can't be read or used. */
+  get troubled(): Set<string> {
+    const files = [...this.#files].filter(
+      ([, { claims, broken }]) => broken || claims.some(({ usable }) => !usable),
+    );
+    return new Set(files.map(([name]) => name));
+  }
+
   /** One edit. It is done when this resolves; whether it was taken in is another matter. */
   async edit(): Promise<void> {
     const random = this.#random;
