@@ -50,6 +50,7 @@ const model = new ServiceModel({ nodeName: 'node1', ownAddresses: [nodeAddress] 
 const rows = model.apply(changes);
 const modelMs = performance.now() - modelled;
 
+let left = Number(count);
 let firstWrite: number | undefined;
 let cpuBefore = process.cpuUsage();
 const timed: Operations<ServiceRow> = {
@@ -65,10 +66,10 @@ const timed: Operations<ServiceRow> = {
 };
 const table = new Table<ServiceRow>();
 const reconciler = new Reconciler(table, timed, platform, {
-  onStatus() {
-    const { done, failed } = reconciler.counts();
-    if (failed > 0) throw new Error(`write services: ${failed} failed`);
-    if (done < Number(count)) return;
+  onStatus(key, status) {
+    if (status?.state === 'failed') throw new Error(`write ${key}: ${status.reason}`);
+    if (status?.state === 'done') left--;
+    if (left > 0) return;
     const writeMs = performance.now() - firstWrite!;
     const { user, system } = process.cpuUsage(cpuBefore);
     const writeCpuMs = (user + system) / 1000;
