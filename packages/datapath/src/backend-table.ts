@@ -42,14 +42,11 @@ export function endpointText(address: string, port: number, protocol: Protocol):
  */
 export class BackendTable {
   private readonly bytes: Uint8Array;
-  /** The same memory: a cold start reads one word of each entry, and nothing else. */
-  private readonly words: Uint32Array;
   private readonly stats: Uint8Array;
   private readonly ids: Extents;
 
   constructor(bytes: Uint8Array, stats: Uint8Array, now: () => bigint) {
     this.bytes = bytes;
-    this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
     this.stats = stats;
     this.ids = new Extents(bytes.length / backendSize, now);
     this.ids.reserve(0, 1);
@@ -83,7 +80,7 @@ export class BackendTable {
 
   /** Highest service id that a backend has or had. */
   highestService(): number {
-    const { words } = this;
+    const words = new Uint32Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length / 4);
     let highest = 0;
     for (let at = serviceOffset / 4; at < words.length; at += backendSize / 4) {
       if (words[at]! > highest) highest = words[at]!;
@@ -104,7 +101,7 @@ export class BackendTable {
   /** Fills a newly allocated id: another generation, nothing counted. */
   create(id: number, service: number, protocol: Protocol, backend: Backend): void {
     const at = id * backendSize;
-    const generation = (this.words[(at + generationOffset) / 4]! + 1) >>> 0;
+    const generation = (this.read(id).generation + 1) >>> 0;
     encodeBackendStats(
       { connections: 0n, active: 0, reserved: 0 },
       this.stats,
@@ -130,8 +127,12 @@ export class BackendTable {
     const at = id * backendSize;
     const state = stateOf(backend);
     if (this.bytes[at + stateOffset] !== state) this.bytes[at + stateOffset] = state;
-    const weightAt = (at + weightOffset) / 4;
-    if (this.words[weightAt] !== backend.weight) this.words[weightAt] = backend.weight;
+    const weights = new Uint32Array(
+      this.bytes.buffer,
+      this.bytes.byteOffset + at + weightOffset,
+      1,
+    );
+    if (weights[0] !== backend.weight) weights[0] = backend.weight;
   }
 
   /** Marks a backend as gone; its id can be had again after the grace period. */
@@ -173,7 +174,6 @@ export class BackendTable {
 // The only places where a single field is touched in place; the codecs' tests hold them true.
 const stateOffset = 19;
 const serviceOffset = 20;
-const generationOffset = 24;
 const weightOffset = 28;
 
 function stateOf(backend: Backend): BackendState {

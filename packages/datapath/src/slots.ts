@@ -22,7 +22,7 @@ export function slotsOf(algorithm: Algorithm, backends: readonly Backend[]): Uin
         maglevSize(backends.length),
       );
     default:
-      return new Uint32Array(backends.length).map((_, index) => index);
+      return Uint32Array.from(backends.keys());
   }
 }
 
