@@ -1,4 +1,4 @@
-import { type Backend, compactList, type Frontend, type ServiceRow } from '@heddle/model';
+import { compactList, type Frontend, type ServiceRow } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { parseIp, SysError } from '@heddle/sys';
 import { AddressRoles, type AddressUse } from './address-roles.ts';
@@ -10,6 +10,7 @@ import {
 } from './backend-table.ts';
 import { Extents } from './extents.ts';
 import {
+  addressKeySize,
   decodeService,
   encodeService,
   encodeServiceKey,
@@ -45,7 +46,7 @@ interface Held {
 interface Plan extends Held {
   readonly row: ServiceRow;
   readonly before: Held | undefined;
-  readonly newBackendIds: ReadonlySet<number>;
+  readonly newBackendIds: readonly number[];
   readonly newRun: boolean;
 }
 
@@ -56,6 +57,8 @@ const algorithms: Readonly<Record<ServiceRow['algorithm'], ServiceAlgorithm>> = 
   'least-connections': serviceAlgorithm.leastConnections,
   maglev: serviceAlgorithm.hash,
 };
+
+const none: readonly never[] = [];
 
 /** In place of a run that another service has, or that isn't one; equals no run that is written. */
 const noRun = { firstSlot: 0xffffffff, slotCount: 0 } as const;
@@ -201,18 +204,11 @@ export class ServiceMaps implements Operations<ServiceRow> {
     const frontends = row.frontends.map(frontendKey);
     const before = this.held.get(row.key) ?? this.adopt(row, frontends);
     const id = before?.entry.id ?? this.nextId++;
-    const newBackendIds = new Set<number>();
+    const newBackendIds: number[] = [];
     let run: { first: number; count: number } | undefined;
     try {
-      const backendIds = this.backendIds(row, before, newBackendIds);
-      const active: Backend[] = [];
-      const activeIds: number[] = [];
-      row.backends.forEach((backend, i) => {
-        if (backend.state !== 'active') return;
-        active.push(backend);
-        activeIds.push(backendIds[i]!);
-      });
-      const slots = Array.from(slotsOf(row.algorithm, active), (index) => activeIds[index]!);
+      const backendIds = this.backendIds(row, id, before, newBackendIds);
+      const slots = slotsOf(row.algorithm, row.backends, backendIds);
       const keepsRun =
         before?.entry.slotCount === slots.length &&
         this.store.slots.holds(before.entry.firstSlot, slots);
@@ -224,12 +220,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
         run = { first, count: slots.length };
         this.store.slots.write(first, slots);
       }
-      row.backends.forEach((backend, i) => {
-        const backendId = backendIds[i]!;
-        if (newBackendIds.has(backendId))
-          this.backends.create(backendId, id, row.protocol, backend);
-        else this.backends.amend(backendId, backend);
-      });
+      // Those that stay are in force, and are left alone as long as the row may fail.
+      if (before) row.backends.forEach((each, i) => this.backends.amend(backendIds[i]!, each));
       return {
         row,
         before,
@@ -237,7 +229,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
         backendIds,
         newBackendIds,
         newRun: !keepsRun,
-        addresses: addressesOf(row),
+        addresses: addressesOf(row, frontends),
         entry: {
           id,
           firstSlot: run.first,
@@ -247,7 +239,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
         },
       };
     } catch (error) {
-      for (const backendId of newBackendIds) this.backends.cancel(backendId);
+      for (const backendId of newBackendIds) this.backends.remove(backendId);
       throw error;
     }
   }
@@ -283,17 +275,29 @@ export class ServiceMaps implements Operations<ServiceRow> {
     return undefined;
   }
 
-  private backendIds(row: ServiceRow, before: Held | undefined, added: Set<number>): number[] {
+  /** Ids of a row's backends; those that `before` doesn't have are created, and go to `added`. */
+  private backendIds(
+    row: ServiceRow,
+    service: number,
+    before: Held | undefined,
+    added: number[],
+  ): readonly number[] {
     const known = new Map<string, number>();
-    for (const id of before?.backendIds ?? []) known.set(this.backends.endpoint(id), id);
-    return row.backends.map(({ address, port }) => {
-      const existing = known.get(endpointText(address, port, row.protocol));
-      if (existing !== undefined) return existing;
-      const id = this.backends.allocate();
-      if (id === undefined) throw new MapFull('backends', this.backends.capacity, 'sizes.backends');
-      added.add(id);
-      return id;
-    });
+    for (const id of before?.backendIds ?? none) known.set(this.backends.endpoint(id), id);
+    return compactList(
+      row.backends.map((backend) => {
+        const { address, port } = backend;
+        const existing = before && known.get(endpointText(address, port, row.protocol));
+        if (existing !== undefined) return existing;
+        const id = this.backends.allocate();
+        if (id === undefined) {
+          throw new MapFull('backends', this.backends.capacity, 'sizes.backends');
+        }
+        added.push(id);
+        this.backends.create(id, service, row.protocol, backend);
+        return id;
+      }),
+    );
   }
 
   /** Makes plans visible: addresses, then frontends that are new, then those that change. */
@@ -342,7 +346,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
   private settle(plan: Plan): void {
     const { row, before, entry, frontends, backendIds, addresses, newRun } = plan;
     if (this.adopted.delete(row.key) && before) {
-      const kept = before.backendIds.length === backendIds.length && plan.newBackendIds.size === 0;
+      const kept =
+        before.backendIds.length === backendIds.length && plan.newBackendIds.length === 0;
       const same = frontends.length === before.frontends.length && sameEntry(before.entry, entry);
       if (!same || !kept) this.repaired++;
     }
@@ -395,24 +400,27 @@ function sameEntry(a: Entry, b: Entry): boolean {
   );
 }
 
+const keyBuffer = new Uint8Array(serviceKeySize);
+
 function frontendKey({ address, port, protocol }: Frontend): string {
-  const bytes = new Uint8Array(serviceKeySize);
   const ip = parseIp(address);
   if (!ip) throw new Error(`read frontend address ${address}: not an IP address`);
   encodeServiceKey(
     { address: ip, port, protocol: protocolNumbers[protocol], scope: serviceScope.internal },
-    bytes,
+    keyBuffer,
     0,
   );
-  return keyText(bytes);
+  return keyText(keyBuffer);
 }
 
 /** A ClusterIP's other ports are refused; a UDP backend's address is known as one. */
-function addressesOf(row: ServiceRow): readonly AddressUse[] {
+function addressesOf(row: ServiceRow, keys: readonly string[]): readonly AddressUse[] {
   const uses: AddressUse[] = [];
-  for (const { kind, address } of row.frontends) {
-    if (kind === 'ClusterIP') uses.push({ address: keyText(parseIp(address)!), role: 'service' });
-  }
+  row.frontends.forEach(({ kind }, i) => {
+    // A service key begins with its address.
+    const address = keys[i]!.slice(0, addressKeySize);
+    if (kind === 'ClusterIP') uses.push({ address, role: 'service' });
+  });
   if (row.protocol === 'UDP') {
     for (const { address } of row.backends) {
       uses.push({ address: keyText(parseIp(address)!), role: 'udpBackend' });

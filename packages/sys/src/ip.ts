@@ -11,10 +11,8 @@ export type IpBytes = Uint8Array;
 export function parseIp(text: string): IpBytes | undefined {
   const bytes = new Uint8Array(16);
   if (!text.includes(':')) {
-    const v4 = parseIpv4(text);
-    if (!v4) return undefined;
+    if (!readIpv4(text, bytes)) return undefined;
     bytes[10] = bytes[11] = 0xff;
-    bytes.set(v4, 12);
     return bytes;
   }
   const halves = text.split('::');
@@ -28,15 +26,26 @@ export function parseIp(text: string): IpBytes | undefined {
   return bytes;
 }
 
-function parseIpv4(text: string): number[] | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4) return undefined;
-  const out: number[] = [];
-  for (const part of parts) {
-    if (!/^\d{1,3}$/.test(part) || Number(part) > 255) return undefined;
-    out.push(Number(part));
+const zero = 0x30;
+const dot = 0x2e;
+
+/** Reads four numbers of one to three digits into the last four bytes; false if there are others. */
+function readIpv4(text: string, into: Uint8Array): boolean {
+  let part = 0;
+  let value = 0;
+  let digits = 0;
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : dot;
+    if (code === dot) {
+      if (digits === 0 || value > 255 || part === 4) return false;
+      into[12 + part++] = value;
+      value = digits = 0;
+    } else {
+      if (code < zero || code > zero + 9 || ++digits > 3) return false;
+      value = value * 10 + code - zero;
+    }
   }
-  return out;
+  return part === 4;
 }
 
 function parseGroups(text: string, mayEndInIpv4: boolean): number[] | undefined {
@@ -46,9 +55,9 @@ function parseGroups(text: string, mayEndInIpv4: boolean): number[] | undefined 
   for (let i = 0; i < groups.length; i++) {
     const group = groups[i]!;
     if (mayEndInIpv4 && i === groups.length - 1 && group.includes('.')) {
-      const v4 = parseIpv4(group);
-      if (!v4) return undefined;
-      out.push(...v4);
+      const v4 = new Uint8Array(16);
+      if (!readIpv4(group, v4)) return undefined;
+      out.push(...v4.subarray(12));
     } else {
       if (!/^[0-9a-fA-F]{1,4}$/.test(group)) return undefined;
       const value = Number.parseInt(group, 16);
