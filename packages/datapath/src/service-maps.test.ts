@@ -58,7 +58,9 @@ test('an id that is used again has another generation', () => {
   maps.update([web([1, 2])]);
   maps.update([web([1])]);
   maps.update([web([1, 3])]);
-  const generations = new Uint32Array(store.backends.buffer).filter((_, word) => word % 8 === 6);
+  const generations = new Uint32Array(store.backendBytes.buffer).filter(
+    (_, word) => word % 8 === 6,
+  );
   assert.deepEqual([...generations].sort(), [0, 1, 2]);
 });
 
@@ -203,6 +205,6 @@ function damage(store: ReturnType<typeof fakeStore>, at: number): void {
   if (at % 5 === 0 && entry) store.services.content.delete(entry[0]);
   else if (at % 5 === 1 && entry) flip(entry[1]);
   else if (at % 5 === 2) flip(store.slotBytes.subarray(0, 80));
-  else if (at % 5 === 3) flip(store.backends.subarray(0, 640));
+  else if (at % 5 === 3) flip(store.backendBytes.subarray(0, 640));
   else if (address) store.addresses.content.delete(address);
 }
