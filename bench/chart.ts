@@ -28,13 +28,13 @@ const variants: readonly { name: string; label: string; colour: string }[] = [
   { name: 'loopback', label: 'loopback (the limit)', colour: '#cbd5e1' },
   { name: 'direct', label: 'direct', colour: '#94a3b8' },
   { name: 'heddle service', label: 'service through Heddle', colour: '#0f766e' },
-  { name: 'heddle any service', label: 'a different service each time', colour: '#2a9d8f' },
+  { name: 'heddle any service', label: '… a different one each time', colour: '#2a9d8f' },
   { name: 'heddle direct', label: 'direct, Heddle attached', colour: '#99d5cd' },
   { name: 'nftables service', label: 'service through nftables', colour: '#b45309' },
-  { name: 'nftables any service', label: 'a different service each time', colour: '#d98a3d' },
+  { name: 'nftables any service', label: '… a different one each time', colour: '#d98a3d' },
   { name: 'nftables direct', label: 'direct, nftables rules present', colour: '#f2c999' },
   { name: 'iptables service', label: 'service through iptables', colour: '#9f1239' },
-  { name: 'iptables any service', label: 'a different service each time', colour: '#cc5068' },
+  { name: 'iptables any service', label: '… a different one each time', colour: '#cc5068' },
   { name: 'iptables direct', label: 'direct, iptables rules present', colour: '#f0b3bf' },
 ];
 
@@ -46,6 +46,8 @@ const headHeight = 74;
 const margin = 24;
 /** Ratios beyond it are drawn with a gap in their bar. */
 const largestRatio = 1.75;
+/** Length of the bar of 1.00. */
+const directWidth = barWidth / largestRatio;
 const font = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"';
 
 /** The chart; undefined when no case of it was measured. */
@@ -105,7 +107,7 @@ function drawPanel({ title, hint }: Panel, rows: readonly Row[], top: number) {
       const y = top + headHeight + i * rowHeight;
       body.push(...drawBar(x, y, variant.colour, row?.ratioToDirect ?? undefined));
     });
-    const mark = x + barWidth / largestRatio;
+    const mark = x + directWidth;
     body.push(
       `<line x1="${mark}" x2="${mark}" y1="${top + headHeight - 4}" y2="${bottom}" stroke="#0f172a" stroke-width="1" stroke-dasharray="3 3"/>`,
     );
@@ -115,12 +117,20 @@ function drawPanel({ title, hint }: Panel, rows: readonly Row[], top: number) {
 
 function drawBar(x: number, y: number, colour: string, ratio: number | undefined): string[] {
   if (ratio === undefined) {
-    return [text(x, y + 15, 'not measured', 'fill="#94a3b8" font-size="11" font-style="italic"')];
+    return [
+      text(
+        x + directWidth + 6,
+        y + 15,
+        'not measured',
+        'fill="#94a3b8" font-size="11" font-style="italic"',
+      ),
+    ];
   }
   const length = (Math.min(ratio, largestRatio) / largestRatio) * barWidth;
   const bar = `<rect x="${x}" y="${y + 3}" width="${length.toFixed(1)}" height="${rowHeight - 6}" rx="2" fill="${colour}"/>`;
+  // Beside the line of the direct path, never across it.
   const figure = text(
-    x + length + 6,
+    x + Math.max(length, directWidth) + 6,
     y + 15,
     ratio.toFixed(2),
     'fill="#1e293b" font-size="12" style="font-variant-numeric: tabular-nums"',

@@ -1,4 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { nodePlatform } from '@heddle/sys/node';
 import type { Case, Findings, Row, Verdict } from './cases/case.ts';
@@ -27,6 +28,8 @@ async function measure(options: Options): Promise<{ findings: Findings; failed: 
   const verdicts: Verdict[] = [];
   const notes: string[] = [];
   let failed = false;
+  const busy = busyMachine();
+  if (busy !== undefined) notes.push(busy);
   using world = new World(nodePlatform());
   for (const { each, size } of plan(options)) {
     const start = performance.now();
@@ -45,6 +48,14 @@ async function measure(options: Options): Promise<{ findings: Findings; failed: 
     }
   }
   return { findings: { rows, verdicts, notes }, failed };
+}
+
+/** The load before the benchmark adds its own. */
+function busyMachine(): string | undefined {
+  const [load] = loadavg() as [number, number, number];
+  const processors = availableParallelism();
+  if (load < processors / 2) return undefined;
+  return `the machine was busy with other work (load ${load.toFixed(1)} on ${processors} processors): the ratios of connect and exchange stand it, the clock times and requests/s don't`;
 }
 
 function write({ rows, verdicts, notes }: Findings, { quick, publish }: Options): void {

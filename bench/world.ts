@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createLab, type Lab, removeStaleLabs } from '@heddle/lab';
@@ -125,6 +125,13 @@ export class World implements Disposable {
     const [code] = await once(child, 'close');
     if (code !== 0) throw new Error(`run ${command} for ${variant.name}: ${output.slice(0, 300)}`);
     return output;
+  }
+
+  /** Microseconds of a processor that everything in the labs has taken so far. */
+  cpuUs(): number {
+    return this.#labs
+      .map(({ cgroup }) => /usage_usec (\d+)/.exec(readFileSync(`${cgroup}/cpu.stat`, 'utf8'))![1])
+      .reduce((sum, us) => sum + Number(us), 0);
   }
 
   /** Several times is fine. */

@@ -19,7 +19,7 @@ if (files.length === 0) {
 // The kernel tests share one machine's cgroups and CPUs with each other: two files at a time.
 const result = spawnSync(
   process.execPath,
-  ['--test', '--test-concurrency=2', '--test-timeout=300000', ...files],
+  ['--test', '--test-concurrency=2', '--test-timeout=600000', ...files],
   { cwd: root, stdio: 'inherit' },
 );
 process.exitCode = result.status ?? 1;

@@ -41,6 +41,7 @@ export const coldStart: Case = {
     const rows: Row[] = [
       {
         ...row(size, 'heddle, first map write to all in force', writeMs),
+        writeCpuMs: median(writes.map(({ writeCpuMs }) => writeCpuMs)),
         openMs: median(writes.map(({ openMs }) => openMs)),
         modelMs: median(writes.map(({ modelMs }) => modelMs)),
       },

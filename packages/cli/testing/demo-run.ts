@@ -38,17 +38,24 @@ export class DemoRun implements Disposable {
     return new DemoRun('npm', ['start', '--', ...args], 'pipe');
   }
 
+  /** Process id of the demo itself, which npm may have started, once it has begun its lab. */
+  async demoPid(): Promise<number> {
+    const own = () => demosOnMachine().find((pid) => isBelow(pid, this.child.pid!));
+    await this.until(() => own() !== undefined, 'a lab');
+    return own()!;
+  }
+
   [Symbol.dispose](): void {
     // Not SIGKILL, so that a failed test, too, leaves the machine as it was.
     if (this.child.exitCode === null) this.child.kill('SIGTERM');
   }
 
-  /** Returns once `ready` says yes. Fails after 20 s. */
+  /** Returns once `ready` says yes. Fails after 60 s. */
   async until(ready: () => boolean, what: string): Promise<void> {
-    for (const end = Date.now() + 20_000; Date.now() < end; await sleep(20)) {
+    for (const end = Date.now() + 60_000; Date.now() < end; await sleep(20)) {
       if (ready()) return;
     }
-    assert.fail(`${what}: not within 20 s; stdout: ${this.stdout}; stderr: ${this.stderr}`);
+    assert.fail(`${what}: not within 60 s; stdout: ${this.stdout}; stderr: ${this.stderr}`);
   }
 }
 
@@ -58,7 +65,7 @@ export function placesOf(pid: number) {
 }
 
 /** Process ids of the labs of all demos on the machine. */
-export function demosOnMachine(): number[] {
+function demosOnMachine(): number[] {
   if (!existsSync('/run/heddle/lab')) return [];
   return readdirSync('/run/heddle/lab')
     .map((name) => Number(/^demo-(\d+)$/.exec(name)?.[1]))
@@ -134,6 +141,19 @@ export function tracesOf(pid: number): string[] {
     .filter((line) => line.includes(`${lab}/`));
   const files = [lab, cgroup].filter((path) => existsSync(path));
   return [...processes, ...mounts, ...files];
+}
+
+/** Whether a process is `ancestor`, or was started by it or by what it started. */
+function isBelow(pid: number, ancestor: number): boolean {
+  for (let at = pid; at > 1; ) {
+    if (at === ancestor) return true;
+    try {
+      at = Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${at}/status`, 'utf8'))?.[1]);
+    } catch {
+      return false;
+    }
+  }
+  return false;
 }
 
 function cgroupOf(pid: string): string {

@@ -134,6 +134,17 @@ export class BackendTable {
     this.ids.release(id, 1);
   }
 
+  /** A backend that was found in force, as a row would have it. */
+  asBackend(id: number): Backend {
+    const { address, port, state, weight } = this.read(id);
+    return {
+      address: formatIp(address),
+      port,
+      state: state === backendState.draining ? 'draining' : 'active',
+      weight: Math.min(Math.max(weight, 1), 65_535),
+    };
+  }
+
   counters(id: number): BackendCounters {
     const backend = this.read(id);
     const stats = decodeBackendStats(this.stats.first(id + 1), id * backendStatsSize);

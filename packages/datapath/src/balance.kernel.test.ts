@@ -134,10 +134,15 @@ describe('choice of the backend', () => {
     const wanted = service(7, 64, { affinitySeconds: 1 });
     world.apply(wanted);
     const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-    const first = draw(world.pod(0), wanted, 1).indexOf(1);
-    for (let i = 0; i < 4; i++) {
+    let first = -1;
+    let drawnAt = Number.NEGATIVE_INFINITY;
+    for (let i = 0; i < 5; i++) {
+      const before = performance.now();
+      const next = draw(world.pod(0), wanted, 1).indexOf(1);
+      // A machine that was held up for longer than the timeout proves nothing.
+      if (performance.now() - drawnAt < 1000) assert.equal(next, first, 'renewed by use');
+      [first, drawnAt] = [next, before];
       await pause(400);
-      assert.equal(draw(world.pod(0), wanted, 1).indexOf(1), first, 'renewed by use');
     }
     const drawn = new Set<number>();
     for (let i = 0; i < 3; i++) {

@@ -1,4 +1,4 @@
-import { compactList, type Frontend, type ServiceRow } from '@heddle/model';
+import { type Backend, compactList, type Frontend, type ServiceRow } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { parseIp, SysError } from '@heddle/sys';
 import { AddressRoles, type AddressUse } from './address-roles.ts';
@@ -40,7 +40,19 @@ interface Held {
   readonly backendIds: readonly number[];
   /** Addresses in the `addresses` map. */
   readonly addresses: readonly AddressUse[];
+  readonly spared: Spared;
 }
+
+/**
+ * What an earlier agent left for a row and the row doesn't ask for. It stays in force until
+ * everything is known: the object that asks for it may be in a file that is broken now.
+ */
+interface Spared {
+  readonly frontends: readonly string[];
+  readonly backendIds: readonly number[];
+}
+
+const nothingSpared: Spared = { frontends: [], backendIds: [] };
 
 /** What it takes to bring a row into force; nothing of it is visible to the kernel's lookups yet. */
 interface Plan extends Held {
@@ -57,8 +69,6 @@ const algorithms: Readonly<Record<ServiceRow['algorithm'], ServiceAlgorithm>> = 
   'least-connections': serviceAlgorithm.leastConnections,
   maglev: serviceAlgorithm.hash,
 };
-
-const none: readonly never[] = [];
 
 /** In place of a run that another service has, or that isn't one; equals no run that is written. */
 const noRun = { firstSlot: 0xffffffff, slotCount: 0 } as const;
@@ -82,6 +92,9 @@ export class ServiceMaps implements Operations<ServiceRow> {
   /** Of what was found at the start: backends by service and runs that no row has claimed yet. */
   private readonly unclaimed: Map<number, number[]>;
   private readonly unclaimedRuns = new Map<number, number>();
+  /** Keys of what was found in the `services` map, by service id. */
+  private readonly foundFrontends = new Map<number, string[]>();
+  private pruned = false;
   /** Rows that hold what was found at the start, as it was. */
   private readonly adopted = new Set<string>();
   private nextId: number;
@@ -104,7 +117,11 @@ export class ServiceMaps implements Operations<ServiceRow> {
     let highest = this.backends.highestService();
     for (const [key, value] of store.services.entries()) {
       const { cursor: _, ...entry } = decodeService(value, 0);
-      this.entries.set(keyText(key), this.takesRun(entry) ? entry : { ...entry, ...noRun });
+      const text = keyText(key);
+      this.entries.set(text, this.takesRun(entry) ? entry : { ...entry, ...noRun });
+      const found = this.foundFrontends.get(entry.id);
+      if (found) found.push(text);
+      else this.foundFrontends.set(entry.id, [text]);
       if (entry.id > highest) highest = entry.id;
     }
     this.nextId = highest + 1;
@@ -156,12 +173,12 @@ export class ServiceMaps implements Operations<ServiceRow> {
       const held = this.held.get(key);
       if (!held) return undefined;
       try {
-        this.deleteFrontends(held, []);
+        this.deleteFrontends(held, undefined);
         this.held.delete(key);
         this.adopted.delete(key);
         this.owners.delete(held.entry.id);
         this.runs.release(held.entry.firstSlot, held.entry.slotCount);
-        this.removeBackends(held.backendIds);
+        this.removeBackends(allBackends(held));
         this.roles.drop(held.addresses);
         return undefined;
       } catch (error) {
@@ -171,10 +188,14 @@ export class ServiceMaps implements Operations<ServiceRow> {
   }
 
   prune(desired: Iterable<ServiceRow>): void {
+    const inForce: ServiceRow[] = [];
     // A row that isn't in force yet keeps what was there for it before.
     for (const row of desired) {
-      if (!this.held.has(row.key)) this.adopt(row, row.frontends.map(frontendKey));
+      const held = this.held.get(row.key) ?? this.adopt(row, row.frontends.map(frontendKey));
+      if (held && !this.adopted.has(row.key)) inForce.push(row);
     }
+    this.pruned = true;
+    this.foundFrontends.clear();
     const deleted = new Uint8Array(serviceKeySize);
     for (const [key, entry] of this.entries) {
       if (this.isHeld(key, entry)) continue;
@@ -188,6 +209,9 @@ export class ServiceMaps implements Operations<ServiceRow> {
     this.unclaimed.clear();
     // An adopted row that failed counts no addresses of its own.
     if (this.adopted.size === 0) this.roles.prune();
+    // The rows themselves, without what they were spared.
+    const errors = this.update(inForce.filter(({ key }) => isSpared(this.held.get(key)!)));
+    for (const error of errors) if (error) throw error;
   }
 
   /** Counters of a row's backends, or undefined when the row isn't in force. */
@@ -197,7 +221,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
 
   private isHeld(key: string, entry: Entry): boolean {
     const owner = this.owners.get(entry.id);
-    return owner !== undefined && this.held.get(owner)!.frontends.includes(key);
+    return owner !== undefined && allFrontends(this.held.get(owner)!).includes(key);
   }
 
   private plan(row: ServiceRow): Plan {
@@ -208,7 +232,11 @@ export class ServiceMaps implements Operations<ServiceRow> {
     let run: { first: number; count: number } | undefined;
     try {
       const backendIds = this.backendIds(row, id, before, newBackendIds);
-      const slots = slotsOf(row.algorithm, row.backends, backendIds);
+      const spared = this.spare(id, before, frontends, backendIds);
+      const slots =
+        spared.backendIds.length === 0
+          ? slotsOf(row.algorithm, row.backends, backendIds)
+          : this.slotsWithSpared(row, backendIds, spared);
       const keepsRun =
         before?.entry.slotCount === slots.length &&
         this.store.slots.holds(before.entry.firstSlot, slots);
@@ -220,8 +248,12 @@ export class ServiceMaps implements Operations<ServiceRow> {
         run = { first, count: slots.length };
         this.store.slots.write(first, slots);
       }
-      // Those that stay are in force, and are left alone as long as the row may fail.
-      if (before) row.backends.forEach((each, i) => this.backends.amend(backendIds[i]!, each));
+      // What stays is in force, and is left alone as long as the row may fail.
+      if (before) {
+        row.backends.forEach((backend, i) => {
+          this.backends.amend(backendIds[i]!, backend);
+        });
+      }
       return {
         row,
         before,
@@ -230,6 +262,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
         newBackendIds,
         newRun: !keepsRun,
         addresses: addressesOf(row, frontends),
+        spared,
         entry: {
           id,
           firstSlot: run.first,
@@ -262,9 +295,13 @@ export class ServiceMaps implements Operations<ServiceRow> {
       const claimsRun = this.unclaimedRuns.delete(entry.firstSlot);
       const held: Held = {
         entry: claimsRun || entry.slotCount === 0 ? entry : { ...entry, ...noRun },
-        frontends: frontends.filter((other) => this.entries.get(other)?.id === entry.id),
-        backendIds: this.unclaimed.get(entry.id) ?? [],
+        frontends: [],
+        backendIds: [],
         addresses: [],
+        spared: {
+          frontends: this.foundFrontends.get(entry.id) ?? [],
+          backendIds: this.unclaimed.get(entry.id) ?? [],
+        },
       };
       this.unclaimed.delete(entry.id);
       this.owners.set(entry.id, row.key);
@@ -283,21 +320,51 @@ export class ServiceMaps implements Operations<ServiceRow> {
     added: number[],
   ): readonly number[] {
     const known = new Map<string, number>();
-    for (const id of before?.backendIds ?? none) known.set(this.backends.endpoint(id), id);
-    return compactList(
-      row.backends.map((backend) => {
-        const { address, port } = backend;
-        const existing = before && known.get(endpointText(address, port, row.protocol));
-        if (existing !== undefined) return existing;
-        const id = this.backends.allocate();
-        if (id === undefined) {
-          throw new MapFull('backends', this.backends.capacity, 'sizes.backends');
-        }
-        added.push(id);
-        this.backends.create(id, service, row.protocol, backend);
-        return id;
-      }),
+    for (const id of before ? allBackends(before) : []) known.set(this.backends.endpoint(id), id);
+    return row.backends.map((backend) => {
+      const { address, port } = backend;
+      const existing = before && known.get(endpointText(address, port, row.protocol));
+      if (existing !== undefined) return existing;
+      const id = this.backends.allocate();
+      if (id === undefined) throw new MapFull('backends', this.backends.capacity, 'sizes.backends');
+      added.push(id);
+      this.backends.create(id, service, row.protocol, backend);
+      return id;
+    });
+  }
+
+  /** In the order that the row would have all of them in, so that a run in force is kept. */
+  private slotsWithSpared(
+    row: ServiceRow,
+    backendIds: readonly number[],
+    spared: Spared,
+  ): number[] {
+    const all = [
+      ...row.backends.map((backend, i) => ({ id: backendIds[i]!, backend })),
+      ...spared.backendIds.map((id) => ({ id, backend: this.backends.asBackend(id) })),
+    ].sort((a, b) => byEndpoint(a.backend, b.backend));
+    const backends = all.map(({ backend }) => backend);
+    return slotsOf(
+      row.algorithm,
+      backends,
+      all.map(({ id }) => id),
     );
+  }
+
+  /** What the row is to be spared from now on: what is left of what it was spared before. */
+  private spare(
+    id: number,
+    before: Held | undefined,
+    frontends: readonly string[],
+    backendIds: readonly number[],
+  ): Spared {
+    if (!before || this.pruned || !isSpared(before)) return nothingSpared;
+    return {
+      frontends: before.spared.frontends.filter(
+        (key) => !frontends.includes(key) && this.entries.get(key)?.id === id,
+      ),
+      backendIds: before.spared.backendIds.filter((other) => !backendIds.includes(other)),
+    };
   }
 
   /** Makes plans visible: addresses, then frontends that are new, then those that change. */
@@ -305,7 +372,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
     const added: { key: string; entry: Entry }[] = [];
     const changed: { key: string; entry: Entry }[] = [];
     for (const plan of plans) {
-      for (const key of plan.frontends) {
+      for (const key of allFrontends(plan)) {
         const current = this.entries.get(key);
         if (current && sameEntry(current, plan.entry)) continue;
         (current ? changed : added).push({ key, entry: plan.entry });
@@ -344,22 +411,22 @@ export class ServiceMaps implements Operations<ServiceRow> {
 
   /** The new state is in force: lets go of what it replaced. */
   private settle(plan: Plan): void {
-    const { row, before, entry, frontends, backendIds, addresses, newRun } = plan;
+    const { row, before, entry, frontends, backendIds, addresses, spared, newRun } = plan;
     if (this.adopted.delete(row.key) && before) {
-      const kept =
-        before.backendIds.length === backendIds.length && plan.newBackendIds.length === 0;
-      const same = frontends.length === before.frontends.length && sameEntry(before.entry, entry);
-      if (!same || !kept) this.repaired++;
+      const sameBackends = allBackends(before).length === allBackends(plan).length;
+      const sameFrontends = allFrontends(before).length === allFrontends(plan).length;
+      const same = sameBackends && sameFrontends && sameEntry(before.entry, entry);
+      if (!same || plan.newBackendIds.length > 0) this.repaired++;
     }
     if (before) {
-      this.deleteFrontends(before, frontends);
+      this.deleteFrontends(before, plan);
       if (newRun) this.runs.release(before.entry.firstSlot, before.entry.slotCount);
-      const kept = new Set(backendIds);
-      this.removeBackends(before.backendIds.filter((id) => !kept.has(id)));
+      const kept = new Set(allBackends(plan));
+      this.removeBackends(allBackends(before).filter((id) => !kept.has(id)));
       this.roles.drop(before.addresses);
     }
     this.owners.set(entry.id, row.key);
-    this.held.set(row.key, { entry, frontends, backendIds, addresses });
+    this.held.set(row.key, { entry, frontends, backendIds, addresses, spared });
   }
 
   /** A plan that could not be published: gives back what it took. */
@@ -368,10 +435,11 @@ export class ServiceMaps implements Operations<ServiceRow> {
     for (const id of plan.newBackendIds) this.backends.remove(id);
   }
 
-  /** Deletes what `held` has beyond `kept`, unless another service has taken a frontend over. */
-  private deleteFrontends(held: Held, kept: readonly string[]): void {
+  /** Deletes what `held` has beyond `next`, unless another service has taken a frontend over. */
+  private deleteFrontends(held: Held, next: Held | undefined): void {
     const key = new Uint8Array(serviceKeySize);
-    for (const text of held.frontends) {
+    const kept = next ? allFrontends(next) : [];
+    for (const text of allFrontends(held)) {
       if (kept.includes(text) || this.entries.get(text)?.id !== held.entry.id) continue;
       keyBytes(text, key, 0);
       this.store.services.delete(key);
@@ -388,6 +456,23 @@ export class ServiceMaps implements Operations<ServiceRow> {
     if (protocols.has(protocolNumbers.TCP)) this.onBackendsGone('TCP');
     if (protocols.has(protocolNumbers.UDP)) this.onBackendsGone('UDP');
   }
+}
+
+function isSpared({ spared }: Held): boolean {
+  return spared.frontends.length > 0 || spared.backendIds.length > 0;
+}
+
+function allFrontends({ frontends, spared }: Held): readonly string[] {
+  return spared.frontends.length === 0 ? frontends : [...frontends, ...spared.frontends];
+}
+
+function allBackends({ backendIds, spared }: Held): readonly number[] {
+  return spared.backendIds.length === 0 ? backendIds : [...backendIds, ...spared.backendIds];
+}
+
+/** By address and port, as rows have their backends. */
+function byEndpoint(a: Backend, b: Backend): number {
+  return a.address === b.address ? a.port - b.port : a.address < b.address ? -1 : 1;
 }
 
 function sameEntry(a: Entry, b: Entry): boolean {

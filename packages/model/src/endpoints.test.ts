@@ -123,22 +123,20 @@ test('an endpoint that is not ready gets nothing new but keeps what it has', () 
   assert.deepEqual(cluster.draining('web'), ['10.244.0.2:8080']);
 });
 
-test('UDP to an endpoint that does not serve is cut, UDP to one that still serves is kept', () => {
+test('UDP to an endpoint that does not serve is cut, unless no other one serves either', () => {
+  const unserving = endpoint('10.244.0.2', { ready: false, serving: false });
+  const leaving = endpoint('10.244.0.3', { ready: false, serving: true, terminating: true });
+  const udp = (...endpoints: (string | typeof leaving)[]) =>
+    slice('dns', endpoints, { ports: [{ port: 5353, protocol: 'UDP' }] });
   const cluster = new Cluster(
     service('dns', '10.96.0.10', { ports: [{ port: 53, protocol: 'UDP' }] }),
-    slice(
-      'dns',
-      [
-        '10.244.0.1',
-        endpoint('10.244.0.2', { ready: false, serving: false }),
-        endpoint('10.244.0.3', { ready: false, serving: true, terminating: true }),
-      ],
-      { ports: [{ port: 5353, protocol: 'UDP' }] },
-    ),
+    udp('10.244.0.1', unserving, leaving),
   );
   const key = 'default/dns:53/UDP/IPv4';
   assert.deepEqual(cluster.active(key), ['10.244.0.1:5353']);
-  assert.deepEqual(cluster.draining(key), ['10.244.0.3:5353']);
+  assert.deepEqual(cluster.draining(key), ['10.244.0.3:5353'], 'it still serves');
+  cluster.apply(udp(unserving));
+  assert.deepEqual(cluster.draining(key), ['10.244.0.2:5353']);
 });
 
 test('nothing ready and nothing serving: no active backend at all', () => {

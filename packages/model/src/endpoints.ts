@@ -90,8 +90,9 @@ function isLocal(endpoint: EndpointRecord, { nodeName }: Locality): boolean {
 /**
  * The backends of a row: the usable endpoints are active; every other endpoint that the slices
  * still list drains, so that connections to it are kept while it is unready, terminating or out of
- * the policy's reach. The exception is kube-proxy's: UDP to an endpoint that doesn't serve is cut,
- * as nothing else would ever move such a client to one that does.
+ * the policy's reach. The exception is kube-proxy's (pkg/proxy/conntrack/cleanup.go): UDP to an
+ * endpoint that doesn't serve is cut while another one serves, as nothing else would ever move such
+ * a client to that one.
  */
 export function toBackends(
   candidates: readonly Candidate[],
@@ -100,11 +101,13 @@ export function toBackends(
   weights: ServiceRecord['weights'],
 ): readonly Backend[] {
   const active = new Set(usable);
+  const cutsUnserving =
+    port.protocol === 'UDP' && candidates.some(({ endpoint }) => endpoint.serving);
   const backends: Backend[] = [];
   for (const candidate of candidates) {
     const { endpoint } = candidate;
     const isActive = active.has(candidate);
-    if (!isActive && port.protocol === 'UDP' && !endpoint.serving) continue;
+    if (!isActive && cutsUnserving && !endpoint.serving) continue;
     backends.push({
       address: endpoint.address,
       port: candidate.port,

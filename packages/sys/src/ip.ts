@@ -11,9 +11,8 @@ export type IpBytes = Uint8Array;
 export function parseIp(text: string): IpBytes | undefined {
   const bytes = new Uint8Array(16);
   if (!text.includes(':')) {
-    if (!readIpv4(text, bytes)) return undefined;
     bytes[10] = bytes[11] = 0xff;
-    return bytes;
+    return readIpv4(text, bytes, 12) ? bytes : undefined;
   }
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
@@ -26,23 +25,20 @@ export function parseIp(text: string): IpBytes | undefined {
   return bytes;
 }
 
-const zero = 0x30;
-const dot = 0x2e;
-
-/** Reads four numbers of one to three digits into the last four bytes; false if there are others. */
-function readIpv4(text: string, into: Uint8Array): boolean {
+/** Character by character: a cold start reads each address of the cluster. */
+function readIpv4(text: string, into: Uint8Array | number[], offset: number): boolean {
   let part = 0;
   let value = 0;
   let digits = 0;
   for (let i = 0; i <= text.length; i++) {
-    const code = i < text.length ? text.charCodeAt(i) : dot;
-    if (code === dot) {
-      if (digits === 0 || value > 255 || part === 4) return false;
-      into[12 + part++] = value;
+    const code = i < text.length ? text.charCodeAt(i) : 46;
+    if (code === 46) {
+      if (digits === 0 || value > 255 || part > 3) return false;
+      into[offset + part++] = value;
       value = digits = 0;
     } else {
-      if (code < zero || code > zero + 9 || ++digits > 3) return false;
-      value = value * 10 + code - zero;
+      if (code < 48 || code > 57 || ++digits > 3) return false;
+      value = value * 10 + code - 48;
     }
   }
   return part === 4;
@@ -55,9 +51,7 @@ function parseGroups(text: string, mayEndInIpv4: boolean): number[] | undefined 
   for (let i = 0; i < groups.length; i++) {
     const group = groups[i]!;
     if (mayEndInIpv4 && i === groups.length - 1 && group.includes('.')) {
-      const v4 = new Uint8Array(16);
-      if (!readIpv4(group, v4)) return undefined;
-      out.push(...v4.subarray(12));
+      if (!readIpv4(group, out, out.length)) return undefined;
     } else {
       if (!/^[0-9a-fA-F]{1,4}$/.test(group)) return undefined;
       const value = Number.parseInt(group, 16);

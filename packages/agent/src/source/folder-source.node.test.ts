@@ -120,6 +120,19 @@ test('a file that is renamed keeps its objects without a gap', async () => {
   await folder.until(() => folder.labels.length === 0);
 });
 
+test('a file that is renamed while its object cannot be used keeps the last good version', async () => {
+  using folder = new WatchedFolder();
+  folder.write('b.yaml', web);
+  folder.open();
+  await folder.until(() => folder.complete);
+  folder.write('b.yaml', web.replace('port: 80', 'port: 99999'));
+  await folder.until(() => folder.invalid.size === 1);
+  folder.rename('b.yaml', 'a.yaml');
+  await folder.quiet();
+  assert.deepEqual(folder.labels, ['Service default/web']);
+  assert.ok(folder.batches.every(({ changes }) => changes.every(({ op }) => op !== 'delete')));
+});
+
 test('names of manifests, and of what editors leave beside them', () => {
   const names = ['web.yaml', 'web.yml', 'web.json', 'WEB.YAML', 'my web.v1.yaml'];
   assert.deepEqual(names.filter(isManifestName), names);

@@ -161,7 +161,7 @@ class FolderSource implements Disposable {
     if (watch < 0) {
       if (this.#watch !== undefined) this.#inotify.remove(this.#watch);
       this.#watch = undefined;
-      this.#isReturning = this.#complete;
+      this.#isReturning = !this.#set.isEmpty;
       this.#toRead = [];
       this.#missing.clear();
       const why = new SysError('inotify_add_watch', -watch, `watch folder ${this.#folder}`);
@@ -229,7 +229,8 @@ class FolderSource implements Disposable {
     const events = this.#inotify.read();
     const changed = new Set<string>();
     const renamedFrom = new Map<number, string>();
-    const renamed: string[] = [];
+    /** Old names by new name. */
+    const renamed = new Map<string, string>();
     let reread = false;
     let look = false;
     for (const event of events) {
@@ -246,15 +247,17 @@ class FolderSource implements Disposable {
       else if (isManifestName(name)) {
         if (mask & IN_MOVED_FROM) renamedFrom.set(cookie, name);
         const from = mask & IN_MOVED_TO ? renamedFrom.get(cookie) : undefined;
-        if (from !== undefined) renamed.push(from);
+        if (from !== undefined) renamed.set(name, from);
         if (mask & (IN_MOVED_FROM | IN_DELETE)) changed.add(name);
         else if (mask & (IN_CLOSE_WRITE | IN_MOVED_TO) || this.#isWhole(event)) changed.add(name);
       }
     }
     if (this.#isReturning && changed.size > 0) reread = true;
-    else for (const name of changed) this.#readOne(name);
+    else for (const name of changed) this.#readOne(name, renamed.has(name));
     // A rename within the folder is no sign of the folder's end, so nothing has to be waited for.
-    for (const name of renamed) if (this.#missing.delete(name)) this.#set.removeFile(name);
+    for (const name of renamed.values()) {
+      if (this.#missing.delete(name)) this.#set.removeFile(name);
+    }
     if (look) this.#lookForFolder();
     if (reread && this.#watch !== undefined) this.#readFolder();
     else if (this.#toRead.length === 0) this.#report();
@@ -266,7 +269,8 @@ class FolderSource implements Disposable {
     return isLink(this.#platform, `${this.#folder}/${name}`);
   }
 
-  #readOne(name: string): void {
+  /** `isWhole`: it had this content under another name, so that it is not half written. */
+  #readOne(name: string, isWhole = false): void {
     let bytes: Uint8Array;
     try {
       bytes = readManifest(this.#platform, `${this.#folder}/${name}`);
@@ -284,7 +288,7 @@ class FolderSource implements Disposable {
     this.#missing.delete(name);
     this.#unreadable.delete(name);
     const manifest = this.#set.parse(name, bytes);
-    if (this.#set.isDoubtful(name, manifest)) {
+    if (!isWhole && this.#set.isDoubtful(name, manifest)) {
       const now = this.#nowMs();
       const until = this.#suspects.get(name) ?? now + graceMs;
       this.#suspects.set(name, until);
@@ -336,7 +340,7 @@ class FolderSource implements Disposable {
     if (this.#watch !== undefined) this.#inotify.remove(this.#watch);
     this.#watch = undefined;
     this.#missing.clear();
-    this.#isReturning = this.#complete;
+    this.#isReturning = !this.#set.isEmpty;
     this.#lookForFolder();
   }
 

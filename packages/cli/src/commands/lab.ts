@@ -1,3 +1,5 @@
+import type { ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
 import type { Lab, Place } from '@heddle/lab';
 import { exitCodes, Failure } from '../failure.ts';
 import { formatTable, type OutputFormat, printJson, printLine } from '../print.ts';
@@ -57,15 +59,20 @@ export async function labExec(
   } catch (error) {
     throw new Failure(exitCodes.failed, (error as Error).message);
   }
-  const child = place.spawn(command, args, { stdio: 'inherit' });
-  // The terminal tells both of us; the child decides what becomes of it.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+  let child: ChildProcess | undefined;
+  // The terminal tells both of us; the child decides what becomes of it. It runs before `spawn`
+  // returns, so the handlers are there before it.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => child?.kill(signal));
+  }
+  const started = place.spawn(command, args, { stdio: 'inherit' });
+  child = started;
   process.exitCode = await new Promise<number>((resolve, reject) => {
-    child.on('error', (error: NodeJS.ErrnoException) => {
+    started.on('error', (error: NodeJS.ErrnoException) => {
       const cause = error.code === 'ENOENT' ? 'no such command' : error.message;
       reject(new Failure(exitCodes.failed, `run ${command} in ${placeName}: ${cause}`));
     });
-    child.on('exit', (code, signal) => resolve(code ?? 128 + (signal === 'SIGINT' ? 2 : 15)));
+    started.on('exit', (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
   });
 }
 

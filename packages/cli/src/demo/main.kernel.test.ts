@@ -5,7 +5,6 @@ import { nodePlatform } from '@heddle/sys/node';
 import {
   assertGone,
   DemoRun,
-  demosOnMachine,
   kernelObjectsOf,
   placesOf,
   tracesOf,
@@ -15,14 +14,9 @@ import type { OnceResult } from './summary.ts';
 const platform = nodePlatform();
 
 test('npm start -- --once --json prints one JSON object and nothing else', async () => {
-  const before = new Set(demosOnMachine());
   using demo = DemoRun.npmStart(['--once', '--json']);
-  const own = new Set<number>();
-  const watch = setInterval(() => {
-    for (const pid of demosOnMachine()) if (!before.has(pid) && isBelow(pid, demo)) own.add(pid);
-  }, 50);
+  const pid = await demo.demoPid();
   const { exitCode } = await demo.closed;
-  clearInterval(watch);
 
   assert.equal(exitCode, 0, demo.stderr);
   assert.equal(demo.stdout.trim().split('\n').length, 1, demo.stdout);
@@ -47,8 +41,7 @@ test('npm start -- --once --json prints one JSON object and nothing else', async
     assert.ok(p50 !== null && p99 !== null && p50 > 0 && p50 <= p99, `${p50} to ${p99}`);
   }
 
-  assert.equal(own.size, 1, 'its lab was seen');
-  for (const pid of own) await assertGone(platform, pid);
+  await assertGone(platform, pid);
 });
 
 test('--once prints a summary that people can read', async () => {
@@ -92,6 +85,18 @@ for (const [signal, expected] of [
     assert.equal(exitCode, expected);
     assert.equal(demo.stderr, '');
     await assertGone(platform, pid, objects);
+  });
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const) {
+  test(`${signal} to npm alone ends the demo too`, async () => {
+    using demo = DemoRun.npmStart([]);
+    const pid = await demo.demoPid();
+    await demo.until(() => /requests\/s/.test(demo.stdout), 'traffic');
+    demo.child.kill(signal);
+    // That is when the last process that could write to its stdout is gone.
+    await demo.closed;
+    await demo.until(() => tracesOf(pid).length === 0, 'everything is removed');
   });
 }
 
@@ -153,17 +158,4 @@ function processesOf(pid: number, place: string): number[] {
     // Not made yet.
     return [];
   }
-}
-
-/** Whether that process was started by the demo under test, or by what that started. */
-function isBelow(pid: number, demo: DemoRun): boolean {
-  for (let at = pid; at > 1; ) {
-    if (at === demo.child.pid) return true;
-    try {
-      at = Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${at}/status`, 'utf8'))?.[1]);
-    } catch {
-      return false;
-    }
-  }
-  return false;
 }

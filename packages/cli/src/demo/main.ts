@@ -63,6 +63,7 @@ async function main(): Promise<number> {
     // Ctrl-C is how the live demo is meant to end.
     process.on(signal, () => end(live && signal === 'SIGINT' ? exitCodes.ok : exitCode));
   }
+  endWithNpm();
   let changed = () => {};
   const stage = new Stage(nodePlatform(), () => changed(), fail);
   endings.push(() => stage.close());
@@ -77,6 +78,15 @@ async function main(): Promise<number> {
   if (process.stdout.isTTY) await runLive(scene);
   else await runLines(scene);
   return exitCodes.ok;
+}
+
+/** What kills npm (SIGKILL, or SIGHUP to it alone) would leave the demo running unattended. */
+function endWithNpm(): void {
+  if (process.env.npm_lifecycle_event !== 'start') return;
+  const npm = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== npm) void end(signals.SIGHUP);
+  }, 250).unref();
 }
 
 function readArguments() {

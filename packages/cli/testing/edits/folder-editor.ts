@@ -74,6 +74,14 @@ export class FolderEditor {
     return this.#unusable;
   }
 
+  /** Names of files of which something can't be read or used. */
+  get troubled(): Set<string> {
+    const files = [...this.#files].filter(
+      ([, { claims, broken }]) => broken || claims.some(({ usable }) => !usable),
+    );
+    return new Set(files.map(([name]) => name));
+  }
+
   /** One edit. It is done when this resolves; whether it was taken in is another matter. */
   async edit(): Promise<void> {
     const random = this.#random;
@@ -81,8 +89,8 @@ export class FolderEditor {
     const kind = random.below(100);
     if (names.length > 2 && kind < 6) this.#delete(random.pick(names));
     else if (names.length > 2 && kind < 10) this.#rename(random.pick(names));
-    else if (this.#options.faults && kind < 13) await this.#break(random.pick(fileNames));
-    else if (this.#options.faults && kind < 14) await this.#empty(random.pick(fileNames));
+    else if (this.#options.faults && kind < 13) this.#break(random.pick(fileNames));
+    else if (this.#options.faults && kind < 14) this.#empty(random.pick(fileNames));
     else await this.#change(random.pick(fileNames), kind);
     this.#settle();
   }
@@ -144,9 +152,7 @@ export class FolderEditor {
     // Half a file may drop an object for a moment, and with it its last good version.
     const cuttable = text.length > 1 && claims.every(({ usable }) => usable);
     const path = `${this.#folder}/${name}`;
-    // What is written through a link changes another file than the one that is watched.
-    const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink();
-    const way = isLink ? 3 : random.below(cuttable ? 6 : 4);
+    const way = isLink(path) ? 3 : random.below(cuttable ? 6 : 4);
     if (way === 0 && appended && !name.endsWith('.json')) {
       // What was there before is written in another order or form too; only the end is added.
       writeFileSync(path, text.slice(0, text.lastIndexOf('---\n')));
@@ -188,6 +194,12 @@ export class FolderEditor {
     closeSync(fd);
   }
 
+  #overwrite(name: string, text: string): void {
+    const path = `${this.#folder}/${name}`;
+    if (isLink(path)) rmSync(path);
+    writeFileSync(path, text);
+  }
+
   #delete(name: string): void {
     rmSync(`${this.#folder}/${name}`);
     this.#files.delete(name);
@@ -205,14 +217,14 @@ export class FolderEditor {
     this.lastEdit = `rename ${from} to ${to}`;
   }
 
-  async #break(name: string): Promise<void> {
-    writeFileSync(`${this.#folder}/${name}`, this.#random.pick(garbage));
+  #break(name: string): void {
+    this.#overwrite(name, this.#random.pick(garbage));
     this.#files.set(name, { claims: this.#files.get(name)?.claims ?? [], broken: true });
     this.lastEdit = `break ${name}`;
   }
 
-  async #empty(name: string): Promise<void> {
-    writeFileSync(`${this.#folder}/${name}`, this.#random.pick(['', '---\n', '# nothing\n']));
+  #empty(name: string): void {
+    this.#overwrite(name, this.#random.pick(['', '---\n', '# nothing\n']));
     this.#files.set(name, { claims: [], broken: false });
     this.lastEdit = `empty ${name}`;
   }
@@ -235,6 +247,11 @@ export class FolderEditor {
       else this.#unusable.add(label);
     }
   }
+}
+
+/** What is written through a link changes another file than the one that is watched. */
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
 }
 
 function textOf(claims: readonly Claim[], json: boolean, random: Random): string {

@@ -31,6 +31,8 @@ export class HastyAgent implements Disposable {
   /** What the source has given out, as text by label. */
   readonly #given = new Map<string, string>();
   readonly #invalid = new Set<string>();
+  /** Files of which it said that something can't be read or used. */
+  #troubled = new Set<string>();
   #agent: Agent;
   #onBatch = () => {};
   readonly view: KernelView;
@@ -64,6 +66,7 @@ export class HastyAgent implements Disposable {
     this.#damage(random);
     this.#given.clear();
     this.#invalid.clear();
+    this.#troubled.clear();
     this.#agent = this.#start();
   }
 
@@ -113,7 +116,12 @@ export class HastyAgent implements Disposable {
       if (this.#given.get(label) !== recordText(object)) return false;
     }
     for (const label of editor.unusable) if (!this.#invalid.has(label)) return false;
-    return true;
+    // What nobody sees yet, as another file has the say, may still be taken for half written.
+    const { troubled } = editor;
+    return (
+      troubled.size === this.#troubled.size &&
+      [...troubled].every((name) => this.#troubled.has(name))
+    );
   }
 
   #start(): Agent {
@@ -147,6 +155,10 @@ export class HastyAgent implements Disposable {
                   if (change.op === 'invalid') this.#invalid.add(label);
                   else this.#invalid.delete(label);
                 }
+                const troubles = batch.problems.filter(
+                  ({ message }) => !message.includes('is not taken from here'),
+                );
+                this.#troubled = new Set(troubles.map(({ file }) => file));
                 onChange(batch);
                 this.#onBatch();
               },

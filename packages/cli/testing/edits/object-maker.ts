@@ -258,7 +258,7 @@ export function spoil(object: Manifest, random: Random): Manifest {
   const spoilt = structuredClone(object) as unknown as Record<string, Record<string, unknown>>;
   if (object.kind === 'Service') {
     if (random.oneIn(2)) spoilt.spec!.ports = [{ port: 99_999 }];
-    else spoilt.spec!.clusterIPs = ['10.96.0.300'];
+    else spoilt.spec!.sessionAffinity = 'Sometimes';
   } else if (object.kind === 'EndpointSlice') {
     (spoilt as Record<string, unknown>).addressType = 'IPv5';
   } else {

@@ -79,7 +79,10 @@ test('the client counts requests, answers and failures of each target', async ()
   });
   const { targets, type } = await client.total;
   assert.equal(type, 'total');
-  assert.deepEqual(targets.both!.answers, { 'pod-1-2': 50, other: 50 });
+  // Addresses of a target are drawn at random: 100 draws are outside of this once in a million.
+  const { 'pod-1-2': first = 0, other: second = 0 } = targets.both!.answers;
+  assert.equal(first + second, 100);
+  assert.ok(first >= 25 && first <= 75, `${first} of 100`);
   assert.equal(targets.both!.failed, 0);
   assert.ok(targets.both!.p50Us! > 1 && targets.both!.p99Us! >= targets.both!.p50Us!);
   const { closed } = targets;
