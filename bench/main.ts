@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { nodePlatform } from '@heddle/sys/node';
+import { buildProgram } from '../tools/build.ts';
 import type { Case, Findings, Row, Verdict } from './cases/case.ts';
 import { chart } from './chart.ts';
 import { type Options, readOptions, UsageError, usage } from './options.ts';
@@ -81,6 +82,7 @@ async function main(): Promise<number> {
     console.error(`bench: ${lacking}`);
     return exitCodes.lacking;
   }
+  await buildProgram();
   const { findings, failed } = await measure(options);
   write(findings, options);
   console.log(report(findings));

@@ -32,7 +32,7 @@ export const coldStart: Case = {
       using lab = createLab(world.platform, { name: 'bench-cold' });
       const folder = `${manifests}/agent-${i}`;
       mkdirSync(folder);
-      const agent = new AgentProcess(lab.nodes[0]!, folder, `${manifests}/all`);
+      const agent = new AgentProcess(lab.nodes[0]!, folder, `${manifests}/all`, size);
       await agent.inForce(size);
       agents.push(agent.inForceAfterMs());
       await agent.stop();

@@ -5,6 +5,8 @@ import { ServiceFiles } from './service-files.ts';
 const name = 'memory';
 const MiB = 1024 * 1024;
 const samples = 50;
+/** The agent looks every few seconds whether there is memory to give back. */
+const settleMs = 12_000;
 /** What "flat" allows between the early and the late samples. */
 const flatWithin = 1.05;
 
@@ -17,7 +19,7 @@ export const memory: Case = {
   async measure(world, size, quick) {
     using files = await ServiceFiles.open(world, `${name}-${size}`, size);
     const changes = quick ? 2_000 : 100_000;
-    await files.pause(1000);
+    await files.pause(settleMs);
     const atStart = files.agent.residentBytes() / MiB;
     const resident: number[] = [];
     for (let i = 1; i <= changes; i++) {

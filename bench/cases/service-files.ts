@@ -43,7 +43,7 @@ export class ServiceFiles implements Disposable {
     for (const each of services(count)) {
       writeFileSync(`${folder}/manifests/${each.name}.yaml`, yaml(manifests(each)));
     }
-    const agent = await world.heddle.start(`${folder}/manifests`);
+    const agent = await world.heddle.start(`${folder}/manifests`, count);
     await agent.inForce(count);
     return new ServiceFiles(world, agent, folder, count);
   }

@@ -2,14 +2,16 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { LabNode } from '@heddle/lab';
+import { program } from '../../tools/build.ts';
 import { manifests, services } from '../catalog.ts';
 import { agentStatus } from '../control.ts';
 
-const heddle = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
+/** Services of two endpoints that the agent has room for when it isn't told of more. */
+const roomByDefault = 30_000;
+const largeMaps = { 'max-services': 131_072, 'max-backends': 131_072, 'max-slots': 262_144 };
 
-/** The real agent on a lab's node, as a user starts it. */
+/** The real agent on a lab's node, in the built form in which it is published (tools/build.ts). */
 export class AgentProcess {
   readonly #child: ChildProcess;
   readonly #log: string;
@@ -17,8 +19,11 @@ export class AgentProcess {
   #ended: string | undefined;
   readonly startedMs = performance.now();
 
-  /** `folder` is for the log and the control socket. */
-  constructor(node: LabNode, folder: string, manifestFolder: string) {
+  /**
+   * `folder` is for the log and the control socket. The maps have the agent's own sizes unless
+   * `count` services need more.
+   */
+  constructor(node: LabNode, folder: string, manifestFolder: string, count: number) {
     this.#log = `${folder}/agent.log`;
     this.#socket = `${folder}/agent.sock`;
     const log = openSync(this.#log, 'w');
@@ -28,9 +33,10 @@ export class AgentProcess {
       cgroup: node.cgroup,
       bpffs: node.bpffs,
       socket: this.#socket,
+      ...(count > roomByDefault ? largeMaps : {}),
     };
-    const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
-    this.#child = node.spawn(process.execPath, [heddle, 'agent', ...args], {
+    const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, `${value}`]);
+    this.#child = node.spawn(process.execPath, [program, 'agent', ...args], {
       stdio: ['ignore', log, log],
     });
     closeSync(log);

@@ -24,16 +24,16 @@ export class Heddle implements Balancer {
     if (this.#installed === count) return;
     const manifests = `${this.#folder}/manifests-${count}`;
     writeManifests(manifests, count);
-    const agent = await this.start(manifests);
+    const agent = await this.start(manifests, count);
     await agent.inForce(count);
     this.#installed = count;
   }
 
   /** Starts an agent on another folder, in the place of the one that runs. */
-  async start(manifests: string): Promise<AgentProcess> {
+  async start(manifests: string, count: number): Promise<AgentProcess> {
     this.#installed = undefined;
     await this.#agent?.stop();
-    this.#agent = new AgentProcess(this.#lab.nodes[0]!, this.#folder, manifests);
+    this.#agent = new AgentProcess(this.#lab.nodes[0]!, this.#folder, manifests, count);
     return this.#agent;
   }
 }
