@@ -9,7 +9,7 @@ import { expectedLines } from '../testing/edits/oracle.ts';
 import { Product } from '../testing/product.ts';
 import { Random } from '../testing/random.ts';
 
-const edits = Number(process.env.HEDDLE_EDITS ?? 10_000);
+const edits = 10_000;
 const restartEvery = 1000;
 const vanishEvery = 500;
 

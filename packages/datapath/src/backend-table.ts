@@ -12,6 +12,7 @@ import {
   encodeBackendStats,
   type Backend as KernelBackend,
 } from './generated/abi.ts';
+import type { ArrayMemory } from './mapped-array.ts';
 import { keyText } from './store.ts';
 
 /** Numbers of IPPROTO_* (RFC 1700, now IANA's protocol registry). */
@@ -41,14 +42,14 @@ export function endpointText(address: string, port: number, protocol: Protocol):
  * stale.
  */
 export class BackendTable {
-  private readonly bytes: Uint8Array;
-  private readonly stats: Uint8Array;
+  private readonly memory: ArrayMemory;
+  private readonly stats: ArrayMemory;
   private readonly ids: Extents;
 
-  constructor(bytes: Uint8Array, stats: Uint8Array, now: () => bigint) {
-    this.bytes = bytes;
+  constructor(memory: ArrayMemory, stats: ArrayMemory, now: () => bigint) {
+    this.memory = memory;
     this.stats = stats;
-    this.ids = new Extents(bytes.length / backendSize, now);
+    this.ids = new Extents(memory.length, now);
     this.ids.reserve(0, 1);
   }
 
@@ -61,14 +62,15 @@ export class BackendTable {
   }
 
   read(id: number): KernelBackend {
-    return decodeBackend(this.bytes, id * backendSize);
+    return decodeBackend(this.memory.first(id + 1), id * backendSize);
   }
 
   /** What is in force at the start: ids by service. Takes those ids. */
   adopt(): Map<number, number[]> {
     const found = new Map<number, number[]>();
-    for (let id = 1; id < this.ids.size; id++) {
-      if (this.bytes[id * backendSize + stateOffset] === backendState.gone) continue;
+    const bytes = this.memory.first(0);
+    for (let id = 1; id < bytes.length / backendSize; id++) {
+      if (bytes[id * backendSize + stateOffset] === backendState.gone) continue;
       const { service } = this.read(id);
       this.ids.reserve(id, 1);
       const ids = found.get(service);
@@ -80,7 +82,8 @@ export class BackendTable {
 
   /** Highest service id that a backend has or had. */
   highestService(): number {
-    const words = new Uint32Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length / 4);
+    const bytes = this.memory.first(0);
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
     let highest = 0;
     for (let at = serviceOffset / 4; at < words.length; at += backendSize / 4) {
       if (words[at]! > highest) highest = words[at]!;
@@ -93,31 +96,24 @@ export class BackendTable {
     return this.ids.allocate(1);
   }
 
-  /** Gives back an id that was allocated but never written. */
-  cancel(id: number): void {
-    this.ids.release(id, 1);
-  }
-
   /** Fills a newly allocated id: another generation, nothing counted. */
   create(id: number, service: number, protocol: Protocol, backend: Backend): void {
+    const address = parseIp(backend.address);
+    if (!address) throw new Error(`read backend address ${backend.address}: not an IP address`);
     const at = id * backendSize;
-    const generation = (this.read(id).generation + 1) >>> 0;
-    encodeBackendStats(
-      { connections: 0n, active: 0, reserved: 0 },
-      this.stats,
-      id * backendStatsSize,
-    );
+    const bytes = this.memory.first(id + 1);
+    encodeBackendStats(nothingCounted, this.stats.first(id + 1), id * backendStatsSize);
     encodeBackend(
       {
-        address: parseIp(backend.address)!,
+        address,
         port: backend.port,
         protocol: protocolNumbers[protocol],
         state: stateOf(backend),
         service,
-        generation,
+        generation: (wordAt(bytes, at + generationOffset) + 1) >>> 0,
         weight: backend.weight,
       },
-      this.bytes,
+      bytes,
       at,
     );
   }
@@ -125,19 +121,16 @@ export class BackendTable {
   /** Brings the state and weight of a backend that stays up to date. */
   amend(id: number, backend: Backend): void {
     const at = id * backendSize;
+    const bytes = this.memory.first(id + 1);
     const state = stateOf(backend);
-    if (this.bytes[at + stateOffset] !== state) this.bytes[at + stateOffset] = state;
-    const weights = new Uint32Array(
-      this.bytes.buffer,
-      this.bytes.byteOffset + at + weightOffset,
-      1,
-    );
+    if (bytes[at + stateOffset] !== state) bytes[at + stateOffset] = state;
+    const weights = new Uint32Array(bytes.buffer, bytes.byteOffset + at + weightOffset, 1);
     if (weights[0] !== backend.weight) weights[0] = backend.weight;
   }
 
   /** Marks a backend as gone; its id can be had again after the grace period. */
   remove(id: number): void {
-    this.bytes[id * backendSize + stateOffset] = backendState.gone;
+    this.memory.first(id + 1)[id * backendSize + stateOffset] = backendState.gone;
     this.ids.release(id, 1);
   }
 
@@ -154,7 +147,7 @@ export class BackendTable {
 
   counters(id: number): BackendCounters {
     const backend = this.read(id);
-    const stats = decodeBackendStats(this.stats, id * backendStatsSize);
+    const stats = decodeBackendStats(this.stats.first(id + 1), id * backendStatsSize);
     return {
       address: formatIp(backend.address),
       port: backend.port,
@@ -174,7 +167,14 @@ export class BackendTable {
 // The only places where a single field is touched in place; the codecs' tests hold them true.
 const stateOffset = 19;
 const serviceOffset = 20;
+const generationOffset = 24;
 const weightOffset = 28;
+
+const nothingCounted = { connections: 0n, active: 0, reserved: 0 };
+
+function wordAt(bytes: Uint8Array, offset: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset, true);
+}
 
 function stateOf(backend: Backend): BackendState {
   return backend.state === 'draining' ? backendState.draining : backendState.active;

@@ -7,7 +7,6 @@ import {
   features,
   type LoadedObject,
   loadObject,
-  type Mapping,
   mountBpffs,
   type ObjectSpec,
   readObject,
@@ -20,6 +19,7 @@ import type { Platform } from '@heddle/sys';
 import type { BackendCounters } from './backend-table.ts';
 import { encodeSocketConfig, heddleAbi, refusalReason, socketConfigSize } from './generated/abi.ts';
 import { attachHooks, hasHooks, hookStates } from './hooks.ts';
+import { MappedArray } from './mapped-array.ts';
 import {
   openMap,
   otherFolders,
@@ -113,7 +113,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly socket: ObjectSpec;
   private readonly loaded: LoadedObject;
   private readonly pinned: readonly PinnedMap[];
-  private readonly mappings: Mapping[] = [];
+  private readonly arrays: MappedArray[] = [];
   private readonly services: ServiceMaps;
   private readonly stale: StaleSockets;
   private readonly adopted: boolean;
@@ -208,7 +208,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   [Symbol.dispose](): void {
     this.stale[Symbol.dispose]();
     this.loaded[Symbol.dispose]();
-    for (const mapping of this.mappings) mapping[Symbol.dispose]();
+    for (const array of this.arrays) array[Symbol.dispose]();
     for (const { map } of this.pinned) map[Symbol.dispose]();
   }
 
@@ -224,10 +224,10 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     }
   }
 
-  private mapped(map: BpfMap): Uint8Array {
-    const mapping = map.mmap();
-    this.mappings.push(mapping);
-    return mapping.bytes;
+  private mapped(map: BpfMap): MappedArray {
+    const array = new MappedArray(map);
+    this.arrays.push(array);
+    return array;
   }
 
   /** The order matters when the agent dies in between: pins are followed at the next start. */

@@ -52,13 +52,50 @@ test('a new agent adopts what is in force, writes nothing, and prunes what nobod
   assert.deepEqual(viewOf(store), expectedView([web([1, 2])]));
 });
 
+test('before everything is known, a row keeps what an earlier agent left for it', () => {
+  const store = fakeStore();
+  const old = { address: '192.0.2.1', port: 30080 };
+  const frontends = [{ address: '10.96.0.1', port: 80 }];
+  const of = (numbers: number[], ...more: (typeof old)[]) =>
+    row(
+      [...frontends, ...more],
+      numbers.map((n) => ({ address: `10.244.1.${n}`, port: 8080 })),
+    );
+  new ServiceMaps(store, clock()).update([of([1, 2, 4], old)]);
+
+  const next = new ServiceMaps(store, clock());
+  const writes = store.services.writes;
+  assert.deepEqual(next.update([of([1])]), [undefined]);
+  assert.deepEqual(viewOf(store), expectedView([of([1, 2, 4], old)]));
+  assert.equal(store.services.writes, writes, 'what is in force is not written again');
+  assert.deepEqual(next.update([of([3, 4])]), [undefined]);
+  assert.deepEqual(viewOf(store), expectedView([of([2, 3, 4], old)]), 'but 1 it had, and let go');
+  next.prune([of([3, 4])]);
+  assert.deepEqual(viewOf(store), expectedView([of([3, 4])]));
+  assert.equal(next.size.slots, 2);
+  assert.equal(next.repaired, 0);
+});
+
+test('a row that goes before everything is known takes what it was spared with it', () => {
+  const store = fakeStore();
+  new ServiceMaps(store, clock()).update([web([1, 2])]);
+  const next = new ServiceMaps(store, clock());
+  next.update([web([1])]);
+  next.remove([web([1]).key]);
+  next.prune([]);
+  assert.deepEqual(viewOf(store), expectedView([]));
+  assert.deepEqual([next.size.backends, next.size.slots], [0, 0]);
+});
+
 test('an id that is used again has another generation', () => {
   const store = fakeStore({ services: 10, backends: 3, slots: 100 });
   const maps = new ServiceMaps(store, clock());
   maps.update([web([1, 2])]);
   maps.update([web([1])]);
   maps.update([web([1, 3])]);
-  const generations = new Uint32Array(store.backends.buffer).filter((_, word) => word % 8 === 6);
+  const generations = new Uint32Array(store.backendBytes.buffer).filter(
+    (_, word) => word % 8 === 6,
+  );
   assert.deepEqual([...generations].sort(), [0, 1, 2]);
 });
 
@@ -203,6 +240,6 @@ function damage(store: ReturnType<typeof fakeStore>, at: number): void {
   if (at % 5 === 0 && entry) store.services.content.delete(entry[0]);
   else if (at % 5 === 1 && entry) flip(entry[1]);
   else if (at % 5 === 2) flip(store.slotBytes.subarray(0, 80));
-  else if (at % 5 === 3) flip(store.backends.subarray(0, 640));
+  else if (at % 5 === 3) flip(store.backendBytes.subarray(0, 640));
   else if (address) store.addresses.content.delete(address);
 }

@@ -10,6 +10,7 @@ import {
 } from './backend-table.ts';
 import { Extents } from './extents.ts';
 import {
+  addressKeySize,
   decodeService,
   encodeService,
   encodeServiceKey,
@@ -57,7 +58,7 @@ const nothingSpared: Spared = { frontends: [], backendIds: [] };
 interface Plan extends Held {
   readonly row: ServiceRow;
   readonly before: Held | undefined;
-  readonly newBackendIds: ReadonlySet<number>;
+  readonly newBackendIds: readonly number[];
   readonly newRun: boolean;
 }
 
@@ -68,6 +69,8 @@ const algorithms: Readonly<Record<ServiceRow['algorithm'], ServiceAlgorithm>> = 
   'least-connections': serviceAlgorithm.leastConnections,
   maglev: serviceAlgorithm.hash,
 };
+
+const none: readonly never[] = [];
 
 /** In place of a run that another service has, or that isn't one; equals no run that is written. */
 const noRun = { firstSlot: 0xffffffff, slotCount: 0 } as const;
@@ -227,25 +230,13 @@ export class ServiceMaps implements Operations<ServiceRow> {
     const frontends = row.frontends.map(frontendKey);
     const before = this.held.get(row.key) ?? this.adopt(row, frontends);
     const id = before?.entry.id ?? this.nextId++;
-    const newBackendIds = new Set<number>();
+    const newBackendIds: number[] = [];
     let run: { first: number; count: number } | undefined;
     try {
-      const backendIds = this.backendIds(row, before, newBackendIds);
+      const backendIds = this.backendIds(row, id, before, newBackendIds);
       const spared = this.spare(id, before, frontends, backendIds);
-      const active = row.backends.flatMap((backend, i) =>
-        backend.state === 'active' ? [{ id: backendIds[i]!, backend }] : [],
-      );
-      for (const backendId of spared.backendIds) {
-        const backend = this.backends.asBackend(backendId);
-        if (backend.state === 'active') active.push({ id: backendId, backend });
-      }
-      // In the order that the row would have them in, so that what is in force need not be written.
-      if (spared.backendIds.length > 0) active.sort((a, b) => byEndpoint(a.backend, b.backend));
-      const indexes = slotsOf(
-        row.algorithm,
-        active.map(({ backend }) => backend),
-      );
-      const slots = Array.from(indexes, (index) => active[index]!.id);
+      const drawn = this.drawn(row, backendIds, spared);
+      const slots = slotsOf(row.algorithm, drawn.backends, drawn.ids);
       const keepsRun =
         before?.entry.slotCount === slots.length &&
         this.store.slots.holds(before.entry.firstSlot, slots);
@@ -257,12 +248,10 @@ export class ServiceMaps implements Operations<ServiceRow> {
         run = { first, count: slots.length };
         this.store.slots.write(first, slots);
       }
-      row.backends.forEach((backend, i) => {
-        const backendId = backendIds[i]!;
-        if (newBackendIds.has(backendId))
-          this.backends.create(backendId, id, row.protocol, backend);
-        else this.backends.amend(backendId, backend);
-      });
+      // Those that stay are in force, and are left alone as long as the row may fail.
+      if (before) {
+        for (const [i, id] of backendIds.entries()) this.backends.amend(id, row.backends[i]!);
+      }
       return {
         row,
         before,
@@ -270,7 +259,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
         backendIds,
         newBackendIds,
         newRun: !keepsRun,
-        addresses: addressesOf(row),
+        addresses: addressesOf(row, frontends),
         spared,
         entry: {
           id,
@@ -281,7 +270,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
         },
       };
     } catch (error) {
-      for (const backendId of newBackendIds) this.backends.cancel(backendId);
+      for (const backendId of newBackendIds) this.backends.remove(backendId);
       throw error;
     }
   }
@@ -321,18 +310,41 @@ export class ServiceMaps implements Operations<ServiceRow> {
     return undefined;
   }
 
-  private backendIds(row: ServiceRow, before: Held | undefined, added: Set<number>): number[] {
+  /** Ids of a row's backends; those that `before` doesn't have are created, and go to `added`. */
+  private backendIds(
+    row: ServiceRow,
+    service: number,
+    before: Held | undefined,
+    added: number[],
+  ): readonly number[] {
     const known = new Map<string, number>();
-    for (const id of before ? allBackends(before) : []) known.set(this.backends.endpoint(id), id);
-    return row.backends.map(({ address, port }) => {
-      const existing =
-        known.size === 0 ? undefined : known.get(endpointText(address, port, row.protocol));
-      if (existing !== undefined) return existing;
-      const id = this.backends.allocate();
-      if (id === undefined) throw new MapFull('backends', this.backends.capacity, 'sizes.backends');
-      added.add(id);
-      return id;
-    });
+    for (const id of before ? allBackends(before) : none) known.set(this.backends.endpoint(id), id);
+    return compactList(
+      row.backends.map((backend) => {
+        const { address, port } = backend;
+        const existing = before && known.get(endpointText(address, port, row.protocol));
+        if (existing !== undefined) return existing;
+        const id = this.backends.allocate();
+        if (id === undefined) {
+          throw new MapFull('backends', this.backends.capacity, 'sizes.backends');
+        }
+        added.push(id);
+        this.backends.create(id, service, row.protocol, backend);
+        return id;
+      }),
+    );
+  }
+
+  /** Backends whose ids a row's slots have: its own, and those that it was spared. */
+  private drawn(row: ServiceRow, backendIds: readonly number[], { backendIds: more }: Spared) {
+    if (more.length === 0) return { backends: row.backends, ids: backendIds };
+    const all = [
+      ...row.backends.map((backend, i) => ({ id: backendIds[i]!, backend })),
+      ...more.map((id) => ({ id, backend: this.backends.asBackend(id) })),
+    ];
+    // In the order that the row would have them in, so that what is in force need not be written.
+    all.sort((a, b) => byEndpoint(a.backend, b.backend));
+    return { backends: all.map(({ backend }) => backend), ids: all.map(({ id }) => id) };
   }
 
   /** What the row is to be spared from now on: what is left of what it was spared before. */
@@ -400,7 +412,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
       const sameBackends = allBackends(before).length === allBackends(plan).length;
       const sameFrontends = allFrontends(before).length === allFrontends(plan).length;
       const same = sameBackends && sameFrontends && sameEntry(before.entry, entry);
-      if (!same || plan.newBackendIds.size > 0) this.repaired++;
+      if (!same || plan.newBackendIds.length > 0) this.repaired++;
     }
     if (before) {
       this.deleteFrontends(before, plan);
@@ -469,24 +481,27 @@ function sameEntry(a: Entry, b: Entry): boolean {
   );
 }
 
+const keyBuffer = new Uint8Array(serviceKeySize);
+
 function frontendKey({ address, port, protocol }: Frontend): string {
-  const bytes = new Uint8Array(serviceKeySize);
   const ip = parseIp(address);
   if (!ip) throw new Error(`read frontend address ${address}: not an IP address`);
   encodeServiceKey(
     { address: ip, port, protocol: protocolNumbers[protocol], scope: serviceScope.internal },
-    bytes,
+    keyBuffer,
     0,
   );
-  return keyText(bytes);
+  return keyText(keyBuffer);
 }
 
 /** A ClusterIP's other ports are refused; a UDP backend's address is known as one. */
-function addressesOf(row: ServiceRow): readonly AddressUse[] {
+function addressesOf(row: ServiceRow, keys: readonly string[]): readonly AddressUse[] {
   const uses: AddressUse[] = [];
-  for (const { kind, address } of row.frontends) {
-    if (kind === 'ClusterIP') uses.push({ address: keyText(parseIp(address)!), role: 'service' });
-  }
+  row.frontends.forEach(({ kind }, i) => {
+    // A service key begins with its address.
+    const address = keys[i]!.slice(0, addressKeySize);
+    if (kind === 'ClusterIP') uses.push({ address, role: 'service' });
+  });
   if (row.protocol === 'UDP') {
     for (const { address } of row.backends) {
       uses.push({ address: keyText(parseIp(address)!), role: 'udpBackend' });

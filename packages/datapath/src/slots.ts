@@ -6,28 +6,33 @@ import { maglevSize, maglevTable } from './maglev.ts';
 export const weightedSlots = 1024;
 
 /**
- * The run of a service: for each slot, an index into `backends`, which are the ones that take new
- * connections. The kernel draws a slot; how often a backend stands in the run is its share.
+ * The run of a service: for each slot a backend's id, out of `ids`, which are those of `backends`.
+ * Only active ones take new connections. The kernel draws a slot; how often a backend stands in the
+ * run is its share.
  */
-export function slotsOf(algorithm: Algorithm, backends: readonly Backend[]): Uint32Array {
-  switch (algorithm) {
-    case 'weighted':
-      return weightedRun(backends.map((backend) => backend.weight));
-    case 'maglev':
-      return maglevTable(
-        backends.map(({ address, port, weight }) => ({
-          name: formatEndpoint(address, port),
-          weight,
-        })),
-        maglevSize(backends.length),
-      );
-    default:
-      return Uint32Array.from(backends.keys());
-  }
+export function slotsOf(
+  algorithm: Algorithm,
+  backends: readonly Backend[],
+  ids: readonly number[],
+): number[] {
+  const activeIds = ids.filter((_, i) => backends[i]!.state === 'active');
+  if (algorithm !== 'weighted' && algorithm !== 'maglev') return activeIds;
+  const active = backends.filter(({ state }) => state === 'active');
+  const run = algorithm === 'weighted' ? weightedRun(active) : maglevRun(active);
+  return Array.from(run, (index) => activeIds[index]!);
+}
+
+function maglevRun(backends: readonly Backend[]): Uint32Array {
+  const named = backends.map(({ address, port, weight }) => ({
+    name: formatEndpoint(address, port),
+    weight,
+  }));
+  return maglevTable(named, maglevSize(backends.length));
 }
 
 /** Each index as often as its weight; large weights are scaled down to fit `weightedSlots`. */
-function weightedRun(weights: readonly number[]): Uint32Array {
+function weightedRun(backends: readonly Backend[]): Uint32Array {
+  const weights = backends.map(({ weight }) => weight);
   const divisor = weights.reduce(greatestCommonDivisor, 0) || 1;
   const total = weights.reduce((sum, weight) => sum + weight / divisor, 0);
   const scale = Math.min(1, weightedSlots / total);

@@ -125,6 +125,8 @@ function destroyingTests(bpf: LinuxBpf): void {
     assert.equal(socket.send('still here'), 'ok');
 
     world.restart({ options: { terminateTcp: true } });
+    world.apply(row([front], [second]));
+    world.datapath.prune([row([front], [second])]);
     world.apply(row([front], [first]));
     await destroyed(1);
     assert.notEqual(socket.send('x'), 'ok');

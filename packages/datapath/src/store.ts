@@ -1,3 +1,5 @@
+import type { ArrayMemory } from './mapped-array.ts';
+
 /** What Heddle needs of a hash map in the kernel; `BpfMap` has it, and the tests' double. */
 export interface KeyedMap {
   readonly info: { readonly name: string; readonly maxEntries: number };
@@ -14,34 +16,44 @@ export interface ServiceStore {
   readonly services: KeyedMap;
   readonly addresses: KeyedMap;
   readonly slots: Slots;
-  readonly backends: Uint8Array;
-  readonly backendStats: Uint8Array;
+  readonly backends: ArrayMemory;
+  readonly backendStats: ArrayMemory;
 }
 
 /** The `slots` array: a backend's id at each place. */
 export class Slots {
-  /** The kernel keeps each value of an array at a multiple of 8 bytes: every second word counts. */
-  private readonly words: Uint32Array;
+  private readonly memory: ArrayMemory;
+  private bytes: Uint8Array | undefined;
+  private words: Uint32Array = new Uint32Array(0);
 
-  constructor(bytes: Uint8Array) {
-    this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  constructor(memory: ArrayMemory) {
+    this.memory = memory;
   }
 
   get length(): number {
-    return this.words.length / 2;
+    return this.memory.length;
   }
 
   write(first: number, ids: readonly number[]): void {
-    ids.forEach((id, i) => {
-      this.words[(first + i) * 2] = id;
-    });
+    const words = this.reach(first + ids.length);
+    for (let i = 0; i < ids.length; i++) words[(first + i) * 2] = ids[i]!;
   }
 
   /** Whether exactly these stand from `first` on. */
   holds(first: number, ids: readonly number[]): boolean {
-    return (
-      first + ids.length <= this.length && ids.every((id, i) => this.words[(first + i) * 2] === id)
-    );
+    if (first + ids.length > this.length) return false;
+    const words = this.reach(first + ids.length);
+    return ids.every((id, i) => words[(first + i) * 2] === id);
+  }
+
+  /** The kernel keeps each value of an array at a multiple of 8 bytes: every second word counts. */
+  private reach(count: number): Uint32Array {
+    const bytes = this.memory.first(count);
+    if (bytes !== this.bytes) {
+      this.bytes = bytes;
+      this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+    }
+    return this.words;
   }
 }
 
@@ -57,6 +69,7 @@ export class MapFull extends Error {
 
 /** Bytes as text, one character each: a key for Map and Set. */
 export function keyText(bytes: Uint8Array): string {
+  // Spreading the bytes would take an iterator's turn for each.
   return String.fromCharCode.apply(undefined, bytes as unknown as number[]);
 }
 

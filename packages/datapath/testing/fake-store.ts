@@ -12,6 +12,7 @@ import {
   serviceKeySize,
   serviceSize,
 } from '../src/generated/abi.ts';
+import type { ArrayMemory } from '../src/mapped-array.ts';
 import { type KeyedMap, keyBytes, keyText, type ServiceStore, Slots } from '../src/store.ts';
 
 /** A hash map in memory with the kernel's answers: E2BIG when full, batches that stop on the way. */
@@ -64,17 +65,26 @@ export interface FakeStore extends ServiceStore {
   readonly services: FakeMap;
   readonly addresses: FakeMap;
   readonly slotBytes: Uint8Array;
+  readonly backendBytes: Uint8Array;
 }
+
+const memoryOf = (bytes: Uint8Array, length: number): ArrayMemory => ({
+  length,
+  first: () => bytes,
+});
 
 export function fakeStore(sizes = { services: 1000, backends: 1000, slots: 5000 }): FakeStore {
   const slotBytes = new Uint8Array(sizes.slots * 8);
+  const backendBytes = new Uint8Array(sizes.backends * backendSize);
+  const statBytes = new Uint8Array(sizes.backends * backendStatsSize);
   return {
     services: new FakeMap('services', sizes.services, serviceKeySize, serviceSize),
     addresses: new FakeMap('addresses', sizes.services + sizes.backends, addressKeySize, 4),
-    slots: new Slots(slotBytes),
+    slots: new Slots(memoryOf(slotBytes, sizes.slots)),
     slotBytes,
-    backends: new Uint8Array(sizes.backends * backendSize),
-    backendStats: new Uint8Array(sizes.backends * backendStatsSize),
+    backends: memoryOf(backendBytes, sizes.backends),
+    backendBytes,
+    backendStats: memoryOf(statBytes, sizes.backends),
   };
 }
 
@@ -90,7 +100,8 @@ export interface View {
 
 /** Reads a store as the kernel's programs do. Throws when a slot leads nowhere. */
 export function viewOf(
-  store: Omit<ServiceStore, 'slots'> & { readonly slotBytes: Uint8Array },
+  store: Pick<FakeStore, 'slotBytes' | 'backendBytes'> &
+    Pick<ServiceStore, 'services' | 'addresses'>,
 ): View {
   const words = new Uint32Array(
     store.slotBytes.buffer,
@@ -104,7 +115,7 @@ export function viewOf(
     const draws: Record<string, number> = {};
     for (let i = 0; i < value.slotCount; i++) {
       const id = words[(value.firstSlot + i) * 2]!;
-      const backend = decodeBackend(store.backends, id * backendSize);
+      const backend = decodeBackend(store.backendBytes, id * backendSize);
       if (backend.service !== value.id || backend.state !== backendState.active) {
         throw new Error(
           `slot ${value.firstSlot + i} leads to backend ${id} of service ${backend.service}, not ${value.id}`,
@@ -117,8 +128,8 @@ export function viewOf(
     frontends[name] = { affinity: value.affinitySeconds, draws };
   }
   const backends: string[] = [];
-  for (let at = backendSize; at < store.backends.length; at += backendSize) {
-    const backend = decodeBackend(store.backends, at);
+  for (let at = backendSize; at < store.backendBytes.length; at += backendSize) {
+    const backend = decodeBackend(store.backendBytes, at);
     if (backend.state === backendState.gone) continue;
     const drains = backend.state === backendState.draining ? ' draining' : '';
     backends.push(

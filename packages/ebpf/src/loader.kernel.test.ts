@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { NotSupported } from '@heddle/sys';
-import { load, longs, platform, u32, withoutLeak, words } from '../testing/kernel.ts';
+import { bpf, load, longs, platform, u32, withoutLeak, words } from '../testing/kernel.ts';
 import { VerifierError } from './errors.ts';
 import { kernelBtf } from './kernel-btf.ts';
 import type { LoadedObject } from './loaded-object.ts';
+import { features } from './probes.ts';
 import type { ObjectSpec, ProgramSpec } from './spec.ts';
 
 const packet = new Uint8Array(64);
@@ -99,13 +100,16 @@ describe('relocations against this kernel', () => {
     );
   });
 
-  test('a weak kernel function that is called all the same is named', () => {
+  // The program asks for bpf_sock_destroy's address before it makes the call.
+  const skip =
+    !features(bpf).has('kfunc/bpf_sock_destroy') &&
+    'the kernel has no bpf_sock_destroy (Linux 6.5)';
+
+  test('a weak kernel function that is called all the same is named', { skip }, () => {
     const untested = changing('list_tcp', ({ references }) => ({
-      references: references.map((reference) => {
-        if (reference.kind === 'kfunc') return { ...reference, name: 'heddle_has_no_such' };
-        // The program asks for its address first; this one is there on every kernel.
-        return reference.kind === 'ksym' ? { ...reference, name: 'vfs_read' } : reference;
-      }),
+      references: references.map((reference) =>
+        reference.kind === 'kfunc' ? { ...reference, name: 'heddle_has_no_such' } : reference,
+      ),
     }));
     assert.throws(
       () => load('sockets', {}, untested),

@@ -250,11 +250,11 @@ export class BpfMap implements Disposable {
 
   /**
    * Maps an array with BPF_F_MMAPABLE into memory: its values in place, each at a multiple of
-   * the value size rounded up to 8 bytes. Throws SysError (EPERM once frozen, unless read-only).
+   * the value size rounded up to 8 bytes; only the first `count` of them, if that is given. Throws
+   * SysError (EPERM once frozen, unless read-only).
    */
-  mmap(writable = true): Mapping {
-    const { maxEntries, valueSize } = this.info;
-    const size = Math.ceil(valueSize / 8) * 8 * maxEntries;
+  mmap(writable = true, count = this.info.maxEntries): Mapping {
+    const size = Math.ceil(this.info.valueSize / 8) * 8 * count;
     const page = this.#bpf.pageSize;
     const length = Math.ceil(size / page) * page;
     const memory = this.#bpf.mapMemory(this.fd, length, 0, writable);

@@ -141,15 +141,28 @@ test('large changes go in batches that leave room for other work', () => {
   assert.deepEqual(target.takeCalls(), ['update c d', 'update e']);
 });
 
-test('removals go before updates, all of them', () => {
+test('updates go before removals, all of them', () => {
   const { table, write, target, time, reconciler } = setUp({ batchSize: 1 });
   write('a');
   write('b');
   target.takeCalls();
-  table.apply({ upserted: [{ key: 'c', value: 0 }], removed: ['a', 'b'] });
+  const upserted = ['c', 'd'].map((key) => ({ key, value: 0 }));
+  table.apply({ upserted, removed: ['a', 'b'] });
   reconciler.sync();
   time.pass(0);
-  assert.deepEqual(target.takeCalls(), ['remove a', 'remove b', 'update c']);
+  time.pass(0);
+  assert.deepEqual(target.takeCalls(), ['update c', 'update d', 'remove a', 'remove b']);
+});
+
+test('a row that comes in place of another when there is no room comes in once that is gone', () => {
+  const { table, write, target, reconciler, state } = setUp();
+  target.room = 1;
+  write('a');
+  target.takeCalls();
+  table.apply({ upserted: [{ key: 'b', value: 0 }], removed: ['a'] });
+  reconciler.sync();
+  assert.deepEqual(target.takeCalls(), ['update b', 'remove a', 'update b']);
+  assert.equal(state('b'), 'done');
 });
 
 test('an operation that throws as a whole fails each of its rows', () => {

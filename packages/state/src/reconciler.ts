@@ -37,8 +37,9 @@ interface Failure {
 
 /**
  * Brings the rows of a table into force through Operations and keeps a status on each. Call `sync`
- * after writing to the table; the rest (further batches, retries) happens by timer. Removals go
- * before updates, since they make room. Several changes of one key before its turn count as one.
+ * after writing to the table; the rest (further batches, retries) happens by timer. Updates go
+ * before removals, because a frontend may move from a row that goes to one that comes, and must not
+ * be missing in between; an update that found no room is tried again after them. Several changes of one key before its turn count as one.
  */
 export class Reconciler<Row extends { readonly key: string }> implements Disposable {
   readonly #table: Table<Row>;
@@ -115,9 +116,13 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   sync(): void {
     if (this.#disposed) return;
     this.#takeChanges();
-    this.#queueDue(this.#removeBatch());
-    // A frontend may move from a row that goes to one that comes, so all removals are first.
-    if (this.#toRemove.size === 0 && this.#updateBatch()) this.#queueDue(true);
+    this.#queueDue(false);
+    if (this.#updateBatch()) this.#queueDue(true);
+    // What goes is removed when all that comes has been tried.
+    if (this.#toUpdate.size === 0 && this.#removeBatch()) {
+      this.#queueDue(true);
+      if (this.#updateBatch()) this.#queueDue(true);
+    }
     this.#prune();
     this.#schedule();
   }

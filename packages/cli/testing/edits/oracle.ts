@@ -94,7 +94,11 @@ export function expectedLines(
             }))
             .filter(
               ({ active, endpoint }) =>
-                active || protocol !== 'UDP' || (endpoint.conditions.serving ?? true),
+                active ||
+                protocol !== 'UDP' ||
+                isServing(endpoint) ||
+                // Nobody serves: there is nowhere else to go.
+                !candidates.some((each) => isServing(each.endpoint)),
             );
           const kept = frontends.filter((each) =>
             keeps(service, protocol, each.address, each.port),

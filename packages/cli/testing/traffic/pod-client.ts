@@ -1,0 +1,142 @@
+// An application with Node's own sockets, told by JSON lines on stdin what to do (see Asking and
+// Answered in client.ts). Each line is answered by one on stdout.
+import { createSocket, type Socket as Datagrams } from 'node:dgram';
+import { connect, createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+import type { Answered, Asking } from './client.ts';
+
+const patienceMs = 1000;
+const sockets = new Map<string, Datagrams>();
+/** What sockets were told while nobody asked: an application then connects anew. */
+const told = new Map<string, Error>();
+
+createInterface({ input: process.stdin }).on('line', async (line) => {
+  const asking = JSON.parse(line) as Asking;
+  const answered = await answer(asking);
+  process.stdout.write(`${JSON.stringify(answered)}\n`);
+});
+
+async function answer({ how, host, port, socket, count }: Asking): Promise<Answered[]> {
+  const answers: Answered[] = [];
+  for (let i = 0; i < count; i++) {
+    if (how === 'tcp') answers.push(await overTcp(host, port));
+    else if (how === 'bind') answers.push(await bind(host, port));
+    else if (how === 'connected') answers.push(await overConnected(socket, host, port));
+    else answers.push(await overUnconnected(socket, host, port));
+  }
+  return answers;
+}
+
+function overTcp(host: string, port: number): Promise<Answered> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: patienceMs });
+    let from = '';
+    socket.on('connect', () => {
+      from = `${socket.remoteAddress} ${socket.remotePort}`;
+      socket.write('x');
+    });
+    socket.on('data', (data) => {
+      resolve({ pod: podOf(data), from });
+      socket.resetAndDestroy();
+    });
+    socket.on('timeout', () => {
+      resolve({ pod: 'timeout', from });
+      socket.destroy();
+    });
+    socket.on('error', (error) => resolve(failed(error)));
+  });
+}
+
+function bind(host: string, port: number): Promise<Answered> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.on('error', (error) => resolve(failed(error)));
+    server.listen(port, host, () => server.close(() => resolve({ pod: 'bound', from: '' })));
+  });
+}
+
+/** On a socket that stays under its name and is connected when it is first used. */
+async function overConnected(name: string, host: string, port: number): Promise<Answered> {
+  try {
+    const error = told.get(name);
+    told.delete(name);
+    if (error) throw error;
+    let socket = sockets.get(name);
+    if (!socket) {
+      const opened = open(name, host);
+      await new Promise<void>((resolve, reject) => {
+        opened.connect(port, host, (failure?: Error) => (failure ? reject(failure) : resolve()));
+      });
+      socket = opened;
+    }
+    const connected = socket;
+    return await exchange(connected, (sent) => connected.send('x', sent));
+  } catch (error) {
+    close(name);
+    return failed(error as Error);
+  }
+}
+
+async function overUnconnected(name: string, host: string, port: number): Promise<Answered> {
+  const socket = sockets.get(name) ?? open(name, host);
+  try {
+    return await exchange(socket, (sent) => socket.send('x', port, host, sent));
+  } catch (error) {
+    return failed(error as Error);
+  }
+}
+
+function open(name: string, host: string): Datagrams {
+  const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
+  sockets.set(name, socket);
+  socket.on('error', (error) => {
+    if (socket.listenerCount('error') > 1) return;
+    told.set(name, error);
+    close(name);
+  });
+  return socket;
+}
+
+function close(name: string): void {
+  sockets.get(name)?.close();
+  sockets.delete(name);
+}
+
+function exchange(
+  socket: Datagrams,
+  send: (sent: (error: Error | null) => void) => void,
+): Promise<Answered> {
+  return new Promise((resolve, reject) => {
+    const end = () => {
+      clearTimeout(timer);
+      socket.off('message', onMessage);
+      socket.off('error', onError);
+    };
+    const onMessage = (data: Uint8Array, from: { address: string; port: number }) => {
+      end();
+      resolve({ pod: podOf(data), from: `${from.address} ${from.port}` });
+    };
+    const onError = (error: Error) => {
+      end();
+      reject(error);
+    };
+    const timer = setTimeout(() => {
+      end();
+      resolve({ pod: 'timeout', from: '' });
+    }, patienceMs);
+    socket.on('message', onMessage);
+    socket.on('error', onError);
+    send((error) => {
+      if (error) onError(error);
+    });
+  });
+}
+
+function failed(error: Error): Answered {
+  return { pod: (error as NodeJS.ErrnoException).code ?? error.message, from: '' };
+}
+
+/** A backend answers with its name and what it was sent. */
+function podOf(data: Uint8Array | string): string {
+  return Buffer.from(data).toString().split(' ')[0]!;
+}
