@@ -126,6 +126,13 @@ function verdicts(size: number, rows: readonly Row[]): Verdict[] {
     ),
     // The same 3 % for a time, where less is better.
     verdict({ case: name, size, what: 'p99, service / direct' }, tail, { atMost: 1 / 0.97 }, '', 3),
+    verdict(
+      { case: name, size, what: 'processor time per request, direct / service' },
+      1 / (own.cpuRatioToDirect as number),
+      { atLeast: 0.97 },
+      '',
+      3,
+    ),
     ...peers,
   ];
 }
