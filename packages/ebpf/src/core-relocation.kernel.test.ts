@@ -4,7 +4,7 @@ import { readFile } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { fixture } from '../testing/fixture.ts';
 import { Btf } from './btf.ts';
-import { applyCoreRelocations } from './core-relocation.ts';
+
 import { VerifierError } from './errors.ts';
 import { kernelBtf } from './kernel-btf.ts';
 import { LinuxBpf } from './linux-bpf.ts';
