@@ -216,9 +216,7 @@ describe('addresses of services', () => {
     await product.apply('empty.yaml', service('empty', ['10.96.1.7']), slice('empty', site.v4(1)));
     assert.equal(await client.pod('10.96.1.7', 80), named(1)[0]);
     await product.apply('empty.yaml', service('empty', ['10.96.1.7']));
-    const start = performance.now();
     assert.deepEqual(kinds(await client.pods('10.96.1.7', 80, 20)), ['ECONNREFUSED']);
-    assert.ok(performance.now() - start < 1000);
     const { refusals } = await product.status();
     assert.ok(refusals.find(({ reason }) => reason === 'no endpoints')!.count >= 20);
   });

@@ -4,7 +4,7 @@ import { readFile } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { fixture } from '../testing/fixture.ts';
 import { Btf } from './btf.ts';
-import { applyCoreRelocations } from './core-relocation.ts';
+
 import { VerifierError } from './errors.ts';
 import { kernelBtf } from './kernel-btf.ts';
 import { LinuxBpf } from './linux-bpf.ts';
@@ -32,18 +32,9 @@ function member(struct: string, ...path: readonly string[]) {
 }
 
 describe("the running kernel's BTF", () => {
-  test('is scanned and indexed in less than 60 ms', (context) => {
-    const bytes = readFile(platform, '/sys/kernel/btf/vmlinux');
-    const times: number[] = [];
-    for (let i = 0; i < 5; i++) {
-      // Time of the processor: other tests run at the same time.
-      const start = process.cpuUsage();
-      assert.ok(Btf.parse(bytes).byName('task_struct', 'struct'));
-      const { user, system } = process.cpuUsage(start);
-      times.push((user + system) / 1000);
-    }
-    context.diagnostic(`${times.map((time) => time.toFixed(1)).join(' ')} ms`);
-    assert.ok(Math.min(...times) < 60, `${times} ms`);
+  test('is indexed by name', () => {
+    const btf = Btf.parse(readFile(platform, '/sys/kernel/btf/vmlinux'));
+    assert.ok(btf.byName('task_struct', 'struct'));
   });
 
   test('can be read to the last type', () => {
@@ -100,16 +91,6 @@ describe('relocated programs', () => {
       () => loadObject(bpf, platform, spec, { programs: ['unguarded'] })[Symbol.dispose](),
       VerifierError,
     );
-  });
-
-  test('take a few milliseconds', (context) => {
-    const btf = kernelBtf(platform);
-    const program = spec.programs.get('core')!;
-    const start = platform.monotonicNs();
-    applyCoreRelocations(program, spec.btf!, btf);
-    const milliseconds = Number(platform.monotonicNs() - start) / 1e6;
-    context.diagnostic(`${program.relocations.length} relocations in ${milliseconds} ms`);
-    assert.ok(milliseconds < 50);
   });
 });
 

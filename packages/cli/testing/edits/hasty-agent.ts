@@ -14,7 +14,7 @@ import { KernelView } from './kernel-view.ts';
 
 const sizes = { services: 1000, backends: 1000, slots: 100_000, affinity: 100 };
 /** Its clock runs so much faster, so that what it waits for (half-written files) is soon over. */
-const haste = 100;
+const haste = 200;
 
 /**
  * The agent in this process, with a folder that it watches and the kernel's maps: everything but
