@@ -1,5 +1,6 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, openFolderSource, ownAddresses, prepareBpffs, readConfig } from '@heddle/agent';
 import { openDatapath } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
@@ -33,6 +34,8 @@ export class HastyAgent implements Disposable {
   readonly #invalid = new Set<string>();
   /** Files of which it said that something can't be read or used. */
   #troubled = new Set<string>();
+  #marks = 0;
+  #lastNotes = '';
   #agent: Agent;
   #onBatch = () => {};
   readonly view: KernelView;
@@ -72,8 +75,24 @@ export class HastyAgent implements Disposable {
 
   /** Returns once the agent has taken in all that the editor has written; false if it doesn't. */
   async caughtUp(editor: FolderEditor): Promise<boolean> {
+    if (this.#isCaughtUp(editor)) await this.#seen();
+    return await this.#until(() => this.#isCaughtUp(editor));
+  }
+
+  /** An edit that changes nothing may matter for the next one, so the agent must have seen it too. */
+  async #seen(): Promise<void> {
+    const mark = `mark-${++this.#marks}`;
+    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: mark } };
+    writeFileSync(`${this.folder}/.mark`, JSON.stringify(object));
+    renameSync(`${this.folder}/.mark`, `${this.folder}/zzz.json`);
+    await this.#until(() => this.#lastNotes.includes(`${mark} `));
+    // It gives up on a file that is missing only after a while.
+    await sleep(2);
+  }
+
+  async #until(condition: () => boolean): Promise<boolean> {
     const end = Date.now() + 10_000;
-    while (!this.#isCaughtUp(editor)) {
+    while (!condition()) {
       if (Date.now() > end) return false;
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, 100);
@@ -159,6 +178,7 @@ export class HastyAgent implements Disposable {
                   ({ message }) => !message.includes('is not taken from here'),
                 );
                 this.#troubled = new Set(troubles.map(({ file }) => file));
+                this.#lastNotes = batch.notes.map(({ message }) => message).join();
                 onChange(batch);
                 this.#onBatch();
               },
