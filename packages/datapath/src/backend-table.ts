@@ -9,7 +9,6 @@ import {
   decodeBackend,
   decodeBackendStats,
   encodeBackend,
-  encodeBackendStats,
   type Backend as KernelBackend,
 } from './generated/abi.ts';
 import type { ArrayMemory } from './mapped-array.ts';
@@ -102,7 +101,8 @@ export class BackendTable {
     if (!address) throw new Error(`read backend address ${backend.address}: not an IP address`);
     const at = id * backendSize;
     const bytes = this.memory.first(id + 1);
-    encodeBackendStats(nothingCounted, this.stats.first(id + 1), id * backendStatsSize);
+    const statsAt = id * backendStatsSize;
+    this.stats.first(id + 1).fill(0, statsAt, statsAt + backendStatsSize);
     encodeBackend(
       {
         address,
@@ -169,8 +169,6 @@ const stateOffset = 19;
 const serviceOffset = 20;
 const generationOffset = 24;
 const weightOffset = 28;
-
-const nothingCounted = { connections: 0n, active: 0, reserved: 0 };
 
 function wordAt(bytes: Uint8Array, offset: number): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset, true);

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { cpuUsage } from 'node:process';
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -8,7 +9,8 @@ import koffi from 'koffi';
 // the C library has not given back, and the code of an optimizing compiler. Measured on the agent
 // with 5,000 services, at the same CPU time: 180 MiB as it is, 132 with a young generation that does
 // not grow, 96 when memory is given back, 87 without the highest tier of optimization (the one below
-// it does as well for an agent's work; the tiers below that take twice the CPU time).
+// it does as well for an agent's work; the tiers below that take twice the CPU time), 52 without the
+// pages of files and of maps that only the start needed.
 
 /** Makes V8 prefer a small process. To be called before much is loaded. */
 export function keepProcessSmall(): void {
@@ -16,7 +18,7 @@ export function keepProcessSmall(): void {
   setFlagsFromString('--no-opt');
 }
 
-const checkMs = 5_000;
+const checkMs = 500;
 /** Of one processor, in a thousandth; below it the process counts as idle. */
 const idleShare = 20;
 const busyReleaseMs = 60_000;
@@ -49,6 +51,7 @@ export function releaseMemoryWhenIdle(): Disposable {
 
 let collect: ((options: object) => void) | undefined;
 let trim: ((keep: number) => number) | undefined;
+let advise: ((address: number, length: number, advice: number) => number) | undefined;
 
 /** Gives all memory that is not needed back to the kernel, at once. */
 export function releaseMemory(): void {
@@ -59,6 +62,26 @@ export function releaseMemory(): void {
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   trim ??= heapTrimmer();
   trim(0);
+  releaseFilePages();
+}
+
+const MADV_DONTNEED = 4;
+
+/**
+ * Unmaps the pages of the program's own files: Node.js' start uses 45 MiB of them, what comes after
+ * less than half. They stay in the page cache, from which a page that is needed again comes back
+ * within a microsecond, but the kernel may drop them without finding them in use here.
+ */
+function releaseFilePages(): void {
+  advise ??= koffi.load(null).func('madvise', 'int', ['uintptr_t', 'size_t', 'int']);
+  for (const mapping of readFileSync('/proc/self/smaps', 'latin1').split(/\n(?=[\da-f]+-)/)) {
+    // Not writable, of a file, and without pages that have been written to nevertheless: relocated
+    // ones (.data.rel.ro), or breakpoints. Those would be lost.
+    const range = /^([\da-f]+)-([\da-f]+) r-[-x]p \S+ \S+ \d+ +\//.exec(mapping);
+    if (!range || !/^Anonymous: +0 kB$/m.test(mapping)) continue;
+    const start = Number.parseInt(range[1]!, 16);
+    advise(start, Number.parseInt(range[2]!, 16) - start, MADV_DONTNEED);
+  }
 }
 
 /** malloc_trim(3) is glibc's; another C library keeps what it keeps. */
