@@ -20,13 +20,14 @@ export function keepProcessSmall(): void {
 
 const shortestCheckMs = 500;
 const longestCheckMs = 60_000;
+const busyReleaseMs = 5_000;
 /** Of one processor; below it the process counts as idle. */
 const idleShare = 0.02;
 const worthwhileBytes = 4 * 1024 * 1024;
 
 /**
- * Gives memory back to the kernel when the heap has grown and the process is idle, or once a minute
- * when it never is: that stops everything for a full garbage collection, some 50 ms with 5,000
+ * Gives memory back to the kernel when the heap has grown and the process is idle, or every 5 s when
+ * it never is: that stops everything for a full garbage collection, some 50 ms with 5,000
  * services. Looks twice a second while there is work, and ever more rarely while there is none.
  * Doesn't keep the process alive.
  */
@@ -38,9 +39,11 @@ export function releaseMemoryWhenIdle(): Disposable {
     const { user, system } = cpuUsage(before);
     const isIdle = user + system < waitedMs * 1000 * idleShare;
     const now = performance.now();
-    const isDue = isIdle || now - releasedMs >= longestCheckMs;
+    const isDue = isIdle || now - releasedMs >= busyReleaseMs;
     if (isDue && getHeapStatistics().total_heap_size >= heap + worthwhileBytes) {
       releaseMemory();
+      // Once, after the start: what is mapped again later is what the process works with.
+      if (heap === 0) releaseFilePages();
       heap = getHeapStatistics().total_heap_size;
       releasedMs = now;
     }
@@ -55,7 +58,6 @@ export function releaseMemoryWhenIdle(): Disposable {
 
 let collect: ((options: object) => void) | undefined;
 let trim: ((keep: number) => number) | undefined;
-let advise: ((address: number, length: number, advice: number) => number) | undefined;
 
 /** Gives all memory that is not needed back to the kernel, at once. */
 export function releaseMemory(): void {
@@ -66,7 +68,6 @@ export function releaseMemory(): void {
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   trim ??= heapTrimmer();
   trim(0);
-  releaseFilePages();
 }
 
 const MADV_DONTNEED = 4;
@@ -77,7 +78,7 @@ const MADV_DONTNEED = 4;
  * within a microsecond, but the kernel may drop them without finding them in use here.
  */
 function releaseFilePages(): void {
-  advise ??= koffi.load(null).func('madvise', 'int', ['uintptr_t', 'size_t', 'int']);
+  const advise = koffi.load(null).func('madvise', 'int', ['uintptr_t', 'size_t', 'int']);
   for (const mapping of readFileSync('/proc/self/smaps', 'latin1').split(/\n(?=[\da-f]+-)/)) {
     // Not writable, of a file, and without pages that have been written to nevertheless: relocated
     // ones (.data.rel.ro), or breakpoints. Those would be lost.
