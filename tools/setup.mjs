@@ -23,9 +23,25 @@ const result = spawnSync(
   { cwd: root, stdio: ['ignore', 2, 2] },
 );
 if (result.status !== 0) {
-  process.stderr.write(
-    'set up failed: npm ci did not succeed (see above); check the network or the npm registry and try again\n',
-  );
-  process.exit(3);
+  fail('npm ci did not succeed (see above); check the network or the npm registry and try again');
+}
+
+// Node.js 26 is linked with libatomic, which a small Debian doesn't have.
+const node = () => spawnSync(`${root}node_modules/.bin/node`, ['--version'], { encoding: 'utf8' });
+if (node().status !== 0 && /libatomic\.so/.test(node().stderr)) {
+  process.stderr.write('setting up: apt-get install libatomic1\n');
+  const apt = (...args) => spawnSync('apt-get', args, { stdio: ['ignore', 2, 2] });
+  apt('update', '-qq');
+  apt('install', '-y', '-qq', 'libatomic1');
+}
+const started = node();
+if (started.status !== 0) {
+  fail(`the Node.js it installed does not start: ${(started.stderr ?? `${started.error}`).trim()}`);
 }
 writeFileSync(stamp, wanted);
+
+/** @param {string} why */
+function fail(why) {
+  process.stderr.write(`set up failed: ${why}\n`);
+  process.exit(3);
+}
