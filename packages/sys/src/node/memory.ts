@@ -21,11 +21,11 @@ export function keepProcessSmall(): void {
 const checkMs = 500;
 /** Of one processor, in a thousandth; below it the process counts as idle. */
 const idleShare = 20;
-const busyReleaseMs = 15_000;
+const busyReleaseMs = 5_000;
 const worthwhileBytes = 4 * 1024 * 1024;
 
 /**
- * Gives memory back to the kernel when the heap has grown and the process is idle, or every 15 s
+ * Gives memory back to the kernel when the heap has grown and the process is idle, or every 5 s
  * when it never is: that stops everything for a full garbage collection, some 50 ms with 5,000
  * services. Doesn't keep the process alive.
  */
