@@ -41,6 +41,8 @@ export function releaseMemoryWhenIdle(): Disposable {
     if (!isIdle && now - releasedMs < busyReleaseMs) return;
     if (getHeapStatistics().total_heap_size < heap + worthwhileBytes) return;
     releaseMemory();
+    // Once, after the start: what is mapped again later is what the process works with.
+    if (heap === 0) releaseFilePages();
     heap = getHeapStatistics().total_heap_size;
     releasedMs = now;
     cpu = cpuUsage();
@@ -51,7 +53,6 @@ export function releaseMemoryWhenIdle(): Disposable {
 
 let collect: ((options: object) => void) | undefined;
 let trim: ((keep: number) => number) | undefined;
-let advise: ((address: number, length: number, advice: number) => number) | undefined;
 
 /** Gives all memory that is not needed back to the kernel, at once. */
 export function releaseMemory(): void {
@@ -62,7 +63,6 @@ export function releaseMemory(): void {
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   trim ??= heapTrimmer();
   trim(0);
-  releaseFilePages();
 }
 
 const MADV_DONTNEED = 4;
@@ -73,7 +73,7 @@ const MADV_DONTNEED = 4;
  * within a microsecond, but the kernel may drop them without finding them in use here.
  */
 function releaseFilePages(): void {
-  advise ??= koffi.load(null).func('madvise', 'int', ['uintptr_t', 'size_t', 'int']);
+  const advise = koffi.load(null).func('madvise', 'int', ['uintptr_t', 'size_t', 'int']);
   for (const mapping of readFileSync('/proc/self/smaps', 'latin1').split(/\n(?=[\da-f]+-)/)) {
     // Not writable, of a file, and without pages that have been written to nevertheless: relocated
     // ones (.data.rel.ro), or breakpoints. Those would be lost.
