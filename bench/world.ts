@@ -141,7 +141,7 @@ export class World implements Disposable {
   }
 
   #lab(name: string): Lab {
-    const lab = createLab(this.platform, { name: `bench-${name}`, podsPerNode: 3 });
+    const lab = createLab(this.platform, { name: `bench-${name}-${process.pid}`, podsPerNode: 3 });
     this.#labs.push(lab);
     for (const pod of lab.pods) {
       // Tens of thousands of finished connections would otherwise wait in each pod, where they

@@ -18,37 +18,42 @@ export function keepProcessSmall(): void {
   setFlagsFromString('--no-opt');
 }
 
-const checkMs = 500;
-/** Of one processor, in a thousandth; below it the process counts as idle. */
-const idleShare = 20;
+const shortestCheckMs = 500;
+const longestCheckMs = 60_000;
 const busyReleaseMs = 5_000;
+/** Of one processor; below it the process counts as idle. */
+const idleShare = 0.02;
 const worthwhileBytes = 4 * 1024 * 1024;
 
 /**
- * Gives memory back to the kernel when the heap has grown and the process is idle, or every 5 s
- * when it never is: that stops everything for a full garbage collection, some 50 ms with 5,000
- * services. Doesn't keep the process alive.
+ * Gives memory back to the kernel when the heap has grown and the process is idle, or every 5 s when
+ * it never is: that stops everything for a full garbage collection, some 50 ms with 5,000
+ * services. Looks twice a second while there is work, and ever more rarely while there is none.
+ * Doesn't keep the process alive.
  */
 export function releaseMemoryWhenIdle(): Disposable {
   let heap = 0;
-  let cpu = cpuUsage();
   let releasedMs = performance.now();
-  const timer = setInterval(() => {
-    const { user, system } = cpuUsage(cpu);
-    cpu = cpuUsage();
-    const isIdle = user + system < checkMs * idleShare;
+  let timer: NodeJS.Timeout;
+  const look = (waitedMs: number, before: NodeJS.CpuUsage) => {
+    const { user, system } = cpuUsage(before);
+    const isIdle = user + system < waitedMs * 1000 * idleShare;
     const now = performance.now();
-    if (!isIdle && now - releasedMs < busyReleaseMs) return;
-    if (getHeapStatistics().total_heap_size < heap + worthwhileBytes) return;
-    releaseMemory();
-    // Once, after the start: what is mapped again later is what the process works with.
-    if (heap === 0) releaseFilePages();
-    heap = getHeapStatistics().total_heap_size;
-    releasedMs = now;
-    cpu = cpuUsage();
-  }, checkMs);
-  timer.unref();
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+    const isDue = isIdle || now - releasedMs >= busyReleaseMs;
+    if (isDue && getHeapStatistics().total_heap_size >= heap + worthwhileBytes) {
+      releaseMemory();
+      // Once, after the start: what is mapped again later is what the process works with.
+      if (heap === 0) releaseFilePages();
+      heap = getHeapStatistics().total_heap_size;
+      releasedMs = now;
+    }
+    lookAfter(isIdle ? Math.min(waitedMs * 2, longestCheckMs) : shortestCheckMs);
+  };
+  const lookAfter = (ms: number) => {
+    timer = setTimeout(look, ms, ms, cpuUsage()).unref();
+  };
+  lookAfter(shortestCheckMs);
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 let collect: ((options: object) => void) | undefined;
