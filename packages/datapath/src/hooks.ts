@@ -38,7 +38,7 @@ export function attachHooks(
         if (existing.folder !== own) existing.link.pin(`${own.links}/${name}`);
         continue;
       }
-      // The link belongs to a cgroup that is gone, or to another one than is asked for now.
+      // The link belongs to a cgroup that is gone, or to another one than the one asked for.
       using link = attachCgroup(bpf, program, cgroupFd, spec.programs.get(name)!.attachType);
       removeFile(platform, `${own.links}/${name}`);
       link.pin(`${own.links}/${name}`);

@@ -56,7 +56,7 @@ interface Client {
   following: boolean;
   /** Nothing more is read; closed once what is pending is written. */
   ending: boolean;
-  /** What epoll waits for now. */
+  /** What epoll waits for at present. */
   interest: number;
   lastRequestMs: number;
   lastProgressMs: number;
