@@ -33,6 +33,8 @@ export const corePackages = [
   'netlink',
   'state',
   'model',
+  'kube',
+  'vm',
   'datapath',
   'agent',
 ] as const;

@@ -9,10 +9,12 @@ const below: Readonly<Record<string, readonly string[]>> = {
   netlink: ['sys'],
   state: ['sys'],
   model: ['sys'],
+  kube: ['sys', 'state'],
+  vm: ['sys', 'ebpf'],
   datapath: ['sys', 'ebpf', 'netlink', 'state', 'model'],
-  agent: ['sys', 'ebpf', 'netlink', 'state', 'model', 'datapath'],
+  agent: ['sys', 'ebpf', 'netlink', 'state', 'model', 'kube', 'datapath'],
   lab: ['sys', 'netlink'],
-  cli: ['sys', 'ebpf', 'netlink', 'state', 'model', 'datapath', 'agent', 'lab'],
+  cli: ['sys', 'ebpf', 'netlink', 'state', 'model', 'kube', 'vm', 'datapath', 'agent', 'lab'],
 };
 
 /** Packages from outside that the core may use: pure JavaScript, no platform of their own. */
