@@ -1,0 +1,13 @@
+import type { Helper } from '../program.ts';
+import { basicHelpers } from './basics.ts';
+import { mapHelpers } from './maps.ts';
+import { packetHelpers } from './packets.ts';
+import { socketHelpers } from './sockets.ts';
+
+/** What the machine has of `enum bpf_func_id`, by number. */
+export const helpersByNumber: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
+  ...basicHelpers,
+  ...mapHelpers,
+  ...packetHelpers,
+  ...socketHelpers,
+};

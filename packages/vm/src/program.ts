@@ -1,0 +1,27 @@
+import type { ProgramPlace, SourceLine } from './fault.ts';
+import type { Machine } from './machine.ts';
+import type { VmMap } from './maps/map.ts';
+
+/** A helper or kernel function: takes r1 to r5, leaves its result in r0. */
+export type Helper = (machine: Machine) => void;
+
+/** A program that is ready to run. */
+export interface Program {
+  readonly name: string;
+  readonly section: string | undefined;
+  /** BPF_PROG_TYPE_* and BPF_* attach type. */
+  readonly type: number;
+  readonly attachType: number;
+  /** Four words for each slot; see instructions.ts. */
+  readonly code: Int32Array;
+  /** What its call instructions call, by their immediate. */
+  readonly calls: readonly Helper[];
+  readonly maps: readonly VmMap[];
+  /** Source line of each slot's instruction. */
+  readonly sourceOf: (slot: number) => SourceLine | undefined;
+}
+
+export function placeOf(program: Program, slot: number): ProgramPlace {
+  const { name, section } = program;
+  return { program: name, section, instruction: slot, source: program.sourceOf(slot) };
+}
