@@ -3,6 +3,8 @@ export interface Assembled {
   readonly bytes: Uint8Array;
   /** Slots of 64-bit loads that stand for a map (or the address of its only value), by name. */
   readonly maps: readonly { readonly at: number; readonly name: string; readonly value: boolean }[];
+  /** Slots where functions begin, the program's own first. */
+  readonly functions: readonly number[];
 }
 
 const operators: Readonly<Record<string, readonly [code: number, signed?: boolean]>> = {
@@ -73,6 +75,7 @@ export function assemble(source: string): Assembled {
   const bytes = new Uint8Array(slots * 8);
   const view = new DataView(bytes.buffer);
   const maps: { at: number; name: string; value: boolean }[] = [];
+  const functions = new Set([0]);
   for (const { line, at } of statements) {
     const put = (code: number, to = 0, from = 0, offset = 0, immediate = 0, slot = at) => {
       view.setUint8(slot * 8, code);
@@ -96,9 +99,10 @@ export function assemble(source: string): Assembled {
       target,
       wide,
       note: (name, value) => maps.push({ at, name, value }),
+      begins: (label) => functions.add(labels.get(label)!),
     });
   }
-  return { bytes, maps };
+  return { bytes, maps, functions: [...functions].sort((a, b) => a - b) };
 }
 
 interface Output {
@@ -106,6 +110,7 @@ interface Output {
   target(label: string): number;
   wide(to: number, mark: number, low: number, high: number): void;
   note(map: string, value: boolean): void;
+  begins(label: string): void;
 }
 
 const register = (text: string) => Number(text.slice(1));
@@ -125,7 +130,10 @@ const forms: readonly Form[] = [
   form('gotol (?<label>\\S+)', ({ put, target }, g) => put(0x06, 0, 0, 0, target(g.label!))),
   form('call (?<id>\\d+)', ({ put }, g) => put(0x85, 0, 0, 0, Number(g.id))),
   form('call kfunc (?<id>\\d+)', ({ put }, g) => put(0x85, 0, 2, 0, Number(g.id))),
-  form('call (?<label>\\w+)', ({ put, target }, g) => put(0x85, 0, 1, 0, target(g.label!))),
+  form('call (?<label>\\w+)', ({ put, target, begins }, g) => {
+    put(0x85, 0, 1, 0, target(g.label!));
+    begins(g.label!);
+  }),
   form(
     `if (?<to>[rw]\\d+) (?<cond>\\S+) (?:(?<from>[rw]\\d+)|(?<imm>${number})) goto (?<label>\\S+)`,
     ({ put, target }, g) => {
@@ -153,9 +161,10 @@ const forms: readonly Form[] = [
     wide(register(g.to!), 2, 0, Number(g.offset ?? 0));
     note(g.name!, true);
   }),
-  form('(?<to>r\\d+) = function (?<label>\\w+)', ({ wide, target }, g) =>
-    wide(register(g.to!), 4, target(g.label!), 0),
-  ),
+  form('(?<to>r\\d+) = function (?<label>\\w+)', ({ wide, target, begins }, g) => {
+    wide(register(g.to!), 4, target(g.label!), 0);
+    begins(g.label!);
+  }),
   form('(?<to>[rw]\\d+) = -[rw]\\d+', ({ put }, g) =>
     put(g.to!.startsWith('w') ? 0x84 : 0x87, register(g.to!)),
   ),
