@@ -18,6 +18,8 @@ export interface Keys {
   /** The next slot in use after `slot` (from -1 on), or -1. */
   next(slot: number): number;
   copy(slot: number, into: Uint8Array, at: number): void;
+  /** Takes the bytes of a key that is written again, where equal keys can have other bytes. */
+  rewrite?(slot: number, view: DataView, at: number): void;
 }
 
 /** The indices of an array. */
@@ -136,7 +138,6 @@ export class HashKeys implements Keys {
     into.set(this.#bytes.subarray(start, start + this.#keySize), at);
   }
 
-  /** Puts other bytes in place of a key that is equal to them as far as `find` goes. */
   #link(slot: number): void {
     const bucket = this.#hashes[slot]! & (this.#heads.length - 1);
     this.#next[slot] = this.#heads[bucket]!;

@@ -14,6 +14,8 @@ export class LpmKeys implements Keys {
   readonly #counts: Int32Array;
   readonly #scratch: Uint8Array;
   readonly #scratchView: DataView;
+  /** Each key as it was written last, with the bits behind the prefix. */
+  readonly #written: Uint8Array[] = [];
 
   constructor(keySize: number, maxEntries: number) {
     this.#keys = new HashKeys(keySize, maxEntries);
@@ -59,6 +61,7 @@ export class LpmKeys implements Keys {
     // A trie that is full says ENOSPC, where a hash says E2BIG.
     if (slot < 0) return -errno.ENOSPC;
     this.#counts[bits] = this.#counts[bits]! + 1;
+    this.rewrite(slot, view, at);
     return slot;
   }
 
@@ -74,7 +77,11 @@ export class LpmKeys implements Keys {
   }
 
   copy(slot: number, into: Uint8Array, at: number): void {
-    this.#keys.copy(slot, into, at);
+    into.set(this.#written[slot]!, at);
+  }
+
+  rewrite(slot: number, view: DataView, at: number): void {
+    this.#written[slot] = new Uint8Array(view.buffer, view.byteOffset + at, this.#keySize).slice();
   }
 
   /** The key's first `bits` bits, the rest zero. */

@@ -199,6 +199,7 @@ export class ValueMap extends VmMap {
       this.#lru?.touch(slot);
       // The kernel puts a new element in the old one's place, but for arrays and per-CPU values.
       if (!this.#isArray && !this.#isPerCpu) this.#forget(slot);
+      this.#keys.rewrite?.(slot, key, at);
       return slot;
     }
     if (wanted === BPF_EXIST) return this.#isArray ? -errno.E2BIG : -errno.ENOENT;
