@@ -464,6 +464,11 @@ export const programs: readonly (readonly [what: string, instructions: string, r
       '0x5100000007',
     ],
     [
+      'compare and exchange, 4 bytes, clears the upper half when equal, too',
+      '*(u64 *)(r10 - 8) = 5; r0 = 0x900000005 ll; r1 = 7; cmpxchg32 (r10 - 8), r1',
+      '0x5',
+    ],
+    [
       'compare and exchange, 4 bytes, clears the upper half',
       '*(u64 *)(r10 - 8) = -1; r0 = -2; r1 = 7; cmpxchg32 (r10 - 8), r1',
       '0xffffffff',
