@@ -1,5 +1,7 @@
 export { Descriptors } from './descriptors.ts';
 export { type FaultKind, type ProgramPlace, placeText, type SourceLine, VmFault } from './fault.ts';
+export { VmHost, type VmHostOptions, VmNetwork, type VmPlace } from './host/host.ts';
+export { VmSocket } from './host/socket.ts';
 export { type AttachPoint, LinkObject } from './links.ts';
 export type { KernelFunctions } from './loading.ts';
 export type { Machine, Observer } from './machine.ts';

@@ -22,8 +22,6 @@ export interface LoadSurroundings {
   readonly machine: Machine;
   /** The object of a descriptor. */
   readonly object: (fd: number) => VmObject | undefined;
-  /** BTF of the kernel that is simulated: its ids are what programs call kernel functions by. */
-  readonly kernelBtf: Btf | undefined;
   readonly kernelFunctions: KernelFunctions;
 }
 
@@ -40,7 +38,9 @@ export function prepareProgram(
   options: ProgramLoadOptions,
   surroundings: LoadSurroundings,
 ): LoadedProgram {
-  const { machine, kernelBtf, kernelFunctions, object } = surroundings;
+  const { machine, kernelFunctions, object } = surroundings;
+  // Its ids are what programs call kernel functions by.
+  const { kernelBtf } = machine;
   const maps: MapObject[] = [];
   const calls: Helper[] = [];
   const known = new Map<Helper, number>();

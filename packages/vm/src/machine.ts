@@ -1,3 +1,4 @@
+import type { Btf } from '@heddle/ebpf';
 import { type FaultKind, VmFault } from './fault.ts';
 import { STRIDE } from './instructions.ts';
 import { interpret } from './interpreter.ts';
@@ -22,6 +23,8 @@ export interface MachineOptions {
   readonly cpus: number;
   /** Instructions that one run may take. */
   readonly budget: number;
+  /** BTF of the kernel that is simulated. */
+  readonly kernelBtf: Btf | undefined;
 }
 
 /** A map that tail calls go through. */
@@ -43,6 +46,7 @@ export class Machine {
   readonly cpus: number;
   readonly now: () => bigint;
   readonly random: () => number;
+  readonly kernelBtf: Btf | undefined;
   cpu = 0;
   /** What bpf_set_retval set, as hooks of cgroups have it. */
   returnValue = 0;
@@ -71,6 +75,7 @@ export class Machine {
     this.cpus = options.cpus;
     this.now = options.now;
     this.random = options.random;
+    this.kernelBtf = options.kernelBtf;
     this.#budget = options.budget;
     const owner: Owner = { kind: 'stack' };
     for (let i = 0; i < MAX_FRAMES; i++) {

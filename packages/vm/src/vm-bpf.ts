@@ -85,6 +85,7 @@ export class VmBpf implements Bpf {
       random: seededRandom(options.seed ?? 1),
       cpus: this.possibleCpus,
       budget: options.budget ?? 10_000_000,
+      kernelBtf: options.kernelBtf,
     });
   }
 
@@ -151,7 +152,6 @@ export class VmBpf implements Bpf {
       const loaded = prepareProgram(options, {
         machine,
         object: (fd) => this.descriptors.get(fd),
-        kernelBtf: this.#options.kernelBtf,
         kernelFunctions: this.#options.kernelFunctions ?? {},
       });
       const parts = {
@@ -284,6 +284,16 @@ export class VmBpf implements Bpf {
       this.#addresses.delete(oldest!);
     }
     return address;
+  }
+
+  /** All objects of a kind that exist. */
+  objects(kind: ObjectKind): Iterable<VmObject> {
+    return this.#objects[kind].values();
+  }
+
+  /** Name of a type of the simulated kernel's BTF; empty when there is none. */
+  kernelTypeName(id: number): string {
+    return this.#options.kernelBtf?.nameOf(id) ?? '';
   }
 
   /** The program behind a descriptor, for whoever runs it by other ways than a test run. */

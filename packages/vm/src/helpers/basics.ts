@@ -1,4 +1,5 @@
-import { errno } from '@heddle/sys';
+import { BtfKind, type BtfKindName, btfKindNames } from '@heddle/ebpf';
+import { decodeCString, errno } from '@heddle/sys';
 import type { Helper } from '../program.ts';
 
 const zero: Helper = (machine) => machine.answer(0);
@@ -38,6 +39,15 @@ const sequenceWrite: Helper = (machine) => {
   machine.answer(0);
 };
 
+/** Looks a name up in the kernel's BTF, for programs that ask what there is (type syscall). */
+const findByName: Helper = (machine) => {
+  const R = machine.registers;
+  const name = decodeCString(machine.argumentBytes(1, R[4]! >>> 0));
+  const kind: BtfKindName | undefined = btfKindNames[R[6]! >>> 0];
+  if (kind === undefined || BtfKind[kind] === 0) return machine.answer(-errno.EINVAL);
+  machine.answer(machine.kernelBtf?.byName(name, kind)?.id ?? -errno.ENOENT);
+};
+
 /** By number of `enum bpf_func_id` (linux/bpf.h). */
 export const basicHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   5: ['ktime_get_ns', now],
@@ -49,6 +59,9 @@ export const basicHelpers: Readonly<Record<number, readonly [name: string, helpe
   125: ['ktime_get_boot_ns', now],
   127: ['seq_write', sequenceWrite],
   160: ['ktime_get_coarse_ns', coarse],
+  167: ['btf_find_by_name_kind', findByName],
+  // No descriptor comes into a program here that it could close.
+  168: ['sys_close', (machine) => machine.answer(-errno.EBADF)],
   186: ['get_retval', (machine) => machine.answer(machine.returnValue)],
   187: ['set_retval', setReturnValue],
 };
