@@ -1,7 +1,7 @@
 // What an agent's start does with the kernel, alone in a fresh process as there: nothing is compiled
 // yet, no map exists. `node cold-process.ts COUNT CGROUP BPFFS`, on a node; answers with ColdStart.
 import { readFileSync } from 'node:fs';
-import { openDatapath } from '@heddle/datapath';
+import { defaultNat, openDatapath } from '@heddle/datapath';
 import { LinuxBpf } from '@heddle/ebpf';
 import { type ObjectChange, readObject, ServiceModel, type ServiceRow } from '@heddle/model';
 import { netnsCookie } from '@heddle/netlink';
@@ -31,8 +31,9 @@ const opened = performance.now();
 const datapath = openDatapath({
   ...{ platform, bpf: new LinuxBpf(platform), cgroup: cgroup!, bpffs: bpffs! },
   objects: (name) => readFileSync(new URL(`${name}.o`, objects)),
-  sizes: { services: 131072, backends: 131072, slots: 524288, affinity: 65536 },
+  sizes: { services: 131072, backends: 131072, slots: 524288, affinity: 65536, flows: 65536 },
   netnsCookie: netnsCookie(platform),
+  nat: defaultNat,
   options: { terminateTcp: false },
 });
 const openMs = performance.now() - opened;
