@@ -7,6 +7,9 @@ export {
   listLabs,
   openLab,
 } from './lab.ts';
+export { assertPacket } from './packet/assert-packet.ts';
+export type * from './packet/layers.ts';
+export { eth, ipv4, ipv6, Packet, pattern } from './packet/packet.ts';
 export { LabNode, LabPod, Place } from './place.ts';
 export { removeLab, removeStaleLabs } from './removal.ts';
 export type { Addresses } from './topology.ts';
