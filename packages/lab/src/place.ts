@@ -1,8 +1,8 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { NetworkNamespace } from '@heddle/netlink';
+import { findLink, type Link, NetlinkSocket, NetworkNamespace } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { inCgroup } from './cgroup.ts';
-import type { Addresses } from './topology.ts';
+import { type Addresses, podLinkName } from './topology.ts';
 
 /** Somewhere in a lab where processes can run: a network namespace and a cgroup. */
 export class Place {
@@ -49,6 +49,20 @@ export class Place {
     namespace.setSysctl(name, value);
   }
 
+  /** The device with that name. Throws an Error when there is none. */
+  link(name: string): Link {
+    const link = this.configure((socket) => findLink(socket, name));
+    if (!link) throw new Error(`find device ${name} in ${this.name}: there is none`);
+    return link;
+  }
+
+  /** Runs `work` with a netlink socket of the namespace: routes, addresses, devices. */
+  configure<Result>(work: (socket: NetlinkSocket) => Result): Result {
+    using namespace = this.openNamespace();
+    using socket = namespace.enter(() => new NetlinkSocket(this.#platform));
+    return work(socket);
+  }
+
   /** The cookie by which the kernel's programs know the namespace. */
   get netnsCookie(): bigint {
     using namespace = this.openNamespace();
@@ -82,6 +96,8 @@ export class LabNode extends Place {
 export class LabPod extends Place {
   readonly number: number;
   readonly node: LabNode;
+  /** Name of the node's end of the pod's veth. */
+  readonly nodeLink: string;
 
   constructor(
     platform: Platform,
@@ -90,5 +106,6 @@ export class LabPod extends Place {
     super(platform, place);
     this.number = place.number;
     this.node = place.node;
+    this.nodeLink = podLinkName(place.number);
   }
 }
