@@ -1,4 +1,4 @@
-import type { Target } from './traffic/sockets.ts';
+import type { Endpoint } from '@heddle/lab';
 
 // The cluster that every variant serves: any number of services of one TCP port, each with the same
 // two pods behind it, so that a connection to any of them is answered and clients can go through
@@ -44,7 +44,7 @@ export type Aim =
   | { readonly kind: 'loopback' };
 
 /** Every target that the aim allows. */
-export function targets(aim: Aim): Target[] {
+export function targets(aim: Aim): Endpoint[] {
   if (aim.kind === 'service' || aim.kind === 'any service') {
     const all = services(aim.count);
     const chosen = aim.kind === 'service' ? [all[aim.count >> 1]!] : all;

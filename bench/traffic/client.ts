@@ -1,12 +1,12 @@
 // The one process that makes the measured connections of all variants, so that what the process has
 // become by then (compiled code, memory, luck) is the same for each. It opens its sockets in the
 // pod of the variant, and then goes from variant to variant in small blocks.
-import { type Lab, openLab } from '@heddle/lab';
+import { encodeSockaddr, type Lab, openLab } from '@heddle/lab';
 import { encodeUtf8 } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { type Aim, targets } from '../catalog.ts';
 import { lastingRequest, request } from './messages.ts';
-import { encodeTarget, Sockets } from './sockets.ts';
+import { Sockets } from './sockets.ts';
 
 /** One round: every variant makes so many connections, or exchanges on one open connection. */
 export interface Round {
@@ -98,7 +98,7 @@ function openSockets({ lab, pod }: Round['variants'][number], count: number): nu
 
 function encoded(aim: Aim): readonly Uint8Array[] {
   const key = JSON.stringify(aim);
-  const addresses = aims.get(key) ?? targets(aim).map(encodeTarget);
+  const addresses = aims.get(key) ?? targets(aim).map(encodeSockaddr);
   aims.set(key, addresses);
   return addresses;
 }

@@ -18,10 +18,13 @@ export {
   BlockingSocket,
   type BlockingSocketOptions,
 } from './traffic/blocking-socket.ts';
-export { type Endpoint, endpointText, readEndpoint } from './traffic/endpoint.ts';
+export { askHttp, askTcp, askUdp, connectTcp, echoBytes } from './traffic/conversation.ts';
+export { type Endpoint, encodeSockaddr, endpointText, readEndpoint } from './traffic/endpoint.ts';
 export { Histogram } from './traffic/histogram.ts';
 export {
   type BackendPorts,
+  type FloodOptions,
+  floodWithSyns,
   type HttpClient,
   type HttpClientOptions,
   startBackend,

@@ -48,7 +48,7 @@ describe('hosts outside', () => {
       ] as const) {
         for (const end of ends) assert.equal(transfer(from, to, end, 1000), 1000);
       }
-      using tap = Tap.open(platform, lab.nodes[1]!, 'eth0');
+      using tap = Tap.open(lab.nodes[1]!, 'eth0');
       transfer(first!, lab.pods[1]!, 'v4', 1);
       assert.match(
         describeCaptured(tap.drain()),
@@ -69,7 +69,7 @@ describe('hosts outside', () => {
       ['v6', 'fd00:198:51:100::7'],
     ] as const) {
       lab.leadTo(node!, address);
-      using arriving = Tap.open(platform, node!, 'eth0');
+      using arriving = Tap.open(node!, 'eth0');
       using socket = client!.enter(() =>
         BlockingSocket.open(platform, { protocol: 'udp', family: familyOf[end] }),
       );
@@ -78,12 +78,9 @@ describe('hosts outside', () => {
         `${packet}`.includes(`${client!.addresses[end]} > ${address} `),
       );
     }
-    using tap = Tap.open(platform, client!, 'eth0');
-    using crossing = Tap.open(platform, lab.underlay, 'br0');
-    const frame = eth({
-      src: client!.link('eth0').address,
-      dst: lab.underlay.link('out1').address,
-    });
+    using tap = Tap.open(client!, 'eth0');
+    using crossing = Tap.open(lab.underlay, 'br0');
+    const frame = eth(client!.firstHop);
     tap.send(
       frame.ipv4({ src: '198.18.3.4', dst: node!.addresses.v4 }).udp({ sport: 1, dport: 9 }),
     );
@@ -107,7 +104,7 @@ describe('sizes of packets', () => {
     for (const place of [lab.outside[0]!, lab.nodes[0]!, lab.pods[0]!]) {
       assert.equal(place.link('eth0').mtu, 9000, place.name);
     }
-    using tap = Tap.open(platform, lab.pods[0]!, 'eth0');
+    using tap = Tap.open(lab.pods[0]!, 'eth0');
     for (const end of ends) {
       const address = lab.pods[0]!.addresses[end];
       using server = lab.pods[0]!.enter(() =>
@@ -136,7 +133,7 @@ describe('sizes of packets', () => {
     ] as const) {
       for (const end of ends) {
         assert.equal(from.link('eth0').mtu, 1500);
-        using tap = Tap.open(platform, from, 'eth0');
+        using tap = Tap.open(from, 'eth0');
         assert.equal(transfer(from, to, end, 100_000), 100_000);
         const name = end === 'v4' ? 'fragmentation-needed' : 'packet-too-big';
         const seen = describeCaptured(tap.drain());
@@ -155,11 +152,11 @@ describe('sizes of packets', () => {
 
 test('nodes that do not forward leave it to programs', () => {
   using lab = make('still', { podsPerNode: 1, outside: 1, forwarding: false });
-  using tap = Tap.open(platform, lab.pods[0]!, 'eth0');
+  using tap = Tap.open(lab.pods[0]!, 'eth0');
   using client = lab.outside[0]!.enter(() =>
     BlockingSocket.open(platform, { protocol: 'udp', family: 4 }),
   );
-  using atNode = Tap.open(platform, lab.nodes[0]!, 'eth0');
+  using atNode = Tap.open(lab.nodes[0]!, 'eth0');
   client.send('x', { address: lab.pods[0]!.addresses.v4, port: 1 });
   atNode.find('datagram', ({ packet }) => `${packet}`.includes('payload 1 bytes "x"'));
   assert.deepEqual(tap.drain(), []);

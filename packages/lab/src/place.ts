@@ -1,12 +1,19 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { findLink, type Link, NetlinkSocket, NetworkNamespace } from '@heddle/netlink';
+import {
+  findLink,
+  type Link,
+  listNeighbours,
+  listRoutes,
+  NetlinkSocket,
+  NetworkNamespace,
+} from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { inCgroup } from './cgroup.ts';
 import { type Addresses, podLinkName } from './topology.ts';
 
 /** Somewhere in a lab where processes can run: a network namespace and a cgroup. */
 export class Place {
-  readonly #platform: Platform;
+  readonly platform: Platform;
   readonly name: string;
   /** File on which the network namespace is mounted. */
   readonly netnsPath: string;
@@ -18,7 +25,7 @@ export class Place {
     platform: Platform,
     place: { name: string; netnsPath: string; cgroup: string; addresses: Addresses },
   ) {
-    this.#platform = platform;
+    this.platform = platform;
     this.name = place.name;
     this.netnsPath = place.netnsPath;
     this.cgroup = place.cgroup;
@@ -56,10 +63,23 @@ export class Place {
     return link;
   }
 
+  /** Link-layer addresses of the frames that leave for elsewhere: this place's own and its router's. */
+  get firstHop(): { readonly src: string; readonly dst: string } {
+    return this.configure((socket) => {
+      const route = listRoutes(socket).find(({ destination }) => destination === '0.0.0.0/0');
+      const link = route?.link === undefined ? undefined : findLink(socket, route.link);
+      const router = listNeighbours(socket, link?.index).find(
+        ({ address }) => address === route?.via,
+      );
+      if (!link || !router) throw new Error(`find router of ${this.name}: it has none`);
+      return { src: link.address, dst: router.lladdr };
+    });
+  }
+
   /** Runs `work` with a netlink socket of the namespace: routes, addresses, devices. */
   configure<Result>(work: (socket: NetlinkSocket) => Result): Result {
     using namespace = this.openNamespace();
-    using socket = namespace.enter(() => new NetlinkSocket(this.#platform));
+    using socket = namespace.enter(() => new NetlinkSocket(this.platform));
     return work(socket);
   }
 
@@ -71,7 +91,7 @@ export class Place {
 
   /** To be closed by the caller. */
   openNamespace(): NetworkNamespace {
-    return NetworkNamespace.open(this.#platform, this.netnsPath);
+    return NetworkNamespace.open(this.platform, this.netnsPath);
   }
 }
 

@@ -3,8 +3,14 @@ export function internetSum(bytes: Uint8Array, start = 0): number {
   let sum = start;
   for (let i = 0; i + 1 < bytes.length; i += 2) sum += (bytes[i]! << 8) | bytes[i + 1]!;
   if (bytes.length % 2 === 1) sum += bytes[bytes.length - 1]! << 8;
-  while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
-  return sum;
+  return folded(sum);
+}
+
+/** A sum with what is beyond 16 bits added to its lower end. */
+export function folded(sum: number): number {
+  let rest = sum;
+  while (rest > 0xffff) rest = (rest & 0xffff) + Math.floor(rest / 0x10000);
+  return rest;
 }
 
 /** The checksum of IPv4, TCP, UDP and ICMP over bytes whose checksum field is 0. */

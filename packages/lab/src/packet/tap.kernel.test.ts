@@ -19,7 +19,7 @@ let names: { src: string; dst: string };
 before(() => {
   lab = createLab(platform, { name: uniqueName('tap'), podsPerNode: 2 });
   [one, two] = lab.pods as [LabPod, LabPod];
-  names = { src: one.link('eth0').address, dst: lab.nodes[0]!.link('veth1').address };
+  names = one.firstHop;
 });
 after(() => lab[Symbol.dispose]());
 
@@ -39,7 +39,7 @@ const addressed = (end: 'v4' | 'v6', more: { ttl?: number } = {}) => {
 describe('packets of the kernel', () => {
   for (const end of ['v4', 'v6'] as const) {
     test(`are read and built the same: TCP and UDP over IP${end}`, () => {
-      using tap = Tap.open(platform, one, 'eth0');
+      using tap = Tap.open(one, 'eth0');
       using server = open(two, 'tcp', end === 'v4' ? 4 : 6);
       server.bind({ address: two.addresses[end], port: 5001 });
       server.listen();
@@ -78,7 +78,7 @@ describe('packets of the kernel', () => {
     });
 
     test(`with checksums of its own: echo and errors over IP${end}`, () => {
-      using tap = Tap.open(platform, one, 'eth0');
+      using tap = Tap.open(one, 'eth0');
       const echo = { type: 'echo-request', id: 77, sequence: 3 } as const;
       const request = addressed(end);
       tap.send((end === 'v4' ? request.icmp(echo) : request.icmpv6(echo)).payload('ping'));
@@ -105,7 +105,7 @@ describe('packets of the kernel', () => {
     test(`takes what was built, unless the checksum is wrong: IP${end}`, () => {
       using server = open(two, 'udp', end === 'v4' ? 4 : 6);
       server.bind({ address: two.addresses[end], port: 5003 });
-      using tap = Tap.open(platform, one, 'eth0');
+      using tap = Tap.open(one, 'eth0');
       const ports = { sport: 4000, dport: 5003 };
       tap.send(
         addressed(end)
@@ -146,7 +146,7 @@ describe('packets of the kernel', () => {
     using server = open(two, 'tcp', 4);
     server.bind({ address: two.addresses.v4, port: 5004 });
     server.listen();
-    using tap = Tap.open(platform, one, 'eth0');
+    using tap = Tap.open(one, 'eth0');
     const ports = { sport: 4001, dport: 5004 };
     tap.send(addressed('v4').tcp({ ...ports, syn: true, seq: 99, options: { mss: 1000 } }));
     const answer = tap.find('answer', ({ packet }) => `${packet}`.includes('SYN+ACK')).packet;
@@ -155,15 +155,12 @@ describe('packets of the kernel', () => {
   });
 
   test('what did not come is an error that says what came', () => {
-    using tap = Tap.open(platform, one, 'eth0');
+    using tap = Tap.open(one, 'eth0');
     tap.send(addressed('v4').udp({ sport: 1, dport: 9 }));
     assert.throws(
       () => tap.find('a reset', ({ packet }) => `${packet}`.includes('RST'), 50),
       /find a reset on eth0 in pod-1-1: in\neth .*\nipv4 .*\nicmp port-unreachable\n/,
     );
-    assert.throws(
-      () => Tap.open(platform, one, 'eth7'),
-      /find device eth7 in pod-1-1: there is none/,
-    );
+    assert.throws(() => Tap.open(one, 'eth7'), /find device eth7 in pod-1-1: there is none/);
   });
 });

@@ -57,22 +57,32 @@ export class Tap implements Disposable {
   }
 
   /** Throws SysError, and Error when there is no such device. */
-  static open(platform: Platform, place: Place, device: string): Tap {
+  static open(place: Place, device: string): Tap {
     const { index } = place.link(device);
+    const name = `${device} in ${place.name}`;
+    return place.enter(() => Tap.openHere(place.platform, { index, name, listens: true }));
+  }
+
+  /** On a device of the namespace that the caller is in; one that doesn't listen only sends. */
+  static openHere(
+    platform: Platform,
+    device: { readonly index: number; readonly name: string; readonly listens: boolean },
+  ): Tap {
+    const { index, name, listens } = device;
     const nr = syscallNumbers(platform);
     // Without a protocol it hears nothing, and not of other devices in particular, before bind.
     const fd = checked(
       'socket',
-      place.enter(() => platform.syscall(nr.socket, AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)),
-      `open tap on ${device} in ${place.name}`,
+      platform.syscall(nr.socket, AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0),
+      `open tap on ${name}`,
     );
-    const tap = new Tap(platform, `${device} in ${place.name}`, fd);
+    const tap = new Tap(platform, name, fd);
     const size = new Uint8Array(Int32Array.of(receiveBuffer).buffer);
     tap.#call('setsockopt', SOL_SOCKET, SO_RCVBUFFORCE, size, size.length);
     const address = new Uint8Array(sockaddrSize);
     const view = new DataView(address.buffer);
     view.setUint16(0, AF_PACKET, true);
-    view.setUint16(2, ETH_P_ALL);
+    view.setUint16(2, listens ? ETH_P_ALL : 0);
     view.setInt32(4, index, true);
     tap.#call('bind', address, address.length);
     return tap;
