@@ -8,7 +8,8 @@ import { netnsCookie } from '@heddle/netlink';
 import { type Operations, Reconciler, Table } from '@heddle/state';
 import { nodePlatform } from '@heddle/sys/node';
 import { keepProcessSmall } from '@heddle/sys/node/memory';
-import { manifests, nodeAddress, services } from '../catalog.ts';
+import { manifests, services } from '../catalog.ts';
+import { nodeAddress } from '../sites.ts';
 
 export interface ColdStart {
   /** From the first write to the maps until the last service is in force. */
