@@ -17,6 +17,8 @@ export interface MapSizes {
   readonly slots: number;
   /** Clients that session affinity remembers; the least recently used one goes first. */
   readonly affinity: number;
+  /** Flows that are translated on the node's devices. */
+  readonly flows: number;
 }
 
 /** What the agent runs with. `node` and `cgroup` have defaults that depend on the machine. */
@@ -131,8 +133,12 @@ const schema = v.strictObject({
             65536,
             'Clients that session affinity remembers; the least recently used one goes first.',
           ),
+          flows: size(
+            65536,
+            'Connections from outside that are translated on this node at a time; 288 bytes each.',
+          ),
         },
-        'write a mapping with the fields services, backends, slots, affinity',
+        'write a mapping with the fields services, backends, slots, affinity, flows',
       ),
       {},
     ),

@@ -1,4 +1,4 @@
-import { openDatapath } from '@heddle/datapath';
+import { defaultNat, openDatapath } from '@heddle/datapath';
 import { LinuxBpf } from '@heddle/ebpf';
 import { netnsCookie } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
@@ -40,6 +40,7 @@ export function startAgent({ platform, config, version, objects }: StartOptions)
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options },
         netnsCookie: cookie,
+        nat: defaultNat,
       });
     },
     openSource: (onChange) => openFolderSource(platform, config.manifests, { onChange }),

@@ -9,6 +9,8 @@ export function row(
   const protocol = more.protocol ?? 'TCP';
   return {
     key: `default/test:${frontends[0]?.port}/${protocol}/${frontends[0]?.address}`,
+    scope: 'everybody',
+    silent: false,
     namespace: 'default',
     name: 'test',
     portName: `${frontends[0]?.port}`,

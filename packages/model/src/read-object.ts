@@ -179,6 +179,7 @@ function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
         ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? defaultAffinitySeconds)
         : 0,
     internalLocal: spec.internalTrafficPolicy === 'Local',
+    externalLocal: spec.externalTrafficPolicy === 'Local',
     publishNotReady: spec.publishNotReadyAddresses ?? false,
     algorithm: balancing.algorithm,
     weights: balancing.weights,

@@ -41,6 +41,8 @@ export interface ServiceRecord extends ObjectRef {
   readonly affinitySeconds: number;
   /** internalTrafficPolicy is Local. */
   readonly internalLocal: boolean;
+  /** externalTrafficPolicy is Local. */
+  readonly externalLocal: boolean;
   readonly publishNotReady: boolean;
   readonly algorithm: Algorithm;
   /** By address or pod name, from the annotation heddle.io/weights. */

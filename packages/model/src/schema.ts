@@ -70,6 +70,7 @@ export const serviceSchema = struct({
         clientIP: v.nullish(struct({ timeoutSeconds: v.nullish(range(1, 86400)) })),
       }),
     ),
+    externalTrafficPolicy: v.nullish(choice('Cluster', 'Local', ''), ''),
     internalTrafficPolicy: v.nullish(choice('Cluster', 'Local'), 'Cluster'),
     publishNotReadyAddresses: flag,
   }),

@@ -1,3 +1,4 @@
+import { currentPins } from '@heddle/datapath';
 import { type Bpf, BpfMap, type Mapping } from '@heddle/ebpf';
 import { formatEndpoint, formatIp } from '@heddle/sys';
 import {
@@ -27,7 +28,7 @@ export class KernelView implements Disposable {
 
   /** `bpffs` is the agent's; its maps must be there already. */
   constructor(bpf: Bpf, bpffs: string) {
-    const open = (name: string) => BpfMap.openPinned(bpf, `${bpffs}/heddle/v1/maps/${name}`);
+    const open = (name: string) => BpfMap.openPinned(bpf, `${currentPins(bpffs).maps}/${name}`);
     const mapped = (name: string) => {
       using map = open(name);
       return map.mmap(false);
