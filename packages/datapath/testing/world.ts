@@ -1,13 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { LinuxBpf } from '@heddle/ebpf';
-import { createLab, type Lab, type LabNode, type LabPod, type Place } from '@heddle/lab';
-import type { ServiceRow } from '@heddle/model';
+import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import { findLink, NetlinkSocket } from '@heddle/netlink';
-import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
-import { TestSocket } from './sockets.ts';
+import { SocketWorld } from './socket-world.ts';
 
 /** Bytes of a committed object. */
 export const objects = (name: string) =>
@@ -16,21 +14,19 @@ export const objects = (name: string) =>
 export const sizes = { services: 1000, backends: 1000, slots: 20000, affinity: 1000, flows: 1000 };
 
 /** A node with pods and a datapath of the test's own on it. */
-export class World implements Disposable {
-  readonly platform: Platform;
+export class World extends SocketWorld<LabPod, LabNode> {
   readonly bpf: LinuxBpf;
   readonly lab: Lab;
-  readonly node: LabNode;
-  datapath: Datapath;
+  override readonly node: LabNode;
+  override datapath: Datapath;
   private readonly options: Partial<DatapathOptions>;
-  private readonly open: Disposable[] = [];
 
   constructor(
     name: string,
     pods: number,
     { nodes = 1, ...options }: Partial<DatapathOptions> & { nodes?: number } = {},
   ) {
-    this.platform = nodePlatform(() => {});
+    super(nodePlatform(() => {}));
     this.bpf = new LinuxBpf(this.platform);
     this.lab = createLab(this.platform, {
       name: `${name}-${process.pid}`,
@@ -47,15 +43,8 @@ export class World implements Disposable {
     }
   }
 
-  pod(number: number): LabPod {
+  override pod(number: number): LabPod {
     return this.node.pods[number]!;
-  }
-
-  /** What a new agent would do: the one before is as if killed. */
-  restart(options: Partial<DatapathOptions> = {}): Datapath {
-    this.datapath[Symbol.dispose]();
-    this.datapath = this.start(options);
-    return this.datapath;
   }
 
   /** Has the first node translate what enters from the underlay. */
@@ -68,48 +57,15 @@ export class World implements Disposable {
     });
   }
 
-  /** A socket in a pod or on the node; closed with the world. */
-  socket(place: Place, family: 4 | 6, kind: 'tcp' | 'udp'): TestSocket {
-    const socket = place.enter(() => new TestSocket(this.platform, family, kind));
-    this.open.push(socket);
-    return socket;
-  }
-
-  /** A TCP socket that listens in a pod, on all addresses of the family. */
-  listener(place: Place, family: 4 | 6, port: number): TestSocket {
-    const socket = this.socket(place, family, 'tcp');
-    socket.reuseAddress();
-    if (family === 6) socket.onlyIpv6();
-    if (socket.bind(family === 4 ? '0.0.0.0' : '::', port) !== 'ok')
-      throw new Error(`bind ${port}`);
-    socket.listen();
-    return socket;
-  }
-
-  /** A bound UDP socket in a pod. */
-  receiver(place: Place, family: 4 | 6, port: number): TestSocket {
-    const socket = this.socket(place, family, 'udp');
-    if (family === 6) socket.onlyIpv6();
-    if (socket.bind(family === 4 ? '0.0.0.0' : '::', port) !== 'ok')
-      throw new Error(`bind ${port}`);
-    return socket;
-  }
-
-  /** Brings rows into force; fails the test when one of them fails. */
-  apply(...rows: readonly ServiceRow[]): void {
-    for (const error of this.datapath.update(rows)) if (error) throw error;
-  }
-
-  [Symbol.dispose](): void {
+  override [Symbol.dispose](): void {
     try {
-      for (const socket of this.open) socket[Symbol.dispose]();
-      this.datapath[Symbol.dispose]();
+      this.close();
     } finally {
       this.lab.remove();
     }
   }
 
-  private start(options: Partial<DatapathOptions> = {}): Datapath {
+  protected override start(options: Partial<DatapathOptions> = {}): Datapath {
     return openDatapath({
       platform: this.platform,
       bpf: this.bpf,

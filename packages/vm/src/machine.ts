@@ -1,9 +1,11 @@
 import type { Btf } from '@heddle/ebpf';
 import { type FaultKind, VmFault } from './fault.ts';
+import type { Redirection } from './helpers/forwarding.ts';
 import { STRIDE } from './instructions.ts';
 import { interpret } from './interpreter.ts';
 import { Memory, type Owner } from './memory.ts';
 import { type Program, placeOf } from './program.ts';
+import { Timers } from './timers.ts';
 
 /** Bytes of a function's stack frame, and how many frames there can be (MAX_BPF_STACK, MAX_CALL_FRAMES). */
 const FRAME_SIZE = 512;
@@ -25,7 +27,16 @@ export interface MachineOptions {
   readonly budget: number;
   /** BTF of the kernel that is simulated. */
   readonly kernelBtf: Btf | undefined;
+  readonly routes: Routes | undefined;
+  /** Hears when timers want `runTimers`: at the given point in time. */
+  readonly onTimer: (due: bigint) => void;
 }
+
+/**
+ * bpf_fib_lookup: reads and fills in struct bpf_fib_lookup (linux/bpf.h). Returns BPF_FIB_LKUP_RET_*
+ * or -errno.
+ */
+export type Routes = (route: Uint8Array, flags: number) => number;
 
 /** A map that tail calls go through. */
 export interface ProgramTable {
@@ -47,9 +58,13 @@ export class Machine {
   readonly now: () => bigint;
   readonly random: () => number;
   readonly kernelBtf: Btf | undefined;
+  readonly routes: Routes | undefined;
+  readonly timers: Timers;
   cpu = 0;
   /** What bpf_set_retval set, as hooks of cgroups have it. */
   returnValue = 0;
+  /** Where the run sent its packet, if it did. */
+  redirection: Redirection | undefined;
   /** What the programs of this run were called with; helpers look here for more than the pointer. */
   subject: object | undefined;
   /** Of the latest helper call: whose it was. */
@@ -76,6 +91,8 @@ export class Machine {
     this.now = options.now;
     this.random = options.random;
     this.kernelBtf = options.kernelBtf;
+    this.routes = options.routes;
+    this.timers = new Timers(options.onTimer);
     this.#budget = options.budget;
     const owner: Owner = { kind: 'stack' };
     for (let i = 0; i < MAX_FRAMES; i++) {
@@ -94,10 +111,37 @@ export class Machine {
    * unsigned number. Throws VmFault.
    */
   run(program: Program, context: number): number {
-    if (this.#running) throw new Error(`run program ${program.name}: another one is running`);
     const R = this.registers;
     R.fill(0);
     R[3] = context;
+    this.redirection = undefined;
+    this.#start(program, 0);
+    return R[0]! >>> 0;
+  }
+
+  /** Calls the functions of timers that are due. Throws VmFault. */
+  runTimers(): void {
+    this.timers.run(this.now(), (program, slot, map, region) => {
+      const key = this.memory.add(
+        { kind: 'kernel', what: 'a key' },
+        new Uint8Array(Math.max(4, map.options.keySize)),
+        false,
+      );
+      const R = this.registers;
+      R.fill(0);
+      R[3] = map.region;
+      R[5] = key;
+      R[7] = region;
+      try {
+        this.#start(program, slot * STRIDE);
+      } finally {
+        this.memory.remove(key);
+      }
+    });
+  }
+
+  #start(program: Program, pc: number): void {
+    if (this.#running) throw new Error(`run program ${program.name}: another one is running`);
     this.depth = 0;
     this.#tailCalls = 0;
     this.#remaining = this.#budget;
@@ -105,12 +149,11 @@ export class Machine {
     this.#enterFrame(0);
     this.#running = true;
     try {
-      interpret(this, program, 0);
+      interpret(this, program, pc);
     } finally {
       this.#running = false;
       this.memory.collect();
     }
-    return R[0]! >>> 0;
   }
 
   /** Calls a function of the running program, with r1 to r5 set by the caller. The result is in r0. */

@@ -43,6 +43,8 @@ const FRAME_STRUCT = 40;
 const ETHERNET = 14;
 /** A page without headroom and struct skb_shared_info. */
 const FRAME_END = 4096 - 320;
+/** MTU of lo, with the link header. */
+const LARGEST = 65536 + ETHERNET;
 
 /**
  * A packet and its context. A pointer to the packet counts from the start of its metadata; changing
@@ -149,6 +151,20 @@ export class Packet implements SpecialRegion {
     const end = this.#end + by;
     if (end > FRAME_END || end < this.#data + ETHERNET) return false;
     if (by > 0) this.#buffer.fill(0, this.#end, end);
+    this.#moveTo(this.#meta, this.#data, end);
+    return true;
+  }
+
+  /** bpf_skb_change_tail: false for less than the link header or more than there is room for. */
+  resize(length: number): boolean {
+    const end = this.#data + length;
+    if (length < ETHERNET || length > LARGEST) return false;
+    if (end + HEADROOM > this.#buffer.length) {
+      const larger = new Uint8Array(end + HEADROOM);
+      larger.set(this.#buffer);
+      this.#buffer = larger;
+    }
+    if (end > this.#end) this.#buffer.fill(0, this.#end, end);
     this.#moveTo(this.#meta, this.#data, end);
     return true;
   }

@@ -18,7 +18,7 @@ import { LoadError } from './fault.ts';
 import { writeInfo } from './info.ts';
 import { type AttachPoint, LinkObject } from './links.ts';
 import { type KernelFunctions, prepareProgram } from './loading.ts';
-import { Machine } from './machine.ts';
+import { Machine, type Routes } from './machine.ts';
 import { createMap } from './maps/create.ts';
 import type { VmMap } from './maps/map.ts';
 import { BtfObject, MapObject, ProgramObject, type VmObject } from './objects.ts';
@@ -38,6 +38,9 @@ export interface VmOptions {
   readonly descriptors?: Descriptors;
   readonly kernelBtf?: Btf;
   readonly kernelFunctions?: KernelFunctions;
+  readonly routes?: Routes;
+  /** Hears when timers of programs want `machine.runTimers()`. */
+  readonly onTimer?: (due: bigint) => void;
   /** Finds where a link is to stand. Throws SysError. */
   readonly attachPoint?: (options: LinkCreateOptions, program: ProgramObject) => AttachPoint;
   /** Makes a descriptor that runs an iterator when it is read. Throws SysError. */
@@ -86,6 +89,8 @@ export class VmBpf implements Bpf {
       cpus: this.possibleCpus,
       budget: options.budget ?? 10_000_000,
       kernelBtf: options.kernelBtf,
+      routes: options.routes,
+      onTimer: options.onTimer ?? (() => {}),
     });
   }
 

@@ -36,47 +36,16 @@ const store: Helper = (machine) => {
 
 const moved = (machine: Machine, fits: boolean) => machine.answer(fits ? 0 : -errno.EINVAL);
 
-/** 32-bit addition with the carry brought around (csum_add). */
-function add(a: number, b: number): number {
-  const total = a + b;
-  return total > 0xffffffff ? total - 0xffffffff : total;
-}
-
-/** Ones' complement sum of 32-bit words (csum_partial). */
-function sum(bytes: Uint8Array, start: number): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let total = start;
-  for (let at = 0; at < bytes.length; at += 4) total = add(total, view.getUint32(at, true));
-  return total;
-}
-
-const none = new Uint8Array(0);
-
-/**
- * bpf_csum_diff: the sum of what comes without that of what goes, from a seed on. Folded to 16
- * bits, as Linux does it on every architecture since 6.13 (csum_from32to16).
- */
-const checksumDifference: Helper = (machine) => {
-  const [fromSize, toSize] = [low(machine, 2), low(machine, 4)];
-  if (fromSize % 4 !== 0 || toSize % 4 !== 0) return machine.answer(-errno.EINVAL);
-  const from = fromSize > 0 ? machine.argumentBytes(1, fromSize) : none;
-  const to = toSize > 0 ? machine.argumentBytes(3, toSize) : none;
-  const seed = low(machine, 5);
-  let result = seed;
-  if (toSize > 0) {
-    result = sum(to, seed);
-    if (fromSize > 0) result = add(result, 0xffffffff - sum(from, 0));
-  } else if (fromSize > 0) {
-    result = 0xffffffff - sum(from, 0xffffffff - seed);
-  }
-  machine.answer(add(result, ((result >>> 16) | (result << 16)) >>> 0) >>> 16);
+const resize: Helper = (machine) => {
+  const fits = machine.registers[6] === 0 && machine.registers[7] === 0;
+  moved(machine, fits && packetOf(machine).resize(low(machine, 2)));
 };
 
 /** By number of `enum bpf_func_id` (linux/bpf.h). */
 export const packetHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   9: ['skb_store_bytes', store],
   26: ['skb_load_bytes', load],
-  28: ['csum_diff', checksumDifference],
+  38: ['skb_change_tail', resize],
   // All of a packet is linear here.
   39: ['skb_pull_data', (machine) => machine.answer(0)],
   44: [

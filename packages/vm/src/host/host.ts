@@ -73,7 +73,7 @@ const OWN_NAMESPACE = '/proc/thread-self/ns/net';
  * sockets. `bpf` and `platform` are doors to it like those to a real one, so that Heddle's own code
  * runs on it unchanged.
  */
-export class VmHost {
+export class VmHost implements Disposable {
   readonly bpf: VmBpf;
   readonly platform: VmPlatform;
   readonly files = new Files();
@@ -89,9 +89,12 @@ export class VmHost {
   #namespaces = 0n;
   #processes = 1;
   #socketCookies = 0n;
+  #timer: { readonly due: bigint; readonly handle: Disposable } | undefined;
+  readonly #base: VmHostOptions['base'];
 
   constructor(options: VmHostOptions) {
     const { base } = options;
+    this.#base = base;
     this.network = options.network ?? new VmNetwork();
     this.files.makeDirectories('/sys/fs/bpf');
     this.files.makeDirectories('/sys/kernel/btf');
@@ -118,6 +121,7 @@ export class VmHost {
       pins: this.files,
       attachPoint: (link, program) => this.#attachPoint(link, program),
       openIterator: (link) => this.#openIterator(link),
+      onTimer: (due) => this.#wakeAt(due),
     });
     this.hooks = new SocketHooks(this.machine);
     this.node = this.#makePlace(options.name, options.addresses, CGROUPS);
@@ -202,6 +206,27 @@ export class VmHost {
     this.files.put(`${process}/net`, { kind: 'namespace', namespace, inode: namespace.inode });
     const place = { namespace, cgroup };
     return { ...place, name, addresses: texts, enter: (work) => this.inPlace(place, work) };
+  }
+
+  /** Timers of programs run on the surroundings' clock. */
+  #wakeAt(due: bigint): void {
+    const base = this.#base;
+    if (this.#timer && this.#timer.due <= due) return;
+    this.#timer?.handle[Symbol.dispose]();
+    const milliseconds = Math.max(0, Math.ceil(Number(due - base.monotonicNs()) / 1e6));
+    const handle = base.setTimer(milliseconds, () => {
+      this.#timer = undefined;
+      this.machine.runTimers();
+      const { next } = this.machine.timers;
+      if (next !== undefined) this.#wakeAt(next);
+    });
+    this.#timer = { due, handle };
+  }
+
+  /** Stops the clock: no timer of a program runs any more. */
+  [Symbol.dispose](): void {
+    this.#timer?.handle[Symbol.dispose]();
+    this.#timer = undefined;
   }
 
   /** What opening a path gives, with what depends on the calling thread. */

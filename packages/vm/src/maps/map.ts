@@ -99,6 +99,7 @@ export abstract class VmMap {
 
   /** Gives back regions, and what the map holds on to. */
   dispose(): void {
+    this.machine.timers.forget(this);
     this.machine.memory.remove(this.region);
   }
 }
