@@ -2,7 +2,7 @@ import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
 import { type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';
-import { ControlServer } from './control/server.ts';
+import { ControlServer, type Handler } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
 import { residentBytes } from './machine.ts';
@@ -27,6 +27,8 @@ export interface AgentParts {
  * links stay in force in the kernel, where the next agent finds them.
  */
 export class Agent implements Disposable {
+  /** Answers requests of the control protocol, as the control socket does. */
+  readonly handle: Handler;
   readonly #platform: Platform;
   readonly #config: EffectiveConfig;
   readonly #version: string;
@@ -62,7 +64,7 @@ export class Agent implements Disposable {
     };
     try {
       // Requests are answered from the event loop, that is after this constructor.
-      const handler = controlHandler({
+      this.handle = controlHandler({
         config,
         model: this.#model,
         table: this.#table,
@@ -71,7 +73,7 @@ export class Agent implements Disposable {
         datapath: () => this.#datapath,
         status: () => this.#status(),
       });
-      this.#server = keep(new ControlServer(platform, config.socket, handler));
+      this.#server = keep(new ControlServer(platform, config.socket, this.handle));
       this.#datapath = keep(openDatapath());
       this.#reconciler = keep(
         new Reconciler(this.#table, this.#datapath, platform, {

@@ -1,5 +1,5 @@
 import { defaultNat, openDatapath } from '@heddle/datapath';
-import { LinuxBpf } from '@heddle/ebpf';
+import { type Bpf, LinuxBpf } from '@heddle/ebpf';
 import { netnsCookie } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { Agent } from './agent.ts';
@@ -15,6 +15,8 @@ export interface StartOptions {
   readonly version: string;
   /** Bytes of a compiled object of the kernel half by name, e.g. `socket`. */
   readonly objects: (name: string) => Uint8Array;
+  /** In place of the running kernel's: a simulated one, with its platform. */
+  readonly bpf?: Bpf;
 }
 
 /**
@@ -22,7 +24,13 @@ export interface StartOptions {
  * machine: the node's name from the host, the cgroup from the cgroup2 mount. Throws
  * AlreadyListening, SysError, VerifierError, NotSupported, or Error without a cgroup2 mount.
  */
-export function startAgent({ platform, config, version, objects }: StartOptions): Agent {
+export function startAgent({
+  platform,
+  config,
+  version,
+  objects,
+  bpf = new LinuxBpf(platform),
+}: StartOptions): Agent {
   const node = config.node ?? hostName(platform);
   const cgroup = config.cgroup ?? cgroupRoot(platform);
   if (cgroup === undefined) {
@@ -35,7 +43,6 @@ export function startAgent({ platform, config, version, objects }: StartOptions)
     version,
     openDatapath() {
       prepareBpffs(platform, bpffs);
-      const bpf = new LinuxBpf(platform);
       const cookie = netnsCookie(platform);
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options },

@@ -2,6 +2,7 @@ import { errno, SysError } from '@heddle/sys';
 import { VmObject } from '../objects.ts';
 import type { Pins } from '../vm-bpf.ts';
 import { VmCgroup } from './cgroup.ts';
+import type { LocalSocket } from './local-socket.ts';
 import type { VmNamespace } from './namespace.ts';
 
 /** What is at a path. */
@@ -10,7 +11,10 @@ export type Node =
   | { readonly kind: 'file'; bytes: Uint8Array; readonly inode: bigint }
   | { readonly kind: 'pin'; readonly object: VmObject; readonly inode: bigint }
   | { readonly kind: 'namespace'; readonly namespace: VmNamespace; readonly inode: bigint }
-  | { readonly kind: 'link'; readonly target: () => string; readonly inode: bigint };
+  | { readonly kind: 'socket'; readonly socket: LocalSocket; readonly inode: bigint };
+
+/** What happens to an entry of a directory. */
+export type FileChange = 'created' | 'written' | 'deleted' | 'moved-from' | 'moved-to';
 
 export interface Directory {
   readonly kind: 'directory';
@@ -20,6 +24,8 @@ export interface Directory {
   type: FileSystem;
   /** In the cgroup file system: the cgroup that it is. */
   readonly cgroup?: VmCgroup;
+  /** Hear of changes of its entries. */
+  readonly watchers: Set<(change: FileChange, name: string) => void>;
 }
 
 /** By the magic number that statfs(2) gives (linux/magic.h). */
@@ -39,7 +45,12 @@ export class OpenFile extends VmObject {
     this.path = path;
   }
 
-  protected override destroy(): void {}
+  /** It was open for writing; whoever watches its directory hears that it is closed. */
+  onClose: (() => void) | undefined;
+
+  protected override destroy(): void {
+    this.onClose?.();
+  }
 }
 
 /** A tree of files in memory: as much of a Linux file system as Heddle's core uses. */
@@ -67,6 +78,7 @@ export class Files implements Pins {
     const inode = this.#inode + 1n;
     const cgroup = above && new VmCgroup(inode, above);
     place.parent.entries.set(place.name, this.#directory(place.parent.type, cgroup));
+    tell(place.parent, 'created', place.name);
     return 0;
   }
 
@@ -87,6 +99,20 @@ export class Files implements Pins {
     place.parent.entries.set(place.name, node);
   }
 
+  /** Writes a whole file in one step. */
+  write(path: string, bytes: Uint8Array): void {
+    const node = this.openForWriting(path, true);
+    if (node?.kind !== 'file') throw new SysError('openat', errno.ENOENT, `write ${path}`);
+    node.bytes = bytes;
+    this.noteWritten(path);
+  }
+
+  /** A file was closed after it was written. */
+  noteWritten(path: string): void {
+    const place = this.#place(path);
+    if (typeof place !== 'number') tell(place.parent, 'written', place.name);
+  }
+
   /** A new file, or the one that is there. Undefined without its directory. */
   openForWriting(path: string, truncate: boolean): Node | undefined {
     const place = this.#place(path);
@@ -98,6 +124,7 @@ export class Files implements Pins {
     }
     const made: Node = { kind: 'file', bytes: new Uint8Array(0), inode: this.nextInode() };
     place.parent.entries.set(place.name, made);
+    tell(place.parent, 'created', place.name);
     return made;
   }
 
@@ -111,6 +138,7 @@ export class Files implements Pins {
     if (node.kind === 'directory' && node.entries.size > 0) return -errno.ENOTEMPTY;
     place.parent.entries.delete(place.name);
     if (node.kind === 'pin') node.object.release();
+    tell(place.parent, 'deleted', place.name);
     return 0;
   }
 
@@ -122,6 +150,8 @@ export class Files implements Pins {
     if (!node) return -errno.ENOENT;
     source.parent.entries.delete(source.name);
     target.parent.entries.set(target.name, node);
+    tell(source.parent, 'moved-from', source.name);
+    tell(target.parent, 'moved-to', target.name);
     return 0;
   }
 
@@ -168,7 +198,14 @@ export class Files implements Pins {
 
   #directory(type: FileSystem, cgroup?: VmCgroup): Directory {
     const inode = this.nextInode();
-    return { kind: 'directory', entries: new Map(), inode: cgroup?.id ?? inode, type, cgroup };
+    return {
+      kind: 'directory',
+      entries: new Map(),
+      inode: cgroup?.id ?? inode,
+      type,
+      cgroup,
+      watchers: new Set(),
+    };
   }
 
   #place(path: string): { parent: Directory; name: string } | number {
@@ -179,6 +216,10 @@ export class Files implements Pins {
     if (!parent) return -errno.ENOENT;
     return parent.kind === 'directory' ? { parent, name } : -errno.ENOTDIR;
   }
+}
+
+function tell(directory: Directory, change: FileChange, name: string): void {
+  for (const watcher of directory.watchers) watcher(change, name);
 }
 
 function names(path: string): string[] {

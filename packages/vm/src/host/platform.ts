@@ -16,7 +16,10 @@ import { MapObject } from '../objects.ts';
 import { seededRandom } from '../random.ts';
 import { fileSystems, type Node, OpenFile } from './files.ts';
 import type { VmHost } from './host.ts';
+import { Inotify } from './inotify.ts';
 import { IteratorOutput } from './iterators.ts';
+import { Epoll } from './local-socket.ts';
+import { NetlinkObject } from './netlink-socket.ts';
 import { socketCalls } from './socket-calls.ts';
 
 /** Arguments of a system call, as the caller gave them. */
@@ -64,13 +67,18 @@ const O_TRUNC = 0o1000;
 const AT_REMOVEDIR = 0x200;
 const DT_DIR = 4;
 const DT_REG = 8;
-const DT_LNK = 10;
+const DT_SOCK = 12;
+
+const modes: { readonly [kind in Node['kind']]?: number } = {
+  directory: 0o040755,
+  socket: 0o140600,
+};
 
 /** Writes what fstatat(2) gives: mode, and the inode number in the second word of struct stat. */
 function writeStatus(node: Node, into: Uint8Array): void {
   const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
   view.setBigUint64(8, node.inode, true);
-  view.setUint32(24, node.kind === 'directory' ? 0o040755 : 0o100644, true);
+  view.setUint32(24, modes[node.kind] ?? 0o100644, true);
 }
 
 const fileCalls: { readonly [name in SyscallName]?: Call } = {
@@ -83,6 +91,7 @@ const fileCalls: { readonly [name in SyscallName]?: Call } = {
     if (flags & (O_CREAT | O_TRUNC) && (!file || file.node.kind === 'file')) {
       const node = host.files.openForWriting(path, (flags & O_TRUNC) !== 0);
       file = node && new OpenFile(node, path);
+      if (file) file.onClose = () => host.files.noteWritten(path);
     }
     return file ? descriptors.open(file) : -errno.ENOENT;
   },
@@ -90,6 +99,8 @@ const fileCalls: { readonly [name in SyscallName]?: Call } = {
   read(_, descriptors, args) {
     const source = descriptors.get(args.number(0));
     const into = args.bytes(1);
+    if (source instanceof Inotify) return source.read(into);
+    if (source instanceof NetlinkObject) return source.receive(into, 0);
     const isFile = source instanceof OpenFile && source.node.kind === 'file';
     const bytes =
       isFile && source.node.kind === 'file'
@@ -150,12 +161,7 @@ const fileCalls: { readonly [name in SyscallName]?: Call } = {
   readlinkat(host, _, args) {
     const node = host.open(args.text(1))?.node;
     if (!node) return -errno.ENOENT;
-    const target =
-      node.kind === 'namespace'
-        ? `net:[${node.inode}]`
-        : node.kind === 'link'
-          ? node.target()
-          : undefined;
+    const target = node.kind === 'namespace' ? `net:[${node.inode}]` : undefined;
     if (target === undefined) return -errno.EINVAL;
     const bytes = encodeUtf8(target).subarray(0, args.number(3));
     args.bytes(2).set(bytes);
@@ -166,6 +172,23 @@ const fileCalls: { readonly [name in SyscallName]?: Call } = {
     if (!(directory instanceof OpenFile) || directory.node.kind !== 'directory')
       return -errno.ENOTDIR;
     return writeEntries(directory, directory.node.entries, args.bytes(1));
+  },
+  fchmod: () => 0,
+  fchmodat: () => 0,
+  epoll_create1: (_, descriptors) => descriptors.open(new Epoll()),
+  epoll_ctl: () => 0,
+  epoll_pwait: () => 0,
+  inotify_init1: (_, descriptors) => descriptors.open(new Inotify()),
+  inotify_add_watch(host, descriptors, args) {
+    const inotify = descriptors.get(args.number(0));
+    const node = host.files.find(args.text(1));
+    if (!(inotify instanceof Inotify)) return -errno.EINVAL;
+    if (!node) return -errno.ENOENT;
+    return node.kind === 'directory' ? inotify.add(node, args.number(2)) : -errno.ENOTDIR;
+  },
+  inotify_rm_watch(_, descriptors, args) {
+    const inotify = descriptors.get(args.number(0));
+    return inotify instanceof Inotify ? inotify.remove(args.number(1)) : -errno.EINVAL;
   },
   setns(host, descriptors, args) {
     const file = descriptors.get(args.number(0));
@@ -190,7 +213,7 @@ function writeEntries(
     into.fill(0, at, at + length);
     view.setBigUint64(at, node.inode, true);
     view.setUint16(at + 16, length, true);
-    into[at + 18] = node.kind === 'directory' ? DT_DIR : node.kind === 'link' ? DT_LNK : DT_REG;
+    into[at + 18] = node.kind === 'directory' ? DT_DIR : node.kind === 'socket' ? DT_SOCK : DT_REG;
     into.set(bytes, at + 19);
     at += length;
     directory.position++;
@@ -260,27 +283,33 @@ export class VmPlatform implements Platform {
     return bytes.subarray(0, length);
   }
 
-  /** Ring buffers only: nothing else becomes readable by itself. */
+  /** Ring buffers and watches of directories; on others nothing ever comes in. */
   onReadable(fd: number, ready: () => void): Disposable {
     const object = this.#descriptors.get(fd);
-    const ring = object instanceof MapObject ? object.map : undefined;
-    if (!(ring instanceof RingBufferMap))
-      throw new Error(`watch descriptor ${fd}: it is no ring buffer`);
+    const source = object instanceof MapObject ? object.map : object;
+    const isReadable =
+      source instanceof RingBufferMap
+        ? () => source.hasRecords
+        : source instanceof Inotify
+          ? () => source.hasEvents
+          : undefined;
+    if (!isReadable) return { [Symbol.dispose]() {} };
+    const { watchers } = source as RingBufferMap | Inotify;
     let timer: Disposable | undefined;
+    let watching = true;
     const wake = () => {
       timer ??= this.setTimer(0, () => {
         timer = undefined;
         ready();
-        if (watching && ring.hasRecords) wake();
+        if (watching && isReadable()) wake();
       });
     };
-    let watching = true;
-    ring.watchers.add(wake);
-    if (ring.hasRecords) wake();
+    watchers.add(wake);
+    if (isReadable()) wake();
     return {
       [Symbol.dispose]() {
         watching = false;
-        ring.watchers.delete(wake);
+        watchers.delete(wake);
         timer?.[Symbol.dispose]();
       },
     };

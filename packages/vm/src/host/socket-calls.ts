@@ -1,6 +1,5 @@
 import { errno, type SyscallName } from '@heddle/sys';
 import type { Descriptors } from '../descriptors.ts';
-import { VmObject } from '../objects.ts';
 import {
   AF_INET,
   AF_INET6,
@@ -9,11 +8,14 @@ import {
   readSockaddr,
   writeSockaddr,
 } from './address.ts';
-import type { VmNamespace } from './namespace.ts';
+import type { VmHost } from './host.ts';
+import { LocalSocket } from './local-socket.ts';
+import { NetlinkObject } from './netlink-socket.ts';
 import type { Arguments, Call } from './platform.ts';
 import { SOCK_DGRAM, SOCK_STREAM, VmSocket } from './socket.ts';
 
 const AF_UNIX = 1;
+const AF_NETLINK = 16;
 /** Without SOCK_CLOEXEC and SOCK_NONBLOCK. */
 const TYPE_MASK = 0xf;
 const SOL_SOCKET = 1;
@@ -27,19 +29,19 @@ const NAME_LENGTH = 8;
 const VECTOR = 16;
 const MESSAGE_LENGTH = 56;
 
-/** A socket of the local family: only its namespace can be asked for. */
-class PlainSocket extends VmObject {
-  readonly namespace: VmNamespace;
-
-  constructor(namespace: VmNamespace) {
-    super('file', 0);
-    this.namespace = namespace;
-  }
-
-  protected override destroy(): void {}
-}
-
 type SocketCall = (socket: VmSocket, args: Arguments, descriptors: Descriptors) => number;
+
+/** A call that sockets of other families have an answer of their own to. */
+function orOther(
+  other: (object: LocalSocket | NetlinkObject, host: VmHost, args: Arguments) => number,
+  call: Call,
+): Call {
+  return (host, descriptors, args) => {
+    const object = descriptors.get(args.number(0));
+    const isOther = object instanceof LocalSocket || object instanceof NetlinkObject;
+    return isOther ? other(object, host, args) : call(host, descriptors, args);
+  };
+}
 
 /** A call whose first argument is a socket of IPv4 or IPv6. */
 function onSocket(call: SocketCall): Call {
@@ -68,22 +70,35 @@ function writeName(socket: VmSocket, name: Endpoint | number, args: Arguments): 
 export const socketCalls: { readonly [name in SyscallName]?: Call } = {
   socket(host, descriptors, args) {
     const [family, type] = [args.number(0), args.number(1) & TYPE_MASK];
-    if (family === AF_UNIX) return descriptors.open(new PlainSocket(host.place.namespace));
+    const { namespace } = host.place;
+    if (family === AF_UNIX) return descriptors.open(new LocalSocket(namespace));
+    if (family === AF_NETLINK) return descriptors.open(new NetlinkObject(namespace));
     if (family !== AF_INET && family !== AF_INET6) return -errno.EAFNOSUPPORT;
     if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return -errno.ESOCKTNOSUPPORT;
     return descriptors.open(new VmSocket(host, family, type));
   },
-  connect: onSocket((socket, args) => {
-    const name = readSockaddr(args.bytes(1).subarray(0, args.number(2)));
-    if (name?.family === AF_UNSPEC) return socket.disconnect();
-    const endpoint = endpointIn(socket, args, 1);
-    return typeof endpoint === 'number' ? endpoint : socket.connect(endpoint);
-  }),
-  bind: onSocket((socket, args) => {
-    const endpoint = endpointIn(socket, args, 1);
-    return typeof endpoint === 'number' ? endpoint : socket.bind(endpoint);
-  }),
-  listen: onSocket((socket) => socket.listen()),
+  connect: orOther(
+    (socket, host, args) =>
+      socket instanceof LocalSocket ? socket.connect(host.files, args.bytes(1)) : 0,
+    onSocket((socket, args) => {
+      const name = readSockaddr(args.bytes(1).subarray(0, args.number(2)));
+      if (name?.family === AF_UNSPEC) return socket.disconnect();
+      const endpoint = endpointIn(socket, args, 1);
+      return typeof endpoint === 'number' ? endpoint : socket.connect(endpoint);
+    }),
+  ),
+  bind: orOther(
+    (socket, host, args) =>
+      socket instanceof LocalSocket ? socket.bind(host.files, args.bytes(1)) : 0,
+    onSocket((socket, args) => {
+      const endpoint = endpointIn(socket, args, 1);
+      return typeof endpoint === 'number' ? endpoint : socket.bind(endpoint);
+    }),
+  ),
+  listen: orOther(
+    (socket) => (socket instanceof LocalSocket ? socket.listen() : -errno.EOPNOTSUPP),
+    onSocket((socket) => socket.listen()),
+  ),
   accept4: onSocket((socket, _, descriptors) => {
     const accepted = socket.accept();
     if (!accepted) return -errno.EAGAIN;
@@ -92,20 +107,30 @@ export const socketCalls: { readonly [name in SyscallName]?: Call } = {
     accepted.release();
     return fd;
   }),
-  sendto: onSocket((socket, args) => {
-    const bytes = args.bytes(1).subarray(0, args.number(2));
-    if (args.number(5) === 0) return socket.send(bytes);
-    const to = endpointIn(socket, args, 4);
-    return typeof to === 'number' ? to : socket.send(bytes, to);
-  }),
-  recvfrom: onSocket((socket, args) => {
-    const received = socket.receive();
-    if (typeof received === 'number') return received;
-    const bytes = received.bytes.subarray(0, args.number(2));
-    args.bytes(1).set(bytes);
-    writeSockaddr(args.bytes(4), socket.family, received.from);
-    return bytes.length;
-  }),
+  sendto: orOther(
+    (socket, _, args) =>
+      socket instanceof NetlinkObject ? socket.send(args.bytes(1)) : -errno.ENOTCONN,
+    onSocket((socket, args) => {
+      const bytes = args.bytes(1).subarray(0, args.number(2));
+      if (args.number(5) === 0) return socket.send(bytes);
+      const to = endpointIn(socket, args, 4);
+      return typeof to === 'number' ? to : socket.send(bytes, to);
+    }),
+  ),
+  recvfrom: orOther(
+    (socket, _, args) =>
+      socket instanceof NetlinkObject
+        ? socket.receive(args.bytes(1), args.number(3))
+        : -errno.ENOTCONN,
+    onSocket((socket, args) => {
+      const received = socket.receive();
+      if (typeof received === 'number') return received;
+      const bytes = received.bytes.subarray(0, args.number(2));
+      args.bytes(1).set(bytes);
+      writeSockaddr(args.bytes(4), socket.family, received.from);
+      return bytes.length;
+    }),
+  ),
   recvmmsg: onSocket((socket, args) => {
     const headers = args.bytes(1);
     const view = new DataView(headers.buffer, headers.byteOffset, headers.byteLength);
@@ -137,7 +162,7 @@ export const socketCalls: { readonly [name in SyscallName]?: Call } = {
   },
   getsockopt(_, descriptors, args) {
     const socket = descriptors.get(args.number(0));
-    if (!(socket instanceof VmSocket || socket instanceof PlainSocket)) return -errno.EBADF;
+    if (!(socket instanceof VmSocket || socket instanceof LocalSocket)) return -errno.EBADF;
     if (args.number(1) !== SOL_SOCKET || args.number(2) !== SO_NETNS_COOKIE)
       return -errno.ENOPROTOOPT;
     const into = args.bytes(3);
