@@ -13,7 +13,7 @@ export class Descriptors {
   open(object: VmObject): number {
     while (this.#objects.has(this.#next)) this.#next++;
     const fd = this.#next++;
-    this.#objects.set(fd, object.retain());
+    this.#objects.set(fd, object.retainForUser());
     return fd;
   }
 
@@ -35,7 +35,7 @@ export class Descriptors {
     if (!object) return false;
     this.#objects.delete(fd);
     this.#next = Math.min(this.#next, fd);
-    object.release();
+    object.releaseForUser();
     return true;
   }
 

@@ -1,5 +1,6 @@
 export { Descriptors } from './descriptors.ts';
 export { type FaultKind, type ProgramPlace, placeText, type SourceLine, VmFault } from './fault.ts';
+export { addressOf } from './host/address.ts';
 export { VmHost, type VmHostOptions, VmNetwork, type VmPlace } from './host/host.ts';
 export { VmSocket } from './host/socket.ts';
 export { type AttachPoint, LinkObject } from './links.ts';

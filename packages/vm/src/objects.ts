@@ -6,6 +6,7 @@ export abstract class VmObject {
   readonly kind: 'program' | 'map' | 'btf' | 'link' | 'iterator' | 'file';
   readonly id: number;
   #references = 0;
+  #users = 0;
 
   constructor(kind: VmObject['kind'], id: number) {
     this.kind = kind;
@@ -20,6 +21,20 @@ export abstract class VmObject {
   release(): void {
     if (--this.#references === 0) this.destroy();
   }
+
+  /** The same for a descriptor or a pin, which people and not programs hold. */
+  retainForUser(): this {
+    this.#users++;
+    return this.retain();
+  }
+
+  releaseForUser(): void {
+    if (--this.#users === 0) this.forgottenByUsers();
+    this.release();
+  }
+
+  /** No descriptor and no pin is left; programs may still use the object. */
+  protected forgottenByUsers(): void {}
 
   /** Gives back what the object holds. */
   protected abstract destroy(): void;
@@ -40,6 +55,11 @@ export class MapObject extends VmObject {
     this.map = map;
     this.btf = btf?.retain();
     this.#onDestroy = onDestroy;
+  }
+
+  /** Timers end, as they would keep the program, and that the map. */
+  protected override forgottenByUsers(): void {
+    this.map.stopTimers();
   }
 
   protected override destroy(): void {
@@ -92,6 +112,7 @@ export class ProgramObject extends VmObject {
   ) {
     super('program', id);
     this.program = program;
+    program.object = this;
     this.maps = parts.maps.map((map) => map.retain());
     this.btf = parts.btf?.retain();
     this.loadTime = parts.loadTime;

@@ -17,6 +17,8 @@ export interface Program {
   /** What its call instructions call, by their immediate. */
   readonly calls: readonly Helper[];
   readonly maps: readonly VmMap[];
+  /** What keeps it loaded, for whoever wants to run it later. */
+  object?: { retain(): unknown; release(): void };
   /** Source line of each slot's instruction. */
   readonly sourceOf: (slot: number) => SourceLine | undefined;
 }

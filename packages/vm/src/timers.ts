@@ -34,6 +34,9 @@ export class Timers {
   setCallback(region: number, offset: number, program: Program, slot: number): boolean {
     const timer = this.#timers.get(`${region}/${offset}`);
     if (!timer) return false;
+    // It may run when nobody else knows the program any more.
+    program.object?.retain();
+    timer.program?.object?.release();
     timer.program = program;
     timer.slot = slot;
     return true;
@@ -78,6 +81,10 @@ export class Timers {
 
   /** The map goes, and its timers with it. */
   forget(map: VmMap): void {
-    for (const [key, timer] of this.#timers) if (timer.map === map) this.#timers.delete(key);
+    for (const [key, timer] of this.#timers) {
+      if (timer.map !== map) continue;
+      this.#timers.delete(key);
+      timer.program?.object?.release();
+    }
   }
 }

@@ -137,7 +137,7 @@ export class Files implements Pins {
       return directory ? -errno.ENOTDIR : -errno.EISDIR;
     if (node.kind === 'directory' && node.entries.size > 0) return -errno.ENOTEMPTY;
     place.parent.entries.delete(place.name);
-    if (node.kind === 'pin') node.object.release();
+    if (node.kind === 'pin') node.object.releaseForUser();
     tell(place.parent, 'deleted', place.name);
     return 0;
   }
@@ -172,7 +172,7 @@ export class Files implements Pins {
       throw new SysError('bpf', errno.EEXIST, `pin ${path}`);
     place.parent.entries.set(place.name, {
       kind: 'pin',
-      object: object.retain(),
+      object: object.retainForUser(),
       inode: this.nextInode(),
     });
   }

@@ -97,9 +97,13 @@ export abstract class VmMap {
     return undefined;
   }
 
+  stopTimers(): void {
+    this.machine.timers.forget(this);
+  }
+
   /** Gives back regions, and what the map holds on to. */
   dispose(): void {
-    this.machine.timers.forget(this);
+    this.stopTimers();
     this.machine.memory.remove(this.region);
   }
 }
