@@ -2,7 +2,7 @@ export { Agent, type AgentParts } from './agent.ts';
 export { prepareBpffs } from './bpffs.ts';
 export * from './config.ts';
 export * from './control/protocol.ts';
-export { ControlServer, type Handler, type ServerLimits } from './control/server.ts';
+export { ControlServer, type Handler } from './control/server.ts';
 export { AlreadyListening, listens } from './control/unix-socket.ts';
 export type { DatapathPart } from './datapath-part.ts';
 export { cgroupRoot, hostName } from './machine.ts';

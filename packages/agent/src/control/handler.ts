@@ -208,7 +208,7 @@ function unusable({ model, config }: AgentView, key: string): ServiceEntry {
 function stateOf({ reconciler, model }: AgentView, row: ServiceRow): RowState {
   const status = reconciler().status(row.key);
   const since = new Date(status?.since ?? 0).toISOString();
-  const problem = model.problems.get(`Service ${row.namespace}/${row.name}`);
+  const problem = model.problemOf(`${row.namespace}/${row.name}`);
   if (problem && status?.state !== 'failed') {
     return {
       status: 'failed',
