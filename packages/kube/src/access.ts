@@ -1,0 +1,52 @@
+import type { KubeError } from './errors.ts';
+
+/** An API server: the parts of its URL. */
+export interface Server {
+  /** A name, or an IP address (IPv6 without brackets). */
+  readonly host: string;
+  readonly port: number;
+  /** Plain HTTP otherwise. */
+  readonly isTls: boolean;
+  /** What comes before `/api`: empty, or `/prefix`. */
+  readonly path: string;
+  /** The name its certificate has, when that isn't `host`. */
+  readonly serverName?: string;
+}
+
+/**
+ * What requests and connections are made with. Two that are not the same object are different: a
+ * connection is used again only with the credentials that it was made with.
+ */
+export interface Credentials {
+  /** PEM: who may have signed the server's certificate; absent: those that the machine trusts. */
+  readonly ca?: string;
+  /** PEM: the client's own certificate and key. */
+  readonly cert?: string;
+  readonly key?: string;
+  /** The bearer token. */
+  readonly token?: string;
+}
+
+/** How to reach the API servers of a cluster, and as whom. */
+export interface ClusterAccess {
+  /** Where this comes from, for messages: `/root/.kube/config (context kind)`. */
+  readonly origin: string;
+  /** Tried in turn. */
+  readonly servers: readonly Server[];
+  /** Tried after `servers` and after discovered endpoints: the cluster's own service address. */
+  readonly lastResort?: Server;
+  readonly insecureSkipVerify: boolean;
+  /** Sentences that the user should read, e.g. that certificates are not verified. */
+  readonly warnings: readonly string[];
+  /** The URL of the proxy through which `server` is reached, if there is one. */
+  proxyFor(server: Server): string | undefined;
+  /**
+   * Gives what to authenticate with now; files that have changed are read again. `rejected` are
+   * credentials that the server did not accept: they are not taken from memory again. `onReady` may be
+   * called at once, and is not called after the returned object was disposed.
+   */
+  credentials(
+    rejected: Credentials | undefined,
+    onReady: (result: Credentials | KubeError) => void,
+  ): Disposable;
+}
