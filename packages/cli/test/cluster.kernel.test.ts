@@ -70,7 +70,7 @@ describe('the agent in a cluster', () => {
       'endpoints.kubernetes.io/last-change-trigger-time': new Date().toISOString(),
     };
     const changed = slice('web', [endpoint(ip(1)), endpoint(ip(2), { ready: false })]);
-    await product.set({ ...changed, metadata: { ...changed.metadata, annotations } } as never);
+    await product.set({ ...changed, metadata: { ...changed.metadata, annotations } });
     await until('pod-1-2', '10.96.0.11');
     const metrics = product.get(10249, '/metrics');
     assert.match(metrics, /^kubeproxy_network_programming_duration_seconds_count 1$/m);
@@ -97,7 +97,7 @@ describe('the agent in a cluster', () => {
       apiVersion: 'v1',
       kind: 'Node',
       metadata: { name, deletionTimestamp },
-    } as never);
+    });
     await product.until('the node to be left', () =>
       product.get(10256, '/healthz').includes('503'),
     );
@@ -198,7 +198,7 @@ describe('the agent in a cluster', () => {
       apiVersion: 'v1',
       kind: 'Node',
       metadata: { name: product.node.name },
-    } as never);
+    });
     await product.set(...kubernetes(next.url));
     await product.until('the new place to be in force', async () => {
       const [row] = await product.service('kubernetes');

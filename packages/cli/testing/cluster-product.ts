@@ -11,7 +11,8 @@ import { Product } from './product.ts';
 
 interface ApiObject {
   readonly kind: string;
-  readonly metadata: { readonly name: string };
+  readonly metadata: { readonly name: string; readonly [field: string]: unknown };
+  readonly [field: string]: unknown;
 }
 
 /** Where the API server is reached inside the cluster: the service default/kubernetes. */
