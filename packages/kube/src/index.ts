@@ -1,4 +1,4 @@
-export type { ClusterAccess, Credentials } from './access.ts';
+export { type ClusterAccess, type Credentials, withApiServers } from './access.ts';
 export { ApiClient, type DiscoveredServer, type ResponseHandlers } from './api-client.ts';
 export {
   ConnectionError,
@@ -7,5 +7,7 @@ export {
   KubeError,
   StatusError,
 } from './errors.ts';
-export { type Environment, type ProxyServer, parseProxy, proxyFromEnvironment } from './proxy.ts';
-export { formatServer, parseServer, type Server } from './server.ts';
+export { inClusterAccess } from './in-cluster.ts';
+export { type KubeconfigChoice, readKubeconfig } from './kubeconfig.ts';
+export type { Environment, ProxyServer } from './proxy.ts';
+export { formatServer, type Server } from './server.ts';
