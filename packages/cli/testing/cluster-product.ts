@@ -17,7 +17,7 @@ interface ApiObject {
 
 /** Where the API server is reached inside the cluster: the service default/kubernetes. */
 export const apiService = '10.96.0.1';
-const token = 'the token of the agent';
+const token = 'token-of-the-agent';
 
 /**
  * The product with a cluster in place of a folder: a scripted API server over TLS on the first
