@@ -26,7 +26,9 @@ describe('the agent in a cluster', () => {
     try {
       using socket = product
         .pod(0)
-        .enter(() => BlockingSocket.open(product.platform, { protocol: 'tcp', family: 4 }));
+        .enter(() =>
+          BlockingSocket.open(product.platform, { protocol: 'tcp', family: 4, timeoutMs: 300 }),
+        );
       socket.connect({ address, port: 80 });
       socket.send('x');
       return decodeUtf8(socket.receive()).split(' ')[0]!;
