@@ -12,8 +12,11 @@ export {
   isManifestName,
   type ManifestReport,
   openFolderSource,
+  type Source,
   type SourceBatch,
+  type SourceListener,
   type SourceProblem,
+  type SourceState,
   validateManifests,
 } from './source/index.ts';
 export { type StartOptions, startAgent } from './start.ts';

@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { AgentEvent, AgentStatus, ServiceDetail, ServiceEntry } from '@heddle/agent';
+import type { AgentEvent, AgentStatus, Method, ServiceDetail, ServiceEntry } from '@heddle/agent';
 import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
@@ -101,7 +101,12 @@ export abstract class AgentRun implements Disposable {
   }
 
   async status(): Promise<AgentStatus> {
-    return (await this.#connected().request('status')) as AgentStatus;
+    return await this.request<AgentStatus>('status');
+  }
+
+  /** What the agent answers to a request without parameters. */
+  async request<Result>(method: Method): Promise<Result> {
+    return (await this.#connected().request(method)) as Result;
   }
 
   /** Rows of a service, `namespace/name` or a name in the namespace `default`. */

@@ -10,7 +10,7 @@ const tries = 40;
 describe('session affinity', () => {
   let site: Site<Cluster>;
   before(async () => {
-    site = await Site.on(await Cluster.start('affinity', { podsPerNode: 5 }));
+    site = await Site.on(await Cluster.open('affinity', { podsPerNode: 5 }));
   });
   after(() => site?.[Symbol.dispose]());
 
@@ -25,7 +25,7 @@ describe('session affinity', () => {
   ] as const) {
     describe(`of a ${type} service`, () => {
       const write = (spec: object) =>
-        site.product.set(
+        site.product.apply(
           service(type.toLowerCase(), ['10.96.5.1'], {
             type,
             ports: [{ port: 80, ...(nodePort ? { nodePort } : {}) }],

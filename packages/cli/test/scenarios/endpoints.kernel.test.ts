@@ -16,7 +16,7 @@ type Wanted = readonly [number: number, conditions?: object, nodeName?: string, 
 describe('which endpoints a service has, and for whom', () => {
   let site: Site<Cluster>;
   before(async () => {
-    site = await Site.on(await Cluster.start('endpoints', { podsPerNode: 5 }));
+    site = await Site.on(await Cluster.open('endpoints', { podsPerNode: 5 }));
   });
   after(() => site?.[Symbol.dispose]());
 
@@ -35,31 +35,31 @@ describe('which endpoints a service has, and for whom', () => {
 
   test('a connection is refused when no endpoints exist, from a pod and from the node', async () => {
     const address = '10.96.3.1';
-    await site.product.set(service('nobody', [address]));
+    await site.product.apply(service('nobody', [address]));
     assert.deepEqual(await fromPod(address), ['ECONNREFUSED']);
     assert.deepEqual(await fromNode(address), ['ECONNREFUSED']);
-    await site.product.set(of('nobody', [1]));
+    await site.product.apply(of('nobody', [1]));
     assert.deepEqual(await fromPod(address), named(1));
     // As when its only pod is evicted: the slice stays, without endpoints.
-    await site.product.set(of('nobody'));
+    await site.product.apply(of('nobody'));
     assert.deepEqual(await fromPod(address), ['ECONNREFUSED']);
     assert.deepEqual(await fromNode(address), ['ECONNREFUSED']);
   });
 
   test('an endpoint that is not ready yet gets nothing, until it is', async () => {
     const address = '10.96.3.2';
-    await site.product.set(service('unready', [address]), of('unready', [1, starting]));
+    await site.product.apply(service('unready', [address]), of('unready', [1, starting]));
     assert.deepEqual(await fromPod(address), ['ECONNREFUSED']);
-    await site.product.set(of('unready', [1, ready]));
+    await site.product.apply(of('unready', [1, ready]));
     assert.deepEqual(await fromPod(address), named(1));
-    await site.product.set(of('unready', [1, starting], [2, ready]));
+    await site.product.apply(of('unready', [1, starting], [2, ready]));
     assert.deepEqual(await fromPod(address), named(2));
   });
 
   test('publishNotReadyAddresses: unready and terminating endpoints are served, or not', async () => {
     const address = '10.96.3.3';
     const write = (publishNotReadyAddresses: boolean) =>
-      site.product.set(
+      site.product.apply(
         service('published', [address], { publishNotReadyAddresses }),
         of('published', [1, starting], [2, dead]),
       );
@@ -89,7 +89,7 @@ describe('which endpoints a service has, and for whom', () => {
       };
       const [address, port] = external ? [node, 30180] : ['10.96.3.4', 80];
       const write = (...wanted: readonly Wanted[]) =>
-        product.set(service('fallback', ['10.96.3.4'], spec), of('fallback', ...wanted));
+        product.apply(service('fallback', ['10.96.3.4'], spec), of('fallback', ...wanted));
       const ask = () => fromPod(address, port);
       await write([1, draining], [2, draining, 'node2'], [3, dead]);
       assert.deepEqual(await ask(), internal === 'Local' ? named(1) : named(1, 2));
@@ -107,7 +107,7 @@ describe('which endpoints a service has, and for whom', () => {
     const { product } = site;
     const address = '10.96.3.5';
     const write = (...wanted: readonly Wanted[]) =>
-      product.set(
+      product.apply(
         service('local', [address], { internalTrafficPolicy: 'Local' }),
         of('local', ...wanted),
       );
@@ -117,7 +117,7 @@ describe('which endpoints a service has, and for whom', () => {
     await write([2, ready, 'node2']);
     assert.deepEqual(await fromPod(address), ['ECONNREFUSED']);
     assert.deepEqual(await fromNode(address), ['ECONNREFUSED']);
-    await product.set(service('local', [address], { internalTrafficPolicy: 'Cluster' }));
+    await product.apply(service('local', [address], { internalTrafficPolicy: 'Cluster' }));
     assert.deepEqual(await fromPod(address), named(2));
   });
 
@@ -132,13 +132,13 @@ describe('which endpoints a service has, and for whom', () => {
       },
     });
     const inZone = (zone: string) =>
-      product.set({
+      product.apply({
         apiVersion: 'v1',
         kind: 'Node',
         metadata: { name: 'node1', labels: { 'topology.kubernetes.io/zone': zone } },
       });
     const write = (trafficDistribution: string, ...wanted: readonly Wanted[]) =>
-      product.set(service('near', [address], { trafficDistribution }), of('near', ...wanted));
+      product.apply(service('near', [address], { trafficDistribution }), of('near', ...wanted));
     await inZone('east');
     for (const distribution of ['PreferClose', 'PreferSameZone']) {
       await write(
@@ -173,7 +173,7 @@ describe('which endpoints a service has, and for whom', () => {
   test('several slices with several endpoints and ports each', async () => {
     const { product } = site;
     const address = '10.96.3.7';
-    await product.set(
+    await product.apply(
       service('slices', [address]),
       slice('slices', site.v4(1, 2)),
       slice('slices', site.v4(3), { name: 'slices-2' }),

@@ -12,7 +12,7 @@ const tries = 40;
 describe('the life of services', () => {
   let site: Site<Cluster>;
   before(async () => {
-    site = await Site.on(await Cluster.start('services', { podsPerNode: 5 }));
+    site = await Site.on(await Cluster.open('services', { podsPerNode: 5 }));
   });
   after(() => site?.[Symbol.dispose]());
 
@@ -24,20 +24,20 @@ describe('the life of services', () => {
   test('one endpoint, then two, then the other one, then none', async () => {
     const { product } = site;
     const address = '10.96.2.1';
-    await product.set(service('basic', [address]), slice('basic', v4(1)));
+    await product.apply(service('basic', [address]), slice('basic', v4(1)));
     assert.deepEqual(await pods(address), named(1));
-    await product.set(slice('basic', v4(1, 2)));
+    await product.apply(slice('basic', v4(1, 2)));
     assert.deepEqual(await pods(address), named(1, 2));
-    await product.set(slice('basic', v4(2)));
+    await product.apply(slice('basic', v4(2)));
     assert.deepEqual(await pods(address), named(2));
-    await product.set(slice('basic', []));
+    await product.apply(slice('basic', []));
     assert.deepEqual(await pods(address), ['ECONNREFUSED']);
   });
 
   test('several ports, each with pods of its own', async () => {
     const { product } = site;
     const address = '10.96.2.2';
-    await product.set(
+    await product.apply(
       service('ports', [address], {
         ports: [
           { name: 'one', port: 80 },
@@ -58,7 +58,7 @@ describe('the life of services', () => {
     const { product } = site;
     const address = '10.96.2.3';
     const write = (...list: [name: string, port: number][]) =>
-      product.set(
+      product.apply(
         service('changing', [address], { ports: list.map(([name, port]) => ({ name, port })) }),
         slice('changing', v4(1), {
           ports: list.map(([name]) => ({ name, port: name === 'b' ? ports.https : ports.http })),
@@ -80,7 +80,7 @@ describe('the life of services', () => {
   test('a named target port that is another number on another pod', async () => {
     const { product } = site;
     const address = '10.96.2.4';
-    await product.set(
+    await product.apply(
       service('named', [address], { ports: [{ name: 'web', port: 80, targetPort: 'web' }] }),
       slice('named', v4(1), { ports: [{ name: 'web', port: ports.http }] }),
       slice('named', v4(2), { name: 'named-2', ports: [{ name: 'web', port: ports.https }] }),
@@ -91,14 +91,14 @@ describe('the life of services', () => {
   test('deleted and made again, with the same address or another', async () => {
     const { product } = site;
     for (const address of ['10.96.2.5', '10.96.2.5', '10.96.2.6']) {
-      await product.set(service('again', [address]), slice('again', v4(1, 2)));
+      await product.apply(service('again', [address]), slice('again', v4(1, 2)));
       assert.deepEqual(await pods(address), named(1, 2));
       await product.remove('Service', 'again');
       await product.remove('EndpointSlice', 'again-1');
       assert.deepEqual(await product.service('again'), []);
       assert.notDeepEqual(kinds(await site.client.pods(address, 80, 3)), named(1, 2));
     }
-    await product.set(service('again', ['10.96.2.5']), slice('again', v4(3)));
+    await product.apply(service('again', ['10.96.2.5']), slice('again', v4(3)));
     assert.deepEqual(await pods('10.96.2.5'), named(3));
   });
 
@@ -106,7 +106,7 @@ describe('the life of services', () => {
     const { product } = site;
     const addresses = ['10.96.2.7', 'fd00:96::2:7'];
     // The backend's HTTP server tells who asked; `client` reads that through the service.
-    await product.set(
+    await product.apply(
       service('source', addresses),
       slice('source', v4(1), { ports: [{ port: 80 }] }),
       slice('source', v6(1), { name: 'source-v6', ports: [{ port: 80 }] }),
@@ -125,7 +125,7 @@ describe('the life of services', () => {
   test('a pod reaches itself through its own service', async () => {
     const { product } = site;
     const addresses = ['10.96.2.8', 'fd00:96::2:8'];
-    await product.set(
+    await product.apply(
       service('hairpin', addresses),
       slice('hairpin', v4(1)),
       slice('hairpin', v6(1), { name: 'hairpin-v6' }),
@@ -143,7 +143,7 @@ describe('the life of services', () => {
     const write = (labels: Record<string, string>) => {
       const object = slice('labels', v4(1));
       const metadata = { ...object.metadata, labels: { ...object.metadata.labels, ...labels } };
-      return product.set(service('labels', [address], {}, { labels }), { ...object, metadata });
+      return product.apply(service('labels', [address], {}, { labels }), { ...object, metadata });
     };
     await write({});
     assert.deepEqual(await pods(address), named(1));
@@ -161,32 +161,32 @@ describe('the life of services', () => {
     const [plain] = v4(1);
     const funny = plain!.replace(/\.(\d+)$/, (_, last: string) => `.${last.padStart(3, '0')}`);
     assert.notEqual(funny, plain);
-    await product.set(service('funny', ['10.096.002.010']), slice('funny', [funny]));
+    await product.apply(service('funny', ['10.096.002.010']), slice('funny', [funny]));
     assert.deepEqual(await pods('10.96.2.10'), named(1));
   });
 
   test('the agent restarts: existing services go on, new ones come', async () => {
     const { product } = site;
-    await product.set(service('before', ['10.96.2.11']), slice('before', v4(1)));
+    await product.apply(service('before', ['10.96.2.11']), slice('before', v4(1)));
     await product.kill();
     assert.deepEqual(await pods('10.96.2.11'), named(1), 'nobody needs the agent to connect');
     await product.write(service('while', ['10.96.2.12']), slice('while', v4(2)));
     await product.start();
     assert.deepEqual(await pods('10.96.2.11'), named(1));
     assert.deepEqual(await pods('10.96.2.12'), named(2));
-    await product.set(service('after', ['10.96.2.13']), slice('after', v4(3)));
+    await product.apply(service('after', ['10.96.2.13']), slice('after', v4(3)));
     assert.deepEqual(await pods('10.96.2.13'), named(3));
   });
 
   test('the API server restarts: existing services go on, new ones come', async () => {
     const { product } = site;
-    await product.set(service('kept', ['10.96.2.14']), slice('kept', v4(1)));
-    await product.api.stop();
+    await product.apply(service('kept', ['10.96.2.14']), slice('kept', v4(1)));
+    await product.server.stop();
     assert.deepEqual(await pods('10.96.2.14'), named(1));
-    await product.api.compact();
+    await product.server.compact();
     await product.write(service('newer', ['10.96.2.15']), slice('newer', v4(2)));
-    await product.api.resume();
-    await product.set(service('newest', ['10.96.2.16']), slice('newest', v4(3)));
+    await product.server.resume();
+    await product.apply(service('newest', ['10.96.2.16']), slice('newest', v4(3)));
     assert.deepEqual(await pods('10.96.2.14'), named(1));
     assert.deepEqual(await pods('10.96.2.15'), named(2));
     assert.deepEqual(await pods('10.96.2.16'), named(3));
@@ -196,7 +196,7 @@ describe('the life of services', () => {
     const { product } = site;
     const address = '10.96.2.17';
     const draining = { ready: false, serving: true, terminating: true };
-    await product.set(
+    await product.apply(
       service('green', [address], { ports: [{ port: 80 }] }),
       slice('green', v4(1), { ports: [{ port: 80 }] }),
     );
@@ -205,7 +205,7 @@ describe('the life of services', () => {
       const [blue, green] = round % 2 === 0 ? [1, 2] : [2, 1];
       const [old, next] = [v4(blue)[0]!, v4(green)[0]!];
       for (const endpoints of [[old, next], [endpoint(old, draining), next], [next]]) {
-        await product.set(slice('green', endpoints, { ports: [{ port: 80 }] }));
+        await product.apply(slice('green', endpoints, { ports: [{ port: 80 }] }));
       }
       assert.deepEqual(kinds(await site.client.pods(address, 80, 1)).length, 1);
     }

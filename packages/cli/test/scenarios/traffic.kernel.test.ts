@@ -12,7 +12,7 @@ const tries = 40;
 describe('traffic to services, in each family and protocol', () => {
   let site: Site<Cluster>;
   before(async () => {
-    site = await Site.on(await Cluster.start('traffic', { podsPerNode: 5 }));
+    site = await Site.on(await Cluster.open('traffic', { podsPerNode: 5 }));
   });
   after(() => site?.[Symbol.dispose]());
 
@@ -28,7 +28,7 @@ describe('traffic to services, in each family and protocol', () => {
 
   /** The service `all` in both families, in front of these backends. */
   async function expose(numbers: readonly number[], spec: object = {}): Promise<void> {
-    await site.product.set(
+    await site.product.apply(
       service('all', addresses, { type: 'NodePort', ports: servicePorts, ...spec }),
       slice('all', site.v4(...numbers), { ports: targets, addressType: 'IPv4' }),
       slice('all', site.v6(...numbers), { ports: targets, addressType: 'IPv6', name: 'all-v6' }),
@@ -97,7 +97,7 @@ describe('traffic to services, in each family and protocol', () => {
   test('endpoints on the host network are served like pods', async () => {
     const { node } = site.product;
     await startBackend(node, { tcp: [8081], udp: [8081] });
-    await site.product.set(
+    await site.product.apply(
       service('host', ['10.96.1.2', 'fd00:96::1:2'], { ports: servicePorts.map(clusterPort) }),
       ...[node.addresses.v4, node.addresses.v6].map((address, i) =>
         slice('host', [address], {
@@ -117,7 +117,7 @@ describe('traffic to services, in each family and protocol', () => {
 
   test('several services before the same pods', async () => {
     const each = ['10.96.1.3', '10.96.1.4', '10.96.1.5'];
-    await site.product.set(
+    await site.product.apply(
       ...each.flatMap((address, i) => [
         service(`same-${i}`, [address]),
         slice(`same-${i}`, site.v4(1, 2)),

@@ -10,7 +10,7 @@ const externalName = { type: 'ExternalName', externalName: 'example.com', cluste
 describe('types of services', () => {
   let site: Site<Cluster>;
   before(async () => {
-    site = await Site.on(await Cluster.start('types', { podsPerNode: 5 }));
+    site = await Site.on(await Cluster.open('types', { podsPerNode: 5 }));
   });
   after(() => site?.[Symbol.dispose]());
 
@@ -35,11 +35,11 @@ describe('types of services', () => {
         assert.notDeepEqual(kinds(await site.client.pods(address, 80, 3)), named(1));
         assert.deepEqual(await fromPod(node, 30280), ['ECONNREFUSED']);
       };
-      await product.set(service('typed', [], { ...externalName }), slice('typed', site.v4(1)));
+      await product.apply(service('typed', [], { ...externalName }), slice('typed', site.v4(1)));
       await isAway();
-      await product.set(service('typed', [address], inside));
+      await product.apply(service('typed', [address], inside));
       await isThere();
-      await product.set(service('typed', [], { ...externalName }));
+      await product.apply(service('typed', [], { ...externalName }));
       await isAway();
       await product.remove('Service', 'typed');
     });
@@ -49,14 +49,14 @@ describe('types of services', () => {
     const { product } = site;
     const address = '10.96.4.2';
     const node = product.node.addresses.v4;
-    await product.set(service('moving', [address]), slice('moving', site.v4(1, 2)));
+    await product.apply(service('moving', [address]), slice('moving', site.v4(1, 2)));
     assert.deepEqual(await fromPod(node, 30281), ['ECONNREFUSED']);
-    await product.set(service('moving', [address], nodePort(30281)));
+    await product.apply(service('moving', [address], nodePort(30281)));
     assert.deepEqual(await fromPod(node, 30281), named(1, 2));
-    await product.set(service('moving', [address], nodePort(30282)));
+    await product.apply(service('moving', [address], nodePort(30282)));
     assert.deepEqual(await fromPod(node, 30281), ['ECONNREFUSED']);
     assert.deepEqual(await fromPod(node, 30282), named(1, 2));
-    await product.set(service('moving', [address]));
+    await product.apply(service('moving', [address]));
     assert.deepEqual(await fromPod(node, 30282), ['ECONNREFUSED']);
     assert.deepEqual(await fromPod(address), named(1, 2));
   });
@@ -72,7 +72,7 @@ describe('types of services', () => {
       { name: 'udp', port: ports.dns, protocol: 'UDP' },
     ];
     const write = (...list: object[]) =>
-      product.set(
+      product.apply(
         service('both', [address], { type: 'NodePort', ports: list }),
         slice('both', site.v4(1), { ports: targets }),
       );
@@ -92,7 +92,7 @@ describe('types of services', () => {
 
   test('an address of a load balancer, one port number for TCP and UDP, from inside', async () => {
     const address = '203.0.113.9';
-    await site.product.set(
+    await site.product.apply(
       service(
         'balanced',
         ['10.96.4.4'],
@@ -118,7 +118,7 @@ describe('types of services', () => {
 
   test('an external address that no node has', async () => {
     const address = '203.0.113.10';
-    await site.product.set(
+    await site.product.apply(
       service('external', ['10.96.4.5'], { externalIPs: [address] }),
       slice('external', site.v4(1, 3)),
     );
@@ -129,7 +129,7 @@ describe('types of services', () => {
   test('dual stack: the second family is served, taken away and given again', async () => {
     const both = ['fd00:96::4:6', '10.96.4.6'];
     const write = (addresses: readonly string[], ipFamilyPolicy: string) =>
-      site.product.set(
+      site.product.apply(
         service('dual', addresses, { ipFamilyPolicy }),
         slice('dual', site.v4(1, 2)),
         slice('dual', site.v6(1, 2), { name: 'dual-v6' }),

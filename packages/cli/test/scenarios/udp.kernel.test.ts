@@ -9,7 +9,7 @@ import { named, ports, Site } from '../../testing/site.ts';
 describe('UDP, while the server behind the service is replaced', () => {
   let site: Site<Cluster>;
   before(async () => {
-    site = await Site.on(await Cluster.start('udp', { podsPerNode: 5 }));
+    site = await Site.on(await Cluster.open('udp', { podsPerNode: 5 }));
   });
   after(() => site?.[Symbol.dispose]());
 
@@ -21,7 +21,7 @@ describe('UDP, while the server behind the service is replaced', () => {
     ...more,
   });
   const serve = (endpoints: readonly (string | object)[], more: object = {}) =>
-    site.product.set(
+    site.product.apply(
       service('udp', [address], spec(more)),
       slice('udp', endpoints as string[], { ports: targets, addressType: 'IPv4' }),
     );
@@ -77,7 +77,7 @@ describe('UDP, while the server behind the service is replaced', () => {
 
   test('another port of the pod: the socket that goes on sending moves to it', async () => {
     const write = (port: number) =>
-      site.product.set(
+      site.product.apply(
         service('udp', [address], spec()),
         slice('udp', site.v4(1), { ports: [{ port, protocol: 'UDP' }] }),
       );
