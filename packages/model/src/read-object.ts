@@ -15,10 +15,13 @@ import { objectLabel } from './records.ts';
 import {
   type NodeObject,
   nodeSchema,
+  proxyNameLabel,
   type ServiceObject,
   type SliceObject,
+  serviceNameLabel,
   serviceSchema,
   sliceSchema,
+  zoneLabel,
 } from './schema.ts';
 
 export type ReadObject =
@@ -37,9 +40,6 @@ export type ReadObject =
       readonly ref: ObjectRef | undefined;
     };
 
-const serviceNameLabel = 'kubernetes.io/service-name';
-const proxyNameLabel = 'service.kubernetes.io/service-proxy-name';
-const zoneLabel = 'topology.kubernetes.io/zone';
 const defaultAffinitySeconds = 10800;
 
 /** A field whose value can't be used; turned into an `invalid` result by readObject. */
