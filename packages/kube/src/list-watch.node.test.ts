@@ -261,6 +261,6 @@ test('whatever goes wrong: in the end the view is the server’s, and nothing wa
       set('last');
       await follower.untilEqual('the view to be the server’s');
     }),
-    { numRuns: 100 },
+    { numRuns: 100, endOnFailure: true },
   );
 });
