@@ -109,13 +109,16 @@ export abstract class AgentRun implements Disposable {
     return (await this.#connected().request(method)) as Result;
   }
 
-  /** Rows of a service, `namespace/name` or a name in the namespace `default`. */
+  /** Rows of a service, `namespace/name` or a name in the namespace `default`; none if it has none. */
   async service(name: string): Promise<ServiceDetail[]> {
     const service = name.includes('/') ? name : `default/${name}`;
-    const rows = await this.services();
-    if (!rows.some((row) => `${row.namespace}/${row.name}` === service)) return [];
-    const reply = await this.#connected().request('service.get', { service });
-    return (reply as { items: ServiceDetail[] }).items;
+    try {
+      const reply = await this.#connected().request('service.get', { service });
+      return (reply as { items: ServiceDetail[] }).items;
+    } catch (error) {
+      if ((error as Error).message.includes('the agent serves none of that name')) return [];
+      throw error;
+    }
   }
 
   async services(): Promise<ServiceEntry[]> {
