@@ -58,12 +58,22 @@ export function shiftRightSigned(a: Int32Array, at: number, count: number): void
   }
 }
 
-const big = (low: number, high: number) => (BigInt(high) << 32n) | BigInt(low >>> 0);
-const bigUnsigned = (low: number, high: number) => BigInt.asUintN(64, big(low, high));
+// Division of 64 bits goes by way of this memory: two words in, one 64-bit value out.
+const words = new Int32Array(4);
+const unsigned = new BigUint64Array(words.buffer);
+const signed = new BigInt64Array(words.buffer);
 
-function set(a: Int32Array, at: number, value: bigint): void {
-  a[at] = Number(BigInt.asIntN(32, value));
-  a[at + 1] = Number(BigInt.asIntN(32, value >> 32n));
+/** Puts a[at] and (low, high) where they are 64-bit values. */
+function widen(a: Int32Array, at: number, low: number, high: number): void {
+  words[0] = a[at]!;
+  words[1] = a[at + 1]!;
+  words[2] = low;
+  words[3] = high;
+}
+
+function narrow(a: Int32Array, at: number): void {
+  a[at] = words[0]!;
+  a[at + 1] = words[1]!;
 }
 
 /** Unsigned division; by zero the quotient is 0 (RFC 9669, section 4.1). */
@@ -74,27 +84,37 @@ export function divide(a: Int32Array, at: number, low: number, high: number): vo
   } else if ((a[at + 1]! | high) === 0) {
     a[at] = (a[at]! >>> 0) / (low >>> 0);
   } else {
-    set(a, at, bigUnsigned(a[at]!, a[at + 1]!) / bigUnsigned(low, high));
+    widen(a, at, low, high);
+    unsigned[0] = unsigned[0]! / unsigned[1]!;
+    narrow(a, at);
   }
 }
 
 /** Unsigned remainder; by zero the value stays. */
 export function remainder(a: Int32Array, at: number, low: number, high: number): void {
   if ((low | high) === 0) return;
-  if ((a[at + 1]! | high) === 0) a[at] = (a[at]! >>> 0) % (low >>> 0);
-  else set(a, at, bigUnsigned(a[at]!, a[at + 1]!) % bigUnsigned(low, high));
+  if ((a[at + 1]! | high) === 0) {
+    a[at] = (a[at]! >>> 0) % (low >>> 0);
+    return;
+  }
+  widen(a, at, low, high);
+  unsigned[0] = unsigned[0]! % unsigned[1]!;
+  narrow(a, at);
 }
 
 /** Signed division, towards zero; the least value by -1 is the least value again. */
 export function divideSigned(a: Int32Array, at: number, low: number, high: number): void {
-  const by = big(low, high);
-  set(a, at, by === 0n ? 0n : big(a[at]!, a[at + 1]!) / by);
+  widen(a, at, low, high);
+  signed[0] = (low | high) === 0 ? 0n : signed[0]! / signed[1]!;
+  narrow(a, at);
 }
 
 /** Signed remainder, with the dividend's sign. */
 export function remainderSigned(a: Int32Array, at: number, low: number, high: number): void {
-  const by = big(low, high);
-  if (by !== 0n) set(a, at, big(a[at]!, a[at + 1]!) % by);
+  if ((low | high) === 0) return;
+  widen(a, at, low, high);
+  signed[0] = signed[0]! % signed[1]!;
+  narrow(a, at);
 }
 
 /** 32-bit forms of the four. */

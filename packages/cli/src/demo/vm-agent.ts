@@ -42,6 +42,7 @@ export class VmAgent implements DemoAgent {
         bpffs: '/sys/fs/bpf',
         socket: '/run/heddle/agent.sock',
       }),
+      environment: {},
       version: version(),
       objects,
     });

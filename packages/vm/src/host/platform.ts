@@ -336,6 +336,10 @@ export class VmPlatform implements Platform {
     throw new Error('open byte stream: a simulated host has no servers outside');
   }
 
+  run(): Disposable {
+    throw new Error('run command: a simulated host has no programs of its own');
+  }
+
   log(level: LogLevel, message: string, fields?: LogFields): void {
     this.#base.log(level, message, fields);
   }
