@@ -31,7 +31,10 @@ export class Product implements Disposable {
   readonly #said = new Set<string>();
   #marker = 0;
 
-  constructor(name: string, options: { nodes?: number; podsPerNode?: number } = {}) {
+  constructor(
+    name: string,
+    options: { nodes?: number; podsPerNode?: number; outside?: number } = {},
+  ) {
     this.platform = nodePlatform(() => {});
     this.lab = createLab(this.platform, { name: `${name}-${process.pid}`, ...options });
     this.node = this.lab.nodes[0]!;
