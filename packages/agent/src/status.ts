@@ -17,7 +17,7 @@ export interface RowState {
 
 /** One port of a service in one address family, as `service.list` gives it. */
 export interface ServiceEntry extends RowState {
-  /** `namespace/name:port/protocol/family[/external]`. */
+  /** `namespace/name:port/protocol/family[/external|/outside]`. */
   readonly key: string;
   readonly namespace: string;
   readonly name: string;
