@@ -109,14 +109,17 @@ export class NodeDevices {
     link.pin(`${own.links}/${pin}`);
   }
 
-  /** Unpins, and thereby detaches, the links of devices that are not in `names`. */
+  /** Detaches and unpins the links of devices that are not in `names`. */
   private detachOthers(names: ReadonlySet<string>): void {
-    for (const { links } of this.folders) {
-      if (!pathExists(this.platform, links)) continue;
-      for (const { name: pin } of readDirectory(this.platform, links)) {
+    for (const folder of this.folders) {
+      if (!pathExists(this.platform, folder.links)) continue;
+      for (const { name: pin } of readDirectory(this.platform, folder.links)) {
         const device = pinPattern.exec(pin)?.[2];
-        if (device !== undefined && !names.has(device))
-          removeFile(this.platform, `${links}/${pin}`);
+        if (device === undefined || names.has(device)) continue;
+        // The kernel would take its time to detach what is merely unpinned.
+        using existing = openLink(this.bpf, [folder], pin);
+        existing?.link.detach();
+        removeFile(this.platform, `${folder.links}/${pin}`);
       }
     }
   }
