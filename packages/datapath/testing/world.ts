@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { LinuxBpf } from '@heddle/ebpf';
-import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
-import { findLink, NetlinkSocket } from '@heddle/netlink';
+import { BpfMap, type BpfProgram, LinuxBpf } from '@heddle/ebpf';
+import { createLab, type Lab, type LabNode, type LabOptions, type LabPod } from '@heddle/lab';
 import { nodePlatform } from '@heddle/sys/node';
-import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
 import { SocketWorld } from './socket-world.ts';
 
@@ -24,14 +23,14 @@ export class World extends SocketWorld<LabPod, LabNode> {
   constructor(
     name: string,
     pods: number,
-    { nodes = 1, ...options }: Partial<DatapathOptions> & { nodes?: number } = {},
+    { lab, ...options }: Partial<DatapathOptions> & { lab?: Omit<LabOptions, 'name'> } = {},
   ) {
     super(nodePlatform(() => {}));
     this.bpf = new LinuxBpf(this.platform);
     this.lab = createLab(this.platform, {
       name: `${name}-${process.pid}`,
-      nodes,
       podsPerNode: pods,
+      ...lab,
     });
     this.node = this.lab.nodes[0]!;
     this.options = options;
@@ -47,12 +46,22 @@ export class World extends SocketWorld<LabPod, LabNode> {
     return this.node.pods[number]!;
   }
 
+  /** A program of node.bpf.c, for test runs. */
+  program(name: string): BpfProgram {
+    return this.datapath.node.program(name);
+  }
+
+  /** How many elements a pinned map has. */
+  entriesOf(name: string): number {
+    using map = BpfMap.openPinned(this.bpf, `${currentPins(this.node.bpffs).maps}/${name}`);
+    return [...map.entries()].length;
+  }
+
   /** Has the first node translate what enters from the underlay. */
   serveOutside(): void {
     const { addresses } = this.node;
+    const { name, index } = this.node.link('eth0');
     this.node.enter(() => {
-      using socket = new NetlinkSocket(this.platform);
-      const { name, index } = findLink(socket, 'eth0')!;
       this.datapath.setNode([{ name, index }], [addresses.v4, addresses.v6]);
     });
   }
