@@ -2,8 +2,9 @@ import { nodePlatform } from '@heddle/sys/node';
 import { VmHost, type VmPlace } from '@heddle/vm';
 import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
+import { objects } from './objects.ts';
 import { SocketWorld } from './socket-world.ts';
-import { objects, sizes } from './world.ts';
+import { sizes } from './world.ts';
 
 /** The same world in the userspace machine: no root, no Linux. */
 export class VmWorld extends SocketWorld<VmPlace, VmPlace> {

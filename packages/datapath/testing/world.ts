@@ -1,14 +1,19 @@
-import { readFileSync } from 'node:fs';
-import { BpfMap, type BpfProgram, LinuxBpf } from '@heddle/ebpf';
+import {
+  BpfMap,
+  LinuxBpf,
+  type LoadedObject,
+  type TestRunOptions,
+  type TestRunResult,
+} from '@heddle/ebpf';
 import { createLab, type Lab, type LabNode, type LabOptions, type LabPod } from '@heddle/lab';
 import { nodePlatform } from '@heddle/sys/node';
 import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
+import { Mirror } from './mirror.ts';
+import { objects } from './objects.ts';
 import { SocketWorld } from './socket-world.ts';
 
-/** Bytes of a committed object. */
-export const objects = (name: string) =>
-  new Uint8Array(readFileSync(new URL(`../objects/${name}.o`, import.meta.url)));
+export { objects };
 
 export const sizes = { services: 1000, backends: 1000, slots: 20000, affinity: 1000, flows: 1000 };
 
@@ -19,11 +24,17 @@ export class World extends SocketWorld<LabPod, LabNode> {
   override readonly node: LabNode;
   override datapath: Datapath;
   private readonly options: Partial<DatapathOptions>;
+  private readonly mirrored: boolean;
+  private mirror: { readonly of: LoadedObject; readonly runs: Mirror } | undefined;
 
   constructor(
     name: string,
     pods: number,
-    { lab, ...options }: Partial<DatapathOptions> & { lab?: Omit<LabOptions, 'name'> } = {},
+    {
+      lab,
+      mirrored = false,
+      ...options
+    }: Partial<DatapathOptions> & { lab?: Omit<LabOptions, 'name'>; mirrored?: boolean } = {},
   ) {
     super(nodePlatform(() => {}));
     this.bpf = new LinuxBpf(this.platform);
@@ -34,6 +45,7 @@ export class World extends SocketWorld<LabPod, LabNode> {
     });
     this.node = this.lab.nodes[0]!;
     this.options = options;
+    this.mirrored = mirrored;
     try {
       this.datapath = this.start();
     } catch (error) {
@@ -46,9 +58,15 @@ export class World extends SocketWorld<LabPod, LabNode> {
     return this.node.pods[number]!;
   }
 
-  /** A program of node.bpf.c, for test runs. */
-  program(name: string): BpfProgram {
-    return this.datapath.node.program(name);
+  /** Test-runs a program of node.bpf.c; in a mirrored world in the userspace machine, too. */
+  testRun(name: string, options: TestRunOptions): TestRunResult {
+    const { node } = this.datapath;
+    if (!this.mirrored) return node.program(name).testRun(options);
+    if (this.mirror?.of !== node) {
+      this.mirror?.runs[Symbol.dispose]();
+      this.mirror = { of: node, runs: new Mirror(this.platform, this.bpf, node, 'node') };
+    }
+    return this.mirror.runs.testRun(name, options);
   }
 
   /** How many elements a pinned map has. */
@@ -68,6 +86,7 @@ export class World extends SocketWorld<LabPod, LabNode> {
 
   override [Symbol.dispose](): void {
     try {
+      this.mirror?.runs[Symbol.dispose]();
       this.close();
     } finally {
       this.lab.remove();
