@@ -2,6 +2,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { VmHost, type VmPlace } from '@heddle/vm';
 import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
+import { covered } from './coverage.ts';
 import { objects } from './objects.ts';
 import { SocketWorld } from './socket-world.ts';
 import { sizes } from './world.ts';
@@ -21,6 +22,7 @@ export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
     });
     super(host.platform);
     this.host = host;
+    covered(host.bpf);
     this.options = options;
     this.pods = Array.from({ length: pods }, (_, i) =>
       host.addPod(`pod-${i + 1}`, { v4: `10.244.1.${i + 2}`, v6: `fd00:10:244:1::${i + 2}` }),

@@ -3,6 +3,7 @@ export { type FaultKind, type ProgramPlace, placeText, type SourceLine, VmFault 
 export { addressOf } from './host/address.ts';
 export { VmHost, type VmHostOptions, VmNetwork, type VmPlace } from './host/host.ts';
 export { VmSocket } from './host/socket.ts';
+export { type LineCount, LineCoverage } from './line-coverage.ts';
 export { type AttachPoint, LinkObject } from './links.ts';
 export type { KernelFunctions } from './loading.ts';
 export type { Machine, Observer } from './machine.ts';
