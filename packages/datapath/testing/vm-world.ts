@@ -1,5 +1,5 @@
 import { nodePlatform } from '@heddle/sys/node';
-import { VmHost, type VmPlace } from '@heddle/vm';
+import { type Surroundings, VmHost, type VmPlace } from '@heddle/vm';
 import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
 import { covered } from './coverage.ts';
@@ -14,9 +14,16 @@ export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
   private readonly options: Partial<DatapathOptions>;
   private readonly pods: readonly VmPlace[];
 
-  constructor(name: string, pods: number, options: Partial<DatapathOptions> = {}) {
+  constructor(
+    name: string,
+    pods: number,
+    {
+      base = nodePlatform(() => {}),
+      ...options
+    }: Partial<DatapathOptions> & { base?: Surroundings } = {},
+  ) {
     const host = new VmHost({
-      base: nodePlatform(() => {}),
+      base,
       name,
       addresses: { v4: '172.30.0.1', v6: 'fd00:172:30::1' },
     });
