@@ -38,6 +38,8 @@ function size(text: string): number {
   return Number(text);
 }
 
+const gathered = (text: string, earlier: readonly string[]) => [...earlier, text];
+
 /** The whole command line of `heddle`. */
 export function createProgram(): Command {
   const program = new Command('heddle')
@@ -177,6 +179,23 @@ function addHousekeeping(program: Command): void {
         (await import('./commands/validate.ts')).validate(dir, options),
       ),
     'heddle validate examples/hello',
+  );
+
+  withExamples(
+    program
+      .command('manifests')
+      .description('print what a cluster needs to run Heddle on every node, for kubectl apply')
+      .option('--set <name=value>', 'change a setting; may be given several times', gathered, [])
+      .option('--fields', 'explain the settings')
+      .addOption(
+        new Option('-o, --output <format>', 'how to print')
+          .choices(['yaml', 'json'])
+          .default('yaml'),
+      )
+      .action(async (options) => (await import('./commands/manifests.ts')).manifests(options)),
+    'heddle manifests | kubectl apply -f -',
+    'heddle manifests --set apiServers=https://192.0.2.10:6443 --set sizes.services=131072',
+    'heddle manifests --fields',
   );
 
   withExamples(
