@@ -39,8 +39,8 @@ export function goJson(value: unknown): string {
   );
 }
 
-/** A YAML document in block style. Fields that are undefined are left out. */
-export function writeYaml(value: Yaml): string {
+/** A mapping as YAML document in block style. Fields that are undefined are left out. */
+export function writeYaml(value: { readonly [name: string]: Yaml | undefined }): string {
   return `${block(value, '').replace(/^\n/, '')}\n`;
 }
 
@@ -48,9 +48,11 @@ export function writeYaml(value: Yaml): string {
 function block(value: Yaml, indent: string): string {
   if (Array.isArray(value)) {
     if (value.length === 0) return ' []';
+    const deeper = `${indent}  `;
+    // A list or mapping begins on the line of its dash.
     const items = (value as readonly Yaml[]).map(
-      (item) =>
-        `\n${indent}-${isBranch(item) ? ` ${block(item, `${indent}  `).trimStart()}` : block(item, indent)}`,
+      (item) => `
+${indent}- ${block(item, deeper).trimStart()}`,
     );
     return items.join('');
   }
@@ -80,9 +82,9 @@ function isBranch(value: Yaml): value is { readonly [name: string]: Yaml | undef
   );
 }
 
-/** Text of whole lines is written as such. */
+/** Text of whole lines, all printable and the first not indented, is written as such. */
 function isLines(value: unknown): value is string {
-  return typeof value === 'string' && value.endsWith('\n');
+  return typeof value === 'string' && /^[!-~][ -~]*\n([ -~]*[!-~][ -~]*\n)*$/.test(value);
 }
 
 /** Words that no reader of YAML takes for anything but text stay as they are. */
