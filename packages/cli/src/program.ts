@@ -201,13 +201,15 @@ function addHousekeeping(program: Command): void {
   withExamples(
     program
       .command('cleanup')
-      .description('take Heddle out of the kernel: remove its pins, links and socket')
+      .description('take Heddle, or what kube-proxy left, out of the kernel')
+      .option('--kube-proxy', 'remove rules and devices that kube-proxy left, and nothing else')
       .option('--bpffs <dir>', 'directory for pins', sharedDefaults.bpffs)
       .addOption(socketOption())
-      .option('--force', 'also while an agent runs')
+      .option('--force', 'also while the agent, or kube-proxy, runs')
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/cleanup.ts')).cleanup(options)),
     'heddle cleanup',
+    'heddle cleanup --kube-proxy',
   );
 
   withExamples(
