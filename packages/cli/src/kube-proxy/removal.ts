@@ -90,7 +90,9 @@ async function removeTables(run: RunTool, report: Report): Promise<void> {
 
 /** What its ipvs mode has besides a few chains. */
 async function removeIpvs(run: RunTool, report: Report): Promise<void> {
-  const hasDevice = readFileSync('/proc/net/dev', 'latin1').includes(` ${ipvsDevice}:`);
+  const hasDevice = new RegExp(`^ *${ipvsDevice}:`, 'm').test(
+    readFileSync('/proc/net/dev', 'latin1'),
+  );
   const hasServices =
     existsSync('/proc/net/ip_vs') &&
     /^(TCP|UDP|SCTP) /m.test(readFileSync('/proc/net/ip_vs', 'latin1'));
