@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
 import { MemoryDatapath, ScriptedSource, service, slice } from '../testing/parts.ts';
+import { Talk } from '../testing/talk.ts';
 import { Agent } from './agent.ts';
 import { readConfig } from './config.ts';
-import { encodeRequest, type Method, parseReply } from './control/protocol.ts';
 import type { AgentStatus, BackendEntry, Page, ServiceDetail, ServiceEntry } from './status.ts';
 
+const machine = { node: 'n1', cgroup: '/', healthAddress: 'off', metricsAddress: 'off' } as const;
 const web = 'default/web:http/TCP/IPv4';
 
 let lines: string[];
@@ -27,11 +28,11 @@ function start(prepare: (datapath: MemoryDatapath) => void = () => {}) {
   const config = readConfig(undefined, { manifests: folder, socket });
   agent = new Agent({
     platform: nodePlatform((level, message) => lines.push(`${level} ${message}`)),
-    config: { ...config, node: 'n1', cgroup: '/sys/fs/cgroup' },
+    config: { ...config, ...machine },
     version: '1.2.3',
     openDatapath: () => datapath,
-    openSource: (onChange) => {
-      source = new ScriptedSource(onChange);
+    openSource: (listener) => {
+      source = new ScriptedSource(listener);
       return source;
     },
   });
@@ -41,37 +42,10 @@ function start(prepare: (datapath: MemoryDatapath) => void = () => {}) {
 /** The agent's lines since this was last asked. */
 const said = () => lines.splice(0);
 
-class Talk {
-  readonly socket = connect(join(folder, 'agent.sock'));
-  readonly replies: ReturnType<typeof parseReply>[] = [];
-  #id = 0;
-
-  constructor() {
-    sockets.push(this.socket);
-    let text = '';
-    this.socket.on('error', () => {});
-    this.socket.on('data', (data) => {
-      text += data;
-      for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
-        this.replies.push(parseReply(text.slice(0, end)));
-        text = text.slice(end + 1);
-      }
-    });
-  }
-
-  async reply(): Promise<ReturnType<typeof parseReply>> {
-    for (let i = 0; i < 200 && this.replies.length === 0; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    return this.replies.shift() ?? assert.fail('no reply');
-  }
-
-  async ask<Result>(method: Method, params: Record<string, unknown> = {}): Promise<Result> {
-    this.socket.write(encodeRequest({ id: ++this.#id, method, params }));
-    const { error, result } = await this.reply();
-    if (error) throw new Error(`${error.code}: ${error.message}`);
-    return result as Result;
-  }
+function talkTo(): Talk {
+  const talk = new Talk(join(folder, 'agent.sock'));
+  sockets.push(talk.socket);
+  return talk;
 }
 
 describe('agent', { timeout: 20_000 }, () => {
@@ -145,7 +119,7 @@ describe('agent', { timeout: 20_000 }, () => {
       `warn ${web} failed: write map services: full at 100 entries`,
       'info manifests read: 1 row in force, 1 failed',
     ]);
-    const talk = new Talk();
+    const talk = talkTo();
     const { items } = await talk.ask<Page<ServiceEntry>>('service.list');
     assert.deepEqual(
       items.map(({ name, status, reason }) => [name, status, reason]),
@@ -165,7 +139,7 @@ describe('agent', { timeout: 20_000 }, () => {
     start();
     source.problems.push({ file: 'a.yaml', line: 3, message: 'not valid YAML' });
     source.complete();
-    const talk = new Talk();
+    const talk = talkTo();
     const status = await talk.ask<AgentStatus>('status');
     assert.equal(status.version, '1.2.3');
     assert.equal(status.node, 'n1');
@@ -173,7 +147,10 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.ok(status.residentBytes! > 1e7);
     assert.ok(Date.now() - Date.parse(status.started) < 10_000);
     assert.deepEqual(status.source, {
-      path: folder,
+      kind: 'folder',
+      path: '/manifests',
+      phase: 'following',
+      since: '1970-01-01T00:00:00.000Z',
       complete: true,
       problems: [{ file: 'a.yaml', line: 3, message: 'not valid YAML' }],
     });
@@ -187,7 +164,7 @@ describe('agent', { timeout: 20_000 }, () => {
     start();
     source.set(service('web', '10.96.0.1'), slice('web', ['10.0.0.1', '10.0.0.2']));
     source.set(service('web-2', '10.96.0.2'), slice('web-2', ['10.0.0.9']));
-    const talk = new Talk();
+    const talk = talkTo();
     const { items } = await talk.ask<{ items: ServiceDetail[] }>('service.get', {
       service: 'default/web',
     });
@@ -219,7 +196,7 @@ describe('agent', { timeout: 20_000 }, () => {
     start();
     source.set(service('web', '10.96.0.1'), service('broken', '10.96.0.3', -1));
     source.set(service('web', '10.96.0.1', 'http'));
-    const { items } = await new Talk().ask<Page<ServiceEntry>>('service.list');
+    const { items } = await talkTo().ask<Page<ServiceEntry>>('service.list');
     assert.deepEqual(
       items.map(({ key, status }) => [key, status]),
       [
@@ -232,13 +209,38 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.equal(datapath.inForce.size, 1);
   });
 
+  it('shows a service as failed when a slice of it can not be used', async () => {
+    start();
+    const bad = { ...slice('web', []), endpoints: [{ addresses: ['10.0.0.300'] }] };
+    source.set(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
+    source.set(slice('web', ['10.0.0.1']));
+    source.set(bad);
+    const talk = talkTo();
+    const { items } = await talk.ask<Page<ServiceEntry>>('service.list');
+    assert.deepEqual(
+      items.map(({ name, status }) => [name, status]),
+      [
+        ['api', 'done'],
+        ['web', 'failed'],
+      ],
+    );
+    assert.match(
+      items[1]!.reason!,
+      /^EndpointSlice default\/web-1: .*10\.0\.0\.300.*\(the last good version is in force\)$/,
+    );
+    assert.equal(datapath.inForce.get(web)?.backends.length, 1);
+    source.set(slice('web', ['10.0.0.1']));
+    const after = await talk.ask<Page<ServiceEntry>>('service.list');
+    assert.equal(after.items[1]!.status, 'done');
+  });
+
   it('lists many services page by page, each once, while they change', async () => {
     start();
     const many = Array.from({ length: 2500 }, (_, i) =>
       service(`s${i}`, `10.97.${i >> 8}.${i & 255}`),
     );
     source.set(...many);
-    const talk = new Talk();
+    const talk = talkTo();
     const seen: string[] = [];
     let after: string | undefined;
     do {
@@ -256,7 +258,7 @@ describe('agent', { timeout: 20_000 }, () => {
   it('lets clients follow what happens', async () => {
     start();
     source.complete();
-    const talk = new Talk();
+    const talk = talkTo();
     assert.deepEqual(await talk.ask('events.follow'), { following: true });
     const early = [(await talk.reply()).event, (await talk.reply()).event] as { message: string }[];
     assert.deepEqual(
@@ -268,6 +270,37 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual([event.kind, event.subject], ['in-force', web]);
   });
 
+  it('says since when and why its source is out of reach, and when it is back', async () => {
+    start();
+    source.complete(service('web', '10.96.0.1'));
+    said();
+    const sinceMs = Date.UTC(2026, 0, 1);
+    const path = 'https://192.0.2.1:6443';
+    source.setState({
+      ...{ kind: 'cluster', path, phase: 'disconnected', sinceMs, lastEventMs: sinceMs - 1 },
+      ...{ reason: 'connection refused', retryAtMs: sinceMs + 5 },
+    });
+    const talk = talkTo();
+    const { source: shown } = await talk.ask<AgentStatus>('status');
+    assert.deepEqual(shown, {
+      kind: 'cluster',
+      path,
+      phase: 'disconnected',
+      since: '2026-01-01T00:00:00.000Z',
+      lastEvent: '2025-12-31T23:59:59.999Z',
+      reason: 'connection refused',
+      retryAt: '2026-01-01T00:00:00.005Z',
+      complete: true,
+      problems: [],
+    });
+    source.setState({ phase: 'following', sinceMs: sinceMs + 7_200_000 });
+    assert.deepEqual(said(), [
+      `warn disconnected from ${path}: connection refused; what is in force stays`,
+      `info connected to ${path} again after 7200 s`,
+    ]);
+    assert.deepEqual([...datapath.inForce.keys()], [web]);
+  });
+
   it('is the only one on its socket, and touches nothing when it is not', () => {
     start();
     const first = { datapath, agent };
@@ -277,13 +310,13 @@ describe('agent', { timeout: 20_000 }, () => {
       () =>
         new Agent({
           platform: nodePlatform(() => {}),
-          config: { ...config, node: 'n1', cgroup: '/' },
+          config: { ...config, ...machine },
           version: '1',
           openDatapath: () => {
             opened = true;
             return new MemoryDatapath();
           },
-          openSource: (onChange) => new ScriptedSource(onChange),
+          openSource: (listener) => new ScriptedSource(listener),
         }),
       /another agent answers there/,
     );
@@ -299,7 +332,7 @@ describe('agent', { timeout: 20_000 }, () => {
       () =>
         new Agent({
           platform: nodePlatform(() => {}),
-          config: { ...config, node: 'n1', cgroup: '/' },
+          config: { ...config, ...machine },
           version: '1',
           openDatapath: () => broken,
           openSource: () => {

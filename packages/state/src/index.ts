@@ -1,4 +1,4 @@
-export { Health, type HealthFact } from './health.ts';
+export { backoffMs } from './backoff.ts';
 export type { Operations } from './operations.ts';
 export {
   Reconciler,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { readConfig } from '@heddle/agent/config';
 import { deploymentObjects, type KubernetesObject } from './objects.ts';
 import { readSettings } from './settings.ts';
 
@@ -52,6 +53,34 @@ test('is rolled out anew when the configuration changes', () => {
     annotations('logLevel=debug')['heddle.io/config'],
     made('logLevel=debug').ConfigMap.data['agent.yaml'],
   );
+});
+
+test('the agent takes the configuration, and gets what was set', () => {
+  const read = (...assignments: string[]) => {
+    const text = made(...assignments).ConfigMap.data['agent.yaml'];
+    return readConfig({ path: 'agent.yaml', text }, {});
+  };
+  const { manifests, bpffs, cgroup, logLevel, healthAddress, apiServers } = read();
+  assert.deepEqual(
+    { manifests, bpffs, cgroup, logLevel, healthAddress, apiServers },
+    {
+      manifests: undefined,
+      bpffs: '/run/bpffs',
+      cgroup: '/run/cgroup',
+      logLevel: 'info',
+      healthAddress: ':10256',
+      apiServers: [],
+    },
+  );
+  const set = read(
+    'apiServers=https://192.0.2.1:6443,https://[fd00::1]:6443',
+    'metricsAddress=off',
+    'logLevel=debug',
+    'sizes={"services":1,"backends":2,"slots":3,"affinity":4}',
+  );
+  assert.deepEqual(set.apiServers, ['https://192.0.2.1:6443', 'https://[fd00::1]:6443']);
+  assert.deepEqual([set.metricsAddress, set.logLevel], ['off', 'debug']);
+  assert.deepEqual(set.sizes, { services: 1, backends: 2, slots: 3, affinity: 4 });
 });
 
 test('probes ask the port that the agent serves', () => {

@@ -140,8 +140,8 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       'Address and port for Prometheus metrics; kube-proxy’s. With :10249 they can be read from outside the node.',
     fallback: '127.0.0.1:10249',
     schema: text(
-      '^([0-9.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$',
-      'write address:port, [address]:port or :port',
+      '^(off|([0-9.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5})$',
+      'write address:port, [address]:port, :port or off',
     ),
   },
   cgroup: {
