@@ -42,8 +42,6 @@ function size(text: string): number {
   return Number(text);
 }
 
-const gathered = (text: string, earlier: readonly string[]) => [...earlier, text];
-
 /** The whole command line of `heddle`. */
 export function createProgram(): Command {
   const program = new Command('heddle')
@@ -198,7 +196,7 @@ function addHousekeeping(program: Command): void {
     program
       .command('manifests')
       .description('print what a cluster needs to run Heddle on every node, for kubectl apply')
-      .option('--set <name=value>', 'change a setting; may be given several times', gathered, [])
+      .option('--set <name=value>', 'change a setting; may be repeated', appended)
       .option('--fields', 'explain the settings')
       .addOption(
         new Option('-o, --output <format>', 'how to print')

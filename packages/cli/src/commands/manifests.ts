@@ -5,13 +5,13 @@ import { goJson, writeYaml } from '../deployment/yaml.ts';
 import { formatTable, printJson } from '../print.ts';
 
 interface Options {
-  readonly set: readonly string[];
+  readonly set?: readonly string[];
   readonly output: 'yaml' | 'json';
   readonly fields?: true;
 }
 
 /** `heddle manifests`: everything that a cluster needs to run Heddle, for `kubectl apply -f -`. */
-export function manifests({ set, output, fields }: Options): void {
+export function manifests({ set = [], output, fields }: Options): void {
   if (fields) {
     printFields(output);
     return;
