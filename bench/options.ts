@@ -29,7 +29,7 @@ export class UsageError extends Error {}
 
 export const usage = `npm run bench -- [--quick] [--case NAME]... [--publish]
 
-  --quick      fewer sizes and rounds: under 3 minutes instead of about 20
+  --quick      fewer sizes and rounds: under 6 minutes instead of about 25
   --case NAME  only this case; several may be given
   --publish    also write the chart to docs/bench.svg
 
