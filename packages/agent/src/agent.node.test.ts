@@ -11,6 +11,7 @@ import { readConfig } from './config.ts';
 import { encodeRequest, type Method, parseReply } from './control/protocol.ts';
 import type { AgentStatus, BackendEntry, Page, ServiceDetail, ServiceEntry } from './status.ts';
 
+const machine = { node: 'n1', cgroup: '/', healthAddress: 'off', metricsAddress: 'off' } as const;
 const web = 'default/web:http/TCP/IPv4';
 
 let lines: string[];
@@ -27,11 +28,11 @@ function start(prepare: (datapath: MemoryDatapath) => void = () => {}) {
   const config = readConfig(undefined, { manifests: folder, socket });
   agent = new Agent({
     platform: nodePlatform((level, message) => lines.push(`${level} ${message}`)),
-    config: { ...config, node: 'n1', cgroup: '/sys/fs/cgroup' },
+    config: { ...config, ...machine },
     version: '1.2.3',
     openDatapath: () => datapath,
-    openSource: (onChange) => {
-      source = new ScriptedSource(onChange);
+    openSource: (listener) => {
+      source = new ScriptedSource(listener);
       return source;
     },
   });
@@ -173,7 +174,10 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.ok(status.residentBytes! > 1e7);
     assert.ok(Date.now() - Date.parse(status.started) < 10_000);
     assert.deepEqual(status.source, {
-      path: folder,
+      kind: 'folder',
+      path: '/manifests',
+      phase: 'following',
+      since: '1970-01-01T00:00:00.000Z',
       complete: true,
       problems: [{ file: 'a.yaml', line: 3, message: 'not valid YAML' }],
     });
@@ -277,13 +281,13 @@ describe('agent', { timeout: 20_000 }, () => {
       () =>
         new Agent({
           platform: nodePlatform(() => {}),
-          config: { ...config, node: 'n1', cgroup: '/' },
+          config: { ...config, ...machine },
           version: '1',
           openDatapath: () => {
             opened = true;
             return new MemoryDatapath();
           },
-          openSource: (onChange) => new ScriptedSource(onChange),
+          openSource: (listener) => new ScriptedSource(listener),
         }),
       /another agent answers there/,
     );
@@ -299,7 +303,7 @@ describe('agent', { timeout: 20_000 }, () => {
       () =>
         new Agent({
           platform: nodePlatform(() => {}),
-          config: { ...config, node: 'n1', cgroup: '/' },
+          config: { ...config, ...machine },
           version: '1',
           openDatapath: () => broken,
           openSource: () => {

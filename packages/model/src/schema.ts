@@ -113,7 +113,8 @@ export const sliceSchema = struct({
 });
 
 export const nodeSchema = struct({
-  metadata,
+  metadata: struct({ ...metadata.entries, deletionTimestamp: v.nullish(text) }),
+  spec: v.nullish(struct({ taints: list(struct({ key: text })) })),
   status: v.nullish(struct({ addresses: list(struct({ type: text, address: text })) })),
 });
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { LookupError, SysError, TlsError, type TlsFailure } from '../errors.ts';
 import { formatEndpoint } from '../ip.ts';
 import type { ByteStream, ByteStreamOptions, TlsOptions } from '../platform.ts';
@@ -47,10 +47,15 @@ export function openStream(options: ByteStreamOptions): ByteStream {
       socket.removeListener('data', onData);
       try {
         const secure = wrapInTls(socket, tls, host);
+        let certificate: PeerCertificate | undefined;
+        // Before Node.js has judged it and hung up: afterwards it can't be asked for.
+        secure.prependListener('secure', () => {
+          certificate = secure.getPeerCertificate();
+        });
         secure.on('secureConnect', () => {
           if (!isOver) onSecure();
         });
-        listen(secure, (error) => tlsError(error, host, port, secure));
+        listen(secure, (error) => tlsError(error, host, port, certificate));
         socket = secure;
       } catch (error) {
         // Not from within the call: whoever has called may not be ready to be called.
@@ -110,25 +115,28 @@ function tlsError(
   error: NodeJS.ErrnoException,
   host: string,
   port: number,
-  socket: TLSSocket,
+  certificate: PeerCertificate | undefined,
 ): Error {
   const code = error.code ?? '';
   const what = `speak TLS with ${formatEndpoint(host, port)}`;
   const failure = failures[code];
-  if (failure) return new TlsError(failure, `${what}: ${describeCertificate(error, socket)}`);
+  if (failure) return new TlsError(failure, `${what}: ${describe(code, certificate)}`);
   if (error.errno !== undefined && error.syscall) return connectionError(error, host, port);
   // The server hung up in the middle of the handshake, or OpenSSL's own words.
   return new TlsError('handshake', `${what}: ${opensslReason(error)}`);
 }
 
-function describeCertificate(error: NodeJS.ErrnoException, socket: TLSSocket): string {
-  const { subjectaltname, valid_from, valid_to } = socket.getPeerCertificate();
-  if (error.code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return `the certificate is not for this name but for ${subjectaltname ?? 'none'}`;
+function describe(code: string, certificate: PeerCertificate | undefined): string {
+  switch (code) {
+    case 'ERR_TLS_CERT_ALTNAME_INVALID':
+      return `its certificate is not for this name but for ${certificate?.subjectaltname ?? 'none'}`;
+    case 'CERT_HAS_EXPIRED':
+      return `its certificate expired at ${certificate?.valid_to}`;
+    case 'CERT_NOT_YET_VALID':
+      return `its certificate is valid from ${certificate?.valid_from} on`;
+    default:
+      return `its certificate is not by a trusted authority (${code})`;
   }
-  if (error.code === 'CERT_HAS_EXPIRED') return `the certificate expired at ${valid_to}`;
-  if (error.code === 'CERT_NOT_YET_VALID') return `the certificate is valid from ${valid_from} on`;
-  return `the certificate is not by a trusted authority (${error.code})`;
 }
 
 /** OpenSSL says where in its source something happened, too; what happened is `reason`. */
