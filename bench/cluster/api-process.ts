@@ -65,7 +65,7 @@ async function obey(order: Order): Promise<unknown> {
         server.set(clusterService(n));
         server.set(clusterSlice(n, order.endpoints));
       }
-      return;
+      return null;
     }
     case 'change': {
       const atNs = nowNs();

@@ -100,8 +100,11 @@ export class Body {
     this.#written += bytes.length;
     if (this.#send(bytes)) return;
     await new Promise<void>((resolve) => {
-      this.#response.once('drain', resolve);
-      this.#response.once('close', resolve);
+      const go = () => {
+        this.#response.off('drain', go).off('close', go);
+        resolve();
+      };
+      this.#response.on('drain', go).on('close', go);
     });
   }
 
