@@ -16,10 +16,14 @@ import { objectLabel } from './records.ts';
 import {
   type NodeObject,
   nodeSchema,
+  proxyNameLabel,
   type ServiceObject,
   type SliceObject,
+  serviceNameLabel,
   serviceSchema,
   sliceSchema,
+  triggerAnnotation,
+  zoneLabel,
 } from './schema.ts';
 
 export type ReadObject =
@@ -43,10 +47,6 @@ export type ReadObject =
       readonly ref: InvalidRef | undefined;
     };
 
-const serviceNameLabel = 'kubernetes.io/service-name';
-const proxyNameLabel = 'service.kubernetes.io/service-proxy-name';
-const zoneLabel = 'topology.kubernetes.io/zone';
-const triggerAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
 /** The cluster autoscaler's mark on a node that it is about to remove. */
 const leavingTaint = 'ToBeDeletedByClusterAutoscaler';
 const defaultAffinitySeconds = 10800;

@@ -52,7 +52,9 @@ export class HttpServer implements Disposable {
   }
 
   get status(): HttpServerStatus {
-    const status = { address: this.#options.address, listening: this.#server !== undefined };
+    // Port 0 stands for one that the kernel has chosen.
+    const address = this.#options.address.replace(/:0$/, `:${this.#port}`);
+    const status = { address, listening: this.#server !== undefined };
     return this.#problem === undefined ? status : { ...status, problem: this.#problem };
   }
 
