@@ -1,17 +1,6 @@
 import type { KubeError } from './errors.ts';
-
-/** An API server: the parts of its URL. */
-export interface Server {
-  /** A name, or an IP address (IPv6 without brackets). */
-  readonly host: string;
-  readonly port: number;
-  /** Plain HTTP otherwise. */
-  readonly isTls: boolean;
-  /** What comes before `/api`: empty, or `/prefix`. */
-  readonly path: string;
-  /** The name its certificate has, when that isn't `host`. */
-  readonly serverName?: string;
-}
+import type { ProxyServer } from './proxy.ts';
+import type { Server } from './server.ts';
 
 /**
  * What requests and connections are made with. Two that are not the same object are different: a
@@ -38,8 +27,8 @@ export interface ClusterAccess {
   readonly insecureSkipVerify: boolean;
   /** Sentences that the user should read, e.g. that certificates are not verified. */
   readonly warnings: readonly string[];
-  /** The URL of the proxy through which `server` is reached, if there is one. */
-  proxyFor(server: Server): string | undefined;
+  /** The proxy through which `server` is reached, if there is one. Throws KubeconfigError. */
+  proxyFor(server: Server): ProxyServer | undefined;
   /**
    * Gives what to authenticate with now; files that have changed are read again. `rejected` are
    * credentials that the server did not accept: they are not taken from memory again. `onReady` may be

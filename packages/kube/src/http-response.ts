@@ -11,7 +11,6 @@ export interface ResponseEvents {
   onHead(head: ResponseHead): void;
   /** Some of the body: a part of what was pushed. */
   onBody(bytes: Uint8Array): void;
-  onEnd(): void;
 }
 
 /** All lines of one response that are not body, together: interim responses, heads, trailers. */
@@ -52,7 +51,12 @@ export class ResponseParser {
     this.#isConnect = isConnect;
   }
 
-  /** The response is whole, and the connection can be used for another request. */
+  /** The response is whole. */
+  get hasEnded(): boolean {
+    return this.#state === 'end';
+  }
+
+  /** Both sides agree where the response ends, so that the connection can carry another one. */
   get isReusable(): boolean {
     return this.#state === 'end' && this.#isReusable;
   }
@@ -86,11 +90,11 @@ export class ResponseParser {
   endOfStream(): void {
     if (this.#state === 'end') return;
     if (this.#state === 'body' && this.#left === Number.POSITIVE_INFINITY) {
-      this.#finish();
+      this.#state = 'end';
       return;
     }
     const where = this.#state === 'status' ? 'before its answer' : 'in the middle of its answer';
-    throw new HttpError(`the server closed the connection ${where}`);
+    throw new HttpError(`it closed the connection ${where}`);
   }
 
   #addToLine(bytes: Uint8Array, from: number, to: number): void {
@@ -99,8 +103,8 @@ export class ResponseParser {
     if (to - from > room) {
       throw new HttpError(
         isSize
-          ? `the server sent a chunk size longer than ${maxChunkLineBytes} bytes`
-          : `the server sent headers of more than ${maxHeadBytes} bytes`,
+          ? `it sent a chunk size longer than ${maxChunkLineBytes} bytes`
+          : `it sent headers of more than ${maxHeadBytes} bytes`,
       );
     }
     if (!isSize) this.#headBytes += to - from;
@@ -132,7 +136,7 @@ export class ResponseParser {
         break;
       case 'trailer':
         // Nothing that comes after the body may say anything about it, so its content is of no use.
-        if (line === '') this.#finish();
+        if (line === '') this.#state = 'end';
         else splitHeader(line);
         break;
     }
@@ -156,7 +160,7 @@ export class ResponseParser {
   #endOfHead(): void {
     const status = this.#status;
     if (status < 200) {
-      if (status === 101) throw new HttpError('the server switched to another protocol unasked');
+      if (status === 101) throw new HttpError('it switched to another protocol unasked');
       this.#state = 'status';
       return;
     }
@@ -165,7 +169,7 @@ export class ResponseParser {
     const length = headers.get('content-length');
     // Decided before anybody hears of the head: an answer whose end is uncertain is none.
     if (coding !== undefined) {
-      if (length !== undefined) throw new HttpError('the server gave the length in two ways');
+      if (length !== undefined) throw new HttpError('it gave the length in two ways');
       if (coding.toLowerCase() !== 'chunked' || !this.#isReusable) {
         throw malformed('an unknown transfer encoding', coding);
       }
@@ -184,7 +188,7 @@ export class ResponseParser {
     }
     this.#state = coding !== undefined && !hasNoBody ? 'chunk-size' : 'body';
     this.#events.onHead({ status, headers });
-    if (this.#state === 'body' && this.#left === 0) this.#finish();
+    if (this.#state === 'body' && this.#left === 0) this.#state = 'end';
   }
 
   #readChunkSize(line: string): void {
@@ -196,12 +200,7 @@ export class ResponseParser {
 
   #endOfData(): void {
     if (this.#state === 'chunk') this.#state = 'chunk-end';
-    else this.#finish();
-  }
-
-  #finish(): void {
-    this.#state = 'end';
-    this.#events.onEnd();
+    else this.#state = 'end';
   }
 }
 
@@ -214,5 +213,5 @@ function splitHeader(line: string): [name: string, value: string] {
 
 function malformed(what: string, text: string): HttpError {
   const shown = text.length > 60 ? `${text.slice(0, 60)}...` : text;
-  return new HttpError(`the server sent ${what}: ${JSON.stringify(shown)}`);
+  return new HttpError(`it sent ${what}: ${JSON.stringify(shown)}`);
 }

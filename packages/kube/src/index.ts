@@ -1,4 +1,4 @@
-export type { ClusterAccess, Credentials, Server } from './access.ts';
+export type { ClusterAccess, Credentials } from './access.ts';
 export { ApiClient, type DiscoveredServer, type ResponseHandlers } from './api-client.ts';
 export {
   ConnectionError,
@@ -7,3 +7,5 @@ export {
   KubeError,
   StatusError,
 } from './errors.ts';
+export { type Environment, type ProxyServer, parseProxy, proxyFromEnvironment } from './proxy.ts';
+export { formatServer, parseServer, type Server } from './server.ts';
