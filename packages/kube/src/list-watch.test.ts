@@ -455,6 +455,17 @@ test('silence is noticed: before an answer, in a list, in a watch', () => {
   assert.equal(follower.calls.length, 1);
 });
 
+test('a watch that brings nothing at all, not even a bookmark, is followed by a new list', () => {
+  using follower = Follower.watching();
+  follower.request.end();
+  follower.request.head();
+  follower.time.pass(181_000);
+  assert.equal(follower.request.kind, 'stream');
+  follower.request.send(event('ADDED', 'a', 4, 'before'), bookmark(7, true));
+  assert.deepEqual(follower.calls, [['-n/b', 'a=before']]);
+  assert.equal(follower.state.resourceVersion, '7');
+});
+
 test('in an idle cluster nothing wakes up but for the bookmarks and a look each 90 s', () => {
   using follower = Follower.watching();
   let wakeUps = 0;
