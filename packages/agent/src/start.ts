@@ -11,6 +11,8 @@ import { openFolderSource } from './source/index.ts';
 export interface StartOptions {
   readonly platform: Platform;
   readonly config: Config;
+  /** The process' environment variables, for what a kubeconfig and proxies depend on. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   /** Of Heddle. */
   readonly version: string;
   /** Bytes of a compiled object of the kernel half by name, e.g. `socket`. */
@@ -31,7 +33,7 @@ export function startAgent({ platform, config, version, objects }: StartOptions)
   const { bpffs, sizes, options } = config;
   return new Agent({
     platform,
-    config: { ...config, node, cgroup },
+    config: { ...config, node, cgroup, healthAddress: 'off', metricsAddress: 'off' },
     version,
     openDatapath() {
       prepareBpffs(platform, bpffs);
@@ -42,6 +44,6 @@ export function startAgent({ platform, config, version, objects }: StartOptions)
         netnsCookie: cookie,
       });
     },
-    openSource: (onChange) => openFolderSource(platform, config.manifests, { onChange }),
+    openSource: (listener) => openFolderSource(platform, config.manifests!, listener),
   });
 }

@@ -451,6 +451,22 @@ test('silence is noticed, in a list and in a watch', () => {
   assert.equal(follower.calls.length, 1);
 });
 
+test('a watch that brings nothing, where there were bookmarks before, is followed by a new list', () => {
+  using follower = Follower.watching();
+  follower.request.end();
+  follower.request.head();
+  follower.time.pass(181_000);
+  assert.equal(follower.request.kind, 'watch', 'servers need not have bookmarks');
+  follower.request.send(bookmark(10)).end();
+  follower.untilRequest();
+  follower.request.head();
+  follower.time.pass(181_000);
+  assert.equal(follower.request.kind, 'stream', 'this one has, so it may have been set back');
+  follower.request.send(event('ADDED', 'a', 4, 'before'), bookmark(7, true));
+  assert.deepEqual(follower.calls, [['-n/b', 'a=before']]);
+  assert.equal(follower.state.resourceVersion, '7');
+});
+
 test('in an idle cluster nothing wakes up but for the bookmarks and a look each 90 s', () => {
   using follower = Follower.watching();
   let wakeUps = 0;

@@ -107,6 +107,14 @@ export class Body {
     });
   }
 
+  /** Writes all there is, and ends. As Go does it, a short one comes with its length. */
+  async whole(bytes: Buffer): Promise<void> {
+    const isSpoilt = Object.keys(this.#fault).some((name) => /After$|^garbage$|^pieceB/.test(name));
+    if (bytes.length <= 2048 && !isSpoilt) this.#response.setHeader('content-length', bytes.length);
+    await this.write(bytes);
+    this.end();
+  }
+
   end(): void {
     if (this.#over) return;
     this.#over = true;

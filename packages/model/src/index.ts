@@ -6,6 +6,7 @@ export { compactList, ownText } from './memory.ts';
 export { type ReadObject, readObject, readObjects } from './read-object.ts';
 export {
   type EndpointRecord,
+  type InvalidRef,
   type NodeRecord,
   type ObjectChange,
   type ObjectKind,

@@ -56,13 +56,14 @@ const protocol = v.nullish(choice('TCP', 'UDP', 'SCTP'), 'TCP');
 export const serviceNameLabel = 'kubernetes.io/service-name';
 export const proxyNameLabel = 'service.kubernetes.io/service-proxy-name';
 export const zoneLabel = 'topology.kubernetes.io/zone';
+export const triggerAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
 
 const metadata = struct({
   name: objectName,
   namespace: v.nullish(objectName),
   creationTimestamp: v.nullish(text),
   labels: textMap(serviceNameLabel, proxyNameLabel, zoneLabel),
-  annotations: textMap(algorithmAnnotation, weightsAnnotation),
+  annotations: textMap(algorithmAnnotation, weightsAnnotation, triggerAnnotation),
 });
 
 export const serviceSchema = struct({
@@ -129,7 +130,8 @@ export const sliceSchema = struct({
 });
 
 export const nodeSchema = struct({
-  metadata,
+  metadata: struct({ ...metadata.entries, deletionTimestamp: v.nullish(text) }),
+  spec: v.nullish(struct({ taints: list(struct({ key: text })) })),
   status: v.nullish(struct({ addresses: list(struct({ type: text, address: text })) })),
 });
 

@@ -1,8 +1,3 @@
-export {
-  type FolderSourceOptions,
-  isManifestName,
-  openFolderSource,
-  type SourceBatch,
-} from './folder-source.ts';
-export type { SourceProblem } from './manifest-set.ts';
+export { type FolderSourceOptions, isManifestName, openFolderSource } from './folder-source.ts';
+export type * from './source.ts';
 export { type ManifestReport, validateManifests } from './validate.ts';
