@@ -128,7 +128,7 @@ test('what is not a list is an error, cut anywhere or spoilt anywhere', () => {
         if (!isTyped(error)) throw error;
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 100 },
   );
 });
 

@@ -1,5 +1,6 @@
+import { type Fields, mergeFields } from './fields.ts';
 import { ProtocolError } from './frames.ts';
-import { type Fields, mergeFields, readJson } from './json.ts';
+import { readJson } from './json.ts';
 import type { Resource } from './list-requests.ts';
 import {
   deletionOf,
