@@ -104,6 +104,25 @@ test('a list that is cut at each byte', async () => {
   }
 });
 
+test('changes that a watch is sent twice are told once', async () => {
+  await using server = await ApiServer.start();
+  server.set(thing('a'));
+  using follower = new FollowedServer(server, { haste: 0.01 });
+  await follower.untilEqual('the list');
+  for (const name of ['b', 'c']) {
+    server.set(thing(name));
+    server.remove('Service', 'default', name);
+  }
+  server.set(thing('a', 'again'));
+  await follower.untilEqual('changes');
+  const told = follower.changes.length;
+  server.script({ verb: 'watch', replay: 10 });
+  server.endWatches();
+  server.set(thing('d'));
+  await follower.untilEqual('one more change');
+  assert.deepEqual(follower.changes.slice(told), ['default/d']);
+});
+
 test('a storm of 429 passes, and Retry-After is heeded', async () => {
   await using server = await ApiServer.start();
   server.set(thing('a'));
@@ -191,6 +210,8 @@ test('whatever goes wrong: in the end the view is the server’s, and nothing wa
       times: fc.integer({ min: 1, max: 3 }),
       delayMs: fc.integer({ min: 0, max: 20 }),
       pieceBytes: fc.integer({ min: 1, max: 200 }),
+      replay: fc.integer({ min: 1, max: 10 }),
+      reverse: fc.boolean(),
     },
     { requiredKeys: ['verb'] },
   );

@@ -273,6 +273,7 @@ export class ApiServer implements AsyncDisposable {
         const watch = new Watch(this.#store, selection, {
           watchList: features.watchList ?? true,
           bookmarkMs: this.#options.bookmarkMs ?? 60_000,
+          fault,
         });
         this.#watches.add(watch);
         response.on('close', () => {

@@ -31,6 +31,10 @@ export interface Fault {
   readonly silentAfter?: number;
   /** Ends the body in good order after so many bytes. */
   readonly endAfter?: number;
+  /** A watch that resumes is sent so many of the changes again that it has seen. */
+  readonly replay?: number;
+  /** A streaming list begins with the last object. */
+  readonly reverse?: boolean;
   /** Writes the body in pieces of so many bytes, each as a chunk of its own. */
   readonly pieceBytes?: number;
 }

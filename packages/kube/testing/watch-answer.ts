@@ -1,5 +1,5 @@
 import type { Selection } from './api-server.ts';
-import type { Body } from './faults.ts';
+import type { Body, Fault } from './faults.ts';
 import {
   atVersion,
   type Kind,
@@ -13,6 +13,7 @@ import { expired, invalid, StatusError, statusObject, tooLargeVersion } from './
 export interface WatchFeatures {
   readonly watchList: boolean;
   readonly bookmarkMs: number;
+  readonly fault: Fault | undefined;
 }
 
 type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
@@ -25,6 +26,7 @@ export class Watch {
   readonly #store: ObjectStore;
   readonly #selection: Selection;
   readonly #bookmarkMs: number;
+  readonly #fault: Fault;
   /** Version from which the client resumes; 0: it does not. */
   readonly #from: number;
   readonly #wantsBookmarks: boolean;
@@ -40,6 +42,7 @@ export class Watch {
     this.#store = store;
     this.#selection = selection;
     this.#bookmarkMs = features.bookmarkMs;
+    this.#fault = features.fault ?? {};
     const { query } = selection;
     this.#wantsBookmarks = isTrue(query.get('allowWatchBookmarks'));
     const match = query.get('resourceVersionMatch');
@@ -82,7 +85,9 @@ export class Watch {
     }
     const fromNow = query.has('sendInitialEvents') && !streaming && version === '';
     if (streaming || (!fromNow && (version === '' || version === '0'))) {
-      for (const object of this.#store.sorted(this.kind)) {
+      const objects = this.#store.sorted(this.kind);
+      if (this.#fault.reverse) objects.reverse();
+      for (const object of objects) {
         if (this.#selection.matches(object)) this.#enqueue('ADDED', object);
       }
       if (this.#wantsBookmarks) this.#enqueueBookmark(true);
@@ -93,6 +98,9 @@ export class Watch {
         this.#fail(expired(`too old resource version: ${version} (${oldest})`));
         return;
       }
+      const seen = this.#store.since(this.#store.compacted)!.slice(0, -events.length || undefined);
+      const { replay = 0 } = this.#fault;
+      if (replay > 0) for (const event of seen.slice(-replay)) this.#translate(event);
       for (const event of events) this.#translate(event);
     }
     this.#flush(false);
