@@ -372,14 +372,16 @@ function hexDigit(byte: number): number {
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
-const units: number[] = [];
-const mostUnits = 1024;
+/** One array for each length: to change an array's length costs more than all else here. */
+const units: (number[] | undefined)[] = [];
+const mostUnits = 256;
 
-/** Text of some bytes, in one piece as V8 keeps it (see ownText in model). */
+/** Text of some bytes, in one piece as V8 keeps it (see ownText in sys). */
 function plainText(bytes: Uint8Array, start: number, end: number, hasUtf8: boolean): string {
   const length = end - start;
   if (hasUtf8 || length > mostUnits) return decodeUtf8(bytes.subarray(start, end));
-  units.length = length;
-  for (let i = 0; i < length; i++) units[i] = bytes[start + i]!;
-  return String.fromCharCode.apply(null, units);
+  units[length] ??= new Array<number>(length).fill(0);
+  const codes = units[length];
+  for (let i = 0; i < length; i++) codes[i] = bytes[start + i]!;
+  return String.fromCharCode.apply(null, codes);
 }
