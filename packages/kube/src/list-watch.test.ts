@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { VirtualTime } from '@heddle/state/testing/virtual-time';
 import { encodeUtf8 } from '@heddle/sys';
-import { bookmark, errorEvent, event, FakeClient, listOf } from '../testing/fake-client.ts';
+import fc from 'fast-check';
+import {
+  bookmark,
+  errorEvent,
+  event,
+  FakeClient,
+  type FakeRequest,
+  listOf,
+} from '../testing/fake-client.ts';
 import { ListWatch, type WatchState } from './list-watch.ts';
 import type { ResourceChange } from './listing.ts';
 
@@ -346,6 +354,43 @@ test('garbage again and again does not keep the client busy', () => {
   follower.time.pass(31_000);
   follower.request.send('garbage\n');
   assert.ok(follower.untilRequest() <= 100, 'a watch that stood makes up for it');
+});
+
+test('however a server fails, it is not asked again and again', () => {
+  type Failure = (request: FakeRequest) => void;
+  const failure = fc.constantFrom<Failure>(
+    (request) => request.cut(),
+    (request) => request.end(),
+    (request) => request.head().end(),
+    (request) => request.head().cut(),
+    (request) => request.send('garbage\n'),
+    (request) => request.send(errorEvent(410)),
+    (request) => request.send(errorEvent(500)),
+    (request) => request.send(errorEvent(429)),
+    (request) => request.send(bookmark(10)).end(),
+    (request) => request.send(event('ADDED', 'a', 5)).end(),
+    ...[400, 401, 403, 404, 410, 422, 429, 500, 503].map(
+      (status): Failure =>
+        (request) =>
+          request.refuse(status),
+    ),
+  );
+  const failures = fc.array(failure, { minLength: 1, maxLength: 8 });
+  fc.assert(
+    fc.property(fc.boolean(), failures, (hasList, failures) => {
+      using follower = hasList ? Follower.watching() : new Follower();
+      if (hasList) follower.request.end();
+      const endMs = follower.time.wallTimeMs() + 600_000;
+      for (let i = 0; follower.time.wallTimeMs() < endMs; i++) {
+        assert.ok(i < 100, `${i} requests in less than ten minutes`);
+        const { request } = follower;
+        failures[i % failures.length]!(request);
+        request.end();
+        if (follower.client.isIdle) follower.untilRequest();
+      }
+      assert.equal(follower.calls.length, 0);
+    }),
+  );
 });
 
 test('a page that is cut off is asked for again, one that is forgotten begins a list in one piece', () => {
