@@ -1,0 +1,139 @@
+import { writeFileSync } from 'node:fs';
+import {
+  type ApiServerProcess,
+  startApiServerProcess,
+} from '@heddle/kube/testing/api-server-process';
+import { CertificateAuthority } from '@heddle/kube/testing/certificates';
+import { BlockingSocket } from '@heddle/lab';
+import { decodeUtf8 } from '@heddle/sys';
+import { AgentRun } from './agent-run.ts';
+import { service, slice } from './objects.ts';
+
+interface ApiObject {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly [field: string]: unknown };
+  readonly [field: string]: unknown;
+}
+
+/** Where the API server is reached inside the cluster: the service default/kubernetes. */
+export const apiService = '10.96.0.1';
+const token = 'token-of-the-agent';
+
+/**
+ * The product as a cluster has it: the agent watches a scripted API server over TLS, which is a
+ * process of its own on the first node, by a kubeconfig that names it.
+ */
+export class Cluster extends AgentRun {
+  readonly #authority = new CertificateAuthority();
+  readonly #servers: ApiServerProcess[] = [];
+  #marker = 0;
+  /** What the agent is told of the cluster; by default the kubeconfig of the first API server. */
+  agentArgs: readonly string[] = [];
+
+  static async open(name: string, options?: { nodes?: number; podsPerNode?: number }) {
+    const cluster = new Cluster(name, options);
+    try {
+      await cluster.startServer();
+      cluster.agentArgs = ['--kubeconfig', cluster.kubeconfig('own', cluster.server.url)];
+      await cluster.write({
+        apiVersion: 'v1',
+        kind: 'Node',
+        metadata: { name: cluster.node.name },
+      });
+      return cluster;
+    } catch (error) {
+      cluster[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** The first API server. */
+  get server(): ApiServerProcess {
+    return this.#servers[0]!;
+  }
+
+  /** Starts another API server on the first node, with objects of its own. It ends with the lab. */
+  async startServer(): Promise<ApiServerProcess> {
+    const host = this.node.addresses.v4;
+    const hosts = [host, apiService, 'kubernetes.default.svc'];
+    const tls = this.#authority.issue({ name: 'api server', hosts });
+    const server = await startApiServerProcess({ host, tls, tokens: [token] }, (...args) =>
+      this.node.spawn(...args),
+    );
+    this.#servers.push(server);
+    return server;
+  }
+
+  /** Writes a kubeconfig and returns its path. */
+  kubeconfig(name: string, server: string): string {
+    const path = `${this.place}/${name}.kubeconfig`;
+    const ca = Buffer.from(this.#authority.cert).toString('base64');
+    const config = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      'current-context': 'lab',
+      contexts: [{ name: 'lab', context: { cluster: 'lab', user: 'agent' } }],
+      clusters: [{ name: 'lab', cluster: { server, 'certificate-authority-data': ca } }],
+      users: [{ name: 'agent', user: { token } }],
+    };
+    writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
+    return path;
+  }
+
+  /** Creates or replaces objects (in the namespace `default` unless they say) at the API server. */
+  async write(...objects: readonly ApiObject[]): Promise<void> {
+    await this.writeAt(this.server, ...objects);
+  }
+
+  async writeAt(server: ApiServerProcess, ...objects: readonly ApiObject[]): Promise<void> {
+    const placed = objects.map((object) => ({
+      ...object,
+      metadata:
+        object.kind === 'Node' ? object.metadata : { namespace: 'default', ...object.metadata },
+    }));
+    await server.setAll(placed);
+  }
+
+  /** Writes objects and returns once the agent has taken them in and no row is pending. */
+  async apply(...objects: readonly ApiObject[]): Promise<void> {
+    // Services and EndpointSlices come on two streams, each in its order. When both halves of this
+    // service have arrived, so has all that went before. (A Node is read before either or soon.)
+    const port = 1024 + (++this.#marker % 60_000);
+    await this.write(
+      ...objects,
+      service('marker', ['10.96.255.255'], { ports: [{ port }] }),
+      slice('marker', ['10.244.250.250'], { ports: [{ port }] }),
+    );
+    await this.until('the objects to be in force', async () => {
+      const [row] = await this.service('marker');
+      const isRead = row?.frontends[0]?.port === port && row.endpoints[0]?.port === port;
+      return isRead && (await this.status()).rows.pending === 0;
+    });
+  }
+
+  /** Removes an object of the namespace `default`, as `apply` applies one. */
+  async remove(kind: 'Service' | 'EndpointSlice', name: string): Promise<void> {
+    await this.server.remove(kind, 'default', name);
+    await this.apply();
+  }
+
+  /** The body of a document of the agent's HTTP servers, or the status line if it is not 200. */
+  get(port: number, path: string): string {
+    return this.node.enter(() => {
+      using socket = BlockingSocket.open(this.platform, { protocol: 'tcp', family: 4 });
+      socket.connect({ address: '127.0.0.1', port });
+      socket.send(`GET ${path} HTTP/1.0\r\n\r\n`);
+      let text = '';
+      for (let bytes = socket.receive(); bytes.length > 0; bytes = socket.receive()) {
+        text += decodeUtf8(bytes);
+      }
+      const [head, body] = text.split('\r\n\r\n');
+      const [first] = head!.split('\r\n');
+      return first === 'HTTP/1.1 200 OK' ? body! : first!;
+    });
+  }
+
+  protected override sourceArgs(): readonly string[] {
+    return this.agentArgs;
+  }
+}
