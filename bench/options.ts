@@ -1,6 +1,11 @@
 import { parseArgs } from 'node:util';
 import type { Case } from './cases/case.ts';
 import { change } from './cases/change.ts';
+import { clusterChange } from './cases/cluster-change.ts';
+import { clusterChurn } from './cases/cluster-churn.ts';
+import { clusterIdle } from './cases/cluster-idle.ts';
+import { clusterScale } from './cases/cluster-scale.ts';
+import { clusterStart } from './cases/cluster-start.ts';
 import { coldStart } from './cases/cold-start.ts';
 import { connect } from './cases/connect.ts';
 import { exchange } from './cases/exchange.ts';
@@ -8,7 +13,10 @@ import { memory } from './cases/memory.ts';
 import { wrk } from './cases/wrk.ts';
 
 /** In the order in which they are reported. */
-export const allCases: readonly Case[] = [connect, exchange, wrk, coldStart, change, memory];
+export const allCases: readonly Case[] = [
+  ...[connect, exchange, wrk, coldStart, change, memory],
+  ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle],
+];
 
 export interface Options {
   readonly quick: boolean;
@@ -21,7 +29,7 @@ export class UsageError extends Error {}
 
 export const usage = `npm run bench -- [--quick] [--case NAME]... [--publish]
 
-  --quick      fewer sizes and rounds: under 3 minutes instead of about 20
+  --quick      fewer sizes and rounds: under 6 minutes instead of about 25
   --case NAME  only this case; several may be given
   --publish    also write the chart to docs/bench.svg
 
