@@ -33,13 +33,15 @@ export async function removeLeftovers(run: RunTool): Promise<Removal> {
   return report;
 }
 
-/** Does one thing; what goes wrong is reported, and the next one is tried. */
-async function attempt(report: Report, work: () => Promise<void>): Promise<void> {
+/** Does one thing. What goes wrong is reported, and false returned: the next one is to be tried. */
+async function attempt(report: Report, work: () => Promise<void>): Promise<boolean> {
   try {
     await work();
+    return true;
   } catch (error) {
     if (!(error instanceof ToolError)) throw error;
     report.failed.push(error.message);
+    return false;
   }
 }
 
@@ -50,7 +52,7 @@ async function removeChains(run: RunTool, report: Report): Promise<void> {
     // Where neither is known by name, there is one way only.
     for (const variant of ['-nft', '-legacy', '']) {
       if (variant === '' && !isMissing) break;
-      await attempt(report, async () => {
+      const isDone = await attempt(report, async () => {
         const tool = `${family}${variant}`;
         const saved = await run(`${tool}-save`, []);
         if (saved === undefined) return;
@@ -66,6 +68,7 @@ async function removeChains(run: RunTool, report: Report): Promise<void> {
           }
         }
       });
+      if (!isDone) isMissing = false;
     }
     if (isMissing) report.skipped.push(`${family}: not installed`);
   }
@@ -97,7 +100,8 @@ async function removeIpvs(run: RunTool, report: Report): Promise<void> {
     existsSync('/proc/net/ip_vs') &&
     /^(TCP|UDP|SCTP) /m.test(readFileSync('/proc/net/ip_vs', 'latin1'));
   await attempt(report, async () => {
-    if (hasServices) await removeVirtualServices(run, report, hasDevice);
+    // The device tells which services are kube-proxy's, so it goes last.
+    if (hasServices && !(await removeVirtualServices(run, report, hasDevice))) return;
     if (!hasDevice) return;
     if ((await run('ip', ['link', 'delete', ipvsDevice])) !== undefined) {
       report.removed.push(`ip: device ${ipvsDevice}`);
@@ -114,17 +118,18 @@ async function removeIpvs(run: RunTool, report: Report): Promise<void> {
   });
 }
 
+/** False when it could not, for lack of a tool. */
 async function removeVirtualServices(
   run: RunTool,
   report: Report,
   hasDevice: boolean,
-): Promise<void> {
+): Promise<boolean> {
   const saved = await run('ipvsadm', ['--save', '--numeric']);
   const onNode = await run('ip', ['-oneline', 'address', 'show']);
   if (saved === undefined || onNode === undefined) {
     const missing = saved === undefined ? 'ipvsadm' : 'ip';
     report.skipped.push(`${missing}: not installed, and there are virtual services`);
-    return;
+    return false;
   }
   const onDevice = hasDevice
     ? ((await run('ip', ['-oneline', 'address', 'show', 'dev', ipvsDevice])) ?? '')
@@ -141,6 +146,7 @@ async function removeVirtualServices(
     }
   }
   if (count > 0) report.removed.push(`ipvsadm: ${counted(count, 'virtual service')}`);
+  return true;
 }
 
 function counted(count: number, noun: string): string {
