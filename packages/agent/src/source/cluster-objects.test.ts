@@ -1,14 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type ObjectKind, readObject } from '@heddle/model';
+import type { DiscoveredServer, ResourceChange } from '@heddle/kube';
+import { type ObjectKind, type ReadObject, readObject } from '@heddle/model';
 import { VirtualTime } from '../../../state/testing/virtual-time.ts';
 import { service, slice } from '../../testing/parts.ts';
-import {
-  type ApiServerAddress,
-  ClusterObjects,
-  coalesceMs,
-  type FeedChange,
-} from './cluster-objects.ts';
+import { ClusterObjects, coalesceMs } from './cluster-objects.ts';
 import type { SourceBatch, SourceState } from './source.ts';
 
 interface ApiObject {
@@ -16,17 +12,19 @@ interface ApiObject {
   readonly metadata: { readonly name: string; readonly namespace?: string };
 }
 
-const set = (object: ApiObject): FeedChange => ({
+const set = (object: ApiObject): ResourceChange<ReadObject> => ({
   op: 'set',
-  namespace: object.metadata.namespace ?? '',
-  name: object.metadata.name,
+  key: [object.metadata.namespace ?? [], object.metadata.name].flat().join('/'),
   value: readObject(object),
 });
-const gone = (name: string, namespace = 'default'): FeedChange => ({
+const gone = (name: string, namespace = 'default'): ResourceChange<ReadObject> => ({
   op: 'delete',
+  key: namespace === '' ? name : `${namespace}/${name}`,
   namespace,
   name,
 });
+/** What of a watch's state does not matter here. */
+const unsaid = { lastEventMs: 0, resourceVersion: '' };
 const node = (name = 'n1'): ApiObject & object => ({
   ...{ apiVersion: 'v1', kind: 'Node' },
   metadata: { name },
@@ -35,18 +33,20 @@ const node = (name = 'n1'): ApiObject & object => ({
 /** A cluster whose watches say what the test tells them to. */
 function cluster() {
   const time = new VirtualTime();
+  const lastEventMs = 7;
   const batches: SourceBatch[] = [];
   const phases: SourceState[] = [];
-  const apiServers: (readonly ApiServerAddress[])[] = [];
+  const apiServers: (readonly DiscoveredServer[])[] = [];
   const objects = new ClusterObjects({
     platform: time,
     node: 'n1',
     listener: { onChange: (batch) => batches.push(batch), onPhase: (state) => phases.push(state) },
     server: () => 'https://192.0.2.1:6443',
+    lastEventMs: () => lastEventMs,
     onApiServers: (addresses) => apiServers.push(addresses),
   });
   const watching = (kind: ObjectKind) =>
-    objects.setState(kind, { phase: 'watching', since: time.wallTimeMs() });
+    objects.setState(kind, { phase: 'watching', since: time.wallTimeMs(), ...unsaid });
   return {
     ...{ time, batches, phases, apiServers, objects, watching },
     /** All three lists, of these objects. */
@@ -207,12 +207,17 @@ describe('the connection to a cluster', () => {
     const waiting = (kind: ObjectKind, error: string) =>
       objects.setState(kind, {
         ...{ phase: 'waiting', since: time.wallTimeMs(), error },
-        ...{ retryAtMs: time.wallTimeMs() + 5, lastEventMs: 7 },
+        ...{ retryAtMs: time.wallTimeMs() + 5, ...unsaid },
       });
     waiting('slice', 'connection refused');
     time.pass(10);
     waiting('service', 'connection refused');
-    objects.setState('slice', { phase: 'listing', since: time.wallTimeMs(), error: 'so far' });
+    objects.setState('slice', {
+      phase: 'listing',
+      since: time.wallTimeMs(),
+      error: 'so far',
+      ...unsaid,
+    });
     time.pass(3_600_000);
     waiting('slice', 'no route to host');
     assert.deepEqual(objects.state, {
@@ -240,10 +245,10 @@ describe('the connection to a cluster', () => {
 
   it('may never have been', () => {
     const { objects, phases } = cluster();
-    objects.setState('node', { phase: 'listing', since: 1 });
-    objects.setState('node', { phase: 'waiting', since: 2, error: 'refused' });
-    objects.setState('node', { phase: 'listing', since: 3 });
-    objects.setState('node', { phase: 'waiting', since: 4, error: 'refused' });
+    objects.setState('node', { phase: 'listing', since: 1, ...unsaid });
+    objects.setState('node', { phase: 'waiting', since: 2, error: 'refused', ...unsaid });
+    objects.setState('node', { phase: 'listing', since: 3, ...unsaid });
+    objects.setState('node', { phase: 'waiting', since: 4, error: 'refused', ...unsaid });
     assert.deepEqual(
       phases.map(({ phase, sinceMs, reason }) => [phase, sinceMs, reason]),
       [['disconnected', 2, 'refused']],

@@ -1,39 +1,7 @@
-import {
-  type ObjectChange,
-  type ObjectKind,
-  type ObjectRef,
-  objectLabel,
-  type ReadObject,
-  type SliceRecord,
-} from '@heddle/model';
+import type { DiscoveredServer, ResourceChange, WatchState } from '@heddle/kube';
+import type { ObjectChange, ObjectKind, ObjectRef, ReadObject, SliceRecord } from '@heddle/model';
 import type { Platform } from '@heddle/sys';
 import type { SourceListener, SourceProblem, SourceState } from './source.ts';
-
-/** What happened to one object of a watch. */
-export type FeedChange =
-  | {
-      readonly op: 'set';
-      readonly namespace: string;
-      readonly name: string;
-      readonly value: ReadObject;
-    }
-  | { readonly op: 'delete'; readonly namespace: string; readonly name: string };
-
-/** How a watch is doing. */
-export interface FeedState {
-  readonly phase: 'listing' | 'watching' | 'waiting';
-  /** Since when, in milliseconds since 1970. */
-  readonly since: number;
-  readonly lastEventMs?: number | undefined;
-  /** Why it failed last. */
-  readonly error?: string | undefined;
-  readonly retryAtMs?: number | undefined;
-}
-
-export interface ApiServerAddress {
-  readonly host: string;
-  readonly port: number;
-}
 
 export interface ClusterObjectsOptions {
   readonly platform: Pick<Platform, 'setTimer' | 'monotonicNs' | 'wallTimeMs'>;
@@ -42,8 +10,10 @@ export interface ClusterObjectsOptions {
   readonly listener: SourceListener;
   /** URL of the API server that is in use. */
   readonly server: () => string;
+  /** When something last came from it, in milliseconds since 1970; 0: never. */
+  readonly lastEventMs: () => number;
   /** Called with the endpoints of the service default/kubernetes whenever they change. */
-  readonly onApiServers: (addresses: readonly ApiServerAddress[]) => void;
+  readonly onApiServers: (addresses: readonly DiscoveredServer[]) => void;
 }
 
 /**
@@ -62,14 +32,14 @@ const kinds: readonly ObjectKind[] = ['service', 'slice', 'node'];
 export class ClusterObjects implements Disposable {
   readonly #options: ClusterObjectsOptions;
   readonly #listed = new Set<ObjectKind>();
-  /** What was not given out yet, by label; of several changes of one object the last. */
+  /** What was not given out yet, by kind and key; of several changes of one object the last. */
   readonly #pending = new Map<string, ObjectChange>();
-  /** Why objects can't be used, by label. */
+  /** Why objects can't be used, by kind and key. */
   readonly #invalid = new Map<string, string>();
   #problems: readonly SourceProblem[] = [];
   #hasNode = false;
   readonly #apiServerSlices = new Map<string, SliceRecord>();
-  readonly #states = new Map<ObjectKind, FeedState>();
+  readonly #states = new Map<ObjectKind, WatchState>();
   /** Since when watches don't work, in milliseconds since 1970. */
   readonly #brokenMs = new Map<ObjectKind, number>();
   #phase: SourceState['phase'] = 'starting';
@@ -86,7 +56,7 @@ export class ClusterObjects implements Disposable {
   get state(): SourceState {
     const [firstBroken] = [...this.#brokenMs].sort(([, a], [, b]) => a - b);
     const broken = firstBroken && this.#states.get(firstBroken[0]);
-    const last = Math.max(...Array.from(this.#states.values(), (each) => each.lastEventMs ?? 0));
+    const last = this.#options.lastEventMs();
     return {
       kind: 'cluster',
       path: this.#options.server(),
@@ -103,15 +73,14 @@ export class ClusterObjects implements Disposable {
   }
 
   /** Takes what a watch tells; the first call for each kind is its whole list. */
-  take(kind: ObjectKind, changes: readonly FeedChange[]): void {
+  take(kind: ObjectKind, changes: readonly ResourceChange<ReadObject>[]): void {
     let isOther = !this.#listed.has(kind) || kind === 'node';
     for (const change of changes) {
-      const ref = { kind, namespace: change.namespace, name: change.name };
-      const label = objectLabel(ref);
-      const read = this.#read(ref, change);
-      if (this.#invalid.delete(label) || read.op === 'invalid') isOther = true;
-      if (read.op === 'invalid') this.#invalid.set(label, read.reason);
-      this.#pending.set(label, read);
+      const key = `${kind} ${change.key}`;
+      const read = this.#read(kind, change);
+      if (this.#invalid.delete(key) || read.op === 'invalid') isOther = true;
+      if (read.op === 'invalid') this.#invalid.set(key, read.reason);
+      this.#pending.set(key, read);
     }
     this.#listed.add(kind);
     if (isOther) this.#listProblems();
@@ -119,7 +88,7 @@ export class ClusterObjects implements Disposable {
     this.#flushSoon();
   }
 
-  setState(kind: ObjectKind, state: FeedState): void {
+  setState(kind: ObjectKind, state: WatchState): void {
     this.#states.set(kind, state);
     if (state.phase === 'watching') this.#brokenMs.delete(kind);
     else if (state.phase === 'waiting' && !this.#brokenMs.has(kind)) {
@@ -128,29 +97,28 @@ export class ClusterObjects implements Disposable {
     this.#updatePhase();
   }
 
-  #read(ref: ObjectRef, change: FeedChange): ObjectChange {
+  #read(kind: ObjectKind, change: ResourceChange<ReadObject>): ObjectChange {
     const read = change.op === 'set' ? change.value : undefined;
     if (read?.kind === 'invalid') {
-      return { op: 'invalid', ...ref, ...read.ref, reason: read.reason };
+      return { op: 'invalid', ...refOf(kind, change.key), ...read.ref, reason: read.reason };
     }
     const record = read && read.kind !== 'ignored' ? read.record : undefined;
-    if (ref.kind === 'node') this.#hasNode = record !== undefined;
-    if (ref.kind === 'slice') {
-      this.#followApiServers(ref, record?.kind === 'slice' ? record : undefined);
+    if (kind === 'node') this.#hasNode = record !== undefined;
+    if (kind === 'slice') {
+      this.#followApiServers(change.key, record?.kind === 'slice' ? record : undefined);
     }
     // One that Heddle has no use for may have been served before, e.g. with another label.
-    if (!record) return { op: 'delete', ...ref };
+    if (!record) return { op: 'delete', ...refOf(kind, change.key) };
     const triggeredMs = read?.kind === 'slice' ? read.triggeredMs : undefined;
     return triggeredMs === undefined
       ? { op: 'set', object: record }
       : { op: 'set', object: record, triggeredMs };
   }
 
-  #followApiServers({ namespace, name }: ObjectRef, slice: SliceRecord | undefined): void {
-    if (namespace !== 'default') return;
+  #followApiServers(key: string, slice: SliceRecord | undefined): void {
     const slices = this.#apiServerSlices;
-    if (slice?.service === 'kubernetes') slices.set(name, slice);
-    else if (!slices.delete(name)) return;
+    if (slice?.service === 'kubernetes' && slice.namespace === 'default') slices.set(key, slice);
+    else if (!slices.delete(key)) return;
     const addresses = [...slices.values()].flatMap(({ endpoints, ports }) =>
       endpoints.flatMap(({ ready, address }) =>
         ready ? ports.map(({ port }) => ({ host: address, port })) : [],
@@ -215,4 +183,10 @@ export class ClusterObjects implements Disposable {
     this.#phaseMs = this.#options.platform.wallTimeMs();
     this.#options.listener.onPhase(this.state);
   }
+}
+
+/** `key` is `namespace/name`, or the name alone. */
+function refOf(kind: ObjectKind, key: string): ObjectRef {
+  const slash = key.indexOf('/');
+  return { kind, namespace: key.slice(0, Math.max(slash, 0)), name: key.slice(slash + 1) };
 }

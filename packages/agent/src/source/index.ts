@@ -1,3 +1,4 @@
+export { type ClusterSourceOptions, openClusterSource } from './cluster-source.ts';
 export { type FolderSourceOptions, isManifestName, openFolderSource } from './folder-source.ts';
 export type * from './source.ts';
 export { type ManifestReport, validateManifests } from './validate.ts';
