@@ -87,9 +87,11 @@ export class ApiClient implements Disposable {
   }
 
   #takeIdle(credentials: Credentials): HttpConnection | undefined {
-    // Credentials that have changed never come back, so connections with others are of no more use.
+    // Credentials that have changed never come back, and a server that was left has a reason: what
+    // was made with others, or to others, is of no more use.
     this.#idle = this.#idle.filter(({ connection, credentials: own }) => {
-      const isUsable = connection.isIdle && own === credentials;
+      const isUsable =
+        connection.isIdle && own === credentials && this.#servers.isCurrent(connection.server);
       if (!isUsable) connection[Symbol.dispose]();
       return isUsable;
     });

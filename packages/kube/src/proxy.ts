@@ -1,5 +1,6 @@
 import { cidrContains, encodeUtf8, type IpBytes, isIpv4, parseCidr, parseIp } from '@heddle/sys';
 import { encodeBase64 } from './base64.ts';
+import { KubeconfigError } from './errors.ts';
 import { parseServer, type Server } from './server.ts';
 
 /** The environment of the process, as the command passes it down. */
@@ -53,6 +54,22 @@ export function proxyFromEnvironment(environment: Environment, server: Server): 
     if (excepts(entry.trim(), host, address, String(server.port))) return undefined;
   }
   return url;
+}
+
+/** The proxy that the environment names for `server`. Throws KubeconfigError for a malformed URL. */
+export function environmentProxy(
+  environment: Environment,
+  server: Server,
+): ProxyServer | undefined {
+  const url = proxyFromEnvironment(environment, server);
+  if (url === undefined) return undefined;
+  const proxy = parseProxy(url);
+  if (typeof proxy !== 'string') return proxy;
+  const name = server.isTls ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  // The URL itself may have a password.
+  throw new KubeconfigError(
+    `use the proxy of ${name}: ${proxy} (${server.host} in NO_PROXY avoids it)`,
+  );
 }
 
 function isLoopback(address: IpBytes): boolean {

@@ -42,14 +42,19 @@ export class ServerList {
     return [...this.#all.slice(first), ...this.#all.slice(0, first)];
   }
 
+  isCurrent(server: Server): boolean {
+    return isSame(server, this.#current);
+  }
+
   succeeded(server: Server): void {
-    if (this.#all.includes(server)) this.#current = server;
+    this.#current = this.#all.find((each) => isSame(each, server)) ?? this.#current;
   }
 
   /** `server` doesn't serve: the next one is tried first from now on. */
   failed(server: Server): void {
-    const at = this.#all.indexOf(server);
-    if (server === this.#current) this.#current = this.#all[(at + 1) % this.#all.length]!;
+    if (!this.isCurrent(server)) return;
+    const at = this.#all.indexOf(this.#current);
+    this.#current = this.#all[(at + 1) % this.#all.length]!;
   }
 
   #list(discovered: readonly Server[]): Server[] {

@@ -38,7 +38,7 @@ test('other bodies are shown on one bounded line, without control characters', (
     status(502, '<html>\r\n\tBad\u001b[31m Gateway</html>').message,
     /502: <html> Bad \[31m Gateway<\/html>$/,
   );
-  assert.equal(status(500, 'x'.repeat(10_000)).message.length, 560);
+  assert.equal(status(500, 'x'.repeat(10_000)).message.length, 556);
   for (const body of ['', '[', 'null', '7', '{"message":7,"reason":{},"details":null}', '\xff']) {
     assert.equal(status(500, body).reason, '', body);
   }

@@ -39,7 +39,6 @@ function asStatus(text: string): { message?: unknown; reason?: unknown; details?
 
 /** One line that is safe to show. */
 function clean(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there.
   const line = text.replace(/[\0-\x20\x7f-\x9f]+/g, ' ').trim();
   return line.length > maxMessageLength ? `${line.slice(0, maxMessageLength)}...` : line;
 }
