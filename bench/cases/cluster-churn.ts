@@ -1,4 +1,3 @@
-import { markerMs } from '../cluster/api-process.ts';
 import { Cluster } from '../cluster/cluster.ts';
 import { lags, type Sighting } from '../cluster/lag.ts';
 import { median, quantile, spread } from '../statistics.ts';

@@ -3,7 +3,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { ApiServer } from '../../packages/kube/testing/api-server.ts';
 import { makeNode } from '../../packages/kube/testing/cluster-objects.ts';
-import type { Sighting } from './lag.ts';
+import { markerEndpoints, markerMs, type Sighting } from './lag.ts';
 import { clusterService, clusterSlice } from './objects.ts';
 
 export type Order =
@@ -40,9 +40,6 @@ export interface Churned {
   readonly markers: readonly Sighting[];
 }
 
-/** The marker changes so often, and its number of endpoints tells which change it was. */
-export const markerMs = 100;
-export const markerEndpoints = 20;
 /** How often changes are made; a burst of those due. */
 const burstMs = 5;
 
