@@ -1,5 +1,5 @@
 import { Cluster } from '../cluster/cluster.ts';
-import { lags, type Sighting } from '../cluster/lag.ts';
+import { lags, markerMs, type Sighting } from '../cluster/lag.ts';
 import { median, quantile, spread } from '../statistics.ts';
 import { type Case, verdict } from './case.ts';
 
