@@ -2,17 +2,17 @@ export { type ClusterAccess, type Credentials, withApiServers } from './access.t
 export { ApiClient, type DiscoveredServer, type ResponseHandlers } from './api-client.ts';
 export {
   ConnectionError,
-  HttpError,
   KubeconfigError,
   KubeError,
   StatusError,
 } from './errors.ts';
+export { type Fields, mergeFields } from './fields.ts';
 export { LineFrames, ListFrames, ProtocolError } from './frames.ts';
 export { inClusterAccess } from './in-cluster.ts';
-export { type Fields, JsonError, mergeFields, readJson } from './json.ts';
+export { JsonError, readJson } from './json.ts';
 export { type KubeconfigChoice, readKubeconfig } from './kubeconfig.ts';
 export type { Resource } from './list-requests.ts';
 export { ListWatch, type ListWatchOptions, type WatchState } from './list-watch.ts';
 export type { ResourceChange } from './listing.ts';
 export type { Environment, ProxyServer } from './proxy.ts';
-export { formatServer, parseServer, type Server } from './server.ts';
+export { formatServer, type Server } from './server.ts';

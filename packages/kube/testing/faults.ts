@@ -31,6 +31,10 @@ export interface Fault {
   readonly silentAfter?: number;
   /** Ends the body in good order after so many bytes. */
   readonly endAfter?: number;
+  /** A watch that resumes is sent so many of the changes again that it has seen. */
+  readonly replay?: number;
+  /** A streaming list begins with the last object. */
+  readonly reverse?: boolean;
   /** Writes the body in pieces of so many bytes, each as a chunk of its own. */
   readonly pieceBytes?: number;
 }
@@ -71,6 +75,7 @@ export class Body {
   #garbageDue: boolean;
   /** Nothing more goes out: cut, silent, ended or gone. */
   #over = false;
+  #onRoom = () => {};
 
   constructor(response: ServerResponse, fault: Fault = {}) {
     this.#response = response;
@@ -78,7 +83,9 @@ export class Body {
     this.#garbageDue = fault.garbage !== undefined;
     response.on('close', () => {
       this.#over = true;
+      this.#onRoom();
     });
+    response.on('drain', () => this.#onRoom());
     this.#limit(Buffer.alloc(0));
   }
 
@@ -100,11 +107,7 @@ export class Body {
     this.#written += bytes.length;
     if (this.#send(bytes)) return;
     await new Promise<void>((resolve) => {
-      const go = () => {
-        this.#response.off('drain', go).off('close', go);
-        resolve();
-      };
-      this.#response.on('drain', go).on('close', go);
+      this.#onRoom = resolve;
     });
   }
 

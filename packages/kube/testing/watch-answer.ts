@@ -1,5 +1,5 @@
 import type { Selection } from './api-server.ts';
-import type { Body } from './faults.ts';
+import type { Body, Fault } from './faults.ts';
 import {
   atVersion,
   type Kind,
@@ -13,6 +13,7 @@ import { expired, invalid, StatusError, statusObject, tooLargeVersion } from './
 export interface WatchFeatures {
   readonly watchList: boolean;
   readonly bookmarkMs: number;
+  readonly fault: Fault | undefined;
 }
 
 type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
@@ -25,6 +26,7 @@ export class Watch {
   readonly #store: ObjectStore;
   readonly #selection: Selection;
   readonly #bookmarkMs: number;
+  readonly #fault: Fault;
   /** Version from which the client resumes; 0: it does not. */
   readonly #from: number;
   readonly #wantsBookmarks: boolean;
@@ -40,6 +42,7 @@ export class Watch {
     this.#store = store;
     this.#selection = selection;
     this.#bookmarkMs = features.bookmarkMs;
+    this.#fault = features.fault ?? {};
     const { query } = selection;
     this.#wantsBookmarks = isTrue(query.get('allowWatchBookmarks'));
     const match = query.get('resourceVersionMatch');
@@ -82,7 +85,9 @@ export class Watch {
     }
     const fromNow = query.has('sendInitialEvents') && !streaming && version === '';
     if (streaming || (!fromNow && (version === '' || version === '0'))) {
-      for (const object of this.#store.sorted(this.kind)) {
+      const objects = this.#store.sorted(this.kind);
+      if (this.#fault.reverse) objects.reverse();
+      for (const object of objects) {
         if (this.#selection.matches(object)) this.#enqueue('ADDED', object);
       }
       if (this.#wantsBookmarks) this.#enqueueBookmark(true);
@@ -93,6 +98,9 @@ export class Watch {
         this.#fail(expired(`too old resource version: ${version} (${oldest})`));
         return;
       }
+      const seen = this.#store.since(this.#store.compacted)!.slice(0, -events.length || undefined);
+      const { replay = 0 } = this.#fault;
+      if (replay > 0) for (const event of seen.slice(-replay)) this.#translate(event);
       for (const event of events) this.#translate(event);
     }
     this.#flush(false);
@@ -137,13 +145,13 @@ export class Watch {
 
   /** The head of the answer has been sent: what is wrong comes as an event. */
   #fail(error: StatusError): void {
-    this.#queue.push(eventLine('ERROR', Buffer.from(JSON.stringify(statusObject(error)))));
+    this.#queue.push(...eventLine('ERROR', Buffer.from(JSON.stringify(statusObject(error)))));
     this.#ended = true;
     this.#flush(true);
   }
 
   #enqueue(type: EventType, object: StoredObject): void {
-    this.#queue.push(eventLine(type, object.json));
+    this.#queue.push(...eventLine(type, object.json));
   }
 
   #enqueueBookmark(endOfInitialEvents: boolean): void {
@@ -159,7 +167,7 @@ export class Watch {
         ? { addressType: '', endpoints: null, ports: null }
         : { spec: {}, status: this.kind === 'Service' ? { loadBalancer: {} } : {} }),
     };
-    this.#queue.push(eventLine('BOOKMARK', Buffer.from(JSON.stringify(object))));
+    this.#queue.push(...eventLine('BOOKMARK', Buffer.from(JSON.stringify(object))));
   }
 
   /** Writes what is queued; at most one writer at a time, so that the order stays. */
@@ -179,16 +187,24 @@ export class Watch {
       let count = 0;
       while (count < this.#queue.length && size < batchBytes) size += this.#queue[count++]!.length;
       const batch = this.#queue.splice(0, count);
-      await body.write(batch.length === 1 ? batch[0]! : Buffer.concat(batch));
+      await body.write(Buffer.concat(batch));
       if (body.over) this.#queue.length = 0;
     }
   }
 }
 
-function eventLine(type: EventType | 'BOOKMARK' | 'ERROR', object: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`{"type":"${type}","object":`), object, lineEnd]);
+/** In pieces: an initial list is written in large batches, and copied only once. */
+function eventLine(type: EventType | 'BOOKMARK' | 'ERROR', object: Buffer): Buffer[] {
+  return [eventStart[type], object, lineEnd];
 }
 
+const eventStart = {
+  ADDED: Buffer.from('{"type":"ADDED","object":'),
+  MODIFIED: Buffer.from('{"type":"MODIFIED","object":'),
+  DELETED: Buffer.from('{"type":"DELETED","object":'),
+  BOOKMARK: Buffer.from('{"type":"BOOKMARK","object":'),
+  ERROR: Buffer.from('{"type":"ERROR","object":'),
+};
 const lineEnd = Buffer.from('}\n');
 
 function isTrue(value: string | null): boolean {

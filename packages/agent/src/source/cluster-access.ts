@@ -21,7 +21,7 @@ export function findAccess(
           ...(kubeconfig === undefined ? {} : { path: kubeconfig }),
           ...(context === undefined ? {} : { context }),
         });
-  return apiServers.length === 0 ? access : withApiServers(access, apiServers);
+  return withApiServers(access, apiServers);
 }
 
 function usualAccess(platform: Platform, environment: Environment): ClusterAccess {

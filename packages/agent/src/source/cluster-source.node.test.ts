@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { type ClusterAccess, parseServer, type Server } from '@heddle/kube';
+import type { ClusterAccess } from '@heddle/kube';
 import { ApiServer } from '@heddle/kube/testing/api-server';
 import { objectLabel } from '@heddle/model';
 import { nodePlatform } from '@heddle/sys/node';
@@ -14,7 +14,7 @@ const node = (name: string) => ({ apiVersion: 'v1', kind: 'Node', metadata: { na
 /** Whoever asks the server is let in. */
 const access = (url: string): ClusterAccess => ({
   origin: 'test',
-  servers: [parseServer(url) as Server],
+  servers: [{ host: '127.0.0.1', port: Number(new URL(url).port), isTls: false, path: '' }],
   insecureSkipVerify: false,
   warnings: [],
   proxyFor: () => undefined,
