@@ -252,11 +252,12 @@ test('whatever goes wrong: in the end the view is the server’s, and nothing wa
         ),
       }),
     },
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('rest' as const) }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('rest' as const) }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('settle' as const) }) },
   );
   const mode = fc.constantFrom(...modes.map(([, features]) => features!));
   await fc.assert(
-    fc.asyncProperty(mode, fc.array(step, { minLength: 5, maxLength: 40 }), async (mode, steps) => {
+    fc.asyncProperty(mode, fc.array(step, { minLength: 5, maxLength: 60 }), async (mode, steps) => {
       await using server = await ApiServer.start({ features: mode, bookmarkMs: 100 });
       const present = new Set<string>();
       let count = 0;
@@ -272,6 +273,7 @@ test('whatever goes wrong: in the end the view is the server’s, and nothing wa
           if (present.delete(each.name)) server.remove('Service', 'default', each.name);
         } else if (each.do === 'script') server.script(each.fault);
         else if (each.do === 'rest') await new Promise((resolve) => setTimeout(resolve, 5));
+        else if (each.do === 'settle') await follower.untilEqual('the view to settle');
         else if (each.do === 'skipVersions') server.skipVersions(3);
         else if (each.do === 'restart') {
           await server.stop();
