@@ -1,17 +1,15 @@
-import type { Target } from './traffic/sockets.ts';
+import type { Endpoint } from '@heddle/lab';
+import { nodePort, type SiteName, sites } from './sites.ts';
 
 // The cluster that every variant serves: any number of services of one TCP port, each with the same
 // two pods behind it, so that a connection to any of them is answered and clients can go through
 // all of them.
 
-export const clientPod = 'pod-1-1';
-export const backendPods = ['pod-1-2', 'pod-1-3'] as const;
-/** Addresses of the backends' pods; the lab of every variant has the same. */
-export const backendAddresses = ['10.244.1.2', '10.244.1.3'] as const;
-export const nodeAddress = '192.0.2.1';
 export const podCidr = '10.244.0.0/16';
 export const serviceCidr = '10.96.0.0/12';
 export const servicePort = 80;
+/** Addresses of the pods behind services of the usual site. */
+export const { backendAddresses } = sites['east-west'];
 /** Where the backends listen. */
 export const backendPort = 8080;
 export const namespace = 'bench';
@@ -19,19 +17,25 @@ export const namespace = 'bench';
 export interface Service {
   readonly name: string;
   readonly clusterIP: string;
+  readonly nodePort?: number;
+  /** Addresses of its pods. */
+  readonly endpoints: readonly string[];
 }
 
-/** The n-th service, counted from 0. */
-export function service(n: number): Service {
+/** The n-th service of a site, counted from 0. */
+export function service(n: number, site: SiteName = 'east-west'): Service {
   const host = n + 10;
+  const { backendAddresses: endpoints, nodePorts } = sites[site];
   return {
     name: `svc-${n}`,
     clusterIP: `10.${96 + (host >> 16)}.${(host >> 8) & 255}.${host & 255}`,
+    endpoints,
+    ...(nodePorts ? { nodePort: nodePort(n).port } : {}),
   };
 }
 
-export function services(count: number): Service[] {
-  return Array.from({ length: count }, (_, n) => service(n));
+export function services(count: number, site: SiteName = 'east-west'): Service[] {
+  return Array.from({ length: count }, (_, n) => service(n, site));
 }
 
 /** What a client of a variant connects to. */
@@ -43,21 +47,23 @@ export type Aim =
   | { readonly kind: 'direct' }
   | { readonly kind: 'loopback' };
 
-/** Every target that the aim allows. */
-export function targets(aim: Aim): Target[] {
+/** Every target that the aim allows at a site. */
+export function targets(aim: Aim, site: SiteName): Endpoint[] {
+  const { nodePorts } = sites[site];
   if (aim.kind === 'service' || aim.kind === 'any service') {
-    const all = services(aim.count);
-    const chosen = aim.kind === 'service' ? [all[aim.count >> 1]!] : all;
-    return chosen.map(({ clusterIP }) => ({ address: clusterIP, port: servicePort }));
+    const all = Array.from({ length: aim.count }, (_, n) =>
+      nodePorts ? nodePort(n) : { address: service(n).clusterIP, port: servicePort },
+    );
+    return aim.kind === 'service' ? [all[aim.count >> 1]!] : all;
   }
-  const addresses = aim.kind === 'direct' ? backendAddresses : ['127.0.0.1'];
+  const addresses = aim.kind === 'direct' ? sites[site].backendAddresses : ['127.0.0.1'];
   return addresses.map((address) => ({ address, port: backendPort }));
 }
 
 /** A Service and its EndpointSlice, as an API server gives them. */
 export function manifests(
-  { name, clusterIP }: Service,
-  endpoints = backendAddresses as readonly string[],
+  { name, clusterIP, nodePort }: Omit<Service, 'endpoints'>,
+  endpoints: readonly string[] = backendAddresses,
 ) {
   const ports = (port: number) => [{ name: 'http', protocol: 'TCP', port }];
   return [
@@ -66,11 +72,13 @@ export function manifests(
       kind: 'Service',
       metadata: { namespace, name },
       spec: {
-        type: 'ClusterIP',
+        type: nodePort === undefined ? 'ClusterIP' : 'NodePort',
         clusterIP,
         clusterIPs: [clusterIP],
         ipFamilies: ['IPv4'],
-        ports: [{ ...ports(servicePort)[0], targetPort: backendPort }],
+        ports: [
+          { ...ports(servicePort)[0], targetPort: backendPort, ...(nodePort && { nodePort }) },
+        ],
       },
     },
     {

@@ -8,6 +8,7 @@ import { chart } from './chart.ts';
 import { type Options, readOptions, UsageError, usage } from './options.ts';
 import { caution, count, report } from './report.ts';
 import { missingRequirements } from './requirements.ts';
+import type { SiteName } from './sites.ts';
 import { World } from './world.ts';
 
 // As those of the command heddle.
@@ -31,12 +32,12 @@ async function measure(options: Options): Promise<{ findings: Findings; failed: 
   let failed = false;
   const busy = busyMachine();
   if (busy !== undefined) notes.push(busy);
-  using world = new World(nodePlatform());
+  using worlds = new Worlds();
   for (const { each, size } of plan(options)) {
     const start = performance.now();
     const what = `${each.name} at ${count(size)} services`;
     try {
-      const found = await each.measure(world, size, options.quick);
+      const found = await each.measure(worlds.of(each.site ?? 'east-west'), size, options.quick);
       rows.push(...found.rows);
       verdicts.push(...found.verdicts);
       notes.push(...found.notes);
@@ -49,6 +50,21 @@ async function measure(options: Options): Promise<{ findings: Findings; failed: 
     }
   }
   return { findings: { rows, verdicts, notes }, failed };
+}
+
+/** A world for each site, made when the first case wants it. */
+class Worlds implements Disposable {
+  readonly #worlds = new Map<SiteName, World>();
+
+  of(site: SiteName): World {
+    const world = this.#worlds.get(site) ?? new World(nodePlatform(), site);
+    this.#worlds.set(site, world);
+    return world;
+  }
+
+  [Symbol.dispose](): void {
+    for (const world of this.#worlds.values()) world[Symbol.dispose]();
+  }
 }
 
 /** The load before the benchmark adds its own. */

@@ -7,14 +7,15 @@ import { clusterIdle } from './cases/cluster-idle.ts';
 import { clusterScale } from './cases/cluster-scale.ts';
 import { clusterStart } from './cases/cluster-start.ts';
 import { coldStart } from './cases/cold-start.ts';
-import { connect } from './cases/connect.ts';
-import { exchange } from './cases/exchange.ts';
+import { connect, outsideConnect } from './cases/connect.ts';
+import { exchange, outsideExchange } from './cases/exchange.ts';
 import { memory } from './cases/memory.ts';
 import { wrk } from './cases/wrk.ts';
 
 /** In the order in which they are reported. */
 export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
+  ...[outsideConnect, outsideExchange],
   ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle],
 ];
 
@@ -34,7 +35,7 @@ export const usage = `npm run bench -- [--quick] [--case NAME]... [--publish]
   --publish    also write the chart to docs/bench.svg
 
 Cases:
-${allCases.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`).join('\n')}
+${allCases.map(({ name, about }) => `  ${name.padEnd(17)} ${about}`).join('\n')}
 
 Example: npm run bench -- --quick --case connect`;
 

@@ -5,26 +5,24 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createLab, type Lab, removeStaleLabs } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
-import { type Aim, backendPods, clientPod } from './catalog.ts';
-import type { Round, RoundResult } from './traffic/client.ts';
+import type { Aim } from './catalog.ts';
+import { type Site, type SiteName, sites } from './sites.ts';
+import type { Round, RoundResult, RoundVariant } from './traffic/client.ts';
 import { Sockets } from './traffic/sockets.ts';
 import type { Balancer, BalancerName } from './variants/balancer.ts';
 import { Heddle } from './variants/heddle.ts';
 import { iptables, nftables } from './variants/netfilter.ts';
 
 /** A way for a client to reach a server, measured beside the others. */
-export interface Variant {
+export interface Variant extends RoundVariant {
   readonly name: string;
-  readonly lab: string;
-  readonly pod: string;
-  readonly aim: Aim;
 }
 
 /** The base of all ratios: direct traffic where there never was a rule or a program. */
 export const baseName = 'direct';
 
 /**
- * Four labs, alike but for what balances in them, so that nothing of one is in the way of another.
+ * Four labs of a site, alike but for what balances in them, so that nothing of one is in the way of another.
  * It all goes with the labs: with `dispose`, with the process, or when the next lab is made.
  */
 export class World implements Disposable {
@@ -33,13 +31,17 @@ export class World implements Disposable {
   readonly heddleLab: Lab;
   readonly heddle: Heddle;
   readonly balancers: readonly Balancer[];
+  readonly #siteName: SiteName;
+  readonly #site: Site;
   readonly #labs: Lab[] = [];
   readonly #sockets: Sockets;
   #server: ChildProcess | undefined;
   #client: ChildProcess | undefined;
 
-  constructor(platform: Platform) {
+  constructor(platform: Platform, site: SiteName) {
     this.platform = platform;
+    this.#siteName = site;
+    this.#site = sites[site];
     this.#sockets = new Sockets(platform);
     removeStaleLabs(platform);
     this.plain = this.#lab('plain');
@@ -47,9 +49,9 @@ export class World implements Disposable {
     this.heddle = new Heddle(this.heddleLab, this.folder('heddle'));
     this.balancers = [
       this.heddle,
-      iptables(this.#lab('iptables')),
-      nftables(this.#lab('nftables')),
-    ];
+      iptables(this.#lab('iptables'), site),
+      nftables(this.#lab('nftables'), site),
+    ].filter(({ name }) => this.#site.balancers.includes(name));
   }
 
   /** A folder that goes with the lab of Heddle. */
@@ -66,10 +68,13 @@ export class World implements Disposable {
   async install(
     count: number,
   ): Promise<{ variants: Variant[]; skipped: Map<BalancerName, string> }> {
-    const plain = this.plain.name;
-    const variants: Variant[] = [
-      { name: baseName, lab: plain, pod: clientPod, aim: { kind: 'direct' } },
-      { name: 'loopback', lab: plain, pod: backendPods[0], aim: { kind: 'loopback' } },
+    const { client, backendPods } = this.#site;
+    const variant = (name: string, lab: string, place: string, aim: Aim): Variant => {
+      return { name, lab, place, site: this.#siteName, aim };
+    };
+    const variants = [
+      variant(baseName, this.plain.name, client, { kind: 'direct' }),
+      variant('loopback', this.plain.name, backendPods[0]!, { kind: 'loopback' }),
     ];
     const skipped = new Map<BalancerName, string>();
     for (const balancer of this.balancers) {
@@ -81,7 +86,7 @@ export class World implements Disposable {
       }
       for (const kind of ['service', 'any service', 'direct'] as const) {
         const aim: Aim = kind === 'direct' ? { kind } : { kind, count };
-        variants.push({ name: `${name} ${kind}`, lab, pod: clientPod, aim });
+        variants.push(variant(`${name} ${kind}`, lab, client, aim));
       }
     }
     return { variants, skipped };
@@ -93,20 +98,22 @@ export class World implements Disposable {
     this.#client ??= await this.#start('client.ts', [`${quietCpu(this.platform)}`]);
     this.#client.send({
       ...round,
-      variants: variants.map(({ lab, pod, aim }) => ({ lab, pod, aim })),
+      variants: variants.map(({ lab, place, site, aim }) => ({ lab, place, site, aim })),
     } satisfies Round);
     return (await answer(this.#client)) as RoundResult;
   }
 
   /** Starts the server of all backends on a processor; one that runs stays there. */
   async serve(cpu: number): Promise<void> {
-    const pods = this.#labs.flatMap((lab) => backendPods.map((pod) => `${lab.name}/${pod}`));
+    const pods = this.#labs.flatMap((lab) =>
+      this.#site.backendPods.map((pod) => `${lab.name}/${pod}`),
+    );
     this.#server ??= await this.#start('server.ts', [`${cpu}`, ...pods]);
   }
 
   /** Runs a command to its end in the pod of a variant, and gives what it printed. */
   async run(variant: Variant, cpu: number, command: string, args: readonly string[]) {
-    const place = this.#labs.find(({ name }) => name === variant.lab)!.place(variant.pod);
+    const place = this.#labs.find(({ name }) => name === variant.lab)!.place(variant.place);
     // What is started inherits the processors that this process may use.
     const allowed = this.#sockets.processors();
     this.#sockets.pinTo(cpu);
@@ -141,13 +148,17 @@ export class World implements Disposable {
   }
 
   #lab(name: string): Lab {
-    const lab = createLab(this.platform, { name: `bench-${name}-${process.pid}`, podsPerNode: 3 });
+    const lab = createLab(this.platform, {
+      ...this.#site.lab,
+      name: `bench-${this.#siteName}-${name}-${process.pid}`,
+    });
     this.#labs.push(lab);
-    for (const pod of lab.pods) {
+    this.#site.prepare(lab);
+    for (const place of [...lab.pods, ...lab.outside]) {
       // Tens of thousands of finished connections would otherwise wait in each pod, where they
       // slow down the choice of a port, and lead to rejections behind a masquerade.
-      pod.setSysctl('net/ipv4/tcp_max_tw_buckets', 0);
-      pod.setSysctl('net/ipv4/ip_local_port_range', '10240 65000');
+      place.setSysctl('net/ipv4/tcp_max_tw_buckets', 0);
+      place.setSysctl('net/ipv4/ip_local_port_range', '10240 65000');
     }
     return lab;
   }

@@ -56,7 +56,14 @@ INLINE enum destination classify(struct bpf_sock_addr *ctx, const struct endpoin
 		return DESTINATION_DIRECT;
 	if (*role & ADDRESS_SERVICE)
 		return DESTINATION_UNKNOWN_PORT;
-	return DESTINATION_UDP_BACKEND;
+	return *role & ADDRESS_UDP_BACKEND ? DESTINATION_UDP_BACKEND : DESTINATION_DIRECT;
+}
+
+INLINE int choose(struct bpf_sock_addr *ctx, const struct service_key *key, struct origin *origin)
+{
+	client_id client = bpf_get_netns_cookie(ctx);
+
+	return choose_backend(key, origin, client, hash_client(client));
 }
 
 GLOBAL int refuse(enum refusal_reason reason)
@@ -122,7 +129,7 @@ INLINE int on_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
 	if (destination != DESTINATION_SERVICE)
 		return ALLOW;
 
-	chosen = choose_backend(&key, &origin, bpf_get_netns_cookie(ctx));
+	chosen = choose(ctx, &key, &origin);
 	if (!chosen)
 		return refuse(REFUSED_NO_BACKEND);
 	copy_address(origin.frontend, &to->address);
@@ -244,7 +251,7 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 		copy_address(origin.frontend, &to->address);
 		origin.frontend_port = to->port;
 		for (int attempt = 0; attempt < UNSHARED_ATTEMPTS; attempt++) {
-			if (!choose_backend(&key, &origin, bpf_get_netns_cookie(ctx)))
+			if (!choose(ctx, &key, &origin))
 				return refuse(REFUSED_NO_BACKEND);
 			if (!is_shared(known, &origin))
 				break;

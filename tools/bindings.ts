@@ -8,13 +8,22 @@ export const bindingsFile = 'packages/datapath/src/generated/abi.ts';
 
 /** Text of the bindings file as the committed objects make it. */
 export function generateBindings(): string {
-  const objects = ['socket', 'stale'].map((name) =>
+  const objects = ['socket', 'stale', 'node'].map((name) =>
     readObject(new Uint8Array(readFileSync(`${root}packages/datapath/objects/${name}.o`))),
   );
   return generate(objects, {
     maps: true,
-    structs: ['socket_config', 'stale_socket'],
-    enums: ['heddle_abi', 'address_role', 'refusal_reason'],
+    structs: ['socket_config', 'stale_socket', 'node_config', 'drop_event'],
+    enums: [
+      'heddle_abi',
+      'address_role',
+      'refusal_reason',
+      'service_flags',
+      'flow_state',
+      'device_role',
+      'drop_reason',
+      'source_range',
+    ],
     header: ['Generated from bpf/include/abi.h by `npm run generate`; not edited by hand.'],
   });
 }

@@ -1,3 +1,4 @@
+import type { SiteName } from '../sites.ts';
 import type { World } from '../world.ts';
 
 /** One line of bench/out/latest.json. */
@@ -38,6 +39,8 @@ export interface Case {
   readonly about: string;
   /** Commands that it needs beyond Node.js. */
   readonly commands: readonly string[];
+  /** Default: east-west. */
+  readonly site?: SiteName;
   /** Numbers of services to measure at. */
   sizes(quick: boolean): readonly number[];
   measure(world: World, size: number, quick: boolean): Promise<Findings>;

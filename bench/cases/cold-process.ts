@@ -1,14 +1,15 @@
 // What an agent's start does with the kernel, alone in a fresh process as there: nothing is compiled
 // yet, no map exists. `node cold-process.ts COUNT CGROUP BPFFS`, on a node; answers with ColdStart.
 import { readFileSync } from 'node:fs';
-import { openDatapath } from '@heddle/datapath';
+import { defaultNat, openDatapath } from '@heddle/datapath';
 import { LinuxBpf } from '@heddle/ebpf';
 import { type ObjectChange, readObject, ServiceModel, type ServiceRow } from '@heddle/model';
 import { netnsCookie } from '@heddle/netlink';
 import { type Operations, Reconciler, Table } from '@heddle/state';
 import { nodePlatform } from '@heddle/sys/node';
 import { keepProcessSmall } from '@heddle/sys/node/memory';
-import { manifests, nodeAddress, services } from '../catalog.ts';
+import { manifests, services } from '../catalog.ts';
+import { nodeAddress } from '../sites.ts';
 
 export interface ColdStart {
   /** From the first write to the maps until the last service is in force. */
@@ -31,8 +32,9 @@ const opened = performance.now();
 const datapath = openDatapath({
   ...{ platform, bpf: new LinuxBpf(platform), cgroup: cgroup!, bpffs: bpffs! },
   objects: (name) => readFileSync(new URL(`${name}.o`, objects)),
-  sizes: { services: 131072, backends: 131072, slots: 524288, affinity: 65536 },
+  sizes: { services: 131072, backends: 131072, slots: 524288, affinity: 65536, flows: 65536 },
   netnsCookie: netnsCookie(platform),
+  nat: defaultNat,
   options: { terminateTcp: false },
 });
 const openMs = performance.now() - opened;

@@ -50,7 +50,9 @@ export const wrk: Case = {
 async function sample(world: World, variant: Variant, seconds: number): Promise<Sample> {
   const server = quietCpu(world.platform);
   await world.serve(server);
-  const [{ address, port }] = targets(variant.aim) as [{ address: string; port: number }];
+  const [{ address, port }] = targets(variant.aim, variant.site) as [
+    { address: string; port: number },
+  ];
   const before = world.cpuUs();
   const output = await world.run(variant, server === 0 ? 0 : server - 1, 'wrk', [
     ...['-t', '1', '-c', `${connections}`, '-d', `${seconds}s`, '--latency', '--timeout', '5s'],

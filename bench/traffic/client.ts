@@ -1,21 +1,30 @@
 // The one process that makes the measured connections of all variants, so that what the process has
 // become by then (compiled code, memory, luck) is the same for each. It opens its sockets in the
 // pod of the variant, and then goes from variant to variant in small blocks.
-import { type Lab, openLab } from '@heddle/lab';
+import { encodeSockaddr, type Lab, openLab } from '@heddle/lab';
 import { encodeUtf8 } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { type Aim, targets } from '../catalog.ts';
+import type { SiteName } from '../sites.ts';
 import { lastingRequest, request } from './messages.ts';
-import { encodeTarget, Sockets } from './sockets.ts';
+import { Sockets } from './sockets.ts';
 
 /** One round: every variant makes so many connections, or exchanges on one open connection. */
 export interface Round {
   readonly kind: 'connect' | 'exchange';
-  readonly variants: readonly { readonly lab: string; readonly pod: string; readonly aim: Aim }[];
+  readonly variants: readonly RoundVariant[];
   readonly blocks: number;
   readonly blockSize: number;
   /** So many at the start of a block don't count: they find what the variant before has left. */
   readonly unmeasured: number;
+}
+
+export interface RoundVariant {
+  readonly lab: string;
+  /** Name of the place that connects. */
+  readonly place: string;
+  readonly site: SiteName;
+  readonly aim: Aim;
 }
 
 /** Microseconds of each measured operation, by variant. */
@@ -40,7 +49,7 @@ function measure(round: Round): RoundResult {
 
 function connectAll({ variants, blocks, blockSize, unmeasured }: Round): RoundResult {
   const open = variants.map((variant) => openSockets(variant, blocks * blockSize));
-  const addresses = variants.map(({ aim }) => encoded(aim));
+  const addresses = variants.map(encoded);
   const samples: number[][] = variants.map(() => []);
   for (let block = 0; block < blocks; block++) {
     for (const v of shuffled(variants.length)) {
@@ -64,7 +73,7 @@ function connectAll({ variants, blocks, blockSize, unmeasured }: Round): RoundRe
 function exchangeAll({ variants, blocks, blockSize, unmeasured }: Round): RoundResult {
   const open = variants.map((variant) => {
     const [fd] = openSockets(variant, 1);
-    sockets.connect(fd!, pick(encoded(variant.aim)));
+    sockets.connect(fd!, pick(encoded(variant)));
     return fd!;
   });
   const samples: number[][] = variants.map(() => []);
@@ -84,9 +93,9 @@ function exchangeAll({ variants, blocks, blockSize, unmeasured }: Round): RoundR
   return samples;
 }
 
-function openSockets({ lab, pod }: Round['variants'][number], count: number): number[] {
+function openSockets({ lab, place: name }: RoundVariant, count: number): number[] {
   if (!labs.has(lab)) labs.set(lab, openLab(platform, lab)!);
-  const place = labs.get(lab)!.place(pod);
+  const place = labs.get(lab)!.place(name);
   return place.enter(() =>
     Array.from({ length: count }, () => {
       const fd = sockets.open();
@@ -96,9 +105,9 @@ function openSockets({ lab, pod }: Round['variants'][number], count: number): nu
   );
 }
 
-function encoded(aim: Aim): readonly Uint8Array[] {
-  const key = JSON.stringify(aim);
-  const addresses = aims.get(key) ?? targets(aim).map(encodeTarget);
+function encoded({ aim, site }: RoundVariant): readonly Uint8Array[] {
+  const key = JSON.stringify({ aim, site });
+  const addresses = aims.get(key) ?? targets(aim, site).map(encodeSockaddr);
   aims.set(key, addresses);
   return addresses;
 }

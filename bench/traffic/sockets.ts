@@ -1,9 +1,22 @@
+import { encodeSockaddr } from '@heddle/lab';
+import {
+  AF_INET,
+  encodeTimeout,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SO_RCVTIMEO,
+  SO_REUSEADDR,
+  SO_SNDTIMEO,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from '@heddle/lab/socket-constants';
 import {
   checked,
   closeFd,
   errno,
   type Platform,
-  parseIp,
   type SyscallArgument,
   type SyscallName,
   SysError,
@@ -13,19 +26,8 @@ import {
 // Plain IPv4 sockets over system calls, so that a measured connection costs what the kernel takes
 // for it and hardly more: about 0.4 us of a call are ours.
 
-const AF_INET = 2;
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
-const SO_RCVTIMEO = 20;
-const SO_SNDTIMEO = 21;
-const MSG_DONTWAIT = 0x40;
-const MSG_NOSIGNAL = 0x4000;
 const EPOLL_CTL_ADD = 1;
 const EPOLLIN = 1;
-const addressSize = 16;
 const backlog = 4096;
 /** Bytes; room for 1,024 processors. */
 const processorMaskSize = 128;
@@ -40,12 +42,6 @@ const ownNumbers = {
 } as const;
 
 type CallName = SyscallName | keyof (typeof ownNumbers)['x64'];
-
-export interface Target {
-  readonly address: string;
-  /** Host order. */
-  readonly port: number;
-}
 
 /** The sockets that traffic of the benchmark needs. Everything throws SysError. */
 export class Sockets {
@@ -82,15 +78,14 @@ export class Sockets {
 
   /** Connecting and receiving on `fd` fail after so many seconds. */
   setTimeout(fd: number, seconds: number): void {
-    const time = new Uint8Array(16);
-    time[0] = seconds;
+    const time = encodeTimeout(seconds * 1000);
     this.#call('setsockopt', fd, SOL_SOCKET, SO_RCVTIMEO, time, time.length);
     this.#call('setsockopt', fd, SOL_SOCKET, SO_SNDTIMEO, time, time.length);
   }
 
-  /** `address` is what `encodeTarget` gave. */
+  /** `address` is what `encodeSockaddr` gave. */
   connect(fd: number, address: Uint8Array): void {
-    this.#call('connect', fd, address, addressSize);
+    this.#call('connect', fd, address, address.length);
   }
 
   send(fd: number, bytes: Uint8Array): void {
@@ -126,7 +121,8 @@ export class Sockets {
     const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
     const fd = this.#call('socket', AF_INET, type, 0);
     this.#call('setsockopt', fd, SOL_SOCKET, SO_REUSEADDR, Uint8Array.of(1, 0, 0, 0), 4);
-    this.#call('bind', fd, encodeTarget({ address: '0.0.0.0', port }), addressSize);
+    const everywhere = encodeSockaddr({ address: '0.0.0.0', port });
+    this.#call('bind', fd, everywhere, everywhere.length);
     this.#call('listen', fd, backlog);
     return fd;
   }
@@ -180,14 +176,4 @@ export interface Poller {
   watch(fd: number): void;
   /** Calls `ready` for each descriptor with input; returns how many there were. */
   wait(milliseconds: number, ready: (fd: number) => void): number;
-}
-
-/** struct sockaddr_in of an IPv4 address in text. */
-export function encodeTarget({ address, port }: Target): Uint8Array {
-  const bytes = new Uint8Array(addressSize);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, AF_INET, true);
-  view.setUint16(2, port);
-  bytes.set(parseIp(address)!.subarray(12), 4);
-  return bytes;
 }

@@ -1,11 +1,4 @@
-import {
-  backendAddresses,
-  backendPort,
-  namespace,
-  podCidr,
-  type Service,
-  servicePort,
-} from '../catalog.ts';
+import { backendPort, namespace, podCidr, type Service, servicePort } from '../catalog.ts';
 import { chainHash } from './names.ts';
 
 // The rules that kube-proxy in iptables mode has for these services, as input of iptables-restore;
@@ -63,17 +56,30 @@ function natTable(services: readonly Service[]): string[] {
   const chains: string[] = [];
   const portals: string[] = [];
   const rules: string[] = [];
-  for (const { name, clusterIP } of services) {
+  const nodePorts: string[] = [];
+  for (const { name, clusterIP, nodePort, endpoints } of services) {
     const port = `${namespace}/${name}:http`;
     const chain = `KUBE-SVC-${chainHash(`${port}tcp`, 16)}`;
     const destination = `-d ${clusterIP}/32 -p tcp ${comment(`${port} cluster IP`)} -m tcp --dport ${servicePort}`;
     chains.push(chain);
     portals.push(`-A KUBE-SERVICES ${destination} -j ${chain}`);
     rules.push(`-A ${chain} ! -s ${podCidr} ${destination} -j KUBE-MARK-MASQ`);
-    backendAddresses.forEach((address, i) => {
+    if (nodePort !== undefined) {
+      // Without the rule before it that counts packets to loopback addresses, which newer versions have.
+      const external = `KUBE-EXT-${chainHash(`${port}tcp`, 16)}`;
+      chains.push(external);
+      nodePorts.push(
+        `-A KUBE-NODEPORTS -p tcp ${comment(port)} -m tcp --dport ${nodePort} -j ${external}`,
+      );
+      rules.push(
+        `-A ${external} ${comment(`masquerade traffic for ${port} external destinations`)} -j KUBE-MARK-MASQ`,
+        `-A ${external} -j ${chain}`,
+      );
+    }
+    endpoints.forEach((address, i) => {
       const endpoint = `${address}:${backendPort}`;
       const endpointChain = `KUBE-SEP-${chainHash(`${port}tcp${endpoint}`, 16)}`;
-      const left = backendAddresses.length - i;
+      const left = endpoints.length - i;
       const share =
         left > 1 ? ` -m statistic --mode random --probability ${(1 / left).toFixed(10)}` : '';
       chains.push(endpointChain);
@@ -99,6 +105,7 @@ function natTable(services: readonly Service[]): string[] {
     `-A KUBE-POSTROUTING -j MARK --xor-mark ${masqueradeMark}`,
     `-A KUBE-POSTROUTING ${masquerade} -j MASQUERADE --random-fully`,
     ...portals,
+    ...nodePorts,
     ...rules,
     `-A KUBE-SERVICES ${comment('kubernetes service nodeports; NOTE: this must be the last rule in this chain')} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS`,
     'COMMIT',

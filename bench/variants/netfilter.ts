@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Lab } from '@heddle/lab';
 import { services } from '../catalog.ts';
+import type { SiteName } from '../sites.ts';
 import type { Balancer } from './balancer.ts';
 import { iptablesRules } from './iptables-rules.ts';
 import { nftablesRules } from './nftables-rules.ts';
@@ -9,18 +10,18 @@ import { nftablesRules } from './nftables-rules.ts';
  * kube-proxy in iptables mode. The rules go through the kernel's own x_tables (`legacy`): a linear
  * list of rules costs less there than through the nftables translation of the same command.
  */
-export function iptables(lab: Lab): Balancer {
+export function iptables(lab: Lab, site: SiteName): Balancer {
   return netfilter(lab, 'iptables', {
     command: ['iptables-legacy-restore'],
-    rules: (count) => iptablesRules(services(count)),
+    rules: (count) => iptablesRules(services(count, site)),
   });
 }
 
 /** kube-proxy in nftables mode. */
-export function nftables(lab: Lab): Balancer {
+export function nftables(lab: Lab, site: SiteName): Balancer {
   return netfilter(lab, 'nftables', {
     command: ['nft', '-f', '-'],
-    rules: (count) => nftablesRules(services(count)),
+    rules: (count) => nftablesRules(services(count, site)),
     // Measured: 0.3 s for 1,000, 3.7 s for 5,000, and not done after 170 s with 50,000.
     most: 10_000,
     why: 'loading takes minutes: the kernel numbers the anonymous maps of a table by going through all of them',

@@ -1,13 +1,12 @@
 import {
-  backendAddresses,
   backendPort,
   namespace,
-  nodeAddress,
   podCidr,
   type Service,
   serviceCidr,
   servicePort,
 } from '../catalog.ts';
+import { nodeAddress } from '../sites.ts';
 import { chainHash } from './names.ts';
 
 // The table that kube-proxy in nftables mode has for these services (IPv4), as input of `nft -f`;
@@ -21,10 +20,11 @@ const mark = '0x4000';
 export function nftablesRules(services: readonly Service[]): string {
   const chains: string[] = [];
   const elements: string[] = [];
-  for (const { name, clusterIP } of services) {
+  const nodePorts: string[] = [];
+  for (const { name, clusterIP, nodePort, endpoints: addresses } of services) {
     const port = `${namespace}/${name}/tcp/http`;
     const chain = `service-${chainHash(port, 8)}-${port}`;
-    const endpoints = backendAddresses.map((address) => {
+    const endpoints = addresses.map((address) => {
       const endpoint = `${port}__${address}/${backendPort}`;
       return { address, chain: `endpoint-${chainHash(endpoint, 8)}-${endpoint}` };
     });
@@ -44,6 +44,11 @@ export function nftablesRules(services: readonly Service[]): string {
       '}',
     );
     elements.push(`${clusterIP} . tcp . ${servicePort} : goto ${chain}`);
+    if (nodePort !== undefined) {
+      const external = `external-${chainHash(port, 8)}-${port}`;
+      chains.push(`chain ${external} {`, 'jump mark-for-masquerade', `goto ${chain}`, '}');
+      nodePorts.push(`tcp . ${nodePort} : goto ${external}`);
+    }
   }
   const clusterIPs = services.map(({ clusterIP }) => clusterIP);
   return `
@@ -56,10 +61,10 @@ table ip kube-proxy {
   map no-endpoint-services { type ipv4_addr . inet_proto . inet_service : verdict; comment "vmap to drop or reject packets to services with no endpoints"; }
   map no-endpoint-nodeports { type inet_proto . inet_service : verdict; comment "vmap to drop or reject packets to service nodeports with no endpoints"; }
   map firewall-ips { type ipv4_addr . inet_proto . inet_service : verdict; comment "destinations that are subject to LoadBalancerSourceRanges"; }
-  map service-nodeports { type inet_proto . inet_service : verdict; comment "NodePort traffic"; }
   chain mark-for-masquerade { mark set mark or ${mark}; }
   ${chains.join('\n  ')}
   map service-ips { type ipv4_addr . inet_proto . inet_service : verdict; comment "ClusterIP, ExternalIP and LoadBalancer IP traffic"; elements = { ${elements.join(', ')} }; }
+  map service-nodeports { type inet_proto . inet_service : verdict; comment "NodePort traffic"; ${listed(nodePorts)} }
   chain masquerading {
     mark and ${mark} == 0 return
     mark set mark xor ${mark}
@@ -99,4 +104,9 @@ table ip kube-proxy {
   chain nat-postrouting { type nat hook postrouting priority 100; jump masquerading; }
 }
 `;
+}
+
+/** nft wants no empty list. */
+function listed(elements: readonly string[]): string {
+  return elements.length === 0 ? '' : `elements = { ${elements.join(', ')} };`;
 }

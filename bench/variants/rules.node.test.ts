@@ -38,3 +38,34 @@ test('nftables: an element of the verdict map, a service chain and two endpoint 
     assert.ok(chains.includes(target), `${target} is declared`);
   }
 });
+
+test('NodePorts: one rule or element each, by way of a chain that masquerades', () => {
+  const outside = services(count, 'north-south');
+  const lines = iptablesRules(outside).split('\n');
+  const portOf = (line: string) => / --dport (\d+) /.exec(line)?.[1];
+  const entries = lines.filter((line) => line.startsWith('-A KUBE-NODEPORTS '));
+  assert.equal(new Set(entries.map(portOf)).size, count);
+  for (const line of entries) {
+    const chain = line.split(' -j ')[1]!;
+    const [first, second] = lines.filter((each) => each.startsWith(`-A ${chain} `));
+    assert.ok(first!.endsWith(' -j KUBE-MARK-MASQ'));
+    assert.match(second!, / -j KUBE-SVC-\S{16}$/);
+    assert.ok(lines.includes(`:${chain} - [0:0]`));
+  }
+  assert.equal(
+    lines.filter((line) => line.includes('--to-destination 10.244.2.')).length,
+    2 * count,
+  );
+
+  const text = nftablesRules(outside);
+  const elements = [...text.matchAll(/tcp \. 1\d{4} : goto (external-\S+?)[, ]/g)].map(
+    (m) => m[1]!,
+  );
+  assert.equal(new Set(elements).size, count);
+  for (const chain of elements) {
+    const service = chain.replace('external-', 'service-');
+    assert.ok(
+      text.includes(`chain ${chain} {\n  jump mark-for-masquerade\n  goto ${service}\n  }`),
+    );
+  }
+});

@@ -15,12 +15,15 @@
  * layout; keys never change.
  */
 enum heddle_abi {
-	CURRENT_ABI = 1,
+	CURRENT_ABI = 2,
 };
 
-/* Where a service is looked up from. */
+/*
+ * Where a service is looked up from. What holds for everybody is kept once, as internal; a packet
+ * that enters the node looks for an external entry first.
+ */
 enum service_scope {
-	SCOPE_INTERNAL = 0, /* a socket on this node */
+	SCOPE_INTERNAL = 0, /* a socket on this node, and packets that find nothing external */
 	SCOPE_EXTERNAL = 1, /* a packet that enters the node */
 };
 
@@ -42,6 +45,12 @@ enum service_algorithm {
 	ALGORITHM_HASH = 3, /* of the client; the run is a maglev table */
 };
 
+enum service_flags {
+	SERVICE_PLAIN = 0,
+	/* Without endpoints packets are dropped, not refused: other nodes have some (externalTrafficPolicy). */
+	SERVICE_SILENT = 1,
+};
+
 struct service {
 	__u32 id;
 	__u32 first_slot;
@@ -50,6 +59,7 @@ struct service {
 	enum service_algorithm algorithm;
 	/* Round robin's position; the kernel's to count, an update starts it anew. */
 	__u32 cursor;
+	enum service_flags flags;
 };
 
 /* backends: an array by backend id; id 0 is never used. A backend belongs to one service. */
@@ -74,12 +84,16 @@ struct backend_stats {
 	__u64 connections; /* made since the backend got its id; for unconnected UDP: flows */
 	__u32 active;	   /* open now; kept for least-connections services only */
 	__u32 reserved;
+	__u64 packets; /* both ways, of what is translated on the node's devices */
+	__u64 bytes;
 };
 
 /* addresses: what an address is known as, whatever the port. */
 enum address_role {
 	ADDRESS_SERVICE = 1, /* a ClusterIP: a port that no service has is refused */
 	ADDRESS_UDP_BACKEND = 2,
+	ADDRESS_NODE = 4,     /* the node's own: NodePorts, and the source of translated packets */
+	ADDRESS_EXTERNAL = 8, /* a load balancer's, or an externalIP */
 };
 
 struct address_key {
@@ -88,7 +102,8 @@ struct address_key {
 
 /* affinity: which backend a client had last. */
 struct affinity_key {
-	__u64 client; /* cookie of the client's network namespace: one for each pod */
+	/* Cookie of the client's network namespace, one for each pod; from outside a hash of its address. */
+	__u64 client;
 	__u32 service;
 	__u32 reserved;
 };
@@ -156,4 +171,154 @@ struct socket_config {
 	__u64 node_netns_cookie; /* the network namespace whose loopback and binds are the node's */
 	enum heddle_abi abi;	 /* for whoever inspects the map */
 	__u32 reserved;
+};
+
+/*
+ * The flow table: what packets are translated by on the node's devices. A flow is one entry of
+ * nat_flows with two keys in nat_index, one for each direction. The reply's key is made first and
+ * reserves the port that the backend sees.
+ */
+struct flow_key {
+	__u8 source[16];
+	__u8 destination[16];
+	__be16 source_port;
+	__be16 destination_port;
+	__u32 protocol; /* IPPROTO_* */
+};
+
+struct flow_reference {
+	__u32 flow;	  /* index in nat_flows, doubled; plus one in the reply's key */
+	__u32 generation; /* of the backend */
+};
+
+enum flow_state {
+	FLOW_FREE = 0,
+	FLOW_DYING = 1, /* its keys are gone; free once no program can be looking at it */
+	FLOW_TCP_SYN = 2,
+	FLOW_TCP_SYN_ACK = 3,
+	FLOW_TCP_ESTABLISHED = 4,
+	FLOW_TCP_CLIENT_FIN = 5,
+	FLOW_TCP_BACKEND_FIN = 6,
+	FLOW_TCP_CLOSED_BY_CLIENT = 7,	/* both FINs seen, the client's first */
+	FLOW_TCP_CLOSED_BY_BACKEND = 8, /* ... the backend's: it keeps the port in TIME-WAIT */
+	FLOW_TCP_RESET = 9,
+	FLOW_UDP_UNANSWERED = 10,
+	FLOW_UDP = 11,
+	FLOW_SCTP_UNANSWERED = 12,
+	FLOW_SCTP = 13,
+};
+
+#define FLOW_STATES 16
+
+/* `life` in one word, so that it changes as one. */
+#define LIFE_SEEN_MASK 0xffff	/* when the last packet came, in ticks of 2^30 ns */
+#define LIFE_STATE_SHIFT 16	/* enum flow_state, 7 bits */
+#define LIFE_COUNTED (1u << 23) /* in backend_stats.active */
+#define LIFE_SOURCE_SHIFT 24	/* index in nat_sources; 0: the client's own address is kept */
+#define TICK_SHIFT 30
+
+struct nat_flow {
+	__u8 client[16];
+	__u8 frontend[16];
+	__u8 backend[16];
+	__be16 client_port;
+	__be16 frontend_port;
+	__be16 backend_port;
+	__be16 source_port; /* the client's, as the backend sees it */
+	__u32 backend_id;   /* of a free entry: the next free one */
+	__u32 life;
+};
+
+/* nat_sources: addresses of this node that a backend sees in place of the client's; 0 is never used. */
+#define NAT_SOURCES 64
+
+struct nat_source {
+	__u8 address[16];
+};
+
+/* nat_table: one value, the flow table's state. */
+struct nat_table {
+	__u64 free;	   /* first free flow below; counts its changes in the upper half */
+	__u32 used_once;   /* flows above this one were never used */
+	__u32 used;
+	__u32 unanswered;  /* flows whose backend has not answered, or client not confirmed */
+	__u32 swept;	   /* where the garbage collection stands */
+	__u32 source_ipv4; /* index in nat_sources, used where the route doesn't tell */
+	__u32 source_ipv6;
+	__u32 watched;	   /* whether somebody reads drop_events */
+	__u32 reserved;
+};
+
+/* fragments: the ports of IP packets that came in fragments, which only the first of them has. */
+struct fragment_key {
+	__u8 source[16];
+	__u8 destination[16];
+	__u32 id; /* as in the packet */
+	__u32 protocol;
+};
+
+struct fragment_ports {
+	__be16 source_port;
+	__be16 destination_port;
+};
+
+/*
+ * source_ranges: who may come in at a frontend, by longest prefix. A frontend that is not for
+ * everybody has an entry for all clients that denies, and one for each range that allows.
+ */
+enum source_range {
+	RANGE_DENIED = 1,
+	RANGE_ALLOWED = 2,
+};
+
+struct source_range_key {
+	__u32 prefix_length; /* in bits, of what follows; the client's part begins at 160 */
+	__u8 frontend[16];
+	__be16 port;
+	__u8 protocol;
+	__u8 reserved;
+	__u8 client[16];
+};
+
+/* node_devices: by ifindex. */
+enum device_role {
+	DEVICE_FRONT = 1, /* leads out of the node: what enters and leaves by such gets the node's address */
+};
+
+/* drops: per-CPU counters by reason. The numbers are Hubble's drop reasons. */
+enum drop_reason {
+	DROP_INVALID = 134,	     /* a header is cut short or impossible */
+	DROP_TOO_LARGE = 136,	     /* for the next link; the sender is told */
+	DROP_UNANSWERED_LIMIT = 138, /* too many flows that were not answered */
+	DROP_WRITE = 141,	     /* the packet could not be changed */
+	DROP_PROTOCOL = 142,	     /* a service address, but not a protocol that services have */
+	DROP_UNKNOWN_PORT = 151,     /* a service address, but not a port of it */
+	DROP_NOT_LOCAL = 152,	     /* externalTrafficPolicy is Local, and no endpoint is here */
+	DROP_TABLE_FULL = 155,	     /* the flow table */
+	DROP_EXTENSION_HEADER = 156, /* IPv6 extension headers beyond what is followed */
+	DROP_FRAGMENT = 157,	     /* the first fragment, which has the ports, did not come */
+	DROP_NO_BACKEND = 158,	     /* no endpoints, or the flow's one is gone */
+	DROP_NO_FLOW = 163,	     /* TCP, but neither a SYN nor of a known flow */
+	DROP_NO_PORT = 167,	     /* all ports towards that backend are taken */
+	DROP_NO_ROUTE = 169,
+	DROP_SOURCE_RANGE = 177,     /* loadBalancerSourceRanges doesn't have the client */
+	DROP_TTL = 196,
+};
+
+/* drop_events: what was dropped, while somebody watches. */
+struct drop_event {
+	struct flow_key key;
+	enum drop_reason reason;
+	__u32 ifindex;
+	__u32 length; /* of the packet, in bytes */
+	__u32 reserved;
+};
+
+/* Options of node.bpf.c, set before it is loaded. */
+struct node_config {
+	__u32 flows;		/* entries of nat_flows */
+	__u32 unanswered_limit; /* of them, at most so many that were not answered */
+	__u32 first_port;	/* ports that the node takes for translated packets */
+	__u32 port_count;
+	__u16 timeouts[FLOW_STATES]; /* by state, in ticks */
 };

@@ -35,6 +35,17 @@ INLINE void copy_address(void *to, const void *from)
 	a[3] = b[3];
 }
 
+/* Makes an address of abi.h from an IPv4 one in network byte order. */
+INLINE void map_ipv4(void *to, __be32 address)
+{
+	__u32 *words = to;
+
+	words[0] = 0;
+	words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	words[3] = address;
+}
+
 INLINE int is_mapped_ipv4(const struct endpoint *endpoint)
 {
 	return endpoint->address.halves[0] == 0 && endpoint->address.words[2] == bpf_htonl(0xffff);

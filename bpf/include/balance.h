@@ -5,7 +5,7 @@
 #include "address.h"
 #include "maps.h"
 
-/* Who asks: the cookie of the network namespace, so each pod is one client. */
+/* Who asks: at a socket the cookie of the network namespace, so each pod is one client; see affinity_key. */
 typedef __u64 client_id;
 
 /*
@@ -39,6 +39,15 @@ INLINE __u32 hash_client(client_id client)
 	return (__u32)client;
 }
 
+/* A client outside by its address. The highest bit sets it apart from cookies, which count up from 1. */
+INLINE client_id client_of_address(const void *address)
+{
+	const __u32 *words = address;
+	__u64 high = (__u64)words[0] << 32 | words[1], low = (__u64)words[2] << 32 | words[3];
+
+	return ((high * 0x9e3779b97f4a7c15ULL) ^ low) | 1ULL << 63;
+}
+
 INLINE __u32 backend_at(__u32 slot)
 {
 	__u32 *id = bpf_map_lookup_elem(&slots, &slot);
@@ -69,7 +78,7 @@ GLOBAL __u32 least_connected(__u32 first_slot, __u32 slot_count, __u32 start)
 	return best;
 }
 
-INLINE __u32 choose_id(struct service *service, client_id client)
+INLINE __u32 choose_id(struct service *service, __u32 hash)
 {
 	__u32 count = service->slot_count, first = service->first_slot;
 
@@ -82,7 +91,7 @@ INLINE __u32 choose_id(struct service *service, client_id client)
 	case ALGORITHM_LEAST_CONNECTIONS:
 		return least_connected(first, count, bpf_get_prandom_u32() % count);
 	case ALGORITHM_HASH:
-		return backend_at(first + hash_client(client) % count);
+		return backend_at(first + hash % count);
 	default:
 		return backend_at(first + bpf_get_prandom_u32() % count);
 	}
@@ -103,8 +112,11 @@ INLINE __u32 remembered_id(const struct service *service, const struct affinity_
 	return last->backend;
 }
 
-/* Chooses a backend and fills in what `origin` says of it. Returns 0 if there is none. */
-GLOBAL int choose_backend(const struct service_key *service_key, struct origin *origin, client_id client)
+/*
+ * Chooses a backend and fills in what `origin` says of it. `hash` is of what shall keep to one backend
+ * by ALGORITHM_HASH. Returns 0 if there is none, 2 if it counts its open connections, else 1.
+ */
+GLOBAL int choose_backend(const struct service_key *service_key, struct origin *origin, client_id client, __u32 hash)
 {
 	struct service_key key;
 
@@ -129,7 +141,7 @@ GLOBAL int choose_backend(const struct service_key *service_key, struct origin *
 		}
 		int remembered = id != 0;
 		if (!remembered)
-			id = choose_id(service, client);
+			id = choose_id(service, service->affinity_seconds ? hash_client(client) : hash);
 		backend = backend_by_id(id);
 		if (!id || !backend || backend->service != service->id || backend->state == BACKEND_GONE)
 			continue;

@@ -14,6 +14,9 @@
 #define MAP_UINT(name, value) int(*name)[value]
 #define MAP_TYPE(name, value) value *name
 
+/* A function that is not copied into its callers; the verifier checks it with each of them. */
+#define NOINLINE static __attribute__((noinline))
+
 #define LICENSE(text) char _license[] SEC("license") = text
 
 #define bpf_htons(value) ((__be16)__builtin_bswap16(value))
@@ -34,3 +37,25 @@ static __u64 (*const bpf_get_socket_cookie)(void *socket) = (void *)BPF_FUNC_get
 static __u64 (*const bpf_get_netns_cookie)(void *ctx) = (void *)BPF_FUNC_get_netns_cookie;
 static long (*const bpf_set_retval)(int retval) = (void *)BPF_FUNC_set_retval;
 static long (*const bpf_seq_write)(void *seq, const void *data, __u32 length) = (void *)BPF_FUNC_seq_write;
+static long (*const bpf_map_delete_elem)(const void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
+static long (*const bpf_loop)(__u32 count, void *callback, void *context, __u64 flags) = (void *)BPF_FUNC_loop;
+static long (*const bpf_timer_init)(void *timer, void *map, __u64 flags) = (void *)BPF_FUNC_timer_init;
+static long (*const bpf_timer_set_callback)(void *timer, void *callback) = (void *)BPF_FUNC_timer_set_callback;
+static long (*const bpf_timer_start)(void *timer, __u64 ns, __u64 flags) = (void *)BPF_FUNC_timer_start;
+static long (*const bpf_ringbuf_output)(void *ring, const void *data, __u64 length, __u64 flags) = (void *)
+	BPF_FUNC_ringbuf_output;
+static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to, __u32 length) = (void *)
+	BPF_FUNC_skb_load_bytes;
+static long (*const bpf_skb_store_bytes)(void *skb, __u32 offset, const void *from, __u32 length, __u64 flags) = (void *)
+	BPF_FUNC_skb_store_bytes;
+static long (*const bpf_skb_change_tail)(void *skb, __u32 length, __u64 flags) = (void *)BPF_FUNC_skb_change_tail;
+static long (*const bpf_l3_csum_replace)(void *skb, __u32 offset, __u64 from, __u64 to, __u64 flags) = (void *)
+	BPF_FUNC_l3_csum_replace;
+static long (*const bpf_l4_csum_replace)(void *skb, __u32 offset, __u64 from, __u64 to, __u64 flags) = (void *)
+	BPF_FUNC_l4_csum_replace;
+static __s64 (*const bpf_csum_diff)(const void *from, __u32 from_size, const void *to, __u32 to_size, __u32 seed) = (void *)
+	BPF_FUNC_csum_diff;
+static long (*const bpf_fib_lookup)(void *ctx, void *params, int length, __u32 flags) = (void *)BPF_FUNC_fib_lookup;
+static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
+static long (*const bpf_redirect_neigh)(__u32 ifindex, void *params, int length, __u64 flags) = (void *)
+	BPF_FUNC_redirect_neigh;

@@ -72,3 +72,94 @@ struct {
 	MAP_TYPE(key, __u32); /* enum refusal_reason */
 	MAP_TYPE(value, __u64);
 } refusals SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 131072); /* twice nat_flows */
+	MAP_TYPE(key, struct flow_key);
+	MAP_TYPE(value, struct flow_reference);
+} nat_index SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 65536);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct nat_flow);
+} nat_flows SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, NAT_SOURCES);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct nat_source);
+} nat_sources SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct nat_table);
+} nat_table SEC(".maps");
+
+/* The kernel's timer that collects garbage; in a map of its own, as such a one can't be mapped. */
+struct nat_timer {
+	struct bpf_timer timer;
+};
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct nat_timer);
+} nat_timer SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 1024);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, __u32); /* ifindex */
+	MAP_TYPE(value, enum device_role);
+} node_devices SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(max_entries, 65536);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, struct source_range_key);
+	MAP_TYPE(value, enum source_range);
+} source_ranges SEC(".maps");
+
+/* 64 KiB datagrams in flight are few; what is forgotten is sent again. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, 8192);
+	MAP_TYPE(key, struct fragment_key);
+	MAP_TYPE(value, struct fragment_ports);
+} fragments SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	MAP_UINT(max_entries, REFUSAL_REASONS);
+	MAP_TYPE(key, __u32); /* enum drop_reason */
+	MAP_TYPE(value, __u64);
+} drops SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_RINGBUF);
+	MAP_UINT(max_entries, 256 * 1024);
+} drop_events SEC(".maps");
+
+/* How many resets and ICMP errors may yet be sent, by CPU. */
+struct answer_budget {
+	__u64 filled; /* ns of CLOCK_MONOTONIC */
+	__u64 left;
+};
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct answer_budget);
+} answer_budget SEC(".maps");

@@ -18,6 +18,8 @@ export interface MapSizes {
   readonly slots: number;
   /** Clients that session affinity remembers; the least recently used one goes first. */
   readonly affinity: number;
+  /** Flows that are translated on the node's devices. */
+  readonly flows: number;
 }
 
 /**
@@ -40,6 +42,8 @@ export interface Config {
   readonly bpffs: string;
   readonly socket: string;
   readonly logLevel: LogLevel;
+  /** Where traffic enters from outside: `auto`, `none`, or names of devices with commas between. */
+  readonly devices: string;
   readonly sizes: MapSizes;
   readonly options: { readonly terminateTcp: boolean };
 }
@@ -80,6 +84,8 @@ const size = (fallback: number, about: string) => {
 
 const nodeRemedy =
   'write the name of this machine’s Node object (lower-case letters, digits, - and .)';
+const devicesRemedy =
+  'write auto, none, or names of devices with commas between (* stands for anything)';
 const levelRemedy = 'write debug, info, warn or error';
 const yesNoRemedy = 'write true or false';
 
@@ -170,6 +176,19 @@ const schema = v.strictObject({
     v.optional(v.picklist(['debug', 'info', 'warn', 'error'], levelRemedy), 'info'),
     v.description('Least severe level that is logged: debug, info, warn or error.'),
   ),
+  devices: v.pipe(
+    v.optional(
+      v.pipe(
+        v.string(devicesRemedy),
+        v.regex(/^[^\s,/]+(\s*,\s*[^\s,/]+)*$/, devicesRemedy),
+        v.maxLength(1000, devicesRemedy),
+      ),
+      'auto',
+    ),
+    v.description(
+      'Devices at which traffic enters from outside for NodePorts, load balancers and external IPs: auto (those that a default route leads out of), none, or names such as eth0,bond* with commas between.',
+    ),
+  ),
   sizes: v.pipe(
     v.optional(
       v.strictObject(
@@ -190,8 +209,12 @@ const schema = v.strictObject({
             65536,
             'Clients that session affinity remembers; the least recently used one goes first.',
           ),
+          flows: size(
+            65536,
+            'Connections from outside that are translated on this node at a time; 288 bytes each.',
+          ),
         },
-        'write a mapping with the fields services, backends, slots, affinity',
+        'write a mapping with the fields services, backends, slots, affinity, flows',
       ),
       {},
     ),

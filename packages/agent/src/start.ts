@@ -1,4 +1,4 @@
-import { openDatapath } from '@heddle/datapath';
+import { defaultNat, openDatapath } from '@heddle/datapath';
 import { LinuxBpf } from '@heddle/ebpf';
 import { netnsCookie } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
@@ -56,6 +56,7 @@ export function startAgent(options: StartOptions): Agent {
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices },
         netnsCookie: cookie,
+        nat: defaultNat,
       });
     },
     openSource: sourceOf(options, node),

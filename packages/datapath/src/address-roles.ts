@@ -2,10 +2,12 @@ import { SysError } from '@heddle/sys';
 import { addressKeySize, addressRole } from './generated/abi.ts';
 import { type KeyedMap, keyBytes, keyText, MapFull } from './store.ts';
 
+type Role = keyof typeof addressRole;
+
 /** One use of an address (16 bytes as text, see keyText) by a row. */
 export interface AddressUse {
   readonly address: string;
-  readonly role: 'service' | 'udpBackend';
+  readonly role: Role;
 }
 
 /**
@@ -14,7 +16,7 @@ export interface AddressUse {
  */
 export class AddressRoles {
   private readonly map: KeyedMap;
-  private readonly uses = new Map<string, { service: number; udpBackend: number }>();
+  private readonly uses = new Map<string, Record<Role, number>>();
   /** What the kernel holds. */
   private readonly inForce = new Map<string, number>();
   /** Found at the start: before the source is complete, one without a use may yet get one. */
@@ -65,9 +67,9 @@ export class AddressRoles {
 
   private count(uses: readonly AddressUse[], change: 1 | -1): void {
     for (const { address, role } of uses) {
-      const counts = this.uses.get(address) ?? { service: 0, udpBackend: 0 };
+      const counts = this.uses.get(address) ?? { service: 0, udpBackend: 0, node: 0, external: 0 };
       counts[role] += change;
-      if (counts.service === 0 && counts.udpBackend === 0) this.uses.delete(address);
+      if (rolesOf(counts) === 0) this.uses.delete(address);
       else this.uses.set(address, counts);
     }
   }
@@ -77,9 +79,7 @@ export class AddressRoles {
     const key = new Uint8Array(addressKeySize);
     for (const address of new Set(addresses)) {
       const counts = this.uses.get(address);
-      const roles =
-        (counts?.service ? addressRole.service : 0) |
-        (counts?.udpBackend ? addressRole.udpBackend : 0);
+      const roles = counts ? rolesOf(counts) : 0;
       const current = this.inForce.get(address) ?? 0;
       const spared = this.spared.has(address);
       if (roles === current || (spared && (roles & current) === roles)) continue;
@@ -101,4 +101,13 @@ export class AddressRoles {
     this.map.updateBatch(keys, values, changed.length);
     for (const { address, roles } of changed) this.inForce.set(address, roles);
   }
+}
+
+function rolesOf(counts: Readonly<Record<Role, number>>): number {
+  return (
+    (counts.service > 0 ? addressRole.service : 0) |
+    (counts.udpBackend > 0 ? addressRole.udpBackend : 0) |
+    (counts.node > 0 ? addressRole.node : 0) |
+    (counts.external > 0 ? addressRole.external : 0)
+  );
 }

@@ -5,7 +5,9 @@ import { BpfMap, Link } from '@heddle/ebpf';
 import { row } from '../testing/rows.ts';
 import { sizes, World } from '../testing/world.ts';
 import { pinRoot } from './datapath.ts';
-import { backendSize, serviceSize } from './generated/abi.ts';
+import { backendSize, heddleAbi, serviceSize } from './generated/abi.ts';
+
+const version = `v${heddleAbi.currentAbi}`;
 
 describe('the life of the datapath', () => {
   let world: World;
@@ -14,7 +16,7 @@ describe('the life of the datapath', () => {
   });
   afterEach(() => world?.[Symbol.dispose]());
 
-  const folder = () => `${pinRoot(world.node.bpffs)}/v1`;
+  const folder = () => `${pinRoot(world.node.bpffs)}/${version}`;
   const openMap = (name: string) => BpfMap.openPinned(world.bpf, `${folder()}/maps/${name}`);
   const web = (...pods: number[]) =>
     row(
@@ -108,7 +110,7 @@ describe('the life of the datapath', () => {
     using connected = world.socket(world.pod(0), 4, 'udp');
     assert.equal(connected.connect('10.96.3.3', 53), 'ok');
 
-    const larger = { services: 3000, backends: 3000, slots: 50000, affinity: 3000 };
+    const larger = { services: 3000, backends: 3000, slots: 50000, affinity: 3000, flows: 2000 };
     const datapath = world.restart({ sizes: larger });
     assert.match(
       datapath.status().migrated.join('\n'),
@@ -144,12 +146,12 @@ describe('the life of the datapath', () => {
     world.datapath[Symbol.dispose]();
 
     // As an older version would have left it: its own folder, values without their last field.
-    renameSync(folder(), folder().replace(/v1$/, 'v0'));
+    renameSync(folder(), folder().replace(/v\d+$/, 'v0'));
     for (const [name, valueSize] of [
       ['services', serviceSize - 4],
       ['backends', backendSize - 8],
     ] as const) {
-      const path = `${folder().replace(/v1$/, 'v0')}/maps/${name}`;
+      const path = `${folder().replace(/v\d+$/, 'v0')}/maps/${name}`;
       using current = BpfMap.openPinned(world.bpf, path);
       using older = BpfMap.create(world.bpf, {
         ...{ name, type: current.info.type, keySize: current.info.keySize, valueSize },
@@ -163,7 +165,7 @@ describe('the life of the datapath', () => {
     }
 
     const datapath = world.restart();
-    assert.match(datapath.status().migrated.join('\n'), /services: value size is 20, wanted 24/);
+    assert.match(datapath.status().migrated.join('\n'), /services: value size is 24, wanted 28/);
     assert.equal(connects(), 'ok', 'the old programs serve on');
     world.apply(web(1), dns);
     datapath.prune([web(1), dns]);
@@ -172,7 +174,7 @@ describe('the life of the datapath', () => {
     assert.equal(accepted.receive().text, 'x');
     assert.ok(connected.peerName().startsWith('10.96.3.3:'));
     assert.equal(connected.send('x'), 'ok');
-    assert.deepEqual(readdirSync(pinRoot(world.node.bpffs)), ['v1'], 'the old folder is gone');
+    assert.deepEqual(readdirSync(pinRoot(world.node.bpffs)), [version], 'the old folder is gone');
     assert.ok(datapath.status().links.every((link) => link.attached));
   });
 

@@ -17,9 +17,21 @@ import type { ServiceRow } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
 import type { BackendCounters } from './backend-table.ts';
-import { encodeSocketConfig, heddleAbi, refusalReason, socketConfigSize } from './generated/abi.ts';
+import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
+import { type NatOptions, timeoutTicks, unansweredShare } from './flow-options.ts';
+import type { FlowEntry } from './flows.ts';
+import {
+  encodeNodeConfig,
+  encodeSocketConfig,
+  heddleAbi,
+  nodeConfigSize,
+  refusalReason,
+  socketConfigSize,
+} from './generated/abi.ts';
 import { attachHooks, hasHooks, hookStates } from './hooks.ts';
 import { MappedArray } from './mapped-array.ts';
+import { type NatStatus, NatTable } from './nat-table.ts';
+import { type NodeDevice, NodeDevices } from './node-devices.ts';
 import {
   openMap,
   otherFolders,
@@ -30,6 +42,7 @@ import {
   removeFolder,
 } from './pinned-maps.ts';
 import { ServiceMaps } from './service-maps.ts';
+import { SourceRanges } from './source-ranges.ts';
 import { StaleSockets } from './stale-sockets.ts';
 import { Slots } from './store.ts';
 
@@ -37,18 +50,20 @@ import { Slots } from './store.ts';
 export interface DatapathSizes {
   /** Frontends; 20 + 24 bytes each, and the kernel's overhead of about 50. */
   readonly services: number;
-  /** 48 bytes each with their counters. */
+  /** 64 bytes each with their counters. */
   readonly backends: number;
   /** 8 bytes each; a service takes as many as it has backends (maglev: 100 times, weighted: up to 1,024). */
   readonly slots: number;
   /** Clients times services with session affinity; about 100 bytes each. */
   readonly affinity: number;
+  /** Flows that are translated on the node's devices; 288 bytes each, taken at once. */
+  readonly flows: number;
 }
 
 export interface DatapathOptions {
   readonly platform: Platform;
   readonly bpf: Bpf;
-  /** Bytes of a compiled object by name: `socket`, `stale`. */
+  /** Bytes of a compiled object by name: `socket`, `node`, `stale`. */
   readonly objects: (name: string) => Uint8Array;
   /** Directory for pins; a bpf file system is mounted on it unless it lies on one. */
   readonly bpffs: string;
@@ -57,6 +72,7 @@ export interface DatapathOptions {
   readonly sizes: DatapathSizes;
   /** Cookie of the node's network namespace: where NodePorts are served on loopback and guarded. */
   readonly netnsCookie: bigint;
+  readonly nat: NatOptions;
   readonly options: {
     /** Also destroy TCP sockets whose backend is gone. */
     readonly terminateTcp: boolean;
@@ -76,6 +92,7 @@ export interface DatapathStatus {
   /** Why maps of an earlier agent were replaced, in words. */
   readonly migrated: readonly string[];
   readonly socketsDestroyed: number;
+  readonly nat: NatStatus;
 }
 
 const version = `v${heddleAbi.currentAbi}`;
@@ -90,11 +107,17 @@ const optionalFeatures: readonly { feature: Feature; instead: string }[] = [
     feature: 'kfunc/bpf_sock_destroy',
     instead: 'sockets of removed backends are closed through sock_diag',
   },
+  { feature: 'link/tcx', instead: 'programs of devices are filters of a clsact qdisc' },
 ];
 
 /** Folder below the bpf file system that everything of Heddle is pinned in. */
 export function pinRoot(bpffs: string): string {
   return `${bpffs}/heddle`;
+}
+
+/** Folder of the maps and links that this version pins. */
+export function currentPins(bpffs: string): PinFolder {
+  return pinFolder(pinRoot(bpffs), version);
 }
 
 /**
@@ -112,10 +135,16 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly folders: readonly PinFolder[];
   private readonly socket: ObjectSpec;
   private readonly loaded: LoadedObject;
+  /** The programs of the node's devices; public for test runs. */
+  readonly node: LoadedObject;
   private readonly pinned: readonly PinnedMap[];
   private readonly arrays: MappedArray[] = [];
   private readonly services: ServiceMaps;
+  private readonly ranges: SourceRanges;
   private readonly stale: StaleSockets;
+  private readonly nat: NatTable;
+  private readonly devices: NodeDevices;
+  private nodeDevices: readonly NodeDevice[] = [];
   private readonly adopted: boolean;
   private active = false;
 
@@ -126,11 +155,13 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     mountBpffs(platform, options.bpffs);
     this.folders = [pinFolder(root, version), ...otherFolders(platform, root, version)];
     this.socket = configured(readObject(objects('socket')), options);
+    const node = configuredNode(readObject(objects('node')), options);
 
-    const pinned = this.openMaps();
+    const pinned = this.openMaps([this.socket, node]);
     const maps = Object.fromEntries(pinned.map(({ map }) => [map.info.name, map]));
     this.pinned = pinned;
     this.loaded = loadObject(bpf, platform, this.socket, { maps });
+    this.node = loadObject(bpf, platform, node, { maps });
     this.stale = new StaleSockets(bpf, platform, readObject(objects('stale')), maps, {
       tcp: options.options.terminateTcp,
     });
@@ -145,6 +176,10 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       () => platform.monotonicNs(),
       (protocol) => this.stale.expect(protocol),
     );
+    this.ranges = new SourceRanges(maps.source_ranges!);
+    const { first, last } = options.nat.ports;
+    this.nat = new NatTable(platform, maps, this.node, this.services.roles, last - first + 1);
+    this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
     this.adopted = !this.services.isEmpty;
     const replaced = pinned.some(({ differences }) => differences.length > 0);
     const inForce = hasHooks(bpf, this.folders, this.loaded.programs.keys());
@@ -153,22 +188,75 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   }
 
   update(rows: readonly ServiceRow[]): readonly (Error | undefined)[] {
-    return this.services.update(rows);
+    const errors: (Error | undefined)[] = rows.map((row) => {
+      try {
+        this.ranges.add(row);
+        return undefined;
+      } catch (error) {
+        return error as Error;
+      }
+    });
+    const guarded = rows.filter((_, i) => errors[i] === undefined);
+    const results = this.services.update(guarded);
+    guarded.forEach((row, i) => {
+      if (results[i]) errors[rows.indexOf(row)] = results[i];
+      else this.ranges.settle(row);
+    });
+    return errors;
   }
 
   remove(keys: readonly string[]): readonly (Error | undefined)[] {
-    return this.services.remove(keys);
+    const errors = this.services.remove(keys);
+    keys.forEach((key, i) => {
+      if (!errors[i]) this.ranges.remove(key);
+    });
+    return errors;
   }
 
   /** Also lets the programs switch to new maps, if they have waited to be filled. */
   prune(desired: Iterable<ServiceRow>): void {
     if (!this.active) this.activate();
     this.services.prune(desired);
+    this.ranges.prune();
+  }
+
+  /**
+   * Says at which devices traffic enters from outside, and which addresses the node has, the
+   * preferred ones first: with those backends on other nodes see it. To be called in the node's
+   * network namespace. Throws SysError, NetlinkError, RangeError.
+   */
+  setNode(devices: readonly NodeDevice[], addresses: readonly string[]): void {
+    this.nat.setAddresses(addresses);
+    this.nodeDevices = devices;
+    if (this.active) this.devices.set(devices);
+  }
+
+  /** Flows that are translated on the node's devices now. */
+  flows(): Generator<FlowEntry> {
+    return this.nat.flows();
+  }
+
+  natStatus(): NatStatus {
+    return this.nat.status();
+  }
+
+  /** Packets dropped on the node's devices, by reason, since the maps were made. */
+  drops(): { reason: string; count: number }[] {
+    return dropCounts(this.map('drops'));
+  }
+
+  /** Calls `onDrop` for each packet that is dropped on the node's devices, until disposed. One at a time. */
+  watchDrops(onDrop: (drop: DropNotice) => void): Disposable {
+    const { bpf, platform } = this.options;
+    return watchDrops(bpf, platform, this.map('drop_events'), this.nat, onDrop);
   }
 
   status(): DatapathStatus {
     const { bpf } = this.options;
-    const size: Readonly<Record<string, number>> = this.services.size;
+    const size: Readonly<Record<string, number>> = {
+      ...this.services.size,
+      nat_flows: this.nat.used,
+    };
     return {
       abi: heddleAbi.currentAbi,
       maps: this.pinned
@@ -178,7 +266,10 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
           entries: size[info.name]!,
           maxEntries: info.maxEntries,
         })),
-      links: hookStates(bpf, this.folders[0]!, this.loaded.programs.keys()),
+      links: [
+        ...hookStates(bpf, this.folders[0]!, this.loaded.programs.keys()),
+        ...this.devices.states(),
+      ],
       missing: missingFeatures(bpf),
       adopted: this.adopted,
       repaired: this.services.repaired,
@@ -186,6 +277,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
         differences.map((difference) => `${map.info.name}: ${difference}`),
       ),
       socketsDestroyed: this.stale.destroyed,
+      nat: this.natStatus(),
     };
   }
 
@@ -196,7 +288,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
 
   /** Connections and datagrams that were refused, by reason, since the maps were made. */
   refusals(): { reason: string; count: number }[] {
-    const counters = this.pinned.find(({ map }) => map.info.name === 'refusals')!.map;
+    const counters = this.map('refusals');
     return Object.entries(reasonText).map(([number, reason]) => {
       const values = counters.lookup(Uint8Array.of(Number(number), 0, 0, 0))!;
       const perCpu = new BigUint64Array(values.slice().buffer);
@@ -207,21 +299,33 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   /** Closes the descriptors; everything stays in force. */
   [Symbol.dispose](): void {
     this.stale[Symbol.dispose]();
+    this.nat[Symbol.dispose]();
+    this.node[Symbol.dispose]();
     this.loaded[Symbol.dispose]();
     for (const array of this.arrays) array[Symbol.dispose]();
     for (const { map } of this.pinned) map[Symbol.dispose]();
   }
 
-  private openMaps(): PinnedMap[] {
+  /** The maps of both objects; one that both have is of the first. */
+  private openMaps(specs: readonly ObjectSpec[]): PinnedMap[] {
     const { bpf } = this.options;
-    const btf = this.socket.btf && bpf.btfLoad(btfForKernel(this.socket.btf));
-    try {
-      return [...this.socket.maps.values()]
-        .filter((spec) => spec.contents === undefined)
-        .map((spec) => openMap(bpf, spec, this.folders, btf));
-    } finally {
-      if (btf !== undefined) bpf.close(btf);
+    const opened = new Map<string, PinnedMap>();
+    for (const { btf: types, maps } of specs) {
+      const btf = types && bpf.btfLoad(btfForKernel(types));
+      try {
+        for (const spec of maps.values()) {
+          if (spec.contents !== undefined || opened.has(spec.name)) continue;
+          opened.set(spec.name, openMap(bpf, spec, this.folders, btf));
+        }
+      } finally {
+        if (btf !== undefined) bpf.close(btf);
+      }
     }
+    return [...opened.values()];
+  }
+
+  private map(name: string): BpfMap {
+    return this.pinned.find(({ map }) => map.info.name === name)!.map;
   }
 
   private mapped(map: BpfMap): MappedArray {
@@ -234,6 +338,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private activate(): void {
     const { bpf, platform, cgroup } = this.options;
     attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.folders);
+    this.nat.startSweeping();
+    if (this.nodeDevices.length > 0) this.devices.set(this.nodeDevices);
     pinMaps(platform, this.folders[0]!, this.pinned);
     for (const folder of this.folders.slice(1)) removeFolder(platform, folder);
     this.active = true;
@@ -261,6 +367,27 @@ function configured(spec: ObjectSpec, { sizes, netnsCookie }: DatapathOptions): 
   const resized = Object.entries(entries).reduce(
     (into, [name, count]) => resizeMap(into, name, count),
     spec,
+  );
+  return setVariable(resized, 'config', config);
+}
+
+function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): ObjectSpec {
+  const config = new Uint8Array(nodeConfigSize);
+  const { first, last } = nat.ports;
+  encodeNodeConfig(
+    {
+      flows: sizes.flows,
+      unansweredLimit: Math.max(1, Math.floor(sizes.flows * unansweredShare)),
+      firstPort: first,
+      portCount: last - first + 1,
+      timeouts: timeoutTicks(nat.timeouts),
+    },
+    config,
+  );
+  const resized = resizeMap(
+    resizeMap(spec, 'nat_flows', sizes.flows),
+    'nat_index',
+    2 * sizes.flows,
   );
   return setVariable(resized, 'config', config);
 }

@@ -74,7 +74,7 @@ export function hookStates(
   });
 }
 
-function openLink(bpf: Bpf, folders: readonly PinFolder[], name: string) {
+export function openLink(bpf: Bpf, folders: readonly PinFolder[], name: string) {
   for (const folder of folders) {
     try {
       const link = Link.openPinned(bpf, `${folder.links}/${name}`);

@@ -104,7 +104,7 @@ export function pinMaps(platform: Platform, folder: PinFolder, pinned: readonly 
  */
 function carryOver(from: BpfMap, to: BpfMap): void {
   if (from.info.type !== to.info.type || from.info.keySize !== to.info.keySize) return;
-  if (from.info.type === mapTypes.sk_storage) return;
+  if (from.info.type === mapTypes.sk_storage || from.info.type === mapTypes.ringbuf) return;
   const value = new Uint8Array(to.valueBytes);
   for (const [key, old] of from.entries()) {
     value.fill(0);

@@ -15,7 +15,10 @@ import {
   encodeService,
   encodeServiceKey,
   type ServiceAlgorithm,
+  type ServiceFlags,
+  type ServiceScope,
   serviceAlgorithm,
+  serviceFlags,
   serviceKeySize,
   serviceScope,
   serviceSize,
@@ -30,6 +33,7 @@ interface Entry {
   readonly slotCount: number;
   readonly affinitySeconds: number;
   readonly algorithm: ServiceAlgorithm;
+  readonly flags: ServiceFlags;
 }
 
 /** What of a row is in force. */
@@ -85,7 +89,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
   private readonly store: ServiceStore;
   private readonly backends: BackendTable;
   private readonly runs: Extents;
-  private readonly roles: AddressRoles;
+  /** Shared with the node's own addresses. */
+  readonly roles: AddressRoles;
   private readonly held = new Map<string, Held>();
   /** What the `services` map holds, by key. */
   private readonly entries = new Map<string, Entry>();
@@ -193,7 +198,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
     const inForce: ServiceRow[] = [];
     // A row that isn't in force yet keeps what was there for it before.
     for (const row of desired) {
-      const held = this.held.get(row.key) ?? this.adopt(row, row.frontends.map(frontendKey));
+      const held = this.held.get(row.key) ?? this.adopt(row, frontendKeys(row));
       if (held && !this.adopted.has(row.key)) inForce.push(row);
     }
     this.pruned = true;
@@ -227,7 +232,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
   }
 
   private plan(row: ServiceRow): Plan {
-    const frontends = row.frontends.map(frontendKey);
+    const frontends = frontendKeys(row);
     const before = this.held.get(row.key) ?? this.adopt(row, frontends);
     const id = before?.entry.id ?? this.nextId++;
     const newBackendIds: number[] = [];
@@ -267,6 +272,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
           slotCount: run.count,
           affinitySeconds: row.affinitySeconds,
           algorithm: algorithms[row.algorithm],
+          flags: row.silent ? serviceFlags.silent : serviceFlags.plain,
         },
       };
     } catch (error) {
@@ -477,30 +483,40 @@ function sameEntry(a: Entry, b: Entry): boolean {
     a.firstSlot === b.firstSlot &&
     a.slotCount === b.slotCount &&
     a.affinitySeconds === b.affinitySeconds &&
-    a.algorithm === b.algorithm
+    a.algorithm === b.algorithm &&
+    a.flags === b.flags
   );
 }
 
 const keyBuffer = new Uint8Array(serviceKeySize);
 
-function frontendKey({ address, port, protocol }: Frontend): string {
+function frontendKeys({ frontends, scope }: ServiceRow): string[] {
+  return frontends.map((frontend) =>
+    frontendKey(frontend, scope === 'outside' ? serviceScope.external : serviceScope.internal),
+  );
+}
+
+function frontendKey({ address, port, protocol }: Frontend, scope: ServiceScope): string {
   const ip = parseIp(address);
   if (!ip) throw new Error(`read frontend address ${address}: not an IP address`);
-  encodeServiceKey(
-    { address: ip, port, protocol: protocolNumbers[protocol], scope: serviceScope.internal },
-    keyBuffer,
-    0,
-  );
+  encodeServiceKey({ address: ip, port, protocol: protocolNumbers[protocol], scope }, keyBuffer, 0);
   return keyText(keyBuffer);
 }
 
-/** A ClusterIP's other ports are refused; a UDP backend's address is known as one. */
+/** What the rest of an address' ports are, and that a UDP backend has it. */
+const frontendRoles = {
+  ClusterIP: 'service',
+  NodePort: 'node',
+  LoadBalancer: 'external',
+  ExternalIP: 'external',
+} as const;
+
+/** The addresses that a row makes known, for packets and sockets to any port of them. */
 function addressesOf(row: ServiceRow, keys: readonly string[]): readonly AddressUse[] {
   const uses: AddressUse[] = [];
   row.frontends.forEach(({ kind }, i) => {
     // A service key begins with its address.
-    const address = keys[i]!.slice(0, addressKeySize);
-    if (kind === 'ClusterIP') uses.push({ address, role: 'service' });
+    uses.push({ address: keys[i]!.slice(0, addressKeySize), role: frontendRoles[kind] });
   });
   if (row.protocol === 'UDP') {
     for (const { address } of row.backends) {

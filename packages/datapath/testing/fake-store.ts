@@ -141,6 +141,13 @@ export function viewOf(
   return { frontends, backends: backends.sort(), addresses };
 }
 
+const roles = {
+  ClusterIP: addressRole.service,
+  NodePort: addressRole.node,
+  LoadBalancer: addressRole.external,
+  ExternalIP: addressRole.external,
+};
+
 /** The view that rows shall give, worked out from the rows alone (unweighted algorithms). */
 export function expectedView(rows: Iterable<ServiceRow>): View {
   const view: View = { frontends: {}, backends: [], addresses: {} };
@@ -160,7 +167,7 @@ export function expectedView(rows: Iterable<ServiceRow>): View {
         affinity: row.affinitySeconds,
         draws,
       };
-      if (kind === 'ClusterIP') addRole(address, addressRole.service);
+      addRole(address, roles[kind]);
     }
   }
   view.backends.sort();

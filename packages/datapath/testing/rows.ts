@@ -9,6 +9,8 @@ export function row(
   const protocol = more.protocol ?? 'TCP';
   return {
     key: `default/test:${frontends[0]?.port}/${protocol}/${frontends[0]?.address}`,
+    scope: 'everybody',
+    silent: false,
     namespace: 'default',
     name: 'test',
     portName: `${frontends[0]?.port}`,
@@ -17,6 +19,7 @@ export function row(
     frontends: frontends.map((frontend) => ({ kind: 'ClusterIP', protocol, ...frontend })),
     backends: backends.map((backend) => ({ state: 'active', weight: 1, ...backend })),
     algorithm: 'random',
+    sourceRanges: [],
     affinitySeconds: 0,
     problems: [],
     ...more,

@@ -1,4 +1,14 @@
 import {
+  encodeTimeout,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  SO_RCVTIMEO,
+  SO_REUSEADDR,
+  SO_SNDTIMEO,
+  SOCK_CLOEXEC,
+  SOL_SOCKET,
+} from '@heddle/lab/socket-constants';
+import {
   checked,
   closeFd,
   errno,
@@ -11,13 +21,6 @@ import {
   SysError,
   syscallNumbers,
 } from '@heddle/sys';
-
-const SOL_SOCKET = 1;
-const SO_RCVTIMEO = 20;
-const SO_REUSEADDR = 2;
-const IPPROTO_IPV6 = 41;
-const IPV6_V6ONLY = 26;
-const SOCK_CLOEXEC = 0o2000000;
 
 export interface Endpoint {
   readonly address: string;
@@ -43,10 +46,9 @@ export class TestSocket implements Disposable {
     const nr = syscallNumbers(platform);
     const type = (kind === 'tcp' ? 1 : 2) | SOCK_CLOEXEC;
     this.fd = fd ?? checked('socket', platform.syscall(nr.socket, family === 4 ? 2 : 10, type, 0));
-    const second = new Uint8Array(16);
-    second[0] = 1;
+    const second = encodeTimeout(1000);
     platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, SO_RCVTIMEO, second, 16);
-    platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, 21, second, 16);
+    platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, SO_SNDTIMEO, second, 16);
   }
 
   /** 'ok', or the symbolic errno. */

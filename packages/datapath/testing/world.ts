@@ -1,17 +1,25 @@
 import { readFileSync } from 'node:fs';
-import { LinuxBpf } from '@heddle/ebpf';
-import { createLab, type Lab, type LabNode, type LabPod, type Place } from '@heddle/lab';
+import { BpfMap, type BpfProgram, LinuxBpf } from '@heddle/ebpf';
+import {
+  createLab,
+  type Lab,
+  type LabNode,
+  type LabOptions,
+  type LabPod,
+  type Place,
+} from '@heddle/lab';
 import type { ServiceRow } from '@heddle/model';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
-import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { defaultNat } from '../src/flow-options.ts';
 import { TestSocket } from './sockets.ts';
 
 /** Bytes of a committed object. */
 export const objects = (name: string) =>
   new Uint8Array(readFileSync(new URL(`../objects/${name}.o`, import.meta.url)));
 
-export const sizes = { services: 1000, backends: 1000, slots: 20000, affinity: 1000 };
+export const sizes = { services: 1000, backends: 1000, slots: 20000, affinity: 1000, flows: 1000 };
 
 /** A node with pods and a datapath of the test's own on it. */
 export class World implements Disposable {
@@ -23,10 +31,18 @@ export class World implements Disposable {
   private readonly options: Partial<DatapathOptions>;
   private readonly open: Disposable[] = [];
 
-  constructor(name: string, pods: number, options: Partial<DatapathOptions> = {}) {
+  constructor(
+    name: string,
+    pods: number,
+    { lab, ...options }: Partial<DatapathOptions> & { lab?: Omit<LabOptions, 'name'> } = {},
+  ) {
     this.platform = nodePlatform(() => {});
     this.bpf = new LinuxBpf(this.platform);
-    this.lab = createLab(this.platform, { name: `${name}-${process.pid}`, podsPerNode: pods });
+    this.lab = createLab(this.platform, {
+      name: `${name}-${process.pid}`,
+      podsPerNode: pods,
+      ...lab,
+    });
     this.node = this.lab.nodes[0]!;
     this.options = options;
     try {
@@ -46,6 +62,26 @@ export class World implements Disposable {
     this.datapath[Symbol.dispose]();
     this.datapath = this.start(options);
     return this.datapath;
+  }
+
+  /** A program of node.bpf.c, for test runs. */
+  program(name: string): BpfProgram {
+    return this.datapath.node.program(name);
+  }
+
+  /** How many elements a pinned map has. */
+  entriesOf(name: string): number {
+    using map = BpfMap.openPinned(this.bpf, `${currentPins(this.node.bpffs).maps}/${name}`);
+    return [...map.entries()].length;
+  }
+
+  /** Has the first node translate what enters from the underlay. */
+  serveOutside(): void {
+    const { addresses } = this.node;
+    const { name, index } = this.node.link('eth0');
+    this.node.enter(() => {
+      this.datapath.setNode([{ name, index }], [addresses.v4, addresses.v6]);
+    });
   }
 
   /** A socket in a pod or on the node; closed with the world. */
@@ -98,6 +134,7 @@ export class World implements Disposable {
       cgroup: this.node.cgroup,
       sizes,
       netnsCookie: this.node.netnsCookie,
+      nat: defaultNat,
       options: { terminateTcp: false },
       ...this.options,
       ...options,

@@ -84,9 +84,15 @@ class Bindings {
       if (map.contents !== undefined) continue;
       for (const id of [map.keyTypeId, map.valueTypeId]) {
         const type = this.#btf.resolved(id);
-        if (type.kind === 'struct' && type.name !== '') this.addStruct(type, type.name);
+        if (type.kind !== 'struct' || type.name === '' || this.#isTheKernels(type)) continue;
+        this.addStruct(type, type.name);
       }
     }
+  }
+
+  /** Whether the struct holds what the kernel gives nobody to read or write, e.g. a timer. */
+  #isTheKernels({ members }: BtfComposite): boolean {
+    return members.some(({ typeId }) => this.#btf.nameOf(typeId) === 'bpf_timer');
   }
 
   addStruct(type: BtfComposite, name: string): void {

@@ -7,6 +7,10 @@ export {
   listLabs,
   openLab,
 } from './lab.ts';
+export { assertPacket } from './packet/assert-packet.ts';
+export type * from './packet/layers.ts';
+export { eth, ipv4, ipv6, Packet, pattern } from './packet/packet.ts';
+export { type Captured, describeCaptured, Tap } from './packet/tap.ts';
 export { LabNode, LabPod, Place } from './place.ts';
 export { removeLab, removeStaleLabs } from './removal.ts';
 export type { Addresses } from './topology.ts';
@@ -14,10 +18,13 @@ export {
   BlockingSocket,
   type BlockingSocketOptions,
 } from './traffic/blocking-socket.ts';
-export { type Endpoint, endpointText, readEndpoint } from './traffic/endpoint.ts';
+export { askHttp, askTcp, askUdp, connectTcp, echoBytes } from './traffic/conversation.ts';
+export { type Endpoint, encodeSockaddr, endpointText, readEndpoint } from './traffic/endpoint.ts';
 export { Histogram } from './traffic/histogram.ts';
 export {
   type BackendPorts,
+  type FloodOptions,
+  floodWithSyns,
   type HttpClient,
   type HttpClientOptions,
   startBackend,

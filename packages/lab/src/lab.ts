@@ -11,6 +11,7 @@ import {
   type LabState,
   labFolder,
   labNames,
+  type NetworkState,
   readState,
   thisProcess,
   writeState,
@@ -18,14 +19,25 @@ import {
 import {
   checkName,
   largestNode,
+  largestOutside,
   largestPod,
   nodeAddresses,
   nodeName,
+  outsideAddresses,
+  outsideName,
   podAddresses,
   podName,
   underlayAddresses,
 } from './topology.ts';
-import { unwirePod, wireNode, wirePod, wireUnderlay } from './wiring.ts';
+import {
+  leadTo,
+  openOutside,
+  unwirePod,
+  wireNode,
+  wireOutside,
+  wirePod,
+  wireUnderlay,
+} from './wiring.ts';
 
 export interface LabOptions {
   /** Lower-case letters, digits, dots and dashes; one lab of a name at a time on a machine. */
@@ -34,6 +46,17 @@ export interface LabOptions {
   readonly nodes?: number;
   /** Default: 0; more can be added with `addPod`. */
   readonly podsPerNode?: number;
+  /** Hosts beyond the underlay's router, which forwards then: clients from outside. Default: 0. */
+  readonly outside?: number;
+  /** Largest packet of every device, in bytes. Default: 1500. */
+  readonly mtu?: number;
+  /**
+   * Largest packet that the router forwards, either way, if smaller than `mtu`: nobody knows of it
+   * who hasn't been told by ICMP. Default: `mtu`.
+   */
+  readonly pathMtu?: number;
+  /** Whether the nodes forward packets. Default: true. */
+  readonly forwarding?: boolean;
   /** The lab stays when its owner ends or disposes of it; `removeLab` ends it. Default: false. */
   readonly keep?: boolean;
 }
@@ -49,9 +72,12 @@ export class Lab implements Disposable {
   readonly cgroup: string;
   /** A bpffs that goes with the lab; each node has a folder in it. */
   readonly bpffs: string;
-  /** The host beyond the nodes, for traffic from outside. */
+  /** The host beyond the nodes: their router, and itself a source of traffic from outside. */
   readonly underlay: Place;
   readonly nodes: LabNode[] = [];
+  /** Hosts beyond the router. */
+  readonly outside: Place[] = [];
+  readonly #network: NetworkState;
 
   /** For createLab and openLab. */
   constructor(platform: Platform, state: LabState, ownedHere: boolean) {
@@ -68,6 +94,8 @@ export class Lab implements Disposable {
       this.nodes.push(place);
       for (const pod of node.pods) place.pods.push(this.#podOf(place, pod.number, pod.name));
     }
+    for (let host = 1; host <= state.outside; host++) this.outside.push(this.#outsideOf(host));
+    this.#network = state.network;
   }
 
   /** All pods of all nodes. */
@@ -75,9 +103,14 @@ export class Lab implements Disposable {
     return this.nodes.flatMap((node) => node.pods);
   }
 
-  /** The node, pod or `underlay` with that name. Throws an Error that names those there are. */
+  /** All places there are: the underlay, nodes, pods and hosts outside. */
+  get places(): Place[] {
+    return [this.underlay, ...this.nodes, ...this.pods, ...this.outside];
+  }
+
+  /** The place with that name. Throws an Error that names those there are. */
   place(name: string): Place {
-    const places = [this.underlay, ...this.nodes, ...this.pods];
+    const { places } = this;
     const place = places.find((each) => each.name === name);
     if (place) return place;
     const names = places.map((each) => each.name).join(', ');
@@ -93,14 +126,14 @@ export class Lab implements Disposable {
     }
     const pod = this.#podOf(node, number, name ?? podName(node.number, number));
     checkName('pod', pod.name);
-    if ([this.underlay, ...this.nodes, ...this.pods].some((place) => place.name === pod.name)) {
+    if (this.places.some((place) => place.name === pod.name)) {
       throw new Error(`add pod ${pod.name}: lab ${this.name} has something of that name already`);
     }
     // Recorded first, so that whoever cleans up knows of it.
     node.pods.push(pod);
     this.#save();
     makeCgroup(pod.cgroup);
-    wirePod(this.#platform, pod);
+    wirePod(this.#platform, pod, this.#network);
     return pod;
   }
 
@@ -126,8 +159,33 @@ export class Lab implements Disposable {
     this.#save();
     makeCgroup(node.cgroup);
     mkdirSync(node.bpffs);
-    wireNode(this.#platform, node, this.underlay, others);
+    wireNode(this.#platform, node, this.underlay, others, this.#network);
     return node;
+  }
+
+  /** Adds a host beyond the router. */
+  addOutside(): Place {
+    const number = this.outside.length + 1;
+    if (number > largestOutside) {
+      throw new RangeError(
+        `add host outside lab ${this.name}: there is room for ${largestOutside}`,
+      );
+    }
+    const host = this.#outsideOf(number);
+    this.outside.push(host);
+    this.#save();
+    makeCgroup(host.cgroup);
+    if (number === 1) openOutside(this.#platform, this.underlay);
+    wireOutside(this.#platform, host, number, this.underlay, this.#network);
+    return host;
+  }
+
+  /**
+   * Has the router send what is for `address` to a node: an external IP or a load balancer's, which
+   * no device has.
+   */
+  leadTo(node: LabNode, address: string): void {
+    leadTo(this.#platform, this.underlay, address, node);
   }
 
   /** Makes what every lab has; part of createLab. */
@@ -151,7 +209,7 @@ export class Lab implements Disposable {
       ),
       `mount bpffs on ${bpffs}`,
     );
-    wireUnderlay(this.#platform, underlay);
+    wireUnderlay(this.#platform, underlay, this.#network);
   }
 
   /**
@@ -185,6 +243,11 @@ export class Lab implements Disposable {
     return new LabPod(this.#platform, { ...place, number, node });
   }
 
+  #outsideOf(number: number): Place {
+    const name = outsideName(number);
+    return new Place(this.#platform, this.#placeOf(name, name, outsideAddresses(number)));
+  }
+
   #save(): void {
     const state = readState(this.name);
     if (state?.id !== this.#id) throw new Error(`change lab ${this.name}: it is gone`);
@@ -193,7 +256,7 @@ export class Lab implements Disposable {
       number,
       pods: pods.map((pod) => ({ name: pod.name, number: pod.number })),
     }));
-    writeState({ ...state, nodes });
+    writeState({ ...state, nodes, outside: this.outside.length });
   }
 }
 
@@ -204,12 +267,19 @@ export class Lab implements Disposable {
  * nothing behind.
  */
 export function createLab(platform: Platform, options: LabOptions): Lab {
-  const { name, nodes = 1, podsPerNode = 0, keep = false } = options;
+  const { name, nodes = 1, podsPerNode = 0, outside = 0, keep = false } = options;
+  const { mtu = 1500, pathMtu = mtu, forwarding = true } = options;
   checkName('lab', name);
-  if (nodes > largestNode || podsPerNode > largestPod) {
+  if (nodes > largestNode || podsPerNode > largestPod || outside > largestOutside) {
     throw new RangeError(
-      `create lab ${name}: there is room for ${largestNode} nodes with ${largestPod} pods each`,
+      `create lab ${name}: there is room for ${largestNode} nodes with ${largestPod} pods each, and ${largestOutside} hosts outside`,
     );
+  }
+  // IPv6 wants 1280 (RFC 8200, 5); no packet is longer than 65535.
+  for (const size of [mtu, pathMtu]) {
+    if (!(size >= 1280 && size <= 65535)) {
+      throw new RangeError(`create lab ${name}: MTU ${size} is not within 1280 and 65535`);
+    }
   }
   removeStaleLabs(platform);
   const cgroup = `${cgroupRoot()}/heddle-lab-${name}`;
@@ -220,7 +290,9 @@ export function createLab(platform: Platform, options: LabOptions): Lab {
     keep,
     owner: thisProcess(),
     cgroup,
+    network: { mtu, pathMtu, forwarding },
     nodes: [],
+    outside: 0,
   };
   claimFolder(state);
   const lab = new Lab(platform, state, true);
@@ -230,6 +302,7 @@ export function createLab(platform: Platform, options: LabOptions): Lab {
       const node = lab.addNode();
       for (let j = 0; j < podsPerNode; j++) lab.addPod(node);
     }
+    for (let i = 0; i < outside; i++) lab.addOutside();
   } catch (error) {
     lab.remove();
     throw error;

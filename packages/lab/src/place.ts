@@ -1,12 +1,19 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { NetworkNamespace } from '@heddle/netlink';
+import {
+  findLink,
+  type Link,
+  listNeighbours,
+  listRoutes,
+  NetlinkSocket,
+  NetworkNamespace,
+} from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { inCgroup } from './cgroup.ts';
-import type { Addresses } from './topology.ts';
+import { type Addresses, podLinkName } from './topology.ts';
 
 /** Somewhere in a lab where processes can run: a network namespace and a cgroup. */
 export class Place {
-  readonly #platform: Platform;
+  readonly platform: Platform;
   readonly name: string;
   /** File on which the network namespace is mounted. */
   readonly netnsPath: string;
@@ -18,7 +25,7 @@ export class Place {
     platform: Platform,
     place: { name: string; netnsPath: string; cgroup: string; addresses: Addresses },
   ) {
-    this.#platform = platform;
+    this.platform = platform;
     this.name = place.name;
     this.netnsPath = place.netnsPath;
     this.cgroup = place.cgroup;
@@ -49,6 +56,33 @@ export class Place {
     namespace.setSysctl(name, value);
   }
 
+  /** The device with that name. Throws an Error when there is none. */
+  link(name: string): Link {
+    const link = this.configure((socket) => findLink(socket, name));
+    if (!link) throw new Error(`find device ${name} in ${this.name}: there is none`);
+    return link;
+  }
+
+  /** Link-layer addresses of the frames that leave for elsewhere: this place's own and its router's. */
+  get firstHop(): { readonly src: string; readonly dst: string } {
+    return this.configure((socket) => {
+      const route = listRoutes(socket).find(({ destination }) => destination === '0.0.0.0/0');
+      const link = route?.link === undefined ? undefined : findLink(socket, route.link);
+      const router = listNeighbours(socket, link?.index).find(
+        ({ address }) => address === route?.via,
+      );
+      if (!link || !router) throw new Error(`find router of ${this.name}: it has none`);
+      return { src: link.address, dst: router.lladdr };
+    });
+  }
+
+  /** Runs `work` with a netlink socket of the namespace: routes, addresses, devices. */
+  configure<Result>(work: (socket: NetlinkSocket) => Result): Result {
+    using namespace = this.openNamespace();
+    using socket = namespace.enter(() => new NetlinkSocket(this.platform));
+    return work(socket);
+  }
+
   /** The cookie by which the kernel's programs know the namespace. */
   get netnsCookie(): bigint {
     using namespace = this.openNamespace();
@@ -57,7 +91,7 @@ export class Place {
 
   /** To be closed by the caller. */
   openNamespace(): NetworkNamespace {
-    return NetworkNamespace.open(this.#platform, this.netnsPath);
+    return NetworkNamespace.open(this.platform, this.netnsPath);
   }
 }
 
@@ -82,6 +116,8 @@ export class LabNode extends Place {
 export class LabPod extends Place {
   readonly number: number;
   readonly node: LabNode;
+  /** Name of the node's end of the pod's veth. */
+  readonly nodeLink: string;
 
   constructor(
     platform: Platform,
@@ -90,5 +126,6 @@ export class LabPod extends Place {
     super(platform, place);
     this.number = place.number;
     this.node = place.node;
+    this.nodeLink = podLinkName(place.number);
   }
 }

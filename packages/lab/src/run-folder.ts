@@ -23,7 +23,17 @@ export interface LabState {
   readonly owner: Owner;
   /** Folder of the lab's cgroup. */
   readonly cgroup: string;
+  readonly network: NetworkState;
   readonly nodes: readonly NodeState[];
+  /** How many outside hosts. */
+  readonly outside: number;
+}
+
+/** What later nodes and pods are made like. */
+export interface NetworkState {
+  readonly mtu: number;
+  readonly pathMtu: number;
+  readonly forwarding: boolean;
 }
 
 export interface NodeState {

@@ -14,8 +14,15 @@ export const gateway: Addresses = { v4: '169.254.1.1', v6: 'fe80::1' };
 export const underlayAddresses: Addresses = { v4: '192.0.2.254', v6: 'fd00:192:0:2::254' };
 export const underlayMac = '02:00:c0:00:02:fe';
 
+/**
+ * Sources that nobody has (RFC 2544's range and one of our own), for spoofed packets: the router
+ * beyond the nodes swallows the answers.
+ */
+export const spoofedRanges: Addresses = { v4: '198.18.0.0/15', v6: 'fd00:198:18::/48' };
+
 export const largestNode = 250;
 export const largestPod = 250;
+export const largestOutside = 250;
 
 export function nodeAddresses(node: number): Addresses {
   return { v4: `192.0.2.${node}`, v6: `fd00:192:0:2::${node}` };
@@ -28,6 +35,11 @@ export function podRange(node: number): Addresses {
 
 export function podAddresses(node: number, pod: number): Addresses {
   return { v4: `10.244.${node}.${pod}`, v6: `fd00:10:244:${node}::${pod}` };
+}
+
+/** A host beyond the router; each is a network of its own. */
+export function outsideAddresses(host: number): Addresses {
+  return { v4: `203.0.113.${host}`, v6: `fd00:203:0:113::${host}` };
 }
 
 function hex(number: number): string {
@@ -47,6 +59,25 @@ export function podMac(node: number, pod: number): string {
 /** Link-layer address of the node's end of a pod's veth: the gateway's, as the pod sees it. */
 export function gatewayMac(node: number, pod: number): string {
   return `02:01:0a:f4:${hex(node)}:${hex(pod)}`;
+}
+
+/** Link-layer address of an outside host's eth0. */
+export function outsideMac(host: number): string {
+  return `02:00:cb:00:71:${hex(host)}`;
+}
+
+/** Link-layer address of the router's end of an outside host's veth. */
+export function outsideGatewayMac(host: number): string {
+  return `02:01:cb:00:71:${hex(host)}`;
+}
+
+/** The router's end of an outside host's veth. */
+export function outsideLinkName(host: number): string {
+  return `out${host}`;
+}
+
+export function outsideName(host: number): string {
+  return `outside-${host}`;
 }
 
 /** The node's end of a pod's veth. */

@@ -9,17 +9,23 @@ import {
   findLink,
   NetlinkSocket,
   NetworkNamespace,
+  replaceRoute,
 } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import type { LabNode, LabPod, Place } from './place.ts';
+import type { NetworkState } from './run-folder.ts';
 import {
   gateway,
   gatewayMac,
   nodeMac,
   nodePortName,
+  outsideGatewayMac,
+  outsideLinkName,
+  outsideMac,
   podLinkName,
   podMac,
   podRange,
+  spoofedRanges,
   underlayAddresses,
   underlayMac,
 } from './topology.ts';
@@ -35,14 +41,33 @@ const underlayBits = { v4: 24, v6: 64 };
 const everywhere = { v4: '0.0.0.0/0', v6: '::/0' };
 
 /** Makes the host beyond the nodes, with the bridge that they are plugged into. */
-export function wireUnderlay(platform: Platform, underlay: Place): void {
+export function wireUnderlay(platform: Platform, underlay: Place, network: NetworkState): void {
   using _ = createNamespace(platform, underlay);
   using socket = openSocket(platform, underlay);
-  createBridge(socket, { name: bridge, address: underlayMac, up: true });
+  createBridge(socket, { name: bridge, address: underlayMac, mtu: network.mtu, up: true });
   const { index } = findLink(socket, bridge)!;
   for (const end of ends) {
     addAddress(socket, index, `${underlayAddresses[end]}/${underlayBits[end]}`);
   }
+}
+
+/** Makes the underlay's host a router between the nodes and the hosts outside. */
+export function openOutside(platform: Platform, underlay: Place): void {
+  using namespace = underlay.openNamespace();
+  forward(namespace);
+  // Each packet that is too big gets its answer; by default one each second does.
+  namespace.setSysctl('net/ipv4/icmp_ratelimit', 0);
+  namespace.setSysctl('net/ipv6/icmp/ratelimit', 0);
+  using socket = openSocket(platform, underlay);
+  addAddress(socket, loopback, `${gateway.v4}/32`, { scope: 'link' });
+  for (const end of ends) {
+    addRoute(socket, { destination: spoofedRanges[end], type: 'blackhole' });
+  }
+}
+
+function forward(namespace: NetworkNamespace): void {
+  namespace.setSysctl('net/ipv4/ip_forward', 1);
+  namespace.setSysctl('net/ipv6/conf/all/forwarding', 1);
 }
 
 /** Makes a node and plugs it into the underlay, in sight of the nodes that are there already. */
@@ -51,17 +76,18 @@ export function wireNode(
   node: LabNode,
   underlay: Place,
   others: readonly LabNode[],
+  network: NetworkState,
 ): void {
+  const { mtu, pathMtu } = network;
   using namespace = createNamespace(platform, node);
-  namespace.setSysctl('net/ipv4/ip_forward', 1);
-  namespace.setSysctl('net/ipv6/conf/all/forwarding', 1);
+  if (network.forwarding) forward(namespace);
   using outside = openSocket(platform, underlay);
   using inside = openSocket(platform, node);
   const bridgeIndex = findLink(outside, bridge)!.index;
   createVeth(
     outside,
-    { name: nodePortName(node.number), master: bridgeIndex, up: true },
-    { name: 'eth0', address: nodeMac(node.number), namespaceFd: namespace.fd },
+    { name: nodePortName(node.number), mtu, master: bridgeIndex, up: true },
+    { name: 'eth0', address: nodeMac(node.number), mtu, namespaceFd: namespace.fd },
   );
   const eth0 = findLink(inside, 'eth0')!.index;
   changeLink(inside, eth0, { up: true });
@@ -72,6 +98,7 @@ export function wireNode(
     addRoute(inside, { destination: everywhere[end], via: underlayAddresses[end], link: eth0 });
   }
   introduce(outside, bridgeIndex, node);
+  if (pathMtu < mtu) narrow(outside, bridgeIndex, node, pathMtu);
   for (const other of others) {
     introduce(inside, eth0, other);
     using socket = openSocket(platform, other);
@@ -91,41 +118,97 @@ function introduce(socket: NetlinkSocket, link: number, node: LabNode): void {
   }
 }
 
+/** Lets only so large packets through to a node and its pods, and tells the sender of others. */
+function narrow(socket: NetlinkSocket, link: number, node: LabNode, mtu: number): void {
+  for (const end of ends) {
+    const via = node.addresses[end];
+    replaceRoute(socket, { destination: podRange(node.number)[end], via, link, mtu });
+    addRoute(socket, { destination: `${via}/${hostBits[end]}`, link, mtu });
+  }
+}
+
 /** Makes a pod and connects it to its node. */
-export function wirePod(platform: Platform, pod: LabPod): void {
-  const { node } = pod;
-  using namespace = createNamespace(platform, pod);
-  using outside = openSocket(platform, node);
-  using inside = openSocket(platform, pod);
-  const name = podLinkName(pod.number);
-  const mac = podMac(node.number, pod.number);
-  const peerMac = gatewayMac(node.number, pod.number);
+export function wirePod(platform: Platform, pod: LabPod, { mtu }: NetworkState): void {
+  const { node, number } = pod;
+  wireHost(platform, pod, node, {
+    link: podLinkName(number),
+    mac: podMac(node.number, number),
+    gatewayMac: gatewayMac(node.number, number),
+    mtu,
+  });
+}
+
+/** Makes a host outside and connects it to the underlay's router. */
+export function wireOutside(
+  platform: Platform,
+  host: Place,
+  number: number,
+  underlay: Place,
+  { mtu, pathMtu }: NetworkState,
+): void {
+  wireHost(platform, host, underlay, {
+    link: outsideLinkName(number),
+    mac: outsideMac(number),
+    gatewayMac: outsideGatewayMac(number),
+    mtu,
+    ...(pathMtu < mtu ? { routeMtu: pathMtu } : {}),
+  });
+}
+
+interface Wire {
+  /** The router's end. */
+  readonly link: string;
+  readonly mac: string;
+  readonly gatewayMac: string;
+  readonly mtu: number;
+  /** Of the router's route to the host. */
+  readonly routeMtu?: number;
+}
+
+/** Makes a host that has one device and reaches everything through one router. */
+function wireHost(platform: Platform, host: Place, router: Place, wire: Wire): void {
+  using namespace = createNamespace(platform, host);
+  using outside = openSocket(platform, router);
+  using inside = openSocket(platform, host);
+  const { mtu } = wire;
   createVeth(
     outside,
-    { name, address: peerMac, up: true },
-    { name: 'eth0', address: mac, namespaceFd: namespace.fd },
+    { name: wire.link, address: wire.gatewayMac, mtu, up: true },
+    { name: 'eth0', address: wire.mac, mtu, namespaceFd: namespace.fd },
   );
   const eth0 = findLink(inside, 'eth0')!.index;
   changeLink(inside, eth0, { up: true });
-  const veth = findLink(outside, name)!.index;
+  const veth = findLink(outside, wire.link)!.index;
   addAddress(outside, veth, `${gateway.v6}/128`);
   for (const end of ends) {
-    const address = pod.addresses[end];
+    const address = host.addresses[end];
     addAddress(inside, eth0, `${address}/${hostBits[end]}`);
-    addNeighbour(inside, { link: eth0, address: gateway[end], lladdr: peerMac });
+    addNeighbour(inside, { link: eth0, address: gateway[end], lladdr: wire.gatewayMac });
     addRoute(inside, {
       destination: everywhere[end],
       via: gateway[end],
       link: eth0,
       onlink: true,
     });
-    addNeighbour(outside, { link: veth, address, lladdr: mac });
+    addNeighbour(outside, { link: veth, address, lladdr: wire.mac });
     addRoute(outside, {
       destination: `${address}/${hostBits[end]}`,
       link: veth,
-      source: node.addresses[end],
+      source: router.addresses[end],
+      ...(wire.routeMtu === undefined ? {} : { mtu: wire.routeMtu }),
     });
   }
+}
+
+/** Leads what the outside sends to an address of neither node nor pod to a node. */
+export function leadTo(platform: Platform, underlay: Place, address: string, node: LabNode): void {
+  using socket = openSocket(platform, underlay);
+  const end = address.includes(':') ? 'v6' : 'v4';
+  replaceRoute(socket, {
+    destination: `${address}/${hostBits[end]}`,
+    via: node.addresses[end],
+    link: findLink(socket, bridge)!.index,
+  });
 }
 
 /** Cuts a pod off from its node; its routes and neighbours go with the device. */
@@ -153,6 +236,6 @@ function createNamespace(platform: Platform, place: Place): NetworkNamespace {
 }
 
 function openSocket(platform: Platform, place: Place): NetlinkSocket {
-  using namespace = NetworkNamespace.open(platform, place.netnsPath);
+  using namespace = place.openNamespace();
   return namespace.enter(() => new NetlinkSocket(platform));
 }

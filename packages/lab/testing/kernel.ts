@@ -24,7 +24,7 @@ export interface Traces {
 }
 
 export function tracesOf(lab: Lab): Traces {
-  const namespaces = [lab.underlay, ...lab.nodes, ...lab.pods].map((place) => {
+  const namespaces = lab.places.map((place) => {
     using namespace = place.openNamespace();
     return `net:[${namespace.inode}]`;
   });

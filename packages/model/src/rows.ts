@@ -33,11 +33,17 @@ export type Algorithm = 'random' | 'round-robin' | 'weighted' | 'least-connectio
 /**
  * One port of a service in one address family, as the kernel shall have it. A service whose
  * internalTrafficPolicy is Local has two rows for a port: its ClusterIP, with this node's backends,
- * and (key ending in `/external`) its other frontends, with all of them.
+ * and (key ending in `/external`) its other frontends, with all of them. One whose
+ * externalTrafficPolicy is Local has a row more (`/outside`): what packets from outside find at
+ * those other frontends, with this node's backends.
  */
 export interface ServiceRow {
-  /** `namespace/name:port/protocol/family[/external]`; `port` is the port's name or its number. */
+  /** `namespace/name:port/protocol/family[/external|/outside]`; `port` is the port's name or its number. */
   readonly key: string;
+  /** Who it is for: `outside`, packets that enter the node, before what is for `everybody`. */
+  readonly scope: 'everybody' | 'outside';
+  /** Without backends packets are dropped, not refused: other nodes have backends. */
+  readonly silent: boolean;
   readonly namespace: string;
   readonly name: string;
   /** Name of the port, or its number as text. */
@@ -48,6 +54,11 @@ export interface ServiceRow {
   /** Sorted by address and port, without duplicates. */
   readonly backends: readonly Backend[];
   readonly algorithm: Algorithm;
+  /**
+   * Ranges of addresses that may come in from outside at the LoadBalancer frontends, as canonical
+   * text; empty: everybody may.
+   */
+  readonly sourceRanges: readonly string[];
   /** Seconds of ClientIP affinity, 1 to 86,400; 0: none. */
   readonly affinitySeconds: number;
   /** What of this service was refused, in sentences, e.g. an externalIP that is a node's address. */

@@ -73,6 +73,7 @@ export const serviceSchema = struct({
     clusterIP: v.nullish(text),
     clusterIPs: list(text),
     externalIPs: list(text),
+    loadBalancerSourceRanges: list(text),
     ports: list(
       struct({
         name: v.nullish(portName, ''),
@@ -87,6 +88,7 @@ export const serviceSchema = struct({
         clientIP: v.nullish(struct({ timeoutSeconds: v.nullish(range(1, 86400)) })),
       }),
     ),
+    externalTrafficPolicy: v.nullish(choice('Cluster', 'Local', ''), ''),
     internalTrafficPolicy: v.nullish(choice('Cluster', 'Local'), 'Cluster'),
     publishNotReadyAddresses: flag,
   }),

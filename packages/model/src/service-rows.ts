@@ -56,8 +56,8 @@ export function serviceClaims(service: ServiceRecord, context: RowContext): read
 }
 
 /**
- * The rows of one service: one for each port and family, two where internalTrafficPolicy Local
- * makes the ClusterIP differ from the other frontends. `slices` in the order of their names.
+ * The rows of one service: one for each port and family, and more where a traffic policy Local makes
+ * what is served differ by frontend or by client. `slices` in the order of their names.
  */
 export function serviceRows(
   service: ServiceRecord,
@@ -68,52 +68,75 @@ export function serviceRows(
   const taken = new Set<string>();
   for (const { port, family, frontends, refused } of planPorts(service, context)) {
     const candidates = mergeEndpoints(slices, port, family);
+    const usable = (policy: TrafficPolicy) =>
+      usableEndpoints(candidates, policy, service.publishNotReady, context.locality);
     const addRow = (
-      suffix: string,
+      suffix: '' | '/external' | '/outside',
       policy: TrafficPolicy,
-      asked: readonly Frontend[],
+      kept: readonly Frontend[],
       problems: readonly string[],
     ) => {
-      const lost: string[] = [];
-      const kept = asked.filter((frontend) => {
-        const claim = claimKey(frontend);
-        const keeper = taken.has(claim)
-          ? 'another port of this service'
-          : context.keptBy(claim, service);
-        if (keeper) lost.push(`${frontendLabel(frontend)} is taken: ${keeper} has it`);
-        else taken.add(claim);
-        return !keeper;
-      });
-      const usable = usableEndpoints(candidates, policy, service.publishNotReady, context.locality);
       const portName = port.name === '' ? String(port.port) : port.name;
+      const outside = suffix === '/outside';
+      const backends = usable(policy);
       rows.push({
         key: ownText(
           `${service.namespace}/${service.name}:${portName}/${port.protocol}/${family}${suffix}`,
         ),
+        scope: outside ? 'outside' : 'everybody',
+        silent: outside && backends.length === 0 && usable('Cluster').length > 0,
         namespace: service.namespace,
         name: service.name,
         portName,
         protocol: port.protocol,
         family,
         frontends: compactList(kept),
-        backends: toBackends(candidates, usable, port, service.weights),
+        backends: toBackends(candidates, backends, port, service.weights),
         algorithm: service.algorithm,
+        sourceRanges: outside ? compactList([]) : sourceRanges(service, kept, family),
         affinitySeconds: service.affinitySeconds,
-        problems: compactList([...service.problems, ...problems, ...lost]),
+        problems: compactList(outside ? problems : [...service.problems, ...problems]),
       });
     };
-    if (!service.internalLocal) {
-      addRow('', 'Cluster', frontends, refused);
-      continue;
+    const lost: string[] = [];
+    const kept = frontends.filter((frontend) => {
+      const claim = claimKey(frontend);
+      const keeper = taken.has(claim)
+        ? 'another port of this service'
+        : context.keptBy(claim, service);
+      if (keeper) lost.push(`${frontendLabel(frontend)} is taken: ${keeper} has it`);
+      else taken.add(claim);
+      return !keeper;
+    });
+    const external = kept.filter(({ kind }) => kind !== 'ClusterIP');
+    const problems = [...refused, ...lost];
+    if (service.internalLocal) {
+      const internal = kept.filter(({ kind }) => kind === 'ClusterIP');
+      // Without a row of their own the problems are told with the ClusterIP.
+      const apart = external.length > 0 || refused.length > 0;
+      addRow('', 'Local', internal, apart ? [] : problems);
+      if (apart) addRow('/external', 'Cluster', external, problems);
+    } else {
+      addRow('', 'Cluster', kept, problems);
     }
-    const internal = frontends.filter(({ kind }) => kind === 'ClusterIP');
-    const external = frontends.filter(({ kind }) => kind !== 'ClusterIP');
-    addRow('', 'Local', internal, []);
-    if (external.length > 0 || refused.length > 0) {
-      addRow('/external', 'Cluster', external, refused);
-    }
+    // No packet carries the unspecified address.
+    const reachable = external.filter(({ address }) => address !== '0.0.0.0' && address !== '::');
+    if (service.externalLocal && reachable.length > 0) addRow('/outside', 'Local', reachable, []);
   }
   return rows;
+}
+
+/**
+ * Ranges of another family say nothing of this one, as in kube-proxy. Of two rows with the same
+ * frontends, the one for everybody has them.
+ */
+function sourceRanges(
+  service: ServiceRecord,
+  frontends: readonly Frontend[],
+  family: Family,
+): readonly string[] {
+  if (!frontends.some(({ kind }) => kind === 'LoadBalancer')) return compactList([]);
+  return compactList(service.sourceRanges.filter((range) => familyOf(range) === family));
 }
 
 function frontendLabel({ kind, address, port, protocol }: Frontend): string {
@@ -124,9 +147,11 @@ function frontendLabel({ kind, address, port, protocol }: Frontend): string {
 export function sameRow(a: ServiceRow, b: ServiceRow): boolean {
   return (
     a.key === b.key &&
+    a.silent === b.silent &&
     a.algorithm === b.algorithm &&
     a.affinitySeconds === b.affinitySeconds &&
     a.portName === b.portName &&
+    sameList(a.sourceRanges, b.sourceRanges, (x, y) => x === y) &&
     sameList(a.problems, b.problems, (x, y) => x === y) &&
     sameList(
       a.frontends,

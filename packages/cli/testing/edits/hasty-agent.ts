@@ -2,7 +2,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, openFolderSource, ownAddresses, prepareBpffs, readConfig } from '@heddle/agent';
-import { openDatapath } from '@heddle/datapath';
+import { currentPins, defaultNat, openDatapath } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import { createLab, type Lab, type LabNode } from '@heddle/lab';
 import { type ObjectRecord, objectLabel, readObject } from '@heddle/model';
@@ -13,7 +13,7 @@ import type { Random } from '../random.ts';
 import type { FolderEditor } from './folder-editor.ts';
 import { KernelView } from './kernel-view.ts';
 
-const sizes = { services: 1000, backends: 1000, slots: 100_000, affinity: 100 };
+const sizes = { services: 1000, backends: 1000, slots: 100_000, affinity: 100, flows: 100 };
 /** Its clock runs so much faster, so that what it waits for (half-written files) is soon over. */
 const haste = 200;
 
@@ -165,6 +165,7 @@ export class HastyAgent implements Disposable {
             const bpf = this.#bpf;
             return openDatapath({
               ...{ platform, bpf, objects, bpffs, cgroup, sizes, netnsCookie, options },
+              nat: defaultNat,
             });
           },
           openSource: (listener) =>
@@ -193,7 +194,7 @@ export class HastyAgent implements Disposable {
   /** Flips bits of entries and deletes others. */
   #damage(random: Random): void {
     for (const name of ['services', 'addresses', 'slots', 'backends']) {
-      using map = BpfMap.openPinned(this.#bpf, `${this.#node.bpffs}/heddle/v1/maps/${name}`);
+      using map = BpfMap.openPinned(this.#bpf, `${currentPins(this.#node.bpffs).maps}/${name}`);
       let left = 200;
       for (const [key, value] of [...map.entries()]) {
         if (left-- === 0) break;

@@ -1,3 +1,4 @@
+import { currentPins } from '@heddle/datapath';
 import { type Bpf, BpfMap, type Mapping } from '@heddle/ebpf';
 import { formatEndpoint, formatIp } from '@heddle/sys';
 import {
@@ -8,6 +9,8 @@ import {
   decodeService,
   decodeServiceKey,
   serviceAlgorithm,
+  serviceFlags,
+  serviceScope,
 } from '../../../datapath/src/generated/abi.ts';
 
 /** Of `state` in struct backend; nearly all of the array is free, and not worth decoding. */
@@ -27,7 +30,7 @@ export class KernelView implements Disposable {
 
   /** `bpffs` is the agent's; its maps must be there already. */
   constructor(bpf: Bpf, bpffs: string) {
-    const open = (name: string) => BpfMap.openPinned(bpf, `${bpffs}/heddle/v1/maps/${name}`);
+    const open = (name: string) => BpfMap.openPinned(bpf, `${currentPins(bpffs).maps}/${name}`);
     const mapped = (name: string) => {
       using map = open(name);
       return map.mmap(false);
@@ -84,7 +87,10 @@ export class KernelView implements Disposable {
         })
         .sort()
         .join(', ');
-      const name = `${formatEndpoint(formatIp(key.address), key.port)}/${protocols[key.protocol]}`;
+      const outside = key.scope === serviceScope.external ? ' outside' : '';
+      const silent = service.flags === serviceFlags.silent ? ' silent' : '';
+      const endpoint = formatEndpoint(formatIp(key.address), key.port);
+      const name = `${endpoint}/${protocols[key.protocol]}${outside}${silent}`;
       lines.push(
         `frontend ${name} ${algorithm} affinity ${service.affinitySeconds}: ${text}${stray}`,
       );

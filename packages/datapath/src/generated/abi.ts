@@ -24,6 +24,8 @@ export function decodeAddressKey(bytes: Uint8Array, offset = 0): AddressKey {
 export const addressRole = {
   service: 1,
   udpBackend: 2,
+  node: 4,
+  external: 8,
 } as const;
 export type AddressRole = (typeof addressRole)[keyof typeof addressRole];
 
@@ -74,6 +76,28 @@ export function decodeAffinityKey(bytes: Uint8Array, offset = 0): AffinityKey {
     client: view.getBigUint64(0, true),
     service: view.getUint32(8, true),
     reserved: view.getUint32(12, true),
+  };
+}
+
+/** struct answer_budget */
+export interface AnswerBudget {
+  readonly filled: bigint;
+  readonly left: bigint;
+}
+
+export const answerBudgetSize = 16;
+
+export function encodeAnswerBudget(value: AnswerBudget, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 16);
+  view.setBigUint64(0, value.filled, true);
+  view.setBigUint64(8, value.left, true);
+}
+
+export function decodeAnswerBudget(bytes: Uint8Array, offset = 0): AnswerBudget {
+  const view = viewOf(bytes, offset, 16);
+  return {
+    filled: view.getBigUint64(0, true),
+    left: view.getBigUint64(8, true),
   };
 }
 
@@ -130,23 +154,29 @@ export interface BackendStats {
   readonly connections: bigint;
   readonly active: number;
   readonly reserved: number;
+  readonly packets: bigint;
+  readonly bytes: bigint;
 }
 
-export const backendStatsSize = 16;
+export const backendStatsSize = 32;
 
 export function encodeBackendStats(value: BackendStats, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 16);
+  const view = viewOf(into, offset, 32);
   view.setBigUint64(0, value.connections, true);
   view.setUint32(8, value.active, true);
   view.setUint32(12, value.reserved, true);
+  view.setBigUint64(16, value.packets, true);
+  view.setBigUint64(24, value.bytes, true);
 }
 
 export function decodeBackendStats(bytes: Uint8Array, offset = 0): BackendStats {
-  const view = viewOf(bytes, offset, 16);
+  const view = viewOf(bytes, offset, 32);
   return {
     connections: view.getBigUint64(0, true),
     active: view.getUint32(8, true),
     reserved: view.getUint32(12, true),
+    packets: view.getBigUint64(16, true),
+    bytes: view.getBigUint64(24, true),
   };
 }
 
@@ -175,6 +205,64 @@ export function decodeConnection(bytes: Uint8Array, offset = 0): Connection {
   };
 }
 
+/** enum device_role */
+export const deviceRole = {
+  deviceFront: 1,
+} as const;
+export type DeviceRole = (typeof deviceRole)[keyof typeof deviceRole];
+
+/** struct drop_event */
+export interface DropEvent {
+  readonly key: FlowKey;
+  readonly reason: DropReason;
+  readonly ifindex: number;
+  readonly length: number;
+  readonly reserved: number;
+}
+
+export const dropEventSize = 56;
+
+export function encodeDropEvent(value: DropEvent, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 56);
+  encodeFlowKey(value.key, into, offset);
+  view.setUint32(40, value.reason, true);
+  view.setUint32(44, value.ifindex, true);
+  view.setUint32(48, value.length, true);
+  view.setUint32(52, value.reserved, true);
+}
+
+export function decodeDropEvent(bytes: Uint8Array, offset = 0): DropEvent {
+  const view = viewOf(bytes, offset, 56);
+  return {
+    key: decodeFlowKey(bytes, offset),
+    reason: view.getUint32(40, true) as DropReason,
+    ifindex: view.getUint32(44, true),
+    length: view.getUint32(48, true),
+    reserved: view.getUint32(52, true),
+  };
+}
+
+/** enum drop_reason */
+export const dropReason = {
+  invalid: 134,
+  tooLarge: 136,
+  unansweredLimit: 138,
+  write: 141,
+  protocol: 142,
+  unknownPort: 151,
+  notLocal: 152,
+  tableFull: 155,
+  extensionHeader: 156,
+  fragment: 157,
+  noBackend: 158,
+  noFlow: 163,
+  noPort: 167,
+  noRoute: 169,
+  sourceRange: 177,
+  ttl: 196,
+} as const;
+export type DropReason = (typeof dropReason)[keyof typeof dropReason];
+
 /** struct flow */
 export interface Flow {
   readonly origin: Origin;
@@ -199,6 +287,84 @@ export function decodeFlow(bytes: Uint8Array, offset = 0): Flow {
     awaitingReply: view.getUint32(52, true),
   };
 }
+
+/** struct flow_key */
+export interface FlowKey {
+  /** 16 bytes. */
+  readonly source: Uint8Array;
+  /** 16 bytes. */
+  readonly destination: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly sourcePort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly destinationPort: number;
+  readonly protocol: number;
+}
+
+export const flowKeySize = 40;
+
+export function encodeFlowKey(value: FlowKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 40);
+  checkLength('flow_key.source', value.source.length, 16);
+  into.set(value.source, offset);
+  checkLength('flow_key.destination', value.destination.length, 16);
+  into.set(value.destination, offset + 16);
+  view.setUint16(32, value.sourcePort, false);
+  view.setUint16(34, value.destinationPort, false);
+  view.setUint32(36, value.protocol, true);
+}
+
+export function decodeFlowKey(bytes: Uint8Array, offset = 0): FlowKey {
+  const view = viewOf(bytes, offset, 40);
+  return {
+    source: bytesAt(bytes, offset, 16),
+    destination: bytesAt(bytes, offset + 16, 16),
+    sourcePort: view.getUint16(32, false),
+    destinationPort: view.getUint16(34, false),
+    protocol: view.getUint32(36, true),
+  };
+}
+
+/** struct flow_reference */
+export interface FlowReference {
+  readonly flow: number;
+  readonly generation: number;
+}
+
+export const flowReferenceSize = 8;
+
+export function encodeFlowReference(value: FlowReference, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 8);
+  view.setUint32(0, value.flow, true);
+  view.setUint32(4, value.generation, true);
+}
+
+export function decodeFlowReference(bytes: Uint8Array, offset = 0): FlowReference {
+  const view = viewOf(bytes, offset, 8);
+  return {
+    flow: view.getUint32(0, true),
+    generation: view.getUint32(4, true),
+  };
+}
+
+/** enum flow_state */
+export const flowState = {
+  free: 0,
+  dying: 1,
+  tcpSyn: 2,
+  tcpSynAck: 3,
+  tcpEstablished: 4,
+  tcpClientFin: 5,
+  tcpBackendFin: 6,
+  tcpClosedByClient: 7,
+  tcpClosedByBackend: 8,
+  tcpReset: 9,
+  udpUnanswered: 10,
+  udp: 11,
+  sctpUnanswered: 12,
+  sctp: 13,
+} as const;
+export type FlowState = (typeof flowState)[keyof typeof flowState];
 
 /** struct flows */
 export interface Flows {
@@ -234,11 +400,217 @@ export function decodeFlows(bytes: Uint8Array, offset = 0): Flows {
   };
 }
 
+/** struct fragment_key */
+export interface FragmentKey {
+  /** 16 bytes. */
+  readonly source: Uint8Array;
+  /** 16 bytes. */
+  readonly destination: Uint8Array;
+  readonly id: number;
+  readonly protocol: number;
+}
+
+export const fragmentKeySize = 40;
+
+export function encodeFragmentKey(value: FragmentKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 40);
+  checkLength('fragment_key.source', value.source.length, 16);
+  into.set(value.source, offset);
+  checkLength('fragment_key.destination', value.destination.length, 16);
+  into.set(value.destination, offset + 16);
+  view.setUint32(32, value.id, true);
+  view.setUint32(36, value.protocol, true);
+}
+
+export function decodeFragmentKey(bytes: Uint8Array, offset = 0): FragmentKey {
+  const view = viewOf(bytes, offset, 40);
+  return {
+    source: bytesAt(bytes, offset, 16),
+    destination: bytesAt(bytes, offset + 16, 16),
+    id: view.getUint32(32, true),
+    protocol: view.getUint32(36, true),
+  };
+}
+
+/** struct fragment_ports */
+export interface FragmentPorts {
+  /** Network byte order in the struct, host order here. */
+  readonly sourcePort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly destinationPort: number;
+}
+
+export const fragmentPortsSize = 4;
+
+export function encodeFragmentPorts(value: FragmentPorts, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 4);
+  view.setUint16(0, value.sourcePort, false);
+  view.setUint16(2, value.destinationPort, false);
+}
+
+export function decodeFragmentPorts(bytes: Uint8Array, offset = 0): FragmentPorts {
+  const view = viewOf(bytes, offset, 4);
+  return {
+    sourcePort: view.getUint16(0, false),
+    destinationPort: view.getUint16(2, false),
+  };
+}
+
 /** enum heddle_abi */
 export const heddleAbi = {
-  currentAbi: 1,
+  currentAbi: 2,
 } as const;
 export type HeddleAbi = (typeof heddleAbi)[keyof typeof heddleAbi];
+
+/** struct nat_flow */
+export interface NatFlow {
+  /** 16 bytes. */
+  readonly client: Uint8Array;
+  /** 16 bytes. */
+  readonly frontend: Uint8Array;
+  /** 16 bytes. */
+  readonly backend: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly clientPort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly frontendPort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly backendPort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly sourcePort: number;
+  readonly backendId: number;
+  readonly life: number;
+}
+
+export const natFlowSize = 64;
+
+export function encodeNatFlow(value: NatFlow, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 64);
+  checkLength('nat_flow.client', value.client.length, 16);
+  into.set(value.client, offset);
+  checkLength('nat_flow.frontend', value.frontend.length, 16);
+  into.set(value.frontend, offset + 16);
+  checkLength('nat_flow.backend', value.backend.length, 16);
+  into.set(value.backend, offset + 32);
+  view.setUint16(48, value.clientPort, false);
+  view.setUint16(50, value.frontendPort, false);
+  view.setUint16(52, value.backendPort, false);
+  view.setUint16(54, value.sourcePort, false);
+  view.setUint32(56, value.backendId, true);
+  view.setUint32(60, value.life, true);
+}
+
+export function decodeNatFlow(bytes: Uint8Array, offset = 0): NatFlow {
+  const view = viewOf(bytes, offset, 64);
+  return {
+    client: bytesAt(bytes, offset, 16),
+    frontend: bytesAt(bytes, offset + 16, 16),
+    backend: bytesAt(bytes, offset + 32, 16),
+    clientPort: view.getUint16(48, false),
+    frontendPort: view.getUint16(50, false),
+    backendPort: view.getUint16(52, false),
+    sourcePort: view.getUint16(54, false),
+    backendId: view.getUint32(56, true),
+    life: view.getUint32(60, true),
+  };
+}
+
+/** struct nat_source */
+export interface NatSource {
+  /** 16 bytes. */
+  readonly address: Uint8Array;
+}
+
+export const natSourceSize = 16;
+
+export function encodeNatSource(value: NatSource, into: Uint8Array, offset = 0): void {
+  checkRoom(into, offset, 16);
+  checkLength('nat_source.address', value.address.length, 16);
+  into.set(value.address, offset);
+}
+
+export function decodeNatSource(bytes: Uint8Array, offset = 0): NatSource {
+  return {
+    address: bytesAt(bytes, offset, 16),
+  };
+}
+
+/** struct nat_table */
+export interface NatTable {
+  readonly free: bigint;
+  readonly usedOnce: number;
+  readonly used: number;
+  readonly unanswered: number;
+  readonly swept: number;
+  readonly sourceIpv4: number;
+  readonly sourceIpv6: number;
+  readonly watched: number;
+  readonly reserved: number;
+}
+
+export const natTableSize = 40;
+
+export function encodeNatTable(value: NatTable, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 40);
+  view.setBigUint64(0, value.free, true);
+  view.setUint32(8, value.usedOnce, true);
+  view.setUint32(12, value.used, true);
+  view.setUint32(16, value.unanswered, true);
+  view.setUint32(20, value.swept, true);
+  view.setUint32(24, value.sourceIpv4, true);
+  view.setUint32(28, value.sourceIpv6, true);
+  view.setUint32(32, value.watched, true);
+  view.setUint32(36, value.reserved, true);
+}
+
+export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
+  const view = viewOf(bytes, offset, 40);
+  return {
+    free: view.getBigUint64(0, true),
+    usedOnce: view.getUint32(8, true),
+    used: view.getUint32(12, true),
+    unanswered: view.getUint32(16, true),
+    swept: view.getUint32(20, true),
+    sourceIpv4: view.getUint32(24, true),
+    sourceIpv6: view.getUint32(28, true),
+    watched: view.getUint32(32, true),
+    reserved: view.getUint32(36, true),
+  };
+}
+
+/** struct node_config */
+export interface NodeConfig {
+  readonly flows: number;
+  readonly unansweredLimit: number;
+  readonly firstPort: number;
+  readonly portCount: number;
+  readonly timeouts: readonly number[];
+}
+
+export const nodeConfigSize = 48;
+
+export function encodeNodeConfig(value: NodeConfig, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 48);
+  view.setUint32(0, value.flows, true);
+  view.setUint32(4, value.unansweredLimit, true);
+  view.setUint32(8, value.firstPort, true);
+  view.setUint32(12, value.portCount, true);
+  checkLength('node_config.timeouts', value.timeouts.length, 16);
+  for (let i = 0; i < 16; i++) {
+    view.setUint16(16 + i * 2, value.timeouts[i]!, true);
+  }
+}
+
+export function decodeNodeConfig(bytes: Uint8Array, offset = 0): NodeConfig {
+  const view = viewOf(bytes, offset, 48);
+  return {
+    flows: view.getUint32(0, true),
+    unansweredLimit: view.getUint32(4, true),
+    firstPort: view.getUint32(8, true),
+    portCount: view.getUint32(12, true),
+    timeouts: Array.from({ length: 16 }, (_, i) => view.getUint16(16 + i * 2, true)),
+  };
+}
 
 /** struct origin */
 export interface Origin {
@@ -298,22 +670,24 @@ export interface Service {
   readonly affinitySeconds: number;
   readonly algorithm: ServiceAlgorithm;
   readonly cursor: number;
+  readonly flags: ServiceFlags;
 }
 
-export const serviceSize = 24;
+export const serviceSize = 28;
 
 export function encodeService(value: Service, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 24);
+  const view = viewOf(into, offset, 28);
   view.setUint32(0, value.id, true);
   view.setUint32(4, value.firstSlot, true);
   view.setUint32(8, value.slotCount, true);
   view.setUint32(12, value.affinitySeconds, true);
   view.setUint32(16, value.algorithm, true);
   view.setUint32(20, value.cursor, true);
+  view.setUint32(24, value.flags, true);
 }
 
 export function decodeService(bytes: Uint8Array, offset = 0): Service {
-  const view = viewOf(bytes, offset, 24);
+  const view = viewOf(bytes, offset, 28);
   return {
     id: view.getUint32(0, true),
     firstSlot: view.getUint32(4, true),
@@ -321,6 +695,7 @@ export function decodeService(bytes: Uint8Array, offset = 0): Service {
     affinitySeconds: view.getUint32(12, true),
     algorithm: view.getUint32(16, true) as ServiceAlgorithm,
     cursor: view.getUint32(20, true),
+    flags: view.getUint32(24, true) as ServiceFlags,
   };
 }
 
@@ -332,6 +707,13 @@ export const serviceAlgorithm = {
   hash: 3,
 } as const;
 export type ServiceAlgorithm = (typeof serviceAlgorithm)[keyof typeof serviceAlgorithm];
+
+/** enum service_flags */
+export const serviceFlags = {
+  plain: 0,
+  silent: 1,
+} as const;
+export type ServiceFlags = (typeof serviceFlags)[keyof typeof serviceFlags];
 
 /** struct service_key */
 export interface ServiceKey {
@@ -393,6 +775,52 @@ export function decodeSocketConfig(bytes: Uint8Array, offset = 0): SocketConfig 
     nodeNetnsCookie: view.getBigUint64(0, true),
     abi: view.getUint32(8, true) as HeddleAbi,
     reserved: view.getUint32(12, true),
+  };
+}
+
+/** enum source_range */
+export const sourceRange = {
+  denied: 1,
+  allowed: 2,
+} as const;
+export type SourceRange = (typeof sourceRange)[keyof typeof sourceRange];
+
+/** struct source_range_key */
+export interface SourceRangeKey {
+  readonly prefixLength: number;
+  /** 16 bytes. */
+  readonly frontend: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly port: number;
+  readonly protocol: number;
+  readonly reserved: number;
+  /** 16 bytes. */
+  readonly client: Uint8Array;
+}
+
+export const sourceRangeKeySize = 40;
+
+export function encodeSourceRangeKey(value: SourceRangeKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 40);
+  view.setUint32(0, value.prefixLength, true);
+  checkLength('source_range_key.frontend', value.frontend.length, 16);
+  into.set(value.frontend, offset + 4);
+  view.setUint16(20, value.port, false);
+  view.setUint8(22, value.protocol);
+  view.setUint8(23, value.reserved);
+  checkLength('source_range_key.client', value.client.length, 16);
+  into.set(value.client, offset + 24);
+}
+
+export function decodeSourceRangeKey(bytes: Uint8Array, offset = 0): SourceRangeKey {
+  const view = viewOf(bytes, offset, 40);
+  return {
+    prefixLength: view.getUint32(0, true),
+    frontend: bytesAt(bytes, offset + 4, 16),
+    port: view.getUint16(20, false),
+    protocol: view.getUint8(22),
+    reserved: view.getUint8(23),
+    client: bytesAt(bytes, offset + 24, 16),
   };
 }
 

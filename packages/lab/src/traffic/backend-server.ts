@@ -1,10 +1,10 @@
-// A backend that says who it is. Arguments: --name NAME, and any number of --http PORT, --tcp PORT
-// and --udp PORT; it serves IPv4 and IPv6. One line on stdout, {"ready":true}, says that all are
+// A backend that says who it is. Arguments: --name NAME, and any number of --http PORT, --tcp PORT,
+// --echo PORT and --udp PORT; it serves IPv4 and IPv6. One line on stdout, {"ready":true}, says that all are
 // open.
 //
 // HTTP: GET / answers {"pod":NAME,"port":PORT}; GET /client adds "client":"ADDRESS:PORT", the
 // client as the backend sees it; GET /name answers NAME alone. TCP and UDP: what arrives comes
-// back as `NAME what arrived`.
+// back as `NAME what arrived`. Echo: TCP, what arrives comes back, to the byte.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -16,6 +16,7 @@ const { values } = parseArgs({
     name: { type: 'string' },
     http: { type: 'string', multiple: true, default: [] },
     tcp: { type: 'string', multiple: true, default: [] },
+    echo: { type: 'string', multiple: true, default: [] },
     udp: { type: 'string', multiple: true, default: [] },
   },
 });
@@ -32,6 +33,7 @@ const opened = [
     listen(createServer({ noDelay: true }, serveHttp(Number(port))), port),
   ),
   ...values.tcp.map((port) => listen(createServer({ noDelay: true }, serveEcho), port)),
+  ...values.echo.map((port) => listen(createServer({ noDelay: true }, serveBytes), port)),
   ...values.udp.map(serveUdp),
 ];
 try {
@@ -96,6 +98,11 @@ function plain(address: string): string {
 function serveEcho(socket: Socket): void {
   socket.on('error', () => socket.destroy());
   socket.on('data', (data: Buffer) => socket.write(Buffer.concat([Buffer.from(`${name} `), data])));
+}
+
+function serveBytes(socket: Socket): void {
+  socket.on('error', () => socket.destroy());
+  socket.pipe(socket);
 }
 
 async function serveUdp(port: string): Promise<void> {

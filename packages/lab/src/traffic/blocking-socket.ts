@@ -7,25 +7,23 @@ import {
   SysError,
   syscallNumbers,
 } from '@heddle/sys';
+import { decodeSockaddr, type Endpoint, encodeSockaddr, endpointText } from './endpoint.ts';
 import {
   AF_INET,
   AF_INET6,
-  decodeSockaddr,
-  type Endpoint,
-  encodeSockaddr,
-  endpointText,
-} from './endpoint.ts';
-
-const SOCK_STREAM = 1;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
-const SO_RCVTIMEO = 20;
-const SO_SNDTIMEO = 21;
-const IPPROTO_IPV6 = 41;
-const IPV6_V6ONLY = 26;
-const MSG_NOSIGNAL = 0x4000;
+  encodeTimeout,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  MSG_NOSIGNAL,
+  SHUT_WR,
+  SO_RCVTIMEO,
+  SO_REUSEADDR,
+  SO_SNDTIMEO,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from './socket-constants.ts';
 
 export interface BlockingSocketOptions {
   readonly protocol: 'tcp' | 'udp';
@@ -139,6 +137,11 @@ export class BlockingSocket implements Disposable {
     } while (at < bytes.length);
   }
 
+  /** Says that nothing more will be sent; what the other end sends is still received. */
+  endSending(): void {
+    this.#check('shutdown', this.#platform.syscall(this.#nr.shutdown, this.#fd, SHUT_WR));
+  }
+
   /** What has arrived, up to `size` bytes; empty at the end of a stream. */
   receive(size = 65536): Uint8Array {
     const bytes = new Uint8Array(size);
@@ -185,11 +188,7 @@ export class BlockingSocket implements Disposable {
   }
 
   #setTimeout(milliseconds: number): void {
-    // struct timeval {seconds s64, microseconds s64}
-    const value = new Uint8Array(16);
-    const view = new DataView(value.buffer);
-    view.setBigInt64(0, BigInt(Math.floor(milliseconds / 1000)), true);
-    view.setBigInt64(8, BigInt((milliseconds % 1000) * 1000), true);
+    const value = encodeTimeout(milliseconds);
     this.setOption(SOL_SOCKET, SO_RCVTIMEO, value);
     this.setOption(SOL_SOCKET, SO_SNDTIMEO, value);
   }

@@ -1,7 +1,5 @@
 import { formatEndpoint, formatIp, isIpv4, parseIp } from '@heddle/sys';
-
-export const AF_INET = 2;
-export const AF_INET6 = 10;
+import { AF_INET, AF_INET6 } from './socket-constants.ts';
 
 /** An address and a port of a socket. An IPv4 address in an IPv6 socket reads `::ffff:a.b.c.d`. */
 export interface Endpoint {

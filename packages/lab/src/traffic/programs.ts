@@ -3,11 +3,14 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Place } from '../place.ts';
+import { type Endpoint, endpointText } from './endpoint.ts';
 import type { ClientReport } from './report.ts';
 
 export interface BackendPorts {
   readonly http?: readonly number[];
   readonly tcp?: readonly number[];
+  /** TCP; what arrives comes back to the byte. */
+  readonly echo?: readonly number[];
   readonly udp?: readonly number[];
   /** What it calls itself; default: the name of its place. */
   readonly name?: string;
@@ -18,11 +21,12 @@ export interface BackendPorts {
  * or by `kill()`. Throws an Error when it can't serve.
  */
 export async function startBackend(place: Place, ports: BackendPorts): Promise<ChildProcess> {
-  const { http = [], tcp = [], udp = [], name = place.name } = ports;
+  const { http = [], tcp = [], echo = [], udp = [], name = place.name } = ports;
   const args = [
     ...['--name', name],
     ...http.flatMap((port) => ['--http', `${port}`]),
     ...tcp.flatMap((port) => ['--tcp', `${port}`]),
+    ...echo.flatMap((port) => ['--echo', `${port}`]),
     ...udp.flatMap((port) => ['--udp', `${port}`]),
   ];
   const child = spawnProgram(place, 'backend-server.ts', args, 'ignore');
@@ -97,6 +101,25 @@ export function startHttpClient(place: Place, options: HttpClientOptions): HttpC
       return ended;
     },
   };
+}
+
+export interface FloodOptions {
+  /** Where the connections are asked for; of the family of the addresses that are made up. */
+  readonly to: Endpoint;
+  /** Packets to send. */
+  readonly count: number;
+}
+
+/**
+ * Has a place send so many TCP SYNs as fast as it can, each from another address and port that
+ * nobody has (syn-flood.ts). Returns once they are on their way; rejects when it can't.
+ */
+export async function floodWithSyns(place: Place, { to, count }: FloodOptions): Promise<void> {
+  const { src, dst } = place.firstHop;
+  const args = [`${place.link('eth0').index}`, src, dst, endpointText(to), `${count}`];
+  const child = spawnProgram(place, 'syn-flood.ts', args, 'ignore');
+  const [code, signal] = await once(child, 'close');
+  if (code !== 0) throw new Error(`flood from ${place.name}: ended by ${signal ?? `code ${code}`}`);
 }
 
 function spawnProgram(

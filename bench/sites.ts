@@ -1,0 +1,74 @@
+import type { Endpoint, Lab, LabOptions } from '@heddle/lab';
+import { replaceRoute } from '@heddle/netlink';
+import type { BalancerName } from './variants/balancer.ts';
+
+// Where the client and the backends of a measurement are. All labs of a site are alike.
+
+export interface Site {
+  readonly lab: Omit<LabOptions, 'name'>;
+  /** Name of the place that connects. */
+  readonly client: string;
+  /** Names of the pods that answer, and their addresses: the same in every lab. */
+  readonly backendPods: readonly string[];
+  readonly backendAddresses: readonly string[];
+  readonly nodePorts: boolean;
+  /** Those that can serve it. */
+  readonly balancers: readonly BalancerName[];
+  /** What a new lab needs beside. */
+  prepare(lab: Lab): void;
+}
+
+export type SiteName = 'east-west' | 'north-south';
+
+export const nodeAddress = '192.0.2.1';
+/** Ports from here on are NodePorts, one for each service (--service-node-port-range). */
+const firstNodePort = 10_000;
+
+/** A pod connects to ClusterIPs of pods on its own node. */
+const eastWest: Site = {
+  lab: { podsPerNode: 3 },
+  client: 'pod-1-1',
+  backendPods: ['pod-1-2', 'pod-1-3'],
+  backendAddresses: ['10.244.1.2', '10.244.1.3'],
+  nodePorts: false,
+  balancers: ['heddle', 'iptables', 'nftables'],
+  prepare() {},
+};
+
+/**
+ * A host beyond the router connects to NodePorts of node 1, for pods on node 2. What it sends
+ * directly to those pods goes the same way, and so do their answers: through node 1.
+ */
+const northSouth: Site = {
+  lab: { nodes: 2, podsPerNode: 2, outside: 1 },
+  client: 'outside-1',
+  backendPods: ['pod-2-1', 'pod-2-2'],
+  backendAddresses: ['10.244.2.1', '10.244.2.2'],
+  nodePorts: true,
+  balancers: ['iptables', 'nftables'],
+  prepare(lab) {
+    const [entry, home] = lab.nodes;
+    for (const address of this.backendAddresses) lab.leadTo(entry!, address);
+    home!.configure((socket) =>
+      replaceRoute(socket, {
+        destination: `${lab.outside[0]!.addresses.v4}/32`,
+        via: entry!.addresses.v4,
+        link: home!.link('eth0').index,
+      }),
+    );
+    // Both neighbours could do without it, and would be told so with each packet.
+    for (const device of ['all', 'eth0']) {
+      entry!.setSysctl(`net/ipv4/conf/${device}/send_redirects`, 0);
+    }
+  },
+};
+
+export const sites: Readonly<Record<SiteName, Site>> = {
+  'east-west': eastWest,
+  'north-south': northSouth,
+};
+
+/** Where the n-th service is reached from outside. */
+export function nodePort(n: number): Endpoint {
+  return { address: nodeAddress, port: firstNodePort + n };
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the node itself answers to a packet that it does not forward: resets and ICMP errors. */
+#pragma once
+
+#include "maps.h"
+#include "rewrite.h"
+
+#define ANSWERS_PER_SECOND 1000
+#define ANSWER_NS (1000000000ULL / ANSWERS_PER_SECOND)
+
+/* Whether another answer may be sent, so that a flood isn't answered by one (RFC 1812, 4.3.2.8). */
+INLINE int may_answer(void)
+{
+	__u32 zero = 0;
+	struct answer_budget *budget = bpf_map_lookup_elem(&answer_budget, &zero);
+	__u64 now = bpf_ktime_get_ns(), earned;
+
+	if (!budget)
+		return 0;
+	earned = (now - budget->filled) / ANSWER_NS;
+	if (earned) {
+		budget->left = budget->left + earned > ANSWERS_PER_SECOND ? ANSWERS_PER_SECOND : budget->left + earned;
+		budget->filled = now;
+	}
+	if (!budget->left)
+		return 0;
+	budget->left--;
+	return 1;
+}
+
+/* Turns the frame round: it goes back where it came from. */
+INLINE int send_back(struct __sk_buff *ctx)
+{
+	struct ethhdr from, to;
+
+	if (bpf_skb_load_bytes(ctx, 0, &from, sizeof(from)))
+		return TC_ACT_SHOT;
+	__builtin_memcpy(to.h_dest, from.h_source, ETH_ALEN);
+	__builtin_memcpy(to.h_source, from.h_dest, ETH_ALEN);
+	to.h_proto = from.h_proto;
+	if (bpf_skb_store_bytes(ctx, 0, &to, sizeof(to), 0))
+		return TC_ACT_SHOT;
+	return bpf_redirect(ctx->ifindex, 0);
+}
+
+/* Sum of the pseudo header that goes back, unfolded. */
+INLINE __u64 pseudo_sum(const struct packet *packet, __u32 protocol, __u32 length)
+{
+	__u32 rest[2] = { bpf_htonl(length), bpf_htonl(protocol) };
+	__u64 sum = bpf_csum_diff(0, 0, rest, sizeof(rest), 0);
+
+	if (packet->ipv4) {
+		const __u32 *source = (const __u32 *)packet->key.source;
+		const __u32 *destination = (const __u32 *)packet->key.destination;
+		__u32 both[2] = { source[3], destination[3] };
+
+		return bpf_csum_diff(0, 0, both, sizeof(both), sum);
+	}
+	return bpf_csum_diff(0, 0, packet->key.source, 32, sum);
+}
+
+/* Writes an IP header that answers `packet` with `length` bytes after it. */
+INLINE long store_ip(struct __sk_buff *ctx, const struct packet *packet, __u32 protocol, __u32 length)
+{
+	const __u32 *source = (const __u32 *)packet->key.source, *destination = (const __u32 *)packet->key.destination;
+
+	if (packet->ipv4) {
+		struct iphdr ip = {
+			.version = 4,
+			.ihl = 5,
+			.tot_len = bpf_htons(sizeof(ip) + length),
+			.frag_off = bpf_htons(0x4000),
+			.ttl = 64,
+			.protocol = protocol,
+			.saddr = destination[3],
+			.daddr = source[3],
+		};
+
+		ip.check = ~fold_checksum(bpf_csum_diff(0, 0, &ip, sizeof(ip), 0));
+		return bpf_skb_store_bytes(ctx, packet->network, &ip, sizeof(ip), 0);
+	}
+	struct ipv6hdr ip = {
+		.version = 6,
+		.payload_len = bpf_htons(length),
+		.nexthdr = protocol,
+		.hop_limit = 64,
+	};
+
+	copy_address(&ip.saddr, destination);
+	copy_address(&ip.daddr, source);
+	return bpf_skb_store_bytes(ctx, packet->network, &ip, sizeof(ip), 0);
+}
+
+/*
+ * Whether the checksum is left to the device (CHECKSUM_PARTIAL): then the field holds the pseudo
+ * header's sum only, and the helper leaves it alone when told of a change behind that header.
+ */
+INLINE int is_checksum_partial(struct __sk_buff *ctx, __u32 at)
+{
+	__u16 before = 0, after = 0;
+
+	bpf_skb_load_bytes(ctx, at, &before, sizeof(before));
+	bpf_l4_csum_replace(ctx, at, 0, 1, 4);
+	bpf_skb_load_bytes(ctx, at, &after, sizeof(after));
+	return before == after;
+}
+
+/* Answers a TCP segment with a reset (RFC 9293, 3.10.7.1). */
+GLOBAL int answer_reset(struct __sk_buff *ctx, const struct packet *packet)
+{
+	struct tcphdr tcp, reset = { .rst = 1, .doff = 5 };
+	__u32 header;
+	int partial;
+	__u64 sum;
+
+	if (!packet)
+		return TC_ACT_SHOT;
+	header = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	if (packet->tcp_flags & TCP_RST || !may_answer())
+		return TC_ACT_SHOT;
+	/* Without IP options, so that the device finds the checksum where it expects it. */
+	if (packet->transport != packet->network + header ||
+	    bpf_skb_load_bytes(ctx, packet->transport, &tcp, sizeof(tcp)))
+		return TC_ACT_SHOT;
+	reset.source = tcp.dest;
+	reset.dest = tcp.source;
+	if (tcp.ack) {
+		reset.seq = tcp.ack_seq;
+	} else {
+		__u32 length = packet->length - header - packet->transport_length + tcp.syn + tcp.fin;
+
+		reset.ack = 1;
+		reset.ack_seq = bpf_htonl(bpf_htonl(tcp.seq) + length);
+	}
+	partial = is_checksum_partial(ctx, packet->transport + 16);
+	sum = pseudo_sum(packet, IPPROTO_TCP, sizeof(reset));
+	if (partial)
+		reset.check = fold_checksum(sum);
+	else
+		reset.check = ~fold_checksum(bpf_csum_diff(0, 0, &reset, sizeof(reset), sum));
+	if (bpf_skb_change_tail(ctx, packet->transport + sizeof(reset), 0) ||
+	    store_ip(ctx, packet, IPPROTO_TCP, sizeof(reset)) ||
+	    bpf_skb_store_bytes(ctx, packet->transport, &reset, sizeof(reset), 0))
+		return TC_ACT_SHOT;
+	return send_back(ctx);
+}
+
+/* An ICMP error: its header, and the beginning of the packet that it is about. */
+struct icmp_error {
+	__u8 type;
+	__u8 code;
+	__u16 checksum;
+	__be32 value;
+	__u8 about[60];
+};
+
+/*
+ * Answers with an ICMP error, about as much of the packet as tells whose it is: the IP header and 20
+ * bytes of TCP, 8 of others. (RFC 4443 would have more of it, which no host needs.) `value` is the
+ * MTU, where the error has one.
+ */
+GLOBAL int answer_error(struct __sk_buff *ctx, const struct packet *packet, __u8 type, __u8 code, __u32 value)
+{
+	struct icmp_error error = { .type = type, .code = code, .value = bpf_htonl(value) };
+	__u32 header, length;
+	__u64 sum = 0;
+
+	if (!packet)
+		return TC_ACT_SHOT;
+	header = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	length = header + (packet->key.protocol == IPPROTO_TCP ? 20 : 8);
+	if (packet->transport != packet->network + header || !may_answer())
+		return TC_ACT_SHOT;
+	if (length > sizeof(error.about) || bpf_skb_load_bytes(ctx, packet->network, error.about, length))
+		return TC_ACT_SHOT;
+	length += 8;
+	if (!packet->ipv4)
+		sum = pseudo_sum(packet, IPPROTO_ICMPV6, length);
+	/* What is behind the packet's beginning is zero. */
+	error.checksum = ~fold_checksum(bpf_csum_diff(0, 0, &error, sizeof(error), sum));
+	if (bpf_skb_change_tail(ctx, packet->network + header + length, 0) ||
+	    store_ip(ctx, packet, packet->ipv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6, length) ||
+	    length > sizeof(error) ||
+	    bpf_skb_store_bytes(ctx, packet->network + header, &error, length, 0))
+		return TC_ACT_SHOT;
+	return send_back(ctx);
+}
+
+/* Tells the client that nobody serves here. */
+INLINE int answer_unreachable(struct __sk_buff *ctx, const struct packet *packet)
+{
+	if (packet->key.protocol == IPPROTO_TCP)
+		return answer_reset(ctx, packet);
+	return packet->ipv4 ? answer_error(ctx, packet, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0)
+			    : answer_error(ctx, packet, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
+}
+
+/* Answers an echo request for an address that only the services have (RFC 1122, 3.2.2.6). */
+NOINLINE int answer_echo(struct __sk_buff *ctx, struct packet *packet)
+{
+	__be16 type, answer;
+	struct flow_key back;
+
+	if (!may_answer() || bpf_skb_load_bytes(ctx, packet->transport, &type, sizeof(type)))
+		return TC_ACT_SHOT;
+	/* The code, behind the type, stays. */
+	answer = (type & 0xff00) | (packet->ipv4 ? ICMP_ECHO_REPLY : ICMPV6_ECHO_REPLY);
+	invert(&back, &packet->key);
+	/* To swap addresses changes no sum. */
+	if (bpf_l4_csum_replace(ctx, packet->transport + 2, type, answer, sizeof(type)) ||
+	    bpf_skb_store_bytes(ctx, packet->transport, &answer, sizeof(answer), 0) ||
+	    store_addresses(ctx, packet, &back))
+		return TC_ACT_SHOT;
+	return send_back(ctx);
+}

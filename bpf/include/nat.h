@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The flow table: finding, making, ageing and removing flows. */
+#pragma once
+
+#include "balance.h"
+#include "maps.h"
+#include "packet.h"
+
+extern const volatile struct node_config config;
+
+/* How often an allocation tries again that another CPU has interfered with. */
+#define ALLOCATION_ATTEMPTS 8
+
+INLINE struct nat_table *the_table(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&nat_table, &zero);
+}
+
+INLINE struct nat_flow *flow_at(__u32 flow)
+{
+	return bpf_map_lookup_elem(&nat_flows, &flow);
+}
+
+INLINE __u32 now_in_ticks(void)
+{
+	return (bpf_ktime_get_ns() >> TICK_SHIFT) & LIFE_SEEN_MASK;
+}
+
+INLINE enum flow_state state_of(__u32 life)
+{
+	return life >> LIFE_STATE_SHIFT & 0x7f;
+}
+
+INLINE __u32 source_of(__u32 life)
+{
+	return life >> LIFE_SOURCE_SHIFT;
+}
+
+INLINE int is_unanswered(enum flow_state state)
+{
+	return state == FLOW_TCP_SYN || state == FLOW_TCP_SYN_ACK || state == FLOW_UDP_UNANSWERED ||
+	       state == FLOW_SCTP_UNANSWERED;
+}
+
+INLINE int is_closed(enum flow_state state)
+{
+	return state >= FLOW_TCP_CLOSED_BY_CLIENT && state <= FLOW_TCP_RESET;
+}
+
+INLINE __u32 protocol_of(enum flow_state state)
+{
+	return state <= FLOW_TCP_RESET ? IPPROTO_TCP : state <= FLOW_UDP ? IPPROTO_UDP : IPPROTO_SCTP;
+}
+
+/* The state that a new flow begins with. */
+INLINE enum flow_state first_state(__u32 protocol)
+{
+	return protocol == IPPROTO_TCP ? FLOW_TCP_SYN : protocol == IPPROTO_UDP ? FLOW_UDP_UNANSWERED : FLOW_SCTP_UNANSWERED;
+}
+
+/*
+ * The state after a packet. As a packet's place in the stream isn't checked, a reset only shortens
+ * the time that the flow may be idle (RFC 5961's concern): one that goes on is kept.
+ */
+GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
+{
+	if (state == FLOW_UDP_UNANSWERED)
+		return is_reply ? FLOW_UDP : state;
+	if (state == FLOW_SCTP_UNANSWERED)
+		return is_reply ? FLOW_SCTP : state;
+	if (state > FLOW_TCP_RESET)
+		return state;
+	if (tcp_flags & TCP_RST)
+		return FLOW_TCP_RESET;
+	if (tcp_flags & TCP_FIN) {
+		if (state == FLOW_TCP_CLIENT_FIN)
+			return is_reply ? FLOW_TCP_CLOSED_BY_CLIENT : state;
+		if (state == FLOW_TCP_BACKEND_FIN)
+			return is_reply ? state : FLOW_TCP_CLOSED_BY_BACKEND;
+		if (state <= FLOW_TCP_ESTABLISHED)
+			return is_reply ? FLOW_TCP_BACKEND_FIN : FLOW_TCP_CLIENT_FIN;
+		return state;
+	}
+	if (state == FLOW_TCP_SYN && is_reply && tcp_flags & TCP_SYN)
+		return FLOW_TCP_SYN_ACK;
+	if (state == FLOW_TCP_SYN_ACK && !is_reply && !(tcp_flags & TCP_SYN))
+		return FLOW_TCP_ESTABLISHED;
+	return state;
+}
+
+INLINE void count_flow(__u32 backend_id, __s32 change)
+{
+	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &backend_id);
+
+	if (stats)
+		__sync_fetch_and_add(&stats->active, change);
+}
+
+/* Does what follows from a flow's change of state, which its `life` has just gone through. */
+INLINE void on_change(const struct nat_flow *flow, __u32 before, __u32 after)
+{
+	struct nat_table *table = the_table();
+
+	if (table && is_unanswered(state_of(before)) && !is_unanswered(state_of(after)))
+		__sync_fetch_and_add(&table->unanswered, -1);
+	if (before & LIFE_COUNTED && !(after & LIFE_COUNTED))
+		count_flow(flow->backend_id, -1);
+}
+
+/* Notes that a packet of the flow came. Of two CPUs that do so at once, one goes unheard. */
+INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int is_reply, __u32 bytes)
+{
+	__u32 id = flow->backend_id;
+	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
+	__u32 state = next_state(state_of(life), tcp_flags, is_reply);
+	__u32 after = (life & ~(LIFE_SEEN_MASK | 0x7f << LIFE_STATE_SHIFT)) | state << LIFE_STATE_SHIFT | now_in_ticks();
+
+	if (stats) {
+		__sync_fetch_and_add(&stats->packets, 1);
+		__sync_fetch_and_add(&stats->bytes, bytes);
+	}
+	if (is_closed(state))
+		after &= ~LIFE_COUNTED;
+	if (after != life && __sync_val_compare_and_swap(&flow->life, life, after) == life)
+		on_change(flow, life, after);
+}
+
+/* The two keys of a flow. */
+INLINE void client_key(struct flow_key *key, const struct nat_flow *flow, __u32 protocol)
+{
+	copy_address(key->source, flow->client);
+	copy_address(key->destination, flow->frontend);
+	key->source_port = flow->client_port;
+	key->destination_port = flow->frontend_port;
+	key->protocol = protocol;
+}
+
+/* Returns 0 if the source's address is unknown, which can't be. */
+INLINE int reply_key(struct flow_key *key, const struct nat_flow *flow, __u32 life, __u32 protocol)
+{
+	__u32 index = source_of(life);
+	struct nat_source *source = bpf_map_lookup_elem(&nat_sources, &index);
+
+	if (!source)
+		return 0;
+	copy_address(key->source, flow->backend);
+	copy_address(key->destination, index ? source->address : flow->client);
+	key->source_port = flow->backend_port;
+	key->destination_port = flow->source_port;
+	key->protocol = protocol;
+	return 1;
+}
+
+/* Takes a key away if it still is the flow's. */
+INLINE void forget_key(const struct flow_key *key, __u32 reference)
+{
+	struct flow_reference *held = bpf_map_lookup_elem(&nat_index, key);
+
+	if (held && held->flow == reference)
+		bpf_map_delete_elem(&nat_index, key);
+}
+
+/* Ends a flow, if it still is as `life` says. Its place is free again after the next but one sweep. */
+GLOBAL int end_flow(__u32 index, __u32 life)
+{
+	__u32 protocol = protocol_of(state_of(life));
+	struct nat_flow *flow = flow_at(index);
+	struct flow_key key;
+
+	if (!flow || __sync_val_compare_and_swap(&flow->life, life, FLOW_DYING << LIFE_STATE_SHIFT) != life)
+		return 0;
+	on_change(flow, life, 0);
+	client_key(&key, flow, protocol);
+	forget_key(&key, index * 2);
+	if (reply_key(&key, flow, life, protocol))
+		forget_key(&key, index * 2 + 1);
+	return 1;
+}
+
+/* Takes a free place; 0: there is none. */
+GLOBAL __u32 take_flow(void)
+{
+	struct nat_table *table = the_table();
+
+	if (!table)
+		return 0;
+	for (int i = 0; i < ALLOCATION_ATTEMPTS; i++) {
+		__u64 head = table->free;
+		struct nat_flow *flow;
+
+		if (!(__u32)head)
+			break;
+		flow = flow_at((__u32)head);
+		if (!flow)
+			break;
+		/* If the flow is taken meanwhile, `backend_id` is no link; but then the count has changed. */
+		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | flow->backend_id) == head) {
+			__sync_fetch_and_add(&table->used, 1);
+			return (__u32)head;
+		}
+	}
+	if (table->used_once + 1 < config.flows) {
+		__u32 flow = __sync_fetch_and_add(&table->used_once, 1) + 1;
+
+		if (flow < config.flows) {
+			__sync_fetch_and_add(&table->used, 1);
+			return flow;
+		}
+		__sync_fetch_and_add(&table->used_once, -1);
+	}
+	return 0;
+}
+
+/* Makes a place free. Returns 0 when others interfered too often; then the next sweep does it. */
+INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow)
+{
+	for (int i = 0; i < ALLOCATION_ATTEMPTS; i++) {
+		__u64 head = table->free;
+
+		flow->backend_id = (__u32)head;
+		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | index) == head) {
+			__sync_fetch_and_add(&table->used, -1);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* One look at one flow by the garbage collection. */
+static long sweep_flow(__u32 number, struct nat_table **held)
+{
+	struct nat_table *table = the_table();
+	struct backend *backend;
+	struct nat_flow *flow;
+	__u32 index, life, state, id;
+
+	if (!table)
+		return 1;
+	index = table->swept + 1;
+	if (index > table->used_once || index >= config.flows) {
+		table->swept = 0;
+		return 1;
+	}
+	table->swept = index;
+	flow = flow_at(index);
+	if (!flow)
+		return 1;
+	life = flow->life;
+	state = state_of(life);
+	if (state == FLOW_FREE)
+		return 0;
+	if (state == FLOW_DYING) {
+		/* First a mark, at the next sweep free: by then no program looks at it. */
+		if (!(life & LIFE_SEEN_MASK)) {
+			flow->life = life | 1;
+			return 0;
+		}
+		flow->life = 0;
+		if (!give_flow(table, index, flow))
+			flow->life = life;
+		return 0;
+	}
+	/* Without its backend a flow has no future; who still uses it gets a reset, or another one. */
+	id = flow->backend_id;
+	backend = backend_by_id(id);
+	if (!backend || backend->state == BACKEND_GONE)
+		state = FLOW_TCP_RESET;
+	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > config.timeouts[state % FLOW_STATES])
+		end_flow(index, life);
+	return 0;
+}
+
+/* Flows that one slice of the garbage collection looks at, and how long it rests in between. */
+#define SWEEP_SLICE 2048
+#define SWEEP_REST_NS 50000000ULL
+
+static int on_sweep_timer(void *map, __u32 *key, struct nat_timer *timer)
+{
+	bpf_loop(SWEEP_SLICE, sweep_flow, 0, 0);
+	bpf_timer_start(&timer->timer, SWEEP_REST_NS, 0);
+	return 0;
+}
+
+INLINE __u32 hash_flow(const struct flow_key *key)
+{
+	return hash_client(client_of_address(key->source) + ((__u64)key->source_port << 16) + key->destination_port);
+}
+
+/* Search for a free port, walking a permutation of all. */
+struct port_search {
+	struct flow_key reply; /* with the port that is tried */
+	struct flow_reference reference;
+	__u32 at;
+	__u32 stride; /* odd, so that it meets every number below `mask` once */
+	__u32 mask;
+	__u32 found;
+};
+
+static long try_port(__u32 number, struct port_search *search)
+{
+	__u32 offset = search->at & search->mask;
+
+	search->at += search->stride;
+	if (offset >= config.port_count)
+		return 0;
+	search->reply.destination_port = bpf_htons(config.first_port + offset);
+	if (bpf_map_lookup_elem(&nat_index, &search->reply))
+		return 0;
+	if (bpf_map_update_elem(&nat_index, &search->reply, &search->reference, BPF_NOEXIST))
+		return 0;
+	search->found = 1;
+	return 1;
+}
+
+/*
+ * Reserves the reply's key with a port of the node's. Returns it, or 0 if all are taken. The reply's
+ * other fields are filled in.
+ */
+NOINLINE __be16 reserve_port(const struct flow_key *reply, const struct flow_reference *reference, __u32 hash)
+{
+	struct port_search search = { .reply = *reply, .reference = *reference };
+	__u32 mask = config.port_count - 1;
+
+	mask |= mask >> 1;
+	mask |= mask >> 2;
+	mask |= mask >> 4;
+	mask |= mask >> 8;
+	search.mask = mask;
+	search.at = hash;
+	search.stride = hash >> 16 | 1;
+	bpf_loop(mask + 1, try_port, &search, 0);
+	return search.found ? search.reply.destination_port : 0;
+}
+
+/*
+ * Makes a flow of a client's packet to the backend that `origin` names. The backend sees the address
+ * with that index in nat_sources; 0: the client's, and its port if it can be. Returns 0 or the reason
+ * for a drop; FLOW_EXISTS when another CPU has just made it.
+ */
+#define FLOW_EXISTS 1
+
+GLOBAL int make_flow(const struct packet *packet, const struct origin *origin, __u32 source, __u32 counted)
+{
+	struct flow_reference reference = {};
+	struct nat_table *table = the_table();
+	struct nat_flow *flow;
+	struct flow_key key;
+	__u32 index, life;
+
+	if (!table || !packet || !origin)
+		return DROP_TABLE_FULL;
+	if (__sync_fetch_and_add(&table->unanswered, 1) >= config.unanswered_limit) {
+		__sync_fetch_and_add(&table->unanswered, -1);
+		return DROP_UNANSWERED_LIMIT;
+	}
+	index = take_flow();
+	flow = flow_at(index);
+	if (!index || !flow) {
+		__sync_fetch_and_add(&table->unanswered, -1);
+		return DROP_TABLE_FULL;
+	}
+	life = source << LIFE_SOURCE_SHIFT | first_state(packet->key.protocol) << LIFE_STATE_SHIFT |
+	       (counted ? LIFE_COUNTED : 0) | now_in_ticks();
+	copy_address(flow->client, packet->key.source);
+	copy_address(flow->frontend, packet->key.destination);
+	copy_address(flow->backend, origin->backend_address);
+	flow->client_port = packet->key.source_port;
+	flow->frontend_port = packet->key.destination_port;
+	flow->backend_port = origin->backend_port;
+	flow->source_port = packet->key.source_port;
+	flow->backend_id = origin->backend;
+	if (counted)
+		count_flow(flow->backend_id, 1);
+	flow->life = life;
+
+	if (!reply_key(&key, flow, life, packet->key.protocol)) {
+		end_flow(index, life);
+		return DROP_TABLE_FULL;
+	}
+	reference.generation = origin->generation;
+	reference.flow = index * 2 + 1;
+	/* A client that keeps its address keeps its port, too, unless it has two flows to that backend. */
+	if (source || bpf_map_update_elem(&nat_index, &key, &reference, BPF_NOEXIST)) {
+		__be16 port = reserve_port(&key, &reference, hash_flow(&packet->key));
+
+		if (!port) {
+			end_flow(index, life);
+			return DROP_NO_PORT;
+		}
+		flow->source_port = port;
+	}
+	key = packet->key;
+	reference.flow = index * 2;
+	if (bpf_map_update_elem(&nat_index, &key, &reference, BPF_NOEXIST)) {
+		end_flow(index, life);
+		return bpf_map_lookup_elem(&nat_index, &key) ? FLOW_EXISTS : DROP_TABLE_FULL;
+	}
+	return 0;
+}

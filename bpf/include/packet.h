@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Reading a packet's headers: both families end in the same struct. */
+#pragma once
+
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+
+#include "address.h"
+
+#define IPPROTO_ICMP 1
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_ICMPV6 58
+#define IPPROTO_SCTP 132
+
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_ROUTING 43
+#define IPPROTO_FRAGMENT 44
+#define IPPROTO_AH 51
+#define IPPROTO_DSTOPTS 60
+
+/* Types and codes of RFC 792 and RFC 4443; <linux/icmp.h> drags the C library in. */
+#define ICMP_DEST_UNREACH 3
+#define ICMP_PORT_UNREACH 3
+#define ICMP_FRAG_NEEDED 4
+#define ICMP_ECHO_REPLY 0
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETERPROB 12
+#define ICMPV6_DEST_UNREACH 1
+#define ICMPV6_PORT_UNREACH 4
+#define ICMPV6_PKT_TOOBIG 2
+#define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_ECHO_REPLY 129
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+/* IPv6 extension headers that are followed; a packet has one or two, if any. */
+#define EXTENSION_HEADERS 6
+
+/* What a packet is, as far as its headers say. */
+enum packet_kind {
+	PACKET_OTHER,	  /* not IP, or nothing that a service could have to do with */
+	PACKET_FLOW,	  /* TCP or UDP: has ports */
+	PACKET_CUT,	  /* ... but ends before the header does, as in an ICMP error */
+	PACKET_ICMP_ERROR,
+	PACKET_ICMP_ECHO, /* a request */
+	PACKET_FRAGMENT,  /* but not the first, so without ports */
+	PACKET_PROTOCOL,  /* IP, but of another protocol */
+	PACKET_INVALID,
+	PACKET_EXTENSIONS, /* more IPv6 extension headers than are followed */
+};
+
+enum fragment {
+	FRAGMENT_NONE,	/* a packet that is whole */
+	FRAGMENT_FIRST,
+	FRAGMENT_LATER,
+};
+
+struct packet {
+	struct flow_key key;
+	__u32 network;	 /* offset of the IP header */
+	__u32 transport; /* offset of the header after it */
+	__u32 length;	 /* of the IP packet, in bytes, as its header says */
+	__u8 ipv4;
+	__u8 ttl;
+	__u8 tcp_flags;
+	__u8 transport_length; /* of the TCP header, in bytes; 8 for others */
+	__u32 fragment_id;
+	enum fragment fragment;
+};
+
+INLINE enum packet_kind read_transport(struct __sk_buff *ctx, struct packet *packet)
+{
+	__u32 at = packet->transport;
+
+	switch (packet->key.protocol) {
+	case IPPROTO_TCP: {
+		__u8 bytes[2];
+
+		if (bpf_skb_load_bytes(ctx, at, &packet->key.source_port, 4))
+			return PACKET_INVALID;
+		if (bpf_skb_load_bytes(ctx, at + 12, bytes, sizeof(bytes)))
+			return PACKET_CUT;
+		packet->transport_length = bytes[0] >> 4 << 2;
+		packet->tcp_flags = bytes[1];
+		return PACKET_FLOW;
+	}
+	case IPPROTO_UDP:
+		return bpf_skb_load_bytes(ctx, at, &packet->key.source_port, 4) ? PACKET_INVALID : PACKET_FLOW;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6: {
+		__u8 type;
+
+		if ((packet->key.protocol == IPPROTO_ICMP) != packet->ipv4)
+			return PACKET_PROTOCOL;
+		if (bpf_skb_load_bytes(ctx, at, &type, sizeof(type)))
+			return PACKET_INVALID;
+		if (packet->ipv4) {
+			if (type == ICMP_DEST_UNREACH || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB)
+				return PACKET_ICMP_ERROR;
+			return type == ICMP_ECHO ? PACKET_ICMP_ECHO : PACKET_PROTOCOL;
+		}
+		if (type < ICMPV6_ECHO_REQUEST)
+			return PACKET_ICMP_ERROR;
+		return type == ICMPV6_ECHO_REQUEST ? PACKET_ICMP_ECHO : PACKET_PROTOCOL;
+	}
+	default:
+		return PACKET_PROTOCOL;
+	}
+}
+
+INLINE void note_fragment(struct packet *packet, __u32 id, int is_first)
+{
+	packet->fragment_id = id;
+	packet->fragment = is_first ? FRAGMENT_FIRST : FRAGMENT_LATER;
+}
+
+INLINE enum packet_kind read_ipv4(struct __sk_buff *ctx, struct packet *packet)
+{
+	struct iphdr ip;
+
+	if (bpf_skb_load_bytes(ctx, packet->network, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+		return PACKET_INVALID;
+	map_ipv4(packet->key.source, ip.saddr);
+	map_ipv4(packet->key.destination, ip.daddr);
+	packet->key.protocol = ip.protocol;
+	packet->ipv4 = 1;
+	packet->ttl = ip.ttl;
+	packet->length = bpf_htons(ip.tot_len);
+	packet->transport = packet->network + ip.ihl * 4;
+	if (ip.frag_off & bpf_htons(0x3fff))
+		note_fragment(packet, ip.id, !(ip.frag_off & bpf_htons(0x1fff)));
+	if (packet->fragment == FRAGMENT_LATER)
+		return PACKET_FRAGMENT;
+	return read_transport(ctx, packet);
+}
+
+INLINE enum packet_kind read_ipv6(struct __sk_buff *ctx, struct packet *packet)
+{
+	struct ipv6hdr ip;
+	__u32 at = packet->network + sizeof(ip);
+	__u8 next;
+
+	if (bpf_skb_load_bytes(ctx, packet->network, &ip, sizeof(ip)) || ip.version != 6)
+		return PACKET_INVALID;
+	copy_address(packet->key.source, &ip.saddr);
+	copy_address(packet->key.destination, &ip.daddr);
+	packet->ipv4 = 0;
+	packet->ttl = ip.hop_limit;
+	packet->length = bpf_htons(ip.payload_len) + sizeof(ip);
+	next = ip.nexthdr;
+	for (int i = 0; i < EXTENSION_HEADERS; i++) {
+		__u8 header[2]; /* next header, length */
+
+		if (next == IPPROTO_FRAGMENT) {
+			struct {
+				__u8 next, reserved;
+				__be16 offset; /* and, in the lowest bit, whether more come */
+				__be32 id;
+			} fragment;
+
+			if (bpf_skb_load_bytes(ctx, at, &fragment, sizeof(fragment)))
+				return PACKET_INVALID;
+			next = fragment.next;
+			at += sizeof(fragment);
+			/* A whole packet may have the header, too (RFC 6946). */
+			if (fragment.offset & bpf_htons(0xfff9))
+				note_fragment(packet, fragment.id, !(fragment.offset & bpf_htons(0xfff8)));
+			if (packet->fragment == FRAGMENT_LATER) {
+				packet->key.protocol = next;
+				packet->transport = at;
+				return PACKET_FRAGMENT;
+			}
+			continue;
+		}
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS && next != IPPROTO_AH) {
+			packet->key.protocol = next;
+			packet->transport = at;
+			return read_transport(ctx, packet);
+		}
+		if (bpf_skb_load_bytes(ctx, at, header, sizeof(header)))
+			return PACKET_INVALID;
+		at += next == IPPROTO_AH ? (header[1] + 2) * 4 : (header[1] + 1) * 8;
+		next = header[0];
+	}
+	return PACKET_EXTENSIONS;
+}
+
+/* Reads the headers from `network` on; `packet` is all zero before. Returns its enum packet_kind. */
+GLOBAL int read_packet(struct __sk_buff *ctx, __u32 network, struct packet *packet)
+{
+	if (!packet)
+		return PACKET_INVALID;
+	packet->network = network;
+	packet->transport_length = 8;
+	if (ctx->protocol == bpf_htons(ETH_P_IP))
+		return read_ipv4(ctx, packet);
+	if (ctx->protocol == bpf_htons(ETH_P_IPV6))
+		return read_ipv6(ctx, packet);
+	return PACKET_OTHER;
+}
+
+/* The key of packets in the other direction. */
+INLINE void invert(struct flow_key *to, const struct flow_key *from)
+{
+	copy_address(to->source, from->destination);
+	copy_address(to->destination, from->source);
+	to->source_port = from->destination_port;
+	to->destination_port = from->source_port;
+	to->protocol = from->protocol;
+}

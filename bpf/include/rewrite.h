@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Changing a packet's addresses and ports in a tc program, checksums included. */
+#pragma once
+
+#include "packet.h"
+
+#define IPV4_CHECKSUM 10
+#define IPV4_ADDRESSES 12
+#define IPV6_ADDRESSES 8
+
+INLINE __u32 checksum_offset(__u32 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return 16;
+	case IPPROTO_UDP:
+		return 6;
+	default:
+		return 2; /* both ICMPs */
+	}
+}
+
+INLINE __u16 fold_checksum(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__u16)sum;
+}
+
+/* Writes the two addresses into an IP header of the same family. Returns 0 on success. */
+INLINE long store_addresses(struct __sk_buff *ctx, const struct packet *packet, const struct flow_key *to)
+{
+	const __u32 *source = (const __u32 *)to->source, *destination = (const __u32 *)to->destination;
+
+	if (packet->ipv4) {
+		__u32 both[2] = { source[3], destination[3] };
+
+		return bpf_skb_store_bytes(ctx, packet->network + IPV4_ADDRESSES, both, sizeof(both), 0);
+	}
+	return bpf_skb_store_bytes(ctx, packet->network + IPV6_ADDRESSES, to->source, 32, 0);
+}
+
+/*
+ * Makes the packet one from and to what `to` says, and `packet` with it. The difference of two
+ * 16-byte addresses is that of the IPv4 addresses in them, so the checksums are one code.
+ */
+GLOBAL int rewrite(struct __sk_buff *ctx, struct packet *packet, const struct flow_key *to)
+{
+	__s64 addresses, ports;
+	__u64 flags;
+	__u32 at;
+
+	if (!packet || !to)
+		return -1;
+	at = packet->transport + checksum_offset(packet->key.protocol);
+	addresses = bpf_csum_diff(packet->key.source, 32, to->source, 32, 0);
+	ports = bpf_csum_diff(&packet->key.source_port, 4, &to->source_port, 4, 0);
+	/* UDP's checksum of zero stands for none. */
+	flags = packet->key.protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+
+	/* The first fragment has the ports, and the checksum of all of them. */
+	if (packet->fragment != FRAGMENT_LATER &&
+	    (bpf_l4_csum_replace(ctx, at, 0, addresses, flags | BPF_F_PSEUDO_HDR) ||
+	     bpf_l4_csum_replace(ctx, at, 0, ports, flags) ||
+	     bpf_skb_store_bytes(ctx, packet->transport, &to->source_port, 4, 0)))
+		return -1;
+	if (packet->ipv4 && bpf_l3_csum_replace(ctx, packet->network + IPV4_CHECKSUM, 0, addresses, 0))
+		return -1;
+	if (store_addresses(ctx, packet, to))
+		return -1;
+	packet->key = *to;
+	return 0;
+}
+
+/*
+ * An ICMP error about a packet that was translated: `inner`, which it carries, becomes one from and
+ * to what `inner_to` says, the error itself one from and to what `outer_to` says.
+ */
+GLOBAL int rewrite_error(struct __sk_buff *ctx, struct packet *packet, const struct packet *inner,
+			 const struct flow_key *inner_to, const struct flow_key *outer_to)
+{
+	__s64 addresses, inner_addresses, ports, change;
+	__u32 at, inner_at;
+	__u16 checksum;
+
+	if (!packet || !inner || !inner_to || !outer_to)
+		return -1;
+	at = packet->transport + 2;
+	addresses = bpf_csum_diff(packet->key.source, 32, outer_to->source, 32, 0);
+	inner_addresses = bpf_csum_diff(inner->key.source, 32, inner_to->source, 32, 0);
+	ports = bpf_csum_diff(&inner->key.source_port, 4, &inner_to->source_port, 4, 0);
+
+	/*
+	 * What changes the error's own checksum: the ports, in IPv6 the inner addresses (in IPv4 their
+	 * header's checksum makes up for them), and the inner TCP or UDP checksum, if the error has that
+	 * much of the packet.
+	 */
+	change = ports;
+	if (!inner->ipv4)
+		change = fold_checksum(fold_checksum(change) + (__u64)fold_checksum(inner_addresses));
+	inner_at = inner->transport + checksum_offset(inner->key.protocol);
+	if (!bpf_skb_load_bytes(ctx, inner_at, &checksum, 2) && (checksum || inner->key.protocol == IPPROTO_TCP)) {
+		__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(inner_addresses) + fold_checksum(ports));
+
+		/* UDP's zero stands for none. */
+		if (!after && inner->key.protocol == IPPROTO_UDP)
+			after = 0xffff;
+		change = fold_checksum(fold_checksum(change) + (__u64)(__u16)~checksum + after);
+		if (bpf_skb_store_bytes(ctx, inner_at, &after, 2, 0))
+			return -1;
+	}
+	if (bpf_skb_store_bytes(ctx, inner->transport, &inner_to->source_port, 4, 0))
+		return -1;
+	if (inner->ipv4) {
+		if (bpf_skb_load_bytes(ctx, inner->network + IPV4_CHECKSUM, &checksum, 2))
+			return -1;
+		checksum = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(inner_addresses));
+		if (bpf_skb_store_bytes(ctx, inner->network + IPV4_CHECKSUM, &checksum, 2, 0))
+			return -1;
+	}
+	if (store_addresses(ctx, inner, inner_to) || bpf_l4_csum_replace(ctx, at, 0, change, 0))
+		return -1;
+	if (packet->ipv4) {
+		if (bpf_l3_csum_replace(ctx, packet->network + IPV4_CHECKSUM, 0, addresses, 0))
+			return -1;
+	} else if (bpf_l4_csum_replace(ctx, at, 0, addresses, BPF_F_PSEUDO_HDR)) {
+		return -1;
+	}
+	if (store_addresses(ctx, packet, outer_to))
+		return -1;
+	packet->key = *outer_to;
+	return 0;
+}

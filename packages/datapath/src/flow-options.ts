@@ -1,0 +1,78 @@
+import { flowState } from './generated/abi.ts';
+
+/** How the node's devices translate packets. */
+export interface NatOptions {
+  /**
+   * Ports of the node that stand for clients, both ends included. A range that the node's own
+   * sockets and NodePorts don't choose from, so that no two meet.
+   */
+  readonly ports: { readonly first: number; readonly last: number };
+  readonly timeouts: FlowTimeouts;
+}
+
+/** Seconds without a packet after which a flow is forgotten, 1 to 43,200. */
+export interface FlowTimeouts {
+  /** Before the three-way handshake is done. */
+  readonly tcpHandshake: number;
+  /** RFC 5382, REQ-5: not less than 2 h 4 min. */
+  readonly tcpEstablished: number;
+  /** One side has sent its FIN. */
+  readonly tcpHalfClosed: number;
+  /** Both have, and the backend holds the port in TIME-WAIT, in which it would refuse its next user. */
+  readonly tcpClosed: number;
+  /** Closed by the client first, or reset: the backend has forgotten it. */
+  readonly tcpReset: number;
+  /** The backend has not answered. RFC 4787, REQ-5: not less than 2 min. */
+  readonly udpUnanswered: number;
+  /** RFC 4787, REQ-5: 5 min recommended. */
+  readonly udp: number;
+  readonly sctpHandshake: number;
+  readonly sctp: number;
+}
+
+export const defaultNat: NatOptions = {
+  // Below the NodePorts (30000 on) and the kernel's ephemeral ports (32768 on).
+  ports: { first: 1024, last: 29_999 },
+  timeouts: {
+    tcpHandshake: 60,
+    tcpEstablished: 7440,
+    tcpHalfClosed: 3600,
+    tcpClosed: 60,
+    tcpReset: 10,
+    udpUnanswered: 120,
+    udp: 300,
+    sctpHandshake: 60,
+    sctp: 900,
+  },
+};
+
+/** Part of the flow table that flows may have whose backend has not answered. */
+export const unansweredShare = 0.25;
+
+const tickNs = 2 ** 30;
+
+/** Seconds of a number of the kernel half's ticks (TICK_SHIFT in abi.h). */
+export function secondsOf(ticks: number): number {
+  return Math.round((ticks * tickNs) / 1e9);
+}
+
+/** The timeout of each state, in ticks: `node_config.timeouts`. */
+export function timeoutTicks(timeouts: FlowTimeouts): number[] {
+  const seconds: Readonly<Record<number, number>> = {
+    [flowState.tcpSyn]: timeouts.tcpHandshake,
+    [flowState.tcpSynAck]: timeouts.tcpHandshake,
+    [flowState.tcpEstablished]: timeouts.tcpEstablished,
+    [flowState.tcpClientFin]: timeouts.tcpHalfClosed,
+    [flowState.tcpBackendFin]: timeouts.tcpHalfClosed,
+    [flowState.tcpClosedByClient]: timeouts.tcpReset,
+    [flowState.tcpClosedByBackend]: timeouts.tcpClosed,
+    [flowState.tcpReset]: timeouts.tcpReset,
+    [flowState.udpUnanswered]: timeouts.udpUnanswered,
+    [flowState.udp]: timeouts.udp,
+    [flowState.sctpUnanswered]: timeouts.sctpHandshake,
+    [flowState.sctp]: timeouts.sctp,
+  };
+  return Array.from({ length: 16 }, (_, state) =>
+    Math.ceil(((seconds[state] ?? 0) * 1e9) / tickNs),
+  );
+}

@@ -1,0 +1,83 @@
+import { formatIp } from '@heddle/sys';
+import { secondsOf } from './flow-options.ts';
+import { decodeNatFlow, flowState, type NatFlow, natFlowSize } from './generated/abi.ts';
+
+/** A flow that is translated on the node's devices. Ports in host order. */
+export interface FlowEntry {
+  /** Its place in the table, from 1. */
+  readonly number: number;
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  readonly state: string;
+  readonly client: string;
+  readonly clientPort: number;
+  /** What the client sends to. */
+  readonly frontend: string;
+  readonly frontendPort: number;
+  readonly backend: string;
+  readonly backendPort: number;
+  /** What the backend sees as the client. */
+  readonly source: string;
+  readonly sourcePort: number;
+  /** Since the last packet. */
+  readonly idleSeconds: number;
+}
+
+/** How a flow's state reads. */
+const states: Readonly<Record<number, readonly [FlowEntry['protocol'], string]>> = {
+  [flowState.tcpSyn]: ['TCP', 'syn'],
+  [flowState.tcpSynAck]: ['TCP', 'syn-ack'],
+  [flowState.tcpEstablished]: ['TCP', 'established'],
+  [flowState.tcpClientFin]: ['TCP', 'half-closed by the client'],
+  [flowState.tcpBackendFin]: ['TCP', 'half-closed by the backend'],
+  [flowState.tcpClosedByClient]: ['TCP', 'closed'],
+  [flowState.tcpClosedByBackend]: ['TCP', 'closed by the backend'],
+  [flowState.tcpReset]: ['TCP', 'reset'],
+  [flowState.udpUnanswered]: ['UDP', 'unanswered'],
+  [flowState.udp]: ['UDP', 'answered'],
+  [flowState.sctpUnanswered]: ['SCTP', 'unanswered'],
+  [flowState.sctp]: ['SCTP', 'answered'],
+};
+
+// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_SHIFT, LIFE_SOURCE_SHIFT.
+const seenMask = 0xffff;
+const stateOf = (life: number) => (life >>> 16) & 0x7f;
+const sourceOf = (life: number) => life >>> 24;
+
+/**
+ * The flows among `bytes`, which are entries of `nat_flows`. `nowTicks` is CLOCK_MONOTONIC in ticks,
+ * `addressOf` the address that stands for the client's.
+ */
+export function* readFlows(
+  bytes: Uint8Array,
+  nowTicks: number,
+  addressOf: (source: number) => Uint8Array | undefined,
+): Generator<FlowEntry> {
+  for (let at = 0; at + natFlowSize <= bytes.length; at += natFlowSize) {
+    const flow = decodeNatFlow(bytes, at);
+    const known = states[stateOf(flow.life)];
+    if (!known) continue;
+    const entry = entryOf(flow, known, nowTicks, addressOf(sourceOf(flow.life)));
+    yield { number: at / natFlowSize, ...entry };
+  }
+}
+
+function entryOf(
+  flow: NatFlow,
+  [protocol, state]: readonly [FlowEntry['protocol'], string],
+  nowTicks: number,
+  source: Uint8Array | undefined,
+): Omit<FlowEntry, 'number'> {
+  return {
+    protocol,
+    state,
+    client: formatIp(flow.client),
+    clientPort: flow.clientPort,
+    frontend: formatIp(flow.frontend),
+    frontendPort: flow.frontendPort,
+    backend: formatIp(flow.backend),
+    backendPort: flow.backendPort,
+    source: formatIp(source ?? flow.client),
+    sourcePort: flow.sourcePort,
+    idleSeconds: secondsOf((nowTicks - (flow.life & seenMask)) & seenMask),
+  };
+}

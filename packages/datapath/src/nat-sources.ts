@@ -1,0 +1,77 @@
+import type { BpfMap } from '@heddle/ebpf';
+import { isIpv4, parseIp } from '@heddle/sys';
+import type { AddressRoles } from './address-roles.ts';
+import { natSourceSize } from './generated/abi.ts';
+import { keyBytes, keyText } from './store.ts';
+
+/** Indices that are used where the route to a backend doesn't tell the address. */
+export interface DefaultSources {
+  readonly ipv4: number;
+  readonly ipv6: number;
+}
+
+/**
+ * The node's addresses in `nat_sources`. Flows name them by index, so an address keeps its index, also
+ * after it is gone from the node: its flows end by themselves. Index 0 stands for no address.
+ */
+export class NatSources {
+  private readonly map: BpfMap;
+  private readonly roles: AddressRoles;
+  private readonly indices = new Map<string, number>();
+  private current: readonly string[] = [];
+
+  constructor(map: BpfMap, roles: AddressRoles) {
+    this.map = map;
+    this.roles = roles;
+    for (const [key, value] of map.entries()) {
+      if (value.some((byte) => byte !== 0)) this.indices.set(keyText(value), indexOf(key));
+    }
+  }
+
+  /**
+   * Takes the addresses that the node has now, the preferred ones first. Throws SysError, and
+   * RangeError when there are more than the kernel half knows.
+   */
+  set(addresses: readonly string[]): DefaultSources {
+    const wanted = addresses.map((address) => keyText(parseIp(address)!));
+    const room = this.map.info.maxEntries - 1;
+    if (wanted.length > room) {
+      throw new RangeError(`take ${wanted.length} node addresses: there is room for ${room}`);
+    }
+    for (const address of wanted) {
+      if (this.indices.has(address)) continue;
+      const index = this.free(wanted);
+      const value = new Uint8Array(natSourceSize);
+      keyBytes(address, value, 0);
+      this.map.update(word(index), value);
+      this.indices.set(address, index);
+    }
+    const role = 'node' as const;
+    this.roles.add(wanted.map((address) => ({ address, role })));
+    this.roles.drop(this.current.map((address) => ({ address, role })));
+    this.current = wanted;
+    const first = (family: boolean) => {
+      const found = addresses.findIndex((address) => isIpv4(parseIp(address)!) === family);
+      return found < 0 ? 0 : this.indices.get(wanted[found]!)!;
+    };
+    return { ipv4: first(true), ipv6: first(false) };
+  }
+
+  /** The address of an index, as bytes. */
+  address(index: number): Uint8Array | undefined {
+    return index === 0 ? undefined : this.map.lookup(word(index));
+  }
+
+  private free(wanted: readonly string[]): number {
+    const taken = new Set(this.indices.values());
+    for (let index = 1; index < this.map.info.maxEntries; index++) {
+      if (!taken.has(index)) return index;
+    }
+    const [oldest, index] = [...this.indices].find(([address]) => !wanted.includes(address))!;
+    this.indices.delete(oldest);
+    return index;
+  }
+}
+
+const word = (value: number) => new Uint8Array(new Uint32Array([value]).buffer);
+const indexOf = (key: Uint8Array) => new DataView(key.buffer, key.byteOffset).getUint32(0, true);

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { assertNoTraces, platform, tracesOf, uniqueName } from '../testing/kernel.ts';
+import { createLab, type LabOptions, openLab } from './lab.ts';
+import { eth } from './packet/packet.ts';
+import { describeCaptured, Tap } from './packet/tap.ts';
+import type { Place } from './place.ts';
+import { BlockingSocket } from './traffic/blocking-socket.ts';
+
+const make = (word: string, options: Omit<LabOptions, 'name'>) =>
+  createLab(platform, { name: uniqueName(word), ...options });
+const ends = ['v4', 'v6'] as const;
+const familyOf = { v4: 4, v6: 6 } as const;
+
+/** Sends `size` bytes over TCP and returns how many came. */
+function transfer(from: Place, to: Place, end: 'v4' | 'v6', size: number): number {
+  const options = { protocol: 'tcp', family: familyOf[end] } as const;
+  using server = to.enter(() => BlockingSocket.open(platform, options));
+  const endpoint = { address: to.addresses[end], port: 5000 };
+  server.bind(endpoint);
+  server.listen();
+  using client = from.enter(() => BlockingSocket.open(platform, options));
+  client.connect(endpoint);
+  using accepted = server.accept();
+  client.send(new Uint8Array(size));
+  let got = 0;
+  while (got < size) got += accepted.receive().length;
+  return got;
+}
+
+describe('hosts outside', () => {
+  test('reach nodes and pods through the router, by their own address, and are found again', () => {
+    const lab = make('outside', { nodes: 2, podsPerNode: 1, outside: 2 });
+    const traces = tracesOf(lab);
+    try {
+      const [first, second] = lab.outside;
+      assert.deepEqual(second!.addresses, { v4: '203.0.113.2', v6: 'fd00:203:0:113::2' });
+      assert.equal(lab.place('outside-1'), first);
+      assert.deepEqual(
+        openLab(platform, lab.name)!.outside.map(({ name }) => name),
+        ['outside-1', 'outside-2'],
+      );
+      for (const [from, to] of [
+        [first!, lab.pods[1]!],
+        [second!, lab.nodes[0]!],
+        [lab.pods[0]!, first!],
+        [first!, second!],
+      ] as const) {
+        for (const end of ends) assert.equal(transfer(from, to, end, 1000), 1000);
+      }
+      using tap = Tap.open(lab.nodes[1]!, 'eth0');
+      transfer(first!, lab.pods[1]!, 'v4', 1);
+      assert.match(
+        describeCaptured(tap.drain()),
+        /in\neth .*\nipv4 203.0.113.1 > 10.244.2.1 ttl 63 /,
+      );
+    } finally {
+      lab[Symbol.dispose]();
+    }
+    assertNoTraces(traces);
+  });
+
+  test('an address of nobody can be led to a node; answers to spoofed sources are swallowed', () => {
+    using lab = make('led', { outside: 1 });
+    const [client] = lab.outside;
+    const [node] = lab.nodes;
+    for (const [end, address] of [
+      ['v4', '198.51.100.7'],
+      ['v6', 'fd00:198:51:100::7'],
+    ] as const) {
+      lab.leadTo(node!, address);
+      using arriving = Tap.open(node!, 'eth0');
+      using socket = client!.enter(() =>
+        BlockingSocket.open(platform, { protocol: 'udp', family: familyOf[end] }),
+      );
+      socket.send('x', { address, port: 1 });
+      arriving.find(address, ({ packet }) =>
+        `${packet}`.includes(`${client!.addresses[end]} > ${address} `),
+      );
+    }
+    using tap = Tap.open(client!, 'eth0');
+    using crossing = Tap.open(lab.underlay, 'br0');
+    const frame = eth(client!.firstHop);
+    tap.send(
+      frame.ipv4({ src: '198.18.3.4', dst: node!.addresses.v4 }).udp({ sport: 1, dport: 9 }),
+    );
+    crossing.find('answer', ({ packet }) =>
+      /ipv4 .* > 198.18.3.4 .*\nicmp port-un/.test(`${packet}`),
+    );
+    // In order: what the router might say about the answer would be here before the echo.
+    tap.send(
+      frame
+        .ipv4({ src: client!.addresses.v4, dst: node!.addresses.v4 })
+        .icmp({ type: 'echo-request' }),
+    );
+    tap.find('echo', ({ packet }) => `${packet}`.includes('echo-reply'));
+    assert.equal(describeCaptured(crossing.drain()).includes('net-unreachable'), false);
+  });
+});
+
+describe('sizes of packets', () => {
+  test('9000 bytes are one packet', () => {
+    using lab = make('jumbo', { podsPerNode: 1, outside: 1, mtu: 9000 });
+    for (const place of [lab.outside[0]!, lab.nodes[0]!, lab.pods[0]!]) {
+      assert.equal(place.link('eth0').mtu, 9000, place.name);
+    }
+    using tap = Tap.open(lab.pods[0]!, 'eth0');
+    for (const end of ends) {
+      const address = lab.pods[0]!.addresses[end];
+      using server = lab.pods[0]!.enter(() =>
+        BlockingSocket.open(platform, { protocol: 'udp', family: familyOf[end] }),
+      );
+      server.bind({ address, port: 53 });
+      using client = lab.outside[0]!.enter(() =>
+        BlockingSocket.open(platform, { protocol: 'udp', family: familyOf[end] }),
+      );
+      client.send(new Uint8Array(8900), { address, port: 53 });
+      assert.equal(server.receive().length, 8900);
+    }
+    const captured = tap.drain();
+    assert.equal(captured.length, 2, describeCaptured(captured));
+  });
+
+  test('a narrow path in the middle is found out by ICMP, in both directions', () => {
+    using lab = make('narrow', { podsPerNode: 2, outside: 2, pathMtu: 1400 });
+    const [client, other] = lab.outside;
+    const [pod, otherPod] = lab.pods;
+    // Who has learnt of it tells the other end by its MSS, so each pair is a new one.
+    for (const [from, to] of [
+      [client!, pod!],
+      [otherPod!, other!],
+      [client!, lab.nodes[0]!],
+    ] as const) {
+      for (const end of ends) {
+        assert.equal(from.link('eth0').mtu, 1500);
+        using tap = Tap.open(from, 'eth0');
+        assert.equal(transfer(from, to, end, 100_000), 100_000);
+        const name = end === 'v4' ? 'fragmentation-needed' : 'packet-too-big';
+        const seen = describeCaptured(tap.drain());
+        assert.ok(seen.includes(`${name} mtu 1400`), `${from.name} to ${to.name} ${end}:\n${seen}`);
+      }
+    }
+  });
+
+  test('others than those that are possible are refused', () => {
+    for (const options of [{ mtu: 1000 }, { mtu: 70_000 }, { pathMtu: 576 }, { outside: 251 }]) {
+      assert.throws(() => make('refused', options), RangeError);
+    }
+    assert.equal(openLab(platform, uniqueName('refused')), undefined);
+  });
+});
+
+test('nodes that do not forward leave it to programs', () => {
+  using lab = make('still', { podsPerNode: 1, outside: 1, forwarding: false });
+  using tap = Tap.open(lab.pods[0]!, 'eth0');
+  using client = lab.outside[0]!.enter(() =>
+    BlockingSocket.open(platform, { protocol: 'udp', family: 4 }),
+  );
+  using atNode = Tap.open(lab.nodes[0]!, 'eth0');
+  client.send('x', { address: lab.pods[0]!.addresses.v4, port: 1 });
+  atNode.find('datagram', ({ packet }) => `${packet}`.includes('payload 1 bytes "x"'));
+  assert.deepEqual(tap.drain(), []);
+});

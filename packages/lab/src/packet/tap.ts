@@ -1,0 +1,186 @@
+import {
+  checked,
+  closeFd,
+  errno,
+  type Platform,
+  type SyscallArgument,
+  type SyscallName,
+  SysError,
+  syscallNumbers,
+} from '@heddle/sys';
+import type { Place } from '../place.ts';
+import {
+  AF_PACKET,
+  encodeTimeout,
+  MSG_DONTWAIT,
+  SO_RCVBUFFORCE,
+  SO_RCVTIMEO,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SOL_SOCKET,
+} from '../traffic/socket-constants.ts';
+import { Packet } from './packet.ts';
+
+// linux/if_packet.h, linux/if_ether.h
+const ETH_P_ALL = 3;
+const PACKET_OUTGOING = 4;
+const SOL_PACKET = 263;
+const PACKET_STATISTICS = 6;
+/** struct sockaddr_ll: family u16, protocol be16, ifindex s32, hatype u16, pkttype u8, ... */
+const sockaddrSize = 20;
+/** A frame of the largest packet that segmentation offload makes without BIG TCP. */
+const largestFrame = 65_536 + 14;
+const receiveBuffer = 64 << 20;
+
+/** A packet that a tap has seen. */
+export interface Captured {
+  /** As seen from the device's own namespace. */
+  readonly direction: 'in' | 'out';
+  readonly packet: Packet;
+}
+
+/**
+ * Sees all packets of a device, both ways, but those it sends itself from there as they are. What comes in is
+ * seen after XDP and before tc programs, what goes out after them. Packets are as the kernel has
+ * them: where devices offload, large ones are not cut yet and checksums are `partial`.
+ */
+export class Tap implements Disposable {
+  readonly #platform: Platform;
+  readonly #name: string;
+  readonly #buffer = new Uint8Array(largestFrame);
+  #fd: number;
+
+  private constructor(platform: Platform, name: string, fd: number) {
+    this.#platform = platform;
+    this.#name = name;
+    this.#fd = fd;
+  }
+
+  /** Throws SysError, and Error when there is no such device. */
+  static open(place: Place, device: string): Tap {
+    const { index } = place.link(device);
+    const name = `${device} in ${place.name}`;
+    return place.enter(() => Tap.openHere(place.platform, { index, name, listens: true }));
+  }
+
+  /** On a device of the namespace that the caller is in; one that doesn't listen only sends. */
+  static openHere(
+    platform: Platform,
+    device: { readonly index: number; readonly name: string; readonly listens: boolean },
+  ): Tap {
+    const { index, name, listens } = device;
+    const nr = syscallNumbers(platform);
+    // Without a protocol it hears nothing, and not of other devices in particular, before bind.
+    const fd = checked(
+      'socket',
+      platform.syscall(nr.socket, AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0),
+      `open tap on ${name}`,
+    );
+    const tap = new Tap(platform, name, fd);
+    const size = new Uint8Array(Int32Array.of(receiveBuffer).buffer);
+    tap.#call('setsockopt', SOL_SOCKET, SO_RCVBUFFORCE, size, size.length);
+    const address = new Uint8Array(sockaddrSize);
+    const view = new DataView(address.buffer);
+    view.setUint16(0, AF_PACKET, true);
+    view.setUint16(2, listens ? ETH_P_ALL : 0);
+    view.setInt32(4, index, true);
+    tap.#call('bind', address, address.length);
+    return tap;
+  }
+
+  /** Sends a frame from the device. Throws SysError (EMSGSIZE above its MTU). */
+  send(frame: Packet | Uint8Array): void {
+    const bytes = frame instanceof Packet ? frame.bytes : frame;
+    this.#call('sendto', bytes, bytes.length, 0, 0, 0);
+  }
+
+  /** The next packet; undefined when none has come in time. */
+  receive(timeoutMs = 2000): Captured | undefined {
+    const time = encodeTimeout(timeoutMs);
+    this.#call('setsockopt', SOL_SOCKET, SO_RCVTIMEO, time, time.length);
+    return this.#receive(0);
+  }
+
+  /** What has come and was not received yet. Throws an Error when there was no room for all. */
+  drain(): Captured[] {
+    const captured: Captured[] = [];
+    for (;;) {
+      const next = this.#receive(MSG_DONTWAIT);
+      if (!next) break;
+      captured.push(next);
+    }
+    this.#checkLosses();
+    return captured;
+  }
+
+  /**
+   * Waits for a packet that `matches`; those before it are passed over. Throws an Error with all
+   * that came instead, in words.
+   */
+  find(what: string, matches: (captured: Captured) => boolean, timeoutMs = 2000): Captured {
+    const others: Captured[] = [];
+    const until = performance.now() + timeoutMs;
+    for (;;) {
+      // 0 would wait for ever.
+      const next = this.receive(Math.max(1, Math.ceil(until - performance.now())));
+      if (next && matches(next)) return next;
+      if (next) others.push(next);
+      if (performance.now() < until) continue;
+      this.#checkLosses();
+      throw new Error(`find ${what} on ${this.#name}: ${describeCaptured(others)}`);
+    }
+  }
+
+  /** Closes the socket; more than once is fine. */
+  [Symbol.dispose](): void {
+    if (this.#fd < 0) return;
+    closeFd(this.#platform, this.#fd);
+    this.#fd = -1;
+  }
+
+  #receive(flags: number): Captured | undefined {
+    const address = new Uint8Array(sockaddrSize);
+    const length = Uint8Array.of(sockaddrSize, 0, 0, 0);
+    const got = this.#raw('recvfrom', this.#buffer, largestFrame, flags, address, length);
+    if (got === -errno.EAGAIN) return undefined;
+    const size = this.#checked('recvfrom', got);
+    const direction = address[10] === PACKET_OUTGOING ? 'out' : 'in';
+    return { direction, packet: Packet.parse(this.#buffer.slice(0, size)) };
+  }
+
+  /** A test that believes to have seen everything must not be wrong. */
+  #checkLosses(): void {
+    // struct tpacket_stats: packets u32, drops u32; reading it sets both to 0.
+    const statistics = new Uint8Array(8);
+    const length = Uint8Array.of(8, 0, 0, 0);
+    this.#call('getsockopt', SOL_PACKET, PACKET_STATISTICS, statistics, length);
+    const lost = new DataView(statistics.buffer).getUint32(4, true);
+    if (lost > 0) throw new Error(`tap ${this.#name}: lost ${lost} packets (drain it more often)`);
+  }
+
+  #raw(name: SyscallName, ...args: readonly SyscallArgument[]): number {
+    for (;;) {
+      const result = this.#platform.syscall(
+        syscallNumbers(this.#platform)[name],
+        this.#fd,
+        ...args,
+      );
+      if (result !== -errno.EINTR) return result;
+    }
+  }
+
+  #call(name: SyscallName, ...args: readonly SyscallArgument[]): number {
+    return this.#checked(name, this.#raw(name, ...args));
+  }
+
+  #checked(name: SyscallName, result: number): number {
+    if (result < 0) throw new SysError(name, -result, `${name} on ${this.#name}`);
+    return result;
+  }
+}
+
+/** Packets in words, one below the other. */
+export function describeCaptured(captured: readonly Captured[]): string {
+  if (captured.length === 0) return 'nothing came';
+  return captured.map(({ direction, packet }) => `${direction}\n${packet}`).join('\n\n');
+}

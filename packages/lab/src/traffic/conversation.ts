@@ -1,0 +1,72 @@
+import { decodeUtf8 } from '@heddle/sys';
+import { pattern } from '../packet/packet.ts';
+import type { Place } from '../place.ts';
+import { BlockingSocket } from './blocking-socket.ts';
+import { type Endpoint, endpointText } from './endpoint.ts';
+
+// What one end says to another, from inside this process by blocking calls: each throws SysError
+// with what the kernel made of it (ECONNREFUSED, ETIMEDOUT, ...). The other end must be a process
+// of its own (startBackend).
+
+/** A TCP connection from a place, to be closed by the caller. */
+export function connectTcp(from: Place, to: Endpoint, timeoutMs = 2000): BlockingSocket {
+  const socket = open(from, 'tcp', to, timeoutMs);
+  try {
+    socket.connect(to);
+    return socket;
+  } catch (error) {
+    socket[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Connects, sends, and returns all that comes until the other end closes. */
+export function askTcp(from: Place, to: Endpoint, text: string, timeoutMs = 2000): string {
+  using socket = connectTcp(from, to, timeoutMs);
+  socket.send(text);
+  socket.endSending();
+  const parts: Uint8Array[] = [];
+  for (let part = socket.receive(); part.length > 0; part = socket.receive()) parts.push(part);
+  return parts.map(decodeUtf8).join('');
+}
+
+/** Sends a datagram and returns the first that comes back. */
+export function askUdp(from: Place, to: Endpoint, text: string, timeoutMs = 2000): string {
+  using socket = open(from, 'udp', to, timeoutMs);
+  socket.connect(to);
+  socket.send(text);
+  return decodeUtf8(socket.receive());
+}
+
+/** The body that `GET path` is answered with. Throws an Error when the status isn't 200. */
+export function askHttp(from: Place, to: Endpoint, path = '/name', timeoutMs = 2000): string {
+  const request = `GET ${path} HTTP/1.1\r\nHost: ${endpointText(to)}\r\nConnection: close\r\n\r\n`;
+  const answer = askTcp(from, to, request, timeoutMs);
+  const body = /^HTTP\/1\.1 200 .*?\r\n\r\n(.*)$/s.exec(answer)?.[1];
+  if (body === undefined) throw new Error(`ask ${endpointText(to)}: it said ${answer}`);
+  return body;
+}
+
+/**
+ * Sends so many bytes to an echo port of a backend and looks whether the same come back. Throws an
+ * Error that says where they differ.
+ */
+export function echoBytes(from: Place, to: Endpoint, size: number, timeoutMs = 5000): void {
+  using socket = connectTcp(from, to, timeoutMs);
+  const sent = pattern(size);
+  socket.send(sent);
+  socket.endSending();
+  let at = 0;
+  for (let part = socket.receive(); part.length > 0; part = socket.receive()) {
+    const wrong = part.findIndex((byte, i) => byte !== sent[at + i]);
+    if (wrong >= 0)
+      throw new Error(`echo ${size} bytes at ${endpointText(to)}: byte ${at + wrong} differs`);
+    at += part.length;
+  }
+  if (at !== size) throw new Error(`echo ${size} bytes at ${endpointText(to)}: ${at} came back`);
+}
+
+function open(from: Place, protocol: 'tcp' | 'udp', to: Endpoint, timeoutMs: number) {
+  const family = to.address.includes(':') ? 6 : 4;
+  return from.enter(() => BlockingSocket.open(from.platform, { protocol, family, timeoutMs }));
+}
