@@ -40,6 +40,7 @@ test('a Service becomes a record of what rows are made of', () => {
     affinitySeconds: 10800,
     internalLocal: false,
     externalLocal: false,
+    healthCheckPort: 0,
     publishNotReady: false,
     algorithm: 'random',
     weights: undefined,

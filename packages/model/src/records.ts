@@ -45,6 +45,8 @@ export interface ServiceRecord extends ObjectRef {
   readonly internalLocal: boolean;
   /** externalTrafficPolicy is Local. */
   readonly externalLocal: boolean;
+  /** Where load balancers ask for the endpoints of this node; host order, 0: nowhere. */
+  readonly healthCheckPort: number;
   readonly publishNotReady: boolean;
   readonly algorithm: Algorithm;
   /** By address or pod name, from the annotation heddle.io/weights. */

@@ -89,6 +89,7 @@ export const serviceSchema = struct({
       }),
     ),
     externalTrafficPolicy: v.nullish(choice('Cluster', 'Local', ''), ''),
+    healthCheckNodePort: v.nullish(range(0, 65535), 0),
     internalTrafficPolicy: v.nullish(choice('Cluster', 'Local'), 'Cluster'),
     publishNotReadyAddresses: flag,
   }),
