@@ -1,10 +1,11 @@
 import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
-import { type Platform, syscallNumbers } from '@heddle/sys';
+import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';
 import { ControlServer, type Handler } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
+import { HealthCheckServers } from './health-checks.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
@@ -52,13 +53,16 @@ export class Agent implements Disposable {
   readonly #source: Source;
   readonly #addressWatch: Disposable;
   readonly #deviceWatch: Disposable;
+  readonly #healthChecks: HealthCheckServers;
   #addresses: readonly string[];
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
   /** What the source said last; undefined until its first read is done. */
   #batch: Omit<SourceBatch, 'changes' | 'notes'> | undefined;
-  /** All of the first read was tried; from then on every change has its line in the log. */
+  /** All of the first read was tried; from then on every change is an event of its own. */
   #settled = false;
+  /** A person changes manifests; a cluster changes all the time. */
+  readonly #changeLevel: LogLevel;
   /** Since when the source is disconnected, by the wall clock. */
   #disconnectedMs: number | undefined;
 
@@ -66,6 +70,7 @@ export class Agent implements Disposable {
   constructor({ platform, config, version, openDatapath, openSource }: AgentParts) {
     this.#platform = platform;
     this.#config = config;
+    this.#changeLevel = config.manifests === undefined ? 'debug' : 'info';
     this.#version = version;
     this.#started = new Date(platform.wallTimeMs()).toISOString();
     this.#events = new EventLog(platform);
@@ -108,6 +113,12 @@ export class Agent implements Disposable {
       this.#addressWatch = keep(
         watchOwnAddresses(platform, this.#addresses, (addresses) => this.#onAddresses(addresses)),
       );
+      this.#healthChecks = keep(
+        new HealthCheckServers(platform, {
+          isHealthy: () => this.#notReady() === undefined,
+          onProblem: (service, problem) => this.#events.add('warn', 'problem', service, problem),
+        }),
+      );
       this.#deviceWatch = keep(
         watchNodeDevices(platform, config.devices, (view) => this.#onNodeDevices(view)),
       );
@@ -135,6 +146,7 @@ export class Agent implements Disposable {
     for (const part of [
       this.#source,
       this.#deviceWatch,
+      this.#healthChecks,
       this.#addressWatch,
       this.#reconciler,
       this.#telemetry,
@@ -161,6 +173,7 @@ export class Agent implements Disposable {
     this.#batch = { complete, problems };
     this.#telemetry.taken(changes);
     this.#write(this.#model.apply(changes));
+    this.#healthChecks.sync(this.#model.healthChecks);
     if (complete) this.#reconciler.setComplete();
   }
 
@@ -220,14 +233,14 @@ export class Agent implements Disposable {
   #onStatus(key: string, status: RowStatus | undefined): void {
     this.#telemetry.settled(key, status);
     if (!status) {
-      this.#events.add('info', 'removed', key, `${key} removed`);
+      this.#events.add(this.#changeLevel, 'removed', key, `${key} removed`);
     } else if (status.state === 'failed') {
       this.#events.add('warn', 'failed', key, `${key} failed: ${status.reason}`);
     } else if (status.state === 'done' && this.#settled) {
       const row = this.#table.get(key)!;
       const backends = row.backends.length;
       const message = `${key} in force with ${backends} ${backends === 1 ? 'backend' : 'backends'}`;
-      this.#events.add('info', 'in-force', key, message);
+      this.#events.add(this.#changeLevel, 'in-force', key, message);
       this.#sayRefused(row);
     }
   }
