@@ -339,11 +339,13 @@ GLOBAL int translate_error(struct __sk_buff *ctx, struct packet *packet)
 	struct flow_key outer, to = {}, inverse = {};
 	struct packet inner = {};
 	struct found found = {};
+	int kind;
 
 	if (!packet)
 		return 0;
 	outer = packet->key;
-	if (read_packet(ctx, packet->transport + 8, &inner) != PACKET_FLOW)
+	kind = read_packet(ctx, packet->transport + 8, &inner);
+	if (kind != PACKET_FLOW && kind != PACKET_CUT)
 		return 0;
 	invert(&inverse, &inner.key);
 	if (!find_flow(&found, &inverse))
@@ -403,6 +405,7 @@ SEC("tc") int node_ingress(struct __sk_buff *ctx)
 	case PACKET_FRAGMENT:
 		return drop(ctx, &packet, DROP_FRAGMENT);
 	case PACKET_INVALID:
+	case PACKET_CUT:
 		return drop(ctx, &packet, DROP_INVALID);
 	case PACKET_EXTENSIONS:
 		return drop(ctx, &packet, DROP_EXTENSION_HEADER);

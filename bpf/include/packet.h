@@ -45,7 +45,8 @@
 /* What a packet is, as far as its headers say. */
 enum packet_kind {
 	PACKET_OTHER,	  /* not IP, or nothing that a service could have to do with */
-	PACKET_FLOW,	  /* TCP, UDP or SCTP: has ports */
+	PACKET_FLOW,	  /* TCP or UDP: has ports */
+	PACKET_CUT,	  /* ... but ends before the header does, as in an ICMP error */
 	PACKET_ICMP_ERROR,
 	PACKET_ICMP_ECHO, /* a request */
 	PACKET_FRAGMENT,  /* of whatever protocol, also the first one */
@@ -73,15 +74,16 @@ INLINE enum packet_kind read_transport(struct __sk_buff *ctx, struct packet *pac
 	case IPPROTO_TCP: {
 		__u8 bytes[2];
 
-		if (bpf_skb_load_bytes(ctx, at + 12, bytes, sizeof(bytes)))
+		if (bpf_skb_load_bytes(ctx, at, &packet->key.source_port, 4))
 			return PACKET_INVALID;
+		if (bpf_skb_load_bytes(ctx, at + 12, bytes, sizeof(bytes)))
+			return PACKET_CUT;
 		packet->transport_length = bytes[0] >> 4 << 2;
 		packet->tcp_flags = bytes[1];
-		break;
+		return PACKET_FLOW;
 	}
 	case IPPROTO_UDP:
-	case IPPROTO_SCTP:
-		break;
+		return bpf_skb_load_bytes(ctx, at, &packet->key.source_port, 4) ? PACKET_INVALID : PACKET_FLOW;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6: {
 		__u8 type;
@@ -102,9 +104,6 @@ INLINE enum packet_kind read_transport(struct __sk_buff *ctx, struct packet *pac
 	default:
 		return PACKET_PROTOCOL;
 	}
-	if (bpf_skb_load_bytes(ctx, at, &packet->key.source_port, 4))
-		return PACKET_INVALID;
-	return PACKET_FLOW;
 }
 
 INLINE enum packet_kind read_ipv4(struct __sk_buff *ctx, struct packet *packet)

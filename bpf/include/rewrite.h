@@ -80,8 +80,8 @@ GLOBAL int rewrite_error(struct __sk_buff *ctx, struct packet *packet, const str
 			 const struct flow_key *inner_to, const struct flow_key *outer_to)
 {
 	__s64 addresses, inner_addresses, ports, change;
+	__u32 at, inner_at;
 	__u16 checksum;
-	__u32 at;
 
 	if (!packet || !inner || !inner_to || !outer_to)
 		return -1;
@@ -92,23 +92,22 @@ GLOBAL int rewrite_error(struct __sk_buff *ctx, struct packet *packet, const str
 
 	/*
 	 * What changes the error's own checksum: the ports, in IPv6 the inner addresses (in IPv4 their
-	 * header's checksum makes up for them), and the inner UDP checksum, which makes up for all.
+	 * header's checksum makes up for them), and the inner TCP or UDP checksum, if the error has that
+	 * much of the packet.
 	 */
 	change = ports;
 	if (!inner->ipv4)
 		change = fold_checksum(fold_checksum(change) + (__u64)fold_checksum(inner_addresses));
-	if (inner->key.protocol == IPPROTO_UDP) {
-		if (bpf_skb_load_bytes(ctx, inner->transport + 6, &checksum, 2))
-			return -1;
-		if (checksum) {
-			__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(inner_addresses) +
-						     fold_checksum(ports));
+	inner_at = inner->transport + checksum_offset(inner->key.protocol);
+	if (!bpf_skb_load_bytes(ctx, inner_at, &checksum, 2) && (checksum || inner->key.protocol == IPPROTO_TCP)) {
+		__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(inner_addresses) + fold_checksum(ports));
 
-			after = after ? after : 0xffff;
-			change = fold_checksum(fold_checksum(change) + (__u64)(__u16)~checksum + after);
-			if (bpf_skb_store_bytes(ctx, inner->transport + 6, &after, 2, 0))
-				return -1;
-		}
+		/* UDP's zero stands for none. */
+		if (!after && inner->key.protocol == IPPROTO_UDP)
+			after = 0xffff;
+		change = fold_checksum(fold_checksum(change) + (__u64)(__u16)~checksum + after);
+		if (bpf_skb_store_bytes(ctx, inner_at, &after, 2, 0))
+			return -1;
 	}
 	if (bpf_skb_store_bytes(ctx, inner->transport, &inner_to->source_port, 4, 0))
 		return -1;

@@ -6,9 +6,17 @@ import { ControlServer } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
 import { residentBytes } from './machine.ts';
+import { failedRows } from './metrics/agent-metrics.ts';
 import { ownAddresses, watchOwnAddresses } from './own-addresses.ts';
-import type { SourceBatch, SourceProblem } from './source/index.ts';
+import type {
+  Source,
+  SourceBatch,
+  SourceListener,
+  SourceProblem,
+  SourceState,
+} from './source/index.ts';
 import type { AgentStatus, EffectiveConfig } from './status.ts';
+import { Telemetry } from './telemetry.ts';
 
 export interface AgentParts {
   readonly platform: Platform;
@@ -17,8 +25,8 @@ export interface AgentParts {
   readonly version: string;
   /** Called once the control socket is taken, so that no two agents work on the same pins. */
   readonly openDatapath: () => DatapathPart;
-  /** Called last; what it finds comes through `onChange`. */
-  readonly openSource: (onChange: (batch: SourceBatch) => void) => Disposable;
+  /** Called last; what it finds comes to the listener. */
+  readonly openSource: (listener: SourceListener) => Source;
 }
 
 /**
@@ -37,13 +45,16 @@ export class Agent implements Disposable {
   readonly #model: ServiceModel;
   readonly #table = new Table<ServiceRow>();
   readonly #reconciler: Reconciler<ServiceRow>;
-  readonly #source: Disposable;
+  readonly #telemetry: Telemetry;
+  readonly #source: Source;
   readonly #addressWatch: Disposable;
   #addresses: readonly string[];
   /** What the source said last; undefined until its first read is done. */
   #batch: Omit<SourceBatch, 'changes' | 'notes'> | undefined;
   /** All of the first read was tried; from then on every change has its line in the log. */
   #settled = false;
+  /** Since when the source is disconnected, by the wall clock. */
+  #disconnectedMs: number | undefined;
 
   /** Starts all parts. Throws what they throw, and then leaves the kernel as it was found. */
   constructor({ platform, config, version, openDatapath, openSource }: AgentParts) {
@@ -72,23 +83,38 @@ export class Agent implements Disposable {
         status: () => this.#status(),
       });
       this.#server = keep(new ControlServer(platform, config.socket, handler));
+      this.#telemetry = keep(
+        new Telemetry(platform, config, {
+          model: this.#model,
+          events: this.#events,
+          status: () => this.#status(),
+          failedRows: () => failedRows(this.#reconciler.statuses(), (key) => this.#table.get(key)),
+          notReady: () => this.#notReady(),
+        }),
+      );
       this.#datapath = keep(openDatapath());
       this.#reconciler = keep(
         new Reconciler(this.#table, this.#datapath, platform, {
           onStatus: (key, status) => this.#onStatus(key, status),
+          onIdle: () => this.#onIdle(),
         }),
       );
       this.#addressWatch = keep(
         watchOwnAddresses(platform, this.#addresses, (addresses) => this.#onAddresses(addresses)),
       );
-      this.#source = keep(openSource((batch) => this.#onBatch(batch)));
+      this.#source = keep(
+        openSource({
+          onChange: (batch) => this.#onBatch(batch),
+          onPhase: (state) => this.#onPhase(state),
+        }),
+      );
     } catch (error) {
       for (const part of opened.reverse()) part[Symbol.dispose]();
       throw error;
     }
     this.#events.add('info', 'agent', config.node, 'agent started', {
       version,
-      manifests: config.manifests,
+      [this.#source.state.kind]: this.#source.state.path,
       socket: config.socket,
       adopted: this.#datapath.status().adopted,
     });
@@ -100,6 +126,7 @@ export class Agent implements Disposable {
       this.#source,
       this.#addressWatch,
       this.#reconciler,
+      this.#telemetry,
       this.#datapath,
       this.#server,
     ]) {
@@ -109,17 +136,34 @@ export class Agent implements Disposable {
 
   #onBatch({ changes, complete, problems, notes }: SourceBatch): void {
     for (const note of notes) this.#say('info', note);
-    const known = new Set(this.#batch?.problems.map(whereAndWhat));
-    for (const problem of problems) {
-      if (!known.has(whereAndWhat(problem))) this.#say('warn', problem);
-    }
-    if (known.size > 0 && problems.length === 0) {
-      this.#events.add('info', 'source', this.#config.manifests, 'all manifests can be used again');
+    const before = this.#batch?.problems ?? [];
+    if (problems !== before) {
+      const known = new Set(before.map(whereAndWhat));
+      for (const problem of problems) {
+        if (!known.has(whereAndWhat(problem))) this.#say('warn', problem);
+      }
+      if (known.size > 0 && problems.length === 0) {
+        const { content, state } = this.#source;
+        this.#events.add('info', 'source', state.path, `all ${content} can be used again`);
+      }
     }
     this.#batch = { complete, problems };
+    this.#telemetry.taken(changes);
     this.#write(this.#model.apply(changes));
     if (complete) this.#reconciler.setComplete();
-    this.#settle();
+  }
+
+  #onPhase({ phase, path, sinceMs, reason }: SourceState): void {
+    if (phase === 'disconnected') {
+      this.#disconnectedMs = sinceMs;
+      this.#telemetry.disconnected();
+      const message = `disconnected from ${path}: ${reason}; what is in force stays`;
+      this.#events.add('warn', 'source', path, message);
+    } else if (this.#disconnectedMs !== undefined) {
+      const seconds = Math.round((sinceMs - this.#disconnectedMs) / 1000);
+      this.#disconnectedMs = undefined;
+      this.#events.add('info', 'source', path, `connected to ${path} again after ${seconds} s`);
+    }
   }
 
   #say(level: 'info' | 'warn', what: SourceProblem): void {
@@ -135,11 +179,18 @@ export class Agent implements Disposable {
   }
 
   #write(changes: RowChanges): void {
+    this.#telemetry.queued();
     this.#table.apply(changes);
     this.#reconciler.sync();
   }
 
+  #onIdle(): void {
+    this.#telemetry.idle(this.#reconciler.counts());
+    this.#settle();
+  }
+
   #onStatus(key: string, status: RowStatus | undefined): void {
+    this.#telemetry.settled(key, status);
     if (!status) {
       this.#events.add('info', 'removed', key, `${key} removed`);
     } else if (status.state === 'failed') {
@@ -151,24 +202,29 @@ export class Agent implements Disposable {
       this.#events.add('info', 'in-force', key, message);
       this.#sayRefused(row);
     }
-    this.#settle();
   }
 
   /** Says once what the first read came to, instead of once per row. */
   #settle(): void {
     if (this.#settled || !this.#batch) return;
-    const { done, failed, pending } = this.#reconciler.counts();
-    if (pending > 0) return;
+    const { done, failed } = this.#reconciler.counts();
+    const { content, state } = this.#source;
     this.#settled = true;
     const failures = failed > 0 ? `, ${failed} failed` : '';
-    const what = `manifests read: ${done} ${done === 1 ? 'row' : 'rows'} in force${failures}`;
+    const what = `${content} read: ${done} ${done === 1 ? 'row' : 'rows'} in force${failures}`;
     if (this.#batch.complete) {
-      this.#events.add('info', 'source', this.#config.manifests, what);
+      this.#events.add('info', 'source', state.path, what);
     } else {
       const caution = `${what}; not all can be used, so nothing that an earlier agent left is removed yet`;
-      this.#events.add('warn', 'source', this.#config.manifests, caution);
+      this.#events.add('warn', 'source', state.path, caution);
     }
     for (const row of this.#table.rows()) this.#sayRefused(row);
+  }
+
+  #notReady(): string | undefined {
+    const { content, state } = this.#source;
+    if (!this.#batch?.complete) return `waiting for all ${content} from ${state.path}`;
+    return this.#settled ? undefined : 'bringing what was read into force';
   }
 
   #sayRefused({ key, problems }: ServiceRow): void {
@@ -187,10 +243,11 @@ export class Agent implements Disposable {
       ...(resident === undefined ? {} : { residentBytes: resident }),
       addresses: this.#addresses,
       source: {
-        path: this.#config.manifests,
+        ...shownState(this.#source.state),
         complete: this.#batch?.complete ?? false,
         problems: this.#batch?.problems ?? [],
       },
+      servers: this.#telemetry.servers,
       rows: { done, pending, failed },
       datapath: this.#datapath.status(),
       refusals: this.#datapath.refusals(),
@@ -198,6 +255,19 @@ export class Agent implements Disposable {
   }
 }
 
+/** As the control socket shows it. */
+function shownState(state: SourceState) {
+  const { kind, path, phase, sinceMs, lastEventMs, reason, retryAtMs } = state;
+  const time = (ms: number) => new Date(ms).toISOString();
+  return {
+    ...{ kind, path, phase, since: time(sinceMs) },
+    ...(lastEventMs === undefined ? {} : { lastEvent: time(lastEventMs) }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(retryAtMs === undefined ? {} : { retryAt: time(retryAtMs) }),
+  };
+}
+
 function whereAndWhat({ file, line, message }: SourceProblem): string {
+  if (file === '') return message;
   return line > 0 ? `${file}:${line}: ${message}` : `${file}: ${message}`;
 }

@@ -15,9 +15,9 @@ const failure = (text: string, flags = {}) => {
 };
 
 describe('configuration', () => {
-  it('has defaults for all but the manifests', () => {
-    assert.deepEqual(readConfig(undefined, { manifests: 'm' }), {
-      manifests: 'm',
+  it('has defaults for everything', () => {
+    assert.deepEqual(readConfig(undefined, {}), {
+      apiServers: [],
       bpffs: '/sys/fs/bpf',
       socket: '/run/heddle/agent.sock',
       logLevel: 'info',
@@ -37,12 +37,22 @@ describe('configuration', () => {
     assert.deepEqual([config.sizes.services, config.sizes.backends], [10, 30]);
   });
 
+  it('takes where to listen, or off', () => {
+    const config = readConfig(undefined, { healthAddress: 'off', metricsAddress: '[::1]:9' });
+    assert.deepEqual([config.healthAddress, config.metricsAddress], ['off', '[::1]:9']);
+  });
+
   it('documents every field', () => {
     const fields = configFields();
     assert.deepEqual(
       fields.map((field) => field.name),
       [
         'manifests',
+        'kubeconfig',
+        'context',
+        'apiServers',
+        'healthAddress',
+        'metricsAddress',
         'node',
         'cgroup',
         'bpffs',
@@ -60,7 +70,37 @@ describe('configuration', () => {
   });
 
   const cases: [string, string, RegExp][] = [
-    ['a missing folder', 'node: a', /manifests is missing; give the folder with the manifests/],
+    [
+      'an empty folder name',
+      'manifests: ""',
+      /manifests is ""; give the folder with the manifests/,
+    ],
+    [
+      'a folder and a kubeconfig',
+      'manifests: m\nkubeconfig: k',
+      /both manifests and kubeconfig are given; .* leave one out/,
+    ],
+    [
+      'a folder and an API server',
+      'manifests: m\napiServers: [https://a]',
+      /both manifests and apiServers are given/,
+    ],
+    [
+      'an API server that is no URL',
+      'apiServers: [a:1]',
+      /apiServers\.0 is "a:1"; write a URL such/,
+    ],
+    [
+      'API servers that are no list',
+      'apiServers: https://a',
+      /apiServers is .*; write a list of URLs/,
+    ],
+    [
+      'a name to listen on',
+      'healthAddress: localhost:1',
+      /healthAddress is "localhost:1"; write an IP/,
+    ],
+    ['a port to listen on', 'metricsAddress: 10249', /metricsAddress is 10249; write an IP/],
     [
       'a size of 0',
       'manifests: m\nsizes: {slots: 0}',

@@ -1,6 +1,7 @@
 import type { LogLevel } from '@heddle/sys';
 import * as v from 'valibot';
 import { parseDocument } from 'yaml';
+import { parseListenAddress } from './server/listen-address.ts';
 
 /** A configuration that can't be used. The message names the place, the field, the value and what to write instead. */
 export class ConfigError extends Error {
@@ -21,9 +22,21 @@ export interface MapSizes {
   readonly flows: number;
 }
 
-/** What the agent runs with. `node` and `cgroup` have defaults that depend on the machine. */
+/**
+ * What the agent runs with. What may be absent has a default that depends on the machine, or on
+ * where objects come from.
+ */
 export interface Config {
-  readonly manifests: string;
+  /** Absent: objects come from the API server. */
+  readonly manifests?: string | undefined;
+  readonly kubeconfig?: string | undefined;
+  readonly context?: string | undefined;
+  /** URLs, tried before what the kubeconfig or the cluster names. */
+  readonly apiServers: readonly string[];
+  /** Where health is served, or `off`. */
+  readonly healthAddress?: string | undefined;
+  /** Where metrics are served, or `off`. */
+  readonly metricsAddress?: string | undefined;
   readonly node?: string | undefined;
   readonly cgroup?: string | undefined;
   readonly bpffs: string;
@@ -35,6 +48,9 @@ export interface Config {
 
 /** Where the control socket is unless the configuration says otherwise. */
 export const defaultSocket = '/run/heddle/agent.sock';
+/** Where health and metrics are served in a cluster unless the configuration says otherwise; kube-proxy's ports. */
+export const defaultHealthAddress = ':10256';
+export const defaultMetricsAddress = '127.0.0.1:10249';
 /** Where pins go unless the configuration says otherwise. */
 export const defaultBpffs = '/sys/fs/bpf';
 
@@ -69,10 +85,53 @@ const nodeRemedy =
 const levelRemedy = 'write debug, info, warn or error';
 const yesNoRemedy = 'write true or false';
 
+const listenRemedy =
+  'write an IP address and a port (127.0.0.1:10249, [::1]:10249), :PORT for all addresses, or off';
+const listenAddress = v.pipe(
+  v.string(listenRemedy),
+  v.check((text) => text === 'off' || parseListenAddress(text) !== undefined, listenRemedy),
+);
+
+const urlRemedy = 'write a URL such as https://192.0.2.1:6443';
+const urlsRemedy = 'write a list of URLs such as [https://192.0.2.1:6443]';
+
 const schema = v.strictObject({
   manifests: v.pipe(
-    path('give the folder with the manifests, e.g. --manifests examples/hello'),
-    v.description('Folder of manifests (YAML or JSON) that the agent reads and watches. Required.'),
+    v.optional(path('give the folder with the manifests, e.g. --manifests examples/hello')),
+    v.description(
+      'Folder of manifests (YAML or JSON) that the agent reads and watches. Default: none; objects come from the API server.',
+    ),
+  ),
+  kubeconfig: v.pipe(
+    v.optional(path('write the path of a kubeconfig')),
+    v.description(
+      'Kubeconfig that says how to reach the API server. Default: that of the pod it runs in, else $KUBECONFIG, else ~/.kube/config.',
+    ),
+  ),
+  context: v.pipe(
+    v.optional(path('write the name of a context')),
+    v.description('Context of the kubeconfig. Default: its current one.'),
+  ),
+  apiServers: v.pipe(
+    v.optional(
+      v.array(v.pipe(v.string(urlRemedy), v.regex(/^https?:\/\/[^/\s]+/, urlRemedy)), urlsRemedy),
+      [],
+    ),
+    v.description(
+      'URLs of API servers, tried first and in turn. In place of kube-proxy one is needed, as the service address works once Heddle does.',
+    ),
+  ),
+  healthAddress: v.pipe(
+    v.optional(listenAddress),
+    v.description(
+      `Address and port for /healthz, /livez and /readyz, or off. Default: ${defaultHealthAddress}; off with a folder of manifests.`,
+    ),
+  ),
+  metricsAddress: v.pipe(
+    v.optional(listenAddress),
+    v.description(
+      `Address and port for /metrics, or off. Default: ${defaultMetricsAddress}; off with a folder of manifests.`,
+    ),
   ),
   node: v.pipe(
     v.optional(
@@ -168,7 +227,7 @@ export interface ConfigField {
   /** Dotted path, e.g. `sizes.services`. */
   readonly name: string;
   readonly about: string;
-  /** Absent: required, or depends on the machine (then `about` says so). */
+  /** Absent: none, or it depends on the machine (then `about` says so). */
   readonly fallback?: string | number | boolean;
 }
 
@@ -188,14 +247,16 @@ export function configFields(): ConfigField[] {
       }
       continue;
     }
-    const fallback = v.getDefault(entry as v.GenericSchema) as string | undefined;
-    fields.push(fallback === undefined ? { name, about } : { name, about, fallback });
+    const fallback = v.getDefault(entry as v.GenericSchema) as string | [] | undefined;
+    fields.push(typeof fallback === 'string' ? { name, about, fallback } : { name, about });
   }
   return fields;
 }
 
 /** Flags of the command line by the dotted name of the field that they set. */
-export type ConfigFlags = Readonly<Record<string, string | number | boolean | undefined>>;
+export type ConfigFlags = Readonly<
+  Record<string, string | number | boolean | readonly string[] | undefined>
+>;
 
 /**
  * The configuration from a YAML file (if any) and flags, which win. Throws ConfigError, whose
@@ -210,7 +271,7 @@ export function readConfig(file: { path: string; text: string } | undefined, fla
     input[group] = leaf === undefined ? value : { ...asMapping(input[group]), [leaf]: value };
   }
   const result = v.safeParse(schema, input);
-  if (result.success) return result.output satisfies Config as Config;
+  if (result.success) return unmixed(result.output satisfies Config as Config);
   const sentences = result.issues.map((issue) => {
     const field = v.getDotPath(issue) ?? '';
     const where =
@@ -218,6 +279,17 @@ export function readConfig(file: { path: string; text: string } | undefined, fla
     return `${where}: ${describe(issue, field)}`;
   });
   throw new ConfigError(sentences.join('\n'));
+}
+
+/** Objects come from one place. */
+function unmixed(config: Config): Config {
+  if (config.manifests === undefined) return config;
+  const extra = (['kubeconfig', 'context'] as const).find((name) => config[name] !== undefined);
+  const named = extra ?? (config.apiServers.length > 0 ? 'apiServers' : undefined);
+  if (named === undefined) return config;
+  throw new ConfigError(
+    `read config: both manifests and ${named} are given; objects come from a folder or from an API server: leave one out`,
+  );
 }
 
 function parseFile(file: { path: string; text: string }): Record<string, unknown> {
@@ -252,13 +324,7 @@ function describe(issue: v.BaseIssue<unknown>, field: string): string {
     const names = configFields().map(({ name }) => name);
     return `no field is called ${field}; remove it or use one of ${names.join(', ')}`;
   }
-  if (issue.input === undefined) return `${field} is missing; ${missingRemedy(issue, field)}`;
   return `${field} is ${shown(issue.input)}; ${issue.message}`;
-}
-
-function missingRemedy(issue: v.BaseIssue<unknown>, field: string): string {
-  if (field === 'manifests') return schema.entries.manifests.pipe[0].pipe[0].message as string;
-  return issue.message;
 }
 
 function shown(value: unknown): string {

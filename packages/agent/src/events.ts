@@ -11,6 +11,7 @@ export class EventLog {
   readonly #platform: Platform;
   readonly #events: AgentEvent[] = [];
   readonly #followers = new Set<Follower>();
+  readonly #counts = new Map<AgentEvent['kind'], number>();
   #last = 0;
 
   constructor(platform: Platform) {
@@ -29,12 +30,18 @@ export class EventLog {
     const time = new Date(this.#platform.wallTimeMs()).toISOString();
     const event: AgentEvent = { number: ++this.#last, time, kind, subject, message };
     this.#events.push(event);
+    this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1);
     if (this.#events.length >= 2 * remembered) {
       this.#events.splice(0, this.#events.length - remembered);
     }
     for (const follower of this.#followers) {
       if (!follower(event)) this.#followers.delete(follower);
     }
+  }
+
+  /** How many there were of each kind. */
+  get counts(): ReadonlyMap<AgentEvent['kind'], number> {
+    return this.#counts;
   }
 
   /** The remembered events, oldest first. */

@@ -2,7 +2,7 @@ export { Agent, type AgentParts } from './agent.ts';
 export { prepareBpffs } from './bpffs.ts';
 export * from './config.ts';
 export * from './control/protocol.ts';
-export { ControlServer, type Handler, type ServerLimits } from './control/server.ts';
+export { ControlServer, type Handler } from './control/server.ts';
 export { AlreadyListening, listens } from './control/unix-socket.ts';
 export type { DatapathPart } from './datapath-part.ts';
 export { cgroupRoot, hostName } from './machine.ts';
@@ -12,8 +12,11 @@ export {
   isManifestName,
   type ManifestReport,
   openFolderSource,
+  type Source,
   type SourceBatch,
+  type SourceListener,
   type SourceProblem,
+  type SourceState,
   validateManifests,
 } from './source/index.ts';
 export { type StartOptions, startAgent } from './start.ts';

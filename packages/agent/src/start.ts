@@ -4,13 +4,21 @@ import { netnsCookie } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { Agent } from './agent.ts';
 import { prepareBpffs } from './bpffs.ts';
-import type { Config } from './config.ts';
+import { type Config, defaultHealthAddress, defaultMetricsAddress } from './config.ts';
 import { cgroupRoot, hostName } from './machine.ts';
-import { openFolderSource } from './source/index.ts';
+import { findAccess } from './source/cluster-access.ts';
+import {
+  openClusterSource,
+  openFolderSource,
+  type Source,
+  type SourceListener,
+} from './source/index.ts';
 
 export interface StartOptions {
   readonly platform: Platform;
   readonly config: Config;
+  /** The process' environment variables, for what a kubeconfig and proxies depend on. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   /** Of Heddle. */
   readonly version: string;
   /** Bytes of a compiled object of the kernel half by name, e.g. `socket`. */
@@ -19,30 +27,51 @@ export interface StartOptions {
 
 /**
  * Starts the agent on this machine's kernel. What the configuration leaves open is taken from the
- * machine: the node's name from the host, the cgroup from the cgroup2 mount. Throws
- * AlreadyListening, SysError, VerifierError, NotSupported, or Error without a cgroup2 mount.
+ * machine: the node's name from the host, the cgroup from the cgroup2 mount, the cluster from where
+ * the agent runs. Throws ConfigError, KubeconfigError, AlreadyListening, SysError, VerifierError,
+ * NotSupported, or Error without a cgroup2 mount.
  */
-export function startAgent({ platform, config, version, objects }: StartOptions): Agent {
+export function startAgent(options: StartOptions): Agent {
+  const { platform, config, version, objects } = options;
   const node = config.node ?? hostName(platform);
   const cgroup = config.cgroup ?? cgroupRoot(platform);
   if (cgroup === undefined) {
     throw new Error('find cgroup: no cgroup2 file system is mounted (mount one, or give --cgroup)');
   }
-  const { bpffs, sizes, options } = config;
+  const { bpffs, sizes, options: choices, manifests } = config;
+  const isCluster = manifests === undefined;
   return new Agent({
     platform,
-    config: { ...config, node, cgroup },
+    config: {
+      ...config,
+      ...{ node, cgroup },
+      healthAddress: config.healthAddress ?? (isCluster ? defaultHealthAddress : 'off'),
+      metricsAddress: config.metricsAddress ?? (isCluster ? defaultMetricsAddress : 'off'),
+    },
     version,
     openDatapath() {
       prepareBpffs(platform, bpffs);
       const bpf = new LinuxBpf(platform);
       const cookie = netnsCookie(platform);
       return openDatapath({
-        ...{ platform, bpf, objects, bpffs, cgroup, sizes, options },
+        ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices },
         netnsCookie: cookie,
         nat: defaultNat,
       });
     },
-    openSource: (onChange) => openFolderSource(platform, config.manifests, { onChange }),
+    openSource: sourceOf(options, node),
   });
+}
+
+/** Where the configuration says that objects come from. */
+function sourceOf(
+  { platform, config, environment }: StartOptions,
+  node: string,
+): (listener: SourceListener) => Source {
+  const { manifests } = config;
+  if (manifests !== undefined) return (listener) => openFolderSource(platform, manifests, listener);
+  // Before anything is opened: without a cluster there is nothing to do.
+  const access = findAccess(platform, environment, config);
+  for (const warning of access.warnings) platform.log('warn', warning);
+  return (listener) => openClusterSource({ platform, access, node, listener });
 }

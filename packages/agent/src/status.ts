@@ -1,6 +1,7 @@
 import type { DatapathStatus } from '@heddle/datapath';
 import type { Config } from './config.ts';
-import type { SourceProblem } from './source/index.ts';
+import type { HttpServerStatus } from './server/http-server.ts';
+import type { SourceProblem, SourceState } from './source/index.ts';
 
 // What the control socket answers with. The shapes are stable: fields are added, not changed.
 // Times are ISO 8601 text in UTC.
@@ -70,7 +71,12 @@ export interface AgentEvent {
 }
 
 /** What the agent runs with, defaults filled in. */
-export type EffectiveConfig = Config & { readonly node: string; readonly cgroup: string };
+export type EffectiveConfig = Config & {
+  readonly node: string;
+  readonly cgroup: string;
+  readonly healthAddress: string;
+  readonly metricsAddress: string;
+};
 
 export interface AgentStatus {
   readonly version: string;
@@ -81,11 +87,25 @@ export interface AgentStatus {
   /** The node's own addresses, on which NodePorts are served. */
   readonly addresses: readonly string[];
   readonly source: {
+    readonly kind: SourceState['kind'];
+    /** The folder, or the URL of the API server that is in use or is tried. */
     readonly path: string;
+    /** `starting` until all was read once; `disconnected`: what is in force stays as it is. */
+    readonly phase: SourceState['phase'];
+    /** Since when it is in this phase. */
+    readonly since: string;
+    /** When it last heard of an object. */
+    readonly lastEvent?: string;
+    /** Why it is disconnected. */
+    readonly reason?: string;
+    /** When it tries again. */
+    readonly retryAt?: string;
     /** Whether everything could be read and used once; nothing is pruned before. */
     readonly complete: boolean;
     readonly problems: readonly SourceProblem[];
   };
+  /** Health and metrics, unless they are off. */
+  readonly servers: readonly ({ readonly name: 'health' | 'metrics' } & HttpServerStatus)[];
   /** Rows by state. */
   readonly rows: { readonly done: number; readonly pending: number; readonly failed: number };
   readonly datapath: DatapathStatus;

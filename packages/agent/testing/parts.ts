@@ -1,7 +1,7 @@
 import type { ObjectChange, ServiceRow } from '@heddle/model';
 import { readObjects } from '@heddle/model';
 import type { DatapathPart } from '../src/datapath-part.ts';
-import type { SourceBatch, SourceProblem } from '../src/source/index.ts';
+import type { Source, SourceListener, SourceProblem, SourceState } from '../src/source/index.ts';
 
 /** A datapath whose kernel is a Map. */
 export class MemoryDatapath implements DatapathPart {
@@ -66,14 +66,22 @@ export class MemoryDatapath implements DatapathPart {
 }
 
 /** A source that says what a test tells it to. */
-export class ScriptedSource implements Disposable {
-  readonly #onChange: (batch: SourceBatch) => void;
+export class ScriptedSource implements Source {
+  readonly content = 'manifests';
+  readonly #listener: SourceListener;
   #complete = false;
+  state: SourceState = { kind: 'folder', path: '/manifests', phase: 'following', sinceMs: 0 };
   problems: SourceProblem[] = [];
   disposed = false;
 
-  constructor(onChange: (batch: SourceBatch) => void) {
-    this.#onChange = onChange;
+  constructor(listener: SourceListener) {
+    this.#listener = listener;
+  }
+
+  /** Comes into another phase. */
+  setState(state: Partial<SourceState>): void {
+    this.state = { ...this.state, ...state };
+    this.#listener.onPhase(this.state);
   }
 
   /** Tells of API objects (parsed JSON). */
@@ -82,7 +90,11 @@ export class ScriptedSource implements Disposable {
       objects.flatMap((object): ObjectChange[] =>
         readObjects(object).flatMap((read): ObjectChange[] => {
           if (read.kind === 'ignored') return [];
-          if (read.kind !== 'invalid') return [{ op: 'set', object: read.record }];
+          if (read.kind !== 'invalid') {
+            const triggeredMs = read.kind === 'slice' ? read.triggeredMs : undefined;
+            const change = { op: 'set', object: read.record } as const;
+            return [triggeredMs === undefined ? change : { ...change, triggeredMs }];
+          }
           this.problems.push({ file: 'x.yaml', line: 1, message: read.reason });
           return read.ref ? [{ op: 'invalid', ...read.ref, reason: read.reason }] : [];
         }),
@@ -106,7 +118,7 @@ export class ScriptedSource implements Disposable {
 
   #tell(changes: readonly ObjectChange[], notes: readonly SourceProblem[] = []): void {
     const { problems } = this;
-    this.#onChange({ changes, complete: this.#complete, problems: [...problems], notes });
+    this.#listener.onChange({ changes, complete: this.#complete, problems: [...problems], notes });
   }
 
   [Symbol.dispose](): void {

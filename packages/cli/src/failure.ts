@@ -31,6 +31,7 @@ export class Failure extends Error {
 /** Errors whose messages are written for users, by the name of their class. */
 const plain: Readonly<Record<string, ExitCode>> = {
   ConfigError: exitCodes.failed,
+  KubeconfigError: exitCodes.failed,
   AlreadyListening: exitCodes.busy,
   NotSupported: exitCodes.notPermitted,
   SysError: exitCodes.failed,

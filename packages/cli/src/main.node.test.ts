@@ -84,11 +84,11 @@ describe('wrong usage', () => {
 describe('heddle agent, where it can not start', () => {
   it('names every mistake in the configuration', async () => {
     const config = join(folder, 'agent.yaml');
-    writeFileSync(config, 'logLevel: loud\nsizes: { slots: 0 }\n');
+    writeFileSync(config, 'logLevel: loud\nsizes: { slots: 0 }\nhealthAddress: here\n');
     const { code, stderr } = await heddle(['agent', '--config', config]);
     assert.equal(code, 1);
     assert.deepEqual(stderr.trim().split('\n'), [
-      `heddle: read config ${config}: manifests is missing; give the folder with the manifests, e.g. --manifests examples/hello`,
+      `heddle: read config ${config}: healthAddress is "here"; write an IP address and a port (127.0.0.1:10249, [::1]:10249), :PORT for all addresses, or off`,
       `heddle: read config ${config}: logLevel is "loud"; write debug, info, warn or error`,
       `heddle: read config ${config}: sizes.slots is 0; write a whole number from 1 to 4294967295`,
     ]);
@@ -200,10 +200,14 @@ describe('commands that ask the agent', () => {
       residentBytes: 50 * 1024 * 1024,
       addresses: ['192.0.2.1'],
       source: {
+        kind: 'folder',
         path: 'examples/hello',
+        phase: 'following',
+        since,
         complete: true,
         problems: [{ file: 'a.yaml', line: 3, message: 'not valid YAML' }],
       },
+      servers: [],
       rows: { done: 1, pending: 0, failed: 1 },
       datapath: {
         abi: 1,
@@ -309,6 +313,41 @@ a.yaml:3: not valid YAML
 `,
       );
       assert.deepEqual(await json('status'), status);
+    });
+
+    it('show a cluster, and since when and why it is out of reach', async () => {
+      const cluster = {
+        kind: 'cluster',
+        path: 'https://192.0.2.1:6443',
+        phase: 'following',
+        since,
+        lastEvent: since,
+        complete: true,
+        problems: [{ file: '', line: 0, message: 'Service default/web: it is odd' }],
+      };
+      const servers = [
+        { name: 'health', address: ':10256', listening: false, problem: 'the port is taken' },
+        { name: 'metrics', address: ':10249', listening: true },
+      ];
+      answers.status = { ...status, source: cluster, servers };
+      const connected = await table('status');
+      assert.match(
+        connected,
+        /^cluster +https:\/\/192\.0\.2\.1:6443: read, last event 30d ago, 1 problem$/m,
+      );
+      assert.match(connected, /^health +the port is taken$/m);
+      assert.match(connected, /^metrics +served on :10249$/m);
+      assert.match(connected, /\n\nService default\/web: it is odd\n$/);
+      const gone = { phase: 'disconnected', reason: 'connection refused', problems: [] };
+      answers.status = { ...status, source: { ...cluster, ...gone } };
+      assert.match(
+        await table('status'),
+        /^cluster +disconnected from https:\/\/192\.0\.2\.1:6443 for 30d: connection refused; services stay in force$/m,
+      );
+      const soon = { complete: false, retryAt: new Date(Date.now() + 1e6).toISOString() };
+      answers.status = { ...status, source: { ...cluster, ...gone, ...soon } };
+      assert.match(await table('status'), /: connection refused \(next try in (1000|\d{3})s\)$/m);
+      answers.status = status;
     });
 
     it('show the configuration and the events', async () => {

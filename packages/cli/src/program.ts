@@ -33,6 +33,10 @@ function count(text: string): number {
   return Number(text);
 }
 
+function appended(text: string, before: readonly string[] = []): string[] {
+  return [...before, text];
+}
+
 function size(text: string): number {
   if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
@@ -69,8 +73,16 @@ function addAgent(program: Command): void {
   withExamples(
     program
       .command('agent')
-      .description('run the agent: keep the kernel in step with a folder of manifests')
-      .option('--manifests <dir>', 'folder of manifests to read and watch')
+      .description('run the agent: keep the kernel in step with a cluster or a folder of manifests')
+      .option('--manifests <dir>', 'folder of manifests to read and watch, instead of a cluster')
+      .option(
+        '--kubeconfig <file>',
+        'how to reach the cluster (default: in-cluster, or as kubectl)',
+      )
+      .option('--context <name>', 'context of the kubeconfig (default: its current one)')
+      .option('--api-server <url>', 'API server to try first; may be repeated', appended)
+      .option('--health-address <address>', 'where /healthz, /livez and /readyz are, or off')
+      .option('--metrics-address <address>', 'where /metrics is, or off')
       .option('--node <name>', 'name of this node in the manifests (default: the host name)')
       .option('--cgroup <path>', 'cgroup v2 directory to serve (default: root of the mount)')
       .option('--bpffs <dir>', `directory for pins (default: "${sharedDefaults.bpffs}")`)
@@ -84,6 +96,7 @@ function addAgent(program: Command): void {
       .option('--terminate-tcp', 'close TCP connections to backends that are gone')
       .action(async (options) => (await import('./commands/agent.ts')).agent(options)),
     'heddle agent --manifests examples/hello --node node1',
+    'heddle agent --kubeconfig ~/.kube/config --node worker-1',
   );
 }
 

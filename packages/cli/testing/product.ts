@@ -4,7 +4,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { AgentEvent, AgentStatus, ServiceDetail, ServiceEntry } from '@heddle/agent';
+import type { AgentEvent, AgentStatus, Method, ServiceDetail, ServiceEntry } from '@heddle/agent';
 import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
@@ -74,12 +74,17 @@ export class Product implements Disposable {
     );
   }
 
+  /** What the agent is told of where objects come from. */
+  protected get sourceArgs(): readonly string[] {
+    return ['--manifests', this.folder];
+  }
+
   /** Starts the agent without waiting for anything. */
   launch(...args: readonly string[]): ChildProcess {
     const agent = this.node.spawn(
       process.execPath,
       [
-        ...[program, 'agent', '--manifests', this.folder, '--node', this.node.name],
+        ...[program, 'agent', ...this.sourceArgs, '--node', this.node.name],
         ...['--cgroup', this.node.cgroup, '--bpffs', this.node.bpffs, '--socket', this.socket],
         ...args,
       ],
@@ -106,10 +111,10 @@ export class Product implements Disposable {
     });
   }
 
-  /** Starts the agent and returns once it has read all manifests and no row is pending. */
+  /** Starts the agent and returns once it has read everything and no row is pending. */
   async start(...args: readonly string[]): Promise<AgentStatus> {
     await this.listen(...args);
-    return await this.until('all manifests to be in force', async () => {
+    return await this.until('everything to be in force', async () => {
       const status = await this.status();
       return status.source.complete && status.rows.pending === 0 ? status : undefined;
     });
@@ -125,7 +130,12 @@ export class Product implements Disposable {
   }
 
   async status(): Promise<AgentStatus> {
-    return (await this.#connected().request('status')) as AgentStatus;
+    return await this.request<AgentStatus>('status');
+  }
+
+  /** What the agent answers to a request without parameters. */
+  async request<Result>(method: Method): Promise<Result> {
+    return (await this.#connected().request(method)) as Result;
   }
 
   /** Rows of a service, `namespace/name` or a name in the namespace `default`. */

@@ -133,7 +133,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly folders: readonly PinFolder[];
   private readonly socket: ObjectSpec;
   private readonly loaded: LoadedObject;
-  private readonly node: LoadedObject;
+  /** The programs of the node's devices; public for test runs. */
+  readonly node: LoadedObject;
   private readonly pinned: readonly PinnedMap[];
   private readonly arrays: MappedArray[] = [];
   private readonly services: ServiceMaps;

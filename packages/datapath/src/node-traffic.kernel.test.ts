@@ -10,7 +10,7 @@ const kinds = ['tcp', 'udp'] as const;
 describe('traffic from outside through a NodePort', () => {
   let world: World;
   before(() => {
-    world = new World('north', 1, { nodes: 2 });
+    world = new World('north', 1, { lab: { nodes: 2, outside: 1 } });
     world.serveOutside();
   });
   after(() => world?.[Symbol.dispose]());
@@ -31,14 +31,14 @@ describe('traffic from outside through a NodePort', () => {
           const pod = world.lab.nodes[where === 'local' ? 0 : 1]!.pods[0]!;
           const address = (addresses: { v4: string; v6: string }) =>
             family === 4 ? addresses.v4 : addresses.v6;
-          const outside = address(world.lab.underlay.addresses);
+          const outside = address(world.lab.outside[0]!.addresses);
           const node = address(world.node.addresses);
           world.apply(
             nodePort(port, family, kind === 'tcp' ? 'TCP' : 'UDP', address(pod.addresses)),
           );
           using server =
             kind === 'tcp' ? world.listener(pod, family, 8080) : world.receiver(pod, family, 8080);
-          using client = world.socket(world.lab.underlay, family, kind);
+          using client = world.socket(world.lab.outside[0]!, family, kind);
           assert.equal(client.connect(node, port), 'ok');
           assert.equal(client.send('hello'), 'ok');
           using accepted = kind === 'tcp' ? server.accept() : undefined;

@@ -1,8 +1,14 @@
 import { readFileSync } from 'node:fs';
-import { LinuxBpf } from '@heddle/ebpf';
-import { createLab, type Lab, type LabNode, type LabPod, type Place } from '@heddle/lab';
+import { type BpfProgram, LinuxBpf } from '@heddle/ebpf';
+import {
+  createLab,
+  type Lab,
+  type LabNode,
+  type LabOptions,
+  type LabPod,
+  type Place,
+} from '@heddle/lab';
 import type { ServiceRow } from '@heddle/model';
-import { findLink, NetlinkSocket } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
@@ -28,14 +34,14 @@ export class World implements Disposable {
   constructor(
     name: string,
     pods: number,
-    { nodes = 1, ...options }: Partial<DatapathOptions> & { nodes?: number } = {},
+    { lab, ...options }: Partial<DatapathOptions> & { lab?: Omit<LabOptions, 'name'> } = {},
   ) {
     this.platform = nodePlatform(() => {});
     this.bpf = new LinuxBpf(this.platform);
     this.lab = createLab(this.platform, {
       name: `${name}-${process.pid}`,
-      nodes,
       podsPerNode: pods,
+      ...lab,
     });
     this.node = this.lab.nodes[0]!;
     this.options = options;
@@ -58,12 +64,16 @@ export class World implements Disposable {
     return this.datapath;
   }
 
+  /** A program of node.bpf.c, for test runs. */
+  program(name: string): BpfProgram {
+    return this.datapath.node.program(name);
+  }
+
   /** Has the first node translate what enters from the underlay. */
   serveOutside(): void {
     const { addresses } = this.node;
+    const { name, index } = this.node.link('eth0');
     this.node.enter(() => {
-      using socket = new NetlinkSocket(this.platform);
-      const { name, index } = findLink(socket, 'eth0')!;
       this.datapath.setNode([{ name, index }], [addresses.v4, addresses.v6]);
     });
   }

@@ -1,1 +1,18 @@
-export {};
+export { type ClusterAccess, type Credentials, withApiServers } from './access.ts';
+export { ApiClient, type DiscoveredServer, type ResponseHandlers } from './api-client.ts';
+export {
+  ConnectionError,
+  HttpError,
+  KubeconfigError,
+  KubeError,
+  StatusError,
+} from './errors.ts';
+export { LineFrames, ListFrames, ProtocolError } from './frames.ts';
+export { inClusterAccess } from './in-cluster.ts';
+export { type Fields, JsonError, mergeFields, readJson } from './json.ts';
+export { type KubeconfigChoice, readKubeconfig } from './kubeconfig.ts';
+export type { Resource } from './list-requests.ts';
+export { ListWatch, type ListWatchOptions, type WatchState } from './list-watch.ts';
+export type { ResourceChange } from './listing.ts';
+export type { Environment, ProxyServer } from './proxy.ts';
+export { formatServer, type Server } from './server.ts';

@@ -1,10 +1,12 @@
 export { familyOf } from './addresses.ts';
 export { algorithmAnnotation, weightsAnnotation } from './annotations.ts';
 export { leftAlone } from './eligibility.ts';
+export { type Fields, nodeFields, serviceFields, sliceFields } from './fields.ts';
 export { compactList, ownText } from './memory.ts';
 export { type ReadObject, readObject, readObjects } from './read-object.ts';
 export {
   type EndpointRecord,
+  type InvalidRef,
   type NodeRecord,
   type ObjectChange,
   type ObjectKind,

@@ -1,14 +1,9 @@
-// V8 keeps a text that was cut out of another as a window on the whole (from 13 characters on), and
-// one that was put together as a tree of its parts; and an array that grew has room for 16 more.
-// For a hundred thousand records that live as long as the agent, that is most of the memory.
+import { ownText } from '@heddle/sys';
 
-/** A copy of the text that stands alone: no window on a file, no tree of parts. */
-export function ownText(text: string): string {
-  if (text.length < 13) return text;
-  const units: number[] = [];
-  for (let i = 0; i < text.length; i++) units.push(text.charCodeAt(i));
-  return String.fromCharCode(...units);
-}
+// What V8 keeps beside the content, of texts (see ownText) and of arrays (one that grew has room for
+// 16 more), is most of the memory for a hundred thousand records that live as long as the agent.
+
+export { ownText };
 
 const shared = new Map<string, string>();
 const mostShared = 10_000;

@@ -89,7 +89,40 @@ test('a Node becomes a record of its zone and IP addresses', () => {
     name: 'worker',
     zone: 'zone-a',
     addresses: ['192.0.2.1', 'fd00::1'],
+    leaving: false,
   });
+});
+
+test('a Node is leaving when it is being deleted or the autoscaler has marked it', () => {
+  const isLeaving = (metadata: object, spec: object | null) =>
+    (
+      recordOf({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'a', ...metadata }, spec }) as {
+        leaving: boolean;
+      }
+    ).leaving;
+  assert.equal(isLeaving({}, null), false);
+  assert.equal(isLeaving({ deletionTimestamp: null }, { taints: null }), false);
+  assert.equal(isLeaving({ deletionTimestamp: '2026-01-01T00:00:00Z' }, {}), true);
+  const taint = (key: string) => ({ taints: [{ key: 'other' }, { key, effect: 'NoSchedule' }] });
+  assert.equal(isLeaving({}, taint('ToBeDeletedByClusterAutoscaler')), true);
+  assert.equal(isLeaving({}, taint('node.kubernetes.io/unschedulable')), false);
+});
+
+test('an EndpointSlice says when what led to it happened, if it is a time', () => {
+  const read = (time: string) =>
+    readObject({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: {
+        name: 'web-1',
+        labels: { 'kubernetes.io/service-name': 'web' },
+        annotations: { 'endpoints.kubernetes.io/last-change-trigger-time': time },
+      },
+      addressType: 'IPv4',
+    });
+  const known = read('2026-01-01T00:00:00.5Z');
+  assert.equal(known.kind === 'slice' && known.triggeredMs, Date.UTC(2026, 0, 1) + 500);
+  assert.ok(!('triggeredMs' in read('yesterday')));
 });
 
 test('absent lists and structs may be null, as Go writes them', () => {

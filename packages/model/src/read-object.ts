@@ -4,6 +4,7 @@ import { readBalancing } from './annotations.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
 import type {
   EndpointRecord,
+  InvalidRef,
   NodeRecord,
   ObjectKind,
   ObjectRef,
@@ -15,15 +16,24 @@ import { objectLabel } from './records.ts';
 import {
   type NodeObject,
   nodeSchema,
+  proxyNameLabel,
   type ServiceObject,
   type SliceObject,
+  serviceNameLabel,
   serviceSchema,
   sliceSchema,
+  triggerAnnotation,
+  zoneLabel,
 } from './schema.ts';
 
 export type ReadObject =
   | { readonly kind: 'service'; readonly record: ServiceRecord }
-  | { readonly kind: 'slice'; readonly record: SliceRecord }
+  | {
+      readonly kind: 'slice';
+      readonly record: SliceRecord;
+      /** When what led to this version happened, in milliseconds since 1970; see ObjectChange. */
+      readonly triggeredMs?: number;
+    }
   | { readonly kind: 'node'; readonly record: NodeRecord }
   /** Fine, but nothing that Heddle serves. */
   | { readonly kind: 'ignored'; readonly note: string }
@@ -34,12 +44,11 @@ export type ReadObject =
       /** A sentence with the object, the field and the value. */
       readonly reason: string;
       /** Absent when the object doesn't even say which one it is. */
-      readonly ref: ObjectRef | undefined;
+      readonly ref: InvalidRef | undefined;
     };
 
-const serviceNameLabel = 'kubernetes.io/service-name';
-const proxyNameLabel = 'service.kubernetes.io/service-proxy-name';
-const zoneLabel = 'topology.kubernetes.io/zone';
+/** The cluster autoscaler's mark on a node that it is about to remove. */
+const leavingTaint = 'ToBeDeletedByClusterAutoscaler';
 const defaultAffinitySeconds = 10800;
 
 /** A field whose value can't be used; turned into an `invalid` result by readObject. */
@@ -289,14 +298,18 @@ function readSlice(slice: SliceObject): ReadObject {
     ports: compactList(ports),
     endpoints: compactList(endpoints),
   };
-  return { kind: 'slice', record };
+  // A hint for a metric: one that is no time is no reason to refuse the slice.
+  const triggeredMs = Date.parse(metadata.annotations?.[triggerAnnotation] ?? '');
+  return Number.isNaN(triggeredMs)
+    ? { kind: 'slice', record }
+    : { kind: 'slice', record, triggeredMs };
 }
 
 function readHints(hints: readonly { name: string }[] | null | undefined): readonly string[] {
   return hints && hints.length > 0 ? hints.map(({ name }) => sharedText(name)) : none;
 }
 
-function toNode({ metadata, status }: NodeObject): NodeRecord {
+function toNode({ metadata, spec, status }: NodeObject): NodeRecord {
   const addresses: string[] = [];
   for (const { address } of status?.addresses ?? []) {
     // Host names and DNS names stand in the same list.
@@ -309,6 +322,9 @@ function toNode({ metadata, status }: NodeObject): NodeRecord {
     name: ownText(metadata.name),
     zone: sharedText(metadata.labels?.[zoneLabel] ?? ''),
     addresses: compactList([...new Set(addresses)]),
+    leaving:
+      typeof metadata.deletionTimestamp === 'string' ||
+      (spec?.taints ?? []).some(({ key }) => key === leavingTaint),
   };
 }
 
@@ -345,8 +361,17 @@ function readAddress(field: string, text: string, use: AddressUse): string {
   return address;
 }
 
-function refOf(value: Record<string, unknown>, kind: ObjectKind): ObjectRef | undefined {
+function refOf(value: Record<string, unknown>, kind: ObjectKind): InvalidRef | undefined {
   const metadata = isMap(value.metadata) ? value.metadata : {};
+  const ref = namedRef(metadata, kind);
+  const labels = isMap(metadata.labels) ? metadata.labels : {};
+  const service = labels[serviceNameLabel];
+  return ref && kind === 'slice' && typeof service === 'string'
+    ? { ...ref, service: ownText(service) }
+    : ref;
+}
+
+function namedRef(metadata: Record<string, unknown>, kind: ObjectKind): ObjectRef | undefined {
   const { name, namespace } = metadata;
   if (typeof name !== 'string' || name === '') return undefined;
   if (kind === 'node') return { kind, namespace: '', name: ownText(name) };

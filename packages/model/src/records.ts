@@ -87,16 +87,32 @@ export interface NodeRecord extends ObjectRef {
   readonly zone: string;
   /** IP addresses of all types. */
   readonly addresses: readonly string[];
+  /** It is being deleted, or the cluster's autoscaler has marked it for that (KEP-3836). */
+  readonly leaving: boolean;
 }
 
 export type ObjectRecord = ServiceRecord | SliceRecord | NodeRecord;
 
+/** Names an object whose newest version can't be used. */
+export interface InvalidRef extends ObjectRef {
+  /** Of a slice: name of the service, in the same namespace, as far as the object says. */
+  readonly service?: string;
+}
+
 /** What happened to one object. */
 export type ObjectChange =
-  | { readonly op: 'set'; readonly object: ObjectRecord }
+  | {
+      readonly op: 'set';
+      readonly object: ObjectRecord;
+      /**
+       * When the change of a pod or service that led to this version of a slice happened, as its
+       * author says (milliseconds since 1970). It says nothing about the object.
+       */
+      readonly triggeredMs?: number;
+    }
   | ({ readonly op: 'delete' } & ObjectRef)
   /** The object's newest version can't be used: its last good one stays in force. */
-  | ({ readonly op: 'invalid'; readonly reason: string } & ObjectRef);
+  | ({ readonly op: 'invalid'; readonly reason: string } & InvalidRef);
 
 const kindNames: Readonly<Record<ObjectKind, string>> = {
   service: 'Service',

@@ -1,11 +1,23 @@
 import * as v from 'valibot';
+import { algorithmAnnotation, weightsAnnotation } from './annotations.ts';
 
 // Shapes of the API objects (core/v1 Service and Node, discovery.k8s.io/v1 EndpointSlice), reduced
 // to the fields that a record is made of. Go writes absent lists and structs as null, so every
 // optional field may be null.
 
 const text = v.string('must be text (in YAML: put it in quotes)');
-const textMap = v.nullish(v.record(v.string(), text, 'must be a map'));
+/** A map of texts, of which only those with the given keys are looked at (see fields.ts). */
+const textMap = <const Key extends string>(...keys: readonly Key[]) =>
+  v.nullish(
+    v.objectWithRest(
+      Object.fromEntries(keys.map((key) => [key, v.optional(text)])) as Record<
+        Key,
+        v.OptionalSchema<typeof text, undefined>
+      >,
+      text,
+      'must be a map',
+    ),
+  );
 const flag = v.nullish(v.boolean('must be true or false'));
 
 const objectName = v.pipe(
@@ -41,12 +53,17 @@ const struct = <const T extends v.ObjectEntries>(entries: T) => v.object(entries
 
 const protocol = v.nullish(choice('TCP', 'UDP', 'SCTP'), 'TCP');
 
+export const serviceNameLabel = 'kubernetes.io/service-name';
+export const proxyNameLabel = 'service.kubernetes.io/service-proxy-name';
+export const zoneLabel = 'topology.kubernetes.io/zone';
+export const triggerAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
+
 const metadata = struct({
   name: objectName,
   namespace: v.nullish(objectName),
   creationTimestamp: v.nullish(text),
-  labels: textMap,
-  annotations: textMap,
+  labels: textMap(serviceNameLabel, proxyNameLabel, zoneLabel),
+  annotations: textMap(algorithmAnnotation, weightsAnnotation, triggerAnnotation),
 });
 
 export const serviceSchema = struct({
@@ -114,7 +131,8 @@ export const sliceSchema = struct({
 });
 
 export const nodeSchema = struct({
-  metadata,
+  metadata: struct({ ...metadata.entries, deletionTimestamp: v.nullish(text) }),
+  spec: v.nullish(struct({ taints: list(struct({ key: text })) })),
   status: v.nullish(struct({ addresses: list(struct({ type: text, address: text })) })),
 });
 

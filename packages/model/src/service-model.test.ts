@@ -259,3 +259,38 @@ test('no two rows have the same frontend, whatever the services ask for', () => 
     { numRuns: 150 },
   );
 });
+
+test('problems of a service are its own and those of its slices', () => {
+  const model = new ServiceModel({ nodeName: '', ownAddresses: [] });
+  const invalid = (kind: 'service' | 'slice', name: string, service?: string) =>
+    model.apply([
+      {
+        op: 'invalid',
+        kind,
+        namespace: 'default',
+        name,
+        reason: name,
+        ...(service ? { service } : {}),
+      },
+    ]);
+  const problem = () => model.problemOf('default/web')?.name;
+  invalid('slice', 'web-1', 'web');
+  invalid('slice', 'other-1', 'other');
+  assert.equal(problem(), 'web-1');
+  invalid('service', 'web');
+  assert.equal(problem(), 'web', 'its own comes first');
+  model.apply([{ op: 'delete', kind: 'service', namespace: 'default', name: 'web' }]);
+  invalid('slice', 'web-1', 'other');
+  assert.equal(problem(), undefined, 'the slice went to another service');
+  model.apply([{ op: 'delete', kind: 'slice', namespace: 'default', name: 'web-1' }]);
+  assert.deepEqual([...model.problems.keys()], ['EndpointSlice default/other-1']);
+});
+
+test('a slice that has lost its label is a problem of the service that it last was of', () => {
+  const model = new ServiceModel({ nodeName: '', ownAddresses: [] });
+  const ref = { kind: 'slice', namespace: 'default', name: 'web-1' } as const;
+  const record = { ...ref, service: 'web', family: 'IPv4', ports: [], endpoints: [] } as const;
+  model.apply([{ op: 'set', object: record }]);
+  model.apply([{ op: 'invalid', ...ref, reason: 'endpoints is 3: must be a list' }]);
+  assert.equal(model.problemOf('default/web')?.reason, 'endpoints is 3: must be a list');
+});

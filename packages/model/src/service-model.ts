@@ -3,9 +3,9 @@ import { bySeniority, FrontendClaims } from './conflicts.ts';
 import { AddressHolders } from './external-ips.ts';
 import { compactList, ownText } from './memory.ts';
 import {
+  type InvalidRef,
   type NodeRecord,
   type ObjectChange,
-  type ObjectRef,
   objectLabel,
   type ServiceRecord,
   type SliceRecord,
@@ -28,7 +28,7 @@ export interface RowChanges {
 }
 
 /** An object whose newest version can't be used. */
-export interface ObjectProblem extends ObjectRef {
+export interface ObjectProblem extends InvalidRef {
   readonly reason: string;
 }
 
@@ -58,6 +58,8 @@ export class ServiceModel {
   readonly #slices = new Map<string, SliceRecord>();
   readonly #nodes = new Map<string, NodeRecord>();
   readonly #problems = new Map<string, ObjectProblem>();
+  /** The same by the service that they are problems of, `namespace/name`. */
+  readonly #problemsOf = new Map<string, Map<string, ObjectProblem>>();
   readonly #holders = new AddressHolders();
   readonly #claims = new FrontendClaims<ServiceState>();
   readonly #dirty = new Set<ServiceState>();
@@ -74,6 +76,14 @@ export class ServiceModel {
     return this.#problems;
   }
 
+  /** What of a service (`namespace/name`) can't be used: itself, or the first of its slices. */
+  problemOf(service: string): ObjectProblem | undefined {
+    const problems = this.#problemsOf.get(service);
+    if (!problems) return undefined;
+    const [first, ...rest] = problems.values();
+    return rest.find(({ kind }) => kind === 'service') ?? first;
+  }
+
   /** All rows as they are now. */
   *rows(): Generator<ServiceRow> {
     for (const state of this.#services.values()) yield* state.rows;
@@ -83,12 +93,11 @@ export class ServiceModel {
   apply(changes: readonly ObjectChange[]): RowChanges {
     for (const change of changes) {
       if (change.op === 'invalid') {
-        const { kind, namespace, name, reason } = change;
-        this.#problems.set(objectLabel(change), { kind, namespace, name, reason });
+        this.#noteProblem(change);
         continue;
       }
       const ref = change.op === 'set' ? change.object : change;
-      if (this.#problems.size > 0) this.#problems.delete(objectLabel(ref));
+      if (this.#problems.size > 0) this.#forgetProblem(objectLabel(ref));
       const key = ownText(`${ref.namespace}/${ref.name}`);
       const object = change.op === 'set' ? change.object : undefined;
       if (ref.kind === 'service') this.#setService(key, object as ServiceRecord | undefined);
@@ -103,6 +112,35 @@ export class ServiceModel {
     this.#ownAddresses = addresses;
     this.#readOwnAddresses();
     return this.#recompute();
+  }
+
+  #noteProblem({ kind, namespace, name, reason, service }: ObjectProblem): void {
+    const label = objectLabel({ kind, namespace, name });
+    this.#forgetProblem(label);
+    // Its last good version says of which service it is, if the present one doesn't.
+    const known =
+      kind === 'slice' ? (service ?? this.#slices.get(`${namespace}/${name}`)?.service) : undefined;
+    const problem: ObjectProblem = {
+      ...{ kind, namespace, name, reason },
+      ...(known === undefined ? {} : { service: known }),
+    };
+    this.#problems.set(label, problem);
+    const key = serviceOf(problem);
+    if (key === undefined) return;
+    const others = this.#problemsOf.get(key);
+    if (others) others.set(label, problem);
+    else this.#problemsOf.set(key, new Map([[label, problem]]));
+  }
+
+  #forgetProblem(label: string): void {
+    const problem = this.#problems.get(label);
+    if (!problem) return;
+    this.#problems.delete(label);
+    const key = serviceOf(problem);
+    if (key === undefined) return;
+    const others = this.#problemsOf.get(key);
+    others?.delete(label);
+    if (others?.size === 0) this.#problemsOf.delete(key);
   }
 
   #setService(key: string, service: ServiceRecord | undefined): void {
@@ -281,6 +319,12 @@ export class ServiceModel {
     }
     return state;
   }
+}
+
+/** `namespace/name` of the service that a problem is one of. */
+function serviceOf({ kind, namespace, name, service }: ObjectProblem): string | undefined {
+  const own = kind === 'service' ? name : service;
+  return own === undefined ? undefined : `${namespace}/${own}`;
 }
 
 function endpointHolder(sliceKey: string): string {

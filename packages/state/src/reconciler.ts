@@ -23,6 +23,8 @@ export interface ReconcilerOptions {
   readonly batchSize?: number;
   /** Called when a row's state or reason changed; the status is absent when the row is gone. */
   readonly onStatus?: (key: string, status: RowStatus | undefined) => void;
+  /** Called when everything that was to be done has been tried. */
+  readonly onIdle?: () => void;
 }
 
 /** How many keys are in each state; a removal that failed counts as failed. */
@@ -47,6 +49,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   readonly #port: ReconcilerPort;
   readonly #batchSize: number;
   readonly #onStatus: (key: string, status: RowStatus | undefined) => void;
+  readonly #onIdle: () => void;
   /** Revision of the table up to which changes have been taken in. */
   #seen = 0;
   readonly #status = new Map<string, RowStatus>();
@@ -72,6 +75,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     this.#port = port;
     this.#batchSize = options.batchSize ?? 4096;
     this.#onStatus = options.onStatus ?? (() => {});
+    this.#onIdle = options.onIdle ?? (() => {});
   }
 
   /** Status of a row, or of a removal that failed. */
@@ -125,6 +129,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     }
     this.#prune();
     this.#schedule();
+    if (this.#toUpdate.size === 0 && this.#toRemove.size === 0) this.#onIdle();
   }
 
   [Symbol.dispose](): void {

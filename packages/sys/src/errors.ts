@@ -39,3 +39,36 @@ export function checked(syscall: string, result: number, what?: string): number 
   if (result < 0) throw new SysError(syscall, -result, what);
   return result;
 }
+
+/** A host's name has no address, or could not be looked up. */
+export class LookupError extends Error {
+  override readonly name = 'LookupError';
+  readonly host: string;
+  /** As getaddrinfo(3) has it: ENOTFOUND for no such name, EAI_AGAIN for no answer. */
+  readonly code: string;
+
+  constructor(host: string, code: string) {
+    super(`look up ${host}: ${code === 'ENOTFOUND' ? 'no such name' : code}`);
+    this.host = host;
+    this.code = code;
+  }
+}
+
+/**
+ * Why TLS failed: the server's certificate is by nobody that is trusted, is for other names, is out of
+ * its time; the own certificate or key, or a CA, cannot be used; or TLS itself failed, which
+ * includes a server that doesn't accept the client's certificate.
+ */
+export type TlsFailure = 'untrusted' | 'name' | 'time' | 'material' | 'handshake';
+
+/** TLS could not be started, or broke. */
+export class TlsError extends Error {
+  override readonly name = 'TlsError';
+  readonly failure: TlsFailure;
+
+  /** `what` reads `verb noun: cause`. */
+  constructor(failure: TlsFailure, what: string) {
+    super(what);
+    this.failure = failure;
+  }
+}

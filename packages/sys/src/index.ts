@@ -1,5 +1,12 @@
 export { errno, errnoNames } from './errno.ts';
-export { checked, NotSupported, SysError } from './errors.ts';
+export {
+  checked,
+  LookupError,
+  NotSupported,
+  SysError,
+  TlsError,
+  type TlsFailure,
+} from './errors.ts';
 export * from './files.ts';
 export * from './ip.ts';
 export type {
@@ -8,7 +15,11 @@ export type {
   LogFields,
   LogLevel,
   Platform,
+  RunOptions,
+  RunResult,
   SyscallArgument,
+  TlsOptions,
 } from './platform.ts';
 export { type SyscallName, syscallNumbers } from './syscalls.ts';
+export { ownText } from './text.ts';
 export { decodeCString, decodeUtf8, encodeCString, encodeUtf8 } from './utf8.ts';

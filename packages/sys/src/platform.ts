@@ -6,26 +6,61 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 /** Values that a log line may carry beside its message. */
 export type LogFields = { readonly [name: string]: unknown };
 
-/** An open byte stream (TCP or TLS). Bytes arrive through the handlers given to `connect`. */
-export interface ByteStream extends Disposable {
-  write(bytes: Uint8Array): void;
+export interface TlsOptions {
+  /** Certificates (PEM) that are trusted. Absent: those that the machine trusts. */
+  readonly ca?: string;
+  /** The client's own certificate and its key (PEM), both or none. */
+  readonly cert?: string;
+  readonly key?: string;
+  /** Name or IP address that the server's certificate must have. Absent: the stream's host. */
+  readonly serverName?: string;
+  /** Accept whatever certificate the server has. */
+  readonly insecureSkipVerify?: boolean;
 }
 
 export interface ByteStreamOptions {
+  /** A name, or an IP address (IPv6 without brackets). */
   readonly host: string;
   readonly port: number;
-  /** Absent: plain TCP. Certificates and keys are PEM text. */
-  readonly tls?: {
-    readonly ca?: string;
-    readonly cert?: string;
-    readonly key?: string;
-    readonly serverName?: string;
-    readonly insecureSkipVerify?: boolean;
-  };
   readonly onOpen: () => void;
+  /** What has come. The bytes belong to the receiver. */
   readonly onData: (bytes: Uint8Array) => void;
-  /** Called once, also when the connection could not be made; `error` is absent after a clean end. */
+  /**
+   * Called once, also when the connection could not be made; `error` is absent after a clean end.
+   * It is a SysError, LookupError or TlsError. Nothing is called after the stream was disposed.
+   */
   readonly onClose: (error?: Error) => void;
+}
+
+/**
+ * A byte stream to a server: TCP, probed after 30 s of silence and given up when ten probes, a second
+ * apart, bring no answer.
+ */
+export interface ByteStream extends Disposable {
+  /** Sends bytes, once open. They must not change afterwards. */
+  write(bytes: Uint8Array): void;
+  /**
+   * Goes on in TLS 1.2 or newer, once open and before the server has sent what belongs to TLS. From
+   * `onSecure` on, `write` and `onData` are the plain text. A second call is TLS within TLS.
+   */
+  startTls(options: TlsOptions, onSecure: () => void): void;
+}
+
+export interface RunOptions {
+  /** A path, or a name that is looked up in PATH of `env`. No shell is involved. */
+  readonly command: string;
+  readonly args: readonly string[];
+  /** All of its environment. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export interface RunResult {
+  /** Absent when the command could not be started or was killed; then `error` says so. */
+  readonly exitCode?: number;
+  /** At most 1 MiB each; a command that writes more is killed. */
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+  readonly error?: Error;
 }
 
 /**
@@ -71,6 +106,9 @@ export interface Platform {
 
   /** Opens a byte stream to a server. */
   connect(options: ByteStreamOptions): ByteStream;
+
+  /** Runs a command without input; disposing kills it, and `onExit` is then not called. */
+  run(options: RunOptions, onExit: (result: RunResult) => void): Disposable;
 
   /** Writes one structured log line. */
   log(level: LogLevel, message: string, fields?: LogFields): void;

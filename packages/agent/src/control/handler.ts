@@ -184,7 +184,7 @@ function entryOf(agent: AgentView, key: string): ServiceEntry {
 }
 
 /** A service of which no version could be used yet. */
-function unusable({ model, config }: AgentView, key: string): ServiceEntry {
+function unusable({ model }: AgentView, key: string): ServiceEntry {
   const [namespace, name] = key.split('/') as [string, string];
   const problem = model.problems.get(`Service ${key}`);
   return {
@@ -200,7 +200,7 @@ function unusable({ model, config }: AgentView, key: string): ServiceEntry {
     affinitySeconds: 0,
     problems: [],
     status: 'failed',
-    reason: problem?.reason ?? `gone from ${config.manifests}`,
+    reason: problem?.reason ?? 'it is gone',
     since: new Date(0).toISOString(),
   };
 }
@@ -208,7 +208,7 @@ function unusable({ model, config }: AgentView, key: string): ServiceEntry {
 function stateOf({ reconciler, model }: AgentView, row: ServiceRow): RowState {
   const status = reconciler().status(row.key);
   const since = new Date(status?.since ?? 0).toISOString();
-  const problem = model.problems.get(`Service ${row.namespace}/${row.name}`);
+  const problem = model.problemOf(`${row.namespace}/${row.name}`);
   if (problem && status?.state !== 'failed') {
     return {
       status: 'failed',

@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { decodeUtf8, encodeUtf8 } from '@heddle/sys';
+import { decodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
 import {
   ControlError,
   encodeReply,
   encodeRequest,
-  LineReader,
-  longestRequest,
   methods,
   parseReply,
   parseRequest,
@@ -126,70 +124,5 @@ describe('replies', () => {
     );
     assert.throws(() => parseReply('{"version":2,"id":1,"result":1}'), /different releases/);
     assert.throws(() => parseReply('{"version":1,"id":1}'), /neither result nor error/);
-  });
-});
-
-describe('line reader', () => {
-  const collect = (reader: LineReader) => {
-    const lines: string[] = [];
-    for (let line = reader.next(); line !== undefined; line = reader.next()) lines.push(line);
-    return lines;
-  };
-
-  it('gives the same lines however the bytes are cut', () => {
-    const text = fc.array(fc.string({ unit: 'grapheme', maxLength: 30 }), { maxLength: 12 });
-    fc.assert(
-      fc.property(
-        text,
-        fc.array(fc.nat(20), { maxLength: 40 }),
-        fc.boolean(),
-        (parts, cuts, greedy) => {
-          const lines = parts.map((part) => part.replace(/[\r\n]/g, '.'));
-          const bytes = encodeUtf8(lines.map((line) => `${line}\n`).join(''));
-          const reader = new LineReader(1000);
-          const seen: string[] = [];
-          let at = 0;
-          for (const cut of [...cuts, bytes.length]) {
-            reader.push(bytes.subarray(at, at + cut));
-            at += cut;
-            if (greedy) seen.push(...collect(reader));
-          }
-          assert.ok(greedy || lines.length === 0 || reader.hasLine);
-          seen.push(...collect(reader));
-          assert.deepEqual(seen, lines);
-          assert.equal(reader.hasLine, false);
-        },
-      ),
-      { numRuns: 200 },
-    );
-  });
-
-  it('takes a line of exactly the longest length and none that is longer', () => {
-    const reader = new LineReader(5);
-    reader.push(encodeUtf8('12345\n123456\n'));
-    assert.equal(reader.next(), '12345');
-    assert.equal(reader.hasLine, false);
-    assert.equal(reader.next(), undefined);
-    assert.equal(reader.overflowed, true);
-    reader.push(encodeUtf8('\nafter\n'));
-    assert.equal(reader.next(), undefined);
-  });
-
-  it('gives up on an endless line as soon as it is too long', () => {
-    const reader = new LineReader(longestRequest);
-    const chunk = new Uint8Array(16384).fill(0x78);
-    let pushed = 0;
-    while (!reader.overflowed) {
-      reader.push(chunk);
-      pushed += chunk.length;
-      reader.next();
-      assert.ok(pushed <= longestRequest + 16384);
-    }
-  });
-
-  it('drops a carriage return before the newline only', () => {
-    const reader = new LineReader(100);
-    reader.push(encodeUtf8('a\rb\r\n\r\n'));
-    assert.deepEqual(collect(reader), ['a\rb', '']);
   });
 });

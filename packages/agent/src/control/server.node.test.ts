@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
+import { defaultLimits } from '../server/stream-server.ts';
 import { longestRequest } from './protocol.ts';
-import { ControlServer, defaultLimits, type Follow, type Handler } from './server.ts';
+import { ControlServer, type Follow, type Handler } from './server.ts';
 import { AlreadyListening, listens } from './unix-socket.ts';
 
 const logged: string[] = [];

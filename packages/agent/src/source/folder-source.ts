@@ -1,4 +1,3 @@
-import type { ObjectChange } from '@heddle/model';
 import {
   closeFd,
   encodeCString,
@@ -26,22 +25,8 @@ import {
   Inotify,
   type InotifyEvent,
 } from './inotify.ts';
-import { ManifestSet, type SourceProblem } from './manifest-set.ts';
-
-/** What a source has to say at one moment. */
-export interface SourceBatch {
-  readonly changes: readonly ObjectChange[];
-  /**
-   * From now on the source's objects are all there are. It stays false until every manifest could
-   * be read and used once, because a broken one may stand for objects of which only the kernel
-   * still knows the last good version; those must not be pruned.
-   */
-  readonly complete: boolean;
-  /** All that is wrong now, not only what is new. */
-  readonly problems: readonly SourceProblem[];
-  /** What was passed over in the files that were read for this batch. */
-  readonly notes: readonly SourceProblem[];
-}
+import { ManifestSet } from './manifest-set.ts';
+import type { Source, SourceBatch, SourceState } from './source.ts';
 
 export interface FolderSourceOptions {
   /** Called from the event loop, never from within `openFolderSource`. */
@@ -89,7 +74,7 @@ export function openFolderSource(
   platform: Platform,
   folder: string,
   options: FolderSourceOptions,
-): Disposable {
+): Source {
   return new FolderSource(platform, folder, options.onChange);
 }
 
@@ -98,7 +83,8 @@ export function isManifestName(name: string): boolean {
   return /^[^.#~].*\.(ya?ml|json)$/i.test(name);
 }
 
-class FolderSource implements Disposable {
+class FolderSource implements Source {
+  readonly content = 'manifests';
   readonly #platform: Platform;
   readonly #folder: string;
   readonly #name: string;
@@ -125,6 +111,9 @@ class FolderSource implements Disposable {
   #isReturning = false;
   #folderProblem: string | undefined;
   #saidProblems = '';
+  #lastEventMs: number | undefined;
+  /** Since when the phase is what it is. */
+  #phase: Pick<SourceState, 'phase' | 'sinceMs'>;
   readonly #read = new Set<string>();
   readonly #timers = new Map<string, Disposable>();
   #disposed = false;
@@ -136,8 +125,19 @@ class FolderSource implements Disposable {
     this.#name = this.#folder.slice(slash + 1);
     this.#parent = slash < 0 ? '.' : slash === 0 ? '/' : this.#folder.slice(0, slash);
     this.#onChange = onChange;
+    this.#phase = { phase: 'starting', sinceMs: platform.wallTimeMs() };
     this.#inotify = new Inotify(platform);
     this.#startTimer('look', 0, () => this.#lookForFolder());
+  }
+
+  get state(): SourceState {
+    return {
+      kind: 'folder',
+      path: this.#folder,
+      ...this.#phase,
+      ...(this.#lastEventMs === undefined ? {} : { lastEventMs: this.#lastEventMs }),
+      ...(this.#folderProblem === undefined ? {} : { reason: this.#folderProblem }),
+    };
   }
 
   [Symbol.dispose](): void {
@@ -346,6 +346,12 @@ class FolderSource implements Disposable {
 
   #report(): void {
     const changes = this.#set.takeChanges();
+    if (changes.length > 0) this.#lastEventMs = this.#platform.wallTimeMs();
+    const isReading = this.#toRead.length > 0;
+    const phase = this.#folderProblem ? 'disconnected' : isReading ? 'starting' : 'following';
+    if (phase !== this.#phase.phase) {
+      this.#phase = { phase, sinceMs: this.#platform.wallTimeMs() };
+    }
     const wasComplete = this.#complete;
     this.#complete ||=
       this.#watch !== undefined &&

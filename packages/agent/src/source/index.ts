@@ -1,8 +1,4 @@
-export {
-  type FolderSourceOptions,
-  isManifestName,
-  openFolderSource,
-  type SourceBatch,
-} from './folder-source.ts';
-export type { SourceProblem } from './manifest-set.ts';
+export { type ClusterSourceOptions, openClusterSource } from './cluster-source.ts';
+export { type FolderSourceOptions, isManifestName, openFolderSource } from './folder-source.ts';
+export type * from './source.ts';
 export { type ManifestReport, validateManifests } from './validate.ts';

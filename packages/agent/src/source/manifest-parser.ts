@@ -1,11 +1,11 @@
-import { compactList, type ObjectRecord, type ObjectRef, readObjects } from '@heddle/model';
+import { compactList, type InvalidRef, type ObjectRecord, readObjects } from '@heddle/model';
 import { decodeUtf8 } from '@heddle/sys';
 import { parseDocument } from 'yaml';
 import { type DocumentSpan, splitDocuments } from './document-split.ts';
 
 /** An object that a manifest has, but that can't be used. */
 export interface InvalidObject {
-  readonly ref: ObjectRef;
+  readonly ref: InvalidRef;
   readonly reason: string;
 }
 

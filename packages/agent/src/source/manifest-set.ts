@@ -12,15 +12,7 @@ import {
   type ManifestObject,
   parseManifest,
 } from './manifest-parser.ts';
-
-/** Something that a user should look at, and where. */
-export interface SourceProblem {
-  /** Name of the file in the folder, or the folder itself. */
-  readonly file: string;
-  /** From 1; 0 when it is about the whole file. */
-  readonly line: number;
-  readonly message: string;
-}
+import type { SourceProblem } from './source.ts';
 
 /** One file's word on an object. */
 interface Claim {

@@ -1,5 +1,6 @@
 import { type ObjectKind, objectLabel, ServiceModel } from '@heddle/model';
-import { ManifestSet, type SourceProblem } from './manifest-set.ts';
+import { ManifestSet } from './manifest-set.ts';
+import type { SourceProblem } from './source.ts';
 
 /** What a folder of manifests comes to. */
 export interface ManifestReport {

@@ -9,6 +9,11 @@ import { preflight } from '../preflight.ts';
 
 interface Options {
   readonly manifests?: string;
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly apiServer?: readonly string[];
+  readonly healthAddress?: string;
+  readonly metricsAddress?: string;
   readonly node?: string;
   readonly cgroup?: string;
   readonly bpffs?: string;
@@ -33,7 +38,11 @@ export async function agent(options: Options): Promise<void> {
 
   const platform = nodePlatform(logSink(config.logLevel));
   const { startAgent } = await import('@heddle/agent');
-  const running = startAgent({ platform, config, version: version(), objects });
+  const running = startAgent({
+    ...{ platform, config, objects },
+    environment: process.env,
+    version: version(),
+  });
   releaseMemoryWhenIdle();
   const stop = () => {
     running[Symbol.dispose]();
@@ -47,6 +56,11 @@ export async function agent(options: Options): Promise<void> {
 function flagsOf(options: Options): ConfigFlags {
   return {
     manifests: options.manifests,
+    kubeconfig: options.kubeconfig,
+    context: options.context,
+    apiServers: options.apiServer,
+    healthAddress: options.healthAddress,
+    metricsAddress: options.metricsAddress,
     node: options.node,
     cgroup: options.cgroup,
     bpffs: options.bpffs,

@@ -39,6 +39,7 @@ describe('bash completion', { skip: !installed('bash') && 'bash is not installed
   it('offers the options of the command', () => {
     assert.deepEqual(offered('service', 'list', '--n'), ['--namespace']);
     assert.deepEqual(offered('agent', '--max-s'), ['--max-services', '--max-slots']);
+    assert.deepEqual(offered('agent', '--api-server', 'x', '--he'), ['--health-address', '--help']);
     assert.ok(!offered('status', '--').includes('--max-slots'));
   });
 
@@ -52,6 +53,7 @@ describe('bash completion', { skip: !installed('bash') && 'bash is not installed
 
   it('offers paths where one is wanted', () => {
     assert.deepEqual(offered('agent', '--config', 'tsconfig.c'), ['tsconfig.core.json']);
+    assert.deepEqual(offered('agent', '--kubeconfig', 'package.'), ['package.json']);
     assert.ok(offered('validate', 'exam').includes('examples'));
     assert.deepEqual(offered('lab', 'exec', 'pod-1-1', '--', ''), []);
   });

@@ -25,19 +25,12 @@ export async function status({ socket, output }: Options): Promise<void> {
 
 function describe(status: AgentStatus): string {
   const { rows, source, datapath } = status;
-  const good = (holds: boolean, text: string): Cell => ({ text, style: holds ? 'green' : 'red' });
   const detached = datapath.links.filter((link) => !link.attached).map((link) => link.hook);
   const memory = status.residentBytes ? `, ${mebibytes(status.residentBytes)}` : '';
   const lines: [string, Cell][] = [
     ['agent', `${status.version}, process ${status.pid}, up ${age(status.started)}${memory}`],
     ['node', `${status.node} (${status.addresses.join(', ') || 'no addresses'})`],
-    [
-      'manifests',
-      good(
-        source.complete && source.problems.length === 0,
-        `${source.path}: ${source.complete ? 'read' : 'being read'}, ${counted(source.problems.length, 'problem')}`,
-      ),
-    ],
+    sourceLine(source),
     [
       'services',
       good(
@@ -62,6 +55,9 @@ function describe(status: AgentStatus): string {
   for (const { feature, since, instead } of datapath.missing) {
     lines.push(['kernel', `without ${feature} (Linux ${since} has it): ${instead}`]);
   }
+  for (const { name, address, listening, problem } of status.servers ?? []) {
+    lines.push([name, good(listening, problem ?? `served on ${address}`)]);
+  }
   const refused = status.refusals.filter(({ count }) => count > 0);
   if (refused.length > 0) {
     lines.push(['refused', refused.map(({ reason, count }) => `${count} ${reason}`).join(', ')]);
@@ -83,9 +79,35 @@ function describe(status: AgentStatus): string {
     }),
   );
   const problems = source.problems.map(
-    ({ file, line, message }) => `${file}${line > 0 ? `:${line}` : ''}: ${message}\n`,
+    ({ file, line, message }) =>
+      `${file === '' ? '' : `${file}${line > 0 ? `:${line}` : ''}: `}${message}\n`,
   );
   return `${formatFacts(lines)}\n${maps}${problems.length > 0 ? '\n' : ''}${problems.join('')}`;
+}
+
+function good(holds: boolean, text: string): Cell {
+  return { text, style: holds ? 'green' : 'red' };
+}
+
+/** Where the objects come from, and whether news can come. */
+function sourceLine(source: AgentStatus['source']): [string, Cell] {
+  const { kind, path, complete, problems, phase, since, lastEvent, reason, retryAt } = source;
+  const name = kind === 'cluster' ? 'cluster' : 'manifests';
+  // Of a folder, the problems say why it can't be read.
+  if (kind === 'cluster' && phase === 'disconnected') {
+    const next = retryAt === undefined ? '' : ` (next try ${inFuture(retryAt)})`;
+    const what = `disconnected from ${path} for ${age(since)}: ${reason}${next}`;
+    return [name, good(false, complete ? `${what}; services stay in force` : what)];
+  }
+  const news = kind === 'cluster' && lastEvent ? `, last event ${age(lastEvent)} ago` : '';
+  const isGood = complete && problems.length === 0;
+  const read = complete ? 'read' : 'being read';
+  return [name, good(isGood, `${path}: ${read}${news}, ${counted(problems.length, 'problem')}`)];
+}
+
+function inFuture(time: string): string {
+  const seconds = Math.ceil((Date.parse(time) - Date.now()) / 1000);
+  return seconds > 0 ? `in ${seconds}s` : 'now';
 }
 
 function counted(number: number, one: string, many = `${one}s`): string {

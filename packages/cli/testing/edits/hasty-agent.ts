@@ -155,7 +155,10 @@ export class HastyAgent implements Disposable {
       () =>
         new Agent({
           platform,
-          config: { ...config, node: name, cgroup, bpffs, sizes },
+          config: {
+            ...config,
+            ...{ node: name, cgroup, bpffs, sizes, healthAddress: 'off', metricsAddress: 'off' },
+          },
           version: 'test',
           openDatapath: () => {
             prepareBpffs(platform, bpffs);
@@ -165,7 +168,7 @@ export class HastyAgent implements Disposable {
               nat: defaultNat,
             });
           },
-          openSource: (onChange) =>
+          openSource: (listener) =>
             openFolderSource(platform, this.folder, {
               onChange: (batch) => {
                 for (const change of batch.changes) {
@@ -180,7 +183,7 @@ export class HastyAgent implements Disposable {
                 );
                 this.#troubled = new Set(troubles.map(({ file }) => file));
                 this.#lastNotes = batch.notes.map(({ message }) => message).join();
-                onChange(batch);
+                listener.onChange(batch);
                 this.#onBatch();
               },
             }),

@@ -1,17 +1,11 @@
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import { arch, hrtime } from 'node:process';
 import koffi from 'koffi';
 import { checked } from '../errors.ts';
-import type {
-  ByteStream,
-  ByteStreamOptions,
-  LogFields,
-  LogLevel,
-  Platform,
-  SyscallArgument,
-} from '../platform.ts';
+import type { LogFields, LogLevel, Platform, SyscallArgument } from '../platform.ts';
 import { syscallNumbers } from '../syscalls.ts';
+import { openStream } from './byte-stream.ts';
+import { runCommand } from './command.ts';
 
 /** Where log lines of the core go. */
 export type LogSink = (level: LogLevel, message: string, fields?: LogFields) => void;
@@ -91,6 +85,7 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
       return bytes;
     },
     connect: openStream,
+    run: runCommand,
     log,
   };
   return platform;
@@ -109,31 +104,4 @@ function readPossibleCpus(): number {
   // Ranges such as `0-3,8`; the highest number counts, as the kernel sizes per-CPU values by it.
   const text = readFileSync('/sys/devices/system/cpu/possible', 'utf8').trim();
   return Number(text.split(/[-,]/).at(-1)) + 1;
-}
-
-function openStream(options: ByteStreamOptions): ByteStream {
-  const { host, port, tls } = options;
-  // Loaded at the first use: an agent that reads a folder does without these 4 MiB.
-  const socket: Socket = tls
-    ? process.getBuiltinModule('node:tls').connect({
-        host,
-        port,
-        ca: tls.ca,
-        cert: tls.cert,
-        key: tls.key,
-        servername: tls.serverName,
-        rejectUnauthorized: !tls.insecureSkipVerify,
-      })
-    : process.getBuiltinModule('node:net').connect({ host, port });
-  let failure: Error | undefined;
-  socket.on(tls ? 'secureConnect' : 'connect', options.onOpen);
-  socket.on('data', (data: Uint8Array) => options.onData(data));
-  socket.on('error', (error) => {
-    failure = error;
-  });
-  socket.on('close', () => options.onClose(failure));
-  return {
-    write: (bytes) => void socket.write(bytes),
-    [Symbol.dispose]: () => void socket.destroy(),
-  };
 }

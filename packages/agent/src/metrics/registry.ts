@@ -1,0 +1,178 @@
+/** What a metric means; `name` follows the conventions of Prometheus, units included. */
+export interface MetricInfo {
+  readonly name: string;
+  readonly kind: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  /** Names of its labels. */
+  readonly labels: readonly string[];
+}
+
+/** Values of a metric's labels, in their order, and the value. */
+export type Sample = readonly [labels: readonly string[], value: number];
+
+/** Series of one metric at most: what a scrape costs must not depend on the cluster's size. */
+export const mostSeries = 200;
+
+interface Metric {
+  readonly info: MetricInfo;
+  write(lines: string[]): void;
+}
+
+/** A number that only grows, for each combination of label values. */
+export class Counter implements Metric {
+  readonly info: MetricInfo;
+  readonly #series = new Map<string, { labels: readonly string[]; value: number }>();
+
+  constructor(info: MetricInfo) {
+    this.info = info;
+    if (info.labels.length === 0) this.add(0);
+  }
+
+  add(count: number, ...labels: readonly string[]): void {
+    const key = labels.join('\0');
+    const series = this.#series.get(key);
+    if (series) series.value += count;
+    else if (this.#series.size < mostSeries) this.#series.set(key, { labels, value: count });
+  }
+
+  write(lines: string[]): void {
+    for (const { labels, value } of this.#series.values()) {
+      lines.push(sampleLine(this.info.name, this.info.labels, labels, value));
+    }
+  }
+}
+
+/** Counts of observations by size, without labels. */
+export class Histogram implements Metric {
+  readonly info: MetricInfo;
+  readonly #bounds: readonly number[];
+  readonly #counts: number[];
+  #count = 0;
+  #sum = 0;
+
+  /** `bounds`: upper ends of the buckets, rising; the last one, without an end, is added. */
+  constructor(info: MetricInfo, bounds: readonly number[]) {
+    this.info = info;
+    this.#bounds = bounds;
+    this.#counts = bounds.map(() => 0);
+  }
+
+  observe(value: number): void {
+    this.#count++;
+    this.#sum += value;
+    const bucket = this.#bounds.findIndex((bound) => value <= bound);
+    if (bucket >= 0) this.#counts[bucket]!++;
+  }
+
+  write(lines: string[]): void {
+    const { name } = this.info;
+    let below = 0;
+    this.#bounds.forEach((bound, i) => {
+      below += this.#counts[i]!;
+      lines.push(sampleLine(`${name}_bucket`, ['le'], [formatNumber(bound)], below));
+    });
+    lines.push(sampleLine(`${name}_bucket`, ['le'], ['+Inf'], this.#count));
+    lines.push(sampleLine(`${name}_sum`, [], [], this.#sum));
+    lines.push(sampleLine(`${name}_count`, [], [], this.#count));
+  }
+}
+
+/**
+ * The metrics of a process, in the text format of Prometheus (version 0.0.4) on request. `Facts` is
+ * what sampled metrics are read from; it is gathered once for each request.
+ */
+export class Registry<Facts> {
+  readonly #gather: () => Facts;
+  readonly #metrics = new Map<string, Metric>();
+  #facts: Facts | undefined;
+
+  constructor(gather: () => Facts) {
+    this.#gather = gather;
+  }
+
+  /** All metrics, in the order in which they were registered. */
+  get infos(): readonly MetricInfo[] {
+    return Array.from(this.#metrics.values(), ({ info }) => info);
+  }
+
+  counter(name: string, help: string, labels: readonly string[] = []): Counter {
+    return this.#register(new Counter({ name, kind: 'counter', help, labels }));
+  }
+
+  histogram(name: string, help: string, bounds: readonly number[]): Histogram {
+    return this.#register(new Histogram({ name, kind: 'histogram', help, labels: [] }, bounds));
+  }
+
+  /** A number that is read when it is asked for; it is left out while it is undefined. */
+  value(
+    kind: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    read: (facts: Facts) => number | undefined,
+  ): void {
+    this.samples(kind, name, help, [], (facts) => {
+      const value = read(facts);
+      return value === undefined ? [] : [[[], value]];
+    });
+  }
+
+  /** Numbers that are read when they are asked for; those beyond `mostSeries` are left out. */
+  samples(
+    kind: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    labels: readonly string[],
+    read: (facts: Facts) => Iterable<Sample>,
+  ): void {
+    this.#register({
+      info: { name, kind, help, labels },
+      write: (lines) => {
+        let left = mostSeries;
+        for (const [values, value] of read(this.#facts!)) {
+          if (left-- === 0) return;
+          lines.push(sampleLine(name, labels, values, value));
+        }
+      },
+    });
+  }
+
+  /** All metrics as text. */
+  render(): string {
+    this.#facts = this.#gather();
+    const lines: string[] = [];
+    for (const metric of this.#metrics.values()) {
+      const { name, help, kind } = metric.info;
+      lines.push(`# HELP ${name} ${escaped(help, /[\\\n]/g)}`, `# TYPE ${name} ${kind}`);
+      metric.write(lines);
+    }
+    this.#facts = undefined;
+    return `${lines.join('\n')}\n`;
+  }
+
+  #register<Kind extends Metric>(metric: Kind): Kind {
+    const { name } = metric.info;
+    if (this.#metrics.has(name)) throw new Error(`register metric ${name}: there is one already`);
+    this.#metrics.set(name, metric);
+    return metric;
+  }
+}
+
+function sampleLine(
+  name: string,
+  names: readonly string[],
+  values: readonly string[],
+  value: number,
+): string {
+  const labels = names.map((label, i) => `${label}="${escaped(values[i] ?? '', /[\\"\n]/g)}"`);
+  return `${name}${labels.length === 0 ? '' : `{${labels.join(',')}}`} ${formatNumber(value)}`;
+}
+
+function formatNumber(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return '+Inf';
+  if (value === Number.NEGATIVE_INFINITY) return '-Inf';
+  return String(value);
+}
+
+function escaped(text: string, special: RegExp): string {
+  return text.replace(special, (character) => (character === '\n' ? '\\n' : `\\${character}`));
+}

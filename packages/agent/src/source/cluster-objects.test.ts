@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { DiscoveredServer, ResourceChange } from '@heddle/kube';
+import { type ObjectKind, type ReadObject, readObject } from '@heddle/model';
+import { VirtualTime } from '../../../state/testing/virtual-time.ts';
+import { service, slice } from '../../testing/parts.ts';
+import { ClusterObjects, coalesceMs } from './cluster-objects.ts';
+import type { SourceBatch, SourceState } from './source.ts';
+
+interface ApiObject {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+}
+
+const set = (object: ApiObject): ResourceChange<ReadObject> => ({
+  op: 'set',
+  key: [object.metadata.namespace ?? [], object.metadata.name].flat().join('/'),
+  value: readObject(object),
+});
+const gone = (name: string, namespace = 'default'): ResourceChange<ReadObject> => ({
+  op: 'delete',
+  key: namespace === '' ? name : `${namespace}/${name}`,
+  namespace,
+  name,
+});
+/** What of a watch's state does not matter here. */
+const unsaid = { lastEventMs: 0, resourceVersion: '' };
+const node = (name = 'n1'): ApiObject & object => ({
+  ...{ apiVersion: 'v1', kind: 'Node' },
+  metadata: { name },
+});
+
+/** A cluster whose watches say what the test tells them to. */
+function cluster() {
+  const time = new VirtualTime();
+  const lastEventMs = 7;
+  const batches: SourceBatch[] = [];
+  const phases: SourceState[] = [];
+  const apiServers: (readonly DiscoveredServer[])[] = [];
+  const objects = new ClusterObjects({
+    platform: time,
+    node: 'n1',
+    listener: { onChange: (batch) => batches.push(batch), onPhase: (state) => phases.push(state) },
+    server: () => 'https://192.0.2.1:6443',
+    lastEventMs: () => lastEventMs,
+    onApiServers: (addresses) => apiServers.push(addresses),
+  });
+  const watching = (kind: ObjectKind) =>
+    objects.setState(kind, { phase: 'watching', since: time.wallTimeMs(), ...unsaid });
+  return {
+    ...{ time, batches, phases, apiServers, objects, watching },
+    /** All three lists, of these objects. */
+    list(services: readonly ApiObject[] = [], slices: readonly ApiObject[] = []) {
+      objects.take('service', services.map(set));
+      objects.take('slice', slices.map(set));
+      objects.take('node', [set(node())]);
+    },
+    names: () =>
+      batches.map(({ changes }) =>
+        changes.map((c) => `${c.op} ${(c.op === 'set' ? c.object : c).name}`),
+      ),
+  };
+}
+
+describe('objects of a cluster', () => {
+  it('come in one batch once all three lists are whole', () => {
+    const { objects, batches, names } = cluster();
+    objects.take('slice', [set(slice('web', ['10.0.0.1']))]);
+    objects.take('service', [set(service('web', '10.96.0.1'))]);
+    objects.take('service', [set(service('api', '10.96.0.2'))]);
+    assert.equal(batches.length, 0);
+    objects.take('node', [set(node())]);
+    assert.deepEqual(names(), [['set web-1', 'set web', 'set api', 'set n1']]);
+    assert.deepEqual([batches[0]!.complete, batches[0]!.problems], [true, []]);
+  });
+
+  it('are complete also when there are none', () => {
+    const { list, batches } = cluster();
+    list();
+    assert.equal(batches.length, 1);
+  });
+
+  it('come at once when alone, and together in a storm, each as it was last', () => {
+    const { list, objects, time, names, batches } = cluster();
+    list();
+    time.pass(100);
+    objects.take('service', [set(service('a', '10.96.0.1'))]);
+    assert.equal(batches.length, 2);
+    for (let i = 0; i < 50; i++) {
+      objects.take('service', [set(service(`b${i % 3}`, `10.96.1.${i}`))]);
+      objects.take('slice', [gone('a-1')]);
+    }
+    assert.equal(batches.length, 2);
+    time.pass(coalesceMs);
+    assert.deepEqual(names()[2], ['set b0', 'delete a-1', 'set b1', 'set b2']);
+    const [first] = batches[2]!.changes;
+    assert.ok(first?.op === 'set' && first.object.kind === 'service');
+    assert.deepEqual(first.object.clusterIPs, ['10.96.1.48']);
+    assert.equal(time.timersLeft, 0);
+    time.pass(1);
+    objects.take('service', [gone('a')]);
+    assert.equal(time.timersLeft, 1);
+    objects[Symbol.dispose]();
+    assert.equal(time.timersLeft, 0);
+  });
+
+  it('that can not be used are problems until they can', () => {
+    const { list, objects, time, batches } = cluster();
+    list([service('web', '10.96.0.1', -1) as ApiObject]);
+    const [batch] = batches;
+    assert.equal(batch!.changes[0]!.op, 'invalid');
+    assert.equal(
+      batch!.complete,
+      true,
+      'one bad object must not keep everything from being pruned',
+    );
+    assert.match(
+      batch!.problems[0]!.message,
+      /^Service default\/web: spec\.ports\[0\]\.port is -1/,
+    );
+    time.pass(100);
+    objects.take('slice', []);
+    assert.equal(batches.at(-1)!.problems, batch!.problems, 'the same list while nothing changes');
+    time.pass(100);
+    objects.take('service', [set(service('web', '10.96.0.1'))]);
+    assert.deepEqual(batches.at(-1)!.problems, []);
+  });
+
+  it('say of which service a bad slice is, and bound what they list', () => {
+    const { list, batches } = cluster();
+    const bad = { ...slice('web', ['10.0.0.1']), endpoints: [{ addresses: [] }] };
+    const many = Array.from({ length: 150 }, (_, i) => service(`s${i}`, '10.96.0.300'));
+    list(many, [bad]);
+    const [{ changes, problems }] = batches as [SourceBatch];
+    const change = changes.find(
+      ({ op, ...rest }) => op === 'invalid' && 'kind' in rest && rest.kind === 'slice',
+    );
+    assert.ok(change?.op === 'invalid');
+    assert.equal(change.service, 'web');
+    assert.equal(problems.length, 101);
+    assert.match(problems[100]!.message, /^51 more objects can't be used/);
+  });
+
+  it('of which Heddle has no use are taken out of force', () => {
+    const { list, objects, time, names } = cluster();
+    list([], [slice('web', ['10.0.0.1'])]);
+    time.pass(100);
+    objects.take('slice', [
+      set({ ...slice('web', ['10.0.0.1']), addressType: 'FQDN' } as ApiObject),
+    ]);
+    assert.deepEqual(names()[1], ['delete web-1']);
+  });
+
+  it('tell where the API servers are, and keep the last ones known', () => {
+    const { list, objects, time, apiServers } = cluster();
+    const kubernetes = (...addresses: string[]) => {
+      const made = slice('kubernetes', addresses);
+      return {
+        ...made,
+        metadata: { ...made.metadata, name: 'kubernetes' },
+        ports: [{ name: 'https', port: 6443 }],
+      };
+    };
+    list([], [kubernetes('192.0.2.1', '192.0.2.2'), slice('web', ['10.0.0.1'])]);
+    assert.deepEqual(apiServers, [
+      [
+        { host: '192.0.2.1', port: 6443 },
+        { host: '192.0.2.2', port: 6443 },
+      ],
+    ]);
+    objects.take('slice', [set(slice('web', ['10.0.0.2']))]);
+    objects.take('slice', [set(kubernetes())]);
+    objects.take('slice', [gone('kubernetes')]);
+    assert.equal(apiServers.length, 1);
+    objects.take('slice', [set(kubernetes('192.0.2.3'))]);
+    time.pass(100);
+    assert.deepEqual(apiServers[1], [{ host: '192.0.2.3', port: 6443 }]);
+  });
+
+  it('miss the own node, which is a problem', () => {
+    const { objects, batches, time } = cluster();
+    objects.take('service', []);
+    objects.take('slice', []);
+    objects.take('node', []);
+    assert.match(batches[0]!.problems[0]!.message, /^Node n1 is not in the cluster: .* --node\)$/);
+    time.pass(100);
+    objects.take('node', [set(node())]);
+    assert.deepEqual(batches[1]!.problems, []);
+    time.pass(100);
+    objects.take('node', [gone('n1', '')]);
+    assert.equal(batches[2]!.problems.length, 1);
+  });
+});
+
+describe('the connection to a cluster', () => {
+  it('is lost when one watch is, and back when all are', () => {
+    const { objects, list, watching, phases, time } = cluster();
+    assert.equal(objects.state.phase, 'starting');
+    list();
+    for (const kind of ['service', 'slice', 'node'] as const) watching(kind);
+    assert.deepEqual(
+      phases.map(({ phase }) => phase),
+      ['following'],
+    );
+    time.pass(60_000);
+    const lostMs = time.wallTimeMs();
+    const waiting = (kind: ObjectKind, error: string) =>
+      objects.setState(kind, {
+        ...{ phase: 'waiting', since: time.wallTimeMs(), error },
+        ...{ retryAtMs: time.wallTimeMs() + 5, ...unsaid },
+      });
+    waiting('slice', 'connection refused');
+    time.pass(10);
+    waiting('service', 'connection refused');
+    objects.setState('slice', {
+      phase: 'listing',
+      since: time.wallTimeMs(),
+      error: 'so far',
+      ...unsaid,
+    });
+    time.pass(3_600_000);
+    waiting('slice', 'no route to host');
+    assert.deepEqual(objects.state, {
+      kind: 'cluster',
+      path: 'https://192.0.2.1:6443',
+      phase: 'disconnected',
+      sinceMs: lostMs,
+      lastEventMs: 7,
+      reason: 'no route to host',
+      retryAtMs: time.wallTimeMs() + 5,
+    });
+    watching('slice');
+    assert.equal(objects.state.phase, 'disconnected');
+    watching('service');
+    assert.deepEqual(
+      phases.map(({ phase, sinceMs }) => [phase, sinceMs]),
+      [
+        ['following', 1_000_000],
+        ['disconnected', lostMs],
+        ['following', time.wallTimeMs()],
+      ],
+    );
+    assert.ok(!('reason' in objects.state));
+  });
+
+  it('may never have been', () => {
+    const { objects, phases } = cluster();
+    objects.setState('node', { phase: 'listing', since: 1, ...unsaid });
+    objects.setState('node', { phase: 'waiting', since: 2, error: 'refused', ...unsaid });
+    objects.setState('node', { phase: 'listing', since: 3, ...unsaid });
+    objects.setState('node', { phase: 'waiting', since: 4, error: 'refused', ...unsaid });
+    assert.deepEqual(
+      phases.map(({ phase, sinceMs, reason }) => [phase, sinceMs, reason]),
+      [['disconnected', 2, 'refused']],
+    );
+  });
+});

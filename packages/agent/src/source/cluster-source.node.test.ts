@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import type { ClusterAccess } from '@heddle/kube';
+import { ApiServer } from '@heddle/kube/testing/api-server';
+import { objectLabel } from '@heddle/model';
+import { nodePlatform } from '@heddle/sys/node';
+import { service, slice } from '../../testing/parts.ts';
+import { openClusterSource } from './cluster-source.ts';
+import type { Source, SourceBatch, SourceState } from './source.ts';
+
+const platform = nodePlatform(() => {});
+const node = (name: string) => ({ apiVersion: 'v1', kind: 'Node', metadata: { name } });
+
+/** Whoever asks the server is let in. */
+const access = (url: string): ClusterAccess => ({
+  origin: 'test',
+  servers: [{ host: '127.0.0.1', port: Number(new URL(url).port), isTls: false, path: '' }],
+  insecureSkipVerify: false,
+  warnings: [],
+  proxyFor: () => undefined,
+  credentials(_rejected, onReady) {
+    onReady({});
+    return { [Symbol.dispose]() {} };
+  },
+});
+
+let server: ApiServer;
+let source: Source | undefined;
+let batches: SourceBatch[];
+let phases: SourceState[];
+
+function open(): Source {
+  source = openClusterSource({
+    platform,
+    access: access(server.url),
+    node: 'n1',
+    listener: { onChange: (batch) => batches.push(batch), onPhase: (state) => phases.push(state) },
+  });
+  return source;
+}
+
+/** What the batches so far come to: `set Service default/web`. */
+const heard = () =>
+  batches
+    .splice(0)
+    .flatMap(({ changes }) =>
+      changes.map(
+        (change) => `${change.op} ${objectLabel(change.op === 'set' ? change.object : change)}`,
+      ),
+    );
+
+async function until(what: string, holds: () => boolean) {
+  for (let i = 0; i < 1000; i++) {
+    if (holds()) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.fail(`waited in vain: ${what}`);
+}
+
+describe('a cluster as the source', { timeout: 60_000 }, () => {
+  beforeEach(async () => {
+    server = await ApiServer.start();
+    for (const name of ['n1', 'n2']) server.set(node(name));
+    server.set(service('web', '10.96.0.1'));
+    server.set(slice('web', ['10.0.0.1']));
+    batches = [];
+    phases = [];
+  });
+  afterEach(async () => {
+    source?.[Symbol.dispose]();
+    source = undefined;
+    await server[Symbol.asyncDispose]();
+  });
+
+  it('gives everything at once, however late a part comes, and then each change', async () => {
+    server.script({ kind: 'Node', delayMs: 300 });
+    open();
+    await until('all lists', () => batches.length > 0);
+    assert.deepEqual([batches.length, batches[0]!.complete], [1, true]);
+    assert.deepEqual(heard().sort(), [
+      'set EndpointSlice default/web-1',
+      'set Node n1',
+      'set Service default/web',
+    ]);
+    server.set(slice('web', ['10.0.0.2']));
+    await until('the change', () => batches.length > 0);
+    assert.deepEqual(heard(), ['set EndpointSlice default/web-1']);
+    server.remove('Service', 'default', 'web');
+    await until('the removal', () => batches.length > 0);
+    assert.deepEqual(heard(), ['delete Service default/web']);
+    await until('all to be well', () => source!.state.phase === 'following');
+    assert.equal(source!.state.path, server.url);
+    assert.ok(Date.now() - source!.state.lastEventMs! < 10_000);
+  });
+
+  it('lets nothing travel that is not served', async () => {
+    const labelled = (label: string) => {
+      const made = service('other', '10.96.0.2');
+      return { ...made, metadata: { ...made.metadata, labels: { [label]: '' } } };
+    };
+    server.set(labelled('service.kubernetes.io/headless'));
+    open();
+    await until('all lists', () => batches.length > 0);
+    assert.ok(!heard().some((each) => each.includes('other') || each.includes('n2')));
+    server.set(labelled('service.kubernetes.io/service-proxy-name'));
+    server.set(service('other', '10.96.0.2'));
+    await until('the service', () => batches.length > 0);
+    assert.deepEqual(heard(), ['set Service default/other']);
+    // Switched while running: another proxy takes it over.
+    server.set(labelled('service.kubernetes.io/service-proxy-name'));
+    await until('its end', () => batches.length > 0);
+    assert.deepEqual(heard(), ['delete Service default/other']);
+    for (const { kind, query } of server.takeRequests()) {
+      const selector = kind === 'Node' ? query.fieldSelector : query.labelSelector;
+      assert.match(
+        selector!,
+        kind === 'Node' ? /^metadata\.name=n1$/ : /^!service\.kuber.*proxy-name$/,
+      );
+    }
+  });
+
+  it('outlasts the API server, asks ever more rarely, and then hears what differs', async () => {
+    open();
+    await until('all to be well', () => source!.state.phase === 'following');
+    heard();
+    await server.stop();
+    await until('the loss', () => source!.state.phase === 'disconnected');
+    const lostMs = source!.state.sinceMs;
+    server.set(slice('web', ['10.0.0.9']));
+    server.remove('Service', 'default', 'web');
+    await until('a wait of a second', () => {
+      const { retryAtMs, sinceMs, reason } = source!.state;
+      assert.equal(sinceMs, lostMs);
+      return retryAtMs !== undefined && reason !== undefined && retryAtMs - Date.now() > 1000;
+    });
+    assert.deepEqual(heard(), [], 'nothing is taken away');
+    await server.resume();
+    await until('all to be well', () => source!.state.phase === 'following');
+    await until('the news', () => batches.flatMap(({ changes }) => changes).length === 2);
+    assert.deepEqual(heard().sort(), [
+      'delete Service default/web',
+      'set EndpointSlice default/web-1',
+    ]);
+    assert.deepEqual(
+      phases.map(({ phase }) => phase),
+      ['following', 'disconnected', 'following'],
+    );
+  });
+
+  it('ends with all its connections and timers', async () => {
+    open();
+    await until('all watches', () => server.watching() === 3);
+    source![Symbol.dispose]();
+    source = undefined;
+    await until('no watch', () => server.watching() === 0);
+    heard();
+    server.set(service('late', '10.96.0.3'));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.deepEqual(heard(), []);
+  });
+});

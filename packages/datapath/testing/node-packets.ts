@@ -1,0 +1,123 @@
+import { eth, type Packet, Packet as Packets } from '@heddle/lab';
+import type { Frontend, ServiceRow } from '@heddle/model';
+import { row } from './rows.ts';
+import type { World } from './world.ts';
+
+/** What a program made of a packet. */
+export interface Outcome {
+  /** `pass`: on to the stack. `send`: out of a device, as `packet` is now. */
+  readonly verdict: 'pass' | 'drop' | 'send';
+  readonly packet: Packet;
+}
+
+const verdicts: Readonly<Record<number, Outcome['verdict']>> = {
+  [-1]: 'pass',
+  4294967295: 'pass',
+  2: 'drop',
+  7: 'send',
+};
+
+/** The client of all packets here: nobody, behind the router. */
+export const clients = { v4: '203.0.113.77', v6: 'fd00:203:0:113::77' } as const;
+export const externals = { v4: '198.51.100.7', v6: 'fd00:198:51:100::7' } as const;
+export type End = keyof typeof clients;
+
+/** Packets on the first node of a world, by test runs: nothing but the programs touches them. */
+export class NodePackets {
+  readonly world: World;
+  readonly end: End;
+  private readonly ifindex: number;
+  private readonly hop: { readonly src: string; readonly dst: string };
+
+  constructor(world: World, end: End) {
+    this.world = world;
+    this.end = end;
+    this.ifindex = world.node.link('eth0').index;
+    this.hop = world.node.firstHop;
+  }
+
+  get node(): string {
+    return this.world.node.addresses[this.end];
+  }
+
+  /** A frame that comes from the router, with an IP header. */
+  from(src: string, dst: string, more: { ttl?: number; df?: boolean } = {}): Packet {
+    const frame = eth({ src: this.hop.dst, dst: this.hop.src });
+    const { ttl = 64, df } = more;
+    return this.end === 'v4'
+      ? frame.ipv4({ src, dst, ttl, ...(df ? { df } : {}) })
+      : frame.ipv6({ src, dst, hopLimit: ttl });
+  }
+
+  /** A frame that goes to the router. */
+  to(src: string, dst: string, more: { ttl?: number; df?: boolean } = {}): Packet {
+    return this.from(src, dst, more).with('eth', { src: this.hop.src, dst: this.hop.dst });
+  }
+
+  /** A packet without its frame. */
+  bare(packet: Packet): Packet {
+    return packet.within(new Packets({ layers: [] }));
+  }
+
+  /** The same between other frames' ends. */
+  framed(packet: Packet, src: string, dst: string): Packet {
+    return packet.with('eth', { src, dst });
+  }
+
+  icmp(packet: Packet, names: { v4: string; v6: string }, mtu: number | undefined, about: Packet) {
+    const fields = { embedded: about, ...(mtu === undefined ? {} : { mtu }) };
+    return this.end === 'v4'
+      ? packet.icmp({ type: names.v4 as '3/3', ...fields })
+      : packet.icmpv6({ type: names.v6 as '1/4', ...fields });
+  }
+
+  ingress(packet: Packet | Uint8Array): Outcome {
+    return this.run('node_ingress', packet);
+  }
+
+  egress(packet: Packet | Uint8Array): Outcome {
+    return this.run('node_egress', packet);
+  }
+
+  /** A service at a NodePort of the node, or whatever else is asked for. */
+  service(
+    port: number,
+    backends: readonly string[],
+    more: Partial<ServiceRow> & { frontend?: Partial<Frontend> } = {},
+  ): ServiceRow {
+    const { frontend = {}, ...rest } = more;
+    return row(
+      [{ kind: 'NodePort', address: this.node, port, ...frontend }],
+      backends.map((address) => ({ address, port: 8080 })),
+      rest,
+    );
+  }
+
+  /** How often each reason was counted while `work` ran. */
+  drops(work: () => void): Record<string, number> {
+    const counts = () =>
+      new Map(this.world.datapath.drops().map(({ reason, count }) => [reason, count]));
+    const before = counts();
+    work();
+    const changed: Record<string, number> = {};
+    for (const [reason, count] of counts()) {
+      const more = count - before.get(reason)!;
+      if (more > 0) changed[reason] = more;
+    }
+    return changed;
+  }
+
+  private run(name: 'node_ingress' | 'node_egress', packet: Packet | Uint8Array): Outcome {
+    // struct __sk_buff up to `ifindex`.
+    const context = new Uint8Array(44);
+    new DataView(context.buffer).setUint32(40, this.ifindex, true);
+    const contextRoom = 192;
+    const data = packet instanceof Uint8Array ? packet : packet.bytes;
+    const result = this.world.node.enter(() =>
+      this.world.program(name).testRun({ data, context, contextRoom }),
+    );
+    const verdict = verdicts[result.returnValue];
+    if (!verdict) throw new Error(`run ${name}: it answered ${result.returnValue}`);
+    return { verdict, packet: Packets.parse(result.data) };
+  }
+}

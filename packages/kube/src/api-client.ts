@@ -1,0 +1,100 @@
+import type { Platform } from '@heddle/sys';
+import type { ClusterAccess, Credentials } from './access.ts';
+import { ApiRequest } from './api-request.ts';
+import type { KubeError } from './errors.ts';
+import type { HttpConnection } from './http-connection.ts';
+import { formatServer } from './server.ts';
+import { ServerList } from './server-list.ts';
+
+/** Who hears of the answer to a request. Nothing is called once the request was disposed. */
+export interface ResponseHandlers {
+  /** The answer is a success (2xx) and begins. Names of headers are in lower case. */
+  onHead(status: number, headers: ReadonlyMap<string, string>): void;
+  /** Some bytes of the body; they are valid during the call. */
+  onBody(bytes: Uint8Array): void;
+  /**
+   * Called once: the answer is whole, or `error` says why not. An answer that is no success comes
+   * as a StatusError, without onHead and onBody.
+   */
+  onEnd(error?: KubeError): void;
+}
+
+/** An API server other than the configured ones. */
+export interface DiscoveredServer {
+  readonly host: string;
+  readonly port: number;
+}
+
+const maxIdleConnections = 4;
+
+/**
+ * Makes requests to the first API server that can be reached. Connections are kept for the next request
+ * with the same credentials. What bounds the time until an answer begins is here; how long a body may be
+ * silent is up to who reads it.
+ */
+export class ApiClient implements Disposable {
+  readonly #platform: Platform;
+  readonly #access: ClusterAccess;
+  readonly #servers: ServerList;
+  readonly #requests = new Set<Disposable>();
+  #idle: { readonly connection: HttpConnection; readonly credentials: Credentials }[] = [];
+
+  constructor(platform: Platform, access: ClusterAccess) {
+    this.#platform = platform;
+    this.#access = access;
+    this.#servers = new ServerList(access);
+  }
+
+  /** URL of the server that is in use, or is tried first. */
+  get server(): string {
+    return formatServer(this.#servers.current);
+  }
+
+  /** Says where else API servers are: the endpoints of the service default/kubernetes. */
+  setDiscovered(servers: readonly DiscoveredServer[]): void {
+    this.#servers.setDiscovered(servers);
+  }
+
+  /**
+   * Asks for `path` (with its query; ASCII without spaces). Nothing is called before this has returned.
+   * Disposing aborts. Throws KubeError for a path that cannot be asked for.
+   */
+  get(path: string, handlers: ResponseHandlers): Disposable {
+    const request = new ApiRequest({
+      platform: this.#platform,
+      access: this.#access,
+      servers: this.#servers,
+      path,
+      handlers,
+      takeIdle: (credentials) => this.#takeIdle(credentials),
+      onOver: (connection, credentials) => {
+        this.#requests.delete(request);
+        if (connection?.isIdle && credentials) this.#idle.push({ connection, credentials });
+        while (this.#idle.length > maxIdleConnections) {
+          this.#idle.shift()!.connection[Symbol.dispose]();
+        }
+      },
+    });
+    this.#requests.add(request);
+    return request;
+  }
+
+  /** Aborts all requests and closes all connections. */
+  [Symbol.dispose](): void {
+    for (const request of this.#requests) request[Symbol.dispose]();
+    for (const { connection } of this.#idle) connection[Symbol.dispose]();
+    this.#idle = [];
+  }
+
+  #takeIdle(credentials: Credentials): HttpConnection | undefined {
+    // Credentials that have changed never come back, and a server that was left has a reason: what
+    // was made with others, or to others, is of no more use.
+    this.#idle = this.#idle.filter(({ connection, credentials: own }) => {
+      const isUsable =
+        connection.isIdle && own === credentials && this.#servers.isCurrent(connection.server);
+      if (!isUsable) connection[Symbol.dispose]();
+      return isUsable;
+    });
+    return this.#idle.pop()?.connection;
+  }
+}

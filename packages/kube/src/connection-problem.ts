@@ -1,0 +1,54 @@
+import { LookupError, SysError, TlsError } from '@heddle/sys';
+import { ConnectionError } from './errors.ts';
+
+/**
+ * The error for a connection to `name` (a URL) that could not be opened or broke: what failed and what to
+ * do about it. `origin` is where the certificates and addresses come from.
+ */
+export function connectionProblem(error: Error, name: string, origin: string): ConnectionError {
+  return new ConnectionError(`reach ${name}: ${describe(error, origin)}`);
+}
+
+function describe(error: Error, origin: string): string {
+  if (error instanceof SysError) return describeCode(error.code);
+  if (error instanceof LookupError) {
+    return `${error.message} (is the name right, and is there a name server? an IP address needs none)`;
+  }
+  if (error instanceof TlsError) return `${error.message} (${tlsAdvice(error, origin)})`;
+  return error.message;
+}
+
+function describeCode(code: string): string {
+  switch (code) {
+    case 'ECONNREFUSED':
+      return 'connection refused (is it running there, at this port?)';
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return 'the connection was reset (it may be starting, or something in between cuts it)';
+    case 'ETIMEDOUT':
+      return 'no answer (is the address right? does a firewall drop it?)';
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return `no way to get there: ${code} (check the routes of this node)`;
+    case 'EPERM':
+    case 'EACCES':
+      return `forbidden on this node: ${code} (check its packet filter)`;
+    default:
+      return code;
+  }
+}
+
+function tlsAdvice({ failure }: TlsError, origin: string): string {
+  switch (failure) {
+    case 'untrusted':
+      return `${origin}: does its certificate authority belong to this server?`;
+    case 'name':
+      return 'use one of these names, or set tls-server-name to it';
+    case 'time':
+      return "renew the server's certificate, or set the clock of this node";
+    case 'material':
+      return `${origin}: certificates and keys must be PEM, and belong together`;
+    case 'handshake':
+      return `${origin}: is a client certificate needed, or has it expired? is this a TLS port?`;
+  }
+}

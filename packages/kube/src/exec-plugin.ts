@@ -1,0 +1,172 @@
+import { decodeUtf8, type Platform, type RunResult } from '@heddle/sys';
+import * as v from 'valibot';
+import { isToken } from './credential-files.ts';
+import { KubeconfigError } from './errors.ts';
+import type { Environment } from './proxy.ts';
+
+/** What a kubeconfig says of a command that gives credentials. */
+export interface ExecOptions {
+  /** A path, or a name that is looked up in PATH. */
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Added to the environment. */
+  readonly env: Environment;
+  readonly apiVersion: string;
+  /** How to get the command, for who doesn't have it. */
+  readonly installHint?: string;
+  /** What the command is told of the cluster, if it wants to know. */
+  readonly cluster?: { readonly [name: string]: unknown };
+  /** Whose credentials these are, for messages: `user "x" in /root/.kube/config`. */
+  readonly origin: string;
+}
+
+/** What the command gave. */
+export interface ExecCredentials {
+  readonly token?: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+type Receiver = (result: ExecCredentials | KubeconfigError) => void;
+
+const apiVersions = ['client.authentication.k8s.io/v1', 'client.authentication.k8s.io/v1beta1'];
+/** A command that asks somebody something waits for ever. */
+const runTimeoutMs = 60_000;
+
+const answerSchema = v.object({
+  apiVersion: v.string(),
+  kind: v.literal('ExecCredential'),
+  status: v.object({
+    token: v.optional(v.string()),
+    clientCertificateData: v.optional(v.string()),
+    clientKeyData: v.optional(v.string()),
+    expirationTimestamp: v.nullish(v.string()),
+  }),
+});
+
+/**
+ * Credentials from a command (client.authentication.k8s.io): it runs when there are none yet, when
+ * those that there are have expired or were refused, and once for all who wait for it.
+ */
+export class ExecPlugin {
+  readonly #platform: Platform;
+  readonly #environment: Environment;
+  readonly #options: ExecOptions;
+  readonly #waiting = new Set<Receiver>();
+  #stop: (() => void) | undefined;
+  #last: ExecCredentials | undefined;
+  #expiresMs = Number.POSITIVE_INFINITY;
+
+  /** Throws KubeconfigError for a version of the interface that is not known. */
+  constructor(platform: Platform, environment: Environment, options: ExecOptions) {
+    if (!apiVersions.includes(options.apiVersion)) {
+      throw new KubeconfigError(
+        `${options.origin}: exec.apiVersion ${options.apiVersion} is not supported (use ${apiVersions.join(' or ')})`,
+      );
+    }
+    this.#platform = platform;
+    this.#environment = environment;
+    this.#options = options;
+  }
+
+  /** The credentials; `isRefused` says that the server did not accept the last ones. */
+  get(isRefused: boolean, onReady: Receiver): Disposable {
+    if (this.#last && !isRefused && this.#platform.wallTimeMs() < this.#expiresMs) {
+      onReady(this.#last);
+      return { [Symbol.dispose]() {} };
+    }
+    this.#waiting.add(onReady);
+    if (!this.#stop) this.#run();
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#waiting.delete(onReady) && this.#waiting.size === 0) this.#stop?.();
+      },
+    };
+  }
+
+  #run(): void {
+    const { command, args, env, apiVersion, cluster } = this.#options;
+    const info = {
+      apiVersion,
+      kind: 'ExecCredential',
+      spec: { ...(cluster && { cluster }), interactive: false },
+    };
+    const environment = { ...this.#environment, ...env };
+    const running = this.#platform.run(
+      { command, args, env: { ...environment, KUBERNETES_EXEC_INFO: JSON.stringify(info) } },
+      (result) => this.#end(this.#read(result)),
+    );
+    const timer = this.#platform.setTimer(runTimeoutMs, () =>
+      this.#end(
+        this.#failure(`it took longer than ${runTimeoutMs / 1000} s (does it ask something?)`),
+      ),
+    );
+    this.#stop = () => {
+      this.#stop = undefined;
+      running[Symbol.dispose]();
+      timer[Symbol.dispose]();
+    };
+  }
+
+  #end(result: ExecCredentials | KubeconfigError): void {
+    this.#stop?.();
+    this.#last = result instanceof KubeconfigError ? undefined : result;
+    const receivers = [...this.#waiting];
+    this.#waiting.clear();
+    for (const receive of receivers) receive(result);
+  }
+
+  #read({ exitCode, stdout, stderr, error }: RunResult): ExecCredentials | KubeconfigError {
+    const { apiVersion, installHint } = this.#options;
+    if (error) return this.#failure(error.message, installHint);
+    if (exitCode !== 0) {
+      const said = lastLine(decodeUtf8(stderr));
+      return this.#failure(`exit code ${exitCode}${said && `: ${said}`}`, installHint);
+    }
+    let answer: unknown;
+    try {
+      answer = JSON.parse(decodeUtf8(stdout));
+    } catch {
+      return this.#failure('it wrote no JSON');
+    }
+    const parsed = v.safeParse(answerSchema, answer);
+    if (!parsed.success) {
+      const [issue] = parsed.issues;
+      return this.#failure(
+        `it wrote no ExecCredential: ${v.getDotPath(issue) ?? ''} ${issue.message}`,
+      );
+    }
+    if (parsed.output.apiVersion !== apiVersion) {
+      return this.#failure(`it speaks ${parsed.output.apiVersion}, the kubeconfig ${apiVersion}`);
+    }
+    const { token, clientCertificateData, clientKeyData, expirationTimestamp } =
+      parsed.output.status;
+    if (!clientCertificateData !== !clientKeyData) {
+      return this.#failure('it gave only one of clientCertificateData and clientKeyData');
+    }
+    if (!token && !clientCertificateData)
+      return this.#failure('it gave no token and no certificate');
+    if (token && !isToken(token))
+      return this.#failure('its token has characters that no token has');
+    const expiresMs = expirationTimestamp ? Date.parse(expirationTimestamp) : undefined;
+    if (Number.isNaN(expiresMs)) {
+      return this.#failure(`its expirationTimestamp ${expirationTimestamp} is no time`);
+    }
+    this.#expiresMs = expiresMs ?? Number.POSITIVE_INFINITY;
+    return {
+      ...(token && { token }),
+      ...(clientCertificateData && { cert: clientCertificateData, key: clientKeyData! }),
+    };
+  }
+
+  #failure(cause: string, hint?: string): KubeconfigError {
+    const { origin, command } = this.#options;
+    const advice = hint === undefined ? '' : ` (${hint.trim()})`;
+    return new KubeconfigError(`get credentials of ${origin} from ${command}: ${cause}${advice}`);
+  }
+}
+
+function lastLine(text: string): string {
+  const line = text.trim().split('\n').at(-1)!.trim();
+  return line.length > 300 ? `${line.slice(0, 300)}...` : line;
+}

@@ -1,0 +1,217 @@
+import { HttpError } from './errors.ts';
+
+export interface ResponseHead {
+  readonly status: number;
+  /** Names in lower case; values of a repeated name are joined by `, `. */
+  readonly headers: ReadonlyMap<string, string>;
+}
+
+/** Who hears of a response as it is read. */
+export interface ResponseEvents {
+  onHead(head: ResponseHead): void;
+  /** Some of the body: a part of what was pushed. */
+  onBody(bytes: Uint8Array): void;
+}
+
+/** All lines of one response that are not body, together: interim responses, heads, trailers. */
+const maxHeadBytes = 65536;
+/** Size of a chunk with its extensions. */
+const maxChunkLineBytes = 4096;
+
+type State =
+  | 'status'
+  | 'header'
+  | 'body'
+  | 'chunk-size'
+  | 'chunk'
+  | 'chunk-end'
+  | 'trailer'
+  | 'end';
+
+/**
+ * Reads one HTTP/1.1 response from a stream that may be cut anywhere (RFC 9112). It is strict where
+ * leniency lets two readers of the same bytes see different messages: lines end in CR LF, a length is
+ * given once and in one way, header lines are not folded.
+ */
+export class ResponseParser {
+  readonly #events: ResponseEvents;
+  readonly #isConnect: boolean;
+  #state: State = 'status';
+  #line = '';
+  #headBytes = 0;
+  /** What is left of the body, or of the chunk. */
+  #left = 0;
+  #status = 0;
+  #headers = new Map<string, string>();
+  #isReusable = false;
+
+  /** `isConnect`: the response to a CONNECT, whose success has no body. */
+  constructor(events: ResponseEvents, isConnect = false) {
+    this.#events = events;
+    this.#isConnect = isConnect;
+  }
+
+  /** The response is whole. */
+  get hasEnded(): boolean {
+    return this.#state === 'end';
+  }
+
+  /** Both sides agree where the response ends, so that the connection can carry another one. */
+  get isReusable(): boolean {
+    return this.#state === 'end' && this.#isReusable;
+  }
+
+  /**
+   * Reads on. Returns how many of the bytes belong to the response: fewer than there are only once
+   * it has ended. Throws HttpError.
+   */
+  push(bytes: Uint8Array): number {
+    let at = 0;
+    while (at < bytes.length && this.#state !== 'end') {
+      if (this.#state === 'body' || this.#state === 'chunk') {
+        const end = Math.min(bytes.length, at + this.#left);
+        this.#left -= end - at;
+        const part = bytes.subarray(at, end);
+        at = end;
+        this.#events.onBody(part);
+        if (this.#left === 0) this.#endOfData();
+      } else {
+        const end = bytes.indexOf(0x0a, at);
+        this.#addToLine(bytes, at, end < 0 ? bytes.length : end);
+        if (end < 0) return bytes.length;
+        at = end + 1;
+        this.#readLine();
+      }
+    }
+    return at;
+  }
+
+  /** The stream has ended. Throws HttpError if the response has not. */
+  endOfStream(): void {
+    if (this.#state === 'end') return;
+    if (this.#state === 'body' && this.#left === Number.POSITIVE_INFINITY) {
+      this.#state = 'end';
+      return;
+    }
+    const where = this.#state === 'status' ? 'before its answer' : 'in the middle of its answer';
+    throw new HttpError(`it closed the connection ${where}`);
+  }
+
+  #addToLine(bytes: Uint8Array, from: number, to: number): void {
+    const isSize = this.#state === 'chunk-size' || this.#state === 'chunk-end';
+    const room = isSize ? maxChunkLineBytes - this.#line.length : maxHeadBytes - this.#headBytes;
+    if (to - from > room) {
+      throw new HttpError(
+        isSize
+          ? `it sent a chunk size longer than ${maxChunkLineBytes} bytes`
+          : `it sent headers of more than ${maxHeadBytes} bytes`,
+      );
+    }
+    if (!isSize) this.#headBytes += to - from;
+    let text = '';
+    for (let i = from; i < to; i++) text += String.fromCharCode(bytes[i]!);
+    this.#line += text;
+  }
+
+  #readLine(): void {
+    if (!this.#line.endsWith('\r')) throw malformed('a line does not end in CR LF', this.#line);
+    const line = this.#line.slice(0, -1);
+    this.#line = '';
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there.
+    if (/[\0-\x08\x0a-\x1f\x7f]/.test(line)) throw malformed('control characters', line);
+    switch (this.#state) {
+      case 'status':
+        this.#readStatus(line);
+        break;
+      case 'header':
+        if (line === '') this.#endOfHead();
+        else this.#readHeader(line);
+        break;
+      case 'chunk-size':
+        this.#readChunkSize(line);
+        break;
+      case 'chunk-end':
+        if (line !== '') throw malformed('a chunk is longer than its size', line);
+        this.#state = 'chunk-size';
+        break;
+      case 'trailer':
+        // Nothing that comes after the body may say anything about it, so its content is of no use.
+        if (line === '') this.#state = 'end';
+        else splitHeader(line);
+        break;
+    }
+  }
+
+  #readStatus(line: string): void {
+    const match = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: .*)?$/.exec(line);
+    if (!match) throw malformed('no HTTP/1.1 status line', line);
+    this.#status = Number(match[2]);
+    this.#isReusable = match[1] === '1';
+    this.#headers = new Map();
+    this.#state = 'header';
+  }
+
+  #readHeader(line: string): void {
+    const [name, value] = splitHeader(line);
+    const earlier = this.#headers.get(name);
+    this.#headers.set(name, earlier === undefined ? value : `${earlier}, ${value}`);
+  }
+
+  #endOfHead(): void {
+    const status = this.#status;
+    if (status < 200) {
+      if (status === 101) throw new HttpError('it switched to another protocol unasked');
+      this.#state = 'status';
+      return;
+    }
+    const headers = this.#headers;
+    const coding = headers.get('transfer-encoding');
+    const length = headers.get('content-length');
+    // Decided before anybody hears of the head: an answer whose end is uncertain is none.
+    if (coding !== undefined) {
+      if (length !== undefined) throw new HttpError('it gave the length in two ways');
+      if (coding.toLowerCase() !== 'chunked' || !this.#isReusable) {
+        throw malformed('an unknown transfer encoding', coding);
+      }
+    } else if (length !== undefined && !/^\d{1,15}$/.test(length)) {
+      throw malformed('a malformed content-length', length);
+    }
+    const connection = headers.get('connection')?.toLowerCase().split(',') ?? [];
+    if (connection.some((each) => each.trim() === 'close')) this.#isReusable = false;
+
+    const hasNoBody = status === 204 || status === 304 || (this.#isConnect && status < 300);
+    if (hasNoBody) this.#left = 0;
+    else if (length !== undefined) this.#left = Number(length);
+    else if (coding === undefined) {
+      this.#left = Number.POSITIVE_INFINITY;
+      this.#isReusable = false;
+    }
+    this.#state = coding !== undefined && !hasNoBody ? 'chunk-size' : 'body';
+    this.#events.onHead({ status, headers });
+    if (this.#state === 'body' && this.#left === 0) this.#state = 'end';
+  }
+
+  #readChunkSize(line: string): void {
+    const match = /^([0-9a-fA-F]{1,12})[ \t]*(?:;.*)?$/.exec(line);
+    if (!match) throw malformed('a malformed chunk size', line);
+    this.#left = Number.parseInt(match[1]!, 16);
+    this.#state = this.#left === 0 ? 'trailer' : 'chunk';
+  }
+
+  #endOfData(): void {
+    if (this.#state === 'chunk') this.#state = 'chunk-end';
+    else this.#state = 'end';
+  }
+}
+
+function splitHeader(line: string): [name: string, value: string] {
+  // A name is a token, and nothing stands between it and the colon (RFC 9112, 5.1).
+  const match = /^([!#$%&'*+\-.^_`|~\dA-Za-z]+):[ \t]*(.*?)[ \t]*$/.exec(line);
+  if (!match) throw malformed('a malformed header line', line);
+  return [match[1]!.toLowerCase(), match[2]!];
+}
+
+function malformed(what: string, text: string): HttpError {
+  const shown = text.length > 60 ? `${text.slice(0, 60)}...` : text;
+  return new HttpError(`it sent ${what}: ${JSON.stringify(shown)}`);
+}

@@ -1,0 +1,532 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { VirtualTime } from '@heddle/state/testing/virtual-time';
+import { encodeUtf8 } from '@heddle/sys';
+import { bookmark, errorEvent, event, FakeClient, listOf } from '../testing/fake-client.ts';
+import { ListWatch, type WatchState } from './list-watch.ts';
+import type { ResourceChange } from './listing.ts';
+
+/** Somebody who follows things, and what came of it. */
+class Follower implements Disposable {
+  readonly time = new VirtualTime();
+  readonly client = new FakeClient();
+  readonly calls: string[][] = [];
+  readonly states: WatchState[] = [];
+  readonly view = new Map<string, string>();
+  /** How many objects were read. */
+  reads = 0;
+  readonly listWatch: ListWatch<string>;
+
+  constructor() {
+    this.listWatch = new ListWatch<string>({
+      platform: this.time,
+      client: this.client,
+      resource: {
+        path: '/apis/example/v1/things',
+        labelSelector: '!hidden,tier in (a,b)',
+        fields: { kind: true, text: true },
+        read: (object) => {
+          this.reads++;
+          const { kind, text, ...more } = object as { kind: string; text: string };
+          assert.equal(kind, 'Thing');
+          assert.ok(!('managedFields' in (more as { metadata: object }).metadata));
+          return text;
+        },
+      },
+      onChanges: (changes) => this.#hear(changes),
+      onState: (state) => this.states.push(state),
+    });
+    this.time.pass(0);
+  }
+
+  /** A follower whose server has no streaming lists, with its first list request open. */
+  static ofOldServer(): Follower {
+    const follower = new Follower();
+    follower.client.request.refuse(422);
+    return follower;
+  }
+
+  /** A follower that watches from version 10 on, knowing `a` (5) and `n/b` (6). */
+  static watching(): Follower {
+    const follower = new Follower();
+    follower.request.send(
+      event('ADDED', 'a', 5, 'A'),
+      event('ADDED', 'n/b', 6, 'B'),
+      bookmark(10, true),
+    );
+    follower.calls.length = 0;
+    follower.reads = 0;
+    return follower;
+  }
+
+  get request() {
+    return this.client.request;
+  }
+
+  get state() {
+    return this.listWatch.state;
+  }
+
+  /** Lets time pass until the next request; gives how many milliseconds that took. */
+  untilRequest(mostMs = 60_000): number {
+    const before = this.client.requests.length;
+    for (let ms = 0; ms <= mostMs; ms++) {
+      if (this.client.requests.length > before) return ms;
+      this.time.pass(1);
+    }
+    throw new Error(`no request for ${mostMs} ms`);
+  }
+
+  [Symbol.dispose](): void {
+    this.listWatch[Symbol.dispose]();
+    assert.ok(this.client.isIdle);
+    assert.equal(this.time.timersLeft, 0);
+  }
+
+  #hear(changes: readonly ResourceChange<string>[]): void {
+    this.calls.push(
+      changes.map((change) => {
+        const { op, key } = change;
+        if (op === 'set') {
+          this.view.set(key, change.value);
+          return `${key}=${change.value}`;
+        }
+        assert.ok(this.view.delete(key), `${key} was not there`);
+        assert.equal(key, change.namespace ? `${change.namespace}/${change.name}` : change.name);
+        return `-${key}`;
+      }),
+    );
+  }
+}
+
+test('a streaming list is told in one call, then events as they come', () => {
+  using follower = new Follower();
+  const { request } = follower;
+  assert.equal(request.path, '/apis/example/v1/things');
+  const { timeoutSeconds, ...query } = request.query;
+  assert.deepEqual(query, {
+    labelSelector: '!hidden,tier in (a,b)',
+    watch: 'true',
+    sendInitialEvents: 'true',
+    resourceVersionMatch: 'NotOlderThan',
+    allowWatchBookmarks: 'true',
+  });
+  assert.ok(Number(timeoutSeconds) >= 300 && Number(timeoutSeconds) <= 600);
+  request.send(event('ADDED', 'n/a', 5, 'A'), event('ADDED', 'n/b', 3, 'B'), bookmark(4));
+  assert.deepEqual(follower.calls, []);
+  assert.equal(follower.state.phase, 'listing');
+  request.send(bookmark(9, true));
+  assert.deepEqual(follower.calls, [['n/a=A', 'n/b=B']]);
+  assert.equal(follower.state.phase, 'watching');
+  request.send(event('MODIFIED', 'n/a', 10, 'AA') + event('DELETED', 'n/b', 11));
+  request.send(event('ADDED', 'c', 12, 'C'));
+  assert.deepEqual(follower.calls.slice(1), [['n/a=AA', '-n/b'], ['c=C']]);
+  assert.equal(follower.state.resourceVersion, '12');
+});
+
+test('what goes away while a streaming list comes in is not told', () => {
+  using follower = new Follower();
+  follower.request.send(event('ADDED', 'a', 5), event('ADDED', 'b', 6), event('DELETED', 'a', 7));
+  follower.request.send(event('MODIFIED', 'b', 8, 'new'), bookmark(9, true));
+  assert.deepEqual(follower.calls, [['b=new']]);
+});
+
+test('an empty list is told too', () => {
+  using streamed = new Follower();
+  streamed.request.send(bookmark(9, true));
+  assert.deepEqual(streamed.calls, [[]]);
+  using listed = Follower.ofOldServer();
+  listed.request.send(listOf(9, [])).end();
+  assert.deepEqual(listed.calls, [[]]);
+});
+
+test('a server without streaming lists is asked for pages, and that is remembered', () => {
+  using follower = Follower.ofOldServer();
+  const first: object = follower.request.query;
+  assert.deepEqual(first, {
+    labelSelector: '!hidden,tier in (a,b)',
+    limit: '500',
+    resourceVersion: '0',
+  });
+  follower.request.send(listOf(20, [{ name: 'a', version: 5, text: 'A' }], 'next page')).end();
+  assert.deepEqual(follower.calls, []);
+  const { limit, continue: token, ...more } = follower.request.query;
+  assert.deepEqual([limit, token, more.resourceVersion], ['500', 'next page', undefined]);
+  follower.request.send(listOf(20, [{ name: 'b', version: 7, text: 'B' }])).end();
+  assert.deepEqual(follower.calls, [['a=A', 'b=B']]);
+  assert.equal(follower.request.kind, 'watch');
+  assert.equal(follower.request.query.resourceVersion, '20');
+  follower.request.send(errorEvent(410));
+  follower.untilRequest();
+  assert.equal(follower.request.kind, 'list');
+  assert.equal(follower.request.query.resourceVersionMatch, 'NotOlderThan');
+  assert.equal(follower.request.query.resourceVersion, '20');
+  follower.client.server = 'https://another.example:6443';
+  follower.request.cut();
+  follower.untilRequest();
+  assert.equal(follower.request.kind, 'stream', 'another server may have them');
+});
+
+test('410 brings a new list: one call with what differs, and what is known is not read', () => {
+  const newList = (follower: Follower) => {
+    assert.equal(follower.state.phase, 'waiting');
+    assert.deepEqual(follower.calls, []);
+    assert.ok(follower.untilRequest() <= 100);
+    if (follower.request.kind === 'list') {
+      const items = [
+        { name: 'a', version: 5, text: 'A' },
+        { name: 'c', version: 12, text: 'C' },
+      ];
+      follower.request.send(listOf(20, items)).end();
+    } else {
+      follower.request.send(event('ADDED', 'a', 5, 'A'), event('ADDED', 'c', 12, 'C'));
+      assert.deepEqual(follower.calls, []);
+      follower.request.send(bookmark(20, true) + event('ADDED', 'd', 21, 'D'));
+    }
+  };
+  using inStream = Follower.watching();
+  inStream.request.send(errorEvent(410));
+  newList(inStream);
+  assert.deepEqual(inStream.calls, [['-n/b', 'c=C', 'd=D']]);
+  assert.equal(inStream.reads, 2);
+
+  using asStatus = Follower.watching();
+  asStatus.request.cut();
+  asStatus.untilRequest();
+  asStatus.request.refuse(410);
+  newList(asStatus);
+  assert.deepEqual(asStatus.calls, [['-n/b', 'c=C', 'd=D']]);
+
+  using paged = Follower.watching();
+  paged.request.send(errorEvent(410));
+  paged.untilRequest();
+  paged.request.refuse(422);
+  paged.request.refuse(500);
+  newList(paged);
+  assert.deepEqual(paged.calls, [['-n/b', 'c=C']]);
+  assert.equal(paged.reads, 1);
+});
+
+test('a new list that differs in nothing is not told', () => {
+  using follower = Follower.watching();
+  follower.request.send(errorEvent(410));
+  follower.untilRequest();
+  follower.request.send(event('ADDED', 'n/b', 6), event('ADDED', 'a', 5), bookmark(20, true));
+  assert.deepEqual(follower.calls, []);
+  assert.equal(follower.state.resourceVersion, '20');
+});
+
+test('a watch resumes at once from where it was, as long as that brings something', () => {
+  using follower = Follower.watching();
+  follower.request.end();
+  assert.equal(follower.request.query.resourceVersion, '10', 'the list was something');
+  follower.request.send(bookmark(15)).end();
+  assert.equal(follower.request.query.resourceVersion, '15');
+  follower.request.send(event('ADDED', 'c', 16), event('ADDED', 'd', 17).slice(0, 20)).cut();
+  assert.equal(follower.request.query.resourceVersion, '16');
+  assert.equal(follower.request.kind, 'watch');
+  assert.equal(follower.state.phase, 'watching');
+  assert.equal(follower.states.length, 1, 'nobody was alarmed');
+  follower.request.head().end();
+  assert.equal(follower.state.phase, 'waiting');
+  const waits = Array.from({ length: 12 }, () => {
+    const ms = follower.untilRequest();
+    follower.request.head().end();
+    return ms;
+  });
+  assert.deepEqual(waits.slice(0, 4), [100, 200, 400, 800]);
+  assert.deepEqual(waits.slice(9), [30_000, 30_000, 30_000]);
+});
+
+test('a watch that stood for long resumes at once, though it brought nothing', () => {
+  using follower = Follower.watching();
+  follower.request.end();
+  follower.request.head();
+  for (let i = 0; i < 5; i++) {
+    follower.time.pass(60_000);
+    follower.request.send(bookmark(10));
+  }
+  follower.request.end();
+  assert.equal(follower.state.phase, 'watching');
+  assert.equal(follower.request.query.resourceVersion, '10');
+});
+
+test('servers that want to be left alone are left alone for as long as they say', () => {
+  using follower = Follower.watching();
+  follower.request.end();
+  follower.request.refuse(429, 7000);
+  assert.deepEqual(follower.state.error, 'get: the server says 429');
+  assert.equal(follower.state.retryAtMs, follower.time.wallTimeMs() + 7000);
+  assert.equal(follower.untilRequest(), 7000);
+  assert.equal(follower.request.kind, 'watch', 'nothing is lost');
+  follower.request.send(errorEvent(503, { details: { retryAfterSeconds: 2 } }));
+  assert.equal(follower.untilRequest(), 2000);
+  assert.equal(follower.request.kind, 'watch');
+  follower.request.refuse(503, 86_400_000);
+  assert.equal(follower.untilRequest(400_000), 300_000, 'a day is too long');
+});
+
+test('a storm of 429 is met with growing patience', () => {
+  using follower = new Follower();
+  for (let i = 0; i < 1000 && follower.time.wallTimeMs() < 1_000_000 + 600_000; i++) {
+    follower.request.refuse(429, 1000);
+    follower.untilRequest();
+  }
+  assert.ok(follower.client.requests.length < 35, `${follower.client.requests.length} requests`);
+});
+
+test('lines that are no events bring an error and a new list', () => {
+  const lines: readonly (readonly [string, RegExp])[] = [
+    ['{"type":"ADDED","object":{"metadata":\n', /^read JSON: unexpected end at byte 37$/],
+    ['<html>\n', /^read JSON: unexpected </],
+    ['[]\n', /^read watch event: it is of no known type$/],
+    ['{"type":"ADDED","object":null}\n', /^read object: it has no name$/],
+    ['{"type":"ADDED","object":{"metadata":{"name":"x"}}}\n', /^read object x: it has no res/],
+    ['{"type":"BOOKMARK","object":{"metadata":{}}}\n', /^read bookmark: it has no resourceVersion/],
+    [errorEvent(500), /^watch: it is 500$/],
+    [`{"a":${'['.repeat(300)}\n`, /^read JSON: nested deeper than 256 at byte 260$/],
+    [`${'x'.repeat(17 << 20)}\n`, /^read watch event: longer than 16777216 bytes$/],
+    ['x'.repeat(17 << 20), /^read watch event: longer than 16777216 bytes$/],
+  ];
+  for (const [line, message] of lines) {
+    using follower = Follower.watching();
+    follower.request.send(event('ADDED', 'c', 11, 'C') + line + event('DELETED', 'a', 12));
+    assert.match(follower.state.error!, message);
+    assert.deepEqual(follower.calls, [['c=C']], 'what came before is good, what comes after not');
+    assert.ok(follower.client.isIdle);
+    follower.untilRequest();
+    assert.equal(follower.request.kind, 'stream');
+  }
+  using truncated = Follower.watching();
+  truncated.request.send(event('ADDED', 'c', 11).slice(0, -1)).end();
+  assert.match(truncated.state.error!, /in the middle of a line$/);
+  truncated.untilRequest();
+  assert.equal(truncated.request.kind, 'stream');
+});
+
+test('lists that are none bring an error and a new list', () => {
+  const whole = listOf(20, [{ name: 'a', version: 5 }]);
+  const lists: readonly (readonly [string, RegExp])[] = [
+    [whole.slice(0, -20), /^read list: the answer ends in the middle of its items$/],
+    [whole.slice(0, -1), /^read JSON: unexpected end/],
+    [`${whole}}`, /^read JSON: unexpected }/],
+    ['{}', /^read list: it has no resourceVersion$/],
+    ['[]', /^read list: it has no resourceVersion$/],
+    [whole.replace('"20"', '20'), /^read list: it has no resourceVersion$/],
+    [whole.replace('ThingList', 'Thing'), /^read list: it does not say of what/],
+    [whole.replace('"5"', '5'), /^read object a: it has no resourceVersion$/],
+    [whole.replace('"name":"a"', '"name":tru'), /^read JSON: unexpected/],
+    [whole.replace('[{', '[1,{'), /^read list: unexpected byte 0x31 among its items$/],
+  ];
+  for (const [text, message] of lists) {
+    using follower = Follower.ofOldServer();
+    follower.request.send(text).end();
+    assert.match(follower.state.error!, message);
+    assert.deepEqual(follower.calls, []);
+    follower.untilRequest();
+    follower.request.send(whole).end();
+    assert.deepEqual(follower.calls, [['a=']]);
+  }
+});
+
+test('garbage again and again does not keep the client busy', () => {
+  using follower = Follower.watching();
+  let lists = 0;
+  while (follower.time.wallTimeMs() < 1_000_000 + 600_000) {
+    follower.request.send('garbage\n');
+    follower.untilRequest();
+    lists++;
+    follower.request.send(event('ADDED', `x${lists}`, 100 + lists), bookmark(100 + lists, true));
+  }
+  assert.ok(lists < 40, `${lists} lists in ten minutes`);
+  follower.time.pass(31_000);
+  follower.request.send('garbage\n');
+  assert.ok(follower.untilRequest() <= 100, 'a watch that stood makes up for it');
+});
+
+test('a page that is cut off is asked for again, one that is forgotten begins a list in one piece', () => {
+  using follower = Follower.ofOldServer();
+  follower.request.send(listOf(20, [{ name: 'a', version: 5, text: 'A' }], 'two')).end();
+  const page = listOf(20, [
+    { name: 'b', version: 6, text: 'B' },
+    { name: 'c', version: 7, text: 'C' },
+  ]);
+  for (const at of [5, page.indexOf('"c"')]) {
+    follower.request.send(page.slice(0, at)).cut();
+    follower.untilRequest();
+    assert.equal(follower.request.query.continue, 'two');
+  }
+  follower.request.refuse(429, 1000);
+  assert.equal(follower.untilRequest(), 1000);
+  follower.request.send(page).end();
+  assert.deepEqual(follower.calls, [['a=A', 'b=B', 'c=C']]);
+
+  using slow = Follower.ofOldServer();
+  slow.request.send(listOf(20, [{ name: 'gone', version: 5 }], 'two')).end();
+  slow.request.refuse(410);
+  slow.untilRequest();
+  assert.deepEqual(
+    [slow.request.query.continue, slow.request.query.limit, slow.request.query.resourceVersion],
+    [undefined, undefined, '0'],
+  );
+  slow.request.send(listOf(30, [{ name: 'a', version: 25, text: 'A' }])).end();
+  assert.deepEqual(slow.calls, [['a=A']]);
+});
+
+test('a connection that is cut at any byte of an event loses nothing and tells nothing twice', () => {
+  const body = event('MODIFIED', 'a', 11, 'Ä"') + event('ADDED', 'c', 12, 'C') + bookmark(13);
+  const bytes = encodeUtf8(body);
+  const ends = [...bytes.keys()].filter((i) => bytes[i] === 0x0a);
+  for (let cut = 0; cut <= bytes.length; cut++) {
+    using follower = Follower.watching();
+    follower.request.send(bytes.slice(0, cut >> 1), bytes.slice(cut >> 1, cut)).cut();
+    if (follower.client.isIdle) follower.untilRequest();
+    assert.equal(follower.request.kind, 'watch');
+    const got = ends.filter((end) => end < cut).length;
+    assert.equal(follower.request.query.resourceVersion, String(10 + got), `cut at ${cut}`);
+    const rest = got === 0 ? body : bytes.slice(ends[got - 1]! + 1);
+    follower.request.send(rest);
+    assert.deepEqual(follower.calls.flat(), ['a=Ä"', 'c=C']);
+    assert.equal(follower.state.resourceVersion, '13');
+  }
+});
+
+test('events that were told before, or overtaken, are not told again', () => {
+  using follower = Follower.watching();
+  follower.request.send(event('MODIFIED', 'a', 5, 'A'), event('ADDED', 'n/b', 6, 'B'));
+  follower.request.send(event('MODIFIED', 'a', 12, 'new'), event('MODIFIED', 'a', 11, 'old'));
+  follower.request.send(event('DELETED', 'a', 4), event('DELETED', 'unknown', 13));
+  follower.request.send(event('DELETED', 'n/b', 14), event('MODIFIED', 'n/b', 7, 'B'));
+  assert.deepEqual(follower.calls, [['a=new'], ['-n/b']]);
+  follower.request.send(event('ADDED', 'n/b', 15, 'again'), event('DELETED', 'a', 12));
+  assert.deepEqual(follower.calls.slice(2), [['n/b=again'], ['-a']]);
+  assert.equal(follower.state.resourceVersion, '15');
+});
+
+test('versions that are not numbers are told whenever they come', () => {
+  using follower = new Follower();
+  const odd = (text: string) => event('ADDED', 'a', 0, text).replace('"0"', '"x-1"');
+  follower.request.send(odd('1'), bookmark(0, true).replace('"0"', '"x-1"'), odd('2'), odd('3'));
+  assert.deepEqual(follower.calls, [['a=1'], ['a=2'], ['a=3']]);
+  follower.request.cut();
+  assert.equal(follower.request.query.resourceVersion, 'x-1');
+});
+
+test('a server that was set back gets a new list of its newest state', () => {
+  using follower = Follower.watching();
+  follower.request.end();
+  const tooLarge = { message: 'Too large resource version: 10, current: 3' };
+  follower.request.send(errorEvent(504, tooLarge));
+  follower.untilRequest();
+  assert.equal(follower.request.kind, 'stream');
+  follower.request.refuse(422);
+  assert.equal(follower.request.query.resourceVersion, undefined);
+  follower.request.send(listOf(3, [{ name: 'a', version: 2, text: 'before' }])).end();
+  assert.deepEqual(follower.calls, [['-n/b', 'a=before']]);
+  assert.equal(follower.request.query.resourceVersion, '3');
+  follower.request.send(event('MODIFIED', 'a', 4, 'later'));
+  assert.equal(follower.view.get('a'), 'later');
+});
+
+test('silence is noticed: before an answer, in a list, in a watch', () => {
+  using follower = new Follower();
+  follower.time.pass(30_001);
+  assert.match(follower.state.error!, /^streaming list: nothing came for 30 s/);
+  assert.equal(follower.untilRequest(), 99);
+  assert.equal(follower.request.kind, 'stream', 'it did not even answer');
+  follower.request.send(event('ADDED', 'a', 5, 'A'));
+  follower.time.pass(61_000);
+  follower.untilRequest();
+  assert.equal(follower.request.kind, 'list', 'it may not know of streaming lists');
+  follower.request.send(listOf(20, [{ name: 'a', version: 5 }]).slice(0, 50));
+  follower.time.pass(61_000);
+  follower.untilRequest();
+  follower.request.send(listOf(20, [{ name: 'a', version: 5 }])).end();
+  assert.equal(follower.request.kind, 'watch');
+  follower.request.head();
+  for (let i = 0; i < 100; i++) {
+    follower.time.pass(75_000);
+    follower.request.send(bookmark(20));
+  }
+  assert.equal(follower.state.phase, 'watching');
+  follower.time.pass(181_000);
+  assert.equal(follower.client.requests.at(-1)!.kind, 'watch');
+  assert.equal(follower.request.query.resourceVersion, '20');
+  assert.equal(follower.calls.length, 1);
+});
+
+test('in an idle cluster nothing wakes up but for the bookmarks and a look each 90 s', () => {
+  using follower = Follower.watching();
+  let wakeUps = 0;
+  const { setTimer } = follower.time;
+  follower.time.setTimer = (milliseconds, fire) =>
+    setTimer.call(follower.time, milliseconds, () => {
+      wakeUps++;
+      fire();
+    });
+  for (let minute = 0; minute < 60; minute++) {
+    follower.request.send(bookmark(11 + minute));
+    follower.time.pass(60_000);
+  }
+  assert.ok(wakeUps <= 40, `${wakeUps} in an hour`);
+  assert.equal(follower.client.requests.length, 1);
+});
+
+test('the state says since when there is trouble, and what kind of', () => {
+  using follower = Follower.watching();
+  const { since } = follower.state;
+  follower.time.pass(1000);
+  follower.request.cut();
+  follower.request.cut();
+  const troubleSince = follower.state.since;
+  assert.ok(troubleSince > since);
+  for (let i = 0; i < 20; i++) {
+    follower.untilRequest();
+    assert.equal(follower.state.phase, 'waiting');
+    follower.request.cut();
+  }
+  assert.equal(follower.state.since, troubleSince);
+  assert.match(follower.state.error!, /the connection broke$/);
+  assert.ok(follower.state.lastEventMs < troubleSince);
+  follower.untilRequest();
+  follower.request.head();
+  assert.equal(follower.state.phase, 'watching');
+  assert.equal(follower.state.error, undefined);
+  assert.ok(follower.state.since > troubleSince);
+});
+
+test('the first list waits for a server through all that can go wrong, and never tells a part', () => {
+  using follower = new Follower();
+  follower.request.cut();
+  follower.untilRequest();
+  follower.request.refuse(401);
+  follower.untilRequest();
+  follower.request.send(event('ADDED', 'a', 5)).cut();
+  follower.untilRequest();
+  follower.request.send(event('ADDED', 'b', 5), errorEvent(410));
+  follower.untilRequest();
+  follower.request.send(event('ADDED', 'c', 5)).end();
+  follower.untilRequest();
+  assert.deepEqual(follower.calls, []);
+  assert.ok(follower.states.every(({ phase }) => phase !== 'watching'));
+  follower.request.send(event('ADDED', 'd', 5), bookmark(6, true));
+  assert.deepEqual(follower.calls, [['d=']]);
+});
+
+test('nothing comes after it was disposed, wherever that happens', () => {
+  const onChanges = new Follower();
+  onChanges.calls.push = () => {
+    onChanges[Symbol.dispose]();
+    return 0;
+  };
+  onChanges.request.send(bookmark(6, true) + errorEvent(410));
+  assert.deepEqual(onChanges.states, []);
+  const onState = new Follower();
+  onState.states.push = () => {
+    onState[Symbol.dispose]();
+    return 0;
+  };
+  onState.request.cut();
+  onState.time.pass(60_000);
+  assert.equal(onState.client.requests.length, 1);
+});

@@ -1,0 +1,77 @@
+import { type KubeError, StatusError } from './errors.ts';
+import { ProtocolError } from './frames.ts';
+import { type Fields, mergeFields, readJson } from './json.ts';
+import { type Identity, identify, identityFields, mapOf } from './listing.ts';
+
+/** One line of a watch. */
+export type WatchEvent =
+  | { readonly op: 'set'; readonly identity: Identity; readonly object: unknown }
+  | { readonly op: 'delete'; readonly identity: Identity }
+  | {
+      readonly op: 'bookmark';
+      readonly version: string;
+      /** All objects that there were at the beginning have been sent (KEP-3157). */
+      readonly endsInitialEvents: boolean;
+    };
+
+/** Gone; too many requests, unavailable, timeout. Others are about what is being watched. */
+const tellingCodes: readonly number[] = [410, 429, 503, 504];
+const initialEventsEnd = 'k8s.io/initial-events-end';
+
+/** What is read of an event, given what is read of its object. */
+export function eventFields(object: Fields): Fields {
+  const own: Fields = {
+    metadata: { annotations: { [initialEventsEnd]: true } },
+    // Of the Status object of an error.
+    code: true,
+    reason: true,
+    message: true,
+    details: { retryAfterSeconds: true },
+  };
+  return { type: true, object: mergeFields(mergeFields(object, identityFields), own) };
+}
+
+/**
+ * Reads a line of a watch. Throws StatusError for an ERROR event that says 410, or that says to try again
+ * later; ProtocolError for other ones, and for what is no event; JsonError.
+ */
+export function readEvent(line: Uint8Array, fields: Fields): WatchEvent {
+  const event = mapOf(readJson(line, fields));
+  const object = event?.object;
+  switch (event?.type) {
+    case 'ADDED':
+    case 'MODIFIED':
+      return { op: 'set', identity: identify(object), object };
+    case 'DELETED':
+      return { op: 'delete', identity: identify(object) };
+    case 'BOOKMARK':
+      return readBookmark(object);
+    case 'ERROR':
+      throw readError(object);
+    default:
+      throw new ProtocolError('read watch event: it is of no known type');
+  }
+}
+
+function readBookmark(object: unknown): WatchEvent {
+  const metadata = mapOf(mapOf(object)?.metadata);
+  const version = metadata?.resourceVersion;
+  if (typeof version !== 'string' || version === '') {
+    throw new ProtocolError('read bookmark: it has no resourceVersion');
+  }
+  const endsInitialEvents = mapOf(metadata?.annotations)?.[initialEventsEnd] === 'true';
+  return { op: 'bookmark', version, endsInitialEvents };
+}
+
+function readError(object: unknown): KubeError {
+  const { code, reason, message, details } = mapOf(object) ?? {};
+  const text = `watch: ${typeof message === 'string' ? message : 'the server reports an error'}`;
+  if (typeof code !== 'number' || !tellingCodes.includes(code)) return new ProtocolError(text);
+  const seconds = mapOf(details)?.retryAfterSeconds;
+  return new StatusError(
+    text,
+    code,
+    typeof reason === 'string' ? reason : '',
+    typeof seconds === 'number' ? seconds * 1000 : undefined,
+  );
+}

@@ -1,0 +1,342 @@
+import { once } from 'node:events';
+import * as http from 'node:http';
+import * as https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { Body, type Fault, Script, type Verb } from './faults.ts';
+import { answerList } from './list-answer.ts';
+import {
+  type Kind,
+  kinds,
+  ObjectStore,
+  type StoredObject,
+  type WrittenObject,
+} from './object-store.ts';
+import {
+  type FieldSelector,
+  type LabelSelector,
+  parseFieldSelector,
+  parseLabelSelector,
+  SelectorError,
+} from './selectors.ts';
+import { StatusError, statusObject } from './status.ts';
+import { Watch } from './watch-answer.ts';
+
+export interface ServerTls {
+  /** PEM. */
+  readonly cert: string;
+  readonly key: string;
+  /** Clients whose certificate this authority signed need no token. */
+  readonly clientCa?: string;
+}
+
+export interface ApiServerOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** Default: any that is free. */
+  readonly port?: number;
+  /** Absent: plain HTTP. */
+  readonly tls?: ServerTls;
+  readonly features?: {
+    /** Streaming lists (KEP-3157); default true. */
+    readonly watchList?: boolean;
+  };
+  /** How often a watch hears a bookmark; default 60 s, as kube-apiserver does it. */
+  readonly bookmarkMs?: number;
+  /** How many changes are remembered for watches that resume; default 10,000. */
+  readonly history?: number;
+  /** Tokens that are let in; absent: everybody is. */
+  readonly tokens?: readonly string[];
+}
+
+/** A request as the server saw it. */
+export interface SeenRequest {
+  readonly verb: Verb;
+  readonly kind: Kind | undefined;
+  readonly path: string;
+  readonly query: Readonly<Record<string, string>>;
+  readonly token: string | undefined;
+  readonly atMs: number;
+}
+
+/** What the answers to a request's list and watch go by. */
+export interface Selection {
+  readonly kind: Kind;
+  readonly query: URLSearchParams;
+  matches(object: StoredObject): boolean;
+}
+
+const mostSeen = 1000;
+
+/**
+ * A server that behaves like kube-apiserver in what lists and watches of Services, EndpointSlices
+ * and Nodes depend on: versions, pages, selectors, bookmarks, streaming lists, 410; and that goes
+ * wrong in the ways that it is told to. It checks no objects and has no other kinds.
+ */
+export class ApiServer implements AsyncDisposable {
+  readonly #options: ApiServerOptions;
+  readonly #server: http.Server;
+  readonly #store: ObjectStore;
+  readonly #script = new Script();
+  readonly #watches = new Set<Watch>();
+  readonly #snapshots = new Map<string, readonly StoredObject[]>();
+  #tokens: ReadonlySet<string> | undefined;
+  #seen: SeenRequest[] = [];
+  #port = 0;
+
+  private constructor(options: ApiServerOptions) {
+    this.#options = options;
+    this.#store = new ObjectStore(options.history ?? 10_000);
+    this.#tokens = options.tokens && new Set(options.tokens);
+    const { tls } = options;
+    const answer: http.RequestListener = (request, response) => {
+      this.#answer(request, response).catch((error: unknown) => {
+        response.socket?.destroy();
+        throw error;
+      });
+    };
+    this.#server = tls
+      ? https.createServer(
+          { ...secureContext(tls), requestCert: !!tls.clientCa, rejectUnauthorized: false },
+          answer,
+        )
+      : http.createServer(answer);
+    this.#server.keepAliveTimeout = 180_000;
+  }
+
+  static async start(options: ApiServerOptions = {}): Promise<ApiServer> {
+    const server = new ApiServer(options);
+    await server.resume();
+    return server;
+  }
+
+  /** `https://127.0.0.1:41234`; the same over stop and resume. */
+  get url(): string {
+    const { host = '127.0.0.1', tls } = this.#options;
+    return `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${this.#port}`;
+  }
+
+  /** The version of the last change. */
+  get version(): number {
+    return this.#store.version;
+  }
+
+  /** Creates or replaces an object (Service, EndpointSlice or Node). Returns its version. */
+  set(object: WrittenObject): number {
+    return this.#store.set(object);
+  }
+
+  /** Removes an object; `namespace` is empty for a Node. Returns the version of the removal. */
+  remove(kind: string, namespace: string, name: string): number {
+    return this.#store.remove(kind, namespace, name);
+  }
+
+  /** What the server has, in the order of keys: for comparisons. */
+  objects(kind: Kind): readonly { key: string; version: number; object: unknown }[] {
+    return this.#store
+      .sorted(kind)
+      .map(({ key, version, json }) => ({ key, version, object: JSON.parse(json.toString()) }));
+  }
+
+  /** Forgets history and continue tokens: whoever resumes from before gets 410. */
+  compact(): void {
+    this.#store.compact();
+    this.#snapshots.clear();
+  }
+
+  /** Versions that objects of other kinds use up. */
+  skipVersions(count: number): void {
+    this.#store.skipVersions(count);
+  }
+
+  /** What will go wrong, in this order. */
+  script(...faults: readonly Fault[]): void {
+    this.#script.add(...faults);
+  }
+
+  clearScript(): void {
+    this.#script.clear();
+  }
+
+  /** Tokens that are let in from now on; undefined: everybody is. */
+  setTokens(tokens: readonly string[] | undefined): void {
+    this.#tokens = tokens && new Set(tokens);
+  }
+
+  /** Another certificate for connections made from now on. */
+  setTls(tls: ServerTls): void {
+    (this.#server as https.Server).setSecureContext(secureContext(tls));
+  }
+
+  /** Ends all watches as a server does when their time is over. */
+  endWatches(): void {
+    for (const watch of this.#watches) watch.end();
+  }
+
+  /** Breaks all connections. */
+  cutConnections(): void {
+    this.#server.closeAllConnections();
+  }
+
+  /** Sends each watch that wants bookmarks one now. */
+  sendBookmarks(): void {
+    for (const watch of this.#watches) watch.sendBookmark();
+  }
+
+  /** How many watches are open, of one kind or of all. */
+  watching(kind?: Kind): number {
+    return [...this.#watches].filter((watch) => !kind || watch.kind === kind).length;
+  }
+
+  /** The requests since the last call, the last thousand of them. */
+  takeRequests(): readonly SeenRequest[] {
+    const seen = this.#seen;
+    this.#seen = [];
+    return seen;
+  }
+
+  /** Refuses connections and breaks those that are open; objects stay. */
+  async stop(): Promise<void> {
+    if (!this.#server.listening) return;
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  /** Listens again, at the same port. */
+  async resume(): Promise<void> {
+    const { host = '127.0.0.1', port = 0 } = this.#options;
+    this.#server.listen(this.#port || port, host);
+    await once(this.#server, 'listening');
+    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #answer(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://server');
+    const target = parsePath(url.pathname);
+    const isWatch = ['true', '1'].includes(url.searchParams.get('watch') ?? '');
+    const verb = target?.name !== undefined || !target ? 'get' : isWatch ? 'watch' : 'list';
+    const token = /^Bearer (.*)$/.exec(request.headers.authorization ?? '')?.[1];
+    this.#seen.push({
+      verb,
+      kind: target?.kind,
+      path: url.pathname,
+      query: Object.fromEntries(url.searchParams),
+      token,
+      atMs: Date.now(),
+    });
+    if (this.#seen.length > mostSeen) this.#seen.shift();
+
+    const fault = this.#script.next(verb, target?.kind);
+    if (fault?.delayMs) await new Promise((resolve) => setTimeout(resolve, fault.delayMs));
+    if (response.destroyed) return;
+    response.setHeader('content-type', 'application/json');
+    if (fault?.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter);
+    try {
+      if (request.method !== 'GET') throw new StatusError(405, 'MethodNotAllowed', 'only GET');
+      if (fault?.status !== undefined) {
+        throw new StatusError(fault.status, 'Scripted', 'the script wants it so');
+      }
+      this.#authenticate(request, token);
+      if (!target) {
+        if (url.pathname !== '/version') throw notFound();
+        response.end('{"major":"1","minor":"36","gitVersion":"v1.36.0"}');
+        return;
+      }
+      const body = () => new Body(response, fault);
+      if (target.name !== undefined) {
+        const object = this.#store.get(target.kind, target.key!);
+        if (!object) throw notFound(target.kind, target.name);
+        const whole = body();
+        await whole.write(object.json);
+        whole.end();
+        return;
+      }
+      const selection = selectionOf(target.kind, target.namespace, url.searchParams);
+      if (verb === 'list') {
+        await answerList(this.#store, this.#snapshots, selection, body);
+      } else {
+        const watch = new Watch(this.#store, selection, {
+          watchList: this.#options.features?.watchList ?? true,
+          bookmarkMs: this.#options.bookmarkMs ?? 60_000,
+        });
+        this.#watches.add(watch);
+        response.on('close', () => {
+          this.#watches.delete(watch);
+          watch.end();
+        });
+        watch.start(body());
+        response.flushHeaders();
+      }
+    } catch (error) {
+      if (!(error instanceof StatusError)) throw error;
+      response.statusCode = error.code;
+      const whole = new Body(response, fault);
+      await whole.write(Buffer.from(JSON.stringify(statusObject(error))));
+      whole.end();
+    }
+  }
+
+  #authenticate(request: http.IncomingMessage, token: string | undefined): void {
+    if (!this.#tokens) return;
+    if (token !== undefined && this.#tokens.has(token)) return;
+    if (token === undefined && (request.socket as TLSSocket).authorized) return;
+    throw new StatusError(401, 'Unauthorized', 'Unauthorized');
+  }
+}
+
+function secureContext({ cert, key, clientCa }: ServerTls) {
+  return { cert, key, ca: clientCa };
+}
+
+const byPlural = new Map(
+  (Object.keys(kinds) as Kind[]).map((kind) => [
+    `${kinds[kind].group} ${kinds[kind].plural}`,
+    kind,
+  ]),
+);
+
+function parsePath(path: string) {
+  const match =
+    /^\/(api\/v1|apis\/[^/]+\/[^/]+)(?:\/namespaces\/([^/]+))?\/([a-z]+)(?:\/([^/]+))?$/.exec(path);
+  const kind = match && byPlural.get(`${match[1]} ${match[3]}`);
+  if (!kind) return undefined;
+  const [, , namespace, , name] = match;
+  const key = name === undefined ? undefined : namespace ? `${namespace}/${name}` : name;
+  return { kind, namespace, name, key };
+}
+
+function selectionOf(kind: Kind, namespace: string | undefined, query: URLSearchParams): Selection {
+  let labels: LabelSelector;
+  let fields: FieldSelector;
+  try {
+    labels = parseLabelSelector(query.get('labelSelector') ?? '');
+    fields = parseFieldSelector(query.get('fieldSelector') ?? '');
+  } catch (error) {
+    if (!(error instanceof SelectorError)) throw error;
+    throw new StatusError(400, 'BadRequest', error.message);
+  }
+  return {
+    kind,
+    query,
+    matches: (object) =>
+      (namespace === undefined || object.namespace === namespace) &&
+      labels(object.labels) &&
+      fields({ 'metadata.name': object.name, 'metadata.namespace': object.namespace }),
+  };
+}
+
+function notFound(kind?: Kind, name?: string): StatusError {
+  return new StatusError(
+    404,
+    'NotFound',
+    kind
+      ? `${kinds[kind].plural} "${name}" not found`
+      : 'the server could not find the requested resource',
+  );
+}

@@ -1,0 +1,104 @@
+import type { Selection } from './api-server.ts';
+import type { Body } from './faults.ts';
+import { kinds, type ObjectStore, type StoredObject } from './object-store.ts';
+import { expired, invalid, StatusError, tooLargeVersion } from './status.ts';
+
+const mostSnapshots = 16;
+const batchBytes = 64 << 10;
+
+interface ContinueToken {
+  /** -1: whatever version the rest has (an inconsistent list). */
+  readonly version: number;
+  readonly start: string;
+}
+
+/**
+ * Answers a list, whole or a page. Pages that follow see the state of the first one as long as
+ * `snapshots` has it, as etcd does until it is compacted. Throws StatusError.
+ */
+export async function answerList(
+  store: ObjectStore,
+  snapshots: Map<string, readonly StoredObject[]>,
+  { kind, query, matches }: Selection,
+  open: () => Body,
+): Promise<void> {
+  const limit = Number(query.get('limit') ?? 0);
+  const token = decodeToken(query.get('continue'));
+  const wanted = query.get('resourceVersion') ?? '';
+  if (token && wanted !== '' && wanted !== '0') {
+    throw badRequest('specifying resource version is not allowed when using continue');
+  }
+  const match = query.get('resourceVersionMatch');
+  if (match && (wanted === '' || token)) {
+    throw invalid(
+      'resourceVersionMatch',
+      'resourceVersionMatch is forbidden unless resourceVersion is provided',
+    );
+  }
+  if (Number(wanted) > store.version) throw tooLargeVersion(Number(wanted), store.version);
+  if (match === 'Exact' && Number(wanted) !== store.version) {
+    throw expired(`The resourceVersion for the provided list is too old.`);
+  }
+
+  const known = token && token.version >= 0 ? token.version : store.version;
+  const snapshotKey = `${kind} ${known}`;
+  let objects = snapshots.get(snapshotKey);
+  if (token && token.version >= 0 && !objects) {
+    throw expired(
+      'The provided continue parameter is too old to display a consistent list result.',
+      encodeToken({ version: -1, start: token.start }),
+    );
+  }
+  objects ??= store.sorted(kind);
+
+  const chosen = objects.filter(
+    (object) => matches(object) && (!token || object.key >= token.start),
+  );
+  // Version 0 is answered from the cache, which knows no pages.
+  const isPage = limit > 0 && chosen.length > limit && wanted !== '0';
+  const page = isPage ? chosen.slice(0, limit) : chosen;
+  const metadata: Record<string, unknown> = { resourceVersion: String(known) };
+  if (isPage) {
+    snapshots.set(snapshotKey, objects);
+    if (snapshots.size > mostSnapshots) snapshots.delete(snapshots.keys().next().value!);
+    metadata.continue = encodeToken({ version: known, start: chosen[limit]!.key });
+    metadata.remainingItemCount = chosen.length - limit;
+  }
+
+  const body = open();
+  const head = { kind: `${kind}List`, apiVersion: kinds[kind].apiVersion, metadata };
+  let batch: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
+  let size = 0;
+  for (const [i, object] of page.entries()) {
+    if (i > 0) batch.push(comma);
+    batch.push(object.item);
+    size += object.item.length;
+    if (size < batchBytes) continue;
+    await body.write(Buffer.concat(batch));
+    if (body.over) return;
+    batch = [];
+    size = 0;
+  }
+  batch.push(Buffer.from(']}\n'));
+  await body.write(Buffer.concat(batch));
+  body.end();
+}
+
+const comma = Buffer.from(',');
+
+function encodeToken(token: ContinueToken): string {
+  return Buffer.from(JSON.stringify(token)).toString('base64url');
+}
+
+function decodeToken(text: string | null): ContinueToken | undefined {
+  if (!text) return undefined;
+  try {
+    return JSON.parse(Buffer.from(text, 'base64url').toString()) as ContinueToken;
+  } catch {
+    throw badRequest('continue key is not valid');
+  }
+}
+
+function badRequest(message: string): StatusError {
+  return new StatusError(400, 'BadRequest', message);
+}

@@ -1,0 +1,207 @@
+import { randomUUID } from 'node:crypto';
+import type { Labels } from './selectors.ts';
+
+// The part of the scripted API server that stands for etcd and the watch cache: objects, one global
+// counter of versions, and a history of bounded length.
+
+export type Kind = 'Service' | 'EndpointSlice' | 'Node';
+
+export interface KindTraits {
+  readonly apiVersion: string;
+  /** Path of all objects, without the leading `/`. */
+  readonly group: string;
+  /** Name in paths and messages. */
+  readonly plural: string;
+  readonly namespaced: boolean;
+}
+
+export const kinds: Readonly<Record<Kind, KindTraits>> = {
+  Service: { apiVersion: 'v1', group: 'api/v1', plural: 'services', namespaced: true },
+  Node: { apiVersion: 'v1', group: 'api/v1', plural: 'nodes', namespaced: false },
+  EndpointSlice: {
+    apiVersion: 'discovery.k8s.io/v1',
+    group: 'apis/discovery.k8s.io/v1',
+    plural: 'endpointslices',
+    namespaced: true,
+  },
+};
+
+/** An object as a test or a manifest writes it. */
+export interface WrittenObject {
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string | undefined;
+    readonly labels?: Readonly<Record<string, unknown>> | undefined;
+    readonly [name: string]: unknown;
+  };
+  readonly [name: string]: unknown;
+}
+
+/** One version of one object. */
+export interface StoredObject {
+  readonly kind: Kind;
+  /** `namespace/name`, or the name of a node; the order of lists. */
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Labels;
+  readonly version: number;
+  /** JSON with kind and apiVersion in front. */
+  readonly json: Buffer;
+  /** JSON as an item of a typed list, without them. */
+  readonly item: Buffer;
+}
+
+export interface StoreEvent {
+  readonly version: number;
+  readonly kind: Kind;
+  readonly before: StoredObject | undefined;
+  readonly after: StoredObject | undefined;
+}
+
+/** Objects with their versions. Every change is announced to `listeners` as it is made. */
+export class ObjectStore {
+  readonly #objects: Readonly<Record<Kind, Map<string, StoredObject>>> = {
+    Service: new Map(),
+    EndpointSlice: new Map(),
+    Node: new Map(),
+  };
+  readonly #historyLength: number;
+  #history: StoreEvent[] = [];
+  #version = 1000;
+  #compacted = 1000;
+  readonly listeners = new Set<(event: StoreEvent) => void>();
+
+  constructor(historyLength: number) {
+    this.#historyLength = historyLength;
+  }
+
+  /** The version of the last change of any object. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Watches can't start before this version. */
+  get compacted(): number {
+    return this.#compacted;
+  }
+
+  /** Creates or replaces an object; each call makes a new version. Returns that version. */
+  set(object: WrittenObject): number {
+    const kind = kindOf(object.kind);
+    const traits = kinds[kind];
+    const { name, namespace: given, resourceVersion: _v, ...metadata } = object.metadata;
+    const namespace = traits.namespaced ? (given ?? 'default') : '';
+    const key = traits.namespaced ? `${namespace}/${name}` : name;
+    const before = this.#objects[kind].get(key);
+    const created = before ? identityOf(before) : newIdentity();
+    const { kind: _k, apiVersion: _a, metadata: _m, ...rest } = object;
+    const version = ++this.#version;
+    const whole = {
+      metadata: {
+        name,
+        ...(traits.namespaced && { namespace }),
+        ...created,
+        resourceVersion: String(version),
+        ...withoutUndefined(metadata),
+      },
+      ...rest,
+    };
+    const head = `{"kind":"${kind}","apiVersion":"${traits.apiVersion}",`;
+    const json = Buffer.from(head + goJson(whole).slice(1));
+    // The first byte of the item is the comma's place: overwritten only in this view's own copy.
+    const item = Buffer.from(json.subarray(head.length - 1));
+    item[0] = 0x7b;
+    const labels = (object.metadata.labels ?? {}) as Labels;
+    const after = { kind, key, namespace, name, labels, version, json, item };
+    this.#objects[kind].set(key, after);
+    this.#record({ version, kind, before, after });
+    return version;
+  }
+
+  /** Removes an object. Returns the version of the removal; throws when there is no such object. */
+  remove(kindName: string, namespace: string, name: string): number {
+    const kind = kindOf(kindName);
+    const key = kinds[kind].namespaced ? `${namespace}/${name}` : name;
+    const before = this.#objects[kind].get(key);
+    if (!before) throw new Error(`remove ${kind} ${key}: no such object`);
+    this.#objects[kind].delete(key);
+    const version = ++this.#version;
+    this.#record({ version, kind, before, after: undefined });
+    return version;
+  }
+
+  get(kind: Kind, key: string): StoredObject | undefined {
+    return this.#objects[kind].get(key);
+  }
+
+  /** All objects of a kind in the order of their keys. */
+  sorted(kind: Kind): StoredObject[] {
+    return [...this.#objects[kind].values()].sort((a, b) =>
+      a.key < b.key ? -1 : a.key > b.key ? 1 : 0,
+    );
+  }
+
+  /** Changes after `version`, or undefined when they are forgotten. */
+  since(version: number): readonly StoreEvent[] | undefined {
+    if (version < this.#compacted) return undefined;
+    let from = this.#history.length;
+    while (from > 0 && this.#history[from - 1]!.version > version) from--;
+    return this.#history.slice(from);
+  }
+
+  /** Forgets the history: watches from older versions get 410. */
+  compact(): void {
+    this.#history = [];
+    this.#compacted = this.#version;
+  }
+
+  /** Lets versions pass that no object here has, as objects of other kinds make them. */
+  skipVersions(count: number): void {
+    this.#version += count;
+  }
+
+  #record(event: StoreEvent): void {
+    this.#history.push(event);
+    if (this.#history.length > 2 * this.#historyLength) {
+      this.#compacted = this.#history[this.#historyLength - 1]!.version;
+      this.#history = this.#history.slice(this.#historyLength);
+    }
+    for (const listener of this.listeners) listener(event);
+  }
+}
+
+/** The same object at the version of its removal, as a DELETED event shows it. */
+export function atVersion(object: StoredObject, version: number): StoredObject {
+  const json = Buffer.from(
+    object.json
+      .toString()
+      .replace(`"resourceVersion":"${object.version}"`, `"resourceVersion":"${version}"`),
+  );
+  return { ...object, version, json };
+}
+
+function kindOf(kind: string): Kind {
+  if (Object.hasOwn(kinds, kind)) return kind as Kind;
+  throw new Error(`store ${kind}: the scripted API server has ${Object.keys(kinds).join(', ')}`);
+}
+
+function newIdentity() {
+  return { uid: randomUUID(), creationTimestamp: new Date().toISOString().replace(/\.\d+Z/, 'Z') };
+}
+
+function identityOf(object: StoredObject) {
+  const { uid, creationTimestamp } = JSON.parse(object.json.toString()).metadata;
+  return { uid, creationTimestamp };
+}
+
+function withoutUndefined(fields: Readonly<Record<string, unknown>>) {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+/** Go's encoder writes these characters as escapes, so that JSON can stand in HTML. */
+function goJson(value: unknown): string {
+  const escapes: Record<string, string> = { '<': '\\u003c', '>': '\\u003e', '&': '\\u0026' };
+  return JSON.stringify(value).replace(/[<>&]/g, (character) => escapes[character]!);
+}

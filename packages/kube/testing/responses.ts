@@ -1,0 +1,26 @@
+import type { ApiClient, KubeError } from '@heddle/kube';
+import { decodeUtf8 } from '@heddle/sys';
+
+/** How a request ended. */
+export interface Answer {
+  readonly status?: number;
+  readonly headers?: ReadonlyMap<string, string>;
+  readonly text: string;
+  readonly error?: KubeError;
+}
+
+/** Asks for `path` and waits for the end of the answer. */
+export function ask(client: Pick<ApiClient, 'get'>, path: string): Promise<Answer> {
+  return new Promise((resolve) => {
+    let head: Pick<Answer, 'status' | 'headers'> = {};
+    const parts: Uint8Array[] = [];
+    client.get(path, {
+      onHead(status, headers) {
+        head = { status, headers };
+      },
+      onBody: (bytes) => void parts.push(bytes.slice()),
+      onEnd: (error) =>
+        resolve({ ...head, text: parts.map(decodeUtf8).join(''), ...(error && { error }) }),
+    });
+  });
+}

@@ -1,0 +1,183 @@
+import type { Selection } from './api-server.ts';
+import type { Body } from './faults.ts';
+import {
+  atVersion,
+  type Kind,
+  kinds,
+  type ObjectStore,
+  type StoredObject,
+  type StoreEvent,
+} from './object-store.ts';
+import { expired, invalid, StatusError, statusObject, tooLargeVersion } from './status.ts';
+
+export interface WatchFeatures {
+  readonly watchList: boolean;
+  readonly bookmarkMs: number;
+}
+
+type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
+
+const batchBytes = 64 << 10;
+
+/** One open watch. The constructor throws StatusError for options that the server refuses. */
+export class Watch {
+  readonly kind: Kind;
+  readonly #store: ObjectStore;
+  readonly #selection: Selection;
+  readonly #bookmarkMs: number;
+  readonly #wantsBookmarks: boolean;
+  readonly #queue: Buffer[] = [];
+  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #listener = (event: StoreEvent) => this.#hear(event);
+  #body: Body | undefined;
+  #writing = false;
+  #ended = false;
+
+  constructor(store: ObjectStore, selection: Selection, features: WatchFeatures) {
+    this.kind = selection.kind;
+    this.#store = store;
+    this.#selection = selection;
+    this.#bookmarkMs = features.bookmarkMs;
+    const { query } = selection;
+    this.#wantsBookmarks = isTrue(query.get('allowWatchBookmarks'));
+    const match = query.get('resourceVersionMatch');
+    if (query.has('sendInitialEvents')) {
+      if (!features.watchList) {
+        throw invalid(
+          'sendInitialEvents',
+          'sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled',
+        );
+      }
+      if (match !== 'NotOlderThan') {
+        throw invalid(
+          'resourceVersionMatch',
+          'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
+        );
+      }
+    } else if (match) {
+      throw invalid(
+        'resourceVersionMatch',
+        'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided',
+      );
+    }
+    const version = query.get('resourceVersion') ?? '';
+    if (!/^\d*$/.test(version)) {
+      throw new StatusError(400, 'BadRequest', `invalid resource version ${version}`);
+    }
+    if (Number(version) > store.version) throw tooLargeVersion(Number(version), store.version);
+  }
+
+  /** Sends what the client wants to begin with, and each change from then on. */
+  start(body: Body): void {
+    this.#body = body;
+    const { query } = this.#selection;
+    const version = query.get('resourceVersion') ?? '';
+    const streaming = isTrue(query.get('sendInitialEvents'));
+    const fromNow = query.has('sendInitialEvents') && !streaming && version === '';
+    if (streaming || (!fromNow && (version === '' || version === '0'))) {
+      for (const object of this.#store.sorted(this.kind)) {
+        if (this.#selection.matches(object)) this.#enqueue('ADDED', object);
+      }
+      if (streaming && this.#wantsBookmarks) this.#enqueueBookmark(true);
+    } else if (!fromNow) {
+      const events = this.#store.since(Number(version));
+      if (!events) {
+        const oldest = this.#store.compacted;
+        const error = expired(`too old resource version: ${version} (${oldest})`);
+        this.#queue.push(eventLine('ERROR', Buffer.from(JSON.stringify(statusObject(error)))));
+        this.#ended = true;
+        this.#flush(true);
+        return;
+      }
+      for (const event of events) this.#translate(event);
+    }
+    this.#flush(false);
+    this.#store.listeners.add(this.#listener);
+    if (this.#wantsBookmarks) {
+      this.#timers.push(setInterval(() => this.sendBookmark(), this.#bookmarkMs));
+    }
+    const seconds = Number(query.get('timeoutSeconds') ?? 0) || 1800 * (1 + Math.random());
+    this.#timers.push(setTimeout(() => this.end(), seconds * 1000));
+  }
+
+  sendBookmark(): void {
+    if (!this.#wantsBookmarks || this.#ended) return;
+    this.#enqueueBookmark(false);
+    this.#flush(false);
+  }
+
+  /** Ends the answer in good order. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#store.listeners.delete(this.#listener);
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#flush(true);
+  }
+
+  #hear(event: StoreEvent): void {
+    if (this.#translate(event)) this.#flush(false);
+  }
+
+  /** What a change means to this watch: an object that stops matching is deleted for it. */
+  #translate({ kind, before, after, version }: StoreEvent): boolean {
+    if (kind !== this.kind) return false;
+    const { matches } = this.#selection;
+    const was = before !== undefined && matches(before);
+    const is = after !== undefined && matches(after);
+    if (is) this.#enqueue(was ? 'MODIFIED' : 'ADDED', after);
+    else if (was) this.#enqueue('DELETED', atVersion(before, version));
+    return is || was;
+  }
+
+  #enqueue(type: EventType, object: StoredObject): void {
+    this.#queue.push(eventLine(type, object.json));
+  }
+
+  #enqueueBookmark(endOfInitialEvents: boolean): void {
+    const object = {
+      kind: this.kind,
+      apiVersion: kinds[this.kind].apiVersion,
+      metadata: {
+        resourceVersion: String(this.#store.version),
+        creationTimestamp: null,
+        ...(endOfInitialEvents && { annotations: { 'k8s.io/initial-events-end': 'true' } }),
+      },
+      // Go writes the empty structs of the kind.
+      ...(this.kind === 'EndpointSlice' ? { addressType: '', endpoints: null } : { spec: {} }),
+    };
+    this.#queue.push(eventLine('BOOKMARK', Buffer.from(JSON.stringify(object))));
+  }
+
+  /** Writes what is queued; at most one writer at a time, so that the order stays. */
+  #flush(last: boolean): void {
+    const body = this.#body;
+    if (!body || this.#writing) return;
+    this.#writing = true;
+    void this.#drain(body).then(() => {
+      this.#writing = false;
+      if (last || this.#ended) body.end();
+    });
+  }
+
+  async #drain(body: Body): Promise<void> {
+    while (this.#queue.length > 0) {
+      let size = 0;
+      let count = 0;
+      while (count < this.#queue.length && size < batchBytes) size += this.#queue[count++]!.length;
+      const batch = this.#queue.splice(0, count);
+      await body.write(batch.length === 1 ? batch[0]! : Buffer.concat(batch));
+      if (body.over) this.#queue.length = 0;
+    }
+  }
+}
+
+function eventLine(type: EventType | 'BOOKMARK' | 'ERROR', object: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`{"type":"${type}","object":`), object, lineEnd]);
+}
+
+const lineEnd = Buffer.from('}\n');
+
+function isTrue(value: string | null): boolean {
+  return value === 'true' || value === '1';
+}

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { endpoint, node, service, slice } from '../testing/objects.ts';
+import { type Fields, nodeFields, serviceFields, sliceFields } from './fields.ts';
+import { readObject } from './read-object.ts';
+
+function prune(value: unknown, fields: Fields): unknown {
+  if (fields === true || typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((item) => prune(item, fields));
+  const kept = Object.entries(value).filter(([key]) => Object.hasOwn(fields, key));
+  return Object.fromEntries(kept.map(([key, inner]) => [key, prune(inner, fields[key]!)]));
+}
+
+const perhaps = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
+const flag = perhaps(fc.boolean());
+const address = fc.constantFrom('10.0.0.1', '10.0.0.2', '192.0.2.7', 'none of the kind');
+const labels = fc.dictionary(
+  fc.constantFrom('service.kubernetes.io/service-proxy-name', 'app', 'helm.sh/chart'),
+  fc.constantFrom('a', 'b'),
+);
+const annotations = fc.dictionary(
+  fc.constantFrom('heddle.io/algorithm', 'heddle.io/weights', 'description'),
+  fc.constantFrom('maglev', '10.0.0.1=5', 'x'),
+);
+
+const services = fc.record(
+  {
+    labels,
+    annotations,
+    namespace: fc.constantFrom('default', 'shop', 'Bad'),
+    created: fc.constantFrom('2024-05-06T07:08:09Z', 'soon'),
+    type: fc.constantFrom('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName', 'Other'),
+    ports: fc.array(
+      fc.record({ name: fc.constantFrom('a', 'b'), port: fc.integer({ min: 0, max: 9 }) }),
+    ),
+    externalIPs: fc.array(address),
+    sessionAffinity: fc.constantFrom('None', 'ClientIP'),
+    sessionAffinityConfig: fc.constant({ clientIP: { timeoutSeconds: 7 } }),
+    internalTrafficPolicy: fc.constantFrom('Cluster', 'Local'),
+    publishNotReadyAddresses: fc.boolean(),
+    selector: fc.constant({ app: 'x' }),
+    ingress: fc.array(fc.record({ ip: address, ipMode: fc.constantFrom('VIP', 'Proxy') })),
+  },
+  { requiredKeys: [] },
+);
+
+const endpoints = fc
+  .record({ ready: flag, serving: flag, terminating: flag, node: perhaps(fc.constant('n')) })
+  .map((more) => endpoint('10.0.0.1', { ...more, pod: 'p', zones: ['z'], nodes: ['m'] }));
+
+test('what is not selected makes no difference to what an object is read as', () => {
+  const check = (object: object, fields: Fields) => {
+    const noisy = { ...object, managedFields: 1, spec2: { type: 'x' } };
+    assert.deepEqual(readObject(prune(noisy, fields)), readObject(object));
+  };
+  const addresses = fc.constantFrom<string | string[]>('10.96.0.1', 'None', ['10.96.0.1', 'fd::1']);
+  fc.assert(
+    fc.property(services, addresses, (more, clusterIP) => {
+      check(service('web', clusterIP, more), serviceFields);
+    }),
+  );
+  fc.assert(fc.property(fc.array(endpoints), (list) => check(slice('web', list), sliceFields)));
+  check(node('worker-1', ['192.0.2.1'], 'z1'), nodeFields);
+});
+
+test('of labels only those are selected that count', () => {
+  const { metadata } = sliceFields as { readonly [name: string]: Fields };
+  const { labels, managedFields } = metadata as { readonly [name: string]: Fields };
+  assert.ok(typeof labels === 'object' && labels['kubernetes.io/service-name'] === true);
+  assert.equal(managedFields, undefined);
+});

@@ -1,0 +1,10 @@
+/**
+ * A copy of the text that stands alone. V8 keeps a text that was cut out of another as a window on the
+ * whole (from 13 characters on), and one that was put together as a tree of its parts.
+ */
+export function ownText(text: string): string {
+  if (text.length < 13) return text;
+  const units: number[] = [];
+  for (let i = 0; i < text.length; i++) units.push(text.charCodeAt(i));
+  return String.fromCharCode(...units);
+}
