@@ -5,12 +5,13 @@ import { coldStart } from './cases/cold-start.ts';
 import { connect, outsideConnect } from './cases/connect.ts';
 import { exchange, outsideExchange } from './cases/exchange.ts';
 import { memory } from './cases/memory.ts';
+import { packets } from './cases/packets.ts';
 import { wrk } from './cases/wrk.ts';
 
 /** In the order in which they are reported. */
 export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
-  ...[outsideConnect, outsideExchange],
+  ...[outsideConnect, outsideExchange, packets],
 ];
 
 export interface Options {

@@ -23,7 +23,8 @@ export interface Variant extends RoundVariant {
 export const baseName = 'direct';
 
 /**
- * Four labs of a site, alike but for what balances in them, so that nothing of one is in the way of another.
+ * Four labs of a site, alike but for what balances in them, so that nothing of one is in the way of
+ * another.
  * It all goes with the labs: with `dispose`, with the process, or when the next lab is made.
  */
 export class World implements Disposable {
@@ -49,7 +50,7 @@ export class World implements Disposable {
     this.heddleLab = this.#lab('heddle');
     this.heddle = new Heddle(this.heddleLab, this.folder('heddle'));
     this.balancers = [
-      site === 'north-south' ? new HeddleDatapath(platform, this.heddleLab, site) : this.heddle,
+      this.#site.nodePorts ? new HeddleDatapath(platform, this.heddleLab, site) : this.heddle,
       iptables(this.#lab('iptables'), site),
       nftables(this.#lab('nftables'), site),
     ].filter(({ name }) => this.#site.balancers.includes(name));

@@ -58,7 +58,7 @@ export class HeddleDatapath implements Balancer, Disposable {
         backends: 2 * count + 1000,
         slots: 4 * count + 1000,
         affinity: 1000,
-        flows: 500_000,
+        flows: 100_000,
       },
       netnsCookie: node.netnsCookie,
       nat: defaultNat,
