@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
-import { parseMetrics } from '../testing/metrics-text.ts';
 import { MemoryDatapath, ScriptedSource, service, slice } from '../testing/parts.ts';
+import { Talk } from '../testing/talk.ts';
 import { Agent } from './agent.ts';
 import { readConfig } from './config.ts';
-import { encodeRequest, type Method, parseReply } from './control/protocol.ts';
 import type { AgentStatus, BackendEntry, Page, ServiceDetail, ServiceEntry } from './status.ts';
 
 const machine = { node: 'n1', cgroup: '/', healthAddress: 'off', metricsAddress: 'off' } as const;
@@ -22,17 +21,14 @@ let source: ScriptedSource;
 let agent: Agent | undefined;
 const sockets: Socket[] = [];
 
-function start(
-  prepare: (datapath: MemoryDatapath) => void = () => {},
-  more: { healthAddress?: string; metricsAddress?: string } = {},
-) {
+function start(prepare: (datapath: MemoryDatapath) => void = () => {}) {
   datapath = new MemoryDatapath();
   prepare(datapath);
   const socket = join(folder, 'agent.sock');
   const config = readConfig(undefined, { manifests: folder, socket });
   agent = new Agent({
     platform: nodePlatform((level, message) => lines.push(`${level} ${message}`)),
-    config: { ...config, ...machine, ...more },
+    config: { ...config, ...machine },
     version: '1.2.3',
     openDatapath: () => datapath,
     openSource: (listener) => {
@@ -46,37 +42,10 @@ function start(
 /** The agent's lines since this was last asked. */
 const said = () => lines.splice(0);
 
-class Talk {
-  readonly socket = connect(join(folder, 'agent.sock'));
-  readonly replies: ReturnType<typeof parseReply>[] = [];
-  #id = 0;
-
-  constructor() {
-    sockets.push(this.socket);
-    let text = '';
-    this.socket.on('error', () => {});
-    this.socket.on('data', (data) => {
-      text += data;
-      for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
-        this.replies.push(parseReply(text.slice(0, end)));
-        text = text.slice(end + 1);
-      }
-    });
-  }
-
-  async reply(): Promise<ReturnType<typeof parseReply>> {
-    for (let i = 0; i < 200 && this.replies.length === 0; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    return this.replies.shift() ?? assert.fail('no reply');
-  }
-
-  async ask<Result>(method: Method, params: Record<string, unknown> = {}): Promise<Result> {
-    this.socket.write(encodeRequest({ id: ++this.#id, method, params }));
-    const { error, result } = await this.reply();
-    if (error) throw new Error(`${error.code}: ${error.message}`);
-    return result as Result;
-  }
+function talkTo(): Talk {
+  const talk = new Talk(join(folder, 'agent.sock'));
+  sockets.push(talk.socket);
+  return talk;
 }
 
 describe('agent', { timeout: 20_000 }, () => {
@@ -150,7 +119,7 @@ describe('agent', { timeout: 20_000 }, () => {
       `warn ${web} failed: write map services: full at 100 entries`,
       'info manifests read: 1 row in force, 1 failed',
     ]);
-    const talk = new Talk();
+    const talk = talkTo();
     const { items } = await talk.ask<Page<ServiceEntry>>('service.list');
     assert.deepEqual(
       items.map(({ name, status, reason }) => [name, status, reason]),
@@ -170,7 +139,7 @@ describe('agent', { timeout: 20_000 }, () => {
     start();
     source.problems.push({ file: 'a.yaml', line: 3, message: 'not valid YAML' });
     source.complete();
-    const talk = new Talk();
+    const talk = talkTo();
     const status = await talk.ask<AgentStatus>('status');
     assert.equal(status.version, '1.2.3');
     assert.equal(status.node, 'n1');
@@ -195,7 +164,7 @@ describe('agent', { timeout: 20_000 }, () => {
     start();
     source.set(service('web', '10.96.0.1'), slice('web', ['10.0.0.1', '10.0.0.2']));
     source.set(service('web-2', '10.96.0.2'), slice('web-2', ['10.0.0.9']));
-    const talk = new Talk();
+    const talk = talkTo();
     const { items } = await talk.ask<{ items: ServiceDetail[] }>('service.get', {
       service: 'default/web',
     });
@@ -227,7 +196,7 @@ describe('agent', { timeout: 20_000 }, () => {
     start();
     source.set(service('web', '10.96.0.1'), service('broken', '10.96.0.3', -1));
     source.set(service('web', '10.96.0.1', 'http'));
-    const { items } = await new Talk().ask<Page<ServiceEntry>>('service.list');
+    const { items } = await talkTo().ask<Page<ServiceEntry>>('service.list');
     assert.deepEqual(
       items.map(({ key, status }) => [key, status]),
       [
@@ -246,7 +215,7 @@ describe('agent', { timeout: 20_000 }, () => {
     source.set(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
     source.set(slice('web', ['10.0.0.1']));
     source.set(bad);
-    const talk = new Talk();
+    const talk = talkTo();
     const { items } = await talk.ask<Page<ServiceEntry>>('service.list');
     assert.deepEqual(
       items.map(({ name, status }) => [name, status]),
@@ -271,7 +240,7 @@ describe('agent', { timeout: 20_000 }, () => {
       service(`s${i}`, `10.97.${i >> 8}.${i & 255}`),
     );
     source.set(...many);
-    const talk = new Talk();
+    const talk = talkTo();
     const seen: string[] = [];
     let after: string | undefined;
     do {
@@ -289,7 +258,7 @@ describe('agent', { timeout: 20_000 }, () => {
   it('lets clients follow what happens', async () => {
     start();
     source.complete();
-    const talk = new Talk();
+    const talk = talkTo();
     assert.deepEqual(await talk.ask('events.follow'), { following: true });
     const early = [(await talk.reply()).event, (await talk.reply()).event] as { message: string }[];
     assert.deepEqual(
@@ -311,7 +280,7 @@ describe('agent', { timeout: 20_000 }, () => {
       ...{ kind: 'cluster', path, phase: 'disconnected', sinceMs, lastEventMs: sinceMs - 1 },
       ...{ reason: 'connection refused', retryAtMs: sinceMs + 5 },
     });
-    const talk = new Talk();
+    const talk = talkTo();
     const { source: shown } = await talk.ask<AgentStatus>('status');
     assert.deepEqual(shown, {
       kind: 'cluster',
@@ -330,156 +299,6 @@ describe('agent', { timeout: 20_000 }, () => {
       `info connected to ${path} again after 7200 s`,
     ]);
     assert.deepEqual([...datapath.inForce.keys()], [web]);
-  });
-
-  describe('serves health and metrics', () => {
-    const addresses = { healthAddress: '127.0.0.1:0', metricsAddress: '127.0.0.1:0' };
-    const ask = async (which: 'health' | 'metrics', path: string) => {
-      const { servers } = await new Talk().ask<AgentStatus>('status');
-      const { address } = servers.find(({ name }) => name === which)!;
-      const response = await fetch(`http://${address}${path}`);
-      return { status: response.status, text: await response.text() };
-    };
-    const metric = async (name: string) => {
-      const { text } = await ask('metrics', '/metrics');
-      const samples = [...parseMetrics(text).values()].flatMap(({ samples }) => [...samples]);
-      return new Map(samples).get(name);
-    };
-    const node = (metadata: object, spec: object = {}) => ({
-      ...{ apiVersion: 'v1', kind: 'Node', spec },
-      metadata: { name: 'n1', ...metadata },
-    });
-
-    it('is ready once the first complete list is in force', async () => {
-      start(undefined, addresses);
-      source.set(service('web', '10.96.0.1'));
-      assert.deepEqual(await ask('health', '/readyz'), {
-        status: 503,
-        text: 'waiting for all manifests from /manifests\n',
-      });
-      assert.equal(await metric('heddle_ready'), 0);
-      source.complete();
-      assert.deepEqual(await ask('health', '/readyz'), { status: 200, text: 'ok\n' });
-      assert.equal(await metric('heddle_ready'), 1);
-      assert.equal((await ask('metrics', '/healthz')).status, 404);
-      assert.equal((await ask('health', '/metrics')).status, 404);
-    });
-
-    it('tells load balancers when the node goes', async () => {
-      start(undefined, addresses);
-      source.complete(node({}));
-      assert.equal((await ask('health', '/healthz')).status, 200);
-      source.set(node({ deletionTimestamp: '2026-01-01T00:00:00Z' }));
-      const { status, text } = await ask('health', '/healthz');
-      assert.deepEqual([status, JSON.parse(text).nodeEligible], [503, false]);
-      assert.equal((await ask('health', '/livez')).status, 200);
-      assert.equal(await metric('heddle_node_eligible'), 0);
-      source.set(node({}, { taints: [{ key: 'ToBeDeletedByClusterAutoscaler' }] }));
-      assert.equal((await ask('health', '/healthz')).status, 503);
-      source.set({
-        ...node({}),
-        metadata: { name: 'other', deletionTimestamp: '2026-01-01T00:00:00Z' },
-      });
-      source.set(node({}));
-      assert.equal((await ask('health', '/healthz')).status, 200);
-      assert.equal(await metric('kubeproxy_proxy_healthz_total{code="200"}'), 2);
-      assert.equal(await metric('kubeproxy_proxy_healthz_total{code="503"}'), 2);
-      assert.equal(await metric('kubeproxy_proxy_livez_total{code="200"}'), 1);
-      assert.deepEqual(
-        said().filter((line) => line.includes('node n1')),
-        [
-          'info node n1 is being deleted: /healthz tells load balancers to leave it',
-          'info node n1 stays: /healthz is good again',
-        ],
-      );
-    });
-
-    it('counts and times what it does', async () => {
-      start(({ failing }) => failing.set('default/api:http/TCP/IPv4', 'no room'), addresses);
-      source.complete(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
-      const changed = slice('web', ['10.0.0.1']);
-      const at = new Date(Date.now() + 1000).toISOString();
-      source.set({
-        ...changed,
-        metadata: {
-          ...changed.metadata,
-          annotations: { 'endpoints.kubernetes.io/last-change-trigger-time': at },
-        },
-      });
-      source.set(service('broken', '10.96.0.3', -1));
-      source.setState({ phase: 'disconnected', sinceMs: 5000, reason: 'gone' });
-      const { text } = await ask('metrics', '/metrics');
-      const families = parseMetrics(text);
-      const samples = new Map([...families.values()].flatMap((family) => [...family.samples]));
-      const expected: Record<string, number> = {
-        'heddle_build_info{version="1.2.3"}': 1,
-        'heddle_rows{state="done"}': 1,
-        'heddle_rows{state="failed"}': 1,
-        'heddle_invalid_objects{kind="service"}': 1,
-        'heddle_service_problem{namespace="default",service="api"}': 1,
-        'heddle_service_problem{namespace="default",service="broken"}': 1,
-        'heddle_map_entries{map="services"}': 1,
-        'heddle_map_max_entries{map="services"}': 100,
-        'heddle_hook_attached{hook="connect4"}': 1,
-        'heddle_refused_total{reason="no endpoints"}': 3,
-        'heddle_http_listening{server="health"}': 1,
-        heddle_source_connected: 0,
-        heddle_source_disconnected_timestamp_seconds: 5,
-        heddle_source_disconnections_total: 1,
-        heddle_source_complete: 1,
-        heddle_source_problems: 1,
-        'heddle_object_changes_total{kind="service"}': 3,
-        'heddle_object_changes_total{kind="slice"}': 1,
-        'heddle_events_total{kind="failed"}': 1,
-        kubeproxy_sync_proxy_rules_service_changes_total: 3,
-        kubeproxy_sync_proxy_rules_endpoint_changes_total: 1,
-        kubeproxy_sync_proxy_rules_service_changes_pending: 0,
-        kubeproxy_sync_proxy_rules_duration_seconds_count: 3,
-        kubeproxy_network_programming_duration_seconds_count: 1,
-      };
-      const found = Object.fromEntries(Object.keys(expected).map((key) => [key, samples.get(key)]));
-      assert.deepEqual(found, expected);
-      assert.ok(samples.get('process_resident_memory_bytes')! > 1e7);
-      assert.ok(samples.get('kubeproxy_sync_proxy_rules_last_timestamp_seconds')! > 1.7e9);
-      const infos = [...families.values()].filter(({ samples: { size } }) => size === 0);
-      assert.deepEqual(
-        infos.map(({ name }) => name),
-        [
-          'heddle_source_last_event_timestamp_seconds',
-          'kubeproxy_proxy_healthz_total',
-          'kubeproxy_proxy_livez_total',
-        ],
-      );
-    });
-
-    it('counts a change as pending while nothing can be brought into force', async () => {
-      start(({ failing }) => failing.set(web, 'no room'), addresses);
-      source.complete(service('web', '10.96.0.1'));
-      assert.equal(await metric('kubeproxy_sync_proxy_rules_service_changes_pending'), 1);
-      assert.equal(await metric('kubeproxy_sync_proxy_rules_duration_seconds_count'), 0);
-      datapath.failing.clear();
-      source.set(service('web', '10.96.0.1', 81));
-      assert.equal(await metric('kubeproxy_sync_proxy_rules_service_changes_pending'), 0);
-    });
-
-    it('goes on when a port is taken, and says so', async () => {
-      const other = createServer().listen(0, '127.0.0.1');
-      await new Promise((done) => other.once('listening', done));
-      const address = `127.0.0.1:${(other.address() as { port: number }).port}`;
-      try {
-        start(undefined, { healthAddress: address });
-        source.complete(service('web', '10.96.0.1'));
-        assert.ok(datapath.inForce.has(web));
-        const { servers } = await new Talk().ask<AgentStatus>('status');
-        assert.deepEqual(
-          servers.map(({ name, listening }) => [name, listening]),
-          [['health', false]],
-        );
-        assert.match(said().join('\n'), /^warn health is not served: listen on 127.*kube-proxy/m);
-      } finally {
-        await new Promise((done) => other.close(done));
-      }
-    });
   });
 
   it('is the only one on its socket, and touches nothing when it is not', () => {

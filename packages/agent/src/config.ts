@@ -141,7 +141,7 @@ const schema = v.strictObject({
         v.maxLength(253, nodeRemedy),
       ),
     ),
-    v.description('Name of this node in the manifests. Default: the host name in lower case.'),
+    v.description('Name of this node’s Node object. Default: the host name in lower case.'),
   ),
   cgroup: v.pipe(
     v.optional(absolutePath('write the absolute path of a cgroup v2 directory')),

@@ -100,6 +100,20 @@ describe('heddle agent, where it can not start', () => {
     assert.match(stderr, /^heddle: ENOENT: .*'\/none\.yaml'\n$/);
   });
 
+  it('says which ways there are to a cluster, when it finds none', async (t) => {
+    if (process.getuid!() !== 0) return t.skip('needs root');
+    const env = { HOME: folder, KUBECONFIG: '', KUBERNETES_SERVICE_HOST: '' };
+    const { code, stderr } = await heddle(['agent'], { env });
+    assert.equal(code, 1);
+    assert.match(stderr, /^heddle: find source: .*--manifests DIR or --kubeconfig FILE .*\n$/);
+    const named = await heddle(['agent', '--kubeconfig', join(folder, 'none')], { env });
+    assert.equal(named.code, 1);
+    assert.match(named.stderr, /^heddle: read kubeconfig: .*none: no such file .*\n$/);
+    const bad = await heddle(['agent', '--kubeconfig', '/dev/null', '--context', 'c'], { env });
+    assert.equal(bad.code, 1);
+    assert.match(bad.stderr, /^heddle: read kubeconfig \/dev\/null: .*\n$/);
+  });
+
   it('says in one sentence that it may not, with a code of its own', async (t) => {
     if (process.getuid!() !== 0) return t.skip('root becomes nobody here');
     const { code, stderr, stdout } = await heddle(['agent', '--manifests', 'examples/hello'], {

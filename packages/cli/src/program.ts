@@ -83,7 +83,7 @@ function addAgent(program: Command): void {
       .option('--api-server <url>', 'API server to try first; may be repeated', appended)
       .option('--health-address <address>', 'where /healthz, /livez and /readyz are, or off')
       .option('--metrics-address <address>', 'where /metrics is, or off')
-      .option('--node <name>', 'name of this node in the manifests (default: the host name)')
+      .option('--node <name>', 'name of the Node object of this node (default: the host name)')
       .option('--cgroup <path>', 'cgroup v2 directory to serve (default: root of the mount)')
       .option('--bpffs <dir>', `directory for pins (default: "${sharedDefaults.bpffs}")`)
       .option('--socket <path>', `control socket (default: "${sharedDefaults.socket}")`)

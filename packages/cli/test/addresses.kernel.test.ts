@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { ServiceEntry } from '@heddle/agent';
 import { service, slice } from '../testing/objects.ts';
+import { outputOf } from '../testing/output.ts';
 import { kinds, named, ports, Site } from '../testing/site.ts';
 
 describe('addresses of services', () => {
@@ -238,12 +238,7 @@ describe('addresses of services', () => {
     ];
     for (const [command, args] of programs) {
       if (!existsSync(command)) continue;
-      const child = product.pod(0).spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-      let text = '';
-      child.stdout!.on('data', (data) => {
-        text += data;
-      });
-      await once(child, 'close');
+      const text = await outputOf(product.pod(0), command, args);
       assert.equal(text.trim(), named(3)[0], command);
     }
   });

@@ -4,20 +4,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentEvent } from '@heddle/agent';
 import { BlockingSocket, startBackend } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
-import { apiService, ClusterProduct } from '../testing/cluster-product.ts';
+import { apiService, Cluster } from '../testing/cluster.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 
 const clusterIP = '10.96.0.10';
 
 describe('the agent in a cluster', () => {
-  let product: ClusterProduct;
+  let product: Cluster;
   beforeEach(async () => {
-    product = await ClusterProduct.open('cluster');
+    product = await Cluster.open('cluster', { podsPerNode: 3 });
     await Promise.all([1, 2].map((number) => startBackend(product.pod(number), { tcp: [8080] })));
   });
-  afterEach(async () => {
-    await product?.[Symbol.asyncDispose]();
-  });
+  afterEach(() => product?.[Symbol.dispose]());
 
   const ip = (number: number) => product.pod(number).addresses.v4;
 
@@ -26,7 +24,9 @@ describe('the agent in a cluster', () => {
     try {
       using socket = product
         .pod(0)
-        .enter(() => BlockingSocket.open(product.platform, { protocol: 'tcp', family: 4 }));
+        .enter(() =>
+          BlockingSocket.open(product.platform, { protocol: 'tcp', family: 4, timeoutMs: 300 }),
+        );
       socket.connect({ address, port: 80 });
       socket.send('x');
       return decodeUtf8(socket.receive()).split(' ')[0]!;
@@ -46,7 +46,7 @@ describe('the agent in a cluster', () => {
   };
 
   test('a service is served as the API server has it, and follows each change', async () => {
-    await product.set(service('web', [clusterIP]), slice('web', [ip(1)]));
+    await product.write(service('web', [clusterIP]), slice('web', [ip(1)]));
     const { source, servers } = await product.start();
     assert.equal(answer(), 'pod-1-2');
     assert.deepEqual(
@@ -61,27 +61,27 @@ describe('the agent in a cluster', () => {
       ],
     );
 
-    await product.set(slice('web', [ip(2)]));
+    await product.write(slice('web', [ip(2)]));
     await until('pod-1-3');
-    await product.set(service('web', ['10.96.0.11']));
+    await product.write(service('web', ['10.96.0.11']));
     await until('pod-1-3', '10.96.0.11');
     // Of an endpoint in its slice it is told when it changed, from which the latency is measured.
     const annotations = {
       'endpoints.kubernetes.io/last-change-trigger-time': new Date().toISOString(),
     };
     const changed = slice('web', [endpoint(ip(1)), endpoint(ip(2), { ready: false })]);
-    await product.set({ ...changed, metadata: { ...changed.metadata, annotations } });
+    await product.write({ ...changed, metadata: { ...changed.metadata, annotations } });
     await until('pod-1-2', '10.96.0.11');
     const metrics = product.get(10249, '/metrics');
     assert.match(metrics, /^kubeproxy_network_programming_duration_seconds_count 1$/m);
     assert.match(metrics, /^heddle_source_connected 1$/m);
 
     const proxied = { 'service.kubernetes.io/service-proxy-name': 'other' };
-    await product.set(service('web', ['10.96.0.11'], {}, { labels: proxied }));
+    await product.write(service('web', ['10.96.0.11'], {}, { labels: proxied }));
     await product.until('the other proxy’s service to go', async () => {
       return (await product.services()).length === 0;
     });
-    await product.set(service('web', ['10.96.0.11']));
+    await product.write(service('web', ['10.96.0.11']));
     await until('pod-1-2', '10.96.0.11');
     await product.server.remove('Service', 'default', 'web');
     await product.until('the service to go', async () => (await product.services()).length === 0);
@@ -93,7 +93,7 @@ describe('the agent in a cluster', () => {
     assert.equal(product.get(10256, '/readyz'), 'ok\n');
     assert.equal(JSON.parse(product.get(10256, '/healthz')).nodeEligible, true);
     const deletionTimestamp = '2026-01-01T00:00:00Z';
-    await product.set({
+    await product.write({
       apiVersion: 'v1',
       kind: 'Node',
       metadata: { name, deletionTimestamp },
@@ -105,7 +105,7 @@ describe('the agent in a cluster', () => {
   });
 
   test('services go on while the API server is away, and follow when it is back', async () => {
-    await product.set(service('web', [clusterIP]), slice('web', [ip(1)]));
+    await product.write(service('web', [clusterIP]), slice('web', [ip(1)]));
     await product.start();
     await product.server.stop();
     const gone = await product.until('the agent to notice', async () => {
@@ -126,7 +126,11 @@ describe('the agent in a cluster', () => {
     assert.match(product.get(10249, '/metrics'), /^heddle_source_connected 0$/m);
     assert.equal((await product.status()).source.since, gone.since);
 
-    await product.set(slice('web', [ip(2)]), service('new', ['10.96.0.12']), slice('new', [ip(1)]));
+    await product.write(
+      slice('web', [ip(2)]),
+      service('new', ['10.96.0.12']),
+      slice('new', [ip(1)]),
+    );
     await product.server.resume();
     await until('pod-1-3');
     await until('pod-1-2', '10.96.0.12');
@@ -141,8 +145,8 @@ describe('the agent in a cluster', () => {
   });
 
   test('an agent that starts while the API server is away keeps what is in force', async () => {
-    await product.set(service('web', [clusterIP]), slice('web', [ip(1)]));
-    await product.set(service('old', ['10.96.0.12']), slice('old', [ip(1)]));
+    await product.write(service('web', [clusterIP]), slice('web', [ip(1)]));
+    await product.write(service('old', ['10.96.0.12']), slice('old', [ip(1)]));
     await product.start();
     await product.kill();
     await product.server.stop();
@@ -155,7 +159,7 @@ describe('the agent in a cluster', () => {
 
     await product.server.remove('Service', 'default', 'old');
     await product.server.remove('EndpointSlice', 'default', 'old-1');
-    await product.set(slice('web', [ip(2)]));
+    await product.write(slice('web', [ip(2)]));
     await product.server.resume();
     await until('pod-1-3');
     await product.until('what is gone to be removed', () => answer('10.96.0.12') !== 'pod-1-2');
@@ -173,8 +177,8 @@ describe('the agent in a cluster', () => {
         { ...made, ports },
       ] as const;
     };
-    await product.set(...kubernetes(product.server.url));
-    await product.set(service('web', [clusterIP]), slice('web', [ip(1)]));
+    await product.write(...kubernetes(product.server.url));
+    await product.write(service('web', [clusterIP]), slice('web', [ip(1)]));
     const own = product.kubeconfig('service', `https://${apiService}:443`);
     product.agentArgs = ['--kubeconfig', own, '--api-server', product.server.url];
     await product.start();
@@ -188,18 +192,18 @@ describe('the agent in a cluster', () => {
 
     // The API server moves: its service says where to, and the old one goes.
     const next = await product.startServer();
-    await product.setAt(
+    await product.writeAt(
       next,
       ...kubernetes(next.url),
       service('web', [clusterIP]),
       slice('web', [ip(2)]),
     );
-    await product.setAt(next, {
+    await product.writeAt(next, {
       apiVersion: 'v1',
       kind: 'Node',
       metadata: { name: product.node.name },
     });
-    await product.set(...kubernetes(next.url));
+    await product.write(...kubernetes(next.url));
     await product.until('the new place to be in force', async () => {
       const [row] = await product.service('kubernetes');
       return row?.endpoints[0]?.port === portOf(next.url) && row.status === 'done';

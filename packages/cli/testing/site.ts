@@ -1,4 +1,5 @@
 import { startBackend } from '@heddle/lab';
+import type { AgentRun } from './agent-run.ts';
 import { Product } from './product.ts';
 import { Client } from './traffic/client.ts';
 
@@ -9,23 +10,27 @@ export const ports = { http: 8080, https: 8443, dns: 5353 } as const;
  * The product with an agent that runs: pods 0 and 1 are clients, pods 2 to 4 (`pod-1-3` to
  * `pod-1-5`) are backends.
  */
-export class Site implements Disposable {
-  readonly product: Product;
+export class Site<Run extends AgentRun = Product> implements Disposable {
+  readonly product: Run;
   readonly client: Client;
   /** Another pod. */
   readonly other: Client;
   /** A process of the node itself. */
   readonly onNode: Client;
 
-  private constructor(product: Product) {
+  private constructor(product: Run) {
     this.product = product;
     this.client = new Client(product.pod(0));
     this.other = new Client(product.pod(1));
     this.onNode = new Client(product.node);
   }
 
-  static async open(name: string): Promise<Site> {
-    const product = new Product(name, { podsPerNode: 5 });
+  static open(name: string): Promise<Site> {
+    return Site.on(new Product(name, { podsPerNode: 5 }));
+  }
+
+  /** On a lab with five pods on its first node. */
+  static async on<Run extends AgentRun>(product: Run): Promise<Site<Run>> {
     try {
       const { http, https, dns } = ports;
       const backends = [2, 3, 4].map((number) =>

@@ -1,80 +1,26 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as httpServer, type RequestListener } from 'node:http';
-import { createServer as httpsServer } from 'node:https';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { type TestContext, test } from 'node:test';
+import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { test } from 'node:test';
 import { type TLSSocket, createServer as tlsServer } from 'node:tls';
-import { nodePlatform } from '@heddle/sys/node';
+import { decodeUtf8 } from '@heddle/sys';
 import { CertificateAuthority } from '../testing/certificates.ts';
+import {
+  accessTo,
+  authority,
+  clientOf,
+  hosts,
+  platform,
+  served,
+  start,
+  startHttps,
+} from '../testing/https-server.ts';
 import { ask } from '../testing/responses.ts';
-import type { ClusterAccess, Credentials } from './access.ts';
-import { ApiClient } from './api-client.ts';
+import { CredentialFiles } from './credential-files.ts';
 import { ConnectionError, KubeError, StatusError } from './errors.ts';
-import { parseProxy } from './proxy.ts';
-import type { Server as ApiServer } from './server.ts';
-
-const platform = nodePlatform(() => {});
-const authority = new CertificateAuthority();
-const hosts = ['127.0.0.1', '::1', 'localhost', 'kubernetes.default.svc'];
-const served = authority.issue({ name: 'kube-apiserver', hosts });
-
-/** Starts a server on a free port, which ends with the test, with all its connections. */
-async function start(t: TestContext, server: Server, host = '127.0.0.1'): Promise<ApiServer> {
-  const sockets = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('error', () => socket.destroy());
-  });
-  t.after(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  server.listen(0, host);
-  await once(server, 'listening');
-  return { host, port: (server.address() as AddressInfo).port, isTls: true, path: '' };
-}
-
-interface AccessParts extends Partial<Omit<ClusterAccess, 'credentials'>> {
-  /** In turn: the next one when the last was refused. */
-  readonly credentials?: readonly Credentials[];
-}
-
-function accessTo(
-  server: ApiServer | readonly ApiServer[],
-  parts: AccessParts = {},
-): ClusterAccess {
-  const all = [...(parts.credentials ?? [{ ca: authority.cert }])];
-  return {
-    origin: 'the test',
-    servers: [server].flat(),
-    insecureSkipVerify: false,
-    warnings: [],
-    proxyFor: () => undefined,
-    ...parts,
-    credentials(rejected, onReady) {
-      if (rejected === all[0] && all.length > 1) all.shift();
-      onReady(all[0]!);
-      return { [Symbol.dispose]() {} };
-    },
-  };
-}
-
-function clientOf(t: TestContext, access: ClusterAccess): ApiClient {
-  const client = new ApiClient(platform, access);
-  t.after(() => client[Symbol.dispose]());
-  return client;
-}
-
-/** An HTTPS server that counts its connections. */
-async function startHttps(t: TestContext, listener: RequestListener, options = {}, host?: string) {
-  const server = httpsServer({ ...served, ...options }, listener);
-  const counts = { connections: 0 };
-  server.on('secureConnection', () => {
-    counts.connections++;
-  });
-  return { server: await start(t, server, host), counts, http: server };
-}
 
 test('requests go out as they should, one after the other on one connection', async (t) => {
   const seen: object[] = [];
@@ -276,6 +222,61 @@ test('an answer that is no success gives its message, however long it is', async
   assert.match((await ask(client, '/endless')).error!.message, /status 500: x{500}\.\.\.$/);
 });
 
+test('certificates and tokens that are rotated take effect with the next request, a watch goes on', async (t) => {
+  const folder = mkdtempSync(`${tmpdir()}/heddle-kube-`);
+  t.after(() => rmSync(folder, { recursive: true }));
+  const write = (ca: string, token: string, client: CertificateAuthority) => {
+    const { cert, key } = client.issue({ name: 'heddle' });
+    const files = { ca, token, cert, key };
+    for (const [name, text] of Object.entries(files)) writeFileSync(`${folder}/${name}`, text);
+  };
+  const file = (name: string) => ({ file: `${folder}/${name}` });
+  const materials = { ca: file('ca'), cert: file('cert'), key: file('key'), token: file('token') };
+  const files = new CredentialFiles(platform, materials);
+
+  const mutual = { requestCert: true, ca: authority.cert };
+  const { server, http, counts } = await startHttps(
+    t,
+    (request, response) => {
+      response.write(String(request.headers.authorization));
+      if (request.url !== '/watch') response.end();
+    },
+    mutual,
+  );
+  write(authority.cert, 'one', authority);
+  const client = clientOf(t, {
+    ...accessTo(server),
+    credentials: (_rejected, onReady) => files.give(onReady),
+  });
+  let watched = '';
+  await new Promise<void>((resolve) => {
+    client.get('/watch', {
+      onHead() {},
+      onBody(bytes) {
+        watched += decodeUtf8(bytes);
+        resolve();
+      },
+      onEnd: (error) => assert.fail(error ?? 'the watch ended'),
+    });
+  });
+  assert.equal((await ask(client, '/')).text, 'Bearer one');
+  write(authority.cert, 'two', authority);
+  assert.equal((await ask(client, '/')).text, 'Bearer two');
+  assert.equal(counts.connections, 3);
+
+  // The server is by another authority now, and so must its clients be.
+  const next = new CertificateAuthority('next');
+  const { cert, key } = next.issue({ name: 'kube-apiserver', hosts });
+  http.setSecureContext({ cert, key, ca: next.cert });
+  // Requests with what was trusted before go on over the connection that there is.
+  assert.equal((await ask(client, '/')).text, 'Bearer two');
+  write(authority.cert, 'three', authority);
+  assert.match((await ask(client, '/')).error!.message, /not by a trusted authority/);
+  write(`${authority.cert}${next.cert}`, 'four', next);
+  assert.equal((await ask(client, '/')).text, 'Bearer four');
+  assert.equal(watched, 'Bearer one');
+});
+
 test('a connection that the server gave up meanwhile is replaced unseen', async (t) => {
   let requests = 0;
   const server = await start(
@@ -384,92 +385,4 @@ test('a request for no path is refused before it is sent', async (t) => {
   for (const path of ['', 'x', '/a b', '/a\r\nX: y', '/é']) {
     assert.throws(() => client.get(path, { onHead() {}, onBody() {}, onEnd() {} }), KubeError);
   }
-});
-
-/** A proxy that is told what to answer, and tunnels after a 200. */
-async function startProxy(
-  t: TestContext,
-  answer: (authorization: string | undefined) => string,
-  secure?: typeof served,
-) {
-  const targets: string[] = [];
-  const tunnel = (
-    request: { url?: string; headers: { [name: string]: unknown } },
-    socket: Socket,
-  ) => {
-    targets.push(request.url!);
-    const reply = answer(request.headers['proxy-authorization'] as string | undefined);
-    if (!reply.startsWith('HTTP/1.1 200')) {
-      socket.end(reply);
-      return;
-    }
-    const url = new URL(`http://${request.url}`);
-    const onward = connect(Number(url.port), url.hostname.replace(/[[\]]/g, ''), () => {
-      socket.write(reply);
-      onward.pipe(socket).pipe(onward);
-    });
-    onward.on('error', () => socket.destroy());
-    socket.on('error', () => onward.destroy());
-    socket.on('close', () => onward.destroy());
-  };
-  const server = secure ? httpsServer(secure) : httpServer();
-  server.on('connect', (request, socket) => tunnel(request, socket as Socket));
-  return { server: await start(t, server), targets };
-}
-
-function proxyAccess(server: ApiServer, url: string): ClusterAccess {
-  const proxy = parseProxy(url);
-  assert.ok(typeof proxy !== 'string');
-  return accessTo(server, { proxyFor: () => proxy });
-}
-
-test('a proxy is asked for a tunnel, with credentials if it wants some', async (t) => {
-  const { server } = await startHttps(t, (_request, response) => response.end('through'));
-  const ok = 'HTTP/1.1 200 Connection established\r\n\r\n';
-  const proxy = await startProxy(t, (authorization) =>
-    authorization === `Basic ${btoa('me:p@ss')}`
-      ? ok
-      : 'HTTP/1.1 407 Proxy Authentication Required\r\n\r\n',
-  );
-  const { port } = proxy.server;
-  const client = clientOf(t, proxyAccess(server, `http://me:p%40ss@127.0.0.1:${port}`));
-  assert.equal((await ask(client, '/')).text, 'through');
-  assert.deepEqual(proxy.targets, [`127.0.0.1:${server.port}`]);
-
-  const { error } = await ask(clientOf(t, proxyAccess(server, `http://127.0.0.1:${port}`)), '/');
-  assert.ok(error instanceof ConnectionError);
-  assert.match(
-    error.message,
-    /^reach https:\/\/127\.0\.0\.1:\d+ through the proxy http:\/\/127\.0\.0\.1:\d+: it refused to connect to 127\.0\.0\.1:\d+ with status 407 \(give user and password/,
-  );
-  const none = await ask(clientOf(t, proxyAccess(server, 'http://127.0.0.1:1')), '/');
-  assert.match(
-    none.error!.message,
-    /through the proxy http:\/\/127\.0\.0\.1:1: connection refused/,
-  );
-});
-
-test('a proxy that says more than it should is not believed', async (t) => {
-  const { server } = await startHttps(t, () => assert.fail('asked'));
-  const proxy = await startProxy(t, () => 'HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n');
-  const client = clientOf(t, proxyAccess(server, `http://127.0.0.1:${proxy.server.port}`));
-  assert.match((await ask(client, '/')).error!.message, /it sent more than it was asked for/);
-});
-
-test('a server behind an IPv6 address is reached through a proxy as well', async (t) => {
-  const { server } = await startHttps(t, (_request, response) => response.end('six'), {}, '::1');
-  const proxy = await startProxy(t, () => 'HTTP/1.1 200 OK\r\n\r\n');
-  const client = clientOf(t, proxyAccess(server, `http://127.0.0.1:${proxy.server.port}`));
-  assert.equal((await ask(client, '/')).text, 'six');
-  assert.deepEqual(proxy.targets, [`[::1]:${server.port}`]);
-});
-
-test('the certificate of a proxy is checked', async (t) => {
-  const { server } = await startHttps(t, () => assert.fail('asked'));
-  const proxy = await startProxy(t, () => assert.fail('asked'), served);
-  const client = clientOf(t, proxyAccess(server, `https://127.0.0.1:${proxy.server.port}`));
-  assert.match(
-    (await ask(client, '/')).error!.message,
-    /not by a trusted authority .*the proxy: does its/,
-  );
 });

@@ -100,10 +100,12 @@ export class ApiRequest implements Disposable {
       const name = formatServer(server);
       const connection = new HttpConnection(platform, {
         server,
-        ...(proxy && { proxy }),
+        proxy,
         tls: {
-          ...credentials,
-          ...(server.serverName !== undefined && { serverName: server.serverName }),
+          ca: credentials.ca,
+          cert: credentials.cert,
+          key: credentials.key,
+          serverName: server.serverName,
           insecureSkipVerify: access.insecureSkipVerify,
         },
         onOpen: () => {
@@ -135,6 +137,7 @@ export class ApiRequest implements Disposable {
     let head: ResponseHead | undefined;
     const body: number[] = [];
     const endWithoutSuccess = (answer: ResponseHead) => {
+      this.#timer[Symbol.dispose]();
       const now = platform.wallTimeMs();
       const error = readStatus(what, answer, Uint8Array.from(body), access.origin, now);
       if (awayStatus.has(error.status)) servers.failed(server);

@@ -12,7 +12,7 @@ import type { Server } from './server.ts';
 
 export interface ConnectionOptions {
   readonly server: Server;
-  readonly proxy?: ProxyServer;
+  readonly proxy: ProxyServer | undefined;
   /** Those for the server. A proxy's certificate must be by whom the machine trusts. */
   readonly tls: TlsOptions;
   /** Requests can be made. */

@@ -89,7 +89,8 @@ export function parseKubeconfig(source: string, file: string): Kubeconfig {
   } catch {
     throw fail('its YAML aliases cannot be followed');
   }
-  const parsed = v.safeParse(fileSchema, value);
+  // An empty file is an empty kubeconfig; a list is none, though it is an object without these fields.
+  const parsed = v.safeParse(fileSchema, Array.isArray(value) ? undefined : (value ?? {}));
   if (!parsed.success) {
     const [issue] = parsed.issues;
     const path = v.getDotPath(issue);

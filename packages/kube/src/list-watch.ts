@@ -144,7 +144,6 @@ export class ListWatch<T> implements Disposable {
       request: undefined,
     };
     this.#exchange = exchange;
-    this.#listen(exchange);
     const request = this.#options.client.get(path, this.#handlers(exchange));
     if (this.#exchange === exchange) exchange.request = request;
     else request[Symbol.dispose]();
@@ -155,8 +154,8 @@ export class ListWatch<T> implements Disposable {
     const frames = exchange.kind === 'list' ? listFrames(replica) : eventFrames(replica);
     return {
       onHead: () => {
-        exchange.isHeard = true;
         exchange.headNs = this.#options.platform.monotonicNs();
+        this.#listen(exchange);
         if (!replica.isListing) this.#setState({ phase: 'watching' });
       },
       onBody: (bytes) => {
@@ -238,10 +237,13 @@ export class ListWatch<T> implements Disposable {
     if (!this.#isDisposed) this.#tryIn(waitMs);
   }
 
-  /** Sees to it that silence is noticed. One timer that is seldom set is enough for that. */
+  /**
+   * Sees to it that silence is noticed once an answer has begun (before, the client does). One timer that
+   * is seldom set is enough for that.
+   */
   #listen(exchange: Exchange): void {
-    const isStanding = exchange.headNs !== undefined && !this.#replica.isListing;
-    const silenceMs = isStanding ? watchSilenceMs : listSilenceMs;
+    const { isListing } = this.#replica;
+    const silenceMs = isListing ? listSilenceMs : watchSilenceMs;
     this.#silence = this.#options.platform.setTimer(silenceMs, () => {
       if (exchange.isHeard) {
         exchange.isHeard = false;
@@ -249,7 +251,7 @@ export class ListWatch<T> implements Disposable {
         return;
       }
       // A server that knows nothing of streaming lists may take it for a watch without an end.
-      if (exchange.kind === 'streaming list' && exchange.headNs !== undefined && !isStanding) {
+      if (exchange.kind === 'streaming list' && isListing) {
         this.#refusing = this.#options.client.server;
       }
       const what = `${exchange.kind}: nothing came for ${silenceMs / 1000} s`;

@@ -10,6 +10,7 @@ import {
   kinds,
   ObjectStore,
   type StoredObject,
+  type StoreEvent,
   type WrittenObject,
 } from './object-store.ts';
 import {
@@ -40,6 +41,8 @@ export interface ApiServerOptions {
   readonly features?: {
     /** Streaming lists (KEP-3157); default true. */
     readonly watchList?: boolean;
+    /** Lists of version 0 come from a cache, in one piece whatever the limit; default true. */
+    readonly cache?: boolean;
   };
   /** How often a watch hears a bookmark; default 60 s, as kube-apiserver does it. */
   readonly bookmarkMs?: number;
@@ -114,6 +117,11 @@ export class ApiServer implements AsyncDisposable {
   get url(): string {
     const { host = '127.0.0.1', tls } = this.#options;
     return `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${this.#port}`;
+  }
+
+  /** Who hears of each change as it is made. */
+  get listeners(): Set<(event: StoreEvent) => void> {
+    return this.#store.listeners;
   }
 
   /** The version of the last change. */
@@ -257,12 +265,13 @@ export class ApiServer implements AsyncDisposable {
         whole.end();
         return;
       }
+      const { features = {} } = this.#options;
       const selection = selectionOf(target.kind, target.namespace, url.searchParams);
       if (verb === 'list') {
-        await answerList(this.#store, this.#snapshots, selection, body);
+        await answerList(this.#store, this.#snapshots, selection, features.cache ?? true, body);
       } else {
         const watch = new Watch(this.#store, selection, {
-          watchList: this.#options.features?.watchList ?? true,
+          watchList: features.watchList ?? true,
           bookmarkMs: this.#options.bookmarkMs ?? 60_000,
         });
         this.#watches.add(watch);

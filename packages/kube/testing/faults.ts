@@ -71,6 +71,7 @@ export class Body {
   #garbageDue: boolean;
   /** Nothing more goes out: cut, silent, ended or gone. */
   #over = false;
+  #onRoom = () => {};
 
   constructor(response: ServerResponse, fault: Fault = {}) {
     this.#response = response;
@@ -78,7 +79,9 @@ export class Body {
     this.#garbageDue = fault.garbage !== undefined;
     response.on('close', () => {
       this.#over = true;
+      this.#onRoom();
     });
+    response.on('drain', () => this.#onRoom());
     this.#limit(Buffer.alloc(0));
   }
 
@@ -100,8 +103,7 @@ export class Body {
     this.#written += bytes.length;
     if (this.#send(bytes)) return;
     await new Promise<void>((resolve) => {
-      this.#response.once('drain', resolve);
-      this.#response.once('close', resolve);
+      this.#onRoom = resolve;
     });
   }
 

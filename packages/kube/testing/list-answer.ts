@@ -20,6 +20,7 @@ export async function answerList(
   store: ObjectStore,
   snapshots: Map<string, readonly StoredObject[]>,
   { kind, query, matches }: Selection,
+  hasCache: boolean,
   open: () => Body,
 ): Promise<void> {
   const limit = Number(query.get('limit') ?? 0);
@@ -54,8 +55,7 @@ export async function answerList(
   const chosen = objects.filter(
     (object) => matches(object) && (!token || object.key >= token.start),
   );
-  // Version 0 is answered from the cache, which knows no pages.
-  const isPage = limit > 0 && chosen.length > limit && wanted !== '0';
+  const isPage = limit > 0 && chosen.length > limit && !(hasCache && wanted === '0');
   const page = isPage ? chosen.slice(0, limit) : chosen;
   const metadata: Record<string, unknown> = { resourceVersion: String(known) };
   if (isPage) {

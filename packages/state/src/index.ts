@@ -1,5 +1,4 @@
 export { backoffMs } from './backoff.ts';
-export { Health, type HealthFact } from './health.ts';
 export type { Operations } from './operations.ts';
 export {
   Reconciler,

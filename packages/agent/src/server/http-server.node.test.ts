@@ -178,6 +178,27 @@ describe('http server', { timeout: 30_000 }, () => {
     await until('deaf client dropped', () => server!.clients === 0);
   });
 
+  it('does not wake the agent for a client that keeps its connection', async () => {
+    const waits: number[] = [];
+    const counting: typeof platform = {
+      ...platform,
+      setTimer(milliseconds, fire) {
+        waits.push(milliseconds);
+        return platform.setTimer(milliseconds, fire);
+      },
+    };
+    server = new HttpServer(counting, {
+      ...{ name: 'metrics', address: '127.0.0.1:0', handler: () => textResponse(200, 'fine') },
+    });
+    const socket = client();
+    for (let i = 0; i < 20; i++) {
+      socket.write(get('/metrics'));
+      await hear(socket, (text) => text.includes('fine'));
+    }
+    assert.equal(waits.length, 1);
+    assert.ok(waits[0]! > 50_000);
+  });
+
   it('lets nobody be kept out by connections that ask nothing', async () => {
     serve({ limits: { ...defaultLimits, clients: 4 } });
     const idle = Array.from({ length: 30 }, () => client());

@@ -97,7 +97,8 @@ export class StreamServer implements Disposable {
   readonly #connections = new Map<number, Connection>();
   readonly #chunk = new Uint8Array(16 * 1024);
   #lastToken = listenToken;
-  #sweep: Disposable | undefined;
+  /** When the next client may be late: nothing wakes the agent while all are within their time. */
+  #sweep: { readonly dueMs: number; readonly timer: Disposable } | undefined;
   #pause: Disposable | undefined;
 
   /** `listenFd` is non-blocking; it is closed also when this throws SysError. */
@@ -122,7 +123,7 @@ export class StreamServer implements Disposable {
 
   /** Stops listening and closes all clients. */
   [Symbol.dispose](): void {
-    this.#sweep?.[Symbol.dispose]();
+    this.#sweep?.timer[Symbol.dispose]();
     this.#pause?.[Symbol.dispose]();
     for (const connection of [...this.#connections.values()]) this.#close(connection);
     this.#epoll[Symbol.dispose]();
@@ -168,7 +169,6 @@ export class StreamServer implements Disposable {
       this.#close(this.#longestIdle());
     }
     this.#open(fd);
-    this.#sweep ??= this.#platform.setTimer(this.#sweepMs, () => this.#dropLate());
     return true;
   }
 
@@ -206,6 +206,7 @@ export class StreamServer implements Disposable {
     });
     this.#connections.set(token, connection);
     this.#epoll.add(fd, token, EPOLLIN);
+    this.#sweepBy(this.#dueMs(connection));
   }
 
   #longestIdle(): Connection {
@@ -271,6 +272,7 @@ export class StreamServer implements Disposable {
     const { phase, atEnd, pending } = connection;
     const isRead = phase === 'draining' || (phase === 'open' && !atEnd && pending < lowWater);
     const wanted = (isRead ? EPOLLIN : 0) | (pending > 0 ? EPOLLOUT : 0);
+    this.#sweepBy(this.#dueMs(connection));
     if (wanted === connection.interest) return;
     connection.interest = wanted;
     this.#epoll.change(connection.fd, connection.token, wanted);
@@ -322,26 +324,29 @@ export class StreamServer implements Disposable {
     closeFd(this.#platform, connection.fd);
   }
 
-  get #sweepMs(): number {
-    return Math.max(10, Math.min(this.#limits.idleMs, this.#limits.stalledMs) / 4);
+  /** When a client is late, on the clock of #nowMs. */
+  #dueMs({ phase, pending, stays, lastProgressMs, lastRequestMs }: Connection): number {
+    if (pending > 0 || phase === 'draining') return lastProgressMs + this.#limits.stalledMs;
+    return stays ? Number.POSITIVE_INFINITY : lastRequestMs + this.#limits.idleMs;
   }
 
-  /** Runs only while there are clients. */
+  #sweepBy(dueMs: number): void {
+    if (dueMs >= (this.#sweep?.dueMs ?? Number.POSITIVE_INFINITY)) return;
+    this.#sweep?.timer[Symbol.dispose]();
+    const timer = this.#platform.setTimer(Math.max(0, dueMs - this.#nowMs()), () => {
+      this.#sweep = undefined;
+      this.#dropLate();
+    });
+    this.#sweep = { dueMs, timer };
+  }
+
   #dropLate(): void {
     const now = this.#nowMs();
-    const { idleMs, stalledMs } = this.#limits;
     for (const connection of [...this.#connections.values()]) {
-      const { phase, pending, stays, lastProgressMs, lastRequestMs } = connection;
-      const waits = pending > 0 || phase === 'draining';
-      const isLate = waits
-        ? now - lastProgressMs > stalledMs
-        : !stays && now - lastRequestMs > idleMs;
-      if (isLate) this.#close(connection);
+      const dueMs = this.#dueMs(connection);
+      if (dueMs <= now) this.#close(connection);
+      else this.#sweepBy(dueMs);
     }
-    this.#sweep =
-      this.#connections.size === 0
-        ? undefined
-        : this.#platform.setTimer(this.#sweepMs, () => this.#dropLate());
   }
 
   #nowMs(): number {

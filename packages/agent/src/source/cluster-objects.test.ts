@@ -219,7 +219,7 @@ describe('the connection to a cluster', () => {
       ...unsaid,
     });
     time.pass(3_600_000);
-    waiting('slice', 'no route to host');
+    waiting('slice', 'reach https://192.0.2.1:6443: no route to host');
     assert.deepEqual(objects.state, {
       kind: 'cluster',
       path: 'https://192.0.2.1:6443',

@@ -57,13 +57,16 @@ export class ClusterObjects implements Disposable {
     const [firstBroken] = [...this.#brokenMs].sort(([, a], [, b]) => a - b);
     const broken = firstBroken && this.#states.get(firstBroken[0]);
     const last = this.#options.lastEventMs();
+    const path = this.#options.server();
+    const reason = broken?.error ?? 'the connection ended';
     return {
       kind: 'cluster',
-      path: this.#options.server(),
+      path,
       phase: this.#phase,
       sinceMs: firstBroken ? firstBroken[1] : this.#phaseMs,
       ...(last > 0 ? { lastEventMs: last } : {}),
-      ...(broken ? { reason: broken.error ?? 'the connection ended' } : {}),
+      // Whoever shows it says from where.
+      ...(broken ? { reason: reason.replace(`reach ${path}: `, '') } : {}),
       ...(broken?.retryAtMs === undefined ? {} : { retryAtMs: broken.retryAtMs }),
     };
   }

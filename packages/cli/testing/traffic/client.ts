@@ -9,9 +9,11 @@ export interface Asking {
   readonly how: 'tcp' | 'connected' | 'unconnected' | 'bind';
   readonly host: string;
   readonly port: number;
-  /** Name of a UDP socket, which stays open for the next time. */
+  /** Name of a UDP socket, which stays open for the next time; empty: a new one each time. */
   readonly socket: string;
   readonly count: number;
+  /** How much is sent; all of it must come back. */
+  readonly bytes: number;
 }
 
 /** What came of it. */
@@ -52,6 +54,16 @@ export class Client {
     return (await this.#ask('tcp', host, port, '', 1))[0]!;
   }
 
+  /** The pods that answered so many exchanges of datagrams, each on a new socket. */
+  async udpPods(host: string, port: number, count: number): Promise<string[]> {
+    return (await this.#ask('unconnected', host, port, '', count)).map(({ pod }) => pod);
+  }
+
+  /** The pod that sent back so many bytes whole. */
+  async large(how: 'tcp' | 'unconnected', host: string, port: number, bytes: number) {
+    return (await this.#ask(how, host, port, '', 1, bytes))[0]!.pod;
+  }
+
   /** One exchange of datagrams on a socket of that name. */
   async udp(
     host: string,
@@ -73,8 +85,10 @@ export class Client {
     port: number,
     socket: string,
     count: number,
+    bytes = 1,
   ): Promise<Answered[]> {
-    this.#process.stdin!.write(`${JSON.stringify({ how, host, port, socket, count })}\n`);
+    const asking: Asking = { how, host, port, socket, count, bytes };
+    this.#process.stdin!.write(`${JSON.stringify(asking)}\n`);
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 }

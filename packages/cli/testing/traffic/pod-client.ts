@@ -16,27 +16,33 @@ createInterface({ input: process.stdin }).on('line', async (line) => {
   process.stdout.write(`${JSON.stringify(answered)}\n`);
 });
 
-async function answer({ how, host, port, socket, count }: Asking): Promise<Answered[]> {
+async function answer({ how, host, port, socket, count, bytes }: Asking): Promise<Answered[]> {
   const answers: Answered[] = [];
   for (let i = 0; i < count; i++) {
-    if (how === 'tcp') answers.push(await overTcp(host, port));
+    if (how === 'tcp') answers.push(await overTcp(host, port, bytes));
     else if (how === 'bind') answers.push(await bind(host, port));
     else if (how === 'connected') answers.push(await overConnected(socket, host, port));
-    else answers.push(await overUnconnected(socket, host, port));
+    else answers.push(await overUnconnected(socket, host, port, bytes));
   }
   return answers;
 }
 
-function overTcp(host: string, port: number): Promise<Answered> {
+function overTcp(host: string, port: number, bytes: number): Promise<Answered> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: patienceMs });
     let from = '';
+    let pod = '';
+    let left = bytes;
     socket.on('connect', () => {
       from = `${socket.remoteAddress} ${socket.remotePort}`;
-      socket.write('x');
+      socket.write('x'.repeat(bytes));
     });
     socket.on('data', (data) => {
-      resolve({ pod: podOf(data), from });
+      pod ||= podOf(data);
+      // Each piece comes back with the backend's name before it, in which there is no x.
+      for (const byte of Buffer.from(data)) if (byte === 0x78) left--;
+      if (left > 0) return;
+      resolve({ pod: left === 0 ? pod : `${-left} bytes too many`, from });
       socket.resetAndDestroy();
     });
     socket.on('timeout', () => {
@@ -77,12 +83,20 @@ async function overConnected(name: string, host: string, port: number): Promise<
   }
 }
 
-async function overUnconnected(name: string, host: string, port: number): Promise<Answered> {
+async function overUnconnected(
+  name: string,
+  host: string,
+  port: number,
+  bytes: number,
+): Promise<Answered> {
   const socket = sockets.get(name) ?? open(name, host);
   try {
-    return await exchange(socket, (sent) => socket.send('x', port, host, sent));
+    const text = 'x'.repeat(bytes);
+    return await exchange(socket, (sent) => socket.send(text, port, host, sent), bytes);
   } catch (error) {
     return failed(error as Error);
+  } finally {
+    if (name === '') close(name);
   }
 }
 
@@ -105,6 +119,7 @@ function close(name: string): void {
 function exchange(
   socket: Datagrams,
   send: (sent: (error: Error | null) => void) => void,
+  bytes = 1,
 ): Promise<Answered> {
   return new Promise((resolve, reject) => {
     const end = () => {
@@ -114,7 +129,10 @@ function exchange(
     };
     const onMessage = (data: Uint8Array, from: { address: string; port: number }) => {
       end();
-      resolve({ pod: podOf(data), from: `${from.address} ${from.port}` });
+      const pod = podOf(data);
+      const got = data.length - pod.length - 1;
+      const whole = got === bytes ? pod : `${got} of ${bytes} bytes`;
+      resolve({ pod: whole, from: `${from.address} ${from.port}` });
     };
     const onError = (error: Error) => {
       end();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { TLSSocket, createServer as tlsServer } from 'node:tls';
@@ -79,6 +80,22 @@ test('bytes go both ways and a clean end has no error', async (t) => {
   const client = open(t, portOf(server));
   assert.equal(await client.closed, undefined);
   assert.equal(await client.received(3), 'bye');
+});
+
+test('a silent connection is probed after 30 s', async (t) => {
+  const server = await listening(t, createServer());
+  const client = open(t, portOf(server));
+  await client.opened;
+  // Columns of proc_net_tcp(5): local and remote address, state, queues, timer:when in 1/100 s.
+  const port = `:${portOf(server).toString(16).toUpperCase().padStart(4, '0')}`;
+  const rows = readFileSync('/proc/self/net/tcp', 'utf8')
+    .split('\n')
+    .map((row) => row.trim().split(/\s+/));
+  const row = rows.find(([, , remote]) => remote?.endsWith(port));
+  const [timer, when] = row![5]!.split(':');
+  assert.equal(timer, '02', 'the timer is for keep-alive');
+  const seconds = Number.parseInt(when!, 16) / 100;
+  assert.ok(seconds > 0 && seconds <= 31, String(seconds));
 });
 
 test('TLS starts in the middle of a stream, after plain text, and within TLS', async (t) => {

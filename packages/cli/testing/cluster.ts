@@ -1,5 +1,4 @@
 import { writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import {
   type ApiServerProcess,
   startApiServerProcess,
@@ -7,7 +6,8 @@ import {
 import { CertificateAuthority } from '@heddle/kube/testing/certificates';
 import { BlockingSocket } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
-import { Product } from './product.ts';
+import { AgentRun } from './agent-run.ts';
+import { service, slice } from './objects.ts';
 
 interface ApiObject {
   readonly kind: string;
@@ -20,30 +20,29 @@ export const apiService = '10.96.0.1';
 const token = 'token-of-the-agent';
 
 /**
- * The product with a cluster in place of a folder: a scripted API server over TLS on the first
- * node, and a kubeconfig that names it.
+ * The product as a cluster has it: the agent watches a scripted API server over TLS, which is a
+ * process of its own on the first node, by a kubeconfig that names it.
  */
-export class ClusterProduct extends Product implements AsyncDisposable {
+export class Cluster extends AgentRun {
   readonly #authority = new CertificateAuthority();
   readonly #servers: ApiServerProcess[] = [];
-  readonly #place: string;
+  #marker = 0;
   /** What the agent is told of the cluster; by default the kubeconfig of the first API server. */
   agentArgs: readonly string[] = [];
 
-  private constructor(name: string) {
-    super(name, { podsPerNode: 3 });
-    this.#place = dirname(this.folder);
-  }
-
-  static async open(name: string): Promise<ClusterProduct> {
-    const product = new ClusterProduct(name);
+  static async open(name: string, options?: { nodes?: number; podsPerNode?: number }) {
+    const cluster = new Cluster(name, options);
     try {
-      await product.startServer();
-      product.agentArgs = ['--kubeconfig', product.kubeconfig('own', product.server.url)];
-      await product.set({ apiVersion: 'v1', kind: 'Node', metadata: { name: product.node.name } });
-      return product;
+      await cluster.startServer();
+      cluster.agentArgs = ['--kubeconfig', cluster.kubeconfig('own', cluster.server.url)];
+      await cluster.write({
+        apiVersion: 'v1',
+        kind: 'Node',
+        metadata: { name: cluster.node.name },
+      });
+      return cluster;
     } catch (error) {
-      await product[Symbol.asyncDispose]();
+      cluster[Symbol.dispose]();
       throw error;
     }
   }
@@ -53,11 +52,7 @@ export class ClusterProduct extends Product implements AsyncDisposable {
     return this.#servers[0]!;
   }
 
-  protected override get sourceArgs(): readonly string[] {
-    return this.agentArgs;
-  }
-
-  /** Starts another API server on the first node, with objects of its own. */
+  /** Starts another API server on the first node, with objects of its own. It ends with the lab. */
   async startServer(): Promise<ApiServerProcess> {
     const host = this.node.addresses.v4;
     const hosts = [host, apiService, 'kubernetes.default.svc'];
@@ -71,7 +66,7 @@ export class ClusterProduct extends Product implements AsyncDisposable {
 
   /** Writes a kubeconfig and returns its path. */
   kubeconfig(name: string, server: string): string {
-    const path = `${this.#place}/${name}.kubeconfig`;
+    const path = `${this.place}/${name}.kubeconfig`;
     const ca = Buffer.from(this.#authority.cert).toString('base64');
     const config = {
       apiVersion: 'v1',
@@ -85,18 +80,41 @@ export class ClusterProduct extends Product implements AsyncDisposable {
     return path;
   }
 
-  /** Creates or replaces objects (in the namespace `default` unless they say) at an API server. */
-  async set(...objects: readonly ApiObject[]): Promise<void> {
-    await this.setAt(this.server, ...objects);
+  /** Creates or replaces objects (in the namespace `default` unless they say) at the API server. */
+  async write(...objects: readonly ApiObject[]): Promise<void> {
+    await this.writeAt(this.server, ...objects);
   }
 
-  async setAt(server: ApiServerProcess, ...objects: readonly ApiObject[]): Promise<void> {
+  async writeAt(server: ApiServerProcess, ...objects: readonly ApiObject[]): Promise<void> {
     const placed = objects.map((object) => ({
       ...object,
       metadata:
         object.kind === 'Node' ? object.metadata : { namespace: 'default', ...object.metadata },
     }));
     await server.setAll(placed);
+  }
+
+  /** Writes objects and returns once the agent has taken them in and no row is pending. */
+  async apply(...objects: readonly ApiObject[]): Promise<void> {
+    // Services and EndpointSlices come on two streams, each in its order. When both halves of this
+    // service have arrived, so has all that went before. (A Node is read before either or soon.)
+    const port = 1024 + (++this.#marker % 60_000);
+    await this.write(
+      ...objects,
+      service('marker', ['10.96.255.255'], { ports: [{ port }] }),
+      slice('marker', ['10.244.250.250'], { ports: [{ port }] }),
+    );
+    await this.until('the objects to be in force', async () => {
+      const [row] = await this.service('marker');
+      const isRead = row?.frontends[0]?.port === port && row.endpoints[0]?.port === port;
+      return isRead && (await this.status()).rows.pending === 0;
+    });
+  }
+
+  /** Removes an object of the namespace `default`, as `apply` applies one. */
+  async remove(kind: 'Service' | 'EndpointSlice', name: string): Promise<void> {
+    await this.server.remove(kind, 'default', name);
+    await this.apply();
   }
 
   /** The body of a document of the agent's HTTP servers, or the status line if it is not 200. */
@@ -115,8 +133,7 @@ export class ClusterProduct extends Product implements AsyncDisposable {
     });
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const server of this.#servers) await server[Symbol.asyncDispose]();
-    this[Symbol.dispose]();
+  protected override sourceArgs(): readonly string[] {
+    return this.agentArgs;
   }
 }

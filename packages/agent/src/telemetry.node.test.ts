@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { nodePlatform } from '@heddle/sys/node';
+import { parseMetrics } from '../testing/metrics-text.ts';
+import { MemoryDatapath, ScriptedSource, service, slice } from '../testing/parts.ts';
+import { Talk } from '../testing/talk.ts';
+import { Agent } from './agent.ts';
+import { readConfig } from './config.ts';
+import type { AgentStatus } from './status.ts';
+
+const web = 'default/web:http/TCP/IPv4';
+const anyPorts = { healthAddress: '127.0.0.1:0', metricsAddress: '127.0.0.1:0' };
+
+let lines: string[];
+let folder: string;
+let datapath: MemoryDatapath;
+let source: ScriptedSource;
+let agent: Agent | undefined;
+
+function start(prepare: (datapath: MemoryDatapath) => void = () => {}, addresses = anyPorts): void {
+  datapath = new MemoryDatapath();
+  prepare(datapath);
+  const config = readConfig(undefined, { socket: join(folder, 'agent.sock') });
+  agent = new Agent({
+    platform: nodePlatform((level, message) => lines.push(`${level} ${message}`)),
+    config: { ...config, ...{ node: 'n1', cgroup: '/' }, ...addresses },
+    version: '1.2.3',
+    openDatapath: () => datapath,
+    openSource: (listener) => {
+      source = new ScriptedSource(listener);
+      return source;
+    },
+  });
+}
+
+async function status(): Promise<AgentStatus> {
+  const talk = new Talk(join(folder, 'agent.sock'));
+  try {
+    return await talk.ask<AgentStatus>('status');
+  } finally {
+    talk.socket.destroy();
+  }
+}
+
+describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'heddle-telemetry-'));
+    lines = [];
+  });
+  afterEach(() => {
+    agent?.[Symbol.dispose]();
+    agent = undefined;
+    rmSync(folder, { recursive: true });
+  });
+
+  const ask = async (which: 'health' | 'metrics', path: string) => {
+    const { servers } = await status();
+    const { address } = servers.find(({ name }) => name === which)!;
+    const response = await fetch(`http://${address}${path}`);
+    return { status: response.status, text: await response.text() };
+  };
+  const metric = async (name: string) => {
+    const { text } = await ask('metrics', '/metrics');
+    const samples = [...parseMetrics(text).values()].flatMap(({ samples }) => [...samples]);
+    return new Map(samples).get(name);
+  };
+  const node = (metadata: object, spec: object = {}) => ({
+    ...{ apiVersion: 'v1', kind: 'Node', spec },
+    metadata: { name: 'n1', ...metadata },
+  });
+
+  it('is ready once the first complete list is in force', async () => {
+    start();
+    source.set(service('web', '10.96.0.1'));
+    assert.deepEqual(await ask('health', '/readyz'), {
+      status: 503,
+      text: 'waiting for all manifests from /manifests\n',
+    });
+    assert.equal(await metric('heddle_ready'), 0);
+    source.complete();
+    assert.deepEqual(await ask('health', '/readyz'), { status: 200, text: 'ok\n' });
+    assert.equal(await metric('heddle_ready'), 1);
+    assert.equal((await ask('metrics', '/healthz')).status, 404);
+    assert.equal((await ask('health', '/metrics')).status, 404);
+  });
+
+  it('tells load balancers when the node goes', async () => {
+    start();
+    source.complete(node({}));
+    assert.equal((await ask('health', '/healthz')).status, 200);
+    source.set(node({ deletionTimestamp: '2026-01-01T00:00:00Z' }));
+    const { status, text } = await ask('health', '/healthz');
+    assert.deepEqual([status, JSON.parse(text).nodeEligible], [503, false]);
+    assert.equal((await ask('health', '/livez')).status, 200);
+    assert.equal(await metric('heddle_node_eligible'), 0);
+    source.set(node({}, { taints: [{ key: 'ToBeDeletedByClusterAutoscaler' }] }));
+    assert.equal((await ask('health', '/healthz')).status, 503);
+    source.set({
+      ...node({}),
+      metadata: { name: 'other', deletionTimestamp: '2026-01-01T00:00:00Z' },
+    });
+    source.set(node({}));
+    assert.equal((await ask('health', '/healthz')).status, 200);
+    assert.equal(await metric('kubeproxy_proxy_healthz_total{code="200"}'), 2);
+    assert.equal(await metric('kubeproxy_proxy_healthz_total{code="503"}'), 2);
+    assert.equal(await metric('kubeproxy_proxy_livez_total{code="200"}'), 1);
+    assert.deepEqual(
+      lines.splice(0).filter((line) => line.includes('node n1')),
+      [
+        'info node n1 is being deleted: /healthz tells load balancers to leave it',
+        'info node n1 stays: /healthz is good again',
+      ],
+    );
+  });
+
+  it('counts and times what it does', async () => {
+    start(({ failing }) => failing.set('default/api:http/TCP/IPv4', 'no room'));
+    source.complete(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
+    const changed = slice('web', ['10.0.0.1']);
+    const at = new Date(Date.now() + 1000).toISOString();
+    source.set({
+      ...changed,
+      metadata: {
+        ...changed.metadata,
+        annotations: { 'endpoints.kubernetes.io/last-change-trigger-time': at },
+      },
+    });
+    source.set(service('broken', '10.96.0.3', -1));
+    source.setState({ phase: 'disconnected', sinceMs: 5000, reason: 'gone' });
+    const { text } = await ask('metrics', '/metrics');
+    const families = parseMetrics(text);
+    const samples = new Map([...families.values()].flatMap((family) => [...family.samples]));
+    const expected: Record<string, number> = {
+      'heddle_build_info{version="1.2.3"}': 1,
+      'heddle_rows{state="done"}': 1,
+      'heddle_rows{state="failed"}': 1,
+      'heddle_invalid_objects{kind="service"}': 1,
+      'heddle_service_problem{namespace="default",service="api"}': 1,
+      'heddle_service_problem{namespace="default",service="broken"}': 1,
+      'heddle_map_entries{map="services"}': 1,
+      'heddle_map_max_entries{map="services"}': 100,
+      'heddle_hook_attached{hook="connect4"}': 1,
+      'heddle_refused_total{reason="no endpoints"}': 3,
+      'heddle_http_listening{server="health"}': 1,
+      heddle_source_connected: 0,
+      heddle_source_disconnected_timestamp_seconds: 5,
+      heddle_source_disconnections_total: 1,
+      heddle_source_complete: 1,
+      heddle_source_problems: 1,
+      'heddle_object_changes_total{kind="service"}': 3,
+      'heddle_object_changes_total{kind="slice"}': 1,
+      'heddle_events_total{kind="failed"}': 1,
+      kubeproxy_sync_proxy_rules_service_changes_total: 3,
+      kubeproxy_sync_proxy_rules_endpoint_changes_total: 1,
+      kubeproxy_sync_proxy_rules_service_changes_pending: 0,
+      kubeproxy_sync_proxy_rules_duration_seconds_count: 3,
+      kubeproxy_network_programming_duration_seconds_count: 1,
+    };
+    const found = Object.fromEntries(Object.keys(expected).map((key) => [key, samples.get(key)]));
+    assert.deepEqual(found, expected);
+    assert.ok(samples.get('process_resident_memory_bytes')! > 1e7);
+    assert.ok(samples.get('kubeproxy_sync_proxy_rules_last_timestamp_seconds')! > 1.7e9);
+    const infos = [...families.values()].filter(({ samples: { size } }) => size === 0);
+    assert.deepEqual(
+      infos.map(({ name }) => name),
+      [
+        'heddle_source_last_event_timestamp_seconds',
+        'kubeproxy_proxy_healthz_total',
+        'kubeproxy_proxy_livez_total',
+      ],
+    );
+  });
+
+  it('counts a change as pending while nothing can be brought into force', async () => {
+    start(({ failing }) => failing.set(web, 'no room'));
+    source.complete(service('web', '10.96.0.1'));
+    assert.equal(await metric('kubeproxy_sync_proxy_rules_service_changes_pending'), 1);
+    assert.equal(await metric('kubeproxy_sync_proxy_rules_duration_seconds_count'), 0);
+    datapath.failing.clear();
+    source.set(service('web', '10.96.0.1', 81));
+    assert.equal(await metric('kubeproxy_sync_proxy_rules_service_changes_pending'), 0);
+  });
+
+  it('goes on when a port is taken, and says so', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await new Promise((done) => other.once('listening', done));
+    const address = `127.0.0.1:${(other.address() as { port: number }).port}`;
+    try {
+      start(undefined, { healthAddress: address, metricsAddress: 'off' });
+      source.complete(service('web', '10.96.0.1'));
+      assert.ok(datapath.inForce.has(web));
+      const { servers } = await status();
+      assert.deepEqual(
+        servers.map(({ name, listening }) => [name, listening]),
+        [['health', false]],
+      );
+      assert.match(
+        lines.splice(0).join('\n'),
+        /^warn health is not served: listen on 127.*kube-proxy/m,
+      );
+    } finally {
+      await new Promise((done) => other.close(done));
+    }
+  });
+});

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { connect, type Socket } from 'node:net';
+import { encodeRequest, type Method, parseReply } from '../src/control/protocol.ts';
+
+/** A client of an agent's control socket. */
+export class Talk {
+  readonly socket: Socket;
+  readonly replies: ReturnType<typeof parseReply>[] = [];
+  #id = 0;
+
+  constructor(path: string) {
+    this.socket = connect(path);
+    let text = '';
+    this.socket.on('error', () => {});
+    this.socket.on('data', (data) => {
+      text += data;
+      for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
+        this.replies.push(parseReply(text.slice(0, end)));
+        text = text.slice(end + 1);
+      }
+    });
+  }
+
+  /** The next line that the agent sends. */
+  async reply(): Promise<ReturnType<typeof parseReply>> {
+    for (let i = 0; i < 200 && this.replies.length === 0; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return this.replies.shift() ?? assert.fail('no reply');
+  }
+
+  /** Asks, and gives the result. Throws an Error with the code of an error. */
+  async ask<Result>(method: Method, params: Record<string, unknown> = {}): Promise<Result> {
+    this.socket.write(encodeRequest({ id: ++this.#id, method, params }));
+    const { error, result } = await this.reply();
+    if (error) throw new Error(`${error.code}: ${error.message}`);
+    return result as Result;
+  }
+}

@@ -1,0 +1,18 @@
+import { once } from 'node:events';
+import type { Place } from '@heddle/lab';
+
+/** What a command prints in a pod or on a node. Throws when it fails. */
+export async function outputOf(
+  place: Place,
+  command: string,
+  args: readonly string[],
+): Promise<string> {
+  const child = place.spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout!.on('data', (data) => {
+    text += data;
+  });
+  const [exitCode] = await once(child, 'close');
+  if (exitCode !== 0) throw new Error(`run ${command} in ${place.name}: it ended with ${exitCode}`);
+  return text;
+}

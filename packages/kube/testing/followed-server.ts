@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Platform } from '@heddle/sys';
+import { nodePlatform } from '@heddle/sys/node';
+import type { ClusterAccess, Credentials } from '../src/access.ts';
+import { ApiClient } from '../src/api-client.ts';
+import { ListWatch, type WatchState } from '../src/list-watch.ts';
+import type { ResourceChange } from '../src/listing.ts';
+import { parseServer } from '../src/server.ts';
+import type { ApiServer } from './api-server.ts';
+import { type Kind, kinds, type StoreEvent, type WrittenObject } from './object-store.ts';
+
+/** The version of an object, and a text that a test can change. */
+export interface Seen {
+  readonly version: number;
+  readonly text: string;
+}
+
+export interface FollowOptions {
+  readonly kind?: Kind;
+  readonly labelSelector?: string;
+  readonly ca?: string;
+  /** Asked for whenever credentials are needed; default: none. */
+  readonly token?: () => string;
+  /** What of a second a second of the client's timers takes; default 1. */
+  readonly haste?: number;
+}
+
+/** A Platform whose timers are in haste: waits of seconds take milliseconds. */
+export function hastyPlatform(haste: number): Platform {
+  const platform = nodePlatform(() => {});
+  return {
+    ...platform,
+    setTimer: (milliseconds, fire) => platform.setTimer(milliseconds * haste, fire),
+  };
+}
+
+/** Access to a test's server. */
+export function accessTo(url: string, { ca, token }: FollowOptions): ClusterAccess {
+  const server = parseServer(url);
+  assert.ok(typeof server === 'object', String(server));
+  let current: Credentials | undefined;
+  return {
+    origin: 'test',
+    servers: [server],
+    insecureSkipVerify: false,
+    warnings: [],
+    proxyFor: () => undefined,
+    credentials(rejected, onReady) {
+      if (!current || current === rejected) {
+        current = { ...(ca && { ca }), ...(token && { token: token() }) };
+      }
+      onReady(current);
+      return { [Symbol.dispose]() {} };
+    },
+  };
+}
+
+/** A client that follows a kind at a server, over real sockets, and what it was told. */
+export class FollowedServer implements Disposable {
+  readonly view = new Map<string, Seen>();
+  readonly states: WatchState[] = [];
+  /** Numbers of changes of each call. */
+  readonly calls: number[] = [];
+  readonly listWatch: ListWatch<Seen>;
+  readonly #client: ApiClient;
+  readonly #server: ApiServer;
+  readonly #kind: Kind;
+  /** For each key the version of its last removal. */
+  readonly #removed = new Map<string, number>();
+
+  constructor(server: ApiServer, options: FollowOptions = {}) {
+    const { kind = 'Service', labelSelector, haste = 1 } = options;
+    this.#server = server;
+    this.#kind = kind;
+    server.listeners.add((event) => this.#note(event));
+    const platform = hastyPlatform(haste);
+    this.#client = new ApiClient(platform, accessTo(server.url, options));
+    const { group, plural } = kinds[kind];
+    this.listWatch = new ListWatch<Seen>({
+      platform,
+      client: this.#client,
+      resource: {
+        path: `/${group}/${plural}`,
+        ...(labelSelector !== undefined && { labelSelector }),
+        fields: { kind: true, metadata: { resourceVersion: true, annotations: { text: true } } },
+        read(object) {
+          const { kind: own, metadata } = object as WrittenObject;
+          assert.equal(own, kind);
+          const { text = '' } = (metadata.annotations ?? {}) as { text?: string };
+          return { version: Number(metadata.resourceVersion), text };
+        },
+      },
+      onChanges: (changes) => this.#hear(changes),
+      onState: (state) => this.states.push(state),
+    });
+  }
+
+  /** Waits until what was told is what the server has. */
+  async untilEqual(what: string): Promise<void> {
+    const wanted = () =>
+      new Map(this.#server.objects(this.#kind).map(({ key, version }) => [key, version]));
+    const has = () => new Map([...this.view].map(([key, { version }]) => [key, version]));
+    await this.until(() => {
+      const [a, b] = [wanted(), has()];
+      return a.size === b.size && [...a].every(([key, version]) => b.get(key) === version);
+    }, what);
+    assert.deepEqual(has(), wanted());
+  }
+
+  async until(condition: () => boolean, what: string): Promise<void> {
+    const deadline = performance.now() + 20_000;
+    while (!condition()) {
+      if (performance.now() > deadline) {
+        assert.fail(`waited for ${what}: ${JSON.stringify(this.listWatch.state)}`);
+      }
+      await sleep(2);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.listWatch[Symbol.dispose]();
+    this.#client[Symbol.dispose]();
+  }
+
+  #note({ kind, before, after, version }: StoreEvent): void {
+    if (kind === this.#kind && before && !after) this.#removed.set(before.key, version);
+  }
+
+  #hear(changes: readonly ResourceChange<Seen>[]): void {
+    this.calls.push(changes.length);
+    for (const change of changes) {
+      const { key } = change;
+      const had = this.view.get(key);
+      if (change.op === 'set') {
+        assert.ok(!had || had.version < change.value.version, `${key} was told twice`);
+        this.view.set(key, change.value);
+        continue;
+      }
+      assert.ok(had, `${key} is removed and was not there`);
+      const removed = this.#removed.get(key) ?? 0;
+      assert.ok(removed > had.version, `${key} is removed, and the server had it all along`);
+      this.view.delete(key);
+    }
+  }
+}
