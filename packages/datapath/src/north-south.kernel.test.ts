@@ -276,6 +276,18 @@ function scenarios(mode: Mode): void {
   });
 
   describe('what is under way', () => {
+    test('large datagrams arrive, in fragments', () => {
+      const service = cluster.serve({ pods: [pod(b)] });
+      const large = 'x'.repeat(4000);
+      for (const end of ends) {
+        for (const entry of [a, b]) {
+          const at = service.nodePort('udp', entry, end);
+          assert.equal(askUdp(client, at, large), `${pod(b).name} ${large}`);
+        }
+      }
+      cluster.remove(service);
+    });
+
     test('a port that a service does not have is not passed on, and one that the node has is the node’s', () => {
       const balancer = '198.51.100.4';
       const service = cluster.serve({ pods: [pod(b)], ingress: [balancer] });
