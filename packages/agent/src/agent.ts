@@ -5,6 +5,7 @@ import { controlHandler } from './control/handler.ts';
 import { ControlServer } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
+import { HealthChecks } from './health-checks.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
@@ -47,6 +48,7 @@ export class Agent implements Disposable {
   readonly #table = new Table<ServiceRow>();
   readonly #reconciler: Reconciler<ServiceRow>;
   readonly #telemetry: Telemetry;
+  readonly #healthChecks: HealthChecks;
   readonly #source: Source;
   readonly #addressWatch: Disposable;
   readonly #deviceWatch: Disposable;
@@ -84,6 +86,7 @@ export class Agent implements Disposable {
         events: this.#events,
         reconciler: () => this.#reconciler,
         datapath: () => this.#datapath,
+        healthCheck: (key) => this.#healthChecks.entry(key),
         status: () => this.#status(),
       });
       this.#server = keep(new ControlServer(platform, config.socket, handler));
@@ -94,6 +97,13 @@ export class Agent implements Disposable {
           status: () => this.#status(),
           failedRows: () => failedRows(this.#reconciler.statuses(), (key) => this.#table.get(key)),
           notReady: () => this.#notReady(),
+        }),
+      );
+      this.#healthChecks = keep(
+        new HealthChecks({
+          platform,
+          events: this.#events,
+          isHealthy: () => this.#telemetry.isHealthy,
         }),
       );
       this.#datapath = keep(openDatapath());
@@ -135,6 +145,7 @@ export class Agent implements Disposable {
       this.#deviceWatch,
       this.#addressWatch,
       this.#reconciler,
+      this.#healthChecks,
       this.#telemetry,
       this.#datapath,
       this.#server,
@@ -217,6 +228,8 @@ export class Agent implements Disposable {
 
   #onStatus(key: string, status: RowStatus | undefined): void {
     this.#telemetry.settled(key, status);
+    if (!status) this.#healthChecks.delete(key);
+    else if (status.state === 'done') this.#healthChecks.set(this.#table.get(key)!);
     if (!status) {
       this.#events.add('info', 'removed', key, `${key} removed`);
     } else if (status.state === 'failed') {
@@ -274,6 +287,7 @@ export class Agent implements Disposable {
         problems: this.#batch?.problems ?? [],
       },
       servers: this.#telemetry.servers,
+      healthChecks: this.#healthChecks.counts,
       rows: { done, pending, failed },
       datapath: this.#datapath.status(),
       refusals: this.#datapath.refusals(),
