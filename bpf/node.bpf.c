@@ -19,6 +19,7 @@ const volatile struct node_config config = {};
 
 #define ROUTE_SOURCE (1u << 4) /* BPF_FIB_LOOKUP_SRC, Linux 6.7; the headers here may not have it yet */
 #define EINVAL 22
+#define PACKET_HOST 0 /* of <linux/if_packet.h> */
 
 /* A function, so that the record's layout is in the object's BTF, of which the bindings are made. */
 NOINLINE long report_drop(const struct drop_event *event)
@@ -206,7 +207,7 @@ GLOBAL int to_backend(struct __sk_buff *ctx, struct packet *packet, __u32 index)
 	if (!reply_key(&reply, flow, life, packet->key.protocol))
 		return drop(ctx, packet, DROP_NO_FLOW);
 	invert(&key, &reply);
-	note_packet(flow, life, packet->tcp_flags, 0);
+	note_packet(flow, life, packet->tcp_flags, 0, ctx->len);
 	if (rewrite(ctx, packet, &key))
 		return drop(ctx, packet, DROP_WRITE);
 	return forward(ctx, packet);
@@ -219,7 +220,7 @@ NOINLINE int to_client(struct __sk_buff *ctx, struct packet *packet, struct nat_
 
 	client_key(&key, flow, packet->key.protocol);
 	invert(&back, &key);
-	note_packet(flow, flow->life, packet->tcp_flags, 1);
+	note_packet(flow, flow->life, packet->tcp_flags, 1, ctx->len);
 	return rewrite(ctx, packet, &back);
 }
 
@@ -367,6 +368,12 @@ GLOBAL int translate_error(struct __sk_buff *ctx, struct packet *packet)
 	return rewrite_error(ctx, packet, &inner, &to, &outer) ? -1 : 1;
 }
 
+/* Whether the packet is of a VLAN, which has a device of its own above this one. */
+INLINE int is_of_vlan(struct __sk_buff *ctx)
+{
+	return ctx->vlan_present;
+}
+
 SEC("tc") int node_ingress(struct __sk_buff *ctx)
 {
 	struct packet packet = {};
@@ -375,6 +382,9 @@ SEC("tc") int node_ingress(struct __sk_buff *ctx)
 	__u32 *role;
 	int outcome;
 
+	/* A frame for somebody else is here by promiscuity; multicast is no service's. */
+	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx))
+		return NEXT;
 	kind = read_packet(ctx, ETH_HLEN, &packet);
 	if (kind == PACKET_OTHER)
 		return NEXT;
@@ -414,6 +424,8 @@ SEC("tc") int node_ingress(struct __sk_buff *ctx)
 	if (*role & ADDRESS_NODE)
 		return NEXT;
 	switch (kind) {
+	case PACKET_ICMP_ECHO:
+		return packet.fragment ? drop(ctx, &packet, DROP_FRAGMENT) : answer_echo(ctx, &packet);
 	case PACKET_FRAGMENT:
 		return drop(ctx, &packet, DROP_FRAGMENT);
 	case PACKET_INVALID:
@@ -432,6 +444,8 @@ SEC("tc") int node_egress(struct __sk_buff *ctx)
 	struct found found = {};
 	enum packet_kind kind;
 
+	if (is_of_vlan(ctx))
+		return NEXT;
 	kind = read_packet(ctx, ETH_HLEN, &packet);
 	if (kind == PACKET_FRAGMENT && recall_ports(&packet))
 		kind = PACKET_FLOW;

@@ -179,6 +179,8 @@ describe('agent', { timeout: 20_000 }, () => {
       state: 'active',
       weight: 1,
       connections: 11,
+      packets: 0,
+      bytes: 0,
     });
     const all = await talk.ask<Page<BackendEntry>>('backend.list');
     assert.equal(all.items.length, 3);
