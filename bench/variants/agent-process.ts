@@ -7,9 +7,18 @@ import { program } from '../../tools/build.ts';
 import { manifests, services } from '../catalog.ts';
 import { agentStatus } from '../control.ts';
 
-/** Services of two endpoints that the agent has room for when it isn't told of more. */
-const roomByDefault = 30_000;
-const largeMaps = { 'max-services': 131_072, 'max-backends': 131_072, 'max-slots': 262_144 };
+/** Flags of the agent by name. */
+export type AgentFlags = Readonly<Record<string, string | number>>;
+
+/** Backends that the agent has room for when it isn't told of more, some left for those that go. */
+const roomByDefault = 60_000;
+
+/** Flags for the sizes of the maps, where the agent's own don't suffice for so many. */
+export function sizeFlags(services: number, endpoints: number): AgentFlags {
+  const backends = services * endpoints;
+  if (backends <= roomByDefault) return {};
+  return { 'max-services': 131_072, 'max-backends': 131_072, 'max-slots': 262_144 };
+}
 
 /** The real agent on a lab's node, in the built form in which it is published (tools/build.ts). */
 export class AgentProcess {
@@ -18,22 +27,20 @@ export class AgentProcess {
   readonly #socket: string;
   #ended: string | undefined;
   readonly startedMs = performance.now();
+  /** The same on CLOCK_MONOTONIC, which all processes share. */
+  readonly startedNs = Number(process.hrtime.bigint());
 
-  /**
-   * `folder` is for the log and the control socket. The maps have the agent's own sizes unless
-   * `count` services need more.
-   */
-  constructor(node: LabNode, folder: string, manifestFolder: string, count: number) {
+  /** `folder` is for the log and the control socket; `given` are the agent's other flags. */
+  constructor(node: LabNode, folder: string, given: AgentFlags) {
     this.#log = `${folder}/agent.log`;
     this.#socket = `${folder}/agent.sock`;
     const log = openSync(this.#log, 'w');
     const flags = {
-      manifests: manifestFolder,
+      ...given,
       node: node.name,
       cgroup: node.cgroup,
       bpffs: node.bpffs,
       socket: this.#socket,
-      ...(count > roomByDefault ? largeMaps : {}),
     };
     const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, `${value}`]);
     this.#child = node.spawn(process.execPath, [program, 'agent', ...args], {
@@ -69,6 +76,18 @@ export class AgentProcess {
     }
   }
 
+  /** Looks until there is something to be found. Throws an Error when the agent ends or never does it. */
+  async first<T>(look: () => T | undefined): Promise<T> {
+    const deadline = performance.now() + 120_000;
+    for (;;) {
+      const found = look();
+      if (found !== undefined) return found;
+      if (this.#ended) throw new Error(`${this.#ended}: ${this.#lastLines()}`);
+      if (performance.now() > deadline) throw new Error(`wait for agent: ${this.#lastLines()}`);
+      await sleep(20);
+    }
+  }
+
   /** Milliseconds from the start to the moment at which the agent says that all is in force. */
   inForceAfterMs(): number {
     const line = readFileSync(this.#log, 'utf8')
@@ -88,8 +107,19 @@ export class AgentProcess {
 
   /** VmRSS in bytes. */
   residentBytes(): number {
-    const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
-    return Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) * 1024;
+    return 1024 * statusField(this.pid, 'VmRSS');
+  }
+
+  /** The most that VmRSS ever was, in bytes. */
+  peakBytes(): number {
+    return 1024 * statusField(this.pid, 'VmHWM');
+  }
+
+  /** How often its threads were put on a processor so far. */
+  wakeUps(): number {
+    return readdirSync(`/proc/${this.pid}/task`)
+      .map((task) => statusField(`${this.pid}/task/${task}`, 'voluntary_ctxt_switches'))
+      .reduce((sum, count) => sum + count, 0);
   }
 
   async stop(): Promise<void> {
@@ -101,6 +131,12 @@ export class AgentProcess {
   #lastLines(): string {
     return readFileSync(this.#log, 'utf8').trim().split('\n').slice(-3).join(' | ');
   }
+}
+
+/** A number in a process' or thread's status. */
+function statusField(process: number | string, field: string): number {
+  const status = readFileSync(`/proc/${process}/status`, 'utf8');
+  return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)![1]);
 }
 
 const perFile = 500;

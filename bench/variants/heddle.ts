@@ -1,5 +1,6 @@
 import type { Lab } from '@heddle/lab';
-import { AgentProcess, writeManifests } from './agent-process.ts';
+import { backendAddresses } from '../catalog.ts';
+import { AgentProcess, sizeFlags, writeManifests } from './agent-process.ts';
 import type { Balancer } from './balancer.ts';
 
 /** Heddle's agent on the lab's node, with a folder of manifests for each size. */
@@ -33,7 +34,10 @@ export class Heddle implements Balancer {
   async start(manifests: string, count: number): Promise<AgentProcess> {
     this.#installed = undefined;
     await this.#agent?.stop();
-    this.#agent = new AgentProcess(this.#lab.nodes[0]!, this.#folder, manifests, count);
+    this.#agent = new AgentProcess(this.#lab.nodes[0]!, this.#folder, {
+      manifests,
+      ...sizeFlags(count, backendAddresses.length),
+    });
     return this.#agent;
   }
 }

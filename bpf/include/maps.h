@@ -123,6 +123,14 @@ struct {
 	MAP_TYPE(value, enum device_role);
 } node_devices SEC(".maps");
 
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(max_entries, 65536);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, struct source_range_key);
+	MAP_TYPE(value, enum source_range);
+} source_ranges SEC(".maps");
+
 /* 64 KiB datagrams in flight are few; what is forgotten is sent again. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);

@@ -37,6 +37,8 @@ export interface ServiceRecord extends ObjectRef {
   readonly externalIPs: readonly string[];
   /** Ingress addresses of the load balancer that the node shall serve itself (ipMode VIP). */
   readonly loadBalancerIPs: readonly string[];
+  /** loadBalancerSourceRanges, as canonical text; empty: everybody may come in. */
+  readonly sourceRanges: readonly string[];
   /** 0: no affinity. */
   readonly affinitySeconds: number;
   /** internalTrafficPolicy is Local. */

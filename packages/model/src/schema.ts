@@ -73,6 +73,7 @@ export const serviceSchema = struct({
     clusterIP: v.nullish(text),
     clusterIPs: list(text),
     externalIPs: list(text),
+    loadBalancerSourceRanges: list(text),
     ports: list(
       struct({
         name: v.nullish(portName, ''),

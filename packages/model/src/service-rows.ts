@@ -99,6 +99,7 @@ export function serviceRows(
         frontends: compactList(kept),
         backends: toBackends(candidates, backends, port, service.weights),
         algorithm: service.algorithm,
+        sourceRanges: outside ? compactList([]) : sourceRanges(service, kept, family),
         affinitySeconds: service.affinitySeconds,
         problems: compactList(outside ? problems : [...service.problems, ...problems]),
       });
@@ -156,6 +157,19 @@ function withHealthCheck(
   return [{ ...first, healthCheck: { port, localEndpoints } }, ...others];
 }
 
+/**
+ * Ranges of another family say nothing of this one, as in kube-proxy. Of two rows with the same
+ * frontends, the one for everybody has them.
+ */
+function sourceRanges(
+  service: ServiceRecord,
+  frontends: readonly Frontend[],
+  family: Family,
+): readonly string[] {
+  if (!frontends.some(({ kind }) => kind === 'LoadBalancer')) return compactList([]);
+  return compactList(service.sourceRanges.filter((range) => familyOf(range) === family));
+}
+
 function frontendLabel({ kind, address, port, protocol }: Frontend): string {
   return `${kind} ${formatEndpoint(address, port)}/${protocol}`;
 }
@@ -169,6 +183,7 @@ export function sameRow(a: ServiceRow, b: ServiceRow): boolean {
     a.affinitySeconds === b.affinitySeconds &&
     a.portName === b.portName &&
     sameHealthCheck(a.healthCheck, b.healthCheck) &&
+    sameList(a.sourceRanges, b.sourceRanges, (x, y) => x === y) &&
     sameList(a.problems, b.problems, (x, y) => x === y) &&
     sameList(
       a.frontends,

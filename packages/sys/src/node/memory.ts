@@ -29,9 +29,11 @@ const worthwhileBytes = 4 * 1024 * 1024;
  * Gives memory back to the kernel when the heap has grown and the process is idle, or every 5 s when
  * it never is: that stops everything for a full garbage collection, some 50 ms with 5,000
  * services. Looks twice a second while there is work, and ever more rarely while there is none.
- * Doesn't keep the process alive.
+ * The program's own pages that only its start needed go at once, so that what is read now does not
+ * come on top of them. Doesn't keep the process alive.
  */
 export function releaseMemoryWhenIdle(): Disposable {
+  releaseFilePages();
   let heap = 0;
   let releasedMs = performance.now();
   let timer: NodeJS.Timeout;
@@ -42,7 +44,7 @@ export function releaseMemoryWhenIdle(): Disposable {
     const isDue = isIdle || now - releasedMs >= busyReleaseMs;
     if (isDue && getHeapStatistics().total_heap_size >= heap + worthwhileBytes) {
       releaseMemory();
-      // Once, after the start: what is mapped again later is what the process works with.
+      // Once more after the first work: what is mapped again later is what the process works with.
       if (heap === 0) releaseFilePages();
       heap = getHeapStatistics().total_heap_size;
       releasedMs = now;
