@@ -3,7 +3,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { ApiServer } from '../../packages/kube/testing/api-server.ts';
 import { makeNode } from '../../packages/kube/testing/cluster-objects.ts';
-import type { Sighting } from './lag.ts';
+import { markerEndpoints, markerMs, type Sighting } from './lag.ts';
 import { clusterService, clusterSlice } from './objects.ts';
 
 export type Order =
@@ -29,8 +29,10 @@ export type Order =
 export interface Churn {
   readonly perSecond: number;
   readonly seconds: number;
-  /** Services that take turns, from number 1 on. */
+  /** Services that take turns, from number 1 on, each for a burst: as when it is rolled out. */
   readonly services: number;
+  /** Changes of one service, one right after the other. */
+  readonly burst: number;
   readonly endpoints: number;
 }
 
@@ -40,9 +42,6 @@ export interface Churned {
   readonly markers: readonly Sighting[];
 }
 
-/** The marker changes so often, and its number of endpoints tells which change it was. */
-export const markerMs = 100;
-export const markerEndpoints = 20;
 /** How often changes are made; a burst of those due. */
 const burstMs = 5;
 
@@ -82,7 +81,7 @@ async function obey(order: Order): Promise<unknown> {
   }
 }
 
-async function churn({ perSecond, seconds, services, endpoints }: Churn): Promise<Churned> {
+async function churn({ perSecond, seconds, services, burst, endpoints }: Churn): Promise<Churned> {
   const markers: Sighting[] = [];
   const start = nowNs();
   let changes = 0;
@@ -90,9 +89,9 @@ async function churn({ perSecond, seconds, services, endpoints }: Churn): Promis
     const timer = setInterval(() => {
       const elapsedMs = (nowNs() - start) / 1e6;
       const due = Math.min(seconds * 1000, elapsedMs) * (perSecond / 1000);
-      for (; changes < due; changes++) {
-        const generation = 1 + Math.floor(changes / services);
-        server.set(clusterSlice(1 + (changes % services), endpoints, generation));
+      for (; changes + burst <= due; changes += burst) {
+        const n = 1 + ((changes / burst) % services);
+        for (let i = 0; i < burst; i++) server.set(clusterSlice(n, endpoints, 1 + changes + i));
       }
       if (elapsedMs >= markers.length * markerMs) {
         const count = 1 + (markers.length % markerEndpoints);

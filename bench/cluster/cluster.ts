@@ -121,15 +121,17 @@ export class Cluster implements Disposable {
   async churn(churn: Churn, see: (marker: Sighting) => void): Promise<Churned> {
     const address = clusterIp(0);
     let isOver = false;
-    const churned = ask(this.#api, { do: 'churn', ...churn }).then((result) => {
+    const watched = async () => {
+      while (!isOver) {
+        see({ endpoints: this.#map.endpoints(address), atNs: nowNs() });
+        await sleep(1);
+      }
+    };
+    const churned = ask(this.#api, { do: 'churn', ...churn }).finally(() => {
       isOver = true;
-      return result as Churned;
     });
-    while (!isOver) {
-      see({ endpoints: this.#map.endpoints(address), atNs: nowNs() });
-      await sleep(1);
-    }
-    return churned;
+    const [result] = await Promise.all([churned, watched()]);
+    return result as Churned;
   }
 
   /**

@@ -1,3 +1,7 @@
+/** The marker (service 0) changes so often, and has so many different numbers of endpoints. */
+export const markerMs = 100;
+export const markerEndpoints = 20;
+
 /** A moment, and how many endpoints the marker had then: at the API server or in the kernel. */
 export interface Sighting {
   /** Nanoseconds of CLOCK_MONOTONIC. */

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { LabNode } from '@heddle/lab';
 import { program } from '../../tools/build.ts';
 import { manifests, services } from '../catalog.ts';
-import { agentStatus } from '../control.ts';
+import { agentEvents, agentStatus } from '../control.ts';
 
 /** Flags of the agent by name. */
 export type AgentFlags = Readonly<Record<string, string | number>>;
@@ -95,6 +95,11 @@ export class AgentProcess {
       .find((text) => text.includes('manifests read'));
     if (line === undefined) throw new Error(`read agent's log: it never said that all is in force`);
     return Date.parse(JSON.parse(line).time) - performance.timeOrigin - this.startedMs;
+  }
+
+  /** Rows that it has brought into force since the first ones (and a few other events). */
+  events(): Promise<number> {
+    return agentEvents(this.#socket);
   }
 
   /** Nanoseconds that the agent has spent on a processor, all threads. */

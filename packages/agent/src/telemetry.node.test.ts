@@ -205,8 +205,8 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     };
     const told = async () => {
       const response = await fetch(`http://127.0.0.1:${port}`);
-      const { localEndpoints, serviceProxyHealthy } = await response.json();
-      return [response.status, localEndpoints, serviceProxyHealthy];
+      const body = (await response.json()) as Record<string, unknown>;
+      return [response.status, body.localEndpoints, body.serviceProxyHealthy];
     };
     start(({ failing }) => failing.set(web, 'no room'));
     source.complete(balanced(80), here('10.0.0.1'));

@@ -124,6 +124,16 @@ describe('healthCheckNodePort', () => {
     assert.equal(localEndpoints(cluster), 1);
   });
 
+  test('is only a LoadBalancer service’s with externalTrafficPolicy Local', () => {
+    const cluster = new Cluster(
+      service('node', '10.96.0.2', { ...spec, type: 'NodePort' }),
+      service('all', '10.96.0.3', { ...spec, externalTrafficPolicy: 'Cluster' }),
+      service('none', 'None', { ...spec, ports: [{ port: 80 }] }),
+    );
+    assert.deepEqual(checks(cluster), {});
+    assert.deepEqual(cluster.model.problems.size, 0);
+  });
+
   test('a service that Heddle leaves alone has none', () => {
     const labels = { 'service.kubernetes.io/service-proxy-name': 'other' };
     assert.deepEqual(checks(new Cluster(service('web', '10.96.0.1', { ...spec, labels }))), {});

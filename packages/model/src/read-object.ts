@@ -190,7 +190,10 @@ function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
         : 0,
     internalLocal: spec.internalTrafficPolicy === 'Local',
     externalLocal: spec.externalTrafficPolicy === 'Local',
-    healthCheckPort: readHealthCheckPort(spec),
+    healthCheckPort:
+      spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local'
+        ? spec.healthCheckNodePort
+        : 0,
     publishNotReady: spec.publishNotReadyAddresses ?? false,
     algorithm: balancing.algorithm,
     weights: balancing.weights,
@@ -239,16 +242,6 @@ function readServicePorts(spec: ServiceObject['spec']): readonly ServicePort[] {
     return { name: sharedText(name), protocol: sharedText(protocol), port, nodePort };
   });
   return compactList(records);
-}
-
-function readHealthCheckPort(spec: ServiceObject['spec']): number {
-  const port = spec.healthCheckNodePort;
-  const isUsed = spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local';
-  if (port !== 0 && !isUsed) {
-    const rule = 'only a LoadBalancer service with externalTrafficPolicy Local has one';
-    throw new FieldError('spec.healthCheckNodePort', port, rule);
-  }
-  return port;
 }
 
 function readIngress(status: ServiceObject['status']): readonly string[] {

@@ -9,13 +9,15 @@ interface Options {
   readonly socket: string;
   readonly output: OutputFormat;
   readonly force?: true;
+  readonly kubeProxy?: true;
 }
 
 /**
  * `heddle cleanup`: removes every pin below the bpf file system and the control socket. A link that
  * only its pin kept ends with it, and so do the programs and maps.
  */
-export function cleanup({ bpffs, socket, output, force }: Options): void {
+export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Options): Promise<void> {
+  if (kubeProxy) return cleanupKubeProxy(output, force ?? false);
   if (!force && listens(nodePlatform(), socket)) {
     throw new Failure(
       exitCodes.busy,
@@ -31,6 +33,32 @@ export function cleanup({ bpffs, socket, output, force }: Options): void {
   }
   for (const path of removed) printLine(`removed ${path}`);
   if (removed.length === 0) printLine('nothing to remove');
+}
+
+/** `heddle cleanup --kube-proxy`: removes what a kube-proxy left, and nothing of Heddle's. */
+async function cleanupKubeProxy(output: OutputFormat, force: boolean): Promise<void> {
+  const [{ runningKubeProxy }, { removeLeftovers }, { runTool }] = await Promise.all([
+    import('../kube-proxy/running.ts'),
+    import('../kube-proxy/removal.ts'),
+    import('../kube-proxy/tools.ts'),
+  ]);
+  const sign = force ? undefined : await runningKubeProxy();
+  if (sign !== undefined) {
+    throw new Failure(
+      exitCodes.busy,
+      `clean up after kube-proxy: it still runs here (${sign}) and would write everything again; stop it first, or say --force`,
+    );
+  }
+  const removal = await removeLeftovers(runTool);
+  if (removal.failed.length > 0) process.exitCode = exitCodes.failed;
+  if (output === 'json') {
+    printJson(removal);
+    return;
+  }
+  for (const [outcome, sentences] of Object.entries(removal) as [string, string[]][]) {
+    for (const sentence of sentences) printLine(`${outcome.padEnd(7)}  ${sentence}`);
+  }
+  if (removal.removed.length + removal.failed.length === 0) printLine('nothing to remove');
 }
 
 /** A bpf file system holds directories and pins only. */
