@@ -2,7 +2,7 @@ import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
 import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';
-import { ControlServer } from './control/server.ts';
+import { ControlServer, type Handler } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
 import { HealthChecks } from './health-checks.ts';
@@ -37,6 +37,8 @@ export interface AgentParts {
  * links stay in force in the kernel, where the next agent finds them.
  */
 export class Agent implements Disposable {
+  /** Answers requests of the control protocol, as the control socket does. */
+  readonly handle: Handler;
   readonly #platform: Platform;
   readonly #config: EffectiveConfig;
   readonly #version: string;
@@ -82,7 +84,7 @@ export class Agent implements Disposable {
     };
     try {
       // Requests are answered from the event loop, that is after this constructor.
-      const handler = controlHandler({
+      this.handle = controlHandler({
         config,
         model: this.#model,
         table: this.#table,
@@ -92,7 +94,7 @@ export class Agent implements Disposable {
         healthCheck: (key) => this.#healthChecks.entry(key),
         status: () => this.#status(),
       });
-      this.#server = keep(new ControlServer(platform, config.socket, handler));
+      this.#server = keep(new ControlServer(platform, config.socket, this.handle));
       this.#telemetry = keep(
         new Telemetry(platform, config, {
           model: this.#model,
