@@ -34,8 +34,7 @@ export interface StartOptions {
  * NotSupported, or Error without a cgroup2 mount.
  */
 export function startAgent(options: StartOptions): Agent {
-  const { platform, config, environment, version, objects } = options;
-  const { bpf = new LinuxBpf(platform) } = options;
+  const { platform, config, environment, version, objects, bpf = new LinuxBpf(platform) } = options;
   const node = config.node ?? hostName(platform);
   const cgroup = config.cgroup ?? cgroupRoot(platform);
   if (cgroup === undefined) {
