@@ -45,7 +45,7 @@ const northSouth: Site = {
   backendPods: ['pod-2-1', 'pod-2-2'],
   backendAddresses: ['10.244.2.1', '10.244.2.2'],
   nodePorts: true,
-  balancers: ['iptables', 'nftables'],
+  balancers: ['heddle', 'iptables', 'nftables'],
   prepare(lab) {
     const [entry, home] = lab.nodes;
     for (const address of this.backendAddresses) lab.leadTo(entry!, address);
