@@ -132,14 +132,12 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
             .sctp({ sport: 30_014, dport: sport, tag: 5, chunks: [{ type: 'init-ack', value }] }),
         );
       }
-      const stray = packets
-        .from(client, packets.node)
-        .sctp({
-          sport: 1,
-          dport: 30_014,
-          tag: 9,
-          chunks: [{ type: 'data', value: new Uint8Array(8) }],
-        });
+      const stray = packets.from(client, packets.node).sctp({
+        sport: 1,
+        dport: 30_014,
+        tag: 9,
+        chunks: [{ type: 'data', value: new Uint8Array(8) }],
+      });
       const counted = packets.drops(() => packets.ingress(stray));
       assert.deepEqual(counted, { 'belongs to no known connection': 1 });
     });
