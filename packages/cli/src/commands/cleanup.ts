@@ -1,5 +1,6 @@
 import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { listens } from '@heddle/agent/unix-socket';
+import { hasFilter, listLinks, NetlinkSocket, removeFilter } from '@heddle/netlink';
 import { nodePlatform } from '@heddle/sys/node';
 import { exitCodes, Failure } from '../failure.ts';
 import { type OutputFormat, printJson, printLine } from '../print.ts';
@@ -13,8 +14,8 @@ interface Options {
 }
 
 /**
- * `heddle cleanup`: removes every pin below the bpf file system and the control socket. A link that
- * only its pin kept ends with it, and so do the programs and maps.
+ * `heddle cleanup`: removes every pin below the bpf file system, the control socket, and what stays
+ * on devices without a pin. A link that only its pin kept ends with it, and so do the programs and maps.
  */
 export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Options): Promise<void> {
   if (kubeProxy) return cleanupKubeProxy(output, force ?? false);
@@ -26,6 +27,7 @@ export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Optio
   }
   const removed: string[] = [];
   removeTree(`${bpffs}/heddle`, removed);
+  removeFilters(removed);
   if (remove(() => unlinkSync(socket))) removed.push(socket);
   if (output === 'json') {
     printJson({ removed });
@@ -59,6 +61,18 @@ async function cleanupKubeProxy(output: OutputFormat, force: boolean): Promise<v
     for (const sentence of sentences) printLine(`${outcome.padEnd(7)}  ${sentence}`);
   }
   if (removal.removed.length + removal.failed.length === 0) printLine('nothing to remove');
+}
+
+/** Before Linux 6.6 the programs of devices are filters, which nothing else removes. */
+function removeFilters(removed: string[]): void {
+  using socket = new NetlinkSocket(nodePlatform());
+  for (const { index: link, name } of listLinks(socket)) {
+    for (const direction of ['ingress', 'egress'] as const) {
+      if (!hasFilter(socket, { link, direction })) continue;
+      removeFilter(socket, { link, direction });
+      removed.push(`filter at ${direction} of ${name}`);
+    }
+  }
 }
 
 /** A bpf file system holds directories and pins only. */
