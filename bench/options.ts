@@ -10,12 +10,13 @@ import { coldStart } from './cases/cold-start.ts';
 import { connect, outsideConnect } from './cases/connect.ts';
 import { exchange, outsideExchange } from './cases/exchange.ts';
 import { memory } from './cases/memory.ts';
+import { packets } from './cases/packets.ts';
 import { wrk } from './cases/wrk.ts';
 
 /** In the order in which they are reported. */
 export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
-  ...[outsideConnect, outsideExchange],
+  ...[outsideConnect, outsideExchange, packets],
   ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle],
 ];
 
@@ -30,7 +31,7 @@ export class UsageError extends Error {}
 
 export const usage = `npm run bench -- [--quick] [--case NAME]... [--publish]
 
-  --quick      fewer sizes and rounds: under 6 minutes instead of about 25
+  --quick      fewer sizes and rounds: under 8 minutes instead of about 35
   --case NAME  only this case; several may be given
   --publish    also write the chart to docs/bench.svg
 

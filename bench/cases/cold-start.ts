@@ -22,7 +22,7 @@ export const coldStart: Case = {
   async measure(world, size, quick) {
     const repetitions = quick ? 3 : size > 10_000 ? 5 : 9;
     const manifests = world.folder(`${name}-${size}`);
-    writeManifests(`${manifests}/all`, size);
+    writeManifests(`${manifests}/all`, size, 'east-west');
     const writes: ColdStart[] = [];
     const agents: number[] = [];
     for (let i = 0; i < repetitions; i++) {

@@ -6,6 +6,7 @@ import type { LabNode } from '@heddle/lab';
 import { program } from '../../tools/build.ts';
 import { manifests, services } from '../catalog.ts';
 import { agentEvents, agentStatus } from '../control.ts';
+import type { SiteName } from '../sites.ts';
 
 /** Flags of the agent by name. */
 export type AgentFlags = Readonly<Record<string, string | number>>;
@@ -56,15 +57,15 @@ export class AgentProcess {
     return this.#child.pid!;
   }
 
-  /** Waits until so many rows, and no others, are in force. */
-  async inForce(rows: number): Promise<void> {
+  /** Waits until so many rows, and no others, are in force, each with so many frontends. */
+  async inForce(rows: number, frontends = 1): Promise<void> {
     const deadline = performance.now() + 120_000;
     for (;;) {
       if (this.#ended) throw new Error(`${this.#ended}: ${this.#lastLines()}`);
       const status = await agentStatus(this.#socket).catch(() => undefined);
       if (status?.source.complete && status.rows.done === rows && status.rows.pending === 0) {
         const services = status.datapath.maps.find(({ name }) => name === 'services');
-        if (services?.entries === rows) return;
+        if (services?.entries === rows * frontends) return;
       }
       if (performance.now() > deadline) {
         const state = JSON.stringify(status?.rows);
@@ -146,12 +147,14 @@ function statusField(process: number | string, field: string): number {
 
 const perFile = 500;
 
-/** Writes the manifests of the first `count` services, many to a file, into a new folder. */
-export function writeManifests(folder: string, count: number): void {
+/** Writes the manifests of a site's first `count` services, many to a file, into a new folder. */
+export function writeManifests(folder: string, count: number, site: SiteName): void {
   mkdirSync(folder);
-  const all = services(count);
+  const all = services(count, site);
   for (let at = 0; at < count; at += perFile) {
-    const items = all.slice(at, at + perFile).flatMap((service) => manifests(service));
+    const items = all
+      .slice(at, at + perFile)
+      .flatMap((service) => manifests(service, service.endpoints));
     const list = { apiVersion: 'v1', kind: 'List', items };
     writeFileSync(`${folder}/services-${at / perFile}.json`, JSON.stringify(list));
   }

@@ -40,6 +40,7 @@ test('a Service becomes a record of what rows are made of', () => {
     affinitySeconds: 10800,
     internalLocal: false,
     externalLocal: false,
+    healthCheckPort: 0,
     publishNotReady: false,
     algorithm: 'random',
     weights: undefined,
@@ -196,6 +197,10 @@ test('what can not be used is told by object, field and value', () => {
     [
       port({ port: 80, nodePort: 30080 }),
       'spec.ports[0].nodePort is 30080: a ClusterIP service has none',
+    ],
+    [
+      service('web', '10.96.0.1', { healthCheckNodePort: 70000 }),
+      'spec.healthCheckNodePort is 70000: must be a whole number from 0 to 65535',
     ],
     [
       service('web', ''),

@@ -190,6 +190,10 @@ function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
         : 0,
     internalLocal: spec.internalTrafficPolicy === 'Local',
     externalLocal: spec.externalTrafficPolicy === 'Local',
+    healthCheckPort:
+      spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local'
+        ? spec.healthCheckNodePort
+        : 0,
     publishNotReady: spec.publishNotReadyAddresses ?? false,
     algorithm: balancing.algorithm,
     weights: balancing.weights,

@@ -45,6 +45,8 @@ export interface ServiceRecord extends ObjectRef {
   readonly internalLocal: boolean;
   /** externalTrafficPolicy is Local. */
   readonly externalLocal: boolean;
+  /** Where load balancers ask whether this node has endpoints (host order); 0: nowhere. */
+  readonly healthCheckPort: number;
   readonly publishNotReady: boolean;
   readonly algorithm: Algorithm;
   /** By address or pod name, from the annotation heddle.io/weights. */

@@ -90,6 +90,7 @@ export const serviceSchema = struct({
     ),
     externalTrafficPolicy: v.nullish(choice('Cluster', 'Local', ''), ''),
     internalTrafficPolicy: v.nullish(choice('Cluster', 'Local'), 'Cluster'),
+    healthCheckNodePort: v.nullish(range(0, 65535), 0),
     publishNotReadyAddresses: flag,
   }),
   status: v.nullish(

@@ -14,8 +14,8 @@ interface Options {
 }
 
 /**
- * `heddle cleanup`: removes every pin below the bpf file system, the control socket, and what stays
- * on devices without a pin. A link that only its pin kept ends with it, and so do the programs and maps.
+ * `heddle cleanup`: removes every pin below the bpf file system, filters of devices, and the control
+ * socket. A link that only its pin kept ends with it, and so do the programs and maps.
  */
 export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Options): Promise<void> {
   if (kubeProxy) return cleanupKubeProxy(output, force ?? false);
@@ -25,9 +25,8 @@ export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Optio
       `clean up: an agent runs (it answers on ${socket}); stop it first, or say --force to pull the datapath from under it`,
     );
   }
-  const removed: string[] = [];
+  const removed = removeFilters();
   removeTree(`${bpffs}/heddle`, removed);
-  removeFilters(removed);
   if (remove(() => unlinkSync(socket))) removed.push(socket);
   if (output === 'json') {
     printJson({ removed });
@@ -63,8 +62,9 @@ async function cleanupKubeProxy(output: OutputFormat, force: boolean): Promise<v
   if (removal.removed.length + removal.failed.length === 0) printLine('nothing to remove');
 }
 
-/** Before Linux 6.6 the programs of devices are filters, which nothing else removes. */
-function removeFilters(removed: string[]): void {
+/** Takes programs off devices that are filters there, as before Linux 6.6: no pin keeps those. */
+function removeFilters(): string[] {
+  const removed: string[] = [];
   using socket = new NetlinkSocket(nodePlatform());
   for (const { index: link, name } of listLinks(socket)) {
     for (const direction of ['ingress', 'egress'] as const) {
@@ -73,6 +73,7 @@ function removeFilters(removed: string[]): void {
       removed.push(`filter at ${direction} of ${name}`);
     }
   }
+  return removed;
 }
 
 /** A bpf file system holds directories and pins only. */
