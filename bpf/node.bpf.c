@@ -264,6 +264,22 @@ INLINE void count_connection(__u32 backend)
 		__sync_fetch_and_add(&stats->connections, 1);
 }
 
+/* Whether the frontend is for this client (loadBalancerSourceRanges). */
+NOINLINE int may_enter(const struct packet *packet)
+{
+	struct source_range_key key = {
+		.prefix_length = 8 * (sizeof(key) - sizeof(key.prefix_length)),
+		.port = packet->key.destination_port,
+		.protocol = (__u8)packet->key.protocol,
+	};
+	enum source_range *range;
+
+	copy_address(key.frontend, packet->key.destination);
+	copy_address(key.client, packet->key.source);
+	range = bpf_map_lookup_elem(&source_ranges, &key);
+	return !range || *range == RANGE_ALLOWED;
+}
+
 /*
  * A packet to a service that belongs to no flow. Returns what becomes of it; if that is `BEGUN`, a flow
  * was made, whose index is in `index`.
@@ -292,6 +308,8 @@ GLOBAL int begin_flow(struct __sk_buff *ctx, const struct packet *packet, __u32 
 	}
 	if (!service)
 		return role & ADDRESS_NODE ? NEXT : drop(ctx, packet, DROP_UNKNOWN_PORT);
+	if (!may_enter(packet))
+		return drop(ctx, packet, DROP_SOURCE_RANGE);
 	if (packet->key.protocol == IPPROTO_TCP && !is_first(packet))
 		return reject(ctx, packet, DROP_NO_FLOW);
 	if (!service->slot_count && service->flags & SERVICE_SILENT)

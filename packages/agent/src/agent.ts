@@ -5,6 +5,7 @@ import { controlHandler } from './control/handler.ts';
 import { ControlServer } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
+import { HealthCheckServers } from './health-checks.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
@@ -50,6 +51,7 @@ export class Agent implements Disposable {
   readonly #source: Source;
   readonly #addressWatch: Disposable;
   readonly #deviceWatch: Disposable;
+  readonly #healthChecks: HealthCheckServers;
   #addresses: readonly string[];
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
@@ -109,6 +111,12 @@ export class Agent implements Disposable {
       this.#addressWatch = keep(
         watchOwnAddresses(platform, this.#addresses, (addresses) => this.#onAddresses(addresses)),
       );
+      this.#healthChecks = keep(
+        new HealthCheckServers(platform, {
+          isHealthy: () => this.#notReady() === undefined,
+          onProblem: (service, problem) => this.#events.add('warn', 'problem', service, problem),
+        }),
+      );
       this.#deviceWatch = keep(
         watchNodeDevices(platform, config.devices, (view) => this.#onNodeDevices(view)),
       );
@@ -136,6 +144,7 @@ export class Agent implements Disposable {
     for (const part of [
       this.#source,
       this.#deviceWatch,
+      this.#healthChecks,
       this.#addressWatch,
       this.#reconciler,
       this.#telemetry,
@@ -162,6 +171,7 @@ export class Agent implements Disposable {
     this.#batch = { complete, problems };
     this.#telemetry.taken(changes);
     this.#write(this.#model.apply(changes));
+    this.#healthChecks.sync(this.#model.healthChecks);
     if (complete) this.#reconciler.setComplete();
   }
 

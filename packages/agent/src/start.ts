@@ -32,7 +32,7 @@ export interface StartOptions {
  * NotSupported, or Error without a cgroup2 mount.
  */
 export function startAgent(options: StartOptions): Agent {
-  const { platform, config, version, objects } = options;
+  const { platform, config, environment, version, objects } = options;
   const node = config.node ?? hostName(platform);
   const cgroup = config.cgroup ?? cgroupRoot(platform);
   if (cgroup === undefined) {
@@ -50,7 +50,7 @@ export function startAgent(options: StartOptions): Agent {
     },
     version,
     openDatapath() {
-      prepareBpffs(platform, bpffs);
+      prepareBpffs(platform, bpffs, { inPod: environment.KUBERNETES_SERVICE_HOST !== undefined });
       const bpf = new LinuxBpf(platform);
       const cookie = netnsCookie(platform);
       return openDatapath({

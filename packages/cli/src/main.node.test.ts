@@ -124,7 +124,7 @@ describe('heddle agent, where it can not start', () => {
     assert.equal(stdout, '');
     assert.equal(
       stderr,
-      'heddle: not permitted: the process lacks CAP_SYS_ADMIN and CAP_NET_ADMIN; run it as root (e.g. with sudo) or give it those capabilities\n',
+      'heddle: not permitted: the process lacks CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; run it as root (e.g. with sudo) or give it those capabilities\n',
     );
   });
 });

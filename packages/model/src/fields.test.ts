@@ -35,6 +35,7 @@ const services = fc.record(
       fc.record({ name: fc.constantFrom('a', 'b'), port: fc.integer({ min: 0, max: 9 }) }),
     ),
     externalIPs: fc.array(address),
+    loadBalancerSourceRanges: fc.constantFrom(['192.0.2.0/24'], ['fd00::/8', 'x']),
     sessionAffinity: fc.constantFrom('None', 'ClientIP'),
     sessionAffinityConfig: fc.constant({ clientIP: { timeoutSeconds: 7 } }),
     internalTrafficPolicy: fc.constantFrom('Cluster', 'Local'),

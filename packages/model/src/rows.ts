@@ -54,6 +54,11 @@ export interface ServiceRow {
   /** Sorted by address and port, without duplicates. */
   readonly backends: readonly Backend[];
   readonly algorithm: Algorithm;
+  /**
+   * Ranges of addresses that may come in from outside at the LoadBalancer frontends, as canonical
+   * text; empty: everybody may.
+   */
+  readonly sourceRanges: readonly string[];
   /** Seconds of ClientIP affinity, 1 to 86,400; 0: none. */
   readonly affinitySeconds: number;
   /** What of this service was refused, in sentences, e.g. an externalIP that is a node's address. */

@@ -1,6 +1,8 @@
 import { takesNodePorts } from './addresses.ts';
 import { bySeniority, FrontendClaims } from './conflicts.ts';
+import { leftAlone } from './eligibility.ts';
 import { AddressHolders } from './external-ips.ts';
+import { type HealthCheck, healthCheckOf } from './health-checks.ts';
 import { compactList, ownText } from './memory.ts';
 import {
   type InvalidRef,
@@ -62,6 +64,7 @@ export class ServiceModel {
   readonly #problemsOf = new Map<string, Map<string, ObjectProblem>>();
   readonly #holders = new AddressHolders();
   readonly #claims = new FrontendClaims<ServiceState>();
+  readonly #healthChecks = new Map<string, HealthCheck>();
   readonly #dirty = new Set<ServiceState>();
   readonly #newlyWatched = new Set<string>();
 
@@ -82,6 +85,11 @@ export class ServiceModel {
     if (!problems) return undefined;
     const [first, ...rest] = problems.values();
     return rest.find(({ kind }) => kind === 'service') ?? first;
+  }
+
+  /** Health checks by service, `namespace/name`. */
+  get healthChecks(): ReadonlyMap<string, HealthCheck> {
+    return this.#healthChecks;
   }
 
   /** All rows as they are now. */
@@ -295,6 +303,12 @@ export class ServiceModel {
       for (const { key } of before) {
         if (!after.some((row) => row.key === key)) removed.push(key);
       }
+      const check =
+        state.service && !leftAlone(state.service)
+          ? healthCheckOf(state.service, state.slices, context.locality)
+          : undefined;
+      if (check) this.#healthChecks.set(state.key, check);
+      else this.#healthChecks.delete(state.key);
       if (!state.service && state.slices.length === 0) this.#services.delete(state.key);
     }
     this.#dirty.clear();

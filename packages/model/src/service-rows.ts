@@ -93,6 +93,7 @@ export function serviceRows(
         frontends: compactList(kept),
         backends: toBackends(candidates, backends, port, service.weights),
         algorithm: service.algorithm,
+        sourceRanges: outside ? compactList([]) : sourceRanges(service, kept, family),
         affinitySeconds: service.affinitySeconds,
         problems: compactList(outside ? problems : [...service.problems, ...problems]),
       });
@@ -125,6 +126,19 @@ export function serviceRows(
   return rows;
 }
 
+/**
+ * Ranges of another family say nothing of this one, as in kube-proxy. Of two rows with the same
+ * frontends, the one for everybody has them.
+ */
+function sourceRanges(
+  service: ServiceRecord,
+  frontends: readonly Frontend[],
+  family: Family,
+): readonly string[] {
+  if (!frontends.some(({ kind }) => kind === 'LoadBalancer')) return compactList([]);
+  return compactList(service.sourceRanges.filter((range) => familyOf(range) === family));
+}
+
 function frontendLabel({ kind, address, port, protocol }: Frontend): string {
   return `${kind} ${formatEndpoint(address, port)}/${protocol}`;
 }
@@ -137,6 +151,7 @@ export function sameRow(a: ServiceRow, b: ServiceRow): boolean {
     a.algorithm === b.algorithm &&
     a.affinitySeconds === b.affinitySeconds &&
     a.portName === b.portName &&
+    sameList(a.sourceRanges, b.sourceRanges, (x, y) => x === y) &&
     sameList(a.problems, b.problems, (x, y) => x === y) &&
     sameList(
       a.frontends,
