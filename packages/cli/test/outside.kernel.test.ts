@@ -159,7 +159,7 @@ describe('traffic from outside, by the agent', () => {
     const healthy = { service, serviceProxyHealthy: true };
     assert.deepEqual(check('/healthz'), { status: '503', localEndpoints: 0, ...healthy });
     await product.apply('web.yaml', local, ...slices('web', 0, 1));
-    assert.deepEqual(check('/'), { status: '200', localEndpoints: 2, ...healthy });
+    assert.deepEqual(check('/'), { status: '200', localEndpoints: 1, ...healthy });
     for (const end of ends) {
       for (let i = 0; i < 5; i++) {
         assert.deepEqual(asked(client, product.node.addresses[end], 30_080), names(0));

@@ -15,7 +15,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
     let remote: string;
     let sport = 20_000;
     before(() => {
-      world = new World(`packets-${end}`, 1, { lab: { nodes: 2 } });
+      world = new World(`packets-${end}`, 1, { lab: { nodes: 2 }, mirrored: true });
       world.serveOutside();
       packets = new NodePackets(world, end);
       local = world.node.pods[0]!.addresses[end];

@@ -41,6 +41,7 @@ const services = fc.record(
     internalTrafficPolicy: fc.constantFrom('Cluster', 'Local'),
     externalTrafficPolicy: fc.constantFrom('Cluster', 'Local'),
     publishNotReadyAddresses: fc.boolean(),
+    healthCheckNodePort: fc.constantFrom(0, 31000),
     selector: fc.constant({ app: 'x' }),
     ingress: fc.array(fc.record({ ip: address, ipMode: fc.constantFrom('VIP', 'Proxy') })),
   },

@@ -2,7 +2,6 @@ export { familyOf } from './addresses.ts';
 export { algorithmAnnotation, weightsAnnotation } from './annotations.ts';
 export { leftAlone } from './eligibility.ts';
 export { type Fields, nodeFields, serviceFields, sliceFields } from './fields.ts';
-export type { HealthCheck } from './health-checks.ts';
 export { compactList, ownText } from './memory.ts';
 export { type ReadObject, readObject, readObjects } from './read-object.ts';
 export {
@@ -25,6 +24,7 @@ export type {
   Family,
   Frontend,
   FrontendKind,
+  HealthCheck,
   Protocol,
   ServiceRow,
 } from './rows.ts';

@@ -199,6 +199,10 @@ test('what can not be used is told by object, field and value', () => {
       'spec.ports[0].nodePort is 30080: a ClusterIP service has none',
     ],
     [
+      service('web', '10.96.0.1', { healthCheckNodePort: 70000 }),
+      'spec.healthCheckNodePort is 70000: must be a whole number from 0 to 65535',
+    ],
+    [
       service('web', ''),
       'spec.clusterIP is missing: must be an address or None ' +
         '(it is the API server that would choose one)',

@@ -45,7 +45,7 @@ export interface ServiceRecord extends ObjectRef {
   readonly internalLocal: boolean;
   /** externalTrafficPolicy is Local. */
   readonly externalLocal: boolean;
-  /** Where load balancers ask for the endpoints of this node; host order, 0: nowhere. */
+  /** Where load balancers ask whether this node has endpoints (host order); 0: nowhere. */
   readonly healthCheckPort: number;
   readonly publishNotReady: boolean;
   readonly algorithm: Algorithm;

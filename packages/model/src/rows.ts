@@ -27,6 +27,14 @@ export interface Backend {
   readonly weight: number;
 }
 
+/** What load balancers are told at a port of this node, to find the nodes that have endpoints. */
+export interface HealthCheck {
+  /** Host order. */
+  readonly port: number;
+  /** Ready endpoints on this node. */
+  readonly localEndpoints: number;
+}
+
 /** How a new connection's backend is chosen. `weighted` is random by weight. */
 export type Algorithm = 'random' | 'round-robin' | 'weighted' | 'least-connections' | 'maglev';
 
@@ -63,4 +71,6 @@ export interface ServiceRow {
   readonly affinitySeconds: number;
   /** What of this service was refused, in sentences, e.g. an externalIP that is a node's address. */
   readonly problems: readonly string[];
+  /** That of the whole service, at the first of its rows; absent at the others. */
+  readonly healthCheck?: HealthCheck;
 }

@@ -89,8 +89,8 @@ export const serviceSchema = struct({
       }),
     ),
     externalTrafficPolicy: v.nullish(choice('Cluster', 'Local', ''), ''),
-    healthCheckNodePort: v.nullish(range(0, 65535), 0),
     internalTrafficPolicy: v.nullish(choice('Cluster', 'Local'), 'Cluster'),
+    healthCheckNodePort: v.nullish(range(0, 65535), 0),
     publishNotReadyAddresses: flag,
   }),
   status: v.nullish(

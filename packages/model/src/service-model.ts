@@ -1,8 +1,6 @@
 import { takesNodePorts } from './addresses.ts';
 import { bySeniority, FrontendClaims } from './conflicts.ts';
-import { leftAlone } from './eligibility.ts';
 import { AddressHolders } from './external-ips.ts';
-import { type HealthCheck, healthCheckOf } from './health-checks.ts';
 import { compactList, ownText } from './memory.ts';
 import {
   type InvalidRef,
@@ -64,7 +62,6 @@ export class ServiceModel {
   readonly #problemsOf = new Map<string, Map<string, ObjectProblem>>();
   readonly #holders = new AddressHolders();
   readonly #claims = new FrontendClaims<ServiceState>();
-  readonly #healthChecks = new Map<string, HealthCheck>();
   readonly #dirty = new Set<ServiceState>();
   readonly #newlyWatched = new Set<string>();
 
@@ -85,11 +82,6 @@ export class ServiceModel {
     if (!problems) return undefined;
     const [first, ...rest] = problems.values();
     return rest.find(({ kind }) => kind === 'service') ?? first;
-  }
-
-  /** Health checks by service, `namespace/name`. */
-  get healthChecks(): ReadonlyMap<string, HealthCheck> {
-    return this.#healthChecks;
   }
 
   /** All rows as they are now. */
@@ -238,7 +230,9 @@ export class ServiceModel {
     for (const state of this.#services.values()) {
       const { service } = state;
       if (!service) continue;
-      if (service.externalIPs.length > 0 || service.ports.some(({ nodePort }) => nodePort !== 0)) {
+      const takesNodeAddresses =
+        service.healthCheckPort !== 0 || service.ports.some(({ nodePort }) => nodePort !== 0);
+      if (service.externalIPs.length > 0 || takesNodeAddresses) {
         this.#dirty.add(state);
       }
     }
@@ -303,12 +297,6 @@ export class ServiceModel {
       for (const { key } of before) {
         if (!after.some((row) => row.key === key)) removed.push(key);
       }
-      const check =
-        state.service && !leftAlone(state.service)
-          ? healthCheckOf(state.service, state.slices, context.locality)
-          : undefined;
-      if (check) this.#healthChecks.set(state.key, check);
-      else this.#healthChecks.delete(state.key);
       if (!state.service && state.slices.length === 0) this.#services.delete(state.key);
     }
     this.#dirty.clear();

@@ -22,9 +22,9 @@ export interface HttpResponse {
   readonly status: number;
   /** Media type with its charset. */
   readonly type: string;
-  readonly body: string;
-  /** Further header fields. */
+  /** Header fields beside those that every response has. */
   readonly fields?: Readonly<Record<string, string>>;
+  readonly body: string;
 }
 
 /** Bytes of one line of a request's head, and of all its lines together. */
@@ -146,7 +146,7 @@ function pathOf(target: string): string | undefined {
  * `nowMs` is the wall time.
  */
 export function encodeResponse(
-  { status, type, body, fields = {} }: HttpResponse,
+  { status, type, fields = {}, body }: HttpResponse,
   { method, isLast, nowMs }: { method: HttpRequest['method']; isLast: boolean; nowMs: number },
 ): Uint8Array {
   const content = encodeUtf8(body);

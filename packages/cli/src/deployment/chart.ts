@@ -28,11 +28,13 @@ const placeholders = {
   nodeSelector: value('nodeSelector'),
   tolerations: value('tolerations'),
   logLevel: value('logLevel'),
+  devices: value('devices'),
   sizes: {
     services: value('sizes.services'),
     backends: value('sizes.backends'),
     slots: value('sizes.slots'),
     affinity: value('sizes.affinity'),
+    flows: value('sizes.flows'),
   },
   healthPort: value('healthPort'),
   metricsAddress: value('metricsAddress'),

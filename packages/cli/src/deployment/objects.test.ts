@@ -60,6 +60,7 @@ test('the agent takes the configuration, and gets what was set', () => {
     const text = made(...assignments).ConfigMap.data['agent.yaml'];
     return readConfig({ path: 'agent.yaml', text }, {});
   };
+  assert.equal(read().devices, readConfig(undefined, {}).devices);
   const { manifests, bpffs, cgroup, logLevel, healthAddress, apiServers } = read();
   assert.deepEqual(
     { manifests, bpffs, cgroup, logLevel, healthAddress, apiServers },
@@ -76,11 +77,15 @@ test('the agent takes the configuration, and gets what was set', () => {
     'apiServers=https://192.0.2.1:6443,https://[fd00::1]:6443',
     'metricsAddress=off',
     'logLevel=debug',
-    'sizes={"services":1,"backends":2,"slots":3,"affinity":4}',
+    'devices=bond*, eth0',
+    'sizes={"services":1,"backends":2,"slots":3,"affinity":4,"flows":5}',
   );
   assert.deepEqual(set.apiServers, ['https://192.0.2.1:6443', 'https://[fd00::1]:6443']);
-  assert.deepEqual([set.metricsAddress, set.logLevel], ['off', 'debug']);
-  assert.deepEqual(set.sizes, { services: 1, backends: 2, slots: 3, affinity: 4 });
+  assert.deepEqual(
+    [set.metricsAddress, set.logLevel, set.devices],
+    ['off', 'debug', 'bond*, eth0'],
+  );
+  assert.deepEqual(set.sizes, { services: 1, backends: 2, slots: 3, affinity: 4, flows: 5 });
 });
 
 test('probes ask the port that the agent serves', () => {

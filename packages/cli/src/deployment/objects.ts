@@ -76,17 +76,19 @@ export function deploymentObjects(given: Given): readonly KubernetesObject[] {
 
 /** The file for `heddle agent --config`. */
 function configText(given: Given): string {
-  const { services, backends, slots, affinity } = given.sizes;
+  const { services, backends, slots, affinity, flows } = given.sizes;
   return `apiServers: ${inline(given.apiServers)}
 cgroup: ${inPod.cgroup}
 bpffs: ${inPod.bpffs}
 socket: ${inPod.socket}/agent.sock
 logLevel: ${inline(given.logLevel)}
+devices: ${inline(given.devices)}
 sizes:
   services: ${inline(services)}
   backends: ${inline(backends)}
   slots: ${inline(slots)}
   affinity: ${inline(affinity)}
+  flows: ${inline(flows)}
 healthAddress: ":${inline(given.healthPort)}"
 metricsAddress: ${inline(given.metricsAddress)}
 `;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { defaultSizes } from '@heddle/agent/config';
 import { findFault } from './schema.ts';
 import { defaultSettings, readSettings, SettingError, settings } from './settings.ts';
 
@@ -39,11 +40,8 @@ describe('--set', () => {
       'tolerations',
       [{ key: 'a', operator: 'Equal', value: 'b', effect: 'NoExecute', tolerationSeconds: 5 }],
     ],
-    [
-      'sizes.slots=1000000',
-      'sizes',
-      { services: 65536, backends: 65536, slots: 1000000, affinity: 65536 },
-    ],
+    ['devices=eth0,bond*', 'devices', 'eth0,bond*'],
+    ['sizes.slots=1000000', 'sizes', { ...defaultSizes, slots: 1000000 }],
     ['healthPort=20256', 'healthPort', 20256],
     ['metricsAddress=[::1]:10249', 'metricsAddress', '[::1]:10249'],
     [
@@ -69,7 +67,7 @@ describe('--set', () => {
       'sizes.services=2',
     );
     assert.equal(logLevel, 'warn');
-    assert.deepEqual(sizes, { services: 2, backends: 65536, slots: 1, affinity: 65536 });
+    assert.deepEqual(sizes, { ...defaultSizes, services: 2, slots: 1 });
   });
 });
 
@@ -99,6 +97,7 @@ describe('what can not be used is named, with what to write instead', () => {
     ['sizes.slots=4294967296', /^set sizes\.slots: 4294967296 is out of range/],
     ['sizes.slots=1e3', /^set sizes\.slots: "1e3" is no integer/],
     ['sizes={"slots":1}', /^set sizes: the field services is missing/],
+    ['devices=eth0 eth1', /^set devices: "eth0 eth1" can't be used; write auto, none, or names/],
     ['healthPort=70000', /^set healthPort: 70000 is out of range; write a port$/],
     ['metricsAddress=10249', /^set metricsAddress: "10249" can't be used; write address:port/],
     ['cgroup=sys', /^set cgroup: "sys" can't be used; write an absolute path$/],

@@ -1,3 +1,4 @@
+import { defaultSizes, type MapSizes } from '@heddle/agent/config';
 import { findFault, type Schema } from './schema.ts';
 
 /** What a cluster may want to be different. */
@@ -8,12 +9,8 @@ export interface Settings {
   readonly nodeSelector: Readonly<Record<string, string>>;
   readonly tolerations: readonly Readonly<Record<string, string | number>>[];
   readonly logLevel: string;
-  readonly sizes: {
-    readonly services: number;
-    readonly backends: number;
-    readonly slots: number;
-    readonly affinity: number;
-  };
+  readonly devices: string;
+  readonly sizes: MapSizes;
   readonly healthPort: number;
   readonly metricsAddress: string;
   readonly cgroup: string;
@@ -52,6 +49,7 @@ const quantities: Schema = {
 const word: Schema = { type: 'string', pattern: '^[^\\s]*$' };
 
 const mapSize: Schema = { type: 'integer', minimum: 1, maximum: 0xffffffff };
+const sizeNames = Object.keys(defaultSizes);
 
 /** All settings, in the order in which they are shown. */
 export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
@@ -119,13 +117,22 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       description: 'write debug, info, warn or error',
     },
   },
+  devices: {
+    about:
+      'Devices of the nodes at which traffic enters from outside: auto (those that a default route leads out of), none (another proxy serves NodePorts and load balancers), or names such as eth0,bond* with commas between.',
+    fallback: 'auto',
+    schema: text(
+      '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$',
+      'write auto, none, or names of devices with commas between',
+    ),
+  },
   sizes: {
     about: 'Entries of the kernel maps; docs/deployment.md says what a cluster needs.',
-    fallback: { services: 65536, backends: 65536, slots: 262144, affinity: 65536 },
+    fallback: defaultSizes,
     schema: {
       type: 'object',
-      properties: { services: mapSize, backends: mapSize, slots: mapSize, affinity: mapSize },
-      required: ['services', 'backends', 'slots', 'affinity'],
+      properties: Object.fromEntries(sizeNames.map((name) => [name, mapSize])),
+      required: sizeNames,
       additionalProperties: false,
       description: 'write whole numbers from 1 to 4294967295, e.g. --set sizes.services=131072',
     },
