@@ -10,6 +10,7 @@ import {
   type LabPod,
   Packet,
   type Place,
+  pattern,
   Tap,
 } from '@heddle/lab';
 import type { Cluster } from '../testing/cluster.ts';
@@ -138,6 +139,39 @@ function scenarios(mode: Mode): void {
         });
         tap.send(stray);
         exchange(socket, 'after');
+        cluster.remove(service);
+      }
+    });
+
+    test('SCTP is translated as far as its header goes, with its checksum', () => {
+      for (const home of [a, b]) {
+        const service = cluster.serve({ pods: [pod(home)] });
+        for (const end of ends) {
+          using atPod = Tap.open(pod(home), 'eth0');
+          using atClient = Tap.open(client, 'eth0');
+          const { address, port } = service.nodePort('sctp', a, end);
+          const frame = eth(client.firstHop);
+          const ip = { src: client.addresses[end], dst: address };
+          const init = { type: 'init', value: pattern(16) } as const;
+          const sctp = { sport: 4000, dport: port, tag: 0, chunks: [init] };
+          atClient.send(end === 'v4' ? frame.ipv4(ip).sctp(sctp) : frame.ipv6(ip).sctp(sctp));
+          const isSctp = ({ packet }: Captured) => packet.layer('sctp') !== undefined;
+          const { packet } = atPod.find('INIT', isSctp);
+          assert.match(`${packet}`, / > 8084 tag 0x0\n {2}chunk init 16 bytes /);
+          // What the pod would answer.
+          const back = packet.layer(end === 'v4' ? 'ipv4' : 'ipv6')!;
+          const seen = packet.layer('sctp')!;
+          const ends = { src: back.dst, dst: back.src };
+          const ack = {
+            ...{ sport: seen.dport, dport: seen.sport, tag: 99 },
+            chunks: [{ type: 'init-ack', value: pattern(16) }] as const,
+          };
+          const reply = eth(pod(home).firstHop);
+          atPod.send(end === 'v4' ? reply.ipv4(ends).sctp(ack) : reply.ipv6(ends).sctp(ack));
+          const answer = atClient.find('INIT ACK', isSctp).packet;
+          assert.ok(`${answer}`.includes(`${address} > ${client.addresses[end]} `), `${answer}`);
+          assert.ok(`${answer}`.includes(`sctp ${port} > 4000 tag 0x63\n`), `${answer}`);
+        }
         cluster.remove(service);
       }
     });
