@@ -45,8 +45,11 @@ describe('packets of chance on the node’s device, in the kernel and in the mac
           const last = below(4) === 0 ? bytes.length : 54;
           for (let n = below(4); n > 0; n--) bytes[12 + below(last - 12)] = random();
           const least = end === 'v4' ? 34 : 54;
-          const cut = below(5) === 0 ? least + below(bytes.length - least) : bytes.length;
+          const spare = bytes.length - least;
+          const cut = below(5) === 0 && spare > 0 ? least + below(spare) : bytes.length;
           const data = bytes.subarray(0, cut);
+          // The kernel refuses to run what is too short for the header that its type announces.
+          if (data[12] === 0x86 && data[13] === 0xdd && data.length < 54) continue;
           const result = mirror.follow(below(3) === 0 ? 'node_egress' : 'node_ingress', {
             data,
             context,

@@ -85,6 +85,7 @@ describe('storms', () => {
           // A test run wants a whole IP header.
           const least = end === 'v4' ? 34 : 54;
           const cut = chance(5) === 0 ? least + chance(bytes.length - least) : bytes.length;
+          if (bytes[12] === 0x86 && bytes[13] === 0xdd && cut < 54) continue;
           const run = chance(3) === 0 ? 'egress' : 'ingress';
           const { verdict } = packets[run](bytes.subarray(0, cut));
           verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);

@@ -9,6 +9,7 @@ import {
   type TestRunOptions,
   type TestRunResult,
 } from '@heddle/ebpf';
+import { findLink, NetlinkSocket } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
 import { kernelRoutes } from '../../vm/testing/kernel-routes.ts';
@@ -34,6 +35,7 @@ export class Mirror implements Disposable {
   readonly #routes: ReturnType<typeof kernelRoutes>;
   readonly #loaded: LoadedObject;
   readonly #constants: ReadonlySet<string>;
+  readonly #addresses = new Map<number, Uint8Array>();
   #now = 0n;
   /** Packets that `follow` found the same at once. */
   followed = 0;
@@ -48,6 +50,7 @@ export class Mirror implements Disposable {
         cpus: bpf.possibleCpus,
         now: () => this.#now,
         routes: this.#routes.routes,
+        linkAddress: (ifindex) => this.#addressOf(ifindex),
       }),
     );
     const spec = readObject(objects(name));
@@ -126,6 +129,18 @@ export class Mirror implements Disposable {
   [Symbol.dispose](): void {
     this.#loaded[Symbol.dispose]();
     this.#routes[Symbol.dispose]();
+  }
+
+  /** Of a device in the network namespace that the kernel's test run is in. */
+  #addressOf(ifindex: number): Uint8Array | undefined {
+    let address = this.#addresses.get(ifindex);
+    if (!address) {
+      using socket = new NetlinkSocket(this.#platform);
+      const text = findLink(socket, ifindex)!.address;
+      address = Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16));
+      this.#addresses.set(ifindex, address);
+    }
+    return address;
   }
 
   #contents(maps: ReadonlyMap<string, BpfMap>): Map<string, Contents> {
