@@ -356,19 +356,7 @@ function configured(spec: ObjectSpec, { sizes, netnsCookie }: DatapathOptions): 
   const config = new Uint8Array(socketConfigSize);
   const abi = heddleAbi.currentAbi;
   encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, reserved: 0 }, config);
-  const entries: Readonly<Record<string, number>> = {
-    services: sizes.services,
-    addresses: sizes.services + sizes.backends,
-    backends: sizes.backends,
-    backend_stats: sizes.backends,
-    slots: sizes.slots,
-    affinity: sizes.affinity,
-  };
-  const resized = Object.entries(entries).reduce(
-    (into, [name, count]) => resizeMap(into, name, count),
-    spec,
-  );
-  return setVariable(resized, 'config', config);
+  return setVariable(sized(spec, sizes), 'config', config);
 }
 
 function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): ObjectSpec {
@@ -384,10 +372,23 @@ function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): Obje
     },
     config,
   );
-  const resized = resizeMap(
-    resizeMap(spec, 'nat_flows', sizes.flows),
-    'nat_index',
-    2 * sizes.flows,
+  return setVariable(sized(spec, sizes), 'config', config);
+}
+
+/** An object with its maps as large as asked for. Both objects have all of these. */
+function sized(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
+  const entries: Readonly<Record<string, number>> = {
+    services: sizes.services,
+    addresses: sizes.services + sizes.backends,
+    backends: sizes.backends,
+    backend_stats: sizes.backends,
+    slots: sizes.slots,
+    affinity: sizes.affinity,
+    nat_flows: sizes.flows,
+    nat_index: 2 * sizes.flows,
+  };
+  return Object.entries(entries).reduce(
+    (into, [name, count]) => resizeMap(into, name, count),
+    spec,
   );
-  return setVariable(resized, 'config', config);
 }
