@@ -1,6 +1,6 @@
 import {
   type Bpf,
-  type BpfMap,
+  BpfMap,
   btfForKernel,
   type Feature,
   featureSince,
@@ -17,10 +17,14 @@ import type { ServiceRow } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
 import type { BackendCounters } from './backend-table.ts';
+import { crc32cPowers } from './crc32c.ts';
 import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
 import { type NatOptions, timeoutTicks, unansweredShare } from './flow-options.ts';
 import type { FlowEntry } from './flows.ts';
 import {
+  crc32cPowersSize,
+  decodeNatTable,
+  encodeCrc32cPowers,
   encodeNodeConfig,
   encodeSocketConfig,
   heddleAbi,
@@ -321,7 +325,26 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
         if (btf !== undefined) bpf.close(btf);
       }
     }
+    this.keepWhatFits(specs[0]!, opened);
     return [...opened.values()];
+  }
+
+  /**
+   * Flows name each other by their places in the table. When a smaller table lacks places that were
+   * in use, all of them are given up: what is left of the connections is reset.
+   */
+  private keepWhatFits(spec: ObjectSpec, opened: Map<string, PinnedMap>): void {
+    const { usedOnce } = decodeNatTable(opened.get('nat_table')!.map.lookup(new Uint8Array(4))!);
+    if (usedOnce < opened.get('nat_flows')!.map.info.maxEntries) return;
+    for (const name of ['nat_flows', 'nat_index', 'nat_table']) {
+      const { map, differences } = opened.get(name)!;
+      map[Symbol.dispose]();
+      opened.set(name, {
+        map: BpfMap.create(this.options.bpf, spec.maps.get(name)!),
+        pinAt: `${this.folders[0]!.maps}/${name}`,
+        differences: [...differences, 'flows do not fit; the table begins anew'],
+      });
+    }
   }
 
   private map(name: string): BpfMap {
@@ -372,7 +395,10 @@ function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): Obje
     },
     config,
   );
-  return setVariable(sized(spec, sizes), 'config', config);
+  const powers = new Uint8Array(crc32cPowersSize);
+  encodeCrc32cPowers({ bits: crc32cPowers() }, powers);
+  const whole = setVariable(sized(spec, sizes), 'config', config);
+  return setVariable(whole, 'crc32c_powers', powers);
 }
 
 /** An object with its maps as large as asked for. Both objects have all of these. */

@@ -229,7 +229,7 @@ describe('the node’s devices, over time', () => {
     ]);
   });
 
-  test('a larger table has the flows that were in the smaller one', () => {
+  test('a larger table has the flows that were in the smaller one, and one that is too small begins anew', () => {
     const [one] = world.lab.nodes[1]!.pods;
     const service = packets.service(30_009, [one!.addresses.v4]);
     world.apply(service);
@@ -246,5 +246,16 @@ describe('the node’s devices, over time', () => {
     assert.equal(world.datapath.natStatus().maxFlows, flows - 1);
     assert.equal(client.send('still here'), 'ok');
     assert.equal(accepted.receive().text, 'still here');
+
+    world.restart({ sizes: { ...sizes, flows: 10 } });
+    world.apply(service);
+    world.datapath.prune([service]);
+    world.serveOutside();
+    const { flows: left, maxFlows } = world.datapath.natStatus();
+    assert.deepEqual([left, maxFlows], [0, 9], 'what does not fit is given up');
+    using later = world.socket(world.lab.underlay, 4, 'tcp');
+    assert.equal(later.connect(packets.node, 30_009), 'ok');
+    client.send('not known any more');
+    assert.throws(() => client.receive(), { code: 'ECONNRESET' });
   });
 });
