@@ -1,6 +1,6 @@
 import {
   type Bpf,
-  type BpfMap,
+  BpfMap,
   btfForKernel,
   type Feature,
   featureSince,
@@ -10,27 +10,16 @@ import {
   mountBpffs,
   type ObjectSpec,
   readObject,
-  resizeMap,
-  setVariable,
 } from '@heddle/ebpf';
 import type { ServiceRow } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
 import type { BackendCounters } from './backend-table.ts';
-import { crc32cPowers } from './crc32c.ts';
+import { configuredNode, configuredSocket } from './configured-objects.ts';
 import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
-import { type NatOptions, timeoutTicks, unansweredShare } from './flow-options.ts';
+import type { NatOptions } from './flow-options.ts';
 import type { FlowEntry } from './flows.ts';
-import {
-  crc32cPowersSize,
-  encodeCrc32cPowers,
-  encodeNodeConfig,
-  encodeSocketConfig,
-  heddleAbi,
-  nodeConfigSize,
-  refusalReason,
-  socketConfigSize,
-} from './generated/abi.ts';
+import { decodeNatTable, heddleAbi, refusalReason } from './generated/abi.ts';
 import { attachHooks, hasHooks, hookStates } from './hooks.ts';
 import { MappedArray } from './mapped-array.ts';
 import { type NatStatus, NatTable } from './nat-table.ts';
@@ -157,7 +146,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const root = pinRoot(options.bpffs);
     mountBpffs(platform, options.bpffs);
     this.folders = [pinFolder(root, version), ...otherFolders(platform, root, version)];
-    this.socket = configured(readObject(objects('socket')), options);
+    this.socket = configuredSocket(readObject(objects('socket')), options);
     const node = configuredNode(readObject(objects('node')), options);
 
     const pinned = this.openMaps([this.socket, node]);
@@ -324,7 +313,26 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
         if (btf !== undefined) bpf.close(btf);
       }
     }
+    this.keepWhatFits(specs[0]!, opened);
     return [...opened.values()];
+  }
+
+  /**
+   * Flows name each other by their places in the table. When a smaller table lacks places that were
+   * in use, all of them are given up: what is left of the connections is reset.
+   */
+  private keepWhatFits(spec: ObjectSpec, opened: Map<string, PinnedMap>): void {
+    const { usedOnce } = decodeNatTable(opened.get('nat_table')!.map.lookup(new Uint8Array(4))!);
+    if (usedOnce < opened.get('nat_flows')!.map.info.maxEntries) return;
+    for (const name of ['nat_flows', 'nat_index', 'nat_table']) {
+      const { map, differences } = opened.get(name)!;
+      map[Symbol.dispose]();
+      opened.set(name, {
+        map: BpfMap.create(this.options.bpf, spec.maps.get(name)!),
+        pinAt: `${this.folders[0]!.maps}/${name}`,
+        differences: [...differences, 'flows do not fit; the table begins anew'],
+      });
+    }
   }
 
   private map(name: string): BpfMap {
@@ -353,46 +361,4 @@ function missingFeatures(bpf: Bpf): DatapathStatus['missing'] {
   return optionalFeatures
     .filter(({ feature }) => !features(bpf).has(feature))
     .map(({ feature, instead }) => ({ feature, since: featureSince(feature), instead }));
-}
-
-function configured(spec: ObjectSpec, { sizes, netnsCookie }: DatapathOptions): ObjectSpec {
-  const config = new Uint8Array(socketConfigSize);
-  const abi = heddleAbi.currentAbi;
-  encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, reserved: 0 }, config);
-  const entries: Readonly<Record<string, number>> = {
-    services: sizes.services,
-    addresses: sizes.services + sizes.backends,
-    backends: sizes.backends,
-    backend_stats: sizes.backends,
-    slots: sizes.slots,
-    affinity: sizes.affinity,
-  };
-  const resized = Object.entries(entries).reduce(
-    (into, [name, count]) => resizeMap(into, name, count),
-    spec,
-  );
-  return setVariable(resized, 'config', config);
-}
-
-function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): ObjectSpec {
-  const config = new Uint8Array(nodeConfigSize);
-  const { first, last } = nat.ports;
-  encodeNodeConfig(
-    {
-      flows: sizes.flows,
-      unansweredLimit: Math.max(1, Math.floor(sizes.flows * unansweredShare)),
-      firstPort: first,
-      portCount: last - first + 1,
-      timeouts: timeoutTicks(nat.timeouts),
-    },
-    config,
-  );
-  const resized = resizeMap(
-    resizeMap(spec, 'nat_flows', sizes.flows),
-    'nat_index',
-    2 * sizes.flows,
-  );
-  const powers = new Uint8Array(crc32cPowersSize);
-  encodeCrc32cPowers({ bits: crc32cPowers() }, powers);
-  return setVariable(setVariable(resized, 'config', config), 'crc32c_powers', powers);
 }

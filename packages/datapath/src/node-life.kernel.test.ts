@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { listLinks, NetlinkSocket } from '@heddle/netlink';
 import { clients, NodePackets } from '../testing/node-packets.ts';
 import { row } from '../testing/rows.ts';
-import { World } from '../testing/world.ts';
+import { sizes, World } from '../testing/world.ts';
 import type { DropNotice } from './drops.ts';
 
 describe('the node’s devices, over time', () => {
@@ -227,5 +227,35 @@ describe('the node’s devices, over time', () => {
         length: 54,
       },
     ]);
+  });
+
+  test('a larger table has the flows that were in the smaller one, and one that is too small begins anew', () => {
+    const [one] = world.lab.nodes[1]!.pods;
+    const service = packets.service(30_009, [one!.addresses.v4]);
+    world.apply(service);
+    using server = world.listener(one!, 4, 8080);
+    using client = world.socket(world.lab.underlay, 4, 'tcp');
+    assert.equal(client.connect(packets.node, 30_009), 'ok');
+    using accepted = server.accept();
+    assert.equal(world.datapath.natStatus().maxFlows, sizes.flows - 1);
+    const flows = 4 * sizes.flows;
+    world.restart({ sizes: { ...sizes, flows } });
+    world.apply(service);
+    world.datapath.prune([service]);
+    world.serveOutside();
+    assert.equal(world.datapath.natStatus().maxFlows, flows - 1);
+    assert.equal(client.send('still here'), 'ok');
+    assert.equal(accepted.receive().text, 'still here');
+
+    world.restart({ sizes: { ...sizes, flows: 10 } });
+    world.apply(service);
+    world.datapath.prune([service]);
+    world.serveOutside();
+    const { flows: left, maxFlows } = world.datapath.natStatus();
+    assert.deepEqual([left, maxFlows], [0, 9], 'what does not fit is given up');
+    using later = world.socket(world.lab.underlay, 4, 'tcp');
+    assert.equal(later.connect(packets.node, 30_009), 'ok');
+    client.send('not known any more');
+    assert.throws(() => client.receive(), { code: 'ECONNRESET' });
   });
 });

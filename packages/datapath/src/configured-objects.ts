@@ -1,0 +1,62 @@
+import { type ObjectSpec, resizeMap, setVariable } from '@heddle/ebpf';
+import { crc32cPowers } from './crc32c.ts';
+import type { DatapathOptions, DatapathSizes } from './datapath.ts';
+import { timeoutTicks, unansweredShare } from './flow-options.ts';
+import {
+  crc32cPowersSize,
+  encodeCrc32cPowers,
+  encodeNodeConfig,
+  encodeSocketConfig,
+  heddleAbi,
+  nodeConfigSize,
+  socketConfigSize,
+} from './generated/abi.ts';
+
+/** The object of the sockets' programs as the options want it. */
+export function configuredSocket(
+  spec: ObjectSpec,
+  { sizes, netnsCookie }: DatapathOptions,
+): ObjectSpec {
+  const config = new Uint8Array(socketConfigSize);
+  const abi = heddleAbi.currentAbi;
+  encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, reserved: 0 }, config);
+  return setVariable(sized(spec, sizes), 'config', config);
+}
+
+/** The object of the node's devices as the options want it. */
+export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): ObjectSpec {
+  const config = new Uint8Array(nodeConfigSize);
+  const { first, last } = nat.ports;
+  encodeNodeConfig(
+    {
+      flows: sizes.flows,
+      unansweredLimit: Math.max(1, Math.floor(sizes.flows * unansweredShare)),
+      firstPort: first,
+      portCount: last - first + 1,
+      timeouts: timeoutTicks(nat.timeouts),
+    },
+    config,
+  );
+  const powers = new Uint8Array(crc32cPowersSize);
+  encodeCrc32cPowers({ bits: crc32cPowers() }, powers);
+  const whole = setVariable(sized(spec, sizes), 'config', config);
+  return setVariable(whole, 'crc32c_powers', powers);
+}
+
+/** An object with its maps as large as asked for. Both objects have all of these. */
+function sized(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
+  const entries: Readonly<Record<string, number>> = {
+    services: sizes.services,
+    addresses: sizes.services + sizes.backends,
+    backends: sizes.backends,
+    backend_stats: sizes.backends,
+    slots: sizes.slots,
+    affinity: sizes.affinity,
+    nat_flows: sizes.flows,
+    nat_index: 2 * sizes.flows,
+  };
+  return Object.entries(entries).reduce(
+    (into, [name, count]) => resizeMap(into, name, count),
+    spec,
+  );
+}
