@@ -9,7 +9,6 @@ import {
   type TestRunOptions,
   type TestRunResult,
 } from '@heddle/ebpf';
-import { findLink, NetlinkSocket } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
 import { kernelRoutes } from '../../vm/testing/kernel-routes.ts';
@@ -35,13 +34,19 @@ export class Mirror implements Disposable {
   readonly #routes: ReturnType<typeof kernelRoutes>;
   readonly #loaded: LoadedObject;
   readonly #constants: ReadonlySet<string>;
-  readonly #addresses = new Map<number, Uint8Array>();
   #now = 0n;
   /** Packets that `follow` found the same at once. */
   followed = 0;
   readonly #platform: Platform;
 
-  constructor(platform: Platform, bpf: Bpf, kernel: LoadedObject, name: string) {
+  /** `devices`: link-layer addresses by index, as text. */
+  constructor(
+    platform: Platform,
+    bpf: Bpf,
+    kernel: LoadedObject,
+    name: string,
+    devices: ReadonlyMap<number, string>,
+  ) {
     this.#platform = platform;
     this.#kernel = kernel;
     this.#routes = kernelRoutes(bpf);
@@ -50,7 +55,7 @@ export class Mirror implements Disposable {
         cpus: bpf.possibleCpus,
         now: () => this.#now,
         routes: this.#routes.routes,
-        linkAddress: (ifindex) => this.#addressOf(ifindex),
+        linkAddress: (index) => addressBytes(devices.get(index)),
       }),
     );
     const spec = readObject(objects(name));
@@ -131,18 +136,6 @@ export class Mirror implements Disposable {
     this.#routes[Symbol.dispose]();
   }
 
-  /** Of a device in the network namespace that the kernel's test run is in. */
-  #addressOf(ifindex: number): Uint8Array | undefined {
-    let address = this.#addresses.get(ifindex);
-    if (!address) {
-      using socket = new NetlinkSocket(this.#platform);
-      const text = findLink(socket, ifindex)!.address;
-      address = Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16));
-      this.#addresses.set(ifindex, address);
-    }
-    return address;
-  }
-
   #contents(maps: ReadonlyMap<string, BpfMap>): Map<string, Contents> {
     const found = new Map<string, Contents>();
     for (const [name, map] of maps) {
@@ -206,6 +199,10 @@ function differences(
 /** Values of 16 bytes, in hexadecimal, without the first 8. */
 function withoutTime(values: string | undefined): string | undefined {
   return values?.replace(/.{16}(.{16})/g, '$1');
+}
+
+function addressBytes(address: string | undefined): Uint8Array | undefined {
+  return address === undefined ? undefined : bytes(address.replaceAll(':', ''));
 }
 
 function text(data: Uint8Array): string {

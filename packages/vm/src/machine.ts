@@ -29,8 +29,8 @@ export interface MachineOptions {
   /** BTF of the kernel that is simulated. */
   readonly kernelBtf: Btf | undefined;
   readonly routes: Routes | undefined;
-  /** The 6 bytes by which a device is addressed; undefined: every frame is for it. */
-  readonly linkAddress: ((ifindex: number) => Uint8Array | undefined) | undefined;
+  /** Link-layer address (6 bytes) of a device by its index; undefined for lo. */
+  readonly linkAddress: (ifindex: number) => Uint8Array | undefined;
   /** Hears when timers want `runTimers`: at the given point in time. */
   readonly onTimer: (due: bigint) => void;
   /** Runs after which a program is translated to JavaScript; Infinity: never. */

@@ -5,8 +5,6 @@ import { Packet, skbLayout, xdpLayout } from './packet.ts';
 import type { Program } from './program.ts';
 
 const ETHERNET = 14;
-/** ifindex of lo. */
-const LOOPBACK = 1;
 const PACKET_HOST = 0;
 const PACKET_BROADCAST = 1;
 const PACKET_MULTICAST = 2;
@@ -55,8 +53,7 @@ function runPacket(machine: Machine, program: Program, options: TestRunOptions):
   const layout = isXdp ? xdpLayout : skbLayout;
   const context = new Uint8Array(layout.size);
   if (options.context) context.set(options.context.subarray(0, layout.size));
-  if (!isXdp)
-    describe(context, data, program.type === programTypes.socket_filter, machine.linkAddress);
+  if (!isXdp) describe(machine, context, data, program.type === programTypes.socket_filter);
   // Socket filters get the packet from its network header on.
   const start = program.type === programTypes.socket_filter ? ETHERNET : 0;
   const packet = new Packet(machine.memory, layout, data.subarray(start), context);
@@ -86,24 +83,23 @@ function runPacket(machine: Machine, program: Program, options: TestRunOptions):
 
 /** Fields of struct __sk_buff that the kernel derives from the packet. */
 function describe(
+  machine: Machine,
   context: Uint8Array,
   data: Uint8Array,
   isFilter: boolean,
-  linkAddress: Machine['linkAddress'],
 ): void {
   const view = new DataView(context.buffer);
   const isGroup = (data[0]! & 1) !== 0;
   const isBroadcast = data.subarray(0, 6).every((byte) => byte === 0xff);
-  const device = view.getUint32(40, true) || LOOPBACK;
-  // The device of test runs is lo, whose address is zero, unless the context names another one.
-  const address = device === LOOPBACK ? new Uint8Array(6) : linkAddress?.(device);
-  const isOwn = !address || address.every((byte, i) => byte === data[i]);
-  const unicast = isOwn ? PACKET_HOST : PACKET_OTHERHOST;
-  view.setUint32(4, isBroadcast ? PACKET_BROADCAST : isGroup ? PACKET_MULTICAST : unicast, true);
+  if (view.getUint32(40, true) === 0) view.setUint32(40, 1, true);
+  const own = machine.linkAddress(view.getUint32(40, true));
+  const isOwn = data.subarray(0, 6).every((byte, i) => byte === (own?.[i] ?? 0));
+  const other = isOwn ? PACKET_HOST : PACKET_OTHERHOST;
+  const type = isBroadcast ? PACKET_BROADCAST : isGroup ? PACKET_MULTICAST : other;
+  view.setUint32(4, type, true);
   // In network order, as the packet has it; eth_type_trans takes a length for 802.2.
-  const type = (data[12]! << 8) | data[13]!;
-  const protocol = type >= 0x600 ? type : 4;
+  const etherType = (data[12]! << 8) | data[13]!;
+  const protocol = etherType >= 0x600 ? etherType : 4;
   view.setUint32(16, ((protocol & 0xff) << 8) | (protocol >> 8), true);
-  view.setUint32(40, device, true);
-  if (!isFilter && view.getUint32(36, true) === 0) view.setUint32(36, LOOPBACK, true);
+  if (!isFilter && view.getUint32(36, true) === 0) view.setUint32(36, 1, true);
 }

@@ -41,7 +41,7 @@ export interface VmOptions {
   readonly kernelBtf?: Btf;
   readonly kernelFunctions?: KernelFunctions;
   readonly routes?: Routes;
-  /** The 6 bytes by which a device is addressed; undefined: every frame is for it. */
+  /** Link-layer address (6 bytes) of a device, by which packets to others are told; absent: lo. */
   readonly linkAddress?: (ifindex: number) => Uint8Array | undefined;
   /** Hears when timers of programs want `machine.runTimers()`. */
   readonly onTimer?: (due: bigint) => void;
@@ -94,7 +94,7 @@ export class VmBpf implements Bpf {
       budget: options.budget ?? 10_000_000,
       kernelBtf: options.kernelBtf,
       routes: options.routes,
-      linkAddress: options.linkAddress,
+      linkAddress: options.linkAddress ?? (() => undefined),
       onTimer: options.onTimer ?? (() => {}),
       translateAfter: options.translateAfter ?? 100,
     });

@@ -127,6 +127,7 @@ export class VmHost implements Disposable {
       openIterator: (link) => this.#openIterator(link),
       onTimer: (due) => this.#wakeAt(due),
       routes: (route, flags) => this.devices.routes(route, flags),
+      linkAddress: (index) => this.devices.address(index),
     });
     this.hooks = new SocketHooks(this.machine);
     this.node = this.#makePlace(options.name, options.addresses, CGROUPS);
