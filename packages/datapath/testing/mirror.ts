@@ -12,6 +12,7 @@ import {
 import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
 import { kernelRoutes } from '../../vm/testing/kernel-routes.ts';
+import { covered } from './coverage.ts';
 import { objects } from './objects.ts';
 
 /** Maps that programs write to each other through, or whose content has no meaning outside. */
@@ -34,17 +35,21 @@ export class Mirror implements Disposable {
   readonly #loaded: LoadedObject;
   readonly #constants: ReadonlySet<string>;
   #now = 0n;
+  /** Packets that `follow` found the same at once. */
+  followed = 0;
   readonly #platform: Platform;
 
   constructor(platform: Platform, bpf: Bpf, kernel: LoadedObject, name: string) {
     this.#platform = platform;
     this.#kernel = kernel;
     this.#routes = kernelRoutes(bpf);
-    this.#machine = new VmBpf({
-      cpus: bpf.possibleCpus,
-      now: () => this.#now,
-      routes: this.#routes.routes,
-    });
+    this.#machine = covered(
+      new VmBpf({
+        cpus: bpf.possibleCpus,
+        now: () => this.#now,
+        routes: this.#routes.routes,
+      }),
+    );
     const spec = readObject(objects(name));
     // Of the sizes, and with the constants, that the kernel's was loaded with.
     const maps = Array.from(spec.maps, ([mapName, map]) => {
@@ -56,8 +61,23 @@ export class Mirror implements Disposable {
     this.#loaded = loadObject(this.#machine, platform, { ...spec, maps: new Map(maps) });
   }
 
-  /** Runs the program on both sides. Returns what the kernel says. */
+  /**
+   * Runs the program on both sides. Returns what the kernel says. The kernel collects its garbage
+   * whenever it likes, also in between; then the packet is run again.
+   */
   testRun(name: string, options: TestRunOptions): TestRunResult {
+    for (let left = 3; ; left--) {
+      const { expected, own, differences } = this.#compare(name, options);
+      if (differences.length > 0 && left > 1) continue;
+      assert.equal(own.returnValue, expected.returnValue, `verdict of ${name}`);
+      assert.deepEqual(own.data, expected.data, `packet of ${name}`);
+      assert.deepEqual(differences, [], `maps after ${name}`);
+      return expected;
+    }
+  }
+
+  /** One run on each side from the same maps, and in what the maps differ afterwards. */
+  #compare(name: string, options: TestRunOptions) {
     const before = this.#contents(this.#kernel.maps);
     const times = [this.#platform.monotonicNs()];
     const expected = this.#kernel.program(name).testRun(options);
@@ -67,21 +87,40 @@ export class Mirror implements Disposable {
       this.#fill(before);
       this.#now = now;
       this.#machine.machine.cpu = cpu;
-      const result = this.#loaded.program(name).testRun(options);
-      return { result, after: this.#contents(this.#loaded.maps) };
+      const own = this.#loaded.program(name).testRun(options);
+      return { expected, own, differences: differences(after, this.#contents(this.#loaded.maps)) };
     };
     // Nobody says on which CPU the kernel ran it, nor when exactly: a second may have ended since.
-    let own = run(times[0]!, 0);
-    search: for (const now of times) {
+    let result = run(times[0]!, 0);
+    for (const now of times) {
       for (let cpu = 0; cpu < this.#machine.possibleCpus; cpu++) {
-        if (differences(after, own.after).length === 0) break search;
-        own = run(now, cpu);
+        if (result.differences.length === 0) return result;
+        result = run(now, cpu);
       }
     }
-    assert.equal(own.result.returnValue, expected.returnValue, `verdict of ${name}`);
-    assert.deepEqual(own.result.data, expected.data, `packet of ${name}`);
-    assert.deepEqual(differences(after, own.after), [], `maps after ${name}`);
-    return expected;
+    return result;
+  }
+
+  /**
+   * The same for many packets: the machine goes on from its own maps, and verdict and packet are
+   * compared. Where they differ, because the kernel collected garbage or ran on another CPU, its
+   * maps are taken over, and the packet runs once more under `testRun`'s eyes.
+   */
+  follow(name: string, options: TestRunOptions): TestRunResult {
+    const expected = this.#kernel.program(name).testRun(options);
+    this.#now = this.#platform.monotonicNs();
+    const own = this.#loaded.program(name).testRun(options);
+    const same = own.returnValue === expected.returnValue && text(own.data) === text(expected.data);
+    if (same) {
+      this.followed++;
+      return expected;
+    }
+    return this.testRun(name, options);
+  }
+
+  /** Takes over the kernel's maps. */
+  synchronize(): void {
+    this.#fill(this.#contents(this.#kernel.maps));
   }
 
   [Symbol.dispose](): void {

@@ -1,7 +1,8 @@
 import { nodePlatform } from '@heddle/sys/node';
-import { VmHost, type VmPlace } from '@heddle/vm';
+import { type Surroundings, VmHost, type VmPlace } from '@heddle/vm';
 import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
+import { covered } from './coverage.ts';
 import { objects } from './objects.ts';
 import { SocketWorld } from './socket-world.ts';
 import { sizes } from './world.ts';
@@ -13,14 +14,22 @@ export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
   private readonly options: Partial<DatapathOptions>;
   private readonly pods: readonly VmPlace[];
 
-  constructor(name: string, pods: number, options: Partial<DatapathOptions> = {}) {
+  constructor(
+    name: string,
+    pods: number,
+    {
+      base = nodePlatform(() => {}),
+      ...options
+    }: Partial<DatapathOptions> & { base?: Surroundings } = {},
+  ) {
     const host = new VmHost({
-      base: nodePlatform(() => {}),
+      base,
       name,
       addresses: { v4: '172.30.0.1', v6: 'fd00:172:30::1' },
     });
     super(host.platform);
     this.host = host;
+    covered(host.bpf);
     this.options = options;
     this.pods = Array.from({ length: pods }, (_, i) =>
       host.addPod(`pod-${i + 1}`, { v4: `10.244.1.${i + 2}`, v6: `fd00:10:244:1::${i + 2}` }),

@@ -1,8 +1,11 @@
+export { type Surroundings, VirtualClock } from './clock.ts';
 export { Descriptors } from './descriptors.ts';
 export { type FaultKind, type ProgramPlace, placeText, type SourceLine, VmFault } from './fault.ts';
 export { addressOf } from './host/address.ts';
+export { type FrameResult, outsideDevice } from './host/devices.ts';
 export { VmHost, type VmHostOptions, VmNetwork, type VmPlace } from './host/host.ts';
 export { VmSocket } from './host/socket.ts';
+export { type LineCount, LineCoverage } from './line-coverage.ts';
 export { type AttachPoint, LinkObject } from './links.ts';
 export type { KernelFunctions } from './loading.ts';
 export type { Machine, Observer } from './machine.ts';

@@ -1,3 +1,4 @@
+import type { LinkCreateOptions } from '@heddle/ebpf';
 import { errno, SysError } from '@heddle/sys';
 import { type ProgramObject, VmObject } from './objects.ts';
 
@@ -5,8 +6,8 @@ import { type ProgramObject, VmObject } from './objects.ts';
 export interface AttachPoint {
   /** BPF_LINK_TYPE_*. */
   readonly linkType: number;
-  /** A link now stands here. Throws SysError when it can't. */
-  attach(link: LinkObject): void;
+  /** A link now stands here, as the flags (BPF_F_*) say. Throws SysError when it can't. */
+  attach(link: LinkObject, flags: number): void;
   detach(link: LinkObject): void;
   /** Writes what struct bpf_link_info has from offset 16 on. */
   describe(info: DataView, link: LinkObject): void;
@@ -23,15 +24,15 @@ export class LinkObject extends VmObject {
   constructor(
     id: number,
     program: ProgramObject,
-    attachType: number,
+    { attachType, flags = 0 }: LinkCreateOptions,
     point: AttachPoint,
     onDestroy: (object: VmObject) => void,
   ) {
     super('link', id);
-    point.attach(this);
+    this.attachType = attachType;
+    point.attach(this, flags);
     this.#attached = true;
     this.#program = program.retain();
-    this.attachType = attachType;
     this.point = point;
     this.#onDestroy = onDestroy;
   }

@@ -200,10 +200,7 @@ export class VmBpf implements Bpf {
     const program = this.descriptors.want(options.program, ProgramObject);
     const point = this.#options.attachPoint?.(options, program);
     if (!point) throw new SysError('bpf', errno.EBADF, 'create link');
-    return this.#open(
-      'link',
-      (id, gone) => new LinkObject(id, program, options.attachType, point, gone),
-    );
+    return this.#open('link', (id, gone) => new LinkObject(id, program, options, point, gone));
   }
 
   linkUpdate(link: number, program: number): void {

@@ -1,5 +1,6 @@
 import { attachTypes, type LinkCreateOptions, linkTypes } from '@heddle/ebpf';
-import { encodeUtf8, errno, type Platform, SysError } from '@heddle/sys';
+import { encodeUtf8, errno, SysError } from '@heddle/sys';
+import type { Surroundings } from '../clock.ts';
 import { Descriptors } from '../descriptors.ts';
 import type { AttachPoint, LinkObject } from '../links.ts';
 import type { KernelFunctions } from '../loading.ts';
@@ -10,6 +11,7 @@ import { SocketHandle } from '../socket.ts';
 import { VmBpf } from '../vm-bpf.ts';
 import { type Address, addressOf, isLoopback } from './address.ts';
 import type { VmCgroup } from './cgroup.ts';
+import { type FrameResult, outsideDevice, VmDevices } from './devices.ts';
 import { Files, OpenFile } from './files.ts';
 import { SocketHooks } from './hooks.ts';
 import { runIterator } from './iterators.ts';
@@ -53,7 +55,7 @@ export class VmNetwork {
 
 export interface VmHostOptions {
   /** Clock, timers and log. */
-  readonly base: Pick<Platform, 'setTimer' | 'monotonicNs' | 'wallTimeMs' | 'log'>;
+  readonly base: Surroundings;
   readonly name: string;
   readonly addresses: { readonly v4: string; readonly v6: string };
   /** Shared by the hosts of a cluster; absent: a network of its own. */
@@ -81,6 +83,7 @@ export class VmHost implements Disposable {
   readonly network: VmNetwork;
   readonly node: VmPlace;
   readonly cgroup: VmCgroup;
+  readonly devices: VmDevices;
   /** Open sockets by what programs know them as. */
   readonly sockets = new Map<object, VmSocket>();
   /** Where the calling thread is. */
@@ -96,6 +99,7 @@ export class VmHost implements Disposable {
     const { base } = options;
     this.#base = base;
     this.network = options.network ?? new VmNetwork();
+    this.devices = new VmDevices(this.network, () => this.node.namespace);
     this.files.makeDirectories('/sys/fs/bpf');
     this.files.makeDirectories('/sys/kernel/btf');
     this.cgroup = this.files.mountCgroups(CGROUPS);
@@ -122,6 +126,7 @@ export class VmHost implements Disposable {
       attachPoint: (link, program) => this.#attachPoint(link, program),
       openIterator: (link) => this.#openIterator(link),
       onTimer: (due) => this.#wakeAt(due),
+      routes: (route, flags) => this.devices.routes(route, flags),
     });
     this.hooks = new SocketHooks(this.machine);
     this.node = this.#makePlace(options.name, options.addresses, CGROUPS);
@@ -142,13 +147,21 @@ export class VmHost implements Disposable {
   addPod(name: string, addresses: { readonly v4: string; readonly v6: string }): VmPlace {
     const path = `${CGROUPS}/${name}`;
     this.files.makeDirectories(path);
-    return this.#makePlace(name, addresses, path);
+    const pod = this.#makePlace(name, addresses, path);
+    this.devices.addPod(pod.namespace);
+    return pod;
   }
 
   /** Ends a pod: its sockets are closed, its addresses lead nowhere. */
   removePod(pod: VmPlace): void {
     this.network.remove(pod.namespace);
+    this.devices.removePod(pod.namespace);
     for (const socket of [...pod.namespace.sockets]) socket.abort();
+  }
+
+  /** A frame comes in from outside, or goes out: through the programs of the node's device. */
+  frame(direction: 'ingress' | 'egress', frame: Uint8Array): FrameResult {
+    return this.devices.get(outsideDevice).run(this.machine, direction, frame);
   }
 
   /** Runs `work` in another place and returns to the one before. */
@@ -241,6 +254,9 @@ export class VmHost implements Disposable {
 
   #attachPoint(options: LinkCreateOptions, program: ProgramObject): AttachPoint {
     if (options.attachType === attachTypes.trace_iter) return this.#iterator(options, program);
+    if (deviceTypes.has(options.attachType)) return this.devices.get(options.target);
+    if (options.attachType === attachTypes.xdp)
+      throw new SysError('bpf', errno.ENODEV, 'create link');
     const target = this.#descriptors.get(options.target);
     const cgroup =
       target instanceof OpenFile && target.node.kind === 'directory'
@@ -285,6 +301,8 @@ export class VmHost implements Disposable {
     machine.answer(0);
   }
 }
+
+const deviceTypes: ReadonlySet<number> = new Set([attachTypes.tcx_ingress, attachTypes.tcx_egress]);
 
 /** Where an iterator's program stands. */
 class IteratorPoint implements AttachPoint {

@@ -10,6 +10,7 @@ import {
   type SyscallName,
   syscallNumbers,
 } from '@heddle/sys';
+import type { Surroundings } from '../clock.ts';
 import type { Descriptors } from '../descriptors.ts';
 import { RingBufferMap } from '../maps/ring-buffer.ts';
 import { MapObject } from '../objects.ts';
@@ -233,18 +234,14 @@ export class VmPlatform implements Platform {
   readonly possibleCpus: number;
   readonly pageSize = 4096;
   readonly #host: VmHost;
-  readonly #base: Pick<Platform, 'setTimer' | 'monotonicNs' | 'wallTimeMs' | 'log'>;
+  readonly #base: Surroundings;
   readonly #descriptors: Descriptors;
   readonly #calls = new Map<number, Call>();
   readonly #addresses = new Map<bigint, Uint8Array>();
   readonly #random = seededRandom(7);
   #nextAddress = 0x1000_0000n;
 
-  constructor(
-    host: VmHost,
-    base: Pick<Platform, 'setTimer' | 'monotonicNs' | 'wallTimeMs' | 'log'>,
-    descriptors: Descriptors,
-  ) {
+  constructor(host: VmHost, base: Surroundings, descriptors: Descriptors) {
     this.#host = host;
     this.#base = base;
     this.#descriptors = descriptors;
