@@ -67,7 +67,8 @@ export function createProgram(): Command {
 
   addAgent(program);
   addReaders(program);
-  addExplaining(program);
+  addDump(program);
+  addTrace(program);
   addHousekeeping(program);
   addLab(program);
   return program;
@@ -242,7 +243,7 @@ function addReaders(program: Command): void {
   );
 }
 
-function addExplaining(program: Command): void {
+function addDump(program: Command): void {
   withExamples(
     program
       .command('dump')
@@ -254,6 +255,48 @@ function addExplaining(program: Command): void {
       .action(async (file, options) => (await import('./commands/dump.ts')).dump(file, options)),
     'heddle dump node1.dump',
     'heddle service list --from-dump node1.dump',
+  );
+}
+
+function port(text: string): number {
+  const number = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (number < 1 || number > 65535) {
+    throw new InvalidArgumentError('It must be a port, 1 to 65535.');
+  }
+  return number;
+}
+
+function addTrace(program: Command): void {
+  withExamples(
+    program
+      .command('trace')
+      .description(
+        'explain what becomes of a connection or packet, by running the programs on copies',
+      )
+      .requiredOption(
+        '--from <who>',
+        'a pod or an IP address; an address elsewhere is a client outside',
+      )
+      .requiredOption('--to <what>', 'a service (NAMESPACE/NAME) or an IP address')
+      .requiredOption('--port <number>', 'port that is asked for', port)
+      .addOption(
+        new Option('--protocol <name>', 'of the connection').choices(['tcp', 'udp']).default('tcp'),
+      )
+      .addOption(
+        new Option(
+          '--at <hook>',
+          'socket: the call of a process here; node: a packet from outside (default: as --from is)',
+        ).choices(['socket', 'node']),
+      )
+      .option('--step', 'show each source line that runs')
+      .addOption(socketOption())
+      .option('--bpffs <dir>', 'directory for pins, if no agent runs', sharedDefaults.bpffs)
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/trace.ts')).trace(options)),
+    'heddle trace --from 10.244.1.1 --to default/hello --port 80',
+    'heddle trace --from 203.0.113.9 --to 192.0.2.1 --port 30080 --step',
+    'heddle trace --from pod-1-1 --to hello --port 81 --from-dump node1.dump -o json',
   );
 }
 
