@@ -1,7 +1,7 @@
 import type { Endpoint } from '@heddle/lab';
 import { nodePort, type SiteName, sites } from './sites.ts';
 
-// The cluster that every variant serves: any number of services of one TCP port, each with the same
+// The cluster that every variant serves: any number of services of one port, each with the same
 // two pods behind it, so that a connection to any of them is answered and clients can go through
 // all of them.
 
@@ -18,6 +18,7 @@ export interface Service {
   readonly name: string;
   readonly clusterIP: string;
   readonly nodePort?: number;
+  readonly protocol: 'TCP' | 'UDP';
   /** Addresses of its pods. */
   readonly endpoints: readonly string[];
 }
@@ -25,8 +26,9 @@ export interface Service {
 /** The n-th service of a site, counted from 0. */
 export function service(n: number, site: SiteName = 'east-west'): Service {
   const host = n + 10;
-  const { backendAddresses: endpoints, nodePorts } = sites[site];
+  const { backendAddresses: endpoints, nodePorts, protocol } = sites[site];
   return {
+    protocol,
     name: `svc-${n}`,
     clusterIP: `10.${96 + (host >> 16)}.${(host >> 8) & 255}.${host & 255}`,
     endpoints,
@@ -62,10 +64,15 @@ export function targets(aim: Aim, site: SiteName): Endpoint[] {
 
 /** A Service and its EndpointSlice, as an API server gives them. */
 export function manifests(
-  { name, clusterIP, nodePort }: Omit<Service, 'endpoints'>,
+  {
+    name,
+    clusterIP,
+    nodePort,
+    protocol = 'TCP',
+  }: Partial<Service> & Pick<Service, 'name' | 'clusterIP'>,
   endpoints: readonly string[] = backendAddresses,
 ) {
-  const ports = (port: number) => [{ name: 'http', protocol: 'TCP', port }];
+  const ports = (port: number) => [{ name: 'http', protocol, port }];
   return [
     {
       apiVersion: 'v1',

@@ -24,12 +24,14 @@ const extras: readonly { field: string; title: string; show: (value: number) => 
   { field: 'p99RatioToDirect', title: 'p99 ratio', show: (value) => value.toFixed(2) },
   { field: 'cpuUsPerRequest', title: 'CPU/request', show: duration },
   { field: 'cpuRatioToDirect', title: 'CPU ratio', show: (value) => value.toFixed(3) },
+  { field: 'ratioToRedirect', title: 'to redirect', show: (value) => value.toFixed(2) },
   { field: 'errors', title: 'errors', show: String },
   { field: 'writeCpuMs', title: 'CPU', show: (value) => duration(value * 1000) },
   { field: 'openMs', title: 'loading before', show: (value) => duration(value * 1000) },
   { field: 'cpuUsPerChange', title: 'CPU/change', show: duration },
   { field: 'atStartMiB', title: 'MiB at start', show: (value) => value.toFixed(0) },
   { field: 'medianMiB', title: 'median', show: (value) => value.toFixed(0) },
+  { field: 'wakeUps', title: 'wake-ups', show: String },
   { field: 'mostMiB', title: 'most', show: (value) => value.toFixed(0) },
 ];
 

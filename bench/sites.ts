@@ -1,5 +1,5 @@
 import type { Endpoint, Lab, LabOptions } from '@heddle/lab';
-import { replaceRoute } from '@heddle/netlink';
+import { addNeighbour, addRoute, changeLink, replaceRoute } from '@heddle/netlink';
 import type { BalancerName } from './variants/balancer.ts';
 
 // Where the client and the backends of a measurement are. All labs of a site are alike.
@@ -12,13 +12,14 @@ export interface Site {
   readonly backendPods: readonly string[];
   readonly backendAddresses: readonly string[];
   readonly nodePorts: boolean;
+  readonly protocol: 'TCP' | 'UDP';
   /** Those that can serve it. */
   readonly balancers: readonly BalancerName[];
   /** What a new lab needs beside. */
   prepare(lab: Lab): void;
 }
 
-export type SiteName = 'east-west' | 'north-south';
+export type SiteName = 'east-west' | 'north-south' | 'one-armed';
 
 export const nodeAddress = '192.0.2.1';
 /** Ports from here on are NodePorts, one for each service (--service-node-port-range). */
@@ -31,6 +32,7 @@ const eastWest: Site = {
   backendPods: ['pod-1-2', 'pod-1-3'],
   backendAddresses: ['10.244.1.2', '10.244.1.3'],
   nodePorts: false,
+  protocol: 'TCP',
   balancers: ['heddle', 'iptables', 'nftables'],
   prepare() {},
 };
@@ -45,7 +47,8 @@ const northSouth: Site = {
   backendPods: ['pod-2-1', 'pod-2-2'],
   backendAddresses: ['10.244.2.1', '10.244.2.2'],
   nodePorts: true,
-  balancers: ['iptables', 'nftables'],
+  protocol: 'TCP',
+  balancers: ['heddle', 'iptables', 'nftables'],
   prepare(lab) {
     const [entry, home] = lab.nodes;
     for (const address of this.backendAddresses) lab.leadTo(entry!, address);
@@ -63,9 +66,41 @@ const northSouth: Site = {
   },
 };
 
+/**
+ * Node 1 alone between two ends of one wire, `port1` in the underlay: what it sends on to a backend
+ * comes out where the packet came in, is for nobody there, and dropped.
+ */
+const oneArmed: Site = {
+  lab: { podsPerNode: 1 },
+  client: 'underlay',
+  backendPods: ['pod-1-1'],
+  backendAddresses: ['10.244.9.1', '10.244.9.2'],
+  nodePorts: true,
+  protocol: 'UDP',
+  balancers: ['heddle', 'iptables', 'nftables'],
+  prepare(lab) {
+    const [node] = lab.nodes;
+    const port = lab.underlay.link(wireEnd).index;
+    lab.underlay.configure((socket) => changeLink(socket, port, { master: 0 }));
+    const link = node!.link('eth0').index;
+    const nobody = '192.0.2.77';
+    node!.configure((socket) => {
+      addNeighbour(socket, { link, address: nobody, lladdr: '02:00:c0:00:02:4d' });
+      addRoute(socket, { destination: '10.244.9.0/24', via: nobody, link });
+    });
+    for (const device of ['all', 'eth0']) {
+      node!.setSysctl(`net/ipv4/conf/${device}/send_redirects`, 0);
+    }
+  },
+};
+
+/** The device of the one-armed site's underlay. */
+export const wireEnd = 'port1';
+
 export const sites: Readonly<Record<SiteName, Site>> = {
   'east-west': eastWest,
   'north-south': northSouth,
+  'one-armed': oneArmed,
 };
 
 /** Where the n-th service is reached from outside. */

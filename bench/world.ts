@@ -22,7 +22,8 @@ export interface Variant extends RoundVariant {
 export const baseName = 'direct';
 
 /**
- * Four labs of a site, alike but for what balances in them, so that nothing of one is in the way of another.
+ * Four labs of a site, alike but for what balances in them, so that nothing of one is in the way of
+ * another.
  * It all goes with the labs: with `dispose`, with the process, or when the next lab is made.
  */
 export class World implements Disposable {
@@ -46,7 +47,7 @@ export class World implements Disposable {
     removeStaleLabs(platform);
     this.plain = this.#lab('plain');
     this.heddleLab = this.#lab('heddle');
-    this.heddle = new Heddle(this.heddleLab, this.folder('heddle'));
+    this.heddle = new Heddle(this.heddleLab, this.folder('heddle'), site);
     this.balancers = [
       this.heddle,
       iptables(this.#lab('iptables'), site),

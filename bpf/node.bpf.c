@@ -8,6 +8,7 @@
  * replies enter through node_ingress. Neither is known to netfilter.
  */
 #include "answer.h"
+#include "fragment.h"
 #include "nat.h"
 
 LICENSE("Dual BSD/GPL");
@@ -18,6 +19,7 @@ const volatile struct node_config config = {};
 
 #define ROUTE_SOURCE (1u << 4) /* BPF_FIB_LOOKUP_SRC, Linux 6.7; the headers here may not have it yet */
 #define EINVAL 22
+#define PACKET_HOST 0 /* of <linux/if_packet.h> */
 
 /* A function, so that the record's layout is in the object's BTF, of which the bindings are made. */
 NOINLINE long report_drop(const struct drop_event *event)
@@ -205,7 +207,7 @@ GLOBAL int to_backend(struct __sk_buff *ctx, struct packet *packet, __u32 index)
 	if (!reply_key(&reply, flow, life, packet->key.protocol))
 		return drop(ctx, packet, DROP_NO_FLOW);
 	invert(&key, &reply);
-	note_packet(flow, life, packet->tcp_flags, 0);
+	note_packet(flow, life, packet->tcp_flags, 0, ctx->len);
 	if (rewrite(ctx, packet, &key))
 		return drop(ctx, packet, DROP_WRITE);
 	return forward(ctx, packet);
@@ -218,7 +220,7 @@ NOINLINE int to_client(struct __sk_buff *ctx, struct packet *packet, struct nat_
 
 	client_key(&key, flow, packet->key.protocol);
 	invert(&back, &key);
-	note_packet(flow, flow->life, packet->tcp_flags, 1);
+	note_packet(flow, flow->life, packet->tcp_flags, 1, ctx->len);
 	return rewrite(ctx, packet, &back);
 }
 
@@ -262,6 +264,22 @@ INLINE void count_connection(__u32 backend)
 		__sync_fetch_and_add(&stats->connections, 1);
 }
 
+/* Whether the frontend is for this client (loadBalancerSourceRanges). */
+NOINLINE int may_enter(const struct packet *packet)
+{
+	struct source_range_key key = {
+		.prefix_length = 8 * (sizeof(key) - sizeof(key.prefix_length)),
+		.port = packet->key.destination_port,
+		.protocol = (__u8)packet->key.protocol,
+	};
+	enum source_range *range;
+
+	copy_address(key.frontend, packet->key.destination);
+	copy_address(key.client, packet->key.source);
+	range = bpf_map_lookup_elem(&source_ranges, &key);
+	return !range || *range == RANGE_ALLOWED;
+}
+
 /*
  * A packet to a service that belongs to no flow. Returns what becomes of it; if that is `BEGUN`, a flow
  * was made, whose index is in `index`.
@@ -290,6 +308,8 @@ GLOBAL int begin_flow(struct __sk_buff *ctx, const struct packet *packet, __u32 
 	}
 	if (!service)
 		return role & ADDRESS_NODE ? NEXT : drop(ctx, packet, DROP_UNKNOWN_PORT);
+	if (!may_enter(packet))
+		return drop(ctx, packet, DROP_SOURCE_RANGE);
 	if (packet->key.protocol == IPPROTO_TCP && !is_first(packet))
 		return reject(ctx, packet, DROP_NO_FLOW);
 	if (!service->slot_count && service->flags & SERVICE_SILENT)
@@ -345,7 +365,7 @@ GLOBAL int translate_error(struct __sk_buff *ctx, struct packet *packet)
 		return 0;
 	outer = packet->key;
 	kind = read_packet(ctx, packet->transport + 8, &inner);
-	if (kind != PACKET_FLOW && kind != PACKET_CUT)
+	if ((kind != PACKET_FLOW && kind != PACKET_CUT) || packet->fragment)
 		return 0;
 	invert(&inverse, &inner.key);
 	if (!find_flow(&found, &inverse))
@@ -366,6 +386,12 @@ GLOBAL int translate_error(struct __sk_buff *ctx, struct packet *packet)
 	return rewrite_error(ctx, packet, &inner, &to, &outer) ? -1 : 1;
 }
 
+/* Whether the packet is of a VLAN, which has a device of its own above this one. */
+INLINE int is_of_vlan(struct __sk_buff *ctx)
+{
+	return ctx->vlan_present;
+}
+
 SEC("tc") int node_ingress(struct __sk_buff *ctx)
 {
 	struct packet packet = {};
@@ -374,16 +400,25 @@ SEC("tc") int node_ingress(struct __sk_buff *ctx)
 	__u32 *role;
 	int outcome;
 
+	/* A frame for somebody else is here by promiscuity; multicast is no service's. */
+	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx))
+		return NEXT;
 	kind = read_packet(ctx, ETH_HLEN, &packet);
 	if (kind == PACKET_OTHER)
 		return NEXT;
 	role = bpf_map_lookup_elem(&addresses, packet.key.destination);
 	if (!role || !(*role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE)))
 		return NEXT;
+	if (kind == PACKET_FRAGMENT && recall_ports(&packet))
+		kind = PACKET_FLOW;
 	if (kind == PACKET_FLOW) {
 		int is_known = find_flow(&found, &packet.key);
 
+		if (packet.fragment == FRAGMENT_FIRST)
+			remember_ports(&packet);
 		if (!is_known || (!found.is_reply && !goes_on(&packet, &found))) {
+			if (packet.fragment == FRAGMENT_LATER)
+				return *role & ADDRESS_NODE ? NEXT : drop(ctx, &packet, DROP_FRAGMENT);
 			outcome = begin_flow(ctx, &packet, *role, &found.index);
 			if (outcome != BEGUN)
 				return outcome;
@@ -398,10 +433,17 @@ SEC("tc") int node_ingress(struct __sk_buff *ctx)
 		if (outcome)
 			return outcome < 0 ? drop(ctx, &packet, DROP_WRITE) : forward(ctx, &packet);
 	}
+	if (kind == PACKET_FRAGMENT) {
+		outcome = wait_for_first(ctx);
+		if (outcome)
+			return outcome;
+	}
 	/* The rest is the node's own affair where the address is its own. */
 	if (*role & ADDRESS_NODE)
 		return NEXT;
 	switch (kind) {
+	case PACKET_ICMP_ECHO:
+		return packet.fragment ? drop(ctx, &packet, DROP_FRAGMENT) : answer_echo(ctx, &packet);
 	case PACKET_FRAGMENT:
 		return drop(ctx, &packet, DROP_FRAGMENT);
 	case PACKET_INVALID:
@@ -420,9 +462,17 @@ SEC("tc") int node_egress(struct __sk_buff *ctx)
 	struct found found = {};
 	enum packet_kind kind;
 
+	if (is_of_vlan(ctx))
+		return NEXT;
 	kind = read_packet(ctx, ETH_HLEN, &packet);
+	if (kind == PACKET_FRAGMENT && recall_ports(&packet))
+		kind = PACKET_FLOW;
 	if (kind == PACKET_FLOW) {
-		if (find_flow(&found, &packet.key) && found.is_reply && to_client(ctx, &packet, found.flow))
+		if (!find_flow(&found, &packet.key) || !found.is_reply)
+			return NEXT;
+		if (packet.fragment == FRAGMENT_FIRST)
+			remember_ports(&packet);
+		if (to_client(ctx, &packet, found.flow))
 			return drop(ctx, &packet, DROP_WRITE);
 	} else if (kind == PACKET_ICMP_ERROR && translate_error(ctx, &packet) < 0) {
 		return drop(ctx, &packet, DROP_WRITE);

@@ -37,11 +37,11 @@ function exchangeCase({ name, about, site, atMost }: ExchangeCase): Case {
         ...{ kind: 'exchange', case: name, size, rounds: quick ? 10 : 40 },
         ...{ blocks: 16, blockSize: 44 },
       });
-      const own = rows.find(({ variant }) => variant === 'heddle service')?.ratioToDirect;
+      const own = rows.find(({ variant }) => variant === 'heddle service')!;
       const what = { case: name, size, what: 'service / direct' };
       return {
         rows,
-        verdicts: typeof own === 'number' ? [verdict(what, own, { atMost }, '', 3)] : [],
+        verdicts: [verdict(what, own.ratioToDirect!, { atMost }, '', 3)],
         notes: [],
       };
     },

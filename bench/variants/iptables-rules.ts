@@ -57,19 +57,20 @@ function natTable(services: readonly Service[]): string[] {
   const portals: string[] = [];
   const rules: string[] = [];
   const nodePorts: string[] = [];
-  for (const { name, clusterIP, nodePort, endpoints } of services) {
+  for (const { name, clusterIP, nodePort, protocol: upper, endpoints } of services) {
+    const protocol = upper.toLowerCase();
     const port = `${namespace}/${name}:http`;
-    const chain = `KUBE-SVC-${chainHash(`${port}tcp`, 16)}`;
-    const destination = `-d ${clusterIP}/32 -p tcp ${comment(`${port} cluster IP`)} -m tcp --dport ${servicePort}`;
+    const chain = `KUBE-SVC-${chainHash(`${port}${protocol}`, 16)}`;
+    const destination = `-d ${clusterIP}/32 -p ${protocol} ${comment(`${port} cluster IP`)} -m ${protocol} --dport ${servicePort}`;
     chains.push(chain);
     portals.push(`-A KUBE-SERVICES ${destination} -j ${chain}`);
     rules.push(`-A ${chain} ! -s ${podCidr} ${destination} -j KUBE-MARK-MASQ`);
     if (nodePort !== undefined) {
       // Without the rule before it that counts packets to loopback addresses, which newer versions have.
-      const external = `KUBE-EXT-${chainHash(`${port}tcp`, 16)}`;
+      const external = `KUBE-EXT-${chainHash(`${port}${protocol}`, 16)}`;
       chains.push(external);
       nodePorts.push(
-        `-A KUBE-NODEPORTS -p tcp ${comment(port)} -m tcp --dport ${nodePort} -j ${external}`,
+        `-A KUBE-NODEPORTS -p ${protocol} ${comment(port)} -m ${protocol} --dport ${nodePort} -j ${external}`,
       );
       rules.push(
         `-A ${external} ${comment(`masquerade traffic for ${port} external destinations`)} -j KUBE-MARK-MASQ`,
@@ -78,7 +79,7 @@ function natTable(services: readonly Service[]): string[] {
     }
     endpoints.forEach((address, i) => {
       const endpoint = `${address}:${backendPort}`;
-      const endpointChain = `KUBE-SEP-${chainHash(`${port}tcp${endpoint}`, 16)}`;
+      const endpointChain = `KUBE-SEP-${chainHash(`${port}${protocol}${endpoint}`, 16)}`;
       const left = endpoints.length - i;
       const share =
         left > 1 ? ` -m statistic --mode random --probability ${(1 / left).toFixed(10)}` : '';
@@ -86,7 +87,7 @@ function natTable(services: readonly Service[]): string[] {
       rules.push(
         `-A ${chain} ${comment(`${port} -> ${endpoint}`)}${share} -j ${endpointChain}`,
         `-A ${endpointChain} -s ${address}/32 ${comment(port)} -j KUBE-MARK-MASQ`,
-        `-A ${endpointChain} -p tcp ${comment(port)} -m tcp -j DNAT --to-destination ${endpoint}`,
+        `-A ${endpointChain} -p ${protocol} ${comment(port)} -m ${protocol} -j DNAT --to-destination ${endpoint}`,
       );
     });
   }

@@ -21,8 +21,9 @@ export function nftablesRules(services: readonly Service[]): string {
   const chains: string[] = [];
   const elements: string[] = [];
   const nodePorts: string[] = [];
-  for (const { name, clusterIP, nodePort, endpoints: addresses } of services) {
-    const port = `${namespace}/${name}/tcp/http`;
+  for (const { name, clusterIP, nodePort, protocol: upper, endpoints: addresses } of services) {
+    const protocol = upper.toLowerCase();
+    const port = `${namespace}/${name}/${protocol}/http`;
     const chain = `service-${chainHash(port, 8)}-${port}`;
     const endpoints = addresses.map((address) => {
       const endpoint = `${port}__${address}/${backendPort}`;
@@ -32,22 +33,22 @@ export function nftablesRules(services: readonly Service[]): string {
       chains.push(
         `chain ${endpointChain} {`,
         `ip saddr ${address} jump mark-for-masquerade`,
-        `meta l4proto tcp dnat to ${address}:${backendPort}`,
+        `meta l4proto ${protocol} dnat to ${address}:${backendPort}`,
         '}',
       );
     }
     const choice = endpoints.map((endpoint, i) => `${i} : goto ${endpoint.chain}`).join(', ');
     chains.push(
       `chain ${chain} {`,
-      `ip daddr ${clusterIP} tcp dport ${servicePort} ip saddr != ${podCidr} jump mark-for-masquerade`,
+      `ip daddr ${clusterIP} ${protocol} dport ${servicePort} ip saddr != ${podCidr} jump mark-for-masquerade`,
       `numgen random mod ${endpoints.length} vmap { ${choice} }`,
       '}',
     );
-    elements.push(`${clusterIP} . tcp . ${servicePort} : goto ${chain}`);
+    elements.push(`${clusterIP} . ${protocol} . ${servicePort} : goto ${chain}`);
     if (nodePort !== undefined) {
       const external = `external-${chainHash(port, 8)}-${port}`;
       chains.push(`chain ${external} {`, 'jump mark-for-masquerade', `goto ${chain}`, '}');
-      nodePorts.push(`tcp . ${nodePort} : goto ${external}`);
+      nodePorts.push(`${protocol} . ${nodePort} : goto ${external}`);
     }
   }
   const clusterIPs = services.map(({ clusterIP }) => clusterIP);

@@ -84,6 +84,8 @@ struct backend_stats {
 	__u64 connections; /* made since the backend got its id; for unconnected UDP: flows */
 	__u32 active;	   /* open now; kept for least-connections services only */
 	__u32 reserved;
+	__u64 packets; /* both ways, of what is translated on the node's devices */
+	__u64 bytes;
 };
 
 /* addresses: what an address is known as, whatever the port. */
@@ -247,6 +249,37 @@ struct nat_table {
 	__u32 reserved;
 };
 
+/* fragments: the ports of IP packets that came in fragments, which only the first of them has. */
+struct fragment_key {
+	__u8 source[16];
+	__u8 destination[16];
+	__u32 id; /* as in the packet */
+	__u32 protocol;
+};
+
+struct fragment_ports {
+	__be16 source_port;
+	__be16 destination_port;
+};
+
+/*
+ * source_ranges: who may come in at a frontend, by longest prefix. A frontend that is not for
+ * everybody has an entry for all clients that denies, and one for each range that allows.
+ */
+enum source_range {
+	RANGE_DENIED = 1,
+	RANGE_ALLOWED = 2,
+};
+
+struct source_range_key {
+	__u32 prefix_length; /* in bits, of what follows; the client's part begins at 160 */
+	__u8 frontend[16];
+	__be16 port;
+	__u8 protocol;
+	__u8 reserved;
+	__u8 client[16];
+};
+
 /* node_devices: by ifindex. */
 enum device_role {
 	DEVICE_FRONT = 1, /* leads out of the node: what enters and leaves by such gets the node's address */
@@ -263,11 +296,12 @@ enum drop_reason {
 	DROP_NOT_LOCAL = 152,	     /* externalTrafficPolicy is Local, and no endpoint is here */
 	DROP_TABLE_FULL = 155,	     /* the flow table */
 	DROP_EXTENSION_HEADER = 156, /* IPv6 extension headers beyond what is followed */
-	DROP_FRAGMENT = 157,
+	DROP_FRAGMENT = 157,	     /* the first fragment, which has the ports, did not come */
 	DROP_NO_BACKEND = 158,	     /* no endpoints, or the flow's one is gone */
 	DROP_NO_FLOW = 163,	     /* TCP, but neither a SYN nor of a known flow */
 	DROP_NO_PORT = 167,	     /* all ports towards that backend are taken */
 	DROP_NO_ROUTE = 169,
+	DROP_SOURCE_RANGE = 177,     /* loadBalancerSourceRanges doesn't have the client */
 	DROP_TTL = 196,
 };
 

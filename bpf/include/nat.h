@@ -110,11 +110,17 @@ INLINE void on_change(const struct nat_flow *flow, __u32 before, __u32 after)
 }
 
 /* Notes that a packet of the flow came. Of two CPUs that do so at once, one goes unheard. */
-INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int is_reply)
+INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int is_reply, __u32 bytes)
 {
+	__u32 id = flow->backend_id;
+	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
 	__u32 state = next_state(state_of(life), tcp_flags, is_reply);
 	__u32 after = (life & ~(LIFE_SEEN_MASK | 0x7f << LIFE_STATE_SHIFT)) | state << LIFE_STATE_SHIFT | now_in_ticks();
 
+	if (stats) {
+		__sync_fetch_and_add(&stats->packets, 1);
+		__sync_fetch_and_add(&stats->bytes, bytes);
+	}
 	if (is_closed(state))
 		after &= ~LIFE_COUNTED;
 	if (after != life && __sync_val_compare_and_swap(&flow->life, life, after) == life)
@@ -226,8 +232,9 @@ INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow
 static long sweep_flow(__u32 number, struct nat_table **held)
 {
 	struct nat_table *table = the_table();
+	struct backend *backend;
 	struct nat_flow *flow;
-	__u32 index, life, state;
+	__u32 index, life, state, id;
 
 	if (!table)
 		return 1;
@@ -255,6 +262,11 @@ static long sweep_flow(__u32 number, struct nat_table **held)
 			flow->life = life;
 		return 0;
 	}
+	/* Without its backend a flow has no future; who still uses it gets a reset, or another one. */
+	id = flow->backend_id;
+	backend = backend_by_id(id);
+	if (!backend || backend->state == BACKEND_GONE)
+		state = FLOW_TCP_RESET;
 	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > config.timeouts[state % FLOW_STATES])
 		end_flow(index, life);
 	return 0;
@@ -335,7 +347,8 @@ GLOBAL int make_flow(const struct packet *packet, const struct origin *origin, _
 	struct nat_table *table = the_table();
 	struct nat_flow *flow;
 	struct flow_key key;
-	__u32 index, life;
+	__u32 index, life, slot;
+	__u64 *exhausted, mark;
 
 	if (!table || !packet || !origin)
 		return DROP_TABLE_FULL;
@@ -369,11 +382,19 @@ GLOBAL int make_flow(const struct packet *packet, const struct origin *origin, _
 	}
 	reference.generation = origin->generation;
 	reference.flow = index * 2 + 1;
+	/* To search in vain takes a while: once in a tick is enough, or a flood would have it done for each SYN. */
+	slot = origin->backend % EXHAUSTED_BACKENDS;
+	exhausted = bpf_map_lookup_elem(&nat_exhausted, &slot);
+	mark = (__u64)origin->backend << 32 | (life & LIFE_SEEN_MASK);
 	/* A client that keeps its address keeps its port, too, unless it has two flows to that backend. */
 	if (source || bpf_map_update_elem(&nat_index, &key, &reference, BPF_NOEXIST)) {
-		__be16 port = reserve_port(&key, &reference, hash_flow(&packet->key));
+		__be16 port = 0;
 
+		if (!exhausted || *exhausted != mark)
+			port = reserve_port(&key, &reference, hash_flow(&packet->key));
 		if (!port) {
+			if (exhausted)
+				*exhausted = mark;
 			end_flow(index, life);
 			return DROP_NO_PORT;
 		}

@@ -1,10 +1,11 @@
 import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
-import { type Platform, syscallNumbers } from '@heddle/sys';
+import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';
 import { ControlServer, type Handler } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
+import { HealthChecks } from './health-checks.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
@@ -49,6 +50,7 @@ export class Agent implements Disposable {
   readonly #table = new Table<ServiceRow>();
   readonly #reconciler: Reconciler<ServiceRow>;
   readonly #telemetry: Telemetry;
+  readonly #healthChecks: HealthChecks;
   readonly #source: Source;
   readonly #addressWatch: Disposable;
   readonly #deviceWatch: Disposable;
@@ -57,8 +59,10 @@ export class Agent implements Disposable {
   #devices: string | undefined;
   /** What the source said last; undefined until its first read is done. */
   #batch: Omit<SourceBatch, 'changes' | 'notes'> | undefined;
-  /** All of the first read was tried; from then on every change has its line in the log. */
+  /** All of the first read was tried; from then on every change is an event of its own. */
   #settled = false;
+  /** A person changes manifests; a cluster changes all the time. */
+  readonly #changeLevel: LogLevel;
   /** Since when the source is disconnected, by the wall clock. */
   #disconnectedMs: number | undefined;
 
@@ -66,6 +70,7 @@ export class Agent implements Disposable {
   constructor({ platform, config, version, openDatapath, openSource }: AgentParts) {
     this.#platform = platform;
     this.#config = config;
+    this.#changeLevel = config.manifests === undefined ? 'debug' : 'info';
     this.#version = version;
     this.#started = new Date(platform.wallTimeMs()).toISOString();
     this.#events = new EventLog(platform);
@@ -86,6 +91,7 @@ export class Agent implements Disposable {
         events: this.#events,
         reconciler: () => this.#reconciler,
         datapath: () => this.#datapath,
+        healthCheck: (key) => this.#healthChecks.entry(key),
         status: () => this.#status(),
       });
       this.#server = keep(new ControlServer(platform, config.socket, this.handle));
@@ -96,6 +102,13 @@ export class Agent implements Disposable {
           status: () => this.#status(),
           failedRows: () => failedRows(this.#reconciler.statuses(), (key) => this.#table.get(key)),
           notReady: () => this.#notReady(),
+        }),
+      );
+      this.#healthChecks = keep(
+        new HealthChecks({
+          platform,
+          events: this.#events,
+          isHealthy: () => this.#telemetry.isHealthy,
         }),
       );
       this.#datapath = keep(openDatapath());
@@ -137,6 +150,7 @@ export class Agent implements Disposable {
       this.#deviceWatch,
       this.#addressWatch,
       this.#reconciler,
+      this.#healthChecks,
       this.#telemetry,
       this.#datapath,
       this.#server,
@@ -219,15 +233,17 @@ export class Agent implements Disposable {
 
   #onStatus(key: string, status: RowStatus | undefined): void {
     this.#telemetry.settled(key, status);
+    if (!status) this.#healthChecks.delete(key);
+    else if (status.state === 'done') this.#healthChecks.set(this.#table.get(key)!);
     if (!status) {
-      this.#events.add('info', 'removed', key, `${key} removed`);
+      this.#events.add(this.#changeLevel, 'removed', key, `${key} removed`);
     } else if (status.state === 'failed') {
       this.#events.add('warn', 'failed', key, `${key} failed: ${status.reason}`);
     } else if (status.state === 'done' && this.#settled) {
       const row = this.#table.get(key)!;
       const backends = row.backends.length;
       const message = `${key} in force with ${backends} ${backends === 1 ? 'backend' : 'backends'}`;
-      this.#events.add('info', 'in-force', key, message);
+      this.#events.add(this.#changeLevel, 'in-force', key, message);
       this.#sayRefused(row);
     }
   }
@@ -276,6 +292,7 @@ export class Agent implements Disposable {
         problems: this.#batch?.problems ?? [],
       },
       servers: this.#telemetry.servers,
+      healthChecks: this.#healthChecks.counts,
       rows: { done, pending, failed },
       datapath: this.#datapath.status(),
       refusals: this.#datapath.refusals(),

@@ -34,7 +34,7 @@ export interface StartOptions {
  * NotSupported, or Error without a cgroup2 mount.
  */
 export function startAgent(options: StartOptions): Agent {
-  const { platform, config, version, objects, bpf = new LinuxBpf(platform) } = options;
+  const { platform, config, environment, version, objects, bpf = new LinuxBpf(platform) } = options;
   const node = config.node ?? hostName(platform);
   const cgroup = config.cgroup ?? cgroupRoot(platform);
   if (cgroup === undefined) {
@@ -52,7 +52,7 @@ export function startAgent(options: StartOptions): Agent {
     },
     version,
     openDatapath() {
-      prepareBpffs(platform, bpffs);
+      prepareBpffs(platform, bpffs, { inPod: environment.KUBERNETES_SERVICE_HOST !== undefined });
       const cookie = netnsCookie(platform);
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices },

@@ -42,6 +42,7 @@ import {
   removeFolder,
 } from './pinned-maps.ts';
 import { ServiceMaps } from './service-maps.ts';
+import { SourceRanges } from './source-ranges.ts';
 import { StaleSockets } from './stale-sockets.ts';
 import { Slots } from './store.ts';
 
@@ -49,7 +50,7 @@ import { Slots } from './store.ts';
 export interface DatapathSizes {
   /** Frontends; 20 + 24 bytes each, and the kernel's overhead of about 50. */
   readonly services: number;
-  /** 48 bytes each with their counters. */
+  /** 64 bytes each with their counters. */
   readonly backends: number;
   /** 8 bytes each; a service takes as many as it has backends (maglev: 100 times, weighted: up to 1,024). */
   readonly slots: number;
@@ -139,6 +140,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly pinned: readonly PinnedMap[];
   private readonly arrays: MappedArray[] = [];
   private readonly services: ServiceMaps;
+  private readonly ranges: SourceRanges;
   private readonly stale: StaleSockets;
   private readonly nat: NatTable;
   private readonly devices: NodeDevices;
@@ -174,6 +176,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       () => platform.monotonicNs(),
       (protocol) => this.stale.expect(protocol),
     );
+    this.ranges = new SourceRanges(maps.source_ranges!);
     const { first, last } = options.nat.ports;
     this.nat = new NatTable(platform, maps, this.node, this.services.roles, last - first + 1);
     this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
@@ -185,17 +188,36 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   }
 
   update(rows: readonly ServiceRow[]): readonly (Error | undefined)[] {
-    return this.services.update(rows);
+    const errors: (Error | undefined)[] = rows.map((row) => {
+      try {
+        this.ranges.add(row);
+        return undefined;
+      } catch (error) {
+        return error as Error;
+      }
+    });
+    const guarded = rows.filter((_, i) => errors[i] === undefined);
+    const results = this.services.update(guarded);
+    guarded.forEach((row, i) => {
+      if (results[i]) errors[rows.indexOf(row)] = results[i];
+      else this.ranges.settle(row);
+    });
+    return errors;
   }
 
   remove(keys: readonly string[]): readonly (Error | undefined)[] {
-    return this.services.remove(keys);
+    const errors = this.services.remove(keys);
+    keys.forEach((key, i) => {
+      if (!errors[i]) this.ranges.remove(key);
+    });
+    return errors;
   }
 
   /** Also lets the programs switch to new maps, if they have waited to be filled. */
   prune(desired: Iterable<ServiceRow>): void {
     if (!this.active) this.activate();
     this.services.prune(desired);
+    this.ranges.prune();
   }
 
   /**

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { attachTypes, type LinkCreateOptions, LinuxBpf } from '@heddle/ebpf';
+import { eth, Tap } from '@heddle/lab';
 import { errno, SysError } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { row } from '../testing/rows.ts';
@@ -60,6 +61,39 @@ for (const hook of ['tcx', 'clsact'] as const) {
       assert.equal(connect(), 'ECONNREFUSED');
       world.serveOutside();
       assert.equal(connect(), 'ok');
+    });
+
+    test('datagrams in fragments, also those that come in another order', async () => {
+      const client = world.lab.outside[0]!;
+      const external = '198.51.100.7';
+      world.lab.leadTo(world.node, external);
+      const pod = world.lab.nodes[1]!.pods[0]!;
+      world.apply(
+        row(
+          [{ kind: 'ExternalIP', address: external, port: 53 }],
+          [{ address: pod.addresses.v4, port: 8080 }],
+          { protocol: 'UDP', key: 'fragmented' },
+        ),
+      );
+      using server = world.receiver(pod, 4, 8080);
+      using tap = Tap.open(client, 'eth0');
+      const datagram = eth(client.firstHop)
+        .ipv4({ src: client.addresses.v4, dst: external })
+        .udp({ sport: 777, dport: 53 });
+      const [first, second, third] = datagram.payload('x'.repeat(60)).fragments([24, 24, 24], 5);
+      for (const fragment of [first, third, second]) tap.send(fragment!);
+      assert.equal(server.receive().text, 'x'.repeat(60));
+      // Without the first one they wait their turns, and are dropped.
+      const reason = 'a fragment whose first one, with the ports, did not come';
+      const dropped = () => world.datapath.drops().find((each) => each.reason === reason)!.count;
+      const before = dropped();
+      for (const fragment of datagram.payload(60).fragments([24, 24, 24], 6).slice(1)) {
+        tap.send(fragment);
+      }
+      for (let i = 0; i < 100 && dropped() < before + 2; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      assert.equal(dropped(), before + 2);
     });
 
     let nextPort = 30_100;

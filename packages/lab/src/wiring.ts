@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import {
   addAddress,
   addNeighbour,
@@ -42,7 +43,12 @@ const everywhere = { v4: '0.0.0.0/0', v6: '::/0' };
 
 /** Makes the host beyond the nodes, with the bridge that they are plugged into. */
 export function wireUnderlay(platform: Platform, underlay: Place, network: NetworkState): void {
-  using _ = createNamespace(platform, underlay);
+  using namespace = createNamespace(platform, underlay);
+  // Where the host has loaded br_netfilter, frames would pass netfilter's hooks on the bridge.
+  for (const tables of ['iptables', 'ip6tables', 'arptables']) {
+    const setting = `net/bridge/bridge-nf-call-${tables}`;
+    if (existsSync(`/proc/sys/${setting}`)) namespace.setSysctl(setting, 0);
+  }
   using socket = openSocket(platform, underlay);
   createBridge(socket, { name: bridge, address: underlayMac, mtu: network.mtu, up: true });
   const { index } = findLink(socket, bridge)!;

@@ -4,12 +4,17 @@ import { conformanceCases } from '../testing/conformance-cases.ts';
 import { evaluate } from '../testing/run.ts';
 import { VmBpf } from './vm-bpf.ts';
 
-test('each instruction does what RFC 9669 says', () => {
-  const bpf = new VmBpf();
-  let count = 0;
-  for (const { what, instructions, result } of conformanceCases()) {
-    assert.equal(`${what}: ${evaluate(bpf, instructions)}`, `${what}: ${result}`);
-    count++;
-  }
-  assert.ok(count > 500);
-});
+for (const [how, translateAfter] of [
+  ['interpreted', Number.POSITIVE_INFINITY],
+  ['translated', 0],
+] as const) {
+  test(`each instruction does what RFC 9669 says, ${how}`, () => {
+    const bpf = new VmBpf({ translateAfter });
+    let count = 0;
+    for (const { what, instructions, result } of conformanceCases()) {
+      assert.equal(`${what}: ${evaluate(bpf, instructions)}`, `${what}: ${result}`);
+      count++;
+    }
+    assert.ok(count > 500);
+  });
+}

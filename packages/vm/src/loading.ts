@@ -29,8 +29,6 @@ export interface LoadedProgram {
   readonly program: Program;
   readonly maps: readonly MapObject[];
   readonly btf: BtfObject | undefined;
-  /** Region that pointers to the program's functions lead to; 0: there are none. */
-  readonly codeRegion: number;
 }
 
 /** Makes a program ready to run. Throws LoadError in words like the verifier's. */
@@ -71,6 +69,8 @@ export function prepareProgram(
     maps: [],
     sourceOf: sourceLines(options.lineInfo, btf && Btf.parse(btf.bytes)),
     code: new Int32Array(0),
+    codeRegion: 0,
+    runs: 0,
   };
   const code = decode(options.instructions, {
     helper(id, at) {
@@ -119,8 +119,8 @@ export function prepareProgram(
       }
     },
   });
-  const ready = Object.assign(program, { code, maps: maps.map(({ map }) => map) });
-  return { program: ready, maps, btf, codeRegion };
+  const ready = Object.assign(program, { code, codeRegion, maps: maps.map(({ map }) => map) });
+  return { program: ready, maps, btf };
 }
 
 /** What the loader put in place of something that the simulated kernel lacks: fine in dead code. */

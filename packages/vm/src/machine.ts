@@ -6,6 +6,7 @@ import { interpret } from './interpreter.ts';
 import { Memory, type Owner } from './memory.ts';
 import { type Program, placeOf } from './program.ts';
 import { Timers } from './timers.ts';
+import { translate } from './translator.ts';
 
 /** Bytes of a function's stack frame, and how many frames there can be (MAX_BPF_STACK, MAX_CALL_FRAMES). */
 const FRAME_SIZE = 512;
@@ -30,6 +31,8 @@ export interface MachineOptions {
   readonly routes: Routes | undefined;
   /** Hears when timers want `runTimers`: at the given point in time. */
   readonly onTimer: (due: bigint) => void;
+  /** Runs after which a program is translated to JavaScript; Infinity: never. */
+  readonly translateAfter: number;
 }
 
 /**
@@ -81,6 +84,7 @@ export class Machine {
   #tailCalls = 0;
   #running = false;
   readonly #budget: number;
+  readonly #translateAfter: number;
   readonly #stacks: number[] = [];
   readonly #frames: Uint8Array[] = [];
   readonly #saved = new Int32Array(MAX_FRAMES * SAVED);
@@ -94,6 +98,7 @@ export class Machine {
     this.routes = options.routes;
     this.timers = new Timers(options.onTimer);
     this.#budget = options.budget;
+    this.#translateAfter = options.translateAfter;
     const owner: Owner = { kind: 'stack' };
     for (let i = 0; i < MAX_FRAMES; i++) {
       const frame = new Uint8Array(FRAME_SIZE);
@@ -133,14 +138,14 @@ export class Machine {
       R[5] = key;
       R[7] = region;
       try {
-        this.#start(program, slot * STRIDE);
+        this.#start(program, slot);
       } finally {
         this.memory.remove(key);
       }
     });
   }
 
-  #start(program: Program, pc: number): void {
+  #start(program: Program, slot: number): void {
     if (this.#running) throw new Error(`run program ${program.name}: another one is running`);
     this.depth = 0;
     this.#tailCalls = 0;
@@ -149,7 +154,7 @@ export class Machine {
     this.#enterFrame(0);
     this.#running = true;
     try {
-      interpret(this, program, pc);
+      this.execute(program, slot);
     } finally {
       this.#running = false;
       this.memory.collect();
@@ -160,7 +165,7 @@ export class Machine {
   callback(slot: number): void {
     const { program, pc } = this;
     this.enter(program, pc, pc + STRIDE);
-    interpret(this, program, slot * STRIDE);
+    this.execute(program, slot);
     this.leave();
     this.program = program;
     this.pc = pc;
@@ -207,6 +212,19 @@ export class Machine {
     if (target === undefined || this.#tailCalls >= MAX_TAIL_CALLS) return undefined;
     this.#tailCalls++;
     return target;
+  }
+
+  /** Runs a function of a program in the current frame, until it returns. */
+  execute(program: Program, slot: number): void {
+    if (this.observer === undefined) {
+      if (program.runs++ === this.#translateAfter) program.translated = translate(this, program);
+      const translated = program.translated?.get(slot);
+      if (translated) {
+        translated();
+        return;
+      }
+    }
+    interpret(this, program, slot * STRIDE);
   }
 
   /** Called when `left` has run out. Returns how many instructions may follow until the next time. */

@@ -35,6 +35,8 @@ export interface VmOptions {
   readonly cpus?: number;
   /** Instructions that one run may take; absent: 10 million. */
   readonly budget?: number;
+  /** Runs after which a program is translated to JavaScript, Infinity: never; absent: 100. */
+  readonly translateAfter?: number;
   readonly descriptors?: Descriptors;
   readonly kernelBtf?: Btf;
   readonly kernelFunctions?: KernelFunctions;
@@ -91,6 +93,7 @@ export class VmBpf implements Bpf {
       kernelBtf: options.kernelBtf,
       routes: options.routes,
       onTimer: options.onTimer ?? (() => {}),
+      translateAfter: options.translateAfter ?? 100,
     });
   }
 
@@ -166,7 +169,8 @@ export class VmBpf implements Bpf {
         attachBtfId: options.attachBtfId ?? 0,
         tag: tagOf(options.instructions),
         onUnload: () => {
-          if (loaded.codeRegion !== 0) machine.memory.remove(loaded.codeRegion);
+          const { codeRegion } = loaded.program;
+          if (codeRegion !== 0) machine.memory.remove(codeRegion);
         },
       };
       return this.#open(

@@ -163,10 +163,10 @@ export class RandomProgram {
   #atomic(): void {
     const size = this.#pick([4, 8]);
     const bank = size === 8 ? 'r' : 'w';
-    const place = this.#pick([
-      `(r9 + ${size * this.#below(RESULT / size)})`,
-      `(r10 - ${8 * (1 + this.#below(SLOTS))})`,
-    ]);
+    // Not on the stack: Linux 6.18 merges states as if atomic operations didn't read their slot, and
+    // takes branches for dead that are not. (Found by this test: seed 240593. The shortest program:
+    // a slot is loaded, a branch bounds the value, then the slot is fetched from and compared.)
+    const place = `(r9 + ${size * this.#below(RESULT / size)})`;
     const from = this.#below(6);
     this.#lines.push(
       this.#pick([

@@ -6,6 +6,7 @@ import type {
   AgentStatus,
   BackendEntry,
   EffectiveConfig,
+  HealthCheckEntry,
   Page,
   RowState,
   ServiceDetail,
@@ -27,6 +28,7 @@ export interface AgentView {
   readonly events: EventLog;
   reconciler(): Reconciler<ServiceRow>;
   datapath(): DatapathPart;
+  healthCheck(key: string): HealthCheckEntry | undefined;
   status(): AgentStatus;
 }
 
@@ -112,10 +114,11 @@ function serviceDetails(
   if (service === undefined) {
     throw new ControlError('bad-params', 'get service: service is missing (write namespace/name)');
   }
-  const items = keysOfService(keys, service).map((key) => ({
-    ...entryOf(agent, key),
-    endpoints: backendsOf(agent, key),
-  }));
+  const items = keysOfService(keys, service).map((key): ServiceDetail => {
+    const detail = { ...entryOf(agent, key), endpoints: backendsOf(agent, key) };
+    const healthCheck = agent.healthCheck(key);
+    return healthCheck ? { ...detail, healthCheck } : detail;
+  });
   if (items.length === 0) {
     throw new ControlError(
       'not-found',
@@ -243,10 +246,10 @@ function backendsOf({ table, datapath, reconciler }: AgentView, key: string): Ba
     const entry = { service: key, address, port, state, weight };
     const counted = counters.get(`${address} ${port}`);
     if (!counted) return entry;
-    const { connections, active } = counted;
+    const { connections, active, packets, bytes } = counted;
     // The kernel half counts open connections where the choice depends on them.
     return row.algorithm === 'least-connections'
-      ? { ...entry, connections, active }
-      : { ...entry, connections };
+      ? { ...entry, connections, active, packets, bytes }
+      : { ...entry, connections, packets, bytes };
   });
 }

@@ -154,23 +154,29 @@ export interface BackendStats {
   readonly connections: bigint;
   readonly active: number;
   readonly reserved: number;
+  readonly packets: bigint;
+  readonly bytes: bigint;
 }
 
-export const backendStatsSize = 16;
+export const backendStatsSize = 32;
 
 export function encodeBackendStats(value: BackendStats, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 16);
+  const view = viewOf(into, offset, 32);
   view.setBigUint64(0, value.connections, true);
   view.setUint32(8, value.active, true);
   view.setUint32(12, value.reserved, true);
+  view.setBigUint64(16, value.packets, true);
+  view.setBigUint64(24, value.bytes, true);
 }
 
 export function decodeBackendStats(bytes: Uint8Array, offset = 0): BackendStats {
-  const view = viewOf(bytes, offset, 16);
+  const view = viewOf(bytes, offset, 32);
   return {
     connections: view.getBigUint64(0, true),
     active: view.getUint32(8, true),
     reserved: view.getUint32(12, true),
+    packets: view.getBigUint64(16, true),
+    bytes: view.getBigUint64(24, true),
   };
 }
 
@@ -252,6 +258,7 @@ export const dropReason = {
   noFlow: 163,
   noPort: 167,
   noRoute: 169,
+  sourceRange: 177,
   ttl: 196,
 } as const;
 export type DropReason = (typeof dropReason)[keyof typeof dropReason];
@@ -390,6 +397,62 @@ export function decodeFlows(bytes: Uint8Array, offset = 0): Flows {
     nextEvicted: view.getUint32(8, true),
     reserved: view.getUint32(12, true),
     flow: Array.from({ length: 16 }, (_, i) => decodeFlow(bytes, offset + 16 + i * 56)),
+  };
+}
+
+/** struct fragment_key */
+export interface FragmentKey {
+  /** 16 bytes. */
+  readonly source: Uint8Array;
+  /** 16 bytes. */
+  readonly destination: Uint8Array;
+  readonly id: number;
+  readonly protocol: number;
+}
+
+export const fragmentKeySize = 40;
+
+export function encodeFragmentKey(value: FragmentKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 40);
+  checkLength('fragment_key.source', value.source.length, 16);
+  into.set(value.source, offset);
+  checkLength('fragment_key.destination', value.destination.length, 16);
+  into.set(value.destination, offset + 16);
+  view.setUint32(32, value.id, true);
+  view.setUint32(36, value.protocol, true);
+}
+
+export function decodeFragmentKey(bytes: Uint8Array, offset = 0): FragmentKey {
+  const view = viewOf(bytes, offset, 40);
+  return {
+    source: bytesAt(bytes, offset, 16),
+    destination: bytesAt(bytes, offset + 16, 16),
+    id: view.getUint32(32, true),
+    protocol: view.getUint32(36, true),
+  };
+}
+
+/** struct fragment_ports */
+export interface FragmentPorts {
+  /** Network byte order in the struct, host order here. */
+  readonly sourcePort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly destinationPort: number;
+}
+
+export const fragmentPortsSize = 4;
+
+export function encodeFragmentPorts(value: FragmentPorts, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 4);
+  view.setUint16(0, value.sourcePort, false);
+  view.setUint16(2, value.destinationPort, false);
+}
+
+export function decodeFragmentPorts(bytes: Uint8Array, offset = 0): FragmentPorts {
+  const view = viewOf(bytes, offset, 4);
+  return {
+    sourcePort: view.getUint16(0, false),
+    destinationPort: view.getUint16(2, false),
   };
 }
 
@@ -712,6 +775,52 @@ export function decodeSocketConfig(bytes: Uint8Array, offset = 0): SocketConfig 
     nodeNetnsCookie: view.getBigUint64(0, true),
     abi: view.getUint32(8, true) as HeddleAbi,
     reserved: view.getUint32(12, true),
+  };
+}
+
+/** enum source_range */
+export const sourceRange = {
+  denied: 1,
+  allowed: 2,
+} as const;
+export type SourceRange = (typeof sourceRange)[keyof typeof sourceRange];
+
+/** struct source_range_key */
+export interface SourceRangeKey {
+  readonly prefixLength: number;
+  /** 16 bytes. */
+  readonly frontend: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly port: number;
+  readonly protocol: number;
+  readonly reserved: number;
+  /** 16 bytes. */
+  readonly client: Uint8Array;
+}
+
+export const sourceRangeKeySize = 40;
+
+export function encodeSourceRangeKey(value: SourceRangeKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 40);
+  view.setUint32(0, value.prefixLength, true);
+  checkLength('source_range_key.frontend', value.frontend.length, 16);
+  into.set(value.frontend, offset + 4);
+  view.setUint16(20, value.port, false);
+  view.setUint8(22, value.protocol);
+  view.setUint8(23, value.reserved);
+  checkLength('source_range_key.client', value.client.length, 16);
+  into.set(value.client, offset + 24);
+}
+
+export function decodeSourceRangeKey(bytes: Uint8Array, offset = 0): SourceRangeKey {
+  const view = viewOf(bytes, offset, 40);
+  return {
+    prefixLength: view.getUint32(0, true),
+    frontend: bytesAt(bytes, offset + 4, 16),
+    port: view.getUint16(20, false),
+    protocol: view.getUint8(22),
+    reserved: view.getUint8(23),
+    client: bytesAt(bytes, offset + 24, 16),
   };
 }
 

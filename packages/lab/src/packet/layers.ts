@@ -157,6 +157,15 @@ export interface Payload {
 export type Ip = Ipv4 | Ipv6;
 export type Layer = Ethernet | Ip | Extension | FragmentHeader | Tcp | Udp | Sctp | Icmp | Payload;
 
+/** The layer of a kind; two kinds may be of one form. */
+export type LayerOf<Kind extends Layer['kind']> = Layer extends infer L
+  ? L extends Layer
+    ? Kind extends L['kind']
+      ? L
+      : never
+    : never
+  : never;
+
 /** A packet: its layers from the outside in. */
 export interface PacketContent {
   readonly layers: readonly Layer[];

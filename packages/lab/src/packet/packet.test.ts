@@ -216,6 +216,12 @@ describe('changes', () => {
       changed,
     );
     assert.throws(() => packet.with('udp', { dport: 1 }), /it has no udp 0/);
+    assert.equal(changed.layer('tcp')!.dport, 8080);
+    assert.equal(changed.layer('tcp', 1), undefined);
+    const error = ipv4(v4).icmp({ type: 'time-exceeded', embedded: ipv4(v4).udp(ports) });
+    const moved = error.with('icmp', { embedded: error.embedded!.with('ipv4', { ttl: 3 }) });
+    assert.equal(moved.embedded!.layer('ipv4')!.ttl, 3);
+    assert.equal(packet.embedded, undefined);
   });
 
   test('the same in a tunnel', () => {

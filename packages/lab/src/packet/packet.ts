@@ -11,6 +11,7 @@ import {
   type icmpTypes,
   type icmpv6Types,
   type Layer,
+  type LayerOf,
   type PacketContent,
   protocols,
   type Sctp,
@@ -105,16 +106,23 @@ export class Packet implements PacketContent {
    * The same with other fields in the n-th layer of a kind, from the outside. What was worked out
    * is worked out again. Throws RangeError when there is no such layer.
    */
-  with<Kind extends Layer['kind']>(
-    kind: Kind,
-    fields: Partial<Of<Extract<Layer, { kind: Kind }>>>,
-    n = 0,
-  ): Packet {
+  with<Kind extends Layer['kind']>(kind: Kind, fields: Partial<Of<LayerOf<Kind>>>, n = 0): Packet {
     const at = this.layers.map((layer, i) => (layer.kind === kind ? i : -1)).filter((i) => i >= 0);
     const chosen = at[n];
     if (chosen === undefined) throw new RangeError(`change packet: it has no ${kind} ${n}`);
     const layers = this.layers.map((layer, i) => (i === chosen ? { ...layer, ...fields } : layer));
     return new Packet({ ...this, layers });
+  }
+
+  /** The n-th layer of a kind, from the outside. */
+  layer<Kind extends Layer['kind']>(kind: Kind, n = 0): LayerOf<Kind> | undefined {
+    return this.layers.filter((layer) => layer.kind === kind)[n] as LayerOf<Kind> | undefined;
+  }
+
+  /** The packet that an ICMP error is about. */
+  get embedded(): Packet | undefined {
+    const content = (this.layer('icmp') ?? this.layer('icmpv6'))?.embedded;
+    return content && new Packet(content);
   }
 
   /** The same in another frame or tunnel: `outer` with what lies within this packet's own frame. */

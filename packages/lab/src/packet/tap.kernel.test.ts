@@ -5,7 +5,7 @@ import { createLab, type Lab } from '../lab.ts';
 import type { LabPod, Place } from '../place.ts';
 import { BlockingSocket } from '../traffic/blocking-socket.ts';
 import { assertPacket } from './assert-packet.ts';
-import { eth, ipv4, ipv6, Packet } from './packet.ts';
+import { eth, ipv4, ipv6 } from './packet.ts';
 import { describeCaptured, Tap } from './tap.ts';
 
 // What the builder makes is compared with what the kernel makes, and the kernel is asked what it
@@ -87,8 +87,6 @@ describe('packets of the kernel', () => {
       const lost = addressed(end).udp({ sport: 4000, dport: 9999 }).payload('anybody?');
       tap.send(lost);
       const error = tap.find('error', ({ packet }) => `${packet}`.includes('port-unreachable'));
-      const layer = error.packet.layers[2]!;
-      assert.ok(layer.kind === 'icmp' || layer.kind === 'icmpv6');
       // As it arrived: one hop further.
       const embedded = (
         end === 'v4'
@@ -97,7 +95,7 @@ describe('packets of the kernel', () => {
       )
         .udp({ sport: 4000, dport: 9999 })
         .payload('anybody?');
-      assertPacket(new Packet(layer.embedded!).bytes, embedded);
+      assertPacket(error.packet.embedded!.bytes, embedded);
       tap.send(addressed(end, { ttl: 1 }).udp({ sport: 4000, dport: 9999 }));
       tap.find('time exceeded', ({ packet }) => /time-exceeded\n {2}ip/.test(`${packet}`));
     });
@@ -150,8 +148,7 @@ describe('packets of the kernel', () => {
     const ports = { sport: 4001, dport: 5004 };
     tap.send(addressed('v4').tcp({ ...ports, syn: true, seq: 99, options: { mss: 1000 } }));
     const answer = tap.find('answer', ({ packet }) => `${packet}`.includes('SYN+ACK')).packet;
-    const tcp = answer.layers.find((layer) => layer.kind === 'tcp')!;
-    assert.equal(tcp.ackSeq, 100);
+    assert.equal(answer.layer('tcp')!.ackSeq, 100);
   });
 
   test('what did not come is an error that says what came', () => {

@@ -63,6 +63,13 @@ export class Tap implements Disposable {
     return place.enter(() => Tap.openHere(place.platform, { index, name, listens: true }));
   }
 
+  /** One that hears nothing, for many packets. Throws as `open` does. */
+  static openToSend(place: Place, device: string): Tap {
+    const { index } = place.link(device);
+    const name = `${device} in ${place.name}`;
+    return place.enter(() => Tap.openHere(place.platform, { index, name, listens: false }));
+  }
+
   /** On a device of the namespace that the caller is in; one that doesn't listen only sends. */
   static openHere(
     platform: Platform,

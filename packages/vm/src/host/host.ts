@@ -1,4 +1,4 @@
-import { attachTypes, type LinkCreateOptions, linkTypes } from '@heddle/ebpf';
+import { attachTypes, type LinkCreateOptions, linkTypes, programTypes } from '@heddle/ebpf';
 import { encodeUtf8, errno, SysError } from '@heddle/sys';
 import type { Surroundings } from '../clock.ts';
 import { Descriptors } from '../descriptors.ts';
@@ -259,6 +259,9 @@ export class VmHost implements Disposable {
     if (deviceTypes.has(options.attachType)) return this.devices.get(options.target);
     if (options.attachType === attachTypes.xdp)
       throw new SysError('bpf', errno.ENODEV, 'create link');
+    if (!cgroupPrograms.has(program.program.type)) {
+      throw new SysError('bpf', errno.EINVAL, 'create link');
+    }
     const target = this.#descriptors.get(options.target);
     const cgroup =
       target instanceof OpenFile && target.node.kind === 'directory'
@@ -303,6 +306,14 @@ export class VmHost implements Disposable {
     machine.answer(0);
   }
 }
+
+const cgroupPrograms: ReadonlySet<number> = new Set([
+  programTypes.cgroup_skb,
+  programTypes.cgroup_sock,
+  programTypes.cgroup_sock_addr,
+  programTypes.sock_ops,
+  programTypes.cgroup_sockopt,
+]);
 
 const deviceTypes: ReadonlySet<number> = new Set([attachTypes.tcx_ingress, attachTypes.tcx_egress]);
 

@@ -1,24 +1,37 @@
 import { errno } from '@heddle/sys';
 import { VmObject } from '../objects.ts';
 import { type Address, toBytes } from './address.ts';
+import { outsideDevice } from './devices.ts';
 import type { VmNamespace } from './namespace.ts';
 
 const HEADER = 16;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
+const RTM_NEWLINK = 16;
+const RTM_GETLINK = 18;
 const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
+const RTM_NEWROUTE = 24;
+const RTM_GETROUTE = 26;
+const NLM_F_DUMP = 0x300;
 const NLM_F_MULTI = 2;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
-/** Number of the device that has the addresses; lo is 1. */
-const DEVICE = 2;
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const RTA_OIF = 4;
+const IFF_UP = 1;
+const IFF_LOOPBACK = 8;
+const RT_TABLE_MAIN = 254;
+const RTN_UNICAST = 1;
+const LOOPBACK = 1;
 const MSG_PEEK = 2;
 const MSG_TRUNC = 0x20;
 
 /**
- * A routing netlink socket (rtnetlink(7)) that lists the addresses of its namespace, and refuses
- * other requests with EOPNOTSUPP.
+ * A routing netlink socket (rtnetlink(7)) that lists devices, addresses and routes: lo, and a device
+ * to the outside with the addresses and the default route. Other requests get EOPNOTSUPP.
  */
 export class NetlinkObject extends VmObject {
   readonly #namespace: VmNamespace;
@@ -32,16 +45,13 @@ export class NetlinkObject extends VmObject {
   /** Answers at once, as the kernel does. */
   send(request: Uint8Array): number {
     const view = new DataView(request.buffer, request.byteOffset, request.byteLength);
-    const type = view.getUint16(4, true);
     const sequence = view.getUint32(8, true);
-    if (type === RTM_GETADDR) {
-      const { v4, v6 } = this.#namespace;
-      const messages = [addressBody(4, v4), addressBody(6, v6)].map((body) =>
-        message(RTM_NEWADDR, NLM_F_MULTI, sequence, body),
-      );
-      this.#answers.push(
-        joined([...messages, message(NLMSG_DONE, NLM_F_MULTI, sequence, new Uint8Array(4))]),
-      );
+    const list = this.#list(view.getUint16(4, true), request[HEADER] ?? 0);
+    if (list && (view.getUint16(6, true) & NLM_F_DUMP) === NLM_F_DUMP) {
+      const [type, bodies] = list;
+      const messages = bodies.map((body) => message(type, NLM_F_MULTI, sequence, body));
+      const end = message(NLMSG_DONE, NLM_F_MULTI, sequence, new Uint8Array(4));
+      this.#answers.push(joined([...messages, end]));
     } else {
       const refusal = new Uint8Array(4 + HEADER);
       new DataView(refusal.buffer).setInt32(0, -errno.EOPNOTSUPP, true);
@@ -49,6 +59,27 @@ export class NetlinkObject extends VmObject {
       this.#answers.push(message(NLMSG_ERROR, 0, sequence, refusal));
     }
     return request.length;
+  }
+
+  /** Type and bodies of the messages that a listing consists of; undefined: no such table. */
+  #list(type: number, family: number): [type: number, bodies: Uint8Array[]] | undefined {
+    const { v4, v6 } = this.#namespace;
+    switch (type) {
+      case RTM_GETLINK:
+        return [
+          RTM_NEWLINK,
+          [
+            linkBody(LOOPBACK, 'lo', IFF_UP | IFF_LOOPBACK, 65_536),
+            linkBody(outsideDevice, 'eth0', IFF_UP, 1500),
+          ],
+        ];
+      case RTM_GETADDR:
+        return [RTM_NEWADDR, [addressBody(4, v4), addressBody(6, v6)]];
+      case RTM_GETROUTE:
+        return [RTM_NEWROUTE, [defaultRoute(family)]];
+      default:
+        return undefined;
+    }
   }
 
   /** The next answer, as recvfrom(2) gives it: with MSG_TRUNC its whole length counts. */
@@ -68,14 +99,39 @@ export class NetlinkObject extends VmObject {
 function addressBody(version: 4 | 6, address: Address): Uint8Array {
   const bytes = toBytes(address).subarray(version === 4 ? 12 : 0);
   const family = version === 4 ? 2 : 10;
-  const head = Uint8Array.of(family, bytes.length * 8, 0, 0, DEVICE, 0, 0, 0);
+  const head = Uint8Array.of(family, bytes.length * 8, 0, 0, outsideDevice, 0, 0, 0);
   return joined([head, attribute(IFA_ADDRESS, bytes), attribute(IFA_LOCAL, bytes)]);
 }
 
-function attribute(type: number, bytes: Uint8Array): Uint8Array {
+/** struct ifinfomsg (family, type, index, flags, change) and attributes. */
+function linkBody(index: number, name: string, flags: number, mtu: number): Uint8Array {
+  const head = new Uint8Array(16);
+  const view = new DataView(head.buffer);
+  view.setUint32(4, index, true);
+  view.setUint32(8, flags, true);
+  const text = Uint8Array.from(`${name}\0`.padEnd(8, '\0'), (letter) => letter.charCodeAt(0));
+  const address = Uint8Array.of(2, 0, 0, 0, 0, index, 0, 0);
+  return joined([
+    head,
+    attribute(IFLA_IFNAME, text),
+    attribute(IFLA_ADDRESS, address, 6),
+    attribute(IFLA_MTU, u32(mtu)),
+  ]);
+}
+
+/** struct rtmsg (family, lengths of the ends, tos, table, protocol, scope, type, flags), and the device. */
+function defaultRoute(family: number): Uint8Array {
+  const head = Uint8Array.of(family, 0, 0, 0, RT_TABLE_MAIN, 0, 0, RTN_UNICAST, 0, 0, 0, 0);
+  return joined([head, attribute(RTA_OIF, u32(outsideDevice))]);
+}
+
+const u32 = (value: number) => new Uint8Array(new Uint32Array([value]).buffer);
+
+/** `bytes` are padded to a multiple of four; `length` is what counts of them. */
+function attribute(type: number, bytes: Uint8Array, length = bytes.length): Uint8Array {
   const whole = new Uint8Array(4 + bytes.length);
   const view = new DataView(whole.buffer);
-  view.setUint16(0, whole.length, true);
+  view.setUint16(0, 4 + length, true);
   view.setUint16(2, type, true);
   whole.set(bytes, 4);
   return whole;

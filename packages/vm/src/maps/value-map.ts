@@ -74,9 +74,10 @@ export class ValueMap extends VmMap {
   override update(key: Uint8Array, value: Uint8Array, flags: number): number {
     const slot = this.#slotFor(viewOf(key), 0, flags);
     if (slot < 0) return slot;
+    // Of per-CPU values the kernel keeps the padding, too.
     const size = this.#isPerCpu ? this.#stride : this.options.valueSize;
     for (let cpu = 0; cpu < this.#cpus; cpu++) {
-      this.#value(slot, cpu).set(value.subarray(cpu * size, cpu * size + this.options.valueSize));
+      this.#value(slot, cpu, size).set(value.subarray(cpu * size, (cpu + 1) * size));
     }
     return 0;
   }
@@ -133,7 +134,9 @@ export class ValueMap extends VmMap {
     if (slot < 0) return slot;
     const own = this.#cpus > 1 ? this.machine.cpu : 0;
     if (this.#inserted) {
-      for (let cpu = 0; cpu < this.#cpus; cpu++) if (cpu !== own) this.#value(slot, cpu).fill(0);
+      for (let cpu = 0; cpu < this.#cpus; cpu++) {
+        this.#value(slot, cpu, this.#stride).fill(0);
+      }
     }
     const bytes = new Uint8Array(value.buffer, value.byteOffset + valueAt, this.options.valueSize);
     this.#value(slot, own).set(bytes);
@@ -207,15 +210,17 @@ export class ValueMap extends VmMap {
   }
 
   #read(slot: number, into: Uint8Array, at: number): void {
-    const step = this.#isPerCpu ? this.#stride : this.options.valueSize;
-    for (let cpu = 0; cpu < this.#cpus; cpu++) into.set(this.#value(slot, cpu), at + cpu * step);
+    const size = this.#isPerCpu ? this.#stride : this.options.valueSize;
+    for (let cpu = 0; cpu < this.#cpus; cpu++) {
+      into.set(this.#value(slot, cpu, size), at + cpu * size);
+    }
   }
 
-  #value(slot: number, cpu: number): Uint8Array {
+  #value(slot: number, cpu: number, size = this.options.valueSize): Uint8Array {
     const index = slot * this.#cpus + cpu;
     const start = (index % this.#perChunk) * this.#stride;
     const chunk = this.#chunk(Math.floor(index / this.#perChunk));
-    return chunk.subarray(start, start + this.options.valueSize);
+    return chunk.subarray(start, start + size);
   }
 
   #chunk(number: number): Uint8Array {

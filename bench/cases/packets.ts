@@ -1,0 +1,124 @@
+import { createLab, type Endpoint, eth, type Lab, openLab, pattern, Tap } from '@heddle/lab';
+import { targets } from '../catalog.ts';
+import { sites, wireEnd } from '../sites.ts';
+import { median, spread } from '../statistics.ts';
+import { Sockets } from '../traffic/sockets.ts';
+import { redirectBack } from '../variants/redirect.ts';
+import { quietCpu, type World } from '../world.ts';
+import { type Case, type Row, verdict } from './case.ts';
+
+const name = 'packets';
+/** As many source ports, and so flows. */
+const flows = 256;
+/** How often a round sends a packet of each. */
+const blocks = 32;
+/** With what comes before and the checksum of the frame: 64 bytes. */
+const payloadSize = 18;
+const someoneElse = '02:00:c0:00:02:63';
+
+interface Lane extends Disposable {
+  readonly variant: string;
+  readonly tap: Tap;
+  readonly frames: readonly Uint8Array[];
+}
+
+/**
+ * Each packet's way is over when the call that sends it returns: all of it is worked off on one
+ * processor. What a packet takes that ends at the node's door is subtracted.
+ */
+export const packets: Case = {
+  name,
+  about:
+    'one 64-byte UDP packet through the node, from its door and out again, ratio to forwarding',
+  commands: ['iptables-legacy-restore', 'nft'],
+  site: 'one-armed',
+  sizes: () => [10],
+  async measure(world, size, quick) {
+    const { variants } = await world.install(size);
+    const site = sites['one-armed'];
+    using redirecting = createLab(world.platform, {
+      ...site.lab,
+      name: `bench-redirect-${process.pid}`,
+    });
+    site.prepare(redirecting);
+    using _ = redirectBack(world.platform, redirecting.nodes[0]!);
+    using lanes = new DisposableStack();
+    const all: Lane[] = [];
+    const add = (variant: string, lab: Lab, to: Endpoint, door?: string) => {
+      all.push(lanes.use(open(variant, lab, to, door)));
+    };
+    const [direct] = targets({ kind: 'direct' }, 'one-armed') as [Endpoint];
+    add('door', world.plain, direct, someoneElse);
+    for (const { name: variant, lab, aim } of variants) {
+      if (aim.kind !== 'direct' && aim.kind !== 'service') continue;
+      add(variant, openLab(world.platform, lab)!, targets(aim, 'one-armed')[0]!);
+    }
+    add('bare redirect', redirecting, direct);
+    const times = measure(world, all, quick ? 20 : 80);
+    return findings(size, all, times);
+  },
+};
+
+/** Frames from outside for `to`, of the node's address, or another that the node drops. */
+function open(variant: string, lab: Lab, to: Endpoint, door?: string): Lane {
+  const node = lab.nodes[0]!.link('eth0').address;
+  const frame = eth({ src: lab.underlay.link(wireEnd).address, dst: door ?? node });
+  const ip = frame.ipv4({ src: '203.0.113.1', dst: to.address });
+  const frames = Array.from(
+    { length: flows },
+    (_, i) => ip.udp({ sport: 20_000 + i, dport: to.port }).payload(pattern(payloadSize)).bytes,
+  );
+  const tap = Tap.openToSend(lab.underlay, wireEnd);
+  return { variant, tap, frames, [Symbol.dispose]: () => tap[Symbol.dispose]() };
+}
+
+/** Nanoseconds of a packet, by lane and round. */
+function measure(world: World, lanes: readonly Lane[], rounds: number): number[][] {
+  const sockets = new Sockets(world.platform);
+  const allowed = sockets.processors();
+  const times: number[][] = lanes.map(() => []);
+  sockets.pinTo(quietCpu(world.platform));
+  try {
+    for (let round = -3; round < rounds; round++) {
+      const order = lanes.map((_, i) => i).sort(() => Math.random() - 0.5);
+      const samples: number[][] = lanes.map(() => []);
+      for (let block = 0; block < blocks; block++) {
+        for (const lane of order) samples[lane]!.push(sendAll(world, lanes[lane]!));
+      }
+      if (round < 0) continue;
+      for (const [lane, values] of samples.entries()) times[lane]!.push(median(values));
+    }
+  } finally {
+    sockets.allowProcessors(allowed);
+  }
+  return times;
+}
+
+function sendAll({ platform }: World, { tap, frames }: Lane): number {
+  const start = platform.monotonicNs();
+  for (const frame of frames) tap.send(frame);
+  return Number(platform.monotonicNs() - start) / frames.length;
+}
+
+function findings(size: number, lanes: readonly Lane[], times: readonly number[][]) {
+  const lane = (variant: string) => times[lanes.findIndex((each) => each.variant === variant)]!;
+  const door = lane('door');
+  const own = (variant: string) => lane(variant).map((ns, round) => ns - door[round]!);
+  const direct = own('direct');
+  const redirect = own('bare redirect');
+  const ratios = (variant: string, to: readonly number[]) =>
+    own(variant).map((ns, round) => ns / to[round]!);
+  const rows: Row[] = lanes
+    .filter(({ variant }) => variant !== 'door')
+    .map(({ variant }) => ({
+      ...{ case: name, size, variant },
+      p50Us: median(own(variant)) / 1000,
+      ratioToDirect: median(ratios(variant, direct)),
+      spread: spread(ratios(variant, direct)),
+      ratioToRedirect: median(ratios(variant, redirect)),
+      rounds: direct.length,
+    }));
+  const lead = median(ratios('nftables service', own('heddle service')));
+  const what = { case: name, size, what: 'time of nftables / time of Heddle' };
+  return { rows, verdicts: [verdict(what, lead, { atLeast: 2 })], notes: [] };
+}

@@ -1,0 +1,242 @@
+import { LinuxBpf } from '@heddle/ebpf';
+import {
+  createLab,
+  type Endpoint,
+  type Lab,
+  type LabNode,
+  type LabOptions,
+  type LabPod,
+  startBackend,
+} from '@heddle/lab';
+import { type ObjectChange, readObject, ServiceModel } from '@heddle/model';
+import type { Platform } from '@heddle/sys';
+import { nodePlatform } from '@heddle/sys/node';
+import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { defaultNat } from '../src/flow-options.ts';
+import { objects, sizes } from './world.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+export type End = 'v4' | 'v6';
+
+/** What every service offers, and every pod serves but SCTP, for which there are no sockets here. */
+const ports = {
+  http: { protocol: 'TCP', port: 80, targetPort: 8080 },
+  echo: { protocol: 'TCP', port: 81, targetPort: 8081 },
+  udp: { protocol: 'UDP', port: 83, targetPort: 8083 },
+  sctp: { protocol: 'SCTP', port: 84, targetPort: 8084 },
+} as const;
+export type PortName = keyof typeof ports;
+const portNames = Object.keys(ports) as PortName[];
+
+/** A pod, or one with conditions as EndpointSlices have them. */
+type ServedPod = LabPod | { readonly pod: LabPod; readonly conditions: Fields };
+
+/** A service as a test wants it; what is absent is as the API server fills it in. */
+export interface ServiceOptions {
+  readonly pods: readonly ServedPod[];
+  readonly spec?: Fields;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** Where in the pods a port leads to, if not where they serve it. */
+  readonly targetPorts?: Readonly<Partial<Record<PortName, number>>>;
+  /** Addresses of status.loadBalancer.ingress. */
+  readonly ingress?: readonly string[];
+}
+
+/** Where a service is reached. */
+export class Served {
+  readonly number: number;
+
+  constructor(number: number) {
+    this.number = number;
+  }
+
+  get name(): string {
+    return `service-${this.number}`;
+  }
+
+  clusterIP(end: End): string {
+    return end === 'v4' ? `10.96.0.${this.number}` : `fd00:10:96::${this.number}`;
+  }
+
+  /** At its ClusterIP, or another address that has the service's own ports. */
+  at(port: PortName, address: string): Endpoint {
+    return { address, port: ports[port].port };
+  }
+
+  nodePort(port: PortName, node: LabNode, end: End): Endpoint {
+    return { address: node.addresses[end], port: this.nodePortNumber(port) };
+  }
+
+  nodePortNumber(port: PortName): number {
+    return 30_000 + 100 * this.number + ports[port].port;
+  }
+}
+
+/**
+ * A cluster in which each node has the datapath of a test's own, and a model that is told of the
+ * same objects; the agents of a cluster without their processes. Pods answer as backend-server.ts
+ * of the lab says.
+ */
+export class Cluster implements Disposable {
+  readonly platform: Platform = nodePlatform(() => {});
+  readonly lab: Lab;
+  readonly #bpf = new LinuxBpf(this.platform);
+  readonly #options: Partial<DatapathOptions>;
+  readonly #datapaths = new Map<LabNode, Datapath>();
+  readonly #models = new Map<LabNode, ServiceModel>();
+  #services = 0;
+
+  constructor(lab: LabOptions, options: Partial<DatapathOptions> = {}) {
+    this.#options = options;
+    this.lab = createLab(this.platform, { ...lab, name: `${lab.name}-${process.pid}` });
+    try {
+      for (const node of this.lab.nodes) {
+        const { v4, v6 } = node.addresses;
+        this.#models.set(
+          node,
+          new ServiceModel({ nodeName: node.name, ownAddresses: ['127.0.0.1', '::1', v4, v6] }),
+        );
+        this.#datapaths.set(node, this.#open(node));
+      }
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Has all pods serve. */
+  async start(): Promise<void> {
+    const { http, echo, udp } = ports;
+    const served = { http: [http.targetPort], echo: [echo.targetPort], udp: [udp.targetPort] };
+    await Promise.all(this.lab.pods.map((pod) => startBackend(pod, served)));
+  }
+
+  datapath(node: LabNode): Datapath {
+    return this.#datapaths.get(node)!;
+  }
+
+  /** Brings a new service into force on all nodes. */
+  serve(options: ServiceOptions): Served {
+    const service = new Served(++this.#services);
+    this.change(service, options);
+    return service;
+  }
+
+  /** Puts another version of a service into force. Throws when a row of it fails. */
+  change(service: Served, options: ServiceOptions): void {
+    this.#apply(objectsOf(service, options).map(changeOf));
+  }
+
+  remove({ name }: Served): void {
+    this.#apply([
+      { op: 'delete', kind: 'service', namespace: 'default', name },
+      ...(['v4', 'v6'] as const).map(
+        (end) =>
+          ({ op: 'delete', kind: 'slice', namespace: 'default', name: `${name}-${end}` }) as const,
+      ),
+    ]);
+  }
+
+  /** What a new agent on the node would do: the one before is as if killed. */
+  restart(node: LabNode): void {
+    this.datapath(node)[Symbol.dispose]();
+    const datapath = this.#open(node);
+    this.#datapaths.set(node, datapath);
+    const rows = [...this.#models.get(node)!.rows()];
+    for (const error of datapath.update(rows)) if (error) throw error;
+    datapath.prune(rows);
+  }
+
+  [Symbol.dispose](): void {
+    for (const datapath of this.#datapaths.values()) datapath[Symbol.dispose]();
+    this.lab.remove();
+  }
+
+  #apply(changes: readonly ObjectChange[]): void {
+    for (const node of this.lab.nodes) {
+      const { upserted, removed } = this.#models.get(node)!.apply(changes);
+      const datapath = this.datapath(node);
+      const errors = [...datapath.update(upserted), ...datapath.remove(removed)];
+      for (const error of errors) if (error) throw error;
+    }
+  }
+
+  #open(node: LabNode): Datapath {
+    const datapath = openDatapath({
+      platform: this.platform,
+      bpf: this.#bpf,
+      objects,
+      bpffs: node.bpffs,
+      cgroup: node.cgroup,
+      sizes,
+      netnsCookie: node.netnsCookie,
+      nat: defaultNat,
+      options: { terminateTcp: false },
+      ...this.#options,
+    });
+    const { name, index } = node.link('eth0');
+    const { v4, v6 } = node.addresses;
+    node.enter(() => datapath.setNode([{ name, index }], [v4, v6]));
+    return datapath;
+  }
+}
+
+function changeOf(object: unknown): ObjectChange {
+  const read = readObject(object);
+  if ('record' in read) return { op: 'set', object: read.record };
+  throw new Error(`read object: ${JSON.stringify(read)}`);
+}
+
+/** A Service of both families and its EndpointSlices, as an API server gives them. */
+function objectsOf(service: Served, options: ServiceOptions) {
+  const { pods, spec, annotations, targetPorts = {}, ingress = [] } = options;
+  const { name } = service;
+  const ends = ['v4', 'v6'] as const;
+  const clusterIPs = ends.map((end) => service.clusterIP(end));
+  const metadata = { name, namespace: 'default' };
+  const endpointOf = (served: ServedPod, end: End) => {
+    const { pod, conditions } = 'pod' in served ? served : { pod: served, conditions: {} };
+    return {
+      addresses: [pod.addresses[end]],
+      nodeName: pod.node.name,
+      conditions: { ready: true, serving: true, terminating: false, ...conditions },
+    };
+  };
+  return [
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { ...metadata, annotations },
+      spec: {
+        type: ingress.length > 0 ? 'LoadBalancer' : 'NodePort',
+        clusterIP: clusterIPs[0],
+        clusterIPs,
+        ipFamilies: ['IPv4', 'IPv6'],
+        ipFamilyPolicy: 'RequireDualStack',
+        ports: portNames.map((port) => ({
+          name: port,
+          ...ports[port],
+          nodePort: service.nodePortNumber(port),
+        })),
+        ...spec,
+      },
+      status: { loadBalancer: { ingress: ingress.map((ip) => ({ ip })) } },
+    },
+    ...ends.map((end) => ({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: {
+        ...metadata,
+        name: `${name}-${end}`,
+        labels: { 'kubernetes.io/service-name': name },
+      },
+      addressType: end === 'v4' ? 'IPv4' : 'IPv6',
+      ports: portNames.map((port) => ({
+        name: port,
+        protocol: ports[port].protocol,
+        port: targetPorts[port] ?? ports[port].targetPort,
+      })),
+      endpoints: pods.map((pod) => endpointOf(pod, end)),
+    })),
+  ];
+}
