@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { currentPins } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import { SysError } from '@heddle/sys';
 import { entryCount, mapNamed } from '../src/dump/dump.ts';
@@ -31,6 +32,16 @@ describe('heddle dump', () => {
       service('web', ['10.96.8.1'], { type: 'NodePort', ports: [{ port: 80, nodePort: 30_180 }] }),
       slice('web', site.v4(1, 2)),
       service('none', ['10.96.8.2']),
+      service(
+        'checked',
+        ['10.96.8.3'],
+        {
+          ...{ type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 30_190 },
+          ports: [{ port: 80, nodePort: 30_181 }],
+        },
+        { status: { loadBalancer: { ingress: [{ ip: '198.51.100.77' }] } } },
+      ),
+      slice('checked', site.v4(1)),
     );
     await site.client.pods('10.96.8.1', 80, 5);
   });
@@ -59,6 +70,7 @@ describe('heddle dump', () => {
       ['service', 'list', '--namespace', 'none'],
       ['service', 'get', 'default/web'],
       ['service', 'get', 'none'],
+      ['service', 'get', 'checked'],
       ['backend', 'list'],
       ['backend', 'list', '--service', 'web'],
       ['flow', 'list'],
@@ -118,7 +130,7 @@ describe('heddle dump', () => {
     const { product } = site;
     using map = BpfMap.openReadOnly(
       new LinuxBpf(product.platform),
-      `${product.node.bpffs}/heddle/v2/maps/services`,
+      `${currentPins(product.node.bpffs).maps}/services`,
     );
     const [[key, value]] = [...map.entries()] as [[Uint8Array, Uint8Array]];
     assert.deepEqual(map.lookup(key), value);

@@ -1,23 +1,16 @@
-import { preflight } from '@heddle/agent/preflight';
-import { LinuxBpf } from '@heddle/ebpf';
-import { nodePlatform } from '@heddle/sys/node';
-import { objects, version } from '../assets.ts';
-import { ControlClient } from '../client.ts';
-import { collect } from '../dump/collect.ts';
 import { type Dump, entryCount } from '../dump/dump.ts';
 import { readDump, writeDump } from '../dump/file.ts';
-import { exitCodes, Failure } from '../failure.ts';
+import type { NodePlaces } from '../dump/live.ts';
 import { type OutputFormat, printJson, printLine } from '../print.ts';
 
-interface Options {
-  readonly socket: string;
-  readonly bpffs: string;
+interface Options extends NodePlaces {
   readonly output: OutputFormat;
 }
 
 /** `heddle dump`: all that a support case needs, in one file. */
 export async function dump(path: string, { output, ...places }: Options): Promise<void> {
-  const made = await nodeDump(places, (map, entries) => {
+  const { nodeDump } = await import('../dump/live.ts');
+  const made = await nodeDump(places, true, (map, entries) => {
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[Kreading ${map}: ${entries}`);
   });
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
@@ -39,43 +32,12 @@ export async function dump(path: string, { output, ...places }: Options): Promis
     if (cut) printLine(`map ${name} is not whole: it has more entries than a dump takes`);
 }
 
-/** A dump of this node, or the one in a file. */
-export async function openDump(
-  options: Pick<Options, 'socket' | 'bpffs'> & { readonly fromDump?: string },
-): Promise<Dump> {
-  return options.fromDump === undefined
-    ? await nodeDump(options)
-    : await readDump(options.fromDump);
-}
-
-async function nodeDump(
-  { socket, bpffs }: Pick<Options, 'socket' | 'bpffs'>,
-  onProgress?: (map: string, entries: number) => void,
-): Promise<Dump> {
-  const platform = nodePlatform();
-  const missing = preflight(platform);
-  if (missing !== undefined) throw new Failure(exitCodes.notPermitted, missing);
-  const agent = await connect(socket);
-  try {
-    const bpf = new LinuxBpf(platform);
-    return await collect({
-      ...{ platform, bpf, bpffs, agent, objects },
-      version: version(),
-      ...(onProgress ? { onProgress } : {}),
-    });
-  } finally {
-    if (!('missing' in agent)) agent[Symbol.dispose]();
-  }
-}
-
-/** The agent, or why it doesn't answer: what is in the kernel is of use without it, too. */
-async function connect(socket: string): Promise<ControlClient | { readonly missing: string }> {
-  try {
-    return await ControlClient.connect(socket);
-  } catch (error) {
-    if (error instanceof Failure && error.exitCode === exitCodes.unreachable) {
-      return { missing: error.message };
-    }
-    throw error;
-  }
+/** A dump of this node, or the one in a file: for that, neither root nor Linux is needed. */
+export async function openDump({
+  fromDump,
+  ...places
+}: NodePlaces & { readonly fromDump?: string }): Promise<Dump> {
+  if (fromDump !== undefined) return await readDump(fromDump);
+  const { nodeDump } = await import('../dump/live.ts');
+  return await nodeDump(places, false);
 }

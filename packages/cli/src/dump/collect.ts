@@ -1,5 +1,5 @@
 import { release } from 'node:os';
-import type { AgentStatus, EffectiveConfig } from '@heddle/agent';
+import type { AgentStatus, EffectiveConfig, ServiceDetail, ServiceEntry } from '@heddle/agent';
 import { currentPins } from '@heddle/datapath';
 import {
   type Bpf,
@@ -27,6 +27,9 @@ const mostEntries = 4_000_000;
 /** Bytes of entries that are kept together. */
 const chunkBytes = 256 * 1024;
 
+/** Requests that wait for their answers together. */
+const requestsAtOnce = 100;
+
 /** Maps whose content can't be read from outside: per-socket values, and records in flight. */
 const unreadable: ReadonlySet<number> = new Set([mapTypes.sk_storage, mapTypes.ringbuf]);
 const arrays: ReadonlySet<number> = new Set([mapTypes.array, mapTypes.percpu_array]);
@@ -40,6 +43,8 @@ export interface CollectOptions {
   readonly agent: ControlSource | { readonly missing: string };
   readonly objects: (name: string) => Uint8Array;
   readonly version: string;
+  /** Whether the details of all services are wanted: one request for each. */
+  readonly withDetails: boolean;
   /** Hears of maps as they are read. */
   readonly onProgress?: (map: string, entries: number) => void;
 }
@@ -47,7 +52,7 @@ export interface CollectOptions {
 /** Reads all of a node that a dump has. Changes nothing. Throws SysError, Failure. */
 export async function collect(options: CollectOptions): Promise<Dump> {
   const { platform, bpf, agent } = options;
-  const answers = 'missing' in agent ? agent : await ask(agent);
+  const answers = 'missing' in agent ? agent : await ask(agent, options.withDetails);
   const bpffs = 'missing' in answers ? options.bpffs : answers.config.bpffs;
   const pins = currentPins(bpffs);
   if (!pathExists(platform, pins.maps)) {
@@ -84,21 +89,44 @@ export async function collect(options: CollectOptions): Promise<Dump> {
   };
 }
 
-async function ask(agent: ControlSource): Promise<Answers> {
+async function ask(agent: ControlSource, withDetails: boolean): Promise<Answers> {
   const all = async <Item>(method: Parameters<ControlSource['items']>[0]): Promise<Item[]> => {
     const items: Item[] = [];
     for await (const item of agent.items<Item>(method)) items.push(item);
     return items;
   };
+  const services = await all<ServiceEntry>('service.list');
+  const names = withDetails
+    ? [...new Set(services.map(({ namespace, name }) => `${namespace}/${name}`))]
+    : [];
   return {
     status: (await agent.request('status')) as AgentStatus,
     config: (await agent.request('config.get')) as EffectiveConfig,
-    services: await all('service.list'),
+    services,
+    details: await details(agent, names),
     backends: await all('backend.list'),
     events: await all('events.list'),
     flows: await all('flow.list'),
     nat: await all('nat.list'),
   };
+}
+
+/** What the agent says of each service, several at a time; one that is gone meanwhile is left out. */
+async function details(agent: ControlSource, names: readonly string[]): Promise<ServiceDetail[]> {
+  const found: ServiceDetail[] = [];
+  for (let at = 0; at < names.length; at += requestsAtOnce) {
+    const replies = names.slice(at, at + requestsAtOnce).map(async (service) => {
+      try {
+        const reply = await agent.request('service.get', { service });
+        return (reply as { items: ServiceDetail[] }).items;
+      } catch (error) {
+        if (error instanceof Failure && error.exitCode === exitCodes.failed) return [];
+        throw error;
+      }
+    });
+    for (const items of await Promise.all(replies)) for (const item of items) found.push(item);
+  }
+  return found;
 }
 
 function readLinks(bpf: Bpf, platform: Platform, folder: string) {

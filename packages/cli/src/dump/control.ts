@@ -26,16 +26,14 @@ export class DumpedControl implements ControlSource {
   }
 
   async request(method: Method, params: Params = {}): Promise<unknown> {
-    const { status, config, services } = this.#answers;
+    const { status, config, details } = this.#answers;
     switch (method) {
       case 'status':
         return status;
       case 'config.get':
         return config;
       case 'service.get': {
-        const items = services
-          .filter(({ key }) => isOf(key, params.service))
-          .map((entry) => ({ ...entry, endpoints: this.#backends(entry.key) }));
+        const items = details.filter(({ key }) => isOf(key, params.service));
         if (items.length === 0) throw this.#unknown(params.service);
         return { items };
       }
@@ -80,10 +78,6 @@ export class DumpedControl implements ControlSource {
           `read dump ${this.#path}: what happens later is not in it (leave --from-dump away)`,
         );
     }
-  }
-
-  #backends(key: string) {
-    return this.#answers.backends.filter(({ service }) => service === key);
   }
 
   #unknown(service: unknown): Failure {

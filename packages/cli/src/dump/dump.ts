@@ -5,6 +5,7 @@ import type {
   EffectiveConfig,
   FlowItem,
   NatDestination,
+  ServiceDetail,
   ServiceEntry,
 } from '@heddle/agent';
 import type { LinkInfo, MapInfo, ProgramInfo } from '@heddle/ebpf';
@@ -33,6 +34,8 @@ export interface Answers {
   readonly status: AgentStatus;
   readonly config: EffectiveConfig;
   readonly services: readonly ServiceEntry[];
+  /** Of each service all that is known; empty where nobody asks for it. */
+  readonly details: readonly ServiceDetail[];
   readonly backends: readonly BackendEntry[];
   readonly events: readonly AgentEvent[];
   readonly flows: readonly FlowItem[];

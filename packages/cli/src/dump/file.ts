@@ -21,7 +21,7 @@ const itemsPerRecord = 500;
 /** Names and passwords in URLs, e.g. of an API server. */
 const credentials = /(\w+:\/\/)[^/\s@]*@/g;
 
-const lists = ['services', 'backends', 'events', 'flows', 'nat'] as const;
+const lists = ['services', 'details', 'backends', 'events', 'flows', 'nat'] as const;
 
 type Fields = Record<string, unknown>;
 
@@ -136,7 +136,7 @@ class DumpReader {
   #head: Fields | undefined;
   #answers: Fields | undefined;
   readonly #lists: Record<(typeof lists)[number], unknown[]> = {
-    ...{ services: [], backends: [], events: [], flows: [], nat: [] },
+    ...{ services: [], details: [], backends: [], events: [], flows: [], nat: [] },
   };
   readonly #objects = new Map<string, Uint8Array>();
   readonly #maps = new Map<number, DumpedMap & { entries: Uint8Array[] }>();

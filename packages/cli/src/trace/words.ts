@@ -41,11 +41,12 @@ const reasons: Readonly<Record<string, string>> = {
   DROP_NOT_LOCAL: 'externalTrafficPolicy is Local, and no endpoint is on this node',
   DROP_TABLE_FULL: 'the flow table is full',
   DROP_EXTENSION_HEADER: 'too many IPv6 extension headers',
-  DROP_FRAGMENT: 'it is a fragment',
+  DROP_FRAGMENT: 'the first fragment, which has the ports, did not come',
   DROP_NO_BACKEND: 'the service has no endpoints',
   DROP_NO_FLOW: 'it belongs to no known connection',
   DROP_NO_PORT: 'all ports of this node towards the backend are taken',
   DROP_NO_ROUTE: 'there is no route to the backend',
+  DROP_SOURCE_RANGE: 'loadBalancerSourceRanges does not have the client',
   DROP_TTL: 'its time to live is over',
 };
 
@@ -172,6 +173,9 @@ export class Words {
         return `refused: ${this.reason('refusal_reason', key as number).text}`;
       case 'drops':
         return `counted as ${this.reason('drop_reason', key as number).text}`;
+      case 'source_ranges':
+        if (value === undefined) return `${k.frontend} is for everybody`;
+        return `${formatEndpoint(`${k.frontend}`, k.port as number)} ${value === 'RANGE_ALLOWED' ? 'is for this client, too' : 'is not for this client'} (loadBalancerSourceRanges)`;
       case 'node_devices':
         return `${this.#device(key as number)} ${v || value !== undefined ? 'leads out of the node' : 'does not lead out of the node'}`;
       case 'nat_index':
