@@ -195,7 +195,7 @@ class Tracer {
       const text = `Heddle serves no device of this node: the packet goes to ${to} itself`;
       return { verdict: { outcome: 'passed', text, address, port } };
     }
-    const frame = Packets.from(device.mac, source, address, port, protocol);
+    const frame = Packets.from(source, address, port, protocol);
     const program = this.#node.program('node_ingress');
     // struct __sk_buff up to `ifindex`.
     const context = new Uint8Array(44);
@@ -323,7 +323,6 @@ class Tracer {
     return {
       name: link.name,
       index: link.index,
-      mac: link.address,
       program: isThere ? attached.info.programId : undefined,
     };
   }
