@@ -13,7 +13,7 @@ export function generateBindings(): string {
   );
   return generate(objects, {
     maps: true,
-    structs: ['socket_config', 'stale_socket', 'node_config', 'drop_event'],
+    structs: ['socket_config', 'stale_socket', 'node_config', 'drop_event', 'crc32c_powers'],
     enums: [
       'heddle_abi',
       'address_role',

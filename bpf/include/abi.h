@@ -314,6 +314,13 @@ struct drop_event {
 	__u32 reserved;
 };
 
+/* What 1, 2, 4, ... bytes of zero make of a CRC32c that has a single bit set; a constant for sctp.h. */
+#define CRC32C_POWERS 16
+
+struct crc32c_powers {
+	__u32 bits[CRC32C_POWERS * 32];
+};
+
 /* Options of node.bpf.c, set before it is loaded. */
 struct node_config {
 	__u32 flows;		/* entries of nat_flows */

@@ -1,14 +1,22 @@
-// The agent with the capabilities that the DaemonSet gives it, and with each one missing.
+// The agent with the capabilities that the DaemonSet gives it, in a mount namespace that is read-only
+// where a pod's is, and with each capability missing.
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
-import { after, before, describe, test } from 'node:test';
+import { once } from 'node:events';
+import { dirname } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import type { AgentStatus, DropNotice, FlowItem } from '@heddle/agent';
+import { askTcp, askUdp, startBackend } from '@heddle/lab';
+import { createVeth, deleteLink } from '@heddle/netlink';
+import { SysError } from '@heddle/sys';
 import { deploymentObjects } from '../src/deployment/objects.ts';
 import { readSettings } from '../src/deployment/settings.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 
 const program = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const withoutTcx = fileURLToPath(new URL('../testing/without-tcx.ts', import.meta.url));
 
 interface PodSpec {
   readonly containers: readonly [
@@ -20,52 +28,170 @@ const daemonSet = deploymentObjects(readSettings([], '0')).find(({ kind }) => ki
 const { spec } = (daemonSet!.spec as unknown as { template: { spec: PodSpec } }).template;
 const granted = spec.containers[0].securityContext.capabilities.add;
 
+/** Makes read-only what is so in a pod; $1 is the folder that stands for its writable volumes. */
+const asPod = `set -e
+mount --rbind "$1" "$1"
+for each in / /sys /proc/sys; do
+  mountpoint -q $each || mount --bind $each $each
+  mount -o remount,bind,ro $each
+done
+shift
+exec "$@"`;
+
+/** Who answered, or the error's code. */
+function outcome(ask: () => string): string {
+  try {
+    return ask().split(' ')[0]!;
+  } catch (error) {
+    if (error instanceof SysError) return error.code;
+    throw error;
+  }
+}
+
+/** A process with the rights of a pod. */
+class InPod {
+  readonly #product: Product;
+  readonly #process: ChildProcess;
+  readonly #ended: Promise<unknown>;
+  /** What it has written. */
+  said = '';
+
+  constructor(product: Product, capabilities: readonly string[], args: readonly string[]) {
+    const bounds = ['-all', ...capabilities.map((name) => `+${name.toLowerCase()}`)].join();
+    this.#product = product;
+    this.#process = product.node.spawn(
+      'unshare',
+      [
+        ...['--mount', '--propagation', 'private', 'sh', '-c', asPod],
+        ...['pod', dirname(product.lab.bpffs)],
+        ...['setpriv', '--no-new-privs', `--bounding-set=${bounds}`, '--inh-caps=-all'],
+        ...[process.execPath, ...args, '--socket', product.socket],
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    for (const stream of [this.#process.stdout!, this.#process.stderr!]) {
+      stream.on('data', (data) => {
+        this.said += data;
+      });
+    }
+    this.#ended = once(this.#process, 'close');
+  }
+
+  /** Waits until it has written something of that form; fails when it ends without. */
+  async says(pattern: RegExp): Promise<void> {
+    await this.#product.until(
+      `${pattern}`,
+      () => pattern.test(this.said) || this.#process.exitCode !== null,
+    );
+    assert.match(this.said, pattern);
+  }
+
+  async end(): Promise<void> {
+    this.#process.kill();
+    await this.#ended;
+  }
+}
+
 describe('rights of the DaemonSet', () => {
   let product: Product;
-  const started: ChildProcess[] = [];
-  before(() => {
-    product = new Product('rights', { podsPerNode: 1 });
-    product.write('web.yaml', service('web', ['10.96.21.1']), slice('web', ['10.244.99.1']));
+  const started: InPod[] = [];
+  before(async () => {
+    product = new Product('rights', { podsPerNode: 1, outside: 1 });
+    const pod = product.pod(0);
+    await startBackend(pod, { tcp: [8080], udp: [8080] });
+    product.write(
+      'web.yaml',
+      service('web', ['10.96.21.1'], {
+        type: 'NodePort',
+        ports: [{ port: 80, nodePort: 30_080 }],
+      }),
+      slice('web', [pod.addresses.v4]),
+      service('empty', ['10.96.21.2'], {
+        type: 'NodePort',
+        ports: [{ port: 80, protocol: 'UDP', nodePort: 30_081 }],
+      }),
+    );
   });
-  after(() => {
-    for (const agent of started) agent.kill('SIGKILL');
-    product?.[Symbol.dispose]();
-  });
+  afterEach(() => Promise.all(started.splice(0).map((each) => each.end())));
+  after(() => product?.[Symbol.dispose]());
 
-  /** Runs the agent until it has read everything, or has ended; returns what it said. */
-  const run = (capabilities: readonly string[]) =>
-    new Promise<string>((resolve) => {
-      const bounds = ['-all', ...capabilities.map((name) => `+${name.toLowerCase()}`)].join();
-      const agent = product.node.spawn(
-        'setpriv',
-        [
-          ...['--no-new-privs', `--bounding-set=${bounds}`, '--inh-caps=-all', process.execPath],
-          ...[program, 'agent', '--manifests', product.folder, '--node', product.node.name],
-          ...['--cgroup', product.node.cgroup, '--bpffs', product.node.bpffs],
-          ...['--socket', product.socket],
-        ],
-        { stdio: ['ignore', 'ignore', 'pipe'] },
+  const inPod = (capabilities: readonly string[], ...args: readonly string[]) => {
+    const process = new InPod(product, capabilities, args);
+    started.push(process);
+    return process;
+  };
+  const agent = (capabilities: readonly string[], ...nodeArgs: readonly string[]) => {
+    const { node, folder } = product;
+    return inPod(
+      capabilities,
+      ...nodeArgs,
+      program,
+      'agent',
+      '--manifests',
+      folder,
+      ...[
+        ...['--node', node.name, '--cgroup', node.cgroup, '--bpffs', node.bpffs],
+        ...['--devices', 'eth0,later*'],
+      ],
+    );
+  };
+
+  for (const [hook, args] of [
+    ['tcx', []],
+    ['clsact', ['--import', withoutTcx]],
+  ] as const) {
+    test(`they do, for services and for traffic from outside by ${hook}`, async () => {
+      const running = agent(granted, ...args);
+      await running.says(/manifests read: 2 rows in force/);
+      const client = product.lab.outside[0]!;
+      const address = product.node.addresses.v4;
+
+      assert.equal(
+        outcome(() => askTcp(client, { address, port: 30_080 }, 'who?')),
+        'pod-1-1',
       );
-      started.push(agent);
-      let said = '';
-      agent.stderr!.on('data', (data) => {
-        said += data;
-        if (said.includes('in force')) agent.kill();
+      const flows = inPod(granted, program, 'flow', 'list', '-o', 'json');
+      await flows.says(/}\s*$/);
+      const [flow] = (JSON.parse(flows.said) as { flows: FlowItem[] }).flows;
+      assert.equal(flow?.client, client.addresses.v4);
+
+      const drops = inPod(granted, program, 'drop', 'watch', '-o', 'json');
+      await product.until('a drop to be seen', () => {
+        assert.throws(() => askUdp(client, { address, port: 30_081 }, 'who?', 500));
+        return drops.said.includes('\n');
       });
-      agent.on('close', () => resolve(said));
+      const drop = JSON.parse(drops.said.split('\n')[0]!) as DropNotice;
+      assert.deepEqual([drop.reason, drop.source], ['no endpoints', client.addresses.v4]);
+
+      product.node.configure((socket) =>
+        createVeth(socket, { name: 'later0', up: true }, { name: 'peer0' }),
+      );
+      await running.says(/traffic from outside is now served on eth0, later0/);
+      const { index } = product.node.link('later0');
+      product.node.configure((socket) => deleteLink(socket, index));
+      await running.says(/traffic from outside is now served on eth0[^,]/);
+      assert.doesNotMatch(running.said, /serve traffic from outside|EPERM|EACCES|EROFS/);
+
+      const hooks = (await product.heddle('status')) as AgentStatus;
+      const isMissing = hooks.datapath.missing.some(({ feature }) => feature === 'link/tcx');
+      assert.equal(isMissing, hook === 'clsact');
+      const cleanup = inPod(granted, program, 'cleanup', '--force', '--bpffs', product.node.bpffs);
+      await cleanup.says(/removed/);
+      await product.until('the programs to go', () => {
+        const answer = outcome(() => askTcp(client, { address, port: 30_080 }, 'who?', 500));
+        return answer === 'ECONNREFUSED';
+      });
     });
+  }
 
-  test('they do', async () => {
-    assert.match(await run(granted), /manifests read: 1 row in force/);
-  });
-
-  test('without SYS_ADMIN it starts as well', async () => {
+  test('without SYS_ADMIN it starts as well, without another one it says so', async () => {
     const others = granted.filter((name) => name !== 'SYS_ADMIN');
     assert.equal(others.length, 3);
-    assert.match(await run(others), /manifests read: 1 row in force/);
+    await agent(others).says(/manifests read: 2 rows in force/);
     for (const name of others) {
-      const said = await run(others.filter((other) => other !== name));
-      assert.match(said, new RegExp(`^heddle: not permitted: the process lacks CAP_${name};`));
+      const rest = others.filter((other) => other !== name);
+      const message = new RegExp(`^heddle: not permitted: the process lacks CAP_${name};`);
+      await agent(rest).says(message);
     }
   });
 });

@@ -17,10 +17,13 @@ import type { ServiceRow } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
 import type { BackendCounters } from './backend-table.ts';
+import { crc32cPowers } from './crc32c.ts';
 import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
 import { type NatOptions, timeoutTicks, unansweredShare } from './flow-options.ts';
 import type { FlowEntry } from './flows.ts';
 import {
+  crc32cPowersSize,
+  encodeCrc32cPowers,
   encodeNodeConfig,
   encodeSocketConfig,
   heddleAbi,
@@ -389,5 +392,7 @@ function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): Obje
     'nat_index',
     2 * sizes.flows,
   );
-  return setVariable(resized, 'config', config);
+  const powers = new Uint8Array(crc32cPowersSize);
+  encodeCrc32cPowers({ bits: crc32cPowers() }, powers);
+  return setVariable(setVariable(resized, 'config', config), 'crc32c_powers', powers);
 }

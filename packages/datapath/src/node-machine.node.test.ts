@@ -9,6 +9,8 @@ import { defaultNat } from './flow-options.ts';
 
 const client = '203.0.113.77';
 const remote = '10.244.9.9';
+/** Of the simulated device to the outside. */
+const deviceAddress = '02:00:00:00:00:02';
 const REDIRECT = 7;
 const SHOT = 2;
 
@@ -31,7 +33,7 @@ describe('traffic from outside, in the userspace machine', () => {
 
   const service = (port: number, address: string) =>
     row([{ kind: 'NodePort', address: node, port }], [{ address, port: 8080 }]);
-  const from = (src: string, dst: string) => eth().ipv4({ src, dst });
+  const from = (src: string, dst: string) => eth({ dst: deviceAddress }).ipv4({ src, dst });
   const into = (packet: Packet) => world.host.frame('ingress', packet.bytes);
   const syn = (sport: number, dport = 30_001) =>
     from(client, node).tcp({ sport, dport, syn: true });

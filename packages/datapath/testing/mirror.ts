@@ -39,7 +39,14 @@ export class Mirror implements Disposable {
   followed = 0;
   readonly #platform: Platform;
 
-  constructor(platform: Platform, bpf: Bpf, kernel: LoadedObject, name: string) {
+  /** `devices`: link-layer addresses by index, as text. */
+  constructor(
+    platform: Platform,
+    bpf: Bpf,
+    kernel: LoadedObject,
+    name: string,
+    devices: ReadonlyMap<number, string>,
+  ) {
     this.#platform = platform;
     this.#kernel = kernel;
     this.#routes = kernelRoutes(bpf);
@@ -48,6 +55,7 @@ export class Mirror implements Disposable {
         cpus: bpf.possibleCpus,
         now: () => this.#now,
         routes: this.#routes.routes,
+        linkAddress: (index) => addressBytes(devices.get(index)),
       }),
     );
     const spec = readObject(objects(name));
@@ -191,6 +199,10 @@ function differences(
 /** Values of 16 bytes, in hexadecimal, without the first 8. */
 function withoutTime(values: string | undefined): string | undefined {
   return values?.replace(/.{16}(.{16})/g, '$1');
+}
+
+function addressBytes(address: string | undefined): Uint8Array | undefined {
+  return address === undefined ? undefined : bytes(address.replaceAll(':', ''));
 }
 
 function text(data: Uint8Array): string {

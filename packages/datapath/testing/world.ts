@@ -58,13 +58,19 @@ export class World extends SocketWorld<LabPod, LabNode> {
     return this.node.pods[number]!;
   }
 
+  /** The node's programs in the userspace machine, too. */
+  mirrorOf(node: LoadedObject): Mirror {
+    const { index, address } = this.node.link('eth0');
+    return new Mirror(this.platform, this.bpf, node, 'node', new Map([[index, address]]));
+  }
+
   /** Test-runs a program of node.bpf.c; in a mirrored world in the userspace machine, too. */
   testRun(name: string, options: TestRunOptions): TestRunResult {
     const { node } = this.datapath;
     if (!this.mirrored) return node.program(name).testRun(options);
     if (this.mirror?.of !== node) {
       this.mirror?.runs[Symbol.dispose]();
-      this.mirror = { of: node, runs: new Mirror(this.platform, this.bpf, node, 'node') };
+      this.mirror = { of: node, runs: this.mirrorOf(node) };
     }
     return this.mirror.runs.testRun(name, options);
   }

@@ -29,6 +29,8 @@ export interface MachineOptions {
   /** BTF of the kernel that is simulated. */
   readonly kernelBtf: Btf | undefined;
   readonly routes: Routes | undefined;
+  /** Link-layer address (6 bytes) of a device by its index; undefined for lo. */
+  readonly linkAddress: (ifindex: number) => Uint8Array | undefined;
   /** Hears when timers want `runTimers`: at the given point in time. */
   readonly onTimer: (due: bigint) => void;
   /** Runs after which a program is translated to JavaScript; Infinity: never. */
@@ -62,6 +64,7 @@ export class Machine {
   readonly random: () => number;
   readonly kernelBtf: Btf | undefined;
   readonly routes: Routes | undefined;
+  readonly linkAddress: MachineOptions['linkAddress'];
   readonly timers: Timers;
   cpu = 0;
   /** What bpf_set_retval set, as hooks of cgroups have it. */
@@ -96,6 +99,7 @@ export class Machine {
     this.random = options.random;
     this.kernelBtf = options.kernelBtf;
     this.routes = options.routes;
+    this.linkAddress = options.linkAddress;
     this.timers = new Timers(options.onTimer);
     this.#budget = options.budget;
     this.#translateAfter = options.translateAfter;

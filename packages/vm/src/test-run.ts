@@ -53,7 +53,7 @@ function runPacket(machine: Machine, program: Program, options: TestRunOptions):
   const layout = isXdp ? xdpLayout : skbLayout;
   const context = new Uint8Array(layout.size);
   if (options.context) context.set(options.context.subarray(0, layout.size));
-  if (!isXdp) describe(context, data, program.type === programTypes.socket_filter);
+  if (!isXdp) describe(machine, context, data, program.type === programTypes.socket_filter);
   // Socket filters get the packet from its network header on.
   const start = program.type === programTypes.socket_filter ? ETHERNET : 0;
   const packet = new Packet(machine.memory, layout, data.subarray(start), context);
@@ -82,27 +82,24 @@ function runPacket(machine: Machine, program: Program, options: TestRunOptions):
 }
 
 /** Fields of struct __sk_buff that the kernel derives from the packet. */
-function describe(context: Uint8Array, data: Uint8Array, isFilter: boolean): void {
+function describe(
+  machine: Machine,
+  context: Uint8Array,
+  data: Uint8Array,
+  isFilter: boolean,
+): void {
   const view = new DataView(context.buffer);
   const isGroup = (data[0]! & 1) !== 0;
   const isBroadcast = data.subarray(0, 6).every((byte) => byte === 0xff);
-  const isZero = data.subarray(0, 6).every((byte) => byte === 0);
-  // The device of test runs is lo, whose address is zero.
-  view.setUint32(
-    4,
-    isBroadcast
-      ? PACKET_BROADCAST
-      : isGroup
-        ? PACKET_MULTICAST
-        : isZero
-          ? PACKET_HOST
-          : PACKET_OTHERHOST,
-    true,
-  );
-  // In network order, as the packet has it; eth_type_trans takes a length for 802.2.
-  const type = (data[12]! << 8) | data[13]!;
-  const protocol = type >= 0x600 ? type : 4;
-  view.setUint32(16, ((protocol & 0xff) << 8) | (protocol >> 8), true);
   if (view.getUint32(40, true) === 0) view.setUint32(40, 1, true);
+  const own = machine.linkAddress(view.getUint32(40, true));
+  const isOwn = data.subarray(0, 6).every((byte, i) => byte === (own?.[i] ?? 0));
+  const other = isOwn ? PACKET_HOST : PACKET_OTHERHOST;
+  const type = isBroadcast ? PACKET_BROADCAST : isGroup ? PACKET_MULTICAST : other;
+  view.setUint32(4, type, true);
+  // In network order, as the packet has it; eth_type_trans takes a length for 802.2.
+  const etherType = (data[12]! << 8) | data[13]!;
+  const protocol = etherType >= 0x600 ? etherType : 4;
+  view.setUint32(16, ((protocol & 0xff) << 8) | (protocol >> 8), true);
   if (!isFilter && view.getUint32(36, true) === 0) view.setUint32(36, 1, true);
 }

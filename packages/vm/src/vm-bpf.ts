@@ -41,6 +41,8 @@ export interface VmOptions {
   readonly kernelBtf?: Btf;
   readonly kernelFunctions?: KernelFunctions;
   readonly routes?: Routes;
+  /** Link-layer address (6 bytes) of a device, by which packets to others are told; absent: lo. */
+  readonly linkAddress?: (ifindex: number) => Uint8Array | undefined;
   /** Hears when timers of programs want `machine.runTimers()`. */
   readonly onTimer?: (due: bigint) => void;
   /** Finds where a link is to stand. Throws SysError. */
@@ -92,6 +94,7 @@ export class VmBpf implements Bpf {
       budget: options.budget ?? 10_000_000,
       kernelBtf: options.kernelBtf,
       routes: options.routes,
+      linkAddress: options.linkAddress ?? (() => undefined),
       onTimer: options.onTimer ?? (() => {}),
       translateAfter: options.translateAfter ?? 100,
     });

@@ -9,9 +9,15 @@ import {
 } from '@heddle/ebpf';
 import { closeFd, O_DIRECTORY, O_RDONLY, openFile } from '@heddle/sys';
 import { VirtualClock, VmHost } from '@heddle/vm';
-import { type Dump, type DumpedMap, entriesOf, mapNamed } from '../dump/dump.ts';
+import {
+  type Dump,
+  type DumpedMap,
+  type DumpedNetwork,
+  entriesOf,
+  mapNamed,
+} from '../dump/dump.ts';
 import { exitCodes, Failure } from '../failure.ts';
-import { dumpedRoutes } from './routes.ts';
+import { dumpedRoutes, macBytes } from './routes.ts';
 
 export const objectNames = ['socket', 'node'] as const;
 export type ObjectName = (typeof objectNames)[number];
@@ -34,7 +40,7 @@ export class TracedNode implements Disposable {
       name: 'node',
       addresses: noAddresses,
       cpus: head.cpus,
-      ...(network ? { routes: dumpedRoutes(network) } : {}),
+      ...(network ? { routes: dumpedRoutes(network), linkAddress: addressesOf(network) } : {}),
     });
     const spec = (name: ObjectName, program: string) => {
       const bytes = dump.objects.get(name);
@@ -81,6 +87,13 @@ export class TracedNode implements Disposable {
       closeFd(platform, cgroup);
     }
   }
+}
+
+function addressesOf({ links }: DumpedNetwork) {
+  return (ifindex: number) => {
+    const link = links.find(({ index }) => index === ifindex);
+    return link && macBytes(link.address);
+  };
 }
 
 /** The object with its maps' sizes and its constants as they were on the node. */

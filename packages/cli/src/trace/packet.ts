@@ -6,14 +6,17 @@ const clientPort = 50_123;
 /** Locally administered: the router behind the device. */
 const routerMac = '02:00:00:00:00:fe';
 
-/** A test run takes every device for lo, whose address is zero: so the frame is for this host. */
-const ownMac = '00:00:00:00:00:00';
-
 /** The packets that a trace sends, and what is to be said of those that come of it. */
 export const Packets = {
   /** The first packet of a connection, as it enters by a device. */
-  from(source: string, address: string, port: number, protocol: 'tcp' | 'udp'): Uint8Array {
-    const frame = eth({ src: routerMac, dst: ownMac });
+  from(
+    mac: string,
+    source: string,
+    address: string,
+    port: number,
+    protocol: 'tcp' | 'udp',
+  ): Uint8Array {
+    const frame = eth({ src: routerMac, dst: mac });
     const packet = address.includes(':')
       ? frame.ipv6({ src: source, dst: address })
       : frame.ipv4({ src: source, dst: address });

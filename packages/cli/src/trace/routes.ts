@@ -135,7 +135,8 @@ function put(lookup: Uint8Array, at: number, address: Uint8Array, isV4: boolean)
   lookup.set(isV4 ? address.subarray(IPV4_IN_IPV6) : address, at);
 }
 
-function macBytes(text: string): Uint8Array {
+/** The bytes of a link-layer address of Ethernet. */
+export function macBytes(text: string): Uint8Array {
   const bytes = new Uint8Array(6);
   text.split(':').forEach((part, i) => {
     if (i < 6) bytes[i] = Number.parseInt(part, 16);

@@ -195,7 +195,7 @@ class Tracer {
       const text = `Heddle serves no device of this node: the packet goes to ${to} itself`;
       return { verdict: { outcome: 'passed', text, address, port } };
     }
-    const frame = Packets.from(source, address, port, protocol);
+    const frame = Packets.from(device.mac, source, address, port, protocol);
     const program = this.#node.program('node_ingress');
     // struct __sk_buff up to `ifindex`.
     const context = new Uint8Array(44);
@@ -257,7 +257,7 @@ class Tracer {
     const chance =
       alternatives.length === 0
         ? ''
-        : ` (chosen by chance; as likely ${alternatives
+        : ` (by chance; it could also be ${alternatives
             .slice(0, 5)
             .map((each) => formatEndpoint(each.address, each.port))
             .join(', ')}${alternatives.length > 5 ? ` and ${alternatives.length - 5} more` : ''})`;
@@ -323,6 +323,7 @@ class Tracer {
     return {
       name: link.name,
       index: link.index,
+      mac: link.address,
       program: isThere ? attached.info.programId : undefined,
     };
   }

@@ -205,6 +205,28 @@ export function decodeConnection(bytes: Uint8Array, offset = 0): Connection {
   };
 }
 
+/** struct crc32c_powers */
+export interface Crc32cPowers {
+  readonly bits: readonly number[];
+}
+
+export const crc32cPowersSize = 2048;
+
+export function encodeCrc32cPowers(value: Crc32cPowers, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 2048);
+  checkLength('crc32c_powers.bits', value.bits.length, 512);
+  for (let i = 0; i < 512; i++) {
+    view.setUint32(i * 4, value.bits[i]!, true);
+  }
+}
+
+export function decodeCrc32cPowers(bytes: Uint8Array, offset = 0): Crc32cPowers {
+  const view = viewOf(bytes, offset, 2048);
+  return {
+    bits: Array.from({ length: 512 }, (_, i) => view.getUint32(i * 4, true)),
+  };
+}
+
 /** enum device_role */
 export const deviceRole = {
   deviceFront: 1,

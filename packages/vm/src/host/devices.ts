@@ -97,6 +97,11 @@ export class VmDevices {
     return device;
   }
 
+  /** Link-layer address of a device: locally administered, with the index in it. */
+  address(index: number): Uint8Array | undefined {
+    return this.#devices.has(index) ? linkAddress(index) : undefined;
+  }
+
   /** struct bpf_fib_lookup (linux/bpf.h), read and filled in. */
   readonly routes: Routes = (route, flags) => {
     const isV4 = route[0] === AF_INET;
@@ -117,11 +122,15 @@ export class VmDevices {
     if (flags & LOOKUP_SOURCE) {
       route.set(isV4 ? toBytes(node.v4).subarray(12) : toBytes(node.v6), 16);
     }
-    // Locally administered addresses: of the node, and of the neighbour behind the device.
-    route.set([2, 0, 0, 0, 0, 1], 52);
+    route.set(linkAddress(index), 52);
+    // The neighbour behind the device.
     route.set([2, 0, 0, 1, index >> 8, index & 0xff], 58);
     return SUCCESS;
   };
+}
+
+function linkAddress(index: number): Uint8Array {
+  return Uint8Array.of(2, 0, 0, 0, index >> 8, index & 0xff);
 }
 
 const AF_INET = 2;

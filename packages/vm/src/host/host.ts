@@ -63,6 +63,8 @@ export interface VmHostOptions {
   readonly seed?: number;
   /** What bpf_fib_lookup answers; absent: the routes of the simulated devices. */
   readonly routes?: Routes;
+  /** Link-layer addresses of devices, 6 bytes; absent: those of the simulated ones. */
+  readonly linkAddress?: (ifindex: number) => Uint8Array | undefined;
   readonly cpus?: number;
 }
 
@@ -129,6 +131,7 @@ export class VmHost implements Disposable {
       openIterator: (link) => this.#openIterator(link),
       onTimer: (due) => this.#wakeAt(due),
       routes: options.routes ?? ((route, flags) => this.devices.routes(route, flags)),
+      linkAddress: options.linkAddress ?? ((index) => this.devices.address(index)),
     });
     this.hooks = new SocketHooks(this.machine);
     this.node = this.#makePlace(options.name, options.addresses, CGROUPS);
