@@ -6,6 +6,7 @@ import {
   parseReply,
   type Reply,
 } from '@heddle/agent/protocol';
+import type { ControlSource } from './control.ts';
 import { exitCodes, Failure } from './failure.ts';
 
 const answerMs = 10_000;
@@ -18,7 +19,7 @@ interface Waiting {
 }
 
 /** A connection to the agent's control socket. Its errors are Failures, fit for users. */
-export class ControlClient implements Disposable {
+export class ControlClient implements ControlSource {
   readonly #socket: Socket;
   readonly #path: string;
   readonly #reader = new LineReader(longestReply);
@@ -56,6 +57,10 @@ export class ControlClient implements Disposable {
         resolve(new ControlClient(socket, path));
       });
     });
+  }
+
+  get nowMs(): number {
+    return Date.now();
   }
 
   /** Asks for `method` and gives its result. */

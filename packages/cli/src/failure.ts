@@ -39,6 +39,7 @@ const plain: Readonly<Record<string, ExitCode>> = {
   NetlinkError: exitCodes.failed,
   VerifierError: exitCodes.failed,
   Incompatible: exitCodes.failed,
+  VmFault: exitCodes.failed,
 };
 
 /** Exit code and lines for stderr of whatever a command threw. */

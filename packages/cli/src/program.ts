@@ -14,6 +14,9 @@ const sharedDefaults = {
 const socketOption = () =>
   new Option('--socket <path>', 'control socket of the agent').default(sharedDefaults.socket);
 
+const dumpOption = () =>
+  new Option('--from-dump <file>', 'read a dump (heddle dump) in place of asking the agent');
+
 const outputOption = () =>
   new Option('-o, --output <format>', 'how to print: a table for people, or JSON')
     .choices(['table', 'json'])
@@ -64,6 +67,8 @@ export function createProgram(): Command {
 
   addAgent(program);
   addReaders(program);
+  addDump(program);
+  addTrace(program);
   addHousekeeping(program);
   addLab(program);
   return program;
@@ -108,10 +113,12 @@ function addReaders(program: Command): void {
       .command('status')
       .description('show how the agent is doing')
       .addOption(socketOption())
+      .addOption(dumpOption())
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/status.ts')).status(options)),
     'heddle status',
     'heddle status -o json',
+    'heddle status --from-dump node1.dump',
   );
 
   const service = withExamples(
@@ -124,6 +131,7 @@ function addReaders(program: Command): void {
       .description('list the service ports and whether they are in force')
       .option('-n, --namespace <name>', 'only this namespace')
       .addOption(socketOption())
+      .addOption(dumpOption())
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/service.ts')).serviceList(options)),
     'heddle service list',
@@ -135,6 +143,7 @@ function addReaders(program: Command): void {
       .description('show one service with its backends')
       .argument('<service>', 'NAMESPACE/NAME, or NAME in the namespace default')
       .addOption(socketOption())
+      .addOption(dumpOption())
       .addOption(outputOption())
       .action(async (name, options) =>
         (await import('./commands/service.ts')).serviceGet(name, options),
@@ -152,6 +161,7 @@ function addReaders(program: Command): void {
       .description('list backends with their connections')
       .option('-s, --service <service>', 'only those of NAMESPACE/NAME')
       .addOption(socketOption())
+      .addOption(dumpOption())
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/backend.ts')).backendList(options)),
     'heddle backend list --service default/hello',
@@ -171,6 +181,7 @@ function addReaders(program: Command): void {
       .option('--protocol <name>', 'TCP, UDP or SCTP')
       .option('--state <state>', 'only those in a state, e.g. established')
       .addOption(socketOption())
+      .addOption(dumpOption())
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/flow.ts')).flowList(options)),
     'heddle flow list --service default/hello',
@@ -186,6 +197,7 @@ function addReaders(program: Command): void {
       .command('list')
       .description('list backends by how many ports are taken towards them')
       .addOption(socketOption())
+      .addOption(dumpOption())
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/flow.ts')).natList(options)),
     'heddle nat list',
@@ -211,6 +223,7 @@ function addReaders(program: Command): void {
       .description('show what happened lately, and go on as it happens')
       .option('--no-follow', 'stop after what is remembered')
       .addOption(socketOption())
+      .addOption(dumpOption())
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/events.ts')).events(options)),
     'heddle events',
@@ -222,10 +235,68 @@ function addReaders(program: Command): void {
       .description('show what the agent runs with')
       .option('--fields', 'explain the fields of the configuration file; needs no agent')
       .addOption(socketOption())
+      .addOption(dumpOption())
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/config.ts')).config(options)),
     'heddle config',
     'heddle config --fields',
+  );
+}
+
+function addDump(program: Command): void {
+  withExamples(
+    program
+      .command('dump')
+      .description('save what is in the kernel and what the agent says of it in one file')
+      .argument('<file>', 'file to write; only its owner may read it')
+      .addOption(socketOption())
+      .option('--bpffs <dir>', 'directory for pins, if no agent runs', sharedDefaults.bpffs)
+      .addOption(outputOption())
+      .action(async (file, options) => (await import('./commands/dump.ts')).dump(file, options)),
+    'heddle dump node1.dump',
+    'heddle service list --from-dump node1.dump',
+  );
+}
+
+function port(text: string): number {
+  const number = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (number < 1 || number > 65535) {
+    throw new InvalidArgumentError('It must be a port, 1 to 65535.');
+  }
+  return number;
+}
+
+function addTrace(program: Command): void {
+  withExamples(
+    program
+      .command('trace')
+      .description(
+        'explain what becomes of a connection or packet, by running the programs on copies',
+      )
+      .requiredOption(
+        '--from <who>',
+        'a pod or an IP address; an address elsewhere is a client outside',
+      )
+      .requiredOption('--to <what>', 'a service (NAMESPACE/NAME) or an IP address')
+      .requiredOption('--port <number>', 'port that is asked for', port)
+      .addOption(
+        new Option('--protocol <name>', 'of the connection').choices(['tcp', 'udp']).default('tcp'),
+      )
+      .addOption(
+        new Option(
+          '--at <hook>',
+          'socket: the call of a process here; node: a packet from outside (default: as --from is)',
+        ).choices(['socket', 'node']),
+      )
+      .option('--step', 'show each source line that runs')
+      .addOption(socketOption())
+      .option('--bpffs <dir>', 'directory for pins, if no agent runs', sharedDefaults.bpffs)
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/trace.ts')).trace(options)),
+    'heddle trace --from 10.244.1.1 --to default/hello --port 80',
+    'heddle trace --from 203.0.113.9 --to 192.0.2.1 --port 30080 --step',
+    'heddle trace --from pod-1-1 --to hello --port 81 --from-dump node1.dump -o json',
   );
 }
 

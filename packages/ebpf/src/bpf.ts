@@ -55,14 +55,14 @@ export interface Bpf {
 
   /** BPF_OBJ_PIN. */
   objectPin(fd: number, path: string): void;
-  /** BPF_OBJ_GET. Returns a descriptor. */
-  objectGet(path: string): number;
+  /** BPF_OBJ_GET. Returns a descriptor; of a map it can be one that nothing is written through. */
+  objectGet(path: string, access?: 'read-only'): number;
   /** BPF_OBJ_GET_INFO_BY_FD into `info`, whose content is input too. Returns the bytes written. */
   objectInfo(fd: number, info: Uint8Array): number;
   /** BPF_*_GET_NEXT_ID: the first id above `id`, undefined at the end. */
   nextId(kind: ObjectKind, id: number): number | undefined;
-  /** BPF_*_GET_FD_BY_ID. Returns a descriptor. */
-  openId(kind: ObjectKind, id: number): number;
+  /** BPF_*_GET_FD_BY_ID. Returns a descriptor; of a map it can be one that nothing is written through. */
+  openId(kind: ObjectKind, id: number, access?: 'read-only'): number;
 
   /** close(2) of a descriptor that a method above returned. */
   close(fd: number): void;

@@ -47,6 +47,9 @@ const LINK_DETACH = 34;
 const nextIdCommands = { program: 11, map: 12, btf: 23, link: 31 } as const;
 const openIdCommands = { program: 13, map: 14, btf: 19, link: 30 } as const;
 
+/** linux/bpf.h: a map's descriptor through which nothing is written. */
+const BPF_F_RDONLY = 1 << 3;
+
 // sys/mman.h
 const PROT_READ = 1;
 const PROT_WRITE = 2;
@@ -265,9 +268,10 @@ export class LinuxBpf implements Bpf {
     if (result < 0) throw pinError(this.#platform, -result, 'pin', path);
   }
 
-  objectGet(path: string): number {
-    this.#begin();
+  objectGet(path: string, access?: 'read-only'): number {
+    const u32 = this.#begin();
     this.#u64[0] = this.#point(0, encodeCString(path));
+    if (access) u32[3] = BPF_F_RDONLY;
     const result = this.#call(OBJ_GET, 16);
     if (result < 0) throw pinError(this.#platform, -result, 'open pin', path);
     return result;
@@ -291,8 +295,10 @@ export class LinuxBpf implements Bpf {
     return u32[1];
   }
 
-  openId(kind: ObjectKind, id: number): number {
-    this.#begin()[0] = id;
+  openId(kind: ObjectKind, id: number, access?: 'read-only'): number {
+    const u32 = this.#begin();
+    u32[0] = id;
+    if (access) u32[2] = BPF_F_RDONLY;
     return this.#run(openIdCommands[kind], 12, `open ${kind} ${id}`);
   }
 

@@ -98,6 +98,15 @@ export class BpfMap implements Disposable {
     return new BpfMap(bpf, bpf.openId('map', id));
   }
 
+  /** Opens a map by its pin or id so that it can't be changed through it (EPERM). Throws SysError. */
+  static openReadOnly(bpf: Bpf, place: string | number): BpfMap {
+    const fd =
+      typeof place === 'string'
+        ? bpf.objectGet(place, 'read-only')
+        : bpf.openId('map', place, 'read-only');
+    return new BpfMap(bpf, fd);
+  }
+
   /** A copy of the value, or undefined when there is no such element. */
   lookup(key: Uint8Array): Uint8Array | undefined {
     this.#checkLength('key', key, this.info.keySize);

@@ -1,17 +1,15 @@
 import type { BackendEntry } from '@heddle/agent';
-import { ControlClient } from '../client.ts';
-import { type OutputFormat, printJson, printLine } from '../print.ts';
+import { openControl, type ReadOptions } from '../control.ts';
+import { printJson, printLine } from '../print.ts';
 import { backendTable, fullName } from './service.ts';
 
-interface Options {
-  readonly socket: string;
-  readonly output: OutputFormat;
+interface Options extends ReadOptions {
   readonly service?: string;
 }
 
 /** `heddle backend list`: one line for each backend of each service port. */
-export async function backendList({ socket, output, service }: Options): Promise<void> {
-  using client = await ControlClient.connect(socket);
+export async function backendList({ output, service, ...source }: Options): Promise<void> {
+  using client = await openControl(source);
   const params = service === undefined ? {} : { service: fullName(service) };
   const backends: BackendEntry[] = [];
   for await (const entry of client.items<BackendEntry>('backend.list', params)) {

@@ -1,14 +1,12 @@
-import { ControlClient } from '../client.ts';
-import { formatFacts, formatTable, type OutputFormat, printJson } from '../print.ts';
+import { openControl, type ReadOptions } from '../control.ts';
+import { formatFacts, formatTable, printJson } from '../print.ts';
 
-interface Options {
-  readonly socket: string;
-  readonly output: OutputFormat;
+interface Options extends ReadOptions {
   readonly fields?: true;
 }
 
 /** `heddle config`: what the agent runs with, defaults filled in; `--fields`: what can be set. */
-export async function config({ socket, output, fields }: Options): Promise<void> {
+export async function config({ output, fields, ...source }: Options): Promise<void> {
   if (fields) {
     const { configFields } = await import('@heddle/agent/config');
     const all = configFields();
@@ -19,7 +17,7 @@ export async function config({ socket, output, fields }: Options): Promise<void>
     }
     return;
   }
-  using client = await ControlClient.connect(socket);
+  using client = await openControl(source);
   const value = (await client.request('config.get')) as Record<string, unknown>;
   if (output === 'json') printJson(value);
   else process.stdout.write(formatFacts(flat(value)));

@@ -1,18 +1,16 @@
 import type { AgentEvent } from '@heddle/agent';
 import { ControlClient } from '../client.ts';
-import { type OutputFormat, printLine, styled } from '../print.ts';
+import { openControl, type ReadOptions } from '../control.ts';
+import { printLine, styled } from '../print.ts';
 
-interface Options {
-  readonly socket: string;
-  readonly output: OutputFormat;
+interface Options extends ReadOptions {
   readonly follow: boolean;
 }
 
 const colours = { failed: 'red', problem: 'yellow' } as const;
 
 /** `heddle events`: one line for each event; as JSON, one object in each line. */
-export async function events({ socket, output, follow }: Options): Promise<void> {
-  using client = await ControlClient.connect(socket);
+export async function events({ socket, fromDump, output, follow }: Options): Promise<void> {
   const print = (event: AgentEvent) => {
     if (output === 'json') {
       printLine(JSON.stringify(event));
@@ -22,10 +20,12 @@ export async function events({ socket, output, follow }: Options): Promise<void>
     const line = `${event.time}  ${event.message}`;
     printLine(colour ? styled(colour, line) : line);
   };
-  if (follow) {
+  if (follow && fromDump === undefined) {
+    using client = await ControlClient.connect(socket);
     await client.follow<AgentEvent>(print);
     return;
   }
+  using client = await openControl({ socket, fromDump });
   const { items } = (await client.request('events.list')) as { items: AgentEvent[] };
   for (const event of items) print(event);
 }

@@ -1,12 +1,8 @@
 import type { DropNotice, FlowItem, NatDestination } from '@heddle/agent';
 import { ControlClient } from '../client.ts';
-import { type Cell, formatTable, type OutputFormat, printJson, printLine } from '../print.ts';
+import { openControl, type ReadOptions } from '../control.ts';
+import { type Cell, formatTable, printJson, printLine } from '../print.ts';
 import { endpoint, fullName } from './service.ts';
-
-interface Options {
-  readonly socket: string;
-  readonly output: OutputFormat;
-}
 
 interface Filters {
   readonly service?: string;
@@ -17,9 +13,9 @@ interface Filters {
 }
 
 /** `heddle flow list`: one line for each connection from outside. */
-export async function flowList(options: Options & Filters): Promise<void> {
-  const { socket, output, service, client: from, backend, protocol, state } = options;
-  using client = await ControlClient.connect(socket);
+export async function flowList(options: ReadOptions & Filters): Promise<void> {
+  const { output, service, client: from, backend, protocol, state, ...source } = options;
+  using client = await openControl(source);
   const filters = {
     ...(service === undefined ? {} : { service: fullName(service) }),
     ...(from === undefined ? {} : { client: from }),
@@ -54,8 +50,8 @@ function flowLine(flow: FlowItem): Cell[] {
 }
 
 /** `heddle nat list`: one line for each backend that sees an address of this node. */
-export async function natList({ socket, output }: Options): Promise<void> {
-  using client = await ControlClient.connect(socket);
+export async function natList({ output, ...source }: ReadOptions): Promise<void> {
+  using client = await openControl(source);
   const { items } = (await client.request('nat.list')) as { items: NatDestination[] };
   if (output === 'json') printJson({ destinations: items });
   else if (items.length === 0) printLine('no ports are taken');
@@ -75,7 +71,10 @@ export async function natList({ socket, output }: Options): Promise<void> {
 }
 
 /** `heddle drop watch`: one line for each packet; as JSON, one object in each line. */
-export async function dropWatch({ socket, output }: Options): Promise<void> {
+export async function dropWatch({
+  socket,
+  output,
+}: Pick<ReadOptions, 'socket' | 'output'>): Promise<void> {
   using client = await ControlClient.connect(socket);
   await client.follow<DropNotice>((drop) => {
     if (output === 'json') {

@@ -1,25 +1,22 @@
 import type { BackendEntry, HealthCheckEntry, ServiceDetail, ServiceEntry } from '@heddle/agent';
-import { ControlClient } from '../client.ts';
+import { openControl, type ReadOptions } from '../control.ts';
 import {
   age,
   type Cell,
   formatFacts,
   formatTable,
-  type OutputFormat,
   printJson,
   printLine,
   stateCell,
 } from '../print.ts';
 
-interface Options {
-  readonly socket: string;
-  readonly output: OutputFormat;
+interface Options extends ReadOptions {
   readonly namespace?: string;
 }
 
 /** `heddle service list`: one line for each port and family of a service. */
-export async function serviceList({ socket, output, namespace }: Options): Promise<void> {
-  using client = await ControlClient.connect(socket);
+export async function serviceList({ output, namespace, ...source }: Options): Promise<void> {
+  using client = await openControl(source);
   const services: ServiceEntry[] = [];
   const params = namespace === undefined ? {} : { namespace };
   for await (const entry of client.items<ServiceEntry>('service.list', params)) {
@@ -33,13 +30,13 @@ export async function serviceList({ socket, output, namespace }: Options): Promi
     process.stdout.write(
       formatTable(
         ['SERVICE', 'PORT', 'FAMILY', 'ADDRESS', 'BACKENDS', 'AGE', 'STATUS'],
-        services.map(line),
+        services.map((entry) => line(entry, client.nowMs)),
       ),
     );
   }
 }
 
-function line(entry: ServiceEntry): Cell[] {
+function line(entry: ServiceEntry, nowMs: number): Cell[] {
   // What of a service has a row of its own: its other frontends, or what is for packets from outside.
   const part = /\/(external|outside)$/.exec(entry.key)?.[1];
   const external = part ? ` ${part}` : '';
@@ -49,7 +46,7 @@ function line(entry: ServiceEntry): Cell[] {
     entry.family || '-',
     addresses(entry),
     backends(entry),
-    age(entry.since),
+    age(entry.since, nowMs),
     entry.status === 'done' && entry.problems.length > 0
       ? { text: `done, but ${entry.problems.join('; ')}`, style: 'yellow' }
       : stateCell(entry.status, entry.reason),
@@ -77,8 +74,8 @@ export function fullName(service: string): string {
 }
 
 /** `heddle service get`: everything about one service. */
-export async function serviceGet(name: string, { socket, output }: Options): Promise<void> {
-  using client = await ControlClient.connect(socket);
+export async function serviceGet(name: string, { output, ...source }: Options): Promise<void> {
+  using client = await openControl(source);
   const reply = await client.request('service.get', { service: fullName(name) });
   const { items: ports } = reply as { items: ServiceDetail[] };
   if (output === 'json') {
@@ -87,15 +84,15 @@ export async function serviceGet(name: string, { socket, output }: Options): Pro
   }
   ports.forEach((port, i) => {
     if (i > 0) printLine();
-    process.stdout.write(describe(port));
+    process.stdout.write(describe(port, client.nowMs));
   });
 }
 
-function describe(entry: ServiceDetail): string {
+function describe(entry: ServiceDetail, nowMs: number): string {
   const facts: [string, Cell][] = [
     ['service', entry.key],
     ['status', stateCell(entry.status, entry.reason)],
-    ['since', `${entry.since} (${age(entry.since)})`],
+    ['since', `${entry.since} (${age(entry.since, nowMs)})`],
   ];
   for (const frontend of entry.frontends) facts.push([frontend.kind, endpoint(frontend)]);
   if (entry.algorithm !== '') facts.push(['choice', entry.algorithm]);

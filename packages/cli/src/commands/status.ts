@@ -1,36 +1,26 @@
 import type { AgentStatus } from '@heddle/agent';
-import { ControlClient } from '../client.ts';
-import {
-  age,
-  type Cell,
-  formatFacts,
-  formatTable,
-  mebibytes,
-  type OutputFormat,
-  printJson,
-} from '../print.ts';
-
-interface Options {
-  readonly socket: string;
-  readonly output: OutputFormat;
-}
+import { openControl, type ReadOptions } from '../control.ts';
+import { age, type Cell, formatFacts, formatTable, mebibytes, printJson } from '../print.ts';
 
 /** `heddle status`: how the agent is doing, at a glance. */
-export async function status({ socket, output }: Options): Promise<void> {
-  using client = await ControlClient.connect(socket);
+export async function status({ output, ...source }: ReadOptions): Promise<void> {
+  using client = await openControl(source);
   const facts = (await client.request('status')) as AgentStatus;
   if (output === 'json') printJson(facts);
-  else process.stdout.write(describe(facts));
+  else process.stdout.write(describe(facts, client.nowMs));
 }
 
-function describe(status: AgentStatus): string {
+function describe(status: AgentStatus, nowMs: number): string {
   const { rows, source, datapath } = status;
   const detached = datapath.links.filter((link) => !link.attached).map((link) => link.hook);
   const memory = status.residentBytes ? `, ${mebibytes(status.residentBytes)}` : '';
   const lines: [string, Cell][] = [
-    ['agent', `${status.version}, process ${status.pid}, up ${age(status.started)}${memory}`],
+    [
+      'agent',
+      `${status.version}, process ${status.pid}, up ${age(status.started, nowMs)}${memory}`,
+    ],
     ['node', `${status.node} (${status.addresses.join(', ') || 'no addresses'})`],
-    sourceLine(source),
+    sourceLine(source, nowMs),
     [
       'services',
       good(
@@ -99,23 +89,23 @@ function good(holds: boolean, text: string): Cell {
 }
 
 /** Where the objects come from, and whether news can come. */
-function sourceLine(source: AgentStatus['source']): [string, Cell] {
+function sourceLine(source: AgentStatus['source'], nowMs: number): [string, Cell] {
   const { kind, path, complete, problems, phase, since, lastEvent, reason, retryAt } = source;
   const name = kind === 'cluster' ? 'cluster' : 'manifests';
   // Of a folder, the problems say why it can't be read.
   if (kind === 'cluster' && phase === 'disconnected') {
-    const next = retryAt === undefined ? '' : ` (next try ${inFuture(retryAt)})`;
-    const what = `disconnected from ${path} for ${age(since)}: ${reason}${next}`;
+    const next = retryAt === undefined ? '' : ` (next try ${inFuture(retryAt, nowMs)})`;
+    const what = `disconnected from ${path} for ${age(since, nowMs)}: ${reason}${next}`;
     return [name, good(false, complete ? `${what}; services stay in force` : what)];
   }
-  const news = kind === 'cluster' && lastEvent ? `, last event ${age(lastEvent)} ago` : '';
+  const news = kind === 'cluster' && lastEvent ? `, last event ${age(lastEvent, nowMs)} ago` : '';
   const isGood = complete && problems.length === 0;
   const read = complete ? 'read' : 'being read';
   return [name, good(isGood, `${path}: ${read}${news}, ${counted(problems.length, 'problem')}`)];
 }
 
-function inFuture(time: string): string {
-  const seconds = Math.ceil((Date.parse(time) - Date.now()) / 1000);
+function inFuture(time: string, nowMs: number): string {
+  const seconds = Math.ceil((Date.parse(time) - nowMs) / 1000);
   return seconds > 0 ? `in ${seconds}s` : 'now';
 }
 

@@ -17,3 +17,10 @@ export const helpersByNumber: Readonly<Record<number, readonly [name: string, he
   ...socketHelpers,
   ...timerHelpers,
 };
+
+const names = new Map(Object.values(helpersByNumber).map(([name, helper]) => [helper, name]));
+
+/** Name of a helper as in `enum bpf_func_id`, without `bpf_`; undefined for kernel functions. */
+export function helperName(helper: Helper): string | undefined {
+  return names.get(helper);
+}

@@ -4,7 +4,7 @@ import type { Surroundings } from '../clock.ts';
 import { Descriptors } from '../descriptors.ts';
 import type { AttachPoint, LinkObject } from '../links.ts';
 import type { KernelFunctions } from '../loading.ts';
-import type { Machine } from '../machine.ts';
+import type { Machine, Routes } from '../machine.ts';
 import { StorageMap } from '../maps/storage-map.ts';
 import { MapObject, type ProgramObject, type VmObject } from '../objects.ts';
 import { SocketHandle } from '../socket.ts';
@@ -61,6 +61,10 @@ export interface VmHostOptions {
   /** Shared by the hosts of a cluster; absent: a network of its own. */
   readonly network?: VmNetwork;
   readonly seed?: number;
+  /** What bpf_fib_lookup answers; absent: the routes of the simulated devices. */
+  readonly routes?: Routes;
+  /** Link-layer addresses of devices, 6 bytes; absent: those of the simulated ones. */
+  readonly linkAddress?: (ifindex: number) => Uint8Array | undefined;
   readonly cpus?: number;
 }
 
@@ -126,8 +130,8 @@ export class VmHost implements Disposable {
       attachPoint: (link, program) => this.#attachPoint(link, program),
       openIterator: (link) => this.#openIterator(link),
       onTimer: (due) => this.#wakeAt(due),
-      routes: (route, flags) => this.devices.routes(route, flags),
-      linkAddress: (index) => this.devices.address(index),
+      routes: options.routes ?? ((route, flags) => this.devices.routes(route, flags)),
+      linkAddress: options.linkAddress ?? ((index) => this.devices.address(index)),
     });
     this.hooks = new SocketHooks(this.machine);
     this.node = this.#makePlace(options.name, options.addresses, CGROUPS);

@@ -1,0 +1,43 @@
+import { type Dump, entryCount } from '../dump/dump.ts';
+import { readDump, writeDump } from '../dump/file.ts';
+import type { NodePlaces } from '../dump/live.ts';
+import { type OutputFormat, printJson, printLine } from '../print.ts';
+
+interface Options extends NodePlaces {
+  readonly output: OutputFormat;
+}
+
+/** `heddle dump`: all that a support case needs, in one file. */
+export async function dump(path: string, { output, ...places }: Options): Promise<void> {
+  const { nodeDump } = await import('../dump/live.ts');
+  const made = await nodeDump(places, true, (map, entries) => {
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[Kreading ${map}: ${entries}`);
+  });
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  await writeDump(path, made);
+  const maps = [...made.maps.values()].flatMap((map) =>
+    map.pin === undefined ? [] : [{ name: map.pin, entries: entryCount(map), cut: map.cut }],
+  );
+  const agent = !('missing' in made.answers);
+  if (output === 'json') {
+    printJson({ file: path, created: made.head.created, agent, links: made.links.length, maps });
+    return;
+  }
+  const entries = maps.reduce((sum, map) => sum + map.entries, 0);
+  printLine(
+    `wrote ${path}: ${maps.length} maps with ${entries} entries, ${made.links.length} links, ${made.namespaces.length} network namespaces`,
+  );
+  if ('missing' in made.answers) printLine(`without the agent: ${made.answers.missing}`);
+  for (const { name, cut } of maps)
+    if (cut) printLine(`map ${name} is not whole: it has more entries than a dump takes`);
+}
+
+/** A dump of this node, or the one in a file: for that, neither root nor Linux is needed. */
+export async function openDump({
+  fromDump,
+  ...places
+}: NodePlaces & { readonly fromDump?: string }): Promise<Dump> {
+  if (fromDump !== undefined) return await readDump(fromDump);
+  const { nodeDump } = await import('../dump/live.ts');
+  return await nodeDump(places, false);
+}

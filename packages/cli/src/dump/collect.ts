@@ -1,0 +1,233 @@
+import { release } from 'node:os';
+import type { AgentStatus, EffectiveConfig, ServiceDetail, ServiceEntry } from '@heddle/agent';
+import { currentPins } from '@heddle/datapath';
+import {
+  type Bpf,
+  Link as BpfLink,
+  BpfMap,
+  mapTypes,
+  type ProgramInfo,
+  readProgramInfo,
+} from '@heddle/ebpf';
+import {
+  listAddresses,
+  listLinks,
+  listNeighbours,
+  listRoutes,
+  NetlinkSocket,
+} from '@heddle/netlink';
+import { decodeUtf8, type Platform, pathExists, readDirectory, readFile } from '@heddle/sys';
+import type { ControlSource } from '../control.ts';
+import { exitCodes, Failure } from '../failure.ts';
+import type { Answers, Dump, DumpedLink, DumpedMap, DumpedNetwork } from './dump.ts';
+import { inNamespaces } from './namespaces.ts';
+
+/** Entries that a dump takes of one map. */
+const mostEntries = 4_000_000;
+/** Bytes of entries that are kept together. */
+const chunkBytes = 256 * 1024;
+
+/** Requests that wait for their answers together. */
+const requestsAtOnce = 100;
+
+/** Maps whose content can't be read from outside: per-socket values, and records in flight. */
+const unreadable: ReadonlySet<number> = new Set([mapTypes.sk_storage, mapTypes.ringbuf]);
+const arrays: ReadonlySet<number> = new Set([mapTypes.array, mapTypes.percpu_array]);
+
+export interface CollectOptions {
+  readonly platform: Platform;
+  readonly bpf: Bpf;
+  /** Where pins are, when no agent says it. */
+  readonly bpffs: string;
+  /** The agent, or why none answers. */
+  readonly agent: ControlSource | { readonly missing: string };
+  readonly objects: (name: string) => Uint8Array;
+  readonly version: string;
+  /** Whether the details of all services are wanted: one request for each. */
+  readonly withDetails: boolean;
+  /** Hears of maps as they are read. */
+  readonly onProgress?: (map: string, entries: number) => void;
+}
+
+/** Reads all of a node that a dump has. Changes nothing. Throws SysError, Failure. */
+export async function collect(options: CollectOptions): Promise<Dump> {
+  const { platform, bpf, agent } = options;
+  const answers = 'missing' in agent ? agent : await ask(agent, options.withDetails);
+  const bpffs = 'missing' in answers ? options.bpffs : answers.config.bpffs;
+  const pins = currentPins(bpffs);
+  if (!pathExists(platform, pins.maps)) {
+    throw new Failure(
+      exitCodes.failed,
+      `read ${pins.path}: nothing of Heddle is pinned there (is an agent running? name the directory with --bpffs)`,
+    );
+  }
+  const { programs, links } = readLinks(bpf, platform, pins.links);
+  const maps = readMaps(options, pins.maps, programs.values());
+  const constants = [...programs.values()].find(({ name }) => name === 'connect4');
+  const cookie = nodeCookie(constants?.mapIds.flatMap((id) => maps.get(id) ?? []) ?? []);
+  const cgroup = links.flatMap(({ info }) => (info.kind === 'cgroup' ? [info.cgroupId] : []))[0];
+  const { namespaces, node } = inNamespaces(platform, cgroup, cookie, () => readNetwork(platform));
+  return {
+    head: {
+      created: new Date(platform.wallTimeMs()).toISOString(),
+      monotonicNs: platform.monotonicNs(),
+      heddle: options.version,
+      kernel: release(),
+      arch: platform.arch,
+      cpus: bpf.possibleCpus,
+      bpffs,
+    },
+    answers,
+    objects: new Map(
+      ['socket', 'node'].map((name) => [name, Uint8Array.from(options.objects(name))]),
+    ),
+    maps,
+    programs,
+    links,
+    namespaces,
+    ...(node === undefined ? {} : { network: node }),
+  };
+}
+
+async function ask(agent: ControlSource, withDetails: boolean): Promise<Answers> {
+  const all = async <Item>(method: Parameters<ControlSource['items']>[0]): Promise<Item[]> => {
+    const items: Item[] = [];
+    for await (const item of agent.items<Item>(method)) items.push(item);
+    return items;
+  };
+  const services = await all<ServiceEntry>('service.list');
+  const names = withDetails
+    ? [...new Set(services.map(({ namespace, name }) => `${namespace}/${name}`))]
+    : [];
+  return {
+    status: (await agent.request('status')) as AgentStatus,
+    config: (await agent.request('config.get')) as EffectiveConfig,
+    services,
+    details: await details(agent, names),
+    backends: await all('backend.list'),
+    events: await all('events.list'),
+    flows: await all('flow.list'),
+    nat: await all('nat.list'),
+  };
+}
+
+/** What the agent says of each service, several at a time; one that is gone meanwhile is left out. */
+async function details(agent: ControlSource, names: readonly string[]): Promise<ServiceDetail[]> {
+  const found: ServiceDetail[] = [];
+  for (let at = 0; at < names.length; at += requestsAtOnce) {
+    const replies = names.slice(at, at + requestsAtOnce).map(async (service) => {
+      try {
+        const reply = await agent.request('service.get', { service });
+        return (reply as { items: ServiceDetail[] }).items;
+      } catch (error) {
+        if (error instanceof Failure && error.exitCode === exitCodes.failed) return [];
+        throw error;
+      }
+    });
+    for (const items of await Promise.all(replies)) for (const item of items) found.push(item);
+  }
+  return found;
+}
+
+function readLinks(bpf: Bpf, platform: Platform, folder: string) {
+  const links: DumpedLink[] = [];
+  const programs = new Map<number, ProgramInfo>();
+  const names = pathExists(platform, folder) ? readDirectory(platform, folder) : [];
+  for (const { name: pin } of names) {
+    using link = BpfLink.openPinned(bpf, `${folder}/${pin}`);
+    const { info } = link;
+    links.push({ pin, info });
+    if (programs.has(info.programId)) continue;
+    const fd = bpf.openId('program', info.programId);
+    try {
+      programs.set(info.programId, readProgramInfo(bpf, fd));
+    } finally {
+      bpf.close(fd);
+    }
+  }
+  links.sort((a, b) => (a.pin < b.pin ? -1 : 1));
+  return { links, programs };
+}
+
+/** The pinned maps, and the constants of the programs. */
+function readMaps(
+  { bpf, platform, onProgress }: CollectOptions,
+  folder: string,
+  programs: Iterable<ProgramInfo>,
+): Map<number, DumpedMap> {
+  const maps = new Map<number, DumpedMap>();
+  for (const { name: pin } of readDirectory(platform, folder)) {
+    using map = BpfMap.openReadOnly(bpf, `${folder}/${pin}`);
+    maps.set(map.info.id, { ...readMap(map, pin, onProgress), pin });
+  }
+  for (const { mapIds } of programs) {
+    for (const id of mapIds) {
+      if (maps.has(id)) continue;
+      using map = BpfMap.openReadOnly(bpf, id);
+      if (map.info.name === '.rodata') maps.set(id, readMap(map, '.rodata', undefined));
+    }
+  }
+  return maps;
+}
+
+function readMap(
+  map: BpfMap,
+  name: string,
+  onProgress: CollectOptions['onProgress'],
+): Omit<DumpedMap, 'pin'> {
+  const { info, valueBytes } = map;
+  const step = info.keySize + valueBytes;
+  const isArray = arrays.has(info.type);
+  const entries: Uint8Array[] = [];
+  let chunk = new Uint8Array(0);
+  let used = 0;
+  let seen = 0;
+  let count = 0;
+  let cut = false;
+  const flush = () => {
+    if (used > 0) entries.push(chunk.slice(0, used));
+    used = 0;
+  };
+  for (const [key, value] of unreadable.has(info.type) ? [] : map.entries()) {
+    if (++seen % 100_000 === 0) onProgress?.(name, seen);
+    if (isArray && isZero(value)) continue;
+    if (count === mostEntries) {
+      cut = true;
+      break;
+    }
+    if (used + step > chunk.length) {
+      flush();
+      chunk = new Uint8Array(Math.max(chunkBytes, step));
+    }
+    chunk.set(key, used);
+    chunk.set(value, used + info.keySize);
+    used += step;
+    count++;
+  }
+  flush();
+  return { info, valueBytes, entries, cut };
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
+
+/** `node_netns_cookie` among the constants of socket.bpf.c, which begin with it. */
+function nodeCookie(constants: readonly DumpedMap[]): bigint | undefined {
+  const data = constants.find(({ info }) => info.name === '.rodata')?.entries[0];
+  if (!data || data.length < 12) return undefined;
+  return new DataView(data.buffer, data.byteOffset).getBigUint64(4, true);
+}
+
+function readNetwork(platform: Platform): DumpedNetwork {
+  using socket = new NetlinkSocket(platform);
+  const isOn = (name: string) => decodeUtf8(readFile(platform, `/proc/sys/net/${name}`))[0] !== '0';
+  return {
+    links: listLinks(socket),
+    addresses: listAddresses(socket),
+    routes: listRoutes(socket),
+    neighbours: listNeighbours(socket),
+    forwards: { ipv4: isOn('ipv4/ip_forward'), ipv6: isOn('ipv6/conf/all/forwarding') },
+  };
+}

@@ -1,0 +1,105 @@
+import type { Method } from '@heddle/agent/protocol';
+import { formatIp, parseIp } from '@heddle/sys';
+import type { ControlSource } from '../control.ts';
+import { exitCodes, Failure } from '../failure.ts';
+import type { Answers, Dump } from './dump.ts';
+
+type Params = Record<string, unknown>;
+
+/** Answers as the agent did when the dump was made. */
+export class DumpedControl implements ControlSource {
+  readonly nowMs: number;
+  readonly #answers: Answers;
+  readonly #path: string;
+
+  /** Throws Failure when no agent answered at the time. */
+  constructor({ head, answers }: Dump, path: string) {
+    if ('missing' in answers) {
+      throw new Failure(
+        exitCodes.failed,
+        `read dump ${path}: it has no answers of an agent, as none was reached when it was made: ${answers.missing}`,
+      );
+    }
+    this.nowMs = Date.parse(head.created);
+    this.#answers = answers;
+    this.#path = path;
+  }
+
+  async request(method: Method, params: Params = {}): Promise<unknown> {
+    const { status, config, details } = this.#answers;
+    switch (method) {
+      case 'status':
+        return status;
+      case 'config.get':
+        return config;
+      case 'service.get': {
+        const items = details.filter(({ key }) => isOf(key, params.service));
+        if (items.length === 0) throw this.#unknown(params.service);
+        return { items };
+      }
+      default:
+        return { items: this.#list(method, params) };
+    }
+  }
+
+  async *items<Item>(method: Method, params: Params = {}): AsyncGenerator<Item> {
+    yield* this.#list(method, params) as Item[];
+  }
+
+  [Symbol.dispose](): void {}
+
+  #list(method: Method, params: Params): readonly unknown[] {
+    const { services, backends, events, flows, nat } = this.#answers;
+    switch (method) {
+      case 'service.list':
+        return services.filter(
+          ({ namespace }) => params.namespace === undefined || namespace === params.namespace,
+        );
+      case 'backend.list': {
+        const { service } = params;
+        if (service === undefined) return backends;
+        if (!services.some(({ key }) => isOf(key, service))) throw this.#unknown(service);
+        return backends.filter((backend) => isOf(backend.service, service));
+      }
+      case 'events.list':
+        return events;
+      case 'flow.list':
+        return flows.filter((flow) =>
+          Object.entries(params).every(
+            ([name, value]) =>
+              value === undefined || flow[name as keyof typeof flow] === own(name, value),
+          ),
+        );
+      case 'nat.list':
+        return nat;
+      default:
+        throw new Failure(
+          exitCodes.usage,
+          `read dump ${this.#path}: what happens later is not in it (leave --from-dump away)`,
+        );
+    }
+  }
+
+  #unknown(service: unknown): Failure {
+    return new Failure(
+      exitCodes.failed,
+      `read dump ${this.#path}: it has no service ${service} (heddle service list --from-dump ${this.#path} shows those there are)`,
+    );
+  }
+}
+
+/** Whether a row's key is one of the service. */
+function isOf(key: string, service: unknown): boolean {
+  return key === service || key.startsWith(`${service}:`);
+}
+
+/** A filter's value as the entries have it. */
+function own(name: string, value: unknown): unknown {
+  if (name === 'protocol') return String(value).toUpperCase();
+  if (name !== 'client' && name !== 'backend') return value;
+  const address = parseIp(String(value));
+  if (!address) {
+    throw new Failure(exitCodes.failed, `list flows: ${name} ${value} is not an IP address`);
+  }
+  return formatIp(address);
+}

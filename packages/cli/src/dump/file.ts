@@ -1,0 +1,295 @@
+import { createReadStream, createWriteStream, fsyncSync, renameSync, rmSync } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip, createGzip } from 'node:zlib';
+import { exitCodes, Failure } from '../failure.ts';
+import { type Answers, type Dump, type DumpedMap, entryCount } from './dump.ts';
+
+/**
+ * A dump's file: gzip over lines of JSON, one record each, `{"kind": ..., ...}`. The first is `head`,
+ * with the format's name and version; the last is `end` with the number of the records before it, so
+ * that a file which was cut short is known as such. Bytes are base64 text, integers of 64 bits
+ * `{"#": "123"}`. README.md of this package lists the records. A version adds fields and kinds of
+ * records that readers may skip; what they may not skip raises the number.
+ */
+const format = 'heddle-dump';
+const formatVersion = 1;
+
+/** Bounds for what a stranger's file can make of this process' memory. */
+const longestLine = 32 * 1024 * 1024;
+const mostBytes = 4 * 1024 * 1024 * 1024;
+const itemsPerRecord = 500;
+/** Names and passwords in URLs, e.g. of an API server. */
+const credentials = /(\w+:\/\/)[^/\s@]*@/g;
+
+const lists = ['services', 'details', 'backends', 'events', 'flows', 'nat'] as const;
+
+type Fields = Record<string, unknown>;
+
+/** Writes a dump so that the file is there as a whole or not at all; only its owner may read it. */
+export async function writeDump(path: string, dump: Dump): Promise<void> {
+  const beside = `${path}.${process.pid}.new`;
+  const file = createWriteStream(beside, { flags: 'wx', mode: 0o600 });
+  file.on('open', (fd) => file.once('finish', () => fsyncSync(fd)));
+  try {
+    await pipeline(lines(dump), createGzip(), file);
+    renameSync(beside, path);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    throw new Failure(exitCodes.failed, `write dump ${path}: ${(error as Error).message}`);
+  }
+}
+
+function* lines(dump: Dump): Generator<string> {
+  let count = 0;
+  for (const record of records(dump)) {
+    count++;
+    yield `${JSON.stringify(record, encodeValue)}\n`;
+  }
+  yield `${JSON.stringify({ kind: 'end', records: count })}\n`;
+}
+
+function* records(dump: Dump): Generator<Fields> {
+  const { head, answers, network } = dump;
+  yield { kind: 'head', format, version: formatVersion, ...head };
+  if ('missing' in answers) {
+    yield { kind: 'answers', missing: answers.missing };
+  } else {
+    yield { kind: 'answers', status: answers.status, config: answers.config };
+    for (const list of lists) {
+      for (let at = 0; at < answers[list].length; at += itemsPerRecord) {
+        yield { kind: 'items', list, items: answers[list].slice(at, at + itemsPerRecord) };
+      }
+    }
+  }
+  for (const [name, data] of dump.objects) yield { kind: 'object', name, data };
+  for (const program of dump.programs.values()) yield { kind: 'program', ...program };
+  for (const link of dump.links) yield { kind: 'link', ...link };
+  for (const namespace of dump.namespaces) yield { kind: 'namespace', ...namespace };
+  if (network) yield { kind: 'network', ...network };
+  for (const map of dump.maps.values()) {
+    const { entries, ...rest } = map;
+    yield { kind: 'map', ...rest, count: entryCount(map) };
+    for (const data of entries) yield { kind: 'entries', map: map.info.id, data };
+  }
+}
+
+function encodeValue(_: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return { '#': `${value}` };
+  if (typeof value === 'string') return value.replace(credentials, '$1');
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+  return value;
+}
+
+function decodeValue(_: string, value: unknown): unknown {
+  const number = (value as { '#'?: unknown } | null)?.['#'];
+  return typeof number === 'string' && /^\d{1,20}$/.test(number) ? BigInt(number) : value;
+}
+
+/** Reads a dump. Throws Failure for a file that is missing, damaged, cut short or something else. */
+export async function readDump(path: string): Promise<Dump> {
+  const reader = new DumpReader();
+  try {
+    await pipeline(
+      createReadStream(path),
+      createGunzip(),
+      async (chunks: AsyncIterable<Buffer>) => {
+        let rest: Buffer[] = [];
+        let waiting = 0;
+        let total = 0;
+        for await (const chunk of chunks) {
+          total += chunk.length;
+          if (total > mostBytes) throw new Damaged('it is larger than any dump');
+          let from = 0;
+          for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
+            reader.take(Buffer.concat([...rest, chunk.subarray(from, end)]).toString());
+            rest = [];
+            waiting = 0;
+            from = end + 1;
+          }
+          if (from < chunk.length) rest.push(chunk.subarray(from));
+          waiting += chunk.length - from;
+          if (waiting > longestLine) throw new Damaged('a line has no end');
+        }
+        if (waiting > 0) throw new Damaged('it ends within a line');
+      },
+    );
+    return reader.finish();
+  } catch (error) {
+    throw new Failure(exitCodes.failed, `read dump ${path}: ${causeOf(error as Error)}`);
+  }
+}
+
+function causeOf(error: Error & { code?: string }): string {
+  if (error instanceof Damaged) return error.message;
+  if (error.code === 'Z_DATA_ERROR' && /incorrect header/.test(error.message)) {
+    return 'it is not a dump of Heddle (make one with heddle dump FILE)';
+  }
+  if (error.code?.startsWith('Z_')) return `it is damaged or incomplete (${error.message})`;
+  return error.message;
+}
+
+/** What is wrong with a file, in words. */
+class Damaged extends Error {}
+
+/** Puts a dump together from its records. */
+class DumpReader {
+  #head: Fields | undefined;
+  #answers: Fields | undefined;
+  readonly #lists: Record<(typeof lists)[number], unknown[]> = {
+    ...{ services: [], details: [], backends: [], events: [], flows: [], nat: [] },
+  };
+  readonly #objects = new Map<string, Uint8Array>();
+  readonly #maps = new Map<number, DumpedMap & { entries: Uint8Array[] }>();
+  readonly #counts = new Map<number, number>();
+  readonly #rows: Record<'program' | 'link' | 'namespace', Fields[]> = {
+    ...{ program: [], link: [], namespace: [] },
+  };
+  #network: Fields | undefined;
+  #records = 0;
+  #ended = false;
+
+  take(line: string): void {
+    const record = parse(line);
+    if (this.#ended) throw new Damaged('it goes on behind its end');
+    if (!this.#head) {
+      this.#begin(record);
+    } else if (record.kind === 'end') {
+      if (record.records !== this.#records) throw new Damaged('it is damaged: records are missing');
+      this.#ended = true;
+    } else {
+      this.#add(record);
+    }
+    this.#records++;
+  }
+
+  finish(): Dump {
+    if (!this.#head) throw new Damaged('it is empty');
+    if (!this.#ended) throw new Damaged('it is incomplete: its end is missing');
+    for (const [id, map] of this.#maps) {
+      if (entryCount(map) !== this.#counts.get(id)) {
+        throw new Damaged(`it is damaged: entries of map ${map.info.name} are missing`);
+      }
+    }
+    const { program, link, namespace } = this.#rows;
+    const answers = this.#answers ?? { missing: 'the dump does not say why' };
+    const dump = {
+      head: this.#head,
+      answers: 'missing' in answers ? answers : { ...answers, ...this.#lists },
+      objects: this.#objects,
+      maps: this.#maps,
+      programs: new Map(program.map((each) => [each.id as number, each])),
+      links: link,
+      namespaces: namespace,
+      ...(this.#network ? { network: this.#network } : {}),
+    };
+    return dump as unknown as Dump;
+  }
+
+  #begin(record: Fields): void {
+    if (record.kind !== 'head' || record.format !== format) {
+      throw new Damaged('it is not a dump of Heddle (make one with heddle dump FILE)');
+    }
+    if (record.version !== formatVersion) {
+      throw new Damaged(
+        `its format is version ${record.version}, this heddle reads ${formatVersion} (use heddle ${record.heddle})`,
+      );
+    }
+    want(record, { created: 'string', monotonicNs: 'bigint', heddle: 'string', cpus: 'number' });
+    if ((record.cpus as number) < 1 || (record.cpus as number) > 8192) {
+      throw new Damaged('it is damaged: cpus of head');
+    }
+    this.#head = record;
+  }
+
+  #add(record: Fields): void {
+    const { kind } = record;
+    switch (kind) {
+      case 'answers':
+        if (!('missing' in record)) want(record, { status: 'object', config: 'object' });
+        this.#answers = record;
+        return;
+      case 'items': {
+        const list = this.#lists[record.list as keyof Answers as (typeof lists)[number]];
+        if (!list || !Array.isArray(record.items)) throw new Damaged('it is damaged: items');
+        for (const item of record.items) list.push(item);
+        return;
+      }
+      case 'object':
+        want(record, { name: 'string' });
+        this.#objects.set(record.name as string, bytesOf(record));
+        return;
+      case 'map':
+        this.#addMap(record);
+        return;
+      case 'entries': {
+        const map = this.#maps.get(record.map as number);
+        if (!map) throw new Damaged('it is damaged: entries without their map');
+        map.entries.push(bytesOf(record));
+        return;
+      }
+      case 'program':
+        want(record, { id: 'number', name: 'string', tag: 'string', mapIds: 'object' });
+        this.#rows.program.push(record);
+        return;
+      case 'link':
+        want(record, { pin: 'string', info: 'object' });
+        want(record.info as Fields, { kind: 'string', programId: 'number' });
+        this.#rows.link.push(record);
+        return;
+      case 'namespace':
+        want(record, { cookie: 'bigint', names: 'object', addresses: 'object' });
+        this.#rows.namespace.push(record);
+        return;
+      case 'network':
+        want(record, { links: 'object', addresses: 'object', routes: 'object' });
+        want(record, { neighbours: 'object', forwards: 'object' });
+        this.#network = record;
+        return;
+      default:
+        // Of a later version that still has this number: it can be done without.
+        return;
+    }
+  }
+
+  #addMap(record: Fields): void {
+    want(record, { info: 'object', valueBytes: 'number', count: 'number', cut: 'boolean' });
+    const info = record.info as Fields;
+    want(info, { id: 'number', name: 'string', type: 'number', flags: 'number' });
+    for (const name of ['keySize', 'valueSize', 'maxEntries'] as const) {
+      const size = info[name];
+      if (!Number.isInteger(size) || (size as number) < 0 || (size as number) > 0xffffffff) {
+        throw new Damaged(`it is damaged: ${name} of map ${info.name}`);
+      }
+    }
+    const map = { ...record, entries: [] } as unknown as DumpedMap & { entries: Uint8Array[] };
+    this.#maps.set(info.id as number, map);
+    this.#counts.set(info.id as number, record.count as number);
+  }
+}
+
+function parse(line: string): Fields {
+  let value: unknown;
+  try {
+    value = JSON.parse(line, decodeValue);
+  } catch {
+    throw new Damaged('it is not a dump of Heddle, or damaged: a line is not JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new Damaged('it is not a dump of Heddle, or damaged: a line is no object');
+  }
+  return value as Fields;
+}
+
+function bytesOf(record: Fields): Uint8Array {
+  if (typeof record.data !== 'string') throw new Damaged(`it is damaged: data of ${record.kind}`);
+  return new Uint8Array(Buffer.from(record.data, 'base64'));
+}
+
+function want(record: Fields, types: Readonly<Record<string, string>>): void {
+  for (const [name, type] of Object.entries(types)) {
+    const value = record[name];
+    if (typeof value !== type || value === null) {
+      throw new Damaged(`it is damaged: ${name} of ${record.kind ?? 'a record'}`);
+    }
+  }
+}

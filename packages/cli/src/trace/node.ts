@@ -1,0 +1,145 @@
+import {
+  attachCgroup,
+  type BpfMap,
+  type LoadedObject,
+  loadObject,
+  type ObjectSpec,
+  readObject,
+  withMap,
+} from '@heddle/ebpf';
+import { closeFd, O_DIRECTORY, O_RDONLY, openFile } from '@heddle/sys';
+import { VirtualClock, VmHost } from '@heddle/vm';
+import {
+  type Dump,
+  type DumpedMap,
+  type DumpedNetwork,
+  entriesOf,
+  mapNamed,
+} from '../dump/dump.ts';
+import { exitCodes, Failure } from '../failure.ts';
+import { dumpedRoutes, macBytes } from './routes.ts';
+
+export const objectNames = ['socket', 'node'] as const;
+export type ObjectName = (typeof objectNames)[number];
+
+const noAddresses = { v4: '192.0.2.1', v6: '2001:db8::1' };
+
+/**
+ * The node of a dump in the userspace machine: its programs, its constants and copies of its maps at
+ * the time of the dump. What a program does here changes the copies only.
+ */
+export class TracedNode implements Disposable {
+  readonly host: VmHost;
+  readonly specs: Readonly<Record<ObjectName, ObjectSpec>>;
+  readonly #loaded: LoadedObject[] = [];
+
+  constructor(dump: Dump) {
+    const { head, network } = dump;
+    this.host = new VmHost({
+      base: new VirtualClock(head.monotonicNs, Date.parse(head.created)),
+      name: 'node',
+      addresses: noAddresses,
+      cpus: head.cpus,
+      ...(network ? { routes: dumpedRoutes(network), linkAddress: addressesOf(network) } : {}),
+    });
+    const spec = (name: ObjectName, program: string) => {
+      const bytes = dump.objects.get(name);
+      if (!bytes) throw new Failure(exitCodes.failed, `trace: the dump has no object ${name}`);
+      return asDumped(readObject(bytes), dump, program);
+    };
+    this.specs = { socket: spec('socket', 'connect4'), node: spec('node', 'node_ingress') };
+    const maps: Record<string, BpfMap> = {};
+    for (const name of objectNames) {
+      const loaded = loadObject(this.host.bpf, this.host.platform, this.specs[name], { maps });
+      this.#loaded.push(loaded);
+      for (const [map, made] of loaded.maps) {
+        // Constants are each object's own.
+        if (this.specs[name].maps.get(map)!.contents || maps[map]) continue;
+        maps[map] = made;
+        fill(made, mapNamed(dump, map));
+      }
+    }
+    this.#attachHooks();
+  }
+
+  /** A program of one of the objects. */
+  program(name: string) {
+    for (const loaded of this.#loaded) {
+      const program = loaded.programs.get(name);
+      if (program) return program;
+    }
+    throw new Error(`find program ${name}: no object has it`);
+  }
+
+  [Symbol.dispose](): void {
+    for (const loaded of this.#loaded) loaded[Symbol.dispose]();
+    this.host[Symbol.dispose]();
+  }
+
+  #attachHooks(): void {
+    const { bpf, platform, cgroupPath } = this.host;
+    const cgroup = openFile(platform, cgroupPath, O_RDONLY | O_DIRECTORY);
+    try {
+      for (const [name, { attachType }] of this.specs.socket.programs) {
+        attachCgroup(bpf, this.program(name), cgroup, attachType);
+      }
+    } finally {
+      closeFd(platform, cgroup);
+    }
+  }
+}
+
+function addressesOf({ links }: DumpedNetwork) {
+  return (ifindex: number) => {
+    const link = links.find(({ index }) => index === ifindex);
+    return link && macBytes(link.address);
+  };
+}
+
+/** The object with its maps' sizes and its constants as they were on the node. */
+function asDumped(spec: ObjectSpec, dump: Dump, program: string): ObjectSpec {
+  let sized = spec;
+  for (const [name, map] of spec.maps) {
+    const found = mapNamed(dump, name);
+    if (!found || map.contents) continue;
+    const { type, keySize, valueSize, maxEntries } = found.info;
+    if (type !== map.type || keySize !== map.keySize || valueSize !== map.valueSize) {
+      throw new Failure(
+        exitCodes.failed,
+        `trace: map ${name} of the node is of another version of Heddle than the programs (make the dump with the version that runs there)`,
+      );
+    }
+    // Of a ring buffer that is bytes, of socket storage nothing.
+    if (maxEntries > 0) sized = withMap(sized, name, { maxEntries });
+  }
+  const constants = constantsOf(dump, program);
+  const data = spec.maps.get('.rodata');
+  if (!constants || !data?.contents) return sized;
+  if (constants.length !== data.contents.length) {
+    throw new Failure(
+      exitCodes.failed,
+      'trace: the constants of the programs are of another version of Heddle (make the dump with the version that runs there)',
+    );
+  }
+  return { ...sized, maps: new Map(sized.maps).set('.rodata', { ...data, contents: constants }) };
+}
+
+/** Constants of the program that is attached, as `.rodata` has them. */
+function constantsOf(dump: Dump, name: string): Uint8Array | undefined {
+  const program = [...dump.programs.values()].find((each) => each.name === name);
+  for (const id of program?.mapIds ?? []) {
+    const map = dump.maps.get(id);
+    if (map?.info.name !== '.rodata') continue;
+    for (const [, value] of entriesOf(map)) return value;
+    return new Uint8Array(map.valueBytes);
+  }
+  return undefined;
+}
+
+function fill(map: BpfMap, from: DumpedMap | undefined): void {
+  if (!from || from.entries.length === 0) return;
+  if (from.valueBytes !== map.valueBytes) {
+    throw new Failure(exitCodes.failed, `trace: values of map ${map.info.name} are damaged`);
+  }
+  for (const [key, value] of entriesOf(from)) map.update(key, value);
+}

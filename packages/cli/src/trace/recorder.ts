@@ -1,0 +1,126 @@
+import { helperName, type Machine, type Observer, type SourceLine, VmMap } from '@heddle/vm';
+
+/** A map's element that a program asked for or changed, as it was then. */
+export interface Access {
+  readonly kind: 'access';
+  readonly map: string;
+  readonly action: 'lookup' | 'update' | 'delete';
+  readonly key: Uint8Array;
+  /** What was found or written; absent: nothing was there. */
+  readonly value?: Uint8Array;
+  readonly source?: SourceLine;
+}
+
+/** A route that a program asked for. */
+export interface RouteAsked {
+  readonly kind: 'route';
+  /** BPF_FIB_LKUP_RET_*, or -errno. */
+  readonly result: number;
+  /** struct bpf_fib_lookup as it was filled in. */
+  readonly route: Uint8Array;
+  readonly source?: SourceLine;
+}
+
+/** A line of the source whose code ran. */
+export interface Line {
+  readonly kind: 'line';
+  readonly source: SourceLine;
+}
+
+export type Note = Access | RouteAsked | Line;
+
+const CALL = 0x85;
+/** Words of a decoded instruction. */
+const STRIDE = 4;
+const ROUTE = 64;
+/** Notes that one run can make: a program may walk through a whole map. */
+const mostNotes = 200_000;
+
+const actions: Readonly<Record<string, Access['action']>> = {
+  map_lookup_elem: 'lookup',
+  map_update_elem: 'update',
+  map_delete_elem: 'delete',
+};
+
+/** Hears what a machine does and notes it, in order. */
+export class Recorder {
+  readonly notes: Note[] = [];
+  readonly #machine: Machine;
+  readonly #withLines: boolean;
+  /** Finishes the note of the call that runs now. */
+  #pending: (() => void) | undefined;
+  #last = '';
+
+  constructor(machine: Machine, withLines: boolean) {
+    this.#machine = machine;
+    this.#withLines = withLines;
+  }
+
+  /** Runs `work` and notes what the programs in it do. */
+  during<Result>(work: () => Result): Result {
+    this.#machine.observer = this.#observe;
+    try {
+      return work();
+    } finally {
+      this.#machine.observer = undefined;
+    }
+  }
+
+  readonly #observe: Observer = (program, slot) => {
+    this.#pending?.();
+    this.#pending = undefined;
+    if (this.notes.length >= mostNotes) return;
+    if (this.#withLines) this.#line(program.sourceOf(slot));
+    const at = slot * STRIDE;
+    if ((program.code[at]! & 0xfff) !== CALL) return;
+    const helper = program.calls[program.code[at + 2]!];
+    const name = helper && helperName(helper);
+    if (name === undefined) return;
+    const source = program.sourceOf(slot);
+    const action = actions[name];
+    if (action) this.#access(action, source);
+    else if (name === 'fib_lookup') this.#route(source);
+  };
+
+  #line(source: SourceLine | undefined): void {
+    if (!source) return;
+    const text = `${source.file}:${source.line}`;
+    if (text === this.#last) return;
+    this.#last = text;
+    this.notes.push({ kind: 'line', source });
+  }
+
+  #access(action: Access['action'], source: SourceLine | undefined): void {
+    const { memory, registers: R } = this.#machine;
+    const owner = memory.owner(R[3]!);
+    if (owner?.kind !== 'map' || !(owner.map instanceof VmMap)) return;
+    const { name, keySize, valueSize } = owner.map.options;
+    const key = memory.bytes(R[5]!, R[4]! >>> 0, keySize, false)?.slice();
+    if (!key) return;
+    const base = { kind: 'access', map: name, action, key, ...(source ? { source } : {}) } as const;
+    if (action === 'lookup') {
+      this.#pending = () => {
+        const found = R[1] === 0 ? undefined : memory.bytes(R[1]!, R[0]! >>> 0, valueSize, false);
+        this.notes.push(found ? { ...base, value: found.slice() } : base);
+      };
+      return;
+    }
+    const value =
+      action === 'update' ? memory.bytes(R[7]!, R[6]! >>> 0, valueSize, false)?.slice() : undefined;
+    this.#pending = () => {
+      // A reservation that another one holds is tried elsewhere: only what was done is noted.
+      if (R[0] === 0) this.notes.push(value ? { ...base, value } : base);
+    };
+  }
+
+  #route(source: SourceLine | undefined): void {
+    const { memory, registers: R } = this.#machine;
+    const [region, offset] = [R[5]!, R[4]! >>> 0];
+    this.#pending = () => {
+      const route = memory.bytes(region, offset, ROUTE, false);
+      if (!route) return;
+      const note = { kind: 'route', result: R[0]!, route: route.slice() } as const;
+      this.notes.push(source ? { ...note, source } : note);
+    };
+  }
+}

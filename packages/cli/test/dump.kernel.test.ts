@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { currentPins } from '@heddle/datapath';
+import { BpfMap, LinuxBpf } from '@heddle/ebpf';
+import { SysError } from '@heddle/sys';
+import { entryCount, mapNamed } from '../src/dump/dump.ts';
+import { readDump } from '../src/dump/file.ts';
+import { Cluster } from '../testing/cluster.ts';
+import { heddle, root } from '../testing/heddle.ts';
+import { service, slice } from '../testing/objects.ts';
+import { Site } from '../testing/site.ts';
+
+const nobody = 65534;
+let folder: string;
+before(() => {
+  // Others may enter, so that nobody can read a dump there.
+  folder = mkdtempSync(join(tmpdir(), 'heddle-dump-'));
+});
+after(() => rmSync(folder, { recursive: true }));
+
+describe('heddle dump', () => {
+  let site: Site;
+  before(async () => {
+    site = await Site.open('dump');
+    const { product } = site;
+    await product.apply(
+      'web.yaml',
+      service('web', ['10.96.8.1'], { type: 'NodePort', ports: [{ port: 80, nodePort: 30_180 }] }),
+      slice('web', site.v4(1, 2)),
+      service('none', ['10.96.8.2']),
+      service(
+        'checked',
+        ['10.96.8.3'],
+        {
+          ...{ type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 30_190 },
+          ports: [{ port: 80, nodePort: 30_181 }],
+        },
+        { status: { loadBalancer: { ingress: [{ ip: '198.51.100.77' }] } } },
+      ),
+      slice('checked', site.v4(1)),
+    );
+    await site.client.pods('10.96.8.1', 80, 5);
+  });
+  after(() => site?.[Symbol.dispose]());
+
+  test('answers as the agent did, without root and without the agent', async () => {
+    const { product } = site;
+    const own = join(folder, 'node.dump');
+    const made = (await product.heddle('dump', own)) as { agent: boolean };
+    assert.equal(made.agent, true);
+    assert.equal(statSync(own).mode & 0o777, 0o600);
+    assert.deepEqual(
+      readdirSync(folder).filter((name) => name.startsWith('node.dump')),
+      ['node.dump'],
+    );
+    const file = join(folder, 'given.dump');
+    copyFileSync(own, file);
+    const { execFileSync } = await import('node:child_process');
+    execFileSync('chmod', ['0644', file]);
+    execFileSync('chmod', ['0755', folder]);
+    for (const command of [
+      ['status'],
+      ['config'],
+      ['service', 'list'],
+      ['service', 'list', '--namespace', 'default'],
+      ['service', 'list', '--namespace', 'none'],
+      ['service', 'get', 'default/web'],
+      ['service', 'get', 'none'],
+      ['service', 'get', 'checked'],
+      ['backend', 'list'],
+      ['backend', 'list', '--service', 'web'],
+      ['flow', 'list'],
+      ['nat', 'list'],
+    ]) {
+      const live = (await product.heddle(...command)) as { residentBytes?: number };
+      const args = [...command, '--from-dump', file, '-o', 'json'];
+      const { code, stdout, stderr } = await heddle(args, { uid: nobody });
+      assert.deepEqual([code, stderr], [0, ''], command.join(' '));
+      const saved = JSON.parse(stdout) as { residentBytes?: number };
+      // The agent's memory is the one thing that does not stand still.
+      if (live.residentBytes) assert.ok(saved.residentBytes! > 0);
+      delete live.residentBytes;
+      delete saved.residentBytes;
+      assert.deepEqual(saved, live, command.join(' '));
+    }
+    const events = await heddle(['events', '--from-dump', file], { uid: nobody });
+    assert.match(events.stdout, /default\/web:80\/TCP\/IPv4 in force with 2 backends/);
+    const unknown = await heddle(['service', 'get', 'other', '--from-dump', file]);
+    assert.deepEqual([unknown.code, unknown.stdout], [1, '']);
+    assert.match(unknown.stderr, /it has no service default\/other/);
+    // Ages are those of the time that the dump is of.
+    const table = await heddle(['status', '--from-dump', file]);
+    assert.match(table.stdout, /^agent +\S+, process \d+, up \d+s,/m);
+  });
+
+  test('has the maps, links and places as the kernel has them', async () => {
+    const { product } = site;
+    const file = join(folder, 'maps.dump');
+    await product.heddle('dump', file);
+    const dump = await readDump(file);
+    const status = await product.status();
+    for (const { name, entries } of status.datapath.maps) {
+      if (['services', 'addresses', 'backends', 'slots'].includes(name)) {
+        const map = mapNamed(dump, name)!;
+        assert.equal(map.cut, false);
+        // Unused slots and the backends' place 0 are zero, which arrays leave out.
+        if (name === 'services') assert.equal(entryCount(map), entries);
+        assert.ok(entryCount(map) > 0, name);
+      }
+    }
+    assert.deepEqual(
+      dump.links.map(({ pin }) => pin).filter((pin) => pin.startsWith('connect')),
+      ['connect4', 'connect6'],
+    );
+    for (const { info } of dump.links) assert.ok(dump.programs.has(info.programId));
+    const pods = dump.namespaces.filter(({ names }) => names.includes('pod-1-1'));
+    const own = pods.find(({ cookie }) => cookie === product.pod(0).netnsCookie)!;
+    assert.equal(own.isServed, true);
+    assert.ok(own.addresses.includes(product.pod(0).addresses.v4));
+    const [node] = dump.namespaces.filter(({ isNode }) => isNode);
+    assert.equal(node!.cookie, product.node.netnsCookie);
+    assert.ok(dump.network!.links.some(({ name }) => name === 'eth0'));
+  });
+
+  test('opens maps so that they can’t be changed', () => {
+    const { product } = site;
+    using map = BpfMap.openReadOnly(
+      new LinuxBpf(product.platform),
+      `${currentPins(product.node.bpffs).maps}/services`,
+    );
+    const [[key, value]] = [...map.entries()] as [[Uint8Array, Uint8Array]];
+    assert.deepEqual(map.lookup(key), value);
+    const denied = (error: unknown) => error instanceof SysError && error.code === 'EPERM';
+    assert.throws(() => map.update(key, value), denied);
+    assert.throws(() => map.delete(key), denied);
+  });
+
+  test('is of use without an agent, too', async () => {
+    const { product } = site;
+    const file = join(folder, 'alone.dump');
+    const { code, stdout } = await heddle([
+      ...['dump', file, '--socket', join(folder, 'none.sock')],
+      ...['--bpffs', product.node.bpffs],
+    ]);
+    assert.equal(code, 0);
+    assert.match(stdout, /^wrote .*maps with \d+ entries/);
+    assert.match(stdout, /^without the agent: reach agent: none listens/m);
+    const read = await heddle(['status', '--from-dump', file]);
+    assert.equal(read.code, 1);
+    assert.match(read.stderr, /it has no answers of an agent, as none was reached/);
+  });
+
+  test('says that there is nothing of Heddle', async () => {
+    const { code, stderr } = await heddle([
+      ...['dump', join(folder, 'no.dump'), '--socket', join(folder, 'none.sock')],
+      ...['--bpffs', folder],
+    ]);
+    assert.equal(code, 1);
+    assert.match(stderr, /nothing of Heddle is pinned there/);
+  });
+});
+
+test('a dump has no secrets of the cluster', async () => {
+  using cluster = await Cluster.open('secrets', { nodes: 1, podsPerNode: 1 });
+  await cluster.start(...cluster.agentArgs);
+  const file = join(folder, 'cluster.dump');
+  await cluster.heddle('dump', file);
+  const text = gunzipSync(readFileSync(file)).toString();
+  assert.match(text, /"kubeconfig":/);
+  for (const secret of [/token-of-the-agent/, /BEGIN [A-Z ]*(KEY|CERT)/, /authority-data/]) {
+    assert.doesNotMatch(text, secret);
+  }
+  assert.ok(!text.includes(root), 'no paths of the machine that made the command');
+});

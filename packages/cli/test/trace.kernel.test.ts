@@ -1,0 +1,310 @@
+// What `heddle trace` foretells, and what the kernel then does.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { askTcp, askUdp, type Place, startBackend } from '@heddle/lab';
+import { SysError } from '@heddle/sys';
+import { openDump } from '../src/commands/dump.ts';
+import { type Trace, trace } from '../src/trace/trace.ts';
+import { heddle } from '../testing/heddle.ts';
+import { service, slice } from '../testing/objects.ts';
+import { Product } from '../testing/product.ts';
+
+const ends = ['v4', 'v6'] as const;
+type End = (typeof ends)[number];
+const nodePort = 30_380;
+const unused = 9;
+
+/** Service addresses by what they are for; the last group tells families apart. */
+const addresses = {
+  one: { v4: '10.96.7.1', v6: 'fd00:96::71' },
+  none: { v4: '10.96.7.2', v6: 'fd00:96::72' },
+  many: { v4: '10.96.7.3', v6: 'fd00:96::73' },
+  sticky: { v4: '10.96.7.4', v6: 'fd00:96::74' },
+} as const;
+
+describe('heddle trace foretells what the kernel does', () => {
+  let product: Product;
+  let client: Place;
+  let outside: Place;
+  let folder: string;
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'heddle-trace-'));
+    product = new Product('trace', { nodes: 2, podsPerNode: 3, outside: 1 });
+    const { lab } = product;
+    client = product.pod(0);
+    outside = lab.outside[0]!;
+    const [, ...pods] = lab.pods;
+    await Promise.all(pods.map((pod) => startBackend(pod, { tcp: [8080], udp: [8080] })));
+    // A pod is found by its processes.
+    client.spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'ignore' });
+    await product.start();
+    const ports = [
+      { name: 'tcp', port: 80, targetPort: 8080 },
+      { name: 'udp', port: 80, protocol: 'UDP', targetPort: 8080 },
+    ];
+    const dual = (name: keyof typeof addresses, spec: object = {}) =>
+      service(name, [addresses[name].v4, addresses[name].v6], {
+        ...{ ipFamilyPolicy: 'RequireDualStack', ports },
+        ...spec,
+      });
+    const slices = (name: string, ...numbers: number[]) =>
+      ends.map((end) =>
+        slice(
+          name,
+          numbers.map((number) => lab.pods[number]!.addresses[end]),
+          {
+            name: `${name}-${end}`,
+            ports: [
+              { name: 'tcp', port: 8080 },
+              { name: 'udp', protocol: 'UDP', port: 8080 },
+            ],
+          },
+        ),
+      );
+    await product.apply(
+      'services.yaml',
+      dual('one', {
+        type: 'NodePort',
+        ports: ports.map((each) => ({ ...each, nodePort })),
+      }),
+      ...slices('one', 4),
+      dual('none', {
+        type: 'NodePort',
+        ports: ports.map((each) => ({ ...each, nodePort: nodePort + 1 })),
+      }),
+      dual('many'),
+      ...slices('many', 1, 2, 4),
+      dual('sticky', { sessionAffinity: 'ClientIP' }),
+      ...slices('sticky', 1, 2, 4),
+    );
+  });
+  after(() => {
+    product?.[Symbol.dispose]();
+    if (folder) rmSync(folder, { recursive: true });
+  });
+
+  async function traced(
+    from: string,
+    to: string,
+    port: number,
+    protocol: 'tcp' | 'udp' = 'tcp',
+  ): Promise<Trace> {
+    const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+    return trace(dump, { from, to, port, protocol });
+  }
+
+  /** Name of the pod that a trace leads to, or the errno, or the outcome. */
+  function foretold({ verdict }: Trace): string {
+    if (verdict.outcome === 'refused') return verdict.errno!;
+    // A reset is refused, an ICMP error of the port too.
+    if (verdict.outcome === 'rejected') return 'ECONNREFUSED';
+    if (verdict.address === undefined) return verdict.outcome;
+    const pod = product.lab.pods.find(({ addresses: own }) =>
+      ends.some((end) => own[end] === verdict.address),
+    );
+    return verdict.port === 8080 && pod ? pod.name : `${verdict.address} ${verdict.port}`;
+  }
+
+  /** Name of the pod that answers, or the errno. */
+  function seen(from: Place, protocol: 'tcp' | 'udp', address: string, port: number): string {
+    try {
+      const ask = protocol === 'tcp' ? askTcp : askUdp;
+      return ask(from, { address, port }, 'who?', 5000).split(' ')[0]!;
+    } catch (error) {
+      if (error instanceof SysError) return error.code;
+      throw error;
+    }
+  }
+
+  const of = (place: Place, end: End) => place.addresses[end];
+
+  for (const end of ends) {
+    for (const protocol of ['tcp', 'udp'] as const) {
+      test(`a socket, one backend, ${protocol} ${end}`, async () => {
+        const found = await traced(of(client, end), addresses.one[end], 80, protocol);
+        const { name } = product.lab.pods[4]!;
+        assert.equal(found.verdict.outcome, 'translated');
+        assert.equal(found.verdict.alternatives, undefined);
+        assert.equal(foretold(found), name);
+        assert.equal(seen(client, protocol, addresses.one[end], 80), name);
+        const [hook] = found.hooks;
+        const call = protocol === 'tcp' ? 'connect' : 'sendmsg';
+        assert.equal(hook!.hook, `${call}${end === 'v4' ? 4 : 6}`);
+        assert.equal(hook!.same, true, 'the attached program is the object’s');
+        assert.deepEqual(found.notes, []);
+      });
+
+      test(`a socket, no backend and a port that is not there, ${protocol} ${end}`, async () => {
+        for (const [address, port, reason] of [
+          [addresses.none[end], 80, 'REFUSED_NO_BACKEND'],
+          [addresses.one[end], unused, 'REFUSED_UNKNOWN_PORT'],
+        ] as const) {
+          const found = await traced(of(client, end), address, port, protocol);
+          assert.equal(found.verdict.reason?.name, reason);
+          assert.equal(foretold(found), 'ECONNREFUSED');
+          assert.equal(seen(client, protocol, address, port), 'ECONNREFUSED');
+        }
+      });
+
+      test(`a socket, chance and affinity, ${protocol} ${end}`, async () => {
+        const many = await traced(of(client, end), addresses.many[end], 80, protocol);
+        const { verdict } = many;
+        const possible = [verdict, ...verdict.alternatives!].map(({ address }) => address!);
+        const pods = [1, 2, 4].map((number) => of(product.lab.pods[number]!, end));
+        assert.deepEqual(possible.toSorted(), pods.toSorted());
+        const mine = seen(client, protocol, addresses.sticky[end], 80);
+        // It is remembered: three more times the kernel does what is foretold.
+        const found = await traced(of(client, end), addresses.sticky[end], 80, protocol);
+        assert.equal(found.verdict.alternatives, undefined);
+        assert.equal(foretold(found), mine);
+        assert.ok(
+          found.hooks[0]!.steps.some(
+            (step) => step.kind === 'entry' && /^this client had backend/.test(step.meaning ?? ''),
+          ),
+        );
+        for (let i = 0; i < 3; i++) {
+          assert.equal(seen(client, protocol, addresses.sticky[end], 80), mine);
+        }
+      });
+
+      test(`a socket, a pod’s own address and a NodePort, ${protocol} ${end}`, async () => {
+        const pod = product.lab.pods[2]!;
+        const direct = await traced(of(client, end), of(pod, end), 8080, protocol);
+        assert.equal(direct.verdict.outcome, 'passed');
+        assert.equal(foretold(direct), pod.name);
+        assert.equal(seen(client, protocol, of(pod, end), 8080), pod.name);
+        const port = await traced(of(client, end), of(product.node, end), nodePort, protocol);
+        assert.equal(foretold(port), product.lab.pods[4]!.name);
+        assert.equal(
+          seen(client, protocol, of(product.node, end), nodePort),
+          product.lab.pods[4]!.name,
+        );
+      });
+
+      test(`a packet from outside to a NodePort, ${protocol} ${end}`, async () => {
+        const to = of(product.node, end);
+        const found = await traced(of(outside, end), to, nodePort, protocol);
+        assert.equal(found.verdict.outcome, 'translated');
+        assert.equal(found.hooks[0]!.hook, 'node_ingress@eth0');
+        assert.equal(found.hooks[0]!.same, true);
+        const { name } = product.lab.pods[4]!;
+        assert.equal(foretold(found), name);
+        assert.equal(seen(outside, protocol, to, nodePort), name);
+        // The pod is on another node: that one sees this node's address.
+        assert.ok(found.verdict.packet?.includes(` from ${to.includes(':') ? `[${to}]` : to}:`));
+
+        const none = await traced(of(outside, end), to, nodePort + 1, protocol);
+        assert.equal(none.verdict.outcome, 'rejected');
+        assert.equal(none.verdict.reason!.name, 'DROP_NO_BACKEND');
+        assert.equal(seen(outside, protocol, to, nodePort + 1), 'ECONNREFUSED');
+
+        // The node's own stack answers where no service is.
+        const own = await traced(of(outside, end), to, unused, protocol);
+        assert.equal(own.verdict.outcome, 'passed');
+        assert.equal(seen(outside, protocol, to, unused), 'ECONNREFUSED');
+      });
+    }
+  }
+
+  test('changes nothing: neither counters nor affinity nor flows', async () => {
+    const state = async () => {
+      const { refusals, drops, datapath } = await product.status();
+      const { backends } = (await product.heddle('backend', 'list')) as { backends: unknown };
+      // Flows that are over go by themselves.
+      const maps = datapath.maps.filter(({ name }) => name !== 'nat_flows');
+      return { same: { refusals, drops, maps, backends }, flows: datapath.nat.flows };
+    };
+    const before = await state();
+    for (const [from, to, port] of [
+      [of(client, 'v4'), addresses.sticky.v4, 80],
+      [of(product.pod(1), 'v4'), addresses.sticky.v4, 80],
+      [of(client, 'v4'), addresses.none.v4, 80],
+      [of(outside, 'v4'), of(product.node, 'v4'), nodePort],
+      [of(outside, 'v4'), of(product.node, 'v4'), nodePort + 1],
+    ] as const) {
+      await traced(from, to, port);
+    }
+    const now = await state();
+    assert.deepEqual(now.same, before.same);
+    assert.ok(now.flows <= before.flows);
+  });
+
+  test('says the same from a dump, without root, also line by line', async () => {
+    const file = join(folder, 'node.dump');
+    await product.heddle('dump', file);
+    const ask = ['--from', client.name, '--to', 'default/one', '--port', '80'];
+    const live = (await product.heddle('trace', ...ask)) as Trace;
+    const { chmodSync } = await import('node:fs');
+    chmodSync(folder, 0o755);
+    chmodSync(file, 0o644);
+    const args = ['trace', ...ask, '--from-dump', file];
+    const saved = await heddle([...args, '-o', 'json'], { uid: 65534 });
+    assert.deepEqual([saved.code, saved.stderr], [0, '']);
+    const told = JSON.parse(saved.stdout) as Trace;
+    assert.deepEqual([told.hooks, told.verdict], [live.hooks, live.verdict]);
+    const { stdout } = await heddle(args);
+    assert.match(stdout, /^a socket of 10\.244\.1\.1 \(.*pod-1-1.*\) to 10\.96\.7\.1:80, TCP$/m);
+    assert.match(stdout, /^connect4 \(program \d+, tag [0-9a-f]{16}, as in the object\)$/m);
+    assert.match(stdout, /^ {2}10\.96\.7\.1:80\/TCP is a port of service default\/one: 1 slot /m);
+    assert.match(stdout, /^verdict: translated; the socket goes to 10\.244\.2\.2:8080$/m);
+    const lines = await heddle([...args, '--step']);
+    assert.match(lines.stdout, /^ {2}socket\.bpf\.c:\d+: forget_connection\(ctx->sk\);$/m);
+    assert.ok(lines.stdout.split('\n').length > 40);
+  });
+
+  test('says when a hook is not as it should be', async () => {
+    const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+    const asked = {
+      from: of(client, 'v4'),
+      to: addresses.one.v4,
+      port: 80,
+      protocol: 'tcp',
+    } as const;
+    const programs = new Map(
+      Array.from(dump.programs, ([id, each]) => [id, { ...each, tag: '0123456789abcdef' }]),
+    );
+    const other = trace({ ...dump, programs }, asked);
+    assert.equal(other.hooks[0]!.same, false);
+    assert.match(
+      other.notes[0]!,
+      /^the program attached at connect4 .* is not the one of this heddle/,
+    );
+
+    const links = dump.links.filter(({ pin }) => pin !== 'connect4');
+    const without = trace({ ...dump, links }, asked);
+    assert.equal(without.verdict.outcome, 'passed');
+    assert.match(without.verdict.text, /^nothing of Heddle is attached at connect4/);
+
+    const namespaces = dump.namespaces.map((each) => ({ ...each, isNode: false, isServed: false }));
+    const elsewhere = { ...asked, from: '10.244.99.1', at: 'socket' } as const;
+    const alien = { ...namespaces[0]!, addresses: ['10.244.99.1'] };
+    assert.match(
+      trace({ ...dump, namespaces: [alien] }, elsewhere).verdict.text,
+      /^its processes are not in the cgroup that Heddle serves/,
+    );
+  });
+
+  test('says in a sentence what it does not know', async () => {
+    const socket = ['--socket', product.socket];
+    for (const [args, message] of [
+      [
+        ['--from', 'pod-7', '--to', 'one'],
+        /no pod of that name has a process on this node \(there are /,
+      ],
+      [['--from', 'pod-1-1', '--to', 'two'], /the agent has no address of a service default\/two/],
+      [
+        ['--from', '203.0.113.250', '--to', 'one', '--at', 'socket'],
+        /no network namespace of this node/,
+      ],
+      [['--from', '10.244.1.1', '--to', 'fd00:96::71'], /of the other family/],
+    ] as const) {
+      const { code, stdout, stderr } = await heddle(['trace', ...args, '--port', '80', ...socket]);
+      assert.deepEqual([code, stdout], [1, ''], stderr);
+      assert.match(stderr, message);
+    }
+  });
+});
