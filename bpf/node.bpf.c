@@ -19,6 +19,9 @@ const volatile struct node_config config = {};
 #define ROUTE_SOURCE (1u << 4) /* BPF_FIB_LOOKUP_SRC, Linux 6.7; the headers here may not have it yet */
 #define EINVAL 22
 
+/* tc_index of a packet on its way from node_ingress to node_egress of the same device. */
+#define TRANSLATED 0x4865
+
 /* A function, so that the record's layout is in the object's BTF, of which the bindings are made. */
 NOINLINE long report_drop(const struct drop_event *event)
 {
@@ -113,9 +116,15 @@ GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 		return drop(ctx, packet, DROP_TTL);
 	packet->ttl--;
 	if (packet->ipv4) {
+		/* Time to live, protocol and checksum, in one go. */
+		__u16 header[2];
+
+		if (load_bytes(ctx, packet->network + 8, header, sizeof(header)))
+			return drop(ctx, packet, DROP_WRITE);
 		/* The time to live is the first byte of its checksum word. */
-		if (bpf_l3_csum_replace(ctx, packet->network + IPV4_CHECKSUM, bpf_htons(0x100), 0, 2) ||
-		    bpf_skb_store_bytes(ctx, packet->network + 8, &packet->ttl, 1, 0))
+		header[0] -= bpf_htons(0x100);
+		header[1] = ~fold_checksum((__u64)(__u16)~header[1] + (__u16)~bpf_htons(0x100));
+		if (bpf_skb_store_bytes(ctx, packet->network + 8, header, sizeof(header), 0))
 			return drop(ctx, packet, DROP_WRITE);
 	} else if (bpf_skb_store_bytes(ctx, packet->network + 7, &packet->ttl, 1, 0)) {
 		return drop(ctx, packet, DROP_WRITE);
@@ -135,6 +144,9 @@ GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 	frame.h_proto = (__be16)ctx->protocol;
 	if (bpf_skb_store_bytes(ctx, 0, &frame, sizeof(frame), 0))
 		return drop(ctx, packet, DROP_WRITE);
+	/* Nothing is left to do for node_egress. */
+	if (route.ifindex == ctx->ifindex)
+		ctx->tc_index = TRANSLATED;
 	return bpf_redirect(route.ifindex, 0);
 }
 
@@ -420,6 +432,10 @@ SEC("tc") int node_egress(struct __sk_buff *ctx)
 	struct found found = {};
 	enum packet_kind kind;
 
+	if (ctx->tc_index == TRANSLATED) {
+		ctx->tc_index = 0;
+		return NEXT;
+	}
 	kind = read_packet(ctx, ETH_HLEN, &packet);
 	if (kind == PACKET_FLOW) {
 		if (find_flow(&found, &packet.key) && found.is_reply && to_client(ctx, &packet, found.flow))
