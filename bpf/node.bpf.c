@@ -8,6 +8,7 @@
  * replies enter through node_ingress. Neither is known to netfilter.
  */
 #include "answer.h"
+#include "fragment.h"
 #include "nat.h"
 
 LICENSE("Dual BSD/GPL");
@@ -357,7 +358,7 @@ GLOBAL int translate_error(struct __sk_buff *ctx, struct packet *packet)
 		return 0;
 	outer = packet->key;
 	kind = read_packet(ctx, packet->transport + 8, &inner);
-	if (kind != PACKET_FLOW && kind != PACKET_CUT)
+	if ((kind != PACKET_FLOW && kind != PACKET_CUT) || packet->fragment)
 		return 0;
 	invert(&inverse, &inner.key);
 	if (!find_flow(&found, &inverse))
@@ -392,10 +393,16 @@ SEC("tc") int node_ingress(struct __sk_buff *ctx)
 	role = bpf_map_lookup_elem(&addresses, packet.key.destination);
 	if (!role || !(*role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE)))
 		return NEXT;
+	if (kind == PACKET_FRAGMENT && recall_ports(&packet))
+		kind = PACKET_FLOW;
 	if (kind == PACKET_FLOW) {
 		int is_known = find_flow(&found, &packet.key);
 
+		if (packet.fragment == FRAGMENT_FIRST)
+			remember_ports(&packet);
 		if (!is_known || (!found.is_reply && !goes_on(&packet, &found))) {
+			if (packet.fragment == FRAGMENT_LATER)
+				return *role & ADDRESS_NODE ? NEXT : drop(ctx, &packet, DROP_FRAGMENT);
 			outcome = begin_flow(ctx, &packet, *role, &found.index);
 			if (outcome != BEGUN)
 				return outcome;
@@ -409,6 +416,11 @@ SEC("tc") int node_ingress(struct __sk_buff *ctx)
 		outcome = translate_error(ctx, &packet);
 		if (outcome)
 			return outcome < 0 ? drop(ctx, &packet, DROP_WRITE) : forward(ctx, &packet);
+	}
+	if (kind == PACKET_FRAGMENT) {
+		outcome = wait_for_first(ctx);
+		if (outcome)
+			return outcome;
 	}
 	/* The rest is the node's own affair where the address is its own. */
 	if (*role & ADDRESS_NODE)
@@ -437,8 +449,14 @@ SEC("tc") int node_egress(struct __sk_buff *ctx)
 		return NEXT;
 	}
 	kind = read_packet(ctx, ETH_HLEN, &packet);
+	if (kind == PACKET_FRAGMENT && recall_ports(&packet))
+		kind = PACKET_FLOW;
 	if (kind == PACKET_FLOW) {
-		if (find_flow(&found, &packet.key) && found.is_reply && to_client(ctx, &packet, found.flow))
+		if (!find_flow(&found, &packet.key) || !found.is_reply)
+			return NEXT;
+		if (packet.fragment == FRAGMENT_FIRST)
+			remember_ports(&packet);
+		if (to_client(ctx, &packet, found.flow))
 			return drop(ctx, &packet, DROP_WRITE);
 	} else if (kind == PACKET_ICMP_ERROR && translate_error(ctx, &packet) < 0) {
 		return drop(ctx, &packet, DROP_WRITE);

@@ -26,6 +26,7 @@ if (!kernel || command.length === 0) {
 const modules = [
   ...['virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'],
   ...['fuse', 'virtiofs', 'llc', 'stp', 'bridge', 'veth', 'inet_diag', 'tcp_diag', 'udp_diag'],
+  ...['sch_ingress', 'cls_bpf'],
 ];
 
 /** The one file with such a name below the unpacked kernel; undefined when there is none. */

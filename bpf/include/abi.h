@@ -247,6 +247,19 @@ struct nat_table {
 	__u32 reserved;
 };
 
+/* fragments: the ports of IP packets that came in fragments, which only the first of them has. */
+struct fragment_key {
+	__u8 source[16];
+	__u8 destination[16];
+	__u32 id; /* as in the packet */
+	__u32 protocol;
+};
+
+struct fragment_ports {
+	__be16 source_port;
+	__be16 destination_port;
+};
+
 /* node_devices: by ifindex. */
 enum device_role {
 	DEVICE_FRONT = 1, /* leads out of the node: what enters and leaves by such gets the node's address */
@@ -263,7 +276,7 @@ enum drop_reason {
 	DROP_NOT_LOCAL = 152,	     /* externalTrafficPolicy is Local, and no endpoint is here */
 	DROP_TABLE_FULL = 155,	     /* the flow table */
 	DROP_EXTENSION_HEADER = 156, /* IPv6 extension headers beyond what is followed */
-	DROP_FRAGMENT = 157,
+	DROP_FRAGMENT = 157,	     /* the first fragment, which has the ports, did not come */
 	DROP_NO_BACKEND = 158,	     /* no endpoints, or the flow's one is gone */
 	DROP_NO_FLOW = 163,	     /* TCP, but neither a SYN nor of a known flow */
 	DROP_NO_PORT = 167,	     /* all ports towards that backend are taken */

@@ -123,6 +123,14 @@ struct {
 	MAP_TYPE(value, enum device_role);
 } node_devices SEC(".maps");
 
+/* 64 KiB datagrams in flight are few; what is forgotten is sent again. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, 8192);
+	MAP_TYPE(key, struct fragment_key);
+	MAP_TYPE(value, struct fragment_ports);
+} fragments SEC(".maps");
+
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	MAP_UINT(max_entries, REFUSAL_REASONS);

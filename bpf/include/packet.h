@@ -49,10 +49,16 @@ enum packet_kind {
 	PACKET_CUT,	  /* ... but ends before the header does, as in an ICMP error */
 	PACKET_ICMP_ERROR,
 	PACKET_ICMP_ECHO, /* a request */
-	PACKET_FRAGMENT,  /* of whatever protocol, also the first one */
+	PACKET_FRAGMENT,  /* but not the first, so without ports */
 	PACKET_PROTOCOL,  /* IP, but of another protocol */
 	PACKET_INVALID,
 	PACKET_EXTENSIONS, /* more IPv6 extension headers than are followed */
+};
+
+enum fragment {
+	FRAGMENT_NONE,	/* a packet that is whole */
+	FRAGMENT_FIRST,
+	FRAGMENT_LATER,
 };
 
 struct packet {
@@ -64,6 +70,8 @@ struct packet {
 	__u8 ttl;
 	__u8 tcp_flags;
 	__u8 transport_length; /* of the TCP header, in bytes; 8 for others */
+	__u32 fragment_id;
+	enum fragment fragment;
 };
 
 /* Offsets that a header can lie at; the verifier wants a bound. */
@@ -121,6 +129,12 @@ INLINE enum packet_kind read_transport(struct __sk_buff *ctx, struct packet *pac
 	}
 }
 
+INLINE void note_fragment(struct packet *packet, __u32 id, int is_first)
+{
+	packet->fragment_id = id;
+	packet->fragment = is_first ? FRAGMENT_FIRST : FRAGMENT_LATER;
+}
+
 INLINE enum packet_kind read_ipv4(struct __sk_buff *ctx, struct packet *packet)
 {
 	struct iphdr ip;
@@ -135,6 +149,8 @@ INLINE enum packet_kind read_ipv4(struct __sk_buff *ctx, struct packet *packet)
 	packet->length = bpf_htons(ip.tot_len);
 	packet->transport = packet->network + ip.ihl * 4;
 	if (ip.frag_off & bpf_htons(0x3fff))
+		note_fragment(packet, ip.id, !(ip.frag_off & bpf_htons(0x1fff)));
+	if (packet->fragment == FRAGMENT_LATER)
 		return PACKET_FRAGMENT;
 	return read_transport(ctx, packet);
 }
@@ -156,8 +172,27 @@ INLINE enum packet_kind read_ipv6(struct __sk_buff *ctx, struct packet *packet)
 	for (int i = 0; i < EXTENSION_HEADERS; i++) {
 		__u8 header[2]; /* next header, length */
 
-		if (next == IPPROTO_FRAGMENT)
-			return PACKET_FRAGMENT;
+		if (next == IPPROTO_FRAGMENT) {
+			struct {
+				__u8 next, reserved;
+				__be16 offset; /* and, in the lowest bit, whether more come */
+				__be32 id;
+			} fragment;
+
+			if (bpf_skb_load_bytes(ctx, at, &fragment, sizeof(fragment)))
+				return PACKET_INVALID;
+			next = fragment.next;
+			at += sizeof(fragment);
+			/* A whole packet may have the header, too (RFC 6946). */
+			if (fragment.offset & bpf_htons(0xfff9))
+				note_fragment(packet, fragment.id, !(fragment.offset & bpf_htons(0xfff8)));
+			if (packet->fragment == FRAGMENT_LATER) {
+				packet->key.protocol = next;
+				packet->transport = at;
+				return PACKET_FRAGMENT;
+			}
+			continue;
+		}
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS && next != IPPROTO_AH) {
 			packet->key.protocol = next;
 			packet->transport = at;

@@ -71,9 +71,11 @@ GLOBAL int rewrite(struct __sk_buff *ctx, struct packet *packet, const struct fl
 	/* UDP's checksum of zero stands for none. */
 	flags = packet->key.protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 
-	if (bpf_l4_csum_replace(ctx, at, 0, addresses, flags | BPF_F_PSEUDO_HDR) ||
-	    bpf_l4_csum_replace(ctx, at, 0, ports, flags) ||
-	    bpf_skb_store_bytes(ctx, packet->transport, &to->source_port, 4, 0))
+	/* The first fragment has the ports, and the checksum of all of them. */
+	if (packet->fragment != FRAGMENT_LATER &&
+	    (bpf_l4_csum_replace(ctx, at, 0, addresses, flags | BPF_F_PSEUDO_HDR) ||
+	     bpf_l4_csum_replace(ctx, at, 0, ports, flags) ||
+	     bpf_skb_store_bytes(ctx, packet->transport, &to->source_port, 4, 0)))
 		return -1;
 	if (packet->ipv4) {
 		const __u32 *source = (const __u32 *)to->source, *destination = (const __u32 *)to->destination;

@@ -7,6 +7,7 @@ import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
+import { type NodeView, watchNodeDevices } from './node-devices.ts';
 import { ownAddresses, watchOwnAddresses } from './own-addresses.ts';
 import type {
   Source,
@@ -48,7 +49,10 @@ export class Agent implements Disposable {
   readonly #telemetry: Telemetry;
   readonly #source: Source;
   readonly #addressWatch: Disposable;
+  readonly #deviceWatch: Disposable;
   #addresses: readonly string[];
+  /** Where traffic from outside is served, in words. */
+  #devices: string | undefined;
   /** What the source said last; undefined until its first read is done. */
   #batch: Omit<SourceBatch, 'changes' | 'notes'> | undefined;
   /** All of the first read was tried; from then on every change has its line in the log. */
@@ -102,6 +106,9 @@ export class Agent implements Disposable {
       this.#addressWatch = keep(
         watchOwnAddresses(platform, this.#addresses, (addresses) => this.#onAddresses(addresses)),
       );
+      this.#deviceWatch = keep(
+        watchNodeDevices(platform, config.devices, (view) => this.#onNodeDevices(view)),
+      );
       this.#source = keep(
         openSource({
           onChange: (batch) => this.#onBatch(batch),
@@ -116,6 +123,7 @@ export class Agent implements Disposable {
       version,
       [this.#source.state.kind]: this.#source.state.path,
       socket: config.socket,
+      devices: this.#devices,
       adopted: this.#datapath.status().adopted,
     });
   }
@@ -124,6 +132,7 @@ export class Agent implements Disposable {
     this.#events.add('info', 'agent', this.#config.node, 'agent stops; what is in force stays');
     for (const part of [
       this.#source,
+      this.#deviceWatch,
       this.#addressWatch,
       this.#reconciler,
       this.#telemetry,
@@ -176,6 +185,23 @@ export class Agent implements Disposable {
     const message = `own addresses are now ${addresses.join(', ') || 'none'}`;
     this.#events.add('info', 'agent', this.#config.node, message);
     this.#write(this.#model.setOwnAddresses(addresses));
+  }
+
+  #onNodeDevices({ devices, addresses, problems }: NodeView): void {
+    const { node } = this.#config;
+    for (const problem of problems) this.#events.add('warn', 'problem', node, problem);
+    try {
+      this.#datapath.setNode(devices, addresses);
+    } catch (error) {
+      const message = `serve traffic from outside: ${(error as Error).message}`;
+      this.#events.add('error', 'problem', node, message);
+      return;
+    }
+    const before = this.#devices;
+    this.#devices = devices.map(({ name }) => name).join(', ') || 'no device';
+    if (before === undefined || before === this.#devices) return;
+    const message = `traffic from outside is now served on ${this.#devices}`;
+    this.#events.add('info', 'agent', node, message);
   }
 
   #write(changes: RowChanges): void {
@@ -251,6 +277,7 @@ export class Agent implements Disposable {
       rows: { done, pending, failed },
       datapath: this.#datapath.status(),
       refusals: this.#datapath.refusals(),
+      drops: this.#datapath.drops(),
     };
   }
 }

@@ -21,7 +21,8 @@ describe('configuration', () => {
       bpffs: '/sys/fs/bpf',
       socket: '/run/heddle/agent.sock',
       logLevel: 'info',
-      sizes: { services: 65536, backends: 65536, slots: 262144, affinity: 65536 },
+      devices: 'auto',
+      sizes: { services: 65536, backends: 65536, slots: 262144, affinity: 65536, flows: 65536 },
       options: { terminateTcp: false },
     });
   });
@@ -58,10 +59,12 @@ describe('configuration', () => {
         'bpffs',
         'socket',
         'logLevel',
+        'devices',
         'sizes.services',
         'sizes.backends',
         'sizes.slots',
         'sizes.affinity',
+        'sizes.flows',
         'options.terminateTcp',
       ],
     );

@@ -42,6 +42,8 @@ export interface Config {
   readonly bpffs: string;
   readonly socket: string;
   readonly logLevel: LogLevel;
+  /** Where traffic enters from outside: `auto`, `none`, or names of devices with commas between. */
+  readonly devices: string;
   readonly sizes: MapSizes;
   readonly options: { readonly terminateTcp: boolean };
 }
@@ -82,6 +84,8 @@ const size = (fallback: number, about: string) => {
 
 const nodeRemedy =
   'write the name of this machine’s Node object (lower-case letters, digits, - and .)';
+const devicesRemedy =
+  'write auto, none, or names of devices with commas between (* stands for anything)';
 const levelRemedy = 'write debug, info, warn or error';
 const yesNoRemedy = 'write true or false';
 
@@ -171,6 +175,19 @@ const schema = v.strictObject({
   logLevel: v.pipe(
     v.optional(v.picklist(['debug', 'info', 'warn', 'error'], levelRemedy), 'info'),
     v.description('Least severe level that is logged: debug, info, warn or error.'),
+  ),
+  devices: v.pipe(
+    v.optional(
+      v.pipe(
+        v.string(devicesRemedy),
+        v.regex(/^[^\s,/]+(\s*,\s*[^\s,/]+)*$/, devicesRemedy),
+        v.maxLength(1000, devicesRemedy),
+      ),
+      'auto',
+    ),
+    v.description(
+      'Devices at which traffic enters from outside for NodePorts, load balancers and external IPs: auto (those that a default route leads out of), none, or names such as eth0,bond* with commas between.',
+    ),
   ),
   sizes: v.pipe(
     v.optional(

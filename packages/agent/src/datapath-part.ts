@@ -5,4 +5,14 @@ import type { Operations } from '@heddle/state';
 /** What the agent needs of a datapath: @heddle/datapath's, or a test's. */
 export type DatapathPart = Operations<ServiceRow> &
   Disposable &
-  Pick<Datapath, 'status' | 'backendCounters' | 'refusals'>;
+  Pick<
+    Datapath,
+    | 'status'
+    | 'backendCounters'
+    | 'refusals'
+    | 'setNode'
+    | 'flows'
+    | 'natStatus'
+    | 'drops'
+    | 'watchDrops'
+  >;

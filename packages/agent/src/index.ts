@@ -1,3 +1,4 @@
+export type { DropNotice } from '@heddle/datapath';
 export { Agent, type AgentParts } from './agent.ts';
 export { prepareBpffs } from './bpffs.ts';
 export * from './config.ts';

@@ -1,4 +1,4 @@
-import type { DatapathStatus } from '@heddle/datapath';
+import type { DatapathStatus, FlowEntry } from '@heddle/datapath';
 import type { Config } from './config.ts';
 import type { HttpServerStatus } from './server/http-server.ts';
 import type { SourceProblem, SourceState } from './source/index.ts';
@@ -17,7 +17,7 @@ export interface RowState {
 
 /** One port of a service in one address family, as `service.list` gives it. */
 export interface ServiceEntry extends RowState {
-  /** `namespace/name:port/protocol/family[/external]`. */
+  /** `namespace/name:port/protocol/family[/external|/outside]`. */
   readonly key: string;
   readonly namespace: string;
   readonly name: string;
@@ -70,6 +70,24 @@ export interface AgentEvent {
   readonly message: string;
 }
 
+/** A flow from outside, as `flow.list` gives it. */
+export interface FlowItem extends FlowEntry {
+  /** `namespace/name` of the service whose address the client sends to; absent when it is gone. */
+  readonly service?: string;
+}
+
+/** Ports that are taken towards one backend, as `nat.list` gives them. */
+export interface NatDestination {
+  readonly protocol: string;
+  readonly backend: string;
+  readonly backendPort: number;
+  /** The address that the backend sees. */
+  readonly source: string;
+  readonly used: number;
+  /** How many there are. */
+  readonly ports: number;
+}
+
 /** What the agent runs with, defaults filled in. */
 export type EffectiveConfig = Config & {
   readonly node: string;
@@ -111,4 +129,6 @@ export interface AgentStatus {
   readonly datapath: DatapathStatus;
   /** Connections refused by the kernel half, by reason. */
   readonly refusals: readonly { reason: string; count: number }[];
+  /** Packets dropped on the node's devices, by reason. */
+  readonly drops: readonly { reason: string; count: number }[];
 }

@@ -43,7 +43,24 @@ export class MemoryDatapath implements DatapathPart {
       repaired: 0,
       migrated: [],
       socketsDestroyed: 0,
+      nat: this.natStatus(),
     };
+  }
+
+  setNode() {}
+
+  *flows() {}
+
+  natStatus() {
+    return { flows: 0, maxFlows: 100, unanswered: 0, ports: 1000, portPressure: 0 };
+  }
+
+  drops() {
+    return [{ reason: 'no endpoints', count: 2 }];
+  }
+
+  watchDrops(): Disposable {
+    return { [Symbol.dispose]() {} };
   }
 
   backendCounters(rowKey: string) {

@@ -98,12 +98,15 @@ export class ControlClient implements Disposable {
   }
 
   /** Calls `onEvent` for each event, those the agent still remembers first, until the end. */
-  async follow<Event>(onEvent: (event: Event) => void): Promise<never> {
+  async follow<Event>(
+    onEvent: (event: Event) => void,
+    method: 'events.follow' | 'drops.follow' = 'events.follow',
+  ): Promise<never> {
     this.#onEvent = onEvent as (event: unknown) => void;
     const ended = new Promise<never>((_, reject) => {
       this.#onEnd = reject;
     });
-    await Promise.race([this.request('events.follow'), ended]);
+    await Promise.race([this.request(method), ended]);
     return await ended;
   }
 

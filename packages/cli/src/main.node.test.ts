@@ -235,16 +235,33 @@ describe('commands that ask the agent', () => {
         repaired: 1,
         migrated: [],
         socketsDestroyed: 0,
+        nat: { flows: 1, maxFlows: 10, unanswered: 0, ports: 1000, portPressure: 0.9 },
       },
       refusals: [
         { reason: 'no endpoints', count: 5 },
         { reason: 'a port that the service does not have', count: 0 },
       ],
+      drops: [
+        { reason: 'no endpoints', count: 2 },
+        { reason: 'a fragment of an IP packet', count: 0 },
+      ],
+    };
+    const flow = {
+      ...{ number: 7, protocol: 'TCP', state: 'established', idleSeconds: 3 },
+      ...{ client: 'fd00::9', clientPort: 4000, frontend: 'fd00::1', frontendPort: 30080 },
+      ...{ backend: 'fd00:10::2', backendPort: 8080, source: 'fd00::1', sourcePort: 2000 },
+      service: 'default/hello',
+    };
+    const itself = { ...flow, source: flow.client, sourcePort: 4000, service: undefined };
+    const destination = {
+      ...{ protocol: 'UDP', backend: '10.244.1.1', backendPort: 53 },
+      ...{ source: '192.0.2.1', used: 900, ports: 1000 },
     };
     const answers: Record<string, unknown> = {
       status,
       'service.get': { items: [{ ...hello, endpoints: [{ ...endpoint, address: '10.244.1.1' }] }] },
       'backend.list': { items: [{ ...endpoint, address: '10.244.1.1' }] },
+      'nat.list': { items: [destination] },
       'config.get': { node: 'node1', sizes: { slots: 4 } },
       'events.list': {
         items: [{ number: 1, time: since, kind: 'agent', message: 'agent started' }],
@@ -256,6 +273,7 @@ describe('commands that ask the agent', () => {
     before(() => {
       path = join(folder, 'agent.sock');
       server = new ControlServer(nodePlatform(), path, ({ method, params }) => {
+        if (method === 'flow.list') return { items: params.client ? [] : [flow, itself] };
         if (method !== 'service.list') return answers[method];
         // Two pages.
         return params.after === undefined
@@ -319,6 +337,7 @@ hooks      not attached: bind6
 start      took over from an earlier agent, 1 entry repaired, layout 1
 kernel     without link/tcx (Linux 6.6 has it): clsact serves
 refused    5 no endpoints
+dropped    2 (no endpoints)
 
 MAP       ENTRIES  SIZE  USED
 services  3        4     75%
@@ -327,6 +346,25 @@ a.yaml:3: not valid YAML
 `,
       );
       assert.deepEqual(await json('status'), status);
+    });
+
+    it('list flows and the ports that stand for clients', async () => {
+      assert.equal(
+        await table('flow', 'list'),
+        `PROTOCOL  CLIENT          FRONTEND         BACKEND            SEEN AS         IDLE  STATE        SERVICE
+TCP       [fd00::9]:4000  [fd00::1]:30080  [fd00:10::2]:8080  [fd00::1]:2000  3s    established  default/hello
+TCP       [fd00::9]:4000  [fd00::1]:30080  [fd00:10::2]:8080  itself          3s    established  -
+`,
+      );
+      assert.equal(await table('flow', 'list', '--client', 'fd00::8'), 'no flows\n');
+      assert.deepEqual((await json('flow', 'list')).flows[0], flow);
+      assert.equal(
+        await table('nat', 'list'),
+        `PROTOCOL  BACKEND        SEEN AS    PORTS  OF    USED
+UDP       10.244.1.1:53  192.0.2.1  900    1000  90%
+`,
+      );
+      assert.deepEqual(await json('nat', 'list'), { destinations: [destination] });
     });
 
     it('show a cluster, and since when and why it is out of reach', async () => {

@@ -93,6 +93,8 @@ function addAgent(program: Command): void {
       .option('--max-backends <n>', 'size of the map of backends', size)
       .option('--max-slots <n>', 'size of the map of backend lists', size)
       .option('--max-affinity <n>', 'size of the map of affine clients', size)
+      .option('--max-flows <n>', 'size of the table of flows from outside', size)
+      .option('--devices <names>', 'where traffic enters from outside (default: "auto")')
       .option('--terminate-tcp', 'close TCP connections to backends that are gone')
       .action(async (options) => (await import('./commands/agent.ts')).agent(options)),
     'heddle agent --manifests examples/hello --node node1',
@@ -153,6 +155,54 @@ function addReaders(program: Command): void {
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/backend.ts')).backendList(options)),
     'heddle backend list --service default/hello',
+  );
+
+  const flow = withExamples(
+    program.command('flow').description('show traffic from outside'),
+    'heddle flow list',
+  );
+  withExamples(
+    flow
+      .command('list')
+      .description('list the connections from outside that this node translates')
+      .option('-s, --service <service>', 'only those of NAMESPACE/NAME')
+      .option('--client <address>', 'only those of a client')
+      .option('--backend <address>', 'only those to a backend')
+      .option('--protocol <name>', 'TCP, UDP or SCTP')
+      .option('--state <state>', 'only those in a state, e.g. established')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/flow.ts')).flowList(options)),
+    'heddle flow list --service default/hello',
+    'heddle flow list --client 203.0.113.9 -o json',
+  );
+
+  const nat = withExamples(
+    program.command('nat').description('show the ports that stand for clients'),
+    'heddle nat list',
+  );
+  withExamples(
+    nat
+      .command('list')
+      .description('list backends by how many ports are taken towards them')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/flow.ts')).natList(options)),
+    'heddle nat list',
+  );
+
+  const drop = withExamples(
+    program.command('drop').description('show packets that were dropped'),
+    'heddle drop watch',
+  );
+  withExamples(
+    drop
+      .command('watch')
+      .description('show each packet that this node drops, and why, as it happens')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/flow.ts')).dropWatch(options)),
+    'heddle drop watch',
   );
 
   withExamples(

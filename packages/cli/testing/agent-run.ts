@@ -29,7 +29,10 @@ export abstract class AgentRun implements Disposable {
   #agent: ChildProcess | undefined;
   #client: ControlClient | undefined;
 
-  constructor(name: string, options: { nodes?: number; podsPerNode?: number } = {}) {
+  constructor(
+    name: string,
+    options: { nodes?: number; podsPerNode?: number; outside?: number } = {},
+  ) {
     this.platform = nodePlatform(() => {});
     this.lab = createLab(this.platform, { name: `${name}-${process.pid}`, ...options });
     this.node = this.lab.nodes[0]!;

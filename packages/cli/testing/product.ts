@@ -10,7 +10,10 @@ export class Product extends AgentRun {
   readonly #said = new Set<string>();
   #marker = 0;
 
-  constructor(name: string, options: { nodes?: number; podsPerNode?: number } = {}) {
+  constructor(
+    name: string,
+    options: { nodes?: number; podsPerNode?: number; outside?: number } = {},
+  ) {
     super(name, options);
     this.folder = `${this.place}/manifests`;
     mkdirSync(this.folder);

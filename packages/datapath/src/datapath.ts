@@ -91,6 +91,7 @@ export interface DatapathStatus {
   /** Why maps of an earlier agent were replaced, in words. */
   readonly migrated: readonly string[];
   readonly socketsDestroyed: number;
+  readonly nat: NatStatus;
 }
 
 const version = `v${heddleAbi.currentAbi}`;
@@ -173,7 +174,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       () => platform.monotonicNs(),
       (protocol) => this.stale.expect(protocol),
     );
-    this.nat = new NatTable(platform, maps, this.node, this.services.roles);
+    const { first, last } = options.nat.ports;
+    this.nat = new NatTable(platform, maps, this.node, this.services.roles, last - first + 1);
     this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
     this.adopted = !this.services.isEmpty;
     const replaced = pinned.some(({ differences }) => differences.length > 0);
@@ -229,7 +231,10 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
 
   status(): DatapathStatus {
     const { bpf } = this.options;
-    const size: Readonly<Record<string, number>> = this.services.size;
+    const size: Readonly<Record<string, number>> = {
+      ...this.services.size,
+      nat_flows: this.nat.used,
+    };
     return {
       abi: heddleAbi.currentAbi,
       maps: this.pinned
@@ -250,6 +255,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
         differences.map((difference) => `${map.info.name}: ${difference}`),
       ),
       socketsDestroyed: this.stale.destroyed,
+      nat: this.natStatus(),
     };
   }
 

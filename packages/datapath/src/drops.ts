@@ -13,7 +13,7 @@ export const dropText: Readonly<Record<number, string>> = {
   [dropReason.notLocal]: 'no endpoint on this node, and externalTrafficPolicy is Local',
   [dropReason.tableFull]: 'the flow table is full (raise sizes.flows)',
   [dropReason.extensionHeader]: 'too many IPv6 extension headers',
-  [dropReason.fragment]: 'a fragment of an IP packet',
+  [dropReason.fragment]: 'a fragment whose first one, with the ports, did not come',
   [dropReason.noBackend]: 'no endpoints',
   [dropReason.noFlow]: 'belongs to no known connection',
   [dropReason.noPort]: 'all ports of this node towards the backend are taken',

@@ -4,6 +4,8 @@ import { decodeNatFlow, flowState, type NatFlow, natFlowSize } from './generated
 
 /** A flow that is translated on the node's devices. Ports in host order. */
 export interface FlowEntry {
+  /** Its place in the table, from 1. */
+  readonly number: number;
   readonly protocol: 'TCP' | 'UDP' | 'SCTP';
   readonly state: string;
   readonly client: string;
@@ -53,7 +55,9 @@ export function* readFlows(
   for (let at = 0; at + natFlowSize <= bytes.length; at += natFlowSize) {
     const flow = decodeNatFlow(bytes, at);
     const known = states[stateOf(flow.life)];
-    if (known) yield entryOf(flow, known, nowTicks, addressOf(sourceOf(flow.life)));
+    if (!known) continue;
+    const entry = entryOf(flow, known, nowTicks, addressOf(sourceOf(flow.life)));
+    yield { number: at / natFlowSize, ...entry };
   }
 }
 
@@ -62,7 +66,7 @@ function entryOf(
   [protocol, state]: readonly [FlowEntry['protocol'], string],
   nowTicks: number,
   source: Uint8Array | undefined,
-): FlowEntry {
+): Omit<FlowEntry, 'number'> {
   return {
     protocol,
     state,

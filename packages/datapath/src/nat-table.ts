@@ -10,6 +10,10 @@ export interface NatStatus {
   readonly maxFlows: number;
   /** Of them, those whose backend has not answered yet. */
   readonly unanswered: number;
+  /** Ports that stand for clients, towards each backend from each address of the node. */
+  readonly ports: number;
+  /** Largest share of them that is taken towards one backend, 0 to 1. */
+  readonly portPressure: number;
 }
 
 /** The flow table of the node's devices, seen from user space: the kernel half keeps it by itself. */
@@ -19,13 +23,16 @@ export class NatTable implements Disposable {
   private readonly flowMap: BpfMap;
   private readonly sources: NatSources;
   private readonly memory: Mapping;
+  private readonly ports: number;
 
   constructor(
     platform: Platform,
     maps: Readonly<Record<string, BpfMap>>,
     loaded: LoadedObject,
     roles: AddressRoles,
+    ports: number,
   ) {
+    this.ports = ports;
     this.platform = platform;
     this.loaded = loaded;
     this.flowMap = maps.nat_flows!;
@@ -64,8 +71,20 @@ export class NatTable implements Disposable {
 
   status(): NatStatus {
     const { used, unanswered } = decodeNatTable(this.memory.bytes);
-    // The first entry is never used.
-    return { flows: used, maxFlows: this.flowMap.info.maxEntries - 1, unanswered };
+    const { ports } = this;
+    const counts = used === 0 ? [] : portsByDestination(this.flows()).values();
+    let most = 0;
+    for (const count of counts) most = Math.max(most, count);
+    return {
+      flows: used,
+      // The first entry is never used.
+      maxFlows: this.flowMap.info.maxEntries - 1,
+      ...{ unanswered, ports, portPressure: most / ports },
+    };
+  }
+
+  get used(): number {
+    return decodeNatTable(this.memory.bytes).used;
   }
 
   private setWord(offset: number, value: number): void {
@@ -82,3 +101,17 @@ export class NatTable implements Disposable {
 const sourceIpv4Offset = 24;
 const sourceIpv6Offset = 28;
 const watchedOffset = 32;
+
+/**
+ * How many ports of the node are taken, by who sees them: `protocol backend port source`, blanks
+ * between. A flow whose client keeps its address takes none.
+ */
+export function portsByDestination(flows: Iterable<FlowEntry>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { protocol, backend, backendPort, client, source } of flows) {
+    if (source === client) continue;
+    const destination = `${protocol} ${backend} ${backendPort} ${source}`;
+    counts.set(destination, (counts.get(destination) ?? 0) + 1);
+  }
+  return counts;
+}

@@ -1,5 +1,5 @@
 import { attachTcx, type Bpf, type BpfMap, features, type LoadedObject } from '@heddle/ebpf';
-import { attachFilter, NetlinkSocket, removeFilter } from '@heddle/netlink';
+import { attachFilter, hasFilter, NetlinkSocket, removeFilter } from '@heddle/netlink';
 import { makeDirectory, type Platform, pathExists, readDirectory, removeFile } from '@heddle/sys';
 import { deviceRole } from './generated/abi.ts';
 import { openLink } from './hooks.ts';
@@ -47,35 +47,37 @@ export class NodeDevices {
 
   /** Attaches to exactly these devices. Throws SysError, NetlinkError. */
   set(devices: readonly NodeDevice[]): void {
-    const before = this.wanted;
     this.wanted = devices;
-    const own = this.folders[0]!;
-    makeDirectory(this.platform, own.links);
+    makeDirectory(this.platform, this.folders[0]!.links);
     for (const { name, index } of devices) {
       for (const direction of directions) this.attach({ name, index }, direction);
       this.roles.update(word(index), word(deviceRole.deviceFront));
     }
     const kept = new Set(devices.map(({ index }) => index));
     for (const [key] of this.roles.entries()) {
-      const index = new DataView(key.buffer, key.byteOffset).getUint32(0, true);
-      if (!kept.has(index)) this.roles.delete(key);
+      const link = new DataView(key.buffer, key.byteOffset).getUint32(0, true);
+      if (kept.has(link)) continue;
+      if (!this.usesLinks) {
+        using socket = new NetlinkSocket(this.platform);
+        for (const direction of directions) removeFilter(socket, { link, direction });
+      }
+      this.roles.delete(key);
     }
     this.detachOthers(new Set(devices.map(({ name }) => name)));
-    if (!this.usesLinks) {
-      using socket = new NetlinkSocket(this.platform);
-      for (const { index } of before) {
-        if (kept.has(index)) continue;
-        for (const direction of directions) removeFilter(socket, { link: index, direction });
-      }
-    }
   }
 
-  /** The hooks by name, and whether each is attached to something that exists. */
+  /**
+   * The hooks by name, and whether each is attached to something that exists. As `set`, to be called
+   * in the devices' network namespace.
+   */
   states(): { hook: string; attached: boolean }[] {
     return this.wanted.flatMap(({ name, index }) =>
       directions.map((direction) => {
         const hook = pinName(name, direction);
-        if (!this.usesLinks) return { hook, attached: true };
+        if (!this.usesLinks) {
+          using socket = new NetlinkSocket(this.platform);
+          return { hook, attached: hasFilter(socket, { link: index, direction }) };
+        }
         using existing = openLink(this.bpf, [this.folders[0]!], hook);
         const info = existing?.link.info;
         return { hook, attached: info?.kind === 'tcx' && info.ifindex === index };
@@ -109,14 +111,17 @@ export class NodeDevices {
     link.pin(`${own.links}/${pin}`);
   }
 
-  /** Unpins, and thereby detaches, the links of devices that are not in `names`. */
+  /** Detaches and unpins the links of devices that are not in `names`. */
   private detachOthers(names: ReadonlySet<string>): void {
-    for (const { links } of this.folders) {
-      if (!pathExists(this.platform, links)) continue;
-      for (const { name: pin } of readDirectory(this.platform, links)) {
+    for (const folder of this.folders) {
+      if (!pathExists(this.platform, folder.links)) continue;
+      for (const { name: pin } of readDirectory(this.platform, folder.links)) {
         const device = pinPattern.exec(pin)?.[2];
-        if (device !== undefined && !names.has(device))
-          removeFile(this.platform, `${links}/${pin}`);
+        if (device === undefined || names.has(device)) continue;
+        // The kernel would take its time to detach what is merely unpinned.
+        using existing = openLink(this.bpf, [folder], pin);
+        existing?.link.detach();
+        removeFile(this.platform, `${folder.links}/${pin}`);
       }
     }
   }

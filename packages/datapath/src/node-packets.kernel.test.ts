@@ -181,10 +181,6 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       world.apply(packets.service(80, [remote], { frontend: { kind: 'LoadBalancer', address } }));
       const plain = packets.from(client, address);
       const counted = packets.drops(() => {
-        const fragments = plain.udp({ sport: 1, dport: 80 }).payload(64).fragments([32, 40]);
-        for (const fragment of fragments) {
-          assert.equal(packets.ingress(fragment).verdict, 'drop');
-        }
         const cut = plain.tcp({ sport: 1, dport: 80 }).bytes;
         assert.equal(packets.ingress(cut.subarray(0, cut.length - 15)).verdict, 'drop');
         const odd =
@@ -194,7 +190,6 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
         assert.equal(packets.ingress(odd.payload(20)).verdict, 'drop');
       });
       assert.deepEqual(counted, {
-        'a fragment of an IP packet': 2,
         'a header is cut short or impossible': 1,
         'a protocol that services do not have': 1,
       });
@@ -204,6 +199,65 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
         ).verdict,
         'pass',
       );
+    });
+
+    for (const where of ['local', 'remote'] as const) {
+      test(`fragments to a ${where} backend, and of the answer`, () => {
+        const backend = where === 'local' ? local : remote;
+        const dport = where === 'local' ? 30_010 : 30_011;
+        world.apply(packets.service(dport, [backend], { protocol: 'UDP' }));
+        const question = packets
+          .from(client, packets.node)
+          .udp({ sport: ++sport, dport })
+          .payload(3000);
+        const parts = question.fragments([1440, 1440, 128], 7);
+        const there = parts.map((part) => sent(packets.ingress(part)));
+        const first = there[0]!.layers.find((layer) => layer.kind === 'udp')!;
+        const seen = where === 'local' ? client : packets.node;
+        const expected = ip(question, { src: seen, dst: backend, ttl: 63 }).with('udp', {
+          sport: first.sport,
+          dport: 8080,
+        });
+        const frame = there[0]!.layers[0]!;
+        assert.ok(frame.kind === 'eth');
+        for (const [i, part] of expected.fragments([1440, 1440, 128], 7).entries()) {
+          assertPacket(there[i]!.bytes, packets.framed(part, frame.src!, frame.dst!));
+        }
+        const answer = packets
+          .from(backend, seen)
+          .udp({ sport: 8080, dport: first.sport })
+          .payload(2000);
+        const back = answer.fragments([1000, 1008], 8).map((part) => {
+          if (where === 'remote') return sent(packets.ingress(part));
+          const { verdict, packet } = packets.egress(part);
+          assert.equal(verdict, 'pass');
+          return packet;
+        });
+        const ttl = where === 'local' ? 64 : 63;
+        const told = ip(answer, { src: packets.node, dst: client, ttl }).with('udp', {
+          sport: dport,
+          dport: sport,
+        });
+        for (const [i, part] of told.fragments([1000, 1008], 8).entries()) {
+          const { src, dst } = back[i]!.layers[0] as { src: string; dst: string };
+          assertPacket(back[i]!.bytes, packets.framed(part, src, dst));
+        }
+      });
+    }
+
+    test('a fragment that overtakes the first has its turn behind it', () => {
+      world.apply(packets.service(30_012, [remote], { protocol: 'UDP' }));
+      const question = packets
+        .from(client, packets.node)
+        .udp({ sport: ++sport, dport: 30_012 })
+        .payload(100);
+      const [first, later] = question.fragments([56, 56], 11);
+      // To the end of the queue of this device, as it is.
+      assertPacket(sent(packets.ingress(later!)).bytes, later!);
+      packets.ingress(first!);
+      const away = sent(packets.ingress(later!));
+      const header = away.layers.find(({ kind }) => kind === 'ipv4' || kind === 'ipv6')!;
+      assert.equal('dst' in header && header.dst, remote);
     });
 
     test('a packet at the end of its life goes no further', () => {

@@ -26,6 +26,7 @@ export type End = keyof typeof clients;
 export class NodePackets {
   readonly world: World;
   readonly end: End;
+  private isInside = false;
   private readonly ifindex: number;
   private readonly hop: { readonly src: string; readonly dst: string };
 
@@ -107,15 +108,26 @@ export class NodePackets {
     return changed;
   }
 
+  /** Runs many packets: `work` is on the node all along, which saves going there for each. */
+  inside(work: () => void): void {
+    this.world.node.enter(() => {
+      this.isInside = true;
+      try {
+        work();
+      } finally {
+        this.isInside = false;
+      }
+    });
+  }
+
   private run(name: 'node_ingress' | 'node_egress', packet: Packet | Uint8Array): Outcome {
     // struct __sk_buff up to `ifindex`.
     const context = new Uint8Array(44);
     new DataView(context.buffer).setUint32(40, this.ifindex, true);
     const contextRoom = 192;
     const data = packet instanceof Uint8Array ? packet : packet.bytes;
-    const result = this.world.node.enter(() =>
-      this.world.program(name).testRun({ data, context, contextRoom }),
-    );
+    const test = () => this.world.program(name).testRun({ data, context, contextRoom });
+    const result = this.isInside ? test() : this.world.node.enter(test);
     const verdict = verdicts[result.returnValue];
     if (!verdict) throw new Error(`run ${name}: it answered ${result.returnValue}`);
     return { verdict, packet: Packets.parse(result.data) };

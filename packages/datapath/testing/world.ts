@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type BpfProgram, LinuxBpf } from '@heddle/ebpf';
+import { BpfMap, type BpfProgram, LinuxBpf } from '@heddle/ebpf';
 import {
   createLab,
   type Lab,
@@ -11,7 +11,7 @@ import {
 import type { ServiceRow } from '@heddle/model';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
-import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
 import { TestSocket } from './sockets.ts';
 
@@ -67,6 +67,12 @@ export class World implements Disposable {
   /** A program of node.bpf.c, for test runs. */
   program(name: string): BpfProgram {
     return this.datapath.node.program(name);
+  }
+
+  /** How many elements a pinned map has. */
+  entriesOf(name: string): number {
+    using map = BpfMap.openPinned(this.bpf, `${currentPins(this.node.bpffs).maps}/${name}`);
+    return [...map.entries()].length;
   }
 
   /** Has the first node translate what enters from the underlay. */

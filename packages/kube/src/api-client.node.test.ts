@@ -116,7 +116,7 @@ test('servers are tried in turn, and who serves is kept', async (t) => {
   assert.ok(error instanceof ConnectionError);
   assert.match(
     error.message,
-    /^reach https:\/\/127\.0\.0\.1:1: connection refused \(.*\); reach https:.*not by a trusted authority .*does its certificate authority belong/,
+    /^reach https:\/\/127\.0\.0\.1:1: connection refused \(.*\); reach https:.*not by a trusted authority.*does its certificate authority belong/,
   );
 });
 

@@ -6,7 +6,7 @@ import { ConnectionError } from './errors.ts';
  * do about it. `origin` is where the certificates and addresses come from.
  */
 export function connectionProblem(error: Error, name: string, origin: string): ConnectionError {
-  return new ConnectionError(`reach ${name}: ${describe(error, origin)}`);
+  return new ConnectionError(`reach ${name}: ${describe(error, origin)}`, { cause: error });
 }
 
 function describe(error: Error, origin: string): string {

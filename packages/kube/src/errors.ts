@@ -8,7 +8,10 @@ export class KubeconfigError extends KubeError {
   override readonly name = 'KubeconfigError';
 }
 
-/** No API server could be reached, or the connection broke. */
+/**
+ * No API server could be reached, or the connection broke. `cause`, when it is one: a SysError,
+ * LookupError, TlsError or HttpError.
+ */
 export class ConnectionError extends KubeError {
   override readonly name = 'ConnectionError';
 }

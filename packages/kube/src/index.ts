@@ -2,7 +2,6 @@ export { type ClusterAccess, type Credentials, withApiServers } from './access.t
 export { ApiClient, type DiscoveredServer, type ResponseHandlers } from './api-client.ts';
 export {
   ConnectionError,
-  HttpError,
   KubeconfigError,
   KubeError,
   StatusError,

@@ -109,7 +109,7 @@ test('a proxy may itself speak TLS; its certificate must be by whom the machine 
   const second = await startProxy(t, accept, machine.issue({ name: 'proxy', hosts }));
   const access = proxyAccess(server, `https://127.0.0.1:${proxy.server.port}`);
   const { error } = await ask(clientOf(t, access), '/');
-  assert.match(error!.message, /not by a trusted authority .*the proxy: does its/);
+  assert.match(error!.message, /not by a trusted authority.*the proxy: does its/);
   assert.deepEqual(proxy.targets, []);
 
   const folder = mkdtempSync(`${tmpdir()}/heddle-kube-`);

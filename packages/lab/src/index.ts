@@ -7,6 +7,7 @@ export {
   listLabs,
   openLab,
 } from './lab.ts';
+export { type Offloads, setOffloads } from './offloads.ts';
 export { assertPacket } from './packet/assert-packet.ts';
 export type * from './packet/layers.ts';
 export { eth, ipv4, ipv6, Packet, pattern } from './packet/packet.ts';

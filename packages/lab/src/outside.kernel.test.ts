@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { assertNoTraces, platform, tracesOf, uniqueName } from '../testing/kernel.ts';
 import { createLab, type LabOptions, openLab } from './lab.ts';
+import { setOffloads } from './offloads.ts';
 import { eth } from './packet/packet.ts';
 import { describeCaptured, Tap } from './packet/tap.ts';
 import type { Place } from './place.ts';
@@ -148,6 +149,26 @@ describe('sizes of packets', () => {
     }
     assert.equal(openLab(platform, uniqueName('refused')), undefined);
   });
+});
+
+test('without offloads packets are on the wire as they would be on a real one', () => {
+  using lab = make('plain', { podsPerNode: 2 });
+  const [from, to] = lab.pods;
+  const seen = () => {
+    using tap = Tap.open(from!, 'eth0');
+    transfer(from!, to!, 'v4', 20_000);
+    return tap.drain().filter(({ direction }) => direction === 'out');
+  };
+  const longest = (captured: ReturnType<typeof seen>) =>
+    Math.max(...captured.map(({ packet }) => packet.bytes.length - 14));
+  const before = seen();
+  assert.match(describeCaptured(before), /checksum partial/);
+  assert.ok(longest(before) > 1500);
+  setOffloads(from!, 'eth0', { checksum: false, tso: false, gso: false, gro: true });
+  const after = seen();
+  assert.doesNotMatch(describeCaptured(after), /checksum|WRONG/);
+  assert.equal(longest(after), 1500);
+  assert.throws(() => setOffloads(from!, 'eth9', { gro: true }), { code: 'ENODEV' });
 });
 
 test('nodes that do not forward leave it to programs', () => {

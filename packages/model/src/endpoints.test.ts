@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { Cluster } from '../testing/cluster.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 
@@ -249,4 +249,74 @@ test('switched from Cluster to Local, connections to other nodes drain', () => {
   cluster.apply(local);
   assert.deepEqual(cluster.active('web'), ['10.244.0.1:8080']);
   assert.deepEqual(cluster.draining('web'), ['10.244.1.1:8080']);
+});
+
+describe('externalTrafficPolicy Local', () => {
+  const outside = 'default/web:80/TCP/IPv4/outside';
+  const spec = {
+    type: 'NodePort',
+    externalTrafficPolicy: 'Local',
+    externalIPs: ['203.0.113.5'],
+    ports: [{ port: 80, nodePort: 30080 }],
+  };
+  const both = slice('web', [
+    endpoint('10.244.0.1', { node: 'here' }),
+    endpoint('10.244.1.1', { node: 'elsewhere' }),
+  ]);
+
+  test('packets from outside find the endpoints of this node, everybody else all of them', () => {
+    const cluster = new Cluster(service('web', '10.96.0.1', spec), both);
+    assert.deepEqual(cluster.keys, ['default/web:80/TCP/IPv4', outside]);
+    assert.deepEqual(cluster.frontends('web'), [
+      'ClusterIP 10.96.0.1:80',
+      'ExternalIP 203.0.113.5:80',
+      'NodePort 192.0.2.1:30080',
+      'NodePort 0.0.0.0:30080',
+    ]);
+    assert.deepEqual(cluster.active('web'), ['10.244.0.1:8080', '10.244.1.1:8080']);
+    assert.equal(cluster.row('web').scope, 'everybody');
+    assert.deepEqual(cluster.frontends(outside), [
+      'ExternalIP 203.0.113.5:80',
+      'NodePort 192.0.2.1:30080',
+    ]);
+    assert.deepEqual(cluster.active(outside), ['10.244.0.1:8080']);
+    assert.deepEqual(cluster.draining(outside), ['10.244.1.1:8080']);
+    assert.equal(cluster.row(outside).scope, 'outside');
+    assert.equal(cluster.row(outside).silent, false);
+  });
+
+  test('without an endpoint here: silent, as another node answers; without any: refused', () => {
+    const cluster = new Cluster(
+      service('web', '10.96.0.1', spec),
+      slice('web', [endpoint('10.244.1.1', { node: 'elsewhere' })]),
+    );
+    assert.deepEqual(cluster.active(outside), []);
+    assert.equal(cluster.row(outside).silent, true);
+    cluster.apply(slice('web', []));
+    assert.equal(cluster.row(outside).silent, false);
+    assert.equal(cluster.row('web').silent, false);
+  });
+
+  test('with internalTrafficPolicy Local as well, three rows', () => {
+    const cluster = new Cluster(
+      service('web', '10.96.0.1', { ...spec, internalTrafficPolicy: 'Local' }),
+      both,
+    );
+    assert.deepEqual(cluster.keys, [
+      'default/web:80/TCP/IPv4',
+      'default/web:80/TCP/IPv4/external',
+      outside,
+    ]);
+    assert.deepEqual(cluster.active('web'), ['10.244.0.1:8080']);
+    assert.equal(cluster.active('default/web:80/TCP/IPv4/external').length, 2);
+    assert.deepEqual(cluster.active(outside), ['10.244.0.1:8080']);
+  });
+
+  test('says nothing of a service that is not reached from outside', () => {
+    const cluster = new Cluster(
+      service('web', '10.96.0.1', { externalTrafficPolicy: 'Local' }),
+      both,
+    );
+    assert.deepEqual(cluster.keys, ['default/web:80/TCP/IPv4']);
+  });
 });

@@ -38,6 +38,7 @@ const services = fc.record(
     sessionAffinity: fc.constantFrom('None', 'ClientIP'),
     sessionAffinityConfig: fc.constant({ clientIP: { timeoutSeconds: 7 } }),
     internalTrafficPolicy: fc.constantFrom('Cluster', 'Local'),
+    externalTrafficPolicy: fc.constantFrom('Cluster', 'Local'),
     publishNotReadyAddresses: fc.boolean(),
     selector: fc.constant({ app: 'x' }),
     ingress: fc.array(fc.record({ ip: address, ipMode: fc.constantFrom('VIP', 'Proxy') })),

@@ -38,6 +38,7 @@ test('a Service becomes a record of what rows are made of', () => {
     loadBalancerIPs: [],
     affinitySeconds: 10800,
     internalLocal: false,
+    externalLocal: false,
     publishNotReady: false,
     algorithm: 'random',
     weights: undefined,

@@ -115,6 +115,7 @@ const someService = fc
         { maxLength: 1 },
       ),
       internalTrafficPolicy: fc.constantFrom('Cluster', 'Local'),
+      externalTrafficPolicy: fc.constantFrom('Cluster', 'Local'),
       publishNotReadyAddresses: maybe(fc.boolean()),
       sessionAffinity: maybe(fc.constantFrom('None', 'ClientIP')),
       labels: maybe(fc.constantFrom({}, { 'service.kubernetes.io/service-proxy-name': 'x' })),
@@ -242,15 +243,15 @@ test('the rows depend on the objects that are there, not on how they came', () =
   );
 });
 
-test('no two rows have the same frontend, whatever the services ask for', () => {
+test('no two rows have the same frontend for the same clients, whatever the services ask for', () => {
   fc.assert(
     fc.property(fc.array(fc.oneof(someService, someSlice, someNode)), (objects) => {
       const model = new ServiceModel({ nodeName: 'here', ownAddresses: ['10.0.0.1'] });
       model.apply(objects.map(changeOf));
       const taken = new Map<string, string>();
-      for (const { key, frontends } of model.rows()) {
+      for (const { key, frontends, scope } of model.rows()) {
         for (const { address, port, protocol } of frontends) {
-          const frontend = `${address} ${port} ${protocol}`;
+          const frontend = `${scope} ${address} ${port} ${protocol}`;
           assert.equal(taken.get(frontend), undefined, `${key} and ${taken.get(frontend)}`);
           taken.set(frontend, key);
         }

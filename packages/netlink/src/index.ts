@@ -55,5 +55,5 @@ export {
   type SocketFilter,
   type SocketState,
 } from './socket-diag.ts';
-export { attachFilter, type FilterPlace, removeFilter } from './traffic-control.ts';
+export { attachFilter, type FilterPlace, hasFilter, removeFilter } from './traffic-control.ts';
 export * from './wire.ts';

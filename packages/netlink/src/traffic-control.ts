@@ -5,6 +5,8 @@ import { MessageWriter, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './wire.t
 const RTM_NEWQDISC = 36;
 const RTM_NEWTFILTER = 44;
 const RTM_DELTFILTER = 45;
+const RTM_GETTFILTER = 46;
+const headerSize = 20;
 const TCA_KIND = 1;
 const TCA_OPTIONS = 2;
 const TCA_BPF_FD = 6;
@@ -53,6 +55,19 @@ export function attachFilter(
   socket.request(filter, `attach ${name} to ${direction} of device ${link}`);
 }
 
+/** Whether Heddle's filter is there. Throws NetlinkError. */
+export function hasFilter(socket: NetlinkSocket, { link, direction }: FilterPlace): boolean {
+  const writer = new MessageWriter(RTM_GETTFILTER).header(header(link, 0, parents[direction], 0));
+  let found = false;
+  ignoring(['ENODEV', 'EINVAL'], () => {
+    for (const { body } of socket.dump(writer, `list filters of device ${link}`)) {
+      const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+      if (body.length >= headerSize && view.getUint32(8, true) === handle) found = true;
+    }
+  });
+  return found;
+}
+
 /** Takes Heddle's filter away; a missing one, or a device that is gone, is fine. Throws NetlinkError. */
 export function removeFilter(socket: NetlinkSocket, { link, direction }: FilterPlace): void {
   const filter = new MessageWriter(RTM_DELTFILTER)
@@ -65,7 +80,7 @@ export function removeFilter(socket: NetlinkSocket, { link, direction }: FilterP
 
 /** struct tcmsg. */
 function header(link: number, handle: number, parent: number, info: number): Uint8Array {
-  const bytes = new Uint8Array(20);
+  const bytes = new Uint8Array(headerSize);
   const view = new DataView(bytes.buffer);
   view.setInt32(4, link, true);
   view.setUint32(8, handle, true);

@@ -11,7 +11,8 @@ import type {
   ServiceDetail,
   ServiceEntry,
 } from '../status.ts';
-import { ControlError, type Request } from './protocol.ts';
+import { DropFeed, flowPage, natDestinations } from './flows.ts';
+import { ControlError, type Request, textParam } from './protocol.ts';
 import type { Follow, Handler } from './server.ts';
 
 // A page ends at whichever comes first; a row with very many backends may exceed the second.
@@ -32,6 +33,7 @@ export interface AgentView {
 /** Answers the requests of the control protocol. */
 export function controlHandler(agent: AgentView): Handler {
   const sorted = sortedKeys(agent);
+  const drops = new DropFeed();
   return (request, follow) => {
     switch (request.method) {
       case 'status':
@@ -48,6 +50,13 @@ export function controlHandler(agent: AgentView): Handler {
         return { items: agent.events.recent() };
       case 'events.follow':
         return followEvents(agent, follow);
+      case 'flow.list':
+        return flowPage(agent.table, agent.datapath(), request);
+      case 'nat.list':
+        return natDestinations(agent.datapath());
+      case 'drops.follow':
+        drops.follow(agent.datapath(), follow);
+        return { following: true };
     }
   };
 }
@@ -240,10 +249,4 @@ function backendsOf({ table, datapath, reconciler }: AgentView, key: string): Ba
       ? { ...entry, connections, active }
       : { ...entry, connections };
   });
-}
-
-function textParam(params: Request['params'], name: string): string | undefined {
-  const value = params[name];
-  if (value === undefined || typeof value === 'string') return value;
-  throw new ControlError('bad-params', `read request: params.${name} is not text`);
 }

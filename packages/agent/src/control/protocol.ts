@@ -7,7 +7,7 @@ export { LineReader } from '../server/line-reader.ts';
  *
  * Request:  {"version":1,"id":1,"method":"status","params":{}}
  * Reply:    {"version":1,"id":1,"result":...} or {"version":1,"id":1,"error":{"code":..,"message":..}}
- * Event:    {"version":1,"id":1,"event":...}, any number, after the reply to `events.follow`
+ * Event:    {"version":1,"id":1,"event":...}, any number, after the reply to `events.follow` and `drops.follow`
  *
  * `id` is a number or a string of the client's choice; null in the reply to a line whose id could
  * not be read. Lists come in pages: `next` in a result is the `after` of the next request.
@@ -25,6 +25,9 @@ export const methods = [
   'config.get',
   'events.list',
   'events.follow',
+  'flow.list',
+  'nat.list',
+  'drops.follow',
 ] as const;
 
 export type Method = (typeof methods)[number];
@@ -165,4 +168,11 @@ function isId(value: unknown): value is RequestId {
 function shown(value: unknown): string {
   const text = JSON.stringify(value) ?? 'nothing';
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+/** A parameter that is text if it is given. Throws ControlError. */
+export function textParam(params: Request['params'], name: string): string | undefined {
+  const value = params[name];
+  if (value === undefined || typeof value === 'string') return value;
+  throw new ControlError('bad-params', `read request: params.${name} is not text`);
 }

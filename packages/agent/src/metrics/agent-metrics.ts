@@ -142,6 +142,23 @@ function addState(registry: Registry<MetricFacts>): void {
     ['reason'],
     ({ status }) => status.refusals.map(({ reason, count }): Sample => [[reason], count]),
   );
+  registry.samples(
+    'counter',
+    'heddle_dropped_packets_total',
+    "Packets dropped on the node's devices, by reason, since the maps were made.",
+    ['reason'],
+    ({ status }) => status.drops.map(({ reason, count }): Sample => [[reason], count]),
+  );
+  gauge(
+    'heddle_flows_unanswered',
+    'Flows from outside that their backend has not answered; past a quarter of the table new ones are dropped.',
+    ({ status }) => status.datapath.nat.unanswered,
+  );
+  gauge(
+    'heddle_nat_port_pressure',
+    'Largest share, 0 to 1, of the ports towards one backend that are taken.',
+    ({ status }) => status.datapath.nat.portPressure,
+  );
   registry.value(
     'counter',
     'heddle_repaired_entries_total',

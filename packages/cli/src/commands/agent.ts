@@ -23,7 +23,9 @@ interface Options {
   readonly maxServices?: number;
   readonly maxBackends?: number;
   readonly maxSlots?: number;
+  readonly devices?: string;
   readonly maxAffinity?: number;
+  readonly maxFlows?: number;
   readonly terminateTcp?: true;
 }
 
@@ -70,6 +72,8 @@ function flagsOf(options: Options): ConfigFlags {
     'sizes.backends': options.maxBackends,
     'sizes.slots': options.maxSlots,
     'sizes.affinity': options.maxAffinity,
+    'sizes.flows': options.maxFlows,
+    devices: options.devices,
     'options.terminateTcp': options.terminateTcp,
   };
 }

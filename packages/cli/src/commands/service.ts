@@ -40,7 +40,9 @@ export async function serviceList({ socket, output, namespace }: Options): Promi
 }
 
 function line(entry: ServiceEntry): Cell[] {
-  const external = entry.key.endsWith('/external') ? ' external' : '';
+  // What of a service has a row of its own: its other frontends, or what is for packets from outside.
+  const part = /\/(external|outside)$/.exec(entry.key)?.[1];
+  const external = part ? ` ${part}` : '';
   return [
     `${entry.namespace}/${entry.name}`,
     entry.port === '' ? '-' : `${entry.port}/${entry.protocol}${external}`,

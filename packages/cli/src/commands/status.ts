@@ -62,6 +62,10 @@ function describe(status: AgentStatus): string {
   if (refused.length > 0) {
     lines.push(['refused', refused.map(({ reason, count }) => `${count} ${reason}`).join(', ')]);
   }
+  const dropped = status.drops.filter(({ count }) => count > 0);
+  if (dropped.length > 0) {
+    lines.push(['dropped', dropped.map(({ reason, count }) => `${count} (${reason})`).join(', ')]);
+  }
   if (datapath.socketsDestroyed > 0) {
     lines.push(['sockets', `${datapath.socketsDestroyed} closed because their backend was gone`]);
   }

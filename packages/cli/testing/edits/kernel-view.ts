@@ -9,6 +9,8 @@ import {
   decodeService,
   decodeServiceKey,
   serviceAlgorithm,
+  serviceFlags,
+  serviceScope,
 } from '../../../datapath/src/generated/abi.ts';
 
 /** Of `state` in struct backend; nearly all of the array is free, and not worth decoding. */
@@ -85,7 +87,10 @@ export class KernelView implements Disposable {
         })
         .sort()
         .join(', ');
-      const name = `${formatEndpoint(formatIp(key.address), key.port)}/${protocols[key.protocol]}`;
+      const outside = key.scope === serviceScope.external ? ' outside' : '';
+      const silent = service.flags === serviceFlags.silent ? ' silent' : '';
+      const endpoint = formatEndpoint(formatIp(key.address), key.port);
+      const name = `${endpoint}/${protocols[key.protocol]}${outside}${silent}`;
       lines.push(
         `frontend ${name} ${algorithm} affinity ${service.affinitySeconds}: ${text}${stray}`,
       );

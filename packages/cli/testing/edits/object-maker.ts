@@ -26,6 +26,7 @@ export interface Service {
     readonly sessionAffinity?: 'None' | 'ClientIP';
     readonly sessionAffinityConfig?: { readonly clientIP: { readonly timeoutSeconds: number } };
     readonly internalTrafficPolicy?: 'Cluster' | 'Local';
+    readonly externalTrafficPolicy?: 'Cluster' | 'Local';
     readonly publishNotReadyAddresses?: boolean;
   };
   readonly status?: {
@@ -132,6 +133,7 @@ function makeService(random: Random): Service {
         sessionAffinityConfig: { clientIP: { timeoutSeconds: 1 + random.below(1000) } },
       }),
       ...maybe(random, 4, { internalTrafficPolicy: random.pick(['Local', 'Cluster'] as const) }),
+      ...maybe(random, 4, { externalTrafficPolicy: random.pick(['Local', 'Cluster'] as const) }),
       ...maybe(random, 6, { publishNotReadyAddresses: random.oneIn(2) }),
     },
     ...maybe(random, 2, {

@@ -14,8 +14,10 @@ export interface OracleContext {
 interface Group {
   readonly service: Service;
   readonly protocol: string;
-  frontends: { kind: string; address: string; port: number }[];
+  frontends: { kind: 'service' | 'external' | 'node'; address: string; port: number }[];
   readonly backends: { endpoint: Endpoint; port: number; active: boolean; weight: number }[];
+  /** `outside`: only for packets that enter the node, `silent` without backends. */
+  readonly only: '' | ' outside' | ' outside silent';
 }
 
 const seconds = (service: Service) =>
@@ -64,19 +66,23 @@ export function expectedLines(
         const ofFamily = (addresses: readonly string[]) =>
           addresses.filter((address) => address.includes(':') === isV6);
         const externalIPs = ofFamily(service.spec.externalIPs ?? []);
-        const asked = [
-          ...[clusterIP].map((address) => ({ kind: 'ClusterIP', address, port: port.port })),
+        const asked: Group['frontends'] = [
+          ...[clusterIP].map((address) => ({
+            kind: 'service' as const,
+            address,
+            port: port.port,
+          })),
           ...ofFamily(ingress(service)).map((address) => ({
-            kind: 'other',
+            kind: 'external' as const,
             address,
             port: port.port,
           })),
           ...externalIPs
             .filter((address) => !taken.has(address))
-            .map((address) => ({ kind: 'other', address, port: port.port })),
+            .map((address) => ({ kind: 'external' as const, address, port: port.port })),
           ...(port.nodePort
             ? [...ofFamily([...own]), isV6 ? '::' : '0.0.0.0'].map((address) => ({
-                kind: 'other',
+                kind: 'node' as const,
                 address,
                 port: port.nodePort!,
               }))
@@ -84,7 +90,10 @@ export function expectedLines(
         ];
         const protocol = port.protocol ?? 'TCP';
         const candidates = endpointsOf(service, port.name ?? '', protocol, isV6, slices);
-        const addGroup = (local: boolean, frontends: Group['frontends']) => {
+        const kept = asked.filter(({ address, port: number }) =>
+          keeps(service, protocol, address, number),
+        );
+        const addGroup = (local: boolean, frontends: Group['frontends'], outside = false) => {
           const usable = new Set(usableOf(candidates, service, local, nodeName, zone));
           const backends = candidates
             .map((candidate) => ({
@@ -100,34 +109,40 @@ export function expectedLines(
                 // Nobody serves: there is nowhere else to go.
                 !candidates.some((each) => isServing(each.endpoint)),
             );
-          const kept = frontends.filter((each) =>
-            keeps(service, protocol, each.address, each.port),
-          );
-          groups.push({ service, protocol, frontends: kept, backends });
+          const silent =
+            usable.size === 0 && usableOf(candidates, service, false, nodeName, zone).length > 0;
+          const only = outside ? (silent ? ' outside silent' : ' outside') : '';
+          groups.push({ service, protocol, frontends, backends, only });
         };
+        const others = kept.filter(({ kind }) => kind !== 'service');
         if (service.spec.internalTrafficPolicy === 'Local') {
           addGroup(
             true,
-            asked.filter(({ kind }) => kind === 'ClusterIP'),
+            kept.filter(({ kind }) => kind === 'service'),
           );
-          const others = asked.filter(({ kind }) => kind !== 'ClusterIP');
-          if (others.length > 0 || externalIPs.length > 0) addGroup(false, others);
+          const refused = externalIPs.some((address) => taken.has(address));
+          if (others.length > 0 || refused) addGroup(false, others);
         } else {
-          addGroup(false, asked);
+          addGroup(false, kept);
+        }
+        const reachable = others.filter(({ address }) => address !== '0.0.0.0' && address !== '::');
+        if (service.spec.externalTrafficPolicy === 'Local' && reachable.length > 0) {
+          addGroup(true, reachable, true);
         }
       }
     }
   }
-  return linesOf(groups);
+  return linesOf(groups, deviceAddresses);
 }
 
-function linesOf(groups: readonly Group[]): string[] {
+function linesOf(groups: readonly Group[], deviceAddresses: readonly string[]): string[] {
   const lines: string[] = [];
   const roles = new Map<string, Set<string>>();
   const addRole = (address: string, role: string) => {
     roles.set(address, (roles.get(address) ?? new Set()).add(role));
   };
-  for (const { service, protocol, frontends, backends } of groups) {
+  for (const address of deviceAddresses) addRole(address, 'node');
+  for (const { service, protocol, frontends, backends, only } of groups) {
     const annotation = service.metadata.annotations?.['heddle.io/algorithm'] ?? 'random';
     const algorithm = algorithmNames[annotation] ?? 'random';
     const active = backends.filter((each) => each.active);
@@ -144,9 +159,9 @@ function linesOf(groups: readonly Group[]): string[] {
     for (const { kind, address, port } of frontends) {
       const name = `${formatEndpoint(address, port)}/${protocol}`;
       lines.push(
-        `frontend ${name} ${algorithm} affinity ${seconds(service)}: ${shown.sort().join(', ')}`,
+        `frontend ${name}${only} ${algorithm} affinity ${seconds(service)}: ${shown.sort().join(', ')}`,
       );
-      if (kind === 'ClusterIP') addRole(address, 'service');
+      addRole(address, kind);
     }
   }
   for (const [address, names] of roles)

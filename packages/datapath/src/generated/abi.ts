@@ -393,6 +393,62 @@ export function decodeFlows(bytes: Uint8Array, offset = 0): Flows {
   };
 }
 
+/** struct fragment_key */
+export interface FragmentKey {
+  /** 16 bytes. */
+  readonly source: Uint8Array;
+  /** 16 bytes. */
+  readonly destination: Uint8Array;
+  readonly id: number;
+  readonly protocol: number;
+}
+
+export const fragmentKeySize = 40;
+
+export function encodeFragmentKey(value: FragmentKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 40);
+  checkLength('fragment_key.source', value.source.length, 16);
+  into.set(value.source, offset);
+  checkLength('fragment_key.destination', value.destination.length, 16);
+  into.set(value.destination, offset + 16);
+  view.setUint32(32, value.id, true);
+  view.setUint32(36, value.protocol, true);
+}
+
+export function decodeFragmentKey(bytes: Uint8Array, offset = 0): FragmentKey {
+  const view = viewOf(bytes, offset, 40);
+  return {
+    source: bytesAt(bytes, offset, 16),
+    destination: bytesAt(bytes, offset + 16, 16),
+    id: view.getUint32(32, true),
+    protocol: view.getUint32(36, true),
+  };
+}
+
+/** struct fragment_ports */
+export interface FragmentPorts {
+  /** Network byte order in the struct, host order here. */
+  readonly sourcePort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly destinationPort: number;
+}
+
+export const fragmentPortsSize = 4;
+
+export function encodeFragmentPorts(value: FragmentPorts, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 4);
+  view.setUint16(0, value.sourcePort, false);
+  view.setUint16(2, value.destinationPort, false);
+}
+
+export function decodeFragmentPorts(bytes: Uint8Array, offset = 0): FragmentPorts {
+  const view = viewOf(bytes, offset, 4);
+  return {
+    sourcePort: view.getUint16(0, false),
+    destinationPort: view.getUint16(2, false),
+  };
+}
+
 /** enum heddle_abi */
 export const heddleAbi = {
   currentAbi: 2,

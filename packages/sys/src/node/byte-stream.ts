@@ -135,7 +135,7 @@ function describe(code: string, certificate: PeerCertificate | undefined): strin
     case 'CERT_NOT_YET_VALID':
       return `its certificate is valid from ${certificate?.valid_from} on`;
     default:
-      return `its certificate is not by a trusted authority (${code})`;
+      return `its certificate is not by a trusted authority: ${code}`;
   }
 }
 

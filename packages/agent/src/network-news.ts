@@ -1,0 +1,64 @@
+import { checked, closeFd, type Platform, syscallNumbers } from '@heddle/sys';
+
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const NETLINK_ROUTE = 0;
+/** Changes come in bursts, e.g. when a device goes up. */
+const settleMs = 50;
+
+/** What can be listened to (RTMGRP_* of linux/rtnetlink.h). */
+export const networkGroups = {
+  links: 0x1,
+  ipv4Addresses: 0x10,
+  ipv4Routes: 0x40,
+  ipv6Addresses: 0x100,
+  ipv6Routes: 0x400,
+} as const;
+
+/**
+ * Calls `changed` some time after something of the groups has changed in this network namespace,
+ * until it is disposed. What changed is for the caller to find out: messages may be lost, the call
+ * isn't. Throws SysError.
+ */
+export function watchNetwork(
+  platform: Platform,
+  groups: readonly number[],
+  changed: () => void,
+): Disposable {
+  const nr = syscallNumbers(platform);
+  const what = 'watch the network';
+  const type = SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const fd = checked('socket', platform.syscall(nr.socket, AF_NETLINK, type, NETLINK_ROUTE), what);
+  // struct sockaddr_nl: family u16, padding u16, port id u32, groups u32.
+  const address = new Uint8Array(12);
+  const view = new DataView(address.buffer);
+  view.setUint16(0, AF_NETLINK, true);
+  view.setUint32(
+    8,
+    groups.reduce((all, group) => all | group, 0),
+    true,
+  );
+  const bound = platform.syscall(nr.bind, fd, address, address.length);
+  if (bound < 0) closeFd(platform, fd);
+  checked('bind', bound, what);
+
+  let settling: Disposable | undefined;
+  const news = new Uint8Array(16 * 1024);
+  const watch = platform.onReadable(fd, () => {
+    // That something changed is all that is needed: also when messages were lost (ENOBUFS).
+    while (platform.syscall(nr.read, fd, news, news.length) > 0);
+    settling ??= platform.setTimer(settleMs, () => {
+      settling = undefined;
+      changed();
+    });
+  });
+  return {
+    [Symbol.dispose]() {
+      settling?.[Symbol.dispose]();
+      watch[Symbol.dispose]();
+      closeFd(platform, fd);
+    },
+  };
+}

@@ -1,0 +1,112 @@
+import type { NodeDevice } from '@heddle/datapath';
+import {
+  IFF_LOOPBACK,
+  type Link,
+  listAddresses,
+  listLinks,
+  listRoutes,
+  NetlinkSocket,
+} from '@heddle/netlink';
+import type { Platform } from '@heddle/sys';
+import { networkGroups, watchNetwork } from './network-news.ts';
+
+/** Where traffic enters this node from outside. */
+export interface NodeView {
+  readonly devices: readonly NodeDevice[];
+  /** Addresses of the node, those of the devices first. */
+  readonly addresses: readonly string[];
+  /** Why a device that was asked for isn't among them, in sentences. */
+  readonly problems: readonly string[];
+}
+
+/** How many addresses the kernel half can take (NAT_SOURCES in abi.h, less one). */
+const mostAddresses = 63;
+/** Text of an Ethernet address: the programs expect its header. */
+const ethernetLength = '00:00:00:00:00:00'.length;
+
+/**
+ * The devices that the configuration means in this network namespace. `auto`: those that a default
+ * route leads out of, or, without one, those with an address that others can reach. `none`, or names
+ * with commas between, in which `*` stands for anything. Throws NetlinkError.
+ */
+export function findNodeDevices(platform: Platform, wanted: string): NodeView {
+  using socket = new NetlinkSocket(platform);
+  const links = listLinks(socket).filter(({ flags }) => (flags & IFF_LOOPBACK) === 0);
+  const addresses = listAddresses(socket).filter(
+    ({ scope }) => scope === 'universe' || scope === 'site',
+  );
+  const problems: string[] = [];
+  const chosen =
+    wanted === 'auto'
+      ? automatic(
+          links,
+          listRoutes(socket).flatMap(({ destination, link }) =>
+            link !== undefined && /^(0\.0\.0\.0|::)\/0$/.test(destination) ? [link] : [],
+          ),
+          addresses.map(({ link }) => link),
+        )
+      : named(links, wanted, problems);
+  const devices: NodeDevice[] = [];
+  for (const { name, index, address } of chosen) {
+    if (address.length === ethernetLength) devices.push({ name, index });
+    else problems.push(`device ${name} is not served: it is no Ethernet device`);
+  }
+  const front = new Set(devices.map(({ index }) => index));
+  const all = new Set([
+    ...addresses.filter(({ link }) => front.has(link)).map(({ address }) => address),
+    ...addresses.map(({ address }) => address),
+  ]);
+  return { devices, addresses: [...all].slice(0, mostAddresses), problems };
+}
+
+/**
+ * Calls `changed` with the devices that the configuration means, at once and whenever they or the
+ * addresses have changed, until it is disposed. Throws SysError, NetlinkError.
+ */
+export function watchNodeDevices(
+  platform: Platform,
+  wanted: string,
+  changed: (view: NodeView) => void,
+): Disposable {
+  let known = '';
+  const look = () => {
+    const view = findNodeDevices(platform, wanted);
+    const text = JSON.stringify(view);
+    if (text === known) return;
+    known = text;
+    changed(view);
+  };
+  const watch = watchNetwork(platform, Object.values(networkGroups), look);
+  try {
+    look();
+  } catch (error) {
+    watch[Symbol.dispose]();
+    throw error;
+  }
+  return watch;
+}
+
+function automatic(
+  links: readonly Link[],
+  routed: readonly number[],
+  addressed: readonly number[],
+): readonly Link[] {
+  const wanted = new Set(routed.length > 0 ? routed : addressed);
+  // The rest, e.g. a VPN's device, takes part only when it is named.
+  return links.filter(
+    ({ index, address }) => wanted.has(index) && address.length === ethernetLength,
+  );
+}
+
+function named(links: readonly Link[], wanted: string, problems: string[]): readonly Link[] {
+  if (wanted === 'none') return [];
+  const found = new Set<Link>();
+  for (const pattern of wanted.split(',')) {
+    const parts = pattern.trim().split('*');
+    const expression = parts.map((part) => part.replace(/[^\w-]/g, '\\$&')).join('.*');
+    const matching = links.filter(({ name }) => new RegExp(`^${expression}$`).test(name));
+    if (matching.length === 0) problems.push(`device ${pattern.trim()} is not there`);
+    for (const link of matching) found.add(link);
+  }
+  return [...found];
+}

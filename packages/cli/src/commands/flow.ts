@@ -1,0 +1,89 @@
+import type { DropNotice, FlowItem, NatDestination } from '@heddle/agent';
+import { ControlClient } from '../client.ts';
+import { type Cell, formatTable, type OutputFormat, printJson, printLine } from '../print.ts';
+import { endpoint, fullName } from './service.ts';
+
+interface Options {
+  readonly socket: string;
+  readonly output: OutputFormat;
+}
+
+interface Filters {
+  readonly service?: string;
+  readonly client?: string;
+  readonly backend?: string;
+  readonly protocol?: string;
+  readonly state?: string;
+}
+
+/** `heddle flow list`: one line for each connection from outside. */
+export async function flowList(options: Options & Filters): Promise<void> {
+  const { socket, output, service, client: from, backend, protocol, state } = options;
+  using client = await ControlClient.connect(socket);
+  const filters = {
+    ...(service === undefined ? {} : { service: fullName(service) }),
+    ...(from === undefined ? {} : { client: from }),
+    ...{ backend, protocol, state },
+  };
+  const flows: FlowItem[] = [];
+  for await (const flow of client.items<FlowItem>('flow.list', filters)) flows.push(flow);
+  if (output === 'json') printJson({ flows });
+  else if (flows.length === 0) printLine('no flows');
+  else {
+    process.stdout.write(
+      formatTable(
+        ['PROTOCOL', 'CLIENT', 'FRONTEND', 'BACKEND', 'SEEN AS', 'IDLE', 'STATE', 'SERVICE'],
+        flows.map(flowLine),
+      ),
+    );
+  }
+}
+
+function flowLine(flow: FlowItem): Cell[] {
+  const kept = flow.source === flow.client && flow.sourcePort === flow.clientPort;
+  return [
+    flow.protocol,
+    endpoint({ address: flow.client, port: flow.clientPort }),
+    endpoint({ address: flow.frontend, port: flow.frontendPort }),
+    endpoint({ address: flow.backend, port: flow.backendPort }),
+    kept ? 'itself' : endpoint({ address: flow.source, port: flow.sourcePort }),
+    `${flow.idleSeconds}s`,
+    flow.state,
+    flow.service ?? '-',
+  ];
+}
+
+/** `heddle nat list`: one line for each backend that sees an address of this node. */
+export async function natList({ socket, output }: Options): Promise<void> {
+  using client = await ControlClient.connect(socket);
+  const { items } = (await client.request('nat.list')) as { items: NatDestination[] };
+  if (output === 'json') printJson({ destinations: items });
+  else if (items.length === 0) printLine('no ports are taken');
+  else {
+    process.stdout.write(
+      formatTable(
+        ['PROTOCOL', 'BACKEND', 'SEEN AS', 'PORTS', 'OF', 'USED'],
+        items.map(({ protocol, backend, backendPort, source, used, ports }) => {
+          const text = `${Math.ceil((used / ports) * 100)}%`;
+          const share: Cell = used / ports > 0.8 ? { text, style: 'red' } : text;
+          const to = endpoint({ address: backend, port: backendPort });
+          return [protocol, to, source, `${used}`, `${ports}`, share];
+        }),
+      ),
+    );
+  }
+}
+
+/** `heddle drop watch`: one line for each packet; as JSON, one object in each line. */
+export async function dropWatch({ socket, output }: Options): Promise<void> {
+  using client = await ControlClient.connect(socket);
+  await client.follow<DropNotice>((drop) => {
+    if (output === 'json') {
+      printLine(JSON.stringify(drop));
+      return;
+    }
+    const from = endpoint({ address: drop.source, port: drop.sourcePort });
+    const to = endpoint({ address: drop.destination, port: drop.destinationPort });
+    printLine(`${drop.protocol}  ${from} > ${to}  ${drop.length} bytes  ${drop.reason}`);
+  }, 'drops.follow');
+}

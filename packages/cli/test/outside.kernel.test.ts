@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { FlowItem } from '@heddle/agent';
+import { askTcp, askUdp, echoBytes, type Place, startBackend } from '@heddle/lab';
+import { SysError } from '@heddle/sys';
+import { endpoint, service, slice } from '../testing/objects.ts';
+import { Product } from '../testing/product.ts';
+
+const ends = ['v4', 'v6'] as const;
+const clusterIPs = { v4: '10.96.0.1', v6: 'fd00:96::1' };
+const externals = { v4: '198.51.100.7', v6: 'fd00:198:51:100::7' };
+const balancers = { v4: '198.51.100.8', v6: 'fd00:198:51:100::8' };
+
+/** What became of a question: who answered, or the error's code. */
+function outcome(ask: () => string): string {
+  try {
+    return ask().split(' ')[0]!;
+  } catch (error) {
+    if (error instanceof SysError) return error.code;
+    throw error;
+  }
+}
+
+describe('traffic from outside, by the agent', () => {
+  let product: Product;
+  let client: Place;
+  before(async () => {
+    product = new Product('outside', { nodes: 2, podsPerNode: 1, outside: 1 });
+    const { lab } = product;
+    client = lab.outside[0]!;
+    for (const end of ends) {
+      lab.leadTo(product.node, externals[end]);
+      lab.leadTo(product.node, balancers[end]);
+    }
+    await Promise.all(
+      lab.pods.map((pod) => startBackend(pod, { tcp: [8080], udp: [8080], echo: [8081] })),
+    );
+    await product.start();
+  });
+  after(() => product?.[Symbol.dispose]());
+
+  const pods = (end: 'v4' | 'v6', ...numbers: number[]) =>
+    numbers.map((number) => {
+      const pod = product.lab.pods[number]!;
+      return endpoint(pod.addresses[end], {}, { nodeName: pod.node.name });
+    });
+  const slices = (name: string, ...numbers: number[]) =>
+    ends.map((end) =>
+      slice(name, pods(end, ...numbers), {
+        name: `${name}-${end}`,
+        ports: [
+          { name: 'tcp', port: 8080 },
+          { name: 'udp', protocol: 'UDP', port: 8080 },
+          { name: 'echo', port: 8081 },
+        ],
+      }),
+    );
+  const web = (spec: object = {}) =>
+    service(
+      'web',
+      [clusterIPs.v4, clusterIPs.v6],
+      {
+        type: 'LoadBalancer',
+        ipFamilyPolicy: 'RequireDualStack',
+        externalIPs: [externals.v4, externals.v6],
+        ports: [
+          { name: 'tcp', port: 80, nodePort: 30_080 },
+          { name: 'udp', port: 80, protocol: 'UDP', nodePort: 30_080 },
+          { name: 'echo', port: 81, nodePort: 30_081 },
+        ],
+        ...spec,
+      },
+      { status: { loadBalancer: { ingress: ends.map((end) => ({ ip: balancers[end] })) } } },
+    );
+  const asked = (from: Place, address: string, port: number) => [
+    outcome(() => askTcp(from, { address, port }, 'who?', 500)),
+    outcome(() => askUdp(from, { address, port }, 'who?', 500)),
+  ];
+  const names = (number: number) => {
+    const { name } = product.lab.pods[number]!;
+    return [name, name];
+  };
+
+  test('every address of a service leads to a pod, here or elsewhere, byte for byte', async () => {
+    for (const number of [0, 1]) {
+      await product.apply('web.yaml', web(), ...slices('web', number));
+      for (const end of ends) {
+        assert.deepEqual(asked(client, product.node.addresses[end], 30_080), names(number));
+        assert.deepEqual(asked(client, externals[end], 80), names(number));
+        assert.deepEqual(asked(client, balancers[end], 80), names(number));
+        echoBytes(client, { address: externals[end], port: 81 }, 1);
+        echoBytes(client, { address: product.node.addresses[end], port: 30_081 }, 2_000_000);
+      }
+    }
+    const { flows } = (await product.heddle('flow', 'list', '-s', 'web')) as { flows: FlowItem[] };
+    assert.ok(flows.length >= 24);
+    assert.ok(flows.every(({ client: from }) => Object.values(client.addresses).includes(from)));
+    const { destinations } = (await product.heddle('nat', 'list')) as {
+      destinations: { used: number; source: string }[];
+    };
+    assert.ok(destinations.length > 0);
+    const own = Object.values(product.node.addresses);
+    assert.ok(destinations.every(({ used, source }) => used > 0 && own.includes(source)));
+  });
+
+  test('a ClusterIP works for what is routed through the node', async () => {
+    await product.apply('web.yaml', web(), ...slices('web', 1));
+    for (const end of ends) {
+      product.lab.leadTo(product.node, clusterIPs[end]);
+      assert.deepEqual(asked(client, clusterIPs[end], 80), names(1));
+    }
+  });
+
+  test('without endpoints and at ports that a service lacks', async () => {
+    await product.apply('web.yaml', web());
+    for (const end of ends) {
+      const refused = ['ECONNREFUSED', 'ECONNREFUSED'];
+      assert.deepEqual(asked(client, product.node.addresses[end], 30_080), refused);
+      assert.deepEqual(asked(client, externals[end], 80), refused);
+      assert.deepEqual(
+        asked(client, externals[end], 99).map((code) => /TIMEDOUT|EAGAIN/.test(code)),
+        [true, true],
+        'dropped, not answered',
+      );
+    }
+    const { drops } = await product.status();
+    const reasons = drops.filter(({ count }) => count > 0).map(({ reason }) => reason);
+    assert.ok(reasons.includes('no endpoints'));
+    assert.ok(reasons.includes('a port that the service does not have'));
+  });
+
+  test('externalTrafficPolicy Local: silent without a pod here, except to what is on the node', async () => {
+    const local = web({ externalTrafficPolicy: 'Local' });
+    const [here, elsewhere] = [product.lab.pods[0]!, product.lab.pods[1]!];
+    await product.apply('web.yaml', local, ...slices('web', 1));
+    for (const end of ends) {
+      const node = product.node.addresses[end];
+      for (const from of [client, elsewhere]) {
+        assert.deepEqual(
+          asked(from, node, 30_080).map((code) => /TIMEDOUT|EAGAIN/.test(code)),
+          [true, true],
+          'another node answers this',
+        );
+      }
+      assert.deepEqual(asked(here, node, 30_080), names(1));
+      assert.deepEqual(asked(product.node, node, 30_080), names(1));
+    }
+    await product.apply('web.yaml', local, ...slices('web', 0, 1));
+    for (const end of ends) {
+      for (let i = 0; i < 5; i++) {
+        assert.deepEqual(asked(client, product.node.addresses[end], 30_080), names(0));
+      }
+    }
+  });
+});

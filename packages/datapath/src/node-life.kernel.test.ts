@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { listLinks, NetlinkSocket } from '@heddle/netlink';
+import { clients, NodePackets } from '../testing/node-packets.ts';
+import { World } from '../testing/world.ts';
+import type { DropNotice } from './drops.ts';
+
+describe('the node’s devices, over time', () => {
+  let world: World;
+  let packets: NodePackets;
+  let sport = 50_000;
+  const remotes = ['10.244.2.11', '10.244.2.12', '10.244.2.13', '10.244.2.14'];
+  before(() => {
+    world = new World('node-life', 1, { lab: { nodes: 2 } });
+    world.serveOutside();
+    packets = new NodePackets(world, 'v4');
+  });
+  after(() => world?.[Symbol.dispose]());
+
+  /** Where a packet to the service goes; `drop` or `pass` if nowhere. */
+  const goes = (dport: number, kind: 'tcp' | 'udp', from: string = clients.v4, port = ++sport) => {
+    const header = packets.from(from, packets.node);
+    const packet =
+      kind === 'tcp'
+        ? header.tcp({ sport: port, dport, syn: true })
+        : header.udp({ sport: port, dport });
+    const { verdict, packet: after } = packets.ingress(packet);
+    return verdict === 'send' ? after.layers.find((layer) => layer.kind === 'ipv4')!.dst : verdict;
+  };
+
+  test('flows outlive the agent: the next one finds them, and old connections go on', () => {
+    const [one] = world.lab.nodes[1]!.pods;
+    world.apply(packets.service(30_001, [one!.addresses.v4]));
+    using server = world.listener(one!, 4, 8080);
+    using client = world.socket(world.lab.underlay, 4, 'tcp');
+    assert.equal(client.connect(packets.node, 30_001), 'ok');
+    using accepted = server.accept();
+    world.datapath[Symbol.dispose]();
+    assert.equal(client.send('nobody is there'), 'ok');
+    assert.equal(accepted.receive().text, 'nobody is there');
+    using later = world.socket(world.lab.underlay, 4, 'tcp');
+    assert.equal(later.connect(packets.node, 30_001), 'ok', 'new ones come about, too');
+    world.restart();
+    world.serveOutside();
+    world.apply(packets.service(30_001, [one!.addresses.v4]));
+    assert.equal(client.send('still here'), 'ok');
+    assert.equal(accepted.receive().text, 'still here');
+    assert.ok([...world.datapath.flows()].some(({ state }) => state === 'established'));
+    const { links } = world.datapath.status();
+    assert.ok(links.some(({ hook, attached }) => hook === 'node_ingress@eth0' && attached));
+  });
+
+  test('devices are taken up and given up', () => {
+    const serve = (...names: string[]) =>
+      world.node.enter(() => {
+        using socket = new NetlinkSocket(world.platform);
+        const devices = listLinks(socket).filter(({ name }) => names.includes(name));
+        world.datapath.setNode(devices, [packets.node]);
+      });
+    const attached = () =>
+      world.datapath
+        .status()
+        .links.filter(({ hook }) => hook.startsWith('node_'))
+        .map(({ hook, attached: is }) => `${hook} ${is}`);
+    world.apply(packets.service(30_002, remotes));
+    using client = world.socket(world.lab.underlay, 4, 'tcp');
+    serve();
+    assert.deepEqual(attached(), []);
+    assert.equal(client.connect(packets.node, 30_002), 'ECONNREFUSED', 'the node itself answers');
+    serve('eth0', 'veth1');
+    assert.deepEqual(attached(), [
+      'node_ingress@eth0 true',
+      'node_egress@eth0 true',
+      'node_ingress@veth1 true',
+      'node_egress@veth1 true',
+    ]);
+    world.restart();
+    serve('eth0');
+    assert.deepEqual(attached(), ['node_ingress@eth0 true', 'node_egress@eth0 true']);
+  });
+
+  test('sessionAffinity: by the client’s address, whatever its port', () => {
+    world.apply(packets.service(30_003, remotes, { affinitySeconds: 1000 }));
+    const first = goes(30_003, 'tcp');
+    for (let i = 0; i < 20; i++) assert.equal(goes(30_003, 'tcp'), first);
+    const others = new Set<string>();
+    for (let i = 0; i < 40; i++) others.add(goes(30_003, 'tcp', `198.18.0.${i}`));
+    assert.equal(others.size, 4);
+    world.apply(
+      packets.service(
+        30_003,
+        remotes.filter((remote) => remote !== first),
+        { affinitySeconds: 1000 },
+      ),
+    );
+    assert.notEqual(goes(30_003, 'tcp'), first, 'that backend is gone');
+  });
+
+  test('maglev: by the connection, and the same after a restart with empty tables', () => {
+    world.apply(packets.service(30_004, remotes, { algorithm: 'maglev' }));
+    const chosen = Array.from({ length: 50 }, (_, i) => goes(30_004, 'tcp', clients.v4, 2000 + i));
+    assert.equal(new Set(chosen).size, 4);
+    const other = new World('node-life-2', 1, { lab: { nodes: 2 } });
+    try {
+      other.serveOutside();
+      const there = new NodePackets(other, 'v4');
+      other.apply(there.service(30_004, remotes, { algorithm: 'maglev' }));
+      for (const [i, backend] of chosen.entries()) {
+        const packet = there
+          .from(clients.v4, there.node)
+          .tcp({ sport: 2000 + i, dport: 30_004, syn: true });
+        const ip = there.ingress(packet).packet.layers.find(({ kind }) => kind === 'ipv4');
+        assert.equal(ip && 'dst' in ip ? ip.dst : '', backend, 'another node chooses the same');
+      }
+    } finally {
+      other[Symbol.dispose]();
+    }
+  });
+
+  test('a flow of UDP moves when its backend is gone', () => {
+    const service = (...backends: string[]) =>
+      packets.service(30_005, backends, { protocol: 'UDP' });
+    world.apply(service(remotes[0]!));
+    assert.equal(goes(30_005, 'udp', clients.v4, 777), remotes[0]);
+    world.apply(service(remotes[1]!));
+    assert.equal(goes(30_005, 'udp', clients.v4, 777), remotes[1]);
+  });
+
+  test('least-connections: by open flows, which are let go of', () => {
+    const key = 'least';
+    world.apply(packets.service(30_006, remotes, { algorithm: 'least-connections', key }));
+    const counted = () => world.datapath.backendCounters(key).map(({ active }) => active);
+    for (let i = 0; i < 8; i++) goes(30_006, 'tcp');
+    assert.deepEqual(counted(), [2, 2, 2, 2]);
+    const reset = packets.from(clients.v4, packets.node).tcp({ sport, dport: 30_006, rst: true });
+    packets.ingress(reset);
+    assert.equal(
+      counted().reduce((sum, active) => sum + active),
+      7,
+    );
+    assert.equal(world.datapath.backendCounters(key)[0]!.connections, 2);
+  });
+
+  test('two flows of a client by one port to one backend are told apart', () => {
+    const [pod] = world.node.pods;
+    const rows = [30_007, 30_008].map((port) =>
+      packets.service(port, [pod!.addresses.v4], { key: `at ${port}` }),
+    );
+    world.apply(...rows);
+    const seen = [30_007, 30_008].map((dport) => {
+      const syn = packets.from(clients.v4, packets.node).tcp({ sport: 999, dport, syn: true });
+      return packets.ingress(syn).packet.layers.find(({ kind }) => kind === 'tcp')!;
+    });
+    const ports = seen.map((tcp) => ('sport' in tcp ? tcp.sport : 0));
+    assert.equal(ports[0], 999);
+    assert.notEqual(ports[1], 999);
+    for (const [i, dport] of [30_007, 30_008].entries()) {
+      const answer = packets
+        .from(pod!.addresses.v4, clients.v4)
+        .tcp({ sport: 8080, dport: ports[i]!, syn: true, ack: true });
+      const tcp = packets.egress(answer).packet.layers.find(({ kind }) => kind === 'tcp')!;
+      assert.deepEqual('sport' in tcp && [tcp.sport, tcp.dport], [dport, 999]);
+    }
+  });
+
+  test('drops are told as they happen, while somebody watches', async () => {
+    world.apply(packets.service(30_009, []));
+    const notices: DropNotice[] = [];
+    const watch = world.datapath.watchDrops((drop) => notices.push(drop));
+    goes(30_009, 'tcp', '198.18.7.7', 4321);
+    for (let i = 0; i < 100 && notices.length === 0; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    watch[Symbol.dispose]();
+    goes(30_009, 'tcp');
+    assert.deepEqual(notices, [
+      {
+        reason: 'no endpoints',
+        ifindex: world.node.link('eth0').index,
+        protocol: 'TCP',
+        source: '198.18.7.7',
+        sourcePort: 4321,
+        destination: packets.node,
+        destinationPort: 30_009,
+        length: 54,
+      },
+    ]);
+  });
+});

@@ -1,0 +1,69 @@
+import { checked, closeFd, encodeCString, type Platform, syscallNumbers } from '@heddle/sys';
+import type { Place } from './place.ts';
+import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from './traffic/socket-constants.ts';
+
+// linux/sockios.h, linux/ethtool.h
+const SIOCETHTOOL = 0x8946;
+const ETHTOOL_STXCSUM = 0x17;
+const ETHTOOL_STSO = 0x1f;
+const ETHTOOL_SGSO = 0x24;
+const ETHTOOL_SGRO = 0x2c;
+
+/** What a device does, or in a lab is believed to do, in place of the stack; absent: as it is. */
+export interface Offloads {
+  /** Checksums of what is sent: off, packets carry right ones from the start. Also turns `tso` off. */
+  readonly checksum?: boolean;
+  /** Cutting of large TCP segments. */
+  readonly tso?: boolean;
+  /** Late cutting of large packets by the stack. */
+  readonly gso?: boolean;
+  /** Putting together what arrives; on a veth it also makes room for XDP redirection to it. */
+  readonly gro?: boolean;
+}
+
+const commands = {
+  checksum: ETHTOOL_STXCSUM,
+  tso: ETHTOOL_STSO,
+  gso: ETHTOOL_SGSO,
+  gro: ETHTOOL_SGRO,
+} as const;
+
+/** Changes what a device of a place does. Throws SysError (ENODEV without the device). */
+export function setOffloads(place: Place, device: string, offloads: Offloads): void {
+  const { platform } = place;
+  const nr = syscallNumbers(platform);
+  const socket = checked(
+    'socket',
+    place.enter(() => platform.syscall(nr.socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
+    `open socket in ${place.name}`,
+  );
+  try {
+    for (const [name, command] of Object.entries(commands)) {
+      const on = offloads[name as keyof Offloads];
+      if (on === undefined) continue;
+      const what = `turn ${name} of ${device} in ${place.name} ${on ? 'on' : 'off'}`;
+      checked('ioctl', request(platform, socket, device, command, on), what);
+    }
+  } finally {
+    closeFd(platform, socket);
+  }
+}
+
+function request(
+  platform: Platform,
+  socket: number,
+  device: string,
+  command: number,
+  on: boolean,
+): number {
+  // struct ethtool_value: command u32, data u32.
+  const value = new Uint8Array(8);
+  const values = new DataView(value.buffer);
+  values.setUint32(0, command, true);
+  values.setUint32(4, on ? 1 : 0, true);
+  // struct ifreq: name of 16 bytes, then a pointer; 40 bytes in all.
+  const ifreq = new Uint8Array(40);
+  ifreq.set(encodeCString(device).subarray(0, 15));
+  new DataView(ifreq.buffer).setBigUint64(16, platform.addressOf(value), true);
+  return platform.syscall(syscallNumbers(platform).ioctl, socket, SIOCETHTOOL, ifreq);
+}
