@@ -1,14 +1,24 @@
 import { connect } from 'node:net';
-import type { AgentStatus } from '@heddle/agent';
+import type { AgentEvent, AgentStatus } from '@heddle/agent';
 
 /** The agent's status through its control socket. */
-export function agentStatus(socketPath: string): Promise<AgentStatus> {
+export async function agentStatus(socketPath: string): Promise<AgentStatus> {
+  return (await ask(socketPath, 'status')) as AgentStatus;
+}
+
+/** How many events the agent has had: once it is up, one for each row that came into force. */
+export async function agentEvents(socketPath: string): Promise<number> {
+  const { items } = (await ask(socketPath, 'events.list')) as { items: readonly AgentEvent[] };
+  return items.at(-1)?.number ?? 0;
+}
+
+function ask(socketPath: string, method: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const socket = connect(socketPath);
     let text = '';
     socket.setEncoding('utf8');
     socket.on('connect', () =>
-      socket.write('{"version":1,"id":1,"method":"status","params":{}}\n'),
+      socket.write(`${JSON.stringify({ version: 1, id: 1, method, params: {} })}\n`),
     );
     socket.on('data', (data) => {
       text += data;

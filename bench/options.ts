@@ -1,6 +1,11 @@
 import { parseArgs } from 'node:util';
 import type { Case } from './cases/case.ts';
 import { change } from './cases/change.ts';
+import { clusterChange } from './cases/cluster-change.ts';
+import { clusterChurn } from './cases/cluster-churn.ts';
+import { clusterIdle } from './cases/cluster-idle.ts';
+import { clusterScale } from './cases/cluster-scale.ts';
+import { clusterStart } from './cases/cluster-start.ts';
 import { coldStart } from './cases/cold-start.ts';
 import { connect, outsideConnect } from './cases/connect.ts';
 import { exchange, outsideExchange } from './cases/exchange.ts';
@@ -12,6 +17,7 @@ import { wrk } from './cases/wrk.ts';
 export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
   ...[outsideConnect, outsideExchange, packets],
+  ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle],
 ];
 
 export interface Options {
@@ -25,7 +31,7 @@ export class UsageError extends Error {}
 
 export const usage = `npm run bench -- [--quick] [--case NAME]... [--publish]
 
-  --quick      fewer sizes and rounds: under 3 minutes instead of about 20
+  --quick      fewer sizes and rounds: under 8 minutes instead of about 35
   --case NAME  only this case; several may be given
   --publish    also write the chart to docs/bench.svg
 

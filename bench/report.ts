@@ -31,6 +31,7 @@ const extras: readonly { field: string; title: string; show: (value: number) => 
   { field: 'cpuUsPerChange', title: 'CPU/change', show: duration },
   { field: 'atStartMiB', title: 'MiB at start', show: (value) => value.toFixed(0) },
   { field: 'medianMiB', title: 'median', show: (value) => value.toFixed(0) },
+  { field: 'wakeUps', title: 'wake-ups', show: String },
   { field: 'mostMiB', title: 'most', show: (value) => value.toFixed(0) },
 ];
 

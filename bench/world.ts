@@ -11,7 +11,6 @@ import type { Round, RoundResult, RoundVariant } from './traffic/client.ts';
 import { Sockets } from './traffic/sockets.ts';
 import type { Balancer, BalancerName } from './variants/balancer.ts';
 import { Heddle } from './variants/heddle.ts';
-import { HeddleDatapath } from './variants/heddle-datapath.ts';
 import { iptables, nftables } from './variants/netfilter.ts';
 
 /** A way for a client to reach a server, measured beside the others. */
@@ -48,9 +47,9 @@ export class World implements Disposable {
     removeStaleLabs(platform);
     this.plain = this.#lab('plain');
     this.heddleLab = this.#lab('heddle');
-    this.heddle = new Heddle(this.heddleLab, this.folder('heddle'));
+    this.heddle = new Heddle(this.heddleLab, this.folder('heddle'), site);
     this.balancers = [
-      this.#site.nodePorts ? new HeddleDatapath(platform, this.heddleLab, site) : this.heddle,
+      this.heddle,
       iptables(this.#lab('iptables'), site),
       nftables(this.#lab('nftables'), site),
     ].filter(({ name }) => this.#site.balancers.includes(name));

@@ -19,6 +19,7 @@ const volatile struct node_config config = {};
 
 #define ROUTE_SOURCE (1u << 4) /* BPF_FIB_LOOKUP_SRC, Linux 6.7; the headers here may not have it yet */
 #define EINVAL 22
+#define PACKET_HOST 0 /* of <linux/if_packet.h> */
 
 /* tc_index of a packet on its way from node_ingress to node_egress of the same device. */
 #define TRANSLATED 0x4865
@@ -86,11 +87,16 @@ INLINE __u32 segment_length(struct __sk_buff *ctx, const struct packet *packet)
 	return packet->transport - packet->network + packet->transport_length + ctx->gso_size;
 }
 
+/* Where things are in a frame, in words of 16 bits. */
+#define TTL_WORD ((ETH_HLEN + 8) / 2)	    /* and the protocol */
+#define HOP_LIMIT_WORD ((ETH_HLEN + 6) / 2) /* its second byte */
+#define CHECKSUM_WORD ((ETH_HLEN + 10) / 2)
+
 /* Sends a translated packet on its way, as a router does. */
 GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 {
 	struct bpf_fib_lookup route = {};
-	struct ethhdr frame;
+	__u16 start[CHECKSUM_WORD + 1];
 	__u32 length;
 	long result;
 
@@ -116,21 +122,23 @@ GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 	if (packet->ttl <= 1)
 		return drop(ctx, packet, DROP_TTL);
 	packet->ttl--;
-	if (packet->ipv4) {
-		/* Time to live, protocol and checksum, in one go. */
-		__u16 header[2];
-
-		if (load_bytes(ctx, packet->network + 8, header, sizeof(header)))
-			return drop(ctx, packet, DROP_WRITE);
-		/* The time to live is the first byte of its checksum word. */
-		header[0] -= bpf_htons(0x100);
-		header[1] = ~fold_checksum((__u64)(__u16)~header[1] + (__u16)~bpf_htons(0x100));
-		if (bpf_skb_store_bytes(ctx, packet->network + 8, header, sizeof(header), 0))
-			return drop(ctx, packet, DROP_WRITE);
-	} else if (bpf_skb_store_bytes(ctx, packet->network + 7, &packet->ttl, 1, 0)) {
+	if (load_bytes(ctx, 0, start, sizeof(start)))
 		return drop(ctx, packet, DROP_WRITE);
+	if (packet->ipv4) {
+		/* The time to live is the first byte of its checksum word. */
+		start[TTL_WORD] -= bpf_htons(0x100);
+		start[CHECKSUM_WORD] = ~fold_checksum((__u64)(__u16)~start[CHECKSUM_WORD] + (__u16)~bpf_htons(0x100));
+	} else {
+		start[HOP_LIMIT_WORD] -= bpf_htons(1);
 	}
 
+	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
+		__builtin_memcpy(start, route.dmac, ETH_ALEN);
+		__builtin_memcpy(start + 3, route.smac, ETH_ALEN);
+	}
+	/* All that changes in the two headers, in one go. */
+	if (bpf_skb_store_bytes(ctx, 0, start, sizeof(start), 0))
+		return drop(ctx, packet, DROP_WRITE);
 	if (result == BPF_FIB_LKUP_RET_NO_NEIGH) {
 		struct bpf_redir_neigh next = { .nh_family = route.family };
 
@@ -140,11 +148,6 @@ GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 			copy_address(next.ipv6_nh, route.ipv6_dst);
 		return bpf_redirect_neigh(route.ifindex, &next, sizeof(next), 0);
 	}
-	__builtin_memcpy(frame.h_dest, route.dmac, ETH_ALEN);
-	__builtin_memcpy(frame.h_source, route.smac, ETH_ALEN);
-	frame.h_proto = (__be16)ctx->protocol;
-	if (bpf_skb_store_bytes(ctx, 0, &frame, sizeof(frame), 0))
-		return drop(ctx, packet, DROP_WRITE);
 	/* Nothing is left to do for node_egress. */
 	if (route.ifindex == ctx->ifindex)
 		ctx->tc_index = TRANSLATED;
@@ -218,7 +221,7 @@ GLOBAL int to_backend(struct __sk_buff *ctx, struct packet *packet, __u32 index)
 	if (!reply_key(&reply, flow, life, packet->key.protocol))
 		return drop(ctx, packet, DROP_NO_FLOW);
 	invert(&key, &reply);
-	note_packet(flow, life, packet->tcp_flags, 0);
+	note_packet(flow, life, packet->tcp_flags, 0, ctx->len);
 	if (rewrite(ctx, packet, &key))
 		return drop(ctx, packet, DROP_WRITE);
 	return forward(ctx, packet);
@@ -231,7 +234,7 @@ NOINLINE int to_client(struct __sk_buff *ctx, struct packet *packet, struct nat_
 
 	client_key(&key, flow, packet->key.protocol);
 	invert(&back, &key);
-	note_packet(flow, flow->life, packet->tcp_flags, 1);
+	note_packet(flow, flow->life, packet->tcp_flags, 1, ctx->len);
 	return rewrite(ctx, packet, &back);
 }
 
@@ -379,6 +382,12 @@ GLOBAL int translate_error(struct __sk_buff *ctx, struct packet *packet)
 	return rewrite_error(ctx, packet, &inner, &to, &outer) ? -1 : 1;
 }
 
+/* Whether the packet is of a VLAN, which has a device of its own above this one. */
+INLINE int is_of_vlan(struct __sk_buff *ctx)
+{
+	return ctx->vlan_present;
+}
+
 SEC("tc") int node_ingress(struct __sk_buff *ctx)
 {
 	struct packet packet = {};
@@ -387,6 +396,9 @@ SEC("tc") int node_ingress(struct __sk_buff *ctx)
 	__u32 *role;
 	int outcome;
 
+	/* A frame for somebody else is here by promiscuity; multicast is no service's. */
+	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx))
+		return NEXT;
 	kind = read_packet(ctx, ETH_HLEN, &packet);
 	if (kind == PACKET_OTHER)
 		return NEXT;
@@ -426,6 +438,8 @@ SEC("tc") int node_ingress(struct __sk_buff *ctx)
 	if (*role & ADDRESS_NODE)
 		return NEXT;
 	switch (kind) {
+	case PACKET_ICMP_ECHO:
+		return packet.fragment ? drop(ctx, &packet, DROP_FRAGMENT) : answer_echo(ctx, &packet);
 	case PACKET_FRAGMENT:
 		return drop(ctx, &packet, DROP_FRAGMENT);
 	case PACKET_INVALID:
@@ -448,6 +462,8 @@ SEC("tc") int node_egress(struct __sk_buff *ctx)
 		ctx->tc_index = 0;
 		return NEXT;
 	}
+	if (is_of_vlan(ctx))
+		return NEXT;
 	kind = read_packet(ctx, ETH_HLEN, &packet);
 	if (kind == PACKET_FRAGMENT && recall_ports(&packet))
 		kind = PACKET_FLOW;

@@ -1,8 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createLab, type Lab } from '@heddle/lab';
+import { backendAddresses } from '../catalog.ts';
 import { median, spread } from '../statistics.ts';
-import { AgentProcess, writeManifests } from '../variants/agent-process.ts';
+import { AgentProcess, sizeFlags, writeManifests } from '../variants/agent-process.ts';
 import { answer } from '../world.ts';
 import { type Case, type Row, verdict } from './case.ts';
 import type { ColdStart } from './cold-process.ts';
@@ -21,7 +22,7 @@ export const coldStart: Case = {
   async measure(world, size, quick) {
     const repetitions = quick ? 3 : size > 10_000 ? 5 : 9;
     const manifests = world.folder(`${name}-${size}`);
-    writeManifests(`${manifests}/all`, size);
+    writeManifests(`${manifests}/all`, size, 'east-west');
     const writes: ColdStart[] = [];
     const agents: number[] = [];
     for (let i = 0; i < repetitions; i++) {
@@ -32,7 +33,10 @@ export const coldStart: Case = {
       using lab = createLab(world.platform, { name: 'bench-cold' });
       const folder = `${manifests}/agent-${i}`;
       mkdirSync(folder);
-      const agent = new AgentProcess(lab.nodes[0]!, folder, `${manifests}/all`, size);
+      const agent = new AgentProcess(lab.nodes[0]!, folder, {
+        manifests: `${manifests}/all`,
+        ...sizeFlags(size, backendAddresses.length),
+      });
       await agent.inForce(size);
       agents.push(agent.inForceAfterMs());
       await agent.stop();

@@ -1,16 +1,13 @@
-import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pinRoot } from '@heddle/datapath';
-import { BpfMap, LinuxBpf } from '@heddle/ebpf';
-import { parseIp } from '@heddle/sys';
 import { stringify } from 'yaml';
 import { backendAddresses, manifests, service, services } from '../catalog.ts';
+import { ServicesMap } from '../services-map.ts';
 import type { AgentProcess } from '../variants/agent-process.ts';
 import type { World } from '../world.ts';
 
 /** A pod that takes the place of the second one and gives it back. */
 const otherAddress = '10.244.1.4';
-const deadlineMs = 10_000;
 
 /**
  * A folder with one manifest file per service that an agent watches, and the kernel's map in which
@@ -20,8 +17,7 @@ export class ServiceFiles implements Disposable {
   readonly agent: AgentProcess;
   readonly #folder: string;
   readonly #beside: string;
-  readonly #map: BpfMap;
-  readonly #keys = new Map<string, Uint8Array>();
+  readonly #map: ServicesMap;
   readonly #count: number;
   #changes = 0;
 
@@ -30,10 +26,8 @@ export class ServiceFiles implements Disposable {
     this.#folder = `${folder}/manifests`;
     this.#beside = folder;
     this.#count = count;
-    const root = pinRoot(world.heddleLab.nodes[0]!.bpffs);
-    const version = readdirSync(root).find((name) => /^v\d+$/.test(name));
-    this.#map = BpfMap.openPinned(new LinuxBpf(world.platform), `${root}/${version}/maps/services`);
-    for (const [key] of this.#map.entries()) this.#keys.set(addressOf(key), key.slice());
+    this.#map = ServicesMap.open(world.platform, world.heddleLab.nodes[0]!.bpffs)!;
+    this.#map.learn();
   }
 
   /** Writes the files and starts an agent in the place of the one that runs. */
@@ -60,17 +54,10 @@ export class ServiceFiles implements Disposable {
     const endpoints = isOther ? [backendAddresses[0], otherAddress] : backendAddresses;
     const beside = `${this.#beside}/next.yaml`;
     writeFileSync(beside, yaml(manifests({ name, clusterIP }, endpoints)));
-    const key = this.#keys.get(`${parseIp(clusterIP)}`)!;
-    const before = `${this.#map.lookup(key)}`;
+    const before = this.#map.entry(clusterIP);
     const start = performance.now();
     renameSync(beside, `${this.#folder}/${name}.yaml`);
-    while (`${this.#map.lookup(key)}` === before) {
-      if (performance.now() - start > deadlineMs) {
-        throw new Error(`change ${name}: not in force after ${deadlineMs / 1000} s`);
-      }
-      // Between looks the processor is the agent's: spinning would take one of two from it.
-      Atomics.wait(never, 0, 0, 0.1);
-    }
+    this.#map.waitForChange(clusterIP, before);
     return (performance.now() - start) * 1000;
   }
 
@@ -82,14 +69,6 @@ export class ServiceFiles implements Disposable {
   [Symbol.dispose](): void {
     this.#map[Symbol.dispose]();
   }
-}
-
-/** Nobody wakes who waits here. */
-const never = new Int32Array(new SharedArrayBuffer(4));
-
-/** An address is the first thing in a service's key. */
-function addressOf(key: Uint8Array): string {
-  return `${key.subarray(0, 16)}`;
 }
 
 function yaml(objects: readonly unknown[]): string {

@@ -5,11 +5,21 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { LabNode } from '@heddle/lab';
 import { program } from '../../tools/build.ts';
 import { manifests, services } from '../catalog.ts';
-import { agentStatus } from '../control.ts';
+import { agentEvents, agentStatus } from '../control.ts';
+import type { SiteName } from '../sites.ts';
 
-/** Services of two endpoints that the agent has room for when it isn't told of more. */
-const roomByDefault = 30_000;
-const largeMaps = { 'max-services': 131_072, 'max-backends': 131_072, 'max-slots': 262_144 };
+/** Flags of the agent by name. */
+export type AgentFlags = Readonly<Record<string, string | number>>;
+
+/** Backends that the agent has room for when it isn't told of more, some left for those that go. */
+const roomByDefault = 60_000;
+
+/** Flags for the sizes of the maps, where the agent's own don't suffice for so many. */
+export function sizeFlags(services: number, endpoints: number): AgentFlags {
+  const backends = services * endpoints;
+  if (backends <= roomByDefault) return {};
+  return { 'max-services': 131_072, 'max-backends': 131_072, 'max-slots': 262_144 };
+}
 
 /** The real agent on a lab's node, in the built form in which it is published (tools/build.ts). */
 export class AgentProcess {
@@ -18,22 +28,20 @@ export class AgentProcess {
   readonly #socket: string;
   #ended: string | undefined;
   readonly startedMs = performance.now();
+  /** The same on CLOCK_MONOTONIC, which all processes share. */
+  readonly startedNs = Number(process.hrtime.bigint());
 
-  /**
-   * `folder` is for the log and the control socket. The maps have the agent's own sizes unless
-   * `count` services need more.
-   */
-  constructor(node: LabNode, folder: string, manifestFolder: string, count: number) {
+  /** `folder` is for the log and the control socket; `given` are the agent's other flags. */
+  constructor(node: LabNode, folder: string, given: AgentFlags) {
     this.#log = `${folder}/agent.log`;
     this.#socket = `${folder}/agent.sock`;
     const log = openSync(this.#log, 'w');
     const flags = {
-      manifests: manifestFolder,
+      ...given,
       node: node.name,
       cgroup: node.cgroup,
       bpffs: node.bpffs,
       socket: this.#socket,
-      ...(count > roomByDefault ? largeMaps : {}),
     };
     const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, `${value}`]);
     this.#child = node.spawn(process.execPath, [program, 'agent', ...args], {
@@ -49,15 +57,15 @@ export class AgentProcess {
     return this.#child.pid!;
   }
 
-  /** Waits until so many rows, and no others, are in force. */
-  async inForce(rows: number): Promise<void> {
+  /** Waits until so many rows, and no others, are in force, each with so many frontends. */
+  async inForce(rows: number, frontends = 1): Promise<void> {
     const deadline = performance.now() + 120_000;
     for (;;) {
       if (this.#ended) throw new Error(`${this.#ended}: ${this.#lastLines()}`);
       const status = await agentStatus(this.#socket).catch(() => undefined);
       if (status?.source.complete && status.rows.done === rows && status.rows.pending === 0) {
         const services = status.datapath.maps.find(({ name }) => name === 'services');
-        if (services?.entries === rows) return;
+        if (services?.entries === rows * frontends) return;
       }
       if (performance.now() > deadline) {
         const state = JSON.stringify(status?.rows);
@@ -65,6 +73,18 @@ export class AgentProcess {
           `wait for agent: ${rows} rows expected, it has ${state}: ${this.#lastLines()}`,
         );
       }
+      await sleep(20);
+    }
+  }
+
+  /** Looks until there is something to be found. Throws an Error when the agent ends or never does it. */
+  async first<T>(look: () => T | undefined): Promise<T> {
+    const deadline = performance.now() + 120_000;
+    for (;;) {
+      const found = look();
+      if (found !== undefined) return found;
+      if (this.#ended) throw new Error(`${this.#ended}: ${this.#lastLines()}`);
+      if (performance.now() > deadline) throw new Error(`wait for agent: ${this.#lastLines()}`);
       await sleep(20);
     }
   }
@@ -78,6 +98,11 @@ export class AgentProcess {
     return Date.parse(JSON.parse(line).time) - performance.timeOrigin - this.startedMs;
   }
 
+  /** Rows that it has brought into force since the first ones (and a few other events). */
+  events(): Promise<number> {
+    return agentEvents(this.#socket);
+  }
+
   /** Nanoseconds that the agent has spent on a processor, all threads. */
   cpuNs(): number {
     const tasks = `/proc/${this.pid}/task`;
@@ -88,8 +113,19 @@ export class AgentProcess {
 
   /** VmRSS in bytes. */
   residentBytes(): number {
-    const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
-    return Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) * 1024;
+    return 1024 * statusField(this.pid, 'VmRSS');
+  }
+
+  /** The most that VmRSS ever was, in bytes. */
+  peakBytes(): number {
+    return 1024 * statusField(this.pid, 'VmHWM');
+  }
+
+  /** How often its threads were put on a processor so far. */
+  wakeUps(): number {
+    return readdirSync(`/proc/${this.pid}/task`)
+      .map((task) => statusField(`${this.pid}/task/${task}`, 'voluntary_ctxt_switches'))
+      .reduce((sum, count) => sum + count, 0);
   }
 
   async stop(): Promise<void> {
@@ -103,14 +139,22 @@ export class AgentProcess {
   }
 }
 
+/** A number in a process' or thread's status. */
+function statusField(process: number | string, field: string): number {
+  const status = readFileSync(`/proc/${process}/status`, 'utf8');
+  return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)![1]);
+}
+
 const perFile = 500;
 
-/** Writes the manifests of the first `count` services, many to a file, into a new folder. */
-export function writeManifests(folder: string, count: number): void {
+/** Writes the manifests of a site's first `count` services, many to a file, into a new folder. */
+export function writeManifests(folder: string, count: number, site: SiteName): void {
   mkdirSync(folder);
-  const all = services(count);
+  const all = services(count, site);
   for (let at = 0; at < count; at += perFile) {
-    const items = all.slice(at, at + perFile).flatMap((service) => manifests(service));
+    const items = all
+      .slice(at, at + perFile)
+      .flatMap((service) => manifests(service, service.endpoints));
     const list = { apiVersion: 'v1', kind: 'List', items };
     writeFileSync(`${folder}/services-${at / perFile}.json`, JSON.stringify(list));
   }

@@ -1,19 +1,28 @@
 import type { Lab } from '@heddle/lab';
-import { AgentProcess, writeManifests } from './agent-process.ts';
+import { backendAddresses } from '../catalog.ts';
+import { type SiteName, sites } from '../sites.ts';
+import { AgentProcess, sizeFlags, writeManifests } from './agent-process.ts';
 import type { Balancer } from './balancer.ts';
+
+/** ClusterIP, the node's address, and the unspecified one, which stands for loopback. */
+const frontendsWithNodePort = 3;
+/** Closed connections keep their place in the table for up to a minute: those of many rounds find room. */
+const outsideFlags = { 'max-services': 262_144, 'max-flows': 262_144 };
 
 /** Heddle's agent on the lab's node, with a folder of manifests for each size. */
 export class Heddle implements Balancer {
   readonly name = 'heddle';
   readonly #lab: Lab;
   readonly #folder: string;
+  readonly #site: SiteName;
   #agent: AgentProcess | undefined;
   #installed: number | undefined;
 
   /** `folder` is for manifests, log and control socket. */
-  constructor(lab: Lab, folder: string) {
+  constructor(lab: Lab, folder: string, site: SiteName) {
     this.#lab = lab;
     this.#folder = folder;
+    this.#site = site;
   }
 
   get lab(): string {
@@ -23,9 +32,9 @@ export class Heddle implements Balancer {
   async install(count: number): Promise<undefined> {
     if (this.#installed === count) return;
     const manifests = `${this.#folder}/manifests-${count}`;
-    writeManifests(manifests, count);
+    writeManifests(manifests, count, this.#site);
     const agent = await this.start(manifests, count);
-    await agent.inForce(count);
+    await agent.inForce(count, sites[this.#site].nodePorts ? frontendsWithNodePort : 1);
     this.#installed = count;
   }
 
@@ -33,7 +42,11 @@ export class Heddle implements Balancer {
   async start(manifests: string, count: number): Promise<AgentProcess> {
     this.#installed = undefined;
     await this.#agent?.stop();
-    this.#agent = new AgentProcess(this.#lab.nodes[0]!, this.#folder, manifests, count);
+    this.#agent = new AgentProcess(this.#lab.nodes[0]!, this.#folder, {
+      manifests,
+      ...sizeFlags(count, backendAddresses.length),
+      ...(sites[this.#site].nodePorts ? outsideFlags : {}),
+    });
     return this.#agent;
   }
 }

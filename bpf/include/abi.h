@@ -84,6 +84,8 @@ struct backend_stats {
 	__u64 connections; /* made since the backend got its id; for unconnected UDP: flows */
 	__u32 active;	   /* open now; kept for least-connections services only */
 	__u32 reserved;
+	__u64 packets; /* both ways, of what is translated on the node's devices */
+	__u64 bytes;
 };
 
 /* addresses: what an address is known as, whatever the port. */

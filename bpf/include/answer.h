@@ -194,3 +194,22 @@ INLINE int answer_unreachable(struct __sk_buff *ctx, const struct packet *packet
 	return packet->ipv4 ? answer_error(ctx, packet, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0)
 			    : answer_error(ctx, packet, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
 }
+
+/* Answers an echo request for an address that only the services have (RFC 1122, 3.2.2.6). */
+NOINLINE int answer_echo(struct __sk_buff *ctx, struct packet *packet)
+{
+	__be16 type, answer;
+	struct flow_key back;
+
+	if (!may_answer() || bpf_skb_load_bytes(ctx, packet->transport, &type, sizeof(type)))
+		return TC_ACT_SHOT;
+	/* The code, behind the type, stays. */
+	answer = (type & 0xff00) | (packet->ipv4 ? ICMP_ECHO_REPLY : ICMPV6_ECHO_REPLY);
+	invert(&back, &packet->key);
+	/* To swap addresses changes no sum. */
+	if (bpf_l4_csum_replace(ctx, packet->transport + 2, type, answer, sizeof(type)) ||
+	    bpf_skb_store_bytes(ctx, packet->transport, &answer, sizeof(answer), 0) ||
+	    store_addresses(ctx, packet, &back))
+		return TC_ACT_SHOT;
+	return send_back(ctx);
+}

@@ -111,11 +111,17 @@ INLINE void on_change(const struct nat_flow *flow, __u32 before, __u32 after)
 }
 
 /* Notes that a packet of the flow came. Of two CPUs that do so at once, one goes unheard. */
-INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int is_reply)
+INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int is_reply, __u32 bytes)
 {
+	__u32 id = flow->backend_id;
+	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
 	__u32 state = next_state(state_of(life), tcp_flags, is_reply);
 	__u32 after = (life & ~(LIFE_SEEN_MASK | 0x7f << LIFE_STATE_SHIFT)) | state << LIFE_STATE_SHIFT | now_in_ticks();
 
+	if (stats) {
+		__sync_fetch_and_add(&stats->packets, 1);
+		__sync_fetch_and_add(&stats->bytes, bytes);
+	}
 	if (is_closed(state))
 		after &= ~LIFE_COUNTED;
 	if (after != life && __sync_val_compare_and_swap(&flow->life, life, after) == life)
@@ -227,8 +233,9 @@ INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow
 static long sweep_flow(__u32 number, struct nat_table **held)
 {
 	struct nat_table *table = the_table();
+	struct backend *backend;
 	struct nat_flow *flow;
-	__u32 index, life, state;
+	__u32 index, life, state, id;
 
 	if (!table)
 		return 1;
@@ -256,6 +263,11 @@ static long sweep_flow(__u32 number, struct nat_table **held)
 			flow->life = life;
 		return 0;
 	}
+	/* Without its backend a flow has no future; who still uses it gets a reset, or another one. */
+	id = flow->backend_id;
+	backend = backend_by_id(id);
+	if (!backend || backend->state == BACKEND_GONE)
+		state = FLOW_TCP_RESET;
 	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > config.timeouts[state % FLOW_STATES])
 		end_flow(index, life);
 	return 0;

@@ -7,6 +7,8 @@
 #define IPV4_CHECKSUM 10
 #define IPV4_ADDRESSES 12
 #define IPV6_ADDRESSES 8
+#define IPV4_HEADER 20 /* without options */
+#define IPV6_HEADER 40
 
 INLINE __u32 checksum_offset(__u32 protocol)
 {
@@ -60,7 +62,7 @@ INLINE long store_addresses(struct __sk_buff *ctx, const struct packet *packet, 
  */
 GLOBAL int rewrite(struct __sk_buff *ctx, struct packet *packet, const struct flow_key *to)
 {
-	__u32 addresses, ports, at;
+	__u32 addresses, ports, at, behind = 0;
 	__u64 flags;
 
 	if (!packet || !to)
@@ -72,15 +74,19 @@ GLOBAL int rewrite(struct __sk_buff *ctx, struct packet *packet, const struct fl
 	flags = packet->key.protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 
 	/* The first fragment has the ports, and the checksum of all of them. */
-	if (packet->fragment != FRAGMENT_LATER &&
-	    (bpf_l4_csum_replace(ctx, at, 0, addresses, flags | BPF_F_PSEUDO_HDR) ||
-	     bpf_l4_csum_replace(ctx, at, 0, ports, flags) ||
-	     bpf_skb_store_bytes(ctx, packet->transport, &to->source_port, 4, 0)))
-		return -1;
+	if (packet->fragment != FRAGMENT_LATER) {
+		if (bpf_l4_csum_replace(ctx, at, 0, addresses, flags | BPF_F_PSEUDO_HDR) ||
+		    bpf_l4_csum_replace(ctx, at, 0, ports, flags))
+			return -1;
+		/* Ports lie behind the addresses, in flow_key as in most packets. */
+		behind = packet->transport == packet->network + (packet->ipv4 ? IPV4_HEADER : IPV6_HEADER) ? 4 : 0;
+		if (!behind && bpf_skb_store_bytes(ctx, packet->transport, &to->source_port, 4, 0))
+			return -1;
+	}
 	if (packet->ipv4) {
 		const __u32 *source = (const __u32 *)to->source, *destination = (const __u32 *)to->destination;
 		/* The checksum and what is behind it, in one go. */
-		__u16 header[5];
+		__u16 header[7];
 
 		if (load_bytes(ctx, packet->network + IPV4_CHECKSUM, header, 2))
 			return -1;
@@ -89,9 +95,11 @@ GLOBAL int rewrite(struct __sk_buff *ctx, struct packet *packet, const struct fl
 		header[2] = source[3] >> 16;
 		header[3] = destination[3];
 		header[4] = destination[3] >> 16;
-		if (bpf_skb_store_bytes(ctx, packet->network + IPV4_CHECKSUM, header, sizeof(header), 0))
+		header[5] = to->source_port;
+		header[6] = to->destination_port;
+		if (bpf_skb_store_bytes(ctx, packet->network + IPV4_CHECKSUM, header, 10 + behind, 0))
 			return -1;
-	} else if (store_addresses(ctx, packet, to)) {
+	} else if (bpf_skb_store_bytes(ctx, packet->network + IPV6_ADDRESSES, to->source, 32 + behind, 0)) {
 		return -1;
 	}
 	packet->key = *to;

@@ -21,11 +21,11 @@ let source: ScriptedSource;
 let agent: Agent | undefined;
 const sockets: Socket[] = [];
 
-function start(prepare: (datapath: MemoryDatapath) => void = () => {}) {
+function start(prepare: (datapath: MemoryDatapath) => void = () => {}, manifests = true) {
   datapath = new MemoryDatapath();
   prepare(datapath);
   const socket = join(folder, 'agent.sock');
-  const config = readConfig(undefined, { manifests: folder, socket });
+  const config = readConfig(undefined, manifests ? { manifests: folder, socket } : { socket });
   agent = new Agent({
     platform: nodePlatform((level, message) => lines.push(`${level} ${message}`)),
     config: { ...config, ...machine },
@@ -87,6 +87,15 @@ describe('agent', { timeout: 20_000 }, () => {
     ]);
     source.note('ConfigMap a is ignored');
     assert.deepEqual(said(), ['info x.yaml:2: ConfigMap a is ignored']);
+  });
+
+  it('says changes of a cluster, which has many, only to those who want to know', () => {
+    start(() => {}, false);
+    source.complete(service('web', '10.96.0.1'), slice('web', ['10.0.0.1']));
+    said();
+    source.set(slice('web', []));
+    source.delete('service', 'web');
+    assert.deepEqual(said(), [`debug ${web} in force with 0 backends`, `debug ${web} removed`]);
   });
 
   it('says a problem of the manifests when it comes, and when the last one is gone', () => {
@@ -179,6 +188,8 @@ describe('agent', { timeout: 20_000 }, () => {
       state: 'active',
       weight: 1,
       connections: 11,
+      packets: 0,
+      bytes: 0,
     });
     const all = await talk.ask<Page<BackendEntry>>('backend.list');
     assert.equal(all.items.length, 3);

@@ -1,6 +1,6 @@
 import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
-import { type Platform, syscallNumbers } from '@heddle/sys';
+import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';
 import { ControlServer } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
@@ -55,8 +55,10 @@ export class Agent implements Disposable {
   #devices: string | undefined;
   /** What the source said last; undefined until its first read is done. */
   #batch: Omit<SourceBatch, 'changes' | 'notes'> | undefined;
-  /** All of the first read was tried; from then on every change has its line in the log. */
+  /** All of the first read was tried; from then on every change is an event of its own. */
   #settled = false;
+  /** A person changes manifests; a cluster changes all the time. */
+  readonly #changeLevel: LogLevel;
   /** Since when the source is disconnected, by the wall clock. */
   #disconnectedMs: number | undefined;
 
@@ -64,6 +66,7 @@ export class Agent implements Disposable {
   constructor({ platform, config, version, openDatapath, openSource }: AgentParts) {
     this.#platform = platform;
     this.#config = config;
+    this.#changeLevel = config.manifests === undefined ? 'debug' : 'info';
     this.#version = version;
     this.#started = new Date(platform.wallTimeMs()).toISOString();
     this.#events = new EventLog(platform);
@@ -218,14 +221,14 @@ export class Agent implements Disposable {
   #onStatus(key: string, status: RowStatus | undefined): void {
     this.#telemetry.settled(key, status);
     if (!status) {
-      this.#events.add('info', 'removed', key, `${key} removed`);
+      this.#events.add(this.#changeLevel, 'removed', key, `${key} removed`);
     } else if (status.state === 'failed') {
       this.#events.add('warn', 'failed', key, `${key} failed: ${status.reason}`);
     } else if (status.state === 'done' && this.#settled) {
       const row = this.#table.get(key)!;
       const backends = row.backends.length;
       const message = `${key} in force with ${backends} ${backends === 1 ? 'backend' : 'backends'}`;
-      this.#events.add('info', 'in-force', key, message);
+      this.#events.add(this.#changeLevel, 'in-force', key, message);
       this.#sayRefused(row);
     }
   }

@@ -45,6 +45,9 @@ export interface BackendEntry {
   readonly connections?: number;
   /** Connections that are open; counted for the algorithm least-connections only. */
   readonly active?: number;
+  /** From and to outside, counted on the node's devices. */
+  readonly packets?: number;
+  readonly bytes?: number;
 }
 
 /** A row with its backends, as `service.get` gives it. */

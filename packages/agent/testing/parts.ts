@@ -70,6 +70,8 @@ export class MemoryDatapath implements DatapathPart {
       state,
       connections: 10 + i,
       active: i,
+      packets: 0,
+      bytes: 0,
     }));
   }
 

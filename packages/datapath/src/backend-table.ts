@@ -26,6 +26,9 @@ export interface BackendCounters {
   readonly connections: number;
   /** Open now; counted for least-connections services only. */
   readonly active: number;
+  /** Both ways, of what is translated on the node's devices. */
+  readonly packets: number;
+  readonly bytes: number;
 }
 
 /** Address, port and protocol as text, for finding a backend among a service's. */
@@ -154,6 +157,8 @@ export class BackendTable {
       state: backend.state === backendState.draining ? 'draining' : 'active',
       connections: Number(stats.connections),
       active: stats.active,
+      packets: Number(stats.packets),
+      bytes: Number(stats.bytes),
     };
   }
 

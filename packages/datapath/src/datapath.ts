@@ -49,7 +49,7 @@ import { Slots } from './store.ts';
 export interface DatapathSizes {
   /** Frontends; 20 + 24 bytes each, and the kernel's overhead of about 50. */
   readonly services: number;
-  /** 48 bytes each with their counters. */
+  /** 64 bytes each with their counters. */
   readonly backends: number;
   /** 8 bytes each; a service takes as many as it has backends (maglev: 100 times, weighted: up to 1,024). */
   readonly slots: number;

@@ -132,6 +132,8 @@ describe('the node’s devices, over time', () => {
     const counted = () => world.datapath.backendCounters(key).map(({ active }) => active);
     for (let i = 0; i < 8; i++) goes(30_006, 'tcp');
     assert.deepEqual(counted(), [2, 2, 2, 2]);
+    const [{ packets: count, bytes } = assert.fail()] = world.datapath.backendCounters(key);
+    assert.deepEqual([count, bytes], [2, 2 * 54]);
     const reset = packets.from(clients.v4, packets.node).tcp({ sport, dport: 30_006, rst: true });
     packets.ingress(reset);
     assert.equal(

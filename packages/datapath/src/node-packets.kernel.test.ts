@@ -132,6 +132,34 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       assert.deepEqual(counted, { 'no endpoints': 2 });
     });
 
+    test('an echo request to a service address is answered, one to the node goes there', () => {
+      const address = externals[end];
+      world.apply(packets.service(80, [remote], { frontend: { kind: 'LoadBalancer', address } }));
+      const echo = (packet: Packet, type: 'echo-request' | 'echo-reply') =>
+        (end === 'v4'
+          ? packet.icmp({ type, id: 7, sequence: 3 })
+          : packet.icmpv6({ type, id: 7, sequence: 3 })
+        ).payload('are you there?');
+      assertPacket(
+        sent(packets.ingress(echo(packets.from(client, address), 'echo-request'))).bytes,
+        echo(packets.to(address, client), 'echo-reply'),
+      );
+      const own = echo(packets.from(client, packets.node), 'echo-request');
+      assert.equal(packets.ingress(own).verdict, 'pass');
+    });
+
+    test('a frame of a VLAN or for another host is left alone', () => {
+      world.apply(packets.service(30_013, [remote]));
+      const other = request(30_013).with('eth', { dst: '02:00:00:00:99:99' });
+      assert.equal(packets.ingress(other).verdict, 'pass');
+      const { bytes } = request(30_013);
+      const tagged = new Uint8Array(bytes.length + 4);
+      tagged.set(bytes.subarray(0, 12));
+      tagged.set([0x81, 0, 0, 5], 12);
+      tagged.set(bytes.subarray(12), 16);
+      assert.equal(packets.ingress(tagged).verdict, 'pass');
+    });
+
     test('a segment of no known connection is answered with a reset that the sender takes', () => {
       world.apply(packets.service(30_005, [remote]));
       const stray = packets

@@ -6,9 +6,10 @@ export {
   KubeError,
   StatusError,
 } from './errors.ts';
+export { type Fields, mergeFields } from './fields.ts';
 export { LineFrames, ListFrames, ProtocolError } from './frames.ts';
 export { inClusterAccess } from './in-cluster.ts';
-export { type Fields, JsonError, mergeFields, readJson } from './json.ts';
+export { JsonError, readJson } from './json.ts';
 export { type KubeconfigChoice, readKubeconfig } from './kubeconfig.ts';
 export type { Resource } from './list-requests.ts';
 export { ListWatch, type ListWatchOptions, type WatchState } from './list-watch.ts';

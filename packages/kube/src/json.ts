@@ -1,12 +1,6 @@
-import { decodeUtf8, encodeUtf8 } from '@heddle/sys';
+import { decodeUtf8 } from '@heddle/sys';
 import { KubeError } from './errors.ts';
-
-/**
- * What of a JSON value is wanted: all of it, or only these keys of a map, each with what is wanted
- * of its value. A list is looked through: the selection holds for each of its items. Numbers, texts
- * and the like are taken as they are, whatever is selected.
- */
-export type Fields = true | { readonly [name: string]: Fields };
+import { assign, type Fields, type SelectedKey, type Selection, selectionOf } from './fields.ts';
 
 /** Bytes that are not JSON (RFC 8259). */
 export class JsonError extends KubeError {
@@ -30,45 +24,6 @@ const deepest = 256;
 export function readJson(bytes: Uint8Array, fields: Fields = true): unknown {
   const reader = new JsonReader(bytes);
   return reader.document(selectionOf(fields));
-}
-
-/** Both selections together. */
-export function mergeFields(a: Fields, b: Fields): Fields {
-  if (a === true || b === true) return true;
-  const merged: Record<string, Fields> = { ...a };
-  for (const [name, fields] of Object.entries(b)) {
-    assign(merged, name, Object.hasOwn(a, name) ? mergeFields(a[name]!, fields) : fields);
-  }
-  return merged;
-}
-
-/** Fields made ready for comparing keys as bytes. Absent: everything is wanted. */
-interface Selection {
-  /** By the length of the key in bytes. */
-  readonly byLength: readonly (readonly SelectedKey[] | undefined)[];
-}
-
-interface SelectedKey {
-  readonly name: string;
-  readonly bytes: Uint8Array;
-  readonly selection: Selection | undefined;
-}
-
-const selections = new WeakMap<object, Selection>();
-
-function selectionOf(fields: Fields): Selection | undefined {
-  if (fields === true) return undefined;
-  const known = selections.get(fields);
-  if (known) return known;
-  const byLength: SelectedKey[][] = [];
-  for (const [name, inner] of Object.entries(fields)) {
-    const bytes = encodeUtf8(name);
-    byLength[bytes.length] ??= [];
-    byLength[bytes.length]!.push({ name, bytes, selection: selectionOf(inner) });
-  }
-  const selection = { byLength };
-  selections.set(fields, selection);
-  return selection;
 }
 
 const quote = 0x22;
@@ -411,32 +366,22 @@ class JsonReader {
   }
 }
 
-function assign(map: Record<string, unknown>, key: string, value: unknown): void {
-  // A plain assignment would set the prototype.
-  if (key === '__proto__') {
-    Object.defineProperty(map, key, {
-      value,
-      writable: true,
-      enumerable: true,
-      configurable: true,
-    });
-  } else map[key] = value;
-}
-
 function hexDigit(byte: number): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
   const lower = byte | 0x20;
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
-const units: number[] = [];
-const mostUnits = 1024;
+/** One array for each length: to change an array's length costs more than all else here. */
+const units: (number[] | undefined)[] = [];
+const mostUnits = 256;
 
-/** Text of some bytes, in one piece as V8 keeps it (see ownText in model). */
+/** Text of some bytes, in one piece as V8 keeps it (see ownText in sys). */
 function plainText(bytes: Uint8Array, start: number, end: number, hasUtf8: boolean): string {
   const length = end - start;
   if (hasUtf8 || length > mostUnits) return decodeUtf8(bytes.subarray(start, end));
-  units.length = length;
-  for (let i = 0; i < length; i++) units[i] = bytes[start + i]!;
-  return String.fromCharCode.apply(null, units);
+  units[length] ??= new Array<number>(length).fill(0);
+  const codes = units[length];
+  for (let i = 0; i < length; i++) codes[i] = bytes[start + i]!;
+  return String.fromCharCode.apply(null, codes);
 }

@@ -1,4 +1,4 @@
-import type { Fields } from './json.ts';
+import type { Fields } from './fields.ts';
 
 /** What to list and watch. */
 export interface Resource<T> {

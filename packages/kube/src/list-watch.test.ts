@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { VirtualTime } from '@heddle/state/testing/virtual-time';
 import { encodeUtf8 } from '@heddle/sys';
-import { bookmark, errorEvent, event, FakeClient, listOf } from '../testing/fake-client.ts';
+import fc from 'fast-check';
+import {
+  bookmark,
+  errorEvent,
+  event,
+  FakeClient,
+  type FakeRequest,
+  listOf,
+} from '../testing/fake-client.ts';
 import { ListWatch, type WatchState } from './list-watch.ts';
 import type { ResourceChange } from './listing.ts';
 
@@ -67,14 +75,15 @@ class Follower implements Disposable {
     return this.listWatch.state;
   }
 
-  /** Lets time pass until the next request; gives how many milliseconds that took. */
-  untilRequest(mostMs = 60_000): number {
+  /** Lets time pass until the next try; gives how many milliseconds that took. */
+  untilRequest(): number {
     const before = this.client.requests.length;
-    for (let ms = 0; ms <= mostMs; ms++) {
-      if (this.client.requests.length > before) return ms;
-      this.time.pass(1);
-    }
-    throw new Error(`no request for ${mostMs} ms`);
+    const ms = this.state.retryAtMs! - this.time.wallTimeMs();
+    this.time.pass(ms - 1);
+    assert.equal(this.client.requests.length, before, 'it came too early');
+    this.time.pass(1);
+    assert.equal(this.client.requests.length, before + 1, 'it did not come');
+    return ms;
   }
 
   [Symbol.dispose](): void {
@@ -262,7 +271,7 @@ test('servers that want to be left alone are left alone for as long as they say'
   assert.equal(follower.untilRequest(), 2000);
   assert.equal(follower.request.kind, 'watch');
   follower.request.refuse(503, 86_400_000);
-  assert.equal(follower.untilRequest(400_000), 300_000, 'a day is too long');
+  assert.equal(follower.untilRequest(), 300_000, 'a day is too long');
 });
 
 test('a storm of 429 is met with growing patience', () => {
@@ -284,8 +293,6 @@ test('lines that are no events bring an error and a new list', () => {
     ['{"type":"BOOKMARK","object":{"metadata":{}}}\n', /^read bookmark: it has no resourceVersion/],
     [errorEvent(500), /^watch: it is 500$/],
     [`{"a":${'['.repeat(300)}\n`, /^read JSON: nested deeper than 256 at byte 260$/],
-    [`${'x'.repeat(17 << 20)}\n`, /^read watch event: longer than 16777216 bytes$/],
-    ['x'.repeat(17 << 20), /^read watch event: longer than 16777216 bytes$/],
   ];
   for (const [line, message] of lines) {
     using follower = Follower.watching();
@@ -296,6 +303,12 @@ test('lines that are no events bring an error and a new list', () => {
     follower.untilRequest();
     assert.equal(follower.request.kind, 'stream');
   }
+  using gigantic = Follower.watching();
+  const megabyte = new Uint8Array(1 << 20).fill(0x20);
+  for (let i = 0; i < 16; i++) gigantic.request.send(megabyte);
+  assert.equal(gigantic.state.error, undefined);
+  gigantic.request.send(' ');
+  assert.equal(gigantic.state.error, 'read watch event: longer than 16777216 bytes');
   using truncated = Follower.watching();
   truncated.request.send(event('ADDED', 'c', 11).slice(0, -1)).end();
   assert.match(truncated.state.error!, /in the middle of a line$/);
@@ -341,6 +354,43 @@ test('garbage again and again does not keep the client busy', () => {
   follower.time.pass(31_000);
   follower.request.send('garbage\n');
   assert.ok(follower.untilRequest() <= 100, 'a watch that stood makes up for it');
+});
+
+test('however a server fails, it is not asked again and again', () => {
+  type Failure = (request: FakeRequest) => void;
+  const failure = fc.constantFrom<Failure>(
+    (request) => request.cut(),
+    (request) => request.end(),
+    (request) => request.head().end(),
+    (request) => request.head().cut(),
+    (request) => request.send('garbage\n'),
+    (request) => request.send(errorEvent(410)),
+    (request) => request.send(errorEvent(500)),
+    (request) => request.send(errorEvent(429)),
+    (request) => request.send(bookmark(10)).end(),
+    (request) => request.send(event('ADDED', 'a', 5)).end(),
+    ...[400, 401, 403, 404, 410, 422, 429, 500, 503].map(
+      (status): Failure =>
+        (request) =>
+          request.refuse(status),
+    ),
+  );
+  const failures = fc.array(failure, { minLength: 1, maxLength: 8 });
+  fc.assert(
+    fc.property(fc.boolean(), failures, (hasList, failures) => {
+      using follower = hasList ? Follower.watching() : new Follower();
+      if (hasList) follower.request.end();
+      const endMs = follower.time.wallTimeMs() + 600_000;
+      for (let i = 0; follower.time.wallTimeMs() < endMs; i++) {
+        assert.ok(i < 100, `${i} requests in less than ten minutes`);
+        const { request } = follower;
+        failures[i % failures.length]!(request);
+        request.end();
+        if (follower.client.isIdle) follower.untilRequest();
+      }
+      assert.equal(follower.calls.length, 0);
+    }),
+  );
 });
 
 test('a page that is cut off is asked for again, one that is forgotten begins a list in one piece', () => {
@@ -449,6 +499,22 @@ test('silence is noticed, in a list and in a watch', () => {
   assert.equal(follower.client.requests.at(-1)!.kind, 'watch');
   assert.equal(follower.request.query.resourceVersion, '20');
   assert.equal(follower.calls.length, 1);
+});
+
+test('a watch that brings nothing, where there were bookmarks before, is followed by a new list', () => {
+  using follower = Follower.watching();
+  follower.request.end();
+  follower.request.head();
+  follower.time.pass(181_000);
+  assert.equal(follower.request.kind, 'watch', 'servers need not have bookmarks');
+  follower.request.send(bookmark(10)).end();
+  follower.untilRequest();
+  follower.request.head();
+  follower.time.pass(181_000);
+  assert.equal(follower.request.kind, 'stream', 'this one has, so it may have been set back');
+  follower.request.send(event('ADDED', 'a', 4, 'before'), bookmark(7, true));
+  assert.deepEqual(follower.calls, [['-n/b', 'a=before']]);
+  assert.equal(follower.state.resourceVersion, '7');
 });
 
 test('in an idle cluster nothing wakes up but for the bookmarks and a look each 90 s', () => {

@@ -60,6 +60,8 @@ interface Exchange {
   headNs: bigint | undefined;
   /** Something came since the silence timer was last set. */
   isHeard: boolean;
+  /** Some of the answer's body came. */
+  hasBody: boolean;
   request: Disposable | undefined;
 }
 
@@ -141,6 +143,7 @@ export class ListWatch<T> implements Disposable {
       from,
       headNs: undefined,
       isHeard: false,
+      hasBody: false,
       request: undefined,
     };
     this.#exchange = exchange;
@@ -160,6 +163,7 @@ export class ListWatch<T> implements Disposable {
       },
       onBody: (bytes) => {
         exchange.isHeard = true;
+        exchange.hasBody = true;
         this.#lastEventMs = this.#options.platform.wallTimeMs();
         this.#advance(exchange, () => frames.push(bytes));
       },
@@ -254,6 +258,9 @@ export class ListWatch<T> implements Disposable {
       if (exchange.kind === 'streaming list' && isListing) {
         this.#refusing = this.#options.client.server;
       }
+      // A server that was set back, e.g. to a backup, says nothing to a watch from a version that is
+      // yet to come, not even bookmarks (kube-apiserver 1.36). Without bookmarks, silence means nothing.
+      if (!isListing && !exchange.hasBody && this.#replica.hasBookmarks) this.#replica.renew();
       const what = `${exchange.kind}: nothing came for ${silenceMs / 1000} s`;
       this.#fail(exchange, new ConnectionError(`${what} (the connection may be dead)`));
     });

@@ -1,6 +1,6 @@
 import { ownText } from '@heddle/sys';
+import type { Fields } from './fields.ts';
 import { ProtocolError } from './frames.ts';
-import type { Fields } from './json.ts';
 
 /** What happened to one object. */
 export type ResourceChange<T> =

@@ -1,5 +1,6 @@
+import { type Fields, mergeFields } from './fields.ts';
 import { ProtocolError } from './frames.ts';
-import { type Fields, mergeFields, readJson } from './json.ts';
+import { readJson } from './json.ts';
 import type { Resource } from './list-requests.ts';
 import {
   deletionOf,
@@ -27,6 +28,7 @@ export class Replica<T> {
   #version = '';
   #listing: Listing<T> | undefined;
   #continueToken = '';
+  #hasBookmarks = false;
   #changes: ResourceChange<T>[] = [];
   /** The first list is whole, and nobody was told yet. */
   #isNews = false;
@@ -51,6 +53,11 @@ export class Replica<T> {
   /** For the next page of the list that is coming in; empty: it has not begun. */
   get continueToken(): string {
     return this.#continueToken;
+  }
+
+  /** Whether watches have been seen to have bookmarks from time to time. */
+  get hasBookmarks(): boolean {
+    return this.#hasBookmarks;
   }
 
   /** Wants a new list; what came of one before is dropped. The known state stays until it is whole. */
@@ -98,8 +105,10 @@ export class Replica<T> {
     }
     const event = readEvent(line, this.#eventFields);
     if (event.op === 'bookmark') {
-      if (!listing) this.#version = event.version;
-      else if (event.endsInitialEvents) this.#endList(event.version);
+      if (!listing) {
+        this.#version = event.version;
+        this.#hasBookmarks = true;
+      } else if (event.endsInitialEvents) this.#endList(event.version);
       return;
     }
     const { identity } = event;

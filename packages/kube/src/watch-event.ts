@@ -1,6 +1,7 @@
 import { type KubeError, StatusError } from './errors.ts';
+import { type Fields, mergeFields } from './fields.ts';
 import { ProtocolError } from './frames.ts';
-import { type Fields, mergeFields, readJson } from './json.ts';
+import { readJson } from './json.ts';
 import { type Identity, identify, identityFields, mapOf } from './listing.ts';
 
 /** One line of a watch. */

@@ -134,6 +134,27 @@ test('a streaming list ends with a bookmark that says so', async () => {
   assert.deepEqual([refused.status, refused.body.reason], [422, 'Invalid']);
 });
 
+test('a watch from a version that is yet to come hears nothing until then, and no error', async () => {
+  await using server = await ApiServer.start();
+  const from = server.set(named('a')) + 2;
+  const events = watch(
+    server,
+    `${services}?watch=1&allowWatchBookmarks=true&resourceVersion=${from}`,
+  );
+  const first = take(events, 1);
+  while (server.watching() === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  server.sendBookmarks();
+  assert.equal(server.set(named('b')), from - 1);
+  assert.equal(server.set(named('c')), from);
+  server.set(named('d'));
+  assert.deepEqual(await first, ['ADDED d']);
+  const query = `${services}?resourceVersion=9999&resourceVersionMatch=NotOlderThan`;
+  const stream = watch(server, `${query}&watch=1&sendInitialEvents=true&allowWatchBookmarks=true`);
+  assert.deepEqual(await take(stream, 2), ['ERROR 504']);
+  const list = await fetch(server.url + query);
+  assert.deepEqual([list.status, list.headers.get('retry-after')], [504, '1']);
+});
+
 test('selectors choose, and an object that no longer matches is deleted for the watch', async () => {
   await using server = await ApiServer.start();
   server.set(named('plain'));

@@ -244,6 +244,8 @@ export class ApiServer implements AsyncDisposable {
     if (fault?.delayMs) await new Promise((resolve) => setTimeout(resolve, fault.delayMs));
     if (response.destroyed) return;
     response.setHeader('content-type', 'application/json');
+    // Go doesn't say over HTTP/1.1 what is understood.
+    response.removeHeader('connection');
     if (fault?.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter);
     try {
       if (request.method !== 'GET') throw new StatusError(405, 'MethodNotAllowed', 'only GET');
@@ -260,9 +262,7 @@ export class ApiServer implements AsyncDisposable {
       if (target.name !== undefined) {
         const object = this.#store.get(target.kind, target.key!);
         if (!object) throw notFound(target.kind, target.name);
-        const whole = body();
-        await whole.write(object.json);
-        whole.end();
+        await body().whole(object.json);
         return;
       }
       const { features = {} } = this.#options;
@@ -273,6 +273,7 @@ export class ApiServer implements AsyncDisposable {
         const watch = new Watch(this.#store, selection, {
           watchList: features.watchList ?? true,
           bookmarkMs: this.#options.bookmarkMs ?? 60_000,
+          fault,
         });
         this.#watches.add(watch);
         response.on('close', () => {
@@ -285,9 +286,9 @@ export class ApiServer implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof StatusError)) throw error;
       response.statusCode = error.code;
-      const whole = new Body(response, fault);
-      await whole.write(Buffer.from(JSON.stringify(statusObject(error))));
-      whole.end();
+      const seconds = error.details?.retryAfterSeconds;
+      if (seconds !== undefined) response.setHeader('retry-after', `${seconds}`);
+      await new Body(response, fault).whole(Buffer.from(JSON.stringify(statusObject(error))));
     }
   }
 

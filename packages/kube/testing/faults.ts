@@ -31,6 +31,10 @@ export interface Fault {
   readonly silentAfter?: number;
   /** Ends the body in good order after so many bytes. */
   readonly endAfter?: number;
+  /** A watch that resumes is sent so many of the changes again that it has seen. */
+  readonly replay?: number;
+  /** A streaming list begins with the last object. */
+  readonly reverse?: boolean;
   /** Writes the body in pieces of so many bytes, each as a chunk of its own. */
   readonly pieceBytes?: number;
 }
@@ -105,6 +109,14 @@ export class Body {
     await new Promise<void>((resolve) => {
       this.#onRoom = resolve;
     });
+  }
+
+  /** Writes all there is, and ends. As Go does it, a short one comes with its length. */
+  async whole(bytes: Buffer): Promise<void> {
+    const isSpoilt = Object.keys(this.#fault).some((name) => /After$|^garbage$|^pieceB/.test(name));
+    if (bytes.length <= 2048 && !isSpoilt) this.#response.setHeader('content-length', bytes.length);
+    await this.write(bytes);
+    this.end();
   }
 
   end(): void {

@@ -60,6 +60,8 @@ export function accessTo(url: string, { ca, token }: FollowOptions): ClusterAcce
 export class FollowedServer implements Disposable {
   readonly view = new Map<string, Seen>();
   readonly states: WatchState[] = [];
+  /** Keys of what was told, in order. */
+  readonly changes: string[] = [];
   /** Numbers of changes of each call. */
   readonly calls: number[] = [];
   readonly listWatch: ListWatch<Seen>;
@@ -131,6 +133,7 @@ export class FollowedServer implements Disposable {
     this.calls.push(changes.length);
     for (const change of changes) {
       const { key } = change;
+      this.changes.push(key);
       const had = this.view.get(key);
       if (change.op === 'set') {
         assert.ok(!had || had.version < change.value.version, `${key} was told twice`);

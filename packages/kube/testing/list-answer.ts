@@ -66,9 +66,11 @@ export async function answerList(
   }
 
   const body = open();
+  const end = Buffer.from(']}\n');
   const head = { kind: `${kind}List`, apiVersion: kinds[kind].apiVersion, metadata };
   let batch: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
   let size = 0;
+  let isBegun = false;
   for (const [i, object] of page.entries()) {
     if (i > 0) batch.push(comma);
     batch.push(object.item);
@@ -76,11 +78,13 @@ export async function answerList(
     if (size < batchBytes) continue;
     await body.write(Buffer.concat(batch));
     if (body.over) return;
+    isBegun = true;
     batch = [];
     size = 0;
   }
-  batch.push(Buffer.from(']}\n'));
-  await body.write(Buffer.concat(batch));
+  const last = Buffer.concat([...batch, end]);
+  if (!isBegun) return body.whole(last);
+  await body.write(last);
   body.end();
 }
 

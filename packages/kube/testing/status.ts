@@ -43,7 +43,7 @@ export function tooLargeVersion(wanted: number, current: number): StatusError {
   return new StatusError(
     504,
     'Timeout',
-    `Too large resource version: ${wanted}, current: ${current}`,
+    `Timeout: Too large resource version: ${wanted}, current: ${current}`,
     {
       details: {
         causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],

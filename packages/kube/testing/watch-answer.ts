@@ -1,5 +1,5 @@
 import type { Selection } from './api-server.ts';
-import type { Body } from './faults.ts';
+import type { Body, Fault } from './faults.ts';
 import {
   atVersion,
   type Kind,
@@ -13,6 +13,7 @@ import { expired, invalid, StatusError, statusObject, tooLargeVersion } from './
 export interface WatchFeatures {
   readonly watchList: boolean;
   readonly bookmarkMs: number;
+  readonly fault: Fault | undefined;
 }
 
 type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
@@ -25,6 +26,9 @@ export class Watch {
   readonly #store: ObjectStore;
   readonly #selection: Selection;
   readonly #bookmarkMs: number;
+  readonly #fault: Fault;
+  /** Version from which the client resumes; 0: it does not. */
+  readonly #from: number;
   readonly #wantsBookmarks: boolean;
   readonly #queue: Buffer[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
@@ -38,6 +42,7 @@ export class Watch {
     this.#store = store;
     this.#selection = selection;
     this.#bookmarkMs = features.bookmarkMs;
+    this.#fault = features.fault ?? {};
     const { query } = selection;
     this.#wantsBookmarks = isTrue(query.get('allowWatchBookmarks'));
     const match = query.get('resourceVersionMatch');
@@ -64,7 +69,7 @@ export class Watch {
     if (!/^\d*$/.test(version)) {
       throw new StatusError(400, 'BadRequest', `invalid resource version ${version}`);
     }
-    if (Number(version) > store.version) throw tooLargeVersion(Number(version), store.version);
+    this.#from = Number(version);
   }
 
   /** Sends what the client wants to begin with, and each change from then on. */
@@ -73,22 +78,29 @@ export class Watch {
     const { query } = this.#selection;
     const version = query.get('resourceVersion') ?? '';
     const streaming = isTrue(query.get('sendInitialEvents'));
+    if (streaming && this.#from > this.#store.version) {
+      // After it has waited 3 s for its cache.
+      this.#fail(tooLargeVersion(this.#from, this.#store.version));
+      return;
+    }
     const fromNow = query.has('sendInitialEvents') && !streaming && version === '';
     if (streaming || (!fromNow && (version === '' || version === '0'))) {
-      for (const object of this.#store.sorted(this.kind)) {
+      const objects = this.#store.sorted(this.kind);
+      if (this.#fault.reverse) objects.reverse();
+      for (const object of objects) {
         if (this.#selection.matches(object)) this.#enqueue('ADDED', object);
       }
-      if (streaming && this.#wantsBookmarks) this.#enqueueBookmark(true);
+      if (this.#wantsBookmarks) this.#enqueueBookmark(true);
     } else if (!fromNow) {
       const events = this.#store.since(Number(version));
       if (!events) {
         const oldest = this.#store.compacted;
-        const error = expired(`too old resource version: ${version} (${oldest})`);
-        this.#queue.push(eventLine('ERROR', Buffer.from(JSON.stringify(statusObject(error)))));
-        this.#ended = true;
-        this.#flush(true);
+        this.#fail(expired(`too old resource version: ${version} (${oldest})`));
         return;
       }
+      const seen = this.#store.since(this.#store.compacted)!.slice(0, -events.length || undefined);
+      const { replay = 0 } = this.#fault;
+      if (replay > 0) for (const event of seen.slice(-replay)) this.#translate(event);
       for (const event of events) this.#translate(event);
     }
     this.#flush(false);
@@ -101,7 +113,7 @@ export class Watch {
   }
 
   sendBookmark(): void {
-    if (!this.#wantsBookmarks || this.#ended) return;
+    if (!this.#wantsBookmarks || this.#ended || this.#store.version < this.#from) return;
     this.#enqueueBookmark(false);
     this.#flush(false);
   }
@@ -115,8 +127,9 @@ export class Watch {
     this.#flush(true);
   }
 
+  /** A watch from a version that is yet to come hears nothing of what is before it, not even an error. */
   #hear(event: StoreEvent): void {
-    if (this.#translate(event)) this.#flush(false);
+    if (event.version > this.#from && this.#translate(event)) this.#flush(false);
   }
 
   /** What a change means to this watch: an object that stops matching is deleted for it. */
@@ -130,8 +143,15 @@ export class Watch {
     return is || was;
   }
 
+  /** The head of the answer has been sent: what is wrong comes as an event. */
+  #fail(error: StatusError): void {
+    this.#queue.push(...eventLine('ERROR', Buffer.from(JSON.stringify(statusObject(error)))));
+    this.#ended = true;
+    this.#flush(true);
+  }
+
   #enqueue(type: EventType, object: StoredObject): void {
-    this.#queue.push(eventLine(type, object.json));
+    this.#queue.push(...eventLine(type, object.json));
   }
 
   #enqueueBookmark(endOfInitialEvents: boolean): void {
@@ -140,13 +160,14 @@ export class Watch {
       apiVersion: kinds[this.kind].apiVersion,
       metadata: {
         resourceVersion: String(this.#store.version),
-        creationTimestamp: null,
         ...(endOfInitialEvents && { annotations: { 'k8s.io/initial-events-end': 'true' } }),
       },
       // Go writes the empty structs of the kind.
-      ...(this.kind === 'EndpointSlice' ? { addressType: '', endpoints: null } : { spec: {} }),
+      ...(this.kind === 'EndpointSlice'
+        ? { addressType: '', endpoints: null, ports: null }
+        : { spec: {}, status: this.kind === 'Service' ? { loadBalancer: {} } : {} }),
     };
-    this.#queue.push(eventLine('BOOKMARK', Buffer.from(JSON.stringify(object))));
+    this.#queue.push(...eventLine('BOOKMARK', Buffer.from(JSON.stringify(object))));
   }
 
   /** Writes what is queued; at most one writer at a time, so that the order stays. */
@@ -166,16 +187,24 @@ export class Watch {
       let count = 0;
       while (count < this.#queue.length && size < batchBytes) size += this.#queue[count++]!.length;
       const batch = this.#queue.splice(0, count);
-      await body.write(batch.length === 1 ? batch[0]! : Buffer.concat(batch));
+      await body.write(Buffer.concat(batch));
       if (body.over) this.#queue.length = 0;
     }
   }
 }
 
-function eventLine(type: EventType | 'BOOKMARK' | 'ERROR', object: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`{"type":"${type}","object":`), object, lineEnd]);
+/** In pieces: an initial list is written in large batches, and copied only once. */
+function eventLine(type: EventType | 'BOOKMARK' | 'ERROR', object: Buffer): Buffer[] {
+  return [eventStart[type], object, lineEnd];
 }
 
+const eventStart = {
+  ADDED: Buffer.from('{"type":"ADDED","object":'),
+  MODIFIED: Buffer.from('{"type":"MODIFIED","object":'),
+  DELETED: Buffer.from('{"type":"DELETED","object":'),
+  BOOKMARK: Buffer.from('{"type":"BOOKMARK","object":'),
+  ERROR: Buffer.from('{"type":"ERROR","object":'),
+};
 const lineEnd = Buffer.from('}\n');
 
 function isTrue(value: string | null): boolean {

@@ -243,10 +243,10 @@ function backendsOf({ table, datapath, reconciler }: AgentView, key: string): Ba
     const entry = { service: key, address, port, state, weight };
     const counted = counters.get(`${address} ${port}`);
     if (!counted) return entry;
-    const { connections, active } = counted;
+    const { connections, active, packets, bytes } = counted;
     // The kernel half counts open connections where the choice depends on them.
     return row.algorithm === 'least-connections'
-      ? { ...entry, connections, active }
-      : { ...entry, connections };
+      ? { ...entry, connections, active, packets, bytes }
+      : { ...entry, connections, packets, bytes };
   });
 }

@@ -154,23 +154,29 @@ export interface BackendStats {
   readonly connections: bigint;
   readonly active: number;
   readonly reserved: number;
+  readonly packets: bigint;
+  readonly bytes: bigint;
 }
 
-export const backendStatsSize = 16;
+export const backendStatsSize = 32;
 
 export function encodeBackendStats(value: BackendStats, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 16);
+  const view = viewOf(into, offset, 32);
   view.setBigUint64(0, value.connections, true);
   view.setUint32(8, value.active, true);
   view.setUint32(12, value.reserved, true);
+  view.setBigUint64(16, value.packets, true);
+  view.setBigUint64(24, value.bytes, true);
 }
 
 export function decodeBackendStats(bytes: Uint8Array, offset = 0): BackendStats {
-  const view = viewOf(bytes, offset, 16);
+  const view = viewOf(bytes, offset, 32);
   return {
     connections: view.getBigUint64(0, true),
     active: view.getUint32(8, true),
     reserved: view.getUint32(12, true),
+    packets: view.getBigUint64(16, true),
+    bytes: view.getBigUint64(24, true),
   };
 }
 

@@ -1,0 +1,224 @@
+import type { ChildProcess } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { createLab, type Lab } from '@heddle/lab';
+import type { ApiServerOptions } from '../../packages/kube/testing/api-server.ts';
+import { CertificateAuthority } from '../../packages/kube/testing/certificates.ts';
+import { type InForce, ServicesMap } from '../services-map.ts';
+import { Sockets } from '../traffic/sockets.ts';
+import { AgentProcess, sizeFlags } from '../variants/agent-process.ts';
+import { answer, quietCpu, type World } from '../world.ts';
+import type { Churn, Churned, Order } from './api-process.ts';
+import type { Sighting } from './lag.ts';
+import { clusterIp } from './objects.ts';
+
+const script = fileURLToPath(new URL('./api-process.ts', import.meta.url));
+const token = 'the-agent';
+/** The agent looks every few seconds whether there is memory to give back. */
+const settleMs = 8_000;
+
+export interface ClusterSize {
+  readonly services: number;
+  /** Of each service. */
+  readonly endpoints: number;
+}
+
+/** How an agent came up. */
+export interface Arrival {
+  /** Milliseconds from its first connection to the API server until the kernel has every service. */
+  readonly fromConnectMs: number;
+  /** The same from the start of its process. */
+  readonly fromStartMs: number;
+  /** Of a processor, all threads, from the start of its process. */
+  readonly cpuMs: number;
+  readonly peakMiB: number;
+}
+
+/**
+ * A fresh node with an API server that speaks TLS, and an agent that reads from it. The agent has a
+ * processor of its own: it is started with sched_setaffinity(2) to one, the API server to another.
+ */
+export class Cluster implements Disposable {
+  readonly arrival: Arrival;
+  readonly agent: AgentProcess;
+  readonly #lab: Lab;
+  readonly #api: ChildProcess;
+  readonly #map: ServicesMap;
+  readonly #size: ClusterSize;
+  #generation = 0;
+
+  private constructor(
+    lab: Lab,
+    api: ChildProcess,
+    agent: AgentProcess,
+    { map, arrival }: { map: ServicesMap; arrival: Arrival },
+    size: ClusterSize,
+  ) {
+    this.#lab = lab;
+    this.#api = api;
+    this.agent = agent;
+    this.#map = map;
+    this.arrival = arrival;
+    this.#size = size;
+  }
+
+  /** Returns when all services are in force. */
+  static async open(world: World, name: string, size: ClusterSize): Promise<Cluster> {
+    const lab = createLab(world.platform, { name: `bench-${name}-${process.pid}` });
+    try {
+      const node = lab.nodes[0]!;
+      const folder = world.folder(lab.name);
+      const authority = new CertificateAuthority();
+      const pair = authority.issue({ name: 'kube-apiserver', hosts: ['127.0.0.1'] });
+      const options: ApiServerOptions = { tls: pair, tokens: [token] };
+      const cpus = new Cpus(world);
+      const api = cpus.on(0, () =>
+        node.spawn(process.execPath, [script, JSON.stringify(options)], {
+          stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+        }),
+      );
+      const url = (await answer(api)) as string;
+      await ask(api, { do: 'fill', node: node.name, ...size });
+      const kubeconfig = `${folder}/kubeconfig`;
+      writeFileSync(kubeconfig, kubeconfigOf(url, authority.cert));
+      const agent = cpus.on(quietCpu(world.platform), () => {
+        const flags = { kubeconfig, ...sizeFlags(size.services, size.endpoints) };
+        return new AgentProcess(node, folder, flags);
+      });
+      const map = await agent.first(() => ServicesMap.open(world.platform, node.bpffs));
+      const inForceNs = await untilInForce(agent, map, size);
+      const cpuMs = agent.cpuNs() / 1e6;
+      const peakMiB = agent.peakBytes() / 2 ** 20;
+      const connectedNs = (await ask(api, { do: 'connected' })) as number;
+      const arrival = {
+        fromConnectMs: (inForceNs - connectedNs) / 1e6,
+        fromStartMs: (inForceNs - agent.startedNs) / 1e6,
+        ...{ cpuMs, peakMiB },
+      };
+      map.learn();
+      return new Cluster(lab, api, agent, { map, arrival }, size);
+    } catch (error) {
+      lab[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Changes one service after the other; returns the milliseconds that each took. */
+  async changes(count: number): Promise<number[]> {
+    const times: number[] = [];
+    for (let i = 0; i < count; i++) {
+      // Neighbours are far from each other in all that is sorted.
+      const n = (++this.#generation * 7919) % this.#size.services;
+      times.push(await this.#change(n));
+      // Whatever the agent still does after a change is not to be in the way of the next.
+      await sleep(5);
+    }
+    return times;
+  }
+
+  /** Has services changed at a steady pace; `see` is told of the marker again and again. */
+  async churn(churn: Churn, see: (marker: Sighting) => void): Promise<Churned> {
+    const address = clusterIp(0);
+    let isOver = false;
+    const watched = async () => {
+      while (!isOver) {
+        see({ endpoints: this.#map.endpoints(address), atNs: nowNs() });
+        await sleep(1);
+      }
+    };
+    const churned = ask(this.#api, { do: 'churn', ...churn }).finally(() => {
+      isOver = true;
+    });
+    const [result] = await Promise.all([churned, watched()]);
+    return result as Churned;
+  }
+
+  /**
+   * Gives service number `n` other endpoints at the API server and looks at the kernel's map until
+   * they are in force. Returns the milliseconds in between.
+   */
+  async #change(n: number): Promise<number> {
+    const address = clusterIp(n);
+    const before = this.#map.entry(address);
+    const asked = ask(this.#api, {
+      do: 'change',
+      service: n,
+      endpoints: this.#size.endpoints,
+      generation: this.#generation,
+    });
+    this.#map.waitForChange(address, before);
+    const inForceNs = nowNs();
+    return (inForceNs - ((await asked) as number)) / 1e6;
+  }
+
+  /** Lets the agent give back what its start needed. */
+  async settle(): Promise<void> {
+    await sleep(settleMs);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.agent.stop();
+    this[Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    this.#map[Symbol.dispose]();
+    this.#api.disconnect();
+    this.#lab[Symbol.dispose]();
+  }
+}
+
+/** Starts processes on one processor: they inherit it from this one. */
+class Cpus {
+  readonly #sockets: Sockets;
+
+  constructor(world: World) {
+    this.#sockets = new Sockets(world.platform);
+  }
+
+  on<T>(cpu: number, start: () => T): T {
+    const allowed = this.#sockets.processors();
+    this.#sockets.pinTo(cpu);
+    try {
+      return start();
+    } finally {
+      this.#sockets.allowProcessors(allowed);
+    }
+  }
+}
+
+async function untilInForce(
+  agent: AgentProcess,
+  map: ServicesMap,
+  { services, endpoints }: ClusterSize,
+): Promise<number> {
+  const wanted: InForce = { services, endpoints: services * endpoints };
+  await agent.first(() => {
+    const found = map.inForce();
+    return found.services === wanted.services && found.endpoints === wanted.endpoints
+      ? found
+      : undefined;
+  });
+  return nowNs();
+}
+
+/** Sends an order, and gives its answer. One at a time. */
+function ask(api: ChildProcess, order: Order): Promise<unknown> {
+  api.send(order);
+  return answer(api);
+}
+
+/** Of CLOCK_MONOTONIC, which all processes share. */
+function nowNs(): number {
+  return Number(process.hrtime.bigint());
+}
+
+function kubeconfigOf(url: string, ca: string): string {
+  return JSON.stringify({
+    ...{ apiVersion: 'v1', kind: 'Config', 'current-context': 'bench' },
+    contexts: [{ name: 'bench', context: { cluster: 'bench', user: 'agent' } }],
+    clusters: [{ name: 'bench', cluster: { server: url, 'certificate-authority-data': btoa(ca) } }],
+    users: [{ name: 'agent', user: { token } }],
+  });
+}
