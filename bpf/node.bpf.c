@@ -14,6 +14,7 @@
 LICENSE("Dual BSD/GPL");
 
 const volatile struct node_config config = {};
+const volatile struct crc32c_powers crc32c_powers = {};
 
 #define NEXT TC_ACT_UNSPEC /* the packet is none of ours: the next program, then the stack */
 
@@ -264,10 +265,10 @@ INLINE int find_flow(struct found *found, const struct flow_key *key)
 	return state != FLOW_FREE && state != FLOW_DYING;
 }
 
-/* Whether a TCP connection begins with the packet; those of other protocols begin any time. */
+/* Whether a connection begins with the packet: a SYN, or an INIT of SCTP. UDP knows no beginning. */
 INLINE int is_first(const struct packet *packet)
 {
-	return packet->key.protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+	return packet->key.protocol != IPPROTO_UDP && (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
 INLINE void count_connection(__u32 backend)
@@ -276,6 +277,22 @@ INLINE void count_connection(__u32 backend)
 
 	if (stats)
 		__sync_fetch_and_add(&stats->connections, 1);
+}
+
+/* Whether the frontend is for this client (loadBalancerSourceRanges). */
+NOINLINE int may_enter(const struct packet *packet)
+{
+	struct source_range_key key = {
+		.prefix_length = 8 * (sizeof(key) - sizeof(key.prefix_length)),
+		.port = packet->key.destination_port,
+		.protocol = (__u8)packet->key.protocol,
+	};
+	enum source_range *range;
+
+	copy_address(key.frontend, packet->key.destination);
+	copy_address(key.client, packet->key.source);
+	range = bpf_map_lookup_elem(&source_ranges, &key);
+	return !range || *range == RANGE_ALLOWED;
 }
 
 /*
@@ -306,7 +323,9 @@ GLOBAL int begin_flow(struct __sk_buff *ctx, const struct packet *packet, __u32 
 	}
 	if (!service)
 		return role & ADDRESS_NODE ? NEXT : drop(ctx, packet, DROP_UNKNOWN_PORT);
-	if (packet->key.protocol == IPPROTO_TCP && !is_first(packet))
+	if (!may_enter(packet))
+		return drop(ctx, packet, DROP_SOURCE_RANGE);
+	if (packet->key.protocol != IPPROTO_UDP && !is_first(packet))
 		return reject(ctx, packet, DROP_NO_FLOW);
 	if (!service->slot_count && service->flags & SERVICE_SILENT)
 		return drop(ctx, packet, DROP_NOT_LOCAL);

@@ -13,7 +13,7 @@ export function generateBindings(): string {
   );
   return generate(objects, {
     maps: true,
-    structs: ['socket_config', 'stale_socket', 'node_config', 'drop_event'],
+    structs: ['socket_config', 'stale_socket', 'node_config', 'drop_event', 'crc32c_powers'],
     enums: [
       'heddle_abi',
       'address_role',
@@ -22,6 +22,7 @@ export function generateBindings(): string {
       'flow_state',
       'device_role',
       'drop_reason',
+      'source_range',
     ],
     header: ['Generated from bpf/include/abi.h by `npm run generate`; not edited by hand.'],
   });

@@ -1,8 +1,8 @@
 // Builds dist/heddle.mjs: the command `heddle` as one JavaScript file, the form in which it is
 // published. Node.js then needs no TypeScript support, which costs the agent some 50 MiB of memory.
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { build, type Plugin } from 'esbuild';
-import { projectFiles, root } from './files.ts';
+import { root } from './files.ts';
 
 /** Where the built program is. koffi stays outside: it carries a native library for each platform. */
 export const program = `${root}dist/heddle.mjs`;
@@ -12,12 +12,9 @@ const assets: Plugin = {
   setup({ onLoad }) {
     onLoad({ filter: /\/packages\/cli\/src\/assets\.ts$/ }, () => {
       const manifest = JSON.parse(readFileSync(`${root}packages/cli/package.json`, 'utf8'));
-      const files = projectFiles('.o').filter((file) =>
-        file.startsWith('packages/datapath/objects/'),
-      );
-      const entries = files.map(
-        (file) => [/([^/]+)\.o$/.exec(file)![1]!, `${root}${file}`] as const,
-      );
+      const folder = `${root}packages/datapath/objects`;
+      const files = readdirSync(folder).filter((file) => file.endsWith('.o'));
+      const entries = files.map((file) => [file.slice(0, -2), `${folder}/${file}`] as const);
       return {
         contents: [
           ...entries.map(([name, path]) => `import ${name} from ${JSON.stringify(path)};`),

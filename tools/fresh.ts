@@ -1,7 +1,8 @@
 // Fails when a generated file is not what its sources make of it. Needs no compiler.
 import { existsSync, readFileSync } from 'node:fs';
 import { bindingsFile, generateBindings } from './bindings.ts';
-import { root } from './files.ts';
+import { chart } from './chart.ts';
+import { projectFiles, root } from './files.ts';
 import { compiledSources, currentRecord, objectSets, recordName } from './objects.ts';
 
 const stale: string[] = [];
@@ -23,5 +24,19 @@ if (
 for (const file of stale) console.error(`${file}: changed since the objects were compiled`);
 if (stale.length > 0) {
   console.error('run `npm run generate` (it needs clang) and commit what it writes');
+  process.exitCode = 1;
+}
+
+const charted = chart();
+const others = projectFiles('').filter(
+  (file) => file.startsWith('deploy/helm/heddle/') && !charted.has(file),
+);
+const outdated = [...charted]
+  .filter(([file, text]) => !existsSync(root + file) || readFileSync(root + file, 'utf8') !== text)
+  .map(([file]) => file);
+for (const file of [...outdated, ...others]) {
+  console.error(
+    `${file}: not what \`node tools/chart.ts\` makes of the settings; run it and commit`,
+  );
   process.exitCode = 1;
 }

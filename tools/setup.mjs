@@ -26,6 +26,15 @@ if (result.status !== 0) {
   fail('npm ci did not succeed (see above); check the network or the npm registry and try again');
 }
 
+// Outside of Linux there is no Node.js to bring along: the machine's own runs the demo.
+const oldest = 24;
+if (process.platform !== 'linux') {
+  const own = Number(process.versions.node.split('.')[0]);
+  if (own < oldest) fail(`Node.js ${process.version} is too old; use Node.js ${oldest} or newer`);
+  writeFileSync(stamp, wanted);
+  process.exit(0);
+}
+
 // Node.js 26 is linked with libatomic, which a small Debian doesn't have.
 const node = () => spawnSync(`${root}node_modules/.bin/node`, ['--version'], { encoding: 'utf8' });
 if (node().status !== 0 && /libatomic\.so/.test(node().stderr)) {

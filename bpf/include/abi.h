@@ -262,6 +262,24 @@ struct fragment_ports {
 	__be16 destination_port;
 };
 
+/*
+ * source_ranges: who may come in at a frontend, by longest prefix. A frontend that is not for
+ * everybody has an entry for all clients that denies, and one for each range that allows.
+ */
+enum source_range {
+	RANGE_DENIED = 1,
+	RANGE_ALLOWED = 2,
+};
+
+struct source_range_key {
+	__u32 prefix_length; /* in bits, of what follows; the client's part begins at 160 */
+	__u8 frontend[16];
+	__be16 port;
+	__u8 protocol;
+	__u8 reserved;
+	__u8 client[16];
+};
+
 /* node_devices: by ifindex. */
 enum device_role {
 	DEVICE_FRONT = 1, /* leads out of the node: what enters and leaves by such gets the node's address */
@@ -283,6 +301,7 @@ enum drop_reason {
 	DROP_NO_FLOW = 163,	     /* TCP, but neither a SYN nor of a known flow */
 	DROP_NO_PORT = 167,	     /* all ports towards that backend are taken */
 	DROP_NO_ROUTE = 169,
+	DROP_SOURCE_RANGE = 177,     /* loadBalancerSourceRanges doesn't have the client */
 	DROP_TTL = 196,
 };
 
@@ -293,6 +312,13 @@ struct drop_event {
 	__u32 ifindex;
 	__u32 length; /* of the packet, in bytes */
 	__u32 reserved;
+};
+
+/* What 1, 2, 4, ... bytes of zero make of a CRC32c that has a single bit set; a constant for sctp.h. */
+#define CRC32C_POWERS 16
+
+struct crc32c_powers {
+	__u32 bits[CRC32C_POWERS * 32];
 };
 
 /* Options of node.bpf.c, set before it is loaded. */

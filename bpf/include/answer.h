@@ -91,20 +91,6 @@ INLINE long store_ip(struct __sk_buff *ctx, const struct packet *packet, __u32 p
 	return bpf_skb_store_bytes(ctx, packet->network, &ip, sizeof(ip), 0);
 }
 
-/*
- * Whether the checksum is left to the device (CHECKSUM_PARTIAL): then the field holds the pseudo
- * header's sum only, and the helper leaves it alone when told of a change behind that header.
- */
-INLINE int is_checksum_partial(struct __sk_buff *ctx, __u32 at)
-{
-	__u16 before = 0, after = 0;
-
-	bpf_skb_load_bytes(ctx, at, &before, sizeof(before));
-	bpf_l4_csum_replace(ctx, at, 0, 1, 4);
-	bpf_skb_load_bytes(ctx, at, &after, sizeof(after));
-	return before == after;
-}
-
 /* Answers a TCP segment with a reset (RFC 9293, 3.10.7.1). */
 GLOBAL int answer_reset(struct __sk_buff *ctx, const struct packet *packet)
 {

@@ -103,6 +103,16 @@ struct {
 	MAP_TYPE(value, struct nat_table);
 } nat_table SEC(".maps");
 
+/* Backends, by a hash of the id, towards which no port was free, and the tick in which that was seen. */
+#define EXHAUSTED_BACKENDS 256
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, EXHAUSTED_BACKENDS);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u64);
+} nat_exhausted SEC(".maps");
+
 /* The kernel's timer that collects garbage; in a map of its own, as such a one can't be mapped. */
 struct nat_timer {
 	struct bpf_timer timer;
@@ -122,6 +132,14 @@ struct {
 	MAP_TYPE(key, __u32); /* ifindex */
 	MAP_TYPE(value, enum device_role);
 } node_devices SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(max_entries, 65536);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, struct source_range_key);
+	MAP_TYPE(value, enum source_range);
+} source_ranges SEC(".maps");
 
 /* 64 KiB datagrams in flight are few; what is forgotten is sent again. */
 struct {

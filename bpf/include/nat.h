@@ -348,7 +348,8 @@ GLOBAL int make_flow(const struct packet *packet, const struct origin *origin, _
 	struct nat_table *table = the_table();
 	struct nat_flow *flow;
 	struct flow_key key;
-	__u32 index, life;
+	__u32 index, life, slot;
+	__u64 *exhausted, mark;
 
 	if (!table || !packet || !origin)
 		return DROP_TABLE_FULL;
@@ -382,11 +383,19 @@ GLOBAL int make_flow(const struct packet *packet, const struct origin *origin, _
 	}
 	reference.generation = origin->generation;
 	reference.flow = index * 2 + 1;
+	/* To search in vain takes a while: once in a tick is enough, or a flood would have it done for each SYN. */
+	slot = origin->backend % EXHAUSTED_BACKENDS;
+	exhausted = bpf_map_lookup_elem(&nat_exhausted, &slot);
+	mark = (__u64)origin->backend << 32 | (life & LIFE_SEEN_MASK);
 	/* A client that keeps its address keeps its port, too, unless it has two flows to that backend. */
 	if (source || bpf_map_update_elem(&nat_index, &key, &reference, BPF_NOEXIST)) {
-		__be16 port = reserve_port(&key, &reference, hash_flow(&packet->key));
+		__be16 port = 0;
 
+		if (!exhausted || *exhausted != mark)
+			port = reserve_port(&key, &reference, hash_flow(&packet->key));
 		if (!port) {
+			if (exhausted)
+				*exhausted = mark;
 			end_flow(index, life);
 			return DROP_NO_PORT;
 		}

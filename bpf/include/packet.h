@@ -36,6 +36,8 @@
 #define ICMPV6_ECHO_REQUEST 128
 #define ICMPV6_ECHO_REPLY 129
 
+#define SCTP_INIT 1 /* type of the chunk that an association begins with */
+
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -47,7 +49,7 @@
 /* What a packet is, as far as its headers say. */
 enum packet_kind {
 	PACKET_OTHER,	  /* not IP, or nothing that a service could have to do with */
-	PACKET_FLOW,	  /* TCP or UDP: has ports */
+	PACKET_FLOW,	  /* TCP, UDP or SCTP: has ports */
 	PACKET_CUT,	  /* ... but ends before the header does, as in an ICMP error */
 	PACKET_ICMP_ERROR,
 	PACKET_ICMP_ECHO, /* a request */
@@ -70,7 +72,7 @@ struct packet {
 	__u32 length;	 /* of the IP packet, in bytes, as its header says */
 	__u8 ipv4;
 	__u8 ttl;
-	__u8 tcp_flags;
+	__u8 tcp_flags; /* of SCTP: TCP_SYN for an INIT */
 	__u8 transport_length; /* of the TCP header, in bytes; 8 for others */
 	__u32 fragment_id;
 	enum fragment fragment;
@@ -105,6 +107,16 @@ INLINE enum packet_kind read_transport(struct __sk_buff *ctx, struct packet *pac
 			return PACKET_CUT;
 		packet->transport_length = bytes[0] >> 4 << 2;
 		packet->tcp_flags = bytes[1];
+		return PACKET_FLOW;
+	}
+	case IPPROTO_SCTP: {
+		__u8 chunk;
+
+		if (bpf_skb_load_bytes(ctx, at, &packet->key.source_port, 4))
+			return PACKET_INVALID;
+		if (bpf_skb_load_bytes(ctx, at + 12, &chunk, sizeof(chunk)))
+			return PACKET_CUT;
+		packet->tcp_flags = chunk == SCTP_INIT ? TCP_SYN : 0;
 		return PACKET_FLOW;
 	}
 	case IPPROTO_UDP:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "packet.h"
+#include "sctp.h"
 
 #define IPV4_CHECKSUM 10
 #define IPV4_ADDRESSES 12
@@ -57,6 +58,40 @@ INLINE long store_addresses(struct __sk_buff *ctx, const struct packet *packet, 
 }
 
 /*
+ * Whether the checksum is left to the device (CHECKSUM_PARTIAL): then the field holds the pseudo
+ * header's sum only, or nothing yet, and the helper leaves it alone when told of a change. Otherwise
+ * the field is spoilt by the question.
+ */
+INLINE int is_checksum_partial(struct __sk_buff *ctx, __u32 at)
+{
+	__u16 before = 0, after = 0;
+
+	bpf_skb_load_bytes(ctx, at, &before, sizeof(before));
+	bpf_l4_csum_replace(ctx, at, 0, 1, 4);
+	bpf_skb_load_bytes(ctx, at, &after, sizeof(after));
+	return before == after;
+}
+
+/* Brings the checksum up to date for other ports; it doesn't cover the addresses. */
+INLINE int change_sctp_ports(struct __sk_buff *ctx, const struct packet *packet, const struct flow_key *to)
+{
+	__u32 before = packet->key.source_port | packet->key.destination_port << 16;
+	__u32 after = to->source_port | to->destination_port << 16;
+	__u32 at = packet->transport + SCTP_CHECKSUM, length = packet->length - (packet->transport - packet->network);
+	__u32 checksum;
+
+	if (before == after)
+		return 0;
+	/* How long the packet is, its first fragment doesn't tell. */
+	if (packet->fragment || bpf_skb_load_bytes(ctx, at, &checksum, sizeof(checksum)))
+		return -1;
+	if (is_checksum_partial(ctx, at))
+		return 0;
+	checksum ^= crc_of_change(before ^ after, length - 4);
+	return bpf_skb_store_bytes(ctx, at, &checksum, sizeof(checksum), 0);
+}
+
+/*
  * Makes the packet one from and to what `to` says, and `packet` with it. The difference of two
  * 16-byte addresses is that of the IPv4 addresses in them, so the checksums are one code.
  */
@@ -75,9 +110,13 @@ GLOBAL int rewrite(struct __sk_buff *ctx, struct packet *packet, const struct fl
 
 	/* The first fragment has the ports, and the checksum of all of them. */
 	if (packet->fragment != FRAGMENT_LATER) {
-		if (bpf_l4_csum_replace(ctx, at, 0, addresses, flags | BPF_F_PSEUDO_HDR) ||
-		    bpf_l4_csum_replace(ctx, at, 0, ports, flags))
+		if (packet->key.protocol == IPPROTO_SCTP) {
+			if (change_sctp_ports(ctx, packet, to))
+				return -1;
+		} else if (bpf_l4_csum_replace(ctx, at, 0, addresses, flags | BPF_F_PSEUDO_HDR) ||
+			   bpf_l4_csum_replace(ctx, at, 0, ports, flags)) {
 			return -1;
+		}
 		/* Ports lie behind the addresses, in flow_key as in most packets. */
 		behind = packet->transport == packet->network + (packet->ipv4 ? IPV4_HEADER : IPV6_HEADER) ? 4 : 0;
 		if (!behind && bpf_skb_store_bytes(ctx, packet->transport, &to->source_port, 4, 0))
@@ -133,7 +172,8 @@ GLOBAL int rewrite_error(struct __sk_buff *ctx, struct packet *packet, const str
 	if (!inner->ipv4)
 		change = fold_checksum(fold_checksum(change) + (__u64)fold_checksum(inner_addresses));
 	inner_at = inner->transport + checksum_offset(inner->key.protocol);
-	if (!bpf_skb_load_bytes(ctx, inner_at, &checksum, 2) && (checksum || inner->key.protocol == IPPROTO_TCP)) {
+	if (inner->key.protocol != IPPROTO_SCTP && !bpf_skb_load_bytes(ctx, inner_at, &checksum, 2) &&
+	    (checksum || inner->key.protocol == IPPROTO_TCP)) {
 		__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(inner_addresses) + fold_checksum(ports));
 
 		/* UDP's zero stands for none. */

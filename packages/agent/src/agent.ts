@@ -2,9 +2,10 @@ import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
 import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';
-import { ControlServer } from './control/server.ts';
+import { ControlServer, type Handler } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
+import { HealthChecks } from './health-checks.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
@@ -36,6 +37,8 @@ export interface AgentParts {
  * links stay in force in the kernel, where the next agent finds them.
  */
 export class Agent implements Disposable {
+  /** Answers requests of the control protocol, as the control socket does. */
+  readonly handle: Handler;
   readonly #platform: Platform;
   readonly #config: EffectiveConfig;
   readonly #version: string;
@@ -47,6 +50,7 @@ export class Agent implements Disposable {
   readonly #table = new Table<ServiceRow>();
   readonly #reconciler: Reconciler<ServiceRow>;
   readonly #telemetry: Telemetry;
+  readonly #healthChecks: HealthChecks;
   readonly #source: Source;
   readonly #addressWatch: Disposable;
   readonly #deviceWatch: Disposable;
@@ -80,16 +84,17 @@ export class Agent implements Disposable {
     };
     try {
       // Requests are answered from the event loop, that is after this constructor.
-      const handler = controlHandler({
+      this.handle = controlHandler({
         config,
         model: this.#model,
         table: this.#table,
         events: this.#events,
         reconciler: () => this.#reconciler,
         datapath: () => this.#datapath,
+        healthCheck: (key) => this.#healthChecks.entry(key),
         status: () => this.#status(),
       });
-      this.#server = keep(new ControlServer(platform, config.socket, handler));
+      this.#server = keep(new ControlServer(platform, config.socket, this.handle));
       this.#telemetry = keep(
         new Telemetry(platform, config, {
           model: this.#model,
@@ -97,6 +102,13 @@ export class Agent implements Disposable {
           status: () => this.#status(),
           failedRows: () => failedRows(this.#reconciler.statuses(), (key) => this.#table.get(key)),
           notReady: () => this.#notReady(),
+        }),
+      );
+      this.#healthChecks = keep(
+        new HealthChecks({
+          platform,
+          events: this.#events,
+          isHealthy: () => this.#telemetry.isHealthy,
         }),
       );
       this.#datapath = keep(openDatapath());
@@ -138,6 +150,7 @@ export class Agent implements Disposable {
       this.#deviceWatch,
       this.#addressWatch,
       this.#reconciler,
+      this.#healthChecks,
       this.#telemetry,
       this.#datapath,
       this.#server,
@@ -220,6 +233,8 @@ export class Agent implements Disposable {
 
   #onStatus(key: string, status: RowStatus | undefined): void {
     this.#telemetry.settled(key, status);
+    if (!status) this.#healthChecks.delete(key);
+    else if (status.state === 'done') this.#healthChecks.set(this.#table.get(key)!);
     if (!status) {
       this.#events.add(this.#changeLevel, 'removed', key, `${key} removed`);
     } else if (status.state === 'failed') {
@@ -277,6 +292,7 @@ export class Agent implements Disposable {
         problems: this.#batch?.problems ?? [],
       },
       servers: this.#telemetry.servers,
+      healthChecks: this.#healthChecks.counts,
       rows: { done, pending, failed },
       datapath: this.#datapath.status(),
       refusals: this.#datapath.refusals(),

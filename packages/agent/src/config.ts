@@ -198,7 +198,7 @@ const schema = v.strictObject({
             'Entries for service addresses: each frontend (address, port and protocol) takes one.',
           ),
           backends: size(
-            65536,
+            131072,
             'Entries for backends: each address and port of a service takes one.',
           ),
           slots: size(
@@ -269,6 +269,9 @@ export function configFields(): ConfigField[] {
   }
   return fields;
 }
+
+/** The sizes that nobody has set. */
+export const defaultSizes: MapSizes = v.getDefaults(schema.entries.sizes.pipe[0].wrapped);
 
 /** Flags of the command line by the dotted name of the field that they set. */
 export type ConfigFlags = Readonly<

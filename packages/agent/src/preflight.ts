@@ -40,12 +40,13 @@ export function preflight(platform: Platform): string | undefined {
   return undefined;
 }
 
-/** Names what the effective set (a bit per capability) lacks; root-like CAP_SYS_ADMIN covers BPF. */
+/** Names what the effective set (a bit per capability) lacks of what every start needs. */
 export function lackingCapabilities(effective: bigint): Capability[] {
   const has = (name: Capability) => ((effective >> BigInt(capabilities[name])) & 1n) === 1n;
-  // CAP_SYS_ADMIN is needed in any case, to mount the bpf file system and to open maps by id, and
-  // includes CAP_BPF and CAP_PERFMON (include/linux/capability.h, bpf_capable).
-  return (['CAP_SYS_ADMIN', 'CAP_NET_ADMIN'] as const).filter((name) => !has(name));
+  // CAP_SYS_ADMIN includes the two younger ones (include/linux/capability.h, bpf_capable). For itself
+  // it is needed to mount a bpf file system and to enter the namespaces of pods: not by every start.
+  const needed = ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN'] as const;
+  return needed.filter((name) => !has(name) && (name === 'CAP_NET_ADMIN' || !has('CAP_SYS_ADMIN')));
 }
 
 /** capget(2) of the calling thread: the effective set. */
@@ -89,5 +90,5 @@ function probeBpf(platform: Platform): string | undefined {
 }
 
 function listed(names: readonly string[]): string {
-  return names.join(' and ');
+  return names.join(', ').replace(/, ([^,]*)$/, ' and $1');
 }

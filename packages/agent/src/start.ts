@@ -1,5 +1,5 @@
 import { defaultNat, openDatapath } from '@heddle/datapath';
-import { LinuxBpf } from '@heddle/ebpf';
+import { type Bpf, LinuxBpf } from '@heddle/ebpf';
 import { netnsCookie } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { Agent } from './agent.ts';
@@ -23,6 +23,8 @@ export interface StartOptions {
   readonly version: string;
   /** Bytes of a compiled object of the kernel half by name, e.g. `socket`. */
   readonly objects: (name: string) => Uint8Array;
+  /** In place of the running kernel's: a simulated one, with its platform. */
+  readonly bpf?: Bpf;
 }
 
 /**
@@ -32,7 +34,7 @@ export interface StartOptions {
  * NotSupported, or Error without a cgroup2 mount.
  */
 export function startAgent(options: StartOptions): Agent {
-  const { platform, config, version, objects } = options;
+  const { platform, config, environment, version, objects, bpf = new LinuxBpf(platform) } = options;
   const node = config.node ?? hostName(platform);
   const cgroup = config.cgroup ?? cgroupRoot(platform);
   if (cgroup === undefined) {
@@ -50,8 +52,7 @@ export function startAgent(options: StartOptions): Agent {
     },
     version,
     openDatapath() {
-      prepareBpffs(platform, bpffs);
-      const bpf = new LinuxBpf(platform);
+      prepareBpffs(platform, bpffs, { inPod: environment.KUBERNETES_SERVICE_HOST !== undefined });
       const cookie = netnsCookie(platform);
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices },

@@ -50,9 +50,22 @@ export interface BackendEntry {
   readonly bytes?: number;
 }
 
+/** What load balancers are told at a service's healthCheckNodePort. */
+export interface HealthCheckEntry {
+  /** Host order. */
+  readonly port: number;
+  /** Ready endpoints on this node; with none, load balancers are told to pass the node by. */
+  readonly localEndpoints: number;
+  readonly listening: boolean;
+  /** Why the agent doesn't listen there. */
+  readonly problem?: string;
+}
+
 /** A row with its backends, as `service.get` gives it. */
 export interface ServiceDetail extends ServiceEntry {
   readonly endpoints: readonly BackendEntry[];
+  /** That of the whole service, at the first of its rows. */
+  readonly healthCheck?: HealthCheckEntry;
 }
 
 /** A page of a list. */
@@ -127,6 +140,8 @@ export interface AgentStatus {
   };
   /** Health and metrics, unless they are off. */
   readonly servers: readonly ({ readonly name: 'health' | 'metrics' } & HttpServerStatus)[];
+  /** Ports for health checks of services: how many are served, and how many could not be. */
+  readonly healthChecks: { readonly listening: number; readonly failed: number };
   /** Rows by state. */
   readonly rows: { readonly done: number; readonly pending: number; readonly failed: number };
   readonly datapath: DatapathStatus;

@@ -20,13 +20,16 @@ let folder: string;
 let datapath: MemoryDatapath;
 let source: ScriptedSource;
 let agent: Agent | undefined;
+/** By how much the monotonic clock is ahead. */
+let aheadNs = 0n;
 
 function start(prepare: (datapath: MemoryDatapath) => void = () => {}, addresses = anyPorts): void {
   datapath = new MemoryDatapath();
   prepare(datapath);
   const config = readConfig(undefined, { socket: join(folder, 'agent.sock') });
+  const platform = nodePlatform((level, message) => lines.push(`${level} ${message}`));
   agent = new Agent({
-    platform: nodePlatform((level, message) => lines.push(`${level} ${message}`)),
+    platform: { ...platform, monotonicNs: () => platform.monotonicNs() + aheadNs },
     config: { ...config, ...{ node: 'n1', cgroup: '/' }, ...addresses },
     version: '1.2.3',
     openDatapath: () => datapath,
@@ -50,6 +53,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'heddle-telemetry-'));
     lines = [];
+    aheadNs = 0n;
   });
   afterEach(() => {
     agent?.[Symbol.dispose]();
@@ -183,6 +187,48 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     datapath.failing.clear();
     source.set(service('web', '10.96.0.1', 81));
     assert.equal(await metric('kubeproxy_sync_proxy_rules_service_changes_pending'), 0);
+  });
+
+  it('tells at a healthCheckNodePort what is in force', async () => {
+    const probe = createServer().listen(0, '::');
+    await new Promise((done) => probe.once('listening', done));
+    const { port } = probe.address() as { port: number };
+    await new Promise((done) => probe.close(done));
+    const balanced = (servicePort: number) => {
+      const plain = service('web', '10.96.0.1', servicePort);
+      const local = { type: 'LoadBalancer', externalTrafficPolicy: 'Local' };
+      return { ...plain, spec: { ...plain.spec, ...local, healthCheckNodePort: port } };
+    };
+    const here = (...addresses: string[]) => {
+      const plain = slice('web', addresses);
+      return { ...plain, endpoints: plain.endpoints.map((each) => ({ ...each, nodeName: 'n1' })) };
+    };
+    const told = async () => {
+      const response = await fetch(`http://127.0.0.1:${port}`);
+      const body = (await response.json()) as Record<string, unknown>;
+      return [response.status, body.localEndpoints, body.serviceProxyHealthy];
+    };
+    start(({ failing }) => failing.set(web, 'no room'));
+    source.complete(balanced(80), here('10.0.0.1'));
+    await assert.rejects(told, 'the row is not in force');
+    datapath.failing.clear();
+    source.set(balanced(81));
+    assert.deepEqual(await told(), [200, 1, true]);
+    assert.equal(await metric('heddle_health_check_ports{state="listening"}'), 1);
+    assert.equal(await metric('heddle_health_check_ports{state="failed"}'), 0);
+    source.set(node({ deletionTimestamp: '2026-01-01T00:00:00Z' }));
+    assert.deepEqual(await told(), [200, 1, true], 'all endpoints may be on nodes that go');
+    datapath.failing.set(web, 'no room');
+    source.set(here());
+    assert.deepEqual(await told(), [200, 1, true], 'what is in force');
+    aheadNs = 61_000_000_000n;
+    assert.deepEqual(await told(), [503, 1, false], 'but a change waits for too long');
+    assert.equal((await ask('health', '/livez')).status, 503);
+    datapath.failing.clear();
+    source.set(balanced(82));
+    assert.deepEqual(await told(), [503, 0, true]);
+    source.delete('service', 'web');
+    await assert.rejects(told);
   });
 
   it('goes on when a port is taken, and says so', async () => {

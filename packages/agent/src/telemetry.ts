@@ -2,7 +2,7 @@ import type { ObjectChange, ServiceModel, ServiceRow } from '@heddle/model';
 import type { ReconcilerCounts, RowStatus } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
 import type { EventLog } from './events.ts';
-import { healthHandler } from './health.ts';
+import { healthHandler, longestWaitMs } from './health.ts';
 import { type AgentMetrics, agentMetrics } from './metrics/agent-metrics.ts';
 import { processFacts } from './metrics/process-facts.ts';
 import { ProgrammingLatency } from './metrics/programming-latency.ts';
@@ -79,6 +79,11 @@ export class Telemetry implements Disposable {
   /** Where health and metrics are served, as far as they are on. */
   get servers(): AgentStatus['servers'] {
     return this.#servers.map(({ name, server }) => ({ name, ...server.status }));
+  }
+
+  /** Whether changes come into force: none has waited too long (`/livez`). */
+  get isHealthy(): boolean {
+    return this.#sync.waitedMs <= longestWaitMs;
   }
 
   /** Notes changes that the source gave, before they are worked on. */

@@ -32,6 +32,7 @@ export class Failure extends Error {
 const plain: Readonly<Record<string, ExitCode>> = {
   ConfigError: exitCodes.failed,
   KubeconfigError: exitCodes.failed,
+  SettingError: exitCodes.usage,
   AlreadyListening: exitCodes.busy,
   NotSupported: exitCodes.notPermitted,
   SysError: exitCodes.failed,

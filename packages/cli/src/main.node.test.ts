@@ -124,7 +124,7 @@ describe('heddle agent, where it can not start', () => {
     assert.equal(stdout, '');
     assert.equal(
       stderr,
-      'heddle: not permitted: the process lacks CAP_SYS_ADMIN and CAP_NET_ADMIN; run it as root (e.g. with sudo) or give it those capabilities\n',
+      'heddle: not permitted: the process lacks CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; run it as root (e.g. with sudo) or give it those capabilities\n',
     );
   });
 });
@@ -222,6 +222,7 @@ describe('commands that ask the agent', () => {
         problems: [{ file: 'a.yaml', line: 3, message: 'not valid YAML' }],
       },
       servers: [],
+      healthChecks: { listening: 2, failed: 1 },
       rows: { done: 1, pending: 0, failed: 1 },
       datapath: {
         abi: 1,
@@ -259,7 +260,23 @@ describe('commands that ask the agent', () => {
     };
     const answers: Record<string, unknown> = {
       status,
-      'service.get': { items: [{ ...hello, endpoints: [{ ...endpoint, address: '10.244.1.1' }] }] },
+      'service.get': {
+        items: [
+          {
+            ...{ ...hello, endpoints: [{ ...endpoint, address: '10.244.1.1' }] },
+            healthCheck: { port: 31000, localEndpoints: 2, listening: true },
+          },
+          {
+            ...{ ...failed, endpoints: [] },
+            healthCheck: {
+              port: 31001,
+              localEndpoints: 1,
+              listening: false,
+              problem: 'it is taken',
+            },
+          },
+        ],
+      },
       'backend.list': { items: [{ ...endpoint, address: '10.244.1.1' }] },
       'nat.list': { items: [destination] },
       'config.get': { node: 'node1', sizes: { slots: 4 } },
@@ -304,15 +321,25 @@ default/web    80/TCP    IPv6    [fd00::1]:80      0                30d  failed:
     it('show one service', async () => {
       assert.equal(
         await table('service', 'get', 'hello'),
-        `service    default/hello:http/TCP/IPv4
-status     done
-since      ${since} (30d)
-ClusterIP  10.96.0.10:80
-NodePort   192.0.2.1:30080
-choice     random
+        `service       default/hello:http/TCP/IPv4
+status        done
+since         ${since} (30d)
+ClusterIP     10.96.0.10:80
+NodePort      192.0.2.1:30080
+choice        random
+health check  port 31000: 2 local endpoints
 
 BACKEND          STATE   WEIGHT  CONNECTIONS  OPEN
 10.244.1.1:8080  active  1       7            -
+
+service       default/web:80/TCP/IPv6
+status        failed: write map slots: full at 4 entries
+since         ${since} (30d)
+ClusterIP     [fd00::1]:80
+choice        random
+health check  port 31001: it is taken
+
+no backends
 `,
       );
       assert.equal((await json('service', 'get', 'hello')).services[0].endpoints.length, 1);
@@ -336,6 +363,7 @@ services   1 in force, 0 pending, 1 failed
 hooks      not attached: bind6
 start      took over from an earlier agent, 1 entry repaired, layout 1
 kernel     without link/tcx (Linux 6.6 has it): clsact serves
+checks     2 health check ports served, 1 not (heddle service get says why)
 refused    5 no endpoints
 dropped    2 (no endpoints)
 

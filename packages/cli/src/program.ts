@@ -244,14 +244,33 @@ function addHousekeeping(program: Command): void {
 
   withExamples(
     program
+      .command('manifests')
+      .description('print what a cluster needs to run Heddle on every node, for kubectl apply')
+      .option('--set <name=value>', 'change a setting; may be repeated', appended)
+      .option('--fields', 'explain the settings')
+      .addOption(
+        new Option('-o, --output <format>', 'how to print')
+          .choices(['yaml', 'json'])
+          .default('yaml'),
+      )
+      .action(async (options) => (await import('./commands/manifests.ts')).manifests(options)),
+    'heddle manifests | kubectl apply -f -',
+    'heddle manifests --set apiServers=https://192.0.2.10:6443 --set sizes.services=131072',
+    'heddle manifests --fields',
+  );
+
+  withExamples(
+    program
       .command('cleanup')
-      .description('take Heddle out of the kernel: remove its pins, links and socket')
+      .description('take Heddle, or what kube-proxy left, out of the kernel')
+      .option('--kube-proxy', 'remove rules and devices that kube-proxy left, and nothing else')
       .option('--bpffs <dir>', 'directory for pins', sharedDefaults.bpffs)
       .addOption(socketOption())
-      .option('--force', 'also while an agent runs')
+      .option('--force', 'also while the agent, or kube-proxy, runs')
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/cleanup.ts')).cleanup(options)),
     'heddle cleanup',
+    'heddle cleanup --kube-proxy',
   );
 
   withExamples(

@@ -130,7 +130,7 @@ describe('traffic from outside, by the agent', () => {
   });
 
   test('externalTrafficPolicy Local: silent without a pod here, except to what is on the node', async () => {
-    const local = web({ externalTrafficPolicy: 'Local' });
+    const local = web({ externalTrafficPolicy: 'Local', healthCheckNodePort: 30_999 });
     const [here, elsewhere] = [product.lab.pods[0]!, product.lab.pods[1]!];
     await product.apply('web.yaml', local, ...slices('web', 1));
     for (const end of ends) {
@@ -145,7 +145,21 @@ describe('traffic from outside, by the agent', () => {
       assert.deepEqual(asked(here, node, 30_080), names(1));
       assert.deepEqual(asked(product.node, node, 30_080), names(1));
     }
+    const check = (path: string) => {
+      const to = { address: product.node.addresses.v4, port: 30_999 };
+      const answer = askTcp(
+        client,
+        to,
+        `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+      );
+      const [, status, body] = /^HTTP\/1\.1 (\d+) .*?\r\n\r\n(.*)$/s.exec(answer)!;
+      return { status, ...JSON.parse(body!) };
+    };
+    const service = { namespace: 'default', name: 'web' };
+    const healthy = { service, serviceProxyHealthy: true };
+    assert.deepEqual(check('/healthz'), { status: '503', localEndpoints: 0, ...healthy });
     await product.apply('web.yaml', local, ...slices('web', 0, 1));
+    assert.deepEqual(check('/'), { status: '200', localEndpoints: 1, ...healthy });
     for (const end of ends) {
       for (let i = 0; i < 5; i++) {
         assert.deepEqual(asked(client, product.node.addresses[end], 30_080), names(0));

@@ -17,10 +17,13 @@ import type { ServiceRow } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
 import type { BackendCounters } from './backend-table.ts';
+import { crc32cPowers } from './crc32c.ts';
 import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
 import { type NatOptions, timeoutTicks, unansweredShare } from './flow-options.ts';
 import type { FlowEntry } from './flows.ts';
 import {
+  crc32cPowersSize,
+  encodeCrc32cPowers,
   encodeNodeConfig,
   encodeSocketConfig,
   heddleAbi,
@@ -42,6 +45,7 @@ import {
   removeFolder,
 } from './pinned-maps.ts';
 import { ServiceMaps } from './service-maps.ts';
+import { SourceRanges } from './source-ranges.ts';
 import { StaleSockets } from './stale-sockets.ts';
 import { Slots } from './store.ts';
 
@@ -139,6 +143,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly pinned: readonly PinnedMap[];
   private readonly arrays: MappedArray[] = [];
   private readonly services: ServiceMaps;
+  private readonly ranges: SourceRanges;
   private readonly stale: StaleSockets;
   private readonly nat: NatTable;
   private readonly devices: NodeDevices;
@@ -174,6 +179,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       () => platform.monotonicNs(),
       (protocol) => this.stale.expect(protocol),
     );
+    this.ranges = new SourceRanges(maps.source_ranges!);
     const { first, last } = options.nat.ports;
     this.nat = new NatTable(platform, maps, this.node, this.services.roles, last - first + 1);
     this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
@@ -185,17 +191,36 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   }
 
   update(rows: readonly ServiceRow[]): readonly (Error | undefined)[] {
-    return this.services.update(rows);
+    const errors: (Error | undefined)[] = rows.map((row) => {
+      try {
+        this.ranges.add(row);
+        return undefined;
+      } catch (error) {
+        return error as Error;
+      }
+    });
+    const guarded = rows.filter((_, i) => errors[i] === undefined);
+    const results = this.services.update(guarded);
+    guarded.forEach((row, i) => {
+      if (results[i]) errors[rows.indexOf(row)] = results[i];
+      else this.ranges.settle(row);
+    });
+    return errors;
   }
 
   remove(keys: readonly string[]): readonly (Error | undefined)[] {
-    return this.services.remove(keys);
+    const errors = this.services.remove(keys);
+    keys.forEach((key, i) => {
+      if (!errors[i]) this.ranges.remove(key);
+    });
+    return errors;
   }
 
   /** Also lets the programs switch to new maps, if they have waited to be filled. */
   prune(desired: Iterable<ServiceRow>): void {
     if (!this.active) this.activate();
     this.services.prune(desired);
+    this.ranges.prune();
   }
 
   /**
@@ -367,5 +392,7 @@ function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): Obje
     'nat_index',
     2 * sizes.flows,
   );
-  return setVariable(resized, 'config', config);
+  const powers = new Uint8Array(crc32cPowersSize);
+  encodeCrc32cPowers({ bits: crc32cPowers() }, powers);
+  return setVariable(setVariable(resized, 'config', config), 'crc32c_powers', powers);
 }

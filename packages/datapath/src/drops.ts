@@ -18,6 +18,7 @@ export const dropText: Readonly<Record<number, string>> = {
   [dropReason.noFlow]: 'belongs to no known connection',
   [dropReason.noPort]: 'all ports of this node towards the backend are taken',
   [dropReason.noRoute]: 'no route to the backend or back',
+  [dropReason.sourceRange]: 'loadBalancerSourceRanges does not have the client',
   [dropReason.ttl]: 'its time to live is over',
 };
 

@@ -222,7 +222,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
     let world: World;
     let packets: NodePackets;
     before(() => {
-      world = new World(`icmp-${end}`, 1, { lab: { nodes: 2 } });
+      world = new World(`icmp-${end}`, 1, { lab: { nodes: 2 }, mirrored: true });
       world.serveOutside();
       packets = new NodePackets(world, end);
     });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { listLinks, NetlinkSocket } from '@heddle/netlink';
 import { clients, NodePackets } from '../testing/node-packets.ts';
+import { row } from '../testing/rows.ts';
 import { World } from '../testing/world.ts';
 import type { DropNotice } from './drops.ts';
 
@@ -163,6 +164,45 @@ describe('the node’s devices, over time', () => {
       const tcp = packets.egress(answer).packet.layers.find(({ kind }) => kind === 'tcp')!;
       assert.deepEqual('sport' in tcp && [tcp.sport, tcp.dport], [dport, 999]);
     }
+  });
+
+  test('loadBalancerSourceRanges: who may come in at the load balancer’s address', () => {
+    const address = '198.51.100.9';
+    const service = (...sourceRanges: string[]) => ({
+      ...row(
+        [
+          { kind: 'LoadBalancer', address, port: 80 },
+          { kind: 'NodePort', address: packets.node, port: 30_010 },
+        ],
+        [{ address: remotes[0]!, port: 8080 }],
+        { key: 'ranged' },
+      ),
+      sourceRanges,
+    });
+    const enters = (from: string, to = address, dport = 80) => {
+      const syn = packets.from(from, to).tcp({ sport: ++sport, dport, syn: true });
+      return packets.ingress(syn).verdict === 'send';
+    };
+    const seen = () => ['198.18.1.1', '198.18.2.2', '198.19.0.1'].map((from) => enters(from));
+    world.apply(service());
+    assert.deepEqual(seen(), [true, true, true]);
+    world.apply(service('198.18.1.0/24', '198.19.0.1/32'));
+    const counted = packets.drops(() => assert.deepEqual(seen(), [true, false, true]));
+    assert.deepEqual(counted, { 'loadBalancerSourceRanges does not have the client': 1 });
+    assert.ok(enters('198.18.2.2', packets.node, 30_010), 'the NodePort is for everybody');
+    assert.equal(world.entriesOf('source_ranges'), 3);
+
+    world.restart();
+    world.serveOutside();
+    assert.deepEqual(seen(), [true, false, true], 'also before the next agent has read anything');
+    const next = service('198.18.2.0/24');
+    world.apply(next);
+    assert.deepEqual(seen(), [true, true, true], 'nothing is taken away before all is known');
+    world.datapath.prune([next]);
+    assert.deepEqual(seen(), [false, true, false]);
+    assert.equal(world.entriesOf('source_ranges'), 2);
+    world.datapath.remove(['ranged']);
+    assert.equal(world.entriesOf('source_ranges'), 0);
   });
 
   test('drops are told as they happen, while somebody watches', async () => {

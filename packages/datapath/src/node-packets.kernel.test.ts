@@ -15,7 +15,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
     let remote: string;
     let sport = 20_000;
     before(() => {
-      world = new World(`packets-${end}`, 1, { lab: { nodes: 2 } });
+      world = new World(`packets-${end}`, 1, { lab: { nodes: 2 }, mirrored: true });
       world.serveOutside();
       packets = new NodePackets(world, end);
       local = world.node.pods[0]!.addresses[end];
@@ -102,6 +102,44 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
           ),
         );
       }
+    });
+
+    test('SCTP: an INIT begins, and the checksum is of the new ports', () => {
+      world.apply(packets.service(30_014, [remote], { protocol: 'SCTP' }));
+      for (const length of [0, 1, 100, 1333]) {
+        const value = new Uint8Array(length).map((_, i) => i * 7);
+        const packet = packets
+          .from(client, packets.node)
+          .sctp({ sport: ++sport, dport: 30_014, tag: 0, chunks: [{ type: 'init', value }] });
+        const away = sent(packets.ingress(packet));
+        const port = away.layers.find((layer) => layer.kind === 'sctp')!.sport;
+        const expected = ip(packet, { src: packets.node, dst: remote, ttl: 63 });
+        assertPacket(
+          away.bytes,
+          packets.framed(
+            expected.with('sctp', { sport: port, dport: 8080 }),
+            world.node.link('eth0').address,
+            world.lab.nodes[1]!.link('eth0').address,
+          ),
+        );
+        const answer = packets
+          .from(remote, packets.node)
+          .sctp({ sport: 8080, dport: port, tag: 5, chunks: [{ type: 'init-ack', value }] });
+        assertPacket(
+          sent(packets.ingress(answer)).bytes,
+          packets
+            .to(packets.node, client, { ttl: 63 })
+            .sctp({ sport: 30_014, dport: sport, tag: 5, chunks: [{ type: 'init-ack', value }] }),
+        );
+      }
+      const stray = packets.from(client, packets.node).sctp({
+        sport: 1,
+        dport: 30_014,
+        tag: 9,
+        chunks: [{ type: 'data', value: new Uint8Array(8) }],
+      });
+      const counted = packets.drops(() => packets.ingress(stray));
+      assert.deepEqual(counted, { 'belongs to no known connection': 1 });
     });
 
     test('no endpoints: a reset for TCP, an ICMP error for UDP', () => {

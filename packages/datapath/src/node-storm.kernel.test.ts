@@ -28,7 +28,7 @@ describe('storms', () => {
     world.apply(packets.service(30_001, [pod.addresses.v4]));
     await startBackend(pod, { echo: [8080] });
     const to = { address: packets.node, port: 30_001 };
-    const open = Array.from({ length: 200 }, () => connectTcp(client, to));
+    const open = Array.from({ length: 1000 }, () => connectTcp(client, to));
     try {
       // HEDDLE_SYNS=2000000 for the whole of it.
       const count = Number(process.env.HEDDLE_SYNS ?? 100_000);

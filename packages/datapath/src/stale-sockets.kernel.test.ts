@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { features, LinuxBpf } from '@heddle/ebpf';
 import type { LabPod } from '@heddle/lab';
+import { deleteNamespace, NetworkNamespace } from '@heddle/netlink';
 import { nodePlatform } from '@heddle/sys/node';
 import { row } from '../testing/rows.ts';
 import { codeOf } from '../testing/sockets.ts';
 import { World } from '../testing/world.ts';
+import { findNamespaces } from './stale-sockets.ts';
 
 /** A kernel before 6.5, as far as can be found out: a program that runs looks for the function. */
 class OlderKernel extends LinuxBpf {
@@ -29,16 +35,35 @@ describe('sockets whose backend is gone, destroyed through sock_diag', () => {
   destroyingTests(older);
 });
 
+test('namespaces are found where they are mounted, or by a process that is in one', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'heddle-namespaces-'));
+  const mounted = join(folder, 'mounted');
+  using first = NetworkNamespace.create(platform, mounted);
+  using second = NetworkNamespace.create(platform);
+  const [own, other] = [Number(first.inode), Number(second.inode)];
+  const sleeper = second.enter(() => spawn('/bin/sleep', ['600'], { stdio: 'ignore' }));
+  try {
+    const found = findNamespaces(platform, new Set([own, other, 1]));
+    assert.deepEqual(
+      found,
+      new Map([
+        [own, mounted],
+        [other, `/proc/${sleeper.pid}/ns/net`],
+      ]),
+    );
+  } finally {
+    sleeper.kill();
+    deleteNamespace(platform, mounted);
+    rmSync(folder, { recursive: true });
+  }
+});
+
 function destroyingTests(bpf: LinuxBpf): void {
   let world: World;
-  /** In the client's pods, so that their namespaces are found: a test's own sockets are only files. */
-  let sleepers: { kill(): void }[];
   beforeEach(() => {
     world = new World('stale', 4, { bpf });
-    sleepers = [0, 1].map((i) => world.pod(i).spawn('/bin/sleep', ['600'], { stdio: 'ignore' }));
   });
   afterEach(() => {
-    for (const sleeper of sleepers) sleeper.kill();
     world?.[Symbol.dispose]();
   });
 

@@ -15,7 +15,14 @@ import {
   NetlinkSocket,
   NetworkNamespace,
 } from '@heddle/netlink';
-import { type Platform, readDirectory, readLink, SysError } from '@heddle/sys';
+import {
+  decodeUtf8,
+  type Platform,
+  readDirectory,
+  readFile,
+  readLink,
+  SysError,
+} from '@heddle/sys';
 import { protocolNumbers } from './backend-table.ts';
 import { decodeStaleSocket, type StaleSocket, staleSocketSize } from './generated/abi.ts';
 
@@ -89,9 +96,16 @@ export class StaleSockets implements Disposable {
     const stale = this.find(this.loaded);
     let count = 0;
     if (stale.size === 0) return count;
-    for (const [inode, path] of namespacesInUse(this.platform)) {
-      const sockets = stale.get(inode);
-      if (!sockets) continue;
+    const namespaces = findNamespaces(this.platform, new Set(stale.keys()));
+    for (const [inode, sockets] of stale) {
+      const path = namespaces.get(inode);
+      if (path === undefined) {
+        this.platform.log('warn', 'sockets of removed backends are in a namespace out of reach', {
+          namespace: inode,
+          count: sockets.length,
+        });
+        continue;
+      }
       using namespace = NetworkNamespace.open(this.platform, path);
       count += namespace.enter(() =>
         destroys ? this.destroyByProgram(this.loaded!, sockets) : this.destroyByDiag(sockets),
@@ -153,17 +167,32 @@ export class StaleSockets implements Disposable {
   }
 }
 
-/** Network namespaces that processes are in, by inode number, with a path to open each. */
-function namespacesInUse(platform: Platform): Map<number, string> {
+/**
+ * Paths to open the wanted network namespaces, which are given by inode number. Container runtimes
+ * mount those of pods; so an agent in a container finds them without seeing the node's processes. On
+ * the node itself they are found by the processes that are in them too.
+ */
+export function findNamespaces(
+  platform: Platform,
+  wanted: ReadonlySet<number>,
+): Map<number, string> {
   const found = new Map<number, string>();
+  const add = (inode: number, path: string) => {
+    if (wanted.has(inode) && !found.has(inode)) found.set(inode, path);
+  };
+  // proc_pid_mountinfo(5); the backslash begins an octal escape, which no runtime's names have.
+  const mounts = decodeUtf8(readFile(platform, '/proc/self/mountinfo'));
+  for (const mount of mounts.matchAll(/^\S+ \S+ \S+ net:\[(\d+)\] ([^\s\\]+) /gm)) {
+    add(Number(mount[1]), mount[2]!);
+  }
   for (const { name } of readDirectory(platform, '/proc')) {
+    if (found.size === wanted.size) break;
     if (!/^\d+$/.test(name)) continue;
     const path = `/proc/${name}/ns/net`;
     try {
-      const inode = Number(/^net:\[(\d+)\]$/.exec(readLink(platform, path))?.[1]);
-      if (!found.has(inode)) found.set(inode, path);
+      add(Number(/^net:\[(\d+)\]$/.exec(readLink(platform, path))?.[1]), path);
     } catch (error) {
-      // The process has ended meanwhile, or is a zombie.
+      // The process has ended meanwhile, is a zombie, or is not ours to look at (CAP_SYS_PTRACE).
       if (!(error instanceof SysError) || !['ENOENT', 'ESRCH', 'EACCES'].includes(error.code))
         throw error;
     }

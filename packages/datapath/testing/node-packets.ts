@@ -126,7 +126,7 @@ export class NodePackets {
     new DataView(context.buffer).setUint32(40, this.ifindex, true);
     const contextRoom = 192;
     const data = packet instanceof Uint8Array ? packet : packet.bytes;
-    const test = () => this.world.program(name).testRun({ data, context, contextRoom });
+    const test = () => this.world.testRun(name, { data, context, contextRoom });
     const result = this.isInside ? test() : this.world.node.enter(test);
     const verdict = verdicts[result.returnValue];
     if (!verdict) throw new Error(`run ${name}: it answered ${result.returnValue}`);

@@ -1,42 +1,42 @@
-import { readFileSync } from 'node:fs';
-import { BpfMap, type BpfProgram, LinuxBpf } from '@heddle/ebpf';
 import {
-  createLab,
-  type Lab,
-  type LabNode,
-  type LabOptions,
-  type LabPod,
-  type Place,
-} from '@heddle/lab';
-import type { ServiceRow } from '@heddle/model';
-import type { Platform } from '@heddle/sys';
+  BpfMap,
+  LinuxBpf,
+  type LoadedObject,
+  type TestRunOptions,
+  type TestRunResult,
+} from '@heddle/ebpf';
+import { createLab, type Lab, type LabNode, type LabOptions, type LabPod } from '@heddle/lab';
 import { nodePlatform } from '@heddle/sys/node';
 import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
-import { TestSocket } from './sockets.ts';
+import { Mirror } from './mirror.ts';
+import { objects } from './objects.ts';
+import { SocketWorld } from './socket-world.ts';
 
-/** Bytes of a committed object. */
-export const objects = (name: string) =>
-  new Uint8Array(readFileSync(new URL(`../objects/${name}.o`, import.meta.url)));
+export { objects };
 
 export const sizes = { services: 1000, backends: 1000, slots: 20000, affinity: 1000, flows: 1000 };
 
 /** A node with pods and a datapath of the test's own on it. */
-export class World implements Disposable {
-  readonly platform: Platform;
+export class World extends SocketWorld<LabPod, LabNode> {
   readonly bpf: LinuxBpf;
   readonly lab: Lab;
-  readonly node: LabNode;
-  datapath: Datapath;
+  override readonly node: LabNode;
+  override datapath: Datapath;
   private readonly options: Partial<DatapathOptions>;
-  private readonly open: Disposable[] = [];
+  private readonly mirrored: boolean;
+  private mirror: { readonly of: LoadedObject; readonly runs: Mirror } | undefined;
 
   constructor(
     name: string,
     pods: number,
-    { lab, ...options }: Partial<DatapathOptions> & { lab?: Omit<LabOptions, 'name'> } = {},
+    {
+      lab,
+      mirrored = false,
+      ...options
+    }: Partial<DatapathOptions> & { lab?: Omit<LabOptions, 'name'>; mirrored?: boolean } = {},
   ) {
-    this.platform = nodePlatform(() => {});
+    super(nodePlatform(() => {}));
     this.bpf = new LinuxBpf(this.platform);
     this.lab = createLab(this.platform, {
       name: `${name}-${process.pid}`,
@@ -45,6 +45,7 @@ export class World implements Disposable {
     });
     this.node = this.lab.nodes[0]!;
     this.options = options;
+    this.mirrored = mirrored;
     try {
       this.datapath = this.start();
     } catch (error) {
@@ -53,20 +54,19 @@ export class World implements Disposable {
     }
   }
 
-  pod(number: number): LabPod {
+  override pod(number: number): LabPod {
     return this.node.pods[number]!;
   }
 
-  /** What a new agent would do: the one before is as if killed. */
-  restart(options: Partial<DatapathOptions> = {}): Datapath {
-    this.datapath[Symbol.dispose]();
-    this.datapath = this.start(options);
-    return this.datapath;
-  }
-
-  /** A program of node.bpf.c, for test runs. */
-  program(name: string): BpfProgram {
-    return this.datapath.node.program(name);
+  /** Test-runs a program of node.bpf.c; in a mirrored world in the userspace machine, too. */
+  testRun(name: string, options: TestRunOptions): TestRunResult {
+    const { node } = this.datapath;
+    if (!this.mirrored) return node.program(name).testRun(options);
+    if (this.mirror?.of !== node) {
+      this.mirror?.runs[Symbol.dispose]();
+      this.mirror = { of: node, runs: new Mirror(this.platform, this.bpf, node, 'node') };
+    }
+    return this.mirror.runs.testRun(name, options);
   }
 
   /** How many elements a pinned map has. */
@@ -84,48 +84,16 @@ export class World implements Disposable {
     });
   }
 
-  /** A socket in a pod or on the node; closed with the world. */
-  socket(place: Place, family: 4 | 6, kind: 'tcp' | 'udp'): TestSocket {
-    const socket = place.enter(() => new TestSocket(this.platform, family, kind));
-    this.open.push(socket);
-    return socket;
-  }
-
-  /** A TCP socket that listens in a pod, on all addresses of the family. */
-  listener(place: Place, family: 4 | 6, port: number): TestSocket {
-    const socket = this.socket(place, family, 'tcp');
-    socket.reuseAddress();
-    if (family === 6) socket.onlyIpv6();
-    if (socket.bind(family === 4 ? '0.0.0.0' : '::', port) !== 'ok')
-      throw new Error(`bind ${port}`);
-    socket.listen();
-    return socket;
-  }
-
-  /** A bound UDP socket in a pod. */
-  receiver(place: Place, family: 4 | 6, port: number): TestSocket {
-    const socket = this.socket(place, family, 'udp');
-    if (family === 6) socket.onlyIpv6();
-    if (socket.bind(family === 4 ? '0.0.0.0' : '::', port) !== 'ok')
-      throw new Error(`bind ${port}`);
-    return socket;
-  }
-
-  /** Brings rows into force; fails the test when one of them fails. */
-  apply(...rows: readonly ServiceRow[]): void {
-    for (const error of this.datapath.update(rows)) if (error) throw error;
-  }
-
-  [Symbol.dispose](): void {
+  override [Symbol.dispose](): void {
     try {
-      for (const socket of this.open) socket[Symbol.dispose]();
-      this.datapath[Symbol.dispose]();
+      this.mirror?.runs[Symbol.dispose]();
+      this.close();
     } finally {
       this.lab.remove();
     }
   }
 
-  private start(options: Partial<DatapathOptions> = {}): Datapath {
+  protected override start(options: Partial<DatapathOptions> = {}): Datapath {
     return openDatapath({
       platform: this.platform,
       bpf: this.bpf,

@@ -110,6 +110,8 @@ export interface BatchResult {
 
 export interface ProgramLoadOptions {
   readonly name: string;
+  /** ELF section; the kernel isn't told, the userspace machine says it in its errors. */
+  readonly section?: string;
   readonly type: number;
   readonly instructions: Uint8Array;
   readonly license: string;

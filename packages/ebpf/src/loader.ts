@@ -145,6 +145,7 @@ function loadProgram(
   try {
     return BpfProgram.load(bpf, {
       name: program.name,
+      section: program.section,
       type: program.type,
       instructions: relocated,
       license: spec.license,

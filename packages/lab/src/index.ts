@@ -31,4 +31,4 @@ export {
   startBackend,
   startHttpClient,
 } from './traffic/programs.ts';
-export type { ClientReport, TargetReport } from './traffic/report.ts';
+export { type ClientReport, Tally, type TargetReport } from './traffic/report.ts';

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { canonicalAddress, familyOf, specialAddress, takesNodePorts } from './addresses.ts';
+import {
+  canonicalAddress,
+  canonicalRange,
+  familyOf,
+  specialAddress,
+  takesNodePorts,
+} from './addresses.ts';
 
 test('an address has one text', () => {
   assert.equal(canonicalAddress('010.1.02.003'), '10.1.2.3');
@@ -9,6 +15,18 @@ test('an address has one text', () => {
   assert.equal(canonicalAddress('10.0.0'), undefined);
   assert.equal(familyOf('10.0.0.1'), 'IPv4');
   assert.equal(familyOf('fd00::1'), 'IPv6');
+});
+
+test('a range has one text, without host bits', () => {
+  assert.equal(canonicalRange('192.0.2.77/24'), '192.0.2.0/24');
+  assert.equal(canonicalRange('10.255.255.255/12'), '10.240.0.0/12');
+  assert.equal(canonicalRange('0.0.0.0/0'), '0.0.0.0/0');
+  assert.equal(canonicalRange('192.0.2.1/32'), '192.0.2.1/32');
+  assert.equal(canonicalRange('FD00:1::ff/33'), 'fd00:1::/33');
+  assert.equal(canonicalRange('::/0'), '::/0');
+  for (const text of ['192.0.2.1', '192.0.2.0/33', '192.0.2.0/', 'x/8', 'fd00::/129']) {
+    assert.equal(canonicalRange(text), undefined, text);
+  }
 });
 
 test('special addresses are known by kind', () => {

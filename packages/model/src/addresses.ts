@@ -8,6 +8,19 @@ export function canonicalAddress(text: string): string | undefined {
   return bytes && ownText(formatIp(bytes));
 }
 
+/** Canonical text of a range, `192.0.2.0/24`, its host bits zero; undefined if it isn't one. */
+export function canonicalRange(text: string): string | undefined {
+  const range = text.includes('/') ? parseCidr(text) : undefined;
+  if (!range) return undefined;
+  const { prefixLength } = range;
+  const address = range.address.map((byte, i) => {
+    const bits = Math.min(8, Math.max(0, prefixLength - 8 * i));
+    return byte & (0xff << (8 - bits));
+  });
+  const length = text.includes(':') ? prefixLength : prefixLength - 96;
+  return ownText(`${formatIp(address)}/${length}`);
+}
+
 /** Family of an address in canonical text. */
 export function familyOf(address: string): Family {
   return address.includes(':') ? 'IPv6' : 'IPv4';

@@ -83,7 +83,8 @@ export function usableEndpoints(
   return here ? ready.filter(({ endpoint }) => here(endpoint)) : ready;
 }
 
-function isLocal(endpoint: EndpointRecord, { nodeName }: Locality): boolean {
+/** Whether an endpoint is on this node. */
+export function isLocal(endpoint: EndpointRecord, { nodeName }: Locality): boolean {
   return nodeName !== '' && endpoint.nodeName === nodeName;
 }
 

@@ -143,3 +143,21 @@ test('two ports of a service that meet at one frontend: the first has it, the ot
     'LoadBalancer 192.0.2.1:443/TCP is taken: another port of this service has it',
   ]);
 });
+
+test('loadBalancerSourceRanges are those of the family, and for load balancer frontends', () => {
+  const spec = {
+    type: 'LoadBalancer',
+    loadBalancerSourceRanges: ['203.0.113.9/24', 'fd00:9::/32', '192.0.2.0/24'],
+  };
+  const ingress = [{ ip: '203.0.113.1' }, { ip: 'fd00::203' }];
+  const cluster = new Cluster(
+    service('web', ['10.96.0.1', 'fd00:96::1'], { ...spec, ingress }),
+    service('bare', '10.96.0.2', spec),
+  );
+  assert.deepEqual(cluster.row('web').sourceRanges, ['192.0.2.0/24', '203.0.113.0/24']);
+  assert.deepEqual(cluster.row('default/web:80/TCP/IPv6').sourceRanges, ['fd00:9::/32']);
+  assert.deepEqual(cluster.row('bare').sourceRanges, []);
+  cluster.apply(service('web', '10.96.0.1', { ...spec, ingress, externalTrafficPolicy: 'Local' }));
+  assert.equal(cluster.row('web').sourceRanges.length, 2);
+  assert.deepEqual(cluster.row('default/web:80/TCP/IPv4/outside').sourceRanges, []);
+});

@@ -24,6 +24,7 @@ export type {
   Family,
   Frontend,
   FrontendKind,
+  HealthCheck,
   Protocol,
   ServiceRow,
 } from './rows.ts';

@@ -35,10 +35,12 @@ test('a Service becomes a record of what rows are made of', () => {
     proxyName: undefined,
     ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 }],
     externalIPs: [],
+    sourceRanges: [],
     loadBalancerIPs: [],
     affinitySeconds: 10800,
     internalLocal: false,
     externalLocal: false,
+    healthCheckPort: 0,
     publishNotReady: false,
     algorithm: 'random',
     weights: undefined,
@@ -197,6 +199,10 @@ test('what can not be used is told by object, field and value', () => {
       'spec.ports[0].nodePort is 30080: a ClusterIP service has none',
     ],
     [
+      service('web', '10.96.0.1', { healthCheckNodePort: 70000 }),
+      'spec.healthCheckNodePort is 70000: must be a whole number from 0 to 65535',
+    ],
+    [
       service('web', ''),
       'spec.clusterIP is missing: must be an address or None ' +
         '(it is the API server that would choose one)',
@@ -225,6 +231,11 @@ test('what can not be used is told by object, field and value', () => {
       }),
       'spec.sessionAffinityConfig.clientIP.timeoutSeconds is 86401: ' +
         'must be a whole number from 1 to 86400',
+    ],
+    [
+      service('web', '10.96.0.1', { loadBalancerSourceRanges: ['10.0.0.0/8', '10.0.0.1'] }),
+      'spec.loadBalancerSourceRanges[1] is "10.0.0.1": ' +
+        'must be a range of addresses such as 192.0.2.0/24',
     ],
     [
       service('web', '10.96.0.1', { internalTrafficPolicy: 'local' }),

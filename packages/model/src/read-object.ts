@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { canonicalAddress, familyOf, specialAddress } from './addresses.ts';
+import { canonicalAddress, canonicalRange, familyOf, specialAddress } from './addresses.ts';
 import { readBalancing } from './annotations.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
 import type {
@@ -181,6 +181,7 @@ function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
     clusterIPs: external ? none : readClusterIPs(spec),
     proxyName: metadata.labels?.[proxyNameLabel],
     ports: readServicePorts(spec),
+    sourceRanges: readRanges(spec.loadBalancerSourceRanges ?? none),
     externalIPs: readAddresses('spec.externalIPs', spec.externalIPs ?? none, 'ordinary'),
     loadBalancerIPs: spec.type === 'LoadBalancer' ? readIngress(status) : none,
     affinitySeconds:
@@ -189,6 +190,10 @@ function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
         : 0,
     internalLocal: spec.internalTrafficPolicy === 'Local',
     externalLocal: spec.externalTrafficPolicy === 'Local',
+    healthCheckPort:
+      spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local'
+        ? spec.healthCheckNodePort
+        : 0,
     publishNotReady: spec.publishNotReadyAddresses ?? false,
     algorithm: balancing.algorithm,
     weights: balancing.weights,
@@ -335,6 +340,17 @@ function readTime(timestamp: string | undefined): number {
     throw new FieldError('metadata.creationTimestamp', timestamp, 'must be a time (RFC 3339)');
   }
   return ms;
+}
+
+function readRanges(texts: readonly string[]): readonly string[] {
+  if (texts.length === 0) return none;
+  const ranges = texts.map((text, i) => {
+    const range = canonicalRange(text.trim());
+    if (range !== undefined) return range;
+    const field = `spec.loadBalancerSourceRanges[${i}]`;
+    throw new FieldError(field, text, 'must be a range of addresses such as 192.0.2.0/24');
+  });
+  return compactList([...new Set(ranges)].sort());
 }
 
 type AddressUse = 'cluster' | 'ordinary';

@@ -37,12 +37,16 @@ export interface ServiceRecord extends ObjectRef {
   readonly externalIPs: readonly string[];
   /** Ingress addresses of the load balancer that the node shall serve itself (ipMode VIP). */
   readonly loadBalancerIPs: readonly string[];
+  /** loadBalancerSourceRanges, as canonical text; empty: everybody may come in. */
+  readonly sourceRanges: readonly string[];
   /** 0: no affinity. */
   readonly affinitySeconds: number;
   /** internalTrafficPolicy is Local. */
   readonly internalLocal: boolean;
   /** externalTrafficPolicy is Local. */
   readonly externalLocal: boolean;
+  /** Where load balancers ask whether this node has endpoints (host order); 0: nowhere. */
+  readonly healthCheckPort: number;
   readonly publishNotReady: boolean;
   readonly algorithm: Algorithm;
   /** By address or pod name, from the annotation heddle.io/weights. */

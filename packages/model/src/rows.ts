@@ -27,6 +27,14 @@ export interface Backend {
   readonly weight: number;
 }
 
+/** What load balancers are told at a port of this node, to find the nodes that have endpoints. */
+export interface HealthCheck {
+  /** Host order. */
+  readonly port: number;
+  /** Ready endpoints on this node. */
+  readonly localEndpoints: number;
+}
+
 /** How a new connection's backend is chosen. `weighted` is random by weight. */
 export type Algorithm = 'random' | 'round-robin' | 'weighted' | 'least-connections' | 'maglev';
 
@@ -54,8 +62,15 @@ export interface ServiceRow {
   /** Sorted by address and port, without duplicates. */
   readonly backends: readonly Backend[];
   readonly algorithm: Algorithm;
+  /**
+   * Ranges of addresses that may come in from outside at the LoadBalancer frontends, as canonical
+   * text; empty: everybody may.
+   */
+  readonly sourceRanges: readonly string[];
   /** Seconds of ClientIP affinity, 1 to 86,400; 0: none. */
   readonly affinitySeconds: number;
   /** What of this service was refused, in sentences, e.g. an externalIP that is a node's address. */
   readonly problems: readonly string[];
+  /** That of the whole service, at the first of its rows; absent at the others. */
+  readonly healthCheck?: HealthCheck;
 }

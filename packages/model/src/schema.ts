@@ -73,6 +73,7 @@ export const serviceSchema = struct({
     clusterIP: v.nullish(text),
     clusterIPs: list(text),
     externalIPs: list(text),
+    loadBalancerSourceRanges: list(text),
     ports: list(
       struct({
         name: v.nullish(portName, ''),
@@ -89,6 +90,7 @@ export const serviceSchema = struct({
     ),
     externalTrafficPolicy: v.nullish(choice('Cluster', 'Local', ''), ''),
     internalTrafficPolicy: v.nullish(choice('Cluster', 'Local'), 'Cluster'),
+    healthCheckNodePort: v.nullish(range(0, 65535), 0),
     publishNotReadyAddresses: flag,
   }),
   status: v.nullish(

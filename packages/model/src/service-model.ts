@@ -230,7 +230,9 @@ export class ServiceModel {
     for (const state of this.#services.values()) {
       const { service } = state;
       if (!service) continue;
-      if (service.externalIPs.length > 0 || service.ports.some(({ nodePort }) => nodePort !== 0)) {
+      const takesNodeAddresses =
+        service.healthCheckPort !== 0 || service.ports.some(({ nodePort }) => nodePort !== 0);
+      if (service.externalIPs.length > 0 || takesNodeAddresses) {
         this.#dirty.add(state);
       }
     }

@@ -4,9 +4,10 @@ import { claimKey } from './conflicts.ts';
 import { leftAlone } from './eligibility.ts';
 import { mergeEndpoints, type TrafficPolicy, toBackends, usableEndpoints } from './endpoints.ts';
 import { wantedFrontends } from './frontends.ts';
+import { healthCheckFrontends, readyHere } from './health-checks.ts';
 import { compactList, ownText } from './memory.ts';
 import type { ServicePort, ServiceRecord, SliceRecord } from './records.ts';
-import type { Family, Frontend, ServiceRow } from './rows.ts';
+import type { Family, Frontend, HealthCheck, ServiceRow } from './rows.ts';
 import type { Locality } from './topology.ts';
 
 /** What the rows of one service depend on beside the service and its slices. */
@@ -49,9 +50,14 @@ function planPorts(service: ServiceRecord, context: RowContext): readonly PortPl
   return plans;
 }
 
-/** Keys of all frontends that the service asks for and that no rule refuses. */
+/** Keys of all frontends, and of the health check, that the service asks for and that no rule refuses. */
 export function serviceClaims(service: ServiceRecord, context: RowContext): readonly string[] {
-  const keys = planPorts(service, context).flatMap(({ frontends }) => frontends.map(claimKey));
+  const plans = planPorts(service, context);
+  if (plans.length === 0) return compactList([]);
+  const keys = [
+    ...plans.flatMap(({ frontends }) => frontends),
+    ...healthCheckFrontends(service, context.nodeAddresses),
+  ].map(claimKey);
   return compactList(keys.length < 2 ? keys : [...new Set(keys)]);
 }
 
@@ -93,6 +99,7 @@ export function serviceRows(
         frontends: compactList(kept),
         backends: toBackends(candidates, backends, port, service.weights),
         algorithm: service.algorithm,
+        sourceRanges: outside ? compactList([]) : sourceRanges(service, kept, family),
         affinitySeconds: service.affinitySeconds,
         problems: compactList(outside ? problems : [...service.problems, ...problems]),
       });
@@ -122,7 +129,45 @@ export function serviceRows(
     const reachable = external.filter(({ address }) => address !== '0.0.0.0' && address !== '::');
     if (service.externalLocal && reachable.length > 0) addRow('/outside', 'Local', reachable, []);
   }
-  return rows;
+  return service.healthCheckPort === 0 ? rows : withHealthCheck(rows, service, slices, context);
+}
+
+/** The first row with the service's health check, or with the sentence why there is none. */
+function withHealthCheck(
+  [first, ...others]: readonly ServiceRow[],
+  service: ServiceRecord,
+  slices: readonly SliceRecord[],
+  context: RowContext,
+): readonly ServiceRow[] {
+  if (!first) return [];
+  const port = service.healthCheckPort;
+  const own = service.ports.some(
+    ({ nodePort, protocol }) => nodePort === port && protocol === 'TCP',
+  );
+  const keeper = own
+    ? 'another port of this service'
+    : healthCheckFrontends(service, context.nodeAddresses)
+        .map((frontend) => context.keptBy(claimKey(frontend), service))
+        .find((other) => other !== undefined);
+  if (keeper) {
+    const problem = `healthCheckNodePort ${port} is taken: ${keeper} has it`;
+    return [{ ...first, problems: [...first.problems, problem] }, ...others];
+  }
+  const localEndpoints = readyHere(service, slices, context.locality);
+  return [{ ...first, healthCheck: { port, localEndpoints } }, ...others];
+}
+
+/**
+ * Ranges of another family say nothing of this one, as in kube-proxy. Of two rows with the same
+ * frontends, the one for everybody has them.
+ */
+function sourceRanges(
+  service: ServiceRecord,
+  frontends: readonly Frontend[],
+  family: Family,
+): readonly string[] {
+  if (!frontends.some(({ kind }) => kind === 'LoadBalancer')) return compactList([]);
+  return compactList(service.sourceRanges.filter((range) => familyOf(range) === family));
 }
 
 function frontendLabel({ kind, address, port, protocol }: Frontend): string {
@@ -137,6 +182,8 @@ export function sameRow(a: ServiceRow, b: ServiceRow): boolean {
     a.algorithm === b.algorithm &&
     a.affinitySeconds === b.affinitySeconds &&
     a.portName === b.portName &&
+    sameHealthCheck(a.healthCheck, b.healthCheck) &&
+    sameList(a.sourceRanges, b.sourceRanges, (x, y) => x === y) &&
     sameList(a.problems, b.problems, (x, y) => x === y) &&
     sameList(
       a.frontends,
@@ -153,6 +200,10 @@ export function sameRow(a: ServiceRow, b: ServiceRow): boolean {
         x.weight === y.weight,
     )
   );
+}
+
+function sameHealthCheck(a: HealthCheck | undefined, b: HealthCheck | undefined): boolean {
+  return a?.port === b?.port && a?.localEndpoints === b?.localEndpoints;
 }
 
 function sameList<T>(a: readonly T[], b: readonly T[], same: (x: T, y: T) => boolean): boolean {

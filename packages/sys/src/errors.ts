@@ -10,16 +10,19 @@ export class SysError extends Error {
   /** `what` reads `verb noun`, e.g. `open /sys/fs/bpf/x`; `errno` is positive. */
   constructor(syscall: string, errno: number, what: string = syscall) {
     const code = errnoNames[errno] ?? `errno ${errno}`;
-    super(`${what}: ${code}${advice[code] ?? ''}`);
+    super(
+      `${what}: ${code}${code === 'EPERM' ? ` (run as root or with ${neededFor(syscall)})` : ''}`,
+    );
     this.code = code;
     this.errno = errno;
     this.syscall = syscall;
   }
 }
 
-const advice: Readonly<Record<string, string>> = {
-  EPERM: ' (run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)',
-};
+function neededFor(syscall: string): string {
+  const isNamespaces = syscall === 'setns' || syscall === 'unshare';
+  return isNamespaces ? 'CAP_SYS_ADMIN' : 'CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON';
+}
 
 /** The kernel or this build lacks a feature; `since` names the kernel version that has it. */
 export class NotSupported extends Error {

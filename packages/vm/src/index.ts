@@ -1,1 +1,15 @@
-export {};
+export { type Surroundings, VirtualClock } from './clock.ts';
+export { Descriptors } from './descriptors.ts';
+export { type FaultKind, type ProgramPlace, placeText, type SourceLine, VmFault } from './fault.ts';
+export { addressOf } from './host/address.ts';
+export { type FrameResult, outsideDevice } from './host/devices.ts';
+export { VmHost, type VmHostOptions, VmNetwork, type VmPlace } from './host/host.ts';
+export { VmSocket } from './host/socket.ts';
+export { type LineCount, LineCoverage } from './line-coverage.ts';
+export { type AttachPoint, LinkObject } from './links.ts';
+export type { KernelFunctions } from './loading.ts';
+export type { Machine, Observer } from './machine.ts';
+export { BtfObject, MapObject, ProgramObject, VmObject } from './objects.ts';
+export type { Helper, Program } from './program.ts';
+export { seededRandom } from './random.ts';
+export { type Pins, VmBpf, type VmOptions } from './vm-bpf.ts';

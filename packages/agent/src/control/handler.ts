@@ -6,6 +6,7 @@ import type {
   AgentStatus,
   BackendEntry,
   EffectiveConfig,
+  HealthCheckEntry,
   Page,
   RowState,
   ServiceDetail,
@@ -27,6 +28,7 @@ export interface AgentView {
   readonly events: EventLog;
   reconciler(): Reconciler<ServiceRow>;
   datapath(): DatapathPart;
+  healthCheck(key: string): HealthCheckEntry | undefined;
   status(): AgentStatus;
 }
 
@@ -112,10 +114,11 @@ function serviceDetails(
   if (service === undefined) {
     throw new ControlError('bad-params', 'get service: service is missing (write namespace/name)');
   }
-  const items = keysOfService(keys, service).map((key) => ({
-    ...entryOf(agent, key),
-    endpoints: backendsOf(agent, key),
-  }));
+  const items = keysOfService(keys, service).map((key): ServiceDetail => {
+    const detail = { ...entryOf(agent, key), endpoints: backendsOf(agent, key) };
+    const healthCheck = agent.healthCheck(key);
+    return healthCheck ? { ...detail, healthCheck } : detail;
+  });
   if (items.length === 0) {
     throw new ControlError(
       'not-found',

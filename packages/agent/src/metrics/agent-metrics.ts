@@ -186,6 +186,14 @@ function addState(registry: Registry<MetricFacts>): void {
     ({ status }) =>
       status.servers.map(({ name, listening }): Sample => [[name], listening ? 1 : 0]),
   );
+  registry.samples(
+    'gauge',
+    'heddle_health_check_ports',
+    'Ports for health checks of services (healthCheckNodePort), by state: listening, or failed.',
+    ['state'],
+    ({ status }) =>
+      Object.entries(status.healthChecks).map(([state, count]): Sample => [[state], count]),
+  );
   gauge(
     'heddle_ready',
     'Whether the first complete list of objects is in force (/readyz).',

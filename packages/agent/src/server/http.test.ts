@@ -128,6 +128,12 @@ describe('responses', () => {
     assert.ok(toHead.endsWith('\r\n\r\n'));
   });
 
+  it('have fields of their own', () => {
+    const response = { ...textResponse(200, 'x'), fields: { 'X-Weight': '3' } };
+    const head = decodeUtf8(encodeResponse(response, { ...at, method: 'HEAD' }));
+    assert.ok(head.endsWith('nosniff\r\nX-Weight: 3\r\n\r\n'));
+  });
+
   it('announce that the connection ends', () => {
     const bytes = encodeResponse(textResponse(405, 'x'), { ...at, method: 'GET', isLast: true });
     assert.match(decodeUtf8(bytes), /\r\nAllow: GET, HEAD\r\nConnection: close\r\n\r\nx/);

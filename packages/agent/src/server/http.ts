@@ -22,6 +22,8 @@ export interface HttpResponse {
   readonly status: number;
   /** Media type with its charset. */
   readonly type: string;
+  /** Header fields beside those that every response has. */
+  readonly fields?: Readonly<Record<string, string>>;
   readonly body: string;
 }
 
@@ -144,7 +146,7 @@ function pathOf(target: string): string | undefined {
  * `nowMs` is the wall time.
  */
 export function encodeResponse(
-  { status, type, body }: HttpResponse,
+  { status, type, fields = {}, body }: HttpResponse,
   { method, isLast, nowMs }: { method: HttpRequest['method']; isLast: boolean; nowMs: number },
 ): Uint8Array {
   const content = encodeUtf8(body);
@@ -155,6 +157,7 @@ export function encodeResponse(
     `Content-Type: ${type}`,
     `Content-Length: ${content.length}`,
     'X-Content-Type-Options: nosniff',
+    ...Object.entries(fields).map(([name, value]) => `${name}: ${value}`),
     ...(status === 405 ? ['Allow: GET, HEAD'] : []),
     ...(isLast ? ['Connection: close'] : []),
   ];

@@ -1,5 +1,6 @@
 import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { listens } from '@heddle/agent/unix-socket';
+import { hasFilter, listLinks, NetlinkSocket, removeFilter } from '@heddle/netlink';
 import { nodePlatform } from '@heddle/sys/node';
 import { exitCodes, Failure } from '../failure.ts';
 import { type OutputFormat, printJson, printLine } from '../print.ts';
@@ -9,20 +10,22 @@ interface Options {
   readonly socket: string;
   readonly output: OutputFormat;
   readonly force?: true;
+  readonly kubeProxy?: true;
 }
 
 /**
- * `heddle cleanup`: removes every pin below the bpf file system and the control socket. A link that
- * only its pin kept ends with it, and so do the programs and maps.
+ * `heddle cleanup`: removes every pin below the bpf file system, filters of devices, and the control
+ * socket. A link that only its pin kept ends with it, and so do the programs and maps.
  */
-export function cleanup({ bpffs, socket, output, force }: Options): void {
+export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Options): Promise<void> {
+  if (kubeProxy) return cleanupKubeProxy(output, force ?? false);
   if (!force && listens(nodePlatform(), socket)) {
     throw new Failure(
       exitCodes.busy,
       `clean up: an agent runs (it answers on ${socket}); stop it first, or say --force to pull the datapath from under it`,
     );
   }
-  const removed: string[] = [];
+  const removed = removeFilters();
   removeTree(`${bpffs}/heddle`, removed);
   if (remove(() => unlinkSync(socket))) removed.push(socket);
   if (output === 'json') {
@@ -31,6 +34,46 @@ export function cleanup({ bpffs, socket, output, force }: Options): void {
   }
   for (const path of removed) printLine(`removed ${path}`);
   if (removed.length === 0) printLine('nothing to remove');
+}
+
+/** `heddle cleanup --kube-proxy`: removes what a kube-proxy left, and nothing of Heddle's. */
+async function cleanupKubeProxy(output: OutputFormat, force: boolean): Promise<void> {
+  const [{ runningKubeProxy }, { removeLeftovers }, { runTool }] = await Promise.all([
+    import('../kube-proxy/running.ts'),
+    import('../kube-proxy/removal.ts'),
+    import('../kube-proxy/tools.ts'),
+  ]);
+  const sign = force ? undefined : await runningKubeProxy();
+  if (sign !== undefined) {
+    throw new Failure(
+      exitCodes.busy,
+      `clean up after kube-proxy: it still runs here (${sign}) and would write everything again; stop it first, or say --force`,
+    );
+  }
+  const removal = await removeLeftovers(runTool);
+  if (removal.failed.length > 0) process.exitCode = exitCodes.failed;
+  if (output === 'json') {
+    printJson(removal);
+    return;
+  }
+  for (const [outcome, sentences] of Object.entries(removal) as [string, string[]][]) {
+    for (const sentence of sentences) printLine(`${outcome.padEnd(7)}  ${sentence}`);
+  }
+  if (removal.removed.length + removal.failed.length === 0) printLine('nothing to remove');
+}
+
+/** Takes programs off devices that are filters there, as before Linux 6.6: no pin keeps those. */
+function removeFilters(): string[] {
+  const removed: string[] = [];
+  using socket = new NetlinkSocket(nodePlatform());
+  for (const { index: link, name } of listLinks(socket)) {
+    for (const direction of ['ingress', 'egress'] as const) {
+      if (!hasFilter(socket, { link, direction })) continue;
+      removeFilter(socket, { link, direction });
+      removed.push(`filter at ${direction} of ${name}`);
+    }
+  }
+  return removed;
 }
 
 /** A bpf file system holds directories and pins only. */

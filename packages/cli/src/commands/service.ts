@@ -1,4 +1,4 @@
-import type { BackendEntry, ServiceDetail, ServiceEntry } from '@heddle/agent';
+import type { BackendEntry, HealthCheckEntry, ServiceDetail, ServiceEntry } from '@heddle/agent';
 import { ControlClient } from '../client.ts';
 import {
   age,
@@ -100,9 +100,17 @@ function describe(entry: ServiceDetail): string {
   for (const frontend of entry.frontends) facts.push([frontend.kind, endpoint(frontend)]);
   if (entry.algorithm !== '') facts.push(['choice', entry.algorithm]);
   if (entry.affinitySeconds > 0) facts.push(['affinity', `ClientIP, ${entry.affinitySeconds} s`]);
+  if (entry.healthCheck) facts.push(['health check', healthCheck(entry.healthCheck)]);
   for (const problem of entry.problems) facts.push(['refused', { text: problem, style: 'yellow' }]);
   const table = entry.endpoints.length === 0 ? 'no backends\n' : backendTable(entry.endpoints);
   return `${formatFacts(facts)}\n${table}`;
+}
+
+/** Where load balancers ask for the service, and what they are told. */
+function healthCheck({ port, localEndpoints, listening, problem }: HealthCheckEntry): Cell {
+  if (!listening) return { text: `port ${port}: ${problem ?? 'not served'}`, style: 'red' };
+  const count = `${localEndpoints} local ${localEndpoints === 1 ? 'endpoint' : 'endpoints'}`;
+  return `port ${port}: ${count}`;
 }
 
 /** Table of the backends of one service. */

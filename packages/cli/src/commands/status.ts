@@ -58,6 +58,11 @@ function describe(status: AgentStatus): string {
   for (const { name, address, listening, problem } of status.servers ?? []) {
     lines.push([name, good(listening, problem ?? `served on ${address}`)]);
   }
+  const { listening = 0, failed = 0 } = status.healthChecks ?? {};
+  if (listening + failed > 0) {
+    const why = failed > 0 ? `, ${failed} not (heddle service get says why)` : '';
+    lines.push(['checks', good(failed === 0, `${listening} health check ports served${why}`)]);
+  }
   const refused = status.refusals.filter(({ count }) => count > 0);
   if (refused.length > 0) {
     lines.push(['refused', refused.map(({ reason, count }) => `${count} ${reason}`).join(', ')]);

@@ -6,23 +6,28 @@ import type { AgentEvent, AgentStatus, ServiceDetail, ServiceEntry } from '@hedd
 import type { LabNode } from '@heddle/lab';
 import { ControlClient } from '../client.ts';
 import type { AgentState } from './state.ts';
+import type { DemoAgent } from './theatre.ts';
 
 const program = fileURLToPath(new URL('../main.ts', import.meta.url));
 const startMs = 20_000;
 const keptOutput = 2000;
 
-export interface AgentProcessOptions {
-  readonly node: LabNode;
-  readonly manifests: string;
-  readonly socket: string;
+/** What hears of the agent. */
+export interface AgentWatch {
   readonly onEvent: (event: AgentEvent) => void;
   readonly onState: (state: AgentState) => void;
   /** It ended though nobody killed it. */
   readonly onCrash: (error: Error) => void;
 }
 
+export interface AgentProcessOptions extends AgentWatch {
+  readonly node: LabNode;
+  readonly manifests: string;
+  readonly socket: string;
+}
+
 /** The agent as a process of its own on a node, spoken to over its control socket. */
-export class AgentProcess {
+export class AgentProcess implements DemoAgent {
   readonly #options: AgentProcessOptions;
   #child: ChildProcess | undefined;
   #client: ControlClient | undefined;
@@ -87,28 +92,13 @@ export class AgentProcess {
     });
   }
 
-  /**
-   * Returns once exactly these backends of the service, for the families together, are in force
-   * in the kernel. Throws an Error when that takes longer than 20 s.
-   */
-  async inForce(service: string, backends: readonly string[]): Promise<void> {
-    const wanted = [...backends].sort().join();
-    const deadline = Date.now() + startMs;
-    let rows: readonly ServiceDetail[] | undefined;
-    while (Date.now() < deadline) {
-      rows = await this.#ask(async (client) => {
-        return ((await client.request('service.get', { service })) as { items: ServiceDetail[] })
-          .items;
-      });
-      const done = rows?.every(({ status }) => status === 'done');
-      const current = rows?.flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
-      if (done && current?.sort().join() === wanted) return;
-      await sleep(10);
-    }
-    const reason = rows?.find(({ status }) => status !== 'done')?.reason;
-    throw new Error(
-      `put service ${service} in force: not done within ${startMs / 1000} s${reason ? ` (${reason})` : ''}${this.#lastWords()}`,
-    );
+  async service(service: string): Promise<readonly ServiceDetail[] | undefined> {
+    return await this.#ask(async (client) => {
+      const { items } = (await client.request('service.get', { service })) as {
+        items: ServiceDetail[];
+      };
+      return items;
+    });
   }
 
   #pid(): { pid?: number } {

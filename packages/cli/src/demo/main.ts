@@ -3,15 +3,20 @@ import { parseArgs } from 'node:util';
 import { nodePlatform } from '@heddle/sys/node';
 import { exitCodes, explain, Failure } from '../failure.ts';
 import { preflight } from '../preflight.ts';
+import { KernelTheatre } from './kernel-theatre.ts';
 import { runLines, runLive } from './live.ts';
 import { runOnce } from './once.ts';
 import { Stage } from './stage.ts';
+import { type Engine, whereabouts } from './theatre.ts';
+import { VmTheatre } from './vm-theatre.ts';
 
-const usage = `usage: npm start [-- --once [--json]]
+const usage = `usage: npm start [-- [--engine=kernel|vm] [--once [--json]]]
 
   npm start                     live view on a terminal, otherwise a line per second
   npm start -- --once           some thousand requests, then a summary
   npm start -- --once --json    the same as one JSON object
+  npm start -- --engine=vm      in the userspace machine: no root, no Linux; chosen by itself
+                                where the kernel can't be used
 `;
 
 /** Signals that end the demo, each with the exit code that shells expect. */
@@ -50,13 +55,12 @@ function complain(error: unknown): void {
 
 /** Returns the exit code. */
 async function main(): Promise<number> {
-  const { once, json, help } = readArguments();
+  const { once, json, help, engine: wanted } = readArguments();
   if (help) {
     process.stdout.write(usage);
     return exitCodes.ok;
   }
-  const missing = preflight();
-  if (missing) throw new Failure(missing.exitCode, missing.message);
+  const engine = chooseEngine(wanted);
 
   const live = !once;
   for (const [signal, exitCode] of Object.entries(signals)) {
@@ -65,7 +69,11 @@ async function main(): Promise<number> {
   }
   endWithNpm();
   let changed = () => {};
-  const stage = new Stage(nodePlatform(), () => changed(), fail);
+  const stage = new Stage(
+    (watch) => (engine === 'vm' ? new VmTheatre(watch) : new KernelTheatre(nodePlatform(), watch)),
+    () => changed(),
+    fail,
+  );
   endings.push(() => stage.close());
   const scene = {
     stage,
@@ -78,6 +86,18 @@ async function main(): Promise<number> {
   if (process.stdout.isTTY) await runLive(scene);
   else await runLines(scene);
   return exitCodes.ok;
+}
+
+/** The engine that was asked for, or the kernel where it can be used; says so in one line if not. */
+function chooseEngine(wanted: string | undefined): Engine {
+  if (wanted === 'vm') return wanted;
+  const missing = preflight();
+  if (!missing) return 'kernel';
+  if (wanted === 'kernel') throw new Failure(missing.exitCode, missing.message);
+  complain(
+    new Error(`${missing.message}. Running in the userspace machine (--engine=vm) instead.`),
+  );
+  return 'vm';
 }
 
 /** What kills npm (SIGKILL, or SIGHUP to it alone) would leave the demo running unattended. */
@@ -95,10 +115,15 @@ function readArguments() {
       options: {
         once: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
+        engine: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
     if (values.json && !values.once) throw new Error('--json needs --once');
+    const { engine } = values;
+    if (engine !== undefined && !(engine in whereabouts)) {
+      throw new Error(`--engine is kernel or vm, not ${engine}`);
+    }
     return values;
   } catch (error) {
     const { message } = error as Error;

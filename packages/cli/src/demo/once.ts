@@ -7,7 +7,7 @@ const requests = 4000;
 export async function runOnce(stage: Stage, json: boolean): Promise<boolean> {
   await stage.open();
   const report = await stage.startTraffic({ requests }).total;
-  const result = onceResult(report);
+  const result = onceResult(report, stage.state.engine);
   const text = json
     ? `${JSON.stringify(result)}\n`
     : onceText(result, stage.serviceAddress, report.seconds);

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { nodePlatform } from '@heddle/sys/node';
+import { KernelTheatre } from './kernel-theatre.ts';
 import { Stage } from './stage.ts';
 import { svgOf } from './svg.ts';
 import { renderView } from './view.ts';
@@ -13,7 +14,12 @@ const size = { columns: 100, rows: 31 };
 const crash = (error: Error) => {
   throw error;
 };
-const stage = new Stage(nodePlatform(), () => {}, crash);
+const platform = nodePlatform();
+const stage = new Stage(
+  (watch) => new KernelTheatre(platform, watch),
+  () => {},
+  crash,
+);
 await stage.open();
 stage.startTraffic({ rate: 400, reportMs: 500 });
 await sleep(5000);

@@ -1,19 +1,7 @@
-import type { ChildProcess } from 'node:child_process';
-import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type ClientReport,
-  createLab,
-  type HttpClient,
-  type Lab,
-  type LabNode,
-  type LabPod,
-  startBackend,
-  startHttpClient,
-} from '@heddle/lab';
-import type { Platform } from '@heddle/sys';
-import { AgentProcess, gone } from './agent-process.ts';
-import { backendPort, copyExample, serviceName, writeEndpoints } from './manifests.ts';
+import type { ClientReport } from '@heddle/lab';
+import type { AgentWatch } from './agent-process.ts';
+import { backendPort, type Endpoint, serviceName } from './manifests.ts';
 import {
   type BackendState,
   type DemoState,
@@ -27,58 +15,47 @@ import {
   withReport,
   withServices,
 } from './state.ts';
+import {
+  type DemoPod,
+  type Theatre,
+  type Traffic,
+  type TrafficOptions,
+  whereabouts,
+} from './theatre.ts';
 
 const firstBackends = 3;
 /** More don't fit the view, nor, for long, two CPUs. */
 const mostBackends = 8;
 /** How long a killed agent stays dead, for everyone to see that nobody misses it. */
 const deadMs = 2000;
-
-export interface TrafficOptions {
-  /** To the service, and as many directly to its pods; without it until the end. */
-  readonly requests?: number;
-  /** Per second, each way. */
-  readonly rate?: number;
-  readonly reportMs?: number;
-}
+/** How long a change may take to be in force. */
+const inForceMs = 20_000;
 
 /**
- * What the demo plays on: a lab of one node with a client and backends, and an agent. Everything
- * that happens changes `state` and calls `onChange`. Closing it removes all of it.
+ * The play: a node with a client and backends, and an agent. Everything that happens changes `state`
+ * and calls `onChange`. Closing it removes all of it.
  */
 export class Stage {
-  readonly #lab: Lab;
-  readonly #node: LabNode;
-  readonly #client: LabPod;
-  readonly #manifests: string;
-  readonly #agent: AgentProcess;
-  readonly #backends: LabPod[] = [];
+  readonly #theatre: Theatre;
+  readonly #backends: DemoPod[] = [];
   readonly #onChange: () => void;
-  readonly #servers: Promise<ChildProcess>[] = [];
-  #traffic: HttpClient | undefined;
-  #state: DemoState = initialState;
+  #traffic: Traffic | undefined;
+  #state: DemoState;
   #reports = 0;
 
-  /**
-   * Makes the lab, after removing what killed demos left. Throws what createLab throws. `onCrash`
-   * is called when the agent ends by itself.
-   */
-  constructor(platform: Platform, onChange: () => void, onCrash: (error: Error) => void) {
+  /** `onCrash` is called when the agent ends by itself. Throws what making the theatre throws. */
+  constructor(
+    openTheatre: (watch: AgentWatch) => Theatre,
+    onChange: () => void,
+    onCrash: (error: Error) => void,
+  ) {
     this.#onChange = onChange;
-    this.#lab = createLab(platform, { name: `demo-${process.pid}` });
-    this.#node = this.#lab.nodes[0]!;
-    this.#client = this.#lab.addPod(this.#node, 'client');
-    // Beside what the lab itself keeps there, and removed with it.
-    const folder = `${dirname(this.#lab.bpffs)}/demo`;
-    this.#manifests = `${folder}/manifests`;
-    this.#agent = new AgentProcess({
-      node: this.#node,
-      manifests: this.#manifests,
-      socket: `${folder}/agent.sock`,
+    this.#theatre = openTheatre({
       onEvent: (event) => this.#change((state) => withEvent(state, fromAgent(event))),
       onState: (agent) => this.#change((state) => withAgent(state, agent)),
       onCrash,
     });
+    this.#state = { ...initialState, engine: this.#theatre.engine };
   }
 
   get state(): DemoState {
@@ -95,27 +72,27 @@ export class Stage {
 
   /** Starts backends and agent; returns once the service is in force. */
   async open(): Promise<void> {
-    const { v4 } = this.#node.addresses;
-    this.#say(`lab of one node (${v4}) made; starting ${firstBackends} backends and the agent`);
-    const pods = Array.from({ length: firstBackends }, () => this.#lab.addPod(this.#node));
+    const { address, engine } = this.#theatre;
+    const what = engine === 'kernel' ? 'lab of one node' : 'simulated node';
+    this.#say(`${what} (${address}) made; starting ${firstBackends} backends and the agent`);
+    const pods = Array.from({ length: firstBackends }, () => this.#theatre.addPod());
     await Promise.all(pods.map((pod) => this.#startBackend(pod)));
     this.#backends.push(...pods);
-    copyExample(this.#manifests, this.#backends.map(endpointOf));
-    await this.#agent.start();
+    this.#theatre.writeManifests(this.#backends.map(endpointOf));
+    await this.#theatre.agent.start();
     await this.#untilInForce();
     for (const pod of this.#backends) this.#show(pod, 'serving');
   }
 
   /** Sends requests from the client pod, to the service and directly to its pods in turn. */
-  startTraffic(options: TrafficOptions): HttpClient {
-    this.#traffic = startHttpClient(this.#client, {
-      targets: {
+  startTraffic(options: TrafficOptions): Traffic {
+    this.#traffic = this.#theatre.startTraffic(
+      {
         [targets.direct]: this.#backends.map(endpointText),
         [targets.service]: [this.serviceAddress],
       },
-      ...options,
-      onReport: (report) => this.#onReport(report),
-    });
+      { ...options, onReport: (report) => this.#onReport(report) },
+    );
     return this.#traffic;
   }
 
@@ -125,10 +102,10 @@ export class Stage {
       this.#say(`${mostBackends} backends are enough for this machine`);
       return;
     }
-    const pod = this.#lab.addPod(this.#node);
+    const pod = this.#theatre.addPod();
     await this.#startBackend(pod);
     this.#backends.push(pod);
-    writeEndpoints(this.#manifests, this.#backends.map(endpointOf));
+    this.#theatre.writeManifests(this.#backends.map(endpointOf));
     await this.#untilInForce();
     this.#show(pod, 'serving');
     this.#traffic?.setTarget(targets.direct, this.#backends.map(endpointText));
@@ -144,11 +121,11 @@ export class Stage {
     }
     this.#show(pod, 'leaving');
     this.#traffic?.setTarget(targets.direct, this.#backends.map(endpointText));
-    writeEndpoints(this.#manifests, this.#backends.map(endpointOf));
+    this.#theatre.writeManifests(this.#backends.map(endpointOf));
     await this.#untilInForce();
     // What was sent to it before has its answer by then.
     await this.#reportsFromNow(2);
-    this.#lab.removePod(pod);
+    this.#theatre.removePod(pod);
     this.#change((state) => withoutBackend(state, endpointText(pod)));
     this.#say(`backend ${endpointText(pod)} ended`);
   }
@@ -157,50 +134,59 @@ export class Stage {
   async killAgent(): Promise<void> {
     const { agent } = this.#state;
     if (agent.life !== 'running') return;
-    await this.#agent.kill();
-    this.#say(`agent with pid ${agent.pid} killed; its programs and maps stay in the kernel`);
+    const where = whereabouts[this.#theatre.engine];
+    const withPid = (pid: number | undefined) => (pid === undefined ? '' : ` with pid ${pid}`);
+    await this.#theatre.agent.kill();
+    this.#say(`agent${withPid(agent.pid)} killed; its programs and maps stay in ${where}`);
     await sleep(deadMs);
-    const status = await this.#agent.start();
+    const status = await this.#theatre.agent.start();
     const { adopted, repaired } = status.datapath;
-    const found = adopted ? 'adopted what is in the kernel' : 'found nothing in the kernel';
+    const found = adopted ? `adopted what is in ${where}` : `found nothing in ${where}`;
     const written = repaired > 0 ? `, wrote ${repaired} entries anew` : '';
-    this.#say(`agent is back with pid ${status.pid}: ${found}${written}`);
+    this.#say(`agent is back${withPid(this.#state.agent.pid)}: ${found}${written}`);
   }
 
   /** Asks the agent how the services are; while there is none, what it said last stays. */
   async refresh(): Promise<void> {
-    const services = await this.#agent.services();
+    const services = await this.#theatre.agent.services();
     if (services) this.#change((state) => withServices(state, services));
   }
 
-  /** Removes everything, and returns once no process is left, not even one that is only defunct. */
+  /** Removes everything, and returns once nothing is left. */
   async close(): Promise<void> {
-    this.#lab[Symbol.dispose]();
-    await this.#agent.gone();
-    if (this.#traffic) await gone(this.#traffic.process);
-    // One that was still starting is gone when its start has failed.
-    for (const server of await Promise.allSettled(this.#servers)) {
-      if (server.status === 'fulfilled') await gone(server.value);
-    }
+    await this.#theatre.close();
   }
 
-  async #startBackend(pod: LabPod): Promise<void> {
+  async #startBackend(pod: DemoPod): Promise<void> {
     this.#show(pod, 'starting');
-    const started = startBackend(pod, { http: [backendPort], name: endpointText(pod) });
-    this.#servers.push(started);
-    await started;
+    await this.#theatre.startBackend(pod, endpointText(pod));
   }
 
+  /** Returns once exactly the backends there are, for the families together, are in force. */
   async #untilInForce(): Promise<void> {
     const addresses = this.#backends.flatMap((pod) => [pod.addresses.v4, pod.addresses.v6]);
-    await this.#agent.inForce(serviceName, addresses);
+    const wanted = addresses.sort().join();
+    const deadline = Date.now() + inForceMs;
+    for (;;) {
+      const rows = await this.#theatre.agent.service(serviceName);
+      const done = rows?.every(({ status }) => status === 'done');
+      const current = rows?.flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
+      if (done && current?.sort().join() === wanted) break;
+      if (Date.now() > deadline) {
+        const reason = rows?.find(({ status }) => status !== 'done')?.reason;
+        throw new Error(
+          `put service ${serviceName} in force: not done within ${inForceMs / 1000} s${reason ? ` (${reason})` : ''}`,
+        );
+      }
+      await sleep(10);
+    }
     await this.refresh();
   }
 
   async #reportsFromNow(count: number): Promise<void> {
     const wanted = this.#reports + count;
     while (this.#traffic && this.#reports < wanted) {
-      if (this.#traffic.process.exitCode !== null) return;
+      if (this.#traffic.hasEnded) return;
       await sleep(20);
     }
   }
@@ -210,7 +196,7 @@ export class Stage {
     this.#change((state) => withReport(state, report));
   }
 
-  #show(pod: LabPod, life: BackendState['life']): void {
+  #show(pod: DemoPod, life: BackendState['life']): void {
     const backend = { endpoint: endpointText(pod), pod: pod.name, life };
     this.#change((state) => withBackend(state, backend));
   }
@@ -226,10 +212,10 @@ export class Stage {
   }
 }
 
-function endpointText(pod: LabPod): string {
+function endpointText(pod: DemoPod): string {
   return `${pod.addresses.v4}:${backendPort}`;
 }
 
-function endpointOf(pod: LabPod) {
+function endpointOf(pod: DemoPod): Endpoint {
   return { pod: pod.name, node: pod.node.name, addresses: pod.addresses };
 }

@@ -1,5 +1,6 @@
 import type { AgentEvent, ServiceEntry } from '@heddle/agent';
 import type { ClientReport, TargetReport } from '@heddle/lab';
+import type { Engine } from './theatre.ts';
 
 /** Names of the client's targets, between which its requests alternate. */
 export const targets = { service: 'service', direct: 'direct' } as const;
@@ -32,6 +33,7 @@ export interface DemoEvent {
 
 /** All that the view shows. It only ever changes by the functions of this module. */
 export interface DemoState {
+  readonly engine: Engine;
   readonly agent: AgentState;
   readonly services: readonly ServiceEntry[];
   readonly backends: readonly BackendState[];
@@ -44,6 +46,7 @@ export interface DemoState {
 }
 
 export const initialState: DemoState = {
+  engine: 'kernel',
   agent: { life: 'starting', adopted: false },
   services: [],
   backends: [],

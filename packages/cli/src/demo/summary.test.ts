@@ -21,7 +21,7 @@ const report: ClientReport = {
 
 test('the result counts requests to the service, by backend in order', () => {
   assert.equal(
-    JSON.stringify(onceResult(report)),
+    JSON.stringify(onceResult(report, 'kernel')),
     '{"engine":"kernel","requests":1000,"failed":10,' +
       '"backends":{"10.244.1.2:8080":500,"10.244.1.3:8080":490},' +
       '"latencyUs":{"direct":{"p50":170,"p99":700},"service":{"p50":171.7,"p99":630}}}',
@@ -35,7 +35,7 @@ test('failures are said with their reasons', () => {
 });
 
 test('the summary', () => {
-  assert.deepEqual(onceText(onceResult(report), '10.96.0.10:80', 2.34).split('\n'), [
+  assert.deepEqual(onceText(onceResult(report, 'kernel'), '10.96.0.10:80', 2.34).split('\n'), [
     '1,000 requests to the service at 10.96.0.10:80, each on a new connection, in 2.3 s: 10 failed',
     '',
     '  answered by',

@@ -1,11 +1,12 @@
 import type { ClientReport, TargetReport } from '@heddle/lab';
 import { targets } from './state.ts';
+import { type Engine, whereabouts } from './theatre.ts';
 import { bar, microseconds, percent, ratio, whole } from './view.ts';
 
 /** What `npm start -- --once --json` prints. */
 export interface OnceResult {
   /** What translated the connections. */
-  readonly engine: 'kernel';
+  readonly engine: Engine;
   /** To the service, each on a new connection. */
   readonly requests: number;
   readonly failed: number;
@@ -20,11 +21,11 @@ interface Quantiles {
   readonly p99: number | null;
 }
 
-export function onceResult({ targets: reports }: ClientReport): OnceResult {
+export function onceResult({ targets: reports }: ClientReport, engine: Engine): OnceResult {
   const service = reports[targets.service]!;
   const backends = Object.entries(service.answers).sort(([a], [b]) => (a < b ? -1 : 1));
   return {
-    engine: 'kernel',
+    engine,
     requests: service.requests,
     failed: service.failed,
     backends: Object.fromEntries(backends),
@@ -55,9 +56,11 @@ export function onceText(result: OnceResult, service: string, seconds: number): 
     const share = count / Math.max(1, result.requests);
     return `  ${backend.padEnd(20)}${whole(count).padStart(8)} ${percent(share)}  ${bar(share, 40)}`;
   });
+  // The times of the machine are those of its interpreter, and say nothing about a kernel's.
+  const where = result.engine === 'vm' ? ` of ${whereabouts.vm}` : '';
   return [
     `${whole(result.requests)} requests to the service at ${service}, each on a new connection, ` +
-      `in ${seconds.toFixed(1)} s: ${whole(result.failed)} failed`,
+      `in ${seconds.toFixed(1)} s${where}: ${whole(result.failed)} failed`,
     '',
     '  answered by',
     ...shares,

@@ -7,6 +7,7 @@ import {
   requestRates,
 } from './state.ts';
 import { fit, type Line, lineWidth, type Span, spread } from './text.ts';
+import { whereabouts } from './theatre.ts';
 
 export interface ViewSize {
   readonly columns: number;
@@ -52,18 +53,19 @@ function heading(text: string): Line {
   return [{ text: ` ${text}`, tone: 'bold' }];
 }
 
-function title({ agent }: DemoState, width: number): Line {
+function title({ agent, engine }: DemoState, width: number): Line {
+  const where = whereabouts[engine];
   const pid = agent.pid === undefined ? '' : `, pid ${agent.pid}`;
   const adopted = agent.adopted ? ', maps and links adopted' : '';
   const life: Span = {
     starting: { text: `agent starting${pid} `, tone: 'busy' } as const,
     running: { text: `agent running${pid}${adopted} `, tone: 'good' } as const,
-    killed: { text: 'agent killed, the kernel goes on ', tone: 'bad' } as const,
+    killed: { text: `agent killed, ${where} goes on `, tone: 'bad' } as const,
   }[agent.life];
   return spread(
     [
       { text: ' heddle', tone: 'title' },
-      { text: '  services in the kernel', tone: 'dim' },
+      { text: `  services in ${where}`, tone: 'dim' },
     ],
     [life],
     width,

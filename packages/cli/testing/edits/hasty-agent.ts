@@ -161,7 +161,7 @@ export class HastyAgent implements Disposable {
           },
           version: 'test',
           openDatapath: () => {
-            prepareBpffs(platform, bpffs);
+            prepareBpffs(platform, bpffs, { inPod: false });
             const bpf = this.#bpf;
             return openDatapath({
               ...{ platform, bpf, objects, bpffs, cgroup, sizes, netnsCookie, options },

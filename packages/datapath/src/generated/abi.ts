@@ -205,6 +205,28 @@ export function decodeConnection(bytes: Uint8Array, offset = 0): Connection {
   };
 }
 
+/** struct crc32c_powers */
+export interface Crc32cPowers {
+  readonly bits: readonly number[];
+}
+
+export const crc32cPowersSize = 2048;
+
+export function encodeCrc32cPowers(value: Crc32cPowers, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 2048);
+  checkLength('crc32c_powers.bits', value.bits.length, 512);
+  for (let i = 0; i < 512; i++) {
+    view.setUint32(i * 4, value.bits[i]!, true);
+  }
+}
+
+export function decodeCrc32cPowers(bytes: Uint8Array, offset = 0): Crc32cPowers {
+  const view = viewOf(bytes, offset, 2048);
+  return {
+    bits: Array.from({ length: 512 }, (_, i) => view.getUint32(i * 4, true)),
+  };
+}
+
 /** enum device_role */
 export const deviceRole = {
   deviceFront: 1,
@@ -258,6 +280,7 @@ export const dropReason = {
   noFlow: 163,
   noPort: 167,
   noRoute: 169,
+  sourceRange: 177,
   ttl: 196,
 } as const;
 export type DropReason = (typeof dropReason)[keyof typeof dropReason];
@@ -774,6 +797,52 @@ export function decodeSocketConfig(bytes: Uint8Array, offset = 0): SocketConfig 
     nodeNetnsCookie: view.getBigUint64(0, true),
     abi: view.getUint32(8, true) as HeddleAbi,
     reserved: view.getUint32(12, true),
+  };
+}
+
+/** enum source_range */
+export const sourceRange = {
+  denied: 1,
+  allowed: 2,
+} as const;
+export type SourceRange = (typeof sourceRange)[keyof typeof sourceRange];
+
+/** struct source_range_key */
+export interface SourceRangeKey {
+  readonly prefixLength: number;
+  /** 16 bytes. */
+  readonly frontend: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly port: number;
+  readonly protocol: number;
+  readonly reserved: number;
+  /** 16 bytes. */
+  readonly client: Uint8Array;
+}
+
+export const sourceRangeKeySize = 40;
+
+export function encodeSourceRangeKey(value: SourceRangeKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 40);
+  view.setUint32(0, value.prefixLength, true);
+  checkLength('source_range_key.frontend', value.frontend.length, 16);
+  into.set(value.frontend, offset + 4);
+  view.setUint16(20, value.port, false);
+  view.setUint8(22, value.protocol);
+  view.setUint8(23, value.reserved);
+  checkLength('source_range_key.client', value.client.length, 16);
+  into.set(value.client, offset + 24);
+}
+
+export function decodeSourceRangeKey(bytes: Uint8Array, offset = 0): SourceRangeKey {
+  const view = viewOf(bytes, offset, 40);
+  return {
+    prefixLength: view.getUint32(0, true),
+    frontend: bytesAt(bytes, offset + 4, 16),
+    port: view.getUint16(20, false),
+    protocol: view.getUint8(22),
+    reserved: view.getUint8(23),
+    client: bytesAt(bytes, offset + 24, 16),
   };
 }
 

@@ -1,0 +1,171 @@
+import { ownText, type ServiceRow } from '@heddle/model';
+import type { Platform } from '@heddle/sys';
+import type { EventLog } from './events.ts';
+import type { HttpResponse } from './server/http.ts';
+import { HttpServer } from './server/http-server.ts';
+import type { ServerLimits } from './server/stream-server.ts';
+import type { HealthCheckEntry } from './status.ts';
+
+export interface HealthCheckOptions {
+  readonly platform: Platform;
+  readonly events: Pick<EventLog, 'add'>;
+  /** Whether changes come into force, so that what is told of endpoints is true. */
+  readonly isHealthy: () => boolean;
+  /** Ports that are listened on at most. */
+  readonly most?: number;
+}
+
+/** Ports that are listened on, unless told otherwise; each takes two file descriptors and 16 KiB. */
+const mostPorts = 1024;
+
+/** A load balancer's probes ask from a handful of addresses, one question at a time. */
+const limits: ServerLimits = {
+  clients: 32,
+  pendingBytes: 64 * 1024,
+  idleMs: 60_000,
+  stalledMs: 10_000,
+};
+
+/** A port and the row that is told of there. */
+interface Check {
+  row: CheckedRow;
+  readonly server: HttpServer;
+}
+
+type CheckedRow = ServiceRow & { readonly healthCheck: NonNullable<ServiceRow['healthCheck']> };
+
+/**
+ * Serves `healthCheckNodePort`, on all addresses of the node: load balancers send the traffic of a
+ * service with externalTrafficPolicy Local to the nodes that answer 200 there. Answers as kube-proxy
+ * does: 200 while the service has a ready endpoint on this node and the agent keeps up with changes,
+ * at any path. That the node is being deleted makes no difference, as all endpoints may be on nodes
+ * that go (KEP-3836 is about the other policy). A port is served while a row with it is in force.
+ */
+export class HealthChecks implements Disposable {
+  readonly #options: HealthCheckOptions;
+  readonly #most: number;
+  readonly #checks = new Map<number, Check>();
+  /** Port of each row that has one, by the row's key. */
+  readonly #ports = new Map<string, number>();
+  /** Rows that found no room. */
+  readonly #refused = new Map<string, CheckedRow>();
+
+  constructor(options: HealthCheckOptions) {
+    this.#options = options;
+    this.#most = options.most ?? mostPorts;
+  }
+
+  /** How many ports are served, and how many should be and are not. */
+  get counts(): { readonly listening: number; readonly failed: number } {
+    let listening = 0;
+    for (const { server } of this.#checks.values()) if (server.status.listening) listening++;
+    return { listening, failed: this.#checks.size + this.#refused.size - listening };
+  }
+
+  /** What is served for a row; undefined when it has no health check, or is not in force yet. */
+  entry(rowKey: string): HealthCheckEntry | undefined {
+    const refused = this.#refused.get(rowKey);
+    if (refused) return { ...refused.healthCheck, listening: false, problem: noRoom };
+    const port = this.#ports.get(rowKey);
+    const check = port === undefined ? undefined : this.#checks.get(port);
+    if (check?.row.key !== rowKey) return undefined;
+    const { listening, problem } = check.server.status;
+    const entry = { ...check.row.healthCheck, listening };
+    return problem === undefined ? entry : { ...entry, problem };
+  }
+
+  /** A row is in force. It takes a port over from another one that has not gone yet. */
+  set(row: ServiceRow): void {
+    const { key } = row;
+    if (!isChecked(row)) {
+      this.delete(key);
+      return;
+    }
+    const { port } = row.healthCheck;
+    if (this.#ports.has(key) && this.#ports.get(key) !== port) this.delete(key);
+    const check = this.#checks.get(port);
+    if (!check && this.#checks.size >= this.#most) {
+      if (!this.#refused.has(key)) this.#say('warn', key, `${labelOf(row)} is ${noRoom}`);
+      this.#refused.set(key, row);
+      return;
+    }
+    if (check && labelOf(check.row) === labelOf(row)) {
+      check.row = row;
+    } else {
+      check?.server[Symbol.dispose]();
+      this.#checks.set(port, { row, server: this.#open(row) });
+    }
+    this.#refused.delete(key);
+    this.#ports.set(key, port);
+  }
+
+  /** A row is no longer in force. */
+  delete(rowKey: string): void {
+    this.#refused.delete(rowKey);
+    const port = this.#ports.get(rowKey);
+    if (port === undefined) return;
+    this.#ports.delete(rowKey);
+    const check = this.#checks.get(port);
+    if (check?.row.key !== rowKey) return;
+    check.server[Symbol.dispose]();
+    this.#checks.delete(port);
+    const [waiting] = this.#refused.values();
+    if (!waiting) return;
+    this.#refused.delete(waiting.key);
+    this.set(waiting);
+  }
+
+  [Symbol.dispose](): void {
+    for (const { server } of this.#checks.values()) server[Symbol.dispose]();
+    this.#checks.clear();
+  }
+
+  #open(row: CheckedRow): HttpServer {
+    const { platform } = this.#options;
+    const { port } = row.healthCheck;
+    const name = labelOf(row);
+    return new HttpServer(platform, {
+      name,
+      limits,
+      address: `:${port}`,
+      handler: () => this.#answer(port),
+      onChange: (problem) =>
+        problem === undefined
+          ? this.#say('info', row.key, `${name} is served on port ${port} now`)
+          : this.#say('warn', row.key, problem),
+    });
+  }
+
+  #answer(port: number): HttpResponse | undefined {
+    const check = this.#checks.get(port);
+    return check && healthCheckResponse(check.row, this.#options.isHealthy());
+  }
+
+  #say(level: 'info' | 'warn', rowKey: string, message: string): void {
+    this.#options.events.add(level, level === 'warn' ? 'problem' : 'agent', rowKey, message);
+  }
+}
+
+const noRoom = 'not served: the agent serves no more ports';
+
+function labelOf({ namespace, name }: ServiceRow): string {
+  return ownText(`health check of ${namespace}/${name}`);
+}
+
+function isChecked(row: ServiceRow): row is CheckedRow {
+  return row.healthCheck !== undefined;
+}
+
+/** The answer of kube-proxy: its fields, its status, and the weight that some load balancers go by. */
+export function healthCheckResponse(
+  { namespace, name, healthCheck: { localEndpoints } }: CheckedRow,
+  serviceProxyHealthy: boolean,
+): HttpResponse {
+  const body = { service: { namespace, name }, localEndpoints, serviceProxyHealthy };
+  return {
+    status: localEndpoints > 0 && serviceProxyHealthy ? 200 : 503,
+    type: 'application/json',
+    fields: { 'X-Load-Balancing-Endpoint-Weight': `${localEndpoints}` },
+    body: `${JSON.stringify(body)}\n`,
+  };
+}

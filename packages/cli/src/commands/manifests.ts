@@ -1,0 +1,36 @@
+import { version } from '../assets.ts';
+import { deploymentObjects } from '../deployment/objects.ts';
+import { readSettings, settings } from '../deployment/settings.ts';
+import { goJson, writeYaml } from '../deployment/yaml.ts';
+import { formatTable, printJson } from '../print.ts';
+
+interface Options {
+  readonly set?: readonly string[];
+  readonly output: 'yaml' | 'json';
+  readonly fields?: true;
+}
+
+/** `heddle manifests`: everything that a cluster needs to run Heddle, for `kubectl apply -f -`. */
+export function manifests({ set = [], output, fields }: Options): void {
+  if (fields) {
+    printFields(output);
+    return;
+  }
+  const items = deploymentObjects(readSettings(set, version()));
+  if (output === 'json') printJson({ apiVersion: 'v1', kind: 'List', items });
+  else process.stdout.write(items.map(writeYaml).join('---\n'));
+}
+
+function printFields(output: Options['output']): void {
+  const defaults = readSettings([], version());
+  const all = Object.entries(settings).map(([name, { about }]) => {
+    return { name, fallback: defaults[name as keyof typeof defaults], about };
+  });
+  if (output === 'json') {
+    printJson({ fields: all });
+    return;
+  }
+  const shown = (value: unknown) => (typeof value === 'string' ? value : goJson(value));
+  const rows = all.map(({ name, fallback, about }) => [name, shown(fallback), about]);
+  process.stdout.write(formatTable(['SETTING', 'DEFAULT', 'MEANING'], rows));
+}

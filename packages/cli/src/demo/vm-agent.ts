@@ -1,0 +1,91 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type Agent,
+  type AgentEvent,
+  type AgentStatus,
+  type Method,
+  type Page,
+  readConfig,
+  type ServiceDetail,
+  type ServiceEntry,
+  startAgent,
+} from '@heddle/agent';
+import type { VmHost } from '@heddle/vm';
+import { objects, version } from '../assets.ts';
+import type { AgentWatch } from './agent-process.ts';
+import type { DemoAgent } from './theatre.ts';
+
+export interface VmAgentOptions extends AgentWatch {
+  readonly node: string;
+  readonly manifests: string;
+}
+
+/** The agent, in this process, on a simulated host. */
+export class VmAgent implements DemoAgent {
+  readonly #host: VmHost;
+  readonly #options: VmAgentOptions;
+  #agent: Agent | undefined;
+
+  constructor(host: VmHost, options: VmAgentOptions) {
+    this.#host = host;
+    this.#options = options;
+  }
+
+  async start(): Promise<AgentStatus> {
+    const { node, manifests, onState } = this.#options;
+    onState({ life: 'starting', adopted: false });
+    const agent = startAgent({
+      platform: this.#host.platform,
+      bpf: this.#host.bpf,
+      config: readConfig(undefined, {
+        ...{ manifests, node },
+        bpffs: '/sys/fs/bpf',
+        socket: '/run/heddle/agent.sock',
+      }),
+      environment: {},
+      version: version(),
+      objects,
+    });
+    this.#agent = agent;
+    // Who is killed says nothing any more.
+    const follow = (event: unknown) => {
+      if (this.#agent !== agent) return false;
+      this.#options.onEvent(event as AgentEvent);
+      return true;
+    };
+    agent.handle({ id: 0, method: 'events.follow', params: {} }, follow);
+    for (;;) {
+      const status = this.#ask<AgentStatus>('status')!;
+      if (status.source.complete && status.rows.pending === 0) {
+        onState({ life: 'running', adopted: status.datapath.adopted });
+        return status;
+      }
+      await sleep(5);
+    }
+  }
+
+  async kill(): Promise<void> {
+    this.stop();
+    this.#options.onState({ life: 'killed', adopted: false });
+  }
+
+  async services(): Promise<ServiceEntry[] | undefined> {
+    const page = this.#ask<Page<ServiceEntry>>('service.list');
+    return page && [...page.items];
+  }
+
+  async service(service: string): Promise<readonly ServiceDetail[] | undefined> {
+    return this.#ask<{ items: ServiceDetail[] }>('service.get', { service })?.items;
+  }
+
+  stop(): void {
+    const agent = this.#agent;
+    this.#agent = undefined;
+    agent?.[Symbol.dispose]();
+  }
+
+  #ask<Answer>(method: Method, params: Record<string, unknown> = {}): Answer | undefined {
+    const answer = this.#agent?.handle({ id: 0, method, params }, () => false);
+    return answer as Answer | undefined;
+  }
+}

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DemoRun } from '../../testing/demo-run.ts';
+import { Stage } from './stage.ts';
+import type { OnceResult } from './summary.ts';
+import { VmTheatre } from './vm-theatre.ts';
+
+test('--engine=vm --once --json prints the same object, without root', async () => {
+  using demo = DemoRun.start(['--engine=vm', '--once', '--json']);
+  const { exitCode } = await demo.closed;
+  assert.equal(exitCode, 0, demo.stderr);
+  assert.equal(demo.stderr, '');
+  const result = JSON.parse(demo.stdout) as OnceResult;
+  assert.deepEqual(Object.keys(result), ['engine', 'requests', 'failed', 'backends', 'latencyUs']);
+  assert.equal(result.engine, 'vm');
+  assert.equal(result.requests, 4000);
+  assert.equal(result.failed, 0);
+  const counts = Object.entries(result.backends);
+  assert.deepEqual(
+    counts.map(([endpoint]) => endpoint),
+    ['10.244.1.2:8080', '10.244.1.3:8080', '10.244.1.4:8080'],
+  );
+  assert.equal(
+    counts.reduce((sum, [, count]) => sum + count, 0),
+    4000,
+  );
+  // Drawn from a seed: the same each time, and even as draws are.
+  for (const [, count] of counts) assert.ok(Math.abs(count - 4000 / 3) < 180, `${count}`);
+});
+
+test('an engine that there is not is refused', async () => {
+  using demo = DemoRun.start(['--engine=jvm', '--once']);
+  const { exitCode } = await demo.closed;
+  assert.equal(exitCode, 2);
+  assert.match(demo.stderr, /--engine is kernel or vm, not jvm/);
+});
+
+test('backends come and go, and a killed agent is not missed', async () => {
+  const stage = new Stage(
+    (watch) => new VmTheatre(watch),
+    () => {},
+    (error) => {
+      throw error;
+    },
+  );
+  try {
+    await stage.open();
+    stage.startTraffic({ rate: 2000, reportMs: 20 });
+    await stage.addBackend();
+    await stage.removeBackend();
+    await stage.removeBackend();
+    const before = stage.state.totals.requests;
+    await stage.killAgent();
+    const { agent, totals, events, backends } = stage.state;
+    assert.equal(agent.adopted, true);
+    assert.ok(totals.requests > before + 1000, `${totals.requests} after ${before}`);
+    assert.equal(totals.failed, 0);
+    assert.equal(backends.length, 2);
+    const said = events.map(({ message }) => message);
+    assert.ok(said.includes('agent killed; its programs and maps stay in the userspace machine'));
+    assert.ok(said.includes('agent is back: adopted what is in the userspace machine'));
+  } finally {
+    await stage.close();
+  }
+});

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parse } from 'yaml';
+import { version } from '../assets.ts';
+import { deploymentObjects } from './objects.ts';
+import { findFault } from './schema.ts';
+import { defaultSettings, readSettings, type Settings, settings } from './settings.ts';
+import { goJson, writeYaml } from './yaml.ts';
+
+const folder = fileURLToPath(new URL('../../../../deploy/helm/heddle', import.meta.url));
+const file = (path: string) => readFileSync(`${folder}/${path}`, 'utf8');
+
+/** What Helm makes of a template that has no other form than `{{ .Values.x | toJson }}`. */
+function render(template: string, root: object): string {
+  const text = template.replace(/\{\{ ((?:\.\w+)+) \| toJson \}\}/g, (_, path: string) => {
+    const names = path.slice(1).split('.');
+    const value = names.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], root);
+    assert.notEqual(value, undefined, path);
+    return goJson(value);
+  });
+  assert.doesNotMatch(text, /\{\{/);
+  return text;
+}
+
+function rendered({ namespace, ...values }: Settings): unknown[] {
+  const root = { Values: values, Release: { Namespace: namespace } };
+  return readdirSync(`${folder}/templates`).map((name) =>
+    parse(render(file(`templates/${name}`), root)),
+  );
+}
+
+/** In no order of their own: Helm sorts by kind. */
+const byKind = (objects: readonly unknown[]) =>
+  new Map(objects.map((object) => [(object as { kind: string }).kind, object]));
+
+describe('the chart renders the objects that `heddle manifests` prints', () => {
+  for (const assignments of [
+    [],
+    ['image=registry.example/net/heddle:2.0', 'namespace=network', 'logLevel=debug'],
+    [
+      'apiServers=https://192.0.2.10:6443,https://[fd00::10]:6443/a?b=<c>&d',
+      'cgroup=/sys/fs/cgroup/unified',
+    ],
+    ['nodeSelector=pool=edge,kubernetes.io/arch=arm64', 'tolerations=[]', 'sizes.slots=4294967295'],
+    ['nodeSelector=', 'resources={}', 'updateStrategy={"type":"OnDelete"}', 'healthPort=1'],
+    [
+      'tolerations=[{"key":"a","operator":"Exists","effect":"NoSchedule"}]',
+      'metricsAddress=:10249',
+    ],
+  ]) {
+    test(assignments.join(' ') || 'with the defaults', () => {
+      const wanted = readSettings(assignments, version());
+      const printed = deploymentObjects(wanted).map((object) => parse(writeYaml(object)));
+      assert.equal(printed.length, 5);
+      assert.deepEqual(byKind(rendered(wanted)), byKind(printed));
+    });
+  }
+});
+
+test('values.yaml holds the defaults, and values.schema.json allows them', () => {
+  const { namespace, ...defaults } = defaultSettings(version());
+  const values = parse(file('values.yaml'));
+  assert.deepEqual(values, defaults);
+  const schema = JSON.parse(file('values.schema.json'));
+  assert.equal(findFault(values, schema), undefined);
+  assert.deepEqual(findFault({ ...values, logLevel: 'loud' }, schema)?.path, 'logLevel');
+  assert.deepEqual(findFault({ ...values, imag: 'x' }, schema)?.cause, 'there is no field imag');
+  assert.ok(namespace !== undefined && !('namespace' in schema.properties));
+  assert.equal(Object.keys(settings).length, Object.keys(values).length + 1);
+});
+
+test('the chart has the version of the command', () => {
+  const chart = parse(file('Chart.yaml'));
+  assert.deepEqual([chart.version, chart.appVersion], [version(), version()]);
+});

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readConfig } from '@heddle/agent/config';
+import { deploymentObjects, type KubernetesObject } from './objects.ts';
+import { readSettings } from './settings.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, walked by name
+const byKind = (objects: readonly KubernetesObject[]): Record<string, any> =>
+  Object.fromEntries(objects.map((object) => [object.kind, object]));
+
+const made = (...assignments: string[]) =>
+  byKind(deploymentObjects(readSettings(assignments, '1.2.3')));
+
+test('may read what it watches, and nothing else', () => {
+  const { ClusterRole, ClusterRoleBinding, ServiceAccount } = made('namespace=network');
+  const granted = ClusterRole.rules.flatMap(
+    (rule: { apiGroups: string[]; resources: string[]; verbs: string[] }) =>
+      rule.resources.map((resource) => `${rule.verbs} ${rule.apiGroups}/${resource}`),
+  );
+  assert.deepEqual(granted.sort(), [
+    'list,watch /nodes',
+    'list,watch /services',
+    'list,watch discovery.k8s.io/endpointslices',
+  ]);
+  assert.equal(ClusterRoleBinding.roleRef.name, ClusterRole.metadata.name);
+  assert.deepEqual(ClusterRoleBinding.subjects, [
+    { kind: 'ServiceAccount', name: ServiceAccount.metadata.name, namespace: 'network' },
+  ]);
+});
+
+test('runs with the least rights', () => {
+  const { spec } = made().DaemonSet.spec.template;
+  const [{ securityContext, volumeMounts }] = spec.containers;
+  assert.deepEqual(securityContext, {
+    capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_ADMIN'] },
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+  });
+  assert.deepEqual(spec.securityContext, { seccompProfile: { type: 'RuntimeDefault' } });
+  assert.deepEqual([spec.hostPID, spec.hostIPC], [undefined, undefined]);
+  const writable = volumeMounts.filter((mount: { readOnly?: boolean }) => !mount.readOnly);
+  assert.deepEqual(
+    writable.map((mount: { name: string }) => mount.name),
+    ['bpffs', 'socket'],
+  );
+});
+
+test('is rolled out anew when the configuration changes', () => {
+  const annotations = (...assignments: string[]) =>
+    made(...assignments).DaemonSet.spec.template.metadata.annotations;
+  assert.notDeepEqual(annotations('sizes.slots=1'), annotations());
+  assert.equal(
+    annotations('logLevel=debug')['heddle.io/config'],
+    made('logLevel=debug').ConfigMap.data['agent.yaml'],
+  );
+});
+
+test('the agent takes the configuration, and gets what was set', () => {
+  const read = (...assignments: string[]) => {
+    const text = made(...assignments).ConfigMap.data['agent.yaml'];
+    return readConfig({ path: 'agent.yaml', text }, {});
+  };
+  assert.equal(read().devices, readConfig(undefined, {}).devices);
+  const { manifests, bpffs, cgroup, logLevel, healthAddress, apiServers } = read();
+  assert.deepEqual(
+    { manifests, bpffs, cgroup, logLevel, healthAddress, apiServers },
+    {
+      manifests: undefined,
+      bpffs: '/run/bpffs',
+      cgroup: '/run/cgroup',
+      logLevel: 'info',
+      healthAddress: ':10256',
+      apiServers: [],
+    },
+  );
+  const set = read(
+    'apiServers=https://192.0.2.1:6443,https://[fd00::1]:6443',
+    'metricsAddress=off',
+    'logLevel=debug',
+    'devices=bond*, eth0',
+    'sizes={"services":1,"backends":2,"slots":3,"affinity":4,"flows":5}',
+  );
+  assert.deepEqual(set.apiServers, ['https://192.0.2.1:6443', 'https://[fd00::1]:6443']);
+  assert.deepEqual(
+    [set.metricsAddress, set.logLevel, set.devices],
+    ['off', 'debug', 'bond*, eth0'],
+  );
+  assert.deepEqual(set.sizes, { services: 1, backends: 2, slots: 3, affinity: 4, flows: 5 });
+});
+
+test('probes ask the port that the agent serves', () => {
+  const { DaemonSet, ConfigMap } = made('healthPort=20256');
+  const [{ livenessProbe, readinessProbe }] = DaemonSet.spec.template.spec.containers;
+  assert.deepEqual(livenessProbe.httpGet, { path: '/livez', port: 20256 });
+  assert.deepEqual(readinessProbe.httpGet, { path: '/readyz', port: 20256 });
+  assert.match(ConfigMap.data['agent.yaml'], /^healthAddress: ":20256"$/m);
+});

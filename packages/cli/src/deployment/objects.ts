@@ -1,0 +1,155 @@
+import type { Settings } from './settings.ts';
+import { inline, type Placeholder, type Yaml } from './yaml.ts';
+
+/** A Kubernetes object as it is written down. */
+export interface KubernetesObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly [field: string]: Yaml };
+  readonly [field: string]: Yaml;
+}
+
+/** Settings, or the places where a template has them. */
+export type Given = {
+  readonly [Name in Exclude<keyof Settings, 'sizes'>]: Settings[Name] | Placeholder;
+} & { readonly sizes: { readonly [Name in keyof Settings['sizes']]: number | Placeholder } };
+
+const name = 'heddle';
+const labels = { 'app.kubernetes.io/name': name };
+
+/** Where the pod has what it needs of the node. */
+const inPod = {
+  config: '/etc/heddle',
+  // Not below /sys/fs: the AppArmor profile that container runtimes use lets nobody write there.
+  bpffs: '/run/bpffs',
+  cgroup: '/run/cgroup',
+  socket: '/run/heddle',
+  namespaces: '/run/netns',
+} as const;
+
+/**
+ * What `kubectl apply` needs to run Heddle on every node. Values are only put into place, never
+ * looked at, so that the Helm chart can be made by the same function.
+ */
+export function deploymentObjects(given: Given): readonly KubernetesObject[] {
+  const metadata = { name, namespace: given.namespace, labels };
+  const config = configText(given);
+  return [
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata },
+    {
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'ClusterRole',
+      metadata: { name, labels },
+      rules: [
+        { apiGroups: [''], resources: ['services', 'nodes'], verbs: ['list', 'watch'] },
+        {
+          apiGroups: ['discovery.k8s.io'],
+          resources: ['endpointslices'],
+          verbs: ['list', 'watch'],
+        },
+      ],
+    },
+    {
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'ClusterRoleBinding',
+      metadata: { name, labels },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
+      subjects: [{ kind: 'ServiceAccount', name, namespace: given.namespace }],
+    },
+    { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { 'agent.yaml': config } },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'DaemonSet',
+      metadata,
+      spec: {
+        selector: { matchLabels: labels },
+        updateStrategy: given.updateStrategy,
+        template: {
+          // With the configuration in the template, a change of it is rolled out like a new version.
+          metadata: { labels, annotations: { 'heddle.io/config': config } },
+          spec: podSpec(given),
+        },
+      },
+    },
+  ];
+}
+
+/** The file for `heddle agent --config`. */
+function configText(given: Given): string {
+  const { services, backends, slots, affinity, flows } = given.sizes;
+  return `apiServers: ${inline(given.apiServers)}
+cgroup: ${inPod.cgroup}
+bpffs: ${inPod.bpffs}
+socket: ${inPod.socket}/agent.sock
+logLevel: ${inline(given.logLevel)}
+devices: ${inline(given.devices)}
+sizes:
+  services: ${inline(services)}
+  backends: ${inline(backends)}
+  slots: ${inline(slots)}
+  affinity: ${inline(affinity)}
+  flows: ${inline(flows)}
+healthAddress: ":${inline(given.healthPort)}"
+metricsAddress: ${inline(given.metricsAddress)}
+`;
+}
+
+function podSpec(given: Given): Yaml {
+  return {
+    serviceAccountName: name,
+    priorityClassName: 'system-node-critical',
+    // Services are of use to what runs on the node itself too, and its own addresses are NodePorts'.
+    hostNetwork: true,
+    // The cluster's DNS is behind a service, which this pod is to bring into force first.
+    dnsPolicy: 'Default',
+    nodeSelector: given.nodeSelector,
+    tolerations: given.tolerations,
+    // It has nothing to finish: what is in force stays.
+    terminationGracePeriodSeconds: 5,
+    securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
+    containers: [
+      {
+        name: 'agent',
+        image: given.image,
+        args: ['agent', '--config', `${inPod.config}/agent.yaml`, '--node', '$(NODE_NAME)'],
+        env: [{ name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
+        resources: given.resources,
+        securityContext: {
+          // docs/deployment.md says which step needs which.
+          capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_ADMIN'] },
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+        },
+        livenessProbe: {
+          httpGet: { path: '/livez', port: given.healthPort },
+          periodSeconds: 10,
+          failureThreshold: 6,
+        },
+        readinessProbe: {
+          httpGet: { path: '/readyz', port: given.healthPort },
+          periodSeconds: 5,
+        },
+        volumeMounts: [
+          { name: 'config', mountPath: inPod.config, readOnly: true },
+          { name: 'bpffs', mountPath: inPod.bpffs },
+          { name: 'cgroup', mountPath: inPod.cgroup, readOnly: true },
+          { name: 'socket', mountPath: inPod.socket },
+          {
+            name: 'namespaces',
+            mountPath: inPod.namespaces,
+            readOnly: true,
+            // So that namespaces of pods that are made later can be seen.
+            mountPropagation: 'HostToContainer',
+          },
+        ],
+      },
+    ],
+    volumes: [
+      { name: 'config', configMap: { name } },
+      { name: 'bpffs', hostPath: { path: '/sys/fs/bpf', type: 'Directory' } },
+      { name: 'cgroup', hostPath: { path: given.cgroup, type: 'Directory' } },
+      { name: 'socket', hostPath: { path: '/run/heddle', type: 'DirectoryOrCreate' } },
+      { name: 'namespaces', hostPath: { path: '/run/netns', type: 'DirectoryOrCreate' } },
+    ],
+  };
+}

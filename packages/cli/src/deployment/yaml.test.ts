@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parse } from 'yaml';
+import { goJson, inline, Placeholder, writeYaml, type Yaml } from './yaml.ts';
+
+test('YAML reads as what was written, whatever the text', () => {
+  const { tree } = fc.letrec<{ tree: Yaml }>((tie) => ({
+    tree: fc.oneof(
+      { maxDepth: 4 },
+      fc.constant(null),
+      fc.boolean(),
+      fc.integer(),
+      fc.string({ unit: 'grapheme' }),
+      fc.constantFrom('no', 'Null', '1e3', '0x10', '~', '- a', '#', 'a\nb\n', '\n', 'a: b\n', '.5'),
+      fc.array(tie('tree'), { maxLength: 4 }),
+      fc.dictionary(
+        fc.string().filter((name) => name !== '__proto__'),
+        tie('tree'),
+        { maxKeys: 4 },
+      ),
+    ),
+  }));
+  fc.assert(
+    fc.property(tree, (value) => {
+      const written = writeYaml({ value });
+      assert.deepEqual(parse(written), { value: JSON.parse(JSON.stringify(value)) }, written);
+    }),
+  );
+});
+
+test('a document for people', () => {
+  const object = {
+    kind: 'ConfigMap',
+    data: { 'a.yaml': 'x: 1\ny: "2"\n', empty: {}, none: [], skipped: undefined },
+    list: ['a', { b: 1, c: [true, '10%'] }],
+  };
+  assert.equal(
+    writeYaml(object),
+    `kind: ConfigMap
+data:
+  a.yaml: |
+    x: 1
+    y: "2"
+  empty: {}
+  none: []
+list:
+  - a
+  - b: 1
+    c:
+      - true
+      - "10%"
+`,
+  );
+});
+
+test('JSON as Go writes it: names in order, what HTML minds as escapes', () => {
+  assert.equal(
+    goJson({ b: [1, { d: '<&>', c: null }], a: '\u2028' }),
+    '{"a":"\\u2028","b":[1,{"c":null,"d":"\\u003c\\u0026\\u003e"}]}',
+  );
+});
+
+test('a placeholder stands where its value would', () => {
+  assert.equal(writeYaml({ a: new Placeholder('.Values.a') }), 'a: {{ .Values.a | toJson }}\n');
+  assert.equal(inline(new Placeholder('.Values.a')), '{{ .Values.a | toJson }}');
+  assert.equal(inline([1, 'b']), '[1,"b"]');
+});

@@ -1,0 +1,160 @@
+// The real command on real rules, each time in a network namespace of its own.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { NetworkNamespace } from '@heddle/netlink';
+import { nodePlatform } from '@heddle/sys/node';
+import { startHeddle } from '../../testing/heddle.ts';
+import {
+  type Family,
+  foreignRules,
+  foreignTables,
+  iptablesLeftovers,
+  nftablesLeftovers,
+} from '../../testing/kube-proxy-rules.ts';
+
+const platform = nodePlatform(() => {});
+const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+const lacks = (tool: string) =>
+  spawnSync(tool, ['--version'], { env }).error ? `${tool} is not installed` : false;
+
+let namespace: NetworkNamespace;
+const started: { kill(): void }[] = [];
+beforeEach(() => {
+  namespace = NetworkNamespace.create(platform);
+});
+afterEach(() => {
+  for (const child of started.splice(0)) child.kill();
+  namespace?.[Symbol.dispose]();
+});
+
+const tool = (command: string, args: readonly string[] = [], input = '') =>
+  namespace.enter(() => execFileSync(command, args, { env, input, encoding: 'utf8' }));
+
+/** What is said apart from times. */
+const rules = (command: string) => tool(`${command}-save`).replace(/^#.*\n/gm, '');
+
+async function cleanup(...args: string[]) {
+  const child = namespace.enter(() =>
+    startHeddle(['cleanup', '--kube-proxy', ...args], { stdio: ['ignore', 'pipe', 'pipe'] }),
+  );
+  let [stdout, stderr] = ['', ''];
+  child.stdout!.on('data', (data) => {
+    stdout += data;
+  });
+  child.stderr!.on('data', (data) => {
+    stderr += data;
+  });
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  return { code, stdout, stderr };
+}
+
+for (const variant of ['nft', 'legacy']) {
+  const skip = lacks(`iptables-${variant}`);
+  describe(`what iptables mode left, through iptables-${variant}`, { skip }, () => {
+    const families: readonly Family[] = ['iptables', 'ip6tables'];
+
+    test('goes from both families, and rules of others stay as they are', async () => {
+      const before = families.map((family) => {
+        tool(`${family}-${variant}-restore`, [], foreignRules(family));
+        return rules(`${family}-${variant}`);
+      });
+      for (const family of families) {
+        const input = iptablesLeftovers(family);
+        tool(`${family}-${variant}-restore`, ['--noflush'], input);
+        assert.match(rules(`${family}-${variant}`), /-j KUBE-SERVICES/);
+      }
+      const { code, stdout, stderr } = await cleanup('-o', 'json');
+      assert.deepEqual([code, stderr], [0, '']);
+      const { removed, kept, failed } = JSON.parse(stdout);
+      assert.deepEqual(
+        families.map((family) => rules(`${family}-${variant}`)),
+        before,
+      );
+      assert.deepEqual(
+        removed.sort(),
+        families
+          .flatMap((family) => [
+            `${family}-${variant}: filter: 6 chains, 7 jumps`,
+            `${family}-${variant}: mangle: 1 chain, 0 jumps`,
+            `${family}-${variant}: nat: 8 chains, 3 jumps`,
+          ])
+          .sort(),
+      );
+      assert.deepEqual([kept, failed], [[], []]);
+
+      const again = await cleanup();
+      assert.equal(again.code, 0);
+      assert.match(again.stdout, /^nothing to remove$/m);
+    });
+
+    test('stays as far as others use it', async () => {
+      tool(`iptables-${variant}-restore`, [], iptablesLeftovers('iptables'));
+      const portmap = '-A CNI-SETMARK -j KUBE-MARK-MASQ';
+      const input = `*nat\n:CNI-SETMARK - [0:0]\n${portmap}\nCOMMIT\n`;
+      tool(`iptables-${variant}-restore`, ['--noflush'], input);
+      const { code, stdout } = await cleanup();
+      assert.equal(code, 0);
+      const kept = `kept     iptables-${variant}: nat: KUBE-MARK-MASQ, which a rule of others uses: ${portmap}`;
+      assert.ok(stdout.split('\n').includes(kept), stdout);
+      const left = tool(`iptables-${variant}-save`, ['-t', 'nat']).match(/KUBE-\S+/g);
+      assert.deepEqual([...new Set(left)], ['KUBE-MARK-MASQ']);
+      assert.match(rules(`iptables-${variant}`), /^-A KUBE-MARK-MASQ -j MARK/m);
+    });
+  });
+}
+
+describe('what nftables mode left', { skip: lacks('nft') }, () => {
+  test('goes for both families, and tables of others stay as they are', async () => {
+    tool('nft', ['-f', '-'], foreignTables);
+    const before = tool('nft', ['list', 'ruleset']);
+    tool('nft', ['-f', '-'], nftablesLeftovers);
+    const { code, stdout } = await cleanup();
+    assert.equal(code, 0);
+    assert.match(
+      stdout,
+      /^removed {2}nft: table ip kube-proxy\nremoved {2}nft: table ip6 kube-proxy$/m,
+    );
+    assert.equal(tool('nft', ['list', 'ruleset']), before);
+  });
+});
+
+describe('while kube-proxy runs', () => {
+  const refusal = /^heddle: clean up after kube-proxy: it still runs here \((.*)\) and would/;
+
+  test('nothing is touched, unless it is forced', { skip: lacks('nft') }, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'heddle-kube-proxy-'));
+    try {
+      copyFileSync('/bin/sleep', join(folder, 'kube-proxy'));
+      tool('nft', ['-f', '-'], nftablesLeftovers);
+      const before = tool('nft', ['list', 'ruleset']);
+      const child = namespace.enter(() => spawn(join(folder, 'kube-proxy'), ['600']));
+      started.push(child);
+      const { code, stderr } = await cleanup();
+      assert.equal(code, 5);
+      assert.equal(refusal.exec(stderr)?.[1], `it is process ${child.pid}`);
+      assert.equal(tool('nft', ['list', 'ruleset']), before);
+
+      assert.equal((await cleanup('--force')).code, 0);
+      assert.equal(tool('nft', ['list', 'ruleset']), '');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test('one that is part of another program is known by its port', async () => {
+    tool('ip', ['link', 'set', 'lo', 'up']);
+    const program = `require('node:http')
+      .createServer((_, response) => response.end('iptables'))
+      .listen(10249, '127.0.0.1', () => console.log('listens'));`;
+    const server = namespace.enter(() => spawn(process.execPath, ['-e', program]));
+    started.push(server);
+    await new Promise((resolve) => server.stdout.once('data', resolve));
+    const { code, stderr } = await cleanup();
+    assert.equal(code, 5);
+    assert.match(refusal.exec(stderr)![1]!, /^it answers on http:.*\/proxyMode: iptables$/);
+  });
+});

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict';
+import {
+  type Bpf,
+  type BpfMap,
+  type LoadedObject,
+  loadObject,
+  mapTypes,
+  readObject,
+  type TestRunOptions,
+  type TestRunResult,
+} from '@heddle/ebpf';
+import type { Platform } from '@heddle/sys';
+import { VmBpf } from '@heddle/vm';
+import { kernelRoutes } from '../../vm/testing/kernel-routes.ts';
+import { covered } from './coverage.ts';
+import { objects } from './objects.ts';
+
+/** Maps that programs write to each other through, or whose content has no meaning outside. */
+const leftOut: ReadonlySet<number> = new Set([mapTypes.ringbuf, mapTypes.sk_storage]);
+
+/** Per-CPU maps whose values begin with the time of the last use in nanoseconds: 8 of 16 bytes. */
+const clocks: ReadonlySet<string> = new Set(['answer_budget']);
+
+/** Contents of a map: of an array in one piece, of others by key. */
+type Contents = Uint8Array | Map<string, string>;
+
+/**
+ * Runs in the userspace machine what is test-run in the kernel, from the same maps, and demands the
+ * same return value, packet and maps. The machine asks the kernel for routes.
+ */
+export class Mirror implements Disposable {
+  readonly #kernel: LoadedObject;
+  readonly #machine: VmBpf;
+  readonly #routes: ReturnType<typeof kernelRoutes>;
+  readonly #loaded: LoadedObject;
+  readonly #constants: ReadonlySet<string>;
+  #now = 0n;
+  /** Packets that `follow` found the same at once. */
+  followed = 0;
+  readonly #platform: Platform;
+
+  constructor(platform: Platform, bpf: Bpf, kernel: LoadedObject, name: string) {
+    this.#platform = platform;
+    this.#kernel = kernel;
+    this.#routes = kernelRoutes(bpf);
+    this.#machine = covered(
+      new VmBpf({
+        cpus: bpf.possibleCpus,
+        now: () => this.#now,
+        routes: this.#routes.routes,
+      }),
+    );
+    const spec = readObject(objects(name));
+    // Of the sizes, and with the constants, that the kernel's was loaded with.
+    const maps = Array.from(spec.maps, ([mapName, map]) => {
+      const held = kernel.map(mapName);
+      const contents = map.contents && held.lookup(new Uint8Array(4));
+      return [mapName, { ...map, maxEntries: held.info.maxEntries, contents }] as const;
+    });
+    this.#constants = new Set(maps.filter(([, map]) => map.readOnly).map(([mapName]) => mapName));
+    this.#loaded = loadObject(this.#machine, platform, { ...spec, maps: new Map(maps) });
+  }
+
+  /**
+   * Runs the program on both sides. Returns what the kernel says. The kernel collects its garbage
+   * whenever it likes, also in between; then the packet is run again.
+   */
+  testRun(name: string, options: TestRunOptions): TestRunResult {
+    for (let left = 3; ; left--) {
+      const { expected, own, differences } = this.#compare(name, options);
+      if (differences.length > 0 && left > 1) continue;
+      assert.equal(own.returnValue, expected.returnValue, `verdict of ${name}`);
+      assert.deepEqual(own.data, expected.data, `packet of ${name}`);
+      assert.deepEqual(differences, [], `maps after ${name}`);
+      return expected;
+    }
+  }
+
+  /** One run on each side from the same maps, and in what the maps differ afterwards. */
+  #compare(name: string, options: TestRunOptions) {
+    const before = this.#contents(this.#kernel.maps);
+    const times = [this.#platform.monotonicNs()];
+    const expected = this.#kernel.program(name).testRun(options);
+    times.push(this.#platform.monotonicNs());
+    const after = this.#contents(this.#kernel.maps);
+    const run = (now: bigint, cpu: number) => {
+      this.#fill(before);
+      this.#now = now;
+      this.#machine.machine.cpu = cpu;
+      const own = this.#loaded.program(name).testRun(options);
+      return { expected, own, differences: differences(after, this.#contents(this.#loaded.maps)) };
+    };
+    // Nobody says on which CPU the kernel ran it, nor when exactly: a second may have ended since.
+    let result = run(times[0]!, 0);
+    for (const now of times) {
+      for (let cpu = 0; cpu < this.#machine.possibleCpus; cpu++) {
+        if (result.differences.length === 0) return result;
+        result = run(now, cpu);
+      }
+    }
+    return result;
+  }
+
+  /**
+   * The same for many packets: the machine goes on from its own maps, and verdict and packet are
+   * compared. Where they differ, because the kernel collected garbage or ran on another CPU, its
+   * maps are taken over, and the packet runs once more under `testRun`'s eyes.
+   */
+  follow(name: string, options: TestRunOptions): TestRunResult {
+    const expected = this.#kernel.program(name).testRun(options);
+    this.#now = this.#platform.monotonicNs();
+    const own = this.#loaded.program(name).testRun(options);
+    const same = own.returnValue === expected.returnValue && text(own.data) === text(expected.data);
+    if (same) {
+      this.followed++;
+      return expected;
+    }
+    return this.testRun(name, options);
+  }
+
+  /** Takes over the kernel's maps. */
+  synchronize(): void {
+    this.#fill(this.#contents(this.#kernel.maps));
+  }
+
+  [Symbol.dispose](): void {
+    this.#loaded[Symbol.dispose]();
+    this.#routes[Symbol.dispose]();
+  }
+
+  #contents(maps: ReadonlyMap<string, BpfMap>): Map<string, Contents> {
+    const found = new Map<string, Contents>();
+    for (const [name, map] of maps) {
+      if (leftOut.has(map.info.type) || this.#constants.has(name)) continue;
+      if (isMapped(map)) {
+        using memory = map.mmap(false);
+        found.set(name, memory.bytes.slice());
+      } else {
+        found.set(
+          name,
+          new Map(Array.from(map.entries(), ([key, value]) => [text(key), text(value)])),
+        );
+      }
+    }
+    return found;
+  }
+
+  /** Makes the machine's maps what the kernel's were. */
+  #fill(contents: ReadonlyMap<string, Contents>): void {
+    for (const [name, wanted] of contents) {
+      const map = this.#loaded.map(name);
+      if (wanted instanceof Uint8Array) {
+        using memory = map.mmap();
+        memory.bytes.set(wanted);
+        continue;
+      }
+      for (const key of [...map.keys()]) if (!wanted.has(text(key))) map.delete(key);
+      for (const [key, value] of wanted) map.update(bytes(key), bytes(value));
+    }
+  }
+}
+
+const isMapped = ({ info }: BpfMap) =>
+  info.type === mapTypes.array && (info.flags & (1 << 10)) !== 0;
+
+/** Names of the maps that differ, with what does. */
+function differences(
+  one: ReadonlyMap<string, Contents>,
+  other: ReadonlyMap<string, Contents>,
+): string[] {
+  const found: string[] = [];
+  for (const [name, left] of one) {
+    const right = other.get(name)!;
+    if (left instanceof Uint8Array && right instanceof Uint8Array) {
+      const at = left.findIndex((byte, i) => byte !== right[i]);
+      if (at >= 0)
+        found.push(
+          `${name} at ${at}: ${text(left.subarray(at, at + 16))} is not ${text(right.subarray(at, at + 16))}`,
+        );
+    } else if (left instanceof Map && right instanceof Map) {
+      for (const key of new Set([...left.keys(), ...right.keys()])) {
+        const [a, b] = [left.get(key), right.get(key)];
+        const same = clocks.has(name) ? withoutTime(a) === withoutTime(b) : a === b;
+        if (!same) found.push(`${name}[${key}]: ${a} is not ${b}`);
+      }
+    }
+  }
+  return found;
+}
+
+/** Values of 16 bytes, in hexadecimal, without the first 8. */
+function withoutTime(values: string | undefined): string | undefined {
+  return values?.replace(/.{16}(.{16})/g, '$1');
+}
+
+function text(data: Uint8Array): string {
+  return Array.from(data, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function bytes(hex: string): Uint8Array {
+  return Uint8Array.from(hex.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16));
+}

@@ -1,0 +1,76 @@
+import type { ServiceRow } from '@heddle/model';
+import type { Platform } from '@heddle/sys';
+import type { Datapath, DatapathOptions } from '../src/datapath.ts';
+import { TestSocket } from './sockets.ts';
+
+/** Where sockets are made: a pod, or the node. */
+export interface TestPlace {
+  readonly addresses: { readonly v4: string; readonly v6: string };
+  enter<Result>(work: () => Result): Result;
+}
+
+/** A node with pods, sockets in them, and a datapath: in the kernel or in the userspace machine. */
+export abstract class SocketWorld<
+  Pod extends TestPlace = TestPlace,
+  Node extends TestPlace = TestPlace,
+> implements Disposable
+{
+  readonly platform: Platform;
+  abstract readonly node: Node;
+  abstract datapath: Datapath;
+  private readonly open: Disposable[] = [];
+
+  constructor(platform: Platform) {
+    this.platform = platform;
+  }
+
+  abstract pod(number: number): Pod;
+
+  protected abstract start(options?: Partial<DatapathOptions>): Datapath;
+
+  /** What a new agent would do: the one before is as if killed. */
+  restart(options: Partial<DatapathOptions> = {}): Datapath {
+    this.datapath[Symbol.dispose]();
+    this.datapath = this.start(options);
+    return this.datapath;
+  }
+
+  /** A socket in a pod or on the node; closed with the world. */
+  socket(place: TestPlace, family: 4 | 6, kind: 'tcp' | 'udp'): TestSocket {
+    const socket = place.enter(() => new TestSocket(this.platform, family, kind));
+    this.open.push(socket);
+    return socket;
+  }
+
+  /** A TCP socket that listens in a pod, on all addresses of the family. */
+  listener(place: TestPlace, family: 4 | 6, port: number): TestSocket {
+    const socket = this.socket(place, family, 'tcp');
+    socket.reuseAddress();
+    if (family === 6) socket.onlyIpv6();
+    if (socket.bind(family === 4 ? '0.0.0.0' : '::', port) !== 'ok')
+      throw new Error(`bind ${port}`);
+    socket.listen();
+    return socket;
+  }
+
+  /** A bound UDP socket in a pod. */
+  receiver(place: TestPlace, family: 4 | 6, port: number): TestSocket {
+    const socket = this.socket(place, family, 'udp');
+    if (family === 6) socket.onlyIpv6();
+    if (socket.bind(family === 4 ? '0.0.0.0' : '::', port) !== 'ok')
+      throw new Error(`bind ${port}`);
+    return socket;
+  }
+
+  /** Brings rows into force; fails the test when one of them fails. */
+  apply(...rows: readonly ServiceRow[]): void {
+    for (const error of this.datapath.update(rows)) if (error) throw error;
+  }
+
+  abstract [Symbol.dispose](): void;
+
+  protected close(): void {
+    for (const socket of this.open) socket[Symbol.dispose]();
+    this.datapath[Symbol.dispose]();
+  }
+}

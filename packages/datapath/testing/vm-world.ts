@@ -1,0 +1,69 @@
+import { nodePlatform } from '@heddle/sys/node';
+import { type Surroundings, VmHost, type VmPlace } from '@heddle/vm';
+import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { defaultNat } from '../src/flow-options.ts';
+import { covered } from './coverage.ts';
+import { objects } from './objects.ts';
+import { SocketWorld } from './socket-world.ts';
+import { sizes } from './world.ts';
+
+/** The same world in the userspace machine: no root, no Linux. */
+export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
+  readonly host: VmHost;
+  override datapath: Datapath;
+  private readonly options: Partial<DatapathOptions>;
+  private readonly pods: readonly VmPlace[];
+
+  constructor(
+    name: string,
+    pods: number,
+    {
+      base = nodePlatform(() => {}),
+      ...options
+    }: Partial<DatapathOptions> & { base?: Surroundings } = {},
+  ) {
+    const host = new VmHost({
+      base,
+      name,
+      addresses: { v4: '172.30.0.1', v6: 'fd00:172:30::1' },
+    });
+    super(host.platform);
+    this.host = host;
+    covered(host.bpf);
+    this.options = options;
+    this.pods = Array.from({ length: pods }, (_, i) =>
+      host.addPod(`pod-${i + 1}`, { v4: `10.244.1.${i + 2}`, v6: `fd00:10:244:1::${i + 2}` }),
+    );
+    this.datapath = this.start();
+  }
+
+  override get node(): VmPlace {
+    return this.host.node;
+  }
+
+  override pod(number: number): VmPlace {
+    return this.pods[number]!;
+  }
+
+  override [Symbol.dispose](): void {
+    this.close();
+    this.host[Symbol.dispose]();
+  }
+
+  protected override start(options: Partial<DatapathOptions> = {}): Datapath {
+    const { host } = this;
+    return openDatapath({
+      platform: host.platform,
+      bpf: host.bpf,
+      objects,
+      bpffs: '/sys/fs/bpf',
+      cgroup: host.cgroupPath,
+      sizes,
+      netnsCookie: host.node.namespace.cookie,
+      nat: defaultNat,
+      options: { terminateTcp: false },
+      ...this.options,
+      ...options,
+    });
+  }
+}

@@ -1,0 +1,64 @@
+import { errno } from '@heddle/sys';
+import type { Machine } from '../machine.ts';
+import { StorageMap } from '../maps/storage-map.ts';
+import type { Helper } from '../program.ts';
+import { SocketHandle } from '../socket.ts';
+
+/** What a hook's context is about: helpers take the context where the kernel takes its socket. */
+export interface SocketSubject {
+  readonly socket: SocketHandle;
+}
+
+function socketAt(machine: Machine, region: number): SocketHandle | undefined {
+  const owner = machine.memory.owner(region);
+  const object = owner?.kind === 'kernel' ? owner.object : undefined;
+  if (object instanceof SocketHandle) return object;
+  return (object as Partial<SocketSubject> | undefined)?.socket;
+}
+
+/** The socket that a register points to, itself or by a context. */
+function socketIn(machine: Machine, register: number): SocketHandle {
+  const found = socketAt(machine, machine.registers[2 * register + 1]!);
+  return found ?? machine.refuse(`r${register} is no socket`);
+}
+
+function storageIn(machine: Machine): StorageMap {
+  const owner = machine.memory.owner(machine.registers[3]!);
+  if (owner?.kind === 'map' && owner.map instanceof StorageMap) return owner.map;
+  return machine.refuse('r1 is no socket storage');
+}
+
+const storageGet: Helper = (machine) => {
+  const R = machine.registers;
+  const map = storageIn(machine);
+  // The kernel takes no socket for "none".
+  if (R[5] === 0) return machine.answerPointer(0);
+  const socket = socketIn(machine, 2);
+  const initial = R[7] === 0 ? undefined : machine.argumentBytes(3, map.options.valueSize);
+  machine.answerPointer(map.get(socket, R[8]!, initial));
+};
+
+const storageDelete: Helper = (machine) => {
+  const map = storageIn(machine);
+  if (machine.registers[5] === 0) return machine.answer(-errno.EINVAL);
+  machine.answer(map.forget(socketIn(machine, 2)));
+};
+
+const socketCookie: Helper = (machine) => {
+  machine.answerBig(socketAt(machine, machine.registers[3]!)?.fields.cookie ?? 0n);
+};
+
+/** Cookie of the initial network namespace, which is the first that has one. */
+const INITIAL_NETNS = 1n;
+
+const netnsCookie: Helper = (machine) => {
+  machine.answerBig(socketAt(machine, machine.registers[3]!)?.fields.netnsCookie ?? INITIAL_NETNS);
+};
+
+/** By number of `enum bpf_func_id` (linux/bpf.h). */
+export const socketHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
+  46: ['get_socket_cookie', socketCookie],
+  107: ['sk_storage_get', storageGet],
+  108: ['sk_storage_delete', storageDelete],
+  122: ['get_netns_cookie', netnsCookie],
+};

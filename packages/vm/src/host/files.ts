@@ -1,0 +1,227 @@
+import { errno, SysError } from '@heddle/sys';
+import { VmObject } from '../objects.ts';
+import type { Pins } from '../vm-bpf.ts';
+import { VmCgroup } from './cgroup.ts';
+import type { LocalSocket } from './local-socket.ts';
+import type { VmNamespace } from './namespace.ts';
+
+/** What is at a path. */
+export type Node =
+  | Directory
+  | { readonly kind: 'file'; bytes: Uint8Array; readonly inode: bigint }
+  | { readonly kind: 'pin'; readonly object: VmObject; readonly inode: bigint }
+  | { readonly kind: 'namespace'; readonly namespace: VmNamespace; readonly inode: bigint }
+  | { readonly kind: 'socket'; readonly socket: LocalSocket; readonly inode: bigint };
+
+/** What happens to an entry of a directory. */
+export type FileChange = 'created' | 'written' | 'deleted' | 'moved-from' | 'moved-to';
+
+export interface Directory {
+  readonly kind: 'directory';
+  readonly entries: Map<string, Node>;
+  readonly inode: bigint;
+  /** What kind of file system it lies on. */
+  type: FileSystem;
+  /** In the cgroup file system: the cgroup that it is. */
+  readonly cgroup?: VmCgroup;
+  /** Hear of changes of its entries. */
+  readonly watchers: Set<(change: FileChange, name: string) => void>;
+}
+
+/** By the magic number that statfs(2) gives (linux/magic.h). */
+export const fileSystems = { tmpfs: 0x01021994, bpf: 0xcafe4a11, cgroup2: 0x63677270 } as const;
+export type FileSystem = keyof typeof fileSystems;
+
+/** A file or directory that is open. */
+export class OpenFile extends VmObject {
+  readonly node: Node;
+  readonly path: string;
+  /** How far it was read or written; in a directory, entries. */
+  position = 0;
+
+  constructor(node: Node, path: string) {
+    super('file', 0);
+    this.node = node;
+    this.path = path;
+  }
+
+  /** It was open for writing; whoever watches its directory hears that it is closed. */
+  onClose: (() => void) | undefined;
+
+  protected override destroy(): void {
+    this.onClose?.();
+  }
+}
+
+/** A tree of files in memory: as much of a Linux file system as Heddle's core uses. */
+export class Files implements Pins {
+  #inode = 1000n;
+  readonly root: Directory = this.#directory('tmpfs');
+
+  /** What is at an absolute path, or undefined. */
+  find(path: string): Node | undefined {
+    let node: Node = this.root;
+    for (const name of names(path)) {
+      const next: Node | undefined = node.kind === 'directory' ? node.entries.get(name) : undefined;
+      if (!next) return undefined;
+      node = next;
+    }
+    return node;
+  }
+
+  /** Makes a directory; its parent must be there. 0 or -errno. */
+  makeDirectory(path: string): number {
+    const place = this.#place(path);
+    if (typeof place === 'number') return place;
+    if (place.parent.entries.has(place.name)) return -errno.EEXIST;
+    const above = place.parent.cgroup;
+    const inode = this.#inode + 1n;
+    const cgroup = above && new VmCgroup(inode, above);
+    place.parent.entries.set(place.name, this.#directory(place.parent.type, cgroup));
+    tell(place.parent, 'created', place.name);
+    return 0;
+  }
+
+  /** The same with its missing parents. */
+  makeDirectories(path: string): Directory {
+    let made = '';
+    for (const name of names(path)) {
+      made += `/${name}`;
+      this.makeDirectory(made);
+    }
+    return this.find(path) as Directory;
+  }
+
+  /** Puts something at a path whose directory is there. */
+  put(path: string, node: Exclude<Node, Directory>): void {
+    const place = this.#place(path);
+    if (typeof place === 'number') throw new SysError('openat', -place, `make ${path}`);
+    place.parent.entries.set(place.name, node);
+  }
+
+  /** Writes a whole file in one step. */
+  write(path: string, bytes: Uint8Array): void {
+    const node = this.openForWriting(path, true);
+    if (node?.kind !== 'file') throw new SysError('openat', errno.ENOENT, `write ${path}`);
+    node.bytes = bytes;
+    this.noteWritten(path);
+  }
+
+  /** A file was closed after it was written. */
+  noteWritten(path: string): void {
+    const place = this.#place(path);
+    if (typeof place !== 'number') tell(place.parent, 'written', place.name);
+  }
+
+  /** A new file, or the one that is there. Undefined without its directory. */
+  openForWriting(path: string, truncate: boolean): Node | undefined {
+    const place = this.#place(path);
+    if (typeof place === 'number') return undefined;
+    const known = place.parent.entries.get(place.name);
+    if (known) {
+      if (known.kind === 'file' && truncate) known.bytes = new Uint8Array(0);
+      return known;
+    }
+    const made: Node = { kind: 'file', bytes: new Uint8Array(0), inode: this.nextInode() };
+    place.parent.entries.set(place.name, made);
+    tell(place.parent, 'created', place.name);
+    return made;
+  }
+
+  remove(path: string, directory: boolean): number {
+    const place = this.#place(path);
+    if (typeof place === 'number') return place;
+    const node = place.parent.entries.get(place.name);
+    if (!node) return -errno.ENOENT;
+    if (directory !== (node.kind === 'directory'))
+      return directory ? -errno.ENOTDIR : -errno.EISDIR;
+    if (node.kind === 'directory' && node.entries.size > 0) return -errno.ENOTEMPTY;
+    place.parent.entries.delete(place.name);
+    if (node.kind === 'pin') node.object.releaseForUser();
+    tell(place.parent, 'deleted', place.name);
+    return 0;
+  }
+
+  rename(from: string, to: string): number {
+    const [source, target] = [this.#place(from), this.#place(to)];
+    if (typeof source === 'number') return source;
+    if (typeof target === 'number') return target;
+    const node = source.parent.entries.get(source.name);
+    if (!node) return -errno.ENOENT;
+    source.parent.entries.delete(source.name);
+    target.parent.entries.set(target.name, node);
+    tell(source.parent, 'moved-from', source.name);
+    tell(target.parent, 'moved-to', target.name);
+    return 0;
+  }
+
+  /** Makes an empty directory one of another file system, as mounting on it does. */
+  mount(path: string, type: FileSystem): number {
+    const node = this.find(path);
+    if (!node) return -errno.ENOENT;
+    if (node.kind !== 'directory') return -errno.ENOTDIR;
+    node.type = type;
+    return 0;
+  }
+
+  pin(object: VmObject, path: string): void {
+    const place = this.#place(path);
+    if (typeof place === 'number') throw new SysError('bpf', -place, `pin ${path}`);
+    if (place.parent.type !== 'bpf') throw new SysError('bpf', errno.EPERM, `pin ${path}`);
+    if (place.parent.entries.has(place.name))
+      throw new SysError('bpf', errno.EEXIST, `pin ${path}`);
+    place.parent.entries.set(place.name, {
+      kind: 'pin',
+      object: object.retainForUser(),
+      inode: this.nextInode(),
+    });
+  }
+
+  get(path: string): VmObject {
+    const node = this.find(path);
+    if (node?.kind === 'pin') return node.object;
+    throw new SysError('bpf', node ? errno.EPERM : errno.ENOENT, `open pin ${path}`);
+  }
+
+  /** The root of the cgroup file system, on a directory that is made for it. */
+  mountCgroups(path: string): VmCgroup {
+    const place = this.#place(path);
+    if (typeof place === 'number') throw new SysError('mount', -place, `mount ${path}`);
+    const cgroup = new VmCgroup(1n);
+    place.parent.entries.set(place.name, this.#directory('cgroup2', cgroup));
+    return cgroup;
+  }
+
+  nextInode(): bigint {
+    return ++this.#inode;
+  }
+
+  #directory(type: FileSystem, cgroup?: VmCgroup): Directory {
+    const inode = this.nextInode();
+    return {
+      kind: 'directory',
+      entries: new Map(),
+      inode: cgroup?.id ?? inode,
+      type,
+      cgroup,
+      watchers: new Set(),
+    };
+  }
+
+  #place(path: string): { parent: Directory; name: string } | number {
+    const all = names(path);
+    const name = all.pop();
+    if (name === undefined) return -errno.EEXIST;
+    const parent = this.find(`/${all.join('/')}`);
+    if (!parent) return -errno.ENOENT;
+    return parent.kind === 'directory' ? { parent, name } : -errno.ENOTDIR;
+  }
+}
+
+function tell(directory: Directory, change: FileChange, name: string): void {
+  for (const watcher of directory.watchers) watcher(change, name);
+}
+
+function names(path: string): string[] {
+  return path.split('/').filter((name) => name !== '' && name !== '.');
+}

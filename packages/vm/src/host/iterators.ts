@@ -1,0 +1,102 @@
+import type { Sink } from '../helpers/basics.ts';
+import type { LinkObject } from '../links.ts';
+import type { Machine } from '../machine.ts';
+import type { StorageMap } from '../maps/storage-map.ts';
+import { VmObject } from '../objects.ts';
+import { SocketHandle } from '../socket.ts';
+import type { IteratorTarget } from './kernel-btf.ts';
+import type { VmNamespace } from './namespace.ts';
+
+/** What an iterator's program has written; reading it ends. */
+export class IteratorOutput extends VmObject {
+  readonly bytes: Uint8Array;
+  position = 0;
+
+  constructor(bytes: Uint8Array) {
+    super('iterator', 0);
+    this.bytes = bytes;
+  }
+
+  protected override destroy(): void {}
+}
+
+/** An element that the program is called with: addresses in order behind `meta`. */
+type Element = readonly number[];
+
+/**
+ * Runs the program of an iterator over all its objects, and once more at the end without one, as
+ * the kernel does (kernel/bpf/bpf_iter.c). Contexts and structs have the layout of kernel-btf.ts.
+ */
+export function runIterator(
+  machine: Machine,
+  link: LinkObject,
+  target: IteratorTarget,
+  map: StorageMap | undefined,
+  namespace: VmNamespace,
+  isOpen: (socket: object) => VmNamespace | undefined,
+): IteratorOutput {
+  const parts: Uint8Array[] = [];
+  const sink: Sink = { write: (bytes) => parts.push(bytes) };
+  const { memory } = machine;
+  const regions: number[] = [];
+  const add = (what: string, bytes?: Uint8Array, object?: object) => {
+    const region = memory.add({ kind: 'kernel', what, object }, bytes, false);
+    regions.push(region);
+    return region;
+  };
+  const namespaces = new Map<VmNamespace, number>();
+  const netOf = (of: VmNamespace) => {
+    let region = namespaces.get(of);
+    if (region === undefined) {
+      const bytes = new Uint8Array(8);
+      new DataView(bytes.buffer).setUint32(0, Number(of.inode), true);
+      region = add('struct net', bytes);
+      namespaces.set(of, region);
+    }
+    return region;
+  };
+  /** struct sock of a socket; helpers and kernel functions find the socket itself behind it. */
+  const sockOf = (socket: SocketHandle, of: VmNamespace) => {
+    const bytes = new Uint8Array(16);
+    const view = new DataView(bytes.buffer);
+    view.setInt32(4, netOf(of), true);
+    view.setUint16(8, socket.fields.protocol, true);
+    return add('struct sock', bytes, socket);
+  };
+  try {
+    const meta = new Uint8Array(8);
+    new DataView(meta.buffer).setInt32(4, add('struct seq_file', undefined, sink), true);
+    const metaRegion = add('struct bpf_iter_meta', meta);
+    const call = (element: Element) => {
+      const context = new Uint8Array(8 * (1 + element.length));
+      const view = new DataView(context.buffer);
+      [metaRegion, ...element].forEach((region, i) => {
+        view.setInt32(8 * i + 4, region, true);
+      });
+      machine.run(link.program.program, add('the context', context));
+    };
+    if (target === 'bpf_sk_storage_map') {
+      if (!map) throw new Error('run iterator: it has no map');
+      for (const [socket, value] of [...map.entries()]) {
+        const of = isOpen(socket);
+        if (of && socket instanceof SocketHandle) call([map.region, sockOf(socket, of), value]);
+      }
+      call([map.region, 0, 0]);
+    } else {
+      const protocol = target === 'tcp' ? 6 : 17;
+      for (const { handle, protocol: own } of [...namespace.sockets]) {
+        if (own === protocol) call([sockOf(handle, namespace)]);
+      }
+      call([0]);
+    }
+  } finally {
+    for (const region of regions) memory.remove(region);
+  }
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return new IteratorOutput(bytes);
+}

@@ -1,0 +1,85 @@
+import { Btf, BtfKind } from '@heddle/ebpf';
+import { encodeUtf8 } from '@heddle/sys';
+
+/** A member: offset in bytes, and a type by name (`*` before it: a pointer to it). */
+type Members = Readonly<Record<string, readonly [offset: number, type: string]>>;
+
+/** Sizes and members of the kernel structs that programs of Heddle read; the layout is our own. */
+const structs: Readonly<Record<string, readonly [size: number, members: Members]>> = {
+  ns_common: [8, { inum: [0, 'unsigned int'] }],
+  net: [8, { ns: [0, 'ns_common'] }],
+  sock_common: [8, { skc_net: [0, 'possible_net_t'] }],
+  sock: [16, { __sk_common: [0, 'sock_common'], sk_protocol: [8, 'unsigned short'] }],
+  bpf_iter_meta: [8, { seq: [0, '*void'] }],
+  bpf_iter__bpf_sk_storage_map: [
+    32,
+    { meta: [0, '*bpf_iter_meta'], map: [8, '*void'], sk: [16, '*sock'], value: [24, '*void'] },
+  ],
+  bpf_iter__udp: [16, { meta: [0, '*bpf_iter_meta'], udp_sk: [8, '*void'] }],
+  bpf_iter__tcp: [16, { meta: [0, '*bpf_iter_meta'], sk_common: [8, '*sock_common'] }],
+};
+
+/** What a typedef of an anonymous struct is made of. */
+const typedefs: Readonly<Record<string, readonly [size: number, members: Members]>> = {
+  possible_net_t: [8, { net: [0, '*net'] }],
+};
+
+/** Targets of iterators: `bpf_iter_NAME`. */
+export const iteratorTargets = ['bpf_sk_storage_map', 'udp', 'tcp'] as const;
+export type IteratorTarget = (typeof iteratorTargets)[number];
+
+const integers = { 'unsigned int': 4, 'unsigned short': 2 } as const;
+
+/** BTF of the simulated kernel (Documentation/bpf/btf.rst): structs, iterators, kernel functions. */
+export function simulatedKernelBtf(functions: readonly string[]): Btf {
+  const strings: number[] = [0];
+  const text = (name: string) => {
+    const at = strings.length;
+    strings.push(...encodeUtf8(name), 0);
+    return at;
+  };
+  const ids = new Map<string, number>([['void', 0]]);
+  const records: (() => number[])[] = [];
+  // Types refer to each other, so all get their ids before any is written.
+  const declare = (name: string, record: () => number[]) => {
+    ids.set(name, records.push(record));
+  };
+  const info = (kind: keyof typeof BtfKind, count = 0) => (BtfKind[kind] << 24) | count;
+  const composite = (name: string, [size, members]: readonly [number, Members]) => {
+    const fields = Object.entries(members);
+    return [
+      name === '' ? 0 : text(name),
+      info('struct', fields.length),
+      size,
+      ...fields.flatMap(([field, [offset, type]]) => [text(field), ids.get(type)!, offset * 8]),
+    ];
+  };
+  for (const [name, size] of Object.entries(integers)) {
+    declare(name, () => [text(name), info('int'), size, size * 8]);
+  }
+  for (const [name, shape] of Object.entries(structs)) declare(name, () => composite(name, shape));
+  for (const [name, shape] of Object.entries(typedefs)) {
+    declare(`${name} struct`, () => composite('', shape));
+    declare(name, () => [text(name), info('typedef'), ids.get(`${name} struct`)!]);
+  }
+  const all = [...Object.values(structs), ...Object.values(typedefs)];
+  const pointed = new Set(
+    all
+      .flatMap(([, members]) => Object.values(members).map(([, type]) => type))
+      .filter((type) => type.startsWith('*')),
+  );
+  for (const type of pointed) declare(type, () => [0, info('ptr'), ids.get(type.slice(1))!]);
+  declare('()', () => [0, info('func_proto'), 0]);
+  const names = [...functions, ...iteratorTargets.map((target) => `bpf_iter_${target}`)];
+  for (const name of names) declare(name, () => [text(name), info('func'), ids.get('()')!]);
+
+  const words = records.flatMap((record) => record());
+  const length = words.length * 4;
+  const bytes = new Uint8Array(24 + length + strings.length);
+  const view = new DataView(bytes.buffer);
+  [0x0001eb9f, 24, 0, length, length, strings.length, ...words].forEach((word, i) => {
+    view.setUint32(4 * i, word, true);
+  });
+  bytes.set(strings, 24 + length);
+  return Btf.parse(bytes);
+}

@@ -1,0 +1,60 @@
+import type { Address } from './address.ts';
+import type { VmSocket } from './socket.ts';
+
+/** A network namespace: addresses, and the sockets that are bound in it. */
+export class VmNamespace {
+  readonly name: string;
+  readonly inode: bigint;
+  readonly cookie: bigint;
+  readonly v4: Address;
+  readonly v6: Address;
+  /** All sockets that are open in it. */
+  readonly sockets = new Set<VmSocket>();
+  readonly #bound = new Map<number, VmSocket[]>();
+  #nextPort = FIRST_EPHEMERAL;
+
+  constructor(name: string, inode: bigint, cookie: bigint, v4: Address, v6: Address) {
+    this.name = name;
+    this.inode = inode;
+    this.cookie = cookie;
+    this.v4 = v4;
+    this.v6 = v6;
+  }
+
+  /** Sockets of a protocol that are bound to a port. */
+  boundTo(protocol: number, port: number): readonly VmSocket[] {
+    return this.#bound.get(key(protocol, port)) ?? none;
+  }
+
+  bind(socket: VmSocket, port: number): void {
+    const at = key(socket.protocol, port);
+    const others = this.#bound.get(at);
+    if (others) others.push(socket);
+    else this.#bound.set(at, [socket]);
+  }
+
+  unbind(socket: VmSocket, port: number): void {
+    const at = key(socket.protocol, port);
+    const left = this.boundTo(socket.protocol, port).filter((other) => other !== socket);
+    if (left.length > 0) this.#bound.set(at, [...left]);
+    else this.#bound.delete(at);
+  }
+
+  /** A port that no socket of the protocol is bound to; undefined when there is none. */
+  freePort(protocol: number): number | undefined {
+    for (let tries = 0; tries <= LAST_EPHEMERAL - FIRST_EPHEMERAL; tries++) {
+      const port = this.#nextPort;
+      this.#nextPort = port === LAST_EPHEMERAL ? FIRST_EPHEMERAL : port + 1;
+      if (!this.#bound.has(key(protocol, port))) return port;
+    }
+    return undefined;
+  }
+}
+
+/** net.ipv4.ip_local_port_range. */
+const FIRST_EPHEMERAL = 32768;
+const LAST_EPHEMERAL = 60999;
+
+const none: readonly VmSocket[] = [];
+
+const key = (protocol: number, port: number) => protocol * 65536 + port;

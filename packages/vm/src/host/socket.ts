@@ -1,0 +1,313 @@
+import { attachTypes } from '@heddle/ebpf';
+import { errno } from '@heddle/sys';
+import { VmObject } from '../objects.ts';
+import { SocketHandle } from '../socket.ts';
+import {
+  type Address,
+  AF_INET,
+  anyV4,
+  anyV6,
+  type Endpoint,
+  isAny,
+  isLoopback,
+  isMapped,
+  loopbackV4,
+  loopbackV6,
+} from './address.ts';
+import type { VmCgroup } from './cgroup.ts';
+import { familyOf } from './hooks.ts';
+import type { VmHost } from './host.ts';
+import type { VmNamespace } from './namespace.ts';
+
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+const IPPROTO_TCP = 6;
+const IPPROTO_UDP = 17;
+/** Datagrams that wait for a receiver at most. */
+const QUEUE = 256;
+
+interface Datagram {
+  readonly bytes: Uint8Array;
+  readonly from: Endpoint;
+}
+
+/**
+ * A TCP or UDP socket over addresses of the simulated network. Calls answer 0 or -errno and never
+ * block: where the kernel would wait they say EAGAIN. Cgroup hooks run where the kernel runs them
+ * (net/ipv4/af_inet.c, udp.c, tcp_ipv4.c and their IPv6 kin).
+ */
+export class VmSocket extends VmObject {
+  readonly family: number;
+  readonly protocol: number;
+  readonly handle: SocketHandle;
+  readonly namespace: VmNamespace;
+  onlyIpv6 = false;
+  readonly #host: VmHost;
+  readonly #cgroup: VmCgroup;
+  #local: Endpoint;
+  #peer: Endpoint | undefined;
+  /** The other end of a TCP connection. */
+  #partner: VmSocket | undefined;
+  #backlog: VmSocket[] | undefined;
+  #queue: Datagram[] = [];
+  /** What the next call reports, once. */
+  #error = 0;
+  #destroyed = false;
+
+  constructor(host: VmHost, family: number, type: number) {
+    super('file', 0);
+    this.#host = host;
+    this.family = family;
+    this.protocol = type === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+    this.namespace = host.place.namespace;
+    this.#cgroup = host.place.cgroup;
+    this.#local = { address: family === AF_INET ? anyV4 : anyV6, port: 0 };
+    this.handle = new SocketHandle(host.machine.memory, {
+      family,
+      type,
+      protocol: this.protocol,
+      netnsCookie: this.namespace.cookie,
+      cookie: host.nextSocketCookie(),
+    });
+    this.namespace.sockets.add(this);
+    host.sockets.set(this.handle, this);
+  }
+
+  get ownName(): Endpoint {
+    return this.#local;
+  }
+
+  bind(endpoint: Endpoint): number {
+    if (this.#local.port !== 0) return -errno.EINVAL;
+    const family = familyOf(this.family, endpoint.address, 'bind');
+    const hook = this.#host.hooks.address('bind', family, this.handle, this.#cgroup, endpoint);
+    if (hook.result < 0) return hook.result;
+    return this.#bindTo(hook.endpoint);
+  }
+
+  connect(endpoint: Endpoint): number {
+    const family = familyOf(this.family, endpoint.address, 'connect');
+    if (this.protocol === IPPROTO_TCP && this.#peer) return -errno.EISCONN;
+    const hook = this.#host.hooks.address('connect', family, this.handle, this.#cgroup, endpoint);
+    if (hook.result < 0) return hook.result;
+    const to = this.#routed(hook.endpoint);
+    if (this.family === AF_INET && !isMapped(to.address)) return -errno.EAFNOSUPPORT;
+    if (this.#local.port === 0) {
+      const bound = this.#bindTo({ address: this.#local.address, port: 0 });
+      if (bound < 0) return bound;
+    }
+    const source = this.#sourceFor(to.address);
+    if (this.protocol === IPPROTO_TCP) {
+      const result = this.#connectStream(to, source);
+      if (result < 0) return result;
+    }
+    this.#local = { address: source, port: this.#local.port };
+    this.#peer = to;
+    this.#destroyed = false;
+    return 0;
+  }
+
+  /** connect() to AF_UNSPEC. */
+  disconnect(): number {
+    this.#peer = undefined;
+    this.#local = { address: this.family === AF_INET ? anyV4 : anyV6, port: this.#local.port };
+    return 0;
+  }
+
+  listen(): number {
+    if (this.protocol !== IPPROTO_TCP) return -errno.EOPNOTSUPP;
+    this.#backlog ??= [];
+    return 0;
+  }
+
+  accept(): VmSocket | undefined {
+    return this.#backlog?.shift();
+  }
+
+  /** Sends to the peer, or to an endpoint (UDP). Returns the bytes sent. */
+  send(bytes: Uint8Array, named?: Endpoint): number {
+    const failed = this.#takeError();
+    if (failed < 0) return failed;
+    if (this.protocol === IPPROTO_TCP) return this.#sendStream(bytes);
+    let to = named;
+    if (to) {
+      const family = familyOf(this.family, to.address, 'sendmsg');
+      const hook = this.#host.hooks.address('sendmsg', family, this.handle, this.#cgroup, to);
+      if (hook.result < 0) return hook.result;
+      to = this.#routed(hook.endpoint);
+    }
+    to ??= this.#peer;
+    if (!to) return -errno.EDESTADDRREQ;
+    if (this.#local.port === 0) {
+      const bound = this.#bindTo({ address: this.#local.address, port: 0 });
+      if (bound < 0) return bound;
+    }
+    const from = { address: this.#sourceFor(to.address), port: this.#local.port };
+    const target = this.#host.namespaceOf(to.address, this.namespace);
+    const receiver = target && bestReceiver(target, this.protocol, to, from);
+    if (receiver) receiver.#queueUp({ bytes: bytes.slice(), from });
+    else if (target && !named) this.#error = -errno.ECONNREFUSED;
+    return bytes.length;
+  }
+
+  /** The next datagram (or what TCP has) and where it is from; -errno when there is none. */
+  receive(): Datagram | number {
+    const failed = this.#takeError();
+    if (failed < 0) return failed;
+    const next = this.#queue.shift();
+    if (!next) return this.#destroyed ? -errno.ENOTCONN : -errno.EAGAIN;
+    if (this.protocol === IPPROTO_TCP) return next;
+    const family = familyOf(this.family, next.from.address, 'recvmsg');
+    const hook = this.#host.hooks.address('recvmsg', family, this.handle, this.#cgroup, next.from);
+    return hook.result < 0 ? hook.result : { bytes: next.bytes, from: hook.endpoint };
+  }
+
+  /** getpeername(); -errno when there is no peer. */
+  peerName(): Endpoint | number {
+    if (!this.#peer) return -errno.ENOTCONN;
+    const family = familyOf(this.family, this.#peer.address, 'getpeername');
+    const hook = this.#host.hooks.address(
+      'getpeername',
+      family,
+      this.handle,
+      this.#cgroup,
+      this.#peer,
+    );
+    return hook.result < 0 ? hook.result : hook.endpoint;
+  }
+
+  /** bpf_sock_destroy, SOCK_DESTROY: the next call returns ECONNABORTED. */
+  abort(): void {
+    this.#error = -errno.ECONNABORTED;
+    this.#destroyed = true;
+    this.#peer = undefined;
+    this.#hangUp();
+  }
+
+  protected override destroy(): void {
+    const host = this.#host;
+    host.hooks.socket(attachTypes.cgroup_inet_sock_release, this.handle, this.#cgroup);
+    for (const waiting of this.#backlog ?? []) waiting.release();
+    this.#hangUp();
+    if (this.#local.port !== 0) this.namespace.unbind(this, this.#local.port);
+    this.namespace.sockets.delete(this);
+    host.sockets.delete(this.handle);
+    host.forgetStorage(this.handle);
+    this.handle.dispose();
+  }
+
+  #hangUp(): void {
+    const partner = this.#partner;
+    this.#partner = undefined;
+    if (partner) partner.#partner = undefined;
+  }
+
+  #bindTo({ address, port }: Endpoint): number {
+    const { namespace, protocol } = this;
+    const own =
+      isAny(address) ||
+      isLoopback(address) ||
+      this.#host.namespaceOf(address, namespace) === namespace;
+    if (!own) return -errno.EADDRNOTAVAIL;
+    const taken = namespace
+      .boundTo(protocol, port)
+      .some((other) => port !== 0 && this.#conflicts(other, address));
+    if (taken) return -errno.EADDRINUSE;
+    const chosen = port || namespace.freePort(protocol);
+    if (chosen === undefined) return -errno.EADDRINUSE;
+    this.#local = { address, port: chosen };
+    namespace.bind(this, chosen);
+    return 0;
+  }
+
+  #conflicts(other: VmSocket, address: Address): boolean {
+    // A connected TCP socket shares its listener's port.
+    if (other.#peer && this.protocol === IPPROTO_TCP) return false;
+    const { address: taken } = other.#local;
+    if (!isAny(taken) && !isAny(address)) return taken === address;
+    const apart = (socket: VmSocket, own: Address, their: Address) =>
+      socket.onlyIpv6 ? isMapped(their) : isMapped(own) && !isMapped(their) && !isAny(their);
+    return !apart(this, address, taken) && !apart(other, taken, address);
+  }
+
+  #connectStream(to: Endpoint, source: Address): number {
+    const target = this.#host.namespaceOf(to.address, this.namespace);
+    if (!target) return -errno.EHOSTUNREACH;
+    const listener = target
+      .boundTo(IPPROTO_TCP, to.port)
+      .find((socket) => socket.#backlog !== undefined && socket.#takes(to.address));
+    if (!listener) return -errno.ECONNREFUSED;
+    const accepted = this.#host.inPlace(
+      { namespace: target, cgroup: listener.#cgroup },
+      () => new VmSocket(this.#host, listener.family, SOCK_STREAM),
+    );
+    accepted.retain();
+    accepted.#local = to;
+    accepted.#peer = { address: source, port: this.#local.port };
+    target.bind(accepted, to.port);
+    accepted.#partner = this;
+    this.#partner = accepted;
+    listener.#backlog!.push(accepted);
+    return 0;
+  }
+
+  #sendStream(bytes: Uint8Array): number {
+    if (!this.#partner) return -errno.EPIPE;
+    this.#partner.#queueUp({ bytes: bytes.slice(), from: this.#local });
+    return bytes.length;
+  }
+
+  #queueUp(datagram: Datagram): void {
+    if (this.#queue.length < QUEUE) this.#queue.push(datagram);
+  }
+
+  #takeError(): number {
+    const error = this.#error;
+    this.#error = 0;
+    return error;
+  }
+
+  /** connect() takes the unspecified address for loopback. */
+  #routed(to: Endpoint): Endpoint {
+    if (!isAny(to.address)) return to;
+    return { address: isMapped(to.address) ? loopbackV4 : loopbackV6, port: to.port };
+  }
+
+  #sourceFor(to: Address): Address {
+    if (!isAny(this.#local.address)) return this.#local.address;
+    if (isLoopback(to)) return isMapped(to) ? loopbackV4 : loopbackV6;
+    return isMapped(to) ? this.namespace.v4 : this.namespace.v6;
+  }
+
+  /** Whether what is sent to an address of the namespace is for this socket. */
+  #takes(address: Address): boolean {
+    const own = this.#local.address;
+    if (own === address) return true;
+    if (!isAny(own)) return false;
+    if (this.family === AF_INET) return isMapped(address);
+    return !(this.onlyIpv6 && isMapped(address)) && own === anyV6;
+  }
+
+  /** How well a UDP socket fits: 2 when connected to the sender, 1 when open to all, 0 not. */
+  fit(to: Endpoint, from: Endpoint): number {
+    if (!this.#takes(to.address)) return 0;
+    if (!this.#peer) return 1;
+    return this.#peer.address === from.address && this.#peer.port === from.port ? 2 : 0;
+  }
+}
+
+/** The socket of the namespace that gets a datagram. */
+function bestReceiver(
+  target: VmNamespace,
+  protocol: number,
+  to: Endpoint,
+  from: Endpoint,
+): VmSocket | undefined {
+  let best: VmSocket | undefined;
+  let most = 0;
+  for (const socket of target.boundTo(protocol, to.port)) {
+    const fit = socket.fit(to, from);
+    if (fit > most) [best, most] = [socket, fit];
+  }
+  return best;
+}

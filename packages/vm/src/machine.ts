@@ -1,0 +1,395 @@
+import type { Btf } from '@heddle/ebpf';
+import { type FaultKind, VmFault } from './fault.ts';
+import type { Redirection } from './helpers/forwarding.ts';
+import { STRIDE } from './instructions.ts';
+import { interpret } from './interpreter.ts';
+import { Memory, type Owner } from './memory.ts';
+import { type Program, placeOf } from './program.ts';
+import { Timers } from './timers.ts';
+import { translate } from './translator.ts';
+
+/** Bytes of a function's stack frame, and how many frames there can be (MAX_BPF_STACK, MAX_CALL_FRAMES). */
+const FRAME_SIZE = 512;
+const MAX_FRAMES = 8;
+/** MAX_TAIL_CALL_CNT. */
+const MAX_TAIL_CALLS = 33;
+const FRAME_POINTER = 20;
+/** r6 to r10. */
+const SAVED = 10;
+
+export interface MachineOptions {
+  /** Nanoseconds of CLOCK_MONOTONIC. */
+  readonly now: () => bigint;
+  /** 32 random bits. */
+  readonly random: () => number;
+  /** CPUs that per-CPU maps have a value for. */
+  readonly cpus: number;
+  /** Instructions that one run may take. */
+  readonly budget: number;
+  /** BTF of the kernel that is simulated. */
+  readonly kernelBtf: Btf | undefined;
+  readonly routes: Routes | undefined;
+  /** Hears when timers want `runTimers`: at the given point in time. */
+  readonly onTimer: (due: bigint) => void;
+  /** Runs after which a program is translated to JavaScript; Infinity: never. */
+  readonly translateAfter: number;
+}
+
+/**
+ * bpf_fib_lookup: reads and fills in struct bpf_fib_lookup (linux/bpf.h). Returns BPF_FIB_LKUP_RET_*
+ * or -errno.
+ */
+export type Routes = (route: Uint8Array, flags: number) => number;
+
+/** A map that tail calls go through. */
+export interface ProgramTable {
+  readonly programAt: (index: number) => Program | undefined;
+}
+
+/** Hears of every instruction before it runs. */
+export type Observer = (program: Program, slot: number) => void;
+
+/**
+ * The state of a run: registers, stack, memory, and what helpers need of the surroundings. One
+ * program runs at a time, on the CPU that `cpu` says.
+ */
+export class Machine {
+  /** Low and high word of r0 to r10; two words of room behind them. */
+  readonly registers = new Int32Array(24);
+  readonly memory = new Memory();
+  readonly cpus: number;
+  readonly now: () => bigint;
+  readonly random: () => number;
+  readonly kernelBtf: Btf | undefined;
+  readonly routes: Routes | undefined;
+  readonly timers: Timers;
+  cpu = 0;
+  /** What bpf_set_retval set, as hooks of cgroups have it. */
+  returnValue = 0;
+  /** Where the run sent its packet, if it did. */
+  redirection: Redirection | undefined;
+  /** What the programs of this run were called with; helpers look here for more than the pointer. */
+  subject: object | undefined;
+  /** Of the latest helper call: whose it was. */
+  program!: Program;
+  pc = 0;
+  /** Frames below the current one. */
+  depth = 0;
+  /** Where the function that was left goes on. */
+  resumeAt = 0;
+  /** Instructions until the machine looks up (budget, observer). */
+  left = 0;
+  observer: Observer | undefined;
+  #remaining = 0;
+  #tailCalls = 0;
+  #running = false;
+  readonly #budget: number;
+  readonly #translateAfter: number;
+  readonly #stacks: number[] = [];
+  readonly #frames: Uint8Array[] = [];
+  readonly #saved = new Int32Array(MAX_FRAMES * SAVED);
+  readonly #returns: { program: Program; pc: number }[] = [];
+
+  constructor(options: MachineOptions) {
+    this.cpus = options.cpus;
+    this.now = options.now;
+    this.random = options.random;
+    this.kernelBtf = options.kernelBtf;
+    this.routes = options.routes;
+    this.timers = new Timers(options.onTimer);
+    this.#budget = options.budget;
+    this.#translateAfter = options.translateAfter;
+    const owner: Owner = { kind: 'stack' };
+    for (let i = 0; i < MAX_FRAMES; i++) {
+      const frame = new Uint8Array(FRAME_SIZE);
+      this.#frames.push(frame);
+      this.#stacks.push(this.memory.add(owner, frame));
+    }
+  }
+
+  get isRunning(): boolean {
+    return this.#running;
+  }
+
+  /**
+   * Runs a program with the context at (region, 0) in r1 and returns the low word of r0, as
+   * unsigned number. Throws VmFault.
+   */
+  run(program: Program, context: number): number {
+    const R = this.registers;
+    R.fill(0);
+    R[3] = context;
+    this.redirection = undefined;
+    this.#start(program, 0);
+    return R[0]! >>> 0;
+  }
+
+  /** Calls the functions of timers that are due. Throws VmFault. */
+  runTimers(): void {
+    this.timers.run(this.now(), (program, slot, map, region) => {
+      const key = this.memory.add(
+        { kind: 'kernel', what: 'a key' },
+        new Uint8Array(Math.max(4, map.options.keySize)),
+        false,
+      );
+      const R = this.registers;
+      R.fill(0);
+      R[3] = map.region;
+      R[5] = key;
+      R[7] = region;
+      try {
+        this.#start(program, slot);
+      } finally {
+        this.memory.remove(key);
+      }
+    });
+  }
+
+  #start(program: Program, slot: number): void {
+    if (this.#running) throw new Error(`run program ${program.name}: another one is running`);
+    this.depth = 0;
+    this.#tailCalls = 0;
+    this.#remaining = this.#budget;
+    this.left = 0;
+    this.#enterFrame(0);
+    this.#running = true;
+    try {
+      this.execute(program, slot);
+    } finally {
+      this.#running = false;
+      this.memory.collect();
+    }
+  }
+
+  /** Calls a function of the running program, with r1 to r5 set by the caller. The result is in r0. */
+  callback(slot: number): void {
+    const { program, pc } = this;
+    this.enter(program, pc, pc + STRIDE);
+    this.execute(program, slot);
+    this.leave();
+    this.program = program;
+    this.pc = pc;
+  }
+
+  /** Begins a function's frame. */
+  enter(program: Program, pc: number, resumeAt: number): void {
+    if (this.depth + 1 >= MAX_FRAMES) {
+      this.fault('call-depth', program, pc, `more than ${MAX_FRAMES} functions deep`);
+    }
+    this.#saved.set(this.registers.subarray(12, 12 + SAVED), this.depth * SAVED);
+    this.#returns[this.depth] = { program, pc: resumeAt };
+    this.#enterFrame(++this.depth);
+  }
+
+  /** Ends a function's frame. Returns the program that goes on, at `resumeAt`. */
+  leave(): Program {
+    const at = --this.depth * SAVED;
+    this.registers.set(this.#saved.subarray(at, at + SAVED), 12);
+    const { program, pc } = this.#returns[this.depth]!;
+    this.resumeAt = pc;
+    return program;
+  }
+
+  #enterFrame(depth: number): void {
+    this.#frames[depth]!.fill(0);
+    this.registers[FRAME_POINTER] = FRAME_SIZE;
+    this.registers[FRAME_POINTER + 1] = this.#stacks[depth]!;
+  }
+
+  /** bpf_tail_call: the program that takes over, or undefined when the call falls through. */
+  tailCall(program: Program, pc: number): Program | undefined {
+    const R = this.registers;
+    const owner = this.memory.owner(R[5]!);
+    const map = owner?.kind === 'map' ? (owner.map as Partial<ProgramTable>) : undefined;
+    if (!map?.programAt)
+      return this.fault(
+        'argument',
+        program,
+        pc,
+        'tail call through something that is no array of programs',
+      );
+    const target = map.programAt(R[6]! >>> 0);
+    if (target === undefined || this.#tailCalls >= MAX_TAIL_CALLS) return undefined;
+    this.#tailCalls++;
+    return target;
+  }
+
+  /** Runs a function of a program in the current frame, until it returns. */
+  execute(program: Program, slot: number): void {
+    if (this.observer === undefined) {
+      if (program.runs++ === this.#translateAfter) program.translated = translate(this, program);
+      const translated = program.translated?.get(slot);
+      if (translated) {
+        translated();
+        return;
+      }
+    }
+    interpret(this, program, slot * STRIDE);
+  }
+
+  /** Called when `left` has run out. Returns how many instructions may follow until the next time. */
+  refill(program: Program, pc: number): number {
+    if (this.#remaining <= 0) {
+      this.fault('budget', program, pc, `more than ${this.#budget} instructions in one run`);
+    }
+    if (this.observer) {
+      this.#remaining--;
+      this.observer(program, pc / STRIDE);
+      return 0;
+    }
+    const slice = Math.min(this.#remaining, 1 << 20);
+    this.#remaining -= slice;
+    return slice - 1;
+  }
+
+  /** A load that is not plain: from a context, or an error. `from` and `to` are register places. */
+  load(program: Program, pc: number, from: number, size: number, to: number): void {
+    const R = this.registers;
+    const region = R[from + 1]!;
+    const at = (R[from]! >>> 0) + program.code[pc + 1]!;
+    const view = this.memory.views[region];
+    if (view !== undefined && at >= 0 && at + size <= view.byteLength) {
+      R[to + 1] = size === 8 ? view.getInt32(at + 4, true) : 0;
+      R[to] =
+        size === 1
+          ? view.getUint8(at)
+          : size === 2
+            ? view.getUint16(at, true)
+            : view.getInt32(at, true);
+      return;
+    }
+    const owner = this.memory.owner(region);
+    if (owner?.kind === 'context' && owner.context.load(at, size, R, to)) return;
+    this.#accessFault(program, pc, 'read', region, at, size);
+  }
+
+  /** A store that is not plain. */
+  store(program: Program, pc: number, to: number, size: number, low: number, high: number): void {
+    const region = this.registers[to + 1]!;
+    const at = (this.registers[to]! >>> 0) + program.code[pc + 1]!;
+    const owner = this.memory.owner(region);
+    if (owner?.kind === 'context' && owner.context.store(at, size, low, high)) return;
+    this.#accessFault(program, pc, 'write', region, at, size);
+  }
+
+  /** Offset in its region of what an atomic instruction changes; the region is writable there. */
+  locate(program: Program, pc: number, to: number, size: number): number {
+    const region = this.registers[to + 1]!;
+    const at = (this.registers[to]! >>> 0) + program.code[pc + 1]!;
+    const view = this.memory.writable[region];
+    if (view === undefined || at < 0 || at + size > view.byteLength) {
+      this.#accessFault(program, pc, 'write', region, at, size);
+    }
+    return at;
+  }
+
+  /** The legacy packet access; false when it leads out of the packet. */
+  loadPacket(program: Program, pc: number, operation: number, from: number): boolean {
+    const R = this.registers;
+    const packet = this.subject as { readonly packet?: Uint8Array } | undefined;
+    if (!packet?.packet)
+      return this.fault('not-simulated', program, pc, 'packet access without a packet');
+    const bytes = packet.packet;
+    const index = operation >= 0x40 ? R[from]! : 0;
+    const at = index + program.code[pc + 2]!;
+    const size = [4, 2, 1][(operation >> 3) & 3]!;
+    if (at < 0 || at + size > bytes.length) return false;
+    let value = 0;
+    for (let i = 0; i < size; i++) value = (value << 8) | bytes[at + i]!;
+    R[0] = value;
+    R[1] = 0;
+    return true;
+  }
+
+  /** An access by a helper at the address in r1 to r5, in place. Throws VmFault. */
+  argumentBytes(register: number, size: number, write = false): Uint8Array {
+    const region = this.registers[2 * register + 1]!;
+    const offset = this.registers[2 * register]! >>> 0;
+    const bytes = this.memory.bytes(region, offset, size, write);
+    if (bytes) return bytes;
+    return this.#accessFault(this.program, this.pc, write ? 'write' : 'read', region, offset, size);
+  }
+
+  /** The same as view and offset, without making an object: the caller adds r's low word itself. */
+  argumentView(register: number, size: number): DataView {
+    const region = this.registers[2 * register + 1]!;
+    const offset = this.registers[2 * register]! >>> 0;
+    const view = this.memory.views[region];
+    if (view !== undefined && offset + size <= view.byteLength) return view;
+    return this.#accessFault(this.program, this.pc, 'read', region, offset, size);
+  }
+
+  /** Sets r0 to a signed number of at most 53 bits. */
+  answer(value: number): void {
+    this.registers[0] = value | 0;
+    this.registers[1] = value < 0 ? -1 : value > 0xffffffff ? Math.floor(value / 0x100000000) : 0;
+  }
+
+  answerBig(value: bigint): void {
+    this.registers[0] = Number(BigInt.asIntN(32, value));
+    this.registers[1] = Number(BigInt.asIntN(32, value >> 32n));
+  }
+
+  /** Sets r0 to the start of a region; 0 is the null pointer. */
+  answerPointer(region: number): void {
+    this.registers[0] = 0;
+    this.registers[1] = region;
+  }
+
+  /** Throws for what the running helper was asked. */
+  refuse(what: string, kind: FaultKind = 'argument'): never {
+    return this.fault(kind, this.program, this.pc, what);
+  }
+
+  fault(kind: FaultKind, program: Program, pc: number, what: string): never {
+    throw new VmFault(kind, placeOf(program, pc / STRIDE), what);
+  }
+
+  #accessFault(
+    program: Program,
+    pc: number,
+    verb: string,
+    region: number,
+    at: number,
+    size: number,
+  ): never {
+    const bytes = `${verb} of ${size} ${size === 1 ? 'byte' : 'bytes'}`;
+    const owner = this.memory.owner(region);
+    if (region === 0)
+      this.fault('memory', program, pc, `${bytes} through a null pointer (plus ${at})`);
+    if (!owner) {
+      const address = ((BigInt(region >>> 0) << 32n) + BigInt(at)).toString(16);
+      this.fault('memory', program, pc, `${bytes} at 0x${address}, which is no pointer`);
+    }
+    const length = this.memory.views[region]!.byteLength;
+    const place = owner.kind === 'context' || length === 0 ? '' : ` of ${length} bytes`;
+    const what = verb === 'write' && at >= 0 && at + size <= length ? ', which is read-only' : '';
+    this.fault(
+      'memory',
+      program,
+      pc,
+      `${bytes} at offset ${at} of ${ownerText(owner)}${place}${what}`,
+    );
+  }
+}
+
+function ownerText(owner: Owner): string {
+  switch (owner.kind) {
+    case 'stack':
+      return 'the stack frame';
+    case 'packet':
+      return 'the packet';
+    case 'map-value':
+      return `a value of map ${owner.map}`;
+    case 'record':
+      return `a record of ring buffer ${owner.map}`;
+    case 'kernel':
+      return owner.what;
+    case 'code':
+      return 'code';
+    case 'map':
+      return 'a map itself';
+    case 'context':
+      return 'the context';
+  }
+}

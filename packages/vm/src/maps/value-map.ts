@@ -1,0 +1,263 @@
+import {
+  BPF_ANY,
+  BPF_EXIST,
+  BPF_F_MMAPABLE,
+  BPF_F_RDONLY_PROG,
+  BPF_NOEXIST,
+  type MapCreateOptions,
+} from '@heddle/ebpf';
+import { errno } from '@heddle/sys';
+import type { Machine } from '../machine.ts';
+import type { Owner } from '../memory.ts';
+import { ArrayKeys, type Keys } from './keys.ts';
+import { LruKeys } from './lru-keys.ts';
+import { VmMap, viewOf } from './map.ts';
+
+const BPF_F_LOCK = 4;
+/** Bytes that values are kept together in, at least one value. */
+const CHUNK_BYTES = 1 << 16;
+const PAGE = 4096;
+
+/**
+ * A map whose values are bytes: array, hash, LRU, LPM trie, each also per CPU. What differs between
+ * them is how keys are kept. Values lie in chunks that never move, because programs and mmap(2)
+ * have addresses of them; each begins at a multiple of 8 bytes.
+ */
+export class ValueMap extends VmMap {
+  readonly #keys: Keys;
+  readonly #isArray: boolean;
+  readonly #lru: LruKeys | undefined;
+  readonly #cpus: number;
+  readonly #stride: number;
+  readonly #perChunk: number;
+  readonly #chunks: Uint8Array[] = [];
+  /** Region of each value that a program has had the address of; 0: none yet. */
+  #regions = new Int32Array(16);
+  readonly #owner: Owner;
+  /** Whether the latest #slotFor made the slot. */
+  #inserted = false;
+
+  constructor(
+    machine: Machine,
+    options: MapCreateOptions,
+    makeKeys: (onEvict: (slot: number) => void) => Keys,
+    perCpu: boolean,
+  ) {
+    super(machine, options);
+    this.#keys = makeKeys((slot) => this.#forget(slot));
+    this.#isArray = this.#keys instanceof ArrayKeys;
+    this.#lru = this.#keys instanceof LruKeys ? this.#keys : undefined;
+    this.#cpus = perCpu ? machine.cpus : 1;
+    this.#stride = Math.ceil(options.valueSize / 8) * 8;
+    // An array is one stretch, so that it can be mapped.
+    const all = options.maxEntries * this.#cpus;
+    this.#perChunk = this.#isArray ? all : Math.max(1, Math.floor(CHUNK_BYTES / this.#stride));
+    this.#owner = { kind: 'map-value', map: options.name };
+    if (this.#isArray) this.#chunk(0);
+  }
+
+  override get valueBytes(): number {
+    return this.#cpus > 1 || this.#isPerCpu ? this.#stride * this.#cpus : this.options.valueSize;
+  }
+
+  get size(): number {
+    return this.#keys.size;
+  }
+
+  override lookup(key: Uint8Array, value: Uint8Array): number {
+    const slot = this.#keys.find(viewOf(key), 0);
+    if (slot < 0) return -errno.ENOENT;
+    this.#read(slot, value, 0);
+    return 0;
+  }
+
+  override update(key: Uint8Array, value: Uint8Array, flags: number): number {
+    const slot = this.#slotFor(viewOf(key), 0, flags);
+    if (slot < 0) return slot;
+    const size = this.#isPerCpu ? this.#stride : this.options.valueSize;
+    for (let cpu = 0; cpu < this.#cpus; cpu++) {
+      this.#value(slot, cpu).set(value.subarray(cpu * size, cpu * size + this.options.valueSize));
+    }
+    return 0;
+  }
+
+  override delete(key: Uint8Array): number {
+    return this.remove(viewOf(key), 0);
+  }
+
+  override nextKey(key: Uint8Array | undefined, next: Uint8Array): number {
+    // A key that isn't there means from the beginning.
+    const from = key ? this.#keys.findExact(viewOf(key), 0) : -1;
+    const slot = this.#keys.next(from);
+    if (slot < 0) return -errno.ENOENT;
+    this.#keys.copy(slot, next, 0);
+    return 0;
+  }
+
+  override readBatch(from: number, count: number, keys: Uint8Array, values: Uint8Array) {
+    let done = 0;
+    let slot = this.#keys.next(from - 1);
+    for (; slot >= 0 && done < count; slot = this.#keys.next(slot)) {
+      this.#keys.copy(slot, keys, done * this.options.keySize);
+      this.#read(slot, values, done * this.valueBytes);
+      done++;
+    }
+    return { done, next: slot };
+  }
+
+  override get deletesBatches(): boolean {
+    return !this.#isArray;
+  }
+
+  override find(key: DataView, at: number): number {
+    const slot = this.#keys.find(key, at);
+    if (slot < 0) return 0;
+    this.#lru?.touch(slot);
+    return this.#region(slot, this.#cpus > 1 ? this.machine.cpu : 0);
+  }
+
+  /** Region of the value that a CPU has (bpf_map_lookup_percpu_elem); 0: none. */
+  findOn(cpu: number, key: DataView, at: number): number {
+    const slot = this.#keys.find(key, at);
+    return slot < 0 || cpu >= this.#cpus ? 0 : this.#region(slot, cpu);
+  }
+
+  override store(
+    key: DataView,
+    keyAt: number,
+    value: DataView,
+    valueAt: number,
+    flags: number,
+  ): number {
+    const slot = this.#slotFor(key, keyAt, flags);
+    if (slot < 0) return slot;
+    const own = this.#cpus > 1 ? this.machine.cpu : 0;
+    if (this.#inserted) {
+      for (let cpu = 0; cpu < this.#cpus; cpu++) if (cpu !== own) this.#value(slot, cpu).fill(0);
+    }
+    const bytes = new Uint8Array(value.buffer, value.byteOffset + valueAt, this.options.valueSize);
+    this.#value(slot, own).set(bytes);
+    return 0;
+  }
+
+  override remove(key: DataView, at: number): number {
+    if (this.#isArray) return -errno.EINVAL;
+    const slot = this.#keys.findExact(key, at);
+    if (slot < 0) return -errno.ENOENT;
+    this.#forget(slot);
+    this.#keys.remove(slot);
+    return 0;
+  }
+
+  override directValue(): number {
+    return this.#isArray ? this.#region(0, 0) : 0;
+  }
+
+  override walk(visit: (slot: number) => boolean): void {
+    for (let slot = this.#keys.next(-1); slot >= 0; slot = this.#keys.next(slot)) {
+      if (visit(slot)) return;
+    }
+  }
+
+  override elementRegions(slot: number): { key: number; value: number } {
+    const key = new Uint8Array(this.options.keySize);
+    this.#keys.copy(slot, key, 0);
+    const { memory } = this.machine;
+    const region = memory.add(
+      { kind: 'kernel', what: `a key of map ${this.options.name}` },
+      key,
+      false,
+    );
+    memory.retire(region);
+    return { key: region, value: this.#region(slot, this.#cpus > 1 ? this.machine.cpu : 0) };
+  }
+
+  override mapping(length: number, offset: number): Uint8Array | undefined {
+    if (!(this.options.flags & BPF_F_MMAPABLE)) return undefined;
+    const bytes = this.#chunks[0]!;
+    return offset + length > bytes.length ? undefined : bytes.subarray(offset, offset + length);
+  }
+
+  override dispose(): void {
+    for (const region of this.#regions) if (region !== 0) this.machine.memory.remove(region);
+    super.dispose();
+  }
+
+  get #isPerCpu(): boolean {
+    // One CPU is as good as many, but its value is padded all the same.
+    return perCpuTypes.has(this.options.type);
+  }
+
+  /** Slot to write to, made if need be; -errno when `flags` or the map's size forbid it. */
+  #slotFor(key: DataView, at: number, flags: number): number {
+    const wanted = flags & ~BPF_F_LOCK;
+    if (wanted > BPF_EXIST || wanted < BPF_ANY) return -errno.EINVAL;
+    const slot = this.#keys.findExact(key, at);
+    this.#inserted = slot < 0;
+    if (slot >= 0) {
+      if (wanted === BPF_NOEXIST) return -errno.EEXIST;
+      this.#lru?.touch(slot);
+      // The kernel puts a new element in the old one's place, but for arrays and per-CPU values.
+      if (!this.#isArray && !this.#isPerCpu) this.#forget(slot);
+      this.#keys.rewrite?.(slot, key, at);
+      return slot;
+    }
+    if (wanted === BPF_EXIST) return this.#isArray ? -errno.E2BIG : -errno.ENOENT;
+    return this.#keys.insert(key, at);
+  }
+
+  #read(slot: number, into: Uint8Array, at: number): void {
+    const step = this.#isPerCpu ? this.#stride : this.options.valueSize;
+    for (let cpu = 0; cpu < this.#cpus; cpu++) into.set(this.#value(slot, cpu), at + cpu * step);
+  }
+
+  #value(slot: number, cpu: number): Uint8Array {
+    const index = slot * this.#cpus + cpu;
+    const start = (index % this.#perChunk) * this.#stride;
+    const chunk = this.#chunk(Math.floor(index / this.#perChunk));
+    return chunk.subarray(start, start + this.options.valueSize);
+  }
+
+  #chunk(number: number): Uint8Array {
+    while (this.#chunks.length <= number) {
+      this.#chunks.push(new Uint8Array(Math.ceil((this.#perChunk * this.#stride) / PAGE) * PAGE));
+    }
+    return this.#chunks[number]!;
+  }
+
+  #region(slot: number, cpu: number): number {
+    const index = slot * this.#cpus + cpu;
+    if (index >= this.#regions.length) {
+      const larger = new Int32Array(Math.max(index + 1, 2 * this.#regions.length));
+      larger.set(this.#regions);
+      this.#regions = larger;
+    }
+    let region = this.#regions[index]!;
+    if (region === 0) {
+      const writable = !(this.options.flags & BPF_F_RDONLY_PROG);
+      region = this.machine.memory.add(this.#owner, this.#value(slot, cpu), writable);
+      this.#regions[index] = region;
+    }
+    return region;
+  }
+
+  /** The element goes: a running program that has its address keeps it as it was. */
+  #forget(slot: number): void {
+    const { memory, isRunning } = this.machine;
+    for (let cpu = 0; cpu < this.#cpus; cpu++) {
+      const index = slot * this.#cpus + cpu;
+      const region = this.#regions[index] ?? 0;
+      if (region === 0) continue;
+      this.#regions[index] = 0;
+      if (isRunning) {
+        memory.replace(region, this.#value(slot, cpu).slice());
+        memory.retire(region);
+      } else {
+        memory.remove(region);
+      }
+    }
+  }
+}
+
+/** BPF_MAP_TYPE_PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH. */
+const perCpuTypes: ReadonlySet<number> = new Set([5, 6, 10]);

@@ -1,0 +1,131 @@
+import type { VmMap } from './maps/map.ts';
+import type { Program } from './program.ts';
+
+/** What descriptors, pins and other objects refer to; it goes when nothing does any more. */
+export abstract class VmObject {
+  readonly kind: 'program' | 'map' | 'btf' | 'link' | 'iterator' | 'file';
+  readonly id: number;
+  #references = 0;
+  #users = 0;
+
+  constructor(kind: VmObject['kind'], id: number) {
+    this.kind = kind;
+    this.id = id;
+  }
+
+  retain(): this {
+    this.#references++;
+    return this;
+  }
+
+  release(): void {
+    if (--this.#references === 0) this.destroy();
+  }
+
+  /** The same for a descriptor or a pin, which people and not programs hold. */
+  retainForUser(): this {
+    this.#users++;
+    return this.retain();
+  }
+
+  releaseForUser(): void {
+    if (--this.#users === 0) this.forgottenByUsers();
+    this.release();
+  }
+
+  /** No descriptor and no pin is left; programs may still use the object. */
+  protected forgottenByUsers(): void {}
+
+  /** Gives back what the object holds. */
+  protected abstract destroy(): void;
+}
+
+export class MapObject extends VmObject {
+  readonly map: VmMap;
+  readonly btf: BtfObject | undefined;
+  readonly #onDestroy: (object: VmObject) => void;
+
+  constructor(
+    id: number,
+    map: VmMap,
+    btf: BtfObject | undefined,
+    onDestroy: (object: VmObject) => void,
+  ) {
+    super('map', id);
+    this.map = map;
+    this.btf = btf?.retain();
+    this.#onDestroy = onDestroy;
+  }
+
+  /** Timers end, as they would keep the program, and that the map. */
+  protected override forgottenByUsers(): void {
+    this.map.stopTimers();
+  }
+
+  protected override destroy(): void {
+    this.map.dispose();
+    this.btf?.release();
+    this.#onDestroy(this);
+  }
+}
+
+export class BtfObject extends VmObject {
+  readonly bytes: Uint8Array;
+  readonly #onDestroy: (object: VmObject) => void;
+
+  constructor(id: number, bytes: Uint8Array, onDestroy: (object: VmObject) => void) {
+    super('btf', id);
+    this.bytes = bytes;
+    this.#onDestroy = onDestroy;
+  }
+
+  protected override destroy(): void {
+    this.#onDestroy(this);
+  }
+}
+
+export class ProgramObject extends VmObject {
+  readonly program: Program;
+  readonly maps: readonly MapObject[];
+  readonly btf: BtfObject | undefined;
+  /** Nanoseconds of the machine's clock. */
+  readonly loadTime: bigint;
+  /** BTF id of what a tracing program is for. */
+  readonly attachBtfId: number;
+  /** Hash of the instructions, 8 bytes; the kernel's is a SHA, this one only tells programs apart. */
+  readonly tag: Uint8Array;
+  readonly #onUnload: () => void;
+  readonly #onDestroy: (object: VmObject) => void;
+
+  constructor(
+    id: number,
+    program: Program,
+    parts: {
+      maps: readonly MapObject[];
+      btf: BtfObject | undefined;
+      loadTime: bigint;
+      attachBtfId: number;
+      tag: Uint8Array;
+      onUnload: () => void;
+    },
+    onDestroy: (object: VmObject) => void,
+  ) {
+    super('program', id);
+    this.program = program;
+    program.object = this;
+    this.maps = parts.maps.map((map) => map.retain());
+    this.btf = parts.btf?.retain();
+    this.loadTime = parts.loadTime;
+    this.attachBtfId = parts.attachBtfId;
+    this.tag = parts.tag;
+    this.#onUnload = parts.onUnload;
+    this.#onDestroy = onDestroy;
+  }
+
+  protected override destroy(): void {
+    this.#onUnload();
+    for (const map of this.maps) map.release();
+    this.btf?.release();
+    this.#onDestroy(this);
+  }
+}
