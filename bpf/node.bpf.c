@@ -22,6 +22,9 @@ const volatile struct crc32c_powers crc32c_powers = {};
 #define EINVAL 22
 #define PACKET_HOST 0 /* of <linux/if_packet.h> */
 
+/* tc_index of a packet on its way from node_ingress to node_egress of the same device. */
+#define TRANSLATED 0x4865
+
 /* A function, so that the record's layout is in the object's BTF, of which the bindings are made. */
 NOINLINE long report_drop(const struct drop_event *event)
 {
@@ -85,11 +88,16 @@ INLINE __u32 segment_length(struct __sk_buff *ctx, const struct packet *packet)
 	return packet->transport - packet->network + packet->transport_length + ctx->gso_size;
 }
 
+/* Where things are in a frame, in words of 16 bits. */
+#define TTL_WORD ((ETH_HLEN + 8) / 2)	    /* and the protocol */
+#define HOP_LIMIT_WORD ((ETH_HLEN + 6) / 2) /* its second byte */
+#define CHECKSUM_WORD ((ETH_HLEN + 10) / 2)
+
 /* Sends a translated packet on its way, as a router does. */
 GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 {
 	struct bpf_fib_lookup route = {};
-	struct ethhdr frame;
+	__u16 start[CHECKSUM_WORD + 1];
 	__u32 length;
 	long result;
 
@@ -115,15 +123,23 @@ GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 	if (packet->ttl <= 1)
 		return drop(ctx, packet, DROP_TTL);
 	packet->ttl--;
+	if (load_bytes(ctx, 0, start, sizeof(start)))
+		return drop(ctx, packet, DROP_WRITE);
 	if (packet->ipv4) {
 		/* The time to live is the first byte of its checksum word. */
-		if (bpf_l3_csum_replace(ctx, packet->network + IPV4_CHECKSUM, bpf_htons(0x100), 0, 2) ||
-		    bpf_skb_store_bytes(ctx, packet->network + 8, &packet->ttl, 1, 0))
-			return drop(ctx, packet, DROP_WRITE);
-	} else if (bpf_skb_store_bytes(ctx, packet->network + 7, &packet->ttl, 1, 0)) {
-		return drop(ctx, packet, DROP_WRITE);
+		start[TTL_WORD] -= bpf_htons(0x100);
+		start[CHECKSUM_WORD] = ~fold_checksum((__u64)(__u16)~start[CHECKSUM_WORD] + (__u16)~bpf_htons(0x100));
+	} else {
+		start[HOP_LIMIT_WORD] -= bpf_htons(1);
 	}
 
+	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
+		__builtin_memcpy(start, route.dmac, ETH_ALEN);
+		__builtin_memcpy(start + 3, route.smac, ETH_ALEN);
+	}
+	/* All that changes in the two headers, in one go. */
+	if (bpf_skb_store_bytes(ctx, 0, start, sizeof(start), 0))
+		return drop(ctx, packet, DROP_WRITE);
 	if (result == BPF_FIB_LKUP_RET_NO_NEIGH) {
 		struct bpf_redir_neigh next = { .nh_family = route.family };
 
@@ -133,11 +149,9 @@ GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 			copy_address(next.ipv6_nh, route.ipv6_dst);
 		return bpf_redirect_neigh(route.ifindex, &next, sizeof(next), 0);
 	}
-	__builtin_memcpy(frame.h_dest, route.dmac, ETH_ALEN);
-	__builtin_memcpy(frame.h_source, route.smac, ETH_ALEN);
-	frame.h_proto = (__be16)ctx->protocol;
-	if (bpf_skb_store_bytes(ctx, 0, &frame, sizeof(frame), 0))
-		return drop(ctx, packet, DROP_WRITE);
+	/* Nothing is left to do for node_egress. */
+	if (route.ifindex == ctx->ifindex)
+		ctx->tc_index = TRANSLATED;
 	return bpf_redirect(route.ifindex, 0);
 }
 
@@ -463,6 +477,10 @@ SEC("tc") int node_egress(struct __sk_buff *ctx)
 	struct found found = {};
 	enum packet_kind kind;
 
+	if (ctx->tc_index == TRANSLATED) {
+		ctx->tc_index = 0;
+		return NEXT;
+	}
 	if (is_of_vlan(ctx))
 		return NEXT;
 	kind = read_packet(ctx, ETH_HLEN, &packet);

@@ -23,9 +23,10 @@ INLINE struct nat_flow *flow_at(__u32 flow)
 	return bpf_map_lookup_elem(&nat_flows, &flow);
 }
 
+/* The clock of the last timer interrupt will do. */
 INLINE __u32 now_in_ticks(void)
 {
-	return (bpf_ktime_get_ns() >> TICK_SHIFT) & LIFE_SEEN_MASK;
+	return (bpf_ktime_get_coarse_ns() >> TICK_SHIFT) & LIFE_SEEN_MASK;
 }
 
 INLINE enum flow_state state_of(__u32 life)

@@ -78,6 +78,21 @@ struct packet {
 	enum fragment fragment;
 };
 
+/* Offsets that a header can lie at; the verifier wants a bound. */
+#define LAST_OFFSET 0x3fff
+
+/* bpf_skb_load_bytes, but without a call where the bytes are in the linear part, as headers are. */
+INLINE long load_bytes(struct __sk_buff *ctx, __u32 offset, void *to, __u32 size)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+
+	if (offset <= LAST_OFFSET && data + offset + size <= end) {
+		__builtin_memcpy(to, data + offset, size);
+		return 0;
+	}
+	return bpf_skb_load_bytes(ctx, offset, to, size);
+}
+
 INLINE enum packet_kind read_transport(struct __sk_buff *ctx, struct packet *packet)
 {
 	__u32 at = packet->transport;
@@ -86,9 +101,9 @@ INLINE enum packet_kind read_transport(struct __sk_buff *ctx, struct packet *pac
 	case IPPROTO_TCP: {
 		__u8 bytes[2];
 
-		if (bpf_skb_load_bytes(ctx, at, &packet->key.source_port, 4))
+		if (load_bytes(ctx, at, &packet->key.source_port, 4))
 			return PACKET_INVALID;
-		if (bpf_skb_load_bytes(ctx, at + 12, bytes, sizeof(bytes)))
+		if (load_bytes(ctx, at + 12, bytes, sizeof(bytes)))
 			return PACKET_CUT;
 		packet->transport_length = bytes[0] >> 4 << 2;
 		packet->tcp_flags = bytes[1];
@@ -105,14 +120,14 @@ INLINE enum packet_kind read_transport(struct __sk_buff *ctx, struct packet *pac
 		return PACKET_FLOW;
 	}
 	case IPPROTO_UDP:
-		return bpf_skb_load_bytes(ctx, at, &packet->key.source_port, 4) ? PACKET_INVALID : PACKET_FLOW;
+		return load_bytes(ctx, at, &packet->key.source_port, 4) ? PACKET_INVALID : PACKET_FLOW;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6: {
 		__u8 type;
 
 		if ((packet->key.protocol == IPPROTO_ICMP) != packet->ipv4)
 			return PACKET_PROTOCOL;
-		if (bpf_skb_load_bytes(ctx, at, &type, sizeof(type)))
+		if (load_bytes(ctx, at, &type, sizeof(type)))
 			return PACKET_INVALID;
 		if (packet->ipv4) {
 			if (type == ICMP_DEST_UNREACH || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB)
@@ -138,7 +153,7 @@ INLINE enum packet_kind read_ipv4(struct __sk_buff *ctx, struct packet *packet)
 {
 	struct iphdr ip;
 
-	if (bpf_skb_load_bytes(ctx, packet->network, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+	if (load_bytes(ctx, packet->network, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
 		return PACKET_INVALID;
 	map_ipv4(packet->key.source, ip.saddr);
 	map_ipv4(packet->key.destination, ip.daddr);
@@ -160,7 +175,7 @@ INLINE enum packet_kind read_ipv6(struct __sk_buff *ctx, struct packet *packet)
 	__u32 at = packet->network + sizeof(ip);
 	__u8 next;
 
-	if (bpf_skb_load_bytes(ctx, packet->network, &ip, sizeof(ip)) || ip.version != 6)
+	if (load_bytes(ctx, packet->network, &ip, sizeof(ip)) || ip.version != 6)
 		return PACKET_INVALID;
 	copy_address(packet->key.source, &ip.saddr);
 	copy_address(packet->key.destination, &ip.daddr);
@@ -197,7 +212,7 @@ INLINE enum packet_kind read_ipv6(struct __sk_buff *ctx, struct packet *packet)
 			packet->transport = at;
 			return read_transport(ctx, packet);
 		}
-		if (bpf_skb_load_bytes(ctx, at, header, sizeof(header)))
+		if (load_bytes(ctx, at, header, sizeof(header)))
 			return PACKET_INVALID;
 		at += next == IPPROTO_AH ? (header[1] + 2) * 4 : (header[1] + 1) * 8;
 		next = header[0];

@@ -8,6 +8,8 @@
 #define IPV4_CHECKSUM 10
 #define IPV4_ADDRESSES 12
 #define IPV6_ADDRESSES 8
+#define IPV4_HEADER 20 /* without options */
+#define IPV6_HEADER 40
 
 INLINE __u32 checksum_offset(__u32 protocol)
 {
@@ -28,6 +30,18 @@ INLINE __u16 fold_checksum(__u64 sum)
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (__u16)sum;
+}
+
+/* What bpf_csum_diff gives, for an even number of words: a sum of 16-bit words to add to ~checksum. */
+INLINE __u32 difference(const void *from, const void *to, __u32 words)
+{
+	const __u32 *before = from, *after = to;
+	__u64 sum = 0;
+
+	for (__u32 i = 0; i < words; i++)
+		sum += (__u64)(__u32)~before[i] + after[i];
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (__u32)sum + (__u32)(sum >> 32);
 }
 
 /* Writes the two addresses into an IP header of the same family. Returns 0 on success. */
@@ -83,18 +97,19 @@ INLINE int change_sctp_ports(struct __sk_buff *ctx, const struct packet *packet,
  */
 GLOBAL int rewrite(struct __sk_buff *ctx, struct packet *packet, const struct flow_key *to)
 {
-	__s64 addresses, ports;
+	__u32 addresses, ports, at, behind = 0;
+	__u64 flags;
 
 	if (!packet || !to)
 		return -1;
-	addresses = bpf_csum_diff(packet->key.source, 32, to->source, 32, 0);
+	at = packet->transport + checksum_offset(packet->key.protocol);
+	addresses = difference(packet->key.source, to->source, 8);
+	ports = difference(&packet->key.source_port, &to->source_port, 1);
+	/* UDP's checksum of zero stands for none. */
+	flags = packet->key.protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+
 	/* The first fragment has the ports, and the checksum of all of them. */
 	if (packet->fragment != FRAGMENT_LATER) {
-		/* UDP's checksum of zero stands for none. */
-		__u64 flags = packet->key.protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
-		__u32 at = packet->transport + checksum_offset(packet->key.protocol);
-
-		ports = bpf_csum_diff(&packet->key.source_port, 4, &to->source_port, 4, 0);
 		if (packet->key.protocol == IPPROTO_SCTP) {
 			if (change_sctp_ports(ctx, packet, to))
 				return -1;
@@ -102,13 +117,30 @@ GLOBAL int rewrite(struct __sk_buff *ctx, struct packet *packet, const struct fl
 			   bpf_l4_csum_replace(ctx, at, 0, ports, flags)) {
 			return -1;
 		}
-		if (bpf_skb_store_bytes(ctx, packet->transport, &to->source_port, 4, 0))
+		/* Ports lie behind the addresses, in flow_key as in most packets. */
+		behind = packet->transport == packet->network + (packet->ipv4 ? IPV4_HEADER : IPV6_HEADER) ? 4 : 0;
+		if (!behind && bpf_skb_store_bytes(ctx, packet->transport, &to->source_port, 4, 0))
 			return -1;
 	}
-	if (packet->ipv4 && bpf_l3_csum_replace(ctx, packet->network + IPV4_CHECKSUM, 0, addresses, 0))
+	if (packet->ipv4) {
+		const __u32 *source = (const __u32 *)to->source, *destination = (const __u32 *)to->destination;
+		/* The checksum and what is behind it, in one go. */
+		__u16 header[7];
+
+		if (load_bytes(ctx, packet->network + IPV4_CHECKSUM, header, 2))
+			return -1;
+		header[0] = ~fold_checksum((__u64)(__u16)~header[0] + addresses);
+		header[1] = source[3];
+		header[2] = source[3] >> 16;
+		header[3] = destination[3];
+		header[4] = destination[3] >> 16;
+		header[5] = to->source_port;
+		header[6] = to->destination_port;
+		if (bpf_skb_store_bytes(ctx, packet->network + IPV4_CHECKSUM, header, 10 + behind, 0))
+			return -1;
+	} else if (bpf_skb_store_bytes(ctx, packet->network + IPV6_ADDRESSES, to->source, 32 + behind, 0)) {
 		return -1;
-	if (store_addresses(ctx, packet, to))
-		return -1;
+	}
 	packet->key = *to;
 	return 0;
 }
