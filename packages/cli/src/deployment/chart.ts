@@ -1,6 +1,6 @@
 import { deploymentObjects } from './objects.ts';
 import { defaultSettings, settings } from './settings.ts';
-import { Placeholder, writeYaml, type Yaml } from './yaml.ts';
+import { ChartValue, writeYaml, type Yaml } from './yaml.ts';
 
 const notice =
   '# Made by `node tools/chart.ts` from packages/cli/src/deployment/; change it there.\n';
@@ -12,18 +12,18 @@ export function chartFiles(version: string): ReadonlyMap<string, string> {
     ['values.yaml', notice + values(version)],
     ['values.schema.json', `${JSON.stringify(valuesSchema(), null, 2)}\n`],
   ]);
-  for (const object of deploymentObjects(placeholders)) {
+  for (const object of deploymentObjects(chartValues)) {
     files.set(`templates/${object.kind.toLowerCase()}.yaml`, notice + writeYaml(object));
   }
   return files;
 }
 
-const value = (path: string) => new Placeholder(`.Values.${path}`);
+const value = (path: string) => new ChartValue(`.Values.${path}`);
 
-const placeholders = {
+const chartValues = {
   image: value('image'),
   // Helm puts a release where `--namespace` says.
-  namespace: new Placeholder('.Release.Namespace'),
+  namespace: new ChartValue('.Release.Namespace'),
   apiServers: value('apiServers'),
   nodeSelector: value('nodeSelector'),
   tolerations: value('tolerations'),

@@ -1,5 +1,5 @@
 import type { Settings } from './settings.ts';
-import { inline, type Placeholder, type Yaml } from './yaml.ts';
+import { type ChartValue, inline, type Yaml } from './yaml.ts';
 
 /** A Kubernetes object as it is written down. */
 export interface KubernetesObject {
@@ -11,8 +11,8 @@ export interface KubernetesObject {
 
 /** Settings, or the places where a template has them. */
 export type Given = {
-  readonly [Name in Exclude<keyof Settings, 'sizes'>]: Settings[Name] | Placeholder;
-} & { readonly sizes: { readonly [Name in keyof Settings['sizes']]: number | Placeholder } };
+  readonly [Name in Exclude<keyof Settings, 'sizes'>]: Settings[Name] | ChartValue;
+} & { readonly sizes: { readonly [Name in keyof Settings['sizes']]: number | ChartValue } };
 
 const name = 'heddle';
 const labels = { 'app.kubernetes.io/name': name };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parse } from 'yaml';
-import { goJson, inline, Placeholder, writeYaml, type Yaml } from './yaml.ts';
+import { ChartValue, goJson, inline, writeYaml, type Yaml } from './yaml.ts';
 
 test('YAML reads as what was written, whatever the text', () => {
   const { tree } = fc.letrec<{ tree: Yaml }>((tie) => ({
@@ -61,8 +61,8 @@ test('JSON as Go writes it: names in order, what HTML minds as escapes', () => {
   );
 });
 
-test('a placeholder stands where its value would', () => {
-  assert.equal(writeYaml({ a: new Placeholder('.Values.a') }), 'a: {{ .Values.a | toJson }}\n');
-  assert.equal(inline(new Placeholder('.Values.a')), '{{ .Values.a | toJson }}');
+test('a value of the chart stands where its value would', () => {
+  assert.equal(writeYaml({ a: new ChartValue('.Values.a') }), 'a: {{ .Values.a | toJson }}\n');
+  assert.equal(inline(new ChartValue('.Values.a')), '{{ .Values.a | toJson }}');
   assert.equal(inline([1, 'b']), '[1,"b"]');
 });

@@ -2,7 +2,7 @@
  * A place that a Helm value takes, e.g. `.Values.image`. Whoever makes objects only puts it
  * somewhere and cannot compute with it, so what holds for one value holds for all.
  */
-export class Placeholder {
+export class ChartValue {
   readonly path: string;
 
   constructor(path: string) {
@@ -15,13 +15,13 @@ export type Yaml =
   | boolean
   | number
   | string
-  | Placeholder
+  | ChartValue
   | readonly Yaml[]
   | { readonly [name: string]: Yaml | undefined };
 
 /** A value as one line: JSON, or what Helm makes JSON of. */
 export function inline(value: Yaml): string {
-  return value instanceof Placeholder ? `{{ ${value.path} | toJson }}` : goJson(value);
+  return value instanceof ChartValue ? `{{ ${value.path} | toJson }}` : goJson(value);
 }
 
 /**
@@ -78,7 +78,7 @@ function isBranch(value: Yaml): value is { readonly [name: string]: Yaml | undef
     typeof value === 'object' &&
     value !== null &&
     !Array.isArray(value) &&
-    !(value instanceof Placeholder)
+    !(value instanceof ChartValue)
   );
 }
 
