@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { assertNoTraces, platform, tracesOf, uniqueName } from '../testing/kernel.ts';
+import { unicast } from '../testing/unicast.ts';
 import { createLab, type LabOptions, openLab } from './lab.ts';
 import { setOffloads } from './offloads.ts';
 import { eth } from './packet/packet.ts';
@@ -118,7 +119,7 @@ describe('sizes of packets', () => {
       client.send(new Uint8Array(8900), { address, port: 53 });
       assert.equal(server.receive().length, 8900);
     }
-    const captured = tap.drain();
+    const captured = unicast(tap);
     assert.equal(captured.length, 2, describeCaptured(captured));
   });
 
@@ -157,7 +158,7 @@ test('without offloads packets are on the wire as they would be on a real one', 
   const seen = () => {
     using tap = Tap.open(from!, 'eth0');
     transfer(from!, to!, 'v4', 20_000);
-    return tap.drain().filter(({ direction }) => direction === 'out');
+    return unicast(tap).filter(({ direction }) => direction === 'out');
   };
   const longest = (captured: ReturnType<typeof seen>) =>
     Math.max(...captured.map(({ packet }) => packet.bytes.length - 14));
@@ -180,5 +181,5 @@ test('nodes that do not forward leave it to programs', () => {
   using atNode = Tap.open(lab.nodes[0]!, 'eth0');
   client.send('x', { address: lab.pods[0]!.addresses.v4, port: 1 });
   atNode.find('datagram', ({ packet }) => `${packet}`.includes('payload 1 bytes "x"'));
-  assert.deepEqual(tap.drain(), []);
+  assert.deepEqual(unicast(tap), []);
 });

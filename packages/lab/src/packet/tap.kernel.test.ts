@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { platform, uniqueName } from '../../testing/kernel.ts';
+import { unicast } from '../../testing/unicast.ts';
 import { createLab, type Lab } from '../lab.ts';
 import type { LabPod, Place } from '../place.ts';
 import { BlockingSocket } from '../traffic/blocking-socket.ts';
@@ -36,9 +37,6 @@ const addressed = (end: 'v4' | 'v6', more: { ttl?: number } = {}) => {
     : frame.ipv6({ ...ip(one, two, end), ...(more.ttl ? { hopLimit: more.ttl } : {}) });
 };
 
-/** What was captured but for multicast, by which the kernel may tell of a new address at any time. */
-const conversation = (tap: Tap) => tap.drain().filter(({ packet }) => (packet.bytes[0]! & 1) === 0);
-
 describe('packets of the kernel', () => {
   for (const end of ['v4', 'v6'] as const) {
     test(`are read and built the same: TCP and UDP over IP${end}`, () => {
@@ -51,7 +49,7 @@ describe('packets of the kernel', () => {
       client.send('hello');
       using accepted = server.accept();
       assert.equal(new TextDecoder().decode(accepted.receive()), 'hello');
-      const captured = conversation(tap);
+      const captured = unicast(tap);
       const words = describeCaptured(captured);
       const syn = captured[0]!.packet;
       assert.match(
@@ -71,7 +69,7 @@ describe('packets of the kernel', () => {
       receiver.bind({ address: two.addresses[end], port: 5002 });
       using sender = open(one, 'udp', end === 'v4' ? 4 : 6);
       sender.send('x'.repeat(3000), { address: two.addresses[end], port: 5002 });
-      const fragments = conversation(tap).map(({ packet }) => packet);
+      const fragments = unicast(tap).map(({ packet }) => packet);
       assert.equal(fragments.length, 3, fragments.join('\n'));
       assert.match(`${fragments[0]}`, /fragment at 0, more follow\nudp \d+ > 5002|, more follow/);
       assert.match(`${fragments[2]}`, /fragment at 2\d+, the last/);
