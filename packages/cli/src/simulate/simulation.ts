@@ -221,7 +221,15 @@ class Simulation implements Disposable {
     this.#clock.advanceTo(atMs);
   }
 
-  #happen({ changes, podsEnd, nodesFail, nodesHeal, agentsStop, agentsStart }: Happening): void {
+  #happen({
+    atMs,
+    changes,
+    podsEnd,
+    nodesFail,
+    nodesHeal,
+    agentsStop,
+    agentsStart,
+  }: Happening): void {
     for (const name of nodesFail) this.#byName.get(name)!.isUp = false;
     for (const address of podsEnd) {
       const key = keyOfText(address);
@@ -241,6 +249,9 @@ class Simulation implements Disposable {
     if (changes.length > 0) {
       this.#settlePods(changes);
       for (const each of this.#classes) each.apply(changes);
+      for (const { reason, count } of this.#failures()) {
+        this.#events.push(`${atMs / 1000} s: ${count} rows are not in force yet: ${reason}`);
+      }
     }
     const started = new Set(agentsStart.map((name) => this.#byName.get(name)!.class));
     for (const each of started) each.start();
