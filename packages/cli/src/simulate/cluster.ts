@@ -183,8 +183,10 @@ export class Cluster {
       const slice = this.#slices.get(key)!;
       const kept = slice.endpoints.filter((endpoint) => {
         if (!lost.has(endpoint.nodeName)) return true;
-        const others = this.#lost.get(endpoint.nodeName) ?? [];
-        this.#lost.set(endpoint.nodeName, [...others, { slice: key, endpoint }]);
+        const gone = { slice: key, endpoint };
+        const others = this.#lost.get(endpoint.nodeName);
+        if (others) others.push(gone);
+        else this.#lost.set(endpoint.nodeName, [gone]);
         count++;
         return false;
       });

@@ -168,9 +168,9 @@ class Simulation implements Disposable {
     const all = noCounts();
     const disrupted: Disruption[] = [];
     steps.forEach((step, i) => {
-      this.#advanceTo(step.atMs);
       this.#events = [];
-      if (step.happening) this.#happen(step.happening);
+      this.#advanceTo(step.atMs);
+      if (step.happening) this.#happen(step.happening, step.text);
       const traffic = step.traffic ? this.#send(step, step.traffic) : undefined;
       const disruption = step.traffic ? undefined : this.#check(step);
       if (traffic)
@@ -216,20 +216,16 @@ class Simulation implements Disposable {
       this.#later.shift();
       this.#clock.advanceTo(next.atMs);
       this.#happen(next);
-      this.#events.push(`${next.atMs / 1000} s: ${next.text}`);
     }
     this.#clock.advanceTo(atMs);
   }
 
-  #happen({
-    atMs,
-    changes,
-    podsEnd,
-    nodesFail,
-    nodesHeal,
-    agentsStop,
-    agentsStart,
-  }: Happening): void {
+  /** `told` is what the report says of it anyway. */
+  #happen(
+    { atMs, text, changes, podsEnd, nodesFail, nodesHeal, agentsStop, agentsStart }: Happening,
+    told?: string,
+  ): void {
+    if (text !== told) this.#events.push(`${atMs / 1000} s: ${text}`);
     for (const name of nodesFail) this.#byName.get(name)!.isUp = false;
     for (const address of podsEnd) {
       const key = keyOfText(address);
