@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { heddle } from '../../testing/heddle.ts';
-import type { SimulationReport } from '../simulate/simulation.ts';
+import type { SimulationReport } from '../simulate/report.ts';
 
 const nobody = 65534;
 const manifests = ['--manifests', 'examples/simulate/manifests'];

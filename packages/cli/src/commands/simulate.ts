@@ -5,13 +5,9 @@ import type { ObjectRecord } from '@heddle/model';
 import { exitCodes, Failure } from '../failure.ts';
 import { formatTable, type OutputFormat, printJson, printLine, styled } from '../print.ts';
 import type { Disruption, Distribution } from '../simulate/measures.ts';
+import type { SimulationReport, StepReport, TrafficReport } from '../simulate/report.ts';
 import { readScenario, type Scenario } from '../simulate/scenario.ts';
-import {
-  simulate as run,
-  type SimulationReport,
-  type StepReport,
-  type TrafficReport,
-} from '../simulate/simulation.ts';
+import { simulate as run } from '../simulate/simulation.ts';
 import { manifestsIn } from './validate.ts';
 
 interface Options {

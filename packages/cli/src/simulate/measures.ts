@@ -90,6 +90,21 @@ export function disruptionOf(counts: DisruptionCounts): Disruption {
   };
 }
 
+/** All together; undefined: there were none. */
+export function sumDisruptions(all: readonly Disruption[]): Disruption | undefined {
+  if (all.length === 0) return undefined;
+  const sum = (pick: (each: Disruption) => number) =>
+    all.reduce((total, each) => total + pick(each), 0);
+  return disruptionOf({
+    ...{ open: sum((d) => d.open), kept: sum((d) => d.kept), moved: sum((d) => d.moved) },
+    ...{ reset: sum((d) => d.reset), resetToSame: sum((d) => d.resetToSame) },
+    ...{ resetToOther: sum((d) => d.resetToOther), resetToNone: sum((d) => d.resetToNone) },
+    clientsGone: sum((d) => d.clientsGone),
+    backendGone: sum((d) => d.backendGone),
+    pathGone: sum((d) => d.pathGone),
+  });
+}
+
 /** To 6 digits, so that the same figure always has the same text. */
 export function rounded(value: number): number {
   return Number(value.toPrecision(6));

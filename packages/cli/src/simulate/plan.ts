@@ -26,6 +26,8 @@ export interface PlannedStep {
   /** At its beginning. */
   readonly happening?: Happening;
   readonly traffic?: TrafficStep & { readonly targets: readonly string[] };
+  /** Services whose open connections end. */
+  readonly close?: readonly string[];
 }
 
 export interface Plan {
@@ -97,6 +99,8 @@ export function makePlan(cluster: Cluster, scenario: Scenario, random: Random): 
         podsEnd.push(...removed.flatMap(({ addresses }) => addresses));
         const drained = pick(backends.drain, 'drain');
         cluster.drain(service, drained);
+        if (add > 0 && alive().length === 0)
+          refuse(`${where}.backends.add is ${add}; no node is up`);
         if (add > 0) cluster.add(service, add, alive());
         counts.added += add;
         counts.removed += removed.length;
@@ -163,16 +167,20 @@ export function makePlan(cluster: Cluster, scenario: Scenario, random: Random): 
     nowMs = startMs;
     catchUp(nowMs);
     const happening = change(step, where);
-    const { traffic } = step;
+    const { traffic, close } = step;
     const lastsMs = traffic ? traffic.over : checkMs;
-    const text = step.name ?? happening?.text ?? (traffic ? trafficText(traffic) : 'time passes');
+    const text = step.name ?? happening?.text ?? (traffic ? trafficText(traffic) : quietText(step));
     steps.push({
       ...{ atMs: nowMs, lastsMs, text },
       ...(happening ? { happening } : {}),
       ...(traffic
         ? { traffic: { ...traffic, targets: cluster.matching(traffic.to, `${where}.traffic.to`) } }
         : {}),
+      ...(close === undefined ? {} : { close: cluster.matching(close, `${where}.close`) }),
     });
+    if (traffic && traffic.from !== 'outside' && alive().length === 0) {
+      refuse(`${where}.traffic.from is ${traffic.from}; no node is up`);
+    }
     if (
       traffic &&
       traffic.via !== 'ecmp' &&
@@ -211,6 +219,10 @@ function trafficText({ connections, to, from, protocol, port, keep }: TrafficSte
   const what = [protocol?.toUpperCase(), port === undefined ? '' : `port ${port}`].filter(Boolean);
   const detail = what.length > 0 ? ` (${what.join(', ')})` : '';
   return `${counted(connections, 'connection')} ${origin} to ${to}${detail}${keep ? ', kept open' : ''}`;
+}
+
+function quietText({ close }: ScenarioStep): string {
+  return close === undefined ? 'time passes' : `connections to ${close} are closed`;
 }
 
 export function durationText(milliseconds: number): string {

@@ -1,4 +1,4 @@
-import { rounded } from './measures.ts';
+import { type Disruption, type Distribution, rounded } from './measures.ts';
 import type { NodeClass, SimulatedNode } from './node-class.ts';
 
 export interface Counted {
@@ -15,6 +15,51 @@ export interface MapReport {
   readonly maxEntries: number;
   /** Of the fullest node, 0 to 1. */
   readonly pressure: number;
+}
+
+/** What a step came to. All of it is determined by scenario, manifests and seed. */
+export interface StepReport {
+  readonly number: number;
+  /** Seconds after the start. */
+  readonly at: number;
+  readonly text: string;
+  /** What else happened while it lasted, with its time. */
+  readonly events: readonly string[];
+  readonly traffic?: TrafficReport;
+  readonly disruption?: Disruption;
+  /** Packets that were dropped and calls that were refused, by reason, on all nodes together. */
+  readonly drops: readonly Counted[];
+  readonly maps: readonly MapReport[];
+  /** Rows that are not in force, by reason. */
+  readonly failures: readonly Counted[];
+}
+
+export interface TrafficReport {
+  readonly attempts: number;
+  readonly connected: number;
+  readonly refused: number;
+  readonly reset: number;
+  readonly unanswered: number;
+  readonly distribution?: Distribution;
+}
+
+export interface SimulationReport {
+  readonly version: 1;
+  readonly seed: number;
+  readonly nodes: number;
+  readonly services: number;
+  /** Sets of nodes whose services have the same form. */
+  readonly classes: number;
+  readonly steps: readonly StepReport[];
+  readonly total: {
+    readonly traffic: TrafficReport;
+    /** Connections that were open when something changed, over all changes. */
+    readonly disruption?: Disruption;
+    readonly drops: readonly Counted[];
+    readonly openConnections: number;
+    /** How the open connections are spread over their backends. */
+    readonly distribution?: Distribution;
+  };
 }
 
 export function mapsOf(classes: readonly NodeClass[]): MapReport[] {

@@ -52,7 +52,7 @@ describe('a scenario that cannot be used names the file, the field, the value an
     ],
     [
       'steps: [{ trafic: {} }]',
-      'read scenario s.yaml: steps[0].trafic: there is no such field; use name, at, traffic, backends, fail, heal, restart',
+      'read scenario s.yaml: steps[0].trafic: there is no such field; use name, at, traffic, backends, fail, heal, close, restart',
     ],
     [
       'steps: [{ at: 5x }]',

@@ -159,6 +159,7 @@ const schema = struct({
         ),
         fail: v.optional(struct({ nodes: someNodes, noticed: v.optional(duration, '0s') })),
         heal: v.optional(struct({ nodes: someNodes })),
+        close: v.optional(service),
         restart: v.optional(struct({ nodes: someNodes, down: v.optional(duration, '1s') })),
       }),
       'write a list of steps',
@@ -176,7 +177,7 @@ export type MadeUpServices = NonNullable<Scenario['services']>;
 export type SomeNodes = v.InferOutput<typeof someNodes>;
 
 /** What a step can do; it does one of these, or only lets time pass. */
-export const actions = ['traffic', 'backends', 'fail', 'heal', 'restart'] as const;
+export const actions = ['traffic', 'close', 'backends', 'fail', 'heal', 'restart'] as const;
 
 /** A scenario has no reason to be larger. */
 const mostBytes = 1 << 20;

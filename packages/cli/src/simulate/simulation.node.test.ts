@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { play, webService } from '../../testing/simulate.ts';
 import type { Disruption } from './measures.ts';
-import type { SimulationReport, StepReport } from './simulation.ts';
+import type { SimulationReport, StepReport } from './report.ts';
 
 const maglev = webService({ algorithm: 'maglev' });
 const random = webService();

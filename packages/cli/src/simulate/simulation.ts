@@ -1,86 +1,29 @@
-import { maglevSize, maglevTable } from '@heddle/datapath';
 import type { ObjectRecord } from '@heddle/model';
-import { parseIp } from '@heddle/sys';
 import { keyOf, keyOfText } from './addresses.ts';
+import { Clients } from './clients.ts';
 import { SimulationClock } from './clock.ts';
 import { Cluster, type ClusterNode } from './cluster.ts';
-import {
-  backendKey,
-  type Connection,
-  type Entry,
-  InsideConnection,
-  OutsideConnection,
-  PodSockets,
-} from './connections.ts';
-import type { Tuple } from './frames.ts';
-import { type Disruption, type Distribution, disruptionOf, distributionOf } from './measures.ts';
+import { backendKey, type Connection, PodSockets } from './connections.ts';
+import { type Disruption, disruptionOf, distributionOf, sumDisruptions } from './measures.ts';
 import { Network } from './network.ts';
 import { NodeClass, type SimulatedNode } from './node-class.ts';
 import { type Happening, makePlan, type Plan, type PlannedStep } from './plan.ts';
-import { hashText, Random } from './random.ts';
-import { type Counted, type MapReport, mapsOf, sumDrops } from './report.ts';
-import type { Scenario, TrafficStep } from './scenario.ts';
+import { Random } from './random.ts';
+import {
+  type Counted,
+  mapsOf,
+  type SimulationReport,
+  type StepReport,
+  sumDrops,
+  type TrafficReport,
+} from './report.ts';
+import type { Scenario } from './scenario.ts';
 import { type Target, targetOf } from './targets.ts';
-
-/** What a step came to. All of it is determined by scenario, manifests and seed. */
-export interface StepReport {
-  readonly number: number;
-  /** Seconds after the start. */
-  readonly at: number;
-  readonly text: string;
-  /** What else happened while it lasted, with its time. */
-  readonly events: readonly string[];
-  readonly traffic?: TrafficReport;
-  readonly disruption?: Disruption;
-  /** Packets that were dropped and calls that were refused, by reason, on all nodes together. */
-  readonly drops: readonly Counted[];
-  readonly maps: readonly MapReport[];
-  /** Rows that are not in force, by reason. */
-  readonly failures: readonly Counted[];
-}
-
-export interface TrafficReport {
-  readonly attempts: number;
-  readonly connected: number;
-  readonly refused: number;
-  readonly reset: number;
-  readonly unanswered: number;
-  readonly distribution?: Distribution;
-}
-
-export interface SimulationReport {
-  readonly version: 1;
-  readonly seed: number;
-  readonly nodes: number;
-  readonly services: number;
-  /** Sets of nodes whose services have the same form. */
-  readonly classes: number;
-  readonly steps: readonly StepReport[];
-  readonly total: {
-    readonly traffic: TrafficReport;
-    /** Connections that were open when something changed, over all changes. */
-    readonly disruption?: Disruption;
-    readonly drops: readonly Counted[];
-    readonly openConnections: number;
-    /** How the open connections are spread over their backends. */
-    readonly distribution?: Distribution;
-  };
-}
 
 /** Hears how far a long piece of work is. */
 export type Progress = (text: string, done: number, of: number) => void;
 
 const noCounts = () => ({ attempts: 0, connected: 0, refused: 0, reset: 0, unanswered: 0 });
-/** First port of clients outside, and the first that is none. */
-const clientPorts = { first: 10_000, end: 65_536 } as const;
-/** Clients have addresses of these ranges (RFC 2544 and 3849). */
-const clientAddress = (i: number, isIpv4: boolean) =>
-  parseIp(
-    isIpv4
-      ? `198.${18 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`
-      : `2001:db8:ffff::${i.toString(16)}`,
-  )!;
-
 /** Runs a scenario. Throws Failure for what can't be done. */
 export function simulate(
   scenario: Scenario,
@@ -96,6 +39,12 @@ export function simulate(
   return simulation.run();
 }
 
+/** A connection that was kept open, and the service that it was made to. */
+interface Open {
+  readonly connection: Connection;
+  readonly service: string;
+}
+
 class Simulation implements Disposable {
   readonly #scenario: Scenario;
   readonly #cluster: Cluster;
@@ -109,12 +58,8 @@ class Simulation implements Disposable {
   readonly #nodes: readonly SimulatedNode[];
   readonly #byName: ReadonlyMap<string, SimulatedNode>;
   readonly #later: Happening[];
-  readonly #clientPods = new Map<SimulatedNode, bigint[]>();
-  readonly #nextPorts = new Map<number, number>();
-  #open: Connection[] = [];
-  #up: readonly SimulatedNode[] = [];
-  /** The node that packets of a hash enter by, where the network hashes consistently. */
-  #resilient: readonly SimulatedNode[] | undefined;
+  readonly #clients: Clients;
+  #open: Open[] = [];
   #events: string[] = [];
   #drops: ReadonlyMap<string, number> = new Map();
 
@@ -147,6 +92,7 @@ class Simulation implements Disposable {
         this.#network.homes.set(keyOf(address), { node, isPod: false });
       }
     }
+    this.#clients = new Clients(this.#network, this.#sockets, this.#byName);
     this.#countNodes();
   }
 
@@ -171,10 +117,11 @@ class Simulation implements Disposable {
       this.#events = [];
       this.#advanceTo(step.atMs);
       if (step.happening) this.#happen(step.happening, step.text);
+      if (step.close) this.#close(new Set(step.close));
       const traffic = step.traffic ? this.#send(step, step.traffic) : undefined;
       const disruption = step.traffic ? undefined : this.#check(step);
-      if (traffic)
-        for (const name of Object.keys(all) as (keyof typeof all)[]) all[name] += traffic[name];
+      for (const name of Object.keys(all) as (keyof typeof all)[])
+        all[name] += traffic?.[name] ?? 0;
       if (disruption) disrupted.push(disruption);
       this.#advanceTo(step.atMs + step.lastsMs);
       reports.push({
@@ -187,7 +134,9 @@ class Simulation implements Disposable {
       });
     });
     const spread = new Map<string, number>();
-    for (const { backend } of this.#open) {
+    for (const {
+      connection: { backend },
+    } of this.#open) {
       if (backend !== undefined) spread.set(backend, (spread.get(backend) ?? 0) + 1);
     }
     const distribution = distributionOf(spread, new Map([...spread.keys()].map((key) => [key, 1])));
@@ -255,8 +204,7 @@ class Simulation implements Disposable {
   }
 
   #countNodes(): void {
-    this.#up = this.#nodes.filter(({ isUp }) => isUp);
-    this.#resilient = undefined;
+    this.#clients.setUp(this.#nodes.filter(({ isUp }) => isUp));
   }
 
   /** Notes where the pods of slices are. */
@@ -276,26 +224,37 @@ class Simulation implements Disposable {
   }
 
   #send(step: PlannedStep, traffic: NonNullable<PlannedStep['traffic']>): TrafficReport {
-    const targets = traffic.targets.map((name) =>
-      targetOf(this.#cluster.services.get(name)!, traffic),
-    );
-    const make = this.#clients(traffic);
+    const { targets: services } = traffic;
+    const targets = services.map((name) => targetOf(this.#cluster.services.get(name)!, traffic));
+    const make = this.#clients.of(traffic);
     const counts = noCounts();
     const spread = new Map<string, number>();
     for (let i = 0; i < traffic.connections; i++) {
       this.#spread(step, i, traffic.connections);
-      const connection = make(i, targets.length === 1 ? targets[0]! : this.#random.pick(targets));
+      const chosen = targets.length === 1 ? 0 : this.#random.below(targets.length);
+      const connection = make(i, targets[chosen]!);
       const answer = connection.dial();
       counts.attempts++;
       if ('backend' in answer) {
         counts.connected++;
         spread.set(answer.backend, (spread.get(answer.backend) ?? 0) + 1);
       } else count(counts, answer.failed);
-      if (traffic.keep && 'backend' in answer) this.#open.push(connection);
-      else connection.close();
+      if (traffic.keep && 'backend' in answer) {
+        this.#open.push({ connection, service: services[chosen]! });
+      } else {
+        connection.close();
+      }
     }
     const distribution = distributionOf(spread, this.#weights(targets));
     return { ...counts, ...(distribution ? { distribution } : {}) };
+  }
+
+  #close(services: ReadonlySet<string>): void {
+    this.#open = this.#open.filter(({ connection, service }) => {
+      if (!services.has(service)) return true;
+      if (!connection.isClientGone) connection.close();
+      return false;
+    });
   }
 
   /** All that is open sends a packet; what is broken connects anew. */
@@ -305,8 +264,9 @@ class Simulation implements Disposable {
       ...{ open: 0, kept: 0, moved: 0, reset: 0, resetToSame: 0, resetToOther: 0, resetToNone: 0 },
       ...{ backendGone: 0, pathGone: 0, clientsGone: 0 },
     };
-    const open: Connection[] = [];
-    this.#open.forEach((connection, i) => {
+    const open: Open[] = [];
+    this.#open.forEach((each, i) => {
+      const { connection } = each;
       this.#spread(step, i, this.#open.length);
       if (connection.isClientGone) {
         counts.clientsGone++;
@@ -328,7 +288,7 @@ class Simulation implements Disposable {
         else if (again.backend === backend) counts.resetToSame++;
         else counts.resetToOther++;
       }
-      if (connection.backend !== undefined) open.push(connection);
+      if (connection.backend !== undefined) open.push(each);
     });
     this.#open = open;
     return disruptionOf(counts);
@@ -339,80 +299,6 @@ class Simulation implements Disposable {
     const due = atMs + Math.floor((lastsMs * done) / of);
     if (due > this.#clock.nowMs) this.#advanceTo(due);
     if (done % 500 === 0) this.#progress(text, done, of);
-  }
-
-  /** What makes the n-th connection of a step. */
-  #clients(traffic: TrafficStep): (i: number, target: Target) => Connection {
-    const { connections, from } = traffic;
-    if (from === 'outside') {
-      const clients = traffic.clients ?? Math.min(connections, 65_536);
-      const entry = this.#entry(traffic.via);
-      return (i, target) => this.#outside(i % clients, target, entry);
-    }
-    const places: { node: SimulatedNode; cookie: bigint }[] = [];
-    const clients =
-      traffic.clients ?? Math.min(connections, from === 'pod' ? 1000 : this.#up.length);
-    for (let i = 0; i < clients; i++) {
-      const node = this.#up[i % this.#up.length]!;
-      const number = Math.floor(i / this.#up.length);
-      places.push({ node, cookie: from === 'node' ? 1n : this.#clientPod(node, number) });
-    }
-    return (i, { address, protocol, port, isIpv4 }) => {
-      const { node, cookie } = places[i % places.length]!;
-      return new InsideConnection(this.#network, node, cookie, {
-        ...{ address: address!, protocol, port, isIpv4 },
-      });
-    };
-  }
-
-  /** The n-th pod of a node that has clients; steps share them. */
-  #clientPod(node: SimulatedNode, number: number): bigint {
-    const pods = this.#clientPods.get(node) ?? [];
-    this.#clientPods.set(node, pods);
-    while (pods.length <= number) pods.push(node.class.makePod());
-    return pods[number]!;
-  }
-
-  #outside(client: number, target: Target, entry: Entry): Connection {
-    const { isIpv4, port, protocol, address } = target;
-    const sourcePort = this.#nextPorts.get(client) ?? clientPorts.first;
-    const following = sourcePort + 1;
-    this.#nextPorts.set(client, following === clientPorts.end ? clientPorts.first : following);
-    const source = clientAddress(client, isIpv4);
-    const towards = (destination: Uint8Array): Tuple => {
-      return { protocol, source, sourcePort, destination, destinationPort: port };
-    };
-    if (address !== undefined) {
-      const tuple = towards(Uint8Array.from(address, (character) => character.charCodeAt(0)));
-      return new OutsideConnection(this.#network, this.#sockets, entry, isIpv4, () => tuple);
-    }
-    // The client chooses a node, and another one only when it connects anew.
-    let chosen: SimulatedNode | undefined;
-    const none = new Uint8Array(16);
-    return new OutsideConnection(
-      ...([this.#network, this.#sockets, () => chosen, isIpv4] as const),
-      () => {
-        chosen = entry(towards(none));
-        const own = chosen?.address(isIpv4 ? 4 : 6);
-        return own && towards(own);
-      },
-    );
-  }
-
-  /** By which node packets enter: the network's choice by a hash, or always the same. */
-  #entry(via: string): Entry {
-    const named = this.#byName.get(via);
-    if (named) return () => named;
-    if (via === 'ecmp') return (tuple) => this.#up[hashOf(tuple) % this.#up.length];
-    return (tuple) => {
-      this.#resilient ??= this.#resilientTable();
-      return this.#resilient[hashOf(tuple) % this.#resilient.length];
-    };
-  }
-
-  #resilientTable(): SimulatedNode[] {
-    const nodes = this.#up.map(({ name }) => ({ name, weight: 1 }));
-    return Array.from(maglevTable(nodes, maglevSize(nodes.length)), (i) => this.#up[i]!);
   }
 
   /** Weights of the backends that take new connections. */
@@ -475,24 +361,4 @@ function classesOf(cluster: Cluster, { restarts }: Plan): Map<string, ClusterNod
     else classes.set(key, [node]);
   }
   return classes;
-}
-
-function hashOf({ source, sourcePort, destination, destinationPort }: Tuple): number {
-  return hashText(
-    keyOf(source) + keyOf(destination) + String.fromCharCode(sourcePort, destinationPort),
-  );
-}
-
-function sumDisruptions(all: readonly Disruption[]): Disruption | undefined {
-  if (all.length === 0) return undefined;
-  const sum = (pick: (each: Disruption) => number) =>
-    all.reduce((total, each) => total + pick(each), 0);
-  return disruptionOf({
-    ...{ open: sum((d) => d.open), kept: sum((d) => d.kept), moved: sum((d) => d.moved) },
-    ...{ reset: sum((d) => d.reset), resetToSame: sum((d) => d.resetToSame) },
-    ...{ resetToOther: sum((d) => d.resetToOther), resetToNone: sum((d) => d.resetToNone) },
-    clientsGone: sum((d) => d.clientsGone),
-    backendGone: sum((d) => d.backendGone),
-    pathGone: sum((d) => d.pathGone),
-  });
 }
