@@ -130,6 +130,17 @@ describe('heddle agent, where it can not start', () => {
 });
 
 describe('commands that ask the agent', () => {
+  it('take a dump in its place, but for those that change or follow something', () => {
+    const options = ({ options }: Command) => options.map(({ long }) => long);
+    const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
+    const asking = all(createProgram()).filter((command) => options(command).includes('--socket'));
+    const named = (command: Command): string =>
+      command.parent?.parent ? `${named(command.parent)} ${command.name()}` : command.name();
+    const without = asking.filter((command) => !options(command).includes('--from-dump'));
+    assert.deepEqual(without.map(named), ['agent', 'drop watch', 'dump', 'cleanup']);
+    assert.ok(asking.length > 12);
+  });
+
   const asking = [
     ['status'],
     ['service', 'list'],

@@ -209,7 +209,18 @@ function addReaders(program: Command): void {
 
   const drop = withExamples(
     program.command('drop').description('show packets that were dropped'),
+    'heddle drop list',
     'heddle drop watch',
+  );
+  withExamples(
+    drop
+      .command('list')
+      .description('count packets that were dropped and connections that were refused, by reason')
+      .addOption(socketOption())
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/flow.ts')).dropList(options)),
+    'heddle drop list',
   );
   withExamples(
     drop

@@ -1,4 +1,4 @@
-import type { DropNotice, FlowItem, NatDestination } from '@heddle/agent';
+import type { AgentStatus, DropNotice, FlowItem, NatDestination } from '@heddle/agent';
 import { ControlClient } from '../client.ts';
 import { openControl, type ReadOptions } from '../control.ts';
 import { type Cell, formatTable, printJson, printLine } from '../print.ts';
@@ -68,6 +68,31 @@ export async function natList({ output, ...source }: ReadOptions): Promise<void>
       ),
     );
   }
+}
+
+/** `heddle drop list`: how often packets were dropped, or connections refused, for each reason. */
+export async function dropList({ output, ...source }: ReadOptions): Promise<void> {
+  using client = await openControl(source);
+  const { drops, refusals } = (await client.request('status')) as AgentStatus;
+  if (output === 'json') {
+    printJson({ drops, refusals });
+    return;
+  }
+  const lines = [
+    ...drops.map(({ reason, count }) => ['packet', reason, count] as const),
+    ...refusals.map(({ reason, count }) => ['socket', reason, count] as const),
+  ].filter(([, , count]) => count > 0);
+  if (lines.length === 0) {
+    printLine('nothing was dropped or refused');
+    return;
+  }
+  lines.sort(([, , a], [, , b]) => b - a);
+  process.stdout.write(
+    formatTable(
+      ['AT', 'REASON', 'COUNT'],
+      lines.map(([at, reason, count]) => [at, reason, count.toLocaleString('en')]),
+    ),
+  );
 }
 
 /** `heddle drop watch`: one line for each packet; as JSON, one object in each line. */
