@@ -63,7 +63,9 @@ INLINE enum flow_state first_state(__u32 protocol)
 
 /*
  * The state after a packet. As a packet's place in the stream isn't checked, a reset only shortens
- * the time that the flow may be idle (RFC 5961's concern): one that goes on is kept.
+ * the time that the flow may be idle (RFC 5961's concern): one that goes on is kept. A FIN of a client
+ * that has not acknowledged the backend's answer says nothing: who invents addresses must not come by
+ * the long timeout of a connection that is half closed, nor out of the share of unanswered flows.
  */
 GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
 {
@@ -75,6 +77,13 @@ GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
 		return state;
 	if (tcp_flags & TCP_RST)
 		return FLOW_TCP_RESET;
+	if (!is_reply && state == FLOW_TCP_SYN)
+		return state;
+	if (!is_reply && state == FLOW_TCP_SYN_ACK) {
+		if ((tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_ACK)
+			return state;
+		return tcp_flags & TCP_FIN ? FLOW_TCP_CLIENT_FIN : FLOW_TCP_ESTABLISHED;
+	}
 	if (tcp_flags & TCP_FIN) {
 		if (state == FLOW_TCP_CLIENT_FIN)
 			return is_reply ? FLOW_TCP_CLOSED_BY_CLIENT : state;
@@ -84,10 +93,8 @@ GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
 			return is_reply ? FLOW_TCP_BACKEND_FIN : FLOW_TCP_CLIENT_FIN;
 		return state;
 	}
-	if (state == FLOW_TCP_SYN && is_reply && tcp_flags & TCP_SYN)
+	if (state == FLOW_TCP_SYN && tcp_flags & TCP_SYN)
 		return FLOW_TCP_SYN_ACK;
-	if (state == FLOW_TCP_SYN_ACK && !is_reply && !(tcp_flags & TCP_SYN))
-		return FLOW_TCP_ESTABLISHED;
 	return state;
 }
 
