@@ -9,6 +9,7 @@ import { FlowModel } from '../testing/flow-model.ts';
 import {
   type Direction,
   type Engine,
+  everything,
   FlowStage,
   modelClients,
   modelServices,
@@ -58,6 +59,7 @@ describe('the flow table and a model of it', () => {
         timeout: timeoutOf(timeouts),
       };
       const [one, two] = [0, 1].map((n) => world.pod(n).addresses[end]) as [string, string];
+      const seen = new Set<string>();
       fc.assert(
         fc.property(histories(80, true), (events) => {
           const model = new FlowModel(limits, modelServices(end, node, [one, two]));
@@ -70,11 +72,13 @@ describe('the flow table and a model of it', () => {
           } finally {
             // Also when it failed, as smaller histories are tried then.
             stage.end();
+            for (const each of stage.seen) seen.add(each);
             clock.advance(60_000);
           }
         }),
         { numRuns: runs, seed },
       );
+      assert.deepEqual([...seen].sort(), [...everything].sort());
     });
   }
 });

@@ -113,6 +113,8 @@ export class FlowModel {
   /** In which tick a backend was found to have no port left. */
   readonly #exhausted = new Map<ModelBackend, number>();
   tick = 0;
+  /** Whether a packet came of a flow whose backend is gone: whoever has its id now gets it counted. */
+  hasStrays = false;
 
   constructor(limits: ModelLimits, services: ModelService[]) {
     this.#limits = limits;
@@ -235,6 +237,7 @@ export class FlowModel {
     flow.seen = this.tick;
     flow.state =
       flow.protocol === 'TCP' ? nextState(before, flags, isReply) : isReply ? 'answered' : before;
+    if (backend.state === 'gone') this.hasStrays = true;
     backend.packets++;
     backend.bytes += length;
     if (flow.isCounted && closed.has(flow.state) && !closed.has(before)) backend.active--;

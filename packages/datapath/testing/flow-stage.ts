@@ -36,7 +36,15 @@ export interface Engine {
 
 /** What can happen. Numbers choose among what there is, whatever that is. */
 export type Event =
-  | { kind: 'client'; client: number; port: number; service: number; flags: Flags }
+  /** `beside`: to a port that nobody serves. */
+  | {
+      kind: 'client';
+      client: number;
+      port: number;
+      service: number;
+      beside: boolean;
+      flags: Flags;
+    }
   | { kind: 'known'; flow: number; isReply: boolean; flags: Flags }
   | { kind: 'late'; flow: number; isReply: boolean; flags: Flags }
   | { kind: 'backend'; service: number; backend: number; state: 'active' | 'draining' | 'gone' }
@@ -54,6 +62,8 @@ export class FlowStage {
   /** Places of the table that earlier runs may still hold; the engine's own time has to pass. */
   readonly #isExact: boolean;
   #last: ModelFlow[] = [];
+  /** States that flows were in and what became of packets, so that a test knows what it has tried. */
+  readonly seen = new Set<string>();
 
   constructor(engine: Engine, model: FlowModel, clients: readonly Ends[]) {
     this.#engine = engine;
@@ -66,13 +76,14 @@ export class FlowStage {
   }
 
   happen(event: Event): void {
-    const before = [...this.#model.flows];
+    const before = [...this.#model.flows].reverse();
     switch (event.kind) {
       case 'client': {
         const { address } = pick(this.#clients, event.client)!;
         const { protocol, at } = pick(this.#model.services, event.service)!;
         const from = { address, port: this.#clients[0]!.port + event.port };
-        this.#packet('ingress', protocol, from, at, event.flags);
+        const to = event.beside ? { ...at, port: at.port + 1000 } : at;
+        this.#packet('ingress', protocol, from, to, event.flags);
         break;
       }
       case 'known':
@@ -93,7 +104,7 @@ export class FlowStage {
           },
         );
     }
-    this.#last.push(...before.filter((flow) => !this.#model.flows.has(flow)));
+    this.#last.unshift(...before.filter((flow) => !this.#model.flows.has(flow)));
     this.#compareTables();
   }
 
@@ -159,6 +170,7 @@ export class FlowStage {
     const wanted = outcome(sent, packet, expected);
     assert.equal(verdict, wanted.verdict, `${what}: ${JSON.stringify(expected)}`);
     if (wanted.packet) assertPacket(bytes, wanted.packet, what);
+    this.seen.add('reason' in expected ? expected.reason : expected.verdict);
     if ('reason' in expected) {
       const words = dropText[dropReason[expected.reason]]!;
       drops.set(words, drops.get(words)! + 1);
@@ -186,6 +198,7 @@ export class FlowStage {
       return `${protocol} ${ends.map(({ address, port }) => `${address} ${port}`).join(' ')} ${state}`;
     });
     assert.deepEqual(found.sort(), wanted.sort(), 'flows');
+    for (const { protocol, state } of this.#model.flows) this.seen.add(`${protocol} ${state}`);
     using index = this.#engine.openMap('nat_index');
     const keys = [...index.keys()].map((bytes) => textOfKey(bytes));
     const own = keys.filter((key) => this.#isExact || [...mine].some((each) => key.includes(each)));
@@ -197,18 +210,39 @@ export class FlowStage {
     for (const service of this.#model.services) {
       const counted = datapath.backendCounters(keyOfRow(service));
       const present = service.backends.filter(({ state }) => state !== 'gone');
+      const traffic = ({ packets, bytes }: { packets: number; bytes: number }) =>
+        this.#model.hasStrays ? {} : { packets, bytes };
       assert.deepEqual(
-        counted.map(({ address, connections, active, packets, bytes }) => {
-          return { address, connections, active, packets, bytes };
+        counted.map((found) => {
+          const { address, connections, active } = found;
+          return { address, connections, active, ...traffic(found) };
         }),
-        present.map(({ at, connections, active, packets, bytes }) => {
-          return { address: at.address, connections, active, packets, bytes };
+        present.map((wanted) => {
+          const { at, connections, active } = wanted;
+          return { address: at.address, connections, active, ...traffic(wanted) };
         }),
         'counters of backends',
       );
     }
   }
 }
+
+/** All that `FlowStage.seen` should have after many histories. */
+export const everything: readonly string[] = [
+  ...[
+    'pass',
+    'send',
+    'noFlow',
+    'noBackend',
+    'noPort',
+    'tableFull',
+    'unansweredLimit',
+    'unknownPort',
+  ],
+  ...['syn', 'syn-ack', 'established', 'half-closed by the client', 'reset'].map((s) => `TCP ${s}`),
+  ...['half-closed by the backend', 'closed', 'closed by the backend'].map((s) => `TCP ${s}`),
+  ...['UDP unanswered', 'UDP answered', 'SCTP unanswered', 'SCTP answered'],
+];
 
 export function modelClients(end: 'v4' | 'v6'): Ends[] {
   const addresses =
