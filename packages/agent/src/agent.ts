@@ -1,3 +1,4 @@
+import type { DatapathStatus } from '@heddle/datapath';
 import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
 import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
@@ -10,6 +11,8 @@ import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
 import { ownAddresses, watchOwnAddresses } from './own-addresses.ts';
+import { pressureWarnings } from './pressure.ts';
+import { localPorts, parsePortRange, snatPortProblems } from './snat-ports.ts';
 import type {
   Source,
   SourceBatch,
@@ -263,6 +266,9 @@ export class Agent implements Disposable {
       this.#events.add('warn', 'source', state.path, caution);
     }
     for (const row of this.#table.rows()) this.#sayRefused(row);
+    for (const warning of this.#warnings(this.#datapath.status())) {
+      this.#events.add('warn', 'problem', this.#config.node, warning);
+    }
   }
 
   #notReady(): string | undefined {
@@ -279,6 +285,7 @@ export class Agent implements Disposable {
     const platform = this.#platform;
     const resident = residentBytes(platform);
     const { done, pending, failed } = this.#reconciler.counts();
+    const datapath = this.#datapath.status();
     return {
       version: this.#version,
       node: this.#config.node,
@@ -294,10 +301,19 @@ export class Agent implements Disposable {
       servers: this.#telemetry.servers,
       healthChecks: this.#healthChecks.counts,
       rows: { done, pending, failed },
-      datapath: this.#datapath.status(),
+      datapath,
       refusals: this.#datapath.refusals(),
       drops: this.#datapath.drops(),
+      warnings: this.#warnings(datapath),
     };
+  }
+
+  #warnings(datapath: DatapathStatus): string[] {
+    const snatPorts = parsePortRange(this.#config.snatPorts)!;
+    return [
+      ...pressureWarnings(datapath),
+      ...snatPortProblems(snatPorts, localPorts(this.#platform), this.#table.rows()),
+    ];
   }
 }
 

@@ -13,6 +13,7 @@ export type DatapathPart = Operations<ServiceRow> &
     | 'setNode'
     | 'flows'
     | 'natStatus'
+    | 'natDestinations'
     | 'drops'
     | 'watchDrops'
   >;

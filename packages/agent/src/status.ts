@@ -1,4 +1,4 @@
-import type { DatapathStatus, FlowEntry } from '@heddle/datapath';
+import type { DatapathStatus, FlowEntry, PortUse } from '@heddle/datapath';
 import type { Config } from './config.ts';
 import type { HttpServerStatus } from './server/http-server.ts';
 import type { SourceProblem, SourceState } from './source/index.ts';
@@ -93,13 +93,7 @@ export interface FlowItem extends FlowEntry {
 }
 
 /** Ports that are taken towards one backend, as `nat.list` gives them. */
-export interface NatDestination {
-  readonly protocol: string;
-  readonly backend: string;
-  readonly backendPort: number;
-  /** The address that the backend sees. */
-  readonly source: string;
-  readonly used: number;
+export interface NatDestination extends PortUse {
   /** How many there are. */
   readonly ports: number;
 }
@@ -149,4 +143,6 @@ export interface AgentStatus {
   readonly refusals: readonly { reason: string; count: number }[];
   /** Packets dropped on the node's devices, by reason. */
   readonly drops: readonly { reason: string; count: number }[];
+  /** What will be trouble unless somebody acts, in sentences with the remedy. */
+  readonly warnings: readonly string[];
 }

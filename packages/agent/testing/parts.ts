@@ -52,7 +52,12 @@ export class MemoryDatapath implements DatapathPart {
   *flows() {}
 
   natStatus() {
-    return { flows: 0, maxFlows: 100, unanswered: 0, ports: 1000, portPressure: 0 };
+    const table = { flows: 0, maxFlows: 100, unanswered: 0, unansweredLimit: 25 };
+    return { ...table, ports: 1000, portPressure: 0, fullest: [] };
+  }
+
+  natDestinations() {
+    return [];
   }
 
   drops() {

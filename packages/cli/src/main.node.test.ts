@@ -236,7 +236,10 @@ describe('commands that ask the agent', () => {
         repaired: 1,
         migrated: [],
         socketsDestroyed: 0,
-        nat: { flows: 1, maxFlows: 10, unanswered: 0, ports: 1000, portPressure: 0.9 },
+        nat: {
+          ...{ flows: 1, maxFlows: 10, unanswered: 0, unansweredLimit: 2 },
+          ...{ ports: 1000, portPressure: 0.9, fullest: [] },
+        },
       },
       refusals: [
         { reason: 'no endpoints', count: 5 },
@@ -246,6 +249,7 @@ describe('commands that ask the agent', () => {
         { reason: 'no endpoints', count: 2 },
         { reason: 'a fragment of an IP packet', count: 0 },
       ],
+      warnings: ['map slots is full to 80%: raise sizes.slots'],
     };
     const flow = {
       ...{ number: 7, protocol: 'TCP', state: 'established', idleSeconds: 3 },
@@ -366,6 +370,7 @@ kernel     without link/tcx (Linux 6.6 has it): clsact serves
 checks     2 health check ports served, 1 not (heddle service get says why)
 refused    5 no endpoints
 dropped    2 (no endpoints)
+warning    map slots is full to 80%: raise sizes.slots
 
 MAP       ENTRIES  SIZE  USED
 services  3        4     75%

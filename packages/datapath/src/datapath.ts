@@ -22,6 +22,7 @@ import type { FlowEntry } from './flows.ts';
 import { decodeNatTable, heddleAbi, refusalReason } from './generated/abi.ts';
 import { attachHooks, hasHooks, hookStates } from './hooks.ts';
 import { MappedArray } from './mapped-array.ts';
+import type { PortUse } from './nat-ports.ts';
 import { type NatStatus, NatTable } from './nat-table.ts';
 import { type NodeDevice, NodeDevices } from './node-devices.ts';
 import {
@@ -169,8 +170,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       (protocol) => this.stale.expect(protocol),
     );
     this.ranges = new SourceRanges(maps.source_ranges!);
-    const { first, last } = options.nat.ports;
-    this.nat = new NatTable(platform, maps, this.node, this.services.roles, last - first + 1);
+    this.nat = new NatTable(platform, maps, this.node, this.services.roles, options.nat.ports);
     this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
     this.adopted = !this.services.isEmpty;
     const replaced = pinned.some(({ differences }) => differences.length > 0);
@@ -232,6 +232,11 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     return this.nat.status();
   }
 
+  /** How many ports stand for clients, by the backend that sees them, most first. */
+  natDestinations(): PortUse[] {
+    return this.nat.destinations();
+  }
+
   /** Packets dropped on the node's devices, by reason, since the maps were made. */
   drops(): { reason: string; count: number }[] {
     return dropCounts(this.map('drops'));
@@ -248,6 +253,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const size: Readonly<Record<string, number>> = {
       ...this.services.size,
       nat_flows: this.nat.used,
+      source_ranges: this.ranges.size,
     };
     return {
       abi: heddleAbi.currentAbi,

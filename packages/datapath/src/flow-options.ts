@@ -6,11 +6,20 @@ export interface NatOptions {
    * Ports of the node that stand for clients, both ends included. A range that the node's own
    * sockets and NodePorts don't choose from, so that no two meet.
    */
-  readonly ports: { readonly first: number; readonly last: number };
+  readonly ports: PortRange;
   readonly timeouts: FlowTimeouts;
 }
 
-/** Seconds without a packet after which a flow is forgotten, 1 to 43,200. */
+/** Ports in host order, both ends included. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Seconds: the kernel half keeps the age of a flow in 16 bits of ticks, and compares it with this. */
+export const longestTimeout = 43_200;
+
+/** Seconds without a packet after which a flow is forgotten, 1 to `longestTimeout`. */
 export interface FlowTimeouts {
   /** Before the three-way handshake is done. */
   readonly tcpHandshake: number;
@@ -47,7 +56,12 @@ export const defaultNat: NatOptions = {
 };
 
 /** Part of the flow table that flows may have whose backend has not answered. */
-export const unansweredShare = 0.25;
+const unansweredShare = 0.25;
+
+/** How many of a table of `flows` entries they may be. */
+export function unansweredLimit(flows: number): number {
+  return Math.max(1, Math.floor(flows * unansweredShare));
+}
 
 const tickNs = 2 ** 30;
 

@@ -64,6 +64,9 @@ function describe(status: AgentStatus, nowMs: number): string {
   if (datapath.socketsDestroyed > 0) {
     lines.push(['sockets', `${datapath.socketsDestroyed} closed because their backend was gone`]);
   }
+  for (const warning of status.warnings) {
+    lines.push(['warning', { text: warning, style: 'yellow' }]);
+  }
   const maps = formatTable(
     ['MAP', 'ENTRIES', 'SIZE', 'USED'],
     datapath.maps.map(({ name, entries, maxEntries }) => {
@@ -73,7 +76,7 @@ function describe(status: AgentStatus, nowMs: number): string {
         name,
         `${entries}`,
         `${maxEntries}`,
-        share > 0.9 ? { text, style: 'red' as const } : text,
+        share >= 0.8 ? { text, style: 'red' as const } : text,
       ];
     }),
   );
