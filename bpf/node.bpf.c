@@ -10,6 +10,7 @@
 #include "answer.h"
 #include "fragment.h"
 #include "nat.h"
+#include "refusal.h"
 
 LICENSE("Dual BSD/GPL");
 
@@ -301,6 +302,14 @@ NOINLINE int may_enter(const struct packet *packet)
  */
 #define BEGUN 256
 
+/* What of a service is refused is counted for it, too. */
+INLINE int refuse(struct __sk_buff *ctx, const struct packet *packet, __u32 service, enum drop_reason reason)
+{
+	count_refusal(service, reason);
+	return reason == DROP_NO_FLOW || reason == DROP_NO_BACKEND ? reject(ctx, packet, reason)
+								    : drop(ctx, packet, reason);
+}
+
 GLOBAL int begin_flow(struct __sk_buff *ctx, const struct packet *packet, __u32 role, __u32 *index)
 {
 	struct service_key key = {};
@@ -309,6 +318,7 @@ GLOBAL int begin_flow(struct __sk_buff *ctx, const struct packet *packet, __u32 
 	struct found found = {};
 	struct flow_key flow;
 	int chosen, outcome;
+	__u32 id;
 
 	if (!packet || !index)
 		return TC_ACT_SHOT;
@@ -323,18 +333,19 @@ GLOBAL int begin_flow(struct __sk_buff *ctx, const struct packet *packet, __u32 
 	}
 	if (!service)
 		return role & ADDRESS_NODE ? NEXT : drop(ctx, packet, DROP_UNKNOWN_PORT);
+	id = service->id;
 	if (!may_enter(packet))
-		return drop(ctx, packet, DROP_SOURCE_RANGE);
+		return refuse(ctx, packet, id, DROP_SOURCE_RANGE);
 	if (packet->key.protocol != IPPROTO_UDP && !is_first(packet))
-		return reject(ctx, packet, DROP_NO_FLOW);
+		return refuse(ctx, packet, id, DROP_NO_FLOW);
 	if (!service->slot_count && service->flags & SERVICE_SILENT)
-		return drop(ctx, packet, DROP_NOT_LOCAL);
+		return refuse(ctx, packet, id, DROP_NOT_LOCAL);
 	chosen = choose_backend(&key, &origin, client_of_address(packet->key.source), hash_flow(&packet->key));
 	if (!chosen)
-		return reject(ctx, packet, DROP_NO_BACKEND);
+		return refuse(ctx, packet, id, DROP_NO_BACKEND);
 	outcome = make_flow(packet, &origin, choose_source(ctx, packet, &origin), chosen == 2);
 	if (outcome > FLOW_EXISTS)
-		return drop(ctx, packet, outcome);
+		return refuse(ctx, packet, id, outcome);
 	flow = packet->key;
 	if (!find_flow(&found, &flow))
 		return drop(ctx, packet, DROP_NO_FLOW);

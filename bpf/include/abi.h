@@ -158,6 +158,12 @@ enum refusal_reason {
 
 #define REFUSAL_REASONS 256
 
+/* service_refused: what of a service was refused, at sockets and on the node's devices, as counts. */
+struct service_refusal {
+	__u32 service; /* id */
+	__u32 reason;  /* enum refusal_reason or drop_reason: a number means the same in both */
+};
+
 /* What stale.bpf.c reports: a socket that is connected to a backend that is gone. */
 struct stale_socket {
 	__u64 cookie;  /* of the socket, by which sock_diag knows it, too */

@@ -9,6 +9,7 @@ export type DatapathPart = Operations<ServiceRow> &
     Datapath,
     | 'status'
     | 'backendCounters'
+    | 'rowRefusals'
     | 'refusals'
     | 'setNode'
     | 'flows'

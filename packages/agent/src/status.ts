@@ -1,4 +1,4 @@
-import type { DatapathStatus, FlowEntry, PortUse } from '@heddle/datapath';
+import type { DatapathStatus, FlowEntry, PortUse, RefusalCount } from '@heddle/datapath';
 import type { Config } from './config.ts';
 import type { HttpServerStatus } from './server/http-server.ts';
 import type { SourceProblem, SourceState } from './source/index.ts';
@@ -64,6 +64,8 @@ export interface HealthCheckEntry {
 /** A row with its backends, as `service.get` gives it. */
 export interface ServiceDetail extends ServiceEntry {
   readonly endpoints: readonly BackendEntry[];
+  /** Connections and packets that were refused since it is in force, by reason, most first. */
+  readonly refusals: readonly RefusalCount[];
   /** That of the whole service, at the first of its rows. */
   readonly healthCheck?: HealthCheckEntry;
 }

@@ -80,6 +80,10 @@ export class MemoryDatapath implements DatapathPart {
     }));
   }
 
+  rowRefusals(rowKey: string) {
+    return this.inForce.has(rowKey) ? [{ reason: 'no endpoints', count: 4 }] : [];
+  }
+
   refusals() {
     return [{ reason: 'no endpoints', count: 3 }];
   }

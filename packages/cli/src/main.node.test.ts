@@ -268,10 +268,14 @@ describe('commands that ask the agent', () => {
         items: [
           {
             ...{ ...hello, endpoints: [{ ...endpoint, address: '10.244.1.1' }] },
+            refusals: [
+              { reason: 'no endpoints', count: 5 },
+              { reason: 'belongs to no known connection', count: 1 },
+            ],
             healthCheck: { port: 31000, localEndpoints: 2, listening: true },
           },
           {
-            ...{ ...failed, endpoints: [] },
+            ...{ ...failed, endpoints: [], refusals: [] },
             healthCheck: {
               port: 31001,
               localEndpoints: 1,
@@ -332,9 +336,10 @@ ClusterIP     10.96.0.10:80
 NodePort      192.0.2.1:30080
 choice        random
 health check  port 31000: 2 local endpoints
+refusals      5 (no endpoints), 1 (belongs to no known connection)
 
-BACKEND          STATE   WEIGHT  CONNECTIONS  OPEN
-10.244.1.1:8080  active  1       7            -
+BACKEND          STATE   WEIGHT  CONNECTIONS  OPEN  PACKETS  BYTES
+10.244.1.1:8080  active  1       7            -     -        -
 
 service       default/web:80/TCP/IPv6
 status        failed: write map slots: full at 4 entries

@@ -35,6 +35,7 @@ import {
   removeFolder,
 } from './pinned-maps.ts';
 import { ServiceMaps } from './service-maps.ts';
+import { type RefusalCount, ServiceRefusals } from './service-refusals.ts';
 import { SourceRanges } from './source-ranges.ts';
 import { StaleSockets } from './stale-sockets.ts';
 import { Slots } from './store.ts';
@@ -134,6 +135,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly arrays: MappedArray[] = [];
   private readonly services: ServiceMaps;
   private readonly ranges: SourceRanges;
+  private readonly serviceRefusals: ServiceRefusals;
   private readonly stale: StaleSockets;
   private readonly nat: NatTable;
   private readonly devices: NodeDevices;
@@ -170,6 +172,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       (protocol) => this.stale.expect(protocol),
     );
     this.ranges = new SourceRanges(maps.source_ranges!);
+    this.serviceRefusals = new ServiceRefusals(maps.service_refused!);
+    this.serviceRefusals.drop((id) => !this.services.hasId(id));
     this.nat = new NatTable(platform, maps, this.node, this.services.roles, options.nat.ports);
     this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
     this.adopted = !this.services.isEmpty;
@@ -202,6 +206,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     keys.forEach((key, i) => {
       if (!errors[i]) this.ranges.remove(key);
     });
+    this.serviceRefusals.drop((id) => !this.services.hasId(id));
     return errors;
   }
 
@@ -210,6 +215,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     if (!this.active) this.activate();
     this.services.prune(desired);
     this.ranges.prune();
+    this.serviceRefusals.drop((id) => !this.services.hasId(id));
   }
 
   /**
@@ -254,6 +260,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       ...this.services.size,
       nat_flows: this.nat.used,
       source_ranges: this.ranges.size,
+      service_refused: this.serviceRefusals.size,
     };
     return {
       abi: heddleAbi.currentAbi,
@@ -282,6 +289,12 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   /** Counters of a row's backends; empty when the row isn't in force. */
   backendCounters(rowKey: string): readonly BackendCounters[] {
     return this.services.backendCounters(rowKey) ?? [];
+  }
+
+  /** What was refused of a row's service, by reason, most first; empty when the row isn't in force. */
+  rowRefusals(rowKey: string): RefusalCount[] {
+    const id = this.services.idOf(rowKey);
+    return id === undefined ? [] : this.serviceRefusals.of(id);
   }
 
   /** Connections and datagrams that were refused, by reason, since the maps were made. */

@@ -15,4 +15,5 @@ export { maglevSize, maglevTable } from './maglev.ts';
 export type { PortUse } from './nat-ports.ts';
 export type { NatStatus } from './nat-table.ts';
 export type { NodeDevice } from './node-devices.ts';
+export type { RefusalCount } from './service-refusals.ts';
 export { MapFull } from './store.ts';

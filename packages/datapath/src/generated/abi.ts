@@ -768,6 +768,28 @@ export function decodeServiceKey(bytes: Uint8Array, offset = 0): ServiceKey {
   };
 }
 
+/** struct service_refusal */
+export interface ServiceRefusal {
+  readonly service: number;
+  readonly reason: number;
+}
+
+export const serviceRefusalSize = 8;
+
+export function encodeServiceRefusal(value: ServiceRefusal, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 8);
+  view.setUint32(0, value.service, true);
+  view.setUint32(4, value.reason, true);
+}
+
+export function decodeServiceRefusal(bytes: Uint8Array, offset = 0): ServiceRefusal {
+  const view = viewOf(bytes, offset, 8);
+  return {
+    service: view.getUint32(0, true),
+    reason: view.getUint32(4, true),
+  };
+}
+
 /** enum service_scope */
 export const serviceScope = {
   internal: 0,
