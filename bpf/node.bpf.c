@@ -94,6 +94,25 @@ INLINE __u32 segment_length(struct __sk_buff *ctx, const struct packet *packet)
 #define HOP_LIMIT_WORD ((ETH_HLEN + 6) / 2) /* its second byte */
 #define CHECKSUM_WORD ((ETH_HLEN + 10) / 2)
 
+INLINE int is_front(__u32 ifindex)
+{
+	enum device_role *role = bpf_map_lookup_elem(&node_devices, &ifindex);
+
+	return role && *role == DEVICE_FRONT;
+}
+
+/*
+ * Whether a translated packet for that device must take the stack's way. Replies of a backend on this
+ * node do: if netfilter tracks connections and has not seen the request, it takes them for invalid,
+ * which rules drop, or for a connection of the backend's own, which rules masquerade.
+ */
+INLINE int passes_netfilter(__u32 ifindex)
+{
+	struct nat_table *table = the_table();
+
+	return table && table->tracked && !is_front(ifindex);
+}
+
 /* Sends a translated packet on its way, as a router does. */
 GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 {
@@ -120,6 +139,8 @@ GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 	}
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return drop(ctx, packet, DROP_NO_ROUTE);
+	if (passes_netfilter(route.ifindex))
+		return NEXT;
 
 	if (packet->ttl <= 1)
 		return drop(ctx, packet, DROP_TTL);
@@ -154,13 +175,6 @@ GLOBAL int forward(struct __sk_buff *ctx, struct packet *packet)
 	if (route.ifindex == ctx->ifindex)
 		ctx->tc_index = TRANSLATED;
 	return bpf_redirect(route.ifindex, 0);
-}
-
-INLINE int is_front(__u32 ifindex)
-{
-	enum device_role *role = bpf_map_lookup_elem(&node_devices, &ifindex);
-
-	return role && *role == DEVICE_FRONT;
 }
 
 /* Index in nat_sources of an address; 0 if it isn't there. */

@@ -252,7 +252,7 @@ struct nat_table {
 	__u32 source_ipv4; /* index in nat_sources, used where the route doesn't tell */
 	__u32 source_ipv6;
 	__u32 watched;	   /* whether somebody reads drop_events */
-	__u32 reserved;
+	__u32 tracked;	   /* whether netfilter tracks connections here, and so must see both directions */
 };
 
 /* fragments: the ports of IP packets that came in fragments, which only the first of them has. */

@@ -22,6 +22,7 @@ import type {
 } from './source/index.ts';
 import type { AgentStatus, EffectiveConfig } from './status.ts';
 import { Telemetry } from './telemetry.ts';
+import { watchTracking } from './tracking.ts';
 
 export interface AgentParts {
   readonly platform: Platform;
@@ -57,6 +58,7 @@ export class Agent implements Disposable {
   readonly #source: Source;
   readonly #addressWatch: Disposable;
   readonly #deviceWatch: Disposable;
+  readonly #trackingWatch: Disposable;
   #addresses: readonly string[];
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
@@ -124,6 +126,7 @@ export class Agent implements Disposable {
       this.#addressWatch = keep(
         watchOwnAddresses(platform, this.#addresses, (addresses) => this.#onAddresses(addresses)),
       );
+      this.#trackingWatch = keep(watchTracking(platform, (tracked) => this.#onTracking(tracked)));
       this.#deviceWatch = keep(
         watchNodeDevices(platform, config.devices, (view) => this.#onNodeDevices(view)),
       );
@@ -151,6 +154,7 @@ export class Agent implements Disposable {
     for (const part of [
       this.#source,
       this.#deviceWatch,
+      this.#trackingWatch,
       this.#addressWatch,
       this.#reconciler,
       this.#healthChecks,
@@ -221,6 +225,14 @@ export class Agent implements Disposable {
     if (before === undefined || before === this.#devices) return;
     const message = `traffic from outside is now served on ${this.#devices}`;
     this.#events.add('info', 'agent', node, message);
+  }
+
+  #onTracking(tracked: boolean): void {
+    this.#datapath.setTracked(tracked);
+    if (!tracked) return;
+    const message =
+      'netfilter tracks connections here: packets from outside to pods of this node pass its FORWARD rules';
+    this.#events.add('info', 'agent', this.#config.node, message);
   }
 
   #write(changes: RowChanges): void {

@@ -12,6 +12,7 @@ export type DatapathPart = Operations<ServiceRow> &
     | 'rowRefusals'
     | 'refusals'
     | 'setNode'
+    | 'setTracked'
     | 'flows'
     | 'natStatus'
     | 'natDestinations'

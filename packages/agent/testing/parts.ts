@@ -9,6 +9,7 @@ export class MemoryDatapath implements DatapathPart {
   /** Keys that can't come into force, and why. */
   readonly failing = new Map<string, string>();
   pruned = 0;
+  tracked = false;
   disposed = false;
 
   update(rows: readonly ServiceRow[]) {
@@ -44,10 +45,15 @@ export class MemoryDatapath implements DatapathPart {
       migrated: [],
       socketsDestroyed: 0,
       nat: this.natStatus(),
+      tracked: this.tracked,
     };
   }
 
   setNode() {}
+
+  setTracked(tracked: boolean) {
+    this.tracked = tracked;
+  }
 
   *flows() {}
 

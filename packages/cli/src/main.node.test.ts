@@ -240,6 +240,7 @@ describe('commands that ask the agent', () => {
           ...{ flows: 1, maxFlows: 10, unanswered: 0, unansweredLimit: 2 },
           ...{ ports: 1000, portPressure: 0.9, fullest: [] },
         },
+        tracked: true,
       },
       refusals: [
         { reason: 'no endpoints', count: 5 },
@@ -372,6 +373,7 @@ services   1 in force, 0 pending, 1 failed
 hooks      not attached: bind6
 start      took over from an earlier agent, 1 entry repaired, layout 1
 kernel     without link/tcx (Linux 6.6 has it): clsact serves
+netfilter  tracks connections: packets from outside to pods of this node pass its FORWARD rules
 checks     2 health check ports served, 1 not (heddle service get says why)
 refused    5 no endpoints
 dropped    2 (no endpoints)

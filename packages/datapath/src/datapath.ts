@@ -87,6 +87,8 @@ export interface DatapathStatus {
   readonly migrated: readonly string[];
   readonly socketsDestroyed: number;
   readonly nat: NatStatus;
+  /** Whether packets to backends on this node pass netfilter, which tracks connections there. */
+  readonly tracked: boolean;
 }
 
 const version = `v${heddleAbi.currentAbi}`;
@@ -229,6 +231,14 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     if (this.active) this.devices.set(devices);
   }
 
+  /**
+   * Says whether netfilter tracks connections in the node's network namespace. Then packets to
+   * backends on this node pass it, as their replies do. Stays in force after the agent.
+   */
+  setTracked(tracked: boolean): void {
+    this.nat.setTracked(tracked);
+  }
+
   /** Flows that are translated on the node's devices now. */
   flows(): Generator<FlowEntry> {
     return this.nat.flows();
@@ -283,6 +293,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       ),
       socketsDestroyed: this.stale.destroyed,
       nat: this.natStatus(),
+      tracked: this.nat.tracked,
     };
   }
 

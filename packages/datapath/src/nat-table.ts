@@ -60,6 +60,15 @@ export class NatTable implements Disposable {
     this.setWord(watchedOffset, watched ? 1 : 0);
   }
 
+  /** Whether netfilter tracks connections on this node. */
+  setTracked(tracked: boolean): void {
+    this.setWord(trackedOffset, tracked ? 1 : 0);
+  }
+
+  get tracked(): boolean {
+    return decodeNatTable(this.memory.bytes).tracked !== 0;
+  }
+
   /** Starts the kernel's garbage collection with the code of this version. Throws SysError. */
   startSweeping(): void {
     const { returnValue } = this.loaded.program('start_sweeping').testRun({
@@ -119,3 +128,4 @@ export class NatTable implements Disposable {
 const sourceIpv4Offset = 24;
 const sourceIpv6Offset = 28;
 const watchedOffset = 32;
+const trackedOffset = 36;

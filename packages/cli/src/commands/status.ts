@@ -45,6 +45,10 @@ function describe(status: AgentStatus, nowMs: number): string {
   for (const { feature, since, instead } of datapath.missing) {
     lines.push(['kernel', `without ${feature} (Linux ${since} has it): ${instead}`]);
   }
+  if (datapath.tracked) {
+    const what = 'packets from outside to pods of this node pass its FORWARD rules';
+    lines.push(['netfilter', `tracks connections: ${what}`]);
+  }
   for (const { name, address, listening, problem } of status.servers ?? []) {
     lines.push([name, good(listening, problem ?? `served on ${address}`)]);
   }

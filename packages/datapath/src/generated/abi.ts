@@ -567,7 +567,7 @@ export interface NatTable {
   readonly sourceIpv4: number;
   readonly sourceIpv6: number;
   readonly watched: number;
-  readonly reserved: number;
+  readonly tracked: number;
 }
 
 export const natTableSize = 40;
@@ -582,7 +582,7 @@ export function encodeNatTable(value: NatTable, into: Uint8Array, offset = 0): v
   view.setUint32(24, value.sourceIpv4, true);
   view.setUint32(28, value.sourceIpv6, true);
   view.setUint32(32, value.watched, true);
-  view.setUint32(36, value.reserved, true);
+  view.setUint32(36, value.tracked, true);
 }
 
 export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
@@ -596,7 +596,7 @@ export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
     sourceIpv4: view.getUint32(24, true),
     sourceIpv6: view.getUint32(28, true),
     watched: view.getUint32(32, true),
-    reserved: view.getUint32(36, true),
+    tracked: view.getUint32(36, true),
   };
 }
 
