@@ -216,18 +216,31 @@ SEC("tc") int node_ingress(context *ctx)
 	}
 }
 
-/* Makes a reply of a backend on this node one of the service, on its way out. */
+/*
+ * Makes a reply of a backend on this node one of the service, on its way out. When the backend is gone
+ * from the service, the client was told that its connection is over, or has another backend: the pod's
+ * packets end here. Nor may they reach the client under the pod's own address, of which it knows nothing.
+ */
 INLINE int answer_client(context *ctx, struct packet *packet)
 {
 	struct found found = {};
 	struct flow_key to;
+	__u32 life;
 
 	if (!find_flow(&found, &packet->key) || !found.is_reply)
 		return NEXT;
+	life = found.flow->life;
+	if (!has_backend(found.flow, life)) {
+		/* With a SYN a connection of the pod's own begins between the same ends. */
+		if (!(packet->tcp_flags & TCP_SYN) || is_unanswered(state_of(life)))
+			return drop(ctx, packet, DROP_NO_BACKEND);
+		end_flow(found.index, life);
+		return NEXT;
+	}
 	if (packet->fragment == FRAGMENT_FIRST)
 		remember_ports(packet);
 	answer_key(&to, found.flow, packet->key.protocol);
-	note_packet(found.flow, found.flow->life, packet->tcp_flags, 1, length_of(ctx));
+	note_packet(found.flow, life, packet->tcp_flags, 1, length_of(ctx));
 	return rewrite(ctx, packet, &to, 0) ? drop(ctx, packet, DROP_WRITE) : NEXT;
 }
 

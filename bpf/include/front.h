@@ -71,8 +71,9 @@ NOINLINE int may_enter(const struct packet *packet)
 }
 
 /*
- * Whether a packet from the client goes on with the flow that has its key. If not, the flow is ended:
- * because its backend is gone, or because a connection begins anew from the port of one that is over.
+ * Whether a packet from the client goes on with the flow that has its key. If not, the flow is none of the
+ * client's any more: because its backend is gone, or because a connection begins anew from the port of
+ * one that is over.
  */
 INLINE int goes_on(const struct packet *packet, const struct found *found)
 {
@@ -86,6 +87,10 @@ INLINE int goes_on(const struct packet *packet, const struct found *found)
 		/* Also the first try of a connection may have met a backend that drains by now. */
 		if (!is_closed(state) && (state != FLOW_TCP_SYN || backend->state == BACKEND_ACTIVE))
 			return 1;
+	} else if (is_local(life)) {
+		/* What the pod still sends is known by the other key; see answer_client. */
+		forget_key(&packet->key, found->index * 2);
+		return 0;
 	}
 	end_flow(found->index, life);
 	return 0;

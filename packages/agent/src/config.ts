@@ -260,9 +260,12 @@ const schema = v.strictObject({
           ),
           tcpClosed: timeout(
             'tcpClosed',
-            'one that the backend has closed first is, which keeps its port as long (TIME-WAIT).',
+            'one that both have closed is, while the backend keeps its port (TIME-WAIT) or waits for the last acknowledgement.',
           ),
-          tcpReset: timeout('tcpReset', 'one that the client has closed first, or a reset, is.'),
+          tcpReset: timeout(
+            'tcpReset',
+            'one that both have closed is, once the backend has forgotten it; or one that was reset.',
+          ),
           udpUnanswered: timeout(
             'udpUnanswered',
             'a UDP flow without an answer is forgotten; RFC 4787 asks for 120 or more.',

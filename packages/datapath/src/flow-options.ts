@@ -27,9 +27,13 @@ export interface FlowTimeouts {
   readonly tcpEstablished: number;
   /** One side has sent its FIN. */
   readonly tcpHalfClosed: number;
-  /** Both have, and the backend holds the port in TIME-WAIT, in which it would refuse its next user. */
+  /**
+   * Both have, and the backend has not forgotten it: it holds the port in TIME-WAIT, in which it would
+   * refuse its next user, or it waits for the client's last acknowledgement, and repeats its FIN after
+   * 51 s at most.
+   */
   readonly tcpClosed: number;
-  /** Closed by the client first, or reset: the backend has forgotten it. */
+  /** Closed and acknowledged, or reset: the backend has forgotten it. */
   readonly tcpReset: number;
   /** The backend has not answered. RFC 4787, REQ-5: not less than 2 min. */
   readonly udpUnanswered: number;
@@ -78,7 +82,7 @@ export function timeoutTicks(timeouts: FlowTimeouts): number[] {
     [flowState.tcpEstablished]: timeouts.tcpEstablished,
     [flowState.tcpClientFin]: timeouts.tcpHalfClosed,
     [flowState.tcpBackendFin]: timeouts.tcpHalfClosed,
-    [flowState.tcpClosedByClient]: timeouts.tcpReset,
+    [flowState.tcpClosedByClient]: timeouts.tcpClosed,
     [flowState.tcpClosedByBackend]: timeouts.tcpClosed,
     [flowState.tcpReset]: timeouts.tcpReset,
     [flowState.udpUnanswered]: timeouts.udpUnanswered,

@@ -38,9 +38,9 @@ const states: Readonly<Record<number, readonly [FlowEntry['protocol'], string]>>
   [flowState.sctp]: ['SCTP', 'answered'],
 };
 
-// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_SHIFT, LIFE_SOURCE_SHIFT.
+// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_MASK, LIFE_SOURCE_SHIFT.
 const seenMask = 0xffff;
-const stateOf = (life: number) => (life >>> 16) & 0x7f;
+const stateOf = (life: number) => (life >>> 16) & 0xf;
 
 /** Index in `nat_sources` of what the backend sees; 0: the client's own address. */
 export const sourceOfLife = (life: number) => life >>> 24;

@@ -203,7 +203,7 @@ export class Words {
     const from = formatEndpoint(`${flow.client}`, flow.client_port as number);
     const to = formatEndpoint(`${flow.frontend}`, flow.frontend_port as number);
     const by = formatEndpoint(`${flow.backend}`, flow.backend_port as number);
-    const number = ((flow.life as number) >>> 16) & 0x7f;
+    const number = ((flow.life as number) >>> 16) & 0xf;
     const type = this.#btf.byName('flow_state', 'enum');
     const known =
       type?.kind === 'enum' ? type.values.find(({ value }) => Number(value) === number) : undefined;
