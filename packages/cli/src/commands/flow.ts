@@ -61,7 +61,7 @@ export async function natList({ output, ...source }: ReadOptions): Promise<void>
         ['PROTOCOL', 'BACKEND', 'SEEN AS', 'PORTS', 'OF', 'USED'],
         items.map(({ protocol, backend, backendPort, source, used, ports }) => {
           const text = `${Math.ceil((used / ports) * 100)}%`;
-          const share: Cell = used / ports > 0.8 ? { text, style: 'red' } : text;
+          const share: Cell = used / ports >= 0.8 ? { text, style: 'red' } : text;
           const to = endpoint({ address: backend, port: backendPort });
           return [protocol, to, source, `${used}`, `${ports}`, share];
         }),
