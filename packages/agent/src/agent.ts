@@ -9,7 +9,8 @@ import { HealthChecks } from './health-checks.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
-import { ownAddresses, watchOwnAddresses } from './own-addresses.ts';
+import { nodePortChoice } from './node-port-addresses.ts';
+import { type OwnAddress, ownAddresses, watchOwnAddresses } from './own-addresses.ts';
 import type {
   Source,
   SourceBatch,
@@ -54,7 +55,6 @@ export class Agent implements Disposable {
   readonly #source: Source;
   readonly #addressWatch: Disposable;
   readonly #deviceWatch: Disposable;
-  #addresses: readonly string[];
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
   /** What the source said last; undefined until its first read is done. */
@@ -74,8 +74,8 @@ export class Agent implements Disposable {
     this.#version = version;
     this.#started = new Date(platform.wallTimeMs()).toISOString();
     this.#events = new EventLog(platform);
-    this.#addresses = ownAddresses(platform);
-    this.#model = new ServiceModel({ nodeName: config.node, ownAddresses: this.#addresses });
+    const addresses = ownAddresses(platform);
+    this.#model = new ServiceModel({ nodeName: config.node, ownAddresses: [] });
 
     const opened: Disposable[] = [];
     const keep = <Part extends Disposable>(part: Part): Part => {
@@ -119,8 +119,9 @@ export class Agent implements Disposable {
         }),
       );
       this.#addressWatch = keep(
-        watchOwnAddresses(platform, this.#addresses, (addresses) => this.#onAddresses(addresses)),
+        watchOwnAddresses(platform, addresses, (now) => this.#onAddresses(now)),
       );
+      this.#takeAddresses(addresses);
       this.#deviceWatch = keep(
         watchNodeDevices(platform, config.devices, (view) => this.#onNodeDevices(view)),
       );
@@ -196,11 +197,17 @@ export class Agent implements Disposable {
     this.#events.add(level, kind, what.file, whereAndWhat(what));
   }
 
-  #onAddresses(addresses: readonly string[]): void {
-    this.#addresses = addresses;
-    const message = `own addresses are now ${addresses.join(', ') || 'none'}`;
+  #onAddresses(now: readonly OwnAddress[]): void {
+    const message = `own addresses are now ${textsOf(now).join(', ') || 'none'}`;
     this.#events.add('info', 'agent', this.#config.node, message);
-    this.#write(this.#model.setOwnAddresses(addresses));
+    this.#write(this.#takeAddresses(now));
+  }
+
+  #takeAddresses(own: readonly OwnAddress[]): RowChanges {
+    const { node, nodePortAddresses } = this.#config;
+    const { ranges, problems } = nodePortChoice(nodePortAddresses, own);
+    for (const problem of problems) this.#events.add('warn', 'problem', node, problem);
+    return this.#model.setOwnAddresses(textsOf(own), ranges);
   }
 
   #onNodeDevices({ devices, addresses, problems }: NodeView): void {
@@ -285,7 +292,7 @@ export class Agent implements Disposable {
       pid: platform.syscall(syscallNumbers(platform).getpid),
       started: this.#started,
       ...(resident === undefined ? {} : { residentBytes: resident }),
-      addresses: this.#addresses,
+      addresses: this.#model.nodePortAddresses,
       source: {
         ...shownState(this.#source.state),
         complete: this.#batch?.complete ?? false,
@@ -299,6 +306,10 @@ export class Agent implements Disposable {
       drops: this.#datapath.drops(),
     };
   }
+}
+
+function textsOf(own: readonly OwnAddress[]): string[] {
+  return [...new Set(own.map(({ address }) => address))];
 }
 
 /** As the control socket shows it. */

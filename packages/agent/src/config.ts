@@ -1,6 +1,7 @@
 import type { LogLevel } from '@heddle/sys';
 import * as v from 'valibot';
 import { parseDocument } from 'yaml';
+import { nodePortEntryProblem } from './node-port-addresses.ts';
 import { parseListenAddress } from './server/listen-address.ts';
 
 /** A configuration that can't be used. The message names the place, the field, the value and what to write instead. */
@@ -44,6 +45,8 @@ export interface Config {
   readonly logLevel: LogLevel;
   /** Where traffic enters from outside: `auto`, `none`, or names of devices with commas between. */
   readonly devices: string;
+  /** Where NodePorts and hostPorts are served: ranges and names of devices; none: the Node object says. */
+  readonly nodePortAddresses: readonly string[];
   readonly sizes: MapSizes;
   readonly options: { readonly terminateTcp: boolean };
 }
@@ -86,6 +89,7 @@ const nodeRemedy =
   'write the name of this machine’s Node object (lower-case letters, digits, - and .)';
 const devicesRemedy =
   'write auto, none, or names of devices with commas between (* stands for anything)';
+const nodePortsRemedy = 'write a list such as [192.0.2.0/24, eth0]';
 const levelRemedy = 'write debug, info, warn or error';
 const yesNoRemedy = 'write true or false';
 
@@ -187,6 +191,24 @@ const schema = v.strictObject({
     ),
     v.description(
       'Devices at which traffic enters from outside for NodePorts, load balancers and external IPs: auto (those that a default route leads out of), none, or names such as eth0,bond* with commas between.',
+    ),
+  ),
+  nodePortAddresses: v.pipe(
+    v.optional(
+      v.array(
+        v.pipe(
+          v.string(nodePortsRemedy),
+          v.check(
+            (entry) => nodePortEntryProblem(entry) === undefined,
+            ({ input }) => nodePortEntryProblem(input)!,
+          ),
+        ),
+        nodePortsRemedy,
+      ),
+      [],
+    ),
+    v.description(
+      'Addresses of the node at which NodePorts and hostPorts are served: ranges such as 192.0.2.0/24, and names of devices such as eth0 or bond*. Loopback always is. Default: the InternalIPs and ExternalIPs of the Node object, or all addresses of the devices where it has none.',
     ),
   ),
   sizes: v.pipe(

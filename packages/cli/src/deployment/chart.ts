@@ -29,6 +29,7 @@ const chartValues = {
   tolerations: value('tolerations'),
   logLevel: value('logLevel'),
   devices: value('devices'),
+  nodePortAddresses: value('nodePortAddresses'),
   sizes: {
     services: value('sizes.services'),
     backends: value('sizes.backends'),

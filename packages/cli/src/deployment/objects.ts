@@ -41,7 +41,7 @@ export function deploymentObjects(given: Given): readonly KubernetesObject[] {
       kind: 'ClusterRole',
       metadata: { name, labels },
       rules: [
-        { apiGroups: [''], resources: ['services', 'nodes'], verbs: ['list', 'watch'] },
+        { apiGroups: [''], resources: ['services', 'nodes', 'pods'], verbs: ['list', 'watch'] },
         {
           apiGroups: ['discovery.k8s.io'],
           resources: ['endpointslices'],
@@ -83,6 +83,7 @@ bpffs: ${inPod.bpffs}
 socket: ${inPod.socket}/agent.sock
 logLevel: ${inline(given.logLevel)}
 devices: ${inline(given.devices)}
+nodePortAddresses: ${inline(given.nodePortAddresses)}
 sizes:
   services: ${inline(services)}
   backends: ${inline(backends)}

@@ -10,6 +10,7 @@ export interface Settings {
   readonly tolerations: readonly Readonly<Record<string, string | number>>[];
   readonly logLevel: string;
   readonly devices: string;
+  readonly nodePortAddresses: readonly string[];
   readonly sizes: MapSizes;
   readonly healthPort: number;
   readonly metricsAddress: string;
@@ -125,6 +126,16 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$',
       'write auto, none, or names of devices with commas between',
     ),
+  },
+  nodePortAddresses: {
+    about:
+      'Addresses of the nodes at which NodePorts and hostPorts are served: ranges such as 192.0.2.0/24, or names of devices. None: the InternalIPs and ExternalIPs of each Node.',
+    fallback: [],
+    schema: {
+      type: 'array',
+      items: { type: 'string', pattern: '^([0-9a-fA-F.:]+/[0-9]{1,3}|[^\\s,/:]{1,15})$' },
+      description: 'write ranges and names of devices with commas between, e.g. 192.0.2.0/24,eth1',
+    },
   },
   sizes: {
     about: 'Entries of the kernel maps; docs/deployment.md says what a cluster needs.',
