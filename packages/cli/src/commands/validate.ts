@@ -22,7 +22,7 @@ export function validate(dir: string, { output }: { readonly output: OutputForma
     counted(service, 'Service'),
     counted(slice, 'EndpointSlice'),
     counted(node, 'Node'),
-    counted(pod, 'Pod'),
+    ...(pod > 0 ? [counted(pod, 'Pod')] : []),
   ].join(', ');
   const verdict = valid ? styled('green', 'valid') : styled('red', 'not valid');
   const what = valid ? '' : ` (${counted(problems.length, 'problem')})`;
