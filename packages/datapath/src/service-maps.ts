@@ -380,10 +380,14 @@ export class ServiceMaps implements Operations<ServiceRow> {
   private publish(plans: readonly Plan[]): void {
     const added: { key: string; entry: Entry }[] = [];
     const changed: { key: string; entry: Entry }[] = [];
+    const wanted = new Set(plans.flatMap(({ frontends }) => frontends));
     for (const plan of plans) {
       for (const key of allFrontends(plan)) {
         const current = this.entries.get(key);
         if (current && sameEntry(current, plan.entry)) continue;
+        // What a row is spared may be another row's by now.
+        const isSpare = !plan.frontends.includes(key);
+        if (isSpare && (wanted.has(key) || current?.id !== plan.entry.id)) continue;
         (current ? changed : added).push({ key, entry: plan.entry });
       }
     }
