@@ -13,6 +13,8 @@ import {
   startBackend,
 } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
+import { openDump } from '../../src/commands/dump.ts';
+import { trace } from '../../src/trace/trace.ts';
 import { Cluster } from '../../testing/cluster.ts';
 import { pod, service, slice } from '../../testing/objects.ts';
 import { Client } from '../../testing/traffic/client.ts';
@@ -295,6 +297,24 @@ describe('hostPorts of pods', () => {
     await cluster.apply(make('none', server, [], { initContainers: [sidecar] }));
     assert.equal(asked(outside, 'TCP', v4, port), server.name);
     await cluster.remove('Pod', 'none');
+  });
+
+  test('trace and dump tell of it as they do of services', async () => {
+    const port = 9060;
+    const [server] = pods as [LabPod];
+    await cluster.apply(make('server', server, tcpAndUdp(port)));
+    const node = cluster.node.addresses.v4;
+    const dump = await openDump({ socket: cluster.socket, bpffs: cluster.node.bpffs });
+    for (const [from, to] of [
+      [outside.addresses.v4, node],
+      [node, node],
+      [node, 'default/pod/server'],
+    ] as const) {
+      const { verdict } = trace(dump, { from, to, port, protocol: 'tcp', reply: false });
+      const { outcome, address, port: at } = verdict;
+      assert.deepEqual([outcome, address, at], ['translated', server.addresses.v4, 8080]);
+    }
+    await cluster.remove('Pod', 'server');
   });
 
   test('the agent dies and comes back: nothing that is in force or open notices', async () => {
