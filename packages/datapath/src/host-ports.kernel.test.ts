@@ -30,6 +30,20 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       assert.equal(packets.ingress(request(8081, packets.node)).verdict, 'pass');
     });
 
+    test('one that goes on with a connection nobody knows of is for the node, not refused', () => {
+      world.apply(at(packets.node));
+      const { src, dst } = { src: clients[end], dst: packets.node };
+      const answer = packets
+        .from(src, dst)
+        .tcp({ sport: 443, dport: 8080, ack: true, seq: 5, ackSeq: 1001 });
+      const drops = packets.drops(() => {
+        const { verdict, packet } = packets.ingress(answer);
+        assert.equal(verdict, 'pass');
+        assert.deepEqual(packet.bytes, answer.bytes);
+      });
+      assert.deepEqual(drops, {});
+    });
+
     // A neighbour can send such: to the kernel they are martians.
     test('one from outside to a loopback or unspecified address leads to no pod', () => {
       for (const address of [loopback[end], unspecified[end]]) {

@@ -299,6 +299,27 @@ describe('hostPorts of pods', () => {
     await cluster.remove('Pod', 'none');
   });
 
+  test('a connection of the node itself from a port of that number goes on', async () => {
+    const port = 40_960;
+    const [server] = pods as [LabPod];
+    await startBackend(outside, { tcp: [8080] });
+    await cluster.apply(make('server', server, tcpAndUdp(port)));
+    // What the kernel chooses is not seen by the programs.
+    cluster.node.setSysctl('net/ipv4/ip_local_port_range', `${port} ${port}`);
+    try {
+      for (const end of ends) {
+        const address = outside.addresses[end];
+        using talk = connectTcp(cluster.node, { address, port: 8080 });
+        assert.equal(say(talk), outside.name);
+        assert.equal(asked(outside, 'TCP', cluster.node.addresses[end], port), server.name);
+        assert.equal(say(talk), outside.name);
+      }
+    } finally {
+      cluster.node.setSysctl('net/ipv4/ip_local_port_range', '32768 60999');
+    }
+    await cluster.remove('Pod', 'server');
+  });
+
   test('trace and dump tell of it as they do of services', async () => {
     const port = 9060;
     const [server] = pods as [LabPod];
