@@ -30,6 +30,7 @@ const chartValues = {
   logLevel: value('logLevel'),
   devices: value('devices'),
   snatPorts: value('snatPorts'),
+  nodePortAddresses: value('nodePortAddresses'),
   sizes: {
     services: value('sizes.services'),
     backends: value('sizes.backends'),

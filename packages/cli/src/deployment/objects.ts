@@ -45,7 +45,7 @@ export function deploymentObjects(given: Given): readonly KubernetesObject[] {
       kind: 'ClusterRole',
       metadata: { name, labels },
       rules: [
-        { apiGroups: [''], resources: ['services', 'nodes'], verbs: ['list', 'watch'] },
+        { apiGroups: [''], resources: ['services', 'nodes', 'pods'], verbs: ['list', 'watch'] },
         {
           apiGroups: ['discovery.k8s.io'],
           resources: ['endpointslices'],
@@ -91,6 +91,7 @@ socket: ${inPod.socket}/agent.sock
 logLevel: ${inline(given.logLevel)}
 devices: ${inline(given.devices)}
 snatPorts: ${inline(given.snatPorts)}
+nodePortAddresses: ${inline(given.nodePortAddresses)}
 sizes:${group('sizes')}
 timeouts:${group('timeouts')}
 healthAddress: ":${inline(given.healthPort)}"
