@@ -39,6 +39,12 @@ INLINE __u32 source_of(__u32 life)
 	return life >> LIFE_SOURCE_SHIFT;
 }
 
+/* Whether the backend is on this node, and sees the client's own address: its replies leave by node_egress. */
+INLINE int is_local(__u32 life)
+{
+	return !source_of(life);
+}
+
 INLINE int is_unanswered(enum flow_state state)
 {
 	return state == FLOW_TCP_SYN || state == FLOW_TCP_SYN_ACK || state == FLOW_UDP_UNANSWERED ||
@@ -84,6 +90,9 @@ GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
 			return state;
 		return tcp_flags & TCP_FIN ? FLOW_TCP_CLIENT_FIN : FLOW_TCP_ESTABLISHED;
 	}
+	/* The client's last acknowledgement: the backend has forgotten it now. */
+	if (!is_reply && state == FLOW_TCP_CLOSED_BY_CLIENT && !(tcp_flags & (TCP_FIN | TCP_SYN)))
+		return FLOW_TCP_RESET;
 	if (tcp_flags & TCP_FIN) {
 		if (state == FLOW_TCP_CLIENT_FIN)
 			return is_reply ? FLOW_TCP_CLOSED_BY_CLIENT : state;
@@ -262,8 +271,13 @@ INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow
 	return 0;
 }
 
+/* A slice of the garbage collection. */
+struct sweep {
+	__u32 is_tight; /* more than half of the table is used */
+};
+
 /* One look at one flow by the garbage collection. */
-static long sweep_flow(__u32 number, struct nat_table **held)
+static long sweep_flow(__u32 number, struct sweep *sweep)
 {
 	struct nat_table *table = the_table();
 	struct nat_flow *flow;
@@ -295,8 +309,12 @@ static long sweep_flow(__u32 number, struct nat_table **held)
 			flow->life = life;
 		return 0;
 	}
-	/* Without its backend a flow has no future; who still uses it gets a reset, or another one. */
-	if (!has_backend(flow, life))
+	/*
+	 * Without its backend a flow has no future; who still uses it gets a reset, or another one. But a
+	 * pod of this node may not know yet, and what it sends must not leave by its own address: as long as
+	 * there is room, its flow stays for as long as it would have otherwise.
+	 */
+	if (!has_backend(flow, life) && (sweep->is_tight || !is_local(life)))
 		state = FLOW_TCP_RESET;
 	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > config.timeouts[state % FLOW_STATES])
 		end_flow(index, life);
@@ -309,7 +327,10 @@ static long sweep_flow(__u32 number, struct nat_table **held)
 
 static int on_sweep_timer(void *map, __u32 *key, struct nat_timer *timer)
 {
-	bpf_loop(SWEEP_SLICE, sweep_flow, 0, 0);
+	struct nat_table *table = the_table();
+	struct sweep sweep = { .is_tight = table && table->used * 2 > config.flows };
+
+	bpf_loop(SWEEP_SLICE, sweep_flow, &sweep, 0);
 	bpf_timer_start(&timer->timer, SWEEP_REST_NS, 0);
 	return 0;
 }
@@ -370,6 +391,7 @@ struct choice {
 	__u32 backend; /* id */
 	__u32 generation;
 	__u32 counted; /* in backend_stats.active */
+	__u32 service; /* id; 0 until one is found */
 };
 
 /*

@@ -137,22 +137,35 @@ export class FlowModel {
     if (known && this.#goesOn(packet, known.flow)) {
       return { verdict: 'send', packet: this.#there(packet, known.flow) };
     }
-    if (known) this.#end(known.flow);
+    if (known) this.#leave(packet, known.flow);
     return this.#begin(packet, chosen);
   }
 
   /** A packet that leaves by it: the answer of a backend on this node, or nothing to do with services. */
   leaves(packet: ModelPacket): Expected {
     const known = this.keys.get(keyOf(packet));
-    return { verdict: 'pass', packet: known?.isReply ? this.#back(packet, known.flow) : packet };
+    if (!known?.isReply) return { verdict: 'pass', packet };
+    const { flow } = known;
+    if (flow.backend.state !== 'gone') {
+      return { verdict: 'pass', packet: this.#back(packet, flow) };
+    }
+    // A pod's word after it has left the service is lost, unless it begins a connection of its own.
+    const isSyn = packet.protocol === 'TCP' && packet.flags.syn === true;
+    const begins = (isSyn || isFirst(packet.protocol, packet.flags)) && !unanswered.has(flow.state);
+    if (!begins) return { verdict: 'drop', reason: 'noBackend' };
+    this.#end(flow);
+    return { verdict: 'pass', packet };
   }
 
   /** What the garbage collection does in one pass over the table. */
   sweep(): void {
+    const isTight = this.used * 2 > this.#limits.flows + 1;
     this.#ended = this.#ended.map((sweeps) => sweeps + 1).filter((sweeps) => sweeps < 2);
     for (const flow of this.flows) {
-      // Without its backend a flow is kept no longer than one that was reset.
-      const state = flow.backend.state === 'gone' ? 'reset' : flow.state;
+      // Without its backend a flow is kept no longer than one that was reset; but while there is room,
+      // one to a pod of this node is, so that what the pod still sends is known.
+      const isOver = flow.backend.state === 'gone' && (isTight || !isLocal(flow));
+      const state = isOver ? 'reset' : flow.state;
       const limit = this.#limits.timeout('TCP', 'reset');
       const most = state === 'reset' ? limit : this.#limits.timeout(flow.protocol, state);
       if (this.tick - flow.seen > most) this.#end(flow);
@@ -243,6 +256,12 @@ export class FlowModel {
     if (flow.isCounted && closed.has(flow.state) && !closed.has(before)) backend.active--;
   }
 
+  /** A flow that the client's packet, which has its key, does not go on with. */
+  #leave(packet: ModelPacket, flow: ModelFlow): void {
+    if (flow.backend.state === 'gone' && isLocal(flow)) this.keys.delete(keyOf(packet));
+    else this.#end(flow);
+  }
+
   #end(flow: ModelFlow): void {
     this.flows.delete(flow);
     for (const [key, { flow: other }] of this.keys) if (other === flow) this.keys.delete(key);
@@ -271,8 +290,12 @@ function nextState(state: State, { syn, ack, fin, rst }: Flags, isReply: boolean
   }
   if (fin && state === 'established') return 'half-closed by the client';
   if (fin && state === 'half-closed by the backend') return 'closed by the backend';
+  if (state === 'closed' && !fin && !syn) return 'reset';
   return state;
 }
+
+/** Whether its backend sees the client's own address. */
+const isLocal = ({ backend }: ModelFlow) => backend.isLocal;
 
 function isFirst(protocol: Protocol, { syn, ack, rst }: Flags): boolean {
   return protocol !== 'UDP' && syn === true && !ack && !rst;

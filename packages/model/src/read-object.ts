@@ -1,13 +1,16 @@
 import * as v from 'valibot';
-import { canonicalAddress, canonicalRange, familyOf, specialAddress } from './addresses.ts';
+import { canonicalAddress, familyOf } from './addresses.ts';
 import { readBalancing } from './annotations.ts';
+import { FieldError, readAddress, readAddresses, readRanges, readTime } from './field-values.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
+import { readPod } from './read-pod.ts';
 import type {
   EndpointRecord,
   InvalidRef,
   NodeRecord,
   ObjectKind,
   ObjectRef,
+  PodRecord,
   ServicePort,
   ServiceRecord,
   SliceRecord,
@@ -16,6 +19,7 @@ import { objectLabel } from './records.ts';
 import {
   type NodeObject,
   nodeSchema,
+  podSchema,
   proxyNameLabel,
   type ServiceObject,
   type SliceObject,
@@ -35,6 +39,7 @@ export type ReadObject =
       readonly triggeredMs?: number;
     }
   | { readonly kind: 'node'; readonly record: NodeRecord }
+  | { readonly kind: 'pod'; readonly record: PodRecord }
   /** Fine, but nothing that Heddle serves. */
   | { readonly kind: 'ignored'; readonly note: string }
   | {
@@ -50,18 +55,6 @@ export type ReadObject =
 /** The cluster autoscaler's mark on a node that it is about to remove. */
 const leavingTaint = 'ToBeDeletedByClusterAutoscaler';
 const defaultAffinitySeconds = 10800;
-
-/** A field whose value can't be used; turned into an `invalid` result by readObject. */
-class FieldError extends Error {
-  readonly field: string;
-  readonly value: unknown;
-
-  constructor(field: string, value: unknown, rule: string) {
-    super(rule);
-    this.field = field;
-    this.value = value;
-  }
-}
 
 /**
  * Reads one API object (parsed JSON or YAML) into the record that Heddle keeps. Never throws:
@@ -138,6 +131,7 @@ const servedKinds: Readonly<
     kind: 'node',
     read: (value) => ({ kind: 'node', record: toNode(checkShape(nodeSchema, value)) }),
   },
+  'v1/Pod': { kind: 'pod', read: (value) => readPod(checkShape(podSchema, value)) },
 };
 
 function ignoredNote(value: Record<string, unknown>, apiVersion: string, kind: string): string {
@@ -150,7 +144,7 @@ function ignoredNote(value: Record<string, unknown>, apiVersion: string, kind: s
   if (apiVersion.startsWith('discovery.k8s.io/') && kind === 'EndpointSlice') {
     return `${what} (${apiVersion}) is not used: Heddle reads discovery.k8s.io/v1`;
   }
-  return `${what} (${apiVersion}) is not used: Heddle reads Service, EndpointSlice and Node`;
+  return `${what} (${apiVersion}) is not used: Heddle reads Service, EndpointSlice, Node and Pod`;
 }
 
 function checkShape<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
@@ -315,66 +309,26 @@ function readHints(hints: readonly { name: string }[] | null | undefined): reado
 }
 
 function toNode({ metadata, spec, status }: NodeObject): NodeRecord {
-  const addresses: string[] = [];
-  for (const { address } of status?.addresses ?? []) {
+  const addresses = new Set<string>();
+  const nodeIPs = new Set<string>();
+  for (const { type, address } of status?.addresses ?? []) {
     // Host names and DNS names stand in the same list.
     const canonical = canonicalAddress(address);
-    if (canonical !== undefined) addresses.push(canonical);
+    if (canonical === undefined) continue;
+    addresses.add(canonical);
+    if (type === 'InternalIP' || type === 'ExternalIP') nodeIPs.add(canonical);
   }
   return {
     kind: 'node',
     namespace: '',
     name: ownText(metadata.name),
     zone: sharedText(metadata.labels?.[zoneLabel] ?? ''),
-    addresses: compactList([...new Set(addresses)]),
+    addresses: compactList([...addresses]),
+    nodeIPs: compactList([...nodeIPs]),
     leaving:
       typeof metadata.deletionTimestamp === 'string' ||
       (spec?.taints ?? []).some(({ key }) => key === leavingTaint),
   };
-}
-
-function readTime(timestamp: string | undefined): number {
-  if (timestamp === undefined) return Number.POSITIVE_INFINITY;
-  const ms = Date.parse(timestamp);
-  if (Number.isNaN(ms)) {
-    throw new FieldError('metadata.creationTimestamp', timestamp, 'must be a time (RFC 3339)');
-  }
-  return ms;
-}
-
-function readRanges(texts: readonly string[]): readonly string[] {
-  if (texts.length === 0) return none;
-  const ranges = texts.map((text, i) => {
-    const range = canonicalRange(text.trim());
-    if (range !== undefined) return range;
-    const field = `spec.loadBalancerSourceRanges[${i}]`;
-    throw new FieldError(field, text, 'must be a range of addresses such as 192.0.2.0/24');
-  });
-  return compactList([...new Set(ranges)].sort());
-}
-
-type AddressUse = 'cluster' | 'ordinary';
-
-function readAddresses(
-  field: string,
-  texts: readonly string[],
-  use: AddressUse,
-): readonly string[] {
-  if (texts.length === 0) return none;
-  return compactList([
-    ...new Set(texts.map((text, i) => readAddress(`${field}[${i}]`, text, use))),
-  ]);
-}
-
-function readAddress(field: string, text: string, use: AddressUse): string {
-  const address = canonicalAddress(text);
-  if (address === undefined) throw new FieldError(field, text, 'must be an IP address');
-  const special = specialAddress(address);
-  // Link-local addresses are allowed for what the cluster's administrator chooses.
-  if (special && !(use === 'cluster' && special === 'a link-local address')) {
-    throw new FieldError(field, text, `must not be ${special}`);
-  }
-  return address;
 }
 
 function refOf(value: Record<string, unknown>, kind: ObjectKind): InvalidRef | undefined {

@@ -207,8 +207,8 @@ export class Words {
     const type = this.#btf.byName('flow_state', 'enum');
     const known =
       type?.kind === 'enum' ? type.values.find(({ value }) => Number(value) === number) : undefined;
-    const name = known?.name.replace(/^FLOW_/, '').replaceAll('_', ' ') ?? `state ${number}`;
-    return `is ${from} to ${to} at ${by}, ${name}`;
+    const [, protocol, ...state] = known?.name.split('_') ?? ['', 'state', `${number}`];
+    return `is ${from} to ${to} at ${by}, ${[protocol, state.join(' ').toLowerCase()].join(' ').trim()}`;
   }
 
   #ago(lastUsed: Decoded | undefined): string {
