@@ -30,7 +30,10 @@ export class Cluster extends AgentRun {
   /** What the agent is told of the cluster; by default the kubeconfig of the first API server. */
   agentArgs: readonly string[] = [];
 
-  static async open(name: string, options?: { nodes?: number; podsPerNode?: number }) {
+  static async open(
+    name: string,
+    options?: { nodes?: number; podsPerNode?: number; outside?: number },
+  ) {
     const cluster = new Cluster(name, options);
     try {
       await cluster.startServer();

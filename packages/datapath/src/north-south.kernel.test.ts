@@ -4,6 +4,7 @@ import {
   askHttp,
   askUdp,
   connectTcp,
+  connectUdp,
   type LabNode,
   type LabPod,
   type Place,
@@ -12,7 +13,6 @@ import {
 import type { Cluster, End, Served } from '../testing/cluster.ts';
 import {
   clientSeenAt,
-  connectUdp,
   converse,
   ends,
   exchange,
