@@ -215,7 +215,8 @@ export class Exposed {
   }
 }
 
-let nextPort = 10_000;
+/** Not among those that the node takes for translated packets, which its own processes leave alone. */
+let nextPort = 33_000;
 
 /** As askUdp, from a port that was not used before: with the same one a flow would go on. */
 function askAnew(from: Place, to: Endpoint): string {
@@ -230,7 +231,8 @@ function askAnew(from: Place, to: Endpoint): string {
 
 /** Who answered, or the code of the error; of several tries each that occurred. */
 export function answers(from: Place, protocol: Protocol, to: Endpoint, tries = 1): string[] {
-  const ask = protocol === 'TCP' ? () => askTcp(from, to, 'who?', silenceMs) : () => askAnew(from, to);
+  const ask =
+    protocol === 'TCP' ? () => askTcp(from, to, 'who?', silenceMs) : () => askAnew(from, to);
   return kinds(
     Array.from({ length: tries }, () => {
       try {
