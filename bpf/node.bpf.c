@@ -63,6 +63,15 @@ GLOBAL int send_on(context *ctx, const struct route *route)
 	return bpf_redirect(route->fib.ifindex, 0);
 }
 
+/*
+ * Whether the packet is one that a pod's device takes in and the stack is to route: it goes the way of the
+ * node's other packets, by the rules of policies and of masquerading that may lie there.
+ */
+INLINE int is_for_stack(const context *ctx, const struct found *found)
+{
+	return !found->is_reply && !source_of(found->flow->life) && !is_front(device_of(ctx));
+}
+
 /* Translates a packet with ports to an address of that role. */
 INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 {
@@ -74,6 +83,8 @@ INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 	if (reason || !found.flow)
 		return refuse(ctx, packet, reason, route.fib.mtu_result);
 	note_packet(found.flow, found.flow->life, packet->tcp_flags, found.is_reply, length_of(ctx));
+	if (is_for_stack(ctx, &found))
+		return rewrite(ctx, packet, &to, 0) ? drop(ctx, packet, DROP_WRITE) : NEXT;
 	if (rewrite(ctx, packet, &to, &route))
 		return drop(ctx, packet, DROP_WRITE);
 	return send_on(ctx, &route);
