@@ -5,7 +5,7 @@ import {
   type Endpoint,
   type LabNode,
   type LabPod,
-  type Place,
+  Place,
   startBackend,
 } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
@@ -58,13 +58,13 @@ export class Front implements Disposable {
     }
   }
 
-  static async open(name: string): Promise<Front> {
+  static async open(name: string, ...agentArgs: readonly string[]): Promise<Front> {
     const product = await Cluster.open(name, { nodes: 2, podsPerNode: 3, outside: 2 });
     try {
       const { tcp, udp, echo, http } = targets;
       const ports = { tcp: [tcp], udp: [udp], echo: [echo], http: [http] };
       await Promise.all([
-        product.start(),
+        product.start(...agentArgs),
         ...product.lab.pods.map((pod) => startBackend(pod, ports)),
       ]);
       return new Front(product);
@@ -243,6 +243,12 @@ export function answers(from: Place, protocol: Protocol, to: Endpoint, tries = 1
       }
     }),
   );
+}
+
+/** A client in a pod's network, but out of the node's cgroup: its sockets are nobody's to translate. */
+export function machineIn(pod: LabPod, { product }: Front): Place {
+  const { name, netnsPath, addresses, platform } = pod;
+  return new Place(platform, { name, netnsPath, addresses, cgroup: product.lab.underlay.cgroup });
 }
 
 /** Address of the client, as the backend sees it. */
