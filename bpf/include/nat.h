@@ -239,6 +239,33 @@ INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow
 	return 0;
 }
 
+/*
+ * Whether the address and port that a UDP client asked still are a service's. It would go on asking there
+ * for ever, where a TCP connection that began in time has an end.
+ */
+NOINLINE int has_frontend(const struct nat_flow *flow)
+{
+	const __u32 *frontend = (const __u32 *)flow->frontend;
+	struct service_key key = {
+		.port = flow->frontend_port,
+		.protocol = IPPROTO_UDP,
+		.scope = SCOPE_EXTERNAL,
+	};
+	__u32 *address = (__u32 *)key.address;
+
+	copy_address(address, frontend);
+	if (bpf_map_lookup_elem(&services, &key))
+		return 1;
+	key.scope = SCOPE_INTERNAL;
+	if (bpf_map_lookup_elem(&services, &key))
+		return 1;
+	/* A NodePort that was asked at an address that the node doesn't have, or no more. */
+	if (address[0] || address[1] || address[2] != bpf_htonl(0xffff))
+		address[0] = address[1] = address[2] = 0;
+	address[3] = 0;
+	return bpf_map_lookup_elem(&services, &key) != 0;
+}
+
 /* One look at one flow by the garbage collection. */
 static long sweep_flow(__u32 number, struct nat_table **held)
 {
@@ -278,6 +305,10 @@ static long sweep_flow(__u32 number, struct nat_table **held)
 	backend = backend_by_id(id);
 	if (!backend || backend->state == BACKEND_GONE)
 		state = FLOW_TCP_RESET;
+	if ((state == FLOW_UDP || state == FLOW_UDP_UNANSWERED) && !has_frontend(flow)) {
+		end_flow(index, life);
+		return 0;
+	}
 	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > config.timeouts[state % FLOW_STATES])
 		end_flow(index, life);
 	return 0;

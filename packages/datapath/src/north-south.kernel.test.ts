@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import {
   askHttp,
   askUdp,
+  type BlockingSocket,
   connectTcp,
   connectUdp,
   type LabNode,
@@ -202,6 +203,35 @@ function scenarios(mode: Mode): void {
         }
         cluster.remove(service);
       }
+    });
+
+    test('a UDP flow ends when its NodePort is given up, and no other one does', async () => {
+      const [moved, kept] = [0, 1].map(() => cluster.serve({ pods: [pod(a)] })) as [Served, Served];
+      for (const end of ends) {
+        cluster.change(moved, { pods: [pod(a)] });
+        const sockets = [moved, kept].map((service) =>
+          connectUdp(client, service.nodePort('udp', a, end)),
+        ) as [BlockingSocket, BlockingSocket];
+        const ask = (socket: BlockingSocket) => {
+          socket.send('x');
+          return text(socket.receive());
+        };
+        for (const socket of sockets) assert.equal(ask(socket), `${pod(a).name} x`);
+        const ports = [{ name: 'udp', protocol: 'UDP', port: 83, nodePort: 32_000 }];
+        cluster.change(moved, { pods: [pod(a)], spec: { ports } });
+        const hasFlow = (service: Served) =>
+          [...cluster.datapath(a).flows()].some(
+            (flow) =>
+              flow.frontendPort === service.nodePortNumber('udp') &&
+              flow.client === client.addresses[end],
+          );
+        while (hasFlow(moved)) await new Promise((resolve) => setTimeout(resolve, 10));
+        assert.throws(() => ask(sockets[0]), { code: 'ECONNREFUSED' });
+        assert.ok(hasFlow(kept));
+        assert.equal(ask(sockets[1]), `${pod(a).name} x`);
+        for (const socket of sockets) socket[Symbol.dispose]();
+      }
+      for (const service of [moved, kept]) cluster.remove(service);
     });
 
     test('when a pod is gone, its TCP connections are reset and UDP flows go elsewhere', () => {
