@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { FlowItem } from '@heddle/agent';
 import {
   askUdp,
   connectTcp,
@@ -22,6 +23,7 @@ import {
   silence,
 } from '../../testing/front.ts';
 
+const over = ['closed', 'closed by the backend', 'reset'];
 // One of four pods is missed by chance once in 25,000 times.
 const tries = 40;
 
@@ -390,10 +392,18 @@ describe('traffic from outside the cluster', () => {
         ),
       });
       // A node of a load balancer keeps an endpoint all the time: every other pod is one of this node.
-      for (let step = 0; step < 2 * all.length; step++) {
+      for (let step = 0; step < all.length; step++) {
         const [old, kept, next] = [0, 1, 2].map((i) => all[(step + i) % all.length]!);
         await write([old!, kept!, next!]);
         await write([kept!, next!], [old!]);
+        // A graceful pod ends when its connections have.
+        await front.product.until('connections to end', async () => {
+          const list = await front.product.heddle('flow', 'list', '-s', web.name);
+          const addresses = ends.map((end) => old!.addresses[end]);
+          return (list as { flows: FlowItem[] }).flows.every(
+            ({ backend, state }) => !addresses.includes(backend) || over.includes(state),
+          );
+        });
         await write([kept!, next!]);
       }
       const { targets } = await load.stop();
