@@ -10,6 +10,14 @@ import {
   Place,
   Tap,
 } from '@heddle/lab';
+import {
+  addNeighbour,
+  addRoute,
+  changeLink,
+  createBridge,
+  findLink,
+  removeRoute,
+} from '@heddle/netlink';
 import type { Cluster } from '../testing/cluster.ts';
 import {
   clientSeenAt,
@@ -34,6 +42,53 @@ function machineIn(pod: LabPod, { lab }: Cluster): Place {
 for (const mode of modes) {
   describe(`pods in machines of their own, ${mode.name}`, () => scenarios(mode));
 }
+
+test('pods on one bridge, which could answer each other past the node', async () => {
+  using cluster = await openCluster('bridged', modes[0]!, { nodes: 1, outside: 0 });
+  const [node] = cluster.lab.nodes as [LabNode];
+  const [one, two] = node.pods as [LabPod, LabPod];
+  node.configure((socket) => {
+    createBridge(socket, { name: 'pods0', up: true });
+    const bridge = findLink(socket, 'pods0')!.index;
+    for (const pod of node.pods) {
+      const port = findLink(socket, pod.nodeLink)!.index;
+      changeLink(socket, port, { master: bridge });
+      for (const end of ends) {
+        const address = pod.addresses[end];
+        const lladdr = pod.link('eth0').address;
+        addNeighbour(socket, { link: bridge, address, lladdr });
+        const destination = `${address}/${end === 'v4' ? 32 : 128}`;
+        removeRoute(socket, { destination, link: port });
+        addRoute(socket, { destination, link: bridge, source: node.addresses[end] });
+      }
+    }
+  });
+  for (const [pod, other] of [
+    [one, two],
+    [two, one],
+  ] as const) {
+    pod.configure((socket) => {
+      const link = findLink(socket, 'eth0')!.index;
+      for (const end of ends) {
+        const address = other.addresses[end];
+        addNeighbour(socket, { link, address, lladdr: other.link('eth0').address });
+        addRoute(socket, { destination: `${address}/${end === 'v4' ? 32 : 128}`, link });
+      }
+    });
+  }
+  const devices = [node.link('eth0'), { ...node.link('pods0'), pods: true }];
+  node.enter(() => cluster.datapath(node).setNode(devices, Object.values(node.addresses)));
+  const inside = machineIn(one, cluster);
+  for (const pod of [one, two]) {
+    const service = cluster.serve({ pods: [pod] });
+    for (const end of ends) {
+      converse(inside, (port) => service.at(port, service.clusterIP(end)), pod.name);
+      const seen = clientSeenAt(inside, service.at('http', service.clusterIP(end)));
+      assert.ok(seen.startsWith(startOf(node.addresses[end])), seen);
+    }
+    cluster.remove(service);
+  }
+});
 
 function scenarios(mode: Mode): void {
   let cluster: Cluster;
