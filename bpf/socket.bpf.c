@@ -12,6 +12,7 @@
 #include "address.h"
 #include "balance.h"
 #include "maps.h"
+#include "refusal.h"
 
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
@@ -77,6 +78,16 @@ GLOBAL int refuse(enum refusal_reason reason)
 	return REFUSE;
 }
 
+/* Nobody serves; `key` is on the caller's stack. */
+INLINE int refuse_service(const struct service_key *key)
+{
+	struct service *service = bpf_map_lookup_elem(&services, key);
+
+	if (service)
+		count_refusal(service->id, REFUSED_NO_BACKEND);
+	return refuse(REFUSED_NO_BACKEND);
+}
+
 INLINE int is_translated(const struct bpf_sock_addr *ctx)
 {
 	return ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP;
@@ -131,7 +142,7 @@ INLINE int on_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
 
 	chosen = choose(ctx, &key, &origin);
 	if (!chosen)
-		return refuse(REFUSED_NO_BACKEND);
+		return refuse_service(&key);
 	copy_address(origin.frontend, &to->address);
 	origin.frontend_port = to->port;
 	count_connection(&origin);
@@ -252,7 +263,7 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 		origin.frontend_port = to->port;
 		for (int attempt = 0; attempt < UNSHARED_ATTEMPTS; attempt++) {
 			if (!choose(ctx, &key, &origin))
-				return refuse(REFUSED_NO_BACKEND);
+				return refuse_service(&key);
 			if (!is_shared(known, &origin))
 				break;
 		}

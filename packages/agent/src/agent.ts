@@ -1,3 +1,4 @@
+import type { DatapathStatus } from '@heddle/datapath';
 import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
 import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
@@ -10,6 +11,8 @@ import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
 import { ownAddresses, watchOwnAddresses } from './own-addresses.ts';
+import { pressureWarnings } from './pressure.ts';
+import { localPorts, parsePortRange, snatPortProblems } from './snat-ports.ts';
 import type {
   Source,
   SourceBatch,
@@ -19,6 +22,7 @@ import type {
 } from './source/index.ts';
 import type { AgentStatus, EffectiveConfig } from './status.ts';
 import { Telemetry } from './telemetry.ts';
+import { watchTracking } from './tracking.ts';
 
 export interface AgentParts {
   readonly platform: Platform;
@@ -54,6 +58,7 @@ export class Agent implements Disposable {
   readonly #source: Source;
   readonly #addressWatch: Disposable;
   readonly #deviceWatch: Disposable;
+  readonly #trackingWatch: Disposable;
   #addresses: readonly string[];
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
@@ -121,6 +126,7 @@ export class Agent implements Disposable {
       this.#addressWatch = keep(
         watchOwnAddresses(platform, this.#addresses, (addresses) => this.#onAddresses(addresses)),
       );
+      this.#trackingWatch = keep(watchTracking(platform, (tracked) => this.#onTracking(tracked)));
       this.#deviceWatch = keep(
         watchNodeDevices(platform, config, (view) => this.#onNodeDevices(view)),
       );
@@ -148,6 +154,7 @@ export class Agent implements Disposable {
     for (const part of [
       this.#source,
       this.#deviceWatch,
+      this.#trackingWatch,
       this.#addressWatch,
       this.#reconciler,
       this.#healthChecks,
@@ -221,6 +228,14 @@ export class Agent implements Disposable {
     this.#events.add('info', 'agent', node, message);
   }
 
+  #onTracking(tracked: boolean): void {
+    this.#datapath.setTracked(tracked);
+    if (!tracked) return;
+    const message =
+      'netfilter tracks connections here: packets from outside to pods of this node pass its FORWARD rules';
+    this.#events.add('info', 'agent', this.#config.node, message);
+  }
+
   #write(changes: RowChanges): void {
     this.#telemetry.queued();
     this.#table.apply(changes);
@@ -264,6 +279,9 @@ export class Agent implements Disposable {
       this.#events.add('warn', 'source', state.path, caution);
     }
     for (const row of this.#table.rows()) this.#sayRefused(row);
+    for (const warning of this.#warnings(this.#datapath.status())) {
+      this.#events.add('warn', 'problem', this.#config.node, warning);
+    }
   }
 
   #notReady(): string | undefined {
@@ -280,6 +298,7 @@ export class Agent implements Disposable {
     const platform = this.#platform;
     const resident = residentBytes(platform);
     const { done, pending, failed } = this.#reconciler.counts();
+    const datapath = this.#datapath.status();
     return {
       version: this.#version,
       node: this.#config.node,
@@ -295,10 +314,19 @@ export class Agent implements Disposable {
       servers: this.#telemetry.servers,
       healthChecks: this.#healthChecks.counts,
       rows: { done, pending, failed },
-      datapath: this.#datapath.status(),
+      datapath,
       refusals: this.#datapath.refusals(),
       drops: this.#datapath.drops(),
+      warnings: this.#warnings(datapath),
     };
+  }
+
+  #warnings(datapath: DatapathStatus): string[] {
+    const snatPorts = parsePortRange(this.#config.snatPorts)!;
+    return [
+      ...pressureWarnings(datapath),
+      ...snatPortProblems(snatPorts, localPorts(this.#platform), this.#table.rows()),
+    ];
   }
 }
 

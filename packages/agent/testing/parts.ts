@@ -9,6 +9,7 @@ export class MemoryDatapath implements DatapathPart {
   /** Keys that can't come into force, and why. */
   readonly failing = new Map<string, string>();
   pruned = 0;
+  tracked = false;
   disposed = false;
 
   update(rows: readonly ServiceRow[]) {
@@ -44,15 +45,25 @@ export class MemoryDatapath implements DatapathPart {
       migrated: [],
       socketsDestroyed: 0,
       nat: this.natStatus(),
+      tracked: this.tracked,
     };
   }
 
   setNode() {}
 
+  setTracked(tracked: boolean) {
+    this.tracked = tracked;
+  }
+
   *flows() {}
 
   natStatus() {
-    return { flows: 0, maxFlows: 100, unanswered: 0, ports: 1000, portPressure: 0 };
+    const table = { flows: 0, maxFlows: 100, unanswered: 0, unansweredLimit: 25 };
+    return { ...table, ports: 1000, portPressure: 0, fullest: [] };
+  }
+
+  natDestinations() {
+    return [];
   }
 
   drops() {
@@ -73,6 +84,10 @@ export class MemoryDatapath implements DatapathPart {
       packets: 0,
       bytes: 0,
     }));
+  }
+
+  rowRefusals(rowKey: string) {
+    return this.inForce.has(rowKey) ? [{ reason: 'no endpoints', count: 4 }] : [];
   }
 
   refusals() {

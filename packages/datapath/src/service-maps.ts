@@ -226,6 +226,16 @@ export class ServiceMaps implements Operations<ServiceRow> {
     return this.held.get(key)?.backendIds.map((id) => this.backends.counters(id));
   }
 
+  /** Id of a row's service, or undefined when the row isn't in force. */
+  idOf(key: string): number | undefined {
+    return this.held.get(key)?.entry.id;
+  }
+
+  /** Whether a service with that id is in force. */
+  hasId(id: number): boolean {
+    return this.owners.has(id) || this.foundFrontends.has(id);
+  }
+
   private isHeld(key: string, entry: Entry): boolean {
     const owner = this.owners.get(entry.id);
     return owner !== undefined && allFrontends(this.held.get(owner)!).includes(key);

@@ -115,7 +115,11 @@ function serviceDetails(
     throw new ControlError('bad-params', 'get service: service is missing (write namespace/name)');
   }
   const items = keysOfService(keys, service).map((key): ServiceDetail => {
-    const detail = { ...entryOf(agent, key), endpoints: backendsOf(agent, key) };
+    const detail = {
+      ...entryOf(agent, key),
+      endpoints: backendsOf(agent, key),
+      refusals: agent.datapath().rowRefusals(key),
+    };
     const healthCheck = agent.healthCheck(key);
     return healthCheck ? { ...detail, healthCheck } : detail;
   });
