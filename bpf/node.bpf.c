@@ -106,17 +106,20 @@ GLOBAL int find_sender(context *ctx, const struct packet *packet, struct packet 
 	invert(&inverse, &inner->key);
 	if (!find_flow(&found, &inverse))
 		return 0;
+	/*
+	 * Who says so has an address of the sender's other side, which the sender may not know, and which a
+	 * router that is on both sides would take for a forgery: the node's takes its place (RFC 5508, REQ-5).
+	 */
 	if (found.is_reply) {
 		/* About a packet that went to the backend. */
 		client_key(inner_to, found.flow, inner->key.protocol);
 		copy_address(to->destination, found.flow->client);
-		if (same_address(to->source, found.flow->backend))
-			copy_address(to->source, found.flow->frontend);
+		copy_address(to->source, found.flow->frontend);
 	} else {
 		if (!reply_key(inner_to, found.flow, found.flow->life, inner->key.protocol))
 			return 0;
 		copy_address(to->destination, found.flow->backend);
-		if (same_address(to->source, found.flow->client))
+		if (source_of(found.flow->life))
 			copy_address(to->source, inner_to->destination);
 	}
 	return 1;

@@ -295,6 +295,8 @@ struct source_range_key {
 /* node_devices: by ifindex. */
 enum device_role {
 	DEVICE_FRONT = 1, /* leads out of the node: what enters and leaves by such gets the node's address */
+	/* Leads to pods: what enters by such finds what a socket of the node would, and keeps its address. */
+	DEVICE_PODS = 2,
 };
 
 /* drops: per-CPU counters by reason. The numbers are Hubble's drop reasons. */

@@ -110,7 +110,8 @@ INLINE void lead_to(struct flow_key *to, const struct packet *packet, const void
  * Chooses a backend for a packet that belongs to no flow yet; `to` becomes that of the packet when it is
  * sent there as it is. Returns 0, NOT_OURS, or the reason for a drop.
  */
-GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, struct choice *choice, struct flow_key *to)
+GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, int from_outside, struct choice *choice,
+			     struct flow_key *to)
 {
 	struct origin origin = {};
 	struct nat_table *table = the_table();
@@ -124,7 +125,7 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, struct cho
 	key.port = packet->key.destination_port;
 	key.protocol = (__u8)packet->key.protocol;
 	key.scope = SCOPE_EXTERNAL;
-	service = bpf_map_lookup_elem(&services, &key);
+	service = from_outside ? bpf_map_lookup_elem(&services, &key) : 0;
 	if (!service) {
 		key.scope = SCOPE_INTERNAL;
 		service = bpf_map_lookup_elem(&services, &key);
@@ -132,7 +133,7 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, struct cho
 	if (!service)
 		return role & ADDRESS_NODE ? NOT_OURS : DROP_UNKNOWN_PORT;
 	choice->service = service->id;
-	if (!may_enter(packet))
+	if (from_outside && !may_enter(packet))
 		return DROP_SOURCE_RANGE;
 	/* A hostPort may also be the port that a socket of the node has chosen for a connection of its own. */
 	if (packet->key.protocol != IPPROTO_UDP && !is_first(packet))
@@ -168,16 +169,16 @@ NOINLINE __u32 find_source(const __u32 *address)
 /*
  * The address that a backend that way shall see, as an index in nat_sources; 0: the client's own. That
  * serves while the replies pass here in any case, which is so when the backend is on this node, or the
- * client is.
+ * client is; but not when they share a device, or are one and the same.
  */
 GLOBAL __u32 choose_source(context *ctx, const struct packet *packet, const struct route *route)
 {
 	struct nat_table *table = the_table();
-	__u32 source = 0, address[4];
+	__u32 source = 0, address[4], device = device_of(ctx);
 
-	if (!table || !packet || !route)
+	if (!table || !packet || !route || route->result == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return 0;
-	if (route->result == BPF_FIB_LKUP_RET_NOT_FWDED || !is_front(device_of(ctx)) || !is_front(route->fib.ifindex))
+	if (route->fib.ifindex != device && (!is_front(device) || !is_front(route->fib.ifindex)))
 		return 0;
 	if (route->knows_source) {
 		if (packet->ipv4)
@@ -211,7 +212,7 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, s
 
 		if (packet->fragment == FRAGMENT_LATER)
 			return role & ADDRESS_NODE ? NOT_OURS : DROP_FRAGMENT;
-		outcome = choose_for_packet(packet, role, &choice, to);
+		outcome = choose_for_packet(packet, role, is_front(device_of(ctx)), &choice, to);
 		found->service = choice.service;
 		if (!outcome)
 			outcome = find_route(ctx, packet, to, ROUTE_SOURCE, route);

@@ -271,6 +271,33 @@ INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow
 	return 0;
 }
 
+/*
+ * Whether the address and port that a UDP client asked still are a service's. It would go on asking there
+ * for ever, where a TCP connection that began in time has an end.
+ */
+NOINLINE int has_frontend(const struct nat_flow *flow)
+{
+	const __u32 *frontend = (const __u32 *)flow->frontend;
+	struct service_key key = {
+		.port = flow->frontend_port,
+		.protocol = IPPROTO_UDP,
+		.scope = SCOPE_EXTERNAL,
+	};
+	__u32 *address = (__u32 *)key.address;
+
+	copy_address(address, frontend);
+	if (bpf_map_lookup_elem(&services, &key))
+		return 1;
+	key.scope = SCOPE_INTERNAL;
+	if (bpf_map_lookup_elem(&services, &key))
+		return 1;
+	/* A NodePort that was asked at an address that the node doesn't have, or no more. */
+	if (address[0] || address[1] || address[2] != bpf_htonl(0xffff))
+		address[0] = address[1] = address[2] = 0;
+	address[3] = 0;
+	return bpf_map_lookup_elem(&services, &key) != 0;
+}
+
 /* A slice of the garbage collection. */
 struct sweep {
 	__u32 is_tight; /* more than half of the table is used */
@@ -316,6 +343,13 @@ static long sweep_flow(__u32 number, struct sweep *sweep)
 	 */
 	if (!has_backend(flow, life) && (sweep->is_tight || !is_local(life)))
 		state = FLOW_TCP_RESET;
+	/* What the client sends belongs to no flow from then on; what a pod still answers does, for a while. */
+	if ((state == FLOW_UDP || state == FLOW_UDP_UNANSWERED) && !has_frontend(flow)) {
+		struct flow_key key;
+
+		client_key(&key, flow, IPPROTO_UDP);
+		forget_key(&key, index * 2);
+	}
 	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > config.timeouts[state % FLOW_STATES])
 		end_flow(index, life);
 	return 0;

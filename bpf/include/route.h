@@ -22,16 +22,20 @@ INLINE int is_front(__u32 ifindex)
 }
 
 /*
- * Whether a translated packet for that device must take the stack's way. Replies of a backend on this
- * node do: if netfilter tracks connections and has not seen the request, it takes them for invalid,
- * which rules drop, or for a connection of the backend's own, which rules masquerade.
+ * Whether a translated packet from one device to another must take the stack's way. Replies of a backend
+ * on this node do: if netfilter tracks connections and has not seen the request, it takes them for invalid,
+ * which rules drop, or for a connection of the backend's own, which rules masquerade. What pods send does
+ * in any case, so that it meets policies and masquerading like all that they send; but not what turns back,
+ * which bears the node's address and would be taken for a forgery.
  */
-INLINE int passes_netfilter(__u32 ifindex)
+INLINE int passes_netfilter(__u32 from, __u32 to)
 {
 	__u32 zero = 0;
 	struct nat_table *table = bpf_map_lookup_elem(&nat_table, &zero);
 
-	return table && table->tracked && !is_front(ifindex);
+	if (from == to || !table)
+		return 0;
+	return !is_front(from) || (table->tracked && !is_front(to));
 }
 
 /* Length of the largest packet that this one is or will be cut into. */
@@ -94,7 +98,8 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 	route->knows_source = flags && (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
 	if (result == -EINVAL && flags)
 		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
-	if ((result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) && passes_netfilter(fib->ifindex))
+	if ((result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) &&
+	    passes_netfilter(device_of(ctx), fib->ifindex))
 		result = BPF_FIB_LKUP_RET_NOT_FWDED;
 	route->result = result;
 	return obstacle(packet, route);

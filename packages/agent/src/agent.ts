@@ -129,7 +129,7 @@ export class Agent implements Disposable {
       this.#trackingWatch = keep(watchTracking(platform, (tracked) => this.#onTracking(tracked)));
       this.#takeAddresses(addresses);
       this.#deviceWatch = keep(
-        watchNodeDevices(platform, config.devices, (view) => this.#onNodeDevices(view)),
+        watchNodeDevices(platform, config, (view) => this.#onNodeDevices(view)),
       );
       this.#source = keep(
         openSource({
@@ -228,7 +228,8 @@ export class Agent implements Disposable {
       return;
     }
     const before = this.#devices;
-    this.#devices = devices.map(({ name }) => name).join(', ') || 'no device';
+    const front = devices.filter(({ pods }) => !pods);
+    this.#devices = front.map(({ name }) => name).join(', ') || 'no device';
     if (before === undefined || before === this.#devices) return;
     const message = `traffic from outside is now served on ${this.#devices}`;
     this.#events.add('info', 'agent', node, message);

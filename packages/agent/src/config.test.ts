@@ -22,6 +22,7 @@ describe('configuration', () => {
       socket: '/run/heddle/agent.sock',
       logLevel: 'info',
       devices: 'auto',
+      podDevices: 'none',
       snatPorts: '1024-29999',
       timeouts: {
         ...{ tcpHandshake: 60, tcpEstablished: 7440, tcpHalfClosed: 3600, tcpClosed: 60 },
@@ -91,6 +92,7 @@ describe('configuration', () => {
         'socket',
         'logLevel',
         'devices',
+        'podDevices',
         'snatPorts',
         'nodePortAddresses',
         'sizes.services',

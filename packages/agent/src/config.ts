@@ -47,6 +47,8 @@ export interface Config {
   readonly logLevel: LogLevel;
   /** Where traffic enters from outside: `auto`, `none`, or names of devices with commas between. */
   readonly devices: string;
+  /** Devices of pods that are translated for packet by packet: `none`, or names as above. */
+  readonly podDevices: string;
   /** Ports of the node that stand for clients outside, `first-last`; see `parsePortRange`. */
   readonly snatPorts: string;
   /** Where NodePorts and hostPorts are served: ranges and names of devices; none: the Node object says. */
@@ -98,6 +100,8 @@ const nodeRemedy =
   'write the name of this machine’s Node object (lower-case letters, digits, - and .)';
 const devicesRemedy =
   'write auto, none, or names of devices with commas between (* stands for anything)';
+const podDevicesRemedy =
+  'write none, or names of devices with commas between (* stands for anything)';
 const portsRemedy = 'write the first and the last port, e.g. 1024-29999, of 1024 to 65535';
 const nodePortsRemedy = 'write a list such as [192.0.2.0/24, eth0]';
 const levelRemedy = 'write debug, info, warn or error';
@@ -112,6 +116,13 @@ const listenAddress = v.pipe(
 
 const urlRemedy = 'write a URL such as https://192.0.2.1:6443';
 const urlsRemedy = 'write a list of URLs such as [https://192.0.2.1:6443]';
+
+const deviceNames = (remedy: string) =>
+  v.pipe(
+    v.string(remedy),
+    v.regex(/^[^\s,/]+(\s*,\s*[^\s,/]+)*$/, remedy),
+    v.maxLength(1000, remedy),
+  );
 
 const schema = v.strictObject({
   manifests: v.pipe(
@@ -191,16 +202,21 @@ const schema = v.strictObject({
     v.description('Least severe level that is logged: debug, info, warn or error.'),
   ),
   devices: v.pipe(
-    v.optional(
-      v.pipe(
-        v.string(devicesRemedy),
-        v.regex(/^[^\s,/]+(\s*,\s*[^\s,/]+)*$/, devicesRemedy),
-        v.maxLength(1000, devicesRemedy),
-      ),
-      'auto',
-    ),
+    v.optional(deviceNames(devicesRemedy), 'auto'),
     v.description(
       'Devices at which traffic enters from outside for NodePorts, load balancers and external IPs: auto (those that a default route leads out of), none, or names such as eth0,bond* with commas between.',
+    ),
+  ),
+  podDevices: v.pipe(
+    v.optional(
+      v.pipe(
+        deviceNames(podDevicesRemedy),
+        v.check((text) => text !== 'auto', podDevicesRemedy),
+      ),
+      'none',
+    ),
+    v.description(
+      'Devices of pods whose processes are not in the cgroup, such as those in virtual machines: none, or names such as veth*,cni0 with commas between. What they send to services is translated there, packet by packet.',
     ),
   ),
   snatPorts: v.pipe(

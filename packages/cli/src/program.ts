@@ -114,6 +114,7 @@ function addAgent(program: Command): void {
         'ranges or devices, with commas between, where NodePorts are (default: as the Node says)',
         listed,
       )
+      .option('--pod-devices <names>', 'of pods in machines of their own (default: "none")')
       .option('--terminate-tcp', 'close TCP connections to backends that are gone')
       .action(async (options) => (await import('./commands/agent.ts')).agent(options)),
     'heddle agent --manifests examples/hello --node node1',

@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { askUdp, connectTcp, type LabNode, type LabPod, type Place } from '@heddle/lab';
+import { askUdp, connectTcp, connectUdp, type LabNode, type LabPod, type Place } from '@heddle/lab';
 import type { Cluster, End, Served } from '../testing/cluster.ts';
 import {
   clientSeenAt,
-  connectUdp,
   converse,
   ends,
   exchange,

@@ -85,6 +85,7 @@ export class Cluster implements Disposable {
   readonly #datapaths = new Map<LabNode, Datapath>();
   readonly #models = new Map<LabNode, ServiceModel>();
   #services = 0;
+  #servesPods = false;
 
   constructor(lab: LabOptions, options: Partial<DatapathOptions> = {}) {
     this.#options = options;
@@ -148,6 +149,12 @@ export class Cluster implements Disposable {
     datapath.prune(rows);
   }
 
+  /** Has all nodes translate at the devices of their pods, too. */
+  servePods(): void {
+    this.#servesPods = true;
+    for (const node of this.lab.nodes) this.#setNode(node, this.datapath(node));
+  }
+
   /** Everybody forgets what they have learnt of narrow paths. */
   forgetPaths(): void {
     for (const place of this.lab.places) {
@@ -182,10 +189,18 @@ export class Cluster implements Disposable {
       options: { terminateTcp: false },
       ...this.#options,
     });
-    const { name, index } = node.link('eth0');
-    const { v4, v6 } = node.addresses;
-    node.enter(() => datapath.setNode([{ name, index }], [v4, v6]));
+    this.#setNode(node, datapath);
     return datapath;
+  }
+
+  #setNode(node: LabNode, datapath: Datapath): void {
+    const { v4, v6 } = node.addresses;
+    const pods = this.#servesPods ? node.pods : [];
+    const devices = [
+      node.link('eth0'),
+      ...pods.map(({ nodeLink }) => ({ ...node.link(nodeLink), pods: true })),
+    ];
+    node.enter(() => datapath.setNode(devices, [v4, v6]));
   }
 }
 

@@ -3,6 +3,7 @@ import {
   askHttp,
   askUdp,
   BlockingSocket,
+  connectUdp,
   type Endpoint,
   echoBytes,
   type LabOptions,
@@ -124,28 +125,11 @@ export function echoDatagrams(
   }
 }
 
-/** A UDP socket that is connected; to be closed by the caller. */
-export function connectUdp(from: Place, to: Endpoint, timeoutMs?: number): BlockingSocket {
-  const socket = open(from, 'udp', to, timeoutMs);
-  socket.connect(to);
-  return socket;
-}
-
 /** A TCP connection from a port of the test's choice; to be closed by the caller. */
 export function connectFrom(from: Place, port: number, to: Endpoint): BlockingSocket {
-  const socket = open(from, 'tcp', to);
+  const family = to.address.includes(':') ? 6 : 4;
+  const socket = from.enter(() => BlockingSocket.open(from.platform, { protocol: 'tcp', family }));
   socket.bind({ address: to.address.includes(':') ? '::' : '0.0.0.0', port });
   socket.connect(to);
   return socket;
-}
-
-function open(
-  from: Place,
-  protocol: 'tcp' | 'udp',
-  to: Endpoint,
-  timeoutMs?: number,
-): BlockingSocket {
-  const family = to.address.includes(':') ? 6 : 4;
-  const options = { protocol, family, ...(timeoutMs === undefined ? {} : { timeoutMs }) } as const;
-  return from.enter(() => BlockingSocket.open(from.platform, options));
 }

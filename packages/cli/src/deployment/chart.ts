@@ -29,6 +29,7 @@ const chartValues = {
   tolerations: value('tolerations'),
   logLevel: value('logLevel'),
   devices: value('devices'),
+  podDevices: value('podDevices'),
   snatPorts: value('snatPorts'),
   nodePortAddresses: value('nodePortAddresses'),
   sizes: {

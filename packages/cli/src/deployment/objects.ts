@@ -90,6 +90,7 @@ bpffs: ${inPod.bpffs}
 socket: ${inPod.socket}/agent.sock
 logLevel: ${inline(given.logLevel)}
 devices: ${inline(given.devices)}
+podDevices: ${inline(given.podDevices)}
 snatPorts: ${inline(given.snatPorts)}
 nodePortAddresses: ${inline(given.nodePortAddresses)}
 sizes:${group('sizes')}

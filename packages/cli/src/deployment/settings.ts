@@ -17,6 +17,7 @@ export interface Settings {
   readonly tolerations: readonly Readonly<Record<string, string | number>>[];
   readonly logLevel: string;
   readonly devices: string;
+  readonly podDevices: string;
   readonly snatPorts: string;
   readonly nodePortAddresses: readonly string[];
   readonly sizes: MapSizes;
@@ -136,6 +137,15 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
     schema: text(
       '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$',
       'write auto, none, or names of devices with commas between',
+    ),
+  },
+  podDevices: {
+    about:
+      'Devices of pods whose processes are not in the cgroup, such as those in virtual machines: none, or names such as veth*,cni0 with commas between. What they send to services is translated there.',
+    fallback: 'none',
+    schema: text(
+      '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$',
+      'write none, or names of devices with commas between',
     ),
   },
   snatPorts: {

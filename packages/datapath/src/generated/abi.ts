@@ -229,7 +229,8 @@ export function decodeCrc32cPowers(bytes: Uint8Array, offset = 0): Crc32cPowers 
 
 /** enum device_role */
 export const deviceRole = {
-  deviceFront: 1,
+  front: 1,
+  pods: 2,
 } as const;
 export type DeviceRole = (typeof deviceRole)[keyof typeof deviceRole];
 
