@@ -29,7 +29,8 @@ enum service_scope {
 
 /*
  * services: frontend -> the run of slots that serves it. A NodePort is kept once for each address
- * of the node, and once for the unspecified address, which stands for loopback and guards bind().
+ * of the node, and once for the unspecified address, which stands for loopback and guards bind(). So is
+ * a pod's hostPort, unless its hostIP is one address, of loopback perhaps: then it is kept for that only.
  */
 struct service_key {
 	__u8 address[16];
@@ -49,6 +50,8 @@ enum service_flags {
 	SERVICE_PLAIN = 0,
 	/* Without endpoints packets are dropped, not refused: other nodes have some (externalTrafficPolicy). */
 	SERVICE_SILENT = 1,
+	/* A pod's own port: bind() is guarded at each of its addresses (a NodePort's: at the unspecified one). */
+	SERVICE_HOST_PORT = 4,
 };
 
 struct service {

@@ -135,8 +135,9 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, int from_o
 	choice->service = service->id;
 	if (from_outside && !may_enter(packet))
 		return DROP_SOURCE_RANGE;
+	/* A hostPort may also be the port that a socket of the node has chosen for a connection of its own. */
 	if (packet->key.protocol != IPPROTO_UDP && !is_first(packet))
-		return DROP_NO_FLOW;
+		return service->flags & SERVICE_HOST_PORT ? NOT_OURS : DROP_NO_FLOW;
 	if (!service->slot_count && service->flags & SERVICE_SILENT)
 		return DROP_NOT_LOCAL;
 	/* make_flow asks again; but a flood costs less here, and should not drive out affinities. */

@@ -10,7 +10,8 @@ import { HealthChecks } from './health-checks.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
-import { ownAddresses, watchOwnAddresses } from './own-addresses.ts';
+import { nodePortChoice } from './node-port-addresses.ts';
+import { type OwnAddress, ownAddresses, watchOwnAddresses } from './own-addresses.ts';
 import { pressureWarnings } from './pressure.ts';
 import { localPorts, parsePortRange, snatPortProblems } from './snat-ports.ts';
 import type {
@@ -59,7 +60,6 @@ export class Agent implements Disposable {
   readonly #addressWatch: Disposable;
   readonly #deviceWatch: Disposable;
   readonly #trackingWatch: Disposable;
-  #addresses: readonly string[];
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
   /** What the source said last; undefined until its first read is done. */
@@ -79,8 +79,8 @@ export class Agent implements Disposable {
     this.#version = version;
     this.#started = new Date(platform.wallTimeMs()).toISOString();
     this.#events = new EventLog(platform);
-    this.#addresses = ownAddresses(platform);
-    this.#model = new ServiceModel({ nodeName: config.node, ownAddresses: this.#addresses });
+    const addresses = ownAddresses(platform);
+    this.#model = new ServiceModel({ nodeName: config.node, ownAddresses: [] });
 
     const opened: Disposable[] = [];
     const keep = <Part extends Disposable>(part: Part): Part => {
@@ -124,9 +124,10 @@ export class Agent implements Disposable {
         }),
       );
       this.#addressWatch = keep(
-        watchOwnAddresses(platform, this.#addresses, (addresses) => this.#onAddresses(addresses)),
+        watchOwnAddresses(platform, addresses, (now) => this.#onAddresses(now)),
       );
       this.#trackingWatch = keep(watchTracking(platform, (tracked) => this.#onTracking(tracked)));
+      this.#takeAddresses(addresses);
       this.#deviceWatch = keep(
         watchNodeDevices(platform, config, (view) => this.#onNodeDevices(view)),
       );
@@ -203,11 +204,17 @@ export class Agent implements Disposable {
     this.#events.add(level, kind, what.file, whereAndWhat(what));
   }
 
-  #onAddresses(addresses: readonly string[]): void {
-    this.#addresses = addresses;
-    const message = `own addresses are now ${addresses.join(', ') || 'none'}`;
+  #onAddresses(now: readonly OwnAddress[]): void {
+    const message = `own addresses are now ${textsOf(now).join(', ') || 'none'}`;
     this.#events.add('info', 'agent', this.#config.node, message);
-    this.#write(this.#model.setOwnAddresses(addresses));
+    this.#write(this.#takeAddresses(now));
+  }
+
+  #takeAddresses(own: readonly OwnAddress[]): RowChanges {
+    const { node, nodePortAddresses } = this.#config;
+    const { ranges, problems } = nodePortChoice(nodePortAddresses, own);
+    for (const problem of problems) this.#events.add('warn', 'problem', node, problem);
+    return this.#model.setOwnAddresses(textsOf(own), ranges);
   }
 
   #onNodeDevices({ devices, addresses, problems }: NodeView): void {
@@ -305,7 +312,7 @@ export class Agent implements Disposable {
       pid: platform.syscall(syscallNumbers(platform).getpid),
       started: this.#started,
       ...(resident === undefined ? {} : { residentBytes: resident }),
-      addresses: this.#addresses,
+      addresses: this.#model.nodePortAddresses,
       source: {
         ...shownState(this.#source.state),
         complete: this.#batch?.complete ?? false,
@@ -328,6 +335,10 @@ export class Agent implements Disposable {
       ...snatPortProblems(snatPorts, localPorts(this.#platform), this.#table.rows()),
     ];
   }
+}
+
+function textsOf(own: readonly OwnAddress[]): string[] {
+  return [...new Set(own.map(({ address }) => address))];
 }
 
 /** As the control socket shows it. */

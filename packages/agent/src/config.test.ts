@@ -28,6 +28,7 @@ describe('configuration', () => {
         ...{ tcpHandshake: 60, tcpEstablished: 7440, tcpHalfClosed: 3600, tcpClosed: 60 },
         ...{ tcpReset: 10, udpUnanswered: 120, udp: 300, sctpHandshake: 60, sctp: 900 },
       },
+      nodePortAddresses: [],
       sizes: { services: 65536, backends: 131072, slots: 262144, affinity: 65536, flows: 65536 },
       options: { terminateTcp: false },
     });
@@ -49,6 +50,31 @@ describe('configuration', () => {
     assert.deepEqual([config.healthAddress, config.metricsAddress], ['off', '[::1]:9']);
   });
 
+  it('takes ranges and devices for NodePorts, and says what else to write', () => {
+    const { nodePortAddresses } = readConfig(file('nodePortAddresses: [192.0.2.0/24, bond*]'), {});
+    assert.deepEqual(nodePortAddresses, ['192.0.2.0/24', 'bond*']);
+    const flags = { nodePortAddresses: ['fd00::/8'] };
+    assert.deepEqual(
+      readConfig(file('nodePortAddresses: [eth0]'), flags).nodePortAddresses,
+      ['fd00::/8'],
+      'a flag wins',
+    );
+    const problem = (entry: string) => failure(`nodePortAddresses: ["${entry}"]`);
+    assert.equal(
+      problem('192.0.2.0/33'),
+      'read config /etc/heddle/agent.yaml: nodePortAddresses.0 is "192.0.2.0/33"; write a range of addresses such as 192.0.2.0/24 or fd00:1::/64',
+    );
+    assert.match(problem('192.0.2.1'), /for just this one 192\.0\.2\.1\/32$/);
+    assert.match(problem('fd00:0::1'), /for just this one fd00::1\/128$/);
+    assert.match(
+      problem('primary'),
+      /leave it out: the InternalIP and ExternalIP are the default$/,
+    );
+    assert.match(problem(''), /or the name of a device$/);
+    assert.match(failure('nodePortAddresses: 192.0.2.0/24'), /write a list such as \[/);
+    assert.match(failure('nodePortAddresses: [1]'), /nodePortAddresses\.0 is 1; write a list/);
+  });
+
   it('documents every field', () => {
     const fields = configFields();
     assert.deepEqual(
@@ -68,6 +94,7 @@ describe('configuration', () => {
         'devices',
         'podDevices',
         'snatPorts',
+        'nodePortAddresses',
         'sizes.services',
         'sizes.backends',
         'sizes.slots',

@@ -2,6 +2,7 @@ import { defaultNat, type FlowTimeouts, longestTimeout } from '@heddle/datapath/
 import type { LogLevel } from '@heddle/sys';
 import * as v from 'valibot';
 import { parseDocument } from 'yaml';
+import { nodePortEntryProblem } from './node-port-addresses.ts';
 import { parseListenAddress } from './server/listen-address.ts';
 import { formatPortRange, parsePortRange } from './snat-ports.ts';
 
@@ -50,6 +51,8 @@ export interface Config {
   readonly podDevices: string;
   /** Ports of the node that stand for clients outside, `first-last`; see `parsePortRange`. */
   readonly snatPorts: string;
+  /** Where NodePorts and hostPorts are served: ranges and names of devices; none: the Node object says. */
+  readonly nodePortAddresses: readonly string[];
   readonly sizes: MapSizes;
   readonly timeouts: FlowTimeouts;
   readonly options: { readonly terminateTcp: boolean };
@@ -100,6 +103,7 @@ const devicesRemedy =
 const podDevicesRemedy =
   'write none, or names of devices with commas between (* stands for anything)';
 const portsRemedy = 'write the first and the last port, e.g. 1024-29999, of 1024 to 65535';
+const nodePortsRemedy = 'write a list such as [192.0.2.0/24, eth0]';
 const levelRemedy = 'write debug, info, warn or error';
 const yesNoRemedy = 'write true or false';
 
@@ -225,6 +229,24 @@ const schema = v.strictObject({
     ),
     v.description(
       'Ports of this node that stand for clients outside towards pods of other nodes: so many connections to each backend at a time. Neither NodePorts nor ports that the node’s own sockets choose (net.ipv4.ip_local_port_range).',
+    ),
+  ),
+  nodePortAddresses: v.pipe(
+    v.optional(
+      v.array(
+        v.pipe(
+          v.string(nodePortsRemedy),
+          v.check(
+            (entry) => nodePortEntryProblem(entry) === undefined,
+            ({ input }) => nodePortEntryProblem(input)!,
+          ),
+        ),
+        nodePortsRemedy,
+      ),
+      [],
+    ),
+    v.description(
+      'Addresses of the node at which NodePorts and hostPorts are served: ranges such as 192.0.2.0/24, and names of devices such as eth0 or bond*. Loopback always is. Default: the InternalIPs and ExternalIPs of the Node object, or all addresses of the devices where it has none.',
     ),
   ),
   sizes: v.pipe(

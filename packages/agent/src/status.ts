@@ -114,7 +114,7 @@ export interface AgentStatus {
   readonly pid: number;
   readonly started: string;
   readonly residentBytes?: number;
-  /** The node's own addresses, on which NodePorts are served. */
+  /** The node's own addresses at which NodePorts and hostPorts are served. */
   readonly addresses: readonly string[];
   readonly source: {
     readonly kind: SourceState['kind'];

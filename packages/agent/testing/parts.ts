@@ -136,7 +136,7 @@ export class ScriptedSource implements Source {
     );
   }
 
-  delete(kind: 'service' | 'slice', name: string): void {
+  delete(kind: 'service' | 'slice' | 'pod', name: string): void {
     this.#tell([{ op: 'delete', kind, namespace: 'default', name }]);
   }
 
@@ -186,5 +186,16 @@ export function slice(name: string, addresses: readonly string[]) {
       addresses: [address],
       conditions: { ready: true, serving: true, terminating: false },
     })),
+  };
+}
+
+/** A Pod on node `n1` with TCP port 8080 at the node's port 8081. */
+export function pod(name: string, address: string, hostPort: unknown = 8081) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { namespace: 'default', name },
+    spec: { nodeName: 'n1', containers: [{ ports: [{ containerPort: 8080, hostPort }] }] },
+    status: { phase: 'Running', podIP: address, podIPs: [{ ip: address }] },
   };
 }

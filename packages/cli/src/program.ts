@@ -44,6 +44,10 @@ function appended(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
 }
 
+function listed(text: string): string[] {
+  return text === '' ? [] : text.split(',').map((each) => each.trim());
+}
+
 function size(text: string): number {
   if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
@@ -106,6 +110,11 @@ function addAgent(program: Command): void {
       .option('--max-flows <n>', 'size of the table of flows from outside', size)
       .option('--devices <names>', 'where traffic enters from outside (default: "auto")')
       .option('--pod-devices <names>', 'of pods in machines of their own (default: "none")')
+      .option(
+        '--nodeport-addresses <list>',
+        'ranges or devices, with commas between, where NodePorts are (default: as the Node says)',
+        listed,
+      )
       .option('--terminate-tcp', 'close TCP connections to backends that are gone')
       .action(async (options) => (await import('./commands/agent.ts')).agent(options)),
     'heddle agent --manifests examples/hello --node node1',

@@ -1,4 +1,4 @@
-import type { ServiceModel, ServiceRow } from '@heddle/model';
+import type { ObjectKind, ServiceModel, ServiceRow } from '@heddle/model';
 import type { RowStatus } from '@heddle/state';
 import type { AgentStatus } from '../status.ts';
 import type { SyncClock } from '../sync-clock.ts';
@@ -23,7 +23,7 @@ export interface AgentMetrics {
   readonly registry: Registry<MetricFacts>;
   readonly syncSeconds: Histogram;
   readonly programmingSeconds: Histogram;
-  /** Label: `service`, `slice` or `node`. */
+  /** Label: kind of object. */
   readonly changes: Counter;
   readonly disconnections: Counter;
   /** Of the documents of the health server, by status code. */
@@ -32,7 +32,7 @@ export interface AgentMetrics {
   /** Changes since the last sync was done. */
   readonly pending: { services: number; endpoints: number };
   /** Notes changes of objects that were taken in, by kind. */
-  changed(kind: 'service' | 'slice' | 'node'): void;
+  changed(kind: ObjectKind): void;
 }
 
 /** Buckets of kube-proxy, so that its dashboards fit: 1 ms to 16 s, doubled each time. */
@@ -67,7 +67,7 @@ export function agentMetrics(gather: () => MetricFacts): AgentMetrics {
     ...{ registry, changes, disconnections, pending, ...proxy },
     changed(kind) {
       changes.add(1, kind);
-      if (kind === 'node') return;
+      if (kind !== 'service' && kind !== 'slice') return;
       const isService = kind === 'service';
       pending[isService ? 'services' : 'endpoints']++;
       (isService ? proxy.serviceChanges : proxy.endpointChanges).add(1);
@@ -99,7 +99,7 @@ function addState(registry: Registry<MetricFacts>): void {
     'Objects whose newest version can not be used, by kind; the last good version is in force.',
     ['kind'],
     ({ model }) => {
-      const counts = { service: 0, slice: 0, node: 0 };
+      const counts = { service: 0, slice: 0, node: 0, pod: 0 };
       for (const { kind } of model.problems.values()) counts[kind]++;
       return Object.entries(counts).map(([kind, count]): Sample => [[kind], count]);
     },

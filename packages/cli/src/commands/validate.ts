@@ -17,11 +17,12 @@ export function validate(dir: string, { output }: { readonly output: OutputForma
   }
   for (const note of notes) printLine(styled('dim', `note     ${text(note)}`));
   for (const problem of problems) printLine(`${styled('red', 'problem')}  ${text(problem)}`);
-  const { service, slice, node } = objects;
+  const { service, slice, node, pod } = objects;
   const found = [
     counted(service, 'Service'),
     counted(slice, 'EndpointSlice'),
     counted(node, 'Node'),
+    ...(pod > 0 ? [counted(pod, 'Pod')] : []),
   ].join(', ');
   const verdict = valid ? styled('green', 'valid') : styled('red', 'not valid');
   const what = valid ? '' : ` (${counted(problems.length, 'problem')})`;

@@ -31,6 +31,7 @@ const chartValues = {
   devices: value('devices'),
   podDevices: value('podDevices'),
   snatPorts: value('snatPorts'),
+  nodePortAddresses: value('nodePortAddresses'),
   sizes: {
     services: value('sizes.services'),
     backends: value('sizes.backends'),

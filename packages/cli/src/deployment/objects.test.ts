@@ -19,6 +19,7 @@ test('may read what it watches, and nothing else', () => {
   );
   assert.deepEqual(granted.sort(), [
     'list,watch /nodes',
+    'list,watch /pods',
     'list,watch /services',
     'list,watch discovery.k8s.io/endpointslices',
   ]);

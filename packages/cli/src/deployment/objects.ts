@@ -45,7 +45,7 @@ export function deploymentObjects(given: Given): readonly KubernetesObject[] {
       kind: 'ClusterRole',
       metadata: { name, labels },
       rules: [
-        { apiGroups: [''], resources: ['services', 'nodes'], verbs: ['list', 'watch'] },
+        { apiGroups: [''], resources: ['services', 'nodes', 'pods'], verbs: ['list', 'watch'] },
         {
           apiGroups: ['discovery.k8s.io'],
           resources: ['endpointslices'],
@@ -92,6 +92,7 @@ logLevel: ${inline(given.logLevel)}
 devices: ${inline(given.devices)}
 podDevices: ${inline(given.podDevices)}
 snatPorts: ${inline(given.snatPorts)}
+nodePortAddresses: ${inline(given.nodePortAddresses)}
 sizes:${group('sizes')}
 timeouts:${group('timeouts')}
 healthAddress: ":${inline(given.healthPort)}"

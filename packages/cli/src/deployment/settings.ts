@@ -19,6 +19,7 @@ export interface Settings {
   readonly devices: string;
   readonly podDevices: string;
   readonly snatPorts: string;
+  readonly nodePortAddresses: readonly string[];
   readonly sizes: MapSizes;
   readonly timeouts: Config['timeouts'];
   readonly healthPort: number;
@@ -152,6 +153,16 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       'Ports of each node that stand for clients outside towards pods of other nodes: so many connections to each backend at a time. Neither NodePorts nor ports that the nodes’ own sockets choose.',
     fallback: defaultSnatPorts,
     schema: text('^[0-9]{4,5}-[0-9]{4,5}$', 'write the first and the last port, e.g. 1024-29999'),
+  },
+  nodePortAddresses: {
+    about:
+      'Addresses of the nodes at which NodePorts and hostPorts are served: ranges such as 192.0.2.0/24, or names of devices. None: the InternalIPs and ExternalIPs of each Node.',
+    fallback: [],
+    schema: {
+      type: 'array',
+      items: { type: 'string', pattern: '^([0-9a-fA-F.:]+/[0-9]{1,3}|[^\\s,/:]{1,15})$' },
+      description: 'write ranges and names of devices with commas between, e.g. 192.0.2.0/24,eth1',
+    },
   },
   sizes: {
     about: 'Entries of the kernel maps; docs/deployment.md says what a cluster needs.',

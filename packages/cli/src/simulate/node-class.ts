@@ -133,7 +133,15 @@ export class NodeClass implements Disposable {
       },
     });
     this.#model = new ServiceModel({ nodeName: name, ownAddresses: addresses });
-    const record = { kind: 'node', namespace: '', name, zone, addresses, leaving: false } as const;
+    const record = {
+      kind: 'node',
+      namespace: '',
+      name,
+      zone,
+      addresses,
+      nodeIPs: addresses,
+      leaving: false,
+    } as const;
     this.#model.apply([{ op: 'set', object: record }]);
     this.#datapath = this.#open();
     this.#reconciler = this.#reconcile();

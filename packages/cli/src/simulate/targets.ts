@@ -1,4 +1,4 @@
-import type { Family, FrontendKind, Protocol, ServicePort, ServiceRecord } from '@heddle/model';
+import type { Family, Protocol, ServicePort, ServiceRecord } from '@heddle/model';
 import { exitCodes, Failure } from '../failure.ts';
 import { keyOfText } from './addresses.ts';
 import type { TrafficStep } from './scenario.ts';
@@ -14,14 +14,12 @@ export interface Target {
   readonly isIpv4: boolean;
 }
 
+/** Kinds of frontends that services have; hostPorts are of pods. */
+type AimedKind = NonNullable<TrafficStep['frontend']>;
+
 const protocolNumbers: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 /** What packets from outside come to, if there is a choice; sockets inside use the ClusterIP. */
-const outsideOrder: readonly FrontendKind[] = [
-  'LoadBalancer',
-  'ExternalIP',
-  'NodePort',
-  'ClusterIP',
-];
+const outsideOrder: readonly AimedKind[] = ['LoadBalancer', 'ExternalIP', 'NodePort', 'ClusterIP'];
 const familyOf = (address: string): Family => (address.includes(':') ? 'IPv6' : 'IPv4');
 
 /** The target that a traffic step means at a service. Throws Failure when the service has none. */
@@ -38,7 +36,7 @@ export function targetOf(service: ServiceRecord, step: TrafficStep): Target {
     return refuse(`it has no such port (it has ${ports.join(', ') || 'none'})`);
   }
   if (port.protocol === 'SCTP') return refuse('SCTP is not simulated');
-  const addresses: Readonly<Record<FrontendKind, readonly string[]>> = {
+  const addresses: Readonly<Record<AimedKind, readonly string[]>> = {
     ClusterIP: service.clusterIPs,
     LoadBalancer: service.loadBalancerIPs,
     ExternalIP: service.externalIPs,

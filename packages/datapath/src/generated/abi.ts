@@ -735,6 +735,7 @@ export type ServiceAlgorithm = (typeof serviceAlgorithm)[keyof typeof serviceAlg
 export const serviceFlags = {
   plain: 0,
   silent: 1,
+  hostPort: 4,
 } as const;
 export type ServiceFlags = (typeof serviceFlags)[keyof typeof serviceFlags];
 
