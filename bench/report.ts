@@ -26,6 +26,7 @@ const extras: readonly { field: string; title: string; show: (value: number) => 
   { field: 'cpuRatioToDirect', title: 'CPU ratio', show: (value) => value.toFixed(3) },
   { field: 'ratioToRedirect', title: 'to redirect', show: (value) => value.toFixed(2) },
   { field: 'errors', title: 'errors', show: String },
+  { field: 'failedPercent', title: 'failed', show: (value) => `${value.toFixed(2)} %` },
   { field: 'writeCpuMs', title: 'CPU', show: (value) => duration(value * 1000) },
   { field: 'openMs', title: 'loading before', show: (value) => duration(value * 1000) },
   { field: 'cpuUsPerChange', title: 'CPU/change', show: duration },
