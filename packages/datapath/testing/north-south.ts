@@ -7,7 +7,8 @@ import {
   type Endpoint,
   echoBytes,
   type LabOptions,
-  type Place,
+  type LabPod,
+  Place,
   pattern,
   setOffloads,
 } from '@heddle/lab';
@@ -64,6 +65,12 @@ function setWire({ lab }: Cluster, { wire = false }: Mode): void {
   for (const place of [...lab.pods, ...lab.outside]) {
     setOffloads(place, 'eth0', { checksum: !wire, tso: !wire, gso: !wire });
   }
+}
+
+/** A client in the pod's network, but out of the node's cgroup, whose sockets are translated. */
+export function machineIn(pod: LabPod, { lab }: Cluster): Place {
+  const { name, netnsPath, addresses, platform } = pod;
+  return new Place(platform, { name, netnsPath, addresses, cgroup: lab.underlay.cgroup });
 }
 
 export const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
