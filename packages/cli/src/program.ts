@@ -109,19 +109,12 @@ function addAgent(program: Command): void {
       .option('--max-affinity <n>', 'size of the map of affine clients', size)
       .option('--max-flows <n>', 'size of the table of flows from outside', size)
       .option('--devices <names>', 'where traffic enters from outside (default: "auto")')
-<<<<<<< HEAD
-      .option('--pod-devices <names>', 'of pods in machines of their own (default: "none")')
-=======
->>>>>>> main
       .option(
         '--nodeport-addresses <list>',
         'ranges or devices, with commas between, where NodePorts are (default: as the Node says)',
         listed,
       )
-<<<<<<< HEAD
-=======
       .option('--pod-devices <names>', 'of pods in machines of their own (default: "none")')
->>>>>>> main
       .option('--terminate-tcp', 'close TCP connections to backends that are gone')
       .action(async (options) => (await import('./commands/agent.ts')).agent(options)),
     'heddle agent --manifests examples/hello --node node1',

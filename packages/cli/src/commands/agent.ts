@@ -24,13 +24,8 @@ interface Options {
   readonly maxBackends?: number;
   readonly maxSlots?: number;
   readonly devices?: string;
-<<<<<<< HEAD
-  readonly podDevices?: string;
-  readonly nodeportAddresses?: readonly string[];
-=======
   readonly nodeportAddresses?: readonly string[];
   readonly podDevices?: string;
->>>>>>> main
   readonly maxAffinity?: number;
   readonly maxFlows?: number;
   readonly terminateTcp?: true;
@@ -81,13 +76,8 @@ function flagsOf(options: Options): ConfigFlags {
     'sizes.affinity': options.maxAffinity,
     'sizes.flows': options.maxFlows,
     devices: options.devices,
-<<<<<<< HEAD
-    podDevices: options.podDevices,
-    nodePortAddresses: options.nodeportAddresses,
-=======
     nodePortAddresses: options.nodeportAddresses,
     podDevices: options.podDevices,
->>>>>>> main
     'options.terminateTcp': options.terminateTcp,
   };
 }
