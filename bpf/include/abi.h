@@ -49,6 +49,8 @@ enum service_flags {
 	SERVICE_PLAIN = 0,
 	/* Without endpoints packets are dropped, not refused: other nodes have some (externalTrafficPolicy). */
 	SERVICE_SILENT = 1,
+	/* Packets to backends of other nodes go there in a tunnel; the replies don't come back here. */
+	SERVICE_DSR = 2,
 };
 
 struct service {
@@ -94,6 +96,7 @@ enum address_role {
 	ADDRESS_UDP_BACKEND = 2,
 	ADDRESS_NODE = 4,     /* the node's own: NodePorts, and the source of translated packets */
 	ADDRESS_EXTERNAL = 8, /* a load balancer's, or an externalIP */
+	ADDRESS_PEER = 16,    /* another node's: tunnels from there are believed */
 };
 
 struct address_key {
@@ -246,7 +249,8 @@ struct nat_table {
 	__u32 source_ipv4; /* index in nat_sources, used where the route doesn't tell */
 	__u32 source_ipv6;
 	__u32 watched;	   /* whether somebody reads drop_events */
-	__u32 reserved;
+	__u16 tunnel_ipv4; /* index in nat_sources of what other nodes know this one by; 0: none */
+	__u16 tunnel_ipv6;
 };
 
 /* fragments: the ports of IP packets that came in fragments, which only the first of them has. */

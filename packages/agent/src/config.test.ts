@@ -22,6 +22,7 @@ describe('configuration', () => {
       socket: '/run/heddle/agent.sock',
       logLevel: 'info',
       devices: 'auto',
+      forwarding: 'snat',
       sizes: { services: 65536, backends: 131072, slots: 262144, affinity: 65536, flows: 65536 },
       options: { terminateTcp: false },
     });

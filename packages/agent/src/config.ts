@@ -44,6 +44,8 @@ export interface Config {
   readonly logLevel: LogLevel;
   /** Where traffic enters from outside: `auto`, `none`, or names of devices with commas between. */
   readonly devices: string;
+  /** How packets from outside get to backends of other nodes, unless a service says. */
+  readonly forwarding: 'snat' | 'dsr' | 'hybrid';
   readonly sizes: MapSizes;
   readonly options: { readonly terminateTcp: boolean };
 }
@@ -86,6 +88,7 @@ const nodeRemedy =
   'write the name of this machine’s Node object (lower-case letters, digits, - and .)';
 const devicesRemedy =
   'write auto, none, or names of devices with commas between (* stands for anything)';
+const forwardingRemedy = 'write snat, dsr or hybrid';
 const levelRemedy = 'write debug, info, warn or error';
 const yesNoRemedy = 'write true or false';
 
@@ -187,6 +190,12 @@ const schema = v.strictObject({
     ),
     v.description(
       'Devices at which traffic enters from outside for NodePorts, load balancers and external IPs: auto (those that a default route leads out of), none, or names such as eth0,bond* with commas between.',
+    ),
+  ),
+  forwarding: v.pipe(
+    v.optional(v.picklist(['snat', 'dsr', 'hybrid'], forwardingRemedy), 'snat'),
+    v.description(
+      'How packets from outside get to backends of other nodes: snat (from this node’s address, and the replies come back through it), dsr (unchanged, in an IP-in-IP tunnel; the backend’s node answers the client itself) or hybrid (dsr for TCP, else snat). The annotation heddle.io/forwarding says it for one service.',
     ),
   ),
   sizes: v.pipe(

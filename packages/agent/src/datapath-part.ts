@@ -11,6 +11,7 @@ export type DatapathPart = Operations<ServiceRow> &
     | 'backendCounters'
     | 'refusals'
     | 'setNode'
+    | 'setTunnelEnds'
     | 'flows'
     | 'natStatus'
     | 'drops'

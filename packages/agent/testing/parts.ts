@@ -49,6 +49,8 @@ export class MemoryDatapath implements DatapathPart {
 
   setNode() {}
 
+  setTunnelEnds() {}
+
   *flows() {}
 
   natStatus() {

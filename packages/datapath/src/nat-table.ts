@@ -24,6 +24,7 @@ export class NatTable implements Disposable {
   private readonly sources: NatSources;
   private readonly memory: Mapping;
   private readonly ports: number;
+  private tunnelSources: readonly string[] = [];
 
   constructor(
     platform: Platform,
@@ -44,6 +45,14 @@ export class NatTable implements Disposable {
     const { ipv4, ipv6 } = this.sources.set(addresses);
     this.setWord(sourceIpv4Offset, ipv4);
     this.setWord(sourceIpv6Offset, ipv6);
+    this.setTunnelSources(this.tunnelSources);
+  }
+
+  /** The node's addresses that other nodes know it by, the preferred ones first: tunnels begin there. */
+  setTunnelSources(addresses: readonly string[]): void {
+    this.tunnelSources = addresses;
+    const [ipv4, ipv6] = [true, false].map((family) => this.sources.indexOf(addresses, family));
+    this.setWord(tunnelSourcesOffset, ipv4! | (ipv6! << 16));
   }
 
   /** Whether the kernel half shall write drops to `drop_events`. */
@@ -101,6 +110,8 @@ export class NatTable implements Disposable {
 const sourceIpv4Offset = 24;
 const sourceIpv6Offset = 28;
 const watchedOffset = 32;
+/** Two of 16 bits. */
+const tunnelSourcesOffset = 36;
 
 /**
  * How many ports of the node are taken, by who sees them: `protocol backend port source`, blanks

@@ -272,7 +272,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
           slotCount: run.count,
           affinitySeconds: row.affinitySeconds,
           algorithm: algorithms[row.algorithm],
-          flags: row.silent ? serviceFlags.silent : serviceFlags.plain,
+          flags: flagsOf(row),
         },
       };
     } catch (error) {
@@ -501,6 +501,11 @@ function frontendKey({ address, port, protocol }: Frontend, scope: ServiceScope)
   if (!ip) throw new Error(`read frontend address ${address}: not an IP address`);
   encodeServiceKey({ address: ip, port, protocol: protocolNumbers[protocol], scope }, keyBuffer, 0);
   return keyText(keyBuffer);
+}
+
+function flagsOf({ silent, forwarding }: ServiceRow): ServiceFlags {
+  const flags = (silent ? serviceFlags.silent : 0) | (forwarding === 'dsr' ? serviceFlags.dsr : 0);
+  return flags as ServiceFlags;
 }
 
 /** What the rest of an address' ports are, and that a UDP backend has it. */

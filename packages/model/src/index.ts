@@ -1,7 +1,13 @@
 export { familyOf } from './addresses.ts';
-export { algorithmAnnotation, weightsAnnotation } from './annotations.ts';
+export {
+  algorithmAnnotation,
+  forwardingAnnotation,
+  forwardings,
+  weightsAnnotation,
+} from './annotations.ts';
 export { leftAlone } from './eligibility.ts';
 export { type Fields, nodeFields, serviceFields, sliceFields } from './fields.ts';
+export { wantsTunnels } from './forwarding.ts';
 export { compactList, ownText } from './memory.ts';
 export { type ReadObject, readObject, readObjects } from './read-object.ts';
 export {
@@ -22,6 +28,7 @@ export type {
   Algorithm,
   Backend,
   Family,
+  Forwarding,
   Frontend,
   FrontendKind,
   HealthCheck,
@@ -33,4 +40,5 @@ export {
   type ObjectProblem,
   type RowChanges,
   ServiceModel,
+  type TunnelEnds,
 } from './service-model.ts';

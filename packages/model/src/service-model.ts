@@ -1,6 +1,7 @@
-import { takesNodePorts } from './addresses.ts';
+import { familyOf, takesNodePorts } from './addresses.ts';
 import { bySeniority, FrontendClaims } from './conflicts.ts';
 import { AddressHolders } from './external-ips.ts';
+import { wantsTunnels } from './forwarding.ts';
 import { compactList, ownText } from './memory.ts';
 import {
   type InvalidRef,
@@ -10,7 +11,7 @@ import {
   type ServiceRecord,
   type SliceRecord,
 } from './records.ts';
-import type { ServiceRow } from './rows.ts';
+import type { Forwarding, ServiceRow } from './rows.ts';
 import { type RowContext, sameRow, serviceClaims, serviceRows } from './service-rows.ts';
 
 export interface NodeContext {
@@ -18,6 +19,16 @@ export interface NodeContext {
   readonly nodeName: string;
   /** Addresses found on this node's devices, as text; loopback may be among them. */
   readonly ownAddresses: readonly string[];
+  /** How packets get to other nodes, where a service doesn't say. Default: snat. */
+  readonly forwarding?: Forwarding;
+}
+
+/** Between which addresses nodes may tunnel packets to each other. */
+export interface TunnelEnds {
+  /** Of the other nodes; none while no service asks for tunnels. */
+  readonly peers: readonly string[];
+  /** Of this node, as the others know it: those of its Node object that are on its devices. */
+  readonly own: readonly string[];
 }
 
 /** What changed in the set of rows. A row that is upserted differs from what it was. */
@@ -50,6 +61,7 @@ const empty: readonly never[] = [];
  */
 export class ServiceModel {
   readonly #nodeName: string;
+  readonly #forwarding: Forwarding;
   #ownAddresses: readonly string[];
   /** Own addresses in any sense, for the refusal of externalIPs. */
   #own = new Set<string>();
@@ -64,9 +76,15 @@ export class ServiceModel {
   readonly #claims = new FrontendClaims<ServiceState>();
   readonly #dirty = new Set<ServiceState>();
   readonly #newlyWatched = new Set<string>();
+  /** How many services want tunnels. */
+  #tunnelled = 0;
+  #tunnelEnds: TunnelEnds = { peers: empty, own: empty };
+  /** Nodes, addresses or the wish for tunnels have changed since `#tunnelEnds` was made. */
+  #tunnelEndsMoved = true;
 
   constructor(context: NodeContext) {
     this.#nodeName = context.nodeName;
+    this.#forwarding = context.forwarding ?? 'snat';
     this.#ownAddresses = context.ownAddresses;
     this.#readOwnAddresses();
   }
@@ -82,6 +100,11 @@ export class ServiceModel {
     if (!problems) return undefined;
     const [first, ...rest] = problems.values();
     return rest.find(({ kind }) => kind === 'service') ?? first;
+  }
+
+  /** Where tunnels between nodes begin and end; the same object while nothing changes. */
+  get tunnelEnds(): TunnelEnds {
+    return this.#tunnelEnds;
   }
 
   /** All rows as they are now. */
@@ -110,6 +133,7 @@ export class ServiceModel {
   /** Tells which addresses this node's devices have now. */
   setOwnAddresses(addresses: readonly string[]): RowChanges {
     this.#ownAddresses = addresses;
+    this.#tunnelEndsMoved = true;
     this.#readOwnAddresses();
     return this.#recompute();
   }
@@ -149,6 +173,11 @@ export class ServiceModel {
     const before = state.service;
     state.service = service;
     this.#dirty.add(state);
+    const wants = wantsTunnels(service, this.#forwarding);
+    if (wants !== wantsTunnels(before, this.#forwarding)) {
+      this.#tunnelled += wants ? 1 : -1;
+      this.#tunnelEndsMoved = true;
+    }
     for (const address of before?.externalIPs ?? empty) this.#holders.unwatch(address, key);
     for (const address of service?.externalIPs ?? empty) {
       if (this.#holders.watch(address, key)) this.#newlyWatched.add(address);
@@ -194,6 +223,8 @@ export class ServiceModel {
       before?.addresses ?? empty,
       node?.addresses ?? empty,
     );
+    this.#tunnelEndsMoved = true;
+    if ((before === undefined) !== (node === undefined)) this.#touchTunnelsTo(name);
     if (name !== this.#nodeName) return;
     this.#readOwnAddresses();
     if (before?.zone === node?.zone) return;
@@ -202,6 +233,43 @@ export class ServiceModel {
         endpoints.some(({ zoneHints }) => zoneHints.length > 0),
       );
       if (hinted) this.#dirty.add(state);
+    }
+  }
+
+  /** A node came or went: whether tunnels lead there is another question now. */
+  #touchTunnelsTo(node: string): void {
+    if (this.#tunnelled === 0) return;
+    for (const state of this.#services.values()) {
+      if (!wantsTunnels(state.service, this.#forwarding)) continue;
+      const leadsThere = state.slices.some(({ endpoints }) =>
+        endpoints.some(({ nodeName }) => nodeName === node),
+      );
+      if (leadsThere) this.#dirty.add(state);
+    }
+  }
+
+  /** Brings the ends of tunnels up to date, and marks the services it matters to. */
+  #readTunnelEnds(): void {
+    if (!this.#tunnelEndsMoved) return;
+    this.#tunnelEndsMoved = false;
+    const { peers, own } = this.#tunnelEnds;
+    const others = new Set<string>();
+    for (const { name, addresses } of this.#tunnelled > 0 ? this.#nodes.values() : empty) {
+      if (name === this.#nodeName) continue;
+      for (const address of addresses) if (takesNodePorts(address)) others.add(address);
+    }
+    for (const address of this.#ownAddresses) others.delete(address);
+    const listed = this.#nodes.get(this.#nodeName)?.addresses ?? empty;
+    const now: TunnelEnds = {
+      peers: [...others].sort(),
+      own: listed.filter((address) => this.#ownAddresses.includes(address)),
+    };
+    const sameOwn = own.join() === now.own.join();
+    if (sameOwn && peers.join() === now.peers.join()) return;
+    this.#tunnelEnds = now;
+    if (sameOwn) return;
+    for (const state of this.#services.values()) {
+      if (wantsTunnels(state.service, this.#forwarding)) this.#dirty.add(state);
     }
   }
 
@@ -261,12 +329,19 @@ export class ServiceModel {
 
   #recompute(): RowChanges {
     if (this.#newlyWatched.size > 0) this.#findHolders();
+    this.#readTunnelEnds();
     const context: RowContext = {
       locality: {
         nodeName: this.#nodeName,
         zone: this.#nodes.get(this.#nodeName)?.zone ?? '',
       },
       nodeAddresses: this.#nodeAddresses,
+      forwarding: this.#forwarding,
+      nodes: {
+        hasNode: (name) => this.#nodes.has(name),
+        isKnownByOthers: (family) =>
+          this.#tunnelEnds.own.some((address) => familyOf(address) === family),
+      },
       holderOf: (address) =>
         this.#own.has(address) ? 'an address of this node' : this.#holders.holderOf(address),
       keptBy: (claim, service) => this.#keptBy(claim, service),

@@ -29,6 +29,7 @@ const chartValues = {
   tolerations: value('tolerations'),
   logLevel: value('logLevel'),
   devices: value('devices'),
+  forwarding: value('forwarding'),
   sizes: {
     services: value('sizes.services'),
     backends: value('sizes.backends'),

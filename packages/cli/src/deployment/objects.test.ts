@@ -78,12 +78,13 @@ test('the agent takes the configuration, and gets what was set', () => {
     'metricsAddress=off',
     'logLevel=debug',
     'devices=bond*, eth0',
+    'forwarding=hybrid',
     'sizes={"services":1,"backends":2,"slots":3,"affinity":4,"flows":5}',
   );
   assert.deepEqual(set.apiServers, ['https://192.0.2.1:6443', 'https://[fd00::1]:6443']);
   assert.deepEqual(
-    [set.metricsAddress, set.logLevel, set.devices],
-    ['off', 'debug', 'bond*, eth0'],
+    [set.metricsAddress, set.logLevel, set.devices, set.forwarding],
+    ['off', 'debug', 'bond*, eth0', 'hybrid'],
   );
   assert.deepEqual(set.sizes, { services: 1, backends: 2, slots: 3, affinity: 4, flows: 5 });
 });

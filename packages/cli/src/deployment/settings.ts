@@ -10,6 +10,7 @@ export interface Settings {
   readonly tolerations: readonly Readonly<Record<string, string | number>>[];
   readonly logLevel: string;
   readonly devices: string;
+  readonly forwarding: 'snat' | 'dsr' | 'hybrid';
   readonly sizes: MapSizes;
   readonly healthPort: number;
   readonly metricsAddress: string;
@@ -125,6 +126,16 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$',
       'write auto, none, or names of devices with commas between',
     ),
+  },
+  forwarding: {
+    about:
+      'How packets from outside get to pods of other nodes: snat, dsr (in a tunnel; the pod’s node answers the client itself) or hybrid (dsr for TCP). docs/deployment.md says what dsr needs.',
+    fallback: 'snat',
+    schema: {
+      type: 'string',
+      enum: ['snat', 'dsr', 'hybrid'],
+      description: 'write snat, dsr or hybrid',
+    },
   },
   sizes: {
     about: 'Entries of the kernel maps; docs/deployment.md says what a cluster needs.',

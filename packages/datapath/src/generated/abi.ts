@@ -26,6 +26,7 @@ export const addressRole = {
   udpBackend: 2,
   node: 4,
   external: 8,
+  peer: 16,
 } as const;
 export type AddressRole = (typeof addressRole)[keyof typeof addressRole];
 
@@ -567,7 +568,8 @@ export interface NatTable {
   readonly sourceIpv4: number;
   readonly sourceIpv6: number;
   readonly watched: number;
-  readonly reserved: number;
+  readonly tunnelIpv4: number;
+  readonly tunnelIpv6: number;
 }
 
 export const natTableSize = 40;
@@ -582,7 +584,8 @@ export function encodeNatTable(value: NatTable, into: Uint8Array, offset = 0): v
   view.setUint32(24, value.sourceIpv4, true);
   view.setUint32(28, value.sourceIpv6, true);
   view.setUint32(32, value.watched, true);
-  view.setUint32(36, value.reserved, true);
+  view.setUint16(36, value.tunnelIpv4, true);
+  view.setUint16(38, value.tunnelIpv6, true);
 }
 
 export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
@@ -596,7 +599,8 @@ export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
     sourceIpv4: view.getUint32(24, true),
     sourceIpv6: view.getUint32(28, true),
     watched: view.getUint32(32, true),
-    reserved: view.getUint32(36, true),
+    tunnelIpv4: view.getUint16(36, true),
+    tunnelIpv6: view.getUint16(38, true),
   };
 }
 
@@ -734,6 +738,7 @@ export type ServiceAlgorithm = (typeof serviceAlgorithm)[keyof typeof serviceAlg
 export const serviceFlags = {
   plain: 0,
   silent: 1,
+  dsr: 2,
 } as const;
 export type ServiceFlags = (typeof serviceFlags)[keyof typeof serviceFlags];
 
