@@ -29,18 +29,18 @@ INLINE int may_answer(void)
 }
 
 /* Turns the frame round: it goes back where it came from. */
-INLINE int send_back(struct __sk_buff *ctx)
+INLINE int turn_round(context *ctx)
 {
 	struct ethhdr from, to;
 
-	if (bpf_skb_load_bytes(ctx, 0, &from, sizeof(from)))
-		return TC_ACT_SHOT;
+	if (load_bytes(ctx, 0, &from, sizeof(from)))
+		return DROP;
 	__builtin_memcpy(to.h_dest, from.h_source, ETH_ALEN);
 	__builtin_memcpy(to.h_source, from.h_dest, ETH_ALEN);
 	to.h_proto = from.h_proto;
-	if (bpf_skb_store_bytes(ctx, 0, &to, sizeof(to), 0))
-		return TC_ACT_SHOT;
-	return bpf_redirect(ctx->ifindex, 0);
+	if (store_bytes(ctx, 0, &to, sizeof(to)))
+		return DROP;
+	return send_back(ctx);
 }
 
 /* Sum of the pseudo header that goes back, unfolded. */
@@ -60,7 +60,7 @@ INLINE __u64 pseudo_sum(const struct packet *packet, __u32 protocol, __u32 lengt
 }
 
 /* Writes an IP header that answers `packet` with `length` bytes after it. */
-INLINE long store_ip(struct __sk_buff *ctx, const struct packet *packet, __u32 protocol, __u32 length)
+INLINE long store_ip(context *ctx, const struct packet *packet, __u32 protocol, __u32 length)
 {
 	const __u32 *source = (const __u32 *)packet->key.source, *destination = (const __u32 *)packet->key.destination;
 
@@ -77,7 +77,7 @@ INLINE long store_ip(struct __sk_buff *ctx, const struct packet *packet, __u32 p
 		};
 
 		ip.check = ~fold_checksum(bpf_csum_diff(0, 0, &ip, sizeof(ip), 0));
-		return bpf_skb_store_bytes(ctx, packet->network, &ip, sizeof(ip), 0);
+		return store_bytes(ctx, packet->network, &ip, sizeof(ip));
 	}
 	struct ipv6hdr ip = {
 		.version = 6,
@@ -88,11 +88,11 @@ INLINE long store_ip(struct __sk_buff *ctx, const struct packet *packet, __u32 p
 
 	copy_address(&ip.saddr, destination);
 	copy_address(&ip.daddr, source);
-	return bpf_skb_store_bytes(ctx, packet->network, &ip, sizeof(ip), 0);
+	return store_bytes(ctx, packet->network, &ip, sizeof(ip));
 }
 
 /* Answers a TCP segment with a reset (RFC 9293, 3.10.7.1). */
-GLOBAL int answer_reset(struct __sk_buff *ctx, const struct packet *packet)
+GLOBAL int answer_reset(context *ctx, const struct packet *packet)
 {
 	struct tcphdr tcp, reset = { .rst = 1, .doff = 5 };
 	__u32 header;
@@ -100,14 +100,14 @@ GLOBAL int answer_reset(struct __sk_buff *ctx, const struct packet *packet)
 	__u64 sum;
 
 	if (!packet)
-		return TC_ACT_SHOT;
+		return DROP;
 	header = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	if (packet->tcp_flags & TCP_RST || !may_answer())
-		return TC_ACT_SHOT;
+		return DROP;
 	/* Without IP options, so that the device finds the checksum where it expects it. */
 	if (packet->transport != packet->network + header ||
-	    bpf_skb_load_bytes(ctx, packet->transport, &tcp, sizeof(tcp)))
-		return TC_ACT_SHOT;
+	    load_bytes(ctx, packet->transport, &tcp, sizeof(tcp)))
+		return DROP;
 	reset.source = tcp.dest;
 	reset.dest = tcp.source;
 	if (tcp.ack) {
@@ -124,11 +124,11 @@ GLOBAL int answer_reset(struct __sk_buff *ctx, const struct packet *packet)
 		reset.check = fold_checksum(sum);
 	else
 		reset.check = ~fold_checksum(bpf_csum_diff(0, 0, &reset, sizeof(reset), sum));
-	if (bpf_skb_change_tail(ctx, packet->transport + sizeof(reset), 0) ||
+	if (set_length(ctx, packet->transport + sizeof(reset)) ||
 	    store_ip(ctx, packet, IPPROTO_TCP, sizeof(reset)) ||
-	    bpf_skb_store_bytes(ctx, packet->transport, &reset, sizeof(reset), 0))
-		return TC_ACT_SHOT;
-	return send_back(ctx);
+	    store_bytes(ctx, packet->transport, &reset, sizeof(reset)))
+		return DROP;
+	return turn_round(ctx);
 }
 
 /* An ICMP error: its header, and the beginning of the packet that it is about. */
@@ -145,35 +145,35 @@ struct icmp_error {
  * bytes of TCP, 8 of others. (RFC 4443 would have more of it, which no host needs.) `value` is the
  * MTU, where the error has one.
  */
-GLOBAL int answer_error(struct __sk_buff *ctx, const struct packet *packet, __u8 type, __u8 code, __u32 value)
+GLOBAL int answer_error(context *ctx, const struct packet *packet, __u8 type, __u8 code, __u32 value)
 {
 	struct icmp_error error = { .type = type, .code = code, .value = bpf_htonl(value) };
 	__u32 header, length;
 	__u64 sum = 0;
 
 	if (!packet)
-		return TC_ACT_SHOT;
+		return DROP;
 	header = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	length = header + (packet->key.protocol == IPPROTO_TCP ? 20 : 8);
 	if (packet->transport != packet->network + header || !may_answer())
-		return TC_ACT_SHOT;
-	if (length > sizeof(error.about) || bpf_skb_load_bytes(ctx, packet->network, error.about, length))
-		return TC_ACT_SHOT;
+		return DROP;
+	if (length > sizeof(error.about) || load_bytes(ctx, packet->network, error.about, length))
+		return DROP;
 	length += 8;
 	if (!packet->ipv4)
 		sum = pseudo_sum(packet, IPPROTO_ICMPV6, length);
 	/* What is behind the packet's beginning is zero. */
 	error.checksum = ~fold_checksum(bpf_csum_diff(0, 0, &error, sizeof(error), sum));
-	if (bpf_skb_change_tail(ctx, packet->network + header + length, 0) ||
+	if (set_length(ctx, packet->network + header + length) ||
 	    store_ip(ctx, packet, packet->ipv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6, length) ||
 	    length > sizeof(error) ||
-	    bpf_skb_store_bytes(ctx, packet->network + header, &error, length, 0))
-		return TC_ACT_SHOT;
-	return send_back(ctx);
+	    store_bytes(ctx, packet->network + header, &error, length))
+		return DROP;
+	return turn_round(ctx);
 }
 
 /* Tells the client that nobody serves here. */
-INLINE int answer_unreachable(struct __sk_buff *ctx, const struct packet *packet)
+INLINE int answer_unreachable(context *ctx, const struct packet *packet)
 {
 	if (packet->key.protocol == IPPROTO_TCP)
 		return answer_reset(ctx, packet);
@@ -182,20 +182,20 @@ INLINE int answer_unreachable(struct __sk_buff *ctx, const struct packet *packet
 }
 
 /* Answers an echo request for an address that only the services have (RFC 1122, 3.2.2.6). */
-NOINLINE int answer_echo(struct __sk_buff *ctx, struct packet *packet)
+NOINLINE int answer_echo(context *ctx, struct packet *packet)
 {
 	__be16 type, answer;
 	struct flow_key back;
 
-	if (!may_answer() || bpf_skb_load_bytes(ctx, packet->transport, &type, sizeof(type)))
-		return TC_ACT_SHOT;
+	if (!may_answer() || load_bytes(ctx, packet->transport, &type, sizeof(type)))
+		return DROP;
 	/* The code, behind the type, stays. */
 	answer = (type & 0xff00) | (packet->ipv4 ? ICMP_ECHO_REPLY : ICMPV6_ECHO_REPLY);
 	invert(&back, &packet->key);
 	/* To swap addresses changes no sum. */
-	if (bpf_l4_csum_replace(ctx, packet->transport + 2, type, answer, sizeof(type)) ||
-	    bpf_skb_store_bytes(ctx, packet->transport, &answer, sizeof(answer), 0) ||
+	if (change_checksum(ctx, packet->transport + 2, 0, (__u16)~type + answer, 0) ||
+	    store_bytes(ctx, packet->transport, &answer, sizeof(answer)) ||
 	    store_addresses(ctx, packet, &back))
-		return TC_ACT_SHOT;
-	return send_back(ctx);
+		return DROP;
+	return turn_round(ctx);
 }

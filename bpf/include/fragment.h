@@ -41,16 +41,3 @@ NOINLINE int recall_ports(struct packet *packet)
 	packet->key.destination_port = ports->destination_port;
 	return 1;
 }
-
-/* How often a fragment that came too early is put at the end of the queue, so that the first overtakes it. */
-#define FRAGMENT_WAITS 8
-
-/* Has a packet come in once more, if it may wait any longer. */
-INLINE int wait_for_first(struct __sk_buff *ctx)
-{
-	/* A field that queues of traffic control use, which a packet that enters has not met yet. */
-	if (ctx->tc_index >= FRAGMENT_WAITS)
-		return 0;
-	ctx->tc_index++;
-	return bpf_redirect(ctx->ifindex, BPF_F_INGRESS);
-}

@@ -138,6 +138,16 @@ INLINE void client_key(struct flow_key *key, const struct nat_flow *flow, __u32 
 	key->protocol = protocol;
 }
 
+/* The key of what the client gets. */
+INLINE void answer_key(struct flow_key *key, const struct nat_flow *flow, __u32 protocol)
+{
+	copy_address(key->source, flow->frontend);
+	copy_address(key->destination, flow->client);
+	key->source_port = flow->frontend_port;
+	key->destination_port = flow->client_port;
+	key->protocol = protocol;
+}
+
 /* Returns 0 if the source's address is unknown, which can't be. */
 INLINE int reply_key(struct flow_key *key, const struct nat_flow *flow, __u32 life, __u32 protocol)
 {
@@ -335,14 +345,22 @@ NOINLINE __be16 reserve_port(const struct flow_key *reply, const struct flow_ref
 	return search.found ? search.reply.destination_port : 0;
 }
 
+/* The backend that a new flow is for. */
+struct choice {
+	__u32 backend; /* id */
+	__u32 generation;
+	__u32 counted; /* in backend_stats.active */
+};
+
 /*
- * Makes a flow of a client's packet to the backend that `origin` names. The backend sees the address
- * with that index in nat_sources; 0: the client's, and its port if it can be. Returns 0 or the reason
- * for a drop; FLOW_EXISTS when another CPU has just made it.
+ * Makes a flow of a client's packet that is to be sent on as `to` says. The backend sees the address
+ * with that index in nat_sources; 0: the client's, and its port if it can be. Returns 0, with the flow's
+ * index in `made`, or the reason for a drop; FLOW_EXISTS when another CPU has just made it.
  */
 #define FLOW_EXISTS 1
 
-GLOBAL int make_flow(const struct packet *packet, const struct origin *origin, __u32 source, __u32 counted)
+GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, const struct choice *choice, __u32 source,
+		     __u32 *made)
 {
 	struct flow_reference reference = {};
 	struct nat_table *table = the_table();
@@ -351,7 +369,7 @@ GLOBAL int make_flow(const struct packet *packet, const struct origin *origin, _
 	__u32 index, life, slot;
 	__u64 *exhausted, mark;
 
-	if (!table || !packet || !origin)
+	if (!table || !packet || !to || !choice || !made)
 		return DROP_TABLE_FULL;
 	if (__sync_fetch_and_add(&table->unanswered, 1) >= config.unanswered_limit) {
 		__sync_fetch_and_add(&table->unanswered, -1);
@@ -364,16 +382,16 @@ GLOBAL int make_flow(const struct packet *packet, const struct origin *origin, _
 		return DROP_TABLE_FULL;
 	}
 	life = source << LIFE_SOURCE_SHIFT | first_state(packet->key.protocol) << LIFE_STATE_SHIFT |
-	       (counted ? LIFE_COUNTED : 0) | now_in_ticks();
+	       (choice->counted ? LIFE_COUNTED : 0) | now_in_ticks();
 	copy_address(flow->client, packet->key.source);
 	copy_address(flow->frontend, packet->key.destination);
-	copy_address(flow->backend, origin->backend_address);
+	copy_address(flow->backend, to->destination);
 	flow->client_port = packet->key.source_port;
 	flow->frontend_port = packet->key.destination_port;
-	flow->backend_port = origin->backend_port;
+	flow->backend_port = to->destination_port;
 	flow->source_port = packet->key.source_port;
-	flow->backend_id = origin->backend;
-	if (counted)
+	flow->backend_id = choice->backend;
+	if (choice->counted)
 		count_flow(flow->backend_id, 1);
 	flow->life = life;
 
@@ -381,12 +399,12 @@ GLOBAL int make_flow(const struct packet *packet, const struct origin *origin, _
 		end_flow(index, life);
 		return DROP_TABLE_FULL;
 	}
-	reference.generation = origin->generation;
+	reference.generation = choice->generation;
 	reference.flow = index * 2 + 1;
 	/* To search in vain takes a while: once in a tick is enough, or a flood would have it done for each SYN. */
-	slot = origin->backend % EXHAUSTED_BACKENDS;
+	slot = choice->backend % EXHAUSTED_BACKENDS;
 	exhausted = bpf_map_lookup_elem(&nat_exhausted, &slot);
-	mark = (__u64)origin->backend << 32 | (life & LIFE_SEEN_MASK);
+	mark = (__u64)choice->backend << 32 | (life & LIFE_SEEN_MASK);
 	/* A client that keeps its address keeps its port, too, unless it has two flows to that backend. */
 	if (source || bpf_map_update_elem(&nat_index, &key, &reference, BPF_NOEXIST)) {
 		__be16 port = 0;
@@ -407,5 +425,6 @@ GLOBAL int make_flow(const struct packet *packet, const struct origin *origin, _
 		end_flow(index, life);
 		return bpf_map_lookup_elem(&nat_index, &key) ? FLOW_EXISTS : DROP_TABLE_FULL;
 	}
+	*made = index;
 	return 0;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Reading a packet's headers: both families end in the same struct. */
+/* Reading a packet's headers: both families end in the same struct. tc.h or xdp.h comes before it. */
 #pragma once
 
 #include <linux/if_ether.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
-#include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 
 #include "address.h"
@@ -78,22 +77,7 @@ struct packet {
 	enum fragment fragment;
 };
 
-/* Offsets that a header can lie at; the verifier wants a bound. */
-#define LAST_OFFSET 0x3fff
-
-/* bpf_skb_load_bytes, but without a call where the bytes are in the linear part, as headers are. */
-INLINE long load_bytes(struct __sk_buff *ctx, __u32 offset, void *to, __u32 size)
-{
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-
-	if (offset <= LAST_OFFSET && data + offset + size <= end) {
-		__builtin_memcpy(to, data + offset, size);
-		return 0;
-	}
-	return bpf_skb_load_bytes(ctx, offset, to, size);
-}
-
-INLINE enum packet_kind read_transport(struct __sk_buff *ctx, struct packet *packet)
+INLINE enum packet_kind read_transport(context *ctx, struct packet *packet)
 {
 	__u32 at = packet->transport;
 
@@ -112,9 +96,9 @@ INLINE enum packet_kind read_transport(struct __sk_buff *ctx, struct packet *pac
 	case IPPROTO_SCTP: {
 		__u8 chunk;
 
-		if (bpf_skb_load_bytes(ctx, at, &packet->key.source_port, 4))
+		if (load_bytes(ctx, at, &packet->key.source_port, 4))
 			return PACKET_INVALID;
-		if (bpf_skb_load_bytes(ctx, at + 12, &chunk, sizeof(chunk)))
+		if (load_bytes(ctx, at + 12, &chunk, sizeof(chunk)))
 			return PACKET_CUT;
 		packet->tcp_flags = chunk == SCTP_INIT ? TCP_SYN : 0;
 		return PACKET_FLOW;
@@ -149,7 +133,7 @@ INLINE void note_fragment(struct packet *packet, __u32 id, int is_first)
 	packet->fragment = is_first ? FRAGMENT_FIRST : FRAGMENT_LATER;
 }
 
-INLINE enum packet_kind read_ipv4(struct __sk_buff *ctx, struct packet *packet)
+INLINE enum packet_kind read_ipv4(context *ctx, struct packet *packet)
 {
 	struct iphdr ip;
 
@@ -169,7 +153,7 @@ INLINE enum packet_kind read_ipv4(struct __sk_buff *ctx, struct packet *packet)
 	return read_transport(ctx, packet);
 }
 
-INLINE enum packet_kind read_ipv6(struct __sk_buff *ctx, struct packet *packet)
+INLINE enum packet_kind read_ipv6(context *ctx, struct packet *packet)
 {
 	struct ipv6hdr ip;
 	__u32 at = packet->network + sizeof(ip);
@@ -193,7 +177,7 @@ INLINE enum packet_kind read_ipv6(struct __sk_buff *ctx, struct packet *packet)
 				__be32 id;
 			} fragment;
 
-			if (bpf_skb_load_bytes(ctx, at, &fragment, sizeof(fragment)))
+			if (load_bytes(ctx, at, &fragment, sizeof(fragment)))
 				return PACKET_INVALID;
 			next = fragment.next;
 			at += sizeof(fragment);
@@ -221,17 +205,20 @@ INLINE enum packet_kind read_ipv6(struct __sk_buff *ctx, struct packet *packet)
 }
 
 /* Reads the headers from `network` on; `packet` is all zero before. Returns its enum packet_kind. */
-GLOBAL int read_packet(struct __sk_buff *ctx, __u32 network, struct packet *packet)
+GLOBAL int read_packet(context *ctx, __u32 network, struct packet *packet)
 {
 	if (!packet)
 		return PACKET_INVALID;
 	packet->network = network;
 	packet->transport_length = 8;
-	if (ctx->protocol == bpf_htons(ETH_P_IP))
+	switch (ethertype_of(ctx)) {
+	case bpf_htons(ETH_P_IP):
 		return read_ipv4(ctx, packet);
-	if (ctx->protocol == bpf_htons(ETH_P_IPV6))
+	case bpf_htons(ETH_P_IPV6):
 		return read_ipv6(ctx, packet);
-	return PACKET_OTHER;
+	default:
+		return PACKET_OTHER;
+	}
 }
 
 /* The key of packets in the other direction. */

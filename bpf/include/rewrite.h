@@ -1,26 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Changing a packet's addresses and ports in a tc program, checksums included. */
+/* Changing a packet's addresses and ports, checksums included. */
 #pragma once
 
 #include "packet.h"
+#include "route.h"
 #include "sctp.h"
 
 #define IPV4_CHECKSUM 10
 #define IPV4_ADDRESSES 12
 #define IPV6_ADDRESSES 8
-#define IPV4_HEADER 20 /* without options */
-#define IPV6_HEADER 40
 
 INLINE __u32 checksum_offset(__u32 protocol)
 {
-	switch (protocol) {
-	case IPPROTO_TCP:
-		return 16;
-	case IPPROTO_UDP:
-		return 6;
-	default:
-		return 2; /* both ICMPs */
-	}
+	return protocol == IPPROTO_TCP ? 16 : 6;
 }
 
 INLINE __u16 fold_checksum(__u64 sum)
@@ -45,35 +37,20 @@ INLINE __u32 difference(const void *from, const void *to, __u32 words)
 }
 
 /* Writes the two addresses into an IP header of the same family. Returns 0 on success. */
-INLINE long store_addresses(struct __sk_buff *ctx, const struct packet *packet, const struct flow_key *to)
+INLINE long store_addresses(context *ctx, const struct packet *packet, const struct flow_key *to)
 {
 	const __u32 *source = (const __u32 *)to->source, *destination = (const __u32 *)to->destination;
 
 	if (packet->ipv4) {
 		__u32 both[2] = { source[3], destination[3] };
 
-		return bpf_skb_store_bytes(ctx, packet->network + IPV4_ADDRESSES, both, sizeof(both), 0);
+		return store_bytes(ctx, packet->network + IPV4_ADDRESSES, both, sizeof(both));
 	}
-	return bpf_skb_store_bytes(ctx, packet->network + IPV6_ADDRESSES, to->source, 32, 0);
-}
-
-/*
- * Whether the checksum is left to the device (CHECKSUM_PARTIAL): then the field holds the pseudo
- * header's sum only, or nothing yet, and the helper leaves it alone when told of a change. Otherwise
- * the field is spoilt by the question.
- */
-INLINE int is_checksum_partial(struct __sk_buff *ctx, __u32 at)
-{
-	__u16 before = 0, after = 0;
-
-	bpf_skb_load_bytes(ctx, at, &before, sizeof(before));
-	bpf_l4_csum_replace(ctx, at, 0, 1, 4);
-	bpf_skb_load_bytes(ctx, at, &after, sizeof(after));
-	return before == after;
+	return store_bytes(ctx, packet->network + IPV6_ADDRESSES, to->source, 32);
 }
 
 /* Brings the checksum up to date for other ports; it doesn't cover the addresses. */
-INLINE int change_sctp_ports(struct __sk_buff *ctx, const struct packet *packet, const struct flow_key *to)
+INLINE int change_sctp_ports(context *ctx, const struct packet *packet, const struct flow_key *to)
 {
 	__u32 before = packet->key.source_port | packet->key.destination_port << 16;
 	__u32 after = to->source_port | to->destination_port << 16;
@@ -83,85 +60,128 @@ INLINE int change_sctp_ports(struct __sk_buff *ctx, const struct packet *packet,
 	if (before == after)
 		return 0;
 	/* How long the packet is, its first fragment doesn't tell. */
-	if (packet->fragment || bpf_skb_load_bytes(ctx, at, &checksum, sizeof(checksum)))
+	if (packet->fragment || load_bytes(ctx, at, &checksum, sizeof(checksum)))
 		return -1;
 	if (is_checksum_partial(ctx, at))
 		return 0;
 	checksum ^= crc_of_change(before ^ after, length - 4);
-	return bpf_skb_store_bytes(ctx, at, &checksum, sizeof(checksum), 0);
+	return store_bytes(ctx, at, &checksum, sizeof(checksum));
+}
+
+/* Length of an IP header without options, in words of 32 bits. */
+#define IPV4_WORDS 5
+#define IPV6_WORDS 10
+
+/* What a translation and a hop change, in a row, so that it is written in one go. */
+struct headers {
+	__u16 unused; /* so that words lie as words */
+	__u16 link[ETH_HLEN / 2];
+	__u32 ip[IPV6_WORDS + 1]; /* and the ports */
+};
+
+/* Writes the first `words` of the IP header and what is behind it; and the link header, if it is new. */
+INLINE long store_headers(context *ctx, const struct headers *headers, int has_link, __u32 words)
+{
+	if (has_link)
+		return store_bytes(ctx, 0, headers->link, ETH_HLEN + 4 * words);
+	return store_bytes(ctx, ETH_HLEN, headers->ip, 4 * words);
 }
 
 /*
- * Makes the packet one from and to what `to` says, and `packet` with it. The difference of two
- * 16-byte addresses is that of the IPv4 addresses in them, so the checksums are one code.
+ * Makes the packet one from and to what `to` says, and `packet` with it; if `route` is given and leads
+ * out of the node, also one that has taken that hop. The difference of two 16-byte addresses is that of
+ * the IPv4 addresses in them, so the checksums are one code. Returns 0 on success.
  */
-GLOBAL int rewrite(struct __sk_buff *ctx, struct packet *packet, const struct flow_key *to)
+GLOBAL int rewrite(context *ctx, struct packet *packet, const struct flow_key *to, const struct route *route)
 {
-	__u32 addresses, ports, at, behind = 0;
-	__u64 flags;
+	__u32 addresses, ports = 0, is_routed, has_link, is_icmp, behind = 0;
+	const __u32 *source, *destination;
+	struct headers headers;
 
 	if (!packet || !to)
 		return -1;
-	at = packet->transport + checksum_offset(packet->key.protocol);
+	source = (const __u32 *)to->source;
+	destination = (const __u32 *)to->destination;
+	is_routed = route && route->result != BPF_FIB_LKUP_RET_NOT_FWDED;
+	has_link = route && route->result == BPF_FIB_LKUP_RET_SUCCESS;
+	is_icmp = packet->key.protocol == IPPROTO_ICMP || packet->key.protocol == IPPROTO_ICMPV6;
 	addresses = difference(packet->key.source, to->source, 8);
-	ports = difference(&packet->key.source_port, &to->source_port, 1);
-	/* UDP's checksum of zero stands for none. */
-	flags = packet->key.protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 
-	/* The first fragment has the ports, and the checksum of all of them. */
-	if (packet->fragment != FRAGMENT_LATER) {
+	if (is_icmp) {
+		/* Only the checksum of IPv6's covers the addresses. */
+		if (!packet->ipv4 && change_checksum(ctx, packet->transport + 2, addresses, 0, 0))
+			return -1;
+	} else if (packet->fragment != FRAGMENT_LATER) {
+		/* The first fragment has the ports, and the checksum of all of them. */
+		if (packet->key.source_port != to->source_port || packet->key.destination_port != to->destination_port)
+			ports = difference(&packet->key.source_port, &to->source_port, 1);
 		if (packet->key.protocol == IPPROTO_SCTP) {
 			if (change_sctp_ports(ctx, packet, to))
 				return -1;
-		} else if (bpf_l4_csum_replace(ctx, at, 0, addresses, flags | BPF_F_PSEUDO_HDR) ||
-			   bpf_l4_csum_replace(ctx, at, 0, ports, flags)) {
+		} else if (change_checksum(ctx, packet->transport + checksum_offset(packet->key.protocol), addresses, ports,
+					   packet->key.protocol == IPPROTO_UDP)) {
 			return -1;
 		}
 		/* Ports lie behind the addresses, in flow_key as in most packets. */
-		behind = packet->transport == packet->network + (packet->ipv4 ? IPV4_HEADER : IPV6_HEADER) ? 4 : 0;
-		if (!behind && bpf_skb_store_bytes(ctx, packet->transport, &to->source_port, 4, 0))
+		behind = packet->transport == packet->network + 4 * (packet->ipv4 ? IPV4_WORDS : IPV6_WORDS);
+		if (!behind && store_bytes(ctx, packet->transport, &to->source_port, 4))
 			return -1;
+	}
+	if (has_link) {
+		__builtin_memcpy(headers.link, route->fib.dmac, ETH_ALEN);
+		__builtin_memcpy(headers.link + 3, route->fib.smac, ETH_ALEN);
+		headers.link[6] = packet->ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
 	}
 	if (packet->ipv4) {
-		const __u32 *source = (const __u32 *)to->source, *destination = (const __u32 *)to->destination;
-		/* The checksum and what is behind it, in one go. */
-		__u16 header[7];
+		__u32 sum;
 
-		if (load_bytes(ctx, packet->network + IPV4_CHECKSUM, header, 2))
+		if (load_bytes(ctx, packet->network, headers.ip, 12))
 			return -1;
-		header[0] = ~fold_checksum((__u64)(__u16)~header[0] + addresses);
-		header[1] = source[3];
-		header[2] = source[3] >> 16;
-		header[3] = destination[3];
-		header[4] = destination[3] >> 16;
-		header[5] = to->source_port;
-		header[6] = to->destination_port;
-		if (bpf_skb_store_bytes(ctx, packet->network + IPV4_CHECKSUM, header, 10 + behind, 0))
+		/* Time to live, protocol, checksum. */
+		sum = (__u16)~(headers.ip[2] >> 16);
+		if (is_routed) {
+			headers.ip[2]--;
+			sum += (__u16)~1;
+		}
+		headers.ip[2] = (headers.ip[2] & 0xffff) | (__u32)(__u16)~fold_checksum((__u64)sum + addresses) << 16;
+		headers.ip[3] = source[3];
+		headers.ip[4] = destination[3];
+		headers.ip[5] = *(const __u32 *)&to->source_port;
+		if (behind ? store_headers(ctx, &headers, has_link, IPV4_WORDS + 1) :
+			     store_headers(ctx, &headers, has_link, IPV4_WORDS))
 			return -1;
-	} else if (bpf_skb_store_bytes(ctx, packet->network + IPV6_ADDRESSES, to->source, 32 + behind, 0)) {
-		return -1;
+	} else {
+		if (load_bytes(ctx, packet->network, headers.ip, 8))
+			return -1;
+		/* The hop limit is the last byte before the addresses. */
+		if (is_routed)
+			headers.ip[1] -= 1 << 24;
+		__builtin_memcpy(headers.ip + 2, source, 32);
+		headers.ip[10] = *(const __u32 *)&to->source_port;
+		if (behind ? store_headers(ctx, &headers, has_link, IPV6_WORDS + 1) :
+			     store_headers(ctx, &headers, has_link, IPV6_WORDS))
+			return -1;
 	}
+	if (is_routed)
+		packet->ttl--;
 	packet->key = *to;
 	return 0;
 }
 
 /*
- * An ICMP error about a packet that was translated: `inner`, which it carries, becomes one from and
- * to what `inner_to` says, the error itself one from and to what `outer_to` says.
+ * Makes `inner`, the beginning of a packet that `packet`, an ICMP error, is about, one from and to what
+ * `to` says, and brings the error's own checksum up to date.
  */
-GLOBAL int rewrite_error(struct __sk_buff *ctx, struct packet *packet, const struct packet *inner,
-			 const struct flow_key *inner_to, const struct flow_key *outer_to)
+GLOBAL int rewrite_inner(context *ctx, const struct packet *packet, const struct packet *inner,
+			 const struct flow_key *to)
 {
-	__s64 addresses, inner_addresses, ports, change;
-	__u32 at, inner_at;
+	__u32 addresses, ports, change, inner_at;
 	__u16 checksum;
 
-	if (!packet || !inner || !inner_to || !outer_to)
+	if (!packet || !inner || !to)
 		return -1;
-	at = packet->transport + 2;
-	addresses = bpf_csum_diff(packet->key.source, 32, outer_to->source, 32, 0);
-	inner_addresses = bpf_csum_diff(inner->key.source, 32, inner_to->source, 32, 0);
-	ports = bpf_csum_diff(&inner->key.source_port, 4, &inner_to->source_port, 4, 0);
+	addresses = difference(inner->key.source, to->source, 8);
+	ports = difference(&inner->key.source_port, &to->source_port, 1);
 
 	/*
 	 * What changes the error's own checksum: the ports, in IPv6 the inner addresses (in IPv4 their
@@ -170,38 +190,27 @@ GLOBAL int rewrite_error(struct __sk_buff *ctx, struct packet *packet, const str
 	 */
 	change = ports;
 	if (!inner->ipv4)
-		change = fold_checksum(fold_checksum(change) + (__u64)fold_checksum(inner_addresses));
+		change = fold_checksum(fold_checksum(change) + (__u64)fold_checksum(addresses));
 	inner_at = inner->transport + checksum_offset(inner->key.protocol);
-	if (inner->key.protocol != IPPROTO_SCTP && !bpf_skb_load_bytes(ctx, inner_at, &checksum, 2) &&
+	if (inner->key.protocol != IPPROTO_SCTP && !load_bytes(ctx, inner_at, &checksum, 2) &&
 	    (checksum || inner->key.protocol == IPPROTO_TCP)) {
-		__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(inner_addresses) + fold_checksum(ports));
+		__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(addresses) + fold_checksum(ports));
 
 		/* UDP's zero stands for none. */
 		if (!after && inner->key.protocol == IPPROTO_UDP)
 			after = 0xffff;
 		change = fold_checksum(fold_checksum(change) + (__u64)(__u16)~checksum + after);
-		if (bpf_skb_store_bytes(ctx, inner_at, &after, 2, 0))
+		if (store_bytes(ctx, inner_at, &after, 2))
 			return -1;
 	}
-	if (bpf_skb_store_bytes(ctx, inner->transport, &inner_to->source_port, 4, 0))
+	if (store_bytes(ctx, inner->transport, &to->source_port, 4))
 		return -1;
 	if (inner->ipv4) {
-		if (bpf_skb_load_bytes(ctx, inner->network + IPV4_CHECKSUM, &checksum, 2))
+		if (load_bytes(ctx, inner->network + IPV4_CHECKSUM, &checksum, 2))
 			return -1;
-		checksum = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(inner_addresses));
-		if (bpf_skb_store_bytes(ctx, inner->network + IPV4_CHECKSUM, &checksum, 2, 0))
+		checksum = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(addresses));
+		if (store_bytes(ctx, inner->network + IPV4_CHECKSUM, &checksum, 2))
 			return -1;
 	}
-	if (store_addresses(ctx, inner, inner_to) || bpf_l4_csum_replace(ctx, at, 0, change, 0))
-		return -1;
-	if (packet->ipv4) {
-		if (bpf_l3_csum_replace(ctx, packet->network + IPV4_CHECKSUM, 0, addresses, 0))
-			return -1;
-	} else if (bpf_l4_csum_replace(ctx, at, 0, addresses, BPF_F_PSEUDO_HDR)) {
-		return -1;
-	}
-	if (store_addresses(ctx, packet, outer_to))
-		return -1;
-	packet->key = *outer_to;
-	return 0;
+	return store_addresses(ctx, inner, to) || change_checksum(ctx, packet->transport + 2, 0, change, 0) ? -1 : 0;
 }

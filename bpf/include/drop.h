@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Dropping a packet: each drop has a reason, is counted, and told while somebody watches. */
+#pragma once
+
+#include "nat.h"
+
+/* A function, so that the record's layout is in the object's BTF, of which the bindings are made. */
+NOINLINE long report_drop(const struct drop_event *event)
+{
+	return bpf_ringbuf_output(&drop_events, event, sizeof(*event), 0);
+}
+
+GLOBAL int drop(context *ctx, const struct packet *packet, enum drop_reason reason)
+{
+	struct nat_table *table = the_table();
+	__u32 key = reason;
+	__u64 *count = bpf_map_lookup_elem(&drops, &key);
+
+	if (!packet)
+		return DROP;
+	if (count)
+		(*count)++;
+	if (table && table->watched) {
+		struct drop_event event = {
+			.key = packet->key,
+			.reason = reason,
+			.ifindex = device_of(ctx),
+			.length = length_of(ctx),
+		};
+
+		report_drop(&event);
+	}
+	return DROP;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The front door: which flow a packet belongs to that enters the node, what that makes of it, and
+ * which way it goes then. All of this leaves the packet as it is, so that it can still be refused, or
+ * be left to somebody else.
+ */
+#pragma once
+
+#include "fragment.h"
+#include "nat.h"
+#include "route.h"
+
+/* The packet is none of ours; other outcomes are 0 or an enum drop_reason. */
+#define NOT_OURS 3
+
+/* What the lookup of a packet's key comes to. */
+struct found {
+	struct nat_flow *flow;
+	__u32 index;
+	__u32 generation;
+	int is_reply;
+};
+
+/* Finds the packet's flow. What is found must be asked whether it still is the one. */
+INLINE int find_flow(struct found *found, const struct flow_key *key)
+{
+	struct flow_reference *reference = bpf_map_lookup_elem(&nat_index, key);
+	__u32 state;
+
+	if (!reference)
+		return 0;
+	found->index = reference->flow / 2;
+	found->is_reply = reference->flow & 1;
+	found->generation = reference->generation;
+	found->flow = flow_at(found->index);
+	if (!found->flow)
+		return 0;
+	state = state_of(found->flow->life);
+	return state != FLOW_FREE && state != FLOW_DYING;
+}
+
+/* Whether a connection begins with the packet: a SYN, or an INIT of SCTP. UDP knows no beginning. */
+INLINE int is_first(const struct packet *packet)
+{
+	return packet->key.protocol != IPPROTO_UDP && (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+INLINE void count_connection(__u32 backend)
+{
+	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &backend);
+
+	if (stats)
+		__sync_fetch_and_add(&stats->connections, 1);
+}
+
+/* Whether the frontend is for this client (loadBalancerSourceRanges). */
+NOINLINE int may_enter(const struct packet *packet)
+{
+	struct source_range_key key = {
+		.prefix_length = 8 * (sizeof(key) - sizeof(key.prefix_length)),
+		.port = packet->key.destination_port,
+		.protocol = (__u8)packet->key.protocol,
+	};
+	enum source_range *range;
+
+	copy_address(key.frontend, packet->key.destination);
+	copy_address(key.client, packet->key.source);
+	range = bpf_map_lookup_elem(&source_ranges, &key);
+	return !range || *range == RANGE_ALLOWED;
+}
+
+/*
+ * Whether a packet from the client goes on with the flow that has its key. If not, the flow is ended:
+ * because its backend is gone, or because a connection begins anew from the port of one that is over.
+ */
+INLINE int goes_on(const struct packet *packet, const struct found *found)
+{
+	__u32 life = found->flow->life, id = found->flow->backend_id;
+	struct backend *backend = backend_by_id(id);
+	enum flow_state state = state_of(life);
+
+	if (backend && backend->generation == found->generation && backend->state != BACKEND_GONE) {
+		if (!is_first(packet))
+			return 1;
+		/* Also the first try of a connection may have met a backend that drains by now. */
+		if (!is_closed(state) && (state != FLOW_TCP_SYN || backend->state == BACKEND_ACTIVE))
+			return 1;
+	}
+	end_flow(found->index, life);
+	return 0;
+}
+
+/* The key of a packet that is sent to a backend as it is. */
+INLINE void lead_to(struct flow_key *to, const struct packet *packet, const void *backend, __be16 port)
+{
+	copy_address(to->source, packet->key.source);
+	copy_address(to->destination, backend);
+	to->source_port = packet->key.source_port;
+	to->destination_port = port;
+	to->protocol = packet->key.protocol;
+}
+
+/*
+ * Chooses a backend for a packet that belongs to no flow yet; `to` becomes that of the packet when it is
+ * sent there as it is. Returns 0, NOT_OURS, or the reason for a drop.
+ */
+GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, struct choice *choice, struct flow_key *to)
+{
+	struct origin origin = {};
+	struct nat_table *table = the_table();
+	struct service_key key = {};
+	struct service *service;
+	int chosen;
+
+	if (!table || !packet || !choice || !to)
+		return NOT_OURS;
+	copy_address(key.address, packet->key.destination);
+	key.port = packet->key.destination_port;
+	key.protocol = (__u8)packet->key.protocol;
+	key.scope = SCOPE_EXTERNAL;
+	service = bpf_map_lookup_elem(&services, &key);
+	if (!service) {
+		key.scope = SCOPE_INTERNAL;
+		service = bpf_map_lookup_elem(&services, &key);
+	}
+	if (!service)
+		return role & ADDRESS_NODE ? NOT_OURS : DROP_UNKNOWN_PORT;
+	if (!may_enter(packet))
+		return DROP_SOURCE_RANGE;
+	if (packet->key.protocol != IPPROTO_UDP && !is_first(packet))
+		return DROP_NO_FLOW;
+	if (!service->slot_count && service->flags & SERVICE_SILENT)
+		return DROP_NOT_LOCAL;
+	/* make_flow asks again; but a flood costs less here, and should not drive out affinities. */
+	if (service->slot_count && table->unanswered >= config.unanswered_limit)
+		return DROP_UNANSWERED_LIMIT;
+	chosen = choose_backend(&key, &origin, client_of_address(packet->key.source), hash_flow(&packet->key));
+	if (!chosen)
+		return DROP_NO_BACKEND;
+	choice->backend = origin.backend;
+	choice->generation = origin.generation;
+	choice->counted = chosen == 2;
+	lead_to(to, packet, origin.backend_address, origin.backend_port);
+	return 0;
+}
+
+/* Index in nat_sources of an address; 0 if it isn't there. */
+NOINLINE __u32 find_source(const __u32 *address)
+{
+	for (__u32 i = 1; i < NAT_SOURCES; i++) {
+		__u32 index = i;
+		struct nat_source *source = bpf_map_lookup_elem(&nat_sources, &index);
+
+		if (source && same_address(source->address, address))
+			return i;
+	}
+	return 0;
+}
+
+/*
+ * The address that a backend that way shall see, as an index in nat_sources; 0: the client's own. That
+ * serves while the replies pass here in any case, which is so when the backend is on this node, or the
+ * client is.
+ */
+GLOBAL __u32 choose_source(context *ctx, const struct packet *packet, const struct route *route)
+{
+	struct nat_table *table = the_table();
+	__u32 source = 0, address[4];
+
+	if (!table || !packet || !route)
+		return 0;
+	if (route->result == BPF_FIB_LKUP_RET_NOT_FWDED || !is_front(device_of(ctx)) || !is_front(route->fib.ifindex))
+		return 0;
+	if (route->knows_source) {
+		if (packet->ipv4)
+			map_ipv4(address, route->fib.ipv4_src);
+		else
+			copy_address(address, route->fib.ipv6_src);
+		source = find_source(address);
+	}
+	if (source)
+		return source;
+	return packet->ipv4 ? table->source_ipv4 : table->source_ipv6;
+}
+
+/*
+ * Finds the flow of a packet with ports to an address of that role, or makes it if one begins; what the
+ * packet will be from and to; and the way that it goes then. Routes to backends are looked up for the
+ * client's address, whatever the backend sees: so does the kernel for what it masquerades, and one
+ * lookup serves the choice of a source and the way. Returns 0, NOT_OURS, or the reason for a drop.
+ */
+INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, struct found *found, struct flow_key *to,
+			struct route *route)
+{
+	int is_known = find_flow(found, &packet->key), outcome;
+
+	if (packet->fragment == FRAGMENT_FIRST)
+		remember_ports(packet);
+	if (is_known && !found->is_reply)
+		is_known = goes_on(packet, found);
+	if (!is_known) {
+		struct choice choice = {};
+
+		if (packet->fragment == FRAGMENT_LATER)
+			return role & ADDRESS_NODE ? NOT_OURS : DROP_FRAGMENT;
+		outcome = choose_for_packet(packet, role, &choice, to);
+		if (!outcome)
+			outcome = find_route(ctx, packet, to, ROUTE_SOURCE, route);
+		if (outcome)
+			return outcome;
+		outcome = make_flow(packet, to, &choice, choose_source(ctx, packet, route), &found->index);
+		if (outcome > FLOW_EXISTS)
+			return outcome;
+		found->is_reply = 0;
+		if (outcome == FLOW_EXISTS) {
+			/* The choice that the other CPU made holds. */
+			is_known = find_flow(found, &packet->key);
+			if (!is_known)
+				return DROP_NO_FLOW;
+		} else {
+			count_connection(choice.backend);
+			found->flow = flow_at(found->index);
+		}
+	}
+	if (!found->flow)
+		return DROP_NO_FLOW;
+	if (is_known) {
+		if (found->is_reply)
+			answer_key(to, found->flow, packet->key.protocol);
+		else
+			lead_to(to, packet, found->flow->backend, found->flow->backend_port);
+		outcome = find_route(ctx, packet, to, 0, route);
+		if (outcome)
+			return outcome;
+	}
+	if (!found->is_reply) {
+		__u32 index = source_of(found->flow->life);
+		struct nat_source *source = bpf_map_lookup_elem(&nat_sources, &index);
+
+		if (index && source)
+			copy_address(to->source, source->address);
+		to->source_port = found->flow->source_port;
+	}
+	return 0;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which way a packet goes, by the node's own routes. */
+#pragma once
+
+#include "maps.h"
+#include "packet.h"
+
+#define ROUTE_SOURCE (1u << 4) /* BPF_FIB_LOOKUP_SRC, Linux 6.7; the headers here may not have it yet */
+#define EINVAL 22
+
+struct route {
+	struct bpf_fib_lookup fib; /* as the kernel answered */
+	__s32 result;		   /* BPF_FIB_LKUP_RET_* */
+	__u32 knows_source;	   /* whether `fib` says which address of the node's goes this way */
+};
+
+/* Length of the largest packet that this one is or will be cut into. */
+INLINE __u32 segment_length(context *ctx, const struct packet *packet)
+{
+	__u32 size = segment_size(ctx);
+
+	return size ? packet->transport - packet->network + packet->transport_length + size : packet->length;
+}
+
+/* Why a packet can't go that way; 0: it can. */
+INLINE int obstacle(const struct packet *packet, const struct route *route)
+{
+	switch (route->result) {
+	case BPF_FIB_LKUP_RET_NOT_FWDED: /* it is for this node itself */
+		return 0;
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		return packet->ttl <= 1 ? DROP_TTL : 0;
+	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
+		return DROP_TOO_LARGE;
+	default:
+		return DROP_NO_ROUTE;
+	}
+}
+
+/*
+ * Looks up the way of a packet that is from and to what `key` says; `route` is all zero before. `flags`
+ * may be ROUTE_SOURCE. Returns 0, or why the packet can't go that way.
+ */
+GLOBAL int find_route(context *ctx, const struct packet *packet, const struct flow_key *key, __u32 flags,
+		      struct route *route)
+{
+	const __u32 *source, *destination;
+	struct bpf_fib_lookup *fib;
+	__u32 length;
+	long result;
+
+	if (!packet || !key || !route)
+		return DROP_NO_ROUTE;
+	fib = &route->fib;
+	source = (const __u32 *)key->source;
+	destination = (const __u32 *)key->destination;
+	length = segment_length(ctx, packet);
+	fib->l4_protocol = key->protocol;
+	fib->sport = key->source_port;
+	fib->dport = key->destination_port;
+	fib->tot_len = length > 0xffff ? 0xffff : length;
+	fib->ifindex = device_of(ctx);
+	if (packet->ipv4) {
+		fib->family = AF_INET;
+		fib->ipv4_src = source[3];
+		fib->ipv4_dst = destination[3];
+	} else {
+		fib->family = AF_INET6;
+		copy_address(fib->ipv6_src, source);
+		copy_address(fib->ipv6_dst, destination);
+	}
+	result = bpf_fib_lookup(ctx, fib, sizeof(*fib), flags);
+	route->knows_source = flags && (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
+	if (result == -EINVAL && flags)
+		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+	route->result = result;
+	return obstacle(packet, route);
+}
+
+INLINE int is_front(__u32 ifindex)
+{
+	enum device_role *role = bpf_map_lookup_elem(&node_devices, &ifindex);
+
+	return role && *role == DEVICE_FRONT;
+}
