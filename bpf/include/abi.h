@@ -179,7 +179,8 @@ struct socket_config {
 /*
  * The flow table: what packets are translated by on the node's devices. A flow is one entry of
  * nat_flows with two keys in nat_index, one for each direction. The reply's key is made first and
- * reserves the port that the backend sees.
+ * reserves the port that the backend sees. A flow that is tunnelled to another node has the client's
+ * key only: the replies don't come back here.
  */
 struct flow_key {
 	__u8 source[16];
@@ -217,7 +218,8 @@ enum flow_state {
 #define LIFE_SEEN_MASK 0xffff	/* when the last packet came, in ticks of 2^30 ns */
 #define LIFE_STATE_SHIFT 16	/* enum flow_state, 7 bits */
 #define LIFE_COUNTED (1u << 23) /* in backend_stats.active */
-#define LIFE_SOURCE_SHIFT 24	/* index in nat_sources; 0: the client's own address is kept */
+#define LIFE_SOURCE_SHIFT 24	/* index in nat_sources, 7 bits; 0: the client's own address is kept */
+#define LIFE_TUNNELLED (1u << 31) /* to the backend's node, from that source; only the client is heard */
 #define TICK_SHIFT 30
 
 struct nat_flow {

@@ -880,6 +880,30 @@ export function decodeStaleSocket(bytes: Uint8Array, offset = 0): StaleSocket {
   };
 }
 
+/** struct tunnel_backend_key */
+export interface TunnelBackendKey {
+  /** 16 bytes. */
+  readonly address: Uint8Array;
+  readonly service: number;
+}
+
+export const tunnelBackendKeySize = 20;
+
+export function encodeTunnelBackendKey(value: TunnelBackendKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 20);
+  checkLength('tunnel_backend_key.address', value.address.length, 16);
+  into.set(value.address, offset);
+  view.setUint32(16, value.service, true);
+}
+
+export function decodeTunnelBackendKey(bytes: Uint8Array, offset = 0): TunnelBackendKey {
+  const view = viewOf(bytes, offset, 20);
+  return {
+    address: bytesAt(bytes, offset, 16),
+    service: view.getUint32(16, true),
+  };
+}
+
 function viewOf(bytes: Uint8Array, offset: number, length: number): DataView {
   checkRoom(bytes, offset, length);
   return new DataView(bytes.buffer, bytes.byteOffset + offset, length);
