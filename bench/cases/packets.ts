@@ -68,7 +68,7 @@ function open(variant: string, lab: Lab, to: Endpoint, door?: string): Lane {
     { length: flows },
     (_, i) => ip.udp({ sport: 20_000 + i, dport: to.port }).payload(pattern(payloadSize)).bytes,
   );
-  const tap = Tap.openToSend(lab.underlay, wireEnd);
+  const tap = Tap.open(lab.underlay, wireEnd, 'nothing');
   return { variant, tap, frames, [Symbol.dispose]: () => tap[Symbol.dispose]() };
 }
 

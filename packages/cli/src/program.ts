@@ -1,9 +1,13 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { version } from './assets.ts';
 import { exitCodes } from './failure.ts';
+import type { TcpFlag } from './trace/packet.ts';
 
 // Only the shape of the command line is here; what a command does is loaded when it is run, so that
 // asking for the status does not pay for the agent.
+
+/** Flags of TCP that a trace can set. */
+const tcpFlagNames = ['fin', 'syn', 'rst', 'psh', 'ack'] as const satisfies readonly TcpFlag[];
 
 const sharedDefaults = {
   socket: '/run/heddle/agent.sock',
@@ -267,6 +271,15 @@ function port(text: string): number {
   return number;
 }
 
+function flags(text: string): TcpFlag[] {
+  const names = text.split(',');
+  const known: readonly string[] = tcpFlagNames;
+  if (!names.every((name) => known.includes(name))) {
+    throw new InvalidArgumentError(`It must be some of ${known.join(', ')}, by commas.`);
+  }
+  return names as TcpFlag[];
+}
+
 function addTrace(program: Command): void {
   withExamples(
     program
@@ -279,15 +292,27 @@ function addTrace(program: Command): void {
         'a pod or an IP address; an address elsewhere is a client outside',
       )
       .requiredOption('--to <what>', 'a service (NAMESPACE/NAME) or an IP address')
-      .requiredOption('--port <number>', 'port that is asked for', port)
+      .option('--port <number>', 'port that is asked for; of icmp there is none', port)
       .addOption(
-        new Option('--protocol <name>', 'of the connection').choices(['tcp', 'udp']).default('tcp'),
+        new Option('--protocol <name>', 'of the connection; icmp: an echo request')
+          .choices(['tcp', 'udp', 'sctp', 'icmp'])
+          .default('tcp'),
       )
       .addOption(
         new Option(
           '--at <hook>',
-          'socket: the call of a process here; node: a packet from outside (default: as --from is)',
-        ).choices(['socket', 'node']),
+          'socket: the call of a process here; pod: a packet as it leaves a pod; node: a packet from outside (default: as --from is)',
+        ).choices(['socket', 'pod', 'node']),
+      )
+      .option('--source-port <number>', "the client's port", port)
+      .option('--flags <list>', 'of the TCP segment, e.g. fin,ack (default: as it is usual)', flags)
+      .option('--flow', 'go on with the flow that the node has (heddle flow list)')
+      .option('--reply', "what becomes of the backend's answer")
+      .addOption(
+        new Option(
+          '--error <kind>',
+          'in place of the packet, an ICMP error about the one in the other direction',
+        ).choices(['unreachable', 'too-large', 'time-exceeded']),
       )
       .option('--step', 'show each source line that runs')
       .addOption(socketOption())
@@ -297,6 +322,9 @@ function addTrace(program: Command): void {
       .action(async (options) => (await import('./commands/trace.ts')).trace(options)),
     'heddle trace --from 10.244.1.1 --to default/hello --port 80',
     'heddle trace --from 203.0.113.9 --to 192.0.2.1 --port 30080 --step',
+    'heddle trace --from 203.0.113.9 --to 192.0.2.1 --port 30080 --flow --reply --flags fin,ack',
+    'heddle trace --from 203.0.113.9 --to 192.0.2.1 --port 30080 --reply --error too-large',
+    'heddle trace --from 203.0.113.9 --to 198.51.100.7 --protocol icmp',
     'heddle trace --from pod-1-1 --to hello --port 81 --from-dump node1.dump -o json',
   );
 }

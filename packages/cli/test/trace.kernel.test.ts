@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { askTcp, askUdp, type Place, startBackend } from '@heddle/lab';
+import { askTcp, askUdp, BlockingSocket, type Place, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import { openDump } from '../src/commands/dump.ts';
 import { type Trace, trace } from '../src/trace/trace.ts';
@@ -92,9 +92,10 @@ describe('heddle trace foretells what the kernel does', () => {
     to: string,
     port: number,
     protocol: 'tcp' | 'udp' = 'tcp',
+    reply = false,
   ): Promise<Trace> {
     const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
-    return trace(dump, { from, to, port, protocol });
+    return trace(dump, { from, to, port, protocol, reply });
   }
 
   /** Name of the pod that a trace leads to, or the errno, or the outcome. */
@@ -136,6 +137,36 @@ describe('heddle trace foretells what the kernel does', () => {
         assert.equal(hook!.hook, `${call}${end === 'v4' ? 4 : 6}`);
         assert.equal(hook!.same, true, 'the attached program is the object’s');
         assert.deepEqual(found.notes, []);
+      });
+
+      test(`a socket, what it learns of its peer, ${protocol} ${end}`, async () => {
+        const address = addresses.one[end];
+        const to = { address, port: 80 };
+        const pod = product.lab.pods[4]!.addresses[end];
+        for (const [asked, outcome] of [
+          [to, 'translated'],
+          [{ address: pod, port: 8080 }, 'passed'],
+        ] as const) {
+          const found = await traced(of(client, end), asked.address, asked.port, protocol, true);
+          const { verdict, hooks } = found;
+          const family = end === 'v4' ? 4 : 6;
+          const calls = protocol === 'tcp' ? ['connect', 'getpeername'] : ['sendmsg', 'recvmsg'];
+          assert.deepEqual(
+            hooks.map(({ hook }) => hook),
+            calls.map((call) => `${call}${family}`),
+          );
+          assert.equal(verdict.outcome, outcome);
+          using socket = client.enter(() =>
+            BlockingSocket.open(client.platform, { protocol, family }),
+          );
+          if (protocol === 'tcp') socket.connect(asked);
+          else socket.send('who?', asked);
+          const peer = protocol === 'tcp' ? socket.peerEndpoint : socket.receiveFrom().from;
+          assert.deepEqual({ address: verdict.address, port: verdict.port }, peer);
+          assert.deepEqual(peer, asked);
+        }
+        const refused = await traced(of(client, end), addresses.none[end], 80, protocol, true);
+        assert.deepEqual([refused.verdict.errno, refused.hooks.length], ['ECONNREFUSED', 1]);
       });
 
       test(`a socket, no backend and a port that is not there, ${protocol} ${end}`, async () => {
@@ -306,5 +337,19 @@ describe('heddle trace foretells what the kernel does', () => {
       assert.deepEqual([code, stdout], [1, ''], stderr);
       assert.match(stderr, message);
     }
+  });
+
+  test('says that the kernel asks no program at other sockets', async () => {
+    const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+    const from = of(client, 'v4');
+    const asked = { from, to: addresses.one.v4, at: 'socket' } as const;
+    const sctp = trace(dump, { ...asked, port: 80, protocol: 'sctp' });
+    assert.match(
+      sctp.verdict.text,
+      /^the kernel has no such hooks for SCTP: .* 10\.96\.7\.1:80 itself$/,
+    );
+    const echo = trace(dump, { ...asked, protocol: 'icmp' });
+    assert.match(echo.verdict.text, /^the kernel asks no program where .* 10\.96\.7\.1 itself$/);
+    assert.deepEqual([sctp.hooks, echo.hooks], [[], []]);
   });
 });

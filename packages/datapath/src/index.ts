@@ -10,7 +10,7 @@ export {
 } from './datapath.ts';
 export type { DropNotice } from './drops.ts';
 export { defaultNat, type FlowTimeouts, type NatOptions } from './flow-options.ts';
-export type { FlowEntry } from './flows.ts';
+export { type FlowEntry, readFlows } from './flows.ts';
 export { maglevSize, maglevTable } from './maglev.ts';
 export { type NatStatus, portsByDestination } from './nat-table.ts';
 export type { NodeDevice } from './node-devices.ts';

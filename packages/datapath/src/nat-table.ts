@@ -109,7 +109,7 @@ export class NatTable implements Disposable {
 // Fields that are written in place, beside those that the kernel half counts.
 const sourceIpv4Offset = 24;
 const sourceIpv6Offset = 28;
-const watchedOffset = 32;
+export const watchedOffset = 32;
 /** Two of 16 bits. */
 const tunnelSourcesOffset = 36;
 

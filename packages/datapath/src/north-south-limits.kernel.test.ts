@@ -5,8 +5,6 @@ import {
   askUdp,
   assertPacket,
   connectTcp,
-  describeCaptured,
-  echoBytes,
   eth,
   floodWithSyns,
   ipv4,
@@ -31,39 +29,6 @@ async function clusterOf(options: LabOptions, flows?: number): Promise<Cluster> 
     throw error;
   }
 }
-
-describe('sizes of packets', () => {
-  for (const [what, options] of [
-    ['9000 bytes everywhere', { name: 'jumbo', mtu: 9000 }],
-    ['a path that is narrow in the middle', { name: 'narrow', pathMtu: 1400 }],
-    ['a path that is as narrow as IPv6 allows', { name: 'narrowest', pathMtu: 1280 }],
-  ] as const) {
-    test(`${what}: 2 MB there and back, to pods of this node and another one`, async () => {
-      using cluster = await clusterOf(options);
-      const [a] = cluster.lab.nodes;
-      const [client, other] = cluster.lab.outside;
-      // Each client learns of the path by itself.
-      for (const [from, home] of [
-        [client, 0],
-        [other, 1],
-      ] as const) {
-        const service = cluster.serve({ pods: [cluster.lab.nodes[home]!.pods[0]!] });
-        for (const end of ends) {
-          using tap = Tap.open(from!, 'eth0');
-          echoBytes(from!, service.nodePort('echo', a!, end), 2_000_000);
-          const seen = describeCaptured(tap.drain());
-          if ('pathMtu' in options) {
-            const name = end === 'v4' ? 'fragmentation-needed' : 'packet-too-big';
-            assert.ok(seen.includes(`${name} mtu ${options.pathMtu}`), 'the path was not narrow');
-          }
-          // What the client hears, it hears of its own connection.
-          assert.doesNotMatch(seen, /10\.244\.|fd00:10:244:|WRONG/);
-        }
-        cluster.remove(service);
-      }
-    });
-  }
-});
 
 describe('many at once', () => {
   test('a flood of SYNs leaves established connections alone, and is over when it is over', async () => {

@@ -81,7 +81,7 @@ export class Cluster implements Disposable {
   readonly platform: Platform = nodePlatform(() => {});
   readonly lab: Lab;
   readonly #bpf = new LinuxBpf(this.platform);
-  readonly #options: Partial<DatapathOptions>;
+  #options: Partial<DatapathOptions>;
   readonly #datapaths = new Map<LabNode, Datapath>();
   readonly #models = new Map<LabNode, ServiceModel>();
   #services = 0;
@@ -137,14 +137,22 @@ export class Cluster implements Disposable {
     ]);
   }
 
-  /** What a new agent on the node would do: the one before is as if killed. */
-  restart(node: LabNode): void {
+  /** What a new agent on the node would do, with these options from now on: the one before is as if killed. */
+  restart(node: LabNode, options: Partial<DatapathOptions> = this.#options): void {
     this.datapath(node)[Symbol.dispose]();
+    this.#options = options;
     const datapath = this.#open(node);
     this.#datapaths.set(node, datapath);
     const rows = [...this.#models.get(node)!.rows()];
     for (const error of datapath.update(rows)) if (error) throw error;
     datapath.prune(rows);
+  }
+
+  /** Everybody forgets what they have learnt of narrow paths. */
+  forgetPaths(): void {
+    for (const place of this.lab.places) {
+      for (const family of ['ipv4', 'ipv6']) place.setSysctl(`net/${family}/route/flush`, 1);
+    }
   }
 
   [Symbol.dispose](): void {

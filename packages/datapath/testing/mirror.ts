@@ -5,6 +5,7 @@ import {
   type LoadedObject,
   loadObject,
   mapTypes,
+  RingBuffer,
   readObject,
   type TestRunOptions,
   type TestRunResult,
@@ -12,21 +13,26 @@ import {
 import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
 import { kernelRoutes } from '../../vm/testing/kernel-routes.ts';
+import { decodeNatTable, encodeNatTable } from '../src/generated/abi.ts';
+import { watchedOffset } from '../src/nat-table.ts';
 import { covered } from './coverage.ts';
 import { objects } from './objects.ts';
 
-/** Maps that programs write to each other through, or whose content has no meaning outside. */
+/** Maps that are no tables, or whose content has no meaning outside. */
 const leftOut: ReadonlySet<number> = new Set([mapTypes.ringbuf, mapTypes.sk_storage]);
 
 /** Per-CPU maps whose values begin with the time of the last use in nanoseconds: 8 of 16 bytes. */
 const clocks: ReadonlySet<string> = new Set(['answer_budget']);
+
+/** How often the machine tries other random numbers where the kernel has drawn a backend. */
+const draws = 40;
 
 /** Contents of a map: of an array in one piece, of others by key. */
 type Contents = Uint8Array | Map<string, string>;
 
 /**
  * Runs in the userspace machine what is test-run in the kernel, from the same maps, and demands the
- * same return value, packet and maps. The machine asks the kernel for routes.
+ * same return value, packet, maps and events of drops. The machine asks the kernel for routes.
  */
 export class Mirror implements Disposable {
   readonly #kernel: LoadedObject;
@@ -34,6 +40,8 @@ export class Mirror implements Disposable {
   readonly #routes: ReturnType<typeof kernelRoutes>;
   readonly #loaded: LoadedObject;
   readonly #constants: ReadonlySet<string>;
+  readonly #expectedEvents: Events;
+  readonly #ownEvents: Events;
   #now = 0n;
   /** Packets that `follow` found the same at once. */
   followed = 0;
@@ -67,51 +75,65 @@ export class Mirror implements Disposable {
     });
     this.#constants = new Set(maps.filter(([, map]) => map.readOnly).map(([mapName]) => mapName));
     this.#loaded = loadObject(this.#machine, platform, { ...spec, maps: new Map(maps) });
+    this.#expectedEvents = new Events(bpf, kernel.map('drop_events'));
+    this.#ownEvents = new Events(this.#machine, this.#loaded.map('drop_events'));
+    this.#watch(1);
   }
 
   /**
    * Runs the program on both sides. Returns what the kernel says. The kernel collects its garbage
-   * whenever it likes, also in between; then the packet is run again.
+   * whenever it likes, also in between; then the packet is run again, as if for the first time.
    */
   testRun(name: string, options: TestRunOptions): TestRunResult {
     for (let left = 3; ; left--) {
-      const { expected, own, differences } = this.#compare(name, options);
-      if (differences.length > 0 && left > 1) continue;
+      const { before, expected, own, differences } = this.#compare(name, options);
+      if (differences.length > 0 && left > 1) {
+        fillMap(this.#kernel.map('drops'), before.get('drops') as Map<string, string>);
+        continue;
+      }
       assert.equal(own.returnValue, expected.returnValue, `verdict of ${name}`);
       assert.deepEqual(own.data, expected.data, `packet of ${name}`);
-      assert.deepEqual(differences, [], `maps after ${name}`);
+      assert.deepEqual(differences, [], `maps and events after ${name}`);
       return expected;
     }
   }
 
-  /** One run on each side from the same maps, and in what the maps differ afterwards. */
+  /** One run on each side from the same maps, and in what the maps and events differ afterwards. */
   #compare(name: string, options: TestRunOptions) {
     const before = this.#contents(this.#kernel.maps);
     const times = [this.#platform.monotonicNs()];
+    this.#expectedEvents.take();
     const expected = this.#kernel.program(name).testRun(options);
     times.push(this.#platform.monotonicNs());
+    const events = this.#expectedEvents.take();
     const after = this.#contents(this.#kernel.maps);
     const run = (now: bigint, cpu: number) => {
       this.#fill(before);
       this.#now = now;
       this.#machine.machine.cpu = cpu;
+      this.#ownEvents.take();
       const own = this.#loaded.program(name).testRun(options);
-      return { expected, own, differences: differences(after, this.#contents(this.#loaded.maps)) };
+      const ownEvents = this.#ownEvents.take();
+      const different = differences(after, this.#contents(this.#loaded.maps));
+      if (events !== ownEvents) different.push(`events: ${events} is not ${ownEvents}`);
+      return { before, expected, own, differences: different };
     };
     // Nobody says on which CPU the kernel ran it, nor when exactly: a second may have ended since.
     let result = run(times[0]!, 0);
-    for (const now of times) {
-      for (let cpu = 0; cpu < this.#machine.possibleCpus; cpu++) {
-        if (result.differences.length === 0) return result;
-        result = run(now, cpu);
+    for (let draw = 0; draw < draws; draw++) {
+      for (const now of times) {
+        for (let cpu = 0; cpu < this.#machine.possibleCpus; cpu++) {
+          if (result.differences.length === 0) return result;
+          result = run(now, cpu);
+        }
       }
     }
     return result;
   }
 
   /**
-   * The same for many packets: the machine goes on from its own maps, and verdict and packet are
-   * compared. Where they differ, because the kernel collected garbage or ran on another CPU, its
+   * The same for many packets: the machine goes on from its own maps, and verdict, packet and events
+   * are compared. Where they differ, because the kernel collected garbage or ran on another CPU, its
    * maps are taken over, and the packet runs once more under `testRun`'s eyes.
    */
   follow(name: string, options: TestRunOptions): TestRunResult {
@@ -119,7 +141,7 @@ export class Mirror implements Disposable {
     this.#now = this.#platform.monotonicNs();
     const own = this.#loaded.program(name).testRun(options);
     const same = own.returnValue === expected.returnValue && text(own.data) === text(expected.data);
-    if (same) {
+    if (this.#expectedEvents.take() === this.#ownEvents.take() && same) {
       this.followed++;
       return expected;
     }
@@ -132,8 +154,18 @@ export class Mirror implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#watch(0);
+    this.#expectedEvents[Symbol.dispose]();
+    this.#ownEvents[Symbol.dispose]();
     this.#loaded[Symbol.dispose]();
     this.#routes[Symbol.dispose]();
+  }
+
+  /** Has the kernel's programs report drops; the machine's do as they find it in their maps. */
+  #watch(watched: number): void {
+    using memory = this.#kernel.map('nat_table').mmap();
+    const { buffer, byteOffset } = memory.bytes;
+    new DataView(buffer, byteOffset).setUint32(watchedOffset, watched, true);
   }
 
   #contents(maps: ReadonlyMap<string, BpfMap>): Map<string, Contents> {
@@ -142,7 +174,10 @@ export class Mirror implements Disposable {
       if (leftOut.has(map.info.type) || this.#constants.has(name)) continue;
       if (isMapped(map)) {
         using memory = map.mmap(false);
-        found.set(name, memory.bytes.slice());
+        const bytes = memory.bytes.slice();
+        // Where the garbage collection stands has nothing to do with the packet.
+        if (name === 'nat_table') encodeNatTable({ ...decodeNatTable(bytes), swept: 0 }, bytes);
+        found.set(name, bytes);
       } else {
         found.set(
           name,
@@ -162,10 +197,37 @@ export class Mirror implements Disposable {
         memory.bytes.set(wanted);
         continue;
       }
-      for (const key of [...map.keys()]) if (!wanted.has(text(key))) map.delete(key);
-      for (const [key, value] of wanted) map.update(bytes(key), bytes(value));
+      fillMap(map, wanted);
     }
   }
+}
+
+/** The reading end of a ring buffer that is asked what came. */
+class Events implements Disposable {
+  readonly #ring: RingBuffer;
+  #records: string[] = [];
+
+  constructor(bpf: Bpf, map: BpfMap) {
+    const never = { onReadable: () => ({ [Symbol.dispose]() {} }) };
+    this.#ring = new RingBuffer(bpf, never, map, (record) => this.#records.push(text(record)));
+  }
+
+  /** What came since the last time, as text. */
+  take(): string {
+    this.#ring.drain();
+    const taken = this.#records.join();
+    this.#records = [];
+    return taken;
+  }
+
+  [Symbol.dispose](): void {
+    this.#ring[Symbol.dispose]();
+  }
+}
+
+function fillMap(map: BpfMap, wanted: ReadonlyMap<string, string>): void {
+  for (const key of [...map.keys()]) if (!wanted.has(text(key))) map.delete(key);
+  for (const [key, value] of wanted) map.update(bytes(key), bytes(value));
 }
 
 const isMapped = ({ info }: BpfMap) =>

@@ -5,9 +5,12 @@ import {
   BlockingSocket,
   type Endpoint,
   echoBytes,
+  type LabOptions,
   type Place,
+  pattern,
   setOffloads,
 } from '@heddle/lab';
+import { SysError } from '@heddle/sys';
 import type { DatapathOptions } from '../src/datapath.ts';
 import { Cluster } from './cluster.ts';
 
@@ -21,25 +24,44 @@ export interface Mode {
   readonly datapath?: Partial<DatapathOptions>;
   /** Packets have right checksums and fit their link from the start, as those of a real wire. */
   readonly wire?: boolean;
+  /** Backends of other nodes see the client's address, too. */
+  readonly keepsClient?: boolean;
 }
 
 export const modes: readonly Mode[] = [
-  { name: 'snat, packets as the kernel keeps them' },
-  { name: 'snat, packets as on a wire', wire: true },
+  { name: 'snat/tc' },
+  { name: 'snat/tc, packets as on a wire', wire: true },
 ];
 
-/** Three nodes with two pods each that serve, and two hosts outside. */
-export async function openCluster(name: string, mode: Mode): Promise<Cluster> {
-  const cluster = new Cluster({ name, nodes: 3, podsPerNode: 2, outside: 2 }, mode.datapath);
+/** Three nodes with pods that serve, two each unless said otherwise, and two hosts outside. */
+export async function openCluster(
+  name: string,
+  mode: Mode,
+  lab: Omit<LabOptions, 'name'> = {},
+): Promise<Cluster> {
+  const cluster = new Cluster(
+    { name, nodes: 3, podsPerNode: 2, outside: 2, ...lab },
+    mode.datapath,
+  );
   try {
-    for (const place of mode.wire ? [...cluster.lab.pods, ...cluster.lab.outside] : []) {
-      setOffloads(place, 'eth0', { checksum: false, tso: false, gso: false });
-    }
+    setWire(cluster, mode);
     await cluster.start();
     return cluster;
   } catch (error) {
     cluster[Symbol.dispose]();
     throw error;
+  }
+}
+
+/** Has the nodes go over to another mode, as new agents with other settings do. */
+export function switchTo(cluster: Cluster, mode: Mode): void {
+  setWire(cluster, mode);
+  for (const node of cluster.lab.nodes) cluster.restart(node, mode.datapath);
+}
+
+function setWire({ lab }: Cluster, { wire = false }: Mode): void {
+  for (const place of [...lab.pods, ...lab.outside]) {
+    setOffloads(place, 'eth0', { checksum: !wire, tso: !wire, gso: !wire });
   }
 }
 
@@ -70,9 +92,41 @@ export function converse(
   for (const size of [1, 2_000_000]) echoBytes(from, at('echo'), size);
 }
 
+/**
+ * Sends so many datagrams of `size` bytes, one after the other, and looks whether each comes back as it
+ * was. One that is lost while the ends learn of a narrow path is sent again, a few times in all.
+ */
+export function echoDatagrams(
+  from: Place,
+  to: Endpoint,
+  name: string,
+  size: number,
+  count: number,
+): void {
+  using socket = connectUdp(from, to, 500);
+  const sent = pattern(size);
+  const expected = Buffer.concat([Buffer.from(`${name} `), sent]);
+  let lost = 0;
+  for (let i = 0; i < count; ) {
+    // Each is another one, so that a late answer is none to the next question.
+    sent[0] = expected[name.length + 1] = i;
+    try {
+      socket.send(sent);
+      const got = socket.receive();
+      if (got[name.length + 1] !== i % 256 && lost > 0) continue;
+      assert.ok(expected.equals(got), `datagram ${i} of ${size} bytes comes back as it was`);
+      i++;
+    } catch (error) {
+      const isLost = error instanceof SysError && ['EMSGSIZE', 'ETIMEDOUT'].includes(error.code);
+      // Twice on the way there, twice on the way back.
+      if (!isLost || ++lost > 4) throw error;
+    }
+  }
+}
+
 /** A UDP socket that is connected; to be closed by the caller. */
-export function connectUdp(from: Place, to: Endpoint): BlockingSocket {
-  const socket = open(from, 'udp', to);
+export function connectUdp(from: Place, to: Endpoint, timeoutMs?: number): BlockingSocket {
+  const socket = open(from, 'udp', to, timeoutMs);
   socket.connect(to);
   return socket;
 }
@@ -85,7 +139,13 @@ export function connectFrom(from: Place, port: number, to: Endpoint): BlockingSo
   return socket;
 }
 
-function open(from: Place, protocol: 'tcp' | 'udp', to: Endpoint): BlockingSocket {
+function open(
+  from: Place,
+  protocol: 'tcp' | 'udp',
+  to: Endpoint,
+  timeoutMs?: number,
+): BlockingSocket {
   const family = to.address.includes(':') ? 6 : 4;
-  return from.enter(() => BlockingSocket.open(from.platform, { protocol, family }));
+  const options = { protocol, family, ...(timeoutMs === undefined ? {} : { timeoutMs }) } as const;
+  return from.enter(() => BlockingSocket.open(from.platform, options));
 }

@@ -25,7 +25,7 @@ export class World extends SocketWorld<LabPod, LabNode> {
   override datapath: Datapath;
   private readonly options: Partial<DatapathOptions>;
   private readonly mirrored: boolean;
-  private mirror: { readonly of: LoadedObject; readonly runs: Mirror } | undefined;
+  private mirror: Mirror | undefined;
 
   constructor(
     name: string,
@@ -68,11 +68,15 @@ export class World extends SocketWorld<LabPod, LabNode> {
   testRun(name: string, options: TestRunOptions): TestRunResult {
     const { node } = this.datapath;
     if (!this.mirrored) return node.program(name).testRun(options);
-    if (this.mirror?.of !== node) {
-      this.mirror?.runs[Symbol.dispose]();
-      this.mirror = { of: node, runs: this.mirrorOf(node) };
-    }
-    return this.mirror.runs.testRun(name, options);
+    this.mirror ??= this.mirrorOf(node);
+    return this.mirror.testRun(name, options);
+  }
+
+  override restart(options: Partial<DatapathOptions> = {}): Datapath {
+    // It mirrors the programs of the datapath that goes.
+    this.mirror?.[Symbol.dispose]();
+    this.mirror = undefined;
+    return super.restart(options);
   }
 
   /** How many elements a pinned map has. */
@@ -92,7 +96,7 @@ export class World extends SocketWorld<LabPod, LabNode> {
 
   override [Symbol.dispose](): void {
     try {
-      this.mirror?.runs[Symbol.dispose]();
+      this.mirror?.[Symbol.dispose]();
       this.close();
     } finally {
       this.lab.remove();

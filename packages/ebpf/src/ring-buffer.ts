@@ -35,7 +35,12 @@ export class RingBuffer implements Disposable {
    * ring itself and are valid during the call only. `map` stays the caller's, and open as long.
    * Throws SysError, TypeError when it is another kind of map.
    */
-  constructor(bpf: Bpf, platform: Platform, map: BpfMap, onRecord: (record: Uint8Array) => void) {
+  constructor(
+    bpf: Bpf,
+    platform: Pick<Platform, 'onReadable'>,
+    map: BpfMap,
+    onRecord: (record: Uint8Array) => void,
+  ) {
     const { type, maxEntries: size, name } = map.info;
     if (type !== mapTypes.ringbuf) {
       throw new TypeError(

@@ -55,6 +55,11 @@ export interface LabOptions {
    * who hasn't been told by ICMP. Default: `mtu`.
    */
   readonly pathMtu?: number;
+  /**
+   * Largest packet that the router forwards to pods, if smaller still: nodes then reach each other's
+   * pods through the router. Needs a host outside. Default: `pathMtu`.
+   */
+  readonly podPathMtu?: number;
   /** Whether the nodes forward packets. Default: true. */
   readonly forwarding?: boolean;
   /** The lab stays when its owner ends or disposes of it; `removeLab` ends it. Default: false. */
@@ -268,7 +273,7 @@ export class Lab implements Disposable {
  */
 export function createLab(platform: Platform, options: LabOptions): Lab {
   const { name, nodes = 1, podsPerNode = 0, outside = 0, keep = false } = options;
-  const { mtu = 1500, pathMtu = mtu, forwarding = true } = options;
+  const { mtu = 1500, pathMtu = mtu, podPathMtu = pathMtu, forwarding = true } = options;
   checkName('lab', name);
   if (nodes > largestNode || podsPerNode > largestPod || outside > largestOutside) {
     throw new RangeError(
@@ -276,7 +281,7 @@ export function createLab(platform: Platform, options: LabOptions): Lab {
     );
   }
   // IPv6 wants 1280 (RFC 8200, 5); no packet is longer than 65535.
-  for (const size of [mtu, pathMtu]) {
+  for (const size of [mtu, pathMtu, podPathMtu]) {
     if (!(size >= 1280 && size <= 65535)) {
       throw new RangeError(`create lab ${name}: MTU ${size} is not within 1280 and 65535`);
     }
@@ -290,7 +295,7 @@ export function createLab(platform: Platform, options: LabOptions): Lab {
     keep,
     owner: thisProcess(),
     cgroup,
-    network: { mtu, pathMtu, forwarding },
+    network: { mtu, pathMtu, podPathMtu, forwarding },
     nodes: [],
     outside: 0,
   };

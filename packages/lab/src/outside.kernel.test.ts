@@ -144,8 +144,31 @@ describe('sizes of packets', () => {
     }
   });
 
+  test('a path between nodes can be narrower still, by way of the router', () => {
+    using lab = make('between', { nodes: 2, podsPerNode: 1, outside: 1, podPathMtu: 1300 });
+    const [a, b] = lab.pods;
+    for (const [from, to] of [
+      [a!, b!],
+      [b!, lab.nodes[0]!.pods[0]!],
+    ] as const) {
+      for (const end of ends) {
+        using tap = Tap.open(from, 'eth0');
+        assert.equal(transfer(from, to, end, 100_000), 100_000);
+        const seen = describeCaptured(tap.drain());
+        // The second one has been told by the first one's MSS.
+        const name = end === 'v4' ? 'fragmentation-needed' : 'packet-too-big';
+        assert.equal(seen.includes(`${name} mtu 1300`), from === a, seen);
+      }
+    }
+    // The nodes themselves are not concerned.
+    using tap = Tap.open(lab.nodes[0]!, 'eth0');
+    assert.equal(transfer(lab.nodes[0]!, lab.nodes[1]!, 'v4', 100_000), 100_000);
+    assert.doesNotMatch(describeCaptured(tap.drain()), /fragmentation-needed/);
+  });
+
   test('others than those that are possible are refused', () => {
-    for (const options of [{ mtu: 1000 }, { mtu: 70_000 }, { pathMtu: 576 }, { outside: 251 }]) {
+    const refused = [{ mtu: 1000 }, { mtu: 70_000 }, { pathMtu: 576 }, { podPathMtu: 576 }];
+    for (const options of [...refused, { outside: 251 }]) {
       assert.throws(() => make('refused', options), RangeError);
     }
     assert.equal(openLab(platform, uniqueName('refused')), undefined);

@@ -33,6 +33,7 @@ export interface LabState {
 export interface NetworkState {
   readonly mtu: number;
   readonly pathMtu: number;
+  readonly podPathMtu: number;
   readonly forwarding: boolean;
 }
 

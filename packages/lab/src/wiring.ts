@@ -16,6 +16,7 @@ import type { Platform } from '@heddle/sys';
 import type { LabNode, LabPod, Place } from './place.ts';
 import type { NetworkState } from './run-folder.ts';
 import {
+  type Addresses,
   gateway,
   gatewayMac,
   nodeMac,
@@ -64,6 +65,10 @@ export function openOutside(platform: Platform, underlay: Place): void {
   // Each packet that is too big gets its answer; by default one each second does.
   namespace.setSysctl('net/ipv4/icmp_ratelimit', 0);
   namespace.setSysctl('net/ipv6/icmp/ratelimit', 0);
+  // Nodes that it forwards between are on one link, of which it shall not tell them.
+  for (const scope of ['all', bridge]) {
+    namespace.setSysctl(`net/ipv4/conf/${scope}/send_redirects`, 0);
+  }
   using socket = openSocket(platform, underlay);
   addAddress(socket, loopback, `${gateway.v4}/32`, { scope: 'link' });
   for (const end of ends) {
@@ -84,7 +89,7 @@ export function wireNode(
   others: readonly LabNode[],
   network: NetworkState,
 ): void {
-  const { mtu, pathMtu } = network;
+  const { mtu, pathMtu, podPathMtu } = network;
   using namespace = createNamespace(platform, node);
   if (network.forwarding) forward(namespace);
   using outside = openSocket(platform, underlay);
@@ -103,33 +108,38 @@ export function wireNode(
     addNeighbour(inside, { link: eth0, address: underlayAddresses[end], lladdr: underlayMac });
     addRoute(inside, { destination: everywhere[end], via: underlayAddresses[end], link: eth0 });
   }
-  introduce(outside, bridgeIndex, node);
-  if (pathMtu < mtu) narrow(outside, bridgeIndex, node, pathMtu);
+  introduce(outside, bridgeIndex, node, node.addresses);
+  if (podPathMtu < mtu) narrow(outside, bridgeIndex, node, network);
+  const way = (to: LabNode) => (podPathMtu < pathMtu ? underlayAddresses : to.addresses);
   for (const other of others) {
-    introduce(inside, eth0, other);
+    introduce(inside, eth0, other, way(other));
     using socket = openSocket(platform, other);
-    introduce(socket, findLink(socket, 'eth0')!.index, node);
+    introduce(socket, findLink(socket, 'eth0')!.index, node, way(node));
   }
 }
 
-/** Tells the owner of `socket` where a node and its pods are, on the device with ifindex `link`. */
-function introduce(socket: NetlinkSocket, link: number, node: LabNode): void {
+/**
+ * Tells the owner of `socket` where a node is, on the device with ifindex `link`, and that its pods are
+ * reached by way of `via`.
+ */
+function introduce(socket: NetlinkSocket, link: number, node: LabNode, via: Addresses): void {
   for (const end of ends) {
     addNeighbour(socket, { link, address: node.addresses[end], lladdr: nodeMac(node.number) });
-    addRoute(socket, {
-      destination: podRange(node.number)[end],
-      via: node.addresses[end],
-      link,
-    });
+    addRoute(socket, { destination: podRange(node.number)[end], via: via[end], link });
   }
 }
 
 /** Lets only so large packets through to a node and its pods, and tells the sender of others. */
-function narrow(socket: NetlinkSocket, link: number, node: LabNode, mtu: number): void {
+function narrow(
+  socket: NetlinkSocket,
+  link: number,
+  node: LabNode,
+  { pathMtu, podPathMtu }: NetworkState,
+): void {
   for (const end of ends) {
     const via = node.addresses[end];
-    replaceRoute(socket, { destination: podRange(node.number)[end], via, link, mtu });
-    addRoute(socket, { destination: `${via}/${hostBits[end]}`, link, mtu });
+    replaceRoute(socket, { destination: podRange(node.number)[end], via, link, mtu: podPathMtu });
+    addRoute(socket, { destination: `${via}/${hostBits[end]}`, link, mtu: pathMtu });
   }
 }
 

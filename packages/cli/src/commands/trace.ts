@@ -1,3 +1,4 @@
+import { Packet } from '@heddle/lab';
 import { formatEndpoint } from '@heddle/sys';
 import { type OutputFormat, printJson, printLine, styled } from '../print.ts';
 import type { Asked } from '../trace/question.ts';
@@ -15,6 +16,7 @@ interface Options extends Asked {
 const colours = {
   translated: 'green',
   passed: 'green',
+  answered: 'green',
   refused: 'red',
   rejected: 'red',
   dropped: 'red',
@@ -41,12 +43,7 @@ function describe(
   { question, of, notes, hooks, verdict }: Trace,
   fromDump: string | undefined,
 ): void {
-  const { source, namespace, address, port, protocol, at } = question;
-  const names = namespace?.names.length ? ` (${namespace.names.join(', ')})` : '';
-  const what = at === 'socket' ? 'a socket' : 'a packet';
-  printLine(
-    `${what} of ${source}${names} to ${formatEndpoint(address, port)}, ${protocol.toUpperCase()}`,
-  );
+  printLine(asked(question));
   const when = fromDump === undefined ? 'as the node is now' : `as the node was at ${of.created}`;
   printLine(`${when}; kernel ${of.kernel}, heddle ${of.heddle}`);
   for (const hook of hooks) describeHook(hook);
@@ -56,25 +53,54 @@ function describe(
     `${styled('bold', 'verdict:')} ${styled(colours[verdict.outcome], `${verdict.outcome}; ${verdict.text}`)}`,
   );
   if (verdict.packet !== undefined) printLine(`packet: ${verdict.packet}`);
+  if (verdict.frame === undefined) return;
+  const layers = `${Packet.parse(Buffer.from(verdict.frame, 'hex'))}`.split('\n');
+  for (const layer of layers) printLine(styled('dim', `  ${layer}`));
 }
 
-function describeHook({ hook, program, same, steps, result }: HookTrace): void {
+/** What was asked, in words. */
+function asked(question: Trace['question']): string {
+  const { source, sourcePort, namespace, address, port, protocol, at } = question;
+  const { flags, error, reply, flow } = question;
+  const names = namespace?.names.length ? ` (${namespace.names.join(', ')})` : '';
+  if (at === 'socket') {
+    const answer = reply ? ', and what it learns of its peer' : '';
+    return `a socket of ${source}${names} to ${formatEndpoint(address, port)}, ${protocol.toUpperCase()}${answer}`;
+  }
+  if (protocol === 'icmp') return `an echo request of ${source}${names} to ${address}`;
+  const packet = error
+    ? `an ICMP error (${error})`
+    : `a packet${flags ? ` with ${flags.join('+').toUpperCase()}` : ''}`;
+  const of = flow ? `flow ${flow.number}, ` : '';
+  const what = reply ? `the backend's answer` : 'the client';
+  const from = formatEndpoint(source, sourcePort);
+  const ends = `${of}${from}${names} to ${formatEndpoint(address, port)}, ${protocol.toUpperCase()}`;
+  if (reply) return `${error ? `${packet} from the backend` : what} in ${ends}`;
+  return error ? `${packet} from ${what} in ${ends}` : `${packet} of ${ends}`;
+}
+
+function describeHook({ hook, program, same, steps, result, packet }: HookTrace): void {
   const which = program ? `program ${program.id}, tag ${program.tag}` : 'program not known';
   const whether =
     same === undefined ? '' : same ? ', as in the object' : ', not that of the object';
   printLine();
-  printLine(styled('bold', `${hook} (${which}${whether})`));
+  printLine(
+    styled(
+      'bold',
+      hook === 'stack' ? "stack (this node's own routes)" : `${hook} (${which}${whether})`,
+    ),
+  );
   const withLines = steps.some(({ kind }) => kind === 'line');
-  let last: string | undefined;
+  // Programs look the same thing up where they need it again.
+  const said = new Set<string | undefined>();
   for (const step of steps) {
-    // Programs look the same thing up where they need it again.
-    if (!withLines && step.kind === 'entry' && step.meaning === last) continue;
+    if (!withLines && step.kind === 'entry' && said.has(step.meaning)) continue;
     const text = describeStep(step, withLines);
     if (text === undefined) continue;
     printLine(`  ${text}`);
-    if (step.kind !== 'line') last = step.meaning;
+    if (step.kind === 'entry') said.add(step.meaning);
   }
-  printLine(`  => ${result}`);
+  printLine(`  => ${result}${packet === undefined ? '' : `: ${packet}`}`);
 }
 
 function describeStep(step: Step, withLines: boolean): string | undefined {

@@ -1,54 +1,129 @@
-import { eth, type Icmp, type Layer, Packet } from '@heddle/lab';
+import { eth, type Icmp, ipv4, ipv6, type Layer, type Packet, type Tcp } from '@heddle/lab';
 import { formatEndpoint } from '@heddle/sys';
+import type { TraceProtocol } from './question.ts';
 
-/** A port that clients choose from themselves (RFC 6335, 6). */
-const clientPort = 50_123;
 /** Locally administered: the router behind the device. */
 const routerMac = '02:00:00:00:00:fe';
 
-/** The packets that a trace sends, and what is to be said of those that come of it. */
-export const Packets = {
-  /** The first packet of a connection, as it enters by a device. */
-  from(
-    mac: string,
-    source: string,
-    address: string,
-    port: number,
-    protocol: 'tcp' | 'udp',
-  ): Uint8Array {
-    const frame = eth({ src: routerMac, dst: mac });
-    const packet = address.includes(':')
-      ? frame.ipv6({ src: source, dst: address })
-      : frame.ipv4({ src: source, dst: address });
-    const ends = { sport: clientPort, dport: port };
-    return protocol === 'tcp'
-      ? packet.tcp({ ...ends, syn: true }).bytes
-      : packet.udp(ends).payload('trace').bytes;
-  },
+export const tcpFlags = ['fin', 'syn', 'rst', 'psh', 'ack'] as const;
+export type TcpFlag = (typeof tcpFlags)[number];
 
-  describe(bytes: Uint8Array): { kind: string; text: string; address: string; port: number } {
-    const { layers } = Packet.parse(bytes);
-    const ip = layerOf(layers, 'ipv4') ?? layerOf(layers, 'ipv6');
-    const tcp = layerOf(layers, 'tcp');
-    const transport = tcp ?? layerOf(layers, 'udp');
-    const [address, port] = [ip?.dst ?? '', transport?.dport ?? 0];
-    const icmp = layers.find(({ kind }) => kind === 'icmp' || kind === 'icmpv6') as
-      | Icmp
-      | undefined;
-    const kind = icmp
-      ? `${icmp.kind === 'icmp' ? 'ICMP' : 'ICMPv6'} ${icmp.type}`
-      : tcp
-        ? tcp.rst
-          ? 'a TCP reset'
-          : 'TCP'
-        : 'UDP';
-    const from = formatEndpoint(ip?.src ?? '', transport?.sport ?? 0);
-    const text = icmp
-      ? `${kind} from ${ip?.src} to ${address}`
-      : `${kind} from ${from} to ${formatEndpoint(address, port)}`;
-    return { kind, text, address, port };
-  },
+/** ICMP errors by what they say; the IPv4 and the IPv6 message. */
+const errors = {
+  unreachable: ['port-unreachable', 'port-unreachable'],
+  'too-large': ['fragmentation-needed', 'packet-too-big'],
+  'time-exceeded': ['time-exceeded', 'time-exceeded'],
+} as const;
+export type IcmpErrorKind = keyof typeof errors;
+export const icmpErrorKinds = Object.keys(errors) as IcmpErrorKind[];
+
+/** What a link on the way takes, as the error says: the least that IPv6 allows. */
+const smallMtu = 1280;
+
+/** From whom to whom. */
+export interface Ends {
+  readonly source: string;
+  readonly sourcePort: number;
+  readonly destination: string;
+  readonly destinationPort: number;
+}
+
+/** The ends of packets in the other direction. */
+export function turned({ source, sourcePort, destination, destinationPort }: Ends): Ends {
+  return {
+    ...{ source: destination, sourcePort: destinationPort },
+    ...{ destination: source, destinationPort: sourcePort },
+  };
+}
+
+/** Where in a connection a packet stands: that decides flags of TCP and the chunk of SCTP. */
+export type Moment = 'first' | 'answer' | 'later';
+
+const usualFlags: Readonly<Record<Moment, readonly TcpFlag[]>> = {
+  ...{ first: ['syn'], answer: ['syn', 'ack'], later: ['ack'] },
 };
+const chunks = { first: 'init', answer: 'init-ack', later: 'heartbeat' } as const;
+
+/** A packet, without a frame. */
+export function packetOf(
+  protocol: TraceProtocol,
+  ends: Ends,
+  moment: Moment,
+  flags: readonly TcpFlag[] = usualFlags[moment],
+): Packet {
+  const { sourcePort: sport, destinationPort: dport } = ends;
+  const ip = header(ends);
+  switch (protocol) {
+    case 'tcp':
+      return ip.tcp({ sport, dport, ...Object.fromEntries(flags.map((flag) => [flag, true])) });
+    case 'udp':
+      return ip.udp({ sport, dport }).payload('trace');
+    case 'sctp':
+      return ip.sctp({ sport, dport, tag: 0, chunks: [{ type: chunks[moment] }] });
+    case 'icmp': {
+      const echo = { type: 'echo-request', id: 1, sequence: 1 } as const;
+      return (isV4(ends) ? ip.icmp(echo) : ip.icmpv6(echo)).payload('trace');
+    }
+  }
+}
+
+/** An ICMP error about a packet, as its addressee would send it. */
+export function errorAbout(kind: IcmpErrorKind, about: Packet, ends: Ends): Packet {
+  const [v4, v6] = errors[kind];
+  const ip = header(turned(ends));
+  const rest = { embedded: about, ...(kind === 'too-large' ? { mtu: smallMtu } : {}) };
+  return isV4(ends) ? ip.icmp({ type: v4, ...rest }) : ip.icmpv6({ type: v6, ...rest });
+}
+
+/** The frame in which a packet comes to a device. */
+export function frameFor(mac: string, packet: Packet): Uint8Array {
+  return packet.within(eth({ src: routerMac, dst: mac })).bytes;
+}
+
+function header({ source: src, destination: dst }: Ends): Packet {
+  return src.includes(':') ? ipv6({ src, dst }) : ipv4({ src, dst });
+}
+
+const isV4 = ({ source }: Ends) => !source.includes(':');
+
+/** What is to be said of a packet. */
+export interface Described {
+  /** E.g. `TCP`, `a TCP reset`, `ICMP port-unreachable`. */
+  readonly kind: string;
+  readonly text: string;
+  readonly ends: Ends;
+}
+
+export function describePacket(packet: Packet): Described {
+  const { layers } = packet;
+  const ip = layerOf(layers, 'ipv4') ?? layerOf(layers, 'ipv6');
+  const transport = layerOf(layers, 'tcp') ?? layerOf(layers, 'udp') ?? layerOf(layers, 'sctp');
+  const ends = {
+    ...{ source: ip?.src ?? '', sourcePort: transport?.sport ?? 0 },
+    ...{ destination: ip?.dst ?? '', destinationPort: transport?.dport ?? 0 },
+  };
+  const icmp = layers.find(({ kind }) => kind === 'icmp' || kind === 'icmpv6') as Icmp | undefined;
+  const kind = icmp
+    ? `${icmp.kind === 'icmp' ? 'ICMP' : 'ICMPv6'} ${icmp.type}`
+    : transport?.kind === 'tcp' && transport.rst
+      ? 'a TCP reset'
+      : (transport?.kind ?? 'packet').toUpperCase();
+  if (!icmp) return { kind, ends, text: `${kind}${flagText(transport)} ${fromTo(ends)}` };
+  const about = packet.embedded && describePacket(packet.embedded).text;
+  const text = `${kind} from ${ends.source} to ${ends.destination}`;
+  return { kind, ends, text: about === undefined ? text : `${text}, about ${about}` };
+}
+
+function flagText(transport: Layer | undefined): string {
+  if (transport?.kind !== 'tcp' || transport.rst) return '';
+  const set = tcpFlags.filter((flag) => (transport as Tcp)[flag]);
+  return set.length === 0 ? '' : ` ${set.join('+').toUpperCase()}`;
+}
+
+export function fromTo(ends: Ends): string {
+  const from = formatEndpoint(ends.source, ends.sourcePort);
+  return `from ${from} to ${formatEndpoint(ends.destination, ends.destinationPort)}`;
+}
 
 function layerOf<Kind extends Layer['kind']>(layers: readonly Layer[], kind: Kind) {
   return layers.find((layer) => layer.kind === kind) as Extract<Layer, { kind: Kind }> | undefined;

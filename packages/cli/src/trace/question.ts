@@ -1,14 +1,32 @@
-import { formatIp, parseIp } from '@heddle/sys';
+import type { FlowEntry } from '@heddle/datapath';
+import { formatEndpoint, formatIp, parseIp } from '@heddle/sys';
 import type { Dump, DumpedNamespace } from '../dump/dump.ts';
+import { flowsOf } from '../dump/flows.ts';
 import { exitCodes, Failure } from '../failure.ts';
+import type { IcmpErrorKind, TcpFlag } from './packet.ts';
+
+export const traceProtocols = ['tcp', 'udp', 'sctp', 'icmp'] as const;
+export type TraceProtocol = (typeof traceProtocols)[number];
+export const tracePlaces = ['socket', 'pod', 'node'] as const;
+export type TracePlace = (typeof tracePlaces)[number];
 
 /** What the user asks, as written. */
 export interface Asked {
   readonly from: string;
   readonly to: string;
-  readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
-  readonly at?: 'socket' | 'node';
+  /** Of ICMP there is none. */
+  readonly port?: number;
+  readonly protocol: TraceProtocol;
+  readonly at?: TracePlace;
+  readonly sourcePort?: number;
+  /** Of the TCP segment. */
+  readonly flags?: readonly TcpFlag[];
+  /** Go on with the flow that the node has. */
+  readonly flow?: boolean;
+  /** What becomes of the backend's answer. */
+  readonly reply?: boolean;
+  /** In place of the packet, an ICMP error about the one in the other direction. */
+  readonly error?: IcmpErrorKind;
 }
 
 /** The same with everything found. */
@@ -18,25 +36,99 @@ export interface Question {
   /** Its network namespace; absent: it is not on this node. */
   readonly namespace?: DumpedNamespace;
   readonly address: string;
+  /** 0 for ICMP. */
   readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
-  readonly at: 'socket' | 'node';
+  readonly protocol: TraceProtocol;
+  readonly at: TracePlace;
+  readonly sourcePort: number;
+  readonly flags?: readonly TcpFlag[];
+  /** The flow that the packet goes on with. */
+  readonly flow?: FlowEntry;
+  readonly reply: boolean;
+  readonly error?: IcmpErrorKind;
 }
 
 /** Finds who and what is meant. Throws Failure, which says what there is. */
 export function understand(dump: Dump, asked: Asked): Question {
-  const address = destination(dump, asked);
+  const { port = 0, protocol, flags, error, reply = false } = asked;
+  const wrong = contradiction(asked);
+  if (wrong !== undefined) throw new Failure(exitCodes.usage, `trace: ${wrong}`);
+  const address = destination(dump, asked, port);
   const isV4 = !address.includes(':');
   const { namespace, source } = origin(dump, asked, isV4);
-  const at = asked.at ?? (namespace ? 'socket' : 'node');
-  if (at === 'socket' && !namespace) {
+  const at = asked.at ?? usualPlace(asked, namespace);
+  if (at !== 'node' && !namespace) {
     throw new Failure(
       exitCodes.failed,
       `trace from ${asked.from}: no network namespace of this node has that address, so no socket of it is here (leave --at away, or run it on that node)`,
     );
   }
-  const { port, protocol } = asked;
-  return { source, ...(namespace ? { namespace } : {}), address, port, protocol, at };
+  const found = { source, address, port, protocol };
+  const flow = asked.flow ? existing(dump, found, asked.sourcePort) : undefined;
+  return {
+    ...{ ...found, at, reply },
+    sourcePort: flow?.clientPort ?? asked.sourcePort ?? clientPort,
+    ...(namespace ? { namespace } : {}),
+    ...(flow ? { flow } : {}),
+    ...(flags ? { flags } : {}),
+    ...(error ? { error } : {}),
+  };
+}
+
+/** A port that clients choose from themselves (RFC 6335, 6). */
+const clientPort = 50_123;
+
+/** What of a question does not go together. */
+function contradiction({ port, protocol, at, flags, flow, reply, error }: Asked) {
+  const isOfPacket = flow || error !== undefined;
+  if (protocol === 'icmp') {
+    if (isOfPacket || reply) {
+      return 'of icmp only the echo request is traced (for an ICMP error about a connection, name its protocol and --error)';
+    }
+  } else if (port === undefined) {
+    return `a connection of ${protocol} has a port (name it with --port)`;
+  }
+  if (flags && protocol !== 'tcp') return 'only tcp has flags';
+  if (flags && error !== undefined) return 'an ICMP error has no flags (leave one of the two away)';
+  if (at === 'socket' && (isOfPacket || flags)) {
+    return 'flags, flows and errors are those of packets (leave --at socket away)';
+  }
+  if (at === 'pod' && (isOfPacket || reply)) {
+    return 'the node has flows with clients outside only (leave --at pod away)';
+  }
+  return undefined;
+}
+
+/** Sockets of SCTP and those that ping have no hooks, so it begins with the packet. */
+function usualPlace(
+  { protocol, flow, error, flags }: Asked,
+  namespace: DumpedNamespace | undefined,
+): TracePlace {
+  if (!namespace || flow || error !== undefined || flags) return 'node';
+  return protocol === 'tcp' || protocol === 'udp' ? 'socket' : 'pod';
+}
+
+/** The flow of a client, that with its port or the one that was used last. */
+function existing(
+  dump: Dump,
+  { source, address, port, protocol }: Pick<Question, 'source' | 'address' | 'port' | 'protocol'>,
+  sourcePort: number | undefined,
+): FlowEntry {
+  const flows = flowsOf(dump).filter(
+    (flow) =>
+      flow.client === source &&
+      flow.frontend === address &&
+      flow.frontendPort === port &&
+      flow.protocol === protocol.toUpperCase() &&
+      (sourcePort === undefined || flow.clientPort === sourcePort),
+  );
+  const [found] = flows.sort((a, b) => a.idleSeconds - b.idleSeconds);
+  if (found) return found;
+  const from = sourcePort === undefined ? source : formatEndpoint(source, sourcePort);
+  throw new Failure(
+    exitCodes.failed,
+    `trace from ${from}: the node has no flow of it to ${formatEndpoint(address, port)}, ${protocol.toUpperCase()} (heddle flow list shows those there are)`,
+  );
 }
 
 function origin(
@@ -58,7 +150,7 @@ function origin(
   );
   // Heddle serves the sockets of processes that it sees; an address elsewhere is a client outside.
   const served = all.filter(({ isServed, isNode }) => isServed || isNode);
-  const isOutside = address !== undefined && at !== 'socket';
+  const isOutside = address !== undefined && at !== 'socket' && at !== 'pod';
   const candidates = served.length > 0 || isOutside ? served : all;
   if (candidates.length > 1) {
     const which = candidates.map((each) => each.addresses[0] ?? `inode ${each.inode}`).join(', ');
@@ -87,7 +179,7 @@ function origin(
 }
 
 /** The address that is meant: of a service the one that has the port, else its first. */
-function destination({ answers }: Dump, { from, to, port, protocol, at }: Asked): string {
+function destination({ answers }: Dump, { from, to, protocol, at }: Asked, port: number): string {
   const parsed = parseIp(to);
   if (parsed) return formatIp(parsed);
   if ('missing' in answers) {

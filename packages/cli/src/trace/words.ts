@@ -184,9 +184,31 @@ export class Words {
         return v
           ? `it belongs to flow ${(v.flow as number) >> 1}${(v.flow as number) & 1 ? ', as a reply' : ''}`
           : `no flow has ${flowText(k)}`;
+      case 'nat_flows':
+        return v && v.life !== 0 ? `flow ${key} ${this.#flow(v)}` : undefined;
+      case 'nat_sources':
+        return v && key !== 0 ? `${v.address} stands for clients (address ${key})` : undefined;
+      case 'nat_table':
+        return v && `the flow table has ${v.used} flows, ${v.unanswered} of them not answered`;
+      case 'fragments':
+        return value === undefined
+          ? 'the first fragment of the packet was not seen'
+          : `the fragment's ports are ${v?.source_port} and ${v?.destination_port}`;
       default:
         return undefined;
     }
+  }
+
+  #flow(flow: DecodedFields): string {
+    const from = formatEndpoint(`${flow.client}`, flow.client_port as number);
+    const to = formatEndpoint(`${flow.frontend}`, flow.frontend_port as number);
+    const by = formatEndpoint(`${flow.backend}`, flow.backend_port as number);
+    const number = ((flow.life as number) >>> 16) & 0x7f;
+    const type = this.#btf.byName('flow_state', 'enum');
+    const known =
+      type?.kind === 'enum' ? type.values.find(({ value }) => Number(value) === number) : undefined;
+    const name = known?.name.replace(/^FLOW_/, '').replaceAll('_', ' ') ?? `state ${number}`;
+    return `is ${from} to ${to} at ${by}, ${name}`;
   }
 
   #ago(lastUsed: Decoded | undefined): string {

@@ -152,6 +152,17 @@ describe('packets of the kernel', () => {
     assert.equal(answer.layer('tcp')!.ackSeq, 100);
   });
 
+  test('a tap that hears ICMP only hears both, and nothing else', () => {
+    using tap = Tap.open(one, 'eth0', 'icmp');
+    using deaf = Tap.open(one, 'eth0', 'nothing');
+    for (const end of ['v4', 'v6'] as const) {
+      tap.send(addressed(end).udp({ sport: 1, dport: 9 }));
+      const { packet } = tap.find('error', () => true);
+      assert.match(`${packet}`, /\nicmp(v6)? port-unreachable\n/);
+    }
+    assert.deepEqual(deaf.drain(), []);
+  });
+
   test('what did not come is an error that says what came', () => {
     using tap = Tap.open(one, 'eth0');
     tap.send(addressed('v4').udp({ sport: 1, dport: 9 }));

@@ -13,6 +13,7 @@ import {
   AF_PACKET,
   encodeTimeout,
   MSG_DONTWAIT,
+  SO_ATTACH_FILTER,
   SO_RCVBUFFORCE,
   SO_RCVTIMEO,
   SOCK_CLOEXEC,
@@ -31,6 +32,25 @@ const sockaddrSize = 20;
 /** A frame of the largest packet that segmentation offload makes without BIG TCP. */
 const largestFrame = 65_536 + 14;
 const receiveBuffer = 64 << 20;
+
+/** `nothing` and `icmp` are for when there are many packets: those cost nothing that it doesn't hear. */
+type Hearing = 'all' | 'icmp' | 'nothing';
+
+/** struct sock_filter: operation, jumps if true and if false, operand. */
+type FilterInstruction = readonly [number, number, number, number];
+
+/** Frames of both ICMPs without IP options or extension headers. */
+const onlyIcmp: readonly FilterInstruction[] = [
+  [0x28, 0, 0, 12], // the Ethernet type
+  [0x15, 0, 2, 0x0800],
+  [0x30, 0, 0, 23], // IPv4's protocol
+  [0x15, 3, 4, 1],
+  [0x15, 0, 3, 0x86dd],
+  [0x30, 0, 0, 20], // IPv6's next header
+  [0x15, 0, 1, 58],
+  [0x06, 0, 0, 0xffffffff],
+  [0x06, 0, 0, 0],
+];
 
 /** A packet that a tap has seen. */
 export interface Captured {
@@ -57,25 +77,18 @@ export class Tap implements Disposable {
   }
 
   /** Throws SysError, and Error when there is no such device. */
-  static open(place: Place, device: string): Tap {
+  static open(place: Place, device: string, hears: Hearing = 'all'): Tap {
     const { index } = place.link(device);
     const name = `${device} in ${place.name}`;
-    return place.enter(() => Tap.openHere(place.platform, { index, name, listens: true }));
+    return place.enter(() => Tap.openHere(place.platform, { index, name, hears }));
   }
 
-  /** One that hears nothing, for many packets. Throws as `open` does. */
-  static openToSend(place: Place, device: string): Tap {
-    const { index } = place.link(device);
-    const name = `${device} in ${place.name}`;
-    return place.enter(() => Tap.openHere(place.platform, { index, name, listens: false }));
-  }
-
-  /** On a device of the namespace that the caller is in; one that doesn't listen only sends. */
+  /** On a device of the namespace that the caller is in. */
   static openHere(
     platform: Platform,
-    device: { readonly index: number; readonly name: string; readonly listens: boolean },
+    device: { readonly index: number; readonly name: string; readonly hears: Hearing },
   ): Tap {
-    const { index, name, listens } = device;
+    const { index, name, hears } = device;
     const nr = syscallNumbers(platform);
     // Without a protocol it hears nothing, and not of other devices in particular, before bind.
     const fd = checked(
@@ -86,10 +99,18 @@ export class Tap implements Disposable {
     const tap = new Tap(platform, name, fd);
     const size = new Uint8Array(Int32Array.of(receiveBuffer).buffer);
     tap.#call('setsockopt', SOL_SOCKET, SO_RCVBUFFORCE, size, size.length);
+    if (hears === 'icmp') {
+      const filter = encodeFilter(onlyIcmp);
+      // struct sock_fprog: length u16, then a pointer.
+      const program = new DataView(new ArrayBuffer(16));
+      program.setUint16(0, onlyIcmp.length, true);
+      program.setBigUint64(8, platform.addressOf(filter), true);
+      tap.#call('setsockopt', SOL_SOCKET, SO_ATTACH_FILTER, new Uint8Array(program.buffer), 16);
+    }
     const address = new Uint8Array(sockaddrSize);
     const view = new DataView(address.buffer);
     view.setUint16(0, AF_PACKET, true);
-    view.setUint16(2, listens ? ETH_P_ALL : 0);
+    view.setUint16(2, hears === 'nothing' ? 0 : ETH_P_ALL);
     view.setInt32(4, index, true);
     tap.#call('bind', address, address.length);
     return tap;
@@ -184,6 +205,18 @@ export class Tap implements Disposable {
     if (result < 0) throw new SysError(name, -result, `${name} on ${this.#name}`);
     return result;
   }
+}
+
+function encodeFilter(instructions: readonly FilterInstruction[]): Uint8Array {
+  const bytes = new Uint8Array(instructions.length * 8);
+  const view = new DataView(bytes.buffer);
+  for (const [i, [code, ifTrue, ifFalse, k]] of instructions.entries()) {
+    view.setUint16(i * 8, code, true);
+    view.setUint8(i * 8 + 2, ifTrue);
+    view.setUint8(i * 8 + 3, ifFalse);
+    view.setUint32(i * 8 + 4, k, true);
+  }
+  return bytes;
 }
 
 /** Packets in words, one below the other. */

@@ -14,7 +14,7 @@ const [index, src, dst, to, count] = process.argv.slice(2) as [
   string,
   string,
 ];
-using tap = Tap.openHere(nodePlatform(), { index: Number(index), name: 'eth0', listens: false });
+using tap = Tap.openHere(nodePlatform(), { index: Number(index), name: 'eth0', hears: 'nothing' });
 for (const frame of spoofedSyns({ src, dst }, readEndpoint(to), Number(count))) {
   // The queue is full when the other end is slower: nothing was sent, so it is sent again.
   while (!sent(frame));

@@ -1,0 +1,154 @@
+import { formatEndpoint } from '@heddle/sys';
+import { type Dump, entriesOf, mapNamed } from '../dump/dump.ts';
+import type { DecodedFields } from './decode.ts';
+import type { ObjectName, TracedNode } from './node.ts';
+import { type Note, Recorder } from './recorder.ts';
+import type { HookTrace, Reason, Step, Verdict } from './result.ts';
+import { programTags } from './tags.ts';
+import { placeText, Words } from './words.ts';
+
+/** What a program did: as it was noted, and in words. */
+export interface Recorded<Result> {
+  readonly result: Result;
+  readonly steps: readonly Step[];
+  /** Why something was refused or dropped, if it was. */
+  readonly reason: Reason | undefined;
+}
+
+const counters = {
+  socket: ['refusals', 'refusal_reason'],
+  node: ['drops', 'drop_reason'],
+} as const;
+
+/** What traces of socket calls and of packets have in common: they run programs and tell of it. */
+export class Tracer {
+  readonly dump: Dump;
+  readonly node: TracedNode;
+  /** What makes the answer less than certain. */
+  readonly notes: string[] = [];
+  readonly hooks: HookTrace[] = [];
+  readonly #withLines: boolean;
+
+  constructor(dump: Dump, node: TracedNode, withLines: boolean) {
+    this.dump = dump;
+    this.node = node;
+    this.#withLines = withLines;
+  }
+
+  /** Runs `work`, in which a program of an object runs. */
+  record<Result>(object: ObjectName, work: () => Result): Recorded<Result> {
+    const recorder = new Recorder(this.node.host.machine, this.#withLines);
+    const result = recorder.during(work);
+    const words = new Words(this.dump, this.node.specs[object]);
+    const [map, kind] = counters[object];
+    const number = numberOf(recorder.notes, map);
+    return {
+      result,
+      steps: recorder.notes.map((note): Step => {
+        if (note.kind === 'access') return { kind: 'entry', ...words.access(note) };
+        if (note.kind === 'route') return { kind: 'route', meaning: words.route(note) };
+        return { kind: 'line', source: placeText(note.source) };
+      }),
+      reason: number === undefined ? undefined : words.reason(kind, number),
+    };
+  }
+
+  /** Notes that a hook was passed, with what is attached there compared with what ran here. */
+  passed(
+    hook: Pick<HookTrace, 'hook' | 'steps' | 'result' | 'packet'>,
+    programId: number | undefined,
+    object: ObjectName,
+    name: string,
+  ): void {
+    this.hooks.push({ ...hook, ...this.#attached(hook.hook, programId, object, name) });
+  }
+
+  #attached(hook: string, programId: number | undefined, object: ObjectName, name: string) {
+    const program = programId === undefined ? undefined : this.dump.programs.get(programId);
+    if (!program) {
+      this.#note(
+        `which program is attached at ${hook} is not known: the one of the object ran here`,
+      );
+      return {};
+    }
+    const { id, tag } = program;
+    const tags = programTags(this.node.specs[object].programs.get(name)!);
+    if (!tags) return { program: { id, tag } };
+    const same = tags.includes(tag);
+    if (!same) {
+      this.#note(
+        `the program attached at ${hook} (id ${id}, tag ${tag}) is not the one of this heddle's object (tag ${tags.join(' or ')}), which ran here: use the heddle that the agent is of`,
+      );
+    }
+    return { program: { id, tag }, same };
+  }
+
+  /** A packet may pass the same hook more than once. */
+  #note(note: string): void {
+    if (!this.notes.includes(note)) this.notes.push(note);
+  }
+
+  /** Where it went, and where else it could have gone. */
+  translated(who: string, address: string, port: number, steps: readonly Step[]): Verdict {
+    const alternatives = this.#alternatives(steps, address, port);
+    const others = alternatives.map((each) => formatEndpoint(each.address, each.port));
+    const more = others.length > 5 ? ` and ${others.length - 5} more` : '';
+    const chance =
+      others.length === 0
+        ? ''
+        : ` (by chance; it could also be ${others.slice(0, 5).join(', ')}${more})`;
+    const text = `${who} to ${formatEndpoint(address, port)}${chance}`;
+    const moved = { outcome: 'translated', text, address, port } as const;
+    return alternatives.length === 0 ? moved : { ...moved, alternatives };
+  }
+
+  /** The other backends of the run that was chosen from, if the choice was by chance. */
+  #alternatives(steps: readonly Step[], address: string, port: number) {
+    const entries = steps.filter((step) => step.kind === 'entry');
+    const service = entries.findLast(({ map, value }) => map === 'services' && value)?.value;
+    const slots = entries.filter(({ map }) => map === 'slots');
+    const { algorithm, first_slot: first, slot_count: count } = (service ?? {}) as DecodedFields;
+    const isChance =
+      algorithm === 'ALGORITHM_RANDOM' || algorithm === 'ALGORITHM_LEAST_CONNECTIONS';
+    // Who is remembered is not looked up in the run.
+    if (!isChance || slots.length === 0) return [];
+    const ids = new Set<number>();
+    for (const [key, value] of elements(this.dump, 'slots')) {
+      if (key >= Number(first) && key < Number(first) + Number(count)) {
+        ids.add(new DataView(value.buffer, value.byteOffset).getUint32(0, true));
+      }
+    }
+    const words = new Words(this.dump, this.node.specs.socket);
+    const found = new Map<string, { address: string; port: number }>();
+    for (const [key, value] of elements(this.dump, 'backends')) {
+      if (!ids.has(key)) continue;
+      const backend = words.access({
+        ...{ kind: 'access', map: 'backends', action: 'lookup', value },
+        key: new Uint8Array(new Uint32Array([key]).buffer),
+      });
+      const fields = backend.value as DecodedFields;
+      const each = { address: `${fields.address}`, port: Number(fields.port) };
+      if (each.address !== address || each.port !== port) {
+        found.set(formatEndpoint(each.address, each.port), each);
+      }
+    }
+    return [...found.values()];
+  }
+}
+
+/** Elements of an array, or of a map with a number as key. */
+export function elements(dump: Dump, name: string): [key: number, value: Uint8Array][] {
+  const map = mapNamed(dump, name);
+  if (!map) return [];
+  return Array.from(entriesOf(map), ([key, value]) => [
+    new DataView(key.buffer, key.byteOffset).getUint32(0, true),
+    value,
+  ]);
+}
+
+/** The last number that was looked up in a map of counters. */
+function numberOf(notes: readonly Note[], map: string): number | undefined {
+  const found = notes.findLast((note) => note.kind === 'access' && note.map === map);
+  if (found?.kind !== 'access') return undefined;
+  return new DataView(found.key.buffer, found.key.byteOffset).getUint32(0, true);
+}

@@ -1,0 +1,384 @@
+// What `heddle trace` foretells of packets on the node's devices, and what the kernel then makes of
+// the same packets: sent from outside and from pods, they arrive as foretold to the last bit.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { eth, Packet, type Place, startBackend, Tap } from '@heddle/lab';
+import { openDump } from '../src/commands/dump.ts';
+import {
+  type Ends,
+  errorAbout,
+  type IcmpErrorKind,
+  type Moment,
+  packetOf,
+  type TcpFlag,
+  turned,
+} from '../src/trace/packet.ts';
+import type { Asked, TraceProtocol } from '../src/trace/question.ts';
+import { type Trace, trace } from '../src/trace/trace.ts';
+import { heddle } from '../testing/heddle.ts';
+import { endpoint, service, slice } from '../testing/objects.ts';
+import { Product } from '../testing/product.ts';
+
+const ends = ['v4', 'v6'] as const;
+type End = (typeof ends)[number];
+const protocols = ['tcp', 'udp', 'sctp'] as const;
+const externals = { v4: '198.51.100.9', v6: 'fd00:198:51:100::9' } as const;
+const balancers = { v4: '198.51.100.10', v6: 'fd00:198:51:100::10' } as const;
+
+/** Node ports, and clusters' addresses by their last part. */
+const nodePorts = { here: 30_481, there: 30_482, local: 30_483, denied: 30_484 } as const;
+type Name = keyof typeof nodePorts;
+
+describe('heddle trace foretells what becomes of packets', () => {
+  let product: Product;
+  let outside: Place;
+  let taps: { readonly outside: Tap; readonly here: Tap; readonly there: Tap };
+  let port = 40_000;
+
+  before(async () => {
+    product = new Product('trace-packets', { nodes: 2, podsPerNode: 1, outside: 1 });
+    const { lab } = product;
+    outside = lab.outside[0]!;
+    for (const end of ends) {
+      lab.leadTo(product.node, externals[end]);
+      lab.leadTo(product.node, balancers[end]);
+    }
+    await Promise.all(lab.pods.map((pod) => startBackend(pod, { tcp: [8080], udp: [8080] })));
+    taps = {
+      outside: Tap.open(outside, 'eth0'),
+      here: Tap.open(lab.pods[0]!, 'eth0'),
+      there: Tap.open(lab.pods[1]!, 'eth0'),
+    };
+    await product.start();
+    const ports = (nodePort: number) =>
+      protocols.map((name) => ({
+        ...{ name, port: 80, targetPort: 8080, nodePort },
+        protocol: name.toUpperCase(),
+      }));
+    const objects = (
+      name: Name,
+      number: number,
+      spec: object = {},
+      more: Readonly<Record<string, unknown>> = {},
+    ) => [
+      service(
+        name,
+        [`10.96.9.${nodePorts[name] % 100}`, `fd00:96::9:${nodePorts[name] % 100}`],
+        {
+          ...{ type: 'NodePort', ipFamilyPolicy: 'RequireDualStack' },
+          ...{ ports: ports(nodePorts[name]), ...spec },
+        },
+        more,
+      ),
+      ...ends.map((end) => {
+        const pod = lab.pods[number]!;
+        const backend = endpoint(pod.addresses[end], {}, { nodeName: pod.node.name });
+        return slice(name, [backend], {
+          name: `${name}-${end}`,
+          ports: protocols.map((each) => ({
+            ...{ name: each, port: 8080, protocol: each.toUpperCase() },
+          })),
+        });
+      }),
+    ];
+    await product.apply(
+      'services.yaml',
+      ...objects('here', 0, { externalIPs: [externals.v4, externals.v6] }),
+      ...objects('there', 1),
+      ...objects('local', 1, { externalTrafficPolicy: 'Local' }),
+      ...objects(
+        'denied',
+        0,
+        { type: 'LoadBalancer', loadBalancerSourceRanges: ['192.0.2.0/24', '2001:db8::/32'] },
+        { status: { loadBalancer: { ingress: ends.map((end) => ({ ip: balancers[end] })) } } },
+      ),
+    );
+  });
+  after(() => {
+    for (const tap of Object.values(taps ?? {})) tap[Symbol.dispose]();
+    product?.[Symbol.dispose]();
+  });
+
+  /** The node as it is now. */
+  const snapshot = () => openDump({ socket: product.socket, bpffs: product.node.bpffs });
+  const traced = async (asked: Asked): Promise<Trace> => trace(await snapshot(), asked);
+
+  /** A connection of the client outside by a port of its own. */
+  function connection(name: Name, protocol: TraceProtocol, end: End) {
+    const asked = {
+      ...{ from: outside.addresses[end], to: product.node.addresses[end] },
+      ...{ port: nodePorts[name], protocol, sourcePort: ++port },
+    } as const;
+    const way: Ends = {
+      ...{ source: asked.from, sourcePort: port },
+      ...{ destination: asked.to, destinationPort: asked.port },
+    };
+    return { asked, way };
+  }
+
+  /** Sends a packet from a place by its router. */
+  function send(from: Place, tap: Tap, packet: Packet): void {
+    tap.send(packet.within(eth(from.firstHop)));
+  }
+
+  /** A packet without what each router changes. */
+  function bare(packet: Packet): string {
+    let own = new Packet({ ...packet, layers: packet.layers.filter(({ kind }) => kind !== 'eth') });
+    if (own.layer('ipv4')) own = own.with('ipv4', { ttl: 1 });
+    else if (own.layer('ipv6')) own = own.with('ipv6', { hopLimit: 1 });
+    return `${own}`;
+  }
+
+  /** Waits until the packet of a verdict comes to a place. */
+  function arrives(tap: Tap, { verdict }: Trace): void {
+    assert.ok(verdict.frame, verdict.text);
+    const foretold = Packet.parse(Buffer.from(verdict.frame, 'hex'));
+    tap.find(
+      `what was foretold:\n${foretold}\n`,
+      ({ direction, packet }) => direction === 'in' && bare(packet) === bare(foretold),
+    );
+  }
+
+  const hooksOf = ({ hooks }: Trace) => hooks.map(({ hook }) => hook);
+
+  for (const end of ends) {
+    for (const protocol of protocols) {
+      for (const name of ['here', 'there'] as const) {
+        test(`a connection with a pod ${name}, its answer, what follows and errors about it, ${protocol} ${end}`, async () => {
+          const pod = product.lab.pods[name === 'here' ? 0 : 1]!;
+          const tap = taps[name];
+          const { asked, way } = connection(name, protocol, end);
+          const fromOutside = (moment: Moment, flags?: readonly TcpFlag[]) =>
+            send(outside, taps.outside, packetOf(protocol, way, moment, flags));
+
+          const before = await snapshot();
+          const first = trace(before, asked);
+          const answer = trace(before, { ...asked, reply: true });
+          assert.equal(first.verdict.outcome, 'translated');
+          assert.equal(first.verdict.address, pod.addresses[end]);
+          assert.deepEqual(
+            hooksOf(first),
+            name === 'here' ? ['node_ingress@eth0'] : ['node_ingress@eth0', 'node_egress@eth0'],
+          );
+          fromOutside('first');
+          arrives(tap, first);
+
+          // How the backend sees the client, which only the traces said so far.
+          const seen = Packet.parse(Buffer.from(first.verdict.frame!, 'hex'));
+          const ip = seen.layer('ipv4') ?? seen.layer('ipv6');
+          const ports = seen.layer(protocol)!;
+          const beyond: Ends = {
+            ...{ source: ip!.src, sourcePort: ports.sport },
+            ...{ destination: ip!.dst, destinationPort: ports.dport },
+          };
+          assert.equal(
+            beyond.source,
+            name === 'here' ? outside.addresses[end] : product.node.addresses[end],
+          );
+          const back = (moment: Moment, flags?: readonly TcpFlag[]) =>
+            send(pod, tap, packetOf(protocol, turned(beyond), moment, flags));
+          assert.equal(answer.verdict.outcome, 'translated');
+          assert.deepEqual(hooksOf(answer).slice(hooksOf(first).length), [
+            ...(name === 'here' ? ['stack'] : ['node_ingress@eth0']),
+            'node_egress@eth0',
+          ]);
+          back('answer');
+          arrives(taps.outside, answer);
+
+          const flags = protocol === 'tcp' ? { flags: ['psh', 'ack'] as const } : {};
+          const established = await snapshot();
+          const more = trace(established, { ...asked, flow: true, ...flags });
+          assert.equal(more.question.flow!.client, outside.addresses[end]);
+          assert.equal(more.verdict.outcome, 'translated');
+          fromOutside('later', flags.flags);
+          arrives(tap, more);
+
+          const moreBack = trace(established, { ...asked, flow: true, reply: true, ...flags });
+          back('later', flags.flags);
+          arrives(taps.outside, moreBack);
+
+          const errors: readonly IcmpErrorKind[] = ['too-large', 'time-exceeded'];
+          for (const error of errors) {
+            const about = packetOf(protocol, turned(way), 'later');
+            const there = trace(established, { ...asked, flow: true, error });
+            assert.equal(there.verdict.outcome, 'translated', there.verdict.text);
+            send(outside, taps.outside, errorAbout(error, about, turned(way)));
+            arrives(tap, there);
+
+            const here = trace(established, { ...asked, flow: true, reply: true, error });
+            assert.equal(here.verdict.outcome, 'translated', here.verdict.text);
+            send(pod, tap, errorAbout(error, packetOf(protocol, beyond, 'later'), beyond));
+            arrives(taps.outside, here);
+          }
+        });
+      }
+
+      test(`what is dropped, and why, ${protocol} ${end}`, async () => {
+        for (const [name, reason] of [
+          ['local', 'DROP_NOT_LOCAL'],
+          ['denied', 'DROP_SOURCE_RANGE'],
+        ] as const) {
+          const { asked, way } = connection(name, protocol, end);
+          const to = name === 'local' ? {} : { to: balancers[end], port: 80 };
+          const found = await traced({ ...asked, ...to });
+          assert.equal(found.verdict.outcome, 'dropped');
+          assert.equal(found.verdict.reason!.name, reason);
+          // Who asks for an answer is told why there is none.
+          assert.deepEqual((await traced({ ...asked, ...to, reply: true })).verdict, found.verdict);
+          const { address: destination, port: destinationPort } = found.question;
+          const packet = packetOf(protocol, { ...way, destination, destinationPort }, 'first');
+          await drops(() => send(outside, taps.outside, packet));
+        }
+      });
+    }
+
+    test(`TCP of no flow is reset ${end}`, async () => {
+      const { asked, way } = connection('here', 'tcp', end);
+      for (const flags of [['ack'], ['fin', 'ack']] as const) {
+        const found = await traced({ ...asked, flags });
+        assert.equal(found.verdict.outcome, 'rejected');
+        assert.equal(found.verdict.reason!.name, 'DROP_NO_FLOW');
+        assert.match(found.verdict.text, /^the packet is answered with a TCP reset: /);
+        send(outside, taps.outside, packetOf('tcp', way, 'first', flags));
+        arrives(taps.outside, found);
+      }
+      const reset = await traced({ ...asked, flags: ['rst'] });
+      assert.equal(reset.verdict.outcome, 'dropped');
+      await drops(() => send(outside, taps.outside, packetOf('tcp', way, 'first', ['rst'])));
+    });
+
+    test(`echo requests ${end}`, async () => {
+      const from = outside.addresses[end];
+      const way = (to: string): Ends => ({
+        ...{ source: from, sourcePort: 0, destination: to, destinationPort: 0 },
+      });
+      const service = await traced({ from, to: externals[end], protocol: 'icmp' });
+      assert.equal(service.verdict.outcome, 'answered');
+      send(outside, taps.outside, packetOf('icmp', way(externals[end]), 'first'));
+      arrives(taps.outside, service);
+
+      // The node's own stack answers for its own addresses.
+      const to = product.node.addresses[end];
+      const node = await traced({ from, to, protocol: 'icmp' });
+      assert.equal(node.verdict.outcome, 'passed');
+      assert.deepEqual(hooksOf(node), ['node_ingress@eth0', 'stack']);
+      send(outside, taps.outside, packetOf('icmp', way(to), 'first'));
+      taps.outside.find(
+        'an answer of the node',
+        ({ direction, packet }) =>
+          direction === 'in' &&
+          (packet.layer('ipv4') ?? packet.layer('ipv6'))?.src === to &&
+          /^echo-reply$/.test((packet.layer('icmp') ?? packet.layer('icmpv6'))?.type ?? ''),
+      );
+    });
+
+    test(`what a pod sends ${end}`, async () => {
+      const pod = product.pod(0);
+      const from = pod.addresses[end];
+      for (const [to, protocol, hooks] of [
+        [outside.addresses[end], 'udp', ['stack', 'node_egress@eth0']],
+        [outside.addresses[end], 'icmp', ['stack', 'node_egress@eth0']],
+        [outside.addresses[end], 'sctp', ['stack', 'node_egress@eth0']],
+        [product.node.addresses[end], 'icmp', ['stack']],
+      ] as const) {
+        const asked = protocol === 'icmp' ? {} : { port: 9 };
+        const found = await traced({ from, to, protocol, at: 'pod', ...asked });
+        assert.equal(found.verdict.outcome, 'passed');
+        assert.deepEqual(hooksOf(found), hooks);
+        assert.match(found.notes[0]!, /no program at the devices of pods/);
+        if (to !== outside.addresses[end]) continue;
+        const sourcePort = protocol === 'icmp' ? 0 : found.question.sourcePort;
+        const way = { source: from, sourcePort, destination: to, destinationPort: asked.port ?? 0 };
+        send(pod, taps.here, packetOf(protocol, way, 'first'));
+        arrives(taps.outside, found);
+      }
+      // Without its socket nobody translates for a pod: the address leaves the node as it is.
+      using wire = Tap.open(product.node, 'eth0');
+      const to = `${end === 'v4' ? '10.96.9.' : 'fd00:96::9:'}${nodePorts.there % 100}`;
+      const found = await traced({ from, to, port: 80, protocol: 'udp', at: 'pod' });
+      assert.equal(found.verdict.outcome, 'passed');
+      assert.equal(found.verdict.address, to);
+      const way = { source: from, sourcePort: 50_123, destination: to, destinationPort: 80 };
+      send(pod, taps.here, packetOf('udp', way, 'first'));
+      const foretold = Packet.parse(Buffer.from(found.verdict.frame!, 'hex'));
+      wire.find(
+        'the packet on the wire',
+        ({ direction, packet }) => direction === 'out' && bare(packet) === bare(foretold),
+      );
+    });
+  }
+
+  /** Sees to it that what `work` sends is counted as one drop. */
+  async function drops(work: () => void): Promise<void> {
+    const count = async () =>
+      (await product.status()).drops.reduce((sum, { count }) => sum + count, 0);
+    const before = await count();
+    work();
+    await product.until('drops to be counted', async () => (await count()) >= before + 1);
+    assert.equal(await count(), before + 1);
+  }
+
+  test('in words, hook by hook', async () => {
+    const { asked, way } = connection('there', 'tcp', 'v4');
+    send(outside, taps.outside, packetOf('tcp', way, 'first'));
+    arrives(taps.there, await traced({ ...asked, flow: true, flags: ['syn'] }));
+    const args = [
+      ...['trace', '--from', asked.from, '--to', asked.to, '--port', `${asked.port}`],
+      ...['--flow', '--reply', '--flags', 'psh,ack', '--socket', product.socket],
+    ];
+    const { code, stdout, stderr } = await heddle(args);
+    assert.deepEqual([code, stderr], [0, '']);
+    const node = product.node.addresses.v4;
+    const pod = product.lab.pods[1]!.addresses.v4;
+    assert.match(
+      stdout,
+      new RegExp(`^the backend's answer in flow \\d+, ${asked.from}:${asked.sourcePort} to `, 'm'),
+    );
+    assert.match(
+      stdout,
+      /^node_ingress@eth0 \(program \d+, tag [0-9a-f]{16}, as in the object\)$/m,
+    );
+    assert.match(stdout, /^node_egress@eth0 \(program \d+, tag [0-9a-f]{16}, as in the object\)$/m);
+    assert.match(stdout, /^ {2}it belongs to flow \d+, as a reply$/m);
+    assert.match(
+      stdout,
+      new RegExp(`^ {2}flow \\d+ is ${asked.from}:\\d+ to ${node}:30482 at ${pod}:8080, TCP`, 'm'),
+    );
+    assert.match(
+      stdout,
+      new RegExp(
+        `^verdict: translated; the packet goes out of eth0 to ${asked.from}:\\d+, as from ${node}:30482$`,
+        'm',
+      ),
+    );
+    assert.match(stdout, /^ {2}tcp 30482 > \d+ PSH\+ACK seq 0 window 65535$/m);
+  });
+
+  test('says what does not go together, and what the node does not know', async () => {
+    const now = await snapshot();
+    const from = outside.addresses.v4;
+    const to = product.node.addresses.v4;
+    const nobody = '203.0.113.250';
+    for (const [asked, exitCode, message] of [
+      [{ protocol: 'udp' }, 2, /has a port \(name it with --port\)/],
+      [{ protocol: 'icmp', reply: true }, 2, /only the echo request is traced/],
+      [{ protocol: 'udp', port: 9, flags: ['ack'] }, 2, /only tcp has flags/],
+      [{ protocol: 'tcp', port: 9, flags: ['ack'], error: 'too-large' }, 2, /has no flags/],
+      [{ protocol: 'tcp', port: 9, flow: true, at: 'socket' }, 2, /are those of packets/],
+      [{ protocol: 'tcp', port: 9, reply: true, at: 'pod' }, 2, /clients outside only/],
+      [{ protocol: 'tcp', port: 9, from: nobody, at: 'pod' }, 1, /no network namespace of this/],
+      [
+        { protocol: 'tcp', port: 9, flow: true },
+        1,
+        /no flow of it to .*:9, TCP \(heddle flow list/,
+      ],
+    ] as const) {
+      assert.throws(() => trace(now, { from, to, ...asked }), { exitCode, message });
+    }
+    const { code, stdout, stderr } = await heddle([
+      ...['trace', '--from', from, '--to', to, '--port', '9', '--flags', 'ack,tcp'],
+    ]);
+    assert.deepEqual([code, stdout], [2, '']);
+    assert.match(stderr, /It must be some of fin, syn, rst, psh, ack, by commas/);
+  });
+});
