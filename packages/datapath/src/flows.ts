@@ -15,6 +15,11 @@ export interface FlowEntry {
   readonly frontendPort: number;
   readonly backend: string;
   readonly backendPort: number;
+  /**
+   * How the packets get to the backend: `local`, as it is on this node (or the client is); `snat`, from an
+   * address of this node; `dsr`, in a tunnel to its node, which answers the client itself.
+   */
+  readonly forwarding: 'local' | 'snat' | 'dsr';
   /** What the backend sees as the client. */
   readonly source: string;
   readonly sourcePort: number;
@@ -38,10 +43,11 @@ const states: Readonly<Record<number, readonly [FlowEntry['protocol'], string]>>
   [flowState.sctp]: ['SCTP', 'answered'],
 };
 
-// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_SHIFT, LIFE_SOURCE_SHIFT.
+// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_SHIFT, LIFE_SOURCE_SHIFT, LIFE_TUNNELLED.
 const seenMask = 0xffff;
 const stateOf = (life: number) => (life >>> 16) & 0x7f;
-const sourceOf = (life: number) => life >>> 24;
+const sourceOf = (life: number) => (life >>> 24) & 0x7f;
+const isTunnelled = (life: number) => life >>> 31 === 1;
 
 /**
  * The flows among `bytes`, which are entries of `nat_flows`. `nowTicks` is CLOCK_MONOTONIC in ticks,
@@ -56,7 +62,9 @@ export function* readFlows(
     const flow = decodeNatFlow(bytes, at);
     const known = states[stateOf(flow.life)];
     if (!known) continue;
-    const entry = entryOf(flow, known, nowTicks, addressOf(sourceOf(flow.life)));
+    // Where a tunnel begins is nothing that the backend sees.
+    const source = isTunnelled(flow.life) ? undefined : addressOf(sourceOf(flow.life));
+    const entry = entryOf(flow, known, nowTicks, source);
     yield { number: at / natFlowSize, ...entry };
   }
 }
@@ -76,6 +84,7 @@ function entryOf(
     frontendPort: flow.frontendPort,
     backend: formatIp(flow.backend),
     backendPort: flow.backendPort,
+    forwarding: isTunnelled(flow.life) ? 'dsr' : source ? 'snat' : 'local',
     source: formatIp(source ?? flow.client),
     sourcePort: flow.sourcePort,
     idleSeconds: secondsOf((nowTicks - (flow.life & seenMask)) & seenMask),
