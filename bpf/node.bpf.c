@@ -210,6 +210,11 @@ SEC("tc") int node_ingress(context *ctx)
 		outcome = translate_error(ctx, &packet);
 		if (outcome != NOT_OURS)
 			return outcome;
+		if (role & ADDRESS_NODE) {
+			__u32 mtu = recover_packet(ctx, &packet);
+
+			return mtu ? refuse(ctx, &packet, DROP_TOO_LARGE, mtu) : NEXT;
+		}
 	}
 	if (kind == PACKET_FRAGMENT) {
 		outcome = wait_for_first(ctx);

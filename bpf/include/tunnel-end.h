@@ -15,6 +15,52 @@ INLINE int is_tunnel(const struct packet *packet, enum packet_kind kind)
 	return kind == PACKET_PROTOCOL && packet->key.protocol == (packet->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6);
 }
 
+/*
+ * A router on the way of a tunnel that begins here says that a packet was too large: the client is the one
+ * to listen. Makes the error the beginning of the client's packet, and returns how much fits into the
+ * tunnel. If that is less than the client can be asked for, the flow ends, and the next ones to that backend
+ * go without a tunnel. Returns 0 if the error is about something else; `packet` is used up then.
+ */
+GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
+{
+	__u32 network, header, tick, mtu = 0;
+	struct address_key backend;
+	struct found found = {};
+	__u8 type[2]; /* and code */
+	__u16 value;
+	int kind;
+
+	if (!packet || load_bytes(ctx, packet->transport, type, sizeof(type)) ||
+	    load_bytes(ctx, packet->transport + 6, &value, sizeof(value)))
+		return 0;
+	if (packet->ipv4 ? type[0] != ICMP_DEST_UNREACH || type[1] != ICMP_FRAG_NEEDED : type[0] != ICMPV6_PKT_TOOBIG)
+		return 0;
+	mtu = bpf_htons(value);
+	network = packet->transport + 8;
+	__builtin_memset(packet, 0, sizeof(*packet));
+	kind = read_packet(ctx, network, packet);
+	header = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	if (!is_tunnel(packet, kind) || packet->transport != packet->network + header || mtu <= header)
+		return 0;
+	copy_address(&backend, packet->key.destination);
+	network = packet->transport;
+	__builtin_memset(packet, 0, sizeof(*packet));
+	kind = read_packet(ctx, network, packet);
+	if ((kind != PACKET_FLOW && kind != PACKET_CUT) || !find_flow(&found, &packet->key) || found.is_reply ||
+	    !(found.flow->life & LIFE_TUNNELLED) || !same_address(found.flow->backend, &backend))
+		return 0;
+	if (is_narrow(packet, mtu)) {
+		tick = now_in_ticks();
+		bpf_map_update_elem(&narrow_tunnels, &backend, &tick, BPF_ANY);
+		end_flow(found.index, found.flow->life);
+	}
+	if (shrink(ctx, network - ETH_HLEN))
+		return 0;
+	packet->transport -= network - ETH_HLEN;
+	packet->network = ETH_HLEN;
+	return mtu - header;
+}
+
 /* Search for a backend among those of a service. */
 struct backend_search {
 	struct tunnel_backend_key key;

@@ -17,6 +17,15 @@
 #define LEAST_MTU_IPV4 576
 #define LEAST_MTU_IPV6 1280
 
+/* How long a path is taken to be as narrow as it once was: 10 minutes (RFC 1191, RFC 8201). */
+#define NARROW_TICKS 560
+
+/* Whether what every host takes doesn't fit into a tunnel that a link of that MTU is on. */
+INLINE int is_narrow(const struct packet *packet, __u32 mtu)
+{
+	return mtu < (packet->ipv4 ? LEAST_MTU_IPV4 + sizeof(struct iphdr) : LEAST_MTU_IPV6 + sizeof(struct ipv6hdr));
+}
+
 /* Which way an address lies, seen from a device. */
 enum exit {
 	EXIT_NONE,  /* on this node, or behind a device that is no front */
@@ -67,19 +76,23 @@ GLOBAL int exit_to(context *ctx, const struct packet *packet, const struct addre
  * node or behind one, as a pod is: the replies to it would not leave the backend's node by a front
  * device. And for fragments: the next ones may be too large for the tunnel, and not every sender listens.
  */
-GLOBAL __u32 tunnel_source(context *ctx, const struct packet *packet, const struct route *route)
+GLOBAL __u32 tunnel_source(context *ctx, const struct packet *packet, const struct flow_key *to,
+			   const struct route *route)
 {
 	struct nat_table *table = the_table();
-	struct address_key client;
-	__u32 least;
+	struct address_key address;
+	__u32 *seen;
 
-	if (!table || !packet || !route || packet->fragment)
+	if (!table || !packet || !to || !route || packet->fragment)
 		return 0;
-	least = packet->ipv4 ? LEAST_MTU_IPV4 + sizeof(struct iphdr) : LEAST_MTU_IPV6 + sizeof(struct ipv6hdr);
-	if (route->result == BPF_FIB_LKUP_RET_SUCCESS && route->fib.mtu_result < least)
+	if (route->result == BPF_FIB_LKUP_RET_SUCCESS && is_narrow(packet, route->fib.mtu_result))
 		return 0;
-	copy_address(&client, packet->key.source);
-	if (exit_to(ctx, packet, &client) != EXIT_FRONT)
+	copy_address(&address, to->destination);
+	seen = bpf_map_lookup_elem(&narrow_tunnels, &address);
+	if (seen && ((now_in_ticks() - *seen) & LIFE_SEEN_MASK) < NARROW_TICKS)
+		return 0;
+	copy_address(&address, packet->key.source);
+	if (exit_to(ctx, packet, &address) != EXIT_FRONT)
 		return 0;
 	return packet->ipv4 ? table->tunnel_ipv4 : table->tunnel_ipv6;
 }

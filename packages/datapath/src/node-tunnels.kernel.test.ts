@@ -16,7 +16,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
     let peer: string;
     let sport = 20_000;
     before(() => {
-      world = new World(`tunnels-${end}`, 1, { lab: { nodes: 2 }, mirrored: true });
+      world = new World(`tunnels-${end}`, 2, { lab: { nodes: 2 }, mirrored: true });
       world.serveOutside();
       packets = new NodePackets(world, end);
       local = world.node.pods[0]!.addresses[end];
@@ -110,12 +110,16 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       test('UDP: the second packet shows that the first was answered', () => {
         world.apply(packets.service(30_003, [remote], udp));
         const question = datagram(30_003);
-        const states: (string | undefined)[] = [];
         for (let i = 0; i < 3; i++) {
           assertPacket(sent(packets.ingress(question)).bytes, leaving(question));
-          states.push(flowOf(sport)?.state);
         }
-        assert.deepEqual(states, ['unanswered', 'answered', 'answered']);
+        assert.equal(flowOf(sport)?.state, 'answered');
+        // Several, as the mirror may run a packet twice.
+        const states = [1, 2, 3, 4].map(() => {
+          sent(packets.ingress(datagram(30_003)));
+          return flowOf(sport)?.state;
+        });
+        assert.ok(states.includes('unanswered'), `${states}`);
       });
 
       test('SCTP, whose ports nobody has to change', () => {
@@ -214,6 +218,66 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
         assert.deepEqual(counted, { 'larger than the next link takes; the sender was told': 1 });
       });
 
+      test('too large for a link on the way: the client hears of its own packet, in the service’s name', () => {
+        const address = externals[end];
+        const frontend = { kind: 'LoadBalancer', address } as const;
+        // A backend of its own, as it is to be known for its narrow tunnel.
+        const far = world.lab.nodes[1]!.pods[1]!.addresses[end];
+        world.apply(packets.service(89, [far], { ...dsr, frontend }));
+        sent(packets.ingress(request(89, address)));
+        const large = packets
+          .from(client, address, { df: true })
+          .tcp({ sport, dport: 89, ack: true, seq: 1001, ackSeq: 6 })
+          .payload(1400);
+        const away = sent(packets.ingress(large));
+        const router = end === 'v4' ? '192.0.2.254' : 'fd00:192:0:2::254';
+        const told = (about: Packet, mtu: number) =>
+          packets.icmp(packets.from(router, packets.node), tooBig, mtu, about);
+        const whole = packets.bare(away);
+        const expected = (mtu: number, ttl = 63) =>
+          packets.icmp(
+            packets.to(address, client, { df: true }),
+            tooBig,
+            mtu,
+            packets.bare(ip(large, { ttl })).first(overhead[end] + 20),
+          );
+        // With all of the packet that it may have, and with the least that is of use.
+        for (const length of [500, 2 * overhead[end] + 20]) {
+          assertPacket(
+            sent(packets.ingress(told(whole.first(length), 1400))).bytes,
+            expected(1400 - overhead[end]),
+          );
+        }
+        // About nothing that is known here, or nothing of the kind: the node's own affair.
+        const strange = packets.bare(ip(leaving(large), { dst: local }));
+        const unreachable = packets.icmp(
+          packets.from(router, packets.node),
+          { v4: 'host-unreachable', v6: 'address-unreachable' },
+          undefined,
+          whole.first(500),
+        );
+        for (const error of [
+          told(strange.first(500), 1400),
+          told(whole.first(2 * overhead[end] - 4), 1400),
+          unreachable,
+        ]) {
+          const { verdict, packet } = packets.ingress(error);
+          assert.equal(verdict, 'pass');
+          assertPacket(packet.bytes, error);
+        }
+        // Narrower than every host may be asked to be: this flow ends, and the next one has no tunnel.
+        const least = { v4: 576 + 20, v6: 1280 + 40 }[end];
+        sent(packets.ingress(told(whole.first(500), least)));
+        assert.equal(forwardingOf(sport), 'dsr');
+        assertPacket(
+          sent(packets.ingress(told(whole.first(500), least - 1))).bytes,
+          expected(least - 1 - overhead[end]),
+        );
+        assert.equal(forwardingOf(sport), undefined);
+        sent(packets.ingress(request(89, address)));
+        assert.equal(forwardingOf(sport), 'snat');
+      });
+
       test('fragments: a flow that begins with one has no tunnel, one in a tunnel keeps it', () => {
         world.apply(packets.service(30_010, [remote], udp));
         const [first] = datagram(30_010)
@@ -230,7 +294,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
         }
       });
 
-      test('the end of its life, or a backend without a route: dropped, with the reason', () => {
+      test('the end of its life: dropped, with the reason', () => {
         world.apply(packets.service(30_011, [remote], dsr));
         sent(packets.ingress(request(30_011)));
         const old = ip(request(30_011), { ttl: 1 });
@@ -406,13 +470,12 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
                 ),
               }),
         };
-        const before = world.entriesOf('nat_index');
         for (const [name, packet] of Object.entries(cases)) {
           const { verdict, packet: left } = packets.ingress(packet);
           assert.equal(verdict, 'pass', name);
           assertPacket(left.bytes, packet);
         }
-        assert.equal(world.entriesOf('nat_index'), before);
+        assert.equal(flowOf(syn.layer('tcp')!.sport), undefined);
         assertPacket(
           sent(packets.ingress(outer)).bytes,
           delivered(syn.with('tcp', { dport: 8080 })),
