@@ -29,7 +29,9 @@ export type PortName = keyof typeof ports;
 const portNames = Object.keys(ports) as PortName[];
 
 /** A pod, or one with conditions as EndpointSlices have them. */
-type ServedPod = LabPod | { readonly pod: LabPod; readonly conditions: Fields };
+type ServedPod =
+  | LabPod
+  | { readonly pod: LabPod; readonly conditions?: Fields; readonly nodeName?: string };
 
 /** A service as a test wants it; what is absent is as the API server fills it in. */
 export interface ServiceOptions {
@@ -238,10 +240,14 @@ function objectsOf(service: Served, options: ServiceOptions) {
   const clusterIPs = ends.map((end) => service.clusterIP(end));
   const metadata = { name, namespace: 'default' };
   const endpointOf = (served: ServedPod, end: End) => {
-    const { pod, conditions } = 'pod' in served ? served : { pod: served, conditions: {} };
+    const {
+      pod,
+      conditions = {},
+      nodeName = pod.node.name,
+    } = 'pod' in served ? served : { pod: served };
     return {
       addresses: [pod.addresses[end]],
-      nodeName: pod.node.name,
+      nodeName,
       conditions: { ready: true, serving: true, terminating: false, ...conditions },
     };
   };
