@@ -70,12 +70,12 @@ struct packet {
 	__u32 transport; /* offset of the header after it */
 	__u32 backend;	 /* id, of what came in a tunnel to that backend; else 0 */
 	__u32 length;	 /* of the IP packet, in bytes, as its header says */
-	__u8 ipv4;
+	__u8 ipv4 : 1;
+	__u8 fragment : 2; /* enum fragment */
 	__u8 ttl;
 	__u8 tcp_flags; /* of SCTP: TCP_SYN for an INIT */
 	__u8 transport_length; /* of the TCP header, in bytes; 8 for others */
 	__u32 fragment_id;
-	enum fragment fragment;
 };
 
 INLINE enum packet_kind read_transport(context *ctx, struct packet *packet)

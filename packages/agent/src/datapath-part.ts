@@ -9,11 +9,14 @@ export type DatapathPart = Operations<ServiceRow> &
     Datapath,
     | 'status'
     | 'backendCounters'
+    | 'rowRefusals'
     | 'refusals'
     | 'setNode'
     | 'setTunnelEnds'
+    | 'setTracked'
     | 'flows'
     | 'natStatus'
+    | 'natDestinations'
     | 'drops'
     | 'watchDrops'
   >;

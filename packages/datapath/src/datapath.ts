@@ -23,6 +23,7 @@ import type { FlowEntry } from './flows.ts';
 import { decodeNatTable, heddleAbi, refusalReason } from './generated/abi.ts';
 import { attachHooks, hasHooks, hookStates } from './hooks.ts';
 import { MappedArray } from './mapped-array.ts';
+import type { PortUse } from './nat-ports.ts';
 import { type NatStatus, NatTable } from './nat-table.ts';
 import { type NodeDevice, NodeDevices } from './node-devices.ts';
 import {
@@ -35,6 +36,7 @@ import {
   removeFolder,
 } from './pinned-maps.ts';
 import { ServiceMaps } from './service-maps.ts';
+import { type RefusalCount, ServiceRefusals } from './service-refusals.ts';
 import { SourceRanges } from './source-ranges.ts';
 import { StaleSockets } from './stale-sockets.ts';
 import { keyText, Slots } from './store.ts';
@@ -86,6 +88,8 @@ export interface DatapathStatus {
   readonly migrated: readonly string[];
   readonly socketsDestroyed: number;
   readonly nat: NatStatus;
+  /** Whether packets to backends on this node pass netfilter, which tracks connections there. */
+  readonly tracked: boolean;
 }
 
 const version = `v${heddleAbi.currentAbi}`;
@@ -134,6 +138,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly arrays: MappedArray[] = [];
   private readonly services: ServiceMaps;
   private readonly ranges: SourceRanges;
+  private readonly serviceRefusals: ServiceRefusals;
   private readonly stale: StaleSockets;
   private readonly nat: NatTable;
   private readonly devices: NodeDevices;
@@ -171,8 +176,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       (protocol) => this.stale.expect(protocol),
     );
     this.ranges = new SourceRanges(maps.source_ranges!);
-    const { first, last } = options.nat.ports;
-    this.nat = new NatTable(platform, maps, this.node, this.services.roles, last - first + 1);
+    this.serviceRefusals = new ServiceRefusals(maps.service_refused!);
+    this.serviceRefusals.drop((id) => !this.services.hasId(id));
+    this.nat = new NatTable(platform, maps, this.node, this.services.roles, options.nat.ports);
     this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
     this.adopted = !this.services.isEmpty;
     const replaced = pinned.some(({ differences }) => differences.length > 0);
@@ -204,6 +210,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     keys.forEach((key, i) => {
       if (!errors[i]) this.ranges.remove(key);
     });
+    this.serviceRefusals.drop((id) => !this.services.hasId(id));
     return errors;
   }
 
@@ -212,6 +219,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     if (!this.active) this.activate();
     this.services.prune(desired);
     this.ranges.prune();
+    this.serviceRefusals.drop((id) => !this.services.hasId(id));
   }
 
   /**
@@ -239,6 +247,14 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.nat.setTunnelSources(own);
   }
 
+  /**
+   * Says whether netfilter tracks connections in the node's network namespace. Then packets to
+   * backends on this node pass it, as their replies do. Stays in force after the agent.
+   */
+  setTracked(tracked: boolean): void {
+    this.nat.setTracked(tracked);
+  }
+
   /** Flows that are translated on the node's devices now. */
   flows(): Generator<FlowEntry> {
     return this.nat.flows();
@@ -246,6 +262,11 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
 
   natStatus(): NatStatus {
     return this.nat.status();
+  }
+
+  /** How many ports stand for clients, by the backend that sees them, most first. */
+  natDestinations(): PortUse[] {
+    return this.nat.destinations();
   }
 
   /** Packets dropped on the node's devices, by reason, since the maps were made. */
@@ -264,6 +285,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const size: Readonly<Record<string, number>> = {
       ...this.services.size,
       nat_flows: this.nat.used,
+      source_ranges: this.ranges.size,
+      service_refused: this.serviceRefusals.size,
     };
     return {
       abi: heddleAbi.currentAbi,
@@ -286,12 +309,19 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       ),
       socketsDestroyed: this.stale.destroyed,
       nat: this.natStatus(),
+      tracked: this.nat.tracked,
     };
   }
 
   /** Counters of a row's backends; empty when the row isn't in force. */
   backendCounters(rowKey: string): readonly BackendCounters[] {
     return this.services.backendCounters(rowKey) ?? [];
+  }
+
+  /** What was refused of a row's service, by reason, most first; empty when the row isn't in force. */
+  rowRefusals(rowKey: string): RefusalCount[] {
+    const id = this.services.idOf(rowKey);
+    return id === undefined ? [] : this.serviceRefusals.of(id);
   }
 
   /** Connections and datagrams that were refused, by reason, since the maps were made. */

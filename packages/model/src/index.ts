@@ -1,4 +1,4 @@
-export { familyOf } from './addresses.ts';
+export { canonicalRange, familyOf, isLoopback, isUnspecified } from './addresses.ts';
 export {
   algorithmAnnotation,
   forwardingAnnotation,
@@ -6,12 +6,14 @@ export {
   weightsAnnotation,
 } from './annotations.ts';
 export { leftAlone } from './eligibility.ts';
-export { type Fields, nodeFields, serviceFields, sliceFields } from './fields.ts';
+export { type Fields, nodeFields, podFields, serviceFields, sliceFields } from './fields.ts';
 export { wantsTunnels } from './forwarding.ts';
+export { podRowName } from './host-ports.ts';
 export { compactList, ownText } from './memory.ts';
 export { type ReadObject, readObject, readObjects } from './read-object.ts';
 export {
   type EndpointRecord,
+  type HostPort,
   type InvalidRef,
   type NodeRecord,
   type ObjectChange,
@@ -19,6 +21,7 @@ export {
   type ObjectRecord,
   type ObjectRef,
   objectLabel,
+  type PodRecord,
   type ServicePort,
   type ServiceRecord,
   type SlicePort,

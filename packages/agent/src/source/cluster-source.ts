@@ -2,6 +2,7 @@ import { ApiClient, type ClusterAccess, ListWatch, type Resource } from '@heddle
 import {
   nodeFields,
   type ObjectKind,
+  podFields,
   type ReadObject,
   readObject,
   serviceFields,
@@ -37,10 +38,11 @@ const slices: Resource<ReadObject> = {
   ...{ fields: sliceFields, read },
 };
 const allNodes: Resource<ReadObject> = { path: '/api/v1/nodes', fields: nodeFields, read };
+const pods: Resource<ReadObject> = { path: '/api/v1/pods', fields: podFields, read };
 
 /**
- * Follows the Services, EndpointSlices and the own Node of a cluster until disposed. Other Nodes are
- * looked at only where tunnels lead to them: else each of a thousand would hear of each. The listener
+ * Follows the Services, EndpointSlices, the own Node and its Pods of a cluster until disposed. Other Nodes
+ * are looked at only where tunnels lead to them: else each of a thousand would hear of each. The listener
  * hears nothing before all have been listed once, and goes on hearing of changes however often the
  * connection is lost.
  */
@@ -71,6 +73,9 @@ class ClusterSource implements Source {
     this.#watch('service', services);
     this.#watch('slice', slices);
     this.#watch('node', all ? allNodes : { ...allNodes, fieldSelector: `metadata.name=${node}` });
+    // For their hostPorts. Those of finished jobs may stay by the thousand.
+    const running = `spec.nodeName=${node},status.phase!=Succeeded,status.phase!=Failed`;
+    this.#watch('pod', { ...pods, fieldSelector: running });
   }
 
   get state(): SourceState {

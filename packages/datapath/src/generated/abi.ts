@@ -568,6 +568,7 @@ export interface NatTable {
   readonly sourceIpv4: number;
   readonly sourceIpv6: number;
   readonly watched: number;
+  readonly tracked: number;
   readonly tunnelIpv4: number;
   readonly tunnelIpv6: number;
 }
@@ -584,8 +585,9 @@ export function encodeNatTable(value: NatTable, into: Uint8Array, offset = 0): v
   view.setUint32(24, value.sourceIpv4, true);
   view.setUint32(28, value.sourceIpv6, true);
   view.setUint32(32, value.watched, true);
-  view.setUint16(36, value.tunnelIpv4, true);
-  view.setUint16(38, value.tunnelIpv6, true);
+  view.setUint16(36, value.tracked, true);
+  view.setUint8(38, value.tunnelIpv4);
+  view.setUint8(39, value.tunnelIpv6);
 }
 
 export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
@@ -599,8 +601,9 @@ export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
     sourceIpv4: view.getUint32(24, true),
     sourceIpv6: view.getUint32(28, true),
     watched: view.getUint32(32, true),
-    tunnelIpv4: view.getUint16(36, true),
-    tunnelIpv6: view.getUint16(38, true),
+    tracked: view.getUint16(36, true),
+    tunnelIpv4: view.getUint8(38),
+    tunnelIpv6: view.getUint8(39),
   };
 }
 
@@ -739,6 +742,7 @@ export const serviceFlags = {
   plain: 0,
   silent: 1,
   dsr: 2,
+  hostPort: 4,
 } as const;
 export type ServiceFlags = (typeof serviceFlags)[keyof typeof serviceFlags];
 
@@ -770,6 +774,28 @@ export function decodeServiceKey(bytes: Uint8Array, offset = 0): ServiceKey {
     port: view.getUint16(16, false),
     protocol: view.getUint8(18),
     scope: view.getUint8(19) as ServiceScope,
+  };
+}
+
+/** struct service_refusal */
+export interface ServiceRefusal {
+  readonly service: number;
+  readonly reason: number;
+}
+
+export const serviceRefusalSize = 8;
+
+export function encodeServiceRefusal(value: ServiceRefusal, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 8);
+  view.setUint32(0, value.service, true);
+  view.setUint32(4, value.reason, true);
+}
+
+export function decodeServiceRefusal(bytes: Uint8Array, offset = 0): ServiceRefusal {
+  const view = viewOf(bytes, offset, 8);
+  return {
+    service: view.getUint32(0, true),
+    reason: view.getUint32(4, true),
   };
 }
 
