@@ -254,7 +254,8 @@ export const everything: readonly string[] = [
 /** Clients that are another history's as well only if `history` is the same, 0 to 255. */
 export function modelClients(end: 'v4' | 'v6', history = 0): Ends[] {
   return [1, 2, 3].map((n) => {
-    const address = end === 'v4' ? `198.18.${history}.${n}` : `fd00:198:18:${(history + 1).toString(16)}::${n}`;
+    const address =
+      end === 'v4' ? `198.18.${history}.${n}` : `fd00:198:18:${(history + 1).toString(16)}::${n}`;
     return { address, port: 40_000 };
   });
 }
