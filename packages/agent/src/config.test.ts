@@ -94,6 +94,7 @@ describe('configuration', () => {
         'logLevel',
         'devices',
         'podDevices',
+        'forwarding',
         'snatPorts',
         'nodePortAddresses',
         'sizes.services',
