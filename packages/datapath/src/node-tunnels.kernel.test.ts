@@ -3,7 +3,6 @@ import { after, before, describe, test } from 'node:test';
 import { assertPacket, eth, type Packet } from '@heddle/lab';
 import { clients, type End, externals, NodePackets } from '../testing/node-packets.ts';
 import { World } from '../testing/world.ts';
-import { defaultNat } from './flow-options.ts';
 
 const tooBig = { v4: 'fragmentation-needed', v6: 'packet-too-big' };
 const overhead = { v4: 20, v6: 40 };
@@ -509,50 +508,3 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
     });
   });
 }
-
-test('how long flows in tunnels are kept goes by what the client sends', async () => {
-  const timeouts = { ...defaultNat.timeouts, tcpHandshake: 60, udpUnanswered: 60, tcpClosed: 3 };
-  const options = { lab: { nodes: 2 }, nat: { ...defaultNat, timeouts } };
-  using world = new World('tunnels-age', 1, options);
-  world.serveOutside();
-  const packets = new NodePackets(world, 'v4');
-  const [other] = world.lab.nodes.slice(1);
-  world.datapath.setTunnelEnds({ peers: [other!.addresses.v4], own: [packets.node] });
-  const remote = other!.pods[0]!.addresses.v4;
-  const udp = { protocol: 'UDP' } as const;
-  world.apply(
-    packets.service(30_001, [remote], { forwarding: 'dsr' }),
-    packets.service(30_001, [remote], { forwarding: 'dsr', ...udp }),
-    packets.service(30_002, [remote], udp),
-  );
-  const from = packets.from(clients.v4, packets.node);
-  const tcp = (sport: number, ...segments: object[]) => {
-    for (const flags of segments) {
-      packets.ingress(from.tcp({ sport, dport: 30_001, ...flags }));
-    }
-  };
-  const send = (sport: number, dport: number, count: number) => {
-    for (let i = 0; i < count; i++) packets.ingress(from.udp({ sport, dport }).payload('x'));
-  };
-  const [syn, ack, fin] = [{ syn: true }, { ack: true }, { ack: true, fin: true }];
-  tcp(1, syn);
-  tcp(2, syn, ack);
-  tcp(3, syn, ack, fin);
-  send(4, 30_001, 1);
-  send(5, 30_001, 2);
-  send(6, 30_002, 1);
-  const left = () => Array.from(world.datapath.flows(), ({ clientPort }) => clientPort).sort();
-  const gone = async (...ports: number[]) => {
-    for (let i = 0; i < 400; i++) {
-      if (!left().some((port) => ports.includes(port))) return left();
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    assert.fail(`${left()} are left`);
-  };
-  assert.deepEqual(left(), [1, 2, 3, 4, 5, 6]);
-  // Behind a FIN the other side's isn't seen: as if both had been.
-  assert.deepEqual(await gone(3), [1, 2, 4, 5, 6]);
-  // What a tunnel takes has no port to keep: a quarter of the time.
-  assert.deepEqual(await gone(1, 4), [2, 5, 6]);
-  assert.equal(world.datapath.natStatus().unanswered, 1);
-});
