@@ -58,3 +58,8 @@ static long (*const bpf_fib_lookup)(void *ctx, void *params, int length, __u32 f
 static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*const bpf_redirect_neigh)(__u32 ifindex, void *params, int length, __u64 flags) = (void *)
 	BPF_FUNC_redirect_neigh;
+static long (*const bpf_xdp_load_bytes)(void *xdp, __u32 offset, void *to, __u32 length) = (void *)
+	BPF_FUNC_xdp_load_bytes;
+static long (*const bpf_xdp_store_bytes)(void *xdp, __u32 offset, const void *from, __u32 length) = (void *)
+	BPF_FUNC_xdp_store_bytes;
+static __u64 (*const bpf_xdp_get_buff_len)(void *xdp) = (void *)BPF_FUNC_xdp_get_buff_len;

@@ -134,6 +134,14 @@ struct {
 } node_devices SEC(".maps");
 
 struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 1024);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, __u32); /* ifindex */
+	MAP_TYPE(value, struct xdp_device);
+} xdp_devices SEC(".maps");
+
+struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
 	MAP_UINT(max_entries, 65536);
 	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);

@@ -48,7 +48,7 @@ export function findNodeDevices(platform: Platform, wanted: string): NodeView {
       : named(links, wanted, problems);
   const devices: NodeDevice[] = [];
   for (const { name, index, address } of chosen) {
-    if (address.length === ethernetLength) devices.push({ name, index });
+    if (address.length === ethernetLength) devices.push({ name, index, address });
     else problems.push(`device ${name} is not served: it is no Ethernet device`);
   }
   const front = new Set(devices.map(({ index }) => index));

@@ -44,6 +44,7 @@ export class MemoryDatapath implements DatapathPart {
       migrated: [],
       socketsDestroyed: 0,
       nat: this.natStatus(),
+      xdp: [],
     };
   }
 

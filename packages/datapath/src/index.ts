@@ -15,3 +15,4 @@ export { maglevSize, maglevTable } from './maglev.ts';
 export { type NatStatus, portsByDestination } from './nat-table.ts';
 export type { NodeDevice } from './node-devices.ts';
 export { MapFull } from './store.ts';
+export { type XdpMode, type XdpState, xdpModes } from './xdp-devices.ts';

@@ -9,6 +9,8 @@ import type { PinFolder } from './pinned-maps.ts';
 export interface NodeDevice {
   readonly name: string;
   readonly index: number;
+  /** Of the link, e.g. `02:00:00:00:00:01`. */
+  readonly address: string;
 }
 
 const directions = ['ingress', 'egress'] as const;
@@ -49,9 +51,9 @@ export class NodeDevices {
   set(devices: readonly NodeDevice[]): void {
     this.wanted = devices;
     makeDirectory(this.platform, this.folders[0]!.links);
-    for (const { name, index } of devices) {
-      for (const direction of directions) this.attach({ name, index }, direction);
-      this.roles.update(word(index), word(deviceRole.deviceFront));
+    for (const device of devices) {
+      for (const direction of directions) this.attach(device, direction);
+      this.roles.update(word(device.index), word(deviceRole.deviceFront));
     }
     const kept = new Set(devices.map(({ index }) => index));
     for (const [key] of this.roles.entries()) {

@@ -182,9 +182,8 @@ export class Cluster implements Disposable {
       options: { terminateTcp: false },
       ...this.#options,
     });
-    const { name, index } = node.link('eth0');
     const { v4, v6 } = node.addresses;
-    node.enter(() => datapath.setNode([{ name, index }], [v4, v6]));
+    node.enter(() => datapath.setNode([node.link('eth0')], [v4, v6]));
     return datapath;
   }
 }

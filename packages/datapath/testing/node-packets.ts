@@ -10,12 +10,9 @@ export interface Outcome {
   readonly packet: Packet;
 }
 
-const verdicts: Readonly<Record<number, Outcome['verdict']>> = {
-  [-1]: 'pass',
-  4294967295: 'pass',
-  2: 'drop',
-  7: 'send',
-};
+type Verdicts = Readonly<Record<number, Outcome['verdict']>>;
+const tcVerdicts: Verdicts = { [-1]: 'pass', 4294967295: 'pass', 2: 'drop', 7: 'send' };
+const xdpVerdicts: Verdicts = { 1: 'drop', 2: 'pass', 3: 'send' };
 
 /** The client of all packets here: nobody, behind the router. */
 export const clients = { v4: '203.0.113.77', v6: 'fd00:203:0:113::77' } as const;
@@ -80,6 +77,10 @@ export class NodePackets {
     return this.run('node_egress', packet);
   }
 
+  xdp(packet: Packet | Uint8Array): Outcome {
+    return this.run('node_xdp', packet);
+  }
+
   /** A service at a NodePort of the node, or whatever else is asked for. */
   service(
     port: number,
@@ -120,15 +121,21 @@ export class NodePackets {
     });
   }
 
-  private run(name: 'node_ingress' | 'node_egress', packet: Packet | Uint8Array): Outcome {
-    // struct __sk_buff up to `ifindex`.
-    const context = new Uint8Array(44);
-    new DataView(context.buffer).setUint32(40, this.ifindex, true);
-    const contextRoom = 192;
+  private run(
+    name: 'node_ingress' | 'node_egress' | 'node_xdp',
+    packet: Packet | Uint8Array,
+  ): Outcome {
     const data = packet instanceof Uint8Array ? packet : packet.bytes;
+    const isXdp = name === 'node_xdp';
+    // struct xdp_md, or struct __sk_buff up to `ifindex`.
+    const context = new Uint8Array(isXdp ? 24 : 44);
+    const fields = new DataView(context.buffer);
+    if (isXdp) fields.setUint32(4, data.length, true);
+    fields.setUint32(isXdp ? 12 : 40, this.ifindex, true);
+    const contextRoom = isXdp ? 24 : 192;
     const test = () => this.world.testRun(name, { data, context, contextRoom });
     const result = this.isInside ? test() : this.world.node.enter(test);
-    const verdict = verdicts[result.returnValue];
+    const verdict = (isXdp ? xdpVerdicts : tcVerdicts)[result.returnValue];
     if (!verdict) throw new Error(`run ${name}: it answered ${result.returnValue}`);
     return { verdict, packet: Packets.parse(result.data) };
   }

@@ -60,6 +60,10 @@ export const packetHelpers: Readonly<Record<number, readonly [name: string, help
     'xdp_adjust_tail',
     (machine) => moved(machine, packetOf(machine).adjustTail(signed(machine, 2))),
   ],
+  188: [
+    'xdp_get_buff_len',
+    (machine) => machine.answer(packetOf(machine).packet.length),
+  ],
   189: ['xdp_load_bytes', load],
   190: ['xdp_store_bytes', store],
 };
