@@ -170,7 +170,7 @@ SEC("tc") int node_ingress(context *ctx)
 	int outcome;
 
 	/* A frame for somebody else is here by promiscuity; multicast is no service's. */
-	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx))
+	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx) || restore_link(ctx))
 		return NEXT;
 	kind = read_packet(ctx, ETH_HLEN, &packet);
 	if (kind == PACKET_OTHER)

@@ -104,6 +104,7 @@ function addAgent(program: Command): void {
       .option('--max-affinity <n>', 'size of the map of affine clients', size)
       .option('--max-flows <n>', 'size of the table of flows from outside', size)
       .option('--devices <names>', 'where traffic enters from outside (default: "auto")')
+      .option('--xdp <mode>', 'off, generic, native or best-effort (default: "off")')
       .option('--terminate-tcp', 'close TCP connections to backends that are gone')
       .action(async (options) => (await import('./commands/agent.ts')).agent(options)),
     'heddle agent --manifests examples/hello --node node1',

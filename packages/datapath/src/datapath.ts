@@ -278,9 +278,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       links: [
         ...hookStates(bpf, this.folders[0]!, this.loaded.programs.keys()),
         ...this.devices.states(),
-        ...(this.xdpDevices.isOptional ? xdp.filter(({ mode }) => mode !== 'off') : xdp).map(
-          ({ device, mode }) => ({ hook: `node_xdp@${device}`, attached: mode !== 'off' }),
-        ),
+        ...xdp
+          .filter(({ mode, isOptional }) => mode !== 'off' || !isOptional)
+          .map(({ device, mode }) => ({ hook: `node_xdp@${device}`, attached: mode !== 'off' })),
       ],
       missing: missingFeatures(bpf),
       adopted: this.adopted,

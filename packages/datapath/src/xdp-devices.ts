@@ -19,8 +19,10 @@ export type XdpMode = (typeof xdpModes)[number];
 export interface XdpState {
   readonly device: string;
   readonly mode: 'native' | 'generic' | 'off';
-  /** Why it isn't as it was asked for; with `best-effort`, why it is off. */
+  /** Why it is off. */
   readonly problem?: string;
+  /** Whether being off is in order (`best-effort`). */
+  readonly isOptional: boolean;
 }
 
 type Attached = Exclude<XdpState['mode'], 'off'>;
@@ -90,20 +92,15 @@ export class XdpDevices {
     }
   }
 
-  /** Whether devices that lack it are in order. */
-  get isOptional(): boolean {
-    return this.mode === 'best-effort';
-  }
-
   /** Of each device that it was wanted for. To be called in the devices' network namespace. */
   states(): XdpState[] {
     const mode: Attached = this.mode === 'generic' ? 'generic' : 'native';
+    const isOptional = this.mode === 'best-effort';
     return this.wanted.map(({ name: device, index }) => {
-      const problem = this.problems.get(device);
-      if (problem !== undefined) return { device, mode: 'off', problem };
       using existing = openLink(this.bpf, [this.folders[0]!], pinName(device, mode));
-      if (existing && isOn(existing.link, index)) return { device, mode };
-      return { device, mode: 'off', problem: 'somebody has detached it' };
+      if (existing && isOn(existing.link, index)) return { device, mode, isOptional };
+      const problem = this.problems.get(device) ?? 'somebody has detached it';
+      return { device, mode: 'off', problem, isOptional };
     });
   }
 

@@ -24,6 +24,7 @@ interface Options {
   readonly maxBackends?: number;
   readonly maxSlots?: number;
   readonly devices?: string;
+  readonly xdp?: string;
   readonly maxAffinity?: number;
   readonly maxFlows?: number;
   readonly terminateTcp?: true;
@@ -74,6 +75,7 @@ function flagsOf(options: Options): ConfigFlags {
     'sizes.affinity': options.maxAffinity,
     'sizes.flows': options.maxFlows,
     devices: options.devices,
+    xdp: options.xdp,
     'options.terminateTcp': options.terminateTcp,
   };
 }

@@ -29,6 +29,7 @@ const chartValues = {
   tolerations: value('tolerations'),
   logLevel: value('logLevel'),
   devices: value('devices'),
+  xdp: value('xdp'),
   sizes: {
     services: value('sizes.services'),
     backends: value('sizes.backends'),

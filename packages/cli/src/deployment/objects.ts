@@ -83,6 +83,7 @@ bpffs: ${inPod.bpffs}
 socket: ${inPod.socket}/agent.sock
 logLevel: ${inline(given.logLevel)}
 devices: ${inline(given.devices)}
+xdp: ${inline(given.xdp)}
 sizes:
   services: ${inline(services)}
   backends: ${inline(backends)}

@@ -10,6 +10,7 @@ export interface Settings {
   readonly tolerations: readonly Readonly<Record<string, string | number>>[];
   readonly logLevel: string;
   readonly devices: string;
+  readonly xdp: string;
   readonly sizes: MapSizes;
   readonly healthPort: number;
   readonly metricsAddress: string;
@@ -125,6 +126,16 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$',
       'write auto, none, or names of devices with commas between',
     ),
+  },
+  xdp: {
+    about:
+      'Translate packets that enter by such a device and leave by the same one early, by XDP: native (in its driver), best-effort (where its driver can), generic (without its driver), or off.',
+    fallback: 'off',
+    schema: {
+      type: 'string',
+      enum: ['off', 'generic', 'native', 'best-effort'],
+      description: 'write off, generic, native or best-effort',
+    },
   },
   sizes: {
     about: 'Entries of the kernel maps; docs/deployment.md says what a cluster needs.',
