@@ -186,7 +186,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.nat = new NatTable(platform, maps, this.node, this.services.roles, last - first + 1);
     this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
     this.xdpDevices = new XdpDevices(
-      ...[bpf, platform, this.folders, maps.xdp_devices!, xdp, this.xdp] as const,
+      ...([bpf, platform, this.folders, maps.xdp_devices!, xdp, this.xdp] as const),
     );
     this.adopted = !this.services.isEmpty;
     const replaced = pinned.some(({ differences }) => differences.length > 0);

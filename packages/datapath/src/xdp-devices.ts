@@ -1,6 +1,12 @@
 import { attachXdp, type Bpf, type BpfMap, type Link, type LoadedObject } from '@heddle/ebpf';
-import { makeDirectory, type Platform, pathExists, readDirectory, removeFile } from '@heddle/sys';
-import { SysError } from '@heddle/sys';
+import {
+  makeDirectory,
+  type Platform,
+  pathExists,
+  readDirectory,
+  removeFile,
+  SysError,
+} from '@heddle/sys';
 import { encodeXdpDevice, xdpDeviceSize } from './generated/abi.ts';
 import { openLink } from './hooks.ts';
 import type { NodeDevice } from './node-devices.ts';

@@ -70,8 +70,8 @@ export class World extends SocketWorld<LabPod, LabNode> {
     const object = name === 'node_xdp' ? 'xdp' : 'node';
     const loaded = object === 'xdp' ? xdp! : node;
     if (!this.mirrored) return loaded.program(name).testRun(options);
-    let mirror = this.mirrors.get(object);
-    if (!mirror) this.mirrors.set(object, (mirror = this.mirrorOf(loaded, object)));
+    const mirror = this.mirrors.get(object) ?? this.mirrorOf(loaded, object);
+    this.mirrors.set(object, mirror);
     return mirror.testRun(name, options);
   }
 

@@ -78,10 +78,7 @@ export const packetHelpers: Readonly<Record<number, readonly [name: string, help
     (machine) => moved(machine, packetOf(machine).adjustTail(signed(machine, 2))),
   ],
   68: ['skb_load_bytes_relative', loadRelative],
-  188: [
-    'xdp_get_buff_len',
-    (machine) => machine.answer(packetOf(machine).packet.length),
-  ],
+  188: ['xdp_get_buff_len', (machine) => machine.answer(packetOf(machine).packet.length)],
   189: ['xdp_load_bytes', load],
   190: ['xdp_store_bytes', store],
 };
