@@ -9,6 +9,7 @@ import { clusterStart } from './cases/cluster-start.ts';
 import { coldStart } from './cases/cold-start.ts';
 import { connect, outsideConnect } from './cases/connect.ts';
 import { exchange, outsideExchange } from './cases/exchange.ts';
+import { machine } from './cases/machine.ts';
 import { memory } from './cases/memory.ts';
 import { packets } from './cases/packets.ts';
 import { wrk } from './cases/wrk.ts';
@@ -17,7 +18,7 @@ import { wrk } from './cases/wrk.ts';
 export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
   ...[outsideConnect, outsideExchange, packets],
-  ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle],
+  ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle, machine],
 ];
 
 export interface Options {

@@ -32,6 +32,9 @@ const extras: readonly { field: string; title: string; show: (value: number) => 
   { field: 'atStartMiB', title: 'MiB at start', show: (value) => value.toFixed(0) },
   { field: 'medianMiB', title: 'median', show: (value) => value.toFixed(0) },
   { field: 'wakeUps', title: 'wake-ups', show: String },
+  { field: 'instructions', title: 'instructions', show: count },
+  { field: 'millionPerSecond', title: 'million/s', show: (value) => value.toFixed(0) },
+  { field: 'timesKernel', title: 'to kernel', show: (value) => value.toFixed(1) },
   { field: 'mostMiB', title: 'most', show: (value) => value.toFixed(0) },
 ];
 

@@ -5,13 +5,14 @@
  *
  * A backend on this node sees the client's address: its replies leave through node_egress. One on
  * another node sees this node's address and a port that stands for the client (nat.h), so that its
- * replies enter through node_ingress. Neither is known to netfilter.
+ * replies enter through node_ingress. Netfilter sees neither, unless it tracks connections (route.h).
  */
 #include "tc.h"
 
 #include "answer.h"
 #include "drop.h"
 #include "front.h"
+#include "refusal.h"
 
 LICENSE("Dual BSD/GPL");
 
@@ -20,14 +21,19 @@ const volatile struct crc32c_powers crc32c_powers = {};
 
 #define PACKET_HOST 0 /* of <linux/if_packet.h> */
 
-/* Ends the way of a packet for a reason of find_passage; `mtu` is of the link that it is too large for. */
-GLOBAL int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32 mtu)
+/*
+ * Ends the way of a packet for a reason of find_passage; `mtu` is of the link that it is too large for,
+ * `service` the id of what it was for, or 0.
+ */
+GLOBAL int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32 mtu, __u32 service)
 {
 	if (!packet)
 		return DROP;
 	if (reason == NOT_OURS)
 		return NEXT;
 	drop(ctx, packet, reason);
+	if (service)
+		count_refusal(service, reason);
 	switch (reason) {
 	case DROP_TOO_LARGE:
 		return packet->ipv4 ? answer_error(ctx, packet, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu)
@@ -48,7 +54,7 @@ GLOBAL int send_on(context *ctx, const struct route *route)
 	if (!route)
 		return DROP;
 	if (route->result == BPF_FIB_LKUP_RET_NOT_FWDED)
-		return NEXT; /* to this node itself */
+		return NEXT; /* to this node itself, or on by its stack */
 	if (route->result == BPF_FIB_LKUP_RET_NO_NEIGH) {
 		struct bpf_redir_neigh next = { .nh_family = route->fib.family };
 
@@ -72,7 +78,7 @@ INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 	int reason = find_passage(ctx, packet, role, &found, &to, &route);
 
 	if (reason || !found.flow)
-		return refuse(ctx, packet, reason, route.fib.mtu_result);
+		return refuse(ctx, packet, reason, route.fib.mtu_result, found.service);
 	note_packet(found.flow, found.flow->life, packet->tcp_flags, found.is_reply, length_of(ctx));
 	if (rewrite(ctx, packet, &to, &route))
 		return drop(ctx, packet, DROP_WRITE);
@@ -210,18 +216,31 @@ SEC("tc") int node_ingress(context *ctx)
 	}
 }
 
-/* Makes a reply of a backend on this node one of the service, on its way out. */
+/*
+ * Makes a reply of a backend on this node one of the service, on its way out. When the backend is gone
+ * from the service, the client was told that its connection is over, or has another backend: the pod's
+ * packets end here. Nor may they reach the client under the pod's own address, of which it knows nothing.
+ */
 INLINE int answer_client(context *ctx, struct packet *packet)
 {
 	struct found found = {};
 	struct flow_key to;
+	__u32 life;
 
 	if (!find_flow(&found, &packet->key) || !found.is_reply)
 		return NEXT;
+	life = found.flow->life;
+	if (!has_backend(found.flow, life)) {
+		/* With a SYN a connection of the pod's own begins between the same ends. */
+		if (!(packet->tcp_flags & TCP_SYN) || is_unanswered(state_of(life)))
+			return drop(ctx, packet, DROP_NO_BACKEND);
+		end_flow(found.index, life);
+		return NEXT;
+	}
 	if (packet->fragment == FRAGMENT_FIRST)
 		remember_ports(packet);
 	answer_key(&to, found.flow, packet->key.protocol);
-	note_packet(found.flow, found.flow->life, packet->tcp_flags, 1, length_of(ctx));
+	note_packet(found.flow, life, packet->tcp_flags, 1, length_of(ctx));
 	return rewrite(ctx, packet, &to, 0) ? drop(ctx, packet, DROP_WRITE) : NEXT;
 }
 

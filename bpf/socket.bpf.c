@@ -12,6 +12,7 @@
 #include "address.h"
 #include "balance.h"
 #include "maps.h"
+#include "refusal.h"
 
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
@@ -38,6 +39,9 @@ INLINE enum destination classify(struct bpf_sock_addr *ctx, const struct endpoin
 {
 	__u32 *role;
 
+	/* A pod's loopback is its own. */
+	if (is_loopback(to) && bpf_get_netns_cookie(ctx) != config.node_netns_cookie)
+		return DESTINATION_DIRECT;
 	copy_address(key->address, &to->address);
 	key->port = to->port;
 	key->protocol = (__u8)ctx->protocol;
@@ -45,9 +49,6 @@ INLINE enum destination classify(struct bpf_sock_addr *ctx, const struct endpoin
 	if (bpf_map_lookup_elem(&services, key))
 		return DESTINATION_SERVICE;
 	if (is_loopback(to)) {
-		/* A pod's loopback is its own. */
-		if (bpf_get_netns_cookie(ctx) != config.node_netns_cookie)
-			return DESTINATION_DIRECT;
 		((__u32 *)key->address)[3] = 0;
 		return bpf_map_lookup_elem(&services, key) ? DESTINATION_SERVICE : DESTINATION_DIRECT;
 	}
@@ -75,6 +76,16 @@ GLOBAL int refuse(enum refusal_reason reason)
 		(*count)++;
 	bpf_set_retval(-ECONNREFUSED);
 	return REFUSE;
+}
+
+/* Nobody serves; `key` is on the caller's stack. */
+INLINE int refuse_service(const struct service_key *key)
+{
+	struct service *service = bpf_map_lookup_elem(&services, key);
+
+	if (service)
+		count_refusal(service->id, REFUSED_NO_BACKEND);
+	return refuse(REFUSED_NO_BACKEND);
 }
 
 INLINE int is_translated(const struct bpf_sock_addr *ctx)
@@ -131,7 +142,7 @@ INLINE int on_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
 
 	chosen = choose(ctx, &key, &origin);
 	if (!chosen)
-		return refuse(REFUSED_NO_BACKEND);
+		return refuse_service(&key);
 	copy_address(origin.frontend, &to->address);
 	origin.frontend_port = to->port;
 	count_connection(&origin);
@@ -252,7 +263,7 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 		origin.frontend_port = to->port;
 		for (int attempt = 0; attempt < UNSHARED_ATTEMPTS; attempt++) {
 			if (!choose(ctx, &key, &origin))
-				return refuse(REFUSED_NO_BACKEND);
+				return refuse_service(&key);
 			if (!is_shared(known, &origin))
 				break;
 		}
@@ -319,13 +330,26 @@ INLINE int on_recvmsg(struct bpf_sock *socket, struct endpoint *from)
 	return unmask_connection(socket, from) || unmask_flow(socket, from);
 }
 
-INLINE int on_bind(struct bpf_sock_addr *ctx, struct service_key *key)
+/* Whether the port is a service's there, or only a hostPort's. */
+INLINE int is_taken(const struct service_key *key, __u32 flags)
 {
-	if (!key->port || !is_translated(ctx) || bpf_get_netns_cookie(ctx) != config.node_netns_cookie)
+	struct service *service = bpf_map_lookup_elem(&services, key);
+
+	return service && (service->flags & flags) == flags;
+}
+
+/* A hostPort has its port at its own address, and what is kept for the unspecified one has it at all. */
+INLINE int on_bind(struct bpf_sock_addr *ctx, const struct endpoint *at, int ipv6)
+{
+	struct service_key key = { .port = at->port, .protocol = (__u8)ctx->protocol, .scope = SCOPE_INTERNAL };
+	struct service_key any = key, any_ipv4 = key;
+
+	if (!key.port || !is_translated(ctx) || bpf_get_netns_cookie(ctx) != config.node_netns_cookie)
 		return ALLOW;
-	key->protocol = (__u8)ctx->protocol;
-	key->scope = SCOPE_INTERNAL;
-	if (!bpf_map_lookup_elem(&services, key))
+	copy_address(key.address, &at->address);
+	map_ipv4(any_ipv4.address, 0);
+	/* An IPv6 socket takes IPv4's connections too, unless told otherwise, which is not seen here. */
+	if (!is_taken(&key, SERVICE_HOST_PORT) && !is_taken(&any_ipv4, 0) && !(ipv6 && is_taken(&any, 0)))
 		return ALLOW;
 	bpf_set_retval(-EADDRINUSE);
 	return REFUSE;
@@ -374,27 +398,17 @@ INLINE int on_bind(struct bpf_sock_addr *ctx, struct service_key *key)
 		if (unmask_connection(ctx->sk, &peer))                                                  \
 			write_address##n(ctx, &peer);                                                   \
 		return ALLOW;                                                                           \
+	}                                                                                               \
+	SEC("cgroup/bind" #n) int bind##n(struct bpf_sock_addr *ctx)                                    \
+	{                                                                                               \
+		struct endpoint at;                                                                     \
+                                                                                                        \
+		read_address##n(&at, ctx);                                                              \
+		return on_bind(ctx, &at, n == 6);                                                       \
 	}
 
 ADDRESS_HOOKS(4)
 ADDRESS_HOOKS(6)
-
-SEC("cgroup/bind4") int bind4(struct bpf_sock_addr *ctx)
-{
-	struct service_key key = { .address = { [10] = 0xff, [11] = 0xff }, .port = (__be16)ctx->user_port };
-
-	return on_bind(ctx, &key);
-}
-
-SEC("cgroup/bind6") int bind6(struct bpf_sock_addr *ctx)
-{
-	struct service_key key = { .port = (__be16)ctx->user_port };
-
-	if (on_bind(ctx, &key) == REFUSE)
-		return REFUSE;
-	/* An IPv6 socket takes IPv4's connections too, unless told otherwise, which is not seen here. */
-	return bind4(ctx);
-}
 
 SEC("cgroup/sock_release") int sock_release(struct bpf_sock *ctx)
 {

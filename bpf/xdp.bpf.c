@@ -8,6 +8,7 @@
 
 #include "drop.h"
 #include "front.h"
+#include "refusal.h"
 #include "rewrite.h"
 
 LICENSE("Dual BSD/GPL");
@@ -54,7 +55,7 @@ INLINE int is_unfinished(context *ctx, const struct packet *packet)
 }
 
 /* Ends the way of a packet that nobody is told of; the other reasons of find_passage are for node_ingress. */
-INLINE int refuse(context *ctx, const struct packet *packet, __u32 reason)
+INLINE int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32 service)
 {
 	switch (reason) {
 	case DROP_UNANSWERED_LIMIT:
@@ -63,6 +64,8 @@ INLINE int refuse(context *ctx, const struct packet *packet, __u32 reason)
 	case DROP_TABLE_FULL:
 	case DROP_NO_PORT:
 	case DROP_SOURCE_RANGE:
+		if (service)
+			count_refusal(service, reason);
 		return drop(ctx, packet, reason);
 	default:
 		return NEXT;
@@ -88,7 +91,7 @@ SEC("xdp.frags") int node_xdp(context *ctx)
 		return NEXT;
 	reason = find_passage(ctx, &packet, *role, &found, &to, &route);
 	if (reason)
-		return refuse(ctx, &packet, reason);
+		return refuse(ctx, &packet, reason, found.service);
 	if (route.result != BPF_FIB_LKUP_RET_SUCCESS || route.fib.ifindex != device_of(ctx) || !found.flow)
 		return NEXT;
 	if (is_unfinished(ctx, &packet))

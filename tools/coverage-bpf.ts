@@ -1,12 +1,15 @@
 // Which lines of bpf/ the tests run in the userspace machine: `npm run coverage:bpf`. Prints file by
-// file and what is not covered, and writes coverage/bpf.lcov. As root the packet tests count, too:
-// they run each packet in the kernel and in the machine.
+// file and what is not covered, and writes coverage/bpf.lcov and coverage/bpf.html. As root the packet
+// tests count, too: they run each packet in the kernel and in the machine. Then each line that is not
+// covered must have its reason in coverage/uncovered.json, and each reason its line.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { preflight } from '@heddle/cli/preflight';
 import { readObject } from '@heddle/ebpf';
+import { coveragePage, summaryOf } from './coverage/html.ts';
+import { judge, type Lines, type Reason, type Uncovered } from './coverage/lines.ts';
 import { projectFiles, root } from './files.ts';
 
 interface LineCount {
@@ -17,6 +20,8 @@ interface LineCount {
 
 /** Part of the lines that must be covered; what isn't is listed. */
 const wanted = 0.95;
+const reasonsFile = 'tools/coverage/uncovered.json';
+const reasons = JSON.parse(readFileSync(root + reasonsFile, 'utf8')) as Reason[];
 
 const missing = preflight();
 const kinds = missing ? /\.node\.test\.ts$/ : /\.(node|kernel)\.test\.ts$/;
@@ -47,7 +52,7 @@ try {
 }
 
 /** Count of each line that the objects have code for, by file and line. */
-function collect(from: string): Map<string, Map<number, number>> {
+function collect(from: string): Lines {
   const found = new Map<string, Map<number, number>>();
   const linesOf = (file: string) => {
     const name = file.replace(/^\.\//, '');
@@ -73,35 +78,70 @@ function collect(from: string): Map<string, Map<number, number>> {
   return found;
 }
 
-/** Prints the table and writes the file. True when enough is covered. */
-function report(found: ReadonlyMap<string, ReadonlyMap<number, number>>): boolean {
+/** Prints the table and writes the files. True when enough is covered, and the rest has its reasons. */
+function report(found: Lines): boolean {
+  const sources = new Map(
+    [...found.keys()].map((file) => [file, readFileSync(root + file, 'utf8').split('\n')]),
+  );
+  const { uncovered, stale } = judge(found, sources, reasons);
+  for (const [file, lines] of [...found].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    print(file, [...lines.values()]);
+    for (const each of uncovered) if (each.file === file) printLine(each);
+  }
+  const counts = [...found.values()].flatMap((lines) => [...lines.values()]);
+  print('all', counts);
+  mkdirSync(`${root}coverage`, { recursive: true });
+  writeFileSync(`${root}coverage/bpf.lcov`, lcov(found));
+  const when = `${new Date().toISOString().slice(0, 10)}${missing ? ', without the packet tests' : ''}`;
+  writeFileSync(`${root}coverage/bpf.html`, coveragePage(found, sources, uncovered, when));
+  console.log('wrote coverage/bpf.html and coverage/bpf.lcov');
+  // Without the packet tests there is more that is not covered, for that reason.
+  if (missing) return true;
+  const unexplained = uncovered.filter(({ reason }) => reason === undefined);
+  if (unexplained.length > 0) {
+    console.error(
+      `\n${unexplained.length} lines have no reason in ${reasonsFile}; as it wants them:`,
+    );
+    for (const { file, function: name, line } of unexplained) {
+      console.error(`  ${JSON.stringify({ file, function: name, line, reason: '...' })}`);
+    }
+  }
+  if (stale.length > 0) {
+    console.error(
+      `\n${stale.length} reasons in ${reasonsFile} are of lines that are covered, or gone:`,
+    );
+    for (const { file, function: name, line } of stale)
+      console.error(`  ${file}, ${name}: ${line}`);
+  }
+  const { share, text } = summaryOf(counts);
+  if (share < wanted)
+    console.error(`\ntoo little is covered: ${text}; ${wanted * 100} % are wanted`);
+  return share >= wanted && unexplained.length === 0 && stale.length === 0;
+}
+
+function lcov(found: Lines): string {
   const records: string[] = [];
-  let [all, ran] = [0, 0];
   for (const [file, lines] of [...found].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const sorted = [...lines].sort(([a], [b]) => a - b);
-    const left = sorted.filter(([, count]) => count === 0).map(([line]) => line);
-    all += sorted.length;
-    ran += sorted.length - left.length;
-    print(file, sorted.length, left.length);
-    const source = readFileSync(root + file, 'utf8').split('\n');
-    for (const line of left) console.log(`    ${line}: ${source[line - 1]!.trim()}`);
     records.push(
       `SF:${file}`,
       ...sorted.map(([line, count]) => `DA:${line},${count}`),
       `LF:${sorted.length}`,
-      `LH:${sorted.length - left.length}`,
+      `LH:${sorted.filter(([, count]) => count > 0).length}`,
       'end_of_record',
     );
   }
-  print('all', all, all - ran);
-  mkdirSync(`${root}coverage`, { recursive: true });
-  writeFileSync(`${root}coverage/bpf.lcov`, `${records.join('\n')}\n`);
-  return ran >= wanted * all;
+  return `${records.join('\n')}\n`;
 }
 
-function print(name: string, lines: number, left: number): void {
-  const share = `${(((lines - left) / lines) * 100).toFixed(1)} %`;
+function print(name: string, counts: readonly number[]): void {
+  const ran = counts.filter((count) => count > 0).length;
+  const share = `${((ran / counts.length) * 100).toFixed(1)} %`;
   console.log(
-    `${name.padEnd(28)} ${`${lines - left} of ${lines}`.padStart(12)} lines ${share.padStart(8)}`,
+    `${name.padEnd(28)} ${`${ran} of ${counts.length}`.padStart(12)} lines ${share.padStart(8)}`,
   );
+}
+
+function printLine({ number, line, reason }: Uncovered): void {
+  console.log(`    ${number}: ${line}${reason === undefined ? '' : `\n      ${reason}`}`);
 }

@@ -30,7 +30,7 @@ export const clusterIdle: Case = {
         },
       ],
       verdicts: [
-        // Bookmarks of three watches and one look for memory, each of them once a minute.
+        // Bookmarks of four watches and one look for memory, each of them once a minute.
         verdict({ ...what, what: 'wake-ups per second' }, wakeUps / seconds, { atMost: 0.25 }),
       ],
       notes: [],

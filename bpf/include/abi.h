@@ -29,7 +29,8 @@ enum service_scope {
 
 /*
  * services: frontend -> the run of slots that serves it. A NodePort is kept once for each address
- * of the node, and once for the unspecified address, which stands for loopback and guards bind().
+ * of the node, and once for the unspecified address, which stands for loopback and guards bind(). So is
+ * a pod's hostPort, unless its hostIP is one address, of loopback perhaps: then it is kept for that only.
  */
 struct service_key {
 	__u8 address[16];
@@ -49,6 +50,8 @@ enum service_flags {
 	SERVICE_PLAIN = 0,
 	/* Without endpoints packets are dropped, not refused: other nodes have some (externalTrafficPolicy). */
 	SERVICE_SILENT = 1,
+	/* A pod's own port: bind() is guarded at each of its addresses (a NodePort's: at the unspecified one). */
+	SERVICE_HOST_PORT = 4,
 };
 
 struct service {
@@ -158,6 +161,12 @@ enum refusal_reason {
 
 #define REFUSAL_REASONS 256
 
+/* service_refused: what of a service was refused, at sockets and on the node's devices, as counts. */
+struct service_refusal {
+	__u32 service; /* id */
+	__u32 reason;  /* enum refusal_reason or drop_reason: a number means the same in both */
+};
+
 /* What stale.bpf.c reports: a socket that is connected to a backend that is gone. */
 struct stale_socket {
 	__u64 cookie;  /* of the socket, by which sock_diag knows it, too */
@@ -199,9 +208,9 @@ enum flow_state {
 	FLOW_TCP_ESTABLISHED = 4,
 	FLOW_TCP_CLIENT_FIN = 5,
 	FLOW_TCP_BACKEND_FIN = 6,
-	FLOW_TCP_CLOSED_BY_CLIENT = 7,	/* both FINs seen, the client's first */
+	FLOW_TCP_CLOSED_BY_CLIENT = 7,	/* both FINs seen, the client's first, but not its last word */
 	FLOW_TCP_CLOSED_BY_BACKEND = 8, /* ... the backend's: it keeps the port in TIME-WAIT */
-	FLOW_TCP_RESET = 9,
+	FLOW_TCP_RESET = 9, /* or closed: the backend has forgotten it */
 	FLOW_UDP_UNANSWERED = 10,
 	FLOW_UDP = 11,
 	FLOW_SCTP_UNANSWERED = 12,
@@ -212,7 +221,10 @@ enum flow_state {
 
 /* `life` in one word, so that it changes as one. */
 #define LIFE_SEEN_MASK 0xffff	/* when the last packet came, in ticks of 2^30 ns */
-#define LIFE_STATE_SHIFT 16	/* enum flow_state, 7 bits */
+#define LIFE_STATE_SHIFT 16	/* enum flow_state */
+#define LIFE_STATE_MASK (0xf << LIFE_STATE_SHIFT)
+#define LIFE_BACKEND_SHIFT 20 /* which use of its id the backend is, 1 to 7 in turn; 0: made before this was kept */
+#define LIFE_BACKEND_MASK (7 << LIFE_BACKEND_SHIFT)
 #define LIFE_COUNTED (1u << 23) /* in backend_stats.active */
 #define LIFE_SOURCE_SHIFT 24	/* index in nat_sources; 0: the client's own address is kept */
 #define TICK_SHIFT 30
@@ -246,7 +258,7 @@ struct nat_table {
 	__u32 source_ipv4; /* index in nat_sources, used where the route doesn't tell */
 	__u32 source_ipv6;
 	__u32 watched;	   /* whether somebody reads drop_events */
-	__u32 reserved;
+	__u32 tracked;	   /* whether netfilter tracks connections here, and so must see both directions */
 };
 
 /* fragments: the ports of IP packets that came in fragments, which only the first of them has. */

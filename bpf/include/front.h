@@ -19,6 +19,7 @@ struct found {
 	__u32 index;
 	__u32 generation;
 	int is_reply;
+	__u32 service; /* id of the one that a flow would have begun for; 0: it isn't known */
 };
 
 /* Finds the packet's flow. What is found must be asked whether it still is the one. */
@@ -70,8 +71,9 @@ NOINLINE int may_enter(const struct packet *packet)
 }
 
 /*
- * Whether a packet from the client goes on with the flow that has its key. If not, the flow is ended:
- * because its backend is gone, or because a connection begins anew from the port of one that is over.
+ * Whether a packet from the client goes on with the flow that has its key. If not, the flow is none of the
+ * client's any more: because its backend is gone, or because a connection begins anew from the port of
+ * one that is over.
  */
 INLINE int goes_on(const struct packet *packet, const struct found *found)
 {
@@ -85,6 +87,10 @@ INLINE int goes_on(const struct packet *packet, const struct found *found)
 		/* Also the first try of a connection may have met a backend that drains by now. */
 		if (!is_closed(state) && (state != FLOW_TCP_SYN || backend->state == BACKEND_ACTIVE))
 			return 1;
+	} else if (is_local(life)) {
+		/* What the pod still sends is known by the other key; see answer_client. */
+		forget_key(&packet->key, found->index * 2);
+		return 0;
 	}
 	end_flow(found->index, life);
 	return 0;
@@ -125,10 +131,12 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, struct cho
 	}
 	if (!service)
 		return role & ADDRESS_NODE ? NOT_OURS : DROP_UNKNOWN_PORT;
+	choice->service = service->id;
 	if (!may_enter(packet))
 		return DROP_SOURCE_RANGE;
+	/* A hostPort may also be the port that a socket of the node has chosen for a connection of its own. */
 	if (packet->key.protocol != IPPROTO_UDP && !is_first(packet))
-		return DROP_NO_FLOW;
+		return service->flags & SERVICE_HOST_PORT ? NOT_OURS : DROP_NO_FLOW;
 	if (!service->slot_count && service->flags & SERVICE_SILENT)
 		return DROP_NOT_LOCAL;
 	/* make_flow asks again; but a flood costs less here, and should not drive out affinities. */
@@ -204,6 +212,7 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, s
 		if (packet->fragment == FRAGMENT_LATER)
 			return role & ADDRESS_NODE ? NOT_OURS : DROP_FRAGMENT;
 		outcome = choose_for_packet(packet, role, &choice, to);
+		found->service = choice.service;
 		if (!outcome)
 			outcome = find_route(ctx, packet, to, ROUTE_SOURCE, route);
 		if (outcome)

@@ -73,6 +73,15 @@ struct {
 	MAP_TYPE(value, __u64);
 } refusals SEC(".maps");
 
+/* A service has entries for what was refused of it, and none if nothing was; they go with it. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 16384);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, struct service_refusal);
+	MAP_TYPE(value, __u64);
+} service_refused SEC(".maps");
+
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_HASH);
 	MAP_UINT(max_entries, 131072); /* twice nat_flows */

@@ -31,12 +31,18 @@ INLINE __u32 now_in_ticks(void)
 
 INLINE enum flow_state state_of(__u32 life)
 {
-	return life >> LIFE_STATE_SHIFT & 0x7f;
+	return (life & LIFE_STATE_MASK) >> LIFE_STATE_SHIFT;
 }
 
 INLINE __u32 source_of(__u32 life)
 {
 	return life >> LIFE_SOURCE_SHIFT;
+}
+
+/* Whether the backend is on this node, and sees the client's own address: its replies leave by node_egress. */
+INLINE int is_local(__u32 life)
+{
+	return !source_of(life);
 }
 
 INLINE int is_unanswered(enum flow_state state)
@@ -63,7 +69,9 @@ INLINE enum flow_state first_state(__u32 protocol)
 
 /*
  * The state after a packet. As a packet's place in the stream isn't checked, a reset only shortens
- * the time that the flow may be idle (RFC 5961's concern): one that goes on is kept.
+ * the time that the flow may be idle (RFC 5961's concern): one that goes on is kept. A FIN of a client
+ * that has not acknowledged the backend's answer says nothing: who invents addresses must not come by
+ * the long timeout of a connection that is half closed, nor out of the share of unanswered flows.
  */
 GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
 {
@@ -75,6 +83,16 @@ GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
 		return state;
 	if (tcp_flags & TCP_RST)
 		return FLOW_TCP_RESET;
+	if (!is_reply && state == FLOW_TCP_SYN)
+		return state;
+	if (!is_reply && state == FLOW_TCP_SYN_ACK) {
+		if ((tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_ACK)
+			return state;
+		return tcp_flags & TCP_FIN ? FLOW_TCP_CLIENT_FIN : FLOW_TCP_ESTABLISHED;
+	}
+	/* The client's last acknowledgement: the backend has forgotten it now. */
+	if (!is_reply && state == FLOW_TCP_CLOSED_BY_CLIENT && !(tcp_flags & (TCP_FIN | TCP_SYN)))
+		return FLOW_TCP_RESET;
 	if (tcp_flags & TCP_FIN) {
 		if (state == FLOW_TCP_CLIENT_FIN)
 			return is_reply ? FLOW_TCP_CLOSED_BY_CLIENT : state;
@@ -84,18 +102,32 @@ GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
 			return is_reply ? FLOW_TCP_BACKEND_FIN : FLOW_TCP_CLIENT_FIN;
 		return state;
 	}
-	if (state == FLOW_TCP_SYN && is_reply && tcp_flags & TCP_SYN)
+	if (state == FLOW_TCP_SYN && tcp_flags & TCP_SYN)
 		return FLOW_TCP_SYN_ACK;
-	if (state == FLOW_TCP_SYN_ACK && !is_reply && !(tcp_flags & TCP_SYN))
-		return FLOW_TCP_ESTABLISHED;
 	return state;
 }
 
-INLINE void count_flow(__u32 backend_id, __s32 change)
+/* A backend's generation, as far as a flow's `life` has room for it. */
+INLINE __u32 mark_of(__u32 generation)
 {
-	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &backend_id);
+	return (generation % 7 + 1) << LIFE_BACKEND_SHIFT;
+}
 
-	if (stats)
+/* Whether the flow's backend is there, and its id not another's by now. */
+INLINE int has_backend(const struct nat_flow *flow, __u32 life)
+{
+	__u32 id = flow->backend_id, mark = life & LIFE_BACKEND_MASK;
+	struct backend *backend = backend_by_id(id);
+
+	return backend && backend->state != BACKEND_GONE && (!mark || mark == mark_of(backend->generation));
+}
+
+INLINE void count_flow(const struct nat_flow *flow, __u32 life, __s32 change)
+{
+	__u32 id = flow->backend_id;
+	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
+
+	if (stats && has_backend(flow, life))
 		__sync_fetch_and_add(&stats->active, change);
 }
 
@@ -107,7 +139,7 @@ INLINE void on_change(const struct nat_flow *flow, __u32 before, __u32 after)
 	if (table && is_unanswered(state_of(before)) && !is_unanswered(state_of(after)))
 		__sync_fetch_and_add(&table->unanswered, -1);
 	if (before & LIFE_COUNTED && !(after & LIFE_COUNTED))
-		count_flow(flow->backend_id, -1);
+		count_flow(flow, before, -1);
 }
 
 /* Notes that a packet of the flow came. Of two CPUs that do so at once, one goes unheard. */
@@ -116,7 +148,7 @@ INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int i
 	__u32 id = flow->backend_id;
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
 	__u32 state = next_state(state_of(life), tcp_flags, is_reply);
-	__u32 after = (life & ~(LIFE_SEEN_MASK | 0x7f << LIFE_STATE_SHIFT)) | state << LIFE_STATE_SHIFT | now_in_ticks();
+	__u32 after = (life & ~(LIFE_SEEN_MASK | LIFE_STATE_MASK)) | state << LIFE_STATE_SHIFT | now_in_ticks();
 
 	if (stats) {
 		__sync_fetch_and_add(&stats->packets, 1);
@@ -239,13 +271,17 @@ INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow
 	return 0;
 }
 
+/* A slice of the garbage collection. */
+struct sweep {
+	__u32 is_tight; /* more than half of the table is used */
+};
+
 /* One look at one flow by the garbage collection. */
-static long sweep_flow(__u32 number, struct nat_table **held)
+static long sweep_flow(__u32 number, struct sweep *sweep)
 {
 	struct nat_table *table = the_table();
-	struct backend *backend;
 	struct nat_flow *flow;
-	__u32 index, life, state, id;
+	__u32 index, life, state;
 
 	if (!table)
 		return 1;
@@ -273,10 +309,12 @@ static long sweep_flow(__u32 number, struct nat_table **held)
 			flow->life = life;
 		return 0;
 	}
-	/* Without its backend a flow has no future; who still uses it gets a reset, or another one. */
-	id = flow->backend_id;
-	backend = backend_by_id(id);
-	if (!backend || backend->state == BACKEND_GONE)
+	/*
+	 * Without its backend a flow has no future; who still uses it gets a reset, or another one. But a
+	 * pod of this node may not know yet, and what it sends must not leave by its own address: as long as
+	 * there is room, its flow stays for as long as it would have otherwise.
+	 */
+	if (!has_backend(flow, life) && (sweep->is_tight || !is_local(life)))
 		state = FLOW_TCP_RESET;
 	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > config.timeouts[state % FLOW_STATES])
 		end_flow(index, life);
@@ -289,7 +327,10 @@ static long sweep_flow(__u32 number, struct nat_table **held)
 
 static int on_sweep_timer(void *map, __u32 *key, struct nat_timer *timer)
 {
-	bpf_loop(SWEEP_SLICE, sweep_flow, 0, 0);
+	struct nat_table *table = the_table();
+	struct sweep sweep = { .is_tight = table && table->used * 2 > config.flows };
+
+	bpf_loop(SWEEP_SLICE, sweep_flow, &sweep, 0);
 	bpf_timer_start(&timer->timer, SWEEP_REST_NS, 0);
 	return 0;
 }
@@ -350,6 +391,7 @@ struct choice {
 	__u32 backend; /* id */
 	__u32 generation;
 	__u32 counted; /* in backend_stats.active */
+	__u32 service; /* id; 0 until one is found */
 };
 
 /*
@@ -382,7 +424,7 @@ GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, con
 		return DROP_TABLE_FULL;
 	}
 	life = source << LIFE_SOURCE_SHIFT | first_state(packet->key.protocol) << LIFE_STATE_SHIFT |
-	       (choice->counted ? LIFE_COUNTED : 0) | now_in_ticks();
+	       mark_of(choice->generation) | (choice->counted ? LIFE_COUNTED : 0) | now_in_ticks();
 	copy_address(flow->client, packet->key.source);
 	copy_address(flow->frontend, packet->key.destination);
 	copy_address(flow->backend, to->destination);
@@ -392,7 +434,7 @@ GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, con
 	flow->source_port = packet->key.source_port;
 	flow->backend_id = choice->backend;
 	if (choice->counted)
-		count_flow(flow->backend_id, 1);
+		count_flow(flow, life, 1);
 	flow->life = life;
 
 	if (!reply_key(&key, flow, life, packet->key.protocol)) {

@@ -10,9 +10,29 @@
 
 struct route {
 	struct bpf_fib_lookup fib; /* as the kernel answered */
-	__s32 result;		   /* BPF_FIB_LKUP_RET_* */
+	__s32 result;		   /* BPF_FIB_LKUP_RET_*; NOT_FWDED: it is translated, the stack does the rest */
 	__u32 knows_source;	   /* whether `fib` says which address of the node's goes this way */
 };
+
+INLINE int is_front(__u32 ifindex)
+{
+	enum device_role *role = bpf_map_lookup_elem(&node_devices, &ifindex);
+
+	return role && *role == DEVICE_FRONT;
+}
+
+/*
+ * Whether a translated packet for that device must take the stack's way. Replies of a backend on this
+ * node do: if netfilter tracks connections and has not seen the request, it takes them for invalid,
+ * which rules drop, or for a connection of the backend's own, which rules masquerade.
+ */
+INLINE int passes_netfilter(__u32 ifindex)
+{
+	__u32 zero = 0;
+	struct nat_table *table = bpf_map_lookup_elem(&nat_table, &zero);
+
+	return table && table->tracked && !is_front(ifindex);
+}
 
 /* Length of the largest packet that this one is or will be cut into. */
 INLINE __u32 segment_length(context *ctx, const struct packet *packet)
@@ -26,7 +46,7 @@ INLINE __u32 segment_length(context *ctx, const struct packet *packet)
 INLINE int obstacle(const struct packet *packet, const struct route *route)
 {
 	switch (route->result) {
-	case BPF_FIB_LKUP_RET_NOT_FWDED: /* it is for this node itself */
+	case BPF_FIB_LKUP_RET_NOT_FWDED: /* it is the stack's */
 		return 0;
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
@@ -74,13 +94,8 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 	route->knows_source = flags && (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
 	if (result == -EINVAL && flags)
 		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+	if ((result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) && passes_netfilter(fib->ifindex))
+		result = BPF_FIB_LKUP_RET_NOT_FWDED;
 	route->result = result;
 	return obstacle(packet, route);
-}
-
-INLINE int is_front(__u32 ifindex)
-{
-	enum device_role *role = bpf_map_lookup_elem(&node_devices, &ifindex);
-
-	return role && *role == DEVICE_FRONT;
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
-import { MemoryDatapath, ScriptedSource, service, slice } from '../testing/parts.ts';
+import { MemoryDatapath, pod, ScriptedSource, service, slice } from '../testing/parts.ts';
 import { Talk } from '../testing/talk.ts';
 import { Agent } from './agent.ts';
 import { readConfig } from './config.ts';
@@ -87,6 +87,42 @@ describe('agent', { timeout: 20_000 }, () => {
     ]);
     source.note('ConfigMap a is ignored');
     assert.deepEqual(said(), ['info x.yaml:2: ConfigMap a is ignored']);
+  });
+
+  it('has a row for a pod with a port of its own, and lists one that can not be used', async () => {
+    start();
+    source.complete(
+      service('web', '10.96.0.1'),
+      pod('web', '10.0.0.1'),
+      pod('bad', '10.0.0.2', -1),
+    );
+    const row = 'default/pod/web:8081/TCP/IPv4';
+    assert.deepEqual([...datapath.inForce.keys()], [web, row]);
+    assert.deepEqual(datapath.inForce.get(row)!.backends, [
+      { address: '10.0.0.1', port: 8080, state: 'active', weight: 1 },
+    ]);
+    const talk = talkTo();
+    const { items } = (await talk.ask('service.list')) as Page<ServiceEntry>;
+    assert.deepEqual(
+      items.map(({ namespace, name, port, status }) => `${namespace} ${name} ${port} ${status}`),
+      ['default pod/bad  failed', 'default pod/web 8081 done', 'default web http done'],
+    );
+    assert.match(
+      items[0]!.reason!,
+      /^Pod default\/bad: spec\.containers\[0\]\.ports\[0\]\.hostPort/,
+    );
+    const detail = async (name: string) =>
+      ((await talk.ask('service.get', { service: name })) as { items: ServiceDetail[] }).items;
+    assert.deepEqual(
+      (await detail('default/pod/web')).map(({ key, endpoints }) => [key, endpoints.length]),
+      [[row, 1]],
+    );
+    assert.deepEqual(
+      (await detail('default/web')).map(({ key }) => key),
+      [web],
+    );
+    source.delete('pod', 'web');
+    assert.deepEqual([...datapath.inForce.keys()], [web]);
   });
 
   it('says changes of a cluster, which has many, only to those who want to know', () => {

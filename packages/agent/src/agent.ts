@@ -1,3 +1,4 @@
+import type { DatapathStatus } from '@heddle/datapath';
 import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
 import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
@@ -9,7 +10,10 @@ import { HealthChecks } from './health-checks.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
-import { ownAddresses, watchOwnAddresses } from './own-addresses.ts';
+import { nodePortChoice } from './node-port-addresses.ts';
+import { type OwnAddress, ownAddresses, watchOwnAddresses } from './own-addresses.ts';
+import { pressureWarnings } from './pressure.ts';
+import { localPorts, parsePortRange, snatPortProblems } from './snat-ports.ts';
 import type {
   Source,
   SourceBatch,
@@ -19,6 +23,7 @@ import type {
 } from './source/index.ts';
 import type { AgentStatus, EffectiveConfig } from './status.ts';
 import { Telemetry } from './telemetry.ts';
+import { watchTracking } from './tracking.ts';
 
 export interface AgentParts {
   readonly platform: Platform;
@@ -54,7 +59,7 @@ export class Agent implements Disposable {
   readonly #source: Source;
   readonly #addressWatch: Disposable;
   readonly #deviceWatch: Disposable;
-  #addresses: readonly string[];
+  readonly #trackingWatch: Disposable;
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
   /** What the source said last; undefined until its first read is done. */
@@ -74,8 +79,8 @@ export class Agent implements Disposable {
     this.#version = version;
     this.#started = new Date(platform.wallTimeMs()).toISOString();
     this.#events = new EventLog(platform);
-    this.#addresses = ownAddresses(platform);
-    this.#model = new ServiceModel({ nodeName: config.node, ownAddresses: this.#addresses });
+    const addresses = ownAddresses(platform);
+    this.#model = new ServiceModel({ nodeName: config.node, ownAddresses: [] });
 
     const opened: Disposable[] = [];
     const keep = <Part extends Disposable>(part: Part): Part => {
@@ -119,8 +124,10 @@ export class Agent implements Disposable {
         }),
       );
       this.#addressWatch = keep(
-        watchOwnAddresses(platform, this.#addresses, (addresses) => this.#onAddresses(addresses)),
+        watchOwnAddresses(platform, addresses, (now) => this.#onAddresses(now)),
       );
+      this.#trackingWatch = keep(watchTracking(platform, (tracked) => this.#onTracking(tracked)));
+      this.#takeAddresses(addresses);
       this.#deviceWatch = keep(
         watchNodeDevices(platform, config.devices, (view) => this.#onNodeDevices(view)),
       );
@@ -148,6 +155,7 @@ export class Agent implements Disposable {
     for (const part of [
       this.#source,
       this.#deviceWatch,
+      this.#trackingWatch,
       this.#addressWatch,
       this.#reconciler,
       this.#healthChecks,
@@ -196,11 +204,17 @@ export class Agent implements Disposable {
     this.#events.add(level, kind, what.file, whereAndWhat(what));
   }
 
-  #onAddresses(addresses: readonly string[]): void {
-    this.#addresses = addresses;
-    const message = `own addresses are now ${addresses.join(', ') || 'none'}`;
+  #onAddresses(now: readonly OwnAddress[]): void {
+    const message = `own addresses are now ${textsOf(now).join(', ') || 'none'}`;
     this.#events.add('info', 'agent', this.#config.node, message);
-    this.#write(this.#model.setOwnAddresses(addresses));
+    this.#write(this.#takeAddresses(now));
+  }
+
+  #takeAddresses(own: readonly OwnAddress[]): RowChanges {
+    const { node, nodePortAddresses } = this.#config;
+    const { ranges, problems } = nodePortChoice(nodePortAddresses, own);
+    for (const problem of problems) this.#events.add('warn', 'problem', node, problem);
+    return this.#model.setOwnAddresses(textsOf(own), ranges);
   }
 
   #onNodeDevices({ devices, addresses, problems }: NodeView): void {
@@ -218,6 +232,14 @@ export class Agent implements Disposable {
     if (before === undefined || before === this.#devices) return;
     const message = `traffic from outside is now served on ${this.#devices}`;
     this.#events.add('info', 'agent', node, message);
+  }
+
+  #onTracking(tracked: boolean): void {
+    this.#datapath.setTracked(tracked);
+    if (!tracked) return;
+    const message =
+      'netfilter tracks connections here: packets from outside to pods of this node pass its FORWARD rules';
+    this.#events.add('info', 'agent', this.#config.node, message);
   }
 
   #write(changes: RowChanges): void {
@@ -263,6 +285,9 @@ export class Agent implements Disposable {
       this.#events.add('warn', 'source', state.path, caution);
     }
     for (const row of this.#table.rows()) this.#sayRefused(row);
+    for (const warning of this.#warnings(this.#datapath.status())) {
+      this.#events.add('warn', 'problem', this.#config.node, warning);
+    }
   }
 
   #notReady(): string | undefined {
@@ -279,13 +304,14 @@ export class Agent implements Disposable {
     const platform = this.#platform;
     const resident = residentBytes(platform);
     const { done, pending, failed } = this.#reconciler.counts();
+    const datapath = this.#datapath.status();
     return {
       version: this.#version,
       node: this.#config.node,
       pid: platform.syscall(syscallNumbers(platform).getpid),
       started: this.#started,
       ...(resident === undefined ? {} : { residentBytes: resident }),
-      addresses: this.#addresses,
+      addresses: this.#model.nodePortAddresses,
       source: {
         ...shownState(this.#source.state),
         complete: this.#batch?.complete ?? false,
@@ -294,11 +320,24 @@ export class Agent implements Disposable {
       servers: this.#telemetry.servers,
       healthChecks: this.#healthChecks.counts,
       rows: { done, pending, failed },
-      datapath: this.#datapath.status(),
+      datapath,
       refusals: this.#datapath.refusals(),
       drops: this.#datapath.drops(),
+      warnings: this.#warnings(datapath),
     };
   }
+
+  #warnings(datapath: DatapathStatus): string[] {
+    const snatPorts = parsePortRange(this.#config.snatPorts)!;
+    return [
+      ...pressureWarnings(datapath),
+      ...snatPortProblems(snatPorts, localPorts(this.#platform), this.#table.rows()),
+    ];
+  }
+}
+
+function textsOf(own: readonly OwnAddress[]): string[] {
+  return [...new Set(own.map(({ address }) => address))];
 }
 
 /** As the control socket shows it. */

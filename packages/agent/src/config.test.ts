@@ -22,6 +22,13 @@ describe('configuration', () => {
       socket: '/run/heddle/agent.sock',
       logLevel: 'info',
       devices: 'auto',
+      xdp: 'off',
+      snatPorts: '1024-29999',
+      timeouts: {
+        ...{ tcpHandshake: 60, tcpEstablished: 7440, tcpHalfClosed: 3600, tcpClosed: 60 },
+        ...{ tcpReset: 10, udpUnanswered: 120, udp: 300, sctpHandshake: 60, sctp: 900 },
+      },
+      nodePortAddresses: [],
       sizes: { services: 65536, backends: 131072, slots: 262144, affinity: 65536, flows: 65536 },
       options: { terminateTcp: false },
     });
@@ -43,6 +50,31 @@ describe('configuration', () => {
     assert.deepEqual([config.healthAddress, config.metricsAddress], ['off', '[::1]:9']);
   });
 
+  it('takes ranges and devices for NodePorts, and says what else to write', () => {
+    const { nodePortAddresses } = readConfig(file('nodePortAddresses: [192.0.2.0/24, bond*]'), {});
+    assert.deepEqual(nodePortAddresses, ['192.0.2.0/24', 'bond*']);
+    const flags = { nodePortAddresses: ['fd00::/8'] };
+    assert.deepEqual(
+      readConfig(file('nodePortAddresses: [eth0]'), flags).nodePortAddresses,
+      ['fd00::/8'],
+      'a flag wins',
+    );
+    const problem = (entry: string) => failure(`nodePortAddresses: ["${entry}"]`);
+    assert.equal(
+      problem('192.0.2.0/33'),
+      'read config /etc/heddle/agent.yaml: nodePortAddresses.0 is "192.0.2.0/33"; write a range of addresses such as 192.0.2.0/24 or fd00:1::/64',
+    );
+    assert.match(problem('192.0.2.1'), /for just this one 192\.0\.2\.1\/32$/);
+    assert.match(problem('fd00:0::1'), /for just this one fd00::1\/128$/);
+    assert.match(
+      problem('primary'),
+      /leave it out: the InternalIP and ExternalIP are the default$/,
+    );
+    assert.match(problem(''), /or the name of a device$/);
+    assert.match(failure('nodePortAddresses: 192.0.2.0/24'), /write a list such as \[/);
+    assert.match(failure('nodePortAddresses: [1]'), /nodePortAddresses\.0 is 1; write a list/);
+  });
+
   it('documents every field', () => {
     const fields = configFields();
     assert.deepEqual(
@@ -60,11 +92,23 @@ describe('configuration', () => {
         'socket',
         'logLevel',
         'devices',
+        'xdp',
+        'snatPorts',
+        'nodePortAddresses',
         'sizes.services',
         'sizes.backends',
         'sizes.slots',
         'sizes.affinity',
         'sizes.flows',
+        'timeouts.tcpHandshake',
+        'timeouts.tcpEstablished',
+        'timeouts.tcpHalfClosed',
+        'timeouts.tcpClosed',
+        'timeouts.tcpReset',
+        'timeouts.udpUnanswered',
+        'timeouts.udp',
+        'timeouts.sctpHandshake',
+        'timeouts.sctp',
         'options.terminateTcp',
       ],
     );
@@ -116,6 +160,34 @@ describe('configuration', () => {
     ],
     ['half a size', 'manifests: m\nsizes: {slots: 1.5}', /sizes\.slots is 1\.5; write a whole/],
     ['sizes that are a number', 'manifests: m\nsizes: 3', /sizes is 3; write a mapping/],
+    ['a timeout of 0', 'timeouts: {udp: 0}', /timeouts\.udp is 0; write a whole number of seconds/],
+    [
+      'a timeout beyond what the kernel half counts',
+      'timeouts: {tcpEstablished: 43201}',
+      /timeouts\.tcpEstablished is 43201; write a whole number of seconds from 1 to 43200/,
+    ],
+    [
+      'timeouts that are one',
+      'timeouts: 30',
+      /timeouts is 30; write a mapping with the fields tcpHandshake, /,
+    ],
+    [
+      'a timeout for what has none',
+      'timeouts: {icmp: 3}',
+      /no field is called timeouts\.icmp; .*timeouts\.udp/,
+    ],
+    ['no mode of XDP', 'xdp: fast', /xdp is "fast"; write off, generic, native or best-effort/],
+    ['ports that are one', 'snatPorts: 2000', /snatPorts is 2000; write the first and the last/],
+    [
+      'ports that begin too low',
+      'snatPorts: 80-2000',
+      /snatPorts is "80-2000"; .*of 1024 to 65535/,
+    ],
+    [
+      'ports the wrong way round',
+      'snatPorts: 3000-2000',
+      /snatPorts is "3000-2000"; write the first and the last port, e\.g\. 1024-29999/,
+    ],
     [
       'a level that is none',
       'manifests: m\nlogLevel: loud',

@@ -1,7 +1,10 @@
+import { defaultNat, type FlowTimeouts, longestTimeout } from '@heddle/datapath/flow-options';
 import type { LogLevel } from '@heddle/sys';
 import * as v from 'valibot';
 import { parseDocument } from 'yaml';
+import { nodePortEntryProblem } from './node-port-addresses.ts';
 import { parseListenAddress } from './server/listen-address.ts';
+import { formatPortRange, parsePortRange } from './snat-ports.ts';
 
 /** A configuration that can't be used. The message names the place, the field, the value and what to write instead. */
 export class ConfigError extends Error {
@@ -46,7 +49,12 @@ export interface Config {
   readonly devices: string;
   /** Where packets that only turn round on this node are translated early. */
   readonly xdp: 'off' | 'generic' | 'native' | 'best-effort';
+  /** Ports of the node that stand for clients outside, `first-last`; see `parsePortRange`. */
+  readonly snatPorts: string;
+  /** Where NodePorts and hostPorts are served: ranges and names of devices; none: the Node object says. */
+  readonly nodePortAddresses: readonly string[];
   readonly sizes: MapSizes;
+  readonly timeouts: FlowTimeouts;
   readonly options: { readonly terminateTcp: boolean };
 }
 
@@ -55,6 +63,8 @@ export const defaultSocket = '/run/heddle/agent.sock';
 /** Where health and metrics are served in a cluster unless the configuration says otherwise; kube-proxy's ports. */
 export const defaultHealthAddress = ':10256';
 export const defaultMetricsAddress = '127.0.0.1:10249';
+/** Ports that stand for clients unless the configuration says otherwise. */
+export const defaultSnatPorts = formatPortRange(defaultNat.ports);
 /** Where pins go unless the configuration says otherwise. */
 export const defaultBpffs = '/sys/fs/bpf';
 
@@ -68,20 +78,22 @@ const path = (remedy: string) =>
 const absolutePath = (remedy: string) =>
   v.pipe(v.string(remedy), v.regex(/^\/[^\0]*$/, remedy), v.maxLength(4000, remedy));
 
-const size = (fallback: number, about: string) => {
-  const remedy = `write a whole number from 1 to ${largestMap}`;
-  return v.pipe(
+const count = (most: number, remedy: string, fallback: number, about: string) =>
+  v.pipe(
     v.optional(
-      v.pipe(
-        v.number(remedy),
-        v.integer(remedy),
-        v.minValue(1, remedy),
-        v.maxValue(largestMap, remedy),
-      ),
+      v.pipe(v.number(remedy), v.integer(remedy), v.minValue(1, remedy), v.maxValue(most, remedy)),
       fallback,
     ),
     v.description(about),
   );
+
+const size = (fallback: number, about: string) =>
+  count(largestMap, `write a whole number from 1 to ${largestMap}`, fallback, about);
+
+const timeout = (name: keyof FlowTimeouts, about: string) => {
+  const remedy = `write a whole number of seconds from 1 to ${longestTimeout}`;
+  const whole = `Seconds without a packet until ${about}`;
+  return count(longestTimeout, remedy, defaultNat.timeouts[name], whole);
 };
 
 const nodeRemedy =
@@ -89,6 +101,8 @@ const nodeRemedy =
 const devicesRemedy =
   'write auto, none, or names of devices with commas between (* stands for anything)';
 const xdpRemedy = 'write off, generic, native or best-effort';
+const portsRemedy = 'write the first and the last port, e.g. 1024-29999, of 1024 to 65535';
+const nodePortsRemedy = 'write a list such as [192.0.2.0/24, eth0]';
 const levelRemedy = 'write debug, info, warn or error';
 const yesNoRemedy = 'write true or false';
 
@@ -198,6 +212,36 @@ const schema = v.strictObject({
       'Translate packets that enter by one of these devices and leave by the same one early, by XDP: native (in the device’s driver), best-effort (where the driver can), generic (without the driver, for trying it out), or off.',
     ),
   ),
+  snatPorts: v.pipe(
+    v.optional(
+      v.pipe(
+        v.string(portsRemedy),
+        v.check((text) => parsePortRange(text) !== undefined, portsRemedy),
+      ),
+      defaultSnatPorts,
+    ),
+    v.description(
+      'Ports of this node that stand for clients outside towards pods of other nodes: so many connections to each backend at a time. Neither NodePorts nor ports that the node’s own sockets choose (net.ipv4.ip_local_port_range).',
+    ),
+  ),
+  nodePortAddresses: v.pipe(
+    v.optional(
+      v.array(
+        v.pipe(
+          v.string(nodePortsRemedy),
+          v.check(
+            (entry) => nodePortEntryProblem(entry) === undefined,
+            ({ input }) => nodePortEntryProblem(input)!,
+          ),
+        ),
+        nodePortsRemedy,
+      ),
+      [],
+    ),
+    v.description(
+      'Addresses of the node at which NodePorts and hostPorts are served: ranges such as 192.0.2.0/24, and names of devices such as eth0 or bond*. Loopback always is. Default: the InternalIPs and ExternalIPs of the Node object, or all addresses of the devices where it has none.',
+    ),
+  ),
   sizes: v.pipe(
     v.optional(
       v.strictObject(
@@ -228,6 +272,47 @@ const schema = v.strictObject({
       {},
     ),
     v.description('Sizes of the kernel maps.'),
+  ),
+  timeouts: v.pipe(
+    v.optional(
+      v.strictObject(
+        {
+          tcpHandshake: timeout(
+            'tcpHandshake',
+            'a TCP connection that is not made yet is forgotten.',
+          ),
+          tcpEstablished: timeout(
+            'tcpEstablished',
+            'an open TCP connection is forgotten; RFC 5382 asks for 7440 or more.',
+          ),
+          tcpHalfClosed: timeout(
+            'tcpHalfClosed',
+            'a TCP connection that one side has closed is forgotten.',
+          ),
+          tcpClosed: timeout(
+            'tcpClosed',
+            'one that both have closed is, while the backend keeps its port (TIME-WAIT) or waits for the last acknowledgement.',
+          ),
+          tcpReset: timeout(
+            'tcpReset',
+            'one that both have closed is, once the backend has forgotten it; or one that was reset.',
+          ),
+          udpUnanswered: timeout(
+            'udpUnanswered',
+            'a UDP flow without an answer is forgotten; RFC 4787 asks for 120 or more.',
+          ),
+          udp: timeout('udp', 'an answered UDP flow is forgotten; RFC 4787 recommends 300.'),
+          sctpHandshake: timeout(
+            'sctpHandshake',
+            'an SCTP association without an answer is forgotten.',
+          ),
+          sctp: timeout('sctp', 'an answered SCTP association is forgotten.'),
+        },
+        `write a mapping with the fields ${Object.keys(defaultNat.timeouts).join(', ')}`,
+      ),
+      {},
+    ),
+    v.description('When connections from outside are forgotten.'),
   ),
   options: v.pipe(
     v.optional(
@@ -262,7 +347,7 @@ export function configFields(): ConfigField[] {
   const fields: ConfigField[] = [];
   for (const [name, entry] of Object.entries(schema.entries)) {
     const about = v.getDescription(entry as v.GenericSchema) ?? '';
-    if (name === 'sizes' || name === 'options') {
+    if (name === 'sizes' || name === 'timeouts' || name === 'options') {
       const group = schema.entries[name].pipe[0].wrapped.entries;
       for (const [inner, leaf] of Object.entries(group)) {
         fields.push({
@@ -281,6 +366,10 @@ export function configFields(): ConfigField[] {
 
 /** The sizes that nobody has set. */
 export const defaultSizes: MapSizes = v.getDefaults(schema.entries.sizes.pipe[0].wrapped);
+/** Likewise, seconds. */
+export const defaultTimeouts: FlowTimeouts = defaultNat.timeouts;
+/** The longest one that is taken, in seconds. */
+export { longestTimeout } from '@heddle/datapath/flow-options';
 
 /** Flags of the command line by the dotted name of the field that they set. */
 export type ConfigFlags = Readonly<

@@ -9,10 +9,13 @@ export type DatapathPart = Operations<ServiceRow> &
     Datapath,
     | 'status'
     | 'backendCounters'
+    | 'rowRefusals'
     | 'refusals'
     | 'setNode'
+    | 'setTracked'
     | 'flows'
     | 'natStatus'
+    | 'natDestinations'
     | 'drops'
     | 'watchDrops'
   >;

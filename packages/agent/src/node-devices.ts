@@ -8,6 +8,7 @@ import {
   NetlinkSocket,
 } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
+import { deviceMatches } from './device-names.ts';
 import { networkGroups, watchNetwork } from './network-news.ts';
 
 /** Where traffic enters this node from outside. */
@@ -102,9 +103,7 @@ function named(links: readonly Link[], wanted: string, problems: string[]): read
   if (wanted === 'none') return [];
   const found = new Set<Link>();
   for (const pattern of wanted.split(',')) {
-    const parts = pattern.trim().split('*');
-    const expression = parts.map((part) => part.replace(/[^\w-]/g, '\\$&')).join('.*');
-    const matching = links.filter(({ name }) => new RegExp(`^${expression}$`).test(name));
+    const matching = links.filter(({ name }) => deviceMatches(pattern.trim(), name));
     if (matching.length === 0) problems.push(`device ${pattern.trim()} is not there`);
     for (const link of matching) found.add(link);
   }

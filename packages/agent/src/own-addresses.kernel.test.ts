@@ -44,7 +44,10 @@ describe('own addresses', { timeout: 20_000 }, () => {
   it('are those that others can reach: no loopback, no link-local ones', () => {
     assert.deepEqual(
       namespace.enter(() => ownAddresses(platform)),
-      ['192.0.2.7', 'fd00:7::7'],
+      [
+        { address: '192.0.2.7', device: 'own0' },
+        { address: 'fd00:7::7', device: 'own0' },
+      ],
     );
   });
 
@@ -61,7 +64,9 @@ describe('own addresses', { timeout: 20_000 }, () => {
     };
     const told: string[][] = [];
     const watch = namespace.enter(() =>
-      watchOwnAddresses(inside, ownAddresses(platform), (addresses) => told.push(addresses)),
+      watchOwnAddresses(inside, ownAddresses(platform), (addresses) =>
+        told.push(addresses.map(({ address }) => address)),
+      ),
     );
     try {
       const change = (work: (socket: NetlinkSocket) => void) =>

@@ -1,18 +1,24 @@
-import { listAddresses, NetlinkSocket } from '@heddle/netlink';
+import { listAddresses, listLinks, NetlinkSocket } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { networkGroups, watchNetwork } from './network-news.ts';
 
+/** An address of this node and the device that has it. */
+export interface OwnAddress {
+  readonly address: string;
+  readonly device: string;
+}
+
 /**
- * Addresses of this network namespace's devices that others can reach (global and site scope), as
- * sorted text without duplicates. NodePorts are served on them. Throws NetlinkError.
+ * Addresses of this network namespace's devices that others can reach (global and site scope),
+ * sorted. Throws NetlinkError.
  */
-export function ownAddresses(platform: Platform): string[] {
+export function ownAddresses(platform: Platform): OwnAddress[] {
   using socket = new NetlinkSocket(platform);
-  const addresses = new Set<string>();
-  for (const { scope, address } of listAddresses(socket)) {
-    if (scope === 'universe' || scope === 'site') addresses.add(address);
-  }
-  return [...addresses].sort();
+  const names = new Map(listLinks(socket).map(({ index, name }) => [index, name]));
+  return listAddresses(socket)
+    .filter(({ scope }) => scope === 'universe' || scope === 'site')
+    .map(({ address, link }) => ({ address, device: names.get(link) ?? '' }))
+    .sort((a, b) => (text(a) < text(b) ? -1 : 1));
 }
 
 /**
@@ -21,15 +27,20 @@ export function ownAddresses(platform: Platform): string[] {
  */
 export function watchOwnAddresses(
   platform: Platform,
-  first: readonly string[],
-  changed: (addresses: string[]) => void,
+  first: readonly OwnAddress[],
+  changed: (addresses: OwnAddress[]) => void,
 ): Disposable {
   const { ipv4Addresses, ipv6Addresses } = networkGroups;
-  let known = first.join();
+  let known = first.map(text).join();
   return watchNetwork(platform, [ipv4Addresses, ipv6Addresses], () => {
     const now = ownAddresses(platform);
-    if (now.join() === known) return;
-    known = now.join();
+    const told = now.map(text).join();
+    if (told === known) return;
+    known = told;
     changed(now);
   });
+}
+
+function text({ address, device }: OwnAddress): string {
+  return `${address} ${device}`;
 }

@@ -1,4 +1,4 @@
-import { defaultNat, openDatapath } from '@heddle/datapath';
+import { openDatapath } from '@heddle/datapath';
 import { type Bpf, LinuxBpf } from '@heddle/ebpf';
 import { netnsCookie } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
@@ -6,6 +6,7 @@ import { Agent } from './agent.ts';
 import { prepareBpffs } from './bpffs.ts';
 import { type Config, defaultHealthAddress, defaultMetricsAddress } from './config.ts';
 import { cgroupRoot, hostName } from './machine.ts';
+import { parsePortRange } from './snat-ports.ts';
 import { findAccess } from './source/cluster-access.ts';
 import {
   openClusterSource,
@@ -57,7 +58,7 @@ export function startAgent(options: StartOptions): Agent {
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices, xdp },
         netnsCookie: cookie,
-        nat: defaultNat,
+        nat: { ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },
       });
     },
     openSource: sourceOf(options, node),

@@ -1,4 +1,4 @@
-import type { DatapathStatus, FlowEntry } from '@heddle/datapath';
+import type { DatapathStatus, FlowEntry, PortUse, RefusalCount } from '@heddle/datapath';
 import type { Config } from './config.ts';
 import type { HttpServerStatus } from './server/http-server.ts';
 import type { SourceProblem, SourceState } from './source/index.ts';
@@ -64,6 +64,8 @@ export interface HealthCheckEntry {
 /** A row with its backends, as `service.get` gives it. */
 export interface ServiceDetail extends ServiceEntry {
   readonly endpoints: readonly BackendEntry[];
+  /** Connections and packets that were refused since it is in force, by reason, most first. */
+  readonly refusals: readonly RefusalCount[];
   /** That of the whole service, at the first of its rows. */
   readonly healthCheck?: HealthCheckEntry;
 }
@@ -93,13 +95,7 @@ export interface FlowItem extends FlowEntry {
 }
 
 /** Ports that are taken towards one backend, as `nat.list` gives them. */
-export interface NatDestination {
-  readonly protocol: string;
-  readonly backend: string;
-  readonly backendPort: number;
-  /** The address that the backend sees. */
-  readonly source: string;
-  readonly used: number;
+export interface NatDestination extends PortUse {
   /** How many there are. */
   readonly ports: number;
 }
@@ -118,7 +114,7 @@ export interface AgentStatus {
   readonly pid: number;
   readonly started: string;
   readonly residentBytes?: number;
-  /** The node's own addresses, on which NodePorts are served. */
+  /** The node's own addresses at which NodePorts and hostPorts are served. */
   readonly addresses: readonly string[];
   readonly source: {
     readonly kind: SourceState['kind'];
@@ -149,4 +145,6 @@ export interface AgentStatus {
   readonly refusals: readonly { reason: string; count: number }[];
   /** Packets dropped on the node's devices, by reason. */
   readonly drops: readonly { reason: string; count: number }[];
+  /** What will be trouble unless somebody acts, in sentences with the remedy. */
+  readonly warnings: readonly string[];
 }

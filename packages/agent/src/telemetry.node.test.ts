@@ -172,6 +172,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     assert.deepEqual(
       infos.map(({ name }) => name),
       [
+        'heddle_nat_ports_used',
         'heddle_source_last_event_timestamp_seconds',
         'kubeproxy_proxy_healthz_total',
         'kubeproxy_proxy_livez_total',

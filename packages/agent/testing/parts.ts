@@ -9,6 +9,7 @@ export class MemoryDatapath implements DatapathPart {
   /** Keys that can't come into force, and why. */
   readonly failing = new Map<string, string>();
   pruned = 0;
+  tracked = false;
   disposed = false;
 
   update(rows: readonly ServiceRow[]) {
@@ -45,15 +46,25 @@ export class MemoryDatapath implements DatapathPart {
       socketsDestroyed: 0,
       nat: this.natStatus(),
       xdp: [],
+      tracked: this.tracked,
     };
   }
 
   setNode() {}
 
+  setTracked(tracked: boolean) {
+    this.tracked = tracked;
+  }
+
   *flows() {}
 
   natStatus() {
-    return { flows: 0, maxFlows: 100, unanswered: 0, ports: 1000, portPressure: 0 };
+    const table = { flows: 0, maxFlows: 100, unanswered: 0, unansweredLimit: 25 };
+    return { ...table, ports: 1000, portPressure: 0, fullest: [] };
+  }
+
+  natDestinations() {
+    return [];
   }
 
   drops() {
@@ -74,6 +85,10 @@ export class MemoryDatapath implements DatapathPart {
       packets: 0,
       bytes: 0,
     }));
+  }
+
+  rowRefusals(rowKey: string) {
+    return this.inForce.has(rowKey) ? [{ reason: 'no endpoints', count: 4 }] : [];
   }
 
   refusals() {
@@ -122,7 +137,7 @@ export class ScriptedSource implements Source {
     );
   }
 
-  delete(kind: 'service' | 'slice', name: string): void {
+  delete(kind: 'service' | 'slice' | 'pod', name: string): void {
     this.#tell([{ op: 'delete', kind, namespace: 'default', name }]);
   }
 
@@ -172,5 +187,16 @@ export function slice(name: string, addresses: readonly string[]) {
       addresses: [address],
       conditions: { ready: true, serving: true, terminating: false },
     })),
+  };
+}
+
+/** A Pod on node `n1` with TCP port 8080 at the node's port 8081. */
+export function pod(name: string, address: string, hostPort: unknown = 8081) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { namespace: 'default', name },
+    spec: { nodeName: 'n1', containers: [{ ports: [{ containerPort: 8080, hostPort }] }] },
+    status: { phase: 'Running', podIP: address, podIPs: [{ ip: address }] },
   };
 }

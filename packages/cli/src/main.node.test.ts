@@ -130,6 +130,17 @@ describe('heddle agent, where it can not start', () => {
 });
 
 describe('commands that ask the agent', () => {
+  it('take a dump in its place, but for those that change or follow something', () => {
+    const options = ({ options }: Command) => options.map(({ long }) => long);
+    const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
+    const asking = all(createProgram()).filter((command) => options(command).includes('--socket'));
+    const named = (command: Command): string =>
+      command.parent?.parent ? `${named(command.parent)} ${command.name()}` : command.name();
+    const without = asking.filter((command) => !options(command).includes('--from-dump'));
+    assert.deepEqual(without.map(named), ['agent', 'drop watch', 'dump', 'cleanup']);
+    assert.ok(asking.length > 12);
+  });
+
   const asking = [
     ['status'],
     ['service', 'list'],
@@ -236,11 +247,15 @@ describe('commands that ask the agent', () => {
         repaired: 1,
         migrated: [],
         socketsDestroyed: 0,
-        nat: { flows: 1, maxFlows: 10, unanswered: 0, ports: 1000, portPressure: 0.9 },
         xdp: [
           { device: 'eth0', mode: 'native', isOptional: false },
           { device: 'eth1', mode: 'off', isOptional: false, problem: 'its driver has none' },
         ],
+        nat: {
+          ...{ flows: 1, maxFlows: 10, unanswered: 0, unansweredLimit: 2 },
+          ...{ ports: 1000, portPressure: 0.9, fullest: [] },
+        },
+        tracked: true,
       },
       refusals: [
         { reason: 'no endpoints', count: 5 },
@@ -250,6 +265,7 @@ describe('commands that ask the agent', () => {
         { reason: 'no endpoints', count: 2 },
         { reason: 'a fragment of an IP packet', count: 0 },
       ],
+      warnings: ['map slots is full to 80%: raise sizes.slots'],
     };
     const flow = {
       ...{ number: 7, protocol: 'TCP', state: 'established', idleSeconds: 3 },
@@ -268,10 +284,14 @@ describe('commands that ask the agent', () => {
         items: [
           {
             ...{ ...hello, endpoints: [{ ...endpoint, address: '10.244.1.1' }] },
+            refusals: [
+              { reason: 'no endpoints', count: 5 },
+              { reason: 'belongs to no known connection', count: 1 },
+            ],
             healthCheck: { port: 31000, localEndpoints: 2, listening: true },
           },
           {
-            ...{ ...failed, endpoints: [] },
+            ...{ ...failed, endpoints: [], refusals: [] },
             healthCheck: {
               port: 31001,
               localEndpoints: 1,
@@ -332,9 +352,10 @@ ClusterIP     10.96.0.10:80
 NodePort      192.0.2.1:30080
 choice        random
 health check  port 31000: 2 local endpoints
+refusals      5 (no endpoints), 1 (belongs to no known connection)
 
-BACKEND          STATE   WEIGHT  CONNECTIONS  OPEN
-10.244.1.1:8080  active  1       7            -
+BACKEND          STATE   WEIGHT  CONNECTIONS  OPEN  PACKETS  BYTES
+10.244.1.1:8080  active  1       7            -     -        -
 
 service       default/web:80/TCP/IPv6
 status        failed: write map slots: full at 4 entries
@@ -369,9 +390,11 @@ start      took over from an earlier agent, 1 entry repaired, layout 1
 xdp        native at eth0
 xdp        off at eth1: its driver has none
 kernel     without link/tcx (Linux 6.6 has it): clsact serves
+netfilter  tracks connections: packets from outside to pods of this node pass its FORWARD rules
 checks     2 health check ports served, 1 not (heddle service get says why)
 refused    5 no endpoints
 dropped    2 (no endpoints)
+warning    map slots is full to 80%: raise sizes.slots
 
 MAP       ENTRIES  SIZE  USED
 services  3        4     75%

@@ -44,6 +44,10 @@ function appended(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
 }
 
+function listed(text: string): string[] {
+  return text === '' ? [] : text.split(',').map((each) => each.trim());
+}
+
 function size(text: string): number {
   if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
@@ -73,6 +77,7 @@ export function createProgram(): Command {
   addReaders(program);
   addDump(program);
   addTrace(program);
+  addSimulate(program);
   addHousekeeping(program);
   addLab(program);
   return program;
@@ -105,6 +110,11 @@ function addAgent(program: Command): void {
       .option('--max-flows <n>', 'size of the table of flows from outside', size)
       .option('--devices <names>', 'where traffic enters from outside (default: "auto")')
       .option('--xdp <mode>', 'off, generic, native or best-effort (default: "off")')
+      .option(
+        '--nodeport-addresses <list>',
+        'ranges or devices, with commas between, where NodePorts are (default: as the Node says)',
+        listed,
+      )
       .option('--terminate-tcp', 'close TCP connections to backends that are gone')
       .action(async (options) => (await import('./commands/agent.ts')).agent(options)),
     'heddle agent --manifests examples/hello --node node1',
@@ -210,7 +220,18 @@ function addReaders(program: Command): void {
 
   const drop = withExamples(
     program.command('drop').description('show packets that were dropped'),
+    'heddle drop list',
     'heddle drop watch',
+  );
+  withExamples(
+    drop
+      .command('list')
+      .description('count packets that were dropped and connections that were refused, by reason')
+      .addOption(socketOption())
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/flow.ts')).dropList(options)),
+    'heddle drop list',
   );
   withExamples(
     drop
@@ -326,6 +347,26 @@ function addTrace(program: Command): void {
     'heddle trace --from 203.0.113.9 --to 192.0.2.1 --port 30080 --reply --error too-large',
     'heddle trace --from 203.0.113.9 --to 198.51.100.7 --protocol icmp',
     'heddle trace --from pod-1-1 --to hello --port 81 --from-dump node1.dump -o json',
+  );
+}
+
+function addSimulate(program: Command): void {
+  withExamples(
+    program
+      .command('simulate')
+      .description('play a scenario on a simulated cluster; needs neither root nor a cluster')
+      .option('--manifests <dir>', 'folder of manifests: the services of the cluster')
+      .option(
+        '--nodes <n>',
+        'nodes of the cluster (default: as the scenario or manifests say)',
+        size,
+      )
+      .requiredOption('--scenario <file>', 'what happens (YAML; docs/simulate.md)')
+      .option('--seed <n>', 'of all that is left to chance (default: as the scenario says)', size)
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/simulate.ts')).simulate(options)),
+    'heddle simulate --manifests examples/simulate/manifests --scenario examples/simulate/node-loss.yaml',
+    'heddle simulate --scenario examples/simulate/many-services.yaml -o json',
   );
 }
 

@@ -6,11 +6,12 @@ import { after, before, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { currentPins } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
+import { askTcp } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import { entryCount, mapNamed } from '../src/dump/dump.ts';
 import { readDump } from '../src/dump/file.ts';
 import { Cluster } from '../testing/cluster.ts';
-import { heddle, root } from '../testing/heddle.ts';
+import { elsewhere, heddle, root } from '../testing/heddle.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Site } from '../testing/site.ts';
 
@@ -44,6 +45,8 @@ describe('heddle dump', () => {
       slice('checked', site.v4(1)),
     );
     await site.client.pods('10.96.8.1', 80, 5);
+    const nobodyServes = () => askTcp(product.pod(0), { address: '10.96.8.2', port: 80 }, 'who?');
+    assert.throws(nobodyServes, { code: 'ECONNREFUSED' });
   });
   after(() => site?.[Symbol.dispose]());
 
@@ -75,6 +78,7 @@ describe('heddle dump', () => {
       ['backend', 'list', '--service', 'web'],
       ['flow', 'list'],
       ['nat', 'list'],
+      ['drop', 'list'],
     ]) {
       const live = (await product.heddle(...command)) as { residentBytes?: number };
       const args = [...command, '--from-dump', file, '-o', 'json'];
@@ -89,6 +93,11 @@ describe('heddle dump', () => {
     }
     const events = await heddle(['events', '--from-dump', file], { uid: nobody });
     assert.match(events.stdout, /default\/web:80\/TCP\/IPv4 in force with 2 backends/);
+    const drops = await heddle(['drop', 'list', '--from-dump', file]);
+    assert.match(drops.stdout, /^AT +REASON +COUNT\nsocket +no endpoints +1\n$/);
+    const far = await heddle(['service', 'list', '--from-dump', file], { env: elsewhere });
+    assert.deepEqual([far.code, far.stderr], [0, ''], 'and without Linux');
+    assert.match(far.stdout, /^default\/web /m);
     const unknown = await heddle(['service', 'get', 'other', '--from-dump', file]);
     assert.deepEqual([unknown.code, unknown.stdout], [1, '']);
     assert.match(unknown.stderr, /it has no service default\/other/);

@@ -46,7 +46,9 @@ test('the same with an agent that is a process, and is killed now and then', asy
   const editor = new FolderEditor(product.folder, random, { faults: false });
   await product.start();
   using view = new KernelView(new LinuxBpf(product.platform), product.node.bpffs);
-  const deviceAddresses = product.node.enter(() => ownAddresses(product.platform));
+  const deviceAddresses = product.node.enter(() =>
+    ownAddresses(product.platform).map(({ address }) => address),
+  );
   for (let i = 1; i <= 50; i++) {
     await editor.edit();
     if (i % 12 === 0) {

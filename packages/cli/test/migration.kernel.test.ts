@@ -1,6 +1,5 @@
 // From kube-proxy to Heddle and back, as docs/migration.md has it. kube-proxy's part is a rule of its form
-// that leads to another backend than Heddle's manifests, so that an answer tells who was at work. Its rule
-// against INVALID packets is left out, as with conntrack.tcpBeLiberal (docs/migration.md says why).
+// that leads to another backend than Heddle's manifests, so that an answer tells who was at work.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
@@ -39,6 +38,11 @@ describe('while kube-proxy and Heddle are both in force', { skip }, () => {
 -A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS
 -A KUBE-NODEPORTS -p tcp -m tcp --dport ${nodePort} -j KUBE-SVC-ABCDEFGHIJKLMN22
 -A KUBE-SVC-ABCDEFGHIJKLMN22 -p tcp -m tcp -j DNAT --to-destination ${site.v4(2)}:8080
+COMMIT
+*filter
+:KUBE-FORWARD - [0:0]
+-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
+-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
 COMMIT
 `;
     site.product.node.enter(() =>

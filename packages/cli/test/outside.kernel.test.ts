@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { FlowItem } from '@heddle/agent';
+import type { FlowItem, ServiceDetail } from '@heddle/agent';
 import { askTcp, askUdp, echoBytes, type Place, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import { endpoint, service, slice } from '../testing/objects.ts';
@@ -127,6 +127,22 @@ describe('traffic from outside, by the agent', () => {
     const reasons = drops.filter(({ count }) => count > 0).map(({ reason }) => reason);
     assert.ok(reasons.includes('no endpoints'));
     assert.ok(reasons.includes('a port that the service does not have'));
+    const { services } = (await product.heddle('service', 'get', 'web')) as {
+      services: ServiceDetail[];
+    };
+    const counts = services.map(
+      ({ protocol, refusals }) => `${protocol} ${JSON.stringify(refusals)}`,
+    );
+    // The NodePort and the externalIP; the port that the service lacks is none of its.
+    const twice = '[{"reason":"no endpoints","count":2}]';
+    assert.deepEqual(counts.sort(), [
+      'TCP []',
+      'TCP []',
+      `TCP ${twice}`,
+      `TCP ${twice}`,
+      `UDP ${twice}`,
+      `UDP ${twice}`,
+    ]);
   });
 
   test('externalTrafficPolicy Local: silent without a pod here, except to what is on the node', async () => {

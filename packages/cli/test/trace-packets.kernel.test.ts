@@ -26,7 +26,10 @@ const externals = { v4: '198.51.100.9', v6: 'fd00:198:51:100::9' } as const;
 const balancers = { v4: '198.51.100.10', v6: 'fd00:198:51:100::10' } as const;
 
 /** Node ports, and clusters' addresses by their last part. */
-const nodePorts = { here: 30_481, there: 30_482, local: 30_483, denied: 30_484 } as const;
+const nodePorts = {
+  ...{ here: 30_481, there: 30_482, local: 30_483, denied: 30_484 },
+  ...{ near: 30_485, sticky: 30_486, hashed: 30_487, any: 30_488 },
+} as const;
 type Name = keyof typeof nodePorts;
 
 describe('heddle trace foretells what becomes of packets', () => {
@@ -57,7 +60,7 @@ describe('heddle trace foretells what becomes of packets', () => {
       }));
     const objects = (
       name: Name,
-      number: number,
+      numbers: readonly number[],
       spec: object = {},
       more: Readonly<Record<string, unknown>> = {},
     ) => [
@@ -71,9 +74,11 @@ describe('heddle trace foretells what becomes of packets', () => {
         more,
       ),
       ...ends.map((end) => {
-        const pod = lab.pods[number]!;
-        const backend = endpoint(pod.addresses[end], {}, { nodeName: pod.node.name });
-        return slice(name, [backend], {
+        const backends = numbers.map((number) => {
+          const pod = lab.pods[number]!;
+          return endpoint(pod.addresses[end], {}, { nodeName: pod.node.name });
+        });
+        return slice(name, backends, {
           name: `${name}-${end}`,
           ports: protocols.map((each) => ({
             ...{ name: each, port: 8080, protocol: each.toUpperCase() },
@@ -83,12 +88,16 @@ describe('heddle trace foretells what becomes of packets', () => {
     ];
     await product.apply(
       'services.yaml',
-      ...objects('here', 0, { externalIPs: [externals.v4, externals.v6] }),
-      ...objects('there', 1),
-      ...objects('local', 1, { externalTrafficPolicy: 'Local' }),
+      ...objects('here', [0], { externalIPs: [externals.v4, externals.v6] }),
+      ...objects('there', [1]),
+      ...objects('near', [0, 1], { externalTrafficPolicy: 'Local' }),
+      ...objects('sticky', [0, 1], { sessionAffinity: 'ClientIP' }),
+      ...objects('hashed', [0, 1], {}, { annotations: { 'heddle.io/algorithm': 'maglev' } }),
+      ...objects('any', [0, 1]),
+      ...objects('local', [1], { externalTrafficPolicy: 'Local' }),
       ...objects(
         'denied',
-        0,
+        [0],
         { type: 'LoadBalancer', loadBalancerSourceRanges: ['192.0.2.0/24', '2001:db8::/32'] },
         { status: { loadBalancer: { ingress: ends.map((end) => ({ ip: balancers[end] })) } } },
       ),
@@ -231,6 +240,68 @@ describe('heddle trace foretells what becomes of packets', () => {
         }
       });
     }
+
+    test(`which backend it is: policy, hash, affinity, chance; other addresses ${end}`, async () => {
+      const tapOf = ({ verdict }: Trace) =>
+        verdict.address === product.lab.pods[0]!.addresses[end] ? taps.here : taps.there;
+      const follow = (asked: Asked, now: Awaited<ReturnType<typeof snapshot>>) => {
+        const found = trace(now, asked);
+        assert.equal(found.verdict.outcome, 'translated', found.verdict.text);
+        const { address: destination, port: destinationPort, sourcePort } = found.question;
+        const way = { source: asked.from, sourcePort, destination, destinationPort };
+        send(outside, taps.outside, packetOf('udp', way, 'first'));
+        return found;
+      };
+      const now = await snapshot();
+      const hashed = new Set<string>();
+      for (let i = 0; i < 12; i++) {
+        const found = follow(connection('hashed', 'udp', end).asked, now);
+        assert.equal(found.verdict.alternatives, undefined);
+        arrives(tapOf(found), found);
+        hashed.add(found.verdict.address!);
+      }
+      assert.equal(hashed.size, 2, 'the ports tell connections apart');
+
+      const near = follow(connection('near', 'udp', end).asked, now);
+      assert.equal(near.verdict.address, product.lab.pods[0]!.addresses[end]);
+      arrives(taps.here, near);
+
+      const external = { ...connection('here', 'udp', end).asked, to: externals[end], port: 80 };
+      arrives(taps.here, follow(external, now));
+
+      // One of the two; the kernel draws its own number.
+      const any = follow(connection('any', 'udp', end).asked, now);
+      const possible = [any.verdict, ...any.verdict.alternatives!].map(({ address }) => address!);
+      assert.deepEqual(
+        possible.toSorted(),
+        product.lab.pods.map(({ addresses }) => addresses[end]).toSorted(),
+      );
+
+      const { asked } = connection('sticky', 'udp', end);
+      follow(asked, now);
+      await product.until('the client to be remembered', async () => {
+        const found = trace(await snapshot(), { ...asked, sourcePort: ++port });
+        return found.verdict.alternatives === undefined;
+      });
+      const remembered = follow({ ...asked, sourcePort: ++port }, await snapshot());
+      assert.ok(
+        remembered.hooks[0]!.steps.some(
+          (step) => step.kind === 'entry' && /^this client had backend/.test(step.meaning ?? ''),
+        ),
+      );
+      arrives(tapOf(remembered), remembered);
+
+      const other = { ...asked, to: externals[end], port: 81 };
+      const unknown = await traced(other);
+      assert.equal(unknown.verdict.reason?.name, 'DROP_UNKNOWN_PORT');
+      const way = {
+        source: asked.from,
+        sourcePort: port,
+        destination: other.to,
+        destinationPort: 81,
+      };
+      await drops(() => send(outside, taps.outside, packetOf('udp', way, 'first')));
+    });
 
     test(`TCP of no flow is reset ${end}`, async () => {
       const { asked, way } = connection('here', 'tcp', end);

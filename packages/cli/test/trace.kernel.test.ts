@@ -8,7 +8,7 @@ import { askTcp, askUdp, BlockingSocket, type Place, startBackend } from '@heddl
 import { SysError } from '@heddle/sys';
 import { openDump } from '../src/commands/dump.ts';
 import { type Trace, trace } from '../src/trace/trace.ts';
-import { heddle } from '../testing/heddle.ts';
+import { elsewhere, heddle } from '../testing/heddle.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 
@@ -277,6 +277,8 @@ describe('heddle trace foretells what the kernel does', () => {
     assert.deepEqual([saved.code, saved.stderr], [0, '']);
     const told = JSON.parse(saved.stdout) as Trace;
     assert.deepEqual([told.hooks, told.verdict], [live.hooks, live.verdict]);
+    const without = await heddle([...args, '-o', 'json'], { env: elsewhere });
+    assert.deepEqual([without.stdout, without.stderr], [saved.stdout, ''], 'and without Linux');
     const { stdout } = await heddle(args);
     assert.match(stdout, /^a socket of 10\.244\.1\.1 \(.*pod-1-1.*\) to 10\.96\.7\.1:80, TCP$/m);
     assert.match(stdout, /^connect4 \(program \d+, tag [0-9a-f]{16}, as in the object\)$/m);

@@ -188,7 +188,12 @@ export abstract class AgentRun implements Disposable {
     this.#client = client;
     // Ends with the agent, of which its process tells.
     client.follow<AgentEvent>((event) => this.onEvent(event)).catch(() => {});
-    return (await client.request('status')) as AgentStatus;
+    try {
+      return (await client.request('status')) as AgentStatus;
+    } catch {
+      // It ends again; whoever waits for it sees that, and has its last words.
+      return undefined;
+    }
   }
 
   #hangUp(): void {

@@ -7,7 +7,7 @@ import { CertificateAuthority } from '@heddle/kube/testing/certificates';
 import { BlockingSocket } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
 import { AgentRun } from './agent-run.ts';
-import { service, slice } from './objects.ts';
+import { pod, service, slice } from './objects.ts';
 
 interface ApiObject {
   readonly kind: string;
@@ -30,7 +30,10 @@ export class Cluster extends AgentRun {
   /** What the agent is told of the cluster; by default the kubeconfig of the first API server. */
   agentArgs: readonly string[] = [];
 
-  static async open(name: string, options?: { nodes?: number; podsPerNode?: number }) {
+  static async open(
+    name: string,
+    options?: { nodes?: number; podsPerNode?: number; outside?: number },
+  ) {
     const cluster = new Cluster(name, options);
     try {
       await cluster.startServer();
@@ -96,25 +99,37 @@ export class Cluster extends AgentRun {
 
   /** Writes objects and returns once the agent has taken them in and no row is pending. */
   async apply(...objects: readonly ApiObject[]): Promise<void> {
-    // Services and EndpointSlices come on two streams, each in its order. When both halves of this
-    // service have arrived, so has all that went before. (A Node is read before either or soon.)
+    await this.#apply(
+      objects.some(({ kind }) => kind === 'Pod'),
+      ...objects,
+    );
+  }
+
+  async #apply(hasPods: boolean, ...objects: readonly ApiObject[]): Promise<void> {
+    // Services, EndpointSlices and Pods come on streams of their own, each in its order. When both
+    // halves of this service have arrived, so has all that went before; and the pod, where pods are
+    // concerned: its port is at an address that is not the node's. (A Node is read before or soon.)
     const port = 1024 + (++this.#marker % 60_000);
+    const marker = { containerPort: 1, hostPort: port, hostIP: '198.51.100.250' };
     await this.write(
       ...objects,
+      ...(hasPods ? [pod('marker', this.node.name, ['10.244.250.250'], [marker])] : []),
       service('marker', ['10.96.255.255'], { ports: [{ port }] }),
       slice('marker', ['10.244.250.250'], { ports: [{ port }] }),
     );
     await this.until('the objects to be in force', async () => {
       const [row] = await this.service('marker');
       const isRead = row?.frontends[0]?.port === port && row.endpoints[0]?.port === port;
+      const [podRow] = hasPods ? await this.service('default/pod/marker') : [];
+      if (hasPods && !podRow?.port.endsWith(`:${port}`)) return false;
       return isRead && (await this.status()).rows.pending === 0;
     });
   }
 
   /** Removes an object of the namespace `default`, as `apply` applies one. */
-  async remove(kind: 'Service' | 'EndpointSlice', name: string): Promise<void> {
+  async remove(kind: 'Service' | 'EndpointSlice' | 'Pod', name: string): Promise<void> {
     await this.server.remove(kind, 'default', name);
-    await this.apply();
+    await this.#apply(kind === 'Pod');
   }
 
   /** The body of a document of the agent's HTTP servers, or the status line if it is not 200. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,8 +18,14 @@ export class DemoRun implements Disposable {
   stdout = '';
   stderr = '';
 
-  constructor(command: string, args: readonly string[], stdio: StdioOptions) {
-    this.child = spawn(command, args, { cwd: root, stdio, env: { ...process.env, NO_COLOR: '' } });
+  constructor(
+    command: string,
+    args: readonly string[],
+    stdio: StdioOptions,
+    options: SpawnOptions = {},
+  ) {
+    const env = { ...process.env, NO_COLOR: '', ...options.env };
+    this.child = spawn(command, args, { cwd: root, stdio, ...options, env });
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
     });
@@ -30,8 +36,12 @@ export class DemoRun implements Disposable {
   }
 
   /** Runs it as `npm start` does, but without npm between. */
-  static start(args: readonly string[], stdio: StdioOptions = 'pipe'): DemoRun {
-    return new DemoRun(process.execPath, [program, ...args], stdio);
+  static start(
+    args: readonly string[],
+    stdio: StdioOptions = 'pipe',
+    options: SpawnOptions = {},
+  ): DemoRun {
+    return new DemoRun(process.execPath, [program, ...args], stdio, options);
   }
 
   static npmStart(args: readonly string[]): DemoRun {

@@ -6,6 +6,12 @@ export const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
+/** Environment of a command that finds itself on a system that is not Linux. */
+export const elsewhere: NodeJS.ProcessEnv = {
+  ...process.env,
+  NODE_OPTIONS: `--import=${new URL('elsewhere.ts', import.meta.url)}`,
+};
+
 export interface Outcome {
   readonly code: number | null;
   readonly stdout: string;

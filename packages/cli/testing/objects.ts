@@ -47,3 +47,21 @@ export function endpoint(
 ) {
   return { addresses: [address], conditions, ...more };
 }
+
+/** A Pod that runs on a node, with these ports; `metadata` and `more` replace or add to fields. */
+export function pod(
+  name: string,
+  nodeName: string,
+  ips: readonly string[],
+  ports: readonly Fields[],
+  { metadata, status, ...spec }: { metadata?: Fields; status?: Fields } & Fields = {},
+) {
+  const podIPs = ips.map((ip) => ({ ip }));
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, ...metadata },
+    spec: { nodeName, containers: [{ name: 'main', ports }], ...spec },
+    status: { phase: 'Running', podIP: ips[0], podIPs, ...status },
+  };
+}

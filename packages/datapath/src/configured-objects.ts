@@ -1,7 +1,7 @@
 import { type ObjectSpec, resizeMap, setVariable } from '@heddle/ebpf';
 import { crc32cPowers } from './crc32c.ts';
 import type { DatapathOptions, DatapathSizes } from './datapath.ts';
-import { timeoutTicks, unansweredShare } from './flow-options.ts';
+import { timeoutTicks, unansweredLimit } from './flow-options.ts';
 import {
   crc32cPowersSize,
   encodeCrc32cPowers,
@@ -30,7 +30,7 @@ export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions
   encodeNodeConfig(
     {
       flows: sizes.flows,
-      unansweredLimit: Math.max(1, Math.floor(sizes.flows * unansweredShare)),
+      unansweredLimit: unansweredLimit(sizes.flows),
       firstPort: first,
       portCount: last - first + 1,
       timeouts: timeoutTicks(nat.timeouts),

@@ -22,6 +22,7 @@ import type { FlowEntry } from './flows.ts';
 import { decodeNatTable, heddleAbi, refusalReason } from './generated/abi.ts';
 import { attachHooks, hasHooks, hookStates } from './hooks.ts';
 import { MappedArray } from './mapped-array.ts';
+import type { PortUse } from './nat-ports.ts';
 import { type NatStatus, NatTable } from './nat-table.ts';
 import { type NodeDevice, NodeDevices } from './node-devices.ts';
 import {
@@ -34,6 +35,7 @@ import {
   removeFolder,
 } from './pinned-maps.ts';
 import { ServiceMaps } from './service-maps.ts';
+import { type RefusalCount, ServiceRefusals } from './service-refusals.ts';
 import { SourceRanges } from './source-ranges.ts';
 import { StaleSockets } from './stale-sockets.ts';
 import { Slots } from './store.ts';
@@ -90,6 +92,8 @@ export interface DatapathStatus {
   readonly nat: NatStatus;
   /** Of the devices that XDP is wanted for. */
   readonly xdp: readonly XdpState[];
+  /** Whether packets to backends on this node pass netfilter, which tracks connections there. */
+  readonly tracked: boolean;
 }
 
 const version = `v${heddleAbi.currentAbi}`;
@@ -140,6 +144,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly arrays: MappedArray[] = [];
   private readonly services: ServiceMaps;
   private readonly ranges: SourceRanges;
+  private readonly serviceRefusals: ServiceRefusals;
   private readonly stale: StaleSockets;
   private readonly nat: NatTable;
   private readonly devices: NodeDevices;
@@ -182,8 +187,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       (protocol) => this.stale.expect(protocol),
     );
     this.ranges = new SourceRanges(maps.source_ranges!);
-    const { first, last } = options.nat.ports;
-    this.nat = new NatTable(platform, maps, this.node, this.services.roles, last - first + 1);
+    this.serviceRefusals = new ServiceRefusals(maps.service_refused!);
+    this.serviceRefusals.drop((id) => !this.services.hasId(id));
+    this.nat = new NatTable(platform, maps, this.node, this.services.roles, options.nat.ports);
     this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
     this.xdpDevices = new XdpDevices(
       ...([bpf, platform, this.folders, maps.xdp_devices!, xdp, this.xdp] as const),
@@ -218,6 +224,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     keys.forEach((key, i) => {
       if (!errors[i]) this.ranges.remove(key);
     });
+    this.serviceRefusals.drop((id) => !this.services.hasId(id));
     return errors;
   }
 
@@ -226,6 +233,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     if (!this.active) this.activate();
     this.services.prune(desired);
     this.ranges.prune();
+    this.serviceRefusals.drop((id) => !this.services.hasId(id));
   }
 
   /**
@@ -239,6 +247,14 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     if (this.active) this.setDevices();
   }
 
+  /**
+   * Says whether netfilter tracks connections in the node's network namespace. Then packets to
+   * backends on this node pass it, as their replies do. Stays in force after the agent.
+   */
+  setTracked(tracked: boolean): void {
+    this.nat.setTracked(tracked);
+  }
+
   /** Flows that are translated on the node's devices now. */
   flows(): Generator<FlowEntry> {
     return this.nat.flows();
@@ -246,6 +262,11 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
 
   natStatus(): NatStatus {
     return this.nat.status();
+  }
+
+  /** How many ports stand for clients, by the backend that sees them, most first. */
+  natDestinations(): PortUse[] {
+    return this.nat.destinations();
   }
 
   /** Packets dropped on the node's devices, by reason, since the maps were made. */
@@ -265,6 +286,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const size: Readonly<Record<string, number>> = {
       ...this.services.size,
       nat_flows: this.nat.used,
+      source_ranges: this.ranges.size,
+      service_refused: this.serviceRefusals.size,
     };
     return {
       abi: heddleAbi.currentAbi,
@@ -291,12 +314,19 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       socketsDestroyed: this.stale.destroyed,
       nat: this.natStatus(),
       xdp,
+      tracked: this.nat.tracked,
     };
   }
 
   /** Counters of a row's backends; empty when the row isn't in force. */
   backendCounters(rowKey: string): readonly BackendCounters[] {
     return this.services.backendCounters(rowKey) ?? [];
+  }
+
+  /** What was refused of a row's service, by reason, most first; empty when the row isn't in force. */
+  rowRefusals(rowKey: string): RefusalCount[] {
+    const id = this.services.idOf(rowKey);
+    return id === undefined ? [] : this.serviceRefusals.of(id);
   }
 
   /** Connections and datagrams that were refused, by reason, since the maps were made. */

@@ -6,11 +6,20 @@ export interface NatOptions {
    * Ports of the node that stand for clients, both ends included. A range that the node's own
    * sockets and NodePorts don't choose from, so that no two meet.
    */
-  readonly ports: { readonly first: number; readonly last: number };
+  readonly ports: PortRange;
   readonly timeouts: FlowTimeouts;
 }
 
-/** Seconds without a packet after which a flow is forgotten, 1 to 43,200. */
+/** Ports in host order, both ends included. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Seconds: the kernel half keeps the age of a flow in 16 bits of ticks, and compares it with this. */
+export const longestTimeout = 43_200;
+
+/** Seconds without a packet after which a flow is forgotten, 1 to `longestTimeout`. */
 export interface FlowTimeouts {
   /** Before the three-way handshake is done. */
   readonly tcpHandshake: number;
@@ -18,9 +27,13 @@ export interface FlowTimeouts {
   readonly tcpEstablished: number;
   /** One side has sent its FIN. */
   readonly tcpHalfClosed: number;
-  /** Both have, and the backend holds the port in TIME-WAIT, in which it would refuse its next user. */
+  /**
+   * Both have, and the backend has not forgotten it: it holds the port in TIME-WAIT, in which it would
+   * refuse its next user, or it waits for the client's last acknowledgement, and repeats its FIN after
+   * 51 s at most.
+   */
   readonly tcpClosed: number;
-  /** Closed by the client first, or reset: the backend has forgotten it. */
+  /** Closed and acknowledged, or reset: the backend has forgotten it. */
   readonly tcpReset: number;
   /** The backend has not answered. RFC 4787, REQ-5: not less than 2 min. */
   readonly udpUnanswered: number;
@@ -47,7 +60,12 @@ export const defaultNat: NatOptions = {
 };
 
 /** Part of the flow table that flows may have whose backend has not answered. */
-export const unansweredShare = 0.25;
+const unansweredShare = 0.25;
+
+/** How many of a table of `flows` entries they may be. */
+export function unansweredLimit(flows: number): number {
+  return Math.max(1, Math.floor(flows * unansweredShare));
+}
 
 const tickNs = 2 ** 30;
 
@@ -64,7 +82,7 @@ export function timeoutTicks(timeouts: FlowTimeouts): number[] {
     [flowState.tcpEstablished]: timeouts.tcpEstablished,
     [flowState.tcpClientFin]: timeouts.tcpHalfClosed,
     [flowState.tcpBackendFin]: timeouts.tcpHalfClosed,
-    [flowState.tcpClosedByClient]: timeouts.tcpReset,
+    [flowState.tcpClosedByClient]: timeouts.tcpClosed,
     [flowState.tcpClosedByBackend]: timeouts.tcpClosed,
     [flowState.tcpReset]: timeouts.tcpReset,
     [flowState.udpUnanswered]: timeouts.udpUnanswered,

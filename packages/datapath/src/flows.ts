@@ -38,10 +38,15 @@ const states: Readonly<Record<number, readonly [FlowEntry['protocol'], string]>>
   [flowState.sctp]: ['SCTP', 'answered'],
 };
 
-// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_SHIFT, LIFE_SOURCE_SHIFT.
+// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_MASK, LIFE_SOURCE_SHIFT.
 const seenMask = 0xffff;
-const stateOf = (life: number) => (life >>> 16) & 0x7f;
-const sourceOf = (life: number) => life >>> 24;
+const stateOf = (life: number) => (life >>> 16) & 0xf;
+
+/** Index in `nat_sources` of what the backend sees; 0: the client's own address. */
+export const sourceOfLife = (life: number) => life >>> 24;
+
+/** Undefined when the entry is no flow. */
+export const protocolOfLife = (life: number) => states[stateOf(life)]?.[0];
 
 /**
  * The flows among `bytes`, which are entries of `nat_flows`. `nowTicks` is CLOCK_MONOTONIC in ticks,
@@ -56,7 +61,7 @@ export function* readFlows(
     const flow = decodeNatFlow(bytes, at);
     const known = states[stateOf(flow.life)];
     if (!known) continue;
-    const entry = entryOf(flow, known, nowTicks, addressOf(sourceOf(flow.life)));
+    const entry = entryOf(flow, known, nowTicks, addressOf(sourceOfLife(flow.life)));
     yield { number: at / natFlowSize, ...entry };
   }
 }

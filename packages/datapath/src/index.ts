@@ -9,10 +9,12 @@ export {
   pinRoot,
 } from './datapath.ts';
 export type { DropNotice } from './drops.ts';
-export { defaultNat, type FlowTimeouts, type NatOptions } from './flow-options.ts';
+export { defaultNat, type FlowTimeouts, type NatOptions, type PortRange } from './flow-options.ts';
 export { type FlowEntry, readFlows } from './flows.ts';
 export { maglevSize, maglevTable } from './maglev.ts';
-export { type NatStatus, portsByDestination } from './nat-table.ts';
+export type { PortUse } from './nat-ports.ts';
+export type { NatStatus } from './nat-table.ts';
 export type { NodeDevice } from './node-devices.ts';
+export type { RefusalCount } from './service-refusals.ts';
 export { MapFull } from './store.ts';
 export { type XdpMode, type XdpState, xdpModes } from './xdp-devices.ts';

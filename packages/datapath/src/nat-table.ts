@@ -1,8 +1,11 @@
 import type { BpfMap, LoadedObject, Mapping } from '@heddle/ebpf';
 import type { Platform } from '@heddle/sys';
 import type { AddressRoles } from './address-roles.ts';
+import type { PortRange } from './flow-options.ts';
+import { unansweredLimit } from './flow-options.ts';
 import { type FlowEntry, readFlows } from './flows.ts';
 import { decodeNatTable, natFlowSize } from './generated/abi.ts';
+import { type PortUse, portsByDestination } from './nat-ports.ts';
 import { NatSources } from './nat-sources.ts';
 
 export interface NatStatus {
@@ -10,11 +13,17 @@ export interface NatStatus {
   readonly maxFlows: number;
   /** Of them, those whose backend has not answered yet. */
   readonly unanswered: number;
+  /** How many may be; SYNs and first datagrams beyond are dropped. */
+  readonly unansweredLimit: number;
   /** Ports that stand for clients, towards each backend from each address of the node. */
   readonly ports: number;
   /** Largest share of them that is taken towards one backend, 0 to 1. */
   readonly portPressure: number;
+  /** Towards which backends most of them are taken: at most 20, the fullest first. */
+  readonly fullest: readonly PortUse[];
 }
+
+const fullestListed = 20;
 
 /** The flow table of the node's devices, seen from user space: the kernel half keeps it by itself. */
 export class NatTable implements Disposable {
@@ -23,14 +32,14 @@ export class NatTable implements Disposable {
   private readonly flowMap: BpfMap;
   private readonly sources: NatSources;
   private readonly memory: Mapping;
-  private readonly ports: number;
+  private readonly ports: PortRange;
 
   constructor(
     platform: Platform,
     maps: Readonly<Record<string, BpfMap>>,
     loaded: LoadedObject,
     roles: AddressRoles,
-    ports: number,
+    ports: PortRange,
   ) {
     this.ports = ports;
     this.platform = platform;
@@ -51,6 +60,15 @@ export class NatTable implements Disposable {
     this.setWord(watchedOffset, watched ? 1 : 0);
   }
 
+  /** Whether netfilter tracks connections on this node. */
+  setTracked(tracked: boolean): void {
+    this.setWord(trackedOffset, tracked ? 1 : 0);
+  }
+
+  get tracked(): boolean {
+    return decodeNatTable(this.memory.bytes).tracked !== 0;
+  }
+
   /** Starts the kernel's garbage collection with the code of this version. Throws SysError. */
   startSweeping(): void {
     const { returnValue } = this.loaded.program('start_sweeping').testRun({
@@ -60,31 +78,40 @@ export class NatTable implements Disposable {
   }
 
   *flows(): Generator<FlowEntry> {
-    const { usedOnce } = decodeNatTable(this.memory.bytes);
     const ticks = Number((this.platform.monotonicNs() >> 30n) & 0xffffn);
-    const count = Math.min(usedOnce + 1, this.flowMap.info.maxEntries);
-    using mapping = this.flowMap.mmap(false, count);
-    yield* readFlows(mapping.bytes.slice(0, count * natFlowSize), ticks, (source) =>
-      this.sources.address(source),
-    );
+    yield* readFlows(this.copy(), ticks, (source) => this.sources.address(source));
+  }
+
+  /** How many ports are taken by who sees them, most first. */
+  destinations(): PortUse[] {
+    if (this.used === 0) return [];
+    return portsByDestination(this.copy(), this.ports, (source) => this.sources.address(source));
   }
 
   status(): NatStatus {
     const { used, unanswered } = decodeNatTable(this.memory.bytes);
-    const { ports } = this;
-    const counts = used === 0 ? [] : portsByDestination(this.flows()).values();
-    let most = 0;
-    for (const count of counts) most = Math.max(most, count);
+    const { maxEntries } = this.flowMap.info;
+    const ports = this.ports.last - this.ports.first + 1;
+    const fullest = this.destinations().slice(0, fullestListed);
     return {
       flows: used,
       // The first entry is never used.
-      maxFlows: this.flowMap.info.maxEntries - 1,
-      ...{ unanswered, ports, portPressure: most / ports },
+      maxFlows: maxEntries - 1,
+      ...{ unanswered, unansweredLimit: unansweredLimit(maxEntries), ports },
+      ...{ portPressure: (fullest[0]?.used ?? 0) / ports, fullest },
     };
   }
 
   get used(): number {
     return decodeNatTable(this.memory.bytes).used;
+  }
+
+  /** The entries that were ever used, as they are now. */
+  private copy(): Uint8Array {
+    const { usedOnce } = decodeNatTable(this.memory.bytes);
+    const count = Math.min(usedOnce + 1, this.flowMap.info.maxEntries);
+    using mapping = this.flowMap.mmap(false, count);
+    return mapping.bytes.slice(0, count * natFlowSize);
   }
 
   private setWord(offset: number, value: number): void {
@@ -101,17 +128,4 @@ export class NatTable implements Disposable {
 const sourceIpv4Offset = 24;
 const sourceIpv6Offset = 28;
 export const watchedOffset = 32;
-
-/**
- * How many ports of the node are taken, by who sees them: `protocol backend port source`, blanks
- * between. A flow whose client keeps its address takes none.
- */
-export function portsByDestination(flows: Iterable<FlowEntry>): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const { protocol, backend, backendPort, client, source } of flows) {
-    if (source === client) continue;
-    const destination = `${protocol} ${backend} ${backendPort} ${source}`;
-    counts.set(destination, (counts.get(destination) ?? 0) + 1);
-  }
-  return counts;
-}
+const trackedOffset = 36;

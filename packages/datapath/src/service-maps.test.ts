@@ -76,6 +76,24 @@ test('before everything is known, a row keeps what an earlier agent left for it'
   assert.equal(next.repaired, 0);
 });
 
+test('a frontend that has moved to another row is that one’s, not spared to the one that had it', () => {
+  const moved = { address: '192.0.2.1', port: 30080 };
+  const of = (address: string, n: number, ...more: (typeof moved)[]) =>
+    row([{ address, port: 80 }, ...more], [{ address: `10.244.1.${n}`, port: 8080 }]);
+  const after = [of('10.96.0.2', 2, moved), of('10.96.0.1', 9)];
+  for (const rows of [after, after.toReversed()]) {
+    for (const batches of [[rows], rows.map((each) => [each])]) {
+      const store = fakeStore();
+      const before = [of('10.96.0.1', 1, moved), of('10.96.0.2', 2)];
+      new ServiceMaps(store, clock()).update(before);
+      const next = new ServiceMaps(store, clock());
+      for (const batch of batches) next.update(batch);
+      next.prune(rows);
+      assert.deepEqual(viewOf(store), expectedView(rows));
+    }
+  }
+});
+
 test('a row that goes before everything is known takes what it was spared with it', () => {
   const store = fakeStore();
   new ServiceMaps(store, clock()).update([web([1, 2])]);

@@ -1,4 +1,11 @@
-import { type Backend, compactList, type Frontend, type ServiceRow } from '@heddle/model';
+import {
+  type Backend,
+  compactList,
+  type Frontend,
+  isLoopback,
+  isUnspecified,
+  type ServiceRow,
+} from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { parseIp, SysError } from '@heddle/sys';
 import { AddressRoles, type AddressUse } from './address-roles.ts';
@@ -226,6 +233,16 @@ export class ServiceMaps implements Operations<ServiceRow> {
     return this.held.get(key)?.backendIds.map((id) => this.backends.counters(id));
   }
 
+  /** Id of a row's service, or undefined when the row isn't in force. */
+  idOf(key: string): number | undefined {
+    return this.held.get(key)?.entry.id;
+  }
+
+  /** Whether a service with that id is in force. */
+  hasId(id: number): boolean {
+    return this.owners.has(id) || this.foundFrontends.has(id);
+  }
+
   private isHeld(key: string, entry: Entry): boolean {
     const owner = this.owners.get(entry.id);
     return owner !== undefined && allFrontends(this.held.get(owner)!).includes(key);
@@ -272,7 +289,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
           slotCount: run.count,
           affinitySeconds: row.affinitySeconds,
           algorithm: algorithms[row.algorithm],
-          flags: row.silent ? serviceFlags.silent : serviceFlags.plain,
+          flags: flagsOf(row),
         },
       };
     } catch (error) {
@@ -373,10 +390,14 @@ export class ServiceMaps implements Operations<ServiceRow> {
   private publish(plans: readonly Plan[]): void {
     const added: { key: string; entry: Entry }[] = [];
     const changed: { key: string; entry: Entry }[] = [];
+    const wanted = new Set(plans.flatMap(({ frontends }) => frontends));
     for (const plan of plans) {
       for (const key of allFrontends(plan)) {
         const current = this.entries.get(key);
         if (current && sameEntry(current, plan.entry)) continue;
+        // What a row is spared may be another row's by now.
+        const isSpare = !plan.frontends.includes(key);
+        if (isSpare && (wanted.has(key) || current?.id !== plan.entry.id)) continue;
         (current ? changed : added).push({ key, entry: plan.entry });
       }
     }
@@ -488,6 +509,11 @@ function sameEntry(a: Entry, b: Entry): boolean {
   );
 }
 
+function flagsOf({ silent, frontends }: ServiceRow): ServiceFlags {
+  if (silent) return serviceFlags.silent;
+  return frontends[0]?.kind === 'HostPort' ? serviceFlags.hostPort : serviceFlags.plain;
+}
+
 const keyBuffer = new Uint8Array(serviceKeySize);
 
 function frontendKeys({ frontends, scope }: ServiceRow): string[] {
@@ -509,12 +535,15 @@ const frontendRoles = {
   NodePort: 'node',
   LoadBalancer: 'external',
   ExternalIP: 'external',
+  HostPort: 'node',
 } as const;
 
 /** The addresses that a row makes known, for packets and sockets to any port of them. */
 function addressesOf(row: ServiceRow, keys: readonly string[]): readonly AddressUse[] {
   const uses: AddressUse[] = [];
-  row.frontends.forEach(({ kind }, i) => {
+  row.frontends.forEach(({ kind, address }, i) => {
+    // No packet may carry these: what comes with one from a device is none of a service's.
+    if (isUnspecified(address) || isLoopback(address)) return;
     // A service key begins with its address.
     uses.push({ address: keys[i]!.slice(0, addressKeySize), role: frontendRoles[kind] });
   });

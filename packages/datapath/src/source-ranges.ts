@@ -23,6 +23,11 @@ export class SourceRanges {
     for (const [key] of map.entries()) this.owners.set(keyText(key), undefined);
   }
 
+  /** Entries in the map. */
+  get size(): number {
+    return this.owners.size;
+  }
+
   /** Writes what a row needs; what it needs no more stays until `settle`. Throws MapFull. */
   add(row: ServiceRow): void {
     if (row.sourceRanges.length === 0) return;

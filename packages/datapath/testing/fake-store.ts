@@ -146,6 +146,7 @@ const roles = {
   NodePort: addressRole.node,
   LoadBalancer: addressRole.external,
   ExternalIP: addressRole.external,
+  HostPort: addressRole.node,
 };
 
 /** The view that rows shall give, worked out from the rows alone (unweighted algorithms). */
@@ -167,7 +168,7 @@ export function expectedView(rows: Iterable<ServiceRow>): View {
         affinity: row.affinitySeconds,
         draws,
       };
-      addRole(address, roles[kind]);
+      if (address !== '0.0.0.0' && address !== '::') addRole(address, roles[kind]);
     }
   }
   view.backends.sort();

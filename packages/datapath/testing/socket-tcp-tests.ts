@@ -98,14 +98,20 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
           [{ address: one.addresses.v4, port: 8082 }],
         ),
       );
-      const outcome = (place: typeof client | typeof world.node, address: string) => {
-        using socket = world.socket(place, 4, 'tcp');
+      const outcome = (
+        place: typeof client | typeof world.node,
+        address: string,
+        family: 4 | 6 = 4,
+      ) => {
+        using socket = world.socket(place, family, 'tcp');
         return socket.connect(address, 30080);
       };
       assert.equal(outcome(client, node), 'ok');
       assert.equal(outcome(world.node, node), 'ok');
       assert.equal(outcome(world.node, '127.0.0.1'), 'ok');
       assert.equal(outcome(world.node, '127.1.2.3'), 'ok');
+      assert.equal(outcome(world.node, '::ffff:127.0.0.1', 6), 'ok');
+      assert.equal(outcome(world.node, '::1', 6), 'ECONNREFUSED', 'the service is of IPv4');
       assert.equal(outcome(client, '127.0.0.1'), 'ECONNREFUSED', "a pod's loopback is its own");
       using other = world.socket(client, 4, 'tcp');
       assert.equal(

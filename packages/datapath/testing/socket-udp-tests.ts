@@ -153,6 +153,55 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.ok(shared < 40);
     });
 
+    test('a backend of IPv6 directly: its reply has its own address', () => {
+      const [client, one] = [world.pod(0), world.pod(1)];
+      using receiver = world.receiver(one, 6, 5359);
+      const backend = { address: one.addresses.v6, port: 5359 };
+      const front = { address: 'fd00:10:96::1:9', port: 53 };
+      world.apply(row([front], [backend], udp));
+      using socket = world.socket(client, 6, 'udp');
+      for (const to of [backend, front, backend]) {
+        assert.equal(socket.send('x', to), 'ok');
+        answer(receiver);
+        assert.equal(socket.receive().from, at(to.address, to.port));
+      }
+    });
+
+    test('a socket that talks to more services than it remembers', () => {
+      const [client, one] = [world.pod(0), world.pod(1)];
+      using receiver = world.receiver(one, 4, 5360);
+      const backend = { address: one.addresses.v4, port: 5360 };
+      const fronts = Array.from({ length: 20 }, (_, i) => ({ address: `10.96.2.${i}`, port: 53 }));
+      world.apply(...fronts.map((front) => row([front], [backend], udp)));
+      using socket = world.socket(client, 4, 'udp');
+      for (const { address, port } of [...fronts, ...fronts]) {
+        assert.equal(socket.send('x', { address, port }), 'ok');
+        answer(receiver);
+        assert.equal(socket.receive().from, at(address, port));
+      }
+    });
+
+    test('loopback: a pod’s is its own, the node’s leads to NodePorts', () => {
+      const [client, one] = [world.pod(0), world.pod(1)];
+      const kind = 'NodePort' as const;
+      using receiver = world.receiver(one, 4, 5361);
+      world.apply(
+        row(
+          [{ address: '0.0.0.0', port: 30_053, kind }],
+          [{ address: one.addresses.v4, port: 5361 }],
+          udp,
+        ),
+      );
+      const to = { address: '127.0.0.1', port: 30_053 };
+      using own = world.receiver(client, 4, 30_053);
+      using inPod = world.socket(client, 4, 'udp');
+      assert.equal(inPod.send('mine', to), 'ok');
+      assert.equal(own.receive().text, 'mine');
+      using onNode = world.socket(world.node, 4, 'udp');
+      assert.equal(onNode.send('theirs', to), 'ok');
+      assert.equal(receiver.receive().text, 'theirs');
+    });
+
     test('no endpoints, or an unknown port: the send is refused', () => {
       world.apply(row([{ address: '10.96.1.8', port: 53 }], [], udp));
       using socket = world.socket(world.pod(0), 4, 'udp');

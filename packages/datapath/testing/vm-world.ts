@@ -1,5 +1,5 @@
 import { nodePlatform } from '@heddle/sys/node';
-import { type Surroundings, VmHost, type VmPlace } from '@heddle/vm';
+import { type Routes, type Surroundings, VmHost, type VmPlace } from '@heddle/vm';
 import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
 import { covered } from './coverage.ts';
@@ -19,13 +19,15 @@ export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
     pods: number,
     {
       base = nodePlatform(() => {}),
+      routes,
       ...options
-    }: Partial<DatapathOptions> & { base?: Surroundings } = {},
+    }: Partial<DatapathOptions> & { base?: Surroundings; routes?: Routes } = {},
   ) {
     const host = new VmHost({
       base,
       name,
       addresses: { v4: '172.30.0.1', v6: 'fd00:172:30::1' },
+      ...(routes ? { routes } : {}),
     });
     super(host.platform);
     this.host = host;

@@ -72,8 +72,8 @@ export interface Selection {
 const mostSeen = 1000;
 
 /**
- * A server that behaves like kube-apiserver in what lists and watches of Services, EndpointSlices
- * and Nodes depend on: versions, pages, selectors, bookmarks, streaming lists, 410; and that goes
+ * A server that behaves like kube-apiserver in what lists and watches of Services, EndpointSlices,
+ * Nodes and Pods depend on: versions, pages, selectors, bookmarks, streaming lists, 410; and that goes
  * wrong in the ways that it is told to. It checks no objects and has no other kinds.
  */
 export class ApiServer implements AsyncDisposable {
@@ -129,7 +129,7 @@ export class ApiServer implements AsyncDisposable {
     return this.#store.version;
   }
 
-  /** Creates or replaces an object (Service, EndpointSlice or Node). Returns its version. */
+  /** Creates or replaces an object (Service, EndpointSlice, Node or Pod). Returns its version. */
   set(object: WrittenObject): number {
     return this.#store.set(object);
   }
@@ -326,7 +326,7 @@ function selectionOf(kind: Kind, namespace: string | undefined, query: URLSearch
   let fields: FieldSelector;
   try {
     labels = parseLabelSelector(query.get('labelSelector') ?? '');
-    fields = parseFieldSelector(query.get('fieldSelector') ?? '');
+    fields = parseFieldSelector(query.get('fieldSelector') ?? '', kind);
   } catch (error) {
     if (!(error instanceof SelectorError)) throw error;
     throw new StatusError(400, 'BadRequest', error.message);
@@ -337,7 +337,7 @@ function selectionOf(kind: Kind, namespace: string | undefined, query: URLSearch
     matches: (object) =>
       (namespace === undefined || object.namespace === namespace) &&
       labels(object.labels) &&
-      fields({ 'metadata.name': object.name, 'metadata.namespace': object.namespace }),
+      fields(object.fields),
   };
 }
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import type { Labels } from './selectors.ts';
+import type { Labels, SelectableFields } from './selectors.ts';
 
 // The part of the scripted API server that stands for etcd and the watch cache: objects, one global
 // counter of versions, and a history of bounded length.
 
-export type Kind = 'Service' | 'EndpointSlice' | 'Node';
+export type Kind = 'Service' | 'EndpointSlice' | 'Node' | 'Pod';
 
 export interface KindTraits {
   readonly apiVersion: string;
@@ -18,6 +18,7 @@ export interface KindTraits {
 export const kinds: Readonly<Record<Kind, KindTraits>> = {
   Service: { apiVersion: 'v1', group: 'api/v1', plural: 'services', namespaced: true },
   Node: { apiVersion: 'v1', group: 'api/v1', plural: 'nodes', namespaced: false },
+  Pod: { apiVersion: 'v1', group: 'api/v1', plural: 'pods', namespaced: true },
   EndpointSlice: {
     apiVersion: 'discovery.k8s.io/v1',
     group: 'apis/discovery.k8s.io/v1',
@@ -46,6 +47,8 @@ export interface StoredObject {
   readonly namespace: string;
   readonly name: string;
   readonly labels: Labels;
+  /** What field selectors may ask for. */
+  readonly fields: SelectableFields;
   readonly version: number;
   /** JSON with kind and apiVersion in front. */
   readonly json: Buffer;
@@ -66,6 +69,7 @@ export class ObjectStore {
     Service: new Map(),
     EndpointSlice: new Map(),
     Node: new Map(),
+    Pod: new Map(),
   };
   readonly #historyLength: number;
   #history: StoreEvent[] = [];
@@ -114,7 +118,8 @@ export class ObjectStore {
     const item = Buffer.from(json.subarray(head.length - 1));
     item[0] = 0x7b;
     const labels = (object.metadata.labels ?? {}) as Labels;
-    const after = { kind, key, namespace, name, labels, version, json, item };
+    const fields = fieldsOf(kind, { namespace, name }, object);
+    const after = { kind, key, namespace, name, labels, fields, version, json, item };
     this.#objects[kind].set(key, after);
     this.#record({ version, kind, before, after });
     return version;
@@ -170,6 +175,24 @@ export class ObjectStore {
     }
     for (const listener of this.listeners) listener(event);
   }
+}
+
+function fieldsOf(
+  kind: Kind,
+  { namespace, name }: { namespace: string; name: string },
+  object: WrittenObject,
+): SelectableFields {
+  const fields = { 'metadata.name': name, 'metadata.namespace': namespace };
+  if (kind !== 'Pod') return fields;
+  const text = (part: unknown, field: string) => {
+    const value = (part as Readonly<Record<string, unknown>> | undefined)?.[field];
+    return typeof value === 'string' ? value : '';
+  };
+  return {
+    ...fields,
+    'spec.nodeName': text(object.spec, 'nodeName'),
+    'status.phase': text(object.status, 'phase'),
+  };
 }
 
 /** The same object at the version of its removal, as a DELETED event shows it. */

@@ -4,12 +4,14 @@
 export type Labels = Readonly<Record<string, string>>;
 export type LabelSelector = (labels: Labels) => boolean;
 
-/** What a field selector may ask for. */
-export interface SelectableFields {
-  readonly 'metadata.name': string;
-  readonly 'metadata.namespace': string;
-}
+/** What a field selector may ask for, by kind of object. */
+export type SelectableFields = Readonly<Record<string, string>>;
 export type FieldSelector = (fields: SelectableFields) => boolean;
+
+const everyKind = ['metadata.name', 'metadata.namespace'];
+const selectable: Readonly<Record<string, readonly string[]>> = {
+  Pod: [...everyKind, 'spec.nodeName', 'status.phase'],
+};
 
 /** A selector that the server answers with 400 Bad Request. */
 export class SelectorError extends Error {}
@@ -20,12 +22,13 @@ export function parseLabelSelector(text: string): LabelSelector {
   return (labels) => requirements.every((matches) => matches(labels));
 }
 
-/** `metadata.name=x`, `metadata.namespace!=y`, joined with commas. */
-export function parseFieldSelector(text: string): FieldSelector {
+/** `metadata.name=x`, `metadata.namespace!=y`, joined with commas, for objects of a kind. */
+export function parseFieldSelector(text: string, kind: string): FieldSelector {
+  const known = selectable[kind] ?? everyKind;
   const requirements = splitOutsideBrackets(text).map((part) => {
     const match = /^([A-Za-z.]+)(!=|==?)(.*)$/.exec(part);
     const field = match?.[1];
-    if (field !== 'metadata.name' && field !== 'metadata.namespace') {
+    if (field === undefined || !known.includes(field)) {
       throw new SelectorError(`field label not supported: ${field ?? part}`);
     }
     const wanted = match![3];

@@ -4,6 +4,9 @@ import {
   canonicalAddress,
   canonicalRange,
   familyOf,
+  inRanges,
+  isLoopback,
+  isUnspecified,
   specialAddress,
   takesNodePorts,
 } from './addresses.ts';
@@ -24,6 +27,7 @@ test('a range has one text, without host bits', () => {
   assert.equal(canonicalRange('192.0.2.1/32'), '192.0.2.1/32');
   assert.equal(canonicalRange('FD00:1::ff/33'), 'fd00:1::/33');
   assert.equal(canonicalRange('::/0'), '::/0');
+  assert.equal(canonicalRange('::ffff:192.0.2.77/120'), '192.0.2.0/24');
   for (const text of ['192.0.2.1', '192.0.2.0/33', '192.0.2.0/', 'x/8', 'fd00::/129']) {
     assert.equal(canonicalRange(text), undefined, text);
   }
@@ -46,4 +50,17 @@ test('special addresses are known by kind', () => {
 test('NodePorts are not offered where the unspecified address covers it or no device is named', () => {
   const addresses = ['127.0.0.1', '::1', '0.0.0.0', 'fe80::1', '169.254.1.1', '192.0.2.1', 'x'];
   assert.deepEqual(addresses.filter(takesNodePorts), ['169.254.1.1', '192.0.2.1']);
+});
+
+test('what stands for loopback or for everything is known in both families', () => {
+  const all = ['127.0.0.1', '127.255.0.9', '::1', '0.0.0.0', '::', '192.0.2.1', 'fd00::1'];
+  assert.deepEqual(all.filter(isLoopback), ['127.0.0.1', '127.255.0.9', '::1']);
+  assert.deepEqual(all.filter(isUnspecified), ['0.0.0.0', '::']);
+});
+
+test('a range has addresses of its own family only', () => {
+  assert.equal(inRanges(['::/0'], '192.0.2.1'), false);
+  assert.equal(inRanges(['::/0'], 'fd00::1'), true);
+  assert.equal(inRanges(['10.0.0.0/8', '192.0.2.0/31'], '192.0.2.1'), true);
+  assert.equal(inRanges(['10.0.0.0/8', '192.0.2.0/31'], '192.0.2.2'), false);
 });

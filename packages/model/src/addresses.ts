@@ -1,4 +1,4 @@
-import { cidrContains, formatIp, type IpBytes, parseCidr, parseIp } from '@heddle/sys';
+import { cidrContains, formatIp, type IpBytes, isIpv4, parseCidr, parseIp } from '@heddle/sys';
 import { ownText } from './memory.ts';
 import type { Family } from './rows.ts';
 
@@ -17,13 +17,18 @@ export function canonicalRange(text: string): string | undefined {
     const bits = Math.min(8, Math.max(0, prefixLength - 8 * i));
     return byte & (0xff << (8 - bits));
   });
-  const length = text.includes(':') ? prefixLength : prefixLength - 96;
+  const length = isIpv4(address) ? prefixLength - 96 : prefixLength;
   return ownText(`${formatIp(address)}/${length}`);
 }
 
 /** Family of an address in canonical text. */
 export function familyOf(address: string): Family {
   return address.includes(':') ? 'IPv6' : 'IPv4';
+}
+
+/** The address that stands for all of a family: loopback, and what guards `bind`. */
+export function unspecifiedOf(family: Family): string {
+  return family === 'IPv4' ? '0.0.0.0' : '::';
 }
 
 const unspecified = [parseCidr('0.0.0.0')!, parseCidr('::')!];
@@ -34,6 +39,23 @@ const broadcast = [parseCidr('255.255.255.255')!];
 
 const within = (ranges: typeof loopback, bytes: IpBytes) =>
   ranges.some((range) => cidrContains(range, bytes));
+
+/** Whether it stands for all addresses of its family. */
+export function isUnspecified(address: string): boolean {
+  return within(unspecified, parseIp(address)!);
+}
+
+export function isLoopback(address: string): boolean {
+  return within(loopback, parseIp(address)!);
+}
+
+/** Whether the address is in one of the ranges of its family. All in canonical text. */
+export function inRanges(ranges: readonly string[], address: string): boolean {
+  const bytes = parseIp(address)!;
+  return ranges.some(
+    (range) => familyOf(range) === familyOf(address) && cidrContains(parseCidr(range)!, bytes),
+  );
+}
 
 /**
  * What makes an address one that no service and no endpoint may have, as the API server's

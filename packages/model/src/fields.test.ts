@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { endpoint, node, service, slice } from '../testing/objects.ts';
-import { type Fields, nodeFields, serviceFields, sliceFields } from './fields.ts';
+import { endpoint, node, pod, service, slice } from '../testing/objects.ts';
+import { type Fields, nodeFields, podFields, serviceFields, sliceFields } from './fields.ts';
 import { readObject } from './read-object.ts';
 
 function prune(value: unknown, fields: Fields): unknown {
@@ -52,6 +52,34 @@ const endpoints = fc
   .record({ ready: flag, serving: flag, terminating: flag, node: perhaps(fc.constant('n')) })
   .map((more) => endpoint('10.0.0.1', { ...more, pod: 'p', zones: ['z'], nodes: ['m'] }));
 
+const ports = fc.array(
+  fc.record(
+    {
+      name: fc.constant('x'),
+      protocol: fc.constantFrom('TCP', 'UDP'),
+      containerPort: fc.constantFrom(80, 90),
+      hostPort: fc.constantFrom(0, 80),
+      hostIP: address,
+    },
+    { requiredKeys: ['containerPort'] },
+  ),
+);
+const pods = fc.record(
+  {
+    ports,
+    created: fc.constantFrom('2024-05-06T07:08:09Z', 'soon'),
+    deleted: fc.constant('2024-05-06T07:08:09Z'),
+    node: fc.constantFrom('here', ''),
+    phase: fc.constantFrom('Pending', 'Running', 'Failed'),
+    hostNetwork: fc.boolean(),
+    initContainers: fc.array(
+      fc.record({ ports, image: fc.constant('x'), restartPolicy: fc.constantFrom('Always', null) }),
+    ),
+    volumes: fc.constant([{ name: 'x' }]),
+  },
+  { requiredKeys: [] },
+);
+
 test('what is not selected makes no difference to what an object is read as', () => {
   const check = (object: object, fields: Fields) => {
     const noisy = { ...object, managedFields: 1, spec2: { type: 'x' } };
@@ -65,6 +93,7 @@ test('what is not selected makes no difference to what an object is read as', ()
   );
   fc.assert(fc.property(fc.array(endpoints), (list) => check(slice('web', list), sliceFields)));
   check(node('worker-1', ['192.0.2.1'], 'z1'), nodeFields);
+  fc.assert(fc.property(pods, (more) => check(pod('web', ['10.0.0.1', 'fd::1'], more), podFields)));
 });
 
 test('of labels only those are selected that count', () => {

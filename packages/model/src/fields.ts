@@ -1,5 +1,5 @@
 import type * as v from 'valibot';
-import { nodeSchema, serviceSchema, sliceSchema } from './schema.ts';
+import { nodeSchema, podSchema, serviceSchema, sliceSchema } from './schema.ts';
 
 /** What of a JSON value a reader needs: all of it, or these keys; lists are looked through. */
 export type Fields = true | { readonly [name: string]: Fields };
@@ -8,6 +8,7 @@ export type Fields = true | { readonly [name: string]: Fields };
 export const serviceFields: Fields = objectFields(serviceSchema);
 export const sliceFields: Fields = objectFields(sliceSchema);
 export const nodeFields: Fields = objectFields(nodeSchema);
+export const podFields: Fields = objectFields(podSchema);
 
 function objectFields(schema: v.GenericSchema): Fields {
   return { apiVersion: true, kind: true, ...(fieldsOf(schema) as object) };

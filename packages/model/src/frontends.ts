@@ -1,10 +1,11 @@
-import { familyOf } from './addresses.ts';
+import { familyOf, unspecifiedOf } from './addresses.ts';
 import type { ServicePort, ServiceRecord } from './records.ts';
 import type { Family, Frontend } from './rows.ts';
 
 /**
  * All frontends that a service asks for at one of its ports in one family, before any is refused or
- * lost to another service. `nodeAddresses` are this node's own, of both families. An address that
+ * lost to another service. `nodeAddresses` are those of this node that
+ * take NodePorts, of both families. An address that
  * the service names twice is asked for once, for the first of: ClusterIP, load balancer,
  * externalIP, NodePort.
  */
@@ -25,7 +26,7 @@ export function wantedFrontends(
   for (const address of service.externalIPs) add('ExternalIP', address, port.port);
   if (port.nodePort !== 0) {
     for (const address of nodeAddresses) add('NodePort', address, port.nodePort);
-    add('NodePort', family === 'IPv4' ? '0.0.0.0' : '::', port.nodePort);
+    add('NodePort', unspecifiedOf(family), port.nodePort);
   }
   return frontends;
 }

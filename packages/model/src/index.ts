@@ -1,11 +1,13 @@
-export { familyOf } from './addresses.ts';
+export { canonicalRange, familyOf, isLoopback, isUnspecified } from './addresses.ts';
 export { algorithmAnnotation, weightsAnnotation } from './annotations.ts';
 export { leftAlone } from './eligibility.ts';
-export { type Fields, nodeFields, serviceFields, sliceFields } from './fields.ts';
+export { type Fields, nodeFields, podFields, serviceFields, sliceFields } from './fields.ts';
+export { podRowName } from './host-ports.ts';
 export { compactList, ownText } from './memory.ts';
 export { type ReadObject, readObject, readObjects } from './read-object.ts';
 export {
   type EndpointRecord,
+  type HostPort,
   type InvalidRef,
   type NodeRecord,
   type ObjectChange,
@@ -13,6 +15,7 @@ export {
   type ObjectRecord,
   type ObjectRef,
   objectLabel,
+  type PodRecord,
   type ServicePort,
   type ServiceRecord,
   type SlicePort,

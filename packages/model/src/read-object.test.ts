@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { recordOf } from '../testing/cluster.ts';
-import { endpoint, node, service, slice } from '../testing/objects.ts';
+import { endpoint, node, pod, service, slice, typedNode } from '../testing/objects.ts';
 import { readObject, readObjects } from './read-object.ts';
 
 function reasonOf(object: unknown): string {
@@ -92,6 +92,7 @@ test('a Node becomes a record of its zone and IP addresses', () => {
     name: 'worker',
     zone: 'zone-a',
     addresses: ['192.0.2.1', 'fd00::1'],
+    nodeIPs: ['192.0.2.1', 'fd00::1'],
     leaving: false,
   });
 });
@@ -109,6 +110,76 @@ test('a Node is leaving when it is being deleted or the autoscaler has marked it
   const taint = (key: string) => ({ taints: [{ key: 'other' }, { key, effect: 'NoSchedule' }] });
   assert.equal(isLeaving({}, taint('ToBeDeletedByClusterAutoscaler')), true);
   assert.equal(isLeaving({}, taint('node.kubernetes.io/unschedulable')), false);
+});
+
+test('of a Node the InternalIPs and ExternalIPs are its own, other entries may be anything', () => {
+  const record = recordOf(
+    typedNode('worker', [
+      ['Hostname', '198.51.100.7'],
+      ['InternalIP', '192.0.2.1'],
+      ['ExternalIP', '203.0.113.1'],
+      ['ExternalDNS', 'worker.example'],
+      ['InternalIP', 'FD00::1'],
+    ]),
+  );
+  assert.ok(record.kind === 'node');
+  assert.deepEqual(record.nodeIPs, ['192.0.2.1', '203.0.113.1', 'fd00::1']);
+  assert.equal(record.addresses.length, 4);
+});
+
+test('a Pod becomes a record of its hostPorts', () => {
+  const made = pod('web-0', ['10.244.0.1', 'FD00:244::1'], {
+    created: '2024-05-06T07:08:09Z',
+    containers: [
+      { ports: [{ containerPort: 80, hostPort: 8080, name: 'http' }, { containerPort: 81 }] },
+      { ports: null },
+      {
+        ports: [{ containerPort: 53, hostPort: 53, protocol: 'UDP', hostIP: '127.0.0.1' }],
+      },
+    ],
+    initContainers: [
+      { ports: [{ containerPort: 1, hostPort: 1 }] },
+      { restartPolicy: 'Always', ports: [{ containerPort: 2, hostPort: 2, hostIP: '::' }] },
+    ],
+  });
+  const record = {
+    kind: 'pod',
+    namespace: 'default',
+    name: 'web-0',
+    createdMs: Date.UTC(2024, 4, 6, 7, 8, 9),
+    nodeName: 'here',
+    addresses: ['10.244.0.1', 'fd00:244::1'],
+    hostPorts: [
+      { protocol: 'TCP', containerPort: 80, hostPort: 8080, hostIP: '' },
+      { protocol: 'UDP', containerPort: 53, hostPort: 53, hostIP: '127.0.0.1' },
+      { protocol: 'TCP', containerPort: 2, hostPort: 2, hostIP: '::' },
+    ],
+    terminating: false,
+  };
+  assert.deepEqual(recordOf(made), record);
+  const deleted = {
+    ...made,
+    metadata: { ...made.metadata, deletionTimestamp: '2024-05-06T08:00:00Z' },
+    status: { phase: 'Running', podIP: '10.244.0.1' },
+  };
+  const going = { ...record, addresses: ['10.244.0.1'], terminating: true };
+  assert.deepEqual(recordOf(deleted), going);
+});
+
+test('a Pod without a port of its own on a node is passed over, and says why', () => {
+  const ip = '10.244.0.1';
+  const cases: [string, ReturnType<typeof pod>][] = [
+    ['it has no hostPort', pod('a', ip, { ports: [{ containerPort: 80, hostPort: 0 }] })],
+    ['it has no hostPort', pod('a', ip, { containers: null })],
+    ['its ports are the node’s own (hostNetwork)', pod('a', ip, { hostNetwork: true })],
+    ['it is over (Succeeded)', pod('a', ip, { phase: 'Succeeded' })],
+    ['it is over (Failed)', pod('a', ip, { phase: 'Failed' })],
+    ['it has no address yet', pod('a', [])],
+    ['it is on no node yet (spec.nodeName)', pod('a', ip, { node: '' })],
+  ];
+  for (const [why, object] of cases) {
+    assert.equal(noteOf(object), `Pod default/a is not used: ${why}`);
+  }
 });
 
 test('an EndpointSlice says when what led to it happened, if it is a time', () => {
@@ -155,7 +226,7 @@ test('what Heddle does not serve is passed over with a note', () => {
   const deployment = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'web' } };
   assert.equal(
     noteOf(deployment),
-    'Deployment web (apps/v1) is not used: Heddle reads Service, EndpointSlice and Node',
+    'Deployment web (apps/v1) is not used: Heddle reads Service, EndpointSlice, Node and Pod',
   );
   // The same word in another API group is another thing.
   assert.match(noteOf({ ...service('web', ''), apiVersion: 'serving.knative.dev/v1' }), /not used/);
@@ -177,6 +248,15 @@ test('what can not be used is told by object, field and value', () => {
   const cases: [unknown, string][] = [
     [port({ port: 70000 }), 'spec.ports[0].port is 70000: must be a whole number from 1 to 65535'],
     [port({ port: '80' }), 'spec.ports[0].port is "80": must be a whole number from 1 to 65535'],
+    [
+      pod('web', '10.244.0.1', { ports: [{ containerPort: 1, hostPort: 1, hostIP: 'any' }] }),
+      'spec.containers[0].ports[0].hostIP is "any": must be an IP address',
+    ],
+    [
+      pod('web', '10.244.0.1', { ports: [{ hostPort: 1 }] }),
+      'spec.containers[0].ports[0].containerPort is missing: must be given',
+    ],
+    [pod('web', '127.0.0.1'), 'status.podIPs[0] is "127.0.0.1": must not be a loopback address'],
     [port({}), 'spec.ports[0].port is missing: must be given'],
     [
       port({ port: 80, protocol: 'HTTP' }),
@@ -251,7 +331,8 @@ test('what can not be used is told by object, field and value', () => {
     ],
   ];
   for (const [object, expected] of cases) {
-    assert.equal(reasonOf(object), `Service default/web: ${expected}`);
+    const { kind } = object as { kind: string };
+    assert.equal(reasonOf(object), `${kind} default/web: ${expected}`);
   }
 });
 
@@ -306,7 +387,7 @@ test('names that could be mistaken for a key are not valid', () => {
 
 test('lists are taken apart, also those whose items leave out their kind', () => {
   const kinds = (value: unknown) => readObjects(value).map(({ kind }) => kind);
-  const items = [service('a', '10.96.0.1'), node('b', []), { apiVersion: 'v1', kind: 'Pod' }];
+  const items = [service('a', '10.96.0.1'), node('b', []), { apiVersion: 'v1', kind: 'Event' }];
   assert.deepEqual(kinds({ apiVersion: 'v1', kind: 'List', items }), [
     'service',
     'node',
@@ -329,6 +410,9 @@ test('whatever the value, reading it gives a result and never throws', () => {
     service('web', '10.96.0.1', { type: 'LoadBalancer', ingress: [{ ip: '203.0.113.1' }] }),
     slice('web', [endpoint('10.244.0.1', { node: 'here', zones: ['a'] })]),
     node('here', ['192.0.2.1'], 'a'),
+    pod('web-0', ['10.244.0.1', 'fd00:244::1'], {
+      initContainers: [{ restartPolicy: 'Always', ports: [{ containerPort: 1, hostPort: 2 }] }],
+    }),
   ];
   // Any JSON value in any place of an otherwise good object.
   const replace = (value: unknown, path: number[], by: unknown): unknown => {

@@ -4,10 +4,12 @@ import { readBalancing } from './annotations.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
 import type {
   EndpointRecord,
+  HostPort,
   InvalidRef,
   NodeRecord,
   ObjectKind,
   ObjectRef,
+  PodRecord,
   ServicePort,
   ServiceRecord,
   SliceRecord,
@@ -16,6 +18,8 @@ import { objectLabel } from './records.ts';
 import {
   type NodeObject,
   nodeSchema,
+  type PodObject,
+  podSchema,
   proxyNameLabel,
   type ServiceObject,
   type SliceObject,
@@ -35,6 +39,7 @@ export type ReadObject =
       readonly triggeredMs?: number;
     }
   | { readonly kind: 'node'; readonly record: NodeRecord }
+  | { readonly kind: 'pod'; readonly record: PodRecord }
   /** Fine, but nothing that Heddle serves. */
   | { readonly kind: 'ignored'; readonly note: string }
   | {
@@ -138,6 +143,7 @@ const servedKinds: Readonly<
     kind: 'node',
     read: (value) => ({ kind: 'node', record: toNode(checkShape(nodeSchema, value)) }),
   },
+  'v1/Pod': { kind: 'pod', read: (value) => readPod(checkShape(podSchema, value)) },
 };
 
 function ignoredNote(value: Record<string, unknown>, apiVersion: string, kind: string): string {
@@ -150,7 +156,7 @@ function ignoredNote(value: Record<string, unknown>, apiVersion: string, kind: s
   if (apiVersion.startsWith('discovery.k8s.io/') && kind === 'EndpointSlice') {
     return `${what} (${apiVersion}) is not used: Heddle reads discovery.k8s.io/v1`;
   }
-  return `${what} (${apiVersion}) is not used: Heddle reads Service, EndpointSlice and Node`;
+  return `${what} (${apiVersion}) is not used: Heddle reads Service, EndpointSlice, Node and Pod`;
 }
 
 function checkShape<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
@@ -315,22 +321,91 @@ function readHints(hints: readonly { name: string }[] | null | undefined): reado
 }
 
 function toNode({ metadata, spec, status }: NodeObject): NodeRecord {
-  const addresses: string[] = [];
-  for (const { address } of status?.addresses ?? []) {
+  const addresses = new Set<string>();
+  const nodeIPs = new Set<string>();
+  for (const { type, address } of status?.addresses ?? []) {
     // Host names and DNS names stand in the same list.
     const canonical = canonicalAddress(address);
-    if (canonical !== undefined) addresses.push(canonical);
+    if (canonical === undefined) continue;
+    addresses.add(canonical);
+    if (type === 'InternalIP' || type === 'ExternalIP') nodeIPs.add(canonical);
   }
   return {
     kind: 'node',
     namespace: '',
     name: ownText(metadata.name),
     zone: sharedText(metadata.labels?.[zoneLabel] ?? ''),
-    addresses: compactList([...new Set(addresses)]),
+    addresses: compactList([...addresses]),
+    nodeIPs: compactList([...nodeIPs]),
     leaving:
       typeof metadata.deletionTimestamp === 'string' ||
       (spec?.taints ?? []).some(({ key }) => key === leavingTaint),
   };
+}
+
+/** A pod is of use for its hostPorts, while it runs on a node with an address of its own. */
+function readPod({ metadata, spec, status }: PodObject): ReadObject {
+  const namespace = sharedText(metadata.namespace ?? 'default');
+  const unused = (why: string): ReadObject => ({
+    kind: 'ignored',
+    note: `Pod ${namespace}/${metadata.name} is not used: ${why}`,
+  });
+  const hostPorts = readHostPorts(spec);
+  if (hostPorts.length === 0) return unused('it has no hostPort');
+  if (spec.hostNetwork) return unused('its ports are the node\u2019s own (hostNetwork)');
+  const phase = status?.phase ?? '';
+  if (phase === 'Succeeded' || phase === 'Failed') return unused(`it is over (${phase})`);
+  const addresses = readPodIPs(status);
+  if (addresses.length === 0) return unused('it has no address yet');
+  if (spec.nodeName === '') return unused('it is on no node yet (spec.nodeName)');
+  const record: PodRecord = {
+    kind: 'pod',
+    namespace,
+    name: ownText(metadata.name),
+    createdMs: readTime(metadata.creationTimestamp ?? undefined),
+    nodeName: sharedText(spec.nodeName),
+    addresses,
+    hostPorts,
+    terminating: typeof metadata.deletionTimestamp === 'string',
+  };
+  return { kind: 'pod', record };
+}
+
+/** Ports of init containers count where those run as long as the pod (KEP-753). */
+function readHostPorts({ containers, initContainers }: PodObject['spec']): readonly HostPort[] {
+  const hostPorts: HostPort[] = [];
+  const read = (list: string, i: number, ports: PodPorts) => {
+    for (const [k, { protocol, containerPort, hostPort, hostIP }] of (ports ?? []).entries()) {
+      if (hostPort === 0) continue;
+      const address = hostIP === '' ? '' : canonicalAddress(hostIP);
+      if (address === undefined) {
+        const field = `spec.${list}[${i}].ports[${k}].hostIP`;
+        throw new FieldError(field, hostIP, 'must be an IP address');
+      }
+      const port = { protocol: sharedText(protocol), containerPort, hostPort };
+      hostPorts.push({ ...port, hostIP: sharedText(address) });
+    }
+  };
+  for (const [i, { ports }] of (containers ?? []).entries()) read('containers', i, ports);
+  for (const [i, { ports, restartPolicy }] of (initContainers ?? []).entries()) {
+    if (restartPolicy === 'Always') read('initContainers', i, ports);
+  }
+  return compactList(hostPorts);
+}
+
+type PodPorts = NonNullable<PodObject['spec']['containers']>[number]['ports'];
+
+function readPodIPs(status: PodObject['status']): readonly string[] {
+  const many = (status?.podIPs ?? []).map(({ ip }) => ip).filter((ip) => ip !== '');
+  const texts = many.length > 0 ? many : status?.podIP ? [status.podIP] : [];
+  const field = many.length > 0 ? 'status.podIPs' : 'status.podIP';
+  const addresses = readAddresses(field, texts, 'ordinary');
+  // One of each family, the first.
+  return compactList(
+    addresses.filter(
+      (each, i) => addresses.findIndex((other) => familyOf(other) === familyOf(each)) === i,
+    ),
+  );
 }
 
 function readTime(timestamp: string | undefined): number {

@@ -5,7 +5,7 @@ import type { Algorithm, Family, Protocol } from './rows.ts';
 // bounds the agent's memory, so a field is here only if a row depends on it. All addresses are in
 // canonical text (dotted IPv4, RFC 5952), all records are plain data with the same fields always.
 
-export type ObjectKind = 'service' | 'slice' | 'node';
+export type ObjectKind = 'service' | 'slice' | 'node' | 'pod';
 
 /** Names an object; `namespace` is empty for a Node. */
 export interface ObjectRef {
@@ -91,11 +91,36 @@ export interface NodeRecord extends ObjectRef {
   readonly zone: string;
   /** IP addresses of all types. */
   readonly addresses: readonly string[];
+  /** Those of the types InternalIP and ExternalIP. */
+  readonly nodeIPs: readonly string[];
   /** It is being deleted, or the cluster's autoscaler has marked it for that (KEP-3836). */
   readonly leaving: boolean;
 }
 
-export type ObjectRecord = ServiceRecord | SliceRecord | NodeRecord;
+export interface HostPort {
+  readonly protocol: Protocol;
+  /** Where the pod listens; host order. */
+  readonly containerPort: number;
+  /** Host order. */
+  readonly hostPort: number;
+  /** The only address where it is served; empty: all that take NodePorts, of both families. */
+  readonly hostIP: string;
+}
+
+/** A pod with ports of its own on its node. */
+export interface PodRecord extends ObjectRef {
+  readonly kind: 'pod';
+  /** Milliseconds since 1970; Infinity when the object doesn't say. */
+  readonly createdMs: number;
+  readonly nodeName: string;
+  /** At most one of each family. */
+  readonly addresses: readonly string[];
+  readonly hostPorts: readonly HostPort[];
+  /** It is being deleted. */
+  readonly terminating: boolean;
+}
+
+export type ObjectRecord = ServiceRecord | SliceRecord | NodeRecord | PodRecord;
 
 /** Names an object whose newest version can't be used. */
 export interface InvalidRef extends ObjectRef {
@@ -122,6 +147,7 @@ const kindNames: Readonly<Record<ObjectKind, string>> = {
   service: 'Service',
   slice: 'EndpointSlice',
   node: 'Node',
+  pod: 'Pod',
 };
 
 /** `Service default/web`, `Node worker-1`: how messages name an object. */

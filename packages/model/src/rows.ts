@@ -1,14 +1,15 @@
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 export type Family = 'IPv4' | 'IPv6';
 
-export type FrontendKind = 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP';
+export type FrontendKind = 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP' | 'HostPort';
 
 /** An address and port at which a service is reached. */
 export interface Frontend {
   readonly kind: FrontendKind;
   /**
-   * Text form. A NodePort has one frontend for each of the node's own addresses and one for the
-   * unspecified address (`0.0.0.0` or `::`), which stands for loopback and guards `bind`.
+   * Text form. A NodePort has one frontend for each of the node's addresses that take NodePorts and
+   * one for the unspecified address (`0.0.0.0` or `::`), which stands for loopback and guards
+   * `bind`; so has a HostPort, unless its hostIP names the one address where it is served.
    */
   readonly address: string;
   /** Host order. */
@@ -43,16 +44,22 @@ export type Algorithm = 'random' | 'round-robin' | 'weighted' | 'least-connectio
  * internalTrafficPolicy is Local has two rows for a port: its ClusterIP, with this node's backends,
  * and (key ending in `/external`) its other frontends, with all of them. One whose
  * externalTrafficPolicy is Local has a row more (`/outside`): what packets from outside find at
- * those other frontends, with this node's backends.
+ * those other frontends, with this node's backends. Each hostPort of a pod is a row too, for each
+ * family that the pod has an address of.
  */
 export interface ServiceRow {
-  /** `namespace/name:port/protocol/family[/external|/outside]`; `port` is the port's name or its number. */
+  /**
+   * `namespace/name:port/protocol/family[/external|/outside]`; `port` is the port's name or its
+   * number. Of a pod `namespace/pod/name:port/protocol/family`; `port` is its hostPort, after its
+   * hostIP if it has one.
+   */
   readonly key: string;
   /** Who it is for: `outside`, packets that enter the node, before what is for `everybody`. */
   readonly scope: 'everybody' | 'outside';
   /** Without backends packets are dropped, not refused: other nodes have backends. */
   readonly silent: boolean;
   readonly namespace: string;
+  /** Of a pod `pod/name`: no service is called so. */
   readonly name: string;
   /** Name of the port, or its number as text. */
   readonly portName: string;

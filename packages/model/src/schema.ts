@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { algorithmAnnotation, weightsAnnotation } from './annotations.ts';
 
-// Shapes of the API objects (core/v1 Service and Node, discovery.k8s.io/v1 EndpointSlice), reduced
+// Shapes of the API objects (core/v1 Service, Node and Pod, discovery.k8s.io/v1 EndpointSlice), reduced
 // to the fields that a record is made of. Go writes absent lists and structs as null, so every
 // optional field may be null.
 
@@ -138,6 +138,35 @@ export const nodeSchema = struct({
   status: v.nullish(struct({ addresses: list(struct({ type: text, address: text })) })),
 });
 
+const containers = {
+  ports: list(
+    struct({
+      protocol,
+      containerPort: range(1, 65535),
+      hostPort: v.nullish(range(0, 65535), 0),
+      hostIP: v.nullish(text, ''),
+    }),
+  ),
+};
+
+export const podSchema = struct({
+  metadata: struct({ ...metadata.entries, deletionTimestamp: v.nullish(text) }),
+  spec: struct({
+    nodeName: v.nullish(text, ''),
+    hostNetwork: flag,
+    containers: list(struct(containers)),
+    initContainers: list(struct({ ...containers, restartPolicy: v.nullish(text) })),
+  }),
+  status: v.nullish(
+    struct({
+      phase: v.nullish(text, ''),
+      podIP: v.nullish(text, ''),
+      podIPs: list(struct({ ip: v.nullish(text, '') })),
+    }),
+  ),
+});
+
 export type ServiceObject = v.InferOutput<typeof serviceSchema>;
 export type SliceObject = v.InferOutput<typeof sliceSchema>;
 export type NodeObject = v.InferOutput<typeof nodeSchema>;
+export type PodObject = v.InferOutput<typeof podSchema>;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Cluster, changeOf, recordOf } from '../testing/cluster.ts';
-import { endpoint, node, service, slice } from '../testing/objects.ts';
+import { endpoint, node, pod, service, slice } from '../testing/objects.ts';
 import { type ObjectChange, objectLabel } from './records.ts';
 import type { ServiceRow } from './rows.ts';
 import { ServiceModel } from './service-model.ts';
@@ -174,19 +174,46 @@ const someNode = fc
   })
   .map(({ name, addresses, zone }) => node(name, addresses, zone));
 
+const somePod = fc
+  .record({
+    name,
+    ips: fc.constantFrom(['10.0.0.2'], ['10.0.0.3', 'fd00:244::3']),
+    more: fc.record({
+      created: maybe(fc.constantFrom('2020-01-01T00:00:00Z', '2021-01-01T00:00:00Z')),
+      deleted: maybe(fc.constant('2021-06-01T00:00:00Z')),
+      node: fc.constantFrom('here', 'here', 'elsewhere'),
+      ports: fc.array(
+        fc.record({
+          containerPort: fc.constantFrom(8080, 9090),
+          hostPort: fc.constantFrom(80, 30080, 30081),
+          protocol: fc.constantFrom('TCP', 'UDP'),
+          hostIP: fc.constantFrom('', '0.0.0.0', '::', '10.0.0.1', '127.0.0.1', '127.0.0.2', '::1'),
+        }),
+        { minLength: 1, maxLength: 3 },
+      ),
+    }),
+  })
+  .map(({ name, ips, more }) => pod(name, ips, more));
+
 type Step =
   | { readonly set: ObjectChange & { op: 'set' } }
   | { readonly remove: number }
-  | { readonly own: readonly string[] };
+  | { readonly own: readonly string[]; readonly ranges: readonly string[] | undefined };
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 6,
     arbitrary: fc
-      .oneof(someService, someSlice, someNode)
+      .oneof(someService, someSlice, someNode, somePod)
       .map((object) => ({ set: { op: 'set' as const, object: recordOf(object) } })),
   },
   { weight: 3, arbitrary: fc.nat(20).map((remove) => ({ remove })) },
-  { weight: 1, arbitrary: fc.uniqueArray(address, { maxLength: 2 }).map((own) => ({ own })) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      own: fc.uniqueArray(address, { maxLength: 2 }),
+      ranges: maybe(fc.constantFrom([], ['10.0.0.0/31'], ['10.0.0.3/32', '::/0'])),
+    }),
+  },
 );
 
 test('the rows depend on the objects that are there, not on how they came', () => {
@@ -198,6 +225,7 @@ test('the rows depend on the objects that are there, not on how they came', () =
         const cluster = new Cluster();
         const objects = new Map<string, ObjectChange>();
         let own: readonly string[] = [];
+        let ranges: readonly string[] | undefined;
         const rows = new Map<string, ServiceRow>();
         const follow = ({ upserted, removed }: ReturnType<ServiceModel['apply']>) => {
           for (const key of removed) assert.ok(rows.delete(key), `${key} was there`);
@@ -212,8 +240,8 @@ test('the rows depend on the objects that are there, not on how they came', () =
           const changes: ObjectChange[] = [];
           for (const each of batch) {
             if ('own' in each) {
-              own = each.own;
-              follow(model.setOwnAddresses(own));
+              ({ own, ranges } = each);
+              follow(model.setOwnAddresses(own, ranges));
             } else if ('set' in each) {
               objects.set(objectLabel(each.set.object), each.set);
               changes.push(each.set);
@@ -228,7 +256,11 @@ test('the rows depend on the objects that are there, not on how they came', () =
           }
           follow(model.apply(changes));
         }
-        const fresh = new ServiceModel({ nodeName: 'here', ownAddresses: own });
+        const fresh = new ServiceModel({
+          nodeName: 'here',
+          ownAddresses: own,
+          nodePortRanges: ranges,
+        });
         const shuffled = [...objects.values()]
           .map((change) => ({ change, place: order.next().value as number }))
           .sort((a, b) => a.place - b.place);
@@ -243,9 +275,9 @@ test('the rows depend on the objects that are there, not on how they came', () =
   );
 });
 
-test('no two rows have the same frontend for the same clients, whatever the services ask for', () => {
+test('no two rows have the same frontend for the same clients, whatever is asked for', () => {
   fc.assert(
-    fc.property(fc.array(fc.oneof(someService, someSlice, someNode)), (objects) => {
+    fc.property(fc.array(fc.oneof(someService, someSlice, someNode, somePod)), (objects) => {
       const model = new ServiceModel({ nodeName: 'here', ownAddresses: ['10.0.0.1'] });
       model.apply(objects.map(changeOf));
       const taken = new Map<string, string>();

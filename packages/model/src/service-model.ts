@@ -1,12 +1,16 @@
-import { takesNodePorts } from './addresses.ts';
-import { bySeniority, FrontendClaims } from './conflicts.ts';
+import { isLoopback } from './addresses.ts';
+import { bySeniority, FrontendClaims, type FrontendOwner } from './conflicts.ts';
 import { AddressHolders } from './external-ips.ts';
+import { hostPortClaims, hostPortRows, loopbackWatch, podRowName } from './host-ports.ts';
 import { compactList, ownText } from './memory.ts';
+import { nodePortAddresses } from './node-addresses.ts';
 import {
   type InvalidRef,
   type NodeRecord,
   type ObjectChange,
+  type ObjectRef,
   objectLabel,
+  type PodRecord,
   type ServiceRecord,
   type SliceRecord,
 } from './records.ts';
@@ -18,6 +22,8 @@ export interface NodeContext {
   readonly nodeName: string;
   /** Addresses found on this node's devices, as text; loopback may be among them. */
   readonly ownAddresses: readonly string[];
+  /** Ranges of addresses that take NodePorts, as canonical text; absent: those of the Node object. */
+  readonly nodePortRanges?: readonly string[] | undefined;
 }
 
 /** What changed in the set of rows. A row that is upserted differs from what it was. */
@@ -32,10 +38,14 @@ export interface ObjectProblem extends InvalidRef {
   readonly reason: string;
 }
 
-/** All that is known of one service. It exists while there is the Service or one of its slices. */
-interface ServiceState {
+/**
+ * All that is known of one service, or of a pod with ports of its own. It exists while there is the
+ * Service or one of its slices, or the Pod.
+ */
+interface OwnerState {
+  /** As rows have it: `namespace/name`, of a pod `namespace/pod/name`. */
   readonly key: string;
-  service: ServiceRecord | undefined;
+  owner: FrontendOwner | undefined;
   /** In the order of their names, so that rows don't depend on the order of arrival. */
   slices: readonly SliceRecord[];
   rows: readonly ServiceRow[];
@@ -45,29 +55,31 @@ interface ServiceState {
 const empty: readonly never[] = [];
 
 /**
- * Turns Kubernetes objects into rows, incrementally: a change costs as much as the services that it
- * touches. The rows depend on the present objects only, never on the order in which they came.
+ * Turns Kubernetes objects into rows, incrementally: a change costs as much as the services and pods
+ * that it touches. The rows depend on the present objects only, never on the order in which they came.
  */
 export class ServiceModel {
   readonly #nodeName: string;
   #ownAddresses: readonly string[];
+  #nodePortRanges: readonly string[] | undefined;
   /** Own addresses in any sense, for the refusal of externalIPs. */
   #own = new Set<string>();
   #nodeAddresses: readonly string[] = empty;
-  readonly #services = new Map<string, ServiceState>();
+  readonly #owners = new Map<string, OwnerState>();
   readonly #slices = new Map<string, SliceRecord>();
   readonly #nodes = new Map<string, NodeRecord>();
   readonly #problems = new Map<string, ObjectProblem>();
   /** The same by the service that they are problems of, `namespace/name`. */
   readonly #problemsOf = new Map<string, Map<string, ObjectProblem>>();
   readonly #holders = new AddressHolders();
-  readonly #claims = new FrontendClaims<ServiceState>();
-  readonly #dirty = new Set<ServiceState>();
+  readonly #claims = new FrontendClaims<OwnerState>();
+  readonly #dirty = new Set<OwnerState>();
   readonly #newlyWatched = new Set<string>();
 
   constructor(context: NodeContext) {
     this.#nodeName = context.nodeName;
     this.#ownAddresses = context.ownAddresses;
+    this.#nodePortRanges = context.nodePortRanges;
     this.#readOwnAddresses();
   }
 
@@ -76,17 +88,25 @@ export class ServiceModel {
     return this.#problems;
   }
 
-  /** What of a service (`namespace/name`) can't be used: itself, or the first of its slices. */
-  problemOf(service: string): ObjectProblem | undefined {
-    const problems = this.#problemsOf.get(service);
+  /**
+   * What of a service (`namespace/name`) can't be used: itself, or the first of its slices. Or of a
+   * pod, `namespace/pod/name`.
+   */
+  problemOf(owner: string): ObjectProblem | undefined {
+    const problems = this.#problemsOf.get(owner);
     if (!problems) return undefined;
     const [first, ...rest] = problems.values();
     return rest.find(({ kind }) => kind === 'service') ?? first;
   }
 
+  /** This node's addresses that take NodePorts and hostPorts. */
+  get nodePortAddresses(): readonly string[] {
+    return this.#nodeAddresses;
+  }
+
   /** All rows as they are now. */
   *rows(): Generator<ServiceRow> {
-    for (const state of this.#services.values()) yield* state.rows;
+    for (const state of this.#owners.values()) yield* state.rows;
   }
 
   /** Takes in what happened to objects and returns what that does to the rows. */
@@ -102,14 +122,19 @@ export class ServiceModel {
       const object = change.op === 'set' ? change.object : undefined;
       if (ref.kind === 'service') this.#setService(key, object as ServiceRecord | undefined);
       else if (ref.kind === 'slice') this.#setSlice(key, object as SliceRecord | undefined);
+      else if (ref.kind === 'pod') this.#setPod(ref, object as PodRecord | undefined);
       else this.#setNode(ref.name, object as NodeRecord | undefined);
     }
     return this.#recompute();
   }
 
-  /** Tells which addresses this node's devices have now. */
-  setOwnAddresses(addresses: readonly string[]): RowChanges {
+  /** Tells which addresses this node's devices have now, and which ranges take NodePorts. */
+  setOwnAddresses(
+    addresses: readonly string[],
+    nodePortRanges?: readonly string[] | undefined,
+  ): RowChanges {
     this.#ownAddresses = addresses;
+    this.#nodePortRanges = nodePortRanges;
     this.#readOwnAddresses();
     return this.#recompute();
   }
@@ -125,7 +150,7 @@ export class ServiceModel {
       ...(known === undefined ? {} : { service: known }),
     };
     this.#problems.set(label, problem);
-    const key = serviceOf(problem);
+    const key = ownerOf(problem);
     if (key === undefined) return;
     const others = this.#problemsOf.get(key);
     if (others) others.set(label, problem);
@@ -136,7 +161,7 @@ export class ServiceModel {
     const problem = this.#problems.get(label);
     if (!problem) return;
     this.#problems.delete(label);
-    const key = serviceOf(problem);
+    const key = ownerOf(problem);
     if (key === undefined) return;
     const others = this.#problemsOf.get(key);
     others?.delete(label);
@@ -144,10 +169,10 @@ export class ServiceModel {
   }
 
   #setService(key: string, service: ServiceRecord | undefined): void {
-    if (!service && !this.#services.has(key)) return;
+    if (!service && !this.#owners.has(key)) return;
     const state = this.#stateOf(key);
-    const before = state.service;
-    state.service = service;
+    const before = serviceIn(state);
+    state.owner = service;
     this.#dirty.add(state);
     for (const address of before?.externalIPs ?? empty) this.#holders.unwatch(address, key);
     for (const address of service?.externalIPs ?? empty) {
@@ -185,6 +210,14 @@ export class ServiceModel {
     );
   }
 
+  #setPod({ namespace, name }: ObjectRef, pod: PodRecord | undefined): void {
+    const key = ownText(`${namespace}/${podRowName(name)}`);
+    if (!pod && !this.#owners.has(key)) return;
+    const state = this.#stateOf(key);
+    state.owner = pod;
+    this.#dirty.add(state);
+  }
+
   #setNode(name: string, node: NodeRecord | undefined): void {
     const before = this.#nodes.get(name);
     if (node) this.#nodes.set(name, node);
@@ -197,7 +230,7 @@ export class ServiceModel {
     if (name !== this.#nodeName) return;
     this.#readOwnAddresses();
     if (before?.zone === node?.zone) return;
-    for (const state of this.#services.values()) {
+    for (const state of this.#owners.values()) {
       const hinted = state.slices.some(({ endpoints }) =>
         endpoints.some(({ zoneHints }) => zoneHints.length > 0),
       );
@@ -216,7 +249,7 @@ export class ServiceModel {
   }
 
   #touch(key: string): void {
-    const state = this.#services.get(key);
+    const state = this.#owners.get(key);
     if (state) this.#dirty.add(state);
   }
 
@@ -224,17 +257,13 @@ export class ServiceModel {
   #readOwnAddresses(): void {
     const node = this.#nodes.get(this.#nodeName);
     const own = new Set([...this.#ownAddresses, ...(node?.addresses ?? empty)]);
-    if (own.size === this.#own.size && [...own].every((address) => this.#own.has(address))) return;
+    const addresses = nodePortAddresses(this.#ownAddresses, node, this.#nodePortRanges);
+    const sameOwn = own.size === this.#own.size && [...own].every((each) => this.#own.has(each));
+    if (sameOwn && addresses.join() === this.#nodeAddresses.join()) return;
     this.#own = own;
-    this.#nodeAddresses = [...own].filter(takesNodePorts).sort();
-    for (const state of this.#services.values()) {
-      const { service } = state;
-      if (!service) continue;
-      const takesNodeAddresses =
-        service.healthCheckPort !== 0 || service.ports.some(({ nodePort }) => nodePort !== 0);
-      if (service.externalIPs.length > 0 || takesNodeAddresses) {
-        this.#dirty.add(state);
-      }
+    this.#nodeAddresses = addresses;
+    for (const state of this.#owners.values()) {
+      if (state.owner && usesNodeAddresses(state.owner)) this.#dirty.add(state);
     }
   }
 
@@ -248,8 +277,9 @@ export class ServiceModel {
     for (const { name, addresses } of this.#nodes.values()) {
       hold(addresses, () => `an address of Node ${name}`);
     }
-    for (const { key, service } of this.#services.values()) {
-      hold(service?.clusterIPs ?? empty, () => `the ClusterIP of Service ${key}`);
+    for (const state of this.#owners.values()) {
+      const { key } = state;
+      hold(serviceIn(state)?.clusterIPs ?? empty, () => `the ClusterIP of Service ${key}`);
     }
     for (const [key, { endpoints }] of this.#slices) {
       for (const { address } of endpoints) {
@@ -267,26 +297,28 @@ export class ServiceModel {
         zone: this.#nodes.get(this.#nodeName)?.zone ?? '',
       },
       nodeAddresses: this.#nodeAddresses,
+      isOwn: (address) => this.#own.has(address) || isLoopback(address),
       holderOf: (address) =>
         this.#own.has(address) ? 'an address of this node' : this.#holders.holderOf(address),
-      keptBy: (claim, service) => this.#keptBy(claim, service),
+      keptBy: (claim, owner) => this.#keptBy(claim, owner),
     };
-    // Claims first, of all services that changed, because rows are decided among all claimants;
-    // a service whose rival came or went has to be looked at again.
+    // Claims first, of all that changed, because rows are decided among all claimants; one whose rival came
+    // or went has to be looked at again.
     for (const state of [...this.#dirty]) {
       const before = state.claims;
-      state.claims = state.service ? serviceClaims(state.service, context) : empty;
+      state.claims = state.owner ? claimsOf(state.owner, context) : empty;
       for (const claim of before) this.#claims.remove(claim, state);
       for (const claim of state.claims) this.#claims.add(claim, state);
       for (const claim of [...before, ...state.claims]) {
         for (const rival of this.#claims.claimants(claim)) this.#dirty.add(rival);
+        for (const rival of this.#claims.claimants(loopbackWatch(claim))) this.#dirty.add(rival);
       }
     }
     const upserted: ServiceRow[] = [];
     const removed: string[] = [];
     for (const state of this.#dirty) {
       const before = state.rows;
-      const after = state.service ? serviceRows(state.service, state.slices, context) : empty;
+      const after = rowsOf(state, context);
       const rows = after.map((row) => {
         const old = before.find(({ key }) => key === row.key);
         if (old && sameRow(old, row)) return old;
@@ -297,35 +329,55 @@ export class ServiceModel {
       for (const { key } of before) {
         if (!after.some((row) => row.key === key)) removed.push(key);
       }
-      if (!state.service && state.slices.length === 0) this.#services.delete(state.key);
+      if (!state.owner && state.slices.length === 0) this.#owners.delete(state.key);
     }
     this.#dirty.clear();
     return { upserted, removed };
   }
 
-  #keptBy(claim: string, service: ServiceRecord): string | undefined {
-    const claimants = this.#claims.claimants(claim);
-    if (claimants.length < 2) return undefined;
-    let first = service;
-    for (const { service: rival } of claimants) {
+  #keptBy(claim: string, owner: FrontendOwner): string | undefined {
+    let first = owner;
+    for (const { owner: rival } of this.#claims.claimants(claim)) {
       if (rival && bySeniority(rival, first) < 0) first = rival;
     }
-    return first === service ? undefined : `Service ${first.namespace}/${first.name}`;
+    return first === owner ? undefined : objectLabel(first);
   }
 
-  #stateOf(key: string): ServiceState {
-    let state = this.#services.get(key);
+  #stateOf(key: string): OwnerState {
+    let state = this.#owners.get(key);
     if (!state) {
-      state = { key, service: undefined, slices: empty, rows: empty, claims: empty };
-      this.#services.set(key, state);
+      state = { key, owner: undefined, slices: empty, rows: empty, claims: empty };
+      this.#owners.set(key, state);
     }
     return state;
   }
 }
 
-/** `namespace/name` of the service that a problem is one of. */
-function serviceOf({ kind, namespace, name, service }: ObjectProblem): string | undefined {
-  const own = kind === 'service' ? name : service;
+function serviceIn({ owner }: OwnerState): ServiceRecord | undefined {
+  return owner?.kind === 'service' ? owner : undefined;
+}
+
+/** Whether its rows depend on this node's addresses. */
+function usesNodeAddresses(owner: FrontendOwner): boolean {
+  if (owner.kind === 'pod') return true;
+  const { externalIPs, healthCheckPort, ports } = owner;
+  return (
+    externalIPs.length > 0 || healthCheckPort !== 0 || ports.some(({ nodePort }) => nodePort !== 0)
+  );
+}
+
+function claimsOf(owner: FrontendOwner, context: RowContext): readonly string[] {
+  return owner.kind === 'pod' ? hostPortClaims(owner, context) : serviceClaims(owner, context);
+}
+
+function rowsOf({ owner, slices }: OwnerState, context: RowContext): readonly ServiceRow[] {
+  if (!owner) return empty;
+  return owner.kind === 'pod' ? hostPortRows(owner, context) : serviceRows(owner, slices, context);
+}
+
+/** Key of the service or pod that a problem is one of. */
+function ownerOf({ kind, namespace, name, service }: ObjectProblem): string | undefined {
+  const own = kind === 'service' ? name : kind === 'pod' ? podRowName(name) : service;
   return own === undefined ? undefined : `${namespace}/${own}`;
 }
 

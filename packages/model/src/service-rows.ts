@@ -1,6 +1,5 @@
-import { formatEndpoint } from '@heddle/sys';
 import { familyOf } from './addresses.ts';
-import { claimKey } from './conflicts.ts';
+import { claimKey, type FrontendOwner, settleFrontends } from './conflicts.ts';
 import { leftAlone } from './eligibility.ts';
 import { mergeEndpoints, type TrafficPolicy, toBackends, usableEndpoints } from './endpoints.ts';
 import { wantedFrontends } from './frontends.ts';
@@ -10,15 +9,17 @@ import type { ServicePort, ServiceRecord, SliceRecord } from './records.ts';
 import type { Family, Frontend, HealthCheck, ServiceRow } from './rows.ts';
 import type { Locality } from './topology.ts';
 
-/** What the rows of one service depend on beside the service and its slices. */
+/** What the rows of a service or a pod depend on beside the object and its slices. */
 export interface RowContext {
   readonly locality: Locality;
   /** This node's addresses that take NodePorts. */
   readonly nodeAddresses: readonly string[];
   /** Who has an address that is asked for as externalIP, in words; undefined when it is free. */
   holderOf(address: string): string | undefined;
-  /** The other service (as `namespace/name`) that keeps a frontend; undefined when it is `service`. */
-  keptBy(claim: string, service: ServiceRecord): string | undefined;
+  /** Whether this node has the address; loopback included. */
+  isOwn(address: string): boolean;
+  /** The other object (`Service default/web`) that keeps a frontend; undefined when it is `owner`. */
+  keptBy(claim: string, owner: FrontendOwner): string | undefined;
 }
 
 /** One port in one family: what it asks for and may ask for, before other services are looked at. */
@@ -104,16 +105,9 @@ export function serviceRows(
         problems: compactList(outside ? problems : [...service.problems, ...problems]),
       });
     };
-    const lost: string[] = [];
-    const kept = frontends.filter((frontend) => {
-      const claim = claimKey(frontend);
-      const keeper = taken.has(claim)
-        ? 'another port of this service'
-        : context.keptBy(claim, service);
-      if (keeper) lost.push(`${frontendLabel(frontend)} is taken: ${keeper} has it`);
-      else taken.add(claim);
-      return !keeper;
-    });
+    const { kept, lost } = settleFrontends(frontends, taken, 'service', (frontend) =>
+      context.keptBy(claimKey(frontend), service),
+    );
     const external = kept.filter(({ kind }) => kind !== 'ClusterIP');
     const problems = [...refused, ...lost];
     if (service.internalLocal) {
@@ -168,10 +162,6 @@ function sourceRanges(
 ): readonly string[] {
   if (!frontends.some(({ kind }) => kind === 'LoadBalancer')) return compactList([]);
   return compactList(service.sourceRanges.filter((range) => familyOf(range) === family));
-}
-
-function frontendLabel({ kind, address, port, protocol }: Frontend): string {
-  return `${kind} ${formatEndpoint(address, port)}/${protocol}`;
 }
 
 /** Whether two rows say the same. */

@@ -18,6 +18,8 @@ export function changeOf(object: unknown): ObjectChange {
   return { op: 'invalid', ...read.ref!, reason: read.reason };
 }
 
+const ownAddresses = ['127.0.0.1', '::1', '192.0.2.1', 'fd00::1', 'fe80::1'];
+
 /**
  * A cluster as the agent on node `here` sees it. The node has 192.0.2.1 and fd00::1. It checks
  * along the way that the changes given out lead from the rows before to the rows after.
@@ -29,7 +31,7 @@ export class Cluster {
   constructor(...objects: unknown[]) {
     this.model = new ServiceModel({
       nodeName: 'here',
-      ownAddresses: ['127.0.0.1', '::1', '192.0.2.1', 'fd00::1', 'fe80::1'],
+      ownAddresses,
     });
     this.apply(...objects);
   }
@@ -47,6 +49,11 @@ export class Cluster {
 
   setOwnAddresses(...addresses: string[]): RowChanges {
     return this.#follow(this.model.setOwnAddresses(addresses));
+  }
+
+  /** Of the addresses that it has from the start, and of its Node. */
+  setNodePortRanges(...ranges: string[]): RowChanges {
+    return this.#follow(this.model.setOwnAddresses(ownAddresses, ranges));
   }
 
   get keys(): string[] {

@@ -91,3 +91,41 @@ export function node(name: string, addresses: readonly string[], zone?: string) 
     },
   };
 }
+
+interface PodFields extends Fields {
+  readonly namespace?: string;
+  readonly created?: string;
+  readonly deleted?: string;
+  readonly node?: string;
+  readonly phase?: string;
+  /** Ports of its one container; `more` replaces fields of `spec`. */
+  readonly ports?: readonly Fields[];
+}
+
+/** A Pod on node `here` that runs and has TCP port 8080 at the node's port 80. */
+export function pod(name: string, ips: string | readonly string[], more: PodFields = {}) {
+  const {
+    namespace = 'default',
+    created,
+    deleted,
+    node = 'here',
+    phase = 'Running',
+    ...rest
+  } = more;
+  const { ports = [{ containerPort: 8080, hostPort: 80 }], ...spec } = rest;
+  const podIPs = (typeof ips === 'string' ? [ips] : ips).map((ip) => ({ ip }));
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace, creationTimestamp: created, deletionTimestamp: deleted },
+    spec: { nodeName: node, containers: [{ name: 'main', ports }], ...spec },
+    status: { phase, podIP: podIPs[0]?.ip, podIPs },
+  };
+}
+
+/** A Node whose addresses have the types that are said. */
+export function typedNode(name: string, addresses: readonly (readonly [string, string])[]) {
+  const made = node(name, []);
+  const typed = addresses.map(([type, address]) => ({ type, address }));
+  return { ...made, status: { addresses: typed } };
+}

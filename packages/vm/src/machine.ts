@@ -65,7 +65,8 @@ export class Machine {
   readonly kernelBtf: Btf | undefined;
   readonly routes: Routes | undefined;
   readonly linkAddress: MachineOptions['linkAddress'];
-  readonly timers: Timers;
+  /** Those of the kernel that runs; whoever has several run on one machine changes them. */
+  timers: Timers;
   cpu = 0;
   /** What bpf_set_retval set, as hooks of cgroups have it. */
   returnValue = 0;

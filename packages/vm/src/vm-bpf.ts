@@ -49,6 +49,8 @@ export interface VmOptions {
   readonly attachPoint?: (options: LinkCreateOptions, program: ProgramObject) => AttachPoint;
   /** Makes a descriptor that runs an iterator when it is read. Throws SysError. */
   readonly openIterator?: (link: LinkObject) => VmObject;
+  /** What programs and descriptors get in place of a map that is made; absent: the map itself. */
+  readonly wrapMap?: ((machine: Machine, map: VmMap) => VmMap) | undefined;
   /** Pins: what is at a path, and putting something there. */
   readonly pins?: Pins;
 }
@@ -103,10 +105,11 @@ export class VmBpf implements Bpf {
   mapCreate(options: MapCreateOptions): number {
     const btf =
       options.btf === undefined ? undefined : this.descriptors.want(options.btf, BtfObject);
-    const map = createMap(this.machine, options, (fd, kind) => {
+    const made = createMap(this.machine, options, (fd, kind) => {
       const object = this.descriptors.get(fd);
       return object?.kind === kind ? object : undefined;
     });
+    const map = this.#options.wrapMap?.(this.machine, made) ?? made;
     return this.#open('map', (id, gone) => new MapObject(id, map, btf, gone));
   }
 

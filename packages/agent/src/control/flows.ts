@@ -1,4 +1,4 @@
-import { type DropNotice, type FlowEntry, portsByDestination } from '@heddle/datapath';
+import type { DropNotice, FlowEntry } from '@heddle/datapath';
 import type { ServiceRow } from '@heddle/model';
 import type { Table } from '@heddle/state';
 import { formatIp, parseIp } from '@heddle/sys';
@@ -46,17 +46,8 @@ export function flowPage(
 /** `nat.list`: towards which backends most ports are taken. */
 export function natDestinations(datapath: DatapathPart): { items: NatDestination[] } {
   const { ports } = datapath.natStatus();
-  const items = Array.from(portsByDestination(datapath.flows()), ([text, used]) => {
-    const [protocol, backend, backendPort, source] = text.split(' ') as [
-      string,
-      string,
-      string,
-      string,
-    ];
-    return { protocol, backend, backendPort: Number(backendPort), source, used, ports };
-  });
-  items.sort((a, b) => b.used - a.used);
-  return { items: items.slice(0, destinationsListed) };
+  const fullest = datapath.natDestinations().slice(0, destinationsListed);
+  return { items: fullest.map((use) => ({ ...use, ports })) };
 }
 
 /** Drops, for all who follow them; the kernel reports them only while somebody does. */

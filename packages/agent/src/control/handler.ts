@@ -1,4 +1,4 @@
-import type { ServiceModel, ServiceRow } from '@heddle/model';
+import { podRowName, type ServiceModel, type ServiceRow } from '@heddle/model';
 import type { Reconciler, Table } from '@heddle/state';
 import type { DatapathPart } from '../datapath-part.ts';
 import type { EventLog } from '../events.ts';
@@ -63,7 +63,7 @@ export function controlHandler(agent: AgentView): Handler {
   };
 }
 
-/** Keys of the rows, and labels of services that have none because they can't be used, in order. */
+/** Keys of the rows, and those of services and pods that have none because they can't be used, in order. */
 function sortedKeys({ table, model }: AgentView): () => readonly string[] {
   let revision = -1;
   let keys: readonly string[] = [];
@@ -72,13 +72,12 @@ function sortedKeys({ table, model }: AgentView): () => readonly string[] {
       keys = Array.from(table.rows(), (row) => row.key).sort();
       revision = table.revision;
     }
-    const orphans = [...model.problems.values()]
-      .filter(({ kind, namespace, name }) => {
-        const prefix = `${namespace}/${name}:`;
-        const at = lowerBound(keys, prefix);
-        return kind === 'service' && !keys[at]?.startsWith(prefix);
-      })
-      .map(({ namespace, name }) => `${namespace}/${name}`);
+    const orphans = [...model.problems.values()].flatMap(({ kind, namespace, name }) => {
+      if (kind !== 'service' && kind !== 'pod') return [];
+      const owner = `${namespace}/${kind === 'pod' ? podRowName(name) : name}`;
+      const prefix = `${owner}:`;
+      return keys[lowerBound(keys, prefix)]?.startsWith(prefix) ? [] : [owner];
+    });
     return orphans.length === 0 ? keys : [...keys, ...orphans].sort();
   };
 }
@@ -115,7 +114,11 @@ function serviceDetails(
     throw new ControlError('bad-params', 'get service: service is missing (write namespace/name)');
   }
   const items = keysOfService(keys, service).map((key): ServiceDetail => {
-    const detail = { ...entryOf(agent, key), endpoints: backendsOf(agent, key) };
+    const detail = {
+      ...entryOf(agent, key),
+      endpoints: backendsOf(agent, key),
+      refusals: agent.datapath().rowRefusals(key),
+    };
     const healthCheck = agent.healthCheck(key);
     return healthCheck ? { ...detail, healthCheck } : detail;
   });
@@ -195,10 +198,10 @@ function entryOf(agent: AgentView, key: string): ServiceEntry {
   };
 }
 
-/** A service of which no version could be used yet. */
+/** A service or pod of which no version could be used yet. */
 function unusable({ model }: AgentView, key: string): ServiceEntry {
-  const [namespace, name] = key.split('/') as [string, string];
-  const problem = model.problems.get(`Service ${key}`);
+  const [namespace, name] = key.split(/\/(.*)/s) as [string, string];
+  const problem = model.problemOf(key);
   return {
     key,
     namespace,

@@ -1,4 +1,4 @@
-import type { ServiceModel, ServiceRow } from '@heddle/model';
+import type { ObjectKind, ServiceModel, ServiceRow } from '@heddle/model';
 import type { RowStatus } from '@heddle/state';
 import type { AgentStatus } from '../status.ts';
 import type { SyncClock } from '../sync-clock.ts';
@@ -23,7 +23,7 @@ export interface AgentMetrics {
   readonly registry: Registry<MetricFacts>;
   readonly syncSeconds: Histogram;
   readonly programmingSeconds: Histogram;
-  /** Label: `service`, `slice` or `node`. */
+  /** Label: kind of object. */
   readonly changes: Counter;
   readonly disconnections: Counter;
   /** Of the documents of the health server, by status code. */
@@ -32,7 +32,7 @@ export interface AgentMetrics {
   /** Changes since the last sync was done. */
   readonly pending: { services: number; endpoints: number };
   /** Notes changes of objects that were taken in, by kind. */
-  changed(kind: 'service' | 'slice' | 'node'): void;
+  changed(kind: ObjectKind): void;
 }
 
 /** Buckets of kube-proxy, so that its dashboards fit: 1 ms to 16 s, doubled each time. */
@@ -67,7 +67,7 @@ export function agentMetrics(gather: () => MetricFacts): AgentMetrics {
     ...{ registry, changes, disconnections, pending, ...proxy },
     changed(kind) {
       changes.add(1, kind);
-      if (kind === 'node') return;
+      if (kind !== 'service' && kind !== 'slice') return;
       const isService = kind === 'service';
       pending[isService ? 'services' : 'endpoints']++;
       (isService ? proxy.serviceChanges : proxy.endpointChanges).add(1);
@@ -99,7 +99,7 @@ function addState(registry: Registry<MetricFacts>): void {
     'Objects whose newest version can not be used, by kind; the last good version is in force.',
     ['kind'],
     ({ model }) => {
-      const counts = { service: 0, slice: 0, node: 0 };
+      const counts = { service: 0, slice: 0, node: 0, pod: 0 };
       for (const { kind } of model.problems.values()) counts[kind]++;
       return Object.entries(counts).map(([kind, count]): Sample => [[kind], count]);
     },
@@ -151,13 +151,35 @@ function addState(registry: Registry<MetricFacts>): void {
   );
   gauge(
     'heddle_flows_unanswered',
-    'Flows from outside that their backend has not answered; past a quarter of the table new ones are dropped.',
+    'Flows from outside that their backend has not answered.',
     ({ status }) => status.datapath.nat.unanswered,
+  );
+  gauge(
+    'heddle_flows_unanswered_limit',
+    'How many of them there may be, a quarter of the table: new ones beyond are dropped.',
+    ({ status }) => status.datapath.nat.unansweredLimit,
+  );
+  gauge(
+    'heddle_nat_ports',
+    'Ports that stand for clients towards each backend from each address of the node (snatPorts).',
+    ({ status }) => status.datapath.nat.ports,
   );
   gauge(
     'heddle_nat_port_pressure',
     'Largest share, 0 to 1, of the ports towards one backend that are taken.',
     ({ status }) => status.datapath.nat.portPressure,
+  );
+  registry.samples(
+    'gauge',
+    'heddle_nat_ports_used',
+    'Ports that are taken towards a backend, where that is half of them or more; the 20 fullest.',
+    ['protocol', 'backend', 'source'],
+    fullestBackends,
+  );
+  gauge(
+    'heddle_warnings',
+    'Warnings that heddle status shows: what will be trouble unless somebody acts.',
+    ({ status }) => status.warnings.length,
   );
   registry.value(
     'counter',
@@ -204,6 +226,17 @@ function addState(registry: Registry<MetricFacts>): void {
     'Whether the node is to get new traffic: it is not being deleted (KEP-3836).',
     ({ nodeEligible }) => (nodeEligible ? 1 : 0),
   );
+}
+
+/** Below a half nobody needs to know which: a cluster in good health has no such series at all. */
+function fullestBackends({ status }: MetricFacts): Sample[] {
+  const { fullest, ports } = status.datapath.nat;
+  return fullest
+    .filter(({ used }) => used >= ports / 2)
+    .map(({ protocol, backend, backendPort, source, used }): Sample => {
+      const host = backend.includes(':') ? `[${backend}]` : backend;
+      return [[protocol, `${host}:${backendPort}`, source], used];
+    });
 }
 
 function* troubledServices({ model, failedRows }: MetricFacts): Iterable<Sample> {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { DiscoveredServer, ResourceChange } from '@heddle/kube';
 import { type ObjectKind, type ReadObject, readObject } from '@heddle/model';
 import { VirtualTime } from '../../../state/testing/virtual-time.ts';
-import { service, slice } from '../../testing/parts.ts';
+import { pod, service, slice } from '../../testing/parts.ts';
 import { ClusterObjects, coalesceMs } from './cluster-objects.ts';
 import type { SourceBatch, SourceState } from './source.ts';
 
@@ -49,11 +49,12 @@ function cluster() {
     objects.setState(kind, { phase: 'watching', since: time.wallTimeMs(), ...unsaid });
   return {
     ...{ time, batches, phases, apiServers, objects, watching },
-    /** All three lists, of these objects. */
+    /** All four lists, of these objects; no pods. */
     list(services: readonly ApiObject[] = [], slices: readonly ApiObject[] = []) {
       objects.take('service', services.map(set));
       objects.take('slice', slices.map(set));
       objects.take('node', [set(node())]);
+      objects.take('pod', []);
     },
     names: () =>
       batches.map(({ changes }) =>
@@ -63,14 +64,16 @@ function cluster() {
 }
 
 describe('objects of a cluster', () => {
-  it('come in one batch once all three lists are whole', () => {
+  it('come in one batch once all four lists are whole', () => {
     const { objects, batches, names } = cluster();
     objects.take('slice', [set(slice('web', ['10.0.0.1']))]);
     objects.take('service', [set(service('web', '10.96.0.1'))]);
     objects.take('service', [set(service('api', '10.96.0.2'))]);
     assert.equal(batches.length, 0);
     objects.take('node', [set(node())]);
-    assert.deepEqual(names(), [['set web-1', 'set web', 'set api', 'set n1']]);
+    assert.equal(batches.length, 0);
+    objects.take('pod', [set(pod('local', '10.0.0.9'))]);
+    assert.deepEqual(names(), [['set web-1', 'set web', 'set api', 'set n1', 'set local']]);
     assert.deepEqual([batches[0]!.complete, batches[0]!.problems], [true, []]);
   });
 
@@ -182,6 +185,7 @@ describe('objects of a cluster', () => {
     objects.take('service', []);
     objects.take('slice', []);
     objects.take('node', []);
+    objects.take('pod', []);
     assert.match(batches[0]!.problems[0]!.message, /^Node n1 is not in the cluster: .* --node\)$/);
     time.pass(100);
     objects.take('node', [set(node())]);
@@ -197,7 +201,7 @@ describe('the connection to a cluster', () => {
     const { objects, list, watching, phases, time } = cluster();
     assert.equal(objects.state.phase, 'starting');
     list();
-    for (const kind of ['service', 'slice', 'node'] as const) watching(kind);
+    for (const kind of ['service', 'slice', 'node', 'pod'] as const) watching(kind);
     assert.deepEqual(
       phases.map(({ phase }) => phase),
       ['following'],

@@ -22,11 +22,11 @@ export interface ClusterObjectsOptions {
  */
 export const coalesceMs = 5;
 const mostProblems = 100;
-const kinds: readonly ObjectKind[] = ['service', 'slice', 'node'];
+const kinds: readonly ObjectKind[] = ['service', 'slice', 'node', 'pod'];
 
 /**
- * Makes batches for the agent out of three watches: Services, EndpointSlices and the own Node.
- * Nothing is given out until each was listed once, because half of a cluster would take what an
+ * Makes batches for the agent out of four watches: Services, EndpointSlices, the own Node and its
+ * Pods. Nothing is given out until each was listed once, because half of a cluster would take what an
  * earlier agent left out of force.
  */
 export class ClusterObjects implements Disposable {

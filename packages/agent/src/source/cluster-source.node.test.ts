@@ -4,7 +4,7 @@ import type { ClusterAccess } from '@heddle/kube';
 import { ApiServer } from '@heddle/kube/testing/api-server';
 import { objectLabel } from '@heddle/model';
 import { nodePlatform } from '@heddle/sys/node';
-import { service, slice } from '../../testing/parts.ts';
+import { pod, service, slice } from '../../testing/parts.ts';
 import { openClusterSource } from './cluster-source.ts';
 import type { Source, SourceBatch, SourceState } from './source.ts';
 
@@ -63,6 +63,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     for (const name of ['n1', 'n2']) server.set(node(name));
     server.set(service('web', '10.96.0.1'));
     server.set(slice('web', ['10.0.0.1']));
+    server.set(pod('local', '10.0.0.9'));
     batches = [];
     phases = [];
   });
@@ -80,6 +81,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     assert.deepEqual(heard().sort(), [
       'set EndpointSlice default/web-1',
       'set Node n1',
+      'set Pod default/local',
       'set Service default/web',
     ]);
     server.set(slice('web', ['10.0.0.2']));
@@ -110,13 +112,52 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     server.set(labelled('service.kubernetes.io/service-proxy-name'));
     await until('its end', () => batches.length > 0);
     assert.deepEqual(heard(), ['delete Service default/other']);
+    const selectors: Readonly<Record<string, RegExp>> = {
+      Node: /^metadata\.name=n1$/,
+      Pod: /^spec\.nodeName=n1,status\.phase!=Succeeded,status\.phase!=Failed$/,
+    };
     for (const { kind, query } of server.takeRequests()) {
-      const selector = kind === 'Node' ? query.fieldSelector : query.labelSelector;
+      const selector = selectors[kind!];
       assert.match(
-        selector!,
-        kind === 'Node' ? /^metadata\.name=n1$/ : /^!service\.kuber.*proxy-name$/,
+        (selector ? query.fieldSelector : query.labelSelector)!,
+        selector ?? /^!service\.kuber.*proxy-name$/,
       );
     }
+  });
+
+  it('hears of the pods of this node that have ports of their own, until they are over', async () => {
+    const elsewhere = pod('far', '10.0.1.1');
+    server.set({ ...elsewhere, spec: { ...elsewhere.spec, nodeName: 'n2' } });
+    const local = pod('local', '10.0.0.9');
+    open();
+    await until('all lists', () => batches.length > 0);
+    assert.deepEqual(
+      heard().filter((each) => each.includes('Pod')),
+      ['set Pod default/local'],
+    );
+    server.set({ ...local, status: { ...local.status, phase: 'Succeeded' } });
+    await until('its end', () => batches.length > 0);
+    assert.deepEqual(heard(), ['delete Pod default/local']);
+    // One of that name, without a port of the node.
+    server.set(pod('local', '10.0.0.9', 0));
+    server.set(pod('other', '10.0.0.8'));
+    await until('another pod', () => {
+      const news = heard();
+      assert.ok(!news.includes('set Pod default/local'));
+      return news.includes('set Pod default/other');
+    });
+    server.remove('Pod', 'default', 'other');
+    await until('the removal', () => heard().includes('delete Pod default/other'));
+  });
+
+  it('gives nothing while the pods are not listed, whatever the reason', async () => {
+    server.script({ kind: 'Pod', status: 403 });
+    open();
+    await until('the refusal', () => source!.state.phase === 'disconnected');
+    assert.equal(batches.length, 0);
+    await until('all lists', () => batches.length > 0);
+    const [first] = batches.splice(0);
+    assert.equal(first!.complete, true);
   });
 
   it('outlasts the API server, asks ever more rarely, and then hears what differs', async () => {
@@ -149,7 +190,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
 
   it('ends with all its connections and timers', async () => {
     open();
-    await until('all watches', () => server.watching() === 3);
+    await until('all watches', () => server.watching() === 4);
     source![Symbol.dispose]();
     source = undefined;
     await until('no watch', () => server.watching() === 0);

@@ -2,6 +2,7 @@ import { ApiClient, type ClusterAccess, ListWatch, type Resource } from '@heddle
 import {
   nodeFields,
   type ObjectKind,
+  podFields,
   type ReadObject,
   readObject,
   serviceFields,
@@ -46,11 +47,21 @@ function resources(node: string): readonly [ObjectKind, Resource<ReadObject>][] 
       'node',
       { path: '/api/v1/nodes', fieldSelector: `metadata.name=${node}`, fields: nodeFields, read },
     ],
+    // For their hostPorts. Those of finished jobs may stay by the thousand.
+    [
+      'pod',
+      {
+        path: '/api/v1/pods',
+        fieldSelector: `spec.nodeName=${node},status.phase!=Succeeded,status.phase!=Failed`,
+        fields: podFields,
+        read,
+      },
+    ],
   ];
 }
 
 /**
- * Follows the Services, EndpointSlices and the own Node of a cluster until disposed. The listener
+ * Follows the Services, EndpointSlices, the own Node and its Pods of a cluster until disposed. The listener
  * hears nothing before all have been listed once, and goes on hearing of changes however often the
  * connection is lost.
  */

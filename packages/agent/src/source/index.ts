@@ -1,4 +1,5 @@
 export { type ClusterSourceOptions, openClusterSource } from './cluster-source.ts';
 export { type FolderSourceOptions, isManifestName, openFolderSource } from './folder-source.ts';
+export { ManifestSet } from './manifest-set.ts';
 export type * from './source.ts';
 export { type ManifestReport, validateManifests } from './validate.ts';

@@ -14,7 +14,7 @@ test('good manifests: what they come to, and no problem', () => {
     file('web.yaml', serviceYaml('web', '10.96.0.1'), sliceYaml('web', '10.244.0.1')),
     file('app.yaml', 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n'),
   ]);
-  assert.deepEqual(report.objects, { service: 1, slice: 1, node: 0 });
+  assert.deepEqual(report.objects, { service: 1, slice: 1, node: 0, pod: 0 });
   assert.equal(report.rows, 1);
   assert.deepEqual(report.problems, []);
   assert.deepEqual(

@@ -28,7 +28,7 @@ export function validateManifests(
     notes.push(...set.notes(name));
   }
   const changes = set.takeChanges();
-  const objects = { service: 0, slice: 0, node: 0 };
+  const objects = { service: 0, slice: 0, node: 0, pod: 0 };
   for (const change of changes) if (change.op === 'set') objects[change.object.kind]++;
   const model = new ServiceModel({ nodeName: '', ownAddresses: [] });
   const { upserted } = model.apply(changes);

@@ -25,6 +25,7 @@ interface Options {
   readonly maxSlots?: number;
   readonly devices?: string;
   readonly xdp?: string;
+  readonly nodeportAddresses?: readonly string[];
   readonly maxAffinity?: number;
   readonly maxFlows?: number;
   readonly terminateTcp?: true;
@@ -76,6 +77,7 @@ function flagsOf(options: Options): ConfigFlags {
     'sizes.flows': options.maxFlows,
     devices: options.devices,
     xdp: options.xdp,
+    nodePortAddresses: options.nodeportAddresses,
     'options.terminateTcp': options.terminateTcp,
   };
 }

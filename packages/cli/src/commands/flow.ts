@@ -1,4 +1,4 @@
-import type { DropNotice, FlowItem, NatDestination } from '@heddle/agent';
+import type { AgentStatus, DropNotice, FlowItem, NatDestination } from '@heddle/agent';
 import { ControlClient } from '../client.ts';
 import { openControl, type ReadOptions } from '../control.ts';
 import { type Cell, formatTable, printJson, printLine } from '../print.ts';
@@ -61,13 +61,38 @@ export async function natList({ output, ...source }: ReadOptions): Promise<void>
         ['PROTOCOL', 'BACKEND', 'SEEN AS', 'PORTS', 'OF', 'USED'],
         items.map(({ protocol, backend, backendPort, source, used, ports }) => {
           const text = `${Math.ceil((used / ports) * 100)}%`;
-          const share: Cell = used / ports > 0.8 ? { text, style: 'red' } : text;
+          const share: Cell = used / ports >= 0.8 ? { text, style: 'red' } : text;
           const to = endpoint({ address: backend, port: backendPort });
           return [protocol, to, source, `${used}`, `${ports}`, share];
         }),
       ),
     );
   }
+}
+
+/** `heddle drop list`: how often packets were dropped, or connections refused, for each reason. */
+export async function dropList({ output, ...source }: ReadOptions): Promise<void> {
+  using client = await openControl(source);
+  const { drops, refusals } = (await client.request('status')) as AgentStatus;
+  if (output === 'json') {
+    printJson({ drops, refusals });
+    return;
+  }
+  const lines = [
+    ...drops.map(({ reason, count }) => ['packet', reason, count] as const),
+    ...refusals.map(({ reason, count }) => ['socket', reason, count] as const),
+  ].filter(([, , count]) => count > 0);
+  if (lines.length === 0) {
+    printLine('nothing was dropped or refused');
+    return;
+  }
+  lines.sort(([, , a], [, , b]) => b - a);
+  process.stdout.write(
+    formatTable(
+      ['AT', 'REASON', 'COUNT'],
+      lines.map(([at, reason, count]) => [at, reason, count.toLocaleString('en')]),
+    ),
+  );
 }
 
 /** `heddle drop watch`: one line for each packet; as JSON, one object in each line. */

@@ -98,6 +98,10 @@ function describe(entry: ServiceDetail, nowMs: number): string {
   if (entry.algorithm !== '') facts.push(['choice', entry.algorithm]);
   if (entry.affinitySeconds > 0) facts.push(['affinity', `ClientIP, ${entry.affinitySeconds} s`]);
   if (entry.healthCheck) facts.push(['health check', healthCheck(entry.healthCheck)]);
+  if (entry.refusals.length > 0) {
+    const counts = entry.refusals.map(({ reason, count }) => `${count} (${reason})`);
+    facts.push(['refusals', counts.join(', ')]);
+  }
   for (const problem of entry.problems) facts.push(['refused', { text: problem, style: 'yellow' }]);
   const table = entry.endpoints.length === 0 ? 'no backends\n' : backendTable(entry.endpoints);
   return `${formatFacts(facts)}\n${table}`;
@@ -112,7 +116,7 @@ function healthCheck({ port, localEndpoints, listening, problem }: HealthCheckEn
 
 /** Table of the backends of one service. */
 export function backendTable(backends: readonly BackendEntry[], withService = false): string {
-  const header = ['BACKEND', 'STATE', 'WEIGHT', 'CONNECTIONS', 'OPEN'];
+  const header = ['BACKEND', 'STATE', 'WEIGHT', 'CONNECTIONS', 'OPEN', 'PACKETS', 'BYTES'];
   return formatTable(
     withService ? ['SERVICE', ...header] : header,
     backends.map((each) => {
@@ -120,7 +124,8 @@ export function backendTable(backends: readonly BackendEntry[], withService = fa
         text: each.state,
         style: each.state === 'active' ? 'green' : 'yellow',
       };
-      const counts = [each.connections, each.active].map((count) => `${count ?? '-'}`);
+      const { connections, active, packets, bytes } = each;
+      const counts = [connections, active, packets, bytes].map((count) => `${count ?? '-'}`);
       const cells = [endpoint(each), state, `${each.weight}`, ...counts];
       return withService ? [each.service, ...cells] : cells;
     }),

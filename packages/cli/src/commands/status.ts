@@ -49,6 +49,10 @@ function describe(status: AgentStatus, nowMs: number): string {
   for (const { feature, since, instead } of datapath.missing) {
     lines.push(['kernel', `without ${feature} (Linux ${since} has it): ${instead}`]);
   }
+  if (datapath.tracked) {
+    const what = 'packets from outside to pods of this node pass its FORWARD rules';
+    lines.push(['netfilter', `tracks connections: ${what}`]);
+  }
   for (const { name, address, listening, problem } of status.servers ?? []) {
     lines.push([name, good(listening, problem ?? `served on ${address}`)]);
   }
@@ -68,6 +72,9 @@ function describe(status: AgentStatus, nowMs: number): string {
   if (datapath.socketsDestroyed > 0) {
     lines.push(['sockets', `${datapath.socketsDestroyed} closed because their backend was gone`]);
   }
+  for (const warning of status.warnings) {
+    lines.push(['warning', { text: warning, style: 'yellow' }]);
+  }
   const maps = formatTable(
     ['MAP', 'ENTRIES', 'SIZE', 'USED'],
     datapath.maps.map(({ name, entries, maxEntries }) => {
@@ -77,7 +84,7 @@ function describe(status: AgentStatus, nowMs: number): string {
         name,
         `${entries}`,
         `${maxEntries}`,
-        share > 0.9 ? { text, style: 'red' as const } : text,
+        share >= 0.8 ? { text, style: 'red' as const } : text,
       ];
     }),
   );

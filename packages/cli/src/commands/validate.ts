@@ -6,7 +6,7 @@ import { type OutputFormat, printJson, printLine, styled } from '../print.ts';
 
 /** `heddle validate`: what the agent would make of a folder. Exit code 1 when something is wrong. */
 export function validate(dir: string, { output }: { readonly output: OutputFormat }): void {
-  const names = manifestsIn(dir);
+  const names = manifestsIn(dir, 'validate');
   const files = names.map((name) => ({ name, bytes: readFileSync(join(dir, name)) }));
   const { objects, rows, problems, notes } = validateManifests(files);
   const valid = problems.length === 0;
@@ -17,19 +17,20 @@ export function validate(dir: string, { output }: { readonly output: OutputForma
   }
   for (const note of notes) printLine(styled('dim', `note     ${text(note)}`));
   for (const problem of problems) printLine(`${styled('red', 'problem')}  ${text(problem)}`);
-  const { service, slice, node } = objects;
+  const { service, slice, node, pod } = objects;
   const found = [
     counted(service, 'Service'),
     counted(slice, 'EndpointSlice'),
     counted(node, 'Node'),
+    ...(pod > 0 ? [counted(pod, 'Pod')] : []),
   ].join(', ');
   const verdict = valid ? styled('green', 'valid') : styled('red', 'not valid');
   const what = valid ? '' : ` (${counted(problems.length, 'problem')})`;
   printLine(`${verdict}${what}: ${found} in ${counted(names.length, 'file')} of ${dir}`);
 }
 
-/** Names of the manifests, in order. */
-function manifestsIn(dir: string): string[] {
+/** Names of the manifests in a folder, in order. Throws Failure, in which `verb` is what they are for. */
+export function manifestsIn(dir: string, verb: string): string[] {
   let entries: string[];
   try {
     entries = readdirSync(dir);
@@ -41,7 +42,7 @@ function manifestsIn(dir: string): string[] {
         : code === 'ENOTDIR'
           ? 'it is no folder (name the folder that holds the manifests)'
           : (error as Error).message;
-    throw new Failure(exitCodes.failed, `validate ${dir}: ${cause}`);
+    throw new Failure(exitCodes.failed, `${verb} ${dir}: ${cause}`);
   }
   const names = entries
     .filter((name) => isManifestName(name) && statSync(join(dir, name)).isFile())
@@ -49,7 +50,7 @@ function manifestsIn(dir: string): string[] {
   if (names.length === 0) {
     throw new Failure(
       exitCodes.failed,
-      `validate ${dir}: the folder holds no manifest (files that end in .yaml, .yml or .json)`,
+      `${verb} ${dir}: the folder holds no manifest (files that end in .yaml, .yml or .json)`,
     );
   }
   return names;

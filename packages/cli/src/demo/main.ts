@@ -94,9 +94,8 @@ function chooseEngine(wanted: string | undefined): Engine {
   const missing = preflight();
   if (!missing) return 'kernel';
   if (wanted === 'kernel') throw new Failure(missing.exitCode, missing.message);
-  complain(
-    new Error(`${missing.message}. Running in the userspace machine (--engine=vm) instead.`),
-  );
+  const instead = 'Running in the userspace machine (--engine=vm) instead.';
+  process.stderr.write(`heddle demo: ${missing.message}. ${instead}\n`);
   return 'vm';
 }
 

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DemoRun } from '../../testing/demo-run.ts';
+import { elsewhere } from '../../testing/heddle.ts';
 import { Stage } from './stage.ts';
 import type { OnceResult } from './summary.ts';
 import { VmTheatre } from './vm-theatre.ts';
+
+/** Somebody without rights: this process itself, if it has none. */
+const nobody = process.getuid!() === 0 ? { uid: 65534, gid: 65534 } : {};
 
 test('--engine=vm --once --json prints the same object, without root', async () => {
   using demo = DemoRun.start(['--engine=vm', '--once', '--json']);
@@ -26,6 +30,35 @@ test('--engine=vm --once --json prints the same object, without root', async () 
   );
   // Drawn from a seed: the same each time, and even as draws are.
   for (const [, count] of counts) assert.ok(Math.abs(count - 4000 / 3) < 180, `${count}`);
+});
+
+/** What the demo says when it takes the userspace machine by itself. */
+const instead = 'Running in the userspace machine (--engine=vm) instead.\n';
+const summary = /^4,000 requests to the service at .*: 0 failed$/m;
+
+test('without rights it runs in the userspace machine, and says so in one line', async () => {
+  using demo = DemoRun.start(['--once'], 'pipe', { ...nobody });
+  const { exitCode } = await demo.closed;
+  assert.equal(exitCode, 0, demo.stderr);
+  assert.match(
+    demo.stderr,
+    /^heddle demo: not permitted: the process lacks .*\. Running [^\n]*\n$/,
+  );
+  assert.ok(demo.stderr.endsWith(instead), demo.stderr);
+  assert.match(demo.stdout, summary);
+});
+
+test('so it does where there is no Linux', async () => {
+  for (const [args, said] of [
+    [['--once'], /^heddle demo: start heddle: darwin on \w+ is not supported .*instead\.\n$/],
+    [['--engine=vm', '--once'], /^$/],
+  ] as const) {
+    using demo = DemoRun.start(args, 'pipe', { env: elsewhere });
+    const { exitCode } = await demo.closed;
+    assert.equal(exitCode, 0, demo.stderr);
+    assert.match(demo.stderr, said);
+    assert.match(demo.stdout, summary);
+  }
 });
 
 test('an engine that there is not is refused', async () => {

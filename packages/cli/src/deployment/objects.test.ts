@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readConfig } from '@heddle/agent/config';
+import { defaultTimeouts, readConfig } from '@heddle/agent/config';
 import { deploymentObjects, type KubernetesObject } from './objects.ts';
 import { readSettings } from './settings.ts';
 
@@ -19,6 +19,7 @@ test('may read what it watches, and nothing else', () => {
   );
   assert.deepEqual(granted.sort(), [
     'list,watch /nodes',
+    'list,watch /pods',
     'list,watch /services',
     'list,watch discovery.k8s.io/endpointslices',
   ]);
@@ -79,6 +80,8 @@ test('the agent takes the configuration, and gets what was set', () => {
     'logLevel=debug',
     'devices=bond*, eth0',
     'sizes={"services":1,"backends":2,"slots":3,"affinity":4,"flows":5}',
+    'snatPorts=2000-2999',
+    'timeouts.udp=7',
   );
   assert.deepEqual(set.apiServers, ['https://192.0.2.1:6443', 'https://[fd00::1]:6443']);
   assert.deepEqual(
@@ -86,6 +89,8 @@ test('the agent takes the configuration, and gets what was set', () => {
     ['off', 'debug', 'bond*, eth0'],
   );
   assert.deepEqual(set.sizes, { services: 1, backends: 2, slots: 3, affinity: 4, flows: 5 });
+  assert.equal(set.snatPorts, '2000-2999');
+  assert.deepEqual(set.timeouts, { ...defaultTimeouts, udp: 7 });
 });
 
 test('probes ask the port that the agent serves', () => {

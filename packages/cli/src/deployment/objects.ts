@@ -11,8 +11,12 @@ export interface KubernetesObject {
 
 /** Settings, or the places where a template has them. */
 export type Given = {
-  readonly [Name in Exclude<keyof Settings, 'sizes'>]: Settings[Name] | ChartValue;
-} & { readonly sizes: { readonly [Name in keyof Settings['sizes']]: number | ChartValue } };
+  readonly [Name in Exclude<keyof Settings, Group>]: Settings[Name] | ChartValue;
+} & {
+  readonly [Name in Group]: { readonly [Field in keyof Settings[Name]]: number | ChartValue };
+};
+/** Settings that are numbers by name. */
+type Group = 'sizes' | 'timeouts';
 
 const name = 'heddle';
 const labels = { 'app.kubernetes.io/name': name };
@@ -41,7 +45,7 @@ export function deploymentObjects(given: Given): readonly KubernetesObject[] {
       kind: 'ClusterRole',
       metadata: { name, labels },
       rules: [
-        { apiGroups: [''], resources: ['services', 'nodes'], verbs: ['list', 'watch'] },
+        { apiGroups: [''], resources: ['services', 'nodes', 'pods'], verbs: ['list', 'watch'] },
         {
           apiGroups: ['discovery.k8s.io'],
           resources: ['endpointslices'],
@@ -76,7 +80,10 @@ export function deploymentObjects(given: Given): readonly KubernetesObject[] {
 
 /** The file for `heddle agent --config`. */
 function configText(given: Given): string {
-  const { services, backends, slots, affinity, flows } = given.sizes;
+  const group = (name: Group) =>
+    Object.entries(given[name])
+      .map(([field, value]) => `\n  ${field}: ${inline(value)}`)
+      .join('');
   return `apiServers: ${inline(given.apiServers)}
 cgroup: ${inPod.cgroup}
 bpffs: ${inPod.bpffs}
@@ -84,12 +91,10 @@ socket: ${inPod.socket}/agent.sock
 logLevel: ${inline(given.logLevel)}
 devices: ${inline(given.devices)}
 xdp: ${inline(given.xdp)}
-sizes:
-  services: ${inline(services)}
-  backends: ${inline(backends)}
-  slots: ${inline(slots)}
-  affinity: ${inline(affinity)}
-  flows: ${inline(flows)}
+snatPorts: ${inline(given.snatPorts)}
+nodePortAddresses: ${inline(given.nodePortAddresses)}
+sizes:${group('sizes')}
+timeouts:${group('timeouts')}
 healthAddress: ":${inline(given.healthPort)}"
 metricsAddress: ${inline(given.metricsAddress)}
 `;

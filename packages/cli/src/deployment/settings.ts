@@ -1,4 +1,11 @@
-import { defaultSizes, type MapSizes } from '@heddle/agent/config';
+import {
+  type Config,
+  defaultSizes,
+  defaultSnatPorts,
+  defaultTimeouts,
+  longestTimeout,
+  type MapSizes,
+} from '@heddle/agent/config';
 import { findFault, type Schema } from './schema.ts';
 
 /** What a cluster may want to be different. */
@@ -11,7 +18,10 @@ export interface Settings {
   readonly logLevel: string;
   readonly devices: string;
   readonly xdp: string;
+  readonly snatPorts: string;
+  readonly nodePortAddresses: readonly string[];
   readonly sizes: MapSizes;
+  readonly timeouts: Config['timeouts'];
   readonly healthPort: number;
   readonly metricsAddress: string;
   readonly cgroup: string;
@@ -51,6 +61,8 @@ const word: Schema = { type: 'string', pattern: '^[^\\s]*$' };
 
 const mapSize: Schema = { type: 'integer', minimum: 1, maximum: 0xffffffff };
 const sizeNames = Object.keys(defaultSizes);
+const timeout: Schema = { type: 'integer', minimum: 1, maximum: longestTimeout };
+const timeoutNames = Object.keys(defaultTimeouts);
 
 /** All settings, in the order in which they are shown. */
 export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
@@ -137,6 +149,22 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       description: 'write off, generic, native or best-effort',
     },
   },
+  snatPorts: {
+    about:
+      'Ports of each node that stand for clients outside towards pods of other nodes: so many connections to each backend at a time. Neither NodePorts nor ports that the nodes’ own sockets choose.',
+    fallback: defaultSnatPorts,
+    schema: text('^[0-9]{4,5}-[0-9]{4,5}$', 'write the first and the last port, e.g. 1024-29999'),
+  },
+  nodePortAddresses: {
+    about:
+      'Addresses of the nodes at which NodePorts and hostPorts are served: ranges such as 192.0.2.0/24, or names of devices. None: the InternalIPs and ExternalIPs of each Node.',
+    fallback: [],
+    schema: {
+      type: 'array',
+      items: { type: 'string', pattern: '^([0-9a-fA-F.:]+/[0-9]{1,3}|[^\\s,/:]{1,15})$' },
+      description: 'write ranges and names of devices with commas between, e.g. 192.0.2.0/24,eth1',
+    },
+  },
   sizes: {
     about: 'Entries of the kernel maps; docs/deployment.md says what a cluster needs.',
     fallback: defaultSizes,
@@ -146,6 +174,18 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       required: sizeNames,
       additionalProperties: false,
       description: 'write whole numbers from 1 to 4294967295, e.g. --set sizes.services=131072',
+    },
+  },
+  timeouts: {
+    about:
+      'Seconds without a packet until a connection from outside is forgotten; heddle config --fields explains them.',
+    fallback: defaultTimeouts,
+    schema: {
+      type: 'object',
+      properties: Object.fromEntries(timeoutNames.map((name) => [name, timeout])),
+      required: timeoutNames,
+      additionalProperties: false,
+      description: `write whole numbers from 1 to ${longestTimeout}, e.g. --set timeouts.udp=60`,
     },
   },
   healthPort: {

@@ -105,7 +105,7 @@ class Way {
         ...{ destination: backend, destinationPort: backendPort },
       };
       notes.push(
-        `flow ${flow.number} is ${flow.state}: ${fromTo(ends)} is ${fromTo(beyond)} for the backend`,
+        `flow ${flow.number} is ${flow.state}; the backend knows what is ${fromTo(ends)} as ${fromTo(beyond)}`,
       );
     } else {
       const first = this.#enter(packetOf(protocol, ends, 'first'), 'usual');

@@ -203,12 +203,12 @@ export class Words {
     const from = formatEndpoint(`${flow.client}`, flow.client_port as number);
     const to = formatEndpoint(`${flow.frontend}`, flow.frontend_port as number);
     const by = formatEndpoint(`${flow.backend}`, flow.backend_port as number);
-    const number = ((flow.life as number) >>> 16) & 0x7f;
+    const number = ((flow.life as number) >>> 16) & 0xf;
     const type = this.#btf.byName('flow_state', 'enum');
     const known =
       type?.kind === 'enum' ? type.values.find(({ value }) => Number(value) === number) : undefined;
-    const name = known?.name.replace(/^FLOW_/, '').replaceAll('_', ' ') ?? `state ${number}`;
-    return `is ${from} to ${to} at ${by}, ${name}`;
+    const [, protocol, ...state] = known?.name.split('_') ?? ['', 'state', `${number}`];
+    return `is ${from} to ${to} at ${by}, ${[protocol, state.join(' ').toLowerCase()].join(' ').trim()}`;
   }
 
   #ago(lastUsed: Decoded | undefined): string {

@@ -54,7 +54,9 @@ export class HastyAgent implements Disposable {
     this.folder = `${this.#place}/manifests`;
     mkdirSync(this.folder, { recursive: true });
     try {
-      this.deviceAddresses = this.#node.enter(() => ownAddresses(real));
+      this.deviceAddresses = this.#node.enter(() =>
+        ownAddresses(real).map(({ address }) => address),
+      );
       this.#agent = this.#start();
       this.view = new KernelView(this.#bpf, this.#node.bpffs);
     } catch (error) {

@@ -65,7 +65,30 @@ export interface NodeManifest {
   readonly status: { readonly addresses: readonly { type: string; address: string }[] };
 }
 
-export type Manifest = Service | Slice | NodeManifest;
+export interface PodManifest {
+  readonly apiVersion: 'v1';
+  readonly kind: 'Pod';
+  readonly metadata: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly creationTimestamp?: string;
+    readonly deletionTimestamp?: string;
+  };
+  readonly spec: {
+    readonly nodeName: string;
+    readonly containers: readonly {
+      readonly ports: readonly {
+        containerPort: number;
+        hostPort?: number;
+        hostIP?: string;
+        protocol?: string;
+      }[];
+    }[];
+  };
+  readonly status: { readonly phase: 'Running'; readonly podIPs: readonly { ip: string }[] };
+}
+
+export type Manifest = Service | Slice | NodeManifest | PodManifest;
 
 /** `Service default/web`: as the agent names it. */
 export function labelOf({ kind, metadata }: Manifest): string {
@@ -85,9 +108,10 @@ const nodePorts = [30080, 30053, 30081];
 
 /** Any object of the world. */
 export function makeObject(random: Random): Manifest {
-  const kind = random.below(20);
+  const kind = random.below(23);
   if (kind === 0) return makeNode(random);
-  return kind < 9 ? makeService(random) : makeSlice(random);
+  if (kind < 4) return makePod(random);
+  return kind < 11 ? makeService(random) : makeSlice(random);
 }
 
 function makeService(random: Random): Service {
@@ -255,6 +279,43 @@ function makeNode(random: Random): NodeManifest {
   };
 }
 
+/** One with a hostPort, an address and a node: others are no objects of the agent's. Its ports meet those of services. */
+function makePod(random: Random): PodManifest {
+  const number = 1 + random.below(9);
+  const v4 = `10.244.1.${10 + number}`;
+  const v6 = `fd00:10:244:1::${10 + number}`;
+  const ports = nonEmpty(random, nodePorts).map((hostPort, i) => ({
+    containerPort: 8080 + i,
+    hostPort,
+    ...maybe(random, 2, { protocol: random.pick(protocols) }),
+    ...maybe(random, 2, {
+      hostIP: random.pick([
+        ...['0.0.0.0', '::', '127.0.0.1', '127.0.0.2', '::1'],
+        ...['192.0.2.1', 'fd00:192:0:2::1', '198.51.100.1', '203.0.113.99'],
+      ]),
+    }),
+  }));
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      namespace: random.pick(namespaces),
+      // Some are called like services.
+      name: random.pick(['api', 'web', 'web-0', 'log']),
+      ...maybe(random, 2, { creationTimestamp: `2026-01-0${1 + random.below(3)}T00:00:00Z` }),
+      ...maybe(random, 6, { deletionTimestamp: '2026-02-01T00:00:00Z' }),
+    },
+    spec: {
+      nodeName: random.pick(['node1', 'node1', 'node1', 'node2']),
+      containers: [{ ports: [{ containerPort: 7000 }] }, { ports }],
+    },
+    status: {
+      phase: 'Running',
+      podIPs: random.pick([[v4], [v4, v6], [v4, v6], [v6]]).map((ip) => ({ ip })),
+    },
+  };
+}
+
 /** Makes the object one that can't be used, though it says which one it is. */
 export function spoil(object: Manifest, random: Random): Manifest {
   const spoilt = structuredClone(object) as unknown as Record<string, Record<string, unknown>>;
@@ -263,6 +324,8 @@ export function spoil(object: Manifest, random: Random): Manifest {
     else spoilt.spec!.sessionAffinity = 'Sometimes';
   } else if (object.kind === 'EndpointSlice') {
     (spoilt as Record<string, unknown>).addressType = 'IPv5';
+  } else if (object.kind === 'Pod') {
+    spoilt.spec!.containers = [{ ports: [{ containerPort: 1, hostPort: 99_999 }] }];
   } else {
     spoilt.status!.addresses = [{ type: 'InternalIP', address: 7 }];
   }

@@ -2,7 +2,14 @@
 // objects alone: no increments, no records, no rows, nothing of the model that it is compared with.
 // It knows only what object-maker.ts makes, and is as slow and as simple as it likes.
 import { formatEndpoint } from '@heddle/sys';
-import type { Endpoint, Manifest, NodeManifest, Service, Slice } from './object-maker.ts';
+import type {
+  Endpoint,
+  Manifest,
+  NodeManifest,
+  PodManifest,
+  Service,
+  Slice,
+} from './object-maker.ts';
 
 export interface OracleContext {
   readonly nodeName: string;
@@ -12,16 +19,17 @@ export interface OracleContext {
 
 /** Frontends that share a set of backends. */
 interface Group {
-  readonly service: Service;
+  /** Undefined for those of a pod. */
+  readonly service: Service | undefined;
   readonly protocol: string;
   frontends: { kind: 'service' | 'external' | 'node'; address: string; port: number }[];
-  readonly backends: { endpoint: Endpoint; port: number; active: boolean; weight: number }[];
+  readonly backends: { address: string; port: number; active: boolean; weight: number }[];
   /** `outside`: only for packets that enter the node, `silent` without backends. */
   readonly only: '' | ' outside' | ' outside silent';
 }
 
-const seconds = (service: Service) =>
-  service.spec.sessionAffinity === 'ClientIP'
+const seconds = (service: Service | undefined) =>
+  service?.spec.sessionAffinity === 'ClientIP'
     ? (service.spec.sessionAffinityConfig?.clientIP.timeoutSeconds ?? 10800)
     : 0;
 const algorithmNames: Readonly<Record<string, string>> = {
@@ -42,6 +50,9 @@ export function expectedLines(
   const nodes = objects.filter((each): each is NodeManifest => each.kind === 'Node');
   const ownNode = nodes.find(({ metadata }) => metadata.name === nodeName);
   const own = new Set([...deviceAddresses, ...(ownNode ? nodeAddresses(ownNode) : [])]);
+  const nodeIPs = new Set((ownNode ? nodeAddresses(ownNode) : []).filter(isUsual));
+  const nodePortAddresses = nodeIPs.size > 0 ? [...nodeIPs] : [...own].filter(isUsual);
+  const pods = objects.filter((each): each is PodManifest => each.kind === 'Pod');
   const zone = ownNode?.metadata.labels?.['topology.kubernetes.io/zone'] ?? '';
 
   const taken = new Set(own);
@@ -51,15 +62,26 @@ export function expectedLines(
     for (const { addresses } of endpoints) taken.add(addresses[0]!);
 
   const groups: Group[] = [];
-  // The senior service is first, so whoever comes first keeps a frontend.
-  const given = new Map<string, Service>();
-  const keeps = (service: Service, protocol: string, address: string, port: number) => {
+  // The senior one is first, so whoever comes first keeps a frontend.
+  const given = new Map<string, Service | PodManifest>();
+  const keeps = (owner: Service | PodManifest, protocol: string, address: string, port: number) => {
     const key = `${protocol} ${address} ${port}`;
-    const mine = !given.has(key);
-    if (mine) given.set(key, service);
-    return mine;
+    // A pod that wants one address of loopback gets it from whoever has all of it.
+    const wide = address === '::1' ? '::' : address.startsWith('127.') ? '0.0.0.0' : address;
+    const holder = given.get(`${protocol} ${wide} ${port}`) ?? owner;
+    if (given.has(key) || (wide !== address && holder !== owner)) return false;
+    given.set(key, owner);
+    return true;
   };
-  for (const service of services.filter(isServed).sort(bySeniority)) {
+  const owners = [
+    ...services.filter(isServed),
+    ...pods.filter(({ spec }) => spec.nodeName === nodeName),
+  ];
+  for (const service of owners.sort(bySeniority)) {
+    if (service.kind === 'Pod') {
+      groups.push(...podGroups(service, nodePortAddresses, own, keeps));
+      continue;
+    }
     for (const port of service.spec.ports) {
       for (const clusterIP of clusterIPs(service)) {
         const isV6 = clusterIP.includes(':');
@@ -81,7 +103,7 @@ export function expectedLines(
             .filter((address) => !taken.has(address))
             .map((address) => ({ kind: 'external' as const, address, port: port.port })),
           ...(port.nodePort
-            ? [...ofFamily([...own]), isV6 ? '::' : '0.0.0.0'].map((address) => ({
+            ? [...ofFamily(nodePortAddresses), isV6 ? '::' : '0.0.0.0'].map((address) => ({
                 kind: 'node' as const,
                 address,
                 port: port.nodePort!,
@@ -96,19 +118,20 @@ export function expectedLines(
         const addGroup = (local: boolean, frontends: Group['frontends'], outside = false) => {
           const usable = new Set(usableOf(candidates, service, local, nodeName, zone));
           const backends = candidates
-            .map((candidate) => ({
-              ...candidate,
-              active: usable.has(candidate),
-              weight: weightOf(service, candidate.endpoint),
-            }))
             .filter(
-              ({ active, endpoint }) =>
-                active ||
+              (candidate) =>
+                usable.has(candidate) ||
                 protocol !== 'UDP' ||
-                isServing(endpoint) ||
+                isServing(candidate.endpoint) ||
                 // Nobody serves: there is nowhere else to go.
                 !candidates.some((each) => isServing(each.endpoint)),
-            );
+            )
+            .map((candidate) => ({
+              address: candidate.endpoint.addresses[0]!,
+              port: candidate.port,
+              active: usable.has(candidate),
+              weight: weightOf(service, candidate.endpoint),
+            }));
           const silent =
             usable.size === 0 && usableOf(candidates, service, false, nodeName, zone).length > 0;
           const only = outside ? (silent ? ' outside silent' : ' outside') : '';
@@ -135,6 +158,41 @@ export function expectedLines(
   return linesOf(groups, deviceAddresses);
 }
 
+/** A hostPort's rows: the first of a number, hostIP and protocol counts. */
+function podGroups(
+  pod: PodManifest,
+  nodePortAddresses: readonly string[],
+  own: ReadonlySet<string>,
+  keeps: (owner: PodManifest, protocol: string, address: string, port: number) => boolean,
+): Group[] {
+  return pod.spec.containers.flatMap(({ ports }) =>
+    ports.flatMap(({ containerPort, hostPort = 0, hostIP = '', protocol = 'TCP' }) =>
+      pod.status.podIPs.flatMap(({ ip }): Group[] => {
+        const isV6 = ip.includes(':');
+        if (hostPort === 0 || (hostIP !== '' && hostIP.includes(':') !== isV6)) return [];
+        const all = isV6 ? '::' : '0.0.0.0';
+        const asked =
+          hostIP === '' || hostIP === all
+            ? [...nodePortAddresses.filter((each) => each.includes(':') === isV6), all]
+            : [hostIP].filter((each) => own.has(each) || !isUsual(each));
+        const kept = asked.filter((address) => keeps(pod, protocol, address, hostPort));
+        const backend = { address: ip, port: containerPort, active: kept.length > 0, weight: 1 };
+        return [
+          {
+            ...{ service: undefined, protocol, backends: [backend], only: '' },
+            frontends: kept.map((address) => ({ kind: 'node', address, port: hostPort })),
+          },
+        ];
+      }),
+    ),
+  );
+}
+
+/** Neither loopback nor what stands for it. */
+function isUsual(address: string): boolean {
+  return !address.startsWith('127.') && !['::1', '::', '0.0.0.0'].includes(address);
+}
+
 function linesOf(groups: readonly Group[], deviceAddresses: readonly string[]): string[] {
   const lines: string[] = [];
   const roles = new Map<string, Set<string>>();
@@ -143,15 +201,15 @@ function linesOf(groups: readonly Group[], deviceAddresses: readonly string[]): 
   };
   for (const address of deviceAddresses) addRole(address, 'node');
   for (const { service, protocol, frontends, backends, only } of groups) {
-    const annotation = service.metadata.annotations?.['heddle.io/algorithm'] ?? 'random';
+    const annotation = service?.metadata.annotations?.['heddle.io/algorithm'] ?? 'random';
     const algorithm = algorithmNames[annotation] ?? 'random';
     const active = backends.filter((each) => each.active);
     const divisor = active.reduce((sum, { weight }) => gcd(sum, weight), 0);
-    const shown = backends.map(({ endpoint, port, active: isActive, weight }) => {
-      const name = formatEndpoint(endpoint.addresses[0]!, port);
+    const shown = backends.map(({ address, port, active: isActive, weight }) => {
+      const name = formatEndpoint(address, port);
       const state = isActive ? 'active' : 'draining';
       lines.push(`backend ${name}/${protocol} ${state} weight ${weight}`);
-      if (protocol === 'UDP') addRole(endpoint.addresses[0]!, 'udpBackend');
+      if (protocol === 'UDP') addRole(address, 'udpBackend');
       const share = annotation === 'weighted' ? weight / divisor : 1;
       if (algorithm === 'hash') return `${name} ${state} ${isActive ? 'some' : 'none'}`;
       return `${name} ${state} ${isActive ? share : 0}`;
@@ -161,7 +219,7 @@ function linesOf(groups: readonly Group[], deviceAddresses: readonly string[]): 
       lines.push(
         `frontend ${name}${only} ${algorithm} affinity ${seconds(service)}: ${shown.sort().join(', ')}`,
       );
-      addRole(address, kind);
+      if (isUsual(address)) addRole(address, kind);
     }
   }
   for (const [address, names] of roles)
@@ -177,9 +235,11 @@ function isServed({ metadata, spec }: Service): boolean {
   );
 }
 
-function bySeniority(a: Service, b: Service): number {
-  const created = ({ metadata }: Service) => metadata.creationTimestamp ?? '9999';
-  const order = ({ metadata }: Service) => `${metadata.namespace} ${metadata.name}`;
+function bySeniority(a: Service | PodManifest, b: Service | PodManifest): number {
+  type Owner = Service | PodManifest;
+  const created = ({ metadata }: Owner) =>
+    `${'deletionTimestamp' in metadata ? 1 : 0} ${metadata.creationTimestamp ?? '9999'}`;
+  const order = ({ metadata, kind }: Owner) => `${metadata.namespace} ${metadata.name} ${kind}`;
   if (created(a) !== created(b)) return created(a) < created(b) ? -1 : 1;
   return order(a) < order(b) ? -1 : 1;
 }

@@ -567,7 +567,7 @@ export interface NatTable {
   readonly sourceIpv4: number;
   readonly sourceIpv6: number;
   readonly watched: number;
-  readonly reserved: number;
+  readonly tracked: number;
 }
 
 export const natTableSize = 40;
@@ -582,7 +582,7 @@ export function encodeNatTable(value: NatTable, into: Uint8Array, offset = 0): v
   view.setUint32(24, value.sourceIpv4, true);
   view.setUint32(28, value.sourceIpv6, true);
   view.setUint32(32, value.watched, true);
-  view.setUint32(36, value.reserved, true);
+  view.setUint32(36, value.tracked, true);
 }
 
 export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
@@ -596,7 +596,7 @@ export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
     sourceIpv4: view.getUint32(24, true),
     sourceIpv6: view.getUint32(28, true),
     watched: view.getUint32(32, true),
-    reserved: view.getUint32(36, true),
+    tracked: view.getUint32(36, true),
   };
 }
 
@@ -734,6 +734,7 @@ export type ServiceAlgorithm = (typeof serviceAlgorithm)[keyof typeof serviceAlg
 export const serviceFlags = {
   plain: 0,
   silent: 1,
+  hostPort: 4,
 } as const;
 export type ServiceFlags = (typeof serviceFlags)[keyof typeof serviceFlags];
 
@@ -765,6 +766,28 @@ export function decodeServiceKey(bytes: Uint8Array, offset = 0): ServiceKey {
     port: view.getUint16(16, false),
     protocol: view.getUint8(18),
     scope: view.getUint8(19) as ServiceScope,
+  };
+}
+
+/** struct service_refusal */
+export interface ServiceRefusal {
+  readonly service: number;
+  readonly reason: number;
+}
+
+export const serviceRefusalSize = 8;
+
+export function encodeServiceRefusal(value: ServiceRefusal, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 8);
+  view.setUint32(0, value.service, true);
+  view.setUint32(4, value.reason, true);
+}
+
+export function decodeServiceRefusal(bytes: Uint8Array, offset = 0): ServiceRefusal {
+  const view = viewOf(bytes, offset, 8);
+  return {
+    service: view.getUint32(0, true),
+    reason: view.getUint32(4, true),
   };
 }
 

@@ -5,6 +5,7 @@ import { Descriptors } from '../descriptors.ts';
 import type { AttachPoint, LinkObject } from '../links.ts';
 import type { KernelFunctions } from '../loading.ts';
 import type { Machine, Routes } from '../machine.ts';
+import type { VmMap } from '../maps/map.ts';
 import { StorageMap } from '../maps/storage-map.ts';
 import { MapObject, type ProgramObject, type VmObject } from '../objects.ts';
 import { SocketHandle } from '../socket.ts';
@@ -66,6 +67,8 @@ export interface VmHostOptions {
   /** Link-layer addresses of devices, 6 bytes; absent: those of the simulated ones. */
   readonly linkAddress?: (ifindex: number) => Uint8Array | undefined;
   readonly cpus?: number;
+  /** What programs get in place of a map that is made; absent: the map itself. */
+  readonly wrapMap?: (machine: Machine, map: VmMap) => VmMap;
 }
 
 /** First inode number of namespaces (PROC_NET_INIT_INO and what follows). */
@@ -123,6 +126,7 @@ export class VmHost implements Disposable {
       now: () => base.monotonicNs(),
       seed: options.seed,
       cpus: options.cpus,
+      wrapMap: options.wrapMap,
       descriptors: this.#descriptors,
       kernelBtf,
       kernelFunctions,

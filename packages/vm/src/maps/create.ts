@@ -16,13 +16,15 @@ const NO_PREALLOC = 1;
 const PAGE = 4096;
 
 /**
- * Makes a map. `resolve` gives the object of a descriptor, for maps that hold maps or programs.
+ * Makes a map. `resolve` gives the object of a descriptor, for maps that hold maps or programs;
+ * `chunkBytes` is for hash maps of which there are many (see ValueMap).
  * Throws SysError: EINVAL for what the kernel refuses, too, and for types that aren't simulated.
  */
 export function createMap(
   machine: Machine,
   options: MapCreateOptions,
   resolve: (fd: number, kind: VmObject['kind']) => VmObject | undefined,
+  chunkBytes?: number,
 ): VmMap {
   const { type, keySize, valueSize, maxEntries, flags } = options;
   const refuse = (why: string): never => {
@@ -44,7 +46,13 @@ export function createMap(
     case mapTypes.hash:
     case mapTypes.percpu_hash:
       check(keySize > 0 && valueSize > 0, 'keys or values have no bytes');
-      return new ValueMap(machine, options, () => new HashKeys(keySize, maxEntries), perCpu);
+      return new ValueMap(
+        machine,
+        options,
+        () => new HashKeys(keySize, maxEntries),
+        perCpu,
+        chunkBytes,
+      );
     case mapTypes.lru_hash:
     case mapTypes.lru_percpu_hash:
       check(keySize > 0 && valueSize > 0, 'keys or values have no bytes');
@@ -60,6 +68,7 @@ export function createMap(
         options,
         (onEvict) => new LruKeys(keySize, maxEntries, onEvict),
         perCpu,
+        chunkBytes,
       );
     case mapTypes.lpm_trie:
       check(keySize > 4 && keySize <= 260 && valueSize > 0, 'a prefix has 5 to 260 bytes');

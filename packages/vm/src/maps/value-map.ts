@@ -14,7 +14,7 @@ import { LruKeys } from './lru-keys.ts';
 import { VmMap, viewOf } from './map.ts';
 
 const BPF_F_LOCK = 4;
-/** Bytes that values are kept together in, at least one value. */
+/** Bytes that values are kept together in, at least one value, unless the caller says otherwise. */
 const CHUNK_BYTES = 1 << 16;
 const PAGE = 4096;
 
@@ -42,6 +42,7 @@ export class ValueMap extends VmMap {
     options: MapCreateOptions,
     makeKeys: (onEvict: (slot: number) => void) => Keys,
     perCpu: boolean,
+    chunkBytes = CHUNK_BYTES,
   ) {
     super(machine, options);
     this.#keys = makeKeys((slot) => this.#forget(slot));
@@ -51,7 +52,7 @@ export class ValueMap extends VmMap {
     this.#stride = Math.ceil(options.valueSize / 8) * 8;
     // An array is one stretch, so that it can be mapped.
     const all = options.maxEntries * this.#cpus;
-    this.#perChunk = this.#isArray ? all : Math.max(1, Math.floor(CHUNK_BYTES / this.#stride));
+    this.#perChunk = this.#isArray ? all : Math.max(1, Math.floor(chunkBytes / this.#stride));
     this.#owner = { kind: 'map-value', map: options.name };
     if (this.#isArray) this.#chunk(0);
   }

@@ -1,0 +1,131 @@
+import { maglevSize, maglevTable } from '@heddle/datapath';
+import { parseIp } from '@heddle/sys';
+import { keyOf } from './addresses.ts';
+import {
+  type Connection,
+  type Entry,
+  InsideConnection,
+  OutsideConnection,
+  type PodSockets,
+} from './connections.ts';
+import type { Tuple } from './frames.ts';
+import type { Network } from './network.ts';
+import type { SimulatedNode } from './node-class.ts';
+import { hashText } from './random.ts';
+import type { TrafficStep } from './scenario.ts';
+import type { Target } from './targets.ts';
+
+/** First port of clients outside, and the first that is none. */
+const clientPorts = { first: 10_000, end: 65_536 } as const;
+/** Clients have addresses of these ranges (RFC 2544 and 3849). */
+const clientAddress = (i: number, isIpv4: boolean) =>
+  parseIp(
+    isIpv4
+      ? `198.${18 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`
+      : `2001:db8:ffff::${i.toString(16)}`,
+  )!;
+
+/** Who connects to services: clients outside and pods. They are the same in all steps. */
+export class Clients {
+  readonly #network: Network;
+  readonly #sockets: PodSockets;
+  /** By name. */
+  readonly #nodes: ReadonlyMap<string, SimulatedNode>;
+  readonly #pods = new Map<SimulatedNode, bigint[]>();
+  readonly #nextPorts = new Map<number, number>();
+  #up: readonly SimulatedNode[] = [];
+  /** The node that packets of a hash enter by, where the network hashes consistently. */
+  #resilient: readonly SimulatedNode[] | undefined;
+
+  constructor(network: Network, sockets: PodSockets, nodes: ReadonlyMap<string, SimulatedNode>) {
+    this.#network = network;
+    this.#sockets = sockets;
+    this.#nodes = nodes;
+  }
+
+  /** Tells which nodes are up: the others are not sent to. */
+  setUp(nodes: readonly SimulatedNode[]): void {
+    this.#up = nodes;
+    this.#resilient = undefined;
+  }
+
+  /** What makes the n-th connection of a step. */
+  of(traffic: TrafficStep): (i: number, target: Target) => Connection {
+    const { connections, from } = traffic;
+    if (from === 'outside') {
+      const clients = traffic.clients ?? Math.min(connections, 65_536);
+      const entry = this.#entry(traffic.via);
+      return (i, target) => this.#outside(i % clients, target, entry);
+    }
+    const places: { node: SimulatedNode; cookie: bigint }[] = [];
+    const clients =
+      traffic.clients ?? Math.min(connections, from === 'pod' ? 1000 : this.#up.length);
+    for (let i = 0; i < clients; i++) {
+      const node = this.#up[i % this.#up.length]!;
+      const number = Math.floor(i / this.#up.length);
+      places.push({ node, cookie: from === 'node' ? 1n : this.#clientPod(node, number) });
+    }
+    return (i, { address, protocol, port, isIpv4 }) => {
+      const { node, cookie } = places[i % places.length]!;
+      return new InsideConnection(this.#network, node, cookie, {
+        ...{ address: address!, protocol, port, isIpv4 },
+      });
+    };
+  }
+
+  /** The n-th pod of a node that has clients; steps share them. */
+  #clientPod(node: SimulatedNode, number: number): bigint {
+    const pods = this.#pods.get(node) ?? [];
+    this.#pods.set(node, pods);
+    while (pods.length <= number) pods.push(node.class.makePod());
+    return pods[number]!;
+  }
+
+  #outside(client: number, target: Target, entry: Entry): Connection {
+    const { isIpv4, port, protocol, address } = target;
+    const sourcePort = this.#nextPorts.get(client) ?? clientPorts.first;
+    const following = sourcePort + 1;
+    this.#nextPorts.set(client, following === clientPorts.end ? clientPorts.first : following);
+    const source = clientAddress(client, isIpv4);
+    const towards = (destination: Uint8Array): Tuple => {
+      return { protocol, source, sourcePort, destination, destinationPort: port };
+    };
+    if (address !== undefined) {
+      const tuple = towards(Uint8Array.from(address, (character) => character.charCodeAt(0)));
+      return new OutsideConnection(this.#network, this.#sockets, entry, isIpv4, () => tuple);
+    }
+    // The client chooses a node, and another one only when it connects anew.
+    let chosen: SimulatedNode | undefined;
+    const none = new Uint8Array(16);
+    return new OutsideConnection(
+      ...([this.#network, this.#sockets, () => chosen, isIpv4] as const),
+      () => {
+        chosen = entry(towards(none));
+        const own = chosen?.address(isIpv4 ? 4 : 6);
+        return own && towards(own);
+      },
+    );
+  }
+
+  /** By which node packets enter: the network's choice by a hash, or always the same. */
+  #entry(via: string): Entry {
+    const named = this.#nodes.get(via);
+    if (named) return () => named;
+    if (via === 'ecmp') return (tuple) => this.#up[hashOf(tuple) % this.#up.length];
+    return (tuple) => {
+      this.#resilient ??= this.#resilientTable();
+      return this.#resilient[hashOf(tuple) % this.#resilient.length];
+    };
+  }
+
+  #resilientTable(): SimulatedNode[] {
+    const nodes = this.#up.map(({ name }) => ({ name, weight: 1 }));
+    return Array.from(maglevTable(nodes, maglevSize(nodes.length)), (i) => this.#up[i]!);
+  }
+}
+
+function hashOf({ source, sourcePort, destination, destinationPort }: Tuple): number {
+  return hashText(
+    keyOf(source) + keyOf(destination) + String.fromCharCode(sourcePort, destinationPort),
+  );
+}

@@ -1,0 +1,381 @@
+import type {
+  EndpointRecord,
+  Family,
+  NodeRecord,
+  ObjectChange,
+  ObjectRecord,
+  ServiceRecord,
+  SliceRecord,
+} from '@heddle/model';
+import { exitCodes, Failure } from '../failure.ts';
+import type { Random } from './random.ts';
+import type { MadeUpServices, Scenario } from './scenario.ts';
+
+/** Namespace of services that a scenario makes up. */
+const madeUp = 'simulated';
+
+export interface ClusterNode {
+  readonly name: string;
+  readonly zone: string;
+  /** As text, the first of a family is the one that others know the node by. */
+  readonly addresses: readonly string[];
+}
+
+/** A pod of a service: its endpoints have one name, or, without names, one address. */
+export interface Member {
+  readonly name: string;
+  readonly addresses: readonly string[];
+}
+
+/** How many of each kind there is room for in the address ranges below. */
+const v4Pods = 1 << 23;
+
+/** Addresses that are made up. Services and pods of manifests keep theirs. */
+const made = {
+  node4: (i: number) => `172.${16 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`,
+  node6: (i: number) => `fd00:172:16::${i.toString(16)}`,
+  pod4: (i: number) => `10.${128 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`,
+  pod6: (i: number) => `fd00:10::${(i >> 16).toString(16)}:${(i & 0xffff).toString(16)}`,
+  clusterIP: (i: number) => `10.${96 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`,
+  loadBalancer: (i: number) => `100.${64 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`,
+};
+const familyOf = (address: string): Family => (address.includes(':') ? 'IPv6' : 'IPv4');
+const [firstNodePort, lastNodePort] = [30_000, 32_767];
+
+/** The objects of a cluster, as a scenario changes them, and where the pods are. Pure. */
+export class Cluster {
+  readonly nodes: readonly ClusterNode[];
+  readonly services = new Map<string, ServiceRecord>();
+  /** Node of a pod, by address. */
+  readonly placement = new Map<string, string>();
+  /** Nodes whose rows are like no other's: by a traffic policy, a hint, or an address of theirs. */
+  readonly special = new Set<string>();
+  /** Whether rows depend on the zone. */
+  zonesMatter = false;
+  readonly #random: Random;
+  readonly #slices = new Map<string, SliceRecord>();
+  readonly #slicesOf = new Map<string, Set<string>>();
+  /** Slices with endpoints on a node. */
+  readonly #slicesOn = new Map<string, Set<string>>();
+  /** Endpoints that went with their node, by the node, and the slice that they were in. */
+  readonly #lost = new Map<string, { slice: string; endpoint: EndpointRecord }[]>();
+  readonly #names: ReadonlySet<string>;
+  readonly #addresses = new Set<string>();
+  #pods = 0;
+  /** Changes since they were last taken. */
+  #changes = new Map<string, SliceRecord>();
+
+  /** Throws Failure for objects that make no cluster. */
+  constructor(records: readonly ObjectRecord[], scenario: Scenario, random: Random) {
+    this.#random = random;
+    for (const record of records) {
+      if (record.kind === 'node')
+        for (const address of record.addresses) this.#addresses.add(address);
+      if (record.kind === 'slice')
+        for (const { address } of record.endpoints) this.#addresses.add(address);
+    }
+    const nodes = records.filter((record): record is NodeRecord => record.kind === 'node');
+    this.nodes = this.#makeNodes(nodes, scenario.nodes);
+    this.#names = new Set(this.nodes.map(({ name }) => name));
+    for (const record of records) {
+      if (record.kind === 'service')
+        this.services.set(`${record.namespace}/${record.name}`, record);
+    }
+    for (const record of records) if (record.kind === 'slice') this.#set(this.#placed(record));
+    if (scenario.services) this.#makeServices(scenario.services);
+    const own = new Map(
+      this.nodes.flatMap(({ name, addresses }) => addresses.map((a) => [a, name])),
+    );
+    for (const { externalIPs } of this.services.values()) {
+      for (const address of externalIPs) if (own.has(address)) this.special.add(own.get(address)!);
+    }
+  }
+
+  /** Everything as it is at the start. */
+  start(): ObjectChange[] {
+    const objects: ObjectRecord[] = [...this.services.values(), ...this.#slices.values()];
+    this.#changes.clear();
+    return objects.map((object) => ({ op: 'set', object }));
+  }
+
+  /** Services whose `namespace/name` a pattern means. Throws Failure when there is none. */
+  matching(pattern: string, where: string): string[] {
+    if (this.services.has(pattern)) return [pattern];
+    const expression = new RegExp(
+      `^${pattern
+        .split('*')
+        .map((part) => part.replaceAll('.', '\\.'))
+        .join('.*')}$`,
+    );
+    const found = pattern.includes('*')
+      ? [...this.services.keys()].filter((key) => expression.test(key))
+      : [];
+    if (found.length > 0) return found;
+    const some = [...this.services.keys()].slice(0, 5);
+    const known = some.length === 0 ? 'there are none' : `there are ${some.join(', ')}`;
+    throw new Failure(
+      exitCodes.failed,
+      `simulate: ${where}: no service is ${pattern} (${known}${this.services.size > 5 ? ', ...' : ''})`,
+    );
+  }
+
+  /** Pods of a service that take new connections. */
+  members(service: string): Member[] {
+    const found = new Map<string, Set<string>>();
+    for (const slice of this.#slicesOfService(service)) {
+      for (const { address, target, ready } of slice.endpoints) {
+        if (!ready) continue;
+        const name = target === '' ? address : target;
+        const addresses = found.get(name) ?? new Set();
+        found.set(name, addresses.add(address));
+      }
+    }
+    return [...found]
+      .map(([name, addresses]) => ({ name, addresses: [...addresses] }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Starts pods of a service on nodes among these. Returns their addresses. */
+  add(service: string, count: number, nodes: readonly string[]): string[] {
+    const record = this.services.get(service)!;
+    const families = [...new Set(record.clusterIPs.map(familyOf))];
+    const added: string[] = [];
+    const endpoints = new Map<Family, EndpointRecord[]>();
+    for (let i = 0; i < count; i++) {
+      const nodeName = this.#random.pick(nodes);
+      const number = this.#nextPod();
+      for (const family of families) {
+        const address = family === 'IPv4' ? made.pod4(number) : made.pod6(number);
+        const endpoint = endpointAt(address, nodeName, `${record.name}-${number}`);
+        this.placement.set(address, nodeName);
+        added.push(address);
+        const others = endpoints.get(family);
+        if (others) others.push(endpoint);
+        else endpoints.set(family, [endpoint]);
+      }
+    }
+    for (const [family, list] of endpoints) this.#extend(service, family, list);
+    return added;
+  }
+
+  /** Ends pods of a service. */
+  remove(service: string, members: readonly Member[]): void {
+    const gone = new Set(members.flatMap(({ addresses }) => addresses));
+    this.#alter(service, (endpoint) => (gone.has(endpoint.address) ? undefined : endpoint));
+  }
+
+  /** Pods of a service begin to terminate: they keep what they have. */
+  drain(service: string, members: readonly Member[]): void {
+    const drained = new Set(members.flatMap(({ addresses }) => addresses));
+    this.#alter(service, (endpoint) =>
+      drained.has(endpoint.address)
+        ? { ...endpoint, ready: false, serving: true, terminating: true }
+        : endpoint,
+    );
+  }
+
+  /** Endpoints of nodes that are lost go. Returns how many. */
+  lose(nodes: readonly string[]): number {
+    const lost = new Set(nodes);
+    let count = 0;
+    const touched = new Set(nodes.flatMap((name) => [...(this.#slicesOn.get(name) ?? [])]));
+    for (const key of touched) {
+      const slice = this.#slices.get(key)!;
+      const kept = slice.endpoints.filter((endpoint) => {
+        if (!lost.has(endpoint.nodeName)) return true;
+        const gone = { slice: key, endpoint };
+        const others = this.#lost.get(endpoint.nodeName);
+        if (others) others.push(gone);
+        else this.#lost.set(endpoint.nodeName, [gone]);
+        count++;
+        return false;
+      });
+      if (kept.length < slice.endpoints.length) this.#set({ ...slice, endpoints: kept });
+    }
+    return count;
+  }
+
+  /** The endpoints that went with these nodes return. Returns how many. */
+  restore(nodes: readonly string[]): number {
+    let count = 0;
+    for (const node of nodes) {
+      for (const { slice: key, endpoint } of this.#lost.get(node) ?? []) {
+        const slice = this.#slices.get(key)!;
+        this.#set({ ...slice, endpoints: [...slice.endpoints, endpoint] });
+        count++;
+      }
+      this.#lost.delete(node);
+    }
+    return count;
+  }
+
+  /** What changed since this was last asked. */
+  takeChanges(): ObjectChange[] {
+    const changes = [...this.#changes.values()].map(
+      (object): ObjectChange => ({ op: 'set', object }),
+    );
+    this.#changes.clear();
+    return changes;
+  }
+
+  *#slicesOfService(service: string): Generator<SliceRecord> {
+    for (const key of this.#slicesOf.get(service) ?? []) yield this.#slices.get(key)!;
+  }
+
+  #alter(service: string, change: (endpoint: EndpointRecord) => EndpointRecord | undefined): void {
+    for (const slice of [...this.#slicesOfService(service)]) {
+      const endpoints = slice.endpoints.flatMap((endpoint) => change(endpoint) ?? []);
+      if (
+        endpoints.some((endpoint, i) => endpoint !== slice.endpoints[i]) ||
+        endpoints.length < slice.endpoints.length
+      ) {
+        this.#set({ ...slice, endpoints });
+      }
+    }
+  }
+
+  /** Adds endpoints to the service's own slice of a family. */
+  #extend(service: string, family: Family, endpoints: readonly EndpointRecord[]): void {
+    const { namespace, name: serviceName, ports } = this.services.get(service)!;
+    const name = `${serviceName}-simulated-${family.toLowerCase()}`;
+    const existing = this.#slices.get(`${namespace}/${name}`);
+    const model = [...this.#slicesOfService(service)].find((slice) => slice.family === family);
+    this.#set({
+      ...{ kind: 'slice', namespace, name, service: serviceName, family },
+      ports: model?.ports ?? ports.map(({ name, protocol, port }) => ({ name, protocol, port })),
+      endpoints: [...(existing?.endpoints ?? []), ...endpoints],
+    });
+  }
+
+  #set(slice: SliceRecord): void {
+    const key = `${slice.namespace}/${slice.name}`;
+    const service = `${slice.namespace}/${slice.service}`;
+    this.#slices.set(key, slice);
+    this.#changes.set(key, slice);
+    const own = this.#slicesOf.get(service) ?? new Set();
+    this.#slicesOf.set(service, own.add(key));
+    const record = this.services.get(service);
+    const isLocal = record?.internalLocal || record?.externalLocal;
+    for (const { nodeName, nodeHints, zoneHints } of slice.endpoints) {
+      const here = this.#slicesOn.get(nodeName) ?? new Set();
+      this.#slicesOn.set(nodeName, here.add(key));
+      if (isLocal) this.special.add(nodeName);
+      for (const name of nodeHints) this.special.add(name);
+      if (zoneHints.length > 0) this.zonesMatter = true;
+    }
+  }
+
+  /** The slice with each endpoint on a node that there is. */
+  #placed(slice: SliceRecord): SliceRecord {
+    const endpoints = slice.endpoints.map((endpoint) => {
+      const { address, nodeName } = endpoint;
+      if (nodeName !== '' && !this.#names.has(nodeName)) {
+        throw new Failure(
+          exitCodes.failed,
+          `simulate: endpoint ${address} of EndpointSlice ${slice.namespace}/${slice.name} is on node ${nodeName}, which is not there (add a manifest of that Node, raise the number of nodes, or leave nodeName out)`,
+        );
+      }
+      const known = this.placement.get(address);
+      const node = nodeName !== '' ? nodeName : (known ?? this.#random.pick(this.nodes).name);
+      if (known === undefined) this.placement.set(address, node);
+      return { ...endpoint, nodeName: node };
+    });
+    return { ...slice, endpoints };
+  }
+
+  #makeNodes(records: readonly NodeRecord[], wanted: Scenario['nodes']): ClusterNode[] {
+    const { count, zones } = wanted ?? { count: Math.max(1, records.length), zones: [] };
+    if (count < records.length) {
+      throw new Failure(
+        exitCodes.failed,
+        `simulate: the manifests have ${records.length} Nodes, and ${count} ${count === 1 ? 'is' : 'are'} asked for (raise nodes, or take manifests away)`,
+      );
+    }
+    const nodes: ClusterNode[] = records.map(({ name, zone, addresses }) => {
+      if (addresses.length === 0) {
+        throw new Failure(
+          exitCodes.failed,
+          `simulate: Node ${name} has no address (status.addresses)`,
+        );
+      }
+      return { name, zone, addresses };
+    });
+    const taken = new Set(records.map(({ name }) => name));
+    for (let i = 1; nodes.length < count; i++) {
+      const addresses = [made.node4(i), made.node6(i)];
+      const name = `node${i}`;
+      if (taken.has(name) || addresses.some((address) => this.#addresses.has(address))) continue;
+      nodes.push({
+        name,
+        zone: zones.length === 0 ? '' : zones[nodes.length % zones.length]!,
+        addresses,
+      });
+    }
+    return nodes;
+  }
+
+  #makeServices({
+    count,
+    backends,
+    protocol,
+    type,
+    algorithm,
+    affinitySeconds,
+  }: MadeUpServices): void {
+    if (type === 'NodePort' && count > lastNodePort - firstNodePort + 1) {
+      throw new Failure(
+        exitCodes.failed,
+        `simulate: services.count is ${count}: there are ${lastNodePort - firstNodePort + 1} NodePorts`,
+      );
+    }
+    const names = this.nodes.map(({ name }) => name);
+    const ports = [{ name: '', protocol, port: 80, nodePort: 0 }];
+    const slicePorts = [{ name: '', protocol, port: 8080 }];
+    for (let i = 1; i <= count; i++) {
+      const name = `service-${i}`;
+      this.services.set(`${madeUp}/${name}`, {
+        ...{ kind: 'service', namespace: madeUp, name, type, algorithm, affinitySeconds },
+        createdMs: 0,
+        clusterIPs: [made.clusterIP(i)],
+        proxyName: undefined,
+        ports: type === 'NodePort' ? [{ ...ports[0]!, nodePort: firstNodePort + i - 1 }] : ports,
+        externalIPs: [],
+        loadBalancerIPs: type === 'LoadBalancer' ? [made.loadBalancer(i)] : [],
+        sourceRanges: [],
+        ...{ internalLocal: false, externalLocal: false, healthCheckPort: 0 },
+        ...{ publishNotReady: false, weights: undefined, problems: [] },
+      });
+      if (backends === 0) continue;
+      const endpoints = Array.from({ length: backends }, () => {
+        const nodeName = this.#random.pick(names);
+        const number = this.#nextPod();
+        const address = made.pod4(number);
+        this.placement.set(address, nodeName);
+        return endpointAt(address, nodeName, `${name}-${number}`);
+      });
+      this.#set({
+        ...{ kind: 'slice', namespace: madeUp, name, service: name, family: 'IPv4' },
+        ports: slicePorts,
+        endpoints,
+      });
+    }
+  }
+
+  #nextPod(): number {
+    for (;;) {
+      const number = ++this.#pods;
+      if (number >= v4Pods) {
+        throw new Failure(exitCodes.failed, `simulate: more than ${v4Pods - 1} pods are asked for`);
+      }
+      if (!this.#addresses.has(made.pod4(number)) && !this.#addresses.has(made.pod6(number)))
+        return number;
+    }
+  }
+}
+
+function endpointAt(address: string, nodeName: string, target: string): EndpointRecord {
+  return {
+    ...{ address, nodeName, target, ready: true, serving: true, terminating: false },
+    ...{ zoneHints: [], nodeHints: [] },
+  };
+}

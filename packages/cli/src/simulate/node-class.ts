@@ -1,0 +1,440 @@
+import { type Datapath, defaultNat, openDatapath } from '@heddle/datapath';
+import { attachTypes } from '@heddle/ebpf';
+import { type ObjectChange, ServiceModel, type ServiceRow } from '@heddle/model';
+import { Reconciler, Table } from '@heddle/state';
+import { parseIp } from '@heddle/sys';
+import {
+  CopiedMap,
+  ForkedMap,
+  type FrameResult,
+  outsideDevice,
+  type Routes,
+  SocketHandle,
+  Timers,
+  ValueMap,
+  VmHost,
+  type VmMap,
+} from '@heddle/vm';
+import { objects } from '../assets.ts';
+import { isV4, keyOf, mappedIpv4, sameBytes } from './addresses.ts';
+import type { SimulationClock } from './clock.ts';
+import type { ClusterNode } from './cluster.ts';
+import { type Swaps, viewOf, wrapMap } from './node-maps.ts';
+import type { Scenario } from './scenario.ts';
+
+/** Number of the device behind which a node's pods are. */
+export const podDevice = 100;
+const devices = [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }];
+const AF_INET = 2;
+const AF_INET6 = 10;
+const MTU = 1500;
+const LOOKUP_SOURCE = 1 << 4;
+// enum of BPF_FIB_LKUP_RET_*
+const SUCCESS = 0;
+const NOT_FORWARDED = 4;
+const FRAGMENTATION_NEEDED = 8;
+/** How often the kernel half's garbage collection looks at a slice of the flows (SWEEP_* in nat.h). */
+const sweepNs = 50_000_000n;
+const sweepSlice = 2048;
+/** Sweeps of the whole table after which another one changes nothing: mark, wait, free. */
+const sweepsNeeded = 4;
+/** Word of struct backend that has the generation, and offset of nat_table's used_once; see abi.h. */
+const generationWord = 6;
+const usedOnceOffset = 8;
+
+/** The node that an address (16 bytes as text) leads to: its own, or that of a pod on it. */
+export interface Home {
+  readonly node: SimulatedNode;
+  readonly isPod: boolean;
+}
+
+export interface ClassOptions {
+  readonly clock: SimulationClock;
+  readonly seed: number;
+  readonly sizes: Scenario['sizes'];
+  readonly homeOf: (address: string) => Home | undefined;
+}
+
+/** How full a map is on a node. */
+export interface MapUse {
+  readonly name: string;
+  readonly entries: number;
+  readonly maxEntries: number;
+}
+
+/** A node: its own view of its class' maps, and its timers. */
+export class SimulatedNode {
+  readonly name: string;
+  readonly zone: string;
+  readonly addresses: readonly Uint8Array[];
+  readonly class: NodeClass;
+  isUp = true;
+  /** Made when the node is first used. */
+  views: readonly VmMap[] | undefined;
+  timers = new Timers(() => {});
+  /** Counted up to the latest loss of the node. */
+  lostDrops = new Map<string, number>();
+
+  constructor({ name, zone, addresses }: ClusterNode, nodeClass: NodeClass) {
+    this.name = name;
+    this.zone = zone;
+    this.addresses = addresses.map((address) => parseIp(address)!);
+    this.class = nodeClass;
+  }
+
+  /** The address that others know the node by. */
+  address(family: 4 | 6): Uint8Array | undefined {
+    return this.addresses.find((address) => isV4(address) === (family === 4));
+  }
+
+  /** A frame comes in by the node's device, or is to leave by it: through the programs there. */
+  frame(direction: 'ingress' | 'egress', frame: Uint8Array): FrameResult {
+    return this.class.frame(this, direction, frame);
+  }
+}
+
+/**
+ * Nodes that have the same services in the same form. They share a machine with Heddle's programs
+ * and a control plane; their maps differ in what programs have written. Which node's kernel the
+ * machine is, changes from run to run.
+ */
+export class NodeClass implements Disposable {
+  readonly nodes: readonly SimulatedNode[];
+  readonly host: VmHost;
+  readonly table = new Table<ServiceRow>();
+  readonly #options: ClassOptions;
+  readonly #model: ServiceModel;
+  readonly #forks: ForkedMap[] = [];
+  readonly #baseTimers: Timers;
+  /** What the maps call the nodes' own address. */
+  readonly #representative: ClusterNode;
+  #datapath: Datapath;
+  #reconciler: Reconciler<ServiceRow> | undefined;
+  #current: SimulatedNode | undefined;
+  #cookies = 1n;
+  #sockets = 0n;
+  #generations = new Uint32Array(0);
+
+  constructor(nodes: readonly ClusterNode[], options: ClassOptions) {
+    this.#options = options;
+    this.#representative = nodes[0]!;
+    const { name, zone, addresses } = this.#representative;
+    this.host = new VmHost({
+      base: options.clock,
+      name,
+      addresses: { v4: '192.0.2.1', v6: '2001:db8::1' },
+      seed: options.seed,
+      cpus: 1,
+      routes: this.#routes,
+      wrapMap: (machine, map) => {
+        const wrapped = wrapMap(machine, map);
+        if (wrapped instanceof ForkedMap) this.#forks.push(wrapped);
+        return wrapped;
+      },
+    });
+    this.#model = new ServiceModel({ nodeName: name, ownAddresses: addresses });
+    const record = {
+      kind: 'node',
+      namespace: '',
+      name,
+      zone,
+      addresses,
+      nodeIPs: addresses,
+      leaving: false,
+    } as const;
+    this.#model.apply([{ op: 'set', object: record }]);
+    this.#datapath = this.#open();
+    this.#reconciler = this.#reconcile();
+    this.#baseTimers = this.host.machine.timers;
+    this.nodes = nodes.map((node) => new SimulatedNode(node, this));
+  }
+
+  [Symbol.dispose](): void {
+    this.#reconciler?.[Symbol.dispose]();
+    this.#datapath[Symbol.dispose]();
+    this.host[Symbol.dispose]();
+  }
+
+  /** The control plane hears of changes, and brings them into force. */
+  apply(changes: readonly ObjectChange[]): void {
+    this.leave();
+    const rows = this.#model.apply(changes);
+    if (!this.#reconciler) return;
+    this.table.apply(rows);
+    this.#sync(this.#reconciler);
+  }
+
+  /** The agents die. What is in force stays. */
+  stop(): void {
+    // A node that is not used yet has to begin with what is in force now.
+    for (const node of this.nodes) this.#enter(node);
+    this.leave();
+    this.#reconciler?.[Symbol.dispose]();
+    this.#reconciler = undefined;
+  }
+
+  /** Others take over. */
+  start(): void {
+    this.leave();
+    const before = this.#datapath;
+    this.#datapath = this.#open();
+    before[Symbol.dispose]();
+    this.#reconciler = this.#reconcile();
+    const wanted = [...this.#model.rows()];
+    const keys = new Set(wanted.map(({ key }) => key));
+    const removed = [...this.table.rows()].flatMap(({ key }) => (keys.has(key) ? [] : [key]));
+    this.table.apply({ upserted: wanted, removed });
+    this.#sync(this.#reconciler);
+  }
+
+  /** Rows that are not in force, and why. */
+  failures(): { key: string; reason: string }[] {
+    const found: { key: string; reason: string }[] = [];
+    for (const [key, { state, reason = '' }] of this.#reconciler?.statuses() ?? []) {
+      if (state === 'failed') found.push({ key, reason });
+    }
+    return found;
+  }
+
+  frame(node: SimulatedNode, direction: 'ingress' | 'egress', frame: Uint8Array): FrameResult {
+    this.#enter(node);
+    return this.host.frame(direction, frame);
+  }
+
+  /** A network namespace for a client. */
+  makePod(): bigint {
+    return ++this.#cookies;
+  }
+
+  /** A socket in a namespace of a node, by the namespace's cookie; 1 is the node's own. */
+  makeSocket(cookie: bigint, family: 4 | 6, protocol: 6 | 17): SocketHandle {
+    return new SocketHandle(this.host.machine.memory, {
+      family: family === 4 ? AF_INET : AF_INET6,
+      type: protocol === 6 ? 1 : 2,
+      protocol,
+      netnsCookie: cookie,
+      cookie: ++this.#sockets,
+    });
+  }
+
+  /**
+   * connect() of a TCP socket or sendto() of a UDP one: through the programs of the cgroup. Returns
+   * where it leads to, or -errno.
+   */
+  call(node: SimulatedNode, socket: SocketHandle, address: string, port: number) {
+    this.#enter(node);
+    const { family, protocol } = socket.fields;
+    const { result, endpoint } = this.host.hooks.address(
+      protocol === 6 ? 'connect' : 'sendmsg',
+      family === AF_INET ? 4 : 6,
+      socket,
+      this.host.cgroup,
+      { address, port },
+    );
+    return result < 0 ? result : endpoint;
+  }
+
+  closeSocket(node: SimulatedNode, socket: SocketHandle): void {
+    this.#enter(node);
+    this.host.hooks.socket(attachTypes.cgroup_inet_sock_release, socket, this.host.cgroup);
+    this.host.forgetStorage(socket);
+    socket.dispose();
+  }
+
+  /** What a node counted, by reason: packets dropped at its devices, and calls that were refused. */
+  drops(node: SimulatedNode): { reason: string; count: number }[] {
+    if (!node.views) return [];
+    this.#enter(node);
+    const refused = this.#datapath
+      .refusals()
+      .map(({ reason, count }) => ({ reason: `socket: ${reason}`, count }));
+    return [...this.#datapath.drops(), ...refused].filter(({ count }) => count > 0);
+  }
+
+  /** Maps that the control plane fills, which is the same for all nodes of the class. */
+  sharedUse(): MapUse[] {
+    this.leave();
+    return this.#datapath.status().maps.filter(({ name }) => name !== 'nat_flows');
+  }
+
+  /** Tables that a node's programs fill. */
+  ownUse(node: SimulatedNode): MapUse[] {
+    const size = (name: string) => {
+      const view = node.views?.[this.#forks.indexOf(this.#fork(name))];
+      return view instanceof ValueMap ? view.size : 0;
+    };
+    const { flows, affinity } = this.#options.sizes;
+    // A flow has two keys.
+    const used = Math.round(size('nat_index') / 2);
+    return [
+      { name: 'nat_flows', entries: used, maxEntries: flows - 1 },
+      { name: 'affinity', entries: size('affinity'), maxEntries: affinity },
+    ];
+  }
+
+  /** The node's kernel starts anew: it has forgotten everything. */
+  forget(node: SimulatedNode): void {
+    this.leave();
+    for (const { reason, count } of this.drops(node)) {
+      node.lostDrops.set(reason, (node.lostDrops.get(reason) ?? 0) + count);
+    }
+    this.leave();
+    for (const [i, view] of (node.views ?? []).entries()) {
+      if (view !== this.#forks[i]!.original) view.dispose();
+    }
+    node.views = undefined;
+    node.timers = new Timers(() => {});
+  }
+
+  /** Makes the machine nobody's kernel: the control plane can work. */
+  leave(): void {
+    if (!this.#current) return;
+    for (const map of this.#forks) map.use(undefined);
+    this.host.machine.timers = this.#baseTimers;
+    this.#current = undefined;
+  }
+
+  /** Makes the machine the node's kernel, and does what its timers were to do meanwhile. */
+  #enter(node: SimulatedNode): void {
+    if (this.#current !== node) {
+      const isNew = node.views === undefined;
+      const views = node.views ?? this.#makeViews(node);
+      node.views = views;
+      this.#forks.forEach((map, i) => {
+        map.use(views[i]);
+      });
+      this.host.machine.timers = node.timers;
+      this.#current = node;
+      if (isNew)
+        this.#datapath.node.program('start_sweeping').testRun({ data: new Uint8Array(64) });
+    }
+    this.#sweep(node);
+  }
+
+  /** Sweeps that are long over are left out: a later one finds all that they would have found. */
+  #sweep(node: SimulatedNode): void {
+    const { clock } = this.#options;
+    const now = clock.monotonicNs();
+    if (node.timers.next === undefined || node.timers.next > now) return;
+    const table = new Uint8Array(this.#fork('nat_table').valueBytes);
+    this.#fork('nat_table').lookup(new Uint8Array(4), table);
+    const usedOnce = new DataView(table.buffer).getUint32(usedOnceOffset, true);
+    const slices = Math.ceil(usedOnce / sweepSlice) + 1;
+    const earliest = now - sweepNs * BigInt(slices * sweepsNeeded);
+    for (let due = node.timers.next; due !== undefined && due <= now; due = node.timers.next) {
+      clock.at(due < earliest ? earliest : due, () => this.host.machine.runTimers());
+    }
+  }
+
+  #makeViews(node: SimulatedNode): VmMap[] {
+    const { machine } = this.host;
+    const swaps: Swaps = this.#representative.addresses.flatMap((text) => {
+      const theirs = parseIp(text)!;
+      const own = node.address(isV4(theirs) ? 4 : 6);
+      return own && !sameBytes(own, theirs) ? [[theirs, own] as const] : [];
+    });
+    const views = this.#forks.map((map) => viewOf(machine, map, swaps));
+    // Backends see the node's own address.
+    const sources = this.#fork('nat_sources');
+    const { original } = sources;
+    const view = views[this.#forks.indexOf(sources)]!;
+    const [key, value] = [new Uint8Array(4), new Uint8Array(16)];
+    for (
+      key[0] = 1;
+      original.lookup(key, value) === 0 && value.some((byte) => byte !== 0);
+      key[0]++
+    ) {
+      const swap = swaps.find(([theirs]) => sameBytes(theirs, value));
+      if (swap) view.update(key, swap[1], 0);
+    }
+    return views;
+  }
+
+  /** A map by name, of those that nodes have views of. */
+  #fork(name: string): ForkedMap {
+    const found = this.#forks.find(({ options }) => options.name === name);
+    if (!found) throw new Error(`find map ${name}: the objects have no such map`);
+    return found;
+  }
+
+  #open(): Datapath {
+    const { host } = this;
+    const { sizes } = this.#options;
+    const datapath = openDatapath({
+      platform: host.platform,
+      bpf: host.bpf,
+      objects,
+      bpffs: '/sys/fs/bpf',
+      cgroup: host.cgroupPath,
+      sizes,
+      netnsCookie: host.node.namespace.cookie,
+      nat: defaultNat,
+      options: { terminateTcp: false },
+    });
+    datapath.setNode(devices, this.#representative.addresses);
+    // Nothing comes in here: the tables that would be swept are the nodes'.
+    host[Symbol.dispose]();
+    return datapath;
+  }
+
+  #reconcile(): Reconciler<ServiceRow> {
+    return new Reconciler(this.table, this.#datapath, this.host.platform);
+  }
+
+  /** Works until every row was tried. */
+  #sync(reconciler: Reconciler<ServiceRow>): void {
+    reconciler.sync();
+    reconciler.setComplete();
+    while (reconciler.counts().pending > 0) reconciler.sync();
+    this.#dropStaleCounters();
+  }
+
+  /** The control plane begins a backend's counters anew when its id is used again; so do nodes. */
+  #dropStaleCounters(): void {
+    const { original } = this.#fork('backends');
+    const stats = this.#forks.indexOf(this.#fork('backend_stats'));
+    const { maxEntries } = original.options;
+    const bytes = original.mapping(maxEntries * original.valueBytes, 0, false);
+    if (!bytes) throw new Error('read backends: the map cannot be mapped');
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+    const stride = original.valueBytes / 4;
+    const before = this.#generations;
+    const after = new Uint32Array(maxEntries);
+    const key = new Uint8Array(4);
+    for (let id = 1; id < maxEntries; id++) {
+      const generation = words[id * stride + generationWord]!;
+      after[id] = generation;
+      if (before.length === 0 || before[id] === generation) continue;
+      new DataView(key.buffer).setUint32(0, id, true);
+      for (const { views } of this.nodes) {
+        const view = views?.[stats];
+        if (view instanceof CopiedMap) view.forget(key);
+      }
+    }
+    this.#generations = after;
+  }
+
+  /** bpf_fib_lookup on the current node: its pods behind one device, all else behind the other. */
+  readonly #routes: Routes = (route, flags) => {
+    const node = this.#current;
+    if (!node) return NOT_FORWARDED;
+    const isIpv4 = route[0] === AF_INET;
+    const view = new DataView(route.buffer, route.byteOffset, route.byteLength);
+    const destination = isIpv4 ? mappedIpv4(route.subarray(32, 36)) : route.subarray(32, 48);
+    const home = this.#options.homeOf(keyOf(destination));
+    const isHere = home?.node === node;
+    if (isHere && !home.isPod) return NOT_FORWARDED;
+    if (view.getUint16(6, true) > MTU) {
+      view.setUint16(6, MTU, true);
+      return FRAGMENTATION_NEEDED;
+    }
+    const index = isHere ? podDevice : outsideDevice;
+    view.setUint32(8, index, true);
+    view.setUint16(6, MTU, true);
+    const source = flags & LOOKUP_SOURCE ? node.address(isIpv4 ? 4 : 6) : undefined;
+    if (source) route.set(isIpv4 ? source.subarray(12) : source, 16);
+    route.set([2, 0, 0, 0, index >> 8, index & 0xff], 52);
+    route.set([2, 0, 0, 1, index >> 8, index & 0xff], 58);
+    return SUCCESS;
+  };
+}

@@ -1,0 +1,46 @@
+import { mapTypes } from '@heddle/ebpf';
+import {
+  CopiedMap,
+  createMap,
+  ForkedMap,
+  type Machine,
+  SwappedMap,
+  smallChunk,
+  type VmMap,
+} from '@heddle/vm';
+
+// Nodes whose services are the same have one set of maps, and each a view of it:
+//  - what only the control plane writes they share,
+//  - what programs write into is copied value by value, when a program first asks for it,
+//  - tables that programs fill are each node's own.
+
+/** Maps whose keys or first keys' bytes are addresses among which are the node's own. */
+const addressed: ReadonlySet<string> = new Set(['services', 'addresses']);
+const shared: ReadonlySet<string> = new Set([
+  ...['slots', 'backends', 'addresses', 'source_ranges', 'node_devices'],
+]);
+const own: ReadonlySet<string> = new Set(['nat_index', 'affinity', 'fragments']);
+/** Rings are read by nobody, and sockets' storage belongs to sockets, of which each is on one node. */
+const wholes: ReadonlySet<number> = new Set([mapTypes.ringbuf, mapTypes.sk_storage]);
+
+/** Gives nodes views of a map; constants need none. */
+export function wrapMap(machine: Machine, map: VmMap): VmMap {
+  const { name, type } = map.options;
+  return name.startsWith('.') || wholes.has(type) ? map : new ForkedMap(machine, map);
+}
+
+/** Pairs of addresses: the one that the maps have, and the one that the node has in its place. */
+export type Swaps = readonly (readonly [Uint8Array, Uint8Array])[];
+
+/** A node's view of a map. */
+export function viewOf(machine: Machine, map: ForkedMap, swaps: Swaps): VmMap {
+  const { name } = map.options;
+  const inner = shared.has(name)
+    ? map.original
+    : own.has(name)
+      ? createMap(machine, map.options, () => undefined, smallChunk)
+      : new CopiedMap(machine, map);
+  return addressed.has(name) && swaps.length > 0
+    ? new SwappedMap(machine, inner, swaps, inner !== map.original)
+    : inner;
+}

@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { afterEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { currentPins } from '@heddle/datapath';
+import { BpfMap, LinuxBpf } from '@heddle/ebpf';
+import {
+  askHttp,
+  type BlockingSocket,
+  connectTcp,
+  floodWithSyns,
+  type LabPod,
+  startBackend,
+  startHttpClient,
+} from '@heddle/lab';
+import { decodeUtf8 } from '@heddle/sys';
+import { endpoint, service, slice } from '../testing/objects.ts';
+import { Product } from '../testing/product.ts';
+
+const ends = ['v4', 'v6'] as const;
+const clusterIPs = ['10.96.0.1', 'fd00:96::1'];
+const nodePort = 30_080;
+/** Of a flood. */
+const syns = Number(process.env.HEDDLE_SYNS ?? 2_000_000);
+const established = 1000;
+/** During a rolling update; HEDDLE_CONNECTIONS=200000 is the whole of it. */
+const connections = Number(process.env.HEDDLE_CONNECTIONS ?? 20_000);
+
+describe('storms from outside, by the agent', () => {
+  let product: Product;
+  afterEach(() => product?.[Symbol.dispose]());
+
+  /** A service at a NodePort with pods of whatever conditions, served at `port` of theirs. */
+  const web = (port: number, pods: readonly [LabPod, Parameters<typeof endpoint>[1]][]) => [
+    service('web', clusterIPs, {
+      type: 'NodePort',
+      ipFamilyPolicy: 'RequireDualStack',
+      ports: [{ port: 80, nodePort }],
+    }),
+    ...ends.map((end) =>
+      slice(
+        'web',
+        pods.map(([pod, conditions]) =>
+          endpoint(pod.addresses[end], conditions, { nodeName: pod.node.name }),
+        ),
+        { name: `web-${end}`, ports: [{ port }] },
+      ),
+    ),
+  ];
+  const metric = (pattern: RegExp): number => {
+    const to = { address: '127.0.0.1', port: 10_249 };
+    const [, value] = pattern.exec(askHttp(product.node, to, '/metrics')) ?? [];
+    assert.ok(value !== undefined, `${pattern}`);
+    return Number(value);
+  };
+  const floodDrops = () =>
+    metric(/^heddle_dropped_packets_total\{reason="too many flows are unanswered[^}]*\} (.*)$/m);
+  const resident = () => metric(/^process_resident_memory_bytes (.*)$/m);
+
+  test(`${syns} spoofed SYNs: ${established} connections go on, and memory is bounded`, async () => {
+    product = new Product('syn-storm', { nodes: 2, podsPerNode: 1, outside: 2 });
+    const { lab } = product;
+    const [client, attacker] = [lab.outside[0]!, lab.outside[1]!];
+    await Promise.all(lab.pods.map((pod) => startBackend(pod, { echo: [8081] })));
+    await product.start('--metrics-address', '127.0.0.1:10249');
+    await product.apply(
+      'web.yaml',
+      ...web(8081, [
+        [lab.pods[0]!, {}],
+        [lab.pods[1]!, {}],
+      ]),
+    );
+    const to = { address: product.node.addresses.v4, port: nodePort };
+    const sockets = Array.from({ length: established }, () => connectTcp(client, to));
+    try {
+      const exchange = (word: string) => {
+        for (const socket of sockets) socket.send(word);
+        for (const socket of sockets) assert.equal(said(socket), word);
+      };
+      exchange('before');
+      const before = { kernel: kernelMemory(product), agent: resident(), drops: floodDrops() };
+      let over = false;
+      const flood = floodWithSyns(attacker, { to, count: syns }).finally(() => {
+        over = true;
+      });
+      let rounds = 0;
+      // At least once in the thick of it, however slow the machine is.
+      for (; !over; rounds++) {
+        exchange(`during ${rounds}`);
+        await sleep(50);
+      }
+      await flood;
+      assert.ok(rounds > 1);
+      const { nat } = (await product.status()).datapath;
+      assert.ok(nat.unanswered <= nat.maxFlows / 4 + 1, `${nat.unanswered} of ${nat.maxFlows}`);
+      assert.ok(nat.flows <= nat.unanswered + established + 100, `${nat.flows} flows`);
+      exchange('after');
+      const refused = floodDrops() - before.drops;
+      // What found room for a minute, and what the attacker's own device has thrown away.
+      assert.ok(refused > 0.9 * syns, `${refused} of ${syns} were refused and counted`);
+      assert.deepEqual(kernelMemory(product), before.kernel, 'bytes of the maps');
+      assert.ok(resident() < before.agent + 32 * 2 ** 20, `${before.agent} became ${resident()}`);
+      const { drops } = await product.status();
+      assert.equal(
+        drops.find(({ reason }) => reason.includes('a flood of SYNs'))?.count,
+        floodDrops(),
+      );
+    } finally {
+      for (const socket of sockets) socket[Symbol.dispose]();
+    }
+  });
+
+  test(`${connections} connections while backends are replaced and the agent is: none fails`, async () => {
+    product = new Product('rolling', { nodes: 2, podsPerNode: 3, outside: 1 });
+    const { lab } = product;
+    const [client] = lab.outside;
+    const serve = (pod: LabPod, n: number) =>
+      startBackend(pod, { http: [8080], name: `${pod.name}, the ${n}.` });
+    // The last one waits for its turn.
+    const pods = [...lab.pods];
+    const running = new Map(
+      await Promise.all(pods.slice(0, -1).map(async (pod) => [pod, await serve(pod, 1)] as const)),
+    );
+    const sized = ['--max-flows', '262144'];
+    await product.start(...sized);
+    const ready = {};
+    const apply = (...some: readonly [LabPod, Parameters<typeof endpoint>[1]][]) =>
+      product.apply('web.yaml', ...web(8080, some));
+    await apply(...[...running.keys()].map((pod) => [pod, ready] as [LabPod, object]));
+    const run = startHttpClient(client!, {
+      requests: connections / ends.length,
+      timeoutMs: 10_000,
+      targets: Object.fromEntries(
+        ends.map((end) => {
+          const address = product.node.addresses[end];
+          return [end, [end === 'v4' ? `${address}:${nodePort}` : `[${address}]:${nodePort}`]];
+        }),
+      ),
+    });
+    let over = false;
+    const total = run.total.finally(() => {
+      over = true;
+    });
+    let replaced = 0;
+    let restarts = 0;
+    while (!over) {
+      const [old] = running.keys();
+      const spare = pods.find((pod) => !running.has(pod))!;
+      const rest = [...running.keys()].filter((pod) => pod !== old);
+      const started = await serve(spare, replaced + 2);
+      const others = [...rest, spare].map((pod) => [pod, ready] as [LabPod, object]);
+      await apply([old!, { ready: false, serving: true, terminating: true }], ...others);
+      // It finishes what it has begun.
+      await sleep(500);
+      await apply(...others);
+      running.get(old!)!.kill();
+      running.delete(old!);
+      running.set(spare, started);
+      if (replaced++ % 4 !== 1) continue;
+      await product.kill();
+      await sleep(100);
+      await product.start(...sized);
+      restarts++;
+    }
+    const { targets } = await total;
+    for (const end of ends) {
+      assert.deepEqual(targets[end]!.failures, {}, end);
+      assert.equal(targets[end]!.requests, connections / ends.length);
+    }
+    const answered = new Set(ends.flatMap((end) => Object.keys(targets[end]!.answers)));
+    assert.ok(replaced >= 3 && restarts >= 1, `${replaced} were replaced, ${restarts} restarts`);
+    assert.ok(answered.size > pods.length, 'also those that came later answered');
+  });
+});
+
+function said(socket: BlockingSocket): string {
+  return decodeUtf8(socket.receive());
+}
+
+/** Bytes that the kernel has taken for each of the maps. */
+function kernelMemory(product: Product): Record<string, string> {
+  const bpf = new LinuxBpf(product.platform);
+  const folder = currentPins(product.node.bpffs).maps;
+  const found: Record<string, string> = {};
+  for (const name of readdirSync(folder)) {
+    using map = BpfMap.openPinned(bpf, `${folder}/${name}`);
+    const text = readFileSync(`/proc/self/fdinfo/${map.fd}`, 'utf8');
+    found[name] = /^memlock:\s+(\d+)/m.exec(text)?.[1] ?? 'unknown';
+  }
+  return found;
+}

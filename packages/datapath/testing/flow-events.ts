@@ -1,0 +1,70 @@
+import fc from 'fast-check';
+import type { Flags } from './flow-model.ts';
+import type { Event } from './flow-stage.ts';
+
+/** What TCP says, each as likely as it helps to get somewhere. */
+const flags: fc.Arbitrary<Flags> = fc.oneof(
+  { weight: 4, arbitrary: fc.constant<Flags>({ syn: true }) },
+  { weight: 4, arbitrary: fc.constant<Flags>({ ack: true }) },
+  { weight: 3, arbitrary: fc.constant<Flags>({ syn: true, ack: true }) },
+  { weight: 6, arbitrary: fc.constant<Flags>({ fin: true, ack: true }) },
+  { weight: 1, arbitrary: fc.constant<Flags>({ fin: true }) },
+  { weight: 1, arbitrary: fc.constant<Flags>({ syn: true, fin: true }) },
+  { weight: 1, arbitrary: fc.constant<Flags>({ rst: true }) },
+  { weight: 1, arbitrary: fc.constant<Flags>({ rst: true, ack: true }) },
+);
+
+const some = fc.nat({ max: 999 });
+/** Flows are counted from the newest on. */
+const flow = fc.oneof({ weight: 3, arbitrary: fc.nat({ max: 2 }) }, some);
+
+const client = (said: fc.Arbitrary<Flags>) =>
+  fc.record({
+    kind: fc.constant('client' as const),
+    client: some,
+    port: fc.nat({ max: 5 }),
+    service: some,
+    beside: fc.integer({ min: 0, max: 19 }).map((n) => n === 19),
+    flags: said,
+  });
+const known = fc.record({
+  kind: fc.constantFrom('known' as const, 'known' as const, 'known' as const, 'late' as const),
+  flow,
+  isReply: fc.boolean(),
+  flags,
+});
+/** A connection that comes about, as most do. */
+const handshake = client(fc.constant({ syn: true })).map((first): Event[] => [
+  { ...first, beside: false },
+  { kind: 'known', flow: 0, isReply: true, flags: { syn: true, ack: true } },
+  { kind: 'known', flow: 0, isReply: false, flags: { ack: true } },
+]);
+const backend = fc.record({
+  kind: fc.constant('backend' as const),
+  service: some,
+  backend: some,
+  state: fc.constantFrom(
+    'active' as const,
+    'active' as const,
+    'draining' as const,
+    'gone' as const,
+  ),
+});
+/** Less than a sweep, a few, some seconds, and longer than each of the timeouts in turn. */
+const wait = fc.record({
+  kind: fc.constant('wait' as const),
+  milliseconds: fc.constantFrom(20, 70, 70, 300, 300, 1100, 1100, 4000, 9000, 16_000, 35_000),
+});
+
+/** Stretches of things that happen; `waits`: whether time may pass between them. */
+export function histories(length: number, waits: boolean): fc.Arbitrary<Event[]> {
+  const alone = (event: fc.Arbitrary<Event>) => event.map((each) => [each]);
+  const events: fc.Arbitrary<Event[]> = fc.oneof(
+    { weight: 7, arbitrary: handshake },
+    { weight: 7, arbitrary: alone(client(fc.oneof(fc.constant<Flags>({ syn: true }), flags))) },
+    { weight: 10, arbitrary: alone(known) },
+    { weight: 2, arbitrary: alone(backend) },
+    ...(waits ? [{ weight: 2, arbitrary: alone(wait) }] : []),
+  );
+  return fc.array(events, { maxLength: length, size: 'max' }).map((stretches) => stretches.flat());
+}

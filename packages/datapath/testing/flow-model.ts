@@ -1,0 +1,318 @@
+import assert from 'node:assert/strict';
+import type { Protocol } from '@heddle/model';
+import type { dropReason } from '../src/generated/abi.ts';
+
+// What the flow table of the node's devices promises, without any of the ways in which it is kept:
+// no hashing, no list of free places, no words that are swapped. One packet at a time.
+
+export interface Ends {
+  readonly address: string;
+  /** Host order. */
+  readonly port: number;
+}
+
+export interface Flags {
+  readonly syn?: boolean;
+  readonly ack?: boolean;
+  readonly fin?: boolean;
+  readonly rst?: boolean;
+}
+
+/** A packet as far as the flow table looks at it. Of SCTP, `syn` is an INIT. */
+export interface ModelPacket {
+  readonly protocol: Protocol;
+  readonly from: Ends;
+  readonly to: Ends;
+  readonly flags: Flags;
+  /** Of the frame, in bytes. */
+  readonly length: number;
+}
+
+/** An endpoint during one stay in its service: if it leaves and comes back, it is another one. */
+export class ModelBackend {
+  readonly at: Ends;
+  readonly isLocal: boolean;
+  state: 'active' | 'draining' | 'gone' = 'active';
+  connections = 0;
+  active = 0;
+  packets = 0;
+  bytes = 0;
+
+  constructor(at: Ends, isLocal: boolean) {
+    this.at = at;
+    this.isLocal = isLocal;
+  }
+}
+
+export interface ModelService {
+  readonly protocol: Protocol;
+  readonly at: Ends;
+  /** Packets to other ports of its address are the node's own affair. */
+  readonly isNodes: boolean;
+  readonly countsOpen: boolean;
+  readonly backends: ModelBackend[];
+}
+
+type State =
+  | 'syn'
+  | 'syn-ack'
+  | 'established'
+  | 'half-closed by the client'
+  | 'half-closed by the backend'
+  | 'closed'
+  | 'closed by the backend'
+  | 'reset'
+  | 'unanswered'
+  | 'answered';
+
+export interface ModelFlow {
+  readonly protocol: Protocol;
+  readonly client: Ends;
+  readonly frontend: Ends;
+  readonly backend: ModelBackend;
+  /** What the backend sees in place of the client. */
+  readonly source: Ends;
+  readonly isCounted: boolean;
+  state: State;
+  /** Tick of the last packet. */
+  seen: number;
+}
+
+export interface ModelLimits {
+  readonly flows: number;
+  readonly unanswered: number;
+  readonly ports: { readonly first: number; readonly last: number };
+  /** The address that stands for clients towards backends elsewhere. */
+  readonly node: string;
+  /** Ticks without a packet that a flow outlives. */
+  readonly timeout: (protocol: Protocol, state: State) => number;
+}
+
+export type Expected =
+  /** On to the stack, or out of a device, like this. */
+  | { readonly verdict: 'pass' | 'send'; readonly packet: ModelPacket }
+  | {
+      readonly verdict: 'drop' | 'reset' | 'unreachable';
+      readonly reason: keyof typeof dropReason;
+    };
+
+/** What a new flow was in fact translated to, where the table is free to choose. */
+export type Chosen = { readonly source: Ends; readonly backend: Ends } | undefined;
+
+const unanswered: ReadonlySet<State> = new Set<State>(['syn', 'syn-ack', 'unanswered']);
+const closed: ReadonlySet<State> = new Set<State>(['closed', 'closed by the backend', 'reset']);
+
+export class FlowModel {
+  readonly services: ModelService[];
+  readonly flows = new Set<ModelFlow>();
+  readonly #limits: ModelLimits;
+  /** By the key of a packet: the flow, and whether the packet is a reply. */
+  readonly keys = new Map<string, { readonly flow: ModelFlow; readonly isReply: boolean }>();
+  /** Places whose flow has ended, each with the sweeps that have seen it since. */
+  #ended: number[] = [];
+  /** In which tick a backend was found to have no port left. */
+  readonly #exhausted = new Map<ModelBackend, number>();
+  tick = 0;
+  /** Whether a packet came of a flow whose backend is gone: whoever has its id now gets it counted. */
+  hasStrays = false;
+
+  constructor(limits: ModelLimits, services: ModelService[]) {
+    this.#limits = limits;
+    this.services = services;
+  }
+
+  /** Places that are not free. */
+  get used(): number {
+    return this.flows.size + this.#ended.length;
+  }
+
+  get unanswered(): number {
+    return [...this.flows].filter(({ state }) => unanswered.has(state)).length;
+  }
+
+  /** A packet that enters by the node's device. */
+  enters(packet: ModelPacket, chosen: Chosen): Expected {
+    const known = this.keys.get(keyOf(packet));
+    if (known?.isReply) return { verdict: 'send', packet: this.#back(packet, known.flow) };
+    if (known && this.#goesOn(packet, known.flow)) {
+      return { verdict: 'send', packet: this.#there(packet, known.flow) };
+    }
+    if (known) this.#leave(packet, known.flow);
+    return this.#begin(packet, chosen);
+  }
+
+  /** A packet that leaves by it: the answer of a backend on this node, or nothing to do with services. */
+  leaves(packet: ModelPacket): Expected {
+    const known = this.keys.get(keyOf(packet));
+    if (!known?.isReply) return { verdict: 'pass', packet };
+    const { flow } = known;
+    if (flow.backend.state !== 'gone') {
+      return { verdict: 'pass', packet: this.#back(packet, flow) };
+    }
+    // A pod's word after it has left the service is lost, unless it begins a connection of its own.
+    const isSyn = packet.protocol === 'TCP' && packet.flags.syn === true;
+    const begins = (isSyn || isFirst(packet.protocol, packet.flags)) && !unanswered.has(flow.state);
+    if (!begins) return { verdict: 'drop', reason: 'noBackend' };
+    this.#end(flow);
+    return { verdict: 'pass', packet };
+  }
+
+  /** What the garbage collection does in one pass over the table. */
+  sweep(): void {
+    const isTight = this.used * 2 > this.#limits.flows + 1;
+    this.#ended = this.#ended.map((sweeps) => sweeps + 1).filter((sweeps) => sweeps < 2);
+    for (const flow of this.flows) {
+      // Without its backend a flow is kept no longer than one that was reset; but while there is room,
+      // one to a pod of this node is, so that what the pod still sends is known.
+      const isOver = flow.backend.state === 'gone' && (isTight || !isLocal(flow));
+      const state = isOver ? 'reset' : flow.state;
+      const limit = this.#limits.timeout('TCP', 'reset');
+      const most = state === 'reset' ? limit : this.#limits.timeout(flow.protocol, state);
+      if (this.tick - flow.seen > most) this.#end(flow);
+    }
+  }
+
+  #goesOn({ protocol, flags }: ModelPacket, { backend, state }: ModelFlow): boolean {
+    if (backend.state === 'gone') return false;
+    if (!isFirst(protocol, flags)) return true;
+    return !closed.has(state) && (state !== 'syn' || backend.state === 'active');
+  }
+
+  #begin(packet: ModelPacket, chosen: Chosen): Expected {
+    const { protocol, flags, to } = packet;
+    const here = this.services.filter(({ at }) => at.address === to.address);
+    const service = here.find((each) => each.protocol === protocol && each.at.port === to.port);
+    if (!service) {
+      if (here.length === 0 || here[0]!.isNodes) return { verdict: 'pass', packet };
+      return { verdict: 'drop', reason: 'unknownPort' };
+    }
+    if (protocol !== 'UDP' && !isFirst(protocol, flags)) return refused(packet, 'noFlow');
+    let candidates = service.backends.filter(({ state }) => state === 'active');
+    if (candidates.length === 0) return refused(packet, 'noBackend');
+    if (service.countsOpen) {
+      const fewest = Math.min(...candidates.map(({ active }) => active));
+      candidates = candidates.filter(({ active }) => active === fewest);
+    }
+    if (this.unanswered >= this.#limits.unanswered) {
+      return { verdict: 'drop', reason: 'unansweredLimit' };
+    }
+    if (this.used >= this.#limits.flows) return { verdict: 'drop', reason: 'tableFull' };
+    const backend = chosen
+      ? candidates.find(({ at }) => sameEnds(at, chosen.backend))
+      : candidates.find((each) => this.#sources(packet, each).length === 0);
+    assert.ok(backend, chosen ? 'a backend was chosen that may not be' : 'there is a free port');
+    const sources = this.#sources(packet, backend);
+    if (sources.length === 0) {
+      this.#exhausted.set(backend, this.tick);
+      this.#ended.push(0);
+      return { verdict: 'drop', reason: 'noPort' };
+    }
+    const source = sources.find((each) => chosen && sameEnds(each, chosen.source));
+    assert.ok(source, 'a source was chosen that may not be');
+    const flow: ModelFlow = {
+      ...{ protocol, backend, source, client: packet.from, frontend: packet.to },
+      isCounted: service.countsOpen,
+      state: protocol === 'TCP' ? 'syn' : 'unanswered',
+      seen: this.tick,
+    };
+    this.flows.add(flow);
+    this.keys.set(keyOf(packet), { flow, isReply: false });
+    this.keys.set(replyKey(packet, source, backend), { flow, isReply: true });
+    backend.connections++;
+    if (flow.isCounted) backend.active++;
+    return { verdict: 'send', packet: this.#there(packet, flow) };
+  }
+
+  /** What may stand for the client: itself towards a backend on this node, else a port of the node. */
+  #sources(packet: ModelPacket, backend: ModelBackend): Ends[] {
+    const isFree = (source: Ends) => !this.keys.has(replyKey(packet, source, backend));
+    if (backend.isLocal && isFree(packet.from)) return [packet.from];
+    if (this.#exhausted.get(backend) === this.tick) return [];
+    const { ports, node } = this.#limits;
+    const address = backend.isLocal ? packet.from.address : node;
+    const all = Array.from({ length: ports.last - ports.first + 1 }, (_, i) => ports.first + i);
+    return all.map((port) => ({ address, port })).filter(isFree);
+  }
+
+  #there(packet: ModelPacket, flow: ModelFlow): ModelPacket {
+    this.#note(packet, flow, false);
+    return { ...packet, from: flow.source, to: flow.backend.at };
+  }
+
+  #back(packet: ModelPacket, flow: ModelFlow): ModelPacket {
+    this.#note(packet, flow, true);
+    return { ...packet, from: flow.frontend, to: flow.client };
+  }
+
+  #note({ flags, length }: ModelPacket, flow: ModelFlow, isReply: boolean): void {
+    const { backend } = flow;
+    const before = flow.state;
+    flow.seen = this.tick;
+    flow.state =
+      flow.protocol === 'TCP' ? nextState(before, flags, isReply) : isReply ? 'answered' : before;
+    if (backend.state === 'gone') this.hasStrays = true;
+    backend.packets++;
+    backend.bytes += length;
+    if (flow.isCounted && closed.has(flow.state) && !closed.has(before)) backend.active--;
+  }
+
+  /** A flow that the client's packet, which has its key, does not go on with. */
+  #leave(packet: ModelPacket, flow: ModelFlow): void {
+    if (flow.backend.state === 'gone' && isLocal(flow)) this.keys.delete(keyOf(packet));
+    else this.#end(flow);
+  }
+
+  #end(flow: ModelFlow): void {
+    this.flows.delete(flow);
+    for (const [key, { flow: other }] of this.keys) if (other === flow) this.keys.delete(key);
+    if (flow.isCounted && !closed.has(flow.state)) flow.backend.active--;
+    this.#ended.push(0);
+  }
+}
+
+/**
+ * Before a client has acknowledged what the backend answered, a FIN of it says nothing: who invents
+ * addresses must not come by the long timeout of a connection that is half closed.
+ */
+function nextState(state: State, { syn, ack, fin, rst }: Flags, isReply: boolean): State {
+  if (rst) return 'reset';
+  if (isReply) {
+    if (fin && (state === 'half-closed by the client' || state === 'closed')) return 'closed';
+    if (fin && state !== 'closed by the backend' && state !== 'reset') {
+      return 'half-closed by the backend';
+    }
+    return state === 'syn' && syn ? 'syn-ack' : state;
+  }
+  if (state === 'syn') return state;
+  if (state === 'syn-ack') {
+    if (syn || !ack) return state;
+    return fin ? 'half-closed by the client' : 'established';
+  }
+  if (fin && state === 'established') return 'half-closed by the client';
+  if (fin && state === 'half-closed by the backend') return 'closed by the backend';
+  if (state === 'closed' && !fin && !syn) return 'reset';
+  return state;
+}
+
+/** Whether its backend sees the client's own address. */
+const isLocal = ({ backend }: ModelFlow) => backend.isLocal;
+
+function isFirst(protocol: Protocol, { syn, ack, rst }: Flags): boolean {
+  return protocol !== 'UDP' && syn === true && !ack && !rst;
+}
+
+function refused({ protocol, flags }: ModelPacket, reason: 'noFlow' | 'noBackend'): Expected {
+  if (protocol !== 'TCP') return { verdict: 'unreachable', reason };
+  return { verdict: flags.rst ? 'drop' : 'reset', reason };
+}
+
+const sameEnds = (one: Ends, other: Ends) =>
+  one.address === other.address && one.port === other.port;
+
+/** The key of a packet, as text. */
+export function keyOf({ protocol, from, to }: Pick<ModelPacket, 'protocol' | 'from' | 'to'>) {
+  return `${protocol} ${from.address} ${from.port} ${to.address} ${to.port}`;
+}
+
+const replyKey = ({ protocol }: ModelPacket, source: Ends, { at }: ModelBackend) =>
+  keyOf({ protocol, from: at, to: source });

@@ -1,0 +1,394 @@
+import assert from 'node:assert/strict';
+import type { BpfMap } from '@heddle/ebpf';
+import { assertPacket, Packet } from '@heddle/lab';
+import type { Protocol } from '@heddle/model';
+import { formatIp } from '@heddle/sys';
+import type { Datapath } from '../src/datapath.ts';
+import { dropText } from '../src/drops.ts';
+import { type FlowTimeouts, timeoutTicks } from '../src/flow-options.ts';
+import { decodeFlowKey, dropReason, flowState } from '../src/generated/abi.ts';
+import {
+  type Chosen,
+  type Ends,
+  type Expected,
+  type Flags,
+  type FlowModel,
+  keyOf,
+  ModelBackend,
+  type ModelFlow,
+  type ModelLimits,
+  type ModelPacket,
+  type ModelService,
+} from './flow-model.ts';
+import { row } from './rows.ts';
+
+export type Direction = 'ingress' | 'egress';
+
+/** Where the programs run that the model is compared with. */
+export interface Engine {
+  readonly datapath: Datapath;
+  /** The frame's ends are the engine's business: packets go in and come out from the IP header on. */
+  run(direction: Direction, packet: Packet): { verdict: string; bytes: Uint8Array };
+  openMap(name: string): BpfMap;
+  /** Lets time pass, where time is the caller's, and tells of sweeps and of the ticks then. */
+  wait?(milliseconds: number, onSweep: () => void, onTick: (tick: number) => void): void;
+}
+
+/** What can happen. Numbers choose among what there is, whatever that is. */
+export type Event =
+  /** `beside`: to a port that nobody serves. */
+  | {
+      kind: 'client';
+      client: number;
+      port: number;
+      service: number;
+      beside: boolean;
+      flags: Flags;
+    }
+  | { kind: 'known'; flow: number; isReply: boolean; flags: Flags }
+  | { kind: 'late'; flow: number; isReply: boolean; flags: Flags }
+  | { kind: 'backend'; service: number; backend: number; state: 'active' | 'draining' | 'gone' }
+  | { kind: 'wait'; milliseconds: number };
+
+const ttl = 64;
+const payload = 'x';
+const frameHeader = 14;
+
+/** Has events happen in the model and in an engine, and demands the same of both after each. */
+export class FlowStage {
+  readonly #engine: Engine;
+  readonly #model: FlowModel;
+  readonly #clients: readonly Ends[];
+  /** Whether the table has nothing but these clients' flows: where time is not the caller's, it may. */
+  readonly #isExact: boolean;
+  #last: ModelFlow[] = [];
+  /** States that flows were in and what became of packets, so that a test knows what it has tried. */
+  readonly seen = new Set<string>();
+
+  constructor(engine: Engine, model: FlowModel, clients: readonly Ends[]) {
+    this.#engine = engine;
+    this.#model = model;
+    this.#clients = clients;
+    this.#isExact = engine.wait !== undefined;
+    for (const service of model.services) this.#apply(service);
+    // So that the model knows what time it is.
+    this.happen({ kind: 'wait', milliseconds: 0 });
+  }
+
+  happen(event: Event): void {
+    const before = [...this.#model.flows].reverse();
+    switch (event.kind) {
+      case 'client': {
+        const { address } = pick(this.#clients, event.client)!;
+        const { protocol, at } = pick(this.#model.services, event.service)!;
+        const from = { address, port: this.#clients[0]!.port + event.port };
+        const to = event.beside ? { ...at, port: at.port + 1000 } : at;
+        this.#packet('ingress', protocol, from, to, event.flags);
+        break;
+      }
+      case 'known':
+      case 'late': {
+        const flow = pick(event.kind === 'known' ? before : this.#last, event.flow);
+        if (flow) this.#ofFlow(flow, event.isReply, event.flags);
+        break;
+      }
+      case 'backend':
+        this.#change(event);
+        break;
+      case 'wait':
+        this.#engine.wait?.(
+          event.milliseconds,
+          () => this.#model.sweep(),
+          (tick) => {
+            this.#model.tick = tick;
+          },
+        );
+    }
+    this.#last.unshift(...before.filter((flow) => !this.#model.flows.has(flow)));
+    this.#compareTables();
+  }
+
+  /** Takes all services out of force. */
+  end(): void {
+    for (const service of this.#model.services) {
+      for (const backend of service.backends) backend.state = 'gone';
+      this.#engine.datapath.remove([keyOfRow(service)]);
+    }
+  }
+
+  #ofFlow(flow: ModelFlow, isReply: boolean, flags: Flags): void {
+    const { protocol, client, frontend, backend, source } = flow;
+    if (!isReply) this.#packet('ingress', protocol, client, frontend, flags);
+    else {
+      const direction = backend.isLocal ? 'egress' : 'ingress';
+      this.#packet(direction, protocol, backend.at, source, flags);
+    }
+  }
+
+  #change({ service: n, backend: m, state }: Event & { kind: 'backend' }): void {
+    const service = pick(this.#model.services, n)!;
+    const at = m % service.backends.length;
+    const before = service.backends[at]!;
+    if (before.state === state) return;
+    if (before.state === 'gone') {
+      service.backends[at] = new ModelBackend(before.at, before.isLocal);
+      // What is new begins active; the next event may have it drain.
+    } else before.state = state;
+    this.#apply(service);
+  }
+
+  #apply(service: ModelService): void {
+    const { protocol, at, isNodes, countsOpen, backends } = service;
+    const kind = isNodes ? 'NodePort' : 'LoadBalancer';
+    const present = backends.filter(({ state }) => state !== 'gone');
+    const errors = this.#engine.datapath.update([
+      row(
+        [{ kind, ...at }],
+        present.map(({ at: ends, state }) => ({ ...ends, state: state as 'active' | 'draining' })),
+        {
+          protocol,
+          key: keyOfRow(service),
+          algorithm: countsOpen ? 'least-connections' : 'random',
+        },
+      ),
+    ]);
+    for (const error of errors) if (error) throw error;
+  }
+
+  #packet(direction: Direction, protocol: Protocol, from: Ends, to: Ends, flags: Flags): void {
+    const packet = { protocol, from, to, flags };
+    const sent = build(packet, ttl);
+    const length = frameHeader + sent.bytes.length;
+    const drops = this.#drops();
+    const { verdict, bytes } = this.#engine.run(direction, sent);
+    const whole = { ...packet, length };
+    const expected =
+      direction === 'egress'
+        ? this.#model.leaves(whole)
+        : this.#model.enters(whole, chosenBy(verdict, bytes, packet));
+    const what = `${direction} of ${keyOf(packet)} ${JSON.stringify(flags)}`;
+    const wanted = outcome(sent, packet, expected);
+    assert.equal(verdict, wanted.verdict, `${what}: ${JSON.stringify(expected)}`);
+    if (wanted.packet) assertPacket(bytes, wanted.packet, what);
+    this.seen.add('reason' in expected ? expected.reason : expected.verdict);
+    if ('reason' in expected) {
+      const words = dropText[dropReason[expected.reason]]!;
+      drops.set(words, drops.get(words)! + 1);
+    }
+    assert.deepEqual(this.#drops(), drops, what);
+  }
+
+  #keys(): Set<string> {
+    using index = this.#engine.openMap('nat_index');
+    return new Set(Array.from(index.keys(), textOfKey));
+  }
+
+  #drops(): Map<string, number> {
+    return new Map(this.#engine.datapath.drops().map(({ reason, count }) => [reason, count]));
+  }
+
+  #compareTables(): void {
+    const { datapath } = this.#engine;
+    const mine = new Set(this.#clients.map(({ address }) => address));
+    const found = [...datapath.flows()]
+      .filter(({ client }) => mine.has(client))
+      .map((flow) => {
+        const { protocol, state, client, clientPort, frontend, frontendPort } = flow;
+        const { backend, backendPort, source, sourcePort } = flow;
+        return `${protocol} ${client} ${clientPort} ${frontend} ${frontendPort} ${backend} ${backendPort} ${source} ${sourcePort} ${state}`;
+      });
+    const wanted = [...this.#model.flows].map((flow) => {
+      const { protocol, state, client, frontend, backend, source } = flow;
+      const ends = [client, frontend, backend.at, source];
+      return `${protocol} ${ends.map(({ address, port }) => `${address} ${port}`).join(' ')} ${state}`;
+    });
+    assert.deepEqual(found.sort(), wanted.sort(), 'flows');
+    for (const { protocol, state } of this.#model.flows) this.seen.add(`${protocol} ${state}`);
+    const keys = this.#keys();
+    const { keys: known } = this.#model;
+    for (const key of known.keys()) assert.ok(keys.has(key), `${key} is not in nat_index`);
+    for (const key of keys) {
+      const isMine = this.#isExact || [...mine].some((address) => key.includes(` ${address} `));
+      assert.ok(!isMine || known.has(key), `${key} is in nat_index`);
+    }
+    if (!this.#isExact) return;
+    const { flows, unanswered } = datapath.natStatus();
+    assert.deepEqual([flows, unanswered], [this.#model.used, this.#model.unanswered], 'counts');
+    for (const service of this.#model.services) {
+      const counted = datapath.backendCounters(keyOfRow(service));
+      const present = service.backends.filter(({ state }) => state !== 'gone');
+      const traffic = ({ packets, bytes }: { packets: number; bytes: number }) =>
+        this.#model.hasStrays ? {} : { packets, bytes };
+      assert.deepEqual(
+        counted.map((found) => {
+          const { address, connections, active } = found;
+          return { address, connections, active, ...traffic(found) };
+        }),
+        present.map((wanted) => {
+          const { at, connections, active } = wanted;
+          return { address: at.address, connections, active, ...traffic(wanted) };
+        }),
+        'counters of backends',
+      );
+    }
+  }
+}
+
+/** All that `FlowStage.seen` should have after many histories. */
+export const everything: readonly string[] = [
+  ...[
+    'pass',
+    'send',
+    'noFlow',
+    'noBackend',
+    'noPort',
+    'tableFull',
+    'unansweredLimit',
+    'unknownPort',
+  ],
+  ...['syn', 'syn-ack', 'established', 'half-closed by the client', 'reset'].map((s) => `TCP ${s}`),
+  ...['half-closed by the backend', 'closed', 'closed by the backend'].map((s) => `TCP ${s}`),
+  ...['UDP unanswered', 'UDP answered', 'SCTP unanswered', 'SCTP answered'],
+];
+
+/** Clients that are another history's as well only if `history` is the same, 0 to 255. */
+export function modelClients(end: 'v4' | 'v6', history = 0): Ends[] {
+  return [1, 2, 3].map((n) => {
+    const address =
+      end === 'v4' ? `198.18.${history}.${n}` : `fd00:198:18:${(history + 1).toString(16)}::${n}`;
+    return { address, port: 40_000 };
+  });
+}
+
+/**
+ * Services of every protocol, at NodePorts and at a load balancer's address. `locals` are backends on
+ * the node, which two of the services share; each service has one backend elsewhere at most.
+ */
+export function modelServices(
+  end: 'v4' | 'v6',
+  node: string,
+  locals: readonly [string, string],
+): ModelService[] {
+  const external = end === 'v4' ? '198.51.100.7' : 'fd00:198:51:100::7';
+  const remote = (n: number) => {
+    const address = end === 'v4' ? `10.244.9.${n}` : `fd00:10:244:9::${n}`;
+    return new ModelBackend({ address, port: 8080 }, false);
+  };
+  const [one, two] = locals.map((address) => () => {
+    return new ModelBackend({ address, port: 8080 }, true);
+  }) as [() => ModelBackend, () => ModelBackend];
+  const nodePort = { isNodes: true, countsOpen: false };
+  return [
+    { ...nodePort, protocol: 'TCP', at: { address: node, port: 30_001 }, backends: [one(), two()] },
+    { ...nodePort, protocol: 'TCP', at: { address: node, port: 30_002 }, backends: [remote(1)] },
+    {
+      ...nodePort,
+      protocol: 'UDP',
+      at: { address: node, port: 30_003 },
+      backends: [one(), remote(2)],
+    },
+    { ...nodePort, protocol: 'SCTP', at: { address: node, port: 30_004 }, backends: [remote(3)] },
+    {
+      ...{ isNodes: false, countsOpen: true, protocol: 'TCP' },
+      at: { address: external, port: 80 },
+      backends: [one(), two(), remote(4)],
+    },
+  ];
+}
+
+/** How long a flow may be idle, in ticks. */
+export function timeoutOf(timeouts: FlowTimeouts): ModelLimits['timeout'] {
+  const ticks = timeoutTicks(timeouts);
+  const numbers: Readonly<Record<Protocol, Readonly<Record<string, number>>>> = {
+    TCP: {
+      syn: flowState.tcpSyn,
+      'syn-ack': flowState.tcpSynAck,
+      established: flowState.tcpEstablished,
+      'half-closed by the client': flowState.tcpClientFin,
+      'half-closed by the backend': flowState.tcpBackendFin,
+      closed: flowState.tcpClosedByClient,
+      'closed by the backend': flowState.tcpClosedByBackend,
+      reset: flowState.tcpReset,
+    },
+    UDP: { unanswered: flowState.udpUnanswered, answered: flowState.udp },
+    SCTP: { unanswered: flowState.sctpUnanswered, answered: flowState.sctp },
+  };
+  return (protocol, state) => ticks[numbers[protocol][state]!]!;
+}
+
+const protocolNames: Readonly<Record<number, Protocol>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
+
+function textOfKey(bytes: Uint8Array): string {
+  const key = decodeFlowKey(bytes);
+  return keyOf({
+    protocol: protocolNames[key.protocol]!,
+    from: { address: formatIp(key.source), port: key.sourcePort },
+    to: { address: formatIp(key.destination), port: key.destinationPort },
+  });
+}
+
+const keyOfRow = ({ protocol, at }: ModelService) => `model/${protocol}:${at.address}:${at.port}`;
+
+function pick<Item>(items: readonly Item[], n: number): Item | undefined {
+  return items[n % items.length];
+}
+
+/** The ends that a packet of a new flow was given, if it was sent on and not answered. */
+function chosenBy(verdict: string, bytes: Uint8Array, { from }: { from: Ends }): Chosen {
+  if (verdict !== 'send') return undefined;
+  const packet = Packet.parseIp(bytes);
+  const ip = packet.layer('ipv4') ?? packet.layer('ipv6')!;
+  const ports = packet.layer('tcp') ?? packet.layer('udp') ?? packet.layer('sctp');
+  if (!ports || ip.dst === from.address) return undefined;
+  return {
+    source: { address: ip.src, port: ports.sport },
+    backend: { address: ip.dst, port: ports.dport },
+  };
+}
+
+type Shape = Pick<ModelPacket, 'protocol' | 'from' | 'to' | 'flags'>;
+
+function header(from: string, to: string, hops: number, df = false): Packet {
+  const ends = { src: from, dst: to };
+  const none = new Packet({ layers: [] });
+  if (to.includes(':')) return none.ipv6({ ...ends, hopLimit: hops });
+  return none.ipv4({ ...ends, ttl: hops, ...(df ? { df } : {}) });
+}
+
+function build({ protocol, from, to, flags }: Shape, hops: number): Packet {
+  const ip = header(from.address, to.address, hops);
+  const ports = { sport: from.port, dport: to.port };
+  if (protocol === 'TCP') return ip.tcp({ ...ports, ...flags, seq: 1000, ackSeq: 2000 });
+  if (protocol === 'UDP') return ip.udp(ports).payload(payload);
+  const type = flags.syn && !flags.ack && !flags.rst ? 'init' : 'data';
+  return ip.sctp({ ...ports, tag: 1, chunks: [{ type, value: new Uint8Array(16) }] });
+}
+
+/** The packet and verdict that the model's words stand for. */
+function outcome(
+  sent: Packet,
+  shape: Shape,
+  expected: Expected,
+): { verdict: string; packet: Packet | undefined } {
+  if ('packet' in expected) {
+    const hops = expected.verdict === 'send' ? ttl - 1 : ttl;
+    return { verdict: expected.verdict, packet: build(expected.packet, hops) };
+  }
+  const { from, to, flags } = shape;
+  // What becomes of the bytes of a packet that goes nowhere is nobody's business.
+  if (expected.verdict === 'drop') return { verdict: 'drop', packet: undefined };
+  const back = header(to.address, from.address, 64, true);
+  if (expected.verdict === 'unreachable') {
+    const about = sent.first((to.address.includes(':') ? 40 : 20) + 8);
+    const packet = to.address.includes(':')
+      ? back.icmpv6({ type: 'port-unreachable', embedded: about })
+      : back.icmp({ type: 'port-unreachable', embedded: about });
+    return { verdict: 'send', packet };
+  }
+  const ports = { sport: to.port, dport: from.port, rst: true, window: 0 };
+  const taken = 1000 + (flags.syn ? 1 : 0) + (flags.fin ? 1 : 0);
+  const packet = flags.ack
+    ? back.tcp({ ...ports, seq: 2000 })
+    : back.tcp({ ...ports, ack: true, ackSeq: taken });
+  return { verdict: 'send', packet };
+}
