@@ -15,14 +15,21 @@ export class Heddle implements Balancer {
   readonly #lab: Lab;
   readonly #folder: string;
   readonly #site: SiteName;
+  readonly #flags: Readonly<Record<string, string>>;
   #agent: AgentProcess | undefined;
   #installed: number | undefined;
 
-  /** `folder` is for manifests, log and control socket. */
-  constructor(lab: Lab, folder: string, site: SiteName) {
+  /** `folder` is for manifests, log and control socket; `flags` are further ones of the agent. */
+  constructor(
+    lab: Lab,
+    folder: string,
+    site: SiteName,
+    flags: Readonly<Record<string, string>> = {},
+  ) {
     this.#lab = lab;
     this.#folder = folder;
     this.#site = site;
+    this.#flags = flags;
   }
 
   get lab(): string {
@@ -38,6 +45,10 @@ export class Heddle implements Balancer {
     this.#installed = count;
   }
 
+  async stop(): Promise<void> {
+    await this.#agent?.stop();
+  }
+
   /** Starts an agent on another folder, in the place of the one that runs. */
   async start(manifests: string, count: number): Promise<AgentProcess> {
     this.#installed = undefined;
@@ -46,6 +57,7 @@ export class Heddle implements Balancer {
       manifests,
       ...sizeFlags(count, backendAddresses.length),
       ...(sites[this.#site].nodePorts ? outsideFlags : {}),
+      ...this.#flags,
     });
     return this.#agent;
   }
