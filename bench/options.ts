@@ -12,12 +12,13 @@ import { exchange, outsideExchange } from './cases/exchange.ts';
 import { machine } from './cases/machine.ts';
 import { memory } from './cases/memory.ts';
 import { packets } from './cases/packets.ts';
+import { ports } from './cases/ports.ts';
 import { wrk } from './cases/wrk.ts';
 
 /** In the order in which they are reported. */
 export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
-  ...[outsideConnect, outsideExchange, packets],
+  ...[outsideConnect, outsideExchange, packets, ports],
   ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle, machine],
 ];
 

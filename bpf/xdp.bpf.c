@@ -96,8 +96,8 @@ SEC("xdp.frags") int node_xdp(context *ctx)
 		return NEXT;
 	if (is_unfinished(ctx, &packet))
 		return NEXT;
-	note_packet(found.flow, found.flow->life, packet.tcp_flags, found.is_reply, length_of(ctx));
-	if (rewrite(ctx, &packet, &to, &route))
+	note_packet(found.flow, found.flow->life, packet.tcp_flags, found.is_reply, found.is_new, length_of(ctx));
+	if (route.overhead ? wrap(ctx, &packet, &to, &route) : rewrite(ctx, &packet, &to, &route))
 		return drop(ctx, &packet, DROP_WRITE);
 	return send_back(ctx);
 }

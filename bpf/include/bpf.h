@@ -53,6 +53,8 @@ static long (*const bpf_skb_change_tail)(void *skb, __u32 length, __u64 flags) =
 static long (*const bpf_skb_change_head)(void *skb, __u32 length, __u64 flags) = (void *)BPF_FUNC_skb_change_head;
 static long (*const bpf_skb_load_bytes_relative)(const void *skb, __u32 offset, void *to, __u32 length, __u32 start) =
 	(void *)BPF_FUNC_skb_load_bytes_relative;
+static long (*const bpf_skb_adjust_room)(void *skb, __s32 change, __u32 mode, __u64 flags) = (void *)
+	BPF_FUNC_skb_adjust_room;
 static long (*const bpf_l4_csum_replace)(void *skb, __u32 offset, __u64 from, __u64 to, __u64 flags) = (void *)
 	BPF_FUNC_l4_csum_replace;
 static __s64 (*const bpf_csum_diff)(const void *from, __u32 from_size, const void *to, __u32 to_size, __u32 seed) = (void *)
@@ -65,4 +67,5 @@ static long (*const bpf_xdp_load_bytes)(void *xdp, __u32 offset, void *to, __u32
 	BPF_FUNC_xdp_load_bytes;
 static long (*const bpf_xdp_store_bytes)(void *xdp, __u32 offset, const void *from, __u32 length) = (void *)
 	BPF_FUNC_xdp_store_bytes;
+static long (*const bpf_xdp_adjust_head)(void *xdp, int change) = (void *)BPF_FUNC_xdp_adjust_head;
 static __u64 (*const bpf_xdp_get_buff_len)(void *xdp) = (void *)BPF_FUNC_xdp_get_buff_len;

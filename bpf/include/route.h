@@ -11,7 +11,8 @@
 struct route {
 	struct bpf_fib_lookup fib; /* as the kernel answered */
 	__s32 result;		   /* BPF_FIB_LKUP_RET_*; NOT_FWDED: it is translated, the stack does the rest */
-	__u32 knows_source;	   /* whether `fib` says which address of the node's goes this way */
+	__u16 overhead;		   /* bytes that the packet grows by on that way */
+	__u16 knows_source;	   /* whether `fib` says which address of the node's goes this way */
 };
 
 INLINE int is_front(__u32 ifindex)
@@ -22,16 +23,20 @@ INLINE int is_front(__u32 ifindex)
 }
 
 /*
- * Whether a translated packet for that device must take the stack's way. Replies of a backend on this
- * node do: if netfilter tracks connections and has not seen the request, it takes them for invalid,
- * which rules drop, or for a connection of the backend's own, which rules masquerade.
+ * Whether a translated packet from one device to another must take the stack's way. Replies of a backend
+ * on this node do: if netfilter tracks connections and has not seen the request, it takes them for invalid,
+ * which rules drop, or for a connection of the backend's own, which rules masquerade. What pods send does
+ * in any case, so that it meets policies and masquerading like all that they send; but not what turns back,
+ * which bears the node's address and would be taken for a forgery.
  */
-INLINE int passes_netfilter(__u32 ifindex)
+INLINE int passes_netfilter(__u32 from, __u32 to)
 {
 	__u32 zero = 0;
 	struct nat_table *table = bpf_map_lookup_elem(&nat_table, &zero);
 
-	return table && table->tracked && !is_front(ifindex);
+	if (from == to || !table)
+		return 0;
+	return !is_front(from) || (table->tracked && !is_front(to));
 }
 
 /* Length of the largest packet that this one is or will be cut into. */
@@ -59,8 +64,8 @@ INLINE int obstacle(const struct packet *packet, const struct route *route)
 }
 
 /*
- * Looks up the way of a packet that is from and to what `key` says; `route` is all zero before. `flags`
- * may be ROUTE_SOURCE. Returns 0, or why the packet can't go that way.
+ * Looks up the way of a packet that is from and to what `key` says; `route` is all zero before, but for
+ * the overhead. `flags` may be ROUTE_SOURCE. Returns 0, or why the packet can't go that way.
  */
 GLOBAL int find_route(context *ctx, const struct packet *packet, const struct flow_key *key, __u32 flags,
 		      struct route *route)
@@ -75,7 +80,7 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 	fib = &route->fib;
 	source = (const __u32 *)key->source;
 	destination = (const __u32 *)key->destination;
-	length = segment_length(ctx, packet);
+	length = segment_length(ctx, packet) + route->overhead;
 	fib->l4_protocol = key->protocol;
 	fib->sport = key->source_port;
 	fib->dport = key->destination_port;
@@ -94,7 +99,8 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 	route->knows_source = flags && (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
 	if (result == -EINVAL && flags)
 		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
-	if ((result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) && passes_netfilter(fib->ifindex))
+	if ((result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) &&
+	    passes_netfilter(device_of(ctx), fib->ifindex))
 		result = BPF_FIB_LKUP_RET_NOT_FWDED;
 	route->result = result;
 	return obstacle(packet, route);

@@ -66,6 +66,12 @@ INLINE __u32 segment_size(const context *ctx)
 	return 0;
 }
 
+/* Makes room for another IP header of the packet's family; what is before the IP header is to be written anew. */
+INLINE long grow(context *ctx, int ipv4)
+{
+	return bpf_xdp_adjust_head(ctx, ipv4 ? -20 : -40);
+}
+
 /* Changes the checksum of TCP, UDP or ICMP at `at` by that of the pseudo header, and of what it covers itself. */
 INLINE long change_checksum(context *ctx, __u32 at, __u32 pseudo, __u32 own, int may_be_none)
 {

@@ -23,6 +23,8 @@ describe('configuration', () => {
       logLevel: 'info',
       devices: 'auto',
       xdp: 'off',
+      podDevices: 'none',
+      forwarding: 'snat',
       snatPorts: '1024-29999',
       timeouts: {
         ...{ tcpHandshake: 60, tcpEstablished: 7440, tcpHalfClosed: 3600, tcpClosed: 60 },
@@ -93,6 +95,7 @@ describe('configuration', () => {
         'logLevel',
         'devices',
         'xdp',
+        'podDevices',
         'snatPorts',
         'nodePortAddresses',
         'sizes.services',

@@ -49,6 +49,10 @@ export interface Config {
   readonly devices: string;
   /** Where packets that only turn round on this node are translated early. */
   readonly xdp: 'off' | 'generic' | 'native' | 'best-effort';
+  /** Devices of pods that are translated for packet by packet: `none`, or names as above. */
+  readonly podDevices: string;
+  /** How packets from outside get to backends of other nodes, unless a service says. */
+  readonly forwarding: 'snat' | 'dsr' | 'hybrid';
   /** Ports of the node that stand for clients outside, `first-last`; see `parsePortRange`. */
   readonly snatPorts: string;
   /** Where NodePorts and hostPorts are served: ranges and names of devices; none: the Node object says. */
@@ -101,6 +105,9 @@ const nodeRemedy =
 const devicesRemedy =
   'write auto, none, or names of devices with commas between (* stands for anything)';
 const xdpRemedy = 'write off, generic, native or best-effort';
+const podDevicesRemedy =
+  'write none, or names of devices with commas between (* stands for anything)';
+const forwardingRemedy = 'write snat, dsr or hybrid';
 const portsRemedy = 'write the first and the last port, e.g. 1024-29999, of 1024 to 65535';
 const nodePortsRemedy = 'write a list such as [192.0.2.0/24, eth0]';
 const levelRemedy = 'write debug, info, warn or error';
@@ -115,6 +122,13 @@ const listenAddress = v.pipe(
 
 const urlRemedy = 'write a URL such as https://192.0.2.1:6443';
 const urlsRemedy = 'write a list of URLs such as [https://192.0.2.1:6443]';
+
+const deviceNames = (remedy: string) =>
+  v.pipe(
+    v.string(remedy),
+    v.regex(/^[^\s,/]+(\s*,\s*[^\s,/]+)*$/, remedy),
+    v.maxLength(1000, remedy),
+  );
 
 const schema = v.strictObject({
   manifests: v.pipe(
@@ -194,14 +208,7 @@ const schema = v.strictObject({
     v.description('Least severe level that is logged: debug, info, warn or error.'),
   ),
   devices: v.pipe(
-    v.optional(
-      v.pipe(
-        v.string(devicesRemedy),
-        v.regex(/^[^\s,/]+(\s*,\s*[^\s,/]+)*$/, devicesRemedy),
-        v.maxLength(1000, devicesRemedy),
-      ),
-      'auto',
-    ),
+    v.optional(deviceNames(devicesRemedy), 'auto'),
     v.description(
       'Devices at which traffic enters from outside for NodePorts, load balancers and external IPs: auto (those that a default route leads out of), none, or names such as eth0,bond* with commas between.',
     ),
@@ -210,6 +217,24 @@ const schema = v.strictObject({
     v.optional(v.picklist(['off', 'generic', 'native', 'best-effort'], xdpRemedy), 'off'),
     v.description(
       'Translate packets that enter by one of these devices and leave by the same one early, by XDP: native (in the device’s driver), best-effort (where the driver can), generic (without the driver, for trying it out), or off.',
+    ),
+  ),
+  podDevices: v.pipe(
+    v.optional(
+      v.pipe(
+        deviceNames(podDevicesRemedy),
+        v.check((text) => text !== 'auto', podDevicesRemedy),
+      ),
+      'none',
+    ),
+    v.description(
+      'Devices of pods whose processes are not in the cgroup, such as those in virtual machines: none, or names such as veth*,cni0 with commas between. What they send to services is translated there, packet by packet.',
+    ),
+  ),
+  forwarding: v.pipe(
+    v.optional(v.picklist(['snat', 'dsr', 'hybrid'], forwardingRemedy), 'snat'),
+    v.description(
+      'How packets from outside get to backends of other nodes: snat (from this node’s address, and the replies come back through it), dsr (unchanged, in an IP-in-IP tunnel; the backend’s node answers the client itself) or hybrid (dsr for TCP, else snat). The annotation heddle.io/forwarding says it for one service.',
     ),
   ),
   snatPorts: v.pipe(

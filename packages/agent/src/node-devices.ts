@@ -25,12 +25,22 @@ const mostAddresses = 63;
 /** Text of an Ethernet address: the programs expect its header. */
 const ethernetLength = '00:00:00:00:00:00'.length;
 
-/**
- * The devices that the configuration means in this network namespace. `auto`: those that a default
- * route leads out of, or, without one, those with an address that others can reach. `none`, or names
- * with commas between, in which `*` stands for anything. Throws NetlinkError.
- */
-export function findNodeDevices(platform: Platform, wanted: string): NodeView {
+/** What the configuration says of devices: names with commas between, in which `*` stands for anything. */
+export interface WantedDevices {
+  /**
+   * Where traffic enters from outside; also `none`, and `auto`: the devices that a default route leads
+   * out of, or, without one, those with an address that others can reach.
+   */
+  readonly devices: string;
+  /** Those of pods; also `none`. They come and go, so that it is no problem when there are none. */
+  readonly podDevices: string;
+}
+
+/** The devices that the configuration means in this network namespace. Throws NetlinkError. */
+export function findNodeDevices(
+  platform: Platform,
+  { devices: wanted, podDevices }: WantedDevices,
+): NodeView {
   using socket = new NetlinkSocket(platform);
   const links = listLinks(socket).filter(({ flags }) => (flags & IFF_LOOPBACK) === 0);
   const addresses = listAddresses(socket).filter(
@@ -53,6 +63,11 @@ export function findNodeDevices(platform: Platform, wanted: string): NodeView {
     else problems.push(`device ${name} is not served: it is no Ethernet device`);
   }
   const front = new Set(devices.map(({ index }) => index));
+  for (const { name, index, address } of named(links, podDevices, [])) {
+    if (front.has(index)) problems.push(`device ${name} leads out, and so is none of pods`);
+    else if (address.length === ethernetLength) devices.push({ name, index, address, pods: true });
+    else problems.push(`device ${name} is not served: it is no Ethernet device`);
+  }
   const all = new Set([
     ...addresses.filter(({ link }) => front.has(link)).map(({ address }) => address),
     ...addresses.map(({ address }) => address),
@@ -66,7 +81,7 @@ export function findNodeDevices(platform: Platform, wanted: string): NodeView {
  */
 export function watchNodeDevices(
   platform: Platform,
-  wanted: string,
+  wanted: WantedDevices,
   changed: (view: NodeView) => void,
 ): Disposable {
   let known = '';

@@ -52,6 +52,8 @@ export class MemoryDatapath implements DatapathPart {
 
   setNode() {}
 
+  setTunnelEnds() {}
+
   setTracked(tracked: boolean) {
     this.tracked = tracked;
   }

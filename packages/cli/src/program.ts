@@ -110,11 +110,13 @@ function addAgent(program: Command): void {
       .option('--max-flows <n>', 'size of the table of flows from outside', size)
       .option('--devices <names>', 'where traffic enters from outside (default: "auto")')
       .option('--xdp <mode>', 'off, generic, native or best-effort (default: "off")')
+      .option('--forwarding <how>', 'to other nodes: snat, dsr or hybrid (default: "snat")')
       .option(
         '--nodeport-addresses <list>',
         'ranges or devices, with commas between, where NodePorts are (default: as the Node says)',
         listed,
       )
+      .option('--pod-devices <names>', 'of pods in machines of their own (default: "none")')
       .option('--terminate-tcp', 'close TCP connections to backends that are gone')
       .action(async (options) => (await import('./commands/agent.ts')).agent(options)),
     'heddle agent --manifests examples/hello --node node1',

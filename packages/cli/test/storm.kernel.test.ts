@@ -110,7 +110,7 @@ describe('storms from outside, by the agent', () => {
     }
   });
 
-  test(`${connections} connections while backends are replaced and the agent is: none fails`, async () => {
+  test(`${connections} connections while backends are replaced and the agent is: none fails`, async (t) => {
     product = new Product('rolling', { nodes: 2, podsPerNode: 3, outside: 1 });
     const { lab } = product;
     const [client] = lab.outside;
@@ -168,6 +168,7 @@ describe('storms from outside, by the agent', () => {
       assert.equal(targets[end]!.requests, connections / ends.length);
     }
     const answered = new Set(ends.flatMap((end) => Object.keys(targets[end]!.answers)));
+    t.diagnostic(`${replaced} backends were replaced, ${restarts} agents killed`);
     assert.ok(replaced >= 3 && restarts >= 1, `${replaced} were replaced, ${restarts} restarts`);
     assert.ok(answered.size > pods.length, 'also those that came later answered');
   });

@@ -206,6 +206,30 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.equal(active(), 0);
     });
 
+    test(`a backend here that is gone: only a connection of its own leaves it, ${end}`, () => {
+      const pod = world.pod(0).addresses[end];
+      routes = (route) => {
+        const view = new DataView(route.buffer, route.byteOffset);
+        view.setUint32(IFINDEX, outsideDevice + 1, true);
+        return SUCCESS;
+      };
+      world.apply(service(end, 30_001, {}, pod));
+      const out = (flags: object) => {
+        const packet = from(end, pod, clients[end]).tcp({ sport: 8080, dport: 4750, ...flags });
+        const { verdict, frame } = world.host.frame('egress', packet.bytes);
+        if (verdict === SHOT) return 'dropped';
+        const ip = Packets.parse(frame);
+        return (ip.layer('ipv4') ?? ip.layer('ipv6'))!.src;
+      };
+      assert.equal(into(segment(end, 4750, { syn: true })).verdict, REDIRECT);
+      assert.equal(out({ syn: true, ack: true }), node(end));
+      assert.equal(into(segment(end, 4750, { ack: true })).verdict, REDIRECT);
+      world.apply(service(end, 30_001, {}, elsewhere(end)));
+      assert.equal(out({ ack: true }), 'dropped');
+      assert.equal(out({ syn: true }), pod);
+      assert.deepEqual([...world.datapath.flows()], []);
+    });
+
     test(`a client that is in no range, ${end}`, () => {
       const denied = service(end, 30_001, {
         sourceRanges: [end === 'v4' ? '192.0.2.0/24' : '2001:db8::/32'],

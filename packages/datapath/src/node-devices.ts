@@ -11,6 +11,8 @@ export interface NodeDevice {
   readonly index: number;
   /** Of the link, e.g. `02:00:00:00:00:01`. */
   readonly address: string;
+  /** Leads to pods of the node, not out of it. */
+  readonly pods?: boolean;
 }
 
 const directions = ['ingress', 'egress'] as const;
@@ -52,8 +54,9 @@ export class NodeDevices {
     this.wanted = devices;
     makeDirectory(this.platform, this.folders[0]!.links);
     for (const device of devices) {
+      // The role first: without one a packet would be taken for one from inside.
+      this.roles.update(word(device.index), word(device.pods ? deviceRole.pods : deviceRole.front));
       for (const direction of directions) this.attach(device, direction);
-      this.roles.update(word(device.index), word(deviceRole.deviceFront));
     }
     const kept = new Set(devices.map(({ index }) => index));
     for (const [key] of this.roles.entries()) {

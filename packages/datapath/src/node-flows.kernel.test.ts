@@ -259,7 +259,8 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
           const bare = (src: string, dst: string) =>
             packets.bare(packets.from(src, dst, { ttl: 60 }));
 
-          // About the request, from a router behind this node (or the pod itself).
+          // About the request, from a router behind this node (or the pod itself): it bears the address
+          // that the client knows.
           const there = where === 'local' ? backend : router;
           const about = l4(bare(seen, backend), away.sport, 8080);
           const error = packets.icmp(packets.from(there, seen), names, 1280, about);
@@ -268,7 +269,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
           const told = packets.icmp(
             where === 'local'
               ? packets.from(packets.node, from)
-              : packets.to(router, from, { ttl: 63 }),
+              : packets.to(packets.node, from, { ttl: 63 }),
             names,
             1280,
             l4(bare(from, packets.node), sport, dport),
@@ -282,7 +283,9 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
           );
           assert.equal(back.verdict, 'send');
           const inner = l4(bare(backend, seen), 8080, away.sport);
-          const expected = packets.icmp(packets.from(router, backend), names, 1280, inner);
+          // A backend that doesn't see the client doesn't see who is on the client's side, either.
+          const teller = where === 'local' ? router : packets.node;
+          const expected = packets.icmp(packets.from(teller, backend), names, 1280, inner);
           assert.equal(
             lines(back.packet).replace(/ttl 63|hop-limit 63/, ''),
             lines(expected).replace(/ttl 64|hop-limit 64/, ''),
@@ -310,7 +313,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
         .bare(packets.from(from, packets.node))
         .tcp({ sport: 7001, dport: 30_100, syn: true });
       const expected = packets.icmp(
-        packets.to(router, from, { ttl: 63 }),
+        packets.to(packets.node, from, { ttl: 63 }),
         names,
         1280,
         told.first(header + 8),

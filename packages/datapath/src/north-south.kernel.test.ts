@@ -3,7 +3,10 @@ import { after, before, describe, test } from 'node:test';
 import {
   askHttp,
   askUdp,
+  type BlockingSocket,
   connectTcp,
+  connectUdp,
+  eth,
   type LabNode,
   type LabPod,
   type Place,
@@ -12,7 +15,6 @@ import {
 import type { Cluster, End, Served } from '../testing/cluster.ts';
 import {
   clientSeenAt,
-  connectUdp,
   converse,
   ends,
   exchange,
@@ -72,12 +74,13 @@ function scenarios(mode: Mode): void {
       });
     }
 
-    test('a pod on this node sees who the client is, one on another node sees this node', () => {
+    test('a pod on this node sees who the client is, one on another node does with dsr only', () => {
       for (const end of ends) {
         const service = cluster.serve({ pods: [pod(a)] });
         const at = (entry: LabNode) => service.nodePort('http', entry, end);
         assert.ok(clientSeenAt(client, at(a)).startsWith(startOf(client.addresses[end])));
-        assert.ok(clientSeenAt(client, at(b)).startsWith(startOf(b.addresses[end])));
+        const seen = mode.keepsClient ? client : b;
+        assert.ok(clientSeenAt(client, at(b)).startsWith(startOf(seen.addresses[end])));
         cluster.remove(service);
       }
     });
@@ -202,6 +205,43 @@ function scenarios(mode: Mode): void {
         }
         cluster.remove(service);
       }
+    });
+
+    test('a UDP flow ends when its NodePort is given up, and no other one does', async () => {
+      const [moved, kept] = [0, 1].map(() => cluster.serve({ pods: [pod(a)] })) as [Served, Served];
+      for (const end of ends) {
+        cluster.change(moved, { pods: [pod(a)] });
+        const sockets = [moved, kept].map((service) =>
+          connectUdp(client, service.nodePort('udp', a, end)),
+        ) as [BlockingSocket, BlockingSocket];
+        const ask = (socket: BlockingSocket) => {
+          socket.send('x');
+          return text(socket.receive());
+        };
+        for (const socket of sockets) assert.equal(ask(socket), `${pod(a).name} x`);
+        const ports = [{ name: 'udp', protocol: 'UDP', port: 83, nodePort: 32_000 }];
+        cluster.change(moved, { pods: [pod(a)], spec: { ports } });
+        const old = sockets[0];
+        await assert.rejects(
+          async () => {
+            for (;;) {
+              assert.equal(ask(old), `${pod(a).name} x`);
+              await new Promise((resolve) => setTimeout(resolve, 10));
+            }
+          },
+          { code: 'ECONNREFUSED' },
+        );
+        assert.equal(ask(sockets[1]), `${pod(a).name} x`);
+        // What the pod still says to the client comes from where that has asked.
+        using tap = Tap.open(pod(a), 'eth0', 'nothing');
+        const ip = { src: pod(a).addresses[end], dst: client.addresses[end] };
+        const frame = eth(pod(a).firstHop);
+        const ports83 = { sport: 8083, dport: old.localEndpoint.port };
+        tap.send((end === 'v4' ? frame.ipv4(ip) : frame.ipv6(ip)).udp(ports83).payload('late'));
+        assert.equal(text(old.receive()), 'late');
+        for (const socket of sockets) socket[Symbol.dispose]();
+      }
+      for (const service of [moved, kept]) cluster.remove(service);
     });
 
     test('when a pod is gone, its TCP connections are reset and UDP flows go elsewhere', () => {

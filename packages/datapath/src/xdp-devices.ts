@@ -77,7 +77,7 @@ export class XdpDevices {
   /** Attaches to exactly these devices, as far as they take it: `states` says. Throws SysError. */
   set(devices: readonly NodeDevice[]): void {
     const mode: Attached = this.mode === 'generic' ? 'generic' : 'native';
-    this.wanted = this.loaded ? devices : [];
+    this.wanted = this.loaded ? devices.filter(({ pods }) => !pods) : [];
     this.detachOthers(new Set(this.wanted.map(({ name }) => pinName(name, mode))));
     const problems = new Map<string, string>();
     for (const device of this.wanted) {

@@ -3,13 +3,16 @@ import {
   askHttp,
   askUdp,
   BlockingSocket,
+  connectUdp,
   type Endpoint,
   echoBytes,
   type LabOptions,
-  type Place,
+  type LabPod,
+  Place,
   pattern,
   setOffloads,
 } from '@heddle/lab';
+import type { Forwarding } from '@heddle/model';
 import { SysError } from '@heddle/sys';
 import type { DatapathOptions } from '../src/datapath.ts';
 import { Cluster } from './cluster.ts';
@@ -23,6 +26,8 @@ export const ends = ['v4', 'v6'] as const;
 export interface Mode {
   readonly name: string;
   readonly datapath?: Partial<DatapathOptions>;
+  /** Default: snat. */
+  readonly forwarding?: Forwarding;
   /** Packets have right checksums and fit their link from the start, as those of a real wire. */
   readonly wire?: boolean;
   /** Backends of other nodes see the client's address, too. */
@@ -34,6 +39,11 @@ export const modes: readonly Mode[] = [
   { name: 'snat/tc, packets as on a wire', wire: true },
   { name: 'snat/xdp generic', wire: true, datapath: { xdp: 'generic' } },
   { name: 'snat/xdp native', wire: true, datapath: { xdp: 'native' } },
+  { name: 'dsr/tc', forwarding: 'dsr', keepsClient: true },
+  {
+    name: 'dsr/xdp native',
+    ...{ forwarding: 'dsr', keepsClient: true, wire: true, datapath: { xdp: 'native' } },
+  },
 ];
 
 /** Three nodes with pods that serve, two each unless said otherwise, and two hosts outside. */
@@ -45,6 +55,7 @@ export async function openCluster(
   const cluster = new Cluster(
     { name, nodes: 3, podsPerNode: 2, outside: 2, ...lab },
     mode.datapath,
+    mode.forwarding,
   );
   try {
     setWire(cluster, mode);
@@ -59,7 +70,9 @@ export async function openCluster(
 /** Has the nodes go over to another mode, as new agents with other settings do. */
 export function switchTo(cluster: Cluster, mode: Mode): void {
   setWire(cluster, mode);
-  for (const node of cluster.lab.nodes) cluster.restart(node, mode.datapath ?? {});
+  for (const node of cluster.lab.nodes) {
+    cluster.restart(node, mode.datapath ?? {}, mode.forwarding ?? 'snat');
+  }
 }
 
 function setWire(cluster: Cluster, { wire = false, datapath }: Mode): void {
@@ -69,6 +82,12 @@ function setWire(cluster: Cluster, { wire = false, datapath }: Mode): void {
   for (const place of [...lab.pods, ...lab.outside]) {
     setOffloads(place, 'eth0', { checksum: !wire, tso: !wire, gso: !wire });
   }
+}
+
+/** A client in the pod's network, but out of the node's cgroup, whose sockets are translated. */
+export function machineIn(pod: LabPod, { lab }: Cluster): Place {
+  const { name, netnsPath, addresses, platform } = pod;
+  return new Place(platform, { name, netnsPath, addresses, cgroup: lab.underlay.cgroup });
 }
 
 export const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -130,28 +149,11 @@ export function echoDatagrams(
   }
 }
 
-/** A UDP socket that is connected; to be closed by the caller. */
-export function connectUdp(from: Place, to: Endpoint, timeoutMs?: number): BlockingSocket {
-  const socket = open(from, 'udp', to, timeoutMs);
-  socket.connect(to);
-  return socket;
-}
-
 /** A TCP connection from a port of the test's choice; to be closed by the caller. */
 export function connectFrom(from: Place, port: number, to: Endpoint): BlockingSocket {
-  const socket = open(from, 'tcp', to);
+  const family = to.address.includes(':') ? 6 : 4;
+  const socket = from.enter(() => BlockingSocket.open(from.platform, { protocol: 'tcp', family }));
   socket.bind({ address: to.address.includes(':') ? '::' : '0.0.0.0', port });
   socket.connect(to);
   return socket;
-}
-
-function open(
-  from: Place,
-  protocol: 'tcp' | 'udp',
-  to: Endpoint,
-  timeoutMs?: number,
-): BlockingSocket {
-  const family = to.address.includes(':') ? 6 : 4;
-  const options = { protocol, family, ...(timeoutMs === undefined ? {} : { timeoutMs }) } as const;
-  return from.enter(() => BlockingSocket.open(from.platform, options));
 }

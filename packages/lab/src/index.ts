@@ -19,7 +19,14 @@ export {
   BlockingSocket,
   type BlockingSocketOptions,
 } from './traffic/blocking-socket.ts';
-export { askHttp, askTcp, askUdp, connectTcp, echoBytes } from './traffic/conversation.ts';
+export {
+  askHttp,
+  askTcp,
+  askUdp,
+  connectTcp,
+  connectUdp,
+  echoBytes,
+} from './traffic/conversation.ts';
 export { type Endpoint, encodeSockaddr, endpointText, readEndpoint } from './traffic/endpoint.ts';
 export { Histogram } from './traffic/histogram.ts';
 export {

@@ -1,10 +1,11 @@
 import * as v from 'valibot';
-import { canonicalAddress, canonicalRange, familyOf, specialAddress } from './addresses.ts';
-import { readBalancing } from './annotations.ts';
+import { canonicalAddress, familyOf } from './addresses.ts';
+import { readBalancing, readForwarding } from './annotations.ts';
+import { FieldError, readAddress, readAddresses, readRanges, readTime } from './field-values.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
+import { readPod } from './read-pod.ts';
 import type {
   EndpointRecord,
-  HostPort,
   InvalidRef,
   NodeRecord,
   ObjectKind,
@@ -18,7 +19,6 @@ import { objectLabel } from './records.ts';
 import {
   type NodeObject,
   nodeSchema,
-  type PodObject,
   podSchema,
   proxyNameLabel,
   type ServiceObject,
@@ -55,18 +55,6 @@ export type ReadObject =
 /** The cluster autoscaler's mark on a node that it is about to remove. */
 const leavingTaint = 'ToBeDeletedByClusterAutoscaler';
 const defaultAffinitySeconds = 10800;
-
-/** A field whose value can't be used; turned into an `invalid` result by readObject. */
-class FieldError extends Error {
-  readonly field: string;
-  readonly value: unknown;
-
-  constructor(field: string, value: unknown, rule: string) {
-    super(rule);
-    this.field = field;
-    this.value = value;
-  }
-}
 
 /**
  * Reads one API object (parsed JSON or YAML) into the record that Heddle keeps. Never throws:
@@ -177,6 +165,8 @@ function checkShape<S extends v.GenericSchema>(schema: S, value: unknown): v.Inf
 function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
   const annotations = metadata.annotations ?? {};
   const balancing = readBalancing(annotations);
+  const forwardingProblems: string[] = [];
+  const forwarding = readForwarding(annotations, forwardingProblems);
   const external = spec.type === 'ExternalName';
   return {
     kind: 'service',
@@ -203,7 +193,11 @@ function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
     publishNotReady: spec.publishNotReadyAddresses ?? false,
     algorithm: balancing.algorithm,
     weights: balancing.weights,
-    problems: balancing.problems,
+    forwarding,
+    problems:
+      forwardingProblems.length === 0
+        ? balancing.problems
+        : [...balancing.problems, ...forwardingProblems],
   };
 }
 
@@ -341,115 +335,6 @@ function toNode({ metadata, spec, status }: NodeObject): NodeRecord {
       typeof metadata.deletionTimestamp === 'string' ||
       (spec?.taints ?? []).some(({ key }) => key === leavingTaint),
   };
-}
-
-/** A pod is of use for its hostPorts, while it runs on a node with an address of its own. */
-function readPod({ metadata, spec, status }: PodObject): ReadObject {
-  const namespace = sharedText(metadata.namespace ?? 'default');
-  const unused = (why: string): ReadObject => ({
-    kind: 'ignored',
-    note: `Pod ${namespace}/${metadata.name} is not used: ${why}`,
-  });
-  const hostPorts = readHostPorts(spec);
-  if (hostPorts.length === 0) return unused('it has no hostPort');
-  if (spec.hostNetwork) return unused('its ports are the node\u2019s own (hostNetwork)');
-  const phase = status?.phase ?? '';
-  if (phase === 'Succeeded' || phase === 'Failed') return unused(`it is over (${phase})`);
-  const addresses = readPodIPs(status);
-  if (addresses.length === 0) return unused('it has no address yet');
-  if (spec.nodeName === '') return unused('it is on no node yet (spec.nodeName)');
-  const record: PodRecord = {
-    kind: 'pod',
-    namespace,
-    name: ownText(metadata.name),
-    createdMs: readTime(metadata.creationTimestamp ?? undefined),
-    nodeName: sharedText(spec.nodeName),
-    addresses,
-    hostPorts,
-    terminating: typeof metadata.deletionTimestamp === 'string',
-  };
-  return { kind: 'pod', record };
-}
-
-/** Ports of init containers count where those run as long as the pod (KEP-753). */
-function readHostPorts({ containers, initContainers }: PodObject['spec']): readonly HostPort[] {
-  const hostPorts: HostPort[] = [];
-  const read = (list: string, i: number, ports: PodPorts) => {
-    for (const [k, { protocol, containerPort, hostPort, hostIP }] of (ports ?? []).entries()) {
-      if (hostPort === 0) continue;
-      const address = hostIP === '' ? '' : canonicalAddress(hostIP);
-      if (address === undefined) {
-        const field = `spec.${list}[${i}].ports[${k}].hostIP`;
-        throw new FieldError(field, hostIP, 'must be an IP address');
-      }
-      const port = { protocol: sharedText(protocol), containerPort, hostPort };
-      hostPorts.push({ ...port, hostIP: sharedText(address) });
-    }
-  };
-  for (const [i, { ports }] of (containers ?? []).entries()) read('containers', i, ports);
-  for (const [i, { ports, restartPolicy }] of (initContainers ?? []).entries()) {
-    if (restartPolicy === 'Always') read('initContainers', i, ports);
-  }
-  return compactList(hostPorts);
-}
-
-type PodPorts = NonNullable<PodObject['spec']['containers']>[number]['ports'];
-
-function readPodIPs(status: PodObject['status']): readonly string[] {
-  const many = (status?.podIPs ?? []).map(({ ip }) => ip).filter((ip) => ip !== '');
-  const texts = many.length > 0 ? many : status?.podIP ? [status.podIP] : [];
-  const field = many.length > 0 ? 'status.podIPs' : 'status.podIP';
-  const addresses = readAddresses(field, texts, 'ordinary');
-  // One of each family, the first.
-  return compactList(
-    addresses.filter(
-      (each, i) => addresses.findIndex((other) => familyOf(other) === familyOf(each)) === i,
-    ),
-  );
-}
-
-function readTime(timestamp: string | undefined): number {
-  if (timestamp === undefined) return Number.POSITIVE_INFINITY;
-  const ms = Date.parse(timestamp);
-  if (Number.isNaN(ms)) {
-    throw new FieldError('metadata.creationTimestamp', timestamp, 'must be a time (RFC 3339)');
-  }
-  return ms;
-}
-
-function readRanges(texts: readonly string[]): readonly string[] {
-  if (texts.length === 0) return none;
-  const ranges = texts.map((text, i) => {
-    const range = canonicalRange(text.trim());
-    if (range !== undefined) return range;
-    const field = `spec.loadBalancerSourceRanges[${i}]`;
-    throw new FieldError(field, text, 'must be a range of addresses such as 192.0.2.0/24');
-  });
-  return compactList([...new Set(ranges)].sort());
-}
-
-type AddressUse = 'cluster' | 'ordinary';
-
-function readAddresses(
-  field: string,
-  texts: readonly string[],
-  use: AddressUse,
-): readonly string[] {
-  if (texts.length === 0) return none;
-  return compactList([
-    ...new Set(texts.map((text, i) => readAddress(`${field}[${i}]`, text, use))),
-  ]);
-}
-
-function readAddress(field: string, text: string, use: AddressUse): string {
-  const address = canonicalAddress(text);
-  if (address === undefined) throw new FieldError(field, text, 'must be an IP address');
-  const special = specialAddress(address);
-  // Link-local addresses are allowed for what the cluster's administrator chooses.
-  if (special && !(use === 'cluster' && special === 'a link-local address')) {
-    throw new FieldError(field, text, `must not be ${special}`);
-  }
-  return address;
 }
 
 function refOf(value: Record<string, unknown>, kind: ObjectKind): InvalidRef | undefined {

@@ -25,7 +25,9 @@ interface Options {
   readonly maxSlots?: number;
   readonly devices?: string;
   readonly xdp?: string;
+  readonly forwarding?: string;
   readonly nodeportAddresses?: readonly string[];
+  readonly podDevices?: string;
   readonly maxAffinity?: number;
   readonly maxFlows?: number;
   readonly terminateTcp?: true;
@@ -77,7 +79,9 @@ function flagsOf(options: Options): ConfigFlags {
     'sizes.flows': options.maxFlows,
     devices: options.devices,
     xdp: options.xdp,
+    forwarding: options.forwarding,
     nodePortAddresses: options.nodeportAddresses,
+    podDevices: options.podDevices,
     'options.terminateTcp': options.terminateTcp,
   };
 }

@@ -27,7 +27,10 @@ describe('heddle simulate', () => {
     const table = await heddle(args, user);
     assert.deepEqual([table.code, table.stderr], [0, '']);
     assert.match(table.stdout, /^100 nodes, 2 services, seed 7$/m);
-    assert.match(table.stdout, /disrupted \d+\.\d+ %; with another backend \d+\.\d+ %, ideal/);
+    assert.match(
+      table.stdout,
+      /^3 +2s +maglev: two nodes fail +- +1000 +\d+ +\d+ +0 +\d\.\d+ % +\d\.\d+ % +0$/m,
+    );
     assert.match(table.stdout, /^nat_flows +\d+ +[\d.]+ +\d+ +65535 +\d+\.\d+ %$/m);
     const json = await heddle([...args, '-o', 'json'], user);
     assert.deepEqual([json.code, json.stderr], [0, '']);

@@ -3,9 +3,17 @@ import { join } from 'node:path';
 import { ManifestSet } from '@heddle/agent/source';
 import type { ObjectRecord } from '@heddle/model';
 import { exitCodes, Failure } from '../failure.ts';
-import { formatTable, type OutputFormat, printJson, printLine, styled } from '../print.ts';
+import {
+  type Cell,
+  formatTable,
+  type OutputFormat,
+  printJson,
+  printLine,
+  styled,
+} from '../print.ts';
 import type { Disruption, Distribution } from '../simulate/measures.ts';
-import type { SimulationReport, StepReport, TrafficReport } from '../simulate/report.ts';
+import { counted } from '../simulate/plan.ts';
+import type { Counted, SimulationReport, StepReport, TrafficReport } from '../simulate/report.ts';
 import { readScenario, type Scenario } from '../simulate/scenario.ts';
 import { simulate as run } from '../simulate/simulation.ts';
 import { manifestsIn } from './validate.ts';
@@ -110,91 +118,145 @@ function progressLine() {
   };
 }
 
-function print({ seed, nodes, services, steps, total }: SimulationReport): void {
-  printLine(`${nodes} nodes, ${services} services, seed ${seed}`);
-  for (const step of steps) printStep(step);
-  printLine();
-  printLine(styled('bold', 'in all'));
-  printTraffic(total.traffic);
-  if (total.disruption) printDisruption(total.disruption);
-  if (total.openConnections > 0) {
-    const spread = total.distribution ? `: ${distributionText(total.distribution)}` : '';
-    printLine(`  ${total.openConnections} connections are open${spread}`);
-  }
-  for (const { reason, count } of total.drops)
-    printLine(`  ${styled('yellow', `${count} dropped`)}: ${reason}`);
-  const last = steps.at(-1)!;
+function print(report: SimulationReport): void {
+  const { seed, nodes, services, steps, total } = report;
+  printLine(`${counted(nodes, 'node')}, ${counted(services, 'service')}, seed ${seed}`);
   printLine();
   process.stdout.write(
     formatTable(
-      ['MAP', 'LEAST', 'MEAN', 'MOST', 'ROOM', 'PRESSURE'],
-      last.maps.map(({ name, least, mean, most, maxEntries, pressure }) => {
-        const text = percent(pressure);
-        const cell = pressure > 0.9 ? { text, style: 'red' as const } : text;
-        return [name, `${least}`, `${mean}`, `${most}`, `${maxEntries}`, cell];
-      }),
+      [
+        '',
+        'AT',
+        'STEP',
+        'CONNECTED',
+        'OPEN',
+        'KEPT',
+        'MOVED',
+        'BROKEN',
+        'CHANGED',
+        'IDEAL',
+        'DROPS',
+      ],
+      [
+        ...steps.map((step) => [
+          ...[`${step.number}`, `${step.at}s`, shortened(step.text)],
+          ...outcome(step.traffic, step.disruption, step.drops),
+        ]),
+        [
+          '',
+          '',
+          { text: 'in all', style: 'bold' },
+          ...outcome(total.traffic, total.disruption, total.drops),
+        ],
+      ],
     ),
   );
-}
-
-function printStep({
-  number,
-  at,
-  text,
-  events,
-  traffic,
-  disruption,
-  drops,
-  failures,
-}: StepReport): void {
-  printLine();
-  printLine(`${styled('bold', `${number}. ${text}`)} ${styled('dim', `(at ${at} s)`)}`);
-  for (const event of events) printLine(`  ${event}`);
-  if (traffic) printTraffic(traffic);
-  if (disruption) printDisruption(disruption);
-  for (const { reason, count } of drops)
-    printLine(`  ${styled('yellow', `${count} dropped`)}: ${reason}`);
-  for (const { reason, count } of failures)
-    printLine(`  ${styled('red', `${count} rows not in force`)}: ${reason}`);
-}
-
-function printTraffic({
-  attempts,
-  connected,
-  refused,
-  reset,
-  unanswered,
-  distribution,
-}: TrafficReport): void {
-  if (attempts === 0) return;
-  const rest = Object.entries({ refused, reset, unanswered }).filter(([, count]) => count > 0);
-  const others = rest.map(([what, count]) => `, ${styled('yellow', `${count} ${what}`)}`).join('');
-  printLine(`  ${connected} of ${attempts} connected${others}`);
-  if (distribution) printLine(`  ${distributionText(distribution)}`);
-}
-
-function distributionText(distribution: Distribution): string {
-  const { backends, least, mean, most, deviation, mostOverFair, chiSquared, degreesOfFreedom } =
-    distribution;
-  return `${backends} backends with ${least} to ${most} each, ${mean} on average (deviation ${deviation}, most/fair ${mostOverFair}, chi-squared ${chiSquared} with ${degreesOfFreedom} degrees of freedom)`;
-}
-
-function printDisruption(disruption: Disruption): void {
-  const { open, kept, moved, reset, resetToSame, resetToOther, resetToNone, clientsGone } =
-    disruption;
-  const { share, changedShare, idealShare, pathGoneShare } = disruption;
-  printLine(`  ${open} open connections: ${kept} kept, ${moved} moved, ${reset} broken`);
-  if (reset > 0) {
-    printLine(
-      `    of these again with the same backend ${resetToSame}, with another ${resetToOther}, with none ${resetToNone}`,
-    );
-  }
-  printLine(
-    `    disrupted ${styled('bold', percent(share))}; with another backend ${styled('bold', percent(changedShare))}, ideal ${styled('bold', percent(idealShare))} (their backend is gone)`,
+  const notes = steps.flatMap(notesOf);
+  if (notes.length > 0) printLine();
+  for (const note of notes) printLine(note);
+  section(
+    [
+      'DISTRIBUTION',
+      'CONNECTIONS',
+      'BACKENDS',
+      'LEAST',
+      'MEAN',
+      'MOST',
+      'DEVIATION',
+      'MOST/FAIR',
+      'CHI-SQUARED',
+    ],
+    [
+      ...steps.map(({ number, traffic }) => distribution(`step ${number}`, traffic?.distribution)),
+      distribution('open at the end', total.distribution),
+    ].flat(),
   );
-  if (pathGoneShare > 0)
-    printLine(`    the node that knew the connection is gone: ${percent(pathGoneShare)}`);
-  if (clientsGone > 0) printLine(`    clients that went with their node: ${clientsGone}`);
+  section(
+    ['DROPS', 'COUNT', 'IN STEPS'],
+    total.drops.map(({ reason, count }) => {
+      const where = steps.filter(({ drops }) => drops.some((drop) => drop.reason === reason));
+      return [reason, `${count}`, where.map(({ number }) => number).join(', ')];
+    }),
+  );
+  section(
+    ['MAP', 'LEAST', 'MEAN', 'MOST', 'ROOM', 'PRESSURE'],
+    steps.at(-1)!.maps.map(({ name, least, mean, most, maxEntries, pressure }) => {
+      const text = percent(pressure);
+      const cell: Cell = pressure > 0.9 ? { text, style: 'red' } : text;
+      return [name, `${least}`, `${mean}`, `${most}`, `${maxEntries}`, cell];
+    }),
+  );
+}
+
+function section(header: readonly string[], rows: readonly (readonly Cell[])[]): void {
+  if (rows.length === 0) return;
+  printLine();
+  process.stdout.write(formatTable(header, rows));
+}
+
+const longestText = 60;
+
+function shortened(text: string): string {
+  return text.length > longestText ? `${text.slice(0, longestText - 3)}...` : text;
+}
+
+/** The cells behind a step's name. */
+function outcome(
+  traffic: TrafficReport | undefined,
+  disruption: Disruption | undefined,
+  drops: readonly Counted[],
+): Cell[] {
+  const dropped = drops.reduce((sum, { count }) => sum + count, 0);
+  const connected =
+    traffic && traffic.attempts > 0 ? `${traffic.connected} of ${traffic.attempts}` : '-';
+  const all = traffic && traffic.connected < traffic.attempts;
+  return [
+    all ? { text: connected, style: 'yellow' } : connected,
+    ...(disruption ? shares(disruption) : ['-', '-', '-', '-', '-', '-']),
+    dropped > 0 ? { text: `${dropped}`, style: 'yellow' } : '0',
+  ];
+}
+
+function shares({ open, kept, moved, reset, changedShare, idealShare }: Disruption): Cell[] {
+  return [
+    ...[`${open}`, `${kept}`, `${moved}`, `${reset}`],
+    { text: percent(changedShare), style: 'bold' },
+    { text: percent(idealShare), style: 'bold' },
+  ];
+}
+
+function notesOf({ number, events, traffic, disruption, failures }: StepReport): string[] {
+  const notes = [...events];
+  for (const what of ['refused', 'reset', 'unanswered'] as const) {
+    if (traffic && traffic[what] > 0) notes.push(`${traffic[what]} of ${traffic.attempts} ${what}`);
+  }
+  if (disruption) {
+    const { reset, resetToSame, resetToOther, resetToNone, pathGone, clientsGone } = disruption;
+    if (reset > 0) {
+      notes.push(
+        `of ${reset} broken connections, ${resetToSame} came to the same backend again, ${resetToOther} to another one, ${resetToNone} to none`,
+      );
+    }
+    if (pathGone > 0) notes.push(`of ${pathGone} the node that knew the connection is gone`);
+    if (clientsGone > 0) notes.push(`${counted(clientsGone, 'client')} went with their node`);
+  }
+  for (const { reason, count } of failures) {
+    notes.push(styled('red', `${counted(count, 'row')} not in force: ${reason}`));
+  }
+  return notes.map((note) => `${styled('dim', `step ${number}:`)} ${note}`);
+}
+
+function distribution(name: string, found: Distribution | undefined): Cell[][] {
+  if (!found) return [];
+  const { connections, backends, least, mean, most, deviation } = found;
+  const { mostOverFair, chiSquared, degreesOfFreedom } = found;
+  return [
+    [
+      ...[name, `${connections}`, `${backends}`, `${least}`, `${mean}`, `${most}`, `${deviation}`],
+      `${mostOverFair}`,
+      `${chiSquared} (${degreesOfFreedom} degrees of freedom)`,
+    ],
+  ];
 }
 
 function percent(share: number): string {

@@ -30,6 +30,8 @@ const chartValues = {
   logLevel: value('logLevel'),
   devices: value('devices'),
   xdp: value('xdp'),
+  podDevices: value('podDevices'),
+  forwarding: value('forwarding'),
   snatPorts: value('snatPorts'),
   nodePortAddresses: value('nodePortAddresses'),
   sizes: {

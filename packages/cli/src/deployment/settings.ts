@@ -18,6 +18,8 @@ export interface Settings {
   readonly logLevel: string;
   readonly devices: string;
   readonly xdp: string;
+  readonly podDevices: string;
+  readonly forwarding: 'snat' | 'dsr' | 'hybrid';
   readonly snatPorts: string;
   readonly nodePortAddresses: readonly string[];
   readonly sizes: MapSizes;
@@ -147,6 +149,25 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       type: 'string',
       enum: ['off', 'generic', 'native', 'best-effort'],
       description: 'write off, generic, native or best-effort',
+    },
+  },
+  podDevices: {
+    about:
+      'Devices of pods whose processes are not in the cgroup, such as those in virtual machines: none, or names such as veth*,cni0 with commas between. What they send to services is translated there.',
+    fallback: 'none',
+    schema: text(
+      '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$',
+      'write none, or names of devices with commas between',
+    ),
+  },
+  forwarding: {
+    about:
+      'How packets from outside get to pods of other nodes: snat, dsr (in a tunnel; the pod’s node answers the client itself) or hybrid (dsr for TCP). docs/deployment.md says what dsr needs.',
+    fallback: 'snat',
+    schema: {
+      type: 'string',
+      enum: ['snat', 'dsr', 'hybrid'],
+      description: 'write snat, dsr or hybrid',
     },
   },
   snatPorts: {

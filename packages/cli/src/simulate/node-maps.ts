@@ -1,4 +1,4 @@
-import { mapTypes } from '@heddle/ebpf';
+import { BPF_F_RDONLY_PROG, mapTypes } from '@heddle/ebpf';
 import {
   CopiedMap,
   createMap,
@@ -25,8 +25,18 @@ const wholes: ReadonlySet<number> = new Set([mapTypes.ringbuf, mapTypes.sk_stora
 
 /** Gives nodes views of a map; constants need none. */
 export function wrapMap(machine: Machine, map: VmMap): VmMap {
-  const { name, type } = map.options;
-  return name.startsWith('.') || wholes.has(type) ? map : new ForkedMap(machine, map);
+  const { options } = map;
+  const { name, type, flags } = options;
+  if (name.startsWith('.') || wholes.has(type)) return map;
+  if (!shared.has(name)) return new ForkedMap(machine, map);
+  // A program that writes into what nodes share would be one node's doing at all of them: it faults.
+  map.dispose();
+  const readOnly = { ...options, flags: flags | BPF_F_RDONLY_PROG };
+  return new ForkedMap(
+    machine,
+    createMap(machine, readOnly, () => undefined),
+    options,
+  );
 }
 
 /** Pairs of addresses: the one that the maps have, and the one that the node has in its place. */

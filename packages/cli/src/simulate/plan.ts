@@ -215,10 +215,9 @@ function chooseMembers(
 }
 
 function trafficText({ connections, to, from, protocol, port, keep }: TrafficStep): string {
+  const where = `${to}${port === undefined ? '' : `:${port}`}${protocol ? `/${protocol}` : ''}`;
   const origin = from === 'outside' ? 'from outside' : `from ${from}s`;
-  const what = [protocol?.toUpperCase(), port === undefined ? '' : `port ${port}`].filter(Boolean);
-  const detail = what.length > 0 ? ` (${what.join(', ')})` : '';
-  return `${counted(connections, 'connection')} ${origin} to ${to}${detail}${keep ? ', kept open' : ''}`;
+  return `${counted(connections, 'connection')} ${origin} to ${where}${keep ? ', kept open' : ''}`;
 }
 
 function quietText({ close }: ScenarioStep): string {

@@ -20,6 +20,13 @@ export function connectTcp(from: Place, to: Endpoint, timeoutMs = 2000): Blockin
   }
 }
 
+/** A connected UDP socket of a place, to be closed by the caller. */
+export function connectUdp(from: Place, to: Endpoint, timeoutMs = 2000): BlockingSocket {
+  const socket = open(from, 'udp', to, timeoutMs);
+  socket.connect(to);
+  return socket;
+}
+
 /** Connects, sends, and returns all that comes until the other end closes. */
 export function askTcp(from: Place, to: Endpoint, text: string, timeoutMs = 2000): string {
   using socket = connectTcp(from, to, timeoutMs);
@@ -32,8 +39,7 @@ export function askTcp(from: Place, to: Endpoint, text: string, timeoutMs = 2000
 
 /** Sends a datagram and returns the first that comes back. */
 export function askUdp(from: Place, to: Endpoint, text: string, timeoutMs = 2000): string {
-  using socket = open(from, 'udp', to, timeoutMs);
-  socket.connect(to);
+  using socket = connectUdp(from, to, timeoutMs);
   socket.send(text);
   return decodeUtf8(socket.receive());
 }

@@ -18,8 +18,9 @@ export class ForkedMap extends VmMap {
   /** Counts the control plane's changes of the original, but for those through mapped memory. */
   changes = 0;
 
-  constructor(machine: Machine, original: VmMap) {
-    super(machine, original.options);
+  /** `options`: what descriptors say of the map, if that isn't what the original was made with. */
+  constructor(machine: Machine, original: VmMap, options = original.options) {
+    super(machine, options);
     this.original = original;
     this.#current = original;
   }

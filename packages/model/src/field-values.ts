@@ -1,0 +1,63 @@
+import { canonicalAddress, canonicalRange, specialAddress } from './addresses.ts';
+import { compactList } from './memory.ts';
+
+/** A field whose value can't be used; turned into an `invalid` result by readObject. */
+export class FieldError extends Error {
+  readonly field: string;
+  readonly value: unknown;
+
+  constructor(field: string, value: unknown, rule: string) {
+    super(rule);
+    this.field = field;
+    this.value = value;
+  }
+}
+
+/** Milliseconds since 1970; Infinity without a time. Throws FieldError. */
+export function readTime(timestamp: string | undefined): number {
+  if (timestamp === undefined) return Number.POSITIVE_INFINITY;
+  const ms = Date.parse(timestamp);
+  if (Number.isNaN(ms)) {
+    throw new FieldError('metadata.creationTimestamp', timestamp, 'must be a time (RFC 3339)');
+  }
+  return ms;
+}
+
+/** Canonical texts in order, each once. Throws FieldError. */
+export function readRanges(texts: readonly string[]): readonly string[] {
+  if (texts.length === 0) return compactList([]);
+  const ranges = texts.map((text, i) => {
+    const range = canonicalRange(text.trim());
+    if (range !== undefined) return range;
+    const field = `spec.loadBalancerSourceRanges[${i}]`;
+    throw new FieldError(field, text, 'must be a range of addresses such as 192.0.2.0/24');
+  });
+  return compactList([...new Set(ranges)].sort());
+}
+
+/** What an address is for, which says which ones may not be. */
+type AddressUse = 'cluster' | 'ordinary';
+
+/** Canonical texts, each once. Throws FieldError. */
+export function readAddresses(
+  field: string,
+  texts: readonly string[],
+  use: AddressUse,
+): readonly string[] {
+  if (texts.length === 0) return compactList([]);
+  return compactList([
+    ...new Set(texts.map((text, i) => readAddress(`${field}[${i}]`, text, use))),
+  ]);
+}
+
+/** Canonical text. Throws FieldError. */
+export function readAddress(field: string, text: string, use: AddressUse): string {
+  const address = canonicalAddress(text);
+  if (address === undefined) throw new FieldError(field, text, 'must be an IP address');
+  const special = specialAddress(address);
+  // Link-local addresses are allowed for what the cluster's administrator chooses.
+  if (special && !(use === 'cluster' && special === 'a link-local address')) {
+    throw new FieldError(field, text, `must not be ${special}`);
+  }
+  return address;
+}

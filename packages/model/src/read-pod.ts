@@ -1,0 +1,74 @@
+import { canonicalAddress, familyOf } from './addresses.ts';
+import { FieldError, readAddresses, readTime } from './field-values.ts';
+import { compactList, ownText, sharedText } from './memory.ts';
+import type { ReadObject } from './read-object.ts';
+import type { HostPort, PodRecord } from './records.ts';
+import type { PodObject } from './schema.ts';
+
+/**
+ * A pod is of use for its hostPorts, while it runs on a node with an address of its own. Throws
+ * FieldError.
+ */
+export function readPod({ metadata, spec, status }: PodObject): ReadObject {
+  const namespace = sharedText(metadata.namespace ?? 'default');
+  const unused = (why: string): ReadObject => ({
+    kind: 'ignored',
+    note: `Pod ${namespace}/${metadata.name} is not used: ${why}`,
+  });
+  const hostPorts = readHostPorts(spec);
+  if (hostPorts.length === 0) return unused('it has no hostPort');
+  if (spec.hostNetwork) return unused('its ports are the node\u2019s own (hostNetwork)');
+  const phase = status?.phase ?? '';
+  if (phase === 'Succeeded' || phase === 'Failed') return unused(`it is over (${phase})`);
+  const addresses = readPodIPs(status);
+  if (addresses.length === 0) return unused('it has no address yet');
+  if (spec.nodeName === '') return unused('it is on no node yet (spec.nodeName)');
+  const record: PodRecord = {
+    kind: 'pod',
+    namespace,
+    name: ownText(metadata.name),
+    createdMs: readTime(metadata.creationTimestamp ?? undefined),
+    nodeName: sharedText(spec.nodeName),
+    addresses,
+    hostPorts,
+    terminating: typeof metadata.deletionTimestamp === 'string',
+  };
+  return { kind: 'pod', record };
+}
+
+/** Ports of init containers count where those run as long as the pod (KEP-753). */
+function readHostPorts({ containers, initContainers }: PodObject['spec']): readonly HostPort[] {
+  const hostPorts: HostPort[] = [];
+  const read = (list: string, i: number, ports: PodPorts) => {
+    for (const [k, { protocol, containerPort, hostPort, hostIP }] of (ports ?? []).entries()) {
+      if (hostPort === 0) continue;
+      const address = hostIP === '' ? '' : canonicalAddress(hostIP);
+      if (address === undefined) {
+        const field = `spec.${list}[${i}].ports[${k}].hostIP`;
+        throw new FieldError(field, hostIP, 'must be an IP address');
+      }
+      const port = { protocol: sharedText(protocol), containerPort, hostPort };
+      hostPorts.push({ ...port, hostIP: sharedText(address) });
+    }
+  };
+  for (const [i, { ports }] of (containers ?? []).entries()) read('containers', i, ports);
+  for (const [i, { ports, restartPolicy }] of (initContainers ?? []).entries()) {
+    if (restartPolicy === 'Always') read('initContainers', i, ports);
+  }
+  return compactList(hostPorts);
+}
+
+type PodPorts = NonNullable<PodObject['spec']['containers']>[number]['ports'];
+
+function readPodIPs(status: PodObject['status']): readonly string[] {
+  const many = (status?.podIPs ?? []).map(({ ip }) => ip).filter((ip) => ip !== '');
+  const texts = many.length > 0 ? many : status?.podIP ? [status.podIP] : [];
+  const field = many.length > 0 ? 'status.podIPs' : 'status.podIP';
+  const addresses = readAddresses(field, texts, 'ordinary');
+  // One of each family, the first.
+  return compactList(
+    addresses.filter(
+      (each, i) => addresses.findIndex((other) => familyOf(other) === familyOf(each)) === i,
+    ),
+  );
+}
