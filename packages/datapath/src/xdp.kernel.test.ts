@@ -64,6 +64,19 @@ for (const end of ends) {
       }
     });
 
+    test('packets into a tunnel, where the service has one', () => {
+      const peer = world.lab.nodes[1]!.addresses[end];
+      world.datapath.setTunnelEnds({ peers: [peer], own: [packets.node] });
+      const tunnelled = { protocol: 'UDP', forwarding: 'dsr', key: 'dsr' } as const;
+      world.apply(packets.service(30_004, [remote], tunnelled));
+      const question = from({ ttl: 9 }).udp({ sport: 4000, dport: 30_004 }).payload('question');
+      const { verdict, packet } = packets.xdp(question);
+      assert.equal(verdict, 'send');
+      assert.deepEqual(packet.bytes, packets.ingressByTc(question).packet.bytes);
+      assert.ok(`${packet}`.includes(`${packets.node} > ${remote} `));
+      assert.ok(`${packet}`.includes(`${clients[end]} > ${packets.node} `));
+    });
+
     test('what it makes of a packet, tc makes of it, too', () => {
       for (const packet of [datagram(), datagram(1), datagram(1400), syn()]) {
         const early = packets.xdp(packet);
