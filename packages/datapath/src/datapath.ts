@@ -199,6 +199,12 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.adopted = !this.services.isEmpty;
     const replaced = pinned.some(({ differences }) => differences.length > 0);
     const inForce = hasHooks(bpf, this.folders, this.loaded.programs.keys());
+    const replies = pinned.find(({ map }) => map.info.name === 'reply_sources')!;
+    // Flows of programs that knew nothing of it may be replied to from anywhere.
+    if (inForce && replies.pinAt !== undefined) {
+      using memory = replies.map.mmap();
+      memory.bytes.fill(0xff);
+    }
     // New maps wait until they hold everything, unless there is nothing that they would replace.
     if (!replaced || !inForce) this.activate();
   }
