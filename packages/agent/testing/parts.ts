@@ -45,6 +45,7 @@ export class MemoryDatapath implements DatapathPart {
       migrated: [],
       socketsDestroyed: 0,
       nat: this.natStatus(),
+      xdp: [],
       tracked: this.tracked,
     };
   }

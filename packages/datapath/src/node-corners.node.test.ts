@@ -48,7 +48,10 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       nat: { ...defaultNat, ports: { first: 5000, last: 5002 } },
     });
     const { v4, v6 } = world.node.addresses;
-    world.datapath.setNode([{ name: 'eth0', index: outsideDevice }], [v4, v6]);
+    world.datapath.setNode(
+      [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }],
+      [v4, v6],
+    );
   });
   afterEach(() => world?.[Symbol.dispose]());
 
