@@ -76,6 +76,15 @@ describe('an agent with few ports for clients', () => {
       const [refused] = services.flatMap(({ refusals }) => refusals);
       assert.equal(refused!.reason, 'all ports of this node towards the backend are taken');
       assert.ok(refused!.count > 0);
+      const again = scrape();
+      const labels = `namespace="default",service="web",reason="${refused!.reason}"`;
+      assert.deepEqual(again('heddle_service_refused_total'), [
+        [`heddle_service_refused_total{${labels}}`, refused!.count],
+      ]);
+      assert.deepEqual(again('heddle_connections_total'), [['heddle_connections_total', 5]]);
+      // Each has at least its handshake.
+      assert.ok(again('heddle_packets_total')[0]![1] >= 15);
+      assert.ok(again('heddle_bytes_total')[0]![1] >= 15 * 54);
     } finally {
       for (const socket of open) socket[Symbol.dispose]();
     }
