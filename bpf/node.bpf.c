@@ -13,6 +13,7 @@
 #include "drop.h"
 #include "front.h"
 #include "refusal.h"
+#include "tunnel-end.h"
 
 LICENSE("Dual BSD/GPL");
 
@@ -32,6 +33,8 @@ GLOBAL int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32
 	if (reason == NOT_OURS)
 		return NEXT;
 	drop(ctx, packet, reason);
+	if (packet->backend)
+		return DROP; /* the node that it came from answers */
 	if (service)
 		count_refusal(service, reason);
 	switch (reason) {
@@ -78,9 +81,9 @@ INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 	int reason = find_passage(ctx, packet, role, &found, &to, &route);
 
 	if (reason || !found.flow)
-		return refuse(ctx, packet, reason, route.fib.mtu_result, found.service);
-	note_packet(found.flow, found.flow->life, packet->tcp_flags, found.is_reply, length_of(ctx));
-	if (rewrite(ctx, packet, &to, &route))
+		return refuse(ctx, packet, reason, route.fib.mtu_result - route.overhead, found.service);
+	note_packet(found.flow, found.flow->life, packet->tcp_flags, found.is_reply, found.is_new, length_of(ctx));
+	if (route.overhead ? wrap(ctx, packet, &to, &route) : rewrite(ctx, packet, &to, &route))
 		return drop(ctx, packet, DROP_WRITE);
 	return send_on(ctx, &route);
 }
@@ -88,7 +91,8 @@ INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 /*
  * An ICMP error may be about a packet that was translated: then it is for who sent that, in words that
  * it knows. Reads what it is about into `inner`; if that was translated, returns 1 and says what it
- * (`inner_to`) and the error itself (`to`) are to be from and to.
+ * (`inner_to`) and the error itself (`to`) are to be from and to. If the sender is in another node's
+ * hands, returns 2, and `to` is the tunnel there.
  */
 GLOBAL int find_sender(context *ctx, const struct packet *packet, struct packet *inner, struct flow_key *inner_to,
 		       struct flow_key *to)
@@ -115,6 +119,8 @@ GLOBAL int find_sender(context *ctx, const struct packet *packet, struct packet 
 		client_key(inner_to, found.flow, inner->key.protocol);
 		copy_address(to->destination, found.flow->client);
 		copy_address(to->source, found.flow->frontend);
+	} else if (found.flow->life & LIFE_TUNNELLED) {
+		return tunnel_key(to, found.flow, packet->ipv4) ? 2 : 0;
 	} else {
 		if (!reply_key(inner_to, found.flow, found.flow->life, inner->key.protocol))
 			return 0;
@@ -125,14 +131,18 @@ GLOBAL int find_sender(context *ctx, const struct packet *packet, struct packet 
 	return 1;
 }
 
-/* Translates what an ICMP error is about. Returns 0, NOT_OURS, or the reason for a drop; `to` as find_sender says. */
+#define IN_TUNNEL 4
+
+/* Translates what an ICMP error is about. Returns 0, IN_TUNNEL, NOT_OURS, or the reason for a drop; `to` as find_sender says. */
 INLINE int translate_inner(context *ctx, const struct packet *packet, struct flow_key *to)
 {
 	struct flow_key inner_to = {};
 	struct packet inner = {};
 
-	if (!find_sender(ctx, packet, &inner, &inner_to, to))
-		return NOT_OURS;
+	int outcome = find_sender(ctx, packet, &inner, &inner_to, to);
+
+	if (outcome != 1)
+		return outcome ? IN_TUNNEL : NOT_OURS;
 	return rewrite_inner(ctx, packet, &inner, &inner_to) ? DROP_WRITE : 0;
 }
 
@@ -145,9 +155,11 @@ INLINE int translate_error(context *ctx, struct packet *packet)
 
 	if (reason == NOT_OURS)
 		return NOT_OURS;
-	if (!reason)
+	if (reason == IN_TUNNEL)
+		reason = find_tunnel_route(ctx, packet, &to, &route);
+	else if (!reason)
 		reason = find_route(ctx, packet, &to, 0, &route);
-	if (!reason && rewrite(ctx, packet, &to, &route))
+	if (!reason && (route.overhead ? wrap(ctx, packet, &to, &route) : rewrite(ctx, packet, &to, &route)))
 		reason = DROP_WRITE;
 	return reason ? drop(ctx, packet, reason) : send_on(ctx, &route);
 }
@@ -175,7 +187,7 @@ SEC("tc") int node_ingress(context *ctx)
 {
 	struct packet packet = {};
 	enum packet_kind kind;
-	__u32 *role;
+	__u32 *known, role;
 	int outcome;
 
 	/* A frame for somebody else is here by promiscuity; multicast is no service's. */
@@ -184,17 +196,34 @@ SEC("tc") int node_ingress(context *ctx)
 	kind = read_packet(ctx, ETH_HLEN, &packet);
 	if (kind == PACKET_OTHER)
 		return NEXT;
-	role = bpf_map_lookup_elem(&addresses, packet.key.destination);
-	if (!role || !(*role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE)))
-		return NEXT;
-	if (kind == PACKET_FRAGMENT && recall_ports(&packet))
-		kind = PACKET_FLOW;
+	if (is_tunnel(&packet, kind)) {
+		kind = unwrap(ctx, &packet);
+		if (kind == PACKET_OTHER)
+			return NEXT;
+		if (kind == PACKET_FRAGMENT) {
+			outcome = wait_for_first(ctx);
+			return outcome ? outcome : NEXT;
+		}
+		role = ADDRESS_EXTERNAL;
+	} else {
+		known = bpf_map_lookup_elem(&addresses, packet.key.destination);
+		if (!known || !(*known & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE)))
+			return NEXT;
+		role = *known;
+		if (kind == PACKET_FRAGMENT && recall_ports(&packet))
+			kind = PACKET_FLOW;
+	}
 	if (kind == PACKET_FLOW)
-		return translate(ctx, &packet, *role);
+		return translate(ctx, &packet, role);
 	if (kind == PACKET_ICMP_ERROR) {
 		outcome = translate_error(ctx, &packet);
 		if (outcome != NOT_OURS)
 			return outcome;
+		if (role & ADDRESS_NODE) {
+			__u32 mtu = recover_packet(ctx, &packet);
+
+			return mtu ? refuse(ctx, &packet, DROP_TOO_LARGE, mtu, 0) : NEXT;
+		}
 	}
 	if (kind == PACKET_FRAGMENT) {
 		outcome = wait_for_first(ctx);
@@ -202,7 +231,7 @@ SEC("tc") int node_ingress(context *ctx)
 			return outcome;
 	}
 	/* The rest is the node's own affair where the address is its own. */
-	if (*role & ADDRESS_NODE)
+	if (role & ADDRESS_NODE)
 		return NEXT;
 	switch (kind) {
 	case PACKET_ICMP_ECHO:
@@ -243,7 +272,7 @@ INLINE int answer_client(context *ctx, struct packet *packet)
 	if (packet->fragment == FRAGMENT_FIRST)
 		remember_ports(packet);
 	answer_key(&to, found.flow, packet->key.protocol);
-	note_packet(found.flow, life, packet->tcp_flags, 1, length_of(ctx));
+	note_packet(found.flow, life, packet->tcp_flags, 1, 0, length_of(ctx));
 	return rewrite(ctx, packet, &to, 0) ? drop(ctx, packet, DROP_WRITE) : NEXT;
 }
 
@@ -267,7 +296,7 @@ SEC("tc") int node_egress(context *ctx)
 		struct flow_key to = {};
 		int reason = translate_inner(ctx, &packet, &to);
 
-		if (reason != NOT_OURS && (reason || rewrite(ctx, &packet, &to, 0)))
+		if (reason != NOT_OURS && reason != IN_TUNNEL && (reason || rewrite(ctx, &packet, &to, 0)))
 			return drop(ctx, &packet, DROP_WRITE);
 	}
 	return NEXT;

@@ -89,6 +89,7 @@ function serve(platform: Platform, node: LabNode, backend: string) {
       frontends: [{ ...frontend, protocol: 'UDP' }],
       backends: [{ address: backend, port: 8080, state: 'active', weight: 1 }],
       ...{ algorithm: 'random', affinitySeconds: 0, sourceRanges: [], problems: [] },
+      forwarding: 'snat',
     },
   ]);
   if (error) throw error;

@@ -50,6 +50,8 @@ enum service_flags {
 	SERVICE_PLAIN = 0,
 	/* Without endpoints packets are dropped, not refused: other nodes have some (externalTrafficPolicy). */
 	SERVICE_SILENT = 1,
+	/* Packets to backends of other nodes go there in a tunnel; the replies don't come back here. */
+	SERVICE_DSR = 2,
 	/* A pod's own port: bind() is guarded at each of its addresses (a NodePort's: at the unspecified one). */
 	SERVICE_HOST_PORT = 4,
 };
@@ -97,6 +99,7 @@ enum address_role {
 	ADDRESS_UDP_BACKEND = 2,
 	ADDRESS_NODE = 4,     /* the node's own: NodePorts, and the source of translated packets */
 	ADDRESS_EXTERNAL = 8, /* a load balancer's, or an externalIP */
+	ADDRESS_PEER = 16,    /* another node's: tunnels from there are believed */
 };
 
 struct address_key {
@@ -185,7 +188,8 @@ struct socket_config {
 /*
  * The flow table: what packets are translated by on the node's devices. A flow is one entry of
  * nat_flows with two keys in nat_index, one for each direction. The reply's key is made first and
- * reserves the port that the backend sees.
+ * reserves the port that the backend sees. A flow that is tunnelled to another node has the client's
+ * key only: the replies don't come back here.
  */
 struct flow_key {
 	__u8 source[16];
@@ -226,7 +230,8 @@ enum flow_state {
 #define LIFE_BACKEND_SHIFT 20 /* which use of its id the backend is, 1 to 7 in turn; 0: made before this was kept */
 #define LIFE_BACKEND_MASK (7 << LIFE_BACKEND_SHIFT)
 #define LIFE_COUNTED (1u << 23) /* in backend_stats.active */
-#define LIFE_SOURCE_SHIFT 24	/* index in nat_sources; 0: the client's own address is kept */
+#define LIFE_SOURCE_SHIFT 24	/* index in nat_sources, 7 bits; 0: the client's own address is kept */
+#define LIFE_TUNNELLED (1u << 31) /* to the backend's node, from that source; only the client is heard */
 #define TICK_SHIFT 30
 
 struct nat_flow {
@@ -258,7 +263,9 @@ struct nat_table {
 	__u32 source_ipv4; /* index in nat_sources, used where the route doesn't tell */
 	__u32 source_ipv6;
 	__u32 watched;	   /* whether somebody reads drop_events */
-	__u32 tracked;	   /* whether netfilter tracks connections here, and so must see both directions */
+	__u16 tracked;	   /* whether netfilter tracks connections here, and so must see both directions */
+	__u8 tunnel_ipv4;  /* index in nat_sources of what other nodes know this one by; 0: none */
+	__u8 tunnel_ipv6;
 };
 
 /* fragments: the ports of IP packets that came in fragments, which only the first of them has. */

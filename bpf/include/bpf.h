@@ -50,6 +50,8 @@ static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to,
 static long (*const bpf_skb_store_bytes)(void *skb, __u32 offset, const void *from, __u32 length, __u64 flags) = (void *)
 	BPF_FUNC_skb_store_bytes;
 static long (*const bpf_skb_change_tail)(void *skb, __u32 length, __u64 flags) = (void *)BPF_FUNC_skb_change_tail;
+static long (*const bpf_skb_adjust_room)(void *skb, __s32 change, __u32 mode, __u64 flags) = (void *)
+	BPF_FUNC_skb_adjust_room;
 static long (*const bpf_l4_csum_replace)(void *skb, __u32 offset, __u64 from, __u64 to, __u64 flags) = (void *)
 	BPF_FUNC_l4_csum_replace;
 static __s64 (*const bpf_csum_diff)(const void *from, __u32 from_size, const void *to, __u32 to_size, __u32 seed) = (void *)

@@ -9,6 +9,7 @@
 #include "fragment.h"
 #include "nat.h"
 #include "route.h"
+#include "tunnel.h"
 
 /* The packet is none of ours; other outcomes are 0 or an enum drop_reason. */
 #define NOT_OURS 3
@@ -18,7 +19,8 @@ struct found {
 	struct nat_flow *flow;
 	__u32 index;
 	__u32 generation;
-	int is_reply;
+	__u16 is_reply;
+	__u16 is_new;  /* it was made for this packet */
 	__u32 service; /* id of the one that a flow would have begun for; 0: it isn't known */
 };
 
@@ -85,7 +87,7 @@ INLINE int goes_on(const struct packet *packet, const struct found *found)
 		if (!is_first(packet))
 			return 1;
 		/* Also the first try of a connection may have met a backend that drains by now. */
-		if (!is_closed(state) && (state != FLOW_TCP_SYN || backend->state == BACKEND_ACTIVE))
+		if (!is_over(life) && (state != FLOW_TCP_SYN || backend->state == BACKEND_ACTIVE))
 			return 1;
 	} else if (is_local(life)) {
 		/* What the pod still sends is known by the other key; see answer_client. */
@@ -106,6 +108,21 @@ INLINE void lead_to(struct flow_key *to, const struct packet *packet, const void
 	to->protocol = packet->key.protocol;
 }
 
+/* Takes the backend that another node has chosen for a packet that belongs to no flow yet, as choose_for_packet. */
+INLINE int take_choice(const struct packet *packet, struct choice *choice, struct flow_key *to)
+{
+	struct backend *backend = backend_by_id(packet->backend);
+
+	if (packet->key.protocol != IPPROTO_UDP && !is_first(packet))
+		return DROP_NO_FLOW;
+	if (!backend || backend->state == BACKEND_GONE)
+		return DROP_NO_BACKEND;
+	choice->backend = packet->backend;
+	choice->generation = backend->generation;
+	lead_to(to, packet, backend->address, backend->port);
+	return 0;
+}
+
 /*
  * Chooses a backend for a packet that belongs to no flow yet; `to` becomes that of the packet when it is
  * sent there as it is. Returns 0, NOT_OURS, or the reason for a drop.
@@ -117,10 +134,12 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, int from_o
 	struct nat_table *table = the_table();
 	struct service_key key = {};
 	struct service *service;
-	int chosen;
+	int chosen, is_dsr;
 
 	if (!table || !packet || !choice || !to)
 		return NOT_OURS;
+	if (packet->backend)
+		return take_choice(packet, choice, to);
 	copy_address(key.address, packet->key.destination);
 	key.port = packet->key.destination_port;
 	key.protocol = (__u8)packet->key.protocol;
@@ -143,12 +162,14 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, int from_o
 	/* make_flow asks again; but a flood costs less here, and should not drive out affinities. */
 	if (service->slot_count && table->unanswered >= config.unanswered_limit)
 		return DROP_UNANSWERED_LIMIT;
+	is_dsr = !!(service->flags & SERVICE_DSR);
 	chosen = choose_backend(&key, &origin, client_of_address(packet->key.source), hash_flow(&packet->key));
 	if (!chosen)
 		return DROP_NO_BACKEND;
 	choice->backend = origin.backend;
 	choice->generation = origin.generation;
 	choice->counted = chosen == 2;
+	choice->is_dsr = is_dsr;
 	lead_to(to, packet, origin.backend_address, origin.backend_port);
 	return 0;
 }
@@ -194,7 +215,8 @@ GLOBAL __u32 choose_source(context *ctx, const struct packet *packet, const stru
 
 /*
  * Finds the flow of a packet with ports to an address of that role, or makes it if one begins; what the
- * packet will be from and to; and the way that it goes then. Routes to backends are looked up for the
+ * packet will be from and to, or (`route` has an overhead) the tunnel that it goes in; and the way that it
+ * goes then. Routes to backends are looked up for the
  * client's address, whatever the backend sees: so does the kernel for what it masquerades, and one
  * lookup serves the choice of a source and the way. Returns 0, NOT_OURS, or the reason for a drop.
  */
@@ -205,10 +227,15 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, s
 
 	if (packet->fragment == FRAGMENT_FIRST)
 		remember_ports(packet);
-	if (is_known && !found->is_reply)
+	if (is_known && !found->is_reply) {
 		is_known = goes_on(packet, found);
+		/* Another node's choice goes before what this one chose when it was asked itself. */
+		if (is_known && packet->backend && found->flow->backend_id != packet->backend)
+			is_known = !end_flow(found->index, found->flow->life);
+	}
 	if (!is_known) {
 		struct choice choice = {};
+		__u32 source, tunnel;
 
 		if (packet->fragment == FRAGMENT_LATER)
 			return role & ADDRESS_NODE ? NOT_OURS : DROP_FRAGMENT;
@@ -218,7 +245,11 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, s
 			outcome = find_route(ctx, packet, to, ROUTE_SOURCE, route);
 		if (outcome)
 			return outcome;
-		outcome = make_flow(packet, to, &choice, choose_source(ctx, packet, route), &found->index);
+		source = packet->backend ? 0 : choose_source(ctx, packet, route);
+		tunnel = source && choice.is_dsr ? tunnel_source(ctx, packet, to, route) : 0;
+		if (tunnel)
+			source = tunnel | SOURCE_TUNNELLED;
+		outcome = make_flow(packet, to, &choice, source, &found->index);
 		if (outcome > FLOW_EXISTS)
 			return outcome;
 		found->is_reply = 0;
@@ -230,10 +261,16 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, s
 		} else {
 			count_connection(choice.backend);
 			found->flow = flow_at(found->index);
+			found->is_new = 1;
 		}
 	}
 	if (!found->flow)
 		return DROP_NO_FLOW;
+	if (!found->is_reply && found->flow->life & LIFE_TUNNELLED) {
+		if (!tunnel_key(to, found->flow, packet->ipv4))
+			return DROP_NO_ROUTE;
+		return find_tunnel_route(ctx, packet, to, route);
+	}
 	if (is_known) {
 		if (found->is_reply)
 			answer_key(to, found->flow, packet->key.protocol);

@@ -122,6 +122,27 @@ struct {
 	MAP_TYPE(value, __u64);
 } nat_exhausted SEC(".maps");
 
+/* What find_backend found; an LRU map, as what it forgets is found again. */
+struct tunnel_backend_key {
+	__u8 address[16];
+	__u32 service;
+};
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, 4096);
+	MAP_TYPE(key, struct tunnel_backend_key);
+	MAP_TYPE(value, __u32);
+} tunnel_backends SEC(".maps");
+
+/* Backends to which a tunnel is too narrow for what every host may send, and the tick in which that was seen. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, 4096);
+	MAP_TYPE(key, struct address_key);
+	MAP_TYPE(value, __u32);
+} narrow_tunnels SEC(".maps");
+
 /* The kernel's timer that collects garbage; in a map of its own, as such a one can't be mapped. */
 struct nat_timer {
 	struct bpf_timer timer;

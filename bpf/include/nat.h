@@ -36,7 +36,7 @@ INLINE enum flow_state state_of(__u32 life)
 
 INLINE __u32 source_of(__u32 life)
 {
-	return life >> LIFE_SOURCE_SHIFT;
+	return life >> LIFE_SOURCE_SHIFT & 0x7f;
 }
 
 /* Whether the backend is on this node, and sees the client's own address: its replies leave by node_egress. */
@@ -59,6 +59,27 @@ INLINE int is_closed(enum flow_state state)
 INLINE __u32 protocol_of(enum flow_state state)
 {
 	return state <= FLOW_TCP_RESET ? IPPROTO_TCP : state <= FLOW_UDP ? IPPROTO_UDP : IPPROTO_SCTP;
+}
+
+/* Whether a connection is over. Of one that is tunnelled only the client's FIN is seen. */
+INLINE int is_over(__u32 life)
+{
+	enum flow_state state = state_of(life);
+
+	return is_closed(state) || (life & LIFE_TUNNELLED && state == FLOW_TCP_CLIENT_FIN);
+}
+
+/* How long a flow may be idle, in ticks, as if it were in that state. */
+INLINE __u32 timeout_of(__u32 life, enum flow_state state)
+{
+	if (life & LIFE_TUNNELLED) {
+		/* What the backend's node keeps does not depend on it, and many a client has one packet to send. */
+		if (is_unanswered(state))
+			return config.timeouts[state % FLOW_STATES] / 4;
+		if (state == FLOW_TCP_CLIENT_FIN)
+			state = FLOW_TCP_CLOSED_BY_BACKEND;
+	}
+	return config.timeouts[state % FLOW_STATES];
 }
 
 /* The state that a new flow begins with. */
@@ -107,6 +128,21 @@ GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
 	return state;
 }
 
+/*
+ * The same for a flow that is tunnelled, whose backend isn't heard: a second packet of the client, other
+ * than one that begins a connection anew, shows that it was answered.
+ */
+GLOBAL __u32 next_tunnelled_state(enum flow_state state, __u32 tcp_flags, __u32 is_second)
+{
+	if (state == FLOW_UDP_UNANSWERED && is_second)
+		return FLOW_UDP;
+	if (state == FLOW_SCTP_UNANSWERED && is_second && !(tcp_flags & TCP_SYN))
+		return FLOW_SCTP;
+	if (state == FLOW_TCP_SYN && !(tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) && tcp_flags & TCP_ACK)
+		return FLOW_TCP_ESTABLISHED;
+	return next_state(state, tcp_flags, 0);
+}
+
 /* A backend's generation, as far as a flow's `life` has room for it. */
 INLINE __u32 mark_of(__u32 generation)
 {
@@ -142,19 +178,23 @@ INLINE void on_change(const struct nat_flow *flow, __u32 before, __u32 after)
 		count_flow(flow, before, -1);
 }
 
-/* Notes that a packet of the flow came. Of two CPUs that do so at once, one goes unheard. */
-INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int is_reply, __u32 bytes)
+/*
+ * Notes that a packet of the flow came; `is_new`: the one that it begins with. Of two CPUs that do so at
+ * once, one goes unheard.
+ */
+INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int is_reply, int is_new, __u32 bytes)
 {
 	__u32 id = flow->backend_id;
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
-	__u32 state = next_state(state_of(life), tcp_flags, is_reply);
+	__u32 state = life & LIFE_TUNNELLED ? next_tunnelled_state(state_of(life), tcp_flags, !is_new)
+					    : next_state(state_of(life), tcp_flags, is_reply);
 	__u32 after = (life & ~(LIFE_SEEN_MASK | LIFE_STATE_MASK)) | state << LIFE_STATE_SHIFT | now_in_ticks();
 
 	if (stats) {
 		__sync_fetch_and_add(&stats->packets, 1);
 		__sync_fetch_and_add(&stats->bytes, bytes);
 	}
-	if (is_closed(state))
+	if (is_over(after))
 		after &= ~LIFE_COUNTED;
 	if (after != life && __sync_val_compare_and_swap(&flow->life, life, after) == life)
 		on_change(flow, life, after);
@@ -350,7 +390,7 @@ static long sweep_flow(__u32 number, struct sweep *sweep)
 		client_key(&key, flow, IPPROTO_UDP);
 		forget_key(&key, index * 2);
 	}
-	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > config.timeouts[state % FLOW_STATES])
+	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > timeout_of(life, state))
 		end_flow(index, life);
 	return 0;
 }
@@ -424,16 +464,19 @@ NOINLINE __be16 reserve_port(const struct flow_key *reply, const struct flow_ref
 struct choice {
 	__u32 backend; /* id */
 	__u32 generation;
-	__u32 counted; /* in backend_stats.active */
+	__u16 counted; /* in backend_stats.active */
+	__u16 is_dsr;  /* to be tunnelled, if it is on another node */
 	__u32 service; /* id; 0 until one is found */
 };
 
 /*
  * Makes a flow of a client's packet that is to be sent on as `to` says. The backend sees the address
- * with that index in nat_sources; 0: the client's, and its port if it can be. Returns 0, with the flow's
+ * with that index in nat_sources; 0: the client's, and its port if it can be. With SOURCE_TUNNELLED a tunnel
+ * is from there, and the flow has no key for replies. Returns 0, with the flow's
  * index in `made`, or the reason for a drop; FLOW_EXISTS when another CPU has just made it.
  */
 #define FLOW_EXISTS 1
+#define SOURCE_TUNNELLED (LIFE_TUNNELLED >> LIFE_SOURCE_SHIFT)
 
 GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, const struct choice *choice, __u32 source,
 		     __u32 *made)
@@ -482,7 +525,8 @@ GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, con
 	exhausted = bpf_map_lookup_elem(&nat_exhausted, &slot);
 	mark = (__u64)choice->backend << 32 | (life & LIFE_SEEN_MASK);
 	/* A client that keeps its address keeps its port, too, unless it has two flows to that backend. */
-	if (source || bpf_map_update_elem(&nat_index, &key, &reference, BPF_NOEXIST)) {
+	if (!(source & SOURCE_TUNNELLED) &&
+	    (source || bpf_map_update_elem(&nat_index, &key, &reference, BPF_NOEXIST))) {
 		__be16 port = 0;
 
 		if (!exhausted || *exhausted != mark)

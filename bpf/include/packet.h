@@ -68,13 +68,14 @@ struct packet {
 	struct flow_key key;
 	__u32 network;	 /* offset of the IP header */
 	__u32 transport; /* offset of the header after it */
+	__u32 backend;	 /* id, of what came in a tunnel to that backend; else 0 */
 	__u32 length;	 /* of the IP packet, in bytes, as its header says */
-	__u8 ipv4;
+	__u8 ipv4 : 1;
+	__u8 fragment : 2; /* enum fragment */
 	__u8 ttl;
 	__u8 tcp_flags; /* of SCTP: TCP_SYN for an INIT */
 	__u8 transport_length; /* of the TCP header, in bytes; 8 for others */
 	__u32 fragment_id;
-	enum fragment fragment;
 };
 
 INLINE enum packet_kind read_transport(context *ctx, struct packet *packet)
@@ -219,6 +220,22 @@ GLOBAL int read_packet(context *ctx, __u32 network, struct packet *packet)
 	default:
 		return PACKET_OTHER;
 	}
+}
+
+/* Makes a key that of packets in the other direction. */
+INLINE void turn(struct flow_key *key)
+{
+	__u32 *source = (__u32 *)key->source, *destination = (__u32 *)key->destination;
+	__be16 port = key->source_port;
+
+	for (int i = 0; i < 4; i++) {
+		__u32 word = source[i];
+
+		source[i] = destination[i];
+		destination[i] = word;
+	}
+	key->source_port = key->destination_port;
+	key->destination_port = port;
 }
 
 /* The key of packets in the other direction. */

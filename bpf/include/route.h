@@ -11,7 +11,8 @@
 struct route {
 	struct bpf_fib_lookup fib; /* as the kernel answered */
 	__s32 result;		   /* BPF_FIB_LKUP_RET_*; NOT_FWDED: it is translated, the stack does the rest */
-	__u32 knows_source;	   /* whether `fib` says which address of the node's goes this way */
+	__u16 overhead;		   /* bytes that the packet grows by on that way */
+	__u16 knows_source;	   /* whether `fib` says which address of the node's goes this way */
 };
 
 INLINE int is_front(__u32 ifindex)
@@ -63,8 +64,8 @@ INLINE int obstacle(const struct packet *packet, const struct route *route)
 }
 
 /*
- * Looks up the way of a packet that is from and to what `key` says; `route` is all zero before. `flags`
- * may be ROUTE_SOURCE. Returns 0, or why the packet can't go that way.
+ * Looks up the way of a packet that is from and to what `key` says; `route` is all zero before, but for
+ * the overhead. `flags` may be ROUTE_SOURCE. Returns 0, or why the packet can't go that way.
  */
 GLOBAL int find_route(context *ctx, const struct packet *packet, const struct flow_key *key, __u32 flags,
 		      struct route *route)
@@ -79,7 +80,7 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 	fib = &route->fib;
 	source = (const __u32 *)key->source;
 	destination = (const __u32 *)key->destination;
-	length = segment_length(ctx, packet);
+	length = segment_length(ctx, packet) + route->overhead;
 	fib->l4_protocol = key->protocol;
 	fib->sport = key->source_port;
 	fib->dport = key->destination_port;

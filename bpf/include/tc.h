@@ -65,6 +65,24 @@ INLINE long set_length(context *ctx, __u32 length)
 }
 
 /*
+ * Makes room for another IP header of the packet's family behind the link header. Segments stay as
+ * large as they are, so they must fit with it.
+ */
+INLINE long grow(context *ctx, int ipv4)
+{
+	return ipv4 ? bpf_skb_adjust_room(ctx, 20, BPF_ADJ_ROOM_MAC,
+					  BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) :
+		      bpf_skb_adjust_room(ctx, 40, BPF_ADJ_ROOM_MAC,
+					  BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6);
+}
+
+/* Takes so many bytes behind the link header away. */
+INLINE long shrink(context *ctx, __u32 bytes)
+{
+	return bpf_skb_adjust_room(ctx, -(__s32)bytes, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+}
+
+/*
  * Tells the checksum of TCP, UDP or ICMP at `at` of changes: of the pseudo header, and of what it
  * covers itself. A checksum that is left to the device (CHECKSUM_PARTIAL) has the first only.
  */

@@ -1,5 +1,5 @@
 import type { DatapathStatus } from '@heddle/datapath';
-import { type RowChanges, ServiceModel, type ServiceRow } from '@heddle/model';
+import { type RowChanges, ServiceModel, type ServiceRow, type TunnelEnds } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
 import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';
@@ -62,6 +62,8 @@ export class Agent implements Disposable {
   readonly #trackingWatch: Disposable;
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
+  /** As the datapath was told. */
+  #tunnelEnds: TunnelEnds | undefined;
   /** What the source said last; undefined until its first read is done. */
   #batch: Omit<SourceBatch, 'changes' | 'notes'> | undefined;
   /** All of the first read was tried; from then on every change is an event of its own. */
@@ -80,7 +82,11 @@ export class Agent implements Disposable {
     this.#started = new Date(platform.wallTimeMs()).toISOString();
     this.#events = new EventLog(platform);
     const addresses = ownAddresses(platform);
-    this.#model = new ServiceModel({ nodeName: config.node, ownAddresses: [] });
+    this.#model = new ServiceModel({
+      nodeName: config.node,
+      ownAddresses: [],
+      forwarding: config.forwarding,
+    });
 
     const opened: Disposable[] = [];
     const keep = <Part extends Disposable>(part: Part): Part => {
@@ -245,8 +251,21 @@ export class Agent implements Disposable {
 
   #write(changes: RowChanges): void {
     this.#telemetry.queued();
+    this.#setTunnelEnds(this.#model.tunnelEnds);
     this.#table.apply(changes);
     this.#reconciler.sync();
+  }
+
+  /** Before rows ask for tunnels: their other ends are known then. */
+  #setTunnelEnds(ends: TunnelEnds): void {
+    if (ends === this.#tunnelEnds) return;
+    try {
+      this.#datapath.setTunnelEnds(ends);
+      this.#tunnelEnds = ends;
+    } catch (error) {
+      const message = `take tunnels from other nodes: ${(error as Error).message}`;
+      this.#events.add('error', 'problem', this.#config.node, message);
+    }
   }
 
   #onIdle(): void {

@@ -23,6 +23,7 @@ describe('configuration', () => {
       logLevel: 'info',
       devices: 'auto',
       podDevices: 'none',
+      forwarding: 'snat',
       snatPorts: '1024-29999',
       timeouts: {
         ...{ tcpHandshake: 60, tcpEstablished: 7440, tcpHalfClosed: 3600, tcpClosed: 60 },

@@ -49,6 +49,8 @@ export interface Config {
   readonly devices: string;
   /** Devices of pods that are translated for packet by packet: `none`, or names as above. */
   readonly podDevices: string;
+  /** How packets from outside get to backends of other nodes, unless a service says. */
+  readonly forwarding: 'snat' | 'dsr' | 'hybrid';
   /** Ports of the node that stand for clients outside, `first-last`; see `parsePortRange`. */
   readonly snatPorts: string;
   /** Where NodePorts and hostPorts are served: ranges and names of devices; none: the Node object says. */
@@ -102,6 +104,7 @@ const devicesRemedy =
   'write auto, none, or names of devices with commas between (* stands for anything)';
 const podDevicesRemedy =
   'write none, or names of devices with commas between (* stands for anything)';
+const forwardingRemedy = 'write snat, dsr or hybrid';
 const portsRemedy = 'write the first and the last port, e.g. 1024-29999, of 1024 to 65535';
 const nodePortsRemedy = 'write a list such as [192.0.2.0/24, eth0]';
 const levelRemedy = 'write debug, info, warn or error';
@@ -217,6 +220,12 @@ const schema = v.strictObject({
     ),
     v.description(
       'Devices of pods whose processes are not in the cgroup, such as those in virtual machines: none, or names such as veth*,cni0 with commas between. What they send to services is translated there, packet by packet.',
+    ),
+  ),
+  forwarding: v.pipe(
+    v.optional(v.picklist(['snat', 'dsr', 'hybrid'], forwardingRemedy), 'snat'),
+    v.description(
+      'How packets from outside get to backends of other nodes: snat (from this node’s address, and the replies come back through it), dsr (unchanged, in an IP-in-IP tunnel; the backend’s node answers the client itself) or hybrid (dsr for TCP, else snat). The annotation heddle.io/forwarding says it for one service.',
     ),
   ),
   snatPorts: v.pipe(

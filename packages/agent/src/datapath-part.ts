@@ -12,6 +12,7 @@ export type DatapathPart = Operations<ServiceRow> &
     | 'rowRefusals'
     | 'refusals'
     | 'setNode'
+    | 'setTunnelEnds'
     | 'setTracked'
     | 'flows'
     | 'natStatus'

@@ -31,7 +31,7 @@ function row(name: string, port?: number, localEndpoints = 1): ServiceRow {
     ...{ key: `default/${name}:80/TCP/IPv4`, scope: 'everybody', silent: false },
     ...{ namespace: 'default', name, portName: '80', protocol: 'TCP', family: 'IPv4' },
     ...{ frontends: [], backends: [], sourceRanges: [], problems: [] },
-    ...{ algorithm: 'random', affinitySeconds: 0 },
+    ...{ algorithm: 'random', forwarding: 'snat', affinitySeconds: 0 },
     ...(port === undefined ? {} : { healthCheck: { port, localEndpoints } }),
   };
 }

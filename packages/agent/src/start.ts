@@ -75,5 +75,9 @@ function sourceOf(
   // Before anything is opened: without a cluster there is nothing to do.
   const access = findAccess(platform, environment, config);
   for (const warning of access.warnings) platform.log('warn', warning);
-  return (listener) => openClusterSource({ platform, access, node, listener });
+  return (listener) =>
+    openClusterSource({
+      ...{ platform, access, node, listener },
+      allNodes: config.forwarding !== 'snat',
+    });
 }

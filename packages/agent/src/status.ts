@@ -28,6 +28,8 @@ export interface ServiceEntry extends RowState {
   /** How many there are; `draining` ones get nothing new. */
   readonly backends: { readonly active: number; readonly draining: number };
   readonly algorithm: string;
+  /** `snat` or `dsr`: how packets from outside get to backends of other nodes. */
+  readonly forwarding: string;
   readonly affinitySeconds: number;
   /** What of the service was refused, in sentences. */
   readonly problems: readonly string[];

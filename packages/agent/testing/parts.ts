@@ -51,6 +51,8 @@ export class MemoryDatapath implements DatapathPart {
 
   setNode() {}
 
+  setTunnelEnds() {}
+
   setTracked(tracked: boolean) {
     this.tracked = tracked;
   }

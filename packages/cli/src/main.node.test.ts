@@ -200,6 +200,7 @@ describe('commands that ask the agent', () => {
       ],
       backends: { active: 2, draining: 1 },
       algorithm: 'random',
+      forwarding: 'snat',
       affinitySeconds: 0,
       problems: [],
       status: 'done',

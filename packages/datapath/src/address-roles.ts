@@ -4,6 +4,8 @@ import { type KeyedMap, keyBytes, keyText, MapFull } from './store.ts';
 
 type Role = keyof typeof addressRole;
 
+const roleNames = Object.keys(addressRole) as Role[];
+
 /** One use of an address (16 bytes as text, see keyText) by a row. */
 export interface AddressUse {
   readonly address: string;
@@ -67,7 +69,9 @@ export class AddressRoles {
 
   private count(uses: readonly AddressUse[], change: 1 | -1): void {
     for (const { address, role } of uses) {
-      const counts = this.uses.get(address) ?? { service: 0, udpBackend: 0, node: 0, external: 0 };
+      const counts = this.uses.get(address) ?? {
+        ...{ service: 0, udpBackend: 0, node: 0, external: 0, peer: 0 },
+      };
       counts[role] += change;
       if (rolesOf(counts) === 0) this.uses.delete(address);
       else this.uses.set(address, counts);
@@ -104,10 +108,7 @@ export class AddressRoles {
 }
 
 function rolesOf(counts: Readonly<Record<Role, number>>): number {
-  return (
-    (counts.service > 0 ? addressRole.service : 0) |
-    (counts.udpBackend > 0 ? addressRole.udpBackend : 0) |
-    (counts.node > 0 ? addressRole.node : 0) |
-    (counts.external > 0 ? addressRole.external : 0)
-  );
+  let roles = 0;
+  for (const role of roleNames) if (counts[role] > 0) roles |= addressRole[role];
+  return roles;
 }

@@ -11,9 +11,10 @@ import {
   type ObjectSpec,
   readObject,
 } from '@heddle/ebpf';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow, TunnelEnds } from '@heddle/model';
 import type { Operations } from '@heddle/state';
-import type { Platform } from '@heddle/sys';
+import { type Platform, parseIp } from '@heddle/sys';
+import type { AddressUse } from './address-roles.ts';
 import type { BackendCounters } from './backend-table.ts';
 import { configuredNode, configuredSocket } from './configured-objects.ts';
 import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
@@ -38,7 +39,7 @@ import { ServiceMaps } from './service-maps.ts';
 import { type RefusalCount, ServiceRefusals } from './service-refusals.ts';
 import { SourceRanges } from './source-ranges.ts';
 import { StaleSockets } from './stale-sockets.ts';
-import { Slots } from './store.ts';
+import { keyText, Slots } from './store.ts';
 
 /** How many entries the maps have room for. Arrays take their memory at once, hashes as they fill. */
 export interface DatapathSizes {
@@ -142,6 +143,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly nat: NatTable;
   private readonly devices: NodeDevices;
   private nodeDevices: readonly NodeDevice[] = [];
+  private peers: readonly AddressUse[] = [];
   private readonly adopted: boolean;
   private active = false;
 
@@ -229,6 +231,20 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.nat.setAddresses(addresses);
     this.nodeDevices = devices;
     if (this.active) this.devices.set(devices);
+  }
+
+  /**
+   * Says between which addresses packets may be tunnelled: from this node's own, and to it from the
+   * other nodes', whom it believes. Throws SysError, MapFull.
+   */
+  setTunnelEnds({ peers, own }: TunnelEnds): void {
+    const uses = peers.map((address) => ({
+      ...{ address: keyText(parseIp(address)!), role: 'peer' as const },
+    }));
+    this.services.roles.add(uses);
+    this.services.roles.drop(this.peers);
+    this.peers = uses;
+    this.nat.setTunnelSources(own);
   }
 
   /**

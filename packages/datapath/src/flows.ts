@@ -15,6 +15,11 @@ export interface FlowEntry {
   readonly frontendPort: number;
   readonly backend: string;
   readonly backendPort: number;
+  /**
+   * How the packets get to the backend: `local`, as it is on this node (or the client is); `snat`, from an
+   * address of this node; `dsr`, in a tunnel to its node, which answers the client itself.
+   */
+  readonly forwarding: 'local' | 'snat' | 'dsr';
   /** What the backend sees as the client. */
   readonly source: string;
   readonly sourcePort: number;
@@ -38,12 +43,13 @@ const states: Readonly<Record<number, readonly [FlowEntry['protocol'], string]>>
   [flowState.sctp]: ['SCTP', 'answered'],
 };
 
-// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_MASK, LIFE_SOURCE_SHIFT.
+// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_MASK, LIFE_SOURCE_SHIFT, LIFE_TUNNELLED.
 const seenMask = 0xffff;
 const stateOf = (life: number) => (life >>> 16) & 0xf;
+const isTunnelled = (life: number) => life >>> 31 === 1;
 
 /** Index in `nat_sources` of what the backend sees; 0: the client's own address. */
-export const sourceOfLife = (life: number) => life >>> 24;
+export const sourceOfLife = (life: number) => (isTunnelled(life) ? 0 : life >>> 24);
 
 /** Undefined when the entry is no flow. */
 export const protocolOfLife = (life: number) => states[stateOf(life)]?.[0];
@@ -81,6 +87,7 @@ function entryOf(
     frontendPort: flow.frontendPort,
     backend: formatIp(flow.backend),
     backendPort: flow.backendPort,
+    forwarding: isTunnelled(flow.life) ? 'dsr' : source ? 'snat' : 'local',
     source: formatIp(source ?? flow.client),
     sourcePort: flow.sourcePort,
     idleSeconds: secondsOf((nowTicks - (flow.life & seenMask)) & seenMask),

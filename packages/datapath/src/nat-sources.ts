@@ -50,11 +50,18 @@ export class NatSources {
     this.roles.add(wanted.map((address) => ({ address, role })));
     this.roles.drop(this.current.map((address) => ({ address, role })));
     this.current = wanted;
-    const first = (family: boolean) => {
-      const found = addresses.findIndex((address) => isIpv4(parseIp(address)!) === family);
-      return found < 0 ? 0 : this.indices.get(wanted[found]!)!;
-    };
-    return { ipv4: first(true), ipv6: first(false) };
+    return { ipv4: this.indexOf(addresses, true), ipv6: this.indexOf(addresses, false) };
+  }
+
+  /** Index of the first of these addresses (as text) of a family that the node has; 0: none. */
+  indexOf(addresses: readonly string[], isOfIpv4: boolean): number {
+    for (const text of addresses) {
+      const address = parseIp(text)!;
+      const key = keyText(address);
+      if (isIpv4(address) !== isOfIpv4 || !this.current.includes(key)) continue;
+      return this.indices.get(key)!;
+    }
+    return 0;
   }
 
   /** The address of an index, as bytes. */

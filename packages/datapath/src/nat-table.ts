@@ -33,6 +33,7 @@ export class NatTable implements Disposable {
   private readonly sources: NatSources;
   private readonly memory: Mapping;
   private readonly ports: PortRange;
+  private tunnelSources: readonly string[] = [];
 
   constructor(
     platform: Platform,
@@ -53,6 +54,14 @@ export class NatTable implements Disposable {
     const { ipv4, ipv6 } = this.sources.set(addresses);
     this.setWord(sourceIpv4Offset, ipv4);
     this.setWord(sourceIpv6Offset, ipv6);
+    this.setTunnelSources(this.tunnelSources);
+  }
+
+  /** The node's addresses that other nodes know it by, the preferred ones first: tunnels begin there. */
+  setTunnelSources(addresses: readonly string[]): void {
+    this.tunnelSources = addresses;
+    const [ipv4, ipv6] = [true, false].map((family) => this.sources.indexOf(addresses, family));
+    this.setHalf(tunnelSourcesOffset, ipv4! | (ipv6! << 8));
   }
 
   /** Whether the kernel half shall write drops to `drop_events`. */
@@ -62,7 +71,7 @@ export class NatTable implements Disposable {
 
   /** Whether netfilter tracks connections on this node. */
   setTracked(tracked: boolean): void {
-    this.setWord(trackedOffset, tracked ? 1 : 0);
+    this.setHalf(trackedOffset, tracked ? 1 : 0);
   }
 
   get tracked(): boolean {
@@ -119,6 +128,11 @@ export class NatTable implements Disposable {
     new DataView(bytes.buffer, bytes.byteOffset).setUint32(offset, value, true);
   }
 
+  private setHalf(offset: number, value: number): void {
+    const { bytes } = this.memory;
+    new DataView(bytes.buffer, bytes.byteOffset).setUint16(offset, value, true);
+  }
+
   [Symbol.dispose](): void {
     this.memory[Symbol.dispose]();
   }
@@ -128,4 +142,6 @@ export class NatTable implements Disposable {
 const sourceIpv4Offset = 24;
 const sourceIpv6Offset = 28;
 export const watchedOffset = 32;
+// Beside each other: 16 bits, and 8 for each family.
 const trackedOffset = 36;
+const tunnelSourcesOffset = 38;

@@ -10,6 +10,7 @@ import {
   converse,
   ends,
   exchange,
+  machineIn,
   modes,
   openCluster,
   startOf,
@@ -106,6 +107,28 @@ for (const mode of modes) {
         }
       });
     }
+
+    test('a pod whose sockets are not seen reaches services, and itself', () => {
+      const inside = machineIn(a.pods[0]!, cluster);
+      cluster.servePods();
+      write(firewall + masquerade);
+      try {
+        for (const tracked of [true, false]) {
+          track(tracked);
+          for (const pod of [a.pods[0]!, a.pods[1]!, b.pods[0]!]) {
+            const service = servedBy(pod);
+            for (const end of ends) {
+              converse(inside, (port) => service.at(port, service.clusterIP(end)), pod.name);
+              converse(inside, (port) => service.nodePort(port, a, end), pod.name);
+            }
+            cluster.remove(service);
+          }
+        }
+      } finally {
+        nft('flush', 'ruleset');
+        track(false);
+      }
+    });
 
     test('netfilter sees both directions, and none of it is invalid', () => {
       const [pod] = a.pods;

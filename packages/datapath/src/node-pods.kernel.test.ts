@@ -7,7 +7,7 @@ import {
   describeCaptured,
   type LabNode,
   type LabPod,
-  Place,
+  type Place,
   Tap,
 } from '@heddle/lab';
 import {
@@ -25,6 +25,7 @@ import {
   echoDatagrams,
   ends,
   type Mode,
+  machineIn,
   modes,
   openCluster,
   startOf,
@@ -32,12 +33,6 @@ import {
 
 // Pods whose sockets nobody sees, because they are in a machine of their own: what they send to a
 // service enters the node by the pod's device as it is, and is translated there.
-
-/** A client in the pod's network, but out of the node's cgroup, whose sockets are translated. */
-function machineIn(pod: LabPod, { lab }: Cluster): Place {
-  const { name, netnsPath, addresses } = pod;
-  return new Place(pod.platform, { name, netnsPath, addresses, cgroup: lab.underlay.cgroup });
-}
 
 for (const mode of modes) {
   describe(`pods in machines of their own, ${mode.name}`, () => scenarios(mode));

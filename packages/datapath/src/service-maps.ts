@@ -509,9 +509,12 @@ function sameEntry(a: Entry, b: Entry): boolean {
   );
 }
 
-function flagsOf({ silent, frontends }: ServiceRow): ServiceFlags {
-  if (silent) return serviceFlags.silent;
-  return frontends[0]?.kind === 'HostPort' ? serviceFlags.hostPort : serviceFlags.plain;
+function flagsOf({ silent, forwarding, frontends }: ServiceRow): ServiceFlags {
+  const flags =
+    (silent ? serviceFlags.silent : 0) |
+    (forwarding === 'dsr' ? serviceFlags.dsr : 0) |
+    (frontends[0]?.kind === 'HostPort' ? serviceFlags.hostPort : 0);
+  return flags as ServiceFlags;
 }
 
 const keyBuffer = new Uint8Array(serviceKeySize);

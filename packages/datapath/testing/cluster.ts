@@ -8,7 +8,7 @@ import {
   type LabPod,
   startBackend,
 } from '@heddle/lab';
-import { type ObjectChange, readObject, ServiceModel } from '@heddle/model';
+import { type Forwarding, type ObjectChange, readObject, ServiceModel } from '@heddle/model';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
@@ -29,7 +29,9 @@ export type PortName = keyof typeof ports;
 const portNames = Object.keys(ports) as PortName[];
 
 /** A pod, or one with conditions as EndpointSlices have them. */
-type ServedPod = LabPod | { readonly pod: LabPod; readonly conditions: Fields };
+type ServedPod =
+  | LabPod
+  | { readonly pod: LabPod; readonly conditions?: Fields; readonly nodeName?: string };
 
 /** A service as a test wants it; what is absent is as the API server fills it in. */
 export interface ServiceOptions {
@@ -84,21 +86,25 @@ export class Cluster implements Disposable {
   #options: Partial<DatapathOptions>;
   readonly #datapaths = new Map<LabNode, Datapath>();
   readonly #models = new Map<LabNode, ServiceModel>();
+  /** What the API server would have, by kind and name. */
+  readonly #objects = new Map<string, ObjectChange>();
   #services = 0;
   #servesPods = false;
 
-  constructor(lab: LabOptions, options: Partial<DatapathOptions> = {}) {
+  /** `forwarding`: what the agents' configuration says. */
+  constructor(
+    lab: LabOptions,
+    options: Partial<DatapathOptions> = {},
+    forwarding: Forwarding = 'snat',
+  ) {
     this.#options = options;
     this.lab = createLab(this.platform, { ...lab, name: `${lab.name}-${process.pid}` });
     try {
       for (const node of this.lab.nodes) {
-        const { v4, v6 } = node.addresses;
-        this.#models.set(
-          node,
-          new ServiceModel({ nodeName: node.name, ownAddresses: ['127.0.0.1', '::1', v4, v6] }),
-        );
+        this.#models.set(node, modelOf(node, forwarding));
         this.#datapaths.set(node, this.#open(node));
       }
+      this.#apply(this.lab.nodes.map((node) => changeOf(nodeObject(node))));
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -139,12 +145,23 @@ export class Cluster implements Disposable {
   }
 
   /** What a new agent on the node would do, with these options from now on: the one before is as if killed. */
-  restart(node: LabNode, options: Partial<DatapathOptions> = this.#options): void {
+  restart(
+    node: LabNode,
+    options: Partial<DatapathOptions> = this.#options,
+    forwarding?: Forwarding,
+  ): void {
     this.datapath(node)[Symbol.dispose]();
+    if (forwarding !== undefined) {
+      const model = modelOf(node, forwarding);
+      model.apply([...this.#objects.values()]);
+      this.#models.set(node, model);
+    }
     this.#options = options;
     const datapath = this.#open(node);
     this.#datapaths.set(node, datapath);
-    const rows = [...this.#models.get(node)!.rows()];
+    const model = this.#models.get(node)!;
+    datapath.setTunnelEnds(model.tunnelEnds);
+    const rows = [...model.rows()];
     for (const error of datapath.update(rows)) if (error) throw error;
     datapath.prune(rows);
   }
@@ -168,9 +185,17 @@ export class Cluster implements Disposable {
   }
 
   #apply(changes: readonly ObjectChange[]): void {
+    for (const change of changes) {
+      const ref = change.op === 'set' ? change.object : change;
+      const key = `${ref.kind} ${ref.name}`;
+      if (change.op === 'set') this.#objects.set(key, change);
+      else this.#objects.delete(key);
+    }
     for (const node of this.lab.nodes) {
-      const { upserted, removed } = this.#models.get(node)!.apply(changes);
+      const model = this.#models.get(node)!;
+      const { upserted, removed } = model.apply(changes);
       const datapath = this.datapath(node);
+      datapath.setTunnelEnds(model.tunnelEnds);
       const errors = [...datapath.update(upserted), ...datapath.remove(removed)];
       for (const error of errors) if (error) throw error;
     }
@@ -204,6 +229,18 @@ export class Cluster implements Disposable {
   }
 }
 
+function modelOf(node: LabNode, forwarding: Forwarding): ServiceModel {
+  const { v4, v6 } = node.addresses;
+  const ownAddresses = ['127.0.0.1', '::1', v4, v6];
+  return new ServiceModel({ nodeName: node.name, ownAddresses, forwarding });
+}
+
+/** As a kubelet makes it. */
+function nodeObject({ name, addresses: { v4, v6 } }: LabNode) {
+  const addresses = [v4, v6].map((address) => ({ type: 'InternalIP', address }));
+  return { apiVersion: 'v1', kind: 'Node', metadata: { name }, status: { addresses } };
+}
+
 function changeOf(object: unknown): ObjectChange {
   const read = readObject(object);
   if ('record' in read) return { op: 'set', object: read.record };
@@ -218,10 +255,14 @@ function objectsOf(service: Served, options: ServiceOptions) {
   const clusterIPs = ends.map((end) => service.clusterIP(end));
   const metadata = { name, namespace: 'default' };
   const endpointOf = (served: ServedPod, end: End) => {
-    const { pod, conditions } = 'pod' in served ? served : { pod: served, conditions: {} };
+    const {
+      pod,
+      conditions = {},
+      nodeName = pod.node.name,
+    } = 'pod' in served ? served : { pod: served };
     return {
       addresses: [pod.addresses[end]],
-      nodeName: pod.node.name,
+      nodeName,
       conditions: { ready: true, serving: true, terminating: false, ...conditions },
     };
   };

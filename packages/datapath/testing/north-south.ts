@@ -7,10 +7,12 @@ import {
   type Endpoint,
   echoBytes,
   type LabOptions,
-  type Place,
+  type LabPod,
+  Place,
   pattern,
   setOffloads,
 } from '@heddle/lab';
+import type { Forwarding } from '@heddle/model';
 import { SysError } from '@heddle/sys';
 import type { DatapathOptions } from '../src/datapath.ts';
 import { Cluster } from './cluster.ts';
@@ -23,6 +25,8 @@ export const ends = ['v4', 'v6'] as const;
 export interface Mode {
   readonly name: string;
   readonly datapath?: Partial<DatapathOptions>;
+  /** Default: snat. */
+  readonly forwarding?: Forwarding;
   /** Packets have right checksums and fit their link from the start, as those of a real wire. */
   readonly wire?: boolean;
   /** Backends of other nodes see the client's address, too. */
@@ -32,6 +36,7 @@ export interface Mode {
 export const modes: readonly Mode[] = [
   { name: 'snat/tc' },
   { name: 'snat/tc, packets as on a wire', wire: true },
+  { name: 'dsr/tc', forwarding: 'dsr', keepsClient: true },
 ];
 
 /** Three nodes with pods that serve, two each unless said otherwise, and two hosts outside. */
@@ -43,6 +48,7 @@ export async function openCluster(
   const cluster = new Cluster(
     { name, nodes: 3, podsPerNode: 2, outside: 2, ...lab },
     mode.datapath,
+    mode.forwarding,
   );
   try {
     setWire(cluster, mode);
@@ -57,13 +63,21 @@ export async function openCluster(
 /** Has the nodes go over to another mode, as new agents with other settings do. */
 export function switchTo(cluster: Cluster, mode: Mode): void {
   setWire(cluster, mode);
-  for (const node of cluster.lab.nodes) cluster.restart(node, mode.datapath);
+  for (const node of cluster.lab.nodes) {
+    cluster.restart(node, mode.datapath, mode.forwarding ?? 'snat');
+  }
 }
 
 function setWire({ lab }: Cluster, { wire = false }: Mode): void {
   for (const place of [...lab.pods, ...lab.outside]) {
     setOffloads(place, 'eth0', { checksum: !wire, tso: !wire, gso: !wire });
   }
+}
+
+/** A client in the pod's network, but out of the node's cgroup, whose sockets are translated. */
+export function machineIn(pod: LabPod, { lab }: Cluster): Place {
+  const { name, netnsPath, addresses, platform } = pod;
+  return new Place(platform, { name, netnsPath, addresses, cgroup: lab.underlay.cgroup });
 }
 
 export const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);

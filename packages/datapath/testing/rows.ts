@@ -19,6 +19,7 @@ export function row(
     frontends: frontends.map((frontend) => ({ kind: 'ClusterIP', protocol, ...frontend })),
     backends: backends.map((backend) => ({ state: 'active', weight: 1, ...backend })),
     algorithm: 'random',
+    forwarding: 'snat',
     sourceRanges: [],
     affinitySeconds: 0,
     problems: [],

@@ -1,10 +1,12 @@
 import { canonicalAddress } from './addresses.ts';
-import type { Algorithm } from './rows.ts';
+import type { Algorithm, Forwarding } from './rows.ts';
 
 /** `random`, `round-robin`, `weighted`, `least-connections` or `maglev`. */
 export const algorithmAnnotation = 'heddle.io/algorithm';
 /** `address-or-pod-name=weight,...`; weights are 1 to 65535, an endpoint not listed has 1. */
 export const weightsAnnotation = 'heddle.io/weights';
+/** `snat`, `dsr` or `hybrid`. */
+export const forwardingAnnotation = 'heddle.io/forwarding';
 
 const algorithms: readonly string[] = [
   'random',
@@ -13,6 +15,9 @@ const algorithms: readonly string[] = [
   'least-connections',
   'maglev',
 ] satisfies Algorithm[];
+
+/** What the configuration and the annotation may ask for. */
+export const forwardings = ['snat', 'dsr', 'hybrid'] as const satisfies Forwarding[];
 
 export interface Balancing {
   readonly algorithm: Algorithm;
@@ -42,6 +47,26 @@ export function readBalancing(annotations: Readonly<Record<string, string>>): Ba
   }
   const weights = weightsText === undefined ? undefined : readWeights(weightsText, problems);
   return { algorithm, weights, problems };
+}
+
+/**
+ * How a service's annotation wants its packets to get to other nodes; undefined: it says nothing, or
+ * nothing that was understood, which goes to `problems`.
+ */
+export function readForwarding(
+  annotations: Readonly<Record<string, string>>,
+  problems: string[],
+): Forwarding | undefined {
+  const text = annotations[forwardingAnnotation];
+  if (text === undefined) return undefined;
+  const known = forwardings.find((name) => name === text);
+  if (known === undefined) {
+    problems.push(
+      `annotation ${forwardingAnnotation} is ${JSON.stringify(text)}: ` +
+        `must be one of ${forwardings.join(', ')}; the configuration's is used`,
+    );
+  }
+  return known;
 }
 
 function readWeights(text: string, problems: string[]): ReadonlyMap<string, number> {

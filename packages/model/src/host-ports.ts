@@ -107,6 +107,7 @@ export function hostPortRows(pod: PodRecord, context: RowContext): readonly Serv
         { address, port: containerPort, state: kept.length > 0 ? 'active' : 'draining', weight: 1 },
       ],
       algorithm: 'random',
+      forwarding: 'snat',
       sourceRanges: compactList([]),
       affinitySeconds: 0,
       problems: compactList([...refused, ...lost]),

@@ -1,7 +1,13 @@
 export { canonicalRange, familyOf, isLoopback, isUnspecified } from './addresses.ts';
-export { algorithmAnnotation, weightsAnnotation } from './annotations.ts';
+export {
+  algorithmAnnotation,
+  forwardingAnnotation,
+  forwardings,
+  weightsAnnotation,
+} from './annotations.ts';
 export { leftAlone } from './eligibility.ts';
 export { type Fields, nodeFields, podFields, serviceFields, sliceFields } from './fields.ts';
+export { wantsTunnels } from './forwarding.ts';
 export { podRowName } from './host-ports.ts';
 export { compactList, ownText } from './memory.ts';
 export { type ReadObject, readObject, readObjects } from './read-object.ts';
@@ -25,6 +31,7 @@ export type {
   Algorithm,
   Backend,
   Family,
+  Forwarding,
   Frontend,
   FrontendKind,
   HealthCheck,
@@ -36,4 +43,5 @@ export {
   type ObjectProblem,
   type RowChanges,
   ServiceModel,
+  type TunnelEnds,
 } from './service-model.ts';

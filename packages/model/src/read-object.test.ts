@@ -43,6 +43,7 @@ test('a Service becomes a record of what rows are made of', () => {
     healthCheckPort: 0,
     publishNotReady: false,
     algorithm: 'random',
+    forwarding: undefined,
     weights: undefined,
     problems: [],
   });

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { canonicalAddress, familyOf } from './addresses.ts';
-import { readBalancing } from './annotations.ts';
+import { readBalancing, readForwarding } from './annotations.ts';
 import { FieldError, readAddress, readAddresses, readRanges, readTime } from './field-values.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
 import { readPod } from './read-pod.ts';
@@ -165,6 +165,8 @@ function checkShape<S extends v.GenericSchema>(schema: S, value: unknown): v.Inf
 function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
   const annotations = metadata.annotations ?? {};
   const balancing = readBalancing(annotations);
+  const forwardingProblems: string[] = [];
+  const forwarding = readForwarding(annotations, forwardingProblems);
   const external = spec.type === 'ExternalName';
   return {
     kind: 'service',
@@ -191,7 +193,11 @@ function toService({ metadata, spec, status }: ServiceObject): ServiceRecord {
     publishNotReady: spec.publishNotReadyAddresses ?? false,
     algorithm: balancing.algorithm,
     weights: balancing.weights,
-    problems: balancing.problems,
+    forwarding,
+    problems:
+      forwardingProblems.length === 0
+        ? balancing.problems
+        : [...balancing.problems, ...forwardingProblems],
   };
 }
 

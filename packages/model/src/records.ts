@@ -1,5 +1,5 @@
 import { ownText } from './memory.ts';
-import type { Algorithm, Family, Protocol } from './rows.ts';
+import type { Algorithm, Family, Forwarding, Protocol } from './rows.ts';
 
 // What Heddle keeps of a Kubernetes object. Whole objects are never kept: these records are what
 // bounds the agent's memory, so a field is here only if a row depends on it. All addresses are in
@@ -51,6 +51,8 @@ export interface ServiceRecord extends ObjectRef {
   readonly algorithm: Algorithm;
   /** By address or pod name, from the annotation heddle.io/weights. */
   readonly weights: ReadonlyMap<string, number> | undefined;
+  /** From the annotation heddle.io/forwarding; undefined: as the configuration says. */
+  readonly forwarding: Forwarding | undefined;
   /** Annotations that were not understood, in sentences. */
   readonly problems: readonly string[];
 }

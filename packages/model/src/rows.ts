@@ -40,6 +40,13 @@ export interface HealthCheck {
 export type Algorithm = 'random' | 'round-robin' | 'weighted' | 'least-connections' | 'maglev';
 
 /**
+ * How packets from outside get to a backend on another node. `snat`: from an address of this node, so
+ * that the replies come back here. `dsr`: unchanged in a tunnel to the backend's node, which answers
+ * the client itself. `hybrid`: dsr for TCP, snat for the rest.
+ */
+export type Forwarding = 'snat' | 'dsr' | 'hybrid';
+
+/**
  * One port of a service in one address family, as the kernel shall have it. A service whose
  * internalTrafficPolicy is Local has two rows for a port: its ClusterIP, with this node's backends,
  * and (key ending in `/external`) its other frontends, with all of them. One whose
@@ -69,6 +76,7 @@ export interface ServiceRow {
   /** Sorted by address and port, without duplicates. */
   readonly backends: readonly Backend[];
   readonly algorithm: Algorithm;
+  readonly forwarding: Exclude<Forwarding, 'hybrid'>;
   /**
    * Ranges of addresses that may come in from outside at the LoadBalancer frontends, as canonical
    * text; empty: everybody may.

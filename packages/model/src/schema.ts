@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { algorithmAnnotation, weightsAnnotation } from './annotations.ts';
+import { algorithmAnnotation, forwardingAnnotation, weightsAnnotation } from './annotations.ts';
 
 // Shapes of the API objects (core/v1 Service, Node and Pod, discovery.k8s.io/v1 EndpointSlice), reduced
 // to the fields that a record is made of. Go writes absent lists and structs as null, so every
@@ -63,7 +63,12 @@ const metadata = struct({
   namespace: v.nullish(objectName),
   creationTimestamp: v.nullish(text),
   labels: textMap(serviceNameLabel, proxyNameLabel, zoneLabel),
-  annotations: textMap(algorithmAnnotation, weightsAnnotation, triggerAnnotation),
+  annotations: textMap(
+    algorithmAnnotation,
+    weightsAnnotation,
+    forwardingAnnotation,
+    triggerAnnotation,
+  ),
 });
 
 export const serviceSchema = struct({

@@ -123,6 +123,8 @@ const someService = fc
         fc.constantFrom(
           { 'heddle.io/weights': '10.0.0.1=5,wrong' },
           { 'heddle.io/algorithm': '?' },
+          { 'heddle.io/forwarding': 'dsr' },
+          { 'heddle.io/forwarding': 'hybrid' },
         ),
       ),
     }),
@@ -269,6 +271,7 @@ test('the rows depend on the objects that are there, not on how they came', () =
           [...some].sort((a, b) => (a.key < b.key ? -1 : 1));
         assert.deepEqual(sorted(rows.values()), sorted(fresh.rows()));
         assert.deepEqual(sorted(model.rows()), sorted(fresh.rows()));
+        assert.deepEqual(model.tunnelEnds, fresh.tunnelEnds);
       },
     ),
     { numRuns: 300 },

@@ -1,6 +1,7 @@
-import { isLoopback } from './addresses.ts';
+import { familyOf, isLoopback, takesNodePorts } from './addresses.ts';
 import { bySeniority, FrontendClaims, type FrontendOwner } from './conflicts.ts';
 import { AddressHolders } from './external-ips.ts';
+import { wantsTunnels } from './forwarding.ts';
 import { hostPortClaims, hostPortRows, loopbackWatch, podRowName } from './host-ports.ts';
 import { compactList, ownText } from './memory.ts';
 import { nodePortAddresses } from './node-addresses.ts';
@@ -14,7 +15,7 @@ import {
   type ServiceRecord,
   type SliceRecord,
 } from './records.ts';
-import type { ServiceRow } from './rows.ts';
+import type { Forwarding, ServiceRow } from './rows.ts';
 import { type RowContext, sameRow, serviceClaims, serviceRows } from './service-rows.ts';
 
 export interface NodeContext {
@@ -24,6 +25,16 @@ export interface NodeContext {
   readonly ownAddresses: readonly string[];
   /** Ranges of addresses that take NodePorts, as canonical text; absent: those of the Node object. */
   readonly nodePortRanges?: readonly string[] | undefined;
+  /** How packets get to other nodes, where a service doesn't say. Default: snat. */
+  readonly forwarding?: Forwarding;
+}
+
+/** Between which addresses nodes may tunnel packets to each other. */
+export interface TunnelEnds {
+  /** Of the other nodes; none while no service asks for tunnels. */
+  readonly peers: readonly string[];
+  /** Of this node, as the others know it: those of its Node object that are on its devices. */
+  readonly own: readonly string[];
 }
 
 /** What changed in the set of rows. A row that is upserted differs from what it was. */
@@ -60,6 +71,7 @@ const empty: readonly never[] = [];
  */
 export class ServiceModel {
   readonly #nodeName: string;
+  readonly #forwarding: Forwarding;
   #ownAddresses: readonly string[];
   #nodePortRanges: readonly string[] | undefined;
   /** Own addresses in any sense, for the refusal of externalIPs. */
@@ -75,9 +87,15 @@ export class ServiceModel {
   readonly #claims = new FrontendClaims<OwnerState>();
   readonly #dirty = new Set<OwnerState>();
   readonly #newlyWatched = new Set<string>();
+  /** How many services want tunnels. */
+  #tunnelled = 0;
+  #tunnelEnds: TunnelEnds = { peers: empty, own: empty };
+  /** Nodes, addresses or the wish for tunnels have changed since `#tunnelEnds` was made. */
+  #tunnelEndsMoved = true;
 
   constructor(context: NodeContext) {
     this.#nodeName = context.nodeName;
+    this.#forwarding = context.forwarding ?? 'snat';
     this.#ownAddresses = context.ownAddresses;
     this.#nodePortRanges = context.nodePortRanges;
     this.#readOwnAddresses();
@@ -97,6 +115,11 @@ export class ServiceModel {
     if (!problems) return undefined;
     const [first, ...rest] = problems.values();
     return rest.find(({ kind }) => kind === 'service') ?? first;
+  }
+
+  /** Where tunnels between nodes begin and end; the same object while nothing changes. */
+  get tunnelEnds(): TunnelEnds {
+    return this.#tunnelEnds;
   }
 
   /** This node's addresses that take NodePorts and hostPorts. */
@@ -135,6 +158,7 @@ export class ServiceModel {
   ): RowChanges {
     this.#ownAddresses = addresses;
     this.#nodePortRanges = nodePortRanges;
+    this.#tunnelEndsMoved = true;
     this.#readOwnAddresses();
     return this.#recompute();
   }
@@ -174,6 +198,11 @@ export class ServiceModel {
     const before = serviceIn(state);
     state.owner = service;
     this.#dirty.add(state);
+    const wants = wantsTunnels(service, this.#forwarding);
+    if (wants !== wantsTunnels(before, this.#forwarding)) {
+      this.#tunnelled += wants ? 1 : -1;
+      this.#tunnelEndsMoved = true;
+    }
     for (const address of before?.externalIPs ?? empty) this.#holders.unwatch(address, key);
     for (const address of service?.externalIPs ?? empty) {
       if (this.#holders.watch(address, key)) this.#newlyWatched.add(address);
@@ -227,6 +256,8 @@ export class ServiceModel {
       before?.addresses ?? empty,
       node?.addresses ?? empty,
     );
+    this.#tunnelEndsMoved = true;
+    if ((before === undefined) !== (node === undefined)) this.#touchTunnelsTo(name);
     if (name !== this.#nodeName) return;
     this.#readOwnAddresses();
     if (before?.zone === node?.zone) return;
@@ -235,6 +266,43 @@ export class ServiceModel {
         endpoints.some(({ zoneHints }) => zoneHints.length > 0),
       );
       if (hinted) this.#dirty.add(state);
+    }
+  }
+
+  /** A node came or went: whether tunnels lead there is another question now. */
+  #touchTunnelsTo(node: string): void {
+    if (this.#tunnelled === 0) return;
+    for (const state of this.#owners.values()) {
+      if (!wantsTunnels(serviceIn(state), this.#forwarding)) continue;
+      const leadsThere = state.slices.some(({ endpoints }) =>
+        endpoints.some(({ nodeName }) => nodeName === node),
+      );
+      if (leadsThere) this.#dirty.add(state);
+    }
+  }
+
+  /** Brings the ends of tunnels up to date, and marks the services it matters to. */
+  #readTunnelEnds(): void {
+    if (!this.#tunnelEndsMoved) return;
+    this.#tunnelEndsMoved = false;
+    const { peers, own } = this.#tunnelEnds;
+    const others = new Set<string>();
+    for (const { name, addresses } of this.#tunnelled > 0 ? this.#nodes.values() : empty) {
+      if (name === this.#nodeName) continue;
+      for (const address of addresses) if (takesNodePorts(address)) others.add(address);
+    }
+    for (const address of this.#ownAddresses) others.delete(address);
+    const listed = this.#nodes.get(this.#nodeName)?.addresses ?? empty;
+    const now: TunnelEnds = {
+      peers: [...others].sort(),
+      own: listed.filter((address) => this.#ownAddresses.includes(address)),
+    };
+    const sameOwn = own.join() === now.own.join();
+    if (sameOwn && peers.join() === now.peers.join()) return;
+    this.#tunnelEnds = now;
+    if (sameOwn) return;
+    for (const state of this.#owners.values()) {
+      if (wantsTunnels(serviceIn(state), this.#forwarding)) this.#dirty.add(state);
     }
   }
 
@@ -291,12 +359,19 @@ export class ServiceModel {
 
   #recompute(): RowChanges {
     if (this.#newlyWatched.size > 0) this.#findHolders();
+    this.#readTunnelEnds();
     const context: RowContext = {
       locality: {
         nodeName: this.#nodeName,
         zone: this.#nodes.get(this.#nodeName)?.zone ?? '',
       },
       nodeAddresses: this.#nodeAddresses,
+      forwarding: this.#forwarding,
+      nodes: {
+        hasNode: (name) => this.#nodes.has(name),
+        isKnownByOthers: (family) =>
+          this.#tunnelEnds.own.some((address) => familyOf(address) === family),
+      },
       isOwn: (address) => this.#own.has(address) || isLoopback(address),
       holderOf: (address) =>
         this.#own.has(address) ? 'an address of this node' : this.#holders.holderOf(address),

@@ -2,11 +2,12 @@ import { familyOf } from './addresses.ts';
 import { claimKey, type FrontendOwner, settleFrontends } from './conflicts.ts';
 import { leftAlone } from './eligibility.ts';
 import { mergeEndpoints, type TrafficPolicy, toBackends, usableEndpoints } from './endpoints.ts';
+import { forwardingOf, type NodeKnowledge } from './forwarding.ts';
 import { wantedFrontends } from './frontends.ts';
 import { healthCheckFrontends, readyHere } from './health-checks.ts';
 import { compactList, ownText } from './memory.ts';
 import type { ServicePort, ServiceRecord, SliceRecord } from './records.ts';
-import type { Family, Frontend, HealthCheck, ServiceRow } from './rows.ts';
+import type { Family, Forwarding, Frontend, HealthCheck, ServiceRow } from './rows.ts';
 import type { Locality } from './topology.ts';
 
 /** What the rows of a service or a pod depend on beside the object and its slices. */
@@ -14,6 +15,9 @@ export interface RowContext {
   readonly locality: Locality;
   /** This node's addresses that take NodePorts. */
   readonly nodeAddresses: readonly string[];
+  /** What the configuration asks for. */
+  readonly forwarding: Forwarding;
+  readonly nodes: NodeKnowledge;
   /** Who has an address that is asked for as externalIP, in words; undefined when it is free. */
   holderOf(address: string): string | undefined;
   /** Whether this node has the address; loopback included. */
@@ -86,6 +90,12 @@ export function serviceRows(
       const portName = port.name === '' ? String(port.port) : port.name;
       const outside = suffix === '/outside';
       const backends = usable(policy);
+      // Nobody but the node's own pods comes to a ClusterIP, as a rule.
+      const isReached = kept.some(({ kind }) => kind !== 'ClusterIP');
+      const { forwarding, problem } = isReached
+        ? forwardingOf(service, context.forwarding, { ...port, family }, backends, context.nodes)
+        : ({ forwarding: 'snat' } as const);
+      const all = problem === undefined ? problems : [...problems, problem];
       rows.push({
         key: ownText(
           `${service.namespace}/${service.name}:${portName}/${port.protocol}/${family}${suffix}`,
@@ -100,9 +110,10 @@ export function serviceRows(
         frontends: compactList(kept),
         backends: toBackends(candidates, backends, port, service.weights),
         algorithm: service.algorithm,
+        forwarding,
         sourceRanges: outside ? compactList([]) : sourceRanges(service, kept, family),
         affinitySeconds: service.affinitySeconds,
-        problems: compactList(outside ? problems : [...service.problems, ...problems]),
+        problems: compactList(outside ? all : [...service.problems, ...all]),
       });
     };
     const { kept, lost } = settleFrontends(frontends, taken, 'service', (frontend) =>
@@ -170,6 +181,7 @@ export function sameRow(a: ServiceRow, b: ServiceRow): boolean {
     a.key === b.key &&
     a.silent === b.silent &&
     a.algorithm === b.algorithm &&
+    a.forwarding === b.forwarding &&
     a.affinitySeconds === b.affinitySeconds &&
     a.portName === b.portName &&
     sameHealthCheck(a.healthCheck, b.healthCheck) &&

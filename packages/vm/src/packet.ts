@@ -95,6 +95,7 @@ export class Packet implements SpecialRegion {
     }
     this.#buffer.fill(0);
     this.#buffer.set(bytes, HEADROOM);
+    this.isWrapped = false;
     this.#moveTo(HEADROOM, HEADROOM, HEADROOM + bytes.length);
   }
 
@@ -167,6 +168,23 @@ export class Packet implements SpecialRegion {
     if (end > this.#end) this.#buffer.fill(0, this.#end, end);
     this.#moveTo(this.#meta, this.#data, end);
     return true;
+  }
+
+  /** Whether an outer header was put around it (skb->encapsulation). */
+  isWrapped = false;
+
+  /** Makes room of so many zeros at an offset, or (negative) takes bytes away there. */
+  adjustRoom(offset: number, by: number): void {
+    if (by < 0) {
+      this.#buffer.copyWithin(this.#data - by, this.#data, this.#data + offset);
+      this.#moveTo(this.#data - by, this.#data - by, this.#end);
+      return;
+    }
+    const larger = new Uint8Array(this.#buffer.length + by);
+    larger.set(this.#buffer.subarray(0, this.#data + offset));
+    larger.set(this.#buffer.subarray(this.#data + offset), this.#data + offset + by);
+    this.#buffer = larger;
+    this.#moveTo(this.#meta, this.#data, this.#end + by);
   }
 
   /** bpf_xdp_adjust_meta: false when the room before the packet isn't of a size that is allowed. */

@@ -37,6 +37,7 @@ function cluster() {
   const batches: SourceBatch[] = [];
   const phases: SourceState[] = [];
   const apiServers: (readonly DiscoveredServer[])[] = [];
+  const wishes: number[] = [];
   const objects = new ClusterObjects({
     platform: time,
     node: 'n1',
@@ -44,11 +45,12 @@ function cluster() {
     server: () => 'https://192.0.2.1:6443',
     lastEventMs: () => lastEventMs,
     onApiServers: (addresses) => apiServers.push(addresses),
+    onTunnelsWanted: () => wishes.push(time.wallTimeMs()),
   });
   const watching = (kind: ObjectKind) =>
     objects.setState(kind, { phase: 'watching', since: time.wallTimeMs(), ...unsaid });
   return {
-    ...{ time, batches, phases, apiServers, objects, watching },
+    ...{ time, batches, phases, apiServers, wishes, objects, watching },
     /** All four lists, of these objects; no pods. */
     list(services: readonly ApiObject[] = [], slices: readonly ApiObject[] = []) {
       objects.take('service', services.map(set));
@@ -75,6 +77,41 @@ describe('objects of a cluster', () => {
     objects.take('pod', [set(pod('local', '10.0.0.9'))]);
     assert.deepEqual(names(), [['set web-1', 'set web', 'set api', 'set n1', 'set local']]);
     assert.deepEqual([batches[0]!.complete, batches[0]!.problems], [true, []]);
+  });
+
+  it('wait for all Nodes when a service asks for tunnels to them, but not later on', () => {
+    const dsr = (name: string) => {
+      const made = service(name, '10.96.0.1');
+      const annotations = { 'heddle.io/forwarding': 'dsr' };
+      return { ...made, metadata: { ...made.metadata, annotations } };
+    };
+    const first = cluster();
+    first.objects.take('node', [set(node())]);
+    first.objects.take('service', [set(dsr('web'))]);
+    first.objects.take('slice', []);
+    assert.deepEqual([first.wishes.length, first.batches.length], [1, 0]);
+    first.objects.take('node', [set(node()), set(node('n2'))]);
+    assert.deepEqual(first.names(), [['set n1', 'set web', 'set n2']]);
+
+    const later = cluster();
+    later.list();
+    later.time.pass(coalesceMs);
+    later.objects.take('service', [set(dsr('web')), set(dsr('api'))]);
+    assert.deepEqual([later.wishes.length, later.names()[1]], [1, ['set web', 'set api']]);
+  });
+
+  it('tell of a Node only when what is kept of it has changed', () => {
+    const { list, objects, time, batches } = cluster();
+    list();
+    const heartbeat = { ...node('n2'), status: { conditions: [] } };
+    for (const each of [node('n2'), heartbeat, node(), heartbeat]) {
+      time.pass(coalesceMs);
+      objects.take('node', [set(each)]);
+    }
+    assert.deepEqual(
+      batches.map(({ changes }) => changes.length),
+      [1, 1],
+    );
   });
 
   it('are complete also when there are none', () => {

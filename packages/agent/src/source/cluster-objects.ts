@@ -1,5 +1,13 @@
 import type { DiscoveredServer, ResourceChange, WatchState } from '@heddle/kube';
-import type { ObjectChange, ObjectKind, ObjectRef, ReadObject, SliceRecord } from '@heddle/model';
+import {
+  type NodeRecord,
+  type ObjectChange,
+  type ObjectKind,
+  type ObjectRef,
+  type ReadObject,
+  type SliceRecord,
+  wantsTunnels,
+} from '@heddle/model';
 import type { Platform } from '@heddle/sys';
 import type { SourceListener, SourceProblem, SourceState } from './source.ts';
 
@@ -14,6 +22,8 @@ export interface ClusterObjectsOptions {
   readonly lastEventMs: () => number;
   /** Called with the endpoints of the service default/kubernetes whenever they change. */
   readonly onApiServers: (addresses: readonly DiscoveredServer[]) => void;
+  /** Called once, when a service first asks for tunnels to other nodes: now all Nodes are to be told. */
+  readonly onTunnelsWanted?: () => void;
 }
 
 /**
@@ -25,7 +35,7 @@ const mostProblems = 100;
 const kinds: readonly ObjectKind[] = ['service', 'slice', 'node', 'pod'];
 
 /**
- * Makes batches for the agent out of four watches: Services, EndpointSlices, the own Node and its
+ * Makes batches for the agent out of four watches: Services, EndpointSlices, Nodes and the own one's
  * Pods. Nothing is given out until each was listed once, because half of a cluster would take what an
  * earlier agent left out of force.
  */
@@ -37,7 +47,9 @@ export class ClusterObjects implements Disposable {
   /** Why objects can't be used, by kind and key. */
   readonly #invalid = new Map<string, string>();
   #problems: readonly SourceProblem[] = [];
-  #hasNode = false;
+  /** What was last told of Nodes: they change all the time, but rarely in what is kept of them. */
+  readonly #nodes = new Map<string, NodeRecord>();
+  #wantsTunnels = false;
   readonly #apiServerSlices = new Map<string, SliceRecord>();
   readonly #states = new Map<ObjectKind, WatchState>();
   /** Since when watches don't work, in milliseconds since 1970. */
@@ -81,13 +93,19 @@ export class ClusterObjects implements Disposable {
     for (const change of changes) {
       const key = `${kind} ${change.key}`;
       const read = this.#read(kind, change);
+      if (kind === 'node' && !this.#isNews(change.key, read)) continue;
       if (this.#invalid.delete(key) || read.op === 'invalid') isOther = true;
       if (read.op === 'invalid') this.#invalid.set(key, read.reason);
       this.#pending.set(key, read);
     }
     this.#listed.add(kind);
+    // The first batch waits for them; later ones must not depend on them.
+    if (kind === 'service' && this.#seeTunnels(changes) && !this.#complete) {
+      this.#listed.delete('node');
+    }
     if (isOther) this.#listProblems();
     if (this.#listed.size < kinds.length) return;
+    if (this.#complete && this.#pending.size === 0) return;
     this.#flushSoon();
   }
 
@@ -106,7 +124,6 @@ export class ClusterObjects implements Disposable {
       return { op: 'invalid', ...refOf(kind, change.key), ...read.ref, reason: read.reason };
     }
     const record = read && read.kind !== 'ignored' ? read.record : undefined;
-    if (kind === 'node') this.#hasNode = record !== undefined;
     if (kind === 'slice') {
       this.#followApiServers(change.key, record?.kind === 'slice' ? record : undefined);
     }
@@ -116,6 +133,33 @@ export class ClusterObjects implements Disposable {
     return triggeredMs === undefined
       ? { op: 'set', object: record }
       : { op: 'set', object: record, triggeredMs };
+  }
+
+  /** Whether a Node is another than was told. */
+  #isNews(key: string, change: ObjectChange): boolean {
+    const before = this.#nodes.get(key);
+    if (change.op === 'delete') return this.#nodes.delete(key);
+    if (change.op === 'invalid') return true;
+    const node = change.object as NodeRecord;
+    this.#nodes.set(key, node);
+    return (
+      before?.zone !== node.zone ||
+      before.leaving !== node.leaving ||
+      before.addresses.join() !== node.addresses.join() ||
+      this.#invalid.has(`node ${key}`)
+    );
+  }
+
+  /** Whether one of these services is the first that asks for tunnels. */
+  #seeTunnels(changes: readonly ResourceChange<ReadObject>[]): boolean {
+    const { onTunnelsWanted } = this.#options;
+    if (this.#wantsTunnels || !onTunnelsWanted) return false;
+    this.#wantsTunnels = changes.some((change) => {
+      const read = change.op === 'set' ? change.value : undefined;
+      return read?.kind === 'service' && wantsTunnels(read.record, 'snat');
+    });
+    if (this.#wantsTunnels) onTunnelsWanted();
+    return this.#wantsTunnels;
   }
 
   #followApiServers(key: string, slice: SliceRecord | undefined): void {
@@ -140,7 +184,7 @@ export class ClusterObjects implements Disposable {
       const message = `${more} more objects can't be used (the metric heddle_invalid_objects counts them)`;
       problems.push({ file: '', line: 0, message });
     }
-    if (this.#listed.has('node') && !this.#hasNode) {
+    if (this.#listed.has('node') && !this.#nodes.has(this.#options.node)) {
       const message = `Node ${this.#options.node} is not in the cluster: this node's zone is not known (give the name of its Node object with --node)`;
       problems.push({ file: '', line: 0, message });
     }

@@ -29,11 +29,12 @@ let source: Source | undefined;
 let batches: SourceBatch[];
 let phases: SourceState[];
 
-function open(): Source {
+function open(allNodes = false): Source {
   source = openClusterSource({
     platform,
     access: access(server.url),
     node: 'n1',
+    allNodes,
     listener: { onChange: (batch) => batches.push(batch), onPhase: (state) => phases.push(state) },
   });
   return source;
@@ -123,6 +124,27 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
         selector ?? /^!service\.kuber.*proxy-name$/,
       );
     }
+  });
+
+  it('looks at other Nodes once a service asks for tunnels to them', async () => {
+    open();
+    await until('all lists', () => batches.length > 0);
+    assert.ok(!heard().includes('set Node n2'));
+    const web = service('web', '10.96.0.1');
+    const annotations = { 'heddle.io/forwarding': 'hybrid' };
+    server.set({ ...web, metadata: { ...web.metadata, annotations } });
+    await until('the other Node', () => heard().includes('set Node n2'));
+    await until('three watches', () => server.watching() === 3);
+    server.remove('Node', '', 'n2');
+    await until('its end', () => heard().includes('delete Node n2'));
+  });
+
+  it('looks at all Nodes from the start where the configuration wants tunnels', async () => {
+    open(true);
+    await until('all lists', () => batches.length > 0);
+    assert.ok(heard().includes('set Node n2'));
+    const asked = server.takeRequests().filter(({ kind }) => kind === 'Node');
+    assert.ok(asked.every(({ query }) => query.fieldSelector === undefined));
   });
 
   it('hears of the pods of this node that have ports of their own, until they are over', async () => {

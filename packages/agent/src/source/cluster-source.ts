@@ -17,6 +17,8 @@ export interface ClusterSourceOptions {
   readonly access: ClusterAccess;
   /** Name of this node's Node object. */
   readonly node: string;
+  /** Look at all Nodes from the start; otherwise once a service asks for tunnels between nodes. */
+  readonly allNodes: boolean;
   readonly listener: SourceListener;
 }
 
@@ -26,42 +28,21 @@ export interface ClusterSourceOptions {
  */
 const servedSelector = '!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name';
 
-function resources(node: string): readonly [ObjectKind, Resource<ReadObject>][] {
-  const read = readObject;
-  return [
-    [
-      'service',
-      { path: '/api/v1/services', labelSelector: servedSelector, fields: serviceFields, read },
-    ],
-    [
-      'slice',
-      {
-        path: '/apis/discovery.k8s.io/v1/endpointslices',
-        labelSelector: servedSelector,
-        fields: sliceFields,
-        read,
-      },
-    ],
-    // Other nodes are not looked at: each of a thousand nodes would hear of each.
-    [
-      'node',
-      { path: '/api/v1/nodes', fieldSelector: `metadata.name=${node}`, fields: nodeFields, read },
-    ],
-    // For their hostPorts. Those of finished jobs may stay by the thousand.
-    [
-      'pod',
-      {
-        path: '/api/v1/pods',
-        fieldSelector: `spec.nodeName=${node},status.phase!=Succeeded,status.phase!=Failed`,
-        fields: podFields,
-        read,
-      },
-    ],
-  ];
-}
+const read = readObject;
+const services: Resource<ReadObject> = {
+  ...{ path: '/api/v1/services', labelSelector: servedSelector },
+  ...{ fields: serviceFields, read },
+};
+const slices: Resource<ReadObject> = {
+  ...{ path: '/apis/discovery.k8s.io/v1/endpointslices', labelSelector: servedSelector },
+  ...{ fields: sliceFields, read },
+};
+const allNodes: Resource<ReadObject> = { path: '/api/v1/nodes', fields: nodeFields, read };
+const pods: Resource<ReadObject> = { path: '/api/v1/pods', fields: podFields, read };
 
 /**
- * Follows the Services, EndpointSlices, the own Node and its Pods of a cluster until disposed. The listener
+ * Follows the Services, EndpointSlices, the own Node and its Pods of a cluster until disposed. Other Nodes
+ * are looked at only where tunnels lead to them: else each of a thousand would hear of each. The listener
  * hears nothing before all have been listed once, and goes on hearing of changes however often the
  * connection is lost.
  */
@@ -73,34 +54,47 @@ class ClusterSource implements Source {
   readonly content = 'objects';
   readonly #client: ApiClient;
   readonly #objects: ClusterObjects;
-  readonly #watches: readonly ListWatch<ReadObject>[];
+  readonly #watches = new Map<ObjectKind, ListWatch<ReadObject>>();
+  readonly #platform: Platform;
 
-  constructor({ platform, access, node, listener }: ClusterSourceOptions) {
+  constructor({ platform, access, node, allNodes: all, listener }: ClusterSourceOptions) {
+    this.#platform = platform;
     const client = new ApiClient(platform, access);
     this.#client = client;
     const objects = new ClusterObjects({
       ...{ platform, node, listener },
       server: () => client.server,
-      lastEventMs: () => Math.max(...this.#watches.map(({ state }) => state.lastEventMs)),
+      lastEventMs: () =>
+        Math.max(...Array.from(this.#watches.values(), ({ state }) => state.lastEventMs)),
       onApiServers: (addresses) => client.setDiscovered(addresses),
+      ...(all ? {} : { onTunnelsWanted: () => this.#watch('node', allNodes) }),
     });
     this.#objects = objects;
-    this.#watches = resources(node).map(
-      ([kind, resource]) =>
-        new ListWatch({
-          ...{ platform, client, resource },
-          onChanges: (changes) => objects.take(kind, changes),
-          onState: (state) => objects.setState(kind, state),
-        }),
-    );
+    this.#watch('service', services);
+    this.#watch('slice', slices);
+    this.#watch('node', all ? allNodes : { ...allNodes, fieldSelector: `metadata.name=${node}` });
+    // For their hostPorts. Those of finished jobs may stay by the thousand.
+    const running = `spec.nodeName=${node},status.phase!=Succeeded,status.phase!=Failed`;
+    this.#watch('pod', { ...pods, fieldSelector: running });
   }
 
   get state(): SourceState {
     return this.#objects.state;
   }
 
+  /** Watches a resource, in place of what was watched for that kind before. */
+  #watch(kind: ObjectKind, resource: Resource<ReadObject>): void {
+    this.#watches.get(kind)?.[Symbol.dispose]();
+    const watch = new ListWatch({
+      ...{ platform: this.#platform, client: this.#client, resource },
+      onChanges: (changes) => this.#objects.take(kind, changes),
+      onState: (state) => this.#objects.setState(kind, state),
+    });
+    this.#watches.set(kind, watch);
+  }
+
   [Symbol.dispose](): void {
-    for (const watch of this.#watches) watch[Symbol.dispose]();
+    for (const watch of this.#watches.values()) watch[Symbol.dispose]();
     this.#objects[Symbol.dispose]();
     this.#client[Symbol.dispose]();
   }

@@ -24,6 +24,7 @@ interface Options {
   readonly maxBackends?: number;
   readonly maxSlots?: number;
   readonly devices?: string;
+  readonly forwarding?: string;
   readonly nodeportAddresses?: readonly string[];
   readonly podDevices?: string;
   readonly maxAffinity?: number;
@@ -76,6 +77,7 @@ function flagsOf(options: Options): ConfigFlags {
     'sizes.affinity': options.maxAffinity,
     'sizes.flows': options.maxFlows,
     devices: options.devices,
+    forwarding: options.forwarding,
     nodePortAddresses: options.nodeportAddresses,
     podDevices: options.podDevices,
     'options.terminateTcp': options.terminateTcp,

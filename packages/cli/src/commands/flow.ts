@@ -42,7 +42,11 @@ function flowLine(flow: FlowItem): Cell[] {
     endpoint({ address: flow.client, port: flow.clientPort }),
     endpoint({ address: flow.frontend, port: flow.frontendPort }),
     endpoint({ address: flow.backend, port: flow.backendPort }),
-    kept ? 'itself' : endpoint({ address: flow.source, port: flow.sourcePort }),
+    flow.forwarding === 'dsr'
+      ? 'itself, by dsr'
+      : kept
+        ? 'itself'
+        : endpoint({ address: flow.source, port: flow.sourcePort }),
     `${flow.idleSeconds}s`,
     flow.state,
     flow.service ?? '-',

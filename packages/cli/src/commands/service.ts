@@ -60,8 +60,9 @@ function addresses({ frontends }: ServiceEntry): string {
   return frontends.length === 1 ? endpoint(first) : `${endpoint(first)} +${frontends.length - 1}`;
 }
 
-function backends({ backends: { active, draining } }: ServiceEntry): string {
-  return draining === 0 ? `${active}` : `${active} (+${draining} draining)`;
+function backends({ backends: { active, draining }, forwarding }: ServiceEntry): string {
+  const count = draining === 0 ? `${active}` : `${active} (+${draining} draining)`;
+  return forwarding === 'dsr' ? `${count} by dsr` : count;
 }
 
 export function endpoint({ address, port }: { address: string; port: number }): string {
@@ -96,6 +97,8 @@ function describe(entry: ServiceDetail, nowMs: number): string {
   ];
   for (const frontend of entry.frontends) facts.push([frontend.kind, endpoint(frontend)]);
   if (entry.algorithm !== '') facts.push(['choice', entry.algorithm]);
+  // Of a service that nobody asks for from outside it says nothing.
+  if (entry.forwarding === 'dsr') facts.push(['forwarding', entry.forwarding]);
   if (entry.affinitySeconds > 0) facts.push(['affinity', `ClientIP, ${entry.affinitySeconds} s`]);
   if (entry.healthCheck) facts.push(['health check', healthCheck(entry.healthCheck)]);
   if (entry.refusals.length > 0) {

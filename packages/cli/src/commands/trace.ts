@@ -15,6 +15,7 @@ interface Options extends Asked {
 
 const colours = {
   translated: 'green',
+  tunnelled: 'green',
   passed: 'green',
   answered: 'green',
   refused: 'red',

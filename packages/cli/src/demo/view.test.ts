@@ -28,6 +28,7 @@ function entry(family: string, address: string): ServiceEntry {
     frontends: [{ kind: 'clusterIP', address, port: 80 }],
     backends: { active: 2, draining: 0 },
     algorithm: 'random',
+    forwarding: 'snat',
     affinitySeconds: 0,
     problems: [],
     status: 'done',

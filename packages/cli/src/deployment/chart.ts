@@ -30,6 +30,7 @@ const chartValues = {
   logLevel: value('logLevel'),
   devices: value('devices'),
   podDevices: value('podDevices'),
+  forwarding: value('forwarding'),
   snatPorts: value('snatPorts'),
   nodePortAddresses: value('nodePortAddresses'),
   sizes: {

@@ -80,14 +80,15 @@ test('the agent takes the configuration, and gets what was set', () => {
     'logLevel=debug',
     'devices=bond*, eth0',
     'podDevices=veth*',
+    'forwarding=hybrid',
     'sizes={"services":1,"backends":2,"slots":3,"affinity":4,"flows":5}',
     'snatPorts=2000-2999',
     'timeouts.udp=7',
   );
   assert.deepEqual(set.apiServers, ['https://192.0.2.1:6443', 'https://[fd00::1]:6443']);
   assert.deepEqual(
-    [set.metricsAddress, set.logLevel, set.devices, set.podDevices],
-    ['off', 'debug', 'bond*, eth0', 'veth*'],
+    [set.metricsAddress, set.logLevel, set.devices, set.podDevices, set.forwarding],
+    ['off', 'debug', 'bond*, eth0', 'veth*', 'hybrid'],
   );
   assert.deepEqual(set.sizes, { services: 1, backends: 2, slots: 3, affinity: 4, flows: 5 });
   assert.equal(set.snatPorts, '2000-2999');

@@ -91,6 +91,7 @@ socket: ${inPod.socket}/agent.sock
 logLevel: ${inline(given.logLevel)}
 devices: ${inline(given.devices)}
 podDevices: ${inline(given.podDevices)}
+forwarding: ${inline(given.forwarding)}
 snatPorts: ${inline(given.snatPorts)}
 nodePortAddresses: ${inline(given.nodePortAddresses)}
 sizes:${group('sizes')}

@@ -18,6 +18,7 @@ export interface Settings {
   readonly logLevel: string;
   readonly devices: string;
   readonly podDevices: string;
+  readonly forwarding: 'snat' | 'dsr' | 'hybrid';
   readonly snatPorts: string;
   readonly nodePortAddresses: readonly string[];
   readonly sizes: MapSizes;
@@ -147,6 +148,16 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$',
       'write none, or names of devices with commas between',
     ),
+  },
+  forwarding: {
+    about:
+      'How packets from outside get to pods of other nodes: snat, dsr (in a tunnel; the pod’s node answers the client itself) or hybrid (dsr for TCP). docs/deployment.md says what dsr needs.',
+    fallback: 'snat',
+    schema: {
+      type: 'string',
+      enum: ['snat', 'dsr', 'hybrid'],
+      description: 'write snat, dsr or hybrid',
+    },
   },
   snatPorts: {
     about:

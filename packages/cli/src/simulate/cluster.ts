@@ -343,7 +343,7 @@ export class Cluster {
         loadBalancerIPs: type === 'LoadBalancer' ? [made.loadBalancer(i)] : [],
         sourceRanges: [],
         ...{ internalLocal: false, externalLocal: false, healthCheckPort: 0 },
-        ...{ publishNotReady: false, weights: undefined, problems: [] },
+        ...{ publishNotReady: false, weights: undefined, forwarding: undefined, problems: [] },
       });
       if (backends === 0) continue;
       const endpoints = Array.from({ length: backends }, () => {

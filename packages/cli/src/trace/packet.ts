@@ -1,4 +1,4 @@
-import { eth, type Icmp, ipv4, ipv6, type Layer, type Packet, type Tcp } from '@heddle/lab';
+import { eth, type Icmp, type Ip, ipv4, ipv6, type Layer, Packet, type Tcp } from '@heddle/lab';
 import { formatEndpoint } from '@heddle/sys';
 import type { TraceProtocol } from './question.ts';
 
@@ -92,10 +92,21 @@ export interface Described {
   readonly kind: string;
   readonly text: string;
   readonly ends: Ends;
+  /** It is in a tunnel, and this what was put into it; `ends` are the tunnel's. */
+  readonly inner?: Described;
 }
 
 export function describePacket(packet: Packet): Described {
   const { layers } = packet;
+  const [outer, inner] = layers.filter(({ kind }) => kind === 'ipv4' || kind === 'ipv6') as Ip[];
+  if (outer && inner) {
+    const content = describePacket(new Packet({ layers: layers.slice(layers.indexOf(inner)) }));
+    return {
+      ...{ kind: content.kind, inner: content },
+      text: `${content.text}, in a tunnel from ${outer.src} to ${outer.dst}`,
+      ends: { source: outer.src, sourcePort: 0, destination: outer.dst, destinationPort: 0 },
+    };
+  }
   const ip = layerOf(layers, 'ipv4') ?? layerOf(layers, 'ipv6');
   const transport = layerOf(layers, 'tcp') ?? layerOf(layers, 'udp') ?? layerOf(layers, 'sctp');
   const ends = {

@@ -26,11 +26,18 @@ export interface HookTrace {
 
 export interface Verdict {
   /**
-   * `translated`: goes to `address` and `port`. `passed`: goes where it was sent. `refused`: the call
+   * `translated`: goes to `address` and `port`. `tunnelled`: as it is, to the node of that backend. `passed`: goes where it was sent. `refused`: the call
    * fails with `errno`. `rejected`: the packet is answered with a reset or an ICMP error. `answered`:
    * with what was asked for, by Heddle itself. `dropped`.
    */
-  readonly outcome: 'translated' | 'passed' | 'refused' | 'rejected' | 'answered' | 'dropped';
+  readonly outcome:
+    | 'translated'
+    | 'tunnelled'
+    | 'passed'
+    | 'refused'
+    | 'rejected'
+    | 'answered'
+    | 'dropped';
   readonly text: string;
   readonly address?: string;
   readonly port?: number;

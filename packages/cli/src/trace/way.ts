@@ -1,5 +1,6 @@
 import { Packet } from '@heddle/lab';
 import { formatEndpoint, parseIp } from '@heddle/sys';
+import type { DecodedFields } from './decode.ts';
 import {
   type Described,
   describePacket,
@@ -30,6 +31,8 @@ const CONTEXT = 48;
 const ROUTE = 64;
 const ROUTE_IFINDEX = 8;
 const DESTINATION = 32;
+
+const notHere = 'the backend’s node answers the client itself: this node sees nothing of that';
 
 /** Where a packet has come to. */
 interface Reached {
@@ -98,6 +101,10 @@ class Way {
       return this.#enter(packetOf(protocol, ends, 'first', flags), 'usual').verdict;
     }
     let beyond: Ends;
+    if (flow?.forwarding === 'dsr' && reply) {
+      notes.push(notHere);
+      return this.#enter(packetOf(protocol, ends, 'later', flags), 'usual').verdict;
+    }
     if (flow) {
       const { source: seen, sourcePort: seenPort, backend, backendPort } = flow;
       beyond = {
@@ -109,7 +116,12 @@ class Way {
       );
     } else {
       const first = this.#enter(packetOf(protocol, ends, 'first'), 'usual');
-      if (first.verdict.outcome !== 'translated' || !first.ends) {
+      if (first.verdict.outcome === 'tunnelled' && reply) {
+        notes.push(notHere);
+        return first.verdict;
+      }
+      const isServed = ['translated', 'tunnelled'].includes(first.verdict.outcome);
+      if (!isServed || !first.ends) {
         notes.push('no backend gets the packet, so there is none that could answer');
         return first.verdict;
       }
@@ -234,7 +246,10 @@ class Way {
         : out
           ? `it is sent out of ${this.#name(out.ifindex)}`
           : 'it goes on to the node’s own stack';
-    const changed = before.text === after.text ? `unchanged, ${goesOn}` : `translated, ${goesOn}`;
+    const changed =
+      before.text === after.text
+        ? `unchanged, ${goesOn}`
+        : `${after.inner ? 'put into a tunnel' : 'translated'}, ${goesOn}`;
     tracer.passed(
       {
         ...{ hook, steps, result: passed?.text ?? changed },
@@ -286,6 +301,17 @@ class Way {
       const text = `${way} to ${placeOf(ends)} itself`;
       return { verdict: { outcome: 'passed', text, ...goal(ends), ...packet }, ends };
     }
+    if (now.inner) {
+      const address = ends.destination;
+      const port = backendPort(steps);
+      const as = `${way}, as it is,`;
+      const moved =
+        port === 0
+          ? { address, text: `${as} to ${address}` }
+          : this.#tracer.translated(as, address, port, steps);
+      const text = `${moved.text}, in a tunnel to its node, which answers the client itself`;
+      return { verdict: { ...moved, outcome: 'tunnelled', text, ...packet }, ends };
+    }
     const isError = ends.destinationPort === 0;
     if (!isError) {
       const moved = this.#tracer.translated(way, ends.destination, ends.destinationPort, steps);
@@ -321,6 +347,13 @@ class Way {
     const link = this.#tracer.dump.network?.links.find(({ index }) => index === ifindex);
     return link?.name ?? `device ${ifindex}`;
   }
+}
+
+/** Port of the backend that was looked at last; 0: none was. */
+function backendPort(steps: readonly Step[]): number {
+  const entries = steps.filter((step) => step.kind === 'entry');
+  const backend = entries.findLast(({ map, value }) => map === 'backends' && value)?.value;
+  return Number((backend as DecodedFields | undefined)?.port ?? 0);
 }
 
 const goal = ({ destination, destinationPort }: Ends) => ({

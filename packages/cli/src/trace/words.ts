@@ -150,7 +150,8 @@ export class Words {
           v.slot_count === 0
             ? 'no endpoints'
             : `${v.slot_count} ${v.slot_count === 1 ? 'slot' : 'slots'} (the first is ${v.first_slot}), ${algorithms[`${v.algorithm}`] ?? v.algorithm}${sticky}`;
-        return `${to} is a port of service ${name ?? v.id}${scope}: ${run}`;
+        const tunnel = `${v.flags}`.includes('SERVICE_DSR') ? ', tunnels to other nodes' : '';
+        return `${to} is a port of service ${name ?? v.id}${scope}: ${run}${tunnel}`;
       }
       case 'addresses':
         return value === undefined
@@ -187,9 +188,19 @@ export class Words {
       case 'nat_flows':
         return v && v.life !== 0 ? `flow ${key} ${this.#flow(v)}` : undefined;
       case 'nat_sources':
-        return v && key !== 0 ? `${v.address} stands for clients (address ${key})` : undefined;
+        return v && key !== 0
+          ? `${v.address} is this node’s for others (address ${key})`
+          : undefined;
       case 'nat_table':
         return v && `the flow table has ${v.used} flows, ${v.unanswered} of them not answered`;
+      case 'tunnel_backends':
+        return value === undefined
+          ? `which backend of service ${k.service} is ${k.address} is to be searched`
+          : `${k.address} is backend ${value} of service ${k.service}`;
+      case 'narrow_tunnels':
+        return value === undefined
+          ? undefined
+          : `a tunnel to ${k.address} was too narrow for what every host may send`;
       case 'fragments':
         return value === undefined
           ? 'the first fragment of the packet was not seen'
@@ -208,7 +219,8 @@ export class Words {
     const known =
       type?.kind === 'enum' ? type.values.find(({ value }) => Number(value) === number) : undefined;
     const [, protocol, ...state] = known?.name.split('_') ?? ['', 'state', `${number}`];
-    return `is ${from} to ${to} at ${by}, ${[protocol, state.join(' ').toLowerCase()].join(' ').trim()}`;
+    const tunnel = (flow.life as number) >>> 31 === 1 ? ', in a tunnel to its node' : '';
+    return `is ${from} to ${to} at ${by}${tunnel}, ${[protocol, state.join(' ').toLowerCase()].join(' ').trim()}`;
   }
 
   #ago(lastUsed: Decoded | undefined): string {
@@ -228,6 +240,7 @@ function roles(text: string): string {
     ADDRESS_UDP_BACKEND: 'a backend of a UDP service',
     ADDRESS_NODE: "this node's own address",
     ADDRESS_EXTERNAL: "a service's external address",
+    ADDRESS_PEER: "another node's address",
   };
   return text
     .split(' | ')

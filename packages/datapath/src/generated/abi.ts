@@ -26,6 +26,7 @@ export const addressRole = {
   udpBackend: 2,
   node: 4,
   external: 8,
+  peer: 16,
 } as const;
 export type AddressRole = (typeof addressRole)[keyof typeof addressRole];
 
@@ -569,6 +570,8 @@ export interface NatTable {
   readonly sourceIpv6: number;
   readonly watched: number;
   readonly tracked: number;
+  readonly tunnelIpv4: number;
+  readonly tunnelIpv6: number;
 }
 
 export const natTableSize = 40;
@@ -583,7 +586,9 @@ export function encodeNatTable(value: NatTable, into: Uint8Array, offset = 0): v
   view.setUint32(24, value.sourceIpv4, true);
   view.setUint32(28, value.sourceIpv6, true);
   view.setUint32(32, value.watched, true);
-  view.setUint32(36, value.tracked, true);
+  view.setUint16(36, value.tracked, true);
+  view.setUint8(38, value.tunnelIpv4);
+  view.setUint8(39, value.tunnelIpv6);
 }
 
 export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
@@ -597,7 +602,9 @@ export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
     sourceIpv4: view.getUint32(24, true),
     sourceIpv6: view.getUint32(28, true),
     watched: view.getUint32(32, true),
-    tracked: view.getUint32(36, true),
+    tracked: view.getUint16(36, true),
+    tunnelIpv4: view.getUint8(38),
+    tunnelIpv6: view.getUint8(39),
   };
 }
 
@@ -735,6 +742,7 @@ export type ServiceAlgorithm = (typeof serviceAlgorithm)[keyof typeof serviceAlg
 export const serviceFlags = {
   plain: 0,
   silent: 1,
+  dsr: 2,
   hostPort: 4,
 } as const;
 export type ServiceFlags = (typeof serviceFlags)[keyof typeof serviceFlags];
@@ -896,6 +904,30 @@ export function decodeStaleSocket(bytes: Uint8Array, offset = 0): StaleSocket {
     netns: view.getUint32(8, true),
     port: view.getUint16(12, false),
     protocol: view.getUint16(14, true),
+  };
+}
+
+/** struct tunnel_backend_key */
+export interface TunnelBackendKey {
+  /** 16 bytes. */
+  readonly address: Uint8Array;
+  readonly service: number;
+}
+
+export const tunnelBackendKeySize = 20;
+
+export function encodeTunnelBackendKey(value: TunnelBackendKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 20);
+  checkLength('tunnel_backend_key.address', value.address.length, 16);
+  into.set(value.address, offset);
+  view.setUint32(16, value.service, true);
+}
+
+export function decodeTunnelBackendKey(bytes: Uint8Array, offset = 0): TunnelBackendKey {
+  const view = viewOf(bytes, offset, 20);
+  return {
+    address: bytesAt(bytes, offset, 16),
+    service: view.getUint32(16, true),
   };
 }
 

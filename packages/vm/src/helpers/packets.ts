@@ -41,6 +41,54 @@ const resize: Helper = (machine) => {
   moved(machine, fits && packetOf(machine).resize(low(machine, 2)));
 };
 
+const IPV4 = 0x0008; // ETH_P_*, as the context has them: in network byte order
+const IPV6 = 0xdd86;
+const PROTOCOL = 16; // in struct __sk_buff
+const ETHERNET = 14;
+const roomModes = { net: 0, mac: 1 } as const;
+const roomFlags = {
+  ...{ fixedGso: 1, encapIpv4: 2, encapIpv6: 4, encapGre: 8, encapUdp: 16 },
+  ...{ noChecksumReset: 32, decapIpv4: 128, decapIpv6: 256 },
+} as const;
+const encapL3 = roomFlags.encapIpv4 | roomFlags.encapIpv6;
+const decapL3 = roomFlags.decapIpv4 | roomFlags.decapIpv6;
+
+/**
+ * bpf_skb_adjust_room, behind the link header or (mode `net`) behind the IP header, without inner link
+ * headers. Packets are never large ones to be segmented here.
+ */
+const adjustRoom: Helper = (machine) => {
+  const packet = packetOf(machine);
+  const [by, mode] = [signed(machine, 2), low(machine, 3)];
+  const [flags, flagsHigh] = [low(machine, 4), machine.registers[9]!];
+  const known = Object.values(roomFlags).reduce((all, flag) => all | flag, 0);
+  const protocol = new DataView(packet.context.buffer, packet.context.byteOffset);
+  const current = protocol.getUint16(PROTOCOL, true);
+  const fail = (code: number) => machine.answer(-code);
+  if ((flags & ~known) !== 0 || flagsHigh !== 0) return fail(errno.EINVAL);
+  if (Math.abs(by) > 0xfff) return fail(errno.EFAULT);
+  if (current !== IPV4 && current !== IPV6) return fail(errno.ENOTSUPP);
+  if (mode !== roomModes.net && mode !== roomModes.mac) return fail(errno.ENOTSUPP);
+  const header = current === IPV4 ? 20 : 40;
+  const offset = ETHERNET + (mode === roomModes.net ? header : 0);
+  if (flags & decapL3 && (by >= 0 || (flags & decapL3) === decapL3)) return fail(errno.EINVAL);
+  const left = flags & roomFlags.decapIpv4 ? 20 : flags & roomFlags.decapIpv6 ? 40 : header;
+  const length = packet.packet.length - ETHERNET;
+  if (by < 0 && length + by < left) return fail(errno.ENOTSUPP);
+  if (by >= 0 && flags & encapL3) {
+    if ((flags & encapL3) === encapL3) return fail(errno.EINVAL);
+    if (packet.isWrapped) return fail(errno.EALREADY);
+    packet.isWrapped = true;
+    protocol.setUint16(PROTOCOL, flags & roomFlags.encapIpv6 ? IPV6 : IPV4, true);
+  } else if (by < 0 && flags & (encapL3 | roomFlags.encapGre | roomFlags.encapUdp)) {
+    return fail(errno.EINVAL);
+  } else if (flags & decapL3) {
+    protocol.setUint16(PROTOCOL, flags & roomFlags.decapIpv6 ? IPV6 : IPV4, true);
+  }
+  packet.adjustRoom(offset, by);
+  machine.answer(0);
+};
+
 /** By number of `enum bpf_func_id` (linux/bpf.h). */
 export const packetHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   9: ['skb_store_bytes', store],
@@ -60,6 +108,7 @@ export const packetHelpers: Readonly<Record<number, readonly [name: string, help
     'xdp_adjust_tail',
     (machine) => moved(machine, packetOf(machine).adjustTail(signed(machine, 2))),
   ],
+  50: ['skb_adjust_room', adjustRoom],
   189: ['xdp_load_bytes', load],
   190: ['xdp_store_bytes', store],
 };

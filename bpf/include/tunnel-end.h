@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Direct server return, at the backend's node: what comes out of another node's tunnel. It is taken only
+ * from an address of a node, and only if it leads to a backend on this node of the service that the
+ * packet in it is for; all else is somebody else's tunnel. What is wrong with a packet in a tunnel is not
+ * answered: the node that it came from does that.
+ */
+#pragma once
+
+#include "front.h"
+
+/* Whether the packet could be a tunnel's. */
+INLINE int is_tunnel(const struct packet *packet, enum packet_kind kind)
+{
+	return kind == PACKET_PROTOCOL && packet->key.protocol == (packet->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6);
+}
+
+/*
+ * A router on the way of a tunnel that begins here says that a packet was too large: the client is the one
+ * to listen. Makes the error the beginning of the client's packet, and returns how much fits into the
+ * tunnel. If that is less than the client can be asked for, the flow ends, and the next ones to that backend
+ * go without a tunnel. Returns 0 if the error is about something else; `packet` is used up then.
+ */
+GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
+{
+	__u32 network, header, tick, mtu = 0;
+	struct address_key backend;
+	struct found found = {};
+	__u8 type[2]; /* and code */
+	__u16 value;
+	int kind;
+
+	if (!packet || load_bytes(ctx, packet->transport, type, sizeof(type)) ||
+	    load_bytes(ctx, packet->transport + 6, &value, sizeof(value)))
+		return 0;
+	if (packet->ipv4 ? type[0] != ICMP_DEST_UNREACH || type[1] != ICMP_FRAG_NEEDED : type[0] != ICMPV6_PKT_TOOBIG)
+		return 0;
+	mtu = bpf_htons(value);
+	network = packet->transport + 8;
+	__builtin_memset(packet, 0, sizeof(*packet));
+	kind = read_packet(ctx, network, packet);
+	header = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	if (!is_tunnel(packet, kind) || packet->transport != packet->network + header || mtu <= header)
+		return 0;
+	copy_address(&backend, packet->key.destination);
+	network = packet->transport;
+	__builtin_memset(packet, 0, sizeof(*packet));
+	kind = read_packet(ctx, network, packet);
+	if ((kind != PACKET_FLOW && kind != PACKET_CUT) || !find_flow(&found, &packet->key) || found.is_reply ||
+	    !(found.flow->life & LIFE_TUNNELLED) || !same_address(found.flow->backend, &backend))
+		return 0;
+	if (is_narrow(packet, mtu)) {
+		tick = now_in_ticks();
+		bpf_map_update_elem(&narrow_tunnels, &backend, &tick, BPF_ANY);
+		end_flow(found.index, found.flow->life);
+	}
+	if (shrink(ctx, network - ETH_HLEN))
+		return 0;
+	packet->transport -= network - ETH_HLEN;
+	packet->network = ETH_HLEN;
+	return mtu - header;
+}
+
+/* Search for a backend among those of a service. */
+struct backend_search {
+	struct tunnel_backend_key key;
+	__u32 first_slot;
+	__u32 found; /* id */
+};
+
+/* Whether a backend is what is searched for. */
+INLINE int is_sought(const struct tunnel_backend_key *key, __u32 id)
+{
+	struct backend *backend = backend_by_id(id);
+
+	return backend && backend->service == key->service && backend->state != BACKEND_GONE &&
+	       same_address(backend->address, key->address);
+}
+
+static long try_backend(__u32 number, struct backend_search *search)
+{
+	__u32 id = backend_at(search->first_slot + number);
+
+	if (!is_sought(&search->key, id))
+		return 0;
+	search->found = id;
+	return 1;
+}
+
+/*
+ * The backend with that address of the service that the packet is for; 0: there is none. `service_at` is
+ * where the service is to be looked up.
+ */
+NOINLINE __u32 find_backend(const struct packet *packet, const void *service_at, const void *address)
+{
+	struct backend_search search = {};
+	struct service *service;
+	struct service_key key = {
+		.port = packet->key.destination_port,
+		.protocol = (__u8)packet->key.protocol,
+		.scope = SCOPE_EXTERNAL,
+	};
+	__u32 *known;
+
+	copy_address(key.address, service_at);
+	service = bpf_map_lookup_elem(&services, &key);
+	if (!service) {
+		key.scope = SCOPE_INTERNAL;
+		service = bpf_map_lookup_elem(&services, &key);
+	}
+	if (!service)
+		return 0;
+	search.key.service = service->id;
+	copy_address(search.key.address, address);
+	known = bpf_map_lookup_elem(&tunnel_backends, &search.key);
+	if (known && is_sought(&search.key, *known))
+		return *known;
+	search.first_slot = service->first_slot;
+	bpf_loop(service->slot_count, try_backend, &search, 0);
+	if (search.found)
+		bpf_map_update_elem(&tunnel_backends, &search.key, &search.found, BPF_ANY);
+	return search.found;
+}
+
+/*
+ * The backend on this node that `address` is, for a packet with ports out of a tunnel to it; 0: none.
+ * What is addressed to another node is for a NodePort: on this one, that is found under the unspecified
+ * address.
+ */
+NOINLINE __u32 backend_behind(context *ctx, const struct packet *packet, const struct address_key *address)
+{
+	struct address_key at;
+	struct found found = {};
+	__u32 *role, id;
+
+	if (find_flow(&found, &packet->key) && !found.is_reply && same_address(found.flow->backend, address)) {
+		__u32 life = found.flow->life;
+
+		if (!source_of(life))
+			return found.flow->backend_id;
+	}
+	copy_address(&at, packet->key.destination);
+	role = bpf_map_lookup_elem(&addresses, &at);
+	if (!role || !(*role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE))) {
+		/* An address of the node's that it isn't known by; but not one of this node's pods. */
+		if (!(role && *role & ADDRESS_PEER) && exit_to(ctx, packet, &at) == EXIT_NONE)
+			return 0;
+		if (packet->ipv4)
+			map_ipv4(&at, 0);
+		else
+			__builtin_memset(&at, 0, sizeof(at));
+	}
+	id = find_backend(packet, &at, address);
+	return id && exit_to(ctx, packet, address) == EXIT_NONE ? id : 0;
+}
+
+/* Whether an ICMP error is about a packet of the backend with that address on this node. */
+NOINLINE int is_about_backend(context *ctx, const struct packet *error, const struct address_key *address)
+{
+	struct packet inner = {};
+	struct found found = {};
+	int kind = read_packet(ctx, error->transport + 8, &inner);
+
+	if ((kind != PACKET_FLOW && kind != PACKET_CUT) || error->fragment)
+		return 0;
+	turn(&inner.key);
+	return find_flow(&found, &inner.key) && !found.is_reply && !source_of(found.flow->life) &&
+	       same_address(found.flow->backend, address);
+}
+
+/*
+ * If the packet is a tunnel's whose end is here, makes it what was in the tunnel, and `packet` with it.
+ * Returns the kind that it then is: PACKET_FLOW, with `backend` set, or PACKET_ICMP_ERROR. The packet is as it was
+ * after PACKET_OTHER, not a tunnel of ours, and PACKET_FRAGMENT, of which that can't be told yet.
+ */
+GLOBAL int unwrap(context *ctx, struct packet *packet)
+{
+	struct address_key address;
+	__u32 header, *role, network, backend = 0;
+	int kind;
+
+	if (!packet || !is_front(device_of(ctx)))
+		return PACKET_OTHER;
+	header = packet->transport - packet->network;
+	if (header != (packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) || packet->fragment)
+		return PACKET_OTHER;
+	copy_address(&address, packet->key.source);
+	role = bpf_map_lookup_elem(&addresses, &address);
+	if (!role || !(*role & ADDRESS_PEER))
+		return PACKET_OTHER;
+	copy_address(&address, packet->key.destination);
+	network = packet->transport;
+	__builtin_memset(packet, 0, sizeof(*packet));
+	kind = read_packet(ctx, network, packet);
+	if (kind == PACKET_FRAGMENT) {
+		if (!recall_ports(packet))
+			return PACKET_FRAGMENT;
+		kind = PACKET_FLOW;
+	}
+	if (kind == PACKET_FLOW) {
+		backend = backend_behind(ctx, packet, &address);
+		if (!backend)
+			return PACKET_OTHER;
+	} else if (kind != PACKET_ICMP_ERROR || !is_about_backend(ctx, packet, &address)) {
+		return PACKET_OTHER;
+	}
+	if (shrink(ctx, header))
+		return PACKET_OTHER;
+	packet->network -= header;
+	packet->transport -= header;
+	packet->backend = backend;
+	return kind;
+}

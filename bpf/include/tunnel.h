@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Direct server return, at the node that a client's packet enters: it goes as it is, in an IP-in-IP
+ * tunnel (RFC 2003, RFC 2473), to the node of its backend, which answers the client itself. The tunnel
+ * leads from the address that the other nodes know this one by to the backend's, so that the fabric's
+ * route to the backend is the way to its node. tunnel-end.h has the other end.
+ */
+#pragma once
+
+#include "nat.h"
+#include "rewrite.h"
+
+#define IPPROTO_IPIP 4
+#define IPPROTO_IPV6 41
+
+/* What every host takes in one piece, so that a tunnel has to (RFC 791, RFC 8200). */
+#define LEAST_MTU_IPV4 576
+#define LEAST_MTU_IPV6 1280
+
+/* How long a path is taken to be as narrow as it once was: 10 minutes (RFC 1191, RFC 8201). */
+#define NARROW_TICKS 560
+
+/* Whether what every host takes doesn't fit into a tunnel that a link of that MTU is on. */
+INLINE int is_narrow(const struct packet *packet, __u32 mtu)
+{
+	return mtu < (packet->ipv4 ? LEAST_MTU_IPV4 + sizeof(struct iphdr) : LEAST_MTU_IPV6 + sizeof(struct ipv6hdr));
+}
+
+/* Which way an address lies, seen from a device. */
+enum exit {
+	EXIT_NONE,  /* on this node, or behind a device that is no front */
+	EXIT_PEER,  /* out of a front device, but another node is there or on the way; or nobody knows */
+	EXIT_FRONT, /* out of a front device */
+};
+
+/* Which way an address of the packet's family lies. */
+GLOBAL int exit_to(context *ctx, const struct packet *packet, const struct address_key *address)
+{
+	struct bpf_fib_lookup fib = {};
+	struct address_key next;
+	const __u32 *words;
+	__u32 *role;
+	long result;
+
+	if (!packet || !address)
+		return EXIT_PEER;
+	next = *address;
+	words = (const __u32 *)&next;
+	fib.ifindex = device_of(ctx);
+	if (packet->ipv4) {
+		fib.family = AF_INET;
+		fib.ipv4_dst = words[3];
+	} else {
+		fib.family = AF_INET6;
+		copy_address(fib.ipv6_dst, words);
+	}
+	result = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	if (result == BPF_FIB_LKUP_RET_NOT_FWDED)
+		return EXIT_NONE;
+	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    result != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return EXIT_PEER;
+	if (!is_front(fib.ifindex))
+		return EXIT_NONE;
+	if (packet->ipv4)
+		map_ipv4(&next, fib.ipv4_dst);
+	else
+		copy_address(&next, fib.ipv6_dst);
+	role = bpf_map_lookup_elem(&addresses, &next);
+	return role && *role & ADDRESS_PEER ? EXIT_PEER : EXIT_FRONT;
+}
+
+/*
+ * Where a tunnel for a flow that begins with this packet would begin, as an index in nat_sources; 0: the
+ * backend that way must see an address of this node's instead. So it is for a client that is another
+ * node or behind one, as a pod is: the replies to it would not leave the backend's node by a front
+ * device. And for fragments: the next ones may be too large for the tunnel, and not every sender listens.
+ */
+GLOBAL __u32 tunnel_source(context *ctx, const struct packet *packet, const struct flow_key *to,
+			   const struct route *route)
+{
+	struct nat_table *table = the_table();
+	struct address_key address;
+	__u32 *seen;
+
+	if (!table || !packet || !to || !route || packet->fragment)
+		return 0;
+	if (route->result == BPF_FIB_LKUP_RET_SUCCESS && is_narrow(packet, route->fib.mtu_result))
+		return 0;
+	copy_address(&address, to->destination);
+	seen = bpf_map_lookup_elem(&narrow_tunnels, &address);
+	if (seen && ((now_in_ticks() - *seen) & LIFE_SEEN_MASK) < NARROW_TICKS)
+		return 0;
+	copy_address(&address, packet->key.source);
+	if (exit_to(ctx, packet, &address) != EXIT_FRONT)
+		return 0;
+	return packet->ipv4 ? table->tunnel_ipv4 : table->tunnel_ipv6;
+}
+
+/* What a flow's tunnel is from and to. Returns 0 if the source's address is unknown, which can't be. */
+INLINE int tunnel_key(struct flow_key *key, const struct nat_flow *flow, int ipv4)
+{
+	__u32 index = source_of(flow->life);
+	struct nat_source *source = bpf_map_lookup_elem(&nat_sources, &index);
+
+	if (!source)
+		return 0;
+	copy_address(key->source, source->address);
+	copy_address(key->destination, flow->backend);
+	key->source_port = 0;
+	key->destination_port = 0;
+	key->protocol = ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+	return 1;
+}
+
+/* Looks up the way of a packet in a tunnel that `key` says. Returns 0, or why the packet can't go. */
+INLINE int find_tunnel_route(context *ctx, const struct packet *packet, const struct flow_key *key, struct route *route)
+{
+	int outcome;
+
+	__builtin_memset(route, 0, sizeof(*route));
+	route->overhead = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	outcome = find_route(ctx, packet, key, 0, route);
+	/* The backend was elsewhere when the flow began. */
+	return !outcome && route->result == BPF_FIB_LKUP_RET_NOT_FWDED ? DROP_NO_ROUTE : outcome;
+}
+
+/* Writes into an IP header that the packet has taken a hop. */
+INLINE long take_hop(context *ctx, const struct packet *packet)
+{
+	__u16 words[2]; /* IPv4: time to live and protocol, checksum; IPv6: next header and hop limit */
+
+	if (!packet->ipv4) {
+		if (load_bytes(ctx, packet->network + 6, words, 2))
+			return -1;
+		words[0] -= 1 << 8;
+		return store_bytes(ctx, packet->network + 6, words, 2);
+	}
+	if (load_bytes(ctx, packet->network + 8, words, 4))
+		return -1;
+	words[0]--;
+	words[1] = ~fold_checksum((__u64)(__u16)~words[1] + (__u16)~1);
+	return store_bytes(ctx, packet->network + 8, words, 4);
+}
+
+/*
+ * Puts the packet, one hop on, into a tunnel from and to what `key` says. The class of service is the
+ * packet's own, but congestion is not told by the tunnel (RFC 6040, compatibility mode); in IPv6 also the
+ * flow label, so that fabrics spread what goes there.
+ */
+GLOBAL int wrap(context *ctx, const struct packet *packet, const struct flow_key *key, const struct route *route)
+{
+	const __u32 *source, *destination;
+	struct headers headers;
+	__u32 start, has_link;
+
+	if (!packet || !key || !route)
+		return -1;
+	source = (const __u32 *)key->source;
+	destination = (const __u32 *)key->destination;
+	has_link = route->result == BPF_FIB_LKUP_RET_SUCCESS;
+	if (load_bytes(ctx, packet->network, &start, sizeof(start)) || take_hop(ctx, packet) ||
+	    grow(ctx, packet->ipv4))
+		return -1;
+	if (has_link) {
+		__builtin_memcpy(headers.link, route->fib.dmac, ETH_ALEN);
+		__builtin_memcpy(headers.link + 3, route->fib.smac, ETH_ALEN);
+		headers.link[6] = packet->ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	}
+	if (packet->ipv4) {
+		struct iphdr ip = {
+			.version = 4,
+			.ihl = IPV4_WORDS,
+			.tos = start >> 8 & 0xfc,
+			.tot_len = bpf_htons(packet->length + sizeof(ip)),
+			.frag_off = bpf_htons(0x4000),
+			.ttl = 64,
+			.protocol = IPPROTO_IPIP,
+			.saddr = source[3],
+			.daddr = destination[3],
+		};
+		__u32 nothing[IPV4_WORDS] = {};
+
+		ip.check = ~fold_checksum(difference(nothing, &ip, IPV4_WORDS));
+		__builtin_memcpy(headers.ip, &ip, sizeof(ip));
+		return store_headers(ctx, &headers, has_link, IPV4_WORDS);
+	}
+	headers.ip[0] = start & bpf_htonl(0xffcfffff);
+	headers.ip[1] = bpf_htonl(packet->length << 16 | IPPROTO_IPV6 << 8 | 64);
+	__builtin_memcpy(headers.ip + 2, source, 32);
+	return store_headers(ctx, &headers, has_link, IPV6_WORDS);
+}

@@ -1,0 +1,173 @@
+// How packets from outside get to other nodes, as configuration and annotations say and commands show.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { eth, Packet, Tap } from '@heddle/lab';
+import { openDump } from '../src/commands/dump.ts';
+import { packetOf } from '../src/trace/packet.ts';
+import { trace } from '../src/trace/trace.ts';
+import { heddle } from '../testing/heddle.ts';
+import { endpoint, service, slice } from '../testing/objects.ts';
+import { Product } from '../testing/product.ts';
+
+const ends = ['v4', 'v6'] as const;
+const protocols = ['TCP', 'UDP'] as const;
+const nodePorts = { plain: 30_580, asked: 30_581, spared: 30_582 } as const;
+type Name = keyof typeof nodePorts;
+
+describe('forwarding to other nodes', () => {
+  let product: Product;
+  let port = 41_000;
+  before(async () => {
+    product = new Product('forwarding', { nodes: 2, podsPerNode: 1, outside: 1 });
+    await product.start();
+    await product.apply('nodes.yaml', ...product.lab.nodes.map(nodeObject));
+    await product.apply(
+      'services.yaml',
+      ...objects('plain'),
+      ...objects('asked', 'dsr'),
+      ...objects('spared', 'snat'),
+    );
+  });
+  after(() => product?.[Symbol.dispose]());
+
+  const nodeObject = ({ name, addresses }: Product['node']) => ({
+    ...{ apiVersion: 'v1', kind: 'Node', metadata: { name } },
+    status: {
+      addresses: ends.map((end) => ({ type: 'InternalIP', address: addresses[end] })),
+    },
+  });
+
+  /** A service with a pod on the other node. */
+  function objects(name: Name, forwarding?: string) {
+    const nodePort = nodePorts[name];
+    const pod = product.lab.pods[1]!;
+    const annotations = forwarding === undefined ? {} : { 'heddle.io/forwarding': forwarding };
+    const ports = protocols.map((protocol) => ({ name: protocol.toLowerCase(), protocol }));
+    return [
+      service(
+        name,
+        [`10.96.8.${nodePort % 100}`, `fd00:96::8:${nodePort % 100}`],
+        {
+          ...{ type: 'NodePort', ipFamilyPolicy: 'RequireDualStack' },
+          ports: ports.map((each) => ({ ...each, port: 80, targetPort: 8080, nodePort })),
+        },
+        { annotations },
+      ),
+      ...ends.map((end) =>
+        slice(name, [endpoint(pod.addresses[end], {}, { nodeName: pod.node.name })], {
+          name: `${name}-${end}`,
+          ports: ports.map((each) => ({ ...each, port: 8080 })),
+        }),
+      ),
+    ];
+  }
+
+  /** By protocol, of IPv4. */
+  async function forwarding(name: Name) {
+    const rows = await product.service(name);
+    return protocols.map(
+      (each) =>
+        rows.find(({ protocol, family }) => protocol === each && family === 'IPv4')!.forwarding,
+    );
+  }
+
+  const printed = async (...args: string[]) => {
+    const { stdout } = await heddle([...args, '--socket', product.socket]);
+    return stdout;
+  };
+
+  test('an annotation asks for tunnels; list, get and the flows say so', async () => {
+    assert.deepEqual(await forwarding('plain'), ['snat', 'snat']);
+    assert.deepEqual(await forwarding('asked'), ['dsr', 'dsr']);
+    const list = await printed('service', 'list');
+    assert.match(list, /default\/asked +tcp\/TCP +IPv4 +\S+ \+\d+ +1 by dsr +/);
+    assert.match(list, /default\/plain +tcp\/TCP +IPv4 +\S+ \+\d+ +1 +\d/);
+    assert.match(await printed('service', 'get', 'asked'), /forwarding +dsr/);
+  });
+
+  test('trace foretells the packet in its tunnel, as it then comes to the other node', async () => {
+    const outside = product.lab.outside[0]!;
+    using client = Tap.open(outside, 'eth0');
+    using other = Tap.open(product.lab.nodes[1]!, 'eth0');
+    for (const end of ends) {
+      const backend = product.lab.pods[1]!.addresses[end];
+      for (const protocol of ['tcp', 'udp'] as const) {
+        const asked = {
+          ...{ from: outside.addresses[end], to: product.node.addresses[end] },
+          ...{ port: nodePorts.asked, protocol, sourcePort: ++port },
+        };
+        const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+        const { verdict, hooks } = trace(dump, asked);
+        assert.deepEqual(
+          [verdict.outcome, verdict.address, verdict.port],
+          ['tunnelled', backend, 8080],
+        );
+        const own = product.node.addresses[end];
+        assert.match(verdict.text, /in a tunnel to its node, which answers the client itself$/);
+        assert.ok(verdict.packet!.endsWith(`, in a tunnel from ${own} to ${backend}`));
+        assert.ok(hooks[0]!.result.startsWith('put into a tunnel'), hooks[0]!.result);
+        const meanings = hooks[0]!.steps.map((step) => 'meaning' in step && step.meaning);
+        assert.ok(meanings.some((text) => `${text}`.endsWith(', tunnels to other nodes')));
+        const ways = {
+          ...{ source: asked.from, sourcePort: port },
+          ...{ destination: asked.to, destinationPort: asked.port },
+        };
+        client.send(packetOf(protocol, ways, 'first').within(eth(outside.firstHop)));
+        const foretold = Packet.parse(Buffer.from(verdict.frame!, 'hex'));
+        const { packet } = other.find('the tunnel', (each) =>
+          `${each.packet}`.includes(`${port} >`),
+        );
+        // But for the router that it came by.
+        const routed =
+          end === 'v4'
+            ? foretold.with('ipv4', { ttl: 62 }, 1)
+            : foretold.with('ipv6', { hopLimit: 62 }, 1);
+        assert.equal(`${packet}`, `${routed}`);
+        const later = trace(await openDump({ socket: product.socket, bpffs: product.node.bpffs }), {
+          ...asked,
+          flow: true,
+          reply: true,
+        });
+        assert.equal(later.verdict.outcome, 'tunnelled');
+        assert.match(later.notes.join(), /backend’s node answers the client itself/);
+      }
+    }
+    const flows = await printed('flow', 'list', '--service', 'asked');
+    assert.equal(flows.match(/ itself, by dsr /g)?.length, 4, flows);
+    const { flows: items } = (await product.heddle('flow', 'list')) as {
+      flows: { forwarding: string; source: string; client: string }[];
+    };
+    assert.ok(items.every((flow) => flow.forwarding === 'dsr' && flow.source === flow.client));
+    assert.match(await printed('nat', 'list'), /no ports are taken/);
+  });
+
+  test('the configuration asks for all services; an annotation may spare one', async () => {
+    await product.kill();
+    await product.start('--forwarding', 'hybrid');
+    assert.deepEqual(await forwarding('plain'), ['dsr', 'snat']);
+    assert.deepEqual(await forwarding('asked'), ['dsr', 'dsr']);
+    assert.deepEqual(await forwarding('spared'), ['snat', 'snat']);
+    const { forwarding: effective } = await product.request<{ forwarding: string }>('config.get');
+    assert.equal(effective, 'hybrid');
+  });
+
+  test('where it can not work the reason is shown, and snat used, until it can', async () => {
+    await product.apply('nodes.yaml', nodeObject(product.node));
+    assert.deepEqual(await forwarding('asked'), ['snat', 'snat']);
+    const { name } = product.lab.nodes[1]!;
+    const reason = new RegExp(
+      `forwarding is snat, not dsr: endpoint \\S+ is on node ${name}, which is not known`,
+    );
+    assert.match(await printed('service', 'list'), reason);
+    assert.match(await printed('service', 'get', 'asked'), reason);
+    const outside = product.lab.outside[0]!;
+    const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+    const { verdict } = trace(dump, {
+      ...{ from: outside.addresses.v4, to: product.node.addresses.v4 },
+      ...{ port: nodePorts.asked, protocol: 'tcp' as const, sourcePort: ++port },
+    });
+    assert.equal(verdict.outcome, 'translated');
+    await product.apply('nodes.yaml', ...product.lab.nodes.map(nodeObject));
+    assert.deepEqual(await forwarding('asked'), ['dsr', 'dsr']);
+  });
+});

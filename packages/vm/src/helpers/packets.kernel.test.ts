@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Bpf, LinuxBpf } from '@heddle/ebpf';
+import { nodePlatform } from '@heddle/sys/node';
+import { loadText } from '../../testing/run.ts';
+import { VmBpf } from '../vm-bpf.ts';
+
+const kernel = new LinuxBpf(nodePlatform(() => {}));
+const machine = new VmBpf();
+
+/** A frame of that type whose other bytes are all different. */
+function frame(type: number, length: number): Uint8Array {
+  const bytes = Uint8Array.from({ length }, (_, i) => i);
+  bytes.set([type >> 8, type & 0xff], 12);
+  return bytes;
+}
+
+/** What two adjustments come to: the first one's result is put behind the frame's addresses. */
+function adjust(bpf: Bpf, data: Uint8Array, first: Adjustment, second: Adjustment): string {
+  const call = ([by, mode, flags]: Adjustment) => `
+    r1 = r6; r2 = ${by}; r3 = ${mode}; r4 = ${flags}; call 50`;
+  const program = loadText(
+    bpf,
+    `r6 = r1
+     ${call(first)}
+     r7 = r0
+     ${call(second)}
+     r0 <<= 16
+     r7 &= 65535
+     r0 |= r7
+     r1 = *(u32 *)(r6 + 16)
+     r0 ^= r1
+     exit`,
+  );
+  using _ = program;
+  const result = program.testRun({ data, dataRoom: 512 });
+  return `${result.returnValue >>> 0} ${Buffer.from(result.data).toString('hex')}`;
+}
+
+type Adjustment = readonly [by: number, mode: number, flags: number];
+
+test('room for another header: results and packets are the kernel’s', () => {
+  const mac = 1;
+  const nothing: Adjustment = [0, mac, 0];
+  const wrap4: Adjustment = [20, mac, 3];
+  const wrap6: Adjustment = [40, mac, 5];
+  const unwrap4: Adjustment = [-20, mac, 1];
+  const cases: (readonly [Adjustment, Adjustment])[] = [
+    ...[wrap4, wrap6, unwrap4].map((each) => [each, nothing] as const),
+    ...[wrap4, wrap6].map((each) => [wrap4, each] as const),
+    ...([unwrap4, [-40, mac, 1]] as const).map((each) => [wrap4, each] as const),
+    ...(
+      [
+        [8, 0, 0],
+        [-8, 0, 0],
+        [8, 2, 0],
+        [20, mac, 6],
+        [-20, mac, 3],
+        [0x1000, mac, 0],
+        [-80, mac, 0],
+        [-79, mac, 0],
+        [4, mac, 0x200],
+      ] as const
+    ).map((each) => [each, nothing] as const),
+  ];
+  for (const type of [0x0800, 0x86dd, 0x0806]) {
+    for (const [first, second] of cases) {
+      const data = frame(type, 114);
+      assert.equal(
+        adjust(machine, data, first, second),
+        adjust(kernel, data, first, second),
+        `${type.toString(16)}: ${first}, then ${second}`,
+      );
+    }
+  }
+});
