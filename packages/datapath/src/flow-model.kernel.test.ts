@@ -22,7 +22,7 @@ import { defaultNat } from './flow-options.ts';
 const runs = Number(process.env.HEDDLE_MODEL_KERNEL_RUNS ?? 15);
 const seed = Number(process.env.HEDDLE_MODEL_SEED ?? 1);
 /** Seconds of every timeout: more than a history takes, so that nothing ends by itself meanwhile. */
-const patience = 12;
+const patience = 8;
 const timeouts = Object.fromEntries(
   Object.keys(defaultNat.timeouts).map((name) => [name, patience]),
 ) as unknown as typeof defaultNat.timeouts;
