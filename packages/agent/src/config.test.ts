@@ -22,6 +22,7 @@ describe('configuration', () => {
       socket: '/run/heddle/agent.sock',
       logLevel: 'info',
       devices: 'auto',
+      xdp: 'off',
       podDevices: 'none',
       forwarding: 'snat',
       snatPorts: '1024-29999',
@@ -93,6 +94,7 @@ describe('configuration', () => {
         'socket',
         'logLevel',
         'devices',
+        'xdp',
         'podDevices',
         'forwarding',
         'snatPorts',
@@ -178,6 +180,7 @@ describe('configuration', () => {
       'timeouts: {icmp: 3}',
       /no field is called timeouts\.icmp; .*timeouts\.udp/,
     ],
+    ['no mode of XDP', 'xdp: fast', /xdp is "fast"; write off, generic, native or best-effort/],
     ['ports that are one', 'snatPorts: 2000', /snatPorts is 2000; write the first and the last/],
     [
       'ports that begin too low',
