@@ -26,6 +26,7 @@ GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
 	__u32 network, header, tick, mtu = 0;
 	struct address_key backend;
 	struct found found = {};
+	struct flow_key key;
 	__u8 type[2]; /* and code */
 	__u16 value;
 	int kind;
@@ -46,7 +47,9 @@ GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
 	network = packet->transport;
 	__builtin_memset(packet, 0, sizeof(*packet));
 	kind = read_packet(ctx, network, packet);
-	if ((kind != PACKET_FLOW && kind != PACKET_CUT) || !find_flow(&found, &packet->key) || found.is_reply ||
+	/* Before Linux 6.2 a map's key is taken from the stack, not from memory that a function is given. */
+	key = packet->key;
+	if ((kind != PACKET_FLOW && kind != PACKET_CUT) || !find_flow(&found, &key) || found.is_reply ||
 	    !(found.flow->life & LIFE_TUNNELLED) || !same_address(found.flow->backend, &backend))
 		return 0;
 	if (is_narrow(packet, mtu)) {
@@ -129,11 +132,12 @@ NOINLINE __u32 find_backend(const struct packet *packet, const void *service_at,
  */
 NOINLINE __u32 backend_behind(context *ctx, const struct packet *packet, const struct address_key *address)
 {
+	struct flow_key key = packet->key;
 	struct address_key at;
 	struct found found = {};
 	__u32 *role, id;
 
-	if (find_flow(&found, &packet->key) && !found.is_reply && same_address(found.flow->backend, address)) {
+	if (find_flow(&found, &key) && !found.is_reply && same_address(found.flow->backend, address)) {
 		__u32 life = found.flow->life;
 
 		if (!source_of(life))
