@@ -45,6 +45,7 @@ export class MemoryDatapath implements DatapathPart {
       migrated: [],
       socketsDestroyed: 0,
       nat: this.natStatus(),
+      xdp: [],
       traffic: { connections: 5, packets: 20, bytes: 2000 },
       tracked: this.tracked,
     };

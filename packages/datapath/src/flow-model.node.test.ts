@@ -37,8 +37,8 @@ const timeouts = {
   sctpHandshake: 5,
   sctp: 15,
 };
-const ports = { first: 5000, last: 5004 };
-const flows = 24;
+const ports = { first: 5000, last: 5002 };
+const flows = 16;
 
 describe('the flow table and a model of it', () => {
   for (const end of ['v4', 'v6'] as const) {
@@ -96,7 +96,10 @@ class VmEngine implements Engine {
     // From when on it is swept.
     this.#start = clock.monotonicNs();
     this.datapath = world.datapath;
-    world.datapath.setNode([{ name: 'eth0', index: outsideDevice }], [node]);
+    world.datapath.setNode(
+      [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }],
+      [node],
+    );
   }
 
   run(direction: Direction, packet: Packet): { verdict: string; bytes: Uint8Array } {
