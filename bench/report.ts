@@ -25,6 +25,7 @@ const extras: readonly { field: string; title: string; show: (value: number) => 
   { field: 'cpuUsPerRequest', title: 'CPU/request', show: duration },
   { field: 'cpuRatioToDirect', title: 'CPU ratio', show: (value) => value.toFixed(3) },
   { field: 'ratioToRedirect', title: 'to redirect', show: (value) => value.toFixed(2) },
+  { field: 'ratioToXdpTx', title: 'to XDP_TX', show: (value) => value.toFixed(2) },
   { field: 'errors', title: 'errors', show: String },
   { field: 'failedPercent', title: 'failed', show: (value) => `${value.toFixed(2)} %` },
   { field: 'writeCpuMs', title: 'CPU', show: (value) => duration(value * 1000) },

@@ -191,7 +191,7 @@ SEC("tc") int node_ingress(context *ctx)
 	int outcome;
 
 	/* A frame for somebody else is here by promiscuity; multicast is no service's. */
-	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx))
+	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx) || restore_link(ctx))
 		return NEXT;
 	kind = read_packet(ctx, ETH_HLEN, &packet);
 	if (kind == PACKET_OTHER)
@@ -259,7 +259,7 @@ INLINE int answer_client(context *ctx, struct packet *packet)
 	struct flow_key to;
 	__u32 life;
 
-	if (!find_flow(&found, &packet->key) || !found.is_reply)
+	if (!may_reply(packet->key.source, packet->key.source_port) || !find_flow(&found, &packet->key) || !found.is_reply)
 		return NEXT;
 	life = found.flow->life;
 	if (!has_backend(found.flow, life)) {

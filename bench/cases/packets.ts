@@ -3,7 +3,9 @@ import { targets } from '../catalog.ts';
 import { sites, wireEnd } from '../sites.ts';
 import { median, spread } from '../statistics.ts';
 import { Sockets } from '../traffic/sockets.ts';
+import { Heddle } from '../variants/heddle.ts';
 import { redirectBack } from '../variants/redirect.ts';
+import { runXdp, takeFromXdp } from '../variants/xdp.ts';
 import { quietCpu, type World } from '../world.ts';
 import { type Case, type Row, verdict } from './case.ts';
 
@@ -15,6 +17,10 @@ const blocks = 32;
 /** With what comes before and the checksum of the frame: 64 bytes. */
 const payloadSize = 18;
 const someoneElse = '02:00:c0:00:02:63';
+/** Lanes of XDP, and what takes a packet to its beginning: not the stack's door, but the driver's. */
+const xdpDoor = 'door of XDP';
+const bareXdp = 'bare XDP_TX';
+const heddleXdp = 'heddle service, XDP';
 
 interface Lane extends Disposable {
   readonly variant: string;
@@ -36,13 +42,16 @@ export const packets: Case = {
   async measure(world, size, quick) {
     const { variants } = await world.install(size);
     const site = sites['one-armed'];
-    using redirecting = createLab(world.platform, {
-      ...site.lab,
-      name: `bench-redirect-${process.pid}`,
-    });
-    site.prepare(redirecting);
-    using _ = redirectBack(world.platform, redirecting.nodes[0]!);
-    using lanes = new DisposableStack();
+    await using lanes = new AsyncDisposableStack();
+    const lab = (name: string) => {
+      const made = lanes.use(
+        createLab(world.platform, { ...site.lab, name: `bench-${name}-${process.pid}` }),
+      );
+      site.prepare(made);
+      return made;
+    };
+    const redirecting = lab('redirect');
+    lanes.use(redirectBack(world.platform, redirecting.nodes[0]!));
     const all: Lane[] = [];
     const add = (variant: string, lab: Lab, to: Endpoint, door?: string) => {
       all.push(lanes.use(open(variant, lab, to, door)));
@@ -54,6 +63,21 @@ export const packets: Case = {
       add(variant, openLab(world.platform, lab)!, targets(aim, 'one-armed')[0]!);
     }
     add('bare redirect', redirecting, direct);
+    for (const [variant, action] of [
+      [xdpDoor, 'drop'],
+      [bareXdp, 'send'],
+    ] as const) {
+      const made = lab(action);
+      lanes.use(runXdp(made.nodes[0]!, 'eth0', action));
+      lanes.use(takeFromXdp(made));
+      add(variant, made, direct);
+    }
+    const early = lab('xdp');
+    lanes.use(takeFromXdp(early));
+    const agent = new Heddle(early, world.folder('xdp'), 'one-armed', { xdp: 'native' });
+    lanes.defer(() => agent.stop());
+    await agent.install(size);
+    add(heddleXdp, early, targets({ kind: 'service', count: size }, 'one-armed')[0]!);
     const times = measure(world, all, quick ? 20 : 80);
     return findings(size, all, times);
   },
@@ -102,23 +126,35 @@ function sendAll({ platform }: World, { tap, frames }: Lane): number {
 
 function findings(size: number, lanes: readonly Lane[], times: readonly number[][]) {
   const lane = (variant: string) => times[lanes.findIndex((each) => each.variant === variant)]!;
-  const door = lane('door');
-  const own = (variant: string) => lane(variant).map((ns, round) => ns - door[round]!);
+  const own = (variant: string) => {
+    const door = lane([bareXdp, heddleXdp].includes(variant) ? xdpDoor : 'door');
+    return lane(variant).map((ns, round) => ns - door[round]!);
+  };
   const direct = own('direct');
   const redirect = own('bare redirect');
+  const xdpTx = own(bareXdp);
   const ratios = (variant: string, to: readonly number[]) =>
     own(variant).map((ns, round) => ns / to[round]!);
   const rows: Row[] = lanes
-    .filter(({ variant }) => variant !== 'door')
+    .filter(({ variant }) => !['door', xdpDoor].includes(variant))
     .map(({ variant }) => ({
       ...{ case: name, size, variant },
       p50Us: median(own(variant)) / 1000,
       ratioToDirect: median(ratios(variant, direct)),
       spread: spread(ratios(variant, direct)),
       ratioToRedirect: median(ratios(variant, redirect)),
+      ...(variant === heddleXdp ? { ratioToXdpTx: median(ratios(variant, xdpTx)) } : {}),
       rounds: direct.length,
     }));
   const lead = median(ratios('nftables service', own('heddle service')));
   const what = { case: name, size, what: 'time of nftables / time of Heddle' };
-  return { rows, verdicts: [verdict(what, lead, { atLeast: 2 })], notes: [] };
+  const early = { case: name, size, what: 'XDP / bare XDP_TX' };
+  return {
+    rows,
+    verdicts: [
+      verdict(what, lead, { atLeast: 2 }),
+      verdict(early, median(ratios(heddleXdp, xdpTx)), { atMost: 2.5 }),
+    ],
+    notes: [],
+  };
 }

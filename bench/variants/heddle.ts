@@ -6,7 +6,7 @@ import type { Balancer } from './balancer.ts';
 
 /** ClusterIP, the node's address, and the unspecified one, which stands for loopback. */
 const frontendsWithNodePort = 3;
-/** Closed connections keep their place in the table for up to a minute: those of many rounds find room. */
+/** Closed connections keep their place in the table for up to a minute: those of many rounds find room. (Without connections the table is as large as it is by default; how large one is shows in the caches.) */
 const outsideFlags = { 'max-services': 262_144, 'max-flows': 262_144 };
 
 /** Heddle's agent on the lab's node, with a folder of manifests for each size. */
@@ -15,14 +15,21 @@ export class Heddle implements Balancer {
   readonly #lab: Lab;
   readonly #folder: string;
   readonly #site: SiteName;
+  readonly #flags: Readonly<Record<string, string>>;
   #agent: AgentProcess | undefined;
   #installed: number | undefined;
 
-  /** `folder` is for manifests, log and control socket. */
-  constructor(lab: Lab, folder: string, site: SiteName) {
+  /** `folder` is for manifests, log and control socket; `flags` are further ones of the agent. */
+  constructor(
+    lab: Lab,
+    folder: string,
+    site: SiteName,
+    flags: Readonly<Record<string, string>> = {},
+  ) {
     this.#lab = lab;
     this.#folder = folder;
     this.#site = site;
+    this.#flags = flags;
   }
 
   get lab(): string {
@@ -38,6 +45,10 @@ export class Heddle implements Balancer {
     this.#installed = count;
   }
 
+  async stop(): Promise<void> {
+    await this.#agent?.stop();
+  }
+
   /** Starts an agent on another folder, in the place of the one that runs. */
   async start(manifests: string, count: number): Promise<AgentProcess> {
     this.#installed = undefined;
@@ -45,7 +56,8 @@ export class Heddle implements Balancer {
     this.#agent = new AgentProcess(this.#lab.nodes[0]!, this.#folder, {
       manifests,
       ...sizeFlags(count, backendAddresses.length),
-      ...(sites[this.#site].nodePorts ? outsideFlags : {}),
+      ...(this.#site === 'north-south' ? outsideFlags : {}),
+      ...this.#flags,
     });
     return this.#agent;
   }

@@ -306,6 +306,12 @@ enum device_role {
 	DEVICE_PODS = 2,
 };
 
+/* xdp_devices: by ifindex, the front devices that have the XDP program. */
+struct xdp_device {
+	__u8 address[6]; /* of the link: XDP sees whatever arrives, also frames for others */
+	__u16 reserved;
+};
+
 /* drops: per-CPU counters by reason. The numbers are Hubble's drop reasons. */
 enum drop_reason {
 	DROP_INVALID = 134,	     /* a header is cut short or impossible */

@@ -50,6 +50,9 @@ static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to,
 static long (*const bpf_skb_store_bytes)(void *skb, __u32 offset, const void *from, __u32 length, __u64 flags) = (void *)
 	BPF_FUNC_skb_store_bytes;
 static long (*const bpf_skb_change_tail)(void *skb, __u32 length, __u64 flags) = (void *)BPF_FUNC_skb_change_tail;
+static long (*const bpf_skb_change_head)(void *skb, __u32 length, __u64 flags) = (void *)BPF_FUNC_skb_change_head;
+static long (*const bpf_skb_load_bytes_relative)(const void *skb, __u32 offset, void *to, __u32 length, __u32 start) =
+	(void *)BPF_FUNC_skb_load_bytes_relative;
 static long (*const bpf_skb_adjust_room)(void *skb, __s32 change, __u32 mode, __u64 flags) = (void *)
 	BPF_FUNC_skb_adjust_room;
 static long (*const bpf_l4_csum_replace)(void *skb, __u32 offset, __u64 from, __u64 to, __u64 flags) = (void *)
@@ -60,3 +63,9 @@ static long (*const bpf_fib_lookup)(void *ctx, void *params, int length, __u32 f
 static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*const bpf_redirect_neigh)(__u32 ifindex, void *params, int length, __u64 flags) = (void *)
 	BPF_FUNC_redirect_neigh;
+static long (*const bpf_xdp_load_bytes)(void *xdp, __u32 offset, void *to, __u32 length) = (void *)
+	BPF_FUNC_xdp_load_bytes;
+static long (*const bpf_xdp_store_bytes)(void *xdp, __u32 offset, const void *from, __u32 length) = (void *)
+	BPF_FUNC_xdp_store_bytes;
+static long (*const bpf_xdp_adjust_head)(void *xdp, int change) = (void *)BPF_FUNC_xdp_adjust_head;
+static __u64 (*const bpf_xdp_get_buff_len)(void *xdp) = (void *)BPF_FUNC_xdp_get_buff_len;

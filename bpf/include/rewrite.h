@@ -2,6 +2,7 @@
 /* Changing a packet's addresses and ports, checksums included. */
 #pragma once
 
+#include "checksum.h"
 #include "packet.h"
 #include "route.h"
 #include "sctp.h"
@@ -13,27 +14,6 @@
 INLINE __u32 checksum_offset(__u32 protocol)
 {
 	return protocol == IPPROTO_TCP ? 16 : 6;
-}
-
-INLINE __u16 fold_checksum(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__u16)sum;
-}
-
-/* What bpf_csum_diff gives, for an even number of words: a sum of 16-bit words to add to ~checksum. */
-INLINE __u32 difference(const void *from, const void *to, __u32 words)
-{
-	const __u32 *before = from, *after = to;
-	__u64 sum = 0;
-
-	for (__u32 i = 0; i < words; i++)
-		sum += (__u64)(__u32)~before[i] + after[i];
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	return (__u32)sum + (__u32)(sum >> 32);
 }
 
 /* Writes the two addresses into an IP header of the same family. Returns 0 on success. */

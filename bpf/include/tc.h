@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
 #include "bpf.h"
@@ -108,6 +109,23 @@ INLINE int is_checksum_partial(context *ctx, __u32 at)
 	bpf_l4_csum_replace(ctx, at, 0, 1, 4);
 	bpf_skb_load_bytes(ctx, at, &after, sizeof(after));
 	return before == after;
+}
+
+/*
+ * Has the frame begin with its link header. It doesn't where generic XDP has copied a packet that it let
+ * pass: since Linux 6.9 it forgets how long that header is (skb->mac_len). Returns 0 when all is well.
+ */
+INLINE long restore_link(context *ctx)
+{
+	struct ethhdr link;
+	__be16 type;
+
+	if (load_bytes(ctx, 2 * ETH_ALEN, &type, sizeof(type)) || type == ethertype_of(ctx))
+		return 0;
+	if (bpf_skb_load_bytes_relative(ctx, 0, &link, sizeof(link), BPF_HDR_START_MAC) ||
+	    link.h_proto != ethertype_of(ctx))
+		return 0;
+	return bpf_skb_change_head(ctx, sizeof(link), 0) || store_bytes(ctx, 0, &link, sizeof(link));
 }
 
 /* tc_index of a packet on its way from node_ingress to node_egress of the same device. */

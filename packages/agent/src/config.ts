@@ -47,6 +47,8 @@ export interface Config {
   readonly logLevel: LogLevel;
   /** Where traffic enters from outside: `auto`, `none`, or names of devices with commas between. */
   readonly devices: string;
+  /** Where packets that only turn round on this node are translated early. */
+  readonly xdp: 'off' | 'generic' | 'native' | 'best-effort';
   /** Devices of pods that are translated for packet by packet: `none`, or names as above. */
   readonly podDevices: string;
   /** How packets from outside get to backends of other nodes, unless a service says. */
@@ -102,6 +104,7 @@ const nodeRemedy =
   'write the name of this machine’s Node object (lower-case letters, digits, - and .)';
 const devicesRemedy =
   'write auto, none, or names of devices with commas between (* stands for anything)';
+const xdpRemedy = 'write off, generic, native or best-effort';
 const podDevicesRemedy =
   'write none, or names of devices with commas between (* stands for anything)';
 const forwardingRemedy = 'write snat, dsr or hybrid';
@@ -208,6 +211,12 @@ const schema = v.strictObject({
     v.optional(deviceNames(devicesRemedy), 'auto'),
     v.description(
       'Devices at which traffic enters from outside for NodePorts, load balancers and external IPs: auto (those that a default route leads out of), none, or names such as eth0,bond* with commas between.',
+    ),
+  ),
+  xdp: v.pipe(
+    v.optional(v.picklist(['off', 'generic', 'native', 'best-effort'], xdpRemedy), 'off'),
+    v.description(
+      'Translate packets that enter by one of these devices and leave by the same one early, by XDP: native (in the device’s driver), best-effort (where the driver can), generic (without the driver, for trying it out), or off.',
     ),
   ),
   podDevices: v.pipe(

@@ -59,13 +59,13 @@ export function findNodeDevices(
       : named(links, wanted, problems);
   const devices: NodeDevice[] = [];
   for (const { name, index, address } of chosen) {
-    if (address.length === ethernetLength) devices.push({ name, index });
+    if (address.length === ethernetLength) devices.push({ name, index, address });
     else problems.push(`device ${name} is not served: it is no Ethernet device`);
   }
   const front = new Set(devices.map(({ index }) => index));
   for (const { name, index, address } of named(links, podDevices, [])) {
     if (front.has(index)) problems.push(`device ${name} leads out, and so is none of pods`);
-    else if (address.length === ethernetLength) devices.push({ name, index, pods: true });
+    else if (address.length === ethernetLength) devices.push({ name, index, address, pods: true });
     else problems.push(`device ${name} is not served: it is no Ethernet device`);
   }
   const all = new Set([

@@ -41,7 +41,7 @@ export function startAgent(options: StartOptions): Agent {
   if (cgroup === undefined) {
     throw new Error('find cgroup: no cgroup2 file system is mounted (mount one, or give --cgroup)');
   }
-  const { bpffs, sizes, options: choices, manifests } = config;
+  const { bpffs, sizes, options: choices, manifests, xdp } = config;
   const isCluster = manifests === undefined;
   return new Agent({
     platform,
@@ -56,7 +56,7 @@ export function startAgent(options: StartOptions): Agent {
       prepareBpffs(platform, bpffs, { inPod: environment.KUBERNETES_SERVICE_HOST !== undefined });
       const cookie = netnsCookie(platform);
       return openDatapath({
-        ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices },
+        ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices, xdp },
         netnsCookie: cookie,
         nat: { ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },
       });

@@ -45,6 +45,8 @@ export class MemoryDatapath implements DatapathPart {
       migrated: [],
       socketsDestroyed: 0,
       nat: this.natStatus(),
+      xdp: [],
+      traffic: { connections: 5, packets: 20, bytes: 2000 },
       tracked: this.tracked,
     };
   }
@@ -90,6 +92,10 @@ export class MemoryDatapath implements DatapathPart {
 
   rowRefusals(rowKey: string) {
     return this.inForce.has(rowKey) ? [{ reason: 'no endpoints', count: 4 }] : [];
+  }
+
+  *serviceRefusalCounts() {
+    for (const rowKey of this.inForce.keys()) yield { rowKey, reason: 'no endpoints', count: 4 };
   }
 
   refusals() {

@@ -242,16 +242,22 @@ describe('commands that ask the agent', () => {
         links: [
           { hook: 'connect4', attached: true },
           { hook: 'bind6', attached: false },
+          { hook: 'node_ingress@eth0', attached: true },
         ],
         missing: [{ feature: 'link/tcx', since: '6.6', instead: 'clsact serves' }],
         adopted: true,
         repaired: 1,
         migrated: [],
         socketsDestroyed: 0,
+        xdp: [
+          { device: 'eth0', mode: 'native', isOptional: false },
+          { device: 'eth1', mode: 'off', isOptional: false, problem: 'its driver has none' },
+        ],
         nat: {
           ...{ flows: 1, maxFlows: 10, unanswered: 0, unansweredLimit: 2 },
           ...{ ports: 1000, portPressure: 0.9, fullest: [] },
         },
+        traffic: { connections: 0, packets: 0, bytes: 0 },
         tracked: true,
       },
       refusals: [
@@ -384,6 +390,8 @@ manifests  examples/hello: read, 1 problem
 services   1 in force, 0 pending, 1 failed
 hooks      not attached: bind6
 start      took over from an earlier agent, 1 entry repaired, layout 1
+xdp        native at eth0
+xdp        off at eth1: its driver has none
 kernel     without link/tcx (Linux 6.6 has it): clsact serves
 netfilter  tracks connections: packets from outside to pods of this node pass its FORWARD rules
 checks     2 health check ports served, 1 not (heddle service get says why)

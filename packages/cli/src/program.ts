@@ -109,6 +109,7 @@ function addAgent(program: Command): void {
       .option('--max-affinity <n>', 'size of the map of affine clients', size)
       .option('--max-flows <n>', 'size of the table of flows from outside', size)
       .option('--devices <names>', 'where traffic enters from outside (default: "auto")')
+      .option('--xdp <mode>', 'off, generic, native or best-effort (default: "off")')
       .option('--forwarding <how>', 'to other nodes: snat, dsr or hybrid (default: "snat")')
       .option(
         '--nodeport-addresses <list>',

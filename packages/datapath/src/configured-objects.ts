@@ -23,7 +23,7 @@ export function configuredSocket(
   return setVariable(sized(spec, sizes), 'config', config);
 }
 
-/** The object of the node's devices as the options want it. */
+/** An object of the node's devices, for tc or XDP, as the options want it. */
 export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): ObjectSpec {
   const config = new Uint8Array(nodeConfigSize);
   const { first, last } = nat.ports;

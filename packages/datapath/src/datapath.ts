@@ -15,7 +15,7 @@ import type { ServiceRow, TunnelEnds } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { type Platform, parseIp } from '@heddle/sys';
 import type { AddressUse } from './address-roles.ts';
-import type { BackendCounters } from './backend-table.ts';
+import type { BackendCounters, TrafficTotals } from './backend-table.ts';
 import { configuredNode, configuredSocket } from './configured-objects.ts';
 import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
 import type { NatOptions } from './flow-options.ts';
@@ -40,6 +40,7 @@ import { type RefusalCount, ServiceRefusals } from './service-refusals.ts';
 import { SourceRanges } from './source-ranges.ts';
 import { StaleSockets } from './stale-sockets.ts';
 import { keyText, Slots } from './store.ts';
+import { XdpDevices, type XdpMode, type XdpState } from './xdp-devices.ts';
 
 /** How many entries the maps have room for. Arrays take their memory at once, hashes as they fill. */
 export interface DatapathSizes {
@@ -58,7 +59,7 @@ export interface DatapathSizes {
 export interface DatapathOptions {
   readonly platform: Platform;
   readonly bpf: Bpf;
-  /** Bytes of a compiled object by name: `socket`, `node`, `stale`. */
+  /** Bytes of a compiled object by name: `socket`, `node`, `xdp`, `stale`. */
   readonly objects: (name: string) => Uint8Array;
   /** Directory for pins; a bpf file system is mounted on it unless it lies on one. */
   readonly bpffs: string;
@@ -68,6 +69,8 @@ export interface DatapathOptions {
   /** Cookie of the node's network namespace: where NodePorts are served on loopback and guarded. */
   readonly netnsCookie: bigint;
   readonly nat: NatOptions;
+  /** Where packets that only turn round on this node are translated early; absent: off. */
+  readonly xdp?: XdpMode;
   readonly options: {
     /** Also destroy TCP sockets whose backend is gone. */
     readonly terminateTcp: boolean;
@@ -88,6 +91,9 @@ export interface DatapathStatus {
   readonly migrated: readonly string[];
   readonly socketsDestroyed: number;
   readonly nat: NatStatus;
+  /** Of the devices that XDP is wanted for. */
+  readonly xdp: readonly XdpState[];
+  readonly traffic: TrafficTotals;
   /** Whether packets to backends on this node pass netfilter, which tracks connections there. */
   readonly tracked: boolean;
 }
@@ -134,6 +140,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly loaded: LoadedObject;
   /** The programs of the node's devices; public for test runs. */
   readonly node: LoadedObject;
+  /** The program for XDP, unless that is off; public for test runs. */
+  readonly xdp: LoadedObject | undefined;
   private readonly pinned: readonly PinnedMap[];
   private readonly arrays: MappedArray[] = [];
   private readonly services: ServiceMaps;
@@ -142,6 +150,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly stale: StaleSockets;
   private readonly nat: NatTable;
   private readonly devices: NodeDevices;
+  private readonly xdpDevices: XdpDevices;
   private nodeDevices: readonly NodeDevice[] = [];
   private peers: readonly AddressUse[] = [];
   private readonly adopted: boolean;
@@ -161,6 +170,11 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.pinned = pinned;
     this.loaded = loadObject(bpf, platform, this.socket, { maps });
     this.node = loadObject(bpf, platform, node, { maps });
+    const { xdp = 'off' } = options;
+    if (xdp !== 'off') {
+      const early = configuredNode(readObject(objects('xdp')), options);
+      this.xdp = loadObject(bpf, platform, early, { maps });
+    }
     this.stale = new StaleSockets(bpf, platform, readObject(objects('stale')), maps, {
       tcp: options.options.terminateTcp,
     });
@@ -180,9 +194,18 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.serviceRefusals.drop((id) => !this.services.hasId(id));
     this.nat = new NatTable(platform, maps, this.node, this.services.roles, options.nat.ports);
     this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
+    this.xdpDevices = new XdpDevices(
+      ...([bpf, platform, this.folders, maps.xdp_devices!, xdp, this.xdp] as const),
+    );
     this.adopted = !this.services.isEmpty;
     const replaced = pinned.some(({ differences }) => differences.length > 0);
     const inForce = hasHooks(bpf, this.folders, this.loaded.programs.keys());
+    const replies = pinned.find(({ map }) => map.info.name === 'reply_sources')!;
+    // Flows of programs that knew nothing of it may be replied to from anywhere.
+    if (inForce && replies.pinAt !== undefined) {
+      using memory = replies.map.mmap();
+      memory.bytes.fill(0xff);
+    }
     // New maps wait until they hold everything, unless there is nothing that they would replace.
     if (!replaced || !inForce) this.activate();
   }
@@ -230,7 +253,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   setNode(devices: readonly NodeDevice[], addresses: readonly string[]): void {
     this.nat.setAddresses(addresses);
     this.nodeDevices = devices;
-    if (this.active) this.devices.set(devices);
+    if (this.active) this.setDevices();
   }
 
   /**
@@ -282,6 +305,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
 
   status(): DatapathStatus {
     const { bpf } = this.options;
+    const xdp = this.xdpDevices.states();
     const size: Readonly<Record<string, number>> = {
       ...this.services.size,
       nat_flows: this.nat.used,
@@ -300,6 +324,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       links: [
         ...hookStates(bpf, this.folders[0]!, this.loaded.programs.keys()),
         ...this.devices.states(),
+        ...xdp
+          .filter(({ mode, isOptional }) => mode !== 'off' || !isOptional)
+          .map(({ device, mode }) => ({ hook: `node_xdp@${device}`, attached: mode !== 'off' })),
       ],
       missing: missingFeatures(bpf),
       adopted: this.adopted,
@@ -309,6 +336,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       ),
       socketsDestroyed: this.stale.destroyed,
       nat: this.natStatus(),
+      xdp,
+      traffic: this.services.totals,
       tracked: this.nat.tracked,
     };
   }
@@ -321,7 +350,18 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   /** What was refused of a row's service, by reason, most first; empty when the row isn't in force. */
   rowRefusals(rowKey: string): RefusalCount[] {
     const id = this.services.idOf(rowKey);
-    return id === undefined ? [] : this.serviceRefusals.of(id);
+    return this.serviceRefusals
+      .all()
+      .filter(({ service }) => service === id)
+      .map(({ reason, count }) => ({ reason, count }));
+  }
+
+  /** What was refused of all services, with the key of the row that has each, most first. */
+  *serviceRefusalCounts(): Generator<RefusalCount & { readonly rowKey: string }> {
+    for (const { service, reason, count } of this.serviceRefusals.all()) {
+      const rowKey = this.services.keyOf(service);
+      if (rowKey !== undefined) yield { rowKey, reason, count };
+    }
   }
 
   /** Connections and datagrams that were refused, by reason, since the maps were made. */
@@ -339,6 +379,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.stale[Symbol.dispose]();
     this.nat[Symbol.dispose]();
     this.node[Symbol.dispose]();
+    this.xdp?.[Symbol.dispose]();
     this.loaded[Symbol.dispose]();
     for (const array of this.arrays) array[Symbol.dispose]();
     for (const { map } of this.pinned) map[Symbol.dispose]();
@@ -391,12 +432,17 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     return array;
   }
 
+  private setDevices(): void {
+    this.devices.set(this.nodeDevices);
+    this.xdpDevices.set(this.nodeDevices);
+  }
+
   /** The order matters when the agent dies in between: pins are followed at the next start. */
   private activate(): void {
     const { bpf, platform, cgroup } = this.options;
     attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.folders);
     this.nat.startSweeping();
-    if (this.nodeDevices.length > 0) this.devices.set(this.nodeDevices);
+    if (this.nodeDevices.length > 0) this.setDevices();
     pinMaps(platform, this.folders[0]!, this.pinned);
     for (const folder of this.folders.slice(1)) removeFolder(platform, folder);
     this.active = true;

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Packet } from '@heddle/lab';
 import { addRoute } from '@heddle/netlink';
-import { clients, type End, externals, NodePackets } from '../testing/node-packets.ts';
+import {
+  clients,
+  doors,
+  type End,
+  externals,
+  NodePackets,
+  xdpOf,
+} from '../testing/node-packets.ts';
 import { sizes, World } from '../testing/world.ts';
 import { dropText } from './drops.ts';
 import { defaultNat } from './flow-options.ts';
@@ -222,29 +229,36 @@ test('each reason is produced by a packet below, and has words', () => {
   assert.deepEqual(Object.keys(dropText).sort(), numbers.sort());
 });
 
-for (const end of ['v4', 'v6'] as const satisfies End[]) {
-  describe(`each reason to drop a packet, ${end}`, () => {
-    const open = (name: string, options: Cause['options'] = {}) => {
-      const world = new World(name, 1, { lab: { nodes: 2 }, mirrored: true, ...options });
-      world.serveOutside();
-      return world;
-    };
-    let shared: World;
-    before(() => {
-      shared = open('reasons');
-    });
-    after(() => shared?.[Symbol.dispose]());
-
-    for (const reason of reasons) {
-      if (end === 'v4' && onlyIpv6.includes(reason)) continue;
-      const { options, happens } = causes[reason];
-      const words = dropText[dropReason[reason]]!;
-      test(words, () => {
-        using own = options && open('limited', options);
-        const stage = new Stage(own ?? shared, end);
-        const counted = stage.packets.drops(() => happens(stage));
-        assert.deepEqual(counted, { [words]: 1 });
+for (const door of doors) {
+  for (const end of ['v4', 'v6'] as const satisfies End[]) {
+    describe(`each reason to drop a packet, by ${door}, ${end}`, () => {
+      const open = (name: string, options: Cause['options'] = {}) => {
+        const world = new World(name, 1, {
+          lab: { nodes: 2 },
+          mirrored: true,
+          xdp: xdpOf(door),
+          ...options,
+        });
+        world.serveOutside();
+        return world;
+      };
+      let shared: World;
+      before(() => {
+        shared = open('reasons');
       });
-    }
-  });
+      after(() => shared?.[Symbol.dispose]());
+
+      for (const reason of reasons) {
+        if (end === 'v4' && onlyIpv6.includes(reason)) continue;
+        const { options, happens } = causes[reason];
+        const words = dropText[dropReason[reason]]!;
+        test(words, () => {
+          using own = options && open('limited', options);
+          const stage = new Stage(own ?? shared, end);
+          const counted = stage.packets.drops(() => happens(stage));
+          assert.deepEqual(counted, { [words]: 1 });
+        });
+      }
+    });
+  }
 }

@@ -96,7 +96,10 @@ class VmEngine implements Engine {
     // From when on it is swept.
     this.#start = clock.monotonicNs();
     this.datapath = world.datapath;
-    world.datapath.setNode([{ name: 'eth0', index: outsideDevice }], [node]);
+    world.datapath.setNode(
+      [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }],
+      [node],
+    );
   }
 
   run(direction: Direction, packet: Packet): { verdict: string; bytes: Uint8Array } {

@@ -17,3 +17,4 @@ export type { NatStatus } from './nat-table.ts';
 export type { NodeDevice } from './node-devices.ts';
 export type { RefusalCount } from './service-refusals.ts';
 export { MapFull } from './store.ts';
+export { type XdpMode, type XdpState, xdpModes } from './xdp-devices.ts';

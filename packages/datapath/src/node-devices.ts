@@ -9,6 +9,8 @@ import type { PinFolder } from './pinned-maps.ts';
 export interface NodeDevice {
   readonly name: string;
   readonly index: number;
+  /** Of the link, e.g. `02:00:00:00:00:01`. */
+  readonly address: string;
   /** Leads to pods of the node, not out of it. */
   readonly pods?: boolean;
 }
@@ -51,10 +53,10 @@ export class NodeDevices {
   set(devices: readonly NodeDevice[]): void {
     this.wanted = devices;
     makeDirectory(this.platform, this.folders[0]!.links);
-    for (const { name, index, pods = false } of devices) {
+    for (const device of devices) {
       // The role first: without one a packet would be taken for one from inside.
-      this.roles.update(word(index), word(pods ? deviceRole.pods : deviceRole.front));
-      for (const direction of directions) this.attach({ name, index }, direction);
+      this.roles.update(word(device.index), word(device.pods ? deviceRole.pods : deviceRole.front));
+      for (const direction of directions) this.attach(device, direction);
     }
     const kept = new Set(devices.map(({ index }) => index));
     for (const [key] of this.roles.entries()) {

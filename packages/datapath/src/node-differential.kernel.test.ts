@@ -3,7 +3,14 @@ import { describe, test } from 'node:test';
 import type { TestRunResult } from '@heddle/ebpf';
 import { SysError } from '@heddle/sys';
 import { seededRandom } from '@heddle/vm';
-import { clients, type End, NodePackets } from '../testing/node-packets.ts';
+import {
+  clients,
+  contextOf,
+  doors,
+  type End,
+  NodePackets,
+  xdpOf,
+} from '../testing/node-packets.ts';
 import { World } from '../testing/world.ts';
 
 // HEDDLE_DIFFERENTIAL_RUNS=1000000 is the long run; HEDDLE_DIFFERENTIAL_SEED starts elsewhere.
@@ -12,58 +19,65 @@ const seed = Number(process.env.HEDDLE_DIFFERENTIAL_SEED ?? 1);
 /** Packets after which the machine takes over the kernel's maps, so that old flows go in both. */
 const stretch = 2000;
 
+const TC_ACT_REDIRECT = 7;
+const XDP_TX = 3;
+
 describe('packets of chance on the node’s device, in the kernel and in the machine', () => {
-  for (const end of ['v4', 'v6'] as const satisfies End[]) {
-    test(`${runs / 2} packets, ${end}: equal verdicts and packets`, () => {
-      using world = new World(`differential-${end}`, 1, {
-        lab: { nodes: 2 },
-        sizes: { services: 100, backends: 100, slots: 100, affinity: 100, flows: 4000 },
-      });
-      world.serveOutside();
-      const packets = new NodePackets(world, end);
-      const local = world.pod(0).addresses[end];
-      const remote = world.lab.nodes[1]!.pods[0]!.addresses[end];
-      // One backend each: the draw of one among several is the kernel's own.
-      world.apply(
-        packets.service(30_001, [local], { key: 'local' }),
-        packets.service(30_002, [remote], { key: 'remote' }),
-        packets.service(30_002, [remote], { protocol: 'UDP', key: 'udp' }),
-        packets.service(30_003, [], { key: 'none' }),
-      );
-      const random = seededRandom(seed);
-      const below = (limit: number) => random() % limit;
-      const seeds = corpus(packets, [local, remote]);
-      using mirror = world.mirrorOf(world.datapath.node);
-      const ifindex = world.node.link('eth0').index;
-      const context = new Uint8Array(44);
-      new DataView(context.buffer).setUint32(40, ifindex, true);
-      let refused = 0;
-      world.node.enter(() => {
-        for (let i = 0; i < runs / 2; i++) {
-          if (i % stretch === 0) mirror.synchronize();
-          const bytes = seeds[below(seeds.length)]!.slice();
-          // Other ports of the client, so that flows come about and are met again.
-          bytes[(end === 'v4' ? 34 : 54) + 1] = below(32);
-          const last = below(4) === 0 ? bytes.length : 54;
-          for (let n = below(4); n > 0; n--) bytes[12 + below(last - 12)] = random();
-          const least = end === 'v4' ? 34 : 54;
-          const cut = below(5) === 0 ? least + below(bytes.length - least) : bytes.length;
-          const data = bytes.subarray(0, cut);
-          const name = below(3) === 0 ? 'node_egress' : 'node_ingress';
-          const result = accepted(() => mirror.follow(name, { data, context, contextRoom: 192 }));
-          if (!result) {
-            refused++;
-            continue;
+  for (const door of doors)
+    for (const end of ['v4', 'v6'] as const satisfies End[]) {
+      test(`${runs / 2} packets, by ${door}, ${end}: equal verdicts and packets`, () => {
+        using world = new World(`differential-${end}`, 1, {
+          lab: { nodes: 2 },
+          sizes: { services: 100, backends: 100, slots: 100, affinity: 100, flows: 4000 },
+          xdp: xdpOf(door),
+        });
+        world.serveOutside();
+        const packets = new NodePackets(world, end);
+        const local = world.pod(0).addresses[end];
+        const remote = world.lab.nodes[1]!.pods[0]!.addresses[end];
+        // One backend each: the draw of one among several is the kernel's own.
+        world.apply(
+          packets.service(30_001, [local], { key: 'local' }),
+          packets.service(30_002, [remote], { key: 'remote' }),
+          packets.service(30_002, [remote], { protocol: 'UDP', key: 'udp' }),
+          packets.service(30_003, [], { key: 'none' }),
+        );
+        const random = seededRandom(seed);
+        const below = (limit: number) => random() % limit;
+        const seeds = corpus(packets, [local, remote]);
+        const { node, xdp } = world.datapath;
+        using mirror = xdp ? world.mirrorOf(xdp, 'xdp') : world.mirrorOf(node);
+        const sent = xdp ? XDP_TX : TC_ACT_REDIRECT;
+        const ifindex = world.node.link('eth0').index;
+        let refused = 0;
+        world.node.enter(() => {
+          for (let i = 0; i < runs / 2; i++) {
+            if (i % stretch === 0) mirror.synchronize();
+            const bytes = seeds[below(seeds.length)]!.slice();
+            // Other ports of the client, so that flows come about and are met again.
+            bytes[(end === 'v4' ? 34 : 54) + 1] = below(32);
+            const last = below(4) === 0 ? bytes.length : 54;
+            for (let n = below(4); n > 0; n--) bytes[12 + below(last - 12)] = random();
+            const least = end === 'v4' ? 34 : 54;
+            const cut = below(5) === 0 ? least + below(bytes.length - least) : bytes.length;
+            const data = bytes.subarray(0, cut);
+            const tc = below(3) === 0 ? 'node_egress' : 'node_ingress';
+            const name = xdp ? 'node_xdp' : tc;
+            const options = { data, ...contextOf(name, ifindex, data) };
+            const result = accepted(() => mirror.follow(name, options));
+            if (!result) {
+              refused++;
+              continue;
+            }
+            // What was sent may be answered: its ends the other way round.
+            if (result.returnValue === sent && seeds.length < 200)
+              seeds.push(answerTo(result.data, end));
           }
-          // What was sent may be answered: its ends the other way round.
-          if (result.returnValue === 7 && seeds.length < 200)
-            seeds.push(answerTo(result.data, end));
-        }
+        });
+        assert.ok(refused < 0.05 * runs, `${refused} packets were refused`);
+        assert.ok(mirror.followed > 0.9 * (runs / 2 - refused), `${mirror.followed} at once`);
       });
-      assert.ok(refused < 0.05 * runs, `${refused} packets were refused`);
-      assert.ok(mirror.followed > 0.9 * (runs / 2 - refused), `${mirror.followed} at once`);
-    });
-  }
+    }
 });
 
 /** Undefined for what a test run doesn't take: less than the header that its EtherType promises. */

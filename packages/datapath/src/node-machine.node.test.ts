@@ -26,7 +26,10 @@ describe('traffic from outside, in the userspace machine', () => {
       sizes: { services: 100, backends: 100, slots: 100, affinity: 100, flows: 40 },
     });
     node = world.node.addresses.v4;
-    world.datapath.setNode([{ name: 'eth0', index: outsideDevice }], [node]);
+    world.datapath.setNode(
+      [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }],
+      [node],
+    );
     world.apply(service(30_001, remote), service(30_002, world.pod(0).addresses.v4));
   });
   afterEach(() => world?.[Symbol.dispose]());

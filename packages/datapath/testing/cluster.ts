@@ -84,6 +84,8 @@ export class Cluster implements Disposable {
   readonly lab: Lab;
   readonly #bpf = new LinuxBpf(this.platform);
   #options: Partial<DatapathOptions>;
+  /** What a test has put at the other ends of the nodes' devices; goes with the cluster. */
+  ports: Disposable | undefined;
   readonly #datapaths = new Map<LabNode, Datapath>();
   readonly #models = new Map<LabNode, ServiceModel>();
   /** What the API server would have, by kind and name. */
@@ -181,6 +183,7 @@ export class Cluster implements Disposable {
 
   [Symbol.dispose](): void {
     for (const datapath of this.#datapaths.values()) datapath[Symbol.dispose]();
+    this.ports?.[Symbol.dispose]();
     this.lab.remove();
   }
 

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { eth, type Packet, Packet as Packets } from '@heddle/lab';
 import type { Frontend, ServiceRow } from '@heddle/model';
 import { row } from './rows.ts';
@@ -10,17 +11,29 @@ export interface Outcome {
   readonly packet: Packet;
 }
 
-const verdicts: Readonly<Record<number, Outcome['verdict']>> = {
-  [-1]: 'pass',
-  4294967295: 'pass',
-  2: 'drop',
-  7: 'send',
-};
+type Verdicts = Readonly<Record<number, Outcome['verdict']>>;
+const tcVerdicts: Verdicts = { [-1]: 'pass', 4294967295: 'pass', 2: 'drop', 7: 'send' };
+const xdpVerdicts: Verdicts = { 1: 'drop', 2: 'pass', 3: 'send' };
 
 /** The client of all packets here: nobody, behind the router. */
 export const clients = { v4: '203.0.113.77', v6: 'fd00:203:0:113::77' } as const;
 export const externals = { v4: '198.51.100.7', v6: 'fd00:198:51:100::7' } as const;
 export type End = keyof typeof clients;
+
+/** Where packets enter: by tc, or by XDP first, which leaves to tc what it doesn't do itself. */
+export const doors = ['tc', 'xdp'] as const;
+export const xdpOf = (door: (typeof doors)[number]) => (door === 'xdp' ? 'native' : 'off');
+
+/** The context of a test run for a packet that enters or leaves by a device. */
+export function contextOf(name: string, ifindex: number, { length }: Uint8Array) {
+  // struct xdp_md, or struct __sk_buff up to `ifindex`.
+  const isXdp = name === 'node_xdp';
+  const context = new Uint8Array(isXdp ? 24 : 44);
+  const fields = new DataView(context.buffer);
+  if (isXdp) fields.setUint32(4, length, true);
+  fields.setUint32(isXdp ? 12 : 40, ifindex, true);
+  return { context, contextRoom: isXdp ? 24 : 192 };
+}
 
 /** Packets on the first node of a world, by test runs: nothing but the programs touches them. */
 export class NodePackets {
@@ -72,12 +85,26 @@ export class NodePackets {
       : packet.icmpv6({ type: names.v6 as '1/4', ...fields });
   }
 
+  /** By the door that the world has. */
   ingress(packet: Packet | Uint8Array): Outcome {
+    if (this.world.datapath.xdp) {
+      const outcome = this.xdp(packet);
+      if (outcome.verdict !== 'pass') return outcome;
+    }
+    return this.ingressByTc(packet);
+  }
+
+  ingressByTc(packet: Packet | Uint8Array): Outcome {
     return this.run('node_ingress', packet);
   }
 
   egress(packet: Packet | Uint8Array): Outcome {
     return this.run('node_egress', packet);
+  }
+
+  /** By XDP alone; what it passes on is as it was. */
+  xdp(packet: Packet | Uint8Array): Outcome {
+    return this.run('node_xdp', packet);
   }
 
   /** A service at a NodePort of the node, or whatever else is asked for. */
@@ -120,16 +147,17 @@ export class NodePackets {
     });
   }
 
-  private run(name: 'node_ingress' | 'node_egress', packet: Packet | Uint8Array): Outcome {
-    // struct __sk_buff up to `ifindex`.
-    const context = new Uint8Array(44);
-    new DataView(context.buffer).setUint32(40, this.ifindex, true);
-    const contextRoom = 192;
+  private run(
+    name: 'node_ingress' | 'node_egress' | 'node_xdp',
+    packet: Packet | Uint8Array,
+  ): Outcome {
     const data = packet instanceof Uint8Array ? packet : packet.bytes;
-    const test = () => this.world.testRun(name, { data, context, contextRoom });
+    const isXdp = name === 'node_xdp';
+    const test = () => this.world.testRun(name, { data, ...contextOf(name, this.ifindex, data) });
     const result = this.isInside ? test() : this.world.node.enter(test);
-    const verdict = verdicts[result.returnValue];
+    const verdict = (isXdp ? xdpVerdicts : tcVerdicts)[result.returnValue];
     if (!verdict) throw new Error(`run ${name}: it answered ${result.returnValue}`);
+    if (isXdp && verdict === 'pass') assert.deepEqual(result.data, data, 'it has changed');
     return { verdict, packet: Packets.parse(result.data) };
   }
 }

@@ -16,6 +16,7 @@ import type { Forwarding } from '@heddle/model';
 import { SysError } from '@heddle/sys';
 import type { DatapathOptions } from '../src/datapath.ts';
 import { Cluster } from './cluster.ts';
+import { takeFromXdp } from './port-xdp.ts';
 
 // What the scenarios of traffic from outside have in common.
 
@@ -36,7 +37,13 @@ export interface Mode {
 export const modes: readonly Mode[] = [
   { name: 'snat/tc' },
   { name: 'snat/tc, packets as on a wire', wire: true },
+  { name: 'snat/xdp generic', wire: true, datapath: { xdp: 'generic' } },
+  { name: 'snat/xdp native', wire: true, datapath: { xdp: 'native' } },
   { name: 'dsr/tc', forwarding: 'dsr', keepsClient: true },
+  {
+    name: 'dsr/xdp native',
+    ...{ forwarding: 'dsr', keepsClient: true, wire: true, datapath: { xdp: 'native' } },
+  },
 ];
 
 /** Three nodes with pods that serve, two each unless said otherwise, and two hosts outside. */
@@ -64,11 +71,14 @@ export async function openCluster(
 export function switchTo(cluster: Cluster, mode: Mode): void {
   setWire(cluster, mode);
   for (const node of cluster.lab.nodes) {
-    cluster.restart(node, mode.datapath, mode.forwarding ?? 'snat');
+    cluster.restart(node, mode.datapath ?? {}, mode.forwarding ?? 'snat');
   }
 }
 
-function setWire({ lab }: Cluster, { wire = false }: Mode): void {
+function setWire(cluster: Cluster, { wire = false, datapath }: Mode): void {
+  const { lab } = cluster;
+  cluster.ports?.[Symbol.dispose]();
+  cluster.ports = datapath?.xdp === 'native' ? takeFromXdp(lab) : undefined;
   for (const place of [...lab.pods, ...lab.outside]) {
     setOffloads(place, 'eth0', { checksum: !wire, tso: !wire, gso: !wire });
   }

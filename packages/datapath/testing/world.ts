@@ -25,7 +25,7 @@ export class World extends SocketWorld<LabPod, LabNode> {
   override datapath: Datapath;
   private readonly options: Partial<DatapathOptions>;
   private readonly mirrored: boolean;
-  private mirror: Mirror | undefined;
+  private readonly mirrors = new Map<'node' | 'xdp', Mirror>();
 
   constructor(
     name: string,
@@ -59,23 +59,25 @@ export class World extends SocketWorld<LabPod, LabNode> {
   }
 
   /** The node's programs in the userspace machine, too. */
-  mirrorOf(node: LoadedObject): Mirror {
+  mirrorOf(loaded: LoadedObject, object: 'node' | 'xdp' = 'node'): Mirror {
     const { index, address } = this.node.link('eth0');
-    return new Mirror(this.platform, this.bpf, node, 'node', new Map([[index, address]]));
+    return new Mirror(this.platform, this.bpf, loaded, object, new Map([[index, address]]));
   }
 
-  /** Test-runs a program of node.bpf.c; in a mirrored world in the userspace machine, too. */
+  /** Test-runs a program of node.bpf.c or xdp.bpf.c; in a mirrored world in the userspace machine, too. */
   testRun(name: string, options: TestRunOptions): TestRunResult {
-    const { node } = this.datapath;
-    if (!this.mirrored) return node.program(name).testRun(options);
-    this.mirror ??= this.mirrorOf(node);
-    return this.mirror.testRun(name, options);
+    const { node, xdp } = this.datapath;
+    const object = name === 'node_xdp' ? 'xdp' : 'node';
+    const loaded = object === 'xdp' ? xdp! : node;
+    if (!this.mirrored) return loaded.program(name).testRun(options);
+    const mirror = this.mirrors.get(object) ?? this.mirrorOf(loaded, object);
+    this.mirrors.set(object, mirror);
+    return mirror.testRun(name, options);
   }
 
   override restart(options: Partial<DatapathOptions> = {}): Datapath {
     // It mirrors the programs of the datapath that goes.
-    this.mirror?.[Symbol.dispose]();
-    this.mirror = undefined;
+    this.closeMirrors();
     return super.restart(options);
   }
 
@@ -88,19 +90,23 @@ export class World extends SocketWorld<LabPod, LabNode> {
   /** Has the first node translate what enters from the underlay. */
   serveOutside(): void {
     const { addresses } = this.node;
-    const { name, index } = this.node.link('eth0');
     this.node.enter(() => {
-      this.datapath.setNode([{ name, index }], [addresses.v4, addresses.v6]);
+      this.datapath.setNode([this.node.link('eth0')], [addresses.v4, addresses.v6]);
     });
   }
 
   override [Symbol.dispose](): void {
     try {
-      this.mirror?.[Symbol.dispose]();
+      this.closeMirrors();
       this.close();
     } finally {
       this.lab.remove();
     }
+  }
+
+  private closeMirrors(): void {
+    for (const mirror of this.mirrors.values()) mirror[Symbol.dispose]();
+    this.mirrors.clear();
   }
 
   protected override start(options: Partial<DatapathOptions> = {}): Datapath {

@@ -24,6 +24,7 @@ interface Options {
   readonly maxBackends?: number;
   readonly maxSlots?: number;
   readonly devices?: string;
+  readonly xdp?: string;
   readonly forwarding?: string;
   readonly nodeportAddresses?: readonly string[];
   readonly podDevices?: string;
@@ -77,6 +78,7 @@ function flagsOf(options: Options): ConfigFlags {
     'sizes.affinity': options.maxAffinity,
     'sizes.flows': options.maxFlows,
     devices: options.devices,
+    xdp: options.xdp,
     forwarding: options.forwarding,
     nodePortAddresses: options.nodeportAddresses,
     podDevices: options.podDevices,

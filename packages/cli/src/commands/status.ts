@@ -42,10 +42,14 @@ function describe(status: AgentStatus, nowMs: number): string {
       `${datapath.adopted ? 'took over from an earlier agent' : 'fresh'}, ${counted(datapath.repaired, 'entry', 'entries')} repaired, layout ${datapath.abi}`,
     ],
   ];
+  for (const { device, mode, problem, isOptional } of datapath.xdp ?? []) {
+    const text = `${mode} at ${device}${problem === undefined ? '' : `: ${problem}`}`;
+    lines.push(['xdp', isOptional ? text : good(problem === undefined, text)]);
+  }
   for (const { feature, since, instead } of datapath.missing) {
     lines.push(['kernel', `without ${feature} (Linux ${since} has it): ${instead}`]);
   }
-  if (datapath.tracked) {
+  if (datapath.tracked && datapath.links.some(({ hook }) => hook.startsWith('node_'))) {
     const what = 'packets from outside to pods of this node pass its FORWARD rules';
     lines.push(['netfilter', `tracks connections: ${what}`]);
   }

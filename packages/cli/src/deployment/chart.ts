@@ -29,6 +29,7 @@ const chartValues = {
   tolerations: value('tolerations'),
   logLevel: value('logLevel'),
   devices: value('devices'),
+  xdp: value('xdp'),
   podDevices: value('podDevices'),
   forwarding: value('forwarding'),
   snatPorts: value('snatPorts'),

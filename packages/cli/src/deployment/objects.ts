@@ -90,6 +90,7 @@ bpffs: ${inPod.bpffs}
 socket: ${inPod.socket}/agent.sock
 logLevel: ${inline(given.logLevel)}
 devices: ${inline(given.devices)}
+xdp: ${inline(given.xdp)}
 podDevices: ${inline(given.podDevices)}
 forwarding: ${inline(given.forwarding)}
 snatPorts: ${inline(given.snatPorts)}

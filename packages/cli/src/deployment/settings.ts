@@ -17,6 +17,7 @@ export interface Settings {
   readonly tolerations: readonly Readonly<Record<string, string | number>>[];
   readonly logLevel: string;
   readonly devices: string;
+  readonly xdp: string;
   readonly podDevices: string;
   readonly forwarding: 'snat' | 'dsr' | 'hybrid';
   readonly snatPorts: string;
@@ -139,6 +140,16 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$',
       'write auto, none, or names of devices with commas between',
     ),
+  },
+  xdp: {
+    about:
+      'Translate packets that enter by such a device and leave by the same one early, by XDP: native (in its driver), best-effort (where its driver can), generic (without its driver), or off.',
+    fallback: 'off',
+    schema: {
+      type: 'string',
+      enum: ['off', 'generic', 'native', 'best-effort'],
+      description: 'write off, generic, native or best-effort',
+    },
   },
   podDevices: {
     about:

@@ -24,7 +24,7 @@ import type { Scenario } from './scenario.ts';
 
 /** Number of the device behind which a node's pods are. */
 export const podDevice = 100;
-const devices = [{ name: 'eth0', index: outsideDevice }];
+const devices = [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }];
 const AF_INET = 2;
 const AF_INET6 = 10;
 const MTU = 1500;

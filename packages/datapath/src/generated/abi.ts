@@ -931,6 +931,30 @@ export function decodeTunnelBackendKey(bytes: Uint8Array, offset = 0): TunnelBac
   };
 }
 
+/** struct xdp_device */
+export interface XdpDevice {
+  /** 6 bytes. */
+  readonly address: Uint8Array;
+  readonly reserved: number;
+}
+
+export const xdpDeviceSize = 8;
+
+export function encodeXdpDevice(value: XdpDevice, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 8);
+  checkLength('xdp_device.address', value.address.length, 6);
+  into.set(value.address, offset);
+  view.setUint16(6, value.reserved, true);
+}
+
+export function decodeXdpDevice(bytes: Uint8Array, offset = 0): XdpDevice {
+  const view = viewOf(bytes, offset, 8);
+  return {
+    address: bytesAt(bytes, offset, 6),
+    reserved: view.getUint16(6, true),
+  };
+}
+
 function viewOf(bytes: Uint8Array, offset: number, length: number): DataView {
   checkRoom(bytes, offset, length);
   return new DataView(bytes.buffer, bytes.byteOffset + offset, length);

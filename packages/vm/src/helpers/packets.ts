@@ -41,6 +41,22 @@ const resize: Helper = (machine) => {
   moved(machine, fits && packetOf(machine).resize(low(machine, 2)));
 };
 
+/** bpf_skb_change_head: room in front, all zero. */
+const grow: Helper = (machine) => {
+  const packet = packetOf(machine);
+  const by = low(machine, 2);
+  const fits = machine.registers[6] === 0 && machine.registers[7] === 0;
+  if (!fits || !packet.adjustHead(-by)) return moved(machine, false);
+  packet.packet.fill(0, 0, by);
+  moved(machine, true);
+};
+
+/** bpf_skb_load_bytes_relative, from the link header (0), which the packet begins with here. */
+const loadRelative: Helper = (machine) => {
+  if (machine.registers[10] !== 0) return machine.refuse('only the link header', 'not-simulated');
+  load(machine);
+};
+
 const IPV4 = 0x0008; // ETH_P_*, as the context has them: in network byte order
 const IPV6 = 0xdd86;
 const PROTOCOL = 16; // in struct __sk_buff
@@ -96,10 +112,12 @@ export const packetHelpers: Readonly<Record<number, readonly [name: string, help
   38: ['skb_change_tail', resize],
   // All of a packet is linear here.
   39: ['skb_pull_data', (machine) => machine.answer(0)],
+  43: ['skb_change_head', grow],
   44: [
     'xdp_adjust_head',
     (machine) => moved(machine, packetOf(machine).adjustHead(signed(machine, 2))),
   ],
+  50: ['skb_adjust_room', adjustRoom],
   54: [
     'xdp_adjust_meta',
     (machine) => moved(machine, packetOf(machine).adjustMeta(signed(machine, 2))),
@@ -108,7 +126,8 @@ export const packetHelpers: Readonly<Record<number, readonly [name: string, help
     'xdp_adjust_tail',
     (machine) => moved(machine, packetOf(machine).adjustTail(signed(machine, 2))),
   ],
-  50: ['skb_adjust_room', adjustRoom],
+  68: ['skb_load_bytes_relative', loadRelative],
+  188: ['xdp_get_buff_len', (machine) => machine.answer(packetOf(machine).packet.length)],
   189: ['xdp_load_bytes', load],
   190: ['xdp_store_bytes', store],
 };
