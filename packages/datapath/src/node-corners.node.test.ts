@@ -13,6 +13,8 @@ import { defaultNat } from './flow-options.ts';
 const clients = { v4: '203.0.113.77', v6: 'fd00:203:0:113::77' } as const;
 const remotes: Record<End, string> = { v4: '10.244.9.9', v6: 'fd00:10:244:9::9' };
 type End = keyof typeof clients;
+/** Another node. */
+const peers = { v4: '172.30.0.2', v6: 'fd00:172:30::2' } as const;
 /** Of the simulated device to the outside. */
 const deviceAddress = '02:00:00:00:00:02';
 
@@ -26,12 +28,15 @@ const UNREACHABLE = 2;
 const NO_NEIGHBOUR = 7;
 const INVALID = -22;
 const LOOKUP_SOURCE = 1 << 4;
+const MTU = 6;
 const IFINDEX = 8;
 const SOURCE = 16;
 
 /** The route out of the device; what else is so is for each test to say. */
 const outwards: Routes = (route) => {
-  new DataView(route.buffer, route.byteOffset).setUint32(IFINDEX, outsideDevice, true);
+  const view = new DataView(route.buffer, route.byteOffset);
+  view.setUint32(IFINDEX, outsideDevice, true);
+  view.setUint16(MTU, 1500, true);
   return SUCCESS;
 };
 
@@ -147,7 +152,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       world.apply(service(end, 30_001));
       const lengths: number[] = [];
       routes = (route, flags) => {
-        lengths.push(new DataView(route.buffer, route.byteOffset).getUint16(6, true));
+        lengths.push(new DataView(route.buffer, route.byteOffset).getUint16(MTU, true));
         return outwards(route, flags);
       };
       const large = syn(end, 4200, 30_001).payload(30_000);
@@ -228,6 +233,63 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.equal(out({ ack: true }), 'dropped');
       assert.equal(out({ syn: true }), pod);
       assert.deepEqual([...world.datapath.flows()], []);
+    });
+
+    test(`a UDP port that is no service’s any more: the flow hears of its client no longer, ${end}`, () => {
+      const wanted = service(end, 30_001, { protocol: 'UDP', key: 'moving' });
+      world.apply(wanted);
+      const question = from(end, clients[end], node(end)).udp({ sport: 4760, dport: 30_001 });
+      const { verdict, frame } = into(question.payload('?'));
+      assert.equal(verdict, REDIRECT);
+      const port = Packets.parse(frame).layer('udp')!.sport;
+      const moved = wanted.frontends.map((frontend) => ({ ...frontend, port: 30_002 }));
+      world.apply({ ...wanted, frontends: moved });
+      clock.advance(1000);
+      assert.equal(into(question.payload('?')).verdict, UNSPEC, 'it is the node’s own affair');
+      const answer = from(end, remotes[end], node(end)).udp({ sport: 8080, dport: port });
+      const back = Packets.parse(into(answer.payload('!')).frame);
+      assert.equal(back.layer('udp')!.sport, 30_001, 'what is under way arrives');
+    });
+
+    test(`in a tunnel, the client’s FIN is the end that this node sees, ${end}`, () => {
+      world.datapath.setTunnelEnds({ peers: [peers[end]], own: [node(end)] });
+      world.apply(service(end, 30_001, { forwarding: 'dsr' }));
+      for (const flags of [{ syn: true }, { ack: true }, { ack: true, fin: true }]) {
+        assert.equal(into(segment(end, 4770, flags)).verdict, REDIRECT);
+      }
+      const [flow] = [...world.datapath.flows()];
+      assert.equal(flow?.forwarding, 'dsr');
+      assert.equal(flow?.state, 'half-closed by the client');
+      const { tcpClosed, tcpHalfClosed } = defaultNat.timeouts;
+      assert.ok(tcpClosed * 10 < tcpHalfClosed);
+      clock.advance((tcpClosed + 10) * 1000);
+      assert.deepEqual([...world.datapath.flows()], []);
+    });
+
+    test(`a fragment in a tunnel whose first has not come waits, then is left to the stack, ${end}`, () => {
+      world.datapath.setTunnelEnds({ peers: [peers[end]], own: [node(end)] });
+      const pod = world.pod(0).addresses[end];
+      const balancer = end === 'v4' ? '198.51.100.7' : 'fd00:198:51:100::7';
+      const wanted = service(end, 82, { protocol: 'UDP', forwarding: 'dsr' }, pod);
+      const moved = wanted.frontends.map((frontend) => ({
+        ...frontend,
+        ...{ kind: 'LoadBalancer' as const, address: balancer },
+      }));
+      world.apply({ ...wanted, frontends: moved });
+      const whole = from(end, clients[end], balancer).udp({ sport: 4780, dport: 82 });
+      const [, later] = whole.payload(2000).fragments([1200], 79);
+      const outer = from(end, peers[end], pod);
+      const { returnValue, context } = run('node_ingress', later!.within(outer), {
+        [IFINDEX_OF_SKB]: outsideDevice,
+      });
+      assert.equal(returnValue, REDIRECT);
+      const waited = new DataView(context.buffer, context.byteOffset).getUint32(TC_INDEX, true);
+      assert.equal(waited, 1);
+      const last = run('node_ingress', later!.within(outer), {
+        ...{ [IFINDEX_OF_SKB]: outsideDevice, [TC_INDEX]: 100 },
+      });
+      assert.equal(last.returnValue >>> 0, UNSPEC);
+      assert.deepEqual(last.data, later!.within(outer).bytes);
     });
 
     test(`a client that is in no range, ${end}`, () => {
