@@ -231,12 +231,12 @@ class Way {
         .testRun({ data: frame, dataRoom: frame.length + 4096, context }),
     );
     const isDropped = result.returnValue === XDP_DROP;
-    const packet = describePacket(Packet.parse(result.data)).text;
+    const { text: packet, inner } = describePacket(Packet.parse(result.data));
     const why = reason ? `: ${reason.text}` : '';
     const text = isDropped
       ? `the packet is dropped${why}`
       : result.returnValue === XDP_TX
-        ? `translated, it is sent out of ${this.#name(ifindex)} again`
+        ? `${inner ? 'put into a tunnel' : 'translated'}, it is sent out of ${this.#name(ifindex)} again`
         : 'unchanged, it goes on to node_ingress';
     tracer.passed(
       { hook: link.pin, steps, result: text, ...(isDropped ? {} : { packet }) },
