@@ -259,7 +259,7 @@ INLINE int answer_client(context *ctx, struct packet *packet)
 	struct flow_key to;
 	__u32 life;
 
-	if (!find_flow(&found, &packet->key) || !found.is_reply)
+	if (!may_reply(packet->key.source, packet->key.source_port) || !find_flow(&found, &packet->key) || !found.is_reply)
 		return NEXT;
 	life = found.flow->life;
 	if (!has_backend(found.flow, life)) {

@@ -97,6 +97,20 @@ struct {
 	MAP_TYPE(value, struct nat_flow);
 } nat_flows SEC(".maps");
 
+/*
+ * Addresses with ports, by a hash, one bit each, that replies leave the node from; see may_reply. A bit
+ * stays: there are few backends compared to bits, and one too many costs a lookup.
+ */
+#define REPLY_SOURCE_WORDS 1024
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, REPLY_SOURCE_WORDS);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u64);
+} reply_sources SEC(".maps");
+
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
 	MAP_UINT(max_entries, NAT_SOURCES);

@@ -476,6 +476,37 @@ struct choice {
  * index in `made`, or the reason for a drop; FLOW_EXISTS when another CPU has just made it.
  */
 #define FLOW_EXISTS 1
+
+/* Word and bit of an address with a port in reply_sources. */
+INLINE __u32 reply_bit(const void *address, __be16 port)
+{
+	const __u32 *words = address;
+	__u64 mixed = ((__u64)(words[0] ^ words[2]) << 32 | (words[1] ^ words[3])) + ((__u64)port << 32);
+
+	return mixed * 0x9e3779b97f4a7c15ULL >> 48;
+}
+
+/* Notes that replies will leave the node from there. */
+INLINE void expect_replies(const void *address, __be16 port)
+{
+	__u32 bit = reply_bit(address, port), word = bit / 64;
+	__u64 *bits = bpf_map_lookup_elem(&reply_sources, &word);
+
+	if (bits && !(*bits >> bit % 64 & 1))
+		__sync_fetch_and_or(bits, 1ULL << bit % 64);
+}
+
+/*
+ * Whether a packet from there may be a reply that leaves the node. Most packets that leave it are none:
+ * a bit tells, of a few that stay in the processor's cache, where the index of flows does not.
+ */
+INLINE int may_reply(const void *address, __be16 port)
+{
+	__u32 bit = reply_bit(address, port), word = bit / 64;
+	__u64 *bits = bpf_map_lookup_elem(&reply_sources, &word);
+
+	return bits && *bits >> bit % 64 & 1;
+}
 #define SOURCE_TUNNELLED (LIFE_TUNNELLED >> LIFE_SOURCE_SHIFT)
 
 GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, const struct choice *choice, __u32 source,
@@ -513,6 +544,8 @@ GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, con
 	if (choice->counted)
 		count_flow(flow, life, 1);
 	flow->life = life;
+	if (!source)
+		expect_replies(to->destination, to->destination_port);
 
 	if (!reply_key(&key, flow, life, packet->key.protocol)) {
 		end_flow(index, life);

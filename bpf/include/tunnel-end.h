@@ -25,6 +25,7 @@ GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
 {
 	__u32 network, header, tick, mtu = 0;
 	struct address_key backend;
+	struct flow_key key;
 	struct found found = {};
 	__u8 type[2]; /* and code */
 	__u16 value;
@@ -46,7 +47,9 @@ GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
 	network = packet->transport;
 	__builtin_memset(packet, 0, sizeof(*packet));
 	kind = read_packet(ctx, network, packet);
-	if ((kind != PACKET_FLOW && kind != PACKET_CUT) || !find_flow(&found, &packet->key) || found.is_reply ||
+	/* Before Linux 6.2 a map's key is taken from the stack, not from memory that a function is given. */
+	key = packet->key;
+	if ((kind != PACKET_FLOW && kind != PACKET_CUT) || !find_flow(&found, &key) || found.is_reply ||
 	    !(found.flow->life & LIFE_TUNNELLED) || !same_address(found.flow->backend, &backend))
 		return 0;
 	if (is_narrow(packet, mtu)) {
@@ -131,9 +134,11 @@ NOINLINE __u32 backend_behind(context *ctx, const struct packet *packet, const s
 {
 	struct address_key at;
 	struct found found = {};
+	/* Before Linux 6.2 a map's key is taken from the stack, not from memory that a function is given. */
+	struct flow_key key = packet->key;
 	__u32 *role, id;
 
-	if (find_flow(&found, &packet->key) && !found.is_reply && same_address(found.flow->backend, address)) {
+	if (find_flow(&found, &key) && !found.is_reply && same_address(found.flow->backend, address)) {
 		__u32 life = found.flow->life;
 
 		if (!source_of(life))

@@ -8,7 +8,7 @@ import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
 import { HealthChecks } from './health-checks.ts';
 import { residentBytes } from './machine.ts';
-import { failedRows } from './metrics/agent-metrics.ts';
+import { failedRows, type RefusedRow } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
 import { nodePortChoice } from './node-port-addresses.ts';
 import { type OwnAddress, ownAddresses, watchOwnAddresses } from './own-addresses.ts';
@@ -112,6 +112,7 @@ export class Agent implements Disposable {
           events: this.#events,
           status: () => this.#status(),
           failedRows: () => failedRows(this.#reconciler.statuses(), (key) => this.#table.get(key)),
+          refusedRows: () => this.#refusedRows(),
           notReady: () => this.#notReady(),
         }),
       );
@@ -243,7 +244,7 @@ export class Agent implements Disposable {
 
   #onTracking(tracked: boolean): void {
     this.#datapath.setTracked(tracked);
-    if (!tracked) return;
+    if (!tracked || this.#config.devices === 'none') return;
     const message =
       'netfilter tracks connections here: packets from outside to pods of this node pass its FORWARD rules';
     this.#events.add('info', 'agent', this.#config.node, message);
@@ -345,6 +346,13 @@ export class Agent implements Disposable {
       drops: this.#datapath.drops(),
       warnings: this.#warnings(datapath),
     };
+  }
+
+  *#refusedRows(): Generator<RefusedRow> {
+    for (const { rowKey, reason, count } of this.#datapath.serviceRefusalCounts()) {
+      const row = this.#table.get(rowKey);
+      if (row) yield { row, reason, count };
+    }
   }
 
   #warnings(datapath: DatapathStatus): string[] {

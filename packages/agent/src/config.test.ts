@@ -96,6 +96,7 @@ describe('configuration', () => {
         'devices',
         'xdp',
         'podDevices',
+        'forwarding',
         'snatPorts',
         'nodePortAddresses',
         'sizes.services',

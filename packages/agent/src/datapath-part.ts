@@ -10,6 +10,7 @@ export type DatapathPart = Operations<ServiceRow> &
     | 'status'
     | 'backendCounters'
     | 'rowRefusals'
+    | 'serviceRefusalCounts'
     | 'refusals'
     | 'setNode'
     | 'setTunnelEnds'

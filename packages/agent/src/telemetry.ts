@@ -3,7 +3,7 @@ import type { ReconcilerCounts, RowStatus } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
 import type { EventLog } from './events.ts';
 import { healthHandler, longestWaitMs } from './health.ts';
-import { type AgentMetrics, agentMetrics } from './metrics/agent-metrics.ts';
+import { type AgentMetrics, agentMetrics, type RefusedRow } from './metrics/agent-metrics.ts';
 import { processFacts } from './metrics/process-facts.ts';
 import { ProgrammingLatency } from './metrics/programming-latency.ts';
 import type { HttpResponse } from './server/http.ts';
@@ -17,6 +17,7 @@ export interface TelemetryView {
   readonly events: EventLog;
   status(): AgentStatus;
   failedRows(): Iterable<ServiceRow>;
+  refusedRows(): Iterable<RefusedRow>;
   /** Why the first complete list is not in force yet, in words; undefined once it is. */
   notReady(): string | undefined;
 }
@@ -48,6 +49,7 @@ export class Telemetry implements Disposable {
       process: processFacts(platform),
       model: view.model,
       failedRows: () => view.failedRows(),
+      refusedRows: () => view.refusedRows(),
       events: view.events.counts,
       sync: this.#sync,
       nodeEligible: !this.#isLeaving,

@@ -46,6 +46,7 @@ export class MemoryDatapath implements DatapathPart {
       socketsDestroyed: 0,
       nat: this.natStatus(),
       xdp: [],
+      traffic: { connections: 5, packets: 20, bytes: 2000 },
       tracked: this.tracked,
     };
   }
@@ -91,6 +92,10 @@ export class MemoryDatapath implements DatapathPart {
 
   rowRefusals(rowKey: string) {
     return this.inForce.has(rowKey) ? [{ reason: 'no endpoints', count: 4 }] : [];
+  }
+
+  *serviceRefusalCounts() {
+    for (const rowKey of this.inForce.keys()) yield { rowKey, reason: 'no endpoints', count: 4 };
   }
 
   refusals() {

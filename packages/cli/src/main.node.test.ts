@@ -242,6 +242,7 @@ describe('commands that ask the agent', () => {
         links: [
           { hook: 'connect4', attached: true },
           { hook: 'bind6', attached: false },
+          { hook: 'node_ingress@eth0', attached: true },
         ],
         missing: [{ feature: 'link/tcx', since: '6.6', instead: 'clsact serves' }],
         adopted: true,
@@ -256,6 +257,7 @@ describe('commands that ask the agent', () => {
           ...{ flows: 1, maxFlows: 10, unanswered: 0, unansweredLimit: 2 },
           ...{ ports: 1000, portPressure: 0.9, fullest: [] },
         },
+        traffic: { connections: 0, packets: 0, bytes: 0 },
         tracked: true,
       },
       refusals: [

@@ -31,6 +31,14 @@ export interface BackendCounters {
   readonly bytes: number;
 }
 
+/** Sums over all backends; they only grow while an agent runs. */
+export interface TrafficTotals {
+  readonly connections: number;
+  /** Both ways, of what is translated on the node's devices. */
+  readonly packets: number;
+  readonly bytes: number;
+}
+
 /** Address, port and protocol as text, for finding a backend among a service's. */
 export function endpointText(address: string, port: number, protocol: Protocol): string {
   const bytes = parseIp(address);
@@ -47,6 +55,8 @@ export class BackendTable {
   private readonly memory: ArrayMemory;
   private readonly stats: ArrayMemory;
   private readonly ids: Extents;
+  /** Of backends whose ids others have got since. */
+  private past: TrafficTotals = { connections: 0, packets: 0, bytes: 0 };
 
   constructor(memory: ArrayMemory, stats: ArrayMemory, now: () => bigint) {
     this.memory = memory;
@@ -105,7 +115,9 @@ export class BackendTable {
     const at = id * backendSize;
     const bytes = this.memory.first(id + 1);
     const statsAt = id * backendStatsSize;
-    this.stats.first(id + 1).fill(0, statsAt, statsAt + backendStatsSize);
+    const stats = this.stats.first(id + 1);
+    this.past = sumOf(stats.subarray(statsAt, statsAt + backendStatsSize), this.past);
+    stats.fill(0, statsAt, statsAt + backendStatsSize);
     encodeBackend(
       {
         address,
@@ -162,6 +174,10 @@ export class BackendTable {
     };
   }
 
+  totals(): TrafficTotals {
+    return sumOf(this.stats.first(0), this.past);
+  }
+
   /** As `endpointText` writes it. */
   endpoint(id: number): string {
     const { address, port, protocol } = this.read(id);
@@ -174,6 +190,20 @@ const stateOffset = 19;
 const serviceOffset = 20;
 const generationOffset = 24;
 const weightOffset = 28;
+/** Of struct backend_stats, in words; the bytes come behind. */
+const packetsWord = 4;
+
+/** `counted`, and what entries of `backend_stats` have counted. */
+function sumOf(bytes: Uint8Array, counted: TrafficTotals): TrafficTotals {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  let { connections, packets, bytes: sum } = counted;
+  for (let at = 0; at < words.length; at += backendStatsSize / 4) {
+    connections += words[at]! + words[at + 1]! * 2 ** 32;
+    packets += words[at + packetsWord]! + words[at + packetsWord + 1]! * 2 ** 32;
+    sum += words[at + packetsWord + 2]! + words[at + packetsWord + 3]! * 2 ** 32;
+  }
+  return { connections, packets, bytes: sum };
+}
 
 function wordAt(bytes: Uint8Array, offset: number): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset, true);

@@ -15,7 +15,7 @@ import type { ServiceRow, TunnelEnds } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { type Platform, parseIp } from '@heddle/sys';
 import type { AddressUse } from './address-roles.ts';
-import type { BackendCounters } from './backend-table.ts';
+import type { BackendCounters, TrafficTotals } from './backend-table.ts';
 import { configuredNode, configuredSocket } from './configured-objects.ts';
 import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
 import type { NatOptions } from './flow-options.ts';
@@ -93,6 +93,7 @@ export interface DatapathStatus {
   readonly nat: NatStatus;
   /** Of the devices that XDP is wanted for. */
   readonly xdp: readonly XdpState[];
+  readonly traffic: TrafficTotals;
   /** Whether packets to backends on this node pass netfilter, which tracks connections there. */
   readonly tracked: boolean;
 }
@@ -199,6 +200,12 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.adopted = !this.services.isEmpty;
     const replaced = pinned.some(({ differences }) => differences.length > 0);
     const inForce = hasHooks(bpf, this.folders, this.loaded.programs.keys());
+    const replies = pinned.find(({ map }) => map.info.name === 'reply_sources')!;
+    // Flows of programs that knew nothing of it may be replied to from anywhere.
+    if (inForce && replies.pinAt !== undefined) {
+      using memory = replies.map.mmap();
+      memory.bytes.fill(0xff);
+    }
     // New maps wait until they hold everything, unless there is nothing that they would replace.
     if (!replaced || !inForce) this.activate();
   }
@@ -330,6 +337,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       socketsDestroyed: this.stale.destroyed,
       nat: this.natStatus(),
       xdp,
+      traffic: this.services.totals,
       tracked: this.nat.tracked,
     };
   }
@@ -342,7 +350,18 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   /** What was refused of a row's service, by reason, most first; empty when the row isn't in force. */
   rowRefusals(rowKey: string): RefusalCount[] {
     const id = this.services.idOf(rowKey);
-    return id === undefined ? [] : this.serviceRefusals.of(id);
+    return this.serviceRefusals
+      .all()
+      .filter(({ service }) => service === id)
+      .map(({ reason, count }) => ({ reason, count }));
+  }
+
+  /** What was refused of all services, with the key of the row that has each, most first. */
+  *serviceRefusalCounts(): Generator<RefusalCount & { readonly rowKey: string }> {
+    for (const { service, reason, count } of this.serviceRefusals.all()) {
+      const rowKey = this.services.keyOf(service);
+      if (rowKey !== undefined) yield { rowKey, reason, count };
+    }
   }
 
   /** Connections and datagrams that were refused, by reason, since the maps were made. */

@@ -37,8 +37,8 @@ const timeouts = {
   sctpHandshake: 5,
   sctp: 15,
 };
-const ports = { first: 5000, last: 5004 };
-const flows = 24;
+const ports = { first: 5000, last: 5002 };
+const flows = 16;
 
 describe('the flow table and a model of it', () => {
   for (const end of ['v4', 'v6'] as const) {

@@ -88,6 +88,8 @@ for (const mode of modes) {
 
             everything(local, here, end);
             everything(remote, there, end);
+            // By another node, which may tunnel them here.
+            converse(client, (port) => local.nodePort(port, b, end), here.name);
             const seen = clientSeenAt(other, local.nodePort('http', a, end));
             assert.ok(seen.startsWith(startOf(other.addresses[end])), 'the pod sees the client');
             using udp = connectUdp(other, local.nodePort('udp', a, end));

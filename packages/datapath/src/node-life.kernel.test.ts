@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { listLinks, NetlinkSocket } from '@heddle/netlink';
+import { removeFile } from '@heddle/sys';
 import { clients, NodePackets } from '../testing/node-packets.ts';
 import { row } from '../testing/rows.ts';
 import { sizes, World } from '../testing/world.ts';
+import { currentPins } from './datapath.ts';
 import type { DropNotice } from './drops.ts';
 
 describe('the node’s devices, over time', () => {
@@ -49,6 +51,20 @@ describe('the node’s devices, over time', () => {
     assert.ok([...world.datapath.flows()].some(({ state }) => state === 'established'));
     const { links } = world.datapath.status();
     assert.ok(links.some(({ hook, attached }) => hook === 'node_ingress@eth0' && attached));
+  });
+
+  test('flows outlive an agent whose programs did not note where replies come from', () => {
+    world.apply(packets.service(30_009, [world.pod(0).addresses.v4]));
+    assert.equal(goes(30_009, 'tcp'), world.pod(0).addresses.v4);
+    const reply = packets
+      .from(world.pod(0).addresses.v4, clients.v4)
+      .tcp({ sport: 8080, dport: sport, syn: true, ack: true });
+    const source = () => packets.egress(reply).packet.layer('ipv4')!.src;
+    assert.equal(source(), packets.node);
+    world.datapath[Symbol.dispose]();
+    removeFile(world.platform, `${currentPins(world.node.bpffs).maps}/reply_sources`);
+    world.restart();
+    assert.equal(source(), packets.node);
   });
 
   test('devices are taken up and given up', () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
 import {
   askHttp,
@@ -17,6 +18,7 @@ import {
 import { Cluster, type End } from '../testing/cluster.ts';
 import {
   clientSeenAt,
+  converse,
   ends,
   exchange,
   openCluster,
@@ -27,6 +29,9 @@ import { sizes } from '../testing/world.ts';
 
 // What is different when a backend's node answers the client itself; what is the same is in the other
 // scenarios, which run with dsr too.
+
+const environment = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+const noNft = spawnSync('nft', ['--version'], { env: environment }).error && 'nft is not installed';
 
 const dsr = { name: 'dsr', forwarding: 'dsr' } as const;
 const balancers = { v4: '198.51.100.21', v6: 'fd00:198:51:100::21' } as const;
@@ -125,6 +130,28 @@ describe('direct server return', () => {
       cluster.remove(service);
     });
   }
+
+  test('rules of the backend’s node that track connections', { skip: noNft }, () => {
+    const service = cluster.serve({ pods: [pod(b)] });
+    const nft = (rules: string) =>
+      b.enter(() => execFileSync('nft', ['-f', '-'], { env: environment, input: rules }));
+    nft(`table inet rules {
+      chain forward { type filter hook forward priority 0; ct state invalid drop; }
+      chain post { type nat hook postrouting priority 100; oifname "eth0" masquerade; }
+    }`);
+    cluster.datapath(b).setTracked(true);
+    try {
+      for (const end of ends) {
+        converse(client, (port) => service.nodePort(port, a, end), pod(b).name);
+        const seen = clientSeenAt(client, service.nodePort('http', a, end));
+        assert.ok(seen.startsWith(startOf(client.addresses[end])));
+      }
+    } finally {
+      cluster.datapath(b).setTracked(false);
+      nft('flush ruleset');
+      cluster.remove(service);
+    }
+  });
 
   test('hybrid, and the annotation of a service: which flows are tunnelled', () => {
     const seenBy = (end: End, annotation: string) => {

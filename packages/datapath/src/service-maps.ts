@@ -14,6 +14,7 @@ import {
   BackendTable,
   endpointText,
   protocolNumbers,
+  type TrafficTotals,
 } from './backend-table.ts';
 import { Extents } from './extents.ts';
 import {
@@ -231,6 +232,15 @@ export class ServiceMaps implements Operations<ServiceRow> {
   /** Counters of a row's backends, or undefined when the row isn't in force. */
   backendCounters(key: string): BackendCounters[] | undefined {
     return this.held.get(key)?.backendIds.map((id) => this.backends.counters(id));
+  }
+
+  get totals(): TrafficTotals {
+    return this.backends.totals();
+  }
+
+  /** Key of the row that has a service, or undefined when none has claimed it. */
+  keyOf(id: number): string | undefined {
+    return this.owners.get(id);
   }
 
   /** Id of a row's service, or undefined when the row isn't in force. */

@@ -23,15 +23,13 @@ export class ServiceRefusals {
     return Array.from(this.map.entries()).length;
   }
 
-  /** What was refused of the service, most first. Throws SysError. */
-  of(service: number): RefusalCount[] {
-    const counts: RefusalCount[] = [];
-    for (const [bytes, value] of this.map.entries()) {
-      const key = decodeServiceRefusal(bytes);
-      if (key.service !== service) continue;
-      const reason = dropText[key.reason] ?? `reason ${key.reason}`;
-      counts.push({ reason, count: Number(new BigUint64Array(value.slice().buffer)[0]!) });
-    }
+  /** What was refused of each service, most first. Throws SysError. */
+  all(): (RefusalCount & { readonly service: number })[] {
+    const counts = Array.from(this.map.entries(), ([bytes, value]) => {
+      const { service, reason } = decodeServiceRefusal(bytes);
+      const count = Number(new BigUint64Array(value.slice().buffer)[0]!);
+      return { service, reason: dropText[reason] ?? `reason ${reason}`, count };
+    });
     return counts.sort((a, b) => b.count - a.count);
   }
 

@@ -56,6 +56,13 @@ const wait = fc.record({
   milliseconds: fc.constantFrom(20, 70, 70, 300, 300, 1100, 1100, 4000, 9000, 16_000, 35_000),
 });
 
+/** A backend goes, and so soon that its flows are still there, another one comes by its id. */
+const replacement = fc.record({ service: some, backend: some }).map((which): Event[] => [
+  { kind: 'backend', ...which, state: 'gone' },
+  { kind: 'wait', milliseconds: 300 },
+  { kind: 'backend', ...which, state: 'active' },
+]);
+
 /** Stretches of things that happen; `waits`: whether time may pass between them. */
 export function histories(length: number, waits: boolean): fc.Arbitrary<Event[]> {
   const alone = (event: fc.Arbitrary<Event>) => event.map((each) => [each]);
@@ -64,7 +71,12 @@ export function histories(length: number, waits: boolean): fc.Arbitrary<Event[]>
     { weight: 7, arbitrary: alone(client(fc.oneof(fc.constant<Flags>({ syn: true }), flags))) },
     { weight: 10, arbitrary: alone(known) },
     { weight: 2, arbitrary: alone(backend) },
-    ...(waits ? [{ weight: 2, arbitrary: alone(wait) }] : []),
+    ...(waits
+      ? [
+          { weight: 2, arbitrary: alone(wait) },
+          { weight: 1, arbitrary: replacement },
+        ]
+      : []),
   );
   return fc.array(events, { maxLength: length, size: 'max' }).map((stretches) => stretches.flat());
 }

@@ -12,10 +12,19 @@ export interface MetricFacts {
   readonly model: Pick<ServiceModel, 'problems'>;
   /** Rows that failed, as far as somebody wants to know of them. */
   readonly failedRows: () => Iterable<ServiceRow>;
+  /** What was refused of rows, most first, likewise. */
+  readonly refusedRows: () => Iterable<RefusedRow>;
   readonly events: ReadonlyMap<string, number>;
   readonly sync: Pick<SyncClock, 'lastQueuedMs' | 'lastDoneMs'>;
   readonly nodeEligible: boolean;
   readonly ready: boolean;
+}
+
+/** How often something of a row was refused, and why. */
+export interface RefusedRow {
+  readonly row: Pick<ServiceRow, 'namespace' | 'name'>;
+  readonly reason: string;
+  readonly count: number;
 }
 
 /** What the agent counts itself. */
@@ -149,6 +158,29 @@ function addState(registry: Registry<MetricFacts>): void {
     ['reason'],
     ({ status }) => status.drops.map(({ reason, count }): Sample => [[reason], count]),
   );
+  registry.samples(
+    'counter',
+    'heddle_service_refused_total',
+    `Connections and packets that were refused, by service and reason; the ${mostSeries} that were most.`,
+    ['namespace', 'service', 'reason'],
+    refusedServices,
+  );
+  const total = registry.value.bind(registry, 'counter');
+  total(
+    'heddle_connections_total',
+    'Connections and flows of UDP that were led to a backend, at sockets and from outside.',
+    ({ status }) => status.datapath.traffic.connections,
+  );
+  total(
+    'heddle_packets_total',
+    "Packets translated on the node's devices, both ways.",
+    ({ status }) => status.datapath.traffic.packets,
+  );
+  total(
+    'heddle_bytes_total',
+    'Bytes of their frames.',
+    ({ status }) => status.datapath.traffic.bytes,
+  );
   gauge(
     'heddle_flows_unanswered',
     'Flows from outside that their backend has not answered.',
@@ -226,6 +258,19 @@ function addState(registry: Registry<MetricFacts>): void {
     'Whether the node is to get new traffic: it is not being deleted (KEP-3836).',
     ({ nodeEligible }) => (nodeEligible ? 1 : 0),
   );
+}
+
+/** A service has several rows; those that were refused most come first. */
+function refusedServices({ refusedRows }: MetricFacts): Iterable<Sample> {
+  const sums = new Map<string, { labels: readonly string[]; count: number }>();
+  for (const { row, reason, count } of refusedRows()) {
+    const labels = [row.namespace, row.name, reason];
+    const key = labels.join('\0');
+    const sum = sums.get(key);
+    if (sum) sum.count += count;
+    else if (sums.size < mostSeries) sums.set(key, { labels, count });
+  }
+  return Array.from(sums.values(), ({ labels, count }): Sample => [labels, count]);
 }
 
 /** Below a half nobody needs to know which: a cluster in good health has no such series at all. */

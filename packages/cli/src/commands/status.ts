@@ -49,7 +49,7 @@ function describe(status: AgentStatus, nowMs: number): string {
   for (const { feature, since, instead } of datapath.missing) {
     lines.push(['kernel', `without ${feature} (Linux ${since} has it): ${instead}`]);
   }
-  if (datapath.tracked) {
+  if (datapath.tracked && datapath.links.some(({ hook }) => hook.startsWith('node_'))) {
     const what = 'packets from outside to pods of this node pass its FORWARD rules';
     lines.push(['netfilter', `tracks connections: ${what}`]);
   }

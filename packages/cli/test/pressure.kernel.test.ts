@@ -1,0 +1,129 @@
+// Trouble is seen at 80 %: by the agent as it runs, with a configuration whose bounds are soon reached.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import type { NatDestination } from '@heddle/agent';
+import { askTcp, type BlockingSocket, connectTcp, type Place, startBackend } from '@heddle/lab';
+import { parseMetrics } from '../../agent/testing/metrics-text.ts';
+import { endpoint, service, slice } from '../testing/objects.ts';
+import { Product } from '../testing/product.ts';
+
+const metrics = { address: '127.0.0.1', port: 10_249 };
+
+describe('an agent with few ports for clients', () => {
+  let product: Product;
+  let client: Place;
+  let args: string[];
+  before(async () => {
+    product = new Product('pressure', { nodes: 2, podsPerNode: 1, outside: 1 });
+    client = product.lab.outside[0]!;
+    await startBackend(remote(), { tcp: [8080] });
+    const file = `${product.folder}/../agent.yaml`;
+    const text = 'snatPorts: 2000-2004\ntimeouts: {tcpHandshake: 33}\nsizes: {services: 10}\n';
+    writeFileSync(file, text);
+    args = ['--config', file, '--metrics-address', '127.0.0.1:10249'];
+    await product.start(...args);
+    const spec = { type: 'NodePort', ports: [{ port: 80, nodePort: 30_080 }] };
+    await product.apply(
+      'web.yaml',
+      service('web', ['10.96.0.1'], spec),
+      slice('web', [endpoint(remote().addresses.v4, {}, { nodeName: remote().node.name })]),
+    );
+  });
+  after(() => product?.[Symbol.dispose]());
+
+  const remote = () => product.lab.nodes[1]!.pods[0]!;
+  const connect = () =>
+    connectTcp(client, { address: product.node.addresses.v4, port: 30_080 }, 1000);
+  const warnings = async () => (await product.status()).warnings;
+  const scrape = () => {
+    const request = 'GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+    const answer = askTcp(product.node, metrics, request);
+    const families = parseMetrics(answer.slice(answer.indexOf('\r\n\r\n') + 4));
+    return (name: string) => [...(families.get(name)?.samples ?? [])];
+  };
+
+  test('says towards which backend, in the status, the list and the metrics', async () => {
+    const open: BlockingSocket[] = [];
+    try {
+      assert.deepEqual(await warnings(), []);
+      assert.deepEqual(scrape()('heddle_nat_ports_used'), []);
+      for (let i = 0; i < 4; i++) open.push(connect());
+      const backend = `${remote().addresses.v4}:8080`;
+      const node = product.node.addresses.v4;
+      assert.deepEqual(await warnings(), [
+        `4 of 5 ports of ${node} are taken towards TCP ${backend}, 80% (widen snatPorts, lower timeouts, or have more backends)`,
+      ]);
+      const found = scrape();
+      assert.deepEqual(found('heddle_nat_ports_used'), [
+        [`heddle_nat_ports_used{protocol="TCP",backend="${backend}",source="${node}"}`, 4],
+      ]);
+      assert.deepEqual(found('heddle_nat_ports'), [['heddle_nat_ports', 5]]);
+      assert.deepEqual(found('heddle_nat_port_pressure'), [['heddle_nat_port_pressure', 0.8]]);
+      assert.deepEqual(found('heddle_warnings'), [['heddle_warnings', 1]]);
+      const { destinations } = (await product.heddle('nat', 'list')) as {
+        destinations: NatDestination[];
+      };
+      assert.deepEqual(
+        destinations.map(({ used, ports, backend: address }) => [used, ports, address]),
+        [[4, 5, remote().addresses.v4]],
+      );
+      open.push(connect());
+      assert.throws(connect, { name: 'SysError' }, 'the next one finds none');
+      const { services } = (await product.heddle('service', 'get', 'web')) as {
+        services: { refusals: { reason: string; count: number }[] }[];
+      };
+      const [refused] = services.flatMap(({ refusals }) => refusals);
+      assert.equal(refused!.reason, 'all ports of this node towards the backend are taken');
+      assert.ok(refused!.count > 0);
+      const again = scrape();
+      const labels = `namespace="default",service="web",reason="${refused!.reason}"`;
+      assert.deepEqual(again('heddle_service_refused_total'), [
+        [`heddle_service_refused_total{${labels}}`, refused!.count],
+      ]);
+      assert.deepEqual(again('heddle_connections_total'), [['heddle_connections_total', 5]]);
+      // Each has at least its handshake.
+      assert.ok(again('heddle_packets_total')[0]![1] >= 15);
+      assert.ok(again('heddle_bytes_total')[0]![1] >= 15 * 54);
+    } finally {
+      for (const socket of open) socket[Symbol.dispose]();
+    }
+  });
+
+  test('says which map fills up, and that others choose its ports, too', async () => {
+    const clusterIPs = Array.from({ length: 7 }, (_, i) => `10.96.1.${i}`);
+    await product.apply(
+      'more.yaml',
+      ...clusterIPs.map((address, i) => service(`more-${i}`, [address], { ports: [{ port: 80 }] })),
+    );
+    const full = (await warnings()).find((text) => text.startsWith('map services'));
+    assert.match(full!, /^map services has \d+ of 10 entries, \d+% \(raise sizes\.services\)$/);
+    product.node.setSysctl('net/ipv4/ip_local_port_range', '2003 4000');
+    const chosen = async () => (await warnings()).filter((text) => text.startsWith('snatPorts'));
+    assert.match(
+      (await chosen())[0]!,
+      /choose 2003-2004, too, .*ip_local_reserved_ports=2003-2004/,
+    );
+    product.node.setSysctl('net/ipv4/ip_local_reserved_ports', '2003-2004');
+    assert.deepEqual(await chosen(), []);
+  });
+
+  test('says so in its log when it starts', async () => {
+    product.node.setSysctl('net/ipv4/ip_local_reserved_ports', 2003);
+    await product.kill();
+    await product.start(...args);
+    const { items } = await product.request<{ items: { kind: string; message: string }[] }>(
+      'events.list',
+    );
+    const said = items.filter(({ kind }) => kind === 'problem').map(({ message }) => message);
+    assert.ok(
+      said.some((message) => /^snatPorts 2000-2004: .* choose 2004-2004, too/.test(message)),
+      `${said}`,
+    );
+    const { timeouts, snatPorts } = await product.request<{
+      timeouts: { tcpHandshake: number; udp: number };
+      snatPorts: string;
+    }>('config.get');
+    assert.deepEqual([timeouts.tcpHandshake, timeouts.udp, snatPorts], [33, 300, '2000-2004']);
+  });
+});
