@@ -25,7 +25,6 @@ GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
 {
 	__u32 network, header, tick, mtu = 0;
 	struct address_key backend;
-	struct flow_key key;
 	struct found found = {};
 	struct flow_key key;
 	__u8 type[2]; /* and code */
@@ -133,7 +132,6 @@ NOINLINE __u32 find_backend(const struct packet *packet, const void *service_at,
  */
 NOINLINE __u32 backend_behind(context *ctx, const struct packet *packet, const struct address_key *address)
 {
-	struct flow_key key = packet->key;
 	struct address_key at;
 	struct found found = {};
 	/* Before Linux 6.2 a map's key is taken from the stack, not from memory that a function is given. */
