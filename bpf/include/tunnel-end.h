@@ -26,7 +26,6 @@ GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
 	__u32 network, header, tick, mtu = 0;
 	struct address_key backend;
 	struct found found = {};
-	struct flow_key key;
 	__u8 type[2]; /* and code */
 	__u16 value;
 	int kind;

@@ -54,7 +54,10 @@ for (const end of ['v4', 'v6'] as const) {
       });
       const { v4, v6 } = world.node.addresses;
       node = world.node.addresses[end];
-      world.datapath.setNode([{ name: 'eth0', index: outsideDevice }], [v4, v6]);
+      world.datapath.setNode(
+        [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:01' }],
+        [v4, v6],
+      );
       world.datapath.setTunnelEnds({ peers, own: [v4, v6] });
       const frontend = { kind: 'NodePort', address: node, port: 30_001 } as const;
       const backend = { address: remotes[end], port: 8080 };
