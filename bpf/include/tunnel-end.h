@@ -25,6 +25,7 @@ GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
 {
 	__u32 network, header, tick, mtu = 0;
 	struct address_key backend;
+	struct flow_key key;
 	struct found found = {};
 	__u8 type[2]; /* and code */
 	__u16 value;
