@@ -1,4 +1,4 @@
-import { LinuxBpf } from '@heddle/ebpf';
+import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import {
   createLab,
   type Endpoint,
@@ -11,7 +11,7 @@ import {
 import { type Forwarding, type ObjectChange, readObject, ServiceModel } from '@heddle/model';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
-import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
 import { defaultNat } from '../src/flow-options.ts';
 import { objects, sizes } from './world.ts';
 
@@ -178,6 +178,10 @@ export class Cluster implements Disposable {
   forgetPaths(): void {
     for (const place of this.lab.places) {
       for (const family of ['ipv4', 'ipv6']) place.setSysctl(`net/${family}/route/flush`, 1);
+    }
+    for (const { bpffs } of this.lab.nodes) {
+      using narrow = BpfMap.openPinned(this.#bpf, `${currentPins(bpffs).maps}/narrow_tunnels`);
+      for (const key of [...narrow.keys()]) narrow.delete(key);
     }
   }
 
