@@ -389,6 +389,46 @@ describe('heddle trace foretells what becomes of packets', () => {
     assert.equal(await count(), before + 1);
   }
 
+  test('what turns round on the node, by XDP', async () => {
+    await product.kill();
+    await product.start('--xdp', 'generic');
+    for (const end of ends) {
+      for (const protocol of protocols) {
+        const { asked, way } = connection('there', protocol, end);
+        const now = await snapshot();
+        const first = trace(now, asked);
+        assert.deepEqual(hooksOf(first), ['node_xdp_generic@eth0']);
+        assert.equal(first.hooks[0]!.same, true);
+        const answer = trace(now, { ...asked, reply: true });
+        assert.deepEqual(hooksOf(answer), ['node_xdp_generic@eth0', 'node_xdp_generic@eth0']);
+        send(outside, taps.outside, packetOf(protocol, way, 'first'));
+        arrives(taps.there, first);
+        const seen = Packet.parse(Buffer.from(first.verdict.frame!, 'hex'));
+        const beyond: Ends = {
+          ...{ source: way.destination, sourcePort: seen.layer(protocol)!.sport },
+          ...{ destination: first.verdict.address!, destinationPort: first.verdict.port! },
+        };
+        send(product.lab.pods[1]!, taps.there, packetOf(protocol, turned(beyond), 'answer'));
+        arrives(taps.outside, answer);
+
+        // The rest is for node_ingress.
+        const here = connection('here', protocol, end);
+        const found = trace(now, here.asked);
+        assert.deepEqual(hooksOf(found), ['node_xdp_generic@eth0', 'node_ingress@eth0']);
+        send(outside, taps.outside, packetOf(protocol, here.way, 'first'));
+        arrives(taps.here, found);
+
+        const local = connection('local', protocol, end);
+        const dropped = trace(now, local.asked);
+        assert.equal(dropped.verdict.reason?.name, 'DROP_NOT_LOCAL');
+        assert.deepEqual(hooksOf(dropped), ['node_xdp_generic@eth0']);
+        await drops(() => send(outside, taps.outside, packetOf(protocol, local.way, 'first')));
+      }
+    }
+    await product.kill();
+    await product.start();
+  });
+
   test('in words, hook by hook', async () => {
     const { asked, way } = connection('there', 'tcp', 'v4');
     send(outside, taps.outside, packetOf('tcp', way, 'first'));

@@ -54,7 +54,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
     });
     const { v4, v6 } = world.node.addresses;
     world.datapath.setNode(
-      [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }],
+      [{ name: 'eth0', index: outsideDevice, address: deviceAddress }],
       [v4, v6],
     );
   });

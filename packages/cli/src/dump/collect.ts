@@ -79,7 +79,7 @@ export async function collect(options: CollectOptions): Promise<Dump> {
     },
     answers,
     objects: new Map(
-      ['socket', 'node'].map((name) => [name, Uint8Array.from(options.objects(name))]),
+      ['socket', 'node', 'xdp'].map((name) => [name, Uint8Array.from(options.objects(name))]),
     ),
     maps,
     programs,

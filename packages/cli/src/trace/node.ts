@@ -19,8 +19,10 @@ import {
 import { exitCodes, Failure } from '../failure.ts';
 import { dumpedRoutes, macBytes } from './routes.ts';
 
-export const objectNames = ['socket', 'node'] as const;
-export type ObjectName = (typeof objectNames)[number];
+/** Objects by name, each with a program of it that has its constants. */
+const objectPrograms = { socket: 'connect4', node: 'node_ingress', xdp: 'node_xdp' } as const;
+export type ObjectName = keyof typeof objectPrograms;
+const objectNames = Object.keys(objectPrograms) as ObjectName[];
 
 const noAddresses = { v4: '192.0.2.1', v6: '2001:db8::1' };
 
@@ -42,12 +44,12 @@ export class TracedNode implements Disposable {
       cpus: head.cpus,
       ...(network ? { routes: dumpedRoutes(network), linkAddress: addressesOf(network) } : {}),
     });
-    const spec = (name: ObjectName, program: string) => {
+    const spec = (name: ObjectName) => {
       const bytes = dump.objects.get(name);
       if (!bytes) throw new Failure(exitCodes.failed, `trace: the dump has no object ${name}`);
-      return asDumped(readObject(bytes), dump, program);
+      return asDumped(readObject(bytes), dump, objectPrograms[name]);
     };
-    this.specs = { socket: spec('socket', 'connect4'), node: spec('node', 'node_ingress') };
+    this.specs = { socket: spec('socket'), node: spec('node'), xdp: spec('xdp') };
     const maps: Record<string, BpfMap> = {};
     for (const name of objectNames) {
       const loaded = loadObject(this.host.bpf, this.host.platform, this.specs[name], { maps });

@@ -18,6 +18,7 @@ export interface Recorded<Result> {
 const counters = {
   socket: ['refusals', 'refusal_reason'],
   node: ['drops', 'drop_reason'],
+  xdp: ['drops', 'drop_reason'],
 } as const;
 
 /** What traces of socket calls and of packets have in common: they run programs and tell of it. */

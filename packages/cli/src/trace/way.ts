@@ -20,6 +20,9 @@ import { Words } from './words.ts';
 /** TC_ACT_*, as node.bpf.c answers. */
 const DROP = 2;
 const REDIRECT = 7;
+/** XDP_*, as xdp.bpf.c answers. */
+const XDP_DROP = 1;
+const XDP_TX = 3;
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -27,6 +30,9 @@ const AF_INET6 = 10;
 const IFINDEX = 40;
 const TC_INDEX = 44;
 const CONTEXT = 48;
+// struct xdp_md
+const XDP_INGRESS = 12;
+const XDP_CONTEXT = 24;
 // struct bpf_fib_lookup
 const ROUTE = 64;
 const ROUTE_IFINDEX = 8;
@@ -159,25 +165,28 @@ class Way {
       return { verdict: { outcome: 'passed', text: why, ...goal(ends), packet: text }, ends };
     }
     const frame = frameFor(link.address, packet);
+    const early = this.#early(link.index, frame);
+    if (early?.verdict) return { verdict: early.verdict };
+    if (early?.out) return this.#arrived(`the packet goes out of ${link.name}`, early, packet);
     const entered = this.#hook('ingress', link.index, frame, 0);
     if (entered.verdict) return { verdict: entered.verdict };
-    if (!entered.out) return this.#byStack(entered.frame, packet, entered.steps);
+    if (!entered.out) return this.#byStack(entered, packet);
     return this.#leave(entered.out.ifindex, entered.out.mark, entered, packet);
   }
 
   /** A packet of the node itself or of one of its pods. */
   #send(packet: Packet): Reached {
-    return this.#byStack(frameFor('02:00:00:00:00:01', packet), packet, []);
+    return this.#byStack({ frame: frameFor('02:00:00:00:00:01', packet), steps: [] }, packet);
   }
 
   /** The node's own routing has a packet. */
-  #byStack(frame: Uint8Array, sent: Packet, steps: readonly Step[]): Reached {
-    const now = describePacket(Packet.parse(frame));
+  #byStack(passed: Passed, sent: Packet): Reached {
+    const now = describePacket(Packet.parse(passed.frame));
     const { destination } = now.ends;
     const route = this.#route(destination);
     if (!route) {
       this.#tracer.notes.push('the node’s routes are not known: where it leads is not told');
-      return this.#arrived('the packet goes', frame, sent, steps);
+      return this.#arrived('the packet goes', passed, sent);
     }
     const isOwn = route.result === fib.notForwarded;
     const isRouted = route.result === fib.success || route.result === fib.noNeighbour;
@@ -190,25 +199,59 @@ class Way {
       ...{ hook: 'stack', steps: [{ kind: 'route', meaning: route.meaning }], result },
       packet: now.text,
     });
-    if (isOwn)
-      return this.#arrived('the packet goes, by this node’s own stack,', frame, sent, steps);
+    if (isOwn) return this.#arrived('the packet goes, by this node’s own stack,', passed, sent);
     if (!isRouted) {
       const text = `this node’s own stack does not forward the packet: ${route.meaning}`;
       return { verdict: { outcome: 'dropped', text } };
     }
-    return this.#leave(route.ifindex, 0, { frame, steps }, sent);
+    return this.#leave(route.ifindex, 0, passed, sent);
   }
 
   /** A packet goes out of a device, past its egress program if Heddle serves it. */
-  #leave(ifindex: number, mark: number, { frame, steps }: Passed, sent: Packet): Reached {
+  #leave(ifindex: number, mark: number, passed: Passed, sent: Packet): Reached {
     const way = `the packet goes out of ${this.#name(ifindex)}`;
-    if (!this.#served.has(ifindex)) return this.#arrived(way, frame, sent, steps);
-    const left = this.#hook('egress', ifindex, frame, mark);
+    if (!this.#served.has(ifindex)) return this.#arrived(way, passed, sent);
+    const left = this.#hook('egress', ifindex, passed.frame, mark);
     if (left.verdict) return { verdict: left.verdict };
-    return this.#arrived(way, left.frame, sent, steps);
+    return this.#arrived(way, { frame: left.frame, steps: passed.steps }, sent);
   }
 
-  /** Runs a device's program. */
+  /** Runs a device's XDP program, if it has one: before all else. */
+  #early(ifindex: number, frame: Uint8Array): Passed | undefined {
+    const tracer = this.#tracer;
+    const link = tracer.dump.links.find(
+      ({ info }) => info.kind === 'xdp' && info.ifindex === ifindex,
+    );
+    if (!link) return undefined;
+    const context = new Uint8Array(XDP_CONTEXT);
+    new DataView(context.buffer).setUint32(XDP_INGRESS, ifindex, true);
+    const { result, steps, reason } = tracer.record('xdp', () =>
+      tracer.node
+        .program('node_xdp')
+        .testRun({ data: frame, dataRoom: frame.length + 4096, context }),
+    );
+    const isDropped = result.returnValue === XDP_DROP;
+    const { text: packet, inner } = describePacket(Packet.parse(result.data));
+    const why = reason ? `: ${reason.text}` : '';
+    const text = isDropped
+      ? `the packet is dropped${why}`
+      : result.returnValue === XDP_TX
+        ? `${inner ? 'put into a tunnel' : 'translated'}, it is sent out of ${this.#name(ifindex)} again`
+        : 'unchanged, it goes on to node_ingress';
+    tracer.passed(
+      { hook: link.pin, steps, result: text, ...(isDropped ? {} : { packet }) },
+      link.info.programId,
+      'xdp',
+      'node_xdp',
+    );
+    const passed = { frame: result.data, steps };
+    if (isDropped) {
+      return { ...passed, verdict: { outcome: 'dropped', text, ...(reason ? { reason } : {}) } };
+    }
+    return result.returnValue === XDP_TX ? { ...passed, out: { ifindex, mark: 0 } } : undefined;
+  }
+
+  /** Runs a device's program of traffic control. */
   #hook(direction: 'ingress' | 'egress', ifindex: number, frame: Uint8Array, mark: number): Passed {
     const tracer = this.#tracer;
     const { host } = tracer.node;
@@ -292,7 +335,7 @@ class Way {
   }
 
   /** The way's end: the packet is no more the node's affair, or is delivered. */
-  #arrived(way: string, frame: Uint8Array, sent: Packet, steps: readonly Step[]): Reached {
+  #arrived(way: string, { frame, steps }: Passed, sent: Packet): Reached {
     const now = describePacket(Packet.parse(frame));
     const { ends } = now;
     const packet = { packet: now.text, frame: Buffer.from(frame).toString('hex') };
