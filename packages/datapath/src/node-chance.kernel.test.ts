@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestRunResult } from '@heddle/ebpf';
+import type { Packet } from '@heddle/lab';
 import { parseIp, SysError } from '@heddle/sys';
 import { seededRandom } from '@heddle/vm';
 import { clients, type End, externals, NodePackets } from '../testing/node-packets.ts';
@@ -39,7 +40,11 @@ describe('packets of chance', () => {
       const local = world.pod(0).addresses[end];
       const remote = world.lab.nodes[1]!.pods[0]!.addresses[end];
       const external = { kind: 'LoadBalancer', address: externals[end] } as const;
+      const peer = world.lab.nodes[1]!.addresses[end];
+      world.datapath.setTunnelEnds({ peers: [peer], own: [packets.node] });
+      const tunnelled = { forwarding: 'dsr' } as const;
       world.apply(
+        packets.service(30_005, [remote], { ...tunnelled, key: 'tunnelled' }),
         packets.service(30_001, [local, remote], { key: 'both' }),
         packets.service(30_002, [remote], { protocol: 'UDP', key: 'udp' }),
         packets.service(30_003, [remote], { protocol: 'SCTP', key: 'sctp' }),
@@ -55,12 +60,17 @@ describe('packets of chance', () => {
       const away = new Set([at(remote, 8080)]);
       const frontends: Frontend[] = [
         { protocol: 6, at: at(packets.node, 30_001), backends: both },
+        { protocol: 6, at: at(packets.node, 30_005), backends: away },
         { protocol: 17, at: at(packets.node, 30_002), backends: away },
         { protocol: 132, at: at(packets.node, 30_003), backends: away },
         { protocol: 17, at: at(externals[end], 80), backends: both },
       ];
-      const judge = new TranslationJudge(frontends, bytes(packets.node), defaultNat.ports);
-      const chance = new Chance(corpus(packets, local, remote), end, seed);
+      const judge = new TranslationJudge(
+        frontends,
+        { node: bytes(packets.node), peer: bytes(peer) },
+        defaultNat.ports,
+      );
+      const chance = new Chance(corpus(packets, local, remote, peer), end, seed);
       const context = new Uint8Array(44);
       new DataView(context.buffer).setUint32(40, world.node.link('eth0').index, true);
       const programs = [
@@ -176,7 +186,7 @@ class Chance {
 }
 
 /** A packet of each kind that programs tell apart. */
-function corpus(packets: NodePackets, local: string, remote: string): Uint8Array[] {
+function corpus(packets: NodePackets, local: string, remote: string, peer: string): Uint8Array[] {
   const { end, node } = packets;
   const client = clients[end];
   const header = packets.from(client, node);
@@ -186,9 +196,11 @@ function corpus(packets: NodePackets, local: string, remote: string): Uint8Array
     end === 'v4'
       ? toBalancer.icmp({ type: 'echo-request', id: 1, sequence: 1 })
       : toBalancer.icmpv6({ type: 'echo-request', id: 1, sequence: 1 });
+  const inTunnel = (outer: Packet) =>
+    end === 'v4' ? outer.ipv4({ src: client, dst: node }) : outer.ipv6({ src: client, dst: node });
   const init = { type: 'init', value: new Uint8Array(16) } as const;
   return [
-    ...[30_001, 30_004].flatMap((dport) => [
+    ...[30_001, 30_004, 30_005].flatMap((dport) => [
       header.tcp({ sport: 5, dport, syn: true }),
       header.tcp({ sport: 5, dport, ack: true }).payload('x'),
       header.tcp({ sport: 5, dport, ack: true, fin: true }),
@@ -203,6 +215,21 @@ function corpus(packets: NodePackets, local: string, remote: string): Uint8Array
     packets.from(local, client).tcp({ sport: 8080, dport: 5, syn: true, ack: true }),
     packets.from(local, client).udp({ sport: 8080, dport: 5 }).payload('answer'),
     packets.from(remote, node).udp({ sport: 8080, dport: 5000 }).payload('answer'),
+    // A tunnel from another node, from nobody, and an error about one to there.
+    ...[peer, client].flatMap((from) => [
+      inTunnel(packets.from(from, local)).tcp({ sport: 5, dport: 30_001, syn: true }),
+      inTunnel(packets.from(from, local)).tcp({ sport: 5, dport: 30_001, ack: true }).payload('x'),
+    ]),
+    packets.icmp(
+      packets.from(peer, node),
+      { v4: 'fragmentation-needed', v6: 'packet-too-big' },
+      1400,
+      inTunnel(packets.bare(packets.from(node, remote))).tcp({
+        sport: 5,
+        dport: 30_005,
+        ack: true,
+      }),
+    ),
     // Nothing that a service has to do with.
     packets.from(client, remote).tcp({ sport: 5, dport: 22, ack: true }).payload('x'),
     header.udp({ sport: 5, dport: 53 }).payload('x'),

@@ -33,7 +33,7 @@ import { sizes } from '../testing/world.ts';
 const environment = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 const noNft = spawnSync('nft', ['--version'], { env: environment }).error && 'nft is not installed';
 
-const dsr = { name: 'dsr', forwarding: 'dsr' } as const;
+const dsr = { name: 'dsr', forwarding: 'dsr', wire: true } as const;
 const balancers = { v4: '198.51.100.21', v6: 'fd00:198:51:100::21' } as const;
 
 /** TCP packets at a device by the way that they go, seen from it. */

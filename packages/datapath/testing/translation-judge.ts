@@ -25,14 +25,19 @@ export class TranslationJudge {
   readonly #frontends: readonly Frontend[];
   readonly #ports: { readonly first: number; readonly last: number };
   readonly #node: string;
+  readonly #peer: string;
   /** How often each kind came about, so that a test knows what it has seen. */
-  readonly seen = { untouched: 0, dropped: 0, there: 0, back: 0, error: 0, answered: 0, waited: 0 };
+  readonly seen = {
+    ...{ untouched: 0, dropped: 0, there: 0, back: 0, error: 0, answered: 0, waited: 0 },
+    ...{ wrapped: 0, unwrapped: 0, recovered: 0 },
+  };
 
   constructor(
     frontends: readonly Frontend[],
-    node: string,
+    { node, peer }: { readonly node: string; readonly peer: string },
     ports: { readonly first: number; readonly last: number },
   ) {
+    this.#peer = peer;
     this.#frontends = frontends;
     this.#node = node;
     this.#ports = ports;
@@ -48,7 +53,12 @@ export class TranslationJudge {
     if (sameBytes(before, after)) {
       if (verdict === 'pass') this.seen.untouched++;
       else {
-        assert.ok(found?.isLater, 'only a fragment that came too early goes round as it is');
+        const inner =
+          found && isTunnel(found) ? readWirePacket(unwrapped(before, found)) : undefined;
+        assert.ok(
+          found?.isLater || inner?.isLater,
+          'only a fragment that came too early goes round as it is',
+        );
         this.seen.waited++;
       }
       return;
@@ -65,7 +75,20 @@ export class TranslationJudge {
       this.seen.answered++;
       return;
     }
-    assert.equal(before.length, after.length, 'length');
+    if (after.length > before.length) this.#wrapped(before, found, made, after);
+    else if (after.length === before.length) this.#translated(before, found, made, after, isSent);
+    else if (isTunnel(found)) this.#unwrapped(before, found, verdict, after);
+    else this.#recovered(before, found, made, after);
+  }
+
+  /** A packet that is as long as before. */
+  #translated(
+    before: Uint8Array,
+    found: WirePacket,
+    made: WirePacket,
+    after: Uint8Array,
+    isSent: boolean,
+  ): void {
     const isError = isIcmpError(before, found);
     this.#sameBut(changeable(found, isSent, isError), before, after);
     if (hasRightHeader(before, found)) assert.ok(hasRightHeader(after, made), 'header checksum');
@@ -101,6 +124,60 @@ export class TranslationJudge {
     assert.ok(answers, 'the answer of a backend, as the service’s');
     assert.ok(found.dst === this.#node || found.dst === made.dst, 'to the client');
     this.seen.back++;
+  }
+
+  /** A packet in a tunnel to a backend, one hop on and otherwise as it was. */
+  #wrapped(before: Uint8Array, found: WirePacket, made: WirePacket, after: Uint8Array): void {
+    assert.ok(isTunnel(made) && made.src === this.#node, 'a tunnel from the node');
+    assert.ok(hasRightHeader(after, made), 'header checksum of a tunnel');
+    // Whose these are, their own headers don't tell.
+    const isOfSome = found.isLater || isIcmpError(before, found);
+    const to = end(found.dst, found.dport);
+    const backends = this.#frontends
+      .filter((each) => isOfSome || (each.protocol === found.protocol && each.at === to))
+      .flatMap((each) => [...each.backends]);
+    assert.ok(
+      backends.some((each) => each.startsWith(`${made.dst}:`)),
+      'to a backend',
+    );
+    const inner = unwrapped(after, made);
+    // The frame is for another host by now.
+    inner.set(before.subarray(0, frameHeader));
+    assert.equal(inner.length, before.length);
+    this.#sameBut(
+      found.v4
+        ? [
+            [22, 23],
+            [24, 26],
+          ]
+        : [[21, 22]],
+      before,
+      inner,
+    );
+    if (hasRightHeader(before, found)) assert.ok(hasRightHeader(inner, found), 'header checksum');
+    this.seen.wrapped++;
+  }
+
+  /** What was in a tunnel from another node, for a backend on this one. */
+  #unwrapped(
+    before: Uint8Array,
+    found: WirePacket,
+    verdict: 'pass' | 'send',
+    after: Uint8Array,
+  ): void {
+    assert.equal(found.src, this.#peer, 'from another node');
+    const made = readWirePacket(after);
+    assert.equal(made?.dst, found.dst, 'to the backend that the tunnel led to');
+    this.seen.unwrapped++;
+    this.judge(unwrapped(before, found), verdict, after);
+  }
+
+  /** An error about a tunnel became one for the client. */
+  #recovered(before: Uint8Array, found: WirePacket, made: WirePacket, after: Uint8Array): void {
+    assert.ok(isIcmpError(before, found) && isIcmpError(after, made), 'an error for an error');
+    assert.ok(hasRightHeader(after, made), 'header checksum of an error');
+    assert.notEqual(hasRightChecksum(after, made), false, 'checksum of an error');
+    this.seen.recovered++;
   }
 
   /** A reset, an ICMP error or an echo reply. */
@@ -153,6 +230,16 @@ function changeable(packet: WirePacket, isSent: boolean, isError: boolean): [num
 function isIcmpError(bytes: Uint8Array, { protocol, transport }: WirePacket): boolean {
   const type = bytes[transport]!;
   return protocol === 1 ? ICMP_ERROR.has(type) : protocol === 58 && type < 128;
+}
+
+const isTunnel = ({ v4, protocol }: WirePacket) => protocol === (v4 ? 4 : 41);
+
+/** The frame without the outer IP header of its packet. */
+function unwrapped(bytes: Uint8Array, { transport }: WirePacket): Uint8Array {
+  const inner = new Uint8Array(bytes.length - (transport - frameHeader));
+  inner.set(bytes.subarray(0, frameHeader));
+  inner.set(bytes.subarray(transport), frameHeader);
+  return inner;
 }
 
 export function end(address: string, port: number): string {

@@ -89,6 +89,7 @@ describe('objects of a cluster', () => {
     first.objects.take('node', [set(node())]);
     first.objects.take('service', [set(dsr('web'))]);
     first.objects.take('slice', []);
+    first.objects.take('pod', []);
     assert.deepEqual([first.wishes.length, first.batches.length], [1, 0]);
     first.objects.take('node', [set(node()), set(node('n2'))]);
     assert.deepEqual(first.names(), [['set n1', 'set web', 'set n2']]);

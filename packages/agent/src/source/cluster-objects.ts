@@ -146,6 +146,7 @@ export class ClusterObjects implements Disposable {
       before?.zone !== node.zone ||
       before.leaving !== node.leaving ||
       before.addresses.join() !== node.addresses.join() ||
+      before.nodeIPs.join() !== node.nodeIPs.join() ||
       this.#invalid.has(`node ${key}`)
     );
   }

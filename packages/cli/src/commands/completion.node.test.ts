@@ -31,7 +31,7 @@ function offered(...words: string[]): string[] {
 
 describe('bash completion', { skip: !installed('bash') && 'bash is not installed' }, () => {
   it('offers commands and subcommands', () => {
-    assert.deepEqual(offered('s'), ['status', 'service']);
+    assert.deepEqual(offered('s'), ['status', 'service', 'simulate']);
     assert.deepEqual(offered('service', ''), ['list', 'get', '--help']);
     assert.deepEqual(offered('lab', 'e'), ['exec']);
   });
