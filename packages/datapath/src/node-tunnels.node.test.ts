@@ -55,7 +55,7 @@ for (const end of ['v4', 'v6'] as const) {
       const { v4, v6 } = world.node.addresses;
       node = world.node.addresses[end];
       world.datapath.setNode(
-        [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:01' }],
+        [{ name: 'eth0', index: outsideDevice, address: deviceAddress }],
         [v4, v6],
       );
       world.datapath.setTunnelEnds({ peers, own: [v4, v6] });

@@ -134,7 +134,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     const annotations = { 'heddle.io/forwarding': 'hybrid' };
     server.set({ ...web, metadata: { ...web.metadata, annotations } });
     await until('the other Node', () => heard().includes('set Node n2'));
-    await until('four watches', () => server.watching() === 4);
+    await until('all watches', () => server.watching() === 4);
     server.remove('Node', '', 'n2');
     await until('its end', () => heard().includes('delete Node n2'));
   });
