@@ -36,17 +36,23 @@ const files = projectFiles('.test.ts').filter(
 
 const folder = mkdtempSync(join(tmpdir(), 'heddle-coverage-'));
 try {
-  const { status } = spawnSync(
+  const { status, stdout } = spawnSync(
     process.execPath,
     ['--test', '--test-concurrency=2', '--test-reporter=dot', ...files],
     {
       cwd: root,
-      stdio: ['ignore', 'ignore', 'inherit'],
+      stdio: ['ignore', 'pipe', 'inherit'],
+      encoding: 'utf8',
+      maxBuffer: 64 * 1024 * 1024,
       env: { ...process.env, HEDDLE_BPF_COVERAGE: folder },
     },
   );
-  if (status !== 0) throw new Error('the tests failed: run them by npm test to see why');
-  process.exitCode = report(collect(folder)) ? 0 : 1;
+  if (status === 0) {
+    process.exitCode = report(collect(folder)) ? 0 : 1;
+  } else {
+    console.error(`${stdout}\ncoverage: tests failed`);
+    process.exitCode = 1;
+  }
 } finally {
   rmSync(folder, { recursive: true });
 }
