@@ -213,6 +213,30 @@ struct {
 	MAP_UINT(max_entries, 256 * 1024);
 } drop_events SEC(".maps");
 
+/*
+ * The ways that packets lately went, by CPU: the kernel's answers, which take longer to ask for than all the
+ * rest of a packet's translation. Where two of them share a place, the later one has it.
+ */
+#define KNOWN_ROUTES 1024
+
+struct known_route {
+	struct flow_key key;
+	__u32 from; /* device that they came in by */
+	__u32 to;
+	__u32 age; /* when the kernel was asked, in units of 2^ROUTE_AGE_SHIFT ns */
+	__u16 mtu;
+	__u8 dmac[6];
+	__u8 smac[6];
+	__u8 unused[2];
+};
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	MAP_UINT(max_entries, KNOWN_ROUTES);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct known_route);
+} known_routes SEC(".maps");
+
 /* How many resets and ICMP errors may yet be sent, by CPU. */
 struct answer_budget {
 	__u64 filled; /* ns of CLOCK_MONOTONIC */

@@ -74,7 +74,8 @@ GLOBAL int exit_to(context *ctx, const struct packet *packet, const struct addre
  * Where a tunnel for a flow that begins with this packet would begin, as an index in nat_sources; 0: the
  * backend that way must see an address of this node's instead. So it is for a client that is another
  * node or behind one, as a pod is: the replies to it would not leave the backend's node by a front
- * device. And for fragments: the next ones may be too large for the tunnel, and not every sender listens.
+ * device. So it is for a backend that asks itself: it would answer itself, too. And for fragments: the next
+ * ones may be too large for the tunnel, and not every sender listens.
  */
 GLOBAL __u32 tunnel_source(context *ctx, const struct packet *packet, const struct flow_key *to,
 			   const struct route *route)
@@ -84,6 +85,8 @@ GLOBAL __u32 tunnel_source(context *ctx, const struct packet *packet, const stru
 	__u32 *seen;
 
 	if (!table || !packet || !to || !route || packet->fragment)
+		return 0;
+	if (same_address(packet->key.source, to->destination))
 		return 0;
 	if (route->result == BPF_FIB_LKUP_RET_SUCCESS && is_narrow(packet, route->fib.mtu_result))
 		return 0;

@@ -34,6 +34,9 @@ const requestsAtOnce = 100;
 const unreadable: ReadonlySet<number> = new Set([mapTypes.sk_storage, mapTypes.ringbuf]);
 const arrays: ReadonlySet<number> = new Set([mapTypes.array, mapTypes.percpu_array]);
 
+/** Answers of the kernel's that are remembered for a moment: trace asks anew. */
+const momentary: ReadonlySet<string> = new Set(['known_routes']);
+
 export interface CollectOptions {
   readonly platform: Platform;
   readonly bpf: Bpf;
@@ -188,7 +191,8 @@ function readMap(
     if (used > 0) entries.push(chunk.slice(0, used));
     used = 0;
   };
-  for (const [key, value] of unreadable.has(info.type) ? [] : map.entries()) {
+  const isLeftOut = unreadable.has(info.type) || momentary.has(name);
+  for (const [key, value] of isLeftOut ? [] : map.entries()) {
     if (++seen % 100_000 === 0) onProgress?.(name, seen);
     if (isArray && isZero(value)) continue;
     if (count === mostEntries) {

@@ -486,6 +486,52 @@ export const heddleAbi = {
 } as const;
 export type HeddleAbi = (typeof heddleAbi)[keyof typeof heddleAbi];
 
+/** struct known_route */
+export interface KnownRoute {
+  readonly key: FlowKey;
+  readonly from: number;
+  readonly to: number;
+  readonly age: number;
+  readonly mtu: number;
+  /** 6 bytes. */
+  readonly dmac: Uint8Array;
+  /** 6 bytes. */
+  readonly smac: Uint8Array;
+  /** 2 bytes. */
+  readonly unused: Uint8Array;
+}
+
+export const knownRouteSize = 68;
+
+export function encodeKnownRoute(value: KnownRoute, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 68);
+  encodeFlowKey(value.key, into, offset);
+  view.setUint32(40, value.from, true);
+  view.setUint32(44, value.to, true);
+  view.setUint32(48, value.age, true);
+  view.setUint16(52, value.mtu, true);
+  checkLength('known_route.dmac', value.dmac.length, 6);
+  into.set(value.dmac, offset + 54);
+  checkLength('known_route.smac', value.smac.length, 6);
+  into.set(value.smac, offset + 60);
+  checkLength('known_route.unused', value.unused.length, 2);
+  into.set(value.unused, offset + 66);
+}
+
+export function decodeKnownRoute(bytes: Uint8Array, offset = 0): KnownRoute {
+  const view = viewOf(bytes, offset, 68);
+  return {
+    key: decodeFlowKey(bytes, offset),
+    from: view.getUint32(40, true),
+    to: view.getUint32(44, true),
+    age: view.getUint32(48, true),
+    mtu: view.getUint16(52, true),
+    dmac: bytesAt(bytes, offset + 54, 6),
+    smac: bytesAt(bytes, offset + 60, 6),
+    unused: bytesAt(bytes, offset + 66, 2),
+  };
+}
+
 /** struct nat_flow */
 export interface NatFlow {
   /** 16 bytes. */
