@@ -221,7 +221,7 @@ struct {
 
 struct known_route {
 	struct flow_key key;
-	__u32 from; /* device that they came in by */
+	__u32 from; /* device that they came in by, doubled; plus one while netfilter tracks connections */
 	__u32 to;
 	__u32 age; /* when the kernel was asked, in units of 2^ROUTE_AGE_SHIFT ns */
 	__u16 mtu;

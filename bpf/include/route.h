@@ -74,6 +74,15 @@ INLINE __u32 route_age(void)
 	return bpf_ktime_get_coarse_ns() >> ROUTE_AGE_SHIFT;
 }
 
+/* What the kernel was asked under: a device, and whether netfilter tracks connections. */
+INLINE __u32 circumstances(context *ctx)
+{
+	__u32 zero = 0;
+	struct nat_table *table = bpf_map_lookup_elem(&nat_table, &zero);
+
+	return device_of(ctx) << 1 | (table && table->tracked);
+}
+
 /* Where a packet's way is remembered. Ports are part of it: the kernel may choose among several ways by them. */
 INLINE struct known_route *known_route(const struct flow_key *key)
 {
@@ -126,7 +135,7 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 	destination = (const __u32 *)key->destination;
 	length = segment_length(ctx, packet) + route->overhead;
 	known = known_route(key);
-	if (known && !flags && length <= known->mtu && is_known(known, key, device_of(ctx))) {
+	if (known && !flags && length <= known->mtu && is_known(known, key, circumstances(ctx))) {
 		fib->family = packet->ipv4 ? AF_INET : AF_INET6;
 		fib->ifindex = known->to;
 		__builtin_memcpy(fib->dmac, known->dmac, ETH_ALEN);
@@ -158,6 +167,6 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 	route->result = result;
 	/* A neighbour that is unknown may soon be known, and what is the stack's has no such size. */
 	if (known && result == BPF_FIB_LKUP_RET_SUCCESS)
-		remember_route(known, key, device_of(ctx), route);
+		remember_route(known, key, circumstances(ctx), route);
 	return obstacle(packet, route);
 }

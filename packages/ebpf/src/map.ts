@@ -23,6 +23,9 @@ const perCpuTypes: ReadonlySet<number> = new Set([
   mapTypes.percpu_cgroup_storage,
 ]);
 
+/** How often a map is asked again that says EAGAIN. */
+const ATTEMPTS = 5;
+
 /** Elements that one batched lookup asks for; grown when a hash bucket has more. */
 const CHUNK = 1024;
 
@@ -146,12 +149,15 @@ export class BpfMap implements Disposable {
     const { keySize } = this.info;
     let position: Uint8Array | undefined;
     let chunk = Math.min(CHUNK, Math.max(this.info.maxEntries, 1));
+    let attempts = ATTEMPTS;
     while (this.#batch) {
       const nextPosition = new Uint8Array(Math.max(keySize, 4));
       const keys = new Uint8Array(chunk * keySize);
       const values = new Uint8Array(chunk * this.valueBytes);
       const request = { position, nextPosition, keys, values, count: chunk };
       const { count, error } = this.#bpf.mapLookupBatch(this.fd, request);
+      // Seen on Linux 6.18, once in thousands of starts on a busy machine; to ask again does no harm.
+      if (error?.errno === errno.EAGAIN && --attempts > 0) continue;
       if (error?.errno === errno.ENOSPC) {
         chunk *= 2;
         continue;
