@@ -2,8 +2,7 @@
 /* Which way a packet goes, by the node's own routes. */
 #pragma once
 
-#include "maps.h"
-#include "packet.h"
+#include "nat.h"
 
 #define ROUTE_SOURCE (1u << 4) /* BPF_FIB_LOOKUP_SRC, Linux 6.7; the headers here may not have it yet */
 #define EINVAL 22
@@ -31,8 +30,7 @@ INLINE int is_front(__u32 ifindex)
  */
 INLINE int passes_netfilter(__u32 from, __u32 to)
 {
-	__u32 zero = 0;
-	struct nat_table *table = bpf_map_lookup_elem(&nat_table, &zero);
+	struct nat_table *table = the_table();
 
 	if (from == to || !table)
 		return 0;
@@ -77,8 +75,7 @@ INLINE __u32 route_age(void)
 /* What the kernel was asked under: a device, and whether netfilter tracks connections. */
 INLINE __u32 circumstances(context *ctx)
 {
-	__u32 zero = 0;
-	struct nat_table *table = bpf_map_lookup_elem(&nat_table, &zero);
+	struct nat_table *table = the_table();
 
 	return device_of(ctx) << 1 | (table && table->tracked);
 }
@@ -102,11 +99,7 @@ INLINE int is_known(const struct known_route *known, const struct flow_key *key,
 
 INLINE void remember_route(struct known_route *known, const struct flow_key *key, __u32 from, const struct route *route)
 {
-	copy_address(known->key.source, key->source);
-	copy_address(known->key.destination, key->destination);
-	known->key.source_port = key->source_port;
-	known->key.destination_port = key->destination_port;
-	known->key.protocol = key->protocol;
+	known->key = *key;
 	known->from = from;
 	known->to = route->fib.ifindex;
 	known->mtu = route->fib.mtu_result;
