@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathExists, removeFile, SysError } from '@heddle/sys';
-import { bpf, mapSpec, platform } from '../testing/kernel.ts';
+import { bpf, platform } from '../testing/kernel.ts';
+import { mapSpec } from '../testing/map-spec.ts';
 import { isBpffs, mountBpffs, unmountBpffs } from './bpffs.ts';
 import { BpfMap } from './map.ts';
 

@@ -5,7 +5,6 @@ import {
   bpf,
   load,
   longs,
-  mapSpec,
   platform,
   temporaryBpffs,
   u32,
@@ -14,6 +13,7 @@ import {
   words,
   wrapped,
 } from '../testing/kernel.ts';
+import { mapSpec } from '../testing/map-spec.ts';
 import type { Bpf } from './bpf.ts';
 import { BatchError, Incompatible } from './errors.ts';
 import { readMapInfo } from './info.ts';

@@ -1,15 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import {
-  bpf,
-  load,
-  longs,
-  mapSpec,
-  openFds,
-  platform,
-  temporaryCgroup,
-  u32,
-} from '../testing/kernel.ts';
+import { bpf, load, longs, openFds, platform, temporaryCgroup, u32 } from '../testing/kernel.ts';
+import { mapSpec } from '../testing/map-spec.ts';
 import { TestSocket } from '../testing/sockets.ts';
 import { attachCgroup } from './links/cgroup.ts';
 import { BpfMap } from './map.ts';

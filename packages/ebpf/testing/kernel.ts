@@ -18,7 +18,7 @@ import { LinuxBpf } from '../src/linux-bpf.ts';
 import type { LoadedObject } from '../src/loaded-object.ts';
 import { type LoadOptions, loadObject } from '../src/loader.ts';
 import { readObject } from '../src/object-spec.ts';
-import type { MapSpec, ObjectSpec } from '../src/spec.ts';
+import type { ObjectSpec } from '../src/spec.ts';
 import { fixture } from './fixture.ts';
 
 export const platform = nodePlatform();
@@ -31,26 +31,6 @@ export function load(
   change: (spec: ObjectSpec) => ObjectSpec = (spec) => spec,
 ): LoadedObject {
   return loadObject(bpf, platform, change(readObject(fixture(`${name}.o`))), options);
-}
-
-/** A Spec of a map of four-byte keys and values with room for 16, but for `changes`. */
-export function mapSpec(changes: Partial<MapSpec>): MapSpec {
-  return {
-    name: 'test',
-    type: 1,
-    keySize: 4,
-    valueSize: 4,
-    maxEntries: 16,
-    flags: 0,
-    keyTypeId: 0,
-    valueTypeId: 0,
-    extra: 0n,
-    pinByName: false,
-    inner: undefined,
-    contents: undefined,
-    readOnly: false,
-    ...changes,
-  };
 }
 
 export const u32 = (...words: number[]) => new Uint8Array(new Uint32Array(words).buffer);

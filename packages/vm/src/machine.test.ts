@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { BpfMap, mapTypes, programTypes, VerifierError } from '@heddle/ebpf';
+import { mapSpec } from '../../ebpf/testing/map-spec.ts';
 import { assemble } from '../testing/assembler.ts';
-import { loadText, mapSpec } from '../testing/run.ts';
+import { loadText } from '../testing/run.ts';
 import { VmFault } from './fault.ts';
 import { VmBpf } from './vm-bpf.ts';
 

@@ -1,5 +1,5 @@
 import { mapTypes } from '@heddle/ebpf';
-import { mapSpec } from './run.ts';
+import { mapSpec } from '../../ebpf/testing/map-spec.ts';
 
 /**
  * Programs of random instructions that the verifier takes: r0 to r5 are always numbers; r6 points to

@@ -1,25 +1,6 @@
-import { type Bpf, BpfMap, BpfProgram, type MapSpec, mapTypes, programTypes } from '@heddle/ebpf';
+import { type Bpf, BpfMap, BpfProgram, mapTypes, programTypes } from '@heddle/ebpf';
+import { mapSpec } from '../../ebpf/testing/map-spec.ts';
 import { assemble } from './assembler.ts';
-
-/** A Spec of a map of four-byte keys and values with room for 16, but for `changes`. */
-export function mapSpec(changes: Partial<MapSpec>): MapSpec {
-  return {
-    name: 'test',
-    type: mapTypes.hash,
-    keySize: 4,
-    valueSize: 4,
-    maxEntries: 16,
-    flags: 0,
-    keyTypeId: 0,
-    valueTypeId: 0,
-    extra: 0n,
-    pinByName: false,
-    inner: undefined,
-    contents: undefined,
-    readOnly: false,
-    ...changes,
-  };
-}
 
 /** Assembles and loads a program; `maps` are those that it names. */
 export function loadText(

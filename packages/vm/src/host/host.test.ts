@@ -27,8 +27,8 @@ import {
   SysError,
   writeFile,
 } from '@heddle/sys';
+import { mapSpec } from '../../../ebpf/testing/map-spec.ts';
 import { assemble } from '../../testing/assembler.ts';
-import { mapSpec } from '../../testing/run.ts';
 import { VirtualClock } from '../clock.ts';
 import { addressOf } from './address.ts';
 import { outsideDevice } from './devices.ts';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { type Bpf, BpfMap, LinuxBpf, type MapSpec, mapTypes, type UpdateMode } from '@heddle/ebpf';
 import { SysError } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
-import { mapSpec } from '../../testing/run.ts';
+import { mapSpec } from '../../../ebpf/testing/map-spec.ts';
 import { seededRandom } from '../random.ts';
 import { VmBpf } from '../vm-bpf.ts';
 

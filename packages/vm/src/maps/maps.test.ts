@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { BpfMap, type MapSpec, mapTypes } from '@heddle/ebpf';
-import { loadText, mapSpec } from '../../testing/run.ts';
+import { mapSpec } from '../../../ebpf/testing/map-spec.ts';
+import { loadText } from '../../testing/run.ts';
 import { VmBpf } from '../vm-bpf.ts';
 
 const u32 = (...words: number[]) => new Uint8Array(new Uint32Array(words).buffer);

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BpfMap, mapTypes, RingBuffer } from '@heddle/ebpf';
 import type { Platform } from '@heddle/sys';
-import { loadText, mapSpec } from '../../testing/run.ts';
+import { mapSpec } from '../../../ebpf/testing/map-spec.ts';
+import { loadText } from '../../testing/run.ts';
 import { VmBpf } from '../vm-bpf.ts';
 
 const packet = new Uint8Array(64);
