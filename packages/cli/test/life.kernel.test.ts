@@ -239,6 +239,10 @@ describe('the life of the agent', () => {
     assert.equal(status.source.complete, false);
     assert.equal(answer(), 'pod-1-2');
     mkdirSync(product.folder);
+    await product.until('the empty folder to be seen', async () =>
+      (await product.status()).source.problems.some(({ message }) => /came empty/.test(message)),
+    );
+    assert.equal(answer(), 'pod-1-2');
     for (const name of readdirSync(away)) {
       renameSync(`${away}/${name}`, `${product.folder}/${name}`);
       assert.equal(answer(), 'pod-1-2');

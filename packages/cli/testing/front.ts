@@ -51,11 +51,7 @@ export class Front implements Disposable {
     const { nodes, outside } = product.lab;
     [this.node, this.elsewhere] = nodes as [LabNode, LabNode];
     [this.client, this.other] = outside as [Place, Place];
-    // What nodes refuse by themselves, they tell everybody; by default a few times in a second.
-    for (const node of nodes) {
-      node.setSysctl('net/ipv4/icmp_ratelimit', 0);
-      node.setSysctl('net/ipv6/icmp/ratelimit', 0);
-    }
+    for (const node of nodes) node.sendEachIcmpError();
   }
 
   static async open(name: string, ...agentArgs: readonly string[]): Promise<Front> {

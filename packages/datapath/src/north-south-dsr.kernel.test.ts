@@ -255,6 +255,7 @@ test('a rolling update under load by tunnels: no connection fails', async () => 
       }),
     ),
   });
+  await run.started;
   const pause = () => new Promise((resolve) => setTimeout(resolve, 100));
   try {
     for (let step = 0; step < 12; step++) {

@@ -56,6 +56,13 @@ export class Place {
     namespace.setSysctl(name, value);
   }
 
+  /** By default a host sends six in a row to each other one, and fifty to all of them. */
+  sendEachIcmpError(): void {
+    // The masks hold the types that are limited; with icmp_ratelimit the limit for all would stay.
+    this.setSysctl('net/ipv4/icmp_ratemask', 0);
+    this.setSysctl('net/ipv6/icmp/ratemask', '\n');
+  }
+
   /** The device with that name. Throws an Error when there is none. */
   link(name: string): Link {
     const link = this.configure((socket) => findLink(socket, name));

@@ -62,9 +62,7 @@ export function wireUnderlay(platform: Platform, underlay: Place, network: Netwo
 export function openOutside(platform: Platform, underlay: Place): void {
   using namespace = underlay.openNamespace();
   forward(namespace);
-  // Each packet that is too big gets its answer; by default one each second does.
-  namespace.setSysctl('net/ipv4/icmp_ratelimit', 0);
-  namespace.setSysctl('net/ipv6/icmp/ratelimit', 0);
+  underlay.sendEachIcmpError();
   // Nodes that it forwards between are on one link, of which it shall not tell them.
   for (const scope of ['all', bridge]) {
     namespace.setSysctl(`net/ipv4/conf/${scope}/send_redirects`, 0);

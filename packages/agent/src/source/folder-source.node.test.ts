@@ -250,12 +250,12 @@ test('a folder that is deleted takes nothing with it, and is read again when it 
   await folder.until(() => folder.problems.length > 0, 'the problem');
   await folder.quiet();
   assert.equal(folder.labels.length, 50);
-  assert.match(folder.problems[0]!, /\/manifests: ENOENT; what was read from it stays in force/);
+  assert.match(folder.problems[0]!, /\/manifests: ENOENT; what is in force stays so/);
 
   mkdirSync(folder.path);
   await folder.quiet(400);
   assert.equal(folder.labels.length, 50, 'an empty folder is not believed');
-  assert.match(folder.problems[0]!, /came back empty/);
+  assert.match(folder.problems[0]!, /came empty/);
   folder.write('s0.yaml', serviceYaml('s0', '10.96.2.1'));
   await folder.until(() => folder.clusterIP('s0') === '10.96.2.1');
   assert.equal(folder.labels.length, 50, 'the others may still come');
@@ -288,9 +288,17 @@ test('a folder that is not there yet is waited for', async () => {
   await folder.until(() => folder.problems.length === 1, 'the problem');
   assert.equal(folder.complete, false);
   mkdirSync(folder.path);
+  await folder.until(() => folder.problems[0]!.includes('came empty'));
+  await folder.quiet();
+  assert.equal(folder.complete, false, 'an empty folder is not believed');
   folder.write('web.yaml', web);
-  await folder.until(() => folder.complete);
   await folder.until(() => folder.clusterIP('web') === '10.96.0.1');
+  const first = folder.batches.find(({ changes }) => changes.length > 0);
+  assert.equal(first!.complete, false, 'others may still come');
+  folder.write('shop.yaml', shop);
+  await folder.until(() => folder.complete);
+  assert.equal(folder.labels.length, 2);
+  assert.deepEqual(folder.problems, []);
 });
 
 test('a mounted ConfigMap is replaced as a whole', async () => {

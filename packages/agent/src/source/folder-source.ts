@@ -39,7 +39,7 @@ const rereadMs = 50;
 /** Files that disappear may be about to return, or the first sign that the whole folder goes. */
 const settleMs = 50;
 const longestSettleMs = 1000;
-/** After a folder came back, its files may still be arriving. */
+/** After a folder came, or came back, its files may still be arriving. */
 const returnSettleMs = 1000;
 const lookForFolderMs = 250;
 /** A file that can't be read (permissions, too many open files) gives no event when it can again. */
@@ -107,7 +107,7 @@ class FolderSource implements Source {
   #missingSinceMs = 0;
   #settleMs = settleMs;
   #complete = false;
-  /** The folder was there, was gone, and has not been read again yet. */
+  /** The folder was not there, and has not been read since. */
   #isReturning = false;
   #folderProblem: string | undefined;
   #saidProblems = '';
@@ -161,11 +161,11 @@ class FolderSource implements Source {
     if (watch < 0) {
       if (this.#watch !== undefined) this.#inotify.remove(this.#watch);
       this.#watch = undefined;
-      this.#isReturning = !this.#set.isEmpty;
+      this.#isReturning = true;
       this.#toRead = [];
       this.#missing.clear();
       const why = new SysError('inotify_add_watch', -watch, `watch folder ${this.#folder}`);
-      this.#folderProblem = `${why.message}; what was read from it stays in force`;
+      this.#folderProblem = `${why.message}; what is in force stays so`;
       this.#startTimer('look', lookForFolderMs, () => this.#lookForFolder());
       this.#listen();
       this.#report();
@@ -194,13 +194,14 @@ class FolderSource implements Source {
     }
     if (this.#isReturning && names.length === 0) {
       // As a mount point is when nothing is mounted: not a sign that all manifests were deleted.
-      this.#folderProblem = `folder ${this.#folder} came back empty: what was read from it stays in force`;
+      this.#folderProblem = `folder ${this.#folder} came empty: what is in force stays so until its first manifest`;
       this.#listen();
       this.#report();
       return;
     }
     this.#folderProblem = undefined;
     this.#settleMs = this.#isReturning ? returnSettleMs : settleMs;
+    if (this.#isReturning) this.#startTimer('arrival', returnSettleMs, () => this.#report());
     this.#isReturning = false;
     const present = new Set(names);
     for (const name of this.#set.fileNames()) if (!present.has(name)) this.#miss(name);
@@ -340,14 +341,14 @@ class FolderSource implements Source {
     if (this.#watch !== undefined) this.#inotify.remove(this.#watch);
     this.#watch = undefined;
     this.#missing.clear();
-    this.#isReturning = !this.#set.isEmpty;
+    this.#isReturning = true;
     this.#lookForFolder();
   }
 
   #report(): void {
     const changes = this.#set.takeChanges();
     if (changes.length > 0) this.#lastEventMs = this.#platform.wallTimeMs();
-    const isReading = this.#toRead.length > 0;
+    const isReading = this.#toRead.length > 0 || this.#timers.has('arrival');
     const phase = this.#folderProblem ? 'disconnected' : isReading ? 'starting' : 'following';
     if (phase !== this.#phase.phase) {
       this.#phase = { phase, sinceMs: this.#platform.wallTimeMs() };
@@ -355,7 +356,8 @@ class FolderSource implements Source {
     const wasComplete = this.#complete;
     this.#complete ||=
       this.#watch !== undefined &&
-      this.#toRead.length === 0 &&
+      !this.#isReturning &&
+      !isReading &&
       this.#suspects.size === 0 &&
       this.#set.isSound;
     const problems = this.#set.problems();

@@ -59,11 +59,6 @@ export class ManifestSet {
   /** Files with a problem of their own. */
   readonly #troubled = new Set<FileState>();
 
-  /** No file was read yet, or all were forgotten. */
-  get isEmpty(): boolean {
-    return this.#files.size === 0;
-  }
-
   fileNames(): Iterable<string> {
     return this.#files.keys();
   }

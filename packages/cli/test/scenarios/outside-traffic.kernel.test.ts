@@ -391,6 +391,7 @@ describe('traffic from outside the cluster', () => {
           }),
         ),
       });
+      await load.started;
       // A node of a load balancer keeps an endpoint all the time: every other pod is one of this node.
       for (let step = 0; step < all.length; step++) {
         const [old, kept, next] = [0, 1, 2].map((i) => all[(step + i) % all.length]!);

@@ -201,6 +201,7 @@ describe('the life of services', () => {
       slice('green', v4(1), { ports: [{ port: 80 }] }),
     );
     const load = startHttpClient(product.pod(1), { targets: { green: [`${address}:80`] } });
+    await load.started;
     for (let round = 0; round < 6; round++) {
       const [blue, green] = round % 2 === 0 ? [1, 2] : [2, 1];
       const [old, next] = [v4(blue)[0]!, v4(green)[0]!];

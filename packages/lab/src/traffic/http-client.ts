@@ -6,7 +6,7 @@
 //   --report-ms N    default 1000
 //   --timeout-ms N   default 2000; then a request has failed with ETIMEDOUT
 // stdin, a line each: `stop`, or `target NAME=ADDRESS:PORT[,...]` in place of what NAME had.
-// stdout: ClientReport (report.ts) as JSON, a line each.
+// stdout: `started` once each target was asked, then ClientReport (report.ts) as JSON, a line each.
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { decodeUtf8, encodeUtf8, SysError } from '@heddle/sys';
@@ -59,6 +59,7 @@ for (let round = 0; round < requests && !stopped; round++) {
     const endpoint = endpoints[Math.floor(Math.random() * endpoints.length)];
     if (endpoint) measure(endpoint, window);
   }
+  if (round === 0) process.stdout.write('started\n');
   if (now() - windowStart >= reportNs) report('window');
   // 17 has no factor in common with a small number of targets, so that each is first in its turn
   // after a pause too.

@@ -53,6 +53,8 @@ export interface HttpClientOptions {
 /** A running load generator. */
 export interface HttpClient {
   readonly process: ChildProcess;
+  /** Settles once each target was asked; rejects as `total` does. */
+  readonly started: Promise<void>;
   /** The last report, once it has ended; rejects when it ends without one. */
   readonly total: Promise<ClientReport>;
   setTarget(name: string, addresses: readonly string[]): void;
@@ -76,7 +78,15 @@ export function startHttpClient(place: Place, options: HttpClientOptions): HttpC
   }
   const child = spawnProgram(place, 'http-client.ts', args, 'pipe');
   let total: ClientReport | undefined;
+  let start: () => void;
+  const first = new Promise<void>((resolve) => {
+    start = resolve;
+  });
   createInterface({ input: child.stdout! }).on('line', (line) => {
+    if (line === 'started') {
+      start();
+      return;
+    }
     const report = JSON.parse(line) as ClientReport;
     if (report.type === 'total') total = report;
     options.onReport?.(report);
@@ -86,12 +96,14 @@ export function startHttpClient(place: Place, options: HttpClientOptions): HttpC
     if (total) return total;
     throw new Error(`run HTTP client in ${place.name}: ended by ${signal ?? `exit code ${code}`}`);
   });
-  // Whoever never asks for the total shall not be brought down by its absence.
-  ended.catch(() => {});
+  const started = Promise.race([first, ended.then(() => {})]);
+  // Whoever never asks for these shall not be brought down by their absence.
+  for (const promise of [ended, started]) promise.catch(() => {});
   // A command to a client that has just ended is of no consequence.
   child.stdin!.on('error', () => {});
   return {
     process: child,
+    started,
     total: ended,
     setTarget(name, addresses) {
       child.stdin!.write(`target ${name}=${addresses.join()}\n`);
