@@ -88,7 +88,7 @@ struct backend {
 struct backend_stats {
 	__u64 connections; /* made since the backend got its id; for unconnected UDP: flows */
 	__u32 active;	   /* open now; kept for least-connections services only */
-	__u32 reserved;
+	__u32 since;	   /* tick at which the backend got its id */
 	__u64 packets; /* both ways, of what is translated on the node's devices */
 	__u64 bytes;
 };
@@ -354,5 +354,6 @@ struct node_config {
 	__u32 unanswered_limit; /* of them, at most so many that were not answered */
 	__u32 first_port;	/* ports that the node takes for translated packets */
 	__u32 port_count;
+	__u32 tunnel_age; /* ticks since a backend came, before which no tunnels lead to it */
 	__u16 timeouts[FLOW_STATES]; /* by state, in ticks */
 };

@@ -246,7 +246,7 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, s
 		if (outcome)
 			return outcome;
 		source = packet->backend ? 0 : choose_source(ctx, packet, route);
-		tunnel = source && choice.is_dsr ? tunnel_source(ctx, packet, to, route) : 0;
+		tunnel = source && choice.is_dsr && has_settled(choice.backend) ? tunnel_source(ctx, packet, to, route) : 0;
 		if (tunnel)
 			source = tunnel | SOURCE_TUNNELLED;
 		outcome = make_flow(packet, to, &choice, source, &found->index);

@@ -71,6 +71,17 @@ GLOBAL int exit_to(context *ctx, const struct packet *packet, const struct addre
 }
 
 /*
+ * Whether the backend's node can be expected to know of it. Until then it would take a tunnel to it for
+ * somebody else's, and the client would have to say everything again.
+ */
+INLINE int has_settled(__u32 backend)
+{
+	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &backend);
+
+	return stats && (__u32)(bpf_ktime_get_coarse_ns() >> TICK_SHIFT) - stats->since >= config.tunnel_age;
+}
+
+/*
  * Where a tunnel for a flow that begins with this packet would begin, as an index in nat_sources; 0: the
  * backend that way must see an address of this node's instead. So it is for a client that is another
  * node or behind one, as a pod is: the replies to it would not leave the backend's node by a front

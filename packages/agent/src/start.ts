@@ -1,4 +1,4 @@
-import { openDatapath } from '@heddle/datapath';
+import { defaultNat, openDatapath } from '@heddle/datapath';
 import { type Bpf, LinuxBpf } from '@heddle/ebpf';
 import { netnsCookie } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
@@ -58,7 +58,7 @@ export function startAgent(options: StartOptions): Agent {
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices, xdp },
         netnsCookie: cookie,
-        nat: { ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },
+        nat: { ...defaultNat, ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },
       });
     },
     openSource: sourceOf(options, node),

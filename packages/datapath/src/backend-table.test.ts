@@ -12,7 +12,7 @@ describe('sums over all backends', () => {
     let now = 0n;
     const table = new BackendTable(backends, backendStats, () => now);
     const count = (id: number, connections: bigint, packets: bigint, bytes: bigint) => {
-      const counted = { connections, active: 7, reserved: 0, packets, bytes };
+      const counted = { connections, active: 7, since: 0, packets, bytes };
       encodeBackendStats(counted, backendStats.first(id + 1), id * backendStatsSize);
     };
     const add = () => {

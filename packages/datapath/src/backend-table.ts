@@ -1,6 +1,7 @@
 import type { Backend, Protocol } from '@heddle/model';
 import { formatIp, parseIp } from '@heddle/sys';
 import { Extents } from './extents.ts';
+import { tickNs } from './flow-options.ts';
 import {
   type BackendState,
   backendSize,
@@ -9,6 +10,7 @@ import {
   decodeBackend,
   decodeBackendStats,
   encodeBackend,
+  encodeBackendStats,
   type Backend as KernelBackend,
 } from './generated/abi.ts';
 import type { ArrayMemory } from './mapped-array.ts';
@@ -55,12 +57,14 @@ export class BackendTable {
   private readonly memory: ArrayMemory;
   private readonly stats: ArrayMemory;
   private readonly ids: Extents;
+  private readonly now: () => bigint;
   /** Of backends whose ids others have got since. */
   private past: TrafficTotals = { connections: 0, packets: 0, bytes: 0 };
 
   constructor(memory: ArrayMemory, stats: ArrayMemory, now: () => bigint) {
     this.memory = memory;
     this.stats = stats;
+    this.now = now;
     this.ids = new Extents(memory.length, now);
     this.ids.reserve(0, 1);
   }
@@ -117,7 +121,12 @@ export class BackendTable {
     const statsAt = id * backendStatsSize;
     const stats = this.stats.first(id + 1);
     this.past = sumOf(stats.subarray(statsAt, statsAt + backendStatsSize), this.past);
-    stats.fill(0, statsAt, statsAt + backendStatsSize);
+    const since = Number((this.now() / BigInt(tickNs)) & 0xffff_ffffn);
+    encodeBackendStats(
+      { connections: 0n, active: 0, since, packets: 0n, bytes: 0n },
+      stats,
+      statsAt,
+    );
     encodeBackend(
       {
         address,

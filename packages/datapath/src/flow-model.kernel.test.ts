@@ -14,6 +14,7 @@ import {
   modelServices,
   timeoutOf,
 } from '../testing/flow-stage.ts';
+import { testNat } from '../testing/nat.ts';
 import { NodePackets } from '../testing/node-packets.ts';
 import { sizes, World } from '../testing/world.ts';
 import { currentPins } from './datapath.ts';
@@ -34,7 +35,7 @@ describe('the flow table in the kernel and a model of it', () => {
     test(`${runs} histories of packets and changes, ${end}; then nothing is left`, async () => {
       using world = new World(`model-${end}`, 2, {
         lab: { nodes: 2 },
-        nat: { ...defaultNat, timeouts },
+        nat: { ...testNat, timeouts },
         sizes: { ...sizes, flows },
       });
       world.serveOutside();

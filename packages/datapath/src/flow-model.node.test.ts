@@ -17,6 +17,7 @@ import {
 } from '../testing/flow-stage.ts';
 import { VmWorld } from '../testing/vm-world.ts';
 import { currentPins, type Datapath } from './datapath.ts';
+import { defaultNat } from './flow-options.ts';
 
 const runs = Number(process.env.HEDDLE_MODEL_RUNS ?? 60);
 const seed = Number(process.env.HEDDLE_MODEL_SEED ?? 1);
@@ -46,7 +47,7 @@ describe('the flow table and a model of it', () => {
       const clock = new VirtualClock();
       using world = new VmWorld(`model-${end}`, 2, {
         base: clock,
-        nat: { ports, timeouts },
+        nat: { ...defaultNat, ports, timeouts },
         sizes: { services: 50, backends: 200, slots: 4000, affinity: 50, flows },
       });
       const node = world.node.addresses[end];

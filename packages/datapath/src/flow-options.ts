@@ -8,6 +8,11 @@ export interface NatOptions {
    */
   readonly ports: PortRange;
   readonly timeouts: FlowTimeouts;
+  /**
+   * Seconds that the other nodes have to hear of a new backend, before tunnels lead to it (dsr). Flows
+   * that begin before go by SNAT.
+   */
+  readonly tunnelAfter: number;
 }
 
 /** Ports in host order, both ends included. */
@@ -57,6 +62,7 @@ export const defaultNat: NatOptions = {
     sctpHandshake: 60,
     sctp: 900,
   },
+  tunnelAfter: 5,
 };
 
 /** Part of the flow table that flows may have whose backend has not answered. */
@@ -67,11 +73,17 @@ export function unansweredLimit(flows: number): number {
   return Math.max(1, Math.floor(flows * unansweredShare));
 }
 
-const tickNs = 2 ** 30;
+/** The kernel half's tick (TICK_SHIFT in abi.h). */
+export const tickNs = 2 ** 30;
 
-/** Seconds of a number of the kernel half's ticks (TICK_SHIFT in abi.h). */
+/** Seconds of a number of the kernel half's ticks. */
 export function secondsOf(ticks: number): number {
   return Math.round((ticks * tickNs) / 1e9);
+}
+
+/** As many of the kernel half's ticks as make these seconds, or more. */
+export function ticksOf(seconds: number): number {
+  return Math.ceil((seconds * 1e9) / tickNs);
 }
 
 /** The timeout of each state, in ticks: `node_config.timeouts`. */
@@ -90,7 +102,5 @@ export function timeoutTicks(timeouts: FlowTimeouts): number[] {
     [flowState.sctpUnanswered]: timeouts.sctpHandshake,
     [flowState.sctp]: timeouts.sctp,
   };
-  return Array.from({ length: 16 }, (_, state) =>
-    Math.ceil(((seconds[state] ?? 0) * 1e9) / tickNs),
-  );
+  return Array.from({ length: 16 }, (_, state) => ticksOf(seconds[state] ?? 0));
 }

@@ -5,6 +5,7 @@ import type { TestRunResult } from '@heddle/ebpf';
 import type { Packet } from '@heddle/lab';
 import { parseIp, SysError } from '@heddle/sys';
 import { seededRandom } from '@heddle/vm';
+import { testNat } from '../testing/nat.ts';
 import { clients, type End, externals, NodePackets } from '../testing/node-packets.ts';
 import { type Frontend, TranslationJudge } from '../testing/translation-judge.ts';
 import { setChecksums } from '../testing/wire-packet.ts';
@@ -32,7 +33,7 @@ describe('packets of chance', () => {
     test(`${count / 2}, ${end}: none is translated wrongly, no flow is left behind`, async () => {
       using world = new World(`chance-${end}`, 1, {
         lab: { nodes: 2 },
-        nat: { ...defaultNat, timeouts },
+        nat: { ...testNat, timeouts },
         sizes: { ...sizes, flows: 2000 },
       });
       world.serveOutside();

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { eth, type Packet, Packet as Packets } from '@heddle/lab';
 import type { ServiceRow } from '@heddle/model';
 import { outsideDevice, type Routes, VirtualClock } from '@heddle/vm';
+import { testNat } from '../testing/nat.ts';
 import { row } from '../testing/rows.ts';
 import { VmWorld } from '../testing/vm-world.ts';
 import { defaultNat } from './flow-options.ts';
@@ -50,7 +51,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
     world = new VmWorld('corners', 1, {
       ...{ base: clock, routes: (route, flags) => routes(route, flags) },
       sizes: { services: 100, backends: 100, slots: 1000, affinity: 100, flows: 400 },
-      nat: { ...defaultNat, ports: { first: 5000, last: 5002 } },
+      nat: { ...testNat, ports: { first: 5000, last: 5002 } },
     });
     const { v4, v6 } = world.node.addresses;
     world.datapath.setNode(

@@ -50,7 +50,7 @@ for (const end of ['v4', 'v6'] as const) {
       world = new VmWorld('tunnels', 1, {
         ...{ base: clock, routes: (route, flags) => routes(route, flags) },
         sizes: { services: 100, backends: 100, slots: 1000, affinity: 100, flows: 400 },
-        nat: { ...defaultNat, timeouts },
+        nat: { ...defaultNat, timeouts, tunnelAfter: 5 },
       });
       const { v4, v6 } = world.node.addresses;
       node = world.node.addresses[end];
@@ -66,6 +66,7 @@ for (const end of ['v4', 'v6'] as const) {
         row([{ ...frontend, protocol: 'UDP' }], [backend], { protocol: 'UDP', forwarding: 'dsr' }),
         row([{ ...frontend, port: 30_002, protocol: 'UDP' }], [backend], { protocol: 'UDP' }),
       );
+      pass(6);
     });
     afterEach(() => world?.[Symbol.dispose]());
 
@@ -75,8 +76,9 @@ for (const end of ['v4', 'v6'] as const) {
       return end === 'v4' ? frame.ipv4(ip) : frame.ipv6(ip);
     };
     const into = (packet: Packet) => world.host.frame('ingress', packet.bytes);
-    const tcp = (sport: number, ...segments: object[]) =>
-      segments.map((flags) => into(from().tcp({ sport, dport: 30_001, ...flags }))).at(-1)!;
+    const tcpTo = (dport: number, sport: number, ...segments: object[]) =>
+      segments.map((flags) => into(from().tcp({ sport, dport, ...flags }))).at(-1)!;
+    const tcp = (sport: number, ...segments: object[]) => tcpTo(30_001, sport, ...segments);
     const udp = (sport: number, dport: number, count: number) => {
       for (let i = 0; i < count; i++) into(from().udp({ sport, dport }).payload('x'));
     };
@@ -112,6 +114,21 @@ for (const end of ['v4', 'v6'] as const) {
       pass(300);
       assert.deepEqual(left(), [2]);
       assert.equal(world.datapath.natStatus().unanswered, 0);
+    });
+
+    test('a new backend gets no tunnels until its node can have heard of it', () => {
+      const frontend = { kind: 'NodePort', address: node, port: 30_003 } as const;
+      world.apply(row([frontend], [{ address: remotes[end], port: 8081 }], { forwarding: 'dsr' }));
+      tcpTo(30_003, 40, syn);
+      assert.equal(forwardingOf(40), 'snat');
+      pass(3);
+      tcpTo(30_003, 41, syn);
+      assert.equal(forwardingOf(41), 'snat');
+      pass(3);
+      tcpTo(30_003, 42, syn);
+      assert.equal(forwardingOf(42), 'dsr');
+      tcpTo(30_003, 40, syn);
+      assert.equal(forwardingOf(40), 'snat', 'a flow stays what it began as');
     });
 
     test('a path that was too narrow is tried again after ten minutes', () => {

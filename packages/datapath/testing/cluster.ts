@@ -12,7 +12,7 @@ import { type Forwarding, type ObjectChange, readObject, ServiceModel } from '@h
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
-import { defaultNat } from '../src/flow-options.ts';
+import { testNat } from './nat.ts';
 import { objects, sizes } from './world.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -217,7 +217,7 @@ export class Cluster implements Disposable {
       cgroup: node.cgroup,
       sizes,
       netnsCookie: node.netnsCookie,
-      nat: defaultNat,
+      nat: testNat,
       options: { terminateTcp: false },
       ...this.#options,
     });

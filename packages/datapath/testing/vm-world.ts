@@ -1,8 +1,8 @@
 import { nodePlatform } from '@heddle/sys/node';
 import { type Routes, type Surroundings, VmHost, type VmPlace } from '@heddle/vm';
 import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
-import { defaultNat } from '../src/flow-options.ts';
 import { covered } from './coverage.ts';
+import { testNat } from './nat.ts';
 import { objects } from './objects.ts';
 import { SocketWorld } from './socket-world.ts';
 import { sizes } from './world.ts';
@@ -62,7 +62,7 @@ export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
       cgroup: host.cgroupPath,
       sizes,
       netnsCookie: host.node.namespace.cookie,
-      nat: defaultNat,
+      nat: testNat,
       options: { terminateTcp: false },
       ...this.options,
       ...options,

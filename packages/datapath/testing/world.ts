@@ -8,8 +8,8 @@ import {
 import { createLab, type Lab, type LabNode, type LabOptions, type LabPod } from '@heddle/lab';
 import { nodePlatform } from '@heddle/sys/node';
 import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
-import { defaultNat } from '../src/flow-options.ts';
 import { Mirror } from './mirror.ts';
+import { testNat } from './nat.ts';
 import { objects } from './objects.ts';
 import { SocketWorld } from './socket-world.ts';
 
@@ -118,7 +118,7 @@ export class World extends SocketWorld<LabPod, LabNode> {
       cgroup: this.node.cgroup,
       sizes,
       netnsCookie: this.node.netnsCookie,
-      nat: defaultNat,
+      nat: testNat,
       options: { terminateTcp: false },
       ...this.options,
       ...options,

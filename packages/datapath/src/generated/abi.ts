@@ -154,7 +154,7 @@ export type BackendState = (typeof backendState)[keyof typeof backendState];
 export interface BackendStats {
   readonly connections: bigint;
   readonly active: number;
-  readonly reserved: number;
+  readonly since: number;
   readonly packets: bigint;
   readonly bytes: bigint;
 }
@@ -165,7 +165,7 @@ export function encodeBackendStats(value: BackendStats, into: Uint8Array, offset
   const view = viewOf(into, offset, 32);
   view.setBigUint64(0, value.connections, true);
   view.setUint32(8, value.active, true);
-  view.setUint32(12, value.reserved, true);
+  view.setUint32(12, value.since, true);
   view.setBigUint64(16, value.packets, true);
   view.setBigUint64(24, value.bytes, true);
 }
@@ -175,7 +175,7 @@ export function decodeBackendStats(bytes: Uint8Array, offset = 0): BackendStats 
   return {
     connections: view.getBigUint64(0, true),
     active: view.getUint32(8, true),
-    reserved: view.getUint32(12, true),
+    since: view.getUint32(12, true),
     packets: view.getBigUint64(16, true),
     bytes: view.getBigUint64(24, true),
   };
@@ -660,31 +660,34 @@ export interface NodeConfig {
   readonly unansweredLimit: number;
   readonly firstPort: number;
   readonly portCount: number;
+  readonly tunnelAge: number;
   readonly timeouts: readonly number[];
 }
 
-export const nodeConfigSize = 48;
+export const nodeConfigSize = 52;
 
 export function encodeNodeConfig(value: NodeConfig, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 48);
+  const view = viewOf(into, offset, 52);
   view.setUint32(0, value.flows, true);
   view.setUint32(4, value.unansweredLimit, true);
   view.setUint32(8, value.firstPort, true);
   view.setUint32(12, value.portCount, true);
+  view.setUint32(16, value.tunnelAge, true);
   checkLength('node_config.timeouts', value.timeouts.length, 16);
   for (let i = 0; i < 16; i++) {
-    view.setUint16(16 + i * 2, value.timeouts[i]!, true);
+    view.setUint16(20 + i * 2, value.timeouts[i]!, true);
   }
 }
 
 export function decodeNodeConfig(bytes: Uint8Array, offset = 0): NodeConfig {
-  const view = viewOf(bytes, offset, 48);
+  const view = viewOf(bytes, offset, 52);
   return {
     flows: view.getUint32(0, true),
     unansweredLimit: view.getUint32(4, true),
     firstPort: view.getUint32(8, true),
     portCount: view.getUint32(12, true),
-    timeouts: Array.from({ length: 16 }, (_, i) => view.getUint16(16 + i * 2, true)),
+    tunnelAge: view.getUint32(16, true),
+    timeouts: Array.from({ length: 16 }, (_, i) => view.getUint16(20 + i * 2, true)),
   };
 }
 
