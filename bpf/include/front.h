@@ -48,6 +48,20 @@ INLINE int is_first(const struct packet *packet)
 	return packet->key.protocol != IPPROTO_UDP && (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
+/* Whether a flow can begin with the packet: SCTP and TCP say so, UDP doesn't. */
+INLINE int may_begin(const struct packet *packet)
+{
+	return packet->key.protocol == IPPROTO_UDP || is_first(packet);
+}
+
+/* The backend that has an id, if it still is the one that had it in that generation. */
+INLINE struct backend *backend_of(__u32 id, __u32 generation)
+{
+	struct backend *backend = backend_by_id(id);
+
+	return backend && backend->generation == generation && backend->state != BACKEND_GONE ? backend : 0;
+}
+
 INLINE void count_connection(__u32 backend)
 {
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &backend);
@@ -80,10 +94,10 @@ NOINLINE int may_enter(const struct packet *packet)
 INLINE int goes_on(const struct packet *packet, const struct found *found)
 {
 	__u32 life = found->flow->life, id = found->flow->backend_id;
-	struct backend *backend = backend_by_id(id);
+	struct backend *backend = backend_of(id, found->generation);
 	enum flow_state state = state_of(life);
 
-	if (backend && backend->generation == found->generation && backend->state != BACKEND_GONE) {
+	if (backend) {
 		if (!is_first(packet))
 			return 1;
 		/* Also the first try of a connection may have met a backend that drains by now. */
@@ -113,7 +127,7 @@ INLINE int take_choice(const struct packet *packet, struct choice *choice, struc
 {
 	struct backend *backend = backend_by_id(packet->backend);
 
-	if (packet->key.protocol != IPPROTO_UDP && !is_first(packet))
+	if (!may_begin(packet))
 		return DROP_NO_FLOW;
 	if (!backend || backend->state == BACKEND_GONE)
 		return DROP_NO_BACKEND;
@@ -155,7 +169,7 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, int from_o
 	if (from_outside && !may_enter(packet))
 		return DROP_SOURCE_RANGE;
 	/* A hostPort may also be the port that a socket of the node has chosen for a connection of its own. */
-	if (packet->key.protocol != IPPROTO_UDP && !is_first(packet))
+	if (!may_begin(packet))
 		return service->flags & SERVICE_HOST_PORT ? NOT_OURS : DROP_NO_FLOW;
 	if (!service->slot_count && service->flags & SERVICE_SILENT)
 		return DROP_NOT_LOCAL;

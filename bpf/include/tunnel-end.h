@@ -138,11 +138,12 @@ NOINLINE __u32 backend_behind(context *ctx, const struct packet *packet, const s
 	struct flow_key key = packet->key;
 	__u32 *role, id;
 
-	if (find_flow(&found, &key) && !found.is_reply && same_address(found.flow->backend, address)) {
-		__u32 life = found.flow->life;
-
-		if (!source_of(life))
-			return found.flow->backend_id;
+	if (find_flow(&found, &key) && !found.is_reply && same_address(found.flow->backend, address) &&
+	    !source_of(found.flow->life)) {
+		id = found.flow->backend_id;
+		/* What begins anew may find that backend back by another id, and this id another's. */
+		if (!may_begin(packet) || backend_of(id, found.generation))
+			return id;
 	}
 	copy_address(&at, packet->key.destination);
 	role = bpf_map_lookup_elem(&addresses, &at);

@@ -523,6 +523,22 @@ for (const door of doors) {
           );
           assert.equal(forwardingOf(sport), 'local');
         });
+
+        test('who comes again from the same port finds a backend that has left and come back', () => {
+          const address = externals[end];
+          const frontend = { kind: 'LoadBalancer', address } as const;
+          for (const [port, options, question] of [
+            [88, dsr, request(88, address)],
+            [89, udp, datagram(89, address)],
+          ] as const) {
+            for (const backends of [[local], [remote], [local]]) {
+              world.apply(packets.service(port, backends, { ...options, frontend }));
+              if (backends[0] === remote) continue;
+              const { layers } = sent(packets.ingress(coming(question)));
+              assert.partialDeepStrictEqual(layers[1], { dst: local });
+            }
+          }
+        });
       });
     });
   }
