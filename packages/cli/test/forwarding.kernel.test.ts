@@ -89,6 +89,7 @@ describe('forwarding to other nodes', () => {
     const outside = product.lab.outside[0]!;
     using client = Tap.open(outside, 'eth0');
     using other = Tap.open(product.lab.nodes[1]!, 'eth0');
+    const live = () => openDump({ socket: product.socket, bpffs: product.node.bpffs });
     for (const end of ends) {
       const backend = product.lab.pods[1]!.addresses[end];
       for (const protocol of ['tcp', 'udp'] as const) {
@@ -96,8 +97,10 @@ describe('forwarding to other nodes', () => {
           ...{ from: outside.addresses[end], to: product.node.addresses[end] },
           ...{ port: nodePorts.asked, protocol, sourcePort: ++port },
         };
-        const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
-        const { verdict, hooks } = trace(dump, asked);
+        await product.until('tunnels to the backend, which is new', async () => {
+          return trace(await live(), asked).verdict.outcome === 'tunnelled';
+        });
+        const { verdict, hooks } = trace(await live(), asked);
         assert.deepEqual(
           [verdict.outcome, verdict.address, verdict.port],
           ['tunnelled', backend, 8080],
@@ -123,7 +126,7 @@ describe('forwarding to other nodes', () => {
             ? foretold.with('ipv4', { ttl: 62 }, 1)
             : foretold.with('ipv6', { hopLimit: 62 }, 1);
         assert.equal(`${packet}`, `${routed}`);
-        const later = trace(await openDump({ socket: product.socket, bpffs: product.node.bpffs }), {
+        const later = trace(await live(), {
           ...asked,
           flow: true,
           reply: true,
