@@ -51,6 +51,12 @@ GLOBAL int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32
 	}
 }
 
+/* Sends a packet out of the device that its route leads to. */
+INLINE int send_out(context *ctx, const struct route *route)
+{
+	return route->fib.ifindex == ctx->ifindex ? send_back(ctx) : bpf_redirect(route->fib.ifindex, 0);
+}
+
 /* Sends a translated packet on its way, as a router does. */
 GLOBAL int send_on(context *ctx, const struct route *route)
 {
@@ -67,25 +73,31 @@ GLOBAL int send_on(context *ctx, const struct route *route)
 			copy_address(next.ipv6_nh, route->fib.ipv6_dst);
 		return bpf_redirect_neigh(route->fib.ifindex, &next, sizeof(next), 0);
 	}
-	if (route->fib.ifindex == ctx->ifindex)
-		return send_back(ctx);
-	return bpf_redirect(route->fib.ifindex, 0);
+	return send_out(ctx, route);
 }
 
-/* Translates a packet with ports to an address of that role. */
+/* Translates a packet with ports, whose destination's role may be known. */
 INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 {
 	struct found found = {};
 	struct flow_key to = {};
 	struct route route = {};
-	int reason = find_passage(ctx, packet, role, &found, &to, &route);
+	__u32 recalled = recall_flow(ctx, packet, &route);
+	int reason;
 
+	if (!recalled && !role)
+		role = role_of(packet);
+	if (!recalled && !role)
+		return NEXT;
+	reason = find_passage(ctx, packet, role, recalled, &found, &to, &route);
 	if (reason || !found.flow)
 		return refuse(ctx, packet, reason, route.fib.mtu_result - route.overhead, found.service);
+	if (!recalled)
+		remember_flow(ctx, packet, found.index * 2 + found.is_reply, &route);
 	note_packet(found.flow, found.flow->life, packet->tcp_flags, found.is_reply, found.is_new, length_of(ctx));
 	if (route.overhead ? wrap(ctx, packet, &to, &route) : rewrite(ctx, packet, &to, &route))
 		return drop(ctx, packet, DROP_WRITE);
-	return send_on(ctx, &route);
+	return recalled ? send_out(ctx, &route) : send_on(ctx, &route);
 }
 
 /*
@@ -187,7 +199,7 @@ SEC("tc") int node_ingress(context *ctx)
 {
 	struct packet packet = {};
 	enum packet_kind kind;
-	__u32 *known, role;
+	__u32 role = 0;
 	int outcome;
 
 	/* A frame for somebody else is here by promiscuity; multicast is no service's. */
@@ -205,11 +217,10 @@ SEC("tc") int node_ingress(context *ctx)
 			return outcome ? outcome : NEXT;
 		}
 		role = ADDRESS_EXTERNAL;
-	} else {
-		known = bpf_map_lookup_elem(&addresses, packet.key.destination);
-		if (!known || !(*known & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE)))
+	} else if (kind != PACKET_FLOW) {
+		role = role_of(&packet);
+		if (!role)
 			return NEXT;
-		role = *known;
 		if (kind == PACKET_FRAGMENT && recall_ports(&packet))
 			kind = PACKET_FLOW;
 	}

@@ -78,7 +78,7 @@ SEC("xdp.frags") int node_xdp(context *ctx)
 	struct found found = {};
 	struct flow_key to = {};
 	struct route route = {};
-	__u32 *role;
+	__u32 role = 0, recalled;
 	int reason;
 
 	if (!is_for_device(ctx))
@@ -86,12 +86,16 @@ SEC("xdp.frags") int node_xdp(context *ctx)
 	/* The ports of fragments are looked after in one place. */
 	if (read_packet(ctx, ETH_HLEN, &packet) != PACKET_FLOW || packet.fragment)
 		return NEXT;
-	role = bpf_map_lookup_elem(&addresses, packet.key.destination);
-	if (!role || !(*role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE)))
+	recalled = recall_flow(ctx, &packet, &route);
+	if (!recalled)
+		role = role_of(&packet);
+	if (!recalled && !role)
 		return NEXT;
-	reason = find_passage(ctx, &packet, *role, &found, &to, &route);
+	reason = find_passage(ctx, &packet, role, recalled, &found, &to, &route);
 	if (reason)
 		return refuse(ctx, &packet, reason, found.service);
+	if (!recalled)
+		remember_flow(ctx, &packet, found.index * 2 + found.is_reply, &route);
 	if (route.result != BPF_FIB_LKUP_RET_SUCCESS || route.fib.ifindex != device_of(ctx) || !found.flow)
 		return NEXT;
 	if (is_unfinished(ctx, &packet))

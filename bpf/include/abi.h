@@ -54,6 +54,8 @@ enum service_flags {
 	SERVICE_DSR = 2,
 	/* A pod's own port: bind() is guarded at each of its addresses (a NodePort's: at the unspecified one). */
 	SERVICE_HOST_PORT = 4,
+	/* Not everybody may come in at each of its addresses: source_ranges says who. */
+	SERVICE_RANGED = 8,
 };
 
 struct service {

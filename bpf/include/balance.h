@@ -113,10 +113,12 @@ INLINE __u32 remembered_id(const struct service *service, const struct affinity_
 }
 
 /*
- * Chooses a backend and fills in what `origin` says of it. `hash` is of what shall keep to one backend
- * by ALGORITHM_HASH. Returns 0 if there is none, 2 if it counts its open connections, else 1.
+ * Chooses a backend of a service and fills in what `origin` says of it. `service` is 0 where it has not been
+ * looked up yet; `hash` is of what shall keep to one backend by ALGORITHM_HASH. Returns 0 if there is none, 2
+ * if it counts its open connections, else 1.
  */
-GLOBAL int choose_backend(const struct service_key *service_key, struct origin *origin, client_id client, __u32 hash)
+GLOBAL int choose_backend(const struct service_key *service_key, struct service *service, struct origin *origin,
+			  client_id client, __u32 hash)
 {
 	struct service_key key;
 
@@ -126,12 +128,13 @@ GLOBAL int choose_backend(const struct service_key *service_key, struct origin *
 	key = *service_key;
 	for (int attempt = 0; attempt < CHOICE_ATTEMPTS; attempt++) {
 		struct affinity_key affinity_key = { .client = client };
-		struct service *service;
 		struct backend *backend;
 		__u64 now = 0;
 		__u32 id = 0;
 
-		service = bpf_map_lookup_elem(&services, &key);
+		/* A backend that is gone: the service has others by now. */
+		if (!service || attempt)
+			service = bpf_map_lookup_elem(&services, &key);
 		if (!service || !service->slot_count)
 			return 0;
 		if (service->affinity_seconds) {

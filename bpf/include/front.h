@@ -42,6 +42,14 @@ INLINE int find_flow(struct found *found, const struct flow_key *key)
 	return state != FLOW_FREE && state != FLOW_DYING;
 }
 
+/* The role of the packet's destination; 0: it is no address that a service can have. */
+INLINE __u32 role_of(const struct packet *packet)
+{
+	__u32 *role = bpf_map_lookup_elem(&addresses, packet->key.destination);
+
+	return role && *role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE) ? *role : 0;
+}
+
 /* Whether a connection begins with the packet: a SYN, or an INIT of SCTP. UDP knows no beginning. */
 INLINE int is_first(const struct packet *packet)
 {
@@ -112,6 +120,126 @@ INLINE int goes_on(const struct packet *packet, const struct found *found)
 	return 0;
 }
 
+INLINE int same_key(const struct flow_key *left, const struct flow_key *right)
+{
+	return left->source_port == right->source_port && left->destination_port == right->destination_port &&
+	       left->protocol == right->protocol && same_address(left->source, right->source) &&
+	       same_address(left->destination, right->destination);
+}
+
+/*
+ * For how long a packet's flow and way are taken without asking again: until the clock, in such units, moves
+ * on. So a change of routes or neighbours is heeded after at most 2^28 ns, a quarter of a second.
+ */
+#define KNOWN_AGE_SHIFT 28
+
+INLINE __u32 age_of_knowledge(void)
+{
+	return bpf_ktime_get_coarse_ns() >> KNOWN_AGE_SHIFT;
+}
+
+/* Ports are part of it: the kernel may choose among several ways by them. */
+INLINE __u32 hash_key(const struct flow_key *key)
+{
+	const __u32 *source = (const __u32 *)key->source, *destination = (const __u32 *)key->destination;
+	__u64 ports = (__u64)key->source_port << 16 | key->destination_port | (__u64)key->protocol << 32;
+	__u64 left = (__u64)(source[0] ^ destination[2]) << 32 | (source[3] ^ destination[1]);
+	__u64 right = (__u64)(source[1] ^ destination[3]) << 32 | (source[2] ^ destination[0]);
+	/* Two multiplications that don't wait for each other. */
+	__u64 mixed = left * 0x9e3779b97f4a7c15ULL ^ (right + ports) * 0xc2b2ae3d27d4eb4fULL;
+
+	return (mixed ^ mixed >> 32) * 0x9e3779b1;
+}
+
+/* Where a packet with that hash is remembered. */
+INLINE struct known_flow *place_of(__u32 hash)
+{
+	__u32 block = hash >> 16 & (KNOWN_FLOW_BLOCKS - 1);
+	struct known_flow_block *known = bpf_map_lookup_elem(&known_flows, &block);
+
+	return known ? &known->flows[hash >> 20 & (KNOWN_FLOWS_IN_BLOCK - 1)] : 0;
+}
+
+/* Tells packets apart that have one place, and what the kernel is asked under: device, and tracking. */
+INLINE __u32 check_of(context *ctx, __u32 hash)
+{
+	struct nat_table *table = the_table();
+
+	return hash ^ (device_of(ctx) << 1 | (table && table->tracked));
+}
+
+/*
+ * Remembers which flow a packet belongs to and which way it goes: an answer that can be had again, so not of a
+ * neighbour that is unknown, as it may soon be known, nor of what is the stack's, which has no such size.
+ */
+GLOBAL int remember_flow(context *ctx, const struct packet *packet, __u32 reference, const struct route *route)
+{
+	struct known_flow *known;
+	__u32 hash;
+
+	if (!packet || packet->fragment || !route || route->result != BPF_FIB_LKUP_RET_SUCCESS)
+		return 0;
+	hash = hash_key(&packet->key);
+	known = place_of(hash);
+	if (!known)
+		return 0;
+	known->check = check_of(ctx, hash);
+	known->flow = reference;
+	known->to = route->fib.ifindex;
+	known->mtu = route->fib.mtu_result;
+	__builtin_memcpy(known->dmac, route->fib.dmac, ETH_ALEN);
+	__builtin_memcpy(known->smac, route->fib.smac, ETH_ALEN);
+	known->age = age_of_knowledge();
+	return 0;
+}
+
+/*
+ * The flow of a packet like one that came a moment ago, as in struct flow_reference, and its way; 0: there is
+ * none, or something about it has to be looked at more closely. A flow's place may be another's by now, so
+ * what is remembered counts only if the flow there has the packet's key.
+ */
+GLOBAL __u32 recall_flow(context *ctx, const struct packet *packet, struct route *route)
+{
+	struct known_flow *known;
+	struct nat_flow *flow;
+	struct flow_key key;
+	__u32 hash, life, state, overhead;
+
+	if (!packet || !route || packet->fragment || is_first(packet))
+		return 0;
+	hash = hash_key(&packet->key);
+	known = place_of(hash);
+	if (!known || known->check != check_of(ctx, hash) || known->age != age_of_knowledge())
+		return 0;
+	flow = flow_at(known->flow / 2);
+	if (!flow)
+		return 0;
+	life = flow->life;
+	state = state_of(life);
+	if (state == FLOW_FREE || state == FLOW_DYING)
+		return 0;
+	if (known->flow & 1) {
+		if (!reply_key(&key, flow, life, protocol_of(state)))
+			return 0;
+	} else {
+		if (!has_backend(flow, life) || (packet->backend && flow->backend_id != packet->backend))
+			return 0;
+		client_key(&key, flow, protocol_of(state));
+	}
+	if (!same_key(&key, &packet->key))
+		return 0;
+	overhead = !(known->flow & 1) && life & LIFE_TUNNELLED ? overhead_of(packet) : 0;
+	if (segment_length(ctx, packet) + overhead > known->mtu)
+		return 0;
+	route->fib.family = packet->ipv4 ? AF_INET : AF_INET6;
+	route->fib.ifindex = known->to;
+	__builtin_memcpy(route->fib.dmac, known->dmac, ETH_ALEN);
+	__builtin_memcpy(route->fib.smac, known->smac, ETH_ALEN);
+	route->result = BPF_FIB_LKUP_RET_SUCCESS;
+	route->overhead = overhead;
+	return known->flow;
+}
+
 /* The key of a packet that is sent to a backend as it is. */
 INLINE void lead_to(struct flow_key *to, const struct packet *packet, const void *backend, __be16 port)
 {
@@ -166,7 +294,7 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, int from_o
 	if (!service)
 		return role & ADDRESS_NODE ? NOT_OURS : DROP_UNKNOWN_PORT;
 	choice->service = service->id;
-	if (from_outside && !may_enter(packet))
+	if (from_outside && service->flags & SERVICE_RANGED && !may_enter(packet))
 		return DROP_SOURCE_RANGE;
 	/* A hostPort may also be the port that a socket of the node has chosen for a connection of its own. */
 	if (!may_begin(packet))
@@ -177,7 +305,7 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, int from_o
 	if (service->slot_count && table->unanswered >= config.unanswered_limit)
 		return DROP_UNANSWERED_LIMIT;
 	is_dsr = !!(service->flags & SERVICE_DSR);
-	chosen = choose_backend(&key, &origin, client_of_address(packet->key.source), hash_flow(&packet->key));
+	chosen = choose_backend(&key, service, &origin, client_of_address(packet->key.source), hash_flow(&packet->key));
 	if (!chosen)
 		return DROP_NO_BACKEND;
 	choice->backend = origin.backend;
@@ -230,18 +358,27 @@ GLOBAL __u32 choose_source(context *ctx, const struct packet *packet, const stru
 /*
  * Finds the flow of a packet with ports to an address of that role, or makes it if one begins; what the
  * packet will be from and to, or (`route` has an overhead) the tunnel that it goes in; and the way that it
- * goes then. Routes to backends are looked up for the
+ * goes then. Where `recalled` is not 0, it and `route` are what recall_flow has found. Routes to backends are looked up for the
  * client's address, whatever the backend sees: so does the kernel for what it masquerades, and one
  * lookup serves the choice of a source and the way. Returns 0, NOT_OURS, or the reason for a drop.
  */
-INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, struct found *found, struct flow_key *to,
-			struct route *route)
+INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, __u32 recalled, struct found *found,
+			struct flow_key *to, struct route *route)
 {
-	int is_known = find_flow(found, &packet->key), outcome;
+	int is_known, outcome = 0;
+
+	if (recalled) {
+		is_known = 1;
+		found->index = recalled / 2;
+		found->is_reply = recalled & 1;
+		found->flow = flow_at(found->index);
+	} else {
+		is_known = find_flow(found, &packet->key);
+	}
 
 	if (packet->fragment == FRAGMENT_FIRST)
 		remember_ports(packet);
-	if (is_known && !found->is_reply) {
+	if (!recalled && is_known && !found->is_reply) {
 		is_known = goes_on(packet, found);
 		/* Another node's choice goes before what this one chose when it was asked itself. */
 		if (is_known && packet->backend && found->flow->backend_id != packet->backend)
@@ -283,14 +420,14 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, s
 	if (!found->is_reply && found->flow->life & LIFE_TUNNELLED) {
 		if (!tunnel_key(to, found->flow, packet->ipv4))
 			return DROP_NO_ROUTE;
-		return find_tunnel_route(ctx, packet, to, route);
+		return recalled ? obstacle(packet, route) : find_tunnel_route(ctx, packet, to, route);
 	}
 	if (is_known) {
 		if (found->is_reply)
 			answer_key(to, found->flow, packet->key.protocol);
 		else
 			lead_to(to, packet, found->flow->backend, found->flow->backend_port);
-		outcome = find_route(ctx, packet, to, 0, route);
+		outcome = recalled ? obstacle(packet, route) : find_route(ctx, packet, to, 0, route);
 		if (outcome)
 			return outcome;
 	}

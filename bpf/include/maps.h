@@ -214,28 +214,36 @@ struct {
 } drop_events SEC(".maps");
 
 /*
- * The ways that packets lately went, by CPU: the kernel's answers, which take longer to ask for than all the
- * rest of a packet's translation. Where two of them share a place, the later one has it.
+ * The flows that packets lately belonged to, by CPU, and the ways that they went: what was found in tables of
+ * all flows, and the kernel's answers, which take longer than all the rest of a packet's translation. Where
+ * two of them share a place, the later one has it.
  */
-#define KNOWN_ROUTES 1024
+#define KNOWN_FLOW_BLOCKS 16
+#define KNOWN_FLOWS_IN_BLOCK 64
 
-struct known_route {
-	struct flow_key key;
-	__u32 from; /* device that they came in by, doubled; plus one while netfilter tracks connections */
-	__u32 to;
-	__u32 age; /* when the kernel was asked, in units of 2^ROUTE_AGE_SHIFT ns */
+/* Half a line of the processor's cache. */
+struct known_flow {
+	__u32 check; /* of the packets' addresses and ports, and of what else the way depends on */
+	__u32 flow;  /* as in struct flow_reference */
+	__u32 age;   /* when the kernel was asked, in units of 2^KNOWN_AGE_SHIFT ns */
+	__u32 to;    /* device */
 	__u16 mtu;
 	__u8 dmac[6];
 	__u8 smac[6];
 	__u8 unused[2];
 };
 
+/* Many in one entry, as each entry of such a map is a piece of memory of its own, found by a pointer. */
+struct known_flow_block {
+	struct known_flow flows[KNOWN_FLOWS_IN_BLOCK];
+};
+
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	MAP_UINT(max_entries, KNOWN_ROUTES);
+	MAP_UINT(max_entries, KNOWN_FLOW_BLOCKS);
 	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, struct known_route);
-} known_routes SEC(".maps");
+	MAP_TYPE(value, struct known_flow_block);
+} known_flows SEC(".maps");
 
 /* How many resets and ICMP errors may yet be sent, by CPU. */
 struct answer_budget {

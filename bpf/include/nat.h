@@ -432,8 +432,6 @@ static long try_port(__u32 number, struct port_search *search)
 	if (offset >= config.port_count)
 		return 0;
 	search->reply.destination_port = bpf_htons(config.first_port + offset);
-	if (bpf_map_lookup_elem(&nat_index, &search->reply))
-		return 0;
 	if (bpf_map_update_elem(&nat_index, &search->reply, &search->reference, BPF_NOEXIST))
 		return 0;
 	search->found = 1;

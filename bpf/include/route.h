@@ -62,53 +62,6 @@ INLINE int obstacle(const struct packet *packet, const struct route *route)
 }
 
 /*
- * For how long a way is taken without asking the kernel again: until the clock, in such units, moves on. So a
- * change of routes or neighbours is heeded after at most 2^28 ns, a quarter of a second.
- */
-#define ROUTE_AGE_SHIFT 28
-
-INLINE __u32 route_age(void)
-{
-	return bpf_ktime_get_coarse_ns() >> ROUTE_AGE_SHIFT;
-}
-
-/* What the kernel was asked under: a device, and whether netfilter tracks connections. */
-INLINE __u32 circumstances(context *ctx)
-{
-	struct nat_table *table = the_table();
-
-	return device_of(ctx) << 1 | (table && table->tracked);
-}
-
-/* Where a packet's way is remembered. Ports are part of it: the kernel may choose among several ways by them. */
-INLINE struct known_route *known_route(const struct flow_key *key)
-{
-	const __u32 *source = (const __u32 *)key->source, *destination = (const __u32 *)key->destination;
-	__u32 ports = (__u32)key->source_port << 16 | key->destination_port;
-	__u32 at = ((source[3] ^ destination[3] * 0x9e3779b1) + ports) * 0x85ebca6b >> 16 & (KNOWN_ROUTES - 1);
-
-	return bpf_map_lookup_elem(&known_routes, &at);
-}
-
-INLINE int is_known(const struct known_route *known, const struct flow_key *key, __u32 from)
-{
-	return known->age == route_age() && known->from == from && known->key.source_port == key->source_port &&
-	       known->key.destination_port == key->destination_port && known->key.protocol == key->protocol &&
-	       same_address(known->key.source, key->source) && same_address(known->key.destination, key->destination);
-}
-
-INLINE void remember_route(struct known_route *known, const struct flow_key *key, __u32 from, const struct route *route)
-{
-	known->key = *key;
-	known->from = from;
-	known->to = route->fib.ifindex;
-	known->mtu = route->fib.mtu_result;
-	__builtin_memcpy(known->dmac, route->fib.dmac, ETH_ALEN);
-	__builtin_memcpy(known->smac, route->fib.smac, ETH_ALEN);
-	known->age = route_age();
-}
-
-/*
  * Looks up the way of a packet that is from and to what `key` says; `route` is all zero before, but for
  * the overhead. `flags` may be ROUTE_SOURCE. Returns 0, or why the packet can't go that way.
  */
@@ -116,7 +69,6 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 		      struct route *route)
 {
 	const __u32 *source, *destination;
-	struct known_route *known;
 	struct bpf_fib_lookup *fib;
 	__u32 length;
 	long result;
@@ -127,15 +79,6 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 	source = (const __u32 *)key->source;
 	destination = (const __u32 *)key->destination;
 	length = segment_length(ctx, packet) + route->overhead;
-	known = known_route(key);
-	if (known && !flags && length <= known->mtu && is_known(known, key, circumstances(ctx))) {
-		fib->family = packet->ipv4 ? AF_INET : AF_INET6;
-		fib->ifindex = known->to;
-		__builtin_memcpy(fib->dmac, known->dmac, ETH_ALEN);
-		__builtin_memcpy(fib->smac, known->smac, ETH_ALEN);
-		route->result = BPF_FIB_LKUP_RET_SUCCESS;
-		return obstacle(packet, route);
-	}
 	fib->l4_protocol = key->protocol;
 	fib->sport = key->source_port;
 	fib->dport = key->destination_port;
@@ -158,8 +101,5 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 	    passes_netfilter(device_of(ctx), fib->ifindex))
 		result = BPF_FIB_LKUP_RET_NOT_FWDED;
 	route->result = result;
-	/* A neighbour that is unknown may soon be known, and what is the stack's has no such size. */
-	if (known && result == BPF_FIB_LKUP_RET_SUCCESS)
-		remember_route(known, key, circumstances(ctx), route);
 	return obstacle(packet, route);
 }

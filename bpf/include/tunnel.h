@@ -26,6 +26,12 @@ INLINE int is_narrow(const struct packet *packet, __u32 mtu)
 	return mtu < (packet->ipv4 ? LEAST_MTU_IPV4 + sizeof(struct iphdr) : LEAST_MTU_IPV6 + sizeof(struct ipv6hdr));
 }
 
+/* What a tunnel takes of a packet. */
+INLINE __u32 overhead_of(const struct packet *packet)
+{
+	return packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+}
+
 /* Which way an address lies, seen from a device. */
 enum exit {
 	EXIT_NONE,  /* on this node, or behind a device that is no front */
@@ -133,7 +139,7 @@ INLINE int find_tunnel_route(context *ctx, const struct packet *packet, const st
 	int outcome;
 
 	__builtin_memset(route, 0, sizeof(*route));
-	route->overhead = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	route->overhead = overhead_of(packet);
 	outcome = find_route(ctx, packet, key, 0, route);
 	/* The backend was elsewhere when the flow began. */
 	return !outcome && route->result == BPF_FIB_LKUP_RET_NOT_FWDED ? DROP_NO_ROUTE : outcome;

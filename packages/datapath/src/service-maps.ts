@@ -519,11 +519,12 @@ function sameEntry(a: Entry, b: Entry): boolean {
   );
 }
 
-function flagsOf({ silent, forwarding, frontends }: ServiceRow): ServiceFlags {
+function flagsOf({ silent, forwarding, frontends, sourceRanges }: ServiceRow): ServiceFlags {
   const flags =
     (silent ? serviceFlags.silent : 0) |
     (forwarding === 'dsr' ? serviceFlags.dsr : 0) |
-    (frontends[0]?.kind === 'HostPort' ? serviceFlags.hostPort : 0);
+    (frontends[0]?.kind === 'HostPort' ? serviceFlags.hostPort : 0) |
+    (sourceRanges.length > 0 ? serviceFlags.ranged : 0);
   return flags as ServiceFlags;
 }
 

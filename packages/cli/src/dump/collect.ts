@@ -35,7 +35,7 @@ const unreadable: ReadonlySet<number> = new Set([mapTypes.sk_storage, mapTypes.r
 const arrays: ReadonlySet<number> = new Set([mapTypes.array, mapTypes.percpu_array]);
 
 /** Answers of the kernel's that are remembered for a moment: trace asks anew. */
-const momentary: ReadonlySet<string> = new Set(['known_routes']);
+const momentary: ReadonlySet<string> = new Set(['known_flows']);
 
 export interface CollectOptions {
   readonly platform: Platform;

@@ -486,12 +486,12 @@ export const heddleAbi = {
 } as const;
 export type HeddleAbi = (typeof heddleAbi)[keyof typeof heddleAbi];
 
-/** struct known_route */
-export interface KnownRoute {
-  readonly key: FlowKey;
-  readonly from: number;
-  readonly to: number;
+/** struct known_flow */
+export interface KnownFlow {
+  readonly check: number;
+  readonly flow: number;
   readonly age: number;
+  readonly to: number;
   readonly mtu: number;
   /** 6 bytes. */
   readonly dmac: Uint8Array;
@@ -501,34 +501,55 @@ export interface KnownRoute {
   readonly unused: Uint8Array;
 }
 
-export const knownRouteSize = 68;
+export const knownFlowSize = 32;
 
-export function encodeKnownRoute(value: KnownRoute, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 68);
-  encodeFlowKey(value.key, into, offset);
-  view.setUint32(40, value.from, true);
-  view.setUint32(44, value.to, true);
-  view.setUint32(48, value.age, true);
-  view.setUint16(52, value.mtu, true);
-  checkLength('known_route.dmac', value.dmac.length, 6);
-  into.set(value.dmac, offset + 54);
-  checkLength('known_route.smac', value.smac.length, 6);
-  into.set(value.smac, offset + 60);
-  checkLength('known_route.unused', value.unused.length, 2);
-  into.set(value.unused, offset + 66);
+export function encodeKnownFlow(value: KnownFlow, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 32);
+  view.setUint32(0, value.check, true);
+  view.setUint32(4, value.flow, true);
+  view.setUint32(8, value.age, true);
+  view.setUint32(12, value.to, true);
+  view.setUint16(16, value.mtu, true);
+  checkLength('known_flow.dmac', value.dmac.length, 6);
+  into.set(value.dmac, offset + 18);
+  checkLength('known_flow.smac', value.smac.length, 6);
+  into.set(value.smac, offset + 24);
+  checkLength('known_flow.unused', value.unused.length, 2);
+  into.set(value.unused, offset + 30);
 }
 
-export function decodeKnownRoute(bytes: Uint8Array, offset = 0): KnownRoute {
-  const view = viewOf(bytes, offset, 68);
+export function decodeKnownFlow(bytes: Uint8Array, offset = 0): KnownFlow {
+  const view = viewOf(bytes, offset, 32);
   return {
-    key: decodeFlowKey(bytes, offset),
-    from: view.getUint32(40, true),
-    to: view.getUint32(44, true),
-    age: view.getUint32(48, true),
-    mtu: view.getUint16(52, true),
-    dmac: bytesAt(bytes, offset + 54, 6),
-    smac: bytesAt(bytes, offset + 60, 6),
-    unused: bytesAt(bytes, offset + 66, 2),
+    check: view.getUint32(0, true),
+    flow: view.getUint32(4, true),
+    age: view.getUint32(8, true),
+    to: view.getUint32(12, true),
+    mtu: view.getUint16(16, true),
+    dmac: bytesAt(bytes, offset + 18, 6),
+    smac: bytesAt(bytes, offset + 24, 6),
+    unused: bytesAt(bytes, offset + 30, 2),
+  };
+}
+
+/** struct known_flow_block */
+export interface KnownFlowBlock {
+  readonly flows: readonly KnownFlow[];
+}
+
+export const knownFlowBlockSize = 2048;
+
+export function encodeKnownFlowBlock(value: KnownFlowBlock, into: Uint8Array, offset = 0): void {
+  checkRoom(into, offset, 2048);
+  checkLength('known_flow_block.flows', value.flows.length, 64);
+  for (let i = 0; i < 64; i++) {
+    encodeKnownFlow(value.flows[i]!, into, offset + i * 32);
+  }
+}
+
+export function decodeKnownFlowBlock(bytes: Uint8Array, offset = 0): KnownFlowBlock {
+  return {
+    flows: Array.from({ length: 64 }, (_, i) => decodeKnownFlow(bytes, offset + i * 32)),
   };
 }
 
@@ -793,6 +814,7 @@ export const serviceFlags = {
   silent: 1,
   dsr: 2,
   hostPort: 4,
+  ranged: 8,
 } as const;
 export type ServiceFlags = (typeof serviceFlags)[keyof typeof serviceFlags];
 
