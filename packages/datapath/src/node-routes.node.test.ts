@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { eth, type Packet } from '@heddle/lab';
+import { eth, Packet } from '@heddle/lab';
 import { outsideDevice, type Routes, VirtualClock } from '@heddle/vm';
 import { row } from '../testing/rows.ts';
 import { VmWorld } from '../testing/vm-world.ts';
 
-// The kernel's routes are asked for once in a while only: here the machine is told of them and of time.
+// A packet's flow and route are looked up once in a while only: here the machine is told of routes and time.
 
 const clients = { v4: '203.0.113.77', v6: 'fd00:203:0:113::77' } as const;
 const backends = { v4: '10.244.9.9', v6: 'fd00:10:244:9::9' } as const;
@@ -44,17 +44,29 @@ for (const end of ['v4', 'v6'] as const) {
       node = world.node.addresses[end];
       const device = { name: 'eth0', index: outsideDevice, address: deviceAddress };
       world.datapath.setNode([device], [v4, v6]);
-      const frontend = { kind: 'NodePort', address: node, port: 30_001, protocol: 'UDP' } as const;
-      world.apply(row([frontend], [{ address: backends[end], port: 80 }], { protocol: 'UDP' }));
+      through(80);
     });
     afterEach(() => world?.[Symbol.dispose]());
 
-    const send = (sport: number, size = 1) => {
+    const through = (port: number) => {
+      const frontend = { kind: 'NodePort', address: node, port: 30_001, protocol: 'UDP' } as const;
+      world.apply(row([frontend], [{ address: backends[end], port }], { protocol: 'UDP' }));
+    };
+    /** Ports of what is made of a packet from that port. */
+    const ports = (sport: number) => {
+      const { layers } = Packet.parse(packet(sport).frame);
+      const { sport: from, dport: to } = layers.find((layer) => layer.kind === 'udp')!;
+      return { from, to };
+    };
+    const packet = (sport: number, size = 1) => {
       const frame = eth({ src: '02:00:00:00:00:77', dst: deviceAddress });
       const ip = { src: clients[end], dst: node };
-      const packet: Packet = end === 'v4' ? frame.ipv4(ip) : frame.ipv6(ip);
-      const sent = packet.udp({ sport, dport: 30_001 }).payload('x'.repeat(size));
-      const { verdict, frame: made } = world.host.frame('ingress', sent.bytes);
+      const start: Packet = end === 'v4' ? frame.ipv4(ip) : frame.ipv6(ip);
+      const sent = start.udp({ sport, dport: 30_001 }).payload('x'.repeat(size));
+      return world.host.frame('ingress', sent.bytes);
+    };
+    const send = (sport: number, size?: number) => {
+      const { verdict, frame: made } = packet(sport, size);
       return { verdict, gateway: made[5] };
     };
 
@@ -84,6 +96,23 @@ for (const end of ['v4', 'v6'] as const) {
       assert.deepEqual(refused, { verdict: redirect, gateway: 0x77 });
       assert.equal(send(1).verdict, redirect);
       assert.equal(asked, 2);
+    });
+
+    test('are not those of a flow that is over, though another has its place by now', () => {
+      const { machine } = world.host.bpf;
+      // To where the clock, which ticks every 4 ms, has just moved on.
+      clock.advance(ageMs + 4 - (Number(machine.now() / 1_000_000n) % (2 ** 28 / 1e6)));
+      const first = ports(1);
+      assert.deepEqual([first.to, ports(1)], [80, first]);
+      through(81);
+      machine.cpu = 1;
+      const second = ports(1);
+      assert.equal(second.to, 81, 'that its backend is gone is seen at once');
+      // The garbage collection frees the place; all this in less than the first CPU remembers.
+      clock.advance(110);
+      ports(2);
+      machine.cpu = 0;
+      assert.deepEqual(ports(1), second);
     });
 
     test('are not remembered while the next hop is unknown, or there is none', () => {
