@@ -112,57 +112,64 @@ INLINE __u32 remembered_id(const struct service *service, const struct affinity_
 	return last->backend;
 }
 
+#define CHOICE_STALE 3
+
 /*
- * Chooses a backend of a service and fills in what `origin` says of it. `service` is 0 where it has not been
- * looked up yet; `hash` is of what shall keep to one backend by ALGORITHM_HASH. Returns 0 if there is none, 2
- * if it counts its open connections, else 1.
+ * Chooses a backend of a service and fills in what `origin` says of it. `hash` is of what shall keep to one
+ * backend by ALGORITHM_HASH. Returns 0 if there is none, 2 if it counts its open connections, else 1;
+ * CHOICE_STALE if it is one no more: the service has others by now.
  */
-GLOBAL int choose_backend(const struct service_key *service_key, struct service *service, struct origin *origin,
+GLOBAL int choose_now(struct service *service, struct origin *origin, client_id client, __u32 hash)
+{
+	struct affinity_key affinity_key = { .client = client };
+	struct backend *backend;
+	__u32 id = 0, remembered;
+	__u64 now = 0;
+
+	if (!service || !origin || !service->slot_count)
+		return 0;
+	if (service->affinity_seconds) {
+		affinity_key.service = service->id;
+		now = bpf_ktime_get_ns();
+		id = remembered_id(service, &affinity_key, now);
+	}
+	remembered = id;
+	if (!remembered)
+		id = choose_id(service, service->affinity_seconds ? hash_client(client) : hash);
+	backend = backend_by_id(id);
+	if (!id || !backend || backend->service != service->id || backend->state == BACKEND_GONE)
+		return CHOICE_STALE;
+
+	copy_address(origin->backend_address, backend->address);
+	origin->backend_port = backend->port;
+	origin->backend = id;
+	origin->generation = backend->generation;
+	origin->service = service->id;
+	if (service->affinity_seconds && !remembered) {
+		struct affinity value = {
+			.backend = id,
+			.generation = origin->generation,
+			.last_used = now,
+		};
+		bpf_map_update_elem(&affinity, &affinity_key, &value, BPF_ANY);
+	}
+	return service->algorithm == ALGORITHM_LEAST_CONNECTIONS ? 2 : 1;
+}
+
+/* As choose_now, of the service that is there; `service` is 0 where it has not been looked up yet. */
+INLINE int choose_backend(const struct service_key *key, struct service *service, struct origin *origin,
 			  client_id client, __u32 hash)
 {
-	struct service_key key;
-
-	if (!service_key || !origin)
-		return 0;
-	/* Before Linux 6.2 a map's key is taken from the stack, not from memory that a function is given. */
-	key = *service_key;
 	for (int attempt = 0; attempt < CHOICE_ATTEMPTS; attempt++) {
-		struct affinity_key affinity_key = { .client = client };
-		struct backend *backend;
-		__u64 now = 0;
-		__u32 id = 0;
+		int chosen;
 
-		/* A backend that is gone: the service has others by now. */
 		if (!service || attempt)
-			service = bpf_map_lookup_elem(&services, &key);
-		if (!service || !service->slot_count)
+			service = bpf_map_lookup_elem(&services, key);
+		if (!service)
 			return 0;
-		if (service->affinity_seconds) {
-			affinity_key.service = service->id;
-			now = bpf_ktime_get_ns();
-			id = remembered_id(service, &affinity_key, now);
-		}
-		int remembered = id != 0;
-		if (!remembered)
-			id = choose_id(service, service->affinity_seconds ? hash_client(client) : hash);
-		backend = backend_by_id(id);
-		if (!id || !backend || backend->service != service->id || backend->state == BACKEND_GONE)
-			continue;
-
-		copy_address(origin->backend_address, backend->address);
-		origin->backend_port = backend->port;
-		origin->backend = id;
-		origin->generation = backend->generation;
-		origin->service = service->id;
-		if (service->affinity_seconds && !remembered) {
-			struct affinity value = {
-				.backend = id,
-				.generation = origin->generation,
-				.last_used = now,
-			};
-			bpf_map_update_elem(&affinity, &affinity_key, &value, BPF_ANY);
-		}
-		return service->algorithm == ALGORITHM_LEAST_CONNECTIONS ? 2 : 1;
+		chosen = choose_now(service, origin, client, hash);
+		if (chosen != CHOICE_STALE)
+			return chosen;
 	}
 	return 0;
 }

@@ -368,14 +368,15 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, _
 	int is_known, outcome = 0;
 
 	if (recalled) {
-		is_known = 1;
 		found->index = recalled / 2;
 		found->is_reply = recalled & 1;
 		found->flow = flow_at(found->index);
+		if (!found->flow)
+			return DROP_NO_FLOW;
+		is_known = 1;
 	} else {
 		is_known = find_flow(found, &packet->key);
 	}
-
 	if (packet->fragment == FRAGMENT_FIRST)
 		remember_ports(packet);
 	if (!recalled && is_known && !found->is_reply) {
