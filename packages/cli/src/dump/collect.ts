@@ -34,7 +34,7 @@ const requestsAtOnce = 100;
 const unreadable: ReadonlySet<number> = new Set([mapTypes.sk_storage, mapTypes.ringbuf]);
 const arrays: ReadonlySet<number> = new Set([mapTypes.array, mapTypes.percpu_array]);
 
-/** Answers of the kernel's that are remembered for a moment: trace asks anew. */
+/** What is remembered for a moment: trace asks anew. */
 const momentary: ReadonlySet<string> = new Set(['known_flows']);
 
 export interface CollectOptions {
