@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fakeStore } from '../testing/fake-store.ts';
 import { BackendTable } from './backend-table.ts';
-import { backendStatsSize, encodeBackendStats } from './generated/abi.ts';
+import { backendStatsSize, decodeBackendStats, encodeBackendStats } from './generated/abi.ts';
 
 const backend = { address: '10.0.0.1', port: 80, state: 'active', weight: 1 } as const;
 
@@ -35,5 +35,18 @@ describe('sums over all backends', () => {
       if (id === one) count(id, 4n, 4n, 4n);
     }
     assert.deepEqual(table.totals(), { connections: 7, packets: 34, bytes: 2 ** 40 + 10 });
+  });
+});
+
+it('a backend has the tick of its coming, and nothing counted yet', () => {
+  const { backends, backendStats } = fakeStore({ services: 10, backends: 10, slots: 10 });
+  const table = new BackendTable(backends, backendStats, () => 7n * 2n ** 30n + 5n);
+  const id = table.allocate()!;
+  const bytes = backendStats.first(id + 1);
+  bytes.fill(0xff, id * backendStatsSize, (id + 1) * backendStatsSize);
+  table.create(id, 1, 'TCP', backend);
+  assert.deepEqual(decodeBackendStats(bytes, id * backendStatsSize), {
+    ...{ connections: 0n, active: 0, since: 7 },
+    ...{ packets: 0n, bytes: 0n },
   });
 });

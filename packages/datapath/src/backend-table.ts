@@ -10,7 +10,6 @@ import {
   decodeBackend,
   decodeBackendStats,
   encodeBackend,
-  encodeBackendStats,
   type Backend as KernelBackend,
 } from './generated/abi.ts';
 import type { ArrayMemory } from './mapped-array.ts';
@@ -121,12 +120,8 @@ export class BackendTable {
     const statsAt = id * backendStatsSize;
     const stats = this.stats.first(id + 1);
     this.past = sumOf(stats.subarray(statsAt, statsAt + backendStatsSize), this.past);
-    const since = Number((this.now() / BigInt(tickNs)) & 0xffff_ffffn);
-    encodeBackendStats(
-      { connections: 0n, active: 0, since, packets: 0n, bytes: 0n },
-      stats,
-      statsAt,
-    );
+    stats.fill(0, statsAt, statsAt + backendStatsSize);
+    setWordAt(stats, statsAt + sinceOffset, Math.floor(Number(this.now()) / tickNs));
     encodeBackend(
       {
         address,
@@ -199,6 +194,8 @@ const stateOffset = 19;
 const serviceOffset = 20;
 const generationOffset = 24;
 const weightOffset = 28;
+/** Of struct backend_stats. */
+const sinceOffset = 12;
 /** Of struct backend_stats, in words; the bytes come behind. */
 const packetsWord = 4;
 
@@ -216,6 +213,10 @@ function sumOf(bytes: Uint8Array, counted: TrafficTotals): TrafficTotals {
 
 function wordAt(bytes: Uint8Array, offset: number): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset, true);
+}
+
+function setWordAt(bytes: Uint8Array, offset: number, value: number): void {
+  new DataView(bytes.buffer, bytes.byteOffset).setUint32(offset, value, true);
 }
 
 function stateOf(backend: Backend): BackendState {
