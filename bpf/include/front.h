@@ -28,7 +28,6 @@ struct found {
 INLINE int find_flow(struct found *found, const struct flow_key *key)
 {
 	struct flow_reference *reference = bpf_map_lookup_elem(&nat_index, key);
-	__u32 state;
 
 	if (!reference)
 		return 0;
@@ -36,10 +35,7 @@ INLINE int find_flow(struct found *found, const struct flow_key *key)
 	found->is_reply = reference->flow & 1;
 	found->generation = reference->generation;
 	found->flow = flow_at(found->index);
-	if (!found->flow)
-		return 0;
-	state = state_of(found->flow->life);
-	return state != FLOW_FREE && state != FLOW_DYING;
+	return found->flow && is_alive(found->flow->life);
 }
 
 /* The role of the packet's destination; 0: it is no address that a service can have. */
@@ -203,7 +199,7 @@ GLOBAL __u32 recall_flow(context *ctx, const struct packet *packet, struct route
 	struct known_flow *known;
 	struct nat_flow *flow;
 	struct flow_key key;
-	__u32 hash, life, state, overhead;
+	__u32 hash, life, protocol, overhead;
 
 	if (!packet || !route || packet->fragment || is_first(packet))
 		return 0;
@@ -215,16 +211,16 @@ GLOBAL __u32 recall_flow(context *ctx, const struct packet *packet, struct route
 	if (!flow)
 		return 0;
 	life = flow->life;
-	state = state_of(life);
-	if (state == FLOW_FREE || state == FLOW_DYING)
+	if (!is_alive(life))
 		return 0;
+	protocol = protocol_of(state_of(life));
 	if (known->flow & 1) {
-		if (!reply_key(&key, flow, life, protocol_of(state)))
+		if (!reply_key(&key, flow, life, protocol))
 			return 0;
 	} else {
 		if (!has_backend(flow, life) || (packet->backend && flow->backend_id != packet->backend))
 			return 0;
-		client_key(&key, flow, protocol_of(state));
+		client_key(&key, flow, protocol);
 	}
 	if (!same_key(&key, &packet->key))
 		return 0;
@@ -358,9 +354,9 @@ GLOBAL __u32 choose_source(context *ctx, const struct packet *packet, const stru
 /*
  * Finds the flow of a packet with ports to an address of that role, or makes it if one begins; what the
  * packet will be from and to, or (`route` has an overhead) the tunnel that it goes in; and the way that it
- * goes then. Where `recalled` is not 0, it and `route` are what recall_flow has found. Routes to backends are looked up for the
- * client's address, whatever the backend sees: so does the kernel for what it masquerades, and one
- * lookup serves the choice of a source and the way. Returns 0, NOT_OURS, or the reason for a drop.
+ * goes then. Where `recalled` is not 0, it and `route` are what recall_flow has found. Routes to backends are
+ * looked up for the client's address, whatever the backend sees: so does the kernel for what it masquerades,
+ * and one lookup serves the choice of a source and the way. Returns 0, NOT_OURS, or the reason for a drop.
  */
 INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, __u32 recalled, struct found *found,
 			struct flow_key *to, struct route *route)

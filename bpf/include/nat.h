@@ -143,6 +143,12 @@ GLOBAL __u32 next_tunnelled_state(enum flow_state state, __u32 tcp_flags, __u32 
 	return next_state(state, tcp_flags, 0);
 }
 
+/* Whether its place is a flow's: not free, nor about to be. */
+INLINE int is_alive(__u32 life)
+{
+	return state_of(life) != FLOW_FREE && state_of(life) != FLOW_DYING;
+}
+
 /* A backend's generation, as far as a flow's `life` has room for it. */
 INLINE __u32 mark_of(__u32 generation)
 {
