@@ -80,7 +80,9 @@ function startTimeOf(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The second field, the command's name in brackets, may contain anything.
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // It has ended, but its parent hasn't asked; as init in a container never may.
+    return fields[0] === 'Z' ? undefined : Number(fields[19]);
   } catch {
     // Whatever the reason, there is no such process to be found.
     return undefined;

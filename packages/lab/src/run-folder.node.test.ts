@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isAlive, thisProcess } from './run-folder.ts';
+
+/** State and start time of a process, of proc(5). */
+function statOf(pid: number): { state: string; startTime: number } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { state: fields[0]!, startTime: Number(fields[19]) };
+}
+
+test('a process that has ended is not alive, though its parent has not asked for it', async () => {
+  // The shell starts a process that reads, and becomes one that knows of no children.
+  const parent = spawn('sh', ['-c', 'cat <&3 & echo $!; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
+  });
+  try {
+    const [line] = await once(parent.stdout!, 'data');
+    const pid = Number(line);
+    const owner = { ...thisProcess(), pid, startTime: statOf(pid).startTime };
+    assert.equal(isAlive(owner), true);
+    (parent.stdio[3] as NodeJS.WritableStream).end();
+    while (statOf(pid).state !== 'Z') await sleep(5);
+    assert.equal(isAlive(owner), false);
+  } finally {
+    parent.kill('SIGKILL');
+    await once(parent, 'close');
+  }
+});
