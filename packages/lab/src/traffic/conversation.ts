@@ -53,23 +53,35 @@ export function askHttp(from: Place, to: Endpoint, path = '/name', timeoutMs = 2
   return body;
 }
 
+/** Bytes that are sent at once, and so many again may be on their way. */
+const partSize = 65536;
+
 /**
  * Sends so many bytes to an echo port of a backend and looks whether the same come back. Throws an
  * Error that says where they differ.
  */
 export function echoBytes(from: Place, to: Endpoint, size: number, timeoutMs = 5000): void {
   using socket = connectTcp(from, to, timeoutMs);
-  const sent = pattern(size);
-  socket.send(sent);
-  socket.endSending();
-  let at = 0;
-  for (let part = socket.receive(); part.length > 0; part = socket.receive()) {
-    const wrong = part.findIndex((byte, i) => byte !== sent[at + i]);
+  const bytes = pattern(size);
+  let sent = 0;
+  let back = 0;
+  for (let isSending = true; ; ) {
+    // Who sends all before it reads waits for the backend, which waits for it: both windows are shut.
+    while (isSending && sent - back <= partSize) {
+      socket.send(bytes.subarray(sent, sent + partSize));
+      sent = Math.min(sent + partSize, size);
+      isSending = sent < size;
+      if (!isSending) socket.endSending();
+    }
+    const part = socket.receive();
+    if (part.length === 0) break;
+    const wrong = part.findIndex((byte, i) => byte !== bytes[back + i]);
     if (wrong >= 0)
-      throw new Error(`echo ${size} bytes at ${endpointText(to)}: byte ${at + wrong} differs`);
-    at += part.length;
+      throw new Error(`echo ${size} bytes at ${endpointText(to)}: byte ${back + wrong} differs`);
+    back += part.length;
   }
-  if (at !== size) throw new Error(`echo ${size} bytes at ${endpointText(to)}: ${at} came back`);
+  if (back !== size)
+    throw new Error(`echo ${size} bytes at ${endpointText(to)}: ${back} came back`);
 }
 
 function open(from: Place, protocol: 'tcp' | 'udp', to: Endpoint, timeoutMs: number) {
