@@ -47,8 +47,8 @@ test('namespaces are found where they are mounted, or by a process that is in on
     assert.deepEqual(
       found,
       new Map([
-        [own, mounted],
-        [other, `/proc/${sleeper.pid}/ns/net`],
+        [own, [mounted]],
+        [other, [`/proc/${sleeper.pid}/ns/net`]],
       ]),
     );
   } finally {

@@ -98,15 +98,18 @@ export class StaleSockets implements Disposable {
     if (stale.size === 0) return count;
     const namespaces = findNamespaces(this.platform, new Set(stale.keys()));
     for (const [inode, sockets] of stale) {
-      const path = namespaces.get(inode);
-      if (path === undefined) {
+      using namespace = NetworkNamespace.openFirst(
+        this.platform,
+        namespaces.get(inode) ?? [],
+        inode,
+      );
+      if (!namespace) {
         this.platform.log('warn', 'sockets of removed backends are in a namespace out of reach', {
           namespace: inode,
           count: sockets.length,
         });
         continue;
       }
-      using namespace = NetworkNamespace.open(this.platform, path);
       count += namespace.enter(() =>
         destroys ? this.destroyByProgram(this.loaded!, sockets) : this.destroyByDiag(sockets),
       );
@@ -175,10 +178,13 @@ export class StaleSockets implements Disposable {
 export function findNamespaces(
   platform: Platform,
   wanted: ReadonlySet<number>,
-): Map<number, string> {
-  const found = new Map<number, string>();
+): Map<number, string[]> {
+  const found = new Map<number, string[]>();
   const add = (inode: number, path: string) => {
-    if (wanted.has(inode) && !found.has(inode)) found.set(inode, path);
+    if (!wanted.has(inode)) return;
+    const paths = found.get(inode);
+    if (paths) paths.push(path);
+    else found.set(inode, [path]);
   };
   // proc_pid_mountinfo(5); the backslash begins an octal escape, which no runtime's names have.
   const mounts = decodeUtf8(readFile(platform, '/proc/self/mountinfo'));

@@ -5,6 +5,7 @@ import {
   readFileSync,
   readlinkSync,
   rmdirSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -49,6 +50,25 @@ test('a mounted namespace is found by its path and can be deleted more than once
     assert.equal(existsSync(path), false);
     assert.equal(mounted(path), false);
     rmdirSync(folder);
+  }
+});
+
+test('a namespace is opened by the path that still leads to it', () => {
+  const folder = mkdtempSync(`${tmpdir()}/netlink-`);
+  const path = `${folder}/blue`;
+  const paths = ['/proc/999999999/ns/net', '/proc/self/ns/net', `${folder}/no-mount`, path];
+  writeFileSync(`${folder}/no-mount`, '');
+  try {
+    using made = NetworkNamespace.create(platform, path);
+    const inode = Number(made.inode);
+    withoutFdLeak(() => {
+      using opened = NetworkNamespace.openFirst(platform, paths, inode);
+      assert.equal(opened?.cookie, made.cookie);
+      assert.equal(NetworkNamespace.openFirst(platform, paths.slice(0, -1), inode), undefined);
+    });
+  } finally {
+    deleteNamespace(platform, path);
+    rmSync(folder, { recursive: true });
   }
 });
 

@@ -24,6 +24,9 @@ const SOL_SOCKET = 1;
 const SO_NETNS_COOKIE = 71;
 const AT_EMPTY_PATH = 0x1000;
 
+/** Of a path to a namespace that was there: EACCES is a zombie's. */
+const gone: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH', 'EACCES']);
+
 // The calling thread's, not the process': namespaces belong to threads (namespaces(7)).
 const ownNamespace = '/proc/thread-self/ns/net';
 
@@ -64,6 +67,30 @@ export class NetworkNamespace implements Disposable {
   /** Opens the namespace that is mounted on `path`, or e.g. `/proc/<pid>/ns/net`. Throws SysError. */
   static open(platform: Platform, path: string): NetworkNamespace {
     return new NetworkNamespace(platform, openFile(platform, path));
+  }
+
+  /**
+   * Opens the namespace with that inode number, by the first of `paths` that leads to it: meanwhile a
+   * process may have ended or gone elsewhere, and a file be no mount any more. Undefined when none
+   * does. Throws SysError.
+   */
+  static openFirst(
+    platform: Platform,
+    paths: Iterable<string>,
+    inode: number,
+  ): NetworkNamespace | undefined {
+    for (const path of paths) {
+      let namespace: NetworkNamespace;
+      try {
+        namespace = NetworkNamespace.open(platform, path);
+      } catch (error) {
+        if (error instanceof SysError && gone.has(error.code)) continue;
+        throw error;
+      }
+      if (namespace.inode === BigInt(inode)) return namespace;
+      namespace[Symbol.dispose]();
+    }
+    return undefined;
   }
 
   /** The namespace of the calling thread. Throws SysError. */

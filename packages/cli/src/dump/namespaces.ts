@@ -1,12 +1,12 @@
 import { readFileSync, statSync } from 'node:fs';
 import { cgroupRoot } from '@heddle/agent';
 import { listAddresses, NetlinkSocket, NetworkNamespace, netnsCookie } from '@heddle/netlink';
-import { type Platform, readDirectory, readLink, SysError } from '@heddle/sys';
+import { type Platform, readDirectory, readLink } from '@heddle/sys';
 import type { DumpedNamespace } from './dump.ts';
 
 interface Found {
-  /** By which it can be entered. */
-  readonly path: string;
+  /** By which it can be entered, as long as the process or the mount is there. */
+  readonly paths: string[];
   readonly names: Set<string>;
   isServed?: boolean;
 }
@@ -27,8 +27,8 @@ export function inNamespaces<Result>(
 ): { namespaces: DumpedNamespace[]; node: Result | undefined } {
   const namespaces: DumpedNamespace[] = [];
   let result: Result | undefined;
-  for (const [inode, { path, names, isServed }] of find(platform, cgroup)) {
-    using namespace = openIfThere(platform, path);
+  for (const [inode, { paths, names, isServed }] of find(platform, cgroup)) {
+    using namespace = NetworkNamespace.openFirst(platform, paths, inode);
     if (!namespace) continue;
     namespaces.push(
       namespace.enter(() => {
@@ -51,20 +51,12 @@ export function inNamespaces<Result>(
   return { namespaces, node: result };
 }
 
-function openIfThere(platform: Platform, path: string): NetworkNamespace | undefined {
-  try {
-    return NetworkNamespace.open(platform, path);
-  } catch (error) {
-    if (error instanceof SysError && gone.has(error.code)) return undefined;
-    throw error;
-  }
-}
-
 function find(platform: Platform, cgroup: bigint | undefined): Map<number, Found> {
   const found = new Map<number, Found>();
   const at = (inode: number, path: string) => {
-    const known = found.get(inode) ?? { path, names: new Set<string>() };
+    const known = found.get(inode) ?? { paths: [], names: new Set<string>() };
     found.set(inode, known);
+    known.paths.push(path);
     return known;
   };
   const isServed = servedBy(cgroupRoot(platform), cgroup);
