@@ -313,6 +313,33 @@ SEC("tc") int node_egress(context *ctx)
 	return NEXT;
 }
 
+/* Enters both keys of a flow. */
+static long enter_flow(__u32 number, void *unused)
+{
+	__u32 index = number + 1, life;
+	struct nat_flow *flow = flow_at(index);
+	struct backend *backend;
+
+	if (!flow)
+		return 1;
+	life = flow->life;
+	backend = backend_by_id(flow->backend_id);
+	if (!is_alive(life) || !backend)
+		return 0;
+	if (!(life & LIFE_TUNNELLED))
+		enter_key(index * 2 + 1, backend->generation);
+	enter_key(index * 2, backend->generation);
+	return 0;
+}
+
+/* Run once by the control plane when the index of flows is another one: it may have more or fewer buckets. */
+SEC("tc") int enter_flows(context *ctx)
+{
+	struct nat_table *table = the_table();
+
+	return !table || bpf_loop(table->used_once, enter_flow, 0, 0) < 0;
+}
+
 /*
  * Starts the garbage collection, which from then on goes on by itself as long as the maps are there.
  * Run once by the control plane; again after a new version was loaded, so that that one's code runs.

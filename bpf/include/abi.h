@@ -201,9 +201,18 @@ struct flow_key {
 	__u32 protocol; /* IPPROTO_* */
 };
 
-struct flow_reference {
-	__u32 flow;	  /* index in nat_flows, doubled; plus one in the reply's key */
-	__u32 generation; /* of the backend */
+#define FLOW_KEY_WORDS 10
+
+/*
+ * nat_index: the keys, by a hash. A slot says in one word which flow to look at, so that it changes as one; 0: it
+ * is free.
+ */
+#define FLOW_SLOTS 16
+#define SLOT_TAG_SHIFT 32	 /* below it the index in nat_flows, doubled; plus one for the reply's key */
+#define SLOT_GENERATION_SHIFT 48 /* of the backend, 16 bits; below it as many of the hash, never 0 */
+
+struct flow_bucket {
+	__u64 slots[FLOW_SLOTS];
 };
 
 enum flow_state {
@@ -268,6 +277,8 @@ struct nat_table {
 	__u16 tracked;	   /* whether netfilter tracks connections here, and so must see both directions */
 	__u8 tunnel_ipv4;  /* index in nat_sources of what other nodes know this one by; 0: none */
 	__u8 tunnel_ipv6;
+	__u32 reserved[6]; /* what is only read has a line of the processor's cache of its own */
+	__u32 secret[FLOW_KEY_WORDS]; /* of the hash by which keys are found */
 };
 
 /* fragments: the ports of IP packets that came in fragments, which only the first of them has. */
@@ -356,6 +367,7 @@ struct node_config {
 	__u32 unanswered_limit; /* of them, at most so many that were not answered */
 	__u32 first_port;	/* ports that the node takes for translated packets */
 	__u32 port_count;
+	__u32 port_stride;	/* from one to the next in the order in which they are taken: prime to their number */
 	__u32 tunnel_age; /* ticks since a backend came, before which no tunnels lead to it */
 	__u16 timeouts[FLOW_STATES]; /* by state, in ticks */
 };

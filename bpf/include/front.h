@@ -27,13 +27,13 @@ struct found {
 /* Finds the packet's flow. What is found must be asked whether it still is the one. */
 INLINE int find_flow(struct found *found, const struct flow_key *key)
 {
-	struct flow_reference *reference = bpf_map_lookup_elem(&nat_index, key);
+	__u64 slot = find_slot(key);
 
-	if (!reference)
+	if (!slot)
 		return 0;
-	found->index = reference->flow / 2;
-	found->is_reply = reference->flow & 1;
-	found->generation = reference->generation;
+	found->index = (__u32)slot / 2;
+	found->is_reply = slot & 1;
+	found->generation = slot >> SLOT_GENERATION_SHIFT;
 	found->flow = flow_at(found->index);
 	return found->flow && is_alive(found->flow->life);
 }
@@ -63,7 +63,7 @@ INLINE struct backend *backend_of(__u32 id, __u32 generation)
 {
 	struct backend *backend = backend_by_id(id);
 
-	return backend && backend->generation == generation && backend->state != BACKEND_GONE ? backend : 0;
+	return backend && (__u16)backend->generation == (__u16)generation && backend->state != BACKEND_GONE ? backend : 0;
 }
 
 INLINE void count_connection(__u32 backend)
@@ -109,18 +109,11 @@ INLINE int goes_on(const struct packet *packet, const struct found *found)
 			return 1;
 	} else if (is_local(life)) {
 		/* What the pod still sends is known by the other key; see answer_client. */
-		forget_key(&packet->key, found->index * 2);
+		forget_key(found->index * 2, life);
 		return 0;
 	}
 	end_flow(found->index, life);
 	return 0;
-}
-
-INLINE int same_key(const struct flow_key *left, const struct flow_key *right)
-{
-	return left->source_port == right->source_port && left->destination_port == right->destination_port &&
-	       left->protocol == right->protocol && same_address(left->source, right->source) &&
-	       same_address(left->destination, right->destination);
 }
 
 /*
@@ -190,7 +183,7 @@ GLOBAL int remember_flow(context *ctx, const struct packet *packet, __u32 refere
 }
 
 /*
- * The flow of a packet like one that came a moment ago, as in struct flow_reference, and its way; 0: there is
+ * The flow of a packet like one that came a moment ago, as in a slot of nat_index, and its way; 0: there is
  * none, or something about it has to be looked at more closely. A flow's place may be another's by now, so
  * what is remembered counts only if the flow there has the packet's key.
  */
@@ -198,8 +191,7 @@ GLOBAL __u32 recall_flow(context *ctx, const struct packet *packet, struct route
 {
 	struct known_flow *known;
 	struct nat_flow *flow;
-	struct flow_key key;
-	__u32 hash, life, protocol, overhead;
+	__u32 hash, life, overhead;
 
 	if (!packet || !route || packet->fragment || is_first(packet))
 		return 0;
@@ -211,18 +203,10 @@ GLOBAL __u32 recall_flow(context *ctx, const struct packet *packet, struct route
 	if (!flow)
 		return 0;
 	life = flow->life;
-	if (!is_alive(life))
+	if (!has_key(known->flow, &packet->key))
 		return 0;
-	protocol = protocol_of(state_of(life));
-	if (known->flow & 1) {
-		if (!reply_key(&key, flow, life, protocol))
-			return 0;
-	} else {
-		if (!has_backend(flow, life) || (packet->backend && flow->backend_id != packet->backend))
-			return 0;
-		client_key(&key, flow, protocol);
-	}
-	if (!same_key(&key, &packet->key))
+	if (!(known->flow & 1) &&
+	    (!has_backend(flow, life) || (packet->backend && flow->backend_id != packet->backend)))
 		return 0;
 	overhead = !(known->flow & 1) && life & LIFE_TUNNELLED ? overhead_of(packet) : 0;
 	if (segment_length(ctx, packet) + overhead > known->mtu)

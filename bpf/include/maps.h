@@ -83,10 +83,11 @@ struct {
 } service_refused SEC(".maps");
 
 struct {
-	MAP_UINT(type, BPF_MAP_TYPE_HASH);
-	MAP_UINT(max_entries, 131072); /* twice nat_flows */
-	MAP_TYPE(key, struct flow_key);
-	MAP_TYPE(value, struct flow_reference);
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 16384); /* a quarter of nat_flows */
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct flow_bucket);
 } nat_index SEC(".maps");
 
 struct {
@@ -126,15 +127,21 @@ struct {
 	MAP_TYPE(value, struct nat_table);
 } nat_table SEC(".maps");
 
-/* Backends, by a hash of the id, towards which no port was free, and the tick in which that was seen. */
-#define EXHAUSTED_BACKENDS 256
+/* Where the search for a free port goes on, by a hash of the backend's address and port. */
+#define PORT_SEARCHES 1024
+
+struct port_search {
+	__u32 next;
+	__u32 in_vain; /* tick in which no port was free towards the backend with the hash that follows */
+	__u32 backend;
+};
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
-	MAP_UINT(max_entries, EXHAUSTED_BACKENDS);
+	MAP_UINT(max_entries, PORT_SEARCHES);
 	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, __u64);
-} nat_exhausted SEC(".maps");
+	MAP_TYPE(value, struct port_search);
+} port_searches SEC(".maps");
 
 /* What find_backend found; an LRU map, as what it forgets is found again. */
 struct tunnel_backend_key {
@@ -224,7 +231,7 @@ struct {
 /* Half a line of the processor's cache. */
 struct known_flow {
 	__u32 check; /* of the packets' addresses and ports, and of what else the way depends on */
-	__u32 flow;  /* as in struct flow_reference */
+	__u32 flow;  /* as in a slot of nat_index */
 	__u32 age;   /* when the kernel was asked, in units of 2^KNOWN_AGE_SHIFT ns */
 	__u32 to;    /* device */
 	__u16 mtu;

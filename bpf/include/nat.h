@@ -1,168 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The flow table: finding, making, ageing and removing flows. */
+/* The flow table: making, ageing and removing flows. */
 #pragma once
 
-#include "balance.h"
-#include "maps.h"
-#include "packet.h"
-
-extern const volatile struct node_config config;
+#include "index.h"
 
 /* How often an allocation tries again that another CPU has interfered with. */
 #define ALLOCATION_ATTEMPTS 8
-
-INLINE struct nat_table *the_table(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&nat_table, &zero);
-}
-
-INLINE struct nat_flow *flow_at(__u32 flow)
-{
-	return bpf_map_lookup_elem(&nat_flows, &flow);
-}
-
-/* The clock of the last timer interrupt will do. */
-INLINE __u32 now_in_ticks(void)
-{
-	return (bpf_ktime_get_coarse_ns() >> TICK_SHIFT) & LIFE_SEEN_MASK;
-}
-
-INLINE enum flow_state state_of(__u32 life)
-{
-	return (life & LIFE_STATE_MASK) >> LIFE_STATE_SHIFT;
-}
-
-INLINE __u32 source_of(__u32 life)
-{
-	return life >> LIFE_SOURCE_SHIFT & 0x7f;
-}
-
-/* Whether the backend is on this node, and sees the client's own address: its replies leave by node_egress. */
-INLINE int is_local(__u32 life)
-{
-	return !source_of(life);
-}
-
-INLINE int is_unanswered(enum flow_state state)
-{
-	return state == FLOW_TCP_SYN || state == FLOW_TCP_SYN_ACK || state == FLOW_UDP_UNANSWERED ||
-	       state == FLOW_SCTP_UNANSWERED;
-}
-
-INLINE int is_closed(enum flow_state state)
-{
-	return state >= FLOW_TCP_CLOSED_BY_CLIENT && state <= FLOW_TCP_RESET;
-}
-
-INLINE __u32 protocol_of(enum flow_state state)
-{
-	return state <= FLOW_TCP_RESET ? IPPROTO_TCP : state <= FLOW_UDP ? IPPROTO_UDP : IPPROTO_SCTP;
-}
-
-/* Whether a connection is over. Of one that is tunnelled only the client's FIN is seen. */
-INLINE int is_over(__u32 life)
-{
-	enum flow_state state = state_of(life);
-
-	return is_closed(state) || (life & LIFE_TUNNELLED && state == FLOW_TCP_CLIENT_FIN);
-}
-
-/* How long a flow may be idle, in ticks, as if it were in that state. */
-INLINE __u32 timeout_of(__u32 life, enum flow_state state)
-{
-	if (life & LIFE_TUNNELLED) {
-		/* What the backend's node keeps does not depend on it, and many a client has one packet to send. */
-		if (is_unanswered(state))
-			return config.timeouts[state % FLOW_STATES] / 4;
-		if (state == FLOW_TCP_CLIENT_FIN)
-			state = FLOW_TCP_CLOSED_BY_BACKEND;
-	}
-	return config.timeouts[state % FLOW_STATES];
-}
-
-/* The state that a new flow begins with. */
-INLINE enum flow_state first_state(__u32 protocol)
-{
-	return protocol == IPPROTO_TCP ? FLOW_TCP_SYN : protocol == IPPROTO_UDP ? FLOW_UDP_UNANSWERED : FLOW_SCTP_UNANSWERED;
-}
-
-/*
- * The state after a packet. As a packet's place in the stream isn't checked, a reset only shortens
- * the time that the flow may be idle (RFC 5961's concern): one that goes on is kept. A FIN of a client
- * that has not acknowledged the backend's answer says nothing: who invents addresses must not come by
- * the long timeout of a connection that is half closed, nor out of the share of unanswered flows.
- */
-GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
-{
-	if (state == FLOW_UDP_UNANSWERED)
-		return is_reply ? FLOW_UDP : state;
-	if (state == FLOW_SCTP_UNANSWERED)
-		return is_reply ? FLOW_SCTP : state;
-	if (state > FLOW_TCP_RESET)
-		return state;
-	if (tcp_flags & TCP_RST)
-		return FLOW_TCP_RESET;
-	if (!is_reply && state == FLOW_TCP_SYN)
-		return state;
-	if (!is_reply && state == FLOW_TCP_SYN_ACK) {
-		if ((tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_ACK)
-			return state;
-		return tcp_flags & TCP_FIN ? FLOW_TCP_CLIENT_FIN : FLOW_TCP_ESTABLISHED;
-	}
-	/* The client's last acknowledgement: the backend has forgotten it now. */
-	if (!is_reply && state == FLOW_TCP_CLOSED_BY_CLIENT && !(tcp_flags & (TCP_FIN | TCP_SYN)))
-		return FLOW_TCP_RESET;
-	if (tcp_flags & TCP_FIN) {
-		if (state == FLOW_TCP_CLIENT_FIN)
-			return is_reply ? FLOW_TCP_CLOSED_BY_CLIENT : state;
-		if (state == FLOW_TCP_BACKEND_FIN)
-			return is_reply ? state : FLOW_TCP_CLOSED_BY_BACKEND;
-		if (state <= FLOW_TCP_ESTABLISHED)
-			return is_reply ? FLOW_TCP_BACKEND_FIN : FLOW_TCP_CLIENT_FIN;
-		return state;
-	}
-	if (state == FLOW_TCP_SYN && tcp_flags & TCP_SYN)
-		return FLOW_TCP_SYN_ACK;
-	return state;
-}
-
-/*
- * The same for a flow that is tunnelled, whose backend isn't heard: a second packet of the client, other
- * than one that begins a connection anew, shows that it was answered.
- */
-GLOBAL __u32 next_tunnelled_state(enum flow_state state, __u32 tcp_flags, __u32 is_second)
-{
-	if (state == FLOW_UDP_UNANSWERED && is_second)
-		return FLOW_UDP;
-	if (state == FLOW_SCTP_UNANSWERED && is_second && !(tcp_flags & TCP_SYN))
-		return FLOW_SCTP;
-	if (state == FLOW_TCP_SYN && !(tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) && tcp_flags & TCP_ACK)
-		return FLOW_TCP_ESTABLISHED;
-	return next_state(state, tcp_flags, 0);
-}
-
-/* Whether its place is a flow's: not free, nor about to be. */
-INLINE int is_alive(__u32 life)
-{
-	return state_of(life) != FLOW_FREE && state_of(life) != FLOW_DYING;
-}
-
-/* A backend's generation, as far as a flow's `life` has room for it. */
-INLINE __u32 mark_of(__u32 generation)
-{
-	return (generation % 7 + 1) << LIFE_BACKEND_SHIFT;
-}
-
-/* Whether the flow's backend is there, and its id not another's by now. */
-INLINE int has_backend(const struct nat_flow *flow, __u32 life)
-{
-	__u32 id = flow->backend_id, mark = life & LIFE_BACKEND_MASK;
-	struct backend *backend = backend_by_id(id);
-
-	return backend && backend->state != BACKEND_GONE && (!mark || mark == mark_of(backend->generation));
-}
 
 INLINE void count_flow(const struct nat_flow *flow, __u32 life, __s32 change)
 {
@@ -206,65 +49,17 @@ INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int i
 		on_change(flow, life, after);
 }
 
-/* The two keys of a flow. */
-INLINE void client_key(struct flow_key *key, const struct nat_flow *flow, __u32 protocol)
-{
-	copy_address(key->source, flow->client);
-	copy_address(key->destination, flow->frontend);
-	key->source_port = flow->client_port;
-	key->destination_port = flow->frontend_port;
-	key->protocol = protocol;
-}
-
-/* The key of what the client gets. */
-INLINE void answer_key(struct flow_key *key, const struct nat_flow *flow, __u32 protocol)
-{
-	copy_address(key->source, flow->frontend);
-	copy_address(key->destination, flow->client);
-	key->source_port = flow->frontend_port;
-	key->destination_port = flow->client_port;
-	key->protocol = protocol;
-}
-
-/* Returns 0 if the source's address is unknown, which can't be. */
-INLINE int reply_key(struct flow_key *key, const struct nat_flow *flow, __u32 life, __u32 protocol)
-{
-	__u32 index = source_of(life);
-	struct nat_source *source = bpf_map_lookup_elem(&nat_sources, &index);
-
-	if (!source)
-		return 0;
-	copy_address(key->source, flow->backend);
-	copy_address(key->destination, index ? source->address : flow->client);
-	key->source_port = flow->backend_port;
-	key->destination_port = flow->source_port;
-	key->protocol = protocol;
-	return 1;
-}
-
-/* Takes a key away if it still is the flow's. */
-INLINE void forget_key(const struct flow_key *key, __u32 reference)
-{
-	struct flow_reference *held = bpf_map_lookup_elem(&nat_index, key);
-
-	if (held && held->flow == reference)
-		bpf_map_delete_elem(&nat_index, key);
-}
-
 /* Ends a flow, if it still is as `life` says. Its place is free again after the next but one sweep. */
 GLOBAL int end_flow(__u32 index, __u32 life)
 {
-	__u32 protocol = protocol_of(state_of(life));
 	struct nat_flow *flow = flow_at(index);
-	struct flow_key key;
 
 	if (!flow || __sync_val_compare_and_swap(&flow->life, life, FLOW_DYING << LIFE_STATE_SHIFT) != life)
 		return 0;
 	on_change(flow, life, 0);
-	client_key(&key, flow, protocol);
-	forget_key(&key, index * 2);
-	if (reply_key(&key, flow, life, protocol))
-		forget_key(&key, index * 2 + 1);
+	forget_key(index * 2, life);
+	if (!(life & LIFE_TUNNELLED))
+		forget_key(index * 2 + 1, life);
 	return 1;
 }
 
@@ -390,12 +185,8 @@ static long sweep_flow(__u32 number, struct sweep *sweep)
 	if (!has_backend(flow, life) && (sweep->is_tight || !is_local(life)))
 		state = FLOW_TCP_RESET;
 	/* What the client sends belongs to no flow from then on; what a pod still answers does, for a while. */
-	if ((state == FLOW_UDP || state == FLOW_UDP_UNANSWERED) && !has_frontend(flow)) {
-		struct flow_key key;
-
-		client_key(&key, flow, IPPROTO_UDP);
-		forget_key(&key, index * 2);
-	}
+	if ((state == FLOW_UDP || state == FLOW_UDP_UNANSWERED) && !has_frontend(flow))
+		forget_key(index * 2, life);
 	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > timeout_of(life, state))
 		end_flow(index, life);
 	return 0;
@@ -420,48 +211,60 @@ INLINE __u32 hash_flow(const struct flow_key *key)
 	return hash_client(client_of_address(key->source) + ((__u64)key->source_port << 16) + key->destination_port);
 }
 
-/* Search for a free port, walking a permutation of all. */
-struct port_search {
-	struct flow_key reply; /* with the port that is tried */
-	struct flow_reference reference;
-	__u32 at;
-	__u32 stride; /* odd, so that it meets every number below `mask` once */
-	__u32 mask;
+INLINE __u32 hash_endpoint(const void *address, __be16 port)
+{
+	const __u32 *words = address;
+	__u64 mixed = ((__u64)(words[0] ^ words[2]) << 32 | (words[1] ^ words[3])) + ((__u64)port << 32);
+
+	return mixed * 0x9e3779b97f4a7c15ULL >> 32;
+}
+
+/* A port for a flow. */
+struct port_trial {
+	__u32 flow; /* index */
+	__u32 generation;
+	__u32 next;
 	__u32 found;
 };
 
-static long try_port(__u32 number, struct port_search *search)
+static long try_port(__u32 number, struct port_trial *trial)
 {
-	__u32 offset = search->at & search->mask;
+	__u32 offset = trial->next++ % config.port_count * config.port_stride % config.port_count;
+	struct nat_flow *flow = flow_at(trial->flow);
 
-	search->at += search->stride;
-	if (offset >= config.port_count)
-		return 0;
-	search->reply.destination_port = bpf_htons(config.first_port + offset);
-	if (bpf_map_update_elem(&nat_index, &search->reply, &search->reference, BPF_NOEXIST))
-		return 0;
-	search->found = 1;
-	return 1;
+	if (!flow)
+		return 1;
+	flow->source_port = bpf_htons(config.first_port + offset);
+	trial->found = !enter_key(trial->flow * 2 + 1, trial->generation);
+	return trial->found;
 }
 
 /*
- * Reserves the reply's key with a port of the node's. Returns it, or 0 if all are taken. The reply's
- * other fields are filled in.
+ * Gives a flow a port of the node's, and enters its reply's key; `backend` is a hash of the backend's address
+ * and port, which services may share. Returns 0 if all ports are taken. The search goes on where the last one ended, in an order that does not show (RFC 6056): so it meets the ports
+ * first that were taken longest ago, whose flows are over if any are. Where it began anywhere, it would take
+ * four trials when three quarters of the ports are taken, and most of them are by connections that are over.
  */
-NOINLINE __be16 reserve_port(const struct flow_key *reply, const struct flow_reference *reference, __u32 hash)
+NOINLINE int reserve_port(__u32 flow, __u32 backend, __u32 generation)
 {
-	struct port_search search = { .reply = *reply, .reference = *reference };
-	__u32 mask = config.port_count - 1;
+	struct port_trial trial = { .flow = flow, .generation = generation };
+	__u32 slot = backend % PORT_SEARCHES, tick = now_in_ticks();
+	struct port_search *search = bpf_map_lookup_elem(&port_searches, &slot);
+	struct nat_table *table = the_table();
 
-	mask |= mask >> 1;
-	mask |= mask >> 2;
-	mask |= mask >> 4;
-	mask |= mask >> 8;
-	search.mask = mask;
-	search.at = hash;
-	search.stride = hash >> 16 | 1;
-	bpf_loop(mask + 1, try_port, &search, 0);
-	return search.found ? search.reply.destination_port : 0;
+	if (!search || !table)
+		return 0;
+	/* To search in vain takes a while: once in a tick is enough, or a flood would have it done for each SYN. */
+	if (search->backend == backend && search->in_vain == tick)
+		return 0;
+	trial.next = search->next ? search->next : table->secret[0];
+	bpf_loop(config.port_count, try_port, &trial, 0);
+	search->next = trial.next;
+	if (!trial.found) {
+		search->backend = backend;
+		search->in_vain = tick;
+	}
+	return trial.found;
 }
 
 /* The backend that a new flow is for. */
@@ -484,10 +287,7 @@ struct choice {
 /* Word and bit of an address with a port in reply_sources. */
 INLINE __u32 reply_bit(const void *address, __be16 port)
 {
-	const __u32 *words = address;
-	__u64 mixed = ((__u64)(words[0] ^ words[2]) << 32 | (words[1] ^ words[3])) + ((__u64)port << 32);
-
-	return mixed * 0x9e3779b97f4a7c15ULL >> 48;
+	return hash_endpoint(address, port) >> 16;
 }
 
 /* Notes that replies will leave the node from there. */
@@ -516,12 +316,10 @@ INLINE int may_reply(const void *address, __be16 port)
 GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, const struct choice *choice, __u32 source,
 		     __u32 *made)
 {
-	struct flow_reference reference = {};
 	struct nat_table *table = the_table();
 	struct nat_flow *flow;
-	struct flow_key key;
-	__u32 index, life, slot;
-	__u64 *exhausted, mark;
+	__u32 index, life;
+	int outcome;
 
 	if (!table || !packet || !to || !choice || !made)
 		return DROP_TABLE_FULL;
@@ -551,36 +349,16 @@ GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, con
 	if (!source)
 		expect_replies(to->destination, to->destination_port);
 
-	if (!reply_key(&key, flow, life, packet->key.protocol)) {
-		end_flow(index, life);
-		return DROP_TABLE_FULL;
-	}
-	reference.generation = choice->generation;
-	reference.flow = index * 2 + 1;
-	/* To search in vain takes a while: once in a tick is enough, or a flood would have it done for each SYN. */
-	slot = choice->backend % EXHAUSTED_BACKENDS;
-	exhausted = bpf_map_lookup_elem(&nat_exhausted, &slot);
-	mark = (__u64)choice->backend << 32 | (life & LIFE_SEEN_MASK);
 	/* A client that keeps its address keeps its port, too, unless it has two flows to that backend. */
-	if (!(source & SOURCE_TUNNELLED) &&
-	    (source || bpf_map_update_elem(&nat_index, &key, &reference, BPF_NOEXIST))) {
-		__be16 port = 0;
-
-		if (!exhausted || *exhausted != mark)
-			port = reserve_port(&key, &reference, hash_flow(&packet->key));
-		if (!port) {
-			if (exhausted)
-				*exhausted = mark;
-			end_flow(index, life);
-			return DROP_NO_PORT;
-		}
-		flow->source_port = port;
-	}
-	key = packet->key;
-	reference.flow = index * 2;
-	if (bpf_map_update_elem(&nat_index, &key, &reference, BPF_NOEXIST)) {
+	if (!(source & SOURCE_TUNNELLED) && (source || enter_key(index * 2 + 1, choice->generation)) &&
+	    !reserve_port(index, hash_endpoint(to->destination, to->destination_port), choice->generation)) {
 		end_flow(index, life);
-		return bpf_map_lookup_elem(&nat_index, &key) ? FLOW_EXISTS : DROP_TABLE_FULL;
+		return DROP_NO_PORT;
+	}
+	outcome = enter_key(index * 2, choice->generation);
+	if (outcome) {
+		end_flow(index, life);
+		return outcome == KEY_TAKEN ? FLOW_EXISTS : DROP_TABLE_FULL;
 	}
 	*made = index;
 	return 0;

@@ -244,33 +244,33 @@ describe('heddle trace foretells what becomes of packets', () => {
     test(`which backend it is: policy, hash, affinity, chance; other addresses ${end}`, async () => {
       const tapOf = ({ verdict }: Trace) =>
         verdict.address === product.lab.pods[0]!.addresses[end] ? taps.here : taps.there;
-      const follow = (asked: Asked, now: Awaited<ReturnType<typeof snapshot>>) => {
-        const found = trace(now, asked);
+      // Each new flow takes the next port, so what is foretold holds for the next one only.
+      const follow = async (asked: Asked) => {
+        const found = await traced(asked);
         assert.equal(found.verdict.outcome, 'translated', found.verdict.text);
         const { address: destination, port: destinationPort, sourcePort } = found.question;
         const way = { source: asked.from, sourcePort, destination, destinationPort };
         send(outside, taps.outside, packetOf('udp', way, 'first'));
         return found;
       };
-      const now = await snapshot();
       const hashed = new Set<string>();
       for (let i = 0; i < 12; i++) {
-        const found = follow(connection('hashed', 'udp', end).asked, now);
+        const found = await follow(connection('hashed', 'udp', end).asked);
         assert.equal(found.verdict.alternatives, undefined);
         arrives(tapOf(found), found);
         hashed.add(found.verdict.address!);
       }
       assert.equal(hashed.size, 2, 'the ports tell connections apart');
 
-      const near = follow(connection('near', 'udp', end).asked, now);
+      const near = await follow(connection('near', 'udp', end).asked);
       assert.equal(near.verdict.address, product.lab.pods[0]!.addresses[end]);
       arrives(taps.here, near);
 
       const external = { ...connection('here', 'udp', end).asked, to: externals[end], port: 80 };
-      arrives(taps.here, follow(external, now));
+      arrives(taps.here, await follow(external));
 
       // One of the two; the kernel draws its own number.
-      const any = follow(connection('any', 'udp', end).asked, now);
+      const any = await follow(connection('any', 'udp', end).asked);
       const possible = [any.verdict, ...any.verdict.alternatives!].map(({ address }) => address!);
       assert.deepEqual(
         possible.toSorted(),
@@ -278,12 +278,12 @@ describe('heddle trace foretells what becomes of packets', () => {
       );
 
       const { asked } = connection('sticky', 'udp', end);
-      follow(asked, now);
+      await follow(asked);
       await product.until('the client to be remembered', async () => {
         const found = trace(await snapshot(), { ...asked, sourcePort: ++port });
         return found.verdict.alternatives === undefined;
       });
-      const remembered = follow({ ...asked, sourcePort: ++port }, await snapshot());
+      const remembered = await follow({ ...asked, sourcePort: ++port });
       assert.ok(
         remembered.hooks[0]!.steps.some(
           (step) => step.kind === 'entry' && /^this client had backend/.test(step.meaning ?? ''),
@@ -431,8 +431,9 @@ describe('heddle trace foretells what becomes of packets', () => {
 
   test('in words, hook by hook', async () => {
     const { asked, way } = connection('there', 'tcp', 'v4');
+    const first = await traced(asked);
     send(outside, taps.outside, packetOf('tcp', way, 'first'));
-    arrives(taps.there, await traced({ ...asked, flow: true, flags: ['syn'] }));
+    arrives(taps.there, first);
     const args = [
       ...['trace', '--from', asked.from, '--to', asked.to, '--port', `${asked.port}`],
       ...['--flow', '--reply', '--flags', 'psh,ack', '--socket', product.socket],
@@ -450,7 +451,7 @@ describe('heddle trace foretells what becomes of packets', () => {
       /^node_ingress@eth0 \(program \d+, tag [0-9a-f]{16}, as in the object\)$/m,
     );
     assert.match(stdout, /^node_egress@eth0 \(program \d+, tag [0-9a-f]{16}, as in the object\)$/m);
-    assert.match(stdout, /^ {2}it belongs to flow \d+, as a reply$/m);
+    assert.match(stdout, /^ {2}it may belong to flow \d+, as a reply$/m);
     assert.match(
       stdout,
       new RegExp(`^ {2}flow \\d+ is ${asked.from}:\\d+ to ${node}:30482 at ${pod}:8080, TCP`, 'm'),

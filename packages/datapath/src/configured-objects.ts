@@ -1,7 +1,7 @@
 import { type ObjectSpec, resizeMap, setVariable } from '@heddle/ebpf';
 import { crc32cPowers } from './crc32c.ts';
 import type { DatapathOptions, DatapathSizes } from './datapath.ts';
-import { ticksOf, timeoutTicks, unansweredLimit } from './flow-options.ts';
+import { portStride, ticksOf, timeoutTicks, unansweredLimit } from './flow-options.ts';
 import {
   crc32cPowersSize,
   encodeCrc32cPowers,
@@ -33,6 +33,7 @@ export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions
       unansweredLimit: unansweredLimit(sizes.flows),
       firstPort: first,
       portCount: last - first + 1,
+      portStride: portStride(last - first + 1),
       tunnelAge: ticksOf(nat.tunnelAfter),
       timeouts: timeoutTicks(nat.timeouts),
     },
@@ -54,7 +55,7 @@ function sized(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
     slots: sizes.slots,
     affinity: sizes.affinity,
     nat_flows: sizes.flows,
-    nat_index: 2 * sizes.flows,
+    nat_index: Math.ceil(sizes.flows / 4),
   };
   return Object.entries(entries).reduce(
     (into, [name, count]) => resizeMap(into, name, count),

@@ -52,7 +52,7 @@ export interface DatapathSizes {
   readonly slots: number;
   /** Clients times services with session affinity; about 100 bytes each. */
   readonly affinity: number;
-  /** Flows that are translated on the node's devices; 288 bytes each, taken at once. */
+  /** Flows that are translated on the node's devices; 96 bytes each, taken at once. */
   readonly flows: number;
 }
 
@@ -404,21 +404,35 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     return [...opened.values()];
   }
 
+  /** Takes an empty map in place of one that was opened, because of `reasons`. */
+  private renew(
+    name: string,
+    spec: ObjectSpec,
+    opened: Map<string, PinnedMap>,
+    ...reasons: readonly string[]
+  ): void {
+    const { map, differences } = opened.get(name)!;
+    map[Symbol.dispose]();
+    opened.set(name, {
+      map: BpfMap.create(this.options.bpf, spec.maps.get(name)!),
+      pinAt: `${this.folders[0]!.maps}/${name}`,
+      differences: [...differences, ...reasons],
+    });
+  }
+
   /**
    * Flows name each other by their places in the table. When a smaller table lacks places that were
    * in use, all of them are given up: what is left of the connections is reset.
    */
   private keepWhatFits(spec: ObjectSpec, opened: Map<string, PinnedMap>): void {
     const { usedOnce } = decodeNatTable(opened.get('nat_table')!.map.lookup(new Uint8Array(4))!);
-    if (usedOnce < opened.get('nat_flows')!.map.info.maxEntries) return;
-    for (const name of ['nat_flows', 'nat_index', 'nat_table']) {
-      const { map, differences } = opened.get(name)!;
-      map[Symbol.dispose]();
-      opened.set(name, {
-        map: BpfMap.create(this.options.bpf, spec.maps.get(name)!),
-        pinAt: `${this.folders[0]!.maps}/${name}`,
-        differences: [...differences, 'flows do not fit; the table begins anew'],
-      });
+    if (usedOnce >= opened.get('nat_flows')!.map.info.maxEntries) {
+      for (const name of ['nat_flows', 'nat_index', 'nat_table']) {
+        this.renew(name, spec, opened, 'flows do not fit; the table begins anew');
+      }
+    } else if (opened.get('nat_index')!.differences.length > 0) {
+      // Where a key is in it depends on its size.
+      this.renew('nat_index', spec, opened);
     }
   }
 
@@ -441,6 +455,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private activate(): void {
     const { bpf, platform, cgroup } = this.options;
     attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.folders);
+    const index = this.pinned.find(({ map }) => map.info.name === 'nat_index')!;
+    if (index.pinAt !== undefined) this.nat.enterFlows();
     this.nat.startSweeping();
     if (this.nodeDevices.length > 0) this.setDevices();
     pinMaps(platform, this.folders[0]!, this.pinned);

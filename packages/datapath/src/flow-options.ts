@@ -73,6 +73,17 @@ export function unansweredLimit(flows: number): number {
   return Math.max(1, Math.floor(flows * unansweredShare));
 }
 
+/**
+ * How far apart ports are that are taken one after the other: by such steps all of `count` ports are met
+ * before one comes again, as the two have no common divisor, and neighbours late.
+ */
+export function portStride(count: number): number {
+  const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
+  let stride = Math.max(1, Math.round(count * 0.618));
+  while (divisor(stride, count) !== 1) stride--;
+  return stride;
+}
+
 /** The kernel half's tick (TICK_SHIFT in abi.h). */
 export const tickNs = 2 ** 30;
 

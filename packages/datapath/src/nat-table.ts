@@ -48,6 +48,15 @@ export class NatTable implements Disposable {
     this.flowMap = maps.nat_flows!;
     this.sources = new NatSources(maps.nat_sources!, roles);
     this.memory = maps.nat_table!.mmap();
+    this.keepSecret();
+  }
+
+  /** A table that is new gets a secret; by it the keys of one that has flows are found. */
+  private keepSecret(): void {
+    const { secret } = decodeNatTable(this.memory.bytes);
+    if (secret.some((word) => word !== 0)) return;
+    const random = this.platform.randomBytes(4 * secret.length);
+    this.memory.bytes.set(random, secretOffset);
   }
 
   setAddresses(addresses: readonly string[]): void {
@@ -80,10 +89,17 @@ export class NatTable implements Disposable {
 
   /** Starts the kernel's garbage collection with the code of this version. Throws SysError. */
   startSweeping(): void {
-    const { returnValue } = this.loaded.program('start_sweeping').testRun({
-      data: new Uint8Array(64),
-    });
-    if (returnValue !== 0) throw new Error(`start sweeping: the program answered ${returnValue}`);
+    this.run('start_sweeping');
+  }
+
+  /** Enters the flows that there are in an index that is new. Throws SysError. */
+  enterFlows(): void {
+    this.run('enter_flows');
+  }
+
+  private run(program: string): void {
+    const { returnValue } = this.loaded.program(program).testRun({ data: new Uint8Array(64) });
+    if (returnValue !== 0) throw new Error(`run ${program}: it answered ${returnValue}`);
   }
 
   *flows(): Generator<FlowEntry> {
@@ -145,3 +161,4 @@ export const watchedOffset = 32;
 // Beside each other: 16 bits, and 8 for each family.
 const trackedOffset = 36;
 const tunnelSourcesOffset = 38;
+const secretOffset = 64;

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import type { BpfMap } from '@heddle/ebpf';
 import { assertPacket, Packet } from '@heddle/lab';
 import type { Protocol } from '@heddle/model';
-import { formatIp } from '@heddle/sys';
 import type { Datapath } from '../src/datapath.ts';
 import { dropText } from '../src/drops.ts';
 import { type FlowTimeouts, timeoutTicks } from '../src/flow-options.ts';
-import { decodeFlowKey, dropReason, flowState } from '../src/generated/abi.ts';
+import type { FlowEntry } from '../src/flows.ts';
+import { dropReason, flowState } from '../src/generated/abi.ts';
 import {
   type Chosen,
   type Ends,
@@ -20,6 +20,7 @@ import {
   type ModelPacket,
   type ModelService,
 } from './flow-model.ts';
+import { type FlowSlot, flowSlots } from './flow-slots.ts';
 import { row } from './rows.ts';
 
 export type Direction = 'ingress' | 'egress';
@@ -180,7 +181,8 @@ export class FlowStage {
 
   #keys(): Set<string> {
     using index = this.#engine.openMap('nat_index');
-    return new Set(Array.from(index.keys(), textOfKey));
+    const flows = new Map(Array.from(this.#engine.datapath.flows(), (flow) => [flow.number, flow]));
+    return new Set(Array.from(flowSlots(index), (slot) => textOfKey(flows.get(slot.flow), slot)));
   }
 
   #drops(): Map<string, number> {
@@ -316,15 +318,23 @@ export function timeoutOf(timeouts: FlowTimeouts): ModelLimits['timeout'] {
   return (protocol, state) => ticks[numbers[protocol][state]!]!;
 }
 
-const protocolNames: Readonly<Record<number, Protocol>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
-
-function textOfKey(bytes: Uint8Array): string {
-  const key = decodeFlowKey(bytes);
-  return keyOf({
-    protocol: protocolNames[key.protocol]!,
-    from: { address: formatIp(key.source), port: key.sourcePort },
-    to: { address: formatIp(key.destination), port: key.destinationPort },
-  });
+function textOfKey(flow: FlowEntry | undefined, { isReply, flow: number }: FlowSlot): string {
+  assert.ok(flow, `a key is of flow ${number}, which is none`);
+  const { protocol, client, clientPort, frontend, frontendPort } = flow;
+  const { backend, backendPort, source, sourcePort } = flow;
+  return keyOf(
+    isReply
+      ? {
+          protocol,
+          from: { address: backend, port: backendPort },
+          to: { address: source, port: sourcePort },
+        }
+      : {
+          protocol,
+          from: { address: client, port: clientPort },
+          to: { address: frontend, port: frontendPort },
+        },
+  );
 }
 
 const keyOfRow = ({ protocol, at }: ModelService) => `model/${protocol}:${at.address}:${at.port}`;

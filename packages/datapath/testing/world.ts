@@ -8,6 +8,7 @@ import {
 import { createLab, type Lab, type LabNode, type LabOptions, type LabPod } from '@heddle/lab';
 import { nodePlatform } from '@heddle/sys/node';
 import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { flowSlots } from './flow-slots.ts';
 import { Mirror } from './mirror.ts';
 import { testNat } from './nat.ts';
 import { objects } from './objects.ts';
@@ -85,6 +86,12 @@ export class World extends SocketWorld<LabPod, LabNode> {
   entriesOf(name: string): number {
     using map = BpfMap.openPinned(this.bpf, `${currentPins(this.node.bpffs).maps}/${name}`);
     return [...map.entries()].length;
+  }
+
+  /** How many keys the index of flows has. */
+  get flowKeys(): number {
+    using map = BpfMap.openPinned(this.bpf, `${currentPins(this.node.bpffs).maps}/nat_index`);
+    return [...flowSlots(map)].length;
   }
 
   /** Has the first node translate what enters from the underlay. */

@@ -38,9 +38,10 @@ const sweepNs = 50_000_000n;
 const sweepSlice = 2048;
 /** Sweeps of the whole table after which another one changes nothing: mark, wait, free. */
 const sweepsNeeded = 4;
-/** Word of struct backend that has the generation, and offset of nat_table's used_once; see abi.h. */
+/** Word of struct backend that has the generation, and offsets of nat_table's counts; see abi.h. */
 const generationWord = 6;
 const usedOnceOffset = 8;
+const usedOffset = 12;
 
 /** The node that an address (16 bytes as text) leads to: its own, or that of a pod on it. */
 export interface Home {
@@ -264,12 +265,17 @@ export class NodeClass implements Disposable {
       return view instanceof ValueMap ? view.size : 0;
     };
     const { flows, affinity } = this.#options.sizes;
-    // A flow has two keys.
-    const used = Math.round(size('nat_index') / 2);
     return [
-      { name: 'nat_flows', entries: used, maxEntries: flows - 1 },
+      { name: 'nat_flows', entries: this.#flowsOf(node), maxEntries: flows - 1 },
       { name: 'affinity', entries: size('affinity'), maxEntries: affinity },
     ];
+  }
+
+  #flowsOf(node: SimulatedNode): number {
+    const table = this.#fork('nat_table');
+    const bytes = new Uint8Array(table.valueBytes);
+    node.views?.[this.#forks.indexOf(table)]?.lookup(new Uint8Array(4), bytes);
+    return new DataView(bytes.buffer).getUint32(usedOffset, true);
   }
 
   /** The node's kernel starts anew: it has forgotten everything. */

@@ -19,7 +19,7 @@ const addressed: ReadonlySet<string> = new Set(['services', 'addresses']);
 const shared: ReadonlySet<string> = new Set([
   ...['slots', 'backends', 'addresses', 'source_ranges', 'node_devices'],
 ]);
-const own: ReadonlySet<string> = new Set(['nat_index', 'affinity', 'fragments']);
+const own: ReadonlySet<string> = new Set(['affinity', 'fragments']);
 /** Rings are read by nobody, and sockets' storage belongs to sockets, of which each is on one node. */
 const wholes: ReadonlySet<number> = new Set([mapTypes.ringbuf, mapTypes.sk_storage]);
 

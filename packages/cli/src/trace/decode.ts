@@ -45,7 +45,7 @@ function decodeAt(btf: Btf, typeId: number, bytes: Uint8Array, at: number): Deco
       const fields: Record<string, Decoded> = {};
       for (const { name, typeId: member, bitOffset, bitSize } of type.members) {
         const byte = at + (bitOffset >> 3);
-        if (name === '' || /^reserved/.test(name)) continue;
+        if (name === '' || /^(reserved|secret)$/.test(name)) continue;
         if (bitSize === 0) {
           fields[name] = decodeAt(btf, member, bytes, byte);
           continue;

@@ -180,11 +180,7 @@ export class Words {
       case 'node_devices':
         return `${this.#device(key as number)} ${v || value !== undefined ? 'leads out of the node' : 'does not lead out of the node'}`;
       case 'nat_index':
-        if (action === 'delete') return undefined;
-        if (action === 'update') return `the flow is entered: ${flowText(k)}`;
-        return v
-          ? `it belongs to flow ${(v.flow as number) >> 1}${(v.flow as number) & 1 ? ', as a reply' : ''}`
-          : `no flow has ${flowText(k)}`;
+        return v && keysOfBucket(v.slots as readonly string[]);
       case 'nat_flows':
         return v && v.life !== 0 ? `flow ${key} ${this.#flow(v)}` : undefined;
       case 'nat_sources':
@@ -229,11 +225,6 @@ export class Words {
   }
 }
 
-function flowText({ source, source_port, destination, destination_port }: DecodedFields): string {
-  const from = formatEndpoint(`${source}`, source_port as number);
-  return `${from} to ${formatEndpoint(`${destination}`, destination_port as number)}`;
-}
-
 function roles(text: string): string {
   const names: Readonly<Record<string, string>> = {
     ADDRESS_SERVICE: "a service's address",
@@ -269,4 +260,16 @@ function serviceNames({ answers }: Dump): Map<string, string> {
     }
   }
   return names;
+}
+
+/** Of struct flow_bucket: the flows whose keys have the hash that was looked for. */
+function keysOfBucket(slots: readonly (string | number)[]): string {
+  const flows = slots.flatMap((slot) => {
+    const reference = Number(BigInt(slot) & 0xffff_ffffn);
+    if (reference === 0) return [];
+    return `flow ${reference >>> 1}${reference & 1 ? ', as a reply' : ''}`;
+  });
+  return flows.length === 0
+    ? 'it belongs to no flow'
+    : `it may belong to ${flows.join(', or to ')}`;
 }

@@ -312,6 +312,28 @@ export function decodeFlow(bytes: Uint8Array, offset = 0): Flow {
   };
 }
 
+/** struct flow_bucket */
+export interface FlowBucket {
+  readonly slots: readonly bigint[];
+}
+
+export const flowBucketSize = 128;
+
+export function encodeFlowBucket(value: FlowBucket, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 128);
+  checkLength('flow_bucket.slots', value.slots.length, 16);
+  for (let i = 0; i < 16; i++) {
+    view.setBigUint64(i * 8, value.slots[i]!, true);
+  }
+}
+
+export function decodeFlowBucket(bytes: Uint8Array, offset = 0): FlowBucket {
+  const view = viewOf(bytes, offset, 128);
+  return {
+    slots: Array.from({ length: 16 }, (_, i) => view.getBigUint64(i * 8, true)),
+  };
+}
+
 /** struct flow_key */
 export interface FlowKey {
   /** 16 bytes. */
@@ -346,28 +368,6 @@ export function decodeFlowKey(bytes: Uint8Array, offset = 0): FlowKey {
     sourcePort: view.getUint16(32, false),
     destinationPort: view.getUint16(34, false),
     protocol: view.getUint32(36, true),
-  };
-}
-
-/** struct flow_reference */
-export interface FlowReference {
-  readonly flow: number;
-  readonly generation: number;
-}
-
-export const flowReferenceSize = 8;
-
-export function encodeFlowReference(value: FlowReference, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 8);
-  view.setUint32(0, value.flow, true);
-  view.setUint32(4, value.generation, true);
-}
-
-export function decodeFlowReference(bytes: Uint8Array, offset = 0): FlowReference {
-  const view = viewOf(bytes, offset, 8);
-  return {
-    flow: view.getUint32(0, true),
-    generation: view.getUint32(4, true),
   };
 }
 
@@ -639,12 +639,14 @@ export interface NatTable {
   readonly tracked: number;
   readonly tunnelIpv4: number;
   readonly tunnelIpv6: number;
+  readonly reserved: readonly number[];
+  readonly secret: readonly number[];
 }
 
-export const natTableSize = 40;
+export const natTableSize = 104;
 
 export function encodeNatTable(value: NatTable, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 40);
+  const view = viewOf(into, offset, 104);
   view.setBigUint64(0, value.free, true);
   view.setUint32(8, value.usedOnce, true);
   view.setUint32(12, value.used, true);
@@ -656,10 +658,18 @@ export function encodeNatTable(value: NatTable, into: Uint8Array, offset = 0): v
   view.setUint16(36, value.tracked, true);
   view.setUint8(38, value.tunnelIpv4);
   view.setUint8(39, value.tunnelIpv6);
+  checkLength('nat_table.reserved', value.reserved.length, 6);
+  for (let i = 0; i < 6; i++) {
+    view.setUint32(40 + i * 4, value.reserved[i]!, true);
+  }
+  checkLength('nat_table.secret', value.secret.length, 10);
+  for (let i = 0; i < 10; i++) {
+    view.setUint32(64 + i * 4, value.secret[i]!, true);
+  }
 }
 
 export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
-  const view = viewOf(bytes, offset, 40);
+  const view = viewOf(bytes, offset, 104);
   return {
     free: view.getBigUint64(0, true),
     usedOnce: view.getUint32(8, true),
@@ -672,6 +682,8 @@ export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
     tracked: view.getUint16(36, true),
     tunnelIpv4: view.getUint8(38),
     tunnelIpv6: view.getUint8(39),
+    reserved: Array.from({ length: 6 }, (_, i) => view.getUint32(40 + i * 4, true)),
+    secret: Array.from({ length: 10 }, (_, i) => view.getUint32(64 + i * 4, true)),
   };
 }
 
@@ -681,34 +693,37 @@ export interface NodeConfig {
   readonly unansweredLimit: number;
   readonly firstPort: number;
   readonly portCount: number;
+  readonly portStride: number;
   readonly tunnelAge: number;
   readonly timeouts: readonly number[];
 }
 
-export const nodeConfigSize = 52;
+export const nodeConfigSize = 56;
 
 export function encodeNodeConfig(value: NodeConfig, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 52);
+  const view = viewOf(into, offset, 56);
   view.setUint32(0, value.flows, true);
   view.setUint32(4, value.unansweredLimit, true);
   view.setUint32(8, value.firstPort, true);
   view.setUint32(12, value.portCount, true);
-  view.setUint32(16, value.tunnelAge, true);
+  view.setUint32(16, value.portStride, true);
+  view.setUint32(20, value.tunnelAge, true);
   checkLength('node_config.timeouts', value.timeouts.length, 16);
   for (let i = 0; i < 16; i++) {
-    view.setUint16(20 + i * 2, value.timeouts[i]!, true);
+    view.setUint16(24 + i * 2, value.timeouts[i]!, true);
   }
 }
 
 export function decodeNodeConfig(bytes: Uint8Array, offset = 0): NodeConfig {
-  const view = viewOf(bytes, offset, 52);
+  const view = viewOf(bytes, offset, 56);
   return {
     flows: view.getUint32(0, true),
     unansweredLimit: view.getUint32(4, true),
     firstPort: view.getUint32(8, true),
     portCount: view.getUint32(12, true),
-    tunnelAge: view.getUint32(16, true),
-    timeouts: Array.from({ length: 16 }, (_, i) => view.getUint16(20 + i * 2, true)),
+    portStride: view.getUint32(16, true),
+    tunnelAge: view.getUint32(20, true),
+    timeouts: Array.from({ length: 16 }, (_, i) => view.getUint16(24 + i * 2, true)),
   };
 }
 
@@ -752,6 +767,31 @@ export function decodeOrigin(bytes: Uint8Array, offset = 0): Origin {
     backend: view.getUint32(36, true),
     generation: view.getUint32(40, true),
     service: view.getUint32(44, true),
+  };
+}
+
+/** struct port_search */
+export interface PortSearch {
+  readonly next: number;
+  readonly inVain: number;
+  readonly backend: number;
+}
+
+export const portSearchSize = 12;
+
+export function encodePortSearch(value: PortSearch, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 12);
+  view.setUint32(0, value.next, true);
+  view.setUint32(4, value.inVain, true);
+  view.setUint32(8, value.backend, true);
+}
+
+export function decodePortSearch(bytes: Uint8Array, offset = 0): PortSearch {
+  const view = viewOf(bytes, offset, 12);
+  return {
+    next: view.getUint32(0, true),
+    inVain: view.getUint32(4, true),
+    backend: view.getUint32(8, true),
   };
 }
 

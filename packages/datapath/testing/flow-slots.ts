@@ -1,0 +1,19 @@
+import type { BpfMap } from '@heddle/ebpf';
+import { decodeFlowBucket } from '../src/generated/abi.ts';
+
+/** A key of a flow in `nat_index`; what it is, the flow says. */
+export interface FlowSlot {
+  /** Index in `nat_flows`. */
+  readonly flow: number;
+  readonly isReply: boolean;
+}
+
+/** All keys that there are in an index of flows. */
+export function* flowSlots(index: BpfMap): Generator<FlowSlot> {
+  for (const [, bucket] of index.entries()) {
+    for (const slot of decodeFlowBucket(bucket).slots) {
+      const reference = Number(slot & 0xffff_ffffn);
+      if (slot !== 0n) yield { flow: reference >>> 1, isReply: (reference & 1) === 1 };
+    }
+  }
+}
