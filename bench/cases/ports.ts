@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { defaultNat, openDatapath } from '@heddle/datapath';
 import { LinuxBpf } from '@heddle/ebpf';
 import { createLab, eth, type LabNode } from '@heddle/lab';
@@ -26,7 +27,7 @@ const shares = [
 /** New flows to a backend elsewhere while most ports that could stand for the client are taken. */
 export const ports: Case = {
   name,
-  about: 'a new flow to a backend elsewhere, by the share of its ports that are taken',
+  about: 'a new flow to a backend elsewhere, by the share of its ports that are taken; its memory',
   commands: [],
   sizes: () => [1],
   async measure({ platform }, size) {
@@ -36,7 +37,7 @@ export const ports: Case = {
       podsPerNode: 1,
     });
     const [node, other] = lab.nodes;
-    const { begins, range } = serve(platform, node!, other!.pods[0]!.addresses.v4);
+    const { begins, range, bytes } = serve(platform, node!, other!.pods[0]!.addresses.v4);
     let open = 0;
     const measured = ({ taken, mayFail }: (typeof shares)[number]) => {
       for (; open < (range * taken) / 100; open++) {
@@ -63,13 +64,15 @@ export const ports: Case = {
       const what = { case: name, size, what: `new flows that fail with ${taken} % taken` };
       return verdict(what, failed, { atMost: mayFail }, ' %');
     });
+    const memory = { case: name, size, what: 'kernel memory of a flow, both directions' };
+    verdicts.push(verdict(memory, bytes / flows, { atMost: 288 }, ' bytes', 1));
     return { rows, verdicts, notes: [] };
   },
 };
 
 /**
  * A UDP service on the node. `begins`, to be called there, test-runs a question of another client; ns,
- * or undefined: refused.
+ * or undefined: refused. `bytes`: what the kernel has taken for the flow table.
  */
 function serve(platform: Platform, node: LabNode, backend: string) {
   const frontend = { kind: 'NodePort', address: nodeAddress, port: frontendPort } as const;
@@ -105,7 +108,9 @@ function serve(platform: Platform, node: LabNode, backend: string) {
   const program = datapath.node.program('node_ingress');
   let client = 0;
   const { first, last } = defaultNat.ports;
+  const maps = ['nat_flows', 'nat_index'].map((map) => datapath.node.map(map));
   return {
+    bytes: maps.reduce((sum, { fd }) => sum + kernelMemory(fd), 0),
     range: last - first + 1,
     begins(): number | undefined {
       client++;
@@ -116,4 +121,10 @@ function serve(platform: Platform, node: LabNode, backend: string) {
       return returnValue === REDIRECTED ? durationNs : undefined;
     },
   };
+}
+
+/** Bytes that the kernel has taken for a map. */
+function kernelMemory(fd: number): number {
+  const [, bytes] = /^memlock:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))!;
+  return Number(bytes);
 }

@@ -95,6 +95,9 @@ struct backend_stats {
 	__u64 bytes;
 };
 
+/* address_filter: bits, 64 in a word; which one is an address's, front.h says. */
+#define ADDRESS_FILTER_WORDS 4096
+
 /* addresses: what an address is known as, whatever the port. */
 enum address_role {
 	ADDRESS_SERVICE = 1, /* a ClusterIP: a port that no service has is refused */

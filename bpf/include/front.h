@@ -38,10 +38,24 @@ INLINE int find_flow(struct found *found, const struct flow_key *key)
 	return found->flow && is_alive(found->flow->life);
 }
 
+/* Whether the packet's destination may be known as a service's or the node's; see address_filter. */
+INLINE int may_be_known(const struct packet *packet)
+{
+	const __u32 *words = (const __u32 *)packet->key.destination;
+	__u32 mixed = ((words[0] * 31 + words[1]) * 31 + words[2]) * 31 + words[3], bit, word;
+	__u64 *bits;
+
+	mixed = (mixed ^ mixed >> 15) * 0x85ebca6b;
+	bit = (mixed ^ mixed >> 13) % (ADDRESS_FILTER_WORDS * 64);
+	word = bit / 64;
+	bits = bpf_map_lookup_elem(&address_filter, &word);
+	return bits && *bits >> bit % 64 & 1;
+}
+
 /* The role of the packet's destination; 0: it is no address that a service can have. */
 INLINE __u32 role_of(const struct packet *packet)
 {
-	__u32 *role = bpf_map_lookup_elem(&addresses, packet->key.destination);
+	__u32 *role = may_be_known(packet) ? bpf_map_lookup_elem(&addresses, packet->key.destination) : 0;
 
 	return role && *role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE) ? *role : 0;
 }

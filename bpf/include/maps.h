@@ -45,6 +45,18 @@ struct {
 	MAP_TYPE(value, enum address_role);
 } addresses SEC(".maps");
 
+/*
+ * Addresses that were ever a service's or the node's, by a hash, one bit each: most packets are for others, and a bit
+ * tells of nearly all of them. The control plane sets it before the address is in `addresses`.
+ */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, ADDRESS_FILTER_WORDS);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u64);
+} address_filter SEC(".maps");
+
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
 	MAP_UINT(max_entries, 65536);

@@ -241,9 +241,10 @@ static long try_port(__u32 number, struct port_trial *trial)
 
 /*
  * Gives a flow a port of the node's, and enters its reply's key; `backend` is a hash of the backend's address
- * and port, which services may share. Returns 0 if all ports are taken. The search goes on where the last one ended, in an order that does not show (RFC 6056): so it meets the ports
- * first that were taken longest ago, whose flows are over if any are. Where it began anywhere, it would take
- * four trials when three quarters of the ports are taken, and most of them are by connections that are over.
+ * and port, which services may share. Returns 0 if all ports are taken. The search goes on where the last one
+ * ended, in an order that does not show (RFC 6056): so it meets the ports first that were taken longest ago,
+ * whose flows are over if any are. Begun anywhere, it would take four trials when three quarters are taken, most
+ * of them by connections that are over.
  */
 NOINLINE int reserve_port(__u32 flow, __u32 backend, __u32 generation)
 {
@@ -276,14 +277,6 @@ struct choice {
 	__u32 service; /* id; 0 until one is found */
 };
 
-/*
- * Makes a flow of a client's packet that is to be sent on as `to` says. The backend sees the address
- * with that index in nat_sources; 0: the client's, and its port if it can be. With SOURCE_TUNNELLED a tunnel
- * is from there, and the flow has no key for replies. Returns 0, with the flow's
- * index in `made`, or the reason for a drop; FLOW_EXISTS when another CPU has just made it.
- */
-#define FLOW_EXISTS 1
-
 /* Word and bit of an address with a port in reply_sources. */
 INLINE __u32 reply_bit(const void *address, __be16 port)
 {
@@ -311,8 +304,16 @@ INLINE int may_reply(const void *address, __be16 port)
 
 	return bits && *bits >> bit % 64 & 1;
 }
-#define SOURCE_TUNNELLED (LIFE_TUNNELLED >> LIFE_SOURCE_SHIFT)
 
+#define SOURCE_TUNNELLED (LIFE_TUNNELLED >> LIFE_SOURCE_SHIFT)
+#define FLOW_EXISTS 1
+
+/*
+ * Makes a flow of a client's packet that is to be sent on as `to` says. The backend sees the address
+ * with that index in nat_sources; 0: the client's, and its port if it can be. With SOURCE_TUNNELLED a tunnel
+ * is from there, and the flow has no key for replies. Returns 0, with the flow's
+ * index in `made`, or the reason for a drop; FLOW_EXISTS when another CPU has just made it.
+ */
 GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, const struct choice *choice, __u32 source,
 		     __u32 *made)
 {

@@ -1,9 +1,12 @@
 import { SysError } from '@heddle/sys';
+import type { AddressFilter } from './address-filter.ts';
 import { addressKeySize, addressRole } from './generated/abi.ts';
 import { type KeyedMap, keyBytes, keyText, MapFull } from './store.ts';
 
 type Role = keyof typeof addressRole;
 
+/** Of addresses that packets from a device may be served at; see role_of in bpf/include/front.h. */
+const servedRoles = addressRole.service | addressRole.external | addressRole.node;
 const roleNames = Object.keys(addressRole) as Role[];
 
 /** One use of an address (16 bytes as text, see keyText) by a row. */
@@ -18,15 +21,18 @@ export interface AddressUse {
  */
 export class AddressRoles {
   private readonly map: KeyedMap;
+  private readonly filter: AddressFilter;
   private readonly uses = new Map<string, Record<Role, number>>();
   /** What the kernel holds. */
   private readonly inForce = new Map<string, number>();
   /** Found at the start: before the source is complete, one without a use may yet get one. */
   private readonly spared = new Set<string>();
 
-  constructor(map: KeyedMap) {
+  constructor(map: KeyedMap, filter: AddressFilter) {
     this.map = map;
+    this.filter = filter;
     for (const [key, value] of map.entries()) {
+      if (value[0]! & servedRoles) filter.add(key);
       this.inForce.set(keyText(key), value[0]!);
       this.spared.add(keyText(key));
     }
@@ -100,6 +106,7 @@ export class AddressRoles {
     const values = new Uint8Array(changed.length * 4);
     changed.forEach(({ address, roles }, i) => {
       keyBytes(address, keys, i * addressKeySize);
+      if (roles & servedRoles) this.filter.add(keys.subarray(i * addressKeySize));
       values[i * 4] = roles;
     });
     this.map.updateBatch(keys, values, changed.length);

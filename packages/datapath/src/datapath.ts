@@ -182,6 +182,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       {
         services: maps.services!,
         addresses: maps.addresses!,
+        addressFilter: this.mapped(maps.address_filter!),
         slots: new Slots(this.mapped(maps.slots!)),
         backends: this.mapped(maps.backends!),
         backendStats: this.mapped(maps.backend_stats!),

@@ -42,6 +42,23 @@ describe('traffic from outside, in the userspace machine', () => {
     from(client, node).tcp({ sport, dport, syn: true });
   const told = (frame: Uint8Array) => Packet.parse(frame).toString();
 
+  test('a table of another size has the flows of the one before, and an index of its own', () => {
+    const there = Packet.parse(into(syn(4000)).frame);
+    const { sport } = there.layers.find((layer) => layer.kind === 'tcp')!;
+    const rows = [service(30_001, remote)];
+    const sizes = { services: 100, backends: 100, slots: 100, affinity: 100, flows: 400 };
+    world.restart({ sizes });
+    world.apply(...rows);
+    world.datapath.prune(rows);
+    world.datapath.setNode(
+      [{ name: 'eth0', index: outsideDevice, address: deviceAddress }],
+      [node],
+    );
+    const back = into(from(remote, node).tcp({ sport: 8080, dport: sport, syn: true, ack: true }));
+    assert.match(told(back.frame), new RegExp(`${node} > ${client}`));
+    assert.equal([...world.datapath.flows()][0]?.state, 'syn-ack');
+  });
+
   test('to a backend elsewhere and back', () => {
     const there = into(syn(4000));
     assert.equal(there.verdict, REDIRECT);

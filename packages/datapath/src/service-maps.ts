@@ -8,6 +8,7 @@ import {
 } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { parseIp, SysError } from '@heddle/sys';
+import { AddressFilter } from './address-filter.ts';
 import { AddressRoles, type AddressUse } from './address-roles.ts';
 import {
   type BackendCounters,
@@ -127,7 +128,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
     this.onBackendsGone = onBackendsGone;
     this.backends = new BackendTable(store.backends, store.backendStats, now);
     this.runs = new Extents(store.slots.length, now);
-    this.roles = new AddressRoles(store.addresses);
+    this.roles = new AddressRoles(store.addresses, new AddressFilter(store.addressFilter));
     this.unclaimed = this.backends.adopt();
     let highest = this.backends.highestService();
     for (const [key, value] of store.services.entries()) {

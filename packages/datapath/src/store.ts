@@ -15,6 +15,7 @@ export interface KeyedMap {
 export interface ServiceStore {
   readonly services: KeyedMap;
   readonly addresses: KeyedMap;
+  readonly addressFilter: ArrayMemory;
   readonly slots: Slots;
   readonly backends: ArrayMemory;
   readonly backendStats: ArrayMemory;

@@ -80,6 +80,7 @@ export function fakeStore(sizes = { services: 1000, backends: 1000, slots: 5000 
   return {
     services: new FakeMap('services', sizes.services, serviceKeySize, serviceSize),
     addresses: new FakeMap('addresses', sizes.services + sizes.backends, addressKeySize, 4),
+    addressFilter: memoryOf(new Uint8Array(64), 8),
     slots: new Slots(memoryOf(slotBytes, sizes.slots)),
     slotBytes,
     backends: memoryOf(backendBytes, sizes.backends),

@@ -145,6 +145,7 @@ export class NodeClass implements Disposable {
     } as const;
     this.#model.apply([{ op: 'set', object: record }]);
     this.#datapath = this.#open();
+    this.#letAllPass();
     this.#reconciler = this.#reconcile();
     this.#baseTimers = this.host.machine.timers;
     this.nodes = nodes.map((node) => new SimulatedNode(node, this));
@@ -354,6 +355,17 @@ export class NodeClass implements Disposable {
       if (swap) view.update(key, swap[1], 0);
     }
     return views;
+  }
+
+  /** Nodes share the filter of addresses, but have addresses of their own. */
+  #letAllPass(): void {
+    const { original } = this.#fork('address_filter');
+    const all = new Uint8Array(8).fill(0xff);
+    const key = new Uint8Array(4);
+    for (let word = 0; word < original.options.maxEntries; word++) {
+      new DataView(key.buffer).setUint32(0, word, true);
+      original.update(key, all, 0);
+    }
   }
 
   /** A map by name, of those that nodes have views of. */

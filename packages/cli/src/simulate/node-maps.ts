@@ -17,7 +17,7 @@ import {
 /** Maps whose keys or first keys' bytes are addresses among which are the node's own. */
 const addressed: ReadonlySet<string> = new Set(['services', 'addresses']);
 const shared: ReadonlySet<string> = new Set([
-  ...['slots', 'backends', 'addresses', 'source_ranges', 'node_devices'],
+  ...['slots', 'backends', 'addresses', 'address_filter', 'source_ranges', 'node_devices'],
 ]);
 const own: ReadonlySet<string> = new Set(['affinity', 'fragments']);
 /** Rings are read by nobody, and sockets' storage belongs to sockets, of which each is on one node. */

@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AddressFilter } from './address-filter.ts';
+
+const words = 4096;
+const bits = (bytes: Uint8Array) =>
+  bytes.reduce((sum, byte) => sum + byte.toString(2).replaceAll('0', '').length, 0);
+
+/** 10.96.X.Y, as IPv4 in IPv6. */
+function address(number: number): Uint8Array {
+  const bytes = new Uint8Array(16).fill(0xff, 10, 12);
+  bytes.set([10, 96, number >> 8, number & 0xff], 12);
+  return bytes;
+}
+
+test('an address sets one bit, the same each time; neighbours have bits of their own', () => {
+  const memory = new Uint8Array(8 * words);
+  const filter = new AddressFilter({ length: words, first: () => memory });
+  filter.add(address(1));
+  filter.add(address(1));
+  assert.equal(bits(memory), 1);
+  const count = 5000;
+  for (let number = 1; number <= count; number++) filter.add(address(number));
+  // Of as many drawn by chance some 1 % meet another.
+  assert.ok(bits(memory) > 0.97 * count, `${count} addresses have ${bits(memory)} bits`);
+});
