@@ -111,12 +111,11 @@ INLINE void leave(struct flow_bucket *bucket, __u32 reference)
 	}
 }
 
-#define KEY_TAKEN 1
-#define KEY_NO_ROOM 2
+#define KEY_NO_ROOM 1 /* no slot names a flow so, as there is no flow 0 */
 
 /*
- * Enters the key of one direction of a flow. Returns 0; KEY_TAKEN if another flow has it, or two CPUs enter it at
- * once: then at least one of them sees the other's, and who does gives way.
+ * Enters the key of one direction of a flow. Returns 0, KEY_NO_ROOM, or what names the other flow that has the key.
+ * Of two CPUs that enter it at once at least one sees the other's, and who does gives way.
  */
 GLOBAL int enter_key(__u32 reference, __u32 generation)
 {
@@ -135,15 +134,12 @@ GLOBAL int enter_key(__u32 reference, __u32 generation)
 	if (!bucket)
 		return KEY_NO_ROOM;
 	for (int is_entered = 0;; is_entered = 1) {
-		__u32 i;
+		__u32 i, other = search_bucket(bucket, key, tag_of(hash), own);
 
-		if (search_bucket(bucket, key, tag_of(hash), own)) {
-			if (is_entered)
-				leave(bucket, reference);
-			return KEY_TAKEN;
-		}
-		if (is_entered)
-			return 0;
+		if (is_entered && other)
+			leave(bucket, reference);
+		if (is_entered || other)
+			return other;
 #pragma clang loop unroll(disable)
 		for (i = 0; i < FLOW_SLOTS; i++)
 			if (!bucket->slots[i] && !__sync_val_compare_and_swap(&bucket->slots[i], 0, own))

@@ -151,6 +151,7 @@ struct port_search {
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
 	MAP_UINT(max_entries, PORT_SEARCHES);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
 	MAP_TYPE(key, __u32);
 	MAP_TYPE(value, struct port_search);
 } port_searches SEC(".maps");

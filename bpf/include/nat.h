@@ -227,15 +227,34 @@ struct port_trial {
 	__u32 found;
 };
 
+/* After so many trials a port will do whose connection is over: the backend may yet remember that one. */
+#define PORT_PATIENCE 64
+
+/* Ends the flow that is named so, if it is over. Returns whether it did. */
+INLINE int give_way(__u32 reference)
+{
+	struct nat_flow *flow = flow_at(reference / 2);
+	__u32 life;
+
+	if (!flow)
+		return 0;
+	life = flow->life;
+	return is_over(life) && end_flow(reference / 2, life);
+}
+
 static long try_port(__u32 number, struct port_trial *trial)
 {
 	__u32 offset = trial->next++ % config.port_count * config.port_stride % config.port_count;
 	struct nat_flow *flow = flow_at(trial->flow);
+	__u32 other;
 
 	if (!flow)
 		return 1;
 	flow->source_port = bpf_htons(config.first_port + offset);
-	trial->found = !enter_key(trial->flow * 2 + 1, trial->generation);
+	other = enter_key(trial->flow * 2 + 1, trial->generation);
+	if (other && number >= PORT_PATIENCE && give_way(other))
+		other = enter_key(trial->flow * 2 + 1, trial->generation);
+	trial->found = !other;
 	return trial->found;
 }
 
@@ -244,7 +263,8 @@ static long try_port(__u32 number, struct port_trial *trial)
  * and port, which services may share. Returns 0 if all ports are taken. The search goes on where the last one
  * ended, in an order that does not show (RFC 6056): so it meets the ports first that were taken longest ago,
  * whose flows are over if any are. Begun anywhere, it would take four trials when three quarters are taken, most
- * of them by connections that are over.
+ * of them by connections that are over. Those don't keep a new one from its port when all are taken: if the backend
+ * is in TIME-WAIT yet and does not take the SYN for a new one (RFC 6191), the client has to send it again.
  */
 NOINLINE int reserve_port(__u32 flow, __u32 backend, __u32 generation)
 {
@@ -259,7 +279,7 @@ NOINLINE int reserve_port(__u32 flow, __u32 backend, __u32 generation)
 	if (search->backend == backend && search->in_vain == tick)
 		return 0;
 	trial.next = search->next ? search->next : table->secret[0];
-	bpf_loop(config.port_count, try_port, &trial, 0);
+	bpf_loop(config.port_count + PORT_PATIENCE, try_port, &trial, 0);
 	search->next = trial.next;
 	if (!trial.found) {
 		search->backend = backend;
@@ -359,7 +379,7 @@ GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, con
 	outcome = enter_key(index * 2, choice->generation);
 	if (outcome) {
 		end_flow(index, life);
-		return outcome == KEY_TAKEN ? FLOW_EXISTS : DROP_TABLE_FULL;
+		return outcome == KEY_NO_ROOM ? DROP_TABLE_FULL : FLOW_EXISTS;
 	}
 	*made = index;
 	return 0;

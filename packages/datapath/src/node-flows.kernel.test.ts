@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { assertPacket, type Packet, type Tcp } from '@heddle/lab';
 import { clients, type End, NodePackets } from '../testing/node-packets.ts';
 import { sizes, World } from '../testing/world.ts';
@@ -201,6 +202,27 @@ describe('limits of the flow table', () => {
     for (const connection of connections) {
       assert.equal(connection.client({ ack: true }), 'forwarded');
     }
+  });
+
+  test('a port of a connection that is over is taken when there is no other', async () => {
+    const open = (sport: number) => new Connection(packets, sport, 30_001, remote);
+    const others = [...world.datapath.flows()];
+    const over = others.pop();
+    const past = open(over!.clientPort);
+    past.port = over!.sourcePort;
+    assert.equal(past.server({ fin: true, ack: true }), 'translated');
+    assert.equal(past.client({ fin: true, ack: true }), 'forwarded');
+    assert.equal(past.state, 'closed by the backend');
+    // That the search was in vain holds for a tick.
+    await sleep(1100);
+    const next = open(12_000);
+    next.handshake();
+    assert.equal(next.port, over!.sourcePort);
+    assert.equal(past.state, undefined);
+    for (const { clientPort } of others) {
+      assert.equal(open(clientPort).client({ ack: true }), 'forwarded');
+    }
+    packets.drops(() => assert.equal(open(12_001).client({ syn: true }), 'drop'));
   });
 
   test('a flood of SYNs takes no more than its share, and no connection from anybody', () => {

@@ -111,7 +111,7 @@ export class FlowModel {
   /** Places whose flow has ended, each with the sweeps that have seen it since. */
   #ended: number[] = [];
   /** In which tick a backend was found to have no port left. */
-  readonly #exhausted = new Map<ModelBackend, number>();
+  readonly #exhausted = new Map<string, number>();
   tick = 0;
   /** Whether a packet came of a flow whose backend is gone: whoever has its id now gets it counted. */
   hasStrays = false;
@@ -203,12 +203,14 @@ export class FlowModel {
     assert.ok(backend, chosen ? 'a backend was chosen that may not be' : 'there is a free port');
     const sources = this.#sources(packet, backend);
     if (sources.length === 0) {
-      this.#exhausted.set(backend, this.tick);
+      this.#exhausted.set(textOf(backend.at), this.tick);
       this.#ended.push(0);
       return { verdict: 'drop', reason: 'noPort' };
     }
     const source = sources.find((each) => chosen && sameEnds(each, chosen.source));
     assert.ok(source, 'a source was chosen that may not be');
+    const before = this.keys.get(replyKey(packet, source, backend));
+    if (before) this.#end(before.flow);
     const flow: ModelFlow = {
       ...{ protocol, backend, source, client: packet.from, frontend: packet.to },
       isCounted: service.countsOpen,
@@ -227,11 +229,18 @@ export class FlowModel {
   #sources(packet: ModelPacket, backend: ModelBackend): Ends[] {
     const isFree = (source: Ends) => !this.keys.has(replyKey(packet, source, backend));
     if (backend.isLocal && isFree(packet.from)) return [packet.from];
-    if (this.#exhausted.get(backend) === this.tick) return [];
+    if (this.#exhausted.get(textOf(backend.at)) === this.tick) return [];
     const { ports, node } = this.#limits;
     const address = backend.isLocal ? packet.from.address : node;
     const all = Array.from({ length: ports.last - ports.first + 1 }, (_, i) => ports.first + i);
-    return all.map((port) => ({ address, port })).filter(isFree);
+    const sources = all.map((port) => ({ address, port }));
+    const free = sources.filter(isFree);
+    if (free.length > 0) return free;
+    // One whose connection is over gives way.
+    return sources.filter((source) => {
+      const holder = this.keys.get(replyKey(packet, source, backend))?.flow;
+      return holder && closed.has(holder.state);
+    });
   }
 
   #there(packet: ModelPacket, flow: ModelFlow): ModelPacket {
@@ -306,6 +315,7 @@ function refused({ protocol, flags }: ModelPacket, reason: 'noFlow' | 'noBackend
   return { verdict: flags.rst ? 'drop' : 'reset', reason };
 }
 
+const textOf = ({ address, port }: Ends) => `${address} ${port}`;
 const sameEnds = (one: Ends, other: Ends) =>
   one.address === other.address && one.port === other.port;
 
