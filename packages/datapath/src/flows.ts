@@ -51,6 +51,10 @@ const isTunnelled = (life: number) => life >>> 31 === 1;
 /** Index in `nat_sources` of what the backend sees; 0: the client's own address. */
 export const sourceOfLife = (life: number) => (isTunnelled(life) ? 0 : life >>> 24);
 
+/** Whether it is of a TCP connection that is over: it gives its port up when there is no other. */
+export const isOverLife = (life: number) =>
+  stateOf(life) >= flowState.tcpClosedByClient && stateOf(life) <= flowState.tcpReset;
+
 /** Undefined when the entry is no flow. */
 export const protocolOfLife = (life: number) => states[stateOf(life)]?.[0];
 

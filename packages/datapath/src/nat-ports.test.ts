@@ -41,6 +41,8 @@ describe('ports by destination', () => {
       { backend: '10.0.0.2', port: 2001, backendPort: 81 },
       { backend: '10.0.0.2', port: 2001, state: flowState.udp },
       { backend: 'fd00::2', port: 2001, source: 2, state: flowState.sctp },
+      { backend: '10.0.0.1', port: 2002, state: flowState.tcpClosedByBackend },
+      { backend: '10.0.0.3', port: 2002, state: flowState.tcpReset },
     );
     assert.deepEqual(found[0], { ...tcp, backend: '10.0.0.2', used: 2 });
     assert.deepEqual(

@@ -1,6 +1,6 @@
 import { formatIp } from '@heddle/sys';
 import type { PortRange } from './flow-options.ts';
-import { type FlowEntry, protocolOfLife, sourceOfLife } from './flows.ts';
+import { type FlowEntry, isOverLife, protocolOfLife, sourceOfLife } from './flows.ts';
 import { natFlowSize } from './generated/abi.ts';
 import { keyText } from './store.ts';
 
@@ -23,8 +23,8 @@ const lifeOffset = 60;
 
 /**
  * How many of the ports in `range` are taken, by who sees them, most first. `bytes` are entries of
- * `nat_flows`; flows whose client keeps its address take no port, and those of an earlier range none
- * of this one. Reads only what it needs: a table can have a million entries.
+ * `nat_flows`; flows whose client keeps its address take no port, those of an earlier range none of this
+ * one, and those that are over give theirs up. Reads only what it needs: a table can have a million entries.
  */
 export function portsByDestination(
   bytes: Uint8Array,
@@ -36,7 +36,7 @@ export function portsByDestination(
   for (let at = 0; at + natFlowSize <= bytes.length; at += natFlowSize) {
     const life = view.getUint32(at + lifeOffset, true);
     const protocol = protocolOfLife(life);
-    if (protocol === undefined || sourceOfLife(life) === 0) continue;
+    if (protocol === undefined || sourceOfLife(life) === 0 || isOverLife(life)) continue;
     const port = view.getUint16(at + sourcePortOffset, false);
     if (port < range.first || port > range.last) continue;
     const backend = keyText(bytes.subarray(at + backendOffset, at + backendOffset + 16));

@@ -198,7 +198,7 @@ function addState(registry: Registry<MetricFacts>): void {
   );
   gauge(
     'heddle_nat_port_pressure',
-    'Largest share, 0 to 1, of the ports towards one backend that are taken.',
+    'Largest share, 0 to 1, of the ports towards one backend that are taken; those of connections that are over are not.',
     ({ status }) => status.datapath.nat.portPressure,
   );
   registry.samples(
