@@ -41,6 +41,10 @@ export const modes: readonly Mode[] = [
   { name: 'snat/xdp native', wire: true, datapath: { xdp: 'native' } },
   { name: 'dsr/tc', forwarding: 'dsr', keepsClient: true },
   {
+    name: 'dsr/xdp generic',
+    ...{ forwarding: 'dsr', keepsClient: true, wire: true, datapath: { xdp: 'generic' } },
+  },
+  {
     name: 'dsr/xdp native',
     ...{ forwarding: 'dsr', keepsClient: true, wire: true, datapath: { xdp: 'native' } },
   },
