@@ -224,7 +224,15 @@ test('whatever goes wrong: in the end the view is the server’s, and nothing wa
     fc.record({
       garbage: fc.record({
         afterBytes: bytes,
-        text: fc.constantFrom('\n', '}', '\n{}\n', '"', '\u0000', '{"type":"ADDED","object":{}}\n'),
+        // None that is valid within a string: nobody can tell that a name has another letter.
+        text: fc.constantFrom(
+          '\n',
+          '}\n',
+          '\n{}\n',
+          '"',
+          '\u0000',
+          '{"type":"ADDED","object":{}}\n',
+        ),
       }),
     }),
     fc.constant({}),
