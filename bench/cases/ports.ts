@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { defaultNat, openDatapath } from '@heddle/datapath';
 import { LinuxBpf } from '@heddle/ebpf';
 import { createLab, eth, type LabNode } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { objects } from '../../packages/cli/src/assets.ts';
+import { mapMemory } from '../../packages/ebpf/testing/map-memory.ts';
 import { nodeAddress } from '../sites.ts';
 import { median, spread } from '../statistics.ts';
 import { type Case, type Row, verdict } from './case.ts';
@@ -110,7 +110,7 @@ function serve(platform: Platform, node: LabNode, backend: string) {
   const { first, last } = defaultNat.ports;
   const maps = ['nat_flows', 'nat_index'].map((map) => datapath.node.map(map));
   return {
-    bytes: maps.reduce((sum, { fd }) => sum + kernelMemory(fd), 0),
+    bytes: maps.reduce((sum, map) => sum + mapMemory(map), 0),
     range: last - first + 1,
     begins(): number | undefined {
       client++;
@@ -121,10 +121,4 @@ function serve(platform: Platform, node: LabNode, backend: string) {
       return returnValue === REDIRECTED ? durationNs : undefined;
     },
   };
-}
-
-/** Bytes that the kernel has taken for a map. */
-function kernelMemory(fd: number): number {
-  const [, bytes] = /^memlock:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))!;
-  return Number(bytes);
 }

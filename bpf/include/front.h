@@ -42,14 +42,10 @@ INLINE int find_flow(struct found *found, const struct flow_key *key)
 INLINE int may_be_known(const struct packet *packet)
 {
 	const __u32 *words = (const __u32 *)packet->key.destination;
-	__u32 mixed = ((words[0] * 31 + words[1]) * 31 + words[2]) * 31 + words[3], bit, word;
-	__u64 *bits;
+	__u32 mixed = ((words[0] * 31 + words[1]) * 31 + words[2]) * 31 + words[3];
 
 	mixed = (mixed ^ mixed >> 15) * 0x85ebca6b;
-	bit = (mixed ^ mixed >> 13) % (ADDRESS_FILTER_WORDS * 64);
-	word = bit / 64;
-	bits = bpf_map_lookup_elem(&address_filter, &word);
-	return bits && *bits >> bit % 64 & 1;
+	return has_bit(&address_filter, (mixed ^ mixed >> 13) % (ADDRESS_FILTER_WORDS * 64));
 }
 
 /* The role of the packet's destination; 0: it is no address that a service can have. */

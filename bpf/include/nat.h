@@ -319,10 +319,7 @@ INLINE void expect_replies(const void *address, __be16 port)
  */
 INLINE int may_reply(const void *address, __be16 port)
 {
-	__u32 bit = reply_bit(address, port), word = bit / 64;
-	__u64 *bits = bpf_map_lookup_elem(&reply_sources, &word);
-
-	return bits && *bits >> bit % 64 & 1;
+	return has_bit(&reply_sources, reply_bit(address, port));
 }
 
 #define SOURCE_TUNNELLED (LIFE_TUNNELLED >> LIFE_SOURCE_SHIFT)

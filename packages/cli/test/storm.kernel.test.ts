@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { afterEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { currentPins } from '@heddle/datapath';
@@ -14,6 +14,7 @@ import {
   startHttpClient,
 } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
+import { mapMemory } from '../../ebpf/testing/map-memory.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 
@@ -188,10 +189,7 @@ function kernelMemory(product: Product): number {
   const folder = currentPins(product.node.bpffs).maps;
   const taken = readdirSync(folder).map((name) => {
     using map = BpfMap.openPinned(bpf, `${folder}/${name}`);
-    const text = readFileSync(`/proc/self/fdinfo/${map.fd}`, 'utf8');
-    const [, bytes] = /^memlock:\s+(\d+)/m.exec(text) ?? [];
-    assert.ok(bytes !== undefined, `${name} tells what it takes`);
-    return Number(bytes);
+    return mapMemory(map);
   });
   return taken.reduce((sum, bytes) => sum + bytes, 0);
 }
