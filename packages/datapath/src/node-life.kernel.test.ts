@@ -213,11 +213,56 @@ describe('the node’s devices, over time', () => {
     assert.deepEqual(seen(), [true, false, true], 'also before the next agent has read anything');
     const next = service('198.18.2.0/24');
     world.apply(next);
-    assert.deepEqual(seen(), [true, true, true], 'nothing is taken away before all is known');
+    assert.deepEqual(seen(), [false, true, false], 'ranges hold as soon as their row is known');
     world.datapath.prune([next]);
     assert.deepEqual(seen(), [false, true, false]);
     assert.equal(world.entriesOf('source_ranges'), 2);
+
+    // The object has lost the frontend, and the next agent leaves it until all rows are known.
+    world.restart();
+    world.serveOutside();
+    const moved = { ...next, sourceRanges: [], frontends: next.frontends.slice(1) };
+    world.apply(moved);
+    assert.deepEqual(seen(), [false, true, false], 'what is left of the row keeps its ranges');
+    world.datapath.prune([moved]);
+    assert.equal(world.entriesOf('source_ranges'), 0);
     world.datapath.remove(['ranged']);
+  });
+
+  test('loadBalancerSourceRanges hold in the row for external packets, also when either row comes and goes', () => {
+    const address = '198.51.100.10';
+    const service = (scope: 'everybody' | 'outside', sourceRanges: string[]) => ({
+      ...row(
+        [{ kind: 'LoadBalancer', address, port: 80 }],
+        [{ address: remotes[0]!, port: 8080 }],
+        {
+          key: scope === 'outside' ? 'pair/outside' : 'pair',
+        },
+      ),
+      ...{ scope, sourceRanges },
+    });
+    const enters = (from: string) => {
+      const syn = packets.from(from, address).tcp({ sport: ++sport, dport: 80, syn: true });
+      return packets.ingress(syn).verdict === 'send';
+    };
+    const seen = () => [enters('198.18.1.1'), enters('198.18.2.2')];
+    const scopes = ['everybody', 'outside'] as const;
+    const both = (...ranges: string[]) => scopes.map((scope) => service(scope, ranges));
+    for (const gone of ['pair', 'pair/outside']) {
+      world.apply(...both('198.18.1.0/24'));
+      assert.deepEqual(seen(), [true, false]);
+      world.apply(...both());
+      assert.deepEqual(seen(), [true, true], 'ranges are taken from both rows');
+      world.apply(...both('198.18.2.0/24'));
+      assert.deepEqual(seen(), [false, true], 'ranges are given to both rows');
+      world.restart();
+      world.serveOutside();
+      assert.deepEqual(seen(), [false, true]);
+      world.apply(...both('198.18.2.0/24'));
+      world.datapath.remove([gone]);
+      assert.deepEqual(seen(), [false, true], `${gone} is removed, the other row keeps its ranges`);
+    }
+    world.datapath.remove(['pair', 'pair/outside']);
     assert.equal(world.entriesOf('source_ranges'), 0);
   });
 

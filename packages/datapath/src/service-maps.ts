@@ -405,11 +405,12 @@ export class ServiceMaps implements Operations<ServiceRow> {
     for (const plan of plans) {
       for (const key of allFrontends(plan)) {
         const current = this.entries.get(key);
-        if (current && sameEntry(current, plan.entry)) continue;
         // What a row is spared may be another row's by now.
         const isSpare = !plan.frontends.includes(key);
         if (isSpare && (wanted.has(key) || current?.id !== plan.entry.id)) continue;
-        (current ? changed : added).push({ key, entry: plan.entry });
+        const entry = isSpare && current ? stillRanged(plan.entry, current) : plan.entry;
+        if (current && sameEntry(current, entry)) continue;
+        (current ? changed : added).push({ key, entry });
       }
     }
     this.roles.add(plans.flatMap((plan) => plan.addresses));
@@ -527,6 +528,11 @@ function flagsOf({ silent, forwarding, frontends, sourceRanges }: ServiceRow): S
     (frontends[0]?.kind === 'HostPort' ? serviceFlags.hostPort : 0) |
     (sourceRanges.length > 0 ? serviceFlags.ranged : 0);
   return flags as ServiceFlags;
+}
+
+/** The entry of a frontend that the row does not ask for: the source ranges that it was left hold on. */
+function stillRanged(entry: Entry, found: Entry): Entry {
+  return { ...entry, flags: (entry.flags | (found.flags & serviceFlags.ranged)) as ServiceFlags };
 }
 
 const keyBuffer = new Uint8Array(serviceKeySize);

@@ -1,7 +1,12 @@
 import type { ServiceRow } from '@heddle/model';
 import { parseCidr, parseIp, SysError } from '@heddle/sys';
 import { protocolNumbers } from './backend-table.ts';
-import { encodeSourceRangeKey, sourceRange, sourceRangeKeySize } from './generated/abi.ts';
+import {
+  encodeSourceRangeKey,
+  type SourceRangeKey,
+  sourceRange,
+  sourceRangeKeySize,
+} from './generated/abi.ts';
 import { type KeyedMap, keyBytes, keyText, MapFull } from './store.ts';
 
 /** Bits of a key in front of the client's address. */
@@ -9,18 +14,27 @@ const frontendBits = 160;
 const anybody = '::/0';
 
 /**
- * The `source_ranges` map: at the LoadBalancer frontends of rows with ranges, who may come in. A
- * row's entries come before its frontends do, and go after them.
+ * The `source_ranges` map: at the LoadBalancer frontends of rows with ranges, which clients may enter. A
+ * row's entries are written before its frontends, and deleted after them. The rows of one service that
+ * have a frontend in common share its entries.
  */
 export class SourceRanges {
   private readonly map: KeyedMap;
-  /** The row that each entry is for; undefined: it was found at the start. */
-  private readonly owners = new Map<string, string | undefined>();
+  /** The rows that need each entry; none: an earlier agent wrote it. */
+  private readonly owners = new Map<string, readonly string[]>();
   private readonly held = new Map<string, readonly string[]>();
+  /** What an earlier agent wrote, by frontend, until a row has the frontend or all rows are known. */
+  private readonly found = new Map<string, string[]>();
 
   constructor(map: KeyedMap) {
     this.map = map;
-    for (const [key] of map.entries()) this.owners.set(keyText(key), undefined);
+    for (const [key] of map.entries()) {
+      const text = keyText(key);
+      this.owners.set(text, []);
+      const others = this.found.get(frontendOf(text));
+      if (others) others.push(text);
+      else this.found.set(frontendOf(text), [text]);
+    }
   }
 
   /** Entries in the map. */
@@ -31,61 +45,89 @@ export class SourceRanges {
   /** Writes what a row needs; what it needs no more stays until `settle`. Throws MapFull. */
   add(row: ServiceRow): void {
     if (row.sourceRanges.length === 0) return;
-    const wanted = entriesOf(row);
     const key = new Uint8Array(sourceRangeKeySize);
-    for (const [text, verdict] of wanted) {
-      if (this.owners.get(text) === row.key) continue;
-      keyBytes(text, key, 0);
-      try {
+    const held = new Set(this.held.get(row.key));
+    try {
+      for (const [text, verdict] of entriesOf(row)) {
+        if (held.has(text)) continue;
+        keyBytes(text, key, 0);
         this.map.update(key, Uint8Array.of(verdict, 0, 0, 0));
-      } catch (error) {
-        // A trie says ENOSPC where hashes say E2BIG.
-        if (!(error instanceof SysError) || error.code !== 'ENOSPC') throw error;
-        throw new MapFull('source_ranges', this.map.info.maxEntries, 'nothing: it is fixed');
+        this.owners.set(text, [...(this.owners.get(text) ?? []), row.key]);
+        held.add(text);
       }
-      this.owners.set(text, row.key);
+    } catch (error) {
+      // A trie reports ENOSPC where hash maps report E2BIG.
+      if (!(error instanceof SysError) || error.code !== 'ENOSPC') throw error;
+      throw new MapFull('source_ranges', this.map.info.maxEntries, 'nothing: it is fixed');
+    } finally {
+      this.held.set(row.key, [...held]);
     }
-    const before = this.held.get(row.key) ?? [];
-    this.held.set(row.key, [...new Set([...before, ...wanted.keys()])]);
   }
 
-  /** The row is in force as it is: removes what it needed before. */
+  /** The row is programmed as it is: removes what it needed before, and what an earlier agent left it. */
   settle(row: ServiceRow): void {
-    const before = this.held.get(row.key);
-    if (!before) return;
     const wanted = row.sourceRanges.length === 0 ? new Map<string, number>() : entriesOf(row);
+    const before = this.held.get(row.key) ?? [];
+    if (wanted.size === 0) this.held.delete(row.key);
+    else this.held.set(row.key, [...wanted.keys()]);
     this.drop(
       row.key,
       before.filter((text) => !wanted.has(text)),
     );
-    if (wanted.size === 0) this.held.delete(row.key);
-    else this.held.set(row.key, [...wanted.keys()]);
+    if (this.found.size === 0) return;
+    for (const { address, port, protocol } of row.frontends) {
+      const bytes = new Uint8Array(sourceRangeKeySize);
+      encodeSourceRangeKey(keyOf(address, port, protocol, anybody), bytes, 0);
+      const frontend = frontendOf(keyText(bytes));
+      this.drop(undefined, this.found.get(frontend) ?? []);
+      this.found.delete(frontend);
+    }
   }
 
   remove(rowKey: string): void {
-    this.drop(rowKey, this.held.get(rowKey) ?? []);
+    const before = this.held.get(rowKey) ?? [];
     this.held.delete(rowKey);
+    this.drop(rowKey, before);
   }
 
   /** All rows are known: removes what an earlier agent left for others. */
   prune(): void {
-    const left = [...this.owners].filter(([, owner]) => owner === undefined);
-    this.drop(
-      undefined,
-      left.map(([text]) => text),
-    );
+    for (const texts of this.found.values()) this.drop(undefined, texts);
+    this.found.clear();
   }
 
-  /** Deletes entries, unless another row has taken them over. */
-  private drop(owner: string | undefined, texts: readonly string[]): void {
+  /** Deletes entries that the row does not need any more, unless another row needs them. */
+  private drop(rowKey: string | undefined, texts: readonly string[]): void {
     const key = new Uint8Array(sourceRangeKeySize);
     for (const text of texts) {
-      if (this.owners.get(text) !== owner) continue;
+      const others = (this.owners.get(text) ?? []).filter((owner) => owner !== rowKey);
+      if (others.length > 0) {
+        this.owners.set(text, others);
+        continue;
+      }
       keyBytes(text, key, 0);
       this.map.delete(key);
       this.owners.delete(text);
     }
   }
+}
+
+/** The part of a key that names the frontend: what is between the prefix's length and the client. */
+function frontendOf(text: string): string {
+  return text.slice(4, 4 + frontendBits / 8);
+}
+
+function keyOf(
+  address: string,
+  port: number,
+  protocol: ServiceRow['protocol'],
+  range: string,
+): SourceRangeKey {
+  const { address: client, prefixLength } = parseCidr(range)!;
+  return {
+    ...{ prefixLength: frontendBits + prefixLength, frontend: parseIp(address)!, port },
+    ...{ protocol: protocolNumbers[protocol], reserved: 0, client },
+  };
 }
 
 /** Keys as text with the verdict of each. */
@@ -95,16 +137,12 @@ function entriesOf({ frontends, sourceRanges, protocol }: ServiceRow): Map<strin
   for (const { kind, address, port } of frontends) {
     if (kind !== 'LoadBalancer') continue;
     const add = (range: string, verdict: number) => {
-      const { address: client, prefixLength } = parseCidr(range)!;
-      const key = {
-        ...{ prefixLength: frontendBits + prefixLength, frontend: parseIp(address)!, port },
-        ...{ protocol: protocolNumbers[protocol], reserved: 0, client },
-      };
-      encodeSourceRangeKey(key, bytes, 0);
+      encodeSourceRangeKey(keyOf(address, port, protocol, range), bytes, 0);
       entries.set(keyText(bytes), verdict);
     };
-    for (const range of sourceRanges) add(range, sourceRange.allowed);
+    // A range that has everybody replaces the first entry.
     add(anybody, sourceRange.denied);
+    for (const range of sourceRanges) add(range, sourceRange.allowed);
   }
   return entries;
 }

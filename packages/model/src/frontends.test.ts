@@ -147,20 +147,61 @@ test('two ports of a service that meet at one frontend: the first has it, the ot
   ]);
 });
 
-test('loadBalancerSourceRanges are those of the family, and for load balancer frontends', () => {
+test('loadBalancerSourceRanges are those of the family, in each row with a load balancer frontend', () => {
   const spec = {
     type: 'LoadBalancer',
     loadBalancerSourceRanges: ['203.0.113.9/24', 'fd00:9::/32', '192.0.2.0/24'],
+    externalIPs: ['203.0.113.7'],
+    ports: [{ name: '', port: 80, nodePort: 30080 }],
   };
   const ingress = [{ ip: '203.0.113.1' }, { ip: 'fd00::203' }];
-  const cluster = new Cluster(
-    service('web', ['10.96.0.1', 'fd00:96::1'], { ...spec, ingress }),
-    service('bare', '10.96.0.2', spec),
-  );
-  assert.deepEqual(cluster.row('web').sourceRanges, ['192.0.2.0/24', '203.0.113.0/24']);
-  assert.deepEqual(cluster.row('default/web:80/TCP/IPv6').sourceRanges, ['fd00:9::/32']);
+  const v4 = ['192.0.2.0/24', '203.0.113.0/24'];
+  const v6 = ['fd00:9::/32'];
+  const ips = ['10.96.0.1', 'fd00:96::1'];
+  const cluster = new Cluster(service('bare', '10.96.0.2', spec));
   assert.deepEqual(cluster.row('bare').sourceRanges, []);
-  cluster.apply(service('web', '10.96.0.1', { ...spec, ingress, externalTrafficPolicy: 'Local' }));
-  assert.equal(cluster.row('web').sourceRanges.length, 2);
-  assert.deepEqual(cluster.row('default/web:80/TCP/IPv4/outside').sourceRanges, []);
+  for (const externalTrafficPolicy of ['Cluster', 'Local']) {
+    for (const internalTrafficPolicy of ['Cluster', 'Local']) {
+      const policies = { externalTrafficPolicy, internalTrafficPolicy };
+      cluster.apply(service('web', ips, { ...spec, ingress, ...policies }));
+      const found = cluster.keys
+        .filter((key) => key.startsWith('default/web:'))
+        .map((key) => cluster.row(key));
+      const inner = internalTrafficPolicy === 'Local' ? 1 : 0;
+      const outer = externalTrafficPolicy === 'Local' ? 1 : 0;
+      assert.equal(found.length, 2 * (1 + inner + outer));
+      for (const { key, family, frontends, sourceRanges } of found) {
+        const isBalanced = frontends.some(({ kind }) => kind === 'LoadBalancer');
+        assert.deepEqual(sourceRanges, isBalanced ? (family === 'IPv4' ? v4 : v6) : [], key);
+      }
+    }
+  }
+});
+
+test('an address that is a load balancer’s and an externalIP has the ranges', () => {
+  const cluster = new Cluster(
+    service('web', '10.96.0.1', {
+      type: 'LoadBalancer',
+      loadBalancerSourceRanges: ['192.0.2.0/24'],
+      externalIPs: ['203.0.113.1'],
+      ingress: [{ ip: '203.0.113.1' }],
+    }),
+  );
+  assert.deepEqual(cluster.row('web').sourceRanges, ['192.0.2.0/24']);
+  assert.ok(cluster.frontends('web').includes('LoadBalancer 203.0.113.1:80'));
+});
+
+test('a Service with a range that cannot be read keeps its last good version, and has no row without one', () => {
+  const web = (ranges: string[]) =>
+    service('web', '10.96.0.1', {
+      type: 'LoadBalancer',
+      loadBalancerSourceRanges: ranges,
+      ingress: [{ ip: '203.0.113.1' }],
+    });
+  for (const range of ['192.0.2.0/33', '192.0.2/24', 'everybody', '']) {
+    assert.deepEqual(new Cluster(web([range])).keys, []);
+    const cluster = new Cluster(web(['192.0.2.0/24']));
+    cluster.apply(web(['192.0.2.0/24', range]));
+    assert.deepEqual(cluster.row('web').sourceRanges, ['192.0.2.0/24']);
+  }
 });

@@ -111,7 +111,7 @@ export function serviceRows(
         backends: toBackends(candidates, backends, port, service.weights),
         algorithm: service.algorithm,
         forwarding,
-        sourceRanges: outside ? compactList([]) : sourceRanges(service, kept, family),
+        sourceRanges: sourceRanges(service, kept, family),
         affinitySeconds: service.affinitySeconds,
         problems: compactList(outside ? all : [...service.problems, ...all]),
       });
@@ -163,8 +163,8 @@ function withHealthCheck(
 }
 
 /**
- * Ranges of another family say nothing of this one, as in kube-proxy. Of two rows with the same
- * frontends, the one for everybody has them.
+ * Ranges of another family do not restrict this one, as in kube-proxy. They hold at load balancer frontends
+ * only, in each row that has one: NodePorts and externalIPs are open, as in kube-proxy.
  */
 function sourceRanges(
   service: ServiceRecord,

@@ -172,7 +172,13 @@ describe('traffic from outside the cluster', () => {
     const { here, there, client, other, node } = front;
     const web = front.expose('ranges');
     const range = (who: typeof client) => [`${who.addresses.v4}/32`, `${who.addresses.v6}/128`];
-    for (const pod of [here[0]!, there[0]!]) {
+    const local = { externalTrafficPolicy: 'Local', healthCheckNodePort: 32_000 };
+    for (const [pod, policies] of [
+      [here[0]!, {}],
+      [there[0]!, {}],
+      [here[0]!, local],
+      [here[0]!, { ...local, internalTrafficPolicy: 'Local' }],
+    ] as const) {
       for (const [ranges, allowed] of [
         [range(client), [client]],
         [
@@ -182,7 +188,7 @@ describe('traffic from outside the cluster', () => {
         [range(other), [other]],
         [undefined, [client, other]],
       ] as const) {
-        await web.write([pod], { spec: { loadBalancerSourceRanges: ranges } });
+        await web.write([pod], { spec: { ...policies, loadBalancerSourceRanges: ranges } });
         for (const end of ends) {
           for (const protocol of protocols) {
             const [onNode, balanced] = web.waysIn(end, protocol === 'TCP' ? 'tcp' : 'udp');
