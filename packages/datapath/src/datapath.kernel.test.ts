@@ -3,7 +3,7 @@ import { readdirSync, renameSync } from 'node:fs';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { BpfMap, Link } from '@heddle/ebpf';
 import { row } from '../testing/rows.ts';
-import { sizes, World } from '../testing/world.ts';
+import { objects as compiledObjects, sizes, World } from '../testing/world.ts';
 import { pinRoot } from './datapath.ts';
 import { backendSize, heddleAbi, serviceSize } from './generated/abi.ts';
 
@@ -212,5 +212,25 @@ describe('descriptors', () => {
     for (let i = 0; i < 3; i++) world.restart();
     world.datapath[Symbol.dispose]();
     assert.equal(count(), earlier);
+  });
+
+  test('none is left open by a datapath that cannot be opened, whichever object is broken', () => {
+    const descriptors = () => readdirSync('/proc/self/fd').length;
+    world.datapath[Symbol.dispose]();
+    const earlier = descriptors();
+    for (const broken of ['socket', 'node', 'xdp', 'stale']) {
+      const objects = (name: string) =>
+        name === broken ? Uint8Array.of(1, 2, 3) : compiledObjects(name);
+      assert.throws(() => world.restart({ objects, xdp: 'generic' }), /not an ELF file/, broken);
+      assert.equal(descriptors(), earlier, broken);
+    }
+  });
+
+  test('a datapath that is closed throws instead of using what has its numbers now', () => {
+    const datapath = world.restart();
+    datapath[Symbol.dispose]();
+    assert.throws(() => datapath.status(), /it is closed/);
+    const [error] = datapath.update([row([{ address: '10.96.3.1', port: 80 }], [])]);
+    assert.match(error?.message ?? '', /it is closed/);
   });
 });

@@ -13,7 +13,7 @@ import {
 } from '@heddle/ebpf';
 import type { ServiceRow, TunnelEnds } from '@heddle/model';
 import type { Operations } from '@heddle/state';
-import { type Platform, parseIp } from '@heddle/sys';
+import { allOrNothing, type Disposal, type Platform, parseIp } from '@heddle/sys';
 import type { AddressUse } from './address-roles.ts';
 import type { BackendCounters, TrafficTotals } from './backend-table.ts';
 import { configuredNode, configuredSocket } from './configured-objects.ts';
@@ -130,11 +130,12 @@ export function currentPins(bpffs: string): PinFolder {
  * VerifierError, NotSupported.
  */
 export function openDatapath(options: DatapathOptions): Datapath {
-  return new Datapath(options);
+  return allOrNothing((opened) => new Datapath(options, opened));
 }
 
 export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly options: DatapathOptions;
+  private readonly opened: Disposal;
   private readonly folders: readonly PinFolder[];
   private readonly socket: ObjectSpec;
   private readonly loaded: LoadedObject;
@@ -143,7 +144,6 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   /** The program for XDP, unless that is off; public for test runs. */
   readonly xdp: LoadedObject | undefined;
   private readonly pinned: readonly PinnedMap[];
-  private readonly arrays: MappedArray[] = [];
   private readonly services: ServiceMaps;
   private readonly ranges: SourceRanges;
   private readonly serviceRefusals: ServiceRefusals;
@@ -153,12 +153,15 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly xdpDevices: XdpDevices;
   private nodeDevices: readonly NodeDevice[] = [];
   private peers: readonly AddressUse[] = [];
+  private dropWatch: Disposable | undefined;
   private readonly adopted: boolean;
   private active = false;
 
-  constructor(options: DatapathOptions) {
+  /** What is opened goes into `opened`, which the caller releases when this throws. */
+  constructor(options: DatapathOptions, opened: Disposal) {
     const { platform, bpf, objects } = options;
     this.options = options;
+    this.opened = opened;
     const root = pinRoot(options.bpffs);
     mountBpffs(platform, options.bpffs);
     this.folders = [pinFolder(root, version), ...otherFolders(platform, root, version)];
@@ -168,16 +171,16 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const pinned = this.openMaps([this.socket, node]);
     const maps = Object.fromEntries(pinned.map(({ map }) => [map.info.name, map]));
     this.pinned = pinned;
-    this.loaded = loadObject(bpf, platform, this.socket, { maps });
-    this.node = loadObject(bpf, platform, node, { maps });
+    this.loaded = opened.use(loadObject(bpf, platform, this.socket, { maps }));
+    this.node = opened.use(loadObject(bpf, platform, node, { maps }));
     const { xdp = 'off' } = options;
     if (xdp !== 'off') {
       const early = configuredNode(readObject(objects('xdp')), options);
-      this.xdp = loadObject(bpf, platform, early, { maps });
+      this.xdp = opened.use(loadObject(bpf, platform, early, { maps }));
     }
-    this.stale = new StaleSockets(bpf, platform, readObject(objects('stale')), maps, {
-      tcp: options.options.terminateTcp,
-    });
+    const stale = readObject(objects('stale'));
+    const { terminateTcp: tcp } = options.options;
+    this.stale = opened.use(new StaleSockets(bpf, platform, stale, maps, { tcp }));
     this.services = new ServiceMaps(
       {
         services: maps.services!,
@@ -193,7 +196,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.ranges = new SourceRanges(maps.source_ranges!);
     this.serviceRefusals = new ServiceRefusals(maps.service_refused!);
     this.serviceRefusals.drop((id) => !this.services.hasId(id));
-    this.nat = new NatTable(platform, maps, this.node, this.services.roles, options.nat.ports);
+    this.nat = opened.use(
+      new NatTable(platform, maps, this.node, this.services.roles, options.nat.ports),
+    );
     this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
     this.xdpDevices = new XdpDevices(
       ...([bpf, platform, this.folders, maps.xdp_devices!, xdp, this.xdp] as const),
@@ -301,7 +306,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   /** Calls `onDrop` for each packet that is dropped on the node's devices, until disposed. One at a time. */
   watchDrops(onDrop: (drop: DropNotice) => void): Disposable {
     const { bpf, platform } = this.options;
-    return watchDrops(bpf, platform, this.map('drop_events'), this.nat, onDrop);
+    this.dropWatch?.[Symbol.dispose]();
+    this.dropWatch = watchDrops(bpf, platform, this.map('drop_events'), this.nat, onDrop);
+    return this.dropWatch;
   }
 
   status(): DatapathStatus {
@@ -377,13 +384,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
 
   /** Closes the descriptors; everything stays in force. */
   [Symbol.dispose](): void {
-    this.stale[Symbol.dispose]();
-    this.nat[Symbol.dispose]();
-    this.node[Symbol.dispose]();
-    this.xdp?.[Symbol.dispose]();
-    this.loaded[Symbol.dispose]();
-    for (const array of this.arrays) array[Symbol.dispose]();
-    for (const { map } of this.pinned) map[Symbol.dispose]();
+    this.dropWatch?.[Symbol.dispose]();
+    this.opened[Symbol.dispose]();
   }
 
   /** The maps of both objects; one that both have is of the first. */
@@ -395,7 +397,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       try {
         for (const spec of maps.values()) {
           if (spec.contents !== undefined || opened.has(spec.name)) continue;
-          opened.set(spec.name, openMap(bpf, spec, this.folders, btf));
+          const map = openMap(bpf, spec, this.folders, btf);
+          opened.set(spec.name, map);
+          this.opened.use(map.map);
         }
       } finally {
         if (btf !== undefined) bpf.close(btf);
@@ -415,7 +419,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const { map, differences } = opened.get(name)!;
     map[Symbol.dispose]();
     opened.set(name, {
-      map: BpfMap.create(this.options.bpf, spec.maps.get(name)!),
+      map: this.opened.use(BpfMap.create(this.options.bpf, spec.maps.get(name)!)),
       pinAt: `${this.folders[0]!.maps}/${name}`,
       differences: [...differences, ...reasons],
     });
@@ -442,9 +446,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   }
 
   private mapped(map: BpfMap): MappedArray {
-    const array = new MappedArray(map);
-    this.arrays.push(array);
-    return array;
+    return this.opened.use(new MappedArray(map));
   }
 
   private setDevices(): void {

@@ -63,8 +63,11 @@ export function watchDrops(
   const ring = new RingBuffer(bpf, platform, events, (record) => onDrop(readDrop(record)));
   // What an earlier watcher left is old.
   table.setWatched(true);
+  let watching = true;
   return {
     [Symbol.dispose]() {
+      if (!watching) return;
+      watching = false;
       table.setWatched(false);
       ring[Symbol.dispose]();
     },

@@ -1,5 +1,5 @@
 import type { BpfMap, LoadedObject, Mapping } from '@heddle/ebpf';
-import type { Platform } from '@heddle/sys';
+import { allOrNothing, type Platform } from '@heddle/sys';
 import type { AddressRoles } from './address-roles.ts';
 import type { PortRange } from './flow-options.ts';
 import { unansweredLimit } from './flow-options.ts';
@@ -47,16 +47,19 @@ export class NatTable implements Disposable {
     this.loaded = loaded;
     this.flowMap = maps.nat_flows!;
     this.sources = new NatSources(maps.nat_sources!, roles);
-    this.memory = maps.nat_table!.mmap();
-    this.keepSecret();
+    this.memory = allOrNothing((opened) => {
+      const memory = opened.use(maps.nat_table!.mmap());
+      this.keepSecret(memory);
+      return memory;
+    });
   }
 
   /** A table that is new gets a secret; by it the keys of one that has flows are found. */
-  private keepSecret(): void {
-    const { secret } = decodeNatTable(this.memory.bytes);
+  private keepSecret({ bytes }: Mapping): void {
+    const { secret } = decodeNatTable(bytes);
     if (secret.some((word) => word !== 0)) return;
     const random = this.platform.randomBytes(4 * secret.length);
-    this.memory.bytes.set(random, secretOffset);
+    bytes.set(random, secretOffset);
   }
 
   setAddresses(addresses: readonly string[]): void {

@@ -1,5 +1,6 @@
 import { type Bpf, BpfMap, compatibility, type MapSpec, mapTypes } from '@heddle/ebpf';
 import {
+  allOrNothing,
   isMissing,
   makeDirectory,
   type Platform,
@@ -76,8 +77,11 @@ export function openMap(
       return { map: existing, pinAt: path === pinAt ? undefined : pinAt, differences };
     }
     try {
-      const map = BpfMap.create(bpf, spec, { btf });
-      carryOver(existing, map);
+      const map = allOrNothing((opened) => {
+        const filled = opened.use(BpfMap.create(bpf, spec, { btf }));
+        carryOver(existing, filled);
+        return filled;
+      });
       return { map, pinAt, differences };
     } finally {
       existing[Symbol.dispose]();

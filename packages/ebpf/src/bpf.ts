@@ -74,7 +74,7 @@ export interface Bpf {
 
 export type ObjectKind = 'program' | 'map' | 'btf' | 'link';
 
-/** Memory shared with the kernel. `bytes` must not be touched after disposal. */
+/** Memory shared with the kernel. `bytes` must not be used after disposal; BpfMap.mmap's throws then. */
 export interface Mapping extends Disposable {
   readonly bytes: Uint8Array;
 }

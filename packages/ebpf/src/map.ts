@@ -36,18 +36,18 @@ const CHUNK = 1024;
  * Errors are SysErrors that name the map and its size.
  */
 export class BpfMap implements Disposable {
-  readonly fd: number;
   readonly info: MapInfo;
   /** Bytes of a value on this side of the system call. */
   readonly valueBytes: number;
   readonly #bpf: Bpf;
-  #open = true;
+  /** Negative once closed. */
+  #fd: number;
   #batch = true;
 
   /** Takes over `fd`. */
   constructor(bpf: Bpf, fd: number) {
     this.#bpf = bpf;
-    this.fd = fd;
+    this.#fd = fd;
     try {
       this.info = readMapInfo(bpf, fd);
     } catch (error) {
@@ -58,6 +58,12 @@ export class BpfMap implements Disposable {
     this.valueBytes = perCpuTypes.has(type)
       ? Math.ceil(valueSize / 8) * 8 * bpf.possibleCpus
       : valueSize;
+  }
+
+  /** The descriptor. Throws Error once the map is closed: its number may be another file's by then. */
+  get fd(): number {
+    if (this.#fd < 0) throw new Error(`use map ${this.info.name}: it is closed`);
+    return this.#fd;
   }
 
   /** Creates a map. Contents of data sections are the loader's work. Throws SysError. */
@@ -273,9 +279,17 @@ export class BpfMap implements Disposable {
     const page = this.#bpf.pageSize;
     const length = Math.ceil(size / page) * page;
     const memory = this.#bpf.mapMemory(this.fd, length, 0, writable);
+    const { name } = this.info;
+    let bytes: Uint8Array | undefined = memory.bytes.subarray(0, size);
     return {
-      bytes: memory.bytes.subarray(0, size),
-      [Symbol.dispose]: () => memory[Symbol.dispose](),
+      get bytes() {
+        if (!bytes) throw new Error(`use memory of map ${name}: it is closed`);
+        return bytes;
+      },
+      [Symbol.dispose]() {
+        bytes = undefined;
+        memory[Symbol.dispose]();
+      },
     };
   }
 
@@ -295,9 +309,9 @@ export class BpfMap implements Disposable {
 
   /** Closes the descriptor; the map lives on while a program, pin or other descriptor holds it. */
   [Symbol.dispose](): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#bpf.close(this.fd);
+    if (this.#fd < 0) return;
+    this.#bpf.close(this.#fd);
+    this.#fd = -1;
   }
 
   #checkLength(what: string, bytes: Uint8Array, wanted: number): void {

@@ -10,20 +10,26 @@ const LAST_LOG_SIZE = 1 << 26;
 
 /** A program in the kernel. */
 export class BpfProgram implements Disposable {
-  readonly fd: number;
   readonly name: string;
   /** BPF_* attach type that it was loaded for; 0 when it has none or came from a pin or an id. */
   readonly attachType: number;
   readonly #bpf: Bpf;
   #info: ProgramInfo | undefined;
-  #open = true;
+  /** Negative once closed. */
+  #fd: number;
 
   /** Takes over `fd`. `name` is for messages. */
   constructor(bpf: Bpf, fd: number, name: string, attachType = 0) {
     this.#bpf = bpf;
-    this.fd = fd;
+    this.#fd = fd;
     this.name = name;
     this.attachType = attachType;
+  }
+
+  /** The descriptor. Throws Error once the program is closed. */
+  get fd(): number {
+    if (this.#fd < 0) throw new Error(`use program ${this.name}: it is closed`);
+    return this.#fd;
   }
 
   /**
@@ -84,9 +90,9 @@ export class BpfProgram implements Disposable {
 
   /** Closes the descriptor; a program that is attached or pinned lives on. */
   [Symbol.dispose](): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#bpf.close(this.fd);
+    if (this.#fd < 0) return;
+    this.#bpf.close(this.#fd);
+    this.#fd = -1;
   }
 }
 

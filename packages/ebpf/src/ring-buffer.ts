@@ -26,6 +26,7 @@ export class RingBuffer implements Disposable {
   readonly #headers: Uint32Array;
   readonly #size: number;
   readonly #onRecord: (record: Uint8Array) => void;
+  readonly #name: string;
   #watch: Disposable | undefined;
   #position: number;
   #draining = false;
@@ -47,6 +48,7 @@ export class RingBuffer implements Disposable {
         `read ring buffer ${name}: it is a map of type ${nameOf(mapTypes, type)}`,
       );
     }
+    this.#name = name;
     const page = bpf.pageSize;
     // The consumer's page is writable; behind it the producer's page and the data, mapped twice
     // in a row so that no record is ever split.
@@ -64,15 +66,21 @@ export class RingBuffer implements Disposable {
     this.#size = size;
     this.#onRecord = onRecord;
     this.#position = Number(Atomics.load(this.#consumer, 0));
-    this.#watch = platform.onReadable(map.fd, () => this.drain());
+    try {
+      this.#watch = platform.onReadable(map.fd, () => this.drain());
+    } catch (error) {
+      this.#unmap();
+      throw error;
+    }
   }
 
   /**
    * Delivers the records that are there now and returns how many bytes of the ring that freed.
    * What comes meanwhile waits for the next turn of the event loop, so a flood can't hold it up.
+   * Throws Error once the ring buffer is closed.
    */
   drain(): number {
-    if (!this.#watch) return 0;
+    if (!this.#watch) throw new Error(`use ring buffer ${this.#name}: it is closed`);
     const start = this.#position;
     const end = Number(Atomics.load(this.#producer, 0));
     this.#draining = true;

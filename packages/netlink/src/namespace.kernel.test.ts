@@ -117,3 +117,16 @@ test('no descriptor is left open', () => {
     assert.throws(() => here.namespace.enter(() => writeFileSync('/nowhere/x', '')));
   });
 });
+
+test('a closed namespace or netlink socket throws, whoever has its number since', () => {
+  const namespace = NetworkNamespace.current(platform);
+  namespace[Symbol.dispose]();
+  const closed = /^Error: use network namespace: it is closed$/;
+  assert.throws(() => namespace.enter(() => {}), closed);
+  assert.throws(() => namespace.inode, closed);
+  assert.throws(() => namespace.fd, closed);
+  const socket = new NetlinkSocket(platform);
+  socket[Symbol.dispose]();
+  using _other = new NetlinkSocket(platform);
+  assert.throws(() => listLinks(socket), /^Error: use netlink socket: it is closed$/);
+});

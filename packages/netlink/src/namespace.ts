@@ -33,11 +33,12 @@ const ownNamespace = '/proc/thread-self/ns/net';
 /** An open network namespace. It lives on as long as it is open, mounted, or used by a process. */
 export class NetworkNamespace implements Disposable {
   readonly #platform: Platform;
-  #fd: number;
+  /** Negative once closed. */
+  #descriptor: number;
 
   private constructor(platform: Platform, fd: number) {
     this.#platform = platform;
-    this.#fd = fd;
+    this.#descriptor = fd;
   }
 
   /**
@@ -98,9 +99,10 @@ export class NetworkNamespace implements Disposable {
     return NetworkNamespace.open(platform, ownNamespace);
   }
 
-  /** The descriptor, for requests that name a namespace by one. */
+  /** The descriptor, for requests that name a namespace by one. Throws Error once it is closed. */
   get fd(): number {
-    return this.#fd;
+    if (this.#descriptor < 0) throw new Error('use network namespace: it is closed');
+    return this.#descriptor;
   }
 
   /** Inode number, which tells namespaces apart: the n of `net:[n]` in /proc/<pid>/ns/net. */
@@ -109,7 +111,7 @@ export class NetworkNamespace implements Disposable {
     const nr = syscallNumbers(this.#platform);
     checked(
       'fstatat',
-      this.#platform.syscall(nr.fstatat, this.#fd, encodeCString(''), bytes, AT_EMPTY_PATH),
+      this.#platform.syscall(nr.fstatat, this.fd, encodeCString(''), bytes, AT_EMPTY_PATH),
       'inspect namespace',
     );
     // st_ino is the second 64-bit field of struct stat on x86-64 and arm64.
@@ -152,7 +154,7 @@ export class NetworkNamespace implements Disposable {
     closeFd(this.#platform, file);
     const result = this.#platform.syscall(
       nr.mount,
-      encodeCString(`/proc/self/fd/${this.#fd}`),
+      encodeCString(`/proc/self/fd/${this.fd}`),
       encodeCString(path),
       encodeCString('none'),
       MS_BIND,
@@ -172,14 +174,14 @@ export class NetworkNamespace implements Disposable {
 
   /** Closes the descriptor; more than once is fine. */
   [Symbol.dispose](): void {
-    if (this.#fd < 0) return;
-    closeFd(this.#platform, this.#fd);
-    this.#fd = -1;
+    if (this.#descriptor < 0) return;
+    closeFd(this.#platform, this.#descriptor);
+    this.#descriptor = -1;
   }
 
   #switchTo(what: string): void {
     const nr = syscallNumbers(this.#platform);
-    checked('setns', this.#platform.syscall(nr.setns, this.#fd, CLONE_NEWNET), what);
+    checked('setns', this.#platform.syscall(nr.setns, this.fd, CLONE_NEWNET), what);
   }
 }
 

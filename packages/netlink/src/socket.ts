@@ -37,7 +37,8 @@ const dumpAttempts = 8;
 export class NetlinkSocket implements Disposable {
   readonly #platform: Platform;
   readonly #nr: ReturnType<typeof syscallNumbers>;
-  #fd: number;
+  /** Negative once closed. */
+  #descriptor: number;
   #sequence = 0;
   #buffer = new Uint8Array(65536);
 
@@ -45,7 +46,7 @@ export class NetlinkSocket implements Disposable {
   constructor(platform: Platform, protocol: number = NETLINK_ROUTE) {
     this.#platform = platform;
     this.#nr = syscallNumbers(platform);
-    this.#fd = checked(
+    this.#descriptor = checked(
       'socket',
       platform.syscall(this.#nr.socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol),
       'open netlink socket',
@@ -93,9 +94,14 @@ export class NetlinkSocket implements Disposable {
 
   /** Closes the socket; more than once is fine. */
   [Symbol.dispose](): void {
-    if (this.#fd < 0) return;
-    closeFd(this.#platform, this.#fd);
-    this.#fd = -1;
+    if (this.#descriptor < 0) return;
+    closeFd(this.#platform, this.#descriptor);
+    this.#descriptor = -1;
+  }
+
+  get #fd(): number {
+    if (this.#descriptor < 0) throw new Error('use netlink socket: it is closed');
+    return this.#descriptor;
   }
 
   /** The messages, or the errno for which the listing is worth repeating. */

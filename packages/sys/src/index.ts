@@ -1,3 +1,4 @@
+export { allOrNothing, Disposal } from './disposal.ts';
 export { errno, errnoNames } from './errno.ts';
 export {
   checked,

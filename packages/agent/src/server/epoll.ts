@@ -34,7 +34,12 @@ export class Epoll implements Disposable {
       platform.syscall(syscallNumbers(platform).epoll_create1, EPOLL_CLOEXEC),
       'make epoll',
     );
-    this.#watch = platform.onReadable(this.#fd, () => this.#wait(ready));
+    try {
+      this.#watch = platform.onReadable(this.#fd, () => this.#wait(ready));
+    } catch (error) {
+      closeFd(platform, this.#fd);
+      throw error;
+    }
   }
 
   /**

@@ -11,24 +11,32 @@ import { attachTypes, BPF_F_AFTER, BPF_F_BEFORE, BPF_F_LINK, nameOf } from '../u
  * gone, so an attachment that shall outlive the process is pinned.
  */
 export class Link implements Disposable {
-  readonly fd: number;
   readonly #bpf: Bpf;
-  #open = true;
+  readonly #name: string;
+  /** Negative once closed. */
+  #fd: number;
 
-  /** Takes over `fd`. */
-  constructor(bpf: Bpf, fd: number) {
+  /** Takes over `fd`. `name` is for messages. */
+  constructor(bpf: Bpf, fd: number, name = 'of a descriptor') {
     this.#bpf = bpf;
-    this.fd = fd;
+    this.#fd = fd;
+    this.#name = name;
+  }
+
+  /** The descriptor. Throws Error once the link is closed. */
+  get fd(): number {
+    if (this.#fd < 0) throw new Error(`use link ${this.#name}: it is closed`);
+    return this.#fd;
   }
 
   /** Opens a pinned link. Throws SysError (ENOENT: no such pin). */
   static openPinned(bpf: Bpf, path: string): Link {
-    return new Link(bpf, bpf.objectGet(path));
+    return new Link(bpf, bpf.objectGet(path), path);
   }
 
   /** Opens a link by its id. Throws SysError. */
   static fromId(bpf: Bpf, id: number): Link {
-    return new Link(bpf, bpf.openId('link', id));
+    return new Link(bpf, bpf.openId('link', id), `${id}`);
   }
 
   /** What the kernel says now: the program changes with `update`, a device may have gone. */
@@ -70,9 +78,9 @@ export class Link implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#bpf.close(this.fd);
+    if (this.#fd < 0) return;
+    this.#bpf.close(this.#fd);
+    this.#fd = -1;
   }
 }
 
@@ -88,7 +96,7 @@ export function attaching(
   create: () => number,
 ): Link {
   try {
-    return new Link(bpf, create());
+    return new Link(bpf, create(), `of program ${program.name}`);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     // Only then, so that attaching costs no probe where it works. EINVAL has many other reasons.
