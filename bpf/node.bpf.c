@@ -341,6 +341,17 @@ SEC("tc") int enter_flows(context *ctx)
 }
 
 /*
+ * Ends one flow: cb[0] is its index, cb[1] the life that it was read with. Run by the control plane, which must not
+ * write flows itself: the programs change them at the same time. Returns 0 if the flow is another one by now.
+ */
+SEC("tc") int flush_flow(context *ctx)
+{
+	__u32 index = ctx->cb[0], life = ctx->cb[1];
+
+	return is_alive(life) && end_flow(index, life);
+}
+
+/*
  * Starts the garbage collection, which from then on goes on by itself as long as the maps are there.
  * Run once by the control plane; again after a new version was loaded, so that that one's code runs.
  */

@@ -16,6 +16,7 @@ export type DatapathPart = Operations<ServiceRow> &
     | 'setTunnelEnds'
     | 'setTracked'
     | 'flows'
+    | 'endFlow'
     | 'natStatus'
     | 'natDestinations'
     | 'drops'

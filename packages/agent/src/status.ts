@@ -96,6 +96,14 @@ export interface FlowItem extends FlowEntry {
   readonly service?: string;
 }
 
+/** What `flow.flush` did on a page of the flow table. */
+export interface FlushCount {
+  /** Flows that the filters match. */
+  readonly matched: number;
+  /** Those of them that it ended; with `dryRun` none. */
+  readonly ended: number;
+}
+
 /** Ports that are taken towards one backend, as `nat.list` gives them. */
 export interface NatDestination extends PortUse {
   /** How many there are. */

@@ -61,6 +61,10 @@ export class MemoryDatapath implements DatapathPart {
 
   *flows() {}
 
+  endFlow(): boolean {
+    return false;
+  }
+
   natStatus() {
     const table = { flows: 0, maxFlows: 100, unanswered: 0, unansweredLimit: 25 };
     return { ...table, ports: 1000, portPressure: 0, fullest: [] };

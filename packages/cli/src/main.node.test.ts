@@ -137,7 +137,7 @@ describe('commands that ask the agent', () => {
     const named = (command: Command): string =>
       command.parent?.parent ? `${named(command.parent)} ${command.name()}` : command.name();
     const without = asking.filter((command) => !options(command).includes('--from-dump'));
-    assert.deepEqual(without.map(named), ['agent', 'drop watch', 'dump', 'cleanup']);
+    assert.deepEqual(without.map(named), ['agent', 'flow flush', 'drop watch', 'dump', 'cleanup']);
     assert.ok(asking.length > 12);
   });
 

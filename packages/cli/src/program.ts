@@ -187,6 +187,7 @@ function addReaders(program: Command): void {
   const flow = withExamples(
     program.command('flow').description('show traffic from outside'),
     'heddle flow list',
+    'heddle flow flush --client 203.0.113.9',
   );
   withExamples(
     flow
@@ -203,6 +204,25 @@ function addReaders(program: Command): void {
       .action(async (options) => (await import('./commands/flow.ts')).flowList(options)),
     'heddle flow list --service default/hello',
     'heddle flow list --client 203.0.113.9 -o json',
+  );
+  withExamples(
+    flow
+      .command('flush')
+      .description(
+        'end connections from outside: of TCP, the next packet of the client is answered with a reset; of UDP, it goes to a backend anew',
+      )
+      .option('-s, --service <service>', 'only those of NAMESPACE/NAME')
+      .option('--client <address>', 'only those of a client')
+      .option('--backend <address>', 'only those to a backend')
+      .option('--protocol <name>', 'TCP, UDP or SCTP')
+      .option('--state <state>', 'only those in a state, e.g. established')
+      .option('--dry-run', 'only count them')
+      .option('--yes', 'do not ask before all are ended')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/flow-flush.ts')).flowFlush(options)),
+    'heddle flow flush --client 203.0.113.9',
+    'heddle flow flush --service default/hello --protocol UDP --dry-run',
   );
 
   const nat = withExamples(

@@ -289,6 +289,14 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     return this.nat.flows();
   }
 
+  /**
+   * Ends the flow with that number if it `fits` as it is now; its next packet belongs to no flow. Throws
+   * SysError.
+   */
+  endFlow(number: number, fits: (flow: FlowEntry) => boolean): boolean {
+    return this.nat.endFlow(number, fits);
+  }
+
   natStatus(): NatStatus {
     return this.nat.status();
   }

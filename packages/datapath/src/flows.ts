@@ -43,6 +43,15 @@ const states: Readonly<Record<number, readonly [FlowEntry['protocol'], string]>>
   [flowState.sctp]: ['SCTP', 'answered'],
 };
 
+/** All states that a flow can have, as they read; `of` a protocol, or of any. */
+export const flowStates = (of?: FlowEntry['protocol']): string[] => [
+  ...new Set(
+    Object.values(states)
+      .filter(([protocol]) => of === undefined || protocol === of)
+      .map(([, state]) => state),
+  ),
+];
+
 // As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_MASK, LIFE_SOURCE_SHIFT, LIFE_TUNNELLED.
 const seenMask = 0xffff;
 const stateOf = (life: number) => (life >>> 16) & 0xf;

@@ -10,7 +10,7 @@ export {
 } from './datapath.ts';
 export type { DropNotice } from './drops.ts';
 export { defaultNat, type FlowTimeouts, type NatOptions, type PortRange } from './flow-options.ts';
-export { type FlowEntry, readFlows } from './flows.ts';
+export { type FlowEntry, flowStates, readFlows } from './flows.ts';
 export { maglevSize, maglevTable } from './maglev.ts';
 export type { PortUse } from './nat-ports.ts';
 export type { NatStatus } from './nat-table.ts';

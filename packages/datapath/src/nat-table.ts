@@ -4,7 +4,7 @@ import type { AddressRoles } from './address-roles.ts';
 import type { PortRange } from './flow-options.ts';
 import { unansweredLimit } from './flow-options.ts';
 import { type FlowEntry, readFlows } from './flows.ts';
-import { decodeNatTable, natFlowSize } from './generated/abi.ts';
+import { decodeNatFlow, decodeNatTable, natFlowSize } from './generated/abi.ts';
 import { type PortUse, portsByDestination } from './nat-ports.ts';
 import { NatSources } from './nat-sources.ts';
 
@@ -24,6 +24,11 @@ export interface NatStatus {
 }
 
 const fullestListed = 20;
+/** How often the end of a flow is tried that changes at the same time. */
+const endAttempts = 8;
+/** Of struct __sk_buff (linux/bpf.h), and the offset of `cb` in it. */
+const skbContextSize = 192;
+const controlBlockOffset = 48;
 
 /** The flow table of the node's devices, seen from user space: the kernel half keeps it by itself. */
 export class NatTable implements Disposable {
@@ -100,14 +105,40 @@ export class NatTable implements Disposable {
     this.run('enter_flows');
   }
 
+  /**
+   * Ends the flow at a place of the table if it `fits` as it is now. False: it does not, or it changes all
+   * the time. Throws SysError.
+   */
+  endFlow(number: number, fits: (flow: FlowEntry) => boolean): boolean {
+    const key = new Uint8Array(Uint32Array.of(number).buffer);
+    // A packet in between sets another time of last use, which changes once in a second.
+    for (let attempt = 0; attempt < endAttempts; attempt++) {
+      const bytes = this.flowMap.lookup(key)!;
+      const [flow] = this.read(bytes);
+      if (!flow || !fits({ ...flow, number })) return false;
+      const context = new Uint8Array(skbContextSize);
+      const view = new DataView(context.buffer);
+      view.setUint32(controlBlockOffset, number, true);
+      view.setUint32(controlBlockOffset + 4, decodeNatFlow(bytes).life, true);
+      const program = this.loaded.program('flush_flow');
+      if (program.testRun({ data: new Uint8Array(64), context }).returnValue === 1) return true;
+    }
+    return false;
+  }
+
   private run(program: string): void {
     const { returnValue } = this.loaded.program(program).testRun({ data: new Uint8Array(64) });
     if (returnValue !== 0) throw new Error(`run ${program}: it answered ${returnValue}`);
   }
 
   *flows(): Generator<FlowEntry> {
+    yield* this.read(this.copy());
+  }
+
+  /** The flows among entries of the table. */
+  private read(entries: Uint8Array): Generator<FlowEntry> {
     const ticks = Number((this.platform.monotonicNs() >> 30n) & 0xffffn);
-    yield* readFlows(this.copy(), ticks, (source) => this.sources.address(source));
+    return readFlows(entries, ticks, (source) => this.sources.address(source));
   }
 
   /** How many ports are taken by who sees them, most first. */

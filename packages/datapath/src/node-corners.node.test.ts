@@ -187,6 +187,48 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.deepEqual([...world.datapath.flows()], []);
     });
 
+    test(`a flow that the control plane ends: its keys, its place and its counts are free, ${end}`, () => {
+      const wanted = service(end, 30_001, { algorithm: 'least-connections' });
+      world.apply(wanted);
+      const { datapath } = world;
+      const active = () => datapath.backendCounters(wanted.key)[0]?.active;
+      for (const sport of [4650, 4651]) into(segment(end, sport, { syn: true }));
+      const [ended, other] = [...datapath.flows()];
+      assert.deepEqual([active(), datapath.natStatus().unanswered], [2, 2]);
+      assert.equal(
+        datapath.endFlow(ended!.number, () => false),
+        false,
+      );
+      assert.equal(
+        datapath.endFlow(0, () => true),
+        false,
+        'no flow is there',
+      );
+      assert.equal(
+        datapath.endFlow(ended!.number, ({ number }) => number === ended!.number),
+        true,
+      );
+      assert.equal(
+        datapath.endFlow(ended!.number, () => true),
+        false,
+        'it is over',
+      );
+      assert.deepEqual(
+        Array.from(datapath.flows(), ({ clientPort }) => clientPort),
+        [other!.clientPort],
+      );
+      assert.deepEqual([active(), datapath.natStatus().unanswered], [1, 1]);
+      one(/no known connection/, () => {
+        const { frame } = into(segment(end, ended!.clientPort, { ack: true }));
+        assert.equal(Packets.parse(frame).layer('tcp')!.rst, true);
+      });
+      assert.equal(into(segment(end, other!.clientPort, { syn: true })).verdict, REDIRECT);
+      // The keys are free at once, the place after two sweeps.
+      assert.equal(into(segment(end, ended!.clientPort, { syn: true })).verdict, REDIRECT);
+      for (let i = 0; i < 4; i++) clock.advance(100);
+      assert.equal(datapath.natStatus().flows, 2);
+    });
+
     test(`the backend closes first; with least connections it is counted, ${end}`, () => {
       const wanted = service(end, 30_001, { algorithm: 'least-connections' });
       world.apply(wanted);

@@ -1,12 +1,13 @@
-import type { DropNotice, FlowEntry } from '@heddle/datapath';
+import { type DropNotice, type FlowEntry, flowStates } from '@heddle/datapath';
 import type { ServiceRow } from '@heddle/model';
 import type { Table } from '@heddle/state';
 import { formatIp, parseIp } from '@heddle/sys';
 import type { DatapathPart } from '../datapath-part.ts';
-import type { FlowItem, NatDestination, Page } from '../status.ts';
+import type { FlowItem, FlushCount, NatDestination, Page } from '../status.ts';
 import { ControlError, type Request, textParam } from './protocol.ts';
 import type { Follow } from './server.ts';
 
+const protocols = ['TCP', 'UDP', 'SCTP'] as const;
 const flowsPerPage = 2000;
 const destinationsListed = 1000;
 
@@ -19,28 +20,75 @@ export function flowPage(
   datapath: DatapathPart,
   { params }: Request,
 ): Page<FlowItem> {
-  const wanted = {
-    service: textParam(params, 'service'),
-    client: addressParam(params, 'client'),
-    backend: addressParam(params, 'backend'),
-    protocol: textParam(params, 'protocol')?.toUpperCase(),
-    state: textParam(params, 'state'),
-  };
+  const filter = new FlowFilter(table, params, 'list flows');
   const after = Number(textParam(params, 'after') ?? 0);
-  const services = servicesByFrontend(table);
   const items: FlowItem[] = [];
   for (const flow of datapath.flows()) {
     if (flow.number <= after) continue;
-    const service = services.get(frontendText(flow));
-    const item: FlowItem = service === undefined ? flow : { ...flow, service };
-    const fits = Object.entries(wanted).every(
-      ([name, value]) => value === undefined || item[name as keyof FlowItem] === value,
-    );
-    if (!fits) continue;
+    const item = filter.itemOf(flow);
+    if (!filter.fits(item)) continue;
     items.push(item);
     if (items.length === flowsPerPage) return { items, next: `${flow.number}` };
   }
   return { items };
+}
+
+/**
+ * `flow.flush`: ends the flows that `flow.list` gives for the same filters, a page at a time; with `dryRun`
+ * it only counts them.
+ */
+export function flushPage(
+  table: Table<ServiceRow>,
+  datapath: DatapathPart,
+  { params }: Request,
+): Page<FlushCount> {
+  const filter = new FlowFilter(table, params, 'flush flows');
+  const after = Number(textParam(params, 'after') ?? 0);
+  const { dryRun = false } = params;
+  if (typeof dryRun !== 'boolean') {
+    throw new ControlError('bad-params', 'flush flows: dryRun is neither true nor false');
+  }
+  const fits = (flow: FlowEntry) => filter.fits(filter.itemOf(flow));
+  let matched = 0;
+  let ended = 0;
+  for (const flow of datapath.flows()) {
+    if (flow.number <= after || !fits(flow)) continue;
+    matched++;
+    if (!dryRun && datapath.endFlow(flow.number, fits)) ended++;
+    if (matched === flowsPerPage) return { items: [{ matched, ended }], next: `${flow.number}` };
+  }
+  return { items: [{ matched, ended }] };
+}
+
+/** What a request wants of flows: all that it names must match. */
+class FlowFilter {
+  readonly #services: ReadonlyMap<string, string>;
+  readonly #wanted: readonly (readonly [keyof FlowItem, string])[];
+
+  /** Throws ControlError, which begins with what `is done`, if a filter can match no flow at all. */
+  constructor(table: Table<ServiceRow>, params: Request['params'], done: string) {
+    const service = serviceParam(table, params, done);
+    const protocol = protocolParam(params, done);
+    const wanted = {
+      ...{ service, protocol },
+      client: addressParam(params, 'client', done),
+      backend: addressParam(params, 'backend', done),
+      state: stateParam(params, protocol, done),
+    };
+    this.#services = servicesByFrontend(table);
+    this.#wanted = Object.entries(wanted).filter(
+      (each): each is [keyof typeof wanted, string] => each[1] !== undefined,
+    );
+  }
+
+  itemOf(flow: FlowEntry): FlowItem {
+    const service = this.#services.get(frontendText(flow));
+    return service === undefined ? flow : { ...flow, service };
+  }
+
+  fits(item: FlowItem): boolean {
+    return this.#wanted.every(([name, value]) => item[name] === value);
+  }
 }
 
 /** `nat.list`: towards which backends most ports are taken. */
@@ -84,12 +132,53 @@ function frontendText({ protocol, frontend, frontendPort }: FlowEntry): string {
   return `${protocol} ${frontend} ${frontendPort}`;
 }
 
-function addressParam(params: Request['params'], name: string): string | undefined {
+function serviceParam(
+  table: Table<ServiceRow>,
+  params: Request['params'],
+  done: string,
+): string | undefined {
+  const wanted = textParam(params, 'service');
+  if (wanted === undefined) return undefined;
+  for (const { namespace, name } of table.rows())
+    if (`${namespace}/${name}` === wanted) return wanted;
+  throw new ControlError(
+    'not-found',
+    `${done}: the agent serves no service ${wanted} (heddle service list shows those there are)`,
+  );
+}
+
+function protocolParam(params: Request['params'], done: string): FlowEntry['protocol'] | undefined {
+  const text = textParam(params, 'protocol');
+  const protocol = protocols.find((each) => each === text?.toUpperCase());
+  if (text !== undefined && !protocol) {
+    throw new ControlError(
+      'bad-params',
+      `${done}: protocol ${text} is not known (use ${protocols.join(', ')})`,
+    );
+  }
+  return protocol;
+}
+
+function stateParam(
+  params: Request['params'],
+  protocol: FlowEntry['protocol'] | undefined,
+  done: string,
+): string | undefined {
+  const state = textParam(params, 'state');
+  const known = flowStates(protocol);
+  if (state === undefined || known.includes(state)) return state;
+  throw new ControlError(
+    'bad-params',
+    `${done}: no ${protocol ?? ''}${protocol ? ' ' : ''}flow has state ${state} (use ${known.join(', ')})`,
+  );
+}
+
+function addressParam(params: Request['params'], name: string, done: string): string | undefined {
   const text = textParam(params, name);
   if (text === undefined) return undefined;
   const address = parseIp(text);
   if (!address) {
-    throw new ControlError('bad-params', `list flows: ${name} ${text} is not an IP address`);
+    throw new ControlError('bad-params', `${done}: ${name} ${text} is not an IP address`);
   }
   return formatIp(address);
 }

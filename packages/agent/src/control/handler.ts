@@ -12,7 +12,7 @@ import type {
   ServiceDetail,
   ServiceEntry,
 } from '../status.ts';
-import { DropFeed, flowPage, natDestinations } from './flows.ts';
+import { DropFeed, flowPage, flushPage, natDestinations } from './flows.ts';
 import { ControlError, type Request, textParam } from './protocol.ts';
 import type { Follow, Handler } from './server.ts';
 
@@ -54,6 +54,8 @@ export function controlHandler(agent: AgentView): Handler {
         return followEvents(agent, follow);
       case 'flow.list':
         return flowPage(agent.table, agent.datapath(), request);
+      case 'flow.flush':
+        return flushPage(agent.table, agent.datapath(), request);
       case 'nat.list':
         return natDestinations(agent.datapath());
       case 'drops.follow':

@@ -26,6 +26,7 @@ export const methods = [
   'events.list',
   'events.follow',
   'flow.list',
+  'flow.flush',
   'nat.list',
   'drops.follow',
 ] as const;

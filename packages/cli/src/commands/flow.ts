@@ -4,7 +4,8 @@ import { openControl, type ReadOptions } from '../control.ts';
 import { type Cell, formatTable, printJson, printLine } from '../print.ts';
 import { endpoint, fullName } from './service.ts';
 
-interface Filters {
+/** What flows a command is about: all that are given must match. */
+export interface FlowFilters {
   readonly service?: string;
   readonly client?: string;
   readonly backend?: string;
@@ -13,16 +14,13 @@ interface Filters {
 }
 
 /** `heddle flow list`: one line for each connection from outside. */
-export async function flowList(options: ReadOptions & Filters): Promise<void> {
-  const { output, service, client: from, backend, protocol, state, ...source } = options;
-  using client = await openControl(source);
-  const filters = {
-    ...(service === undefined ? {} : { service: fullName(service) }),
-    ...(from === undefined ? {} : { client: from }),
-    ...{ backend, protocol, state },
-  };
+export async function flowList(options: ReadOptions & FlowFilters): Promise<void> {
+  const { output } = options;
+  using client = await openControl(options);
   const flows: FlowItem[] = [];
-  for await (const flow of client.items<FlowItem>('flow.list', filters)) flows.push(flow);
+  for await (const flow of client.items<FlowItem>('flow.list', filterParams(options))) {
+    flows.push(flow);
+  }
   if (output === 'json') printJson({ flows });
   else if (flows.length === 0) printLine('no flows');
   else {
@@ -33,6 +31,13 @@ export async function flowList(options: ReadOptions & Filters): Promise<void> {
       ),
     );
   }
+}
+
+/** The filters that are given, as the agent takes them. */
+export function filterParams(filters: FlowFilters): Partial<Record<keyof FlowFilters, string>> {
+  const { service, client, backend, protocol, state } = filters;
+  const wanted = { service: service && fullName(service), client, backend, protocol, state };
+  return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
 }
 
 function flowLine(flow: FlowItem): Cell[] {
