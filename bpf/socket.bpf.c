@@ -11,6 +11,7 @@
  */
 #include "address.h"
 #include "balance.h"
+#include "kernel.h"
 #include "maps.h"
 #include "refusal.h"
 
@@ -18,6 +19,7 @@
 #define IPPROTO_UDP 17
 #define ECONNREFUSED 111
 #define EADDRINUSE 98
+#define EADDRNOTAVAIL 99
 
 #define ALLOW 1
 #define REFUSE 0
@@ -74,7 +76,7 @@ GLOBAL int refuse(enum refusal_reason reason)
 
 	if (count)
 		(*count)++;
-	bpf_set_retval(-ECONNREFUSED);
+	bpf_set_retval(reason == REFUSED_INVALID_SOURCE ? -EADDRNOTAVAIL : -ECONNREFUSED);
 	return REFUSE;
 }
 
@@ -125,6 +127,54 @@ INLINE void forget_connection(struct bpf_sock *socket)
 	bpf_sk_storage_delete(&connections, socket);
 }
 
+/* Whether the socket was bound to a loopback address. */
+INLINE int has_loopback_source(const struct bpf_sock *socket)
+{
+	struct endpoint source = {};
+
+	if (socket->family == AF_INET) {
+		map_ipv4(&source.address, socket->src_ip4);
+	} else {
+		source.address.words[0] = socket->src_ip6[0];
+		source.address.words[1] = socket->src_ip6[1];
+		source.address.words[2] = socket->src_ip6[2];
+		source.address.words[3] = socket->src_ip6[3];
+	}
+	return is_loopback(&source) && source.address.words[3] != 0;
+}
+
+/* Takes the socket's source address back, which works as long as the socket has no port (IP_BIND_ADDRESS_NO_PORT). */
+INLINE int unbind_source(struct bpf_sock_addr *ctx, const struct bpf_sock *socket)
+{
+	struct sockaddr_in6_any any = { .family = (__u16)socket->family };
+
+	return socket->src_port ? -1 : bpf_bind(ctx, &any, socket->family == AF_INET ? SOCKADDR_IN_SIZE : sizeof(any));
+}
+
+/*
+ * Whether the socket's source address lets it reach the backend. A socket that is bound to a loopback address
+ * can connect to loopback, where NodePorts are served, but Linux routes nothing from there to a pod: IPv4 fails
+ * with EINVAL (__mkroute_output in net/ipv4/route.c), and IPv6 sends what every receiver drops (ip6_rcv_core).
+ */
+INLINE int reaches_backend(struct bpf_sock_addr *ctx, const struct endpoint *frontend, const struct origin *origin,
+			   int connects)
+{
+	struct bpf_sock *socket;
+	__u8 backend[16];
+	__u32 *role;
+
+	if (!is_loopback(frontend))
+		return 1;
+	/* The verifier wants the field to be read from the context's beginning. */
+	barrier_var(ctx);
+	socket = ctx->sk;
+	if (!socket || !has_loopback_source(socket))
+		return 1;
+	copy_address(backend, origin->backend_address);
+	role = bpf_map_lookup_elem(&addresses, backend);
+	return (role && *role & ADDRESS_NODE) || (connects && !unbind_source(ctx, socket));
+}
+
 INLINE int on_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
 {
 	struct connection *connection;
@@ -143,6 +193,8 @@ INLINE int on_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
 	chosen = choose(ctx, &key, &origin);
 	if (!chosen)
 		return refuse_service(&key);
+	if (!reaches_backend(ctx, to, &origin, 1))
+		return refuse(REFUSED_INVALID_SOURCE);
 	copy_address(origin.frontend, &to->address);
 	origin.frontend_port = to->port;
 	count_connection(&origin);
@@ -267,6 +319,8 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 			if (!is_shared(known, &origin))
 				break;
 		}
+		if (!reaches_backend(ctx, to, &origin, 0))
+			return refuse(REFUSED_INVALID_SOURCE);
 		if (!flow)
 			flow = new_flow(known);
 		if (flow->origin.backend != origin.backend || flow->origin.generation != origin.generation)
@@ -338,18 +392,42 @@ INLINE int is_taken(const struct service_key *key, __u32 flags)
 	return service && (service->flags & flags) == flags;
 }
 
-/* A hostPort has its port at its own address, and what is kept for the unspecified one has it at all. */
+/* Whether an IPv6 socket takes no IPv4 (IPV6_V6ONLY), which bpf_getsockopt() does not read. */
+INLINE int is_ipv6_only(struct bpf_sock_addr *ctx)
+{
+	/* Every kind of socket begins with its struct sock_common. */
+	struct sock_common *socket = ctx->protocol == IPPROTO_TCP ? bpf_skc_to_tcp6_sock(ctx->sk)
+								  : bpf_skc_to_udp6_sock(ctx->sk);
+	__u64 byte;
+
+	if (!socket)
+		return 0;
+	byte = *((__u8 *)socket + FIELD_BYTE(socket->skc_ipv6only));
+	return byte << FIELD_LSHIFT(socket->skc_ipv6only) >> FIELD_RSHIFT(socket->skc_ipv6only);
+}
+
+/*
+ * Refuses a bind where it would take a NodePort or a hostPort: at each address of the node that has the port, on
+ * loopback, and at the unspecified address of a family in which the port is served. Elsewhere nothing is in the way.
+ */
 INLINE int on_bind(struct bpf_sock_addr *ctx, const struct endpoint *at, int ipv6)
 {
 	struct service_key key = { .port = at->port, .protocol = (__u8)ctx->protocol, .scope = SCOPE_INTERNAL };
-	struct service_key any = key, any_ipv4 = key;
+	struct service_key any = key;
+	int is_refused;
 
 	if (!key.port || !is_translated(ctx) || bpf_get_netns_cookie(ctx) != config.node_netns_cookie)
 		return ALLOW;
 	copy_address(key.address, &at->address);
-	map_ipv4(any_ipv4.address, 0);
-	/* An IPv6 socket takes IPv4's connections too, unless told otherwise, which is not seen here. */
-	if (!is_taken(&key, SERVICE_HOST_PORT) && !is_taken(&any_ipv4, 0) && !(ipv6 && is_taken(&any, 0)))
+	if (is_mapped_ipv4(at))
+		map_ipv4(any.address, 0);
+	/* The unspecified address has every NodePort and wide hostPort of its family, and stands for loopback. */
+	is_refused = is_taken(&key, SERVICE_HOST_PORT) || (is_taken(&any, 0) && (is_loopback(at) || is_taken(&key, 0)));
+	if (!is_refused && ipv6 && !(at->address.halves[0] | at->address.halves[1]) && !is_ipv6_only(ctx)) {
+		map_ipv4(any.address, 0);
+		is_refused = is_taken(&any, 0);
+	}
+	if (!is_refused)
 		return ALLOW;
 	bpf_set_retval(-EADDRINUSE);
 	return REFUSE;

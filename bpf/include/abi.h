@@ -163,6 +163,7 @@ struct flows {
 
 /* refusals: per-CPU counters by reason. The numbers are Hubble's drop reasons. */
 enum refusal_reason {
+	REFUSED_INVALID_SOURCE = 132, /* the socket is bound to a loopback address, and the backend is elsewhere */
 	REFUSED_UNKNOWN_PORT = 151, /* a service address, but not a port of it */
 	REFUSED_NO_BACKEND = 158,   /* no endpoints */
 };

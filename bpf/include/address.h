@@ -7,6 +7,14 @@
 #define AF_INET 2
 #define AF_INET6 10
 
+/* struct sockaddr_in6 of an unspecified address; its beginning is a struct sockaddr_in of such. */
+struct sockaddr_in6_any {
+	__u16 family;
+	__u8 rest[26];
+};
+
+#define SOCKADDR_IN_SIZE 16
+
 /* An address of abi.h with its port, copied to the stack so that it can be compared by words. */
 struct endpoint {
 	union {

@@ -19,6 +19,11 @@
 
 #define LICENSE(text) char _license[] SEC("license") = text
 
+/* CO-RE: where the byte of a bit field of a kernel struct is, and how the field is cut out of 64 bits. */
+#define FIELD_BYTE(field) __builtin_preserve_field_info(field, 0)
+#define FIELD_LSHIFT(field) __builtin_preserve_field_info(field, 4)
+#define FIELD_RSHIFT(field) __builtin_preserve_field_info(field, 5)
+
 #define bpf_htons(value) ((__be16)__builtin_bswap16(value))
 #define bpf_htonl(value) ((__be32)__builtin_bswap32(value))
 
@@ -37,6 +42,9 @@ static long (*const bpf_sk_storage_delete)(const void *map, void *sk) = (void *)
 static __u64 (*const bpf_get_socket_cookie)(void *socket) = (void *)BPF_FUNC_get_socket_cookie;
 static __u64 (*const bpf_get_netns_cookie)(void *ctx) = (void *)BPF_FUNC_get_netns_cookie;
 static long (*const bpf_set_retval)(int retval) = (void *)BPF_FUNC_set_retval;
+static long (*const bpf_bind)(void *ctx, const void *address, int length) = (void *)BPF_FUNC_bind;
+static void *(*const bpf_skc_to_tcp6_sock)(void *socket) = (void *)BPF_FUNC_skc_to_tcp6_sock;
+static void *(*const bpf_skc_to_udp6_sock)(void *socket) = (void *)BPF_FUNC_skc_to_udp6_sock;
 static long (*const bpf_seq_write)(void *seq, const void *data, __u32 length) = (void *)BPF_FUNC_seq_write;
 static long (*const bpf_map_delete_elem)(const void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
 static long (*const bpf_loop)(__u32 count, void *callback, void *context, __u64 flags) = (void *)BPF_FUNC_loop;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The few fields of kernel structs that the iterators read. Offsets are found by CO-RE when the
+ * The few fields of kernel structs that programs read. Offsets are found by CO-RE when the
  * program is loaded, so only names and types have to be right.
  */
 #pragma once
@@ -26,6 +26,7 @@ typedef struct {
 
 struct sock_common {
 	possible_net_t skc_net;
+	unsigned char skc_ipv6only : 1;
 } KERNEL_STRUCT;
 
 struct sock {

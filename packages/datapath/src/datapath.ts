@@ -100,6 +100,7 @@ export interface DatapathStatus {
 
 const version = `v${heddleAbi.currentAbi}`;
 const reasonText: Readonly<Record<number, string>> = {
+  [refusalReason.invalidSource]: 'a socket bound to loopback, from which no pod is reached',
   [refusalReason.unknownPort]: 'a port that the service does not have',
   [refusalReason.noBackend]: 'no endpoints',
 };

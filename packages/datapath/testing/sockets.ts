@@ -1,5 +1,7 @@
 import {
   encodeTimeout,
+  IP_BIND_ADDRESS_NO_PORT,
+  IPPROTO_IP,
   IPPROTO_IPV6,
   IPV6_V6ONLY,
   SO_RCVTIMEO,
@@ -75,6 +77,18 @@ export class TestSocket implements Disposable {
   /** An IPv6 socket that takes no IPv4. */
   onlyIpv6(): void {
     this.call('setsockopt', this.fd, IPPROTO_IPV6, IPV6_V6ONLY, Uint8Array.of(1, 0, 0, 0), 4);
+  }
+
+  /** A bind() to port 0 leaves the choice of a port to connect(). */
+  bindWithoutPort(): void {
+    this.call(
+      'setsockopt',
+      this.fd,
+      IPPROTO_IP,
+      IP_BIND_ADDRESS_NO_PORT,
+      Uint8Array.of(1, 0, 0, 0),
+      4,
+    );
   }
 
   listen(): void {

@@ -12,8 +12,14 @@ export interface SocketFields {
   readonly cookie: bigint;
 }
 
-/** Bytes of struct bpf_sock. */
+/** Bytes of struct bpf_sock, and where it has the own address and port. */
 const SIZE = 80;
+const SOURCE_IPV4 = 24;
+const SOURCE_IPV6 = 28;
+const SOURCE_PORT = 44;
+/** Bytes of struct sock_common as kernel-btf.ts has it, and where it has skc_ipv6only. */
+const COMMON_SIZE = 16;
+const IPV6_ONLY = 8;
 
 /** A socket as programs know it: an address, and storage that hangs on it. */
 export class SocketHandle {
@@ -22,7 +28,11 @@ export class SocketHandle {
   readonly region: number;
   /** The struct; see linux/bpf.h for the offsets. */
   readonly view: DataView;
+  /** What bpf_bind() does: binds to an address (16 bytes) and port; 0 or -errno. */
+  bind: ((address: Uint8Array, port: number) => number) | undefined;
   readonly #memory: Memory;
+  readonly #common = new Uint8Array(COMMON_SIZE);
+  #commonRegion: number | undefined;
 
   constructor(memory: Memory, fields: SocketFields) {
     this.fields = fields;
@@ -35,7 +45,30 @@ export class SocketHandle {
     this.region = memory.add({ kind: 'kernel', what: 'a socket', object: this }, bytes);
   }
 
+  /** Region of its struct sock_common. */
+  get commonRegion(): number {
+    this.#commonRegion ??= this.#memory.add(
+      { kind: 'kernel', what: 'struct sock_common', object: this },
+      this.#common,
+      false,
+    );
+    return this.#commonRegion;
+  }
+
+  set onlyIpv6(only: boolean) {
+    this.#common[IPV6_ONLY] = only ? 1 : 0;
+  }
+
+  /** Shows programs the own address (16 bytes, IPv4 mapped) and port. */
+  showSource(address: Uint8Array, port: number): void {
+    const bytes = new Uint8Array(this.view.buffer);
+    bytes.set(address.subarray(12), SOURCE_IPV4);
+    bytes.set(address, SOURCE_IPV6);
+    this.view.setUint32(SOURCE_PORT, port, true);
+  }
+
   dispose(): void {
+    if (this.#commonRegion !== undefined) this.#memory.remove(this.#commonRegion);
     this.#memory.remove(this.region);
   }
 }

@@ -797,6 +797,7 @@ export function decodePortSearch(bytes: Uint8Array, offset = 0): PortSearch {
 
 /** enum refusal_reason */
 export const refusalReason = {
+  invalidSource: 132,
   unknownPort: 151,
   noBackend: 158,
 } as const;

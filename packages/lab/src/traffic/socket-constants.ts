@@ -16,6 +16,9 @@ export const SO_SNDTIMEO = 21;
 export const SO_ATTACH_FILTER = 26;
 export const SO_RCVBUFFORCE = 33;
 
+export const IPPROTO_IP = 0;
+export const IP_BIND_ADDRESS_NO_PORT = 24;
+
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
 

@@ -1,4 +1,5 @@
 import { errno } from '@heddle/sys';
+import { AF_INET6, readSockaddr, toBytes } from '../host/address.ts';
 import type { Machine } from '../machine.ts';
 import { StorageMap } from '../maps/storage-map.ts';
 import type { Helper } from '../program.ts';
@@ -55,10 +56,30 @@ const netnsCookie: Helper = (machine) => {
   machine.answerBig(socketAt(machine, machine.registers[3]!)?.fields.netnsCookie ?? INITIAL_NETNS);
 };
 
+/** bpf_bind(ctx, struct sockaddr, length). */
+const bind: Helper = (machine) => {
+  const socket = socketIn(machine, 1);
+  const name = readSockaddr(machine.argumentBytes(2, machine.registers[6]!));
+  if (!name || !socket.bind) return machine.answer(-errno.EINVAL);
+  machine.answer(socket.bind(toBytes(name.endpoint.address), name.endpoint.port));
+};
+
+/** The socket as a struct of the kernel if it is an IPv6 one of the protocol, else NULL. */
+const toSocket6 =
+  (protocol: number): Helper =>
+  (machine) => {
+    const { fields, commonRegion } = socketIn(machine, 1);
+    const matches = fields.family === AF_INET6 && fields.protocol === protocol;
+    machine.answerPointer(matches ? commonRegion : 0);
+  };
+
 /** By number of `enum bpf_func_id` (linux/bpf.h). */
 export const socketHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   46: ['get_socket_cookie', socketCookie],
+  64: ['bind', bind],
   107: ['sk_storage_get', storageGet],
   108: ['sk_storage_delete', storageDelete],
   122: ['get_netns_cookie', netnsCookie],
+  136: ['skc_to_tcp6_sock', toSocket6(6)],
+  140: ['skc_to_udp6_sock', toSocket6(17)],
 };

@@ -57,10 +57,10 @@ export function runIterator(
   };
   /** struct sock of a socket; helpers and kernel functions find the socket itself behind it. */
   const sockOf = (socket: SocketHandle, of: VmNamespace) => {
-    const bytes = new Uint8Array(16);
+    const bytes = new Uint8Array(24);
     const view = new DataView(bytes.buffer);
     view.setInt32(4, netOf(of), true);
-    view.setUint16(8, socket.fields.protocol, true);
+    view.setUint16(16, socket.fields.protocol, true);
     return add('struct sock', bytes, socket);
   };
   try {

@@ -8,8 +8,9 @@ type Members = Readonly<Record<string, readonly [offset: number, type: string]>>
 const structs: Readonly<Record<string, readonly [size: number, members: Members]>> = {
   ns_common: [8, { inum: [0, 'unsigned int'] }],
   net: [8, { ns: [0, 'ns_common'] }],
-  sock_common: [8, { skc_net: [0, 'possible_net_t'] }],
-  sock: [16, { __sk_common: [0, 'sock_common'], sk_protocol: [8, 'unsigned short'] }],
+  // Here a byte of its own; CO-RE finds out that it is no bit field.
+  sock_common: [16, { skc_net: [0, 'possible_net_t'], skc_ipv6only: [8, 'unsigned char'] }],
+  sock: [24, { __sk_common: [0, 'sock_common'], sk_protocol: [16, 'unsigned short'] }],
   bpf_iter_meta: [8, { seq: [0, '*void'] }],
   bpf_iter__bpf_sk_storage_map: [
     32,
@@ -28,7 +29,7 @@ const typedefs: Readonly<Record<string, readonly [size: number, members: Members
 export const iteratorTargets = ['bpf_sk_storage_map', 'udp', 'tcp'] as const;
 export type IteratorTarget = (typeof iteratorTargets)[number];
 
-const integers = { 'unsigned int': 4, 'unsigned short': 2 } as const;
+const integers = { 'unsigned int': 4, 'unsigned short': 2, 'unsigned char': 1 } as const;
 
 /** BTF of the simulated kernel (Documentation/bpf/btf.rst): structs, iterators, kernel functions. */
 export function simulatedKernelBtf(functions: readonly string[]): Btf {

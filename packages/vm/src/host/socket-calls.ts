@@ -22,6 +22,8 @@ const SOL_SOCKET = 1;
 const SO_NETNS_COOKIE = 71;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
+const SOL_IP = 0;
+const IP_BIND_ADDRESS_NO_PORT = 24;
 /** sizeof(struct mmsghdr), and offsets of the msghdr in it. */
 const MMSGHDR = 64;
 const NAME = 0;
@@ -157,6 +159,8 @@ export const socketCalls: { readonly [name in SyscallName]?: Call } = {
     const socket = descriptors.get(args.number(0));
     const isV6Only = args.number(1) === IPPROTO_IPV6 && args.number(2) === IPV6_V6ONLY;
     if (socket instanceof VmSocket && isV6Only) socket.onlyIpv6 = args.bytes(3)[0] === 1;
+    const isNoPort = args.number(1) === SOL_IP && args.number(2) === IP_BIND_ADDRESS_NO_PORT;
+    if (socket instanceof VmSocket && isNoPort) socket.bindsNoPort = args.bytes(3)[0] === 1;
     // Others change nothing here: calls never wait, and ports are free as soon as sockets are closed.
     return socket ? 0 : -errno.EBADF;
   },

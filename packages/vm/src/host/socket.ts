@@ -8,11 +8,13 @@ import {
   anyV4,
   anyV6,
   type Endpoint,
+  fromBytes,
   isAny,
   isLoopback,
   isMapped,
   loopbackV4,
   loopbackV6,
+  toBytes,
 } from './address.ts';
 import type { VmCgroup } from './cgroup.ts';
 import { familyOf } from './hooks.ts';
@@ -41,10 +43,12 @@ export class VmSocket extends VmObject {
   readonly protocol: number;
   readonly handle: SocketHandle;
   readonly namespace: VmNamespace;
-  onlyIpv6 = false;
+  /** IP_BIND_ADDRESS_NO_PORT: bind() to port 0 leaves the choice of a port to connect(). */
+  bindsNoPort = false;
   readonly #host: VmHost;
   readonly #cgroup: VmCgroup;
-  #local: Endpoint;
+  #onlyIpv6 = false;
+  #own: Endpoint;
   #peer: Endpoint | undefined;
   /** The other end of a TCP connection. */
   #partner: VmSocket | undefined;
@@ -61,7 +65,7 @@ export class VmSocket extends VmObject {
     this.protocol = type === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
     this.namespace = host.place.namespace;
     this.#cgroup = host.place.cgroup;
-    this.#local = { address: family === AF_INET ? anyV4 : anyV6, port: 0 };
+    this.#own = { address: family === AF_INET ? anyV4 : anyV6, port: 0 };
     this.handle = new SocketHandle(host.machine.memory, {
       family,
       type,
@@ -69,6 +73,7 @@ export class VmSocket extends VmObject {
       netnsCookie: this.namespace.cookie,
       cookie: host.nextSocketCookie(),
     });
+    this.handle.bind = (address, port) => this.#bindByProgram(fromBytes(address), port);
     this.namespace.sockets.add(this);
     host.sockets.set(this.handle, this);
   }
@@ -77,12 +82,33 @@ export class VmSocket extends VmObject {
     return this.#local;
   }
 
+  get onlyIpv6(): boolean {
+    return this.#onlyIpv6;
+  }
+
+  set onlyIpv6(only: boolean) {
+    this.#onlyIpv6 = only;
+    this.handle.onlyIpv6 = only;
+  }
+
+  get #local(): Endpoint {
+    return this.#own;
+  }
+
+  /** Programs see it, too. */
+  set #local(own: Endpoint) {
+    this.#own = own;
+    this.handle.showSource(toBytes(own.address), own.port);
+  }
+
   bind(endpoint: Endpoint): number {
     if (this.#local.port !== 0) return -errno.EINVAL;
     const family = familyOf(this.family, endpoint.address, 'bind');
     const hook = this.#host.hooks.address('bind', family, this.handle, this.#cgroup, endpoint);
     if (hook.result < 0) return hook.result;
-    return this.#bindTo(hook.endpoint);
+    if (!this.bindsNoPort || hook.endpoint.port !== 0) return this.#bindTo(hook.endpoint);
+    this.#local = hook.endpoint;
+    return 0;
   }
 
   connect(endpoint: Endpoint): number {
@@ -97,6 +123,7 @@ export class VmSocket extends VmObject {
       if (bound < 0) return bound;
     }
     const source = this.#sourceFor(to.address);
+    if (!this.#canLeave(source, to.address)) return -errno.EINVAL;
     if (this.protocol === IPPROTO_TCP) {
       const result = this.#connectStream(to, source);
       if (result < 0) return result;
@@ -143,6 +170,7 @@ export class VmSocket extends VmObject {
       if (bound < 0) return bound;
     }
     const from = { address: this.#sourceFor(to.address), port: this.#local.port };
+    if (!this.#canLeave(from.address, to.address)) return -errno.EINVAL;
     const target = this.#host.namespaceOf(to.address, this.namespace);
     const receiver = target && bestReceiver(target, this.protocol, to, from);
     if (receiver) receiver.#queueUp({ bytes: bytes.slice(), from });
@@ -218,6 +246,19 @@ export class VmSocket extends VmObject {
     this.#local = { address, port: chosen };
     namespace.bind(this, chosen);
     return 0;
+  }
+
+  /** As __inet_bind with BIND_FROM_BPF: not once there is a port, and none is taken before connect(). */
+  #bindByProgram(address: Address, port: number): number {
+    if (this.#local.port !== 0) return -errno.EINVAL;
+    if (port !== 0) return this.#bindTo({ address, port });
+    this.#local = { address, port };
+    return 0;
+  }
+
+  /** No route leads from a loopback address out of the host. (IPv6 would send what receivers drop.) */
+  #canLeave(source: Address, to: Address): boolean {
+    return !isLoopback(source) || this.#host.namespaceOf(to, this.namespace) === this.namespace;
   }
 
   #conflicts(other: VmSocket, address: Address): boolean {
