@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
-import { MemoryDatapath, pod, ScriptedSource, service, slice } from '../testing/parts.ts';
+import { freePins, MemoryDatapath, pod, ScriptedSource, service, slice } from '../testing/parts.ts';
 import { Talk } from '../testing/talk.ts';
 import { Agent } from './agent.ts';
 import { readConfig } from './config.ts';
@@ -30,6 +30,7 @@ function start(prepare: (datapath: MemoryDatapath) => void = () => {}, manifests
     platform: nodePlatform((level, message) => lines.push(`${level} ${message}`)),
     config: { ...config, ...machine },
     version: '1.2.3',
+    takePins: freePins,
     openDatapath: () => datapath,
     openSource: (listener) => {
       source = new ScriptedSource(listener);
@@ -359,6 +360,7 @@ describe('agent', { timeout: 20_000 }, () => {
           platform: nodePlatform(() => {}),
           config: { ...config, ...machine },
           version: '1',
+          takePins: freePins,
           openDatapath: () => {
             opened = true;
             return new MemoryDatapath();
@@ -381,6 +383,7 @@ describe('agent', { timeout: 20_000 }, () => {
           platform: nodePlatform(() => {}),
           config: { ...config, ...machine },
           version: '1',
+          takePins: freePins,
           openDatapath: () => broken,
           openSource: () => {
             throw new Error('watch folder: gone');

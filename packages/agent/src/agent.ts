@@ -30,7 +30,8 @@ export interface AgentParts {
   readonly config: EffectiveConfig;
   /** Of Heddle. */
   readonly version: string;
-  /** Called once the control socket is taken, so that no two agents work on the same pins. */
+  /** Called first: makes sure that no other agent works on the same pins, until it is disposed. */
+  readonly takePins: () => Disposable;
   readonly openDatapath: () => DatapathPart;
   /** Called last; what it finds comes to the listener. */
   readonly openSource: (listener: SourceListener) => Source;
@@ -49,6 +50,7 @@ export class Agent implements Disposable {
   readonly #version: string;
   readonly #started: string;
   readonly #events: EventLog;
+  readonly #pins: Disposable;
   readonly #server: ControlServer;
   readonly #datapath: DatapathPart;
   readonly #model: ServiceModel;
@@ -74,7 +76,7 @@ export class Agent implements Disposable {
   #disconnectedMs: number | undefined;
 
   /** Starts all parts. Throws what they throw, and then leaves the kernel as it was found. */
-  constructor({ platform, config, version, openDatapath, openSource }: AgentParts) {
+  constructor({ platform, config, version, takePins, openDatapath, openSource }: AgentParts) {
     this.#platform = platform;
     this.#config = config;
     this.#changeLevel = config.manifests === undefined ? 'debug' : 'info';
@@ -94,6 +96,7 @@ export class Agent implements Disposable {
       return part;
     };
     try {
+      this.#pins = keep(takePins());
       // Requests are answered from the event loop, that is after this constructor.
       this.handle = controlHandler({
         config,
@@ -169,6 +172,7 @@ export class Agent implements Disposable {
       this.#telemetry,
       this.#datapath,
       this.#server,
+      this.#pins,
     ]) {
       part[Symbol.dispose]();
     }

@@ -1,4 +1,4 @@
-import { defaultNat, openDatapath } from '@heddle/datapath';
+import { defaultNat, openDatapath, PinLock, pinRoot } from '@heddle/datapath';
 import { type Bpf, LinuxBpf } from '@heddle/ebpf';
 import { netnsCookie } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
@@ -28,10 +28,13 @@ export interface StartOptions {
   readonly bpf?: Bpf;
 }
 
+/** How long an agent that is ending may take; one that replaces it waits so long. */
+const endMs = 5000;
+
 /**
  * Starts the agent on this machine's kernel. What the configuration leaves open is taken from the
  * machine: the node's name from the host, the cgroup from the cgroup2 mount, the cluster from where
- * the agent runs. Throws ConfigError, KubeconfigError, AlreadyListening, SysError, VerifierError,
+ * the agent runs. Throws ConfigError, KubeconfigError, PinsInUse, AlreadyListening, SysError, VerifierError,
  * NotSupported, or Error without a cgroup2 mount.
  */
 export function startAgent(options: StartOptions): Agent {
@@ -52,8 +55,11 @@ export function startAgent(options: StartOptions): Agent {
       metricsAddress: config.metricsAddress ?? (isCluster ? defaultMetricsAddress : 'off'),
     },
     version,
-    openDatapath() {
+    takePins() {
       prepareBpffs(platform, bpffs, { inPod: environment.KUBERNETES_SERVICE_HOST !== undefined });
+      return new PinLock(platform, pinRoot(bpffs), endMs);
+    },
+    openDatapath() {
       const cookie = netnsCookie(platform);
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices, xdp },

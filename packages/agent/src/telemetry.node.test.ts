@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
 import { parseMetrics } from '../testing/metrics-text.ts';
-import { MemoryDatapath, ScriptedSource, service, slice } from '../testing/parts.ts';
+import { freePins, MemoryDatapath, ScriptedSource, service, slice } from '../testing/parts.ts';
 import { Talk } from '../testing/talk.ts';
 import { Agent } from './agent.ts';
 import { readConfig } from './config.ts';
@@ -32,6 +32,7 @@ function start(prepare: (datapath: MemoryDatapath) => void = () => {}, addresses
     platform: { ...platform, monotonicNs: () => platform.monotonicNs() + aheadNs },
     config: { ...config, ...{ node: 'n1', cgroup: '/' }, ...addresses },
     version: '1.2.3',
+    takePins: freePins,
     openDatapath: () => datapath,
     openSource: (listener) => {
       source = new ScriptedSource(listener);

@@ -111,6 +111,9 @@ export class MemoryDatapath implements DatapathPart {
   }
 }
 
+/** Pins that no other agent wants. */
+export const freePins = (): Disposable => ({ [Symbol.dispose]() {} });
+
 /** A source that says what a test tells it to. */
 export class ScriptedSource implements Source {
   readonly content = 'manifests';

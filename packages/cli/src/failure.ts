@@ -34,6 +34,7 @@ const plain: Readonly<Record<string, ExitCode>> = {
   KubeconfigError: exitCodes.failed,
   SettingError: exitCodes.usage,
   AlreadyListening: exitCodes.busy,
+  PinsInUse: exitCodes.busy,
   NotSupported: exitCodes.notPermitted,
   SysError: exitCodes.failed,
   NetlinkError: exitCodes.failed,

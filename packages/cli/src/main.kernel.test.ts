@@ -125,7 +125,30 @@ describe('heddle agent', { timeout: 240_000 }, () => {
   it('refuses a second agent beside it', async () => {
     const { code, stderr } = await heddle(['agent', ...flags()]);
     assert.equal(code, 5);
-    assert.match(stderr, /another agent answers there \(stop it first/);
+    assert.match(stderr, /another agent \(process \d+\) works with .*\(stop it first\)/);
+  });
+
+  it('refuses a second agent and a cleanup on the same pins, whatever their socket is', async () => {
+    const other = [...flags(), '--socket', `${socket}-other`];
+    const second = await heddle(['agent', ...other]);
+    assert.equal(second.code, 5);
+    assert.match(second.stderr, /another agent \(process \d+\) works with .*\(stop it first\)/);
+    assert.doesNotMatch(second.stderr, /--socket/);
+    const args = ['--bpffs', node.bpffs, '--socket', `${socket}-other`];
+    const cleanup = await heddle(['cleanup', ...args]);
+    assert.equal(cleanup.code, 5);
+    assert.match(cleanup.stderr, /works with .*\(stop it first\)/);
+    assert.match(await get(node.pods[2]!, 'http://10.96.0.10/'), /^pod-1-[12]$/);
+  });
+
+  it('is replaced without being missed: the next agent waits until it has ended', async () => {
+    const gone = end();
+    const before = agent!;
+    const starting = startAgent();
+    before.kill('SIGTERM');
+    await gone;
+    assert.equal((await starting).datapath.adopted, true);
+    assert.match(await get(node.pods[2]!, 'http://10.96.0.10/'), /^pod-1-[12]$/);
   });
 
   it('takes in a changed manifest, and says so in a line', async () => {

@@ -15,6 +15,7 @@ export { maglevSize, maglevTable } from './maglev.ts';
 export type { PortUse } from './nat-ports.ts';
 export type { NatStatus } from './nat-table.ts';
 export type { NodeDevice } from './node-devices.ts';
+export { PinLock, PinsInUse } from './pin-lock.ts';
 export type { RefusalCount } from './service-refusals.ts';
 export { MapFull } from './store.ts';
 export { type XdpMode, type XdpState, xdpModes } from './xdp-devices.ts';

@@ -1,6 +1,8 @@
 import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { listens } from '@heddle/agent/unix-socket';
+import { PinLock, pinRoot } from '@heddle/datapath';
 import { hasFilter, listLinks, NetlinkSocket, removeFilter } from '@heddle/netlink';
+import { pathExists } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { exitCodes, Failure } from '../failure.ts';
 import { type OutputFormat, printJson, printLine } from '../print.ts';
@@ -25,6 +27,8 @@ export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Optio
       `clean up: an agent runs (it answers on ${socket}); stop it first, or say --force to pull the datapath from under it`,
     );
   }
+  // A second agent with another socket works with the same pins as well as one with this socket.
+  using _pins = force ? undefined : unusedPins(bpffs);
   const removed = removeFilters();
   removeTree(`${bpffs}/heddle`, removed);
   if (remove(() => unlinkSync(socket))) removed.push(socket);
@@ -60,6 +64,13 @@ async function cleanupKubeProxy(output: OutputFormat, force: boolean): Promise<v
     for (const sentence of sentences) printLine(`${outcome.padEnd(7)}  ${sentence}`);
   }
   if (removal.removed.length + removal.failed.length === 0) printLine('nothing to remove');
+}
+
+/** Keeps agents from starting meanwhile. Throws PinsInUse when one runs. */
+function unusedPins(bpffs: string): Disposable | undefined {
+  const platform = nodePlatform();
+  const folder = pinRoot(bpffs);
+  return pathExists(platform, folder) ? new PinLock(platform, folder) : undefined;
 }
 
 /** Takes programs off devices that are filters there, as before Linux 6.6: no pin keeps those. */

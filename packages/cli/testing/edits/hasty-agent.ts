@@ -2,7 +2,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, openFolderSource, ownAddresses, prepareBpffs, readConfig } from '@heddle/agent';
-import { currentPins, defaultNat, openDatapath } from '@heddle/datapath';
+import { currentPins, defaultNat, openDatapath, PinLock, pinRoot } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import { createLab, type Lab, type LabNode } from '@heddle/lab';
 import { type ObjectRecord, objectLabel, readObject } from '@heddle/model';
@@ -162,8 +162,11 @@ export class HastyAgent implements Disposable {
             ...{ node: name, cgroup, bpffs, sizes, healthAddress: 'off', metricsAddress: 'off' },
           },
           version: 'test',
-          openDatapath: () => {
+          takePins: () => {
             prepareBpffs(platform, bpffs, { inPod: false });
+            return new PinLock(platform, pinRoot(bpffs));
+          },
+          openDatapath: () => {
             const bpf = this.#bpf;
             return openDatapath({
               ...{ platform, bpf, objects, bpffs, cgroup, sizes, netnsCookie, options },

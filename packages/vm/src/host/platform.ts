@@ -174,6 +174,8 @@ const fileCalls: { readonly [name in SyscallName]?: Call } = {
       return -errno.ENOTDIR;
     return writeEntries(directory, directory.node.entries, args.bytes(1));
   },
+  // A simulated host has one process.
+  flock: () => 0,
   fchmod: () => 0,
   fchmodat: () => 0,
   epoll_create1: (_, descriptors) => descriptors.open(new Epoll()),
