@@ -111,6 +111,10 @@ const optionalFeatures: readonly { feature: Feature; instead: string }[] = [
     feature: 'kfunc/bpf_sock_destroy',
     instead: 'sockets of removed backends are closed through sock_diag',
   },
+  {
+    feature: 'iter/bpf_sk_storage_map',
+    instead: 'sockets of removed backends are looked for in one network namespace after the other',
+  },
   { feature: 'link/tcx', instead: 'programs of devices are filters of a clsact qdisc' },
 ];
 

@@ -2,6 +2,7 @@ import {
   attachIterator,
   type Bpf,
   type BpfMap,
+  featureSince,
   features,
   type LoadedObject,
   loadObject,
@@ -17,6 +18,7 @@ import {
 } from '@heddle/netlink';
 import {
   decodeUtf8,
+  NotSupported,
   type Platform,
   readDirectory,
   readFile,
@@ -45,7 +47,8 @@ const gatherMs = 20;
  * Destroys sockets that are connected to a backend that is gone, in all network namespaces. A pass
  * first asks for such sockets, which costs one walk over the connections of services and mostly
  * ends the matter. The kernel's own programs destroy them; one that lacks bpf_sock_destroy is asked
- * through sock_diag.
+ * through sock_diag. Where the kernel refuses the walk over connections, the programs that destroy sockets
+ * look at all sockets of each network namespace.
  */
 export class StaleSockets implements Disposable {
   private readonly bpf: Bpf;
@@ -88,12 +91,26 @@ export class StaleSockets implements Disposable {
 
   /** Does it now. Returns how many sockets were destroyed. Throws SysError, VerifierError. */
   destroyAll(): number {
+    const finds = features(this.bpf).has('iter/bpf_sk_storage_map');
     const destroys = features(this.bpf).has('kfunc/bpf_sock_destroy');
+    if (!finds && !destroys) {
+      throw new NotSupported('iter/bpf_sk_storage_map', featureSince('iter/bpf_sk_storage_map'));
+    }
     this.loaded ??= loadObject(this.bpf, this.platform, this.spec, {
       maps: this.maps,
-      programs: destroys ? undefined : [finder],
+      programs: [...(finds ? [finder] : []), ...(destroys ? Object.values(destroyers) : [])],
     });
-    const stale = this.find(this.loaded);
+    const count = finds
+      ? this.destroyFound(this.loaded, destroys)
+      : this.destroyWalked(this.loaded);
+    this.destroyed += count;
+    if (count > 0) this.platform.log('info', 'destroyed sockets of removed backends', { count });
+    return count;
+  }
+
+  /** Destroys the stale sockets that the finder reports. */
+  private destroyFound(loaded: LoadedObject, destroys: boolean): number {
+    const stale = this.find(loaded);
     let count = 0;
     if (stale.size === 0) return count;
     const namespaces = findNamespaces(this.platform, new Set(stale.keys()));
@@ -110,12 +127,23 @@ export class StaleSockets implements Disposable {
         });
         continue;
       }
+      const protocols = new Set(sockets.map((socket) => socket.protocol));
       count += namespace.enter(() =>
-        destroys ? this.destroyByProgram(this.loaded!, sockets) : this.destroyByDiag(sockets),
+        destroys ? this.destroyByProgram(loaded, protocols) : this.destroyByDiag(sockets),
       );
     }
-    this.destroyed += count;
-    if (count > 0) this.platform.log('info', 'destroyed sockets of removed backends', { count });
+    return count;
+  }
+
+  /** Lets the programs that destroy stale sockets look at all sockets, one network namespace after the other. */
+  private destroyWalked(loaded: LoadedObject): number {
+    const { UDP, TCP } = protocolNumbers;
+    const protocols = new Set(this.policy.tcp ? [UDP, TCP] : [UDP]);
+    let count = 0;
+    for (const [inode, paths] of findNamespaces(this.platform)) {
+      using namespace = NetworkNamespace.openFirst(this.platform, paths, inode);
+      if (namespace) count += namespace.enter(() => this.destroyByProgram(loaded, protocols));
+    }
     return count;
   }
 
@@ -135,9 +163,9 @@ export class StaleSockets implements Disposable {
   }
 
   /** Destroys what is stale in the namespace that the thread is in. */
-  private destroyByProgram(loaded: LoadedObject, sockets: readonly StaleSocket[]): number {
+  private destroyByProgram(loaded: LoadedObject, protocols: ReadonlySet<number>): number {
     let count = 0;
-    for (const protocol of new Set(sockets.map((socket) => socket.protocol))) {
+    for (const protocol of protocols) {
       using link = attachIterator(this.bpf, loaded.program(destroyers[protocol]!));
       count += readIterator(this.bpf, this.platform, link).length;
     }
@@ -171,17 +199,17 @@ export class StaleSockets implements Disposable {
 }
 
 /**
- * Paths to open the wanted network namespaces, which are given by inode number. Container runtimes
+ * Paths to open the wanted network namespaces, or all, which are given by inode number. Container runtimes
  * mount those of pods; so an agent in a container finds them without seeing the node's processes. On
  * the node itself they are found by the processes that are in them too.
  */
 export function findNamespaces(
   platform: Platform,
-  wanted: ReadonlySet<number>,
+  wanted?: ReadonlySet<number>,
 ): Map<number, string[]> {
   const found = new Map<number, string[]>();
   const add = (inode: number, path: string) => {
-    if (!wanted.has(inode)) return;
+    if (Number.isNaN(inode) || (wanted && !wanted.has(inode))) return;
     const paths = found.get(inode);
     if (paths) paths.push(path);
     else found.set(inode, [path]);
@@ -192,7 +220,7 @@ export function findNamespaces(
     add(Number(mount[1]), mount[2]!);
   }
   for (const { name } of readDirectory(platform, '/proc')) {
-    if (found.size === wanted.size) break;
+    if (found.size === wanted?.size) break;
     if (!/^\d+$/.test(name)) continue;
     const path = `/proc/${name}/ns/net`;
     try {

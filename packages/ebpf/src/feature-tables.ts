@@ -137,11 +137,18 @@ export const kfuncSince: Readonly<Record<string, string>> = {
   bpf_sock_destroy: '6.5',
 };
 
+/** Targets of iterators that some kernels refuse though their version has them. */
+export const iteratorSince = {
+  bpf_map_elem: '5.9',
+  bpf_sk_storage_map: '5.9',
+} as const;
+
 export type Feature =
   | `map/${keyof typeof mapSince}`
   | `program/${keyof typeof programSince}`
   | `attach/${keyof typeof attachSince}`
   | `helper/${keyof typeof programSince}/${keyof typeof helperSince}`
   | `link/${keyof typeof linkSince}`
+  | `iter/${keyof typeof iteratorSince}`
   | `batch/${keyof typeof batchSince}`
   | `kfunc/${string}`;

@@ -6,6 +6,7 @@ import {
   batchSince,
   type Feature,
   helperSince,
+  iteratorSince,
   kfuncSince,
   linkSince,
   mapSince,
@@ -73,6 +74,8 @@ export function featureSince(feature: Feature): string {
       return helperSince[helper as keyof typeof helperSince][1];
     case 'link':
       return linkSince[name as keyof typeof linkSince];
+    case 'iter':
+      return iteratorSince[name as keyof typeof iteratorSince];
     case 'batch':
       return batchSince[name as keyof typeof batchSince];
     default:
@@ -99,10 +102,12 @@ function probe(bpf: Bpf, feature: Feature): boolean {
       );
     case 'link':
       return probeLink(bpf, name as keyof typeof linkSince);
+    case 'iter':
+      return probeIterator(bpf, name);
     case 'batch':
       return probeBatch(bpf, name as keyof typeof batchSince);
     default:
-      return probeKernelFunction(bpf, name);
+      return kernelFunctionId(bpf, name) !== 0;
   }
 }
 
@@ -274,14 +279,34 @@ function probeLink(bpf: Bpf, kind: keyof typeof linkSince): boolean {
   }
 }
 
+/**
+ * Loads an iterator that does nothing. Hardened kernels refuse iterators over maps with EPERM to everybody, also
+ * to those with all capabilities, for which iterators over sockets load.
+ */
+function probeIterator(bpf: Bpf, target: string): boolean {
+  const attachBtfId = kernelFunctionId(bpf, `bpf_iter_${target}`);
+  if (attachBtfId === 0) return false;
+  try {
+    bpf.close(bpf.programLoad({ ...program('tracing', attachTypes.trace_iter), attachBtfId }));
+    return true;
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    if (error.code !== 'EPERM') return false;
+    // Without the capabilities, an iterator over sockets is refused as well.
+    const tcp = kernelFunctionId(bpf, 'bpf_iter_tcp');
+    bpf.close(bpf.programLoad({ ...program('tracing', attachTypes.trace_iter), attachBtfId: tcp }));
+    return false;
+  }
+}
+
 const BPF_FUNC_btf_find_by_name_kind = 167;
 const BPF_FUNC_sys_close = 168;
 
 /**
- * Lets the kernel look the name up in its own BTF (helpers of Linux 5.14), so that no megabytes of
- * it are read and kept here for a yes or no. Functions of modules don't count.
+ * The id of a kernel function in the kernel's BTF; 0 when there is none. The kernel looks the name up itself
+ * (helpers of Linux 5.14), so that no megabytes of BTF are read here. Functions of modules don't count.
  */
-function probeKernelFunction(bpf: Bpf, name: string): boolean {
+function kernelFunctionId(bpf: Bpf, name: string): number {
   const text = encodeCString(name);
   const stack = Math.ceil(text.length / 4) * 4;
   const padded = new Uint8Array(Math.ceil(stack / 8) * 8);
@@ -302,7 +327,6 @@ function probeKernelFunction(bpf: Bpf, name: string): boolean {
     // The upper half is a descriptor of the module that has the function, 0 for the kernel itself.
     instruction(0xbf, 1, 0, 0, 0), // r1 = r0
     instruction(0x77, 1, 0, 0, 32), // r1 >>= 32
-    instruction(0xb7, 0, 0, 0, 1), // r0 = 1
     instruction(0x15, 1, 0, 2, 0), // if r1 == 0 skip 2
     instruction(0x85, 0, 0, 0, BPF_FUNC_sys_close),
     instruction(0xb7, 0, 0, 0, 0), // r0 = 0
@@ -310,7 +334,7 @@ function probeKernelFunction(bpf: Bpf, name: string): boolean {
   ];
   const fd = bpf.programLoad(program('syscall', undefined, instructions.flat()));
   try {
-    return bpf.programTestRun(fd, {}).returnValue === 1;
+    return bpf.programTestRun(fd, {}).returnValue;
   } finally {
     bpf.close(fd);
   }

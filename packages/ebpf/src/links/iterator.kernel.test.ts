@@ -21,8 +21,11 @@ import { attachIterator, readIterator } from './iterator.ts';
 const skip =
   !features(bpf).has('kfunc/bpf_sock_destroy') && 'the kernel has no bpf_sock_destroy (Linux 6.5)';
 
+const refused = (target: 'bpf_map_elem' | 'bpf_sk_storage_map') =>
+  !features(bpf).has(`iter/${target}`) && `the kernel refuses iterators over ${target}`;
+
 const withVictim = (port: number): LoadedObject =>
-  load('sockets', {}, (spec) =>
+  load('sockets', { programs: ['list_tcp', 'list_udp'] }, (spec) =>
     setVariable(spec, 'victim_port', new Uint8Array(new Uint16Array([port]).buffer)),
   );
 
@@ -84,7 +87,9 @@ describe('an iterator', () => {
     );
   });
 
-  test('over the elements of a map, as often as it is read', () => {
+  test('over the elements of a map, as often as it is read', {
+    skip: refused('bpf_map_elem'),
+  }, () => {
     withoutLeak(() => {
       using object = load('sockets', { programs: ['list_numbers'] });
       const numbers = object.map('numbers');
@@ -104,7 +109,7 @@ describe('an iterator', () => {
     });
   });
 
-  test('over the storage of sockets', () => {
+  test('over the storage of sockets', { skip: refused('bpf_sk_storage_map') }, () => {
     using cgroup = temporaryCgroup();
     withoutLeak(() => {
       using object = load('sockets', { programs: ['list_storage', 'keep_storage'] });
@@ -120,12 +125,23 @@ describe('an iterator', () => {
     });
   });
 
-  test('without the map that it needs', () => {
+  test('without the map that it needs', { skip: refused('bpf_map_elem') }, () => {
     using object = load('sockets', { programs: ['list_numbers'] });
     assert.throws(
       () => attachIterator(bpf, object.program('list_numbers')),
       /attach program list_numbers to iterator: E/,
     );
+  });
+
+  test('is found to be refused where the kernel refuses to load it, and only there', () => {
+    for (const [name, target] of [
+      ['list_numbers', 'bpf_map_elem'],
+      ['list_storage', 'bpf_sk_storage_map'],
+    ] as const) {
+      const loads = () => load('sockets', { programs: [name] })[Symbol.dispose]();
+      if (features(bpf).has(`iter/${target}`)) loads();
+      else assert.throws(loads, { code: 'EPERM' });
+    }
   });
 
   test('a call of a kernel function that is not there stays dead code', () => {

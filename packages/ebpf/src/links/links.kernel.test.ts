@@ -302,7 +302,7 @@ function netkitEnd(address: string) {
 
 describe('tracepoint', () => {
   test('typed and raw programs see events', async () => {
-    using object = load('sockets');
+    using object = load('sockets', { programs: ['on_switch', 'on_raw_switch'] });
     const switches = () =>
       longs(object.map('.bss').lookup(u32(0)))[object.variables.get('switches')!.offset / 8]!;
     const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
