@@ -55,6 +55,31 @@ for (const [mode, features] of modes) {
   });
 }
 
+for (const fault of [
+  ...[403, 404, 405, 406, 410, 429, 500, 501, 503].flatMap((code): Fault[] => [
+    { status: code },
+    { errorEvent: code },
+  ]),
+  { cutAfter: 20 },
+  { cutAfter: 1000 },
+  { endAfter: 20 },
+  { silentAfter: 20 },
+  { isEndless: true },
+] satisfies Fault[]) {
+  test(`plain lists where each streaming list fails by ${JSON.stringify(fault)}`, async () => {
+    await using server = await ApiServer.start({ bookmarkMs: 10 });
+    server.script({ ...fault, verb: 'watch', isStreamingList: true, times: 1000 });
+    for (let i = 0; i < 20; i++) server.set(thing(`thing-${i}`));
+    using follower = new FollowedServer(server, { haste: 0.005 });
+    await follower.untilEqual('the list');
+    assert.equal(follower.calls[0], 20);
+    server.set(thing('thing-1', 'changed'));
+    await follower.untilEqual('a change');
+    const streaming = server.takeRequests().filter(({ query }) => 'sendInitialEvents' in query);
+    assert.ok(streaming.length <= 3, `${streaming.length} streaming lists`);
+  });
+}
+
 test('realistic objects come through, several kinds beside each other', async () => {
   await using server = await ApiServer.start();
   for (let i = 0; i < 300; i++) {
@@ -129,7 +154,10 @@ test('a storm of 429 passes, and Retry-After is heeded', async () => {
   server.script({ status: 429, retryAfter: '1', times: 12 });
   using follower = new FollowedServer(server, { haste: 0.02 });
   await follower.untilEqual('the end of the storm');
-  const times = server.takeRequests().map(({ atMs }) => atMs);
+  const lists = server
+    .takeRequests()
+    .filter(({ verb, query }) => verb === 'list' || 'sendInitialEvents' in query);
+  const times = lists.map(({ atMs }) => atMs);
   const gaps = times.slice(1).map((atMs, i) => atMs - times[i]!);
   assert.equal(times.length, 13);
   // A second is 20 ms here; clocks that tick in whole milliseconds may take one off.
@@ -221,6 +249,11 @@ test('whatever goes wrong: in the end the view is the server’s, and nothing wa
     fc.record({ cutAfter: bytes }),
     fc.record({ endAfter: bytes }),
     fc.record({ silentAfter: bytes }),
+    fc.record({
+      errorEvent: fc.constantFrom(403, 410, 429, 500),
+      isStreamingList: fc.constant(true),
+    }),
+    fc.record({ isEndless: fc.constant(true) }),
     fc.record({
       garbage: fc.record({
         afterBytes: bytes,

@@ -177,8 +177,8 @@ test('a server without streaming lists is asked for pages, and that is remembere
 });
 
 test('410 brings a new list: one call with what differs, and what is known is not read', () => {
-  const newList = (follower: Follower) => {
-    assert.equal(follower.state.phase, 'waiting');
+  const newList = (follower: Follower, phase = 'listing') => {
+    assert.equal(follower.state.phase, phase);
     assert.deepEqual(follower.calls, []);
     assert.ok(follower.untilRequest() <= 100);
     if (follower.request.kind === 'list') {
@@ -210,7 +210,7 @@ test('410 brings a new list: one call with what differs, and what is known is no
   paged.untilRequest();
   paged.request.refuse(422);
   paged.request.refuse(500);
-  newList(paged);
+  newList(paged, 'waiting');
   assert.deepEqual(paged.calls, [['-n/b', 'c=C']]);
   assert.equal(paged.reads, 1);
 });
@@ -565,14 +565,98 @@ test('the first list waits for a server through all that can go wrong, and never
   follower.untilRequest();
   follower.request.send(event('ADDED', 'a', 5)).cut();
   follower.untilRequest();
-  follower.request.send(event('ADDED', 'b', 5), errorEvent(410));
+  assert.equal(follower.request.kind, 'list');
+  const list = listOf(6, [{ name: 'd', version: 5 }]);
+  follower.request.send(list.slice(0, -20)).cut();
   follower.untilRequest();
-  follower.request.send(event('ADDED', 'c', 5)).end();
+  follower.request.refuse(503);
   follower.untilRequest();
   assert.deepEqual(follower.calls, []);
   assert.ok(follower.states.every(({ phase }) => phase !== 'watching'));
-  follower.request.send(event('ADDED', 'd', 5), bookmark(6, true));
+  follower.request.send(list).end();
   assert.deepEqual(follower.calls, [['d=']]);
+});
+
+type Failure = (request: FakeRequest) => void;
+const streamingFailures = new Map<string, Failure>([
+  ...[401, 403, 404, 405, 406, 410, 429, 500, 501, 503, 504].flatMap(
+    (code): [string, Failure][] => [
+      [`status ${code}`, (request) => request.refuse(code)],
+      [
+        `ERROR event ${code}`,
+        (request) => request.send(event('ADDED', 'x', 5), errorEvent(code)).end(),
+      ],
+    ],
+  ),
+  ['an answer that ends', (request) => request.send(event('ADDED', 'x', 5)).end()],
+  ['a broken connection', (request) => request.send(event('ADDED', 'x', 5)).cut()],
+  ['an answer that is no watch', (request) => request.send('<html>').end()],
+]);
+
+for (const [name, fail] of streamingFailures) {
+  test(`plain lists follow streaming lists that fail thrice by ${name}`, () => {
+    using follower = new Follower();
+    const kinds = [follower.request.kind];
+    while (follower.request.kind === 'stream') {
+      fail(follower.request);
+      follower.untilRequest();
+      kinds.push(follower.request.kind);
+    }
+    assert.deepEqual(kinds, ['stream', 'stream', 'stream', 'list']);
+    assert.ok(follower.time.wallTimeMs() < 1_001_000, 'within a second');
+    follower.request.send(listOf(20, [{ name: 'a', version: 5, text: 'A' }])).end();
+    assert.deepEqual(follower.calls, [['a=A']]);
+    const relist = () => {
+      follower.request.send(bookmark(21), errorEvent(410));
+      follower.untilRequest();
+      return follower.request.kind;
+    };
+    assert.equal(relist(), 'list', 'soon after, lists are plain');
+    follower.request.send(listOf(20, [{ name: 'a', version: 5, text: 'A' }])).end();
+    follower.request.head();
+    for (let minute = 0; minute < 6; minute++) {
+      follower.time.pass(60_000);
+      follower.request.send(bookmark(22));
+    }
+    assert.equal(relist(), 'stream', 'what streaming lists fail by may pass');
+  });
+}
+
+test('a streaming list whose end never comes is given up after a minute, though changes come', () => {
+  using follower = new Follower();
+  for (let second = 0; follower.request.kind === 'stream'; second += 5) {
+    assert.ok(second <= 95, `${second} s`);
+    follower.request.send(event('MODIFIED', 'a', 5 + second), bookmark(6 + second));
+    follower.time.pass(5000);
+    if (follower.client.isIdle) follower.untilRequest();
+  }
+  assert.match(follower.state.error!, /^streaming list: its end did not come within 60 s$/);
+  follower.request.send(listOf(200, [{ name: 'a', version: 5, text: 'A' }])).end();
+  assert.deepEqual(follower.calls, [['a=A']]);
+});
+
+test('a streaming list that ends in time stays a watch for as long as the server keeps it', () => {
+  using follower = Follower.watching();
+  for (let i = 0; i < 100; i++) {
+    follower.time.pass(10_000);
+    follower.request.send(event('MODIFIED', 'a', 11 + i));
+  }
+  assert.equal(follower.client.requests.length, 1);
+});
+
+test('a version that expired is no trouble once, but again and again it is', () => {
+  using follower = Follower.watching();
+  follower.request.send(errorEvent(410));
+  assert.deepEqual(
+    follower.states.map(({ phase, error }) => [phase, error]),
+    [
+      ['watching', undefined],
+      ['listing', 'watch: it is 410'],
+    ],
+  );
+  follower.untilRequest();
+  follower.request.send(bookmark(20, true), errorEvent(410));
+  assert.equal(follower.state.phase, 'waiting');
 });
 
 test('nothing comes after it was disposed, wherever that happens', () => {

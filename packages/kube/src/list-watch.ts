@@ -11,7 +11,8 @@ import { Replica } from './replica.ts';
 export interface WatchState {
   /**
    * `watching`: what was told is what the server has. `listing`: everything is being fetched, for the
-   * first time or anew. `waiting`: something went wrong, and it is tried again later.
+   * first time or anew, or will be at once because the version of a watch has expired. `waiting`:
+   * something went wrong, and it is tried again later.
    */
   readonly phase: 'listing' | 'watching' | 'waiting';
   /** Wall-clock milliseconds: since when it is watching, or since when it is not. */
@@ -20,7 +21,7 @@ export interface WatchState {
   readonly lastEventMs: number;
   /** What went wrong last; absent once it is watching again. */
   readonly error?: string;
-  /** Wall-clock milliseconds of the next try, while waiting. */
+  /** Wall-clock milliseconds of the next try, if it is still to come. */
   readonly retryAtMs?: number;
   /** Up to where changes were told; empty before the first list. */
   readonly resourceVersion: string;
@@ -42,6 +43,16 @@ export interface ListWatchOptions<T> {
 /** A list that brings nothing for so long (or up to twice as long) is given up. */
 const listSilenceMs = 30_000;
 /**
+ * A streaming list whose end does not come for so long (or half as long again) is given up, though events
+ * come: a server that does not know `sendInitialEvents` takes it for a watch.
+ */
+const streamingListMs = 60_000;
+/** After so many streaming lists in a row that fail, or one that fails after so long, lists are plain. */
+const mostStreamingFailures = 3;
+const longStreamingFailureMs = 30_000;
+/** For so long, because what streaming lists fail by may pass. */
+const plainListsMs = 300_000;
+/**
  * A watch that brings nothing for so long (or up to twice as long) is resumed with a new request. Servers
  * send a bookmark each minute, give or take a quarter.
  */
@@ -56,6 +67,8 @@ interface Exchange {
   readonly kind: 'streaming list' | 'list' | 'watch';
   /** The version that was known when it began. */
   readonly from: string;
+  /** CLOCK_MONOTONIC when it was asked for. */
+  readonly startNs: bigint;
   /** CLOCK_MONOTONIC when the answer began; undefined before. */
   headNs: bigint | undefined;
   /** Something came since the silence timer was last set. */
@@ -72,8 +85,10 @@ interface Exchange {
 export class ListWatch<T> implements Disposable {
   readonly #options: ListWatchOptions<T>;
   readonly #replica: Replica<T>;
-  /** URL of the server that has no streaming lists. */
-  #refusing: string | undefined;
+  /** URL of the server whose lists are plain, and until when by CLOCK_MONOTONIC. */
+  #plain: { readonly server: string; readonly untilNs: bigint } | undefined;
+  /** Streaming lists that failed, one after the other. */
+  #streamingFailures = 0;
   /** A list in pages took longer than the server remembers. */
   #isPaged = true;
   /** The server doesn't know of the version that others gave. */
@@ -116,7 +131,7 @@ export class ListWatch<T> implements Disposable {
 
   #try(): void {
     const replica = this.#replica;
-    const { resource, client } = this.#options;
+    const { resource } = this.#options;
     if (replica.isListing) {
       this.#setState({ phase: 'listing', error: this.#state.error });
       if (this.#isDisposed) return;
@@ -125,22 +140,32 @@ export class ListWatch<T> implements Disposable {
     const timeoutSeconds = 300 + Math.floor(this.#random() * 300);
     if (!replica.isListing) {
       this.#begin('watch', watchPath(resource, replica.version, timeoutSeconds));
-    } else if (this.#refusing !== client.server) {
+    } else if (!this.#isPlain()) {
       replica.renew();
       this.#begin('streaming list', streamingListPath(resource, timeoutSeconds));
     } else {
       const { continueToken } = replica;
+      // A list that was begun, in either manner, may have had what is gone now.
+      if (continueToken === '') replica.renew();
       const version = this.#wantsNewest ? '' : replica.version || '0';
       const isPaged = this.#isPaged;
       this.#begin('list', listPath(resource, { version, continueToken, isPaged }));
     }
   }
 
+  /** Whether the list that comes next is a plain one. Pages that have begun are read to their end. */
+  #isPlain(): boolean {
+    const { platform, client } = this.#options;
+    const plain = this.#plain;
+    if (!plain || plain.server !== client.server) return false;
+    return this.#replica.continueToken !== '' || platform.monotonicNs() < plain.untilNs;
+  }
+
   #begin(kind: Exchange['kind'], path: string): void {
-    const from = this.#replica.version;
     const exchange: Exchange = {
       kind,
-      from,
+      from: this.#replica.version,
+      startNs: this.#options.platform.monotonicNs(),
       headNs: undefined,
       isHeard: false,
       hasBody: false,
@@ -207,27 +232,35 @@ export class ListWatch<T> implements Disposable {
   #fail(exchange: Exchange, error: KubeError): void {
     if (this.#exchange !== exchange) return;
     this.#leave();
-    const { platform, client } = this.#options;
+    const { platform } = this.#options;
     const replica = this.#replica;
     const status = error instanceof StatusError ? error.status : 0;
-    if (exchange.kind === 'streaming list' && (status === 400 || status === 422)) {
-      this.#refusing = client.server;
-      this.#try();
-      return;
+    if (exchange.kind === 'streaming list') {
+      // The API server of Kubernetes refuses what it does not know with these.
+      const isUnknown = replica.isListing && (status === 400 || status === 422);
+      this.#judgeStreaming(exchange, isUnknown);
+      if (isUnknown) {
+        this.#try();
+        return;
+      }
     }
     const hasProgress = replica.version !== exchange.from;
     const stoodNs = exchange.headNs === undefined ? 0n : platform.monotonicNs() - exchange.headNs;
-    const wasSound = !replica.isListing && stoodNs >= BigInt(soundMs) * 1_000_000n;
+    const wasWatching = !replica.isListing;
+    const wasSound = wasWatching && stoodNs >= toNs(soundMs);
     if (hasProgress || wasSound) this.#failures = 0;
     if (wasSound) this.#renewals = 0;
 
     const retryMs = Math.min(retryAfterMs(error), longestRetryMs) * (1 + this.#random() / 5);
     let failures: number;
+    // The server has forgotten the version, as it does after a restart: nothing is wrong with that once.
+    let phase: WatchState['phase'] = 'waiting';
     if (needsNewList(error)) {
       if (exchange.kind === 'list' && replica.continueToken !== '') this.#isPaged = status !== 410;
       if (isVersionTooLarge(error)) this.#wantsNewest = true;
       replica.renew();
       failures = ++this.#renewals;
+      if (wasWatching && status === 410 && failures === 1) phase = 'listing';
     } else {
       if (retryMs === 0 && (hasProgress || wasSound)) {
         this.#try();
@@ -237,8 +270,25 @@ export class ListWatch<T> implements Disposable {
     }
     const waitMs = Math.max(backoffMs(failures, this.#random()), Math.round(retryMs));
     const retryAtMs = platform.wallTimeMs() + waitMs;
-    this.#setState({ phase: 'waiting', error: error.message, retryAtMs });
+    this.#setState({ phase, error: error.message, retryAtMs });
     if (!this.#isDisposed) this.#tryIn(waitMs);
+  }
+
+  /**
+   * A streaming list is over. If its end never came, by whatever fault, plain lists are tried sooner or
+   * later: the server, or what stands before it, may have trouble with streaming lists alone.
+   */
+  #judgeStreaming(exchange: Exchange, isUnknown: boolean): void {
+    const { platform, client } = this.#options;
+    const now = platform.monotonicNs();
+    if (!this.#replica.isListing) {
+      this.#streamingFailures = 0;
+      return;
+    }
+    const tookLong = now - exchange.startNs >= toNs(longStreamingFailureMs);
+    if (!isUnknown && !tookLong && ++this.#streamingFailures < mostStreamingFailures) return;
+    this.#streamingFailures = 0;
+    this.#plain = { server: client.server, untilNs: now + toNs(plainListsMs) };
   }
 
   /**
@@ -249,14 +299,19 @@ export class ListWatch<T> implements Disposable {
     const { isListing } = this.#replica;
     const silenceMs = isListing ? listSilenceMs : watchSilenceMs;
     this.#silence = this.#options.platform.setTimer(silenceMs, () => {
+      const isEndless =
+        exchange.kind === 'streaming list' &&
+        this.#replica.isListing &&
+        this.#options.platform.monotonicNs() - exchange.headNs! >= toNs(streamingListMs);
+      if (exchange.isHeard && isEndless) {
+        const what = `${exchange.kind}: its end did not come within ${streamingListMs / 1000} s`;
+        this.#fail(exchange, new ConnectionError(what));
+        return;
+      }
       if (exchange.isHeard) {
         exchange.isHeard = false;
         this.#listen(exchange);
         return;
-      }
-      // A server that knows nothing of streaming lists may take it for a watch without an end.
-      if (exchange.kind === 'streaming list' && isListing) {
-        this.#refusing = this.#options.client.server;
       }
       // A server that was set back, e.g. to a backup, says nothing to a watch from a version that is
       // yet to come, not even bookmarks (kube-apiserver 1.36). Without bookmarks, silence means nothing.
@@ -274,8 +329,8 @@ export class ListWatch<T> implements Disposable {
   }
 
   #setState(to: Pick<WatchState, 'phase' | 'error' | 'retryAtMs'>): void {
-    const { phase, since, error } = this.#state;
-    if (to.phase === phase && to.error === error && to.retryAtMs === undefined) return;
+    const { phase, since, error, retryAtMs } = this.#state;
+    if (to.phase === phase && to.error === error && to.retryAtMs === retryAtMs) return;
     const stays = (to.phase === 'watching') === (phase === 'watching');
     this.#state = { ...to, since: stays ? since : this.#options.platform.wallTimeMs() };
     this.#options.onState(this.state);
@@ -303,6 +358,10 @@ function listFrames(replica: Replica<unknown>): Frames {
     push: (bytes) => frames.push(bytes),
     end: () => replica.endPage(frames.end()),
   };
+}
+
+function toNs(milliseconds: number): bigint {
+  return BigInt(milliseconds) * 1_000_000n;
 }
 
 function caught(act: () => void): KubeError | undefined {

@@ -240,7 +240,8 @@ export class ApiServer implements AsyncDisposable {
     });
     if (this.#seen.length > mostSeen) this.#seen.shift();
 
-    const fault = this.#script.next(verb, target?.kind);
+    const isStreamingList = verb === 'watch' && url.searchParams.has('sendInitialEvents');
+    const fault = this.#script.next(verb, target?.kind, isStreamingList);
     if (fault?.delayMs) await new Promise((resolve) => setTimeout(resolve, fault.delayMs));
     if (response.destroyed) return;
     response.setHeader('content-type', 'application/json');

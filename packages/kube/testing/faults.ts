@@ -12,6 +12,8 @@ export interface Fault {
   /** Which requests it concerns; absent: all. */
   readonly verb?: Verb;
   readonly kind?: Kind;
+  /** Concerns only streaming lists. */
+  readonly isStreamingList?: boolean;
   /** Lets so many of them pass first. */
   readonly skip?: number;
   /** How many requests it then spoils; default 1. */
@@ -35,6 +37,10 @@ export interface Fault {
   readonly replay?: number;
   /** A streaming list begins with the last object. */
   readonly reverse?: boolean;
+  /** A streaming list ends with an ERROR event of this code instead of its end bookmark. */
+  readonly errorEvent?: number;
+  /** A streaming list has no end bookmark, as from a server that takes it for a watch. */
+  readonly isEndless?: boolean;
   /** Writes the body in pieces of so many bytes, each as a chunk of its own. */
   readonly pieceBytes?: number;
 }
@@ -54,11 +60,12 @@ export class Script {
   }
 
   /** The fault that this request suffers, used up by that. The first that concerns it counts. */
-  next(verb: Verb, kind: Kind | undefined): Fault | undefined {
+  next(verb: Verb, kind: Kind | undefined, isStreamingList: boolean): Fault | undefined {
     for (const entry of this.#faults) {
       const { fault } = entry;
       if (fault.verb && fault.verb !== verb) continue;
       if (fault.kind && fault.kind !== kind) continue;
+      if (fault.isStreamingList && !isStreamingList) continue;
       if (entry.skip-- > 0) return undefined;
       if (--entry.times <= 0) this.#faults = this.#faults.filter((each) => each !== entry);
       return fault;

@@ -26,11 +26,12 @@ export interface FollowOptions {
   readonly haste?: number;
 }
 
-/** A Platform whose timers are in haste: waits of seconds take milliseconds. */
+/** A Platform whose timers and clock are in haste: waits of seconds take milliseconds. */
 export function hastyPlatform(haste: number): Platform {
   const platform = nodePlatform(() => {});
   return {
     ...platform,
+    monotonicNs: () => BigInt(Math.round(Number(platform.monotonicNs()) / haste)),
     setTimer: (milliseconds, fire) => platform.setTimer(milliseconds * haste, fire),
   };
 }

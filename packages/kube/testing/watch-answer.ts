@@ -90,7 +90,12 @@ export class Watch {
       for (const object of objects) {
         if (this.#selection.matches(object)) this.#enqueue('ADDED', object);
       }
-      if (this.#wantsBookmarks) this.#enqueueBookmark(true);
+      const { errorEvent, isEndless } = this.#fault;
+      if (errorEvent !== undefined) {
+        this.#fail(new StatusError(errorEvent, 'Scripted', 'the script wants it so'));
+        return;
+      }
+      if (this.#wantsBookmarks && !isEndless) this.#enqueueBookmark(true);
     } else if (!fromNow) {
       const events = this.#store.since(Number(version));
       if (!events) {

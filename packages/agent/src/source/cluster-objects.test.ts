@@ -32,7 +32,10 @@ const node = (name = 'n1'): ApiObject & object => ({
 
 /** A cluster whose watches say what the test tells them to. */
 function cluster() {
-  const time = new VirtualTime();
+  const lines: string[] = [];
+  const time = Object.assign(new VirtualTime(), {
+    log: (level: string, message: string) => void lines.push(`${level} ${message}`),
+  });
   const lastEventMs = 7;
   const batches: SourceBatch[] = [];
   const phases: SourceState[] = [];
@@ -50,7 +53,7 @@ function cluster() {
   const watching = (kind: ObjectKind) =>
     objects.setState(kind, { phase: 'watching', since: time.wallTimeMs(), ...unsaid });
   return {
-    ...{ time, batches, phases, apiServers, wishes, objects, watching },
+    ...{ time, lines, batches, phases, apiServers, wishes, objects, watching },
     /** All four lists, of these objects; no pods. */
     list(services: readonly ApiObject[] = [], slices: readonly ApiObject[] = []) {
       objects.take('service', services.map(set));
@@ -283,6 +286,24 @@ describe('the connection to a cluster', () => {
       ],
     );
     assert.ok(!('reason' in objects.state));
+  });
+
+  it('is not lost when the version of a watch has expired and a new list follows', () => {
+    const { objects, phases, lines, list, watching, time } = cluster();
+    list();
+    for (const kind of ['service', 'slice', 'node', 'pod'] as const) watching(kind);
+    const told = phases.length;
+    const error = 'watch: too old resource version: 10 (20)';
+    const retryAtMs = time.wallTimeMs() + 80;
+    objects.setState('slice', { phase: 'listing', since: 1, error, retryAtMs, ...unsaid });
+    objects.setState('slice', { phase: 'listing', since: 1, error, ...unsaid });
+    watching('slice');
+    assert.deepEqual(phases.slice(told), []);
+    assert.equal(objects.state.phase, 'following');
+    assert.deepEqual(lines, [`debug list every slice anew: ${error}`]);
+    objects.setState('slice', { phase: 'listing', since: 1, error, ...unsaid });
+    objects.setState('slice', { phase: 'waiting', since: 1, error: 'refused', ...unsaid });
+    assert.equal(objects.state.reason, 'refused', 'the new list fails');
   });
 
   it('may never have been', () => {

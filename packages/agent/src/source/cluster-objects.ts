@@ -12,7 +12,7 @@ import type { Platform } from '@heddle/sys';
 import type { SourceListener, SourceProblem, SourceState } from './source.ts';
 
 export interface ClusterObjectsOptions {
-  readonly platform: Pick<Platform, 'setTimer' | 'monotonicNs' | 'wallTimeMs'>;
+  readonly platform: Pick<Platform, 'setTimer' | 'monotonicNs' | 'wallTimeMs' | 'log'>;
   /** Name of the own Node object. */
   readonly node: string;
   readonly listener: SourceListener;
@@ -110,7 +110,11 @@ export class ClusterObjects implements Disposable {
   }
 
   setState(kind: ObjectKind, state: WatchState): void {
+    const before = this.#states.get(kind)?.phase;
     this.#states.set(kind, state);
+    if (before === 'watching' && state.phase === 'listing') {
+      this.#options.platform.log('debug', `list every ${kind} anew: ${state.error}`);
+    }
     if (state.phase === 'watching') this.#brokenMs.delete(kind);
     else if (state.phase === 'waiting' && !this.#brokenMs.has(kind)) {
       this.#brokenMs.set(kind, state.since);

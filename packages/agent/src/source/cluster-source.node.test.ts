@@ -96,6 +96,32 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     assert.ok(Date.now() - source!.state.lastEventMs! < 10_000);
   });
 
+  it('goes on without a disconnection when the server has forgotten the version', async () => {
+    open();
+    await until('all lists', () => batches.length > 0);
+    await until('all to be well', () => source!.state.phase === 'following');
+    server.set(service('api', '10.96.0.2'));
+    await until('the change', () => batches.length > 1);
+    batches = [];
+    phases = [];
+    server.takeRequests();
+    // A watch that resumes after the history is gone gets 410, in each case.
+    server.script({ kind: 'Service', verb: 'watch', status: 410 });
+    server.endWatches();
+    server.remove('Service', 'default', 'api');
+    await until('the new list', () => heard().includes('delete Service default/api'));
+    await until('all to be well', () => source!.state.phase === 'following');
+    assert.deepEqual(
+      phases.filter(({ reason }) => /410|Scripted|script/.test(reason ?? '')),
+      [],
+    );
+    const lists = server.takeRequests().filter(({ query }) => 'sendInitialEvents' in query);
+    assert.deepEqual(
+      lists.map(({ kind }) => kind),
+      ['Service'],
+    );
+  });
+
   it('lets nothing travel that is not served', async () => {
     const labelled = (label: string) => {
       const made = service('other', '10.96.0.2');
