@@ -64,6 +64,8 @@ export class Agent implements Disposable {
   readonly #trackingWatch: Disposable;
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
+  /** What is wrong with `nodePortAddresses`, in sentences. */
+  #addressProblems: readonly string[] = [];
   /** As the datapath was told. */
   #tunnelEnds: TunnelEnds | undefined;
   /** What the source said last; undefined until its first read is done. */
@@ -215,16 +217,27 @@ export class Agent implements Disposable {
     this.#events.add(level, kind, what.file, whereAndWhat(what));
   }
 
+  /** Some CNI plug-ins give the node an address for each pod: those are no news unless they serve. */
   #onAddresses(now: readonly OwnAddress[]): void {
-    const message = `own addresses are now ${textsOf(now).join(', ') || 'none'}`;
-    this.#events.add('info', 'agent', this.#config.node, message);
+    const { node } = this.#config;
+    const before = this.#model.nodePortAddresses;
+    const own = textsOf(now).join(', ') || 'none';
+    this.#platform.log('debug', `own addresses are now ${own}`, { subject: node });
     this.#write(this.#takeAddresses(now));
+    const after = this.#model.nodePortAddresses;
+    if (after.join() === before.join()) return;
+    const message = `NodePorts are now served at ${after.join(', ') || 'no address'}`;
+    this.#events.add('info', 'agent', node, message);
   }
 
   #takeAddresses(own: readonly OwnAddress[]): RowChanges {
     const { node, nodePortAddresses } = this.#config;
     const { ranges, problems } = nodePortChoice(nodePortAddresses, own);
-    for (const problem of problems) this.#events.add('warn', 'problem', node, problem);
+    const known = new Set(this.#addressProblems);
+    this.#addressProblems = problems;
+    for (const problem of problems) {
+      if (!known.has(problem)) this.#events.add('warn', 'problem', node, problem);
+    }
     return this.#model.setOwnAddresses(textsOf(own), ranges);
   }
 
