@@ -93,6 +93,12 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     assert.equal((await ask('health', '/metrics')).status, 404);
   });
 
+  it('reports at /proxyMode of the metrics port that the proxy is Heddle', async () => {
+    start();
+    assert.deepEqual(await ask('metrics', '/proxyMode'), { status: 200, text: 'heddle\n' });
+    assert.equal((await ask('health', '/proxyMode')).status, 404);
+  });
+
   it('tells load balancers when the node goes', async () => {
     start();
     source.complete(node({}));

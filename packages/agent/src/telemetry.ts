@@ -6,7 +6,7 @@ import { healthHandler, longestWaitMs } from './health.ts';
 import { type AgentMetrics, agentMetrics, type RefusedRow } from './metrics/agent-metrics.ts';
 import { processFacts } from './metrics/process-facts.ts';
 import { ProgrammingLatency } from './metrics/programming-latency.ts';
-import type { HttpResponse } from './server/http.ts';
+import { type HttpResponse, textResponse } from './server/http.ts';
 import { type HttpHandler, HttpServer } from './server/http-server.ts';
 import type { AgentStatus, EffectiveConfig } from './status.ts';
 import { SyncClock } from './sync-clock.ts';
@@ -145,6 +145,9 @@ export class Telemetry implements Disposable {
   }
 
   #answerMetrics(path: string): HttpResponse | undefined {
+    // kube-proxy has this document on its metrics port, and Kubernetes' end-to-end tests ask for it. No mode of
+    // kube-proxy has this name, which is how `heddle cleanup --kube-proxy` tells the two apart.
+    if (path === '/proxyMode') return textResponse(200, 'heddle');
     if (path !== '/metrics') return undefined;
     return { status: 200, type: textFormat, body: this.#metrics.registry.render() };
   }

@@ -145,16 +145,39 @@ describe('while kube-proxy runs', () => {
     }
   });
 
-  test('one that is part of another program is known by its port', async () => {
-    tool('ip', ['link', 'set', 'lo', 'up']);
+  /** Starts an HTTP server in the namespace that answers every request with `text`. */
+  async function serve(text: string, port: number, address: string): Promise<void> {
     const program = `require('node:http')
-      .createServer((_, response) => response.end('iptables'))
-      .listen(10249, '127.0.0.1', () => console.log('listens'));`;
+      .createServer((_, response) => response.end('${text}'))
+      .listen(${port}, '${address}', () => console.log('listens'));`;
     const server = namespace.enter(() => spawn(process.execPath, ['-e', program]));
     started.push(server);
     await new Promise((resolve) => server.stdout.once('data', resolve));
-    const { code, stderr } = await cleanup();
-    assert.equal(code, 5);
-    assert.match(refusal.exec(stderr)![1]!, /^it answers on http:.*\/proxyMode: iptables$/);
+  }
+
+  for (const [port, address] of [
+    [10249, '127.0.0.1'],
+    [12345, '127.0.0.1'],
+    [12346, '0.0.0.0'],
+    [12347, '::'],
+  ] as const) {
+    test(`a kube-proxy inside another program is found by its metrics port, ${address} ${port}`, async () => {
+      tool('ip', ['link', 'set', 'lo', 'up']);
+      await serve('iptables', port, address);
+      const { code, stderr } = await cleanup();
+      assert.equal(code, 5);
+      assert.match(refusal.exec(stderr)![1]!, /^it answers on http:.*\/proxyMode: iptables$/);
+    });
+  }
+
+  test("other listeners, Heddle's own metrics port among them, are not taken for a kube-proxy", async () => {
+    tool('ip', ['link', 'set', 'lo', 'up']);
+    await serve('heddle', 10249, '127.0.0.1');
+    await serve('x'.repeat(100_000), 8080, '0.0.0.0');
+    const silent = `require('node:net').createServer(() => {}).listen(22, '::', () => console.log('listens'))`;
+    const server = namespace.enter(() => spawn(process.execPath, ['-e', silent]));
+    started.push(server);
+    await new Promise((resolve) => server.stdout.once('data', resolve));
+    assert.equal((await cleanup()).code, 0);
   });
 });

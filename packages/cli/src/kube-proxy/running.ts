@@ -1,27 +1,32 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { get } from 'node:http';
+import { listSockets, NETLINK_SOCK_DIAG, NetlinkSocket } from '@heddle/netlink';
+import { formatEndpoint, parseIp } from '@heddle/sys';
+import { nodePlatform } from '@heddle/sys/node';
 
-/** Where kube-proxy says in which mode it is, by default. Nothing else answers there so. */
-const modeAddress = 'http://127.0.0.1:10249/proxyMode';
+/** What kube-proxy answers at /proxyMode of its metrics port. Heddle's own agent answers `heddle`. */
 const modes = new Set(['iptables', 'ipvs', 'nftables']);
-const patienceMs = 2000;
+const timeoutMs = 1000;
+const requestsAtOnce = 32;
+/** A mode is one word: the rest of a long answer is not read. */
+const longestAnswer = 64;
 
 /**
- * By what a kube-proxy that works on this network namespace shows: a process, or its metrics port
- * where it is part of another program (k3s) or its processes can't be seen; undefined when by
- * nothing.
+ * The evidence that a kube-proxy works on this network namespace: its process, or its metrics port where
+ * it is part of another program (k3s) or runs in a process namespace that can't be seen from here, as in
+ * the DaemonSet's pod. The port can be any (`--metrics-bind-address`), so each TCP socket of the namespace
+ * that listens is asked for `/proxyMode`. Undefined without evidence. Throws NetlinkError.
  */
 export async function runningKubeProxy(): Promise<string | undefined> {
   const process = kubeProxyProcess();
   if (process !== undefined) return `it is process ${process}`;
-  let mode: string;
-  try {
-    const response = await fetch(modeAddress, { signal: AbortSignal.timeout(patienceMs) });
-    mode = (await response.text()).trim();
-  } catch {
-    // Nobody listens, or somebody who speaks something else.
-    return undefined;
+  const addresses = listeners();
+  for (let at = 0; at < addresses.length; at += requestsAtOnce) {
+    const found = await Promise.all(addresses.slice(at, at + requestsAtOnce).map(proxyMode));
+    const answer = found.find((each) => each !== undefined);
+    if (answer !== undefined) return answer;
   }
-  return modes.has(mode) ? `it answers on ${modeAddress}: ${mode}` : undefined;
+  return undefined;
 }
 
 function kubeProxyProcess(): number | undefined {
@@ -38,4 +43,40 @@ function kubeProxyProcess(): number | undefined {
     }
   }
   return undefined;
+}
+
+/** Where TCP sockets of this network namespace listen, as `address:port`; kube-proxy's default port first. */
+function listeners(): string[] {
+  using diag = new NetlinkSocket(nodePlatform(), NETLINK_SOCK_DIAG);
+  const found = new Set(['127.0.0.1:10249']);
+  for (const { source, sourcePort } of listSockets(diag, { protocol: 'tcp', states: ['listen'] })) {
+    const bytes = parseIp(source);
+    if (!bytes) continue;
+    const isUnspecified = source === '0.0.0.0' || source === '::';
+    const loopback = source === '::' ? '::1' : '127.0.0.1';
+    found.add(formatEndpoint(isUnspecified ? loopback : source, sourcePort));
+  }
+  return [...found];
+}
+
+function proxyMode(address: string): Promise<string | undefined> {
+  const url = `http://${address}/proxyMode`;
+  return new Promise((resolve) => {
+    const request = get(url, { agent: false, timeout: timeoutMs }, (response) => {
+      let text = '';
+      response.setEncoding('latin1');
+      response.on('data', (chunk: string) => {
+        text += chunk;
+        if (text.length > longestAnswer) request.destroy();
+      });
+      response.on('close', () => {
+        const mode = text.trim();
+        resolve(modes.has(mode) ? `it answers on ${url}: ${mode}` : undefined);
+      });
+    });
+    // A listener that does not speak HTTP, or never answers, is no kube-proxy.
+    request.on('timeout', () => request.destroy());
+    request.on('error', () => resolve(undefined));
+    setTimeout(() => request.destroy(), 2 * timeoutMs).unref();
+  });
 }
