@@ -52,6 +52,13 @@ export interface BackendEntry {
   readonly bytes?: number;
 }
 
+/** A pod of this node with addresses of its own, as `pod.list` gives it. */
+export interface PodEntry {
+  readonly namespace: string;
+  readonly name: string;
+  readonly addresses: readonly string[];
+}
+
 /** What load balancers are told at a service's healthCheckNodePort. */
 export interface HealthCheckEntry {
   /** Host order. */

@@ -291,17 +291,20 @@ function addReaders(program: Command): void {
   );
 }
 
+const pinsText = `directory for pins (default: the agent's, or else "${sharedDefaults.bpffs}")`;
+
 function addDump(program: Command): void {
   withExamples(
     program
       .command('dump')
       .description('save what is in the kernel and what the agent says of it in one file')
-      .argument('<file>', 'file to write; only its owner may read it')
+      .argument('<file>', 'file to write, which only its owner may read; - for standard output')
       .addOption(socketOption())
-      .option('--bpffs <dir>', 'directory for pins, if no agent runs', sharedDefaults.bpffs)
+      .option('--bpffs <dir>', pinsText)
       .addOption(outputOption())
       .action(async (file, options) => (await import('./commands/dump.ts')).dump(file, options)),
     'heddle dump node1.dump',
+    'kubectl -n kube-system exec POD -- heddle dump - > node1.dump',
     'heddle service list --from-dump node1.dump',
   );
 }
@@ -332,7 +335,7 @@ function addTrace(program: Command): void {
       )
       .requiredOption(
         '--from <who>',
-        'a pod or an IP address; an address elsewhere is a client outside',
+        'a pod, the node by its name, or an IP address; an address elsewhere is an external client',
       )
       .requiredOption('--to <what>', 'a service (NAMESPACE/NAME) or an IP address')
       .option('--port <number>', 'port that is asked for; of icmp there is none', port)
@@ -359,7 +362,7 @@ function addTrace(program: Command): void {
       )
       .option('--step', 'show each source line that runs')
       .addOption(socketOption())
-      .option('--bpffs <dir>', 'directory for pins, if no agent runs', sharedDefaults.bpffs)
+      .option('--bpffs <dir>', pinsText)
       .addOption(dumpOption())
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/trace.ts')).trace(options)),

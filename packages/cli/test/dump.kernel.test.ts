@@ -135,6 +135,52 @@ describe('heddle dump', () => {
     assert.ok(dump.network!.links.some(({ name }) => name === 'eth0'));
   });
 
+  test('finds the pins where they are here, when the agent has them at another path', async () => {
+    const { product } = site;
+    const elsewhere = mkdtempSync(join(tmpdir(), 'heddle-bpffs-'));
+    const made = (args: readonly string[]) =>
+      new Promise<string>((resolve) => {
+        // What the agent has at its path is another, empty file system here; the pins are at `elsewhere`.
+        const script = `mount --bind "$1" ${elsewhere}; mount -t bpf bpf "$1"; mount -t bpf bpf /sys/fs/bpf; shift; exec "$@"`;
+        const child = product.node.spawn(
+          'unshare',
+          [
+            ...['--mount', '--propagation', 'private', 'sh', '-ec', script],
+            ...['sh', product.node.bpffs, process.execPath, `${root}packages/cli/src/main.ts`],
+            ...['dump', join(folder, 'other.dump'), '--socket', product.socket, ...args],
+          ],
+          { stdio: ['ignore', 'pipe', 'pipe'] },
+        );
+        let said = '';
+        for (const stream of [child.stdout!, child.stderr!]) {
+          stream.on('data', (data) => {
+            said += data;
+          });
+        }
+        child.on('close', () => resolve(said));
+      });
+    try {
+      assert.match(await made([]), /nothing of Heddle is pinned there .*--bpffs/);
+      assert.match(await made(['--bpffs', elsewhere]), /^wrote .*other\.dump: [1-9]\d* maps/);
+    } finally {
+      rmSync(elsewhere, { recursive: true });
+    }
+  });
+
+  test('writes to standard output, and its summary to standard error', async () => {
+    const { product } = site;
+    const file = join(folder, 'piped.dump');
+    const { execFileSync } = await import('node:child_process');
+    const command = [process.execPath, `${root}packages/cli/src/main.ts`, 'dump', '-'];
+    const said = execFileSync(
+      'sh',
+      ['-c', '"$@" 2>&1 >"$0"', file, ...command, '--socket', product.socket],
+      { encoding: 'utf8' },
+    );
+    assert.match(said, /^wrote to standard output: [1-9]\d* maps/);
+    assert.ok((await readDump(file)).links.length > 0);
+  });
+
   test('opens maps so that they can’t be changed', () => {
     const { product } = site;
     using map = BpfMap.openReadOnly(

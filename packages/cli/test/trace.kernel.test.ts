@@ -8,7 +8,7 @@ import { askTcp, askUdp, BlockingSocket, type Place, startBackend } from '@heddl
 import { SysError } from '@heddle/sys';
 import { openDump } from '../src/commands/dump.ts';
 import { type Trace, trace } from '../src/trace/trace.ts';
-import { elsewhere, heddle } from '../testing/heddle.ts';
+import { elsewhere, heddle, root } from '../testing/heddle.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 
@@ -323,12 +323,107 @@ describe('heddle trace foretells what the kernel does', () => {
     );
   });
 
+  describe('in a process namespace of its own, as in the pod of the DaemonSet', () => {
+    before(async () => {
+      const { lab } = product;
+      const pod = (name: string, namespace: string, ips: readonly string[]) => ({
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { name, namespace },
+        spec: { nodeName: product.node.name, containers: [{ name: 'c' }] },
+        status: { phase: 'Running', podIPs: ips.map((ip) => ({ ip })) },
+      });
+      await product.apply(
+        'pods.yaml',
+        pod('web-0', 'default', Object.values(lab.pods[0]!.addresses)),
+        pod('web-0', 'other', Object.values(lab.pods[1]!.addresses)),
+        pod('db-0', 'default', Object.values(lab.pods[2]!.addresses)),
+        pod('hidden', 'default', ['10.244.77.7']),
+      );
+    });
+
+    const traceInPod = (...args: readonly string[]): Promise<{ text: string; trace?: Trace }> =>
+      new Promise((resolve) => {
+        const child = product.node.spawn(
+          'unshare',
+          [
+            ...['--pid', '--fork', '--mount-proc', process.execPath],
+            ...[`${root}packages/cli/src/main.ts`, 'trace', '--socket', product.socket],
+            ...['--port', '80', '-o', 'json', ...args],
+          ],
+          { stdio: ['ignore', 'pipe', 'pipe'] },
+        );
+        const output = { stdout: '', stderr: '' };
+        for (const name of ['stdout', 'stderr'] as const) {
+          child[name]!.on('data', (data) => {
+            output[name] += data;
+          });
+        }
+        child.on('close', () => {
+          const text = output.stdout === '' ? output.stderr : output.stdout;
+          const isTrace = output.stdout !== '';
+          resolve(isTrace ? { text, trace: JSON.parse(text) as Trace } : { text });
+        });
+      });
+
+    for (const end of ends) {
+      test(`a pod's address is traced as its socket, ${end}`, async () => {
+        const asked = ['--from', of(client, end), '--to', addresses.one[end]];
+        const { trace: found, text } = await traceInPod(...asked);
+        assert.equal(found?.question.at, 'socket', text);
+        assert.equal(foretold(found), product.lab.pods[4]!.name);
+      });
+
+      test(`an external client's address is traced as a packet that enters, ${end}`, async () => {
+        const to = product.node.addresses[end];
+        const { trace: found, text } = await traceInPod(
+          ...['--from', of(outside, end), '--to', to, '--port', `${nodePort}`],
+        );
+        assert.equal(found?.question.at, 'node', text);
+        assert.equal(foretold(found), product.lab.pods[4]!.name);
+      });
+    }
+
+    test('a pod is found by the name that Kubernetes has for it', async () => {
+      for (const [from, pod] of [
+        ['default/web-0', 0],
+        ['other/web-0', 1],
+        ['db-0', 2],
+      ] as const) {
+        const { trace: found, text } = await traceInPod('--from', from, '--to', 'one');
+        assert.equal(found?.question.source, product.lab.pods[pod]!.addresses.v4, text);
+        assert.equal(found.question.at, 'socket');
+      }
+      const { text } = await traceInPod('--from', 'web-0', '--to', 'one');
+      assert.match(text, /2 network namespaces are known as that/);
+    });
+
+    test('the node is found by the name of its Node', async () => {
+      const { trace: found, text } = await traceInPod('--from', product.node.name, '--to', 'one');
+      assert.equal(found?.question.namespace?.isNode, true, text);
+    });
+
+    test("a pod whose network namespace can't be seen is not taken for an external client", async () => {
+      const { text } = await traceInPod('--from', '10.244.77.7', '--to', 'one');
+      assert.match(text, /address of pod default\/hidden of this node, whose network namespace/);
+      const { trace: found } = await traceInPod(
+        '--from',
+        '10.244.77.7',
+        '--to',
+        'one',
+        '--at',
+        'node',
+      );
+      assert.equal(found?.question.at, 'node');
+    });
+  });
+
   test('says in a sentence what it does not know', async () => {
     const socket = ['--socket', product.socket];
     for (const [args, message] of [
       [
         ['--from', 'pod-7', '--to', 'one'],
-        /no pod of that name has a process on this node \(there are /,
+        /no pod of that name is on this node, and this node has another name \(there are /,
       ],
       [['--from', 'pod-1-1', '--to', 'two'], /the agent has no address of a service default\/two/],
       [

@@ -11,6 +11,7 @@ export {
 export type { DropNotice } from './drops.ts';
 export { defaultNat, type FlowTimeouts, type NatOptions, type PortRange } from './flow-options.ts';
 export { type FlowEntry, flowStates, readFlows } from './flows.ts';
+export { deviceRole } from './generated/abi.ts';
 export { maglevSize, maglevTable } from './maglev.ts';
 export type { PortUse } from './nat-ports.ts';
 export type { NatStatus } from './nat-table.ts';

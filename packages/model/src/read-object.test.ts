@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { recordOf } from '../testing/cluster.ts';
 import { endpoint, node, pod, service, slice, typedNode } from '../testing/objects.ts';
 import { readObject, readObjects } from './read-object.ts';
+import type { PodRecord } from './records.ts';
 
 function reasonOf(object: unknown): string {
   const read = readObject(object);
@@ -167,11 +168,19 @@ test('a Pod becomes a record of its hostPorts', () => {
   assert.deepEqual(recordOf(deleted), going);
 });
 
-test('a Pod without a port of its own on a node is passed over, and says why', () => {
+test('a Pod without hostPorts is kept for its name and addresses', () => {
+  for (const object of [
+    pod('a', '10.244.0.1', { ports: [{ containerPort: 80, hostPort: 0 }] }),
+    pod('a', '10.244.0.1', { containers: null }),
+  ]) {
+    const record = recordOf(object) as PodRecord;
+    assert.deepEqual([record.name, record.addresses, record.hostPorts], ['a', ['10.244.0.1'], []]);
+  }
+});
+
+test('a Pod without an address of its own on a node is not used, and a note has the reason', () => {
   const ip = '10.244.0.1';
   const cases: [string, ReturnType<typeof pod>][] = [
-    ['it has no hostPort', pod('a', ip, { ports: [{ containerPort: 80, hostPort: 0 }] })],
-    ['it has no hostPort', pod('a', ip, { containers: null })],
     ['its ports are the node’s own (hostNetwork)', pod('a', ip, { hostNetwork: true })],
     ['it is over (Succeeded)', pod('a', ip, { phase: 'Succeeded' })],
     ['it is over (Failed)', pod('a', ip, { phase: 'Failed' })],

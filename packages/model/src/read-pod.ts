@@ -6,8 +6,8 @@ import type { HostPort, PodRecord } from './records.ts';
 import type { PodObject } from './schema.ts';
 
 /**
- * A pod is of use for its hostPorts, while it runs on a node with an address of its own. Throws
- * FieldError.
+ * A pod is kept for its hostPorts, its name and its addresses while it runs on a node with an address of its
+ * own. Throws FieldError.
  */
 export function readPod({ metadata, spec, status }: PodObject): ReadObject {
   const namespace = sharedText(metadata.namespace ?? 'default');
@@ -16,7 +16,6 @@ export function readPod({ metadata, spec, status }: PodObject): ReadObject {
     note: `Pod ${namespace}/${metadata.name} is not used: ${why}`,
   });
   const hostPorts = readHostPorts(spec);
-  if (hostPorts.length === 0) return unused('it has no hostPort');
   if (spec.hostNetwork) return unused('its ports are the node\u2019s own (hostNetwork)');
   const phase = status?.phase ?? '';
   if (phase === 'Succeeded' || phase === 'Failed') return unused(`it is over (${phase})`);

@@ -109,7 +109,7 @@ export interface HostPort {
   readonly hostIP: string;
 }
 
-/** A pod with ports of its own on its node. */
+/** A pod that runs on a node with an address of its own. */
 export interface PodRecord extends ObjectRef {
   readonly kind: 'pod';
   /** Milliseconds since 1970; Infinity when the object doesn't say. */
@@ -117,6 +117,7 @@ export interface PodRecord extends ObjectRef {
   readonly nodeName: string;
   /** At most one of each family. */
   readonly addresses: readonly string[];
+  /** Empty: the pod is kept for its name and addresses, which traces and dumps show. */
   readonly hostPorts: readonly HostPort[];
   /** It is being deleted. */
   readonly terminating: boolean;

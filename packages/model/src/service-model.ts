@@ -80,6 +80,7 @@ export class ServiceModel {
   readonly #owners = new Map<string, OwnerState>();
   readonly #slices = new Map<string, SliceRecord>();
   readonly #nodes = new Map<string, NodeRecord>();
+  readonly #pods = new Map<string, PodRecord>();
   readonly #problems = new Map<string, ObjectProblem>();
   /** The same by the service that they are problems of, `namespace/name`. */
   readonly #problemsOf = new Map<string, Map<string, ObjectProblem>>();
@@ -125,6 +126,16 @@ export class ServiceModel {
   /** This node's addresses that take NodePorts and hostPorts. */
   get nodePortAddresses(): readonly string[] {
     return this.#nodeAddresses;
+  }
+
+  /** Pods of this node with addresses of their own. */
+  *pods(): Generator<PodRecord> {
+    for (const pod of this.#pods.values()) if (pod.nodeName === this.#nodeName) yield pod;
+  }
+
+  /** Names of the Nodes that are known: with a cluster as the source, of this one unless others are needed. */
+  get nodeNames(): readonly string[] {
+    return [...this.#nodes.keys()];
   }
 
   /** All rows as they are now. */
@@ -241,9 +252,12 @@ export class ServiceModel {
 
   #setPod({ namespace, name }: ObjectRef, pod: PodRecord | undefined): void {
     const key = ownText(`${namespace}/${podRowName(name)}`);
-    if (!pod && !this.#owners.has(key)) return;
+    if (pod) this.#pods.set(key, pod);
+    else this.#pods.delete(key);
+    const owner = pod && pod.hostPorts.length > 0 ? pod : undefined;
+    if (!owner && !this.#owners.has(key)) return;
     const state = this.#stateOf(key);
-    state.owner = pod;
+    state.owner = owner;
     this.#dirty.add(state);
   }
 

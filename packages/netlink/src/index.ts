@@ -26,6 +26,7 @@ export {
   readLink,
 } from './links.ts';
 export { deleteNamespace, NetworkNamespace, netnsCookie } from './namespace.ts';
+export { namespaceId } from './namespace-id.ts';
 export {
   addNeighbour,
   listNeighbours,

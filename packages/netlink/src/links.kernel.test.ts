@@ -11,6 +11,7 @@ import {
   findLink,
   listLinks,
 } from './links.ts';
+import { namespaceId } from './namespace-id.ts';
 
 test('a veth pair is made with its peer in another namespace', () => {
   using here = sandbox();
@@ -33,6 +34,10 @@ test('a veth pair is made with its peer in another namespace', () => {
   assert.equal(left.up, true);
   assert.equal(left.peer, right.index);
   assert.notEqual(left.peerNamespaceId, undefined);
+  assert.equal(namespaceId(here.socket, there.namespace.fd), left.peerNamespaceId);
+  assert.equal(namespaceId(there.socket, here.namespace.fd), right.peerNamespaceId);
+  using stranger = sandbox();
+  assert.equal(namespaceId(here.socket, stranger.namespace.fd), undefined);
   assert.deepEqual([right.address, right.mtu, right.up], ['02:00:00:00:00:02', 1300, false]);
   assert.deepEqual(
     listLinks(here.socket).map(({ name }) => name),

@@ -8,6 +8,7 @@ import type {
   EffectiveConfig,
   HealthCheckEntry,
   Page,
+  PodEntry,
   RowState,
   ServiceDetail,
   ServiceEntry,
@@ -40,6 +41,8 @@ export function controlHandler(agent: AgentView): Handler {
     switch (request.method) {
       case 'status':
         return agent.status();
+      case 'pod.list':
+        return podList(agent);
       case 'config.get':
         return agent.config;
       case 'service.list':
@@ -147,6 +150,14 @@ function backendPage(
     );
   }
   return pageOf(wanted, textParam(params, 'after'), (key) => backendsOf(agent, key));
+}
+
+/** A node has some hundred pods at most: they are one page. */
+function podList({ model }: AgentView): Page<PodEntry> {
+  const items = Array.from(model.pods(), ({ namespace, name, addresses }) => ({
+    ...{ namespace, name, addresses },
+  }));
+  return { items };
 }
 
 function followEvents({ events }: AgentView, follow: Follow): { following: true } {

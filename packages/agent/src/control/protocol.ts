@@ -22,6 +22,7 @@ export const methods = [
   'service.list',
   'service.get',
   'backend.list',
+  'pod.list',
   'config.get',
   'events.list',
   'events.follow',

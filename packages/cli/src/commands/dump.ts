@@ -1,35 +1,48 @@
 import { type Dump, entryCount } from '../dump/dump.ts';
-import { readDump, writeDump } from '../dump/file.ts';
+import { pipeDump, readDump, writeDump } from '../dump/file.ts';
 import type { NodePlaces } from '../dump/live.ts';
+import { exitCodes, Failure } from '../failure.ts';
 import { type OutputFormat, printJson, printLine } from '../print.ts';
 
 interface Options extends NodePlaces {
   readonly output: OutputFormat;
 }
 
-/** `heddle dump`: all that a support case needs, in one file. */
+/** `heddle dump`: all that a support case needs, in one file, or with `-` on standard output. */
 export async function dump(path: string, { output, ...places }: Options): Promise<void> {
+  const isPiped = path === '-';
+  if (isPiped && process.stdout.isTTY) {
+    throw new Failure(
+      exitCodes.usage,
+      'dump to standard output: it is a terminal, and a dump is compressed (redirect it: heddle dump - > node1.dump)',
+    );
+  }
+  // Where the dump itself goes to standard output, the summary must not.
+  const say = isPiped ? (line: string) => process.stderr.write(`${line}\n`) : printLine;
   const { nodeDump } = await import('../dump/live.ts');
   const made = await nodeDump(places, true, (map, entries) => {
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[Kreading ${map}: ${entries}`);
   });
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
-  await writeDump(path, made);
+  if (isPiped) await pipeDump(process.stdout, made);
+  else await writeDump(path, made);
   const maps = [...made.maps.values()].flatMap((map) =>
     map.pin === undefined ? [] : [{ name: map.pin, entries: entryCount(map), cut: map.cut }],
   );
   const agent = !('missing' in made.answers);
   if (output === 'json') {
-    printJson({ file: path, created: made.head.created, agent, links: made.links.length, maps });
+    const facts = { file: path, created: made.head.created, agent, links: made.links.length, maps };
+    if (isPiped) say(JSON.stringify(facts));
+    else printJson(facts);
     return;
   }
   const entries = maps.reduce((sum, map) => sum + map.entries, 0);
-  printLine(
-    `wrote ${path}: ${maps.length} maps with ${entries} entries, ${made.links.length} links, ${made.namespaces.length} network namespaces`,
+  say(
+    `wrote ${isPiped ? 'to standard output' : path}: ${maps.length} maps with ${entries} entries, ${made.links.length} links, ${made.namespaces.length} network namespaces`,
   );
-  if ('missing' in made.answers) printLine(`without the agent: ${made.answers.missing}`);
+  if ('missing' in made.answers) say(`without the agent: ${made.answers.missing}`);
   for (const { name, cut } of maps)
-    if (cut) printLine(`map ${name} is not whole: it has more entries than a dump takes`);
+    if (cut) say(`map ${name} is not whole: it has more entries than a dump takes`);
 }
 
 /** A dump of this node, or the one in a file: for that, neither root nor Linux is needed. */

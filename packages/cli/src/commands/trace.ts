@@ -8,7 +8,7 @@ import { openDump } from './dump.ts';
 interface Options extends Asked {
   readonly step?: true;
   readonly socket: string;
-  readonly bpffs: string;
+  readonly bpffs?: string;
   readonly fromDump?: string;
   readonly output: OutputFormat;
 }
@@ -26,7 +26,10 @@ const colours = {
 /** `heddle trace`: what becomes of a connection or a packet, and why. Changes nothing. */
 export async function trace(options: Options): Promise<void> {
   const { step, socket, bpffs, fromDump, output, ...asked } = options;
-  const dump = await openDump({ socket, bpffs, ...(fromDump === undefined ? {} : { fromDump }) });
+  const dump = await openDump({
+    ...{ socket, bpffs },
+    ...(fromDump === undefined ? {} : { fromDump }),
+  });
   const found = explain(dump, asked, step === true);
   if (output === 'json') {
     // 64-bit integers as text, as JSON knows none.

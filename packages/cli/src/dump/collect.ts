@@ -1,6 +1,12 @@
 import { release } from 'node:os';
-import type { AgentStatus, EffectiveConfig, ServiceDetail, ServiceEntry } from '@heddle/agent';
-import { currentPins } from '@heddle/datapath';
+import {
+  type AgentStatus,
+  defaultBpffs,
+  type EffectiveConfig,
+  type ServiceDetail,
+  type ServiceEntry,
+} from '@heddle/agent';
+import { currentPins, deviceRole } from '@heddle/datapath';
 import {
   type Bpf,
   Link as BpfLink,
@@ -19,7 +25,15 @@ import {
 import { decodeUtf8, type Platform, pathExists, readDirectory, readFile } from '@heddle/sys';
 import type { ControlSource } from '../control.ts';
 import { exitCodes, Failure } from '../failure.ts';
-import type { Answers, Dump, DumpedLink, DumpedMap, DumpedNetwork } from './dump.ts';
+import {
+  type Answers,
+  type Dump,
+  type DumpedLink,
+  type DumpedMap,
+  type DumpedNetwork,
+  entriesOf,
+  mapNamed,
+} from './dump.ts';
 import { inNamespaces } from './namespaces.ts';
 
 /** Entries that a dump takes of one map. */
@@ -40,8 +54,8 @@ const momentary: ReadonlySet<string> = new Set(['known_flows']);
 export interface CollectOptions {
   readonly platform: Platform;
   readonly bpf: Bpf;
-  /** Where pins are, when no agent says it. */
-  readonly bpffs: string;
+  /** Where pins are; undefined: where the agent has them, or else at the usual place. */
+  readonly bpffs: string | undefined;
   /** The agent, or why none answers. */
   readonly agent: ControlSource | { readonly missing: string };
   readonly objects: (name: string) => Uint8Array;
@@ -56,20 +70,18 @@ export interface CollectOptions {
 export async function collect(options: CollectOptions): Promise<Dump> {
   const { platform, bpf, agent } = options;
   const answers = 'missing' in agent ? agent : await ask(agent, options.withDetails);
-  const bpffs = 'missing' in answers ? options.bpffs : answers.config.bpffs;
+  const bpffs = findPins(platform, options.bpffs, answers);
   const pins = currentPins(bpffs);
-  if (!pathExists(platform, pins.maps)) {
-    throw new Failure(
-      exitCodes.failed,
-      `read ${pins.path}: nothing of Heddle is pinned there (is an agent running? name the directory with --bpffs)`,
-    );
-  }
   const { programs, links } = readLinks(bpf, platform, pins.links);
   const maps = readMaps(options, pins.maps, programs.values());
   const constants = [...programs.values()].find(({ name }) => name === 'connect4');
   const cookie = nodeCookie(constants?.mapIds.flatMap((id) => maps.get(id) ?? []) ?? []);
   const cgroup = links.flatMap(({ info }) => (info.kind === 'cgroup' ? [info.cgroupId] : []))[0];
-  const { namespaces, node } = inNamespaces(platform, cgroup, cookie, () => readNetwork(platform));
+  const { namespaces, node } = inNamespaces(platform, () => readNetwork(platform), {
+    ...{ cgroup, cookie },
+    external: externalInterfaces(maps),
+    known: 'missing' in answers ? undefined : answers,
+  });
   return {
     head: {
       created: new Date(platform.wallTimeMs()).toISOString(),
@@ -92,6 +104,33 @@ export async function collect(options: CollectOptions): Promise<Dump> {
   };
 }
 
+/**
+ * The bpf file system with Heddle's pins. The path that the agent has it at may be another one here: the
+ * agent's pod mounts the node's `/sys/fs/bpf` elsewhere. Throws Failure.
+ */
+function findPins(platform: Platform, given: string | undefined, answers: Dump['answers']): string {
+  const own = 'missing' in answers ? [] : [answers.config.bpffs];
+  const places = given === undefined ? [...new Set([...own, defaultBpffs])] : [given];
+  const found = places.find((place) => pathExists(platform, currentPins(place).maps));
+  if (found !== undefined) return found;
+  const paths = places.map((place) => currentPins(place).path).join(' and ');
+  throw new Failure(
+    exitCodes.failed,
+    `read ${paths}: nothing of Heddle is pinned there (is an agent running? name the directory with --bpffs)`,
+  );
+}
+
+/** Interface indexes that external traffic enters by, of the map node_devices. */
+function externalInterfaces(maps: ReadonlyMap<number, DumpedMap>): Set<number> {
+  const map = mapNamed({ maps }, 'node_devices');
+  const found = new Set<number>();
+  for (const [key, value] of map ? entriesOf(map) : []) {
+    const isExternal = ((value[0] ?? 0) & deviceRole.front) !== 0;
+    if (isExternal) found.add(new DataView(key.buffer, key.byteOffset).getUint32(0, true));
+  }
+  return found;
+}
+
 async function ask(agent: ControlSource, withDetails: boolean): Promise<Answers> {
   const all = async <Item>(method: Parameters<ControlSource['items']>[0]): Promise<Item[]> => {
     const items: Item[] = [];
@@ -108,6 +147,7 @@ async function ask(agent: ControlSource, withDetails: boolean): Promise<Answers>
     services,
     details: await details(agent, names),
     backends: await all('backend.list'),
+    pods: await all('pod.list'),
     events: await all('events.list'),
     flows: await all('flow.list'),
     nat: await all('nat.list'),

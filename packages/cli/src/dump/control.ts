@@ -49,7 +49,7 @@ export class DumpedControl implements ControlSource {
   [Symbol.dispose](): void {}
 
   #list(method: Method, params: Params): readonly unknown[] {
-    const { services, backends, events, flows, nat } = this.#answers;
+    const { services, backends, pods, events, flows, nat } = this.#answers;
     switch (method) {
       case 'service.list':
         return services.filter(
@@ -61,6 +61,8 @@ export class DumpedControl implements ControlSource {
         if (!services.some(({ key }) => isOf(key, service))) throw this.#unknown(service);
         return backends.filter((backend) => isOf(backend.service, service));
       }
+      case 'pod.list':
+        return pods;
       case 'events.list':
         return events;
       case 'flow.list':

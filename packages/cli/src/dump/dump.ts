@@ -5,6 +5,7 @@ import type {
   EffectiveConfig,
   FlowItem,
   NatDestination,
+  PodEntry,
   ServiceDetail,
   ServiceEntry,
 } from '@heddle/agent';
@@ -37,6 +38,8 @@ export interface Answers {
   /** Of each service all that is known; empty where nobody asks for it. */
   readonly details: readonly ServiceDetail[];
   readonly backends: readonly BackendEntry[];
+  /** Pods of the node with addresses of their own; empty in dumps of versions before 0.2. */
+  readonly pods: readonly PodEntry[];
   readonly events: readonly AgentEvent[];
   readonly flows: readonly FlowItem[];
   readonly nat: readonly NatDestination[];
@@ -69,7 +72,9 @@ export interface DumpedNamespace {
   readonly isNode: boolean;
   /** Whether processes in it are in the cgroup that Heddle serves; undefined when none was seen. */
   readonly isServed?: boolean;
-  /** What it may be known as: name of its mount, host names of its processes. */
+  /** Whether one of its network interfaces is tied to one of the node's that is not external, as a pod's is. */
+  readonly isAttached?: boolean;
+  /** What it may be known as: the pod or the Node, the name of its mount, host names of its processes. */
   readonly names: readonly string[];
   readonly addresses: readonly string[];
 }
@@ -99,7 +104,7 @@ export interface Dump {
 }
 
 /** A pinned map by its name; undefined when the dump has none. */
-export function mapNamed({ maps }: Dump, name: string): DumpedMap | undefined {
+export function mapNamed({ maps }: Pick<Dump, 'maps'>, name: string): DumpedMap | undefined {
   for (const map of maps.values()) if (map.pin === name) return map;
   return undefined;
 }

@@ -28,7 +28,7 @@ const sample: Dump = {
     status: { source: { path: 'https://me:secret@192.0.2.1:6443' } },
     config: { bpffs: '/sys/fs/bpf' },
     services: Array.from({ length: 1203 }, (_, i) => ({ key: `default/s${i}:80/TCP/IPv4` })),
-    ...{ details: [], backends: [], events: [], flows: [], nat: [] },
+    ...{ details: [], backends: [], pods: [], events: [], flows: [], nat: [] },
   } as unknown as Answers,
   objects: new Map([['socket', Uint8Array.of(1, 2, 3)]]),
   maps: new Map([

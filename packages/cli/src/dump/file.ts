@@ -21,7 +21,7 @@ const itemsPerRecord = 500;
 /** Names and passwords in URLs, e.g. of an API server. */
 const credentials = /(\w+:\/\/)[^/\s@]*@/g;
 
-const lists = ['services', 'details', 'backends', 'events', 'flows', 'nat'] as const;
+const lists = ['services', 'details', 'backends', 'pods', 'events', 'flows', 'nat'] as const;
 
 type Fields = Record<string, unknown>;
 
@@ -36,6 +36,15 @@ export async function writeDump(path: string, dump: Dump): Promise<void> {
   } catch (error) {
     rmSync(beside, { force: true });
     throw new Failure(exitCodes.failed, `write dump ${path}: ${(error as Error).message}`);
+  }
+}
+
+/** Writes a dump to a stream and ends it. Throws Failure. */
+export async function pipeDump(stream: NodeJS.WritableStream, dump: Dump): Promise<void> {
+  try {
+    await pipeline(lines(dump), createGzip(), stream);
+  } catch (error) {
+    throw new Failure(exitCodes.failed, `write dump: ${(error as Error).message}`);
   }
 }
 
@@ -136,7 +145,7 @@ class DumpReader {
   #head: Fields | undefined;
   #answers: Fields | undefined;
   readonly #lists: Record<(typeof lists)[number], unknown[]> = {
-    ...{ services: [], details: [], backends: [], events: [], flows: [], nat: [] },
+    ...{ services: [], details: [], backends: [], pods: [], events: [], flows: [], nat: [] },
   };
   readonly #objects = new Map<string, Uint8Array>();
   readonly #maps = new Map<number, DumpedMap & { entries: Uint8Array[] }>();

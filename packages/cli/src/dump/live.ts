@@ -10,7 +10,8 @@ import type { Dump } from './dump.ts';
 /** Where the agent and the pins are. */
 export interface NodePlaces {
   readonly socket: string;
-  readonly bpffs: string;
+  /** Undefined: where the agent has them, or else at the usual place. */
+  readonly bpffs?: string | undefined;
 }
 
 /**

@@ -1,8 +1,15 @@
 import { readFileSync, statSync } from 'node:fs';
 import { cgroupRoot } from '@heddle/agent';
-import { listAddresses, NetlinkSocket, NetworkNamespace, netnsCookie } from '@heddle/netlink';
+import {
+  listAddresses,
+  listLinks,
+  NetlinkSocket,
+  NetworkNamespace,
+  namespaceId,
+  netnsCookie,
+} from '@heddle/netlink';
 import { type Platform, readDirectory, readLink } from '@heddle/sys';
-import type { DumpedNamespace } from './dump.ts';
+import type { Answers, DumpedNamespace } from './dump.ts';
 
 interface Found {
   /** By which it can be entered, as long as the process or the mount is there. */
@@ -14,41 +21,99 @@ interface Found {
 /** A process ends while it is looked at, or may not be looked at. */
 const gone = new Set(['ENOENT', 'ESRCH', 'EACCES', 'EINVAL']);
 
+/** Id of the root of the cgroup v2 hierarchy: its kernfs root has inode number 1. */
+const rootCgroup = 1n;
+
+/** What is known of a node before its network namespaces are looked at. */
+export interface NodeFacts {
+  /** Id of the cgroup that is served. */
+  readonly cgroup: bigint | undefined;
+  /** Cookie of the node's own network namespace. */
+  readonly cookie: bigint | undefined;
+  /** Indexes of the node's network interfaces by which external traffic enters. */
+  readonly external: ReadonlySet<number>;
+  /** The agent's answers; undefined without an agent. */
+  readonly known: Pick<Answers, 'pods' | 'config'> | undefined;
+}
+
 /**
  * Network namespaces that processes are in or that are mounted: with their cookies, by which programs
- * know a socket's pod, and their addresses. `inNode` runs in the namespace with the cookie `node`.
- * `cgroup` is the id of the cgroup that is served.
+ * know a socket's pod, and their addresses. `inNode` runs in the node's own namespace. In the agent's pod,
+ * which has a process namespace of its own, pods are known by their mounted network namespaces alone. Throws
+ * SysError, NetlinkError.
  */
 export function inNamespaces<Result>(
   platform: Platform,
-  cgroup: bigint | undefined,
-  node: bigint | undefined,
   inNode: () => Result,
+  { cgroup, cookie: nodeCookie, external, known }: NodeFacts,
 ): { namespaces: DumpedNamespace[]; node: Result | undefined } {
+  const found = find(platform, cgroup);
+  using node = openNode(platform, found, nodeCookie);
   const namespaces: DumpedNamespace[] = [];
-  let result: Result | undefined;
-  for (const [inode, { paths, names, isServed }] of find(platform, cgroup)) {
+  for (const [inode, { paths, names, isServed }] of found) {
     using namespace = NetworkNamespace.openFirst(platform, paths, inode);
     if (!namespace) continue;
-    namespaces.push(
-      namespace.enter(() => {
-        const cookie = netnsCookie(platform);
-        const isNode = cookie === node;
-        if (isNode) result = inNode();
-        using socket = new NetlinkSocket(platform);
-        const addresses = listAddresses(socket)
-          .filter(({ scope }) => scope === 'universe' || scope === 'site')
-          .map(({ address }) => address);
-        return {
-          ...{ inode, cookie, isNode, addresses },
-          // Host names of the node's own processes are those of pods that use its namespace.
-          names: isNode ? ['node'] : [...names].sort(),
-          ...(isServed === undefined ? {} : { isServed }),
-        };
-      }),
-    );
+    const seen = namespace.enter(() => {
+      using socket = new NetlinkSocket(platform);
+      const cookie = netnsCookie(platform);
+      const addresses = listAddresses(socket)
+        .filter(({ scope }) => scope === 'universe' || scope === 'site')
+        .map(({ address }) => address);
+      const isAttached = node !== undefined && isTied(socket, node, external);
+      return { inode, cookie, isNode: cookie === nodeCookie, addresses, isAttached };
+    });
+    // With the root of the hierarchy attached, the processes of all pods are served, those not seen as well.
+    const served = isServed ?? (cgroup === rootCgroup && seen.isAttached ? true : undefined);
+    namespaces.push({
+      ...seen,
+      names: seen.isNode
+        ? nodeNames(known)
+        : [...new Set([...podNames(known, seen.addresses), ...names])].sort(),
+      ...(served === undefined ? {} : { isServed: served }),
+    });
   }
-  return { namespaces, node: result };
+  return { namespaces, node: node?.enter(inNode) };
+}
+
+/** The node's own namespace, or undefined where it can't be seen. */
+function openNode(
+  platform: Platform,
+  found: ReadonlyMap<number, Found>,
+  cookie: bigint | undefined,
+): NetworkNamespace | undefined {
+  for (const [inode, { paths }] of cookie === undefined ? [] : found) {
+    const namespace = NetworkNamespace.openFirst(platform, paths, inode);
+    if (namespace?.cookie === cookie) return namespace;
+    namespace?.[Symbol.dispose]();
+  }
+  return undefined;
+}
+
+/** Whether a link of the socket's namespace leads to an interface of the node that is not external. */
+function isTied(
+  socket: NetlinkSocket,
+  node: NetworkNamespace,
+  external: ReadonlySet<number>,
+): boolean {
+  // Listing the links first gives the node's namespace an id here.
+  const links = listLinks(socket);
+  const id = namespaceId(socket, node.fd);
+  if (id === undefined) return false;
+  return links.some(
+    ({ peer, peerNamespaceId }) =>
+      peerNamespaceId === id && peer !== undefined && !external.has(peer),
+  );
+}
+
+/** Host names of the node's own processes are those of pods that use its namespace: they are not names of it. */
+function nodeNames(known: NodeFacts['known']): string[] {
+  return known && known.config.node !== 'node' ? ['node', known.config.node] : ['node'];
+}
+
+function podNames(known: NodeFacts['known'], addresses: readonly string[]): string[] {
+  return (known?.pods ?? [])
+    .filter((pod) => pod.addresses.some((address) => addresses.includes(address)))
+    .flatMap(({ namespace, name }) => [name, `${namespace}/${name}`]);
 }
 
 function find(platform: Platform, cgroup: bigint | undefined): Map<number, Found> {

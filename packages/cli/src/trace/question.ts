@@ -1,3 +1,4 @@
+import type { PodEntry } from '@heddle/agent';
 import type { FlowEntry } from '@heddle/datapath';
 import { formatEndpoint, formatIp, parseIp } from '@heddle/sys';
 import type { Dump, DumpedNamespace } from '../dump/dump.ts';
@@ -132,7 +133,7 @@ function existing(
 }
 
 function origin(
-  { namespaces }: Dump,
+  { namespaces, answers }: Dump,
   { from, at }: Asked,
   isV4: boolean,
 ): { source: string; namespace?: DumpedNamespace } {
@@ -144,12 +145,11 @@ function origin(
       `trace from ${from}: the destination is of the other family`,
     );
   }
-  const name = from.slice(from.lastIndexOf('/') + 1);
-  const all = namespaces.filter(({ names, addresses }) =>
-    address === undefined ? names.includes(name) : addresses.includes(address),
+  const all = address === undefined ? named(namespaces, from) : withAddress(namespaces, address);
+  // A pod without a process that can be seen is known by its link to the node; any other address is external.
+  const served = all.filter(
+    ({ isServed, isNode, isAttached }) => isNode || (isServed ?? isAttached ?? false),
   );
-  // Heddle serves the sockets of processes that it sees; an address elsewhere is a client outside.
-  const served = all.filter(({ isServed, isNode }) => isServed || isNode);
   const isOutside = address !== undefined && at !== 'socket' && at !== 'pod';
   const candidates = served.length > 0 || isOutside ? served : all;
   if (candidates.length > 1) {
@@ -164,7 +164,14 @@ function origin(
     const known = [...new Set(namespaces.flatMap(({ names }) => names))].sort();
     throw new Failure(
       exitCodes.failed,
-      `trace from ${from}: no pod of that name has a process on this node (there are ${known.slice(0, 20).join(', ') || 'none'}; or name an IP address)`,
+      `trace from ${from}: no pod of that name is on this node, and this node has another name (there are ${known.slice(0, 20).join(', ') || 'none'}; or name an IP address)`,
+    );
+  }
+  const pod = 'missing' in answers ? undefined : podWith(answers.pods, address);
+  if (!namespace && pod && at !== 'node') {
+    throw new Failure(
+      exitCodes.failed,
+      `trace from ${from}: it is the address of pod ${pod.namespace}/${pod.name} of this node, whose network namespace can't be seen from here (run heddle trace on the node itself, or say --at node for a packet with that source that enters from outside)`,
     );
   }
   const own = namespace?.addresses.find((each) => each.includes(':') !== isV4);
@@ -176,6 +183,25 @@ function origin(
     );
   }
   return { source, ...(namespace ? { namespace } : {}) };
+}
+
+/** Network namespaces that `from` names: a pod as NAMESPACE/NAME or NAME, the node, or the name of a mount. */
+function named(namespaces: readonly DumpedNamespace[], from: string): readonly DumpedNamespace[] {
+  const exact = namespaces.filter(({ names }) => names.includes(from));
+  if (exact.length > 0) return exact;
+  const name = from.slice(from.lastIndexOf('/') + 1);
+  // Where the namespace of the pod is known, it is another one.
+  return namespaces.filter(
+    ({ names }) => names.includes(name) && !names.some((each) => each.endsWith(`/${name}`)),
+  );
+}
+
+function withAddress(namespaces: readonly DumpedNamespace[], address: string) {
+  return namespaces.filter(({ addresses }) => addresses.includes(address));
+}
+
+function podWith(pods: readonly PodEntry[], address: string | undefined): PodEntry | undefined {
+  return pods.find(({ addresses }) => address !== undefined && addresses.includes(address));
 }
 
 /** The address that is meant: of a service the one that has the port, else its first. */
