@@ -4,8 +4,9 @@ import { netnsCookie } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { Agent } from './agent.ts';
 import { prepareBpffs } from './bpffs.ts';
+import { chooseCgroup } from './cgroup.ts';
 import { type Config, defaultHealthAddress, defaultMetricsAddress } from './config.ts';
-import { cgroupRoot, hostName } from './machine.ts';
+import { hostName } from './machine.ts';
 import { parsePortRange } from './snat-ports.ts';
 import { findAccess } from './source/cluster-access.ts';
 import {
@@ -35,15 +36,12 @@ const endMs = 5000;
  * Starts the agent on this machine's kernel. What the configuration leaves open is taken from the
  * machine: the node's name from the host, the cgroup from the cgroup2 mount, the cluster from where
  * the agent runs. Throws ConfigError, KubeconfigError, PinsInUse, AlreadyListening, SysError, VerifierError,
- * NotSupported, or Error without a cgroup2 mount.
+ * NotSupported.
  */
 export function startAgent(options: StartOptions): Agent {
   const { platform, config, environment, version, objects, bpf = new LinuxBpf(platform) } = options;
   const node = config.node ?? hostName(platform);
-  const cgroup = config.cgroup ?? cgroupRoot(platform);
-  if (cgroup === undefined) {
-    throw new Error('find cgroup: no cgroup2 file system is mounted (mount one, or give --cgroup)');
-  }
+  const cgroup = chooseCgroup(platform, config.cgroup);
   const { bpffs, sizes, options: choices, manifests, xdp } = config;
   const isCluster = manifests === undefined;
   return new Agent({

@@ -1,0 +1,100 @@
+import {
+  checked,
+  closeFd,
+  decodeUtf8,
+  encodeCString,
+  inodeOfFd,
+  isMissing,
+  O_DIRECTORY,
+  O_RDONLY,
+  openFile,
+  type Platform,
+  readFile,
+  syscallNumbers,
+} from '@heddle/sys';
+import { ConfigError } from './config.ts';
+import { parseMounts } from './machine.ts';
+
+/** CGROUP2_SUPER_MAGIC of linux/magic.h. */
+const CGROUP2_SUPER_MAGIC = 0x63677270;
+/** Id of the root of the hierarchy; a directory's inode number is its cgroup's id (fs/kernfs). */
+const rootId = 1n;
+
+const remedy =
+  'run the agent in the cgroup namespace of the node, e.g. docker run --cgroupns=host, or mount the root of the node’s cgroup v2 into the container and give its path with --cgroup';
+
+/**
+ * The cgroup whose processes are served: the one that is asked for, else the root of the hierarchy.
+ *
+ * A process in a cgroup namespace of its own sees its own cgroup as the root (cgroup_namespaces(7)):
+ * programs that are attached there serve that container only, and the links of an agent that served the
+ * node would be replaced by them. Such a mount says that it shows the root, and its id says otherwise.
+ * A part of the hierarchy that somebody asks for on purpose, a directory or a bind mount of one, doesn't
+ * say that it is the root. Throws ConfigError, SysError.
+ */
+export function chooseCgroup(platform: Platform, wanted: string | undefined): string {
+  const mounts = cgroupMounts(platform);
+  const mistaken = mounts.filter(({ root, id }) => root === '/' && id !== rootId);
+  if (wanted === undefined) {
+    const whole = mounts.find(({ id }) => id === rootId);
+    if (whole) return whole.path;
+    if (mounts.length === 0) {
+      throw new ConfigError(
+        'find cgroup: no cgroup2 file system is mounted (mount one, or give --cgroup)',
+      );
+    }
+    const [{ path, id }] = mistaken.length > 0 ? mistaken : (mounts as [CgroupMount]);
+    throw new ConfigError(
+      `find cgroup: what is mounted on ${path} is not the root of the hierarchy but the cgroup with id ${id}, so only processes in it would be served (${remedy})`,
+    );
+  }
+  const id = cgroupId(platform, wanted);
+  if (id === undefined) {
+    throw new ConfigError(
+      `use cgroup ${wanted}: it is not on a cgroup2 file system (give a directory of one; findmnt -t cgroup2 lists where they are mounted)`,
+    );
+  }
+  if (mistaken.some((mount) => mount.id === id)) {
+    throw new ConfigError(
+      `use cgroup ${wanted}: it looks like the root of the hierarchy but is the cgroup with id ${id}, because this process is in a cgroup namespace of its own; only processes in that cgroup would be served (${remedy})`,
+    );
+  }
+  return wanted;
+}
+
+interface CgroupMount {
+  readonly root: string;
+  readonly path: string;
+  readonly id: bigint;
+}
+
+/** What is mounted of cgroup v2 where this process can see it. */
+function cgroupMounts(platform: Platform): CgroupMount[] {
+  const text = decodeUtf8(readFile(platform, '/proc/self/mountinfo'));
+  return parseMounts(text).flatMap(({ type, root, path }) => {
+    if (type !== 'cgroup2') return [];
+    try {
+      const id = cgroupId(platform, path);
+      return id === undefined ? [] : [{ root, path, id }];
+    } catch (error) {
+      // Another mount lies above it.
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  });
+}
+
+/** Id of the cgroup that a directory is; undefined when it is none. Throws SysError. */
+export function cgroupId(platform: Platform, path: string): bigint | undefined {
+  // struct statfs: f_type is its first word (8 bytes on x86-64 and arm64).
+  const status = new Uint8Array(256);
+  const nr = syscallNumbers(platform).statfs;
+  checked('statfs', platform.syscall(nr, encodeCString(path), status), `use cgroup ${path}`);
+  if (new DataView(status.buffer).getUint32(0, true) !== CGROUP2_SUPER_MAGIC) return undefined;
+  const fd = openFile(platform, path, O_RDONLY | O_DIRECTORY);
+  try {
+    return inodeOfFd(platform, fd);
+  } finally {
+    closeFd(platform, fd);
+  }
+}

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { currentPins } from '@heddle/datapath';
+import { Link, LinuxBpf } from '@heddle/ebpf';
+import { askTcp, cgroupRoot, startBackend } from '@heddle/lab';
+import { service, slice } from '../testing/objects.ts';
+import { Product } from '../testing/product.ts';
+
+const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const clusterIP = '10.96.0.10';
+
+describe('the cgroup that an agent serves', () => {
+  let product: Product;
+  const children: ChildProcess[] = [];
+  before(async () => {
+    product = new Product('cgroup', { podsPerNode: 2 });
+    await startBackend(product.pod(1), { tcp: [8080] });
+    product.write(
+      'web.yaml',
+      service('web', [clusterIP]),
+      slice('web', [product.pod(1).addresses.v4]),
+    );
+    await product.start();
+  });
+  after(() => {
+    for (const child of children) child.kill('SIGKILL');
+    product?.[Symbol.dispose]();
+  });
+
+  const answer = () => askTcp(product.pod(0), { address: clusterIP, port: 80 }, 'x').split(' ')[0];
+
+  /** Cgroup that the node's programs are attached to. */
+  function attachedTo(): bigint {
+    const pin = `${currentPins(product.node.bpffs).links}/connect4`;
+    using link = Link.openPinned(new LinuxBpf(product.platform), pin);
+    const { info } = link;
+    assert.ok(info.kind === 'cgroup');
+    return info.cgroupId;
+  }
+
+  /**
+   * Starts an agent as a container runtime does: in a cgroup namespace of its own, in which cgroup v2
+   * is mounted anew. Returns how it ended and what it said.
+   */
+  async function inContainer(setup: string, args: readonly string[], namespaces = ['-C', '-m']) {
+    const { node, socket, folder } = product;
+    const agent = [process.execPath, main, 'agent', '--manifests', folder, '--node', node.name];
+    const own = [...agent, '--bpffs', node.bpffs, '--socket', `${socket}-other`, ...args];
+    const script = `mount --make-rprivate / && ${setup} && exec "$@"`;
+    const command = [...namespaces, 'sh', '-c', script, 'sh', ...own];
+    const child = node.spawn('unshare', command, { stdio: ['ignore', 'ignore', 'pipe'] });
+    children.push(child);
+    let said = '';
+    child.stderr!.on('data', (data) => {
+      said += data;
+    });
+    const [code] = await once(child, 'close');
+    return { code, said };
+  }
+
+  const mount = cgroupRoot();
+  const asRoot = `umount ${mount} && mount -t cgroup2 none ${mount}`;
+
+  test('is not the cgroup of a container that takes itself for the root: that agent refuses', async () => {
+    const served = attachedTo();
+    assert.equal(answer(), 'pod-1-2');
+    for (const args of [[], ['--cgroup', mount], ['--cgroup', `${mount}/`]]) {
+      const { code, said } = await inContainer(asRoot, args);
+      assert.equal(code, 1, said);
+      assert.match(said, /cgroup with id \d+/, args.join(' '));
+      assert.match(said, /--cgroupns=host/);
+    }
+    assert.equal(attachedTo(), served, 'the links of the agent that runs stay');
+    assert.equal(answer(), 'pod-1-2');
+  });
+
+  test('keeps its links also when no agent runs and one in such a container is started', async () => {
+    const served = attachedTo();
+    await product.kill();
+    const { code } = await inContainer(asRoot, []);
+    assert.equal(code, 1);
+    assert.equal(attachedTo(), served);
+    assert.equal(answer(), 'pod-1-2');
+    await product.start();
+  });
+
+  test('may be a part of the hierarchy that is asked for: a directory, or a bind mount of it', async () => {
+    // Such agents get as far as the pins, which another one has.
+    for (const { setup, path, namespaces } of [
+      { setup: 'true', path: product.node.cgroup },
+      { setup: `mount --bind ${product.node.cgroup} /mnt`, path: '/mnt', namespaces: ['-m'] },
+      // The node's root is mounted beside the container's own, and is found.
+      { setup: `mount --bind ${mount} /mnt && ${asRoot}` },
+    ]) {
+      const args = path === undefined ? [] : ['--cgroup', path];
+      const { code, said } = await inContainer(setup, args, namespaces);
+      assert.equal(code, 5, said);
+      assert.match(said, /another agent .* works with/);
+    }
+    assert.equal(attachedTo(), statSync(product.node.cgroup, { bigint: true }).ino);
+  });
+
+  test('is named in the error when it is no cgroup at all', async () => {
+    const { code, said } = await inContainer('true', ['--cgroup', '/tmp']);
+    assert.equal(code, 1);
+    assert.match(said, /use cgroup \/tmp: it is not on a cgroup2 file system \(give a directory/);
+  });
+});
