@@ -126,6 +126,17 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual([...datapath.inForce.keys()], [web]);
   });
 
+  it('warns when the manifests have Nodes, but none with the name of this one', async () => {
+    start();
+    const other = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'other' }, spec: {} };
+    source.complete(other);
+    const { warnings } = await talkTo().ask<AgentStatus>('status');
+    assert.match(warnings[0]!, /^the manifests have no Node \S+: .*--node; there are other\)$/);
+    assert.ok(said().some((line) => line.startsWith('warn the manifests have no Node')));
+    source.set({ ...other, metadata: { name: 'n1' } });
+    assert.deepEqual((await talkTo().ask<AgentStatus>('status')).warnings, []);
+  });
+
   it('says changes of a cluster, which has many, only to those who want to know', () => {
     start(() => {}, false);
     source.complete(service('web', '10.96.0.1'), slice('web', ['10.0.0.1']));

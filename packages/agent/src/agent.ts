@@ -10,6 +10,7 @@ import { HealthChecks } from './health-checks.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows, type RefusedRow } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
+import { nodeNameProblem } from './node-name.ts';
 import { nodePortChoice } from './node-port-addresses.ts';
 import { type OwnAddress, ownAddresses, watchOwnAddresses } from './own-addresses.ts';
 import { pressureWarnings } from './pressure.ts';
@@ -374,7 +375,11 @@ export class Agent implements Disposable {
 
   #warnings(datapath: DatapathStatus): string[] {
     const snatPorts = parsePortRange(this.#config.snatPorts)!;
+    const unknownNode = this.#batch?.complete
+      ? nodeNameProblem(this.#config.node, this.#model.nodeNames, this.#source.state.kind)
+      : undefined;
     return [
+      ...(unknownNode === undefined ? [] : [unknownNode]),
       ...pressureWarnings(datapath),
       ...snatPortProblems(snatPorts, localPorts(this.#platform), this.#table.rows()),
     ];
