@@ -9,6 +9,7 @@ import { clusterStart } from './cases/cluster-start.ts';
 import { coldStart } from './cases/cold-start.ts';
 import { connect, outsideConnect } from './cases/connect.ts';
 import { exchange, outsideExchange } from './cases/exchange.ts';
+import { floods } from './cases/floods.ts';
 import { machine } from './cases/machine.ts';
 import { memory } from './cases/memory.ts';
 import { packets } from './cases/packets.ts';
@@ -18,7 +19,7 @@ import { wrk } from './cases/wrk.ts';
 /** In the order in which they are reported. */
 export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
-  ...[outsideConnect, outsideExchange, packets, ports],
+  ...[outsideConnect, outsideExchange, packets, ports, floods],
   ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle, machine],
 ];
 
@@ -33,7 +34,7 @@ export class UsageError extends Error {}
 
 export const usage = `npm run bench -- [--quick] [--case NAME]... [--publish]
 
-  --quick      fewer sizes and rounds: under 8 minutes instead of about 35
+  --quick      fewer sizes and rounds: under 9 minutes instead of about 50
   --case NAME  only this case; several may be given
   --publish    also write the chart to docs/bench.svg
 

@@ -26,6 +26,12 @@ const extras: readonly { field: string; title: string; show: (value: number) => 
   { field: 'cpuRatioToDirect', title: 'CPU ratio', show: (value) => value.toFixed(3) },
   { field: 'ratioToRedirect', title: 'to redirect', show: (value) => value.toFixed(2) },
   { field: 'ratioToXdpTx', title: 'to XDP_TX', show: (value) => value.toFixed(2) },
+  { field: 'newDuringPercent', title: 'new', show: share },
+  { field: 'newAfterPercent', title: 'new, after', show: share },
+  { field: 'udpDuringPercent', title: 'UDP', show: share },
+  { field: 'udpAfterPercent', title: 'UDP, after', show: share },
+  { field: 'lastingPercent', title: 'lasting', show: share },
+  { field: 'packetsPerSecond', title: 'sent/s', show: (value) => count(Math.round(value)) },
   { field: 'errors', title: 'errors', show: String },
   { field: 'failedPercent', title: 'failed', show: (value) => `${value.toFixed(2)} %` },
   { field: 'writeCpuMs', title: 'CPU', show: (value) => duration(value * 1000) },
@@ -39,6 +45,10 @@ const extras: readonly { field: string; title: string; show: (value: number) => 
   { field: 'timesKernel', title: 'to kernel', show: (value) => value.toFixed(1) },
   { field: 'mostMiB', title: 'most', show: (value) => value.toFixed(0) },
 ];
+
+function share(percent: number): string {
+  return percent.toFixed(1);
+}
 
 function rowTable(rows: readonly Row[]): string {
   const present = extras.filter(({ field }) => rows.some((row) => typeof row[field] === 'number'));

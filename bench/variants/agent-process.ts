@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSyn
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LabNode } from '@heddle/lab';
 import { program } from '../../tools/build.ts';
-import { manifests, services } from '../catalog.ts';
+import { manifests, type Service, services } from '../catalog.ts';
 import { agentEvents, agentStatus } from '../control.ts';
 import type { SiteName } from '../sites.ts';
 
@@ -55,6 +55,10 @@ export class AgentProcess {
 
   get pid(): number {
     return this.#child.pid!;
+  }
+
+  get socket(): string {
+    return this.#socket;
   }
 
   /** Waits until so many rows, and no others, are in force, each with so many frontends. */
@@ -149,9 +153,13 @@ const perFile = 500;
 
 /** Writes the manifests of a site's first `count` services, many to a file, into a new folder. */
 export function writeManifests(folder: string, count: number, site: SiteName): void {
+  writeServices(folder, services(count, site));
+}
+
+/** The same of any services. */
+export function writeServices(folder: string, all: readonly Service[]): void {
   mkdirSync(folder);
-  const all = services(count, site);
-  for (let at = 0; at < count; at += perFile) {
+  for (let at = 0; at < all.length; at += perFile) {
     const items = all
       .slice(at, at + perFile)
       .flatMap((service) => manifests(service, service.endpoints));

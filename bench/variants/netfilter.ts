@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { Lab } from '@heddle/lab';
+import type { Lab, LabNode } from '@heddle/lab';
 import { services } from '../catalog.ts';
 import type { SiteName } from '../sites.ts';
 import type { Balancer } from './balancer.ts';
@@ -44,15 +44,7 @@ function netfilter(lab: Lab, name: Balancer['name'], tool: Tool): Balancer {
     async install(count) {
       if (tool.most !== undefined && count > tool.most) return tool.why;
       if (installed === count) return undefined;
-      const [command, ...args] = tool.command;
-      const child = node.spawn(command, args, { stdio: ['pipe', 'ignore', 'pipe'] });
-      let errors = '';
-      child.stderr!.on('data', (data) => {
-        errors += data;
-      });
-      child.stdin!.end(tool.rules(count));
-      const [code] = await once(child, 'close');
-      if (code !== 0) throw new Error(`load rules: ${command} failed: ${errors.slice(0, 300)}`);
+      await loadRules(node, tool.command, tool.rules(count));
       // So that finished connections of one measurement don't fill the table for the next: the
       // default of 120 s is made for fewer connections than are opened here.
       node.setSysctl('net/netfilter/nf_conntrack_tcp_timeout_time_wait', 15);
@@ -60,4 +52,20 @@ function netfilter(lab: Lab, name: Balancer['name'], tool: Tool): Balancer {
       return undefined;
     },
   };
+}
+
+/** Has a command read rules on a node. */
+export async function loadRules(
+  node: LabNode,
+  [command, ...args]: readonly [string, ...string[]],
+  rules: string,
+): Promise<void> {
+  const child = node.spawn(command, args, { stdio: ['pipe', 'ignore', 'pipe'] });
+  let errors = '';
+  child.stderr!.on('data', (data) => {
+    errors += data;
+  });
+  child.stdin!.end(rules);
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`load rules: ${command} failed: ${errors.slice(0, 300)}`);
 }

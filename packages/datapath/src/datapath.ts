@@ -289,9 +289,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.nat.setTracked(tracked);
   }
 
-  /** Flows that are translated on the node's devices now. */
-  flows(): Generator<FlowEntry> {
-    return this.nat.flows();
+  /** Flows that are translated on the node's devices now, whose number is higher than `after`. */
+  flows(after?: number): Generator<FlowEntry> {
+    return this.nat.flows(after);
   }
 
   /**

@@ -69,14 +69,15 @@ export const protocolOfLife = (life: number) => states[stateOf(life)]?.[0];
 
 /**
  * The flows among `bytes`, which are entries of `nat_flows`. `nowTicks` is CLOCK_MONOTONIC in ticks,
- * `addressOf` the address that stands for the client's.
+ * `addressOf` the address that stands for the client's; entries before the `first` one are passed over.
  */
 export function* readFlows(
   bytes: Uint8Array,
   nowTicks: number,
   addressOf: (source: number) => Uint8Array | undefined,
+  first = 0,
 ): Generator<FlowEntry> {
-  for (let at = 0; at + natFlowSize <= bytes.length; at += natFlowSize) {
+  for (let at = first * natFlowSize; at + natFlowSize <= bytes.length; at += natFlowSize) {
     const flow = decodeNatFlow(bytes, at);
     const known = states[stateOf(flow.life)];
     if (!known) continue;

@@ -131,14 +131,15 @@ export class NatTable implements Disposable {
     if (returnValue !== 0) throw new Error(`run ${program}: it answered ${returnValue}`);
   }
 
-  *flows(): Generator<FlowEntry> {
-    yield* this.read(this.copy());
+  /** Those whose number is higher than `after`. */
+  *flows(after = 0): Generator<FlowEntry> {
+    yield* this.read(this.copy(), after + 1);
   }
 
-  /** The flows among entries of the table. */
-  private read(entries: Uint8Array): Generator<FlowEntry> {
+  /** The flows among entries of the table, from the `first` one on. */
+  private read(entries: Uint8Array, first = 0): Generator<FlowEntry> {
     const ticks = Number((this.platform.monotonicNs() >> 30n) & 0xffffn);
-    return readFlows(entries, ticks, (source) => this.sources.address(source));
+    return readFlows(entries, ticks, (source) => this.sources.address(source), first);
   }
 
   /** How many ports are taken by who sees them, most first. */

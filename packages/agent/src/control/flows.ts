@@ -21,10 +21,9 @@ export function flowPage(
   { params }: Request,
 ): Page<FlowItem> {
   const filter = new FlowFilter(table, params, 'list flows');
-  const after = Number(textParam(params, 'after') ?? 0);
+  const after = afterParam(params);
   const items: FlowItem[] = [];
-  for (const flow of datapath.flows()) {
-    if (flow.number <= after) continue;
+  for (const flow of datapath.flows(after)) {
     const item = filter.itemOf(flow);
     if (!filter.fits(item)) continue;
     items.push(item);
@@ -43,7 +42,7 @@ export function flushPage(
   { params }: Request,
 ): Page<FlushCount> {
   const filter = new FlowFilter(table, params, 'flush flows');
-  const after = Number(textParam(params, 'after') ?? 0);
+  const after = afterParam(params);
   const { dryRun = false } = params;
   if (typeof dryRun !== 'boolean') {
     throw new ControlError('bad-params', 'flush flows: dryRun is neither true nor false');
@@ -51,8 +50,8 @@ export function flushPage(
   const fits = (flow: FlowEntry) => filter.fits(filter.itemOf(flow));
   let matched = 0;
   let ended = 0;
-  for (const flow of datapath.flows()) {
-    if (flow.number <= after || !fits(flow)) continue;
+  for (const flow of datapath.flows(after)) {
+    if (!fits(flow)) continue;
     matched++;
     if (!dryRun && datapath.endFlow(flow.number, fits)) ended++;
     if (matched === flowsPerPage) return { items: [{ matched, ended }], next: `${flow.number}` };
@@ -130,6 +129,13 @@ function servicesByFrontend(table: Table<ServiceRow>): Map<string, string> {
 
 function frontendText({ protocol, frontend, frontendPort }: FlowEntry): string {
   return `${protocol} ${frontend} ${frontendPort}`;
+}
+
+/** The number of a flow: what comes after it is wanted. */
+function afterParam(params: Request['params']): number {
+  const text = textParam(params, 'after') ?? '0';
+  if (/^\d{1,10}$/.test(text)) return Number(text);
+  throw new ControlError('bad-params', `list flows: after ${text} is not the number of a flow`);
 }
 
 function serviceParam(
