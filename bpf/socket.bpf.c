@@ -11,12 +11,15 @@
  */
 #include "address.h"
 #include "balance.h"
+#include "client.h"
 #include "kernel.h"
 #include "maps.h"
+#include "ranges.h"
 #include "refusal.h"
 
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define EPERM 1
 #define ECONNREFUSED 111
 #define EADDRINUSE 98
 #define EADDRNOTAVAIL 99
@@ -34,11 +37,25 @@ enum destination {
 	DESTINATION_SERVICE,
 	DESTINATION_UNKNOWN_PORT,
 	DESTINATION_UDP_BACKEND, /* addressed directly, but some UDP service has it too */
+	DESTINATION_RANGED,	 /* a service whose source ranges do not have the client */
 };
+
+/* Whether a service with ranges serves the socket; a client whose address is not known is in no range. */
+GLOBAL int is_served(struct bpf_sock_addr *ctx, const struct service_key *key)
+{
+	struct endpoint client = {};
+
+	if (!key)
+		return 0;
+	copy_address(&client.address, key->address);
+	return find_client(ctx, is_mapped_ipv4(&client), &client.address) &&
+	       is_in_ranges(key->address, key->port, key->protocol, &client.address);
+}
 
 /* Finds out what the destination is; `key` is the service's key if it is one. */
 INLINE enum destination classify(struct bpf_sock_addr *ctx, const struct endpoint *to, struct service_key *key)
 {
+	struct service *service;
 	__u32 *role;
 
 	/* A pod's loopback is its own. */
@@ -48,8 +65,10 @@ INLINE enum destination classify(struct bpf_sock_addr *ctx, const struct endpoin
 	key->port = to->port;
 	key->protocol = (__u8)ctx->protocol;
 	key->scope = SCOPE_INTERNAL;
-	if (bpf_map_lookup_elem(&services, key))
-		return DESTINATION_SERVICE;
+	service = bpf_map_lookup_elem(&services, key);
+	if (service)
+		return service->flags & SERVICE_RANGED_INSIDE && !is_served(ctx, key) ? DESTINATION_RANGED
+										     : DESTINATION_SERVICE;
 	if (is_loopback(to)) {
 		((__u32 *)key->address)[3] = 0;
 		return bpf_map_lookup_elem(&services, key) ? DESTINATION_SERVICE : DESTINATION_DIRECT;
@@ -76,18 +95,20 @@ GLOBAL int refuse(enum refusal_reason reason)
 
 	if (count)
 		(*count)++;
-	bpf_set_retval(reason == REFUSED_INVALID_SOURCE ? -EADDRNOTAVAIL : -ECONNREFUSED);
+	bpf_set_retval(reason == REFUSED_INVALID_SOURCE ? -EADDRNOTAVAIL
+		       : reason == REFUSED_SOURCE_RANGE ? -EPERM
+							: -ECONNREFUSED);
 	return REFUSE;
 }
 
-/* Nobody serves; `key` is on the caller's stack. */
-INLINE int refuse_service(const struct service_key *key)
+/* Refuses what is for a service, and counts it there; `key` is on the caller's stack. */
+INLINE int refuse_service(const struct service_key *key, enum refusal_reason reason)
 {
 	struct service *service = bpf_map_lookup_elem(&services, key);
 
 	if (service)
-		count_refusal(service->id, REFUSED_NO_BACKEND);
-	return refuse(REFUSED_NO_BACKEND);
+		count_refusal(service->id, reason);
+	return refuse(reason);
 }
 
 INLINE int is_translated(const struct bpf_sock_addr *ctx)
@@ -187,12 +208,14 @@ INLINE int on_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
 	destination = classify(ctx, to, &key);
 	if (destination == DESTINATION_UNKNOWN_PORT)
 		return refuse(REFUSED_UNKNOWN_PORT);
+	if (destination == DESTINATION_RANGED)
+		return refuse_service(&key, REFUSED_SOURCE_RANGE);
 	if (destination != DESTINATION_SERVICE)
 		return ALLOW;
 
 	chosen = choose(ctx, &key, &origin);
 	if (!chosen)
-		return refuse_service(&key);
+		return refuse_service(&key, REFUSED_NO_BACKEND);
 	if (!reaches_backend(ctx, to, &origin, 1))
 		return refuse(REFUSED_INVALID_SOURCE);
 	copy_address(origin.frontend, &to->address);
@@ -288,6 +311,8 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 		return ALLOW;
 	if (destination == DESTINATION_UNKNOWN_PORT)
 		return refuse(REFUSED_UNKNOWN_PORT);
+	if (destination == DESTINATION_RANGED)
+		return refuse_service(&key, REFUSED_SOURCE_RANGE);
 
 	known = bpf_sk_storage_get(&flows, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!known)
@@ -315,7 +340,7 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 		origin.frontend_port = to->port;
 		for (int attempt = 0; attempt < UNSHARED_ATTEMPTS; attempt++) {
 			if (!choose(ctx, &key, &origin))
-				return refuse_service(&key);
+				return refuse_service(&key, REFUSED_NO_BACKEND);
 			if (!is_shared(known, &origin))
 				break;
 		}

@@ -54,8 +54,10 @@ enum service_flags {
 	SERVICE_DSR = 2,
 	/* A pod's own port: bind() is guarded at each of its addresses (a NodePort's: at the unspecified one). */
 	SERVICE_HOST_PORT = 4,
-	/* Not everybody may come in at each of its addresses: source_ranges says who. */
+	/* A frontend of a load balancer that serves some clients only: source_ranges has them. */
 	SERVICE_RANGED = 8,
+	/* The same for clients that do not enter the node: its pods and processes (sourceRanges: everywhere). */
+	SERVICE_RANGED_INSIDE = 16,
 };
 
 struct service {
@@ -166,6 +168,7 @@ enum refusal_reason {
 	REFUSED_INVALID_SOURCE = 132, /* the socket is bound to a loopback address, and the backend is elsewhere */
 	REFUSED_UNKNOWN_PORT = 151, /* a service address, but not a port of it */
 	REFUSED_NO_BACKEND = 158,   /* no endpoints */
+	REFUSED_SOURCE_RANGE = 177, /* loadBalancerSourceRanges doesn't have the client */
 };
 
 #define REFUSAL_REASONS 256
@@ -184,11 +187,35 @@ struct stale_socket {
 	__u16 protocol; /* IPPROTO_* */
 };
 
+/*
+ * Where the kernel's structs have what client.h reads: offsets in bytes. They are constants in place of CO-RE
+ * relocations, so that the programs have the same instructions, and so the same tag, on every kernel.
+ */
+struct kernel_fields {
+	__u32 known;		/* 0: the kernel's memory cannot be read */
+	__u32 context_socket;	/* bpf_sock_addr_kern.sk */
+	__u32 socket_net;	/* sock.__sk_common.skc_net */
+	__u32 net_devices;	/* net.dev_base_head */
+	__u32 device_list;	/* net_device.dev_list */
+	__u32 device_flags;	/* net_device.flags */
+	__u32 device_ipv4;	/* net_device.ip_ptr */
+	__u32 device_ipv6;	/* net_device.ip6_ptr */
+	__u32 ipv4_addresses;	/* in_device.ifa_list */
+	__u32 ipv4_next;	/* in_ifaddr.ifa_next */
+	__u32 ipv4_address;	/* in_ifaddr.ifa_local */
+	__u32 ipv4_scope;	/* in_ifaddr.ifa_scope */
+	__u32 ipv6_addresses;	/* inet6_dev.addr_list */
+	__u32 ipv6_list;	/* inet6_ifaddr.if_list */
+	__u32 ipv6_address;	/* inet6_ifaddr.addr */
+	__u32 ipv6_scope;	/* inet6_ifaddr.scope */
+};
+
 /* Options of socket.bpf.c, set before it is loaded. */
 struct socket_config {
 	__u64 node_netns_cookie; /* the network namespace whose loopback and binds are the node's */
 	enum heddle_abi abi;	 /* for whoever inspects the map */
 	__u32 reserved;
+	struct kernel_fields kernel;
 };
 
 /*

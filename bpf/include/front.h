@@ -8,6 +8,7 @@
 
 #include "fragment.h"
 #include "nat.h"
+#include "ranges.h"
 #include "route.h"
 #include "tunnel.h"
 
@@ -82,22 +83,6 @@ INLINE void count_connection(__u32 backend)
 
 	if (stats)
 		__sync_fetch_and_add(&stats->connections, 1);
-}
-
-/* Whether the frontend is for this client (loadBalancerSourceRanges). */
-NOINLINE int may_enter(const struct packet *packet)
-{
-	struct source_range_key key = {
-		.prefix_length = 8 * (sizeof(key) - sizeof(key.prefix_length)),
-		.port = packet->key.destination_port,
-		.protocol = (__u8)packet->key.protocol,
-	};
-	enum source_range *range;
-
-	copy_address(key.frontend, packet->key.destination);
-	copy_address(key.client, packet->key.source);
-	range = bpf_map_lookup_elem(&source_ranges, &key);
-	return !range || *range == RANGE_ALLOWED;
 }
 
 /*
@@ -284,7 +269,8 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, int from_o
 	if (!service)
 		return role & ADDRESS_NODE ? NOT_OURS : DROP_UNKNOWN_PORT;
 	choice->service = service->id;
-	if (from_outside && service->flags & SERVICE_RANGED && !may_enter(packet))
+	if (service->flags & (from_outside ? SERVICE_RANGED : SERVICE_RANGED_INSIDE) &&
+	    !is_in_ranges(key.address, key.port, key.protocol, packet->key.source))
 		return DROP_SOURCE_RANGE;
 	/* A hostPort may also be the port that a socket of the node has chosen for a connection of its own. */
 	if (!may_begin(packet))

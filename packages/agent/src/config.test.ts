@@ -31,6 +31,7 @@ describe('configuration', () => {
         ...{ tcpReset: 10, udpUnanswered: 120, udp: 300, sctpHandshake: 60, sctp: 900 },
       },
       nodePortAddresses: [],
+      sourceRanges: 'everywhere',
       sizes: { services: 65536, backends: 131072, slots: 262144, affinity: 65536, flows: 65536 },
       options: { terminateTcp: false },
     });
@@ -99,6 +100,7 @@ describe('configuration', () => {
         'forwarding',
         'snatPorts',
         'nodePortAddresses',
+        'sourceRanges',
         'sizes.services',
         'sizes.backends',
         'sizes.slots',

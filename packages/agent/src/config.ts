@@ -57,6 +57,8 @@ export interface Config {
   readonly snatPorts: string;
   /** Where NodePorts and hostPorts are served: ranges and names of devices; none: the Node object says. */
   readonly nodePortAddresses: readonly string[];
+  /** Which clients loadBalancerSourceRanges restrict. */
+  readonly sourceRanges: 'everywhere' | 'external';
   readonly sizes: MapSizes;
   readonly timeouts: FlowTimeouts;
   readonly options: { readonly terminateTcp: boolean };
@@ -110,6 +112,7 @@ const podDevicesRemedy =
 const forwardingRemedy = 'write snat, dsr or hybrid';
 const portsRemedy = 'write the first and the last port, e.g. 1024-29999, of 1024 to 65535';
 const nodePortsRemedy = 'write a list such as [192.0.2.0/24, eth0]';
+const rangesRemedy = 'write everywhere or external';
 const levelRemedy = 'write debug, info, warn or error';
 const yesNoRemedy = 'write true or false';
 
@@ -265,6 +268,12 @@ const schema = v.strictObject({
     ),
     v.description(
       'Addresses of the node at which NodePorts and hostPorts are served: ranges such as 192.0.2.0/24, and names of devices such as eth0 or bond*. Loopback always is. Default: the InternalIPs and ExternalIPs of the Node object, or all addresses of the devices where it has none.',
+    ),
+  ),
+  sourceRanges: v.pipe(
+    v.optional(v.picklist(['everywhere', 'external'], rangesRemedy), 'everywhere'),
+    v.description(
+      'Which clients loadBalancerSourceRanges restrict: everywhere (all, also pods and processes of the nodes, by their addresses) or external (only those that enter a node from outside the cluster).',
     ),
   ),
   sizes: v.pipe(

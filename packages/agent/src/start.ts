@@ -42,7 +42,7 @@ export function startAgent(options: StartOptions): Agent {
   const { platform, config, environment, version, objects, bpf = new LinuxBpf(platform) } = options;
   const node = config.node ?? hostName(platform);
   const cgroup = chooseCgroup(platform, config.cgroup);
-  const { bpffs, sizes, options: choices, manifests, xdp } = config;
+  const { bpffs, sizes, options: choices, manifests, xdp, sourceRanges } = config;
   const isCluster = manifests === undefined;
   return new Agent({
     platform,
@@ -61,6 +61,7 @@ export function startAgent(options: StartOptions): Agent {
       const cookie = netnsCookie(platform);
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices, xdp },
+        sourceRanges,
         netnsCookie: cookie,
         nat: { ...defaultNat, ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },
       });

@@ -116,6 +116,10 @@ function addAgent(program: Command): void {
         'ranges or devices, with commas between, where NodePorts are (default: as the Node says)',
         listed,
       )
+      .option(
+        '--source-ranges <where>',
+        'loadBalancerSourceRanges restrict clients everywhere or external ones (default: "everywhere")',
+      )
       .option('--pod-devices <names>', 'of pods in machines of their own (default: "none")')
       .option('--terminate-tcp', 'close TCP connections to backends that are gone')
       .action(async (options) => (await import('./commands/agent.ts')).agent(options)),

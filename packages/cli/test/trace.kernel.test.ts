@@ -23,7 +23,9 @@ const addresses = {
   none: { v4: '10.96.7.2', v6: 'fd00:96::72' },
   many: { v4: '10.96.7.3', v6: 'fd00:96::73' },
   sticky: { v4: '10.96.7.4', v6: 'fd00:96::74' },
+  ranged: { v4: '10.96.7.5', v6: 'fd00:96::75' },
 } as const;
+const balancers = { v4: '198.51.100.7', v6: 'fd00:198:51:100::7' } as const;
 
 describe('heddle trace foretells what the kernel does', () => {
   let product: Product;
@@ -46,11 +48,17 @@ describe('heddle trace foretells what the kernel does', () => {
       { name: 'tcp', port: 80, targetPort: 8080 },
       { name: 'udp', port: 80, protocol: 'UDP', targetPort: 8080 },
     ];
-    const dual = (name: keyof typeof addresses, spec: object = {}) =>
-      service(name, [addresses[name].v4, addresses[name].v6], {
-        ...{ ipFamilyPolicy: 'RequireDualStack', ports },
-        ...spec,
-      });
+    const dual = (
+      name: keyof typeof addresses,
+      spec: object = {},
+      more: Readonly<Record<string, unknown>> = {},
+    ) =>
+      service(
+        name,
+        [addresses[name].v4, addresses[name].v6],
+        { ...{ ipFamilyPolicy: 'RequireDualStack', ports }, ...spec },
+        more,
+      );
     const slices = (name: string, ...numbers: number[]) =>
       ends.map((end) =>
         slice(
@@ -80,6 +88,17 @@ describe('heddle trace foretells what the kernel does', () => {
       ...slices('many', 1, 2, 4),
       dual('sticky', { sessionAffinity: 'ClientIP' }),
       ...slices('sticky', 1, 2, 4),
+      dual(
+        'ranged',
+        {
+          type: 'LoadBalancer',
+          loadBalancerSourceRanges: ends.map(
+            (end) => `${client.addresses[end]}/${end === 'v4' ? 32 : 128}`,
+          ),
+        },
+        { status: { loadBalancer: { ingress: ends.map((end) => ({ ip: balancers[end] })) } } },
+      ),
+      ...slices('ranged', 4),
     );
   });
   after(() => {
@@ -216,6 +235,28 @@ describe('heddle trace foretells what the kernel does', () => {
           seen(client, protocol, of(product.node, end), nodePort),
           product.lab.pods[4]!.name,
         );
+      });
+
+      test(`a socket, a load balancer with source ranges, ${protocol} ${end}`, async () => {
+        const { name } = product.lab.pods[4]!;
+        for (const [from, expected] of [
+          [client, name],
+          [product.lab.pods[1]!, 'EPERM'],
+          [product.node, 'EPERM'],
+        ] as const) {
+          const found = await traced(of(from, end), balancers[end], 80, protocol);
+          assert.equal(foretold(found), expected, found.verdict.text);
+          assert.equal(seen(from, protocol, balancers[end], 80), expected, from.name);
+          const reason = expected === name ? undefined : 'REFUSED_SOURCE_RANGE';
+          assert.equal(found.verdict.reason?.name, reason);
+          const judged = `the client ${of(from, end)} (loadBalancerSourceRanges)`;
+          assert.ok(
+            found.hooks[0]!.steps.some(
+              (step) => step.kind === 'entry' && step.meaning?.endsWith(judged),
+            ),
+            judged,
+          );
+        }
       });
 
       test(`a packet from outside to a NodePort, ${protocol} ${end}`, async () => {

@@ -8,18 +8,20 @@ import {
   encodeNodeConfig,
   encodeSocketConfig,
   heddleAbi,
+  type KernelFields,
   nodeConfigSize,
   socketConfigSize,
 } from './generated/abi.ts';
 
-/** The object of the sockets' programs as the options want it. */
+/** The object of the sockets' programs as the options and the kernel want it. */
 export function configuredSocket(
   spec: ObjectSpec,
   { sizes, netnsCookie }: DatapathOptions,
+  kernel: KernelFields,
 ): ObjectSpec {
   const config = new Uint8Array(socketConfigSize);
   const abi = heddleAbi.currentAbi;
-  encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, reserved: 0 }, config);
+  encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, reserved: 0, kernel }, config);
   return setVariable(sized(spec, sizes), 'config', config);
 }
 

@@ -22,6 +22,7 @@ import type { NatOptions } from './flow-options.ts';
 import type { FlowEntry } from './flows.ts';
 import { decodeNatTable, heddleAbi, refusalReason } from './generated/abi.ts';
 import { attachHooks, hasHooks, hookStates } from './hooks.ts';
+import { kernelFields, readsKernel } from './kernel-fields.ts';
 import { MappedArray } from './mapped-array.ts';
 import type { PortUse } from './nat-ports.ts';
 import { type NatStatus, NatTable } from './nat-table.ts';
@@ -69,6 +70,8 @@ export interface DatapathOptions {
   /** Cookie of the node's network namespace: where NodePorts are served on loopback and guarded. */
   readonly netnsCookie: bigint;
   readonly nat: NatOptions;
+  /** Which clients loadBalancerSourceRanges restrict; absent: everywhere. */
+  readonly sourceRanges?: SourceRangesHold;
   /** Where packets that only turn round on this node are translated early; absent: off. */
   readonly xdp?: XdpMode;
   readonly options: {
@@ -76,6 +79,12 @@ export interface DatapathOptions {
     readonly terminateTcp: boolean;
   };
 }
+
+/**
+ * Which clients loadBalancerSourceRanges restrict: all of them, also pods and processes of the node, or only
+ * those that enter the node from outside the cluster.
+ */
+export type SourceRangesHold = 'everywhere' | 'external';
 
 export interface DatapathStatus {
   readonly abi: number;
@@ -103,6 +112,7 @@ const reasonText: Readonly<Record<number, string>> = {
   [refusalReason.invalidSource]: 'a socket bound to loopback, from which no pod is reached',
   [refusalReason.unknownPort]: 'a port that the service does not have',
   [refusalReason.noBackend]: 'no endpoints',
+  [refusalReason.sourceRange]: 'loadBalancerSourceRanges does not have the client',
 };
 
 /** What the oldest kernel lacks, and how the datapath does without. */
@@ -114,6 +124,11 @@ const optionalFeatures: readonly { feature: Feature; instead: string }[] = [
   {
     feature: 'iter/bpf_sk_storage_map',
     instead: 'sockets of removed backends are looked for in one network namespace after the other',
+  },
+  {
+    feature: readsKernel,
+    instead:
+      'pods count as clients without an address, which frontends with loadBalancerSourceRanges refuse',
   },
   { feature: 'link/tcx', instead: 'programs of devices are filters of a clsact qdisc' },
 ];
@@ -170,7 +185,11 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const root = pinRoot(options.bpffs);
     mountBpffs(platform, options.bpffs);
     this.folders = [pinFolder(root, version), ...otherFolders(platform, root, version)];
-    this.socket = configuredSocket(readObject(objects('socket')), options);
+    this.socket = configuredSocket(
+      readObject(objects('socket')),
+      options,
+      kernelFields(platform, bpf),
+    );
     const node = configuredNode(readObject(objects('node')), options);
 
     const pinned = this.openMaps([this.socket, node]);
@@ -197,6 +216,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       },
       () => platform.monotonicNs(),
       (protocol) => this.stale.expect(protocol),
+      options.sourceRanges,
     );
     this.ranges = new SourceRanges(maps.source_ranges!);
     this.serviceRefusals = new ServiceRefusals(maps.service_refused!);

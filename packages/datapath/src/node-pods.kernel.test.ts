@@ -169,24 +169,29 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test(`what is for clients outside is not for pods, over IP${end}`, () => {
+    test(`externalTrafficPolicy Local is not for pods, source ranges are, over IP${end}`, () => {
       const balancer = end === 'v4' ? '198.51.100.10' : 'fd00:198:51:100::10';
-      const service = cluster.serve({
-        pods: [b.pods[0]!],
-        ingress: [balancer],
-        spec: {
-          externalTrafficPolicy: 'Local',
-          loadBalancerSourceRanges: ['192.0.2.77/32', 'fd00:192:0:2::77/128'],
-        },
-      });
-      // Its own node has no endpoint and its address is in no range: it is inside.
+      const serve = (...loadBalancerSourceRanges: string[]) =>
+        cluster.serve({
+          pods: [b.pods[0]!],
+          ingress: [balancer],
+          spec: { externalTrafficPolicy: 'Local', loadBalancerSourceRanges },
+        });
+      const service = serve('192.0.2.77/32', 'fd00:192:0:2::77/128');
+      // Its own node has no endpoint.
       assert.equal(askHttp(inside, service.nodePort('http', a, end)), b.pods[0]!.name);
-      assert.equal(askHttp(inside, service.at('http', balancer)), b.pods[0]!.name);
-      // To another node it is a client from outside.
-      const [, , c] = cluster.lab.nodes;
-      const elsewhere = service.nodePort('http', c!, end);
-      assert.throws(() => connectTcp(inside, elsewhere, 200), { code: 'ETIMEDOUT' });
+      const balanced = service.at('http', balancer);
+      assert.throws(() => connectTcp(inside, balanced, 200), { code: 'ETIMEDOUT' });
       cluster.remove(service);
+      const allowed = serve(`${inside.addresses[end]}/${end === 'v4' ? 32 : 128}`);
+      assert.equal(askHttp(inside, allowed.at('http', balancer)), b.pods[0]!.name);
+      cluster.remove(allowed);
+      // To another node it is an external client.
+      const [, , c] = cluster.lab.nodes;
+      const other = serve();
+      const elsewhere = other.nodePort('http', c!, end);
+      assert.throws(() => connectTcp(inside, elsewhere, 200), { code: 'ETIMEDOUT' });
+      cluster.remove(other);
     });
 
     test(`clients outside and pods with sockets of the node are served as ever, over IP${end}`, () => {

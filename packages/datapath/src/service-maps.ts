@@ -17,6 +17,7 @@ import {
   protocolNumbers,
   type TrafficTotals,
 } from './backend-table.ts';
+import type { SourceRangesHold } from './datapath.ts';
 import { Extents } from './extents.ts';
 import {
   addressKeySize,
@@ -70,6 +71,8 @@ const nothingSpared: Spared = { frontends: [], backendIds: [] };
 /** What it takes to bring a row into force; nothing of it is visible to the kernel's lookups yet. */
 interface Plan extends Held {
   readonly row: ServiceRow;
+  /** Those of the frontends that do not serve every client. */
+  readonly ranged: readonly string[];
   readonly before: Held | undefined;
   readonly newBackendIds: readonly number[];
   readonly newRun: boolean;
@@ -84,6 +87,9 @@ const algorithms: Readonly<Record<ServiceRow['algorithm'], ServiceAlgorithm>> = 
 };
 
 const none: readonly never[] = [];
+
+/** Flags that a frontend has by itself, not by its row. */
+const anyRanged = serviceFlags.ranged | serviceFlags.rangedInside;
 
 /** In place of a run that another service has, or that isn't one; equals no run that is written. */
 const noRun = { firstSlot: 0xffffffff, slotCount: 0 } as const;
@@ -117,14 +123,21 @@ export class ServiceMaps implements Operations<ServiceRow> {
   private readonly onBackendsGone: (row: ServiceRow['protocol']) => void;
   /** Rows that were found in force at the start, but not as they should be. */
   repaired = 0;
+  /** Flags of a frontend with source ranges. */
+  private readonly rangedFlags: number;
 
   /** `now` is a monotonic clock in nanoseconds; `onBackendsGone` hears of removed backends. */
   constructor(
     store: ServiceStore,
     now: () => bigint,
     onBackendsGone: (protocol: ServiceRow['protocol']) => void = () => {},
+    sourceRanges: SourceRangesHold = 'everywhere',
   ) {
     this.store = store;
+    this.rangedFlags =
+      sourceRanges === 'everywhere'
+        ? serviceFlags.ranged | serviceFlags.rangedInside
+        : serviceFlags.ranged;
     this.onBackendsGone = onBackendsGone;
     this.backends = new BackendTable(store.backends, store.backendStats, now);
     this.runs = new Extents(store.slots.length, now);
@@ -289,6 +302,10 @@ export class ServiceMaps implements Operations<ServiceRow> {
         row,
         before,
         frontends,
+        ranged:
+          row.sourceRanges.length === 0
+            ? none
+            : frontends.filter((_, i) => row.frontends[i]!.kind === 'LoadBalancer'),
         backendIds,
         newBackendIds,
         newRun: !keepsRun,
@@ -325,8 +342,9 @@ export class ServiceMaps implements Operations<ServiceRow> {
       const entry = this.entries.get(key);
       if (!entry || this.owners.has(entry.id)) continue;
       const claimsRun = this.unclaimedRuns.delete(entry.firstSlot);
+      const common = { ...entry, flags: (entry.flags & ~anyRanged) as ServiceFlags };
       const held: Held = {
-        entry: claimsRun || entry.slotCount === 0 ? entry : { ...entry, ...noRun },
+        entry: claimsRun || entry.slotCount === 0 ? common : { ...common, ...noRun },
         frontends: [],
         backendIds: [],
         addresses: [],
@@ -408,7 +426,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
         // What a row is spared may be another row's by now.
         const isSpare = !plan.frontends.includes(key);
         if (isSpare && (wanted.has(key) || current?.id !== plan.entry.id)) continue;
-        const entry = isSpare && current ? stillRanged(plan.entry, current) : plan.entry;
+        const isRanged = isSpare ? current!.flags & anyRanged : plan.ranged.includes(key);
+        const entry = isRanged ? this.rangedEntry(plan.entry) : plan.entry;
         if (current && sameEntry(current, entry)) continue;
         (current ? changed : added).push({ key, entry });
       }
@@ -430,6 +449,10 @@ export class ServiceMaps implements Operations<ServiceRow> {
       }
       throw error;
     }
+  }
+
+  private rangedEntry(entry: Entry): Entry {
+    return { ...entry, flags: (entry.flags | this.rangedFlags) as ServiceFlags };
   }
 
   private write(pairs: readonly { key: string; entry: Entry }[]): void {
@@ -521,18 +544,13 @@ function sameEntry(a: Entry, b: Entry): boolean {
   );
 }
 
-function flagsOf({ silent, forwarding, frontends, sourceRanges }: ServiceRow): ServiceFlags {
+/** Flags that all frontends of a row have. */
+function flagsOf({ silent, forwarding, frontends }: ServiceRow): ServiceFlags {
   const flags =
     (silent ? serviceFlags.silent : 0) |
     (forwarding === 'dsr' ? serviceFlags.dsr : 0) |
-    (frontends[0]?.kind === 'HostPort' ? serviceFlags.hostPort : 0) |
-    (sourceRanges.length > 0 ? serviceFlags.ranged : 0);
+    (frontends[0]?.kind === 'HostPort' ? serviceFlags.hostPort : 0);
   return flags as ServiceFlags;
-}
-
-/** The entry of a frontend that the row does not ask for: the source ranges that it was left hold on. */
-function stillRanged(entry: Entry, found: Entry): Entry {
-  return { ...entry, flags: (entry.flags | (found.flags & serviceFlags.ranged)) as ServiceFlags };
 }
 
 const keyBuffer = new Uint8Array(serviceKeySize);

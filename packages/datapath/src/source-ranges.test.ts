@@ -80,6 +80,19 @@ test('a range that has every address of a family allows them all', () => {
   hasOnly(map, ['198.51.100.1 <- 0.0.0.0/96 allowed', denied, '2001:db8::1 <- ::/0 allowed']);
 });
 
+test('the entry for all clients follows ranges that have every IPv6 address and then do not, also after a restart', () => {
+  const map = newMap();
+  let ranges = new SourceRanges(map);
+  const of = (...texts: string[]) => ranged(texts, {}, '2001:db8::1');
+  for (let round = 0; round < 2; round++) {
+    program(ranges, of('2001:db8:1::/48'));
+    hasOnly(map, ['2001:db8::1 <- ::/0 denied', '2001:db8::1 <- 2001:db8:1::/48 allowed']);
+    program(ranges, of('::/0'));
+    hasOnly(map, ['2001:db8::1 <- ::/0 allowed']);
+    ranges = new SourceRanges(map);
+  }
+});
+
 test('a new agent ends ranges of an earlier one at a frontend that a row has, others when it knows all rows', () => {
   const map = newMap();
   const elsewhere = ranged(['192.0.2.9'], { key: 'other' }, '198.51.100.2');

@@ -22,15 +22,18 @@ export class SourceRanges {
   private readonly map: KeyedMap;
   /** The rows that need each entry; none: an earlier agent wrote it. */
   private readonly owners = new Map<string, readonly string[]>();
+  /** What each entry is; that of `::/0` changes, as the ranges of an IPv6 frontend may have it. */
+  private readonly verdicts = new Map<string, number>();
   private readonly held = new Map<string, readonly string[]>();
   /** What an earlier agent wrote, by frontend, until a row has the frontend or all rows are known. */
   private readonly found = new Map<string, string[]>();
 
   constructor(map: KeyedMap) {
     this.map = map;
-    for (const [key] of map.entries()) {
+    for (const [key, value] of map.entries()) {
       const text = keyText(key);
       this.owners.set(text, []);
+      this.verdicts.set(text, value[0]!);
       const others = this.found.get(frontendOf(text));
       if (others) others.push(text);
       else this.found.set(frontendOf(text), [text]);
@@ -49,9 +52,12 @@ export class SourceRanges {
     const held = new Set(this.held.get(row.key));
     try {
       for (const [text, verdict] of entriesOf(row)) {
+        if (this.verdicts.get(text) !== verdict) {
+          keyBytes(text, key, 0);
+          this.map.update(key, Uint8Array.of(verdict, 0, 0, 0));
+          this.verdicts.set(text, verdict);
+        }
         if (held.has(text)) continue;
-        keyBytes(text, key, 0);
-        this.map.update(key, Uint8Array.of(verdict, 0, 0, 0));
         this.owners.set(text, [...(this.owners.get(text) ?? []), row.key]);
         held.add(text);
       }
@@ -108,6 +114,7 @@ export class SourceRanges {
       keyBytes(text, key, 0);
       this.map.delete(key);
       this.owners.delete(text);
+      this.verdicts.delete(text);
     }
   }
 }

@@ -104,6 +104,16 @@ export function matchAccess(
   return { steps, bitOffset };
 }
 
+/**
+ * Offset in bytes of a struct's member by name, also of one in a struct without a name inside it; undefined
+ * where the types have no such member. Throws BtfError.
+ */
+export function memberOffset(btf: Btf, struct: string, member: string): number | undefined {
+  const type = btf.byName(struct, 'struct');
+  const found = type && findMember(btf, type.id, member, new Set());
+  return found && Math.floor(found.bitOffset / 8);
+}
+
 interface FoundMember {
   readonly step: AccessStep & { readonly member: BtfMember };
   /** From the start of the type that was searched. */

@@ -97,6 +97,7 @@ export const helperSince = {
   skc_lookup_tcp: [99, '5.2'],
   sk_storage_get: [107, '5.2'],
   sk_storage_delete: [108, '5.2'],
+  probe_read_kernel: [113, '5.5'],
   get_netns_cookie: [122, '5.6'],
   sk_assign: [124, '5.6'],
   ktime_get_boot_ns: [125, '5.8'],

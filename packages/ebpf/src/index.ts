@@ -3,6 +3,7 @@ export type * from './bpf.ts';
 export { isBpffs, mountBpffs, unmountBpffs } from './bpffs.ts';
 export { Btf, BtfError, essentialName } from './btf.ts';
 export * from './btf-types.ts';
+export { memberOffset } from './core-access.ts';
 export { corePoison } from './core-patch.ts';
 export {
   applyCoreRelocations,

@@ -10,13 +10,17 @@ export interface SocketFields {
   /** Cookie of the network namespace. */
   readonly netnsCookie: bigint;
   readonly cookie: bigint;
+  /** Region of the network namespace's struct net; absent: programs find none. */
+  readonly network?: number;
 }
 
-/** Bytes of struct bpf_sock, and where it has the own address and port. */
-const SIZE = 80;
+/** Bytes of struct bpf_sock and, behind it, the simulated struct sock (kernel-btf.ts); where the fields are. */
+const SIZE = 104;
 const SOURCE_IPV4 = 24;
 const SOURCE_IPV6 = 28;
 const SOURCE_PORT = 44;
+const NETWORK = 80;
+const PROTOCOL = 96;
 /** Bytes of struct sock_common as kernel-btf.ts has it, and where it has skc_ipv6only. */
 const COMMON_SIZE = 16;
 const IPV6_ONLY = 8;
@@ -24,7 +28,7 @@ const IPV6_ONLY = 8;
 /** A socket as programs know it: an address, and storage that hangs on it. */
 export class SocketHandle {
   readonly fields: SocketFields;
-  /** Region of its struct bpf_sock. */
+  /** Region of its struct bpf_sock and struct sock. */
   readonly region: number;
   /** The struct; see linux/bpf.h for the offsets. */
   readonly view: DataView;
@@ -41,6 +45,8 @@ export class SocketHandle {
     this.view.setUint32(4, fields.family, true);
     this.view.setUint32(8, fields.type, true);
     this.view.setUint32(12, fields.protocol, true);
+    this.view.setInt32(NETWORK + 4, fields.network ?? 0, true);
+    this.view.setUint16(PROTOCOL, fields.protocol, true);
     this.#memory = memory;
     this.region = memory.add({ kind: 'kernel', what: 'a socket', object: this }, bytes);
   }

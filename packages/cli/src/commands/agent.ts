@@ -27,6 +27,7 @@ interface Options {
   readonly xdp?: string;
   readonly forwarding?: string;
   readonly nodeportAddresses?: readonly string[];
+  readonly sourceRanges?: string;
   readonly podDevices?: string;
   readonly maxAffinity?: number;
   readonly maxFlows?: number;
@@ -81,6 +82,7 @@ function flagsOf(options: Options): ConfigFlags {
     xdp: options.xdp,
     forwarding: options.forwarding,
     nodePortAddresses: options.nodeportAddresses,
+    sourceRanges: options.sourceRanges,
     podDevices: options.podDevices,
     'options.terminateTcp': options.terminateTcp,
   };

@@ -34,6 +34,7 @@ const chartValues = {
   forwarding: value('forwarding'),
   snatPorts: value('snatPorts'),
   nodePortAddresses: value('nodePortAddresses'),
+  sourceRanges: value('sourceRanges'),
   sizes: {
     services: value('sizes.services'),
     backends: value('sizes.backends'),

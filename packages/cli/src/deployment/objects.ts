@@ -95,6 +95,7 @@ podDevices: ${inline(given.podDevices)}
 forwarding: ${inline(given.forwarding)}
 snatPorts: ${inline(given.snatPorts)}
 nodePortAddresses: ${inline(given.nodePortAddresses)}
+sourceRanges: ${inline(given.sourceRanges)}
 sizes:${group('sizes')}
 timeouts:${group('timeouts')}
 healthAddress: ":${inline(given.healthPort)}"

@@ -22,6 +22,7 @@ export interface Settings {
   readonly forwarding: 'snat' | 'dsr' | 'hybrid';
   readonly snatPorts: string;
   readonly nodePortAddresses: readonly string[];
+  readonly sourceRanges: 'everywhere' | 'external';
   readonly sizes: MapSizes;
   readonly timeouts: Config['timeouts'];
   readonly healthPort: number;
@@ -184,6 +185,16 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       type: 'array',
       items: { type: 'string', pattern: '^([0-9a-fA-F.:]+/[0-9]{1,3}|[^\\s,/:]{1,15})$' },
       description: 'write ranges and names of devices with commas between, e.g. 192.0.2.0/24,eth1',
+    },
+  },
+  sourceRanges: {
+    about:
+      'Which clients loadBalancerSourceRanges restrict: everywhere (also pods and processes of the nodes, by their addresses) or external (only those from outside the cluster).',
+    fallback: 'everywhere',
+    schema: {
+      type: 'string',
+      enum: ['everywhere', 'external'],
+      description: 'write everywhere or external',
     },
   },
   sizes: {

@@ -43,6 +43,10 @@ const generationWord = 6;
 const usedOnceOffset = 8;
 const usedOffset = 12;
 
+/** Address of a pod that is only a client: loadBalancerSourceRanges judge by it. */
+const podClientAddress = (number: number, isIpv4: boolean) =>
+  parseIp(isIpv4 ? `10.64.${(number >> 8) & 255}.${number & 255}` : `fd00:10:64::${number}`)!;
+
 /** The node that an address (16 bytes as text) leads to: its own, or that of a pod on it. */
 export interface Home {
   readonly node: SimulatedNode;
@@ -210,13 +214,15 @@ export class NodeClass implements Disposable {
 
   /** A socket in a namespace of a node, by the namespace's cookie; 1 is the node's own. */
   makeSocket(cookie: bigint, family: 4 | 6, protocol: 6 | 17): SocketHandle {
-    return new SocketHandle(this.host.machine.memory, {
+    const socket = new SocketHandle(this.host.machine.memory, {
       family: family === 4 ? AF_INET : AF_INET6,
       type: protocol === 6 ? 1 : 2,
       protocol,
       netnsCookie: cookie,
       cookie: ++this.#sockets,
     });
+    if (cookie !== 1n) socket.showSource(podClientAddress(Number(cookie), family === 4), 0);
+    return socket;
   }
 
   /**

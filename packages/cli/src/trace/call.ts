@@ -1,4 +1,4 @@
-import { errnoNames, formatEndpoint } from '@heddle/sys';
+import { errnoNames, formatEndpoint, parseIp } from '@heddle/sys';
 import { addressOf, familyOf, SocketHandle, textOf } from '@heddle/vm';
 import type { Question } from './question.ts';
 import type { Verdict } from './result.ts';
@@ -15,7 +15,7 @@ type Call = 'connect' | 'sendmsg' | 'getpeername' | 'recvmsg';
 
 /** connect() of TCP, sendmsg() of an unconnected UDP socket; then what the program learns of the peer. */
 export function traceCall(tracer: Tracer, question: Question): Verdict {
-  const { address, port, protocol, namespace, reply } = question;
+  const { source, address, port, protocol, namespace, reply } = question;
   const { memory } = tracer.node.host.machine;
   const to = formatEndpoint(address, port);
   const untouched = (why: string): Verdict => {
@@ -43,6 +43,8 @@ export function traceCall(tracer: Tracer, question: Question): Verdict {
     ...{ family: variant === 4 ? AF_INET : AF_INET6, ...kind },
     ...{ netnsCookie: namespace!.cookie, cookie: 1n },
   });
+  // A dump has no memory of the kernel. Source ranges take a pod for this address; the node has one in the maps.
+  if (!namespace!.isNode) socket.showSource(parseIp(source)!, 0);
   try {
     const there = run(tracer, call, socket, { address, port });
     const verdict = judge(tracer, question, there);

@@ -32,6 +32,7 @@ const algorithms: Readonly<Record<string, string>> = {
 const reasons: Readonly<Record<string, string>> = {
   REFUSED_UNKNOWN_PORT: 'a service has the address, but not this port',
   REFUSED_NO_BACKEND: 'the service has no endpoints',
+  REFUSED_SOURCE_RANGE: 'loadBalancerSourceRanges does not have the client',
   DROP_INVALID: 'a header is cut short or impossible',
   DROP_TOO_LARGE: 'it is larger than the next link takes',
   DROP_UNANSWERED_LIMIT: 'too many flows are unanswered',
@@ -175,8 +176,7 @@ export class Words {
       case 'drops':
         return `counted as ${this.reason('drop_reason', key as number).text}`;
       case 'source_ranges':
-        if (value === undefined) return `${k.frontend} is for everybody`;
-        return `${formatEndpoint(`${k.frontend}`, k.port as number)} ${value === 'RANGE_ALLOWED' ? 'is for this client, too' : 'is not for this client'} (loadBalancerSourceRanges)`;
+        return `${formatEndpoint(`${k.frontend}`, k.port as number)} ${value === 'RANGE_ALLOWED' ? 'serves' : 'does not serve'} the client ${k.client} (loadBalancerSourceRanges)`;
       case 'node_devices':
         return `${this.#device(key as number)} ${v || value !== undefined ? 'leads out of the node' : 'does not lead out of the node'}`;
       case 'nat_index':

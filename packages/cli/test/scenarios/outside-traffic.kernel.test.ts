@@ -198,9 +198,11 @@ describe('traffic from outside the cluster', () => {
               // They are about the load balancer's address only.
               assert.deepEqual(answers(from, protocol, onNode!.to), namesOf(pod));
             }
-            // Pods and the node itself are inside already.
+            // Pods and the node are clients like others, at the load balancer's address.
             for (const from of [here[1]!, node]) {
-              assert.deepEqual(answers(from, protocol, balanced!.to), namesOf(pod), from.name);
+              const expected = ranges === undefined ? namesOf(pod) : ['EPERM'];
+              assert.deepEqual(answers(from, protocol, balanced!.to), expected, from.name);
+              assert.deepEqual(answers(from, protocol, onNode!.to), namesOf(pod), from.name);
             }
           }
         }

@@ -486,6 +486,70 @@ export const heddleAbi = {
 } as const;
 export type HeddleAbi = (typeof heddleAbi)[keyof typeof heddleAbi];
 
+/** struct kernel_fields */
+export interface KernelFields {
+  readonly known: number;
+  readonly contextSocket: number;
+  readonly socketNet: number;
+  readonly netDevices: number;
+  readonly deviceList: number;
+  readonly deviceFlags: number;
+  readonly deviceIpv4: number;
+  readonly deviceIpv6: number;
+  readonly ipv4Addresses: number;
+  readonly ipv4Next: number;
+  readonly ipv4Address: number;
+  readonly ipv4Scope: number;
+  readonly ipv6Addresses: number;
+  readonly ipv6List: number;
+  readonly ipv6Address: number;
+  readonly ipv6Scope: number;
+}
+
+export const kernelFieldsSize = 64;
+
+export function encodeKernelFields(value: KernelFields, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 64);
+  view.setUint32(0, value.known, true);
+  view.setUint32(4, value.contextSocket, true);
+  view.setUint32(8, value.socketNet, true);
+  view.setUint32(12, value.netDevices, true);
+  view.setUint32(16, value.deviceList, true);
+  view.setUint32(20, value.deviceFlags, true);
+  view.setUint32(24, value.deviceIpv4, true);
+  view.setUint32(28, value.deviceIpv6, true);
+  view.setUint32(32, value.ipv4Addresses, true);
+  view.setUint32(36, value.ipv4Next, true);
+  view.setUint32(40, value.ipv4Address, true);
+  view.setUint32(44, value.ipv4Scope, true);
+  view.setUint32(48, value.ipv6Addresses, true);
+  view.setUint32(52, value.ipv6List, true);
+  view.setUint32(56, value.ipv6Address, true);
+  view.setUint32(60, value.ipv6Scope, true);
+}
+
+export function decodeKernelFields(bytes: Uint8Array, offset = 0): KernelFields {
+  const view = viewOf(bytes, offset, 64);
+  return {
+    known: view.getUint32(0, true),
+    contextSocket: view.getUint32(4, true),
+    socketNet: view.getUint32(8, true),
+    netDevices: view.getUint32(12, true),
+    deviceList: view.getUint32(16, true),
+    deviceFlags: view.getUint32(20, true),
+    deviceIpv4: view.getUint32(24, true),
+    deviceIpv6: view.getUint32(28, true),
+    ipv4Addresses: view.getUint32(32, true),
+    ipv4Next: view.getUint32(36, true),
+    ipv4Address: view.getUint32(40, true),
+    ipv4Scope: view.getUint32(44, true),
+    ipv6Addresses: view.getUint32(48, true),
+    ipv6List: view.getUint32(52, true),
+    ipv6Address: view.getUint32(56, true),
+    ipv6Scope: view.getUint32(60, true),
+  };
+}
+
 /** struct known_flow */
 export interface KnownFlow {
   readonly check: number;
@@ -800,6 +864,7 @@ export const refusalReason = {
   invalidSource: 132,
   unknownPort: 151,
   noBackend: 158,
+  sourceRange: 177,
 } as const;
 export type RefusalReason = (typeof refusalReason)[keyof typeof refusalReason];
 
@@ -856,6 +921,7 @@ export const serviceFlags = {
   dsr: 2,
   hostPort: 4,
   ranged: 8,
+  rangedInside: 16,
 } as const;
 export type ServiceFlags = (typeof serviceFlags)[keyof typeof serviceFlags];
 
@@ -924,23 +990,26 @@ export interface SocketConfig {
   readonly nodeNetnsCookie: bigint;
   readonly abi: HeddleAbi;
   readonly reserved: number;
+  readonly kernel: KernelFields;
 }
 
-export const socketConfigSize = 16;
+export const socketConfigSize = 80;
 
 export function encodeSocketConfig(value: SocketConfig, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 16);
+  const view = viewOf(into, offset, 80);
   view.setBigUint64(0, value.nodeNetnsCookie, true);
   view.setUint32(8, value.abi, true);
   view.setUint32(12, value.reserved, true);
+  encodeKernelFields(value.kernel, into, offset + 16);
 }
 
 export function decodeSocketConfig(bytes: Uint8Array, offset = 0): SocketConfig {
-  const view = viewOf(bytes, offset, 16);
+  const view = viewOf(bytes, offset, 80);
   return {
     nodeNetnsCookie: view.getBigUint64(0, true),
     abi: view.getUint32(8, true) as HeddleAbi,
     reserved: view.getUint32(12, true),
+    kernel: decodeKernelFields(bytes, offset + 16),
   };
 }
 

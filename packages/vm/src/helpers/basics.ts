@@ -39,6 +39,16 @@ const sequenceWrite: Helper = (machine) => {
   machine.answer(0);
 };
 
+/** Reads the kernel's memory; what cannot be read becomes zeros, as in bpf_probe_read_kernel_common. */
+const readKernel: Helper = (machine) => {
+  const R = machine.registers;
+  const into = machine.argumentBytes(1, R[4]! >>> 0, true);
+  const bytes = machine.memory.bytes(R[7]!, R[6]! >>> 0, into.length, false);
+  if (bytes) into.set(bytes);
+  else into.fill(0);
+  machine.answer(bytes ? 0 : -errno.EFAULT);
+};
+
 /** Looks a name up in the kernel's BTF, for programs that ask what there is (type syscall). */
 const findByName: Helper = (machine) => {
   const R = machine.registers;
@@ -56,6 +66,7 @@ export const basicHelpers: Readonly<Record<number, readonly [name: string, helpe
   // One program runs at a time: nobody else can hold a lock.
   93: ['spin_lock', zero],
   94: ['spin_unlock', zero],
+  113: ['probe_read_kernel', readKernel],
   125: ['ktime_get_boot_ns', now],
   127: ['seq_write', sequenceWrite],
   160: ['ktime_get_coarse_ns', coarse],

@@ -18,6 +18,7 @@ import { SocketHooks } from './hooks.ts';
 import { runIterator } from './iterators.ts';
 import { type IteratorTarget, iteratorTargets, simulatedKernelBtf } from './kernel-btf.ts';
 import { VmNamespace } from './namespace.ts';
+import { addNetwork } from './network-memory.ts';
 import { VmPlatform } from './platform.ts';
 import type { VmSocket } from './socket.ts';
 
@@ -166,6 +167,7 @@ export class VmHost implements Disposable {
     this.network.remove(pod.namespace);
     this.devices.removePod(pod.namespace);
     for (const socket of [...pod.namespace.sockets]) socket.abort();
+    this.machine.memory.remove(pod.namespace.region);
   }
 
   /** A frame comes in from outside, or goes out: through the programs of the node's device. */
@@ -216,7 +218,9 @@ export class VmHost implements Disposable {
     const number = this.#namespaces++;
     const [v4, v6] = [addressOf(texts.v4), addressOf(texts.v6)];
     // The initial namespace has cookie 1.
-    const namespace = new VmNamespace(name, FIRST_NAMESPACE + number, number + 1n, v4, v6);
+    const inode = FIRST_NAMESPACE + number;
+    const region = addNetwork(this.machine.memory, inode, [v4, v6]);
+    const namespace = new VmNamespace(name, inode, number + 1n, v4, v6, region);
     const directory = this.files.find(path);
     if (directory?.kind !== 'directory' || !directory.cgroup)
       throw new Error(`make ${name}: no cgroup`);

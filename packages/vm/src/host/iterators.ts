@@ -44,25 +44,6 @@ export function runIterator(
     regions.push(region);
     return region;
   };
-  const namespaces = new Map<VmNamespace, number>();
-  const netOf = (of: VmNamespace) => {
-    let region = namespaces.get(of);
-    if (region === undefined) {
-      const bytes = new Uint8Array(8);
-      new DataView(bytes.buffer).setUint32(0, Number(of.inode), true);
-      region = add('struct net', bytes);
-      namespaces.set(of, region);
-    }
-    return region;
-  };
-  /** struct sock of a socket; helpers and kernel functions find the socket itself behind it. */
-  const sockOf = (socket: SocketHandle, of: VmNamespace) => {
-    const bytes = new Uint8Array(24);
-    const view = new DataView(bytes.buffer);
-    view.setInt32(4, netOf(of), true);
-    view.setUint16(16, socket.fields.protocol, true);
-    return add('struct sock', bytes, socket);
-  };
   try {
     const meta = new Uint8Array(8);
     new DataView(meta.buffer).setInt32(4, add('struct seq_file', undefined, sink), true);
@@ -79,13 +60,13 @@ export function runIterator(
       if (!map) throw new Error('run iterator: it has no map');
       for (const [socket, value] of [...map.entries()]) {
         const of = isOpen(socket);
-        if (of && socket instanceof SocketHandle) call([map.region, sockOf(socket, of), value]);
+        if (of && socket instanceof SocketHandle) call([map.region, socket.region, value]);
       }
       call([map.region, 0, 0]);
     } else {
       const protocol = target === 'tcp' ? 6 : 17;
       for (const { handle, protocol: own } of [...namespace.sockets]) {
-        if (own === protocol) call([sockOf(handle, namespace)]);
+        if (own === protocol) call([handle.region]);
       }
       call([0]);
     }

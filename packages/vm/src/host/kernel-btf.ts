@@ -7,10 +7,37 @@ type Members = Readonly<Record<string, readonly [offset: number, type: string]>>
 /** Sizes and members of the kernel structs that programs of Heddle read; the layout is our own. */
 const structs: Readonly<Record<string, readonly [size: number, members: Members]>> = {
   ns_common: [8, { inum: [0, 'unsigned int'] }],
-  net: [8, { ns: [0, 'ns_common'] }],
-  // Here a byte of its own; CO-RE finds out that it is no bit field.
+  list_head: [16, { next: [0, '*list_head'], prev: [8, '*list_head'] }],
+  net: [24, { ns: [0, 'ns_common'], dev_base_head: [8, 'list_head'] }],
+  // Here skc_ipv6only is a byte of its own; CO-RE finds out that it is no bit field.
   sock_common: [16, { skc_net: [0, 'possible_net_t'], skc_ipv6only: [8, 'unsigned char'] }],
-  sock: [24, { __sk_common: [0, 'sock_common'], sk_protocol: [16, 'unsigned short'] }],
+  // Behind the struct bpf_sock that stands for a socket; see socket.ts.
+  sock: [104, { __sk_common: [80, 'sock_common'], sk_protocol: [96, 'unsigned short'] }],
+  bpf_sock_addr_kern: [72, { sk: [64, '*sock'] }],
+  net_device: [
+    40,
+    {
+      dev_list: [0, 'list_head'],
+      flags: [16, 'unsigned int'],
+      ip_ptr: [24, '*in_device'],
+      ip6_ptr: [32, '*inet6_dev'],
+    },
+  ],
+  in_device: [8, { ifa_list: [0, '*in_ifaddr'] }],
+  in_ifaddr: [
+    16,
+    {
+      ifa_next: [0, '*in_ifaddr'],
+      ifa_local: [8, 'unsigned int'],
+      ifa_scope: [12, 'unsigned char'],
+    },
+  ],
+  inet6_dev: [16, { addr_list: [0, 'list_head'] }],
+  in6_addr: [16, {}],
+  inet6_ifaddr: [
+    40,
+    { addr: [0, 'in6_addr'], scope: [16, 'unsigned short'], if_list: [24, 'list_head'] },
+  ],
   bpf_iter_meta: [8, { seq: [0, '*void'] }],
   bpf_iter__bpf_sk_storage_map: [
     32,
@@ -30,6 +57,16 @@ export const iteratorTargets = ['bpf_sk_storage_map', 'udp', 'tcp'] as const;
 export type IteratorTarget = (typeof iteratorTargets)[number];
 
 const integers = { 'unsigned int': 4, 'unsigned short': 2, 'unsigned char': 1 } as const;
+
+/** Offset of a struct's member in the simulated kernel. */
+export function offsetOf(struct: string, member: string): number {
+  return structs[struct]![1][member]![0];
+}
+
+/** Size of a struct of the simulated kernel. */
+export function sizeOf(struct: string): number {
+  return structs[struct]![0];
+}
 
 /** BTF of the simulated kernel (Documentation/bpf/btf.rst): structs, iterators, kernel functions. */
 export function simulatedKernelBtf(functions: readonly string[]): Btf {

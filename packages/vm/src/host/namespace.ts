@@ -8,17 +8,27 @@ export class VmNamespace {
   readonly cookie: bigint;
   readonly v4: Address;
   readonly v6: Address;
+  /** Region of its struct net. */
+  readonly region: number;
   /** All sockets that are open in it. */
   readonly sockets = new Set<VmSocket>();
   readonly #bound = new Map<number, VmSocket[]>();
   #nextPort = FIRST_EPHEMERAL;
 
-  constructor(name: string, inode: bigint, cookie: bigint, v4: Address, v6: Address) {
+  constructor(
+    name: string,
+    inode: bigint,
+    cookie: bigint,
+    v4: Address,
+    v6: Address,
+    region: number,
+  ) {
     this.name = name;
     this.inode = inode;
     this.cookie = cookie;
     this.v4 = v4;
     this.v6 = v6;
+    this.region = region;
   }
 
   /** Sockets of a protocol that are bound to a port. */

@@ -72,6 +72,7 @@ export class VmSocket extends VmObject {
       protocol: this.protocol,
       netnsCookie: this.namespace.cookie,
       cookie: host.nextSocketCookie(),
+      network: this.namespace.region,
     });
     this.handle.bind = (address, port) => this.#bindByProgram(fromBytes(address), port);
     this.namespace.sockets.add(this);

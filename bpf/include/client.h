@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The address that a socket's client is known by. A socket that connects mostly has none yet: the kernel chooses
+ * it by the route, after the hooks. Only frontends with source ranges ask for it, as it takes some ten reads.
+ *
+ * A process that may change the addresses of its namespace (CAP_NET_ADMIN there) can deceive this; such a one
+ * can send packets from any address, too.
+ */
+#pragma once
+
+#include "address.h"
+#include "maps.h"
+
+extern const volatile struct socket_config config;
+
+/* How many devices of a namespace, and addresses of a device, are looked at. */
+#define CLIENT_DEVICES 16
+#define CLIENT_ADDRESSES 8
+
+/* IFF_* of <linux/if.h> */
+#define DEVICE_UP 1
+#define DEVICE_LOOPBACK 8
+
+/* Reads a field of a struct of the kernel; a read that fails leaves zeros, and 0 leads nowhere. */
+#define READ(to, of, field) bpf_probe_read_kernel(&(to), sizeof(to), (const void *)(of) + config.kernel.field)
+
+/* The first global IPv4 address of a device; 0: it has none. */
+INLINE __be32 ipv4_of(__u64 device)
+{
+	__u64 settings = 0, each = 0;
+
+	READ(settings, device, device_ipv4);
+	if (settings)
+		READ(each, settings, ipv4_addresses);
+	for (int i = 0; i < CLIENT_ADDRESSES && each; i++) {
+		__u8 scope = 1;
+		__be32 address = 0;
+
+		READ(scope, each, ipv4_scope);
+		READ(address, each, ipv4_address);
+		if (!scope) /* RT_SCOPE_UNIVERSE */
+			return address;
+		READ(each, each, ipv4_next);
+	}
+	return 0;
+}
+
+/* The oldest global IPv6 address of a device; 0: it has none. The list has new ones first (ipv6_link_dev_addr). */
+INLINE int ipv6_of(__u64 device, void *address)
+{
+	__u64 settings = 0, head, node = 0, found = 0;
+
+	READ(settings, device, device_ipv6);
+	if (!settings)
+		return 0;
+	head = settings + config.kernel.ipv6_addresses;
+	bpf_probe_read_kernel(&node, sizeof(node), (const void *)head);
+	for (int i = 0; i < CLIENT_ADDRESSES && node && node != head; i++) {
+		__u64 each = node - config.kernel.ipv6_list;
+		__u16 scope = 1;
+
+		READ(scope, each, ipv6_scope);
+		if (!scope) /* global, as ipv6_addr_scope() has it */
+			found = each + config.kernel.ipv6_address;
+		bpf_probe_read_kernel(&node, sizeof(node), (const void *)node);
+	}
+	return found && !bpf_probe_read_kernel(address, 16, (const void *)found);
+}
+
+/* The first global address of the first device in the socket's network namespace: a pod's address. Returns whether there is one. */
+INLINE int find_pod_address(struct bpf_sock_addr *ctx, int ipv4, void *address)
+{
+	__u64 socket = 0, net = 0, head, node = 0;
+
+	if (!config.kernel.known)
+		return 0;
+	READ(socket, ctx, context_socket);
+	READ(net, socket, socket_net);
+	if (!net)
+		return 0;
+	head = net + config.kernel.net_devices;
+	bpf_probe_read_kernel(&node, sizeof(node), (const void *)head);
+	for (int i = 0; i < CLIENT_DEVICES && node && node != head; i++) {
+		__u64 device = node - config.kernel.device_list;
+		__u32 flags = 0;
+
+		READ(flags, device, device_flags);
+		if (flags & DEVICE_UP && !(flags & DEVICE_LOOPBACK)) {
+			if (ipv4) {
+				__be32 found = ipv4_of(device);
+
+				map_ipv4(address, found);
+				if (found)
+					return 1;
+			} else if (ipv6_of(device, address)) {
+				return 1;
+			}
+		}
+		bpf_probe_read_kernel(&node, sizeof(node), (const void *)node);
+	}
+	return 0;
+}
+
+/* The node's preferred address: processes of the node count as this one. Returns whether it is known. */
+INLINE int find_node_address(int ipv4, void *address)
+{
+	__u32 zero = 0, index;
+	struct nat_table *table = bpf_map_lookup_elem(&nat_table, &zero);
+	struct nat_source *source;
+
+	if (!table)
+		return 0;
+	index = ipv4 ? table->source_ipv4 : table->source_ipv6;
+	source = bpf_map_lookup_elem(&nat_sources, &index);
+	if (!index || !source)
+		return 0;
+	copy_address(address, source->address);
+	return 1;
+}
+
+/* Finds the client's address for a destination of that family. Returns 0 where it is not known. */
+INLINE int find_client(struct bpf_sock_addr *ctx, int ipv4, void *address)
+{
+	struct bpf_sock *socket = ctx->sk;
+	__u32 *words = address;
+
+	if (!socket)
+		return 0;
+	if (ipv4) {
+		map_ipv4(address, socket->src_ip4);
+		if (words[3])
+			return 1;
+	} else {
+		words[0] = socket->src_ip6[0];
+		words[1] = socket->src_ip6[1];
+		words[2] = socket->src_ip6[2];
+		words[3] = socket->src_ip6[3];
+		if (words[0] | words[1] | words[2] | words[3])
+			return 1;
+	}
+	return bpf_get_netns_cookie(ctx) == config.node_netns_cookie ? find_node_address(ipv4, address)
+								     : find_pod_address(ctx, ipv4, address);
+}
