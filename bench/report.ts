@@ -47,7 +47,7 @@ const extras: readonly { field: string; title: string; show: (value: number) => 
 ];
 
 function share(percent: number): string {
-  return percent.toFixed(1);
+  return percent.toFixed(2);
 }
 
 function rowTable(rows: readonly Row[]): string {
