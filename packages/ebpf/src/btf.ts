@@ -23,6 +23,9 @@ const pointerSize = 8;
 /** Longer names share a bucket; the kernel takes names of up to 511 bytes. */
 const hashedLength = 512;
 
+/** The kernel's bound is 511 bytes (KSYM_NAME_LEN since Linux 6.1). */
+const longestString = 4096;
+
 interface NameIndex {
   /** First id of each bucket, or 0. The number of buckets is a power of two. */
   readonly heads: Int32Array;
@@ -106,9 +109,15 @@ export class Btf {
   string(offset: number): string {
     if (offset === 0) return '';
     const [strings, start] = this.#locateString(offset);
-    const end = strings.indexOf(0, start);
-    if (end < 0) throw new BtfError(`string at ${offset} has no end`);
-    return decodeUtf8(strings.subarray(start, end));
+    // Strings may share bytes, so that their lengths are no part of the file's: each has a bound.
+    const bytes = strings.subarray(start, start + longestString + 1);
+    const end = bytes.indexOf(0);
+    if (end < 0) {
+      const problem =
+        bytes.length > longestString ? `is longer than ${longestString} bytes` : 'has no end';
+      throw new BtfError(`string at ${offset} ${problem}`);
+    }
+    return decodeUtf8(bytes.subarray(0, end));
   }
 
   /** The first type with this name (and kind), those of the base first. */

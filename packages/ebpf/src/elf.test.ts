@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { BtfBuilder } from '../testing/btf-builder.ts';
+import { ElfBuilder } from '../testing/elf-builder.ts';
 import { fixture } from '../testing/fixture.ts';
 import { BtfError } from './btf.ts';
 import { ElfError, readElf, STT_FUNC } from './elf.ts';
@@ -46,6 +48,18 @@ test('says what is wrong', () => {
   assert.throws(changed(18, 62), /not a relocatable BPF object/);
   assert.throws(changed(62, 0xff, 0xff), /no section name table/);
   assert.throws(changed(40, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), /out of range/);
+});
+
+test('names and relocations cannot take more than a file has', () => {
+  const long = new ElfBuilder();
+  long.section({ name: 'x'.repeat(5000) });
+  assert.throws(
+    () => readElf(long.bytes()),
+    /^ElfError: read object: name of section 1 is longer than 4096 bytes/,
+  );
+  const types = new BtfBuilder();
+  types.int('y'.repeat(5000), 4);
+  assert.throws(() => types.build().nameOf(1), /string at 1 is longer than 4096 bytes/);
 });
 
 function explore(bytes: Uint8Array): void {

@@ -86,7 +86,7 @@ export function readElf(bytes: Uint8Array): ElfFile {
   const sections = nameSections(headers, view.getUint16(62, true));
   const table = headers.find((header) => header.type === SHT_SYMTAB);
   const symbols = table === undefined ? [] : readSymbols(table, headers);
-  return { sections, symbols, relocations: readRelocations(headers, table, symbols) };
+  return { sections, symbols, relocations: readRelocations(headers, table, symbols, bytes.length) };
 }
 
 interface SectionHeader extends Omit<ElfSection, 'name'> {
@@ -142,10 +142,17 @@ function nameSections(headers: readonly SectionHeader[], stringsIndex: number): 
   }));
 }
 
+/** Names may share bytes, so that their lengths are no part of the file's: each has a bound. */
+const longestName = 4096;
+
 function stringAt(strings: Uint8Array, offset: number, what: string): string {
   if (offset === 0) return '';
   if (offset >= strings.length) throw new ElfError(`${what} lies beyond its string table`);
-  return decodeCString(strings.subarray(offset));
+  const bytes = strings.subarray(offset, offset + longestName + 1);
+  if (bytes.length > longestName && bytes.indexOf(0) < 0) {
+    throw new ElfError(`${what} is longer than ${longestName} bytes`);
+  }
+  return decodeCString(bytes);
 }
 
 function readSymbols(table: SectionHeader, headers: readonly SectionHeader[]): ElfSymbol[] {
@@ -173,8 +180,10 @@ function readRelocations(
   headers: readonly SectionHeader[],
   table: SectionHeader | undefined,
   symbols: readonly ElfSymbol[],
+  fileSize: number,
 ): Map<number, ElfRelocation[]> {
   const relocations = new Map<number, ElfRelocation[]>();
+  let left = fileSize;
   for (const header of headers) {
     if (header.type === SHT_RELA) {
       throw new ElfError(`section ${header.index} holds relocations with addends, which BPF lacks`);
@@ -184,6 +193,8 @@ function readRelocations(
       throw new ElfError(`relocation section ${header.index} names no symbol table or target`);
     }
     const view = new DataView(header.bytes.buffer, header.bytes.byteOffset, header.bytes.length);
+    left -= header.bytes.length;
+    if (left < 0) throw new ElfError('relocation sections share bytes');
     const list: ElfRelocation[] = [];
     for (let at = 0; at + 16 <= header.bytes.length; at += 16) {
       const symbol = symbols[view.getUint32(at + 12, true)];

@@ -193,6 +193,7 @@ export class ListFrames {
         this.#isItemsKey = false;
         this.#keyStart = this.#depth === 1 ? keyOffset : -1;
       } else if (byte === openBracket && this.#isItemsKey) {
+        if (this.#early !== undefined) throw new ProtocolError('read list: it has items twice');
         this.#head.append(chunk.subarray(start, at + 1));
         this.#beginItems();
         return at + 1;

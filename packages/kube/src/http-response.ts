@@ -1,3 +1,4 @@
+import { trimBlanks } from '@heddle/sys';
 import { HttpError } from './errors.ts';
 
 export interface ResponseHead {
@@ -206,9 +207,9 @@ export class ResponseParser {
 
 function splitHeader(line: string): [name: string, value: string] {
   // A name is a token, and nothing stands between it and the colon (RFC 9112, 5.1).
-  const match = /^([!#$%&'*+\-.^_`|~\dA-Za-z]+):[ \t]*(.*?)[ \t]*$/.exec(line);
+  const match = /^([!#$%&'*+\-.^_`|~\dA-Za-z]+):/.exec(line);
   if (!match) throw malformed('a malformed header line', line);
-  return [match[1]!.toLowerCase(), match[2]!];
+  return [match[1]!.toLowerCase(), trimBlanks(line.slice(match[0].length))];
 }
 
 function malformed(what: string, text: string): HttpError {

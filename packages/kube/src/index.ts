@@ -16,3 +16,4 @@ export { ListWatch, type ListWatchOptions, type WatchState } from './list-watch.
 export type { ResourceChange } from './listing.ts';
 export type { Environment, ProxyServer } from './proxy.ts';
 export { formatServer, type Server } from './server.ts';
+export { parseYaml, YamlError } from './yaml.ts';

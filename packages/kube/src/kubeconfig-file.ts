@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { parseDocument } from 'yaml';
 import { KubeconfigError } from './errors.ts';
+import { parseYaml, YamlError } from './yaml.ts';
 
 // Fields that are absent, null or empty mean the same in a kubeconfig.
 const text = v.pipe(
@@ -76,18 +76,13 @@ export interface Kubeconfig {
  */
 export function parseKubeconfig(source: string, file: string): Kubeconfig {
   const fail = (problem: string) => new KubeconfigError(`read kubeconfig ${file}: ${problem}`);
-  // What is pretty about errors is the text that they show.
-  const document = parseDocument(source, { prettyErrors: false });
-  const [error] = document.errors;
-  if (error) {
-    const line = source.slice(0, error.pos[0]).split('\n').length;
-    throw fail(`line ${line} is no YAML (${error.code})`);
-  }
   let value: unknown;
   try {
-    value = document.toJS();
-  } catch {
-    throw fail('its YAML aliases cannot be followed');
+    value = parseYaml(source);
+  } catch (error) {
+    if (!(error instanceof YamlError)) throw error;
+    if (error.code === 'BAD_ALIAS') throw fail('its YAML aliases cannot be followed');
+    throw fail(`line ${error.line + 1} is no YAML (${error.code})`);
   }
   // An empty file is an empty kubeconfig; a list is none, though it is an object without these fields.
   const parsed = v.safeParse(fileSchema, Array.isArray(value) ? undefined : (value ?? {}));

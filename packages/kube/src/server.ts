@@ -28,7 +28,14 @@ export function parseServer(url: string): Server | string {
   if (number < 1 || number > 65535) return `${port} is not a port`;
   // A path goes into the request line as it is.
   if (!/^[!-~]*$/.test(path)) return 'its path must be ASCII without spaces';
-  return { host, port: number, isTls, path: path.replace(/\/+$/, '') };
+  return { host, port: number, isTls, path: withoutSlashes(path) };
+}
+
+/** A path without slashes at its end. */
+function withoutSlashes(path: string): string {
+  let end = path.length;
+  while (path[end - 1] === '/') end--;
+  return path.slice(0, end);
 }
 
 function isHostName(text: string): boolean {

@@ -7,6 +7,7 @@ import { decodeCString, encodeCString } from './utf8.ts';
 // The few file operations that the core needs, over plain system calls (linux/fcntl.h).
 const AT_FDCWD = -100;
 const AT_REMOVEDIR = 0x200;
+const AT_EMPTY_PATH = 0x1000;
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
 export const O_RDWR = 2;
@@ -41,8 +42,13 @@ export function closeFd(platform: Platform, fd: number): void {
 /** Where files are read to first: a buffer for each would be garbage of many times their size. */
 const scratch = new Uint8Array(65536);
 
-/** Reads what `fd` has, to its end. Throws SysError. */
-export function readToEnd(platform: Platform, fd: number, what = `read fd ${fd}`): Uint8Array {
+/** Reads what `fd` has, to its end. Throws SysError, EFBIG for more than `most` bytes. */
+export function readToEnd(
+  platform: Platform,
+  fd: number,
+  what = `read fd ${fd}`,
+  most = Number.POSITIVE_INFINITY,
+): Uint8Array {
   const nr = syscallNumbers(platform);
   let bytes = scratch;
   let length = 0;
@@ -57,6 +63,7 @@ export function readToEnd(platform: Platform, fd: number, what = `read fd ${fd}`
     checked('read', got, what);
     if (got === 0) return bytes.slice(0, length);
     length += got;
+    if (length > most) throw new SysError('read', errno.EFBIG, what);
   }
 }
 
@@ -177,11 +184,57 @@ export function pathExists(platform: Platform, path: string): boolean {
   return platform.syscall(nr.fstatat, AT_FDCWD, encodeCString(path), new Uint8Array(256), 0) === 0;
 }
 
+/** What is at a path, or behind a descriptor. */
+export interface FileStatus {
+  readonly kind: 'file' | 'folder' | 'link' | 'socket' | 'FIFO' | 'device';
+  readonly size: number;
+  /** Names that the file has. */
+  readonly links: number;
+  /** Device and inode number together: no two things that exist at a time have the same. */
+  readonly identity: string;
+}
+
+const fileKinds: Readonly<Record<number, FileStatus['kind']>> = {
+  1: 'FIFO',
+  2: 'device',
+  4: 'folder',
+  6: 'device',
+  8: 'file',
+  10: 'link',
+  12: 'socket',
+};
+
+/** What is at `path` (of a link: what it leads to, unless `follow` is false). Throws SysError. */
+export function fileStatus(platform: Platform, path: string, follow = true): FileStatus {
+  const AT_SYMLINK_NOFOLLOW = 0x100;
+  return statusAt(platform, AT_FDCWD, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, `look at ${path}`);
+}
+
+/** What is behind `fd`. Throws SysError. */
+export function fdStatus(platform: Platform, fd: number): FileStatus {
+  return statusAt(platform, fd, '', AT_EMPTY_PATH, `look at fd ${fd}`);
+}
+
+function statusAt(platform: Platform, fd: number, path: string, flags: number, what: string) {
+  const bytes = new Uint8Array(256);
+  const nr = syscallNumbers(platform).fstatat;
+  checked('fstatat', platform.syscall(nr, fd, encodeCString(path), bytes, flags), what);
+  // struct stat (asm/stat.h): st_dev and st_ino u64, then st_nlink u64 and st_mode u32 on x86-64,
+  // st_mode u32 and st_nlink u32 on arm64; st_size s64 is at byte 48 on both.
+  const view = new DataView(bytes.buffer);
+  const isX64 = platform.arch === 'x64';
+  return {
+    kind: fileKinds[view.getUint32(isX64 ? 24 : 16, true) >>> 12] ?? 'device',
+    size: Number(view.getBigInt64(48, true)),
+    links: view.getUint32(isX64 ? 16 : 20, true),
+    identity: `${view.getBigUint64(0, true)}:${view.getBigUint64(8, true)}`,
+  };
+}
+
 /** Inode number of what `fd` refers to; of a cgroup it is the cgroup's id. Throws SysError. */
 export function inodeOfFd(platform: Platform, fd: number): bigint {
   const status = new Uint8Array(256);
   const nr = syscallNumbers(platform);
-  const AT_EMPTY_PATH = 0x1000;
   checked('fstatat', platform.syscall(nr.fstatat, fd, encodeCString(''), status, AT_EMPTY_PATH));
   // st_ino is the second word of struct stat on x86-64 and arm64.
   return new DataView(status.buffer).getBigUint64(8, true);

@@ -1,3 +1,16 @@
+/** The text without spaces and tabs around it. A regular expression for that takes quadratic time. */
+export function trimBlanks(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
 /**
  * A copy of the text that stands alone. V8 keeps a text that was cut out of another as a window on the
  * whole (from 13 characters on), and one that was put together as a tree of its parts.

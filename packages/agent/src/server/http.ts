@@ -1,4 +1,4 @@
-import { encodeUtf8 } from '@heddle/sys';
+import { encodeUtf8, trimBlanks } from '@heddle/sys';
 import { LineReader } from './line-reader.ts';
 
 // HTTP/1.1 (RFC 9112) as far as a server of a few documents needs it: requests without content.
@@ -33,7 +33,7 @@ const longestHead = 16 * 1024;
 
 const token = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const requestLine = new RegExp(`^(${token}) (\\S+) HTTP/(\\d)\\.(\\d)$`);
-const field = new RegExp(`^(${token}):[ \\t]*(.*?)[ \\t]*$`);
+const fieldName = new RegExp(`^(${token}):`);
 
 const reasons: Readonly<Record<number, string>> = {
   200: 'OK',
@@ -106,7 +106,7 @@ function readHead([first, ...rest]: readonly string[]): HttpRequest | HttpFault 
   const path = pathOf(target!);
   if (path === undefined) return bad('the target is neither a path nor an http URL');
   const connection = (fields.get('connection') ?? []).join().toLowerCase();
-  const isLast = minor === '0' || connection.split(/[ \t]*,[ \t]*/).includes('close');
+  const isLast = minor === '0' || connection.split(',').map(trimBlanks).includes('close');
   return { method, path, isLast };
 }
 
@@ -114,9 +114,11 @@ function readHead([first, ...rest]: readonly string[]): HttpRequest | HttpFault 
 function readFields(lines: readonly string[]): Map<string, string[]> | undefined {
   const fields = new Map<string, string[]>();
   for (const line of lines) {
-    const [, name, value] = field.exec(line) ?? [];
+    const [start, name] = fieldName.exec(line) ?? [];
     // A line that goes on with the one before it (obs-fold) is refused like any other that is none.
-    if (name === undefined || value === undefined || hasControls(value)) return undefined;
+    if (start === undefined || name === undefined) return undefined;
+    const value = trimBlanks(line.slice(start.length));
+    if (hasControls(value)) return undefined;
     const values = fields.get(name.toLowerCase());
     if (values) values.push(value);
     else fields.set(name.toLowerCase(), [value]);

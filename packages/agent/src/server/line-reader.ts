@@ -9,6 +9,8 @@ const newline = 0x0a;
 export class LineReader {
   readonly #longest: number;
   #bytes = new Uint8Array(0);
+  /** Where the bytes end that have come. */
+  #end = 0;
   /** Where the next line starts, and up to where no newline was found. */
   #start = 0;
   #scanned = 0;
@@ -26,27 +28,39 @@ export class LineReader {
 
   push(chunk: Uint8Array): void {
     if (this.#overflowed || chunk.length === 0) return;
-    const held = this.#bytes.subarray(this.#start);
-    const joined = new Uint8Array(held.length + chunk.length);
-    joined.set(held);
-    joined.set(chunk, held.length);
+    if (this.#end + chunk.length > this.#bytes.length) this.#makeRoom(chunk.length);
+    this.#bytes.set(chunk, this.#end);
+    this.#end += chunk.length;
+  }
+
+  /**
+   * Moves what is held to the front. There is then as much room as bytes were moved, so that each byte is
+   * moved a constant number of times however small the chunks are.
+   */
+  #makeRoom(length: number): void {
+    const held = this.#bytes.subarray(this.#start, this.#end);
+    const moved = new Uint8Array(held.length === 0 ? length : 2 * (held.length + length));
+    moved.set(held);
+    this.#bytes = moved;
+    this.#end = held.length;
     this.#scanned -= this.#start;
     this.#start = 0;
-    this.#bytes = joined;
   }
 
   /** The next whole line without its newline (and without a carriage return before it). */
   next(): string | undefined {
     if (this.#overflowed) return undefined;
-    const end = this.#bytes.indexOf(newline, this.#scanned);
-    if (end < 0) this.#scanned = this.#bytes.length;
-    if ((end < 0 ? this.#bytes.length : end) - this.#start > this.#longest) {
+    // What lies behind the end is of an older line, or zero.
+    const found = this.#bytes.subarray(0, this.#end).indexOf(newline, this.#scanned);
+    const end = found < 0 ? undefined : found;
+    if (end === undefined) this.#scanned = this.#end;
+    if ((end ?? this.#end) - this.#start > this.#longest) {
       this.#overflowed = true;
       this.#bytes = new Uint8Array(0);
-      this.#start = this.#scanned = 0;
+      this.#end = this.#start = this.#scanned = 0;
       return undefined;
     }
-    if (end < 0) return undefined;
+    if (end === undefined) return undefined;
     const line = this.#bytes.subarray(
       this.#start,
       this.#bytes[end - 1] === 0x0d && end > this.#start ? end - 1 : end,

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   closeSync,
   linkSync,
@@ -8,9 +10,11 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { serviceYaml, sliceYaml } from '../../testing/manifests.ts';
 import { WatchedFolder } from '../../testing/watched-folder.ts';
@@ -364,6 +368,66 @@ test('more events than the kernel keeps lead to reading everything again', async
   folder.write('web.yaml', serviceYaml('web', '10.96.0.9'));
   folder.write('shop.yaml', shop);
   await folder.until(() => folder.clusterIP('web') === '10.96.0.9' && folder.labels.length === 2);
+});
+
+test('a device, a FIFO, a socket and a file without end are reported, and the rest is read', async () => {
+  using folder = new WatchedFolder();
+  folder.write('web.yaml', web);
+  folder.write('shop.yaml', shop);
+  folder.open();
+  await folder.until(() => folder.complete);
+  execFileSync('mkfifo', [folder.file('fifo')]);
+  const server = createServer().listen(folder.file('socket'));
+  await once(server, 'listening');
+  try {
+    folder.write('endless', '');
+    truncateSync(folder.file('endless'), 2 ** 40);
+    for (const [name, target] of [
+      ['shop.yaml', '/dev/zero'],
+      ['fifo.yaml', 'fifo'],
+      ['socket.yaml', 'socket'],
+      ['endless.yaml', 'endless'],
+      // The kernel says that this file has no bytes.
+      ['mounts.yaml', '/proc/self/mountinfo'],
+    ] as const) {
+      symlinkSync(target, folder.file(`${name}.new`));
+      folder.rename(`${name}.new`, name);
+    }
+    folder.write('web.yaml', serviceYaml('web', '10.96.0.9'));
+    await folder.until(() => folder.clusterIP('web') === '10.96.0.9');
+    await folder.until(() => folder.problems.length >= 5);
+    const problem = (name: string) =>
+      folder.problems.find((each) => each.includes(`/${name}:`) || each.startsWith(name)) ?? '';
+    assert.match(problem('shop.yaml'), /it is a device and not a regular file \(remove it/);
+    assert.match(problem('fifo.yaml'), /it is a FIFO/);
+    assert.match(problem('socket.yaml'), /it is a socket/);
+    assert.match(
+      problem('endless.yaml'),
+      /it is larger than 16 MiB \(divide it into several files\)/,
+    );
+    assert.match(problem('mounts.yaml'), /must be a Kubernetes object/);
+    assert.equal(folder.clusterIP('shop'), '10.96.0.2', 'what the file had stays');
+    folder.remove('shop.yaml');
+    folder.write('shop.yaml', serviceYaml('shop', '10.96.0.3'));
+    await folder.until(() => folder.clusterIP('shop') === '10.96.0.3');
+  } finally {
+    server.close();
+  }
+});
+
+test('5,000 documents of one name and 20,000 keys do not hold up the other files', async () => {
+  using folder = new WatchedFolder();
+  folder.write('a-documents.yaml', Array(5000).fill(`---\n${shop}`).join(''));
+  folder.write('b-keys.yaml', Array.from({ length: 20_000 }, (_, i) => `k${i}: v\n`).join(''));
+  folder.write('web.yaml', web);
+  folder.open();
+  await folder.until(() => folder.clusterIP('web') !== undefined);
+  assert.equal(folder.clusterIP('shop'), '10.96.0.2');
+  assert.equal(folder.problems.length, 101);
+  assert.match(
+    folder.problems.at(-1)!,
+    /there are 4\d\d\d more problems \(heddle validate shows all\)/,
+  );
 });
 
 test('pipes and folders with the name of a manifest do no harm', async () => {

@@ -1,15 +1,4 @@
-import {
-  closeFd,
-  encodeCString,
-  isMissing,
-  openFile,
-  type Platform,
-  pathExists,
-  readDirectory,
-  readToEnd,
-  SysError,
-  syscallNumbers,
-} from '@heddle/sys';
+import { isMissing, type Platform, pathExists, readDirectory, SysError } from '@heddle/sys';
 import {
   IN_CLOSE_WRITE,
   IN_CREATE,
@@ -25,8 +14,9 @@ import {
   Inotify,
   type InotifyEvent,
 } from './inotify.ts';
+import { isLink, ManifestFileError, readManifest } from './manifest-file.ts';
 import { ManifestSet } from './manifest-set.ts';
-import type { Source, SourceBatch, SourceState } from './source.ts';
+import type { Source, SourceBatch, SourceProblem, SourceState } from './source.ts';
 
 export interface FolderSourceOptions {
   /** Called from the event loop, never from within `openFolderSource`. */
@@ -46,13 +36,9 @@ const lookForFolderMs = 250;
 const unreadableMs = 1000;
 /** How long reading a whole folder may hold the event loop at a time. */
 const sliceNs = 10_000_000n;
+/** A file of many documents can have as many problems, and each is a line of the log. */
+const mostProblems = 100;
 
-// linux/fcntl.h and linux/stat.h.
-const O_NONBLOCK = 0o4000;
-const AT_FDCWD = -100;
-const AT_SYMLINK_NOFOLLOW = 0x100;
-const S_IFMT = 0o170000;
-const S_IFLNK = 0o120000;
 const folderMask =
   IN_CLOSE_WRITE |
   IN_CREATE |
@@ -76,6 +62,13 @@ export function openFolderSource(
   options: FolderSourceOptions,
 ): Source {
   return new FolderSource(platform, folder, options.onChange);
+}
+
+/** The first problems, and how many more there are. */
+function shortened(problems: SourceProblem[]): SourceProblem[] {
+  if (problems.length <= mostProblems) return problems;
+  const message = `there are ${problems.length - mostProblems} more problems (heddle validate shows all)`;
+  return [...problems.slice(0, mostProblems), { file: '', line: 0, message }];
 }
 
 /** Whether a file name is one of a manifest; editors' temporary and backup files aren't. */
@@ -276,10 +269,10 @@ class FolderSource implements Source {
     try {
       bytes = readManifest(this.#platform, `${this.#folder}/${name}`);
     } catch (error) {
-      if (!(error instanceof SysError)) throw error;
+      if (!(error instanceof SysError || error instanceof ManifestFileError)) throw error;
       if (isMissing(error)) {
         if (this.#set.hasFile(name)) this.#miss(name);
-      } else if (error.code !== 'EISDIR') {
+      } else if (!(error instanceof SysError && error.code === 'EISDIR')) {
         this.#set.setUnreadable(name, error.message);
         this.#unreadable.add(name);
         this.#startTimer('unreadable', unreadableMs, () => this.#reread(this.#unreadable));
@@ -360,7 +353,7 @@ class FolderSource implements Source {
       !isReading &&
       this.#suspects.size === 0 &&
       this.#set.isSound;
-    const problems = this.#set.problems();
+    const problems = shortened(this.#set.problems());
     if (this.#folderProblem !== undefined) {
       problems.unshift({ file: this.#folder, line: 0, message: this.#folderProblem });
     }
@@ -391,27 +384,4 @@ class FolderSource implements Source {
   #nowMs(): number {
     return Number(this.#platform.monotonicNs() / 1_000_000n);
   }
-}
-
-function readManifest(platform: Platform, path: string): Uint8Array {
-  // Not blocking, because a pipe with a manifest's name must not stop the agent.
-  const fd = openFile(platform, path, O_NONBLOCK);
-  try {
-    return readToEnd(platform, fd, `read ${path}`);
-  } finally {
-    closeFd(platform, fd);
-  }
-}
-
-/** Whether a name is a symbolic link or one of several hard links to a file. */
-function isLink(platform: Platform, path: string): boolean {
-  const bytes = new Uint8Array(256);
-  const nr = syscallNumbers(platform).fstatat;
-  if (platform.syscall(nr, AT_FDCWD, encodeCString(path), bytes, AT_SYMLINK_NOFOLLOW) !== 0) {
-    return false;
-  }
-  // struct stat: st_nlink u64 and st_mode u32 on x64, st_mode u32 and st_nlink u32 on arm64.
-  const view = new DataView(bytes.buffer);
-  const [linksAt, modeAt] = platform.arch === 'x64' ? [16, 24] : [20, 16];
-  return (view.getUint32(modeAt, true) & S_IFMT) === S_IFLNK || view.getUint32(linksAt, true) > 1;
 }

@@ -1,7 +1,8 @@
+import { parseYaml, YamlError } from '@heddle/kube';
 import { compactList, type InvalidRef, type ObjectRecord, readObjects } from '@heddle/model';
 import { decodeUtf8 } from '@heddle/sys';
-import { parseDocument } from 'yaml';
 import { type DocumentSpan, splitDocuments } from './document-split.ts';
+import { toUtf8 } from './encoding.ts';
 
 /** An object that a manifest has, but that can't be used. */
 export interface InvalidObject {
@@ -43,7 +44,9 @@ const none: readonly never[] = [];
  * an error of its document, and the others go on. Documents whose text is the same as in `before`
  * are not parsed again.
  */
-export function parseManifest(bytes: Uint8Array, before?: ManifestFile): ManifestFile {
+export function parseManifest(content: Uint8Array, before?: ManifestFile): ManifestFile {
+  const bytes = toUtf8(content);
+  if (typeof bytes === 'string') return unreadableFile(content, bytes);
   const spans = splitDocuments(bytes);
   const known = new Map<number, ManifestDocument>();
   for (const document of before?.documents ?? none) known.set(document.hash, document);
@@ -58,6 +61,13 @@ export function parseManifest(bytes: Uint8Array, before?: ManifestFile): Manifes
     return document;
   });
   return { documents, lines: spans.map(({ line }) => line), isBroken };
+}
+
+/** A file that is one document with an error. */
+function unreadableFile({ length }: Uint8Array, message: string): ManifestFile {
+  const error = { line: 0, message };
+  const document = { hash: 0, length, firstLine: 0, objects: none, notes: none, error };
+  return { documents: [document], lines: [1], isBroken: true };
 }
 
 /** Whether a parsed manifest entry is an object that can't be used. */
@@ -79,13 +89,12 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
     error: { line, message },
   });
   try {
-    const parsed = parseText(text);
-    if ('message' in parsed) return failed(parsed.line, parsed.message);
+    const value = parseYaml(text, { merge: true });
     const objects: ManifestObject[] = [];
     const notes: string[] = [];
     let error: ManifestDocument['error'];
     // An empty document, such as comments between two markers, is no object.
-    for (const read of parsed.value === null ? none : readObjects(parsed.value)) {
+    for (const read of value === null ? none : readObjects(value)) {
       if (read.kind === 'ignored') notes.push(read.note);
       else if (read.kind !== 'invalid') objects.push(read.record);
       else if (read.ref) objects.push({ ref: read.ref, reason: read.reason });
@@ -100,76 +109,11 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
       error,
     };
   } catch (error) {
+    if (error instanceof YamlError) return failed(error.line, error.message);
     // Among others the engine's own: nesting that is deeper than its stack.
     const message = error instanceof Error ? error.message : String(error);
     return failed(firstLine, `document can't be read: ${message}`);
   }
-}
-
-type ParsedText = { readonly value: unknown } | { readonly line: number; readonly message: string };
-
-/** Lines are counted from 0 here. */
-function parseText(text: string): ParsedText {
-  const deepLine = findDeepNesting(text);
-  if (deepLine !== undefined) return { line: deepLine, message: 'document is nested too deeply' };
-  if (/^\s*[{[]/.test(text)) {
-    try {
-      return { value: JSON.parse(text) };
-    } catch {
-      // JSON is YAML too, and the YAML parser says in which line the mistake is.
-    }
-  }
-  const document = parseDocument(text, {
-    prettyErrors: false,
-    merge: true,
-    // Warnings would go to the process, past the agent's log.
-    logLevel: 'error',
-  });
-  const error = document.errors[0];
-  if (error) {
-    const [message] = error.message.split('\n');
-    return { line: countLines(text, error.pos[0]), message: `not valid YAML: ${message}` };
-  }
-  return { value: document.toJS() };
-}
-
-const deepestBrackets = 200;
-const deepestIndent = 400;
-
-/**
- * Line at which a document nests far deeper than any Kubernetes object, by brackets or by the
- * indentation that block style needs for each level; undefined if none does. The parsers recurse,
- * and not every engine survives the end of its stack.
- */
-function findDeepNesting(text: string): number | undefined {
-  let line = 0;
-  let brackets = 0;
-  let indent = 0;
-  let isIndent = true;
-  for (let i = 0; i < text.length; i++) {
-    const character = text[i];
-    if (character === '\n') {
-      line++;
-      indent = 0;
-      isIndent = true;
-      continue;
-    }
-    if (isIndent) {
-      // `- - a` nests as two lines would.
-      if (character === ' ' || character === '-' || character === '?') indent++;
-      else isIndent = false;
-    }
-    if (character === '[' || character === '{') brackets++;
-    else if ((character === ']' || character === '}') && brackets > 0) brackets--;
-    if (brackets > deepestBrackets || indent > deepestIndent) return line;
-  }
-  return undefined;
-}
-
-function countLines(text: string, end: number): number {
-  let lines = 0;
-  for (let at = text.indexOf('\n'); at >= 0 && at < end; at = text.indexOf('\n', at + 1)) lines++;
-  return lines;
 }
 
 function firstContentLine(text: string): number {

@@ -24,6 +24,8 @@ interface Claim {
 interface FileState {
   readonly name: string;
   manifest: ManifestFile;
+  /** Places of the documents in the file. */
+  places: ReadonlyMap<ManifestDocument, number>;
   /** Objects of earlier versions, while a broken document may stand for them. */
   kept: readonly Claim[];
   /** Why the file could not be read at all. */
@@ -93,14 +95,16 @@ export class ManifestSet {
     const gone = file.manifest.documents.filter((document) => !after.has(document));
     const come = manifest.documents.filter((document) => !before.has(document));
     file.manifest = manifest;
+    file.places = new Map(manifest.documents.map((document, i) => [document, i]));
     file.unreadable = undefined;
     const dropped = [...claimsOf(file, gone), ...file.kept];
     file.kept = none;
     this.#replaceClaims(dropped, claimsOf(file, come));
     if (manifest.isBroken) {
-      file.kept = compactList(
-        dropped.filter(({ object }) => !this.#hasClaim(file, labelOf(object))),
+      const claimed = new Set(
+        claimsOf(file, manifest.documents).map(({ object }) => labelOf(object)),
       );
+      file.kept = compactList(dropped.filter(({ object }) => !claimed.has(labelOf(object))));
       this.#replaceClaims([], file.kept);
     }
     this.#reorder(file);
@@ -200,7 +204,10 @@ export class ManifestSet {
   #fileOf(name: string): FileState {
     let file = this.#files.get(name);
     if (!file) {
-      file = { name, manifest: emptyManifest, kept: none, unreadable: undefined };
+      file = {
+        ...{ name, manifest: emptyManifest, places: new Map(), kept: none },
+        unreadable: undefined,
+      };
       this.#files.set(name, file);
     }
     return file;
@@ -211,28 +218,37 @@ export class ManifestSet {
   }
 
   #replaceClaims(gone: readonly Claim[], come: readonly Claim[]): void {
+    // Each object once, however many documents have it.
+    const goneByLabel = new Map<string, Set<ManifestObject>>();
     for (const { object } of gone) {
       const label = labelOf(object);
+      const objects = goneByLabel.get(label);
+      if (objects) objects.add(object);
+      else goneByLabel.set(label, new Set([object]));
+    }
+    for (const [label, objects] of goneByLabel) {
       const state = this.#objects.get(label)!;
       this.#setClaims(
         label,
         state,
-        state.claims.filter((claim) => claim.object !== object),
+        state.claims.filter((claim) => !objects.has(claim.object)),
       );
     }
+    const comeByLabel = new Map<string, Claim[]>();
     for (const claim of come) {
       const label = labelOf(claim.object);
+      const claims = comeByLabel.get(label);
+      if (claims) claims.push(claim);
+      else comeByLabel.set(label, [claim]);
+    }
+    for (const [label, claims] of comeByLabel) {
       let state = this.#objects.get(label);
       if (!state) {
-        state = { ref: refOf(claim.object), claims: none, record: undefined, reason: undefined };
+        const ref = refOf(claims[0]!.object);
+        state = { ref, claims: none, record: undefined, reason: undefined };
         this.#objects.set(label, state);
       }
-      const others = state.claims;
-      this.#setClaims(
-        label,
-        state,
-        others.length === 0 ? [claim] : [...others, claim].sort(byPlace),
-      );
+      this.#setClaims(label, state, [...state.claims, ...claims].sort(byPlace));
     }
   }
 
@@ -268,8 +284,7 @@ function claimsOf(file: FileState, documents: readonly ManifestDocument[]): Clai
 
 /** Place of a document among those of its file; after all of them if it is one that is kept. */
 function indexOf({ file, document }: Claim): number {
-  const index = file.manifest.documents.indexOf(document);
-  return index < 0 ? file.manifest.documents.length : index;
+  return file.places.get(document) ?? file.manifest.documents.length;
 }
 
 /** Line where a claim's document has its content; 0 if it is kept from a former version. */

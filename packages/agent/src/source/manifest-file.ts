@@ -1,0 +1,79 @@
+import {
+  closeFd,
+  errno,
+  type FileStatus,
+  fdStatus,
+  fileStatus,
+  openFile,
+  type Platform,
+  readToEnd,
+  SysError,
+} from '@heddle/sys';
+
+/** Something in the folder has the name of a manifest and can be none. */
+export class ManifestFileError extends Error {
+  override readonly name = 'ManifestFileError';
+}
+
+/** Some ten thousand services with their endpoints. */
+export const mostManifestBytes = 16 << 20;
+const O_NONBLOCK = 0o4000;
+
+/**
+ * Content of a manifest. Throws SysError, and ManifestFileError for what is no regular file, or a larger
+ * one than any manifest: nothing in the folder can stop the agent or fill its memory.
+ */
+export function readManifest(platform: Platform, path: string): Uint8Array {
+  // Before it is opened, because opening a device or a FIFO can have effects.
+  const status = fileStatus(platform, path);
+  if (status.kind === 'device' && isNull(platform, status)) return new Uint8Array(0);
+  check(path, status);
+  const fd = openFile(platform, path, O_NONBLOCK);
+  try {
+    check(path, fdStatus(platform, fd));
+    return readToEnd(platform, fd, `read ${path}`, mostManifestBytes);
+  } catch (error) {
+    // It has grown since, or it is one of the kernel's files, whose size is not known before.
+    if (error instanceof SysError && error.errno === errno.EFBIG) throw tooLarge(path);
+    throw error;
+  } finally {
+    closeFd(platform, fd);
+  }
+}
+
+/** Whether it is /dev/null: a link to that masks a file, as with units of systemd. */
+function isNull(platform: Platform, { identity }: FileStatus): boolean {
+  try {
+    return fileStatus(platform, '/dev/null').identity === identity;
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    return false;
+  }
+}
+
+function check(path: string, { kind, size }: FileStatus): void {
+  if (kind === 'folder') throw new SysError('read', errno.EISDIR, `read ${path}`);
+  if (kind !== 'file') {
+    throw new ManifestFileError(
+      `read ${path}: it is a ${kind} and not a regular file (remove it, or give it a name that does not end in .yaml, .yml or .json)`,
+    );
+  }
+  if (size > mostManifestBytes) throw tooLarge(path);
+}
+
+function tooLarge(path: string): ManifestFileError {
+  return new ManifestFileError(
+    `read ${path}: it is larger than ${mostManifestBytes >> 20} MiB (divide it into several files)`,
+  );
+}
+
+/** Whether a name is a symbolic link or one of several hard links to a file. */
+export function isLink(platform: Platform, path: string): boolean {
+  try {
+    const { kind, links } = fileStatus(platform, path, false);
+    return kind === 'link' || links > 1;
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    return false;
+  }
+}
