@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import type { LogFields, LogLevel } from '@heddle/sys';
 import type { LogSink } from '@heddle/sys/node';
+import { printable, printableLines } from './printable.ts';
 
 const severity: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
 
@@ -38,7 +39,7 @@ export function jsonLine(
   fields: LogFields,
   time: string,
 ): string {
-  return `${JSON.stringify({ time, level, message, ...fields }, plain)}\n`;
+  return `${printableLines(JSON.stringify({ time, level, message, ...fields }, plain))}\n`;
 }
 
 /** `12:00:01.234 warn  message  name=value`. */
@@ -56,7 +57,7 @@ export function readableLine(
     .map(([name, value]) =>
       typeof value === 'string' ? `${name}=${value}` : `${name}=${JSON.stringify(value, plain)}`,
     );
-  const text = [`${clock} ${level.padEnd(5)} ${message}`, ...rest].join('  ');
+  const text = printable([`${clock} ${level.padEnd(5)} ${message}`, ...rest].join('  '));
   const colour = environment.NO_COLOR || environment.TERM === 'dumb' ? '' : colours[level];
   return colour ? `${colour}${text}\u001b[0m\n` : `${text}\n`;
 }

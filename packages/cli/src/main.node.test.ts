@@ -525,6 +525,23 @@ kind: [
     );
   });
 
+  it('shows an escape sequence of a manifest, and does not send it to the terminal', async () => {
+    const hostile = join(folder, 'hostile');
+    mkdirSync(hostile);
+    const name = 'web\u001b]0;title\u0007\u009b2J';
+    const metadata = { name, namespace: 'default' };
+    writeFileSync(
+      join(hostile, 'web.json'),
+      JSON.stringify({ apiVersion: 'v1', kind: 'Service', metadata, spec: { clusterIP: 'x' } }),
+    );
+    const { stdout } = await heddle(['validate', hostile]);
+    assert.match(stdout, /web\\u001b\]0;title\\u0007\\u009b2J/);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there.
+    assert.doesNotMatch(stdout, /[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
+    const report = JSON.parse((await heddle(['validate', hostile, '-o', 'json'])).stdout);
+    assert.ok(report.problems[0].message.includes(name), 'JSON says what it is');
+  });
+
   it('says when there is nothing to validate', async () => {
     const empty = join(folder, 'empty');
     mkdirSync(empty);

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { explain } from './failure.ts';
+import { printable } from './printable.ts';
 import { run } from './program.ts';
 
 // A reader that has seen enough (`heddle service list | head`) is no mistake of anybody.
@@ -12,7 +13,7 @@ try {
   await run(process.argv.slice(2));
 } catch (error) {
   const { exitCode, message } = explain(error);
-  for (const line of message.split('\n')) process.stderr.write(`heddle: ${line}\n`);
+  for (const line of message.split('\n')) process.stderr.write(`heddle: ${printable(line)}\n`);
   if (process.env.HEDDLE_DEBUG === '1' && error instanceof Error) {
     process.stderr.write(`${error.stack}\n`);
   }

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { printable, printableLines } from './printable.ts';
 
 export type OutputFormat = 'table' | 'json';
 
@@ -20,7 +21,7 @@ export function styled(style: Style, text: string): string {
 
 /** Prints a line. */
 export function printLine(line = ''): void {
-  process.stdout.write(`${line}\n`);
+  process.stdout.write(`${printableLines(line)}\n`);
 }
 
 /** Prints a value as JSON that people can read too. */
@@ -30,7 +31,7 @@ export function printJson(value: unknown): void {
 
 /** Columns as wide as their widest cell, two blanks between them; the last one is not padded. */
 export function formatTable(header: readonly string[], rows: readonly (readonly Cell[])[]): string {
-  const text = (cell: Cell) => (typeof cell === 'string' ? cell : cell.text);
+  const text = (cell: Cell) => printable(typeof cell === 'string' ? cell : cell.text);
   const widths = header.map((title) => title.length);
   for (const row of rows) {
     row.forEach((cell, i) => {
@@ -41,7 +42,7 @@ export function formatTable(header: readonly string[], rows: readonly (readonly 
     cells
       .map((cell, i) => {
         const padding = i === cells.length - 1 ? '' : ' '.repeat(widths[i]! - text(cell).length);
-        const shown = typeof cell === 'string' ? cell : styled(cell.style, cell.text);
+        const shown = typeof cell === 'string' ? text(cell) : styled(cell.style, text(cell));
         return `${shown}${padding}`;
       })
       .join('  ')
@@ -55,7 +56,8 @@ export function formatFacts(facts: readonly (readonly [string, Cell])[]): string
   const width = Math.max(...facts.map(([name]) => name.length));
   return facts
     .map(([name, value]) => {
-      const shown = typeof value === 'string' ? value : styled(value.style, value.text);
+      const shown =
+        typeof value === 'string' ? printable(value) : styled(value.style, printable(value.text));
       return `${styled('bold', name.padEnd(width))}  ${shown}\n`;
     })
     .join('');

@@ -2,6 +2,7 @@ import type { AgentEvent } from '@heddle/agent';
 import { ControlClient } from '../client.ts';
 import { openControl, type ReadOptions } from '../control.ts';
 import { printLine, styled } from '../print.ts';
+import { printable } from '../printable.ts';
 
 interface Options extends ReadOptions {
   readonly follow: boolean;
@@ -17,7 +18,7 @@ export async function events({ socket, fromDump, output, follow }: Options): Pro
       return;
     }
     const colour = colours[event.kind as keyof typeof colours];
-    const line = `${event.time}  ${event.message}`;
+    const line = printable(`${event.time}  ${event.message}`);
     printLine(colour ? styled(colour, line) : line);
   };
   if (follow && fromDump === undefined) {

@@ -1,6 +1,7 @@
 import type { AgentStatus } from '@heddle/agent';
 import { openControl, type ReadOptions } from '../control.ts';
 import { age, type Cell, formatFacts, formatTable, mebibytes, printJson } from '../print.ts';
+import { printable } from '../printable.ts';
 
 /** `heddle status`: how the agent is doing, at a glance. */
 export async function status({ output, ...source }: ReadOptions): Promise<void> {
@@ -88,10 +89,10 @@ function describe(status: AgentStatus, nowMs: number): string {
       ];
     }),
   );
-  const problems = source.problems.map(
-    ({ file, line, message }) =>
-      `${file === '' ? '' : `${file}${line > 0 ? `:${line}` : ''}: `}${message}\n`,
-  );
+  const problems = source.problems.map(({ file, line, message }) => {
+    const place = file === '' ? '' : `${file}${line > 0 ? `:${line}` : ''}: `;
+    return `${printable(`${place}${message}`)}\n`;
+  });
   return `${formatFacts(lines)}\n${maps}${problems.length > 0 ? '\n' : ''}${problems.join('')}`;
 }
 

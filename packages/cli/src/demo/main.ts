@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { nodePlatform } from '@heddle/sys/node';
 import { exitCodes, explain, Failure } from '../failure.ts';
 import { preflight } from '../preflight.ts';
+import { printableLines } from '../printable.ts';
 import { KernelTheatre } from './kernel-theatre.ts';
 import { runLines, runLive } from './live.ts';
 import { runOnce } from './once.ts';
@@ -50,7 +51,7 @@ async function fail(error: unknown): Promise<void> {
 }
 
 function complain(error: unknown): void {
-  process.stderr.write(`heddle demo: ${explain(error).message}\n`);
+  process.stderr.write(printableLines(`heddle demo: ${explain(error).message}\n`));
 }
 
 /** Returns the exit code. */
