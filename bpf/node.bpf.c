@@ -246,6 +246,8 @@ SEC("tc") int node_ingress(context *ctx)
 		return NEXT;
 	switch (kind) {
 	case PACKET_ICMP_ECHO:
+		if (check_source(ctx, &packet))
+			return drop(ctx, &packet, DROP_INVALID_SOURCE);
 		return packet.fragment ? drop(ctx, &packet, DROP_FRAGMENT) : answer_echo(ctx, &packet);
 	case PACKET_FRAGMENT:
 		return drop(ctx, &packet, DROP_FRAGMENT);

@@ -58,6 +58,7 @@ INLINE int is_unfinished(context *ctx, const struct packet *packet)
 INLINE int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32 service)
 {
 	switch (reason) {
+	case DROP_INVALID_SOURCE:
 	case DROP_UNANSWERED_LIMIT:
 	case DROP_UNKNOWN_PORT:
 	case DROP_NOT_LOCAL:

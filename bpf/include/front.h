@@ -10,6 +10,7 @@
 #include "nat.h"
 #include "ranges.h"
 #include "route.h"
+#include "source.h"
 #include "tunnel.h"
 
 /* The packet is none of ours; other outcomes are 0 or an enum drop_reason. */
@@ -244,19 +245,19 @@ INLINE int take_choice(const struct packet *packet, struct choice *choice, struc
  * Chooses a backend for a packet that belongs to no flow yet; `to` becomes that of the packet when it is
  * sent there as it is. Returns 0, NOT_OURS, or the reason for a drop.
  */
-GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, int from_outside, struct choice *choice,
+GLOBAL int choose_for_packet(context *ctx, const struct packet *packet, __u32 role, struct choice *choice,
 			     struct flow_key *to)
 {
 	struct origin origin = {};
 	struct nat_table *table = the_table();
 	struct service_key key = {};
 	struct service *service;
-	int chosen, is_dsr;
+	int chosen, is_dsr, from_outside = is_front(device_of(ctx));
 
 	if (!table || !packet || !choice || !to)
 		return NOT_OURS;
 	if (packet->backend)
-		return take_choice(packet, choice, to);
+		return check_source(ctx, packet) ?: take_choice(packet, choice, to);
 	copy_address(key.address, packet->key.destination);
 	key.port = packet->key.destination_port;
 	key.protocol = (__u8)packet->key.protocol;
@@ -269,6 +270,8 @@ GLOBAL int choose_for_packet(const struct packet *packet, __u32 role, int from_o
 	if (!service)
 		return role & ADDRESS_NODE ? NOT_OURS : DROP_UNKNOWN_PORT;
 	choice->service = service->id;
+	if (check_source(ctx, packet))
+		return DROP_INVALID_SOURCE;
 	if (service->flags & (from_outside ? SERVICE_RANGED : SERVICE_RANGED_INSIDE) &&
 	    !is_in_ranges(key.address, key.port, key.protocol, packet->key.source))
 		return DROP_SOURCE_RANGE;
@@ -367,7 +370,7 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, _
 
 		if (packet->fragment == FRAGMENT_LATER)
 			return role & ADDRESS_NODE ? NOT_OURS : DROP_FRAGMENT;
-		outcome = choose_for_packet(packet, role, is_front(device_of(ctx)), &choice, to);
+		outcome = choose_for_packet(ctx, packet, role, &choice, to);
 		found->service = choice.service;
 		if (!outcome)
 			outcome = find_route(ctx, packet, to, ROUTE_SOURCE, route);

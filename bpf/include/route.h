@@ -14,11 +14,16 @@ struct route {
 	__u16 knows_source;	   /* whether `fib` says which address of the node's goes this way */
 };
 
-INLINE int is_front(__u32 ifindex)
+INLINE int has_role(__u32 ifindex, enum device_role wanted)
 {
 	enum device_role *role = bpf_map_lookup_elem(&node_devices, &ifindex);
 
-	return role && *role == DEVICE_FRONT;
+	return role && *role == wanted;
+}
+
+INLINE int is_front(__u32 ifindex)
+{
+	return has_role(ifindex, DEVICE_FRONT);
 }
 
 /*

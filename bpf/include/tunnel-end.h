@@ -149,7 +149,7 @@ NOINLINE __u32 backend_behind(context *ctx, const struct packet *packet, const s
 	role = bpf_map_lookup_elem(&addresses, &at);
 	if (!role || !(*role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE))) {
 		/* An address of the node's that it isn't known by; but not one of this node's pods. */
-		if (!(role && *role & ADDRESS_PEER) && exit_to(ctx, packet, &at) == EXIT_NONE)
+		if (!(role && *role & ADDRESS_PEER) && is_on_node(exit_to(ctx, packet, &at)))
 			return 0;
 		if (packet->ipv4)
 			map_ipv4(&at, 0);
@@ -157,7 +157,7 @@ NOINLINE __u32 backend_behind(context *ctx, const struct packet *packet, const s
 			__builtin_memset(&at, 0, sizeof(at));
 	}
 	id = find_backend(packet, &at, address);
-	return id && exit_to(ctx, packet, address) == EXIT_NONE ? id : 0;
+	return id && is_on_node(exit_to(ctx, packet, address)) ? id : 0;
 }
 
 /* Whether an ICMP error is about a packet of the backend with that address on this node. */

@@ -34,40 +34,56 @@ INLINE __u32 overhead_of(const struct packet *packet)
 
 /* Which way an address lies, seen from a device. */
 enum exit {
-	EXIT_NONE,  /* on this node, or behind a device that is no front */
-	EXIT_PEER,  /* out of a front device, but another node is there or on the way; or nobody knows */
-	EXIT_FRONT, /* out of a front device */
+	EXIT_HERE,   /* on this node itself: its own address, or a broadcast address */
+	EXIT_INSIDE, /* behind an interface that does not lead out of the node, as pods are */
+	EXIT_PEER,   /* out of a front device, but another node is there or on the way; or nobody knows */
+	EXIT_FRONT,  /* out of a front device */
 };
+
+/* Whether an address is on this node, the node's own or that of a pod. */
+INLINE int is_on_node(enum exit exit)
+{
+	return exit == EXIT_HERE || exit == EXIT_INSIDE;
+}
+
+/*
+ * Which way an address of the packet's family lies; EXIT_FRONT also of other nodes. Of `fib` only the interface
+ * is set before.
+ */
+INLINE enum exit find_exit(context *ctx, const struct packet *packet, const void *address, struct bpf_fib_lookup *fib)
+{
+	const __u32 *words = address;
+	long result;
+
+	if (packet->ipv4) {
+		fib->family = AF_INET;
+		fib->ipv4_dst = words[3];
+	} else {
+		fib->family = AF_INET6;
+		copy_address(fib->ipv6_dst, words);
+	}
+	result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+	if (result == BPF_FIB_LKUP_RET_NOT_FWDED)
+		return EXIT_HERE;
+	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    result != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return EXIT_PEER;
+	return is_front(fib->ifindex) ? EXIT_FRONT : EXIT_INSIDE;
+}
 
 /* Which way an address of the packet's family lies. */
 GLOBAL int exit_to(context *ctx, const struct packet *packet, const struct address_key *address)
 {
-	struct bpf_fib_lookup fib = {};
+	struct bpf_fib_lookup fib = { .ifindex = device_of(ctx) };
 	struct address_key next;
-	const __u32 *words;
+	enum exit exit;
 	__u32 *role;
-	long result;
 
 	if (!packet || !address)
 		return EXIT_PEER;
-	next = *address;
-	words = (const __u32 *)&next;
-	fib.ifindex = device_of(ctx);
-	if (packet->ipv4) {
-		fib.family = AF_INET;
-		fib.ipv4_dst = words[3];
-	} else {
-		fib.family = AF_INET6;
-		copy_address(fib.ipv6_dst, words);
-	}
-	result = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
-	if (result == BPF_FIB_LKUP_RET_NOT_FWDED)
-		return EXIT_NONE;
-	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
-	    result != BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return EXIT_PEER;
-	if (!is_front(fib.ifindex))
-		return EXIT_NONE;
+	exit = find_exit(ctx, packet, address, &fib);
+	if (exit != EXIT_FRONT)
+		return exit;
 	if (packet->ipv4)
 		map_ipv4(&next, fib.ipv4_dst);
 	else

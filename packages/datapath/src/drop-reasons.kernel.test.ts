@@ -81,6 +81,14 @@ const causes: Readonly<Record<Reason, Cause>> = {
       assert.equal(stage.enters(bytes.subarray(0, bytes.length - 17)), 'drop');
     },
   },
+  invalidSource: {
+    happens(stage) {
+      stage.serve(17, stage.remote);
+      const { end, node } = stage.packets;
+      const own = stage.packets.from(node, stage.external);
+      assert.equal(stage.enters(own.tcp({ sport: 5, dport: 17, syn: true })), 'drop', end);
+    },
+  },
   tooLarge: {
     happens(stage) {
       stage.serve(2, stage.remote, { protocol: 'UDP' });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { eth, type Packet, Packet as Packets } from '@heddle/lab';
 import type { ServiceRow } from '@heddle/model';
+import { parseIp } from '@heddle/sys';
 import { outsideDevice, type Routes, VirtualClock } from '@heddle/vm';
 import { testNat } from '../testing/nat.ts';
 import { row } from '../testing/rows.ts';
@@ -32,6 +33,7 @@ const LOOKUP_SOURCE = 1 << 4;
 const MTU = 6;
 const IFINDEX = 8;
 const SOURCE = 16;
+const DESTINATION = 32;
 
 /** The route out of the device; what else is so is for each test to say. */
 const outwards: Routes = (route) => {
@@ -256,9 +258,11 @@ describe('corners of the node’s programs, in the userspace machine', () => {
 
     test(`a backend here that is gone: only a connection of its own leaves it, ${end}`, () => {
       const pod = world.pod(0).addresses[end];
-      routes = (route) => {
+      routes = (route, flags) => {
+        outwards(route, flags);
         const view = new DataView(route.buffer, route.byteOffset);
-        view.setUint32(IFINDEX, outsideDevice + 1, true);
+        const last = DESTINATION + (end === 'v4' ? 3 : 15);
+        if (route[last] === parseIp(pod)!.at(-1)) view.setUint32(IFINDEX, outsideDevice + 1, true);
         return SUCCESS;
       };
       world.apply(service(end, 30_001, {}, pod));

@@ -268,6 +268,7 @@ export function decodeDropEvent(bytes: Uint8Array, offset = 0): DropEvent {
 
 /** enum drop_reason */
 export const dropReason = {
+  invalidSource: 132,
   invalid: 134,
   tooLarge: 136,
   unansweredLimit: 138,
