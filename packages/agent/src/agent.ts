@@ -1,5 +1,11 @@
 import type { DatapathStatus } from '@heddle/datapath';
-import { type RowChanges, ServiceModel, type ServiceRow, type TunnelEnds } from '@heddle/model';
+import {
+  apiServer,
+  type RowChanges,
+  ServiceModel,
+  type ServiceRow,
+  type TunnelEnds,
+} from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
 import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';
@@ -13,9 +19,11 @@ import { type NodeView, watchNodeDevices } from './node-devices.ts';
 import { nodeNameProblem } from './node-name.ts';
 import { nodePortChoice } from './node-port-addresses.ts';
 import { type OwnAddress, ownAddresses, watchOwnAddresses } from './own-addresses.ts';
+import { ownPorts } from './own-ports.ts';
 import { pressureWarnings } from './pressure.ts';
 import { localPorts, parsePortRange, snatPortProblems } from './snat-ports.ts';
 import type {
+  ServerAddress,
   Source,
   SourceBatch,
   SourceListener,
@@ -91,6 +99,7 @@ export class Agent implements Disposable {
       nodeName: config.node,
       ownAddresses: [],
       forwarding: config.forwarding,
+      externalIPs: config.externalIPs,
     });
 
     const opened: Disposable[] = [];
@@ -148,8 +157,10 @@ export class Agent implements Disposable {
         openSource({
           onChange: (batch) => this.#onBatch(batch),
           onPhase: (state) => this.#onPhase(state),
+          onApiServers: (servers) => this.#reserve(servers),
         }),
       );
+      this.#reserve(this.#source.apiServers);
     } catch (error) {
       for (const part of opened.reverse()) part[Symbol.dispose]();
       throw error;
@@ -211,6 +222,22 @@ export class Agent implements Disposable {
       this.#disconnectedMs = undefined;
       this.#events.add('info', 'source', path, `connected to ${path} again after ${seconds} s`);
     }
+  }
+
+  /**
+   * Keeps objects from taking the API servers' ports and the agent's own. What an earlier agent left at an
+   * API server is deleted at once: the connection that would bring the news is about to be made.
+   */
+  #reserve(servers: readonly ServerAddress[]): void {
+    try {
+      this.#datapath.dropFrontends(servers);
+    } catch (error) {
+      const message = `keep the API server's addresses free: ${(error as Error).message}`;
+      this.#events.add('error', 'problem', this.#config.node, message);
+    }
+    const held = servers.map((server) => ({ ...server, holder: apiServer }));
+    const changes = this.#model.setReserved([...ownPorts(this.#config), ...held]);
+    if (changes.upserted.length + changes.removed.length > 0) this.#write(changes);
   }
 
   #say(level: 'info' | 'warn', what: SourceProblem): void {

@@ -32,6 +32,7 @@ describe('configuration', () => {
       },
       nodePortAddresses: [],
       sourceRanges: 'everywhere',
+      externalIPs: 'serve',
       sizes: { services: 65536, backends: 131072, slots: 262144, affinity: 65536, flows: 65536 },
       options: { terminateTcp: false },
     });
@@ -101,6 +102,7 @@ describe('configuration', () => {
         'snatPorts',
         'nodePortAddresses',
         'sourceRanges',
+        'externalIPs',
         'sizes.services',
         'sizes.backends',
         'sizes.slots',

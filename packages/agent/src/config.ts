@@ -59,6 +59,8 @@ export interface Config {
   readonly nodePortAddresses: readonly string[];
   /** Which clients loadBalancerSourceRanges restrict. */
   readonly sourceRanges: 'everywhere' | 'external';
+  /** Whether an externalIP may be an address of a node. */
+  readonly externalIPs: 'serve' | 'protect';
   readonly sizes: MapSizes;
   readonly timeouts: FlowTimeouts;
   readonly options: { readonly terminateTcp: boolean };
@@ -113,6 +115,7 @@ const forwardingRemedy = 'write snat, dsr or hybrid';
 const portsRemedy = 'write the first and the last port, e.g. 1024-29999, of 1024 to 65535';
 const nodePortsRemedy = 'write a list such as [192.0.2.0/24, eth0]';
 const rangesRemedy = 'write everywhere or external';
+const externalIPsRemedy = 'write serve or protect';
 const levelRemedy = 'write debug, info, warn or error';
 const yesNoRemedy = 'write true or false';
 
@@ -274,6 +277,12 @@ const schema = v.strictObject({
     v.optional(v.picklist(['everywhere', 'external'], rangesRemedy), 'everywhere'),
     v.description(
       'Which clients loadBalancerSourceRanges restrict: everywhere (all, also pods and processes of the nodes, by their addresses) or external (only those that enter a node from outside the cluster).',
+    ),
+  ),
+  externalIPs: v.pipe(
+    v.optional(v.picklist(['serve', 'protect'], externalIPsRemedy), 'serve'),
+    v.description(
+      'Whether a service may have an address of a node as externalIP: serve (as kube-proxy does) or protect (it is refused, because anyone who may write a Service may write any externalIP). The address of the API server, a ClusterIP and the address of a pod are refused always.',
     ),
   ),
   sizes: v.pipe(

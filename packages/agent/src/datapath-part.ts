@@ -13,6 +13,7 @@ export type DatapathPart = Operations<ServiceRow> &
     | 'serviceRefusalCounts'
     | 'refusals'
     | 'setNode'
+    | 'dropFrontends'
     | 'setTunnelEnds'
     | 'setTracked'
     | 'flows'

@@ -1,7 +1,13 @@
 import type { ObjectChange, ServiceRow } from '@heddle/model';
 import { readObjects } from '@heddle/model';
 import type { DatapathPart } from '../src/datapath-part.ts';
-import type { Source, SourceListener, SourceProblem, SourceState } from '../src/source/index.ts';
+import type {
+  ServerAddress,
+  Source,
+  SourceListener,
+  SourceProblem,
+  SourceState,
+} from '../src/source/index.ts';
 
 /** A datapath whose kernel is a Map. */
 export class MemoryDatapath implements DatapathPart {
@@ -52,6 +58,8 @@ export class MemoryDatapath implements DatapathPart {
   }
 
   setNode() {}
+
+  dropFrontends() {}
 
   setTunnelEnds() {}
 
@@ -121,6 +129,7 @@ export class ScriptedSource implements Source {
   #complete = false;
   state: SourceState = { kind: 'folder', path: '/manifests', phase: 'following', sinceMs: 0 };
   problems: SourceProblem[] = [];
+  apiServers: ServerAddress[] = [];
   disposed = false;
 
   constructor(listener: SourceListener) {

@@ -120,6 +120,7 @@ function addAgent(program: Command): void {
         '--source-ranges <where>',
         'loadBalancerSourceRanges restrict clients everywhere or external ones (default: "everywhere")',
       )
+      .option('--external-ips <mode>', 'at addresses of nodes: serve or protect (default: "serve")')
       .option('--pod-devices <names>', 'of pods in machines of their own (default: "none")')
       .option('--terminate-tcp', 'close TCP connections to backends that are gone')
       .action(async (options) => (await import('./commands/agent.ts')).agent(options)),

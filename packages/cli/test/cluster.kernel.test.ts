@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentEvent } from '@heddle/agent';
+import { currentPins } from '@heddle/datapath';
+import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import { BlockingSocket, startBackend } from '@heddle/lab';
-import { decodeUtf8, SysError } from '@heddle/sys';
+import { decodeUtf8, parseIp, SysError } from '@heddle/sys';
 import { apiService, Cluster } from '../testing/cluster.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 
@@ -20,14 +22,14 @@ describe('the agent in a cluster', () => {
   const ip = (number: number) => product.pod(number).addresses.v4;
 
   /** What a new connection from pod 0 comes to: the pod that answered, or the errno. */
-  function answer(address = clusterIP): string {
+  function answer(address = clusterIP, port = 80): string {
     try {
       using socket = product
         .pod(0)
         .enter(() =>
           BlockingSocket.open(product.platform, { protocol: 'tcp', family: 4, timeoutMs: 300 }),
         );
-      socket.connect({ address, port: 80 });
+      socket.connect({ address, port });
       socket.send('x');
       return decodeUtf8(socket.receive()).split(' ')[0]!;
     } catch (error) {
@@ -164,6 +166,56 @@ describe('the agent in a cluster', () => {
     await until('pod-1-3');
     await product.until('what is gone to be removed', () => answer('10.96.0.12') !== 'pod-1-2');
     assert.equal(product.get(10256, '/readyz'), 'ok\n');
+  });
+
+  test('no service takes the address of the API server from the agent, also after a restart', async () => {
+    const { hostname, port } = new URL(product.server.url);
+    const ports = [{ port: Number(port) }];
+    const status = { loadBalancer: { ingress: [{ ip: hostname }] } };
+    await product.write(
+      service('grab', ['10.96.0.66'], { type: 'LoadBalancer', ports }, { status }),
+      slice('grab', [ip(1)]),
+      service('also', ['10.96.0.67'], { externalIPs: [hostname], ports }),
+      slice('also', [ip(1)]),
+    );
+    await product.start();
+    for (let restarts = 0; restarts < 2; restarts++) {
+      for (const [name, kind] of [
+        ['grab', 'load balancer'],
+        ['also', 'externalIP'],
+      ] as const) {
+        const [row] = await product.service(name);
+        assert.deepEqual(row!.problems, [
+          `${kind} ${hostname} is refused: port ${port}/TCP is reserved for the API server`,
+        ]);
+      }
+      await product.kill();
+      await product.start();
+    }
+  });
+
+  test('an entry that an earlier agent left at the API server does not lock the next agent out', async () => {
+    const { hostname, port } = new URL(product.server.url);
+    await product.write(service('web', [clusterIP]), slice('web', [ip(1)]));
+    await product.start();
+    await product.kill();
+    // An agent that knows no refusal: the address leads where the service does.
+    using services = BpfMap.openPinned(
+      new LinuxBpf(product.platform),
+      `${currentPins(product.node.bpffs).maps}/services`,
+    );
+    const keyOf = (address: string, number: number) => {
+      const key = new Uint8Array(20);
+      key.set(parseIp(address)!);
+      new DataView(key.buffer).setUint16(16, number);
+      key[18] = 6;
+      return key;
+    };
+    services.update(keyOf(hostname, Number(port)), services.lookup(keyOf(clusterIP, 80))!);
+    assert.equal(answer(hostname, Number(port)), 'pod-1-2', 'so it was');
+    await product.start();
+    assert.equal(answer(), 'pod-1-2');
+    assert.equal(services.lookup(keyOf(hostname, Number(port))), undefined);
   });
 
   test('the API server is reached through its own service, once by another way', async () => {

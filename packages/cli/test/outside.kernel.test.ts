@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { FlowItem, ServiceDetail } from '@heddle/agent';
 import { askTcp, askUdp, echoBytes, type Place, startBackend } from '@heddle/lab';
+import { addAddress, NetlinkSocket } from '@heddle/netlink';
 import { SysError } from '@heddle/sys';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
@@ -101,6 +102,47 @@ describe('traffic from outside, by the agent', () => {
     assert.ok(destinations.length > 0);
     const own = Object.values(product.node.addresses);
     assert.ok(destinations.every(({ used, source }) => used > 0 && own.includes(source)));
+  });
+
+  test("an externalIP is served while the node has it, and so is the node's own address", async () => {
+    const { node } = product;
+    const vip = { v4: '198.51.100.9', v6: 'fd00:198:51:100::9' };
+    const ports = [
+      { name: 'tcp', port: 82 },
+      { name: 'udp', port: 82, protocol: 'UDP' },
+    ];
+    const externalIPs = ends.flatMap((end) => [vip[end], node.addresses[end]]);
+    const keepalived = service('vip', ['10.96.0.9', 'fd00:96::9'], { ports, externalIPs });
+    await product.apply('vip.yaml', keepalived, ...slices('vip', 1));
+    const { index } = node.link('eth0');
+    const ask = () => {
+      for (const end of ends) {
+        product.lab.leadTo(node, vip[end]);
+        for (const address of [vip[end], node.addresses[end]]) {
+          for (const from of [client, product.lab.pods[0]!, node]) {
+            assert.deepEqual(asked(from, address, 82), names(1), `${address} from ${from.name}`);
+          }
+          // The rest of the node's ports stay the node's.
+          if (address !== vip[end])
+            assert.deepEqual(asked(client, address, 83), ['ECONNREFUSED', 'ECONNREFUSED']);
+        }
+      }
+    };
+    ask();
+    // As keepalived does on the node that becomes the master.
+    node.enter(() => {
+      using socket = new NetlinkSocket(product.platform);
+      addAddress(socket, index, `${vip.v4}/32`);
+      addAddress(socket, index, `${vip.v6}/128`);
+    });
+    await product.until('the agent to see the address', async () =>
+      product.log.includes(`${vip.v4}`) ? true : undefined,
+    );
+    ask();
+    for (const row of await product.service('vip')) {
+      assert.deepEqual([row.status, row.problems], ['done', []], row.key);
+    }
+    product.remove('vip.yaml');
   });
 
   test('a ClusterIP works for what is routed through the node', async () => {

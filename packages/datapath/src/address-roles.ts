@@ -42,6 +42,11 @@ export class AddressRoles {
     return this.inForce.size;
   }
 
+  /** Whether an address (16 bytes as text) is known as a ClusterIP. */
+  isService(address: string): boolean {
+    return ((this.inForce.get(address) ?? 0) & addressRole.service) !== 0;
+  }
+
   /** Counts uses and writes the roles that are new. Throws MapFull, and then has counted nothing. */
   add(added: readonly AddressUse[]): void {
     this.count(added, 1);

@@ -288,6 +288,14 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   }
 
   /**
+   * Takes frontends at addresses and ports of TCP out of force, so that sockets of this node reach what is
+   * there itself. ClusterIPs stay. Throws SysError.
+   */
+  dropFrontends(places: readonly { readonly address: string; readonly port: number }[]): void {
+    for (const { address, port } of places) this.services.dropFrontend(address, port);
+  }
+
+  /**
    * Says between which addresses packets may be tunnelled: from this node's own, and to it from the
    * other nodes', whom it believes. Throws SysError, MapFull.
    */

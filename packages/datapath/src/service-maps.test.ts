@@ -261,3 +261,53 @@ function damage(store: ReturnType<typeof fakeStore>, at: number): void {
   else if (at % 5 === 3) flip(store.backendBytes.subarray(0, 640));
   else if (address) store.addresses.content.delete(address);
 }
+
+test('what an earlier agent left at an address and port of TCP is deleted, but for a ClusterIP', () => {
+  for (const [address, other, any] of [
+    ['198.51.100.10', '198.51.100.11', '0.0.0.0'],
+    ['fd00:51::10', 'fd00:51::11', '::'],
+  ] as const) {
+    const loopback = any === '::' ? '::1' : '127.0.0.1';
+    const kind = 'ExternalIP' as const;
+    const backends = [{ address: any === '::' ? 'fd00:244::1' : '10.244.1.1', port: 8080 }];
+    const grabbing = row([{ address, port: 6443, kind }], backends, { key: 'default/a:1/TCP/x' });
+    const outside = row([{ address, port: 6443, kind }], backends, {
+      ...{ key: 'default/a:1/TCP/x/outside', scope: 'outside' },
+    });
+    const left = [
+      row([{ address, port: 443, kind }], backends, { key: 'default/b:1/TCP/x' }),
+      row([{ address, port: 6443, kind }], backends, { key: 'default/c:1/UDP/x', protocol: 'UDP' }),
+      row([{ address: other, port: 6443 }], backends, { key: 'default/d:1/TCP/x' }),
+    ];
+    const wide = row([{ address: any, port: 6444, kind: 'HostPort' }], backends, {
+      key: 'default/e:1/TCP/x',
+    });
+    const store = fakeStore();
+    new ServiceMaps(store, clock()).update([grabbing, outside, ...left, wide]);
+
+    const next = new ServiceMaps(store, clock());
+    next.dropFrontend(address, 6443);
+    next.dropFrontend(other, 6443);
+    next.dropFrontend(loopback, 6444);
+    next.dropFrontend(address, 1);
+    // The rows come without what they were refused.
+    const refused = [grabbing, outside, wide].map((each) => ({ ...each, frontends: [] }));
+    assert.deepEqual(new Set(next.update([...refused, ...left])), new Set([undefined]));
+    next.prune([...refused, ...left]);
+    assert.deepEqual(viewOf(store).frontends, expectedView(left).frontends);
+  }
+});
+
+test('a deleted frontend does not come back with what a row keeps of an earlier agent', () => {
+  const store = fakeStore();
+  const kind = 'ExternalIP' as const;
+  const own = { address: '10.96.0.1', port: 80 };
+  const grabbed = { address: '198.51.100.10', port: 6443, kind };
+  const of = (...frontends: (typeof own)[]) =>
+    row(frontends, [{ address: '10.244.1.1', port: 8080 }], { key: 'default/a:1/TCP/IPv4' });
+  new ServiceMaps(store, clock()).update([of(own, grabbed)]);
+  const next = new ServiceMaps(store, clock());
+  next.dropFrontend(grabbed.address, grabbed.port);
+  next.update([of(own)]);
+  assert.deepEqual(viewOf(store).frontends, expectedView([of(own)]).frontends);
+});

@@ -2,9 +2,11 @@ import {
   type Backend,
   compactList,
   type Frontend,
+  familyOf,
   isLoopback,
   isUnspecified,
   type ServiceRow,
+  unspecifiedOf,
 } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { parseIp, SysError } from '@heddle/sys';
@@ -241,6 +243,28 @@ export class ServiceMaps implements Operations<ServiceRow> {
     // The rows themselves, without what they were spared.
     const errors = this.update(inForce.filter(({ key }) => isSpared(this.held.get(key)!)));
     for (const error of errors) if (error) throw error;
+  }
+
+  /**
+   * Deletes what is in force at an address and port of TCP, for sockets and packets, unless the address is
+   * a ClusterIP. No row may ask for it; an earlier agent may have left it. Throws SysError.
+   */
+  dropFrontend(address: string, port: number): void {
+    const places = isLoopback(address) ? [address, unspecifiedOf(familyOf(address))] : [address];
+    for (const place of places) {
+      if (this.roles.isService(keyText(parseIp(place)!))) continue;
+      for (const scope of [serviceScope.internal, serviceScope.external]) {
+        const key = frontendKey(
+          { kind: 'ExternalIP', address: place, port, protocol: 'TCP' },
+          scope,
+        );
+        if (!this.entries.has(key)) continue;
+        const bytes = new Uint8Array(serviceKeySize);
+        keyBytes(key, bytes, 0);
+        this.store.services.delete(bytes);
+        this.entries.delete(key);
+      }
+    }
   }
 
   /** Counters of a row's backends, or undefined when the row isn't in force. */

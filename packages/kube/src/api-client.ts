@@ -36,11 +36,18 @@ export class ApiClient implements Disposable {
   readonly #platform: Platform;
   readonly #access: ClusterAccess;
   readonly #servers: ServerList;
+  readonly #onAddresses: ((addresses: readonly string[], port: number) => void) | undefined;
   readonly #requests = new Set<Disposable>();
   #idle: { readonly connection: HttpConnection; readonly credentials: Credentials }[] = [];
 
-  constructor(platform: Platform, access: ClusterAccess) {
+  /** `onAddresses` hears of the addresses of a server or proxy before a connection to it is made. */
+  constructor(
+    platform: Platform,
+    access: ClusterAccess,
+    onAddresses?: (addresses: readonly string[], port: number) => void,
+  ) {
     this.#platform = platform;
+    this.#onAddresses = onAddresses;
     this.#access = access;
     this.#servers = new ServerList(access);
   }
@@ -66,6 +73,7 @@ export class ApiClient implements Disposable {
       servers: this.#servers,
       path,
       handlers,
+      onAddresses: this.#onAddresses,
       takeIdle: (credentials) => this.#takeIdle(credentials),
       onOver: (connection, credentials) => {
         this.#requests.delete(request);

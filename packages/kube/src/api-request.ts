@@ -16,6 +16,8 @@ export interface RequestOptions {
   readonly servers: ServerList;
   readonly path: string;
   readonly handlers: ResponseHandlers;
+  /** A connection is about to be made to one of these addresses, the server's or the proxy's. */
+  readonly onAddresses?: ((addresses: readonly string[], port: number) => void) | undefined;
   /** A connection that was left over by another request with these credentials. */
   takeIdle(credentials: Credentials): HttpConnection | undefined;
   /** The request has ended or was disposed; `connection` is left over if it is idle. */
@@ -72,7 +74,7 @@ export class ApiRequest implements Disposable {
 
   /** Tries the servers in turn. */
   #open(credentials: Credentials): void {
-    const { platform, access, servers } = this.#options;
+    const { platform, access, servers, onAddresses } = this.#options;
     const order = servers.order();
     const problems: KubeError[] = [];
     const tryFrom = (at: number): void => {
@@ -101,6 +103,7 @@ export class ApiRequest implements Disposable {
       const connection = new HttpConnection(platform, {
         server,
         proxy,
+        ...(onAddresses ? { onAddresses } : {}),
         tls: {
           ca: credentials.ca,
           cert: credentials.cert,

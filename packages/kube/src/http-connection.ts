@@ -15,6 +15,8 @@ export interface ConnectionOptions {
   readonly proxy: ProxyServer | undefined;
   /** Those for the server. A proxy's certificate must be by whom the machine trusts. */
   readonly tls: TlsOptions;
+  /** All addresses of whom the connection is made to, the proxy or the server, before it is made. */
+  readonly onAddresses?: (addresses: readonly string[], port: number) => void;
   /** Requests can be made. */
   readonly onOpen: () => void;
   /** The connection could not be opened; `party` is who failed. Instead of onOpen. */
@@ -55,6 +57,7 @@ export class HttpConnection implements Disposable {
     this.#stream = platform.connect({
       host,
       port,
+      onAddresses: (addresses) => options.onAddresses?.(addresses, port),
       onOpen: () => {
         if (!options.proxy) this.#reachServer();
         else if (options.proxy.server.isTls) this.#stream.startTls({}, () => this.#askProxy());

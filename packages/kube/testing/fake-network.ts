@@ -77,6 +77,7 @@ export class FakeNetwork {
   readonly platform = Object.assign(this.time, {
     connect: (options: ByteStreamOptions): ByteStream => {
       const stream = new FakeStream(options);
+      options.onAddresses?.([options.host]);
       this.streams.push(stream);
       return stream;
     },

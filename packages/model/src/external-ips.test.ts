@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Cluster } from '../testing/cluster.ts';
-import { node, service, slice } from '../testing/objects.ts';
+import { Cluster, ProtectedCluster } from '../testing/cluster.ts';
+import { endpoint, node, service, slice } from '../testing/objects.ts';
 
 const grabbing = (...externalIPs: string[]) => service('grab', '10.96.0.66', { externalIPs });
 const onlyClusterIP = ['ClusterIP 10.96.0.66:80'];
@@ -12,20 +12,80 @@ test('an externalIP that nobody has is served', () => {
   assert.deepEqual(cluster.problems('grab'), []);
 });
 
-test('the address of a node is refused', () => {
-  const cluster = new Cluster(grabbing('192.0.2.2'), node('elsewhere', ['192.0.2.2']));
+test("an address of a node is served, this node's and another's, in both families", () => {
+  const cluster = new Cluster(
+    service('grab', ['10.96.0.66', 'fd00:96::66'], {
+      externalIPs: ['192.0.2.1', '192.0.2.2', 'fd00::1', 'fd00::2'],
+    }),
+    node('here', ['192.0.2.1', 'fd00::1']),
+    node('elsewhere', ['192.0.2.2', 'fd00::2']),
+  );
+  assert.deepEqual(cluster.frontends('grab'), [
+    ...onlyClusterIP,
+    'ExternalIP 192.0.2.1:80',
+    'ExternalIP 192.0.2.2:80',
+  ]);
+  assert.deepEqual(cluster.frontends('default/grab:80/TCP/IPv6'), [
+    'ClusterIP fd00:96::66:80',
+    'ExternalIP fd00::1:80',
+    'ExternalIP fd00::2:80',
+  ]);
+  assert.deepEqual(cluster.problems('grab'), []);
+});
+
+test('an address of a node is served although a pod on the host network has it too', () => {
+  const exporter = slice('exporter', ['192.0.2.1', '192.0.2.2']);
+  const cluster = new Cluster(grabbing('192.0.2.1'), exporter);
+  assert.deepEqual(cluster.problems('grab'), []);
+  cluster.apply(grabbing('192.0.2.2'));
+  assert.equal(cluster.problems('grab').length, 1, 'it may be a pod as long as no Node has it');
+  cluster.apply(node('elsewhere', ['192.0.2.2']));
+  assert.deepEqual(cluster.problems('grab'), []);
+});
+
+test('with externalIPs: protect the address of a node is refused', () => {
+  const cluster = new ProtectedCluster(grabbing('192.0.2.2'), node('elsewhere', ['192.0.2.2']));
   assert.deepEqual(cluster.frontends('grab'), onlyClusterIP);
   assert.deepEqual(cluster.problems('grab'), [
     'externalIP 192.0.2.2 is refused: it is an address of Node elsewhere',
   ]);
 });
 
-test('an address of this node is refused, whether or not there is a Node object', () => {
-  const cluster = new Cluster(grabbing('192.0.2.1'));
+test('with externalIPs: protect an address of this node is refused, also without a Node object', () => {
+  const cluster = new ProtectedCluster(grabbing('192.0.2.1'));
   assert.deepEqual(cluster.frontends('grab'), onlyClusterIP);
   assert.deepEqual(cluster.problems('grab'), [
     'externalIP 192.0.2.1 is refused: it is an address of this node',
   ]);
+});
+
+test('a load balancer has the address of a node, also with externalIPs: protect', () => {
+  for (const make of [Cluster, ProtectedCluster]) {
+    const cluster = new make(
+      service('lb', '10.96.0.66', { type: 'LoadBalancer', ingress: [{ ip: '192.0.2.1' }] }),
+    );
+    assert.deepEqual(cluster.frontends('lb'), [...onlyClusterIP, 'LoadBalancer 192.0.2.1:80']);
+  }
+});
+
+test("a load balancer's address that is a ClusterIP or a pod's is refused", () => {
+  const balanced = (ip: string) =>
+    service('lb', '10.96.0.66', { type: 'LoadBalancer', ingress: [{ ip }] });
+  const cluster = new Cluster(
+    balanced('10.96.0.2'),
+    service('dns', '10.96.0.2'),
+    slice('web', [endpoint('10.244.0.5', { node: 'elsewhere' })]),
+  );
+  assert.deepEqual(cluster.frontends('lb'), onlyClusterIP);
+  assert.deepEqual(cluster.problems('lb'), [
+    'load balancer 10.96.0.2 is refused: it is the ClusterIP of Service default/dns',
+  ]);
+  cluster.apply(balanced('10.244.0.5'));
+  assert.deepEqual(cluster.problems('lb'), [
+    'load balancer 10.244.0.5 is refused: it is the address of a pod in EndpointSlice default/web-1',
+  ]);
+  cluster.apply(slice('web', ['10.244.0.5']));
+  assert.deepEqual(cluster.problems('lb'), [], 'an endpoint that a person wrote may lead to it');
 });
 
 test('the address of a pod is refused', () => {
@@ -43,14 +103,13 @@ test('the addresses of the API server are refused: its endpoint and its ClusterI
   );
   assert.deepEqual(cluster.frontends('grab'), onlyClusterIP);
   assert.deepEqual(cluster.problems('grab'), [
-    'externalIP 198.51.100.10 is refused: ' +
-      "it is an endpoint's address in EndpointSlice default/kubernetes-1",
+    'externalIP 198.51.100.10 is refused: it is the address of the API server',
     'externalIP 10.96.0.1 is refused: it is the ClusterIP of Service default/kubernetes',
   ]);
 });
 
 test('a refusal comes when the holder comes, and ends when it goes', () => {
-  const cluster = new Cluster(grabbing('192.0.2.2'));
+  const cluster = new ProtectedCluster(grabbing('192.0.2.2'));
   assert.equal(cluster.frontends('grab').length, 2);
   cluster.apply(node('elsewhere', ['192.0.2.2']));
   assert.equal(cluster.frontends('grab').length, 1);
@@ -66,7 +125,7 @@ test('a refusal comes when the holder comes, and ends when it goes', () => {
 });
 
 test('an address written in another way is the same address', () => {
-  const cluster = new Cluster(
+  const cluster = new ProtectedCluster(
     service('grab', ['10.96.0.66', 'fd00:96::66'], { externalIPs: ['fd00:0:0::0002'] }),
     node('elsewhere', ['FD00::2']),
   );
@@ -74,12 +133,12 @@ test('an address written in another way is the same address', () => {
 });
 
 test('a refused externalIP takes nothing from a service that may have the address', () => {
-  const cluster = new Cluster(
+  const cluster = new ProtectedCluster(
     service('older', '10.96.0.2', {
       created: '2020-01-01T00:00:00Z',
       externalIPs: ['203.0.113.1'],
     }),
-    slice('lb', ['203.0.113.1']),
+    node('elsewhere', ['203.0.113.1']),
     service('younger', '10.96.0.3', {
       created: '2024-01-01T00:00:00Z',
       type: 'LoadBalancer',

@@ -1,7 +1,10 @@
+/** What kind of object has an address. */
+export type HolderKind = 'node' | 'clusterIP' | 'pod' | 'endpoint';
+
 /**
- * Knows, for the addresses that services ask for as externalIP, which objects have them already.
- * Anyone who may write a Service may write any externalIP, so one that is the address of a node, of
- * an endpoint or of another service would let its author take over that traffic (CVE-2020-8554).
+ * Knows, for the addresses that services ask for as externalIP or have as a load balancer's address,
+ * which objects have them already. Anyone who may write a Service may write any externalIP, so one that
+ * is an address of somebody else would let its author take over that traffic (CVE-2020-8554).
  *
  * Only addresses asked for are kept, so that this costs nothing where externalIPs aren't used; the
  * model shows it all holders once when an address is new here.
@@ -9,7 +12,7 @@
 export class AddressHolders {
   readonly #watched = new Map<
     string,
-    { readonly users: Set<string>; readonly holders: Set<string> }
+    { readonly users: Set<string>; readonly holders: Map<string, HolderKind> }
   >();
 
   get isEmpty(): boolean {
@@ -23,7 +26,7 @@ export class AddressHolders {
       entry.users.add(user);
       return false;
     }
-    this.#watched.set(address, { users: new Set([user]), holders: new Set() });
+    this.#watched.set(address, { users: new Set([user]), holders: new Map() });
     return true;
   }
 
@@ -34,9 +37,9 @@ export class AddressHolders {
   }
 
   /** Notes that `holder` (as words: `an address of Node a`) has `address`; returns who asks for it. */
-  hold(address: string, holder: string): Iterable<string> {
+  hold(address: string, holder: string, kind: HolderKind): Iterable<string> {
     const entry = this.#watched.get(address);
-    entry?.holders.add(holder);
+    entry?.holders.set(holder, kind);
     return entry?.users ?? [];
   }
 
@@ -47,11 +50,11 @@ export class AddressHolders {
     return entry?.users ?? [];
   }
 
-  /** Who has the address, in words, or undefined when it is free. */
-  holderOf(address: string): string | undefined {
+  /** Who of these kinds has the address, in words, or undefined when nobody has. */
+  holderOf(address: string, kinds: readonly HolderKind[]): string | undefined {
     let first: string | undefined;
-    for (const holder of this.#watched.get(address)?.holders ?? []) {
-      if (first === undefined || holder < first) first = holder;
+    for (const [holder, kind] of this.#watched.get(address)?.holders ?? []) {
+      if (kinds.includes(kind) && (first === undefined || holder < first)) first = holder;
     }
     return first;
   }

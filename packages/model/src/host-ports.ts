@@ -46,12 +46,14 @@ function planPorts(pod: PodRecord, context: RowContext): readonly PortPlan[] {
         ...{ kind: 'HostPort', address: each },
         ...{ port: port.hostPort, protocol: port.protocol },
       });
-      const refused = `hostIP ${hostIP} is refused: it is no address of this node`;
-      plans.push({
-        ...{ port, family, address },
-        frontends: isServed ? addresses.map(frontend) : [],
-        refused: isServed ? [] : [refused],
+      const refused = new Set<string>();
+      if (!isServed) refused.add(`hostIP ${hostIP} is refused: it is no address of this node`);
+      const frontends = (isServed ? addresses.map(frontend) : []).filter((each) => {
+        const refusal = context.refusal(each);
+        if (refusal) refused.add(refusal);
+        return !refusal;
       });
+      plans.push({ ...{ port, family, address }, frontends, refused: [...refused] });
     }
   }
   return plans;

@@ -1,4 +1,11 @@
-export { canonicalRange, familyOf, isLoopback, isUnspecified } from './addresses.ts';
+export {
+  canonicalAddress,
+  canonicalRange,
+  familyOf,
+  isLoopback,
+  isUnspecified,
+  unspecifiedOf,
+} from './addresses.ts';
 export {
   algorithmAnnotation,
   forwardingAnnotation,
@@ -27,6 +34,8 @@ export {
   type SlicePort,
   type SliceRecord,
 } from './records.ts';
+export type { ReservedPort } from './reserved-ports.ts';
+export { apiServer } from './reserved-ports.ts';
 export type {
   Algorithm,
   Backend,

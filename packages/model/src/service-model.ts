@@ -1,11 +1,12 @@
 import { familyOf, isLoopback, takesNodePorts } from './addresses.ts';
 import { bySeniority, FrontendClaims, type FrontendOwner } from './conflicts.ts';
-import { AddressHolders } from './external-ips.ts';
+import { AddressHolders, type HolderKind } from './external-ips.ts';
 import { wantsTunnels } from './forwarding.ts';
 import { hostPortClaims, hostPortRows, loopbackWatch, podRowName } from './host-ports.ts';
 import { compactList, ownText } from './memory.ts';
 import { nodePortAddresses } from './node-addresses.ts';
 import {
+  type EndpointRecord,
   type InvalidRef,
   type NodeRecord,
   type ObjectChange,
@@ -15,7 +16,14 @@ import {
   type ServiceRecord,
   type SliceRecord,
 } from './records.ts';
-import type { Forwarding, ServiceRow } from './rows.ts';
+import {
+  apiServer,
+  apiServerPorts,
+  isOfApiServer,
+  type ReservedPort,
+  reservedFor,
+} from './reserved-ports.ts';
+import type { Forwarding, Frontend, ServiceRow } from './rows.ts';
 import { type RowContext, sameRow, serviceClaims, serviceRows } from './service-rows.ts';
 
 export interface NodeContext {
@@ -27,6 +35,11 @@ export interface NodeContext {
   readonly nodePortRanges?: readonly string[] | undefined;
   /** How packets get to other nodes, where a service doesn't say. Default: snat. */
   readonly forwarding?: Forwarding;
+  /**
+   * Whether an externalIP may be an address of a node: `serve`, as kube-proxy does, or `protect`, because
+   * anyone who may write a Service may write any externalIP. Default: serve.
+   */
+  readonly externalIPs?: 'serve' | 'protect';
 }
 
 /** Between which addresses nodes may tunnel packets to each other. */
@@ -72,6 +85,10 @@ const empty: readonly never[] = [];
 export class ServiceModel {
   readonly #nodeName: string;
   readonly #forwarding: Forwarding;
+  readonly #protectsNodes: boolean;
+  /** As the agent said, and as the slices of the API server's service say. */
+  #reservedByAgent: readonly ReservedPort[] = empty;
+  #reserved: readonly ReservedPort[] = empty;
   #ownAddresses: readonly string[];
   #nodePortRanges: readonly string[] | undefined;
   /** Own addresses in any sense, for the refusal of externalIPs. */
@@ -97,6 +114,7 @@ export class ServiceModel {
   constructor(context: NodeContext) {
     this.#nodeName = context.nodeName;
     this.#forwarding = context.forwarding ?? 'snat';
+    this.#protectsNodes = context.externalIPs === 'protect';
     this.#ownAddresses = context.ownAddresses;
     this.#nodePortRanges = context.nodePortRanges;
     this.#readOwnAddresses();
@@ -174,6 +192,13 @@ export class ServiceModel {
     return this.#recompute();
   }
 
+  /** Tells which addresses and ports of TCP no object may take beside what the objects themselves say. */
+  setReserved(ports: readonly ReservedPort[]): RowChanges {
+    this.#reservedByAgent = ports;
+    this.#readReserved();
+    return this.#recompute();
+  }
+
   #noteProblem({ kind, namespace, name, reason, service }: ObjectProblem): void {
     const label = objectLabel({ kind, namespace, name });
     this.#forgetProblem(label);
@@ -214,12 +239,17 @@ export class ServiceModel {
       this.#tunnelled += wants ? 1 : -1;
       this.#tunnelEndsMoved = true;
     }
-    for (const address of before?.externalIPs ?? empty) this.#holders.unwatch(address, key);
-    for (const address of service?.externalIPs ?? empty) {
+    // First the new ones: what is known of an address that stays is kept.
+    const watched = new Set(service ? foreignAddresses(service) : empty);
+    for (const address of watched) {
       if (this.#holders.watch(address, key)) this.#newlyWatched.add(address);
+    }
+    for (const address of before ? foreignAddresses(before) : empty) {
+      if (!watched.has(address)) this.#holders.unwatch(address, key);
     }
     this.#moveAddresses(
       `the ClusterIP of Service ${key}`,
+      'clusterIP',
       before?.clusterIPs ?? empty,
       service?.clusterIPs ?? empty,
     );
@@ -242,12 +272,15 @@ export class ServiceModel {
           : [...state.slices, slice].sort((a, b) => (a.name < b.name ? -1 : 1));
       this.#dirty.add(state);
     }
+    if ((before && isOfApiServer(before)) || (slice && isOfApiServer(slice))) this.#readReserved();
     if (this.#holders.isEmpty) return;
-    this.#moveAddresses(
-      endpointHolder(key),
-      before?.endpoints.map(({ address }) => address) ?? empty,
-      slice?.endpoints.map(({ address }) => address) ?? empty,
-    );
+    for (const kind of ['pod', 'endpoint'] as const) {
+      const held = (of: SliceRecord | undefined) =>
+        (of?.endpoints ?? empty)
+          .filter((endpoint) => kindOf(endpoint) === kind)
+          .map(({ address }) => address);
+      this.#moveAddresses(endpointHolder(key, kind), kind, held(before), held(slice));
+    }
   }
 
   #setPod({ namespace, name }: ObjectRef, pod: PodRecord | undefined): void {
@@ -267,6 +300,7 @@ export class ServiceModel {
     else this.#nodes.delete(name);
     this.#moveAddresses(
       `an address of Node ${name}`,
+      'node',
       before?.addresses ?? empty,
       node?.addresses ?? empty,
     );
@@ -320,13 +354,18 @@ export class ServiceModel {
     }
   }
 
-  #moveAddresses(holder: string, before: readonly string[], after: readonly string[]): void {
+  #moveAddresses(
+    holder: string,
+    kind: HolderKind,
+    before: readonly string[],
+    after: readonly string[],
+  ): void {
     if (this.#holders.isEmpty) return;
     for (const address of before) {
       for (const user of this.#holders.release(address, holder)) this.#touch(user);
     }
     for (const address of after) {
-      for (const user of this.#holders.hold(address, holder)) this.#touch(user);
+      for (const user of this.#holders.hold(address, holder, kind)) this.#touch(user);
     }
   }
 
@@ -349,23 +388,26 @@ export class ServiceModel {
     }
   }
 
-  /** Finds the holders of addresses that are asked for as externalIP for the first time. */
+  /** Finds the holders of addresses that are asked for as externalIP or load balancer's address for the first time. */
   #findHolders(): void {
-    const hold = (addresses: Iterable<string>, holder: () => string) => {
+    const hold = (addresses: Iterable<string>, kind: HolderKind, holder: () => string) => {
       for (const address of addresses) {
-        if (this.#newlyWatched.has(address)) this.#holders.hold(address, holder());
+        if (this.#newlyWatched.has(address)) this.#holders.hold(address, holder(), kind);
       }
     };
     for (const { name, addresses } of this.#nodes.values()) {
-      hold(addresses, () => `an address of Node ${name}`);
+      hold(addresses, 'node', () => `an address of Node ${name}`);
     }
     for (const state of this.#owners.values()) {
       const { key } = state;
-      hold(serviceIn(state)?.clusterIPs ?? empty, () => `the ClusterIP of Service ${key}`);
+      const clusterIPs = serviceIn(state)?.clusterIPs ?? empty;
+      hold(clusterIPs, 'clusterIP', () => `the ClusterIP of Service ${key}`);
     }
     for (const [key, { endpoints }] of this.#slices) {
-      for (const { address } of endpoints) {
-        if (this.#newlyWatched.has(address)) this.#holders.hold(address, endpointHolder(key));
+      for (const endpoint of endpoints) {
+        if (!this.#newlyWatched.has(endpoint.address)) continue;
+        const kind = kindOf(endpoint);
+        this.#holders.hold(endpoint.address, endpointHolder(key, kind), kind);
       }
     }
     this.#newlyWatched.clear();
@@ -387,8 +429,7 @@ export class ServiceModel {
           this.#tunnelEnds.own.some((address) => familyOf(address) === family),
       },
       isOwn: (address) => this.#own.has(address) || isLoopback(address),
-      holderOf: (address) =>
-        this.#own.has(address) ? 'an address of this node' : this.#holders.holderOf(address),
+      refusal: (frontend) => this.#refusal(frontend),
       keptBy: (claim, owner) => this.#keptBy(claim, owner),
     };
     // Claims first, of all that changed, because rows are decided among all claimants; one whose rival came
@@ -424,6 +465,50 @@ export class ServiceModel {
     return { upserted, removed };
   }
 
+  /** Brings what is reserved up to date, and marks the objects it matters to. */
+  #readReserved(): void {
+    const slices = this.#owners.get('default/kubernetes')?.slices ?? empty;
+    const reserved = [...this.#reservedByAgent, ...slices.flatMap(apiServerPorts)];
+    if (JSON.stringify(reserved) === JSON.stringify(this.#reserved)) return;
+    this.#reserved = reserved;
+    for (const state of this.#owners.values()) {
+      if (state.owner && usesNodeAddresses(state.owner)) this.#dirty.add(state);
+    }
+  }
+
+  /**
+   * Why no object may have a frontend, in a sentence. At an address of this node the API server's port
+   * alone is reserved, as the node may be one of the control plane; elsewhere all of its address is. The
+   * address of a pod on the host network is the node's.
+   */
+  #refusal(frontend: Frontend): string | undefined {
+    const { kind, address, port, protocol } = frontend;
+    if (kind === 'ClusterIP') return undefined;
+    const isForeign = kind === 'ExternalIP' || kind === 'LoadBalancer';
+    const name = kind === 'ExternalIP' ? `externalIP ${address}` : `load balancer ${address}`;
+    const isOwn = this.#own.has(address);
+    const protectsNode = this.#protectsNodes && kind === 'ExternalIP';
+    if (isOwn && protectsNode) return `${name} is refused: it is an address of this node`;
+    const holder = reservedFor(this.#reserved, frontend, (each) => this.#own.has(each));
+    if (holder) {
+      const what = isForeign ? name : kind;
+      return `${what} is refused: port ${port}/${protocol} is reserved for ${holder}`;
+    }
+    if (!isForeign) return undefined;
+    const kinds: HolderKind[] = ['clusterIP'];
+    if (protectsNode) kinds.push('node');
+    if (!isOwn) {
+      if (this.#reserved.some((each) => each.address === address)) {
+        return `${name} is refused: it is the address of ${apiServer}`;
+      }
+      if (protectsNode || !this.#holders.holderOf(address, ['node'])) kinds.push('pod');
+      // Who writes an endpoint without a node by hand may mean the load balancer itself.
+      if (kinds.includes('pod') && kind === 'ExternalIP') kinds.push('endpoint');
+    }
+    const other = this.#holders.holderOf(address, kinds);
+    return other && `${name} is refused: it is ${other}`;
+  }
+
   #keptBy(claim: string, owner: FrontendOwner): string | undefined {
     let first = owner;
     for (const { owner: rival } of this.#claims.claimants(claim)) {
@@ -449,10 +534,18 @@ function serviceIn({ owner }: OwnerState): ServiceRecord | undefined {
 /** Whether its rows depend on this node's addresses. */
 function usesNodeAddresses(owner: FrontendOwner): boolean {
   if (owner.kind === 'pod') return true;
-  const { externalIPs, healthCheckPort, ports } = owner;
+  const { healthCheckPort, ports } = owner;
   return (
-    externalIPs.length > 0 || healthCheckPort !== 0 || ports.some(({ nodePort }) => nodePort !== 0)
+    foreignAddresses(owner).length > 0 ||
+    healthCheckPort !== 0 ||
+    ports.some(({ nodePort }) => nodePort !== 0)
   );
+}
+
+/** Addresses that a service asks for and that may be somebody else's. */
+function foreignAddresses({ externalIPs, loadBalancerIPs }: ServiceRecord): readonly string[] {
+  if (loadBalancerIPs.length === 0) return externalIPs;
+  return externalIPs.length === 0 ? loadBalancerIPs : [...externalIPs, ...loadBalancerIPs];
 }
 
 function claimsOf(owner: FrontendOwner, context: RowContext): readonly string[] {
@@ -470,6 +563,13 @@ function ownerOf({ kind, namespace, name, service }: ObjectProblem): string | un
   return own === undefined ? undefined : `${namespace}/${own}`;
 }
 
-function endpointHolder(sliceKey: string): string {
-  return `an endpoint's address in EndpointSlice ${sliceKey}`;
+/** Controllers say on which node a pod is. */
+function kindOf({ nodeName }: EndpointRecord): 'pod' | 'endpoint' {
+  return nodeName === '' ? 'endpoint' : 'pod';
+}
+
+function endpointHolder(sliceKey: string, kind: 'pod' | 'endpoint'): string {
+  return kind === 'pod'
+    ? `the address of a pod in EndpointSlice ${sliceKey}`
+    : `an endpoint's address in EndpointSlice ${sliceKey}`;
 }

@@ -18,8 +18,8 @@ export interface RowContext {
   /** What the configuration asks for. */
   readonly forwarding: Forwarding;
   readonly nodes: NodeKnowledge;
-  /** Who has an address that is asked for as externalIP, in words; undefined when it is free. */
-  holderOf(address: string): string | undefined;
+  /** Why no service or pod may have a frontend, in a sentence; undefined when one may. */
+  refusal(frontend: Frontend): string | undefined;
   /** Whether this node has the address; loopback included. */
   isOwn(address: string): boolean;
   /** The other object (`Service default/web`) that keeps a frontend; undefined when it is `owner`. */
@@ -31,7 +31,7 @@ interface PortPlan {
   readonly port: ServicePort;
   readonly family: Family;
   readonly frontends: readonly Frontend[];
-  /** ExternalIPs that were refused, in sentences. */
+  /** Why others were refused, in sentences. */
   readonly refused: readonly string[];
 }
 
@@ -43,10 +43,10 @@ function planPorts(service: ServiceRecord, context: RowContext): readonly PortPl
       const family = familyOf(clusterIP);
       const refused: string[] = [];
       const frontends = wantedFrontends(service, port, family, context.nodeAddresses).filter(
-        ({ kind, address }) => {
-          const holder = kind === 'ExternalIP' ? context.holderOf(address) : undefined;
-          if (holder) refused.push(`externalIP ${address} is refused: it is ${holder}`);
-          return !holder;
+        (frontend) => {
+          const refusal = context.refusal(frontend);
+          if (refusal && !refused.includes(refusal)) refused.push(refusal);
+          return !refusal;
         },
       );
       plans.push({ port, family, frontends, refused });

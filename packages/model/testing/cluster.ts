@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { readObject } from '../src/read-object.ts';
 import type { ObjectChange, ObjectKind } from '../src/records.ts';
+import type { ReservedPort } from '../src/reserved-ports.ts';
 import type { ServiceRow } from '../src/rows.ts';
-import { type RowChanges, ServiceModel } from '../src/service-model.ts';
+import { type NodeContext, type RowChanges, ServiceModel } from '../src/service-model.ts';
 
 /** The record of an object that must be usable. */
 export function recordOf(object: unknown) {
@@ -29,11 +30,13 @@ export class Cluster {
   readonly #rows = new Map<string, ServiceRow>();
 
   constructor(...objects: unknown[]) {
-    this.model = new ServiceModel({
-      nodeName: 'here',
-      ownAddresses,
-    });
+    this.model = new ServiceModel({ nodeName: 'here', ownAddresses, ...this.context() });
     this.apply(...objects);
+  }
+
+  /** What differs from the defaults. */
+  protected context(): Partial<NodeContext> {
+    return {};
   }
 
   /** Creates or changes objects. */
@@ -49,6 +52,10 @@ export class Cluster {
 
   setOwnAddresses(...addresses: string[]): RowChanges {
     return this.#follow(this.model.setOwnAddresses(addresses));
+  }
+
+  setReserved(...ports: readonly ReservedPort[]): RowChanges {
+    return this.#follow(this.model.setReserved(ports));
   }
 
   /** Of the addresses that it has from the start, and of its Node. */
@@ -102,5 +109,12 @@ export class Cluster {
       [...rows].sort((a, b) => (a.key < b.key ? -1 : 1));
     assert.deepEqual(sorted(this.model.rows()), sorted(this.#rows.values()));
     return changes;
+  }
+}
+
+/** One whose configuration lets no externalIP be an address of a node. */
+export class ProtectedCluster extends Cluster {
+  protected override context(): Partial<NodeContext> {
+    return { externalIPs: 'protect' };
   }
 }

@@ -22,6 +22,11 @@ export interface ByteStreamOptions {
   /** A name, or an IP address (IPv6 without brackets). */
   readonly host: string;
   readonly port: number;
+  /**
+   * Called with all addresses that the host stands for, in any form that parseIp reads, before the
+   * connection to one of them is made.
+   */
+  readonly onAddresses?: (addresses: readonly string[]) => void;
   readonly onOpen: () => void;
   /** What has come. The bytes belong to the receiver. */
   readonly onData: (bytes: Uint8Array) => void;

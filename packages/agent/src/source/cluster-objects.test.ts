@@ -44,7 +44,11 @@ function cluster() {
   const objects = new ClusterObjects({
     platform: time,
     node: 'n1',
-    listener: { onChange: (batch) => batches.push(batch), onPhase: (state) => phases.push(state) },
+    listener: {
+      onChange: (batch) => batches.push(batch),
+      onPhase: (state) => phases.push(state),
+      onApiServers: () => {},
+    },
     server: () => 'https://192.0.2.1:6443',
     lastEventMs: () => lastEventMs,
     onApiServers: (addresses) => apiServers.push(addresses),

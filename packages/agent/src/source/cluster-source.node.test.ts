@@ -35,7 +35,11 @@ function open(allNodes = false): Source {
     access: access(server.url),
     node: 'n1',
     allNodes,
-    listener: { onChange: (batch) => batches.push(batch), onPhase: (state) => phases.push(state) },
+    listener: {
+      onChange: (batch) => batches.push(batch),
+      onPhase: (state) => phases.push(state),
+      onApiServers: () => {},
+    },
   });
   return source;
 }

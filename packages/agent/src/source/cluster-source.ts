@@ -10,7 +10,8 @@ import {
 } from '@heddle/model';
 import type { Platform } from '@heddle/sys';
 import { ClusterObjects } from './cluster-objects.ts';
-import type { Source, SourceListener, SourceState } from './source.ts';
+import { ServerAddresses } from './server-addresses.ts';
+import type { ServerAddress, Source, SourceListener, SourceState } from './source.ts';
 
 export interface ClusterSourceOptions {
   readonly platform: Platform;
@@ -56,10 +57,14 @@ class ClusterSource implements Source {
   readonly #objects: ClusterObjects;
   readonly #watches = new Map<ObjectKind, ListWatch<ReadObject>>();
   readonly #platform: Platform;
+  readonly #addresses: ServerAddresses;
 
   constructor({ platform, access, node, allNodes: all, listener }: ClusterSourceOptions) {
     this.#platform = platform;
-    const client = new ApiClient(platform, access);
+    this.#addresses = new ServerAddresses(access);
+    const client = new ApiClient(platform, access, (addresses, port) => {
+      if (this.#addresses.add(addresses, port)) listener.onApiServers(this.apiServers);
+    });
     this.#client = client;
     const objects = new ClusterObjects({
       ...{ platform, node, listener },
@@ -80,6 +85,10 @@ class ClusterSource implements Source {
 
   get state(): SourceState {
     return this.#objects.state;
+  }
+
+  get apiServers(): readonly ServerAddress[] {
+    return this.#addresses.all;
   }
 
   /** Watches a resource, in place of what was watched for that kind before. */

@@ -16,7 +16,7 @@ import {
 } from './inotify.ts';
 import { isLink, ManifestFileError, readManifest } from './manifest-file.ts';
 import { ManifestSet } from './manifest-set.ts';
-import type { Source, SourceBatch, SourceProblem, SourceState } from './source.ts';
+import type { ServerAddress, Source, SourceBatch, SourceProblem, SourceState } from './source.ts';
 
 export interface FolderSourceOptions {
   /** Called from the event loop, never from within `openFolderSource`. */
@@ -121,6 +121,10 @@ class FolderSource implements Source {
     this.#phase = { phase: 'starting', sinceMs: platform.wallTimeMs() };
     this.#inotify = new Inotify(platform);
     this.#startTimer('look', 0, () => this.#lookForFolder());
+  }
+
+  get apiServers(): readonly ServerAddress[] {
+    return [];
   }
 
   get state(): SourceState {

@@ -41,11 +41,21 @@ export interface SourceState {
   readonly retryAtMs?: number;
 }
 
+/** Where an API server, or the proxy in front of it, is reached. */
+export interface ServerAddress {
+  /** Canonical text. */
+  readonly address: string;
+  /** Host order. */
+  readonly port: number;
+}
+
 /** What the agent's source tells, from the event loop; never while it is being opened. */
 export interface SourceListener {
   onChange(batch: SourceBatch): void;
   /** Its phase has changed. */
   onPhase(state: SourceState): void;
+  /** `apiServers` has changed; one that is new is connected to as soon as this has returned. */
+  onApiServers(servers: readonly ServerAddress[]): void;
 }
 
 /** Where the agent's objects come from. */
@@ -53,4 +63,6 @@ export interface Source extends Disposable {
   /** What it reads, in words: `manifests`. */
   readonly content: string;
   readonly state: SourceState;
+  /** Where the API servers are that it may read from, as far as it knows; a folder has none. */
+  readonly apiServers: readonly ServerAddress[];
 }

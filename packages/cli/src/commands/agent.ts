@@ -28,6 +28,7 @@ interface Options {
   readonly forwarding?: string;
   readonly nodeportAddresses?: readonly string[];
   readonly sourceRanges?: string;
+  readonly externalIps?: string;
   readonly podDevices?: string;
   readonly maxAffinity?: number;
   readonly maxFlows?: number;
@@ -83,6 +84,7 @@ function flagsOf(options: Options): ConfigFlags {
     forwarding: options.forwarding,
     nodePortAddresses: options.nodeportAddresses,
     sourceRanges: options.sourceRanges,
+    externalIPs: options.externalIps,
     podDevices: options.podDevices,
     'options.terminateTcp': options.terminateTcp,
   };

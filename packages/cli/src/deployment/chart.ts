@@ -35,6 +35,7 @@ const chartValues = {
   snatPorts: value('snatPorts'),
   nodePortAddresses: value('nodePortAddresses'),
   sourceRanges: value('sourceRanges'),
+  externalIPs: value('externalIPs'),
   sizes: {
     services: value('sizes.services'),
     backends: value('sizes.backends'),

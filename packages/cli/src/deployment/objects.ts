@@ -96,6 +96,7 @@ forwarding: ${inline(given.forwarding)}
 snatPorts: ${inline(given.snatPorts)}
 nodePortAddresses: ${inline(given.nodePortAddresses)}
 sourceRanges: ${inline(given.sourceRanges)}
+externalIPs: ${inline(given.externalIPs)}
 sizes:${group('sizes')}
 timeouts:${group('timeouts')}
 healthAddress: ":${inline(given.healthPort)}"

@@ -23,6 +23,7 @@ export interface Settings {
   readonly snatPorts: string;
   readonly nodePortAddresses: readonly string[];
   readonly sourceRanges: 'everywhere' | 'external';
+  readonly externalIPs: Config['externalIPs'];
   readonly sizes: MapSizes;
   readonly timeouts: Config['timeouts'];
   readonly healthPort: number;
@@ -195,6 +196,16 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
       type: 'string',
       enum: ['everywhere', 'external'],
       description: 'write everywhere or external',
+    },
+  },
+  externalIPs: {
+    about:
+      'Whether a service may have an address of a node as externalIP: serve (as kube-proxy does) or protect (it is refused).',
+    fallback: 'serve',
+    schema: {
+      type: 'string',
+      enum: ['serve', 'protect'],
+      description: 'write serve or protect',
     },
   },
   sizes: {

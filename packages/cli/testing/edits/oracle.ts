@@ -55,11 +55,13 @@ export function expectedLines(
   const pods = objects.filter((each): each is PodManifest => each.kind === 'Pod');
   const zone = ownNode?.metadata.labels?.['topology.kubernetes.io/zone'] ?? '';
 
-  const taken = new Set(own);
-  for (const node of nodes) for (const address of nodeAddresses(node)) taken.add(address);
-  for (const service of services) for (const address of clusterIPs(service)) taken.add(address);
+  // What no externalIP may be: the address of a pod that is not on the host network, or a ClusterIP.
+  const taken = new Set<string>();
   for (const { endpoints } of slices)
     for (const { addresses } of endpoints) taken.add(addresses[0]!);
+  for (const address of own) taken.delete(address);
+  for (const node of nodes) for (const address of nodeAddresses(node)) taken.delete(address);
+  for (const service of services) for (const address of clusterIPs(service)) taken.add(address);
 
   const groups: Group[] = [];
   // The senior one is first, so whoever comes first keeps a frontend.

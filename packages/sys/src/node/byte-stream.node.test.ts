@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { lookup } from 'node:dns/promises';
 import { EventEmitter, once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
@@ -292,4 +293,29 @@ test('after it was disposed, a stream is silent and its socket gone', async (t) 
   second.stream[Symbol.dispose]();
   server.close();
   await once(server, 'close');
+});
+
+test('all addresses of the host are reported before the connection is made', async (t) => {
+  const server = await listening(t, createServer(echo));
+  for (const host of ['127.0.0.1', 'localhost']) {
+    const events: string[] = [];
+    await new Promise<void>((resolve, reject) => {
+      const stream = openStream({
+        host,
+        port: portOf(server),
+        onAddresses: (addresses) => events.push(...addresses),
+        onOpen() {
+          events.push('open');
+          resolve();
+        },
+        onData() {},
+        onClose: (error) => reject(error ?? new Error('closed')),
+      });
+      t.after(() => stream[Symbol.dispose]());
+    });
+    assert.equal(events.pop(), 'open');
+    assert.ok(events.includes('127.0.0.1'), host);
+    const all = host === 'localhost' ? await lookup(host, { all: true }) : [{ address: host }];
+    assert.deepEqual(events.sort(), all.map(({ address }) => address).sort());
+  }
 });

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { LookupFunction, Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { LookupError, SysError, TlsError, type TlsFailure } from '../errors.ts';
 import { formatEndpoint } from '../ip.ts';
@@ -12,8 +12,13 @@ const keepAliveMs = 30_000;
  */
 export function openStream(options: ByteStreamOptions): ByteStream {
   const { host, port } = options;
-  const { connect } = process.getBuiltinModule('node:net');
+  const { connect, isIP } = process.getBuiltinModule('node:net');
   let isOver = false;
+  const onAddresses = (addresses: readonly string[]) => {
+    if (!isOver) options.onAddresses?.(addresses);
+  };
+  // An address is not looked up.
+  if (isIP(host) !== 0) onAddresses([host]);
   const close = (error?: Error) => {
     if (isOver) return;
     isOver = true;
@@ -32,6 +37,7 @@ export function openStream(options: ByteStreamOptions): ByteStream {
   let socket: Socket = connect({
     host,
     port,
+    lookup: lookup(onAddresses),
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: keepAliveMs,
@@ -67,6 +73,18 @@ export function openStream(options: ByteStreamOptions): ByteStream {
       socket.destroy();
     },
   };
+}
+
+/** The lookup of names that net.connect does by itself, which tells what it has found. */
+function lookup(onAddresses: (addresses: readonly string[]) => void): LookupFunction {
+  const dns = process.getBuiltinModule('node:dns');
+  return (name, options, callback) =>
+    dns.lookup(name, options, (error, found, family) => {
+      if (!error) {
+        onAddresses(typeof found === 'string' ? [found] : found.map(({ address }) => address));
+      }
+      callback(error, found, family);
+    });
 }
 
 function wrapInTls(socket: Socket, options: TlsOptions, host: string): TLSSocket {

@@ -1,0 +1,22 @@
+import type { ReservedPort } from '@heddle/model';
+import { formatIp } from '@heddle/sys';
+import { parseListenAddress } from './server/listen-address.ts';
+import type { EffectiveConfig } from './status.ts';
+
+/** Where the agent itself serves health and metrics. */
+export function ownPorts({
+  healthAddress,
+  metricsAddress,
+}: Pick<EffectiveConfig, 'healthAddress' | 'metricsAddress'>): readonly ReservedPort[] {
+  const reserve = (text: string, holder: string) => {
+    const parsed = parseListenAddress(text);
+    if (!parsed || parsed.port === 0) return [];
+    const { address, port } = parsed;
+    const isWide = !address || ['0.0.0.0', '::'].includes(formatIp(address));
+    return [{ address: isWide ? '' : formatIp(address), port, holder }];
+  };
+  return [
+    ...reserve(healthAddress, "the agent's health checks (healthAddress)"),
+    ...reserve(metricsAddress, "the agent's metrics (metricsAddress)"),
+  ];
+}
