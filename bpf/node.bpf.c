@@ -43,6 +43,9 @@ GLOBAL int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32
 				    : answer_error(ctx, packet, ICMPV6_PKT_TOOBIG, 0, mtu);
 	case DROP_NO_BACKEND:
 		return answer_unreachable(ctx, packet);
+	case DROP_UNKNOWN_PORT:
+		/* A pod is refused as its socket would be; scans from outside stay unanswered. */
+		return is_front(device_of(ctx)) ? DROP : answer_unreachable(ctx, packet);
 	case DROP_NO_FLOW:
 		/* A SYN finds none if the flow that it would begin is over in the same moment. */
 		return is_first(packet) ? DROP : answer_unreachable(ctx, packet);

@@ -267,8 +267,10 @@ GLOBAL int choose_for_packet(context *ctx, const struct packet *packet, __u32 ro
 		key.scope = SCOPE_INTERNAL;
 		service = bpf_map_lookup_elem(&services, &key);
 	}
-	if (!service)
-		return role & ADDRESS_NODE ? NOT_OURS : DROP_UNKNOWN_PORT;
+	if (!service) {
+		/* As at sockets, pods reach what an external address has at other ports. */
+		return role & ADDRESS_NODE || !(from_outside || role & ADDRESS_SERVICE) ? NOT_OURS : DROP_UNKNOWN_PORT;
+	}
 	choice->service = service->id;
 	if (check_source(ctx, packet))
 		return DROP_INVALID_SOURCE;

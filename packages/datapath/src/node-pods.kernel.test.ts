@@ -169,6 +169,29 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
+    test(`a port that the ClusterIP lacks is refused as at sockets, over IP${end}`, () => {
+      const service = cluster.serve({ pods: [b.pods[0]!] });
+      const unknown = { address: service.clusterIP(end), port: 4444 };
+      for (const from of [inside, a.pods[1]!]) {
+        assert.throws(() => connectTcp(from, unknown), { code: 'ECONNREFUSED' }, from.name);
+        assert.throws(() => askUdp(from, unknown, 'x'), { code: 'ECONNREFUSED' }, from.name);
+      }
+      cluster.remove(service);
+    });
+
+    test(`a port that an external address lacks is left to the host that has it, over IP${end}`, () => {
+      const external = cluster.lab.outside[0]!.addresses[end];
+      const service = cluster.serve({ pods: [b.pods[0]!], spec: { externalIPs: [external] } });
+      assert.equal(askHttp(inside, service.at('http', external)), b.pods[0]!.name);
+      // The host outside that has the address answers for itself.
+      for (const from of [inside, a.pods[1]!]) {
+        assert.throws(() => connectTcp(from, { address: external, port: 4444 }), {
+          code: 'ECONNREFUSED',
+        });
+      }
+      cluster.remove(service);
+    });
+
     test(`externalTrafficPolicy Local is not for pods, source ranges are, over IP${end}`, () => {
       const balancer = end === 'v4' ? '198.51.100.10' : 'fd00:198:51:100::10';
       const serve = (...loadBalancerSourceRanges: string[]) =>

@@ -4,7 +4,7 @@ import { claimKey, settleFrontends } from './conflicts.ts';
 import { compactList, ownText } from './memory.ts';
 import type { HostPort, PodRecord } from './records.ts';
 import type { Family, Frontend, ServiceRow } from './rows.ts';
-import type { RowContext } from './service-rows.ts';
+import { protocolProblems, type RowContext } from './service-rows.ts';
 
 // A pod's hostPort is served as the CNI plug-in portmap serves it: the node's addresses lead to the
 // container's port, from outside and from the node. It does not depend on the pod's readiness.
@@ -112,7 +112,7 @@ export function hostPortRows(pod: PodRecord, context: RowContext): readonly Serv
       forwarding: 'snat',
       sourceRanges: compactList([]),
       affinitySeconds: 0,
-      problems: compactList([...refused, ...lost]),
+      problems: compactList([...protocolProblems(protocol), ...refused, ...lost]),
     });
   }
   return rows;

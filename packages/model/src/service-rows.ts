@@ -113,7 +113,9 @@ export function serviceRows(
         forwarding,
         sourceRanges: sourceRanges(service, kept, family),
         affinitySeconds: service.affinitySeconds,
-        problems: compactList(outside ? all : [...service.problems, ...all]),
+        problems: compactList(
+          outside ? all : [...service.problems, ...protocolProblems(port.protocol), ...all],
+        ),
       });
     };
     const { kept, lost } = settleFrontends(frontends, taken, 'service', (frontend) =>
@@ -135,6 +137,14 @@ export function serviceRows(
     if (service.externalLocal && reachable.length > 0) addRow('/outside', 'Local', reachable, []);
   }
   return service.healthCheckPort === 0 ? rows : withHealthCheck(rows, service, slices, context);
+}
+
+/** Kernels have no hooks for connects and sends of SCTP sockets, in which an address could be translated. */
+export function protocolProblems(protocol: ServicePort['protocol']): readonly string[] {
+  if (protocol !== 'SCTP') return [];
+  return [
+    'SCTP is programmed for external traffic and pod interfaces (podDevices) only: sockets of this node and its pods do not reach it',
+  ];
 }
 
 /** The first row with the service's health check, or with the sentence why there is none. */
