@@ -21,6 +21,7 @@ const volatile struct node_config config = {};
 const volatile struct crc32c_powers crc32c_powers = {};
 
 #define PACKET_HOST 0 /* of <linux/if_packet.h> */
+#define VLAN_ID_MASK 0xfff
 
 /*
  * Ends the way of a packet for a reason of find_passage; `mtu` is of the link that it is too large for,
@@ -192,10 +193,19 @@ INLINE int wait_for_first(context *ctx)
 	return bpf_redirect(ctx->ifindex, BPF_F_INGRESS);
 }
 
-/* Whether the packet is of a VLAN, which has a device of its own above this one. */
+/*
+ * Whether the packet is of a VLAN, which has a device of its own above this one. A tag of VLAN 0 has a priority
+ * only (IEEE 802.1Q, 9.6): the stack takes it off and goes on as without one.
+ */
 INLINE int is_of_vlan(context *ctx)
 {
-	return ctx->vlan_present;
+	return ctx->vlan_present && ctx->vlan_tci & VLAN_ID_MASK;
+}
+
+/* Takes a tag of VLAN 0 off, which else would be on the packet when it leaves by another device. */
+INLINE long drop_priority_tag(context *ctx)
+{
+	return ctx->vlan_present ? bpf_skb_vlan_pop(ctx) : 0;
 }
 
 SEC("tc") int node_ingress(context *ctx)
@@ -206,7 +216,7 @@ SEC("tc") int node_ingress(context *ctx)
 	int outcome;
 
 	/* A frame for somebody else is here by promiscuity; multicast is no service's. */
-	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx) || restore_link(ctx))
+	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx) || drop_priority_tag(ctx) || restore_link(ctx))
 		return NEXT;
 	kind = read_packet(ctx, ETH_HLEN, &packet);
 	if (kind == PACKET_OTHER)
@@ -249,8 +259,9 @@ SEC("tc") int node_ingress(context *ctx)
 		return NEXT;
 	switch (kind) {
 	case PACKET_ICMP_ECHO:
-		if (check_source(ctx, &packet))
-			return drop(ctx, &packet, DROP_INVALID_SOURCE);
+		outcome = check_first(ctx, &packet);
+		if (outcome)
+			return drop(ctx, &packet, outcome);
 		return packet.fragment ? drop(ctx, &packet, DROP_FRAGMENT) : answer_echo(ctx, &packet);
 	case PACKET_FRAGMENT:
 		return drop(ctx, &packet, DROP_FRAGMENT);

@@ -359,7 +359,7 @@ struct xdp_device {
 /* drops: per-CPU counters by reason. The numbers are Hubble's drop reasons. */
 enum drop_reason {
 	DROP_INVALID_SOURCE = 132,   /* no packet can come from there, or not that way */
-	DROP_INVALID = 134,	     /* a header is cut short or impossible */
+	DROP_INVALID = 134,	     /* a header is cut short or impossible, or its checksum is wrong */
 	DROP_TOO_LARGE = 136,	     /* for the next link; the sender is told */
 	DROP_UNANSWERED_LIMIT = 138, /* too many flows that were not answered */
 	DROP_WRITE = 141,	     /* the packet could not be changed */

@@ -58,6 +58,7 @@ static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to,
 	BPF_FUNC_skb_load_bytes;
 static long (*const bpf_skb_store_bytes)(void *skb, __u32 offset, const void *from, __u32 length, __u64 flags) = (void *)
 	BPF_FUNC_skb_store_bytes;
+static long (*const bpf_skb_vlan_pop)(void *skb) = (void *)BPF_FUNC_skb_vlan_pop;
 static long (*const bpf_skb_change_tail)(void *skb, __u32 length, __u64 flags) = (void *)BPF_FUNC_skb_change_tail;
 static long (*const bpf_skb_change_head)(void *skb, __u32 length, __u64 flags) = (void *)BPF_FUNC_skb_change_head;
 static long (*const bpf_skb_load_bytes_relative)(const void *skb, __u32 offset, void *to, __u32 length, __u32 start) =

@@ -252,12 +252,12 @@ GLOBAL int choose_for_packet(context *ctx, const struct packet *packet, __u32 ro
 	struct nat_table *table = the_table();
 	struct service_key key = {};
 	struct service *service;
-	int chosen, is_dsr, from_outside = is_front(device_of(ctx));
+	int outcome, chosen, is_dsr, from_outside = is_front(device_of(ctx));
 
 	if (!table || !packet || !choice || !to)
 		return NOT_OURS;
 	if (packet->backend)
-		return check_source(ctx, packet) ?: take_choice(packet, choice, to);
+		return check_first(ctx, packet) ?: take_choice(packet, choice, to);
 	copy_address(key.address, packet->key.destination);
 	key.port = packet->key.destination_port;
 	key.protocol = (__u8)packet->key.protocol;
@@ -272,8 +272,9 @@ GLOBAL int choose_for_packet(context *ctx, const struct packet *packet, __u32 ro
 		return role & ADDRESS_NODE || !(from_outside || role & ADDRESS_SERVICE) ? NOT_OURS : DROP_UNKNOWN_PORT;
 	}
 	choice->service = service->id;
-	if (check_source(ctx, packet))
-		return DROP_INVALID_SOURCE;
+	outcome = check_first(ctx, packet);
+	if (outcome)
+		return outcome;
 	if (service->flags & (from_outside ? SERVICE_RANGED : SERVICE_RANGED_INSIDE) &&
 	    !is_in_ranges(key.address, key.port, key.protocol, packet->key.source))
 		return DROP_SOURCE_RANGE;

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "checksum.h"
 #include "route.h"
 #include "tunnel.h"
 
@@ -57,4 +58,32 @@ GLOBAL int check_source(context *ctx, const struct packet *packet)
 	if (exit == EXIT_INSIDE && is_front(device) && !(packet->backend && has_role(fib.ifindex, DEVICE_PODS)))
 		exit = EXIT_HERE;
 	return exit == EXIT_HERE ? DROP_INVALID_SOURCE : 0;
+}
+
+/* Of an IPv4 header: 15 words of 32 bits (RFC 791, 3.1). */
+#define LONGEST_HEADER 60
+
+/*
+ * Returns 0 if the checksum of an IPv4 header is right, else DROP_INVALID. Routers and hosts drop such a packet
+ * (RFC 1812, 5.2.2; RFC 1122, 3.2.1.2). No device and no driver leaves this checksum for later.
+ */
+GLOBAL int check_header(context *ctx, const struct packet *packet)
+{
+	__u32 words[LONGEST_HEADER / 4] = {}, length;
+
+	if (!packet)
+		return DROP_INVALID;
+	if (!packet->ipv4)
+		return 0;
+	length = packet->transport - packet->network;
+	barrier_var(length);
+	if (length < sizeof(struct iphdr) || length > LONGEST_HEADER || load_bytes(ctx, packet->network, words, length))
+		return DROP_INVALID;
+	return fold_checksum(bpf_csum_diff(0, 0, words, sizeof(words), 0)) == 0xffff ? 0 : DROP_INVALID;
+}
+
+/* What is asked of a packet before a flow is made of it, or an answer. Returns 0 or the reason for a drop. */
+INLINE int check_first(context *ctx, const struct packet *packet)
+{
+	return check_source(ctx, packet) ?: check_header(ctx, packet);
 }

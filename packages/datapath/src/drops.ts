@@ -5,7 +5,7 @@ import { decodeDropEvent, dropReason } from './generated/abi.ts';
 /** Why packets are dropped on the node's devices, in words. */
 export const dropText: Readonly<Record<number, string>> = {
   [dropReason.invalidSource]: 'a source address that no packet can have here (forged?)',
-  [dropReason.invalid]: 'a header is cut short or impossible',
+  [dropReason.invalid]: 'a header is cut short, impossible or damaged',
   [dropReason.tooLarge]: 'larger than the next link takes; the sender was told',
   [dropReason.unansweredLimit]: 'too many flows are unanswered (a flood of SYNs?)',
   [dropReason.write]: 'the packet could not be changed',

@@ -198,6 +198,53 @@ for (const door of doors) {
         assert.equal(packets.ingress(own).verdict, 'pass');
       });
 
+      if (end === 'v4') {
+        test('a header with a wrong checksum makes no flow and gets no answer', () => {
+          const address = externals[end];
+          const frontend = { kind: 'LoadBalancer', address } as const;
+          world.apply(
+            packets.service(30_014, [remote]),
+            packets.service(30_015, []),
+            packets.service(30_016, [remote], { frontend, key: 'echo' }),
+          );
+          const echo = { type: 'echo-request', id: 1, sequence: 1 } as const;
+          const whole = [
+            request(30_014),
+            request(30_015),
+            request(30_014).with('tcp', { syn: false, ack: true }),
+            packets.from(client, address).icmp(echo).payload('ping'),
+          ];
+          // Type of service, identification, both halves of the checksum, and the source.
+          const places = [1, 4, 10, 11, 12, 15].map((at) => 14 + at);
+          const before = world.flowKeys;
+          const counted = packets.drops(() => {
+            for (const { bytes } of whole) {
+              for (const at of places) {
+                const damaged = bytes.slice();
+                damaged[at]! ^= 0x10;
+                assert.equal(packets.ingress(damaged).verdict, 'drop', `byte ${at}`);
+              }
+            }
+          });
+          assert.deepEqual(counted, {
+            'a header is cut short, impossible or damaged': whole.length * places.length,
+          });
+          assert.equal(world.flowKeys, before);
+        });
+
+        test('the checksum covers the options of a header', () => {
+          world.apply(packets.service(30_017, [remote]));
+          const withOptions = (damage: number) => {
+            const options = new Uint8Array(40).fill(1);
+            const { bytes } = request(30_017).with('ipv4', { options });
+            bytes[14 + 59]! ^= damage;
+            return bytes;
+          };
+          assert.equal(packets.ingress(withOptions(1)).verdict, 'drop');
+          assert.equal(packets.ingress(withOptions(0)).verdict, 'send');
+        });
+      }
+
       test('a frame of a VLAN or for another host is left alone', () => {
         world.apply(packets.service(30_013, [remote]));
         const other = request(30_013).with('eth', { dst: '02:00:00:00:99:99' });
@@ -268,7 +315,7 @@ for (const door of doors) {
           assert.equal(packets.ingress(odd.payload(20)).verdict, 'drop');
         });
         assert.deepEqual(counted, {
-          'a header is cut short or impossible': 1,
+          'a header is cut short, impossible or damaged': 1,
           'a protocol that services do not have': 1,
         });
         assert.equal(

@@ -76,6 +76,41 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
+    test('a frame with a priority tag (VLAN 0) is served, one of a VLAN is not', () => {
+      using wire = Tap.open(cluster.lab.underlay, `port${a.number}`);
+      using tap = Tap.open(client, 'eth0');
+      const { src: dst, dst: src } = a.firstHop;
+      for (const home of [a, b]) {
+        const service = cluster.serve({ pods: [pod(home)] });
+        for (const end of ends) {
+          const { address, port } = service.nodePort('udp', a, end);
+          const ip = { src: client.addresses[end], dst: address };
+          const frame = eth({ src: src!, dst: dst! });
+          const ask = (tag: number, text: string) => {
+            const question = (end === 'v4' ? frame.ipv4(ip) : frame.ipv6(ip))
+              .udp({ sport: 4100 + (tag & 0xfff), dport: port })
+              .payload(text).bytes;
+            const tagged = new Uint8Array(question.length + 4);
+            tagged.set(question.subarray(0, 12));
+            tagged.set([0x81, 0, tag >> 8, tag & 0xff], 12);
+            tagged.set(question.subarray(12), 16);
+            wire.send(tagged);
+          };
+          ask(100, 'of a VLAN');
+          ask(5 << 13, 'with a priority');
+          const replies: string[] = [];
+          const isReply = ({ packet }: Captured) => {
+            if (packet.layer('udp')?.sport === port) replies.push(`${packet}`);
+            return packet.layer('udp')?.sport === port;
+          };
+          tap.find('reply', isReply);
+          assert.equal(replies.length, 1);
+          assert.ok(replies[0]!.includes('with a priority'), replies[0]);
+        }
+        cluster.remove(service);
+      }
+    });
+
     test('fragments behind the first arrive in any order', () => {
       const service = cluster.serve({ pods: [pod(b)] });
       using tap = Tap.open(client, 'eth0');

@@ -34,7 +34,7 @@ const reasons: Readonly<Record<string, string>> = {
   REFUSED_NO_BACKEND: 'the service has no endpoints',
   REFUSED_SOURCE_RANGE: 'loadBalancerSourceRanges does not have the client',
   DROP_INVALID_SOURCE: 'no packet can come from that source address this way',
-  DROP_INVALID: 'a header is cut short or impossible',
+  DROP_INVALID: 'a header is cut short, impossible or damaged',
   DROP_TOO_LARGE: 'it is larger than the next link takes',
   DROP_UNANSWERED_LIMIT: 'too many flows are unanswered',
   DROP_WRITE: 'the packet could not be changed',

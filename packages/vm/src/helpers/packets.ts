@@ -9,6 +9,9 @@ function packetOf(machine: Machine): Packet {
   return machine.refuse('there is no packet');
 }
 
+/** Places in struct __sk_buff. */
+const [VLAN_PRESENT, VLAN_TCI] = [20, 24];
+
 const low = (machine: Machine, register: number) => machine.registers[2 * register]! >>> 0;
 const signed = (machine: Machine, register: number) => machine.registers[2 * register]!;
 
@@ -39,6 +42,14 @@ const moved = (machine: Machine, fits: boolean) => machine.answer(fits ? 0 : -er
 const resize: Helper = (machine) => {
   const fits = machine.registers[6] === 0 && machine.registers[7] === 0;
   moved(machine, fits && packetOf(machine).resize(low(machine, 2)));
+};
+
+/** bpf_skb_vlan_pop: the tag is in the context, and none is in the frame. */
+const popVlan: Helper = (machine) => {
+  const { context } = packetOf(machine);
+  if (context.length < VLAN_TCI + 4) return machine.refuse('the context has no VLAN tag');
+  context.fill(0, VLAN_PRESENT, VLAN_TCI + 4);
+  machine.answer(0);
 };
 
 /** bpf_skb_change_head: room in front, all zero. */
@@ -108,6 +119,7 @@ const adjustRoom: Helper = (machine) => {
 /** By number of `enum bpf_func_id` (linux/bpf.h). */
 export const packetHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   9: ['skb_store_bytes', store],
+  19: ['skb_vlan_pop', popVlan],
   26: ['skb_load_bytes', load],
   38: ['skb_change_tail', resize],
   // All of a packet is linear here.
