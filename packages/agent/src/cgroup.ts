@@ -51,7 +51,7 @@ export function chooseCgroup(platform: Platform, wanted: string | undefined): st
   const id = cgroupId(platform, wanted);
   if (id === undefined) {
     throw new ConfigError(
-      `use cgroup ${wanted}: it is not on a cgroup2 file system (give a directory of one; findmnt -t cgroup2 lists where they are mounted)`,
+      `use cgroup ${wanted}: it is not on a cgroup2 file system (give a directory of one: ${places(mounts)})`,
     );
   }
   if (mistaken.some((mount) => mount.id === id)) {
@@ -60,6 +60,11 @@ export function chooseCgroup(platform: Platform, wanted: string | undefined): st
     );
   }
   return wanted;
+}
+
+function places(mounts: readonly CgroupMount[]): string {
+  if (mounts.length === 0) return 'none is mounted here, mount -t cgroup2 none DIRECTORY does it';
+  return `it is mounted on ${mounts.map(({ path }) => path).join(' and ')}`;
 }
 
 interface CgroupMount {

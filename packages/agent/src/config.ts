@@ -1,5 +1,5 @@
 import { defaultNat, type FlowTimeouts, longestTimeout } from '@heddle/datapath/flow-options';
-import type { LogLevel } from '@heddle/sys';
+import { type LogLevel, withoutCredentials } from '@heddle/sys';
 import * as v from 'valibot';
 import { parseDocument } from 'yaml';
 import { nodePortEntryProblem } from './node-port-addresses.ts';
@@ -489,6 +489,6 @@ function describe(issue: v.BaseIssue<unknown>, field: string): string {
 }
 
 function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = withoutCredentials(JSON.stringify(value) ?? String(value));
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

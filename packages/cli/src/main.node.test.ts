@@ -1,6 +1,14 @@
 // The real command as a child process, where it needs no agent on the kernel.
 import assert from 'node:assert/strict';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -482,6 +490,20 @@ describe('heddle config --fields', () => {
     const { stdout } = await heddle(['config', '--fields']);
     assert.match(stdout, /^FIELD +DEFAULT +MEANING\nmanifests +- +Folder of manifests/);
     assert.match(stdout, /^sizes\.affinity +\d+ +Clients that session affinity remembers/m);
+  });
+});
+
+describe('heddle cleanup', () => {
+  it('removes no file that is at the path of the control socket', async () => {
+    const socket = join(folder, 'precious');
+    writeFileSync(socket, 'precious');
+    const args = ['cleanup', '--socket', socket, '--bpffs', folder];
+    for (const each of [args, [...args, '--force']]) {
+      const { code, stdout, stderr } = await heddle(each);
+      assert.deepEqual([code, stdout], [1, '']);
+      assert.match(stderr, /a file and no socket is at .*precious, so it is not removed/);
+    }
+    assert.equal(readFileSync(socket, 'utf8'), 'precious');
   });
 });
 

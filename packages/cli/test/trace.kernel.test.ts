@@ -4,9 +4,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { decodeFlowBucket, decodeNatTable, keyOfSlot, placeOfKey } from '@heddle/datapath';
 import { askTcp, askUdp, BlockingSocket, type Place, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import { openDump } from '../src/commands/dump.ts';
+import { type Dump, entriesOf, mapNamed } from '../src/dump/dump.ts';
+import { readDump } from '../src/dump/file.ts';
 import { type Trace, trace } from '../src/trace/trace.ts';
 import { elsewhere, heddle, root } from '../testing/heddle.ts';
 import { service, slice } from '../testing/objects.ts';
@@ -330,6 +333,71 @@ describe('heddle trace foretells what the kernel does', () => {
     const lines = await heddle([...args, '--step']);
     assert.match(lines.stdout, /^ {2}socket\.bpf\.c:\d+: forget_connection\(ctx->sk\);$/m);
     assert.ok(lines.stdout.split('\n').length > 40);
+  });
+
+  test('a dump lacks the secret of the flow table, and flows are found in it', async () => {
+    for (const end of ends) {
+      for (const protocol of ['TCP', 'UDP'] as const) {
+        seen(outside, protocol === 'TCP' ? 'tcp' : 'udp', of(product.node, end), nodePort);
+      }
+    }
+    const file = join(folder, 'secret.dump');
+    await product.heddle('dump', file);
+    const live = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+    const saved = await readDump(file);
+    const secretOf = (dump: Dump) => {
+      const [[, value]] = [...entriesOf(mapNamed(dump, 'nat_table')!)] as [
+        [Uint8Array, Uint8Array],
+      ];
+      return decodeNatTable(value).secret;
+    };
+    assert.notDeepEqual(secretOf(saved), secretOf(live));
+    assert.ok(secretOf(saved).every((word) => !secretOf(live).includes(word)));
+    const slots = (dump: Dump) => {
+      const numbered = (name: string) =>
+        new Map(
+          Array.from(entriesOf(mapNamed(dump, name)!), ([key, value]) => [
+            new DataView(key.buffer, key.byteOffset).getUint32(0, true),
+            value,
+          ]),
+        );
+      const [index, flows, sources] = ['nat_index', 'nat_flows', 'nat_sources'].map(numbered) as [
+        Map<number, Uint8Array>,
+        Map<number, Uint8Array>,
+        Map<number, Uint8Array>,
+      ];
+      const buckets = mapNamed(dump, 'nat_index')!.info.maxEntries;
+      const all = {
+        ...{ buckets, index },
+        flow: (number: number) => flows.get(number),
+        source: (number: number) => sources.get(number),
+      };
+      const keys: string[] = [];
+      for (const [bucket, value] of index) {
+        for (const slot of decodeFlowBucket(value).slots) {
+          const key = slot === 0n ? undefined : keyOfSlot(slot, all);
+          if (!key) continue;
+          const place = placeOfKey(key, secretOf(dump), buckets);
+          assert.deepEqual(place, { bucket, tag: (slot >> 32n) & 0xffffn });
+          keys.push(key.join());
+        }
+      }
+      return keys.sort();
+    };
+    // The first shows that places are computed as the kernel computes them.
+    const kept = new Set(slots(live));
+    assert.ok(kept.size >= 8, `${kept.size} keys`);
+    const told = slots(saved);
+    assert.ok(told.length >= 8 && told.every((key) => kept.has(key)));
+    for (const end of ends) {
+      const asked = {
+        ...{ from: of(outside, end), to: of(product.node, end), port: nodePort },
+        ...({ protocol: 'udp', flow: true } as const),
+      };
+      const found = trace(saved, asked);
+      assert.deepEqual(found.verdict, trace(live, asked).verdict);
+      assert.equal(found.verdict.outcome, 'translated');
+    }
   });
 
   test('says when a hook is not as it should be', async () => {

@@ -9,9 +9,10 @@ export {
   pinRoot,
 } from './datapath.ts';
 export type { DropNotice } from './drops.ts';
+export { type IndexedFlows, keyOfSlot, placeOfKey, rehashed } from './flow-index.ts';
 export { defaultNat, type FlowTimeouts, type NatOptions, type PortRange } from './flow-options.ts';
 export { type FlowEntry, flowStates, readFlows } from './flows.ts';
-export { deviceRole } from './generated/abi.ts';
+export { decodeFlowBucket, decodeNatTable, deviceRole, encodeNatTable } from './generated/abi.ts';
 export { maglevSize, maglevTable } from './maglev.ts';
 export type { PortUse } from './nat-ports.ts';
 export type { NatStatus } from './nat-table.ts';

@@ -136,7 +136,8 @@ test('when nobody waits any more, the command is killed; so is one that takes to
 });
 
 test('what the command does wrong is said, with the hint how to get it', () => {
-  const world = new World({ installHint: 'apt install login\n' });
+  const env = { PASSWORD: 'inner-secret' };
+  const world = new World({ installHint: 'apt install login\n', env });
   const said = 'get credentials of user me in /config from login: ';
   const no = new Uint8Array();
   for (const [status, rest, expected] of [
@@ -153,7 +154,17 @@ test('what the command does wrong is said, with the hint how to get it', () => {
     ['hello', {}, 'it wrote no JSON'],
     ['{"kind":"Pod"}', {}, /it wrote no ExecCredential: apiVersion /],
     [undefined, {}, /it wrote no ExecCredential: status /],
-    [{ token: 7 }, {}, /it wrote no ExecCredential: status\.token /],
+    [{ token: 7 }, {}, 'it wrote no ExecCredential: status.token must be string'],
+    [
+      '',
+      {
+        exitCode: 1,
+        stderr: encodeUtf8(
+          'POST https://me:pass/word@login.example/x with inner-secret and Bearer abc.def: no',
+        ),
+      },
+      'exit code 1: POST https://***@login.example/x with *** and Bearer *** no (apt install login)',
+    ],
     [{}, {}, 'it gave no token and no certificate'],
     [{ clientKeyData: 'x' }, {}, 'it gave only one of clientCertificateData and clientKeyData'],
     [{ token: 'a\r\nb' }, {}, 'its token has characters that no token has'],

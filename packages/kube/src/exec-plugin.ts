@@ -1,4 +1,4 @@
-import { decodeUtf8, type Platform, type RunResult } from '@heddle/sys';
+import { decodeUtf8, type Platform, type RunResult, withoutCredentials } from '@heddle/sys';
 import * as v from 'valibot';
 import { isToken } from './credential-files.ts';
 import { KubeconfigError } from './errors.ts';
@@ -120,7 +120,7 @@ export class ExecPlugin {
     const { apiVersion, installHint } = this.#options;
     if (error) return this.#failure(error.message, installHint);
     if (exitCode !== 0) {
-      const said = lastLine(decodeUtf8(stderr));
+      const said = this.#withoutSecrets(lastLine(decodeUtf8(stderr)));
       return this.#failure(`exit code ${exitCode}${said && `: ${said}`}`, installHint);
     }
     let answer: unknown;
@@ -132,9 +132,9 @@ export class ExecPlugin {
     const parsed = v.safeParse(answerSchema, answer);
     if (!parsed.success) {
       const [issue] = parsed.issues;
-      return this.#failure(
-        `it wrote no ExecCredential: ${v.getDotPath(issue) ?? ''} ${issue.message}`,
-      );
+      // What the value is instead may be a part of a token.
+      const where = v.getDotPath(issue) ?? 'the whole';
+      return this.#failure(`it wrote no ExecCredential: ${where} must be ${issue.expected}`);
     }
     if (parsed.output.apiVersion !== apiVersion) {
       return this.#failure(`it speaks ${parsed.output.apiVersion}, the kubeconfig ${apiVersion}`);
@@ -157,6 +157,16 @@ export class ExecPlugin {
       ...(token && { token }),
       ...(clientCertificateData && { cert: clientCertificateData, key: clientKeyData! }),
     };
+  }
+
+  /** What a command says about itself may show what it was given to log in with. */
+  #withoutSecrets(text: string): string {
+    let shown = withoutCredentials(text).replace(/\bBearer\s+\S+/gi, 'Bearer ***');
+    for (const value of Object.values(this.#options.env)) {
+      // Shorter ones are words such as `true`, and would make the message unreadable.
+      if (value !== undefined && value.length > 5) shown = shown.replaceAll(value, '***');
+    }
+    return shown;
   }
 
   #failure(cause: string, hint?: string): KubeconfigError {

@@ -172,6 +172,18 @@ test('what is risky is warned of, what is meaningless or unsupported is refused'
       /makes certificate-authority meaningless/,
     ],
     [{}, { 'proxy-url': 'socks5://a:secret@b' }, /cluster c: proxy-url: .*socks5/],
+    [{}, { 'proxy-url': 'http://a:sec/secret@b' }, /cluster c: proxy-url: /],
+    [
+      {},
+      { server: 'https://me:secret@10.0.0.5:6443' },
+      /server https:\/\/\*\*\*@10\.0\.0\.5:6443: it must/,
+    ],
+    [
+      {},
+      { server: 'https://me:se/secret@host/path' },
+      /server https:\/\/\*\*\*@host\/path: it must/,
+    ],
+    [{ username: 'a', password: 'secret', token: 'secret' }, {}, /username is not supported/],
     [{ 'client-key': 'x' }, {}, /user u: client-certificate and client-key need each other/],
     [{ username: 'a', password: 'secret' }, {}, /user u: username is not supported/],
     [{ 'auth-provider': { name: 'oidc' } }, {}, /user u: auth-provider is not supported/],
@@ -211,6 +223,21 @@ test('what is risky is warned of, what is meaningless or unsupported is refused'
     /certificate is not verified; who is in between/,
   );
   assert.match(warnings({ server: 'http://10.0.0.5' }), /is reached without TLS/);
+  const pem = base64('-----BEGIN X-----');
+  const both = {
+    ...{ username: 'me', password: 'secret' },
+    ...{ 'client-certificate-data': pem, 'client-key-data': pem },
+  };
+  const path = `${folderWith(t, { config: config(both, {}) })}/config`;
+  const access = readKubeconfig(platform, {}, { path });
+  assert.match(
+    access.warnings.join(),
+    /user u: username and password are not used, the client certificate is$/,
+  );
+  access.credentials(undefined, (given) => {
+    assert.ok(!(given instanceof Error));
+    assert.deepEqual([given.cert, given.token], ['-----BEGIN X-----', undefined]);
+  });
   assert.equal(warnings({ server: 'http://127.0.0.1:8001' }), '');
 });
 

@@ -1,4 +1,12 @@
-import { decodeUtf8, encodeUtf8, isMissing, type Platform, readFile, SysError } from '@heddle/sys';
+import {
+  decodeUtf8,
+  encodeUtf8,
+  isMissing,
+  type Platform,
+  readFile,
+  SysError,
+  withoutCredentials,
+} from '@heddle/sys';
 import type { ClusterAccess, Credentials } from './access.ts';
 import { decodeBase64, encodeBase64 } from './base64.ts';
 import { CredentialFiles, isSame, type Material, type Materials } from './credential-files.ts';
@@ -43,7 +51,14 @@ export function readKubeconfig(
     origin,
     servers: [server],
     insecureSkipVerify,
-    warnings: warningsOf(server, insecureSkipVerify, origin),
+    warnings: [
+      ...warningsOf(server, insecureSkipVerify, origin),
+      ...(user && isPassedOver(user.entry)
+        ? [
+            `${origin}: user ${user.name}: username and password are not used, the client certificate is`,
+          ]
+        : []),
+    ],
     proxyFor: (to) => fixedProxy ?? environmentProxy(environment, to),
     credentials: plugin ? withPlugin(files, plugin) : (_rejected, onReady) => files.give(onReady),
   };
@@ -120,7 +135,9 @@ function readServer(cluster: Named<ClusterEntry>): Server {
   const { server: url, 'tls-server-name': serverName } = cluster.entry;
   if (url === undefined) throw failIn(cluster, 'cluster', 'server is missing');
   const server = parseServer(url);
-  if (typeof server === 'string') throw failIn(cluster, 'cluster', `server ${url}: ${server}`);
+  if (typeof server === 'string') {
+    throw failIn(cluster, 'cluster', `server ${withoutCredentials(url)}: ${server}`);
+  }
   return serverName === undefined ? server : { ...server, serverName };
 }
 
@@ -152,6 +169,7 @@ function readProxy(cluster: Named<ClusterEntry>): ProxyServer | undefined {
 function readUser(user: Named<UserEntry>): Materials {
   const { entry, file } = user;
   const advice = 'use a token, a client certificate or exec';
+  if (isPassedOver(entry)) return readCertificate(user);
   for (const [field, since] of [
     ['username', 'Kubernetes 1.19 has no passwords any more'],
     ['auth-provider', 'Kubernetes 1.26 has none any more'],
@@ -159,8 +177,28 @@ function readUser(user: Named<UserEntry>): Materials {
   ] as const) {
     if (entry[field]) throw failIn(user, 'user', `${field} is not supported: ${since} (${advice})`);
   }
-  const cert = material(user, 'user', entry, 'client-certificate');
-  const key = material(user, 'user', entry, 'client-key');
+  const token: Material | undefined =
+    entry.tokenFile !== undefined
+      ? { file: resolve(file, entry.tokenFile) }
+      : entry.token !== undefined
+        ? { text: entry.token }
+        : undefined;
+  return { ...readCertificate(user), ...(token && { token }) };
+}
+
+/**
+ * Whether there is a user name beside a client certificate. As in client-go the certificate counts, and the
+ * API server takes no notice of a password. (With a token, client-go refuses a user name.)
+ */
+function isPassedOver({ username, token, tokenFile, exec, ...entry }: UserEntry): boolean {
+  const hasCertificate = entry['client-certificate'] ?? entry['client-certificate-data'];
+  const others = [token, tokenFile, exec, entry['auth-provider'], entry.as];
+  return !!username && hasCertificate !== undefined && !others.some((each) => each);
+}
+
+function readCertificate(user: Named<UserEntry>): Materials {
+  const cert = material(user, 'user', user.entry, 'client-certificate');
+  const key = material(user, 'user', user.entry, 'client-key');
   if (!cert !== !key) {
     throw failIn(
       user,
@@ -168,13 +206,7 @@ function readUser(user: Named<UserEntry>): Materials {
       'client-certificate and client-key need each other (one is missing)',
     );
   }
-  const token: Material | undefined =
-    entry.tokenFile !== undefined
-      ? { file: resolve(file, entry.tokenFile) }
-      : entry.token !== undefined
-        ? { text: entry.token }
-        : undefined;
-  return { ...(cert && key && { cert, key }), ...(token && { token }) };
+  return cert && key ? { cert, key } : {};
 }
 
 /** A PEM text in `field` as a path, or in `field`-data in base64, which counts when there are both. */

@@ -22,5 +22,5 @@ export type {
   TlsOptions,
 } from './platform.ts';
 export { type SyscallName, syscallNumbers } from './syscalls.ts';
-export { ownText, trimBlanks } from './text.ts';
+export { ownText, trimBlanks, withoutCredentials } from './text.ts';
 export { decodeCString, decodeUtf8, encodeCString, encodeUtf8 } from './utf8.ts';

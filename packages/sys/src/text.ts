@@ -7,6 +7,19 @@ export function trimBlanks(text: string): string {
   return text.slice(start, end);
 }
 
+/** The text without names and passwords in its URLs, also those that were not written as they must be. */
+export function withoutCredentials(text: string): string {
+  if (!text.includes('@')) return text;
+  return text
+    .split(/(\s+)/)
+    .map((word) => {
+      const end = word.lastIndexOf('@');
+      const start = word.indexOf('://');
+      return start < 0 || start > end ? word : `${word.slice(0, start)}://***${word.slice(end)}`;
+    })
+    .join('');
+}
+
 function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09;
 }

@@ -289,6 +289,26 @@ describe('control server', { timeout: 30_000 }, () => {
     assert.equal(statSync(path).size, 8);
   });
 
+  it('removes its own socket at the end, and nothing that somebody put in its place', async () => {
+    serve();
+    rmSync(path);
+    writeFileSync(path, 'precious');
+    server![Symbol.dispose]();
+    assert.equal(statSync(path).size, 8);
+    rmSync(path);
+    serve();
+    rmSync(path);
+    const other = createServer().listen(path);
+    await new Promise((resolve) => other.on('listening', resolve));
+    server![Symbol.dispose]();
+    server = undefined;
+    try {
+      assert.equal(listens(platform, path), true);
+    } finally {
+      await new Promise((resolve) => other.close(resolve));
+    }
+  });
+
   it('refuses a path that is too long for a socket', () => {
     path = join(folder, 'x'.repeat(120));
     assert.throws(() => serve(), /longer than 107 bytes/);

@@ -1,4 +1,4 @@
-import { type Platform, removeFile } from '@heddle/sys';
+import type { Platform } from '@heddle/sys';
 import {
   type Client,
   type Conversation,
@@ -15,7 +15,7 @@ import {
   type Reply,
   type Request,
 } from './protocol.ts';
-import { listenUnix } from './unix-socket.ts';
+import { listenUnix, removeOwnSocket, socketIdentity } from './unix-socket.ts';
 
 /** Sends events to one client; false once the client is gone or too far behind. */
 export type Follow = (event: unknown) => boolean;
@@ -27,6 +27,7 @@ export type Handler = (request: Request, follow: Follow) => unknown;
 export class ControlServer implements Disposable {
   readonly #platform: Platform;
   readonly #path: string;
+  readonly #identity: string | undefined;
   readonly #server: StreamServer;
 
   /** Starts to listen. Throws AlreadyListening or SysError. */
@@ -39,7 +40,9 @@ export class ControlServer implements Disposable {
     this.#platform = platform;
     this.#path = path;
     const message = `serve control client: ${limits.clients} clients are connected already (close one, or try again)`;
-    this.#server = new StreamServer(platform, listenUnix(platform, path), {
+    const fd = listenUnix(platform, path);
+    this.#identity = socketIdentity(platform, path);
+    this.#server = new StreamServer(platform, fd, {
       clientName: 'control client',
       limits,
       refusal: () => encodeReply({ id: null, error: { code: 'busy', message } }),
@@ -52,9 +55,11 @@ export class ControlServer implements Disposable {
     return this.#server.clients;
   }
 
-  /** Stops listening, closes all clients and removes the socket. */
+  /** Stops listening, closes all clients and removes the socket, unless it has been replaced. */
   [Symbol.dispose](): void {
-    removeFile(this.#platform, this.#path);
+    if (this.#identity !== undefined) {
+      removeOwnSocket(this.#platform, this.#path, this.#identity);
+    }
     this.#server[Symbol.dispose]();
   }
 }

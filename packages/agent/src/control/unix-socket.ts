@@ -4,6 +4,9 @@ import {
   encodeCString,
   encodeUtf8,
   errno,
+  type FileStatus,
+  fileStatus,
+  isMissing,
   makeDirectory,
   type Platform,
   removeFile,
@@ -91,6 +94,8 @@ function removeStale(platform: Platform, path: string): void {
   if (listens(platform, path)) throw new AlreadyListening(path);
   if (!isSocket(platform, path)) return;
   const aside = `${path}.${platform.syscall(syscallNumbers(platform).getpid)}`;
+  // Nothing that is there already is replaced, be it what an agent with this number left.
+  if (isSocket(platform, aside)) removeFile(platform, aside);
   renamePath(platform, path, aside);
   if (listens(platform, aside)) {
     renamePath(platform, aside, path);
@@ -101,18 +106,40 @@ function removeStale(platform: Platform, path: string): void {
 
 /** True for a socket, false when nothing is there; throws when the path holds something else. */
 function isSocket(platform: Platform, path: string): boolean {
-  // struct stat (asm/stat.h): st_mode is at byte 24 on x86-64, at 16 on arm64.
-  const stat = new Uint8Array(256);
-  const nr = syscallNumbers(platform).fstatat;
-  const AT_SYMLINK_NOFOLLOW = 0x100;
-  const result = platform.syscall(nr, AT_FDCWD, encodeCString(path), stat, AT_SYMLINK_NOFOLLOW);
-  if (result === -errno.ENOENT) return false;
-  checked('fstatat', result, `look at ${path}`);
-  const mode = new DataView(stat.buffer).getUint32(platform.arch === 'x64' ? 24 : 16, true);
-  if ((mode & 0o170000) === 0o140000) return true;
+  const kind = kindAt(platform, path);
+  if (kind === undefined || kind === 'socket') return kind === 'socket';
   throw new Error(
-    `listen on ${path}: something that is no socket is there (remove it, or give another --socket)`,
+    `listen on ${path}: something that is no socket is there, a ${kind} (remove it, or give another --socket)`,
   );
+}
+
+/** Kind of what is at a path itself; undefined for nothing. Throws SysError. */
+export function kindAt(platform: Platform, path: string): FileStatus['kind'] | undefined {
+  return statusAt(platform, path)?.kind;
+}
+
+/** What is at a path itself, not behind a link there; undefined for nothing. Throws SysError. */
+function statusAt(platform: Platform, path: string): FileStatus | undefined {
+  try {
+    return fileStatus(platform, path, false);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Which socket is at a path: another one has another identity, also at the same path. Throws SysError. */
+export function socketIdentity(platform: Platform, path: string): string | undefined {
+  const status = statusAt(platform, path);
+  return status?.kind === 'socket' ? status.identity : undefined;
+}
+
+/**
+ * Removes the socket that was made at a path, unless something else is there by now: another agent's
+ * socket, or whatever somebody put there.
+ */
+export function removeOwnSocket(platform: Platform, path: string, identity: string): void {
+  if (socketIdentity(platform, path) === identity) removeFile(platform, path);
 }
 
 function newSocket(platform: Platform): number {

@@ -1,5 +1,5 @@
 import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
-import { listens } from '@heddle/agent/unix-socket';
+import { kindAt, listens } from '@heddle/agent/unix-socket';
 import { PinLock, pinRoot } from '@heddle/datapath';
 import { hasFilter, listLinks, NetlinkSocket, removeFilter } from '@heddle/netlink';
 import { pathExists } from '@heddle/sys';
@@ -27,11 +27,20 @@ export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Optio
       `clean up: an agent runs (it answers on ${socket}); stop it first, or say --force to pull the datapath from under it`,
     );
   }
+  const kind = kindAt(nodePlatform(), socket);
+  if (kind !== undefined && kind !== 'socket') {
+    throw new Failure(
+      exitCodes.failed,
+      `clean up: a ${kind} and no socket is at ${socket}, so it is not removed (name the control socket with --socket, or remove it yourself)`,
+    );
+  }
   // A second agent with another socket works with the same pins as well as one with this socket.
   using _pins = force ? undefined : unusedPins(bpffs);
   const removed = removeFilters();
   removeTree(`${bpffs}/heddle`, removed);
-  if (remove(() => unlinkSync(socket))) removed.push(socket);
+  // A socket that an agent still listens on is that agent's to remove.
+  const isUsed = kind === 'socket' && listens(nodePlatform(), socket);
+  if (!isUsed && remove(() => unlinkSync(socket))) removed.push(socket);
   if (output === 'json') {
     printJson({ removed });
     return;

@@ -80,7 +80,7 @@ describe('the file of a dump', () => {
     assert.deepEqual([kind, format, version], ['head', 'heddle-dump', 1]);
     assert.deepEqual(head, sample.head);
     assert.deepEqual((read.answers as Answers).services, (sample.answers as Answers).services);
-    assert.equal((read.answers as Answers).status.source.path, 'https://192.0.2.1:6443');
+    assert.equal((read.answers as Answers).status.source.path, 'https://***@192.0.2.1:6443');
     assert.deepEqual(read.objects, sample.objects);
     assert.deepEqual(read.maps.get(7)!.entries, sample.maps.get(7)!.entries);
     assert.deepEqual(read.maps.get(7)!.info, info);

@@ -1,8 +1,10 @@
 import { createReadStream, createWriteStream, fsyncSync, renameSync, rmSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
+import { withoutCredentials } from '@heddle/sys';
 import { exitCodes, Failure } from '../failure.ts';
 import { type Answers, type Dump, type DumpedMap, entryCount } from './dump.ts';
+import { withoutSecret } from './secret.ts';
 
 /**
  * A dump's file: gzip over lines of JSON, one record each, `{"kind": ..., ...}`. The first is `head`,
@@ -18,9 +20,6 @@ const formatVersion = 1;
 const longestLine = 32 * 1024 * 1024;
 const mostBytes = 4 * 1024 * 1024 * 1024;
 const itemsPerRecord = 500;
-/** Names and passwords in URLs, e.g. of an API server. */
-const credentials = /(\w+:\/\/)[^/\s@]*@/g;
-
 const lists = ['services', 'details', 'backends', 'pods', 'events', 'flows', 'nat'] as const;
 
 type Fields = Record<string, unknown>;
@@ -50,7 +49,7 @@ export async function pipeDump(stream: NodeJS.WritableStream, dump: Dump): Promi
 
 function* lines(dump: Dump): Generator<string> {
   let count = 0;
-  for (const record of records(dump)) {
+  for (const record of records(withoutSecret(dump))) {
     count++;
     yield `${JSON.stringify(record, encodeValue)}\n`;
   }
@@ -84,7 +83,7 @@ function* records(dump: Dump): Generator<Fields> {
 
 function encodeValue(_: string, value: unknown): unknown {
   if (typeof value === 'bigint') return { '#': `${value}` };
-  if (typeof value === 'string') return value.replace(credentials, '$1');
+  if (typeof value === 'string') return withoutCredentials(value);
   if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
   return value;
 }
