@@ -69,6 +69,15 @@ export class TestSocket implements Disposable {
     return this.outcome(this.call('bind', this.fd, name, name.length));
   }
 
+  /** Calls that wait, wait so many milliseconds at most. */
+  waitAtMost(milliseconds: number): void {
+    const nr = syscallNumbers(this.platform);
+    const time = encodeTimeout(milliseconds);
+    for (const option of [SO_RCVTIMEO, SO_SNDTIMEO]) {
+      this.platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, option, time, 16);
+    }
+  }
+
   reuseAddress(): void {
     const one = Uint8Array.of(1, 0, 0, 0);
     this.call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEADDR, one, 4);
