@@ -98,7 +98,7 @@ INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 		return refuse(ctx, packet, reason, route.fib.mtu_result - route.overhead, found.service);
 	if (!recalled)
 		remember_flow(ctx, packet, found.index * 2 + found.is_reply, &route);
-	note_packet(found.flow, found.flow->life, packet->tcp_flags, found.is_reply, found.is_new, length_of(ctx));
+	note_packet(&found, found.flow->life, packet->tcp_flags, length_of(ctx));
 	if (route.overhead ? wrap(ctx, packet, &to, &route) : rewrite(ctx, packet, &to, &route))
 		return drop(ctx, packet, DROP_WRITE);
 	return recalled ? send_out(ctx, &route) : send_on(ctx, &route);
@@ -299,7 +299,9 @@ INLINE int answer_client(context *ctx, struct packet *packet)
 	if (packet->fragment == FRAGMENT_FIRST)
 		remember_ports(packet);
 	answer_key(&to, found.flow, packet->key.protocol);
-	note_packet(found.flow, life, packet->tcp_flags, 1, 0, length_of(ctx));
+	if (!is_still_flow(&found, &packet->key))
+		return drop(ctx, packet, DROP_TABLE_FULL);
+	note_packet(&found, life, packet->tcp_flags, length_of(ctx));
 	return rewrite(ctx, packet, &to, 0) ? drop(ctx, packet, DROP_WRITE) : NEXT;
 }
 
@@ -329,10 +331,28 @@ SEC("tc") int node_egress(context *ctx)
 	return NEXT;
 }
 
+/*
+ * Counts a flow, and lets it be evicted where it may be; one of an earlier version becomes an unconfirmed one where its
+ * state shows it.
+ */
+INLINE void count_in(struct nat_table *table, __u32 index, struct nat_flow *flow, __u32 life)
+{
+	if (is_unanswered(state_of(life)) && !(life & LIFE_UNCONFIRMED) &&
+	    __sync_val_compare_and_swap(&flow->life, life, life | LIFE_UNCONFIRMED) == life)
+		life |= LIFE_UNCONFIRMED;
+	if (is_confirmed_udp(life))
+		__sync_fetch_and_add(&table->confirmed_udp, 1);
+	if (life & LIFE_UNCONFIRMED)
+		allow_eviction(index);
+	else if (is_over(life))
+		allow_eviction_of_past(table, index);
+}
+
 /* Enters both keys of a flow. */
 static long enter_flow(__u32 number, void *unused)
 {
 	__u32 index = number + 1, life;
+	struct nat_table *table = the_table();
 	struct nat_flow *flow = flow_at(index);
 	struct backend *backend;
 
@@ -340,20 +360,24 @@ static long enter_flow(__u32 number, void *unused)
 		return 1;
 	life = flow->life;
 	backend = backend_by_id(flow->backend_id);
-	if (!is_alive(life) || !backend)
+	if (!is_alive(life) || !backend || !table)
 		return 0;
+	count_in(table, index, flow, life);
 	if (!(life & LIFE_TUNNELLED))
 		enter_key(index * 2 + 1, backend->generation);
 	enter_key(index * 2, backend->generation);
 	return 0;
 }
 
-/* Run once by the control plane when the index of flows is another one: it may have more or fewer buckets. */
+/* Run once by the control plane when the index of flows is another one, or when nat_evictable and nat_shares are empty. */
 SEC("tc") int enter_flows(context *ctx)
 {
 	struct nat_table *table = the_table();
 
-	return !table || bpf_loop(table->used_once, enter_flow, 0, 0) < 0;
+	if (!table)
+		return 1;
+	table->unanswered = table->unconfirmed_udp = table->confirmed_udp = 0;
+	return bpf_loop(table->used_once, enter_flow, 0, 0) < 0;
 }
 
 /*

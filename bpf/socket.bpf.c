@@ -85,7 +85,7 @@ INLINE int choose(struct bpf_sock_addr *ctx, const struct service_key *key, stru
 {
 	client_id client = bpf_get_netns_cookie(ctx);
 
-	return choose_backend(key, 0, origin, client, hash_client(client));
+	return choose_backend(key, 0, origin, client, hash_client(client), 0);
 }
 
 GLOBAL int refuse(enum refusal_reason reason)

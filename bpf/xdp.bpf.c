@@ -59,7 +59,6 @@ INLINE int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32
 {
 	switch (reason) {
 	case DROP_INVALID_SOURCE:
-	case DROP_UNANSWERED_LIMIT:
 	case DROP_UNKNOWN_PORT:
 	case DROP_NOT_LOCAL:
 	case DROP_TABLE_FULL:
@@ -101,7 +100,7 @@ SEC("xdp.frags") int node_xdp(context *ctx)
 		return NEXT;
 	if (is_unfinished(ctx, &packet))
 		return NEXT;
-	note_packet(found.flow, found.flow->life, packet.tcp_flags, found.is_reply, found.is_new, length_of(ctx));
+	note_packet(&found, found.flow->life, packet.tcp_flags, length_of(ctx));
 	if (route.overhead ? wrap(ctx, &packet, &to, &route) : rewrite(ctx, &packet, &to, &route))
 		return drop(ctx, &packet, DROP_WRITE);
 	return send_back(ctx);

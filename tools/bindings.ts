@@ -22,6 +22,7 @@ export function generateBindings(): string {
       'flow_state',
       'device_role',
       'drop_reason',
+      'flow_event',
       'source_range',
     ],
     header: ['Generated from bpf/include/abi.h by `npm run generate`; not edited by hand.'],

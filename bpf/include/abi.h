@@ -15,7 +15,7 @@
  * layout; keys never change.
  */
 enum heddle_abi {
-	CURRENT_ABI = 2,
+	CURRENT_ABI = 3,
 };
 
 /*
@@ -265,6 +265,8 @@ enum flow_state {
 
 #define FLOW_STATES 16
 
+#define NAT_SOURCES 64
+
 /* `life` in one word, so that it changes as one. */
 #define LIFE_SEEN_MASK 0xffff	/* when the last packet came, in ticks of 2^30 ns */
 #define LIFE_STATE_SHIFT 16	/* enum flow_state */
@@ -272,7 +274,10 @@ enum flow_state {
 #define LIFE_BACKEND_SHIFT 20 /* which use of its id the backend is, 1 to 7 in turn; 0: made before this was kept */
 #define LIFE_BACKEND_MASK (7 << LIFE_BACKEND_SHIFT)
 #define LIFE_COUNTED (1u << 23) /* in backend_stats.active */
-#define LIFE_SOURCE_SHIFT 24	/* index in nat_sources, 7 bits; 0: the client's own address is kept */
+#define LIFE_SOURCE_SHIFT 24	/* index in nat_sources, 6 bits; 0: the client's own address is kept */
+#define LIFE_SOURCE_MASK (NAT_SOURCES - 1)
+/* Not both sides have confirmed the flow: it may be evicted. Flows of versions 1 and 2 lack it. */
+#define LIFE_UNCONFIRMED (1u << 30)
 #define LIFE_TUNNELLED (1u << 31) /* to the backend's node, from that source; only the client is heard */
 #define TICK_SHIFT 30
 
@@ -289,8 +294,6 @@ struct nat_flow {
 };
 
 /* nat_sources: addresses of this node that a backend sees in place of the client's; 0 is never used. */
-#define NAT_SOURCES 64
-
 struct nat_source {
 	__u8 address[16];
 };
@@ -300,7 +303,7 @@ struct nat_table {
 	__u64 free;	   /* first free flow below; counts its changes in the upper half */
 	__u32 used_once;   /* flows above this one were never used */
 	__u32 used;
-	__u32 unanswered;  /* flows whose backend has not answered, or client not confirmed */
+	__u32 unanswered;  /* flows that not both sides have confirmed */
 	__u32 swept;	   /* where the garbage collection stands */
 	__u32 source_ipv4; /* index in nat_sources, used where the route doesn't tell */
 	__u32 source_ipv6;
@@ -308,9 +311,49 @@ struct nat_table {
 	__u16 tracked;	   /* whether netfilter tracks connections here, and so must see both directions */
 	__u8 tunnel_ipv4;  /* index in nat_sources of what other nodes know this one by; 0: none */
 	__u8 tunnel_ipv6;
-	__u32 reserved[6]; /* what is only read has a line of the processor's cache of its own */
+	__u32 begun;	   /* flows begun so far: the clock by which evictable flows age */
+	__u32 hand;	   /* the group of nat_evictable at which the next search for a victim begins */
+	__u32 unconfirmed_udp;
+	__u32 confirmed_udp;
+	__u32 reserved[2]; /* what is only read has a line of the processor's cache of its own */
 	__u32 secret[FLOW_KEY_WORDS]; /* of the hash by which keys are found */
 };
+
+/*
+ * nat_evictable: one word for each flow; 0: the flow may not be evicted. Words of flows beside each other are one
+ * line of the processor's cache, so that a victim is found without touching the flows themselves.
+ */
+#define FLOWS_IN_GROUP 8
+
+struct evictable_group {
+	__u64 flows[FLOWS_IN_GROUP];
+};
+
+#define EVICTABLE_SOURCE_MASK 0xfff  /* entry of nat_shares that counts the flows of the client's address */
+#define EVICTABLE_SERVICE_SHIFT 12   /* ... and that of the service's, 12 bits each */
+#define EVICTABLE (1u << 24)	     /* always set, so that the word is not 0 */
+#define EVICTABLE_UDP (1u << 25)
+#define EVICTABLE_OVER (1u << 26)    /* both sides had confirmed it, and it is over; nat_shares don't count it */
+#define EVICTABLE_BORN_SHIFT 32	     /* nat_table.begun when it began, or when it was over */
+
+/* nat_shares: how many unconfirmed flows there are, by a hash of the client's address and by one of the frontend. */
+#define NAT_SHARES 4096
+
+/* flow_events: per-CPU counters. */
+enum flow_event {
+	EVENT_EVICTED_OLDEST = 0,      /* no share was exceeded */
+	EVENT_EVICTED_SERVICE = 1,     /* of a service that exceeds its share, or of UDP, which exceeds it */
+	EVENT_EVICTED_SOURCE = 2,      /* of a client's address that exceeds its share */
+	EVENT_EVICTED_OVER = 3,	       /* its connection was over */
+	EVENT_EVICTED_PORT = 4,	       /* a new flow needed its SNAT port */
+	EVENT_EVICTED_BUCKET = 5,      /* a new flow's key needed its slot of the index */
+	EVENT_UNBELIEVED_ACK = 6,      /* it acknowledges what the backend has not sent, in a handshake */
+	EVENT_UNBELIEVED_SYN = 7,      /* of a connection that is open */
+	EVENT_UNBELIEVED_FIN = 8,      /* outside the window */
+	EVENT_UNBELIEVED_RST = 9,      /* not exactly what is expected next */
+};
+
+#define FLOW_EVENTS 16
 
 /* fragments: the ports of IP packets that came in fragments, which only the first of them has. */
 struct fragment_key {
@@ -361,12 +404,11 @@ enum drop_reason {
 	DROP_INVALID_SOURCE = 132,   /* no packet can come from there, or not that way */
 	DROP_INVALID = 134,	     /* a header is cut short or impossible, or its checksum is wrong */
 	DROP_TOO_LARGE = 136,	     /* for the next link; the sender is told */
-	DROP_UNANSWERED_LIMIT = 138, /* too many flows that were not answered */
 	DROP_WRITE = 141,	     /* the packet could not be changed */
 	DROP_PROTOCOL = 142,	     /* a service address, but not a protocol that services have */
 	DROP_UNKNOWN_PORT = 151,     /* a service address, but not a port of it */
 	DROP_NOT_LOCAL = 152,	     /* externalTrafficPolicy is Local, and no endpoint is here */
-	DROP_TABLE_FULL = 155,	     /* the flow table */
+	DROP_TABLE_FULL = 155,	     /* the flow table has no room, or the flow has just been evicted */
 	DROP_EXTENSION_HEADER = 156, /* IPv6 extension headers beyond what is followed */
 	DROP_FRAGMENT = 157,	     /* the first fragment, which has the ports, did not come */
 	DROP_NO_BACKEND = 158,	     /* no endpoints, or the flow's one is gone */
@@ -396,7 +438,7 @@ struct crc32c_powers {
 /* Options of node.bpf.c, set before it is loaded. */
 struct node_config {
 	__u32 flows;		/* entries of nat_flows */
-	__u32 unanswered_limit; /* of them, at most so many that were not answered */
+	__u32 unanswered_limit; /* so many of them may be unconfirmed; then the oldest is evicted for a new one */
 	__u32 first_port;	/* ports that the node takes for translated packets */
 	__u32 port_count;
 	__u32 port_stride;	/* from one to the next in the order in which they are taken: prime to their number */

@@ -116,10 +116,11 @@ INLINE __u32 remembered_id(const struct service *service, const struct affinity_
 
 /*
  * Chooses a backend of a service and fills in what `origin` says of it. `hash` is of what shall keep to one
- * backend by ALGORITHM_HASH. Returns 0 if there is none, 2 if it counts its open connections, else 1;
+ * backend by ALGORITHM_HASH. With `is_flood` a client that has no affinity yet gets its backend by a hash, and
+ * no entry. Returns 0 if there is none, 2 if it counts its open connections, else 1;
  * CHOICE_STALE if it is one no more: the service has others by now.
  */
-GLOBAL int choose_now(struct service *service, struct origin *origin, client_id client, __u32 hash)
+GLOBAL int choose_now(struct service *service, struct origin *origin, client_id client, __u32 hash, int is_flood)
 {
 	struct affinity_key affinity_key = { .client = client };
 	struct backend *backend;
@@ -134,7 +135,9 @@ GLOBAL int choose_now(struct service *service, struct origin *origin, client_id 
 		id = remembered_id(service, &affinity_key, now);
 	}
 	remembered = id;
-	if (!remembered)
+	if (!remembered && service->affinity_seconds && is_flood)
+		id = backend_at(service->first_slot + hash_client(client) % service->slot_count);
+	else if (!remembered)
 		id = choose_id(service, service->affinity_seconds ? hash_client(client) : hash);
 	backend = backend_by_id(id);
 	if (!id || !backend || backend->service != service->id || backend->state == BACKEND_GONE)
@@ -145,7 +148,7 @@ GLOBAL int choose_now(struct service *service, struct origin *origin, client_id 
 	origin->backend = id;
 	origin->generation = backend->generation;
 	origin->service = service->id;
-	if (service->affinity_seconds && !remembered) {
+	if (service->affinity_seconds && !remembered && !is_flood) {
 		struct affinity value = {
 			.backend = id,
 			.generation = origin->generation,
@@ -158,7 +161,7 @@ GLOBAL int choose_now(struct service *service, struct origin *origin, client_id 
 
 /* As choose_now, of the service that is there; `service` is 0 where it has not been looked up yet. */
 INLINE int choose_backend(const struct service_key *key, struct service *service, struct origin *origin,
-			  client_id client, __u32 hash)
+			  client_id client, __u32 hash, int is_flood)
 {
 	for (int attempt = 0; attempt < CHOICE_ATTEMPTS; attempt++) {
 		int chosen;
@@ -167,7 +170,7 @@ INLINE int choose_backend(const struct service_key *key, struct service *service
 			service = bpf_map_lookup_elem(&services, key);
 		if (!service)
 			return 0;
-		chosen = choose_now(service, origin, client, hash);
+		chosen = choose_now(service, origin, client, hash, is_flood);
 		if (chosen != CHOICE_STALE)
 			return chosen;
 	}

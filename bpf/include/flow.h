@@ -33,7 +33,7 @@ INLINE enum flow_state state_of(__u32 life)
 
 INLINE __u32 source_of(__u32 life)
 {
-	return life >> LIFE_SOURCE_SHIFT & 0x7f;
+	return life >> LIFE_SOURCE_SHIFT & LIFE_SOURCE_MASK;
 }
 
 /* Whether the backend is on this node, and sees the client's own address: its replies leave by node_egress. */
@@ -69,6 +69,11 @@ INLINE int is_over(__u32 life)
 /* How long a flow may be idle, in ticks, as if it were in that state. */
 INLINE __u32 timeout_of(__u32 life, enum flow_state state)
 {
+	/* So many answers are the whole conversation that only some flows of UDP and SCTP are worth the longer time. */
+	if (life & LIFE_UNCONFIRMED && state == FLOW_UDP)
+		state = FLOW_UDP_UNANSWERED;
+	if (life & LIFE_UNCONFIRMED && state == FLOW_SCTP)
+		state = FLOW_SCTP_UNANSWERED;
 	if (life & LIFE_TUNNELLED) {
 		/* What the backend's node keeps does not depend on it, and many a client has one packet to send. */
 		if (is_unanswered(state))
@@ -139,6 +144,16 @@ GLOBAL __u32 next_tunnelled_state(enum flow_state state, __u32 tcp_flags, __u32 
 		return FLOW_TCP_ESTABLISHED;
 	return next_state(state, tcp_flags, 0);
 }
+
+/* What the lookup of a packet's key comes to. */
+struct found {
+	struct nat_flow *flow;
+	__u32 index;
+	__u32 generation;
+	__u16 is_reply;
+	__u16 is_new;  /* it was made for this packet */
+	__u32 service; /* id of the one that a flow would have begun for; 0: it isn't known */
+};
 
 /* Whether its place is a flow's: not free, nor about to be. */
 INLINE int is_alive(__u32 life)

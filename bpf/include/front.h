@@ -16,16 +16,6 @@
 /* The packet is none of ours; other outcomes are 0 or an enum drop_reason. */
 #define NOT_OURS 3
 
-/* What the lookup of a packet's key comes to. */
-struct found {
-	struct nat_flow *flow;
-	__u32 index;
-	__u32 generation;
-	__u16 is_reply;
-	__u16 is_new;  /* it was made for this packet */
-	__u32 service; /* id of the one that a flow would have begun for; 0: it isn't known */
-};
-
 /* Finds the packet's flow. What is found must be asked whether it still is the one. */
 INLINE int find_flow(struct found *found, const struct flow_key *key)
 {
@@ -38,6 +28,19 @@ INLINE int find_flow(struct found *found, const struct flow_key *key)
 	found->generation = slot >> SLOT_GENERATION_SHIFT;
 	found->flow = flow_at(found->index);
 	return found->flow && is_alive(found->flow->life);
+}
+
+/*
+ * Whether a flow still is the packet's, asked after what the packet needs of it was read: a flow that not both sides
+ * have confirmed, or that is over, may have been evicted meanwhile, and its place be another's. (A flow is filled
+ * beginning with its key, so that what was read before the key was found unchanged is of that flow.)
+ */
+INLINE int is_still_flow(const struct found *found, const struct flow_key *key)
+{
+	__u32 life = found->flow->life;
+
+	return (is_alive(life) && !(life & LIFE_UNCONFIRMED) && !is_over(life)) ||
+	       still_has_key(found->index * 2 + found->is_reply, key);
 }
 
 /* Whether the packet's destination may be known as a service's or the node's; see address_filter. */
@@ -252,7 +255,7 @@ GLOBAL int choose_for_packet(context *ctx, const struct packet *packet, __u32 ro
 	struct nat_table *table = the_table();
 	struct service_key key = {};
 	struct service *service;
-	int outcome, chosen, is_dsr, from_outside = is_front(device_of(ctx));
+	int outcome, chosen, is_dsr, is_flood, from_outside = is_front(device_of(ctx));
 
 	if (!table || !packet || !choice || !to)
 		return NOT_OURS;
@@ -283,11 +286,11 @@ GLOBAL int choose_for_packet(context *ctx, const struct packet *packet, __u32 ro
 		return service->flags & SERVICE_HOST_PORT ? NOT_OURS : DROP_NO_FLOW;
 	if (!service->slot_count && service->flags & SERVICE_SILENT)
 		return DROP_NOT_LOCAL;
-	/* make_flow asks again; but a flood costs less here, and should not drive out affinities. */
-	if (service->slot_count && table->unanswered >= config.unanswered_limit)
-		return DROP_UNANSWERED_LIMIT;
 	is_dsr = !!(service->flags & SERVICE_DSR);
-	chosen = choose_backend(&key, service, &origin, client_of_address(packet->key.source), hash_flow(&packet->key));
+	/* A flood of invented clients must not drive out affinities. */
+	is_flood = (__s32)table->unanswered >= (__s32)config.unanswered_limit;
+	chosen = choose_backend(&key, service, &origin, client_of_address(packet->key.source), hash_flow(&packet->key),
+				is_flood);
 	if (!chosen)
 		return DROP_NO_BACKEND;
 	choice->backend = origin.backend;
@@ -403,6 +406,8 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, _
 	if (!found->is_reply && found->flow->life & LIFE_TUNNELLED) {
 		if (!tunnel_key(to, found->flow, packet->ipv4))
 			return DROP_NO_ROUTE;
+		if (is_known && !is_still_flow(found, &packet->key))
+			return DROP_TABLE_FULL;
 		return recalled ? obstacle(packet, route) : find_tunnel_route(ctx, packet, to, route);
 	}
 	if (is_known) {
@@ -422,5 +427,5 @@ INLINE int find_passage(context *ctx, const struct packet *packet, __u32 role, _
 			copy_address(to->source, source->address);
 		to->source_port = found->flow->source_port;
 	}
-	return 0;
+	return is_known && !is_still_flow(found, &packet->key) ? DROP_TABLE_FULL : 0;
 }

@@ -37,9 +37,16 @@ INLINE __u64 hash_of(const struct flow_key *key)
 	return (sum ^ sum >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
+INLINE __u32 bucket_number(__u64 hash)
+{
+	__u32 buckets = (config.flows + 3) / 4;
+
+	return (hash >> 32) * buckets >> 32;
+}
+
 INLINE struct flow_bucket *bucket_of(__u64 hash)
 {
-	__u32 buckets = (config.flows + 3) / 4, bucket = (hash >> 32) * buckets >> 32;
+	__u32 bucket = bucket_number(hash);
 
 	return bpf_map_lookup_elem(&nat_index, &bucket);
 }
@@ -71,6 +78,12 @@ INLINE int has_key(__u32 reference, const struct flow_key *key)
 	index = source_of(life);
 	source = bpf_map_lookup_elem(&nat_sources, &index);
 	return source && same_address(index ? source->address : flow->client, key->destination);
+}
+
+/* The same, as a function of its own where it is rarely asked. */
+GLOBAL int still_has_key(__u32 reference, const struct flow_key *key)
+{
+	return key && has_key(reference, key);
 }
 
 /* The slot of a bucket with the key of a flow other than `own`; 0: there is none. */
@@ -142,7 +155,7 @@ GLOBAL int enter_key(__u32 reference, __u32 generation)
 			return other;
 #pragma clang loop unroll(disable)
 		for (i = 0; i < FLOW_SLOTS; i++)
-			if (!bucket->slots[i] && !__sync_val_compare_and_swap(&bucket->slots[i], 0, own))
+			if (bucket->slots[i] == own || (!bucket->slots[i] && !__sync_val_compare_and_swap(&bucket->slots[i], 0, own)))
 				break;
 		if (i == FLOW_SLOTS)
 			return KEY_NO_ROOM;

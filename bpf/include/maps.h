@@ -110,6 +110,30 @@ struct {
 	MAP_TYPE(value, struct nat_flow);
 } nat_flows SEC(".maps");
 
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 8192); /* an eighth of nat_flows */
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct evictable_group);
+} nat_evictable SEC(".maps");
+
+/* Of clients' addresses first, then of frontends. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 2 * NAT_SHARES);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u32);
+} nat_shares SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	MAP_UINT(max_entries, FLOW_EVENTS);
+	MAP_TYPE(key, __u32); /* enum flow_event */
+	MAP_TYPE(value, __u64);
+} flow_events SEC(".maps");
+
 /*
  * Addresses with ports, by a hash, one bit each, that replies leave the node from; see may_reply. A bit
  * stays: there are few backends compared to bits, and one too many costs a lookup.

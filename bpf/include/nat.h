@@ -2,41 +2,36 @@
 /* The flow table: making, ageing and removing flows. */
 #pragma once
 
-#include "index.h"
+#include "table.h"
 
-/* How often an allocation tries again that another CPU has interfered with. */
-#define ALLOCATION_ATTEMPTS 8
-
-INLINE void count_flow(const struct nat_flow *flow, __u32 life, __s32 change)
-{
-	__u32 id = flow->backend_id;
-	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
-
-	if (stats && has_backend(flow, life))
-		__sync_fetch_and_add(&stats->active, change);
-}
-
-/* Does what follows from a flow's change of state, which its `life` has just gone through. */
-INLINE void on_change(const struct nat_flow *flow, __u32 before, __u32 after)
+/*
+ * Whether a packet shows that both sides of an unconfirmed flow want it; `state` is the flow's after it. UDP shows it
+ * by a client that goes on after the answer, but no more than half of the table is for that, as a client's address
+ * may be invented; SCTP by what only follows a cookie that the client has sent back (RFC 9260, 5.1).
+ */
+INLINE int confirms(__u32 life, enum flow_state state, __u8 tcp_flags, int is_reply)
 {
 	struct nat_table *table = the_table();
+	enum flow_state before = state_of(life);
 
-	if (table && is_unanswered(state_of(before)) && !is_unanswered(state_of(after)))
-		__sync_fetch_and_add(&table->unanswered, -1);
-	if (before & LIFE_COUNTED && !(after & LIFE_COUNTED))
-		count_flow(flow, before, -1);
+	if (before == FLOW_UDP)
+		return !is_reply && table && (__s32)table->confirmed_udp < (__s32)(config.flows / 2);
+	if (before == FLOW_SCTP)
+		return life & LIFE_TUNNELLED ? !is_reply : is_reply && !tcp_flags;
+	return state > FLOW_TCP_SYN_ACK && state < FLOW_TCP_CLOSED_BY_CLIENT;
 }
 
 /*
  * Notes that a packet of the flow came; `is_new`: the one that it begins with. Of two CPUs that do so at
  * once, one goes unheard.
  */
-INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int is_reply, int is_new, __u32 bytes)
+INLINE void note_packet(const struct found *found, __u32 life, __u8 tcp_flags, __u32 bytes)
 {
+	struct nat_flow *flow = found->flow;
 	__u32 id = flow->backend_id;
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
-	__u32 state = life & LIFE_TUNNELLED ? next_tunnelled_state(state_of(life), tcp_flags, !is_new)
-					    : next_state(state_of(life), tcp_flags, is_reply);
+	__u32 state = life & LIFE_TUNNELLED ? next_tunnelled_state(state_of(life), tcp_flags, !found->is_new)
+					    : next_state(state_of(life), tcp_flags, found->is_reply);
 	__u32 after = (life & ~(LIFE_SEEN_MASK | LIFE_STATE_MASK)) | state << LIFE_STATE_SHIFT | now_in_ticks();
 
 	if (stats) {
@@ -45,71 +40,11 @@ INLINE void note_packet(struct nat_flow *flow, __u32 life, __u8 tcp_flags, int i
 	}
 	if (is_over(after))
 		after &= ~LIFE_COUNTED;
-	if (after != life && __sync_val_compare_and_swap(&flow->life, life, after) == life)
-		on_change(flow, life, after);
-}
-
-/* Ends a flow, if it still is as `life` says. Its place is free again after the next but one sweep. */
-GLOBAL int end_flow(__u32 index, __u32 life)
-{
-	struct nat_flow *flow = flow_at(index);
-
-	if (!flow || __sync_val_compare_and_swap(&flow->life, life, FLOW_DYING << LIFE_STATE_SHIFT) != life)
-		return 0;
-	on_change(flow, life, 0);
-	forget_key(index * 2, life);
-	if (!(life & LIFE_TUNNELLED))
-		forget_key(index * 2 + 1, life);
-	return 1;
-}
-
-/* Takes a free place; 0: there is none. */
-GLOBAL __u32 take_flow(void)
-{
-	struct nat_table *table = the_table();
-
-	if (!table)
-		return 0;
-	for (int i = 0; i < ALLOCATION_ATTEMPTS; i++) {
-		__u64 head = table->free;
-		struct nat_flow *flow;
-
-		if (!(__u32)head)
-			break;
-		flow = flow_at((__u32)head);
-		if (!flow)
-			break;
-		/* If the flow is taken meanwhile, `backend_id` is no link; but then the count has changed. */
-		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | flow->backend_id) == head) {
-			__sync_fetch_and_add(&table->used, 1);
-			return (__u32)head;
-		}
-	}
-	if (table->used_once + 1 < config.flows) {
-		__u32 flow = __sync_fetch_and_add(&table->used_once, 1) + 1;
-
-		if (flow < config.flows) {
-			__sync_fetch_and_add(&table->used, 1);
-			return flow;
-		}
-		__sync_fetch_and_add(&table->used_once, -1);
-	}
-	return 0;
-}
-
-/* Makes a place free. Returns 0 when others interfered too often; then the next sweep does it. */
-INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow)
-{
-	for (int i = 0; i < ALLOCATION_ATTEMPTS; i++) {
-		__u64 head = table->free;
-
-		flow->backend_id = (__u32)head;
-		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | index) == head) {
-			__sync_fetch_and_add(&table->used, -1);
-			return 1;
-		}
-	}
-	return 0;
+	if (life & LIFE_UNCONFIRMED && confirms(life, state, tcp_flags, found->is_reply))
+		after &= ~LIFE_UNCONFIRMED;
+	if (after != life && __sync_val_compare_and_swap(&flow->life, life, after) == life &&
+	    (after ^ life) & ~LIFE_SEEN_MASK)
+		on_change(found->index, life, after);
 }
 
 /*
@@ -227,19 +162,26 @@ struct port_trial {
 	__u32 found;
 };
 
+/*
+ * After so many trials a port will do that an unconfirmed flow has: as ports are taken in turn, it is the oldest of
+ * those towards the backend.
+ */
+#define PORT_PATIENCE_UNCONFIRMED 4
 /* After so many trials a port will do whose connection is over: the backend may yet remember that one. */
 #define PORT_PATIENCE 64
 
-/* Ends the flow that is named so, if it is over. Returns whether it did. */
-INLINE int give_way(__u32 reference)
+/* Evicts the flow that is named so, if after so many trials its port will do. Returns whether it did. */
+INLINE int give_way(__u32 reference, __u32 trials)
 {
 	struct nat_flow *flow = flow_at(reference / 2);
 	__u32 life;
 
-	if (!flow)
+	if (!flow || trials < PORT_PATIENCE_UNCONFIRMED)
 		return 0;
 	life = flow->life;
-	return is_over(life) && end_flow(reference / 2, life);
+	if (!is_alive(life) || !(life & LIFE_UNCONFIRMED || (trials >= PORT_PATIENCE && is_over(life))))
+		return 0;
+	return evict_flow(reference / 2, life, EVENT_EVICTED_PORT);
 }
 
 static long try_port(__u32 number, struct port_trial *trial)
@@ -252,10 +194,22 @@ static long try_port(__u32 number, struct port_trial *trial)
 		return 1;
 	flow->source_port = bpf_htons(config.first_port + offset);
 	other = enter_key(trial->flow * 2 + 1, trial->generation);
-	if (other && number >= PORT_PATIENCE && give_way(other))
+	if (other && give_way(other, number))
 		other = enter_key(trial->flow * 2 + 1, trial->generation);
 	trial->found = !other;
 	return trial->found;
+}
+
+/*
+ * Whether a search has found no port towards a backend in this tick. It takes a while: once in a tick is enough, or a
+ * flood would have it done for each SYN.
+ */
+GLOBAL int has_no_port(const struct flow_key *to)
+{
+	__u32 backend = to ? hash_endpoint(to->destination, to->destination_port) : 0, slot = backend % PORT_SEARCHES;
+	struct port_search *search = bpf_map_lookup_elem(&port_searches, &slot);
+
+	return search && search->backend == backend && search->in_vain == now_in_ticks();
 }
 
 /*
@@ -275,7 +229,6 @@ NOINLINE int reserve_port(__u32 flow, __u32 backend, __u32 generation)
 
 	if (!search || !table)
 		return 0;
-	/* To search in vain takes a while: once in a tick is enough, or a flood would have it done for each SYN. */
 	if (search->backend == backend && search->in_vain == tick)
 		return 0;
 	trial.next = search->next ? search->next : table->secret[0];
@@ -325,6 +278,34 @@ INLINE int may_reply(const void *address, __be16 port)
 #define SOURCE_TUNNELLED (LIFE_TUNNELLED >> LIFE_SOURCE_SHIFT)
 #define FLOW_EXISTS 1
 
+/* Fills a flow's place: a flow of a client's packet that is to be sent on as `to` says. Its keys come first; see evict_flow. */
+GLOBAL int fill_flow(__u32 index, const struct packet *packet, const struct flow_key *to, const struct choice *choice,
+		     __u32 source)
+{
+	struct nat_flow *flow = flow_at(index);
+	__u32 life;
+
+	if (!flow || !packet || !to || !choice)
+		return 0;
+	life = source << LIFE_SOURCE_SHIFT | first_state(packet->key.protocol) << LIFE_STATE_SHIFT | LIFE_UNCONFIRMED |
+	       mark_of(choice->generation) | (choice->counted ? LIFE_COUNTED : 0) | now_in_ticks();
+	copy_address(flow->client, packet->key.source);
+	copy_address(flow->frontend, packet->key.destination);
+	flow->client_port = packet->key.source_port;
+	flow->frontend_port = packet->key.destination_port;
+	copy_address(flow->backend, to->destination);
+	flow->backend_port = to->destination_port;
+	flow->source_port = packet->key.source_port;
+	flow->backend_id = choice->backend;
+	if (choice->counted)
+		count_flow(flow, life, 1);
+	flow->life = life;
+	allow_eviction(index);
+	if (!source)
+		expect_replies(to->destination, to->destination_port);
+	return 0;
+}
+
 /*
  * Makes a flow of a client's packet that is to be sent on as `to` says. The backend sees the address
  * with that index in nat_sources; 0: the client's, and its port if it can be. With SOURCE_TUNNELLED a tunnel
@@ -334,48 +315,29 @@ INLINE int may_reply(const void *address, __be16 port)
 GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, const struct choice *choice, __u32 source,
 		     __u32 *made)
 {
-	struct nat_table *table = the_table();
 	struct nat_flow *flow;
-	__u32 index, life;
+	__u32 index;
 	int outcome;
 
-	if (!table || !packet || !to || !choice || !made)
+	if (!packet || !to || !choice || !made)
 		return DROP_TABLE_FULL;
-	if (__sync_fetch_and_add(&table->unanswered, 1) >= config.unanswered_limit) {
-		__sync_fetch_and_add(&table->unanswered, -1);
-		return DROP_UNANSWERED_LIMIT;
-	}
-	index = take_flow();
+	if (source && !(source & SOURCE_TUNNELLED) && has_no_port(to))
+		return DROP_NO_PORT;
+	index = take_place();
 	flow = flow_at(index);
-	if (!index || !flow) {
-		__sync_fetch_and_add(&table->unanswered, -1);
+	if (!index || !flow)
 		return DROP_TABLE_FULL;
-	}
-	life = source << LIFE_SOURCE_SHIFT | first_state(packet->key.protocol) << LIFE_STATE_SHIFT |
-	       mark_of(choice->generation) | (choice->counted ? LIFE_COUNTED : 0) | now_in_ticks();
-	copy_address(flow->client, packet->key.source);
-	copy_address(flow->frontend, packet->key.destination);
-	copy_address(flow->backend, to->destination);
-	flow->client_port = packet->key.source_port;
-	flow->frontend_port = packet->key.destination_port;
-	flow->backend_port = to->destination_port;
-	flow->source_port = packet->key.source_port;
-	flow->backend_id = choice->backend;
-	if (choice->counted)
-		count_flow(flow, life, 1);
-	flow->life = life;
-	if (!source)
-		expect_replies(to->destination, to->destination_port);
+	fill_flow(index, packet, to, choice, source);
 
 	/* A client that keeps its address keeps its port, too, unless it has two flows to that backend. */
 	if (!(source & SOURCE_TUNNELLED) && (source || enter_key(index * 2 + 1, choice->generation)) &&
 	    !reserve_port(index, hash_endpoint(to->destination, to->destination_port), choice->generation)) {
-		end_flow(index, life);
+		end_flow(index, flow->life);
 		return DROP_NO_PORT;
 	}
-	outcome = enter_key(index * 2, choice->generation);
+	outcome = enter_client_key(index, choice->generation);
 	if (outcome) {
-		end_flow(index, life);
+		end_flow(index, flow->life);
 		return outcome == KEY_NO_ROOM ? DROP_TABLE_FULL : FLOW_EXISTS;
 	}
 	*made = index;

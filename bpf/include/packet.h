@@ -35,12 +35,18 @@
 #define ICMPV6_ECHO_REQUEST 128
 #define ICMPV6_ECHO_REPLY 129
 
-#define SCTP_INIT 1 /* type of the chunk that an association begins with */
+/* Types of chunks (RFC 9260, 3.2): that which an association begins with, and those that need no association. */
+#define SCTP_INIT 1
+#define SCTP_INIT_ACK 2
+#define SCTP_ABORT 6
+#define SCTP_ERROR 9
+#define SCTP_SHUTDOWN_COMPLETE 14
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
+#define SCTP_NO_PROGRESS TCP_RST /* in place of TCP's flags: a chunk that does not show an association */
 
 /* IPv6 extension headers that are followed; a packet has one or two, if any. */
 #define EXTENSION_HEADERS 6
@@ -73,10 +79,20 @@ struct packet {
 	__u8 ipv4 : 1;
 	__u8 fragment : 2; /* enum fragment */
 	__u8 ttl;
-	__u8 tcp_flags; /* of SCTP: TCP_SYN for an INIT */
+	__u8 tcp_flags; /* of SCTP: TCP_SYN for an INIT, or SCTP_NO_PROGRESS */
 	__u8 transport_length; /* of the TCP header, in bytes; 8 for others */
 	__u32 fragment_id;
 };
+
+/* What stands for TCP's flags where an SCTP packet begins with that chunk. */
+INLINE __u8 sctp_flags(__u8 chunk)
+{
+	if (chunk == SCTP_INIT)
+		return TCP_SYN;
+	return chunk == SCTP_INIT_ACK || chunk == SCTP_ABORT || chunk == SCTP_ERROR || chunk == SCTP_SHUTDOWN_COMPLETE ?
+		       SCTP_NO_PROGRESS :
+		       0;
+}
 
 INLINE enum packet_kind read_transport(context *ctx, struct packet *packet)
 {
@@ -101,7 +117,7 @@ INLINE enum packet_kind read_transport(context *ctx, struct packet *packet)
 			return PACKET_INVALID;
 		if (load_bytes(ctx, at + 12, &chunk, sizeof(chunk)))
 			return PACKET_CUT;
-		packet->tcp_flags = chunk == SCTP_INIT ? TCP_SYN : 0;
+		packet->tcp_flags = sctp_flags(chunk);
 		return PACKET_FLOW;
 	}
 	case IPPROTO_UDP:

@@ -37,8 +37,11 @@ describe('warnings of pressure', () => {
     assert.match(said[1]!, /towards TCP \[fd00::1\]:80, 80%/);
   });
 
-  it('tell of a flood of SYNs before its packets are dropped', () => {
+  it('tell of a flood before flows of clients give way', () => {
     const [said] = pressureWarnings({ ...healthy, nat: { ...nat, unanswered: 20 } });
-    assert.match(said!, /^20 flows are unanswered, 80% of the 25 that may be: a flood of SYNs/);
+    assert.match(
+      said!,
+      /^20 flows are unconfirmed, 80% of the 25 that may be, and new ones evict the oldest: a flood/,
+    );
   });
 });

@@ -25,7 +25,7 @@ export function pressureWarnings({ maps, nat }: DatapathStatus): string[] {
   const { unanswered, unansweredLimit, ports } = nat;
   if (unanswered >= warnFrom * unansweredLimit) {
     warnings.push(
-      `${unanswered} flows are unanswered, ${percent(unanswered, unansweredLimit)} of the ${unansweredLimit} that may be: a flood of SYNs, or backends that do not answer (raise sizes.flows if they are clients; heddle flow list shows them)`,
+      `${unanswered} flows are unconfirmed, ${percent(unanswered, unansweredLimit)} of the ${unansweredLimit} that may be, and new ones evict the oldest: a flood, or backends that do not answer (raise sizes.flows if they are clients; heddle flow list shows them)`,
     );
   }
   for (const { protocol, backend, backendPort, source, used } of nat.fullest) {

@@ -75,7 +75,7 @@ export class MemoryDatapath implements DatapathPart {
 
   natStatus() {
     const table = { flows: 0, maxFlows: 100, unanswered: 0, unansweredLimit: 25 };
-    return { ...table, ports: 1000, portPressure: 0, fullest: [] };
+    return { ...table, ports: 1000, portPressure: 0, fullest: [], evicted: [] };
   }
 
   natDestinations() {

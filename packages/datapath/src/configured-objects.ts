@@ -58,6 +58,7 @@ function sized(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
     affinity: sizes.affinity,
     nat_flows: sizes.flows,
     nat_index: Math.ceil(sizes.flows / 4),
+    nat_evictable: Math.ceil(sizes.flows / 8),
   };
   return Object.entries(entries).reduce(
     (into, [name, count]) => resizeMap(into, name, count),

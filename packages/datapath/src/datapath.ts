@@ -53,7 +53,7 @@ export interface DatapathSizes {
   readonly slots: number;
   /** Clients times services with session affinity; about 100 bytes each. */
   readonly affinity: number;
-  /** Flows that are translated on the node's devices; 96 bytes each, taken at once. */
+  /** Flows that are translated on the node's devices; 104 bytes each, taken at once. */
   readonly flows: number;
 }
 
@@ -108,6 +108,8 @@ export interface DatapathStatus {
 }
 
 const version = `v${heddleAbi.currentAbi}`;
+/** Maps that the kernel half fills from the flows where they are new. */
+const countedFlows = ['nat_evictable', 'nat_shares'];
 const reasonText: Readonly<Record<number, string>> = {
   [refusalReason.invalidSource]: 'a socket bound to loopback, from which no pod is reached',
   [refusalReason.unknownPort]: 'a port that the service does not have',
@@ -473,12 +475,12 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private keepWhatFits(spec: ObjectSpec, opened: Map<string, PinnedMap>): void {
     const { usedOnce } = decodeNatTable(opened.get('nat_table')!.map.lookup(new Uint8Array(4))!);
     if (usedOnce >= opened.get('nat_flows')!.map.info.maxEntries) {
-      for (const name of ['nat_flows', 'nat_index', 'nat_table']) {
+      for (const name of ['nat_flows', 'nat_index', 'nat_table', ...countedFlows]) {
         this.renew(name, spec, opened, 'flows do not fit; the table begins anew');
       }
     } else if (opened.get('nat_index')!.differences.length > 0) {
       // Where a key is in it depends on its size.
-      this.renew('nat_index', spec, opened);
+      for (const name of ['nat_index', ...countedFlows]) this.renew(name, spec, opened);
     }
   }
 
@@ -499,8 +501,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private activate(): void {
     const { bpf, platform, cgroup } = this.options;
     attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.folders);
-    const index = this.pinned.find(({ map }) => map.info.name === 'nat_index')!;
-    if (index.pinAt !== undefined) this.nat.enterFlows();
+    const isNew = ({ map, pinAt }: PinnedMap) =>
+      pinAt !== undefined && ['nat_index', ...countedFlows].includes(map.info.name);
+    if (this.pinned.some(isNew)) this.nat.enterFlows();
     this.nat.startSweeping();
     if (this.nodeDevices.length > 0) this.setDevices();
     pinMaps(platform, this.folders[0]!, this.pinned);

@@ -7,7 +7,6 @@ export const dropText: Readonly<Record<number, string>> = {
   [dropReason.invalidSource]: 'a source address that no packet can have here (forged?)',
   [dropReason.invalid]: 'a header is cut short, impossible or damaged',
   [dropReason.tooLarge]: 'larger than the next link takes; the sender was told',
-  [dropReason.unansweredLimit]: 'too many flows are unanswered (a flood of SYNs?)',
   [dropReason.write]: 'the packet could not be changed',
   [dropReason.protocol]: 'a protocol that services do not have',
   [dropReason.unknownPort]: 'a port that the service does not have',

@@ -42,7 +42,8 @@ describe('the flow table in the kernel and a model of it', () => {
       const packets = new NodePackets(world, end);
       const engine = new KernelEngine(packets);
       const { ports } = defaultNat;
-      const limits = { flows, unanswered: flows, ports, node: packets.node };
+      const most = { flows, unanswered: flows, full: flows, confirmedUdp: flows };
+      const limits = { ...most, ports, node: packets.node };
       const [one, two] = [0, 1].map((n) => world.pod(n).addresses[end]) as [string, string];
       let history = 0;
       fc.assert(

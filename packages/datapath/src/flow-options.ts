@@ -65,8 +65,8 @@ export const defaultNat: NatOptions = {
   tunnelAfter: 5,
 };
 
-/** Part of the flow table that flows may have whose backend has not answered. */
-const unansweredShare = 0.25;
+/** Part of the flow table that flows may have that not both sides have confirmed. */
+const unansweredShare = 0.5;
 
 /** How many of a table of `flows` entries they may be. */
 export function unansweredLimit(flows: number): number {

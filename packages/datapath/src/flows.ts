@@ -8,6 +8,8 @@ export interface FlowEntry {
   readonly number: number;
   readonly protocol: 'TCP' | 'UDP' | 'SCTP';
   readonly state: string;
+  /** Whether both sides have confirmed the flow; one that is not may be evicted for a new one. */
+  readonly confirmed: boolean;
   readonly client: string;
   readonly clientPort: number;
   /** What the client sends to. */
@@ -52,13 +54,14 @@ export const flowStates = (of?: FlowEntry['protocol']): string[] => [
   ),
 ];
 
-// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_MASK, LIFE_SOURCE_SHIFT, LIFE_TUNNELLED.
+// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_MASK, LIFE_SOURCE_MASK, LIFE_UNCONFIRMED, LIFE_TUNNELLED.
 const seenMask = 0xffff;
 const stateOf = (life: number) => (life >>> 16) & 0xf;
 const isTunnelled = (life: number) => life >>> 31 === 1;
+const isConfirmed = (life: number) => ((life >>> 30) & 1) === 0;
 
 /** Index in `nat_sources` of what the backend sees; 0: the client's own address. */
-export const sourceOfLife = (life: number) => (isTunnelled(life) ? 0 : life >>> 24);
+export const sourceOfLife = (life: number) => (isTunnelled(life) ? 0 : (life >>> 24) & 0x3f);
 
 /** Whether it is of a TCP connection that is over: it gives its port up when there is no other. */
 export const isOverLife = (life: number) =>
@@ -95,6 +98,7 @@ function entryOf(
   return {
     protocol,
     state,
+    confirmed: isConfirmed(flow.life),
     client: formatIp(flow.client),
     clientPort: flow.clientPort,
     frontend: formatIp(flow.frontend),

@@ -1,6 +1,7 @@
 import type { BpfMap, LoadedObject, Mapping } from '@heddle/ebpf';
 import { allOrNothing, type Platform } from '@heddle/sys';
 import type { AddressRoles } from './address-roles.ts';
+import { type EventCount, eventCounts, evictionText } from './flow-events.ts';
 import type { PortRange } from './flow-options.ts';
 import { unansweredLimit } from './flow-options.ts';
 import { type FlowEntry, readFlows } from './flows.ts';
@@ -11,9 +12,9 @@ import { NatSources } from './nat-sources.ts';
 export interface NatStatus {
   readonly flows: number;
   readonly maxFlows: number;
-  /** Of them, those whose backend has not answered yet. */
+  /** Of them, those that not both sides have confirmed. */
   readonly unanswered: number;
-  /** How many may be; SYNs and first datagrams beyond are dropped. */
+  /** How many may be; for a new one beyond the oldest is evicted. */
   readonly unansweredLimit: number;
   /** Ports that stand for clients, towards each backend from each address of the node. */
   readonly ports: number;
@@ -21,6 +22,8 @@ export interface NatStatus {
   readonly portPressure: number;
   /** Towards which backends most of them are taken: at most 20, the fullest first. */
   readonly fullest: readonly PortUse[];
+  /** Flows that gave way to new ones since the maps were made, by why it was they. */
+  readonly evicted: readonly EventCount[];
 }
 
 const fullestListed = 20;
@@ -37,6 +40,7 @@ export class NatTable implements Disposable {
   private readonly flowMap: BpfMap;
   private readonly sources: NatSources;
   private readonly memory: Mapping;
+  private readonly events: BpfMap;
   private readonly ports: PortRange;
   private tunnelSources: readonly string[] = [];
 
@@ -51,6 +55,7 @@ export class NatTable implements Disposable {
     this.platform = platform;
     this.loaded = loaded;
     this.flowMap = maps.nat_flows!;
+    this.events = maps.flow_events!;
     this.sources = new NatSources(maps.nat_sources!, roles);
     this.memory = allOrNothing((opened) => {
       const memory = opened.use(maps.nat_table!.mmap());
@@ -157,8 +162,14 @@ export class NatTable implements Disposable {
       flows: used,
       // The first entry is never used.
       maxFlows: maxEntries - 1,
-      ...{ unanswered, unansweredLimit: unansweredLimit(maxEntries), ports },
+      // Signed: flows of an earlier version may not have been counted.
+      ...{
+        unanswered: Math.max(0, unanswered | 0),
+        unansweredLimit: unansweredLimit(maxEntries),
+        ports,
+      },
       ...{ portPressure: (fullest[0]?.used ?? 0) / ports, fullest },
+      evicted: eventCounts(this.events, evictionText),
     };
   }
 

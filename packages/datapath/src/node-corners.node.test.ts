@@ -87,6 +87,19 @@ describe('corners of the node’s programs, in the userspace machine', () => {
   const elsewhere = (end: End) => `${remotes[end].slice(0, -1)}8`;
   const into = (packet: Packet | Uint8Array) =>
     world.host.frame('ingress', packet instanceof Uint8Array ? packet : packet.bytes);
+  /** A connection that both sides want, so that it gives its port to none; returns what becomes of its SYN. */
+  const connect = (end: End, sport: number): number => {
+    const { verdict, frame } = into(syn(end, sport, 30_001));
+    if (verdict !== REDIRECT) return verdict;
+    const back = from(end, remotes[end], node(end)).tcp({
+      ...{ sport: 8080, dport: Packets.parse(frame).layer('tcp')!.sport, ack: true },
+    });
+    for (const answer of [back.with('tcp', { syn: true }), back]) {
+      into(answer);
+      into(segment(end, sport, { ack: true }));
+    }
+    return verdict;
+  };
   /** How often each reason was counted while `work` ran. */
   const drops = (work: () => void) => {
     const counts = () =>
@@ -166,7 +179,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
 
     test(`all ports towards a backend are taken, ${end}`, () => {
       world.apply(service(end, 30_001), service(end, 30_002, {}, elsewhere(end)));
-      const verdicts = () => [1, 2, 3, 4, 5].map((i) => into(syn(end, 4300 + i, 30_001)).verdict);
+      const verdicts = () => [1, 2, 3, 4, 5].map((i) => connect(end, 4300 + i));
       one(/port/, () => {
         assert.deepEqual(verdicts(), [REDIRECT, REDIRECT, REDIRECT, SHOT, SHOT]);
       });

@@ -94,7 +94,7 @@ for (const end of ['v4', 'v6'] as const) {
       tcp(2, syn, ack);
       tcp(3, syn, ack, fin);
       udp(4, 30_001, 1);
-      udp(5, 30_001, 2);
+      udp(5, 30_001, 3);
       udp(6, 30_002, 1);
       pass(5);
       assert.deepEqual(left(), [1, 2, 3, 4, 5, 6]);

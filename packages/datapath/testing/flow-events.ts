@@ -39,6 +39,10 @@ const handshake = client(fc.constant({ syn: true })).map((first): Event[] => [
   { kind: 'known', flow: 0, isReply: true, flags: { syn: true, ack: true } },
   { kind: 'known', flow: 0, isReply: false, flags: { ack: true } },
 ]);
+/** So many of them at once that the table becomes full. */
+const rush = fc
+  .array(handshake, { minLength: 8, maxLength: 16 })
+  .map((handshakes) => handshakes.flat());
 const backend = fc.record({
   kind: fc.constant('backend' as const),
   service: some,
@@ -68,6 +72,7 @@ export function histories(length: number, waits: boolean): fc.Arbitrary<Event[]>
   const alone = (event: fc.Arbitrary<Event>) => event.map((each) => [each]);
   const events: fc.Arbitrary<Event[]> = fc.oneof(
     { weight: 7, arbitrary: handshake },
+    { weight: 1, arbitrary: rush },
     { weight: 7, arbitrary: alone(client(fc.oneof(fc.constant<Flags>({ syn: true }), flags))) },
     { weight: 10, arbitrary: alone(known) },
     { weight: 2, arbitrary: alone(backend) },

@@ -73,6 +73,8 @@ export interface ModelFlow {
   /** What the backend sees in place of the client. */
   readonly source: Ends;
   readonly isCounted: boolean;
+  /** Whether both sides have shown that they want it; else it may be evicted. */
+  confirmed: boolean;
   state: State;
   /** Tick of the last packet. */
   seen: number;
@@ -80,7 +82,11 @@ export interface ModelFlow {
 
 export interface ModelLimits {
   readonly flows: number;
+  /** So many flows may be unconfirmed, and from so many places taken on room is made: then new ones evict others. */
   readonly unanswered: number;
+  readonly full: number;
+  /** So many flows of UDP may be confirmed. */
+  readonly confirmedUdp: number;
   readonly ports: { readonly first: number; readonly last: number };
   /** The address that stands for clients towards backends elsewhere. */
   readonly node: string;
@@ -99,7 +105,23 @@ export type Expected =
 /** What a new flow was in fact translated to, where the table is free to choose. */
 export type Chosen = { readonly source: Ends; readonly backend: Ends } | undefined;
 
+/** What became of a packet and of the table, where the table is free to choose. */
+export interface Outcome {
+  readonly chosen: Chosen;
+  /** Whether the packet was dropped for lack of a port. */
+  readonly hadNoPort: boolean;
+  /** Whether it was dropped for lack of a place, or of a slot of the index, which may be full before the table is. */
+  readonly hadNoRoom: boolean;
+  /** Whether a flow is in the table afterwards. */
+  readonly isThere: (flow: ModelFlow) => boolean;
+}
+
 const unanswered: ReadonlySet<State> = new Set<State>(['syn', 'syn-ack', 'unanswered']);
+const open: ReadonlySet<State> = new Set<State>([
+  'established',
+  'half-closed by the client',
+  'half-closed by the backend',
+]);
 const closed: ReadonlySet<State> = new Set<State>(['closed', 'closed by the backend', 'reset']);
 
 export class FlowModel {
@@ -113,6 +135,8 @@ export class FlowModel {
   /** In which tick a backend was found to have no port left. */
   readonly #exhausted = new Map<string, number>();
   tick = 0;
+  /** Flows that gave way to others. */
+  evictions = 0;
   /** Whether a packet came of a flow whose backend is gone: whoever has its id now gets it counted. */
   hasStrays = false;
 
@@ -127,18 +151,18 @@ export class FlowModel {
   }
 
   get unanswered(): number {
-    return [...this.flows].filter(({ state }) => unanswered.has(state)).length;
+    return [...this.flows].filter(({ confirmed }) => !confirmed).length;
   }
 
   /** A packet that enters by the node's device. */
-  enters(packet: ModelPacket, chosen: Chosen): Expected {
+  enters(packet: ModelPacket, outcome: Outcome): Expected {
     const known = this.keys.get(keyOf(packet));
     if (known?.isReply) return { verdict: 'send', packet: this.#back(packet, known.flow) };
     if (known && this.#goesOn(packet, known.flow)) {
       return { verdict: 'send', packet: this.#there(packet, known.flow) };
     }
     if (known) this.#leave(packet, known.flow);
-    return this.#begin(packet, chosen);
+    return this.#begin(packet, outcome);
   }
 
   /** A packet that leaves by it: the answer of a backend on this node, or nothing to do with services. */
@@ -165,7 +189,8 @@ export class FlowModel {
       // Without its backend a flow is kept no longer than one that was reset; but while there is room,
       // one to a pod of this node is, so that what the pod still sends is known.
       const isOver = flow.backend.state === 'gone' && (isTight || !isLocal(flow));
-      const state = isOver ? 'reset' : flow.state;
+      const isShort = flow.state === 'answered' && !flow.confirmed;
+      const state = isOver ? 'reset' : isShort ? 'unanswered' : flow.state;
       const limit = this.#limits.timeout('TCP', 'reset');
       const most = state === 'reset' ? limit : this.#limits.timeout(flow.protocol, state);
       if (this.tick - flow.seen > most) this.#end(flow);
@@ -178,8 +203,9 @@ export class FlowModel {
     return !closed.has(state) && (state !== 'syn' || backend.state === 'active');
   }
 
-  #begin(packet: ModelPacket, chosen: Chosen): Expected {
+  #begin(packet: ModelPacket, outcome: Outcome): Expected {
     const { protocol, flags, to } = packet;
+    const { chosen } = outcome;
     const here = this.services.filter(({ at }) => at.address === to.address);
     const service = here.find((each) => each.protocol === protocol && each.at.port === to.port);
     if (!service) {
@@ -193,10 +219,17 @@ export class FlowModel {
       const fewest = Math.min(...candidates.map(({ active }) => active));
       candidates = candidates.filter(({ active }) => active === fewest);
     }
-    if (this.unanswered >= this.#limits.unanswered) {
-      return { verdict: 'drop', reason: 'unansweredLimit' };
-    }
+    // Once a tick it is found out with a place in hand.
+    const isKnownExhausted = candidates.some(
+      ({ at, isLocal }) => !isLocal && this.#exhausted.get(textOf(at)) === this.tick,
+    );
+    if (outcome.hadNoPort && isKnownExhausted) return { verdict: 'drop', reason: 'noPort' };
+    this.#makeRoom(packet, outcome);
     if (this.used >= this.#limits.flows) return { verdict: 'drop', reason: 'tableFull' };
+    if (outcome.hadNoRoom && this.used > 0.7 * this.#limits.flows) {
+      this.#ended.push(0);
+      return { verdict: 'drop', reason: 'tableFull' };
+    }
     const backend = chosen
       ? candidates.find(({ at }) => sameEnds(at, chosen.backend))
       : candidates.find((each) => this.#sources(packet, each).length === 0);
@@ -209,11 +242,10 @@ export class FlowModel {
     }
     const source = sources.find((each) => chosen && sameEnds(each, chosen.source));
     assert.ok(source, 'a source was chosen that may not be');
-    const before = this.keys.get(replyKey(packet, source, backend));
-    if (before) this.#end(before.flow);
     const flow: ModelFlow = {
       ...{ protocol, backend, source, client: packet.from, frontend: packet.to },
       isCounted: service.countsOpen,
+      confirmed: false,
       state: protocol === 'TCP' ? 'syn' : 'unanswered',
       seen: this.tick,
     };
@@ -223,6 +255,33 @@ export class FlowModel {
     backend.connections++;
     if (flow.isCounted) backend.active++;
     return { verdict: 'send', packet: this.#there(packet, flow) };
+  }
+
+  /** Evicts the flows that are not there any more, which must be ones that may be. */
+  #makeRoom({ protocol }: ModelPacket, { chosen, isThere }: Outcome): void {
+    const { unanswered, full } = this.#limits;
+    const isFull = this.used >= full;
+    const evictable = [...this.flows].filter(
+      (flow) => !flow.confirmed || (this.unanswered < unanswered && closed.has(flow.state)),
+    );
+    const holder =
+      chosen && this.keys.get(keyOf({ protocol, from: chosen.backend, to: chosen.source }))?.flow;
+    // The new flow may look like the one whose reply key it has taken.
+    const evicted = [...this.flows].filter((flow) => flow === holder || !isThere(flow));
+    if (isFull || this.unanswered >= unanswered) {
+      assert.equal(evicted.length > 0, evictable.length > 0, 'room is made where it can be');
+    }
+    for (const flow of evicted) {
+      const isPort = flow === holder && (!flow.confirmed || closed.has(flow.state));
+      assert.ok(isPort || evictable.includes(flow), 'a flow was evicted that may not be');
+      assert.ok(isPort || isFull || this.unanswered >= unanswered, 'there was room');
+    }
+    for (const flow of evicted) {
+      this.#end(flow);
+      // Its place is free at once.
+      this.#ended.pop();
+      this.evictions++;
+    }
   }
 
   /** What may stand for the client: itself towards a backend on this node, else a port of the node. */
@@ -236,11 +295,7 @@ export class FlowModel {
     const sources = all.map((port) => ({ address, port }));
     const free = sources.filter(isFree);
     if (free.length > 0) return free;
-    // One whose connection is over gives way.
-    return sources.filter((source) => {
-      const holder = this.keys.get(replyKey(packet, source, backend))?.flow;
-      return holder && closed.has(holder.state);
-    });
+    return [];
   }
 
   #there(packet: ModelPacket, flow: ModelFlow): ModelPacket {
@@ -259,10 +314,25 @@ export class FlowModel {
     flow.seen = this.tick;
     flow.state =
       flow.protocol === 'TCP' ? nextState(before, flags, isReply) : isReply ? 'answered' : before;
+    flow.confirmed ||= this.#isConfirmedBy(flow, before, flags, isReply);
     if (backend.state === 'gone') this.hasStrays = true;
     backend.packets++;
     backend.bytes += length;
     if (flow.isCounted && closed.has(flow.state) && !closed.has(before)) backend.active--;
+  }
+
+  #isConfirmedBy(
+    { protocol, state }: ModelFlow,
+    before: State,
+    { syn, ack, rst }: Flags,
+    isReply: boolean,
+  ): boolean {
+    if (protocol === 'TCP') return open.has(state);
+    if (before !== 'answered') return false;
+    // An association is confirmed by what only follows a cookie.
+    if (protocol === 'SCTP') return isReply && !(syn && !ack && !rst);
+    const confirmed = [...this.flows].filter((flow) => flow.protocol === 'UDP' && flow.confirmed);
+    return !isReply && confirmed.length < this.#limits.confirmedUdp;
   }
 
   /** A flow that the client's packet, which has its key, does not go on with. */

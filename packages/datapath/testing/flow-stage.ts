@@ -53,6 +53,8 @@ export type Event =
 
 const ttl = 64;
 const payload = 'x';
+const noPort = dropText[dropReason.noPort]!;
+const noRoom = dropText[dropReason.tableFull]!;
 const frameHeader = 14;
 
 /** Has events happen in the model and in an engine, and demands the same of both after each. */
@@ -166,17 +168,29 @@ export class FlowStage {
     const expected =
       direction === 'egress'
         ? this.#model.leaves(whole)
-        : this.#model.enters(whole, chosenBy(verdict, bytes, packet));
+        : this.#model.enters(whole, {
+            chosen: chosenBy(verdict, bytes, packet),
+            hadNoPort: this.#drops().get(noPort)! > drops.get(noPort)!,
+            hadNoRoom: this.#drops().get(noRoom)! > drops.get(noRoom)!,
+            isThere: this.#isThere(),
+          });
     const what = `${direction} of ${keyOf(packet)} ${JSON.stringify(flags)}`;
     const wanted = outcome(sent, packet, expected);
     assert.equal(verdict, wanted.verdict, `${what}: ${JSON.stringify(expected)}`);
     if (wanted.packet) assertPacket(bytes, wanted.packet, what);
+    if (this.#model.evictions > 0) this.seen.add('evicted');
     this.seen.add('reason' in expected ? expected.reason : expected.verdict);
     if ('reason' in expected) {
       const words = dropText[dropReason[expected.reason]]!;
       drops.set(words, drops.get(words)! + 1);
     }
     assert.deepEqual(this.#drops(), drops, what);
+  }
+
+  /** Tells whether a flow is in the table now. */
+  #isThere(): (flow: ModelFlow) => boolean {
+    const found = new Set(Array.from(this.#engine.datapath.flows(), textOfEntry));
+    return (flow) => found.has(textOfFlow(flow));
   }
 
   #keys(): Set<string> {
@@ -194,18 +208,15 @@ export class FlowStage {
     const mine = new Set(this.#clients.map(({ address }) => address));
     const found = [...datapath.flows()]
       .filter(({ client }) => mine.has(client))
-      .map((flow) => {
-        const { protocol, state, client, clientPort, frontend, frontendPort } = flow;
-        const { backend, backendPort, source, sourcePort } = flow;
-        return `${protocol} ${client} ${clientPort} ${frontend} ${frontendPort} ${backend} ${backendPort} ${source} ${sourcePort} ${state}`;
-      });
-    const wanted = [...this.#model.flows].map((flow) => {
-      const { protocol, state, client, frontend, backend, source } = flow;
-      const ends = [client, frontend, backend.at, source];
-      return `${protocol} ${ends.map(({ address, port }) => `${address} ${port}`).join(' ')} ${state}`;
-    });
+      .map((flow) => `${textOfEntry(flow)} ${flow.state} ${flow.confirmed}`);
+    const wanted = [...this.#model.flows].map(
+      (flow) => `${textOfFlow(flow)} ${flow.state} ${flow.confirmed}`,
+    );
     assert.deepEqual(found.sort(), wanted.sort(), 'flows');
-    for (const { protocol, state } of this.#model.flows) this.seen.add(`${protocol} ${state}`);
+    for (const { protocol, state, confirmed } of this.#model.flows) {
+      this.seen.add(`${protocol} ${state}`);
+      if (confirmed) this.seen.add(`${protocol} confirmed`);
+    }
     const keys = this.#keys();
     const { keys: known } = this.#model;
     for (const key of known.keys()) assert.ok(keys.has(key), `${key} is not in nat_index`);
@@ -238,19 +249,11 @@ export class FlowStage {
 
 /** All that `FlowStage.seen` should have after many histories. */
 export const everything: readonly string[] = [
-  ...[
-    'pass',
-    'send',
-    'noFlow',
-    'noBackend',
-    'noPort',
-    'tableFull',
-    'unansweredLimit',
-    'unknownPort',
-  ],
+  ...['pass', 'send', 'evicted', 'noFlow', 'noBackend', 'noPort', 'tableFull', 'unknownPort'],
   ...['syn', 'syn-ack', 'established', 'half-closed by the client', 'reset'].map((s) => `TCP ${s}`),
   ...['half-closed by the backend', 'closed', 'closed by the backend'].map((s) => `TCP ${s}`),
   ...['UDP unanswered', 'UDP answered', 'SCTP unanswered', 'SCTP answered'],
+  ...['TCP confirmed', 'UDP confirmed', 'SCTP confirmed'],
 ];
 
 /** Clients that are another history's as well only if `history` is the same, 0 to 255. */
@@ -316,6 +319,17 @@ export function timeoutOf(timeouts: FlowTimeouts): ModelLimits['timeout'] {
     SCTP: { unanswered: flowState.sctpUnanswered, answered: flowState.sctp },
   };
   return (protocol, state) => ticks[numbers[protocol][state]!]!;
+}
+
+function textOfFlow({ protocol, client, frontend, backend, source }: ModelFlow): string {
+  const ends = [client, frontend, backend.at, source];
+  return `${protocol} ${ends.map(({ address, port }) => `${address} ${port}`).join(' ')}`;
+}
+
+function textOfEntry(flow: FlowEntry): string {
+  const { protocol, client, clientPort, frontend, frontendPort } = flow;
+  const { backend, backendPort, source, sourcePort } = flow;
+  return `${protocol} ${client} ${clientPort} ${frontend} ${frontendPort} ${backend} ${backendPort} ${source} ${sourcePort}`;
 }
 
 function textOfKey(flow: FlowEntry | undefined, { isReply, flow: number }: FlowSlot): string {

@@ -183,13 +183,21 @@ function addState(registry: Registry<MetricFacts>): void {
   );
   gauge(
     'heddle_flows_unanswered',
-    'Flows from outside that their backend has not answered.',
+    'External flows that not both sides have confirmed.',
     ({ status }) => status.datapath.nat.unanswered,
   );
   gauge(
     'heddle_flows_unanswered_limit',
-    'How many of them there may be, a quarter of the table: new ones beyond are dropped.',
+    'How many of them there may be, half of the table: for a new one beyond the oldest is evicted.',
     ({ status }) => status.datapath.nat.unansweredLimit,
+  );
+  registry.samples(
+    'counter',
+    'heddle_flows_evicted_total',
+    'Flows that gave way to new ones, by why it was they, since the maps were made. None was confirmed by both sides and open.',
+    ['reason'],
+    ({ status }) =>
+      status.datapath.nat.evicted.map(({ reason, count }): Sample => [[reason], count]),
   );
   gauge(
     'heddle_nat_ports',

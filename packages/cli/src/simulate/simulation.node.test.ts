@@ -316,7 +316,7 @@ steps:
     });
   });
 
-  test('flows that nobody answers take a quarter of the table at most', () => {
+  test('flows that nobody answers take half of the table at most, and the oldest give way', () => {
     const report = play(
       random,
       `
@@ -330,10 +330,10 @@ steps:
     );
     const { connected, unanswered } = step(report, 3).traffic!;
     assert.ok(unanswered > 100 && connected > 100, `${connected} and ${unanswered}`);
-    const flood = dropped(step(report, 3))['too many flows are unanswered (a flood of SYNs?)'];
-    assert.ok(flood && flood > 0);
+    assert.deepEqual(dropped(step(report, 3)), {});
     const flows = step(report, 3).maps.find(({ name }) => name === 'nat_flows')!;
-    assert.deepEqual([flows.most, flows.maxEntries], [380 - flood, 399]);
+    assert.equal(flows.maxEntries, 399);
+    assert.ok(flows.most < 380 && flows.most >= 199, `${flows.most} flows`);
   });
 });
 

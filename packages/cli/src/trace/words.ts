@@ -36,7 +36,6 @@ const reasons: Readonly<Record<string, string>> = {
   DROP_INVALID_SOURCE: 'no packet can come from that source address this way',
   DROP_INVALID: 'a header is cut short, impossible or damaged',
   DROP_TOO_LARGE: 'it is larger than the next link takes',
-  DROP_UNANSWERED_LIMIT: 'too many flows are unanswered',
   DROP_WRITE: 'the packet could not be changed',
   DROP_PROTOCOL: 'services do not have this protocol',
   DROP_UNKNOWN_PORT: 'a service has the address, but not this port',
@@ -189,7 +188,7 @@ export class Words {
           ? `${v.address} is this node’s for others (address ${key})`
           : undefined;
       case 'nat_table':
-        return v && `the flow table has ${v.used} flows, ${v.unanswered} of them not answered`;
+        return v && `the flow table has ${v.used} flows, ${v.unanswered} of them unconfirmed`;
       case 'tunnel_backends':
         return value === undefined
           ? `which backend of service ${k.service} is ${k.address} is to be searched`

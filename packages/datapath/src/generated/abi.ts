@@ -271,7 +271,6 @@ export const dropReason = {
   invalidSource: 132,
   invalid: 134,
   tooLarge: 136,
-  unansweredLimit: 138,
   write: 141,
   protocol: 142,
   unknownPort: 151,
@@ -287,6 +286,28 @@ export const dropReason = {
   ttl: 196,
 } as const;
 export type DropReason = (typeof dropReason)[keyof typeof dropReason];
+
+/** struct evictable_group */
+export interface EvictableGroup {
+  readonly flows: readonly bigint[];
+}
+
+export const evictableGroupSize = 64;
+
+export function encodeEvictableGroup(value: EvictableGroup, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 64);
+  checkLength('evictable_group.flows', value.flows.length, 8);
+  for (let i = 0; i < 8; i++) {
+    view.setBigUint64(i * 8, value.flows[i]!, true);
+  }
+}
+
+export function decodeEvictableGroup(bytes: Uint8Array, offset = 0): EvictableGroup {
+  const view = viewOf(bytes, offset, 64);
+  return {
+    flows: Array.from({ length: 8 }, (_, i) => view.getBigUint64(i * 8, true)),
+  };
+}
 
 /** struct flow */
 export interface Flow {
@@ -334,6 +355,21 @@ export function decodeFlowBucket(bytes: Uint8Array, offset = 0): FlowBucket {
     slots: Array.from({ length: 16 }, (_, i) => view.getBigUint64(i * 8, true)),
   };
 }
+
+/** enum flow_event */
+export const flowEvent = {
+  evictedOldest: 0,
+  evictedService: 1,
+  evictedSource: 2,
+  evictedOver: 3,
+  evictedPort: 4,
+  evictedBucket: 5,
+  unbelievedAck: 6,
+  unbelievedSyn: 7,
+  unbelievedFin: 8,
+  unbelievedRst: 9,
+} as const;
+export type FlowEvent = (typeof flowEvent)[keyof typeof flowEvent];
 
 /** struct flow_key */
 export interface FlowKey {
@@ -483,7 +519,7 @@ export function decodeFragmentPorts(bytes: Uint8Array, offset = 0): FragmentPort
 
 /** enum heddle_abi */
 export const heddleAbi = {
-  currentAbi: 2,
+  currentAbi: 3,
 } as const;
 export type HeddleAbi = (typeof heddleAbi)[keyof typeof heddleAbi];
 
@@ -704,6 +740,10 @@ export interface NatTable {
   readonly tracked: number;
   readonly tunnelIpv4: number;
   readonly tunnelIpv6: number;
+  readonly begun: number;
+  readonly hand: number;
+  readonly unconfirmedUdp: number;
+  readonly confirmedUdp: number;
   readonly reserved: readonly number[];
   readonly secret: readonly number[];
 }
@@ -723,9 +763,13 @@ export function encodeNatTable(value: NatTable, into: Uint8Array, offset = 0): v
   view.setUint16(36, value.tracked, true);
   view.setUint8(38, value.tunnelIpv4);
   view.setUint8(39, value.tunnelIpv6);
-  checkLength('nat_table.reserved', value.reserved.length, 6);
-  for (let i = 0; i < 6; i++) {
-    view.setUint32(40 + i * 4, value.reserved[i]!, true);
+  view.setUint32(40, value.begun, true);
+  view.setUint32(44, value.hand, true);
+  view.setUint32(48, value.unconfirmedUdp, true);
+  view.setUint32(52, value.confirmedUdp, true);
+  checkLength('nat_table.reserved', value.reserved.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setUint32(56 + i * 4, value.reserved[i]!, true);
   }
   checkLength('nat_table.secret', value.secret.length, 10);
   for (let i = 0; i < 10; i++) {
@@ -747,7 +791,11 @@ export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
     tracked: view.getUint16(36, true),
     tunnelIpv4: view.getUint8(38),
     tunnelIpv6: view.getUint8(39),
-    reserved: Array.from({ length: 6 }, (_, i) => view.getUint32(40 + i * 4, true)),
+    begun: view.getUint32(40, true),
+    hand: view.getUint32(44, true),
+    unconfirmedUdp: view.getUint32(48, true),
+    confirmedUdp: view.getUint32(52, true),
+    reserved: Array.from({ length: 2 }, (_, i) => view.getUint32(56 + i * 4, true)),
     secret: Array.from({ length: 10 }, (_, i) => view.getUint32(64 + i * 4, true)),
   };
 }

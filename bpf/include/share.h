@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Which flows may be evicted, and how many of them each service and each client's address has. A flow may be evicted
+ * until both of its sides have confirmed it, and again when its connection is over.
+ */
+#pragma once
+
+#include "flow.h"
+
+/* An address and a port by a hash that only this node knows (NH, RFC 4418), so that nobody can aim at another's share. */
+INLINE __u32 share_hash(const __u32 *words, __u32 port)
+{
+	struct nat_table *table = the_table();
+	__u64 sum;
+
+	if (!table)
+		return 0;
+	sum = (__u64)(__u32)(words[0] + table->secret[0]) * (__u32)(words[1] + table->secret[1]) +
+	      (__u64)(__u32)(words[2] + table->secret[2]) * (__u32)(words[3] + table->secret[3]) +
+	      (__u64)(__u32)(port + table->secret[4]) * (table->secret[5] | 1);
+	return (sum ^ sum >> 32) * 0x9e3779b97f4a7c15ULL >> 52;
+}
+
+/* A client has all addresses of its IPv6 network's first 64 bits. */
+INLINE __u32 source_hash(const struct nat_flow *flow)
+{
+	const __u32 *client = (const __u32 *)flow->client;
+	__u32 is_ipv4 = !client[0] && !client[1] && client[2] == bpf_htonl(0xffff);
+	__u32 words[4] = { client[0], client[1], is_ipv4 ? client[2] : 0, is_ipv4 ? client[3] : 0 };
+
+	return share_hash(words, 0);
+}
+
+/* The number of unconfirmed flows of a client's address. */
+INLINE __u32 *source_share(__u64 word)
+{
+	__u32 key = word & EVICTABLE_SOURCE_MASK;
+
+	return bpf_map_lookup_elem(&nat_shares, &key);
+}
+
+/* The number of unconfirmed flows of a service's address and port. */
+INLINE __u32 *service_share(__u64 word)
+{
+	__u32 key = NAT_SHARES + (word >> EVICTABLE_SERVICE_SHIFT & (NAT_SHARES - 1));
+
+	return bpf_map_lookup_elem(&nat_shares, &key);
+}
+
+INLINE void count_shares(struct nat_table *table, __u64 word, __s32 change)
+{
+	__u32 *source = source_share(word), *service = service_share(word);
+
+	if (source)
+		__sync_fetch_and_add(source, change);
+	if (service)
+		__sync_fetch_and_add(service, change);
+	__sync_fetch_and_add(&table->unanswered, change);
+	if (word & EVICTABLE_UDP)
+		__sync_fetch_and_add(&table->unconfirmed_udp, change);
+}
+
+/* The flow's word in nat_evictable. */
+INLINE __u64 *evictable_word(__u32 index)
+{
+	__u32 group = index / FLOWS_IN_GROUP;
+	struct evictable_group *words = bpf_map_lookup_elem(&nat_evictable, &group);
+
+	return words ? &words->flows[index % FLOWS_IN_GROUP] : 0;
+}
+
+/* Enters an unconfirmed flow among those that may be evicted. */
+GLOBAL int allow_eviction(__u32 index)
+{
+	struct nat_table *table = the_table();
+	struct nat_flow *flow = flow_at(index);
+	__u64 *word = evictable_word(index), value;
+
+	if (!table || !flow || !word)
+		return 0;
+	value = (__u64)__sync_fetch_and_add(&table->begun, 1) << EVICTABLE_BORN_SHIFT | EVICTABLE |
+		share_hash((const __u32 *)flow->frontend, flow->frontend_port) << EVICTABLE_SERVICE_SHIFT |
+		source_hash(flow);
+	if (protocol_of(state_of(flow->life)) == IPPROTO_UDP)
+		value |= EVICTABLE_UDP;
+	count_shares(table, value, 1);
+	*word = value;
+	return 0;
+}
+
+/* Takes a flow out of those that may be evicted. */
+GLOBAL int forbid_eviction(__u32 index)
+{
+	struct nat_table *table = the_table();
+	__u64 *word = evictable_word(index), value;
+
+	if (!table || !word)
+		return 0;
+	value = *word;
+	if (value && __sync_val_compare_and_swap(word, value, 0) == value && !(value & EVICTABLE_OVER))
+		count_shares(table, value, -1);
+	return 0;
+}
+
+/* Enters a flow whose connection is over among those that may be evicted. */
+INLINE void allow_eviction_of_past(struct nat_table *table, __u32 index)
+{
+	__u64 *word = evictable_word(index);
+
+	if (word)
+		*word = (__u64)table->begun << EVICTABLE_BORN_SHIFT | EVICTABLE | EVICTABLE_OVER;
+}

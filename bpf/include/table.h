@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The places of the flow table: taking one, giving it back, and evicting a flow for a new one. */
+#pragma once
+
+#include "index.h"
+#include "share.h"
+
+/* How often an allocation tries again that another CPU has interfered with. */
+#define ALLOCATION_ATTEMPTS 8
+
+INLINE void count_flow(const struct nat_flow *flow, __u32 life, __s32 change)
+{
+	__u32 id = flow->backend_id;
+	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
+
+	if (stats && has_backend(flow, life))
+		__sync_fetch_and_add(&stats->active, change);
+}
+
+INLINE void count_event(enum flow_event event)
+{
+	__u32 key = event;
+	__u64 *count = bpf_map_lookup_elem(&flow_events, &key);
+
+	if (count)
+		(*count)++;
+}
+
+/* Whether a UDP flow is one that both sides have confirmed, of which there may be so many only. */
+INLINE int is_confirmed_udp(__u32 life)
+{
+	return state_of(life) == FLOW_UDP && !(life & LIFE_UNCONFIRMED);
+}
+
+/* Does what follows from a flow's change of state, which its `life` has just gone through. */
+GLOBAL int on_change(__u32 index, __u32 before, __u32 after)
+{
+	struct nat_table *table = the_table();
+	struct nat_flow *flow = flow_at(index);
+
+	if (!table || !flow)
+		return 0;
+	if (before & LIFE_COUNTED && !(after & LIFE_COUNTED))
+		count_flow(flow, before, -1);
+	if (is_confirmed_udp(before) != is_confirmed_udp(after))
+		__sync_fetch_and_add(&table->confirmed_udp, is_confirmed_udp(after) ? 1 : -1);
+	if (before & LIFE_UNCONFIRMED ? !(after & LIFE_UNCONFIRMED) : is_over(before) && !is_over(after))
+		forbid_eviction(index);
+	if (!(after & LIFE_UNCONFIRMED) && is_over(after) && !is_over(before))
+		allow_eviction_of_past(table, index);
+	return 0;
+}
+
+/* Ends a flow, if it still is as `life` says; its place becomes what `after` says. */
+INLINE int remove_flow(__u32 index, struct nat_flow *flow, __u32 life, __u32 after)
+{
+	if (__sync_val_compare_and_swap(&flow->life, life, after) != life)
+		return 0;
+	on_change(index, life, after);
+	forget_key(index * 2, life);
+	if (!(life & LIFE_TUNNELLED))
+		forget_key(index * 2 + 1, life);
+	return 1;
+}
+
+/* Ends a flow, if it still is as `life` says. Its place is free again after the next but one sweep. */
+GLOBAL int end_flow(__u32 index, __u32 life)
+{
+	struct nat_flow *flow = flow_at(index);
+
+	return flow && remove_flow(index, flow, life, FLOW_DYING << LIFE_STATE_SHIFT);
+}
+
+/* Takes a free place; 0: there is none. */
+GLOBAL __u32 take_flow(void)
+{
+	struct nat_table *table = the_table();
+
+	if (!table)
+		return 0;
+	for (int i = 0; i < ALLOCATION_ATTEMPTS; i++) {
+		__u64 head = table->free;
+		struct nat_flow *flow;
+
+		if (!(__u32)head)
+			break;
+		flow = flow_at((__u32)head);
+		if (!flow)
+			break;
+		/* If the flow is taken meanwhile, `backend_id` is no link; but then the count has changed. */
+		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | flow->backend_id) == head) {
+			__sync_fetch_and_add(&table->used, 1);
+			return (__u32)head;
+		}
+	}
+	if (table->used_once + 1 < config.flows) {
+		__u32 flow = __sync_fetch_and_add(&table->used_once, 1) + 1;
+
+		if (flow < config.flows) {
+			__sync_fetch_and_add(&table->used, 1);
+			return flow;
+		}
+		__sync_fetch_and_add(&table->used_once, -1);
+	}
+	return 0;
+}
+
+/* Makes a place free. Returns 0 when others interfered too often; then the next sweep does it. */
+INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow)
+{
+	for (int i = 0; i < ALLOCATION_ATTEMPTS; i++) {
+		__u64 head = table->free;
+
+		flow->backend_id = (__u32)head;
+		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | index) == head) {
+			__sync_fetch_and_add(&table->used, -1);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Ends a flow, if it still is as `life` says, and makes its place free at once: a flood needs places faster than
+ * sweeps free them. A program on another CPU may be about to use the flow: it asks once more whether the flow has
+ * its packet's key when it has read what it needs (see is_still_flow). A flow is filled beginning with its key.
+ */
+GLOBAL int evict_flow(__u32 index, __u32 life, enum flow_event event)
+{
+	struct nat_table *table = the_table();
+	struct nat_flow *flow = flow_at(index);
+
+	if (!table || !flow || !remove_flow(index, flow, life, 0))
+		return 0;
+	count_event(event);
+	if (!give_flow(table, index, flow))
+		flow->life = FLOW_DYING << LIFE_STATE_SHIFT;
+	return 1;
+}
+
+/* A search for a flow that gives way to a new one. */
+struct eviction {
+	__u32 group;
+	__u32 seen; /* so many flows have been compared */
+	__u32 takes_past; /* also flows that are over will do */
+	__u32 victim; /* 0: none yet */
+	__u32 event;  /* why it is the victim; the higher of those that a search knows, the better */
+	__u32 age;
+};
+
+/* Groups that a search looks at, and how many flows it compares at least where there are as many. */
+#define GROUPS_SEARCHED 16
+#define FLOWS_COMPARED 16
+
+/* How well a flow does as a victim: those of a service, a client's address or a protocol that has too many first. */
+INLINE enum flow_event victim_for(struct nat_table *table, __u64 word)
+{
+	__u32 share = config.unanswered_limit / 4, *count;
+
+	if (word & EVICTABLE_OVER)
+		return EVENT_EVICTED_OVER;
+	count = source_share(word);
+	if (count && *count > share)
+		return EVENT_EVICTED_SOURCE;
+	count = service_share(word);
+	if (count && *count > share)
+		return EVENT_EVICTED_SERVICE;
+	/* UDP leaves half of the room to others: it can be had for one packet with an invented address. */
+	if (word & EVICTABLE_UDP && table->unconfirmed_udp > config.unanswered_limit / 2)
+		return EVENT_EVICTED_SERVICE;
+	return EVENT_EVICTED_OLDEST;
+}
+
+static long search_group(__u32 number, struct eviction *search)
+{
+	struct nat_table *table = the_table();
+	__u32 group = search->group;
+	struct evictable_group *words = bpf_map_lookup_elem(&nat_evictable, &group);
+
+	if (!table)
+		return 1;
+	if (!words || group > table->used_once / FLOWS_IN_GROUP) {
+		search->group = 0;
+		return 0;
+	}
+	search->group++;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < FLOWS_IN_GROUP; i++) {
+		__u64 word = words->flows[i];
+		__u32 age = table->begun - (__u32)(word >> EVICTABLE_BORN_SHIFT), event;
+
+		if (!word || (word & EVICTABLE_OVER && !search->takes_past))
+			continue;
+		search->seen++;
+		event = victim_for(table, word);
+		if (search->victim && (event < search->event || (event == search->event && age <= search->age)))
+			continue;
+		search->victim = group * FLOWS_IN_GROUP + i;
+		search->event = event;
+		search->age = age;
+	}
+	if (!search->victim)
+		return 0;
+	if (search->event >= EVENT_EVICTED_SOURCE)
+		return 1;
+	/* A group has few places for evictable flows where others fill the table: then its oldest may be young. */
+	return search->seen >= FLOWS_COMPARED && search->age >= config.unanswered_limit / 2;
+}
+
+/* Evicts the oldest flow near where the last search ended, those first that exceed a share. Returns whether it did. */
+GLOBAL int evict_oldest(int takes_past)
+{
+	struct nat_table *table = the_table();
+	struct eviction search = { .takes_past = takes_past };
+	struct nat_flow *flow;
+
+	if (!table)
+		return 0;
+	search.group = __sync_fetch_and_add(&table->hand, 1) % (table->used_once / FLOWS_IN_GROUP + 1);
+	bpf_loop(GROUPS_SEARCHED, search_group, &search, 0);
+	flow = flow_at(search.victim);
+	if (!search.victim || !flow)
+		return 0;
+	/* The flow may have been confirmed since. */
+	if (!(flow->life & LIFE_UNCONFIRMED) && !is_over(flow->life))
+		return 0;
+	return evict_flow(search.victim, flow->life, search.event);
+}
+
+/* Takes a place for a new flow; where too many are unconfirmed, or the table is full, another flow gives way. 0: none does. */
+GLOBAL __u32 take_place(void)
+{
+	struct nat_table *table = the_table();
+	__u32 index, has_many, is_full;
+
+	if (!table)
+		return 0;
+	is_full = table->used + config.flows / 8 >= config.flows - 1;
+	/* Signed: flows of an earlier version may not have been counted. */
+	has_many = (__s32)table->unanswered >= (__s32)config.unanswered_limit;
+	if (is_full || has_many)
+		evict_oldest(!has_many);
+	index = take_flow();
+	if (!index && evict_oldest(1))
+		index = take_flow();
+	return index;
+}
+
+/* The number of the bucket that the client's key of a flow belongs to. */
+GLOBAL __u32 client_bucket(__u32 index)
+{
+	struct nat_flow *flow = flow_at(index);
+	struct flow_key key;
+
+	if (!flow)
+		return 0;
+	client_key(&key, flow, protocol_of(state_of(flow->life)));
+	return bucket_number(hash_of(&key));
+}
+
+/* Evicts a flow that a slot of the bucket names which a flow's client's key belongs to. */
+GLOBAL int evict_from_bucket(__u32 own)
+{
+	__u32 number = client_bucket(own);
+	struct flow_bucket *bucket = bpf_map_lookup_elem(&nat_index, &number);
+
+	if (!bucket)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
+		__u32 index = (__u32)bucket->slots[i] / 2;
+		struct nat_flow *other = flow_at(index);
+		__u32 life = other ? other->life : 0;
+
+		if (index == own || !is_alive(life) || !(life & LIFE_UNCONFIRMED || is_over(life)))
+			continue;
+		if (evict_flow(index, life, EVENT_EVICTED_BUCKET))
+			return 1;
+	}
+	return 0;
+}
+
+/* Enters the client's key of a flow, as enter_key. In a bucket that is full another flow gives way, if one may. */
+GLOBAL int enter_client_key(__u32 index, __u32 generation)
+{
+	int outcome = enter_key(index * 2, generation);
+
+	return outcome == KEY_NO_ROOM && evict_from_bucket(index) ? enter_key(index * 2, generation) : outcome;
+}
