@@ -1,4 +1,4 @@
-import type { DatapathStatus } from '@heddle/datapath';
+import type { DatapathStatus, PinLock } from '@heddle/datapath';
 import {
   apiServer,
   type RowChanges,
@@ -13,6 +13,7 @@ import { ControlServer, type Handler } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
 import { HealthChecks } from './health-checks.ts';
+import { IntegrityWatch } from './integrity-watch.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows, type RefusedRow } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
@@ -40,7 +41,7 @@ export interface AgentParts {
   /** Of Heddle. */
   readonly version: string;
   /** Called first: makes sure that no other agent works on the same pins, until it is disposed. */
-  readonly takePins: () => Disposable;
+  readonly takePins: () => Disposable & Pick<PinLock, 'keep'>;
   readonly openDatapath: () => DatapathPart;
   /** Called last; what it finds comes to the listener. */
   readonly openSource: (listener: SourceListener) => Source;
@@ -59,13 +60,14 @@ export class Agent implements Disposable {
   readonly #version: string;
   readonly #started: string;
   readonly #events: EventLog;
-  readonly #pins: Disposable;
+  readonly #pins: ReturnType<AgentParts['takePins']>;
   readonly #server: ControlServer;
   readonly #datapath: DatapathPart;
   readonly #model: ServiceModel;
   readonly #table = new Table<ServiceRow>();
   readonly #reconciler: Reconciler<ServiceRow>;
   readonly #telemetry: Telemetry;
+  readonly #integrity: IntegrityWatch;
   readonly #healthChecks: HealthChecks;
   readonly #source: Source;
   readonly #addressWatch: Disposable;
@@ -119,6 +121,7 @@ export class Agent implements Disposable {
         datapath: () => this.#datapath,
         healthCheck: (key) => this.#healthChecks.entry(key),
         status: () => this.#status(),
+        release: () => this.#release(),
       });
       this.#server = keep(new ControlServer(platform, config.socket, this.handle));
       this.#telemetry = keep(
@@ -129,6 +132,7 @@ export class Agent implements Disposable {
           failedRows: () => failedRows(this.#reconciler.statuses(), (key) => this.#table.get(key)),
           refusedRows: () => this.#refusedRows(),
           notReady: () => this.#notReady(),
+          broken: () => this.#integrity,
         }),
       );
       this.#healthChecks = keep(
@@ -152,6 +156,12 @@ export class Agent implements Disposable {
       this.#takeAddresses(addresses);
       this.#deviceWatch = keep(
         watchNodeDevices(platform, config, (view) => this.#onNodeDevices(view)),
+      );
+      this.#integrity = keep(
+        new IntegrityWatch({
+          ...{ platform, events: this.#events, node: config.node, datapath: this.#datapath },
+          keepPins: () => this.#pins.keep(),
+        }),
       );
       this.#source = keep(
         openSource({
@@ -178,6 +188,7 @@ export class Agent implements Disposable {
     this.#events.add('info', 'agent', this.#config.node, 'agent stops; what is in force stays');
     for (const part of [
       this.#source,
+      this.#integrity,
       this.#deviceWatch,
       this.#trackingWatch,
       this.#addressWatch,
@@ -359,7 +370,7 @@ export class Agent implements Disposable {
   #notReady(): string | undefined {
     const { content, state } = this.#source;
     if (!this.#batch?.complete) return `waiting for all ${content} from ${state.path}`;
-    return this.#settled ? undefined : 'bringing what was read into force';
+    return this.#settled ? this.#integrity.problem : 'bringing what was read into force';
   }
 
   #sayRefused({ key, problems }: ServiceRow): void {
@@ -386,11 +397,20 @@ export class Agent implements Disposable {
       servers: this.#telemetry.servers,
       healthChecks: this.#healthChecks.counts,
       rows: { done, pending, failed },
+      integrity: this.#integrity.status,
       datapath,
       refusals: this.#datapath.refusals(),
       drops: this.#datapath.drops(),
       warnings: this.#warnings(datapath),
     };
+  }
+
+  #release(): void {
+    this.#integrity.release();
+    this.#datapath.release();
+    const message =
+      'the programs are released for removal: this agent attaches and repairs nothing more';
+    this.#events.add('warn', 'agent', this.#config.node, message);
   }
 
   *#refusedRows(): Generator<RefusedRow> {

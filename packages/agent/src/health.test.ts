@@ -9,12 +9,18 @@ function node() {
   const took: number[] = [];
   const sync = new SyncClock(time, (seconds) => took.push(seconds));
   const answers: string[] = [];
-  const facts = { isEligible: true, notReady: 'waiting' as string | undefined };
+  const facts = {
+    isEligible: true,
+    notReady: 'waiting' as string | undefined,
+    problem: undefined as string | undefined,
+    brokenMs: 0,
+  };
   const handler = healthHandler({
     clock: time,
     sync,
     isEligible: () => facts.isEligible,
     notReady: () => facts.notReady,
+    broken: () => facts,
     onAnswer: (path, status) => answers.push(`${path} ${status}`),
   });
   const ask = (path: string) => {
@@ -37,6 +43,23 @@ describe('health', () => {
     });
     assert.deepEqual(ask('/livez'), { status: 200, lastUpdated: now, currentTime: now });
     assert.deepEqual(answers, ['/healthz 200', '/livez 200']);
+  });
+
+  it('is bad while something is broken in the kernel; /livez only when that lasts', () => {
+    const { ask, facts } = node();
+    facts.notReady = undefined;
+    facts.problem = 'hook connect4 is not attached';
+    facts.brokenMs = longestWaitMs;
+    assert.equal(ask('/readyz'), '503 hook connect4 is not attached\n');
+    assert.equal(ask('/healthz').status, 503);
+    assert.equal(ask('/healthz').problem, 'hook connect4 is not attached');
+    assert.equal(ask('/livez').status, 200);
+    facts.brokenMs++;
+    assert.equal(ask('/livez').status, 503);
+    facts.problem = undefined;
+    facts.brokenMs = 0;
+    assert.deepEqual([ask('/healthz').status, ask('/livez').status], [200, 200]);
+    assert.match(ask('/readyz'), /^200 ok/);
   });
 
   it('is bad when a change waits too long, until it is in force', () => {

@@ -12,18 +12,21 @@ export interface HealthOptions {
   readonly isEligible: () => boolean;
   /** Why the agent is not ready yet, in words; undefined once it is. */
   readonly notReady: () => string | undefined;
+  /** What of the kernel's side is broken, in words, and for how long; see IntegrityWatch. */
+  readonly broken: () => { readonly problem: string | undefined; readonly brokenMs: number };
   /** Called with the status code of each answer. */
   readonly onAnswer: (path: '/healthz' | '/livez', status: number) => void;
 }
 
 /**
  * The documents of the health server, with kube-proxy's meaning. `/livez`: changes come into force,
- * none has waited too long. `/healthz`, for load balancers: that, and the node stays (KEP-3836).
- * `/readyz`: the first complete list is in force. An API server that can't be reached makes none of
- * them fail: services go on.
+ * none has waited too long, and nothing that others have broken in the kernel has resisted repair for as
+ * long. `/healthz`, for load balancers: that, nothing is broken, and the node stays (KEP-3836). `/readyz`:
+ * the first complete list is in force, and nothing is broken. An API server that can't be reached makes
+ * none of them fail: services go on.
  */
 export function healthHandler(options: HealthOptions): (path: string) => HttpResponse | undefined {
-  const { clock, sync, isEligible, notReady, onAnswer } = options;
+  const { clock, sync, isEligible, notReady, broken, onAnswer } = options;
   const answer = (path: '/healthz' | '/livez', more: Record<string, unknown>, isGood: boolean) => {
     const now = clock.wallTimeMs();
     // kube-proxy says "now" while it is healthy, for clients that compare the two.
@@ -35,14 +38,16 @@ export function healthHandler(options: HealthOptions): (path: string) => HttpRes
     return { status, type: 'application/json', body };
   };
   return (path) => {
-    const isAlive = sync.waitedMs <= longestWaitMs;
+    const { problem, brokenMs } = broken();
+    const isAlive = sync.waitedMs <= longestWaitMs && brokenMs <= longestWaitMs;
     if (path === '/livez') return answer(path, {}, isAlive);
     if (path === '/healthz') {
       const nodeEligible = isEligible();
-      return answer(path, { nodeEligible }, isAlive && nodeEligible);
+      const more = problem === undefined ? { nodeEligible } : { nodeEligible, problem };
+      return answer(path, more, isAlive && nodeEligible && problem === undefined);
     }
     if (path !== '/readyz') return undefined;
-    const reason = notReady();
+    const reason = notReady() ?? problem;
     return reason === undefined ? textResponse(200, 'ok') : textResponse(503, reason);
   };
 }

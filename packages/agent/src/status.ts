@@ -1,5 +1,6 @@
 import type { DatapathStatus, FlowEntry, PortUse, RefusalCount } from '@heddle/datapath';
 import type { Config } from './config.ts';
+import type { IntegrityStatus } from './integrity-watch.ts';
 import type { HttpServerStatus } from './server/http-server.ts';
 import type { SourceProblem, SourceState } from './source/index.ts';
 
@@ -157,6 +158,8 @@ export interface AgentStatus {
   readonly healthChecks: { readonly listening: number; readonly failed: number };
   /** Rows by state. */
   readonly rows: { readonly done: number; readonly pending: number; readonly failed: number };
+  /** Whether the kernel still has what was programmed. */
+  readonly integrity: IntegrityStatus;
   readonly datapath: DatapathStatus;
   /** Connections refused by the kernel half, by reason. */
   readonly refusals: readonly { reason: string; count: number }[];

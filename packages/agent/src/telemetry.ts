@@ -3,6 +3,7 @@ import type { ReconcilerCounts, RowStatus } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
 import type { EventLog } from './events.ts';
 import { healthHandler, longestWaitMs } from './health.ts';
+import type { IntegrityWatch } from './integrity-watch.ts';
 import { type AgentMetrics, agentMetrics, type RefusedRow } from './metrics/agent-metrics.ts';
 import { processFacts } from './metrics/process-facts.ts';
 import { ProgrammingLatency } from './metrics/programming-latency.ts';
@@ -20,6 +21,8 @@ export interface TelemetryView {
   refusedRows(): Iterable<RefusedRow>;
   /** Why the first complete list is not in force yet, in words; undefined once it is. */
   notReady(): string | undefined;
+  /** What others have broken in the kernel. */
+  broken(): Pick<IntegrityWatch, 'problem' | 'brokenMs'>;
 }
 
 const textFormat = 'text/plain; version=0.0.4; charset=utf-8';
@@ -66,6 +69,7 @@ export class Telemetry implements Disposable {
       sync: this.#sync,
       isEligible: () => !this.#isLeaving,
       notReady: () => view.notReady(),
+      broken: () => view.broken(),
       onAnswer: (path, status) =>
         (path === '/healthz' ? metrics.healthz : metrics.livez).add(1, `${status}`),
     });
@@ -83,9 +87,9 @@ export class Telemetry implements Disposable {
     return this.#servers.map(({ name, server }) => ({ name, ...server.status }));
   }
 
-  /** Whether changes come into force: none has waited too long (`/livez`). */
+  /** Whether changes come into force, none has waited too long, and nothing is broken in the kernel. */
   get isHealthy(): boolean {
-    return this.#sync.waitedMs <= longestWaitMs;
+    return this.#sync.waitedMs <= longestWaitMs && this.#view.broken().problem === undefined;
   }
 
   /** Notes changes that the source gave, before they are worked on. */

@@ -1,3 +1,4 @@
+import type { Damage } from '@heddle/datapath';
 import type { ObjectChange, ServiceRow } from '@heddle/model';
 import { readObjects } from '@heddle/model';
 import type { DatapathPart } from '../src/datapath-part.ts';
@@ -55,6 +56,37 @@ export class MemoryDatapath implements DatapathPart {
       traffic: { connections: 5, packets: 20, bytes: 2000 },
       tracked: this.tracked,
     };
+  }
+
+  /** What somebody else has changed. */
+  damages: readonly Damage[] = [];
+  /** What the next audit finds. */
+  changedMaps: readonly Damage[] = [];
+  /** Why repairs fail. */
+  repairError: Error | undefined;
+  readonly audits = 10;
+  repaired = 0;
+
+  checkAttachments(): readonly Damage[] {
+    return this.damages;
+  }
+
+  auditNext(): readonly Damage[] {
+    return this.changedMaps;
+  }
+
+  repair(damages: readonly Damage[]) {
+    if (this.repairError) return { left: damages, error: this.repairError };
+    this.damages = [];
+    this.changedMaps = [];
+    this.repaired++;
+    return { left: [], error: undefined };
+  }
+
+  released = false;
+
+  release(): void {
+    this.released = true;
   }
 
   setNode() {}
@@ -120,7 +152,7 @@ export class MemoryDatapath implements DatapathPart {
 }
 
 /** Pins that no other agent wants. */
-export const freePins = (): Disposable => ({ [Symbol.dispose]() {} });
+export const freePins = () => ({ keep() {}, [Symbol.dispose]() {} });
 
 /** A source that says what a test tells it to. */
 export class ScriptedSource implements Source {

@@ -244,6 +244,12 @@ describe('commands that ask the agent', () => {
       servers: [],
       healthChecks: { listening: 2, failed: 1 },
       rows: { done: 1, pending: 0, failed: 1 },
+      integrity: {
+        broken: [],
+        incidents: { hook: 2, pin: 0, map: 1 },
+        repairs: 3,
+        failedRepairs: 0,
+      },
       datapath: {
         abi: 1,
         maps: [{ name: 'services', entries: 3, maxEntries: 4 }],
@@ -398,6 +404,7 @@ manifests  examples/hello: read, 1 problem
 services   1 in force, 0 pending, 1 failed
 hooks      not attached: bind6
 start      took over from an earlier agent, 1 entry repaired, layout 1
+changed    others changed what is in the kernel (hooks 2, maps 1); 3 repairs
 xdp        native at eth0
 xdp        off at eth1: its driver has none
 kernel     without link/tcx (Linux 6.6 has it): clsact serves

@@ -15,7 +15,7 @@ function address(number: number): Uint8Array {
 
 test('an address sets one bit, the same each time; neighbours have bits of their own', () => {
   const memory = new Uint8Array(8 * words);
-  const filter = new AddressFilter({ length: words, first: () => memory });
+  const filter = new AddressFilter({ length: words, first: () => memory, wrote() {} });
   filter.add(address(1));
   filter.add(address(1));
   assert.equal(bits(memory), 1);

@@ -16,6 +16,7 @@ export class AddressFilter {
     const { length } = this.memory;
     const bit = mix(address) % (64 * length);
     this.memory.first(length)[bit >>> 3]! |= 1 << (bit & 7);
+    this.memory.wrote(bit >>> 3, 1);
   }
 }
 

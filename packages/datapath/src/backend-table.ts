@@ -135,6 +135,7 @@ export class BackendTable {
       bytes,
       at,
     );
+    this.memory.wrote(at, backendSize);
   }
 
   /** Brings the state and weight of a backend that stays up to date. */
@@ -143,13 +144,17 @@ export class BackendTable {
     const bytes = this.memory.first(id + 1);
     const state = stateOf(backend);
     if (bytes[at + stateOffset] !== state) bytes[at + stateOffset] = state;
+    this.memory.wrote(at + stateOffset, 1);
     const weights = new Uint32Array(bytes.buffer, bytes.byteOffset + at + weightOffset, 1);
     if (weights[0] !== backend.weight) weights[0] = backend.weight;
+    this.memory.wrote(at + weightOffset, 4);
   }
 
   /** Marks a backend as gone; its id can be had again after the grace period. */
   remove(id: number): void {
-    this.memory.first(id + 1)[id * backendSize + stateOffset] = backendState.gone;
+    const at = id * backendSize + stateOffset;
+    this.memory.first(id + 1)[at] = backendState.gone;
+    this.memory.wrote(at, 1);
     this.ids.release(id, 1);
   }
 

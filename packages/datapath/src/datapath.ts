@@ -15,18 +15,29 @@ import type { ServiceRow, TunnelEnds } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { allOrNothing, type Disposal, type Platform, parseIp } from '@heddle/sys';
 import type { AddressUse } from './address-roles.ts';
+import { type Damage, ProgrammedArray, type ProgrammedContent, ProgrammedMap } from './audit.ts';
 import type { BackendCounters, TrafficTotals } from './backend-table.ts';
 import { configuredNode, configuredSocket } from './configured-objects.ts';
 import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
 import type { NatOptions } from './flow-options.ts';
 import type { FlowEntry } from './flows.ts';
-import { decodeNatTable, heddleAbi, refusalReason } from './generated/abi.ts';
-import { attachHooks, hasHooks, hookStates } from './hooks.ts';
+import {
+  decodeNatTable,
+  encodeService,
+  heddleAbi,
+  refusalReason,
+  type ServiceFlags,
+  serviceAlgorithm,
+  serviceSize,
+} from './generated/abi.ts';
+import { attachHooks, hasHooks } from './hooks.ts';
+import { Integrity } from './integrity.ts';
 import { kernelFields, readsKernel } from './kernel-fields.ts';
 import { MappedArray } from './mapped-array.ts';
 import type { PortUse } from './nat-ports.ts';
 import { type NatStatus, NatTable } from './nat-table.ts';
 import { type NodeDevice, NodeDevices } from './node-devices.ts';
+import { PinnedLinks } from './pinned-links.ts';
 import {
   openMap,
   otherFolders,
@@ -107,6 +118,15 @@ export interface DatapathStatus {
   readonly tracked: boolean;
 }
 
+/** Of struct service: the place of the round-robin cursor, which the programs write. */
+const cursorOffset = (() => {
+  const bytes = new Uint8Array(serviceSize);
+  const { random: algorithm } = serviceAlgorithm;
+  const flags = 0 as ServiceFlags;
+  const others = { id: 0, firstSlot: 0, slotCount: 0, affinitySeconds: 0, algorithm, flags };
+  encodeService({ ...others, cursor: 1 }, bytes);
+  return bytes.indexOf(1);
+})();
 const version = `v${heddleAbi.currentAbi}`;
 /** Maps that the kernel half fills from the flows where they are new. */
 const countedFlows = ['nat_evictable', 'nat_shares'];
@@ -171,6 +191,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly serviceRefusals: ServiceRefusals;
   private readonly stale: StaleSockets;
   private readonly nat: NatTable;
+  private readonly links: PinnedLinks;
+  private readonly contents: ProgrammedContent[] = [];
+  private readonly integrity: Integrity;
   private readonly devices: NodeDevices;
   private readonly xdpDevices: XdpDevices;
   private nodeDevices: readonly NodeDevice[] = [];
@@ -178,6 +201,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private dropWatch: Disposable | undefined;
   private readonly adopted: boolean;
   private active = false;
+  private released = false;
 
   /** What is opened goes into `opened`, which the caller releases when this throws. */
   constructor(options: DatapathOptions, opened: Disposal) {
@@ -209,27 +233,39 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.stale = opened.use(new StaleSockets(bpf, platform, stale, maps, { tcp }));
     this.services = new ServiceMaps(
       {
-        services: maps.services!,
-        addresses: maps.addresses!,
+        services: this.programmed(maps.services!, cursorOffset),
+        addresses: this.programmed(maps.addresses!),
         addressFilter: this.mapped(maps.address_filter!),
         slots: new Slots(this.mapped(maps.slots!)),
         backends: this.mapped(maps.backends!),
-        backendStats: this.mapped(maps.backend_stats!),
+        backendStats: opened.use(new MappedArray(maps.backend_stats!)),
       },
       () => platform.monotonicNs(),
       (protocol) => this.stale.expect(protocol),
       options.sourceRanges,
     );
-    this.ranges = new SourceRanges(maps.source_ranges!);
+    this.ranges = new SourceRanges(this.programmed(maps.source_ranges!));
     this.serviceRefusals = new ServiceRefusals(maps.service_refused!);
     this.serviceRefusals.drop((id) => !this.services.hasId(id));
+    const sources = this.programmed(maps.nat_sources!);
     this.nat = opened.use(
-      new NatTable(platform, maps, this.node, this.services.roles, options.nat.ports),
+      new NatTable(platform, maps, sources, this.node, this.services.roles, options.nat.ports),
     );
-    this.devices = new NodeDevices(bpf, platform, this.node, this.folders, maps.node_devices!);
+    this.contents.push(this.nat.programmed);
+    this.links = opened.use(new PinnedLinks(bpf, platform, this.folders));
+    const roles = this.programmed(maps.node_devices!);
+    this.devices = new NodeDevices(bpf, platform, this.node, this.links, roles);
+    const linkAddresses = this.programmed(maps.xdp_devices!);
     this.xdpDevices = new XdpDevices(
-      ...([bpf, platform, this.folders, maps.xdp_devices!, xdp, this.xdp] as const),
+      ...([bpf, platform, this.links, linkAddresses, xdp, this.xdp] as const),
     );
+    this.integrity = new Integrity({
+      ...{ platform, bpf, bpffs: options.bpffs, folder: this.folders[0]!, cgroup: options.cgroup },
+      ...{ maps: pinned.map(({ map }) => map), links: this.links, contents: this.contents },
+      ...{ devices: this.devices, xdpDevices: this.xdpDevices },
+      attach: () => this.attach(),
+      startSweeping: () => this.nat.startSweeping(),
+    });
     this.adopted = !this.services.isEmpty;
     const replaced = pinned.some(({ differences }) => differences.length > 0);
     const inForce = hasHooks(bpf, this.folders, this.loaded.programs.keys());
@@ -319,6 +355,39 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.nat.setTracked(tracked);
   }
 
+  /**
+   * Hooks and pins that are not as they were made, because somebody else has changed them. To be called,
+   * like the two that follow, in the node's network namespace. Throws SysError, NetlinkError.
+   */
+  checkAttachments(): readonly Damage[] {
+    return this.active ? this.integrity.check() : [];
+  }
+
+  /** How many calls of `auditNext` it takes to compare all maps. */
+  get audits(): number {
+    return this.integrity.mapCount;
+  }
+
+  /** Compares what one map holds with what was programmed, each in turn. Throws SysError. */
+  auditNext(): readonly Damage[] {
+    return this.active ? this.integrity.audit() : [];
+  }
+
+  /**
+   * Lets go of the programs: they stay attached as long as their pins do. From now on nothing is attached,
+   * checked or repaired.
+   */
+  release(): void {
+    this.released = true;
+    this.active = false;
+    this.links[Symbol.dispose]();
+  }
+
+  /** Makes again what is damaged. Returns what is left, and why. Throws SysError, NetlinkError. */
+  repair(damages: readonly Damage[]): { left: readonly Damage[]; error: Error | undefined } {
+    return this.integrity.repair(damages);
+  }
+
   /** Flows that are translated on the node's devices now, whose number is higher than `after`. */
   flows(after?: number): Generator<FlowEntry> {
     return this.nat.flows(after);
@@ -373,7 +442,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
           maxEntries: info.maxEntries,
         })),
       links: [
-        ...hookStates(bpf, this.folders[0]!, this.loaded.programs.keys()),
+        ...Array.from(this.loaded.programs.keys(), (hook) => ({
+          ...{ hook, attached: this.links.isAttached(hook) },
+        })),
         ...this.devices.states(),
         ...xdp
           .filter(({ mode, isOptional }) => mode !== 'off' || !isOptional)
@@ -488,8 +559,19 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     return this.pinned.find(({ map }) => map.info.name === name)!.map;
   }
 
+  /** An array that only the control plane writes, in memory. */
   private mapped(map: BpfMap): MappedArray {
-    return this.opened.use(new MappedArray(map));
+    const array = this.opened.use(new ProgrammedArray(map));
+    this.contents.push(array);
+    return array;
+  }
+
+  /** A map that only the control plane writes, but for the word at `theirs`. */
+  private programmed(map: BpfMap, theirs?: number): ProgrammedMap {
+    const [seed] = new Uint32Array(this.options.platform.randomBytes(4).slice().buffer);
+    const programmed = new ProgrammedMap(map, seed!, theirs);
+    this.contents.push(programmed);
+    return programmed;
   }
 
   private setDevices(): void {
@@ -497,10 +579,18 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.xdpDevices.set(this.nodeDevices);
   }
 
+  /** Attaches what is not attached. Throws SysError, NetlinkError. */
+  private attach(): void {
+    const { bpf, platform, cgroup } = this.options;
+    attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.links);
+    if (this.nodeDevices.length > 0) this.setDevices();
+  }
+
   /** The order matters when the agent dies in between: pins are followed at the next start. */
   private activate(): void {
+    if (this.released) return;
     const { bpf, platform, cgroup } = this.options;
-    attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.folders);
+    attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.links);
     const isNew = ({ map, pinAt }: PinnedMap) =>
       pinAt !== undefined && ['nat_index', ...countedFlows].includes(map.info.name);
     if (this.pinned.some(isNew)) this.nat.enterFlows();
@@ -508,6 +598,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     if (this.nodeDevices.length > 0) this.setDevices();
     pinMaps(platform, this.folders[0]!, this.pinned);
     for (const folder of this.folders.slice(1)) removeFolder(platform, folder);
+    this.integrity.made();
     this.active = true;
   }
 }

@@ -1,20 +1,12 @@
-import { attachCgroup, type Bpf, Link, type LoadedObject, type ObjectSpec } from '@heddle/ebpf';
-import {
-  closeFd,
-  inodeOfFd,
-  isMissing,
-  makeDirectory,
-  O_DIRECTORY,
-  O_RDONLY,
-  openFile,
-  type Platform,
-  removeFile,
-} from '@heddle/sys';
+import { attachCgroup, type Bpf, type LoadedObject, type ObjectSpec } from '@heddle/ebpf';
+import { closeFd, inodeOfFd, O_DIRECTORY, O_RDONLY, openFile, type Platform } from '@heddle/sys';
+import type { Damage } from './audit.ts';
+import { openLink, type PinnedLinks } from './pinned-links.ts';
 import type { PinFolder } from './pinned-maps.ts';
 
 /**
- * Brings the programs of socket.bpf.c into force on a cgroup: a link that an earlier start pinned
- * gets the new program without a gap, also one of an older layout; a missing one is made. Each
+ * Brings the programs of socket.bpf.c into force on the cgroup at a path: a link that an earlier start
+ * pinned gets the new program without a gap, also one of an older layout; a missing one is made. Each
  * program has a link, pinned by the program's name. Throws SysError.
  */
 export function attachHooks(
@@ -23,28 +15,40 @@ export function attachHooks(
   spec: ObjectSpec,
   loaded: LoadedObject,
   cgroup: string,
-  folders: readonly PinFolder[],
+  links: PinnedLinks,
 ): void {
-  const own = folders[0]!;
-  makeDirectory(platform, own.links);
   const cgroupFd = openFile(platform, cgroup, O_RDONLY | O_DIRECTORY);
   try {
     const cgroupId = inodeOfFd(platform, cgroupFd);
     for (const [name, program] of loaded.programs) {
-      using existing = openLink(bpf, folders, name);
-      const info = existing?.link.info;
-      if (existing && info?.kind === 'cgroup' && info.cgroupId === cgroupId) {
-        existing.link.update(program);
-        if (existing.folder !== own) existing.link.pin(`${own.links}/${name}`);
-        continue;
-      }
-      // The link belongs to a cgroup that is gone, or to another one than the one asked for.
-      using link = attachCgroup(bpf, program, cgroupFd, spec.programs.get(name)!.attachType);
-      removeFile(platform, `${own.links}/${name}`);
-      link.pin(`${own.links}/${name}`);
+      links.attach({
+        name,
+        program,
+        isInPlace: (info) => info.kind === 'cgroup' && info.cgroupId === cgroupId,
+        attach: () => attachCgroup(bpf, program, cgroupFd, spec.programs.get(name)!.attachType),
+      });
     }
   } finally {
     closeFd(platform, cgroupFd);
+  }
+}
+
+/**
+ * The cgroup at a path that is another one than the one with this id: it was removed and made again, and
+ * what is attached to the old one serves nobody.
+ */
+export function otherCgroup(platform: Platform, path: string, attached: bigint): Damage[] {
+  const damage = (problem: string): Damage[] => [{ kind: 'hook', name: `cgroup ${path}`, problem }];
+  let fd: number;
+  try {
+    fd = openFile(platform, path, O_RDONLY | O_DIRECTORY);
+  } catch (error) {
+    return damage(`can't be opened: ${(error as Error).message}`);
+  }
+  try {
+    return inodeOfFd(platform, fd) === attached ? [] : damage('was made anew');
+  } finally {
+    closeFd(platform, fd);
   }
 }
 
@@ -59,29 +63,4 @@ export function hasHooks(
     if (existing) return true;
   }
   return false;
-}
-
-/** The hooks by name, and whether each is attached to something that exists. */
-export function hookStates(
-  bpf: Bpf,
-  folder: PinFolder,
-  names: Iterable<string>,
-): { hook: string; attached: boolean }[] {
-  return Array.from(names, (hook) => {
-    using existing = openLink(bpf, [folder], hook);
-    const info = existing?.link.info;
-    return { hook, attached: info?.kind === 'cgroup' && info.cgroupId !== 0n };
-  });
-}
-
-export function openLink(bpf: Bpf, folders: readonly PinFolder[], name: string) {
-  for (const folder of folders) {
-    try {
-      const link = Link.openPinned(bpf, `${folder.links}/${name}`);
-      return { link, folder, [Symbol.dispose]: () => link[Symbol.dispose]() };
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
-  }
-  return undefined;
 }

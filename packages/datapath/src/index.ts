@@ -1,3 +1,4 @@
+export type { Damage } from './audit.ts';
 export type { BackendCounters } from './backend-table.ts';
 export {
   currentPins,

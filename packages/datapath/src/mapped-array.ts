@@ -6,6 +6,8 @@ export interface ArrayMemory {
   readonly length: number;
   /** The first values, at least `count` of them; what an earlier call gave is not to be used. */
   first(count: number): Uint8Array;
+  /** To be called after bytes were written, by their place from the first value on. */
+  wrote(at: number, length: number): void;
 }
 
 /**
@@ -38,6 +40,9 @@ export class MappedArray implements ArrayMemory, Disposable {
     }
     return this.mapping.bytes;
   }
+
+  /** The kernel has it already; see ProgrammedArray. */
+  wrote(_at: number, _length: number): void {}
 
   [Symbol.dispose](): void {
     this.mapping[Symbol.dispose]();

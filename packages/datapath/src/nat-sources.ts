@@ -2,7 +2,9 @@ import type { BpfMap } from '@heddle/ebpf';
 import { isIpv4, parseIp } from '@heddle/sys';
 import type { AddressRoles } from './address-roles.ts';
 import { natSourceSize } from './generated/abi.ts';
-import { keyBytes, keyText } from './store.ts';
+import { type KeyedMap, keyBytes, keyText } from './store.ts';
+
+type NatSourceMap = Pick<BpfMap, 'info' | 'lookup'> & Pick<KeyedMap, 'update' | 'entries'>;
 
 /** Indices that are used where the route to a backend doesn't tell the address. */
 export interface DefaultSources {
@@ -15,12 +17,12 @@ export interface DefaultSources {
  * after it is gone from the node: its flows end by themselves. Index 0 stands for no address.
  */
 export class NatSources {
-  private readonly map: BpfMap;
+  private readonly map: NatSourceMap;
   private readonly roles: AddressRoles;
   private readonly indices = new Map<string, number>();
   private current: readonly string[] = [];
 
-  constructor(map: BpfMap, roles: AddressRoles) {
+  constructor(map: NatSourceMap, roles: AddressRoles) {
     this.map = map;
     this.roles = roles;
     for (const [key, value] of map.entries()) {

@@ -1,6 +1,7 @@
 import type { BpfMap, LoadedObject, Mapping } from '@heddle/ebpf';
 import { allOrNothing, type Platform } from '@heddle/sys';
 import type { AddressRoles } from './address-roles.ts';
+import { ProgrammedFields, type ProgrammedMap } from './audit.ts';
 import { type EventCount, eventCounts, evictionText } from './flow-events.ts';
 import type { PortRange } from './flow-options.ts';
 import { unansweredLimit } from './flow-options.ts';
@@ -42,11 +43,14 @@ export class NatTable implements Disposable {
   private readonly memory: Mapping;
   private readonly events: BpfMap;
   private readonly ports: PortRange;
+  /** What the control plane writes of `nat_table`. */
+  readonly programmed: ProgrammedFields;
   private tunnelSources: readonly string[] = [];
 
   constructor(
     platform: Platform,
     maps: Readonly<Record<string, BpfMap>>,
+    sources: ProgrammedMap,
     loaded: LoadedObject,
     roles: AddressRoles,
     ports: PortRange,
@@ -56,12 +60,15 @@ export class NatTable implements Disposable {
     this.loaded = loaded;
     this.flowMap = maps.nat_flows!;
     this.events = maps.flow_events!;
-    this.sources = new NatSources(maps.nat_sources!, roles);
+    this.sources = new NatSources(sources, roles);
     this.memory = allOrNothing((opened) => {
       const memory = opened.use(maps.nat_table!.mmap());
       this.keepSecret(memory);
       return memory;
     });
+    this.programmed = new ProgrammedFields('nat_table', this.memory);
+    const secretEnd = secretOffset + 4 * decodeNatTable(this.memory.bytes).secret.length;
+    this.programmed.set(secretOffset, this.memory.bytes.slice(secretOffset, secretEnd));
   }
 
   /** A table that is new gets a secret; by it the keys of one that has flows are found. */
@@ -186,13 +193,11 @@ export class NatTable implements Disposable {
   }
 
   private setWord(offset: number, value: number): void {
-    const { bytes } = this.memory;
-    new DataView(bytes.buffer, bytes.byteOffset).setUint32(offset, value, true);
+    this.programmed.set(offset, new Uint8Array(Uint32Array.of(value).buffer));
   }
 
   private setHalf(offset: number, value: number): void {
-    const { bytes } = this.memory;
-    new DataView(bytes.buffer, bytes.byteOffset).setUint16(offset, value, true);
+    this.programmed.set(offset, new Uint8Array(Uint16Array.of(value).buffer));
   }
 
   [Symbol.dispose](): void {

@@ -1,9 +1,10 @@
-import { attachTcx, type Bpf, type BpfMap, features, type LoadedObject } from '@heddle/ebpf';
-import { attachFilter, hasFilter, NetlinkSocket, removeFilter } from '@heddle/netlink';
-import { makeDirectory, type Platform, pathExists, readDirectory, removeFile } from '@heddle/sys';
+import { attachTcx, type Bpf, features, type LoadedObject } from '@heddle/ebpf';
+import { attachFilter, findLink, hasFilter, NetlinkSocket, removeFilter } from '@heddle/netlink';
+import type { Platform } from '@heddle/sys';
+import type { Damage } from './audit.ts';
 import { deviceRole } from './generated/abi.ts';
-import { openLink } from './hooks.ts';
-import type { PinFolder } from './pinned-maps.ts';
+import type { PinnedLinks } from './pinned-links.ts';
+import type { KeyedMap } from './store.ts';
 
 /** A network device of the node, in the network namespace that the agent is in. */
 export interface NodeDevice {
@@ -31,28 +32,27 @@ export class NodeDevices {
   private readonly bpf: Bpf;
   private readonly platform: Platform;
   private readonly loaded: LoadedObject;
-  private readonly folders: readonly PinFolder[];
-  private readonly roles: BpfMap;
+  private readonly links: PinnedLinks;
+  private readonly roles: KeyedMap;
   private wanted: readonly NodeDevice[] = [];
 
   constructor(
     bpf: Bpf,
     platform: Platform,
     loaded: LoadedObject,
-    folders: readonly PinFolder[],
-    roles: BpfMap,
+    links: PinnedLinks,
+    roles: KeyedMap,
   ) {
     this.bpf = bpf;
     this.platform = platform;
     this.loaded = loaded;
-    this.folders = folders;
+    this.links = links;
     this.roles = roles;
   }
 
   /** Attaches to exactly these devices. Throws SysError, NetlinkError. */
   set(devices: readonly NodeDevice[]): void {
     this.wanted = devices;
-    makeDirectory(this.platform, this.folders[0]!.links);
     for (const device of devices) {
       // The role first: without one a packet would be taken for one from inside.
       this.roles.update(word(device.index), word(device.pods ? deviceRole.pods : deviceRole.front));
@@ -68,7 +68,28 @@ export class NodeDevices {
       }
       this.roles.delete(key);
     }
-    this.detachOthers(new Set(devices.map(({ name }) => name)));
+    const names = new Set(devices.map(({ name }) => name));
+    this.links.detach((pin) => {
+      const device = pinPattern.exec(pin)?.[2];
+      return device !== undefined && !names.has(device);
+    });
+  }
+
+  /** Hooks of devices that are there and have lost their programs, given the links that are detached; called as `set`. */
+  detached(links: readonly Damage[]): Damage[] {
+    if (this.wanted.length === 0) return [];
+    const problem = 'is not attached';
+    const lost = this.usesLinks
+      ? links.filter(({ name }) => pinPattern.test(name))
+      : this.states()
+          .filter(({ attached }) => !attached)
+          .map(({ hook: name }): Damage => ({ kind: 'hook', name, problem }));
+    const wanted = new Map(this.wanted.map((device) => [device.name, device]));
+    // The programs of a device that is gone went with it.
+    return lost.filter(({ name }) => {
+      const device = wanted.get(pinPattern.exec(name)![2]!);
+      return device !== undefined && isThere(this.platform, device);
+    });
   }
 
   /**
@@ -83,9 +104,7 @@ export class NodeDevices {
           using socket = new NetlinkSocket(this.platform);
           return { hook, attached: hasFilter(socket, { link: index, direction }) };
         }
-        using existing = openLink(this.bpf, [this.folders[0]!], hook);
-        const info = existing?.link.info;
-        return { hook, attached: info?.kind === 'tcx' && info.ifindex === index };
+        return { hook, attached: this.links.isAttached(hook) };
       }),
     );
   }
@@ -101,35 +120,19 @@ export class NodeDevices {
       attachFilter(socket, { link: index, direction, program: program.fd, name: program.name });
       return;
     }
-    const own = this.folders[0]!;
-    const pin = pinName(name, direction);
-    using existing = openLink(this.bpf, this.folders, pin);
-    const info = existing?.link.info;
-    if (existing && info?.kind === 'tcx' && info.ifindex === index) {
-      existing.link.update(program);
-      if (existing.folder !== own) existing.link.pin(`${own.links}/${pin}`);
-      return;
-    }
-    // The device is another one of that name than before.
-    using link = attachTcx(this.bpf, program, index, direction, 'first');
-    removeFile(this.platform, `${own.links}/${pin}`);
-    link.pin(`${own.links}/${pin}`);
+    this.links.attach({
+      name: pinName(name, direction),
+      program,
+      isInPlace: (info) => info.kind === 'tcx' && info.ifindex === index,
+      attach: () => attachTcx(this.bpf, program, index, direction, 'first'),
+    });
   }
+}
 
-  /** Detaches and unpins the links of devices that are not in `names`. */
-  private detachOthers(names: ReadonlySet<string>): void {
-    for (const folder of this.folders) {
-      if (!pathExists(this.platform, folder.links)) continue;
-      for (const { name: pin } of readDirectory(this.platform, folder.links)) {
-        const device = pinPattern.exec(pin)?.[2];
-        if (device === undefined || names.has(device)) continue;
-        // The kernel would take its time to detach what is merely unpinned.
-        using existing = openLink(this.bpf, [folder], pin);
-        existing?.link.detach();
-        removeFile(this.platform, `${folder.links}/${pin}`);
-      }
-    }
-  }
+/** Whether a device is there and still the one that it was. Throws SysError, NetlinkError. */
+export function isThere(platform: Platform, { name, index }: NodeDevice): boolean {
+  using socket = new NetlinkSocket(platform);
+  return findLink(socket, name)?.index === index;
 }
 
 const word = (value: number) => new Uint8Array(new Uint32Array([value]).buffer);

@@ -69,6 +69,11 @@ export class PinLock implements Disposable {
     this.#fd = fd;
   }
 
+  /** Locks the folder again if it is another one than the one that is locked. Throws as `renew`. */
+  keep(): void {
+    if (!this.isCurrent) this.renew();
+  }
+
   [Symbol.dispose](): void {
     if (this.#fd < 0) return;
     closeFd(this.#platform, this.#fd);

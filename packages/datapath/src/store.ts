@@ -38,6 +38,7 @@ export class Slots {
   write(first: number, ids: readonly number[]): void {
     const words = this.reach(first + ids.length);
     for (let i = 0; i < ids.length; i++) words[(first + i) * 2] = ids[i]!;
+    this.memory.wrote(first * 8, ids.length * 8);
   }
 
   /** Whether exactly these stand from `first` on. */

@@ -1,16 +1,10 @@
-import { attachXdp, type Bpf, type BpfMap, type Link, type LoadedObject } from '@heddle/ebpf';
-import {
-  makeDirectory,
-  type Platform,
-  pathExists,
-  readDirectory,
-  removeFile,
-  SysError,
-} from '@heddle/sys';
+import { attachXdp, type Bpf, type LinkInfo, type LoadedObject } from '@heddle/ebpf';
+import { type Platform, SysError } from '@heddle/sys';
+import type { Damage } from './audit.ts';
 import { encodeXdpDevice, xdpDeviceSize } from './generated/abi.ts';
-import { openLink } from './hooks.ts';
-import type { NodeDevice } from './node-devices.ts';
-import type { PinFolder } from './pinned-maps.ts';
+import { isThere, type NodeDevice } from './node-devices.ts';
+import type { PinnedLinks } from './pinned-links.ts';
+import type { KeyedMap } from './store.ts';
 
 /**
  * Where xdp.bpf.c runs: `native`, in the drivers of the devices; `generic`, in the kernel's stead, for
@@ -50,8 +44,8 @@ const causes: Readonly<Record<string, string>> = {
 export class XdpDevices {
   private readonly bpf: Bpf;
   private readonly platform: Platform;
-  private readonly folders: readonly PinFolder[];
-  private readonly addresses: BpfMap;
+  private readonly links: PinnedLinks;
+  private readonly addresses: KeyedMap;
   private readonly mode: XdpMode;
   private readonly loaded: LoadedObject | undefined;
   private wanted: readonly NodeDevice[] = [];
@@ -61,14 +55,14 @@ export class XdpDevices {
   constructor(
     bpf: Bpf,
     platform: Platform,
-    folders: readonly PinFolder[],
-    addresses: BpfMap,
+    links: PinnedLinks,
+    addresses: KeyedMap,
     mode: XdpMode,
     loaded: LoadedObject | undefined,
   ) {
     this.bpf = bpf;
     this.platform = platform;
-    this.folders = folders;
+    this.links = links;
     this.addresses = addresses;
     this.mode = mode;
     this.loaded = loaded;
@@ -78,7 +72,8 @@ export class XdpDevices {
   set(devices: readonly NodeDevice[]): void {
     const mode: Attached = this.mode === 'generic' ? 'generic' : 'native';
     this.wanted = this.loaded ? devices.filter(({ pods }) => !pods) : [];
-    this.detachOthers(new Set(this.wanted.map(({ name }) => pinName(name, mode))));
+    const pins = new Set(this.wanted.map(({ name }) => pinName(name, mode)));
+    this.links.detach((pin) => pinPattern.test(pin) && !pins.has(pin));
     const problems = new Map<string, string>();
     for (const device of this.wanted) {
       this.addresses.update(word(device.index), linkAddress(device.address));
@@ -98,13 +93,22 @@ export class XdpDevices {
     }
   }
 
+  /** Hooks of devices that are there and have lost the program; a device that does not take it has none. */
+  detached(links: readonly Damage[]): Damage[] {
+    return links.filter(({ name }) => {
+      const device = pinPattern.exec(name)?.[2];
+      if (device === undefined || this.problems.has(device)) return false;
+      const wanted = this.wanted.find((other) => other.name === device);
+      return wanted !== undefined && isThere(this.platform, wanted);
+    });
+  }
+
   /** Of each device that it was wanted for. To be called in the devices' network namespace. */
   states(): XdpState[] {
     const mode: Attached = this.mode === 'generic' ? 'generic' : 'native';
     const isOptional = this.mode === 'best-effort';
-    return this.wanted.map(({ name: device, index }) => {
-      using existing = openLink(this.bpf, [this.folders[0]!], pinName(device, mode));
-      if (existing && isOn(existing.link, index)) return { device, mode, isOptional };
+    return this.wanted.map(({ name: device }) => {
+      if (this.links.isAttached(pinName(device, mode))) return { device, mode, isOptional };
       const problem = this.problems.get(device) ?? 'somebody has detached it';
       return { device, mode: 'off', problem, isOptional };
     });
@@ -112,37 +116,16 @@ export class XdpDevices {
 
   private attach(loaded: LoadedObject, { name, index }: NodeDevice, mode: Attached): void {
     const program = loaded.program('node_xdp');
-    const own = this.folders[0]!;
-    makeDirectory(this.platform, own.links);
-    const pin = pinName(name, mode);
-    using existing = openLink(this.bpf, this.folders, pin);
-    if (existing && isOn(existing.link, index)) {
-      existing.link.update(program);
-      if (existing.folder !== own) existing.link.pin(`${own.links}/${pin}`);
-      return;
-    }
-    // The device is another one of that name than before.
-    removeFile(this.platform, `${own.links}/${pin}`);
-    using link = attachXdp(this.bpf, program, index, mode);
-    link.pin(`${own.links}/${pin}`);
-  }
-
-  /** Detaches and unpins links that are not in `pins`. */
-  private detachOthers(pins: ReadonlySet<string>): void {
-    for (const folder of this.folders) {
-      if (!pathExists(this.platform, folder.links)) continue;
-      for (const { name: pin } of readDirectory(this.platform, folder.links)) {
-        if (!pinPattern.test(pin) || pins.has(pin)) continue;
-        using existing = openLink(this.bpf, [folder], pin);
-        existing?.link.detach();
-        removeFile(this.platform, `${folder.links}/${pin}`);
-      }
-    }
+    this.links.attach({
+      name: pinName(name, mode),
+      program,
+      isInPlace: (info) => isOn(info, index),
+      attach: () => attachXdp(this.bpf, program, index, mode),
+    });
   }
 }
 
-function isOn(link: Link, ifindex: number): boolean {
-  const { info } = link;
+function isOn(info: LinkInfo, ifindex: number): boolean {
   return info.kind === 'xdp' && info.ifindex === ifindex;
 }
 

@@ -71,6 +71,7 @@ export interface FakeStore extends ServiceStore {
 const memoryOf = (bytes: Uint8Array, length: number): ArrayMemory => ({
   length,
   first: () => bytes,
+  wrote() {},
 });
 
 export function fakeStore(sizes = { services: 1000, backends: 1000, slots: 5000 }): FakeStore {

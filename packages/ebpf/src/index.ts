@@ -35,7 +35,7 @@ export { attachXdp } from './links/xdp.ts';
 export { LinuxBpf } from './linux-bpf.ts';
 export { LoadedObject } from './loaded-object.ts';
 export { type LoadOptions, loadObject } from './loader.ts';
-export { BpfMap, compatibility, type UpdateMode } from './map.ts';
+export { BpfMap, compatibility, type MapChunk, type UpdateMode } from './map.ts';
 export { btfForKernel } from './object-btf.ts';
 export { type MapChanges, readObject, resizeMap, setVariable, withMap } from './object-spec.ts';
 export { type Feature, Features, featureSince, features } from './probes.ts';

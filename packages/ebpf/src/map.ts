@@ -10,6 +10,13 @@ export type UpdateMode = 'any' | 'create' | 'replace';
 
 const updateFlags = { any: BPF_ANY, create: BPF_NOEXIST, replace: BPF_EXIST } as const;
 
+/** Elements of a map, keys and values back to back. */
+export interface MapChunk {
+  readonly keys: Uint8Array;
+  readonly values: Uint8Array;
+  readonly count: number;
+}
+
 /** The object's BTF, when a map shall know its types. */
 export interface MapCreateContext {
   /** Descriptor of the loaded BTF. */
@@ -153,6 +160,19 @@ export class BpfMap implements Disposable {
    */
   *entries(): Generator<[key: Uint8Array, value: Uint8Array]> {
     const { keySize } = this.info;
+    for (const { keys, values, count } of this.chunks()) {
+      for (let i = 0; i < count; i++) {
+        yield [
+          keys.subarray(i * keySize, (i + 1) * keySize),
+          values.subarray(i * this.valueBytes, (i + 1) * this.valueBytes),
+        ];
+      }
+    }
+  }
+
+  /** The same in chunks, keys and values back to back: for many elements, without an object for each. */
+  *chunks(): Generator<MapChunk> {
+    const { keySize } = this.info;
     let position: Uint8Array | undefined;
     let chunk = Math.min(CHUNK, Math.max(this.info.maxEntries, 1));
     let attempts = ATTEMPTS;
@@ -176,16 +196,14 @@ export class BpfMap implements Disposable {
         this.#batch = false;
         break;
       }
-      for (let i = 0; i < count; i++) {
-        yield [
-          keys.subarray(i * keySize, (i + 1) * keySize),
-          values.subarray(i * this.valueBytes, (i + 1) * this.valueBytes),
-        ];
-      }
+      yield { keys, values, count };
       if (atEnd) return;
       position = nextPosition;
     }
-    yield* this.#entriesOneByOne();
+    for (const key of this.keys()) {
+      const values = this.lookup(key);
+      if (values) yield { keys: key.slice(), values, count: 1 };
+    }
   }
 
   /** Keys only, one system call each: for maps whose values can't be read. */
@@ -200,13 +218,6 @@ export class BpfMap implements Disposable {
       }
       yield next;
       key = next;
-    }
-  }
-
-  *#entriesOneByOne(): Generator<[key: Uint8Array, value: Uint8Array]> {
-    for (const key of this.keys()) {
-      const value = this.lookup(key);
-      if (value) yield [key.slice(), value];
     }
   }
 

@@ -192,6 +192,8 @@ export interface FileStatus {
   readonly links: number;
   /** Device and inode number together: no two things that exist at a time have the same. */
   readonly identity: string;
+  /** When the content of a file, or the entries of a folder, changed last. */
+  readonly modifiedNs: bigint;
 }
 
 const fileKinds: Readonly<Record<number, FileStatus['kind']>> = {
@@ -220,7 +222,7 @@ function statusAt(platform: Platform, fd: number, path: string, flags: number, w
   const nr = syscallNumbers(platform).fstatat;
   checked('fstatat', platform.syscall(nr, fd, encodeCString(path), bytes, flags), what);
   // struct stat (asm/stat.h): st_dev and st_ino u64, then st_nlink u64 and st_mode u32 on x86-64,
-  // st_mode u32 and st_nlink u32 on arm64; st_size s64 is at byte 48 on both.
+  // st_mode u32 and st_nlink u32 on arm64; st_size s64 and st_mtim are at bytes 48 and 88 on both.
   const view = new DataView(bytes.buffer);
   const isX64 = platform.arch === 'x64';
   return {
@@ -228,6 +230,7 @@ function statusAt(platform: Platform, fd: number, path: string, flags: number, w
     size: Number(view.getBigInt64(48, true)),
     links: view.getUint32(isX64 ? 16 : 20, true),
     identity: `${view.getBigUint64(0, true)}:${view.getBigUint64(8, true)}`,
+    modifiedNs: view.getBigUint64(88, true) * 1_000_000_000n + view.getBigUint64(96, true),
   };
 }
 

@@ -31,6 +31,8 @@ export interface AgentView {
   datapath(): DatapathPart;
   healthCheck(key: string): HealthCheckEntry | undefined;
   status(): AgentStatus;
+  /** Lets go of what is attached, as somebody is about to remove it. */
+  release(): void;
 }
 
 /** Answers the requests of the control protocol. */
@@ -64,6 +66,9 @@ export function controlHandler(agent: AgentView): Handler {
       case 'drops.follow':
         drops.follow(agent.datapath(), follow);
         return { following: true };
+      case 'release':
+        agent.release();
+        return { released: true };
     }
   };
 }

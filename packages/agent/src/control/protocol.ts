@@ -30,6 +30,7 @@ export const methods = [
   'flow.flush',
   'nat.list',
   'drops.follow',
+  'release',
 ] as const;
 
 export type Method = (typeof methods)[number];

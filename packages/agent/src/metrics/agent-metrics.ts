@@ -84,6 +84,38 @@ export function agentMetrics(gather: () => MetricFacts): AgentMetrics {
   };
 }
 
+/** What others have changed in the kernel. */
+function addIntegrity(registry: Registry<MetricFacts>): void {
+  registry.samples(
+    'gauge',
+    'heddle_datapath_broken',
+    'Hooks, pins and maps that somebody else has changed and that are not repaired yet, by kind.',
+    ['kind'],
+    ({ status: { integrity } }) =>
+      (['hook', 'pin', 'map'] as const).map((kind): Sample => {
+        return [[kind], integrity.broken.filter((damage) => damage.kind === kind).length];
+      }),
+  );
+  registry.samples(
+    'counter',
+    'heddle_datapath_incidents_total',
+    'How often somebody else changed hooks, pins or maps; those of a kind at one moment count once.',
+    ['kind'],
+    ({ status: { integrity } }) =>
+      Object.entries(integrity.incidents).map(([kind, count]): Sample => [[kind], count]),
+  );
+  registry.samples(
+    'counter',
+    'heddle_datapath_repairs_total',
+    'Repairs of hooks, pins and maps that somebody else had changed, by result: done or failed.',
+    ['result'],
+    ({ status: { integrity } }) => [
+      [['done'], integrity.repairs],
+      [['failed'], integrity.failedRepairs],
+    ],
+  );
+}
+
 /** Rows, maps, hooks: what is in force. */
 function addState(registry: Registry<MetricFacts>): void {
   const gauge = registry.value.bind(registry, 'gauge');
@@ -144,6 +176,7 @@ function addState(registry: Registry<MetricFacts>): void {
     ({ status }) =>
       status.datapath.links.map(({ hook, attached }): Sample => [[hook], attached ? 1 : 0]),
   );
+  addIntegrity(registry);
   registry.samples(
     'counter',
     'heddle_refused_total',

@@ -21,7 +21,8 @@ interface Options {
  */
 export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Options): Promise<void> {
   if (kubeProxy) return cleanupKubeProxy(output, force ?? false);
-  if (!force && listens(nodePlatform(), socket)) {
+  const runs = listens(nodePlatform(), socket);
+  if (!force && runs) {
     throw new Failure(
       exitCodes.busy,
       `clean up: an agent runs (it answers on ${socket}); stop it first, or say --force to pull the datapath from under it`,
@@ -34,6 +35,7 @@ export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Optio
       `clean up: a ${kind} and no socket is at ${socket}, so it is not removed (name the control socket with --socket, or remove it yourself)`,
     );
   }
+  if (runs) await release(socket);
   // A second agent with another socket works with the same pins as well as one with this socket.
   using _pins = force ? undefined : unusedPins(bpffs);
   const removed = removeFilters();
@@ -73,6 +75,21 @@ async function cleanupKubeProxy(output: OutputFormat, force: boolean): Promise<v
     for (const sentence of sentences) printLine(`${outcome.padEnd(7)}  ${sentence}`);
   }
   if (removal.removed.length + removal.failed.length === 0) printLine('nothing to remove');
+}
+
+/** Has the agent let go of its programs: it would make again what is removed. */
+async function release(socket: string): Promise<void> {
+  const { ControlClient } = await import('../client.ts');
+  try {
+    using client = await ControlClient.connect(socket);
+    await client.request('release');
+  } catch (error) {
+    const { message } = error as Error;
+    // An agent of an earlier version holds nothing, and repairs nothing.
+    if (message.includes('no method is called')) return;
+    const warning = `the agent did not let go of its programs (${message}); stop it, or it makes again what is removed`;
+    process.stderr.write(`heddle: ${warning}\n`);
+  }
 }
 
 /** Keeps agents from starting meanwhile. Throws PinsInUse when one runs. */

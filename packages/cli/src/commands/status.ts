@@ -43,6 +43,7 @@ function describe(status: AgentStatus, nowMs: number): string {
       `${datapath.adopted ? 'took over from an earlier agent' : 'fresh'}, ${counted(datapath.repaired, 'entry', 'entries')} repaired, layout ${datapath.abi}`,
     ],
   ];
+  lines.push(...integrityLines(status.integrity, nowMs));
   for (const { device, mode, problem, isOptional } of datapath.xdp ?? []) {
     const text = `${mode} at ${device}${problem === undefined ? '' : `: ${problem}`}`;
     lines.push(['xdp', isOptional ? text : good(problem === undefined, text)]);
@@ -94,6 +95,36 @@ function describe(status: AgentStatus, nowMs: number): string {
     return `${printable(`${place}${message}`)}\n`;
   });
   return `${formatFacts(lines)}\n${maps}${problems.length > 0 ? '\n' : ''}${problems.join('')}`;
+}
+
+/** What others have changed in the kernel; nothing when nobody has. */
+function integrityLines(
+  integrity: AgentStatus['integrity'] | undefined,
+  nowMs: number,
+): [string, Cell][] {
+  if (!integrity) return [];
+  const { broken, since, reason, incidents, repairs, released } = integrity;
+  const lines: [string, Cell][] = broken.map(({ kind, name, problem }) => {
+    const why = reason === undefined ? '' : `; repair: ${reason}`;
+    const time = since === undefined ? '' : ` for ${age(since, nowMs)}`;
+    return ['broken', good(false, `${kind} ${name} ${problem}${time}${why}`)];
+  });
+  if (broken.length === 0 && since !== undefined) {
+    lines.push(['broken', good(false, `the kernel can't be asked what is attached: ${reason}`)]);
+  }
+  if (released) {
+    lines.push([
+      'released',
+      good(false, 'heddle cleanup has taken the programs out; restart the agent'),
+    ]);
+  }
+  const counts = Object.entries(incidents).filter(([, count]) => count > 0);
+  if (counts.length > 0) {
+    const kinds = counts.map(([kind, count]) => `${kind}s ${count}`).join(', ');
+    const what = `others changed what is in the kernel (${kinds}); ${counted(repairs, 'repair')}`;
+    lines.push(['changed', { text: what, style: 'yellow' }]);
+  }
+  return lines;
 }
 
 function good(holds: boolean, text: string): Cell {

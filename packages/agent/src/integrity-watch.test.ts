@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Damage } from '@heddle/datapath';
+import { VirtualTime } from '../../state/testing/virtual-time.ts';
+import { MemoryDatapath } from '../testing/parts.ts';
+import { IntegrityWatch } from './integrity-watch.ts';
+
+const detached = (name: string): Damage => ({ kind: 'hook', name, problem: 'is not attached' });
+const wiped: Damage = { kind: 'map', name: 'services', problem: 'lacks 3 of its entries' };
+
+function watched() {
+  const time = new VirtualTime();
+  const datapath = new MemoryDatapath();
+  const log: string[] = [];
+  const pins = { kept: 0 };
+  const watch = new IntegrityWatch({
+    platform: time,
+    node: 'n1',
+    datapath,
+    events: { add: (level, kind, _, message) => void log.push(`${level} ${kind} ${message}`) },
+    keepPins: () => void pins.kept++,
+  });
+  return { time, datapath, log, pins, watch };
+}
+
+describe('the integrity watch', () => {
+  it('is silent while nobody changes anything', () => {
+    const { time, log, watch } = watched();
+    time.pass(120_000);
+    assert.deepEqual(log, []);
+    assert.deepEqual(watch.status, {
+      broken: [],
+      incidents: { hook: 0, pin: 0, map: 0 },
+      repairs: 0,
+      failedRepairs: 0,
+    });
+    assert.equal(watch.problem, undefined);
+    assert.equal(watch.brokenMs, 0);
+  });
+
+  it('has hooks repaired within a second, with one line for all of them', () => {
+    const { time, datapath, log, pins, watch } = watched();
+    datapath.damages = ['connect4', 'connect6', 'bind4', 'bind6'].map(detached);
+    time.pass(1000);
+    assert.deepEqual(log, [
+      'warn problem hooks connect4, connect6, bind4 and 1 more: each is not attached: somebody else has changed it; repaired',
+    ]);
+    assert.equal(pins.kept, 1);
+    assert.deepEqual(watch.status.incidents, { hook: 1, pin: 0, map: 0 });
+    assert.equal(watch.status.repairs, 1);
+    assert.equal(watch.problem, undefined);
+  });
+
+  it('audits every map within 30 s', () => {
+    const { time, datapath, log, watch } = watched();
+    let audits = 0;
+    const { auditNext } = datapath;
+    datapath.auditNext = () => {
+      audits++;
+      return auditNext.call(datapath);
+    };
+    time.pass(25_000);
+    assert.ok(audits >= datapath.audits - 1 && audits <= datapath.audits, `${audits}`);
+    datapath.changedMaps = [wiped];
+    time.pass(3000);
+    assert.deepEqual(log, [
+      'warn problem map services lacks 3 of its entries: somebody else has changed it; repaired',
+    ]);
+    assert.deepEqual(watch.status.incidents, { hook: 0, pin: 0, map: 1 });
+  });
+
+  it('says once what it can not repair, goes on trying ever more rarely, and says when it could', () => {
+    const { time, datapath, log, watch } = watched();
+    datapath.damages = [detached('connect4')];
+    datapath.repairError = new Error('attach program connect4 to cgroup: ENOMEM');
+    time.pass(120_000);
+    assert.equal(log.length, 1, log.join('\n'));
+    assert.match(
+      log[0]!,
+      /^error problem hook connect4 is not attached.*ENOMEM; it is tried again$/,
+    );
+    assert.match(watch.problem!, /^hook connect4 is not attached \(attach program .*ENOMEM\)$/);
+    assert.deepEqual(watch.status.broken, [detached('connect4')]);
+    assert.ok(watch.status.since);
+    assert.ok(watch.brokenMs > 100_000);
+    assert.deepEqual(watch.status.incidents, { hook: 1, pin: 0, map: 0 });
+    const { failedRepairs } = watch.status;
+    assert.ok(failedRepairs >= 5 && failedRepairs < 20, `${failedRepairs} attempts in 120 s`);
+    datapath.repairError = undefined;
+    time.pass(31_000);
+    assert.equal(log.length, 2);
+    assert.match(
+      log[1]!,
+      /^info agent what was broken in the kernel is repaired, after 1[2-5]\d s$/,
+    );
+    assert.equal(watch.problem, undefined);
+    assert.equal(watch.brokenMs, 0);
+  });
+
+  it('tries at once again when more is broken', () => {
+    const { time, datapath, watch } = watched();
+    datapath.damages = [detached('connect4')];
+    datapath.repairError = new Error('no');
+    time.pass(100_000);
+    datapath.repairError = undefined;
+    datapath.damages = [detached('connect4'), detached('connect6')];
+    time.pass(1000);
+    assert.equal(watch.problem, undefined);
+    assert.deepEqual(watch.status.incidents, { hook: 2, pin: 0, map: 0 });
+  });
+
+  it('keeps what an audit found until it is repaired, though the next audits are of other maps', () => {
+    const { time, datapath, watch } = watched();
+    datapath.repairError = new Error('no');
+    datapath.changedMaps = [wiped];
+    time.pass(3000);
+    datapath.changedMaps = [];
+    time.pass(10_000);
+    assert.deepEqual(watch.status.broken, [wiped]);
+  });
+
+  it('goes on looking after looks that fail, and says so when they fail several times', () => {
+    const { time, datapath, log, watch } = watched();
+    const { checkAttachments } = datapath;
+    datapath.checkAttachments = () => {
+      throw new Error('get object info: EMFILE');
+    };
+    time.pass(2000);
+    assert.deepEqual([log, watch.problem], [[], undefined]);
+    time.pass(10_000);
+    assert.equal(log.length, 1);
+    assert.equal(
+      watch.problem,
+      'the kernel can’t be asked what is attached: get object info: EMFILE'.replace('’', "'"),
+    );
+    datapath.checkAttachments = checkAttachments;
+    time.pass(1000);
+    assert.deepEqual(log.slice(1), ['info agent the kernel can be asked again what is attached']);
+    assert.equal(watch.problem, undefined);
+    datapath.damages = [detached('connect4')];
+    time.pass(1000);
+    assert.equal(watch.status.repairs, 1);
+  });
+
+  it('repairs nothing more once the programs are released for removal', () => {
+    const { time, datapath, log, watch } = watched();
+    datapath.repairError = new Error('no');
+    datapath.damages = [detached('connect4')];
+    time.pass(5000);
+    assert.ok(watch.problem);
+    watch.release();
+    assert.deepEqual([watch.problem, watch.brokenMs, time.timersLeft], [undefined, 0, 0]);
+    assert.equal(watch.status.released, true);
+    time.pass(60_000);
+    assert.equal(log.length, 1);
+  });
+});

@@ -1,0 +1,169 @@
+import { type Bpf, type BpfProgram, Link, type LinkInfo } from '@heddle/ebpf';
+import {
+  isMissing,
+  makeDirectory,
+  type Platform,
+  pathExists,
+  readDirectory,
+  removeFile,
+  SysError,
+} from '@heddle/sys';
+import type { Damage } from './audit.ts';
+import type { PinFolder } from './pinned-maps.ts';
+
+/** A link in use: where it belongs and what it runs. */
+interface Held {
+  readonly link: Link;
+  readonly id: number;
+  readonly programId: number;
+  readonly isInPlace: (info: LinkInfo) => boolean;
+}
+
+/** Where a program goes. */
+export interface Attachment {
+  /** Of the pin. */
+  readonly name: string;
+  readonly program: BpfProgram;
+  /** Whether a link is attached to what the program is for. */
+  readonly isInPlace: (info: LinkInfo) => boolean;
+  /** Makes a link there. */
+  readonly attach: () => Link;
+}
+
+/**
+ * Links that outlive the agent by their pins. While the agent runs it holds them open, so that a program
+ * stays attached when somebody removes its pin: the pin is made anew.
+ */
+export class PinnedLinks implements Disposable {
+  private readonly bpf: Bpf;
+  private readonly platform: Platform;
+  readonly folders: readonly PinFolder[];
+  private readonly held = new Map<string, Held>();
+
+  /** The first of the folders is this version's, the others are of other layouts. */
+  constructor(bpf: Bpf, platform: Platform, folders: readonly PinFolder[]) {
+    this.bpf = bpf;
+    this.platform = platform;
+    this.folders = folders;
+  }
+
+  /**
+   * Attaches a program: a link that is in place, held or pinned also by another layout, gets it without a
+   * gap, otherwise a new one is made. The link is pinned in the own folder. Throws SysError, Incompatible.
+   */
+  attach({ name, program, isInPlace, attach }: Attachment): void {
+    const own = this.folders[0]!;
+    makeDirectory(this.platform, own.links);
+    const programId = program.info.id;
+    const held = this.held.get(name);
+    if (held && isInPlace(held.link.info)) {
+      if (held.link.info.programId !== programId) held.link.update(program);
+      this.held.set(name, { ...held, programId, isInPlace });
+      this.pin(name);
+      return;
+    }
+    const pinned = openLink(this.bpf, this.folders, name);
+    if (pinned && isInPlace(pinned.link.info)) {
+      try {
+        pinned.link.update(program);
+        if (pinned.folder !== own) pinned.link.pin(`${own.links}/${name}`);
+        this.hold(name, pinned.link, programId, isInPlace);
+      } catch (error) {
+        pinned[Symbol.dispose]();
+        throw error;
+      }
+      return;
+    }
+    // What the link was attached to is gone, another one is asked for, or somebody has detached it.
+    pinned?.[Symbol.dispose]();
+    const link = attach();
+    this.hold(name, link, programId, isInPlace);
+    this.pin(name);
+  }
+
+  /** Detaches and unpins what `isOther` in all folders. */
+  detach(isOther: (name: string) => boolean): void {
+    for (const folder of this.folders) {
+      if (!pathExists(this.platform, folder.links)) continue;
+      for (const { name } of readDirectory(this.platform, folder.links)) {
+        if (!isOther(name)) continue;
+        // The kernel would take its time to detach what is merely unpinned.
+        using existing = openLink(this.bpf, [folder], name);
+        existing?.link.detach();
+        removeFile(this.platform, `${folder.links}/${name}`);
+      }
+    }
+    for (const [name, { link }] of this.held) {
+      if (!isOther(name)) continue;
+      link.detach();
+      link[Symbol.dispose]();
+      this.held.delete(name);
+    }
+  }
+
+  /** Whether a link is attached where it belongs. */
+  isAttached(name: string): boolean {
+    const held = this.held.get(name);
+    return held?.isInPlace(held.link.info) ?? false;
+  }
+
+  /** Held links that are not attached, or run somebody else's program. */
+  detached(): Damage[] {
+    const damages: Damage[] = [];
+    for (const [name, { link, programId, isInPlace }] of this.held) {
+      const { info } = link;
+      if (!isInPlace(info)) damages.push({ kind: 'hook', name, problem: 'is not attached' });
+      else if (info.programId !== programId) {
+        damages.push({ kind: 'hook', name, problem: 'runs a program that is not the agent’s' });
+      }
+    }
+    return damages;
+  }
+
+  /** Held links by the names of their pins, with the kernel's ids. */
+  *pins(): Generator<readonly [string, number]> {
+    for (const [name, { id }] of this.held) yield [name, id];
+  }
+
+  /** Pins a held link where it is not pinned. Throws SysError. */
+  pin(name: string): void {
+    const { link, id } = this.held.get(name)!;
+    const path = `${this.folders[0]!.links}/${name}`;
+    {
+      using existing = openLink(this.bpf, [this.folders[0]!], name);
+      if (existing?.link.info.id === id) return;
+    }
+    removeFile(this.platform, path);
+    link.pin(path);
+  }
+
+  [Symbol.dispose](): void {
+    for (const { link } of this.held.values()) link[Symbol.dispose]();
+    this.held.clear();
+  }
+
+  private hold(name: string, link: Link, programId: number, isInPlace: Held['isInPlace']): void {
+    const { id } = link.info;
+    const before = this.held.get(name);
+    this.held.set(name, { link, id, programId, isInPlace });
+    before?.link[Symbol.dispose]();
+  }
+}
+
+/** Opens a pinned link, of the first folder that has it; undefined if none has. Throws SysError. */
+export function openLink(bpf: Bpf, folders: readonly PinFolder[], name: string) {
+  for (const folder of folders) {
+    try {
+      const link = Link.openPinned(bpf, `${folder.links}/${name}`);
+      return { link, folder, [Symbol.dispose]: () => link[Symbol.dispose]() };
+    } catch (error) {
+      if (!isNowhere(error)) throw error;
+    }
+  }
+  return undefined;
+}
+
+/** Nothing is pinned at a path, or the folder that it names is none. */
+export function isNowhere(error: unknown): boolean {
+  return isMissing(error) || (error instanceof SysError && error.code === 'ENOTDIR');
+}
