@@ -266,6 +266,28 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.match(items[0]!.reason!, /port is -1/);
     assert.match(items[1]!.reason!, /port is "http".*\(the last good version is in force\)/);
     assert.equal(datapath.inForce.size, 1);
+    const counts = async () => (await talkTo().ask<AgentStatus>('status')).rows;
+    assert.deepEqual(await counts(), { done: 0, pending: 0, failed: 2 }, 'as the list shows them');
+    source.set(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
+    assert.deepEqual(await counts(), { done: 2, pending: 0, failed: 1 });
+  });
+
+  it('does not call rows known before the objects were read once', async () => {
+    start(({ inForce }) => inForce.set(web, { key: web } as never));
+    const status = () => talkTo().ask<AgentStatus>('status');
+    const before = await status();
+    assert.equal(before.synced, false);
+    assert.equal(before.datapath.maps[0]!.entries, 1, 'what the kernel serves');
+    await assert.rejects(
+      talkTo().ask('service.get', { service: 'default/web' }),
+      /it is not known yet, because the objects are still being read/,
+    );
+    source.set(service('api', '10.96.0.2'));
+    assert.equal((await status()).synced, true, 'though a manifest may be broken');
+    await assert.rejects(
+      talkTo().ask('service.get', { service: 'default/web' }),
+      /the agent serves none of that name/,
+    );
   });
 
   it('shows a service as failed when a slice of it can not be used', async () => {

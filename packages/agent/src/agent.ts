@@ -22,6 +22,7 @@ import { nodePortChoice } from './node-port-addresses.ts';
 import { type OwnAddress, ownAddresses, watchOwnAddresses } from './own-addresses.ts';
 import { ownPorts } from './own-ports.ts';
 import { pressureWarnings } from './pressure.ts';
+import { rowCounts } from './row-counts.ts';
 import { localPorts, parsePortRange, snatPortProblems } from './snat-ports.ts';
 import type {
   ServerAddress,
@@ -380,7 +381,6 @@ export class Agent implements Disposable {
   #status(): AgentStatus {
     const platform = this.#platform;
     const resident = residentBytes(platform);
-    const { done, pending, failed } = this.#reconciler.counts();
     const datapath = this.#datapath.status();
     return {
       version: this.#version,
@@ -396,7 +396,8 @@ export class Agent implements Disposable {
       },
       servers: this.#telemetry.servers,
       healthChecks: this.#healthChecks.counts,
-      rows: { done, pending, failed },
+      synced: this.#batch !== undefined,
+      rows: rowCounts(this.#table, this.#reconciler, this.#model),
       integrity: this.#integrity.status,
       datapath,
       refusals: this.#datapath.refusals(),

@@ -156,6 +156,11 @@ export interface AgentStatus {
   readonly servers: readonly ({ readonly name: 'health' | 'metrics' } & HttpServerStatus)[];
   /** Ports for health checks of services: how many are served, and how many could not be. */
   readonly healthChecks: { readonly listening: number; readonly failed: number };
+  /**
+   * Whether all objects were read once. Before that `rows` say nothing: the kernel goes on serving what an
+   * earlier agent programmed, which `datapath.maps` count.
+   */
+  readonly synced: boolean;
   /** Rows by state. */
   readonly rows: { readonly done: number; readonly pending: number; readonly failed: number };
   /** Whether the kernel still has what was programmed. */

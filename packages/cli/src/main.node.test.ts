@@ -243,6 +243,7 @@ describe('commands that ask the agent', () => {
       },
       servers: [],
       healthChecks: { listening: 2, failed: 1 },
+      synced: true,
       rows: { done: 1, pending: 0, failed: 1 },
       integrity: {
         broken: [],
@@ -332,7 +333,7 @@ describe('commands that ask the agent', () => {
       path = join(folder, 'agent.sock');
       server = new ControlServer(nodePlatform(), path, ({ method, params }) => {
         if (method === 'flow.list') return { items: params.client ? [] : [flow, itself] };
-        if (method !== 'service.list') return answers[method];
+        if (method !== 'service.list' || answers[method]) return answers[method];
         // Two pages.
         return params.after === undefined
           ? { items: [hello], next: hello.key }
@@ -356,7 +357,10 @@ default/hello  http/TCP  IPv4    10.96.0.10:80 +1  2 (+1 draining)  30d  done
 default/web    80/TCP    IPv6    [fd00::1]:80      0                30d  failed: write map slots: full at 4 entries
 `,
       );
-      assert.deepEqual(await json('service', 'list'), { services: [hello, failed] });
+      assert.deepEqual(await json('service', 'list'), {
+        services: [hello, failed],
+        synced: true,
+      });
     });
 
     it('show one service', async () => {
@@ -440,6 +444,28 @@ UDP       10.244.1.1:53  192.0.2.1  900    1000  90%
 `,
       );
       assert.deepEqual(await json('nat', 'list'), { destinations: [destination] });
+    });
+
+    it('do not call services known while the objects are being read', async () => {
+      const unknown = 'unknown yet, the objects are being read; the kernel serves 3 frontends';
+      answers.status = { ...status, synced: false, rows: { done: 0, pending: 0, failed: 0 } };
+      const backends = answers['backend.list'];
+      answers['service.list'] = { items: [] };
+      answers['backend.list'] = { items: [] };
+      try {
+        assert.match(await table('status'), new RegExp(`^services +${unknown}$`, 'm'));
+        assert.equal(await table('service', 'list'), `${unknown}\n`);
+        assert.equal(await table('backend', 'list'), `${unknown}\n`);
+        assert.deepEqual(await json('service', 'list'), { services: [], synced: false });
+        assert.deepEqual(await json('backend', 'list'), { backends: [], synced: false });
+        answers.status = status;
+        assert.equal(await table('service', 'list'), 'no services\n');
+        assert.deepEqual(await json('service', 'list'), { services: [], synced: true });
+      } finally {
+        answers.status = status;
+        delete answers['service.list'];
+        answers['backend.list'] = backends;
+      }
     });
 
     it('show a cluster, and since when and why it is out of reach', async () => {

@@ -1,7 +1,8 @@
-import { podRowName, type ServiceModel, type ServiceRow } from '@heddle/model';
+import type { ServiceModel, ServiceRow } from '@heddle/model';
 import type { Reconciler, Table } from '@heddle/state';
 import type { DatapathPart } from '../datapath-part.ts';
 import type { EventLog } from '../events.ts';
+import { ownersWithoutRow } from '../row-counts.ts';
 import type {
   AgentStatus,
   BackendEntry,
@@ -82,12 +83,10 @@ function sortedKeys({ table, model }: AgentView): () => readonly string[] {
       keys = Array.from(table.rows(), (row) => row.key).sort();
       revision = table.revision;
     }
-    const orphans = [...model.problems.values()].flatMap(({ kind, namespace, name }) => {
-      if (kind !== 'service' && kind !== 'pod') return [];
-      const owner = `${namespace}/${kind === 'pod' ? podRowName(name) : name}`;
-      const prefix = `${owner}:`;
-      return keys[lowerBound(keys, prefix)]?.startsWith(prefix) ? [] : [owner];
-    });
+    const orphans = ownersWithoutRow(
+      model,
+      (prefix) => keys[lowerBound(keys, prefix)]?.startsWith(prefix) === true,
+    );
     return orphans.length === 0 ? keys : [...keys, ...orphans].sort();
   };
 }
@@ -135,7 +134,9 @@ function serviceDetails(
   if (items.length === 0) {
     throw new ControlError(
       'not-found',
-      `get service ${service}: the agent serves none of that name (heddle service list shows those there are)`,
+      agent.status().synced
+        ? `get service ${service}: the agent serves none of that name (heddle service list shows those there are)`
+        : `get service ${service}: it is not known yet, because the objects are still being read (heddle status says more)`,
     );
   }
   return { items };

@@ -129,10 +129,15 @@ function addState(registry: Registry<MetricFacts>): void {
   registry.samples(
     'gauge',
     'heddle_rows',
-    'Rows (a service port in one address family each) by state: done, pending or failed.',
+    'Rows (a service port in one address family each) by state: done, pending or failed; absent while heddle_synced is 0.',
     ['state'],
-    ({ status: { rows } }) =>
-      Object.entries(rows).map(([state, count]): Sample => [[state], count]),
+    ({ status: { rows, synced } }) =>
+      synced ? Object.entries(rows).map(([state, count]): Sample => [[state], count]) : [],
+  );
+  gauge(
+    'heddle_synced',
+    'Whether all objects were read once; before, the kernel serves what an earlier agent programmed.',
+    ({ status: { synced } }) => (synced ? 1 : 0),
   );
   registry.samples(
     'gauge',

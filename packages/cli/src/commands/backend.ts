@@ -1,7 +1,7 @@
 import type { BackendEntry } from '@heddle/agent';
 import { openControl, type ReadOptions } from '../control.ts';
 import { printJson, printLine } from '../print.ts';
-import { backendTable, fullName } from './service.ts';
+import { backendTable, fullName, whyUnknown } from './service.ts';
 
 interface Options extends ReadOptions {
   readonly service?: string;
@@ -15,7 +15,9 @@ export async function backendList({ output, service, ...source }: Options): Prom
   for await (const entry of client.items<BackendEntry>('backend.list', params)) {
     backends.push(entry);
   }
-  if (output === 'json') printJson({ backends });
+  const unknown = backends.length === 0 ? await whyUnknown(client) : undefined;
+  if (output === 'json') printJson({ backends, synced: unknown === undefined });
+  else if (unknown !== undefined) printLine(unknown);
   else if (backends.length === 0) printLine('no backends');
   else process.stdout.write(backendTable(backends, true));
 }

@@ -1,5 +1,11 @@
-import type { BackendEntry, HealthCheckEntry, ServiceDetail, ServiceEntry } from '@heddle/agent';
-import { openControl, type ReadOptions } from '../control.ts';
+import type {
+  AgentStatus,
+  BackendEntry,
+  HealthCheckEntry,
+  ServiceDetail,
+  ServiceEntry,
+} from '@heddle/agent';
+import { type ControlSource, openControl, type ReadOptions } from '../control.ts';
 import {
   age,
   type Cell,
@@ -9,6 +15,7 @@ import {
   printLine,
   stateCell,
 } from '../print.ts';
+import { isSynced, unknownYet } from './status.ts';
 
 interface Options extends ReadOptions {
   readonly namespace?: string;
@@ -22,8 +29,11 @@ export async function serviceList({ output, namespace, ...source }: Options): Pr
   for await (const entry of client.items<ServiceEntry>('service.list', params)) {
     services.push(entry);
   }
+  const unknown = services.length === 0 ? await whyUnknown(client) : undefined;
   if (output === 'json') {
-    printJson({ services });
+    printJson({ services, synced: unknown === undefined });
+  } else if (unknown !== undefined) {
+    printLine(unknown);
   } else if (services.length === 0) {
     printLine(namespace === undefined ? 'no services' : `no services in namespace ${namespace}`);
   } else {
@@ -34,6 +44,12 @@ export async function serviceList({ output, namespace, ...source }: Options): Pr
       ),
     );
   }
+}
+
+/** Why an empty list does not mean that there is nothing; undefined when it does. */
+export async function whyUnknown(client: ControlSource): Promise<string | undefined> {
+  const status = (await client.request('status')) as AgentStatus;
+  return isSynced(status) ? undefined : unknownYet(status);
 }
 
 function line(entry: ServiceEntry, nowMs: number): Cell[] {

@@ -22,13 +22,7 @@ function describe(status: AgentStatus, nowMs: number): string {
     ],
     ['node', `${status.node} (${status.addresses.join(', ') || 'no addresses'})`],
     sourceLine(source, nowMs),
-    [
-      'services',
-      good(
-        rows.failed === 0,
-        `${rows.done} in force, ${rows.pending} pending, ${rows.failed} failed`,
-      ),
-    ],
+    ['services', isSynced(status) ? rowsCell(rows) : { text: unknownYet(status), style: 'yellow' }],
     [
       'hooks',
       good(
@@ -125,6 +119,22 @@ function integrityLines(
     lines.push(['changed', { text: what, style: 'yellow' }]);
   }
   return lines;
+}
+
+function rowsCell({ done, pending, failed }: AgentStatus['rows']): Cell {
+  return good(failed === 0, `${done} in force, ${pending} pending, ${failed} failed`);
+}
+
+/** Whether the agent knows what there is to serve. Dumps of older versions don't say: they do. */
+export function isSynced({ synced }: { readonly synced?: boolean }): boolean {
+  return synced !== false;
+}
+
+/** In place of rows, while the objects are being read. */
+export function unknownYet({ datapath }: AgentStatus): string {
+  const served = datapath.maps.find(({ name }) => name === 'services')?.entries ?? 0;
+  const kernel = served === 0 ? 'serves nothing' : `serves ${counted(served, 'frontend')}`;
+  return `unknown yet, the objects are being read; the kernel ${kernel}`;
 }
 
 function good(holds: boolean, text: string): Cell {

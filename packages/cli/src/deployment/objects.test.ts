@@ -102,3 +102,18 @@ test('probes ask the port that the agent serves', () => {
   assert.deepEqual(readinessProbe.httpGet, { path: '/readyz', port: 20256 });
   assert.match(ConfigMap.data['agent.yaml'], /^healthAddress: ":20256"$/m);
 });
+
+test('the first probe comes four times as long after the start as 5,000 services take', () => {
+  const { DaemonSet } = made('healthPort=20256');
+  const [container] = DaemonSet.spec.template.spec.containers;
+  // Seconds of a processor until /readyz is good, with 5,000 services and as many endpoints.
+  const startSeconds = 1.2;
+  for (const name of ['livenessProbe', 'readinessProbe']) {
+    const { initialDelaySeconds, periodSeconds } = container[name];
+    // The kubelet probes at each multiple of the period that is not before the initial delay.
+    const first = Math.ceil(initialDelaySeconds / periodSeconds) * periodSeconds;
+    assert.ok(first >= 4 * startSeconds, `${name} begins after ${first} s`);
+    // A time that is cut to whole seconds must not put it off by a period.
+    assert.ok(initialDelaySeconds < first, name);
+  }
+});
