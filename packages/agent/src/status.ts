@@ -32,6 +32,8 @@ export interface ServiceEntry extends RowState {
   /** `snat` or `dsr`: how packets from outside get to backends of other nodes. */
   readonly forwarding: string;
   readonly affinitySeconds: number;
+  /** Ranges of clients that the load balancer's address serves; absent: all. */
+  readonly sourceRanges?: readonly string[];
   /** What of the service was refused, in sentences. */
   readonly problems: readonly string[];
 }

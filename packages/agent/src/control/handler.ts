@@ -213,6 +213,7 @@ function entryOf(agent: AgentView, key: string): ServiceEntry {
     algorithm: row.algorithm,
     forwarding: row.forwarding,
     affinitySeconds: row.affinitySeconds,
+    ...(row.sourceRanges.length > 0 ? { sourceRanges: row.sourceRanges } : {}),
     problems: row.problems,
     ...stateOf(agent, row),
   };

@@ -116,6 +116,7 @@ function describe(entry: ServiceDetail, nowMs: number): string {
   // Of a service that nobody asks for from outside it says nothing.
   if (entry.forwarding === 'dsr') facts.push(['forwarding', entry.forwarding]);
   if (entry.affinitySeconds > 0) facts.push(['affinity', `ClientIP, ${entry.affinitySeconds} s`]);
+  if (entry.sourceRanges) facts.push(['source ranges', entry.sourceRanges.join(', ')]);
   if (entry.healthCheck) facts.push(['health check', healthCheck(entry.healthCheck)]);
   if (entry.refusals.length > 0) {
     const counts = entry.refusals.map(({ reason, count }) => `${count} (${reason})`);

@@ -298,6 +298,34 @@ steps:
     );
   });
 
+  test('source ranges restrict pods and nodes by their addresses', () => {
+    // Client pods have addresses of 10.64.0.0/16, nodes of 172.16.0.0/12.
+    for (const [range, pods, nodes] of [
+      ['10.64.0.0/16', 10, 0],
+      ['172.16.0.0/12', 0, 10],
+      ['198.18.0.0/15', 0, 0],
+    ] as const) {
+      const report = play(
+        webService({ spec: `loadBalancerSourceRanges: [${range}]` }),
+        `
+nodes: 2
+steps:
+  - backends: { service: web, add: 2 }
+  - traffic: { to: web, connections: 10, from: pod, frontend: LoadBalancer }
+  - traffic: { to: web, connections: 10, from: node, frontend: LoadBalancer }
+  - traffic: { to: web, connections: 10, from: pod }
+`,
+      );
+      const connected = [2, 3, 4].map((number) => step(report, number).traffic?.connected);
+      assert.deepEqual(connected, [pods, nodes, 10], range);
+      const refused = 20 - pods - nodes;
+      assert.deepEqual(
+        report.total.drops.map(({ reason, count }) => [reason, count]),
+        [['socket: loadBalancerSourceRanges does not have the client', refused]],
+      );
+    }
+  });
+
   test('externalTrafficPolicy Local: nodes with endpoints have classes of their own', () => {
     const report = play(
       webService({ spec: 'externalTrafficPolicy: Local' }),
