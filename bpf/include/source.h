@@ -76,8 +76,11 @@ GLOBAL int check_header(context *ctx, const struct packet *packet)
 	if (!packet->ipv4)
 		return 0;
 	length = packet->transport - packet->network;
+	/* Two comparisons that the compiler does not make one of: Linux 6.1 has to see that the length is not 0. */
+	if (length < sizeof(struct iphdr))
+		return DROP_INVALID;
 	barrier_var(length);
-	if (length < sizeof(struct iphdr) || length > LONGEST_HEADER || load_bytes(ctx, packet->network, words, length))
+	if (length > LONGEST_HEADER || load_bytes(ctx, packet->network, words, length))
 		return DROP_INVALID;
 	return fold_checksum(bpf_csum_diff(0, 0, words, sizeof(words), 0)) == 0xffff ? 0 : DROP_INVALID;
 }
