@@ -154,8 +154,13 @@ describe('the agent in a cluster', () => {
     await product.server.stop();
     await product.listen();
     await product.until('the agent to give up', async () => (await product.status()).source.reason);
-    const { source, rows } = await product.status();
-    assert.deepEqual([source.complete, source.phase, rows.done], [false, 'disconnected', 0]);
+    const { source, synced } = await product.status();
+    assert.deepEqual([source.complete, source.phase, synced], [false, 'disconnected', false]);
+    assert.deepEqual(await product.heddle('service', 'list'), { services: [], synced: false });
+    const metrics = product.get(10249, '/metrics');
+    assert.match(metrics, /^heddle_synced 0$/m);
+    assert.doesNotMatch(metrics, /^heddle_rows\{/m);
+    assert.match(metrics, /^heddle_map_entries\{map="services"\} [1-9]/m);
     assert.match(product.get(10256, '/readyz'), /503/);
     for (const address of [clusterIP, '10.96.0.12']) assert.equal(answer(address), 'pod-1-2');
 
@@ -166,6 +171,7 @@ describe('the agent in a cluster', () => {
     await until('pod-1-3');
     await product.until('what is gone to be removed', () => answer('10.96.0.12') !== 'pod-1-2');
     assert.equal(product.get(10256, '/readyz'), 'ok\n');
+    assert.match(product.get(10249, '/metrics'), /^heddle_rows\{state="done"\} [1-9]/m);
   });
 
   test('no service takes the address of the API server from the agent, also after a restart', async () => {
