@@ -266,6 +266,35 @@ describe('the node’s devices, over time', () => {
     assert.equal(world.entriesOf('source_ranges'), 0);
   });
 
+  test('ranges are asked when a connection begins: one that exists goes on when they change', () => {
+    const address = '198.51.100.11';
+    for (const protocol of ['TCP', 'UDP'] as const) {
+      const service = (...sourceRanges: string[]) => ({
+        ...row(
+          [{ kind: 'LoadBalancer', address, port: 80 }],
+          [{ address: remotes[0]!, port: 8080 }],
+          {
+            ...{ key: `existing ${protocol}`, protocol },
+          },
+        ),
+        sourceRanges,
+      });
+      const send = (from: number, flags: object) => {
+        const header = packets.from('198.18.2.2', address);
+        const ends = { sport: from, dport: 80 };
+        const packet = protocol === 'TCP' ? header.tcp({ ...ends, ...flags }) : header.udp(ends);
+        return packets.ingress(packet).verdict;
+      };
+      world.apply(service());
+      const port = ++sport;
+      assert.equal(send(port, { syn: true }), 'send');
+      world.apply(service('198.18.1.0/24'));
+      assert.equal(send(port, { ack: true }), 'send', protocol);
+      assert.equal(send(++sport, { syn: true }), 'drop', protocol);
+      world.datapath.remove([`existing ${protocol}`]);
+    }
+  });
+
   test('drops are told as they happen, while somebody watches', async () => {
     world.apply(packets.service(30_009, []));
     const notices: DropNotice[] = [];
