@@ -20,6 +20,9 @@
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 #define EPERM 1
+#define TCP_ESTABLISHED 1 /* also the state of a connected UDP socket */
+#define TCP_SYN_SENT 2
+#define TCP_CLOSE 7
 #define ECONNREFUSED 111
 #define EADDRINUSE 98
 #define EADDRNOTAVAIL 99
@@ -39,6 +42,15 @@ enum destination {
 	DESTINATION_UDP_BACKEND, /* addressed directly, but some UDP service has it too */
 	DESTINATION_RANGED,	 /* a service whose source ranges do not have the client */
 };
+
+/* The socket, loaded from the context once: the compiler would compute the field's address, which the verifier refuses. */
+INLINE struct bpf_sock *socket_of(const struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *socket = ctx->sk;
+
+	barrier_var(socket);
+	return socket;
+}
 
 /* Whether a service with ranges serves the socket; a client whose address is not known is in no range. */
 GLOBAL int is_served(struct bpf_sock_addr *ctx, const struct service_key *key)
@@ -125,27 +137,171 @@ INLINE void count_connection(const struct origin *origin)
 		__sync_fetch_and_add(&stats->connections, 1);
 }
 
-INLINE void count_active(const struct origin *origin, __s32 change)
+INLINE int is_origin_of(const struct origin *origin, const struct endpoint *from)
 {
-	__u32 id = origin->backend;
-	struct backend *backend = backend_by_id(id);
-	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
-
-	/* After the id was given to another backend, its count is none of this socket's. */
-	if (stats && is_same_backend(backend, origin->generation, origin->service))
-		__sync_fetch_and_add(&stats->active, change);
+	return origin->backend_port == from->port && same_address(origin->backend_address, &from->address);
 }
 
-/* The socket is about to be connected elsewhere, or closed. */
-INLINE void forget_connection(struct bpf_sock *socket)
+/* The socket itself chose the address: what it asked for and what it gets are the same. */
+INLINE void direct_origin(struct origin *origin, const struct endpoint *to)
 {
-	struct connection *connection = bpf_sk_storage_get(&connections, socket, 0, 0);
+	__builtin_memset(origin, 0, sizeof(*origin));
+	copy_address(origin->frontend, &to->address);
+	copy_address(origin->backend_address, &to->address);
+	origin->frontend_port = to->port;
+	origin->backend_port = to->port;
+}
 
+/* Whether a UDP socket is connected, as the socket itself says; connect() to AF_UNSPEC runs no hook. */
+INLINE int is_connected(const struct bpf_sock *socket)
+{
+	return socket->state == TCP_ESTABLISHED;
+}
+
+/* What a connected socket is connected to, as the socket itself says. */
+INLINE void read_peer(const struct bpf_sock *socket, struct endpoint *peer)
+{
+	__u32 address = socket->dst_ip4;
+
+	/* Else both families would share a load from a computed address, which the verifier refuses. */
+	barrier_var(address);
+	if (socket->family == AF_INET) {
+		map_ipv4(&peer->address, address);
+	} else {
+		peer->address.words[0] = socket->dst_ip6[0];
+		peer->address.words[1] = socket->dst_ip6[1];
+		peer->address.words[2] = socket->dst_ip6[2];
+		peer->address.words[3] = socket->dst_ip6[3];
+	}
+	peer->port = socket->dst_port;
+}
+
+#define NO_FLOW FLOWS_PER_SOCKET
+
+/*
+ * The index for another flow. When all are taken, what was used longest ago gives way, a peer that was
+ * addressed directly before a service; such a peer never takes a service's place.
+ */
+GLOBAL __u32 free_flow(struct flows *known, int is_direct)
+{
+	__u32 oldest = NO_FLOW;
+
+	if (!known)
+		return NO_FLOW;
+	if (known->count < FLOWS_PER_SOCKET)
+		return known->count++;
+	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
+		struct flow *flow = &known->flow[i], *other;
+
+		if (is_direct && flow->origin.backend)
+			continue;
+		if (oldest < FLOWS_PER_SOCKET) {
+			other = &known->flow[oldest];
+			if (!flow->origin.backend == !other->origin.backend ?
+				    (__s32)(flow->sent - other->sent) > 0 :
+				    flow->origin.backend != 0)
+				continue;
+		}
+		oldest = i;
+	}
+	return oldest;
+}
+
+/* The flow at an index; 0: there is none. */
+INLINE struct flow *flow_at(struct flows *known, __u32 index)
+{
+	if (index >= FLOWS_PER_SOCKET)
+		return 0;
+	barrier_var(index);
+	return &known->flow[index % FLOWS_PER_SOCKET];
+}
+
+/*
+ * The index of the flow that a datagram from a backend is of. Several flows of a socket can go to one backend
+ * (two services that share it, or a service and the backend's own address). Their replies look alike; servers
+ * answer in order, so a reply is taken to be of the flow that has waited for longest. What a connected socket gets is of
+ * what it was connected to last.
+ */
+GLOBAL __u32 flow_from(struct flows *known, const struct endpoint *from, int is_connected)
+{
+	__u32 best = NO_FLOW;
+	int best_fits = 0;
+
+	if (!known || !from)
+		return NO_FLOW;
+	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
+		struct flow *flow = &known->flow[i], *other;
+		int fits = flow->awaiting_reply == (is_connected ? WAS_PEER : AWAITING_REPLY), is_older;
+
+		if (i >= known->count)
+			break;
+		if (!is_origin_of(&flow->origin, from))
+			continue;
+		if (best < FLOWS_PER_SOCKET) {
+			other = &known->flow[best];
+			is_older = (__s32)(flow->sent - other->sent) < 0;
+			if (fits != best_fits ? best_fits : is_older != (fits && !is_connected))
+				continue;
+		}
+		best = i;
+		best_fits = fits;
+	}
+	return best;
+}
+
+INLINE void note_sent(struct flows *known, struct flow *flow, enum reply awaiting_reply)
+{
+	flow->sent = ++known->sent;
+	flow->awaiting_reply = awaiting_reply;
+}
+
+/* The index of a flow with the origin, or of another one. */
+GLOBAL __u32 flow_of(struct flows *known, const struct origin *origin)
+{
+	if (!known || !origin)
+		return NO_FLOW;
+	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
+		struct origin *other = &known->flow[i].origin;
+
+		if (i >= known->count)
+			break;
+		if (other->frontend_port == origin->frontend_port && other->backend_port == origin->backend_port &&
+		    same_address(other->frontend, origin->frontend) &&
+		    same_address(other->backend_address, origin->backend_address))
+			return i;
+	}
+	return free_flow(known, !origin->backend);
+}
+
+/*
+ * What a UDP socket was connected to until now: it remains so if the next connect() fails, and its datagrams may
+ * still be queued.
+ */
+INLINE void keep_as_flow(struct bpf_sock *socket, const struct origin *origin)
+{
+	struct flows *known = bpf_sk_storage_get(&flows, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct flow *flow;
+
+	if (!known)
+		return;
+	flow = flow_at(known, flow_of(known, origin));
+	if (!flow)
+		return;
+	flow->origin = *origin;
+	note_sent(known, flow, WAS_PEER);
+}
+
+/* Without memory for it the connection works all the same, but getpeername() is unmasked. */
+INLINE void note_connection(void *socket, struct connection *connection, const struct origin *origin, int counted)
+{
+	if (!connection)
+		connection = bpf_sk_storage_get(&connections, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!connection)
 		return;
-	if (connection->counted)
-		count_active(&connection->origin, -1);
-	bpf_sk_storage_delete(&connections, socket);
+	connection->origin = *origin;
+	connection->counted = counted;
+	if (counted)
+		count_active(origin, 1);
 }
 
 /* Whether the socket was bound to a loopback address. */
@@ -196,43 +352,129 @@ INLINE int reaches_backend(struct bpf_sock_addr *ctx, const struct endpoint *fro
 	return (role && *role & ADDRESS_NODE) || (connects && !unbind_source(ctx, socket));
 }
 
-INLINE int on_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
+#define BPF_TYPE_EXISTS 0 /* of __builtin_preserve_type_info */
+
+/* The MPTCP socket that a TCP socket is a subflow of; 0: it is none. A kernel can be built without MPTCP. */
+INLINE struct mptcp_sock *mptcp_of(void *socket)
+{
+	if (!__builtin_preserve_type_info(*(struct mptcp_sock *)0, BPF_TYPE_EXISTS))
+		return 0;
+	return bpf_skc_to_mptcp_sock(socket);
+}
+
+/* Whether a subflow's MPTCP connection is there already, and only gets another path. */
+INLINE int joins(const struct mptcp_sock *mptcp)
+{
+	__u8 state = ((const struct sock *)mptcp)->__sk_common.skc_state;
+
+	return state != TCP_CLOSE && state != TCP_SYN_SENT;
+}
+
+INLINE int on_connect_tcp(struct bpf_sock_addr *ctx, struct endpoint *to)
 {
 	struct connection *connection;
+	void *socket = socket_of(ctx);
 	struct service_key key;
 	struct origin origin = {};
 	enum destination destination;
+	struct mptcp_sock *mptcp;
 	int chosen;
 
-	forget_connection(ctx->sk);
+	/*
+	 * The hook sees a subflow of MPTCP, getpeername() and sock_release the socket that the application
+	 * has (mptcp_connect in net/mptcp/protocol.c, before Linux 6.3 mptcp_stream_connect).
+	 */
+	mptcp = mptcp_of(socket);
+	if (mptcp) {
+		if (joins(mptcp))
+			return ALLOW;
+		socket = mptcp;
+	}
+	/* The hook runs in TCP_CLOSE only (__inet_stream_connect), so what was there before is over. */
+	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
+	if (connection)
+		count_closed(connection);
 	destination = classify(ctx, to, &key);
-	if (destination == DESTINATION_UNKNOWN_PORT)
-		return refuse(REFUSED_UNKNOWN_PORT);
-	if (destination == DESTINATION_RANGED)
-		return refuse_service(&key, REFUSED_SOURCE_RANGE);
-	if (destination != DESTINATION_SERVICE)
-		return ALLOW;
-
-	chosen = choose(ctx, &key, &origin);
-	if (!chosen)
-		return refuse_service(&key, REFUSED_NO_BACKEND);
-	if (!reaches_backend(ctx, to, &origin, 1))
+	chosen = destination == DESTINATION_SERVICE ? choose(ctx, &key, &origin) : 0;
+	if (!chosen) {
+		if (connection)
+			bpf_sk_storage_delete(&connections, socket);
+		if (destination == DESTINATION_SERVICE)
+			return refuse_service(&key, REFUSED_NO_BACKEND);
+		if (destination == DESTINATION_RANGED)
+			return refuse_service(&key, REFUSED_SOURCE_RANGE);
+		return destination == DESTINATION_UNKNOWN_PORT ? refuse(REFUSED_UNKNOWN_PORT) : ALLOW;
+	}
+	if (!reaches_backend(ctx, to, &origin, 1)) {
+		if (connection)
+			bpf_sk_storage_delete(&connections, socket);
 		return refuse(REFUSED_INVALID_SOURCE);
+	}
 	copy_address(origin.frontend, &to->address);
 	origin.frontend_port = to->port;
 	count_connection(&origin);
-
-	/* Without memory for it the connection works all the same, but getpeername() is unmasked. */
-	connection = bpf_sk_storage_get(&connections, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (connection) {
-		connection->origin = origin;
-		connection->counted = chosen == 2;
-		if (connection->counted)
-			count_active(&origin, 1);
-	}
+	note_connection(socket, connection, &origin, chosen == 2);
 	copy_address(&to->address, origin.backend_address);
 	to->port = origin.backend_port;
 	return ALLOW;
+}
+
+/*
+ * connect() of UDP sends nothing: resolvers connect to any port to learn which source address they would
+ * have (RFC 6724). So where a service address has no backend, a socket that is not connected gets what it asked
+ * for; once there is a backend, such a socket counts as stale (stale.bpf.c). A socket that is connected is no
+ * resolver's, and keeps what it has.
+ */
+INLINE int on_connect_udp(struct bpf_sock_addr *ctx, struct endpoint *to)
+{
+	struct bpf_sock *socket = socket_of(ctx);
+	struct connection *connection;
+	struct service_key key;
+	struct origin origin;
+	enum destination destination;
+	int chosen, is_service;
+
+	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
+	destination = classify(ctx, to, &key);
+	if (destination == DESTINATION_RANGED)
+		return refuse_service(&key, REFUSED_SOURCE_RANGE);
+	chosen = destination == DESTINATION_SERVICE ? choose(ctx, &key, &origin) : 0;
+	if (!chosen) {
+		is_service = destination == DESTINATION_SERVICE || destination == DESTINATION_UNKNOWN_PORT;
+		if (is_service && is_connected(socket))
+			return destination == DESTINATION_SERVICE ? refuse_service(&key, REFUSED_NO_BACKEND)
+									  : refuse(REFUSED_UNKNOWN_PORT);
+		/* What is addressed directly is noted only where something else could be believed of the socket. */
+		if (!is_service && !connection && !bpf_sk_storage_get(&flows, socket, 0, 0))
+			return ALLOW;
+		direct_origin(&origin, to);
+	} else {
+		if (!reaches_backend(ctx, to, &origin, 1))
+			return refuse(REFUSED_INVALID_SOURCE);
+		copy_address(origin.frontend, &to->address);
+		origin.frontend_port = to->port;
+		count_connection(&origin);
+	}
+	if (connection) {
+		keep_as_flow(socket, &connection->origin);
+		count_closed(connection);
+	} else if (is_connected(socket)) {
+		struct endpoint peer;
+		struct origin direct;
+
+		read_peer(socket, &peer);
+		direct_origin(&direct, &peer);
+		keep_as_flow(socket, &direct);
+	}
+	note_connection(socket, connection, &origin, chosen == 2);
+	copy_address(&to->address, origin.backend_address);
+	to->port = origin.backend_port;
+	return ALLOW;
+}
+
+INLINE int on_connect(struct bpf_sock_addr *ctx, struct endpoint *to)
+{
+	return ctx->protocol == IPPROTO_TCP ? on_connect_tcp(ctx, to) : on_connect_udp(ctx, to);
 }
 
 INLINE struct flow *flow_to(struct flows *known, const struct endpoint *frontend)
@@ -247,19 +489,6 @@ INLINE struct flow *flow_to(struct flows *known, const struct endpoint *frontend
 			return flow;
 	}
 	return 0;
-}
-
-INLINE struct flow *new_flow(struct flows *known)
-{
-	__u32 at = known->count;
-
-	if (at < FLOWS_PER_SOCKET) {
-		known->count = at + 1;
-	} else {
-		at = known->next_evicted;
-		known->next_evicted = at + 1;
-	}
-	return &known->flow[at % FLOWS_PER_SOCKET];
 }
 
 /* Whether another flow of the socket goes to the same backend: then replies are hard to tell apart. */
@@ -283,24 +512,62 @@ GLOBAL int is_shared(struct flows *known, const struct origin *origin)
 
 #define UNSHARED_ATTEMPTS 4
 
-/* Whether the flow's backend still is one that the service lets it keep. */
-INLINE int is_kept(const struct flow *flow)
+/* Whether the backend still is one that the service lets a socket keep. */
+INLINE int is_kept(const struct origin *origin)
 {
-	struct backend *backend = backend_by_id(flow->origin.backend);
+	struct backend *backend = backend_by_id(origin->backend);
 
-	return is_same_backend(backend, flow->origin.generation, flow->origin.service) &&
-	       backend->state != BACKEND_GONE;
+	return is_same_backend(backend, origin->generation, origin->service) && backend->state != BACKEND_GONE;
 }
 
-INLINE void note_sent(struct flows *known, struct flow *flow)
+/* What a connected socket sends to the service that it is connected to goes where it is connected. */
+INLINE int send_to_peer(struct bpf_sock *socket, struct endpoint *to)
 {
-	flow->sent = ++known->sent;
-	flow->awaiting_reply = 1;
+	struct connection *connection = bpf_sk_storage_get(&connections, socket, 0, 0);
+	struct endpoint peer;
+	struct origin *origin;
+	struct flows *known;
+	struct flow *flow;
+
+	if (!connection)
+		return 0;
+	origin = &connection->origin;
+	read_peer(socket, &peer);
+	/* If the last connect() has failed, the peer is that of an earlier one. */
+	if (!is_origin_of(origin, &peer)) {
+		known = bpf_sk_storage_get(&flows, socket, 0, 0);
+		flow = known ? flow_at(known, flow_from(known, &peer, 1)) : 0;
+		if (!flow)
+			return 0;
+		origin = &flow->origin;
+	}
+	if (origin->frontend_port != to->port || !same_address(origin->frontend, &to->address) || !is_kept(origin))
+		return 0;
+	*to = peer;
+	return 1;
+}
+
+/*
+ * A socket that is no longer connected keeps the backend that its connection to the service had: an IPv6 one goes
+ * on to get datagrams of that address only (udp_disconnect leaves sk_v6_daddr, which udp6_lib_lookup compares).
+ */
+INLINE int recall_connection(struct bpf_sock *socket, struct origin *origin)
+{
+	struct connection *connection = bpf_sk_storage_get(&connections, socket, 0, 0);
+
+	if (!connection || connection->origin.frontend_port != origin->frontend_port ||
+	    !same_address(connection->origin.frontend, origin->frontend) || !is_kept(&connection->origin))
+		return 0;
+	*origin = connection->origin;
+	return 1;
 }
 
 INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 {
 	enum destination destination;
+	struct endpoint peer = {};
+	int connected;
+	struct bpf_sock *socket = socket_of(ctx);
 	struct service *service;
 	struct service_key key;
 	struct flows *known;
@@ -314,99 +581,107 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 	if (destination == DESTINATION_RANGED)
 		return refuse_service(&key, REFUSED_SOURCE_RANGE);
 
-	known = bpf_sk_storage_get(&flows, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	/*
+	 * A connected socket gets its peer's datagrams only, so nothing else needs to be told apart. What a
+	 * connected IPv6 socket sends to an IPv4 peer comes here, too, with the backend's address (udpv6_sendmsg).
+	 */
+	connected = is_connected(socket);
+	if (connected) {
+		if (destination == DESTINATION_UDP_BACKEND || send_to_peer(socket, to))
+			return ALLOW;
+		read_peer(socket, &peer);
+	}
+
+	known = bpf_sk_storage_get(&flows, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!known)
 		return destination == DESTINATION_SERVICE ? refuse(REFUSED_NO_BACKEND) : ALLOW;
 	flow = flow_to(known, to);
 
 	if (destination == DESTINATION_UDP_BACKEND) {
 		if (!flow) {
-			flow = new_flow(known);
-			__builtin_memset(&flow->origin, 0, sizeof(flow->origin));
-			copy_address(flow->origin.frontend, &to->address);
-			copy_address(flow->origin.backend_address, &to->address);
-			flow->origin.frontend_port = to->port;
-			flow->origin.backend_port = to->port;
+			flow = flow_at(known, free_flow(known, 1));
+			if (!flow)
+				return ALLOW;
+			direct_origin(&flow->origin, to);
 		}
-		note_sent(known, flow);
+		note_sent(known, flow, AWAITING_REPLY);
 		return ALLOW;
 	}
 
 	service = bpf_map_lookup_elem(&services, &key);
-	if (!flow || !service || flow->origin.service != service->id || !is_kept(flow)) {
+	if (!flow || !service || flow->origin.service != service->id || !is_kept(&flow->origin)) {
 		struct origin origin = {};
 
 		copy_address(origin.frontend, &to->address);
 		origin.frontend_port = to->port;
 		for (int attempt = 0; attempt < UNSHARED_ATTEMPTS; attempt++) {
+			if (!flow && !connected && recall_connection(socket, &origin))
+				break;
 			if (!choose(ctx, &key, &origin))
 				return refuse_service(&key, REFUSED_NO_BACKEND);
-			if (!is_shared(known, &origin))
+			if (!is_shared(known, &origin) && !(connected && is_origin_of(&origin, &peer)))
 				break;
 		}
 		if (!reaches_backend(ctx, to, &origin, 0))
 			return refuse(REFUSED_INVALID_SOURCE);
 		if (!flow)
-			flow = new_flow(known);
+			flow = flow_at(known, free_flow(known, 0));
+		if (!flow)
+			return refuse(REFUSED_NO_BACKEND);
 		if (flow->origin.backend != origin.backend || flow->origin.generation != origin.generation)
 			count_connection(&origin);
 		flow->origin = origin;
 	}
-	note_sent(known, flow);
+	note_sent(known, flow, connected ? NO_REPLY : AWAITING_REPLY);
 	copy_address(&to->address, flow->origin.backend_address);
 	to->port = flow->origin.backend_port;
 	return ALLOW;
 }
 
 /* Turns a backend's address, as the source of a datagram or as a peer, into what was asked for. */
-INLINE int unmask_connection(struct bpf_sock *socket, struct endpoint *from)
+INLINE int unmask(const struct origin *origin, struct endpoint *from)
 {
-	struct connection *connection = bpf_sk_storage_get(&connections, socket, 0, 0);
-
-	if (!connection || connection->origin.backend_port != from->port ||
-	    !same_address(connection->origin.backend_address, &from->address))
+	if (!is_origin_of(origin, from))
 		return 0;
-	copy_address(&from->address, connection->origin.frontend);
-	from->port = connection->origin.frontend_port;
+	copy_address(&from->address, origin->frontend);
+	from->port = origin->frontend_port;
 	return 1;
+}
+
+INLINE int unmask_flow(struct bpf_sock *socket, struct endpoint *from, int is_connected)
+{
+	struct flows *known = bpf_sk_storage_get(&flows, socket, 0, 0);
+	struct flow *flow = known ? flow_at(known, flow_from(known, from, is_connected)) : 0;
+
+	if (!flow)
+		return 0;
+	if (flow->awaiting_reply == AWAITING_REPLY)
+		flow->awaiting_reply = NO_REPLY;
+	return unmask(&flow->origin, from);
 }
 
 /*
- * Several flows of a socket can go to one backend (two services that share it, or a service and the
- * backend's own address). Their replies look alike; servers answer in order, so a reply is taken
- * to be of the flow that has waited for longest.
+ * A connected socket gets datagrams of its peer only, but for those that were queued before. If the peer is
+ * not what the last connect() asked for, that one has failed.
  */
-INLINE int unmask_flow(struct bpf_sock *socket, struct endpoint *from)
-{
-	struct flows *known = bpf_sk_storage_get(&flows, socket, 0, 0);
-	struct flow *best = 0;
-
-	if (!known)
-		return 0;
-	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
-		struct flow *flow = &known->flow[i];
-
-		if (i >= known->count)
-			break;
-		if (flow->origin.backend_port != from->port ||
-		    !same_address(flow->origin.backend_address, &from->address))
-			continue;
-		if (!best || (flow->awaiting_reply && !best->awaiting_reply) ||
-		    (flow->awaiting_reply == best->awaiting_reply &&
-		     (flow->awaiting_reply ? (__s32)(flow->sent - best->sent) < 0 : (__s32)(flow->sent - best->sent) > 0)))
-			best = flow;
-	}
-	if (!best)
-		return 0;
-	best->awaiting_reply = 0;
-	copy_address(&from->address, best->origin.frontend);
-	from->port = best->origin.frontend_port;
-	return 1;
-}
-
 INLINE int on_recvmsg(struct bpf_sock *socket, struct endpoint *from)
 {
-	return unmask_connection(socket, from) || unmask_flow(socket, from);
+	int connected = is_connected(socket);
+	struct connection *connection;
+
+	if (!connected && unmask_flow(socket, from, 0))
+		return 1;
+	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
+	return connection && (unmask(&connection->origin, from) || (connected && unmask_flow(socket, from, 1)));
+}
+
+INLINE int on_getpeername(struct bpf_sock_addr *ctx, struct endpoint *peer)
+{
+	struct bpf_sock *socket = socket_of(ctx);
+	struct connection *connection = bpf_sk_storage_get(&connections, socket, 0, 0);
+
+	return connection && (unmask(&connection->origin, peer) ||
+			      (ctx->protocol == IPPROTO_UDP && unmask_flow(socket, peer, 1)));
 }
 
 /* Whether the port is a service's there, or only a hostPort's. */
@@ -498,7 +773,7 @@ INLINE int on_bind(struct bpf_sock_addr *ctx, const struct endpoint *at, int ipv
 		struct endpoint peer;                                                                   \
                                                                                                         \
 		read_address##n(&peer, ctx);                                                            \
-		if (unmask_connection(ctx->sk, &peer))                                                  \
+		if (on_getpeername(ctx, &peer))                                                  \
 			write_address##n(ctx, &peer);                                                   \
 		return ALLOW;                                                                           \
 	}                                                                                               \
@@ -517,7 +792,7 @@ SEC("cgroup/sock_release") int sock_release(struct bpf_sock *ctx)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, ctx, 0, 0);
 
-	if (connection && connection->counted)
-		count_active(&connection->origin, -1);
+	if (connection)
+		count_closed(connection);
 	return ALLOW;
 }

@@ -133,33 +133,38 @@ struct origin {
 	__u8 backend_address[16];
 	__be16 frontend_port;
 	__be16 backend_port;
-	__u32 backend; /* id; 0: the socket itself chose the backend's address */
+	__u32 backend; /* id; 0: the socket itself chose the address, which may be a service's without backends */
 	__u32 generation;
 	__u32 service;
 };
 
-/* connections: per socket, of a connected one. */
+/* connections: per socket, what the last connect() asked for; whether it has succeeded, the socket's own peer says. */
 struct connection {
 	struct origin origin;
 	__u32 counted; /* in backend_stats.active */
 	__u32 reserved;
 };
 
-/* flows: per socket, of an unconnected UDP one. */
+/* flows: per UDP socket, what else its datagrams were addressed to. */
 #define FLOWS_PER_SOCKET 16
+
+enum reply {
+	NO_REPLY = 0,
+	AWAITING_REPLY = 1,
+	WAS_PEER = 2, /* the socket was connected to it */
+};
 
 struct flow {
 	struct origin origin;
 	/* Number of the last datagram sent, over all flows of the socket; see recvmsg in socket.bpf.c. */
 	__u32 sent;
-	__u32 awaiting_reply;
+	enum reply awaiting_reply;
 };
 
 struct flows {
 	__u32 count;
 	__u32 sent;
-	__u32 next_evicted;
-	__u32 reserved;
+	__u32 reserved[2];
 	struct flow flow[FLOWS_PER_SOCKET];
 };
 

@@ -28,6 +28,25 @@ INLINE int is_same_backend(const struct backend *backend, __u32 generation, __u3
 	return backend && backend->generation == generation && backend->service == service;
 }
 
+/* Of services that choose by it: one more or one less open connection. */
+INLINE void count_active(const struct origin *origin, __s32 change)
+{
+	__u32 id = origin->backend;
+	struct backend *backend = backend_by_id(id);
+	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
+
+	/* After the id was given to another backend, its count is none of this socket's. */
+	if (stats && is_same_backend(backend, origin->generation, origin->service))
+		__sync_fetch_and_add(&stats->active, change);
+}
+
+/* A connection that was counted as open is counted as closed, once: a socket's end and stale.bpf.c's walk can meet. */
+INLINE void count_closed(struct connection *connection)
+{
+	if (connection->counted && __sync_lock_test_and_set(&connection->counted, 0))
+		count_active(&connection->origin, -1);
+}
+
 INLINE __u32 hash_client(client_id client)
 {
 	/* The finalizer of MurmurHash3: every input bit moves every output bit. */

@@ -42,6 +42,7 @@ static void *(*const bpf_sk_storage_get)(const void *map, void *sk, void *value,
 static long (*const bpf_sk_storage_delete)(const void *map, void *sk) = (void *)BPF_FUNC_sk_storage_delete;
 static __u64 (*const bpf_get_socket_cookie)(void *socket) = (void *)BPF_FUNC_get_socket_cookie;
 static __u64 (*const bpf_get_netns_cookie)(void *ctx) = (void *)BPF_FUNC_get_netns_cookie;
+static struct mptcp_sock *(*const bpf_skc_to_mptcp_sock)(void *socket) = (void *)BPF_FUNC_skc_to_mptcp_sock;
 static long (*const bpf_set_retval)(int retval) = (void *)BPF_FUNC_set_retval;
 static long (*const bpf_bind)(void *ctx, const void *address, int length) = (void *)BPF_FUNC_bind;
 static void *(*const bpf_skc_to_tcp6_sock)(void *socket) = (void *)BPF_FUNC_skc_to_tcp6_sock;

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include <linux/types.h>
+#include "bpf.h"
 
 #define KERNEL_STRUCT __attribute__((preserve_access_index))
 
@@ -24,9 +24,18 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+struct in6_addr {
+	__u8 bytes[16];
+};
+
 struct sock_common {
+	__be32 skc_daddr;
+	__be16 skc_dport;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
 	possible_net_t skc_net;
 	unsigned char skc_ipv6only : 1;
+	struct in6_addr skc_v6_daddr;
 } KERNEL_STRUCT;
 
 struct sock {
@@ -35,6 +44,11 @@ struct sock {
 } KERNEL_STRUCT;
 
 struct udp_sock;
+
+/* It begins with a struct sock. */
+struct mptcp_sock {
+	struct sock sk;
+};
 
 struct bpf_iter_meta {
 	struct seq_file *seq;

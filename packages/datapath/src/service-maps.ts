@@ -122,17 +122,21 @@ export class ServiceMaps implements Operations<ServiceRow> {
   /** Rows that hold what was found at the start, as it was. */
   private readonly adopted = new Set<string>();
   private nextId: number;
-  private readonly onBackendsGone: (row: ServiceRow['protocol']) => void;
+  private readonly onStaleSockets: (protocol: ServiceRow['protocol']) => void;
   /** Rows that were found in force at the start, but not as they should be. */
   repaired = 0;
   /** Flags of a frontend with source ranges. */
   private readonly rangedFlags: number;
 
-  /** `now` is a monotonic clock in nanoseconds; `onBackendsGone` hears of removed backends. */
+  /**
+   * `now` is a monotonic clock in nanoseconds; `onStaleSockets` is called when sockets can be connected to what a
+   * socket that connects now would not get: to a removed backend, or to a UDP service's address from a time
+   * when it had no backends.
+   */
   constructor(
     store: ServiceStore,
     now: () => bigint,
-    onBackendsGone: (protocol: ServiceRow['protocol']) => void = () => {},
+    onStaleSockets: (protocol: ServiceRow['protocol']) => void = () => {},
     sourceRanges: SourceRangesHold = 'everywhere',
   ) {
     this.store = store;
@@ -140,7 +144,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
       sourceRanges === 'everywhere'
         ? serviceFlags.ranged | serviceFlags.rangedInside
         : serviceFlags.ranged;
-    this.onBackendsGone = onBackendsGone;
+    this.onStaleSockets = onStaleSockets;
     this.backends = new BackendTable(store.backends, store.backendStats, now);
     this.runs = new Extents(store.slots.length, now);
     this.roles = new AddressRoles(store.addresses, new AddressFilter(store.addressFilter));
@@ -507,6 +511,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
       this.removeBackends(allBackends(before).filter((id) => !kept.has(id)));
       this.roles.drop(before.addresses);
     }
+    if (row.protocol === 'UDP' && servesMore(before, plan)) this.onStaleSockets('UDP');
     this.owners.set(entry.id, row.key);
     this.held.set(row.key, { entry, frontends, backendIds, addresses, spared });
   }
@@ -535,9 +540,17 @@ export class ServiceMaps implements Operations<ServiceRow> {
       protocols.add(this.backends.read(id).protocol);
       this.backends.remove(id);
     }
-    if (protocols.has(protocolNumbers.TCP)) this.onBackendsGone('TCP');
-    if (protocols.has(protocolNumbers.UDP)) this.onBackendsGone('UDP');
+    if (protocols.has(protocolNumbers.TCP)) this.onStaleSockets('TCP');
+    if (protocols.has(protocolNumbers.UDP)) this.onStaleSockets('UDP');
   }
+}
+
+/** Whether a frontend has backends now and had none before. */
+function servesMore(before: Held | undefined, { entry, frontends }: Held): boolean {
+  if (entry.slotCount === 0) return false;
+  if (!before || before.entry.slotCount === 0) return true;
+  const served = new Set(allFrontends(before));
+  return frontends.some((key) => !served.has(key));
 }
 
 function isSpared({ spared }: Held): boolean {

@@ -10,7 +10,7 @@ import { deleteNamespace, NetworkNamespace } from '@heddle/netlink';
 import { errno, SysError } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { row } from '../testing/rows.ts';
-import { codeOf } from '../testing/sockets.ts';
+import { at, codeOf } from '../testing/sockets.ts';
 import { World } from '../testing/world.ts';
 import { findNamespaces } from './stale-sockets.ts';
 
@@ -158,6 +158,50 @@ function destroyingTests(bpf: LinuxBpf, missing: readonly string[]): void {
     using receiver = world.receiver(two, 4, port);
     assert.equal(stale[0]!.send('again'), 'ok');
     assert.equal(receiver.receive().text, 'again');
+  });
+
+  test('UDP: what was connected to a service without backends is destroyed once there are some', async () => {
+    const one = world.pod(2);
+    const fronts = [
+      [4, '', '10.96.1.30', 'v4'],
+      [6, '::ffff:', '10.96.1.31', 'v4'],
+      [6, '', 'fd00:10:96::1:30', 'v6'],
+    ] as const;
+    for (const [i, [family, prefix, address, end]] of fronts.entries()) {
+      world.apply(row([{ address, port: 53 }], [], { protocol: 'UDP' }));
+      const socket = world.socket(world.pod(0), family, 'udp');
+      assert.equal(socket.connect(prefix + address, 53), 'ok');
+      const unknown = world.socket(world.pod(0), family, 'udp');
+      assert.equal(unknown.connect(prefix + address, 54), 'ok');
+      world.apply(row([{ address, port: 53 }], [backend(one, end, 5360)], { protocol: 'UDP' }));
+      await destroyed(i + 1);
+      assert.equal(
+        codeOf(() => socket.receive()),
+        'ECONNABORTED',
+      );
+      assert.equal(unknown.peerName(), at(prefix + address, 54));
+    }
+  });
+
+  test('UDP: a socket that was disconnected or connected elsewhere stays when its former backend is gone', async () => {
+    const one = world.pod(2);
+    const front = { address: '10.96.1.40', port: 53 };
+    const rows = (pod: LabPod) => row([front], [backend(pod, 'v4', 5361)], { protocol: 'UDP' });
+    world.apply(rows(one));
+    const sockets = [0, 1, 2].map(() => {
+      const socket = world.socket(world.pod(0), 4, 'udp');
+      assert.equal(socket.connect(front.address, 53), 'ok');
+      return socket;
+    });
+    assert.equal(sockets[0]!.disconnect(), 'ok');
+    assert.equal(sockets[1]!.connect(world.pod(3).addresses.v4, 5361), 'ok');
+    world.apply(rows(world.pod(1)));
+    await destroyed(1);
+    for (const socket of sockets.slice(0, 2)) assert.equal(socket.receiveNow(), undefined);
+    assert.equal(
+      codeOf(() => sockets[2]!.receive()),
+      'ECONNABORTED',
+    );
   });
 
   test('TCP: stays, unless terminateTcp is set; while its backend drains in any case', async () => {

@@ -202,12 +202,87 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(receiver.receive().text, 'theirs');
     });
 
-    test('no endpoints, or an unknown port: the send is refused', () => {
+    test('no endpoints, or an unknown port: a send is refused', () => {
       world.apply(row([{ address: '10.96.1.8', port: 53 }], [], udp));
       using socket = world.socket(world.pod(0), 4, 'udp');
       assert.equal(socket.send('x', { address: '10.96.1.8', port: 53 }), 'ECONNREFUSED');
       assert.equal(socket.send('x', { address: '10.96.1.8', port: 54 }), 'ECONNREFUSED');
-      assert.equal(socket.connect('10.96.1.8', 53), 'ECONNREFUSED');
+    });
+
+    for (const [family, prefix, own, vip] of [
+      [4, '', 'v4', '10.96.1.10'],
+      [6, '::ffff:', 'v4', '10.96.1.10'],
+      [6, '', 'v6', 'fd00:10:96::1:10'],
+    ] as const) {
+      test(`connect to a service address shows a resolver its source address, whatever the port (${prefix}${vip})`, () => {
+        const client = world.pod(0);
+        world.apply(row([{ address: vip, port: 53 }], [], udp));
+        // glibc connects to port 0 or the service's, Go to 9, musl to 65535.
+        for (const port of [0, 9, 53, 65_535]) {
+          using socket = world.socket(client, family, 'udp');
+          assert.equal(socket.connect(prefix + vip, port), 'ok');
+          const name = socket.ownName();
+          const source = `${prefix}${client.addresses[own]}`;
+          assert.equal(name.slice(0, name.lastIndexOf(':')), source);
+          if (port !== 0) assert.equal(socket.peerName(), at(prefix + vip, port));
+        }
+      });
+    }
+
+    test('a connected socket keeps its connection when it connects to a port that the service has not', () => {
+      const [client, one] = [world.pod(0), world.pod(1)];
+      using receiver = world.receiver(one, 4, 5362);
+      const front = { address: '10.96.1.11', port: 53 };
+      world.apply(row([front], [{ address: one.addresses.v4, port: 5362 }], udp));
+      using socket = world.socket(client, 4, 'udp');
+      assert.equal(socket.connect(front.address, front.port), 'ok');
+      assert.equal(socket.connect(front.address, 54), 'ECONNREFUSED');
+      assert.equal(socket.peerName(), at(front.address, front.port));
+      assert.equal(socket.send('still'), 'ok');
+      answer(receiver);
+      assert.equal(socket.receive().from, at(front.address, front.port));
+    });
+
+    test('what a socket sends after its connection goes to the backend that the connection had', () => {
+      const [client, one, two] = [world.pod(0), world.pod(1), world.pod(2)];
+      using r1 = world.receiver(one, 6, 5363);
+      using r2 = world.receiver(two, 6, 5363);
+      const front = { address: 'fd00:10:96::1:12', port: 53 };
+      const backends = [one, two].map((pod) => ({ address: pod.addresses.v6, port: 5363 }));
+      const service = row([front], backends, udp);
+      world.apply(service);
+      const counted = () => world.datapath.backendCounters(service.key)!.map((c) => c.connections);
+      for (let n = 0; n < 20; n++) {
+        const before = counted();
+        using socket = world.socket(client, 6, 'udp');
+        assert.equal(socket.connect(front.address, front.port), 'ok');
+        const chosen = counted().findIndex((count, i) => count !== before[i]);
+        assert.equal(socket.disconnect(), 'ok');
+        assert.equal(socket.send('x', front), 'ok');
+        answer(chosen === 0 ? r1 : r2);
+        assert.equal(socket.receive().from, at(front.address, front.port));
+      }
+    });
+
+    test('sockets that share a port by SO_REUSEPORT and are connected to two services', () => {
+      const [client, one] = [world.pod(0), world.pod(1)];
+      using r1 = world.receiver(one, 4, 5364);
+      using r2 = world.receiver(one, 4, 5365);
+      const fronts = [13, 14].map((n) => ({ address: `10.96.1.${n}`, port: 53 }));
+      const backend = (port: number) => ({ address: one.addresses.v4, port });
+      world.apply(row([fronts[0]!], [backend(5364)], udp), row([fronts[1]!], [backend(5365)], udp));
+      using s1 = world.socket(client, 4, 'udp');
+      using s2 = world.socket(client, 4, 'udp');
+      for (const [i, socket] of [s1, s2].entries()) {
+        socket.reusePort();
+        assert.equal(socket.bind('0.0.0.0', 5366), 'ok');
+        assert.equal(socket.connect(fronts[i]!.address, 53), 'ok');
+        assert.equal(socket.send(`socket ${i}`), 'ok');
+      }
+      answer(r2, 'second');
+      answer(r1, 'first');
+      assert.deepEqual(s1.receive(), { text: 'first', from: at(fronts[0]!.address, 53) });
+      assert.deepEqual(s2.receive(), { text: 'second', from: at(fronts[1]!.address, 53) });
     });
 
     test('TCP and UDP on one port are two services', () => {

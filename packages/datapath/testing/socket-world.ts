@@ -36,7 +36,7 @@ export abstract class SocketWorld<
   }
 
   /** A socket in a pod or on the node; closed with the world. */
-  socket(place: TestPlace, family: 4 | 6, kind: 'tcp' | 'udp'): TestSocket {
+  socket(place: TestPlace, family: 4 | 6, kind: 'tcp' | 'udp' | 'mptcp'): TestSocket {
     const socket = place.enter(() => new TestSocket(this.platform, family, kind));
     this.open.push(socket);
     return socket;

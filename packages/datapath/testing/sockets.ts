@@ -24,6 +24,11 @@ import {
   syscallNumbers,
 } from '@heddle/sys';
 
+const MSG_DONTWAIT = 0x40;
+const MSG_FASTOPEN = 0x20000000;
+const IPPROTO_MPTCP = 262;
+const SO_REUSEPORT = 15;
+
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
@@ -42,12 +47,14 @@ export class TestSocket implements Disposable {
   private readonly platform: Platform;
   private readonly family: 4 | 6;
 
-  constructor(platform: Platform, family: 4 | 6, kind: 'tcp' | 'udp', fd?: number) {
+  constructor(platform: Platform, family: 4 | 6, kind: 'tcp' | 'udp' | 'mptcp', fd?: number) {
     this.platform = platform;
     this.family = family;
     const nr = syscallNumbers(platform);
-    const type = (kind === 'tcp' ? 1 : 2) | SOCK_CLOEXEC;
-    this.fd = fd ?? checked('socket', platform.syscall(nr.socket, family === 4 ? 2 : 10, type, 0));
+    const type = (kind === 'udp' ? 2 : 1) | SOCK_CLOEXEC;
+    const protocol = kind === 'mptcp' ? IPPROTO_MPTCP : 0;
+    this.fd =
+      fd ?? checked('socket', platform.syscall(nr.socket, family === 4 ? 2 : 10, type, protocol));
     const second = encodeTimeout(1000);
     platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, SO_RCVTIMEO, second, 16);
     platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, SO_SNDTIMEO, second, 16);
@@ -81,6 +88,10 @@ export class TestSocket implements Disposable {
   reuseAddress(): void {
     const one = Uint8Array.of(1, 0, 0, 0);
     this.call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEADDR, one, 4);
+  }
+
+  reusePort(): void {
+    this.call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEPORT, Uint8Array.of(1, 0, 0, 0), 4);
   }
 
   /** An IPv6 socket that takes no IPv4. */
@@ -117,6 +128,15 @@ export class TestSocket implements Disposable {
     return this.outcome(this.call('sendto', this.fd, bytes, bytes.length, 0, name, name.length));
   }
 
+  /** Connects and sends at once (MSG_FASTOPEN). 'ok', or the symbolic errno. */
+  fastOpen(text: string, to: Endpoint): string {
+    const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+    const name = this.sockaddr(to.address, to.port);
+    return this.outcome(
+      this.call('sendto', this.fd, bytes, bytes.length, MSG_FASTOPEN, name, name.length),
+    );
+  }
+
   /** recvfrom: the text and the source. Throws SysError. */
   receive(): { text: string; from: string } {
     const bytes = new Uint8Array(2048);
@@ -127,6 +147,64 @@ export class TestSocket implements Disposable {
       this.call('recvfrom', this.fd, bytes, bytes.length, 0, name, length),
     );
     return { text: String.fromCharCode(...bytes.subarray(0, got)), from: this.text(name) };
+  }
+
+  /** The same, without waiting; undefined when there is nothing. Throws SysError. */
+  receiveNow(): { text: string; from: string } | undefined {
+    const bytes = new Uint8Array(2048);
+    const name = new Uint8Array(28);
+    const length = Uint8Array.of(28, 0, 0, 0);
+    const got = this.call('recvfrom', this.fd, bytes, bytes.length, MSG_DONTWAIT, name, length);
+    if (got === -errno.EAGAIN) return undefined;
+    const text = String.fromCharCode(...bytes.subarray(0, checked('recvfrom', got)));
+    return { text, from: this.text(name) };
+  }
+
+  /** sendmsg; without a destination to the peer. 'ok', or the symbolic errno. */
+  sendMessage(text: string, to?: Endpoint): string {
+    const { headers, parts } = this.messages([{ text, to }]);
+    return this.outcome(kept(parts, this.call('sendmsg', this.fd, headers, 0)));
+  }
+
+  /** sendmmsg: how many messages were sent, or the symbolic errno. */
+  sendMessages(messages: readonly { text: string; to?: Endpoint | undefined }[]): number | string {
+    const { headers, parts } = this.messages(messages);
+    const sent = kept(parts, this.call('sendmmsg', this.fd, headers, messages.length, 0));
+    return sent >= 0 ? sent : this.outcome(sent);
+  }
+
+  /** Another descriptor of the same socket. */
+  duplicate(): TestSocket {
+    const fd = checked('dup', this.call('dup', this.fd));
+    return new TestSocket(this.platform, this.family, 'udp', fd);
+  }
+
+  /** struct mmsghdr for each message; it points into `parts`, which must live as long as the call takes. */
+  private messages(messages: readonly { text: string; to?: Endpoint | undefined }[]) {
+    const headers = new Uint8Array(64 * messages.length);
+    const view = new DataView(headers.buffer);
+    // Behind each other: the vector (16 bytes), the name (28), the text.
+    const parts = messages.map(({ text, to }, i) => {
+      const part = new Uint8Array(44 + text.length);
+      const name = to && this.sockaddr(to.address, to.port);
+      if (name) part.set(name, 16);
+      part.set(
+        Uint8Array.from(text, (character) => character.charCodeAt(0)),
+        44,
+      );
+      const address = this.platform.addressOf(part);
+      const vector = new DataView(part.buffer);
+      vector.setBigUint64(0, address + 44n, true);
+      vector.setBigUint64(8, BigInt(text.length), true);
+      if (name) {
+        view.setBigUint64(64 * i, address + 16n, true);
+        view.setUint32(64 * i + 8, name.length, true);
+      }
+      view.setBigUint64(64 * i + 16, address, true);
+      view.setBigUint64(64 * i + 24, 1n, true);
+      return part;
+    });
+    return { headers, parts };
   }
 
   /** recvmmsg of up to `count` datagrams: sources in order. Throws SysError. */
@@ -198,6 +276,11 @@ export class TestSocket implements Disposable {
     // An IPv6 socket shows IPv4 as ::ffff:a.b.c.d, and so does the test.
     return at(isIpv4(ip) ? `::ffff:${formatIp(ip)}` : formatIp(ip), port);
   }
+}
+
+/** The result of a call that has used memory by its address. */
+function kept(memory: readonly Uint8Array[], result: number): number {
+  return memory.length > 0 ? result : 0;
 }
 
 /** The errno of a call that is to fail. */

@@ -15,14 +15,22 @@ export interface SocketFields {
 }
 
 /** Bytes of struct bpf_sock and, behind it, the simulated struct sock (kernel-btf.ts); where the fields are. */
-const SIZE = 104;
+const SIZE = 128;
 const SOURCE_IPV4 = 24;
 const SOURCE_IPV6 = 28;
 const SOURCE_PORT = 44;
+const PEER_PORT = 48;
+const PEER_IPV4 = 52;
+const PEER_IPV6 = 56;
+const STATE = 72;
 const NETWORK = 80;
-const PROTOCOL = 96;
+const COMMON = { state: 89, family: 90, peerPort: 92, peerIpv4: 96, peerIpv6: 100 } as const;
+const PROTOCOL = 120;
+/** States of include/net/tcp_states.h, which UDP sockets have, too. */
+const TCP_ESTABLISHED = 1;
+const TCP_CLOSE = 7;
 /** Bytes of struct sock_common as kernel-btf.ts has it, and where it has skc_ipv6only. */
-const COMMON_SIZE = 16;
+const COMMON_SIZE = 40;
 const IPV6_ONLY = 8;
 
 /** A socket as programs know it: an address, and storage that hangs on it. */
@@ -47,8 +55,10 @@ export class SocketHandle {
     this.view.setUint32(12, fields.protocol, true);
     this.view.setInt32(NETWORK + 4, fields.network ?? 0, true);
     this.view.setUint16(PROTOCOL, fields.protocol, true);
+    this.view.setUint16(COMMON.family, fields.family, true);
     this.#memory = memory;
     this.region = memory.add({ kind: 'kernel', what: 'a socket', object: this }, bytes);
+    this.showPeer(undefined, 0);
   }
 
   /** Region of its struct sock_common. */
@@ -71,6 +81,18 @@ export class SocketHandle {
     bytes.set(address.subarray(12), SOURCE_IPV4);
     bytes.set(address, SOURCE_IPV6);
     this.view.setUint32(SOURCE_PORT, port, true);
+  }
+
+  /** Shows programs the peer's address (16 bytes, IPv4 mapped) and port; without address: there is no peer. */
+  showPeer(address: Uint8Array | undefined, port: number): void {
+    const bytes = new Uint8Array(this.view.buffer);
+    const state = address ? TCP_ESTABLISHED : TCP_CLOSE;
+    const shown = address ?? new Uint8Array(16);
+    this.view.setUint32(STATE, state, true);
+    this.view.setUint8(COMMON.state, state);
+    for (const at of [PEER_PORT, COMMON.peerPort]) this.view.setUint16(at, port);
+    for (const at of [PEER_IPV4, COMMON.peerIpv4]) bytes.set(shown.subarray(12), at);
+    for (const at of [PEER_IPV6, COMMON.peerIpv6]) bytes.set(shown, at);
   }
 
   dispose(): void {

@@ -313,7 +313,7 @@ export function decodeEvictableGroup(bytes: Uint8Array, offset = 0): EvictableGr
 export interface Flow {
   readonly origin: Origin;
   readonly sent: number;
-  readonly awaitingReply: number;
+  readonly awaitingReply: Reply;
 }
 
 export const flowSize = 56;
@@ -330,7 +330,7 @@ export function decodeFlow(bytes: Uint8Array, offset = 0): Flow {
   return {
     origin: decodeOrigin(bytes, offset),
     sent: view.getUint32(48, true),
-    awaitingReply: view.getUint32(52, true),
+    awaitingReply: view.getUint32(52, true) as Reply,
   };
 }
 
@@ -431,8 +431,7 @@ export type FlowState = (typeof flowState)[keyof typeof flowState];
 export interface Flows {
   readonly count: number;
   readonly sent: number;
-  readonly nextEvicted: number;
-  readonly reserved: number;
+  readonly reserved: readonly number[];
   readonly flow: readonly Flow[];
 }
 
@@ -442,8 +441,10 @@ export function encodeFlows(value: Flows, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 912);
   view.setUint32(0, value.count, true);
   view.setUint32(4, value.sent, true);
-  view.setUint32(8, value.nextEvicted, true);
-  view.setUint32(12, value.reserved, true);
+  checkLength('flows.reserved', value.reserved.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setUint32(8 + i * 4, value.reserved[i]!, true);
+  }
   checkLength('flows.flow', value.flow.length, 16);
   for (let i = 0; i < 16; i++) {
     encodeFlow(value.flow[i]!, into, offset + 16 + i * 56);
@@ -455,8 +456,7 @@ export function decodeFlows(bytes: Uint8Array, offset = 0): Flows {
   return {
     count: view.getUint32(0, true),
     sent: view.getUint32(4, true),
-    nextEvicted: view.getUint32(8, true),
-    reserved: view.getUint32(12, true),
+    reserved: Array.from({ length: 2 }, (_, i) => view.getUint32(8 + i * 4, true)),
     flow: Array.from({ length: 16 }, (_, i) => decodeFlow(bytes, offset + 16 + i * 56)),
   };
 }
@@ -916,6 +916,14 @@ export const refusalReason = {
   sourceRange: 177,
 } as const;
 export type RefusalReason = (typeof refusalReason)[keyof typeof refusalReason];
+
+/** enum reply */
+export const reply = {
+  noReply: 0,
+  awaitingReply: 1,
+  wasPeer: 2,
+} as const;
+export type Reply = (typeof reply)[keyof typeof reply];
 
 /** struct service */
 export interface Service {

@@ -163,7 +163,12 @@ export class Stage {
     const isRefused = this.#refusals() > refused;
     if (isRefused) return { outcome: result === 'EPERM' ? 'denied' : 'refused' };
     const chosen = [...this.#connections()].filter(([at, count]) => count > (before.get(at) ?? 0));
-    if (chosen.length === 0) return { outcome: 'untouched' };
+    if (chosen.length === 0) {
+      // connect() of UDP is not refused where a service has no backend: resolvers probe with it. A send is.
+      using unconnected = world.socket(place, end === 'v4' ? 4 : 6, 'udp');
+      if (protocol === 'UDP') unconnected.send('who?', { address, port });
+      return { outcome: this.#refusals() > refused ? 'refused' : 'untouched' };
+    }
     assert.equal(result, 'ok');
     assert.equal(chosen.length, 1, 'connections that were counted');
     const [by] = chosen[0]!;

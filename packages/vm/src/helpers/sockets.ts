@@ -73,6 +73,12 @@ const toSocket6 =
     machine.answerPointer(matches ? commonRegion : 0);
   };
 
+/** The machine's sockets speak no MPTCP. */
+const toMptcp: Helper = (machine) => {
+  socketIn(machine, 1);
+  machine.answerPointer(0);
+};
+
 /** By number of `enum bpf_func_id` (linux/bpf.h). */
 export const socketHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   46: ['get_socket_cookie', socketCookie],
@@ -82,4 +88,5 @@ export const socketHelpers: Readonly<Record<number, readonly [name: string, help
   122: ['get_netns_cookie', netnsCookie],
   136: ['skc_to_tcp6_sock', toSocket6(6)],
   140: ['skc_to_udp6_sock', toSocket6(17)],
+  196: ['skc_to_mptcp_sock', toMptcp],
 };

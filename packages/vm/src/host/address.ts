@@ -43,6 +43,13 @@ export const loopbackV6: Address = `${'\0'.repeat(15)}\x01`;
 
 export const isAny = (address: Address) => address === anyV4 || address === anyV6;
 
+/** 255.255.255.255. */
+export const broadcast: Address = `${mappedPrefix}\xff\xff\xff\xff`;
+
+/** fe80::/10. */
+export const isLinkLocal = (address: Address) =>
+  address.charCodeAt(0) === 0xfe && (address.charCodeAt(1) & 0xc0) === 0x80;
+
 /** 127.0.0.0/8 and ::1. */
 export function isLoopback(address: Address): boolean {
   return address === loopbackV6 || (isMapped(address) && address.charCodeAt(12) === 127);

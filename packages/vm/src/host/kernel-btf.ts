@@ -10,9 +10,20 @@ const structs: Readonly<Record<string, readonly [size: number, members: Members]
   list_head: [16, { next: [0, '*list_head'], prev: [8, '*list_head'] }],
   net: [24, { ns: [0, 'ns_common'], dev_base_head: [8, 'list_head'] }],
   // Here skc_ipv6only is a byte of its own; CO-RE finds out that it is no bit field.
-  sock_common: [16, { skc_net: [0, 'possible_net_t'], skc_ipv6only: [8, 'unsigned char'] }],
+  sock_common: [
+    40,
+    {
+      skc_net: [0, 'possible_net_t'],
+      skc_ipv6only: [8, 'unsigned char'],
+      skc_state: [9, 'unsigned char'],
+      skc_family: [10, 'unsigned short'],
+      skc_dport: [12, 'unsigned short'],
+      skc_daddr: [16, 'unsigned int'],
+      skc_v6_daddr: [20, 'in6_addr'],
+    },
+  ],
   // Behind the struct bpf_sock that stands for a socket; see socket.ts.
-  sock: [104, { __sk_common: [80, 'sock_common'], sk_protocol: [96, 'unsigned short'] }],
+  sock: [128, { __sk_common: [80, 'sock_common'], sk_protocol: [120, 'unsigned short'] }],
   bpf_sock_addr_kern: [72, { sk: [64, '*sock'] }],
   net_device: [
     40,

@@ -19,6 +19,7 @@ const AF_NETLINK = 16;
 /** Without SOCK_CLOEXEC and SOCK_NONBLOCK. */
 const TYPE_MASK = 0xf;
 const SOL_SOCKET = 1;
+const SO_REUSEPORT = 15;
 const SO_NETNS_COOKIE = 71;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
@@ -60,6 +61,28 @@ function endpointIn(socket: VmSocket, args: Arguments, at: number): Endpoint | n
   if (!name) return -errno.EINVAL;
   if (socket.family === AF_INET && name.family !== AF_INET) return -errno.EAFNOSUPPORT;
   return name.endpoint;
+}
+
+/** Sends what a struct msghdr at `header` of `headers` names. Returns the bytes sent, or -errno. */
+function sendMessage(
+  socket: VmSocket,
+  args: Arguments,
+  headers: Uint8Array,
+  header: number,
+): number {
+  const view = new DataView(headers.buffer, headers.byteOffset, headers.byteLength);
+  const vector = args.memory(view.getBigUint64(header + VECTOR, true));
+  const vectorView = new DataView(vector.buffer, vector.byteOffset, vector.byteLength);
+  const length = Number(vectorView.getBigUint64(8, true));
+  const bytes = args.memory(vectorView.getBigUint64(0, true)).subarray(0, length);
+  const nameAt = view.getBigUint64(header + NAME, true);
+  if (nameAt === 0n) return socket.send(bytes);
+  const name = readSockaddr(
+    args.memory(nameAt).subarray(0, view.getUint32(header + NAME_LENGTH, true)),
+  );
+  if (!name) return -errno.EINVAL;
+  if (socket.family === AF_INET && name.family !== AF_INET) return -errno.EAFNOSUPPORT;
+  return socket.send(bytes, name.endpoint);
 }
 
 function writeName(socket: VmSocket, name: Endpoint | number, args: Arguments): number {
@@ -133,6 +156,22 @@ export const socketCalls: { readonly [name in SyscallName]?: Call } = {
       return bytes.length;
     }),
   ),
+  sendmsg: onSocket((socket, args) => sendMessage(socket, args, args.bytes(1), 0)),
+  sendmmsg: onSocket((socket, args) => {
+    const headers = args.bytes(1);
+    const view = new DataView(headers.buffer, headers.byteOffset, headers.byteLength);
+    let count = 0;
+    for (; count < args.number(2); count++) {
+      const sent = sendMessage(socket, args, headers, count * MMSGHDR);
+      if (sent < 0) return count > 0 ? count : sent;
+      view.setUint32(count * MMSGHDR + MESSAGE_LENGTH, sent, true);
+    }
+    return count;
+  }),
+  dup(_, descriptors, args) {
+    const object = descriptors.get(args.number(0));
+    return object ? descriptors.open(object) : -errno.EBADF;
+  },
   recvmmsg: onSocket((socket, args) => {
     const headers = args.bytes(1);
     const view = new DataView(headers.buffer, headers.byteOffset, headers.byteLength);
@@ -161,6 +200,8 @@ export const socketCalls: { readonly [name in SyscallName]?: Call } = {
     if (socket instanceof VmSocket && isV6Only) socket.onlyIpv6 = args.bytes(3)[0] === 1;
     const isNoPort = args.number(1) === SOL_IP && args.number(2) === IP_BIND_ADDRESS_NO_PORT;
     if (socket instanceof VmSocket && isNoPort) socket.bindsNoPort = args.bytes(3)[0] === 1;
+    const isReusePort = args.number(1) === SOL_SOCKET && args.number(2) === SO_REUSEPORT;
+    if (socket instanceof VmSocket && isReusePort) socket.reusesPort = args.bytes(3)[0] === 1;
     // Others change nothing here: calls never wait, and ports are free as soon as sockets are closed.
     return socket ? 0 : -errno.EBADF;
   },

@@ -7,9 +7,11 @@ import {
   AF_INET,
   anyV4,
   anyV6,
+  broadcast,
   type Endpoint,
   fromBytes,
   isAny,
+  isLinkLocal,
   isLoopback,
   isMapped,
   loopbackV4,
@@ -45,11 +47,13 @@ export class VmSocket extends VmObject {
   readonly namespace: VmNamespace;
   /** IP_BIND_ADDRESS_NO_PORT: bind() to port 0 leaves the choice of a port to connect(). */
   bindsNoPort = false;
+  /** SO_REUSEPORT. */
+  reusesPort = false;
   readonly #host: VmHost;
   readonly #cgroup: VmCgroup;
   #onlyIpv6 = false;
   #own: Endpoint;
-  #peer: Endpoint | undefined;
+  #connectedTo: Endpoint | undefined;
   /** The other end of a TCP connection. */
   #partner: VmSocket | undefined;
   #backlog: VmSocket[] | undefined;
@@ -102,6 +106,16 @@ export class VmSocket extends VmObject {
     this.handle.showSource(toBytes(own.address), own.port);
   }
 
+  get #peer(): Endpoint | undefined {
+    return this.#connectedTo;
+  }
+
+  /** Programs see it, too. */
+  set #peer(peer: Endpoint | undefined) {
+    this.#connectedTo = peer;
+    this.handle.showPeer(peer && toBytes(peer.address), peer?.port ?? 0);
+  }
+
   bind(endpoint: Endpoint): number {
     if (this.#local.port !== 0) return -errno.EINVAL;
     const family = familyOf(this.family, endpoint.address, 'bind');
@@ -125,6 +139,11 @@ export class VmSocket extends VmObject {
     }
     const source = this.#sourceFor(to.address);
     if (!this.#canLeave(source, to.address)) return -errno.EINVAL;
+    if (this.protocol === IPPROTO_UDP) {
+      // __ip4_datagram_connect without SO_BROADCAST, __ip6_datagram_connect without a scope id.
+      if (to.address === broadcast) return -errno.EACCES;
+      if (isLinkLocal(to.address)) return -errno.EINVAL;
+    }
     if (this.protocol === IPPROTO_TCP) {
       const result = this.#connectStream(to, source);
       if (result < 0) return result;
@@ -263,6 +282,7 @@ export class VmSocket extends VmObject {
   }
 
   #conflicts(other: VmSocket, address: Address): boolean {
+    if (this.reusesPort && other.reusesPort) return false;
     // A connected TCP socket shares its listener's port.
     if (other.#peer && this.protocol === IPPROTO_TCP) return false;
     const { address: taken } = other.#local;

@@ -1,0 +1,5 @@
+import { socketCallTests } from '../testing/socket-call-tests.ts';
+import { VmWorld } from '../testing/vm-world.ts';
+
+// In the userspace machine: what the kernel tests say, without root.
+socketCallTests((name, pods) => new VmWorld(name, pods));
