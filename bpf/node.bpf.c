@@ -91,8 +91,11 @@ INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 
 	if (!recalled && !role)
 		role = role_of(packet);
-	if (!recalled && !role)
+	if (!recalled && !role) {
+		if (may_begin(packet) && may_reply(packet->key.destination, packet->key.destination_port))
+			give_way_to_direct(packet);
 		return NEXT;
+	}
 	reason = find_passage(ctx, packet, role, recalled, &found, &to, &route);
 	if (reason || !found.flow)
 		return refuse(ctx, packet, reason, route.fib.mtu_result - route.overhead, found.service);
@@ -286,8 +289,12 @@ INLINE int answer_client(context *ctx, struct packet *packet)
 	struct flow_key to;
 	__u32 life;
 
-	if (!may_reply(packet->key.source, packet->key.source_port) || !find_flow(&found, &packet->key) || !found.is_reply)
+	if (!may_reply(packet->key.source, packet->key.source_port))
 		return NEXT;
+	if (!find_flow(&found, &packet->key) || !found.is_reply) {
+		note_stack_datagram(packet);
+		return NEXT;
+	}
 	life = found.flow->life;
 	if (!has_backend(found.flow, life)) {
 		/* With a SYN a connection of the pod's own begins between the same ends. */

@@ -115,6 +115,64 @@ INLINE int goes_on(const struct packet *packet, const struct found *found)
 	return 0;
 }
 
+/* How long an answer to UDP is waited for: 180 s, in ticks. The kernel's conntrack waits 120 s (nf_conntrack_udp_timeout_stream). */
+#define ANSWER_TICKS 168
+
+/*
+ * Notes that UDP leaves the node from an address and port that a service has, but belongs to no flow: the stack
+ * sent it, whose masquerading and whose sockets choose such ports, too. What a flow's client gets on its way out of
+ * another interface is no such packet.
+ */
+GLOBAL int note_stack_datagram(const struct packet *packet)
+{
+	struct flow_key answer;
+	struct found found = {};
+	__u32 *role, now = now_in_ticks();
+
+	if (!packet || packet->key.protocol != IPPROTO_UDP)
+		return 0;
+	invert(&answer, &packet->key);
+	role = bpf_map_lookup_elem(&addresses, answer.destination);
+	if (role && *role & ADDRESS_NODE && !find_flow(&found, &answer))
+		bpf_map_update_elem(&stack_answers, &answer, &now, BPF_ANY);
+	return 0;
+}
+
+/* Whether a packet to the node's address answers what the stack sent from there; see note_stack_datagram. */
+GLOBAL int is_stack_answer(const struct packet *packet)
+{
+	struct flow_key key;
+	__u32 *sent;
+
+	if (!packet || packet->key.protocol != IPPROTO_UDP)
+		return 0;
+	/* Before Linux 6.2 a map's key is taken from the stack, not from memory that a function is given. */
+	key = packet->key;
+	sent = bpf_map_lookup_elem(&stack_answers, &key);
+	return sent && ((now_in_ticks() - *sent) & LIFE_SEEN_MASK) < ANSWER_TICKS;
+}
+
+/*
+ * A client may address a backend of this node itself, from the port that it had used for a flow to it through a
+ * service. The backend sees the same addresses and ports then, and its replies would go by the flow. So a packet
+ * with which such an exchange begins ends the flow, unless that is a connection that still goes on: two
+ * connections with the same addresses and ports the backend could not tell apart either.
+ */
+GLOBAL int give_way_to_direct(const struct packet *packet)
+{
+	struct flow_key reply;
+	struct found found = {};
+	__u32 life;
+
+	if (!packet)
+		return 0;
+	invert(&reply, &packet->key);
+	if (!find_flow(&found, &reply) || !found.is_reply)
+		return 0;
+	life = found.flow->life;
+	return is_local(life) && (packet->key.protocol != IPPROTO_TCP || is_over(life)) && end_flow(found.index, life);
+}
+
 /*
  * For how long a packet's flow and way are taken without asking again: until the clock, in such units, moves
  * on. So a change of routes or neighbours is heeded after at most 2^28 ns, a quarter of a second.
@@ -274,6 +332,9 @@ GLOBAL int choose_for_packet(context *ctx, const struct packet *packet, __u32 ro
 		/* As at sockets, pods reach what an external address has at other ports. */
 		return role & ADDRESS_NODE || !(from_outside || role & ADDRESS_SERVICE) ? NOT_OURS : DROP_UNKNOWN_PORT;
 	}
+	/* The stack masquerades by such a port, too, and its sockets may have it: what begins no connection is its. */
+	if (role & ADDRESS_NODE && (!may_begin(packet) || is_stack_answer(packet)))
+		return NOT_OURS;
 	choice->service = service->id;
 	outcome = check_first(ctx, packet);
 	if (outcome)
@@ -281,9 +342,8 @@ GLOBAL int choose_for_packet(context *ctx, const struct packet *packet, __u32 ro
 	if (service->flags & (from_outside ? SERVICE_RANGED : SERVICE_RANGED_INSIDE) &&
 	    !is_in_ranges(key.address, key.port, key.protocol, packet->key.source))
 		return DROP_SOURCE_RANGE;
-	/* A hostPort may also be the port that a socket of the node has chosen for a connection of its own. */
 	if (!may_begin(packet))
-		return service->flags & SERVICE_HOST_PORT ? NOT_OURS : DROP_NO_FLOW;
+		return DROP_NO_FLOW;
 	if (!service->slot_count && service->flags & SERVICE_SILENT)
 		return DROP_NOT_LOCAL;
 	is_dsr = !!(service->flags & SERVICE_DSR);

@@ -163,6 +163,17 @@ struct {
 	MAP_TYPE(value, struct nat_table);
 } nat_table SEC(".maps");
 
+/*
+ * To whom the node's stack, or a pod that it masquerades, lately sent UDP from an address and port of the node that a
+ * service has, too: the key of the answer, and the tick. Such an answer is the stack's.
+ */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, 2048);
+	MAP_TYPE(key, struct flow_key);
+	MAP_TYPE(value, __u32);
+} stack_answers SEC(".maps");
+
 /* Where the search for a free port goes on, by a hash of the backend's address and port. */
 #define PORT_SEARCHES 1024
 

@@ -47,6 +47,7 @@ import {
   pinMaps,
   removeFolder,
 } from './pinned-maps.ts';
+import { ReplySources } from './reply-sources.ts';
 import { ServiceMaps } from './service-maps.ts';
 import { type RefusalCount, ServiceRefusals } from './service-refusals.ts';
 import { SourceRanges } from './source-ranges.ts';
@@ -188,6 +189,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly pinned: readonly PinnedMap[];
   private readonly services: ServiceMaps;
   private readonly ranges: SourceRanges;
+  private readonly replySources: ReplySources;
   private readonly serviceRefusals: ServiceRefusals;
   private readonly stale: StaleSockets;
   private readonly nat: NatTable;
@@ -245,6 +247,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       options.sourceRanges,
     );
     this.ranges = new SourceRanges(this.programmed(maps.source_ranges!));
+    this.replySources = new ReplySources(this.mapped(maps.reply_sources!));
     this.serviceRefusals = new ServiceRefusals(maps.service_refused!);
     this.serviceRefusals.drop((id) => !this.services.hasId(id));
     const sources = this.programmed(maps.nat_sources!);
@@ -289,6 +292,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       }
     });
     const guarded = rows.filter((_, i) => errors[i] === undefined);
+    for (const row of guarded) this.replySources.expect(row);
     const results = this.services.update(guarded);
     guarded.forEach((row, i) => {
       if (results[i]) errors[rows.indexOf(row)] = results[i];

@@ -150,8 +150,8 @@ for (const door of doors) {
           tag: 9,
           chunks: [{ type: 'data', value: new Uint8Array(8) }],
         });
-        const counted = packets.drops(() => packets.ingress(stray));
-        assert.deepEqual(counted, { 'belongs to no known connection': 1 });
+        // The node's own SCTP may have that port.
+        assert.equal(packets.ingress(stray).verdict, 'pass');
       });
 
       test('no endpoints: a reset for TCP, an ICMP error for UDP', () => {
@@ -211,7 +211,7 @@ for (const door of doors) {
           const whole = [
             request(30_014),
             request(30_015),
-            request(30_014).with('tcp', { syn: false, ack: true }),
+            request(30_016, address).with('tcp', { syn: false, ack: true }),
             packets.from(client, address).icmp(echo).payload('ping'),
           ];
           // Type of service, identification, both halves of the checksum, and the source.
@@ -258,16 +258,26 @@ for (const door of doors) {
       });
 
       test('a segment of no known connection is answered with a reset that the sender takes', () => {
-        world.apply(packets.service(30_005, [remote]));
-        const stray = packets
-          .from(client, packets.node)
-          .tcp({ sport: 4000, dport: 30_005, ack: true, psh: true, seq: 77, ackSeq: 4711 })
-          .payload('late');
+        const address = externals[end];
+        world.apply(
+          packets.service(30_005, [remote]),
+          packets.service(30_005, [remote], {
+            frontend: { kind: 'LoadBalancer', address },
+            key: 'external',
+          }),
+        );
+        const late = (to: string) =>
+          packets
+            .from(client, to)
+            .tcp({ sport: 4000, dport: 30_005, ack: true, psh: true, seq: 77, ackSeq: 4711 })
+            .payload('late');
+        const stray = late(address);
+        assert.equal(packets.ingress(late(packets.node)).verdict, 'pass', 'the stack resets it');
         const counted = packets.drops(() => {
           assertPacket(
             sent(packets.ingress(stray)).bytes,
             packets
-              .to(packets.node, client, { df: true })
+              .to(address, client, { df: true })
               .tcp({ sport: 30_005, dport: 4000, rst: true, seq: 4711, window: 0 }),
           );
           const reset = stray.with('tcp', { rst: true });

@@ -212,7 +212,10 @@ export class FlowModel {
       if (here.length === 0 || here[0]!.isNodes) return { verdict: 'pass', packet };
       return { verdict: 'drop', reason: 'unknownPort' };
     }
-    if (protocol !== 'UDP' && !isFirst(protocol, flags)) return refused(packet, 'noFlow');
+    if (protocol !== 'UDP' && !isFirst(protocol, flags)) {
+      // The stack's own connections may have that port of the node.
+      return here[0]!.isNodes ? { verdict: 'pass', packet } : refused(packet, 'noFlow');
+    }
     let candidates = service.backends.filter(({ state }) => state === 'active');
     if (candidates.length === 0) return refused(packet, 'noBackend');
     if (service.countsOpen) {

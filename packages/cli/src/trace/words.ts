@@ -197,6 +197,10 @@ export class Words {
         return value === undefined
           ? undefined
           : `a tunnel to ${k.address} was too narrow for what every host may send`;
+      case 'stack_answers':
+        return value === undefined
+          ? 'the node’s stack has sent nothing that this could answer'
+          : 'it answers what the node’s stack sent, or a pod that it masquerades';
       case 'fragments':
         return value === undefined
           ? 'the first fragment of the packet was not seen'
