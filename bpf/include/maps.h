@@ -204,13 +204,21 @@ struct {
 	MAP_TYPE(value, __u32);
 } tunnel_backends SEC(".maps");
 
-/* Backends to which a tunnel is too narrow for what every host may send, and the tick in which that was seen. */
+/*
+ * Clients and backends between which a tunnel is said to be too narrow for what every host may send, and the tick in
+ * which that was said. It is kept for each client: anybody may say so of a connection of its own.
+ */
+struct narrow_path {
+	__u8 client[16];
+	__u8 backend[16];
+};
+
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
 	MAP_UINT(max_entries, 4096);
-	MAP_TYPE(key, struct address_key);
+	MAP_TYPE(key, struct narrow_path);
 	MAP_TYPE(value, __u32);
-} narrow_tunnels SEC(".maps");
+} narrow_paths SEC(".maps");
 
 /* The kernel's timer that collects garbage; in a map of its own, as such a one can't be mapped. */
 struct nat_timer {

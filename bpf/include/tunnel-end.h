@@ -15,15 +15,28 @@ INLINE int is_tunnel(const struct packet *packet, enum packet_kind kind)
 	return kind == PACKET_PROTOCOL && packet->key.protocol == (packet->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6);
 }
 
+/* Notes that a tunnel for a client to a backend is too narrow. */
+NOINLINE long note_narrow_path(const void *client, const void *backend)
+{
+	__u32 tick = now_in_ticks();
+	struct narrow_path path;
+
+	copy_address(path.client, client);
+	copy_address(path.backend, backend);
+	return bpf_map_update_elem(&narrow_paths, &path, &tick, BPF_ANY);
+}
+
 /*
  * A router on the way of a tunnel that begins here says that a packet was too large: the client is the one
  * to listen. Makes the error the beginning of the client's packet, and returns how much fits into the
- * tunnel. If that is less than the client can be asked for, the flow ends, and the next ones to that backend
- * go without a tunnel. Returns 0 if the error is about something else; `packet` is used up then.
+ * tunnel. If that is less than the client can be asked for, the client's next flows to that backend go without a
+ * tunnel. Nobody can tell who has sent such an error, so it does no more than that: it ends no flow, says nothing of
+ * other clients, and is believed only where it names an MTU that a link may have and that the packet was larger
+ * than (RFC 5927, 7). Returns 0 if the error is about something else or not believed; `packet` is used up then.
  */
 GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
 {
-	__u32 network, header, tick, mtu = 0;
+	__u32 network, header, mtu = 0;
 	struct address_key backend;
 	struct flow_key key;
 	struct found found = {};
@@ -41,7 +54,9 @@ GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
 	__builtin_memset(packet, 0, sizeof(*packet));
 	kind = read_packet(ctx, network, packet);
 	header = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-	if (!is_tunnel(packet, kind) || packet->transport != packet->network + header || mtu <= header)
+	if (!is_tunnel(packet, kind) || packet->transport != packet->network + header)
+		return 0;
+	if (mtu < (packet->ipv4 ? LEAST_TOLD_IPV4 : LEAST_TOLD_IPV6) || packet->length <= mtu)
 		return 0;
 	copy_address(&backend, packet->key.destination);
 	network = packet->transport;
@@ -52,11 +67,8 @@ GLOBAL __u32 recover_packet(context *ctx, struct packet *packet)
 	if ((kind != PACKET_FLOW && kind != PACKET_CUT) || !find_flow(&found, &key) || found.is_reply ||
 	    !(found.flow->life & LIFE_TUNNELLED) || !same_address(found.flow->backend, &backend))
 		return 0;
-	if (is_narrow(packet, mtu)) {
-		tick = now_in_ticks();
-		bpf_map_update_elem(&narrow_tunnels, &backend, &tick, BPF_ANY);
-		end_flow(found.index, found.flow->life);
-	}
+	if (is_narrow(packet, mtu))
+		note_narrow_path(packet->key.source, &backend);
 	if (shrink(ctx, network - ETH_HLEN))
 		return 0;
 	packet->transport -= network - ETH_HLEN;

@@ -17,6 +17,10 @@
 #define LEAST_MTU_IPV4 576
 #define LEAST_MTU_IPV6 1280
 
+/* The least MTU that an ICMP error is believed: Linux' route.min_pmtu, and what each link of IPv6 has (RFC 8201, 4). */
+#define LEAST_TOLD_IPV4 552
+#define LEAST_TOLD_IPV6 1280
+
 /* How long a path is taken to be as narrow as it once was: 10 minutes (RFC 1191, RFC 8201). */
 #define NARROW_TICKS 560
 
@@ -114,6 +118,7 @@ GLOBAL __u32 tunnel_source(context *ctx, const struct packet *packet, const stru
 			   const struct route *route)
 {
 	struct nat_table *table = the_table();
+	struct narrow_path path;
 	struct address_key address;
 	__u32 *seen;
 
@@ -123,8 +128,9 @@ GLOBAL __u32 tunnel_source(context *ctx, const struct packet *packet, const stru
 		return 0;
 	if (route->result == BPF_FIB_LKUP_RET_SUCCESS && is_narrow(packet, route->fib.mtu_result))
 		return 0;
-	copy_address(&address, to->destination);
-	seen = bpf_map_lookup_elem(&narrow_tunnels, &address);
+	copy_address(path.client, packet->key.source);
+	copy_address(path.backend, to->destination);
+	seen = bpf_map_lookup_elem(&narrow_paths, &path);
 	if (seen && ((now_in_ticks() - *seen) & LIFE_SEEN_MASK) < NARROW_TICKS)
 		return 0;
 	copy_address(&address, packet->key.source);

@@ -80,7 +80,7 @@ describe('packets of chance', () => {
       ];
       let refused = 0;
       world.node.enter(() => {
-        const narrow = world.datapath.node.map('narrow_tunnels');
+        const narrow = world.datapath.node.map('narrow_paths');
         for (let i = 0; i < count / 2; i++) {
           // An error that says that a path is narrow is believed for ten minutes.
           if (i % 1000 === 0) for (const key of [...narrow.keys()]) narrow.delete(key);

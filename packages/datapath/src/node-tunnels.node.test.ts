@@ -132,9 +132,10 @@ for (const end of ['v4', 'v6'] as const) {
     });
 
     test('a path that was too narrow is tried again after ten minutes', () => {
-      const away = tcp(10, syn);
+      tcp(10, syn);
+      const away = into(from().tcp({ sport: 10, dport: 30_001, ack: true }).payload(1400));
       const whole = new Packets({ layers: Packets.parse(away.frame).layers.slice(1) });
-      const about = { embedded: whole, mtu: end === 'v4' ? 500 : 1300 } as const;
+      const about = { embedded: whole, mtu: end === 'v4' ? 560 : 1300 } as const;
       const error =
         end === 'v4'
           ? from().icmp({ type: 'fragmentation-needed', ...about })

@@ -180,7 +180,7 @@ export class Cluster implements Disposable {
       for (const family of ['ipv4', 'ipv6']) place.setSysctl(`net/${family}/route/flush`, 1);
     }
     for (const { bpffs } of this.lab.nodes) {
-      using narrow = BpfMap.openPinned(this.#bpf, `${currentPins(bpffs).maps}/narrow_tunnels`);
+      using narrow = BpfMap.openPinned(this.#bpf, `${currentPins(bpffs).maps}/narrow_paths`);
       for (const key of [...narrow.keys()]) narrow.delete(key);
     }
   }

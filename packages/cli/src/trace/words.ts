@@ -193,10 +193,10 @@ export class Words {
         return value === undefined
           ? `which backend of service ${k.service} is ${k.address} is to be searched`
           : `${k.address} is backend ${value} of service ${k.service}`;
-      case 'narrow_tunnels':
+      case 'narrow_paths':
         return value === undefined
           ? undefined
-          : `a tunnel to ${k.address} was too narrow for what every host may send`;
+          : `a tunnel from ${k.client} to ${k.backend} was too narrow for what every host may send`;
       case 'stack_answers':
         return value === undefined
           ? 'the node’s stack has sent nothing that this could answer'

@@ -654,6 +654,31 @@ export function decodeKnownFlowBlock(bytes: Uint8Array, offset = 0): KnownFlowBl
   };
 }
 
+/** struct narrow_path */
+export interface NarrowPath {
+  /** 16 bytes. */
+  readonly client: Uint8Array;
+  /** 16 bytes. */
+  readonly backend: Uint8Array;
+}
+
+export const narrowPathSize = 32;
+
+export function encodeNarrowPath(value: NarrowPath, into: Uint8Array, offset = 0): void {
+  checkRoom(into, offset, 32);
+  checkLength('narrow_path.client', value.client.length, 16);
+  into.set(value.client, offset);
+  checkLength('narrow_path.backend', value.backend.length, 16);
+  into.set(value.backend, offset + 16);
+}
+
+export function decodeNarrowPath(bytes: Uint8Array, offset = 0): NarrowPath {
+  return {
+    client: bytesAt(bytes, offset, 16),
+    backend: bytesAt(bytes, offset + 16, 16),
+  };
+}
+
 /** struct nat_flow */
 export interface NatFlow {
   /** 16 bytes. */
