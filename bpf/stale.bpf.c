@@ -10,6 +10,8 @@
  * for each stale one. `destroy_udp` and `destroy_tcp` (Linux 6.5, bpf_sock_destroy) walk the
  * namespace of the process that opened the iterator and write a byte for each socket they destroyed;
  * on older kernels the control plane destroys what was reported through sock_diag.
+ *
+ * `connection_over` is attached while a service counts its open connections.
  */
 #include "balance.h"
 #include "kernel.h"
@@ -110,5 +112,22 @@ SEC("iter/tcp") int destroy_tcp(struct bpf_iter__tcp *ctx)
 
 	if (socket && is_stale_socket(socket) && bpf_sock_destroy && !bpf_sock_destroy((struct sock_common *)socket))
 		bpf_seq_write(ctx->meta->seq, &one, sizeof(one));
+	return 0;
+}
+
+/*
+ * A TCP connection is over: by a reset, a connect() that fails, connect() to AF_UNSPEC, or both sides' FIN. The
+ * application may keep the socket, so sock_release alone would count it as open until then.
+ */
+SEC("tp_btf/inet_sock_set_state") int connection_over(__u64 *ctx)
+{
+	struct sock *socket = (struct sock *)ctx[0];
+	struct connection *connection;
+
+	if ((int)ctx[2] != TCP_CLOSE)
+		return 0;
+	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
+	if (connection)
+		count_closed(connection);
 	return 0;
 }

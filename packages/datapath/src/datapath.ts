@@ -37,6 +37,7 @@ import { MappedArray } from './mapped-array.ts';
 import type { PortUse } from './nat-ports.ts';
 import { type NatStatus, NatTable } from './nat-table.ts';
 import { type NodeDevice, NodeDevices } from './node-devices.ts';
+import { OpenConnections } from './open-connections.ts';
 import { PinnedLinks } from './pinned-links.ts';
 import {
   openMap,
@@ -192,6 +193,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly replySources: ReplySources;
   private readonly serviceRefusals: ServiceRefusals;
   private readonly stale: StaleSockets;
+  private readonly open: OpenConnections;
   private readonly nat: NatTable;
   private readonly links: PinnedLinks;
   private readonly contents: ProgrammedContent[] = [];
@@ -233,6 +235,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const stale = readObject(objects('stale'));
     const { terminateTcp: tcp } = options.options;
     this.stale = opened.use(new StaleSockets(bpf, platform, stale, maps, { tcp }));
+    this.open = new OpenConnections(bpf, platform, stale, maps, this.folders[0]!);
     this.services = new ServiceMaps(
       {
         services: this.programmed(maps.services!, cursorOffset),
@@ -294,6 +297,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const guarded = rows.filter((_, i) => errors[i] === undefined);
     for (const row of guarded) this.replySources.expect(row);
     const results = this.services.update(guarded);
+    if (this.active) this.open.set(this.services.countsOpen);
     guarded.forEach((row, i) => {
       if (results[i]) errors[rows.indexOf(row)] = results[i];
       else this.ranges.settle(row);
@@ -303,6 +307,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
 
   remove(keys: readonly string[]): readonly (Error | undefined)[] {
     const errors = this.services.remove(keys);
+    if (this.active) this.open.set(this.services.countsOpen);
     keys.forEach((key, i) => {
       if (!errors[i]) this.ranges.remove(key);
     });
@@ -604,6 +609,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     for (const folder of this.folders.slice(1)) removeFolder(platform, folder);
     this.integrity.made();
     this.active = true;
+    this.open.set(this.services.countsOpen);
   }
 }
 

@@ -119,6 +119,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
   /** Keys of what was found in the `services` map, by service id. */
   private readonly foundFrontends = new Map<number, string[]>();
   private pruned = false;
+  /** Rows whose services choose by open connections. */
+  private readonly countingOpen = new Set<string>();
   /** Rows that hold what was found at the start, as it was. */
   private readonly adopted = new Set<string>();
   private nextId: number;
@@ -210,6 +212,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
       try {
         this.deleteFrontends(held, undefined);
         this.held.delete(key);
+        this.countingOpen.delete(key);
         this.adopted.delete(key);
         this.owners.delete(held.entry.id);
         this.runs.release(held.entry.firstSlot, held.entry.slotCount);
@@ -269,6 +272,11 @@ export class ServiceMaps implements Operations<ServiceRow> {
         this.entries.delete(key);
       }
     }
+  }
+
+  /** Whether a service chooses by open connections. */
+  get countsOpen(): boolean {
+    return this.countingOpen.size > 0;
   }
 
   /** Counters of a row's backends, or undefined when the row isn't in force. */
@@ -512,6 +520,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
       this.roles.drop(before.addresses);
     }
     if (row.protocol === 'UDP' && servesMore(before, plan)) this.onStaleSockets('UDP');
+    if (row.algorithm === 'least-connections') this.countingOpen.add(row.key);
+    else this.countingOpen.delete(row.key);
     this.owners.set(entry.id, row.key);
     this.held.set(row.key, { entry, frontends, backendIds, addresses, spared });
   }

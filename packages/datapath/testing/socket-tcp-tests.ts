@@ -84,6 +84,43 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(socket.peerName(), at(one.addresses.v4, 5300));
     });
 
+    for (const [family, prefix, vip, end] of [
+      [4, '', '10.96.0.15', 'v4'],
+      [6, '::ffff:', '10.96.0.16', 'v4'],
+      [6, '', 'fd00:10:96::15', 'v6'],
+    ] as const) {
+      test(`a connection that is over is not open, though the socket is (${prefix}${vip})`, () => {
+        const [client, one] = [world.pod(0), world.pod(1)];
+        using _listener = world.listener(one, end === 'v4' ? 4 : 6, 8083);
+        const algorithm = 'least-connections' as const;
+        const address = one.addresses[end];
+        const served = row([{ address: vip, port: 80 }], [{ address, port: 8083 }], { algorithm });
+        const silent = row([{ address: vip, port: 81 }], [{ address, port: 8084 }], { algorithm });
+        world.apply(served, silent);
+        const open = ({ key }: { key: string }) => world.datapath.backendCounters(key)![0]!.active;
+        using disconnected = world.socket(client, family, 'tcp');
+        assert.equal(disconnected.connect(prefix + vip, 80), 'ok');
+        using kept = world.socket(client, family, 'tcp');
+        assert.equal(kept.connect(prefix + vip, 80), 'ok');
+        assert.equal(open(served), 2);
+        assert.equal(disconnected.disconnect(), 'ok');
+        assert.equal(open(served), 1);
+        using failed = world.socket(client, family, 'tcp');
+        assert.equal(failed.connect(prefix + vip, 81), 'ECONNREFUSED');
+        assert.equal(open(silent), 0);
+        assert.equal(disconnected.connect(prefix + vip, 80), 'ok', 'the socket can connect again');
+        assert.equal(open(served), 2);
+        // The next agent finds what is attached, and goes on counting.
+        world.restart();
+        world.apply(served, silent);
+        assert.equal(open(served), 2);
+        assert.equal(disconnected.disconnect(), 'ok');
+        assert.equal(open(served), 1);
+        disconnected[Symbol.dispose]();
+        assert.equal(open(served), 1, 'closing the socket counts nothing again');
+      });
+    }
+
     test('a NodePort is reached by the node address from pods, and by loopback from the node only', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using _listener = world.listener(one, 4, 8082);

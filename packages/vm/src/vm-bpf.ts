@@ -47,6 +47,8 @@ export interface VmOptions {
   readonly onTimer?: (due: bigint) => void;
   /** Finds where a link is to stand. Throws SysError. */
   readonly attachPoint?: (options: LinkCreateOptions, program: ProgramObject) => AttachPoint;
+  /** Finds the tracepoint that a program was loaded for. */
+  readonly tracepoint?: (program: ProgramObject) => AttachPoint | undefined;
   /** Makes a descriptor that runs an iterator when it is read. Throws SysError. */
   readonly openIterator?: (link: LinkObject) => VmObject;
   /** What programs and descriptors get in place of a map that is made; absent: the map itself. */
@@ -221,12 +223,12 @@ export class VmBpf implements Bpf {
     this.descriptors.want(link, LinkObject).detach();
   }
 
-  rawTracepointOpen(): number {
-    throw new SysError(
-      'bpf',
-      errno.EINVAL,
-      'attach to tracepoint (the userspace machine has none)',
-    );
+  rawTracepointOpen(fd: number): number {
+    const program = this.descriptors.want(fd, ProgramObject);
+    const point = this.#options.tracepoint?.(program);
+    if (!point) throw new SysError('bpf', errno.EINVAL, 'attach to tracepoint (there is none)');
+    const options = { program: fd, target: 0, attachType: program.program.attachType };
+    return this.#open('link', (id, gone) => new LinkObject(id, program, options, point, gone));
   }
 
   iteratorCreate(fd: number): number {

@@ -21,6 +21,7 @@ import { VmNamespace } from './namespace.ts';
 import { addNetwork } from './network-memory.ts';
 import { VmPlatform } from './platform.ts';
 import type { VmSocket } from './socket.ts';
+import { StateChanges } from './state-changes.ts';
 
 /** Where a process is: what a socket that it makes belongs to. */
 export interface VmContext {
@@ -88,6 +89,7 @@ export class VmHost implements Disposable {
   readonly platform: VmPlatform;
   readonly files = new Files();
   readonly hooks: SocketHooks;
+  readonly stateChanges: StateChanges;
   readonly network: VmNetwork;
   readonly node: VmPlace;
   readonly cgroup: VmCgroup;
@@ -134,11 +136,16 @@ export class VmHost implements Disposable {
       pins: this.files,
       attachPoint: (link, program) => this.#attachPoint(link, program),
       openIterator: (link) => this.#openIterator(link),
+      tracepoint: (program) =>
+        this.bpf.kernelTypeName(program.attachBtfId) === 'btf_trace_inet_sock_set_state'
+          ? this.stateChanges
+          : undefined,
       onTimer: (due) => this.#wakeAt(due),
       routes: options.routes ?? ((route, flags) => this.devices.routes(route, flags)),
       linkAddress: options.linkAddress ?? ((index) => this.devices.address(index)),
     });
     this.hooks = new SocketHooks(this.machine);
+    this.stateChanges = new StateChanges(this.machine);
     this.node = this.#makePlace(options.name, options.addresses, CGROUPS);
     this.place = this.node;
     this.platform = new VmPlatform(this, base, this.#descriptors);

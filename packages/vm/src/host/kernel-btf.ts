@@ -61,6 +61,7 @@ const structs: Readonly<Record<string, readonly [size: number, members: Members]
 /** What a typedef of an anonymous struct is made of. */
 const typedefs: Readonly<Record<string, readonly [size: number, members: Members]>> = {
   possible_net_t: [8, { net: [0, '*net'] }],
+  btf_trace_inet_sock_set_state: [8, {}],
 };
 
 /** Targets of iterators: `bpf_iter_NAME`. */

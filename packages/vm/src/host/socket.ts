@@ -27,6 +27,10 @@ export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 const IPPROTO_TCP = 6;
 const IPPROTO_UDP = 17;
+/** States of include/net/tcp_states.h. */
+const TCP_ESTABLISHED = 1;
+const TCP_SYN_SENT = 2;
+const TCP_CLOSE = 7;
 /** Datagrams that wait for a receiver at most. */
 const QUEUE = 256;
 
@@ -112,8 +116,11 @@ export class VmSocket extends VmObject {
 
   /** Programs see it, too. */
   set #peer(peer: Endpoint | undefined) {
+    const isOver = this.#connectedTo !== undefined && peer === undefined;
     this.#connectedTo = peer;
     this.handle.showPeer(peer && toBytes(peer.address), peer?.port ?? 0);
+    if (isOver && this.protocol === IPPROTO_TCP)
+      this.#host.stateChanges.report(this.handle, TCP_ESTABLISHED, TCP_CLOSE);
   }
 
   bind(endpoint: Endpoint): number {
@@ -146,7 +153,10 @@ export class VmSocket extends VmObject {
     }
     if (this.protocol === IPPROTO_TCP) {
       const result = this.#connectStream(to, source);
-      if (result < 0) return result;
+      if (result < 0) {
+        this.#host.stateChanges.report(this.handle, TCP_SYN_SENT, TCP_CLOSE);
+        return result;
+      }
     }
     this.#local = { address: source, port: this.#local.port };
     this.#peer = to;
