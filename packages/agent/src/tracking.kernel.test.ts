@@ -37,7 +37,7 @@ test('connection tracking is seen when rules begin to need it, and not asked for
   elapse();
   assert.deepEqual(told, [false]);
   const rules =
-    'table inet t { chain o { type filter hook output priority 0; ct state invalid drop; }; }';
+    'table inet t { chain f { type filter hook forward priority 0; ct state invalid drop; }; }';
   namespace.enter(() => execFileSync('nft', ['-f', '-'], { env, input: rules }));
   const script = "require('dgram').createSocket('udp4').send('x', 9, '127.0.0.1', process.exit)";
   namespace.enter(() => {

@@ -1,4 +1,6 @@
-import { decodeUtf8, isMissing, type Platform, readFile } from '@heddle/sys';
+import { NetlinkError } from '@heddle/netlink';
+import { decodeUtf8, isMissing, type Platform, readFile, SysError } from '@heddle/sys';
+import { looksAtForwardedConnections } from './forwarding-rules.ts';
 
 const countPath = '/proc/sys/net/netfilter/nf_conntrack_count';
 /** Rules of others come at any time, as a rule soon after a node has started. */
@@ -19,14 +21,29 @@ export function isTracking(platform: Platform): boolean {
 }
 
 /**
- * Tells at once whether netfilter tracks connections, and later when it begins to, until disposed.
- * That it has ended isn't looked for: what it knows lives on for days, and to take it for active
- * costs a little time where the opposite costs connections. Throws SysError.
+ * Whether netfilter must see both directions of forwarded connections. It need not while it tracks none, nor
+ * while no rule for forwarded packets looks at the state of connections; on a node with a kubelet, whose rule
+ * for the node's own packets does, it always tracks them.
+ */
+function mustSeeForwarded(platform: Platform): boolean {
+  if (!isTracking(platform)) return false;
+  try {
+    return looksAtForwardedConnections(platform);
+  } catch (error) {
+    // To take it for needed costs a little time where the opposite costs connections.
+    if (error instanceof SysError || error instanceof NetlinkError) return true;
+    throw error;
+  }
+}
+
+/**
+ * Reports at once whether netfilter must see both directions of forwarded connections, and later when it begins
+ * to, until disposed. When it ends isn't looked for: rules come and go when their owners start. Throws SysError.
  */
 export function watchTracking(platform: Platform, tell: (tracked: boolean) => void): Disposable {
   let timer: Disposable | undefined;
   const look = (): boolean => {
-    const tracked = isTracking(platform);
+    const tracked = mustSeeForwarded(platform);
     timer = tracked ? undefined : platform.setTimer(everyMs, () => look() && tell(true));
     return tracked;
   };

@@ -110,6 +110,27 @@ for (const mode of modes) {
       });
     }
 
+    test('rules for the node’s own packets, as the kubelet’s: services go on by the direct path', () => {
+      // What KUBE-FIREWALL says; it has netfilter track all connections, but sees none of a pod.
+      const localnet = 'fib daddr type local ct state != { established, related } counter';
+      write(`table inet kubelet {
+        chain input { type filter hook input priority 0; iifname != lo ip daddr 127.0.0.0/8 ${localnet} drop; }
+        chain output { type filter hook output priority 0; ip saddr != 127.0.0.0/8 ip daddr 127.0.0.0/8 ${localnet} drop; }
+      }`);
+      try {
+        track(false);
+        for (const pod of [a.pods[0]!, b.pods[0]!]) {
+          const service = servedBy(pod);
+          for (const end of ends) everything(service, pod, end);
+          for (const end of ends)
+            converse(client, (port) => service.nodePort(port, b, end), pod.name);
+          cluster.remove(service);
+        }
+      } finally {
+        nft('flush', 'ruleset');
+      }
+    });
+
     test('a pod whose sockets are not seen reaches services, and itself', () => {
       const inside = machineIn(a.pods[0]!, cluster);
       cluster.servePods();

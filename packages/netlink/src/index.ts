@@ -37,6 +37,13 @@ export {
   replaceNeighbour,
 } from './neighbours.ts';
 export {
+  listChains,
+  listRules,
+  NETLINK_NETFILTER,
+  type NetfilterChain,
+  type NetfilterExpression,
+} from './netfilter.ts';
+export {
   addRoute,
   listRoutes,
   localTable,
