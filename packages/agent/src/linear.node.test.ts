@@ -102,7 +102,7 @@ const repeated = (units: number, make: (i: number) => string) =>
 const manifests = new Map<string, [number, (units: number) => string]>([
   ['documents of one name', [100, (n) => repeated(n, (i) => service('web', `, uid: u${i}`))]],
   ['documents', [50, (n) => repeated(n, (i) => service(`web-${i}`))]],
-  ['keys of a map', [500, (n) => `a:\n${repeated(n, (i) => `  k${i}: v\n`)}`]],
+  ['keys of a map', [1000, (n) => `a:\n${repeated(n, (i) => `  k${i}: v\n`)}`]],
   ['anchors and aliases', [500, (n) => repeated(n, (i) => `- &a${i} v\n- *a${i}\n`)]],
   ['comments', [2000, (n) => repeated(n, (i) => `# ${i}\n`)]],
   ['brackets', [2000, (n) => '['.repeat(n)]],

@@ -113,8 +113,8 @@ for (const [what, [units, make]] of lists) {
 const lines = (n: number, make: (i: number) => string) =>
   Array.from({ length: n }, (_, i) => make(i)).join('');
 const texts = new Map<string, [number, (units: number) => string]>([
-  ['keys', [1000, (n) => lines(n, (i) => `k${i}: v\n`)]],
-  ['keys in braces', [1000, (n) => `{${lines(n, (i) => `k${i}: v, `)}}`]],
+  ['keys', [3000, (n) => lines(n, (i) => `k${i}: v\n`)]],
+  ['keys in braces', [3000, (n) => `{${lines(n, (i) => `k${i}: v, `)}}`]],
   ['items of a list', [1000, (n) => lines(n, (i) => `- v${i}\n`)]],
   ['anchors and aliases', [1000, (n) => lines(n, (i) => `- &a${i} v\n- *a${i}\n`)]],
   ['merged maps', [1000, (n) => `a: &a {x: 1}\n${lines(n, (i) => `b${i}:\n  <<: *a\n`)}`]],
