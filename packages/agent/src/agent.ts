@@ -103,6 +103,7 @@ export class Agent implements Disposable {
       ownAddresses: [],
       forwarding: config.forwarding,
       externalIPs: config.externalIPs,
+      mostFrontends: Math.max(config.sizes.services, config.sizes.servicesMax),
     });
 
     const opened: Disposable[] = [];
@@ -333,7 +334,8 @@ export class Agent implements Disposable {
 
   #onStatus(key: string, status: RowStatus | undefined): void {
     this.#telemetry.settled(key, status);
-    if (!status) this.#healthChecks.delete(key);
+    const isRefused = this.#table.get(key)?.notAdmitted !== undefined;
+    if (!status || isRefused) this.#healthChecks.delete(key);
     else if (status.state === 'done') this.#healthChecks.set(this.#table.get(key)!);
     if (!status) {
       this.#events.add(this.#changeLevel, 'removed', key, `${key} removed`);

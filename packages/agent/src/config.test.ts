@@ -33,7 +33,10 @@ describe('configuration', () => {
       nodePortAddresses: [],
       sourceRanges: 'everywhere',
       externalIPs: 'serve',
-      sizes: { services: 65536, backends: 131072, slots: 262144, affinity: 65536, flows: 65536 },
+      sizes: {
+        ...{ services: 65536, servicesMax: 262144, backends: 131072, slots: 262144 },
+        ...{ affinity: 65536, flows: 65536 },
+      },
       options: { terminateTcp: false },
     });
   });
@@ -104,6 +107,7 @@ describe('configuration', () => {
         'sourceRanges',
         'externalIPs',
         'sizes.services',
+        'sizes.servicesMax',
         'sizes.backends',
         'sizes.slots',
         'sizes.affinity',

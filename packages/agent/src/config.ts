@@ -13,8 +13,10 @@ export class ConfigError extends Error {
 
 /** Entries that the kernel maps are made for. A map's memory is bounded by its size. */
 export interface MapSizes {
-  /** Addresses and ports at which services are reached (frontends). */
+  /** Addresses and ports at which services are reached (frontends), at the start. */
   readonly services: number;
+  /** How many of them there may be: the map grows as they come. */
+  readonly servicesMax: number;
   /** Distinct backends. */
   readonly backends: number;
   /** Places in the runs of all services together, with room for runs that are being replaced. */
@@ -291,7 +293,11 @@ const schema = v.strictObject({
         {
           services: size(
             65536,
-            'Entries for service addresses: each frontend (address, port and protocol) takes one.',
+            'Entries for service addresses at the start: each frontend (address, port and protocol) takes one.',
+          ),
+          servicesMax: size(
+            262144,
+            'Entries for service addresses that the map grows to. Of them one service may have a quarter, one namespace a half; older services come first.',
           ),
           backends: size(
             131072,
@@ -310,7 +316,7 @@ const schema = v.strictObject({
             'Connections from outside that are translated on this node at a time; 104 bytes each.',
           ),
         },
-        'write a mapping with the fields services, backends, slots, affinity, flows',
+        'write a mapping with the fields services, servicesMax, backends, slots, affinity, flows',
       ),
       {},
     ),

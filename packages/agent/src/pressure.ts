@@ -5,10 +5,10 @@ export const warnFrom = 0.8;
 
 /** What bounds a map, as the configuration calls it. */
 const settings: Readonly<Record<string, string>> = {
-  services: 'raise sizes.services',
+  services: 'raise sizes.servicesMax',
   backends: 'raise sizes.backends',
   slots: 'raise sizes.slots',
-  addresses: 'raise sizes.services or sizes.backends',
+  addresses: 'raise sizes.servicesMax or sizes.backends',
   nat_flows: 'raise sizes.flows',
 };
 

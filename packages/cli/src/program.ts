@@ -103,7 +103,7 @@ function addAgent(program: Command): void {
       .option('--socket <path>', `control socket (default: "${sharedDefaults.socket}")`)
       .option('--config <file>', 'YAML file with these and further settings; flags win')
       .option('--log-level <level>', 'debug, info, warn or error (default: "info")')
-      .option('--max-services <n>', 'size of the map of service addresses', size)
+      .option('--max-services <n>', 'room for service addresses at the start', size)
       .option('--max-backends <n>', 'size of the map of backends', size)
       .option('--max-slots <n>', 'size of the map of backend lists', size)
       .option('--max-affinity <n>', 'size of the map of affine clients', size)

@@ -19,7 +19,8 @@ describe('an agent with few ports for clients', () => {
     client = product.lab.outside[0]!;
     await startBackend(remote(), { tcp: [8080] });
     const file = `${product.folder}/../agent.yaml`;
-    const text = 'snatPorts: 2000-2004\ntimeouts: {tcpHandshake: 33}\nsizes: {services: 10}\n';
+    const text =
+      'snatPorts: 2000-2004\ntimeouts: {tcpHandshake: 33}\nsizes: {services: 46, servicesMax: 46}\n';
     writeFileSync(file, text);
     args = ['--config', file, '--metrics-address', '127.0.0.1:10249'];
     await product.start(...args);
@@ -91,13 +92,16 @@ describe('an agent with few ports for clients', () => {
   });
 
   test('says which map fills up, and that others choose its ports, too', async () => {
-    const clusterIPs = Array.from({ length: 7 }, (_, i) => `10.96.1.${i}`);
-    await product.apply(
-      'more.yaml',
-      ...clusterIPs.map((address, i) => service(`more-${i}`, [address], { ports: [{ port: 80 }] })),
+    // Of one namespace not more than a half is programmed.
+    const services = ['one', 'two'].flatMap((namespace, n) =>
+      Array.from({ length: 17 }, (_, i) => {
+        const made = service(`more-${i}`, [`10.96.${n + 1}.${i}`]);
+        return { ...made, metadata: { ...made.metadata, namespace } };
+      }),
     );
+    await product.apply('more.yaml', ...services);
     const full = (await warnings()).find((text) => text.startsWith('map services'));
-    assert.match(full!, /^map services has \d+ of 10 entries, \d+% \(raise sizes\.services\)$/);
+    assert.match(full!, /^map services has 37 of 46 entries, 80% \(raise sizes\.servicesMax\)$/);
     product.node.setSysctl('net/ipv4/ip_local_port_range', '2003 4000');
     const chosen = async () => (await warnings()).filter((text) => text.startsWith('snatPorts'));
     assert.match(

@@ -44,7 +44,7 @@ const bytesOf = (words: Uint32Array): Uint8Array =>
 
 /** A map with keys. What an earlier agent left counts as programmed until it is written anew. */
 export class ProgrammedMap implements KeyedMap, ProgrammedContent {
-  readonly #map: BpfMap;
+  #map: BpfMap;
   readonly #entries: EntryTable;
   /** Word of a value that the programs write; -1: none. */
   readonly #theirs: number;
@@ -64,6 +64,11 @@ export class ProgrammedMap implements KeyedMap, ProgrammedContent {
 
   get info(): BpfMap['info'] {
     return this.#map.info;
+  }
+
+  /** Goes on with another map, which holds what the one before does. */
+  moveTo(map: BpfMap): void {
+    this.#map = map;
   }
 
   entries(): Iterable<readonly [Uint8Array, Uint8Array]> {

@@ -47,11 +47,23 @@ export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions
   return setVariable(whole, 'crc32c_powers', powers);
 }
 
+/** The maps that grow with the number of frontends. */
+function frontendMaps({ services, backends }: DatapathSizes) {
+  return { services, addresses: services + backends };
+}
+
+/** An object with room for so many frontends. */
+export function withFrontends(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
+  return Object.entries(frontendMaps(sizes)).reduce(
+    (into, [name, count]) => resizeMap(into, name, count),
+    spec,
+  );
+}
+
 /** An object with its maps as large as asked for. Both objects have all of these. */
 function sized(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
   const entries: Readonly<Record<string, number>> = {
-    services: sizes.services,
-    addresses: sizes.services + sizes.backends,
+    ...frontendMaps(sizes),
     backends: sizes.backends,
     backend_stats: sizes.backends,
     slots: sizes.slots,

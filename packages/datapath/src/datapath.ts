@@ -17,7 +17,7 @@ import { allOrNothing, type Disposal, type Platform, parseIp } from '@heddle/sys
 import type { AddressUse } from './address-roles.ts';
 import { type Damage, ProgrammedArray, type ProgrammedContent, ProgrammedMap } from './audit.ts';
 import type { BackendCounters, TrafficTotals } from './backend-table.ts';
-import { configuredNode, configuredSocket } from './configured-objects.ts';
+import { configuredNode, configuredSocket, withFrontends } from './configured-objects.ts';
 import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
 import type { NatOptions } from './flow-options.ts';
 import type { FlowEntry } from './flows.ts';
@@ -46,7 +46,9 @@ import {
   type PinnedMap,
   pinFolder,
   pinMaps,
+  pinnedSize,
   removeFolder,
+  resizedMap,
 } from './pinned-maps.ts';
 import { ReplySources } from './reply-sources.ts';
 import { ServiceMaps } from './service-maps.ts';
@@ -60,6 +62,8 @@ import { XdpDevices, type XdpMode, type XdpState } from './xdp-devices.ts';
 export interface DatapathSizes {
   /** Frontends; 20 + 24 bytes each, and the kernel's overhead of about 50. */
   readonly services: number;
+  /** How many frontends `services` grows for, while it runs. Absent: it stays as it is. */
+  readonly servicesMax?: number;
   /** 64 bytes each with their counters. */
   readonly backends: number;
   /** 8 bytes each; a service takes as many as it has backends (maglev: 100 times, weighted: up to 1,024). */
@@ -119,6 +123,17 @@ export interface DatapathStatus {
   /** Whether packets to backends on this node pass netfilter, which tracks connections there. */
   readonly tracked: boolean;
 }
+
+const frontendMapNames = ['services', 'addresses'] as const;
+type FrontendMap = (typeof frontendMapNames)[number];
+/** What is loaded. */
+interface Parts<Part> {
+  readonly socket: Part;
+  readonly node: Part;
+  readonly xdp: Part | undefined;
+}
+type Specs = Parts<ObjectSpec>;
+type Loaded = Parts<LoadedObject>;
 
 /** Of struct service: the place of the round-robin cursor, which the programs write. */
 const cursorOffset = (() => {
@@ -181,13 +196,17 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly options: DatapathOptions;
   private readonly opened: Disposal;
   private readonly folders: readonly PinFolder[];
-  private readonly socket: ObjectSpec;
-  private readonly loaded: LoadedObject;
+  private specs: Specs;
+  private loaded: LoadedObject;
   /** The programs of the node's devices; public for test runs. */
-  readonly node: LoadedObject;
+  node: LoadedObject;
   /** The program for XDP, unless that is off; public for test runs. */
-  readonly xdp: LoadedObject | undefined;
-  private readonly pinned: readonly PinnedMap[];
+  xdp: LoadedObject | undefined;
+  private pinned: readonly PinnedMap[];
+  /** The same by name; those who hold it see a map that takes another's place. */
+  private readonly maps: Record<string, BpfMap>;
+  /** The maps that grow. */
+  private readonly frontendMaps: Readonly<Record<FrontendMap, ProgrammedMap>>;
   private readonly services: ServiceMaps;
   private readonly ranges: SourceRanges;
   private readonly replySources: ReplySources;
@@ -215,31 +234,34 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const root = pinRoot(options.bpffs);
     mountBpffs(platform, options.bpffs);
     this.folders = [pinFolder(root, version), ...otherFolders(platform, root, version)];
-    this.socket = configuredSocket(
-      readObject(objects('socket')),
-      options,
-      kernelFields(platform, bpf),
-    );
-    const node = configuredNode(readObject(objects('node')), options);
+    const sized = { ...options, sizes: this.presentSizes() };
+    const { xdp = 'off' } = options;
+    const specs: Specs = {
+      socket: configuredSocket(readObject(objects('socket')), sized, kernelFields(platform, bpf)),
+      node: configuredNode(readObject(objects('node')), sized),
+      xdp: xdp === 'off' ? undefined : configuredNode(readObject(objects('xdp')), sized),
+    };
+    this.specs = specs;
 
-    const pinned = this.openMaps([this.socket, node]);
+    const pinned = this.openMaps([specs.socket, specs.node]);
     const maps = Object.fromEntries(pinned.map(({ map }) => [map.info.name, map]));
     this.pinned = pinned;
-    this.loaded = opened.use(loadObject(bpf, platform, this.socket, { maps }));
-    this.node = opened.use(loadObject(bpf, platform, node, { maps }));
-    const { xdp = 'off' } = options;
-    if (xdp !== 'off') {
-      const early = configuredNode(readObject(objects('xdp')), options);
-      this.xdp = opened.use(loadObject(bpf, platform, early, { maps }));
-    }
+    this.maps = maps;
+    const loaded = loadAll(bpf, platform, specs, maps, opened);
+    this.loaded = loaded.socket;
+    this.node = loaded.node;
+    this.xdp = loaded.xdp;
     const stale = readObject(objects('stale'));
     const { terminateTcp: tcp } = options.options;
     this.stale = opened.use(new StaleSockets(bpf, platform, stale, maps, { tcp }));
     this.open = new OpenConnections(bpf, platform, stale, maps, this.folders[0]!);
+    this.frontendMaps = {
+      services: this.programmed(maps.services!, cursorOffset),
+      addresses: this.programmed(maps.addresses!),
+    };
     this.services = new ServiceMaps(
       {
-        services: this.programmed(maps.services!, cursorOffset),
-        addresses: this.programmed(maps.addresses!),
+        ...this.frontendMaps,
         addressFilter: this.mapped(maps.address_filter!),
         slots: new Slots(this.mapped(maps.slots!)),
         backends: this.mapped(maps.backends!),
@@ -249,6 +271,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       (protocol) => this.stale.expect(protocol),
       options.sourceRanges,
     );
+    if (options.sizes.servicesMax !== undefined) {
+      this.services.makeRoom = (entries) => this.enlarge(entries);
+    }
     this.ranges = new SourceRanges(this.programmed(maps.source_ranges!));
     this.replySources = new ReplySources(this.mapped(maps.reply_sources!));
     this.serviceRefusals = new ServiceRefusals(maps.service_refused!);
@@ -267,7 +292,11 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     );
     this.integrity = new Integrity({
       ...{ platform, bpf, bpffs: options.bpffs, folder: this.folders[0]!, cgroup: options.cgroup },
-      ...{ maps: pinned.map(({ map }) => map), links: this.links, contents: this.contents },
+      ...{
+        maps: () => this.pinned.map(({ map }) => map),
+        links: this.links,
+        contents: this.contents,
+      },
       ...{ devices: this.devices, xdpDevices: this.xdpDevices },
       attach: () => this.attach(),
       startSweeping: () => this.nat.startSweeping(),
@@ -294,13 +323,21 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
         return error as Error;
       }
     });
-    const guarded = rows.filter((_, i) => errors[i] === undefined);
-    for (const row of guarded) this.replySources.expect(row);
-    const results = this.services.update(guarded);
+    // First what gives room.
+    for (const gives of [true, false]) {
+      const guarded = rows.filter(
+        (row, i) => errors[i] === undefined && (row.notAdmitted !== undefined) === gives,
+      );
+      for (const row of guarded) this.replySources.expect(row);
+      const results = this.services.update(guarded);
+      guarded.forEach((row, i) => {
+        if (results[i]) errors[rows.indexOf(row)] = results[i];
+        else this.ranges.settle(row);
+      });
+    }
     if (this.active) this.open.set(this.services.countsOpen);
-    guarded.forEach((row, i) => {
-      if (results[i]) errors[rows.indexOf(row)] = results[i];
-      else this.ranges.settle(row);
+    rows.forEach(({ notAdmitted }, i) => {
+      if (notAdmitted !== undefined) errors[i] ??= new Error(notAdmitted);
     });
     return errors;
   }
@@ -435,6 +472,12 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   status(): DatapathStatus {
     const { bpf } = this.options;
     const xdp = this.xdpDevices.states();
+    const { services, servicesMax, backends } = this.options.sizes;
+    const mostServices = Math.max(services, servicesMax ?? 0);
+    const most: Readonly<Record<string, number>> =
+      servicesMax === undefined
+        ? {}
+        : { services: mostServices, addresses: mostServices + backends };
     const size: Readonly<Record<string, number>> = {
       ...this.services.size,
       nat_flows: this.nat.used,
@@ -448,7 +491,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
         .map(({ map: { info } }) => ({
           name: info.name,
           entries: size[info.name]!,
-          maxEntries: info.maxEntries,
+          // One that grows is full where it may grow no more.
+          maxEntries: most[info.name] ?? info.maxEntries,
         })),
       links: [
         ...Array.from(this.loaded.programs.keys(), (hook) => ({
@@ -591,15 +635,113 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   /** Attaches what is not attached. Throws SysError, NetlinkError. */
   private attach(): void {
     const { bpf, platform, cgroup } = this.options;
-    attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.links);
+    attachHooks(bpf, platform, this.specs.socket, this.loaded, cgroup, this.links);
     if (this.nodeDevices.length > 0) this.setDevices();
+  }
+
+  /** The sizes to start with: maps that have grown stay as they are. */
+  private presentSizes(): DatapathSizes {
+    const { bpf, sizes } = this.options;
+    const present = pinnedSize(bpf, this.folders, 'services') ?? 0;
+    const services = Math.max(sizes.services, Math.min(present, this.largest));
+    return { ...sizes, services };
+  }
+
+  /**
+   * Entries that the map of frontends has at most: an eighth more than frontends are wanted, so that a change
+   * can be written before what it replaces is deleted.
+   */
+  private get largest(): number {
+    const { services, servicesMax = 0 } = this.options.sizes;
+    return servicesMax === 0 ? services : Math.ceil(Math.max(services, servicesMax) * 1.125);
+  }
+
+  /**
+   * Has the programs go on with larger maps of frontends and addresses. The new maps hold the same when the
+   * programs switch to them, one after the other, and nothing is written in between, so no connection
+   * notices. When the agent dies in between, the next one finds the old maps, which hold the same, too.
+   */
+  private enlarge(entries: number): void {
+    const { bpf, platform } = this.options;
+    const present = this.map('services').info.maxEntries;
+    const services = Math.min(this.largest, Math.max(2 * present, Math.ceil(entries * 1.25)));
+    if (services <= present) return;
+    const sizes = { ...this.options.sizes, services };
+    const { socket, node, xdp } = this.specs;
+    const specs: Specs = {
+      socket: withFrontends(socket, sizes),
+      node: withFrontends(node, sizes),
+      xdp: xdp && withFrontends(xdp, sizes),
+    };
+    const before = { socket: this.loaded, node: this.node, xdp: this.xdp };
+    const [larger, loaded] = allOrNothing((opened) => {
+      const made = this.resized(specs.socket, opened);
+      const maps = { ...this.maps };
+      for (const { map } of made) maps[map.info.name] = map;
+      const programs = loadAll(bpf, platform, specs, maps, opened);
+      try {
+        this.switchTo(programs);
+      } catch (error) {
+        this.switchTo(before);
+        throw error;
+      }
+      return [made, programs] as const;
+    });
+    for (const part of [...larger.map(({ map }) => map), loaded.socket, loaded.node]) {
+      this.opened.use(part);
+    }
+    if (loaded.xdp) this.opened.use(loaded.xdp);
+    this.specs = specs;
+    const old = larger.map(({ map: { info } }) => this.maps[info.name]!);
+    for (const { map } of larger) {
+      this.maps[map.info.name] = map;
+      this.frontendMaps[map.info.name as FrontendMap].moveTo(map);
+    }
+    const taken = new Map(larger.map((each) => [each.map.info.name, each]));
+    this.pinned = this.pinned.map((each) => taken.get(each.map.info.name) ?? each);
+    if (this.active) {
+      pinMaps(platform, this.folders[0]!, larger);
+      this.integrity.made();
+    }
+    for (const part of [before.socket, before.node, before.xdp, ...old]) part?.[Symbol.dispose]();
+    platform.log('info', 'the maps of frontends were made larger', { before: present, services });
+  }
+
+  /** Larger maps of frontends and addresses, which hold what the present ones do. */
+  private resized({ btf: types, maps }: ObjectSpec, opened: Disposal): PinnedMap[] {
+    const { bpf } = this.options;
+    const btf = types && bpf.btfLoad(btfForKernel(types));
+    try {
+      return frontendMapNames.map((name) => {
+        const spec = maps.get(name)!;
+        const made = resizedMap(bpf, spec, this.maps[name]!, this.folders[0]!, btf);
+        opened.use(made.map);
+        return made;
+      });
+    } finally {
+      if (btf !== undefined) bpf.close(btf);
+    }
+  }
+
+  /** Goes on with these programs in place of those that are attached. Throws SysError, NetlinkError. */
+  private switchTo({ socket, node, xdp }: Loaded): void {
+    this.loaded = socket;
+    this.node = node;
+    this.xdp = xdp;
+    this.devices.use(node);
+    this.xdpDevices.use(xdp);
+    this.nat.use(node);
+    if (!this.active) return;
+    this.attach();
+    // Last, as the timer keeps the program that has set it.
+    this.nat.startSweeping();
   }
 
   /** The order matters when the agent dies in between: pins are followed at the next start. */
   private activate(): void {
     if (this.released) return;
     const { bpf, platform, cgroup } = this.options;
-    attachHooks(bpf, platform, this.socket, this.loaded, cgroup, this.links);
+    attachHooks(bpf, platform, this.specs.socket, this.loaded, cgroup, this.links);
     const isNew = ({ map, pinAt }: PinnedMap) =>
       pinAt !== undefined && ['nat_index', ...countedFlows].includes(map.info.name);
     if (this.pinned.some(isNew)) this.nat.enterFlows();
@@ -611,6 +753,22 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.active = true;
     this.open.set(this.services.countsOpen);
   }
+}
+
+/** Loads the programs of all objects. Throws SysError, VerifierError. */
+function loadAll(
+  bpf: Bpf,
+  platform: Platform,
+  specs: Specs,
+  maps: Readonly<Record<string, BpfMap>>,
+  opened: Disposal,
+): Loaded {
+  const load = (spec: ObjectSpec) => opened.use(loadObject(bpf, platform, spec, { maps }));
+  return {
+    socket: load(specs.socket),
+    node: load(specs.node),
+    xdp: specs.xdp && load(specs.xdp),
+  };
 }
 
 function missingFeatures(bpf: Bpf): DatapathStatus['missing'] {

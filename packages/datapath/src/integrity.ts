@@ -13,7 +13,7 @@ export interface IntegrityParts {
   readonly bpffs: string;
   readonly folder: PinFolder;
   readonly cgroup: string;
-  readonly maps: readonly BpfMap[];
+  readonly maps: () => readonly BpfMap[];
   readonly links: PinnedLinks;
   readonly devices: NodeDevices;
   readonly xdpDevices: XdpDevices;
@@ -138,7 +138,7 @@ export class Integrity {
 
   *#lostPins(): Generator<string> {
     const { bpf, folder, maps, links } = this.#parts;
-    for (const { info } of maps) {
+    for (const { info } of maps()) {
       const path = `${folder.maps}/${info.name}`;
       if (pinnedMapId(bpf, path) !== info.id) yield path;
     }
@@ -150,7 +150,7 @@ export class Integrity {
 
   #pinAll(): void {
     const { platform, bpf, folder, maps, links } = this.#parts;
-    for (const map of maps) {
+    for (const map of maps()) {
       const path = `${folder.maps}/${map.info.name}`;
       if (pinnedMapId(bpf, path) === map.info.id) continue;
       removeFile(platform, path);

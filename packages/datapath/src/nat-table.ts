@@ -37,7 +37,7 @@ const controlBlockOffset = 48;
 /** The flow table of the node's devices, seen from user space: the kernel half keeps it by itself. */
 export class NatTable implements Disposable {
   private readonly platform: Platform;
-  private readonly loaded: LoadedObject;
+  private loaded: LoadedObject;
   private readonly flowMap: BpfMap;
   private readonly sources: NatSources;
   private readonly memory: Mapping;
@@ -110,6 +110,11 @@ export class NatTable implements Disposable {
   /** Starts the kernel's garbage collection with the code of this version. Throws SysError. */
   startSweeping(): void {
     this.run('start_sweeping');
+  }
+
+  /** Runs other programs from now on. */
+  use(loaded: LoadedObject): void {
+    this.loaded = loaded;
   }
 
   /** Enters the flows that there are in an index that is new. Throws SysError. */

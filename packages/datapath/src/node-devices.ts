@@ -31,7 +31,7 @@ const pinPattern = /^node_(ingress|egress)@(.+)$/;
 export class NodeDevices {
   private readonly bpf: Bpf;
   private readonly platform: Platform;
-  private readonly loaded: LoadedObject;
+  private loaded: LoadedObject;
   private readonly links: PinnedLinks;
   private readonly roles: KeyedMap;
   private wanted: readonly NodeDevice[] = [];
@@ -48,6 +48,11 @@ export class NodeDevices {
     this.loaded = loaded;
     this.links = links;
     this.roles = roles;
+  }
+
+  /** Attaches other programs from the next `set` on. */
+  use(loaded: LoadedObject): void {
+    this.loaded = loaded;
   }
 
   /** Attaches to exactly these devices. Throws SysError, NetlinkError. */

@@ -90,6 +90,35 @@ export function openMap(
   return { map: BpfMap.create(bpf, spec, { btf }), pinAt, differences: [] };
 }
 
+/** Makes a map of another size that holds what an open one does, to be pinned in its place. */
+export function resizedMap(
+  bpf: Bpf,
+  spec: MapSpec,
+  from: BpfMap,
+  folder: PinFolder,
+  btf: number | undefined,
+): PinnedMap {
+  const map = allOrNothing((opened) => {
+    const filled = opened.use(BpfMap.create(bpf, spec, { btf }));
+    carryOver(from, filled);
+    return filled;
+  });
+  return { map, pinAt: `${folder.maps}/${spec.name}`, differences: [] };
+}
+
+/** How many entries the pinned map of that name has room for; undefined: there is none. */
+export function pinnedSize(bpf: Bpf, folders: readonly PinFolder[], name: string) {
+  for (const folder of folders) {
+    try {
+      using map = BpfMap.openPinned(bpf, `${folder.maps}/${name}`);
+      return map.info.maxEntries;
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  }
+  return undefined;
+}
+
 /** Puts maps where the next start finds them, in place of what is there. */
 export function pinMaps(platform: Platform, folder: PinFolder, pinned: readonly PinnedMap[]): void {
   makeDirectory(platform, folder.maps);

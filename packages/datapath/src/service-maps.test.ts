@@ -311,3 +311,36 @@ test('a deleted frontend does not come back with what a row keeps of an earlier 
   next.update([of(own)]);
   assert.deepEqual(viewOf(store).frontends, expectedView([of(own)]).frontends);
 });
+
+test('room is asked for before the map is full, and a failure is told and tried again later', () => {
+  const store = fakeStore({ services: 8, backends: 100, slots: 100 });
+  let now = 0n;
+  const maps = new ServiceMaps(store, () => now);
+  const asked: number[] = [];
+  let hasMemory = false;
+  maps.makeRoom = (entries) => {
+    asked.push(entries);
+    if (!hasMemory) throw new Error('no memory');
+    store.services.info.maxEntries = 16;
+  };
+  const numbered = (n: number) =>
+    row([{ address: `10.96.0.${n}`, port: 80 }], [{ address: `10.244.1.${n}`, port: 8080 }]);
+  const add = (...numbers: number[]) => maps.update(numbers.map(numbered));
+  assert.deepEqual(new Set(add(1, 2, 3, 4, 5, 6, 7)), new Set([undefined]));
+  assert.deepEqual(asked, []);
+  assert.deepEqual(add(8), [undefined], 'what fits is written although there is no larger map');
+  assert.deepEqual(asked, [8]);
+  assert.equal(
+    add(9)[0]!.message,
+    'write map services: full with 8 entries (raise sizes.servicesMax); making it larger failed: no memory',
+  );
+  assert.deepEqual(asked, [8], 'it is not tried again at once');
+  assert.equal(maps.growthProblem, 'no memory');
+
+  now += 61_000_000_000n;
+  hasMemory = true;
+  assert.deepEqual(add(9, 10), [undefined, undefined]);
+  assert.deepEqual(asked, [8, 10]);
+  assert.equal(maps.growthProblem, undefined);
+  assert.equal(maps.size.services, 10);
+});

@@ -93,6 +93,11 @@ const none: readonly never[] = [];
 /** Flags that a frontend has by itself, not by its row. */
 const anyRanged = serviceFlags.ranged | serviceFlags.rangedInside;
 
+/** Share of the map of frontends from which on a larger one is made, before it is full. */
+const nearlyFull = 0.875;
+/** Programs are loaded for a larger map: what has failed is not tried again at once. */
+const roomRetryNs = 60_000_000_000n;
+
 /** In place of a run that another service has, or that isn't one; equals no run that is written. */
 const noRun = { firstSlot: 0xffffffff, slotCount: 0 } as const;
 
@@ -104,6 +109,11 @@ const noRun = { firstSlot: 0xffffffff, slotCount: 0 } as const;
  */
 export class ServiceMaps implements Operations<ServiceRow> {
   private readonly store: ServiceStore;
+  /** Makes the maps of frontends larger, for so many entries. Absent: they stay as they are. */
+  makeRoom: ((entries: number) => void) | undefined;
+  /** Why the last try to have larger maps failed, and when another is made. */
+  private roomProblem: { readonly message: string; readonly untilNs: bigint } | undefined;
+  private readonly now: () => bigint;
   private readonly backends: BackendTable;
   private readonly runs: Extents;
   /** Shared with the node's own addresses. */
@@ -142,6 +152,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
     sourceRanges: SourceRangesHold = 'everywhere',
   ) {
     this.store = store;
+    this.now = now;
     this.rangedFlags =
       sourceRanges === 'everywhere'
         ? serviceFlags.ranged | serviceFlags.rangedInside
@@ -468,6 +479,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
         (current ? changed : added).push({ key, entry });
       }
     }
+    this.reserve(this.entries.size + added.length);
     this.roles.add(plans.flatMap((plan) => plan.addresses));
     try {
       this.write(added);
@@ -481,10 +493,31 @@ export class ServiceMaps implements Operations<ServiceRow> {
       }
       this.roles.drop(plans.flatMap((plan) => plan.addresses));
       if (error instanceof SysError && error.code === 'E2BIG') {
-        throw new MapFull('services', this.store.services.info.maxEntries, 'sizes.services');
+        const { maxEntries } = this.store.services.info;
+        const setting = this.makeRoom ? 'sizes.servicesMax' : 'sizes.services';
+        throw new MapFull('services', maxEntries, setting, this.roomProblem?.message);
       }
       throw error;
     }
+  }
+
+  /** Asks for larger maps when so many entries would nearly fill the map. */
+  private reserve(entries: number): void {
+    if (!this.makeRoom || entries <= this.store.services.info.maxEntries * nearlyFull) return;
+    if (this.roomProblem && this.now() < this.roomProblem.untilNs) return;
+    try {
+      this.makeRoom(entries);
+      this.roomProblem = undefined;
+    } catch (error) {
+      // What fits goes on being written; what does not fails with this reason.
+      const { message } = error as Error;
+      this.roomProblem = { message, untilNs: this.now() + roomRetryNs };
+    }
+  }
+
+  /** Why the map of frontends could not be made larger; undefined: nothing failed. */
+  get growthProblem(): string | undefined {
+    return this.roomProblem?.message;
   }
 
   private rangedEntry(entry: Entry): Entry {

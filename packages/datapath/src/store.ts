@@ -64,8 +64,9 @@ export class MapFull extends Error {
   override readonly name = 'MapFull';
 
   /** `setting` is the configuration's name of the size, e.g. `sizes.backends`. */
-  constructor(map: string, maxEntries: number, setting: string) {
-    super(`write map ${map}: full with ${maxEntries} entries (raise ${setting})`);
+  constructor(map: string, maxEntries: number, setting: string, problem?: string) {
+    const why = problem === undefined ? '' : `; making it larger failed: ${problem}`;
+    super(`write map ${map}: full with ${maxEntries} entries (raise ${setting})${why}`);
   }
 }
 

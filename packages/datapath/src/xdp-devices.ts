@@ -47,7 +47,7 @@ export class XdpDevices {
   private readonly links: PinnedLinks;
   private readonly addresses: KeyedMap;
   private readonly mode: XdpMode;
-  private readonly loaded: LoadedObject | undefined;
+  private loaded: LoadedObject | undefined;
   private wanted: readonly NodeDevice[] = [];
   private problems: ReadonlyMap<string, string> = new Map();
 
@@ -65,6 +65,11 @@ export class XdpDevices {
     this.links = links;
     this.addresses = addresses;
     this.mode = mode;
+    this.loaded = loaded;
+  }
+
+  /** Attaches another program from the next `set` on. */
+  use(loaded: LoadedObject | undefined): void {
     this.loaded = loaded;
   }
 

@@ -1,4 +1,5 @@
 import { familyOf, isLoopback, takesNodePorts } from './addresses.ts';
+import { Admission, refusedRow } from './admission.ts';
 import { bySeniority, FrontendClaims, type FrontendOwner } from './conflicts.ts';
 import { AddressHolders, type HolderKind } from './external-ips.ts';
 import { wantsTunnels } from './forwarding.ts';
@@ -40,6 +41,8 @@ export interface NodeContext {
    * anyone who may write a Service may write any externalIP. Default: serve.
    */
   readonly externalIPs?: 'serve' | 'protect';
+  /** Frontends that are programmed at most, the older objects' first. Default: no limit. */
+  readonly mostFrontends?: number;
 }
 
 /** Between which addresses nodes may tunnel packets to each other. */
@@ -73,6 +76,8 @@ interface OwnerState {
   /** In the order of their names, so that rows don't depend on the order of arrival. */
   slices: readonly SliceRecord[];
   rows: readonly ServiceRow[];
+  /** The rows that it would have if there were room for all frontends. */
+  wanted: readonly ServiceRow[];
   claims: readonly string[];
 }
 
@@ -104,6 +109,9 @@ export class ServiceModel {
   readonly #holders = new AddressHolders();
   readonly #claims = new FrontendClaims<OwnerState>();
   readonly #dirty = new Set<OwnerState>();
+  readonly #admission: Admission;
+  /** Of whom some row was refused at the last look. */
+  #heldBack = new Set<OwnerState>();
   readonly #newlyWatched = new Set<string>();
   /** How many services want tunnels. */
   #tunnelled = 0;
@@ -114,6 +122,7 @@ export class ServiceModel {
   constructor(context: NodeContext) {
     this.#nodeName = context.nodeName;
     this.#forwarding = context.forwarding ?? 'snat';
+    this.#admission = new Admission(context.mostFrontends ?? Number.POSITIVE_INFINITY);
     this.#protectsNodes = context.externalIPs === 'protect';
     this.#ownAddresses = context.ownAddresses;
     this.#nodePortRanges = context.nodePortRanges;
@@ -444,25 +453,44 @@ export class ServiceModel {
         for (const rival of this.#claims.claimants(loopbackWatch(claim))) this.#dirty.add(rival);
       }
     }
+    for (const state of this.#dirty) {
+      const before = state.wanted;
+      const wanted = rowsOf(state, context).map((row) => sameOf(before, row));
+      state.wanted = compactList(wanted);
+      this.#admission.count(state.key.slice(0, state.key.indexOf('/')), before, state.wanted);
+    }
+    const refused = this.#admission.refusals(this.#owners.values());
+    this.#holdBack(refused);
     const upserted: ServiceRow[] = [];
     const removed: string[] = [];
     for (const state of this.#dirty) {
       const before = state.rows;
-      const after = rowsOf(state, context);
-      const rows = after.map((row) => {
-        const old = before.find(({ key }) => key === row.key);
-        if (old && sameRow(old, row)) return old;
-        upserted.push(row);
+      const rows = state.wanted.map((wanted) => {
+        const reason = refused.get(wanted.key);
+        const row = sameOf(before, reason === undefined ? wanted : refusedRow(wanted, reason));
+        if (!before.includes(row)) upserted.push(row);
         return row;
       });
       state.rows = compactList(rows);
       for (const { key } of before) {
-        if (!after.some((row) => row.key === key)) removed.push(key);
+        if (!rows.some((row) => row.key === key)) removed.push(key);
       }
       if (!state.owner && state.slices.length === 0) this.#owners.delete(state.key);
     }
     this.#dirty.clear();
     return { upserted, removed };
+  }
+
+  /** Marks the objects of which a row is refused, or was. */
+  #holdBack(refused: ReadonlyMap<string, string>): void {
+    if (refused.size === 0 && this.#heldBack.size === 0) return;
+    for (const state of this.#heldBack) this.#dirty.add(state);
+    this.#heldBack = new Set();
+    for (const state of this.#owners.values()) {
+      if (!state.wanted.some(({ key }) => refused.has(key))) continue;
+      this.#heldBack.add(state);
+      this.#dirty.add(state);
+    }
   }
 
   /** Brings what is reserved up to date, and marks the objects it matters to. */
@@ -520,7 +548,7 @@ export class ServiceModel {
   #stateOf(key: string): OwnerState {
     let state = this.#owners.get(key);
     if (!state) {
-      state = { key, owner: undefined, slices: empty, rows: empty, claims: empty };
+      state = { key, owner: undefined, slices: empty, rows: empty, wanted: empty, claims: empty };
       this.#owners.set(key, state);
     }
     return state;
@@ -529,6 +557,12 @@ export class ServiceModel {
 
 function serviceIn({ owner }: OwnerState): ServiceRecord | undefined {
   return owner?.kind === 'service' ? owner : undefined;
+}
+
+/** The row as it was, if it says the same. */
+function sameOf(before: readonly ServiceRow[], row: ServiceRow): ServiceRow {
+  const old = before.find(({ key }) => key === row.key);
+  return old && sameRow(old, row) ? old : row;
 }
 
 /** Whether its rows depend on this node's addresses. */

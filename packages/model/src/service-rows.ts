@@ -194,6 +194,7 @@ export function sameRow(a: ServiceRow, b: ServiceRow): boolean {
     a.forwarding === b.forwarding &&
     a.affinitySeconds === b.affinitySeconds &&
     a.portName === b.portName &&
+    a.notAdmitted === b.notAdmitted &&
     sameHealthCheck(a.healthCheck, b.healthCheck) &&
     sameList(a.sourceRanges, b.sourceRanges, (x, y) => x === y) &&
     sameList(a.problems, b.problems, (x, y) => x === y) &&

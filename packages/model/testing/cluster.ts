@@ -26,17 +26,12 @@ const ownAddresses = ['127.0.0.1', '::1', '192.0.2.1', 'fd00::1', 'fe80::1'];
  * along the way that the changes given out lead from the rows before to the rows after.
  */
 export class Cluster {
-  readonly model: ServiceModel;
+  model: ServiceModel;
   readonly #rows = new Map<string, ServiceRow>();
 
   constructor(...objects: unknown[]) {
-    this.model = new ServiceModel({ nodeName: 'here', ownAddresses, ...this.context() });
+    this.model = modelOf({});
     this.apply(...objects);
-  }
-
-  /** What differs from the defaults. */
-  protected context(): Partial<NodeContext> {
-    return {};
   }
 
   /** Creates or changes objects. */
@@ -112,9 +107,24 @@ export class Cluster {
   }
 }
 
+function modelOf(more: Partial<NodeContext>): ServiceModel {
+  return new ServiceModel({ nodeName: 'here', ownAddresses, ...more });
+}
+
 /** One whose configuration lets no externalIP be an address of a node. */
 export class ProtectedCluster extends Cluster {
-  protected override context(): Partial<NodeContext> {
-    return { externalIPs: 'protect' };
+  constructor(...objects: unknown[]) {
+    super();
+    this.model = modelOf({ externalIPs: 'protect' });
+    this.apply(...objects);
+  }
+}
+
+/** One whose node serves at most so many frontends. */
+export class LimitedCluster extends Cluster {
+  constructor(mostFrontends: number, ...objects: unknown[]) {
+    super();
+    this.model = modelOf({ mostFrontends });
+    this.apply(...objects);
   }
 }

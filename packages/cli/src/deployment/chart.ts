@@ -38,6 +38,7 @@ const chartValues = {
   externalIPs: value('externalIPs'),
   sizes: {
     services: value('sizes.services'),
+    servicesMax: value('sizes.servicesMax'),
     backends: value('sizes.backends'),
     slots: value('sizes.slots'),
     affinity: value('sizes.affinity'),

@@ -90,7 +90,8 @@ test('the agent takes the configuration, and gets what was set', () => {
     [set.metricsAddress, set.logLevel, set.devices, set.podDevices, set.forwarding],
     ['off', 'debug', 'bond*, eth0', 'veth*', 'hybrid'],
   );
-  assert.deepEqual(set.sizes, { services: 1, backends: 2, slots: 3, affinity: 4, flows: 5 });
+  const sizes = { services: 1, servicesMax: 262144, backends: 2, slots: 3, affinity: 4, flows: 5 };
+  assert.deepEqual(set.sizes, sizes);
   assert.equal(set.snatPorts, '2000-2999');
   assert.deepEqual(set.timeouts, { ...defaultTimeouts, udp: 7 });
 });

@@ -13,7 +13,14 @@ import type { Random } from '../random.ts';
 import type { FolderEditor } from './folder-editor.ts';
 import { KernelView } from './kernel-view.ts';
 
-const sizes = { services: 1000, backends: 1000, slots: 100_000, affinity: 100, flows: 100 };
+const sizes = {
+  services: 1000,
+  servicesMax: 100_000,
+  backends: 1000,
+  slots: 100_000,
+  affinity: 100,
+  flows: 100,
+};
 /** Its clock runs so much faster, so that what it waits for (half-written files) is soon over. */
 const haste = 200;
 
