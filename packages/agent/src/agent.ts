@@ -1,6 +1,7 @@
 import type { DatapathStatus, PinLock } from '@heddle/datapath';
 import {
   apiServer,
+  isLoopback,
   type RowChanges,
   ServiceModel,
   type ServiceRow,
@@ -14,6 +15,7 @@ import type { DatapathPart } from './datapath-part.ts';
 import { EventLog } from './events.ts';
 import { HealthChecks } from './health-checks.ts';
 import { IntegrityWatch } from './integrity-watch.ts';
+import { listeners, shadowedListeners } from './listeners.ts';
 import { residentBytes } from './machine.ts';
 import { failedRows, type RefusedRow } from './metrics/agent-metrics.ts';
 import { type NodeView, watchNodeDevices } from './node-devices.ts';
@@ -47,6 +49,9 @@ export interface AgentParts {
   /** Called last; what it finds comes to the listener. */
   readonly openSource: (listener: SourceListener) => Source;
 }
+
+/** Sockets are listed once for all frontends that come within that time. */
+const listenersAfterMs = 1000;
 
 /**
  * The agent: what the source says becomes rows, what changed of the rows is written to the kernel,
@@ -86,6 +91,11 @@ export class Agent implements Disposable {
   #settled = false;
   /** A person changes manifests; a cluster changes all the time. */
   readonly #changeLevel: LogLevel;
+  /** Addresses of the devices. */
+  #own = new Set<string>();
+  /** Runs while rows with frontends at the node itself have changed, until listeners are looked for. */
+  #lookForListeners: Disposable | undefined;
+  #saidShadowed = new Set<string>();
   /** Since when the source is disconnected, by the wall clock. */
   #disconnectedMs: number | undefined;
 
@@ -188,6 +198,7 @@ export class Agent implements Disposable {
 
   [Symbol.dispose](): void {
     this.#events.add('info', 'agent', this.#config.node, 'agent stops; what is in force stays');
+    this.#lookForListeners?.[Symbol.dispose]();
     for (const part of [
       this.#source,
       this.#integrity,
@@ -279,6 +290,7 @@ export class Agent implements Disposable {
     for (const problem of problems) {
       if (!known.has(problem)) this.#events.add('warn', 'problem', node, problem);
     }
+    this.#own = new Set(textsOf(own));
     return this.#model.setOwnAddresses(textsOf(own), ranges);
   }
 
@@ -343,6 +355,12 @@ export class Agent implements Disposable {
       this.#events.add('warn', 'failed', key, `${key} failed: ${status.reason}`);
     } else if (status.state === 'done' && this.#settled) {
       const row = this.#table.get(key)!;
+      if (row.frontends.some(({ kind }) => kind !== 'ClusterIP')) {
+        this.#lookForListeners ??= this.#platform.setTimer(listenersAfterMs, () => {
+          this.#lookForListeners = undefined;
+          this.#sayShadowed();
+        });
+      }
       const backends = row.backends.length;
       const message = `${key} in force with ${backends} ${backends === 1 ? 'backend' : 'backends'}`;
       this.#events.add(this.#changeLevel, 'in-force', key, message);
@@ -368,6 +386,7 @@ export class Agent implements Disposable {
     for (const warning of this.#warnings(this.#datapath.status())) {
       this.#events.add('warn', 'problem', this.#config.node, warning);
     }
+    this.#saidShadowed = new Set(this.#shadowed());
   }
 
   #notReady(): string | undefined {
@@ -432,7 +451,28 @@ export class Agent implements Disposable {
       ...(unknownNode === undefined ? [] : [unknownNode]),
       ...pressureWarnings(datapath),
       ...snatPortProblems(snatPorts, localPorts(this.#platform), this.#table.rows()),
+      ...this.#shadowed(),
     ];
+  }
+
+  /** Frontends that take what a process of this node waits for, in sentences. */
+  #shadowed(): readonly string[] {
+    try {
+      const isOwn = (address: string) => isLoopback(address) || this.#own.has(address);
+      return shadowedListeners(this.#table.rows(), listeners(this.#platform), isOwn);
+    } catch (error) {
+      return [`look for processes that listen at a service's port: ${(error as Error).message}`];
+    }
+  }
+
+  /** Reports frontends that take what a process of this node waits for, each once. */
+  #sayShadowed(): void {
+    const now = new Set(this.#shadowed());
+    for (const sentence of now) {
+      if (this.#saidShadowed.has(sentence)) continue;
+      this.#events.add('warn', 'problem', this.#config.node, sentence);
+    }
+    this.#saidShadowed = now;
   }
 }
 

@@ -2,7 +2,7 @@ import { formatIp, isIpv4 } from '@heddle/sys';
 import { MalformedMessage } from './errors.ts';
 import { AF_INET, AF_INET6, addressText, type Family, readAddress } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
-import { type Message, MessageWriter } from './wire.ts';
+import { Attributes, type Message, MessageWriter } from './wire.ts';
 
 // linux/sock_diag.h, linux/inet_diag.h
 const SOCK_DIAG_BY_FAMILY = 20;
@@ -10,6 +10,8 @@ const SOCK_DESTROY = 21;
 const requestSize = 56;
 const answerSize = 72;
 const idSize = 48;
+/** The kernel adds it to IPv6 sockets that listen or are not connected (inet_diag_msg_attrs_fill). */
+const INET_DIAG_SKV6ONLY = 11;
 
 const protocolNumbers = { tcp: 6, udp: 17 } as const;
 
@@ -43,6 +45,8 @@ export interface InetSocket {
   readonly sourcePort: number;
   readonly destination: string;
   readonly destinationPort: number;
+  /** An IPv6 socket that takes no IPv4 (IPV6_V6ONLY); said of sockets that listen or are not connected. */
+  readonly ipv6Only: boolean;
   /** Of the process that opened it. */
   readonly uid: number;
   /** As in /proc/<pid>/fd; 0 when no process has it open any more. */
@@ -119,11 +123,16 @@ export function readInetSocket(message: Message, protocol: 'tcp' | 'udp'): InetS
     destinationPort: view.getUint16(6, false),
     source: plainAddress(body.subarray(8, 8 + length)),
     destination: plainAddress(body.subarray(24, 24 + length)),
+    ipv6Only: family === AF_INET6 && isIpv6Only(body),
     cookie: view.getBigUint64(44, true),
     uid: view.getUint32(64, true),
     inode: view.getUint32(68, true),
     id: body.slice(4, 4 + idSize),
   };
+}
+
+function isIpv6Only(body: Uint8Array): boolean {
+  return Attributes.read(body.subarray(answerSize)).bytes(INET_DIAG_SKV6ONLY)?.[0] === 1;
 }
 
 /** IPv4 addresses of IPv6 sockets without their `::ffff:`. */

@@ -29,6 +29,15 @@ test('may read what it watches, and nothing else', () => {
   ]);
 });
 
+test('the scheduler knows which port of the node the agent takes', () => {
+  const ports = (...assignments: string[]) =>
+    made(...assignments).DaemonSet.spec.template.spec.containers[0].ports;
+  assert.deepEqual(ports(), [{ name: 'health', containerPort: 10256, hostPort: 10256 }]);
+  assert.deepEqual(ports('healthPort=10356'), [
+    { name: 'health', containerPort: 10356, hostPort: 10356 },
+  ]);
+});
+
 test('runs with the least rights', () => {
   const { spec } = made().DaemonSet.spec.template;
   const [{ securityContext, volumeMounts }] = spec.containers;

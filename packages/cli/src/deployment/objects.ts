@@ -124,6 +124,8 @@ function podSpec(given: Given): Yaml {
         args: ['agent', '--config', `${inPod.config}/agent.yaml`, '--node', '$(NODE_NAME)'],
         env: [{ name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
         resources: given.resources,
+        // The pod is on the host network: so the scheduler knows that the port is taken on each node.
+        ports: [{ name: 'health', containerPort: given.healthPort, hostPort: given.healthPort }],
         securityContext: {
           // docs/deployment.md says which step needs which.
           capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_ADMIN'] },

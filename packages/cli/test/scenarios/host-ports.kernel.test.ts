@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { FlowItem, ServiceEntry } from '@heddle/agent';
+import type { AgentEvent, FlowItem, ServiceEntry } from '@heddle/agent';
 import {
   askHttp,
   askTcp,
@@ -129,6 +129,50 @@ describe('hostPorts of pods', () => {
       const flow = flows.find(({ client: from }) => from === outside.addresses[end])!;
       assert.deepEqual([flow.source, flow.sourcePort], [flow.client, flow.clientPort]);
     }
+  });
+
+  test("the agent's own port is no hostPort, and a process that listens at one is warned of", async () => {
+    const warnings = async () =>
+      (await cluster.status()).warnings.filter((text) => text.includes('listens at'));
+    const said = async (sentence: string) => {
+      const { items } = await cluster.request<{ items: AgentEvent[] }>('events.list');
+      return items.filter(({ message }) => message === sentence).length;
+    };
+    using listener = cluster.node.enter(() => {
+      const socket = BlockingSocket.open(cluster.platform, { protocol: 'tcp', family: 4 });
+      socket.bind({ address: '0.0.0.0', port: 22 });
+      socket.listen();
+      return socket;
+    });
+    await cluster.apply(
+      make('greedy', pods[0]!, [
+        { containerPort: 8080, hostPort: 10_256 },
+        { containerPort: 8080, hostPort: 22 },
+      ]),
+    );
+    for (const { port, frontends, problems } of await rowsOf('greedy')) {
+      if (port === '22') continue;
+      assert.deepEqual(frontends, []);
+      assert.deepEqual(problems, [
+        "HostPort is refused: port 10256/TCP is reserved for the agent's health checks (healthAddress)",
+      ]);
+    }
+    for (const end of ends) {
+      const node = cluster.node.addresses[end];
+      assert.notEqual(asked(outside, 'TCP', node, 10_256), pods[0]!.name);
+    }
+    assert.equal(cluster.get(10_256, '/readyz'), 'ok\n', 'the agent keeps its port');
+    // As kube-proxy and portmap do, the hostPort is served, although a process was there first.
+    const { v4 } = cluster.node.addresses;
+    assert.equal(asked(outside, 'TCP', v4, 22), pods[0]!.name);
+    const sentence =
+      'HostPort 22 of default/pod/greedy: a process of this node listens at 0.0.0.0:22/TCP and gets nothing of what comes to the service (give one of them another port or address)';
+    assert.deepEqual(await warnings(), [sentence]);
+    await cluster.until('the agent to say so', async () => (await said(sentence)) > 0);
+    assert.equal(await said(sentence), 1);
+    await cluster.remove('Pod', 'greedy');
+    assert.deepEqual(await warnings(), []);
+    assert.ok(listener);
   });
 
   test('one number with another hostIP or another protocol is another pod (e2e)', async () => {

@@ -13,6 +13,8 @@ const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
 const RTM_NEWROUTE = 24;
 const RTM_GETROUTE = 26;
+/** Of sock_diag(7), where it is the number of no other request that lists. */
+const SOCK_DIAG_BY_FAMILY = 20;
 const NLM_F_DUMP = 0x300;
 const NLM_F_MULTI = 2;
 const IFA_ADDRESS = 1;
@@ -77,6 +79,9 @@ export class NetlinkObject extends VmObject {
         return [RTM_NEWADDR, [addressBody(4, v4), addressBody(6, v6)]];
       case RTM_GETROUTE:
         return [RTM_NEWROUTE, [defaultRoute(family)]];
+      case SOCK_DIAG_BY_FAMILY:
+        // The simulated host's own processes have no sockets.
+        return [SOCK_DIAG_BY_FAMILY, []];
       default:
         return undefined;
     }
