@@ -80,6 +80,22 @@ GLOBAL int send_on(context *ctx, const struct route *route)
 	return send_out(ctx, route);
 }
 
+/* More fragments of one packet are not counted: 64 KiB in packets of 1280 bytes are 52. */
+#define MOST_FRAGMENTS 64
+
+/* Counts those fragments of a packet as dropped that went to the stack before the first came, which is a service's. */
+GLOBAL int count_early_fragments(context *ctx, const struct packet *packet)
+{
+	__u32 count;
+
+	if (!packet)
+		return 0;
+	count = take_early_fragments(packet);
+	for (__u32 i = 0; i < MOST_FRAGMENTS && i < count; i++)
+		drop(ctx, packet, DROP_FRAGMENT);
+	return 0;
+}
+
 /* Translates a packet with ports, whose destination's role may be known. */
 INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 {
@@ -99,8 +115,11 @@ INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 	reason = find_passage(ctx, packet, role, recalled, &found, &to, &route);
 	if (reason || !found.flow)
 		return refuse(ctx, packet, reason, route.fib.mtu_result - route.overhead, found.service);
-	if (!recalled)
+	if (!recalled) {
 		remember_flow(ctx, packet, found.index * 2 + found.is_reply, &route);
+		if (packet->fragment == FRAGMENT_FIRST)
+			count_early_fragments(ctx, packet);
+	}
 	note_packet(&found, found.flow->life, packet->tcp_flags, length_of(ctx));
 	if (route.overhead ? wrap(ctx, packet, &to, &route) : rewrite(ctx, packet, &to, &route))
 		return drop(ctx, packet, DROP_WRITE);
@@ -258,8 +277,11 @@ SEC("tc") int node_ingress(context *ctx)
 			return outcome;
 	}
 	/* The rest is the node's own affair where the address is its own. */
-	if (role & ADDRESS_NODE)
+	if (role & ADDRESS_NODE) {
+		if (kind == PACKET_FRAGMENT)
+			note_early_fragment(&packet);
 		return NEXT;
+	}
 	switch (kind) {
 	case PACKET_ICMP_ECHO:
 		outcome = check_first(ctx, &packet);

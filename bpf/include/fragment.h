@@ -41,3 +41,32 @@ NOINLINE int recall_ports(struct packet *packet)
 	packet->key.destination_port = ports->destination_port;
 	return 1;
 }
+
+/* Notes that a later fragment went to the node's stack, as nobody could tell yet whose it is. */
+NOINLINE long note_early_fragment(const struct packet *packet)
+{
+	struct fragment_key key;
+	__u32 *count, one = 1;
+
+	fragment_key(&key, packet);
+	count = bpf_map_lookup_elem(&early_fragments, &key);
+	if (!count)
+		return bpf_map_update_elem(&early_fragments, &key, &one, BPF_ANY);
+	__sync_fetch_and_add(count, 1);
+	return 0;
+}
+
+/* How many fragments of the packet were noted so, once. */
+NOINLINE __u32 take_early_fragments(const struct packet *packet)
+{
+	struct fragment_key key;
+	__u32 *noted, count = 0;
+
+	fragment_key(&key, packet);
+	noted = bpf_map_lookup_elem(&early_fragments, &key);
+	if (noted) {
+		count = *noted;
+		bpf_map_delete_elem(&early_fragments, &key);
+	}
+	return count;
+}

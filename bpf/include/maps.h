@@ -264,6 +264,14 @@ struct {
 	MAP_TYPE(value, struct fragment_ports);
 } fragments SEC(".maps");
 
+/* How many fragments of a packet to the node's address came too long before the first, and so went to the stack. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, 2048);
+	MAP_TYPE(key, struct fragment_key);
+	MAP_TYPE(value, __u32);
+} early_fragments SEC(".maps");
+
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	MAP_UINT(max_entries, REFUSAL_REASONS);

@@ -305,6 +305,34 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.equal(back.layer('udp')!.sport, 30_001, 'what is under way arrives');
     });
 
+    test(`fragments that come long before the first are counted when it comes, ${end}`, () => {
+      world.apply(service(end, 30_001, { protocol: 'UDP' }));
+      const parts = (id: number, dport: number) =>
+        from(end, clients[end], node(end))
+          .udp({ sport: 4780, dport })
+          .payload(3000)
+          .fragments([1000, 1000], id);
+      const late = (packet: Packet) =>
+        run('node_ingress', packet, { [IFINDEX_OF_SKB]: outsideDevice, [TC_INDEX]: 8 }).returnValue;
+      const [first, second, third] = parts(1, 30_001);
+      assert.deepEqual(
+        drops(() => assert.equal(late(third!), UNSPEC)),
+        [],
+      );
+      assert.equal(late(second!), UNSPEC);
+      const counts = () =>
+        world.datapath.drops().find(({ reason }) => /fragment/.test(reason))!.count;
+      const before = counts();
+      assert.equal(into(first!).verdict, REDIRECT);
+      assert.equal(counts(), before + 2);
+      // Once, and not of packets that are the node's own.
+      assert.equal(into(first!).verdict, REDIRECT);
+      const own = parts(2, 30_009);
+      assert.equal(late(own[1]!), UNSPEC);
+      assert.equal(into(own[0]!).verdict, UNSPEC);
+      assert.equal(counts(), before + 2);
+    });
+
     test(`in a tunnel, the client’s FIN is the end that this node sees, ${end}`, () => {
       world.datapath.setTunnelEnds({ peers: [peers[end]], own: [node(end)] });
       world.apply(service(end, 30_001, { forwarding: 'dsr' }));

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import {
   askHttp,
   askUdp,
@@ -11,6 +12,7 @@ import {
   Packet,
   type Place,
   pattern,
+  poll,
   Tap,
 } from '@heddle/lab';
 import type { Cluster } from '../testing/cluster.ts';
@@ -133,6 +135,31 @@ function scenarios(mode: Mode): void {
             assert.ok(`${reply}`.includes('"pod-2-1 yyy'), `${reply}`);
           }
         }
+      }
+      cluster.remove(service);
+    });
+
+    test('a fragment that comes long before the first is lost, and counted', async () => {
+      const service = cluster.serve({ pods: [pod(b)] });
+      const lost = () =>
+        cluster
+          .datapath(a)
+          .drops()
+          .find(({ reason }) => reason.startsWith('a fragment'))!.count;
+      using tap = Tap.open(client, 'eth0');
+      for (const end of ends) {
+        const { address, port } = service.nodePort('udp', a, end);
+        const ip = { src: client.addresses[end], dst: address };
+        const frame = eth(client.firstHop);
+        const [first, second, third] = (end === 'v4' ? frame.ipv4(ip) : frame.ipv6(ip))
+          .udp({ sport: 4002, dport: port })
+          .payload('y'.repeat(3000))
+          .fragments([1200, 1200], 9);
+        const before = lost();
+        for (const part of [second!, third!]) tap.send(part);
+        await setTimeout(50);
+        tap.send(first!);
+        poll('count both', 5000, () => lost() === before + 2);
       }
       cluster.remove(service);
     });
