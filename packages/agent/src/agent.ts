@@ -8,7 +8,7 @@ import {
   type TunnelEnds,
 } from '@heddle/model';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
-import { type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
+import { Disposal, type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';
 import { ControlServer, type Handler } from './control/server.ts';
 import type { DatapathPart } from './datapath-part.ts';
@@ -46,6 +46,8 @@ export interface AgentParts {
   /** Called first: makes sure that no other agent works on the same pins, until it is disposed. */
   readonly takePins: () => Disposable & Pick<PinLock, 'keep'>;
   readonly openDatapath: () => DatapathPart;
+  /** How many timers and other callbacks have failed that should not; see guardedPlatform. */
+  readonly failures?: () => number;
   /** Called last; what it finds comes to the listener. */
   readonly openSource: (listener: SourceListener) => Source;
 }
@@ -64,10 +66,12 @@ export class Agent implements Disposable {
   readonly #platform: Platform;
   readonly #config: EffectiveConfig;
   readonly #version: string;
+  readonly #failures: () => number;
   readonly #started: string;
   readonly #events: EventLog;
+  /** All parts that hold something, in the order in which they were opened. */
+  readonly #parts: Disposal;
   readonly #pins: ReturnType<AgentParts['takePins']>;
-  readonly #server: ControlServer;
   readonly #datapath: DatapathPart;
   readonly #model: ServiceModel;
   readonly #table = new Table<ServiceRow>();
@@ -76,11 +80,10 @@ export class Agent implements Disposable {
   readonly #integrity: IntegrityWatch;
   readonly #healthChecks: HealthChecks;
   readonly #source: Source;
-  readonly #addressWatch: Disposable;
-  readonly #deviceWatch: Disposable;
-  readonly #trackingWatch: Disposable;
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
+  /** Why the last devices could not be taken. */
+  #devicesProblem: string | undefined;
   /** What is wrong with `nodePortAddresses`, in sentences. */
   #addressProblems: readonly string[] = [];
   /** As the datapath was told. */
@@ -100,11 +103,20 @@ export class Agent implements Disposable {
   #disconnectedMs: number | undefined;
 
   /** Starts all parts. Throws what they throw, and then leaves the kernel as it was found. */
-  constructor({ platform, config, version, takePins, openDatapath, openSource }: AgentParts) {
+  constructor({
+    platform,
+    config,
+    version,
+    takePins,
+    openDatapath,
+    openSource,
+    failures,
+  }: AgentParts) {
     this.#platform = platform;
     this.#config = config;
     this.#changeLevel = config.manifests === undefined ? 'debug' : 'info';
     this.#version = version;
+    this.#failures = failures ?? (() => 0);
     this.#started = new Date(platform.wallTimeMs()).toISOString();
     this.#events = new EventLog(platform);
     const addresses = ownAddresses(platform);
@@ -116,11 +128,9 @@ export class Agent implements Disposable {
       mostFrontends: Math.max(config.sizes.services, config.sizes.servicesMax),
     });
 
-    const opened: Disposable[] = [];
-    const keep = <Part extends Disposable>(part: Part): Part => {
-      opened.push(part);
-      return part;
-    };
+    const opened = new Disposal();
+    this.#parts = opened;
+    const keep = <Part extends Disposable>(part: Part): Part => opened.use(part);
     try {
       this.#pins = keep(takePins());
       // Requests are answered from the event loop, that is after this constructor.
@@ -135,7 +145,7 @@ export class Agent implements Disposable {
         status: () => this.#status(),
         release: () => this.#release(),
       });
-      this.#server = keep(new ControlServer(platform, config.socket, this.handle));
+      keep(new ControlServer(platform, config.socket, this.handle));
       this.#telemetry = keep(
         new Telemetry(platform, config, {
           model: this.#model,
@@ -161,14 +171,10 @@ export class Agent implements Disposable {
           onIdle: () => this.#onIdle(),
         }),
       );
-      this.#addressWatch = keep(
-        watchOwnAddresses(platform, addresses, (now) => this.#onAddresses(now)),
-      );
-      this.#trackingWatch = keep(watchTracking(platform, (tracked) => this.#onTracking(tracked)));
+      keep(watchOwnAddresses(platform, addresses, (now) => this.#onAddresses(now)));
+      keep(watchTracking(platform, (tracked) => this.#onTracking(tracked)));
       this.#takeAddresses(addresses);
-      this.#deviceWatch = keep(
-        watchNodeDevices(platform, config, (view) => this.#onNodeDevices(view)),
-      );
+      keep(watchNodeDevices(platform, config, (view) => this.#onNodeDevices(view)));
       this.#integrity = keep(
         new IntegrityWatch({
           ...{ platform, events: this.#events, node: config.node, datapath: this.#datapath },
@@ -184,7 +190,7 @@ export class Agent implements Disposable {
       );
       this.#reserve(this.#source.apiServers);
     } catch (error) {
-      for (const part of opened.reverse()) part[Symbol.dispose]();
+      opened[Symbol.dispose]();
       throw error;
     }
     this.#events.add('info', 'agent', config.node, 'agent started', {
@@ -199,21 +205,7 @@ export class Agent implements Disposable {
   [Symbol.dispose](): void {
     this.#events.add('info', 'agent', this.#config.node, 'agent stops; what is in force stays');
     this.#lookForListeners?.[Symbol.dispose]();
-    for (const part of [
-      this.#source,
-      this.#integrity,
-      this.#deviceWatch,
-      this.#trackingWatch,
-      this.#addressWatch,
-      this.#reconciler,
-      this.#healthChecks,
-      this.#telemetry,
-      this.#datapath,
-      this.#server,
-      this.#pins,
-    ]) {
-      part[Symbol.dispose]();
-    }
+    this.#parts[Symbol.dispose]();
   }
 
   #onBatch({ changes, complete, problems, notes }: SourceBatch): void {
@@ -294,22 +286,27 @@ export class Agent implements Disposable {
     return this.#model.setOwnAddresses(textsOf(own), ranges);
   }
 
-  #onNodeDevices({ devices, addresses, problems }: NodeView): void {
+  /** False when the datapath could not take it. */
+  #onNodeDevices({ devices, addresses, problems }: NodeView): boolean {
     const { node } = this.#config;
-    for (const problem of problems) this.#events.add('warn', 'problem', node, problem);
+    const isRetry = this.#devicesProblem !== undefined;
+    if (!isRetry) for (const each of problems) this.#events.add('warn', 'problem', node, each);
     try {
       this.#datapath.setNode(devices, addresses);
+      this.#devicesProblem = undefined;
     } catch (error) {
       const message = `serve traffic from outside: ${(error as Error).message}`;
-      this.#events.add('error', 'problem', node, message);
-      return;
+      if (message !== this.#devicesProblem) this.#events.add('error', 'problem', node, message);
+      this.#devicesProblem = message;
+      return false;
     }
     const before = this.#devices;
     const front = devices.filter(({ pods }) => !pods);
     this.#devices = front.map(({ name }) => name).join(', ') || 'no device';
-    if (before === undefined || before === this.#devices) return;
+    if (before === undefined || before === this.#devices) return true;
     const message = `traffic from outside is now served on ${this.#devices}`;
     this.#events.add('info', 'agent', node, message);
+    return true;
   }
 
   #onTracking(tracked: boolean): void {
@@ -383,8 +380,15 @@ export class Agent implements Disposable {
       this.#events.add('warn', 'source', state.path, caution);
     }
     for (const row of this.#table.rows()) this.#sayRefused(row);
-    for (const warning of this.#warnings(this.#datapath.status())) {
-      this.#events.add('warn', 'problem', this.#config.node, warning);
+    const { node } = this.#config;
+    try {
+      for (const warning of this.#warnings(this.#datapath.status())) {
+        this.#events.add('warn', 'problem', node, warning);
+      }
+    } catch (error) {
+      // What was read is in force all the same.
+      const message = `look for warnings: ${(error as Error).message}`;
+      this.#events.add('warn', 'problem', node, message);
     }
     this.#saidShadowed = new Set(this.#shadowed());
   }
@@ -447,7 +451,11 @@ export class Agent implements Disposable {
     const unknownNode = this.#batch?.complete
       ? nodeNameProblem(this.#config.node, this.#model.nodeNames, this.#source.state.kind)
       : undefined;
+    const failures = this.#failures();
     return [
+      ...(failures === 0
+        ? []
+        : [`${failures} callbacks of the agent have failed since its start (the log says why)`]),
       ...(unknownNode === undefined ? [] : [unknownNode]),
       ...pressureWarnings(datapath),
       ...snatPortProblems(snatPorts, localPorts(this.#platform), this.#table.rows()),

@@ -5,6 +5,8 @@ const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const NETLINK_ROUTE = 0;
+/** What could not be looked at is looked at again. */
+const retryMs = 1000;
 /** Changes come in bursts, e.g. when a device goes up. */
 const settleMs = 50;
 
@@ -20,7 +22,7 @@ export const networkGroups = {
 /**
  * Calls `changed` some time after something of the groups has changed in this network namespace,
  * until it is disposed. What changed is for the caller to find out: messages may be lost, the call
- * isn't. Throws SysError.
+ * isn't; when it throws it is called again after a second. Throws SysError.
  */
 export function watchNetwork(
   platform: Platform,
@@ -46,14 +48,29 @@ export function watchNetwork(
 
   let settling: Disposable | undefined;
   const news = new Uint8Array(16 * 1024);
-  const watch = platform.onReadable(fd, () => {
-    // That something changed is all that is needed: also when messages were lost (ENOBUFS).
-    while (platform.syscall(nr.read, fd, news, news.length) > 0);
-    settling ??= platform.setTimer(settleMs, () => {
+  const callAfter = (milliseconds: number) => {
+    settling ??= platform.setTimer(milliseconds, () => {
       settling = undefined;
-      changed();
+      try {
+        changed();
+      } catch (error) {
+        const reason = (error as Error).message;
+        platform.log('warn', `${what}: ${reason}; it is tried again`);
+        callAfter(retryMs);
+      }
     });
-  });
+  };
+  let watch: Disposable;
+  try {
+    watch = platform.onReadable(fd, () => {
+      // That something changed is all that is needed: also when messages were lost (ENOBUFS).
+      while (platform.syscall(nr.read, fd, news, news.length) > 0);
+      callAfter(settleMs);
+    });
+  } catch (error) {
+    closeFd(platform, fd);
+    throw error;
+  }
   return {
     [Symbol.dispose]() {
       settling?.[Symbol.dispose]();

@@ -22,6 +22,9 @@ export interface NodeView {
 
 /** How many addresses the kernel half can take (NAT_SOURCES in abi.h, less one). */
 const mostAddresses = 63;
+/** What the datapath could not take is given to it again, ever more rarely. */
+const firstRetryMs = 1000;
+const longestRetryMs = 30_000;
 /** Text of an Ethernet address: the programs expect its header. */
 const ethernetLength = '00:00:00:00:00:00'.length;
 
@@ -77,20 +80,29 @@ export function findNodeDevices(
 
 /**
  * Calls `changed` with the devices that the configuration means, at once and whenever they or the
- * addresses have changed, until it is disposed. Throws SysError, NetlinkError.
+ * addresses have changed, until it is disposed; again while it returns false. Throws SysError, NetlinkError.
  */
 export function watchNodeDevices(
   platform: Platform,
   wanted: WantedDevices,
-  changed: (view: NodeView) => void,
+  changed: (view: NodeView) => boolean,
 ): Disposable {
   let known = '';
+  let failures = 0;
+  let retry: Disposable | undefined;
   const look = () => {
     const view = findNodeDevices(platform, wanted);
     const text = JSON.stringify(view);
     if (text === known) return;
-    known = text;
-    changed(view);
+    retry?.[Symbol.dispose]();
+    retry = undefined;
+    if (changed(view)) {
+      known = text;
+      failures = 0;
+      return;
+    }
+    const waitMs = Math.min(firstRetryMs * 2 ** failures++, longestRetryMs);
+    retry = platform.setTimer(waitMs, look);
   };
   const watch = watchNetwork(platform, Object.values(networkGroups), look);
   try {
@@ -99,7 +111,12 @@ export function watchNodeDevices(
     watch[Symbol.dispose]();
     throw error;
   }
-  return watch;
+  return {
+    [Symbol.dispose]() {
+      retry?.[Symbol.dispose]();
+      watch[Symbol.dispose]();
+    },
+  };
 }
 
 function automatic(

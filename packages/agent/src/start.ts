@@ -6,6 +6,8 @@ import { Agent } from './agent.ts';
 import { prepareBpffs } from './bpffs.ts';
 import { chooseCgroup } from './cgroup.ts';
 import { type Config, defaultHealthAddress, defaultMetricsAddress } from './config.ts';
+import { raiseDescriptorLimit } from './descriptor-limit.ts';
+import { guardedPlatform } from './guarded-platform.ts';
 import { hostName } from './machine.ts';
 import { parsePortRange } from './snat-ports.ts';
 import { findAccess } from './source/cluster-access.ts';
@@ -39,7 +41,12 @@ const endMs = 5000;
  * NotSupported.
  */
 export function startAgent(options: StartOptions): Agent {
-  const { platform, config, environment, version, objects, bpf = new LinuxBpf(platform) } = options;
+  const { config, environment, version, objects } = options;
+  let failures = 0;
+  const platform = guardedPlatform(options.platform, () => failures++);
+  const bpf = options.bpf ?? new LinuxBpf(platform);
+  // A simulated kernel has no limits.
+  if (!options.bpf) raiseDescriptorLimit(platform);
   const node = config.node ?? hostName(platform);
   const cgroup = chooseCgroup(platform, config.cgroup);
   const { bpffs, sizes, options: choices, manifests, xdp, sourceRanges } = config;
@@ -53,6 +60,7 @@ export function startAgent(options: StartOptions): Agent {
       metricsAddress: config.metricsAddress ?? (isCluster ? defaultMetricsAddress : 'off'),
     },
     version,
+    failures: () => failures,
     takePins() {
       prepareBpffs(platform, bpffs, { inPod: environment.KUBERNETES_SERVICE_HOST !== undefined });
       return new PinLock(platform, pinRoot(bpffs), endMs);
@@ -66,7 +74,7 @@ export function startAgent(options: StartOptions): Agent {
         nat: { ...defaultNat, ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },
       });
     },
-    openSource: sourceOf(options, node),
+    openSource: sourceOf({ ...options, platform }, node),
   });
 }
 

@@ -42,12 +42,18 @@ function mustSeeForwarded(platform: Platform): boolean {
  */
 export function watchTracking(platform: Platform, tell: (tracked: boolean) => void): Disposable {
   let timer: Disposable | undefined;
-  const look = (): boolean => {
-    const tracked = mustSeeForwarded(platform);
-    timer = tracked ? undefined : platform.setTimer(everyMs, () => look() && tell(true));
-    return tracked;
+  const lookLater = () => {
+    timer = platform.setTimer(everyMs, () => {
+      // Armed first, so that a look that fails is not the last one.
+      lookLater();
+      if (!mustSeeForwarded(platform)) return;
+      timer?.[Symbol.dispose]();
+      tell(true);
+    });
   };
-  tell(look());
+  const isTracked = mustSeeForwarded(platform);
+  if (!isTracked) lookLater();
+  tell(isTracked);
   return {
     [Symbol.dispose]() {
       timer?.[Symbol.dispose]();

@@ -1,5 +1,6 @@
 import { type Bpf, type BpfProgram, Link, type LinkInfo } from '@heddle/ebpf';
 import {
+  allOrNothing,
   isMissing,
   makeDirectory,
   type Platform,
@@ -63,21 +64,12 @@ export class PinnedLinks implements Disposable {
       return;
     }
     const pinned = openLink(this.bpf, this.folders, name);
-    if (pinned && isInPlace(pinned.link.info)) {
-      try {
-        pinned.link.update(program);
-        if (pinned.folder !== own) pinned.link.pin(`${own.links}/${name}`);
-        this.hold(name, pinned.link, programId, isInPlace);
-      } catch (error) {
-        pinned[Symbol.dispose]();
-        throw error;
-      }
+    if (pinned && this.takeOver(name, pinned.link, program, isInPlace)) {
+      if (pinned.folder !== own) this.pin(name);
       return;
     }
     // What the link was attached to is gone, another one is asked for, or somebody has detached it.
-    pinned?.[Symbol.dispose]();
-    const link = attach();
-    this.hold(name, link, programId, isInPlace);
+    this.hold(name, attach(), programId, isInPlace);
     this.pin(name);
   }
 
@@ -142,8 +134,27 @@ export class PinnedLinks implements Disposable {
     this.held.clear();
   }
 
+  /** Gives a pinned link the program and holds it; closes it when it is not in place. */
+  private takeOver(
+    name: string,
+    link: Link,
+    program: BpfProgram,
+    isInPlace: Held['isInPlace'],
+  ): boolean {
+    const isRight = allOrNothing((opened) => {
+      opened.use(link);
+      const isThere = isInPlace(link.info);
+      if (isThere) link.update(program);
+      return isThere;
+    });
+    if (isRight) this.hold(name, link, program.info.id, isInPlace);
+    else link[Symbol.dispose]();
+    return isRight;
+  }
+
+  /** Takes over a link, in place of the one that is held under that name. */
   private hold(name: string, link: Link, programId: number, isInPlace: Held['isInPlace']): void {
-    const { id } = link.info;
+    const id = allOrNothing((opened) => opened.use(link).info.id);
     const before = this.held.get(name);
     this.held.set(name, { link, id, programId, isInPlace });
     before?.link[Symbol.dispose]();

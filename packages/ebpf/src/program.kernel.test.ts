@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { SysError } from '@heddle/sys';
-import { bpf, load, longs, temporaryBpffs, u32, withoutLeak } from '../testing/kernel.ts';
+import { errno, SysError } from '@heddle/sys';
+import { bpf, load, longs, temporaryBpffs, u32, withoutLeak, wrapped } from '../testing/kernel.ts';
 import { VerifierError } from './errors.ts';
 import { objectIds } from './info.ts';
 import { setVariable } from './object-spec.ts';
@@ -122,6 +122,22 @@ describe('a program that the verifier refuses', () => {
       });
     });
   }
+
+  test('a program for which no descriptor is left is no fault of the verifier', () => {
+    for (const code of ['EMFILE', 'ENFILE', 'ENOMEM'] as const) {
+      let loads = 0;
+      const full = wrapped(bpf, 'programLoad', () => {
+        loads++;
+        throw new SysError('bpf', errno[code], 'load program x');
+      });
+      const options = { name: 'x', type: programTypes.xdp, license: 'GPL' };
+      assert.throws(
+        () => BpfProgram.load(full, { ...options, instructions: returning(XDP_PASS) }),
+        (error) => error instanceof SysError && error.code === code,
+      );
+      assert.equal(loads, 1);
+    }
+  });
 
   test('nonsense before the verifier starts is a plain SysError', () => {
     assert.throws(

@@ -43,7 +43,8 @@ export class BpfProgram implements Disposable {
     try {
       return loaded(bpf.programLoad(options));
     } catch (error) {
-      if (!(error instanceof SysError)) throw error;
+      // The verifier had no part in these: it would accept the program once more, and say so in its log.
+      if (!(error instanceof SysError) || isShortage(error)) throw error;
       const log = readLog(bpf, options);
       if (typeof log === 'number') return loaded(log);
       if (log === '') throw error;
@@ -94,6 +95,11 @@ export class BpfProgram implements Disposable {
     this.#bpf.close(this.#fd);
     this.#fd = -1;
   }
+}
+
+/** Descriptors or memory were missing. */
+function isShortage({ errno: code }: SysError): boolean {
+  return code === errno.EMFILE || code === errno.ENFILE || code === errno.ENOMEM;
 }
 
 function named(bpf: Bpf, fd: number): BpfProgram {

@@ -178,10 +178,14 @@ export function renamePath(platform: Platform, from: string, to: string): void {
   );
 }
 
-/** Whether something exists at `path`. */
+/** Whether something exists at `path`. Throws SysError when that can't be found out. */
 export function pathExists(platform: Platform, path: string): boolean {
   const nr = syscallNumbers(platform);
-  return platform.syscall(nr.fstatat, AT_FDCWD, encodeCString(path), new Uint8Array(256), 0) === 0;
+  const status = new Uint8Array(256);
+  const result = platform.syscall(nr.fstatat, AT_FDCWD, encodeCString(path), status, 0);
+  if (result === -errno.ENOENT || result === -errno.ENOTDIR) return false;
+  checked('fstatat', result, `look at ${path}`);
+  return true;
 }
 
 /** What is at a path, or behind a descriptor. */

@@ -57,10 +57,13 @@ export class ControlServer implements Disposable {
 
   /** Stops listening, closes all clients and removes the socket, unless it has been replaced. */
   [Symbol.dispose](): void {
-    if (this.#identity !== undefined) {
-      removeOwnSocket(this.#platform, this.#path, this.#identity);
+    try {
+      if (this.#identity !== undefined) {
+        removeOwnSocket(this.#platform, this.#path, this.#identity);
+      }
+    } finally {
+      this.#server[Symbol.dispose]();
     }
-    this.#server[Symbol.dispose]();
   }
 }
 

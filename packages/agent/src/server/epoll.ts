@@ -55,8 +55,10 @@ export class Epoll implements Disposable {
     this.#control(EPOLL_CTL_MOD, fd, token, events);
   }
 
+  /** To be called before `fd` is closed, which takes it out as well: so a refusal does no harm. */
   remove(fd: number): void {
-    this.#control(EPOLL_CTL_DEL, fd, 0, 0);
+    const nr = syscallNumbers(this.#platform).epoll_ctl;
+    this.#platform.syscall(nr, this.#fd, EPOLL_CTL_DEL, fd, new Uint8Array(this.#stride));
   }
 
   [Symbol.dispose](): void {

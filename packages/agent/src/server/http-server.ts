@@ -87,6 +87,8 @@ export class HttpServer implements Disposable {
       this.#port = localPort(this.#platform, fd);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
+      this.#server?.[Symbol.dispose]();
+      this.#server = undefined;
       const random = this.#platform.randomBytes(1)[0]! / 256;
       const wait = backoffMs(++this.#attempts, random);
       this.#retry = this.#platform.setTimer(wait, () => this.#listen());

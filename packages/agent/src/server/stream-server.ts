@@ -152,9 +152,7 @@ export class StreamServer implements Disposable {
         const what = `accept ${this.#protocol.clientName}`;
         this.#platform.log('warn', new SysError('accept4', -fd, what).message);
         this.#epoll.change(this.#listenFd, listenToken, 0);
-        this.#pause = this.#platform.setTimer(1000, () =>
-          this.#epoll.change(this.#listenFd, listenToken, EPOLLIN),
-        );
+        this.#acceptLater();
       }
       return false;
     }
@@ -170,6 +168,17 @@ export class StreamServer implements Disposable {
     }
     this.#open(fd);
     return true;
+  }
+
+  #acceptLater(): void {
+    this.#pause = this.#platform.setTimer(1000, () => {
+      try {
+        this.#epoll.change(this.#listenFd, listenToken, EPOLLIN);
+      } catch (error) {
+        this.#platform.log('warn', (error as Error).message);
+        this.#acceptLater();
+      }
+    });
   }
 
   #open(fd: number): void {
@@ -205,7 +214,14 @@ export class StreamServer implements Disposable {
       },
     });
     this.#connections.set(token, connection);
-    this.#epoll.add(fd, token, EPOLLIN);
+    try {
+      this.#epoll.add(fd, token, EPOLLIN);
+    } catch (error) {
+      // Nothing would ever wake us for this client.
+      this.#connections.delete(token);
+      closeFd(this.#platform, fd);
+      throw error;
+    }
     this.#sweepBy(this.#dueMs(connection));
   }
 

@@ -53,7 +53,11 @@ export async function agent(options: Options): Promise<void> {
   });
   releaseMemoryWhenIdle();
   const stop = () => {
-    running[Symbol.dispose]();
+    try {
+      running[Symbol.dispose]();
+    } catch (error) {
+      platform.log('warn', `end the agent: ${(error as Error).message}`);
+    }
     // What others may still hold open, e.g. stdin, is no reason to stay.
     process.exit();
   };

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Product } from '../testing/product.ts';
+
+const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+
+describe('the limit of open files', () => {
+  let product: Product;
+  before(() => {
+    product = new Product('limit', { podsPerNode: 1 });
+  });
+  after(() => product?.[Symbol.dispose]());
+
+  test('is named with the remedy when it is too low', async () => {
+    const { node, folder, socket } = product;
+    const agent = [main, 'agent', '--manifests', folder, '--node', node.name, '--socket', socket];
+    const own = [...agent, '--cgroup', node.cgroup, '--bpffs', node.bpffs];
+    const args = ['-c', 'ulimit -n 64 && exec "$@"', 'sh', process.execPath, ...own];
+    const child = node.spawn('sh', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr!.on('data', (data) => {
+      said += data;
+    });
+    const [code] = await once(child, 'close');
+    assert.equal(code, 1, said);
+    assert.match(said, /it may open 64 files and needs 256 at least \(raise the limit: ulimit -n/);
+    assert.doesNotMatch(said, /verifier/);
+  });
+
+  test('is raised as far as it may be', async () => {
+    const { pid } = await product.start();
+    const limits = /^Max open files +(\d+) +(\d+)/m.exec(
+      readFileSync(`/proc/${pid}/limits`, 'utf8'),
+    );
+    assert.equal(limits?.[1], limits?.[2]);
+  });
+});
