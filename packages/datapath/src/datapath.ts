@@ -275,7 +275,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       this.services.makeRoom = (entries) => this.enlarge(entries);
     }
     this.ranges = new SourceRanges(this.programmed(maps.source_ranges!));
-    this.replySources = new ReplySources(this.mapped(maps.reply_sources!));
+    // The programs set bits of it, too, so it is not audited.
+    this.replySources = new ReplySources(opened.use(new MappedArray(maps.reply_sources!)));
     this.serviceRefusals = new ServiceRefusals(maps.service_refused!);
     this.serviceRefusals.drop((id) => !this.services.hasId(id));
     const sources = this.programmed(maps.nat_sources!);
