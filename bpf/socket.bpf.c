@@ -396,19 +396,16 @@ INLINE int on_connect_tcp(struct bpf_sock_addr *ctx, struct endpoint *to)
 		count_closed(connection);
 	destination = classify(ctx, to, &key);
 	chosen = destination == DESTINATION_SERVICE ? choose(ctx, &key, &origin) : 0;
-	if (!chosen) {
+	if (!chosen || !reaches_backend(ctx, to, &origin, 1)) {
 		if (connection)
 			bpf_sk_storage_delete(&connections, socket);
+		if (chosen)
+			return refuse(REFUSED_INVALID_SOURCE);
 		if (destination == DESTINATION_SERVICE)
 			return refuse_service(&key, REFUSED_NO_BACKEND);
 		if (destination == DESTINATION_RANGED)
 			return refuse_service(&key, REFUSED_SOURCE_RANGE);
 		return destination == DESTINATION_UNKNOWN_PORT ? refuse(REFUSED_UNKNOWN_PORT) : ALLOW;
-	}
-	if (!reaches_backend(ctx, to, &origin, 1)) {
-		if (connection)
-			bpf_sk_storage_delete(&connections, socket);
-		return refuse(REFUSED_INVALID_SOURCE);
 	}
 	copy_address(origin.frontend, &to->address);
 	origin.frontend_port = to->port;

@@ -23,6 +23,26 @@ describe('sockets whose backend is gone, in the userspace machine', () => {
     assert.deepEqual(world.datapath.status().missing, []);
   });
 
+  test('UDP: what was connected to a service without backends is destroyed once there are some', async () => {
+    const front = { address: '10.96.1.30', port: 53 };
+    const udp = { protocol: 'UDP' as const };
+    world.apply(row([front], [], udp));
+    using socket = world.socket(world.pod(0), 4, 'udp');
+    assert.equal(socket.connect(front.address, front.port), 'ok');
+    using unknown = world.socket(world.pod(0), 4, 'udp');
+    assert.equal(unknown.connect(front.address, 54), 'ok');
+    world.apply(row([front], [{ address: world.pod(2).addresses.v4, port: 5360 }], udp));
+    await destroyed(1);
+    assert.equal(
+      codeOf(() => socket.receive()),
+      'ECONNABORTED',
+    );
+    assert.equal(
+      codeOf(() => unknown.receive()),
+      'EAGAIN',
+    );
+  });
+
   test('UDP and TCP: destroyed in every pod; others stay', async () => {
     const [one, two] = [world.pod(2), world.pod(3)];
     const udp = { address: '10.96.1.20', port: 53 };
