@@ -120,7 +120,7 @@ INLINE int translate(context *ctx, struct packet *packet, __u32 role)
 		if (packet->fragment == FRAGMENT_FIRST)
 			count_early_fragments(ctx, packet);
 	}
-	note_packet(&found, found.flow->life, packet->tcp_flags, length_of(ctx));
+	note_packet(ctx, packet, &found, found.flow->life);
 	if (route.overhead ? wrap(ctx, packet, &to, &route) : rewrite(ctx, packet, &to, &route))
 		return drop(ctx, packet, DROP_WRITE);
 	return recalled ? send_out(ctx, &route) : send_on(ctx, &route);
@@ -330,7 +330,7 @@ INLINE int answer_client(context *ctx, struct packet *packet)
 	answer_key(&to, found.flow, packet->key.protocol);
 	if (!is_still_flow(&found, &packet->key))
 		return drop(ctx, packet, DROP_TABLE_FULL);
-	note_packet(&found, life, packet->tcp_flags, length_of(ctx));
+	note_packet(ctx, packet, &found, life);
 	return rewrite(ctx, packet, &to, 0) ? drop(ctx, packet, DROP_WRITE) : NEXT;
 }
 

@@ -100,7 +100,7 @@ SEC("xdp.frags") int node_xdp(context *ctx)
 		return NEXT;
 	if (is_unfinished(ctx, &packet))
 		return NEXT;
-	note_packet(&found, found.flow->life, packet.tcp_flags, length_of(ctx));
+	note_packet(ctx, &packet, &found, found.flow->life);
 	if (route.overhead ? wrap(ctx, &packet, &to, &route) : rewrite(ctx, &packet, &to, &route))
 		return drop(ctx, &packet, DROP_WRITE);
 	return send_back(ctx);

@@ -325,6 +325,18 @@ struct nat_table {
 };
 
 /*
+ * nat_windows: what both sides of a TCP flow have sent, by the flow's index; the client is side 0, the backend 1.
+ * Two of them share a line of the processor's cache.
+ */
+struct flow_window {
+	__u32 end[2];	/* the sequence number after the last byte that a side has sent */
+	__u32 acked[2]; /* what a side expects next: the highest number that it has acknowledged */
+	__u8 shift[2];	/* log2 of the largest window that a side has offered, rounded up; 0: nothing is known of it */
+	__u8 scale[2];	/* by how many bits a side shifts the windows that it offers */
+	__u32 reserved[3];
+};
+
+/*
  * nat_evictable: one word for each flow; 0: the flow may not be evicted. Words of flows beside each other are one
  * line of the processor's cache, so that a victim is found without touching the flows themselves.
  */

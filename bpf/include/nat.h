@@ -2,14 +2,14 @@
 /* The flow table: making, ageing and removing flows. */
 #pragma once
 
-#include "table.h"
+#include "window.h"
 
 /*
- * Whether a packet shows that both sides of an unconfirmed flow want it; `state` is the flow's after it. UDP shows it
+ * Whether a packet shows that both sides of an unconfirmed flow want it; `tcp_flags` are those believed. UDP shows it
  * by a client that goes on after the answer, but no more than half of the table is for that, as a client's address
  * may be invented; SCTP by what only follows a cookie that the client has sent back (RFC 9260, 5.1).
  */
-INLINE int confirms(__u32 life, enum flow_state state, __u8 tcp_flags, int is_reply)
+INLINE int confirms(__u32 life, __u32 tcp_flags, int is_reply)
 {
 	struct nat_table *table = the_table();
 	enum flow_state before = state_of(life);
@@ -18,29 +18,33 @@ INLINE int confirms(__u32 life, enum flow_state state, __u8 tcp_flags, int is_re
 		return !is_reply && table && (__s32)table->confirmed_udp < (__s32)(config.flows / 2);
 	if (before == FLOW_SCTP)
 		return life & LIFE_TUNNELLED ? !is_reply : is_reply && !tcp_flags;
-	return state > FLOW_TCP_SYN_ACK && state < FLOW_TCP_CLOSED_BY_CLIENT;
+	return before <= FLOW_TCP_RESET && tcp_flags & CONFIRMS;
 }
 
 /*
  * Notes that a packet of the flow came; `is_new`: the one that it begins with. Of two CPUs that do so at
  * once, one goes unheard.
  */
-INLINE void note_packet(const struct found *found, __u32 life, __u8 tcp_flags, __u32 bytes)
+INLINE void note_packet(context *ctx, const struct packet *packet, const struct found *found, __u32 life)
 {
 	struct nat_flow *flow = found->flow;
-	__u32 id = flow->backend_id;
+	__u32 id = flow->backend_id, tcp_flags = packet->tcp_flags, state = state_of(life), after;
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
-	__u32 state = life & LIFE_TUNNELLED ? next_tunnelled_state(state_of(life), tcp_flags, !found->is_new)
-					    : next_state(state_of(life), tcp_flags, found->is_reply);
-	__u32 after = (life & ~(LIFE_SEEN_MASK | LIFE_STATE_MASK)) | state << LIFE_STATE_SHIFT | now_in_ticks();
+
+	if (packet->key.protocol == IPPROTO_TCP)
+		tcp_flags = judge_segment(ctx, packet, found->index * 2 + found->is_reply, life);
+	if (!(tcp_flags & NOT_BELIEVED))
+		state = life & LIFE_TUNNELLED ? next_tunnelled_state(state, tcp_flags, !found->is_new) :
+						next_state(state, tcp_flags, found->is_reply);
+	after = (life & ~(LIFE_SEEN_MASK | LIFE_STATE_MASK)) | state << LIFE_STATE_SHIFT | now_in_ticks();
 
 	if (stats) {
 		__sync_fetch_and_add(&stats->packets, 1);
-		__sync_fetch_and_add(&stats->bytes, bytes);
+		__sync_fetch_and_add(&stats->bytes, length_of(ctx));
 	}
 	if (is_over(after))
 		after &= ~LIFE_COUNTED;
-	if (life & LIFE_UNCONFIRMED && confirms(life, state, tcp_flags, found->is_reply))
+	if (life & LIFE_UNCONFIRMED && confirms(life, tcp_flags, found->is_reply))
 		after &= ~LIFE_UNCONFIRMED;
 	if (after != life && __sync_val_compare_and_swap(&flow->life, life, after) == life &&
 	    (after ^ life) & ~LIFE_SEEN_MASK)

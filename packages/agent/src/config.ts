@@ -313,7 +313,7 @@ const schema = v.strictObject({
           ),
           flows: size(
             65536,
-            'Connections from outside that are translated on this node at a time; 104 bytes each.',
+            'Connections from outside that are translated on this node at a time; 136 bytes each.',
           ),
         },
         'write a mapping with the fields services, servicesMax, backends, slots, affinity, flows',

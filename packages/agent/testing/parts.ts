@@ -107,7 +107,7 @@ export class MemoryDatapath implements DatapathPart {
 
   natStatus() {
     const table = { flows: 0, maxFlows: 100, unanswered: 0, unansweredLimit: 25 };
-    return { ...table, ports: 1000, portPressure: 0, fullest: [], evicted: [] };
+    return { ...table, ports: 1000, portPressure: 0, fullest: [], evicted: [], notBelieved: [] };
   }
 
   natDestinations() {

@@ -70,6 +70,7 @@ function sized(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
     affinity: sizes.affinity,
     nat_flows: sizes.flows,
     nat_index: Math.ceil(sizes.flows / 4),
+    nat_windows: sizes.flows,
     nat_evictable: Math.ceil(sizes.flows / 8),
   };
   return Object.entries(entries).reduce(

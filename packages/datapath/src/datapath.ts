@@ -70,7 +70,7 @@ export interface DatapathSizes {
   readonly slots: number;
   /** Clients times services with session affinity; about 100 bytes each. */
   readonly affinity: number;
-  /** Flows that are translated on the node's devices; 104 bytes each, taken at once. */
+  /** Flows that are translated on the node's devices; 136 bytes each, taken at once. */
   readonly flows: number;
 }
 
@@ -600,7 +600,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private keepWhatFits(spec: ObjectSpec, opened: Map<string, PinnedMap>): void {
     const { usedOnce } = decodeNatTable(opened.get('nat_table')!.map.lookup(new Uint8Array(4))!);
     if (usedOnce >= opened.get('nat_flows')!.map.info.maxEntries) {
-      for (const name of ['nat_flows', 'nat_index', 'nat_table', ...countedFlows]) {
+      for (const name of ['nat_flows', 'nat_windows', 'nat_index', 'nat_table', ...countedFlows]) {
         this.renew(name, spec, opened, 'flows do not fit; the table begins anew');
       }
     } else if (opened.get('nat_index')!.differences.length > 0) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { Packet } from '@heddle/lab';
+import type { Packet, Tcp } from '@heddle/lab';
 import { addRoute } from '@heddle/netlink';
 import {
   clients,
@@ -10,6 +10,7 @@ import {
   NodePackets,
   xdpOf,
 } from '../testing/node-packets.ts';
+import { numbered } from '../testing/numbered.ts';
 import { sizes, World } from '../testing/world.ts';
 import { dropText } from './drops.ts';
 import { defaultNat } from './flow-options.ts';
@@ -70,14 +71,14 @@ class Stage {
   /** A connection that both sides want, so that it gives way to none. */
   connect(dport: number): void {
     const syn = this.syn(dport);
-    const here = this.from().tcp({ sport: this.#sport, dport, ack: true });
+    const here = this.from().tcp({ sport: this.#sport, dport, ...numbered({ ack: true }) });
     const { verdict, packet } = this.packets.ingress(syn);
     assert.equal(verdict, 'send');
     const ip = packet.layer('ipv4') ?? packet.layer('ipv6')!;
-    const there = this.packets
-      .from(ip.dst, ip.src)
-      .tcp({ sport: 8080, dport: packet.layer('tcp')!.sport, ack: true });
-    for (const answer of [there.with('tcp', { syn: true }), there]) {
+    const back = { sport: 8080, dport: packet.layer('tcp')!.sport };
+    const there = (flags: Partial<Tcp>) =>
+      this.packets.from(ip.dst, ip.src).tcp({ ...back, ...numbered(flags) });
+    for (const answer of [there({ syn: true, ack: true }), there({ ack: true }).payload('hello')]) {
       const isLocal = ip.dst === this.local;
       const back = isLocal ? this.packets.egress(answer) : this.packets.ingress(answer);
       assert.equal(back.verdict, isLocal ? 'pass' : 'send');

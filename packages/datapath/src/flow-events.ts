@@ -17,6 +17,14 @@ export const evictionText: Readonly<Record<number, string>> = {
   [flowEvent.evictedBucket]: 'a new flow needed its slot of the index',
 };
 
+/** Segments of TCP that changed nothing about their flow, by what they claim. */
+export const notBelievedText: Readonly<Record<number, string>> = {
+  [flowEvent.unbelievedAck]: 'ACK',
+  [flowEvent.unbelievedSyn]: 'SYN',
+  [flowEvent.unbelievedFin]: 'FIN',
+  [flowEvent.unbelievedRst]: 'RST',
+};
+
 /** Sums over all CPUs of those entries of `flow_events` that `text` has words for. */
 export function eventCounts(map: BpfMap, text: Readonly<Record<number, string>>): EventCount[] {
   return Object.entries(text).map(([number, reason]) => {

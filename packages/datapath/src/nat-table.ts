@@ -2,7 +2,7 @@ import type { BpfMap, LoadedObject, Mapping } from '@heddle/ebpf';
 import { allOrNothing, type Platform } from '@heddle/sys';
 import type { AddressRoles } from './address-roles.ts';
 import { ProgrammedFields, type ProgrammedMap } from './audit.ts';
-import { type EventCount, eventCounts, evictionText } from './flow-events.ts';
+import { type EventCount, eventCounts, evictionText, notBelievedText } from './flow-events.ts';
 import type { PortRange } from './flow-options.ts';
 import { unansweredLimit } from './flow-options.ts';
 import { type FlowEntry, readFlows } from './flows.ts';
@@ -25,6 +25,8 @@ export interface NatStatus {
   readonly fullest: readonly PortUse[];
   /** Flows that gave way to new ones since the maps were made, by why it was they. */
   readonly evicted: readonly EventCount[];
+  /** Segments of TCP whose numbers no end of their connection can have sent, by flag. */
+  readonly notBelieved: readonly EventCount[];
 }
 
 const fullestListed = 20;
@@ -182,6 +184,7 @@ export class NatTable implements Disposable {
       },
       ...{ portPressure: (fullest[0]?.used ?? 0) / ports, fullest },
       evicted: eventCounts(this.events, evictionText),
+      notBelieved: eventCounts(this.events, notBelievedText),
     };
   }
 

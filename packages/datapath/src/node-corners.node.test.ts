@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { eth, type Packet, Packet as Packets } from '@heddle/lab';
+import { eth, type Packet, Packet as Packets, type Tcp } from '@heddle/lab';
 import type { ServiceRow } from '@heddle/model';
 import { parseIp } from '@heddle/sys';
 import { outsideDevice, type Routes, VirtualClock } from '@heddle/vm';
 import { testNat } from '../testing/nat.ts';
+import { numbered } from '../testing/numbered.ts';
 import { row } from '../testing/rows.ts';
 import { VmWorld } from '../testing/vm-world.ts';
 import { defaultNat } from './flow-options.ts';
@@ -81,8 +82,8 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       : eth({ dst: deviceAddress }).ipv6({ src, dst });
   const syn = (end: End, sport: number, dport: number) =>
     from(end, clients[end], node(end)).tcp({ sport, dport, syn: true });
-  const segment = (end: End, sport: number, flags: object) =>
-    from(end, clients[end], node(end)).tcp({ sport, dport: 30_001, ...flags });
+  const segment = (end: End, sport: number, flags: Partial<Tcp>) =>
+    from(end, clients[end], node(end)).tcp({ sport, dport: 30_001, ...numbered(flags) });
   /** Another backend. */
   const elsewhere = (end: End) => `${remotes[end].slice(0, -1)}8`;
   const into = (packet: Packet | Uint8Array) =>
@@ -91,13 +92,12 @@ describe('corners of the node’s programs, in the userspace machine', () => {
   const connect = (end: End, sport: number): number => {
     const { verdict, frame } = into(syn(end, sport, 30_001));
     if (verdict !== REDIRECT) return verdict;
-    const back = from(end, remotes[end], node(end)).tcp({
-      ...{ sport: 8080, dport: Packets.parse(frame).layer('tcp')!.sport, ack: true },
-    });
-    for (const answer of [back.with('tcp', { syn: true }), back]) {
-      into(answer);
-      into(segment(end, sport, { ack: true }));
-    }
+    const dport = Packets.parse(frame).layer('tcp')!.sport;
+    const back = (flags: Partial<Tcp>) =>
+      from(end, remotes[end], node(end)).tcp({ sport: 8080, dport, ...numbered(flags) });
+    into(back({ syn: true, ack: true }));
+    into(segment(end, sport, { ack: true }));
+    into(back({ ack: true }).payload('hello'));
     return verdict;
   };
   /** How often each reason was counted while `work` ran. */
@@ -244,8 +244,8 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       const active = () => world.datapath.backendCounters(wanted.key)[0]?.active;
       const { frame } = into(segment(end, 4700, { syn: true }));
       const port = Packets.parse(frame).layer('tcp')!.sport;
-      const back = (flags: object) =>
-        from(end, remotes[end], node(end)).tcp({ sport: 8080, dport: port, ...flags });
+      const back = (flags: Partial<Tcp>) =>
+        from(end, remotes[end], node(end)).tcp({ sport: 8080, dport: port, ...numbered(flags) });
       assert.equal(active(), 1);
       for (const packet of [
         back({ syn: true, ack: true }),
@@ -273,8 +273,12 @@ describe('corners of the node’s programs, in the userspace machine', () => {
         return SUCCESS;
       };
       world.apply(service(end, 30_001, {}, pod));
-      const out = (flags: object) => {
-        const packet = from(end, pod, clients[end]).tcp({ sport: 8080, dport: 4750, ...flags });
+      const out = (flags: Partial<Tcp>) => {
+        const packet = from(end, pod, clients[end]).tcp({
+          sport: 8080,
+          dport: 4750,
+          ...numbered(flags),
+        });
         const { verdict, frame } = world.host.frame('egress', packet.bytes);
         if (verdict === SHOT) return 'dropped';
         const ip = Packets.parse(frame);

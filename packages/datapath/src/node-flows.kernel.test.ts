@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertPacket, type Packet, type Tcp } from '@heddle/lab';
 import { clients, type End, NodePackets } from '../testing/node-packets.ts';
+import { numbered } from '../testing/numbered.ts';
 import { sizes, World } from '../testing/world.ts';
 import { defaultNat } from './flow-options.ts';
 
@@ -27,7 +28,7 @@ class Connection {
   /** A segment of the client; returns where it went. */
   client(flags: Partial<Tcp>): string {
     const { packets, sport, dport } = this;
-    const segment = packets.from(client, packets.node).tcp({ sport, dport, ...flags });
+    const segment = packets.from(client, packets.node).tcp({ sport, dport, ...numbered(flags) });
     const { verdict, packet } = packets.ingress(segment);
     if (verdict !== 'send') return verdict;
     const tcp = packet.layers.find((layer) => layer.kind === 'tcp')!;
@@ -39,8 +40,9 @@ class Connection {
 
   server(flags: Partial<Tcp>): string {
     const { packets, port, backend } = this;
-    const segment = packets.from(backend, packets.node).tcp({ sport: 8080, dport: port, ...flags });
-    const { verdict, packet } = packets.ingress(segment);
+    const ends = { sport: 8080, dport: port };
+    const segment = packets.from(backend, packets.node).tcp({ ...ends, ...numbered(flags) });
+    const { verdict, packet } = packets.ingress(flags.psh ? segment.payload('x') : segment);
     if (verdict !== 'send') return verdict;
     const tcp = packet.layers.find((layer) => layer.kind === 'tcp')!;
     return tcp.dport === this.sport && tcp.sport === this.dport ? 'translated' : `${packet}`;
@@ -50,6 +52,7 @@ class Connection {
     assert.equal(this.client({ syn: true }), 'forwarded');
     assert.equal(this.server({ syn: true, ack: true }), 'translated');
     assert.equal(this.client({ ack: true }), 'forwarded');
+    assert.equal(this.server({ ack: true, psh: true }), 'translated');
   }
 
   get state(): string | undefined {

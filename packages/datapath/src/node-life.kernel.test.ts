@@ -151,7 +151,9 @@ describe('the node’s devices, over time', () => {
     assert.deepEqual(counted(), [2, 2, 2, 2]);
     const [{ packets: count, bytes } = assert.fail()] = world.datapath.backendCounters(key);
     assert.deepEqual([count, bytes], [2, 2 * 54]);
-    const reset = packets.from(clients.v4, packets.node).tcp({ sport, dport: 30_006, rst: true });
+    const reset = packets
+      .from(clients.v4, packets.node)
+      .tcp({ sport, dport: 30_006, rst: true, seq: 1 });
     packets.ingress(reset);
     assert.equal(
       counted().reduce((sum, active) => sum + active),

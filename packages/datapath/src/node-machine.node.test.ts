@@ -53,7 +53,9 @@ describe('traffic from outside, in the userspace machine', () => {
       [{ name: 'eth0', index: outsideDevice, address: deviceAddress }],
       [node],
     );
-    const back = into(from(remote, node).tcp({ sport: 8080, dport: sport, syn: true, ack: true }));
+    const back = into(
+      from(remote, node).tcp({ sport: 8080, dport: sport, syn: true, ack: true, ackSeq: 1 }),
+    );
     assert.match(told(back.frame), new RegExp(`${node} > ${client}`));
     assert.equal([...world.datapath.flows()][0]?.state, 'syn-ack');
   });
@@ -67,7 +69,9 @@ describe('traffic from outside, in the userspace machine', () => {
     const [flow] = [...world.datapath.flows()];
     assert.equal(flow?.client, client);
     const { sport } = Packet.parse(there.frame).layers.find((layer) => layer.kind === 'tcp')!;
-    const back = into(from(remote, node).tcp({ sport: 8080, dport: sport, syn: true, ack: true }));
+    const back = into(
+      from(remote, node).tcp({ sport: 8080, dport: sport, syn: true, ack: true, ackSeq: 1 }),
+    );
     assert.equal(back.verdict, REDIRECT);
     const answer = Packet.parse(back.frame);
     const ip = answer.layers.find((layer) => layer.kind === 'ipv4')!;
@@ -80,7 +84,13 @@ describe('traffic from outside, in the userspace machine', () => {
     assert.equal(there.verdict, REDIRECT);
     assert.ok(there.redirection!.ifindex > outsideDevice);
     const pod = world.pod(0).addresses.v4;
-    const reply = from(pod, client).tcp({ sport: 8080, dport: 4001, syn: true, ack: true });
+    const reply = from(pod, client).tcp({
+      sport: 8080,
+      dport: 4001,
+      syn: true,
+      ack: true,
+      ackSeq: 1,
+    });
     const back = world.host.frame('egress', reply.bytes);
     const ip = Packet.parse(back.frame).layers.find((layer) => layer.kind === 'ipv4')!;
     assert.equal(ip.src, node);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { eth, type Packet, Packet as Packets } from '@heddle/lab';
 import { outsideDevice, type Routes, VirtualClock } from '@heddle/vm';
+import { numbered } from '../testing/numbered.ts';
 import { row } from '../testing/rows.ts';
 import { VmWorld } from '../testing/vm-world.ts';
 import { defaultNat } from './flow-options.ts';
@@ -77,7 +78,7 @@ for (const end of ['v4', 'v6'] as const) {
     };
     const into = (packet: Packet) => world.host.frame('ingress', packet.bytes);
     const tcpTo = (dport: number, sport: number, ...segments: object[]) =>
-      segments.map((flags) => into(from().tcp({ sport, dport, ...flags }))).at(-1)!;
+      segments.map((flags) => into(from().tcp({ sport, dport, ...numbered(flags) }))).at(-1)!;
     const tcp = (sport: number, ...segments: object[]) => tcpTo(30_001, sport, ...segments);
     const udp = (sport: number, dport: number, count: number) => {
       for (let i = 0; i < count; i++) into(from().udp({ sport, dport }).payload('x'));
@@ -91,7 +92,7 @@ for (const end of ['v4', 'v6'] as const) {
 
     test('a flow is kept as long as what the client sends gives reason to', () => {
       tcp(1, syn);
-      tcp(2, syn, ack);
+      tcp(2, syn, ack, ack);
       tcp(3, syn, ack, fin);
       udp(4, 30_001, 1);
       udp(5, 30_001, 3);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Place, Tap } from '@heddle/lab';
 import { type End, NodePackets } from '../testing/node-packets.ts';
+import { numbered } from '../testing/numbered.ts';
 import { World } from '../testing/world.ts';
 import { defaultNat } from './flow-options.ts';
 
@@ -141,9 +142,9 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       packets.ingress(packets.from(from, packets.node).tcp({ ...way, syn: true }));
       const back = { sport: 8080, dport: 5000 };
       const answer = (flags: object) =>
-        packets.egress(packets.from(own, from).tcp({ ...back, ...flags }));
+        packets.egress(packets.from(own, from).tcp({ ...back, ...numbered(flags) }));
       assert.equal(answer({ syn: true, ack: true }).verdict, 'pass');
-      packets.ingress(packets.from(from, packets.node).tcp({ ...way, ack: true }));
+      packets.ingress(packets.from(from, packets.node).tcp({ ...way, ...numbered({ ack: true }) }));
       serve(port, 'TCP');
       assert.equal(answer({ ack: true }).verdict, 'drop');
       const begun = answer({ syn: true });
@@ -161,9 +162,13 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       serve(port, 'TCP', own);
       const sides = (sport: number) => ({
         client: (flags: object) =>
-          packets.ingress(packets.from(from, packets.node).tcp({ sport, dport: port, ...flags })),
+          packets.ingress(
+            packets.from(from, packets.node).tcp({ sport, dport: port, ...numbered(flags) }),
+          ),
         pod: (flags: object) =>
-          packets.egress(packets.from(own, from).tcp({ sport: 8080, dport: sport, ...flags })),
+          packets.egress(
+            packets.from(own, from).tcp({ sport: 8080, dport: sport, ...numbered(flags) }),
+          ),
       });
       const close = (sport: number) => {
         const { client, pod } = sides(sport);
@@ -202,9 +207,9 @@ test('where more than half of the table is used, flows of removed backends make 
       packets.ingress(packets.from(from, packets.node).tcp({ ...way, syn: true }));
       const answer = packets
         .from(own, from)
-        .tcp({ sport: 8080, dport: sport, syn: true, ack: true });
+        .tcp({ sport: 8080, dport: sport, ...numbered({ syn: true, ack: true }) });
       packets.egress(answer);
-      packets.ingress(packets.from(from, packets.node).tcp({ ...way, ack: true }));
+      packets.ingress(packets.from(from, packets.node).tcp({ ...way, ...numbered({ ack: true }) }));
     }
   };
   const row = (...backends: string[]) => packets.service(30_001, backends, { key: 'k' });

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { BpfMap } from '@heddle/ebpf';
+import type { Tcp } from '@heddle/lab';
 import type { ServiceRow } from '@heddle/model';
 import { clients, NodePackets } from '../testing/node-packets.ts';
+import { numbered } from '../testing/numbered.ts';
 import { row } from '../testing/rows.ts';
 import { sizes, World } from '../testing/world.ts';
 import { currentPins } from './datapath.ts';
@@ -40,11 +42,14 @@ describe('what of a service is refused', () => {
   const connect = (dport: number) => {
     const { packet } = syn(dport);
     const there = { dport: packet.layer('tcp')!.sport, sport: 8080 };
-    const here = packets.from(clients.v4, packets.node).tcp({ sport, dport, ack: true });
-    for (const flags of [{ syn: true, ack: true }, { ack: true }]) {
-      packets.ingress(packets.from(remote, packets.node).tcp({ ...there, ...flags }));
-      assert.equal(packets.ingress(here).verdict, 'send');
-    }
+    const back = (flags: Partial<Tcp>) =>
+      packets.from(remote, packets.node).tcp({ ...there, ...numbered(flags) });
+    const here = packets.from(clients.v4, packets.node).tcp({
+      ...{ sport, dport, ...numbered({ ack: true }) },
+    });
+    packets.ingress(back({ syn: true, ack: true }));
+    assert.equal(packets.ingress(here).verdict, 'send');
+    packets.ingress(back({ ack: true }).payload('hello'));
   };
 
   test('is counted for it alone, at its sockets and on the node’s devices', () => {

@@ -14,6 +14,8 @@ const flags: fc.Arbitrary<Flags> = fc.oneof(
   { weight: 1, arbitrary: fc.constant<Flags>({ rst: true, ack: true }) },
 );
 
+/** One packet of five is by somebody who only guesses the numbers. */
+const hostile = fc.nat({ max: 4 }).map((n) => n === 0);
 const some = fc.nat({ max: 999 });
 /** Flows are counted from the newest on. */
 const flow = fc.oneof({ weight: 3, arbitrary: fc.nat({ max: 2 }) }, some);
@@ -26,18 +28,22 @@ const client = (said: fc.Arbitrary<Flags>) =>
     service: some,
     beside: fc.integer({ min: 0, max: 19 }).map((n) => n === 19),
     flags: said,
+    hostile,
   });
 const known = fc.record({
   kind: fc.constantFrom('known' as const, 'known' as const, 'known' as const, 'late' as const),
   flow,
   isReply: fc.boolean(),
   flags,
+  hostile,
+  bytes: fc.constantFrom(0, 0, 1),
 });
 /** A connection that comes about, as most do. */
 const handshake = client(fc.constant({ syn: true })).map((first): Event[] => [
-  { ...first, beside: false },
+  { ...first, beside: false, hostile: false },
   { kind: 'known', flow: 0, isReply: true, flags: { syn: true, ack: true } },
-  { kind: 'known', flow: 0, isReply: false, flags: { ack: true } },
+  { kind: 'known', flow: 0, isReply: false, flags: { ack: true }, bytes: 1 },
+  { kind: 'known', flow: 0, isReply: true, flags: { ack: true } },
 ]);
 /** So many of them at once that the table becomes full. */
 const rush = fc

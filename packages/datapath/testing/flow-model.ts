@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Protocol } from '@heddle/model';
 import type { dropReason } from '../src/generated/abi.ts';
+import { judge, type Numbers, newWindows, type Windows } from './flow-windows.ts';
 
 // What the flow table of the node's devices promises, without any of the ways in which it is kept:
 // no hashing, no list of free places, no words that are swapped. One packet at a time.
@@ -24,6 +25,8 @@ export interface ModelPacket {
   readonly from: Ends;
   readonly to: Ends;
   readonly flags: Flags;
+  /** Of TCP's segments only. */
+  readonly numbers: Numbers;
   /** Of the frame, in bytes. */
   readonly length: number;
 }
@@ -76,6 +79,7 @@ export interface ModelFlow {
   /** Whether both sides have shown that they want it; else it may be evicted. */
   confirmed: boolean;
   state: State;
+  readonly windows: Windows;
   /** Tick of the last packet. */
   seen: number;
 }
@@ -117,11 +121,6 @@ export interface Outcome {
 }
 
 const unanswered: ReadonlySet<State> = new Set<State>(['syn', 'syn-ack', 'unanswered']);
-const open: ReadonlySet<State> = new Set<State>([
-  'established',
-  'half-closed by the client',
-  'half-closed by the backend',
-]);
 const closed: ReadonlySet<State> = new Set<State>(['closed', 'closed by the backend', 'reset']);
 
 export class FlowModel {
@@ -137,6 +136,8 @@ export class FlowModel {
   tick = 0;
   /** Flows that gave way to others. */
   evictions = 0;
+  /** Segments of TCP that changed nothing, as only an end of the connection could say what they say. */
+  unbelieved = 0;
   /** Whether a packet came of a flow whose backend is gone: whoever has its id now gets it counted. */
   hasStrays = false;
 
@@ -249,6 +250,7 @@ export class FlowModel {
       ...{ protocol, backend, source, client: packet.from, frontend: packet.to },
       isCounted: service.countsOpen,
       confirmed: false,
+      windows: newWindows(),
       state: protocol === 'TCP' ? 'syn' : 'unanswered',
       seen: this.tick,
     };
@@ -311,13 +313,19 @@ export class FlowModel {
     return { ...packet, from: flow.frontend, to: flow.client };
   }
 
-  #note({ flags, length }: ModelPacket, flow: ModelFlow, isReply: boolean): void {
+  #note({ flags, numbers, length }: ModelPacket, flow: ModelFlow, isReply: boolean): void {
     const { backend } = flow;
     const before = flow.state;
     flow.seen = this.tick;
-    flow.state =
-      flow.protocol === 'TCP' ? nextState(before, flags, isReply) : isReply ? 'answered' : before;
-    flow.confirmed ||= this.#isConfirmedBy(flow, before, flags, isReply);
+    if (flow.protocol === 'TCP') {
+      const said = judge(flow.windows, before, flags, numbers, isReply);
+      if (said.isBelieved) flow.state = nextState(before, flags, isReply);
+      else this.unbelieved++;
+      flow.confirmed ||= said.confirms;
+    } else {
+      if (isReply) flow.state = 'answered';
+      flow.confirmed ||= this.#isConfirmedBy(flow, before, flags, isReply);
+    }
     if (backend.state === 'gone') this.hasStrays = true;
     backend.packets++;
     backend.bytes += length;
@@ -325,12 +333,11 @@ export class FlowModel {
   }
 
   #isConfirmedBy(
-    { protocol, state }: ModelFlow,
+    { protocol }: ModelFlow,
     before: State,
     { syn, ack, rst }: Flags,
     isReply: boolean,
   ): boolean {
-    if (protocol === 'TCP') return open.has(state);
     if (before !== 'answered') return false;
     // An association is confirmed by what only follows a cookie.
     if (protocol === 'SCTP') return isReply && !(syn && !ack && !rst);

@@ -21,6 +21,7 @@ import {
   type ModelService,
 } from './flow-model.ts';
 import { type FlowSlot, flowSlots } from './flow-slots.ts';
+import { type Numbers, newWindows } from './flow-windows.ts';
 import { row } from './rows.ts';
 
 export type Direction = 'ingress' | 'egress';
@@ -45,11 +46,20 @@ export type Event =
       service: number;
       beside: boolean;
       flags: Flags;
+      hostile?: boolean;
     }
-  | { kind: 'known'; flow: number; isReply: boolean; flags: Flags }
-  | { kind: 'late'; flow: number; isReply: boolean; flags: Flags }
+  /** `hostile`: by somebody who knows the ends of the connection, and guesses its numbers; `bytes` of payload. */
+  | (Segment & { kind: 'known' | 'late' })
   | { kind: 'backend'; service: number; backend: number; state: 'active' | 'draining' | 'gone' }
   | { kind: 'wait'; milliseconds: number };
+
+interface Segment {
+  flow: number;
+  isReply: boolean;
+  flags: Flags;
+  hostile?: boolean;
+  bytes?: number;
+}
 
 const ttl = 64;
 const payload = 'x';
@@ -86,13 +96,13 @@ export class FlowStage {
         const { protocol, at } = pick(this.#model.services, event.service)!;
         const from = { address, port: this.#clients[0]!.port + event.port };
         const to = event.beside ? { ...at, port: at.port + 1000 } : at;
-        this.#packet('ingress', protocol, from, to, event.flags);
+        this.#packet('ingress', { protocol, from, to, flags: event.flags }, event.hostile);
         break;
       }
       case 'known':
       case 'late': {
         const flow = pick(event.kind === 'known' ? before : this.#last, event.flow);
-        if (flow) this.#ofFlow(flow, event.isReply, event.flags);
+        if (flow) this.#ofFlow(flow, event);
         break;
       }
       case 'backend':
@@ -119,13 +129,22 @@ export class FlowStage {
     }
   }
 
-  #ofFlow(flow: ModelFlow, isReply: boolean, flags: Flags): void {
+  #ofFlow(flow: ModelFlow, { isReply, flags, hostile, bytes }: Segment): void {
     const { protocol, client, frontend, backend, source } = flow;
-    if (!isReply) this.#packet('ingress', protocol, client, frontend, flags);
-    else {
-      const direction = backend.isLocal ? 'egress' : 'ingress';
-      this.#packet(direction, protocol, backend.at, source, flags);
-    }
+    const [from, to] = isReply ? [backend.at, source] : [client, frontend];
+    const direction = isReply && backend.isLocal ? 'egress' : 'ingress';
+    this.#packet(direction, { protocol, from, to, flags }, hostile, bytes);
+  }
+
+  /** The numbers that a segment has if an end of the connection sends it, or somebody who guesses them. */
+  #numbers(packet: Ways, hostile: boolean, bytes: number): Numbers {
+    const known = this.#model.keys.get(keyOf(packet));
+    const { client, backend } = known?.flow.windows ?? newWindows();
+    const [own, other] = known?.isReply ? [backend, client] : [client, backend];
+    const first = known?.isReply ? 2000 : 1000;
+    const seq = packet.flags.syn ? first : (own.sent ?? first);
+    const ack = packet.flags.ack ? (other.sent ?? 2000) : 0;
+    return hostile ? { seq: seq + 1_000_000, ack: ack + 2_000_000, bytes } : { seq, ack, bytes };
   }
 
   #change({ service: n, backend: m, state }: Event & { kind: 'backend' }): void {
@@ -158,8 +177,9 @@ export class FlowStage {
     for (const error of errors) if (error) throw error;
   }
 
-  #packet(direction: Direction, protocol: Protocol, from: Ends, to: Ends, flags: Flags): void {
-    const packet = { protocol, from, to, flags };
+  #packet(direction: Direction, ways: Ways, hostile = false, size = 0): void {
+    const { flags } = ways;
+    const packet = { ...ways, numbers: this.#numbers(ways, hostile, size) };
     const sent = build(packet, ttl);
     const length = frameHeader + sent.bytes.length;
     const drops = this.#drops();
@@ -179,6 +199,7 @@ export class FlowStage {
     assert.equal(verdict, wanted.verdict, `${what}: ${JSON.stringify(expected)}`);
     if (wanted.packet) assertPacket(bytes, wanted.packet, what);
     if (this.#model.evictions > 0) this.seen.add('evicted');
+    if (this.#model.unbelieved > 0) this.seen.add('not believed');
     this.seen.add('reason' in expected ? expected.reason : expected.verdict);
     if ('reason' in expected) {
       const words = dropText[dropReason[expected.reason]]!;
@@ -249,7 +270,17 @@ export class FlowStage {
 
 /** All that `FlowStage.seen` should have after many histories. */
 export const everything: readonly string[] = [
-  ...['pass', 'send', 'evicted', 'noFlow', 'noBackend', 'noPort', 'tableFull', 'unknownPort'],
+  ...[
+    'pass',
+    'send',
+    'evicted',
+    'not believed',
+    'noFlow',
+    'noBackend',
+    'noPort',
+    'tableFull',
+    'unknownPort',
+  ],
   ...['syn', 'syn-ack', 'established', 'half-closed by the client', 'reset'].map((s) => `TCP ${s}`),
   ...['half-closed by the backend', 'closed', 'closed by the backend'].map((s) => `TCP ${s}`),
   ...['UDP unanswered', 'UDP answered', 'SCTP unanswered', 'SCTP answered'],
@@ -370,7 +401,8 @@ function chosenBy(verdict: string, bytes: Uint8Array, { from }: { from: Ends }):
   };
 }
 
-type Shape = Pick<ModelPacket, 'protocol' | 'from' | 'to' | 'flags'>;
+type Ways = Pick<ModelPacket, 'protocol' | 'from' | 'to' | 'flags'>;
+type Shape = Ways & Pick<ModelPacket, 'numbers'>;
 
 function header(from: string, to: string, hops: number, df = false): Packet {
   const ends = { src: from, dst: to };
@@ -379,10 +411,13 @@ function header(from: string, to: string, hops: number, df = false): Packet {
   return none.ipv4({ ...ends, ttl: hops, ...(df ? { df } : {}) });
 }
 
-function build({ protocol, from, to, flags }: Shape, hops: number): Packet {
+function build({ protocol, from, to, flags, numbers }: Shape, hops: number): Packet {
   const ip = header(from.address, to.address, hops);
   const ports = { sport: from.port, dport: to.port };
-  if (protocol === 'TCP') return ip.tcp({ ...ports, ...flags, seq: 1000, ackSeq: 2000 });
+  if (protocol === 'TCP') {
+    const { seq, ack, bytes } = numbers;
+    return ip.tcp({ ...ports, ...flags, seq, ackSeq: ack }).payload('x'.repeat(bytes));
+  }
   if (protocol === 'UDP') return ip.udp(ports).payload(payload);
   const type = flags.syn && !flags.ack && !flags.rst ? 'init' : 'data';
   return ip.sctp({ ...ports, tag: 1, chunks: [{ type, value: new Uint8Array(16) }] });
@@ -398,7 +433,7 @@ function outcome(
     const hops = expected.verdict === 'send' ? ttl - 1 : ttl;
     return { verdict: expected.verdict, packet: build(expected.packet, hops) };
   }
-  const { from, to, flags } = shape;
+  const { from, to, flags, numbers } = shape;
   // What becomes of the bytes of a packet that goes nowhere is nobody's business.
   if (expected.verdict === 'drop') return { verdict: 'drop', packet: undefined };
   const back = header(to.address, from.address, 64, true);
@@ -410,9 +445,9 @@ function outcome(
     return { verdict: 'send', packet };
   }
   const ports = { sport: to.port, dport: from.port, rst: true, window: 0 };
-  const taken = 1000 + (flags.syn ? 1 : 0) + (flags.fin ? 1 : 0);
+  const taken = numbers.seq + numbers.bytes + (flags.syn ? 1 : 0) + (flags.fin ? 1 : 0);
   const packet = flags.ack
-    ? back.tcp({ ...ports, seq: 2000 })
+    ? back.tcp({ ...ports, seq: numbers.ack })
     : back.tcp({ ...ports, ack: true, ackSeq: taken });
   return { verdict: 'send', packet };
 }

@@ -237,6 +237,14 @@ function addState(registry: Registry<MetricFacts>): void {
     ({ status }) =>
       status.datapath.nat.evicted.map(({ reason, count }): Sample => [[reason], count]),
   );
+  registry.samples(
+    'counter',
+    'heddle_tcp_not_believed_total',
+    'Segments of TCP that changed nothing, as no end of their connection can have sent their numbers, by flag.',
+    ['flag'],
+    ({ status }) =>
+      status.datapath.nat.notBelieved.map(({ reason, count }): Sample => [[reason], count]),
+  );
   gauge(
     'heddle_nat_ports',
     'Ports that stand for clients towards each backend from each address of the node (snatPorts).',

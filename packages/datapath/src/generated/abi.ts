@@ -427,6 +427,50 @@ export const flowState = {
 } as const;
 export type FlowState = (typeof flowState)[keyof typeof flowState];
 
+/** struct flow_window */
+export interface FlowWindow {
+  readonly end: readonly number[];
+  readonly acked: readonly number[];
+  /** 2 bytes. */
+  readonly shift: Uint8Array;
+  /** 2 bytes. */
+  readonly scale: Uint8Array;
+  readonly reserved: readonly number[];
+}
+
+export const flowWindowSize = 32;
+
+export function encodeFlowWindow(value: FlowWindow, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 32);
+  checkLength('flow_window.end', value.end.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setUint32(i * 4, value.end[i]!, true);
+  }
+  checkLength('flow_window.acked', value.acked.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setUint32(8 + i * 4, value.acked[i]!, true);
+  }
+  checkLength('flow_window.shift', value.shift.length, 2);
+  into.set(value.shift, offset + 16);
+  checkLength('flow_window.scale', value.scale.length, 2);
+  into.set(value.scale, offset + 18);
+  checkLength('flow_window.reserved', value.reserved.length, 3);
+  for (let i = 0; i < 3; i++) {
+    view.setUint32(20 + i * 4, value.reserved[i]!, true);
+  }
+}
+
+export function decodeFlowWindow(bytes: Uint8Array, offset = 0): FlowWindow {
+  const view = viewOf(bytes, offset, 32);
+  return {
+    end: Array.from({ length: 2 }, (_, i) => view.getUint32(i * 4, true)),
+    acked: Array.from({ length: 2 }, (_, i) => view.getUint32(8 + i * 4, true)),
+    shift: bytesAt(bytes, offset + 16, 2),
+    scale: bytesAt(bytes, offset + 18, 2),
+    reserved: Array.from({ length: 3 }, (_, i) => view.getUint32(20 + i * 4, true)),
+  };
+}
+
 /** struct flows */
 export interface Flows {
   readonly count: number;

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Which TCP segments are believed: those whose sequence and acknowledgement numbers only the two ends of a connection
+ * can know (RFC 9293, 3.10.7; RFC 5961). The windows are kept as Linux' connection tracking keeps them
+ * (tcp_in_window in nf_conntrack_proto_tcp.c). A segment that is not believed changes nothing about its flow. It is sent
+ * on all the same: the end that it is for knows better, and answers it (RFC 5961).
+ */
+#pragma once
+
+#include "table.h"
+
+/* What judge_segment adds to the flags of TCP that are believed. */
+#define NOT_BELIEVED 0x100
+#define CONFIRMS 0x200 /* the segment shows that both sides have agreed on the connection */
+
+#define CLIENT 0
+#define BACKEND 1
+
+/* So far behind what the other side has sent an acknowledgement may be (MAXACKWINCONST of Linux). */
+#define OLDEST_ACK 66000
+/* The largest window that there is: of a side whose scale is not known (RFC 7323, 2.3). */
+#define LARGEST_SHIFT 30
+#define UNKNOWN_SCALE 14
+/* How far a client's numbers may go back and ahead where its backend is not heard. */
+#define TUNNELLED_BACK (1 << 16)
+#define TUNNELLED_AHEAD (1 << 22)
+
+#define TCP_OPTION_END 0
+#define TCP_OPTION_NOP 1
+#define TCP_OPTION_SCALE 3
+#define TCP_OPTIONS_READ 12
+
+struct segment {
+	__u32 seq;
+	__u32 end; /* after its last byte */
+	__u32 ack;
+	__u32 window; /* as it says, not scaled */
+};
+
+INLINE int is_after(__u32 one, __u32 other)
+{
+	return (__s32)(one - other) > 0;
+}
+
+/* Whether a number is one from `first` to `last`. */
+INLINE int is_within(__u32 number, __u32 first, __u32 last)
+{
+	return number - first <= last - first;
+}
+
+INLINE int read_segment(context *ctx, const struct packet *packet, struct segment *segment)
+{
+	__u32 words[4];
+	__s32 length = packet->length - (packet->transport - packet->network) - packet->transport_length;
+
+	if (load_bytes(ctx, packet->transport, words, sizeof(words)))
+		return -1;
+	segment->seq = bpf_htonl(words[1]);
+	segment->ack = bpf_htonl(words[2]);
+	segment->window = bpf_htons(words[3] >> 16);
+	/* A packet of more than 64 KiB says that it has no length (BIG TCP). */
+	segment->end = segment->seq + (length > 0 ? length : 0) + !!(packet->tcp_flags & TCP_SYN) +
+		       !!(packet->tcp_flags & TCP_FIN);
+	return 0;
+}
+
+/* By how many bits the sender of a SYN shifts the windows that it offers later (RFC 7323); -1: by none, nor does the other. */
+GLOBAL int window_scale(context *ctx, const struct packet *packet)
+{
+	__u32 at, last;
+
+	if (!packet)
+		return -1;
+	at = packet->transport + sizeof(struct tcphdr);
+	last = packet->transport + packet->transport_length;
+	for (int i = 0; i < TCP_OPTIONS_READ; i++) {
+		__u8 kind, rest[2]; /* length, shift */
+
+		if (at >= last || load_bytes(ctx, at, &kind, sizeof(kind)) || kind == TCP_OPTION_END)
+			break;
+		if (kind == TCP_OPTION_NOP) {
+			at++;
+			continue;
+		}
+		if (load_bytes(ctx, at + 1, rest, sizeof(rest)) || rest[0] < 2)
+			break;
+		if (kind == TCP_OPTION_SCALE)
+			return rest[1] > UNKNOWN_SCALE ? UNKNOWN_SCALE : rest[1];
+		at += rest[0];
+	}
+	return -1;
+}
+
+/* Notes how large a window one side has offered. */
+INLINE void widen(struct flow_window *window, __u32 side, __u32 offered)
+{
+	__u32 shift = window->shift[side & 1];
+
+	if (offered <= 1u << (shift & 31))
+		return;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < LARGEST_SHIFT; i++) {
+		if (shift >= LARGEST_SHIFT || offered <= 1u << (shift & 31))
+			break;
+		shift++;
+	}
+	window->shift[side & 1] = shift;
+}
+
+/* Notes what one side has sent, acknowledged and offered. */
+INLINE void advance(struct flow_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags)
+{
+	if (is_after(segment->end, window->end[side & 1]))
+		window->end[side & 1] = segment->end;
+	if (tcp_flags & TCP_ACK && is_after(segment->ack, window->acked[side & 1]))
+		window->acked[side & 1] = segment->ack;
+	widen(window, side, segment->window << (window->scale[side & 1] & 15));
+}
+
+/* The largest window that a side has offered, rounded up to a power of two. */
+INLINE __u32 window_of(const struct flow_window *window, __u32 side)
+{
+	return 1u << (window->shift[side & 1] & 31);
+}
+
+/* Whether what a segment acknowledges is the client's SYN, or that and data that came with it (RFC 7413). */
+INLINE int acknowledges_syn(const struct flow_window *window, const struct segment *segment, __u32 tcp_flags)
+{
+	return !window->shift[CLIENT] ||
+	       (tcp_flags & TCP_ACK && is_within(segment->ack, window->acked[BACKEND], window->end[CLIENT]));
+}
+
+INLINE int not_believed(enum flow_event event)
+{
+	count_event(event);
+	return NOT_BELIEVED;
+}
+
+/* Judges a segment with a SYN: a connection begins with it, or it changes nothing. */
+GLOBAL int judge_syn(context *ctx, const struct packet *packet, __u32 reference, __u32 life)
+{
+	__u32 index = reference / 2, side = reference & 1;
+	struct flow_window *window = bpf_map_lookup_elem(&nat_windows, &index);
+	enum flow_state state = state_of(life);
+	struct segment segment;
+	int scale;
+
+	if (!window || !packet || read_segment(ctx, packet, &segment))
+		return NOT_BELIEVED;
+	if (packet->tcp_flags & TCP_RST || state > FLOW_TCP_SYN_ACK)
+		/* Of a handshake that one side thinks is not over yet. */
+		return state == FLOW_TCP_ESTABLISHED && life & LIFE_UNCONFIRMED ? NOT_BELIEVED :
+										  not_believed(EVENT_UNBELIEVED_SYN);
+	if (side == CLIENT && state == FLOW_TCP_SYN_ACK)
+		return NOT_BELIEVED;
+	if (side == BACKEND && packet->tcp_flags & TCP_ACK && !acknowledges_syn(window, &segment, packet->tcp_flags))
+		return not_believed(EVENT_UNBELIEVED_ACK);
+	scale = window_scale(ctx, packet);
+	/* Only if both sides have the option, either shifts its windows (RFC 7323, 2.2); those of SYNs never are. */
+	window->scale[side] = scale < 0 ? 0 : scale;
+	if (side == BACKEND && scale < 0)
+		window->scale[CLIENT] = 0;
+	window->end[side] = segment.end;
+	window->acked[!side] = segment.seq + 1;
+	if (side == BACKEND && packet->tcp_flags & TCP_ACK)
+		window->acked[BACKEND] = segment.ack;
+	window->shift[side] = 1;
+	/* What the flow's place held before is forgotten. */
+	if (side == CLIENT)
+		window->shift[BACKEND] = 0;
+	widen(window, side, segment.window);
+	return packet->tcp_flags;
+}
+
+/* Whether a segment without SYN lies in the windows of both sides. */
+INLINE int is_in_window(const struct flow_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags)
+{
+	__u32 other = !side, offered = window_of(window, other), back = window_of(window, side);
+
+	if (is_after(segment->seq, window->acked[other] + offered) ||
+	    is_after(window->end[side] - offered - 1, segment->end))
+		return 0;
+	if (back < OLDEST_ACK)
+		back = OLDEST_ACK;
+	return !(tcp_flags & TCP_ACK) ||
+	       !(is_after(segment->ack, window->end[other]) || is_after(window->end[other] - back, segment->ack));
+}
+
+/* Judges a segment of a client whose backend answers it elsewhere: only its own numbers tell. */
+INLINE int judge_tunnelled(struct flow_window *window, const struct segment *segment, __u32 tcp_flags, enum flow_state state)
+{
+	__u32 end = window->end[CLIENT];
+
+	if (window->shift[CLIENT] && !is_within(segment->end, end - TUNNELLED_BACK,
+						tcp_flags & TCP_RST ? end : end + TUNNELLED_AHEAD))
+		return not_believed(tcp_flags & TCP_RST ? EVENT_UNBELIEVED_RST :
+				    tcp_flags & TCP_FIN ? EVENT_UNBELIEVED_FIN :
+							  EVENT_UNBELIEVED_ACK);
+	if (!window->shift[CLIENT] || is_after(segment->end, end))
+		window->end[CLIENT] = segment->end;
+	window->shift[CLIENT] = LARGEST_SHIFT;
+	return tcp_flags | (state == FLOW_TCP_ESTABLISHED ? CONFIRMS : 0);
+}
+
+/*
+ * Whether a reset is to be believed: it has the number that is expected next (RFC 5961, 3.2), or follows what its
+ * sender has sent last. In a handshake the backend's may have no number but acknowledge the SYN (RFC 9293, 3.10.7.1).
+ */
+INLINE int is_reset(const struct flow_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags,
+		    enum flow_state state)
+{
+	if (side == BACKEND && state <= FLOW_TCP_SYN_ACK && acknowledges_syn(window, segment, tcp_flags))
+		return 1;
+	return (state != FLOW_TCP_SYN || side == CLIENT) &&
+	       (segment->seq == window->acked[!side] || segment->seq == window->end[side & 1]);
+}
+
+/*
+ * Judges a TCP segment of the flow that a reference names, which has that life, before its state changes. Returns the
+ * flags of it that are believed, perhaps with CONFIRMS; or NOT_BELIEVED.
+ */
+GLOBAL int judge_segment(context *ctx, const struct packet *packet, __u32 reference, __u32 life)
+{
+	__u32 index = reference / 2, side = reference & 1, tcp_flags, confirms;
+	struct flow_window *window = bpf_map_lookup_elem(&nat_windows, &index);
+	enum flow_state state = state_of(life);
+	struct segment segment;
+
+	if (!window || !packet || packet->fragment == FRAGMENT_LATER)
+		return NOT_BELIEVED;
+	tcp_flags = packet->tcp_flags;
+	if (tcp_flags & TCP_SYN)
+		return judge_syn(ctx, packet, reference, life);
+	if (read_segment(ctx, packet, &segment))
+		return NOT_BELIEVED;
+	if (life & LIFE_TUNNELLED)
+		return judge_tunnelled(window, &segment, tcp_flags, state);
+	/* A flow of an earlier version: nothing is known until a segment of each side has been seen. */
+	if (state > FLOW_TCP_SYN_ACK && (!window->shift[CLIENT] || !window->shift[BACKEND])) {
+		if (!window->shift[side]) {
+			window->end[side] = segment.end;
+			window->acked[side] = segment.ack;
+			window->scale[side] = UNKNOWN_SCALE;
+			window->shift[side] = LARGEST_SHIFT;
+		}
+		return tcp_flags | (side == BACKEND ? CONFIRMS : 0);
+	}
+	if (tcp_flags & TCP_RST)
+		return is_reset(window, side, &segment, tcp_flags, state) || !window->shift[CLIENT] ?
+			       tcp_flags :
+			       not_believed(EVENT_UNBELIEVED_RST);
+	if (state == FLOW_TCP_SYN)
+		return NOT_BELIEVED;
+	if (state == FLOW_TCP_SYN_ACK && side == CLIENT && window->shift[BACKEND] &&
+	    !(tcp_flags & TCP_ACK && is_within(segment.ack, window->acked[CLIENT], window->end[BACKEND])))
+		return not_believed(EVENT_UNBELIEVED_ACK);
+	if (window->shift[CLIENT] && window->shift[BACKEND] && !is_in_window(window, side, &segment, tcp_flags))
+		return tcp_flags & TCP_FIN ? not_believed(EVENT_UNBELIEVED_FIN) : NOT_BELIEVED;
+	/* A backend that waits for the end of the handshake acknowledges the SYN again, and sends nothing of its own. */
+	confirms = side == BACKEND && state > FLOW_TCP_SYN_ACK &&
+		   (segment.end != segment.seq ||
+		    (tcp_flags & TCP_ACK && is_after(segment.ack, window->acked[BACKEND])));
+	advance(window, side, &segment, tcp_flags);
+	return tcp_flags | (confirms ? CONFIRMS : 0);
+}

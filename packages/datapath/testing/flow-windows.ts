@@ -1,0 +1,78 @@
+import type { Flags } from './flow-model.ts';
+
+// Which segments of TCP are believed, in the plain numbers of a test, which never wrap around.
+
+/** The numbers of a segment; `bytes` of payload. */
+export interface Numbers {
+  readonly seq: number;
+  readonly ack: number;
+  readonly bytes: number;
+}
+
+/** What one side of a connection has sent and expects; undefined: nothing is known of it. */
+interface Side {
+  sent: number | undefined;
+  expects: number | undefined;
+}
+
+/** The windows of both sides of a connection. Windows are of 65,535 bytes, and not scaled. */
+export interface Windows {
+  readonly client: Side;
+  readonly backend: Side;
+}
+
+export interface Judgement {
+  readonly isBelieved: boolean;
+  /** Whether the backend shows that it has accepted the connection. */
+  readonly confirms: boolean;
+}
+
+const largest = 65_536;
+const oldestAck = 66_000;
+const refused: Judgement = { isBelieved: false, confirms: false };
+const believed: Judgement = { isBelieved: true, confirms: false };
+
+export const newWindows = (): Windows => ({
+  client: { sent: undefined, expects: undefined },
+  backend: { sent: undefined, expects: undefined },
+});
+
+/** Judges a segment of a connection in that state, and notes what it says where it is believed. */
+export function judge(
+  windows: Windows,
+  state: string,
+  flags: Flags,
+  numbers: Numbers,
+  isReply: boolean,
+): Judgement {
+  const { syn = false, fin = false, rst = false, ack: hasAck = false } = flags;
+  const { seq, ack, bytes } = numbers;
+  const { client, backend } = windows;
+  const [own, other] = isReply ? [backend, client] : [client, backend];
+  const end = seq + bytes + Number(syn) + Number(fin);
+  const isHandshake = state === 'syn' || state === 'syn-ack';
+  const answersSyn = hasAck && ack >= backend.expects! && ack <= client.sent!;
+  if (syn) {
+    if (rst || !isHandshake || (!isReply && state === 'syn-ack')) return refused;
+    if (isReply && hasAck && !answersSyn) return refused;
+    own.sent = end;
+    other.expects = seq + 1;
+    if (isReply && hasAck) own.expects = ack;
+    return believed;
+  }
+  if (rst) {
+    if (isReply && isHandshake && answersSyn) return believed;
+    if (isReply && state === 'syn') return refused;
+    return seq === other.expects || seq === own.sent ? believed : refused;
+  }
+  if (state === 'syn') return refused;
+  if (state === 'syn-ack' && !isReply) {
+    if (!hasAck || ack < client.expects! || ack > backend.sent!) return refused;
+  }
+  if (seq > other.expects! + largest || end < own.sent! - largest - 1) return refused;
+  if (hasAck && (ack > other.sent! || ack < other.sent! - oldestAck)) return refused;
+  const confirms = isReply && !isHandshake && (end !== seq || (hasAck && ack > own.expects!));
+  own.sent = Math.max(own.sent!, end);
+  if (hasAck) own.expects = Math.max(own.expects!, ack);
+  return { isBelieved: true, confirms };
+}
