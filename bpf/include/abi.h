@@ -156,7 +156,7 @@ enum reply {
 
 struct flow {
 	struct origin origin;
-	/* Number of the last datagram sent, over all flows of the socket; see recvmsg in socket.bpf.c. */
+	/* Number of the last datagram sent, over all flows of the socket; see flow_from in socket-flows.h. */
 	__u32 sent;
 	enum reply awaiting_reply;
 };

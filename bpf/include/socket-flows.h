@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The flows of a UDP socket: each peer that its datagrams were addressed to, with the backend they went to.
+ * A socket has room for FLOWS_PER_SOCKET of them; when all are taken, an old one is replaced (free_flow).
+ */
+#pragma once
+
+#include "socket.h"
+
+#define NO_FLOW FLOWS_PER_SOCKET
+
+/*
+ * The index for another flow. When all are taken, what was used longest ago gives way, a peer that was
+ * addressed directly before a service; such a peer never takes a service's place.
+ */
+GLOBAL __u32 free_flow(struct flows *known, int is_direct)
+{
+	__u32 oldest = NO_FLOW;
+
+	if (!known)
+		return NO_FLOW;
+	if (known->count < FLOWS_PER_SOCKET)
+		return known->count++;
+	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
+		struct flow *flow = &known->flow[i], *other;
+
+		if (is_direct && flow->origin.backend)
+			continue;
+		if (oldest < FLOWS_PER_SOCKET) {
+			other = &known->flow[oldest];
+			if (!flow->origin.backend == !other->origin.backend ?
+				    (__s32)(flow->sent - other->sent) > 0 :
+				    flow->origin.backend != 0)
+				continue;
+		}
+		oldest = i;
+	}
+	return oldest;
+}
+
+/* The flow at an index; 0: there is none. */
+INLINE struct flow *flow_at(struct flows *known, __u32 index)
+{
+	if (index >= FLOWS_PER_SOCKET)
+		return 0;
+	barrier_var(index);
+	return &known->flow[index % FLOWS_PER_SOCKET];
+}
+
+/*
+ * The index of the flow that a datagram from a backend is of. Several flows of a socket can go to one backend
+ * (two services that share it, or a service and the backend's own address). Their replies look alike; servers
+ * answer in order, so a reply is taken to be of the flow that has waited for longest. What a connected socket gets is of
+ * what it was connected to last.
+ */
+GLOBAL __u32 flow_from(struct flows *known, const struct endpoint *from, int is_connected)
+{
+	__u32 best = NO_FLOW;
+	int best_fits = 0;
+
+	if (!known || !from)
+		return NO_FLOW;
+	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
+		struct flow *flow = &known->flow[i], *other;
+		int fits = flow->awaiting_reply == (is_connected ? WAS_PEER : AWAITING_REPLY), is_older;
+
+		if (i >= known->count)
+			break;
+		if (!is_origin_of(&flow->origin, from))
+			continue;
+		if (best < FLOWS_PER_SOCKET) {
+			other = &known->flow[best];
+			is_older = (__s32)(flow->sent - other->sent) < 0;
+			if (fits != best_fits ? best_fits : is_older != (fits && !is_connected))
+				continue;
+		}
+		best = i;
+		best_fits = fits;
+	}
+	return best;
+}
+
+INLINE void note_sent(struct flows *known, struct flow *flow, enum reply awaiting_reply)
+{
+	flow->sent = ++known->sent;
+	flow->awaiting_reply = awaiting_reply;
+}
+
+/* The index of a flow with the origin, or of another one. */
+GLOBAL __u32 flow_of(struct flows *known, const struct origin *origin)
+{
+	if (!known || !origin)
+		return NO_FLOW;
+	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
+		struct origin *other = &known->flow[i].origin;
+
+		if (i >= known->count)
+			break;
+		if (other->frontend_port == origin->frontend_port && other->backend_port == origin->backend_port &&
+		    same_address(other->frontend, origin->frontend) &&
+		    same_address(other->backend_address, origin->backend_address))
+			return i;
+	}
+	return free_flow(known, !origin->backend);
+}
+
+INLINE struct flow *flow_to(struct flows *known, const struct endpoint *frontend)
+{
+	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
+		struct flow *flow = &known->flow[i];
+
+		if (i >= known->count)
+			break;
+		if (flow->origin.frontend_port == frontend->port &&
+		    same_address(flow->origin.frontend, &frontend->address))
+			return flow;
+	}
+	return 0;
+}
+
+/* Whether another flow of the socket goes to the same backend: then replies are hard to tell apart. */
+GLOBAL int is_shared(struct flows *known, const struct origin *origin)
+{
+	if (!known || !origin)
+		return 0;
+	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
+		struct flow *flow = &known->flow[i];
+
+		if (i >= known->count)
+			break;
+		if (flow->origin.backend_port == origin->backend_port &&
+		    same_address(flow->origin.backend_address, origin->backend_address) &&
+		    !(flow->origin.frontend_port == origin->frontend_port &&
+		      same_address(flow->origin.frontend, origin->frontend)))
+			return 1;
+	}
+	return 0;
+}
+
+/*
+ * What a UDP socket was connected to until now: it remains so if the next connect() fails, and its datagrams may
+ * still be queued.
+ */
+INLINE void keep_as_flow(struct bpf_sock *socket, const struct origin *origin)
+{
+	struct flows *known = bpf_sk_storage_get(&flows, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct flow *flow;
+
+	if (!known)
+		return;
+	flow = flow_at(known, flow_of(known, origin));
+	if (!flow)
+		return;
+	flow->origin = *origin;
+	note_sent(known, flow, WAS_PEER);
+}
