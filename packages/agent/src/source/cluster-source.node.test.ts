@@ -177,7 +177,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     assert.ok(asked.every(({ query }) => query.fieldSelector === undefined));
   });
 
-  it('hears of the pods of this node that have ports of their own, until they are over', async () => {
+  it('reports the pods of this node that have addresses of their own, until they are over', async () => {
     const elsewhere = pod('far', '10.0.1.1');
     server.set({ ...elsewhere, spec: { ...elsewhere.spec, nodeName: 'n2' } });
     const local = pod('local', '10.0.0.9');
@@ -190,14 +190,18 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     server.set({ ...local, status: { ...local.status, phase: 'Succeeded' } });
     await until('its end', () => batches.length > 0);
     assert.deepEqual(heard(), ['delete Pod default/local']);
-    // One of that name, without a port of the node.
+    // One of that name without a hostPort, and one that uses the addresses of the node.
+    const own = pod('own', '192.0.2.1');
+    server.set({ ...own, spec: { ...own.spec, hostNetwork: true } });
     server.set(pod('local', '10.0.0.9', 0));
     server.set(pod('other', '10.0.0.8'));
+    const news: string[] = [];
     await until('another pod', () => {
-      const news = heard();
-      assert.ok(!news.includes('set Pod default/local'));
+      news.push(...heard());
       return news.includes('set Pod default/other');
     });
+    const set = news.filter((each) => each.startsWith('set'));
+    assert.deepEqual(set, ['set Pod default/local', 'set Pod default/other']);
     server.remove('Pod', 'default', 'other');
     await until('the removal', () => heard().includes('delete Pod default/other'));
   });
