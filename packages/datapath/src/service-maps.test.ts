@@ -157,16 +157,20 @@ test('a frontend that moves to another service is not lost when the first one go
   assert.deepEqual(viewOf(store), expectedView([web([2])]));
 });
 
-test('removed backends are told, by protocol', () => {
-  const gone: string[] = [];
-  const maps = new ServiceMaps(fakeStore(), clock(), (protocol) => gone.push(protocol));
+test('sockets may be stale when backends go, and when a UDP service without backends gets some', () => {
+  const stale: string[] = [];
+  const maps = new ServiceMaps(fakeStore(), clock(), (protocol) => stale.push(protocol));
   const dns = row([{ address: '10.96.0.9', port: 53 }], [{ address: '10.244.1.1', port: 53 }], {
     protocol: 'UDP',
   });
-  maps.update([web([1]), dns]);
+  maps.update([web([1]), { ...dns, backends: [] }]);
+  assert.deepEqual(stale.splice(0), []);
+  maps.update([dns]);
+  assert.deepEqual(stale.splice(0), ['UDP']);
   maps.update([web([2])]);
+  assert.deepEqual(stale.splice(0), ['TCP']);
   maps.remove([dns.key]);
-  assert.deepEqual(gone, ['TCP', 'UDP']);
+  assert.deepEqual(stale.splice(0), ['UDP']);
 });
 
 // A small world: five services on a few addresses, sharing backends and sometimes a VIP.
