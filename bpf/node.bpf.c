@@ -45,7 +45,7 @@ GLOBAL int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32
 	case DROP_NO_BACKEND:
 		return answer_unreachable(ctx, packet);
 	case DROP_UNKNOWN_PORT:
-		/* A pod is refused as its socket would be; scans from outside stay unanswered. */
+		/* A pod is refused as its socket would be; external scans stay unanswered. */
 		return is_front(device_of(ctx)) ? DROP : answer_unreachable(ctx, packet);
 	case DROP_NO_FLOW:
 		/* A SYN finds none if the flow that it would begin is over in the same moment. */
@@ -216,7 +216,7 @@ INLINE int wait_for_first(context *ctx)
 }
 
 /*
- * Whether the packet is of a VLAN, which has a device of its own above this one. A tag of VLAN 0 has a priority
+ * True when the packet is of a VLAN, which has a device of its own above this one. A tag of VLAN 0 has a priority
  * only (IEEE 802.1Q, 9.6): the stack takes it off and goes on as without one.
  */
 INLINE int is_of_vlan(context *ctx)

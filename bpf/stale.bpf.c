@@ -24,7 +24,7 @@ extern int bpf_sock_destroy(struct sock_common *sk) __attribute__((section(".ksy
 #define IPPROTO_MPTCP 262
 #define TCP_CLOSE 7
 
-/* Whether the socket still is connected to what the storage says. */
+/* True when the socket still is connected to the backend in its storage. */
 INLINE int is_connected_to(const struct sock *socket, const struct origin *origin)
 {
 	const __u32 *backend = (const __u32 *)origin->backend_address;
@@ -37,7 +37,7 @@ INLINE int is_connected_to(const struct sock *socket, const struct origin *origi
 	return peer[0] == backend[0] && peer[1] == backend[1] && peer[2] == backend[2] && peer[3] == backend[3];
 }
 
-/* Whether the frontend has backends. */
+/* True when the frontend has backends. */
 INLINE int is_served(const struct origin *origin)
 {
 	struct service_key key = { .port = origin->frontend_port, .protocol = IPPROTO_UDP, .scope = SCOPE_INTERNAL };

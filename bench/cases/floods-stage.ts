@@ -23,7 +23,7 @@ const usualRoom = 65_536;
 const floodCpu = 0;
 
 /**
- * Of each service. A balancer's address has about 64,000 ports towards each of them: so there are ports for all
+ * The number per service. A balancer's address has about 64,000 ports towards each of them: so there are ports for all
  * connections that a table has room for, and it is the table that is measured.
  */
 const backends = 8;

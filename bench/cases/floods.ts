@@ -11,11 +11,11 @@ const name = 'floods';
 const size = 4;
 const rates = [1_000, 10_000, 100_000] as const;
 const kinds = Object.keys(floodKinds) as FloodKind[];
-/** What has no answer on a wire with one end, and so costs there what it costs a node. */
+/** The kinds of flood that get no answer on a wire with one end, and so cost there what they cost a node. */
 const unanswered: readonly FloodKind[] = kinds.filter((kind) => kind !== 'udp');
 /** A flood is measured in its second minute: the packets of the first one come before, this fast. */
 const before = { seconds: 60, perSecond: 60_000 } as const;
-/** As many connections to each of two services, and datagrams, in a second. */
+/** The number of new connections to each of two services, and of datagrams, in a second. */
 const visitsPerSecond = 100;
 const visiting = { during: 3, after: 2 } as const;
 /** New connections are begun in a part of the time, so that those that wait longest do so in the flood. */
@@ -150,8 +150,8 @@ function shareVerdicts(what: string, outcomes: readonly Outcome[]): Verdict[] {
 }
 
 /**
- * What a spoofed packet of a long flood costs node 1: all of it is worked off within the call that sends it.
- * What a frame takes that ends at the node's door is subtracted. Timers are not in it.
+ * Measures what a spoofed packet of a long flood costs node 1: all work is done within the call that sends it.
+ * The time of a frame for another Ethernet address is subtracted. Timers are not included.
  */
 async function measureCosts(platform: Platform, quick: boolean): Promise<Findings> {
   using stage = await openOneArmed(platform);

@@ -16,7 +16,7 @@ export const floodKinds = {
 
 export type FloodKind = keyof typeof floodKinds;
 
-/** What a flood is aimed at. */
+/** The targets of a flood. */
 export interface FloodTargets {
   readonly tcp: Endpoint;
   readonly udp: Endpoint;

@@ -21,7 +21,7 @@ export interface Visiting {
   readonly udp: Endpoint;
   readonly rate: number;
   readonly seconds: number;
-  /** Whether those that rested are asked, too. */
+  /** True when the connections that rested are asked, too. */
   readonly isOver: boolean;
 }
 
@@ -33,7 +33,7 @@ export interface Share {
 export interface Visits {
   readonly connections: Share;
   readonly datagrams: Share;
-  /** Of the connections that shall last: those that still answer. */
+  /** The share of the lasting connections that still answer. */
   readonly lasting: Share;
   /** Microseconds from connect to the end of the answer, of those that succeeded. */
   readonly p99Us: number;
@@ -146,7 +146,7 @@ class Lasting {
     return this.#socket.localPort!;
   }
 
-  /** Whether it answers; while a question is open, there is no second one. */
+  /** Returns true when the connection answers. It asks no second question while one is open. */
   asks(): Promise<boolean> {
     this.#asked ??= this.#ask().finally(() => {
       this.#asked = undefined;

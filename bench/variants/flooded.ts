@@ -10,11 +10,11 @@ import { AgentProcess, writeServices } from './agent-process.ts';
 import { loadRules } from './netfilter.ts';
 import { nftablesRules } from './nftables-rules.ts';
 
-/** What balances in a lab that is flooded. */
+/** The load balancer in a lab that is flooded. */
 export interface Flooded {
   readonly name: string;
   readonly lab: Lab;
-  /** How many connections its table has room for. */
+  /** The number of connections that its table has room for. */
   readonly room: number;
   /** Ends all of them. */
   clear(): Promise<void>;

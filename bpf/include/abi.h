@@ -193,7 +193,7 @@ struct stale_socket {
 };
 
 /*
- * Where the kernel's structs have what client.h reads: offsets in bytes. They are constants in place of CO-RE
+ * Offsets, in bytes, of the fields that client.h reads in the kernel's structs. They are constants in place of CO-RE
  * relocations, so that the programs have the same instructions, and so the same tag, on every kernel.
  */
 struct kernel_fields {

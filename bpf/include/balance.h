@@ -28,7 +28,7 @@ INLINE int is_same_backend(const struct backend *backend, __u32 generation, __u3
 	return backend && backend->generation == generation && backend->service == service;
 }
 
-/* Of services that choose by it: one more or one less open connection. */
+/* Counts one more or one less open connection, for services that choose by it. */
 INLINE void count_active(const struct origin *origin, __s32 change)
 {
 	__u32 id = origin->backend;

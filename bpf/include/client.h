@@ -13,7 +13,7 @@
 
 extern const volatile struct socket_config config;
 
-/* How many devices of a namespace, and addresses of a device, are looked at. */
+/* The number of devices of a namespace, and of addresses of a device, that are looked at. */
 #define CLIENT_DEVICES 16
 #define CLIENT_ADDRESSES 8
 

@@ -145,7 +145,7 @@ GLOBAL __u32 next_tunnelled_state(enum flow_state state, __u32 tcp_flags, __u32 
 	return next_state(state, tcp_flags, 0);
 }
 
-/* What the lookup of a packet's key comes to. */
+/* The result of the lookup of a packet's key. */
 struct found {
 	struct nat_flow *flow;
 	__u32 index;

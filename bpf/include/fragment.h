@@ -56,7 +56,7 @@ NOINLINE long note_early_fragment(const struct packet *packet)
 	return 0;
 }
 
-/* How many fragments of the packet were noted so, once. */
+/* Returns how many fragments of the packet were noted so, and forgets them. */
 NOINLINE __u32 take_early_fragments(const struct packet *packet)
 {
 	struct fragment_key key;

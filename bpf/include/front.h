@@ -31,7 +31,7 @@ INLINE int find_flow(struct found *found, const struct flow_key *key)
 }
 
 /*
- * Whether a flow still is the packet's, asked after what the packet needs of it was read: a flow that not both sides
+ * True when a flow still is the packet's. It is asked after the flow's content was read: a flow that not both sides
  * have confirmed, or that is over, may have been evicted meanwhile, and its place be another's. (A flow is filled
  * beginning with its key, so that what was read before the key was found unchanged is of that flow.)
  */
@@ -115,7 +115,7 @@ INLINE int goes_on(const struct packet *packet, const struct found *found)
 	return 0;
 }
 
-/* How long an answer to UDP is waited for: 180 s, in ticks. The kernel's conntrack waits 120 s (nf_conntrack_udp_timeout_stream). */
+/* The time to wait for an answer to UDP: 180 s, in ticks. The kernel's conntrack waits 120 s (nf_conntrack_udp_timeout_stream). */
 #define ANSWER_TICKS 168
 
 /*
@@ -138,7 +138,7 @@ GLOBAL int note_stack_datagram(const struct packet *packet)
 	return 0;
 }
 
-/* Whether a packet to the node's address answers what the stack sent from there; see note_stack_datagram. */
+/* True when a packet to the node's address answers what the stack sent from there; see note_stack_datagram. */
 GLOBAL int is_stack_answer(const struct packet *packet)
 {
 	struct flow_key key;

@@ -126,7 +126,7 @@ struct {
 	MAP_TYPE(value, struct evictable_group);
 } nat_evictable SEC(".maps");
 
-/* Of clients' addresses first, then of frontends. */
+/* It counts the addresses of clients first, then frontends. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
 	MAP_UINT(max_entries, 2 * NAT_SHARES);
@@ -272,7 +272,7 @@ struct {
 	MAP_TYPE(value, struct fragment_ports);
 } fragments SEC(".maps");
 
-/* How many fragments of a packet to the node's address came too long before the first, and so went to the stack. */
+/* The fragments of a packet to the node's address that came too long before the first, and so went to the stack. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
 	MAP_UINT(max_entries, 2048);

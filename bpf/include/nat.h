@@ -5,7 +5,7 @@
 #include "window.h"
 
 /*
- * Whether a packet shows that both sides of an unconfirmed flow want it; `tcp_flags` are those believed. UDP shows it
+ * True when a packet shows that both sides of an unconfirmed flow want it; `tcp_flags` are those believed. UDP shows it
  * by a client that goes on after the answer, but no more than half of the table is for that, as a client's address
  * may be invented; SCTP by what only follows a cookie that the client has sent back (RFC 9260, 5.1).
  */
@@ -205,7 +205,7 @@ static long try_port(__u32 number, struct port_trial *trial)
 }
 
 /*
- * Whether a search has found no port towards a backend in this tick. It takes a while: once in a tick is enough, or a
+ * True when a search has found no port towards a backend in this tick. It takes a while: once in a tick is enough, or a
  * flood would have it done for each SYN.
  */
 GLOBAL int has_no_port(const struct flow_key *to)

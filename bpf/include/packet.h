@@ -84,7 +84,7 @@ struct packet {
 	__u32 fragment_id;
 };
 
-/* What stands for TCP's flags where an SCTP packet begins with that chunk. */
+/* Returns the flags of TCP that stand for the first chunk of an SCTP packet. */
 INLINE __u8 sctp_flags(__u8 chunk)
 {
 	if (chunk == SCTP_INIT)

@@ -6,7 +6,7 @@
 #include "maps.h"
 
 /*
- * Whether a frontend whose flags restrict its clients serves this one. It has an entry for all clients, so a
+ * True when a frontend whose flags restrict its clients serves this one. It has an entry for all clients, so a
  * frontend without one is damaged, and serves nobody.
  */
 NOINLINE int is_in_ranges(const void *frontend, __be16 port, __u8 protocol, const void *client)

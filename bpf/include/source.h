@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Whether a packet's source can be where it says. The kernel asks this of all that it forwards
+ * These functions check whether a packet's source can be where it says. The kernel checks all that it forwards
  * (ip_route_input_slow, fib_validate_source, ip6_rcv_core and ip6_forward), but a packet that is translated
  * here never meets those checks. It is asked once for each flow, before the flow is made, and before an answer
  * is sent to such a source: packets of a known flow have the flow's source.
@@ -19,7 +19,7 @@ INLINE int is_mapped(const void *address)
 }
 
 /*
- * Whether no packet on a link may have that source (RFC 6890): of IPv4 0.0.0.0/8, loopback, multicast and
+ * True when no packet on a link may have that source (RFC 6890): of IPv4 0.0.0.0/8, loopback, multicast and
  * 255.255.255.255; of IPv6 the unspecified address, loopback, multicast, link-local addresses, which no router
  * forwards (RFC 4291, 2.5.6), and addresses that stand for IPv4 ones, which would be taken for those here.
  */
@@ -38,7 +38,7 @@ INLINE int is_martian(const struct packet *packet)
 }
 
 /*
- * Returns 0 if the packet's source is believed, else DROP_INVALID_SOURCE. What enters from outside the node is
+ * Returns 0 if the packet's source is believed, else DROP_INVALID_SOURCE. An external packet is
  * not from the node's own addresses, nor from its pods', nor from a broadcast address: the kernel's route to the
  * source tells. That route need not lead out of the interface that the packet came in by, as paths may be
  * asymmetric: this is the loose mode of RFC 3704 (2.4) among the interfaces that lead out of the node. A pod of
@@ -60,7 +60,7 @@ GLOBAL int check_source(context *ctx, const struct packet *packet)
 	return exit == EXIT_HERE ? DROP_INVALID_SOURCE : 0;
 }
 
-/* Of an IPv4 header: 15 words of 32 bits (RFC 791, 3.1). */
+/* The longest IPv4 header has 15 words of 32 bits (RFC 791, 3.1). */
 #define LONGEST_HEADER 60
 
 /*
@@ -85,7 +85,7 @@ GLOBAL int check_header(context *ctx, const struct packet *packet)
 	return fold_checksum(bpf_csum_diff(0, 0, words, sizeof(words), 0)) == 0xffff ? 0 : DROP_INVALID;
 }
 
-/* What is asked of a packet before a flow is made of it, or an answer. Returns 0 or the reason for a drop. */
+/* Checks a packet before a flow is made of it, or an answer. Returns 0 or the reason for a drop. */
 INLINE int check_first(context *ctx, const struct packet *packet)
 {
 	return check_source(ctx, packet) ?: check_header(ctx, packet);

@@ -5,7 +5,7 @@
 #include "index.h"
 #include "share.h"
 
-/* How often an allocation tries again that another CPU has interfered with. */
+/* The number of attempts of an allocation that another CPU interferes with. */
 #define ALLOCATION_ATTEMPTS 8
 
 INLINE void count_flow(const struct nat_flow *flow, __u32 life, __s32 change)
@@ -26,7 +26,7 @@ INLINE void count_event(enum flow_event event)
 		(*count)++;
 }
 
-/* Whether a UDP flow is one that both sides have confirmed, of which there may be so many only. */
+/* True when both sides have confirmed a UDP flow. The number of such flows is limited. */
 INLINE int is_confirmed_udp(__u32 life)
 {
 	return state_of(life) == FLOW_UDP && !(life & LIFE_UNCONFIRMED);
@@ -152,7 +152,7 @@ struct eviction {
 #define GROUPS_SEARCHED 16
 #define FLOWS_COMPARED 16
 
-/* How well a flow does as a victim: those of a service, a client's address or a protocol that has too many first. */
+/* Rates a flow as a victim: flows of a service, a client's address or a protocol that has too many come first. */
 INLINE enum flow_event victim_for(struct nat_table *table, __u64 word)
 {
 	__u32 share = config.unanswered_limit / 4, *count;

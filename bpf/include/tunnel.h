@@ -44,7 +44,7 @@ enum exit {
 	EXIT_FRONT,  /* out of a front device */
 };
 
-/* Whether an address is on this node, the node's own or that of a pod. */
+/* True when an address is on this node, the node's own or that of a pod. */
 INLINE int is_on_node(enum exit exit)
 {
 	return exit == EXIT_HERE || exit == EXIT_INSIDE;
@@ -75,7 +75,7 @@ INLINE enum exit find_exit(context *ctx, const struct packet *packet, const void
 	return is_front(fib->ifindex) ? EXIT_FRONT : EXIT_INSIDE;
 }
 
-/* Which way an address of the packet's family lies. */
+/* Returns the exit by which an address of the packet's family is reached. */
 GLOBAL int exit_to(context *ctx, const struct packet *packet, const struct address_key *address)
 {
 	struct bpf_fib_lookup fib = { .ifindex = device_of(ctx) };

@@ -9,7 +9,7 @@
 
 #include "table.h"
 
-/* What judge_segment adds to the flags of TCP that are believed. */
+/* The bit that judge_segment adds to the flags of TCP that are believed. */
 #define NOT_BELIEVED 0x100
 #define CONFIRMS 0x200 /* the segment shows that both sides have agreed on the connection */
 
@@ -21,7 +21,7 @@
 /* The largest window that there is: of a side whose scale is not known (RFC 7323, 2.3). */
 #define LARGEST_SHIFT 30
 #define UNKNOWN_SCALE 14
-/* How far a client's numbers may go back and ahead where its backend is not heard. */
+/* The distance that a client's numbers may go back and ahead while its backend's packets do not pass this node. */
 #define TUNNELLED_BACK (1 << 16)
 #define TUNNELLED_AHEAD (1 << 22)
 
@@ -42,7 +42,7 @@ INLINE int is_after(__u32 one, __u32 other)
 	return (__s32)(one - other) > 0;
 }
 
-/* Whether a number is one from `first` to `last`. */
+/* True when a number is one from `first` to `last`. */
 INLINE int is_within(__u32 number, __u32 first, __u32 last)
 {
 	return number - first <= last - first;
@@ -64,7 +64,7 @@ INLINE int read_segment(context *ctx, const struct packet *packet, struct segmen
 	return 0;
 }
 
-/* By how many bits the sender of a SYN shifts the windows that it offers later (RFC 7323); -1: by none, nor does the other. */
+/* Returns the bits by which the sender of a SYN shifts its later windows (RFC 7323); -1: neither side shifts them. */
 GLOBAL int window_scale(context *ctx, const struct packet *packet)
 {
 	__u32 at, last;
@@ -123,7 +123,7 @@ INLINE __u32 window_of(const struct flow_window *window, __u32 side)
 	return 1u << (window->shift[side & 1] & 31);
 }
 
-/* Whether what a segment acknowledges is the client's SYN, or that and data that came with it (RFC 7413). */
+/* True when a segment acknowledges the client's SYN, or the SYN and data that came with it (RFC 7413). */
 INLINE int acknowledges_syn(const struct flow_window *window, const struct segment *segment, __u32 tcp_flags)
 {
 	return !window->shift[CLIENT] ||
@@ -148,7 +148,7 @@ GLOBAL int judge_syn(context *ctx, const struct packet *packet, __u32 reference,
 	if (!window || !packet || read_segment(ctx, packet, &segment))
 		return NOT_BELIEVED;
 	if (packet->tcp_flags & TCP_RST || state > FLOW_TCP_SYN_ACK)
-		/* Of a handshake that one side thinks is not over yet. */
+		/* The segment is of a handshake that one side thinks is not over yet. */
 		return state == FLOW_TCP_ESTABLISHED && life & LIFE_UNCONFIRMED ? NOT_BELIEVED :
 										  not_believed(EVENT_UNBELIEVED_SYN);
 	if (side == CLIENT && state == FLOW_TCP_SYN_ACK)
@@ -165,14 +165,14 @@ GLOBAL int judge_syn(context *ctx, const struct packet *packet, __u32 reference,
 	if (side == BACKEND && packet->tcp_flags & TCP_ACK)
 		window->acked[BACKEND] = segment.ack;
 	window->shift[side] = 1;
-	/* What the flow's place held before is forgotten. */
+	/* The windows of an earlier flow at this place are cleared. */
 	if (side == CLIENT)
 		window->shift[BACKEND] = 0;
 	widen(window, side, segment.window);
 	return packet->tcp_flags;
 }
 
-/* Whether a segment without SYN lies in the windows of both sides. */
+/* True when a segment without SYN lies in the windows of both sides. */
 INLINE int is_in_window(const struct flow_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags)
 {
 	__u32 other = !side, offered = window_of(window, other), back = window_of(window, side);
@@ -203,7 +203,7 @@ INLINE int judge_tunnelled(struct flow_window *window, const struct segment *seg
 }
 
 /*
- * Whether a reset is to be believed: it has the number that is expected next (RFC 5961, 3.2), or follows what its
+ * True when a reset is to be believed: it has the number that is expected next (RFC 5961, 3.2), or follows what its
  * sender has sent last. In a handshake the backend's may have no number but acknowledge the SYN (RFC 9293, 3.10.7.1).
  */
 INLINE int is_reset(const struct flow_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags,

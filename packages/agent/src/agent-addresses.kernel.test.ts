@@ -74,7 +74,7 @@ describe('log lines about addresses', { timeout: 30_000 }, () => {
         for (let i = 0; i < 500 && !lines.includes(line); i++) await sleep(10);
         assert.ok(lines.includes(line), `no line "${line}": ${lines.join('; ')}`);
       };
-      // As the plug-in `ptp` does it: each pod's interface has an address of the node.
+      // The plug-in `ptp` does the same: each pod's interface has an address of the node.
       for (let pod = 0; pod < 5; pod++) {
         change((socket) => {
           createVeth(socket, { name: `pod${pod}`, up: true }, { name: `peer${pod}` });

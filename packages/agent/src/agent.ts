@@ -46,7 +46,7 @@ export interface AgentParts {
   /** Called first: makes sure that no other agent works on the same pins, until it is disposed. */
   readonly takePins: () => Disposable & Pick<PinLock, 'keep'>;
   readonly openDatapath: () => DatapathPart;
-  /** How many timers and other callbacks have failed that should not; see guardedPlatform. */
+  /** Returns the number of timers and other callbacks that have failed; see guardedPlatform. */
   readonly failures?: () => number;
   /** Called last; what it finds comes to the listener. */
   readonly openSource: (listener: SourceListener) => Source;
@@ -82,9 +82,9 @@ export class Agent implements Disposable {
   readonly #source: Source;
   /** Where traffic from outside is served, in words. */
   #devices: string | undefined;
-  /** Why the last devices could not be taken. */
+  /** The reason why the last devices could not be taken. */
   #devicesProblem: string | undefined;
-  /** What is wrong with `nodePortAddresses`, in sentences. */
+  /** The faults of `nodePortAddresses`, in sentences. */
   #addressProblems: readonly string[] = [];
   /** As the datapath was told. */
   #tunnelEnds: TunnelEnds | undefined;
@@ -386,7 +386,7 @@ export class Agent implements Disposable {
         this.#events.add('warn', 'problem', node, warning);
       }
     } catch (error) {
-      // What was read is in force all the same.
+      // The rows that were read are programmed all the same.
       const message = `look for warnings: ${(error as Error).message}`;
       this.#events.add('warn', 'problem', node, message);
     }

@@ -73,7 +73,7 @@ interface CgroupMount {
   readonly id: bigint;
 }
 
-/** What is mounted of cgroup v2 where this process can see it. */
+/** Returns the mounts of cgroup v2 that this process can see. */
 function cgroupMounts(platform: Platform): CgroupMount[] {
   const text = decodeUtf8(readFile(platform, '/proc/self/mountinfo'));
   return parseMounts(text).flatMap(({ type, root, path }) => {

@@ -15,7 +15,7 @@ export class ConfigError extends Error {
 export interface MapSizes {
   /** Addresses and ports at which services are reached (frontends), at the start. */
   readonly services: number;
-  /** How many of them there may be: the map grows as they come. */
+  /** The largest number of them: the map grows as they come. */
   readonly servicesMax: number;
   /** Distinct backends. */
   readonly backends: number;
@@ -59,9 +59,9 @@ export interface Config {
   readonly snatPorts: string;
   /** Where NodePorts and hostPorts are served: ranges and names of devices; none: the Node object says. */
   readonly nodePortAddresses: readonly string[];
-  /** Which clients loadBalancerSourceRanges restrict. */
+  /** The clients that loadBalancerSourceRanges restrict. */
   readonly sourceRanges: 'everywhere' | 'external';
-  /** Whether an externalIP may be an address of a node. */
+  /** `serve` when an externalIP may be an address of a node. */
   readonly externalIPs: 'serve' | 'protect';
   readonly sizes: MapSizes;
   readonly timeouts: FlowTimeouts;

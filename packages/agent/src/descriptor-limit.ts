@@ -14,7 +14,7 @@ export const leastDescriptors = 256;
  */
 export function raiseDescriptorLimit(platform: Platform): void {
   const nr = syscallNumbers(platform).prlimit64;
-  // struct rlimit64: the limit in force, and the highest one that the process may set (u64 each).
+  // struct rlimit64 has the current limit, and the highest one that the process may set (u64 each).
   const limits = new Uint8Array(16);
   const result = platform.syscall(nr, 0, RLIMIT_NOFILE, 0, limits);
   checked('prlimit64', result, 'read limit of open files');

@@ -11,7 +11,7 @@ const missing = (command: string) =>
   spawnSync(command, ['--version'], { env }).error && `${command} is not installed`;
 const platform = nodePlatform(() => {});
 
-/** What the kubelet writes (pkg/kubelet/kubelet_network_linux.go of Kubernetes 1.36), as for iptables-restore. */
+/** The kubelet's rules (pkg/kubelet/kubelet_network_linux.go of Kubernetes 1.36), for iptables-restore. */
 const kubelet = `*mangle
 :KUBE-IPTABLES-HINT - [0:0]
 :KUBE-KUBELET-CANARY - [0:0]

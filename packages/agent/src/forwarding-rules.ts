@@ -12,7 +12,7 @@ const [INET, IPV4, ARP, NETDEV, IPV6] = [1, 2, 3, 5, 10];
 const forwardedFamilies: ReadonlySet<number> = new Set([INET, IPV4, IPV6]);
 const otherFamilies: ReadonlySet<number> = new Set([ARP, NETDEV]);
 const [PREROUTING, FORWARD, POSTROUTING] = [0, 2, 4];
-/** Where rules that look at connections mostly are comes first. */
+/** The hook that has most of the rules which look at connections comes first. */
 const hooks = [FORWARD, POSTROUTING, PREROUTING];
 
 /** Steps of rules that neither look at the state of a connection nor change its addresses. */
@@ -32,7 +32,7 @@ const mostChains = 500;
 const legacyTables = ['/proc/net/ip_tables_names', '/proc/net/ip6_tables_names'];
 
 /**
- * Whether a rule that packets meet on their way through the node looks at connections, or translates: then
+ * True when a rule for packets that the node forwards looks at connections, or translates: then
  * netfilter has to see both directions of each. Rules for what the node itself sends and receives don't count,
  * such as the kubelet's KUBE-FIREWALL. True where that can't be told: tables of iptables-legacy, bridges'
  * tables, and steps of rules that are not known here.

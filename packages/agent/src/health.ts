@@ -12,7 +12,7 @@ export interface HealthOptions {
   readonly isEligible: () => boolean;
   /** Why the agent is not ready yet, in words; undefined once it is. */
   readonly notReady: () => string | undefined;
-  /** What of the kernel's side is broken, in words, and for how long; see IntegrityWatch. */
+  /** Returns what is broken in the kernel, in words, and for how long; see IntegrityWatch. */
   readonly broken: () => { readonly problem: string | undefined; readonly brokenMs: number };
   /** Called with the status code of each answer. */
   readonly onAnswer: (path: '/healthz' | '/livez', status: number) => void;
@@ -22,7 +22,7 @@ export interface HealthOptions {
  * The documents of the health server, with kube-proxy's meaning. `/livez`: changes come into force,
  * none has waited too long, and nothing that others have broken in the kernel has resisted repair for as
  * long. `/healthz`, for load balancers: that, nothing is broken, and the node stays (KEP-3836). `/readyz`:
- * the first complete list is in force, and nothing is broken. An API server that can't be reached makes
+ * the first complete list is programmed, and nothing is broken. An API server that can't be reached makes
  * none of them fail: services go on.
  */
 export function healthHandler(options: HealthOptions): (path: string) => HttpResponse | undefined {

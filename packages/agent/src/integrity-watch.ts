@@ -26,15 +26,15 @@ export interface IntegrityOptions {
   readonly keepPins: () => void;
 }
 
-/** Whether the kernel has what was programmed, as `status` gives it. */
+/** The state of what was programmed in the kernel, as `status` gives it. */
 export interface IntegrityStatus {
-  /** What is damaged now, because it could not be repaired yet. */
+  /** The damage that could not be repaired yet. */
   readonly broken: readonly Damage[];
   /** Since when something is, in ISO 8601. */
   readonly since?: string;
-  /** Why the last repair, or the last look, failed. */
+  /** The reason why the last repair, or the last audit, failed. */
   readonly reason?: string;
-  /** How often others changed something, by kind: of one kind at one moment counts once. */
+  /** The number of changes by others, by kind: changes of one kind at one moment count once. */
   readonly incidents: Readonly<Record<Damage['kind'], number>>;
   readonly repairs: number;
   readonly failedRepairs: number;
@@ -81,7 +81,7 @@ export class IntegrityWatch implements Disposable {
     };
   }
 
-  /** What is broken, in a sentence; undefined when nothing is. */
+  /** A sentence that names what is broken; undefined when nothing is. */
   get problem(): string | undefined {
     if (this.#damages.length > 0) {
       const why = this.#reason === undefined ? '' : ` (${this.#reason})`;
@@ -91,13 +91,13 @@ export class IntegrityWatch implements Disposable {
     return `the kernel can't be asked what is attached: ${this.#reason}`;
   }
 
-  /** For how long something has been broken, in milliseconds. */
+  /** The time for which something has been broken, in milliseconds. */
   get brokenMs(): number {
     if (this.problem === undefined) return 0;
     return Number((this.#options.platform.monotonicNs() - this.#sinceNs) / 1_000_000n);
   }
 
-  /** From now on nothing is compared: what goes is meant to go. */
+  /** Stops all comparisons: what is removed from now on is removed by intent. */
   release(): void {
     this.#released = true;
     this.#clear();
@@ -135,7 +135,7 @@ export class IntegrityWatch implements Disposable {
     else this.#mended('was put right by somebody else');
   }
 
-  /** What is damaged now: content of maps that was, still is until it is repaired. */
+  /** Returns the present damage: damaged content of maps counts until it is repaired. */
   #find(): Damage[] {
     const { datapath, platform } = this.#options;
     const found = new Map<string, Damage>();

@@ -5,7 +5,7 @@ import { RequestReader } from './server/http.ts';
 import { LineReader } from './server/line-reader.ts';
 import { ManifestSet } from './source/manifest-set.ts';
 
-// Whoever can write to a socket or into the folder must not be able to hold the agent up.
+// A process that can write to a socket or into the folder must not be able to hold the agent up.
 
 const head = 'GET / HTTP/1.1\r\nHost: x\r\n';
 const heads = new Map<string, (units: number) => string>([

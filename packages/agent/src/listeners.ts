@@ -40,7 +40,7 @@ export function shadowedListeners(
     for (const frontend of frontends) {
       const { kind, port, protocol, address } = frontend;
       if (kind === 'ClusterIP') continue;
-      // Those of NodePorts and hostPorts are the node's own.
+      // The addresses of NodePorts and hostPorts are the node's own.
       if ((kind === 'ExternalIP' || kind === 'LoadBalancer') && !isOwn(address)) continue;
       const socket = byPort.get(`${protocol} ${port}`)?.find((each) => overlaps(each, frontend));
       if (!socket) continue;
@@ -55,7 +55,7 @@ export function shadowedListeners(
   return [...sentences];
 }
 
-/** Whether the socket would get what comes to the frontend; at the unspecified address that is loopback. */
+/** True when the socket would get what is sent to the frontend; at the unspecified address that is loopback. */
 function overlaps({ family, source, ipv6Only }: Listener, { address }: Frontend): boolean {
   if (source === address) return true;
   if (isUnspecified(source)) {

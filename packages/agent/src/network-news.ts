@@ -5,7 +5,7 @@ const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const NETLINK_ROUTE = 0;
-/** What could not be looked at is looked at again. */
+/** The time after which a look that failed is repeated. */
 const retryMs = 1000;
 /** Changes come in bursts, e.g. when a device goes up. */
 const settleMs = 50;

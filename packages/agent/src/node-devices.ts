@@ -22,7 +22,7 @@ export interface NodeView {
 
 /** How many addresses the kernel half can take (NAT_SOURCES in abi.h, less one). */
 const mostAddresses = 63;
-/** What the datapath could not take is given to it again, ever more rarely. */
+/** The time after which devices that the datapath could not take are given to it again; it grows with each failure. */
 const firstRetryMs = 1000;
 const longestRetryMs = 30_000;
 /** Text of an Ethernet address: the programs expect its header. */

@@ -3,7 +3,7 @@ import { formatIp } from '@heddle/sys';
 import { parseListenAddress } from './server/listen-address.ts';
 import type { EffectiveConfig } from './status.ts';
 
-/** Where the agent itself serves health and metrics. */
+/** Returns the ports where the agent itself serves health and metrics. */
 export function ownPorts({
   healthAddress,
   metricsAddress,

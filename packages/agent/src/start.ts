@@ -31,7 +31,7 @@ export interface StartOptions {
   readonly bpf?: Bpf;
 }
 
-/** How long an agent that is ending may take; one that replaces it waits so long. */
+/** The time that an agent may take to end; the agent that replaces it waits so long. */
 const endMs = 5000;
 
 /**

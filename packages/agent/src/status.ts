@@ -106,11 +106,11 @@ export interface FlowItem extends FlowEntry {
   readonly service?: string;
 }
 
-/** What `flow.flush` did on a page of the flow table. */
+/** The result of `flow.flush` on a page of the flow table. */
 export interface FlushCount {
   /** Flows that the filters match. */
   readonly matched: number;
-  /** Those of them that it ended; with `dryRun` none. */
+  /** The number of them that it ended; with `dryRun` none. */
   readonly ended: number;
 }
 
@@ -159,13 +159,13 @@ export interface AgentStatus {
   /** Ports for health checks of services: how many are served, and how many could not be. */
   readonly healthChecks: { readonly listening: number; readonly failed: number };
   /**
-   * Whether all objects were read once. Before that `rows` say nothing: the kernel goes on serving what an
+   * True when all objects were read once. Before that `rows` say nothing: the kernel goes on serving what an
    * earlier agent programmed, which `datapath.maps` count.
    */
   readonly synced: boolean;
   /** Rows by state. */
   readonly rows: { readonly done: number; readonly pending: number; readonly failed: number };
-  /** Whether the kernel still has what was programmed. */
+  /** The state of what was programmed in the kernel. */
   readonly integrity: IntegrityStatus;
   readonly datapath: DatapathStatus;
   /** Connections refused by the kernel half, by reason. */

@@ -21,7 +21,7 @@ export interface TelemetryView {
   refusedRows(): Iterable<RefusedRow>;
   /** Why the first complete list is not in force yet, in words; undefined once it is. */
   notReady(): string | undefined;
-  /** What others have broken in the kernel. */
+  /** Returns what others have broken in the kernel. */
   broken(): Pick<IntegrityWatch, 'problem' | 'brokenMs'>;
 }
 
@@ -87,7 +87,7 @@ export class Telemetry implements Disposable {
     return this.#servers.map(({ name, server }) => ({ name, ...server.status }));
   }
 
-  /** Whether changes come into force, none has waited too long, and nothing is broken in the kernel. */
+  /** True when changes are programmed, none has waited too long, and nothing is broken in the kernel. */
   get isHealthy(): boolean {
     return this.#sync.waitedMs <= longestWaitMs && this.#view.broken().problem === undefined;
   }

@@ -21,7 +21,7 @@ export function isTracking(platform: Platform): boolean {
 }
 
 /**
- * Whether netfilter must see both directions of forwarded connections. It need not while it tracks none, nor
+ * True when netfilter must see both directions of forwarded connections. It need not while it tracks none, nor
  * while no rule for forwarded packets looks at the state of connections; on a node with a kubelet, whose rule
  * for the node's own packets does, it always tracks them.
  */

@@ -58,11 +58,11 @@ export class MemoryDatapath implements DatapathPart {
     };
   }
 
-  /** What somebody else has changed. */
+  /** The changes that somebody else has made. */
   damages: readonly Damage[] = [];
-  /** What the next audit finds. */
+  /** The damage that the next audit finds. */
   changedMaps: readonly Damage[] = [];
-  /** Why repairs fail. */
+  /** The error with which repairs fail. */
   repairError: Error | undefined;
   readonly audits = 10;
   repaired = 0;

@@ -4,7 +4,7 @@
  */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what this is about.
 const unsafe = /[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
-/** What `styled` writes around a text: colours and boldness, which can hide nothing. */
+/** The sequences that `styled` writes around a text: colours and boldness, which can hide nothing. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these begin with one.
 const style = /(\x1b\[(?:1|2|22|3[1-6]|39)m|\n)/;
 

@@ -140,7 +140,7 @@ describe('heddle dump', () => {
     const elsewhere = mkdtempSync(join(tmpdir(), 'heddle-bpffs-'));
     const made = (args: readonly string[]) =>
       new Promise<string>((resolve) => {
-        // What the agent has at its path is another, empty file system here; the pins are at `elsewhere`.
+        // The agent's path has another, empty file system here; the pins are at `elsewhere`.
         const script = `mount --bind "$1" ${elsewhere}; mount -t bpf bpf "$1"; mount -t bpf bpf /sys/fs/bpf; shift; exec "$@"`;
         const child = product.node.spawn(
           'unshare',

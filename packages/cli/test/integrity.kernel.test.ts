@@ -56,7 +56,7 @@ for (const [source, open] of Object.entries(sources)) {
         throw error;
       }
     };
-    /** What the health server says, asked on the node. */
+    /** Returns the answers of the health server, asked on the node. */
     const health = () =>
       Object.fromEntries(
         ['healthz', 'livez', 'readyz'].map((path) => {

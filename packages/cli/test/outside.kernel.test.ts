@@ -129,7 +129,7 @@ describe('traffic from outside, by the agent', () => {
       }
     };
     ask();
-    // As keepalived does on the node that becomes the master.
+    // Keepalived does the same on the node that becomes the master.
     node.enter(() => {
       using socket = new NetlinkSocket(product.platform);
       addAddress(socket, index, `${vip.v4}/32`);

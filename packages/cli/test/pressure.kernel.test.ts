@@ -92,7 +92,7 @@ describe('an agent with few ports for clients', () => {
   });
 
   test('says which map fills up, and that others choose its ports, too', async () => {
-    // Of one namespace not more than a half is programmed.
+    // One namespace gets not more than a half of the frontends.
     const services = ['one', 'two'].flatMap((namespace, n) =>
       Array.from({ length: 17 }, (_, i) => {
         const made = service(`more-${i}`, [`10.96.${n + 1}.${i}`]);

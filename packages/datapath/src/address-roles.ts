@@ -42,7 +42,7 @@ export class AddressRoles {
     return this.inForce.size;
   }
 
-  /** Whether an address (16 bytes as text) is known as a ClusterIP. */
+  /** True when an address (16 bytes as text) is known as a ClusterIP. */
   isService(address: string): boolean {
     return ((this.inForce.get(address) ?? 0) & addressRole.service) !== 0;
   }

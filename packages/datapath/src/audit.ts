@@ -7,7 +7,7 @@ import type { KeyedMap } from './store.ts';
 export interface Damage {
   /** `hook`: programs that are not attached; `pin`: files that the next start needs; `map`: entries. */
   readonly kind: 'hook' | 'pin' | 'map';
-  /** Of the hook, file or map. */
+  /** The name of the hook, file or map. */
   readonly name: string;
   /** Reads as a sentence after the name, e.g. `is not attached`. */
   readonly problem: string;
@@ -25,7 +25,7 @@ export interface ProgrammedContent {
   restore(): void;
 }
 
-/** What is wrong with the content of a map, as text. */
+/** Returns a text about the differences in the content of a map. */
 function difference(missing: number, changed: number, unknown: number): string | undefined {
   const parts = [
     missing > 0 ? `lacks ${missing} of its entries` : '',

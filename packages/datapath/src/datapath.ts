@@ -62,7 +62,7 @@ import { XdpDevices, type XdpMode, type XdpState } from './xdp-devices.ts';
 export interface DatapathSizes {
   /** Frontends; 20 + 24 bytes each, and the kernel's overhead of about 50. */
   readonly services: number;
-  /** How many frontends `services` grows for, while it runs. Absent: it stays as it is. */
+  /** The number of frontends that `services` may grow for while it runs. Absent: it stays as it is. */
   readonly servicesMax?: number;
   /** 64 bytes each with their counters. */
   readonly backends: number;
@@ -87,7 +87,7 @@ export interface DatapathOptions {
   /** Cookie of the node's network namespace: where NodePorts are served on loopback and guarded. */
   readonly netnsCookie: bigint;
   readonly nat: NatOptions;
-  /** Which clients loadBalancerSourceRanges restrict; absent: everywhere. */
+  /** The clients that loadBalancerSourceRanges restrict; absent: everywhere. */
   readonly sourceRanges?: SourceRangesHold;
   /** Where packets that only turn round on this node are translated early; absent: off. */
   readonly xdp?: XdpMode;
@@ -98,7 +98,7 @@ export interface DatapathOptions {
 }
 
 /**
- * Which clients loadBalancerSourceRanges restrict: all of them, also pods and processes of the node, or only
+ * The clients that loadBalancerSourceRanges restrict: all of them, also pods and processes of the node, or only
  * those that enter the node from outside the cluster.
  */
 export type SourceRangesHold = 'everywhere' | 'external';
@@ -126,7 +126,7 @@ export interface DatapathStatus {
 
 const frontendMapNames = ['services', 'addresses'] as const;
 type FrontendMap = (typeof frontendMapNames)[number];
-/** What is loaded. */
+/** The parts that are loaded. */
 interface Parts<Part> {
   readonly socket: Part;
   readonly node: Part;
@@ -135,7 +135,7 @@ interface Parts<Part> {
 type Specs = Parts<ObjectSpec>;
 type Loaded = Parts<LoadedObject>;
 
-/** Of struct service: the place of the round-robin cursor, which the programs write. */
+/** The place of the round-robin cursor in struct service, which the programs write. */
 const cursorOffset = (() => {
   const bytes = new Uint8Array(serviceSize);
   const { random: algorithm } = serviceAlgorithm;
@@ -226,7 +226,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private active = false;
   private released = false;
 
-  /** What is opened goes into `opened`, which the caller releases when this throws. */
+  /** Everything that this opens goes into `opened`, which the caller releases when this throws. */
   constructor(options: DatapathOptions, opened: Disposal) {
     const { platform, bpf, objects } = options;
     this.options = options;
@@ -410,7 +410,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     return this.active ? this.integrity.check() : [];
   }
 
-  /** How many calls of `auditNext` it takes to compare all maps. */
+  /** The number of calls of `auditNext` that it takes to compare all maps. */
   get audits(): number {
     return this.integrity.mapCount;
   }

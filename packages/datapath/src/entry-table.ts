@@ -32,7 +32,7 @@ export class EntryTable {
     return this.#used[place] === 1 ? place : -1;
   }
 
-  /** Whether the value at a place is the one that begins at `values[at]`, but for words in `ignored`. */
+  /** True when the value at a place is the one that begins at `values[at]`, but for words in `ignored`. */
   holds(place: number, values: Uint32Array, at: number, ignored = -1): boolean {
     const start = place * this.#stride + this.keyWords;
     for (let i = 0; i < this.valueWords; i++) {
@@ -62,7 +62,7 @@ export class EntryTable {
     let gap = this.#search(keys, at);
     if (this.#used[gap] === 0) return;
     this.#size--;
-    // What was put behind because the place was taken moves up, so that a search doesn't end early.
+    // Entries that were put behind because the place was taken move up, so that a search doesn't end early.
     for (let next = gap; ; ) {
       next = (next + 1) & (this.#capacity - 1);
       if (this.#used[next] === 0) break;
@@ -88,7 +88,7 @@ export class EntryTable {
     }
   }
 
-  /** Where the key is, or would be put. */
+  /** Returns the place where the key is, or would be put. */
   #search(keys: Uint32Array, at: number): number {
     let place = this.#home(keys, at);
     while (this.#used[place] === 1 && !this.#isAt(place, keys, at)) {

@@ -1,13 +1,13 @@
 import type { BpfMap } from '@heddle/ebpf';
 import { flowEvent } from './generated/abi.ts';
 
-/** How often something happened, in words. */
+/** The number of times that something happened, with its text. */
 export interface EventCount {
   readonly reason: string;
   readonly count: number;
 }
 
-/** Why a flow was the one that gave way to a new one. */
+/** The reasons why a flow was evicted for a new one. */
 export const evictionText: Readonly<Record<number, string>> = {
   [flowEvent.evictedOldest]: 'the oldest that was not confirmed',
   [flowEvent.evictedService]: 'its service, or UDP, had more than its share',

@@ -8,7 +8,7 @@ export interface FlowEntry {
   readonly number: number;
   readonly protocol: 'TCP' | 'UDP' | 'SCTP';
   readonly state: string;
-  /** Whether both sides have confirmed the flow; one that is not may be evicted for a new one. */
+  /** True when both sides have confirmed the flow; one that is not may be evicted for a new one. */
   readonly confirmed: boolean;
   readonly client: string;
   readonly clientPort: number;
@@ -54,7 +54,7 @@ export const flowStates = (of?: FlowEntry['protocol']): string[] => [
   ),
 ];
 
-// As abi.h has them: LIFE_SEEN_MASK, LIFE_STATE_MASK, LIFE_SOURCE_MASK, LIFE_UNCONFIRMED, LIFE_TUNNELLED.
+// These masks are in abi.h: LIFE_SEEN_MASK, LIFE_STATE_MASK, LIFE_SOURCE_MASK, LIFE_UNCONFIRMED, LIFE_TUNNELLED.
 const seenMask = 0xffff;
 const stateOf = (life: number) => (life >>> 16) & 0xf;
 const isTunnelled = (life: number) => life >>> 31 === 1;

@@ -5,7 +5,7 @@ import { openLink, type PinnedLinks } from './pinned-links.ts';
 import type { PinFolder } from './pinned-maps.ts';
 
 /**
- * Brings the programs of socket.bpf.c into force on the cgroup at a path: a link that an earlier start
+ * Attaches the programs of socket.bpf.c to the cgroup at a path: a link that an earlier start
  * pinned gets the new program without a gap, also one of an older layout; a missing one is made. Each
  * program has a link, pinned by the program's name. Throws SysError.
  */

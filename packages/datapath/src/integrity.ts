@@ -6,7 +6,7 @@ import { isNowhere, openLink, type PinnedLinks } from './pinned-links.ts';
 import type { PinFolder } from './pinned-maps.ts';
 import type { XdpDevices } from './xdp-devices.ts';
 
-/** What of a datapath others can take away, and how it is made again. */
+/** The parts of a datapath that others can remove, and the functions that make them again. */
 export interface IntegrityParts {
   readonly platform: Platform;
   readonly bpf: Bpf;
@@ -61,7 +61,7 @@ export class Integrity {
     ];
   }
 
-  /** How many maps are audited in turn. */
+  /** The number of maps that are audited in turn. */
   get mapCount(): number {
     return this.#parts.contents.length;
   }

@@ -16,13 +16,13 @@ describe('where the kernel has the addresses of a network namespace', () => {
 
   test('its types tell', () => {
     const { known, socketNet, netDevices, ...others } = kernelFields(host.platform, host.bpf);
-    // As packages/vm/src/host/kernel-btf.ts has them.
+    // packages/vm/src/host/kernel-btf.ts has these offsets.
     assert.deepEqual([known, socketNet, netDevices], [1, 80, 8]);
     assert.equal(others.ipv6List, 24);
   });
 
   test('nothing is known where programs may not read the kernel’s memory', () => {
-    // As the verifier answers under lockdown=confidentiality (security_locked_down in kernel/bpf/helpers.c).
+    // The verifier answers so under lockdown=confidentiality (security_locked_down in kernel/bpf/helpers.c).
     const locked: Bpf = new Proxy(host.bpf, {
       get(target, name) {
         if (name === 'programLoad') {

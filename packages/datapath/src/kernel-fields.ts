@@ -29,7 +29,7 @@ const unknown = Object.fromEntries(
 export const readsKernel = 'helper/cgroup_sock_addr/probe_read_kernel';
 
 /**
- * Where the running kernel has what the programs of sockets read of it. All zero where they may not read it (it
+ * Returns the kernel's offsets of the fields that socket programs read. All zero where they may not read it (it
  * is locked down for confidentiality) or where a member has another name. Throws NotSupported, BtfError.
  */
 export function kernelFields(platform: Platform, bpf: Bpf): KernelFields {

@@ -13,9 +13,9 @@ import { NatSources } from './nat-sources.ts';
 export interface NatStatus {
   readonly flows: number;
   readonly maxFlows: number;
-  /** Of them, those that not both sides have confirmed. */
+  /** The number of them that not both sides have confirmed. */
   readonly unanswered: number;
-  /** How many may be; for a new one beyond the oldest is evicted. */
+  /** The largest number of unconfirmed flows; for a new one beyond it the oldest is evicted. */
   readonly unansweredLimit: number;
   /** Ports that stand for clients, towards each backend from each address of the node. */
   readonly ports: number;
@@ -30,9 +30,9 @@ export interface NatStatus {
 }
 
 const fullestListed = 20;
-/** How often the end of a flow is tried that changes at the same time. */
+/** The number of attempts to end a flow that changes at the same time. */
 const endAttempts = 8;
-/** Of struct __sk_buff (linux/bpf.h), and the offset of `cb` in it. */
+/** The size of struct __sk_buff (linux/bpf.h), and the offset of `cb` in it. */
 const skbContextSize = 192;
 const controlBlockOffset = 48;
 
@@ -45,7 +45,7 @@ export class NatTable implements Disposable {
   private readonly memory: Mapping;
   private readonly events: BpfMap;
   private readonly ports: PortRange;
-  /** What the control plane writes of `nat_table`. */
+  /** The fields of `nat_table` that the control plane writes. */
   readonly programmed: ProgrammedFields;
   private tunnelSources: readonly string[] = [];
 
@@ -150,7 +150,7 @@ export class NatTable implements Disposable {
     if (returnValue !== 0) throw new Error(`run ${program}: it answered ${returnValue}`);
   }
 
-  /** Those whose number is higher than `after`. */
+  /** Returns the flows whose number is higher than `after`. */
   *flows(after = 0): Generator<FlowEntry> {
     yield* this.read(this.copy(), after + 1);
   }

@@ -111,7 +111,7 @@ for (const mode of modes) {
     }
 
     test('rules for the node’s own packets, as the kubelet’s: services go on by the direct path', () => {
-      // What KUBE-FIREWALL says; it has netfilter track all connections, but sees none of a pod.
+      // The rule of KUBE-FIREWALL has netfilter track all connections, but sees none of a pod.
       const localnet = 'fib daddr type local ct state != { established, related } counter';
       write(`table inet kubelet {
         chain input { type filter hook input priority 0; iifname != lo ip daddr 127.0.0.0/8 ${localnet} drop; }

@@ -134,7 +134,7 @@ export class NodeDevices {
   }
 }
 
-/** Whether a device is there and still the one that it was. Throws SysError, NetlinkError. */
+/** True when a device is there and still the one that it was. Throws SysError, NetlinkError. */
 export function isThere(platform: Platform, { name, index }: NodeDevice): boolean {
   using socket = new NetlinkSocket(platform);
   return findLink(socket, name)?.index === index;

@@ -293,7 +293,7 @@ for (const door of doors) {
           assert.equal(forwardingOf(sport), 'dsr', 'it goes on');
           sent(packets.ingress(request(89, address)));
           assert.equal(forwardingOf(sport), 'snat');
-          // Of other clients it says nothing.
+          // It says nothing about other clients.
           const other = end === 'v4' ? '203.0.113.78' : 'fd00:203:0:113::78';
           const fields = { sport: ++sport, dport: 89, syn: true } as const;
           sent(packets.ingress(packets.from(other, address).tcp(fields)));

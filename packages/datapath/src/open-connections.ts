@@ -15,7 +15,7 @@ export class OpenConnections {
   private readonly spec: ObjectSpec;
   private readonly maps: Readonly<Record<string, BpfMap>>;
   private readonly pin: string;
-  /** What this agent has seen to; undefined: nothing yet. */
+  /** True or false as this agent has set it; undefined: it has not set it yet. */
   private counted: boolean | undefined;
 
   constructor(

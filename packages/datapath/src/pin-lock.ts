@@ -51,7 +51,7 @@ export class PinLock implements Disposable {
     this.#fd = lockedFolder(platform, folder, waitMs);
   }
 
-  /** Whether the folder at the path is still the one that is locked. */
+  /** True when the folder at the path is still the one that is locked. */
   get isCurrent(): boolean {
     const wanted = identityOf(this.#platform, AT_FDCWD, this.#folder, 0);
     return (

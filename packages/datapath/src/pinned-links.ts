@@ -20,12 +20,12 @@ interface Held {
   readonly isInPlace: (info: LinkInfo) => boolean;
 }
 
-/** Where a program goes. */
+/** The place that a program is attached to. */
 export interface Attachment {
-  /** Of the pin. */
+  /** The name of the pin. */
   readonly name: string;
   readonly program: BpfProgram;
-  /** Whether a link is attached to what the program is for. */
+  /** True when a link is attached to what the program is for. */
   readonly isInPlace: (info: LinkInfo) => boolean;
   /** Makes a link there. */
   readonly attach: () => Link;
@@ -68,7 +68,7 @@ export class PinnedLinks implements Disposable {
       if (pinned.folder !== own) this.pin(name);
       return;
     }
-    // What the link was attached to is gone, another one is asked for, or somebody has detached it.
+    // The link's target is gone, another one is asked for, or somebody has detached it.
     this.hold(name, attach(), programId, isInPlace);
     this.pin(name);
   }
@@ -93,7 +93,7 @@ export class PinnedLinks implements Disposable {
     }
   }
 
-  /** Whether a link is attached where it belongs. */
+  /** True when a link is attached where it belongs. */
   isAttached(name: string): boolean {
     const held = this.held.get(name);
     return held?.isInPlace(held.link.info) ?? false;

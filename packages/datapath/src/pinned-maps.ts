@@ -106,7 +106,7 @@ export function resizedMap(
   return { map, pinAt: `${folder.maps}/${spec.name}`, differences: [] };
 }
 
-/** How many entries the pinned map of that name has room for; undefined: there is none. */
+/** Returns the number of entries that the pinned map of that name has room for; undefined: there is none. */
 export function pinnedSize(bpf: Bpf, folders: readonly PinFolder[], name: string) {
   for (const folder of folders) {
     try {

@@ -30,7 +30,7 @@ export class ReplySources {
   }
 }
 
-/** As reply_bit in bpf/include/nat.h. `address` is 16 bytes, `port` in host order. */
+/** Returns the same as reply_bit in bpf/include/nat.h. `address` is 16 bytes, `port` in host order. */
 export function replyBit(address: Uint8Array, port: number): number {
   const view = new DataView(address.buffer, address.byteOffset);
   const word = (number: number) => BigInt(view.getUint32(number * 4, true));

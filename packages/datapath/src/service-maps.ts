@@ -73,7 +73,7 @@ const nothingSpared: Spared = { frontends: [], backendIds: [] };
 /** What it takes to bring a row into force; nothing of it is visible to the kernel's lookups yet. */
 interface Plan extends Held {
   readonly row: ServiceRow;
-  /** Those of the frontends that do not serve every client. */
+  /** The frontends that do not serve every client. */
   readonly ranged: readonly string[];
   readonly before: Held | undefined;
   readonly newBackendIds: readonly number[];
@@ -111,7 +111,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
   private readonly store: ServiceStore;
   /** Makes the maps of frontends larger, for so many entries. Absent: they stay as they are. */
   makeRoom: ((entries: number) => void) | undefined;
-  /** Why the last try to have larger maps failed, and when another is made. */
+  /** The reason why the last attempt to enlarge the maps failed, and the time of the next one. */
   private roomProblem: { readonly message: string; readonly untilNs: bigint } | undefined;
   private readonly now: () => bigint;
   private readonly backends: BackendTable;
@@ -264,7 +264,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
   }
 
   /**
-   * Deletes what is in force at an address and port of TCP, for sockets and packets, unless the address is
+   * Deletes what is programmed at an address and port of TCP, for sockets and packets, unless the address is
    * a ClusterIP. No row may ask for it; an earlier agent may have left it. Throws SysError.
    */
   dropFrontend(address: string, port: number): void {
@@ -285,7 +285,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
     }
   }
 
-  /** Whether a service chooses by open connections. */
+  /** True when a service chooses by open connections. */
   get countsOpen(): boolean {
     return this.countingOpen.size > 0;
   }
@@ -509,13 +509,13 @@ export class ServiceMaps implements Operations<ServiceRow> {
       this.makeRoom(entries);
       this.roomProblem = undefined;
     } catch (error) {
-      // What fits goes on being written; what does not fails with this reason.
+      // Rows that fit go on being written; the others fail with this reason.
       const { message } = error as Error;
       this.roomProblem = { message, untilNs: this.now() + roomRetryNs };
     }
   }
 
-  /** Why the map of frontends could not be made larger; undefined: nothing failed. */
+  /** The reason why the map of frontends could not be made larger; undefined: nothing failed. */
   get growthProblem(): string | undefined {
     return this.roomProblem?.message;
   }
@@ -588,7 +588,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
   }
 }
 
-/** Whether a frontend has backends now and had none before. */
+/** True when a frontend has backends now and had none before. */
 function servesMore(before: Held | undefined, { entry, frontends }: Held): boolean {
   if (entry.slotCount === 0) return false;
   if (!before || before.entry.slotCount === 0) return true;

@@ -22,10 +22,10 @@ export class SourceRanges {
   private readonly map: KeyedMap;
   /** The rows that need each entry; none: an earlier agent wrote it. */
   private readonly owners = new Map<string, readonly string[]>();
-  /** What each entry is; that of `::/0` changes, as the ranges of an IPv6 frontend may have it. */
+  /** The verdict of each entry; that of `::/0` changes, as the ranges of an IPv6 frontend may have it. */
   private readonly verdicts = new Map<string, number>();
   private readonly held = new Map<string, readonly string[]>();
-  /** What an earlier agent wrote, by frontend, until a row has the frontend or all rows are known. */
+  /** The entries that an earlier agent wrote, by frontend, until a row has the frontend or all rows are known. */
   private readonly found = new Map<string, string[]>();
 
   constructor(map: KeyedMap) {

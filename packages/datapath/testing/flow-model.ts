@@ -25,7 +25,7 @@ export interface ModelPacket {
   readonly from: Ends;
   readonly to: Ends;
   readonly flags: Flags;
-  /** Of TCP's segments only. */
+  /** Only segments of TCP have these numbers. */
   readonly numbers: Numbers;
   /** Of the frame, in bytes. */
   readonly length: number;
@@ -76,7 +76,7 @@ export interface ModelFlow {
   /** What the backend sees in place of the client. */
   readonly source: Ends;
   readonly isCounted: boolean;
-  /** Whether both sides have shown that they want it; else it may be evicted. */
+  /** True when both sides have shown that they want it; else it may be evicted. */
   confirmed: boolean;
   state: State;
   readonly windows: Windows;
@@ -109,14 +109,14 @@ export type Expected =
 /** What a new flow was in fact translated to, where the table is free to choose. */
 export type Chosen = { readonly source: Ends; readonly backend: Ends } | undefined;
 
-/** What became of a packet and of the table, where the table is free to choose. */
+/** The outcome for a packet and for the table, where the table is free to choose. */
 export interface Outcome {
   readonly chosen: Chosen;
-  /** Whether the packet was dropped for lack of a port. */
+  /** True when the packet was dropped for lack of a port. */
   readonly hadNoPort: boolean;
-  /** Whether it was dropped for lack of a place, or of a slot of the index, which may be full before the table is. */
+  /** True when it was dropped for lack of a place, or of a slot of the index, which may be full before the table is. */
   readonly hadNoRoom: boolean;
-  /** Whether a flow is in the table afterwards. */
+  /** Returns true when a flow is in the table afterwards. */
   readonly isThere: (flow: ModelFlow) => boolean;
 }
 

@@ -9,7 +9,7 @@ export interface Numbers {
   readonly bytes: number;
 }
 
-/** What one side of a connection has sent and expects; undefined: nothing is known of it. */
+/** The numbers that one side of a connection has sent and expects; undefined: nothing is known of it. */
 interface Side {
   sent: number | undefined;
   expects: number | undefined;
@@ -23,7 +23,7 @@ export interface Windows {
 
 export interface Judgement {
   readonly isBelieved: boolean;
-  /** Whether the backend shows that it has accepted the connection. */
+  /** True when the backend shows that it has accepted the connection. */
   readonly confirms: boolean;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What UDP sockets do in a network without Heddle, where each service is a host that answers from its own
+ * A model of UDP sockets in a network without Heddle, where each service is a host that answers from its own
  * address. Names stand for destinations; see socket-call-tests.ts.
  */
 
@@ -15,7 +15,7 @@ export const destinations = [
 ] as const;
 export type Destination = (typeof destinations)[number];
 
-/** Those that get datagrams and answer. */
+/** The destinations that get datagrams and answer. */
 export const answering = ['alpha', 'beta', 'shared', 'direct'] as const;
 export type Answering = (typeof answering)[number];
 
@@ -65,7 +65,7 @@ export class SocketModel {
     return isAnswering(goal) ? 'ok' : 'ECONNREFUSED';
   }
 
-  /** What is wrong with the backend that got a datagram, or nothing. */
+  /** Returns what is wrong with the backend that got a datagram, or nothing. */
   arrived(to: Answering, backend: string): string | undefined {
     const known = to === this.peer ? this.#connected : this.#flows.get(to);
     if (to === this.peer) this.#connected = backend;
@@ -74,7 +74,7 @@ export class SocketModel {
     return `${to} changed from ${known} to ${backend}`;
   }
 
-  /** A destination answers: a connected socket hears of its peer only. */
+  /** A destination answers: a connected socket gets replies of its peer only. */
   answer(reply: Reply): void {
     if (this.peer === undefined || this.peer === reply.from) this.queue.push(reply);
     // The kernel knows the backend only: what it sends is its answer as the peer.
@@ -83,14 +83,14 @@ export class SocketModel {
   }
 
   /**
-   * Whether the kernel goes on to filter by a peer that the socket no longer has: udp_disconnect leaves an IPv6
+   * True when the kernel goes on to filter by a peer that the socket no longer has: udp_disconnect leaves an IPv6
    * socket's sk_v6_daddr as it was, and the lookup of a datagram's receiver compares it.
    */
   isDeafIpv6(backend: string): boolean {
     return this.#last !== undefined && this.#last.backend !== backend;
   }
 
-  /** Whether what waits would be ambiguous after a call about `to`. */
+  /** True when the replies that wait would be ambiguous after a call about `to`. */
   mustReadBefore(to: Destination | undefined): boolean {
     return this.queue.some(({ from }) => isShared(from) && from !== to);
   }

@@ -72,7 +72,7 @@ const call: fc.Arbitrary<Call> = fc.oneof(
   },
 );
 
-/** How a family's addresses look to a socket, and which addresses the destinations have. */
+/** The form of a family's addresses at a socket, and the addresses of the destinations. */
 interface View {
   readonly name: string;
   readonly family: 4 | 6;
@@ -134,7 +134,7 @@ export function socketCallTests(makeWorld: (name: string, pods: number) => Socke
 }
 
 interface Arrival {
-  /** Of the receiver. */
+  /** The name of the receiver. */
   readonly name: string;
   readonly socket: TestSocket;
   readonly from: string;
@@ -146,11 +146,11 @@ class Stage implements Disposable {
   readonly #view: View;
   readonly #ends: Readonly<Record<Destination, Endpoint>>;
   readonly #receivers: readonly { readonly name: string; readonly socket: TestSocket }[];
-  /** What the pods got and was not looked for yet, by text. */
+  /** The datagrams that the pods got and nobody has looked for yet, by text. */
   readonly #arrivals = new Map<string, Arrival>();
   #sockets: TestSocket[] = [];
   #models: SocketModel[] = [];
-  /** How often each may be sent from to its peer. */
+  /** The number of times that each may still send to its peer. */
   #sendsLeft: number[] = [];
   #texts = 0;
 
@@ -260,12 +260,12 @@ class Stage implements Disposable {
         const to = new Set(shared).size > 1 ? each.to.filter((to) => to !== 'direct') : each.to;
         const messages = to.map((to) => ({ text: this.#text(), to: this.#ends[to] }));
         assert.equal(socket.sendMessages(messages), messages.length, where);
-        // What was sent is answered only when all is sent.
+        // The pods answer only when all datagrams are sent.
         for (const [n, answers] of to.entries()) this.#serve(i, answers, messages[n]!.text, where);
         return;
       }
       case 'send': {
-        // What a socket sends to an address without service gets an ICMP error, some time later.
+        // A datagram to an address without service gets an ICMP error, some time later.
         if (model.peer === 'empty' || model.peer === 'unknown') return;
         if (model.peer && this.#sendsLeft[i]!-- <= 0) return;
         this.#readShared(i, model.peer, where);

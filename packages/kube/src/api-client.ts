@@ -40,7 +40,7 @@ export class ApiClient implements Disposable {
   readonly #requests = new Set<Disposable>();
   #idle: { readonly connection: HttpConnection; readonly credentials: Credentials }[] = [];
 
-  /** `onAddresses` hears of the addresses of a server or proxy before a connection to it is made. */
+  /** `onAddresses` gets the addresses of a server or proxy before a connection to it is made. */
   constructor(
     platform: Platform,
     access: ClusterAccess,

@@ -132,7 +132,7 @@ export class ExecPlugin {
     const parsed = v.safeParse(answerSchema, answer);
     if (!parsed.success) {
       const [issue] = parsed.issues;
-      // What the value is instead may be a part of a token.
+      // The value that was found instead may be a part of a token.
       const where = v.getDotPath(issue) ?? 'the whole';
       return this.#failure(`it wrote no ExecCredential: ${where} must be ${issue.expected}`);
     }
@@ -159,7 +159,7 @@ export class ExecPlugin {
     };
   }
 
-  /** What a command says about itself may show what it was given to log in with. */
+  /** Removes the credentials that a command was given from the text that it prints about itself. */
   #withoutSecrets(text: string): string {
     let shown = withoutCredentials(text).replace(/\bBearer\s+\S+/gi, 'Bearer ***');
     for (const value of Object.values(this.#options.env)) {

@@ -187,7 +187,7 @@ function readUser(user: Named<UserEntry>): Materials {
 }
 
 /**
- * Whether there is a user name beside a client certificate. As in client-go the certificate counts, and the
+ * True when there is a user name beside a client certificate. As in client-go the certificate counts, and the
  * API server takes no notice of a password. (With a token, client-go refuses a user name.)
  */
 function isPassedOver({ username, token, tokenFile, exec, ...entry }: UserEntry): boolean {

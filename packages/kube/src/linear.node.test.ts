@@ -8,7 +8,7 @@ import { readJson } from './json.ts';
 import { parseServer } from './server.ts';
 import { parseYaml, YamlError } from './yaml.ts';
 
-// What comes from a server, or is in a file, must not be able to hold the agent up.
+// Data from a server or a file must not be able to hold the agent up.
 
 /** Errors are answers too. */
 function tried(work: () => void): void {

@@ -50,7 +50,7 @@ const streamingListMs = 60_000;
 /** After so many streaming lists in a row that fail, or one that fails after so long, lists are plain. */
 const mostStreamingFailures = 3;
 const longStreamingFailureMs = 30_000;
-/** For so long, because what streaming lists fail by may pass. */
+/** The time for which plain lists are used, because the cause that makes streaming lists fail may pass. */
 const plainListsMs = 300_000;
 /**
  * A watch that brings nothing for so long (or up to twice as long) is resumed with a new request. Servers
@@ -153,7 +153,7 @@ export class ListWatch<T> implements Disposable {
     }
   }
 
-  /** Whether the list that comes next is a plain one. Pages that have begun are read to their end. */
+  /** True when the list that comes next is a plain one. Pages that have begun are read to their end. */
   #isPlain(): boolean {
     const { platform, client } = this.#options;
     const plain = this.#plain;

@@ -5,7 +5,7 @@ export class YamlError extends Error {
   override readonly name = 'YamlError';
   /** Counted from 0. */
   readonly line: number;
-  /** In one word; unlike the message it shows nothing of the text. */
+  /** The kind of error in one word; unlike the message it shows nothing of the text. */
   readonly code: string;
 
   constructor(message: string, line: number, code: string) {

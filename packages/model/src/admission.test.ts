@@ -13,7 +13,7 @@ const asking = (name: string, count: number, made: number, more: object = {}) =>
   const spec = { ports: ports(count), created: day(made), ...more };
   return service(name, `10.96.${next}.1`, spec);
 };
-/** How many frontends each service has now, by name. */
+/** Returns the number of frontends that each service has now, by name. */
 const served = (cluster: LimitedCluster) => {
   const counts: Record<string, number> = {};
   for (const { name, frontends } of cluster.model.rows()) {
@@ -100,7 +100,7 @@ describe('admission of services by age, with at most 40 frontends', () => {
     });
     const rows = (cluster: LimitedCluster) =>
       cluster.keys.filter((key) => key.startsWith('edge/local')).map((key) => cluster.row(key));
-    // Five frontends for everybody or from outside, of which the first row has four.
+    // There are five frontends for everybody or external clients, of which the first row has four.
     for (const [most, isWhole] of [
       [24, true],
       [20, false],

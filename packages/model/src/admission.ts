@@ -2,13 +2,13 @@ import { bySeniority, type FrontendOwner } from './conflicts.ts';
 import { compactList, ownText } from './memory.ts';
 import type { ServiceRow } from './rows.ts';
 
-/** What asks for frontends, and the rows that it would have if there were room for all. */
+/** An owner that asks for frontends, and the rows that it would have if there were room for all. */
 export interface Applicant {
   readonly owner: FrontendOwner | undefined;
   readonly wanted: readonly ServiceRow[];
 }
 
-/** Of the frontends that a node serves: one service or pod may have a quarter, one namespace a half. */
+/** One service or pod may have a quarter of the frontends that a node serves, one namespace a half. */
 const ownerDivisor = 4;
 const namespaceDivisor = 2;
 
@@ -23,7 +23,7 @@ export class Admission {
   readonly #ofNamespace: number;
   readonly #namespaces = new Map<string, number>();
   #total = 0;
-  /** How many owners and namespaces ask for more than their share. */
+  /** The number of owners and namespaces that ask for more than their share. */
   #greedy = 0;
 
   /** `most`: frontends that the node serves at most. */

@@ -1,4 +1,4 @@
-/** What kind of object has an address. */
+/** The kind of object that has an address. */
 export type HolderKind = 'node' | 'clusterIP' | 'pod' | 'endpoint';
 
 /**
@@ -50,7 +50,7 @@ export class AddressHolders {
     return entry?.users ?? [];
   }
 
-  /** Who of these kinds has the address, in words, or undefined when nobody has. */
+  /** Returns a text that names the object of these kinds which has the address, or undefined when none has. */
   holderOf(address: string, kinds: readonly HolderKind[]): string | undefined {
     let first: string | undefined;
     for (const [holder, kind] of this.#watched.get(address)?.holders ?? []) {

@@ -8,19 +8,19 @@ export interface ReservedPort {
   readonly address: string;
   /** Host order. */
   readonly port: number;
-  /** For whom, in words. */
+  /** A text that names the holder of the port. */
   readonly holder: string;
 }
 
-/** How sentences name the API server. */
+/** The name of the API server in sentences. */
 export const apiServer = 'the API server';
 
-/** Whether a slice has the API server's own addresses: Kubernetes fixes the name of its service. */
+/** True when a slice has the API server's own addresses: Kubernetes fixes the name of its service. */
 export function isOfApiServer({ namespace, service }: SliceRecord): boolean {
   return namespace === 'default' && service === 'kubernetes';
 }
 
-/** Where a slice of the API server's service says that it is reached. */
+/** Returns the ports at which the API server is reached, by a slice of its service. */
 export function apiServerPorts({ ports, endpoints }: SliceRecord): readonly ReservedPort[] {
   return ports
     .filter(({ protocol }) => protocol === 'TCP')

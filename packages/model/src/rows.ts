@@ -86,7 +86,7 @@ export interface ServiceRow {
   readonly affinitySeconds: number;
   /** What of this service was refused, in sentences, e.g. an externalIP that is a node's address. */
   readonly problems: readonly string[];
-  /** Why the row is not programmed, in a sentence: then it has neither frontends nor backends. */
+  /** A sentence that tells why the row is not programmed: then it has neither frontends nor backends. */
   readonly notAdmitted?: string;
   /** That of the whole service, at the first of its rows; absent at the others. */
   readonly healthCheck?: HealthCheck;

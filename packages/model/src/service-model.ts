@@ -37,7 +37,7 @@ export interface NodeContext {
   /** How packets get to other nodes, where a service doesn't say. Default: snat. */
   readonly forwarding?: Forwarding;
   /**
-   * Whether an externalIP may be an address of a node: `serve`, as kube-proxy does, or `protect`, because
+   * Decides if an externalIP may be an address of a node: `serve`, as kube-proxy does, or `protect`, because
    * anyone who may write a Service may write any externalIP. Default: serve.
    */
   readonly externalIPs?: 'serve' | 'protect';
@@ -91,7 +91,7 @@ export class ServiceModel {
   readonly #nodeName: string;
   readonly #forwarding: Forwarding;
   readonly #protectsNodes: boolean;
-  /** As the agent said, and as the slices of the API server's service say. */
+  /** The reserved ports that the agent gave, and those that the slices of the API server's service have. */
   #reservedByAgent: readonly ReservedPort[] = empty;
   #reserved: readonly ReservedPort[] = empty;
   #ownAddresses: readonly string[];
@@ -110,7 +110,7 @@ export class ServiceModel {
   readonly #claims = new FrontendClaims<OwnerState>();
   readonly #dirty = new Set<OwnerState>();
   readonly #admission: Admission;
-  /** Of whom some row was refused at the last look. */
+  /** The owners of which some row was refused at the last look. */
   #heldBack = new Set<OwnerState>();
   readonly #newlyWatched = new Set<string>();
   /** How many services want tunnels. */
@@ -530,7 +530,7 @@ export class ServiceModel {
         return `${name} is refused: it is the address of ${apiServer}`;
       }
       if (protectsNode || !this.#holders.holderOf(address, ['node'])) kinds.push('pod');
-      // Who writes an endpoint without a node by hand may mean the load balancer itself.
+      // A user who writes an endpoint without a node by hand may mean the load balancer itself.
       if (kinds.includes('pod') && kind === 'ExternalIP') kinds.push('endpoint');
     }
     const other = this.#holders.holderOf(address, kinds);

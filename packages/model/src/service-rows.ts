@@ -18,7 +18,7 @@ export interface RowContext {
   /** What the configuration asks for. */
   readonly forwarding: Forwarding;
   readonly nodes: NodeKnowledge;
-  /** Why no service or pod may have a frontend, in a sentence; undefined when one may. */
+  /** Returns a sentence that tells why no service or pod may have a frontend; undefined when one may. */
   refusal(frontend: Frontend): string | undefined;
   /** Whether this node has the address; loopback included. */
   isOwn(address: string): boolean;
@@ -31,7 +31,7 @@ interface PortPlan {
   readonly port: ServicePort;
   readonly family: Family;
   readonly frontends: readonly Frontend[];
-  /** Why others were refused, in sentences. */
+  /** Sentences that tell why other frontends were refused. */
   readonly refused: readonly string[];
 }
 

@@ -14,7 +14,7 @@ const CHAIN = { table: 1, name: 3, hook: 4 } as const;
 const RULE = { table: 1, chain: 2, expressions: 4 } as const;
 const HOOK_NUMBER = 1;
 const EXPRESSION = { name: 1, data: 2 } as const;
-/** Of `match` and `target`, which wrap an extension of iptables. */
+/** The attribute with the name of a `match` or `target`, which wrap an extension of iptables. */
 const EXTENSION_NAME = 1;
 const IMMEDIATE_DATA = 2;
 const DATA_VERDICT = 2;
@@ -32,7 +32,7 @@ export interface NetfilterChain {
 
 /** A step of a rule. */
 export interface NetfilterExpression {
-  /** As nf_tables calls it; `match NAME` and `target NAME` for an extension of iptables. */
+  /** The name that nf_tables uses; `match NAME` and `target NAME` for an extension of iptables. */
   readonly name: string;
   /** The chain that it may go on with. */
   readonly chain?: string;
@@ -120,7 +120,7 @@ function attribute(bytes: Uint8Array | undefined, type: number, start = 4) {
 
 const text = (bytes: Uint8Array | undefined) => (bytes ? decodeCString(bytes) : '');
 
-/** In network byte order. */
+/** Reads a number in network byte order. */
 function number(bytes: Uint8Array | undefined): number | undefined {
   if (!bytes || bytes.length < 4) return undefined;
   return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, false);

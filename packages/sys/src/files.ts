@@ -178,7 +178,7 @@ export function renamePath(platform: Platform, from: string, to: string): void {
   );
 }
 
-/** Whether something exists at `path`. Throws SysError when that can't be found out. */
+/** True when something exists at `path`. Throws SysError when that can't be found out. */
 export function pathExists(platform: Platform, path: string): boolean {
   const nr = syscallNumbers(platform);
   const status = new Uint8Array(256);
@@ -188,7 +188,7 @@ export function pathExists(platform: Platform, path: string): boolean {
   return true;
 }
 
-/** What is at a path, or behind a descriptor. */
+/** The status of the file at a path, or behind a descriptor. */
 export interface FileStatus {
   readonly kind: 'file' | 'folder' | 'link' | 'socket' | 'FIFO' | 'device';
   readonly size: number;
@@ -196,7 +196,7 @@ export interface FileStatus {
   readonly links: number;
   /** Device and inode number together: no two things that exist at a time have the same. */
   readonly identity: string;
-  /** When the content of a file, or the entries of a folder, changed last. */
+  /** The time of the last change of a file's content, or of a folder's entries. */
   readonly modifiedNs: bigint;
 }
 
@@ -210,13 +210,13 @@ const fileKinds: Readonly<Record<number, FileStatus['kind']>> = {
   12: 'socket',
 };
 
-/** What is at `path` (of a link: what it leads to, unless `follow` is false). Throws SysError. */
+/** Returns the status of the file at `path` (of a link: of its target, unless `follow` is false). Throws SysError. */
 export function fileStatus(platform: Platform, path: string, follow = true): FileStatus {
   const AT_SYMLINK_NOFOLLOW = 0x100;
   return statusAt(platform, AT_FDCWD, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, `look at ${path}`);
 }
 
-/** What is behind `fd`. Throws SysError. */
+/** Returns the status of the file behind `fd`. Throws SysError. */
 export function fdStatus(platform: Platform, fd: number): FileStatus {
   return statusAt(platform, fd, '', AT_EMPTY_PATH, `look at fd ${fd}`);
 }

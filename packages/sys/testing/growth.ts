@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 
-/** How much larger the larger input is. */
+/** The factor by which the larger input is larger. */
 const factor = 8;
 /** Between the growth of linear work (8) and of quadratic work (64). */
 const mostGrowth = 24;

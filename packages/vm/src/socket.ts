@@ -40,7 +40,7 @@ export class SocketHandle {
   readonly region: number;
   /** The struct; see linux/bpf.h for the offsets. */
   readonly view: DataView;
-  /** What bpf_bind() does: binds to an address (16 bytes) and port; 0 or -errno. */
+  /** The implementation of bpf_bind(): it binds to an address (16 bytes) and port, and returns 0 or -errno. */
   bind: ((address: Uint8Array, port: number) => number) | undefined;
   readonly #memory: Memory;
   readonly #common = new Uint8Array(COMMON_SIZE);

@@ -59,7 +59,7 @@ export function flushPage(
   return { items: [{ matched, ended }] };
 }
 
-/** What a request wants of flows: all that it names must match. */
+/** The conditions of a request for flows: all that it names must match. */
 class FlowFilter {
   readonly #services: ReadonlyMap<string, string>;
   readonly #wanted: readonly (readonly [keyof FlowItem, string])[];

@@ -118,7 +118,7 @@ export function kindAt(platform: Platform, path: string): FileStatus['kind'] | u
   return statusAt(platform, path)?.kind;
 }
 
-/** What is at a path itself, not behind a link there; undefined for nothing. Throws SysError. */
+/** Returns the status of the path itself, not of a link's target; undefined when it does not exist. Throws SysError. */
 function statusAt(platform: Platform, path: string): FileStatus | undefined {
   try {
     return fileStatus(platform, path, false);
@@ -128,7 +128,7 @@ function statusAt(platform: Platform, path: string): FileStatus | undefined {
   }
 }
 
-/** Which socket is at a path: another one has another identity, also at the same path. Throws SysError. */
+/** Returns the identity of the socket at a path: a new socket at the same path has a new one. Throws SysError. */
 export function socketIdentity(platform: Platform, path: string): string | undefined {
   const status = statusAt(platform, path);
   return status?.kind === 'socket' ? status.identity : undefined;

@@ -84,7 +84,7 @@ export function agentMetrics(gather: () => MetricFacts): AgentMetrics {
   };
 }
 
-/** What others have changed in the kernel. */
+/** Adds the metrics about what others have changed in the kernel. */
 function addIntegrity(registry: Registry<MetricFacts>): void {
   registry.samples(
     'gauge',

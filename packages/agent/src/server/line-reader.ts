@@ -9,7 +9,7 @@ const newline = 0x0a;
 export class LineReader {
   readonly #longest: number;
   #bytes = new Uint8Array(0);
-  /** Where the bytes end that have come. */
+  /** The end of the bytes that have arrived. */
   #end = 0;
   /** Where the next line starts, and up to where no newline was found. */
   #start = 0;
@@ -50,7 +50,7 @@ export class LineReader {
   /** The next whole line without its newline (and without a carriage return before it). */
   next(): string | undefined {
     if (this.#overflowed) return undefined;
-    // What lies behind the end is of an older line, or zero.
+    // The bytes behind the end are of an older line, or zero.
     const found = this.#bytes.subarray(0, this.#end).indexOf(newline, this.#scanned);
     const end = found < 0 ? undefined : found;
     if (end === undefined) this.#scanned = this.#end;

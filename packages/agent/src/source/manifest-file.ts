@@ -41,7 +41,7 @@ export function readManifest(platform: Platform, path: string): Uint8Array {
   }
 }
 
-/** Whether it is /dev/null: a link to that masks a file, as with units of systemd. */
+/** True when it is /dev/null: a link to that masks a file, as with units of systemd. */
 function isNull(platform: Platform, { identity }: FileStatus): boolean {
   try {
     return fileStatus(platform, '/dev/null').identity === identity;
@@ -67,7 +67,7 @@ function tooLarge(path: string): ManifestFileError {
   );
 }
 
-/** Whether a name is a symbolic link or one of several hard links to a file. */
+/** True when a name is a symbolic link or one of several hard links to a file. */
 export function isLink(platform: Platform, path: string): boolean {
   try {
     const { kind, links } = fileStatus(platform, path, false);

@@ -2,13 +2,13 @@ import type { ClusterAccess } from '@heddle/kube';
 import { canonicalAddress } from '@heddle/model';
 import type { ServerAddress } from './source.ts';
 
-/** How many addresses that names stood for are kept: a name with ever new ones takes no more. */
+/** The number of resolved addresses that are kept: a name with ever new ones takes no more. */
 const mostFound = 64;
 
-/** Where the API servers and the proxies before them are: what is configured, and what names stood for lately. */
+/** The addresses of the API servers and the proxies before them: those configured, and those that names had lately. */
 export class ServerAddresses {
   readonly #configured: readonly ServerAddress[];
-  /** By address and port, the one seen last at the end. */
+  /** The addresses by address and port; the one seen last is at the end. */
   readonly #found = new Map<string, ServerAddress>();
 
   constructor({ servers, lastResort }: Pick<ClusterAccess, 'servers' | 'lastResort'>) {

@@ -41,7 +41,7 @@ export interface SourceState {
   readonly retryAtMs?: number;
 }
 
-/** Where an API server, or the proxy in front of it, is reached. */
+/** The address at which an API server, or the proxy in front of it, is reached. */
 export interface ServerAddress {
   /** Canonical text. */
   readonly address: string;
@@ -63,6 +63,6 @@ export interface Source extends Disposable {
   /** What it reads, in words: `manifests`. */
   readonly content: string;
   readonly state: SourceState;
-  /** Where the API servers are that it may read from, as far as it knows; a folder has none. */
+  /** The addresses of the API servers that it may read from, as far as it knows; a folder has none. */
   readonly apiServers: readonly ServerAddress[];
 }

@@ -17,7 +17,7 @@ export async function dump(path: string, { output, ...places }: Options): Promis
       'dump to standard output: it is a terminal, and a dump is compressed (redirect it: heddle dump - > node1.dump)',
     );
   }
-  // Where the dump itself goes to standard output, the summary must not.
+  // The summary must not go to standard output when the dump itself goes there.
   const say = isPiped ? (line: string) => process.stderr.write(`${line}\n`) : printLine;
   const { nodeDump } = await import('../dump/live.ts');
   const made = await nodeDump(places, true, (map, entries) => {

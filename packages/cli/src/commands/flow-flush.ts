@@ -13,7 +13,7 @@ interface Options extends FlowFilters {
   readonly yes?: true;
 }
 
-/** `heddle flow flush`: ends the connections from outside that all filters match. */
+/** `heddle flow flush`: ends the external connections that all filters match. */
 export async function flowFlush(options: Options): Promise<void> {
   const { socket, output, dryRun = false, yes = false } = options;
   const filters = filterParams(options);

@@ -4,7 +4,7 @@ import { openControl, type ReadOptions } from '../control.ts';
 import { type Cell, formatTable, printJson, printLine } from '../print.ts';
 import { endpoint, fullName } from './service.ts';
 
-/** What flows a command is about: all that are given must match. */
+/** The filters that select the flows of a command: all that are given must match. */
 export interface FlowFilters {
   readonly service?: string;
   readonly client?: string;

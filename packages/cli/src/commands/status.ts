@@ -91,7 +91,7 @@ function describe(status: AgentStatus, nowMs: number): string {
   return `${formatFacts(lines)}\n${maps}${problems.length > 0 ? '\n' : ''}${problems.join('')}`;
 }
 
-/** What others have changed in the kernel; nothing when nobody has. */
+/** Returns lines about what others have changed in the kernel; none when nobody has. */
 function integrityLines(
   integrity: AgentStatus['integrity'] | undefined,
   nowMs: number,
@@ -125,12 +125,12 @@ function rowsCell({ done, pending, failed }: AgentStatus['rows']): Cell {
   return good(failed === 0, `${done} in force, ${pending} pending, ${failed} failed`);
 }
 
-/** Whether the agent knows what there is to serve. Dumps of older versions don't say: they do. */
+/** True when the agent has read what there is to serve. Dumps of older versions do not say so: it is true for them. */
 export function isSynced({ synced }: { readonly synced?: boolean }): boolean {
   return synced !== false;
 }
 
-/** In place of rows, while the objects are being read. */
+/** Returns the line that replaces the rows while the objects are being read. */
 export function unknownYet({ datapath }: AgentStatus): string {
   const served = datapath.maps.find(({ name }) => name === 'services')?.entries ?? 0;
   const kernel = served === 0 ? 'serves nothing' : `serves ${counted(served, 'frontend')}`;

@@ -214,7 +214,7 @@ export const settings: { readonly [Name in keyof Settings]: Setting<Settings[Nam
     schema: {
       type: 'object',
       properties: Object.fromEntries(sizeNames.map((name) => [name, mapSize])),
-      // What was whole before the map could grow stays whole.
+      // Settings that were complete before the map could grow stay complete.
       required: sizeNames.filter((name) => name !== 'servicesMax'),
       additionalProperties: false,
       description: 'write whole numbers from 1 to 4294967295, e.g. --set sizes.services=131072',

@@ -54,7 +54,7 @@ const momentary: ReadonlySet<string> = new Set(['known_flows']);
 export interface CollectOptions {
   readonly platform: Platform;
   readonly bpf: Bpf;
-  /** Where pins are; undefined: where the agent has them, or else at the usual place. */
+  /** The folder of the pins; undefined: where the agent has them, or else at the usual place. */
   readonly bpffs: string | undefined;
   /** The agent, or why none answers. */
   readonly agent: ControlSource | { readonly missing: string };

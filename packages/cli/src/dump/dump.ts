@@ -72,9 +72,9 @@ export interface DumpedNamespace {
   readonly isNode: boolean;
   /** Whether processes in it are in the cgroup that Heddle serves; undefined when none was seen. */
   readonly isServed?: boolean;
-  /** Whether one of its network interfaces is tied to one of the node's that is not external, as a pod's is. */
+  /** True when one of its network interfaces is tied to one of the node's that is not external, as a pod's is. */
   readonly isAttached?: boolean;
-  /** What it may be known as: the pod or the Node, the name of its mount, host names of its processes. */
+  /** The names that it may be known by: the pod or the Node, the name of its mount, host names of its processes. */
   readonly names: readonly string[];
   readonly addresses: readonly string[];
 }

@@ -24,7 +24,7 @@ const gone = new Set(['ENOENT', 'ESRCH', 'EACCES', 'EINVAL']);
 /** Id of the root of the cgroup v2 hierarchy: its kernfs root has inode number 1. */
 const rootCgroup = 1n;
 
-/** What is known of a node before its network namespaces are looked at. */
+/** The facts about a node that are known before its network namespaces are looked at. */
 export interface NodeFacts {
   /** Id of the cgroup that is served. */
   readonly cgroup: bigint | undefined;
@@ -89,7 +89,7 @@ function openNode(
   return undefined;
 }
 
-/** Whether a link of the socket's namespace leads to an interface of the node that is not external. */
+/** True when a link of the socket's namespace leads to an interface of the node that is not external. */
 function isTied(
   socket: NetlinkSocket,
   node: NetworkNamespace,

@@ -4,7 +4,7 @@ import { listSockets, NETLINK_SOCK_DIAG, NetlinkSocket } from '@heddle/netlink';
 import { formatEndpoint, parseIp } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 
-/** What kube-proxy answers at /proxyMode of its metrics port. Heddle's own agent answers `heddle`. */
+/** The answers of kube-proxy at /proxyMode of its metrics port. Heddle's own agent answers `heddle`. */
 const modes = new Set(['iptables', 'ipvs', 'nftables']);
 const timeoutMs = 1000;
 const requestsAtOnce = 32;
@@ -45,7 +45,7 @@ function kubeProxyProcess(): number | undefined {
   return undefined;
 }
 
-/** Where TCP sockets of this network namespace listen, as `address:port`; kube-proxy's default port first. */
+/** Returns the `address:port` of each TCP listener of this network namespace; kube-proxy's default port comes first. */
 function listeners(): string[] {
   using diag = new NetlinkSocket(nodePlatform(), NETLINK_SOCK_DIAG);
   const found = new Set(['127.0.0.1:10249']);

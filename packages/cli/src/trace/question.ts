@@ -190,7 +190,7 @@ function named(namespaces: readonly DumpedNamespace[], from: string): readonly D
   const exact = namespaces.filter(({ names }) => names.includes(from));
   if (exact.length > 0) return exact;
   const name = from.slice(from.lastIndexOf('/') + 1);
-  // Where the namespace of the pod is known, it is another one.
+  // If the namespace of the pod is known, it is another one.
   return namespaces.filter(
     ({ names }) => names.includes(name) && !names.some((each) => each.endsWith(`/${name}`)),
   );

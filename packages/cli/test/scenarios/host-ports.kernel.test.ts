@@ -162,7 +162,7 @@ describe('hostPorts of pods', () => {
       assert.notEqual(asked(outside, 'TCP', node, 10_256), pods[0]!.name);
     }
     assert.equal(cluster.get(10_256, '/readyz'), 'ok\n', 'the agent keeps its port');
-    // As kube-proxy and portmap do, the hostPort is served, although a process was there first.
+    // The hostPort is served although a process was there first, as with kube-proxy and portmap.
     const { v4 } = cluster.node.addresses;
     assert.equal(asked(outside, 'TCP', v4, 22), pods[0]!.name);
     const sentence =

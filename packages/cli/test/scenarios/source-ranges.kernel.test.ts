@@ -10,7 +10,7 @@ import {
   silence,
 } from '../../testing/front.ts';
 
-// As Kubernetes' end-to-end test of load balancers has it: a pod that the ranges have, one of another node that
+// Kubernetes' end-to-end test of load balancers has these clients: a pod that the ranges have, one of another node that
 // they do not have, and a client outside the cluster.
 
 const everybody: Readonly<Record<End, readonly string[]>> = {

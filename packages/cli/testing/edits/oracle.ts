@@ -55,7 +55,7 @@ export function expectedLines(
   const pods = objects.filter((each): each is PodManifest => each.kind === 'Pod');
   const zone = ownNode?.metadata.labels?.['topology.kubernetes.io/zone'] ?? '';
 
-  // What no externalIP may be: the address of a pod that is not on the host network, or a ClusterIP.
+  // No externalIP may be the address of a pod that is not on the host network, or a ClusterIP.
   const taken = new Set<string>();
   for (const { endpoints } of slices)
     for (const { addresses } of endpoints) taken.add(addresses[0]!);

@@ -10,7 +10,7 @@ export interface FailingPlatform extends Platform {
   readonly calls: number;
   /** The call with that number, from 1 on, fails; so do the `more` that follow. */
   failAt(call: number, failure: Failure, more?: number): void;
-  /** What callbacks have thrown: in an agent, that would end the process. */
+  /** The errors that callbacks have thrown: in an agent, these would end the process. */
   readonly thrown: readonly unknown[];
 }
 

@@ -9,12 +9,12 @@ import { objects, version } from '../../src/assets.ts';
 import { type Failure, failingPlatform } from './failing-platform.ts';
 
 export interface Trial {
-  /** Which part of the agent's life the call is counted in. */
+  /** The part of the agent's life in which the call is counted. */
   readonly phase: 'start' | 'steady' | 'end';
   /** Number of the call in that phase, from 1 on; 0: none fails. */
   readonly call: number;
   readonly failure: Failure;
-  /** How many calls that follow fail as well. */
+  /** The number of calls that follow and fail as well. */
   readonly more?: number;
 }
 
@@ -22,13 +22,13 @@ export interface Outcome {
   readonly trial: Trial;
   /** System calls of each phase. */
   readonly calls: Readonly<Record<Trial['phase'], number>>;
-  /** Why the agent did not start. */
+  /** The reason why the agent did not start. */
   readonly startError?: string;
-  /** Why it did not end well. */
+  /** The reason why it did not end well. */
   readonly endError?: string;
-  /** What callbacks threw. */
+  /** The errors that callbacks threw. */
   readonly thrown: readonly string[];
-  /** Whether it had everything right, in the end. */
+  /** True when it had programmed everything correctly in the end. */
   readonly isWhole: boolean;
   /** The last status, when it had not. */
   readonly status?: AgentStatus;

@@ -25,15 +25,15 @@ export const factors = {
   xdp: [false, true],
   hints: ['none', 'zone', 'node', 'another zone', 'not all'],
   endpoints: ['ready', 'ready there', 'terminating here', 'terminating', 'unready here', 'none'],
-  /** Of a pod on this node: a port of its own, or the number of the service's NodePort. */
+  /** The hostPort of a pod on this node: a port of its own, or the number of the service's NodePort. */
   hostPort: [undefined, 'own', 'the NodePort'],
-  /** Whether packets of pods are translated at pod interfaces too. */
+  /** True when packets of pods are translated at pod interfaces too. */
   podDevices: [false, true],
 } as const;
 
 export type Options = CaseOf<typeof factors>;
 
-/** What a service is reached at. */
+/** The kinds of frontend that a service is reached at. */
 export const frontendKinds = [
   'ClusterIP',
   'NodePort',
@@ -54,7 +54,7 @@ export const clients = {
   second: { v4: '198.18.2.2', v6: 'fd00:198:18:2::2' },
 } as const;
 
-/** Where the pods of the service are: two on this node, two on another one. */
+/** The pods of the service: two on this node, two on another one. */
 export const podNames = ['here-0', 'here-1', 'there-0', 'there-1'] as const;
 export type PodName = (typeof podNames)[number];
 export const isHere = (name: PodName) => name.startsWith('here');

@@ -9,24 +9,24 @@ import {
   type PodName,
 } from './options.ts';
 
-// What Kubernetes promises, read from its documentation and enhancement proposals, not from Heddle's model:
+// The promises of Kubernetes are read from its documentation and enhancement proposals, not from Heddle's model:
 // kubernetes.io, Services ("Virtual IPs and service proxies", "Traffic policies"), KEP-1669 (terminating
 // endpoints), KEP-1860 (ipMode), KEP-2086 (internalTrafficPolicy), KEP-2433, KEP-3015 and KEP-4444 (topology),
 // API reference of ServiceSpec (externalIPs, loadBalancerSourceRanges, externalTrafficPolicy).
 
-/** Who asks, and where the node sees the packet or the call. */
+/** A client, and the place where the node sees its packet or call. */
 export interface Client {
   readonly name: string;
   /** `external`: enters the node, also a pod of another node. `pod`, `node`: on this node. */
   readonly from: 'external' | 'pod' | 'node';
   readonly at: 'node interface' | 'pod interface' | 'socket';
-  /** Which of the tried source ranges have its address. */
+  /** The source ranges, of those tried, that have its address. */
   readonly ranges: readonly string[];
   /** The pod of the service that it is, if it is one. */
   readonly self?: PodName;
 }
 
-/** What the backend sees as the source: the client, or the node. */
+/** The source that the backend sees: the client, or the node. */
 export type Source = 'client' | 'node';
 
 export type Expected =
@@ -57,7 +57,7 @@ export function expectedFor(options: Options, client: Client, kind: FrontendKind
   const by = policy === 'Local' ? endpointsHere(options) : endpointsForNode(options);
   if (by.length === 0) {
     const areElsewhere = policy === 'Local' && endpointsForNode(options).length > 0;
-    // A packet from outside is dropped, so that a load balancer tries another node. Inside Heddle refuses at
+    // An external packet is dropped, so that a load balancer tries another node. Inside Heddle refuses at
     // once where kube-proxy drops; docs/migration.md names the difference.
     return { outcome: areElsewhere && kind !== 'ClusterIP' ? 'dropped' : 'refused' };
   }

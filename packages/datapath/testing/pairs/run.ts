@@ -20,7 +20,7 @@ import {
 import { type Client, type Expected, expectedFor } from './oracle.ts';
 import type { Seen, Stage, StageOptions } from './stage.ts';
 
-/** How many options are combined with each other at least: 2 in every run, 3 or more when asked. */
+/** The least number of options that are combined with each other: 2 in every run, 3 or more when asked. */
 export const strength = Number(process.env.HEDDLE_OPTIONS ?? 2);
 
 /** A client with its addresses; `place`: where its socket is made. */
@@ -116,7 +116,7 @@ function check(stage: Stage, options: Options, askers: readonly Asker[]): string
         if (kind === 'loopback' && asker.from !== 'node') continue;
         const to = frontendOf(stage, kind, end);
         const expected = expectedFor(options, asker, kind);
-        // What is not served is the same each time.
+        // The result is the same each time where the service is not served.
         const isServed = expected.outcome === 'served';
         const tries = Array.from({ length: isServed ? 2 : 1 }, () =>
           asker.place && asker.at === 'socket'
@@ -159,7 +159,7 @@ function frontendOf({ site }: Stage, kind: FrontendKind, end: End): [string, num
   }
 }
 
-/** How what was seen differs from what was expected; undefined where it does not. */
+/** Returns how what was seen differs from what was expected; undefined where it does not. */
 function difference(
   { site }: Stage,
   asker: Asker,

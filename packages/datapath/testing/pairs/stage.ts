@@ -31,11 +31,11 @@ export interface StageOptions {
   readonly places: Readonly<Record<PodName, TestPlace>>;
   readonly there: Addresses;
   readonly front: Entrance;
-  /** Where packets of the pod `here-0` enter. */
+  /** The place where packets of the pod `here-0` enter. */
   readonly pod: Entrance;
 }
 
-/** What became of a packet or a call. */
+/** The outcome of a packet or a call. */
 export type Seen =
   | { readonly outcome: 'untouched' | 'refused' | 'dropped' | 'denied' }
   | {
@@ -141,7 +141,7 @@ export class Stage {
     const { returnValue, data: made } = run('node_ingress');
     if (returnValue === verdicts.dropped) return { outcome: 'dropped' };
     const isSame = data.every((byte, i) => byte === made[i]);
-    // What a pod interface translates goes on by the node's stack.
+    // A packet that a pod interface translates goes on by the node's stack.
     if (returnValue === verdicts.sent || !isSame) return read(Packet.parse(made), from, sport);
     return { outcome: 'untouched' };
   }
@@ -231,7 +231,7 @@ function first(
   }
 }
 
-/** What a packet that is sent on shows: an answer to the client, or where it goes and from whom. */
+/** Reads from a packet that is sent on an answer to the client, or its destination and source. */
 function read(packet: Packet, client: string, sport: number): Seen {
   const headers = packet.layers.filter((layer) => layer.kind === 'ipv4' || layer.kind === 'ipv6');
   const [outer, inner] = headers as { src: string; dst: string }[];

@@ -13,7 +13,7 @@ const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
 const RTM_NEWROUTE = 24;
 const RTM_GETROUTE = 26;
-/** Of sock_diag(7), where it is the number of no other request that lists. */
+/** The request type of sock_diag(7), where no other request that lists has this number. */
 const SOCK_DIAG_BY_FAMILY = 20;
 const NLM_F_DUMP = 0x300;
 const NLM_F_MULTI = 2;

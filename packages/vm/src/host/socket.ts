@@ -278,7 +278,7 @@ export class VmSocket extends VmObject {
     return 0;
   }
 
-  /** As __inet_bind with BIND_FROM_BPF: not once there is a port, and none is taken before connect(). */
+  /** Binds as __inet_bind with BIND_FROM_BPF: it fails once there is a port, and takes none before connect(). */
   #bindByProgram(address: Address, port: number): number {
     if (this.#local.port !== 0) return -errno.EINVAL;
     if (port !== 0) return this.#bindTo({ address, port });
