@@ -52,6 +52,9 @@ describe('options of the flow table, over a restart', () => {
     const [address, port] = server.receive().from.split(':') as [string, string];
     server.send('two', { address, port: Number(port) });
     assert.equal(client.receive().text, 'two');
+    // Only now both sides have spoken twice, which the longer timeout is for.
+    client.send('three');
+    assert.equal(server.receive().text, 'three');
     assert.deepEqual(
       [flows('UDP'), flows('TCP')].map((all) => all.map(({ state }) => state)),
       [['answered'], ['established']],
