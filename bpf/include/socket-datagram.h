@@ -94,7 +94,7 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 	known = bpf_sk_storage_get(&flows, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!known)
 		return destination == DESTINATION_SERVICE ? refuse(REFUSED_NO_BACKEND) : ALLOW;
-	flow = flow_to(known, to);
+	flow = flow_at(known, flow_to(known, to));
 
 	if (destination == DESTINATION_UDP_BACKEND) {
 		if (!flow) {

@@ -10,30 +10,38 @@
 #define NO_FLOW FLOWS_PER_SOCKET
 
 /*
+ * Both searches below keep the flow with the highest rank, a number that the verifier knows nothing of: what it would
+ * know of a flow's state, it would follow through all flows that come after (200,000 instructions in place of 2,000).
+ */
+
+/* How many datagrams of the socket are newer than the last one of the flow. */
+INLINE __u32 age_of(const struct flows *known, const struct flow *flow)
+{
+	return known->sent - flow->sent;
+}
+
+/*
  * The index for another flow. When all are taken, what was used longest ago gives way, a peer that was
  * addressed directly before a service; such a peer never takes a service's place.
  */
 GLOBAL __u32 free_flow(struct flows *known, int is_direct)
 {
 	__u32 oldest = NO_FLOW;
+	__u64 highest = 0;
 
 	if (!known)
 		return NO_FLOW;
 	if (known->count < FLOWS_PER_SOCKET)
 		return known->count++;
+#pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
-		struct flow *flow = &known->flow[i], *other;
+		struct flow *flow = &known->flow[i];
+		__u64 rank = (__u64)!flow->origin.backend << 32 | age_of(known, flow);
 
-		if (is_direct && flow->origin.backend)
+		if ((is_direct && flow->origin.backend) || rank < highest)
 			continue;
-		if (oldest < FLOWS_PER_SOCKET) {
-			other = &known->flow[oldest];
-			if (!flow->origin.backend == !other->origin.backend ?
-				    (__s32)(flow->sent - other->sent) > 0 :
-				    flow->origin.backend != 0)
-				continue;
-		}
 		oldest = i;
+		highest = rank;
 	}
 	return oldest;
 }
@@ -56,26 +64,26 @@ INLINE struct flow *flow_at(struct flows *known, __u32 index)
 GLOBAL __u32 flow_from(struct flows *known, const struct endpoint *from, int is_connected)
 {
 	__u32 best = NO_FLOW;
-	int best_fits = 0;
+	__u64 highest = 0;
 
 	if (!known || !from)
 		return NO_FLOW;
+#pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
-		struct flow *flow = &known->flow[i], *other;
-		int fits = flow->awaiting_reply == (is_connected ? WAS_PEER : AWAITING_REPLY), is_older;
+		struct flow *flow = &known->flow[i];
+		int fits = flow->awaiting_reply == (is_connected ? WAS_PEER : AWAITING_REPLY);
+		__u32 age = age_of(known, flow);
+		__u64 rank;
 
 		if (i >= known->count)
 			break;
 		if (!is_origin_of(&flow->origin, from))
 			continue;
-		if (best < FLOWS_PER_SOCKET) {
-			other = &known->flow[best];
-			is_older = (__s32)(flow->sent - other->sent) < 0;
-			if (fits != best_fits ? best_fits : is_older != (fits && !is_connected))
-				continue;
-		}
+		rank = (__u64)fits << 32 | (fits && !is_connected ? age : ~age);
+		if (rank < highest)
+			continue;
 		best = i;
-		best_fits = fits;
+		highest = rank;
 	}
 	return best;
 }
@@ -91,6 +99,7 @@ GLOBAL __u32 flow_of(struct flows *known, const struct origin *origin)
 {
 	if (!known || !origin)
 		return NO_FLOW;
+#pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
 		struct origin *other = &known->flow[i].origin;
 
@@ -104,8 +113,12 @@ GLOBAL __u32 flow_of(struct flows *known, const struct origin *origin)
 	return free_flow(known, !origin->backend);
 }
 
-INLINE struct flow *flow_to(struct flows *known, const struct endpoint *frontend)
+/* The index of the flow to what the socket addresses. */
+GLOBAL __u32 flow_to(struct flows *known, const struct endpoint *frontend)
 {
+	if (!known || !frontend)
+		return NO_FLOW;
+#pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
 		struct flow *flow = &known->flow[i];
 
@@ -113,9 +126,9 @@ INLINE struct flow *flow_to(struct flows *known, const struct endpoint *frontend
 			break;
 		if (flow->origin.frontend_port == frontend->port &&
 		    same_address(flow->origin.frontend, &frontend->address))
-			return flow;
+			return i;
 	}
-	return 0;
+	return NO_FLOW;
 }
 
 /* Whether another flow of the socket goes to the same backend: then replies are hard to tell apart. */
@@ -123,6 +136,7 @@ GLOBAL int is_shared(struct flows *known, const struct origin *origin)
 {
 	if (!known || !origin)
 		return 0;
+#pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < FLOWS_PER_SOCKET; i++) {
 		struct flow *flow = &known->flow[i];
 
