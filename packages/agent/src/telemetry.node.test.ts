@@ -181,6 +181,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
       infos.map(({ name }) => name),
       [
         'heddle_flows_evicted_total',
+        'heddle_tcp_not_believed_total',
         'heddle_nat_ports_used',
         'heddle_source_last_event_timestamp_seconds',
         'kubeproxy_proxy_healthz_total',
