@@ -227,6 +227,12 @@ GLOBAL int evict_oldest(int takes_past)
 	return evict_flow(search.victim, flow->life, search.event);
 }
 
+/* True when no further flow may be unconfirmed. Signed: flows of an earlier version may not have been counted. */
+INLINE int has_too_many_unconfirmed(const struct nat_table *table)
+{
+	return (__s32)table->unanswered >= (__s32)config.unanswered_limit;
+}
+
 /* Takes a place for a new flow; where too many are unconfirmed, or the table is full, another flow gives way. 0: none does. */
 GLOBAL __u32 take_place(void)
 {
@@ -236,10 +242,15 @@ GLOBAL __u32 take_place(void)
 	if (!table)
 		return 0;
 	is_full = table->used + config.flows / 8 >= config.flows - 1;
-	/* Signed: flows of an earlier version may not have been counted. */
-	has_many = (__s32)table->unanswered >= (__s32)config.unanswered_limit;
+	has_many = has_too_many_unconfirmed(table);
 	if (is_full || has_many)
 		evict_oldest(!has_many);
+	/*
+	 * A search may find nothing, or lose what it found to another CPU, and the new flow is taken all the same: a
+	 * second eviction makes up for one that failed before, so that the number comes back to its limit.
+	 */
+	if (has_too_many_unconfirmed(table))
+		evict_oldest(0);
 	index = take_flow();
 	if (!index && evict_oldest(1))
 		index = take_flow();
