@@ -25,7 +25,7 @@ extern const volatile struct socket_config config;
 #define READ(to, of, field) bpf_probe_read_kernel(&(to), sizeof(to), (const void *)(of) + config.kernel.field)
 
 /* The first global IPv4 address of a device; 0: it has none. */
-INLINE __be32 ipv4_of(__u64 device)
+GLOBAL __u32 ipv4_of(__u64 device)
 {
 	__u64 settings = 0, each = 0;
 
@@ -46,10 +46,12 @@ INLINE __be32 ipv4_of(__u64 device)
 }
 
 /* The oldest global IPv6 address of a device; 0: it has none. The list has new ones first (ipv6_link_dev_addr). */
-INLINE int ipv6_of(__u64 device, void *address)
+GLOBAL int ipv6_of(__u64 device, struct address_key *address)
 {
 	__u64 settings = 0, head, node = 0, found = 0;
 
+	if (!address)
+		return 0;
 	READ(settings, device, device_ipv6);
 	if (!settings)
 		return 0;

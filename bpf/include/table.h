@@ -144,9 +144,16 @@ struct eviction {
 	__u32 seen; /* so many flows have been compared */
 	__u32 takes_past; /* also flows that are over will do */
 	__u32 victim; /* 0: none yet */
-	__u32 event;  /* why it is the victim; the higher of those that a search knows, the better */
-	__u32 age;
+	__u64 rank;   /* of the victim */
 };
+
+/* The rank of a flow says why it is a victim, and then its age. */
+#define RANK_EVENT_SHIFT 32
+
+INLINE __u32 event_of(__u64 rank)
+{
+	return rank >> RANK_EVENT_SHIFT;
+}
 
 /* Groups that a search looks at, and how many flows it compares at least where there are as many. */
 #define GROUPS_SEARCHED 16
@@ -171,7 +178,34 @@ INLINE enum flow_event victim_for(struct nat_table *table, __u64 word)
 	return EVENT_EVICTED_OLDEST;
 }
 
-static long search_group(__u32 number, struct eviction *search)
+/*
+ * Compares the flows of a group with the victim so far. The function is global because the verifier knows nothing of
+ * what such a function is given: what it knows of the search, it follows through all groups (160,000 instructions).
+ */
+GLOBAL int search_group(const struct evictable_group *words, __u32 group, struct eviction *search)
+{
+	struct nat_table *table = the_table();
+
+	if (!table || !words || !search)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < FLOWS_IN_GROUP; i++) {
+		__u64 word = words->flows[i], rank;
+		__u32 age = table->begun - (__u32)(word >> EVICTABLE_BORN_SHIFT);
+
+		if (!word || (word & EVICTABLE_OVER && !search->takes_past))
+			continue;
+		search->seen++;
+		rank = (__u64)victim_for(table, word) << RANK_EVENT_SHIFT | age;
+		if (search->victim && rank <= search->rank)
+			continue;
+		search->victim = group * FLOWS_IN_GROUP + i;
+		search->rank = rank;
+	}
+	return 0;
+}
+
+static long search_next(__u32 number, struct eviction *search)
 {
 	struct nat_table *table = the_table();
 	__u32 group = search->group;
@@ -184,27 +218,13 @@ static long search_group(__u32 number, struct eviction *search)
 		return 0;
 	}
 	search->group++;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < FLOWS_IN_GROUP; i++) {
-		__u64 word = words->flows[i];
-		__u32 age = table->begun - (__u32)(word >> EVICTABLE_BORN_SHIFT), event;
-
-		if (!word || (word & EVICTABLE_OVER && !search->takes_past))
-			continue;
-		search->seen++;
-		event = victim_for(table, word);
-		if (search->victim && (event < search->event || (event == search->event && age <= search->age)))
-			continue;
-		search->victim = group * FLOWS_IN_GROUP + i;
-		search->event = event;
-		search->age = age;
-	}
+	search_group(words, group, search);
 	if (!search->victim)
 		return 0;
-	if (search->event >= EVENT_EVICTED_SOURCE)
+	if (event_of(search->rank) >= EVENT_EVICTED_SOURCE)
 		return 1;
 	/* A group has few places for evictable flows where others fill the table: then its oldest may be young. */
-	return search->seen >= FLOWS_COMPARED && search->age >= config.unanswered_limit / 2;
+	return search->seen >= FLOWS_COMPARED && (__u32)search->rank >= config.unanswered_limit / 2;
 }
 
 /* Evicts the oldest flow near where the last search ended, those first that exceed a share. Returns whether it did. */
@@ -217,14 +237,14 @@ GLOBAL int evict_oldest(int takes_past)
 	if (!table)
 		return 0;
 	search.group = __sync_fetch_and_add(&table->hand, 1) % (table->used_once / FLOWS_IN_GROUP + 1);
-	bpf_loop(GROUPS_SEARCHED, search_group, &search, 0);
+	bpf_loop(GROUPS_SEARCHED, search_next, &search, 0);
 	flow = flow_at(search.victim);
 	if (!search.victim || !flow)
 		return 0;
 	/* The flow may have been confirmed since. */
 	if (!(flow->life & LIFE_UNCONFIRMED) && !is_over(flow->life))
 		return 0;
-	return evict_flow(search.victim, flow->life, search.event);
+	return evict_flow(search.victim, flow->life, event_of(search.rank));
 }
 
 /* True when no further flow may be unconfirmed. Signed: flows of an earlier version may not have been counted. */

@@ -29,6 +29,7 @@
 #define TCP_OPTION_NOP 1
 #define TCP_OPTION_SCALE 3
 #define TCP_OPTIONS_READ 12
+#define LONGEST_OPTIONS 40 /* of a TCP header, which has 60 bytes at most (RFC 9293, 3.1) */
 
 struct segment {
 	__u32 seq;
@@ -67,26 +68,28 @@ INLINE int read_segment(context *ctx, const struct packet *packet, struct segmen
 /* Returns the bits by which the sender of a SYN shifts its later windows (RFC 7323); -1: neither side shifts them. */
 GLOBAL int window_scale(context *ctx, const struct packet *packet)
 {
-	__u32 at, last;
+	/* Zeros follow the options: they read as TCP_OPTION_END, and leave room for an option that begins at the last byte. */
+	__u8 options[LONGEST_OPTIONS + 4] = {};
+	__u32 at = 0, length;
 
-	if (!packet)
+	if (!packet || packet->transport_length < sizeof(struct tcphdr) + 1)
 		return -1;
-	at = packet->transport + sizeof(struct tcphdr);
-	last = packet->transport + packet->transport_length;
-	for (int i = 0; i < TCP_OPTIONS_READ; i++) {
-		__u8 kind, rest[2]; /* length, shift */
+	length = packet->transport_length - sizeof(struct tcphdr);
+	/* Linux 6.1 has to see that the length is not 0, as in check_header. */
+	barrier_var(length);
+	if (length > LONGEST_OPTIONS || load_bytes(ctx, packet->transport + sizeof(struct tcphdr), options, length))
+		return -1;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < TCP_OPTIONS_READ && at < LONGEST_OPTIONS; i++) {
+		__u8 kind = options[at], size = options[at + 1], shift = options[at + 2];
 
-		if (at >= last || load_bytes(ctx, at, &kind, sizeof(kind)) || kind == TCP_OPTION_END)
+		if (kind == TCP_OPTION_SCALE && size >= 2)
+			return shift > UNKNOWN_SCALE ? UNKNOWN_SCALE : shift;
+		if (kind == TCP_OPTION_NOP)
+			size = 1;
+		else if (kind == TCP_OPTION_END || size < 2)
 			break;
-		if (kind == TCP_OPTION_NOP) {
-			at++;
-			continue;
-		}
-		if (load_bytes(ctx, at + 1, rest, sizeof(rest)) || rest[0] < 2)
-			break;
-		if (kind == TCP_OPTION_SCALE)
-			return rest[1] > UNKNOWN_SCALE ? UNKNOWN_SCALE : rest[1];
-		at += rest[0];
+		at += size;
 	}
 	return -1;
 }
