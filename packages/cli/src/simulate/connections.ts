@@ -5,6 +5,8 @@ import {
   buildFrame,
   FIN,
   inverse,
+  type Numbers,
+  PSH,
   RST,
   readFrame,
   type Segment,
@@ -75,7 +77,12 @@ export function backendKey(address: string, port: number): string {
 /** Node that a packet of a connection enters by; undefined: none is up. */
 export type Entry = (tuple: Tuple) => SimulatedNode | undefined;
 
-/** From a client outside: packets through the nodes' devices. */
+/** Where the numbers of a TCP connection begin; each one begins above those before (RFC 6191). */
+const firstNumber = 1000;
+const betweenConnections = 1 << 20;
+let connectionsBegun = 0;
+
+/** From an external client: packets through the nodes' network interfaces. */
 export class OutsideConnection implements Connection {
   backend: string | undefined;
   readonly #network: Network;
@@ -86,6 +93,8 @@ export class OutsideConnection implements Connection {
   readonly #tuple: () => Tuple | undefined;
   #current: Tuple | undefined;
   #last: SimulatedNode | undefined;
+  /** The numbers that the client's next segment has; the backend has the same the other way round. */
+  #numbers: Numbers = { sequence: 0, acknowledgement: 0 };
 
   constructor(
     network: Network,
@@ -115,13 +124,15 @@ export class OutsideConnection implements Connection {
 
   dial(): Answer {
     this.#current = this.#tuple();
+    const first = (firstNumber + connectionsBegun++ * betweenConnections) >>> 0;
+    this.#numbers = { sequence: first, acknowledgement: first };
     const answer = this.#current ? this.#exchange(SYN) : noAnswer;
     this.backend = 'backend' in answer ? answer.backend : undefined;
     return answer;
   }
 
   check(): Answer {
-    return this.#exchange(ACK);
+    return this.#exchange(PSH | ACK);
   }
 
   close(): void {
@@ -140,14 +151,21 @@ export class OutsideConnection implements Connection {
     const isTcp = tuple.protocol === TCP;
     const isKnown = !isTcp || flags === SYN || this.#sockets.has(pod, segment);
     const answer = !isKnown ? RST : flags === SYN ? SYN | ACK : flags & FIN ? FIN | ACK : ACK;
-    const back = this.#network.leave(buildFrame(inverse(segment), this.#isIpv4, answer), node);
+    const numbers = this.#numbersOf(flags);
+    const back = this.#network.leave(
+      buildFrame(inverse(segment), this.#isIpv4, answer, numbers),
+      node,
+    );
     const heard = this.#heard(back, tuple);
     if (!heard) return noAnswer;
     if (isTcp && heard.flags & RST) return flags === SYN ? refused : reset;
+    this.#numbers = after(numbers, answer);
     if (isTcp && flags === SYN) {
       const last = this.#send(tuple, ACK);
       if (last.at !== 'pod' || last.pod !== pod) return noAnswer;
       this.#sockets.begin(pod, readFrame(last.frame)!);
+      // The backend's acknowledgement of data is what shows that it has taken the connection.
+      return this.#exchange(PSH | ACK);
     } else if (flags & FIN) {
       this.#send(tuple, ACK);
       this.#sockets.end(pod, segment);
@@ -159,7 +177,14 @@ export class OutsideConnection implements Connection {
     const entry = this.#entry(tuple);
     this.#last = entry;
     if (!entry) return { at: 'nowhere' };
-    return this.#network.enter(buildFrame(tuple, this.#isIpv4, flags), entry);
+    return this.#network.enter(buildFrame(tuple, this.#isIpv4, flags, this.#numbers), entry);
+  }
+
+  /** The numbers that the backend's next segment has when it has got the client's with these flags. */
+  #numbersOf(flags: number): Numbers {
+    const { sequence, acknowledgement } = this.#numbers;
+    const length = flags & (SYN | FIN | PSH) ? 1 : 0;
+    return { sequence: acknowledgement, acknowledgement: (sequence + length) >>> 0 };
   }
 
   #refusal(arrival: Arrival, tuple: Tuple): Answer {
@@ -181,6 +206,12 @@ export class OutsideConnection implements Connection {
       sameBytes(segment.destination, back.destination);
     return fits ? segment : undefined;
   }
+}
+
+/** The numbers that the client's next segment has when it has got the backend's with these numbers and flags. */
+function after({ sequence, acknowledgement }: Numbers, flags: number): Numbers {
+  const length = flags & (SYN | FIN) ? 1 : 0;
+  return { sequence: acknowledgement, acknowledgement: (sequence + length) >>> 0 };
 }
 
 /** From a pod or a node itself: sockets whose calls the programs change. */

@@ -6,6 +6,7 @@ export const UDP = 17;
 export const FIN = 0x01;
 export const SYN = 0x02;
 export const RST = 0x04;
+export const PSH = 0x08;
 export const ACK = 0x10;
 
 const ETHERNET = 14;
@@ -44,13 +45,30 @@ export function inverse(tuple: Tuple): Tuple {
   };
 }
 
-/** A TCP segment with these flags, or a datagram of 8 bytes, for a node or (where routed on) anybody. */
-export function buildFrame(tuple: Tuple, isIpv4: boolean, flags: number): Uint8Array {
+/** Where a TCP segment stands in its connection (RFC 9293, 3.1). Numbers are taken modulo 2^32. */
+export interface Numbers {
+  readonly sequence: number;
+  readonly acknowledgement: number;
+}
+
+/**
+ * A TCP segment with these flags, with one byte of data if PSH is one of them, or a datagram of 8 bytes, for a node
+ * or (where routed on) anybody.
+ */
+export function buildFrame(
+  tuple: Tuple,
+  isIpv4: boolean,
+  flags: number,
+  { sequence, acknowledgement }: Numbers,
+): Uint8Array {
   const { protocol, source, sourcePort, destination, destinationPort } = tuple;
   const network = isIpv4 ? IPV4_HEADER : IPV6_HEADER;
-  const length = protocol === TCP ? TCP_HEADER : UDP_HEADER + 8;
-  const bytes = new Uint8Array(ETHERNET + network + length);
-  const view = new DataView(bytes.buffer);
+  // The byte of data is zero, and a second one that does not count keeps the checksum's words whole.
+  const data = protocol === TCP && flags & PSH ? 1 : 0;
+  const length = protocol === TCP ? TCP_HEADER + data : UDP_HEADER + 8;
+  const room = new Uint8Array(ETHERNET + network + length + data);
+  const bytes = room.subarray(0, ETHERNET + network + length);
+  const view = new DataView(room.buffer);
   bytes.set(nodeMac, 0);
   bytes.set(routerMac, 6);
   view.setUint16(12, isIpv4 ? 0x0800 : 0x86dd);
@@ -73,13 +91,15 @@ export function buildFrame(tuple: Tuple, isIpv4: boolean, flags: number): Uint8A
   view.setUint16(at, sourcePort);
   view.setUint16(at + 2, destinationPort);
   if (protocol === TCP) {
+    view.setUint32(at + 4, sequence);
+    view.setUint32(at + 8, flags & ACK ? acknowledgement : 0);
     view.setUint16(at + 12, (5 << 12) | flags);
     view.setUint16(at + 14, 0xffff);
   } else {
     view.setUint16(at + 4, length);
   }
   const pseudo = sum(view, isIpv4 ? 26 : 22, at) + protocol + length;
-  const checksum = ~fold(pseudo + sum(view, at, bytes.length)) & 0xffff;
+  const checksum = ~fold(pseudo + sum(view, at, room.length)) & 0xffff;
   view.setUint16(at + (protocol === TCP ? 16 : 6), checksum === 0 ? 0xffff : checksum);
   return bytes;
 }

@@ -72,7 +72,7 @@ describe('a scenario that cannot be used names the file, the field, the value an
     ],
     [
       'sizes: { flow: 3 }\nsteps: [{}]',
-      'read scenario s.yaml: sizes.flow: there is no such field; use services, backends, slots, affinity, flows',
+      'read scenario s.yaml: sizes.flow: there is no such field; use services, servicesMax, backends, slots, affinity, flows',
     ],
     [
       'steps: [{ fail: { nodes: 1 }, heal: { nodes: 1 } }]',
