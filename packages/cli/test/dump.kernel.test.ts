@@ -125,7 +125,11 @@ describe('heddle dump', () => {
       dump.links.map(({ pin }) => pin).filter((pin) => pin.startsWith('connect')),
       ['connect4', 'connect6'],
     );
-    for (const { info } of dump.links) assert.ok(dump.programs.has(info.programId));
+    const known = new Set([...dump.tags.values()].flatMap((tags) => Object.values(tags).flat()));
+    for (const { pin, info } of dump.links) {
+      const program = dump.programs.get(info.programId);
+      assert.ok(program && known.has(program.tag), `${pin} runs a program of the objects`);
+    }
     const pods = dump.namespaces.filter(({ names }) => names.includes('pod-1-1'));
     const own = pods.find(({ cookie }) => cookie === product.pod(0).netnsCookie)!;
     assert.equal(own.isServed, true);

@@ -40,6 +40,7 @@ export { btfForKernel } from './object-btf.ts';
 export { type MapChanges, readObject, resizeMap, setVariable, withMap } from './object-spec.ts';
 export { type Feature, Features, featureSince, features } from './probes.ts';
 export { BpfProgram } from './program.ts';
+export { completeInstructions, kernelSurroundings, type Surroundings } from './references.ts';
 export { RingBuffer } from './ring-buffer.ts';
 export { type SectionMeaning, sectionMeaning } from './section-names.ts';
 export type * from './spec.ts';

@@ -1,16 +1,18 @@
-import { decodeCString, type Platform, readFile, SysError } from '@heddle/sys';
+import { decodeCString, type Platform, SysError } from '@heddle/sys';
 import type { Bpf } from './bpf.ts';
 import type { Btf } from './btf.ts';
-import { applyCoreRelocations } from './core-relocation.ts';
 import { VerifierError } from './errors.ts';
-import { findSymbol } from './kallsyms.ts';
-import { kernelBtf } from './kernel-btf.ts';
 import { LoadedObject } from './loaded-object.ts';
 import { BpfMap } from './map.ts';
 import { btfForKernel } from './object-btf.ts';
 import { explainPoison } from './poison.ts';
 import { BpfProgram } from './program.ts';
-import { attachTarget, resolveReferences, type Surroundings } from './references.ts';
+import {
+  attachTarget,
+  completeInstructions,
+  kernelSurroundings,
+  type Surroundings,
+} from './references.ts';
 import type { ObjectSpec, ProgramSpec } from './spec.ts';
 
 export interface LoadOptions {
@@ -37,19 +39,8 @@ export function loadObject(
   const btf = spec.btf && loadBtf(bpf, btfForKernel(spec.btf));
   try {
     loadMaps(bpf, spec, options.maps ?? {}, btf, loaded);
-    let kernel = options.kernelBtf;
-    let symbols: Uint8Array | undefined;
-    const surroundings: Surroundings = {
-      mapFd: (name) => loaded.map(name).fd,
-      kernelBtf: () => {
-        kernel ??= kernelBtf(platform);
-        return kernel;
-      },
-      symbolAddress: (name) => {
-        symbols ??= readFile(platform, '/proc/kallsyms');
-        return findSymbol(symbols, name) || undefined;
-      },
-    };
+    const mapFd = (name: string) => loaded.map(name).fd;
+    const surroundings = kernelSurroundings(platform, mapFd, options.kernelBtf);
     for (const name of options.programs ?? wantedPrograms(spec)) {
       const program = spec.programs.get(name);
       if (!program) throw new Error(`load program ${name}: the object has no such program`);
@@ -137,17 +128,13 @@ function loadProgram(
       `load program ${program.name}: section ${program.section} stands for no type of program`,
     );
   }
-  const relocated =
-    program.relocations.length > 0 && spec.btf
-      ? applyCoreRelocations(program, spec.btf, surroundings.kernelBtf())
-      : program.instructions.slice();
-  resolveReferences(program, relocated, surroundings);
+  const instructions = completeInstructions(spec, program, surroundings);
   try {
     return BpfProgram.load(bpf, {
       name: program.name,
       section: program.section,
       type: program.type,
-      instructions: relocated,
+      instructions,
       license: spec.license,
       expectedAttachType: program.attachType,
       attachBtfId: attachTarget(program, surroundings.kernelBtf),

@@ -1,7 +1,10 @@
-import { NotSupported } from '@heddle/sys';
+import { NotSupported, type Platform, readFile } from '@heddle/sys';
 import type { Btf } from './btf.ts';
+import { applyCoreRelocations } from './core-relocation.ts';
+import { findSymbol } from './kallsyms.ts';
+import { kernelBtf } from './kernel-btf.ts';
 import { kfuncPoison } from './poison.ts';
-import type { ProgramSpec, Reference } from './spec.ts';
+import type { ObjectSpec, ProgramSpec, Reference } from './spec.ts';
 import {
   attachTypes,
   BPF_PSEUDO_BTF_ID,
@@ -21,11 +24,50 @@ export interface Surroundings {
   readonly symbolAddress: (name: string) => bigint | undefined;
 }
 
+/** The running kernel, whose types (or `types` in their place) and symbols are read when they are first needed. */
+export function kernelSurroundings(
+  platform: Platform,
+  mapFd: (name: string) => number,
+  types?: Btf,
+): Surroundings {
+  let kernel = types;
+  let symbols: Uint8Array | undefined;
+  return {
+    mapFd,
+    kernelBtf: () => {
+      kernel ??= kernelBtf(platform);
+      return kernel;
+    },
+    symbolAddress: (name) => {
+      symbols ??= readFile(platform, '/proc/kallsyms');
+      return findSymbol(symbols, name) || undefined;
+    },
+  };
+}
+
+/**
+ * The program's instructions as they are loaded: adapted to the kernel's types (CO-RE), with references
+ * completed. Asks for the kernel's types only if the program depends on them. Throws NotSupported for
+ * what the kernel lacks, and what `applyCoreRelocations` throws.
+ */
+export function completeInstructions(
+  { btf }: Pick<ObjectSpec, 'btf'>,
+  program: ProgramSpec,
+  surroundings: Surroundings,
+): Uint8Array {
+  const instructions =
+    program.relocations.length > 0 && btf
+      ? applyCoreRelocations(program, btf, surroundings.kernelBtf())
+      : program.instructions.slice();
+  resolveReferences(program, instructions, surroundings);
+  return instructions;
+}
+
 /**
  * Completes, in `instructions`, what the program refers to outside of itself. Weak references that the kernel can't serve become 0 (values) or a
  * call that the verifier refuses unless it is dead code. Throws NotSupported for others.
  */
-export function resolveReferences(
+function resolveReferences(
   program: ProgramSpec,
   instructions: Uint8Array,
   { mapFd, kernelBtf, symbolAddress }: Surroundings,

@@ -13,6 +13,7 @@ import {
   BpfMap,
   mapTypes,
   type ProgramInfo,
+  readObject,
   readProgramInfo,
 } from '@heddle/ebpf';
 import {
@@ -35,6 +36,7 @@ import {
   mapNamed,
 } from './dump.ts';
 import { inNamespaces } from './namespaces.ts';
+import { objectTags } from './tags.ts';
 
 /** Entries that a dump takes of one map. */
 const mostEntries = 4_000_000;
@@ -82,6 +84,9 @@ export async function collect(options: CollectOptions): Promise<Dump> {
     external: externalInterfaces(maps),
     known: 'missing' in answers ? undefined : answers,
   });
+  const objects = new Map(
+    ['socket', 'node', 'xdp'].map((name) => [name, Uint8Array.from(options.objects(name))]),
+  );
   return {
     head: {
       created: new Date(platform.wallTimeMs()).toISOString(),
@@ -93,8 +98,9 @@ export async function collect(options: CollectOptions): Promise<Dump> {
       bpffs,
     },
     answers,
-    objects: new Map(
-      ['socket', 'node', 'xdp'].map((name) => [name, Uint8Array.from(options.objects(name))]),
+    objects,
+    tags: new Map(
+      Array.from(objects, ([name, bytes]) => [name, objectTags(platform, readObject(bytes))]),
     ),
     maps,
     programs,

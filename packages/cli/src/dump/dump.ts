@@ -11,6 +11,7 @@ import type {
 } from '@heddle/agent';
 import type { LinkInfo, MapInfo, ProgramInfo } from '@heddle/ebpf';
 import type { Link, LinkAddress, Neighbour, Route } from '@heddle/netlink';
+import type { ProgramTags } from './tags.ts';
 
 // What a node's dump holds. In memory it is a `Dump`; in a file it is a row of records (file.ts).
 
@@ -95,6 +96,8 @@ export interface Dump {
   readonly answers: Answers | { readonly missing: string };
   /** Compiled objects that the version at work brings along, by name: `socket`, `node`. */
   readonly objects: ReadonlyMap<string, Uint8Array>;
+  /** Tags that the node's kernel gives the programs of the objects, by the name of the object; empty in dumps of versions before 0.2. */
+  readonly tags: ReadonlyMap<string, ProgramTags>;
   readonly maps: ReadonlyMap<number, DumpedMap>;
   readonly programs: ReadonlyMap<number, ProgramInfo>;
   readonly links: readonly DumpedLink[];

@@ -31,6 +31,7 @@ const sample: Dump = {
     ...{ details: [], backends: [], pods: [], events: [], flows: [], nat: [] },
   } as unknown as Answers,
   objects: new Map([['socket', Uint8Array.of(1, 2, 3)]]),
+  tags: new Map([['socket', { connect4: ['0011', '2233'] }]]),
   maps: new Map([
     [
       7,
@@ -82,6 +83,7 @@ describe('the file of a dump', () => {
     assert.deepEqual((read.answers as Answers).services, (sample.answers as Answers).services);
     assert.equal((read.answers as Answers).status.source.path, 'https://***@192.0.2.1:6443');
     assert.deepEqual(read.objects, sample.objects);
+    assert.deepEqual(read.tags, sample.tags);
     assert.deepEqual(read.maps.get(7)!.entries, sample.maps.get(7)!.entries);
     assert.deepEqual(read.maps.get(7)!.info, info);
     assert.equal(read.programs.get(3)!.loadTimeNs, 5n);
@@ -99,6 +101,18 @@ describe('the file of a dump', () => {
       readdirSync(folder).filter((name) => name.includes('.new')),
       [],
     );
+  });
+
+  it('reads a dump without tags, and refuses tags that are none', async () => {
+    await writeDump(path('tags'), sample);
+    const text = gunzipSync(readFileSync(path('tags'))).toString();
+    const tags = '"tags":{"connect4":["0011","2233"]}';
+    assert.ok(text.includes(`,${tags}`));
+    writeFileSync(path('older'), gzipSync(text.replace(`,${tags}`, '')));
+    assert.deepEqual((await readDump(path('older'))).tags, new Map());
+    for (const bad of ['"tags":null', '"tags":{"connect4":"0011"}', '"tags":{"connect4":[11]}']) {
+      assert.match(await refusal(gzipSync(text.replace(tags, bad))), /: it is damaged: tags of /);
+    }
   });
 
   it('says what another file is', async () => {

@@ -5,6 +5,7 @@ import { withoutCredentials } from '@heddle/sys';
 import { exitCodes, Failure } from '../failure.ts';
 import { type Answers, type Dump, type DumpedMap, entryCount } from './dump.ts';
 import { withoutSecret } from './secret.ts';
+import type { ProgramTags } from './tags.ts';
 
 /**
  * A dump's file: gzip over lines of JSON, one record each, `{"kind": ..., ...}`. The first is `head`,
@@ -69,7 +70,9 @@ function* records(dump: Dump): Generator<Fields> {
       }
     }
   }
-  for (const [name, data] of dump.objects) yield { kind: 'object', name, data };
+  for (const [name, data] of dump.objects) {
+    yield { kind: 'object', name, data, tags: dump.tags.get(name) };
+  }
   for (const program of dump.programs.values()) yield { kind: 'program', ...program };
   for (const link of dump.links) yield { kind: 'link', ...link };
   for (const namespace of dump.namespaces) yield { kind: 'namespace', ...namespace };
@@ -147,6 +150,7 @@ class DumpReader {
     ...{ services: [], details: [], backends: [], pods: [], events: [], flows: [], nat: [] },
   };
   readonly #objects = new Map<string, Uint8Array>();
+  readonly #tags = new Map<string, ProgramTags>();
   readonly #maps = new Map<number, DumpedMap & { entries: Uint8Array[] }>();
   readonly #counts = new Map<number, number>();
   readonly #rows: Record<'program' | 'link' | 'namespace', Fields[]> = {
@@ -184,6 +188,7 @@ class DumpReader {
       head: this.#head,
       answers: 'missing' in answers ? answers : { ...answers, ...this.#lists },
       objects: this.#objects,
+      tags: this.#tags,
       maps: this.#maps,
       programs: new Map(program.map((each) => [each.id as number, each])),
       links: link,
@@ -225,6 +230,7 @@ class DumpReader {
       case 'object':
         want(record, { name: 'string' });
         this.#objects.set(record.name as string, bytesOf(record));
+        if ('tags' in record) this.#tags.set(record.name as string, tagsOf(record));
         return;
       case 'map':
         this.#addMap(record);
@@ -291,6 +297,16 @@ function parse(line: string): Fields {
 function bytesOf(record: Fields): Uint8Array {
   if (typeof record.data !== 'string') throw new Damaged(`it is damaged: data of ${record.kind}`);
   return new Uint8Array(Buffer.from(record.data, 'base64'));
+}
+
+function tagsOf(record: Fields): ProgramTags {
+  want(record, { tags: 'object' });
+  const isTags = (each: unknown) =>
+    Array.isArray(each) && each.every((tag) => typeof tag === 'string');
+  if (!Object.values(record.tags as Fields).every(isTags)) {
+    throw new Damaged('it is damaged: tags of object');
+  }
+  return record.tags as ProgramTags;
 }
 
 function want(record: Fields, types: Readonly<Record<string, string>>): void {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
-import { readObject } from '@heddle/ebpf';
+import { after, before, describe, it } from 'node:test';
+import { kernelSurroundings, readObject } from '@heddle/ebpf';
+import { VirtualClock, VmHost } from '@heddle/vm';
 import fc from 'fast-check';
 import { objects } from '../assets.ts';
+import { objectTags, programTags } from '../dump/tags.ts';
 import { decodeValue } from './decode.ts';
-import { programTags } from './tags.ts';
 
 const spec = readObject(objects('socket'));
 const typeOf = (map: string, part: 'keyTypeId' | 'valueTypeId') => spec.maps.get(map)![part];
@@ -48,16 +49,65 @@ describe('values by their BTF', () => {
 });
 
 describe('tags of programs', () => {
-  it('tells programs apart, and leaves out where maps are', () => {
-    const tags = Array.from(spec.programs.values(), (program) => programTags(program)![0]!);
-    assert.equal(new Set(tags).size, tags.length);
-    for (const tag of tags) assert.match(tag, /^[0-9a-f]{16}$/);
-    const connect = spec.programs.get('connect4')!;
+  const specs = ['socket', 'node', 'xdp'].map((name) => readObject(objects(name)));
+  const connect = spec.programs.get('connect4')!;
+  const addresses = { v4: '192.0.2.1', v6: '2001:db8::1' };
+  let host: VmHost;
+  before(() => {
+    host = new VmHost({ base: new VirtualClock(), name: 'tags', addresses, cpus: 1 });
+  });
+  after(() => host[Symbol.dispose]());
+
+  it('tells programs apart by the types of a kernel', () => {
+    for (const each of specs) {
+      const tags = objectTags(host.platform, each);
+      assert.deepEqual(Object.keys(tags), [...each.programs.keys()]);
+      const all = Object.values(tags).flat();
+      assert.equal(new Set(all).size, each.programs.size * 2);
+      for (const tag of all) assert.match(tag, /^[0-9a-f]{16}$/);
+    }
+  });
+
+  it('knows without a kernel the tags of programs that do not depend on its types', () => {
+    const known = specs.flatMap((each) => {
+      const tags = objectTags(host.platform, each);
+      return Array.from(each.programs.values(), (program) => {
+        const isFixed = program.relocations.length === 0;
+        const expected = isFixed ? tags[program.name] : undefined;
+        assert.deepEqual(programTags(each, program), expected, program.name);
+        return isFixed;
+      });
+    });
+    assert.deepEqual(new Set(known), new Set([true, false]));
+  });
+
+  it('gives programs of another kernel other tags, and leaves out what a kernel can not load', () => {
+    // The object's own structures have the fields that it reads at other offsets than a kernel has.
+    const other = kernelSurroundings(host.platform, () => 0, spec.btf!);
+    const relocated = [...spec.programs.values()].filter(({ relocations }) => relocations.length);
+    for (const program of relocated) {
+      const kernel = kernelSurroundings(host.platform, () => 0);
+      const tags = programTags(spec, program, kernel);
+      assert.notDeepEqual(programTags(spec, program, other), tags, program.name);
+    }
+    const references = [{ kind: 'kfunc', at: 0, name: 'no_such_function', weak: false }] as const;
+    assert.equal(programTags(spec, { ...connect, references }, other), undefined);
+  });
+
+  it('leaves out where maps are and no other instruction', () => {
+    const kernel = kernelSurroundings(host.platform, () => 0);
+    const elsewhere = kernelSurroundings(host.platform, () => 77);
+    const tags = programTags(spec, connect, kernel);
+    const kinds = new Set(connect.references.map(({ kind }) => kind));
+    assert.ok(kinds.has('map') && kinds.has('data'));
+    assert.deepEqual(programTags(spec, connect, elsewhere), tags);
+    const moved = connect.references.map((each) =>
+      each.kind === 'data' ? { ...each, offset: each.offset + 8 } : each,
+    );
+    assert.deepEqual(programTags(spec, { ...connect, references: moved }, kernel), tags);
     const [first] = connect.references.filter(({ kind }) => kind === 'map');
     const instructions = connect.instructions.slice();
-    instructions[first!.at * 8 + 4] = 77;
-    assert.deepEqual(programTags({ ...connect, instructions }), programTags(connect));
     instructions[first!.at * 8 + 17]! ^= 1;
-    assert.notDeepEqual(programTags({ ...connect, instructions }), programTags(connect));
+    assert.notDeepEqual(programTags(spec, { ...connect, instructions }, kernel), tags);
   });
 });

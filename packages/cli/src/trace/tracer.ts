@@ -1,10 +1,10 @@
 import { formatEndpoint } from '@heddle/sys';
 import { type Dump, entriesOf, mapNamed } from '../dump/dump.ts';
+import { programTags } from '../dump/tags.ts';
 import type { DecodedFields } from './decode.ts';
 import type { ObjectName, TracedNode } from './node.ts';
 import { type Note, Recorder } from './recorder.ts';
 import type { HookTrace, Reason, Step, Verdict } from './result.ts';
-import { programTags } from './tags.ts';
 import { placeText, Words } from './words.ts';
 
 /** What a program did: as it was noted, and in words. */
@@ -73,7 +73,8 @@ export class Tracer {
       return {};
     }
     const { id, tag } = program;
-    const tags = programTags(this.node.specs[object].programs.get(name)!);
+    const spec = this.node.specs[object];
+    const tags = this.dump.tags.get(object)?.[name] ?? programTags(spec, spec.programs.get(name)!);
     if (!tags) return { program: { id, tag } };
     const same = tags.includes(tag);
     if (!same) {

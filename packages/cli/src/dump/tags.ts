@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto';
+import {
+  completeInstructions,
+  kernelSurroundings,
+  type ObjectSpec,
+  type ProgramSpec,
+  RelocationError,
+  type Surroundings,
+} from '@heddle/ebpf';
+import { NotSupported, type Platform } from '@heddle/sys';
+
+/** Tags that programs of an object may have, by the name of the program. */
+export type ProgramTags = Readonly<Record<string, readonly string[]>>;
+
+/** Serves programs that need nothing of a kernel. */
+const noKernel: Surroundings = {
+  mapFd: () => 0,
+  kernelBtf: () => {
+    throw new NotSupported('kernel types', 'when the kernel is at hand');
+  },
+  symbolAddress: () => undefined,
+};
+
+/** The tags that the running kernel gives the programs of an object; it leaves out programs that the kernel can't load. */
+export function objectTags(platform: Platform, spec: ObjectSpec): ProgramTags {
+  const kernel = kernelSurroundings(platform, () => 0);
+  const tags: Record<string, readonly string[]> = {};
+  for (const [name, program] of spec.programs) {
+    const found = programTags(spec, program, kernel);
+    if (found) tags[name] = found;
+  }
+  return tags;
+}
+
+/**
+ * The tags that a kernel gives a program of an object: the first 8 bytes of a hash over the instructions
+ * in which maps are left out (kernel/bpf/core.c, bpf_prog_calc_tag), SHA-256 from Linux 6.18 on, SHA-1
+ * before. Undefined where the kernel lacks what the program needs, and, without a kernel, for a program
+ * whose instructions depend on the kernel's types.
+ */
+export function programTags(
+  spec: Pick<ObjectSpec, 'btf'>,
+  program: ProgramSpec,
+  kernel = noKernel,
+): readonly string[] | undefined {
+  let code: Uint8Array;
+  try {
+    code = completeInstructions(spec, program, kernel);
+  } catch (error) {
+    if (error instanceof NotSupported || error instanceof RelocationError) return undefined;
+    throw error;
+  }
+  for (const { kind, at } of program.references) {
+    // The low and the high word of the 16-byte load.
+    if (kind === 'map' || kind === 'data') {
+      code.fill(0, at * 8 + 4, at * 8 + 8).fill(0, at * 8 + 12, at * 8 + 16);
+    }
+  }
+  return ['sha256', 'sha1'].map((name) => createHash(name).update(code).digest('hex').slice(0, 16));
+}
