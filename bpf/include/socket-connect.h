@@ -92,9 +92,10 @@ INLINE int on_connect_tcp(struct bpf_sock_addr *ctx, struct endpoint *to)
 
 /*
  * connect() of UDP sends nothing: resolvers connect to any port to learn which source address they would
- * have (RFC 6724). So where a service address has no backend, a socket that is not connected gets what it asked
- * for; once there is a backend, such a socket counts as stale (stale.bpf.c). A socket that is connected is no
- * resolver's, and keeps what it has.
+ * have (RFC 6724). So a socket that is not connected gets what it asks for at a port that a service address
+ * lacks; once a service has the port, such a socket counts as stale (stale.bpf.c). A socket that is connected is
+ * no resolver's, and keeps what it has. A port of a service without backends is refused: no hook sees what a
+ * connected socket sends, so its owner would wait for an answer in vain.
  */
 INLINE int on_connect_udp(struct bpf_sock_addr *ctx, struct endpoint *to)
 {
@@ -103,7 +104,7 @@ INLINE int on_connect_udp(struct bpf_sock_addr *ctx, struct endpoint *to)
 	struct service_key key;
 	struct origin origin;
 	enum destination destination;
-	int chosen, is_service;
+	int chosen, is_unknown_port;
 
 	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
 	destination = classify(ctx, to, &key);
@@ -111,12 +112,13 @@ INLINE int on_connect_udp(struct bpf_sock_addr *ctx, struct endpoint *to)
 		return refuse_service(&key, REFUSED_SOURCE_RANGE);
 	chosen = destination == DESTINATION_SERVICE ? choose(ctx, &key, &origin) : 0;
 	if (!chosen) {
-		is_service = destination == DESTINATION_SERVICE || destination == DESTINATION_UNKNOWN_PORT;
-		if (is_service && is_connected(socket))
-			return destination == DESTINATION_SERVICE ? refuse_service(&key, REFUSED_NO_BACKEND)
-									  : refuse(REFUSED_UNKNOWN_PORT);
+		if (destination == DESTINATION_SERVICE)
+			return refuse_service(&key, REFUSED_NO_BACKEND);
+		is_unknown_port = destination == DESTINATION_UNKNOWN_PORT;
+		if (is_unknown_port && is_connected(socket))
+			return refuse(REFUSED_UNKNOWN_PORT);
 		/* What is addressed directly is noted only where something else could be believed of the socket. */
-		if (!is_service && !connection && !bpf_sk_storage_get(&flows, socket, 0, 0))
+		if (!is_unknown_port && !connection && !bpf_sk_storage_get(&flows, socket, 0, 0))
 			return ALLOW;
 		direct_origin(&origin, to);
 	} else {

@@ -23,10 +23,10 @@ describe('sockets whose backend is gone, in the userspace machine', () => {
     assert.deepEqual(world.datapath.status().missing, []);
   });
 
-  test('UDP: what was connected to a service without backends is destroyed once there are some', async () => {
+  test('UDP: what was connected to a port that no service had is destroyed once one has it', async () => {
     const front = { address: '10.96.1.30', port: 53 };
     const udp = { protocol: 'UDP' as const };
-    world.apply(row([front], [], udp));
+    world.apply(row([{ ...front, port: 80 }], []));
     using socket = world.socket(world.pod(0), 4, 'udp');
     assert.equal(socket.connect(front.address, front.port), 'ok');
     using unknown = world.socket(world.pod(0), 4, 'udp');

@@ -41,7 +41,9 @@ export class SocketModel {
   /** Outcome of connect(). `failure` is what the kernel says where it fails by itself. */
   connect(to: Destination, failure: string): string {
     if (to === 'failing') return failure;
-    // A network without Heddle accepts it; Heddle does so for a socket that is not connected, as resolvers have.
+    // A network without Heddle accepts it; Heddle does so at an unknown port for a socket that is not connected, as
+    // resolvers have. A service without backends is refused at once, since no hook sees what is sent to it.
+    if (to === 'empty') return 'ECONNREFUSED';
     if (!isAnswering(to) && this.peer !== undefined) return 'ECONNREFUSED';
     this.peer = to;
     this.#last = undefined;

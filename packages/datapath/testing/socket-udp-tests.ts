@@ -202,6 +202,22 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(receiver.receive().text, 'theirs');
     });
 
+    test('no endpoints: connect is refused, and a socket that is connected keeps its peer', () => {
+      const [client, one] = [world.pod(0), world.pod(1)];
+      const front = { address: '10.96.1.13', port: 53 };
+      const empty = { address: '10.96.1.14', port: 53 };
+      world.apply(
+        row([front], [{ address: one.addresses.v4, port: 5364 }], udp),
+        row([empty], [], udp),
+      );
+      using fresh = world.socket(client, 4, 'udp');
+      assert.equal(fresh.connect(empty.address, empty.port), 'ECONNREFUSED');
+      using socket = world.socket(client, 4, 'udp');
+      assert.equal(socket.connect(front.address, front.port), 'ok');
+      assert.equal(socket.connect(empty.address, empty.port), 'ECONNREFUSED');
+      assert.equal(socket.peerName(), at(front.address, front.port));
+    });
+
     test('no endpoints, or an unknown port: a send is refused', () => {
       world.apply(row([{ address: '10.96.1.8', port: 53 }], [], udp));
       using socket = world.socket(world.pod(0), 4, 'udp');
@@ -216,7 +232,8 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
     ] as const) {
       test(`connect to a service address shows a resolver its source address, whatever the port (${prefix}${vip})`, () => {
         const client = world.pod(0);
-        world.apply(row([{ address: vip, port: 53 }], [], udp));
+        const backend = { address: world.pod(1).addresses[own], port: 5361 };
+        world.apply(row([{ address: vip, port: 53 }], [backend], udp));
         // glibc connects to port 0 or the service's, Go to 9, musl to 65535.
         for (const port of [0, 9, 53, 65_535]) {
           using socket = world.socket(client, family, 'udp');
