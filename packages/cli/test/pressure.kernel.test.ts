@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { NatDestination } from '@heddle/agent';
 import { askTcp, type BlockingSocket, connectTcp, type Place, startBackend } from '@heddle/lab';
+import { decodeUtf8 } from '@heddle/sys';
 import { parseMetrics } from '../../agent/testing/metrics-text.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
@@ -17,7 +18,7 @@ describe('an agent with few ports for clients', () => {
   before(async () => {
     product = new Product('pressure', { nodes: 2, podsPerNode: 1, outside: 1 });
     client = product.lab.outside[0]!;
-    await startBackend(remote(), { tcp: [8080] });
+    await startBackend(remote(), { echo: [8080] });
     const file = `${product.folder}/../agent.yaml`;
     const text =
       'snatPorts: 2000-2004\ntimeouts: {tcpHandshake: 33}\nsizes: {services: 46, servicesMax: 46}\n';
@@ -36,6 +37,13 @@ describe('an agent with few ports for clients', () => {
   const remote = () => product.lab.nodes[1]!.pods[0]!;
   const connect = () =>
     connectTcp(client, { address: product.node.addresses.v4, port: 30_080 }, 1000);
+  /** A connection that both sides have confirmed, so that it gives its port to no new one. */
+  const confirmed = () => {
+    const socket = connect();
+    socket.send('word');
+    assert.equal(decodeUtf8(socket.receive()), 'word');
+    return socket;
+  };
   const warnings = async () => (await product.status()).warnings;
   const scrape = () => {
     const request = 'GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
@@ -49,7 +57,7 @@ describe('an agent with few ports for clients', () => {
     try {
       assert.deepEqual(await warnings(), []);
       assert.deepEqual(scrape()('heddle_nat_ports_used'), []);
-      for (let i = 0; i < 4; i++) open.push(connect());
+      for (let i = 0; i < 4; i++) open.push(confirmed());
       const backend = `${remote().addresses.v4}:8080`;
       const node = product.node.addresses.v4;
       assert.deepEqual(await warnings(), [
@@ -69,7 +77,7 @@ describe('an agent with few ports for clients', () => {
         destinations.map(({ used, ports, backend: address }) => [used, ports, address]),
         [[4, 5, remote().addresses.v4]],
       );
-      open.push(connect());
+      open.push(confirmed());
       assert.throws(connect, { name: 'SysError' }, 'the next one finds none');
       const { services } = (await product.heddle('service', 'get', 'web')) as {
         services: { refusals: { reason: string; count: number }[] }[];
@@ -83,9 +91,9 @@ describe('an agent with few ports for clients', () => {
         [`heddle_service_refused_total{${labels}}`, refused!.count],
       ]);
       assert.deepEqual(again('heddle_connections_total'), [['heddle_connections_total', 5]]);
-      // Each has at least its handshake.
-      assert.ok(again('heddle_packets_total')[0]![1] >= 15);
-      assert.ok(again('heddle_bytes_total')[0]![1] >= 15 * 54);
+      // Each has at least its handshake, and a word in both directions.
+      assert.ok(again('heddle_packets_total')[0]![1] >= 25);
+      assert.ok(again('heddle_bytes_total')[0]![1] >= 25 * 54);
     } finally {
       for (const socket of open) socket[Symbol.dispose]();
     }
