@@ -113,10 +113,15 @@ describe('heddle trace foretells what becomes of packets', () => {
   const traced = async (asked: Asked): Promise<Trace> => trace(await snapshot(), asked);
 
   /** A connection of the client outside by a port of its own. */
-  function connection(name: Name, protocol: TraceProtocol, end: End) {
+  function connection(
+    name: Name,
+    protocol: TraceProtocol,
+    end: End,
+    { to, port: at } = { to: product.node.addresses[end], port: nodePorts[name] as number },
+  ) {
     const asked = {
-      ...{ from: outside.addresses[end], to: product.node.addresses[end] },
-      ...{ port: nodePorts[name], protocol, sourcePort: ++port },
+      ...{ from: outside.addresses[end], to, port: at },
+      ...{ protocol, sourcePort: ++port },
     } as const;
     const way: Ends = {
       ...{ source: asked.from, sourcePort: port },
@@ -303,8 +308,8 @@ describe('heddle trace foretells what becomes of packets', () => {
       await drops(() => send(outside, taps.outside, packetOf('udp', way, 'first')));
     });
 
-    test(`TCP of no flow is reset ${end}`, async () => {
-      const { asked, way } = connection('here', 'tcp', end);
+    test(`TCP of no flow is reset at an external address ${end}`, async () => {
+      const { asked, way } = connection('here', 'tcp', end, { to: externals[end], port: 80 });
       for (const flags of [['ack'], ['fin', 'ack']] as const) {
         const found = await traced({ ...asked, flags });
         assert.equal(found.verdict.outcome, 'rejected');
@@ -316,6 +321,27 @@ describe('heddle trace foretells what becomes of packets', () => {
       const reset = await traced({ ...asked, flags: ['rst'] });
       assert.equal(reset.verdict.outcome, 'dropped');
       await drops(() => send(outside, taps.outside, packetOf('tcp', way, 'first', ['rst'])));
+    });
+
+    test(`TCP of no flow is left to the stack at a node's address ${end}`, async () => {
+      const { asked, way } = connection('here', 'tcp', end);
+      for (const flags of [['ack'], ['fin', 'ack'], ['rst']] as const) {
+        const found = await traced({ ...asked, flags });
+        assert.equal(found.verdict.outcome, 'passed');
+        assert.deepEqual(hooksOf(found), ['node_ingress@eth0', 'stack']);
+      }
+      // The stack has no such connection either, so it is the stack that answers.
+      send(outside, taps.outside, packetOf('tcp', way, 'first', ['ack']));
+      taps.outside.find('a reset of the stack', ({ direction, packet }) => {
+        const { src } = packet.layer('ipv4') ?? packet.layer('ipv6') ?? {};
+        const tcp = packet.layer('tcp');
+        return (
+          direction === 'in' &&
+          src === asked.to &&
+          tcp?.rst === true &&
+          tcp.dport === asked.sourcePort
+        );
+      });
     });
 
     test(`echo requests ${end}`, async () => {
