@@ -20,7 +20,7 @@ describe('a guarded platform', () => {
     assert.deepEqual(log, ['error a timer failed: list links: EMFILE; the agent goes on']);
   });
 
-  it('hears of the end of a command that fails, and makes system calls as the other one does', async () => {
+  it('reports the end of a command that fails, and passes system calls on unchanged', async () => {
     const failed: string[] = [];
     const base = nodePlatform(() => {});
     const platform = guardedPlatform(base, ({ message }) => failed.push(message));

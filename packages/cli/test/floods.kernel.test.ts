@@ -22,7 +22,7 @@ const packetsPerSecond = 10_000;
 const connections = 200;
 /** So long the flood lasts at most, where clients have to wait. */
 const patienceMs = 12_000;
-/** Of the HTTP service, of an echo service, of UDP that is answered, and of UDP that is not. */
+/** The NodePorts of an HTTP service, of an echo service, and of two UDP services, one of which answers. */
 const ports = { http: 30_080, echo: 30_081, udp: 30_053, silent: 30_054 } as const;
 
 /** Sends a frame, unless the queue is full: a machine that is busy gets a flood that is smaller. */

@@ -145,7 +145,7 @@ const cursorOffset = (() => {
   return bytes.indexOf(1);
 })();
 const version = `v${heddleAbi.currentAbi}`;
-/** Maps that the kernel half fills from the flows where they are new. */
+/** Maps that a BPF program fills from the flows where they are new. */
 const countedFlows = ['nat_evictable', 'nat_shares'];
 const reasonText: Readonly<Record<number, string>> = {
   [refusalReason.invalidSource]: 'a socket bound to loopback, from which no pod is reached',

@@ -316,7 +316,7 @@ test('a deleted frontend does not come back with what a row keeps of an earlier 
   assert.deepEqual(viewOf(store).frontends, expectedView([of(own)]).frontends);
 });
 
-test('room is asked for before the map is full, and a failure is told and tried again later', () => {
+test('room is asked for before the map is full, and a failure is reported and tried again later', () => {
   const store = fakeStore({ services: 8, backends: 100, slots: 100 });
   let now = 0n;
   const maps = new ServiceMaps(store, () => now);

@@ -47,7 +47,7 @@ const limits: Readonly<Record<string, Readonly<Record<string, number>>>> = {
 
 const platform = nodePlatform(() => {});
 const bpf = new LinuxBpf(platform);
-/** What a kernel may lack; the agent does without these programs then. */
+/** Programs that some kernels cannot load, by the feature that they need; the agent does without them there. */
 const needs: Readonly<Record<string, Feature>> = {
   stale_sockets: 'iter/bpf_sk_storage_map',
   destroy_tcp: 'kfunc/bpf_sock_destroy',

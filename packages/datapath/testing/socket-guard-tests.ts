@@ -142,7 +142,7 @@ export function guardTests(makeWorld: (name: string, pods: number) => SocketWorl
         }
       });
 
-      test(`IPv${family}: a socket that is bound to a port of loopback is told that this can't be`, () => {
+      test(`IPv${family}: a socket that is bound to a port of loopback gets EADDRNOTAVAIL`, () => {
         const pod = world.pod(0);
         served('TCP', 31082, pod.addresses[end]);
         served('UDP', 31083, pod.addresses[end]);

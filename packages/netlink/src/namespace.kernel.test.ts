@@ -118,7 +118,7 @@ test('no descriptor is left open', () => {
   });
 });
 
-test('a closed namespace or netlink socket throws, whoever has its number since', () => {
+test('a closed namespace or netlink socket throws, also when another file has its number since', () => {
   const namespace = NetworkNamespace.current(platform);
   namespace[Symbol.dispose]();
   const closed = /^Error: use network namespace: it is closed$/;
