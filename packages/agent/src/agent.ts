@@ -189,17 +189,17 @@ export class Agent implements Disposable {
         }),
       );
       this.#reserve(this.#source.apiServers);
+      this.#events.add('info', 'agent', config.node, 'agent started', {
+        version,
+        [this.#source.state.kind]: this.#source.state.path,
+        socket: config.socket,
+        devices: this.#devices,
+        adopted: this.#datapath.adopted,
+      });
     } catch (error) {
       opened[Symbol.dispose]();
       throw error;
     }
-    this.#events.add('info', 'agent', config.node, 'agent started', {
-      version,
-      [this.#source.state.kind]: this.#source.state.path,
-      socket: config.socket,
-      devices: this.#devices,
-      adopted: this.#datapath.status().adopted,
-    });
   }
 
   [Symbol.dispose](): void {

@@ -7,6 +7,7 @@ export type DatapathPart = Operations<ServiceRow> &
   Disposable &
   Pick<
     Datapath,
+    | 'adopted'
     | 'status'
     | 'backendCounters'
     | 'rowRefusals'

@@ -19,6 +19,10 @@ export class MemoryDatapath implements DatapathPart {
   tracked = false;
   disposed = false;
 
+  get adopted(): boolean {
+    return this.inForce.size > 0;
+  }
+
   update(rows: readonly ServiceRow[]) {
     return rows.map((row) => {
       const reason = this.failing.get(row.key);
@@ -47,7 +51,7 @@ export class MemoryDatapath implements DatapathPart {
       maps: [{ name: 'services', entries: this.inForce.size, maxEntries: 100 }],
       links: [{ hook: 'connect4', attached: true }],
       missing: [],
-      adopted: this.inForce.size > 0,
+      adopted: this.adopted,
       repaired: 0,
       migrated: [],
       socketsDestroyed: 0,

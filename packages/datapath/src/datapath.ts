@@ -222,7 +222,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private nodeDevices: readonly NodeDevice[] = [];
   private peers: readonly AddressUse[] = [];
   private dropWatch: Disposable | undefined;
-  private readonly adopted: boolean;
+  /** True if services of an earlier agent were found programmed. */
+  readonly adopted: boolean;
   private active = false;
   private released = false;
 
