@@ -1,4 +1,5 @@
-// The gate: format, lint, types, layers, generated files. Everything runs; what fails is printed whole.
+// The gate: format, lint, types, layers, generated files, words, commits. Everything runs; what fails is
+// printed whole.
 import { spawn } from 'node:child_process';
 import { root } from './files.ts';
 
@@ -8,6 +9,8 @@ const steps: readonly [string, readonly string[]][] = [
   ['types of the portable core', ['tsc', '-p', 'tsconfig.core.json']],
   ['layers', ['node', 'tools/layers.ts']],
   ['generated files', ['node', 'tools/fresh.ts']],
+  ['words', ['node', 'tools/wording.ts']],
+  ['commits', ['node', 'tools/commits.ts']],
 ];
 
 function run([name, [command, ...args]]: (typeof steps)[number]): Promise<boolean> {

@@ -1,0 +1,98 @@
+// Finds phrases that this project does not use, because readers stumble over them. CONTRIBUTING.md has the
+// glossary. `node tools/wording.ts [PATH...]` lists each occurrence below the paths.
+import { readFileSync } from 'node:fs';
+import { projectFiles, root } from './files.ts';
+
+interface Phrase {
+  readonly pattern: RegExp;
+  readonly instead: string;
+  /** The number of occurrences that remain to be rewritten. It only goes down. */
+  readonly remaining?: number;
+}
+
+export const phrases: readonly Phrase[] = [
+  { pattern: /\bin(to)? force\b/gi, instead: 'programmed', remaining: 247 },
+  {
+    pattern: /\bfrom outside\b(?! (the|a|an|this|its)\b)/gi,
+    instead: 'external, or from outside the cluster',
+    remaining: 117,
+  },
+  { pattern: /\bstands? for (a )?clients?\b/gi, instead: 'SNAT port', remaining: 23 },
+  { pattern: /\bkernel half\b/gi, instead: 'BPF programs', remaining: 29 },
+  { pattern: /\bleads? out\b/gi, instead: 'network interface', remaining: 19 },
+  { pattern: /\b(none|one) of (ours|mine)\b/gi, instead: 'not for Heddle', remaining: 2 },
+  { pattern: /\b(is|are|was|were) told\b/gi, instead: 'receives', remaining: 86 },
+  { pattern: /\bhears?\b/gi, instead: 'observes', remaining: 98 },
+  { pattern: /\btells?\b/gi, instead: 'reports, shows', remaining: 132 },
+  { pattern: /\bgoes by (the|its|his)\b/gi, instead: 'follows, uses', remaining: 2 },
+  { pattern: /\bwhoever\b/gi, instead: 'name the subject', remaining: 37 },
+  { pattern: /\bspared?\b/gi, instead: 'inherited, kept', remaining: 53 },
+  { pattern: /\bin vain\b/gi, instead: 'without result', remaining: 8 },
+  { pattern: /\bgives? way\b/gi, instead: 'evicts', remaining: 28 },
+  { pattern: /\bturns? round\b/gi, instead: 'reflects, reverses', remaining: 5 },
+  { pattern: /\bspoil(s|t|ed)?\b/gi, instead: 'corrupts', remaining: 24 },
+  { pattern: /\bpatience\b/gi, instead: 'timeout, limit', remaining: 10 },
+  {
+    pattern: /\/\*\*\s+(\*\s+)?(Of|As|What|Whether|Whom?|Whose)\s/g,
+    instead: 'a sentence or a noun phrase that names the thing',
+    remaining: 506,
+  },
+];
+
+export interface Occurrence {
+  readonly line: number;
+  readonly phrase: Phrase;
+  readonly text: string;
+}
+
+/** Returns the occurrences of `among` in a text. */
+export function occurrences(text: string, among: readonly Phrase[] = phrases): Occurrence[] {
+  const found: Occurrence[] = [];
+  for (const phrase of among) {
+    for (const { index } of text.matchAll(phrase.pattern)) {
+      const line = text.slice(0, index).split('\n').length;
+      found.push({ line, phrase, text: text.split('\n')[line - 1]!.trim() });
+    }
+  }
+  return found;
+}
+
+/** Returns what is wrong with the number of occurrences of each phrase. */
+export function excess(counts: ReadonlyMap<Phrase, number>): string[] {
+  return [...counts]
+    .filter(([{ remaining = 0 }, count]) => count > remaining)
+    .map(([{ pattern, instead, remaining = 0 }, count]) => {
+      const allowed = remaining === 0 ? '' : `, ${remaining} of them old ones`;
+      return `${pattern.source}: ${count} occurrences${allowed}; write: ${instead}`;
+    });
+}
+
+function main(paths: readonly string[]): void {
+  const files = projectFiles('.ts', '.mjs', '.c', '.h', '.md', '.svelte', '.yaml').filter(
+    (file) =>
+      !/\/(generated|testdata)\/|^tools\/wording|^CONTRIBUTING/.test(file) &&
+      (paths.length === 0 || paths.some((path) => file.startsWith(path))),
+  );
+  const counts = new Map<Phrase, number>(phrases.map((phrase) => [phrase, 0]));
+  const lines = new Map<Phrase, string[]>(phrases.map((phrase) => [phrase, []]));
+  for (const file of files) {
+    for (const { line, phrase, text } of occurrences(readFileSync(root + file, 'utf8'))) {
+      counts.set(phrase, counts.get(phrase)! + 1);
+      lines.get(phrase)!.push(`${file}:${line}: ${text} (write: ${phrase.instead})`);
+    }
+  }
+  if (paths.length > 0) {
+    for (const line of [...lines.values()].flat()) console.log(line);
+    return;
+  }
+  const wrong = excess(counts);
+  for (const line of wrong) console.error(line);
+  if (wrong.length === 0) return;
+  for (const [phrase, count] of counts) {
+    if (count > (phrase.remaining ?? 0)) console.error(lines.get(phrase)!.slice(-5).join('\n'));
+  }
+  console.error('`node tools/wording.ts PATH` lists all of them below a path.');
+  process.exitCode = 1;
+}
+
+if (import.meta.main) main(process.argv.slice(2));
