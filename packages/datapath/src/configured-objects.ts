@@ -1,7 +1,5 @@
 import { type ObjectSpec, resizeMap, setVariable } from '@heddle/ebpf';
-import { crc32cPowers } from './crc32c.ts';
 import type { DatapathOptions, DatapathSizes } from './datapath.ts';
-import { portStride, ticksOf, timeoutTicks, unansweredLimit } from './flow-options.ts';
 import {
   crc32cPowersSize,
   encodeCrc32cPowers,
@@ -12,6 +10,8 @@ import {
   nodeConfigSize,
   socketConfigSize,
 } from './generated/abi.ts';
+import { crc32cPowers } from './nat/crc32c.ts';
+import { portStride, ticksOf, timeoutTicks, unansweredLimit } from './nat/flow-options.ts';
 
 /** The object of the sockets' programs as the options and the kernel want it. */
 export function configuredSocket(

@@ -14,31 +14,16 @@ import {
 import type { ServiceRow, TunnelEnds } from '@heddle/model';
 import type { Operations } from '@heddle/state';
 import { allOrNothing, type Disposal, type Platform, parseIp } from '@heddle/sys';
-import type { AddressUse } from './address-roles.ts';
-import { type Damage, ProgrammedArray, type ProgrammedContent, ProgrammedMap } from './audit.ts';
-import type { BackendCounters, TrafficTotals } from './backend-table.ts';
 import { configuredNode, configuredSocket, withFrontends } from './configured-objects.ts';
-import { type DropNotice, dropCounts, watchDrops } from './drops.ts';
-import type { NatOptions } from './flow-options.ts';
-import type { FlowEntry } from './flows.ts';
 import {
-  decodeNatTable,
-  encodeService,
-  heddleAbi,
-  refusalReason,
-  type ServiceFlags,
-  serviceAlgorithm,
-  serviceSize,
-} from './generated/abi.ts';
-import { attachHooks, hasHooks } from './hooks.ts';
-import { Integrity } from './integrity.ts';
-import { kernelFields, readsKernel } from './kernel-fields.ts';
-import { MappedArray } from './mapped-array.ts';
-import type { PortUse } from './nat-ports.ts';
-import { type NatStatus, NatTable } from './nat-table.ts';
-import { type NodeDevice, NodeDevices } from './node-devices.ts';
-import { OpenConnections } from './open-connections.ts';
-import { PinnedLinks } from './pinned-links.ts';
+  type Damage,
+  ProgrammedArray,
+  type ProgrammedContent,
+  ProgrammedMap,
+} from './core/audit.ts';
+import { Integrity } from './core/integrity.ts';
+import { MappedArray } from './core/mapped-array.ts';
+import { PinnedLinks } from './core/pinned-links.ts';
 import {
   openMap,
   otherFolders,
@@ -49,14 +34,34 @@ import {
   pinnedSize,
   removeFolder,
   resizedMap,
-} from './pinned-maps.ts';
-import { ReplySources } from './reply-sources.ts';
-import { ServiceMaps } from './service-maps.ts';
-import { type RefusalCount, ServiceRefusals } from './service-refusals.ts';
-import { SourceRanges } from './source-ranges.ts';
-import { StaleSockets } from './stale-sockets.ts';
-import { keyText, Slots } from './store.ts';
-import { XdpDevices, type XdpMode, type XdpState } from './xdp-devices.ts';
+} from './core/pinned-maps.ts';
+import { keyText, Slots } from './core/store.ts';
+import { type NodeDevice, NodeDevices } from './devices/node-devices.ts';
+import { XdpDevices, type XdpMode, type XdpState } from './devices/xdp-devices.ts';
+import { type DropNotice, dropCounts, watchDrops } from './events/drops.ts';
+import {
+  decodeNatTable,
+  encodeService,
+  heddleAbi,
+  refusalReason,
+  type ServiceFlags,
+  serviceAlgorithm,
+  serviceSize,
+} from './generated/abi.ts';
+import type { NatOptions } from './nat/flow-options.ts';
+import type { FlowEntry } from './nat/flows.ts';
+import type { PortUse } from './nat/nat-ports.ts';
+import { type NatStatus, NatTable } from './nat/nat-table.ts';
+import type { AddressUse } from './services/address-roles.ts';
+import type { BackendCounters, TrafficTotals } from './services/backend-table.ts';
+import { ReplySources } from './services/reply-sources.ts';
+import { ServiceMaps } from './services/service-maps.ts';
+import { type RefusalCount, ServiceRefusals } from './services/service-refusals.ts';
+import { SourceRanges } from './services/source-ranges.ts';
+import { attachHooks, hasHooks } from './sockets/hooks.ts';
+import { kernelFields, readsKernel } from './sockets/kernel-fields.ts';
+import { OpenConnections } from './sockets/open-connections.ts';
+import { StaleSockets } from './sockets/stale-sockets.ts';
 
 /** How many entries the maps have room for. Arrays take their memory at once, hashes as they fill. */
 export interface DatapathSizes {

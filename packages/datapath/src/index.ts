@@ -1,5 +1,6 @@
-export type { Damage } from './audit.ts';
-export type { BackendCounters } from './backend-table.ts';
+export type { Damage } from './core/audit.ts';
+export { PinLock, PinsInUse } from './core/pin-lock.ts';
+export { MapFull } from './core/store.ts';
 export {
   currentPins,
   Datapath,
@@ -9,16 +10,20 @@ export {
   openDatapath,
   pinRoot,
 } from './datapath.ts';
-export type { DropNotice } from './drops.ts';
-export { type IndexedFlows, keyOfSlot, placeOfKey, rehashed } from './flow-index.ts';
-export { defaultNat, type FlowTimeouts, type NatOptions, type PortRange } from './flow-options.ts';
-export { type FlowEntry, flowStates, readFlows } from './flows.ts';
+export type { NodeDevice } from './devices/node-devices.ts';
+export { type XdpMode, type XdpState, xdpModes } from './devices/xdp-devices.ts';
+export type { DropNotice } from './events/drops.ts';
 export { decodeFlowBucket, decodeNatTable, deviceRole, encodeNatTable } from './generated/abi.ts';
-export { maglevSize, maglevTable } from './maglev.ts';
-export type { PortUse } from './nat-ports.ts';
-export type { NatStatus } from './nat-table.ts';
-export type { NodeDevice } from './node-devices.ts';
-export { PinLock, PinsInUse } from './pin-lock.ts';
-export type { RefusalCount } from './service-refusals.ts';
-export { MapFull } from './store.ts';
-export { type XdpMode, type XdpState, xdpModes } from './xdp-devices.ts';
+export { type IndexedFlows, keyOfSlot, placeOfKey, rehashed } from './nat/flow-index.ts';
+export {
+  defaultNat,
+  type FlowTimeouts,
+  type NatOptions,
+  type PortRange,
+} from './nat/flow-options.ts';
+export { type FlowEntry, flowStates, readFlows } from './nat/flows.ts';
+export type { PortUse } from './nat/nat-ports.ts';
+export type { NatStatus } from './nat/nat-table.ts';
+export type { BackendCounters } from './services/backend-table.ts';
+export { maglevSize, maglevTable } from './services/maglev.ts';
+export type { RefusalCount } from './services/service-refusals.ts';

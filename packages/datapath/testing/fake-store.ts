@@ -1,5 +1,7 @@
 import type { ServiceRow } from '@heddle/model';
 import { errno, formatEndpoint, formatIp, SysError } from '@heddle/sys';
+import type { ArrayMemory } from '../src/core/mapped-array.ts';
+import { type KeyedMap, keyBytes, keyText, type ServiceStore, Slots } from '../src/core/store.ts';
 import {
   addressKeySize,
   addressRole,
@@ -12,8 +14,6 @@ import {
   serviceKeySize,
   serviceSize,
 } from '../src/generated/abi.ts';
-import type { ArrayMemory } from '../src/mapped-array.ts';
-import { type KeyedMap, keyBytes, keyText, type ServiceStore, Slots } from '../src/store.ts';
 
 /** A hash map in memory with the kernel's answers: E2BIG when full, batches that stop on the way. */
 export class FakeMap implements KeyedMap {

@@ -3,10 +3,10 @@ import type { BpfMap } from '@heddle/ebpf';
 import { assertPacket, Packet } from '@heddle/lab';
 import type { Protocol } from '@heddle/model';
 import type { Datapath } from '../src/datapath.ts';
-import { dropText } from '../src/drops.ts';
-import { type FlowTimeouts, timeoutTicks } from '../src/flow-options.ts';
-import type { FlowEntry } from '../src/flows.ts';
+import { dropText } from '../src/events/drops.ts';
 import { dropReason, flowState } from '../src/generated/abi.ts';
+import { type FlowTimeouts, timeoutTicks } from '../src/nat/flow-options.ts';
+import type { FlowEntry } from '../src/nat/flows.ts';
 import {
   type Chosen,
   type Ends,

@@ -14,7 +14,7 @@ import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
 import { kernelRoutes } from '../../vm/testing/kernel-routes.ts';
 import { decodeNatTable, encodeNatTable, flowState, natFlowSize } from '../src/generated/abi.ts';
-import { watchedOffset } from '../src/nat-table.ts';
+import { watchedOffset } from '../src/nat/nat-table.ts';
 import { covered } from './coverage.ts';
 import { objects } from './objects.ts';
 

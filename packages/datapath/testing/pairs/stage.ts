@@ -3,7 +3,7 @@ import { eth, Packet } from '@heddle/lab';
 import { ServiceModel, type ServiceRow } from '@heddle/model';
 import { changeOf } from '../../../model/testing/cluster.ts';
 import type { Datapath, DatapathOptions } from '../../src/datapath.ts';
-import type { NodeDevice } from '../../src/node-devices.ts';
+import type { NodeDevice } from '../../src/devices/node-devices.ts';
 import { contextOf } from '../node-packets.ts';
 import type { SocketWorld, TestPlace } from '../socket-world.ts';
 import type { TestSocket } from '../sockets.ts';

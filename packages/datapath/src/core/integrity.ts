@@ -1,0 +1,187 @@
+import { type Bpf, BpfMap, mountBpffs } from '@heddle/ebpf';
+import { type FileStatus, fileStatus, makeDirectory, type Platform, removeFile } from '@heddle/sys';
+import type { NodeDevices } from '../devices/node-devices.ts';
+import type { XdpDevices } from '../devices/xdp-devices.ts';
+import type { Damage, ProgrammedContent } from './audit.ts';
+import { isNowhere, openLink, type PinnedLinks } from './pinned-links.ts';
+import type { PinFolder } from './pinned-maps.ts';
+
+/** The parts of a datapath that others can remove, and the functions that make them again. */
+export interface IntegrityParts {
+  readonly platform: Platform;
+  readonly bpf: Bpf;
+  readonly bpffs: string;
+  readonly folder: PinFolder;
+  readonly cgroup: string;
+  readonly maps: () => readonly BpfMap[];
+  readonly links: PinnedLinks;
+  readonly devices: NodeDevices;
+  readonly xdpDevices: XdpDevices;
+  readonly contents: readonly ProgrammedContent[];
+  /** Attaches all programs that are not attached. Throws SysError, NetlinkError. */
+  readonly attach: () => void;
+  /** Starts the timer that ages flows: it ends with the content of its map. Throws SysError. */
+  readonly startSweeping: () => void;
+}
+
+/**
+ * Compares what the kernel has with what was made: programs at their hooks, pins, entries of maps. Others
+ * can change all of it, and nothing tells the agent. Methods are called in the network namespace of the
+ * devices.
+ */
+export class Integrity {
+  readonly #parts: IntegrityParts;
+  /** The cgroup that the programs are attached to. */
+  #cgroup: string | undefined;
+  /** The folders of pins when all pins were there. */
+  #pinStamp = '';
+  #next = 0;
+
+  constructor(parts: IntegrityParts) {
+    this.#parts = parts;
+  }
+
+  /** Everything was made just now. Throws SysError. */
+  made(): void {
+    const { platform, cgroup } = this.#parts;
+    this.#cgroup = statusOf(platform, cgroup)?.identity;
+    this.#pinStamp = this.#stamp();
+  }
+
+  /** Hooks and pins that are not as they were made. It makes some twenty system calls. Throws SysError. */
+  check(): Damage[] {
+    const { links, devices, xdpDevices } = this.#parts;
+    const detached = links.detached();
+    return [
+      ...this.#checkCgroup(),
+      ...detached.filter(({ name }) => !name.includes('@')),
+      ...devices.detached(detached),
+      ...xdpDevices.detached(detached),
+      ...this.#checkPins(),
+    ];
+  }
+
+  /** The number of maps that are audited in turn. */
+  get mapCount(): number {
+    return this.#parts.contents.length;
+  }
+
+  /** Compares the content of the next map; all pins too, when all maps have had their turn. Throws SysError. */
+  audit(): Damage[] {
+    const { contents } = this.#parts;
+    if (this.#next === contents.length) {
+      this.#next = 0;
+      this.#pinStamp = '';
+    }
+    return contentDamage(contents[this.#next++]!);
+  }
+
+  /**
+   * Makes again what is damaged, as far as it can. Returns what is left, and the first error. What others
+   * have attached or pinned elsewhere is left alone. Throws SysError when the kernel doesn't tell.
+   */
+  repair(damages: readonly Damage[]): { left: readonly Damage[]; error: Error | undefined } {
+    const { platform, bpffs, folder, contents, attach, startSweeping } = this.#parts;
+    const damaged = new Set(damages.filter(({ kind }) => kind === 'map').map(({ name }) => name));
+    const maps = contents.filter(({ name }) => damaged.has(name));
+    const is = (wanted: Damage['kind']) => damages.some(({ kind }) => kind === wanted);
+    const errors: Error[] = [];
+    const attempt = (work: () => void) => {
+      try {
+        work();
+      } catch (error) {
+        errors.push(error as Error);
+      }
+    };
+    if (is('hook') || is('pin')) {
+      attempt(() => {
+        mountBpffs(platform, bpffs);
+        for (const path of [folder.maps, folder.links]) makeDirectory(platform, path);
+      });
+    }
+    if (is('hook')) attempt(attach);
+    if (is('hook') || is('pin')) attempt(() => this.#pinAll());
+    for (const content of maps) attempt(() => content.restore());
+    if (maps.length > 0) attempt(startSweeping);
+    if (errors.length === 0) this.made();
+    return { left: [...this.check(), ...maps.flatMap(contentDamage)], error: errors[0] };
+  }
+
+  #checkCgroup(): Damage[] {
+    const { platform, cgroup } = this.#parts;
+    const found = statusOf(platform, cgroup)?.identity;
+    if (found === this.#cgroup) return [];
+    const problem = found === undefined ? 'is missing' : 'was made anew';
+    return [{ kind: 'hook', name: `cgroup ${cgroup}`, problem }];
+  }
+
+  /** The folders change when a pin is removed, added or replaced; only then each pin is looked at. */
+  #checkPins(): Damage[] {
+    const stamp = this.#stamp();
+    if (stamp === this.#pinStamp) return [];
+    const damages = [...this.#lostPins()].map(
+      (path): Damage => ({ kind: 'pin', name: path, problem: 'is missing or something else' }),
+    );
+    if (damages.length === 0) this.#pinStamp = stamp;
+    return damages;
+  }
+
+  #stamp(): string {
+    const { platform, folder } = this.#parts;
+    return [folder.maps, folder.links]
+      .map((path) => {
+        const status = statusOf(platform, path);
+        return status ? `${status.identity} ${status.modifiedNs}` : 'missing';
+      })
+      .join();
+  }
+
+  *#lostPins(): Generator<string> {
+    const { bpf, folder, maps, links } = this.#parts;
+    for (const { info } of maps()) {
+      const path = `${folder.maps}/${info.name}`;
+      if (pinnedMapId(bpf, path) !== info.id) yield path;
+    }
+    for (const [name, id] of links.pins()) {
+      using pinned = openLink(bpf, [folder], name);
+      if (pinned?.link.info.id !== id) yield `${folder.links}/${name}`;
+    }
+  }
+
+  #pinAll(): void {
+    const { platform, bpf, folder, maps, links } = this.#parts;
+    for (const map of maps()) {
+      const path = `${folder.maps}/${map.info.name}`;
+      if (pinnedMapId(bpf, path) === map.info.id) continue;
+      removeFile(platform, path);
+      map.pin(path);
+    }
+    for (const [name] of links.pins()) links.pin(name);
+  }
+}
+
+/** Status of what is at a path; undefined when nothing is. Throws SysError. */
+function statusOf(platform: Platform, path: string): FileStatus | undefined {
+  try {
+    return fileStatus(platform, path);
+  } catch (error) {
+    if (isNowhere(error)) return undefined;
+    throw error;
+  }
+}
+
+function contentDamage(content: ProgrammedContent): Damage[] {
+  const problem = content.problem();
+  return problem === undefined ? [] : [{ kind: 'map', name: content.name, problem }];
+}
+
+/** Id of the map that is pinned at a path; undefined when none is. */
+function pinnedMapId(bpf: Bpf, path: string): number | undefined {
+  try {
+    using map = BpfMap.openPinned(bpf, path);
+    return map.info.id;
+  } catch (error) {
+    if (isNowhere(error)) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { Packet, Tcp } from '@heddle/lab';
+import { clients, doors, type End, NodePackets, xdpOf } from '../../testing/node-packets.ts';
+import { sizes, World } from '../../testing/world.ts';
+import { defaultNat } from './flow-options.ts';
+
+const flows = 256;
+/** So many packets as fill the table three times. */
+const flood = 3 * flows;
+const ports = { first: 5000, last: 5039 };
+
+/** A connection of a client to a service, whose backend is on this node or on another one. */
+class Connection {
+  readonly #packets: NodePackets;
+  readonly #client: string;
+  readonly #dport: number;
+  readonly #sport: number;
+  readonly #backend: { readonly address: string; readonly isLocal: boolean };
+  #source: { address: string; port: number } | undefined;
+
+  constructor(
+    packets: NodePackets,
+    ends: { client: string; sport: number; dport: number },
+    backend: { readonly address: string; readonly isLocal: boolean },
+  ) {
+    this.#packets = packets;
+    this.#client = ends.client;
+    this.#sport = ends.sport;
+    this.#dport = ends.dport;
+    this.#backend = backend;
+  }
+
+  begin(): void {
+    const { verdict, packet } = this.#fromClient({ syn: true, seq: 1000 });
+    assert.equal(verdict, 'send', 'the connection begins');
+    const ip = packet.layer('ipv4') ?? packet.layer('ipv6')!;
+    this.#source = { address: ip.src, port: packet.layer('tcp')!.sport };
+  }
+
+  answer(): void {
+    this.#fromBackend({ syn: true, ack: true, seq: 5000, ackSeq: 1001 });
+  }
+
+  /** The client confirms, and asks; the backend answers. */
+  confirm(): void {
+    const { verdict, packet } = this.#fromClient({ ack: true, seq: 1001, ackSeq: 5001 }, 'ask');
+    assert.equal(verdict, 'send');
+    const ip = packet.layer('ipv4') ?? packet.layer('ipv6')!;
+    assert.equal(ip.dst, this.#backend.address, 'it goes to the backend that it began with');
+    this.#fromBackend({ ack: true, seq: 5001, ackSeq: 1004 });
+  }
+
+  /** The client gives it up. */
+  end(): void {
+    this.#fromClient({ rst: true, ack: true, seq: 1004, ackSeq: 5001 });
+  }
+
+  whole(): this {
+    this.begin();
+    this.answer();
+    this.confirm();
+    return this;
+  }
+
+  #fromClient(flags: Partial<Tcp>, text = '') {
+    const { node } = this.#packets;
+    const ends = { sport: this.#sport, dport: this.#dport };
+    const segment = this.#packets.from(this.#client, node).tcp({ ...ends, ...flags });
+    return this.#packets.ingress(text ? segment.payload(text) : segment);
+  }
+
+  #fromBackend(flags: Partial<Tcp>): void {
+    const { address, port } = this.#source!;
+    const ends = { sport: 8080, dport: port };
+    const segment = this.#packets.from(this.#backend.address, address).tcp({ ...ends, ...flags });
+    const { verdict, packet } = this.#backend.isLocal
+      ? this.#packets.egress(segment)
+      : this.#packets.ingress(segment);
+    assert.equal(verdict, this.#backend.isLocal ? 'pass' : 'send');
+    const ip = packet.layer('ipv4') ?? packet.layer('ipv6')!;
+    assert.equal(ip.dst, this.#client, 'the answer reaches the client');
+    assert.equal(packet.layer('tcp')!.sport, this.#dport, 'by the port of the service');
+  }
+}
+
+const services = { local: 30_001, remote: 30_002, udp: 30_003, sctp: 30_004, other: 30_005 };
+
+for (const door of doors) {
+  for (const end of ['v4', 'v6'] as const satisfies End[]) {
+    describe(`unconfirmed flows give way to new ones, by ${door}, ${end}`, () => {
+      let world: World;
+      let packets: NodePackets;
+      let local: { address: string; isLocal: boolean };
+      let remote: { address: string; isLocal: boolean };
+      let sport = 10_000;
+      before(() => {
+        world = new World('eviction', 1, {
+          lab: { nodes: 2 },
+          sizes: { ...sizes, flows },
+          nat: { ...defaultNat, ports },
+          xdp: xdpOf(door),
+        });
+        world.serveOutside();
+        packets = new NodePackets(world, end);
+        local = { address: world.pod(0).addresses[end], isLocal: true };
+        remote = {
+          address: world.lab.nodes[1]!.pods[0]!.addresses[end],
+          isLocal: false,
+        };
+        world.apply(
+          packets.service(services.local, [local.address]),
+          packets.service(services.other, [local.address]),
+          packets.service(services.remote, [remote.address]),
+          packets.service(services.udp, [local.address], { protocol: 'UDP' }),
+          packets.service(services.sctp, [remote.address], { protocol: 'SCTP' }),
+        );
+      });
+      after(() => world?.[Symbol.dispose]());
+
+      const client = clients[end];
+      const spoofed = (i: number) =>
+        end === 'v4' ? `198.18.${i >> 8}.${i & 255}` : `fd00:198:18:${i.toString(16)}::1`;
+      const connection = (dport: number, backend = local) =>
+        new Connection(packets, { client, sport: ++sport, dport }, backend);
+      const status = () => world.datapath.natStatus();
+      const evictions = () => status().evicted.reduce((sum, { count }) => sum + count, 0);
+      /** Sends `flood` packets, none of which may be dropped, and has `meanwhile` happen now and then. */
+      const send = (packet: (i: number) => Packet, meanwhile: () => void) => {
+        const before = evictions();
+        const dropped = packets.drops(() => {
+          for (let i = 0; i < flood; i++) {
+            packets.ingress(packet(i));
+            if (i % 32 === 31) meanwhile();
+          }
+        });
+        assert.deepEqual(dropped, {}, 'nothing is refused');
+        assert.ok(evictions() - before > flood / 2, `${evictions() - before} were evicted`);
+        const { unanswered, unansweredLimit, flows: used, maxFlows } = status();
+        assert.ok(unanswered <= unansweredLimit, `${unanswered} of ${unansweredLimit}`);
+        assert.ok(used <= maxFlows);
+      };
+      const syn = (from: string, dport: number, sport = 1024) =>
+        packets.from(from, packets.node).tcp({ sport, dport, syn: true });
+
+      const kinds: Readonly<Record<string, (i: number) => Packet>> = {
+        'SYNs to a backend on this node': (i) => syn(spoofed(i), services.local),
+        'SYNs to a backend elsewhere, more than there are SNAT ports': (i) =>
+          syn(spoofed(i), services.remote),
+        'datagrams to a silent port': (i) =>
+          packets.from(spoofed(i), packets.node).udp({ sport: 1024, dport: services.udp }),
+        'first fragments': (i) =>
+          packets
+            .from(spoofed(i), packets.node, { ttl: 64 })
+            .udp({ sport: 1024, dport: services.udp })
+            .payload(100)
+            .fragments([56, 56], i)[0]!,
+        'INITs of SCTP': (i) =>
+          packets.from(spoofed(i), packets.node).sctp({
+            ...{ sport: 1024, dport: services.sctp, tag: 0 },
+            chunks: [{ type: 'init', value: new Uint8Array(16) }],
+          }),
+      };
+      for (const [kind, packet] of Object.entries(kinds)) {
+        test(`a flood of ${kind} leaves every new connection its place`, () => {
+          const open = connection(services.local);
+          open.whole();
+          send(packet, () => {
+            connection(services.other).whole().end();
+            connection(services.local).whole().end();
+            connection(services.remote, remote).whole().end();
+          });
+          open.confirm();
+          open.end();
+          connection(services.other).whole().end();
+        });
+      }
+
+      test('a flood at one service takes no handshake of another service', () => {
+        const handshake = connection(services.other);
+        handshake.begin();
+        send(
+          (i) => syn(spoofed(i), services.local),
+          () => {},
+        );
+        handshake.answer();
+        handshake.confirm();
+        handshake.end();
+      });
+
+      test('a flood from one address takes no handshake of another client of the service', () => {
+        const handshake = connection(services.local);
+        handshake.begin();
+        const from = spoofed(7);
+        send(
+          (i) => syn(from, services.local, 1024 + i),
+          () => {},
+        );
+        handshake.answer();
+        handshake.confirm();
+        handshake.end();
+      });
+
+      test('a flood of UDP at many ports takes no handshake of TCP', () => {
+        const many = Array.from({ length: 20 }, (_, i) => 31_000 + i);
+        world.apply(
+          ...many.map((port) => packets.service(port, [local.address], { protocol: 'UDP' })),
+        );
+        const handshake = connection(services.other);
+        handshake.begin();
+        send(
+          (i) =>
+            packets
+              .from(spoofed(i), packets.node)
+              .udp({ sport: 1024, dport: many[i % many.length]! }),
+          () => {},
+        );
+        handshake.answer();
+        handshake.confirm();
+        handshake.end();
+      });
+
+      test('a flood at a port that its backend refuses leaves every new connection its place', () => {
+        const before = evictions();
+        for (let i = 0; i < flood; i++) {
+          packets.ingress(syn(spoofed(i), services.local));
+          const reset = packets
+            .from(local.address, spoofed(i))
+            .tcp({ sport: 8080, dport: 1024, rst: true, ack: true, ackSeq: 1 });
+          packets.egress(reset);
+          if (i % 32 === 31) connection(services.other).whole().end();
+        }
+        assert.ok(evictions() - before > flood / 2);
+      });
+
+      test('connections that are over give way when the table is full', () => {
+        for (let i = 0; i < 2 * flows; i++) connection(services.local).whole().end();
+      });
+    });
+  }
+}

@@ -1,0 +1,98 @@
+import {
+  decodeFlowBucket,
+  decodeNatFlow,
+  encodeFlowBucket,
+  encodeFlowKey,
+  flowKeySize,
+} from '../generated/abi.ts';
+import { protocolOfLife, sourceOfLife } from './flows.ts';
+
+// The index of flows as bpf/include/index.h has it: where in `nat_index` the key of a flow is.
+
+const protocolNumbers = { TCP: 6, UDP: 17, SCTP: 132 } as const;
+const slotsOfBucket = 16;
+const mask32 = 0xffff_ffffn;
+
+/** The maps that the index and its keys depend on. */
+export interface IndexedFlows {
+  /** Number of buckets. */
+  readonly buckets: number;
+  /** Values of `nat_index` by their number. */
+  readonly index: Iterable<readonly [bucket: number, value: Uint8Array]>;
+  /** An entry of `nat_flows`. */
+  readonly flow: (index: number) => Uint8Array | undefined;
+  /** An entry of `nat_sources`. */
+  readonly source: (index: number) => Uint8Array | undefined;
+}
+
+/** The key that a slot stands for; undefined for a slot whose flow has ended meanwhile. */
+export function keyOfSlot(slot: bigint, { flow, source }: IndexedFlows): Uint8Array | undefined {
+  const reference = Number(slot & mask32);
+  const bytes = flow(reference >>> 1);
+  const found = bytes && decodeNatFlow(bytes);
+  const protocol = found && protocolOfLife(found.life);
+  if (!found || !protocol) return undefined;
+  const { client, frontend, backend, clientPort, frontendPort, backendPort, sourcePort } = found;
+  const index = sourceOfLife(found.life);
+  const seen = index === 0 ? client : source(index);
+  if (!seen) return undefined;
+  const isReply = (reference & 1) === 1;
+  const key = new Uint8Array(flowKeySize);
+  encodeFlowKey(
+    {
+      source: isReply ? backend : client,
+      destination: isReply ? seen : frontend,
+      sourcePort: isReply ? backendPort : clientPort,
+      destinationPort: isReply ? sourcePort : frontendPort,
+      protocol: protocolNumbers[protocol],
+    },
+    key,
+  );
+  return key;
+}
+
+/** Bucket and tag of a key, as hash_of(), bucket_of() and tag_of() find them. */
+export function placeOfKey(key: Uint8Array, secret: readonly number[], buckets: number) {
+  const view = new DataView(key.buffer, key.byteOffset, key.length);
+  const word = (i: number) => BigInt((view.getUint32(4 * i, true) + secret[i]!) >>> 0);
+  let sum = 0n;
+  for (let i = 0; i < secret.length; i += 2) sum += word(i) * word(i + 1);
+  sum = BigInt.asUintN(64, sum);
+  const hash = BigInt.asUintN(64, (sum ^ (sum >> 32n)) * 0x9e37_79b9_7f4a_7c15n);
+  return {
+    bucket: Number(((hash >> 32n) * BigInt(buckets)) >> 32n),
+    tag: ((hash >> 16n) & 0xffffn) | 1n,
+  };
+}
+
+/**
+ * The same index by another secret: values of `nat_index` by their number. A key that finds its new bucket
+ * full is left out, as is one whose flow has ended meanwhile.
+ */
+export function rehashed(
+  flows: IndexedFlows,
+  secret: readonly number[],
+): ReadonlyMap<number, Uint8Array> {
+  const slots = new Map<number, bigint[]>();
+  for (const [, value] of flows.index) {
+    for (const slot of decodeFlowBucket(value).slots) {
+      const key = slot === 0n ? undefined : keyOfSlot(slot, flows);
+      if (!key) continue;
+      const { bucket, tag } = placeOfKey(key, secret, flows.buckets);
+      const others = slots.get(bucket) ?? [];
+      if (others.length === slotsOfBucket) continue;
+      others.push((slot & ~(0xffffn << 32n)) | (tag << 32n));
+      slots.set(bucket, others);
+    }
+  }
+  const values = new Map<number, Uint8Array>();
+  for (const [bucket, own] of [...slots].sort(([a], [b]) => a - b)) {
+    const value = new Uint8Array(8 * slotsOfBucket);
+    encodeFlowBucket(
+      { slots: Array.from({ length: slotsOfBucket }, (_, i) => own[i] ?? 0n) },
+      value,
+    );
+    values.set(bucket, value);
+  }
+  return values;
+}

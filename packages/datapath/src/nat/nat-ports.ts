@@ -1,0 +1,60 @@
+import { formatIp } from '@heddle/sys';
+import { keyText } from '../core/store.ts';
+import { natFlowSize } from '../generated/abi.ts';
+import type { PortRange } from './flow-options.ts';
+import { type FlowEntry, isOverLife, protocolOfLife, sourceOfLife } from './flows.ts';
+
+/** Ports of the node that stand for clients towards one backend. */
+export interface PortUse {
+  readonly protocol: FlowEntry['protocol'];
+  readonly backend: string;
+  /** Host order. */
+  readonly backendPort: number;
+  /** The node's address that the backend sees. */
+  readonly source: string;
+  readonly used: number;
+}
+
+// Where struct nat_flow has them.
+const backendOffset = 32;
+const backendPortOffset = 52;
+const sourcePortOffset = 54;
+const lifeOffset = 60;
+
+/**
+ * How many of the ports in `range` are taken, by who sees them, most first. `bytes` are entries of
+ * `nat_flows`; flows whose client keeps its address take no port, those of an earlier range none of this
+ * one, and those that are over give theirs up. Reads only what it needs: a table can have a million entries.
+ */
+export function portsByDestination(
+  bytes: Uint8Array,
+  range: PortRange,
+  addressOf: (source: number) => Uint8Array | undefined,
+): PortUse[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const counts = new Map<string, { readonly at: number; readonly life: number; used: number }>();
+  for (let at = 0; at + natFlowSize <= bytes.length; at += natFlowSize) {
+    const life = view.getUint32(at + lifeOffset, true);
+    const protocol = protocolOfLife(life);
+    if (protocol === undefined || sourceOfLife(life) === 0 || isOverLife(life)) continue;
+    const port = view.getUint16(at + sourcePortOffset, false);
+    if (port < range.first || port > range.last) continue;
+    const backend = keyText(bytes.subarray(at + backendOffset, at + backendOffset + 16));
+    const backendPort = view.getUint16(at + backendPortOffset, false);
+    const key = `${backend}${backendPort} ${protocol} ${sourceOfLife(life)}`;
+    const count = counts.get(key);
+    if (count) count.used++;
+    else counts.set(key, { at, life, used: 1 });
+  }
+  const uses = Array.from(counts.values(), ({ at, life, used }): PortUse => {
+    const source = addressOf(sourceOfLife(life));
+    return {
+      protocol: protocolOfLife(life)!,
+      backend: formatIp(bytes.subarray(at + backendOffset, at + backendOffset + 16)),
+      backendPort: view.getUint16(at + backendPortOffset, false),
+      source: source ? formatIp(source) : '',
+      used,
+    };
+  });
+  return uses.sort((a, b) => b.used - a.used);
+}

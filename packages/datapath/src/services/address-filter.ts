@@ -1,0 +1,30 @@
+import type { ArrayMemory } from '../core/mapped-array.ts';
+
+/**
+ * The `address_filter` map: by it the kernel half knows of most packets, without a look into a table,
+ * that they are for no service. A bit stays when its address goes: one too many costs a lookup.
+ */
+export class AddressFilter {
+  private readonly memory: ArrayMemory;
+
+  constructor(memory: ArrayMemory) {
+    this.memory = memory;
+  }
+
+  /** `address` is 16 bytes. To be called before the address is in `addresses`. */
+  add(address: Uint8Array): void {
+    const { length } = this.memory;
+    const bit = mix(address) % (64 * length);
+    this.memory.first(length)[bit >>> 3]! |= 1 << (bit & 7);
+    this.memory.wrote(bit >>> 3, 1);
+  }
+}
+
+/** As may_be_known in bpf/include/front.h. */
+function mix(address: Uint8Array): number {
+  const view = new DataView(address.buffer, address.byteOffset);
+  let mixed = 0;
+  for (let at = 0; at < 16; at += 4) mixed = (Math.imul(mixed, 31) + view.getUint32(at, true)) | 0;
+  mixed = Math.imul(mixed ^ (mixed >>> 15), 0x85ebca6b);
+  return (mixed ^ (mixed >>> 13)) >>> 0;
+}

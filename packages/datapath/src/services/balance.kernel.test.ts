@@ -1,0 +1,4 @@
+import { balanceTests } from '../../testing/balance-tests.ts';
+import { World } from '../../testing/world.ts';
+
+balanceTests((name, pods) => new World(name, pods));

@@ -1,0 +1,40 @@
+import type { ServiceRow } from '@heddle/model';
+import { parseIp } from '@heddle/sys';
+import type { ArrayMemory } from '../core/mapped-array.ts';
+
+/**
+ * The `reply_sources` map: from which addresses and ports packets leave the node that its programs have to look
+ * at. The programs set the bits of backends. Those of UDP ports that are served at the node's own addresses are set
+ * here, because the node's stack may send from there, too (note_stack_datagram in bpf/include/front.h). A bit stays.
+ */
+export class ReplySources {
+  private readonly memory: ArrayMemory;
+
+  constructor(memory: ArrayMemory) {
+    this.memory = memory;
+  }
+
+  /** To be called before the row's frontends are in `services`. */
+  expect({ protocol, frontends }: ServiceRow): void {
+    if (protocol !== 'UDP') return;
+    for (const { kind, address, port } of frontends) {
+      const bytes = parseIp(address);
+      if (kind !== 'ClusterIP' && bytes) this.set(replyBit(bytes, port));
+    }
+  }
+
+  private set(bit: number): void {
+    const words = this.memory.first(Math.floor(bit / 64) + 1);
+    // Programs set bits beside it at the same time.
+    Atomics.or(words, bit >>> 3, 1 << (bit & 7));
+  }
+}
+
+/** Returns the same as reply_bit in bpf/include/nat.h. `address` is 16 bytes, `port` in host order. */
+export function replyBit(address: Uint8Array, port: number): number {
+  const view = new DataView(address.buffer, address.byteOffset);
+  const word = (number: number) => BigInt(view.getUint32(number * 4, true));
+  const networkPort = BigInt(((port & 0xff) << 8) | (port >>> 8));
+  const mixed = (((word(0) ^ word(2)) << 32n) | (word(1) ^ word(3))) + (networkPort << 32n);
+  return Number((BigInt.asUintN(64, mixed * 0x9e3779b97f4a7c15n) >> 48n) & 0xffffn);
+}

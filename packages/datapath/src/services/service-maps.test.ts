@@ -1,0 +1,350 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ServiceRow } from '@heddle/model';
+import fc from 'fast-check';
+import { expectedView, fakeStore, viewOf } from '../../testing/fake-store.ts';
+import { row } from '../../testing/rows.ts';
+import { graceNs } from './extents.ts';
+import { ServiceMaps } from './service-maps.ts';
+
+const clock = () => {
+  let now = 0n;
+  return () => (now += graceNs);
+};
+
+const web = (backends: number[], more: Partial<ServiceRow> = {}) =>
+  row(
+    [{ address: '10.96.0.1', port: 80 }],
+    backends.map((n) => ({ address: `10.244.1.${n}`, port: 8080 })),
+    more,
+  );
+
+test('a change writes a new run, and the frontend points to it', () => {
+  const store = fakeStore();
+  const maps = new ServiceMaps(store, clock());
+  assert.deepEqual(maps.update([web([1, 2])]), [undefined]);
+  assert.deepEqual(maps.update([web([2, 3])]), [undefined]);
+  assert.deepEqual(viewOf(store), expectedView([web([2, 3])]));
+  assert.equal(maps.size.slots, 2);
+});
+
+test('what is there already is not written again', () => {
+  const store = fakeStore();
+  const maps = new ServiceMaps(store, clock());
+  maps.update([web([1, 2])]);
+  const writes = store.services.writes;
+  maps.update([web([1, 2])]);
+  assert.equal(store.services.writes, writes);
+});
+
+test('a new agent adopts what is in force, writes nothing, and prunes what nobody wants', () => {
+  const store = fakeStore();
+  const other = row([{ address: '10.96.0.2', port: 80 }], [{ address: '10.244.1.9', port: 80 }]);
+  new ServiceMaps(store, clock()).update([web([1, 2]), other]);
+  const writes = store.services.writes;
+
+  const next = new ServiceMaps(store, clock());
+  next.update([web([1, 2])]);
+  assert.equal(store.services.writes, writes);
+  assert.equal(next.repaired, 0);
+  assert.deepEqual(viewOf(store), expectedView([web([1, 2]), other]), 'nothing is pruned yet');
+  next.prune([web([1, 2])]);
+  assert.deepEqual(viewOf(store), expectedView([web([1, 2])]));
+});
+
+test('before everything is known, a row keeps what an earlier agent left for it', () => {
+  const store = fakeStore();
+  const old = { address: '192.0.2.1', port: 30080 };
+  const frontends = [{ address: '10.96.0.1', port: 80 }];
+  const of = (numbers: number[], ...more: (typeof old)[]) =>
+    row(
+      [...frontends, ...more],
+      numbers.map((n) => ({ address: `10.244.1.${n}`, port: 8080 })),
+    );
+  new ServiceMaps(store, clock()).update([of([1, 2, 4], old)]);
+
+  const next = new ServiceMaps(store, clock());
+  const writes = store.services.writes;
+  assert.deepEqual(next.update([of([1])]), [undefined]);
+  assert.deepEqual(viewOf(store), expectedView([of([1, 2, 4], old)]));
+  assert.equal(store.services.writes, writes, 'what is in force is not written again');
+  assert.deepEqual(next.update([of([3, 4])]), [undefined]);
+  assert.deepEqual(viewOf(store), expectedView([of([2, 3, 4], old)]), 'but 1 it had, and let go');
+  next.prune([of([3, 4])]);
+  assert.deepEqual(viewOf(store), expectedView([of([3, 4])]));
+  assert.equal(next.size.slots, 2);
+  assert.equal(next.repaired, 0);
+});
+
+test('a frontend that has moved to another row is that one’s, not spared to the one that had it', () => {
+  const moved = { address: '192.0.2.1', port: 30080 };
+  const of = (address: string, n: number, ...more: (typeof moved)[]) =>
+    row([{ address, port: 80 }, ...more], [{ address: `10.244.1.${n}`, port: 8080 }]);
+  const after = [of('10.96.0.2', 2, moved), of('10.96.0.1', 9)];
+  for (const rows of [after, after.toReversed()]) {
+    for (const batches of [[rows], rows.map((each) => [each])]) {
+      const store = fakeStore();
+      const before = [of('10.96.0.1', 1, moved), of('10.96.0.2', 2)];
+      new ServiceMaps(store, clock()).update(before);
+      const next = new ServiceMaps(store, clock());
+      for (const batch of batches) next.update(batch);
+      next.prune(rows);
+      assert.deepEqual(viewOf(store), expectedView(rows));
+    }
+  }
+});
+
+test('a row that goes before everything is known takes what it was spared with it', () => {
+  const store = fakeStore();
+  new ServiceMaps(store, clock()).update([web([1, 2])]);
+  const next = new ServiceMaps(store, clock());
+  next.update([web([1])]);
+  next.remove([web([1]).key]);
+  next.prune([]);
+  assert.deepEqual(viewOf(store), expectedView([]));
+  assert.deepEqual([next.size.backends, next.size.slots], [0, 0]);
+});
+
+test('an id that is used again has another generation', () => {
+  const store = fakeStore({ services: 10, backends: 3, slots: 100 });
+  const maps = new ServiceMaps(store, clock());
+  maps.update([web([1, 2])]);
+  maps.update([web([1])]);
+  maps.update([web([1, 3])]);
+  const generations = new Uint32Array(store.backendBytes.buffer).filter(
+    (_, word) => word % 8 === 6,
+  );
+  assert.deepEqual([...generations].sort(), [0, 1, 2]);
+});
+
+test('a full map fails the row with its name and size; what is in force stays, and space returns', () => {
+  for (const [sizes, message] of [
+    [
+      { services: 1, backends: 100, slots: 100 },
+      /write map services: full with 1 entries \(raise sizes.services\)/,
+    ],
+    [
+      { services: 10, backends: 4, slots: 100 },
+      /write map backends: full with 3 entries \(raise sizes.backends\)/,
+    ],
+    [
+      { services: 10, backends: 100, slots: 3 },
+      /write map slots: full with 3 entries \(raise sizes.slots\)/,
+    ],
+  ] as const) {
+    const store = fakeStore(sizes);
+    const maps = new ServiceMaps(store, clock());
+    const second = row(
+      [{ address: '10.96.0.2', port: 80 }],
+      [1, 2].map((n) => ({ address: `10.244.2.${n}`, port: 8080 })),
+    );
+    const [first, failed] = maps.update([web([1, 2]), second]);
+    assert.equal(first, undefined);
+    assert.match(failed!.message, message);
+    assert.deepEqual(viewOf(store), expectedView([web([1, 2])]));
+    maps.remove([web([1, 2]).key]);
+    assert.deepEqual(maps.update([second]), [undefined]);
+    assert.deepEqual(viewOf(store), expectedView([second]));
+  }
+});
+
+test('a frontend that moves to another service is not lost when the first one goes', () => {
+  const store = fakeStore();
+  const maps = new ServiceMaps(store, clock());
+  maps.update([web([1], { key: 'old' })]);
+  maps.update([web([2], { key: 'new' })]);
+  maps.remove(['old']);
+  assert.deepEqual(viewOf(store), expectedView([web([2])]));
+});
+
+test('sockets may be stale when backends go, and when a UDP service without backends gets some', () => {
+  const stale: string[] = [];
+  const maps = new ServiceMaps(fakeStore(), clock(), (protocol) => stale.push(protocol));
+  const dns = row([{ address: '10.96.0.9', port: 53 }], [{ address: '10.244.1.1', port: 53 }], {
+    protocol: 'UDP',
+  });
+  maps.update([web([1]), { ...dns, backends: [] }]);
+  assert.deepEqual(stale.splice(0), []);
+  maps.update([dns]);
+  assert.deepEqual(stale.splice(0), ['UDP']);
+  maps.update([web([2])]);
+  assert.deepEqual(stale.splice(0), ['TCP']);
+  maps.remove([dns.key]);
+  assert.deepEqual(stale.splice(0), ['UDP']);
+});
+
+// A small world: five services on a few addresses, sharing backends and sometimes a VIP.
+const backendArb = fc.record({
+  address: fc.constantFrom('10.244.1.1', '10.244.1.2', '10.244.1.3', 'fd00::1'),
+  port: fc.constantFrom(80, 8080),
+  state: fc.constantFrom('active' as const, 'active' as const, 'draining' as const),
+  weight: fc.constant(1),
+});
+const rowArb = fc
+  .record({
+    number: fc.integer({ min: 1, max: 5 }),
+    protocol: fc.constantFrom('TCP' as const, 'UDP' as const),
+    extra: fc.boolean(),
+    affinitySeconds: fc.constantFrom(0, 30),
+    algorithm: fc.constantFrom('random' as const, 'round-robin' as const),
+    backends: fc.uniqueArray(backendArb, {
+      maxLength: 6,
+      selector: (b) => `${b.address} ${b.port}`,
+    }),
+  })
+  .map(({ number, protocol, extra, backends, ...rest }) =>
+    row(
+      [
+        { address: `10.96.0.${Math.ceil(number / 2)}`, port: number },
+        ...(extra
+          ? [{ address: '192.0.2.1', port: 30000 + number, kind: 'NodePort' as const }]
+          : []),
+      ],
+      backends,
+      { ...rest, protocol, key: `default/s${number}:${number}/${protocol}` },
+    ),
+  );
+const stepArb = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('update' as const),
+      rows: fc.array(rowArb, { maxLength: 4 }),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('remove' as const), pick: fc.nat() }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('restart' as const),
+      damage: fc.array(fc.nat(), { maxLength: 6 }),
+    }),
+  },
+);
+
+test('whatever happens, the kernel sees what the rows say, also after a restart on damaged maps', () => {
+  fc.assert(
+    fc.property(fc.array(stepArb, { maxLength: 30 }), (steps) => {
+      const store = fakeStore({ services: 100, backends: 200, slots: 400 });
+      const now = clock();
+      let maps = new ServiceMaps(store, now);
+      const wanted = new Map<string, ServiceRow>();
+      for (const step of steps) {
+        if (step.do === 'update') {
+          const rows = [...new Map(step.rows.map((each) => [each.key, each])).values()];
+          for (const each of rows) wanted.set(each.key, each);
+          assert.ok(maps.update(rows).every((error) => error === undefined));
+        } else if (step.do === 'remove') {
+          const key = [...wanted.keys()][step.pick % (wanted.size || 1)];
+          if (key !== undefined) {
+            wanted.delete(key);
+            maps.remove([key]);
+          }
+        } else {
+          for (const at of step.damage) damage(store, at);
+          maps = new ServiceMaps(store, now);
+          assert.ok(maps.update([...wanted.values()]).every((error) => error === undefined));
+          maps.prune(wanted.values());
+        }
+        assert.deepEqual(viewOf(store), expectedView(wanted.values()));
+      }
+    }),
+    { numRuns: 150 },
+  );
+});
+
+function damage(store: ReturnType<typeof fakeStore>, at: number): void {
+  const flip = (bytes: Uint8Array) => {
+    bytes[at % bytes.length]! ^= 1 << (at % 7);
+  };
+  const entry = [...store.services.content.entries()][at % (store.services.content.size || 1)];
+  const address = [...store.addresses.content.keys()][at % (store.addresses.content.size || 1)];
+  if (at % 5 === 0 && entry) store.services.content.delete(entry[0]);
+  else if (at % 5 === 1 && entry) flip(entry[1]);
+  else if (at % 5 === 2) flip(store.slotBytes.subarray(0, 80));
+  else if (at % 5 === 3) flip(store.backendBytes.subarray(0, 640));
+  else if (address) store.addresses.content.delete(address);
+}
+
+test('what an earlier agent left at an address and port of TCP is deleted, but for a ClusterIP', () => {
+  for (const [address, other, any] of [
+    ['198.51.100.10', '198.51.100.11', '0.0.0.0'],
+    ['fd00:51::10', 'fd00:51::11', '::'],
+  ] as const) {
+    const loopback = any === '::' ? '::1' : '127.0.0.1';
+    const kind = 'ExternalIP' as const;
+    const backends = [{ address: any === '::' ? 'fd00:244::1' : '10.244.1.1', port: 8080 }];
+    const grabbing = row([{ address, port: 6443, kind }], backends, { key: 'default/a:1/TCP/x' });
+    const outside = row([{ address, port: 6443, kind }], backends, {
+      ...{ key: 'default/a:1/TCP/x/outside', scope: 'outside' },
+    });
+    const left = [
+      row([{ address, port: 443, kind }], backends, { key: 'default/b:1/TCP/x' }),
+      row([{ address, port: 6443, kind }], backends, { key: 'default/c:1/UDP/x', protocol: 'UDP' }),
+      row([{ address: other, port: 6443 }], backends, { key: 'default/d:1/TCP/x' }),
+    ];
+    const wide = row([{ address: any, port: 6444, kind: 'HostPort' }], backends, {
+      key: 'default/e:1/TCP/x',
+    });
+    const store = fakeStore();
+    new ServiceMaps(store, clock()).update([grabbing, outside, ...left, wide]);
+
+    const next = new ServiceMaps(store, clock());
+    next.dropFrontend(address, 6443);
+    next.dropFrontend(other, 6443);
+    next.dropFrontend(loopback, 6444);
+    next.dropFrontend(address, 1);
+    // The rows come without what they were refused.
+    const refused = [grabbing, outside, wide].map((each) => ({ ...each, frontends: [] }));
+    assert.deepEqual(new Set(next.update([...refused, ...left])), new Set([undefined]));
+    next.prune([...refused, ...left]);
+    assert.deepEqual(viewOf(store).frontends, expectedView(left).frontends);
+  }
+});
+
+test('a deleted frontend does not come back with what a row keeps of an earlier agent', () => {
+  const store = fakeStore();
+  const kind = 'ExternalIP' as const;
+  const own = { address: '10.96.0.1', port: 80 };
+  const grabbed = { address: '198.51.100.10', port: 6443, kind };
+  const of = (...frontends: (typeof own)[]) =>
+    row(frontends, [{ address: '10.244.1.1', port: 8080 }], { key: 'default/a:1/TCP/IPv4' });
+  new ServiceMaps(store, clock()).update([of(own, grabbed)]);
+  const next = new ServiceMaps(store, clock());
+  next.dropFrontend(grabbed.address, grabbed.port);
+  next.update([of(own)]);
+  assert.deepEqual(viewOf(store).frontends, expectedView([of(own)]).frontends);
+});
+
+test('room is asked for before the map is full, and a failure is reported and tried again later', () => {
+  const store = fakeStore({ services: 8, backends: 100, slots: 100 });
+  let now = 0n;
+  const maps = new ServiceMaps(store, () => now);
+  const asked: number[] = [];
+  let hasMemory = false;
+  maps.makeRoom = (entries) => {
+    asked.push(entries);
+    if (!hasMemory) throw new Error('no memory');
+    store.services.info.maxEntries = 16;
+  };
+  const numbered = (n: number) =>
+    row([{ address: `10.96.0.${n}`, port: 80 }], [{ address: `10.244.1.${n}`, port: 8080 }]);
+  const add = (...numbers: number[]) => maps.update(numbers.map(numbered));
+  assert.deepEqual(new Set(add(1, 2, 3, 4, 5, 6, 7)), new Set([undefined]));
+  assert.deepEqual(asked, []);
+  assert.deepEqual(add(8), [undefined], 'what fits is written although there is no larger map');
+  assert.deepEqual(asked, [8]);
+  assert.equal(
+    add(9)[0]!.message,
+    'write map services: full with 8 entries (raise sizes.servicesMax); making it larger failed: no memory',
+  );
+  assert.deepEqual(asked, [8], 'it is not tried again at once');
+  assert.equal(maps.growthProblem, 'no memory');
+
+  now += 61_000_000_000n;
+  hasMemory = true;
+  assert.deepEqual(add(9, 10), [undefined, undefined]);
+  assert.deepEqual(asked, [8, 10]);
+  assert.equal(maps.growthProblem, undefined);
+  assert.equal(maps.size.services, 10);
+});

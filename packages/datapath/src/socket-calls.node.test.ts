@@ -1,7 +1,0 @@
-import { socketCallTests } from '../testing/socket-call-tests.ts';
-import { tcpCallTests } from '../testing/socket-tcp-call-tests.ts';
-import { VmWorld } from '../testing/vm-world.ts';
-
-// In the userspace machine: what the kernel tests say, without root.
-socketCallTests((name, pods) => new VmWorld(name, pods));
-tcpCallTests((name, pods) => new VmWorld(name, pods), false);

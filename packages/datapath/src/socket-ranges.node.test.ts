@@ -1,5 +1,0 @@
-import { rangeTests } from '../testing/socket-range-tests.ts';
-import { VmWorld } from '../testing/vm-world.ts';
-
-// In the userspace machine: what the kernel tests say, without root.
-rangeTests((name, pods) => new VmWorld(name, pods));

@@ -1,0 +1,6 @@
+import { socketCallTests } from '../../testing/socket-call-tests.ts';
+import { tcpCallTests } from '../../testing/socket-tcp-call-tests.ts';
+import { World } from '../../testing/world.ts';
+
+socketCallTests((name, pods) => new World(name, pods));
+tcpCallTests((name, pods) => new World(name, pods), true);

@@ -1,0 +1,5 @@
+import { tcpTests } from '../../testing/socket-tcp-tests.ts';
+import { VmWorld } from '../../testing/vm-world.ts';
+
+// In the userspace machine: what the kernel tests say, without root.
+tcpTests((name, pods) => new VmWorld(name, pods));

@@ -1,0 +1,5 @@
+import { udpTests } from '../../testing/socket-udp-tests.ts';
+import { VmWorld } from '../../testing/vm-world.ts';
+
+// In the userspace machine: what the kernel tests say, without root.
+udpTests((name, pods) => new VmWorld(name, pods));
