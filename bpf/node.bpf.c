@@ -417,7 +417,7 @@ SEC("tc") int flush_flow(context *ctx)
 {
 	__u32 index = ctx->cb[0], life = ctx->cb[1];
 
-	return is_alive(life) && end_flow(index, life);
+	return is_alive(life) && release_flow(index, life);
 }
 
 /*

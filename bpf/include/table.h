@@ -125,29 +125,37 @@ INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow
  * sweeps free them. A program on another CPU may be about to use the flow: it asks once more whether the flow has
  * its packet's key when it has read what it needs (see is_still_flow). A flow is filled beginning with its key.
  */
-GLOBAL int evict_flow(__u32 index, __u32 life, enum flow_event event)
+GLOBAL int release_flow(__u32 index, __u32 life)
 {
 	struct nat_table *table = the_table();
 	struct nat_flow *flow = flow_at(index);
 
 	if (!table || !flow || !remove_flow(index, flow, life, 0))
 		return 0;
-	count_event(event);
 	if (!give_flow(table, index, flow))
 		flow->life = FLOW_DYING << LIFE_STATE_SHIFT;
 	return 1;
 }
 
-/* A search for a flow that gives way to a new one. */
+GLOBAL int evict_flow(__u32 index, __u32 life, enum flow_event event)
+{
+	if (!release_flow(index, life))
+		return 0;
+	count_event(event);
+	return 1;
+}
+
+/* A search for the flow to evict. */
 struct eviction {
 	__u32 group;
-	__u32 seen; /* so many flows have been compared */
-	__u32 takes_past; /* also flows that are over will do */
+	__u32 seen; /* the number of flows that have been compared */
+	__u32 takes_past; /* flows that are over may be the victim, too */
 	__u32 victim; /* 0: none yet */
 	__u64 rank;   /* of the victim */
+	__u32 old;    /* an age that some of the flows reach that the victim is one of; a younger victim is not evicted */
 };
 
-/* The rank of a flow says why it is a victim, and then its age. */
+/* The rank of a flow is the reason why it is a victim, and then its age. */
 #define RANK_EVENT_SHIFT 32
 
 INLINE __u32 event_of(__u64 rank)
@@ -159,50 +167,64 @@ INLINE __u32 event_of(__u64 rank)
 #define GROUPS_SEARCHED 16
 #define FLOWS_COMPARED 16
 
-/* Rates a flow as a victim: flows of a service, a client's address or a protocol that has too many come first. */
-INLINE enum flow_event victim_for(struct nat_table *table, __u64 word)
+/*
+ * Rates a flow as a victim: flows of a service, a client's address or a protocol that has too many come first.
+ * `count` becomes the number of the flows that it is one of. Ages are numbers of flows that have begun since, so the
+ * oldest of them is at least as old.
+ */
+INLINE enum flow_event victim_for(struct nat_table *table, __u64 word, __u32 *count)
 {
-	__u32 share = config.unanswered_limit / 4, *count;
+	__u32 share = config.unanswered_limit / 4, *of_source, *of_service;
 
+	*count = 0;
 	if (word & EVICTABLE_OVER)
 		return EVENT_EVICTED_OVER;
-	count = source_share(word);
-	if (count && *count > share)
+	of_source = source_share(word);
+	if (of_source && *of_source > share) {
+		*count = *of_source;
 		return EVENT_EVICTED_SOURCE;
-	count = service_share(word);
-	if (count && *count > share)
+	}
+	of_service = service_share(word);
+	if (of_service && *of_service > share) {
+		*count = *of_service;
 		return EVENT_EVICTED_SERVICE;
+	}
 	/* UDP leaves half of the room to others: it can be had for one packet with an invented address. */
-	if (word & EVICTABLE_UDP && table->unconfirmed_udp > config.unanswered_limit / 2)
+	if (word & EVICTABLE_UDP && table->unconfirmed_udp > config.unanswered_limit / 2) {
+		*count = table->unconfirmed_udp;
 		return EVENT_EVICTED_SERVICE;
+	}
+	*count = table->unanswered;
 	return EVENT_EVICTED_OLDEST;
 }
 
 /*
- * Compares the flows of a group with the victim so far. The function is global because the verifier knows nothing of
+ * Compares the flow of a place with the victim so far. The function is global because the verifier knows nothing of
  * what such a function is given: what it knows of the search, it follows through all groups (160,000 instructions).
  */
-GLOBAL int search_group(const struct evictable_group *words, __u32 group, struct eviction *search)
+GLOBAL int compare_victim(__u32 index, __u64 word, struct eviction *search)
 {
 	struct nat_table *table = the_table();
+	__u32 count;
+	__u64 rank;
 
-	if (!table || !words || !search)
+	if (!table || !search || !word || (word & EVICTABLE_OVER && !search->takes_past))
 		return 0;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < FLOWS_IN_GROUP; i++) {
-		__u64 word = words->flows[i], rank;
-		__u32 age = table->begun - (__u32)(word >> EVICTABLE_BORN_SHIFT);
-
-		if (!word || (word & EVICTABLE_OVER && !search->takes_past))
-			continue;
-		search->seen++;
-		rank = (__u64)victim_for(table, word) << RANK_EVENT_SHIFT | age;
-		if (search->victim && rank <= search->rank)
-			continue;
-		search->victim = group * FLOWS_IN_GROUP + i;
-		search->rank = rank;
-	}
+	search->seen++;
+	rank = (__u64)victim_for(table, word, &count) << RANK_EVENT_SHIFT |
+	       (__u32)(table->begun - (__u32)(word >> EVICTABLE_BORN_SHIFT));
+	if (search->victim && rank <= search->rank)
+		return 0;
+	search->victim = index;
+	search->rank = rank;
+	search->old = count / 2;
 	return 0;
+}
+
+/* True when the victim is old for the flows that it is one of. */
+INLINE int is_old(const struct eviction *search)
+{
+	return (__u32)search->rank >= search->old;
 }
 
 static long search_next(__u32 number, struct eviction *search)
@@ -218,17 +240,21 @@ static long search_next(__u32 number, struct eviction *search)
 		return 0;
 	}
 	search->group++;
-	search_group(words, group, search);
-	if (!search->victim)
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < FLOWS_IN_GROUP; i++)
+		compare_victim(group * FLOWS_IN_GROUP + i, words->flows[i], search);
+	if (!search->victim || !is_old(search))
 		return 0;
-	if (event_of(search->rank) >= EVENT_EVICTED_SOURCE)
-		return 1;
-	/* A group has few places for evictable flows where others fill the table: then its oldest may be young. */
-	return search->seen >= FLOWS_COMPARED && (__u32)search->rank >= config.unanswered_limit / 2;
+	return event_of(search->rank) >= EVENT_EVICTED_SOURCE || search->seen >= FLOWS_COMPARED;
 }
 
-/* Evicts the oldest flow near where the last search ended, those first that exceed a share. Returns whether it did. */
-GLOBAL int evict_oldest(int takes_past)
+/*
+ * Evicts an old flow near where the last search ended, those first that exceed a share. Returns whether it did.
+ * Where few places are taken, or where the flows of others fill them, a search may find young flows only: these
+ * are handshakes that are about to be confirmed, while a flood's flows are elsewhere. Such a search evicts one only
+ * if the new flow would find no place otherwise (`needs_place`), and the next search begins behind it.
+ */
+GLOBAL int evict_oldest(int takes_past, int needs_place)
 {
 	struct nat_table *table = the_table();
 	struct eviction search = { .takes_past = takes_past };
@@ -238,8 +264,10 @@ GLOBAL int evict_oldest(int takes_past)
 		return 0;
 	search.group = __sync_fetch_and_add(&table->hand, 1) % (table->used_once / FLOWS_IN_GROUP + 1);
 	bpf_loop(GROUPS_SEARCHED, search_next, &search, 0);
+	if (!search.victim || !is_old(&search))
+		__sync_fetch_and_add(&table->hand, GROUPS_SEARCHED - 1);
 	flow = flow_at(search.victim);
-	if (!search.victim || !flow)
+	if (!search.victim || !flow || !(needs_place || is_old(&search)))
 		return 0;
 	/* The flow may have been confirmed since. */
 	if (!(flow->life & LIFE_UNCONFIRMED) && !is_over(flow->life))
@@ -264,15 +292,15 @@ GLOBAL __u32 take_place(void)
 	is_full = table->used + config.flows / 8 >= config.flows - 1;
 	has_many = has_too_many_unconfirmed(table);
 	if (is_full || has_many)
-		evict_oldest(!has_many);
+		evict_oldest(!has_many, 0);
 	/*
 	 * A search may find nothing, or lose what it found to another CPU, and the new flow is taken all the same: a
 	 * second eviction makes up for one that failed before, so that the number comes back to its limit.
 	 */
 	if (has_too_many_unconfirmed(table))
-		evict_oldest(0);
+		evict_oldest(0, 0);
 	index = take_flow();
-	if (!index && evict_oldest(1))
+	if (!index && evict_oldest(1, 1))
 		index = take_flow();
 	return index;
 }
@@ -289,26 +317,28 @@ GLOBAL __u32 client_bucket(__u32 index)
 	return bucket_number(hash_of(&key));
 }
 
-/* Evicts a flow that a slot of the bucket names which a flow's client's key belongs to. */
+/* Evicts a flow that a slot of the bucket names which a flow's client's key belongs to, as evict_oldest chooses it. */
 GLOBAL int evict_from_bucket(__u32 own)
 {
 	__u32 number = client_bucket(own);
 	struct flow_bucket *bucket = bpf_map_lookup_elem(&nat_index, &number);
+	struct eviction search = { .takes_past = 1 };
+	struct nat_flow *flow;
 
 	if (!bucket)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
 		__u32 index = (__u32)bucket->slots[i] / 2;
-		struct nat_flow *other = flow_at(index);
-		__u32 life = other ? other->life : 0;
+		__u64 *word = evictable_word(index);
 
-		if (index == own || !is_alive(life) || !(life & LIFE_UNCONFIRMED || is_over(life)))
-			continue;
-		if (evict_flow(index, life, EVENT_EVICTED_BUCKET))
-			return 1;
+		if (index != own && word)
+			compare_victim(index, *word, &search);
 	}
-	return 0;
+	flow = flow_at(search.victim);
+	if (!search.victim || !flow || !is_alive(flow->life) || !(flow->life & LIFE_UNCONFIRMED || is_over(flow->life)))
+		return 0;
+	return evict_flow(search.victim, flow->life, EVENT_EVICTED_BUCKET);
 }
 
 /* Enters the client's key of a flow, as enter_key. In a bucket that is full another flow gives way, if one may. */

@@ -4,6 +4,7 @@ import type { Packet, Tcp } from '@heddle/lab';
 import { clients, doors, type End, NodePackets, xdpOf } from '../../testing/node-packets.ts';
 import { sizes, World } from '../../testing/world.ts';
 import { defaultNat } from './flow-options.ts';
+import type { FlowEntry } from './flows.ts';
 
 const flows = 256;
 /** So many packets as fill the table three times. */
@@ -238,4 +239,82 @@ for (const door of doors) {
       });
     });
   }
+}
+
+for (const door of doors) {
+  describe(`a flow table with a long range of free places, by ${door}`, () => {
+    const tableSize = 1024;
+    const unconfirmed = tableSize / 2;
+    let world: World;
+    let packets: NodePackets;
+    let local: { address: string; isLocal: boolean };
+    let sport = 10_000;
+    before(() => {
+      world = new World('sparse', 1, {
+        lab: { nodes: 2 },
+        sizes: { ...sizes, flows: tableSize },
+        nat: { ...defaultNat, ports },
+        xdp: xdpOf(door),
+      });
+      world.serveOutside();
+      packets = new NodePackets(world, 'v4');
+      local = { address: world.pod(0).addresses.v4, isLocal: true };
+      world.apply(
+        packets.service(services.local, [local.address]),
+        packets.service(services.other, [local.address]),
+      );
+    });
+    after(() => world?.[Symbol.dispose]());
+
+    const connection = (dport: number) =>
+      new Connection(packets, { client: clients.v4, sport: ++sport, dport }, local);
+    let sent = 0;
+    const flood = (count: number) => {
+      for (let i = 0; i < count; i++, sent++) {
+        const from = `198.18.${sent >> 8}.${sent & 255}`;
+        const ends = { sport: 1024, dport: services.local, syn: true };
+        packets.ingress(packets.from(from, packets.node).tcp(ends));
+      }
+    };
+    const flush = (fits: (flow: FlowEntry) => boolean) => {
+      for (const flow of [...world.datapath.flows()]) {
+        if (fits(flow)) assert.equal(world.datapath.endFlow(flow.number, fits), true);
+      }
+    };
+
+    test('a handshake there outlives a flood, whose flows are in the rest of the table', () => {
+      // With 7 of 8 places taken, flows are evicted that are below their limit.
+      const open = (tableSize * 7) / 8 - unconfirmed - 16;
+      for (let i = 0; i < open; i++) connection(services.other).whole();
+      flood(unconfirmed);
+      // One unconfirmed flow ends first, so that the handshake evicts none; it takes the place that was freed last.
+      flush(({ number }) => number === open + 8);
+      const middle = open / 2;
+      flush(({ number }) => number <= open && number !== middle);
+      flush(({ number }) => number === middle);
+      for (const service of [services.other, services.local]) {
+        const handshake = connection(service);
+        handshake.begin();
+        assert.equal(world.datapath.natStatus().unanswered, unconfirmed);
+        // Each of these evicts a flow, so the search passes all groups; none of the oldest half is the handshake.
+        const dropped = packets.drops(() => flood(unconfirmed / 4));
+        assert.deepEqual(dropped, {});
+        handshake.answer();
+        handshake.confirm();
+        flush(({ frontendPort, confirmed }) => frontendPort === service && confirmed);
+      }
+    });
+
+    test('places of flows that are flushed are free at once', () => {
+      flush(() => true);
+      assert.equal(world.datapath.natStatus().flows, 0);
+      const dropped = packets.drops(() => {
+        // With more connections than that, the index may have no slot for one.
+        for (let i = 0; i < (tableSize * 7) / 8; i++) connection(services.other).whole();
+        flush(() => true);
+        for (let i = 0; i < (tableSize * 7) / 8; i++) connection(services.other).whole();
+      });
+      assert.deepEqual(dropped, {});
+    });
+  });
 }
