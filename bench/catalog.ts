@@ -40,7 +40,7 @@ export function services(count: number, site: SiteName = 'east-west'): Service[]
   return Array.from({ length: count }, (_, n) => service(n, site));
 }
 
-/** What a client of a variant connects to. */
+/** The target of a variant's client. */
 export type Aim =
   /** The one in the middle of so many. */
   | { readonly kind: 'service'; readonly count: number }

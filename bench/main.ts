@@ -16,7 +16,7 @@ const exitCodes = { failed: 1, usage: 2, lacking: 3 } as const;
 const output = fileURLToPath(new URL('./out/', import.meta.url));
 const published = fileURLToPath(new URL('../docs/', import.meta.url));
 
-/** Each case at each of its sizes, by size, so that services are brought into force once. */
+/** Each case at each of its sizes, by size, so that services are programmed once. */
 function plan({ cases, quick }: Options): { each: Case; size: number }[] {
   const comparing = cases.filter(({ commands }) => commands.length > 0);
   const others = cases.filter(({ commands }) => commands.length === 0);
@@ -32,7 +32,7 @@ async function measure(options: Options): Promise<{ findings: Findings; failed: 
   let failed = false;
   const busy = busyMachine();
   if (busy !== undefined) notes.push(busy);
-  using worlds = new Worlds();
+  using worlds = new Worlds(options.beside);
   for (const { each, size } of plan(options)) {
     const start = performance.now();
     const what = `${each.name} at ${count(size)} services`;
@@ -55,9 +55,14 @@ async function measure(options: Options): Promise<{ findings: Findings; failed: 
 /** A world for each site, made when the first case wants it. */
 class Worlds implements Disposable {
   readonly #worlds = new Map<SiteName, World>();
+  readonly #beside: string | undefined;
+
+  constructor(beside: string | undefined) {
+    this.#beside = beside;
+  }
 
   of(site: SiteName): World {
-    const world = this.#worlds.get(site) ?? new World(nodePlatform(), site);
+    const world = this.#worlds.get(site) ?? new World(nodePlatform(), site, this.#beside);
     this.#worlds.set(site, world);
     return world;
   }

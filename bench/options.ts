@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Case } from './cases/case.ts';
 import { change } from './cases/change.ts';
@@ -26,17 +28,21 @@ export const allCases: readonly Case[] = [
 export interface Options {
   readonly quick: boolean;
   readonly publish: boolean;
+  /** The built program of another commit, which is measured beside this one. */
+  readonly beside: string | undefined;
   readonly cases: readonly Case[];
 }
 
-/** What was asked for cannot be done; the message says what to write instead. */
+/** An error in the arguments; the message names the remedy. */
 export class UsageError extends Error {}
 
-export const usage = `npm run bench -- [--quick] [--case NAME]... [--publish]
+export const usage = `npm run bench -- [--quick] [--case NAME]... [--beside FILE] [--publish]
 
-  --quick      fewer sizes and rounds: under 9 minutes instead of about 50
-  --case NAME  only this case; several may be given
-  --publish    also write the chart to docs/bench.svg
+  --quick        fewer sizes and rounds: under 9 minutes instead of about 50
+  --case NAME    only this case; several may be given
+  --beside FILE  measure dist/heddle.mjs of another commit beside this one, as the variant "other"
+                 (connect, exchange, outside-connect, outside-exchange, packets, wrk)
+  --publish      also write the chart to docs/bench.svg
 
 Cases:
 ${allCases.map(({ name, about }) => `  ${name.padEnd(17)} ${about}`).join('\n')}
@@ -54,7 +60,14 @@ export function readOptions(args: readonly string[]): Options | 'help' {
       throw new UsageError(`choose case ${name}: there are only ${names}`);
     }
   }
+  const { beside } = values;
+  if (beside !== undefined && !existsSync(beside)) {
+    throw new UsageError(
+      `measure ${beside} beside this build: there is no such file; run npm run build in a checkout of the other commit`,
+    );
+  }
   return {
+    beside: beside === undefined ? undefined : resolve(beside),
     quick: values.quick,
     publish: values.publish,
     cases: chosen.length === 0 ? allCases : allCases.filter(({ name }) => chosen.includes(name)),
@@ -68,6 +81,7 @@ function parse(args: readonly string[]) {
       options: {
         quick: { type: 'boolean', default: false },
         publish: { type: 'boolean', default: false },
+        beside: { type: 'string' },
         case: { type: 'string', multiple: true },
         help: { type: 'boolean', short: 'h', default: false },
       },

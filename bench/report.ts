@@ -1,7 +1,7 @@
 import type { Findings, Row, Verdict } from './cases/case.ts';
 import { allCases } from './options.ts';
 
-/** What a reader must know before reading a figure. */
+/** A caution for readers of the figures. */
 export const caution =
   'The machine is shared: absolute figures mean nothing and figures of different runs must not be ' +
   'compared. Ratios are taken round by round within this run; spread is what lies between their ' +

@@ -9,7 +9,7 @@ const packages: Readonly<Record<string, string>> = {
   wrk: 'wrk',
 };
 
-/** What this machine lacks for the cases: one sentence with what to do; undefined when nothing. */
+/** Returns one sentence with what this machine lacks for the cases and the remedy, or undefined. */
 export function missingRequirements(cases: readonly Case[]): string | undefined {
   const missing = preflight();
   if (missing) return missing.message;

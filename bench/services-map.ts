@@ -6,8 +6,8 @@ import { decodeService } from '../packages/datapath/src/generated/abi.ts';
 
 const deadlineMs = 10_000;
 
-/** Of services with one frontend each and random choice. */
-export interface InForce {
+/** The programmed services, with one frontend each and random choice. */
+export interface Programmed {
   readonly services: number;
   readonly endpoints: number;
 }
@@ -34,8 +34,8 @@ export class ServicesMap implements Disposable {
     return new ServicesMap(BpfMap.openPinned(new LinuxBpf(platform), path));
   }
 
-  /** What is in force now. */
-  inForce(): InForce {
+  /** The current contents of the map. */
+  programmed(): Programmed {
     let services = 0;
     let endpoints = 0;
     for (const [, value] of this.#map.entries()) {
@@ -56,7 +56,7 @@ export class ServicesMap implements Disposable {
     for (const [key] of this.#map.entries()) this.#keys.set(`${key.subarray(0, 16)}`, key.slice());
   }
 
-  /** What the map says of the service at that address. */
+  /** The map's entry for the service at that address. */
   entry(address: string): Uint8Array {
     const key = this.#keys.get(`${parseIp(address)}`);
     const value = key && this.#map.lookup(key);
@@ -69,7 +69,7 @@ export class ServicesMap implements Disposable {
     const start = performance.now();
     while (`${this.entry(address)}` === `${before}`) {
       if (performance.now() - start > deadlineMs) {
-        throw new Error(`change service ${address}: not in force after ${deadlineMs / 1000} s`);
+        throw new Error(`change service ${address}: not programmed after ${deadlineMs / 1000} s`);
       }
       // Between looks the processor is the agent's: spinning would take one of two from it.
       Atomics.wait(never, 0, 0, 0.1);

@@ -5,7 +5,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { sites, wireEnd } from './sites.ts';
 import { redirectBack } from './variants/redirect.ts';
 
-test('the direct path from outside is that of a service: through node 1, there and back', async () => {
+test('the direct path of an external client is that of a service: through node 1 in both directions', async () => {
   const site = sites['north-south'];
   using lab = createLab(nodePlatform(), { ...site.lab, name: `sites-${process.pid}` });
   site.prepare(lab);

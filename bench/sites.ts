@@ -15,7 +15,7 @@ export interface Site {
   readonly protocol: 'TCP' | 'UDP';
   /** Those that can serve it. */
   readonly balancers: readonly BalancerName[];
-  /** What a new lab needs beside. */
+  /** Prepares a new lab beyond its options. */
   prepare(lab: Lab): void;
 }
 
@@ -103,7 +103,7 @@ export const sites: Readonly<Record<SiteName, Site>> = {
   'one-armed': oneArmed,
 };
 
-/** Where the n-th service is reached from outside. */
+/** The address and port at which external clients reach the n-th service. */
 export function nodePort(n: number): Endpoint {
   return { address: nodeAddress, port: firstNodePort + n };
 }

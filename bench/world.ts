@@ -39,7 +39,8 @@ export class World implements Disposable {
   #server: ChildProcess | undefined;
   #client: ChildProcess | undefined;
 
-  constructor(platform: Platform, site: SiteName) {
+  /** `beside` is the built program of another commit, which is measured beside this one. */
+  constructor(platform: Platform, site: SiteName, beside?: string) {
     this.platform = platform;
     this.#siteName = site;
     this.#site = sites[site];
@@ -50,9 +51,10 @@ export class World implements Disposable {
     this.heddle = new Heddle(this.heddleLab, this.folder('heddle'), site);
     this.balancers = [
       this.heddle,
+      ...(beside === undefined ? [] : [this.#other(site, beside)]),
       iptables(this.#lab('iptables'), site),
       nftables(this.#lab('nftables'), site),
-    ].filter(({ name }) => this.#site.balancers.includes(name));
+    ].filter(({ name }) => name === 'other' || this.#site.balancers.includes(name));
   }
 
   /** A folder that goes with the lab of Heddle. */
@@ -63,7 +65,7 @@ export class World implements Disposable {
   }
 
   /**
-   * Brings `count` services into force everywhere. Returns the variants to measure, the base first,
+   * Programs `count` services in every lab. Returns the variants to measure, the base first,
    * and why some are left out.
    */
   async install(
@@ -146,6 +148,10 @@ export class World implements Disposable {
   [Symbol.dispose](): void {
     this.#client?.disconnect();
     for (const lab of this.#labs) lab[Symbol.dispose]();
+  }
+
+  #other(site: SiteName, build: string): Heddle {
+    return new Heddle(this.#lab('other'), this.folder('other'), site, { build });
   }
 
   #lab(name: string): Lab {

@@ -4,7 +4,7 @@ import type { World } from '../world.ts';
 /** One line of bench/out/latest.json. */
 export interface Row {
   readonly case: string;
-  /** Services in force. */
+  /** The number of programmed services. */
   readonly size: number;
   readonly variant: string;
   /** Microseconds; null where there is no time of its own. */
@@ -30,7 +30,7 @@ export interface Verdict {
 export interface Findings {
   readonly rows: readonly Row[];
   readonly verdicts: readonly Verdict[];
-  /** What a reader has to know, e.g. why a variant is missing. */
+  /** Notes for the reader, e.g. why a variant is missing. */
   readonly notes: readonly string[];
 }
 

@@ -4,10 +4,10 @@ import { ServiceFiles } from './service-files.ts';
 
 const name = 'change';
 
-/** One endpoint of one service changes, while all the others are in force. */
+/** One endpoint of one service changes, while all the others stay programmed. */
 export const change: Case = {
   name,
-  about: 'one endpoint changes: from the rename of its manifest into place to in force',
+  about: 'one endpoint changes: from the rename of its manifest into place to programmed',
   commands: [],
   sizes: () => [5_000],
   async measure(world, size, quick) {
@@ -36,7 +36,7 @@ export const change: Case = {
         },
       ],
       verdicts: [
-        verdict({ ...what, what: 'rename to in force, p99' }, p99Ms, { atMost: 5 }, ' ms'),
+        verdict({ ...what, what: 'rename to programmed, p99' }, p99Ms, { atMost: 5 }, ' ms'),
         verdict({ ...what, what: 'CPU per change' }, cpuUs / 1000, { atMost: 2 }, ' ms'),
       ],
       notes: [],

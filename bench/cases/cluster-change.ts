@@ -4,10 +4,10 @@ import { type Case, verdict } from './case.ts';
 
 const name = 'cluster-change';
 
-/** The endpoints of one service change, while all the others are in force. */
+/** The endpoints of one service change, while all the others stay programmed. */
 export const clusterChange: Case = {
   name,
-  about: 'endpoints change: from the API server to in force in the kernel',
+  about: 'endpoints change: from the API server to programmed',
   commands: [],
   sizes: () => [5_000],
   async measure(world, services, quick) {
@@ -29,7 +29,7 @@ export const clusterChange: Case = {
         },
       ],
       verdicts: [
-        verdict({ ...what, what: 'change to in force, p99' }, p99Ms, { atMost: 20 }, ' ms'),
+        verdict({ ...what, what: 'change to programmed, p99' }, p99Ms, { atMost: 20 }, ' ms'),
         verdict({ ...what, what: 'CPU per change' }, cpuMs, { atMost: 3 }, ' ms'),
       ],
       notes: [],

@@ -9,7 +9,7 @@ const perSecond = 1_000;
 const burst = 5;
 /** The first of a burst is on its way to the kernel when the others come. */
 const mostWritesPerChange = 2 / burst;
-/** What "no growth" allows of the late samples, beside the early ones. */
+/** The largest ratio of late samples to early ones that counts as no growth. */
 const lagWithinMs = 20;
 const flatWithin = 1.05;
 

@@ -5,7 +5,7 @@ import { type Case, type Row, verdict } from './case.ts';
 const name = 'cluster-scale';
 const MiB = 2 ** 20;
 const endpoints = 5;
-/** What "linear" allows: growth per service in the upper half of the sizes against the lower. */
+/** The largest ratio of growth per service, in the upper half of the sizes to the lower, that counts as linear. */
 const linearWithin = 1.25;
 
 /** 20,000 services with 100,000 endpoints, and half and a quarter of that for the cost of each. */
@@ -27,7 +27,7 @@ export const clusterScale: Case = {
       await cluster.changes(50);
       const times = await cluster.changes(quick ? 300 : 1_000);
       rows.push({
-        ...{ case: name, size: services, variant: 'all in force' },
+        ...{ case: name, size: services, variant: 'all programmed' },
         ...{ p50Us: fromConnectMs * 1000, ratioToDirect: null, spread: null },
         ...{ writeCpuMs: cpuMs, atStartMiB, mostMiB: peakMiB },
       });
@@ -37,7 +37,7 @@ export const clusterScale: Case = {
         ...{ p99Us: quantile(times, 0.99) * 1000, changes: times.length },
       });
     }
-    const [inForce, change] = rows.slice(-2) as [Row, Row];
+    const [programmed, change] = rows.slice(-2) as [Row, Row];
     const [small, middle, large] = resident as [number, number, number];
     const perServiceKiB = ((large - small) * 1024) / (largest - largest / 4);
     const linear = (large - middle) / 2 / (middle - small);
@@ -46,14 +46,14 @@ export const clusterScale: Case = {
       rows,
       verdicts: [
         verdict(
-          { ...what, what: 'connect to all in force' },
-          inForce.p50Us! / 1000,
+          { ...what, what: 'connect to all programmed' },
+          programmed.p50Us! / 1000,
           { atMost: 10_000 },
           ' ms',
           0,
         ),
         verdict(
-          { ...what, what: 'change to in force, p99' },
+          { ...what, what: 'change to programmed, p99' },
           (change.p99Us as number) / 1000,
           { atMost: 30 },
           ' ms',

@@ -12,9 +12,9 @@ import { manifests, services } from '../catalog.ts';
 import { nodeAddress } from '../sites.ts';
 
 export interface ColdStart {
-  /** From the first write to the maps until the last service is in force. */
+  /** From the first write to the maps until the last service is programmed. */
   readonly writeMs: number;
-  /** Of a processor during that time, all threads: what a quiet machine would take at most. */
+  /** Processor time during that time, of all threads: the most that a quiet machine would take. */
   readonly writeCpuMs: number;
   /** Loading the programs, making the maps, attaching. */
   readonly openMs: number;

@@ -13,10 +13,10 @@ const script = fileURLToPath(new URL('./cold-process.ts', import.meta.url));
 /** Milliseconds by number of services. */
 const targets: Readonly<Record<number, number>> = { 5000: 50, 50000: 1_000 };
 
-/** From nothing in the kernel to all services in force; a fresh node and process each time. */
+/** From nothing in the kernel to all services programmed; a fresh node and process each time. */
 export const coldStart: Case = {
   name,
-  about: 'from the first map write to all services (of two endpoints each) in force',
+  about: 'from the first map write to all services (of two endpoints each) programmed',
   commands: [],
   sizes: (quick) => (quick ? [5_000] : [5_000, 50_000]),
   async measure(world, size, quick) {
@@ -37,21 +37,21 @@ export const coldStart: Case = {
         manifests: `${manifests}/all`,
         ...sizeFlags(size, backendAddresses.length),
       });
-      await agent.inForce(size);
-      agents.push(agent.inForceAfterMs());
+      await agent.programmed(size);
+      agents.push(agent.programmedAfterMs());
       await agent.stop();
     }
     const writeMs = writes.map((each) => each.writeMs);
     const rows: Row[] = [
       {
-        ...row(size, 'heddle, first map write to all in force', writeMs),
+        ...row(size, 'heddle, first map write to all programmed', writeMs),
         writeCpuMs: median(writes.map(({ writeCpuMs }) => writeCpuMs)),
         openMs: median(writes.map(({ openMs }) => openMs)),
         modelMs: median(writes.map(({ modelMs }) => modelMs)),
       },
-      row(size, 'heddle agent, start of the process to all in force', agents),
+      row(size, 'heddle agent, start of the process to all programmed', agents),
     ];
-    const what = { case: name, size, what: 'first map write to all in force' };
+    const what = { case: name, size, what: 'first map write to all programmed' };
     const atMost = targets[size]!;
     return { rows, verdicts: [verdict(what, median(writeMs), { atMost }, ' ms', 0)], notes: [] };
   },

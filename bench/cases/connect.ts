@@ -12,10 +12,10 @@ export const connect = connectCase({
   attachedAtMost: 1.01,
 });
 
-/** The same from outside, for pods of another node. */
+/** The same for an external client, and pods of another node. */
 export const outsideConnect = connectCase({
   name: 'outside-connect',
-  about: 'the same from outside to a NodePort, for a pod on another node',
+  about: 'the same from an external client to a NodePort, for a pod on another node',
   site: 'north-south',
   atMost: 1.05,
 });

@@ -11,10 +11,10 @@ export const exchange = exchangeCase({
   atMost: 1.01,
 });
 
-/** The same from outside, for a pod of another node. */
+/** The same for an external client, and a pod of another node. */
 export const outsideExchange = exchangeCase({
   name: 'outside-exchange',
-  about: 'the same from outside to a NodePort, for a pod on another node',
+  about: 'the same from an external client to a NodePort, for a pod on another node',
   site: 'north-south',
   atMost: 1.02,
 });

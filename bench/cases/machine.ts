@@ -17,7 +17,7 @@ const engines = {
 } as const;
 type Engine = keyof typeof engines;
 
-/** What is run, and how often in a round. */
+/** The program to run, and the number of its runs in a round. */
 interface Work {
   readonly name: string;
   readonly data: Uint8Array;

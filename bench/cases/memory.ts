@@ -7,7 +7,7 @@ const MiB = 1024 * 1024;
 const samples = 50;
 /** The agent looks every few seconds whether there is memory to give back. */
 const settleMs = 12_000;
-/** What "flat" allows between the early and the late samples. */
+/** The largest ratio of late samples to early ones that counts as flat. */
 const flatWithin = 1.05;
 
 /** The agent's resident memory, at first and while endpoints change. */

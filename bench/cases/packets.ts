@@ -10,7 +10,7 @@ import { quietCpu, type World } from '../world.ts';
 import { type Case, type Row, verdict } from './case.ts';
 
 const name = 'packets';
-/** As many source ports, and so flows. */
+/** The number of source ports, and so of flows. */
 const flows = 256;
 /** How often a round sends a packet of each. */
 const blocks = 32;
@@ -74,7 +74,9 @@ export const packets: Case = {
     }
     const early = lab('xdp');
     lanes.use(takeFromXdp(early));
-    const agent = new Heddle(early, world.folder('xdp'), 'one-armed', { xdp: 'native' });
+    const agent = new Heddle(early, world.folder('xdp'), 'one-armed', {
+      flags: { xdp: 'native' },
+    });
     lanes.defer(() => agent.stop());
     await agent.install(size);
     add(heddleXdp, early, targets({ kind: 'service', count: size }, 'one-armed')[0]!);
@@ -83,7 +85,7 @@ export const packets: Case = {
   },
 };
 
-/** Frames from outside for `to`, of the node's address, or another that the node drops. */
+/** Frames of an external client for `to`, with the node's link address, or another that the node drops. */
 function open(variant: string, lab: Lab, to: Endpoint, door?: string): Lane {
   const node = lab.nodes[0]!.link('eth0').address;
   const frame = eth({ src: lab.underlay.link(wireEnd).address, dst: door ?? node });

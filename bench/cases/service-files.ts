@@ -38,13 +38,13 @@ export class ServiceFiles implements Disposable {
       writeFileSync(`${folder}/manifests/${each.name}.yaml`, yaml(manifests(each)));
     }
     const agent = await world.heddle.start(`${folder}/manifests`, count);
-    await agent.inForce(count);
+    await agent.programmed(count);
     return new ServiceFiles(world, agent, folder, count);
   }
 
   /**
    * Replaces one endpoint of the next service by renaming a new file into place, and looks at the
-   * map until the change is in force. Returns the microseconds from the rename to then.
+   * map until the change is programmed. Returns the microseconds from the rename to then.
    */
   change(): number {
     const n = this.#changes % this.#count;

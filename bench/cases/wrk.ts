@@ -12,7 +12,7 @@ interface Sample {
   readonly p50Us: number;
   readonly p99Us: number;
   readonly errors: number;
-  /** Of a processor, client and server together; hardly moved by what else the machine does. */
+  /** Processor time of client and server together; other work on the machine hardly changes it. */
   readonly cpuUsPerRequest: number;
 }
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { createLab, type Lab } from '@heddle/lab';
 import type { ApiServerOptions } from '../../packages/kube/testing/api-server.ts';
 import { CertificateAuthority } from '../../packages/kube/testing/certificates.ts';
-import { type InForce, ServicesMap } from '../services-map.ts';
+import { type Programmed, ServicesMap } from '../services-map.ts';
 import { Sockets } from '../traffic/sockets.ts';
 import { AgentProcess, sizeFlags } from '../variants/agent-process.ts';
 import { answer, quietCpu, type World } from '../world.ts';
@@ -20,7 +20,7 @@ const settleMs = 8_000;
 
 export interface ClusterSize {
   readonly services: number;
-  /** Of each service. */
+  /** The number of endpoints of each service. */
   readonly endpoints: number;
 }
 
@@ -30,7 +30,7 @@ export interface Arrival {
   readonly fromConnectMs: number;
   /** The same from the start of its process. */
   readonly fromStartMs: number;
-  /** Of a processor, all threads, from the start of its process. */
+  /** Processor time of all threads, from the start of its process. */
   readonly cpuMs: number;
   readonly peakMiB: number;
 }
@@ -63,7 +63,7 @@ export class Cluster implements Disposable {
     this.#size = size;
   }
 
-  /** Returns when all services are in force. */
+  /** Returns when all services are programmed. */
   static async open(world: World, name: string, size: ClusterSize): Promise<Cluster> {
     const lab = createLab(world.platform, { name: `bench-${name}-${process.pid}` });
     try {
@@ -117,7 +117,7 @@ export class Cluster implements Disposable {
     return times;
   }
 
-  /** Has services changed at a steady pace; `see` is told of the marker again and again. */
+  /** Has services changed at a steady pace; `see` receives the marker again and again. */
   async churn(churn: Churn, see: (marker: Sighting) => void): Promise<Churned> {
     const address = clusterIp(0);
     let isOver = false;
@@ -136,7 +136,7 @@ export class Cluster implements Disposable {
 
   /**
    * Gives service number `n` other endpoints at the API server and looks at the kernel's map until
-   * they are in force. Returns the milliseconds in between.
+   * they are programmed. Returns the milliseconds in between.
    */
   async #change(n: number): Promise<number> {
     const address = clusterIp(n);
@@ -193,9 +193,9 @@ async function untilInForce(
   map: ServicesMap,
   { services, endpoints }: ClusterSize,
 ): Promise<number> {
-  const wanted: InForce = { services, endpoints: services * endpoints };
+  const wanted: Programmed = { services, endpoints: services * endpoints };
   await agent.first(() => {
-    const found = map.inForce();
+    const found = map.programmed();
     return found.services === wanted.services && found.endpoints === wanted.endpoints
       ? found
       : undefined;
@@ -209,7 +209,7 @@ function ask(api: ChildProcess, order: Order): Promise<unknown> {
   return answer(api);
 }
 
-/** Of CLOCK_MONOTONIC, which all processes share. */
+/** A time of CLOCK_MONOTONIC, which all processes share. */
 function nowNs(): number {
   return Number(process.hrtime.bigint());
 }

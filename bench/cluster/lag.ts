@@ -10,9 +10,9 @@ export interface Sighting {
 }
 
 /**
- * Milliseconds from each change of the marker that was seen in force until it was seen. Several
+ * Milliseconds from each change of the marker that was seen programmed until it was seen. Several
  * changes may have become one, so that some are never seen: the number of endpoints, which goes
- * round, tells which change it is. `seen` has no two neighbours alike; what was in force before the
+ * round, identifies the change. `seen` has no two neighbours alike; what was programmed before the
  * first change comes first.
  */
 export function lags(changes: readonly Sighting[], seen: readonly Sighting[]): number[] {

@@ -31,8 +31,11 @@ export class AgentProcess {
   /** The same on CLOCK_MONOTONIC, which all processes share. */
   readonly startedNs = Number(process.hrtime.bigint());
 
-  /** `folder` is for the log and the control socket; `given` are the agent's other flags. */
-  constructor(node: LabNode, folder: string, given: AgentFlags) {
+  /**
+   * `folder` is for the log and the control socket; `given` are the agent's other flags; `build` is the built
+   * program to run, this checkout's by default.
+   */
+  constructor(node: LabNode, folder: string, given: AgentFlags, build = program) {
     this.#log = `${folder}/agent.log`;
     this.#socket = `${folder}/agent.sock`;
     const log = openSync(this.#log, 'w');
@@ -44,7 +47,7 @@ export class AgentProcess {
       socket: this.#socket,
     };
     const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, `${value}`]);
-    this.#child = node.spawn(process.execPath, [program, 'agent', ...args], {
+    this.#child = node.spawn(process.execPath, [build, 'agent', ...args], {
       stdio: ['ignore', log, log],
     });
     closeSync(log);
@@ -61,8 +64,8 @@ export class AgentProcess {
     return this.#socket;
   }
 
-  /** Waits until so many rows, and no others, are in force, each with so many frontends. */
-  async inForce(rows: number, frontends = 1): Promise<void> {
+  /** Waits until so many rows, and no others, are programmed, each with so many frontends. */
+  async programmed(rows: number, frontends = 1): Promise<void> {
     const deadline = performance.now() + 120_000;
     for (;;) {
       if (this.#ended) throw new Error(`${this.#ended}: ${this.#lastLines()}`);
@@ -93,16 +96,17 @@ export class AgentProcess {
     }
   }
 
-  /** Milliseconds from the start to the moment at which the agent says that all is in force. */
-  inForceAfterMs(): number {
+  /** Milliseconds from the start to the moment at which the agent reports that all is programmed. */
+  programmedAfterMs(): number {
     const line = readFileSync(this.#log, 'utf8')
       .split('\n')
       .find((text) => text.includes('manifests read'));
-    if (line === undefined) throw new Error(`read agent's log: it never said that all is in force`);
+    if (line === undefined)
+      throw new Error(`read agent's log: it never reported that all is programmed`);
     return Date.parse(JSON.parse(line).time) - performance.timeOrigin - this.startedMs;
   }
 
-  /** Rows that it has brought into force since the first ones (and a few other events). */
+  /** Rows that it has programmed since the first ones (and a few other events). */
   events(): Promise<number> {
     return agentEvents(this.#socket);
   }

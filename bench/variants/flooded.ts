@@ -63,7 +63,7 @@ export async function floodedHeddle(
     'max-flows': room,
   });
   // ClusterIP, the node's address, and the unspecified one, which stands for loopback.
-  await agent.inForce(services.length, 3);
+  await agent.programmed(services.length, 3);
   return {
     ...{ name, lab, room },
     async clear() {

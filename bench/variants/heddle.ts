@@ -11,21 +11,27 @@ const outsideFlags = { 'max-services': 262_144, 'max-flows': 262_144 };
 
 /** Heddle's agent on the lab's node, with a folder of manifests for each size. */
 export class Heddle implements Balancer {
-  readonly name = 'heddle';
+  readonly name: 'heddle' | 'other';
   readonly #lab: Lab;
   readonly #folder: string;
   readonly #site: SiteName;
   readonly #flags: Readonly<Record<string, string>>;
+  readonly #build: string | undefined;
   #agent: AgentProcess | undefined;
   #installed: number | undefined;
 
-  /** `folder` is for manifests, log and control socket; `flags` are further ones of the agent. */
+  /**
+   * `folder` is for manifests, log and control socket; `flags` are further ones of the agent. `build` is the
+   * built program of another commit.
+   */
   constructor(
     lab: Lab,
     folder: string,
     site: SiteName,
-    flags: Readonly<Record<string, string>> = {},
+    { flags = {}, build }: { flags?: Readonly<Record<string, string>>; build?: string } = {},
   ) {
+    this.name = build === undefined ? 'heddle' : 'other';
+    this.#build = build;
     this.#lab = lab;
     this.#folder = folder;
     this.#site = site;
@@ -41,7 +47,7 @@ export class Heddle implements Balancer {
     const manifests = `${this.#folder}/manifests-${count}`;
     writeManifests(manifests, count, this.#site);
     const agent = await this.start(manifests, count);
-    await agent.inForce(count, sites[this.#site].nodePorts ? frontendsWithNodePort : 1);
+    await agent.programmed(count, sites[this.#site].nodePorts ? frontendsWithNodePort : 1);
     this.#installed = count;
   }
 
@@ -53,12 +59,13 @@ export class Heddle implements Balancer {
   async start(manifests: string, count: number): Promise<AgentProcess> {
     this.#installed = undefined;
     await this.#agent?.stop();
-    this.#agent = new AgentProcess(this.#lab.nodes[0]!, this.#folder, {
+    const flags = {
       manifests,
       ...sizeFlags(count, backendAddresses.length),
       ...(this.#site === 'north-south' ? outsideFlags : {}),
       ...this.#flags,
-    });
+    };
+    this.#agent = new AgentProcess(this.#lab.nodes[0]!, this.#folder, flags, this.#build);
     return this.#agent;
   }
 }

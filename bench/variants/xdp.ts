@@ -2,7 +2,7 @@ import { attachXdp, BpfProgram, LinuxBpf, programTypes } from '@heddle/ebpf';
 import type { Lab, Place } from '@heddle/lab';
 import { wireEnd } from '../sites.ts';
 
-/** What the shortest program can do with a frame. */
+/** An action of the shortest program. */
 export const xdpActions = { drop: 1, pass: 2, send: 3 } as const;
 
 /** Has a device do that with all frames that arrive, in its driver, until it is disposed. */
