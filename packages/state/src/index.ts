@@ -5,6 +5,7 @@ export {
   type ReconcilerCounts,
   type ReconcilerOptions,
   type ReconcilerPort,
+  RowNotProgrammed,
   type RowStatus,
 } from './reconciler.ts';
 export { type Snapshot, Table, type TableChanges } from './table.ts';

@@ -1,12 +1,11 @@
-/** What can be done to the target (the kernel) that a table of desired rows is reconciled with. */
+/** The operations on the target (the kernel) with which a table of desired rows is reconciled. */
 export interface Operations<Row> {
   /**
-   * Brings rows into force, whether they are new, changed or there already (idempotent). Returns,
-   * for each row in order, undefined or the error that kept it from coming into force; what was in
-   * force for a failed row stays in force.
+   * Programs rows, whether they are new, changed or present already (idempotent). Returns, for each row in
+   * order, undefined or the error; the last programmed version of a failed row stays.
    */
   update(rows: readonly Row[]): readonly (Error | undefined)[];
-  /** Takes rows out of force by key; a missing one is fine. */
+  /** Removes rows by key; a missing row is no error. Returns as `update` does. */
   remove(keys: readonly string[]): readonly (Error | undefined)[];
   /** Removes whatever the target holds that no row of `desired` accounts for. */
   prune(desired: Iterable<Row>): void;

@@ -28,7 +28,7 @@ function setUp(options: ReconcilerOptions = {}) {
   };
 }
 
-test('a row comes into force at once, and its status says since when', () => {
+test('Reconciler: a row is programmed by sync, and its status has the time', () => {
   const { write, remove, target, reconciler, time, state } = setUp();
   write('a', 'b');
   assert.deepEqual(target.takeCalls(), ['update a b']);
@@ -41,7 +41,7 @@ test('a row comes into force at once, and its status says since when', () => {
   assert.equal(time.timersLeft, 0);
 });
 
-test('several changes of a row before its turn are one update', () => {
+test('Reconciler: several changes of a row before its turn are one update', () => {
   const { table, reconciler, target } = setUp();
   for (const value of [1, 2, 3]) table.apply({ upserted: [{ key: 'a', value }], removed: [] });
   table.apply({ upserted: [{ key: 'b', value: 0 }], removed: [] });
@@ -51,7 +51,7 @@ test('several changes of a row before its turn are one update', () => {
   assert.equal(target.held.get('a'), 3);
 });
 
-test('a row that fails says why, keeps the others going, and is tried again ever more seldom', () => {
+test('Reconciler: a failed row has a reason, stops no other row, and is retried at growing intervals', () => {
   const { write, target, time, reconciler, state } = setUp();
   target.stubborn.add('b');
   const start = time.wallTimeMs();
@@ -82,7 +82,7 @@ test('a row that fails says why, keeps the others going, and is tried again ever
   assert.equal(time.timersLeft, 0);
 });
 
-test('a changed row is tried at once, however long its old content would have waited', () => {
+test('Reconciler: a changed row is tried at once, although its old content waits for a retry', () => {
   const { table, write, target, time, reconciler, state } = setUp();
   target.stubborn.add('a');
   write('a');
@@ -94,7 +94,7 @@ test('a changed row is tried at once, however long its old content would have wa
   assert.equal(target.held.get('a'), 7);
 });
 
-test('when the map is full, a row that goes makes room for one that waits, without delay', () => {
+test('Reconciler: when the map is full, the removal of a row programs a waiting one at once', () => {
   const { write, remove, target, reconciler, state } = setUp();
   target.room = 2;
   write('a', 'b', 'c');
@@ -105,7 +105,7 @@ test('when the map is full, a row that goes makes room for one that waits, witho
   assert.equal(state('c'), 'done');
 });
 
-test('many waiting rows come in one after the other once there is room', () => {
+test('Reconciler: all waiting rows are programmed, batch after batch, once there is room', () => {
   const { write, remove, target, time, reconciler } = setUp({ batchSize: 2 });
   target.room = 1;
   write('a');
@@ -120,7 +120,7 @@ test('many waiting rows come in one after the other once there is room', () => {
   assert.deepEqual(reconciler.counts(), { pending: 0, done: 5, failed: 0 });
 });
 
-test('rows that leave while the target can not remove them are tried again', () => {
+test('Reconciler: a removal that fails is retried', () => {
   const { write, remove, target, time, state } = setUp();
   write('a');
   target.stubborn.add('a');
@@ -132,7 +132,7 @@ test('rows that leave while the target can not remove them are tried again', () 
   assert.equal(target.held.size, 0);
 });
 
-test('large changes go in batches that leave room for other work', () => {
+test('Reconciler: a large change is split into batches, one for each turn of the event loop', () => {
   const { write, target, time, reconciler } = setUp({ batchSize: 2 });
   write('a', 'b', 'c', 'd', 'e');
   assert.deepEqual(target.takeCalls(), ['update a b']);
@@ -141,7 +141,7 @@ test('large changes go in batches that leave room for other work', () => {
   assert.deepEqual(target.takeCalls(), ['update c d', 'update e']);
 });
 
-test('updates go before removals, all of them', () => {
+test('Reconciler: all updates precede all removals', () => {
   const { table, write, target, time, reconciler } = setUp({ batchSize: 1 });
   write('a');
   write('b');
@@ -154,7 +154,7 @@ test('updates go before removals, all of them', () => {
   assert.deepEqual(target.takeCalls(), ['update c', 'update d', 'remove a', 'remove b']);
 });
 
-test('a row that comes in place of another when there is no room comes in once that is gone', () => {
+test('Reconciler: a row that replaces another one in a full map is programmed after the removal', () => {
   const { table, write, target, reconciler, state } = setUp();
   target.room = 1;
   write('a');
@@ -165,7 +165,7 @@ test('a row that comes in place of another when there is no room comes in once t
   assert.equal(state('b'), 'done');
 });
 
-test('an operation that throws as a whole fails each of its rows', () => {
+test('Reconciler: an operation that throws fails each of its rows', () => {
   const { write, target, time, reconciler } = setUp();
   target.broken = true;
   write('a', 'b');
@@ -176,7 +176,7 @@ test('an operation that throws as a whole fails each of its rows', () => {
   assert.equal(reconciler.counts().done, 2);
 });
 
-test('what a former agent left is pruned only once the source is complete', () => {
+test('Reconciler: entries of an earlier agent are pruned only once the source is complete', () => {
   const { write, target, time, reconciler } = setUp();
   target.held.set('from before, still wanted', 1);
   target.held.set('from before, not wanted', 1);
@@ -190,7 +190,7 @@ test('what a former agent left is pruned only once the source is complete', () =
   assert.equal(reconciler.pruned, true);
 });
 
-test('pruning waits until every row was tried, and makes room for those that failed', () => {
+test('Reconciler: pruning follows the first attempt of every row, and makes room for failed ones', () => {
   const { table, target, time, reconciler } = setUp({ batchSize: 1 });
   target.held.set('old', 1);
   target.room = 2;
@@ -203,7 +203,7 @@ test('pruning waits until every row was tried, and makes room for those that fai
   assert.deepEqual([...target.held.keys()].sort(), ['a', 'b']);
 });
 
-test('pruning that fails says why and is tried again', () => {
+test('Reconciler: pruning that fails has a reason and is retried', () => {
   const { target, time, reconciler } = setUp();
   target.held.set('old', 1);
   target.broken = true;
@@ -215,7 +215,7 @@ test('pruning that fails says why and is tried again', () => {
   assert.equal(target.held.size, 0);
 });
 
-test('once disposed, nothing is tried any more', () => {
+test('Reconciler: after dispose nothing is tried', () => {
   const { write, target, time, reconciler } = setUp();
   target.stubborn.add('a');
   write('a');
@@ -226,7 +226,7 @@ test('once disposed, nothing is tried any more', () => {
   assert.deepEqual(target.takeCalls(), []);
 });
 
-test('whatever happens, what is in force ends as the table has it', () => {
+test('Reconciler: after any sequence of steps the target holds what the table holds', () => {
   const key = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f');
   const step = fc.oneof(
     fc.record({ op: fc.constant('write' as const), key, value: fc.nat(9) }),
@@ -251,7 +251,7 @@ test('whatever happens, what is in force ends as the table has it', () => {
             else seen.delete(changed);
           },
         });
-        target.held.set('left by a former agent', 1);
+        target.held.set('left by an earlier agent', 1);
         for (const each of steps) {
           if (each.op === 'write') {
             table.apply({ upserted: [{ key: each.key, value: each.value }], removed: [] });

@@ -3,45 +3,67 @@ import { backoffMs } from './backoff.ts';
 import type { Operations } from './operations.ts';
 import type { Table } from './table.ts';
 
-/** Where a row stands: `pending` is not tried yet, `done` is in force, `failed` is tried again. */
+/** The state of a row: `pending` is not tried yet, `done` is programmed, `failed` is tried again. */
 export interface RowStatus {
   readonly state: 'pending' | 'done' | 'failed';
-  /** Why it failed. */
+  /** The message of the error; present if the row failed. */
   readonly reason?: string;
-  /** When it came into this state, in milliseconds since 1970 UTC. */
+  /** The time at which the row came into this state, in milliseconds since 1970 UTC. */
   readonly since: number;
 }
 
-/** The clock, timers and randomness that the reconciler needs; tests bring virtual ones. */
+/** The clock, timers and randomness that the reconciler needs; tests use virtual ones. */
 export type ReconcilerPort = Pick<
   Platform,
   'wallTimeMs' | 'monotonicNs' | 'setTimer' | 'randomBytes'
 >;
 
 export interface ReconcilerOptions {
-  /** Rows in one call of the operations; what is left waits for the next turn of the event loop. */
+  /** The number of rows in one call of the operations; the rest waits for the next turn of the event loop. */
   readonly batchSize?: number;
-  /** Called when a row's state or reason changed; the status is absent when the row is gone. */
+  /** Called when a row's state or reason has changed; the status is absent when the row was removed. */
   readonly onStatus?: (key: string, status: RowStatus | undefined) => void;
-  /** Called when everything that was to be done has been tried. */
+  /** Called when every pending row has been tried. */
   readonly onIdle?: () => void;
 }
 
-/** How many keys are in each state; a removal that failed counts as failed. */
+/** The number of keys in each state; a removal that failed counts as failed. */
 export type ReconcilerCounts = Readonly<Record<RowStatus['state'], number>>;
 
-/** What failed and when it is tried again. */
+/** The failed attempts of one row, and the time of the next one. */
 interface Failure {
   readonly attempts: number;
-  /** Milliseconds of the monotonic clock, so that a clock that is set doesn't stop retries. */
+  /** Milliseconds of the monotonic clock, so that a change of the wall clock does not stop retries. */
   readonly dueMs: number;
 }
 
+/** A call of `waitFor` that is not settled. */
+interface Waiter {
+  readonly key: string;
+  readonly revision: number;
+  readonly resolve: () => void;
+  readonly reject: (error: RowNotProgrammed) => void;
+  readonly timer: Disposable;
+}
+
+/** The reason why a row that was waited for is not programmed; see `waitFor`. */
+export class RowNotProgrammed extends Error {
+  override readonly name = 'RowNotProgrammed';
+  readonly key: string;
+  readonly reason: 'failed' | 'removed' | 'deadline' | 'disposed';
+
+  constructor(key: string, reason: RowNotProgrammed['reason'], detail: string) {
+    super(`program ${key}: ${detail}`);
+    this.key = key;
+    this.reason = reason;
+  }
+}
+
 /**
- * Brings the rows of a table into force through Operations and keeps a status on each. Call `sync`
- * after writing to the table; the rest (further batches, retries) happens by timer. Updates go
- * before removals, because a frontend may move from a row that goes to one that comes, and must not
- * be missing in between; an update that found no room is tried again after them. Several changes of one key before its turn count as one.
+ * Programs the rows of a table through Operations and keeps a status of each. Call `sync` after a write to
+ * the table; further batches and retries follow by timer. Updates precede removals, because a frontend may
+ * move from a removed row to a new one and must not be missing in between; an update that found no room is
+ * repeated after the removals. Several changes of one key before its turn are one update.
  */
 export class Reconciler<Row extends { readonly key: string }> implements Disposable {
   readonly #table: Table<Row>;
@@ -50,7 +72,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   readonly #batchSize: number;
   readonly #onStatus: (key: string, status: RowStatus | undefined) => void;
   readonly #onIdle: () => void;
-  /** Revision of the table up to which changes have been taken in. */
+  /** The revision of the table up to which the queues below have its changes. */
   #seen = 0;
   readonly #status = new Map<string, RowStatus>();
   readonly #counts = { pending: 0, done: 0, failed: 0 };
@@ -62,6 +84,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   #pruneFailure: (Failure & { reason: string }) | undefined;
   #lastSuccessMs: number | undefined;
   #timer: { readonly dueMs: number; readonly handle: Disposable } | undefined;
+  readonly #waiters = new Set<Waiter>();
   #disposed = false;
 
   constructor(
@@ -78,7 +101,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     this.#onIdle = options.onIdle ?? (() => {});
   }
 
-  /** Status of a row, or of a removal that failed. */
+  /** Returns the status of a row, or of a removal that failed. */
   status(key: string): RowStatus | undefined {
     return this.#status.get(key);
   }
@@ -91,24 +114,24 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     return { ...this.#counts };
   }
 
-  /** When rows last came into force or were removed, in milliseconds since 1970 UTC. */
+  /** The time at which rows were last programmed or removed, in milliseconds since 1970 UTC. */
   get lastSuccessMs(): number | undefined {
     return this.#lastSuccessMs;
   }
 
-  /** Whether what no row accounts for has been removed. */
+  /** True once everything that no row accounts for has been removed. */
   get pruned(): boolean {
     return this.#pruned;
   }
 
-  /** Why pruning failed, until it succeeds. */
+  /** The message of the last error of pruning, until pruning succeeds. */
   get pruneProblem(): string | undefined {
     return this.#pruneFailure?.reason;
   }
 
   /**
-   * Says that the table now holds everything that the source has. Only from then on may things be
-   * removed that no row accounts for; they are, once every row has been tried.
+   * Declares that the table holds everything that the source has. Once every row has been tried, the
+   * reconciler removes whatever no row accounts for; it never does so before this call.
    */
   setComplete(): void {
     if (this.#complete) return;
@@ -116,19 +139,40 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     this.sync();
   }
 
-  /** Takes in what changed in the table and works on it: one batch now, the others by timer. */
+  /**
+   * Waits until a row is programmed as the table had it at `revision`, or as it was written later; `apply` of
+   * the table returns the revision. Rejects with RowNotProgrammed when the row fails (the reconciler tries it
+   * again all the same), when the table does not hold it any more, after `timeoutMs` milliseconds of the
+   * monotonic clock, and when the reconciler is disposed.
+   */
+  waitFor(key: string, revision: number, timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        ...{ key, revision, resolve, reject },
+        timer: this.#port.setTimer(timeoutMs, () => {
+          this.#waiters.delete(waiter);
+          reject(new RowNotProgrammed(key, 'deadline', `not done after ${timeoutMs} ms`));
+        }),
+      };
+      this.#waiters.add(waiter);
+      this.#settleWaiters();
+    });
+  }
+
+  /** Reads the changes of the table and works on them: one batch now, the others by timer. */
   sync(): void {
     if (this.#disposed) return;
     this.#takeChanges();
     this.#queueDue(false);
     if (this.#updateBatch()) this.#queueDue(true);
-    // What goes is removed when all that comes has been tried.
+    // Rows are removed when all updates have been tried.
     if (this.#toUpdate.size === 0 && this.#removeBatch()) {
       this.#queueDue(true);
       if (this.#updateBatch()) this.#queueDue(true);
     }
     this.#prune();
     this.#schedule();
+    this.#settleWaiters();
     if (this.#toUpdate.size === 0 && this.#toRemove.size === 0) this.#onIdle();
   }
 
@@ -136,6 +180,28 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     this.#disposed = true;
     this.#timer?.handle[Symbol.dispose]();
     this.#timer = undefined;
+    this.#settleWaiters();
+  }
+
+  #settleWaiters(): void {
+    for (const waiter of this.#waiters) {
+      const outcome = this.#outcome(waiter);
+      if (outcome === undefined) continue;
+      this.#waiters.delete(waiter);
+      waiter.timer[Symbol.dispose]();
+      if (outcome === 'programmed') waiter.resolve();
+      else waiter.reject(outcome);
+    }
+  }
+
+  /** Returns undefined while the row is pending. */
+  #outcome({ key, revision }: Waiter): 'programmed' | RowNotProgrammed | undefined {
+    if (this.#disposed) return new RowNotProgrammed(key, 'disposed', 'the reconciler was disposed');
+    if (this.#seen < revision) return undefined;
+    if (!this.#table.get(key)) return new RowNotProgrammed(key, 'removed', 'the row was removed');
+    const { state, reason = '' } = this.#status.get(key) ?? {};
+    if (state === 'failed') return new RowNotProgrammed(key, 'failed', reason);
+    return state === 'done' ? 'programmed' : undefined;
   }
 
   #takeChanges(): void {
@@ -146,7 +212,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     const remove = (key: string) => {
       this.#toUpdate.delete(key);
       this.#failures.delete(key);
-      // A row that came and went between two turns never was in force.
+      // A row that was added and removed between two turns was never programmed.
       if (!this.#status.has(key)) return;
       this.#toRemove.add(key);
       this.#setStatus(key, pending);
@@ -157,14 +223,14 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     }
     for (const { key } of upserted) {
       this.#toRemove.delete(key);
-      // A changed row is another try: what is known of its failure belongs to the old content.
+      // A changed row starts without failures: those belong to its old content.
       this.#failures.delete(key);
       this.#toUpdate.add(key);
       this.#setStatus(key, pending);
     }
   }
 
-  /** Removes rows; true when some row was, so that there may be room again. */
+  /** Removes a batch of rows; true if at least one was removed, so that there may be room again. */
   #removeBatch(): boolean {
     const keys = this.#take(this.#toRemove);
     if (keys.length === 0) return false;
@@ -184,14 +250,14 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     return removedSome;
   }
 
-  /** Updates rows; true when rows that had failed came into force and none failed: there is room. */
+  /** Updates a batch of rows; true if a row that had failed succeeded and none failed: there is room. */
   #updateBatch(): boolean {
     const keys = this.#take(this.#toUpdate);
     if (keys.length === 0) return false;
     const rows = keys.map((key) => this.#table.get(key)!);
     const errors = attempt(() => this.#operations.update(rows), rows.length);
     const now = this.#port.wallTimeMs();
-    // One object for the whole batch: with 50,000 rows a status of its own would be felt.
+    // The batch shares one object: with 50,000 rows, one for each would cost memory.
     const done: RowStatus = { state: 'done', since: now };
     let recovered = false;
     let failed = false;
@@ -209,7 +275,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     return recovered && !failed;
   }
 
-  /** Queues what failed and is due; if room may have returned, also one batch of what isn't yet. */
+  /** Queues the failed rows that are due; if there may be room again, also one batch of those that are not. */
   #queueDue(roomReturned: boolean): void {
     const now = this.#nowMs();
     let early = roomReturned ? this.#batchSize : 0;
@@ -236,13 +302,13 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
     this.#pruned = true;
     this.#pruneFailure = undefined;
     this.#lastSuccessMs = this.#port.wallTimeMs();
-    // What was removed may have made room.
+    // The removed entries may have made room.
     this.#queueDue(true);
   }
 
   #fail(key: string, error: Error): void {
     const before = this.#failures.get(key);
-    // A try ahead of time, because room seemed to have returned, doesn't put off the next one.
+    // An early attempt, made because there seemed to be room, does not delay the next one.
     if (!before || before.dueMs <= this.#nowMs()) {
       const attempts = (before?.attempts ?? 0) + 1;
       this.#failures.set(key, { attempts, dueMs: this.#dueAfter(attempts) });
@@ -256,7 +322,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
 
   #setStatus(key: string, status: RowStatus | undefined): void {
     const before = this.#status.get(key);
-    // Still failing for the same reason: `since` keeps saying since when.
+    // `since` stays while a row fails for the same reason.
     if (status?.state === 'failed' && before?.reason === status.reason) return;
     if (before) this.#counts[before.state]--;
     if (status) {
@@ -307,7 +373,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   }
 }
 
-/** Results of an operation; one that throws as a whole has failed for each row. */
+/** Returns the results of an operation; an operation that throws has failed for each row. */
 function attempt(
   operation: () => readonly (Error | undefined)[],
   count: number,

@@ -9,7 +9,7 @@ type Row = ReturnType<typeof row>;
 const write = (table: Table<Row>, ...upserted: Row[]) => table.apply({ upserted, removed: [] });
 const remove = (table: Table<Row>, ...removed: string[]) => table.apply({ upserted: [], removed });
 
-test('each write has a revision, and a write of the same row is none', () => {
+test('Table: each write has a revision, and writing the same row again is no write', () => {
   const table = new Table<Row>();
   const a = row('a');
   assert.equal(write(table, a), 1);
@@ -19,7 +19,7 @@ test('each write has a revision, and a write of the same row is none', () => {
   assert.deepEqual([...table.rows()], [row('b')]);
 });
 
-test('a snapshot stays as it is while the table goes on', () => {
+test('Table: a snapshot does not change with later writes', () => {
   const table = new Table<Row>();
   write(table, row('a'), row('b'));
   const snapshot = table.snapshot();
@@ -28,7 +28,7 @@ test('a snapshot stays as it is while the table goes on', () => {
   assert.deepEqual(snapshot, { revision: 2, rows: [row('a'), row('b')] });
 });
 
-test('changes since a revision name each key once, as it is now', () => {
+test('Table: changesSince returns each key once, with its present row', () => {
   const table = new Table<Row>();
   const start = write(table, row('a'), row('b'), row('c'));
   write(table, row('a', 1));
@@ -44,7 +44,7 @@ test('changes since a revision name each key once, as it is now', () => {
   assert.deepEqual(table.changesSince(table.revision).upserted, []);
 });
 
-test('who fell far behind gets everything, and is told so', () => {
+test('Table: changesSince returns all rows, marked as such, when the log does not reach back', () => {
   const table = new Table<Row>();
   for (let i = 0; i < 5000; i++) write(table, row('a', i));
   assert.deepEqual(table.changesSince(0), {
@@ -56,7 +56,7 @@ test('who fell far behind gets everything, and is told so', () => {
   assert.equal(table.changesSince(4990).incremental, true);
 });
 
-test('a reader that catches up at any time ends with what the table holds', () => {
+test('Table: a reader that applies changesSince at any time ends with the rows of the table', () => {
   const step = fc.oneof(
     fc.record({ write: fc.integer({ min: 0, max: 5 }), value: fc.nat(99) }),
     fc.record({ remove: fc.integer({ min: 0, max: 5 }) }),

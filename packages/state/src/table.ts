@@ -1,32 +1,31 @@
-/** What a table held at one revision. Later writes to the table don't show in it. */
+/** The content of a table at one revision. Later writes to the table do not change it. */
 export interface Snapshot<Row> {
   readonly revision: number;
   readonly rows: readonly Row[];
 }
 
-/** How a table differs from what it was at an earlier revision. */
+/** The difference between a table and its state at an earlier revision. */
 export interface TableChanges<Row> {
-  /** The revision that these changes lead to. */
+  /** The revision after these changes. */
   readonly revision: number;
   /** Rows as they are now, each once, in the order of their last change. */
   readonly upserted: readonly Row[];
-  /** Keys of rows that are gone. */
+  /** Keys of removed rows. */
   readonly removed: readonly string[];
   /**
-   * False when the table doesn't remember that far back: `upserted` then holds all rows, and rows
-   * that aren't in it are gone.
+   * False if the log of the table does not reach back to that revision: `upserted` then holds all rows, and
+   * any other row was removed.
    */
   readonly incremental: boolean;
 }
 
 /**
- * The desired rows, by key. Rows are immutable: a change is another row in the same place. Every
- * write has a revision of its own, and the table remembers the keys of the latest writes, so that a
- * reader can catch up without looking at every row.
+ * The desired rows, by key. Rows are immutable: a change replaces the row. Every write has its own revision,
+ * and the table logs the keys of the latest writes, so that a reader catches up without reading every row.
  */
 export class Table<Row extends { readonly key: string }> {
   readonly #rows = new Map<string, Row>();
-  /** Keys of the latest writes; the last entry is that of `#revision`. */
+  /** The keys of the latest writes; the last entry belongs to `#revision`. */
   #log: string[] = [];
   #revision = 0;
 
@@ -42,12 +41,12 @@ export class Table<Row extends { readonly key: string }> {
     return this.#rows.get(key);
   }
 
-  /** All rows as they are now. Don't write to the table while iterating: take a snapshot for that. */
+  /** Returns the present rows. Take a snapshot to write to the table while iterating. */
   rows(): Iterable<Row> {
     return this.#rows.values();
   }
 
-  /** Writes rows and removes keys; a key that is not there is passed over. Returns the revision. */
+  /** Removes keys, then writes rows; a missing key is ignored. Returns the new revision. */
   apply(changes: { readonly upserted: Iterable<Row>; readonly removed: Iterable<string> }): number {
     for (const key of changes.removed) {
       if (this.#rows.delete(key)) this.#note(key);
@@ -64,7 +63,7 @@ export class Table<Row extends { readonly key: string }> {
     return { revision: this.#revision, rows: [...this.#rows.values()] };
   }
 
-  /** What happened after `revision` (0: before anything was written). */
+  /** Returns the changes after `revision` (0: before the first write). */
   changesSince(revision: number): TableChanges<Row> {
     const missed = this.#revision - revision;
     if (missed > this.#log.length) {
@@ -90,7 +89,7 @@ export class Table<Row extends { readonly key: string }> {
   #note(key: string): void {
     this.#revision++;
     this.#log.push(key);
-    // Beyond two writes a row, reading everything is no dearer than reading the log.
+    // Beyond two writes per row, reading all rows costs no more than reading the log.
     const most = Math.max(1024, 2 * this.#rows.size);
     if (this.#log.length > 2 * most) this.#log = this.#log.slice(-most);
   }

@@ -5,15 +5,15 @@ export interface FakeRow {
   readonly value: number;
 }
 
-/** A target with limited room and a will of its own, in place of the kernel. */
+/** A target with limited room, in place of the kernel; tests make its operations fail. */
 export class FakeTarget implements Operations<FakeRow> {
-  /** What is in force. */
+  /** The programmed rows. */
   readonly held = new Map<string, number>();
   /** Every call, in words: `update a b`, `remove c`, `prune`. */
   readonly calls: string[] = [];
-  /** How many rows fit. */
+  /** The number of rows that fit. */
   room = Number.POSITIVE_INFINITY;
-  /** Keys that fail whatever is tried. */
+  /** Keys with which every operation fails. */
   readonly stubborn = new Set<string>();
   /** Makes the next calls throw as a whole. */
   broken = false;
@@ -45,7 +45,7 @@ export class FakeTarget implements Operations<FakeRow> {
     for (const key of [...this.held.keys()]) if (!keys.has(key)) this.held.delete(key);
   }
 
-  /** The calls since the last time this was asked. */
+  /** Returns the calls since the last call of this method. */
   takeCalls(): string[] {
     return this.calls.splice(0);
   }

@@ -5,7 +5,7 @@ interface Timer {
   readonly fire: () => void;
 }
 
-/** A clock that moves only when told, with the timers that hang on it. Random bytes are zero. */
+/** A clock that moves only by `pass`, with its timers. Random bytes are zero. */
 export class VirtualTime implements ReconcilerPort {
   #nowMs = 1_000_000;
   readonly #timers = new Set<Timer>();
@@ -32,7 +32,7 @@ export class VirtualTime implements ReconcilerPort {
     return this.#timers.size;
   }
 
-  /** Lets time pass; timers fire in their order, each at its own time. */
+  /** Advances the clock; timers fire in order, each at its own time. */
   pass(milliseconds: number): void {
     const endMs = this.#nowMs + milliseconds;
     for (;;) {
