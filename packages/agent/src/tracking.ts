@@ -52,8 +52,8 @@ export function watchTracking(platform: Platform, tell: (tracked: boolean) => vo
     });
   };
   const isTracked = mustSeeForwarded(platform);
-  if (!isTracked) lookLater();
   tell(isTracked);
+  if (!isTracked) lookLater();
   return {
     [Symbol.dispose]() {
       timer?.[Symbol.dispose]();

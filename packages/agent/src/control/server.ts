@@ -1,4 +1,4 @@
-import type { Platform } from '@heddle/sys';
+import { closeFd, type Platform, removeFile } from '@heddle/sys';
 import {
   type Client,
   type Conversation,
@@ -41,13 +41,22 @@ export class ControlServer implements Disposable {
     this.#path = path;
     const message = `serve control client: ${limits.clients} clients are connected already (close one, or try again)`;
     const fd = listenUnix(platform, path);
-    this.#identity = socketIdentity(platform, path);
-    this.#server = new StreamServer(platform, fd, {
-      clientName: 'control client',
-      limits,
-      refusal: () => encodeReply({ id: null, error: { code: 'busy', message } }),
-      converse: (client) => new ControlConversation(platform, client, handler),
-    });
+    let isTaken = false;
+    try {
+      this.#identity = socketIdentity(platform, path);
+      // The server closes the descriptor, also when it cannot start.
+      isTaken = true;
+      this.#server = new StreamServer(platform, fd, {
+        clientName: 'control client',
+        limits,
+        refusal: () => encodeReply({ id: null, error: { code: 'busy', message } }),
+        converse: (client) => new ControlConversation(platform, client, handler),
+      });
+    } catch (error) {
+      if (!isTaken) closeFd(platform, fd);
+      removeFile(platform, path);
+      throw error;
+    }
   }
 
   /** Clients connected now. */

@@ -48,6 +48,7 @@ export function listenUnix(platform: Platform, path: string): number {
   if (parent !== '') makeDirectory(platform, parent);
   removeStale(platform, path);
   const fd = newSocket(platform);
+  let isBound = false;
   try {
     // The file takes its mode from the socket's own inode, so it never exists with a wider one
     // (net/unix/af_unix.c, unix_bind_bsd); the umask can only narrow it, which is set right after.
@@ -56,6 +57,7 @@ export function listenUnix(platform: Platform, path: string): number {
     const bound = platform.syscall(nr.bind, fd, address, address.length);
     if (bound === -errno.EADDRINUSE) throw new AlreadyListening(path);
     checked('bind', bound, `bind ${path}`);
+    isBound = true;
     checked(
       'fchmodat',
       platform.syscall(nr.fchmodat, AT_FDCWD, encodeCString(path), socketMode),
@@ -65,6 +67,7 @@ export function listenUnix(platform: Platform, path: string): number {
     return fd;
   } catch (error) {
     closeFd(platform, fd);
+    if (isBound) removeFile(platform, path);
     throw error;
   }
 }

@@ -107,10 +107,13 @@ export class StreamServer implements Disposable {
     this.#protocol = protocol;
     this.#limits = protocol.limits;
     this.#listenFd = listenFd;
+    let epoll: Epoll | undefined;
     try {
-      this.#epoll = new Epoll(platform, (token, events) => this.#ready(token, events));
-      this.#epoll.add(listenFd, listenToken, EPOLLIN);
+      epoll = new Epoll(platform, (token, events) => this.#ready(token, events));
+      epoll.add(listenFd, listenToken, EPOLLIN);
+      this.#epoll = epoll;
     } catch (error) {
+      epoll?.[Symbol.dispose]();
       closeFd(platform, listenFd);
       throw error;
     }
