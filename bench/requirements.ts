@@ -1,5 +1,5 @@
 import { accessSync, constants } from 'node:fs';
-import { preflight } from '@heddle/cli/preflight';
+import { preflight } from '@heddle/control/preflight';
 import type { Case } from './cases/case.ts';
 
 /** Commands that cases need beyond Node.js, and the apt packages that have them. */

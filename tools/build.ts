@@ -10,8 +10,8 @@ export const program = `${root}dist/heddle.mjs`;
 const assets: Plugin = {
   name: 'assets',
   setup({ onLoad }) {
-    onLoad({ filter: /\/packages\/cli\/src\/assets\.ts$/ }, () => {
-      const manifest = JSON.parse(readFileSync(`${root}packages/cli/package.json`, 'utf8'));
+    onLoad({ filter: /\/packages\/assets\/src\/index\.ts$/ }, () => {
+      const manifest = JSON.parse(readFileSync(`${root}packages/assets/package.json`, 'utf8'));
       const folder = `${root}packages/datapath/objects`;
       const files = readdirSync(folder).filter((file) => file.endsWith('.o'));
       const entries = files.map((file) => [file.slice(0, -2), `${folder}/${file}`] as const);

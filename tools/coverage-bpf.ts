@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { preflight } from '@heddle/cli/preflight';
+import { preflight } from '@heddle/control/preflight';
 import { readObject } from '@heddle/ebpf';
 import { coveragePage, summaryOf } from './coverage/html.ts';
 import { judge, type Lines, type Reason, type Uncovered } from './coverage/lines.ts';

@@ -14,7 +14,13 @@ const below: Readonly<Record<string, readonly string[]>> = {
   datapath: ['sys', 'ebpf', 'netlink', 'state', 'model'],
   agent: ['sys', 'ebpf', 'netlink', 'state', 'model', 'kube', 'datapath'],
   lab: ['sys', 'netlink'],
-  cli: ['sys', 'ebpf', 'netlink', 'state', 'model', 'kube', 'vm', 'datapath', 'agent', 'lab'],
+  assets: ['datapath'],
+  control: ['sys', 'agent'],
+  inspect: ['sys', 'ebpf', 'netlink', 'vm', 'datapath', 'agent', 'lab', 'assets', 'control'],
+  cli: [
+    ...['sys', 'ebpf', 'netlink', 'state', 'model', 'vm', 'datapath', 'agent', 'lab'],
+    ...['assets', 'control', 'inspect'],
+  ],
 };
 
 /** Packages from outside that the core may use: pure JavaScript, no platform of their own. */

@@ -1,7 +1,7 @@
 // All tests, or those whose path contains one of the arguments. Without the rights or the kernel that
 // Heddle needs, those that need neither.
 import { spawnSync } from 'node:child_process';
-import { preflight } from '@heddle/cli/preflight';
+import { preflight } from '@heddle/control/preflight';
 import { projectFiles, root } from './files.ts';
 
 const wanted = process.argv.slice(2);

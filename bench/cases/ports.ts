@@ -1,8 +1,8 @@
+import { objects } from '@heddle/assets';
 import { defaultNat, openDatapath } from '@heddle/datapath';
 import { LinuxBpf } from '@heddle/ebpf';
 import { createLab, eth, type LabNode } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
-import { objects } from '../../packages/cli/src/assets.ts';
 import { mapMemory } from '../../packages/ebpf/testing/map-memory.ts';
 import { nodeAddress } from '../sites.ts';
 import { median, spread } from '../statistics.ts';

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { explain } from './failure.ts';
+import { explain } from '@heddle/control/failure';
 import { printable } from './printable.ts';
 import { run } from './program.ts';
 

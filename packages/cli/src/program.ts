@@ -1,13 +1,16 @@
+import { version } from '@heddle/assets';
+import { exitCodes } from '@heddle/control/failure';
+import {
+  icmpErrorKinds,
+  type TcpFlag,
+  tcpFlags,
+  tracePlaces,
+  traceProtocols,
+} from '@heddle/inspect/asked';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { version } from './assets.ts';
-import { exitCodes } from './failure.ts';
-import type { TcpFlag } from './trace/packet.ts';
 
 // Only the shape of the command line is here; what a command does is loaded when it is run, so that
 // asking for the status does not pay for the agent.
-
-/** Flags of TCP that a trace can set. */
-const tcpFlagNames = ['fin', 'syn', 'rst', 'psh', 'ack'] as const satisfies readonly TcpFlag[];
 
 const sharedDefaults = {
   socket: '/run/heddle/agent.sock',
@@ -324,7 +327,7 @@ function port(text: string): number {
 
 function flags(text: string): TcpFlag[] {
   const names = text.split(',');
-  const known: readonly string[] = tcpFlagNames;
+  const known: readonly string[] = tcpFlags;
   if (!names.every((name) => known.includes(name))) {
     throw new InvalidArgumentError(`It must be some of ${known.join(', ')}, by commas.`);
   }
@@ -346,14 +349,14 @@ function addTrace(program: Command): void {
       .option('--port <number>', 'port that is asked for; of icmp there is none', port)
       .addOption(
         new Option('--protocol <name>', 'of the connection; icmp: an echo request')
-          .choices(['tcp', 'udp', 'sctp', 'icmp'])
+          .choices(traceProtocols)
           .default('tcp'),
       )
       .addOption(
         new Option(
           '--at <hook>',
           'socket: the call of a process here; pod: a packet as it leaves a pod; node: a packet from outside (default: as --from is)',
-        ).choices(['socket', 'pod', 'node']),
+        ).choices(tracePlaces),
       )
       .option('--source-port <number>', "the client's port", port)
       .option('--flags <list>', 'of the TCP segment, e.g. fin,ack (default: as it is usual)', flags)
@@ -363,7 +366,7 @@ function addTrace(program: Command): void {
         new Option(
           '--error <kind>',
           'in place of the packet, an ICMP error about the one in the other direction',
-        ).choices(['unreachable', 'too-large', 'time-exceeded']),
+        ).choices(icmpErrorKinds),
       )
       .option('--step', 'show each source line that runs')
       .addOption(socketOption())

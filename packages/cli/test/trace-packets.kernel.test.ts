@@ -2,19 +2,21 @@
 // the same packets: sent from outside and from pods, they arrive as foretold to the last bit.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { eth, Packet, type Place, startBackend, Tap } from '@heddle/lab';
-import { openDump } from '../src/commands/dump.ts';
 import {
+  type Asked,
   type Ends,
   errorAbout,
   type IcmpErrorKind,
   type Moment,
   packetOf,
   type TcpFlag,
+  type Trace,
+  type TraceProtocol,
+  trace,
   turned,
-} from '../src/trace/packet.ts';
-import type { Asked, TraceProtocol } from '../src/trace/question.ts';
-import { type Trace, trace } from '../src/trace/trace.ts';
+} from '@heddle/inspect';
+import { openDump } from '@heddle/inspect/open';
+import { eth, Packet, type Place, startBackend, Tap } from '@heddle/lab';
 import { heddle } from '../testing/heddle.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';

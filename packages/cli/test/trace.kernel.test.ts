@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { decodeFlowBucket, decodeNatTable, keyOfSlot, placeOfKey } from '@heddle/datapath';
+import { type Dump, entriesOf, mapNamed, readDump, type Trace, trace } from '@heddle/inspect';
+import { openDump } from '@heddle/inspect/open';
 import {
   askTcp,
   askUdp,
@@ -14,10 +16,6 @@ import {
   startBackend,
 } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
-import { openDump } from '../src/commands/dump.ts';
-import { type Dump, entriesOf, mapNamed } from '../src/dump/dump.ts';
-import { readDump } from '../src/dump/file.ts';
-import { type Trace, trace } from '../src/trace/trace.ts';
 import { elsewhere, heddle, root } from '../testing/heddle.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';

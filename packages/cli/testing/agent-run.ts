@@ -5,10 +5,10 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { AgentEvent, AgentStatus, Method, ServiceDetail, ServiceEntry } from '@heddle/agent';
+import { ControlClient } from '@heddle/control';
 import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
-import { ControlClient } from '../src/client.ts';
 
 const program = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 const patienceMs = 20_000;

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { type ConfigFlags, readConfig } from '@heddle/agent/config';
+import { objects, version } from '@heddle/assets';
+import { Failure } from '@heddle/control/failure';
+import { preflight } from '@heddle/control/preflight';
 import { nodePlatform } from '@heddle/sys/node';
 import { keepProcessSmall, releaseMemoryWhenIdle } from '@heddle/sys/node/memory';
-import { objects, version } from '../assets.ts';
-import { Failure } from '../failure.ts';
 import { logSink } from '../log.ts';
-import { preflight } from '../preflight.ts';
 
 interface Options {
   readonly manifests?: string;

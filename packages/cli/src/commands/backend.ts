@@ -1,6 +1,7 @@
 import type { BackendEntry } from '@heddle/agent';
-import { openControl, type ReadOptions } from '../control.ts';
+import { openControl } from '@heddle/inspect/open';
 import { printJson, printLine } from '../print.ts';
+import type { ReadOptions } from '../read-options.ts';
 import { backendTable, fullName, whyUnknown } from './service.ts';
 
 interface Options extends ReadOptions {

@@ -1,10 +1,10 @@
 import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { kindAt, listens } from '@heddle/agent/unix-socket';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import { PinLock, pinRoot } from '@heddle/datapath';
 import { hasFilter, listLinks, NetlinkSocket, removeFilter } from '@heddle/netlink';
 import { pathExists } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
-import { exitCodes, Failure } from '../failure.ts';
 import { type OutputFormat, printJson, printLine } from '../print.ts';
 
 interface Options {
@@ -79,7 +79,7 @@ async function cleanupKubeProxy(output: OutputFormat, force: boolean): Promise<v
 
 /** Has the agent let go of its programs: it would make again what is removed. */
 async function release(socket: string): Promise<void> {
-  const { ControlClient } = await import('../client.ts');
+  const { ControlClient } = await import('@heddle/control');
   try {
     using client = await ControlClient.connect(socket);
     await client.request('release');

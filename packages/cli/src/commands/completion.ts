@@ -1,5 +1,5 @@
+import { exitCodes, Failure } from '@heddle/control/failure';
 import type { Argument, Command, Option } from 'commander';
-import { exitCodes, Failure } from '../failure.ts';
 
 /** What can be written after a command path such as `heddle service list`. */
 interface Node {

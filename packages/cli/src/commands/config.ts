@@ -1,5 +1,6 @@
-import { openControl, type ReadOptions } from '../control.ts';
+import { openControl } from '@heddle/inspect/open';
 import { formatFacts, formatTable, printJson } from '../print.ts';
+import type { ReadOptions } from '../read-options.ts';
 
 interface Options extends ReadOptions {
   readonly fields?: true;

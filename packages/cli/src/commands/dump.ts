@@ -1,7 +1,5 @@
-import { type Dump, entryCount } from '../dump/dump.ts';
-import { pipeDump, readDump, writeDump } from '../dump/file.ts';
-import type { NodePlaces } from '../dump/live.ts';
-import { exitCodes, Failure } from '../failure.ts';
+import { exitCodes, Failure } from '@heddle/control/failure';
+import { entryCount, type NodePlaces, nodeDump, pipeDump, writeDump } from '@heddle/inspect';
 import { type OutputFormat, printJson, printLine } from '../print.ts';
 
 interface Options extends NodePlaces {
@@ -19,7 +17,6 @@ export async function dump(path: string, { output, ...places }: Options): Promis
   }
   // The summary must not go to standard output when the dump itself goes there.
   const say = isPiped ? (line: string) => process.stderr.write(`${line}\n`) : printLine;
-  const { nodeDump } = await import('../dump/live.ts');
   const made = await nodeDump(places, true, (map, entries) => {
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[Kreading ${map}: ${entries}`);
   });
@@ -43,14 +40,4 @@ export async function dump(path: string, { output, ...places }: Options): Promis
   if ('missing' in made.answers) say(`without the agent: ${made.answers.missing}`);
   for (const { name, cut } of maps)
     if (cut) say(`map ${name} is not whole: it has more entries than a dump takes`);
-}
-
-/** A dump of this node, or the one in a file: for that, neither root nor Linux is needed. */
-export async function openDump({
-  fromDump,
-  ...places
-}: NodePlaces & { readonly fromDump?: string }): Promise<Dump> {
-  if (fromDump !== undefined) return await readDump(fromDump);
-  const { nodeDump } = await import('../dump/live.ts');
-  return await nodeDump(places, false);
 }

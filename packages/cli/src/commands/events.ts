@@ -1,8 +1,9 @@
 import type { AgentEvent } from '@heddle/agent';
-import { ControlClient } from '../client.ts';
-import { openControl, type ReadOptions } from '../control.ts';
+import { ControlClient } from '@heddle/control';
+import { openControl } from '@heddle/inspect/open';
 import { printLine, styled } from '../print.ts';
 import { printable } from '../printable.ts';
+import type { ReadOptions } from '../read-options.ts';
 
 interface Options extends ReadOptions {
   readonly follow: boolean;

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import type { FlushCount } from '@heddle/agent';
-import { ControlClient } from '../client.ts';
-import { exitCodes, Failure } from '../failure.ts';
+import { ControlClient } from '@heddle/control';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import { type OutputFormat, printJson, printLine } from '../print.ts';
 import { type FlowFilters, filterParams } from './flow.ts';
 

@@ -1,7 +1,8 @@
 import type { AgentStatus, DropNotice, FlowItem, NatDestination } from '@heddle/agent';
-import { ControlClient } from '../client.ts';
-import { openControl, type ReadOptions } from '../control.ts';
+import { ControlClient } from '@heddle/control';
+import { openControl } from '@heddle/inspect/open';
 import { type Cell, formatTable, printJson, printLine } from '../print.ts';
+import type { ReadOptions } from '../read-options.ts';
 import { endpoint, fullName } from './service.ts';
 
 /** The filters that select the flows of a command: all that are given must match. */

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import type { Lab, Place } from '@heddle/lab';
-import { exitCodes, Failure } from '../failure.ts';
 import { formatTable, type OutputFormat, printJson, printLine } from '../print.ts';
 
 interface Options {
@@ -95,7 +95,7 @@ async function noLab(name: string): Promise<Failure> {
 }
 
 async function platform() {
-  const { preflight } = await import('../preflight.ts');
+  const { preflight } = await import('@heddle/control/preflight');
   const missing = preflight();
   if (missing) throw new Failure(missing.exitCode, missing.message);
   const { nodePlatform } = await import('@heddle/sys/node');

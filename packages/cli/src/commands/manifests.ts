@@ -1,4 +1,4 @@
-import { version } from '../assets.ts';
+import { version } from '@heddle/assets';
 import { deploymentObjects } from '../deployment/objects.ts';
 import { readSettings, settings } from '../deployment/settings.ts';
 import { goJson, writeYaml } from '../deployment/yaml.ts';

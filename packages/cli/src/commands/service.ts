@@ -5,7 +5,8 @@ import type {
   ServiceDetail,
   ServiceEntry,
 } from '@heddle/agent';
-import { type ControlSource, openControl, type ReadOptions } from '../control.ts';
+import type { ControlSource } from '@heddle/control';
+import { openControl } from '@heddle/inspect/open';
 import {
   age,
   type Cell,
@@ -15,6 +16,7 @@ import {
   printLine,
   stateCell,
 } from '../print.ts';
+import type { ReadOptions } from '../read-options.ts';
 import { isSynced, unknownYet } from './status.ts';
 
 interface Options extends ReadOptions {

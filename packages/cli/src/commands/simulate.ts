@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ManifestSet } from '@heddle/agent/source';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import type { ObjectRecord } from '@heddle/model';
-import { exitCodes, Failure } from '../failure.ts';
 import {
   type Cell,
   formatTable,

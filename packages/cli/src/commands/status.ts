@@ -1,7 +1,8 @@
 import type { AgentStatus } from '@heddle/agent';
-import { openControl, type ReadOptions } from '../control.ts';
+import { openControl } from '@heddle/inspect/open';
 import { age, type Cell, formatFacts, formatTable, mebibytes, printJson } from '../print.ts';
 import { printable } from '../printable.ts';
+import type { ReadOptions } from '../read-options.ts';
 
 /** `heddle status`: how the agent is doing, at a glance. */
 export async function status({ output, ...source }: ReadOptions): Promise<void> {

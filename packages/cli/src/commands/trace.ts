@@ -1,9 +1,14 @@
+import {
+  type Asked,
+  trace as explain,
+  type HookTrace,
+  type Step,
+  type Trace,
+} from '@heddle/inspect';
+import { openDump } from '@heddle/inspect/open';
 import { Packet } from '@heddle/lab';
 import { formatEndpoint } from '@heddle/sys';
 import { type OutputFormat, printJson, printLine, styled } from '../print.ts';
-import type { Asked } from '../trace/question.ts';
-import { trace as explain, type HookTrace, type Step, type Trace } from '../trace/trace.ts';
-import { openDump } from './dump.ts';
 
 interface Options extends Asked {
   readonly step?: true;

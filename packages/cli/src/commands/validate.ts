@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isManifestName, type SourceProblem, validateManifests } from '@heddle/agent/source';
-import { exitCodes, Failure } from '../failure.ts';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import { type OutputFormat, printJson, printLine, styled } from '../print.ts';
 
 /** `heddle validate`: what the agent would make of a folder. Exit code 1 when something is wrong. */

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { AgentEvent, AgentStatus, ServiceDetail, ServiceEntry } from '@heddle/agent';
+import { ControlClient } from '@heddle/control';
 import type { LabNode } from '@heddle/lab';
-import { ControlClient } from '../client.ts';
 import type { AgentState } from './state.ts';
 import type { DemoAgent } from './theatre.ts';
 

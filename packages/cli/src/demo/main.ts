@@ -1,8 +1,8 @@
 // The demo behind `npm start`; see README.md of the project.
 import { parseArgs } from 'node:util';
+import { exitCodes, explain, Failure } from '@heddle/control/failure';
+import { preflight } from '@heddle/control/preflight';
 import { nodePlatform } from '@heddle/sys/node';
-import { exitCodes, explain, Failure } from '../failure.ts';
-import { preflight } from '../preflight.ts';
 import { printableLines } from '../printable.ts';
 import { KernelTheatre } from './kernel-theatre.ts';
 import { runLines, runLive } from './live.ts';

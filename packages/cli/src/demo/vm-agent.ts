@@ -10,8 +10,8 @@ import {
   type ServiceEntry,
   startAgent,
 } from '@heddle/agent';
+import { objects, version } from '@heddle/assets';
 import type { VmHost } from '@heddle/vm';
-import { objects, version } from '../assets.ts';
 import type { AgentWatch } from './agent-process.ts';
 import type { DemoAgent } from './theatre.ts';
 

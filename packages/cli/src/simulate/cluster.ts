@@ -1,3 +1,4 @@
+import { exitCodes, Failure } from '@heddle/control/failure';
 import type {
   EndpointRecord,
   Family,
@@ -7,7 +8,6 @@ import type {
   ServiceRecord,
   SliceRecord,
 } from '@heddle/model';
-import { exitCodes, Failure } from '../failure.ts';
 import type { Random } from './random.ts';
 import type { MadeUpServices, Scenario } from './scenario.ts';
 

@@ -1,3 +1,4 @@
+import { objects } from '@heddle/assets';
 import { type Datapath, defaultNat, openDatapath } from '@heddle/datapath';
 import { attachTypes } from '@heddle/ebpf';
 import { type ObjectChange, ServiceModel, type ServiceRow } from '@heddle/model';
@@ -15,7 +16,6 @@ import {
   VmHost,
   type VmMap,
 } from '@heddle/vm';
-import { objects } from '../assets.ts';
 import { isV4, keyOf, mappedIpv4, sameBytes } from './addresses.ts';
 import type { SimulationClock } from './clock.ts';
 import type { ClusterNode } from './cluster.ts';

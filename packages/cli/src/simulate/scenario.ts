@@ -1,7 +1,7 @@
 import { defaultSizes, type MapSizes } from '@heddle/agent/config';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import * as v from 'valibot';
 import { parseDocument } from 'yaml';
-import { exitCodes, Failure } from '../failure.ts';
 
 // A scenario: how large the cluster is and what happens in it, step by step. docs/simulate.md
 // explains the fields.

@@ -1,5 +1,5 @@
+import { exitCodes, Failure } from '@heddle/control/failure';
 import type { Family, Protocol, ServicePort, ServiceRecord } from '@heddle/model';
-import { exitCodes, Failure } from '../failure.ts';
 import { keyOfText } from './addresses.ts';
 import type { TrafficStep } from './scenario.ts';
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { AgentEvent, FlowItem, ServiceEntry } from '@heddle/agent';
+import { trace } from '@heddle/inspect';
+import { openDump } from '@heddle/inspect/open';
 import {
   askHttp,
   askTcp,
@@ -13,8 +15,6 @@ import {
   startBackend,
 } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
-import { openDump } from '../../src/commands/dump.ts';
-import { trace } from '../../src/trace/trace.ts';
 import { Cluster } from '../../testing/cluster.ts';
 import { pod, service, slice } from '../../testing/objects.ts';
 import { Client } from '../../testing/traffic/client.ts';

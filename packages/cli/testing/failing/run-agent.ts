@@ -4,8 +4,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Agent, type AgentStatus, startAgent } from '@heddle/agent';
 import { readConfig } from '@heddle/agent/config';
+import { objects, version } from '@heddle/assets';
 import { nodePlatform } from '@heddle/sys/node';
-import { objects, version } from '../../src/assets.ts';
 import { type Failure, failingPlatform } from './failing-platform.ts';
 
 export interface Trial {

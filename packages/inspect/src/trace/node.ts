@@ -1,3 +1,4 @@
+import { exitCodes, Failure } from '@heddle/control/failure';
 import {
   attachCgroup,
   type BpfMap,
@@ -16,7 +17,6 @@ import {
   entriesOf,
   mapNamed,
 } from '../dump/dump.ts';
-import { exitCodes, Failure } from '../failure.ts';
 import { dumpedRoutes, macBytes } from './routes.ts';
 
 /** Objects by name, each with a program of it that has its constants. */

@@ -1,12 +1,11 @@
 import type { Dump } from '../dump/dump.ts';
+import type { Asked } from './asked.ts';
 import { traceCall } from './call.ts';
 import { TracedNode } from './node.ts';
-import { type Asked, understand } from './question.ts';
+import { understand } from './question.ts';
 import type { Trace } from './result.ts';
 import { Tracer } from './tracer.ts';
 import { tracePacket } from './way.ts';
-
-export type { HookTrace, Step, Trace, Verdict } from './result.ts';
 
 /**
  * Runs the node's programs on copies of its maps, for one socket call or packet. With `withLines`,

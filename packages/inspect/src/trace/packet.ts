@@ -1,21 +1,16 @@
 import { eth, type Icmp, type Ip, ipv4, ipv6, type Layer, Packet, type Tcp } from '@heddle/lab';
 import { formatEndpoint } from '@heddle/sys';
-import type { TraceProtocol } from './question.ts';
+import { type IcmpErrorKind, type TcpFlag, type TraceProtocol, tcpFlags } from './asked.ts';
 
 /** Locally administered: the router behind the device. */
 const routerMac = '02:00:00:00:00:fe';
 
-export const tcpFlags = ['fin', 'syn', 'rst', 'psh', 'ack'] as const;
-export type TcpFlag = (typeof tcpFlags)[number];
-
-/** ICMP errors by what they say; the IPv4 and the IPv6 message. */
+/** The IPv4 and the IPv6 message of each kind of ICMP error. */
 const errors = {
   unreachable: ['port-unreachable', 'port-unreachable'],
   'too-large': ['fragmentation-needed', 'packet-too-big'],
   'time-exceeded': ['time-exceeded', 'time-exceeded'],
-} as const;
-export type IcmpErrorKind = keyof typeof errors;
-export const icmpErrorKinds = Object.keys(errors) as IcmpErrorKind[];
+} as const satisfies Record<IcmpErrorKind, readonly [string, string]>;
 
 /** What a link on the way takes, as the error says: the least that IPv6 allows. */
 const smallMtu = 1280;

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { Failure } from '@heddle/control/failure';
 import fc from 'fast-check';
-import { Failure } from '../failure.ts';
 import type { Answers, Dump } from './dump.ts';
 import { readDump, writeDump } from './file.ts';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { objects } from '@heddle/assets';
 import { kernelSurroundings, readObject } from '@heddle/ebpf';
 import { VirtualClock, VmHost } from '@heddle/vm';
 import fc from 'fast-check';
-import { objects } from '../assets.ts';
 import { objectTags, programTags } from '../dump/tags.ts';
 import { decodeValue } from './decode.ts';
 

@@ -1,34 +1,10 @@
 import type { PodEntry } from '@heddle/agent';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import type { FlowEntry } from '@heddle/datapath';
 import { formatEndpoint, formatIp, parseIp } from '@heddle/sys';
 import type { Dump, DumpedNamespace } from '../dump/dump.ts';
 import { flowsOf } from '../dump/flows.ts';
-import { exitCodes, Failure } from '../failure.ts';
-import type { IcmpErrorKind, TcpFlag } from './packet.ts';
-
-export const traceProtocols = ['tcp', 'udp', 'sctp', 'icmp'] as const;
-export type TraceProtocol = (typeof traceProtocols)[number];
-export const tracePlaces = ['socket', 'pod', 'node'] as const;
-export type TracePlace = (typeof tracePlaces)[number];
-
-/** What the user asks, as written. */
-export interface Asked {
-  readonly from: string;
-  readonly to: string;
-  /** Of ICMP there is none. */
-  readonly port?: number;
-  readonly protocol: TraceProtocol;
-  readonly at?: TracePlace;
-  readonly sourcePort?: number;
-  /** Of the TCP segment. */
-  readonly flags?: readonly TcpFlag[];
-  /** Go on with the flow that the node has. */
-  readonly flow?: boolean;
-  /** What becomes of the backend's answer. */
-  readonly reply?: boolean;
-  /** In place of the packet, an ICMP error about the one in the other direction. */
-  readonly error?: IcmpErrorKind;
-}
+import type { Asked, IcmpErrorKind, TcpFlag, TracePlace, TraceProtocol } from './asked.ts';
 
 /** The same with everything found. */
 export interface Question {

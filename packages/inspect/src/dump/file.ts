@@ -1,8 +1,8 @@
 import { createReadStream, createWriteStream, fsyncSync, renameSync, rmSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import { withoutCredentials } from '@heddle/sys';
-import { exitCodes, Failure } from '../failure.ts';
 import { type Answers, type Dump, type DumpedMap, entryCount } from './dump.ts';
 import { withoutSecret } from './secret.ts';
 import type { ProgramTags } from './tags.ts';

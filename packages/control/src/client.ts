@@ -6,8 +6,8 @@ import {
   parseReply,
   type Reply,
 } from '@heddle/agent/protocol';
-import type { ControlSource } from './control.ts';
 import { exitCodes, Failure } from './failure.ts';
+import type { ControlSource } from './source.ts';
 
 const answerMs = 10_000;
 // Pages and status are far below; it only bounds what a stranger on the socket can send.

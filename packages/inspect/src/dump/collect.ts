@@ -6,6 +6,8 @@ import {
   type ServiceDetail,
   type ServiceEntry,
 } from '@heddle/agent';
+import type { ControlSource } from '@heddle/control';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import { currentPins, deviceRole } from '@heddle/datapath';
 import {
   type Bpf,
@@ -24,8 +26,6 @@ import {
   NetlinkSocket,
 } from '@heddle/netlink';
 import { decodeUtf8, type Platform, pathExists, readDirectory, readFile } from '@heddle/sys';
-import type { ControlSource } from '../control.ts';
-import { exitCodes, Failure } from '../failure.ts';
 import {
   type Answers,
   type Dump,

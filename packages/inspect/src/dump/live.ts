@@ -1,9 +1,9 @@
 import { preflight } from '@heddle/agent/preflight';
+import { objects, version } from '@heddle/assets';
+import { ControlClient } from '@heddle/control';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import { LinuxBpf } from '@heddle/ebpf';
 import { nodePlatform } from '@heddle/sys/node';
-import { objects, version } from '../assets.ts';
-import { ControlClient } from '../client.ts';
-import { exitCodes, Failure } from '../failure.ts';
 import { collect } from './collect.ts';
 import type { Dump } from './dump.ts';
 

@@ -1,7 +1,7 @@
 import type { Method } from '@heddle/agent/protocol';
+import type { ControlSource } from '@heddle/control';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import { formatIp, parseIp } from '@heddle/sys';
-import type { ControlSource } from '../control.ts';
-import { exitCodes, Failure } from '../failure.ts';
 import type { Answers, Dump } from './dump.ts';
 
 type Params = Record<string, unknown>;

@@ -1,0 +1,2 @@
+export { ControlClient } from './client.ts';
+export type { ControlSource } from './source.ts';

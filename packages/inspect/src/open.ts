@@ -1,0 +1,41 @@
+import type { ControlSource } from '@heddle/control';
+import type { Dump } from './dump/dump.ts';
+import type { NodePlaces } from './dump/live.ts';
+
+// What each function needs is loaded when it is called: a command that asks the agent for its status
+// does not load what reads the kernel.
+
+/** Connects to the agent at a socket, or reads its answers from a dump. Throws Failure. */
+export async function openControl({
+  socket,
+  fromDump,
+}: {
+  readonly socket: string;
+  readonly fromDump?: string;
+}): Promise<ControlSource> {
+  if (fromDump === undefined) {
+    const { ControlClient } = await import('@heddle/control');
+    return await ControlClient.connect(socket);
+  }
+  const [{ readDump }, { DumpedControl }] = await Promise.all([
+    import('./dump/file.ts'),
+    import('./dump/control.ts'),
+  ]);
+  return new DumpedControl(await readDump(fromDump), fromDump);
+}
+
+/**
+ * Takes a dump of this node, without the details of services, or reads the one in a file; a file
+ * needs neither root nor Linux. Throws Failure, SysError.
+ */
+export async function openDump({
+  fromDump,
+  ...places
+}: NodePlaces & { readonly fromDump?: string }): Promise<Dump> {
+  if (fromDump !== undefined) {
+    const { readDump } = await import('./dump/file.ts');
+    return await readDump(fromDump);
+  }
+  const { nodeDump } = await import('./dump/live.ts');
+  return await nodeDump(places, false);
+}

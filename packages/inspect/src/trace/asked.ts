@@ -1,0 +1,33 @@
+/** Flags of a TCP segment that a trace can set. */
+export const tcpFlags = ['fin', 'syn', 'rst', 'psh', 'ack'] as const;
+export type TcpFlag = (typeof tcpFlags)[number];
+
+/** ICMP errors that a trace can send. */
+export const icmpErrorKinds = ['unreachable', 'too-large', 'time-exceeded'] as const;
+export type IcmpErrorKind = (typeof icmpErrorKinds)[number];
+
+export const traceProtocols = ['tcp', 'udp', 'sctp', 'icmp'] as const;
+export type TraceProtocol = (typeof traceProtocols)[number];
+
+/** Where a trace starts: the call of a process, a packet that leaves a pod, a packet that enters the node. */
+export const tracePlaces = ['socket', 'pod', 'node'] as const;
+export type TracePlace = (typeof tracePlaces)[number];
+
+/** The connection or packet to trace, as the user writes it. */
+export interface Asked {
+  readonly from: string;
+  readonly to: string;
+  /** The destination port; absent for ICMP. */
+  readonly port?: number;
+  readonly protocol: TraceProtocol;
+  readonly at?: TracePlace;
+  readonly sourcePort?: number;
+  /** Flags of the TCP segment. */
+  readonly flags?: readonly TcpFlag[];
+  /** Continues the flow that the node has. */
+  readonly flow?: boolean;
+  /** Traces the backend's reply. */
+  readonly reply?: boolean;
+  /** Sends, in place of the packet, an ICMP error about the packet in the other direction. */
+  readonly error?: IcmpErrorKind;
+}
