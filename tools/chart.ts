@@ -1,8 +1,8 @@
 // Writes the Helm chart from the same function as `heddle manifests`.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { chartFiles } from '@heddle/cli/chart';
-import manifest from '../packages/cli/package.json' with { type: 'json' };
+import { chartFiles } from '@heddle/deploy';
+import manifest from '../packages/assets/package.json' with { type: 'json' };
 import { root } from './files.ts';
 
 const folder = 'deploy/helm/heddle';

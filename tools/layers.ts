@@ -17,9 +17,11 @@ const below: Readonly<Record<string, readonly string[]>> = {
   assets: ['datapath'],
   control: ['sys', 'agent'],
   inspect: ['sys', 'ebpf', 'netlink', 'vm', 'datapath', 'agent', 'lab', 'assets', 'control'],
+  simulate: ['sys', 'ebpf', 'state', 'model', 'vm', 'datapath', 'agent', 'assets', 'control'],
+  deploy: ['sys', 'netlink', 'agent'],
   cli: [
-    ...['sys', 'ebpf', 'netlink', 'state', 'model', 'vm', 'datapath', 'agent', 'lab'],
-    ...['assets', 'control', 'inspect'],
+    ...['sys', 'ebpf', 'netlink', 'model', 'vm', 'datapath', 'agent', 'lab'],
+    ...['assets', 'control', 'inspect', 'simulate', 'deploy'],
   ],
 };
 

@@ -7,11 +7,10 @@ import { dirname } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { AgentStatus, DropNotice, FlowItem } from '@heddle/agent';
+import { deploymentObjects, readSettings } from '@heddle/deploy';
 import { askTcp, askUdp, startBackend } from '@heddle/lab';
 import { createVeth, deleteLink } from '@heddle/netlink';
 import { SysError } from '@heddle/sys';
-import { deploymentObjects } from '../src/deployment/objects.ts';
-import { readSettings } from '../src/deployment/settings.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 

@@ -53,11 +53,7 @@ export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Optio
 
 /** `heddle cleanup --kube-proxy`: removes what a kube-proxy left, and nothing of Heddle's. */
 async function cleanupKubeProxy(output: OutputFormat, force: boolean): Promise<void> {
-  const [{ runningKubeProxy }, { removeLeftovers }, { runTool }] = await Promise.all([
-    import('../kube-proxy/running.ts'),
-    import('../kube-proxy/removal.ts'),
-    import('../kube-proxy/tools.ts'),
-  ]);
+  const { removeLeftovers, runningKubeProxy, runTool } = await import('@heddle/deploy/kube-proxy');
   const sign = force ? undefined : await runningKubeProxy();
   if (sign !== undefined) {
     throw new Failure(

@@ -1,7 +1,5 @@
 import { version } from '@heddle/assets';
-import { deploymentObjects } from '../deployment/objects.ts';
-import { readSettings, settings } from '../deployment/settings.ts';
-import { goJson, writeYaml } from '../deployment/yaml.ts';
+import { deploymentObjects, goJson, readSettings, settings, writeYaml } from '@heddle/deploy';
 import { formatTable, printJson } from '../print.ts';
 
 interface Options {

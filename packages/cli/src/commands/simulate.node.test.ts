@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import type { SimulationReport } from '@heddle/simulate';
 import { heddle } from '../../testing/heddle.ts';
-import type { SimulationReport } from '../simulate/report.ts';
 
 const nobody = 65534;
 const manifests = ['--manifests', 'examples/simulate/manifests'];

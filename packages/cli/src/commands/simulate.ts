@@ -4,6 +4,18 @@ import { ManifestSet } from '@heddle/agent/source';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import type { ObjectRecord } from '@heddle/model';
 import {
+  type Counted,
+  counted,
+  type Disruption,
+  type Distribution,
+  readScenario,
+  simulate as run,
+  type Scenario,
+  type SimulationReport,
+  type StepReport,
+  type TrafficReport,
+} from '@heddle/simulate';
+import {
   type Cell,
   formatTable,
   type OutputFormat,
@@ -11,11 +23,6 @@ import {
   printLine,
   styled,
 } from '../print.ts';
-import type { Disruption, Distribution } from '../simulate/measures.ts';
-import { counted } from '../simulate/plan.ts';
-import type { Counted, SimulationReport, StepReport, TrafficReport } from '../simulate/report.ts';
-import { readScenario, type Scenario } from '../simulate/scenario.ts';
-import { simulate as run } from '../simulate/simulation.ts';
 import { manifestsIn } from './validate.ts';
 
 interface Options {

@@ -1,9 +1,9 @@
 import { ManifestSet } from '@heddle/agent/source';
 import type { ObjectRecord } from '@heddle/model';
 import { encodeUtf8 } from '@heddle/sys';
-import type { SimulationReport } from '../src/simulate/report.ts';
-import { readScenario } from '../src/simulate/scenario.ts';
-import { simulate } from '../src/simulate/simulation.ts';
+import type { SimulationReport } from '../src/report.ts';
+import { readScenario } from '../src/scenario.ts';
+import { simulate } from '../src/simulation.ts';
 
 /** Objects of manifests. */
 export function objectsOf(manifests: string): ObjectRecord[] {

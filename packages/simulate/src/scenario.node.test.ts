@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Failure } from '@heddle/control/failure';
-import { play, webService } from '../../testing/simulate.ts';
+import { play, webService } from '../testing/play.ts';
 import { readScenario } from './scenario.ts';
 
 const read = (text: string) => readScenario('s.yaml', text);

@@ -5,16 +5,16 @@ import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { NetworkNamespace } from '@heddle/netlink';
-import { nodePlatform } from '@heddle/sys/node';
-import { startHeddle } from '../../testing/heddle.ts';
 import {
   type Family,
   foreignRules,
   foreignTables,
   iptablesLeftovers,
   nftablesLeftovers,
-} from '../../testing/kube-proxy-rules.ts';
+} from '@heddle/deploy/testing/kube-proxy-rules';
+import { NetworkNamespace } from '@heddle/netlink';
+import { nodePlatform } from '@heddle/sys/node';
+import { startHeddle } from '../testing/heddle.ts';
 
 const platform = nodePlatform(() => {});
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { play, webService } from '../../testing/simulate.ts';
+import { play, webService } from '../testing/play.ts';
 import type { Disruption } from './measures.ts';
 import type { SimulationReport, StepReport } from './report.ts';
 

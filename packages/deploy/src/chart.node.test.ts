@@ -9,7 +9,7 @@ import { findFault } from './schema.ts';
 import { defaultSettings, readSettings, type Settings, settings } from './settings.ts';
 import { goJson, writeYaml } from './yaml.ts';
 
-const folder = fileURLToPath(new URL('../../../../deploy/helm/heddle', import.meta.url));
+const folder = fileURLToPath(new URL('../../../deploy/helm/heddle', import.meta.url));
 const file = (path: string) => readFileSync(`${folder}/${path}`, 'utf8');
 
 /** What Helm makes of a template that has no other form than `{{ .Values.x | toJson }}`. */

@@ -2,8 +2,7 @@ import { deploymentObjects } from './objects.ts';
 import { defaultSettings, settings } from './settings.ts';
 import { ChartValue, writeYaml, type Yaml } from './yaml.ts';
 
-const notice =
-  '# Made by `node tools/chart.ts` from packages/cli/src/deployment/; change it there.\n';
+const notice = '# Made by `node tools/chart.ts` from packages/deploy/src/; change it there.\n';
 
 /** The files of the Helm chart by their path in its folder. */
 export function chartFiles(version: string): ReadonlyMap<string, string> {
