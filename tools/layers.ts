@@ -23,6 +23,8 @@ const below: Readonly<Record<string, readonly string[]>> = {
     ...['sys', 'ebpf', 'netlink', 'model', 'vm', 'datapath', 'agent', 'lab'],
     ...['assets', 'control', 'inspect', 'simulate', 'deploy'],
   ],
+  demo: ['sys', 'vm', 'agent', 'lab', 'assets', 'control', 'cli'],
+  e2e: [],
 };
 
 /** Packages from outside that the core may use: pure JavaScript, no platform of their own. */

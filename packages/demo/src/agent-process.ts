@@ -8,7 +8,7 @@ import type { LabNode } from '@heddle/lab';
 import type { AgentState } from './state.ts';
 import type { DemoAgent } from './theatre.ts';
 
-const program = fileURLToPath(new URL('../main.ts', import.meta.url));
+const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 const startMs = 20_000;
 const keptOutput = 2000;
 

@@ -1,10 +1,10 @@
 // How packets from outside get to other nodes, as configuration and annotations say and commands show.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { heddle } from '@heddle/cli/testing/heddle';
 import { packetOf, trace } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
 import { eth, Packet, Tap } from '@heddle/lab';
-import { heddle } from '../testing/heddle.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DemoRun } from '../../testing/demo-run.ts';
-import { elsewhere } from '../../testing/heddle.ts';
+import { elsewhere } from '@heddle/cli/testing/heddle';
+import { DemoRun } from '../testing/demo-run.ts';
 import { Stage } from './stage.ts';
 import type { OnceResult } from './summary.ts';
 import { VmTheatre } from './vm-theatre.ts';

@@ -3,13 +3,13 @@ import { existsSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentStatus } from '@heddle/agent';
+import { heddle } from '@heddle/cli/testing/heddle';
 import { currentPins, pinRoot } from '@heddle/datapath';
 import { BpfMap, Link, LinuxBpf } from '@heddle/ebpf';
 import { askTcp, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import type { AgentRun } from '../testing/agent-run.ts';
 import { Cluster } from '../testing/cluster.ts';
-import { heddle } from '../testing/heddle.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import type { FlowItem } from '@heddle/agent';
+import { heddle, startHeddle } from '@heddle/cli/testing/heddle';
+import { Terminal } from '@heddle/demo/testing/terminal';
 import { type BlockingSocket, connectTcp, connectUdp, type Place, startBackend } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
-import { heddle, startHeddle } from '../testing/heddle.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
-import { Terminal } from '../testing/terminal.ts';
 
 const ends = ['v4', 'v6'] as const;
 /** NodePorts of TCP and UDP. A backend of `near` is on the node that packets enter, of `far` on the other. */

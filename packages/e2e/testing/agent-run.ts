@@ -10,7 +10,7 @@ import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 
-const program = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 const patienceMs = 20_000;
 
 /**

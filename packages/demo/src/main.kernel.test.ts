@@ -3,13 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
-import {
-  assertGone,
-  DemoRun,
-  kernelObjectsOf,
-  placesOf,
-  tracesOf,
-} from '../../testing/demo-run.ts';
+import { assertGone, DemoRun, kernelObjectsOf, placesOf, tracesOf } from '../testing/demo-run.ts';
 import type { OnceResult } from './summary.ts';
 
 const platform = nodePlatform();

@@ -14,7 +14,7 @@ import { SysError } from '@heddle/sys';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 
-const program = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 const withoutTcx = fileURLToPath(new URL('../testing/without-tcx.ts', import.meta.url));
 
 interface PodSpec {

@@ -2,7 +2,7 @@ import { cpSync, renameSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** The example that the demo runs with: one service, and the pods behind it. */
-export const exampleFolder = fileURLToPath(new URL('../../../../examples/hello', import.meta.url));
+export const exampleFolder = fileURLToPath(new URL('../../../examples/hello', import.meta.url));
 export const serviceName = 'default/hello';
 /** Port that the backends listen on. */
 export const backendPort = 8080;

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { NatDestination } from '@heddle/agent';
+import { parseMetrics } from '@heddle/agent/testing/metrics-text';
 import { askTcp, type BlockingSocket, connectTcp, type Place, startBackend } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
-import { parseMetrics } from '../../agent/testing/metrics-text.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 

@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { elsewhere, heddle, root } from '@heddle/cli/testing/heddle';
 import { currentPins } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import { entryCount, mapNamed, readDump } from '@heddle/inspect';
 import { askTcp } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import { Cluster } from '../testing/cluster.ts';
-import { elsewhere, heddle, root } from '../testing/heddle.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Site } from '../testing/site.ts';
 

@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Product } from '../testing/product.ts';
 
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const main = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 
 describe('the limit of open files', () => {
   let product: Product;

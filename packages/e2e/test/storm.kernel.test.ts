@@ -4,6 +4,7 @@ import { afterEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { currentPins } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
+import { mapMemory } from '@heddle/ebpf/testing/map-memory';
 import {
   askHttp,
   type BlockingSocket,
@@ -14,7 +15,6 @@ import {
   startHttpClient,
 } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
-import { mapMemory } from '../../ebpf/testing/map-memory.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
-import { assertGone, DemoRun, kernelObjectsOf } from '../../testing/demo-run.ts';
-import { Terminal } from '../../testing/terminal.ts';
+import { assertGone, DemoRun, kernelObjectsOf } from '../testing/demo-run.ts';
+import { Terminal } from '../testing/terminal.ts';
 
 const platform = nodePlatform();
 const leave = '\x1b[?25h\x1b[?1049l';

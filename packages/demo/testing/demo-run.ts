@@ -9,7 +9,7 @@ import { cgroupRoot } from '@heddle/lab';
 import { closeFd, inodeOfFd, openFile, type Platform, SysError } from '@heddle/sys';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
-const program = fileURLToPath(new URL('../src/demo/main.ts', import.meta.url));
+const program = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
 /** A demo under test, with what it printed. Disposing it ends one that still runs. */
 export class DemoRun implements Disposable {

@@ -8,7 +8,7 @@ import { Stage } from './stage.ts';
 import { svgOf } from './svg.ts';
 import { renderView } from './view.ts';
 
-const file = fileURLToPath(new URL('../../../../docs/live-view.svg', import.meta.url));
+const file = fileURLToPath(new URL('../../../docs/live-view.svg', import.meta.url));
 const size = { columns: 100, rows: 31 };
 
 const crash = (error: Error) => {

@@ -1,6 +1,4 @@
 import { currentPins } from '@heddle/datapath';
-import { type Bpf, BpfMap, type Mapping } from '@heddle/ebpf';
-import { formatEndpoint, formatIp } from '@heddle/sys';
 import {
   addressRole,
   backendSize,
@@ -11,7 +9,9 @@ import {
   serviceAlgorithm,
   serviceFlags,
   serviceScope,
-} from '../../../datapath/src/generated/abi.ts';
+} from '@heddle/datapath/abi';
+import { type Bpf, BpfMap, type Mapping } from '@heddle/ebpf';
+import { formatEndpoint, formatIp } from '@heddle/sys';
 
 /** Of `state` in struct backend; nearly all of the array is free, and not worth decoding. */
 const stateOffset = 19;

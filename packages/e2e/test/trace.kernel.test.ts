@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { elsewhere, heddle, root } from '@heddle/cli/testing/heddle';
 import { decodeFlowBucket, decodeNatTable, keyOfSlot, placeOfKey } from '@heddle/datapath';
 import { type Dump, entriesOf, mapNamed, readDump, type Trace, trace } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
@@ -16,7 +17,6 @@ import {
   startBackend,
 } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
-import { elsewhere, heddle, root } from '../testing/heddle.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 

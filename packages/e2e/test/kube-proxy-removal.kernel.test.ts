@@ -5,6 +5,7 @@ import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { startHeddle } from '@heddle/cli/testing/heddle';
 import {
   type Family,
   foreignRules,
@@ -14,7 +15,6 @@ import {
 } from '@heddle/deploy/testing/kube-proxy-rules';
 import { NetworkNamespace } from '@heddle/netlink';
 import { nodePlatform } from '@heddle/sys/node';
-import { startHeddle } from '../testing/heddle.ts';
 
 const platform = nodePlatform(() => {});
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };

@@ -2,6 +2,7 @@
 // the same packets: sent from outside and from pods, they arrive as foretold to the last bit.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { heddle } from '@heddle/cli/testing/heddle';
 import {
   type Asked,
   type Ends,
@@ -17,7 +18,6 @@ import {
 } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
 import { eth, Packet, type Place, startBackend, Tap } from '@heddle/lab';
-import { heddle } from '../testing/heddle.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
+import { startHeddle } from '@heddle/cli/testing/heddle';
 import { type BlockingSocket, connectTcp } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
-import { startHeddle } from '../testing/heddle.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 import { named, Site } from '../testing/site.ts';

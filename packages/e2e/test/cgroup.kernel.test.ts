@@ -10,7 +10,7 @@ import { askTcp, cgroupRoot, startBackend } from '@heddle/lab';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const main = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 const clusterIP = '10.96.0.10';
 
 describe('the cgroup that an agent serves', () => {

@@ -1,9 +1,9 @@
 // The demo behind `npm start`; see README.md of the project.
 import { parseArgs } from 'node:util';
+import { printableLines } from '@heddle/cli/printable';
 import { exitCodes, explain, Failure } from '@heddle/control/failure';
 import { preflight } from '@heddle/control/preflight';
 import { nodePlatform } from '@heddle/sys/node';
-import { printableLines } from '../printable.ts';
 import { KernelTheatre } from './kernel-theatre.ts';
 import { runLines, runLive } from './live.ts';
 import { runOnce } from './once.ts';
