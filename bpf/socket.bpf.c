@@ -78,6 +78,6 @@ SEC("cgroup/sock_release") int sock_release(struct bpf_sock *ctx)
 	struct connection *connection = bpf_sk_storage_get(&connections, ctx, 0, 0);
 
 	if (connection)
-		count_closed(connection);
+		count_conn_closed(connection);
 	return ALLOW;
 }

@@ -128,6 +128,6 @@ SEC("tp_btf/inet_sock_set_state") int connection_over(__u64 *ctx)
 		return 0;
 	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
 	if (connection)
-		count_closed(connection);
+		count_conn_closed(connection);
 	return 0;
 }

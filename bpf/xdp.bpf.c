@@ -19,7 +19,7 @@ const volatile struct crc32c_powers crc32c_powers = {};
 /* Whether the frame is for the device itself, not here by promiscuity, and no multicast. */
 INLINE int is_for_device(context *ctx)
 {
-	__u32 ifindex = device_of(ctx);
+	__u32 ifindex = ifindex_of(ctx);
 	struct xdp_device *device = bpf_map_lookup_elem(&xdp_devices, &ifindex);
 	__u16 to[ETH_ALEN / 2], own[ETH_ALEN / 2];
 
@@ -35,17 +35,17 @@ INLINE int is_for_device(context *ctx)
  * helpers are). Then the field has the sum of the pseudo header only, or, of SCTP, zero. Of those that are
  * finished one in 65,536 looks the same by chance; it goes the longer way, too.
  */
-INLINE int is_unfinished(context *ctx, const struct packet *packet)
+INLINE int checksum_may_be_partial(context *ctx, const struct packet *packet)
 {
 	__u32 length = packet->length - (packet->transport - packet->network);
-	const __u32 *addresses = (const __u32 *)&packet->key;
-	__u64 sum = bpf_htonl(length) + (__u64)bpf_htonl(packet->key.protocol);
+	const __u32 *addresses = (const __u32 *)&packet->tuple;
+	__u64 sum = bpf_htonl(length) + (__u64)bpf_htonl(packet->tuple.protocol);
 	__u32 crc;
 	__u16 checksum;
 
-	if (packet->key.protocol == IPPROTO_SCTP)
+	if (packet->tuple.protocol == IPPROTO_SCTP)
 		return load_bytes(ctx, packet->transport + SCTP_CHECKSUM, &crc, sizeof(crc)) || !crc;
-	if (load_bytes(ctx, packet->transport + checksum_offset(packet->key.protocol), &checksum, sizeof(checksum)))
+	if (load_bytes(ctx, packet->transport + checksum_offset(packet->tuple.protocol), &checksum, sizeof(checksum)))
 		return 1;
 	for (int i = 0; i < 8; i++)
 		sum += addresses[i];
@@ -54,8 +54,8 @@ INLINE int is_unfinished(context *ctx, const struct packet *packet)
 	return checksum == fold_checksum(sum);
 }
 
-/* Ends the way of a packet that nobody is told of; the other reasons of find_passage are for node_ingress. */
-INLINE int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32 service)
+/* Ends the way of a packet that nobody is told of; the other reasons of lookup_or_create_flow are for node_ingress. */
+INLINE int xdp_drop(context *ctx, const struct packet *packet, __u32 reason, __u32 service)
 {
 	switch (reason) {
 	case DROP_INVALID_SOURCE:
@@ -75,8 +75,8 @@ INLINE int refuse(context *ctx, const struct packet *packet, __u32 reason, __u32
 SEC("xdp.frags") int node_xdp(context *ctx)
 {
 	struct packet packet = {};
-	struct found found = {};
-	struct flow_key to = {};
+	struct ct_result found = {};
+	struct tuple to = {};
 	struct route route = {};
 	__u32 role = 0, recalled;
 	int reason;
@@ -84,24 +84,24 @@ SEC("xdp.frags") int node_xdp(context *ctx)
 	if (!is_for_device(ctx))
 		return NEXT;
 	/* The ports of fragments are looked after in one place. */
-	if (read_packet(ctx, ETH_HLEN, &packet) != PACKET_FLOW || packet.fragment)
+	if (read_packet(ctx, ETH_HLEN, &packet) != PACKET_L4 || packet.fragment)
 		return NEXT;
-	recalled = recall_flow(ctx, &packet, &route);
+	recalled = flow_cache_lookup(ctx, &packet, &route);
 	if (!recalled)
-		role = role_of(&packet);
+		role = destination_role(&packet);
 	if (!recalled && !role)
 		return NEXT;
-	reason = find_passage(ctx, &packet, role, recalled, &found, &to, &route);
+	reason = lookup_or_create_flow(ctx, &packet, role, recalled, &found, &to, &route);
 	if (reason)
-		return refuse(ctx, &packet, reason, found.service);
+		return xdp_drop(ctx, &packet, reason, found.service);
 	if (!recalled)
-		remember_flow(ctx, &packet, found.index * 2 + found.is_reply, &route);
-	if (route.result != BPF_FIB_LKUP_RET_SUCCESS || route.fib.ifindex != device_of(ctx) || !found.flow)
+		flow_cache_insert(ctx, &packet, found.index * 2 + found.is_reply, &route);
+	if (route.result != BPF_FIB_LKUP_RET_SUCCESS || route.fib.ifindex != ifindex_of(ctx) || !found.entry)
 		return NEXT;
-	if (is_unfinished(ctx, &packet))
+	if (checksum_may_be_partial(ctx, &packet))
 		return NEXT;
-	note_packet(ctx, &packet, &found, found.flow->life);
-	if (route.overhead ? wrap(ctx, &packet, &to, &route) : rewrite(ctx, &packet, &to, &route))
+	ct_update(ctx, &packet, &found, found.entry->state_word);
+	if (route.overhead ? tunnel_encap(ctx, &packet, &to, &route) : rewrite(ctx, &packet, &to, &route))
 		return drop(ctx, &packet, DROP_WRITE);
 	return send_back(ctx);
 }

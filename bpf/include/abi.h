@@ -47,17 +47,17 @@ enum service_algorithm {
 };
 
 enum service_flags {
-	SERVICE_PLAIN = 0,
+	SERVICE_NO_FLAGS = 0,
 	/* Without endpoints packets are dropped, not refused: other nodes have some (externalTrafficPolicy). */
-	SERVICE_SILENT = 1,
+	SERVICE_DROP_IF_EMPTY = 1,
 	/* Packets to backends of other nodes go there in a tunnel; the replies don't come back here. */
 	SERVICE_DSR = 2,
 	/* A pod's own port: bind() is guarded at each of its addresses (a NodePort's: at the unspecified one). */
 	SERVICE_HOST_PORT = 4,
 	/* A frontend of a load balancer that serves some clients only: source_ranges has them. */
-	SERVICE_RANGED = 8,
+	SERVICE_SOURCE_RANGES = 8,
 	/* The same for clients that do not enter the node: its pods and processes (sourceRanges: everywhere). */
-	SERVICE_RANGED_INSIDE = 16,
+	SERVICE_INTERNAL_SOURCE_RANGES = 16,
 };
 
 struct service {
@@ -146,26 +146,26 @@ struct connection {
 };
 
 /* flows: per UDP socket, what else its datagrams were addressed to. */
-#define FLOWS_PER_SOCKET 16
+#define UDP_PEERS_PER_SOCKET 16
 
 enum reply {
-	NO_REPLY = 0,
-	AWAITING_REPLY = 1,
-	WAS_PEER = 2, /* the socket was connected to it */
+	REPLY_NONE = 0,
+	REPLY_AWAITED = 1,
+	REPLY_WAS_CONNECTED = 2, /* the socket was connected to it */
 };
 
-struct flow {
+struct udp_peer {
 	struct origin origin;
-	/* Number of the last datagram sent, over all flows of the socket; see flow_from in socket-flows.h. */
+	/* Number of the last datagram sent, over all flows of the socket; see udp_peer_by_backend in socket-flows.h. */
 	__u32 sent;
-	enum reply awaiting_reply;
+	enum reply reply;
 };
 
-struct flows {
+struct udp_peers {
 	__u32 count;
 	__u32 sent;
 	__u32 reserved[2];
-	struct flow flow[FLOWS_PER_SOCKET];
+	struct udp_peer peers[UDP_PEERS_PER_SOCKET];
 };
 
 /* refusals: per-CPU counters by reason. The numbers are Hubble's drop reasons. */
@@ -229,7 +229,7 @@ struct socket_config {
  * reserves the port that the backend sees. A flow that is tunnelled to another node has the client's
  * key only: the replies don't come back here.
  */
-struct flow_key {
+struct tuple {
 	__u8 source[16];
 	__u8 destination[16];
 	__be16 source_port;
@@ -237,56 +237,56 @@ struct flow_key {
 	__u32 protocol; /* IPPROTO_* */
 };
 
-#define FLOW_KEY_WORDS 10
+#define TUPLE_WORDS 10
 
 /*
  * nat_index: the keys, by a hash. A slot says in one word which flow to look at, so that it changes as one; 0: it
  * is free.
  */
-#define FLOW_SLOTS 16
-#define SLOT_TAG_SHIFT 32	 /* below it the index in nat_flows, doubled; plus one for the reply's key */
-#define SLOT_GENERATION_SHIFT 48 /* of the backend, 16 bits; below it as many of the hash, never 0 */
+#define CT_BUCKET_SLOTS 16
+#define CT_SLOT_TAG_SHIFT 32	 /* below it the index in nat_flows, doubled; plus one for the reply's key */
+#define CT_SLOT_GENERATION_SHIFT 48 /* of the backend, 16 bits; below it as many of the hash, never 0 */
 
-struct flow_bucket {
-	__u64 slots[FLOW_SLOTS];
+struct ct_bucket {
+	__u64 slots[CT_BUCKET_SLOTS];
 };
 
-enum flow_state {
-	FLOW_FREE = 0,
-	FLOW_DYING = 1, /* its keys are gone; free once no program can be looking at it */
-	FLOW_TCP_SYN = 2,
-	FLOW_TCP_SYN_ACK = 3,
-	FLOW_TCP_ESTABLISHED = 4,
-	FLOW_TCP_CLIENT_FIN = 5,
-	FLOW_TCP_BACKEND_FIN = 6,
-	FLOW_TCP_CLOSED_BY_CLIENT = 7,	/* both FINs seen, the client's first, but not its last word */
-	FLOW_TCP_CLOSED_BY_BACKEND = 8, /* ... the backend's: it keeps the port in TIME-WAIT */
-	FLOW_TCP_RESET = 9, /* or closed: the backend has forgotten it */
-	FLOW_UDP_UNANSWERED = 10,
-	FLOW_UDP = 11,
-	FLOW_SCTP_UNANSWERED = 12,
-	FLOW_SCTP = 13,
+enum ct_state {
+	CT_FREE = 0,
+	CT_DYING = 1, /* its keys are gone; free once no program can be looking at it */
+	CT_TCP_SYN = 2,
+	CT_TCP_SYN_ACK = 3,
+	CT_TCP_ESTABLISHED = 4,
+	CT_TCP_CLIENT_FIN = 5,
+	CT_TCP_BACKEND_FIN = 6,
+	CT_TCP_CLOSED_BY_CLIENT = 7,	/* both FINs seen, the client's first, but not its last word */
+	CT_TCP_CLOSED_BY_BACKEND = 8, /* ... the backend's: it keeps the port in TIME-WAIT */
+	CT_TCP_RESET = 9, /* or closed: the backend has forgotten it */
+	CT_UDP_UNANSWERED = 10,
+	CT_UDP = 11,
+	CT_SCTP_UNANSWERED = 12,
+	CT_SCTP = 13,
 };
 
-#define FLOW_STATES 16
+#define CT_STATES 16
 
-#define NAT_SOURCES 64
+#define SNAT_ADDRESSES 64
 
 /* `life` in one word, so that it changes as one. */
-#define LIFE_SEEN_MASK 0xffff	/* when the last packet came, in ticks of 2^30 ns */
-#define LIFE_STATE_SHIFT 16	/* enum flow_state */
-#define LIFE_STATE_MASK (0xf << LIFE_STATE_SHIFT)
-#define LIFE_BACKEND_SHIFT 20 /* which use of its id the backend is, 1 to 7 in turn; 0: made before this was kept */
-#define LIFE_BACKEND_MASK (7 << LIFE_BACKEND_SHIFT)
-#define LIFE_COUNTED (1u << 23) /* in backend_stats.active */
-#define LIFE_SOURCE_SHIFT 24	/* index in nat_sources, 6 bits; 0: the client's own address is kept */
-#define LIFE_SOURCE_MASK (NAT_SOURCES - 1)
+#define CT_SEEN_MASK 0xffff	/* when the last packet came, in ticks of 2^30 ns */
+#define CT_STATE_SHIFT 16	/* enum ct_state */
+#define CT_STATE_MASK (0xf << CT_STATE_SHIFT)
+#define CT_BACKEND_GEN_SHIFT 20 /* which use of its id the backend is, 1 to 7 in turn; 0: made before this was kept */
+#define CT_BACKEND_GEN_MASK (7 << CT_BACKEND_GEN_SHIFT)
+#define CT_COUNTED (1u << 23) /* in backend_stats.active */
+#define CT_SNAT_SHIFT 24	/* index in nat_sources, 6 bits; 0: the client's own address is kept */
+#define CT_SNAT_MASK (SNAT_ADDRESSES - 1)
 /* Not both sides have confirmed the flow: it may be evicted. Flows of versions 1 and 2 lack it. */
-#define LIFE_UNCONFIRMED (1u << 30)
-#define LIFE_TUNNELLED (1u << 31) /* to the backend's node, from that source; only the client is heard */
+#define CT_UNCONFIRMED (1u << 30)
+#define CT_TUNNELLED (1u << 31) /* to the backend's node, from that source; only the client is heard */
 #define TICK_SHIFT 30
 
-struct nat_flow {
+struct ct_entry {
 	__u8 client[16];
 	__u8 frontend[16];
 	__u8 backend[16];
@@ -295,40 +295,40 @@ struct nat_flow {
 	__be16 backend_port;
 	__be16 source_port; /* the client's, as the backend sees it */
 	__u32 backend_id;   /* of a free entry: the next free one */
-	__u32 life;
+	__u32 state_word;
 };
 
 /* nat_sources: addresses of this node that a backend sees in place of the client's; 0 is never used. */
-struct nat_source {
+struct snat_address {
 	__u8 address[16];
 };
 
 /* nat_table: one value, the flow table's state. */
-struct nat_table {
+struct ct_table {
 	__u64 free;	   /* first free flow below; counts its changes in the upper half */
-	__u32 used_once;   /* flows above this one were never used */
+	__u32 high_water;   /* flows above this one were never used */
 	__u32 used;
-	__u32 unanswered;  /* flows that not both sides have confirmed */
-	__u32 swept;	   /* where the garbage collection stands */
+	__u32 unconfirmed;  /* flows that not both sides have confirmed */
+	__u32 gc_position;	   /* where the garbage collection stands */
 	__u32 source_ipv4; /* index in nat_sources, used where the route doesn't tell */
 	__u32 source_ipv6;
 	__u32 watched;	   /* whether somebody reads drop_events */
-	__u16 tracked;	   /* whether netfilter tracks connections here, and so must see both directions */
+	__u16 nf_tracked;	   /* whether netfilter tracks connections here, and so must see both directions */
 	__u8 tunnel_ipv4;  /* index in nat_sources of what other nodes know this one by; 0: none */
 	__u8 tunnel_ipv6;
-	__u32 begun;	   /* flows begun so far: the clock by which evictable flows age */
-	__u32 hand;	   /* the group of nat_evictable at which the next search for a victim begins */
+	__u32 created;	   /* flows begun so far: the clock by which evictable flows age */
+	__u32 clock_hand;	   /* the group of nat_evictable at which the next search for a victim begins */
 	__u32 unconfirmed_udp;
 	__u32 confirmed_udp;
 	__u32 reserved[2]; /* what is only read has a line of the processor's cache of its own */
-	__u32 secret[FLOW_KEY_WORDS]; /* of the hash by which keys are found */
+	__u32 secret[TUPLE_WORDS]; /* of the hash by which keys are found */
 };
 
 /*
  * nat_windows: what both sides of a TCP flow have sent, by the flow's index; the client is side 0, the backend 1.
  * Two of them share a line of the processor's cache.
  */
-struct flow_window {
+struct ct_window {
 	__u32 end[2];	/* the sequence number after the last byte that a side has sent */
 	__u32 acked[2]; /* what a side expects next: the highest number that it has acknowledged */
 	__u8 shift[2];	/* log2 of the largest window that a side has offered, rounded up; 0: nothing is known of it */
@@ -340,37 +340,37 @@ struct flow_window {
  * nat_evictable: one word for each flow; 0: the flow may not be evicted. Words of flows beside each other are one
  * line of the processor's cache, so that a victim is found without touching the flows themselves.
  */
-#define FLOWS_IN_GROUP 8
+#define ENTRIES_PER_GROUP 8
 
 struct evictable_group {
-	__u64 flows[FLOWS_IN_GROUP];
+	__u64 entries[ENTRIES_PER_GROUP];
 };
 
 #define EVICTABLE_SOURCE_MASK 0xfff  /* entry of nat_shares that counts the flows of the client's address */
 #define EVICTABLE_SERVICE_SHIFT 12   /* ... and that of the service's, 12 bits each */
 #define EVICTABLE (1u << 24)	     /* always set, so that the word is not 0 */
 #define EVICTABLE_UDP (1u << 25)
-#define EVICTABLE_OVER (1u << 26)    /* both sides had confirmed it, and it is over; nat_shares don't count it */
-#define EVICTABLE_BORN_SHIFT 32	     /* nat_table.begun when it began, or when it was over */
+#define EVICTABLE_CLOSED (1u << 26)    /* both sides had confirmed it, and it is over; nat_shares don't count it */
+#define EVICTABLE_CREATED_SHIFT 32	     /* nat_table.created when it began, or when it was over */
 
 /* nat_shares: how many unconfirmed flows there are, by a hash of the client's address and by one of the frontend. */
 #define NAT_SHARES 4096
 
 /* flow_events: per-CPU counters. */
-enum flow_event {
-	EVENT_EVICTED_OLDEST = 0,      /* no share was exceeded */
-	EVENT_EVICTED_SERVICE = 1,     /* of a service that exceeds its share, or of UDP, which exceeds it */
-	EVENT_EVICTED_SOURCE = 2,      /* of a client's address that exceeds its share */
-	EVENT_EVICTED_OVER = 3,	       /* its connection was over */
-	EVENT_EVICTED_PORT = 4,	       /* a new flow needed its SNAT port */
-	EVENT_EVICTED_BUCKET = 5,      /* a new flow's key needed its slot of the index */
-	EVENT_UNBELIEVED_ACK = 6,      /* it acknowledges what the backend has not sent, in a handshake */
-	EVENT_UNBELIEVED_SYN = 7,      /* of a connection that is open */
-	EVENT_UNBELIEVED_FIN = 8,      /* outside the window */
-	EVENT_UNBELIEVED_RST = 9,      /* not exactly what is expected next */
+enum ct_event {
+	CT_EVICTED_OLDEST = 0,      /* no share was exceeded */
+	CT_EVICTED_SERVICE = 1,     /* of a service that exceeds its share, or of UDP, which exceeds it */
+	CT_EVICTED_SOURCE = 2,      /* of a client's address that exceeds its share */
+	CT_EVICTED_CLOSED = 3,	       /* its connection was over */
+	CT_EVICTED_PORT = 4,	       /* a new flow needed its SNAT port */
+	CT_EVICTED_BUCKET = 5,      /* a new flow's key needed its slot of the index */
+	CT_INVALID_ACK = 6,      /* it acknowledges what the backend has not sent, in a handshake */
+	CT_INVALID_SYN = 7,      /* of a connection that is open */
+	CT_INVALID_FIN = 8,      /* outside the window */
+	CT_INVALID_RST = 9,      /* not exactly what is expected next */
 };
 
-#define FLOW_EVENTS 16
+#define CT_EVENTS 16
 
 /* fragments: the ports of IP packets that came in fragments, which only the first of them has. */
 struct fragment_key {
@@ -404,10 +404,10 @@ struct source_range_key {
 };
 
 /* node_devices: by ifindex. */
-enum device_role {
-	DEVICE_FRONT = 1, /* leads out of the node: what enters and leaves by such gets the node's address */
+enum interface_role {
+	INTERFACE_EXTERNAL = 1, /* leads out of the node: what enters and leaves by such gets the node's address */
 	/* Leads to pods: what enters by such finds what a socket of the node would, and keeps its address. */
-	DEVICE_PODS = 2,
+	INTERFACE_POD = 2,
 };
 
 /* xdp_devices: by ifindex, the front devices that have the XDP program. */
@@ -438,7 +438,7 @@ enum drop_reason {
 
 /* drop_events: what was dropped, while somebody watches. */
 struct drop_event {
-	struct flow_key key;
+	struct tuple tuple;
 	enum drop_reason reason;
 	__u32 ifindex;
 	__u32 length; /* of the packet, in bytes */
@@ -455,10 +455,10 @@ struct crc32c_powers {
 /* Options of node.bpf.c, set before it is loaded. */
 struct node_config {
 	__u32 flows;		/* entries of nat_flows */
-	__u32 unanswered_limit; /* so many of them may be unconfirmed; then the oldest is evicted for a new one */
+	__u32 unconfirmed_limit; /* so many of them may be unconfirmed; then the oldest is evicted for a new one */
 	__u32 first_port;	/* ports that the node takes for translated packets */
 	__u32 port_count;
 	__u32 port_stride;	/* from one to the next in the order in which they are taken: prime to their number */
 	__u32 tunnel_age; /* ticks since a backend came, before which no tunnels lead to it */
-	__u16 timeouts[FLOW_STATES]; /* by state, in ticks */
+	__u16 timeouts[CT_STATES]; /* by state, in ticks */
 };

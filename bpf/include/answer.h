@@ -5,11 +5,11 @@
 #include "maps.h"
 #include "rewrite.h"
 
-#define ANSWERS_PER_SECOND 1000
-#define ANSWER_NS (1000000000ULL / ANSWERS_PER_SECOND)
+#define REPLIES_PER_SECOND 1000
+#define REPLY_INTERVAL_NS (1000000000ULL / REPLIES_PER_SECOND)
 
 /* Whether another answer may be sent, so that a flood isn't answered by one (RFC 1812, 4.3.2.8). */
-INLINE int may_answer(void)
+INLINE int may_send_reply(void)
 {
 	__u32 zero = 0;
 	struct answer_budget *budget = bpf_map_lookup_elem(&answer_budget, &zero);
@@ -17,9 +17,9 @@ INLINE int may_answer(void)
 
 	if (!budget)
 		return 0;
-	earned = (now - budget->filled) / ANSWER_NS;
+	earned = (now - budget->filled) / REPLY_INTERVAL_NS;
 	if (earned) {
-		budget->left = budget->left + earned > ANSWERS_PER_SECOND ? ANSWERS_PER_SECOND : budget->left + earned;
+		budget->left = budget->left + earned > REPLIES_PER_SECOND ? REPLIES_PER_SECOND : budget->left + earned;
 		budget->filled = now;
 	}
 	if (!budget->left)
@@ -29,7 +29,7 @@ INLINE int may_answer(void)
 }
 
 /* Turns the frame round: it goes back where it came from. */
-INLINE int turn_round(context *ctx)
+INLINE int reflect(context *ctx)
 {
 	struct ethhdr from, to;
 
@@ -50,19 +50,19 @@ INLINE __u64 pseudo_sum(const struct packet *packet, __u32 protocol, __u32 lengt
 	__u64 sum = bpf_csum_diff(0, 0, rest, sizeof(rest), 0);
 
 	if (packet->ipv4) {
-		const __u32 *source = (const __u32 *)packet->key.source;
-		const __u32 *destination = (const __u32 *)packet->key.destination;
+		const __u32 *source = (const __u32 *)packet->tuple.source;
+		const __u32 *destination = (const __u32 *)packet->tuple.destination;
 		__u32 both[2] = { source[3], destination[3] };
 
 		return bpf_csum_diff(0, 0, both, sizeof(both), sum);
 	}
-	return bpf_csum_diff(0, 0, packet->key.source, 32, sum);
+	return bpf_csum_diff(0, 0, packet->tuple.source, 32, sum);
 }
 
 /* Writes an IP header that answers `packet` with `length` bytes after it. */
 INLINE long store_ip(context *ctx, const struct packet *packet, __u32 protocol, __u32 length)
 {
-	const __u32 *source = (const __u32 *)packet->key.source, *destination = (const __u32 *)packet->key.destination;
+	const __u32 *source = (const __u32 *)packet->tuple.source, *destination = (const __u32 *)packet->tuple.destination;
 
 	if (packet->ipv4) {
 		struct iphdr ip = {
@@ -92,7 +92,7 @@ INLINE long store_ip(context *ctx, const struct packet *packet, __u32 protocol, 
 }
 
 /* Answers a TCP segment with a reset (RFC 9293, 3.10.7.1). */
-GLOBAL int answer_reset(context *ctx, const struct packet *packet)
+GLOBAL int reply_tcp_reset(context *ctx, const struct packet *packet)
 {
 	struct tcphdr tcp, reset = { .rst = 1, .doff = 5 };
 	__u32 header;
@@ -102,7 +102,7 @@ GLOBAL int answer_reset(context *ctx, const struct packet *packet)
 	if (!packet)
 		return DROP;
 	header = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-	if (packet->tcp_flags & TCP_RST || !may_answer())
+	if (packet->tcp_flags & TCP_RST || !may_send_reply())
 		return DROP;
 	/* Without IP options, so that the device finds the checksum where it expects it. */
 	if (packet->transport != packet->network + header ||
@@ -128,7 +128,7 @@ GLOBAL int answer_reset(context *ctx, const struct packet *packet)
 	    store_ip(ctx, packet, IPPROTO_TCP, sizeof(reset)) ||
 	    store_bytes(ctx, packet->transport, &reset, sizeof(reset)))
 		return DROP;
-	return turn_round(ctx);
+	return reflect(ctx);
 }
 
 /* An ICMP error: its header, and the beginning of the packet that it is about. */
@@ -145,7 +145,7 @@ struct icmp_error {
  * bytes of TCP, 8 of others. (RFC 4443 would have more of it, which no host needs.) `value` is the
  * MTU, where the error has one.
  */
-GLOBAL int answer_error(context *ctx, const struct packet *packet, __u8 type, __u8 code, __u32 value)
+GLOBAL int reply_icmp_error(context *ctx, const struct packet *packet, __u8 type, __u8 code, __u32 value)
 {
 	struct icmp_error error = { .type = type, .code = code, .value = bpf_htonl(value) };
 	__u32 header, length;
@@ -154,8 +154,8 @@ GLOBAL int answer_error(context *ctx, const struct packet *packet, __u8 type, __
 	if (!packet)
 		return DROP;
 	header = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-	length = header + (packet->key.protocol == IPPROTO_TCP ? 20 : 8);
-	if (packet->transport != packet->network + header || !may_answer())
+	length = header + (packet->tuple.protocol == IPPROTO_TCP ? 20 : 8);
+	if (packet->transport != packet->network + header || !may_send_reply())
 		return DROP;
 	if (length > sizeof(error.about) || load_bytes(ctx, packet->network, error.about, length))
 		return DROP;
@@ -169,33 +169,33 @@ GLOBAL int answer_error(context *ctx, const struct packet *packet, __u8 type, __
 	    length > sizeof(error) ||
 	    store_bytes(ctx, packet->network + header, &error, length))
 		return DROP;
-	return turn_round(ctx);
+	return reflect(ctx);
 }
 
 /* Tells the client that nobody serves here. */
-INLINE int answer_unreachable(context *ctx, const struct packet *packet)
+INLINE int reply_unreachable(context *ctx, const struct packet *packet)
 {
-	if (packet->key.protocol == IPPROTO_TCP)
-		return answer_reset(ctx, packet);
-	return packet->ipv4 ? answer_error(ctx, packet, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0)
-			    : answer_error(ctx, packet, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
+	if (packet->tuple.protocol == IPPROTO_TCP)
+		return reply_tcp_reset(ctx, packet);
+	return packet->ipv4 ? reply_icmp_error(ctx, packet, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0)
+			    : reply_icmp_error(ctx, packet, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
 }
 
 /* Answers an echo request for an address that only the services have (RFC 1122, 3.2.2.6). */
-NOINLINE int answer_echo(context *ctx, struct packet *packet)
+NOINLINE int reply_icmp_echo(context *ctx, struct packet *packet)
 {
 	__be16 type, answer;
-	struct flow_key back;
+	struct tuple back;
 
-	if (!may_answer() || load_bytes(ctx, packet->transport, &type, sizeof(type)))
+	if (!may_send_reply() || load_bytes(ctx, packet->transport, &type, sizeof(type)))
 		return DROP;
 	/* The code, behind the type, stays. */
 	answer = (type & 0xff00) | (packet->ipv4 ? ICMP_ECHO_REPLY : ICMPV6_ECHO_REPLY);
-	invert(&back, &packet->key);
+	reverse_tuple(&back, &packet->tuple);
 	/* To swap addresses changes no sum. */
 	if (change_checksum(ctx, packet->transport + 2, 0, (__u16)~type + answer, 0) ||
 	    store_bytes(ctx, packet->transport, &answer, sizeof(answer)) ||
 	    store_addresses(ctx, packet, &back))
 		return DROP;
-	return turn_round(ctx);
+	return reflect(ctx);
 }

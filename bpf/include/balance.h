@@ -12,7 +12,7 @@ typedef __u64 client_id;
  * The control plane replaces a run while programs read it: a slot can name a backend that has
  * been given to another service meanwhile. Looking the service up again then finds the new run.
  */
-#define CHOICE_ATTEMPTS 3
+#define LB_ATTEMPTS 3
 
 /* How many backends least-connections compares; of a longer run it compares a random stretch. */
 #define LEAST_CONNECTIONS_COMPARED 64
@@ -29,7 +29,7 @@ INLINE int is_same_backend(const struct backend *backend, __u32 generation, __u3
 }
 
 /* Counts one more or one less open connection, for services that choose by it. */
-INLINE void count_active(const struct origin *origin, __s32 change)
+INLINE void count_active_conn(const struct origin *origin, __s32 change)
 {
 	__u32 id = origin->backend;
 	struct backend *backend = backend_by_id(id);
@@ -41,13 +41,13 @@ INLINE void count_active(const struct origin *origin, __s32 change)
 }
 
 /* A connection that was counted as open is counted as closed, once: a socket's end and stale.bpf.c's walk can meet. */
-INLINE void count_closed(struct connection *connection)
+INLINE void count_conn_closed(struct connection *connection)
 {
 	if (connection->counted && __sync_lock_test_and_set(&connection->counted, 0))
-		count_active(&connection->origin, -1);
+		count_active_conn(&connection->origin, -1);
 }
 
-INLINE __u32 hash_client(client_id client)
+INLINE __u32 client_hash(client_id client)
 {
 	/* The finalizer of MurmurHash3: every input bit moves every output bit. */
 	client ^= client >> 33;
@@ -67,7 +67,7 @@ INLINE client_id client_of_address(const void *address)
 	return ((high * 0x9e3779b97f4a7c15ULL) ^ low) | 1ULL << 63;
 }
 
-INLINE __u32 backend_at(__u32 slot)
+INLINE __u32 slot_backend(__u32 slot)
 {
 	__u32 *id = bpf_map_lookup_elem(&slots, &slot);
 
@@ -86,7 +86,7 @@ GLOBAL __u32 least_connected(__u32 first_slot, __u32 slot_count, __u32 start)
 
 		if (i >= slot_count)
 			break;
-		id = backend_at(first_slot + (start + i) % slot_count);
+		id = slot_backend(first_slot + (start + i) % slot_count);
 		stats = bpf_map_lookup_elem(&backend_stats, &id);
 		/* Starting anywhere spreads those that have equally few. */
 		if (id && stats && stats->active < fewest) {
@@ -97,7 +97,7 @@ GLOBAL __u32 least_connected(__u32 first_slot, __u32 slot_count, __u32 start)
 	return best;
 }
 
-INLINE __u32 choose_id(struct service *service, __u32 hash)
+INLINE __u32 select_backend_id(struct service *service, __u32 hash)
 {
 	__u32 count = service->slot_count, first = service->first_slot;
 
@@ -106,18 +106,18 @@ INLINE __u32 choose_id(struct service *service, __u32 hash)
 		return 0;
 	switch (service->algorithm) {
 	case ALGORITHM_ROUND_ROBIN:
-		return backend_at(first + __sync_fetch_and_add(&service->cursor, 1) % count);
+		return slot_backend(first + __sync_fetch_and_add(&service->cursor, 1) % count);
 	case ALGORITHM_LEAST_CONNECTIONS:
 		return least_connected(first, count, bpf_get_prandom_u32() % count);
 	case ALGORITHM_HASH:
-		return backend_at(first + hash % count);
+		return slot_backend(first + hash % count);
 	default:
-		return backend_at(first + bpf_get_prandom_u32() % count);
+		return slot_backend(first + bpf_get_prandom_u32() % count);
 	}
 }
 
 /* Returns the id of the backend that the client had within the affinity's time, or 0. */
-INLINE __u32 remembered_id(const struct service *service, const struct affinity_key *key, __u64 now)
+INLINE __u32 affinity_backend(const struct service *service, const struct affinity_key *key, __u64 now)
 {
 	struct affinity *last = bpf_map_lookup_elem(&affinity, key);
 	struct backend *backend;
@@ -131,15 +131,15 @@ INLINE __u32 remembered_id(const struct service *service, const struct affinity_
 	return last->backend;
 }
 
-#define CHOICE_STALE 3
+#define LB_STALE 3
 
 /*
  * Chooses a backend of a service and fills in what `origin` says of it. `hash` is of what shall keep to one
  * backend by ALGORITHM_HASH. With `is_flood` a client that has no affinity yet gets its backend by a hash, and
  * no entry. Returns 0 if there is none, 2 if it counts its open connections, else 1;
- * CHOICE_STALE if it is one no more: the service has others by now.
+ * LB_STALE if it is one no more: the service has others by now.
  */
-GLOBAL int choose_now(struct service *service, struct origin *origin, client_id client, __u32 hash, int is_flood)
+GLOBAL int lb_select_once(struct service *service, struct origin *origin, client_id client, __u32 hash, int is_flood)
 {
 	struct affinity_key affinity_key = { .client = client };
 	struct backend *backend;
@@ -151,16 +151,16 @@ GLOBAL int choose_now(struct service *service, struct origin *origin, client_id 
 	if (service->affinity_seconds) {
 		affinity_key.service = service->id;
 		now = bpf_ktime_get_ns();
-		id = remembered_id(service, &affinity_key, now);
+		id = affinity_backend(service, &affinity_key, now);
 	}
 	remembered = id;
 	if (!remembered && service->affinity_seconds && is_flood)
-		id = backend_at(service->first_slot + hash_client(client) % service->slot_count);
+		id = slot_backend(service->first_slot + client_hash(client) % service->slot_count);
 	else if (!remembered)
-		id = choose_id(service, service->affinity_seconds ? hash_client(client) : hash);
+		id = select_backend_id(service, service->affinity_seconds ? client_hash(client) : hash);
 	backend = backend_by_id(id);
 	if (!id || !backend || backend->service != service->id || backend->state == BACKEND_GONE)
-		return CHOICE_STALE;
+		return LB_STALE;
 
 	copy_address(origin->backend_address, backend->address);
 	origin->backend_port = backend->port;
@@ -178,19 +178,19 @@ GLOBAL int choose_now(struct service *service, struct origin *origin, client_id 
 	return service->algorithm == ALGORITHM_LEAST_CONNECTIONS ? 2 : 1;
 }
 
-/* As choose_now, of the service that is there; `service` is 0 where it has not been looked up yet. */
-INLINE int choose_backend(const struct service_key *key, struct service *service, struct origin *origin,
+/* As lb_select_once, of the service that is there; `service` is 0 where it has not been looked up yet. */
+INLINE int lb_select(const struct service_key *key, struct service *service, struct origin *origin,
 			  client_id client, __u32 hash, int is_flood)
 {
-	for (int attempt = 0; attempt < CHOICE_ATTEMPTS; attempt++) {
+	for (int attempt = 0; attempt < LB_ATTEMPTS; attempt++) {
 		int chosen;
 
 		if (!service || attempt)
 			service = bpf_map_lookup_elem(&services, key);
 		if (!service)
 			return 0;
-		chosen = choose_now(service, origin, client, hash, is_flood);
-		if (chosen != CHOICE_STALE)
+		chosen = lb_select_once(service, origin, client, hash, is_flood);
+		if (chosen != LB_STALE)
 			return chosen;
 	}
 	return 0;

@@ -14,7 +14,7 @@ INLINE __u16 fold_checksum(__u64 sum)
 }
 
 /* What bpf_csum_diff gives, for an even number of words: a sum of 16-bit words to add to ~checksum. */
-INLINE __u32 difference(const void *from, const void *to, __u32 words)
+INLINE __u32 csum_diff_words(const void *from, const void *to, __u32 words)
 {
 	const __u32 *before = from, *after = to;
 	__u64 sum = 0;

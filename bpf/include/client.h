@@ -25,7 +25,7 @@ extern const volatile struct socket_config config;
 #define READ(to, of, field) bpf_probe_read_kernel(&(to), sizeof(to), (const void *)(of) + config.kernel.field)
 
 /* The first global IPv4 address of a device; 0: it has none. */
-GLOBAL __u32 ipv4_of(__u64 device)
+GLOBAL __u32 interface_ipv4(__u64 device)
 {
 	__u64 settings = 0, each = 0;
 
@@ -46,7 +46,7 @@ GLOBAL __u32 ipv4_of(__u64 device)
 }
 
 /* The oldest global IPv6 address of a device; 0: it has none. The list has new ones first (ipv6_link_dev_addr). */
-GLOBAL int ipv6_of(__u64 device, struct address_key *address)
+GLOBAL int interface_ipv6(__u64 device, struct address_key *address)
 {
 	__u64 settings = 0, head, node = 0, found = 0;
 
@@ -89,12 +89,12 @@ INLINE int find_pod_address(struct bpf_sock_addr *ctx, int ipv4, void *address)
 		READ(flags, device, device_flags);
 		if (flags & DEVICE_UP && !(flags & DEVICE_LOOPBACK)) {
 			if (ipv4) {
-				__be32 found = ipv4_of(device);
+				__be32 found = interface_ipv4(device);
 
 				map_ipv4(address, found);
 				if (found)
 					return 1;
-			} else if (ipv6_of(device, address)) {
+			} else if (interface_ipv6(device, address)) {
 				return 1;
 			}
 		}
@@ -107,8 +107,8 @@ INLINE int find_pod_address(struct bpf_sock_addr *ctx, int ipv4, void *address)
 INLINE int find_node_address(int ipv4, void *address)
 {
 	__u32 zero = 0, index;
-	struct nat_table *table = bpf_map_lookup_elem(&nat_table, &zero);
-	struct nat_source *source;
+	struct ct_table *table = bpf_map_lookup_elem(&nat_table, &zero);
+	struct snat_address *source;
 
 	if (!table)
 		return 0;
@@ -121,7 +121,7 @@ INLINE int find_node_address(int ipv4, void *address)
 }
 
 /* Finds the client's address for a destination of that family. Returns 0 where it is not known. */
-INLINE int find_client(struct bpf_sock_addr *ctx, int ipv4, void *address)
+INLINE int find_socket_source(struct bpf_sock_addr *ctx, int ipv4, void *address)
 {
 	struct bpf_sock *socket = ctx->sk;
 	__u32 *words = address;

@@ -12,7 +12,7 @@ NOINLINE long report_drop(const struct drop_event *event)
 
 GLOBAL int drop(context *ctx, const struct packet *packet, enum drop_reason reason)
 {
-	struct nat_table *table = the_table();
+	struct ct_table *table = get_ct_table();
 	__u32 key = reason;
 	__u64 *count = bpf_map_lookup_elem(&drops, &key);
 
@@ -22,10 +22,10 @@ GLOBAL int drop(context *ctx, const struct packet *packet, enum drop_reason reas
 		(*count)++;
 	if (table && table->watched) {
 		struct drop_event event = {
-			.key = packet->key,
+			.tuple = packet->tuple,
 			.reason = reason,
-			.ifindex = device_of(ctx),
-			.length = length_of(ctx),
+			.ifindex = ifindex_of(ctx),
+			.length = frame_length(ctx),
 		};
 
 		report_drop(&event);

@@ -8,86 +8,86 @@
 
 extern const volatile struct node_config config;
 
-INLINE struct nat_table *the_table(void)
+INLINE struct ct_table *get_ct_table(void)
 {
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&nat_table, &zero);
 }
 
-INLINE struct nat_flow *flow_at(__u32 flow)
+INLINE struct ct_entry *ct_entry_at(__u32 entry)
 {
-	return bpf_map_lookup_elem(&nat_flows, &flow);
+	return bpf_map_lookup_elem(&nat_flows, &entry);
 }
 
 /* The clock of the last timer interrupt will do. */
-INLINE __u32 now_in_ticks(void)
+INLINE __u32 now_ticks(void)
 {
-	return (bpf_ktime_get_coarse_ns() >> TICK_SHIFT) & LIFE_SEEN_MASK;
+	return (bpf_ktime_get_coarse_ns() >> TICK_SHIFT) & CT_SEEN_MASK;
 }
 
-INLINE enum flow_state state_of(__u32 life)
+INLINE enum ct_state ct_state_of(__u32 state_word)
 {
-	return (life & LIFE_STATE_MASK) >> LIFE_STATE_SHIFT;
+	return (state_word & CT_STATE_MASK) >> CT_STATE_SHIFT;
 }
 
-INLINE __u32 source_of(__u32 life)
+INLINE __u32 ct_snat_index(__u32 state_word)
 {
-	return life >> LIFE_SOURCE_SHIFT & LIFE_SOURCE_MASK;
+	return state_word >> CT_SNAT_SHIFT & CT_SNAT_MASK;
 }
 
 /* Whether the backend is on this node, and sees the client's own address: its replies leave by node_egress. */
-INLINE int is_local(__u32 life)
+INLINE int ct_is_local(__u32 state_word)
 {
-	return !source_of(life);
+	return !ct_snat_index(state_word);
 }
 
-INLINE int is_unanswered(enum flow_state state)
+INLINE int ct_is_unanswered(enum ct_state state)
 {
-	return state == FLOW_TCP_SYN || state == FLOW_TCP_SYN_ACK || state == FLOW_UDP_UNANSWERED ||
-	       state == FLOW_SCTP_UNANSWERED;
+	return state == CT_TCP_SYN || state == CT_TCP_SYN_ACK || state == CT_UDP_UNANSWERED ||
+	       state == CT_SCTP_UNANSWERED;
 }
 
-INLINE int is_closed(enum flow_state state)
+INLINE int ct_state_is_closed(enum ct_state state)
 {
-	return state >= FLOW_TCP_CLOSED_BY_CLIENT && state <= FLOW_TCP_RESET;
+	return state >= CT_TCP_CLOSED_BY_CLIENT && state <= CT_TCP_RESET;
 }
 
-INLINE __u32 protocol_of(enum flow_state state)
+INLINE __u32 ct_protocol(enum ct_state state)
 {
-	return state <= FLOW_TCP_RESET ? IPPROTO_TCP : state <= FLOW_UDP ? IPPROTO_UDP : IPPROTO_SCTP;
+	return state <= CT_TCP_RESET ? IPPROTO_TCP : state <= CT_UDP ? IPPROTO_UDP : IPPROTO_SCTP;
 }
 
 /* Whether a connection is over. Of one that is tunnelled only the client's FIN is seen. */
-INLINE int is_over(__u32 life)
+INLINE int ct_is_closed(__u32 state_word)
 {
-	enum flow_state state = state_of(life);
+	enum ct_state state = ct_state_of(state_word);
 
-	return is_closed(state) || (life & LIFE_TUNNELLED && state == FLOW_TCP_CLIENT_FIN);
+	return ct_state_is_closed(state) || (state_word & CT_TUNNELLED && state == CT_TCP_CLIENT_FIN);
 }
 
 /* How long a flow may be idle, in ticks, as if it were in that state. */
-INLINE __u32 timeout_of(__u32 life, enum flow_state state)
+INLINE __u32 ct_timeout(__u32 state_word, enum ct_state state)
 {
 	/* So many answers are the whole conversation that only some flows of UDP and SCTP are worth the longer time. */
-	if (life & LIFE_UNCONFIRMED && state == FLOW_UDP)
-		state = FLOW_UDP_UNANSWERED;
-	if (life & LIFE_UNCONFIRMED && state == FLOW_SCTP)
-		state = FLOW_SCTP_UNANSWERED;
-	if (life & LIFE_TUNNELLED) {
+	if (state_word & CT_UNCONFIRMED && state == CT_UDP)
+		state = CT_UDP_UNANSWERED;
+	if (state_word & CT_UNCONFIRMED && state == CT_SCTP)
+		state = CT_SCTP_UNANSWERED;
+	if (state_word & CT_TUNNELLED) {
 		/* What the backend's node keeps does not depend on it, and many a client has one packet to send. */
-		if (is_unanswered(state))
-			return config.timeouts[state % FLOW_STATES] / 4;
-		if (state == FLOW_TCP_CLIENT_FIN)
-			state = FLOW_TCP_CLOSED_BY_BACKEND;
+		if (ct_is_unanswered(state))
+			return config.timeouts[state % CT_STATES] / 4;
+		if (state == CT_TCP_CLIENT_FIN)
+			state = CT_TCP_CLOSED_BY_BACKEND;
 	}
-	return config.timeouts[state % FLOW_STATES];
+	return config.timeouts[state % CT_STATES];
 }
 
 /* The state that a new flow begins with. */
-INLINE enum flow_state first_state(__u32 protocol)
+INLINE enum ct_state ct_initial_state(__u32 protocol)
 {
-	return protocol == IPPROTO_TCP ? FLOW_TCP_SYN : protocol == IPPROTO_UDP ? FLOW_UDP_UNANSWERED : FLOW_SCTP_UNANSWERED;
+	return protocol == IPPROTO_TCP ? CT_TCP_SYN : protocol == IPPROTO_UDP ? CT_UDP_UNANSWERED : CT_SCTP_UNANSWERED;
 }
 
 /*
@@ -96,37 +96,37 @@ INLINE enum flow_state first_state(__u32 protocol)
  * that has not acknowledged the backend's answer says nothing: who invents addresses must not come by
  * the long timeout of a connection that is half closed, nor out of the share of unanswered flows.
  */
-GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
+GLOBAL __u32 ct_next_state(enum ct_state state, __u32 tcp_flags, __u32 is_reply)
 {
-	if (state == FLOW_UDP_UNANSWERED)
-		return is_reply ? FLOW_UDP : state;
-	if (state == FLOW_SCTP_UNANSWERED)
-		return is_reply ? FLOW_SCTP : state;
-	if (state > FLOW_TCP_RESET)
+	if (state == CT_UDP_UNANSWERED)
+		return is_reply ? CT_UDP : state;
+	if (state == CT_SCTP_UNANSWERED)
+		return is_reply ? CT_SCTP : state;
+	if (state > CT_TCP_RESET)
 		return state;
 	if (tcp_flags & TCP_RST)
-		return FLOW_TCP_RESET;
-	if (!is_reply && state == FLOW_TCP_SYN)
+		return CT_TCP_RESET;
+	if (!is_reply && state == CT_TCP_SYN)
 		return state;
-	if (!is_reply && state == FLOW_TCP_SYN_ACK) {
+	if (!is_reply && state == CT_TCP_SYN_ACK) {
 		if ((tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_ACK)
 			return state;
-		return tcp_flags & TCP_FIN ? FLOW_TCP_CLIENT_FIN : FLOW_TCP_ESTABLISHED;
+		return tcp_flags & TCP_FIN ? CT_TCP_CLIENT_FIN : CT_TCP_ESTABLISHED;
 	}
 	/* The client's last acknowledgement: the backend has forgotten it now. */
-	if (!is_reply && state == FLOW_TCP_CLOSED_BY_CLIENT && !(tcp_flags & (TCP_FIN | TCP_SYN)))
-		return FLOW_TCP_RESET;
+	if (!is_reply && state == CT_TCP_CLOSED_BY_CLIENT && !(tcp_flags & (TCP_FIN | TCP_SYN)))
+		return CT_TCP_RESET;
 	if (tcp_flags & TCP_FIN) {
-		if (state == FLOW_TCP_CLIENT_FIN)
-			return is_reply ? FLOW_TCP_CLOSED_BY_CLIENT : state;
-		if (state == FLOW_TCP_BACKEND_FIN)
-			return is_reply ? state : FLOW_TCP_CLOSED_BY_BACKEND;
-		if (state <= FLOW_TCP_ESTABLISHED)
-			return is_reply ? FLOW_TCP_BACKEND_FIN : FLOW_TCP_CLIENT_FIN;
+		if (state == CT_TCP_CLIENT_FIN)
+			return is_reply ? CT_TCP_CLOSED_BY_CLIENT : state;
+		if (state == CT_TCP_BACKEND_FIN)
+			return is_reply ? state : CT_TCP_CLOSED_BY_BACKEND;
+		if (state <= CT_TCP_ESTABLISHED)
+			return is_reply ? CT_TCP_BACKEND_FIN : CT_TCP_CLIENT_FIN;
 		return state;
 	}
-	if (state == FLOW_TCP_SYN && tcp_flags & TCP_SYN)
-		return FLOW_TCP_SYN_ACK;
+	if (state == CT_TCP_SYN && tcp_flags & TCP_SYN)
+		return CT_TCP_SYN_ACK;
 	return state;
 }
 
@@ -134,20 +134,20 @@ GLOBAL __u32 next_state(enum flow_state state, __u32 tcp_flags, __u32 is_reply)
  * The same for a flow that is tunnelled, whose backend isn't heard: a second packet of the client, other
  * than one that begins a connection anew, shows that it was answered.
  */
-GLOBAL __u32 next_tunnelled_state(enum flow_state state, __u32 tcp_flags, __u32 is_second)
+GLOBAL __u32 ct_next_state_tunnelled(enum ct_state state, __u32 tcp_flags, __u32 is_second)
 {
-	if (state == FLOW_UDP_UNANSWERED && is_second)
-		return FLOW_UDP;
-	if (state == FLOW_SCTP_UNANSWERED && is_second && !(tcp_flags & TCP_SYN))
-		return FLOW_SCTP;
-	if (state == FLOW_TCP_SYN && !(tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) && tcp_flags & TCP_ACK)
-		return FLOW_TCP_ESTABLISHED;
-	return next_state(state, tcp_flags, 0);
+	if (state == CT_UDP_UNANSWERED && is_second)
+		return CT_UDP;
+	if (state == CT_SCTP_UNANSWERED && is_second && !(tcp_flags & TCP_SYN))
+		return CT_SCTP;
+	if (state == CT_TCP_SYN && !(tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) && tcp_flags & TCP_ACK)
+		return CT_TCP_ESTABLISHED;
+	return ct_next_state(state, tcp_flags, 0);
 }
 
 /* The result of the lookup of a packet's key. */
-struct found {
-	struct nat_flow *flow;
+struct ct_result {
+	struct ct_entry *entry;
 	__u32 index;
 	__u32 generation;
 	__u16 is_reply;
@@ -156,58 +156,58 @@ struct found {
 };
 
 /* Whether its place is a flow's: not free, nor about to be. */
-INLINE int is_alive(__u32 life)
+INLINE int ct_is_live(__u32 state_word)
 {
-	return state_of(life) != FLOW_FREE && state_of(life) != FLOW_DYING;
+	return ct_state_of(state_word) != CT_FREE && ct_state_of(state_word) != CT_DYING;
 }
 
 /* A backend's generation, as far as a flow's `life` has room for it. */
-INLINE __u32 mark_of(__u32 generation)
+INLINE __u32 ct_backend_gen(__u32 generation)
 {
-	return (generation % 7 + 1) << LIFE_BACKEND_SHIFT;
+	return (generation % 7 + 1) << CT_BACKEND_GEN_SHIFT;
 }
 
 /* Whether the flow's backend is there, and its id not another's by now. */
-INLINE int has_backend(const struct nat_flow *flow, __u32 life)
+INLINE int ct_has_backend(const struct ct_entry *entry, __u32 state_word)
 {
-	__u32 id = flow->backend_id, mark = life & LIFE_BACKEND_MASK;
+	__u32 id = entry->backend_id, mark = state_word & CT_BACKEND_GEN_MASK;
 	struct backend *backend = backend_by_id(id);
 
-	return backend && backend->state != BACKEND_GONE && (!mark || mark == mark_of(backend->generation));
+	return backend && backend->state != BACKEND_GONE && (!mark || mark == ct_backend_gen(backend->generation));
 }
 
 /* The two keys of a flow. */
-INLINE void client_key(struct flow_key *key, const struct nat_flow *flow, __u32 protocol)
+INLINE void ct_original_tuple(struct tuple *key, const struct ct_entry *entry, __u32 protocol)
 {
-	copy_address(key->source, flow->client);
-	copy_address(key->destination, flow->frontend);
-	key->source_port = flow->client_port;
-	key->destination_port = flow->frontend_port;
+	copy_address(key->source, entry->client);
+	copy_address(key->destination, entry->frontend);
+	key->source_port = entry->client_port;
+	key->destination_port = entry->frontend_port;
 	key->protocol = protocol;
 }
 
 /* The key of what the client gets. */
-INLINE void answer_key(struct flow_key *key, const struct nat_flow *flow, __u32 protocol)
+INLINE void ct_rev_nat_tuple(struct tuple *key, const struct ct_entry *entry, __u32 protocol)
 {
-	copy_address(key->source, flow->frontend);
-	copy_address(key->destination, flow->client);
-	key->source_port = flow->frontend_port;
-	key->destination_port = flow->client_port;
+	copy_address(key->source, entry->frontend);
+	copy_address(key->destination, entry->client);
+	key->source_port = entry->frontend_port;
+	key->destination_port = entry->client_port;
 	key->protocol = protocol;
 }
 
 /* Returns 0 if the source's address is unknown, which can't be. */
-INLINE int reply_key(struct flow_key *key, const struct nat_flow *flow, __u32 life, __u32 protocol)
+INLINE int ct_reply_tuple(struct tuple *key, const struct ct_entry *entry, __u32 state_word, __u32 protocol)
 {
-	__u32 index = source_of(life);
-	struct nat_source *source = bpf_map_lookup_elem(&nat_sources, &index);
+	__u32 index = ct_snat_index(state_word);
+	struct snat_address *source = bpf_map_lookup_elem(&nat_sources, &index);
 
 	if (!source)
 		return 0;
-	copy_address(key->source, flow->backend);
-	copy_address(key->destination, index ? source->address : flow->client);
-	key->source_port = flow->backend_port;
-	key->destination_port = flow->source_port;
+	copy_address(key->source, entry->backend);
+	copy_address(key->destination, index ? source->address : entry->client);
+	key->source_port = entry->backend_port;
+	key->destination_port = entry->source_port;
 	key->protocol = protocol;
 	return 1;
 }

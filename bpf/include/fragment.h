@@ -11,16 +11,16 @@
 
 INLINE void fragment_key(struct fragment_key *key, const struct packet *packet)
 {
-	copy_address(key->source, packet->key.source);
-	copy_address(key->destination, packet->key.destination);
+	copy_address(key->source, packet->tuple.source);
+	copy_address(key->destination, packet->tuple.destination);
 	key->id = packet->fragment_id;
-	key->protocol = packet->key.protocol;
+	key->protocol = packet->tuple.protocol;
 }
 
 /* Notes the ports of a first fragment for those that follow. */
-NOINLINE int remember_ports(const struct packet *packet)
+NOINLINE int fragment_note_ports(const struct packet *packet)
 {
-	struct fragment_ports ports = { packet->key.source_port, packet->key.destination_port };
+	struct fragment_ports ports = { packet->tuple.source_port, packet->tuple.destination_port };
 	struct fragment_key key;
 
 	fragment_key(&key, packet);
@@ -28,7 +28,7 @@ NOINLINE int remember_ports(const struct packet *packet)
 }
 
 /* Completes a later fragment. Returns 0 if the first one has not been seen. */
-NOINLINE int recall_ports(struct packet *packet)
+NOINLINE int fragment_lookup_ports(struct packet *packet)
 {
 	struct fragment_ports *ports;
 	struct fragment_key key;
@@ -37,8 +37,8 @@ NOINLINE int recall_ports(struct packet *packet)
 	ports = bpf_map_lookup_elem(&fragments, &key);
 	if (!ports)
 		return 0;
-	packet->key.source_port = ports->source_port;
-	packet->key.destination_port = ports->destination_port;
+	packet->tuple.source_port = ports->source_port;
+	packet->tuple.destination_port = ports->destination_port;
 	return 1;
 }
 

@@ -75,7 +75,7 @@ struct {
 	MAP_UINT(type, BPF_MAP_TYPE_SK_STORAGE);
 	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
 	MAP_TYPE(key, int);
-	MAP_TYPE(value, struct flows);
+	MAP_TYPE(value, struct udp_peers);
 } flows SEC(".maps");
 
 struct {
@@ -99,7 +99,7 @@ struct {
 	MAP_UINT(max_entries, 16384); /* a quarter of nat_flows */
 	MAP_UINT(map_flags, BPF_F_MMAPABLE);
 	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, struct flow_bucket);
+	MAP_TYPE(value, struct ct_bucket);
 } nat_index SEC(".maps");
 
 struct {
@@ -107,7 +107,7 @@ struct {
 	MAP_UINT(max_entries, 65536);
 	MAP_UINT(map_flags, BPF_F_MMAPABLE);
 	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, struct nat_flow);
+	MAP_TYPE(value, struct ct_entry);
 } nat_flows SEC(".maps");
 
 struct {
@@ -115,7 +115,7 @@ struct {
 	MAP_UINT(max_entries, 65536);
 	MAP_UINT(map_flags, BPF_F_MMAPABLE);
 	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, struct flow_window);
+	MAP_TYPE(value, struct ct_window);
 } nat_windows SEC(".maps");
 
 struct {
@@ -137,13 +137,13 @@ struct {
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	MAP_UINT(max_entries, FLOW_EVENTS);
-	MAP_TYPE(key, __u32); /* enum flow_event */
+	MAP_UINT(max_entries, CT_EVENTS);
+	MAP_TYPE(key, __u32); /* enum ct_event */
 	MAP_TYPE(value, __u64);
 } flow_events SEC(".maps");
 
 /*
- * Addresses with ports, by a hash, one bit each, that replies leave the node from; see may_reply. A bit
+ * Addresses with ports, by a hash, one bit each, that replies leave the node from; see reply_filter_hit. A bit
  * stays: there are few backends compared to bits, and one too many costs a lookup.
  */
 #define REPLY_SOURCE_WORDS 1024
@@ -158,9 +158,9 @@ struct {
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
-	MAP_UINT(max_entries, NAT_SOURCES);
+	MAP_UINT(max_entries, SNAT_ADDRESSES);
 	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, struct nat_source);
+	MAP_TYPE(value, struct snat_address);
 } nat_sources SEC(".maps");
 
 struct {
@@ -168,7 +168,7 @@ struct {
 	MAP_UINT(max_entries, 1);
 	MAP_UINT(map_flags, BPF_F_MMAPABLE);
 	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, struct nat_table);
+	MAP_TYPE(value, struct ct_table);
 } nat_table SEC(".maps");
 
 /*
@@ -178,7 +178,7 @@ struct {
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
 	MAP_UINT(max_entries, 2048);
-	MAP_TYPE(key, struct flow_key);
+	MAP_TYPE(key, struct tuple);
 	MAP_TYPE(value, __u32);
 } stack_answers SEC(".maps");
 
@@ -187,7 +187,7 @@ struct {
 
 struct port_search {
 	__u32 next;
-	__u32 in_vain; /* tick in which no port was free towards the backend with the hash that follows */
+	__u32 exhausted_at; /* tick in which no port was free towards the backend with the hash that follows */
 	__u32 backend;
 };
 
@@ -199,7 +199,7 @@ struct {
 	MAP_TYPE(value, struct port_search);
 } port_searches SEC(".maps");
 
-/* What find_backend found; an LRU map, as what it forgets is found again. */
+/* What find_service_backend found; an LRU map, as what it forgets is found again. */
 struct tunnel_backend_key {
 	__u8 address[16];
 	__u32 service;
@@ -245,7 +245,7 @@ struct {
 	MAP_UINT(max_entries, 1024);
 	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
 	MAP_TYPE(key, __u32); /* ifindex */
-	MAP_TYPE(value, enum device_role);
+	MAP_TYPE(value, enum interface_role);
 } node_devices SEC(".maps");
 
 struct {
@@ -297,15 +297,15 @@ struct {
  * all flows, and the kernel's answers, which take longer than all the rest of a packet's translation. Where
  * two of them share a place, the later one has it.
  */
-#define KNOWN_FLOW_BLOCKS 16
-#define KNOWN_FLOWS_IN_BLOCK 64
+#define FLOW_CACHE_BLOCKS 16
+#define FLOW_CACHE_BLOCK_ENTRIES 64
 
 /* Half a line of the processor's cache. */
-struct known_flow {
-	__u32 check; /* of the packets' addresses and ports, and of what else the way depends on */
-	__u32 flow;  /* as in a slot of nat_index */
-	__u32 age;   /* when the kernel was asked, in units of 2^KNOWN_AGE_SHIFT ns */
-	__u32 to;    /* device */
+struct flow_cache_entry {
+	__u32 tag; /* of the packets' addresses and ports, and of what else the way depends on */
+	__u32 reference;/* as in a slot of nat_index */
+	__u32 epoch; /* when the kernel was asked, in units of 2^FLOW_CACHE_EPOCH_SHIFT ns */
+	__u32 ifindex; /* device */
 	__u16 mtu;
 	__u8 dmac[6];
 	__u8 smac[6];
@@ -313,15 +313,15 @@ struct known_flow {
 };
 
 /* Many in one entry, as each entry of such a map is a piece of memory of its own, found by a pointer. */
-struct known_flow_block {
-	struct known_flow flows[KNOWN_FLOWS_IN_BLOCK];
+struct flow_cache_block {
+	struct flow_cache_entry entries[FLOW_CACHE_BLOCK_ENTRIES];
 };
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	MAP_UINT(max_entries, KNOWN_FLOW_BLOCKS);
+	MAP_UINT(max_entries, FLOW_CACHE_BLOCKS);
 	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, struct known_flow_block);
+	MAP_TYPE(value, struct flow_cache_block);
 } known_flows SEC(".maps");
 
 /* How many resets and ICMP errors may yet be sent, by CPU. */

@@ -9,57 +9,57 @@
  * by a client that goes on after the answer, but no more than half of the table is for that, as a client's address
  * may be invented; SCTP by what only follows a cookie that the client has sent back (RFC 9260, 5.1).
  */
-INLINE int confirms(__u32 life, __u32 tcp_flags, int is_reply)
+INLINE int packet_confirms(__u32 state_word, __u32 tcp_flags, int is_reply)
 {
-	struct nat_table *table = the_table();
-	enum flow_state before = state_of(life);
+	struct ct_table *table = get_ct_table();
+	enum ct_state before = ct_state_of(state_word);
 
-	if (before == FLOW_UDP)
+	if (before == CT_UDP)
 		return !is_reply && table && (__s32)table->confirmed_udp < (__s32)(config.flows / 2);
-	if (before == FLOW_SCTP)
-		return life & LIFE_TUNNELLED ? !is_reply : is_reply && !tcp_flags;
-	return before <= FLOW_TCP_RESET && tcp_flags & CONFIRMS;
+	if (before == CT_SCTP)
+		return state_word & CT_TUNNELLED ? !is_reply : is_reply && !tcp_flags;
+	return before <= CT_TCP_RESET && tcp_flags & TCP_CONFIRMS;
 }
 
 /*
  * Notes that a packet of the flow came; `is_new`: the one that it begins with. Of two CPUs that do so at
  * once, one goes unheard.
  */
-INLINE void note_packet(context *ctx, const struct packet *packet, const struct found *found, __u32 life)
+INLINE void ct_update(context *ctx, const struct packet *packet, const struct ct_result *found, __u32 state_word)
 {
-	struct nat_flow *flow = found->flow;
-	__u32 id = flow->backend_id, tcp_flags = packet->tcp_flags, state = state_of(life), after;
+	struct ct_entry *entry = found->entry;
+	__u32 id = entry->backend_id, tcp_flags = packet->tcp_flags, state = ct_state_of(state_word), after;
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
 
-	if (packet->key.protocol == IPPROTO_TCP)
-		tcp_flags = judge_segment(ctx, packet, found->index * 2 + found->is_reply, life);
-	if (!(tcp_flags & NOT_BELIEVED))
-		state = life & LIFE_TUNNELLED ? next_tunnelled_state(state, tcp_flags, !found->is_new) :
-						next_state(state, tcp_flags, found->is_reply);
-	after = (life & ~(LIFE_SEEN_MASK | LIFE_STATE_MASK)) | state << LIFE_STATE_SHIFT | now_in_ticks();
+	if (packet->tuple.protocol == IPPROTO_TCP)
+		tcp_flags = tcp_track_segment(ctx, packet, found->index * 2 + found->is_reply, state_word);
+	if (!(tcp_flags & TCP_INVALID))
+		state = state_word & CT_TUNNELLED ? ct_next_state_tunnelled(state, tcp_flags, !found->is_new) :
+						ct_next_state(state, tcp_flags, found->is_reply);
+	after = (state_word & ~(CT_SEEN_MASK | CT_STATE_MASK)) | state << CT_STATE_SHIFT | now_ticks();
 
 	if (stats) {
 		__sync_fetch_and_add(&stats->packets, 1);
-		__sync_fetch_and_add(&stats->bytes, length_of(ctx));
+		__sync_fetch_and_add(&stats->bytes, frame_length(ctx));
 	}
-	if (is_over(after))
-		after &= ~LIFE_COUNTED;
-	if (life & LIFE_UNCONFIRMED && confirms(life, tcp_flags, found->is_reply))
-		after &= ~LIFE_UNCONFIRMED;
-	if (after != life && __sync_val_compare_and_swap(&flow->life, life, after) == life &&
-	    (after ^ life) & ~LIFE_SEEN_MASK)
-		on_change(found->index, life, after);
+	if (ct_is_closed(after))
+		after &= ~CT_COUNTED;
+	if (state_word & CT_UNCONFIRMED && packet_confirms(state_word, tcp_flags, found->is_reply))
+		after &= ~CT_UNCONFIRMED;
+	if (after != state_word && __sync_val_compare_and_swap(&entry->state_word, state_word, after) == state_word &&
+	    (after ^ state_word) & ~CT_SEEN_MASK)
+		ct_on_transition(found->index, state_word, after);
 }
 
 /*
  * Whether the address and port that a UDP client asked still are a service's. It would go on asking there
  * for ever, where a TCP connection that began in time has an end.
  */
-NOINLINE int has_frontend(const struct nat_flow *flow)
+NOINLINE int ct_has_frontend(const struct ct_entry *entry)
 {
-	const __u32 *frontend = (const __u32 *)flow->frontend;
+	const __u32 *frontend = (const __u32 *)entry->frontend;
 	struct service_key key = {
-		.port = flow->frontend_port,
+		.port = entry->frontend_port,
 		.protocol = IPPROTO_UDP,
 		.scope = SCOPE_EXTERNAL,
 	};
@@ -79,41 +79,41 @@ NOINLINE int has_frontend(const struct nat_flow *flow)
 }
 
 /* A slice of the garbage collection. */
-struct sweep {
+struct gc_slice {
 	__u32 is_tight; /* more than half of the table is used */
 };
 
 /* One look at one flow by the garbage collection. */
-static long sweep_flow(__u32 number, struct sweep *sweep)
+static long gc_step(__u32 number, struct gc_slice *slice)
 {
-	struct nat_table *table = the_table();
-	struct nat_flow *flow;
-	__u32 index, life, state;
+	struct ct_table *table = get_ct_table();
+	struct ct_entry *entry;
+	__u32 index, state_word, state;
 
 	if (!table)
 		return 1;
-	index = table->swept + 1;
-	if (index > table->used_once || index >= config.flows) {
-		table->swept = 0;
+	index = table->gc_position + 1;
+	if (index > table->high_water || index >= config.flows) {
+		table->gc_position = 0;
 		return 1;
 	}
-	table->swept = index;
-	flow = flow_at(index);
-	if (!flow)
+	table->gc_position = index;
+	entry = ct_entry_at(index);
+	if (!entry)
 		return 1;
-	life = flow->life;
-	state = state_of(life);
-	if (state == FLOW_FREE)
+	state_word = entry->state_word;
+	state = ct_state_of(state_word);
+	if (state == CT_FREE)
 		return 0;
-	if (state == FLOW_DYING) {
+	if (state == CT_DYING) {
 		/* First a mark, at the next sweep free: by then no program looks at it. */
-		if (!(life & LIFE_SEEN_MASK)) {
-			flow->life = life | 1;
+		if (!(state_word & CT_SEEN_MASK)) {
+			entry->state_word = state_word | 1;
 			return 0;
 		}
-		flow->life = 0;
-		if (!give_flow(table, index, flow))
-			flow->life = life;
+		entry->state_word = 0;
+		if (!ct_give_back(table, index, entry))
+			entry->state_word = state_word;
 		return 0;
 	}
 	/*
@@ -121,36 +121,36 @@ static long sweep_flow(__u32 number, struct sweep *sweep)
 	 * pod of this node may not know yet, and what it sends must not leave by its own address: as long as
 	 * there is room, its flow stays for as long as it would have otherwise.
 	 */
-	if (!has_backend(flow, life) && (sweep->is_tight || !is_local(life)))
-		state = FLOW_TCP_RESET;
+	if (!ct_has_backend(entry, state_word) && (slice->is_tight || !ct_is_local(state_word)))
+		state = CT_TCP_RESET;
 	/* What the client sends belongs to no flow from then on; what a pod still answers does, for a while. */
-	if ((state == FLOW_UDP || state == FLOW_UDP_UNANSWERED) && !has_frontend(flow))
-		forget_key(index * 2, life);
-	if (((now_in_ticks() - life) & LIFE_SEEN_MASK) > timeout_of(life, state))
-		end_flow(index, life);
+	if ((state == CT_UDP || state == CT_UDP_UNANSWERED) && !ct_has_frontend(entry))
+		ct_remove_tuple(index * 2, state_word);
+	if (((now_ticks() - state_word) & CT_SEEN_MASK) > ct_timeout(state_word, state))
+		ct_end(index, state_word);
 	return 0;
 }
 
 /* Flows that one slice of the garbage collection looks at, and how long it rests in between. */
-#define SWEEP_SLICE 2048
-#define SWEEP_REST_NS 50000000ULL
+#define GC_SLICE 2048
+#define GC_INTERVAL_NS 50000000ULL
 
-static int on_sweep_timer(void *map, __u32 *key, struct nat_timer *timer)
+static int gc_timer_callback(void *map, __u32 *key, struct nat_timer *timer)
 {
-	struct nat_table *table = the_table();
-	struct sweep sweep = { .is_tight = table && table->used * 2 > config.flows };
+	struct ct_table *table = get_ct_table();
+	struct gc_slice slice = { .is_tight = table && table->used * 2 > config.flows };
 
-	bpf_loop(SWEEP_SLICE, sweep_flow, &sweep, 0);
-	bpf_timer_start(&timer->timer, SWEEP_REST_NS, 0);
+	bpf_loop(GC_SLICE, gc_step, &slice, 0);
+	bpf_timer_start(&timer->timer, GC_INTERVAL_NS, 0);
 	return 0;
 }
 
-INLINE __u32 hash_flow(const struct flow_key *key)
+INLINE __u32 lb_hash(const struct tuple *key)
 {
-	return hash_client(client_of_address(key->source) + ((__u64)key->source_port << 16) + key->destination_port);
+	return client_hash(client_of_address(key->source) + ((__u64)key->source_port << 16) + key->destination_port);
 }
 
-INLINE __u32 hash_endpoint(const void *address, __be16 port)
+INLINE __u32 endpoint_hash(const void *address, __be16 port)
 {
 	const __u32 *words = address;
 	__u64 mixed = ((__u64)(words[0] ^ words[2]) << 32 | (words[1] ^ words[3])) + ((__u64)port << 32);
@@ -159,8 +159,8 @@ INLINE __u32 hash_endpoint(const void *address, __be16 port)
 }
 
 /* A port for a flow. */
-struct port_trial {
-	__u32 flow; /* index */
+struct port_probe {
+	__u32 entry; /* index */
 	__u32 generation;
 	__u32 next;
 	__u32 found;
@@ -170,36 +170,36 @@ struct port_trial {
  * After so many trials a port will do that an unconfirmed flow has: as ports are taken in turn, it is the oldest of
  * those towards the backend.
  */
-#define PORT_PATIENCE_UNCONFIRMED 4
+#define PORT_PROBES_UNCONFIRMED 4
 /* After so many trials a port will do whose connection is over: the backend may yet remember that one. */
-#define PORT_PATIENCE 64
+#define PORT_PROBES_CLOSED 64
 
 /* Evicts the flow that is named so, if after so many trials its port will do. Returns whether it did. */
-INLINE int give_way(__u32 reference, __u32 trials)
+INLINE int evict_for_port(__u32 reference, __u32 trials)
 {
-	struct nat_flow *flow = flow_at(reference / 2);
-	__u32 life;
+	struct ct_entry *entry = ct_entry_at(reference / 2);
+	__u32 state_word;
 
-	if (!flow || trials < PORT_PATIENCE_UNCONFIRMED)
+	if (!entry || trials < PORT_PROBES_UNCONFIRMED)
 		return 0;
-	life = flow->life;
-	if (!is_alive(life) || !(life & LIFE_UNCONFIRMED || (trials >= PORT_PATIENCE && is_over(life))))
+	state_word = entry->state_word;
+	if (!ct_is_live(state_word) || !(state_word & CT_UNCONFIRMED || (trials >= PORT_PROBES_CLOSED && ct_is_closed(state_word))))
 		return 0;
-	return evict_flow(reference / 2, life, EVENT_EVICTED_PORT);
+	return ct_evict(reference / 2, state_word, CT_EVICTED_PORT);
 }
 
-static long try_port(__u32 number, struct port_trial *trial)
+static long probe_port(__u32 number, struct port_probe *trial)
 {
 	__u32 offset = trial->next++ % config.port_count * config.port_stride % config.port_count;
-	struct nat_flow *flow = flow_at(trial->flow);
+	struct ct_entry *entry = ct_entry_at(trial->entry);
 	__u32 other;
 
-	if (!flow)
+	if (!entry)
 		return 1;
-	flow->source_port = bpf_htons(config.first_port + offset);
-	other = enter_key(trial->flow * 2 + 1, trial->generation);
-	if (other && give_way(other, number))
-		other = enter_key(trial->flow * 2 + 1, trial->generation);
+	entry->source_port = bpf_htons(config.first_port + offset);
+	other = ct_insert_tuple(trial->entry * 2 + 1, trial->generation);
+	if (other && evict_for_port(other, number))
+		other = ct_insert_tuple(trial->entry * 2 + 1, trial->generation);
 	trial->found = !other;
 	return trial->found;
 }
@@ -208,12 +208,12 @@ static long try_port(__u32 number, struct port_trial *trial)
  * True when a search has found no port towards a backend in this tick. It takes a while: once in a tick is enough, or a
  * flood would have it done for each SYN.
  */
-GLOBAL int has_no_port(const struct flow_key *to)
+GLOBAL int snat_ports_exhausted(const struct tuple *to)
 {
-	__u32 backend = to ? hash_endpoint(to->destination, to->destination_port) : 0, slot = backend % PORT_SEARCHES;
+	__u32 backend = to ? endpoint_hash(to->destination, to->destination_port) : 0, slot = backend % PORT_SEARCHES;
 	struct port_search *search = bpf_map_lookup_elem(&port_searches, &slot);
 
-	return search && search->backend == backend && search->in_vain == now_in_ticks();
+	return search && search->backend == backend && search->exhausted_at == now_ticks();
 }
 
 /*
@@ -224,29 +224,29 @@ GLOBAL int has_no_port(const struct flow_key *to)
  * of them by connections that are over. Those don't keep a new one from its port when all are taken: if the backend
  * is in TIME-WAIT yet and does not take the SYN for a new one (RFC 6191), the client has to send it again.
  */
-NOINLINE int reserve_port(__u32 flow, __u32 backend, __u32 generation)
+NOINLINE int snat_reserve_port(__u32 entry, __u32 backend, __u32 generation)
 {
-	struct port_trial trial = { .flow = flow, .generation = generation };
-	__u32 slot = backend % PORT_SEARCHES, tick = now_in_ticks();
+	struct port_probe trial = { .entry = entry, .generation = generation };
+	__u32 slot = backend % PORT_SEARCHES, tick = now_ticks();
 	struct port_search *search = bpf_map_lookup_elem(&port_searches, &slot);
-	struct nat_table *table = the_table();
+	struct ct_table *table = get_ct_table();
 
 	if (!search || !table)
 		return 0;
-	if (search->backend == backend && search->in_vain == tick)
+	if (search->backend == backend && search->exhausted_at == tick)
 		return 0;
 	trial.next = search->next ? search->next : table->secret[0];
-	bpf_loop(config.port_count + PORT_PATIENCE, try_port, &trial, 0);
+	bpf_loop(config.port_count + PORT_PROBES_CLOSED, probe_port, &trial, 0);
 	search->next = trial.next;
 	if (!trial.found) {
 		search->backend = backend;
-		search->in_vain = tick;
+		search->exhausted_at = tick;
 	}
 	return trial.found;
 }
 
 /* The backend that a new flow is for. */
-struct choice {
+struct lb_choice {
 	__u32 backend; /* id */
 	__u32 generation;
 	__u16 counted; /* in backend_stats.active */
@@ -255,15 +255,15 @@ struct choice {
 };
 
 /* Word and bit of an address with a port in reply_sources. */
-INLINE __u32 reply_bit(const void *address, __be16 port)
+INLINE __u32 reply_filter_bit(const void *address, __be16 port)
 {
-	return hash_endpoint(address, port) >> 16;
+	return endpoint_hash(address, port) >> 16;
 }
 
 /* Notes that replies will leave the node from there. */
-INLINE void expect_replies(const void *address, __be16 port)
+INLINE void reply_filter_add(const void *address, __be16 port)
 {
-	__u32 bit = reply_bit(address, port), word = bit / 64;
+	__u32 bit = reply_filter_bit(address, port), word = bit / 64;
 	__u64 *bits = bpf_map_lookup_elem(&reply_sources, &word);
 
 	if (bits && !(*bits >> bit % 64 & 1))
@@ -274,75 +274,75 @@ INLINE void expect_replies(const void *address, __be16 port)
  * Whether a packet from there may be a reply that leaves the node. Most packets that leave it are none:
  * a bit tells, of a few that stay in the processor's cache, where the index of flows does not.
  */
-INLINE int may_reply(const void *address, __be16 port)
+INLINE int reply_filter_hit(const void *address, __be16 port)
 {
-	return has_bit(&reply_sources, reply_bit(address, port));
+	return has_bit(&reply_sources, reply_filter_bit(address, port));
 }
 
-#define SOURCE_TUNNELLED (LIFE_TUNNELLED >> LIFE_SOURCE_SHIFT)
-#define FLOW_EXISTS 1
+#define SNAT_TUNNELLED (CT_TUNNELLED >> CT_SNAT_SHIFT)
+#define CT_EXISTS 1
 
-/* Fills a flow's place: a flow of a client's packet that is to be sent on as `to` says. Its keys come first; see evict_flow. */
-GLOBAL int fill_flow(__u32 index, const struct packet *packet, const struct flow_key *to, const struct choice *choice,
+/* Fills a flow's place: a flow of a client's packet that is to be sent on as `to` says. Its keys come first; see ct_evict. */
+GLOBAL int ct_fill(__u32 index, const struct packet *packet, const struct tuple *to, const struct lb_choice *choice,
 		     __u32 source)
 {
-	struct nat_flow *flow = flow_at(index);
-	__u32 life;
+	struct ct_entry *entry = ct_entry_at(index);
+	__u32 state_word;
 
-	if (!flow || !packet || !to || !choice)
+	if (!entry || !packet || !to || !choice)
 		return 0;
-	life = source << LIFE_SOURCE_SHIFT | first_state(packet->key.protocol) << LIFE_STATE_SHIFT | LIFE_UNCONFIRMED |
-	       mark_of(choice->generation) | (choice->counted ? LIFE_COUNTED : 0) | now_in_ticks();
-	copy_address(flow->client, packet->key.source);
-	copy_address(flow->frontend, packet->key.destination);
-	flow->client_port = packet->key.source_port;
-	flow->frontend_port = packet->key.destination_port;
-	copy_address(flow->backend, to->destination);
-	flow->backend_port = to->destination_port;
-	flow->source_port = packet->key.source_port;
-	flow->backend_id = choice->backend;
+	state_word = source << CT_SNAT_SHIFT | ct_initial_state(packet->tuple.protocol) << CT_STATE_SHIFT | CT_UNCONFIRMED |
+	       ct_backend_gen(choice->generation) | (choice->counted ? CT_COUNTED : 0) | now_ticks();
+	copy_address(entry->client, packet->tuple.source);
+	copy_address(entry->frontend, packet->tuple.destination);
+	entry->client_port = packet->tuple.source_port;
+	entry->frontend_port = packet->tuple.destination_port;
+	copy_address(entry->backend, to->destination);
+	entry->backend_port = to->destination_port;
+	entry->source_port = packet->tuple.source_port;
+	entry->backend_id = choice->backend;
 	if (choice->counted)
-		count_flow(flow, life, 1);
-	flow->life = life;
-	allow_eviction(index);
+		ct_count_active(entry, state_word, 1);
+	entry->state_word = state_word;
+	ct_allow_eviction(index);
 	if (!source)
-		expect_replies(to->destination, to->destination_port);
+		reply_filter_add(to->destination, to->destination_port);
 	return 0;
 }
 
 /*
  * Makes a flow of a client's packet that is to be sent on as `to` says. The backend sees the address
- * with that index in nat_sources; 0: the client's, and its port if it can be. With SOURCE_TUNNELLED a tunnel
+ * with that index in nat_sources; 0: the client's, and its port if it can be. With SNAT_TUNNELLED a tunnel
  * is from there, and the flow has no key for replies. Returns 0, with the flow's
- * index in `made`, or the reason for a drop; FLOW_EXISTS when another CPU has just made it.
+ * index in `made`, or the reason for a drop; CT_EXISTS when another CPU has just made it.
  */
-GLOBAL int make_flow(const struct packet *packet, const struct flow_key *to, const struct choice *choice, __u32 source,
+GLOBAL int ct_create(const struct packet *packet, const struct tuple *to, const struct lb_choice *choice, __u32 source,
 		     __u32 *made)
 {
-	struct nat_flow *flow;
+	struct ct_entry *entry;
 	__u32 index;
 	int outcome;
 
 	if (!packet || !to || !choice || !made)
 		return DROP_TABLE_FULL;
-	if (source && !(source & SOURCE_TUNNELLED) && has_no_port(to))
+	if (source && !(source & SNAT_TUNNELLED) && snat_ports_exhausted(to))
 		return DROP_NO_PORT;
-	index = take_place();
-	flow = flow_at(index);
-	if (!index || !flow)
+	index = ct_alloc();
+	entry = ct_entry_at(index);
+	if (!index || !entry)
 		return DROP_TABLE_FULL;
-	fill_flow(index, packet, to, choice, source);
+	ct_fill(index, packet, to, choice, source);
 
 	/* A client that keeps its address keeps its port, too, unless it has two flows to that backend. */
-	if (!(source & SOURCE_TUNNELLED) && (source || enter_key(index * 2 + 1, choice->generation)) &&
-	    !reserve_port(index, hash_endpoint(to->destination, to->destination_port), choice->generation)) {
-		end_flow(index, flow->life);
+	if (!(source & SNAT_TUNNELLED) && (source || ct_insert_tuple(index * 2 + 1, choice->generation)) &&
+	    !snat_reserve_port(index, endpoint_hash(to->destination, to->destination_port), choice->generation)) {
+		ct_end(index, entry->state_word);
 		return DROP_NO_PORT;
 	}
-	outcome = enter_client_key(index, choice->generation);
+	outcome = ct_insert_original_tuple(index, choice->generation);
 	if (outcome) {
-		end_flow(index, flow->life);
-		return outcome == KEY_NO_ROOM ? DROP_TABLE_FULL : FLOW_EXISTS;
+		ct_end(index, entry->state_word);
+		return outcome == CT_BUCKET_FULL ? DROP_TABLE_FULL : CT_EXISTS;
 	}
 	*made = index;
 	return 0;

@@ -54,8 +54,8 @@
 /* What a packet is, as far as its headers say. */
 enum packet_kind {
 	PACKET_OTHER,	  /* not IP, or nothing that a service could have to do with */
-	PACKET_FLOW,	  /* TCP, UDP or SCTP: has ports */
-	PACKET_CUT,	  /* ... but ends before the header does, as in an ICMP error */
+	PACKET_L4,	  /* TCP, UDP or SCTP: has ports */
+	PACKET_TRUNCATED,	  /* ... but ends before the header does, as in an ICMP error */
 	PACKET_ICMP_ERROR,
 	PACKET_ICMP_ECHO, /* a request */
 	PACKET_FRAGMENT,  /* but not the first, so without ports */
@@ -71,7 +71,7 @@ enum fragment {
 };
 
 struct packet {
-	struct flow_key key;
+	struct tuple tuple;
 	__u32 network;	 /* offset of the IP header */
 	__u32 transport; /* offset of the header after it */
 	__u32 backend;	 /* id, of what came in a tunnel to that backend; else 0 */
@@ -98,35 +98,35 @@ INLINE enum packet_kind read_transport(context *ctx, struct packet *packet)
 {
 	__u32 at = packet->transport;
 
-	switch (packet->key.protocol) {
+	switch (packet->tuple.protocol) {
 	case IPPROTO_TCP: {
 		__u8 bytes[2];
 
-		if (load_bytes(ctx, at, &packet->key.source_port, 4))
+		if (load_bytes(ctx, at, &packet->tuple.source_port, 4))
 			return PACKET_INVALID;
 		if (load_bytes(ctx, at + 12, bytes, sizeof(bytes)))
-			return PACKET_CUT;
+			return PACKET_TRUNCATED;
 		packet->transport_length = bytes[0] >> 4 << 2;
 		packet->tcp_flags = bytes[1];
-		return PACKET_FLOW;
+		return PACKET_L4;
 	}
 	case IPPROTO_SCTP: {
 		__u8 chunk;
 
-		if (load_bytes(ctx, at, &packet->key.source_port, 4))
+		if (load_bytes(ctx, at, &packet->tuple.source_port, 4))
 			return PACKET_INVALID;
 		if (load_bytes(ctx, at + 12, &chunk, sizeof(chunk)))
-			return PACKET_CUT;
+			return PACKET_TRUNCATED;
 		packet->tcp_flags = sctp_flags(chunk);
-		return PACKET_FLOW;
+		return PACKET_L4;
 	}
 	case IPPROTO_UDP:
-		return load_bytes(ctx, at, &packet->key.source_port, 4) ? PACKET_INVALID : PACKET_FLOW;
+		return load_bytes(ctx, at, &packet->tuple.source_port, 4) ? PACKET_INVALID : PACKET_L4;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6: {
 		__u8 type;
 
-		if ((packet->key.protocol == IPPROTO_ICMP) != packet->ipv4)
+		if ((packet->tuple.protocol == IPPROTO_ICMP) != packet->ipv4)
 			return PACKET_PROTOCOL;
 		if (load_bytes(ctx, at, &type, sizeof(type)))
 			return PACKET_INVALID;
@@ -144,10 +144,10 @@ INLINE enum packet_kind read_transport(context *ctx, struct packet *packet)
 	}
 }
 
-INLINE void note_fragment(struct packet *packet, __u32 id, int is_first)
+INLINE void note_fragment(struct packet *packet, __u32 id, int starts_connection)
 {
 	packet->fragment_id = id;
-	packet->fragment = is_first ? FRAGMENT_FIRST : FRAGMENT_LATER;
+	packet->fragment = starts_connection ? FRAGMENT_FIRST : FRAGMENT_LATER;
 }
 
 INLINE enum packet_kind read_ipv4(context *ctx, struct packet *packet)
@@ -156,9 +156,9 @@ INLINE enum packet_kind read_ipv4(context *ctx, struct packet *packet)
 
 	if (load_bytes(ctx, packet->network, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
 		return PACKET_INVALID;
-	map_ipv4(packet->key.source, ip.saddr);
-	map_ipv4(packet->key.destination, ip.daddr);
-	packet->key.protocol = ip.protocol;
+	map_ipv4(packet->tuple.source, ip.saddr);
+	map_ipv4(packet->tuple.destination, ip.daddr);
+	packet->tuple.protocol = ip.protocol;
 	packet->ipv4 = 1;
 	packet->ttl = ip.ttl;
 	packet->length = bpf_htons(ip.tot_len);
@@ -178,8 +178,8 @@ INLINE enum packet_kind read_ipv6(context *ctx, struct packet *packet)
 
 	if (load_bytes(ctx, packet->network, &ip, sizeof(ip)) || ip.version != 6)
 		return PACKET_INVALID;
-	copy_address(packet->key.source, &ip.saddr);
-	copy_address(packet->key.destination, &ip.daddr);
+	copy_address(packet->tuple.source, &ip.saddr);
+	copy_address(packet->tuple.destination, &ip.daddr);
 	packet->ipv4 = 0;
 	packet->ttl = ip.hop_limit;
 	packet->length = bpf_htons(ip.payload_len) + sizeof(ip);
@@ -202,14 +202,14 @@ INLINE enum packet_kind read_ipv6(context *ctx, struct packet *packet)
 			if (fragment.offset & bpf_htons(0xfff9))
 				note_fragment(packet, fragment.id, !(fragment.offset & bpf_htons(0xfff8)));
 			if (packet->fragment == FRAGMENT_LATER) {
-				packet->key.protocol = next;
+				packet->tuple.protocol = next;
 				packet->transport = at;
 				return PACKET_FRAGMENT;
 			}
 			continue;
 		}
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS && next != IPPROTO_AH) {
-			packet->key.protocol = next;
+			packet->tuple.protocol = next;
 			packet->transport = at;
 			return read_transport(ctx, packet);
 		}
@@ -228,7 +228,7 @@ GLOBAL int read_packet(context *ctx, __u32 network, struct packet *packet)
 		return PACKET_INVALID;
 	packet->network = network;
 	packet->transport_length = 8;
-	switch (ethertype_of(ctx)) {
+	switch (frame_ethertype(ctx)) {
 	case bpf_htons(ETH_P_IP):
 		return read_ipv4(ctx, packet);
 	case bpf_htons(ETH_P_IPV6):
@@ -239,7 +239,7 @@ GLOBAL int read_packet(context *ctx, __u32 network, struct packet *packet)
 }
 
 /* Makes a key that of packets in the other direction. */
-INLINE void turn(struct flow_key *key)
+INLINE void reverse_tuple_in_place(struct tuple *key)
 {
 	__u32 *source = (__u32 *)key->source, *destination = (__u32 *)key->destination;
 	__be16 port = key->source_port;
@@ -255,7 +255,7 @@ INLINE void turn(struct flow_key *key)
 }
 
 /* The key of packets in the other direction. */
-INLINE void invert(struct flow_key *to, const struct flow_key *from)
+INLINE void reverse_tuple(struct tuple *to, const struct tuple *from)
 {
 	copy_address(to->source, from->destination);
 	copy_address(to->destination, from->source);

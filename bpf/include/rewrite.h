@@ -17,7 +17,7 @@ INLINE __u32 checksum_offset(__u32 protocol)
 }
 
 /* Writes the two addresses into an IP header of the same family. Returns 0 on success. */
-INLINE long store_addresses(context *ctx, const struct packet *packet, const struct flow_key *to)
+INLINE long store_addresses(context *ctx, const struct packet *packet, const struct tuple *to)
 {
 	const __u32 *source = (const __u32 *)to->source, *destination = (const __u32 *)to->destination;
 
@@ -30,9 +30,9 @@ INLINE long store_addresses(context *ctx, const struct packet *packet, const str
 }
 
 /* Brings the checksum up to date for other ports; it doesn't cover the addresses. */
-INLINE int change_sctp_ports(context *ctx, const struct packet *packet, const struct flow_key *to)
+INLINE int change_sctp_ports(context *ctx, const struct packet *packet, const struct tuple *to)
 {
-	__u32 before = packet->key.source_port | packet->key.destination_port << 16;
+	__u32 before = packet->tuple.source_port | packet->tuple.destination_port << 16;
 	__u32 after = to->source_port | to->destination_port << 16;
 	__u32 at = packet->transport + SCTP_CHECKSUM, length = packet->length - (packet->transport - packet->network);
 	__u32 checksum;
@@ -72,7 +72,7 @@ INLINE long store_headers(context *ctx, const struct headers *headers, int has_l
  * out of the node, also one that has taken that hop. The difference of two 16-byte addresses is that of
  * the IPv4 addresses in them, so the checksums are one code. Returns 0 on success.
  */
-GLOBAL int rewrite(context *ctx, struct packet *packet, const struct flow_key *to, const struct route *route)
+GLOBAL int rewrite(context *ctx, struct packet *packet, const struct tuple *to, const struct route *route)
 {
 	__u32 addresses, ports = 0, is_routed, has_link, is_icmp, behind = 0;
 	const __u32 *source, *destination;
@@ -84,8 +84,8 @@ GLOBAL int rewrite(context *ctx, struct packet *packet, const struct flow_key *t
 	destination = (const __u32 *)to->destination;
 	is_routed = route && route->result != BPF_FIB_LKUP_RET_NOT_FWDED;
 	has_link = route && route->result == BPF_FIB_LKUP_RET_SUCCESS;
-	is_icmp = packet->key.protocol == IPPROTO_ICMP || packet->key.protocol == IPPROTO_ICMPV6;
-	addresses = difference(packet->key.source, to->source, 8);
+	is_icmp = packet->tuple.protocol == IPPROTO_ICMP || packet->tuple.protocol == IPPROTO_ICMPV6;
+	addresses = csum_diff_words(packet->tuple.source, to->source, 8);
 
 	if (is_icmp) {
 		/* Only the checksum of IPv6's covers the addresses. */
@@ -93,16 +93,16 @@ GLOBAL int rewrite(context *ctx, struct packet *packet, const struct flow_key *t
 			return -1;
 	} else if (packet->fragment != FRAGMENT_LATER) {
 		/* The first fragment has the ports, and the checksum of all of them. */
-		if (packet->key.source_port != to->source_port || packet->key.destination_port != to->destination_port)
-			ports = difference(&packet->key.source_port, &to->source_port, 1);
-		if (packet->key.protocol == IPPROTO_SCTP) {
+		if (packet->tuple.source_port != to->source_port || packet->tuple.destination_port != to->destination_port)
+			ports = csum_diff_words(&packet->tuple.source_port, &to->source_port, 1);
+		if (packet->tuple.protocol == IPPROTO_SCTP) {
 			if (change_sctp_ports(ctx, packet, to))
 				return -1;
-		} else if (change_checksum(ctx, packet->transport + checksum_offset(packet->key.protocol), addresses, ports,
-					   packet->key.protocol == IPPROTO_UDP)) {
+		} else if (change_checksum(ctx, packet->transport + checksum_offset(packet->tuple.protocol), addresses, ports,
+					   packet->tuple.protocol == IPPROTO_UDP)) {
 			return -1;
 		}
-		/* Ports lie behind the addresses, in flow_key as in most packets. */
+		/* Ports lie behind the addresses, in tuple as in most packets. */
 		behind = packet->transport == packet->network + 4 * (packet->ipv4 ? IPV4_WORDS : IPV6_WORDS);
 		if (!behind && store_bytes(ctx, packet->transport, &to->source_port, 4))
 			return -1;
@@ -144,7 +144,7 @@ GLOBAL int rewrite(context *ctx, struct packet *packet, const struct flow_key *t
 	}
 	if (is_routed)
 		packet->ttl--;
-	packet->key = *to;
+	packet->tuple = *to;
 	return 0;
 }
 
@@ -153,15 +153,15 @@ GLOBAL int rewrite(context *ctx, struct packet *packet, const struct flow_key *t
  * `to` says, and brings the error's own checksum up to date.
  */
 GLOBAL int rewrite_inner(context *ctx, const struct packet *packet, const struct packet *inner,
-			 const struct flow_key *to)
+			 const struct tuple *to)
 {
 	__u32 addresses, ports, change, inner_at;
 	__u16 checksum;
 
 	if (!packet || !inner || !to)
 		return -1;
-	addresses = difference(inner->key.source, to->source, 8);
-	ports = difference(&inner->key.source_port, &to->source_port, 1);
+	addresses = csum_diff_words(inner->tuple.source, to->source, 8);
+	ports = csum_diff_words(&inner->tuple.source_port, &to->source_port, 1);
 
 	/*
 	 * What changes the error's own checksum: the ports, in IPv6 the inner addresses (in IPv4 their
@@ -171,13 +171,13 @@ GLOBAL int rewrite_inner(context *ctx, const struct packet *packet, const struct
 	change = ports;
 	if (!inner->ipv4)
 		change = fold_checksum(fold_checksum(change) + (__u64)fold_checksum(addresses));
-	inner_at = inner->transport + checksum_offset(inner->key.protocol);
-	if (inner->key.protocol != IPPROTO_SCTP && !load_bytes(ctx, inner_at, &checksum, 2) &&
-	    (checksum || inner->key.protocol == IPPROTO_TCP)) {
+	inner_at = inner->transport + checksum_offset(inner->tuple.protocol);
+	if (inner->tuple.protocol != IPPROTO_SCTP && !load_bytes(ctx, inner_at, &checksum, 2) &&
+	    (checksum || inner->tuple.protocol == IPPROTO_TCP)) {
 		__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(addresses) + fold_checksum(ports));
 
 		/* UDP's zero stands for none. */
-		if (!after && inner->key.protocol == IPPROTO_UDP)
+		if (!after && inner->tuple.protocol == IPPROTO_UDP)
 			after = 0xffff;
 		change = fold_checksum(fold_checksum(change) + (__u64)(__u16)~checksum + after);
 		if (store_bytes(ctx, inner_at, &after, 2))

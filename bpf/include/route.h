@@ -11,19 +11,19 @@ struct route {
 	struct bpf_fib_lookup fib; /* as the kernel answered */
 	__s32 result;		   /* BPF_FIB_LKUP_RET_*; NOT_FWDED: it is translated, the stack does the rest */
 	__u16 overhead;		   /* bytes that the packet grows by on that way */
-	__u16 knows_source;	   /* whether `fib` says which address of the node's goes this way */
+	__u16 has_source_address;	   /* whether `fib` says which address of the node's goes this way */
 };
 
-INLINE int has_role(__u32 ifindex, enum device_role wanted)
+INLINE int interface_has_role(__u32 ifindex, enum interface_role wanted)
 {
-	enum device_role *role = bpf_map_lookup_elem(&node_devices, &ifindex);
+	enum interface_role *role = bpf_map_lookup_elem(&node_devices, &ifindex);
 
 	return role && *role == wanted;
 }
 
-INLINE int is_front(__u32 ifindex)
+INLINE int is_external_interface(__u32 ifindex)
 {
-	return has_role(ifindex, DEVICE_FRONT);
+	return interface_has_role(ifindex, INTERFACE_EXTERNAL);
 }
 
 /*
@@ -33,13 +33,13 @@ INLINE int is_front(__u32 ifindex)
  * in any case, so that it meets policies and masquerading like all that they send; but not what turns back,
  * which bears the node's address and would be taken for a forgery.
  */
-INLINE int passes_netfilter(__u32 from, __u32 to)
+INLINE int needs_host_stack(__u32 from, __u32 to)
 {
-	struct nat_table *table = the_table();
+	struct ct_table *table = get_ct_table();
 
 	if (from == to || !table)
 		return 0;
-	return !is_front(from) || (table->tracked && !is_front(to));
+	return !is_external_interface(from) || (table->nf_tracked && !is_external_interface(to));
 }
 
 /* Length of the largest packet that this one is or will be cut into. */
@@ -51,7 +51,7 @@ INLINE __u32 segment_length(context *ctx, const struct packet *packet)
 }
 
 /* Why a packet can't go that way; 0: it can. */
-INLINE int obstacle(const struct packet *packet, const struct route *route)
+INLINE int fib_result_to_drop_reason(const struct packet *packet, const struct route *route)
 {
 	switch (route->result) {
 	case BPF_FIB_LKUP_RET_NOT_FWDED: /* it is the stack's */
@@ -70,7 +70,7 @@ INLINE int obstacle(const struct packet *packet, const struct route *route)
  * Looks up the way of a packet that is from and to what `key` says; `route` is all zero before, but for
  * the overhead. `flags` may be ROUTE_SOURCE. Returns 0, or why the packet can't go that way.
  */
-GLOBAL int find_route(context *ctx, const struct packet *packet, const struct flow_key *key, __u32 flags,
+GLOBAL int route_lookup(context *ctx, const struct packet *packet, const struct tuple *key, __u32 flags,
 		      struct route *route)
 {
 	const __u32 *source, *destination;
@@ -88,7 +88,7 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 	fib->sport = key->source_port;
 	fib->dport = key->destination_port;
 	fib->tot_len = length > 0xffff ? 0xffff : length;
-	fib->ifindex = device_of(ctx);
+	fib->ifindex = ifindex_of(ctx);
 	if (packet->ipv4) {
 		fib->family = AF_INET;
 		fib->ipv4_src = source[3];
@@ -99,12 +99,12 @@ GLOBAL int find_route(context *ctx, const struct packet *packet, const struct fl
 		copy_address(fib->ipv6_dst, destination);
 	}
 	result = bpf_fib_lookup(ctx, fib, sizeof(*fib), flags);
-	route->knows_source = flags && (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
+	route->has_source_address = flags && (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
 	if (result == -EINVAL && flags)
 		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 	if ((result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) &&
-	    passes_netfilter(device_of(ctx), fib->ifindex))
+	    needs_host_stack(ifindex_of(ctx), fib->ifindex))
 		result = BPF_FIB_LKUP_RET_NOT_FWDED;
 	route->result = result;
-	return obstacle(packet, route);
+	return fib_result_to_drop_reason(packet, route);
 }

@@ -10,7 +10,7 @@
 /* An address and a port by a hash that only this node knows (NH, RFC 4418), so that nobody can aim at another's share. */
 INLINE __u32 share_hash(const __u32 *words, __u32 port)
 {
-	struct nat_table *table = the_table();
+	struct ct_table *table = get_ct_table();
 	__u64 sum;
 
 	if (!table)
@@ -22,9 +22,9 @@ INLINE __u32 share_hash(const __u32 *words, __u32 port)
 }
 
 /* A client has all addresses of its IPv6 network's first 64 bits. */
-INLINE __u32 source_hash(const struct nat_flow *flow)
+INLINE __u32 client_share_hash(const struct ct_entry *entry)
 {
-	const __u32 *client = (const __u32 *)flow->client;
+	const __u32 *client = (const __u32 *)entry->client;
 	__u32 is_ipv4 = !client[0] && !client[1] && client[2] == bpf_htonl(0xffff);
 	__u32 words[4] = { client[0], client[1], is_ipv4 ? client[2] : 0, is_ipv4 ? client[3] : 0 };
 
@@ -32,7 +32,7 @@ INLINE __u32 source_hash(const struct nat_flow *flow)
 }
 
 /* The number of unconfirmed flows of a client's address. */
-INLINE __u32 *source_share(__u64 word)
+INLINE __u32 *client_share(__u64 word)
 {
 	__u32 key = word & EVICTABLE_SOURCE_MASK;
 
@@ -47,15 +47,15 @@ INLINE __u32 *service_share(__u64 word)
 	return bpf_map_lookup_elem(&nat_shares, &key);
 }
 
-INLINE void count_shares(struct nat_table *table, __u64 word, __s32 change)
+INLINE void count_shares(struct ct_table *table, __u64 word, __s32 change)
 {
-	__u32 *source = source_share(word), *service = service_share(word);
+	__u32 *source = client_share(word), *service = service_share(word);
 
 	if (source)
 		__sync_fetch_and_add(source, change);
 	if (service)
 		__sync_fetch_and_add(service, change);
-	__sync_fetch_and_add(&table->unanswered, change);
+	__sync_fetch_and_add(&table->unconfirmed, change);
 	if (word & EVICTABLE_UDP)
 		__sync_fetch_and_add(&table->unconfirmed_udp, change);
 }
@@ -63,25 +63,25 @@ INLINE void count_shares(struct nat_table *table, __u64 word, __s32 change)
 /* The flow's word in nat_evictable. */
 INLINE __u64 *evictable_word(__u32 index)
 {
-	__u32 group = index / FLOWS_IN_GROUP;
+	__u32 group = index / ENTRIES_PER_GROUP;
 	struct evictable_group *words = bpf_map_lookup_elem(&nat_evictable, &group);
 
-	return words ? &words->flows[index % FLOWS_IN_GROUP] : 0;
+	return words ? &words->entries[index % ENTRIES_PER_GROUP] : 0;
 }
 
 /* Enters an unconfirmed flow among those that may be evicted. */
-GLOBAL int allow_eviction(__u32 index)
+GLOBAL int ct_allow_eviction(__u32 index)
 {
-	struct nat_table *table = the_table();
-	struct nat_flow *flow = flow_at(index);
+	struct ct_table *table = get_ct_table();
+	struct ct_entry *entry = ct_entry_at(index);
 	__u64 *word = evictable_word(index), value;
 
-	if (!table || !flow || !word)
+	if (!table || !entry || !word)
 		return 0;
-	value = (__u64)__sync_fetch_and_add(&table->begun, 1) << EVICTABLE_BORN_SHIFT | EVICTABLE |
-		share_hash((const __u32 *)flow->frontend, flow->frontend_port) << EVICTABLE_SERVICE_SHIFT |
-		source_hash(flow);
-	if (protocol_of(state_of(flow->life)) == IPPROTO_UDP)
+	value = (__u64)__sync_fetch_and_add(&table->created, 1) << EVICTABLE_CREATED_SHIFT | EVICTABLE |
+		share_hash((const __u32 *)entry->frontend, entry->frontend_port) << EVICTABLE_SERVICE_SHIFT |
+		client_share_hash(entry);
+	if (ct_protocol(ct_state_of(entry->state_word)) == IPPROTO_UDP)
 		value |= EVICTABLE_UDP;
 	count_shares(table, value, 1);
 	*word = value;
@@ -89,24 +89,24 @@ GLOBAL int allow_eviction(__u32 index)
 }
 
 /* Takes a flow out of those that may be evicted. */
-GLOBAL int forbid_eviction(__u32 index)
+GLOBAL int ct_forbid_eviction(__u32 index)
 {
-	struct nat_table *table = the_table();
+	struct ct_table *table = get_ct_table();
 	__u64 *word = evictable_word(index), value;
 
 	if (!table || !word)
 		return 0;
 	value = *word;
-	if (value && __sync_val_compare_and_swap(word, value, 0) == value && !(value & EVICTABLE_OVER))
+	if (value && __sync_val_compare_and_swap(word, value, 0) == value && !(value & EVICTABLE_CLOSED))
 		count_shares(table, value, -1);
 	return 0;
 }
 
 /* Enters a flow whose connection is over among those that may be evicted. */
-INLINE void allow_eviction_of_past(struct nat_table *table, __u32 index)
+INLINE void ct_allow_eviction_closed(struct ct_table *table, __u32 index)
 {
 	__u64 *word = evictable_word(index);
 
 	if (word)
-		*word = (__u64)table->begun << EVICTABLE_BORN_SHIFT | EVICTABLE | EVICTABLE_OVER;
+		*word = (__u64)table->created << EVICTABLE_CREATED_SHIFT | EVICTABLE | EVICTABLE_CLOSED;
 }

@@ -23,7 +23,7 @@ INLINE void note_connection(void *socket, struct connection *connection, const s
 	connection->origin = *origin;
 	connection->counted = counted;
 	if (counted)
-		count_active(origin, 1);
+		count_active_conn(origin, 1);
 }
 
 #define BPF_TYPE_EXISTS 0 /* of __builtin_preserve_type_info */
@@ -37,7 +37,7 @@ INLINE struct mptcp_sock *mptcp_of(void *socket)
 }
 
 /* Whether a subflow's MPTCP connection is there already, and only gets another path. */
-INLINE int joins(const struct mptcp_sock *mptcp)
+INLINE int mptcp_joins(const struct mptcp_sock *mptcp)
 {
 	__u8 state = ((const struct sock *)mptcp)->__sk_common.skc_state;
 
@@ -60,30 +60,30 @@ INLINE int on_connect_tcp(struct bpf_sock_addr *ctx, struct endpoint *to)
 	 */
 	mptcp = mptcp_of(socket);
 	if (mptcp) {
-		if (joins(mptcp))
+		if (mptcp_joins(mptcp))
 			return ALLOW;
 		socket = mptcp;
 	}
 	/* The hook runs in TCP_CLOSE only (__inet_stream_connect), so what was there before is over. */
 	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
 	if (connection)
-		count_closed(connection);
-	destination = classify(ctx, to, &key);
-	chosen = destination == DESTINATION_SERVICE ? choose(ctx, &key, &origin) : 0;
+		count_conn_closed(connection);
+	destination = classify_destination(ctx, to, &key);
+	chosen = destination == DESTINATION_SERVICE ? select_for_socket(ctx, &key, &origin) : 0;
 	if (!chosen || !reaches_backend(ctx, to, &origin, 1)) {
 		if (connection)
 			bpf_sk_storage_delete(&connections, socket);
 		if (chosen)
-			return refuse(REFUSED_INVALID_SOURCE);
+			return reject(REFUSED_INVALID_SOURCE);
 		if (destination == DESTINATION_SERVICE)
-			return refuse_service(&key, REFUSED_NO_BACKEND);
-		if (destination == DESTINATION_RANGED)
-			return refuse_service(&key, REFUSED_SOURCE_RANGE);
-		return destination == DESTINATION_UNKNOWN_PORT ? refuse(REFUSED_UNKNOWN_PORT) : ALLOW;
+			return reject_service(&key, REFUSED_NO_BACKEND);
+		if (destination == DESTINATION_OUT_OF_RANGE)
+			return reject_service(&key, REFUSED_SOURCE_RANGE);
+		return destination == DESTINATION_UNKNOWN_PORT ? reject(REFUSED_UNKNOWN_PORT) : ALLOW;
 	}
 	copy_address(origin.frontend, &to->address);
 	origin.frontend_port = to->port;
-	count_connection(&origin);
+	count_socket_conn(&origin);
 	note_connection(socket, connection, &origin, chosen == 2);
 	copy_address(&to->address, origin.backend_address);
 	to->port = origin.backend_port;
@@ -107,37 +107,37 @@ INLINE int on_connect_udp(struct bpf_sock_addr *ctx, struct endpoint *to)
 	int chosen, is_unknown_port;
 
 	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
-	destination = classify(ctx, to, &key);
-	if (destination == DESTINATION_RANGED)
-		return refuse_service(&key, REFUSED_SOURCE_RANGE);
-	chosen = destination == DESTINATION_SERVICE ? choose(ctx, &key, &origin) : 0;
+	destination = classify_destination(ctx, to, &key);
+	if (destination == DESTINATION_OUT_OF_RANGE)
+		return reject_service(&key, REFUSED_SOURCE_RANGE);
+	chosen = destination == DESTINATION_SERVICE ? select_for_socket(ctx, &key, &origin) : 0;
 	if (!chosen) {
 		if (destination == DESTINATION_SERVICE)
-			return refuse_service(&key, REFUSED_NO_BACKEND);
+			return reject_service(&key, REFUSED_NO_BACKEND);
 		is_unknown_port = destination == DESTINATION_UNKNOWN_PORT;
 		if (is_unknown_port && is_connected(socket))
-			return refuse(REFUSED_UNKNOWN_PORT);
+			return reject(REFUSED_UNKNOWN_PORT);
 		/* What is addressed directly is noted only where something else could be believed of the socket. */
 		if (!is_unknown_port && !connection && !bpf_sk_storage_get(&flows, socket, 0, 0))
 			return ALLOW;
 		direct_origin(&origin, to);
 	} else {
 		if (!reaches_backend(ctx, to, &origin, 1))
-			return refuse(REFUSED_INVALID_SOURCE);
+			return reject(REFUSED_INVALID_SOURCE);
 		copy_address(origin.frontend, &to->address);
 		origin.frontend_port = to->port;
-		count_connection(&origin);
+		count_socket_conn(&origin);
 	}
 	if (connection) {
-		keep_as_flow(socket, &connection->origin);
-		count_closed(connection);
+		keep_as_udp_peer(socket, &connection->origin);
+		count_conn_closed(connection);
 	} else if (is_connected(socket)) {
 		struct endpoint peer;
 		struct origin direct;
 
 		read_peer(socket, &peer);
 		direct_origin(&direct, &peer);
-		keep_as_flow(socket, &direct);
+		keep_as_udp_peer(socket, &direct);
 	}
 	note_connection(socket, connection, &origin, chosen == 2);
 	copy_address(&to->address, origin.backend_address);

@@ -12,7 +12,7 @@
 #define UNSHARED_ATTEMPTS 4
 
 /* Whether the backend still is one that the service lets a socket keep. */
-INLINE int is_kept(const struct origin *origin)
+INLINE int backend_is_kept(const struct origin *origin)
 {
 	struct backend *backend = backend_by_id(origin->backend);
 
@@ -25,8 +25,8 @@ INLINE int send_to_peer(struct bpf_sock *socket, struct endpoint *to)
 	struct connection *connection = bpf_sk_storage_get(&connections, socket, 0, 0);
 	struct endpoint peer;
 	struct origin *origin;
-	struct flows *known;
-	struct flow *flow;
+	struct udp_peers *known;
+	struct udp_peer *udp_peer;
 
 	if (!connection)
 		return 0;
@@ -35,12 +35,12 @@ INLINE int send_to_peer(struct bpf_sock *socket, struct endpoint *to)
 	/* If the last connect() has failed, the peer is that of an earlier one. */
 	if (!is_origin_of(origin, &peer)) {
 		known = bpf_sk_storage_get(&flows, socket, 0, 0);
-		flow = known ? flow_at(known, flow_from(known, &peer, 1)) : 0;
-		if (!flow)
+		udp_peer = known ? udp_peer_at(known, udp_peer_by_backend(known, &peer, 1)) : 0;
+		if (!udp_peer)
 			return 0;
-		origin = &flow->origin;
+		origin = &udp_peer->origin;
 	}
-	if (origin->frontend_port != to->port || !same_address(origin->frontend, &to->address) || !is_kept(origin))
+	if (origin->frontend_port != to->port || !same_address(origin->frontend, &to->address) || !backend_is_kept(origin))
 		return 0;
 	*to = peer;
 	return 1;
@@ -50,12 +50,12 @@ INLINE int send_to_peer(struct bpf_sock *socket, struct endpoint *to)
  * A socket that is no longer connected keeps the backend that its connection to the service had: an IPv6 one goes
  * on to get datagrams of that address only (udp_disconnect leaves sk_v6_daddr, which udp6_lib_lookup compares).
  */
-INLINE int recall_connection(struct bpf_sock *socket, struct origin *origin)
+INLINE int reuse_connection_backend(struct bpf_sock *socket, struct origin *origin)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, socket, 0, 0);
 
 	if (!connection || connection->origin.frontend_port != origin->frontend_port ||
-	    !same_address(connection->origin.frontend, origin->frontend) || !is_kept(&connection->origin))
+	    !same_address(connection->origin.frontend, origin->frontend) || !backend_is_kept(&connection->origin))
 		return 0;
 	*origin = connection->origin;
 	return 1;
@@ -69,16 +69,16 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 	struct bpf_sock *socket = socket_of(ctx);
 	struct service *service;
 	struct service_key key;
-	struct flows *known;
-	struct flow *flow;
+	struct udp_peers *known;
+	struct udp_peer *udp_peer;
 
-	destination = classify(ctx, to, &key);
+	destination = classify_destination(ctx, to, &key);
 	if (destination == DESTINATION_DIRECT)
 		return ALLOW;
 	if (destination == DESTINATION_UNKNOWN_PORT)
-		return refuse(REFUSED_UNKNOWN_PORT);
-	if (destination == DESTINATION_RANGED)
-		return refuse_service(&key, REFUSED_SOURCE_RANGE);
+		return reject(REFUSED_UNKNOWN_PORT);
+	if (destination == DESTINATION_OUT_OF_RANGE)
+		return reject_service(&key, REFUSED_SOURCE_RANGE);
 
 	/*
 	 * A connected socket gets its peer's datagrams only, so nothing else needs to be told apart. What a
@@ -93,46 +93,46 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 
 	known = bpf_sk_storage_get(&flows, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!known)
-		return destination == DESTINATION_SERVICE ? refuse(REFUSED_NO_BACKEND) : ALLOW;
-	flow = flow_at(known, flow_to(known, to));
+		return destination == DESTINATION_SERVICE ? reject(REFUSED_NO_BACKEND) : ALLOW;
+	udp_peer = udp_peer_at(known, udp_peer_by_frontend(known, to));
 
 	if (destination == DESTINATION_UDP_BACKEND) {
-		if (!flow) {
-			flow = flow_at(known, free_flow(known, 1));
-			if (!flow)
+		if (!udp_peer) {
+			udp_peer = udp_peer_at(known, udp_peer_alloc(known, 1));
+			if (!udp_peer)
 				return ALLOW;
-			direct_origin(&flow->origin, to);
+			direct_origin(&udp_peer->origin, to);
 		}
-		note_sent(known, flow, AWAITING_REPLY);
+		note_sent(known, udp_peer, REPLY_AWAITED);
 		return ALLOW;
 	}
 
 	service = bpf_map_lookup_elem(&services, &key);
-	if (!flow || !service || flow->origin.service != service->id || !is_kept(&flow->origin)) {
+	if (!udp_peer || !service || udp_peer->origin.service != service->id || !backend_is_kept(&udp_peer->origin)) {
 		struct origin origin = {};
 
 		copy_address(origin.frontend, &to->address);
 		origin.frontend_port = to->port;
 		for (int attempt = 0; attempt < UNSHARED_ATTEMPTS; attempt++) {
-			if (!flow && !connected && recall_connection(socket, &origin))
+			if (!udp_peer && !connected && reuse_connection_backend(socket, &origin))
 				break;
-			if (!choose(ctx, &key, &origin))
-				return refuse_service(&key, REFUSED_NO_BACKEND);
-			if (!is_shared(known, &origin) && !(connected && is_origin_of(&origin, &peer)))
+			if (!select_for_socket(ctx, &key, &origin))
+				return reject_service(&key, REFUSED_NO_BACKEND);
+			if (!backend_is_shared(known, &origin) && !(connected && is_origin_of(&origin, &peer)))
 				break;
 		}
 		if (!reaches_backend(ctx, to, &origin, 0))
-			return refuse(REFUSED_INVALID_SOURCE);
-		if (!flow)
-			flow = flow_at(known, free_flow(known, 0));
-		if (!flow)
-			return refuse(REFUSED_NO_BACKEND);
-		if (flow->origin.backend != origin.backend || flow->origin.generation != origin.generation)
-			count_connection(&origin);
-		flow->origin = origin;
+			return reject(REFUSED_INVALID_SOURCE);
+		if (!udp_peer)
+			udp_peer = udp_peer_at(known, udp_peer_alloc(known, 0));
+		if (!udp_peer)
+			return reject(REFUSED_NO_BACKEND);
+		if (udp_peer->origin.backend != origin.backend || udp_peer->origin.generation != origin.generation)
+			count_socket_conn(&origin);
+		udp_peer->origin = origin;
 	}
-	note_sent(known, flow, connected ? NO_REPLY : AWAITING_REPLY);
-	copy_address(&to->address, flow->origin.backend_address);
-	to->port = flow->origin.backend_port;
+	note_sent(known, udp_peer, connected ? REPLY_NONE : REPLY_AWAITED);
+	copy_address(&to->address, udp_peer->origin.backend_address);
+	to->port = udp_peer->origin.backend_port;
 	return ALLOW;
 }

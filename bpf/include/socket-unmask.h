@@ -9,7 +9,7 @@
 #include "socket.h"
 
 /* Turns a backend's address, as the source of a datagram or as a peer, into what was asked for. */
-INLINE int unmask(const struct origin *origin, struct endpoint *from)
+INLINE int rev_nat(const struct origin *origin, struct endpoint *from)
 {
 	if (!is_origin_of(origin, from))
 		return 0;
@@ -18,16 +18,16 @@ INLINE int unmask(const struct origin *origin, struct endpoint *from)
 	return 1;
 }
 
-INLINE int unmask_flow(struct bpf_sock *socket, struct endpoint *from, int is_connected)
+INLINE int rev_nat_udp_peer(struct bpf_sock *socket, struct endpoint *from, int is_connected)
 {
-	struct flows *known = bpf_sk_storage_get(&flows, socket, 0, 0);
-	struct flow *flow = known ? flow_at(known, flow_from(known, from, is_connected)) : 0;
+	struct udp_peers *known = bpf_sk_storage_get(&flows, socket, 0, 0);
+	struct udp_peer *udp_peer = known ? udp_peer_at(known, udp_peer_by_backend(known, from, is_connected)) : 0;
 
-	if (!flow)
+	if (!udp_peer)
 		return 0;
-	if (flow->awaiting_reply == AWAITING_REPLY)
-		flow->awaiting_reply = NO_REPLY;
-	return unmask(&flow->origin, from);
+	if (udp_peer->reply == REPLY_AWAITED)
+		udp_peer->reply = REPLY_NONE;
+	return rev_nat(&udp_peer->origin, from);
 }
 
 /*
@@ -39,10 +39,10 @@ INLINE int on_recvmsg(struct bpf_sock *socket, struct endpoint *from)
 	int connected = is_connected(socket);
 	struct connection *connection;
 
-	if (!connected && unmask_flow(socket, from, 0))
+	if (!connected && rev_nat_udp_peer(socket, from, 0))
 		return 1;
 	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
-	return connection && (unmask(&connection->origin, from) || (connected && unmask_flow(socket, from, 1)));
+	return connection && (rev_nat(&connection->origin, from) || (connected && rev_nat_udp_peer(socket, from, 1)));
 }
 
 INLINE int on_getpeername(struct bpf_sock_addr *ctx, struct endpoint *peer)
@@ -50,6 +50,6 @@ INLINE int on_getpeername(struct bpf_sock_addr *ctx, struct endpoint *peer)
 	struct bpf_sock *socket = socket_of(ctx);
 	struct connection *connection = bpf_sk_storage_get(&connections, socket, 0, 0);
 
-	return connection && (unmask(&connection->origin, peer) ||
-			      (ctx->protocol == IPPROTO_UDP && unmask_flow(socket, peer, 1)));
+	return connection && (rev_nat(&connection->origin, peer) ||
+			      (ctx->protocol == IPPROTO_UDP && rev_nat_udp_peer(socket, peer, 1)));
 }

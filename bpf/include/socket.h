@@ -28,7 +28,7 @@ enum destination {
 	DESTINATION_SERVICE,
 	DESTINATION_UNKNOWN_PORT,
 	DESTINATION_UDP_BACKEND, /* addressed directly, but some UDP service has it too */
-	DESTINATION_RANGED,	 /* a service whose source ranges do not have the client */
+	DESTINATION_OUT_OF_RANGE,	 /* a service whose source ranges do not have the client */
 };
 
 /* The socket, loaded from the context once: the compiler would compute the field's address, which the verifier refuses. */
@@ -48,12 +48,12 @@ GLOBAL int is_served(struct bpf_sock_addr *ctx, const struct service_key *key)
 	if (!key)
 		return 0;
 	copy_address(&client.address, key->address);
-	return find_client(ctx, is_mapped_ipv4(&client), &client.address) &&
+	return find_socket_source(ctx, is_mapped_ipv4(&client), &client.address) &&
 	       is_in_ranges(key->address, key->port, key->protocol, &client.address);
 }
 
 /* Finds out what the destination is; `key` is the service's key if it is one. */
-INLINE enum destination classify(struct bpf_sock_addr *ctx, const struct endpoint *to, struct service_key *key)
+INLINE enum destination classify_destination(struct bpf_sock_addr *ctx, const struct endpoint *to, struct service_key *key)
 {
 	struct service *service;
 	__u32 *role;
@@ -67,7 +67,7 @@ INLINE enum destination classify(struct bpf_sock_addr *ctx, const struct endpoin
 	key->scope = SCOPE_INTERNAL;
 	service = bpf_map_lookup_elem(&services, key);
 	if (service)
-		return service->flags & SERVICE_RANGED_INSIDE && !is_served(ctx, key) ? DESTINATION_RANGED
+		return service->flags & SERVICE_INTERNAL_SOURCE_RANGES && !is_served(ctx, key) ? DESTINATION_OUT_OF_RANGE
 										     : DESTINATION_SERVICE;
 	if (is_loopback(to)) {
 		((__u32 *)key->address)[3] = 0;
@@ -81,14 +81,14 @@ INLINE enum destination classify(struct bpf_sock_addr *ctx, const struct endpoin
 	return *role & ADDRESS_UDP_BACKEND ? DESTINATION_UDP_BACKEND : DESTINATION_DIRECT;
 }
 
-INLINE int choose(struct bpf_sock_addr *ctx, const struct service_key *key, struct origin *origin)
+INLINE int select_for_socket(struct bpf_sock_addr *ctx, const struct service_key *key, struct origin *origin)
 {
 	client_id client = bpf_get_netns_cookie(ctx);
 
-	return choose_backend(key, 0, origin, client, hash_client(client), 0);
+	return lb_select(key, 0, origin, client, client_hash(client), 0);
 }
 
-GLOBAL int refuse(enum refusal_reason reason)
+GLOBAL int reject(enum refusal_reason reason)
 {
 	__u32 key = reason;
 	__u64 *count = bpf_map_lookup_elem(&refusals, &key);
@@ -102,13 +102,13 @@ GLOBAL int refuse(enum refusal_reason reason)
 }
 
 /* Refuses what is for a service, and counts it there; `key` is on the caller's stack. */
-INLINE int refuse_service(const struct service_key *key, enum refusal_reason reason)
+INLINE int reject_service(const struct service_key *key, enum refusal_reason reason)
 {
 	struct service *service = bpf_map_lookup_elem(&services, key);
 
 	if (service)
 		count_refusal(service->id, reason);
-	return refuse(reason);
+	return reject(reason);
 }
 
 INLINE int is_translated(const struct bpf_sock_addr *ctx)
@@ -116,7 +116,7 @@ INLINE int is_translated(const struct bpf_sock_addr *ctx)
 	return ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP;
 }
 
-INLINE void count_connection(const struct origin *origin)
+INLINE void count_socket_conn(const struct origin *origin)
 {
 	__u32 id = origin->backend;
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);

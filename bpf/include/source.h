@@ -25,14 +25,14 @@ INLINE int is_mapped(const void *address)
  */
 INLINE int is_martian(const struct packet *packet)
 {
-	const __u32 *source = (const __u32 *)packet->key.source;
+	const __u32 *source = (const __u32 *)packet->tuple.source;
 	__u32 last = bpf_htonl(source[3]), first = packet->ipv4 ? last : bpf_htonl(source[0]);
 
 	if (packet->ipv4)
 		return first >> 24 == 0 || first >> 24 == 127 || first >> 28 == 14 || first == ~0u;
 	if (first >> 24 == 0xff || first >> 22 == 0xfe80 >> 6)
 		return 1;
-	if (is_mapped(source) || is_mapped(packet->key.destination))
+	if (is_mapped(source) || is_mapped(packet->tuple.destination))
 		return 1;
 	return !source[0] && !source[1] && !source[2] && last <= 1;
 }
@@ -48,28 +48,28 @@ INLINE int is_martian(const struct packet *packet)
 GLOBAL int check_source(context *ctx, const struct packet *packet)
 {
 	struct bpf_fib_lookup fib = {};
-	__u32 device = device_of(ctx);
-	enum exit exit;
+	__u32 device = ifindex_of(ctx);
+	enum path exit;
 
 	if (!packet || is_martian(packet))
 		return DROP_INVALID_SOURCE;
 	fib.ifindex = device;
-	exit = find_exit(ctx, packet, packet->key.source, &fib);
-	if (exit == EXIT_INSIDE && is_front(device) && !(packet->backend && has_role(fib.ifindex, DEVICE_PODS)))
-		exit = EXIT_HERE;
-	return exit == EXIT_HERE ? DROP_INVALID_SOURCE : 0;
+	exit = path_lookup(ctx, packet, packet->tuple.source, &fib);
+	if (exit == PATH_POD && is_external_interface(device) && !(packet->backend && interface_has_role(fib.ifindex, INTERFACE_POD)))
+		exit = PATH_LOCAL;
+	return exit == PATH_LOCAL ? DROP_INVALID_SOURCE : 0;
 }
 
 /* The longest IPv4 header has 15 words of 32 bits (RFC 791, 3.1). */
-#define LONGEST_HEADER 60
+#define IPV4_HEADER_MAX 60
 
 /*
  * Returns 0 if the checksum of an IPv4 header is right, else DROP_INVALID. Routers and hosts drop such a packet
  * (RFC 1812, 5.2.2; RFC 1122, 3.2.1.2). No device and no driver leaves this checksum for later.
  */
-GLOBAL int check_header(context *ctx, const struct packet *packet)
+GLOBAL int check_ip_checksum(context *ctx, const struct packet *packet)
 {
-	__u32 words[LONGEST_HEADER / 4] = {}, length;
+	__u32 words[IPV4_HEADER_MAX / 4] = {}, length;
 
 	if (!packet)
 		return DROP_INVALID;
@@ -80,13 +80,13 @@ GLOBAL int check_header(context *ctx, const struct packet *packet)
 	if (length < sizeof(struct iphdr))
 		return DROP_INVALID;
 	barrier_var(length);
-	if (length > LONGEST_HEADER || load_bytes(ctx, packet->network, words, length))
+	if (length > IPV4_HEADER_MAX || load_bytes(ctx, packet->network, words, length))
 		return DROP_INVALID;
 	return fold_checksum(bpf_csum_diff(0, 0, words, sizeof(words), 0)) == 0xffff ? 0 : DROP_INVALID;
 }
 
 /* Checks a packet before a flow is made of it, or an answer. Returns 0 or the reason for a drop. */
-INLINE int check_first(context *ctx, const struct packet *packet)
+INLINE int check_new_packet(context *ctx, const struct packet *packet)
 {
-	return check_source(ctx, packet) ?: check_header(ctx, packet);
+	return check_source(ctx, packet) ?: check_ip_checksum(ctx, packet);
 }

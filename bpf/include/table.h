@@ -8,16 +8,16 @@
 /* The number of attempts of an allocation that another CPU interferes with. */
 #define ALLOCATION_ATTEMPTS 8
 
-INLINE void count_flow(const struct nat_flow *flow, __u32 life, __s32 change)
+INLINE void ct_count_active(const struct ct_entry *entry, __u32 state_word, __s32 change)
 {
-	__u32 id = flow->backend_id;
+	__u32 id = entry->backend_id;
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
 
-	if (stats && has_backend(flow, life))
+	if (stats && ct_has_backend(entry, state_word))
 		__sync_fetch_and_add(&stats->active, change);
 }
 
-INLINE void count_event(enum flow_event event)
+INLINE void ct_count_event(enum ct_event event)
 {
 	__u32 key = event;
 	__u64 *count = bpf_map_lookup_elem(&flow_events, &key);
@@ -27,91 +27,91 @@ INLINE void count_event(enum flow_event event)
 }
 
 /* True when both sides have confirmed a UDP flow. The number of such flows is limited. */
-INLINE int is_confirmed_udp(__u32 life)
+INLINE int is_confirmed_udp(__u32 state_word)
 {
-	return state_of(life) == FLOW_UDP && !(life & LIFE_UNCONFIRMED);
+	return ct_state_of(state_word) == CT_UDP && !(state_word & CT_UNCONFIRMED);
 }
 
 /* Does what follows from a flow's change of state, which its `life` has just gone through. */
-GLOBAL int on_change(__u32 index, __u32 before, __u32 after)
+GLOBAL int ct_on_transition(__u32 index, __u32 before, __u32 after)
 {
-	struct nat_table *table = the_table();
-	struct nat_flow *flow = flow_at(index);
+	struct ct_table *table = get_ct_table();
+	struct ct_entry *entry = ct_entry_at(index);
 
-	if (!table || !flow)
+	if (!table || !entry)
 		return 0;
-	if (before & LIFE_COUNTED && !(after & LIFE_COUNTED))
-		count_flow(flow, before, -1);
+	if (before & CT_COUNTED && !(after & CT_COUNTED))
+		ct_count_active(entry, before, -1);
 	if (is_confirmed_udp(before) != is_confirmed_udp(after))
 		__sync_fetch_and_add(&table->confirmed_udp, is_confirmed_udp(after) ? 1 : -1);
-	if (before & LIFE_UNCONFIRMED ? !(after & LIFE_UNCONFIRMED) : is_over(before) && !is_over(after))
-		forbid_eviction(index);
-	if (!(after & LIFE_UNCONFIRMED) && is_over(after) && !is_over(before))
-		allow_eviction_of_past(table, index);
+	if (before & CT_UNCONFIRMED ? !(after & CT_UNCONFIRMED) : ct_is_closed(before) && !ct_is_closed(after))
+		ct_forbid_eviction(index);
+	if (!(after & CT_UNCONFIRMED) && ct_is_closed(after) && !ct_is_closed(before))
+		ct_allow_eviction_closed(table, index);
 	return 0;
 }
 
 /* Ends a flow, if it still is as `life` says; its place becomes what `after` says. */
-INLINE int remove_flow(__u32 index, struct nat_flow *flow, __u32 life, __u32 after)
+INLINE int ct_unlink(__u32 index, struct ct_entry *entry, __u32 state_word, __u32 after)
 {
-	if (__sync_val_compare_and_swap(&flow->life, life, after) != life)
+	if (__sync_val_compare_and_swap(&entry->state_word, state_word, after) != state_word)
 		return 0;
-	on_change(index, life, after);
-	forget_key(index * 2, life);
-	if (!(life & LIFE_TUNNELLED))
-		forget_key(index * 2 + 1, life);
+	ct_on_transition(index, state_word, after);
+	ct_remove_tuple(index * 2, state_word);
+	if (!(state_word & CT_TUNNELLED))
+		ct_remove_tuple(index * 2 + 1, state_word);
 	return 1;
 }
 
 /* Ends a flow, if it still is as `life` says. Its place is free again after the next but one sweep. */
-GLOBAL int end_flow(__u32 index, __u32 life)
+GLOBAL int ct_end(__u32 index, __u32 state_word)
 {
-	struct nat_flow *flow = flow_at(index);
+	struct ct_entry *entry = ct_entry_at(index);
 
-	return flow && remove_flow(index, flow, life, FLOW_DYING << LIFE_STATE_SHIFT);
+	return entry && ct_unlink(index, entry, state_word, CT_DYING << CT_STATE_SHIFT);
 }
 
 /* Takes a free place; 0: there is none. */
-GLOBAL __u32 take_flow(void)
+GLOBAL __u32 ct_take_free(void)
 {
-	struct nat_table *table = the_table();
+	struct ct_table *table = get_ct_table();
 
 	if (!table)
 		return 0;
 	for (int i = 0; i < ALLOCATION_ATTEMPTS; i++) {
 		__u64 head = table->free;
-		struct nat_flow *flow;
+		struct ct_entry *entry;
 
 		if (!(__u32)head)
 			break;
-		flow = flow_at((__u32)head);
-		if (!flow)
+		entry = ct_entry_at((__u32)head);
+		if (!entry)
 			break;
 		/* If the flow is taken meanwhile, `backend_id` is no link; but then the count has changed. */
-		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | flow->backend_id) == head) {
+		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | entry->backend_id) == head) {
 			__sync_fetch_and_add(&table->used, 1);
 			return (__u32)head;
 		}
 	}
-	if (table->used_once + 1 < config.flows) {
-		__u32 flow = __sync_fetch_and_add(&table->used_once, 1) + 1;
+	if (table->high_water + 1 < config.flows) {
+		__u32 entry = __sync_fetch_and_add(&table->high_water, 1) + 1;
 
-		if (flow < config.flows) {
+		if (entry < config.flows) {
 			__sync_fetch_and_add(&table->used, 1);
-			return flow;
+			return entry;
 		}
-		__sync_fetch_and_add(&table->used_once, -1);
+		__sync_fetch_and_add(&table->high_water, -1);
 	}
 	return 0;
 }
 
 /* Makes a place free. Returns 0 when others interfered too often; then the next sweep does it. */
-INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow)
+INLINE int ct_give_back(struct ct_table *table, __u32 index, struct ct_entry *entry)
 {
 	for (int i = 0; i < ALLOCATION_ATTEMPTS; i++) {
 		__u64 head = table->free;
 
-		flow->backend_id = (__u32)head;
+		entry->backend_id = (__u32)head;
 		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | index) == head) {
 			__sync_fetch_and_add(&table->used, -1);
 			return 1;
@@ -123,25 +123,25 @@ INLINE int give_flow(struct nat_table *table, __u32 index, struct nat_flow *flow
 /*
  * Ends a flow, if it still is as `life` says, and makes its place free at once: a flood needs places faster than
  * sweeps free them. A program on another CPU may be about to use the flow: it asks once more whether the flow has
- * its packet's key when it has read what it needs (see is_still_flow). A flow is filled beginning with its key.
+ * its packet's key when it has read what it needs (see ct_still_matches). A flow is filled beginning with its key.
  */
-GLOBAL int release_flow(__u32 index, __u32 life)
+GLOBAL int ct_release(__u32 index, __u32 state_word)
 {
-	struct nat_table *table = the_table();
-	struct nat_flow *flow = flow_at(index);
+	struct ct_table *table = get_ct_table();
+	struct ct_entry *entry = ct_entry_at(index);
 
-	if (!table || !flow || !remove_flow(index, flow, life, 0))
+	if (!table || !entry || !ct_unlink(index, entry, state_word, 0))
 		return 0;
-	if (!give_flow(table, index, flow))
-		flow->life = FLOW_DYING << LIFE_STATE_SHIFT;
+	if (!ct_give_back(table, index, entry))
+		entry->state_word = CT_DYING << CT_STATE_SHIFT;
 	return 1;
 }
 
-GLOBAL int evict_flow(__u32 index, __u32 life, enum flow_event event)
+GLOBAL int ct_evict(__u32 index, __u32 state_word, enum ct_event event)
 {
-	if (!release_flow(index, life))
+	if (!ct_release(index, state_word))
 		return 0;
-	count_event(event);
+	ct_count_event(event);
 	return 1;
 }
 
@@ -149,7 +149,7 @@ GLOBAL int evict_flow(__u32 index, __u32 life, enum flow_event event)
 struct eviction {
 	__u32 group;
 	__u32 seen; /* the number of flows that have been compared */
-	__u32 takes_past; /* flows that are over may be the victim, too */
+	__u32 takes_closed; /* flows that are over may be the victim, too */
 	__u32 victim; /* 0: none yet */
 	__u64 rank;   /* of the victim */
 	__u32 old;    /* an age that some of the flows reach that the victim is one of; a younger victim is not evicted */
@@ -164,55 +164,55 @@ INLINE __u32 event_of(__u64 rank)
 }
 
 /* Groups that a search looks at, and how many flows it compares at least where there are as many. */
-#define GROUPS_SEARCHED 16
-#define FLOWS_COMPARED 16
+#define EVICTION_GROUPS 16
+#define EVICTION_MIN_COMPARED 16
 
 /*
  * Rates a flow as a victim: flows of a service, a client's address or a protocol that has too many come first.
  * `count` becomes the number of the flows that it is one of. Ages are numbers of flows that have begun since, so the
  * oldest of them is at least as old.
  */
-INLINE enum flow_event victim_for(struct nat_table *table, __u64 word, __u32 *count)
+INLINE enum ct_event eviction_reason(struct ct_table *table, __u64 word, __u32 *count)
 {
-	__u32 share = config.unanswered_limit / 4, *of_source, *of_service;
+	__u32 share = config.unconfirmed_limit / 4, *of_source, *of_service;
 
 	*count = 0;
-	if (word & EVICTABLE_OVER)
-		return EVENT_EVICTED_OVER;
-	of_source = source_share(word);
+	if (word & EVICTABLE_CLOSED)
+		return CT_EVICTED_CLOSED;
+	of_source = client_share(word);
 	if (of_source && *of_source > share) {
 		*count = *of_source;
-		return EVENT_EVICTED_SOURCE;
+		return CT_EVICTED_SOURCE;
 	}
 	of_service = service_share(word);
 	if (of_service && *of_service > share) {
 		*count = *of_service;
-		return EVENT_EVICTED_SERVICE;
+		return CT_EVICTED_SERVICE;
 	}
 	/* UDP leaves half of the room to others: it can be had for one packet with an invented address. */
-	if (word & EVICTABLE_UDP && table->unconfirmed_udp > config.unanswered_limit / 2) {
+	if (word & EVICTABLE_UDP && table->unconfirmed_udp > config.unconfirmed_limit / 2) {
 		*count = table->unconfirmed_udp;
-		return EVENT_EVICTED_SERVICE;
+		return CT_EVICTED_SERVICE;
 	}
-	*count = table->unanswered;
-	return EVENT_EVICTED_OLDEST;
+	*count = table->unconfirmed;
+	return CT_EVICTED_OLDEST;
 }
 
 /*
  * Compares the flow of a place with the victim so far. The function is global because the verifier knows nothing of
  * what such a function is given: what it knows of the search, it follows through all groups (160,000 instructions).
  */
-GLOBAL int compare_victim(__u32 index, __u64 word, struct eviction *search)
+GLOBAL int eviction_compare(__u32 index, __u64 word, struct eviction *search)
 {
-	struct nat_table *table = the_table();
+	struct ct_table *table = get_ct_table();
 	__u32 count;
 	__u64 rank;
 
-	if (!table || !search || !word || (word & EVICTABLE_OVER && !search->takes_past))
+	if (!table || !search || !word || (word & EVICTABLE_CLOSED && !search->takes_closed))
 		return 0;
 	search->seen++;
-	rank = (__u64)victim_for(table, word, &count) << RANK_EVENT_SHIFT |
-	       (__u32)(table->begun - (__u32)(word >> EVICTABLE_BORN_SHIFT));
+	rank = (__u64)eviction_reason(table, word, &count) << RANK_EVENT_SHIFT |
+	       (__u32)(table->created - (__u32)(word >> EVICTABLE_CREATED_SHIFT));
 	if (search->victim && rank <= search->rank)
 		return 0;
 	search->victim = index;
@@ -222,129 +222,129 @@ GLOBAL int compare_victim(__u32 index, __u64 word, struct eviction *search)
 }
 
 /* True when the victim is old for the flows that it is one of. */
-INLINE int is_old(const struct eviction *search)
+INLINE int victim_is_old(const struct eviction *search)
 {
 	return (__u32)search->rank >= search->old;
 }
 
-static long search_next(__u32 number, struct eviction *search)
+static long eviction_search_next(__u32 number, struct eviction *search)
 {
-	struct nat_table *table = the_table();
+	struct ct_table *table = get_ct_table();
 	__u32 group = search->group;
 	struct evictable_group *words = bpf_map_lookup_elem(&nat_evictable, &group);
 
 	if (!table)
 		return 1;
-	if (!words || group > table->used_once / FLOWS_IN_GROUP) {
+	if (!words || group > table->high_water / ENTRIES_PER_GROUP) {
 		search->group = 0;
 		return 0;
 	}
 	search->group++;
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < FLOWS_IN_GROUP; i++)
-		compare_victim(group * FLOWS_IN_GROUP + i, words->flows[i], search);
-	if (!search->victim || !is_old(search))
+	for (__u32 i = 0; i < ENTRIES_PER_GROUP; i++)
+		eviction_compare(group * ENTRIES_PER_GROUP + i, words->entries[i], search);
+	if (!search->victim || !victim_is_old(search))
 		return 0;
-	return event_of(search->rank) >= EVENT_EVICTED_SOURCE || search->seen >= FLOWS_COMPARED;
+	return event_of(search->rank) >= CT_EVICTED_SOURCE || search->seen >= EVICTION_MIN_COMPARED;
 }
 
 /*
  * Evicts an old flow near where the last search ended, those first that exceed a share. Returns whether it did.
  * Where few places are taken, or where the flows of others fill them, a search may find young flows only: these
  * are handshakes that are about to be confirmed, while a flood's flows are elsewhere. Such a search evicts one only
- * if the new flow would find no place otherwise (`needs_place`), and the next search begins behind it.
+ * if the new flow would find no place otherwise (`needs_entry`), and the next search begins behind it.
  */
-GLOBAL int evict_oldest(int takes_past, int needs_place)
+GLOBAL int ct_evict_oldest(int takes_closed, int needs_entry)
 {
-	struct nat_table *table = the_table();
-	struct eviction search = { .takes_past = takes_past };
-	struct nat_flow *flow;
+	struct ct_table *table = get_ct_table();
+	struct eviction search = { .takes_closed = takes_closed };
+	struct ct_entry *entry;
 
 	if (!table)
 		return 0;
-	search.group = __sync_fetch_and_add(&table->hand, 1) % (table->used_once / FLOWS_IN_GROUP + 1);
-	bpf_loop(GROUPS_SEARCHED, search_next, &search, 0);
-	if (!search.victim || !is_old(&search))
-		__sync_fetch_and_add(&table->hand, GROUPS_SEARCHED - 1);
-	flow = flow_at(search.victim);
-	if (!search.victim || !flow || !(needs_place || is_old(&search)))
+	search.group = __sync_fetch_and_add(&table->clock_hand, 1) % (table->high_water / ENTRIES_PER_GROUP + 1);
+	bpf_loop(EVICTION_GROUPS, eviction_search_next, &search, 0);
+	if (!search.victim || !victim_is_old(&search))
+		__sync_fetch_and_add(&table->clock_hand, EVICTION_GROUPS - 1);
+	entry = ct_entry_at(search.victim);
+	if (!search.victim || !entry || !(needs_entry || victim_is_old(&search)))
 		return 0;
 	/* The flow may have been confirmed since. */
-	if (!(flow->life & LIFE_UNCONFIRMED) && !is_over(flow->life))
+	if (!(entry->state_word & CT_UNCONFIRMED) && !ct_is_closed(entry->state_word))
 		return 0;
-	return evict_flow(search.victim, flow->life, event_of(search.rank));
+	return ct_evict(search.victim, entry->state_word, event_of(search.rank));
 }
 
 /* True when no further flow may be unconfirmed. Signed: flows of an earlier version may not have been counted. */
-INLINE int has_too_many_unconfirmed(const struct nat_table *table)
+INLINE int too_many_unconfirmed(const struct ct_table *table)
 {
-	return (__s32)table->unanswered >= (__s32)config.unanswered_limit;
+	return (__s32)table->unconfirmed >= (__s32)config.unconfirmed_limit;
 }
 
 /* Takes a place for a new flow; where too many are unconfirmed, or the table is full, another flow gives way. 0: none does. */
-GLOBAL __u32 take_place(void)
+GLOBAL __u32 ct_alloc(void)
 {
-	struct nat_table *table = the_table();
+	struct ct_table *table = get_ct_table();
 	__u32 index, has_many, is_full;
 
 	if (!table)
 		return 0;
 	is_full = table->used + config.flows / 8 >= config.flows - 1;
-	has_many = has_too_many_unconfirmed(table);
+	has_many = too_many_unconfirmed(table);
 	if (is_full || has_many)
-		evict_oldest(!has_many, 0);
+		ct_evict_oldest(!has_many, 0);
 	/*
 	 * A search may find nothing, or lose what it found to another CPU, and the new flow is taken all the same: a
 	 * second eviction makes up for one that failed before, so that the number comes back to its limit.
 	 */
-	if (has_too_many_unconfirmed(table))
-		evict_oldest(0, 0);
-	index = take_flow();
-	if (!index && evict_oldest(1, 1))
-		index = take_flow();
+	if (too_many_unconfirmed(table))
+		ct_evict_oldest(0, 0);
+	index = ct_take_free();
+	if (!index && ct_evict_oldest(1, 1))
+		index = ct_take_free();
 	return index;
 }
 
 /* The number of the bucket that the client's key of a flow belongs to. */
-GLOBAL __u32 client_bucket(__u32 index)
+GLOBAL __u32 original_bucket_number(__u32 index)
 {
-	struct nat_flow *flow = flow_at(index);
-	struct flow_key key;
+	struct ct_entry *entry = ct_entry_at(index);
+	struct tuple key;
 
-	if (!flow)
+	if (!entry)
 		return 0;
-	client_key(&key, flow, protocol_of(state_of(flow->life)));
-	return bucket_number(hash_of(&key));
+	ct_original_tuple(&key, entry, ct_protocol(ct_state_of(entry->state_word)));
+	return ct_bucket_number(ct_index_hash(&key));
 }
 
-/* Evicts a flow that a slot of the bucket names which a flow's client's key belongs to, as evict_oldest chooses it. */
-GLOBAL int evict_from_bucket(__u32 own)
+/* Evicts a flow that a slot of the bucket names which a flow's client's key belongs to, as ct_evict_oldest chooses it. */
+GLOBAL int ct_evict_from_bucket(__u32 own)
 {
-	__u32 number = client_bucket(own);
-	struct flow_bucket *bucket = bpf_map_lookup_elem(&nat_index, &number);
-	struct eviction search = { .takes_past = 1 };
-	struct nat_flow *flow;
+	__u32 number = original_bucket_number(own);
+	struct ct_bucket *bucket = bpf_map_lookup_elem(&nat_index, &number);
+	struct eviction search = { .takes_closed = 1 };
+	struct ct_entry *entry;
 
 	if (!bucket)
 		return 0;
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
+	for (__u32 i = 0; i < CT_BUCKET_SLOTS; i++) {
 		__u32 index = (__u32)bucket->slots[i] / 2;
 		__u64 *word = evictable_word(index);
 
 		if (index != own && word)
-			compare_victim(index, *word, &search);
+			eviction_compare(index, *word, &search);
 	}
-	flow = flow_at(search.victim);
-	if (!search.victim || !flow || !is_alive(flow->life) || !(flow->life & LIFE_UNCONFIRMED || is_over(flow->life)))
+	entry = ct_entry_at(search.victim);
+	if (!search.victim || !entry || !ct_is_live(entry->state_word) || !(entry->state_word & CT_UNCONFIRMED || ct_is_closed(entry->state_word)))
 		return 0;
-	return evict_flow(search.victim, flow->life, EVENT_EVICTED_BUCKET);
+	return ct_evict(search.victim, entry->state_word, CT_EVICTED_BUCKET);
 }
 
-/* Enters the client's key of a flow, as enter_key. In a bucket that is full another flow gives way, if one may. */
-GLOBAL int enter_client_key(__u32 index, __u32 generation)
+/* Enters the client's key of a flow, as ct_insert_tuple. In a bucket that is full another flow gives way, if one may. */
+GLOBAL int ct_insert_original_tuple(__u32 index, __u32 generation)
 {
-	int outcome = enter_key(index * 2, generation);
+	int outcome = ct_insert_tuple(index * 2, generation);
 
-	return outcome == KEY_NO_ROOM && evict_from_bucket(index) ? enter_key(index * 2, generation) : outcome;
+	return outcome == CT_BUCKET_FULL && ct_evict_from_bucket(index) ? ct_insert_tuple(index * 2, generation) : outcome;
 }

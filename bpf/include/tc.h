@@ -16,14 +16,14 @@ typedef struct __sk_buff context;
 #define DROP TC_ACT_SHOT
 
 /* Offsets that a header can lie at; the verifier wants a bound. */
-#define LAST_OFFSET 0x3fff
+#define MAX_HEADER_OFFSET 0x3fff
 
 /* Copies from the packet, without a call where the bytes are in the linear part, as headers are. */
 INLINE long load_bytes(context *ctx, __u32 offset, void *to, __u32 size)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 
-	if (__builtin_constant_p(size) && offset <= LAST_OFFSET && data + offset + size <= end) {
+	if (__builtin_constant_p(size) && offset <= MAX_HEADER_OFFSET && data + offset + size <= end) {
 		/* By words: both architectures read them wherever they lie. */
 		__builtin_memcpy(to, (const __u32 *)(data + offset), size);
 		return 0;
@@ -36,19 +36,19 @@ INLINE long store_bytes(context *ctx, __u32 offset, const void *from, __u32 size
 	return bpf_skb_store_bytes(ctx, offset, from, size, 0);
 }
 
-INLINE __u32 device_of(const context *ctx)
+INLINE __u32 ifindex_of(const context *ctx)
 {
 	return ctx->ifindex;
 }
 
 /* Of the frame, in bytes. */
-INLINE __u32 length_of(const context *ctx)
+INLINE __u32 frame_length(const context *ctx)
 {
 	return ctx->len;
 }
 
 /* ETH_P_*, in network byte order. */
-INLINE __be16 ethertype_of(context *ctx)
+INLINE __be16 frame_ethertype(context *ctx)
 {
 	return ctx->protocol;
 }
@@ -69,7 +69,7 @@ INLINE long set_length(context *ctx, __u32 length)
  * Makes room for another IP header of the packet's family behind the link header. Segments stay as
  * large as they are, so they must fit with it.
  */
-INLINE long grow(context *ctx, int ipv4)
+INLINE long insert_room(context *ctx, int ipv4)
 {
 	return ipv4 ? bpf_skb_adjust_room(ctx, 20, BPF_ADJ_ROOM_MAC,
 					  BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) :
@@ -78,7 +78,7 @@ INLINE long grow(context *ctx, int ipv4)
 }
 
 /* Takes so many bytes behind the link header away. */
-INLINE long shrink(context *ctx, __u32 bytes)
+INLINE long remove_room(context *ctx, __u32 bytes)
 {
 	return bpf_skb_adjust_room(ctx, -(__s32)bytes, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
 }
@@ -115,26 +115,26 @@ INLINE int is_checksum_partial(context *ctx, __u32 at)
  * Has the frame begin with its link header. It doesn't where generic XDP has copied a packet that it let
  * pass: since Linux 6.9 it forgets how long that header is (skb->mac_len). Returns 0 when all is well.
  */
-INLINE long restore_link(context *ctx)
+INLINE long restore_link_header(context *ctx)
 {
 	struct ethhdr link;
 	__be16 type;
 
-	if (load_bytes(ctx, 2 * ETH_ALEN, &type, sizeof(type)) || type == ethertype_of(ctx))
+	if (load_bytes(ctx, 2 * ETH_ALEN, &type, sizeof(type)) || type == frame_ethertype(ctx))
 		return 0;
 	if (bpf_skb_load_bytes_relative(ctx, 0, &link, sizeof(link), BPF_HDR_START_MAC) ||
-	    link.h_proto != ethertype_of(ctx))
+	    link.h_proto != frame_ethertype(ctx))
 		return 0;
 	return bpf_skb_change_head(ctx, sizeof(link), 0) || store_bytes(ctx, 0, &link, sizeof(link));
 }
 
 /* tc_index of a packet on its way from node_ingress to node_egress of the same device. */
-#define TRANSLATED 0x4865
+#define TC_INDEX_TRANSLATED 0x4865
 
 /* Sends the frame as it is out of the device that it came in by. */
 INLINE int send_back(context *ctx)
 {
 	/* Nothing is left to do for node_egress. */
-	ctx->tc_index = TRANSLATED;
+	ctx->tc_index = TC_INDEX_TRANSLATED;
 	return bpf_redirect(ctx->ifindex, 0);
 }

@@ -9,27 +9,27 @@
 
 #include "table.h"
 
-/* The bit that judge_segment adds to the flags of TCP that are believed. */
-#define NOT_BELIEVED 0x100
-#define CONFIRMS 0x200 /* the segment shows that both sides have agreed on the connection */
+/* The bit that tcp_track_segment adds to the flags of TCP that are believed. */
+#define TCP_INVALID 0x100
+#define TCP_CONFIRMS 0x200 /* the segment shows that both sides have agreed on the connection */
 
-#define CLIENT 0
-#define BACKEND 1
+#define SIDE_CLIENT 0
+#define SIDE_BACKEND 1
 
 /* So far behind what the other side has sent an acknowledgement may be (MAXACKWINCONST of Linux). */
-#define OLDEST_ACK 66000
+#define MAX_ACK_WINDOW 66000
 /* The largest window that there is: of a side whose scale is not known (RFC 7323, 2.3). */
-#define LARGEST_SHIFT 30
-#define UNKNOWN_SCALE 14
+#define MAX_WINDOW_SHIFT 30
+#define MAX_WINDOW_SCALE 14
 /* The distance that a client's numbers may go back and ahead while its backend's packets do not pass this node. */
-#define TUNNELLED_BACK (1 << 16)
-#define TUNNELLED_AHEAD (1 << 22)
+#define TUNNELLED_SEQ_BEHIND (1 << 16)
+#define TUNNELLED_SEQ_AHEAD (1 << 22)
 
 #define TCP_OPTION_END 0
 #define TCP_OPTION_NOP 1
 #define TCP_OPTION_SCALE 3
 #define TCP_OPTIONS_READ 12
-#define LONGEST_OPTIONS 40 /* of a TCP header, which has 60 bytes at most (RFC 9293, 3.1) */
+#define TCP_OPTIONS_MAX 40 /* of a TCP header, which has 60 bytes at most (RFC 9293, 3.1) */
 
 struct segment {
 	__u32 seq;
@@ -69,22 +69,22 @@ INLINE int read_segment(context *ctx, const struct packet *packet, struct segmen
 GLOBAL int window_scale(context *ctx, const struct packet *packet)
 {
 	/* Zeros follow the options: they read as TCP_OPTION_END, and leave room for an option that begins at the last byte. */
-	__u8 options[LONGEST_OPTIONS + 4] = {};
+	__u8 options[TCP_OPTIONS_MAX + 4] = {};
 	__u32 at = 0, length;
 
 	if (!packet || packet->transport_length < sizeof(struct tcphdr) + 1)
 		return -1;
 	length = packet->transport_length - sizeof(struct tcphdr);
-	/* Linux 6.1 has to see that the length is not 0, as in check_header. */
+	/* Linux 6.1 has to see that the length is not 0, as in check_ip_checksum. */
 	barrier_var(length);
-	if (length > LONGEST_OPTIONS || load_bytes(ctx, packet->transport + sizeof(struct tcphdr), options, length))
+	if (length > TCP_OPTIONS_MAX || load_bytes(ctx, packet->transport + sizeof(struct tcphdr), options, length))
 		return -1;
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < TCP_OPTIONS_READ && at < LONGEST_OPTIONS; i++) {
+	for (int i = 0; i < TCP_OPTIONS_READ && at < TCP_OPTIONS_MAX; i++) {
 		__u8 kind = options[at], size = options[at + 1], shift = options[at + 2];
 
 		if (kind == TCP_OPTION_SCALE && size >= 2)
-			return shift > UNKNOWN_SCALE ? UNKNOWN_SCALE : shift;
+			return shift > MAX_WINDOW_SCALE ? MAX_WINDOW_SCALE : shift;
 		if (kind == TCP_OPTION_NOP)
 			size = 1;
 		else if (kind == TCP_OPTION_END || size < 2)
@@ -95,15 +95,15 @@ GLOBAL int window_scale(context *ctx, const struct packet *packet)
 }
 
 /* Notes how large a window one side has offered. */
-INLINE void widen(struct flow_window *window, __u32 side, __u32 offered)
+INLINE void widen_window(struct ct_window *window, __u32 side, __u32 offered)
 {
 	__u32 shift = window->shift[side & 1];
 
 	if (offered <= 1u << (shift & 31))
 		return;
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < LARGEST_SHIFT; i++) {
-		if (shift >= LARGEST_SHIFT || offered <= 1u << (shift & 31))
+	for (int i = 0; i < MAX_WINDOW_SHIFT; i++) {
+		if (shift >= MAX_WINDOW_SHIFT || offered <= 1u << (shift & 31))
 			break;
 		shift++;
 	}
@@ -111,158 +111,158 @@ INLINE void widen(struct flow_window *window, __u32 side, __u32 offered)
 }
 
 /* Notes what one side has sent, acknowledged and offered. */
-INLINE void advance(struct flow_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags)
+INLINE void advance_window(struct ct_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags)
 {
 	if (is_after(segment->end, window->end[side & 1]))
 		window->end[side & 1] = segment->end;
 	if (tcp_flags & TCP_ACK && is_after(segment->ack, window->acked[side & 1]))
 		window->acked[side & 1] = segment->ack;
-	widen(window, side, segment->window << (window->scale[side & 1] & 15));
+	widen_window(window, side, segment->window << (window->scale[side & 1] & 15));
 }
 
 /* The largest window that a side has offered, rounded up to a power of two. */
-INLINE __u32 window_of(const struct flow_window *window, __u32 side)
+INLINE __u32 max_window(const struct ct_window *window, __u32 side)
 {
 	return 1u << (window->shift[side & 1] & 31);
 }
 
 /* True when a segment acknowledges the client's SYN, or the SYN and data that came with it (RFC 7413). */
-INLINE int acknowledges_syn(const struct flow_window *window, const struct segment *segment, __u32 tcp_flags)
+INLINE int acknowledges_syn(const struct ct_window *window, const struct segment *segment, __u32 tcp_flags)
 {
-	return !window->shift[CLIENT] ||
-	       (tcp_flags & TCP_ACK && is_within(segment->ack, window->acked[BACKEND], window->end[CLIENT]));
+	return !window->shift[SIDE_CLIENT] ||
+	       (tcp_flags & TCP_ACK && is_within(segment->ack, window->acked[SIDE_BACKEND], window->end[SIDE_CLIENT]));
 }
 
-INLINE int not_believed(enum flow_event event)
+INLINE int tcp_invalid(enum ct_event event)
 {
-	count_event(event);
-	return NOT_BELIEVED;
+	ct_count_event(event);
+	return TCP_INVALID;
 }
 
 /* Judges a segment with a SYN: a connection begins with it, or it changes nothing. */
-GLOBAL int judge_syn(context *ctx, const struct packet *packet, __u32 reference, __u32 life)
+GLOBAL int tcp_track_syn(context *ctx, const struct packet *packet, __u32 reference, __u32 state_word)
 {
 	__u32 index = reference / 2, side = reference & 1;
-	struct flow_window *window = bpf_map_lookup_elem(&nat_windows, &index);
-	enum flow_state state = state_of(life);
+	struct ct_window *window = bpf_map_lookup_elem(&nat_windows, &index);
+	enum ct_state state = ct_state_of(state_word);
 	struct segment segment;
 	int scale;
 
 	if (!window || !packet || read_segment(ctx, packet, &segment))
-		return NOT_BELIEVED;
-	if (packet->tcp_flags & TCP_RST || state > FLOW_TCP_SYN_ACK)
+		return TCP_INVALID;
+	if (packet->tcp_flags & TCP_RST || state > CT_TCP_SYN_ACK)
 		/* The segment is of a handshake that one side thinks is not over yet. */
-		return state == FLOW_TCP_ESTABLISHED && life & LIFE_UNCONFIRMED ? NOT_BELIEVED :
-										  not_believed(EVENT_UNBELIEVED_SYN);
-	if (side == CLIENT && state == FLOW_TCP_SYN_ACK)
-		return NOT_BELIEVED;
-	if (side == BACKEND && packet->tcp_flags & TCP_ACK && !acknowledges_syn(window, &segment, packet->tcp_flags))
-		return not_believed(EVENT_UNBELIEVED_ACK);
+		return state == CT_TCP_ESTABLISHED && state_word & CT_UNCONFIRMED ? TCP_INVALID :
+										  tcp_invalid(CT_INVALID_SYN);
+	if (side == SIDE_CLIENT && state == CT_TCP_SYN_ACK)
+		return TCP_INVALID;
+	if (side == SIDE_BACKEND && packet->tcp_flags & TCP_ACK && !acknowledges_syn(window, &segment, packet->tcp_flags))
+		return tcp_invalid(CT_INVALID_ACK);
 	scale = window_scale(ctx, packet);
 	/* Only if both sides have the option, either shifts its windows (RFC 7323, 2.2); those of SYNs never are. */
 	window->scale[side] = scale < 0 ? 0 : scale;
-	if (side == BACKEND && scale < 0)
-		window->scale[CLIENT] = 0;
+	if (side == SIDE_BACKEND && scale < 0)
+		window->scale[SIDE_CLIENT] = 0;
 	window->end[side] = segment.end;
 	window->acked[!side] = segment.seq + 1;
-	if (side == BACKEND && packet->tcp_flags & TCP_ACK)
-		window->acked[BACKEND] = segment.ack;
+	if (side == SIDE_BACKEND && packet->tcp_flags & TCP_ACK)
+		window->acked[SIDE_BACKEND] = segment.ack;
 	window->shift[side] = 1;
 	/* The windows of an earlier flow at this place are cleared. */
-	if (side == CLIENT)
-		window->shift[BACKEND] = 0;
-	widen(window, side, segment.window);
+	if (side == SIDE_CLIENT)
+		window->shift[SIDE_BACKEND] = 0;
+	widen_window(window, side, segment.window);
 	return packet->tcp_flags;
 }
 
 /* True when a segment without SYN lies in the windows of both sides. */
-INLINE int is_in_window(const struct flow_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags)
+INLINE int is_in_window(const struct ct_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags)
 {
-	__u32 other = !side, offered = window_of(window, other), back = window_of(window, side);
+	__u32 other = !side, offered = max_window(window, other), back = max_window(window, side);
 
 	if (is_after(segment->seq, window->acked[other] + offered) ||
 	    is_after(window->end[side] - offered - 1, segment->end))
 		return 0;
-	if (back < OLDEST_ACK)
-		back = OLDEST_ACK;
+	if (back < MAX_ACK_WINDOW)
+		back = MAX_ACK_WINDOW;
 	return !(tcp_flags & TCP_ACK) ||
 	       !(is_after(segment->ack, window->end[other]) || is_after(window->end[other] - back, segment->ack));
 }
 
 /* Judges a segment of a client whose backend answers it elsewhere: only its own numbers tell. */
-INLINE int judge_tunnelled(struct flow_window *window, const struct segment *segment, __u32 tcp_flags, enum flow_state state)
+INLINE int tcp_track_tunnelled(struct ct_window *window, const struct segment *segment, __u32 tcp_flags, enum ct_state state)
 {
-	__u32 end = window->end[CLIENT];
+	__u32 end = window->end[SIDE_CLIENT];
 
-	if (window->shift[CLIENT] && !is_within(segment->end, end - TUNNELLED_BACK,
-						tcp_flags & TCP_RST ? end : end + TUNNELLED_AHEAD))
-		return not_believed(tcp_flags & TCP_RST ? EVENT_UNBELIEVED_RST :
-				    tcp_flags & TCP_FIN ? EVENT_UNBELIEVED_FIN :
-							  EVENT_UNBELIEVED_ACK);
-	if (!window->shift[CLIENT] || is_after(segment->end, end))
-		window->end[CLIENT] = segment->end;
-	window->shift[CLIENT] = LARGEST_SHIFT;
-	return tcp_flags | (state == FLOW_TCP_ESTABLISHED ? CONFIRMS : 0);
+	if (window->shift[SIDE_CLIENT] && !is_within(segment->end, end - TUNNELLED_SEQ_BEHIND,
+						tcp_flags & TCP_RST ? end : end + TUNNELLED_SEQ_AHEAD))
+		return tcp_invalid(tcp_flags & TCP_RST ? CT_INVALID_RST :
+				    tcp_flags & TCP_FIN ? CT_INVALID_FIN :
+							  CT_INVALID_ACK);
+	if (!window->shift[SIDE_CLIENT] || is_after(segment->end, end))
+		window->end[SIDE_CLIENT] = segment->end;
+	window->shift[SIDE_CLIENT] = MAX_WINDOW_SHIFT;
+	return tcp_flags | (state == CT_TCP_ESTABLISHED ? TCP_CONFIRMS : 0);
 }
 
 /*
  * True when a reset is to be believed: it has the number that is expected next (RFC 5961, 3.2), or follows what its
  * sender has sent last. In a handshake the backend's may have no number but acknowledge the SYN (RFC 9293, 3.10.7.1).
  */
-INLINE int is_reset(const struct flow_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags,
-		    enum flow_state state)
+INLINE int tcp_reset_is_valid(const struct ct_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags,
+		    enum ct_state state)
 {
-	if (side == BACKEND && state <= FLOW_TCP_SYN_ACK && acknowledges_syn(window, segment, tcp_flags))
+	if (side == SIDE_BACKEND && state <= CT_TCP_SYN_ACK && acknowledges_syn(window, segment, tcp_flags))
 		return 1;
-	return (state != FLOW_TCP_SYN || side == CLIENT) &&
+	return (state != CT_TCP_SYN || side == SIDE_CLIENT) &&
 	       (segment->seq == window->acked[!side] || segment->seq == window->end[side & 1]);
 }
 
 /*
  * Judges a TCP segment of the flow that a reference names, which has that life, before its state changes. Returns the
- * flags of it that are believed, perhaps with CONFIRMS; or NOT_BELIEVED.
+ * flags of it that are believed, perhaps with TCP_CONFIRMS; or TCP_INVALID.
  */
-GLOBAL int judge_segment(context *ctx, const struct packet *packet, __u32 reference, __u32 life)
+GLOBAL int tcp_track_segment(context *ctx, const struct packet *packet, __u32 reference, __u32 state_word)
 {
 	__u32 index = reference / 2, side = reference & 1, tcp_flags, confirms;
-	struct flow_window *window = bpf_map_lookup_elem(&nat_windows, &index);
-	enum flow_state state = state_of(life);
+	struct ct_window *window = bpf_map_lookup_elem(&nat_windows, &index);
+	enum ct_state state = ct_state_of(state_word);
 	struct segment segment;
 
 	if (!window || !packet || packet->fragment == FRAGMENT_LATER)
-		return NOT_BELIEVED;
+		return TCP_INVALID;
 	tcp_flags = packet->tcp_flags;
 	if (tcp_flags & TCP_SYN)
-		return judge_syn(ctx, packet, reference, life);
+		return tcp_track_syn(ctx, packet, reference, state_word);
 	if (read_segment(ctx, packet, &segment))
-		return NOT_BELIEVED;
-	if (life & LIFE_TUNNELLED)
-		return judge_tunnelled(window, &segment, tcp_flags, state);
+		return TCP_INVALID;
+	if (state_word & CT_TUNNELLED)
+		return tcp_track_tunnelled(window, &segment, tcp_flags, state);
 	/* A flow of an earlier version: nothing is known until a segment of each side has been seen. */
-	if (state > FLOW_TCP_SYN_ACK && (!window->shift[CLIENT] || !window->shift[BACKEND])) {
+	if (state > CT_TCP_SYN_ACK && (!window->shift[SIDE_CLIENT] || !window->shift[SIDE_BACKEND])) {
 		if (!window->shift[side]) {
 			window->end[side] = segment.end;
 			window->acked[side] = segment.ack;
-			window->scale[side] = UNKNOWN_SCALE;
-			window->shift[side] = LARGEST_SHIFT;
+			window->scale[side] = MAX_WINDOW_SCALE;
+			window->shift[side] = MAX_WINDOW_SHIFT;
 		}
-		return tcp_flags | (side == BACKEND ? CONFIRMS : 0);
+		return tcp_flags | (side == SIDE_BACKEND ? TCP_CONFIRMS : 0);
 	}
 	if (tcp_flags & TCP_RST)
-		return is_reset(window, side, &segment, tcp_flags, state) || !window->shift[CLIENT] ?
+		return tcp_reset_is_valid(window, side, &segment, tcp_flags, state) || !window->shift[SIDE_CLIENT] ?
 			       tcp_flags :
-			       not_believed(EVENT_UNBELIEVED_RST);
-	if (state == FLOW_TCP_SYN)
-		return NOT_BELIEVED;
-	if (state == FLOW_TCP_SYN_ACK && side == CLIENT && window->shift[BACKEND] &&
-	    !(tcp_flags & TCP_ACK && is_within(segment.ack, window->acked[CLIENT], window->end[BACKEND])))
-		return not_believed(EVENT_UNBELIEVED_ACK);
-	if (window->shift[CLIENT] && window->shift[BACKEND] && !is_in_window(window, side, &segment, tcp_flags))
-		return tcp_flags & TCP_FIN ? not_believed(EVENT_UNBELIEVED_FIN) : NOT_BELIEVED;
+			       tcp_invalid(CT_INVALID_RST);
+	if (state == CT_TCP_SYN)
+		return TCP_INVALID;
+	if (state == CT_TCP_SYN_ACK && side == SIDE_CLIENT && window->shift[SIDE_BACKEND] &&
+	    !(tcp_flags & TCP_ACK && is_within(segment.ack, window->acked[SIDE_CLIENT], window->end[SIDE_BACKEND])))
+		return tcp_invalid(CT_INVALID_ACK);
+	if (window->shift[SIDE_CLIENT] && window->shift[SIDE_BACKEND] && !is_in_window(window, side, &segment, tcp_flags))
+		return tcp_flags & TCP_FIN ? tcp_invalid(CT_INVALID_FIN) : TCP_INVALID;
 	/* A backend that waits for the end of the handshake acknowledges the SYN again, and sends nothing of its own. */
-	confirms = side == BACKEND && state > FLOW_TCP_SYN_ACK &&
+	confirms = side == SIDE_BACKEND && state > CT_TCP_SYN_ACK &&
 		   (segment.end != segment.seq ||
-		    (tcp_flags & TCP_ACK && is_after(segment.ack, window->acked[BACKEND])));
-	advance(window, side, &segment, tcp_flags);
-	return tcp_flags | (confirms ? CONFIRMS : 0);
+		    (tcp_flags & TCP_ACK && is_after(segment.ack, window->acked[SIDE_BACKEND])));
+	advance_window(window, side, &segment, tcp_flags);
+	return tcp_flags | (confirms ? TCP_CONFIRMS : 0);
 }

@@ -16,13 +16,13 @@ typedef struct xdp_md context;
 #define DROP XDP_DROP
 
 /* Offsets that a header can lie at; the verifier wants a bound. */
-#define LAST_OFFSET 0x3fff
+#define MAX_HEADER_OFFSET 0x3fff
 
 INLINE long load_bytes(context *ctx, __u32 offset, void *to, __u32 size)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 
-	if (__builtin_constant_p(size) && offset <= LAST_OFFSET && data + offset + size <= end) {
+	if (__builtin_constant_p(size) && offset <= MAX_HEADER_OFFSET && data + offset + size <= end) {
 		/* By words: both architectures read them wherever they lie. */
 		__builtin_memcpy(to, (const __u32 *)(data + offset), size);
 		return 0;
@@ -34,26 +34,26 @@ INLINE long store_bytes(context *ctx, __u32 offset, const void *from, __u32 size
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 
-	if (__builtin_constant_p(size) && offset <= LAST_OFFSET && data + offset + size <= end) {
+	if (__builtin_constant_p(size) && offset <= MAX_HEADER_OFFSET && data + offset + size <= end) {
 		__builtin_memcpy((__u32 *)(data + offset), from, size);
 		return 0;
 	}
 	return bpf_xdp_store_bytes(ctx, offset, (void *)from, size);
 }
 
-INLINE __u32 device_of(const context *ctx)
+INLINE __u32 ifindex_of(const context *ctx)
 {
 	return ctx->ingress_ifindex;
 }
 
 /* Of the frame, in bytes. */
-INLINE __u32 length_of(context *ctx)
+INLINE __u32 frame_length(context *ctx)
 {
 	return bpf_xdp_get_buff_len(ctx);
 }
 
 /* ETH_P_*, in network byte order. */
-INLINE __be16 ethertype_of(context *ctx)
+INLINE __be16 frame_ethertype(context *ctx)
 {
 	__be16 type;
 
@@ -67,7 +67,7 @@ INLINE __u32 segment_size(const context *ctx)
 }
 
 /* Makes room for another IP header of the packet's family; what is before the IP header is to be written anew. */
-INLINE long grow(context *ctx, int ipv4)
+INLINE long insert_room(context *ctx, int ipv4)
 {
 	return bpf_xdp_adjust_head(ctx, ipv4 ? -20 : -40);
 }
@@ -88,7 +88,7 @@ INLINE long change_checksum(context *ctx, __u32 at, __u32 pseudo, __u32 own, int
 	return store_bytes(ctx, at, &checksum, sizeof(checksum));
 }
 
-/* Such packets are passed on before anything is changed; see is_unfinished. */
+/* Such packets are passed on before anything is changed; see checksum_may_be_partial. */
 INLINE int is_checksum_partial(context *ctx, __u32 at)
 {
 	return 0;

@@ -32,7 +32,7 @@ export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions
   encodeNodeConfig(
     {
       flows: sizes.flows,
-      unansweredLimit: unansweredLimit(sizes.flows),
+      unconfirmedLimit: unansweredLimit(sizes.flows),
       firstPort: first,
       portCount: last - first + 1,
       portStride: portStride(last - first + 1),

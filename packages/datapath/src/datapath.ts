@@ -40,7 +40,7 @@ import { type NodeDevice, NodeDevices } from './devices/node-devices.ts';
 import { XdpDevices, type XdpMode, type XdpState } from './devices/xdp-devices.ts';
 import { type DropNotice, dropCounts, watchDrops } from './events/drops.ts';
 import {
-  decodeNatTable,
+  decodeCtTable,
   encodeService,
   heddleAbi,
   refusalReason,
@@ -604,8 +604,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
    * in use, all of them are given up: what is left of the connections is reset.
    */
   private keepWhatFits(spec: ObjectSpec, opened: Map<string, PinnedMap>): void {
-    const { usedOnce } = decodeNatTable(opened.get('nat_table')!.map.lookup(new Uint8Array(4))!);
-    if (usedOnce >= opened.get('nat_flows')!.map.info.maxEntries) {
+    const { highWater } = decodeCtTable(opened.get('nat_table')!.map.lookup(new Uint8Array(4))!);
+    if (highWater >= opened.get('nat_flows')!.map.info.maxEntries) {
       for (const name of ['nat_flows', 'nat_windows', 'nat_index', 'nat_table', ...countedFlows]) {
         this.renew(name, spec, opened, 'flows do not fit; the table begins anew');
       }

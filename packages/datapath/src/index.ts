@@ -13,7 +13,7 @@ export {
 export type { NodeDevice } from './devices/node-devices.ts';
 export { type XdpMode, type XdpState, xdpModes } from './devices/xdp-devices.ts';
 export type { DropNotice } from './events/drops.ts';
-export { decodeFlowBucket, decodeNatTable, deviceRole, encodeNatTable } from './generated/abi.ts';
+export { decodeCtBucket, decodeCtTable, encodeCtTable, interfaceRole } from './generated/abi.ts';
 export { type IndexedFlows, keyOfSlot, placeOfKey, rehashed } from './nat/flow-index.ts';
 export {
   defaultNat,

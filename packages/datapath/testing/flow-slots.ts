@@ -1,5 +1,5 @@
 import type { BpfMap } from '@heddle/ebpf';
-import { decodeFlowBucket } from '../src/generated/abi.ts';
+import { decodeCtBucket } from '../src/generated/abi.ts';
 
 /** A key of a flow in `nat_index`; what it is, the flow says. */
 export interface FlowSlot {
@@ -11,7 +11,7 @@ export interface FlowSlot {
 /** All keys that there are in an index of flows. */
 export function* flowSlots(index: BpfMap): Generator<FlowSlot> {
   for (const [, bucket] of index.entries()) {
-    for (const slot of decodeFlowBucket(bucket).slots) {
+    for (const slot of decodeCtBucket(bucket).slots) {
       const reference = Number(slot & 0xffff_ffffn);
       if (slot !== 0n) yield { flow: reference >>> 1, isReply: (reference & 1) === 1 };
     }

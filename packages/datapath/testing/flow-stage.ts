@@ -4,7 +4,7 @@ import { assertPacket, Packet } from '@heddle/lab';
 import type { Protocol } from '@heddle/model';
 import type { Datapath } from '../src/datapath.ts';
 import { dropText } from '../src/events/drops.ts';
-import { dropReason, flowState } from '../src/generated/abi.ts';
+import { ctState, dropReason } from '../src/generated/abi.ts';
 import { type FlowTimeouts, timeoutTicks } from '../src/nat/flow-options.ts';
 import type { FlowEntry } from '../src/nat/flows.ts';
 import {
@@ -337,17 +337,17 @@ export function timeoutOf(timeouts: FlowTimeouts): ModelLimits['timeout'] {
   const ticks = timeoutTicks(timeouts);
   const numbers: Readonly<Record<Protocol, Readonly<Record<string, number>>>> = {
     TCP: {
-      syn: flowState.tcpSyn,
-      'syn-ack': flowState.tcpSynAck,
-      established: flowState.tcpEstablished,
-      'half-closed by the client': flowState.tcpClientFin,
-      'half-closed by the backend': flowState.tcpBackendFin,
-      closed: flowState.tcpClosedByClient,
-      'closed by the backend': flowState.tcpClosedByBackend,
-      reset: flowState.tcpReset,
+      syn: ctState.tcpSyn,
+      'syn-ack': ctState.tcpSynAck,
+      established: ctState.tcpEstablished,
+      'half-closed by the client': ctState.tcpClientFin,
+      'half-closed by the backend': ctState.tcpBackendFin,
+      closed: ctState.tcpClosedByClient,
+      'closed by the backend': ctState.tcpClosedByBackend,
+      reset: ctState.tcpReset,
     },
-    UDP: { unanswered: flowState.udpUnanswered, answered: flowState.udp },
-    SCTP: { unanswered: flowState.sctpUnanswered, answered: flowState.sctp },
+    UDP: { unanswered: ctState.udpUnanswered, answered: ctState.udp },
+    SCTP: { unanswered: ctState.sctpUnanswered, answered: ctState.sctp },
   };
   return (protocol, state) => ticks[numbers[protocol][state]!]!;
 }

@@ -13,7 +13,7 @@ import {
 import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
 import { kernelRoutes } from '../../vm/testing/kernel-routes.ts';
-import { decodeNatTable, encodeNatTable, flowState, natFlowSize } from '../src/generated/abi.ts';
+import { ctEntrySize, ctState, decodeCtTable, encodeCtTable } from '../src/generated/abi.ts';
 import { watchedOffset } from '../src/nat/nat-table.ts';
 import { covered } from './coverage.ts';
 import { objects } from './objects.ts';
@@ -176,7 +176,7 @@ export class Mirror implements Disposable {
         using memory = map.mmap(false);
         const bytes = memory.bytes.slice();
         // Where the garbage collection stands has nothing to do with the packet.
-        if (name === 'nat_table') encodeNatTable({ ...decodeNatTable(bytes), swept: 0 }, bytes);
+        if (name === 'nat_table') encodeCtTable({ ...decodeCtTable(bytes), gcPosition: 0 }, bytes);
         if (name === 'nat_flows') withoutMarks(bytes);
         found.set(name, bytes);
       } else {
@@ -279,10 +279,9 @@ function bytes(hex: string): Uint8Array {
 /** Takes the garbage collection's marks off flows that are over: it sets them whenever it comes by. */
 function withoutMarks(flows: Uint8Array): void {
   const view = new DataView(flows.buffer, flows.byteOffset, flows.byteLength);
-  // `life` is the last field of struct nat_flow.
-  for (let at = natFlowSize - 4; at < flows.length; at += natFlowSize) {
+  // `state_word` is the last field of struct ct_entry.
+  for (let at = ctEntrySize - 4; at < flows.length; at += ctEntrySize) {
     const life = view.getUint32(at, true);
-    if (((life >>> 16) & 0x7f) === flowState.dying)
-      view.setUint32(at, (life & ~0xffff) >>> 0, true);
+    if (((life >>> 16) & 0x7f) === ctState.dying) view.setUint32(at, (life & ~0xffff) >>> 0, true);
   }
 }

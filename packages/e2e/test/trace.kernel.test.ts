@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { elsewhere, heddle, root } from '@heddle/cli/testing/heddle';
-import { decodeFlowBucket, decodeNatTable, keyOfSlot, placeOfKey } from '@heddle/datapath';
+import { decodeCtBucket, decodeCtTable, keyOfSlot, placeOfKey } from '@heddle/datapath';
 import { type Dump, entriesOf, mapNamed, readDump, type Trace, trace } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
 import {
@@ -372,7 +372,7 @@ describe('heddle trace foretells what the kernel does', () => {
       const [[, value]] = [...entriesOf(mapNamed(dump, 'nat_table')!)] as [
         [Uint8Array, Uint8Array],
       ];
-      return decodeNatTable(value).secret;
+      return decodeCtTable(value).secret;
     };
     assert.notDeepEqual(secretOf(saved), secretOf(live));
     assert.ok(secretOf(saved).every((word) => !secretOf(live).includes(word)));
@@ -397,7 +397,7 @@ describe('heddle trace foretells what the kernel does', () => {
       };
       const keys: string[] = [];
       for (const [bucket, value] of index) {
-        for (const slot of decodeFlowBucket(value).slots) {
+        for (const slot of decodeCtBucket(value).slots) {
           const key = slot === 0n ? undefined : keyOfSlot(slot, all);
           if (!key) continue;
           const place = placeOfKey(key, secretOf(dump), buckets);

@@ -33,7 +33,7 @@ const LOOKUP_SOURCE = 1 << 4;
 const SUCCESS = 0;
 const NOT_FORWARDED = 4;
 const FRAGMENTATION_NEEDED = 8;
-/** How often the kernel half's garbage collection looks at a slice of the flows (SWEEP_* in nat.h). */
+/** How often the kernel half's garbage collection looks at a slice of the flows (GC_SLICE and GC_INTERVAL_NS in nat.h). */
 const sweepNs = 50_000_000n;
 const sweepSlice = 2048;
 /** Sweeps of the whole table after which another one changes nothing: mark, wait, free. */
@@ -318,8 +318,7 @@ export class NodeClass implements Disposable {
       });
       this.host.machine.timers = node.timers;
       this.#current = node;
-      if (isNew)
-        this.#datapath.node.program('start_sweeping').testRun({ data: new Uint8Array(64) });
+      if (isNew) this.#datapath.node.program('start_gc').testRun({ data: new Uint8Array(64) });
     }
     this.#sweep(node);
   }
@@ -331,8 +330,8 @@ export class NodeClass implements Disposable {
     if (node.timers.next === undefined || node.timers.next > now) return;
     const table = new Uint8Array(this.#fork('nat_table').valueBytes);
     this.#fork('nat_table').lookup(new Uint8Array(4), table);
-    const usedOnce = new DataView(table.buffer).getUint32(usedOnceOffset, true);
-    const slices = Math.ceil(usedOnce / sweepSlice) + 1;
+    const highWater = new DataView(table.buffer).getUint32(usedOnceOffset, true);
+    const slices = Math.ceil(highWater / sweepSlice) + 1;
     const earliest = now - sweepNs * BigInt(slices * sweepsNeeded);
     for (let due = node.timers.next; due !== undefined && due <= now; due = node.timers.next) {
       clock.at(due < earliest ? earliest : due, () => this.host.machine.runTimers());

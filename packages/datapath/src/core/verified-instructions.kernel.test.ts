@@ -37,9 +37,9 @@ const limits: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   node: {
     node_ingress: 125_000,
     node_egress: 50_000,
-    enter_flows: 22_000,
-    flush_flow: 2000,
-    start_sweeping: 3000,
+    rebuild_ct_index: 22_000,
+    flush_ct_entry: 2000,
+    start_gc: 3000,
   },
   xdp: { node_xdp: 125_000 },
   stale: { stale_sockets: 300, connection_over: 100, destroy_tcp: 200, destroy_udp: 200 },
@@ -84,7 +84,7 @@ for (const [name, programs] of Object.entries(limits)) {
       [],
       `The verifier visits more instructions than ${import.meta.filename} allows (program, count). ` +
         'Each branch whose outcome it remembers doubles what follows: make an inlined function a GLOBAL one, ' +
-        'or have a loop keep one unknown number in place of several states, as flow_from does. ' +
+        'or have a loop keep one unknown number in place of several states, as udp_peer_by_backend does. ' +
         'Raise a limit only for work that the program needs.',
     );
   });

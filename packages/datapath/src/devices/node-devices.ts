@@ -4,7 +4,7 @@ import type { Platform } from '@heddle/sys';
 import type { Damage } from '../core/audit.ts';
 import type { PinnedLinks } from '../core/pinned-links.ts';
 import type { KeyedMap } from '../core/store.ts';
-import { deviceRole } from '../generated/abi.ts';
+import { interfaceRole } from '../generated/abi.ts';
 
 /** A network device of the node, in the network namespace that the agent is in. */
 export interface NodeDevice {
@@ -60,7 +60,10 @@ export class NodeDevices {
     this.wanted = devices;
     for (const device of devices) {
       // The role first: without one a packet would be taken for one from inside.
-      this.roles.update(word(device.index), word(device.pods ? deviceRole.pods : deviceRole.front));
+      this.roles.update(
+        word(device.index),
+        word(device.pods ? interfaceRole.pod : interfaceRole.external),
+      );
       for (const direction of directions) this.attach(device, direction);
     }
     const kept = new Set(devices.map(({ index }) => index));

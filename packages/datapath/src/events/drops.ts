@@ -75,15 +75,15 @@ export function watchDrops(
 }
 
 function readDrop(record: Uint8Array): DropNotice {
-  const { key, reason, ifindex, length } = decodeDropEvent(record);
+  const { tuple, reason, ifindex, length } = decodeDropEvent(record);
   return {
     reason: dropText[reason] ?? `reason ${reason}`,
     ifindex,
-    protocol: protocols[key.protocol] ?? `protocol ${key.protocol}`,
-    source: formatIp(key.source),
-    sourcePort: key.sourcePort,
-    destination: formatIp(key.destination),
-    destinationPort: key.destinationPort,
+    protocol: protocols[tuple.protocol] ?? `protocol ${tuple.protocol}`,
+    source: formatIp(tuple.source),
+    sourcePort: tuple.sourcePort,
+    destination: formatIp(tuple.destination),
+    destinationPort: tuple.destinationPort,
     length,
   };
 }

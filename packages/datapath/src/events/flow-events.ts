@@ -1,5 +1,5 @@
 import type { BpfMap } from '@heddle/ebpf';
-import { flowEvent } from '../generated/abi.ts';
+import { ctEvent } from '../generated/abi.ts';
 
 /** The number of times that something happened, with its text. */
 export interface EventCount {
@@ -9,20 +9,20 @@ export interface EventCount {
 
 /** The reasons why a flow was evicted for a new one. */
 export const evictionText: Readonly<Record<number, string>> = {
-  [flowEvent.evictedOldest]: 'the oldest that was not confirmed',
-  [flowEvent.evictedService]: 'its service, or UDP, had more than its share',
-  [flowEvent.evictedSource]: 'its client had more than its share',
-  [flowEvent.evictedOver]: 'its connection was over',
-  [flowEvent.evictedPort]: 'a new flow needed its SNAT port',
-  [flowEvent.evictedBucket]: 'a new flow needed its slot of the index',
+  [ctEvent.evictedOldest]: 'the oldest that was not confirmed',
+  [ctEvent.evictedService]: 'its service, or UDP, had more than its share',
+  [ctEvent.evictedSource]: 'its client had more than its share',
+  [ctEvent.evictedClosed]: 'its connection was over',
+  [ctEvent.evictedPort]: 'a new flow needed its SNAT port',
+  [ctEvent.evictedBucket]: 'a new flow needed its slot of the index',
 };
 
 /** Segments of TCP that changed nothing about their flow, by what they claim. */
 export const notBelievedText: Readonly<Record<number, string>> = {
-  [flowEvent.unbelievedAck]: 'ACK',
-  [flowEvent.unbelievedSyn]: 'SYN',
-  [flowEvent.unbelievedFin]: 'FIN',
-  [flowEvent.unbelievedRst]: 'RST',
+  [ctEvent.invalidAck]: 'ACK',
+  [ctEvent.invalidSyn]: 'SYN',
+  [ctEvent.invalidFin]: 'FIN',
+  [ctEvent.invalidRst]: 'RST',
 };
 
 /** Sums over all CPUs of those entries of `flow_events` that `text` has words for. */

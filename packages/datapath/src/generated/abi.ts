@@ -228,16 +228,235 @@ export function decodeCrc32cPowers(bytes: Uint8Array, offset = 0): Crc32cPowers 
   };
 }
 
-/** enum device_role */
-export const deviceRole = {
-  front: 1,
-  pods: 2,
+/** struct ct_bucket */
+export interface CtBucket {
+  readonly slots: readonly bigint[];
+}
+
+export const ctBucketSize = 128;
+
+export function encodeCtBucket(value: CtBucket, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 128);
+  checkLength('ct_bucket.slots', value.slots.length, 16);
+  for (let i = 0; i < 16; i++) {
+    view.setBigUint64(i * 8, value.slots[i]!, true);
+  }
+}
+
+export function decodeCtBucket(bytes: Uint8Array, offset = 0): CtBucket {
+  const view = viewOf(bytes, offset, 128);
+  return {
+    slots: Array.from({ length: 16 }, (_, i) => view.getBigUint64(i * 8, true)),
+  };
+}
+
+/** struct ct_entry */
+export interface CtEntry {
+  /** 16 bytes. */
+  readonly client: Uint8Array;
+  /** 16 bytes. */
+  readonly frontend: Uint8Array;
+  /** 16 bytes. */
+  readonly backend: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly clientPort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly frontendPort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly backendPort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly sourcePort: number;
+  readonly backendId: number;
+  readonly stateWord: number;
+}
+
+export const ctEntrySize = 64;
+
+export function encodeCtEntry(value: CtEntry, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 64);
+  checkLength('ct_entry.client', value.client.length, 16);
+  into.set(value.client, offset);
+  checkLength('ct_entry.frontend', value.frontend.length, 16);
+  into.set(value.frontend, offset + 16);
+  checkLength('ct_entry.backend', value.backend.length, 16);
+  into.set(value.backend, offset + 32);
+  view.setUint16(48, value.clientPort, false);
+  view.setUint16(50, value.frontendPort, false);
+  view.setUint16(52, value.backendPort, false);
+  view.setUint16(54, value.sourcePort, false);
+  view.setUint32(56, value.backendId, true);
+  view.setUint32(60, value.stateWord, true);
+}
+
+export function decodeCtEntry(bytes: Uint8Array, offset = 0): CtEntry {
+  const view = viewOf(bytes, offset, 64);
+  return {
+    client: bytesAt(bytes, offset, 16),
+    frontend: bytesAt(bytes, offset + 16, 16),
+    backend: bytesAt(bytes, offset + 32, 16),
+    clientPort: view.getUint16(48, false),
+    frontendPort: view.getUint16(50, false),
+    backendPort: view.getUint16(52, false),
+    sourcePort: view.getUint16(54, false),
+    backendId: view.getUint32(56, true),
+    stateWord: view.getUint32(60, true),
+  };
+}
+
+/** enum ct_event */
+export const ctEvent = {
+  evictedOldest: 0,
+  evictedService: 1,
+  evictedSource: 2,
+  evictedClosed: 3,
+  evictedPort: 4,
+  evictedBucket: 5,
+  invalidAck: 6,
+  invalidSyn: 7,
+  invalidFin: 8,
+  invalidRst: 9,
 } as const;
-export type DeviceRole = (typeof deviceRole)[keyof typeof deviceRole];
+export type CtEvent = (typeof ctEvent)[keyof typeof ctEvent];
+
+/** enum ct_state */
+export const ctState = {
+  free: 0,
+  dying: 1,
+  tcpSyn: 2,
+  tcpSynAck: 3,
+  tcpEstablished: 4,
+  tcpClientFin: 5,
+  tcpBackendFin: 6,
+  tcpClosedByClient: 7,
+  tcpClosedByBackend: 8,
+  tcpReset: 9,
+  udpUnanswered: 10,
+  udp: 11,
+  sctpUnanswered: 12,
+  sctp: 13,
+} as const;
+export type CtState = (typeof ctState)[keyof typeof ctState];
+
+/** struct ct_table */
+export interface CtTable {
+  readonly free: bigint;
+  readonly highWater: number;
+  readonly used: number;
+  readonly unconfirmed: number;
+  readonly gcPosition: number;
+  readonly sourceIpv4: number;
+  readonly sourceIpv6: number;
+  readonly watched: number;
+  readonly nfTracked: number;
+  readonly tunnelIpv4: number;
+  readonly tunnelIpv6: number;
+  readonly created: number;
+  readonly clockHand: number;
+  readonly unconfirmedUdp: number;
+  readonly confirmedUdp: number;
+  readonly reserved: readonly number[];
+  readonly secret: readonly number[];
+}
+
+export const ctTableSize = 104;
+
+export function encodeCtTable(value: CtTable, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 104);
+  view.setBigUint64(0, value.free, true);
+  view.setUint32(8, value.highWater, true);
+  view.setUint32(12, value.used, true);
+  view.setUint32(16, value.unconfirmed, true);
+  view.setUint32(20, value.gcPosition, true);
+  view.setUint32(24, value.sourceIpv4, true);
+  view.setUint32(28, value.sourceIpv6, true);
+  view.setUint32(32, value.watched, true);
+  view.setUint16(36, value.nfTracked, true);
+  view.setUint8(38, value.tunnelIpv4);
+  view.setUint8(39, value.tunnelIpv6);
+  view.setUint32(40, value.created, true);
+  view.setUint32(44, value.clockHand, true);
+  view.setUint32(48, value.unconfirmedUdp, true);
+  view.setUint32(52, value.confirmedUdp, true);
+  checkLength('ct_table.reserved', value.reserved.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setUint32(56 + i * 4, value.reserved[i]!, true);
+  }
+  checkLength('ct_table.secret', value.secret.length, 10);
+  for (let i = 0; i < 10; i++) {
+    view.setUint32(64 + i * 4, value.secret[i]!, true);
+  }
+}
+
+export function decodeCtTable(bytes: Uint8Array, offset = 0): CtTable {
+  const view = viewOf(bytes, offset, 104);
+  return {
+    free: view.getBigUint64(0, true),
+    highWater: view.getUint32(8, true),
+    used: view.getUint32(12, true),
+    unconfirmed: view.getUint32(16, true),
+    gcPosition: view.getUint32(20, true),
+    sourceIpv4: view.getUint32(24, true),
+    sourceIpv6: view.getUint32(28, true),
+    watched: view.getUint32(32, true),
+    nfTracked: view.getUint16(36, true),
+    tunnelIpv4: view.getUint8(38),
+    tunnelIpv6: view.getUint8(39),
+    created: view.getUint32(40, true),
+    clockHand: view.getUint32(44, true),
+    unconfirmedUdp: view.getUint32(48, true),
+    confirmedUdp: view.getUint32(52, true),
+    reserved: Array.from({ length: 2 }, (_, i) => view.getUint32(56 + i * 4, true)),
+    secret: Array.from({ length: 10 }, (_, i) => view.getUint32(64 + i * 4, true)),
+  };
+}
+
+/** struct ct_window */
+export interface CtWindow {
+  readonly end: readonly number[];
+  readonly acked: readonly number[];
+  /** 2 bytes. */
+  readonly shift: Uint8Array;
+  /** 2 bytes. */
+  readonly scale: Uint8Array;
+  readonly reserved: readonly number[];
+}
+
+export const ctWindowSize = 32;
+
+export function encodeCtWindow(value: CtWindow, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 32);
+  checkLength('ct_window.end', value.end.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setUint32(i * 4, value.end[i]!, true);
+  }
+  checkLength('ct_window.acked', value.acked.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setUint32(8 + i * 4, value.acked[i]!, true);
+  }
+  checkLength('ct_window.shift', value.shift.length, 2);
+  into.set(value.shift, offset + 16);
+  checkLength('ct_window.scale', value.scale.length, 2);
+  into.set(value.scale, offset + 18);
+  checkLength('ct_window.reserved', value.reserved.length, 3);
+  for (let i = 0; i < 3; i++) {
+    view.setUint32(20 + i * 4, value.reserved[i]!, true);
+  }
+}
+
+export function decodeCtWindow(bytes: Uint8Array, offset = 0): CtWindow {
+  const view = viewOf(bytes, offset, 32);
+  return {
+    end: Array.from({ length: 2 }, (_, i) => view.getUint32(i * 4, true)),
+    acked: Array.from({ length: 2 }, (_, i) => view.getUint32(8 + i * 4, true)),
+    shift: bytesAt(bytes, offset + 16, 2),
+    scale: bytesAt(bytes, offset + 18, 2),
+    reserved: Array.from({ length: 3 }, (_, i) => view.getUint32(20 + i * 4, true)),
+  };
+}
 
 /** struct drop_event */
 export interface DropEvent {
-  readonly key: FlowKey;
+  readonly tuple: Tuple;
   readonly reason: DropReason;
   readonly ifindex: number;
   readonly length: number;
@@ -248,7 +467,7 @@ export const dropEventSize = 56;
 
 export function encodeDropEvent(value: DropEvent, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 56);
-  encodeFlowKey(value.key, into, offset);
+  encodeTuple(value.tuple, into, offset);
   view.setUint32(40, value.reason, true);
   view.setUint32(44, value.ifindex, true);
   view.setUint32(48, value.length, true);
@@ -258,7 +477,7 @@ export function encodeDropEvent(value: DropEvent, into: Uint8Array, offset = 0):
 export function decodeDropEvent(bytes: Uint8Array, offset = 0): DropEvent {
   const view = viewOf(bytes, offset, 56);
   return {
-    key: decodeFlowKey(bytes, offset),
+    tuple: decodeTuple(bytes, offset),
     reason: view.getUint32(40, true) as DropReason,
     ifindex: view.getUint32(44, true),
     length: view.getUint32(48, true),
@@ -289,219 +508,90 @@ export type DropReason = (typeof dropReason)[keyof typeof dropReason];
 
 /** struct evictable_group */
 export interface EvictableGroup {
-  readonly flows: readonly bigint[];
+  readonly entries: readonly bigint[];
 }
 
 export const evictableGroupSize = 64;
 
 export function encodeEvictableGroup(value: EvictableGroup, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 64);
-  checkLength('evictable_group.flows', value.flows.length, 8);
+  checkLength('evictable_group.entries', value.entries.length, 8);
   for (let i = 0; i < 8; i++) {
-    view.setBigUint64(i * 8, value.flows[i]!, true);
+    view.setBigUint64(i * 8, value.entries[i]!, true);
   }
 }
 
 export function decodeEvictableGroup(bytes: Uint8Array, offset = 0): EvictableGroup {
   const view = viewOf(bytes, offset, 64);
   return {
-    flows: Array.from({ length: 8 }, (_, i) => view.getBigUint64(i * 8, true)),
+    entries: Array.from({ length: 8 }, (_, i) => view.getBigUint64(i * 8, true)),
   };
 }
 
-/** struct flow */
-export interface Flow {
-  readonly origin: Origin;
-  readonly sent: number;
-  readonly awaitingReply: Reply;
+/** struct flow_cache_block */
+export interface FlowCacheBlock {
+  readonly entries: readonly FlowCacheEntry[];
 }
 
-export const flowSize = 56;
+export const flowCacheBlockSize = 2048;
 
-export function encodeFlow(value: Flow, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 56);
-  encodeOrigin(value.origin, into, offset);
-  view.setUint32(48, value.sent, true);
-  view.setUint32(52, value.awaitingReply, true);
-}
-
-export function decodeFlow(bytes: Uint8Array, offset = 0): Flow {
-  const view = viewOf(bytes, offset, 56);
-  return {
-    origin: decodeOrigin(bytes, offset),
-    sent: view.getUint32(48, true),
-    awaitingReply: view.getUint32(52, true) as Reply,
-  };
-}
-
-/** struct flow_bucket */
-export interface FlowBucket {
-  readonly slots: readonly bigint[];
-}
-
-export const flowBucketSize = 128;
-
-export function encodeFlowBucket(value: FlowBucket, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 128);
-  checkLength('flow_bucket.slots', value.slots.length, 16);
-  for (let i = 0; i < 16; i++) {
-    view.setBigUint64(i * 8, value.slots[i]!, true);
+export function encodeFlowCacheBlock(value: FlowCacheBlock, into: Uint8Array, offset = 0): void {
+  checkRoom(into, offset, 2048);
+  checkLength('flow_cache_block.entries', value.entries.length, 64);
+  for (let i = 0; i < 64; i++) {
+    encodeFlowCacheEntry(value.entries[i]!, into, offset + i * 32);
   }
 }
 
-export function decodeFlowBucket(bytes: Uint8Array, offset = 0): FlowBucket {
-  const view = viewOf(bytes, offset, 128);
+export function decodeFlowCacheBlock(bytes: Uint8Array, offset = 0): FlowCacheBlock {
   return {
-    slots: Array.from({ length: 16 }, (_, i) => view.getBigUint64(i * 8, true)),
+    entries: Array.from({ length: 64 }, (_, i) => decodeFlowCacheEntry(bytes, offset + i * 32)),
   };
 }
 
-/** enum flow_event */
-export const flowEvent = {
-  evictedOldest: 0,
-  evictedService: 1,
-  evictedSource: 2,
-  evictedOver: 3,
-  evictedPort: 4,
-  evictedBucket: 5,
-  unbelievedAck: 6,
-  unbelievedSyn: 7,
-  unbelievedFin: 8,
-  unbelievedRst: 9,
-} as const;
-export type FlowEvent = (typeof flowEvent)[keyof typeof flowEvent];
-
-/** struct flow_key */
-export interface FlowKey {
-  /** 16 bytes. */
-  readonly source: Uint8Array;
-  /** 16 bytes. */
-  readonly destination: Uint8Array;
-  /** Network byte order in the struct, host order here. */
-  readonly sourcePort: number;
-  /** Network byte order in the struct, host order here. */
-  readonly destinationPort: number;
-  readonly protocol: number;
-}
-
-export const flowKeySize = 40;
-
-export function encodeFlowKey(value: FlowKey, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 40);
-  checkLength('flow_key.source', value.source.length, 16);
-  into.set(value.source, offset);
-  checkLength('flow_key.destination', value.destination.length, 16);
-  into.set(value.destination, offset + 16);
-  view.setUint16(32, value.sourcePort, false);
-  view.setUint16(34, value.destinationPort, false);
-  view.setUint32(36, value.protocol, true);
-}
-
-export function decodeFlowKey(bytes: Uint8Array, offset = 0): FlowKey {
-  const view = viewOf(bytes, offset, 40);
-  return {
-    source: bytesAt(bytes, offset, 16),
-    destination: bytesAt(bytes, offset + 16, 16),
-    sourcePort: view.getUint16(32, false),
-    destinationPort: view.getUint16(34, false),
-    protocol: view.getUint32(36, true),
-  };
-}
-
-/** enum flow_state */
-export const flowState = {
-  free: 0,
-  dying: 1,
-  tcpSyn: 2,
-  tcpSynAck: 3,
-  tcpEstablished: 4,
-  tcpClientFin: 5,
-  tcpBackendFin: 6,
-  tcpClosedByClient: 7,
-  tcpClosedByBackend: 8,
-  tcpReset: 9,
-  udpUnanswered: 10,
-  udp: 11,
-  sctpUnanswered: 12,
-  sctp: 13,
-} as const;
-export type FlowState = (typeof flowState)[keyof typeof flowState];
-
-/** struct flow_window */
-export interface FlowWindow {
-  readonly end: readonly number[];
-  readonly acked: readonly number[];
+/** struct flow_cache_entry */
+export interface FlowCacheEntry {
+  readonly tag: number;
+  readonly reference: number;
+  readonly epoch: number;
+  readonly ifindex: number;
+  readonly mtu: number;
+  /** 6 bytes. */
+  readonly dmac: Uint8Array;
+  /** 6 bytes. */
+  readonly smac: Uint8Array;
   /** 2 bytes. */
-  readonly shift: Uint8Array;
-  /** 2 bytes. */
-  readonly scale: Uint8Array;
-  readonly reserved: readonly number[];
+  readonly unused: Uint8Array;
 }
 
-export const flowWindowSize = 32;
+export const flowCacheEntrySize = 32;
 
-export function encodeFlowWindow(value: FlowWindow, into: Uint8Array, offset = 0): void {
+export function encodeFlowCacheEntry(value: FlowCacheEntry, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 32);
-  checkLength('flow_window.end', value.end.length, 2);
-  for (let i = 0; i < 2; i++) {
-    view.setUint32(i * 4, value.end[i]!, true);
-  }
-  checkLength('flow_window.acked', value.acked.length, 2);
-  for (let i = 0; i < 2; i++) {
-    view.setUint32(8 + i * 4, value.acked[i]!, true);
-  }
-  checkLength('flow_window.shift', value.shift.length, 2);
-  into.set(value.shift, offset + 16);
-  checkLength('flow_window.scale', value.scale.length, 2);
-  into.set(value.scale, offset + 18);
-  checkLength('flow_window.reserved', value.reserved.length, 3);
-  for (let i = 0; i < 3; i++) {
-    view.setUint32(20 + i * 4, value.reserved[i]!, true);
-  }
+  view.setUint32(0, value.tag, true);
+  view.setUint32(4, value.reference, true);
+  view.setUint32(8, value.epoch, true);
+  view.setUint32(12, value.ifindex, true);
+  view.setUint16(16, value.mtu, true);
+  checkLength('flow_cache_entry.dmac', value.dmac.length, 6);
+  into.set(value.dmac, offset + 18);
+  checkLength('flow_cache_entry.smac', value.smac.length, 6);
+  into.set(value.smac, offset + 24);
+  checkLength('flow_cache_entry.unused', value.unused.length, 2);
+  into.set(value.unused, offset + 30);
 }
 
-export function decodeFlowWindow(bytes: Uint8Array, offset = 0): FlowWindow {
+export function decodeFlowCacheEntry(bytes: Uint8Array, offset = 0): FlowCacheEntry {
   const view = viewOf(bytes, offset, 32);
   return {
-    end: Array.from({ length: 2 }, (_, i) => view.getUint32(i * 4, true)),
-    acked: Array.from({ length: 2 }, (_, i) => view.getUint32(8 + i * 4, true)),
-    shift: bytesAt(bytes, offset + 16, 2),
-    scale: bytesAt(bytes, offset + 18, 2),
-    reserved: Array.from({ length: 3 }, (_, i) => view.getUint32(20 + i * 4, true)),
-  };
-}
-
-/** struct flows */
-export interface Flows {
-  readonly count: number;
-  readonly sent: number;
-  readonly reserved: readonly number[];
-  readonly flow: readonly Flow[];
-}
-
-export const flowsSize = 912;
-
-export function encodeFlows(value: Flows, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 912);
-  view.setUint32(0, value.count, true);
-  view.setUint32(4, value.sent, true);
-  checkLength('flows.reserved', value.reserved.length, 2);
-  for (let i = 0; i < 2; i++) {
-    view.setUint32(8 + i * 4, value.reserved[i]!, true);
-  }
-  checkLength('flows.flow', value.flow.length, 16);
-  for (let i = 0; i < 16; i++) {
-    encodeFlow(value.flow[i]!, into, offset + 16 + i * 56);
-  }
-}
-
-export function decodeFlows(bytes: Uint8Array, offset = 0): Flows {
-  const view = viewOf(bytes, offset, 912);
-  return {
-    count: view.getUint32(0, true),
-    sent: view.getUint32(4, true),
-    reserved: Array.from({ length: 2 }, (_, i) => view.getUint32(8 + i * 4, true)),
-    flow: Array.from({ length: 16 }, (_, i) => decodeFlow(bytes, offset + 16 + i * 56)),
+    tag: view.getUint32(0, true),
+    reference: view.getUint32(4, true),
+    epoch: view.getUint32(8, true),
+    ifindex: view.getUint32(12, true),
+    mtu: view.getUint16(16, true),
+    dmac: bytesAt(bytes, offset + 18, 6),
+    smac: bytesAt(bytes, offset + 24, 6),
+    unused: bytesAt(bytes, offset + 30, 2),
   };
 }
 
@@ -567,6 +657,13 @@ export const heddleAbi = {
 } as const;
 export type HeddleAbi = (typeof heddleAbi)[keyof typeof heddleAbi];
 
+/** enum interface_role */
+export const interfaceRole = {
+  external: 1,
+  pod: 2,
+} as const;
+export type InterfaceRole = (typeof interfaceRole)[keyof typeof interfaceRole];
+
 /** struct kernel_fields */
 export interface KernelFields {
   readonly known: number;
@@ -631,73 +728,6 @@ export function decodeKernelFields(bytes: Uint8Array, offset = 0): KernelFields 
   };
 }
 
-/** struct known_flow */
-export interface KnownFlow {
-  readonly check: number;
-  readonly flow: number;
-  readonly age: number;
-  readonly to: number;
-  readonly mtu: number;
-  /** 6 bytes. */
-  readonly dmac: Uint8Array;
-  /** 6 bytes. */
-  readonly smac: Uint8Array;
-  /** 2 bytes. */
-  readonly unused: Uint8Array;
-}
-
-export const knownFlowSize = 32;
-
-export function encodeKnownFlow(value: KnownFlow, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 32);
-  view.setUint32(0, value.check, true);
-  view.setUint32(4, value.flow, true);
-  view.setUint32(8, value.age, true);
-  view.setUint32(12, value.to, true);
-  view.setUint16(16, value.mtu, true);
-  checkLength('known_flow.dmac', value.dmac.length, 6);
-  into.set(value.dmac, offset + 18);
-  checkLength('known_flow.smac', value.smac.length, 6);
-  into.set(value.smac, offset + 24);
-  checkLength('known_flow.unused', value.unused.length, 2);
-  into.set(value.unused, offset + 30);
-}
-
-export function decodeKnownFlow(bytes: Uint8Array, offset = 0): KnownFlow {
-  const view = viewOf(bytes, offset, 32);
-  return {
-    check: view.getUint32(0, true),
-    flow: view.getUint32(4, true),
-    age: view.getUint32(8, true),
-    to: view.getUint32(12, true),
-    mtu: view.getUint16(16, true),
-    dmac: bytesAt(bytes, offset + 18, 6),
-    smac: bytesAt(bytes, offset + 24, 6),
-    unused: bytesAt(bytes, offset + 30, 2),
-  };
-}
-
-/** struct known_flow_block */
-export interface KnownFlowBlock {
-  readonly flows: readonly KnownFlow[];
-}
-
-export const knownFlowBlockSize = 2048;
-
-export function encodeKnownFlowBlock(value: KnownFlowBlock, into: Uint8Array, offset = 0): void {
-  checkRoom(into, offset, 2048);
-  checkLength('known_flow_block.flows', value.flows.length, 64);
-  for (let i = 0; i < 64; i++) {
-    encodeKnownFlow(value.flows[i]!, into, offset + i * 32);
-  }
-}
-
-export function decodeKnownFlowBlock(bytes: Uint8Array, offset = 0): KnownFlowBlock {
-  return {
-    flows: Array.from({ length: 64 }, (_, i) => decodeKnownFlow(bytes, offset + i * 32)),
-  };
-}
-
 /** struct narrow_path */
 export interface NarrowPath {
   /** 16 bytes. */
@@ -723,156 +753,10 @@ export function decodeNarrowPath(bytes: Uint8Array, offset = 0): NarrowPath {
   };
 }
 
-/** struct nat_flow */
-export interface NatFlow {
-  /** 16 bytes. */
-  readonly client: Uint8Array;
-  /** 16 bytes. */
-  readonly frontend: Uint8Array;
-  /** 16 bytes. */
-  readonly backend: Uint8Array;
-  /** Network byte order in the struct, host order here. */
-  readonly clientPort: number;
-  /** Network byte order in the struct, host order here. */
-  readonly frontendPort: number;
-  /** Network byte order in the struct, host order here. */
-  readonly backendPort: number;
-  /** Network byte order in the struct, host order here. */
-  readonly sourcePort: number;
-  readonly backendId: number;
-  readonly life: number;
-}
-
-export const natFlowSize = 64;
-
-export function encodeNatFlow(value: NatFlow, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 64);
-  checkLength('nat_flow.client', value.client.length, 16);
-  into.set(value.client, offset);
-  checkLength('nat_flow.frontend', value.frontend.length, 16);
-  into.set(value.frontend, offset + 16);
-  checkLength('nat_flow.backend', value.backend.length, 16);
-  into.set(value.backend, offset + 32);
-  view.setUint16(48, value.clientPort, false);
-  view.setUint16(50, value.frontendPort, false);
-  view.setUint16(52, value.backendPort, false);
-  view.setUint16(54, value.sourcePort, false);
-  view.setUint32(56, value.backendId, true);
-  view.setUint32(60, value.life, true);
-}
-
-export function decodeNatFlow(bytes: Uint8Array, offset = 0): NatFlow {
-  const view = viewOf(bytes, offset, 64);
-  return {
-    client: bytesAt(bytes, offset, 16),
-    frontend: bytesAt(bytes, offset + 16, 16),
-    backend: bytesAt(bytes, offset + 32, 16),
-    clientPort: view.getUint16(48, false),
-    frontendPort: view.getUint16(50, false),
-    backendPort: view.getUint16(52, false),
-    sourcePort: view.getUint16(54, false),
-    backendId: view.getUint32(56, true),
-    life: view.getUint32(60, true),
-  };
-}
-
-/** struct nat_source */
-export interface NatSource {
-  /** 16 bytes. */
-  readonly address: Uint8Array;
-}
-
-export const natSourceSize = 16;
-
-export function encodeNatSource(value: NatSource, into: Uint8Array, offset = 0): void {
-  checkRoom(into, offset, 16);
-  checkLength('nat_source.address', value.address.length, 16);
-  into.set(value.address, offset);
-}
-
-export function decodeNatSource(bytes: Uint8Array, offset = 0): NatSource {
-  return {
-    address: bytesAt(bytes, offset, 16),
-  };
-}
-
-/** struct nat_table */
-export interface NatTable {
-  readonly free: bigint;
-  readonly usedOnce: number;
-  readonly used: number;
-  readonly unanswered: number;
-  readonly swept: number;
-  readonly sourceIpv4: number;
-  readonly sourceIpv6: number;
-  readonly watched: number;
-  readonly tracked: number;
-  readonly tunnelIpv4: number;
-  readonly tunnelIpv6: number;
-  readonly begun: number;
-  readonly hand: number;
-  readonly unconfirmedUdp: number;
-  readonly confirmedUdp: number;
-  readonly reserved: readonly number[];
-  readonly secret: readonly number[];
-}
-
-export const natTableSize = 104;
-
-export function encodeNatTable(value: NatTable, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 104);
-  view.setBigUint64(0, value.free, true);
-  view.setUint32(8, value.usedOnce, true);
-  view.setUint32(12, value.used, true);
-  view.setUint32(16, value.unanswered, true);
-  view.setUint32(20, value.swept, true);
-  view.setUint32(24, value.sourceIpv4, true);
-  view.setUint32(28, value.sourceIpv6, true);
-  view.setUint32(32, value.watched, true);
-  view.setUint16(36, value.tracked, true);
-  view.setUint8(38, value.tunnelIpv4);
-  view.setUint8(39, value.tunnelIpv6);
-  view.setUint32(40, value.begun, true);
-  view.setUint32(44, value.hand, true);
-  view.setUint32(48, value.unconfirmedUdp, true);
-  view.setUint32(52, value.confirmedUdp, true);
-  checkLength('nat_table.reserved', value.reserved.length, 2);
-  for (let i = 0; i < 2; i++) {
-    view.setUint32(56 + i * 4, value.reserved[i]!, true);
-  }
-  checkLength('nat_table.secret', value.secret.length, 10);
-  for (let i = 0; i < 10; i++) {
-    view.setUint32(64 + i * 4, value.secret[i]!, true);
-  }
-}
-
-export function decodeNatTable(bytes: Uint8Array, offset = 0): NatTable {
-  const view = viewOf(bytes, offset, 104);
-  return {
-    free: view.getBigUint64(0, true),
-    usedOnce: view.getUint32(8, true),
-    used: view.getUint32(12, true),
-    unanswered: view.getUint32(16, true),
-    swept: view.getUint32(20, true),
-    sourceIpv4: view.getUint32(24, true),
-    sourceIpv6: view.getUint32(28, true),
-    watched: view.getUint32(32, true),
-    tracked: view.getUint16(36, true),
-    tunnelIpv4: view.getUint8(38),
-    tunnelIpv6: view.getUint8(39),
-    begun: view.getUint32(40, true),
-    hand: view.getUint32(44, true),
-    unconfirmedUdp: view.getUint32(48, true),
-    confirmedUdp: view.getUint32(52, true),
-    reserved: Array.from({ length: 2 }, (_, i) => view.getUint32(56 + i * 4, true)),
-    secret: Array.from({ length: 10 }, (_, i) => view.getUint32(64 + i * 4, true)),
-  };
-}
-
 /** struct node_config */
 export interface NodeConfig {
   readonly flows: number;
-  readonly unansweredLimit: number;
+  readonly unconfirmedLimit: number;
   readonly firstPort: number;
   readonly portCount: number;
   readonly portStride: number;
@@ -885,7 +769,7 @@ export const nodeConfigSize = 56;
 export function encodeNodeConfig(value: NodeConfig, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 56);
   view.setUint32(0, value.flows, true);
-  view.setUint32(4, value.unansweredLimit, true);
+  view.setUint32(4, value.unconfirmedLimit, true);
   view.setUint32(8, value.firstPort, true);
   view.setUint32(12, value.portCount, true);
   view.setUint32(16, value.portStride, true);
@@ -900,7 +784,7 @@ export function decodeNodeConfig(bytes: Uint8Array, offset = 0): NodeConfig {
   const view = viewOf(bytes, offset, 56);
   return {
     flows: view.getUint32(0, true),
-    unansweredLimit: view.getUint32(4, true),
+    unconfirmedLimit: view.getUint32(4, true),
     firstPort: view.getUint32(8, true),
     portCount: view.getUint32(12, true),
     portStride: view.getUint32(16, true),
@@ -955,7 +839,7 @@ export function decodeOrigin(bytes: Uint8Array, offset = 0): Origin {
 /** struct port_search */
 export interface PortSearch {
   readonly next: number;
-  readonly inVain: number;
+  readonly exhaustedAt: number;
   readonly backend: number;
 }
 
@@ -964,7 +848,7 @@ export const portSearchSize = 12;
 export function encodePortSearch(value: PortSearch, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 12);
   view.setUint32(0, value.next, true);
-  view.setUint32(4, value.inVain, true);
+  view.setUint32(4, value.exhaustedAt, true);
   view.setUint32(8, value.backend, true);
 }
 
@@ -972,7 +856,7 @@ export function decodePortSearch(bytes: Uint8Array, offset = 0): PortSearch {
   const view = viewOf(bytes, offset, 12);
   return {
     next: view.getUint32(0, true),
-    inVain: view.getUint32(4, true),
+    exhaustedAt: view.getUint32(4, true),
     backend: view.getUint32(8, true),
   };
 }
@@ -988,9 +872,9 @@ export type RefusalReason = (typeof refusalReason)[keyof typeof refusalReason];
 
 /** enum reply */
 export const reply = {
-  noReply: 0,
-  awaitingReply: 1,
-  wasPeer: 2,
+  none: 0,
+  awaited: 1,
+  wasConnected: 2,
 } as const;
 export type Reply = (typeof reply)[keyof typeof reply];
 
@@ -1042,12 +926,12 @@ export type ServiceAlgorithm = (typeof serviceAlgorithm)[keyof typeof serviceAlg
 
 /** enum service_flags */
 export const serviceFlags = {
-  plain: 0,
-  silent: 1,
+  noFlags: 0,
+  dropIfEmpty: 1,
   dsr: 2,
   hostPort: 4,
-  ranged: 8,
-  rangedInside: 16,
+  sourceRanges: 8,
+  internalSourceRanges: 16,
 } as const;
 export type ServiceFlags = (typeof serviceFlags)[keyof typeof serviceFlags];
 
@@ -1110,6 +994,26 @@ export const serviceScope = {
   external: 1,
 } as const;
 export type ServiceScope = (typeof serviceScope)[keyof typeof serviceScope];
+
+/** struct snat_address */
+export interface SnatAddress {
+  /** 16 bytes. */
+  readonly address: Uint8Array;
+}
+
+export const snatAddressSize = 16;
+
+export function encodeSnatAddress(value: SnatAddress, into: Uint8Array, offset = 0): void {
+  checkRoom(into, offset, 16);
+  checkLength('snat_address.address', value.address.length, 16);
+  into.set(value.address, offset);
+}
+
+export function decodeSnatAddress(bytes: Uint8Array, offset = 0): SnatAddress {
+  return {
+    address: bytesAt(bytes, offset, 16),
+  };
+}
 
 /** struct socket_config */
 export interface SocketConfig {
@@ -1235,6 +1139,102 @@ export function decodeTunnelBackendKey(bytes: Uint8Array, offset = 0): TunnelBac
   return {
     address: bytesAt(bytes, offset, 16),
     service: view.getUint32(16, true),
+  };
+}
+
+/** struct tuple */
+export interface Tuple {
+  /** 16 bytes. */
+  readonly source: Uint8Array;
+  /** 16 bytes. */
+  readonly destination: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly sourcePort: number;
+  /** Network byte order in the struct, host order here. */
+  readonly destinationPort: number;
+  readonly protocol: number;
+}
+
+export const tupleSize = 40;
+
+export function encodeTuple(value: Tuple, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 40);
+  checkLength('tuple.source', value.source.length, 16);
+  into.set(value.source, offset);
+  checkLength('tuple.destination', value.destination.length, 16);
+  into.set(value.destination, offset + 16);
+  view.setUint16(32, value.sourcePort, false);
+  view.setUint16(34, value.destinationPort, false);
+  view.setUint32(36, value.protocol, true);
+}
+
+export function decodeTuple(bytes: Uint8Array, offset = 0): Tuple {
+  const view = viewOf(bytes, offset, 40);
+  return {
+    source: bytesAt(bytes, offset, 16),
+    destination: bytesAt(bytes, offset + 16, 16),
+    sourcePort: view.getUint16(32, false),
+    destinationPort: view.getUint16(34, false),
+    protocol: view.getUint32(36, true),
+  };
+}
+
+/** struct udp_peer */
+export interface UdpPeer {
+  readonly origin: Origin;
+  readonly sent: number;
+  readonly reply: Reply;
+}
+
+export const udpPeerSize = 56;
+
+export function encodeUdpPeer(value: UdpPeer, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 56);
+  encodeOrigin(value.origin, into, offset);
+  view.setUint32(48, value.sent, true);
+  view.setUint32(52, value.reply, true);
+}
+
+export function decodeUdpPeer(bytes: Uint8Array, offset = 0): UdpPeer {
+  const view = viewOf(bytes, offset, 56);
+  return {
+    origin: decodeOrigin(bytes, offset),
+    sent: view.getUint32(48, true),
+    reply: view.getUint32(52, true) as Reply,
+  };
+}
+
+/** struct udp_peers */
+export interface UdpPeers {
+  readonly count: number;
+  readonly sent: number;
+  readonly reserved: readonly number[];
+  readonly peers: readonly UdpPeer[];
+}
+
+export const udpPeersSize = 912;
+
+export function encodeUdpPeers(value: UdpPeers, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 912);
+  view.setUint32(0, value.count, true);
+  view.setUint32(4, value.sent, true);
+  checkLength('udp_peers.reserved', value.reserved.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setUint32(8 + i * 4, value.reserved[i]!, true);
+  }
+  checkLength('udp_peers.peers', value.peers.length, 16);
+  for (let i = 0; i < 16; i++) {
+    encodeUdpPeer(value.peers[i]!, into, offset + 16 + i * 56);
+  }
+}
+
+export function decodeUdpPeers(bytes: Uint8Array, offset = 0): UdpPeers {
+  const view = viewOf(bytes, offset, 912);
+  return {
+    count: view.getUint32(0, true),
+    sent: view.getUint32(4, true),
+    reserved: Array.from({ length: 2 }, (_, i) => view.getUint32(8 + i * 4, true)),
+    peers: Array.from({ length: 16 }, (_, i) => decodeUdpPeer(bytes, offset + 16 + i * 56)),
   };
 }
 

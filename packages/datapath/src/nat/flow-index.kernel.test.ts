@@ -5,7 +5,7 @@ import { flowSlots } from '../../testing/flow-slots.ts';
 import { clients, contextOf, NodePackets } from '../../testing/node-packets.ts';
 import { raceWith } from '../../testing/racer.ts';
 import { sizes, World } from '../../testing/world.ts';
-import { flowBucketSize } from '../generated/abi.ts';
+import { ctBucketSize } from '../generated/abi.ts';
 
 describe('the index of flows', () => {
   let world: World;
@@ -28,8 +28,8 @@ describe('the index of flows', () => {
     const count = 100;
     using memory = index().mmap();
     // Every other bucket is full of keys of a flow that there is not.
-    const taken = new Uint8Array(flowBucketSize).fill(0).map((_, i) => (i % 8 === 4 ? 1 : 0));
-    for (let at = 0; at < memory.bytes.length; at += 2 * flowBucketSize) {
+    const taken = new Uint8Array(ctBucketSize).fill(0).map((_, i) => (i % 8 === 4 ? 1 : 0));
+    for (let at = 0; at < memory.bytes.length; at += 2 * ctBucketSize) {
       memory.bytes.set(taken, at);
     }
     const verdicts = new Map<string, number>();
@@ -44,8 +44,8 @@ describe('the index of flows', () => {
     assert.ok(refused > 1 && refused < count - 1, `${refused} of ${count} were refused`);
     assert.deepEqual(counted, { 'the flow table is full (raise sizes.flows)': refused });
     assert.equal(world.datapath.natStatus().unanswered, count - refused);
-    for (let at = 0; at < memory.bytes.length; at += 2 * flowBucketSize) {
-      memory.bytes.fill(0, at, at + flowBucketSize);
+    for (let at = 0; at < memory.bytes.length; at += 2 * ctBucketSize) {
+      memory.bytes.fill(0, at, at + ctBucketSize);
     }
     for (let sport = 1000; sport < 1000 + count; sport++) {
       assert.equal(packets.ingress(syn(sport)).verdict, 'send');

@@ -1,11 +1,11 @@
 import {
-  decodeFlowBucket,
-  decodeNatFlow,
-  encodeFlowBucket,
-  encodeFlowKey,
-  flowKeySize,
+  decodeCtBucket,
+  decodeCtEntry,
+  encodeCtBucket,
+  encodeTuple,
+  tupleSize,
 } from '../generated/abi.ts';
-import { protocolOfLife, sourceOfLife } from './flows.ts';
+import { protocolOfState, snatIndexOf } from './flows.ts';
 
 // The index of flows as bpf/include/index.h has it: where in `nat_index` the key of a flow is.
 
@@ -29,16 +29,16 @@ export interface IndexedFlows {
 export function keyOfSlot(slot: bigint, { flow, source }: IndexedFlows): Uint8Array | undefined {
   const reference = Number(slot & mask32);
   const bytes = flow(reference >>> 1);
-  const found = bytes && decodeNatFlow(bytes);
-  const protocol = found && protocolOfLife(found.life);
+  const found = bytes && decodeCtEntry(bytes);
+  const protocol = found && protocolOfState(found.stateWord);
   if (!found || !protocol) return undefined;
   const { client, frontend, backend, clientPort, frontendPort, backendPort, sourcePort } = found;
-  const index = sourceOfLife(found.life);
+  const index = snatIndexOf(found.stateWord);
   const seen = index === 0 ? client : source(index);
   if (!seen) return undefined;
   const isReply = (reference & 1) === 1;
-  const key = new Uint8Array(flowKeySize);
-  encodeFlowKey(
+  const key = new Uint8Array(tupleSize);
+  encodeTuple(
     {
       source: isReply ? backend : client,
       destination: isReply ? seen : frontend,
@@ -51,7 +51,7 @@ export function keyOfSlot(slot: bigint, { flow, source }: IndexedFlows): Uint8Ar
   return key;
 }
 
-/** Bucket and tag of a key, as hash_of(), bucket_of() and tag_of() find them. */
+/** Bucket and tag of a key, as ct_index_hash(), ct_bucket_of() and ct_slot_tag() find them. */
 export function placeOfKey(key: Uint8Array, secret: readonly number[], buckets: number) {
   const view = new DataView(key.buffer, key.byteOffset, key.length);
   const word = (i: number) => BigInt((view.getUint32(4 * i, true) + secret[i]!) >>> 0);
@@ -75,7 +75,7 @@ export function rehashed(
 ): ReadonlyMap<number, Uint8Array> {
   const slots = new Map<number, bigint[]>();
   for (const [, value] of flows.index) {
-    for (const slot of decodeFlowBucket(value).slots) {
+    for (const slot of decodeCtBucket(value).slots) {
       const key = slot === 0n ? undefined : keyOfSlot(slot, flows);
       if (!key) continue;
       const { bucket, tag } = placeOfKey(key, secret, flows.buckets);
@@ -88,10 +88,7 @@ export function rehashed(
   const values = new Map<number, Uint8Array>();
   for (const [bucket, own] of [...slots].sort(([a], [b]) => a - b)) {
     const value = new Uint8Array(8 * slotsOfBucket);
-    encodeFlowBucket(
-      { slots: Array.from({ length: slotsOfBucket }, (_, i) => own[i] ?? 0n) },
-      value,
-    );
+    encodeCtBucket({ slots: Array.from({ length: slotsOfBucket }, (_, i) => own[i] ?? 0n) }, value);
     values.set(bucket, value);
   }
   return values;

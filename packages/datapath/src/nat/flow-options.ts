@@ -1,4 +1,4 @@
-import { flowState } from '../generated/abi.ts';
+import { ctState } from '../generated/abi.ts';
 
 /** How the node's devices translate packets. */
 export interface NatOptions {
@@ -100,18 +100,18 @@ export function ticksOf(seconds: number): number {
 /** The timeout of each state, in ticks: `node_config.timeouts`. */
 export function timeoutTicks(timeouts: FlowTimeouts): number[] {
   const seconds: Readonly<Record<number, number>> = {
-    [flowState.tcpSyn]: timeouts.tcpHandshake,
-    [flowState.tcpSynAck]: timeouts.tcpHandshake,
-    [flowState.tcpEstablished]: timeouts.tcpEstablished,
-    [flowState.tcpClientFin]: timeouts.tcpHalfClosed,
-    [flowState.tcpBackendFin]: timeouts.tcpHalfClosed,
-    [flowState.tcpClosedByClient]: timeouts.tcpClosed,
-    [flowState.tcpClosedByBackend]: timeouts.tcpClosed,
-    [flowState.tcpReset]: timeouts.tcpReset,
-    [flowState.udpUnanswered]: timeouts.udpUnanswered,
-    [flowState.udp]: timeouts.udp,
-    [flowState.sctpUnanswered]: timeouts.sctpHandshake,
-    [flowState.sctp]: timeouts.sctp,
+    [ctState.tcpSyn]: timeouts.tcpHandshake,
+    [ctState.tcpSynAck]: timeouts.tcpHandshake,
+    [ctState.tcpEstablished]: timeouts.tcpEstablished,
+    [ctState.tcpClientFin]: timeouts.tcpHalfClosed,
+    [ctState.tcpBackendFin]: timeouts.tcpHalfClosed,
+    [ctState.tcpClosedByClient]: timeouts.tcpClosed,
+    [ctState.tcpClosedByBackend]: timeouts.tcpClosed,
+    [ctState.tcpReset]: timeouts.tcpReset,
+    [ctState.udpUnanswered]: timeouts.udpUnanswered,
+    [ctState.udp]: timeouts.udp,
+    [ctState.sctpUnanswered]: timeouts.sctpHandshake,
+    [ctState.sctp]: timeouts.sctp,
   };
   return Array.from({ length: 16 }, (_, state) => ticksOf(seconds[state] ?? 0));
 }

@@ -1,5 +1,5 @@
 import { formatIp } from '@heddle/sys';
-import { decodeNatFlow, flowState, type NatFlow, natFlowSize } from '../generated/abi.ts';
+import { type CtEntry, ctEntrySize, ctState, decodeCtEntry } from '../generated/abi.ts';
 import { secondsOf } from './flow-options.ts';
 
 /** A flow that is translated on the node's devices. Ports in host order. */
@@ -31,18 +31,18 @@ export interface FlowEntry {
 
 /** How a flow's state reads. */
 const states: Readonly<Record<number, readonly [FlowEntry['protocol'], string]>> = {
-  [flowState.tcpSyn]: ['TCP', 'syn'],
-  [flowState.tcpSynAck]: ['TCP', 'syn-ack'],
-  [flowState.tcpEstablished]: ['TCP', 'established'],
-  [flowState.tcpClientFin]: ['TCP', 'half-closed by the client'],
-  [flowState.tcpBackendFin]: ['TCP', 'half-closed by the backend'],
-  [flowState.tcpClosedByClient]: ['TCP', 'closed'],
-  [flowState.tcpClosedByBackend]: ['TCP', 'closed by the backend'],
-  [flowState.tcpReset]: ['TCP', 'reset'],
-  [flowState.udpUnanswered]: ['UDP', 'unanswered'],
-  [flowState.udp]: ['UDP', 'answered'],
-  [flowState.sctpUnanswered]: ['SCTP', 'unanswered'],
-  [flowState.sctp]: ['SCTP', 'answered'],
+  [ctState.tcpSyn]: ['TCP', 'syn'],
+  [ctState.tcpSynAck]: ['TCP', 'syn-ack'],
+  [ctState.tcpEstablished]: ['TCP', 'established'],
+  [ctState.tcpClientFin]: ['TCP', 'half-closed by the client'],
+  [ctState.tcpBackendFin]: ['TCP', 'half-closed by the backend'],
+  [ctState.tcpClosedByClient]: ['TCP', 'closed'],
+  [ctState.tcpClosedByBackend]: ['TCP', 'closed by the backend'],
+  [ctState.tcpReset]: ['TCP', 'reset'],
+  [ctState.udpUnanswered]: ['UDP', 'unanswered'],
+  [ctState.udp]: ['UDP', 'answered'],
+  [ctState.sctpUnanswered]: ['SCTP', 'unanswered'],
+  [ctState.sctp]: ['SCTP', 'answered'],
 };
 
 /** All states that a flow can have, as they read; `of` a protocol, or of any. */
@@ -54,21 +54,22 @@ export const flowStates = (of?: FlowEntry['protocol']): string[] => [
   ),
 ];
 
-// These masks are in abi.h: LIFE_SEEN_MASK, LIFE_STATE_MASK, LIFE_SOURCE_MASK, LIFE_UNCONFIRMED, LIFE_TUNNELLED.
+// These masks are in abi.h: CT_SEEN_MASK, CT_STATE_MASK, CT_SNAT_MASK, CT_UNCONFIRMED, CT_TUNNELLED.
 const seenMask = 0xffff;
-const stateOf = (life: number) => (life >>> 16) & 0xf;
-const isTunnelled = (life: number) => life >>> 31 === 1;
-const isConfirmed = (life: number) => ((life >>> 30) & 1) === 0;
+const stateOf = (stateWord: number) => (stateWord >>> 16) & 0xf;
+const isTunnelled = (stateWord: number) => stateWord >>> 31 === 1;
+const isConfirmed = (stateWord: number) => ((stateWord >>> 30) & 1) === 0;
 
 /** Index in `nat_sources` of what the backend sees; 0: the client's own address. */
-export const sourceOfLife = (life: number) => (isTunnelled(life) ? 0 : (life >>> 24) & 0x3f);
+export const snatIndexOf = (stateWord: number) =>
+  isTunnelled(stateWord) ? 0 : (stateWord >>> 24) & 0x3f;
 
 /** Whether it is of a TCP connection that is over: it gives its port up when there is no other. */
-export const isOverLife = (life: number) =>
-  stateOf(life) >= flowState.tcpClosedByClient && stateOf(life) <= flowState.tcpReset;
+export const isClosedState = (stateWord: number) =>
+  stateOf(stateWord) >= ctState.tcpClosedByClient && stateOf(stateWord) <= ctState.tcpReset;
 
 /** Undefined when the entry is no flow. */
-export const protocolOfLife = (life: number) => states[stateOf(life)]?.[0];
+export const protocolOfState = (stateWord: number) => states[stateOf(stateWord)]?.[0];
 
 /**
  * The flows among `bytes`, which are entries of `nat_flows`. `nowTicks` is CLOCK_MONOTONIC in ticks,
@@ -80,17 +81,17 @@ export function* readFlows(
   addressOf: (source: number) => Uint8Array | undefined,
   first = 0,
 ): Generator<FlowEntry> {
-  for (let at = first * natFlowSize; at + natFlowSize <= bytes.length; at += natFlowSize) {
-    const flow = decodeNatFlow(bytes, at);
-    const known = states[stateOf(flow.life)];
+  for (let at = first * ctEntrySize; at + ctEntrySize <= bytes.length; at += ctEntrySize) {
+    const flow = decodeCtEntry(bytes, at);
+    const known = states[stateOf(flow.stateWord)];
     if (!known) continue;
-    const entry = entryOf(flow, known, nowTicks, addressOf(sourceOfLife(flow.life)));
-    yield { number: at / natFlowSize, ...entry };
+    const entry = entryOf(flow, known, nowTicks, addressOf(snatIndexOf(flow.stateWord)));
+    yield { number: at / ctEntrySize, ...entry };
   }
 }
 
 function entryOf(
-  flow: NatFlow,
+  flow: CtEntry,
   [protocol, state]: readonly [FlowEntry['protocol'], string],
   nowTicks: number,
   source: Uint8Array | undefined,
@@ -98,16 +99,16 @@ function entryOf(
   return {
     protocol,
     state,
-    confirmed: isConfirmed(flow.life),
+    confirmed: isConfirmed(flow.stateWord),
     client: formatIp(flow.client),
     clientPort: flow.clientPort,
     frontend: formatIp(flow.frontend),
     frontendPort: flow.frontendPort,
     backend: formatIp(flow.backend),
     backendPort: flow.backendPort,
-    forwarding: isTunnelled(flow.life) ? 'dsr' : source ? 'snat' : 'local',
+    forwarding: isTunnelled(flow.stateWord) ? 'dsr' : source ? 'snat' : 'local',
     source: formatIp(source ?? flow.client),
     sourcePort: flow.sourcePort,
-    idleSeconds: secondsOf((nowTicks - (flow.life & seenMask)) & seenMask),
+    idleSeconds: secondsOf((nowTicks - (flow.stateWord & seenMask)) & seenMask),
   };
 }

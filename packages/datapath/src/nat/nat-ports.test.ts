@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseIp } from '@heddle/sys';
-import { encodeNatFlow, flowState, natFlowSize } from '../generated/abi.ts';
+import { ctEntrySize, ctState, encodeCtEntry } from '../generated/abi.ts';
 import { portsByDestination } from './nat-ports.ts';
 
 interface Given {
@@ -16,15 +16,15 @@ const sources = ['', '192.0.2.1', 'fd00::1'];
 const range = { first: 2000, last: 2999 };
 
 function uses(...flows: readonly Given[]) {
-  const bytes = new Uint8Array(flows.length * natFlowSize);
+  const bytes = new Uint8Array(flows.length * ctEntrySize);
   flows.forEach(
-    ({ backend, port, source = 1, state = flowState.tcpEstablished, backendPort = 80 }, i) => {
+    ({ backend, port, source = 1, state = ctState.tcpEstablished, backendPort = 80 }, i) => {
       const flow = {
         ...{ client: parseIp(`198.51.100.${i}`)!, clientPort: 7, frontend: parseIp('192.0.2.1')! },
         ...{ frontendPort: 30_080, backend: parseIp(backend)!, backendPort, sourcePort: port },
-        ...{ backendId: 1, life: ((source << 24) | (state << 16)) >>> 0 },
+        ...{ backendId: 1, stateWord: ((source << 24) | (state << 16)) >>> 0 },
       };
-      encodeNatFlow(flow, bytes, i * natFlowSize);
+      encodeCtEntry(flow, bytes, i * ctEntrySize);
     },
   );
   return portsByDestination(bytes, range, (source) => parseIp(sources[source]!));
@@ -39,10 +39,10 @@ describe('ports by destination', () => {
       { backend: '10.0.0.2', port: 2000 },
       { backend: '10.0.0.2', port: 2999 },
       { backend: '10.0.0.2', port: 2001, backendPort: 81 },
-      { backend: '10.0.0.2', port: 2001, state: flowState.udp },
-      { backend: 'fd00::2', port: 2001, source: 2, state: flowState.sctp },
-      { backend: '10.0.0.1', port: 2002, state: flowState.tcpClosedByBackend },
-      { backend: '10.0.0.3', port: 2002, state: flowState.tcpReset },
+      { backend: '10.0.0.2', port: 2001, state: ctState.udp },
+      { backend: 'fd00::2', port: 2001, source: 2, state: ctState.sctp },
+      { backend: '10.0.0.1', port: 2002, state: ctState.tcpClosedByBackend },
+      { backend: '10.0.0.3', port: 2002, state: ctState.tcpReset },
     );
     assert.deepEqual(found[0], { ...tcp, backend: '10.0.0.2', used: 2 });
     assert.deepEqual(
@@ -66,8 +66,8 @@ describe('ports by destination', () => {
         { backend: '10.0.0.1', port: 2000, source: 0 },
         { backend: '10.0.0.1', port: 1999 },
         { backend: '10.0.0.1', port: 3000 },
-        { backend: '10.0.0.1', port: 2000, state: flowState.dying },
-        { backend: '10.0.0.1', port: 2000, state: flowState.free },
+        { backend: '10.0.0.1', port: 2000, state: ctState.dying },
+        { backend: '10.0.0.1', port: 2000, state: ctState.free },
       ),
       [],
     );

@@ -1,8 +1,8 @@
 import { formatIp } from '@heddle/sys';
 import { keyText } from '../core/store.ts';
-import { natFlowSize } from '../generated/abi.ts';
+import { ctEntrySize } from '../generated/abi.ts';
 import type { PortRange } from './flow-options.ts';
-import { type FlowEntry, isOverLife, protocolOfLife, sourceOfLife } from './flows.ts';
+import { type FlowEntry, isClosedState, protocolOfState, snatIndexOf } from './flows.ts';
 
 /** Ports of the node that stand for clients towards one backend. */
 export interface PortUse {
@@ -15,11 +15,11 @@ export interface PortUse {
   readonly used: number;
 }
 
-// Where struct nat_flow has them.
+// Where struct ct_entry has them.
 const backendOffset = 32;
 const backendPortOffset = 52;
 const sourcePortOffset = 54;
-const lifeOffset = 60;
+const stateWordOffset = 60;
 
 /**
  * How many of the ports in `range` are taken, by who sees them, most first. `bytes` are entries of
@@ -32,24 +32,28 @@ export function portsByDestination(
   addressOf: (source: number) => Uint8Array | undefined,
 ): PortUse[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const counts = new Map<string, { readonly at: number; readonly life: number; used: number }>();
-  for (let at = 0; at + natFlowSize <= bytes.length; at += natFlowSize) {
-    const life = view.getUint32(at + lifeOffset, true);
-    const protocol = protocolOfLife(life);
-    if (protocol === undefined || sourceOfLife(life) === 0 || isOverLife(life)) continue;
+  const counts = new Map<
+    string,
+    { readonly at: number; readonly stateWord: number; used: number }
+  >();
+  for (let at = 0; at + ctEntrySize <= bytes.length; at += ctEntrySize) {
+    const stateWord = view.getUint32(at + stateWordOffset, true);
+    const protocol = protocolOfState(stateWord);
+    if (protocol === undefined || snatIndexOf(stateWord) === 0 || isClosedState(stateWord))
+      continue;
     const port = view.getUint16(at + sourcePortOffset, false);
     if (port < range.first || port > range.last) continue;
     const backend = keyText(bytes.subarray(at + backendOffset, at + backendOffset + 16));
     const backendPort = view.getUint16(at + backendPortOffset, false);
-    const key = `${backend}${backendPort} ${protocol} ${sourceOfLife(life)}`;
+    const key = `${backend}${backendPort} ${protocol} ${snatIndexOf(stateWord)}`;
     const count = counts.get(key);
     if (count) count.used++;
-    else counts.set(key, { at, life, used: 1 });
+    else counts.set(key, { at, stateWord, used: 1 });
   }
-  const uses = Array.from(counts.values(), ({ at, life, used }): PortUse => {
-    const source = addressOf(sourceOfLife(life));
+  const uses = Array.from(counts.values(), ({ at, stateWord, used }): PortUse => {
+    const source = addressOf(snatIndexOf(stateWord));
     return {
-      protocol: protocolOfLife(life)!,
+      protocol: protocolOfState(stateWord)!,
       backend: formatIp(bytes.subarray(at + backendOffset, at + backendOffset + 16)),
       backendPort: view.getUint16(at + backendPortOffset, false),
       source: source ? formatIp(source) : '',

@@ -1,7 +1,7 @@
 import type { BpfMap } from '@heddle/ebpf';
 import { isIpv4, parseIp } from '@heddle/sys';
 import { type KeyedMap, keyBytes, keyText } from '../core/store.ts';
-import { natSourceSize } from '../generated/abi.ts';
+import { snatAddressSize } from '../generated/abi.ts';
 import type { AddressRoles } from '../services/address-roles.ts';
 
 type NatSourceMap = Pick<BpfMap, 'info' | 'lookup'> & Pick<KeyedMap, 'update' | 'entries'>;
@@ -43,7 +43,7 @@ export class NatSources {
     for (const address of wanted) {
       if (this.indices.has(address)) continue;
       const index = this.free(wanted);
-      const value = new Uint8Array(natSourceSize);
+      const value = new Uint8Array(snatAddressSize);
       keyBytes(address, value, 0);
       this.map.update(word(index), value);
       this.indices.set(address, index);

@@ -7,7 +7,7 @@ import {
   evictionText,
   notBelievedText,
 } from '../events/flow-events.ts';
-import { decodeNatFlow, decodeNatTable, natFlowSize } from '../generated/abi.ts';
+import { ctEntrySize, decodeCtEntry, decodeCtTable } from '../generated/abi.ts';
 import type { AddressRoles } from '../services/address-roles.ts';
 import type { PortRange } from './flow-options.ts';
 import { unansweredLimit } from './flow-options.ts';
@@ -74,13 +74,13 @@ export class NatTable implements Disposable {
       return memory;
     });
     this.programmed = new ProgrammedFields('nat_table', this.memory);
-    const secretEnd = secretOffset + 4 * decodeNatTable(this.memory.bytes).secret.length;
+    const secretEnd = secretOffset + 4 * decodeCtTable(this.memory.bytes).secret.length;
     this.programmed.set(secretOffset, this.memory.bytes.slice(secretOffset, secretEnd));
   }
 
   /** A table that is new gets a secret; by it the keys of one that has flows are found. */
   private keepSecret({ bytes }: Mapping): void {
-    const { secret } = decodeNatTable(bytes);
+    const { secret } = decodeCtTable(bytes);
     if (secret.some((word) => word !== 0)) return;
     const random = this.platform.randomBytes(4 * secret.length);
     bytes.set(random, secretOffset);
@@ -111,12 +111,12 @@ export class NatTable implements Disposable {
   }
 
   get tracked(): boolean {
-    return decodeNatTable(this.memory.bytes).tracked !== 0;
+    return decodeCtTable(this.memory.bytes).nfTracked !== 0;
   }
 
   /** Starts the kernel's garbage collection with the code of this version. Throws SysError. */
   startSweeping(): void {
-    this.run('start_sweeping');
+    this.run('start_gc');
   }
 
   /** Runs other programs from now on. */
@@ -126,7 +126,7 @@ export class NatTable implements Disposable {
 
   /** Enters the flows that there are in an index that is new. Throws SysError. */
   enterFlows(): void {
-    this.run('enter_flows');
+    this.run('rebuild_ct_index');
   }
 
   /**
@@ -143,8 +143,8 @@ export class NatTable implements Disposable {
       const context = new Uint8Array(skbContextSize);
       const view = new DataView(context.buffer);
       view.setUint32(controlBlockOffset, number, true);
-      view.setUint32(controlBlockOffset + 4, decodeNatFlow(bytes).life, true);
-      const program = this.loaded.program('flush_flow');
+      view.setUint32(controlBlockOffset + 4, decodeCtEntry(bytes).stateWord, true);
+      const program = this.loaded.program('flush_ct_entry');
       if (program.testRun({ data: new Uint8Array(64), context }).returnValue === 1) return true;
     }
     return false;
@@ -173,7 +173,7 @@ export class NatTable implements Disposable {
   }
 
   status(): NatStatus {
-    const { used, unanswered } = decodeNatTable(this.memory.bytes);
+    const { used, unconfirmed } = decodeCtTable(this.memory.bytes);
     const { maxEntries } = this.flowMap.info;
     const ports = this.ports.last - this.ports.first + 1;
     const fullest = this.destinations().slice(0, fullestListed);
@@ -183,7 +183,7 @@ export class NatTable implements Disposable {
       maxFlows: maxEntries - 1,
       // Signed: flows of an earlier version may not have been counted.
       ...{
-        unanswered: Math.max(0, unanswered | 0),
+        unanswered: Math.max(0, unconfirmed | 0),
         unansweredLimit: unansweredLimit(maxEntries),
         ports,
       },
@@ -194,15 +194,15 @@ export class NatTable implements Disposable {
   }
 
   get used(): number {
-    return decodeNatTable(this.memory.bytes).used;
+    return decodeCtTable(this.memory.bytes).used;
   }
 
   /** The entries that were ever used, as they are now. */
   private copy(): Uint8Array {
-    const { usedOnce } = decodeNatTable(this.memory.bytes);
-    const count = Math.min(usedOnce + 1, this.flowMap.info.maxEntries);
+    const { highWater } = decodeCtTable(this.memory.bytes);
+    const count = Math.min(highWater + 1, this.flowMap.info.maxEntries);
     using mapping = this.flowMap.mmap(false, count);
-    return mapping.bytes.slice(0, count * natFlowSize);
+    return mapping.bytes.slice(0, count * ctEntrySize);
   }
 
   private setWord(offset: number, value: number): void {

@@ -20,7 +20,7 @@ export class AddressFilter {
   }
 }
 
-/** As may_be_known in bpf/include/front.h. */
+/** As address_filter_hit in bpf/include/front.h. */
 function mix(address: Uint8Array): number {
   const view = new DataView(address.buffer, address.byteOffset);
   let mixed = 0;

@@ -91,7 +91,7 @@ const algorithms: Readonly<Record<ServiceRow['algorithm'], ServiceAlgorithm>> = 
 const none: readonly never[] = [];
 
 /** Flags that a frontend has by itself, not by its row. */
-const anyRanged = serviceFlags.ranged | serviceFlags.rangedInside;
+const anyRanged = serviceFlags.sourceRanges | serviceFlags.internalSourceRanges;
 
 /** Share of the map of frontends from which on a larger one is made, before it is full. */
 const nearlyFull = 0.875;
@@ -155,8 +155,8 @@ export class ServiceMaps implements Operations<ServiceRow> {
     this.now = now;
     this.rangedFlags =
       sourceRanges === 'everywhere'
-        ? serviceFlags.ranged | serviceFlags.rangedInside
-        : serviceFlags.ranged;
+        ? serviceFlags.sourceRanges | serviceFlags.internalSourceRanges
+        : serviceFlags.sourceRanges;
     this.onStaleSockets = onStaleSockets;
     this.backends = new BackendTable(store.backends, store.backendStats, now);
     this.runs = new Extents(store.slots.length, now);
@@ -627,7 +627,7 @@ function sameEntry(a: Entry, b: Entry): boolean {
 /** Flags that all frontends of a row have. */
 function flagsOf({ silent, forwarding, frontends }: ServiceRow): ServiceFlags {
   const flags =
-    (silent ? serviceFlags.silent : 0) |
+    (silent ? serviceFlags.dropIfEmpty : 0) |
     (forwarding === 'dsr' ? serviceFlags.dsr : 0) |
     (frontends[0]?.kind === 'HostPort' ? serviceFlags.hostPort : 0);
   return flags as ServiceFlags;

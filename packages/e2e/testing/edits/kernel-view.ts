@@ -88,7 +88,7 @@ export class KernelView implements Disposable {
         .sort()
         .join(', ');
       const outside = key.scope === serviceScope.external ? ' outside' : '';
-      const silent = service.flags === serviceFlags.silent ? ' silent' : '';
+      const silent = service.flags === serviceFlags.dropIfEmpty ? ' silent' : '';
       const endpoint = formatEndpoint(formatIp(key.address), key.port);
       const name = `${endpoint}/${protocols[key.protocol]}${outside}${silent}`;
       lines.push(

@@ -8,7 +8,7 @@ import {
 } from '@heddle/agent';
 import type { ControlSource } from '@heddle/control';
 import { exitCodes, Failure } from '@heddle/control/failure';
-import { currentPins, deviceRole } from '@heddle/datapath';
+import { currentPins, interfaceRole } from '@heddle/datapath';
 import {
   type Bpf,
   Link as BpfLink,
@@ -131,7 +131,7 @@ function externalInterfaces(maps: ReadonlyMap<number, DumpedMap>): Set<number> {
   const map = mapNamed({ maps }, 'node_devices');
   const found = new Set<number>();
   for (const [key, value] of map ? entriesOf(map) : []) {
-    const isExternal = ((value[0] ?? 0) & deviceRole.front) !== 0;
+    const isExternal = ((value[0] ?? 0) & interfaceRole.external) !== 0;
     if (isExternal) found.add(new DataView(key.buffer, key.byteOffset).getUint32(0, true));
   }
   return found;

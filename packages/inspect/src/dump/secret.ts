@@ -1,4 +1,4 @@
-import { decodeNatTable, encodeNatTable, rehashed } from '@heddle/datapath';
+import { decodeCtTable, encodeCtTable, rehashed } from '@heddle/datapath';
 import { type Dump, type DumpedMap, entriesOf, mapNamed } from './dump.ts';
 
 /**
@@ -14,7 +14,7 @@ export function withoutSecret(dump: Dump): Dump {
   const found = [...entriesOf(table)][0];
   if (!found) return dump;
   const [key, value] = found;
-  const { secret } = decodeNatTable(value);
+  const { secret } = decodeCtTable(value);
   const known = secret.map((_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 0);
   const flowOf = byNumber(flows);
   const sourceOf = byNumber(sources);
@@ -28,7 +28,7 @@ export function withoutSecret(dump: Dump): Dump {
     known,
   );
   const told = value.slice();
-  encodeNatTable({ ...decodeNatTable(value), secret: known }, told);
+  encodeCtTable({ ...decodeCtTable(value), secret: known }, told);
   const maps = new Map(dump.maps);
   maps.set(table.info.id, { ...table, entries: [joined(key, told)] });
   const entries = Array.from(values, ([number, bucket]) => joined(keyOf(number), bucket));

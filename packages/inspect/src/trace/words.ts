@@ -182,13 +182,13 @@ export class Words {
       case 'nat_index':
         return v && keysOfBucket(v.slots as readonly string[]);
       case 'nat_flows':
-        return v && v.life !== 0 ? `flow ${key} ${this.#flow(v)}` : undefined;
+        return v && v.state_word !== 0 ? `flow ${key} ${this.#flow(v)}` : undefined;
       case 'nat_sources':
         return v && key !== 0
           ? `${v.address} is this node’s for others (address ${key})`
           : undefined;
       case 'nat_table':
-        return v && `the flow table has ${v.used} flows, ${v.unanswered} of them unconfirmed`;
+        return v && `the flow table has ${v.used} flows, ${v.unconfirmed} of them unconfirmed`;
       case 'tunnel_backends':
         return value === undefined
           ? `which backend of service ${k.service} is ${k.address} is to be searched`
@@ -214,12 +214,12 @@ export class Words {
     const from = formatEndpoint(`${flow.client}`, flow.client_port as number);
     const to = formatEndpoint(`${flow.frontend}`, flow.frontend_port as number);
     const by = formatEndpoint(`${flow.backend}`, flow.backend_port as number);
-    const number = ((flow.life as number) >>> 16) & 0xf;
-    const type = this.#btf.byName('flow_state', 'enum');
+    const number = ((flow.state_word as number) >>> 16) & 0xf;
+    const type = this.#btf.byName('ct_state', 'enum');
     const known =
       type?.kind === 'enum' ? type.values.find(({ value }) => Number(value) === number) : undefined;
     const [, protocol, ...state] = known?.name.split('_') ?? ['', 'state', `${number}`];
-    const tunnel = (flow.life as number) >>> 31 === 1 ? ', in a tunnel to its node' : '';
+    const tunnel = (flow.state_word as number) >>> 31 === 1 ? ', in a tunnel to its node' : '';
     return `is ${from} to ${to} at ${by}${tunnel}, ${[protocol, state.join(' ').toLowerCase()].join(' ').trim()}`;
   }
 
@@ -266,7 +266,7 @@ function serviceNames({ answers }: Dump): Map<string, string> {
   return names;
 }
 
-/** Of struct flow_bucket: the flows whose keys have the hash that was looked for. */
+/** Of struct ct_bucket: the flows whose keys have the hash that was looked for. */
 function keysOfBucket(slots: readonly (string | number)[]): string {
   const flows = slots.flatMap((slot) => {
     const reference = Number(BigInt(slot) & 0xffff_ffffn);
