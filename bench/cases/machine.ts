@@ -1,5 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { type Bpf, type BpfProgram, LinuxBpf, loadObject, readObject } from '@heddle/ebpf';
+import {
+  type Bpf,
+  type BpfProgram,
+  kernelBtf,
+  LinuxBpf,
+  loadObject,
+  readObject,
+} from '@heddle/ebpf';
 import { eth } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
@@ -48,9 +55,9 @@ const works: readonly Work[] = [
   {
     ...{ name: 'node_ingress', data: stranger.bytes, repeat: 3000 },
     load: (bpf, platform) =>
-      loadObject(bpf, platform, readObject(new Uint8Array(readFileSync(object)))).program(
-        'node_ingress',
-      ),
+      loadObject(bpf, readObject(new Uint8Array(readFileSync(object))), {
+        kernelBtf: kernelBtf(platform),
+      }).program('node_ingress'),
   },
 ];
 

@@ -1,6 +1,5 @@
 import {
   checked,
-  closeFd,
   decodeUtf8,
   encodeCString,
   inodeOfFd,
@@ -96,10 +95,6 @@ export function cgroupId(platform: Platform, path: string): bigint | undefined {
   const nr = syscallNumbers(platform).statfs;
   checked('statfs', platform.syscall(nr, encodeCString(path), status), `use cgroup ${path}`);
   if (new DataView(status.buffer).getUint32(0, true) !== CGROUP2_SUPER_MAGIC) return undefined;
-  const fd = openFile(platform, path, O_RDONLY | O_DIRECTORY);
-  try {
-    return inodeOfFd(platform, fd);
-  } finally {
-    closeFd(platform, fd);
-  }
+  using directory = openFile(platform, path, O_RDONLY | O_DIRECTORY);
+  return inodeOfFd(platform, directory.fd);
 }

@@ -6,7 +6,6 @@ import {
   featureSince,
   features,
   type LoadedObject,
-  loadObject,
   mountBpffs,
   type ObjectSpec,
   readObject,
@@ -22,6 +21,7 @@ import {
   ProgrammedMap,
 } from './core/audit.ts';
 import { Integrity } from './core/integrity.ts';
+import { loadShared } from './core/load-shared.ts';
 import { MappedArray } from './core/mapped-array.ts';
 import { PinnedLinks } from './core/pinned-links.ts';
 import {
@@ -242,10 +242,11 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.folders = [pinFolder(root, version), ...otherFolders(platform, root, version)];
     const sized = { ...options, sizes: this.presentSizes() };
     const { xdp = 'off' } = options;
+    const read = (name: string) => readObject(objects(name), `${name}.o`);
     const specs: Specs = {
-      socket: configuredSocket(readObject(objects('socket')), sized, kernelFields(platform, bpf)),
-      node: configuredNode(readObject(objects('node')), sized),
-      xdp: xdp === 'off' ? undefined : configuredNode(readObject(objects('xdp')), sized),
+      socket: configuredSocket(read('socket'), sized, kernelFields(platform, bpf)),
+      node: configuredNode(read('node'), sized),
+      xdp: xdp === 'off' ? undefined : configuredNode(read('xdp'), sized),
     };
     this.specs = specs;
 
@@ -253,11 +254,11 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     const maps = Object.fromEntries(pinned.map(({ map }) => [map.info.name, map]));
     this.pinned = pinned;
     this.maps = maps;
-    const loaded = loadAll(bpf, platform, specs, maps, opened);
+    const loaded = loadAll(bpf, specs, maps, opened);
     this.loaded = loaded.socket;
     this.node = loaded.node;
     this.xdp = loaded.xdp;
-    const stale = readObject(objects('stale'));
+    const stale = read('stale');
     const { terminateTcp: tcp } = options.options;
     this.stale = opened.use(new StaleSockets(bpf, platform, stale, maps, { tcp }));
     this.open = new OpenConnections(bpf, platform, stale, maps, this.folders[0]!);
@@ -685,7 +686,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       const made = this.resized(specs.socket, opened);
       const maps = { ...this.maps };
       for (const { map } of made) maps[map.info.name] = map;
-      const programs = loadAll(bpf, platform, specs, maps, opened);
+      const programs = loadAll(bpf, specs, maps, opened);
       try {
         this.switchTo(programs);
       } catch (error) {
@@ -765,12 +766,11 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
 /** Loads the programs of all objects. Throws SysError, VerifierError. */
 function loadAll(
   bpf: Bpf,
-  platform: Platform,
   specs: Specs,
   maps: Readonly<Record<string, BpfMap>>,
   opened: Disposal,
 ): Loaded {
-  const load = (spec: ObjectSpec) => opened.use(loadObject(bpf, platform, spec, { maps }));
+  const load = (spec: ObjectSpec) => opened.use(loadShared(bpf, spec, maps));
   return {
     socket: load(specs.socket),
     node: load(specs.node),

@@ -1,4 +1,5 @@
 export type { Damage } from './core/audit.ts';
+export { loadShared } from './core/load-shared.ts';
 export { PinLock, PinsInUse } from './core/pin-lock.ts';
 export { MapFull } from './core/store.ts';
 export {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import {
   type Bpf,
   type BpfMap,
+  kernelBtf,
   type LoadedObject,
   loadObject,
   mapTypes,
@@ -74,7 +75,11 @@ export class Mirror implements Disposable {
       return [mapName, { ...map, maxEntries: held.info.maxEntries, contents }] as const;
     });
     this.#constants = new Set(maps.filter(([, map]) => map.readOnly).map(([mapName]) => mapName));
-    this.#loaded = loadObject(this.#machine, platform, { ...spec, maps: new Map(maps) });
+    this.#loaded = loadObject(
+      this.#machine,
+      { ...spec, maps: new Map(maps) },
+      { kernelBtf: kernelBtf(platform) },
+    );
     this.#expectedEvents = new Events(bpf, kernel.map('drop_events'));
     this.#ownEvents = new Events(this.#machine, this.#loaded.map('drop_events'));
     this.#watch(1);
@@ -210,7 +215,7 @@ class Events implements Disposable {
 
   constructor(bpf: Bpf, map: BpfMap) {
     const never = { onReadable: () => ({ [Symbol.dispose]() {} }) };
-    this.#ring = new RingBuffer(bpf, never, map, (record) => this.#records.push(text(record)));
+    this.#ring = new RingBuffer(bpf, map, (record) => this.#records.push(text(record)), never);
   }
 
   /** What came since the last time, as text. */

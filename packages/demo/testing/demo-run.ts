@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Bpf, Link, type LinkInfo, LinuxBpf } from '@heddle/ebpf';
 import { cgroupRoot } from '@heddle/lab';
-import { closeFd, inodeOfFd, openFile, type Platform, SysError } from '@heddle/sys';
+import { inodeOfFd, openFile, type Platform, SysError } from '@heddle/sys';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const program = fileURLToPath(new URL('../src/main.ts', import.meta.url));
@@ -91,9 +91,8 @@ export interface KernelObjects {
 /** What the agent of the demo with this process id has in the kernel. */
 export function kernelObjectsOf(platform: Platform, pid: number): KernelObjects {
   const bpf = new LinuxBpf(platform);
-  const fd = openFile(platform, `${placesOf(pid).cgroup}/node1`);
-  const cgroup = inodeOfFd(platform, fd);
-  closeFd(platform, fd);
+  using directory = openFile(platform, `${placesOf(pid).cgroup}/node1`);
+  const cgroup = inodeOfFd(platform, directory.fd);
   const links: number[] = [];
   const programs: number[] = [];
   for (let id = bpf.nextId('link', 0); id !== undefined; id = bpf.nextId('link', id)) {

@@ -12,10 +12,13 @@ test('the example counts its own connections', () => {
   assert.equal(run.status, 0);
 });
 
-test('without a cgroup it says what is wrong', () => {
+test('the example names a cgroup that does not exist', () => {
   const run = spawnSync(process.execPath, [example, '--cgroup', '/no/such/cgroup'], {
     encoding: 'utf8',
   });
-  assert.equal(run.stderr, 'count-connects: open /no/such/cgroup: ENOENT\n');
+  assert.equal(
+    run.stderr,
+    'count-connects: attach program connect4 to cgroup /no/such/cgroup: no such file or directory (ENOENT)\n',
+  );
   assert.equal(run.status, 1);
 });

@@ -3,14 +3,13 @@
 //   node packages/ebpf/examples/count-connects.ts [--cgroup DIR] [--seconds N]
 //   node packages/ebpf/examples/count-connects.ts --once
 //
-// The first form watches the processes of a cgroup (by default all of the machine) for a few
-// seconds. The second one makes a cgroup and some connections of its own, and shows those.
-// The kernel half is testdata/connects.bpf.c.
+// The first form counts those of the processes of a cgroup (by default of the machine) for some
+// seconds. The second one makes a cgroup and three connections of its own, and counts these.
+// The BPF programs are in testdata/connects.bpf.c.
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { parseArgs } from 'node:util';
-import { attachCgroup, LinuxBpf, loadObject, readObject } from '@heddle/ebpf';
-import { closeFd, O_DIRECTORY, openFile } from '@heddle/sys';
+import { attachCgroup, LinuxBpf, loadObject, readObject, u16, u64 } from '@heddle/ebpf';
 import { nodePlatform } from '@heddle/sys/node';
 
 const { values: options } = parseArgs({
@@ -25,7 +24,7 @@ const platform = nodePlatform();
 const bpf = new LinuxBpf(platform);
 const root = cgroupRoot();
 
-/** Where this process is, to go back to. */
+/** The cgroup of this process, to return to. */
 const home = `${root}${readFileSync('/proc/self/cgroup', 'utf8').match(/^0::(.*)$/m)?.[1] ?? '/'}`;
 const own = `${root}/count-connects-${process.pid}`;
 if (options.once) mkdirSync(own);
@@ -43,26 +42,19 @@ try {
 
 /** Attaches the programs to the cgroup, waits, and reads the map: [port, connects] by number. */
 async function count(cgroup: string): Promise<[number, bigint][]> {
-  // Reading the object is pure; only loading it talks to the kernel.
+  // Reading the object does not involve the kernel; loading it does.
   const spec = readObject(readFileSync(new URL('../testdata/connects.o', import.meta.url)));
-  using object = loadObject(bpf, platform, spec, { programs: ['connect4', 'connect6'] });
+  using object = loadObject(bpf, spec, { programs: ['connect4', 'connect6'] });
 
-  const directory = openFile(platform, cgroup, O_DIRECTORY);
-  try {
+  {
     // The links end with this block, and the programs with them.
-    using _v4 = attachCgroup(bpf, object.program('connect4'), directory);
-    using _v6 = attachCgroup(bpf, object.program('connect6'), directory);
+    using _v4 = attachCgroup(bpf, object.program('connect4'), cgroup);
+    using _v6 = attachCgroup(bpf, object.program('connect6'), cgroup);
     if (options.once) await connectSome(cgroup);
     else await new Promise((resolve) => setTimeout(resolve, Number(options.seconds) * 1000));
-  } finally {
-    closeFd(platform, directory);
   }
 
-  const ports: [number, bigint][] = [];
-  for (const [key, value] of object.map('connects').entries()) {
-    const port = new DataView(key.buffer, key.byteOffset).getUint16(0, true);
-    ports.push([port, new DataView(value.buffer, value.byteOffset).getBigUint64(0, true)]);
-  }
+  const ports = [...object.typedMap('connects', u16, u64).entries()];
   return ports.sort((a, b) => Number(b[1] - a[1]));
 }
 

@@ -2,13 +2,13 @@ import { camelCase, pascalCase } from './bindings-names.ts';
 import { type Btf, BtfError } from './btf.ts';
 import type { BtfArray, BtfComposite, BtfEnum } from './btf-types.ts';
 
-/** Is told of each type that a codec needs; they get their own. */
+/** Receives each struct and enum that a codec needs; each gets a codec or constants of its own. */
 export interface CodecNeeds {
   struct(type: BtfComposite, name: string): void;
   enum(type: BtfEnum, name: string): void;
 }
 
-/** How one field, or one element of an array, is written down. */
+/** How one field, or one element of an array, is encoded and decoded. */
 interface Piece {
   /** TypeScript's type. */
   readonly type: string;
@@ -27,7 +27,7 @@ interface Field {
   readonly piece: Piece;
 }
 
-/** Interface, size and codec of a struct. See `generateBindings` for what they look like. */
+/** Returns the source of a struct's interface, size and codec; see `generateBindings`. */
 export function codecSource(
   btf: Btf,
   struct: BtfComposite,
@@ -54,6 +54,7 @@ export function codecSource(
   const reads = fields.map(({ name: field, piece, offset }) => {
     return `    ${field}: ${piece.decode(String(offset), 0)},`;
   });
+  const offsets = fields.map(({ name: field, offset }) => `    ${field}: ${offset},`);
   const usesView = (lines: readonly string[]) => lines.some((line) => line.includes('view.'));
   const view = (bytes: string) => `  const view = viewOf(${bytes}, offset, ${struct.size});`;
   const check = `  checkRoom(into, offset, ${struct.size});`;
@@ -63,6 +64,15 @@ ${members.join('\n')}
 }
 
 export const ${constant}Size = ${struct.size};
+
+export const ${constant}Codec = {
+  size: ${struct.size},
+  offsets: {
+${offsets.join('\n')}
+  },
+  encode: encode${type},
+  decode: decode${type},
+} as const;
 
 export function encode${type}(value: ${type}, into: Uint8Array, offset = 0): void {
 ${[usesView(writes) ? view('into') : check, ...writes, ...zeroes].join('\n')}
@@ -76,7 +86,7 @@ ${reads.join('\n')}
 `;
 }
 
-/** Stretches of a struct that no field covers, `[from, to)`. */
+/** Returns the ranges of a struct that no field covers, `[from, to)`. */
 function paddingOf(fields: readonly Field[], size: number): [number, number][] {
   const gaps: [number, number][] = [];
   let at = 0;
@@ -89,7 +99,7 @@ function paddingOf(fields: readonly Field[], size: number): [number, number][] {
   return gaps;
 }
 
-/** A place in the caller's bytes, of one in the struct. */
+/** Returns the expression for an offset in the caller's bytes, given one in the struct. */
 function place(at: number | string): string {
   return at === 0 || at === '0' ? 'offset' : `offset + ${at}`;
 }
@@ -107,7 +117,7 @@ class Fields {
     this.#needs = needs;
   }
 
-  /** Fields of a struct; those of structs without a name in it count as its own. */
+  /** Returns the fields of a struct, with those of structs without a name in it. */
   of(struct: BtfComposite, start: number): Field[] {
     return struct.members.flatMap((member): Field[] => {
       const what = `${this.#owner}.${member.name}`;
@@ -118,7 +128,7 @@ class Fields {
       }
       if (member.name === '') {
         const inner = this.#btf.resolved(member.typeId);
-        // clang names no bit field that only fills up; what it covers is padding.
+        // A bit field without a name is padding.
         if (inner.kind === 'int' || inner.kind === 'enum') return [];
         if (inner.kind !== 'struct')
           throw new BtfError(`${this.#owner} has a union without a name`);
@@ -171,7 +181,6 @@ class Fields {
     }
     const piece = this.#piece(array.elementTypeId, what, field);
     const { size, note } = piece;
-    // Zero is left out where it would only be noise.
     const element_ = (at: string, index: string) =>
       `${at === '0' ? '' : `${at} + `}${index}${size === 1 ? '' : ` * ${size}`}`;
     return {
@@ -197,7 +206,7 @@ class Fields {
     };
   }
 
-  /** Whether a typedef on the way to the integer says so. */
+  /** Whether the integer has its type from `__be16`, `__be32` or `__be64`. */
   #isNetworkOrder(typeId: number): boolean {
     const last = this.#btf.resolve(typeId);
     let id = typeId;

@@ -1,4 +1,4 @@
-/** `service_key` and `SERVICE_KEY` as `serviceKey`; underscores at the start are dropped. */
+/** Returns `serviceKey` for `service_key` and `SERVICE_KEY`, without underscores at the start. */
 export function camelCase(name: string): string {
   const words = name.split('_').filter((word) => word !== '');
   return words
@@ -9,7 +9,7 @@ export function camelCase(name: string): string {
     .join('');
 }
 
-/** `service_key` as `ServiceKey`. */
+/** Returns `ServiceKey` for `service_key`. */
 export function pascalCase(name: string): string {
   return capitalized(camelCase(name));
 }
@@ -18,7 +18,7 @@ function capitalized(word: string): string {
   return word.slice(0, 1).toUpperCase() + word.slice(1);
 }
 
-/** Names of enumerators in camelCase, without the words that all of them start with. */
+/** Returns the names of enumerators in camelCase, without the words that all of them start with. */
 export function enumeratorNames(names: readonly string[]): string[] {
   const split = names.map((name) => name.split('_'));
   let common = 0;
@@ -27,7 +27,7 @@ export function enumeratorNames(names: readonly string[]): string[] {
     split.every(
       (words) =>
         words[common] === split[0]![common] &&
-        // Something must be left, and be a name.
+        // The rest must be a name.
         /^[A-Za-z]/.test(words[common + 1] ?? ''),
     )
   ) {

@@ -48,30 +48,30 @@ const written = () => {
 };
 
 describe('codecs', () => {
-  test('are those of the committed file', () => {
+  test('the committed codecs are those that the generator writes', () => {
     const text = decodeUtf8(fixture('generated/codecs.ts'));
     assert.equal(text, codecsOf(fixture('codecs.o')), 'run testing/write-codecs.ts');
   });
 
-  test('read back what they wrote', () => {
+  test('a codec decodes what it has encoded', () => {
     assert.deepEqual(codecs.decodeEverything(written()), value);
   });
 
-  test('work at any place of the bytes', () => {
+  test('a codec works at any offset', () => {
     const bytes = new Uint8Array(codecs.everythingSize + 24).fill(0x55);
     codecs.encodeEverything(value, bytes.subarray(8), 3);
     assert.deepEqual(codecs.decodeEverything(bytes, 11), value);
     assert.ok([...bytes.subarray(0, 11), ...bytes.subarray(-13)].every((byte) => byte === 0x55));
   });
 
-  test('share nothing with the bytes', () => {
+  test('a decoded value shares no memory with the bytes', () => {
     const bytes = written();
     const decoded = codecs.decodeEverything(bytes);
     bytes.fill(0);
     assert.deepEqual(decoded, value);
   });
 
-  test('put fields where the compiler does', () => {
+  test('a codec has the field offsets of the compiler', () => {
     const bytes = written();
     const view = new DataView(bytes.buffer);
     assert.equal(view.getBigInt64(8, true), -2n);
@@ -83,14 +83,28 @@ describe('codecs', () => {
     assert.equal(bytes.length, 216);
   });
 
-  test('leave no trace of what was there in the padding', () => {
+  test('a codec has the offset of each field', () => {
+    const { offsets, size, encode, decode } = codecs.everythingCodec;
+    assert.deepEqual(Object.keys(offsets), Object.keys(value));
+    assert.equal(size, codecs.everythingSize);
+    const bytes = written();
+    const view = new DataView(bytes.buffer);
+    assert.equal(view.getBigInt64(offsets.wideSigned, true), value.wideSigned);
+    assert.deepEqual(bytes.subarray(offsets.text, offsets.text + 5), value.text);
+    assert.equal(bytes[offsets.last], value.last);
+    const copy = new Uint8Array(size);
+    encode(decode(bytes), copy);
+    assert.deepEqual(copy, bytes);
+  });
+
+  test('encoding zeroes the padding', () => {
     const bytes = written();
     const padding = [1, 7, 20, 23, 37, 39, 56 + 19, 181, 183, 209, 215];
     for (const at of padding) assert.equal(bytes[at], 0, `byte ${at}`);
     assert.ok(!bytes.includes(0xaa));
   });
 
-  test('refuse what does not fit', () => {
+  test('a codec refuses arrays of the wrong length and bytes that are too short', () => {
     const into = new Uint8Array(codecs.everythingSize);
     const wrong = (changes: Partial<codecs.Everything>) => () =>
       codecs.encodeEverything({ ...value, ...changes }, into);
@@ -105,7 +119,7 @@ describe('codecs', () => {
   });
 });
 
-describe('the generator', () => {
+describe('generateBindings', () => {
   /** A Spec that has nothing but types. */
   const types = (add: (build: BtfBuilder) => void): ObjectSpec => {
     const build = new BtfBuilder();
@@ -124,7 +138,7 @@ describe('the generator', () => {
       build.struct('single', size, [{ name: 'x', type: build.int('int', size), at: 0 }]);
     });
 
-  test('takes types that are the same in all objects', () => {
+  test('the generator accepts types that are equal in all objects, and refuses others', () => {
     const text = generateBindings([single(4), single(4)], { structs: ['single'] });
     assert.equal(text.split('export const singleSize').length, 2);
     assert.throws(
@@ -133,14 +147,14 @@ describe('the generator', () => {
     );
   });
 
-  test('says which types there are not', () => {
+  test('the generator names the types that are missing', () => {
     assert.throws(
       () => generateBindings([single(4)], { structs: ['single', 'other'], enums: ['state'] }),
       /no object has the types other, state/,
     );
   });
 
-  test('refuses what it can not express', () => {
+  test('the generator refuses bit fields, unions without a name and other types without a codec', () => {
     const refused = (reason: RegExp, add: (build: BtfBuilder) => void) =>
       assert.throws(() => generateBindings([types(add)], { structs: ['s'] }), reason);
     refused(/s\.x is a bit field that is not a whole number of bytes/, (build) => {
@@ -162,7 +176,7 @@ describe('the generator', () => {
   });
 });
 
-test('names', () => {
+test('names of C become those of TypeScript', () => {
   assert.equal(camelCase('service_key'), 'serviceKey');
   assert.equal(camelCase('__opaque_u32'), 'opaqueU32');
   assert.equal(camelCase('SLOT_COUNT'), 'slotCount');

@@ -5,33 +5,34 @@ import type { BtfComposite, BtfEnum } from './btf-types.ts';
 import type { ObjectSpec } from './spec.ts';
 
 export interface BindingsOptions {
-  /** C names of the structs that are wanted; structs and enums in their fields come along. */
+  /** C names of structs. The structs and enums of their fields are added. */
   readonly structs?: readonly string[];
-  /** C names of further enums. Only what something in the object refers to is in its BTF. */
+  /** C names of further enums. An object's BTF has only the types that the object refers to. */
   readonly enums?: readonly string[];
-  /** Whether the structs that are keys and values of the objects' maps are wanted, too. */
+  /** Adds the structs that are keys and values of the objects' maps. */
   readonly maps?: boolean;
   /** Comment lines for the start of the file, without the slashes. */
   readonly header?: readonly string[];
 }
 
 /**
- * TypeScript source with a codec for each struct, from the BTF of one or more objects. For
+ * Returns TypeScript source with a codec for each struct, from the BTF of one or more objects. For
  * `struct service_key` it has
- * - `interface ServiceKey`: `u8`..`u32`, signed ones and floats as number, 64 bits and pointers as
- *   bigint, `_Bool` as boolean, arrays of bytes and named unions as Uint8Array, other arrays as
- *   arrays, enums as the union of their values. Fields of a type `__be16`, `__be32` or `__be64` are
- *   in host order here and in network order in the bytes. Names are in camelCase.
- * - `const serviceKeySize`: bytes.
+ * - `interface ServiceKey`: integers of up to 32 bits and floats are numbers, 64 bits and pointers
+ *   are bigints, `_Bool` is boolean, arrays of bytes and named unions are Uint8Arrays, other arrays
+ *   are arrays, enums are the union of their values. Fields of a type `__be16`, `__be32` or `__be64`
+ *   are in host order here and in network order in the bytes. Names are in camelCase.
+ * - `serviceKeySize`: the size in bytes.
  * - `encodeServiceKey(value, into, offset = 0)`: writes all bytes of the struct, zeroes in its
  *   padding. Throws RangeError for an array of the wrong length, or when `into` is too short.
- * - `decodeServiceKey(bytes, offset = 0)`: the value, which shares nothing with `bytes`.
+ * - `decodeServiceKey(bytes, offset = 0)`: returns the value, which shares no memory with `bytes`.
+ * - `serviceKeyCodec`: a Codec of these for `TypedMap`, with the offset of each field in `offsets`.
  *
  * `enum backend_state { BACKEND_GONE, ... }` becomes `const backendState = { gone: 0, ... }` and
- * `type BackendState`; what all enumerators start with is left out.
+ * `type BackendState`, without the prefix that all enumerators share.
  *
- * Throws BtfError for what is missing, for bit fields that are not whole bytes, for unions without
- * a name, and for types that differ from object to object.
+ * Throws BtfError for types that are missing, for bit fields that are not whole bytes, for unions
+ * without a name, and for types that differ from object to object.
  */
 export function generateBindings(
   specs: readonly ObjectSpec[],
@@ -90,7 +91,7 @@ class Bindings {
     }
   }
 
-  /** Whether the struct holds what the kernel gives nobody to read or write, e.g. a timer. */
+  /** Whether the struct has a timer, which user space can neither read nor write. */
   #isTheKernels({ members }: BtfComposite): boolean {
     return members.some(({ typeId }) => this.#btf.nameOf(typeId) === 'bpf_timer');
   }
@@ -133,7 +134,7 @@ export type ${pascalCase(name)} = (typeof ${constant})[keyof typeof ${constant}]
   }
 }
 
-/** Functions of the generated file that its codecs call. */
+/** Functions that the codecs of the generated file call. */
 const support: readonly (readonly [call: string, source: string])[] = [
   [
     'viewOf(',

@@ -1,12 +1,14 @@
-import type { SysError } from '@heddle/sys';
+import type { Platform, SysError } from '@heddle/sys';
 
 /**
- * The one door through which everything of this package reaches the bpf(2) commands: one method
- * per command that is used, bytes in and out, descriptors as numbers. `LinuxBpf` passes them to
- * the kernel; a userspace machine can stand behind the same door. Every method throws SysError
- * when the command fails; that something isn't there is a plain answer, no failure.
+ * The port through which this package makes all bpf(2) commands: one method for each command,
+ * bytes in and out, descriptors as numbers. `LinuxBpf` passes them to the kernel; `VmBpf` of
+ * @heddle/vm is a userspace machine. Every method throws SysError when the command fails. A missing
+ * element or object is a return value and no failure.
  */
 export interface Bpf {
+  /** The operating system of the machine on which the commands run. */
+  readonly platform: Platform;
   /** CPUs that a per-CPU map keeps a value for. */
   readonly possibleCpus: number;
   /** Bytes of a memory page, the granularity of mapMemory. */

@@ -9,7 +9,7 @@ import { mapSpec } from '../testing/map-spec.ts';
 import { isBpffs, mountBpffs, unmountBpffs } from './bpffs.ts';
 import { BpfMap } from './map.ts';
 
-test('a bpf file system is made where there is none, and kept where there is one', () => {
+test('mountBpffs mounts a bpf file system once, and keeps one that exists', () => {
   const parent = mkdtempSync(join(tmpdir(), 'heddle-bpffs-'));
   const path = join(parent, 'bpf');
   try {

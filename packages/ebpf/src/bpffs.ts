@@ -16,7 +16,7 @@ const MS_NODEV = 4;
 const MS_NOEXEC = 8;
 const MNT_DETACH = 2;
 
-/** Whether `path` lies on a bpf file system, where objects can be pinned. False if it is missing. */
+/** Whether `path` exists and lies on a bpf file system, where objects can be pinned. */
 export function isBpffs(platform: Platform, path: string): boolean {
   // struct statfs: f_type is its first word (8 bytes on x86-64 and arm64).
   const status = new Uint8Array(256);
@@ -25,8 +25,8 @@ export function isBpffs(platform: Platform, path: string): boolean {
 }
 
 /**
- * Mounts a bpf file system on `path`, which is made when missing. One that lies there already is
- * kept, so the pins in it too. Throws SysError (EPERM without CAP_SYS_ADMIN).
+ * Mounts a bpf file system on `path`, and makes the directory if it is missing. A bpf file system that
+ * is mounted there already is kept, with its pins. Throws SysError (EPERM without CAP_SYS_ADMIN).
  */
 export function mountBpffs(platform: Platform, path: string): void {
   if (isBpffs(platform, path)) return;
@@ -40,13 +40,14 @@ export function mountBpffs(platform: Platform, path: string): void {
     MS_NOSUID | MS_NODEV | MS_NOEXEC,
     encodeCString('mode=0700'),
   );
-  const hint = result === -errno.EPERM ? ' (needs CAP_SYS_ADMIN, or mount it beforehand)' : '';
-  checked('mount', result, `mount bpf file system on ${path}${hint}`);
+  checked('mount', result, `mount bpf file system on ${path}`, {
+    EPERM: 'it takes CAP_SYS_ADMIN, unless it is mounted beforehand',
+  });
 }
 
 /**
- * Unmounts the file system on `path`, now or as soon as nobody uses it. Pins live as long as any
- * process holds a copy of the mount table: unlink them first. Throws SysError.
+ * Unmounts the file system on `path`, at once or as soon as nobody uses it. Unlink the pins first: they
+ * remain while any process has a copy of the mount table. Throws SysError.
  */
 export function unmountBpffs(platform: Platform, path: string): void {
   const result = platform.syscall(
@@ -58,8 +59,8 @@ export function unmountBpffs(platform: Platform, path: string): void {
 }
 
 /**
- * The error of a pin that could not be made or opened. For a path that it takes for no place of
- * pins the kernel says EPERM as well; then the error says what is wrong with the path.
+ * Returns the error of a pin that could not be made or opened. The kernel fails with EPERM also for a
+ * path where no pin can be; then the error says what is wrong with the path.
  */
 export function pinError(platform: Platform, code: number, verb: string, path: string): SysError {
   const slash = path.lastIndexOf('/');
@@ -70,7 +71,7 @@ export function pinError(platform: Platform, code: number, verb: string, path: s
       : !isBpffs(platform, directory)
         ? `${directory} is not on a bpf file system; mount one there with type bpf`
         : undefined;
-    if (hint) return new SysError('bpf', errno.EINVAL, `${verb} ${path} (${hint})`);
+    if (hint) return new SysError('bpf', errno.EINVAL, `${verb} ${path}`, { hint });
   }
   return new SysError('bpf', code, `${verb} ${path}`);
 }

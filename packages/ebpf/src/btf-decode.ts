@@ -5,8 +5,8 @@ const INT_CHAR = 2;
 const INT_BOOL = 4;
 
 /**
- * Decodes the type that starts at word `at`. The scan in btf.ts has made sure that all of its words
- * are there; strings may be missing, for which `strings.string` throws.
+ * Decodes the type that starts at word `at`. The scan in btf.ts has checked that all of its words
+ * exist. For missing strings `strings.string` throws.
  */
 export function decodeType(
   id: number,

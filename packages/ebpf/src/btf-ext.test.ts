@@ -24,7 +24,7 @@ function ext(functions: number[], lines: number[], relocations: number[]): Uint8
   return new Uint8Array(Uint32Array.from([...words, ...parts.flat()]).buffer);
 }
 
-test('reads functions, lines and relocations by section, in order', () => {
+test('.BTF.ext has functions, lines and relocations by section, in order', () => {
   const bytes = ext(
     [8, tc!, 2, 16, 2, 0, 1],
     [16, tc!, 1, 8, file!, text!, (7 << 10) | 3],
@@ -49,11 +49,11 @@ test('reads functions, lines and relocations by section, in order', () => {
   );
 });
 
-test('may be empty', () => {
+test('.BTF.ext may be empty', () => {
   assert.equal(readBtfExt(ext([], [], []), btf).size, 0);
 });
 
-test('says what is wrong', () => {
+test('an error of .BTF.ext names the part that is wrong', () => {
   const good = ext([8, tc!, 1, 0, 1], [], []);
   const changed = (at: number, value: number) => {
     const bytes = good.slice();
@@ -69,7 +69,7 @@ test('says what is wrong', () => {
   assert.throws(changed(36, 9999), /string offset 9999/);
 });
 
-test('damaged .BTF.ext gives BtfError or a result', () => {
+test('damaged .BTF.ext results in a BtfError or in records', () => {
   const elf = readElf(fixture('features.o'));
   const section = (name: string) => elf.sections.find((candidate) => candidate.name === name)!;
   const types = Btf.parse(section('.BTF').bytes.slice());

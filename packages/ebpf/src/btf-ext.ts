@@ -22,7 +22,7 @@ export interface ExtRelocation {
   readonly kind: number;
 }
 
-/** What `.BTF.ext` says about one code section. Records are in ascending order of offset. */
+/** The records of `.BTF.ext` for one code section, in ascending order of offset. */
 export interface SectionExt {
   readonly functions: ExtFunction[];
   readonly lines: ExtLine[];
@@ -87,7 +87,7 @@ export function readBtfExt(bytes: Uint8Array, btf: Btf): Map<string, SectionExt>
 
 type AddRecord = (ext: SectionExt, part: DataView, at: number) => void;
 
-/** Walks `record size, {section name, count, records}...`; records may grow in later versions. */
+/** Iterates over `record size, {section name, count, records}...`. Later versions may have longer records. */
 function eachRecord(
   part: DataView,
   what: string,

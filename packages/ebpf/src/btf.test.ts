@@ -50,7 +50,7 @@ function zoo() {
   return { btf: build.build(), ids, prototype };
 }
 
-test('decodes every kind', () => {
+test('Btf decodes types of every kind', () => {
   const { btf, ids, prototype } = zoo();
   assert.deepEqual(btf.typeById(0), { id: 0, kind: 'void', name: '' });
   assert.deepEqual(btf.typeById(ids.int), {
@@ -123,13 +123,13 @@ test('decodes every kind', () => {
   });
 });
 
-test('sees through typedefs, modifiers and tags', () => {
+test('Btf resolves typedefs, modifiers and tags', () => {
   const { btf, ids } = zoo();
   assert.equal(btf.resolve(ids.typedef), ids.struct);
   assert.equal(btf.resolved(ids.typedef).name, 'node');
 });
 
-test('knows sizes', () => {
+test('Btf returns the sizes of types', () => {
   const { btf, ids } = zoo();
   const sizes = [ids.int, ids.array, ids.ptr, ids.typedef, ids.union, ids.enum64, ids.var];
   assert.deepEqual(
@@ -140,7 +140,7 @@ test('knows sizes', () => {
   assert.throws(() => btf.sizeOf(0), BtfError);
 });
 
-test('finds types by name and kind', () => {
+test('Btf finds types by name and kind', () => {
   const build = new BtfBuilder();
   const typedef = build.reference('typedef', 0, 'thing');
   const struct = build.struct('thing', 0, []);
@@ -152,7 +152,7 @@ test('finds types by name and kind', () => {
   assert.equal(btf.byName('thin'), undefined);
 });
 
-test('flavors share an essential name', () => {
+test('flavors of a type have the same essential name', () => {
   assert.equal(essentialName('sock___new'), 'sock');
   assert.equal(essentialName('a___b___c'), 'a___b');
   for (const whole of ['sock', 'sock___', '___sock', 'a____b', 'a__b', '']) {
@@ -169,7 +169,7 @@ test('flavors share an essential name', () => {
   assert.equal(btf.byName('sock___new')?.id, ids[3]);
 });
 
-test('continues a base', () => {
+test('a split BTF continues its base', () => {
   const { btf: base, ids } = zoo();
   const build = new BtfBuilder(base);
   const pointer = build.reference('ptr', ids.struct);
@@ -185,7 +185,7 @@ test('continues a base', () => {
   assert.throws(() => base.typeById(own), BtfError);
 });
 
-test('says what is wrong', () => {
+test('an error of BTF names the part that is wrong', () => {
   const good = zoo().btf.bytes;
   const changed = (at: number, value: number) => {
     const bytes = good.slice();
@@ -228,7 +228,7 @@ function explore(bytes: Uint8Array): void {
   }
 }
 
-test('damaged BTF gives BtfError or a result', () => {
+test('damaged BTF results in a BtfError or in types', () => {
   const section = readElf(fixture('codecs.o')).sections.find(({ name }) => name === '.BTF');
   const bases = [zoo().btf.bytes, section!.bytes];
   fc.assert(

@@ -6,8 +6,12 @@ import { BtfKind, type BtfKindName, type BtfType, btfKindNames } from './btf-typ
 export class BtfError extends Error {
   override readonly name = 'BtfError';
 
-  constructor(cause: string) {
-    super(`read BTF: ${cause}`);
+  readonly reason: string;
+
+  /** `file` is the name of the file that has the BTF, when the caller knows it. */
+  constructor(reason: string, file?: string, options?: ErrorOptions) {
+    super(`read BTF${file === undefined ? '' : ` of ${file}`}: ${reason}`, options);
+    this.reason = reason;
   }
 }
 
@@ -16,11 +20,11 @@ export class BtfError extends Error {
 const fixedWords = [0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0];
 const entryWords = [0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3];
 
-/** How many typedefs, modifiers and arrays may be stacked, as in the kernel's own users of BTF. */
+/** The number of typedefs, modifiers and arrays that may be nested, as in the kernel. */
 const maxDepth = 64;
 const pointerSize = 8;
 
-/** Longer names share a bucket; the kernel takes names of up to 511 bytes. */
+/** Longer names share a bucket. The kernel accepts names of up to 511 bytes. */
 const hashedLength = 512;
 
 /** The kernel's bound is 511 bytes (KSYM_NAME_LEN since Linux 6.1). */
@@ -35,14 +39,14 @@ interface NameIndex {
 
 /**
  * BPF Type Format (Documentation/bpf/btf.rst), read in place. Parsing scans once over the types and
- * keeps one offset each; types are decoded when they are asked for, and the index by name is built
- * on first use. Ids start at 1 (0 is void), or where `base` ends for split BTF.
+ * keeps one offset for each. Types are decoded when they are requested, and the index by name is built
+ * at its first use. Ids start at 1 (0 is void), or where `base` ends for split BTF.
  */
 export class Btf {
-  /** The whole blob, as it was read. */
+  /** The BTF as bytes. */
   readonly bytes: Uint8Array;
   readonly base: Btf | undefined;
-  /** Own ids are those from `firstId` up to, not including, `endId`. */
+  /** The first id that is not of `base`. `endId` is the first one behind the last. */
   readonly firstId: number;
   readonly endId: number;
   readonly #words: Uint32Array;
@@ -81,35 +85,35 @@ export class Btf {
     if (base === undefined && strings[0] !== 0) {
       throw new BtfError('string section does not start with an empty string');
     }
-    // Typed arrays want aligned memory; a section inside a file may lie anywhere.
+    // Typed arrays need aligned memory, and a section of a file can have any offset.
     const aligned = types.byteOffset % 4 === 0 ? types : types.slice();
     const words = new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4);
     return new Btf(bytes, base, words, types.byteOffset - bytes.byteOffset, strings);
   }
 
-  /** The type with this id. Throws BtfError for an id that there is not. */
+  /** Returns the type with this id. Throws BtfError for an unknown id. */
   typeById(id: number): BtfType {
     if (id === 0) return { id: 0, kind: 'void', name: '' };
     const owner = this.#ownerOf(id);
-    // Strings of a split BTF's types may be its own ones, those of a base's types never are.
+    // Types of a split BTF may have its own strings, types of the base never do.
     return decodeType(id, owner.#words, owner.#offsets[id - owner.firstId]!, owner);
   }
 
-  /** BTF_KIND_* of a type, without decoding the rest of it. */
+  /** Returns the BTF_KIND_* of a type without decoding the rest of it. */
   kindOf(id: number): number {
     return id === 0 ? BtfKind.void : (this.#header(id, 1) >>> 24) & 0x1f;
   }
 
-  /** Name of a type, without decoding the rest of it. */
+  /** Returns the name of a type without decoding the rest of it. */
   nameOf(id: number): string {
     return id === 0 ? '' : this.string(this.#header(id, 0));
   }
 
-  /** The string at an offset of the string section(s). Throws BtfError. */
+  /** Returns the string at an offset of the string section or sections. Throws BtfError. */
   string(offset: number): string {
     if (offset === 0) return '';
     const [strings, start] = this.#locateString(offset);
-    // Strings may share bytes, so that their lengths are no part of the file's: each has a bound.
+    // Strings may share bytes, so that the sum of their lengths can exceed the file: each has a limit.
     const bytes = strings.subarray(start, start + longestString + 1);
     const end = bytes.indexOf(0);
     if (end < 0) {
@@ -120,7 +124,7 @@ export class Btf {
     return decodeUtf8(bytes.subarray(0, end));
   }
 
-  /** The first type with this name (and kind), those of the base first. */
+  /** Returns the first type with this name and, if given, kind. Types of the base come first. */
   byName(name: string, kind?: BtfKindName): BtfType | undefined {
     const found = this.base?.byName(name, kind);
     if (found !== undefined) return found;
@@ -132,8 +136,8 @@ export class Btf {
   }
 
   /**
-   * Ids of all named types that are `name` up to a flavor: what follows three underscores doesn't
-   * count, on either side (`task_struct___old` matches `task_struct`). Base first, ascending.
+   * Returns the ids of all types with this name, flavors aside: a suffix after three underscores is
+   * ignored on both sides (`task_struct___old` matches `task_struct`). They ascend, the base first.
    */
   idsByEssentialName(name: string): number[] {
     const essential = essentialName(name);
@@ -144,7 +148,7 @@ export class Btf {
     return ids;
   }
 
-  /** Id of a type without the typedefs, const, volatile, restrict and type tags around it. */
+  /** Returns the id of the type behind typedefs, const, volatile, restrict and type tags. */
   resolve(id: number): number {
     let at = id;
     for (let depth = 0; depth < maxDepth; depth++) {
@@ -157,12 +161,12 @@ export class Btf {
     throw new BtfError(`type ${id} refers to itself`);
   }
 
-  /** The type behind typedefs and modifiers. */
+  /** Returns the type behind typedefs and modifiers. */
   resolved(id: number): BtfType {
     return this.typeById(this.resolve(id));
   }
 
-  /** Bytes that a value of the type takes. Throws BtfError for a type without a size. */
+  /** Returns the size of a type in bytes. Throws BtfError for a type without a size. */
   sizeOf(id: number): number {
     let size = 1;
     let at = id;
@@ -194,12 +198,12 @@ export class Btf {
     throw new BtfError(`type ${id} refers to itself`);
   }
 
-  /** Where the record of one of the own types starts in `bytes`. */
+  /** Returns the offset in `bytes` of the record of a type that is not of `base`. */
   byteOffset(id: number): number {
     return this.#typesStart + 4 * this.#offsets[this.#own(id)]!;
   }
 
-  /** Bytes that the record of one of the own types takes. */
+  /** Returns the length in bytes of the record of a type that is not of `base`. */
   byteLength(id: number): number {
     const next = this.#own(id) + 1;
     const end = next < this.#offsets.length ? this.#offsets[next]! : this.#words.length;
@@ -217,7 +221,7 @@ export class Btf {
   }
 
   #own(id: number): number {
-    if (id < this.firstId || id >= this.endId) throw new BtfError(`type ${id} is not an own one`);
+    if (id < this.firstId || id >= this.endId) throw new BtfError(`type ${id} is of the base`);
     return id - this.firstId;
   }
 
@@ -242,7 +246,7 @@ export class Btf {
     return [owner.#strings, offset - owner.#stringsStart];
   }
 
-  /** Own ids whose essential name may be that of `name`, ascending. */
+  /** Returns the ids, not of `base`, whose essential name may be that of `name`, ascending. */
   *#bucket(name: string): Generator<number> {
     this.#names ??= this.#buildIndex();
     const { heads, next } = this.#names;
@@ -276,7 +280,7 @@ export class Btf {
   }
 }
 
-/** A name without its flavor: `sock___v2` is `sock`. */
+/** Returns a name without its flavor: `sock` for `sock___v2`. */
 export function essentialName(name: string): string {
   const bytes = encodeUtf8(name);
   const end = essentialEnd(bytes, 0, bytes.length);
@@ -285,7 +289,7 @@ export function essentialName(name: string): string {
 
 const underscore = 95;
 
-/** Where the last run of exactly three underscores between other characters starts, or `end`. */
+/** Returns the index of the last three underscores between other characters, or `end`. */
 function essentialEnd(bytes: Uint8Array, start: number, end: number): number {
   for (let at = end - 5; at >= start; at--) {
     if (
@@ -301,7 +305,7 @@ function essentialEnd(bytes: Uint8Array, start: number, end: number): number {
   return end;
 }
 
-/** FNV-1a over the essential part of a name. */
+/** Returns the FNV-1a hash of the essential part of a name. */
 function hashEssential(bytes: Uint8Array, start: number, end: number): number {
   const stop = essentialEnd(bytes, start, end);
   let hash = 0x811c9dc5;
@@ -333,7 +337,7 @@ function readHeader(bytes: Uint8Array): { types: Uint8Array; strings: Uint8Array
   return { types, strings };
 }
 
-/** Offset of each type, in words. */
+/** Returns the offset of each type, in words. */
 function scan(words: Uint32Array): Uint32Array {
   const offsets = new Uint32Array(Math.ceil(words.length / 3));
   let count = 0;

@@ -4,7 +4,6 @@ import {
   bpf,
   load,
   loopback,
-  platform,
   temporaryBpffs,
   temporaryCgroup,
   u32,
@@ -22,7 +21,7 @@ import { BPF_F_MMAPABLE, mapTypes } from './uapi.ts';
 // The kernel gives the lowest free number to the next file: a handle that went on using its number
 // would reach that file.
 describe('a closed handle', () => {
-  test('of a map throws, and the map that has its number since stays as it is', () => {
+  test('a closed map throws, and the map that has its descriptor now is unchanged', () => {
     withoutLeak(() => {
       const first = BpfMap.create(bpf, mapSpec({ name: 'first', maxEntries: 4 }));
       const number = first.fd;
@@ -53,7 +52,7 @@ describe('a closed handle', () => {
     });
   });
 
-  test('of mapped memory throws instead of reading what lies there now', () => {
+  test('closed mapped memory throws', () => {
     using map = BpfMap.create(
       bpf,
       mapSpec({ name: 'array', type: mapTypes.array, flags: BPF_F_MMAPABLE }),
@@ -63,7 +62,7 @@ describe('a closed handle', () => {
     assert.throws(() => memory.bytes, /^Error: use memory of map array: it is closed$/);
   });
 
-  test('of a program throws', () => {
+  test('a closed program throws', () => {
     withoutLeak(() => {
       const object = load('connects');
       const program = object.program('connect4');
@@ -72,19 +71,19 @@ describe('a closed handle', () => {
       using cgroup = temporaryCgroup();
       assert.throws(() => program.testRun(), closed);
       assert.throws(() => program.pin('/nowhere'), closed);
-      assert.throws(() => attachCgroup(bpf, program, cgroup.fd), closed);
+      assert.throws(() => attachCgroup(bpf, program, cgroup), closed);
       assert.throws(() => attachTcx(bpf, program, loopback, 'ingress'), closed);
       assert.throws(() => attachXdp(bpf, program, loopback), closed);
       assert.throws(() => object.map('events').info && object.map('events').fd, /it is closed/);
     });
   });
 
-  test('of a link throws and says which link it was', () => {
+  test('a closed link throws an error that names it', () => {
     using cgroup = temporaryCgroup();
     using bpffs = temporaryBpffs();
     withoutLeak(() => {
       using object = load('connects');
-      using made = attachCgroup(bpf, object.program('connect4'), cgroup.fd);
+      using made = attachCgroup(bpf, object.program('connect4'), cgroup);
       made.pin(`${bpffs.path}/link`);
       const link = Link.openPinned(bpf, `${bpffs.path}/link`);
       link[Symbol.dispose]();
@@ -97,15 +96,15 @@ describe('a closed handle', () => {
     });
   });
 
-  test('of a ring buffer throws', () => {
+  test('a closed ring buffer throws', () => {
     using object = load('connects');
-    const ring = new RingBuffer(bpf, platform, object.map('events'), () => {});
+    const ring = new RingBuffer(bpf, object.map('events'), () => {});
     ring[Symbol.dispose]();
     assert.throws(() => ring.drain(), /^Error: use ring buffer events: it is closed$/);
   });
 });
 
-test('a ring buffer that cannot be watched unmaps its memory', () => {
+test('a ring buffer whose descriptor cannot be watched unmaps its memory', () => {
   using object = load('connects');
   const mapped: string[] = [];
   const counting = new Proxy(bpf, {
@@ -133,7 +132,7 @@ test('a ring buffer that cannot be watched unmaps its memory', () => {
     },
   };
   assert.throws(
-    () => new RingBuffer(counting, deaf, object.map('events'), () => {}),
+    () => new RingBuffer(counting, object.map('events'), () => {}, deaf),
     /out of descriptors/,
   );
   assert.deepEqual(mapped, []);

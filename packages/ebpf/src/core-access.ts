@@ -2,24 +2,24 @@ import { type Btf, BtfError, essentialName } from './btf.ts';
 import type { BtfMember } from './btf-types.ts';
 import { fieldsCompatible, isComposite, isEnum } from './core-types.ts';
 
-/** One step on the way from a root type to a field. */
+/** One step from a root type to a field. */
 export interface AccessStep {
-  /** The composite whose member is chosen, or the type of the array element. */
+  /** The composite that has the member, or the type of the array element. */
   readonly typeId: number;
   /** Index of the member, or of the element. */
   readonly index: number;
-  /** The chosen member; absent for an element. */
+  /** The member; absent for an array element. */
   readonly member: BtfMember | undefined;
 }
 
-/** A field of a type in one BTF, found by the way to it. */
+/** A field of a type in one BTF, with the steps to it. */
 export interface FieldAccess {
   readonly steps: readonly AccessStep[];
   /** From the start of the root type. */
   readonly bitOffset: number;
 }
 
-/** Numbers of an access string such as `0:1:2`. Throws BtfError. */
+/** Returns the numbers of an access string such as `0:1:2`. Throws BtfError. */
 export function accessIndices(access: string): number[] {
   const parts = access.split(':').map((part) => (/^\d{1,9}$/.test(part) ? Number(part) : -1));
   if (parts.length > 64 || parts.includes(-1)) {
@@ -29,8 +29,8 @@ export function accessIndices(access: string): number[] {
 }
 
 /**
- * The field that a relocation of a program names, in the program's own BTF. The first index is one
- * into an array of root types, each other one chooses a member or an element. Throws BtfError.
+ * Returns the field that a relocation of a program names, in the program's own BTF. The first index is
+ * that of an array of root types; each other one is that of a member or an element. Throws BtfError.
  */
 export function localAccess(btf: Btf, typeId: number, access: string): FieldAccess {
   const [first, ...rest] = accessIndices(access);
@@ -44,7 +44,7 @@ export function localAccess(btf: Btf, typeId: number, access: string): FieldAcce
       const member = type.members[index];
       if (member === undefined) throw new BtfError(`type ${id} has no member ${index}`);
       bitOffset += member.bitOffset;
-      // Members without a name are looked through on the other side, too.
+      // The target may have the member within another composite without a name.
       if (member.name !== '') steps.push({ typeId: id, index, member });
       id = member.typeId;
     } else if (type.kind === 'array') {
@@ -61,14 +61,14 @@ export function localAccess(btf: Btf, typeId: number, access: string): FieldAcce
   return { steps, bitOffset };
 }
 
-/** An array without a length, as the last member of a struct, has any number of elements. */
+/** Whether an index is valid. An array without a length, as the last member, has any number of elements. */
 function isFlexible(btf: Btf, step: AccessStep, count: number): boolean {
   if (count > 0 || step.member === undefined) return false;
   const type = btf.typeById(step.typeId);
   return isComposite(type) && step.index === type.members.length - 1;
 }
 
-/** The field of a type in the target's BTF that corresponds to a local one, if there is one. */
+/** Returns the field in the target's BTF that corresponds to a local one, if there is one. */
 export function matchAccess(
   local: Btf,
   access: FieldAccess,
@@ -105,8 +105,8 @@ export function matchAccess(
 }
 
 /**
- * Offset in bytes of a struct's member by name, also of one in a struct without a name inside it; undefined
- * where the types have no such member. Throws BtfError.
+ * Returns the offset in bytes of a member of a struct, also of one within a nested struct without a name;
+ * undefined when the types have no such member. Throws BtfError.
  */
 export function memberOffset(btf: Btf, struct: string, member: string): number | undefined {
   const type = btf.byName(struct, 'struct');
@@ -120,7 +120,7 @@ interface FoundMember {
   readonly bitOffset: number;
 }
 
-/** Structs and unions without a name that a type may contain. */
+/** The number of structs and unions without a name that a type may contain. */
 const mostAnonymous = 500;
 
 /** Searches a composite and the composites without a name in it. */
@@ -148,7 +148,7 @@ function findMember(
   return undefined;
 }
 
-/** Value of the enumerator that corresponds to number `index` of the local enum, if there is one. */
+/** Returns the value of the enumerator that corresponds to number `index` of the local enum, if there is one. */
 export function matchEnumerator(
   local: Btf,
   localId: number,
@@ -163,7 +163,7 @@ export function matchEnumerator(
   return type.values.find((candidate) => essentialName(candidate.name) === name)?.value;
 }
 
-/** Name of an enumerator that a relocation means. Throws BtfError. */
+/** Returns the name of the enumerator that a relocation names. Throws BtfError. */
 export function localEnumerator(local: Btf, localId: number, index: number): string {
   const type = local.resolved(localId);
   const value = isEnum(type) ? type.values[index] : undefined;

@@ -1,15 +1,15 @@
-/** What a relocation comes to in the running kernel. */
+/** The result of a relocation for the running kernel. */
 export interface Resolution {
-  /** Absent: the kernel lacks what the instruction uses. */
+  /** The value for the instruction; absent when the kernel lacks what the instruction uses. */
   readonly value: bigint | undefined;
   /**
-   * Of a field whose width differs: bytes in the program and in the kernel. `to` is absent where a
-   * load of another width would not give the same number.
+   * For a field with another width: its bytes in the program and in the kernel. `to` is absent where a
+   * load of another width would not result in the same number.
    */
   readonly resize?: { readonly from: number; readonly to: number | undefined };
 }
 
-/** Number of the helper that poisoned instructions call; the verifier names it in its log. */
+/** The number of the helper that poisoned instructions call. The log of the verifier has it. */
 export const corePoison = 0xbad2310;
 
 const CALL = 0x85;
@@ -28,8 +28,8 @@ const ALU64 = 7;
 const sizeBits: Readonly<Record<number, number>> = { 1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18 };
 
 /**
- * Writes a resolution into the instruction at slot `at`, in place. Returns what is wrong with an
- * instruction that can't carry it.
+ * Writes the result of a relocation into the instruction at slot `at`, in place. Returns the problem when
+ * the instruction can't hold it.
  */
 export function patchInstruction(
   instructions: Uint8Array,
@@ -51,7 +51,7 @@ export function patchInstruction(
     case ALU:
     case ALU64:
       if ((opcode & BPF_X) !== 0) return 'arithmetic without an immediate value';
-      // Both readings of 32 bits are in use: 0xffffffff of a u32 enum, -1 of a signed one.
+      // Both signs of 32 bits are in use: 0xffffffff of a u32 enum, -1 of a signed one.
       if (value > 0xffffffffn || value < -0x80000000n) return `${value} exceeds 32 bits`;
       view.setInt32(4, Number(BigInt.asIntN(32, value)), true);
       return undefined;

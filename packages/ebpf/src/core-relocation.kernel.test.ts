@@ -32,12 +32,12 @@ function member(struct: string, ...path: readonly string[]) {
 }
 
 describe("the running kernel's BTF", () => {
-  test('is indexed by name', () => {
+  test('the BTF of the kernel is indexed by name', () => {
     const btf = Btf.parse(readFile(platform, '/sys/kernel/btf/vmlinux'));
     assert.ok(btf.byName('task_struct', 'struct'));
   });
 
-  test('can be read to the last type', () => {
+  test('all types of the kernel can be decoded', () => {
     const btf = kernelBtf(platform);
     for (let id = 1; id < btf.endId; id++) btf.typeById(id);
   });
@@ -46,8 +46,8 @@ describe("the running kernel's BTF", () => {
 describe('relocated programs', () => {
   const spec = readObject(fixture('core.o'));
 
-  test('see the kernel as it is', () => {
-    using loaded = loadObject(bpf, platform, spec, { programs: ['core'] });
+  test('a relocated program uses the field offsets of the kernel', () => {
+    using loaded = loadObject(bpf, spec, { programs: ['core'] });
     const count = loaded.program('core').testRun({ data: packet }).returnValue;
     const bytes = loaded.map('.bss').lookup(new Uint8Array(4))!;
     const view = new DataView(bytes.buffer, bytes.byteOffset);
@@ -81,14 +81,14 @@ describe('relocated programs', () => {
     ]);
   });
 
-  test('may use what the kernel lacks where they never come to it', () => {
-    using loaded = loadObject(bpf, platform, spec, { programs: ['guarded'] });
+  test('a program may use a missing field in dead code', () => {
+    using loaded = loadObject(bpf, spec, { programs: ['guarded'] });
     assert.equal(loaded.program('guarded').testRun({ data: packet }).returnValue, 5);
   });
 
-  test('may not use it elsewhere', () => {
+  test('a program may not use a missing field outside of dead code', () => {
     assert.throws(
-      () => loadObject(bpf, platform, spec, { programs: ['unguarded'] })[Symbol.dispose](),
+      () => loadObject(bpf, spec, { programs: ['unguarded'] })[Symbol.dispose](),
       VerifierError,
     );
   });
@@ -98,16 +98,16 @@ describe('linked programs', () => {
   const spec = readObject(fixture('features.o'));
   const programs = ['first', 'second'];
   const run = (changed = spec) => {
-    using loaded = loadObject(bpf, platform, changed, { programs });
+    using loaded = loadObject(bpf, changed, { programs });
     return loaded.program('first').testRun({ data: packet }).returnValue;
   };
 
-  test('call their functions, also through pointers, and each other', () => {
+  test('a program calls its functions, also through pointers', () => {
     // 2 * scaled(7), plus four calls of the loop's body that `first` made before its tail call.
     assert.equal(run(), 2 * 7 * 3 + 4);
   });
 
-  test('have the variables that were set', () => {
+  test('a program has the values of setVariable', () => {
     assert.equal(run(setVariable(spec, 'settings', new Uint8Array(8))), 0);
     assert.equal(run(setVariable(spec, 'factor', Uint8Array.of(10, 0, 0, 0))), 2 * 7 * 10 + 4);
   });

@@ -119,30 +119,30 @@ describe('fields', () => {
   const { sock, tcp, typedef, flexible, inner } = local.ids;
   const offset = (access: string, type = sock) => value(CoreKind.fieldByteOffset, type, access);
 
-  test('are found by name, whatever the flavor of the struct', () => {
+  test('a field is found by name, whatever the flavor of the struct', () => {
     assert.equal(offset('0:0'), 2n);
     assert.equal(offset('0'), 0n);
     assert.equal(offset('2'), 256n);
   });
 
-  test('are found in nested structs, behind modifiers and typedefs', () => {
+  test('a field is found in nested structs, behind modifiers and typedefs', () => {
     assert.equal(offset('0:1:0'), 28n);
     assert.equal(offset('0:1:1'), 20n);
     assert.equal(offset('0:0', typedef), 12n);
     assert.equal(offset('1:0', inner), 28n);
   });
 
-  test('are found in structs and unions without a name, on both sides', () => {
+  test('a field is found in structs and unions without a name, on both sides', () => {
     assert.equal(offset('0:5:0'), 12n);
   });
 
-  test('are found in arrays', () => {
+  test('a field is found in an array', () => {
     assert.equal(offset('0:2:3'), 44n);
     assert.equal(offset('0:1:5', flexible), 28n);
     assert.throws(() => offset('0:2:4'), BtfError);
   });
 
-  test('have sizes and signs', () => {
+  test('a relocation has the size and the sign of a field', () => {
     assert.equal(value(CoreKind.fieldByteSize, sock, '0:0'), 2n);
     assert.equal(value(CoreKind.fieldByteSize, sock, '0:2'), 32n);
     assert.equal(value(CoreKind.fieldByteSize, sock, '0:8'), 8n);
@@ -151,7 +151,7 @@ describe('fields', () => {
     assert.equal(value(CoreKind.fieldSigned, tcp, '0:1'), 1n);
   });
 
-  test('exist, or not', () => {
+  test('a relocation has the existence of a field', () => {
     assert.equal(value(CoreKind.fieldExists, sock, '0:0'), 1n);
     assert.equal(value(CoreKind.fieldExists, sock, '0:4'), 0n);
     // A float in the place of an integer is another field.
@@ -159,11 +159,11 @@ describe('fields', () => {
     assert.equal(value(CoreKind.fieldExists, local.ids.absent, '0:0'), 0n);
   });
 
-  test('that are missing have no other value', () => {
+  test('the offset of a missing field has no value', () => {
     for (const kind of [0, 1, 3, 4, 5]) assert.equal(value(kind, sock, '0:4'), undefined);
   });
 
-  test('of bits are covered by one aligned load', () => {
+  test('a bit field is covered by one aligned load', () => {
     // Bits 40 to 42 are in the word at byte 4, bits 20 to 39 only in the eight bytes at 0.
     assert.equal(offset('0:0', tcp), 4n);
     assert.equal(value(CoreKind.fieldByteSize, tcp, '0:0'), 4n);
@@ -178,7 +178,7 @@ describe('fields', () => {
     assert.equal(value(CoreKind.fieldRightShift, sock, '0:0'), 48n);
   });
 
-  test('need an access string that fits the type', () => {
+  test('an access string must fit the type', () => {
     for (const access of ['', '0:', '0:x', '0:99', '0:0:1', '-1', '0:1:2']) {
       assert.throws(() => offset(access), BtfError, access);
     }
@@ -188,7 +188,7 @@ describe('fields', () => {
 describe('types', () => {
   const { sock, inner, absent, typedef, u32 } = local.ids;
 
-  test('have ids, sizes and existence', () => {
+  test('a relocation has the id, the size and the existence of a type', () => {
     assert.equal(value(CoreKind.typeIdLocal, sock, '0'), BigInt(sock));
     assert.equal(value(CoreKind.typeIdTarget, sock, '0'), BigInt(target.ids.sock));
     assert.equal(value(CoreKind.typeSize, sock, '0'), 128n);
@@ -197,16 +197,16 @@ describe('types', () => {
     assert.equal(value(CoreKind.typeExists, u32, '0'), 1n);
   });
 
-  test('that are missing are 0', () => {
+  test('the relocation of a missing type is 0', () => {
     for (const kind of [7, 8, 9, 12]) assert.equal(value(kind, absent, '0'), 0n);
   });
 
-  test('match by their members', () => {
+  test('a type matches by its members', () => {
     assert.equal(value(CoreKind.typeMatches, inner, '0'), 1n);
     assert.equal(value(CoreKind.typeMatches, sock, '0'), 0n);
   });
 
-  test('without a name can not be searched', () => {
+  test('a type without a name is refused', () => {
     assert.throws(() => value(CoreKind.typeExists, local.ids.anonymous, '0'), RelocationError);
     assert.equal(
       value(CoreKind.typeIdLocal, local.ids.anonymous, '0'),
@@ -214,7 +214,7 @@ describe('types', () => {
     );
   });
 
-  test('of an unknown kind of relocation are refused', () => {
+  test('an unknown kind of relocation is refused', () => {
     assert.throws(() => value(13, sock, '0'), /kind 13 is unknown/);
   });
 });
@@ -222,13 +222,13 @@ describe('types', () => {
 describe('enumerators', () => {
   const { state } = local.ids;
 
-  test('are found by name, in enums of either width', () => {
+  test('an enumerator is found by name, in enums of either width', () => {
     assert.equal(value(CoreKind.enumeratorExists, state, '0'), 1n);
     assert.equal(value(CoreKind.enumeratorValue, state, '0'), 5n);
     assert.equal(value(CoreKind.enumeratorValue, state, '1'), 0x1_0000_0007n);
   });
 
-  test('may be missing', () => {
+  test('an enumerator may be missing', () => {
     assert.equal(value(CoreKind.enumeratorExists, state, '2'), 0n);
     assert.equal(value(CoreKind.enumeratorValue, state, '2'), undefined);
     assert.throws(() => value(CoreKind.enumeratorValue, state, '3'), BtfError);
@@ -247,11 +247,11 @@ describe('several candidates', () => {
   };
   const field = { at: 0, typeId: local.ids.inner, access: '0:0' };
 
-  test('that agree are as good as one', () => {
+  test('candidates with equal results have that result', () => {
     assert.equal(twice(64, 64).resolve({ ...field, kind: CoreKind.fieldByteOffset }).value, 8n);
   });
 
-  test('that contradict each other are refused', () => {
+  test('candidates that contradict each other are refused', () => {
     const resolver = twice(64, 32);
     assert.throws(
       () => resolver.resolve({ ...field, kind: CoreKind.fieldByteOffset }),
@@ -259,7 +259,7 @@ describe('several candidates', () => {
     );
   });
 
-  test('are narrowed to those that fitted before', () => {
+  test('only candidates that fitted before are used', () => {
     const resolver = twice(64, 64);
     const size = { at: 0, typeId: local.ids.inner, access: '0', kind: CoreKind.typeSize };
     assert.throws(() => resolver.resolve(size), RelocationError);
@@ -300,16 +300,16 @@ describe('instructions', () => {
   });
   const poison = [0x85, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
-  test('take immediate values', () => {
+  test('an immediate value is patched', () => {
     assert.deepEqual([...patched(opcodes.move, field('0:1:0'))], [0xb7, 0x21, 0, 0, 28, 0, 0, 0]);
   });
 
-  test('take offsets', () => {
+  test('an offset is patched', () => {
     const bytes = patched(opcodes.storeImmediate, field('0:2:1'));
     assert.deepEqual([...bytes], [0x62, 0x21, 36, 0, 0, 0, 0, 0]);
   });
 
-  test('take values of 64 bits', () => {
+  test('a 64-bit value is patched', () => {
     const bytes = patched(0x18, {
       typeId: state,
       access: '1',
@@ -318,16 +318,16 @@ describe('instructions', () => {
     assert.deepEqual([...bytes], [0x18, 0x21, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
   });
 
-  test('load as many bytes as the kernel has', () => {
+  test('a load gets the width of the field in the kernel', () => {
     assert.deepEqual([...patched(opcodes.loadWord, field('0:0'))].slice(0, 3), [0x69, 0x21, 2]);
   });
 
-  test('are poisoned where another width gives another number', () => {
+  test('a load is poisoned where another width results in another number', () => {
     assert.deepEqual([...patched(opcodes.loadWord, field('0:6'))], poison);
     assert.deepEqual([...patched(opcodes.storeByte, field('0:9'))], poison);
   });
 
-  test('are poisoned where the kernel lacks what they use', () => {
+  test('an instruction is poisoned where the kernel lacks the field', () => {
     assert.equal(corePoison, 0xbad2310);
     assert.deepEqual([...patched(opcodes.move, field('0:4'))], poison);
     assert.deepEqual(
@@ -336,7 +336,7 @@ describe('instructions', () => {
     );
   });
 
-  test('that can not carry the value are refused', () => {
+  test('an instruction that can not hold the value is refused', () => {
     // A call, an addition of a register, a byte load of what was a word, a value of 33 bits.
     assert.throws(() => patched(0x85, field('0:0')), /relocate example, .*: instruction takes no/);
     assert.throws(() => patched(0x0f, field('0:0')), /arithmetic without an immediate/);
@@ -348,7 +348,7 @@ describe('instructions', () => {
   });
 });
 
-test('relocations are described in words', () => {
+test('an error describes the relocation in words', () => {
   const { sock, state, inner } = local.ids;
   const words = (kind: number, typeId: number, access: string) =>
     describeRelocation({ at: 0, kind, typeId, access }, local.btf);

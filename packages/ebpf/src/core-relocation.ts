@@ -31,7 +31,7 @@ export const CoreKind = {
 
 const kindNames = Object.keys(CoreKind);
 
-/** A relocation that must not be guessed at: the object is broken or the kernel's types conflict. */
+/** A relocation without a definite result: the object is broken or the kernel's types conflict. */
 export class RelocationError extends Error {
   override readonly name = 'RelocationError';
 
@@ -41,11 +41,11 @@ export class RelocationError extends Error {
 }
 
 /**
- * The program's instructions, adapted to the types of the running kernel (CO-RE). What the kernel
- * doesn't have becomes a call of an impossible helper (`corePoison`), which the verifier accepts in
- * code that it finds dead and refuses elsewhere. Throws RelocationError where candidates in the
- * kernel's BTF contradict each other or an instruction can't carry the result, BtfError for broken
- * type information.
+ * Returns the program's instructions, adapted to the types of the running kernel (CO-RE). An instruction
+ * that uses something that the kernel lacks becomes a call of an impossible helper (`corePoison`), which
+ * the verifier accepts in dead code and refuses elsewhere. Throws RelocationError where candidates in
+ * the kernel's BTF contradict each other or an instruction can't hold the result, and BtfError for
+ * broken type information.
  */
 export function applyCoreRelocations(
   program: ProgramSpec,
@@ -65,7 +65,7 @@ export function applyCoreRelocations(
   return instructions;
 }
 
-/** Resolves relocations of one object; equal ones are worked out once. */
+/** Resolves the relocations of one object, equal ones once. */
 export class CoreResolver {
   readonly #local: Btf;
   readonly #target: Btf;
@@ -79,7 +79,7 @@ export class CoreResolver {
     this.#comparison = new TypeComparison(objectBtf, kernelBtf);
   }
 
-  /** What a relocation comes to. Throws RelocationError, BtfError. */
+  /** Returns the result of a relocation. Throws RelocationError, BtfError. */
   resolve(relocation: CoreRelocation): Resolution {
     const { typeId, access, kind } = relocation;
     const key = `${kind} ${typeId} ${access}`;
@@ -110,12 +110,12 @@ export class CoreResolver {
         );
       }
     }
-    // What fitted one relocation is what the later ones of the same type mean.
+    // Later relocations of the same type use the candidates that fitted this one.
     if (fitting.length > 0) this.#candidates.set(typeId, fitting);
     return decided ?? missing(kind);
   }
 
-  /** Prepares what to ask of each candidate; the answer is undefined where it doesn't fit. */
+  /** Returns the function that resolves the relocation for a candidate, or returns undefined if it does not fit. */
   #question(relocation: CoreRelocation) {
     const { typeId, access, kind } = relocation;
     const [local, target] = [this.#local, this.#target];
@@ -170,7 +170,7 @@ export class CoreResolver {
   }
 }
 
-/** Where nothing fits: questions get the answer no, uses of the missing thing are poisoned. */
+/** Returns the result where no candidate fits: 0 for tests of existence, poison for uses. */
 function missing(kind: number): Resolution {
   const isUse =
     kind === CoreKind.enumeratorValue ||
@@ -185,7 +185,7 @@ interface FieldFacts {
   readonly signed: boolean;
   readonly isBitField: boolean;
   readonly isMember: boolean;
-  /** Loads and stores of it may change their width with the field's. */
+  /** Whether loads and stores may change their width with that of the field. */
   readonly resizable: 'pointer' | 'unsigned' | undefined;
 }
 
@@ -245,14 +245,14 @@ function fieldResolution(
     case CoreKind.fieldSigned:
       return { value: field.signed ? 1n : 0n };
     case CoreKind.fieldLeftShift:
-      // Brings the upper end of the field to that of 64 bits, in little-endian order.
+      // Shifts the upper end of the field to that of 64 bits, in little-endian order.
       return shift(found.bitOffset + field.bitSize - 8 * field.byteOffset);
     default:
       return shift(field.bitSize);
   }
 }
 
-/** What a relocation asks for, in words: `fieldByteOffset of struct sock.__sk_common.skc_family`. */
+/** Describes a relocation in words: `fieldByteOffset of struct sock.__sk_common.skc_family`. */
 export function describeRelocation(relocation: CoreRelocation, btf: Btf): string {
   const { typeId, access, kind } = relocation;
   const type = btf.typeById(typeId);

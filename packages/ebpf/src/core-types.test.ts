@@ -59,7 +59,7 @@ function types() {
 
 const { btf, ids } = types();
 
-test('fields are compatible as far as a load of them is', () => {
+test('fields are compatible when a load of them is', () => {
   const fit = (a: keyof typeof ids, b: keyof typeof ids) =>
     fieldsCompatible(btf, ids[a], btf, ids[b]);
   for (const [a, b] of [
@@ -117,7 +117,7 @@ test('types are compatible by their kinds', () => {
   }
 });
 
-test('types match by what they say', () => {
+test('types match by their members and names', () => {
   const comparison = new TypeComparison(btf, btf);
   const fit = (a: keyof typeof ids, b: keyof typeof ids) => comparison.matches(ids[a], ids[b]);
   for (const [a, b] of [
@@ -151,7 +151,7 @@ test('types match by what they say', () => {
   }
 });
 
-test('damaged BTF on either side gives a typed error or a result', () => {
+test('damaged BTF on either side results in a typed error or in a comparison', () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 12 }),

@@ -7,7 +7,7 @@ import type {
   BtfType,
 } from './btf-types.ts';
 
-/** How deep types may be nested; the kernel gives up at 32. */
+/** The limit of nested types; that of the kernel is 32. */
 const deepest = 64;
 
 /** Struct or union. */
@@ -19,7 +19,7 @@ export function isEnum(type: BtfType): type is BtfEnum {
   return type.kind === 'enum' || type.kind === 'enum64';
 }
 
-/** Kinds that may stand for each other: the same one, or both widths of enums. */
+/** Whether two kinds are compatible: the same one, or both widths of enums. */
 export function kindsCompatible(a: BtfType, b: BtfType): boolean {
   return a.kind === b.kind || (isEnum(a) && isEnum(b));
 }
@@ -54,7 +54,7 @@ export function fieldsCompatible(
     case 'int':
       return a.bitOffset === 0 && b.kind === 'int' && b.bitOffset === 0;
     case 'array':
-      // Arrays of arrays are one type each, so this ends where sizeOf does.
+      // An array of arrays is a type each, so this ends where sizeOf does.
       return elementsCompatible(local, a, target, b as BtfArray);
     default:
       return false;
@@ -67,7 +67,7 @@ function elementsCompatible(local: Btf, a: BtfArray, target: Btf, b: BtfArray): 
   return fieldsCompatible(local, a.elementTypeId, target, b.elementTypeId);
 }
 
-/** Compares types of two BTFs. Each pair is looked at once on the way to an answer. */
+/** Compares types of two BTFs. Each comparison visits a pair of types once. */
 export class TypeComparison {
   readonly #local: Btf;
   readonly #target: Btf;
@@ -79,7 +79,7 @@ export class TypeComparison {
     this.#target = target;
   }
 
-  /** For BPF_CORE_TYPE_EXISTS and its kin: same kinds all the way down, names don't matter. */
+  /** For BPF_CORE_TYPE_EXISTS: whether the kinds are the same on all levels. Names don't matter. */
   compatible(localId: number, targetId: number): boolean {
     return this.#once(`c${localId}:${targetId}`, () => this.#compatible(localId, targetId));
   }
@@ -110,8 +110,8 @@ export class TypeComparison {
   }
 
   /**
-   * For BPF_CORE_TYPE_MATCHES: names too, and the local type may say less than the target. Behind a
-   * pointer a struct's name is enough.
+   * For BPF_CORE_TYPE_MATCHES: whether names are the same, too. The local type may lack members of the
+   * target. Behind a pointer, equal names of structs are enough.
    */
   matches(localId: number, targetId: number, behindPointer = false): boolean {
     return this.#once(`m${localId}:${targetId}:${behindPointer}`, () =>
@@ -167,7 +167,7 @@ export class TypeComparison {
     );
   }
 
-  /** A pair that is met again while it is compared (a type that contains itself) counts as equal. */
+  /** A pair that recurs within its own comparison (a type that contains itself) counts as equal. */
   #once(pair: string, compare: () => boolean): boolean {
     const known = this.#known.get(pair);
     if (known !== undefined) return known;
@@ -180,7 +180,7 @@ export class TypeComparison {
       return result;
     } finally {
       this.#depth--;
-      // What was assumed on the way to one answer must not become another's fact.
+      // The assumptions of one comparison are not results for another.
       if (this.#depth === 0) this.#known.clear();
     }
   }

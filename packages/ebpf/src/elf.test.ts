@@ -11,7 +11,7 @@ import { readObject } from './object-spec.ts';
 
 const features = fixture('features.o');
 
-test('reads sections, symbols and relocations', () => {
+test('an ELF file has sections, symbols and relocations', () => {
   const elf = readElf(features);
   const names = elf.sections.map((section) => section.name);
   for (const name of ['.text', 'tc', 'xdp.frags', '.maps', '.rodata.config', '.BTF', 'license']) {
@@ -27,14 +27,14 @@ test('reads sections, symbols and relocations', () => {
   assert.ok(code.some((relocation) => relocation.symbol.name === 'jumps'));
 });
 
-test('shares the bytes of the file', () => {
+test('sections share the bytes of the file', () => {
   const bytes = new Uint8Array(features.length + 3);
   bytes.set(features, 3);
   const elf = readElf(bytes.subarray(3));
   assert.equal(elf.sections.find((section) => section.name === 'tc')!.bytes.buffer, bytes.buffer);
 });
 
-test('says what is wrong', () => {
+test('an ElfError names the part that is wrong', () => {
   const changed = (at: number, ...values: number[]) => {
     const bytes = features.slice();
     bytes.set(values, at);
@@ -50,7 +50,7 @@ test('says what is wrong', () => {
   assert.throws(changed(40, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), /out of range/);
 });
 
-test('names and relocations cannot take more than a file has', () => {
+test('names and relocations that overlap are refused', () => {
   const long = new ElfBuilder();
   long.section({ name: 'x'.repeat(5000) });
   assert.throws(
@@ -71,7 +71,7 @@ function explore(bytes: Uint8Array): void {
   }
 }
 
-test('damaged objects give ElfError, BtfError or a result', () => {
+test('damaged objects result in an ElfError, a BtfError or a Spec', () => {
   const bases = ['features.o', 'core.o', 'codecs.o'].map(fixture);
   const damage = fc.array(
     fc.tuple(fc.nat(), fc.oneof(fc.constantFrom(0, 1, 0x7f, 0x80, 0xff), fc.nat(255))),

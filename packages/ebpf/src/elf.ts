@@ -4,8 +4,12 @@ import { decodeCString } from '@heddle/sys';
 export class ElfError extends Error {
   override readonly name = 'ElfError';
 
-  constructor(cause: string) {
-    super(`read object: ${cause}`);
+  readonly reason: string;
+
+  /** `file` is the name of the object file, when the caller knows it. */
+  constructor(reason: string, file?: string, options?: ErrorOptions) {
+    super(`read object${file === undefined ? '' : ` ${file}`}: ${reason}`, options);
+    this.reason = reason;
   }
 }
 
@@ -68,7 +72,7 @@ export interface ElfFile {
 
 /**
  * Reads a 64-bit little-endian relocatable BPF file (`clang -target bpf`). Section bytes are views
- * of `bytes`, nothing is copied. Throws ElfError.
+ * of `bytes`. Throws ElfError.
  */
 export function readElf(bytes: Uint8Array): ElfFile {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -126,7 +130,7 @@ function readSectionHeaders(bytes: Uint8Array, view: DataView): SectionHeader[] 
   return headers;
 }
 
-/** A 64-bit offset or size as a number; one that no file can have is an error. */
+/** Returns a 64-bit offset or size as a number. Throws ElfError for one that no file can have. */
 function offsetAt(view: DataView, at: number, what: string): number {
   const high = view.getUint32(at + 4, true);
   if (high > 0xffff) throw new ElfError(`${what} is out of range`);
@@ -142,7 +146,7 @@ function nameSections(headers: readonly SectionHeader[], stringsIndex: number): 
   }));
 }
 
-/** Names may share bytes, so that their lengths are no part of the file's: each has a bound. */
+/** Names may share bytes, so that the sum of their lengths can exceed the file: each has a limit. */
 const longestName = 4096;
 
 function stringAt(strings: Uint8Array, offset: number, what: string): string {

@@ -1,6 +1,6 @@
 import type { attachTypes, mapTypes, programTypes } from './uapi.ts';
 
-// Kernel versions that brought each feature, for the sentence that says what to upgrade to.
+// The first kernel version with each feature, for error messages.
 
 export const mapSince = {
   hash: '3.19',
@@ -88,7 +88,7 @@ export const attachSince = {
   readonly [type in keyof typeof attachTypes]?: readonly [keyof typeof programTypes, string];
 };
 
-/** BPF_FUNC_* number and version of helpers that programs of this project may want. */
+/** BPF_FUNC_* number and version of helpers that this project's programs use. */
 export const helperSince = {
   csum_diff: [28, '4.6'],
   fib_lookup: [69, '4.18'],
@@ -131,14 +131,14 @@ export const batchSince = {
   hash_of_maps: '5.13',
 } as const satisfies { readonly [type in keyof typeof mapSince]?: string };
 
-/** Kernel functions that this project calls; others are answered without a version. */
+/** Kernel functions that this project calls. For others no version is known. */
 export const kfuncSince: Readonly<Record<string, string>> = {
   bpf_skb_ct_lookup: '5.19',
   bpf_xdp_ct_lookup: '5.19',
   bpf_sock_destroy: '6.5',
 };
 
-/** Targets of iterators that some kernels refuse though their version has them. */
+/** Targets of iterators that some kernels refuse although their version has them. */
 export const iteratorSince = {
   bpf_map_elem: '5.9',
   bpf_sk_storage_map: '5.9',

@@ -3,6 +3,7 @@ export type * from './bpf.ts';
 export { isBpffs, mountBpffs, unmountBpffs } from './bpffs.ts';
 export { Btf, BtfError, essentialName } from './btf.ts';
 export * from './btf-types.ts';
+export { type Codec, perCpu, s32, u8, u16, u32, u64 } from './codec.ts';
 export { memberOffset } from './core-access.ts';
 export { corePoison } from './core-patch.ts';
 export {
@@ -12,7 +13,14 @@ export {
   RelocationError,
 } from './core-relocation.ts';
 export { ElfError } from './elf.ts';
-export { BatchError, Incompatible, VerifierError } from './errors.ts';
+export {
+  BatchError,
+  Incompatible,
+  KeyExists,
+  KeyNotFound,
+  MapFull,
+  VerifierError,
+} from './errors.ts';
 export {
   type BtfInfo,
   type LinkInfo,
@@ -35,7 +43,7 @@ export { attachXdp } from './links/xdp.ts';
 export { LinuxBpf } from './linux-bpf.ts';
 export { LoadedObject } from './loaded-object.ts';
 export { type LoadOptions, loadObject } from './loader.ts';
-export { BpfMap, compatibility, type MapChunk, type UpdateMode } from './map.ts';
+export { BpfMap, compatibility, type MapChunk, type MapOptions, type UpdateMode } from './map.ts';
 export { btfForKernel } from './object-btf.ts';
 export { type MapChanges, readObject, resizeMap, setVariable, withMap } from './object-spec.ts';
 export { type Feature, Features, featureSince, features } from './probes.ts';
@@ -44,5 +52,6 @@ export { completeInstructions, kernelSurroundings, type Surroundings } from './r
 export { RingBuffer } from './ring-buffer.ts';
 export { type SectionMeaning, sectionMeaning } from './section-names.ts';
 export type * from './spec.ts';
+export { TypedMap } from './typed-map.ts';
 export * from './uapi.ts';
 export { summarizeLog } from './verifier-log.ts';

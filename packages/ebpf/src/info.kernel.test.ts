@@ -5,7 +5,7 @@ import { Btf } from './btf.ts';
 import { objectIds, readBtfInfo, readProgramInfo } from './info.ts';
 import { attachCgroup } from './links/cgroup.ts';
 
-test('a program knows its maps and its BTF, and the BTF can be read back', () => {
+test('the info of a program has its maps and its BTF', () => {
   withoutLeak(() => {
     using object = load('connects', { programs: ['connect4'] });
     const info = readProgramInfo(bpf, object.program('connect4').fd);
@@ -26,7 +26,7 @@ test('a program knows its maps and its BTF, and the BTF can be read back', () =>
   });
 });
 
-test('the kernel’s own BTF is among the objects', () => {
+test('the BTF of the kernel is listed', () => {
   const first = [...objectIds(bpf, 'btf')][0]!;
   const fd = bpf.openId('btf', first);
   try {
@@ -37,12 +37,12 @@ test('the kernel’s own BTF is among the objects', () => {
   }
 });
 
-test('ids of what exists, and no longer of what is gone', () => {
+test('objectIds has the ids of existing objects only', () => {
   using cgroup = temporaryCgroup();
   const made = { map: 0, program: 0, link: 0 };
   {
     using object = load('connects', { programs: ['connect4'] });
-    using link = attachCgroup(bpf, object.program('connect4'), cgroup.fd);
+    using link = attachCgroup(bpf, object.program('connect4'), cgroup);
     made.map = object.map('connects').info.id;
     made.program = object.program('connect4').info.id;
     made.link = link.info.id;

@@ -12,7 +12,7 @@ export interface MapInfo {
   readonly flags: number;
   /** As the kernel keeps it: at most 15 bytes. */
   readonly name: string;
-  /** Id of the BTF that its type ids refer to; 0 when it has none. */
+  /** Id of the BTF with its types; 0 when it has none. */
   readonly btfId: number;
   readonly keyTypeId: number;
   readonly valueTypeId: number;
@@ -31,7 +31,7 @@ export interface ProgramInfo {
   readonly uid: number;
   readonly mapIds: readonly number[];
   readonly btfId: number;
-  /** Nanoseconds and runs; counted only while kernel.bpf_stats_enabled is 1. */
+  /** Nanoseconds and runs. The kernel counts them while kernel.bpf_stats_enabled is 1. */
   readonly runTimeNs: bigint;
   readonly runCount: bigint;
   readonly verifiedInstructions: number;
@@ -51,7 +51,7 @@ export type LinkInfo =
     })
   | (LinkCommon & {
       readonly kind: 'tcx' | 'netkit';
-      /** 0 once the device is gone. */
+      /** 0 when the network interface has been deleted. */
       readonly ifindex: number;
       readonly attachType: number;
     })
@@ -70,16 +70,16 @@ export interface BtfInfo {
   readonly id: number;
   /** `vmlinux`, a module's name, or empty for a program's BTF. */
   readonly name: string;
-  /** It describes the kernel or one of its modules. */
+  /** Whether it describes the kernel or one of its modules. */
   readonly kernel: boolean;
   readonly bytes: Uint8Array;
 }
 
-// The kernel copies as much as both sides know, so a longer buffer is fine on an older kernel and
-// a shorter structure on a newer one.
+// The kernel copies as much as both sides know: the buffer may be longer than the structure of an older
+// kernel, and shorter than that of a newer one.
 const INFO_SIZE = 256;
 
-/** Reads what the kernel says about a map. Throws SysError. */
+/** Reads the properties of a map. Throws SysError. */
 export function readMapInfo(bpf: Bpf, fd: number): MapInfo {
   const { bytes, view } = readInfo(bpf, fd, 88);
   return {
@@ -97,9 +97,9 @@ export function readMapInfo(bpf: Bpf, fd: number): MapInfo {
   };
 }
 
-/** Reads what the kernel says about a program. Throws SysError. */
+/** Reads the properties of a program. Throws SysError. */
 export function readProgramInfo(bpf: Bpf, fd: number): ProgramInfo {
-  // The first call tells how many maps it uses; the second one fetches their ids.
+  // The first call returns the number of maps, the second one their ids.
   const count = readInfo(bpf, fd, INFO_SIZE).view.getUint32(52, true);
   const ids = new Uint32Array(count);
   const idBytes = new Uint8Array(ids.buffer);
@@ -122,7 +122,7 @@ export function readProgramInfo(bpf: Bpf, fd: number): ProgramInfo {
   };
 }
 
-/** Reads what the kernel says about a link. Throws SysError. */
+/** Reads the properties of a link. Throws SysError. */
 export function readLinkInfo(bpf: Bpf, fd: number): LinkInfo {
   const first = readInfo(bpf, fd, INFO_SIZE).view;
   const type = first.getUint32(0, true);
@@ -163,7 +163,7 @@ export function readLinkInfo(bpf: Bpf, fd: number): LinkInfo {
   }
 }
 
-/** Reads what the kernel says about a BTF object, and the BTF itself. Throws SysError. */
+/** Reads the properties of a BTF object, and the BTF itself. Throws SysError. */
 export function readBtfInfo(bpf: Bpf, fd: number): BtfInfo {
   const first = readInfo(bpf, fd, 40).view;
   const bytes = new Uint8Array(first.getUint32(8, true));
@@ -182,7 +182,7 @@ export function readBtfInfo(bpf: Bpf, fd: number): BtfInfo {
   };
 }
 
-/** Ids of all objects of a kind that exist now, ascending. Throws SysError. */
+/** Returns the ids of all objects of a kind, ascending. Throws SysError. */
 export function* objectIds(bpf: Bpf, kind: ObjectKind): Generator<number> {
   for (let id = bpf.nextId(kind, 0); id !== undefined; id = bpf.nextId(kind, id)) yield id;
 }
@@ -195,7 +195,7 @@ function readInfo(bpf: Bpf, fd: number, size: number, prepare?: (input: DataView
   return { bytes, view };
 }
 
-/** The name that links of some kinds write through the pointer at offset 16. */
+/** Reads the name that links of some kinds write through the pointer at offset 16. */
 function readNamed(bpf: Bpf, fd: number): string {
   const name = new Uint8Array(128);
   readInfo(bpf, fd, INFO_SIZE, (input) => {

@@ -14,7 +14,7 @@ const text = encodeUtf8(
   ].join('\n'),
 );
 
-test('symbols are found by their whole name', () => {
+test('a symbol of kallsyms is found by its whole name', () => {
   assert.equal(findSymbol(text, 'init_net'), 0xffffffff82a00080n);
   assert.equal(findSymbol(text, '_text'), 0xffffffff81000000n);
   assert.equal(findSymbol(text, 'of_module'), 0xffffffffc0001000n);

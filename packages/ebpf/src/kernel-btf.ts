@@ -1,13 +1,12 @@
 import { isMissing, NotSupported, type Platform, readFile } from '@heddle/sys';
 import { Btf } from './btf.ts';
 
-// Held weakly: some megabytes that nobody needs once the programs are loaded.
+// A weak reference: these megabytes are of no use once the programs are loaded.
 const cache = new WeakMap<Platform, WeakRef<Btf>>();
 
 /**
- * BTF of the running kernel, read and scanned at the first call (some 5 MB) and kept as long
- * as somebody uses it; its index by name is built when first asked for. Throws NotSupported on kernels that were
- * built without it (CONFIG_DEBUG_INFO_BTF).
+ * Returns the BTF of the running kernel (some 5 MB). The first call reads it, and it is kept while
+ * somebody uses it. Throws NotSupported on kernels that were built without it (CONFIG_DEBUG_INFO_BTF).
  */
 export function kernelBtf(platform: Platform): Btf {
   const known = cache.get(platform)?.deref();

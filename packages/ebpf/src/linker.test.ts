@@ -26,7 +26,7 @@ function object(main: number[], more: (elf: ElfBuilder, tc: number) => void = ()
   return () => readObject(elf.bytes()).programs.get('main')!;
 }
 
-test('calls by the symbol of a section, of a function, and without any', () => {
+test('calls are linked by the symbol of a section, by that of a function, and without one', () => {
   const main = [...call(0), ...call(-1), ...call(0), ...exit];
   const text = [...exit, ...exit, ...call(-2), ...exit];
   const linked = object(main, (elf, tc) => {
@@ -55,7 +55,7 @@ test('a function may call itself', () => {
   assert.equal(linked.instructions.length, 16);
 });
 
-test('addresses of data count from the start of the section', () => {
+test('addresses of data are relative to the start of the section', () => {
   const linked = object([...load(4), ...load(2), ...exit], (elf, tc) => {
     const data = elf.section({ name: '.data.mine', bytes: new Uint8Array(16) });
     const variable = elf.symbol({ name: 'x', type: 1, section: data, value: 8, size: 8 });
@@ -70,7 +70,7 @@ test('addresses of data count from the start of the section', () => {
   assert.equal(immediate(linked.instructions, 0), 0);
 });
 
-test('what can not be linked is refused', () => {
+test('the linker refuses wrong references', () => {
   const undefinedCall = object([...call(-1), ...exit], (elf, tc) => {
     elf.relocation(tc, 0, R_64_32, elf.symbol({ name: 'memcpy', type: 0, section: 0 }));
   });

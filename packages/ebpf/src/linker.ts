@@ -23,7 +23,7 @@ const LD_IMM64 = 0x18;
 const CALL = 0x85;
 const BPF_PSEUDO_CALL = 1;
 
-/** Instructions that the kernel takes in one program. */
+/** The number of instructions that the kernel accepts in one program. */
 const mostSlots = 1_000_000;
 
 interface CodeFunction {
@@ -32,15 +32,15 @@ interface CodeFunction {
   /** In 8-byte slots within the section. */
   readonly start: number;
   readonly count: number;
-  /** Not local: something that can be loaded by itself. */
+  /** Whether the symbol is global: such a function can be a program. */
   readonly global: boolean;
 }
 
-/** What instructions may refer to besides functions. */
+/** The targets of references besides functions. */
 export interface LinkTargets {
   readonly btf: Btf | undefined;
   readonly ext: ReadonlyMap<string, SectionExt>;
-  /** Name of the map whose definition is at this offset of `.maps`. */
+  /** Returns the name of the map that is defined at this offset of `.maps`. */
   mapAt(offset: number): string | undefined;
   isData(section: ElfSection): boolean;
   /** Kernel symbols that the object declares (`.ksyms`). */
@@ -48,8 +48,8 @@ export interface LinkTargets {
 }
 
 /**
- * Puts each program together with the functions that it calls or takes the address of. Programs are
- * the global functions outside `.text`. Throws ElfError.
+ * Joins each program with the functions that it calls or takes the address of. Programs are the global
+ * functions outside `.text`. Throws ElfError.
  */
 export function linkPrograms(elf: ElfFile, targets: LinkTargets): Map<string, ProgramSpec> {
   const linker = new Linker(elf, targets);
@@ -85,7 +85,7 @@ class Linker {
   }
 
   link(entry: CodeFunction): ProgramSpec {
-    // Where each function starts in the whole; functions are appended as they are first met.
+    // The start of each function in the program. A function is appended at the first reference to it.
     const bases = new Map<CodeFunction, number>([[entry, 0]]);
     let total = entry.count;
     const baseOf = (code: CodeFunction) => {
@@ -100,7 +100,7 @@ class Linker {
     };
     const pieces: Uint8Array[] = [];
     const references: Reference[] = [];
-    // A Map's iterator goes on to entries that are added under way.
+    // The iterator of a Map includes entries that are added meanwhile.
     for (const [code, base] of bases) pieces.push(this.#place(code, base, baseOf, references));
     const instructions = new Uint8Array(total * slotSize);
     let at = 0;
@@ -118,7 +118,7 @@ class Linker {
     };
   }
 
-  /** A function's instructions, with calls set for its place in the whole. */
+  /** Returns the instructions of a function, with calls relative to its place in the program. */
   #place(
     code: CodeFunction,
     base: number,
@@ -253,7 +253,7 @@ class Linker {
         relocations.push({ at: offset / slotSize + shift, typeId, access, kind });
       }
     }
-    // The kernel wants to know of each function, and where its first line is, or nothing at all.
+    // The kernel requires a record and a first line for each function, or none at all.
     const starts = new Set(lines.map((line) => line.at));
     const complete = [...bases.values()].every((base) => starts.has(base));
     return {
@@ -272,7 +272,7 @@ function isCode(section: ElfSection): boolean {
   return (section.flags & SHF_EXECINSTR) !== 0 && section.bytes.length > 0;
 }
 
-/** Functions of all code sections, ordered by section and start. */
+/** Returns the functions of all code sections, ordered by section and start. */
 function findFunctions(elf: ElfFile): CodeFunction[] {
   const functions: CodeFunction[] = [];
   for (const { name, type, binding, section: home, value, size } of elf.symbols) {
@@ -302,7 +302,7 @@ function findFunctions(elf: ElfFile): CodeFunction[] {
   return functions;
 }
 
-/** Records (ascending by offset) of a stretch of a section. */
+/** Returns the records, in ascending order of offset, of a range of a section. */
 function within<T extends { readonly offset: number }>(
   records: readonly T[],
   from: number,

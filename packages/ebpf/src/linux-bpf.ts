@@ -5,6 +5,7 @@ import {
   encodeUtf8,
   errno,
   type Platform,
+  type Remedies,
   SysError,
   syscallNumbers,
 } from '@heddle/sys';
@@ -60,14 +61,18 @@ const ATTR_SIZE = 128;
 /** The verifier gives up with EAGAIN when a signal arrives; five tries are what libbpf makes too. */
 const LOAD_TRIES = 5;
 
+/** Remedies for the commands that check capabilities (kernel/bpf/syscall.c). */
+const asCreator = { EPERM: 'run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON' };
+const asObserver = { EPERM: 'run as root or with CAP_SYS_ADMIN' };
+
 /**
  * The Bpf port on the Linux kernel. Offsets are those of union bpf_attr in linux/bpf.h. One attr
  * buffer serves all commands: they are synchronous, and a command fills all that the kernel reads.
  */
 export class LinuxBpf implements Bpf {
+  readonly platform: Platform;
   readonly possibleCpus: number;
   readonly pageSize: number;
-  readonly #platform: Platform;
   readonly #number: number;
   readonly #attr = new Uint8Array(ATTR_SIZE);
   readonly #u32 = new Uint32Array(this.#attr.buffer);
@@ -77,7 +82,7 @@ export class LinuxBpf implements Bpf {
   readonly #alive: (Uint8Array | undefined)[] = [];
 
   constructor(platform: Platform) {
-    this.#platform = platform;
+    this.platform = platform;
     this.#number = syscallNumbers(platform).bpf;
     this.possibleCpus = platform.possibleCpus;
     this.pageSize = platform.pageSize;
@@ -97,7 +102,7 @@ export class LinuxBpf implements Bpf {
     u32[13] = options.keyTypeId ?? 0;
     u32[14] = options.valueTypeId ?? 0;
     this.#u64[8] = options.extra ?? 0n;
-    return this.#run(MAP_CREATE, 72, `create map ${options.name}`);
+    return this.#run(MAP_CREATE, 72, `create map ${options.name}`, asCreator);
   }
 
   mapLookup(map: number, key: Uint8Array, value: Uint8Array): boolean {
@@ -179,7 +184,7 @@ export class LinuxBpf implements Bpf {
       u32[27] = options.attachBtfId ?? 0;
       const result = this.#call(PROG_LOAD, 128);
       if (result === -errno.EAGAIN && left > 1) continue;
-      return checked('bpf', result, `load program ${options.name}`);
+      return checked('bpf', result, `load program ${options.name}`, asCreator);
     }
   }
 
@@ -218,7 +223,7 @@ export class LinuxBpf implements Bpf {
       u32[5] = log.length;
       u32[6] = 1;
     }
-    return this.#run(BTF_LOAD, 28, 'load btf');
+    return this.#run(BTF_LOAD, 28, 'load btf', asCreator);
   }
 
   linkCreate(options: LinkCreateOptions): number {
@@ -265,7 +270,7 @@ export class LinuxBpf implements Bpf {
     this.#u64[0] = this.#point(0, encodeCString(path));
     u32[2] = fd;
     const result = this.#call(OBJ_PIN, 16);
-    if (result < 0) throw pinError(this.#platform, -result, 'pin', path);
+    if (result < 0) throw pinError(this.platform, -result, 'pin', path);
   }
 
   objectGet(path: string, access?: 'read-only'): number {
@@ -273,7 +278,7 @@ export class LinuxBpf implements Bpf {
     this.#u64[0] = this.#point(0, encodeCString(path));
     if (access) u32[3] = BPF_F_RDONLY;
     const result = this.#call(OBJ_GET, 16);
-    if (result < 0) throw pinError(this.#platform, -result, 'open pin', path);
+    if (result < 0) throw pinError(this.platform, -result, 'open pin', path);
     return result;
   }
 
@@ -291,7 +296,7 @@ export class LinuxBpf implements Bpf {
     u32[0] = id;
     const result = this.#call(nextIdCommands[kind], 12);
     if (result === -errno.ENOENT) return undefined;
-    checked('bpf', result, `get next ${kind} id`);
+    checked('bpf', result, `get next ${kind} id`, asObserver);
     return u32[1];
   }
 
@@ -299,15 +304,15 @@ export class LinuxBpf implements Bpf {
     const u32 = this.#begin();
     u32[0] = id;
     if (access) u32[2] = BPF_F_RDONLY;
-    return this.#run(openIdCommands[kind], 12, `open ${kind} ${id}`);
+    return this.#run(openIdCommands[kind], 12, `open ${kind} ${id}`, asObserver);
   }
 
   close(fd: number): void {
-    closeFd(this.#platform, fd);
+    closeFd(this.platform, fd);
   }
 
   mapMemory(fd: number, length: number, offset: number, writable: boolean): Mapping {
-    const platform = this.#platform;
+    const platform = this.platform;
     const nr = syscallNumbers(platform);
     const protection = PROT_READ | (writable ? PROT_WRITE : 0);
     const address = checked(
@@ -327,7 +332,7 @@ export class LinuxBpf implements Bpf {
   }
 
   addressOf(bytes: Uint8Array): bigint {
-    return this.#platform.addressOf(bytes);
+    return this.platform.addressOf(bytes);
   }
 
   #begin(): Uint32Array {
@@ -337,19 +342,17 @@ export class LinuxBpf implements Bpf {
 
   #point(slot: number, bytes: Uint8Array): bigint {
     this.#alive[slot] = bytes;
-    return this.#platform.addressOf(bytes);
+    return this.platform.addressOf(bytes);
   }
 
   #call(command: number, size: number): number {
-    const result = this.#platform.syscall(this.#number, command, this.#attrAddress, size);
+    const result = this.platform.syscall(this.#number, command, this.#attrAddress, size);
     this.#alive.fill(undefined);
     return result;
   }
 
-  #run(command: number, size: number, what: string): number {
-    const result = this.#call(command, size);
-    if (result < 0) throw new SysError('bpf', -result, what);
-    return result;
+  #run(command: number, size: number, what: string, remedies?: Remedies): number {
+    return checked('bpf', this.#call(command, size), what, remedies);
   }
 
   /** The hot path: all 32 bytes are written anyway, so nothing is cleared first. */

@@ -1,8 +1,10 @@
+import type { Codec } from './codec.ts';
 import type { BpfMap } from './map.ts';
 import type { BpfProgram } from './program.ts';
 import type { VariableSpec } from './spec.ts';
+import { TypedMap } from './typed-map.ts';
 
-/** Maps and programs of a loaded object. Disposal closes what the loader made. */
+/** Maps and programs of a loaded object. Disposal closes those that the loader made. */
 export class LoadedObject implements Disposable {
   readonly #maps = new Map<string, BpfMap>();
   readonly #programs = new Map<string, BpfProgram>();
@@ -22,17 +24,25 @@ export class LoadedObject implements Disposable {
     return this.#programs;
   }
 
-  /** Throws Error when the object has no such map. */
+  /** Returns a map. Throws Error when the object has none of that name. */
   map(name: string): BpfMap {
     const map = this.#maps.get(name);
-    if (!map) throw new Error(`find map ${name}: the object has no such map`);
+    if (!map) throw missing('map', name, this.#maps);
     return map;
   }
 
-  /** Throws Error when no such program was loaded. */
+  /**
+   * Returns a map with keys and values as TypeScript's types. Throws Error when the object has no such
+   * map, and Incompatible when the codecs have other sizes than the map.
+   */
+  typedMap<Key, Value>(name: string, key: Codec<Key>, value: Codec<Value>): TypedMap<Key, Value> {
+    return new TypedMap(this.map(name), key, value);
+  }
+
+  /** Returns a program. Throws Error when none of that name was loaded. */
   program(name: string): BpfProgram {
     const program = this.#programs.get(name);
-    if (!program) throw new Error(`find program ${name}: no such program was loaded`);
+    if (!program) throw missing('program', name, this.#programs);
     return program;
   }
 
@@ -51,4 +61,9 @@ export class LoadedObject implements Disposable {
   [Symbol.dispose](): void {
     for (const held of this.#owned) held[Symbol.dispose]();
   }
+}
+
+function missing(kind: string, name: string, known: ReadonlyMap<string, unknown>): Error {
+  const names = [...known.keys()].join(', ') || 'none';
+  return new Error(`find ${kind} ${name}: the object has no such ${kind} (it has ${names})`);
 }

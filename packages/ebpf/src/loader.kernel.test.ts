@@ -45,8 +45,8 @@ const withKnownSymbol = (spec: ObjectSpec): ObjectSpec => ({
   ),
 });
 
-describe('an object with something of everything', () => {
-  test('runs: subprograms, a callback, constants, missing kernel functions, a tail call', () => {
+describe('an object with all kinds of references', () => {
+  test('a loaded object runs subprograms, a callback and a tail call', () => {
     withoutLeak(() => {
       using object = load('features', {}, withKnownSymbol);
       // first() adds 0+1+2+3, 2 * factor 3 and 2 + started 7, then jumps to second(), which
@@ -58,7 +58,7 @@ describe('an object with something of everything', () => {
     });
   });
 
-  test('elements that the source lists are in their maps', () => {
+  test('maps have the elements that the source lists', () => {
     using object = load('features', {}, withKnownSymbol);
     const listed = [...object.map('outer').entries()].map(([, id]) => words(id)[0]);
     const id = (name: string) => object.map(name).info.id;
@@ -66,7 +66,7 @@ describe('an object with something of everything', () => {
     assert.deepEqual(words(object.map('jumps').lookup(u32(1))), [object.program('second').info.id]);
   });
 
-  test('without the program that an array lists, its place stays empty', () => {
+  test('the element of a program that is not loaded stays empty', () => {
     using object = load('features', { programs: ['first'] });
     assert.equal(object.map('jumps').lookup(u32(1)), undefined);
   });
@@ -75,19 +75,19 @@ describe('an object with something of everything', () => {
 describe('relocations against this kernel', () => {
   const programs = ['core', 'guarded'];
 
-  test('programs that use them are accepted; what is missing is dead code', () => {
+  test('the kernel accepts relocated programs with dead code for missing fields', () => {
     withoutLeak(() => {
       using object = load('core', { programs });
       assert.equal(object.program('guarded').testRun({ data: packet }).returnValue, 5);
     });
   });
 
-  test('with the BTF of the caller in place of the running kernel’s', () => {
+  test('a program is relocated with the BTF of the caller', () => {
     using object = load('core', { programs, kernelBtf: kernelBtf(platform) });
     assert.equal(object.programs.size, 2);
   });
 
-  test('what is missing and can be reached is named', () => {
+  test('an error names a missing field that the program uses', () => {
     withoutLeak(() =>
       assert.throws(
         () => load('core', { programs: ['unguarded'] }),
@@ -119,7 +119,7 @@ describe('relocations against this kernel', () => {
 });
 
 describe('a program that cannot be completed', () => {
-  test('for lack of a kernel function', () => {
+  test('a program without its kernel function is NotSupported', () => {
     const strict = changing('list_tcp', ({ references }) => ({
       references: references.map((reference) =>
         reference.kind === 'kfunc' || reference.kind === 'ksym'
@@ -137,7 +137,7 @@ describe('a program that cannot be completed', () => {
     );
   });
 
-  test('for lack of what it attaches to', () => {
+  test('a program without its target is NotSupported', () => {
     const elsewhere = changing('list_tcp', () => ({
       section: 'iter/heddle',
       attachTo: 'heddle',
@@ -150,15 +150,15 @@ describe('a program that cannot be completed', () => {
     );
   });
 
-  test('for a section that stands for nothing', () => {
+  test('a program in an unknown section is refused', () => {
     const unknown = changing('third', () => ({ section: 'mystery', type: 0 }));
     assert.throws(
       () => load('features', {}, unknown),
-      /load program third: section mystery stands for no type of program/,
+      /load program third: no type of program has a section mystery/,
     );
   });
 
-  test('a program whose section starts with a question mark is loaded when asked for', () => {
+  test('a program whose section starts with a question mark is loaded only by name', () => {
     const optional = changing('third', () => ({ section: '?xdp.frags' }));
     using none = load('features', {}, optional);
     assert.equal(none.programs.size, 0);

@@ -1,9 +1,9 @@
-import { decodeCString, type Platform, SysError } from '@heddle/sys';
+import { decodeCString, SysError } from '@heddle/sys';
 import type { Bpf } from './bpf.ts';
 import type { Btf } from './btf.ts';
-import { VerifierError } from './errors.ts';
+import { Incompatible, VerifierError } from './errors.ts';
 import { LoadedObject } from './loaded-object.ts';
-import { BpfMap } from './map.ts';
+import { BpfMap, compatibility } from './map.ts';
 import { btfForKernel } from './object-btf.ts';
 import { explainPoison } from './poison.ts';
 import { BpfProgram } from './program.ts';
@@ -16,37 +16,35 @@ import {
 import type { ObjectSpec, ProgramSpec } from './spec.ts';
 
 export interface LoadOptions {
-  /** Maps to use in place of creating them; they stay the caller's. */
+  /** Existing maps by the object's names for them. The caller keeps them and closes them. */
   readonly maps?: Readonly<Record<string, BpfMap>>;
-  /** In place of the running kernel's. */
+  /** Types of the kernel; absent: those of the running kernel. */
   readonly kernelBtf?: Btf;
-  /** Names of the programs to load; absent: all but those whose section starts with `?`. */
+  /** Names of the programs to load; absent: all whose section does not start with `?`. */
   readonly programs?: readonly string[];
 }
 
 /**
- * Turns a Spec into kernel objects: maps, their initial contents, BTF, programs. All or nothing:
- * what was made is closed when a step fails. Nothing is attached or pinned. Throws VerifierError,
- * SysError, and Error for a name that neither object nor kernel has.
+ * Makes kernel objects of a Spec: maps, their initial contents, BTF, programs. All or nothing: when
+ * a step fails, what was made is closed. Nothing is attached or pinned. Throws VerifierError,
+ * Incompatible for one of `options.maps` that differs from the object's, SysError, and Error for a
+ * name that the object or the kernel does not have.
  */
-export function loadObject(
-  bpf: Bpf,
-  platform: Platform,
-  spec: ObjectSpec,
-  options: LoadOptions = {},
-): LoadedObject {
+export function loadObject(bpf: Bpf, spec: ObjectSpec, options: LoadOptions = {}): LoadedObject {
+  const { maps: reused = {} } = options;
+  checkReused(spec, reused);
   const loaded = new LoadedObject(spec.variables);
   const btf = spec.btf && loadBtf(bpf, btfForKernel(spec.btf));
   try {
-    loadMaps(bpf, spec, options.maps ?? {}, btf, loaded);
+    loadMaps(bpf, spec, reused, btf, loaded);
     const mapFd = (name: string) => loaded.map(name).fd;
-    const surroundings = kernelSurroundings(platform, mapFd, options.kernelBtf);
+    const surroundings = kernelSurroundings(bpf, mapFd, options.kernelBtf);
     for (const name of options.programs ?? wantedPrograms(spec)) {
       const program = spec.programs.get(name);
-      if (!program) throw new Error(`load program ${name}: the object has no such program`);
+      if (!program) throw missing('program', name, spec.programs);
       loaded.add(loadProgram(bpf, spec, program, surroundings, btf));
     }
-    fillInitialElements(spec, options.maps ?? {}, loaded);
+    fillInitialElements(spec, reused, loaded);
     return loaded;
   } catch (error) {
     loaded[Symbol.dispose]();
@@ -57,11 +55,26 @@ export function loadObject(
   }
 }
 
+/** Refuses maps that the object does not have, and those that its programs can't work with. */
+function checkReused(spec: ObjectSpec, reused: Readonly<Record<string, BpfMap>>): void {
+  for (const [name, map] of Object.entries(reused)) {
+    const wanted = spec.maps.get(name);
+    if (!wanted) throw missing('map', name, spec.maps);
+    const differences = compatibility(map.info, wanted);
+    if (differences.length > 0) throw new Incompatible(`map ${name}`, differences);
+  }
+}
+
+function missing(kind: string, name: string, known: ReadonlyMap<string, unknown>): Error {
+  const names = [...known.keys()].join(', ') || 'none';
+  return new Error(`load ${kind} ${name}: the object has no such ${kind} (it has ${names})`);
+}
+
 function wantedPrograms({ programs }: ObjectSpec): string[] {
   return [...programs.keys()].filter((name) => !programs.get(name)!.section.startsWith('?'));
 }
 
-/** Loads BTF; what the kernel has to say against it is in the error. */
+/** Loads BTF. The error has what the kernel objects to. */
 function loadBtf(bpf: Bpf, bytes: Uint8Array): number {
   try {
     return bpf.btfLoad(bytes);
@@ -71,9 +84,9 @@ function loadBtf(bpf: Bpf, bytes: Uint8Array): number {
     try {
       return bpf.btfLoad(bytes, log);
     } catch {
-      // The first error has the cause; this try was for the log.
+      // The first error has the cause. The second try was for the log.
       const complaint = decodeCString(log).trimEnd().split('\n').at(-1);
-      throw new SysError('bpf', error.errno, `load btf${complaint ? ` (${complaint})` : ''}`);
+      throw error.about(`load btf${complaint ? ` (${complaint})` : ''}`);
     }
   }
 }
@@ -90,7 +103,7 @@ function loadMaps(
       loaded.addMap(name, reused[name]!, false);
       continue;
     }
-    const made = BpfMap.create(bpf, map, { btf });
+    const made = BpfMap.create(bpf, map, btf);
     loaded.addMap(name, made, true);
     if (map.contents?.some((byte) => byte !== 0)) made.update(word(0), map.contents);
     // Frozen contents are constants to the verifier, which removes the branches they rule out.
@@ -98,7 +111,7 @@ function loadMaps(
   }
 }
 
-/** Maps in maps of maps and programs in program arrays, as the source's `values` lists them. */
+/** Fills maps of maps and program arrays with what the source's `values` lists. */
 function fillInitialElements(
   spec: ObjectSpec,
   reused: Readonly<Record<string, BpfMap>>,
@@ -107,7 +120,7 @@ function fillInitialElements(
   for (const [name, map] of spec.maps) {
     if (Object.hasOwn(reused, name)) continue;
     for (const { index, name: member } of map.initial ?? []) {
-      // A program array may name programs that the caller left out.
+      // A program array may name programs that the caller did not want.
       const held = loaded.maps.get(member) ?? loaded.programs.get(member);
       if (held) loaded.map(name).update(word(index), word(held.fd));
     }
@@ -125,7 +138,7 @@ function loadProgram(
 ): BpfProgram {
   if (program.type === 0) {
     throw new Error(
-      `load program ${program.name}: section ${program.section} stands for no type of program`,
+      `load program ${program.name}: no type of program has a section ${program.section}`,
     );
   }
   const instructions = completeInstructions(spec, program, surroundings);

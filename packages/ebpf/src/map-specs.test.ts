@@ -22,7 +22,7 @@ const pointer = (build: BtfBuilder, type: number) => build.reference('ptr', type
 /** How a number is told: a pointer to an array of as many elements. */
 const number = (build: BtfBuilder, value: number) => pointer(build, build.array(int(build), value));
 
-test('numbers are lengths of arrays, or enumerators', () => {
+test('numbers of map definitions are lengths of arrays, or enumerators', () => {
   const map = mapOf((build) => ({
     type: number(build, 2),
     max_entries: build.reference('typedef', number(build, 7), 'seven'),
@@ -36,14 +36,14 @@ test('numbers are lengths of arrays, or enumerators', () => {
   );
 });
 
-test('a size may be told twice, but not differently', () => {
+test('a map definition may have a size twice, but not two different sizes', () => {
   const sizes = (value: number) =>
     mapOf((build) => ({ key_size: number(build, value), key: pointer(build, int(build)) }));
   assert.equal(sizes(4)().keySize, 4);
   assert.throws(sizes(8), /map m: key_size 8 but key has 4 bytes/);
 });
 
-test('what is not a map definition is refused', () => {
+test('wrong map definitions are refused', () => {
   assert.throws(
     mapOf((build) => ({ color: number(build, 1) })),
     /map m: unknown field color/,
@@ -66,7 +66,7 @@ test('what is not a map definition is refused', () => {
   );
 });
 
-test('old ways of defining maps are refused with advice', () => {
+test('old forms of map definitions are refused with advice', () => {
   const only = (name: string) => {
     const elf = new ElfBuilder();
     elf.section({ name, bytes: new Uint8Array(8) });
@@ -76,7 +76,7 @@ test('old ways of defining maps are refused with advice', () => {
   assert.throws(only('.maps'), /compile with -g/);
 });
 
-test('data sections are maps if they are of any use', () => {
+test('data sections with content become maps', () => {
   const elf = new ElfBuilder();
   elf.section({ name: '.data', bytes: new Uint8Array() });
   elf.section({ name: '.database', bytes: new Uint8Array(4) });
@@ -87,7 +87,7 @@ test('data sections are maps if they are of any use', () => {
   assert.deepEqual([...maps.get('.bss.mine')!.contents!], [0, 0, 0, 0, 0]);
 });
 
-test('data that can not be is refused', () => {
+test('wrong data sections are refused', () => {
   const huge = new ElfBuilder();
   huge.section({ name: '.bss', type: 8, size: 0xffff_fff0 });
   assert.throws(() => readObject(huge.bytes()), /section \.bss of 4294967280 bytes is too large/);

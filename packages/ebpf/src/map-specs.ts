@@ -16,24 +16,24 @@ const BPF_F_RDONLY_PROG = 1 << 7;
 const BPF_F_MMAPABLE = 1 << 10;
 const LIBBPF_PIN_BY_NAME = 1;
 
-/** `.bss` takes no room in the file, so something else must bound it. */
+/** The limit of `.bss`, which takes no space in the file. */
 const largestZeroSection = 64 << 20;
 
 const dataSection = /^\.(rodata|data|bss)(\..*)?$/;
 
-/** Whether a section becomes a map that holds the object's global variables. */
+/** Whether a section has global variables and becomes a map. */
 export function isDataSection(section: ElfSection): boolean {
   const wanted = (section.flags & (SHF_ALLOC | SHF_EXECINSTR)) === SHF_ALLOC;
   return wanted && section.size > 0 && dataSection.test(section.name);
 }
 
-/** The maps that stand for data sections. */
+/** Returns the maps of the data sections. */
 export function dataMaps(elf: ElfFile, btf: Btf | undefined): MapSpec[] {
   return elf.sections.filter(isDataSection).map((section) => {
     const readOnly = section.name.startsWith('.rodata');
     const address = elf.relocations.get(section.index)?.[0];
     if (address !== undefined) {
-      // What is written here would be read as zeroes: nothing sets addresses in a map's contents.
+      // Programs would read zeroes there: nothing sets addresses in the contents of a map.
       const of = address.symbol.name || 'data';
       throw new ElfError(
         `section ${section.name} holds the address of ${of}, which BPF can't keep`,
@@ -66,7 +66,7 @@ function contentsOf(section: ElfSection): Uint8Array {
   return new Uint8Array(section.size);
 }
 
-/** Global and static variables, by the symbols of the data sections. */
+/** Returns the global and static variables, by the symbols of the data sections. */
 export function dataVariables(elf: ElfFile): Map<string, VariableSpec> {
   const variables = new Map<string, VariableSpec>();
   for (const { name, type, section, value, size } of elf.symbols) {
@@ -155,7 +155,7 @@ function readMap(name: string, type: BtfComposite, btf: Btf, isInner = false) {
   return { spec, valuesOffset };
 }
 
-/** `int (*field)[N]` says N; an enum's only value says itself, for numbers beyond 32 bits. */
+/** Returns N of `int (*field)[N]`, or the only value of an enum, for numbers of more than 32 bits. */
 function numberOf(map: string, field: string, typeId: number, btf: Btf): bigint {
   const type = btf.resolved(typeId);
   if ((type.kind === 'enum' || type.kind === 'enum64') && type.values.length === 1) {
@@ -174,7 +174,7 @@ function pointedTo(map: string, field: string, typeId: number, btf: Btf): number
   return type.typeId;
 }
 
-/** The elements that an initializer of `values` names, from the relocations that fill it. */
+/** Returns the elements that the initializer of `values` names, from its relocations. */
 function initialElements(
   elf: ElfFile,
   section: ElfSection,

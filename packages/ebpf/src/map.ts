@@ -1,11 +1,18 @@
 import { errno, SysError } from '@heddle/sys';
 import type { Bpf, Mapping } from './bpf.ts';
-import { BatchError, Incompatible } from './errors.ts';
+import { BatchError, Incompatible, KeyExists, KeyNotFound, MapFull } from './errors.ts';
 import { type MapInfo, readMapInfo } from './info.ts';
-import type { MapSpec } from './spec.ts';
-import { BPF_ANY, BPF_EXIST, BPF_F_INNER_MAP, BPF_NOEXIST, mapTypes, nameOf } from './uapi.ts';
+import {
+  BPF_ANY,
+  BPF_EXIST,
+  BPF_F_INNER_MAP,
+  BPF_F_RDONLY_PROG,
+  BPF_NOEXIST,
+  mapTypes,
+  nameOf,
+} from './uapi.ts';
 
-/** `any`: create or replace; `create`: EEXIST if there; `replace`: ENOENT if not there. */
+/** `any` creates or replaces; `create` throws KeyExists, `replace` throws KeyNotFound. */
 export type UpdateMode = 'any' | 'create' | 'replace';
 
 const updateFlags = { any: BPF_ANY, create: BPF_NOEXIST, replace: BPF_EXIST } as const;
@@ -17,10 +24,26 @@ export interface MapChunk {
   readonly count: number;
 }
 
-/** The object's BTF, when a map shall know its types. */
-export interface MapCreateContext {
-  /** Descriptor of the loaded BTF. */
-  readonly btf?: number;
+/** The properties of a new map. Each MapSpec is one. */
+export interface MapOptions {
+  /** BPF_MAP_TYPE_* (`mapTypes`). */
+  readonly type: number;
+  /** Bytes of a key. */
+  readonly keySize: number;
+  /** Bytes of a value; of a per-CPU map, of the value of one CPU. */
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  /** The kernel keeps 15 bytes of it. Absent: the map has no name. */
+  readonly name?: string;
+  /** BPF_F_*; absent: 0. */
+  readonly flags?: number;
+  /** `map_extra`; absent: 0. */
+  readonly extra?: bigint;
+  /** Properties of the members of a map of maps. */
+  readonly inner?: MapOptions | undefined;
+  /** BTF type ids of key and value; absent or 0: the map has no types. */
+  readonly keyTypeId?: number;
+  readonly valueTypeId?: number;
 }
 
 const perCpuTypes: ReadonlySet<number> = new Set([
@@ -30,17 +53,17 @@ const perCpuTypes: ReadonlySet<number> = new Set([
   mapTypes.percpu_cgroup_storage,
 ]);
 
-/** How often a map is asked again that says EAGAIN. */
+/** The number of times that a listing is tried that fails with EAGAIN. */
 const ATTEMPTS = 5;
 
-/** Elements that one batched lookup asks for; grown when a hash bucket has more. */
+/** Elements that one batched lookup asks for; doubled when a hash bucket has more. */
 const CHUNK = 1024;
 
 /**
  * A map in the kernel. Keys and values are bytes in the host's order, exactly as the programs see
- * them. A per-CPU map's value is `info.valueSize` rounded up to 8 bytes, once for each possible
- * CPU. Maps of maps take a descriptor (u32) as the value and give back the inner map's id.
- * Errors are SysErrors that name the map and its size.
+ * them; `TypedMap` encodes them. A value of a per-CPU map is `info.valueSize` rounded up to 8 bytes,
+ * once for each possible CPU. A map of maps takes a descriptor (u32) as the value and returns the id
+ * of the inner map. Errors are SysErrors that name the map.
  */
 export class BpfMap implements Disposable {
   readonly info: MapInfo;
@@ -67,29 +90,31 @@ export class BpfMap implements Disposable {
       : valueSize;
   }
 
-  /** The descriptor. Throws Error once the map is closed: its number may be another file's by then. */
+  /** The descriptor. Throws Error once the map is closed: another file may have its number by then. */
   get fd(): number {
     if (this.#fd < 0) throw new Error(`use map ${this.info.name}: it is closed`);
     return this.#fd;
   }
 
-  /** Creates a map. Contents of data sections are the loader's work. Throws SysError. */
-  static create(bpf: Bpf, spec: MapSpec, context: MapCreateContext = {}): BpfMap {
-    const inner = spec.inner && BpfMap.create(bpf, spec.inner);
+  /**
+   * Creates an empty map. `btf` is the descriptor of the BTF that has the types of key and value.
+   * Throws SysError.
+   */
+  static create(bpf: Bpf, options: MapOptions, btf?: number): BpfMap {
+    const { type, keyTypeId = 0, valueTypeId = 0 } = options;
+    const inner = options.inner && BpfMap.create(bpf, options.inner);
     try {
-      const typed = context.btf !== undefined && spec.valueTypeId !== 0 && keepsBtf(spec.type);
+      const typed = btf !== undefined && valueTypeId !== 0 && keepsBtf(type);
       const fd = bpf.mapCreate({
-        name: spec.name,
-        type: spec.type,
-        keySize: spec.keySize,
-        valueSize: spec.valueSize,
-        maxEntries: maxEntriesOf(bpf, spec),
-        flags: spec.flags,
-        extra: spec.extra,
+        name: options.name ?? '',
+        type,
+        keySize: options.keySize,
+        valueSize: options.valueSize,
+        maxEntries: maxEntriesOf(bpf, options),
+        flags: options.flags ?? 0,
+        extra: options.extra,
         innerMap: inner?.fd,
-        btf: typed ? context.btf : undefined,
-        keyTypeId: typed ? spec.keyTypeId : undefined,
-        valueTypeId: typed ? spec.valueTypeId : undefined,
+        ...(typed && { btf, keyTypeId, valueTypeId }),
       });
       return new BpfMap(bpf, fd);
     } finally {
@@ -98,10 +123,10 @@ export class BpfMap implements Disposable {
   }
 
   /**
-   * Opens a pinned map. With `wanted`, throws Incompatible when it differs from that. Throws
-   * SysError (ENOENT: no such pin).
+   * Opens a pinned map. Throws Incompatible if it differs from `wanted`, and SysError (ENOENT if
+   * there is no such pin).
    */
-  static openPinned(bpf: Bpf, path: string, wanted?: MapSpec): BpfMap {
+  static openPinned(bpf: Bpf, path: string, wanted?: MapOptions): BpfMap {
     const map = new BpfMap(bpf, bpf.objectGet(path));
     const differences = wanted ? compatibility(map.info, wanted) : [];
     if (differences.length === 0) return map;
@@ -114,7 +139,10 @@ export class BpfMap implements Disposable {
     return new BpfMap(bpf, bpf.openId('map', id));
   }
 
-  /** Opens a map by its pin or id so that it can't be changed through it (EPERM). Throws SysError. */
+  /**
+   * Opens a map by its pin or id for reading: writing to it through this handle fails with EPERM.
+   * Throws SysError.
+   */
   static openReadOnly(bpf: Bpf, place: string | number): BpfMap {
     const fd =
       typeof place === 'string'
@@ -123,7 +151,7 @@ export class BpfMap implements Disposable {
     return new BpfMap(bpf, fd);
   }
 
-  /** A copy of the value, or undefined when there is no such element. */
+  /** Returns a copy of the value, or undefined when there is no such element. Throws SysError. */
   lookup(key: Uint8Array): Uint8Array | undefined {
     this.#checkLength('key', key, this.info.keySize);
     const value = new Uint8Array(this.valueBytes);
@@ -134,6 +162,7 @@ export class BpfMap implements Disposable {
     }
   }
 
+  /** Writes an element. Throws KeyExists, KeyNotFound, MapFull or another SysError. */
   update(key: Uint8Array, value: Uint8Array, mode: UpdateMode = 'any'): void {
     this.#checkLength('key', key, this.info.keySize);
     this.#checkLength('value', value, this.valueBytes);
@@ -144,7 +173,7 @@ export class BpfMap implements Disposable {
     }
   }
 
-  /** Removes an element; false when it wasn't there. */
+  /** Removes an element and returns whether it existed. Throws SysError. */
   delete(key: Uint8Array): boolean {
     this.#checkLength('key', key, this.info.keySize);
     try {
@@ -155,8 +184,9 @@ export class BpfMap implements Disposable {
   }
 
   /**
-   * All elements as [key, value], in the kernel's order, read in batches where it can. Elements
-   * that are written meanwhile may be missed or seen twice. The bytes are the caller's to keep.
+   * Returns all elements as [key, value], in the kernel's order, read in batches where the kernel
+   * can. Elements that are written meanwhile may be missed or returned twice. The caller may keep
+   * the bytes. Throws SysError.
    */
   *entries(): Generator<[key: Uint8Array, value: Uint8Array]> {
     const { keySize } = this.info;
@@ -170,7 +200,7 @@ export class BpfMap implements Disposable {
     }
   }
 
-  /** The same in chunks, keys and values back to back: for many elements, without an object for each. */
+  /** Returns all elements in chunks, keys and values back to back, without an object for each. */
   *chunks(): Generator<MapChunk> {
     const { keySize } = this.info;
     let position: Uint8Array | undefined;
@@ -182,7 +212,7 @@ export class BpfMap implements Disposable {
       const values = new Uint8Array(chunk * this.valueBytes);
       const request = { position, nextPosition, keys, values, count: chunk };
       const { count, error } = this.#bpf.mapLookupBatch(this.fd, request);
-      // Seen on Linux 6.18, once in thousands of starts on a busy machine; to ask again does no harm.
+      // Linux 6.18 fails so once in thousands of starts on a busy machine. A second try succeeds.
       if (error?.errno === errno.EAGAIN && --attempts > 0) continue;
       if (error?.errno === errno.ENOSPC) {
         chunk *= 2;
@@ -206,7 +236,7 @@ export class BpfMap implements Disposable {
     }
   }
 
-  /** Keys only, one system call each: for maps whose values can't be read. */
+  /** Returns the keys, one system call each: for maps whose values can't be read. */
   *keys(): Generator<Uint8Array> {
     let key: Uint8Array | undefined;
     for (;;) {
@@ -222,8 +252,8 @@ export class BpfMap implements Disposable {
   }
 
   /**
-   * Writes `count` elements, keys and values back to back. Throws BatchError, whose `done` says
-   * how many are in force.
+   * Writes `count` elements, keys and values back to back. Throws BatchError, whose `done` is the
+   * number of elements that were written.
    */
   updateBatch(keys: Uint8Array, values: Uint8Array, count: number): void {
     const { keySize } = this.info;
@@ -234,7 +264,7 @@ export class BpfMap implements Disposable {
       const { count: done, error } = this.#bpf.mapUpdateBatch(this.fd, keys, values, count);
       if (!error) return;
       if (done > 0 || !isUnsupported(error)) {
-        throw new BatchError(error, this.#what('update'), done);
+        throw new BatchError(this.#explained(error, 'update'), done);
       }
       this.#batch = false;
     }
@@ -248,12 +278,12 @@ export class BpfMap implements Disposable {
         );
       } catch (error) {
         if (!(error instanceof SysError)) throw error;
-        throw new BatchError(error, this.#what('update'), i);
+        throw new BatchError(this.#explained(error, 'update'), i);
       }
     }
   }
 
-  /** Removes up to `count` elements, keys back to back; returns how many were there. */
+  /** Removes `count` elements, keys back to back, and returns how many existed. Throws BatchError. */
   deleteBatch(keys: Uint8Array, count: number): number {
     const { keySize } = this.info;
     this.#checkLength('keys', keys, count * keySize);
@@ -266,12 +296,12 @@ export class BpfMap implements Disposable {
       at += done;
       if (!error) return removed;
       if (error.errno === errno.ENOENT) {
-        // The kernel stops at a missing element; the ones behind it are still wanted gone.
+        // The kernel stops at a missing element; those behind it must be removed as well.
         at++;
       } else if (done === 0 && isUnsupported(error)) {
         break;
       } else {
-        throw new BatchError(error, this.#what('delete from'), at);
+        throw new BatchError(this.#explained(error, 'delete from'), at);
       }
     }
     for (; at < count; at++) {
@@ -282,8 +312,8 @@ export class BpfMap implements Disposable {
 
   /**
    * Maps an array with BPF_F_MMAPABLE into memory: its values in place, each at a multiple of
-   * the value size rounded up to 8 bytes; only the first `count` of them, if that is given. Throws
-   * SysError (EPERM once frozen, unless read-only).
+   * the value size rounded up to 8 bytes; with `count`, only the first ones. Throws SysError (EPERM
+   * for writable memory of a frozen map).
    */
   mmap(writable = true, count = this.info.maxEntries): Mapping {
     const size = Math.ceil(this.info.valueSize / 8) * 8 * count;
@@ -304,12 +334,12 @@ export class BpfMap implements Disposable {
     };
   }
 
-  /** Makes the map reachable under `path`, which must be free and on a bpf file system. */
+  /** Pins the map at `path`, which must be free and on a bpf file system. Throws SysError. */
   pin(path: string): void {
     this.#bpf.objectPin(this.fd, path);
   }
 
-  /** Refuses further changes from user space. */
+  /** Makes the map read-only for user space, for good. Throws SysError. */
   freeze(): void {
     try {
       this.#bpf.mapFreeze(this.fd);
@@ -318,7 +348,7 @@ export class BpfMap implements Disposable {
     }
   }
 
-  /** Closes the descriptor; the map lives on while a program, pin or other descriptor holds it. */
+  /** Closes the descriptor. The map remains while a program, pin or other descriptor refers to it. */
   [Symbol.dispose](): void {
     if (this.#fd < 0) return;
     this.#bpf.close(this.#fd);
@@ -334,18 +364,46 @@ export class BpfMap implements Disposable {
     }
   }
 
-  #what(verb: string): string {
+  /** Rethrows what is no SysError. */
+  #explained(error: unknown, verb: string): SysError {
+    if (!(error instanceof SysError)) throw error;
     const { name, type, maxEntries } = this.info;
-    return `${verb} map ${name} (${nameOf(mapTypes, type)}, at most ${maxEntries} elements)`;
-  }
-
-  #explained(error: unknown, verb: string): unknown {
-    if (!(error instanceof SysError)) return error;
-    return new SysError(error.syscall, error.errno, this.#what(verb));
+    const what = `${verb} map ${name}`;
+    if (verb !== 'update') return error.about(what);
+    switch (error.errno) {
+      case errno.ENOENT:
+        return new KeyNotFound(what, error);
+      case errno.EEXIST:
+        return new KeyExists(what, error);
+      case errno.E2BIG:
+        if (arrayTypes.has(type)) {
+          const words = `the index is not below ${maxEntries}`;
+          return new SysError('bpf', error.errno, what, { words, cause: error });
+        }
+        return new MapFull(what, maxEntries, error);
+      case errno.ENOSPC:
+        return new MapFull(what, maxEntries, error);
+      default:
+        return error.about(what);
+    }
   }
 }
 
-/** Whether a batch command is missing: EINVAL before Linux 5.6, ENOTSUPP for the map's type. */
+/** Map types whose keys are indices: a key that is too large gives E2BIG. */
+const arrayTypes: ReadonlySet<number> = new Set([
+  mapTypes.array,
+  mapTypes.percpu_array,
+  mapTypes.prog_array,
+  mapTypes.perf_event_array,
+  mapTypes.cgroup_array,
+  mapTypes.array_of_maps,
+  mapTypes.devmap,
+  mapTypes.cpumap,
+  mapTypes.xskmap,
+  mapTypes.sockmap,
+]);
+
+/** Whether a batch command is missing: EINVAL before Linux 5.6, ENOTSUPP for the type of map. */
 function isUnsupported(error: SysError): boolean {
   return error.errno === errno.ENOTSUPP || error.errno === errno.EINVAL;
 }
@@ -373,16 +431,22 @@ function keepsBtf(type: number): boolean {
 }
 
 /** A perf event array without a size means one slot per CPU. */
-function maxEntriesOf(bpf: Bpf, spec: MapSpec): number {
-  const perCpu = spec.type === mapTypes.perf_event_array && spec.maxEntries === 0;
-  return perCpu ? bpf.possibleCpus : spec.maxEntries;
+function maxEntriesOf(bpf: Bpf, { type, maxEntries }: MapOptions): number {
+  const perCpu = type === mapTypes.perf_event_array && maxEntries === 0;
+  return perCpu ? bpf.possibleCpus : maxEntries;
 }
 
+/** Flags that the kernel sets by itself: of members of maps of maps, and of device maps. */
+const kernelFlags = (type: number) =>
+  type === mapTypes.devmap || type === mapTypes.devmap_hash
+    ? BPF_F_INNER_MAP | BPF_F_RDONLY_PROG
+    : BPF_F_INNER_MAP;
+
 /**
- * What keeps an existing map from being used as `wanted`, in words; empty when nothing does.
- * Names aren't compared: the kernel keeps 15 bytes of them.
+ * Returns the differences that keep an existing map from being used as `wanted`, one sentence each.
+ * Names are not compared: the kernel keeps 15 bytes of them.
  */
-export function compatibility(existing: MapInfo, wanted: MapSpec): string[] {
+export function compatibility(existing: MapInfo, wanted: MapOptions): string[] {
   const differences: string[] = [];
   const compare = (what: string, is: unknown, should: unknown) => {
     if (is !== should) differences.push(`${what} is ${is}, wanted ${should}`);
@@ -393,8 +457,8 @@ export function compatibility(existing: MapInfo, wanted: MapSpec): string[] {
   if (wanted.type !== mapTypes.perf_event_array || wanted.maxEntries !== 0) {
     compare('maximum of entries', existing.maxEntries, wanted.maxEntries);
   }
-  const flags = (value: number) => `0x${(value & ~BPF_F_INNER_MAP).toString(16)}`;
+  const flags = (value = 0) => `0x${(value & ~kernelFlags(wanted.type)).toString(16)}`;
   compare('flags', flags(existing.flags), flags(wanted.flags));
-  compare('map_extra', existing.extra, wanted.extra);
+  compare('map_extra', existing.extra, wanted.extra ?? 0n);
   return differences;
 }

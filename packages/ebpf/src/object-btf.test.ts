@@ -6,7 +6,7 @@ import { Btf } from './btf.ts';
 import { btfForKernel } from './object-btf.ts';
 import { readObject } from './object-spec.ts';
 
-test('declarations of kernel symbols are replaced, ids and strings stay', () => {
+test('declarations of kernel symbols are replaced, and ids and strings stay the same', () => {
   const build = new BtfBuilder();
   const int = build.int('int', 4, 'signed');
   const prototype = build.prototype(int, [
@@ -46,7 +46,7 @@ test('declarations of kernel symbols are replaced, ids and strings stay', () => 
   for (const id of [int, own, data]) assert.deepEqual(loaded.typeById(id), btf.typeById(id));
 });
 
-test('an object without such declarations keeps its types as they are', () => {
+test('an object without declarations of kernel symbols keeps its types', () => {
   const { btf } = readObject(fixture('codecs.o'));
   const loaded = Btf.parse(btfForKernel(btf!));
   for (let id = 1; id < btf!.endId; id++) assert.deepEqual(loaded.typeById(id), btf!.typeById(id));

@@ -3,9 +3,9 @@ import { BtfKind, LINKAGE_EXTERN, LINKAGE_GLOBAL, LINKAGE_STATIC } from './btf-t
 import { type ElfFile, STB_LOCAL, STT_FUNC, STV_DEFAULT, STV_PROTECTED } from './elf.ts';
 
 /**
- * Reads `.BTF` of an object and fills in what clang leaves to a linker: sizes of data sections and
+ * Reads `.BTF` of an object and sets the values that clang leaves to a linker: sizes of data sections and
  * offsets of the variables in them. Functions that are hidden from other objects become static, so
- * that the verifier checks them with their callers. Undefined without `.BTF`. Throws BtfError.
+ * that the verifier checks them with their callers. Returns undefined without `.BTF`. Throws BtfError.
  */
 export function readObjectBtf(elf: ElfFile): Btf | undefined {
   const section = elf.sections.find((candidate) => candidate.name === '.BTF');
@@ -59,13 +59,13 @@ function setInfo(view: DataView, at: number, kind: number, count: number): void 
 }
 
 /**
- * The BTF of an object as bytes for BPF_BTF_LOAD. The kernel accepts only what a program defines
- * itself, so declarations of kernel symbols are replaced; type ids stay as they are.
+ * Returns the BTF of an object as bytes for BPF_BTF_LOAD. The kernel accepts no declarations of kernel
+ * symbols, so they are replaced. Type ids stay the same.
  */
 export function btfForKernel(btf: Btf): Uint8Array {
   const source = new DataView(btf.bytes.buffer, btf.bytes.byteOffset, btf.bytes.byteLength);
   const strings = btf.strings;
-  // A replacement is never longer than what it replaces.
+  // A replacement is never longer than the original.
   const result = new Uint8Array(24 + btf.typesLength + strings.length);
   const view = new DataView(result.buffer);
   const named = namedParameters(btf);
@@ -115,8 +115,8 @@ export function btfForKernel(btf: Btf): Uint8Array {
 }
 
 /**
- * Prototypes of declared functions, whose parameters need no name in C but do for the kernel, with
- * the string offset of a name that will do: the function's own.
+ * Returns the prototypes of declared functions with the string offset of the function's name. Parameters
+ * need no name in C, but the kernel requires one, and this one serves.
  */
 function namedParameters(btf: Btf): Map<number, number> {
   const named = new Map<number, number>();

@@ -8,7 +8,7 @@ const map = (name: string) => features.maps.get(name)!;
 const program = (name: string) => features.programs.get(name)!;
 
 describe('maps', () => {
-  test('are read from their types', () => {
+  test('the properties of a map come from its type', () => {
     const counts = map('counts');
     assert.deepEqual(
       { ...counts, keyTypeId: 0, valueTypeId: 0 },
@@ -33,12 +33,12 @@ describe('maps', () => {
     assert.equal(features.btf!.resolved(counts.valueTypeId).name, 'packet_count');
   });
 
-  test('may have sizes without types, or neither', () => {
+  test('a map may have sizes without types, or neither', () => {
     assert.deepEqual([map('seen').keySize, map('seen').valueSize, map('seen').extra], [0, 8, 3n]);
     assert.deepEqual([map('events').keySize, map('events').maxEntries], [0, 4096]);
   });
 
-  test('may hold maps', () => {
+  test('a map may hold maps', () => {
     const { inner, initial, valueSize, keySize, maxEntries } = map('outer');
     assert.deepEqual([keySize, valueSize, maxEntries], [4, 4, 3]);
     assert.deepEqual([inner?.type, inner?.keySize, inner?.valueSize], [2, 4, 8]);
@@ -49,13 +49,13 @@ describe('maps', () => {
     ]);
   });
 
-  test('may hold programs', () => {
+  test('a map may hold programs', () => {
     assert.equal(map('jumps').inner, undefined);
     assert.equal(map('jumps').valueSize, 4);
     assert.deepEqual(map('jumps').initial, [{ index: 1, name: 'second' }]);
   });
 
-  test('stand for data sections', () => {
+  test('data sections are maps', () => {
     const [config, rodata, data, bss] = ['.rodata.config', '.rodata', '.data', '.bss'].map(map);
     assert.deepEqual([...config!.contents!], [1, 0, 0, 0, 2, 0, 0, 0]);
     assert.deepEqual([config!.readOnly, config!.flags], [true, 0x480]);
@@ -67,7 +67,7 @@ describe('maps', () => {
   });
 });
 
-test('variables know their places', () => {
+test('variables have the offsets in their maps', () => {
   const places = [...features.variables.values()].map(({ name, map, size }) => [name, map, size]);
   assert.deepEqual(
     places.sort((a, b) => (String(a[0]) < String(b[0]) ? -1 : 1)),
@@ -81,7 +81,7 @@ test('variables know their places', () => {
   );
 });
 
-test('type information says where variables lie, as clang leaves it to be filled in', () => {
+test('BTF has the offsets of variables, which clang leaves open', () => {
   const section = features.btf!.byName('.bss', 'datasec')!;
   assert.ok(section.kind === 'datasec');
   assert.equal(section.size, map('.bss').valueSize);
@@ -91,14 +91,14 @@ test('type information says where variables lie, as clang leaves it to be filled
 });
 
 describe('programs', () => {
-  test('are the global functions outside .text', () => {
+  test('programs are the global functions outside .text', () => {
     assert.deepEqual([...features.programs.keys()].sort(), ['first', 'second', 'third']);
     const { section, type, attachType, flags } = program('third');
     assert.deepEqual([section, type, attachType, flags], ['xdp.frags', 6, 37, 32]);
     assert.equal(features.license, 'Dual BSD/GPL');
   });
 
-  test('contain what they call, once', () => {
+  test('a program contains each function that it calls once', () => {
     const { instructions, functions } = program('first');
     const { btf } = features;
     const names = functions.map(({ typeId }) => btf!.nameOf(typeId));
@@ -122,7 +122,7 @@ describe('programs', () => {
     assert.equal(calls, 3);
   });
 
-  test('refer to maps, data, functions and kernel symbols', () => {
+  test('a program refers to maps, data, functions and kernel symbols', () => {
     const { references, functions } = program('first');
     const of = (kind: string) => references.filter((reference) => reference.kind === kind);
     assert.deepEqual(
@@ -161,7 +161,7 @@ describe('programs', () => {
     );
   });
 
-  test('know their lines, each function from its start', () => {
+  test('each function of a program has line information from its start', () => {
     const { lines, functions, instructions } = program('first');
     for (const { at } of functions) assert.ok(lines.some((line) => line.at === at));
     assert.ok(lines.every(({ at }) => at * 8 < instructions.length));
@@ -170,7 +170,7 @@ describe('programs', () => {
     assert.match(lines[0]!.file, /features\.bpf\.c$/);
   });
 
-  test('that are hidden from other objects are checked with their callers', () => {
+  test('functions that are hidden from other objects become static', () => {
     const linkage = (name: string) => {
       const type = features.btf!.byName(name, 'func');
       return type?.kind === 'func' ? type.linkage : undefined;
@@ -178,7 +178,7 @@ describe('programs', () => {
     assert.deepEqual([linkage('hidden'), linkage('scaled'), linkage('sum')], [0, 1, 0]);
   });
 
-  test('have relocations at their places in the whole', () => {
+  test('relocations have the index of the instruction in the program', () => {
     const core = readObject(fixture('core.o'));
     const { relocations, instructions } = core.programs.get('guarded')!;
     assert.deepEqual(
@@ -192,7 +192,18 @@ describe('programs', () => {
   });
 });
 
-test('sections name program types', () => {
+test('an error of an object file names the file when the caller gives its name', () => {
+  const noElf = new Uint8Array(100);
+  assert.throws(() => readObject(noElf), /^ElfError: read object: /);
+  assert.throws(() => readObject(noElf, 'x.o'), /^ElfError: read object x\.o: /);
+  const bytes = fixture('features.o');
+  // The magic number at the start of the section .BTF.
+  const at = bytes.findIndex((_, i) => bytes[i] === 0x9f && bytes[i + 1] === 0xeb);
+  bytes[at] = 0;
+  assert.throws(() => readObject(bytes, 'x.o'), /^BtfError: read BTF of x\.o: /);
+});
+
+test('a section determines the type of a program', () => {
   const { programs, license } = readObject(fixture('sections.o'));
   assert.equal(license, '');
   const meaning = (name: string) => {
@@ -209,7 +220,7 @@ test('sections name program types', () => {
 });
 
 describe('changed copies', () => {
-  test('leave the original as it was', () => {
+  test('a changed copy leaves the original Spec unchanged', () => {
     const larger = resizeMap(features, 'counts', 9);
     assert.equal(larger.maps.get('counts')!.maxEntries, 9);
     assert.equal(map('counts').maxEntries, 1024);
@@ -219,8 +230,8 @@ describe('changed copies', () => {
     assert.equal(map('.rodata.config').contents![0], 1);
   });
 
-  test('of what there is not are refused', () => {
-    assert.throws(() => resizeMap(features, 'absent', 1), /change map absent: the object has none/);
+  test('changes of missing maps and variables are refused', () => {
+    assert.throws(() => resizeMap(features, 'absent', 1), /change map absent: .* no such map$/);
     assert.throws(() => setVariable(features, 'absent', new Uint8Array()), ReferenceError);
     assert.throws(() => setVariable(features, 'started', new Uint8Array(8)), RangeError);
   });

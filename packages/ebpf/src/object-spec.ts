@@ -1,5 +1,5 @@
 import { decodeCString } from '@heddle/sys';
-import type { Btf } from './btf.ts';
+import { type Btf, BtfError } from './btf.ts';
 import { readBtfExt } from './btf-ext.ts';
 import { ElfError, type ElfFile, readElf } from './elf.ts';
 import { linkPrograms } from './linker.ts';
@@ -8,11 +8,23 @@ import { readObjectBtf } from './object-btf.ts';
 import type { MapSpec, ObjectSpec } from './spec.ts';
 
 /**
- * Reads a BPF object file (`clang -target bpf -g`) into a Spec; nothing of the running kernel comes
- * in. Maps are those defined by BTF in `.maps`, and the data sections. Keeps no reference to
- * `bytes`. Throws ElfError, or BtfError where type information is to blame.
+ * Reads a BPF object file (`clang -target bpf -g`) into a Spec, which does not depend on the running
+ * kernel. Its maps are those defined by BTF in `.maps`, and the data sections. It keeps no reference
+ * to `bytes`. Throws ElfError, and BtfError for wrong type information; `file` is the name of the
+ * file in these errors.
  */
-export function readObject(bytes: Uint8Array): ObjectSpec {
+export function readObject(bytes: Uint8Array, file?: string): ObjectSpec {
+  try {
+    return read(bytes);
+  } catch (error) {
+    if (file === undefined) throw error;
+    if (error instanceof ElfError) throw new ElfError(error.reason, file, { cause: error });
+    if (error instanceof BtfError) throw new BtfError(error.reason, file, { cause: error });
+    throw error;
+  }
+}
+
+function read(bytes: Uint8Array): ObjectSpec {
   // A subclass such as Node's Buffer has another slice(), which shares memory.
   const elf = readElf(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
   refuseLegacy(elf);
@@ -43,7 +55,7 @@ export function readObject(bytes: Uint8Array): ObjectSpec {
   };
 }
 
-/** Old ways that a silent omission would turn into a riddle. */
+/** Refuses old forms of objects, whose maps would otherwise be missing without a word. */
 function refuseLegacy(elf: ElfFile): void {
   const names = new Set(elf.sections.map((section) => section.name));
   if (names.has('maps')) {
@@ -60,32 +72,33 @@ function declaredSymbols(btf: Btf | undefined): Set<string> {
   return new Set(datasec.entries.map((entry) => btf.nameOf(entry.typeId)));
 }
 
-/** What a caller may change of a map before it is created. */
+/** The properties of a map that a caller may change before it is created. */
 export type MapChanges = Partial<
   Pick<MapSpec, 'type' | 'maxEntries' | 'flags' | 'extra' | 'pinByName' | 'inner'>
 >;
 
-/** A copy of the Spec in which one map differs. Throws ReferenceError for a map that it lacks. */
+/** Returns a copy of the Spec in which one map differs. Throws ReferenceError for an unknown map. */
 export function withMap(spec: ObjectSpec, name: string, changes: MapChanges): ObjectSpec {
   const map = spec.maps.get(name);
-  if (map === undefined) throw new ReferenceError(`change map ${name}: the object has none`);
+  if (map === undefined) throw new ReferenceError(`change map ${name}: the object has no such map`);
   return { ...spec, maps: new Map(spec.maps).set(name, { ...map, ...changes }) };
 }
 
-/** A copy of the Spec in which one map has room for `maxEntries`. */
+/** Returns a copy of the Spec in which one map holds `maxEntries` elements. */
 export function resizeMap(spec: ObjectSpec, name: string, maxEntries: number): ObjectSpec {
   return withMap(spec, name, { maxEntries });
 }
 
 /**
- * A copy of the Spec in which a global variable has another initial value: exactly as many bytes as
- * it has, in the byte order of the machine. Throws ReferenceError or RangeError.
+ * Returns a copy of the Spec in which a global variable has another initial value, in the byte order
+ * of the machine. Throws ReferenceError for an unknown variable, and RangeError for bytes of another
+ * length than it has.
  */
 export function setVariable(spec: ObjectSpec, name: string, bytes: Uint8Array): ObjectSpec {
   const variable = spec.variables.get(name);
   const map = variable === undefined ? undefined : spec.maps.get(variable.map);
   if (variable === undefined || map?.contents === undefined) {
-    throw new ReferenceError(`set variable ${name}: the object has none`);
+    throw new ReferenceError(`set variable ${name}: the object has no such variable`);
   }
   if (bytes.length !== variable.size) {
     throw new RangeError(`set variable ${name}: ${bytes.length} bytes given, has ${variable.size}`);

@@ -5,22 +5,22 @@ import { VerifierError } from './errors.ts';
 import type { ProgramSpec } from './spec.ts';
 
 /**
- * What the kernel lacks becomes a call of a helper that no kernel has: harmless in dead code, and
- * refused where it can be reached. The numbers of missing kernel functions count on from this one
- * by the instruction's place.
+ * The call of a missing kernel function becomes a call of a helper that no kernel has: the verifier
+ * ignores it in dead code and refuses it elsewhere. The helper's number is this one plus the index of
+ * the instruction.
  */
 export const kfuncPoison = 2_002_000_000;
 
 /**
- * When the verifier refused a program for a poisoned instruction, an error that says what the
- * kernel lacks; otherwise the same error.
+ * Returns an error that names what the kernel lacks, when the verifier refused the program for a poisoned
+ * instruction; otherwise the same error.
  */
 export function explainPoison(
   error: VerifierError,
   program: ProgramSpec,
   btf: Btf | undefined,
 ): VerifierError {
-  // E.g. `3: (85) call unknown#195896080`, and on the next line why that isn't accepted.
+  // E.g. `3: (85) call unknown#195896080`, and on the next line why it is refused.
   const call = /^(\d+): \(85\) call unknown#(\d+)\n(?:invalid|unknown) func/m.exec(error.log);
   if (!call) return error;
   const at = Number(call[1]);
@@ -33,6 +33,7 @@ export function explainPoison(
     error.code,
     `it needs ${lacking}, which this kernel lacks${where}`,
     error.log,
+    { cause: error },
   );
 }
 

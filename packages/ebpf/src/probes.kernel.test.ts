@@ -39,7 +39,7 @@ function every(): Feature[] {
   ];
 }
 
-test('everything that the kernel’s version promises is found', () => {
+test('all features of the version of the kernel are found', () => {
   withoutLeak(() => {
     for (const feature of every()) {
       if (optional.has(feature)) continue;
@@ -49,12 +49,12 @@ test('everything that the kernel’s version promises is found', () => {
   });
 });
 
-test('a helper is for some types of programs only', () => {
+test('a helper is found for its types of programs only', () => {
   assert.equal(features(bpf).has('helper/xdp/redirect_peer'), false);
   assert.equal(features(bpf).has('helper/xdp/sk_storage_get'), false);
 });
 
-test('what is missing is said with the version that has it', () => {
+test('NotSupported has the version that has the feature', () => {
   const stranger = without('link/tcx');
   assert.throws(
     () => features(stranger).require('link/tcx'),
@@ -62,7 +62,7 @@ test('what is missing is said with the version that has it', () => {
   );
 });
 
-test('not permitted is another thing than not there', () => {
+test('a probe without permission throws EPERM', () => {
   assert.throws(
     () => features(forbidding()).has('map/hash'),
     (error) => error instanceof SysError && error.code === 'EPERM',
@@ -73,7 +73,7 @@ test('not permitted is another thing than not there', () => {
   );
 });
 
-test('an answer is found out once', () => {
+test('each feature is probed once', () => {
   const counting = new LinuxBpf(platform);
   let created = 0;
   const port: Bpf = wrapped(counting, 'mapCreate', (...args) => {
@@ -85,7 +85,7 @@ test('an answer is found out once', () => {
   assert.equal(created, 1);
 });
 
-test('kernel functions are looked up by name', () => {
+test('kernel functions are found by name', () => {
   withoutLeak(() => {
     const has = (name: string) => features(bpf).has(`kfunc/${name}`);
     assert.equal(has('bpf_sock_destroy'), !isOlder(release, '6.5'));

@@ -21,8 +21,7 @@ export type { Feature } from './feature-tables.ts';
 const cache = new WeakMap<Bpf, Features>();
 
 /**
- * What the kernel behind `bpf` can do. Each answer comes from trying the thing itself and is kept,
- * so that it's found out once per process.
+ * Returns the features of the kernel behind `bpf`. Each is tried once per process.
  */
 export function features(bpf: Bpf): Features {
   let known = cache.get(bpf);
@@ -33,6 +32,7 @@ export function features(bpf: Bpf): Features {
   return known;
 }
 
+/** The features of a kernel. */
 export class Features {
   readonly #bpf: Bpf;
   readonly #known = new Map<Feature, boolean>();
@@ -42,8 +42,8 @@ export class Features {
   }
 
   /**
-   * Whether the kernel has the feature. Throws SysError when that can't be found out: EPERM
-   * without the capabilities, which is another thing than "no".
+   * Returns whether the kernel has the feature. Throws SysError when it can't try it: EPERM without the
+   * capabilities.
    */
   has(feature: Feature): boolean {
     let answer = this.#known.get(feature);
@@ -54,13 +54,13 @@ export class Features {
     return answer;
   }
 
-  /** Throws NotSupported, with the version that has it, when the kernel lacks the feature. */
+  /** Throws NotSupported, with the first version that has the feature, when the kernel lacks it. */
   require(feature: Feature): void {
     if (!this.has(feature)) throw new NotSupported(feature, featureSince(feature));
   }
 }
 
-/** The kernel version that brought a feature, e.g. `6.6`. */
+/** Returns the first kernel version with a feature, e.g. `6.6`. */
 export function featureSince(feature: Feature): string {
   const [kind, name = '', helper = ''] = feature.split('/');
   switch (kind) {
@@ -111,13 +111,13 @@ function probe(bpf: Bpf, feature: Feature): boolean {
   }
 }
 
-/** Errors that mean "no such thing here". */
+/** Errors of a kernel that lacks the feature. */
 const refusals: ReadonlySet<number> = new Set([errno.EINVAL, errno.ENOTSUPP, errno.EOPNOTSUPP]);
 
 const keyless = { keySize: 0 };
 const local = { keySize: 4, valueSize: 4, maxEntries: 0, flags: BPF_F_NO_PREALLOC };
 
-/** What differs from a map of four-byte keys and values with one element. */
+/** The differences from a map of four-byte keys and values with one element. */
 const shapes: { readonly [type in keyof typeof mapSince]?: Partial<MapSpec> } = {
   stack_trace: { valueSize: 8 },
   lpm_trie: { keySize: 8, flags: BPF_F_NO_PREALLOC },
@@ -155,10 +155,10 @@ function specFor(bpf: Bpf, type: keyof typeof mapSince): MapSpec {
 }
 
 function probeMap(bpf: Bpf, type: keyof typeof mapSince): boolean {
-  // Local storage refuses to be created without BTF.
+  // Local storage can't be created without BTF.
   const btf = shapes[type] === local ? bpf.btfLoad(intBtf()) : undefined;
   try {
-    using _map = BpfMap.create(bpf, specFor(bpf, type), { btf });
+    using _map = BpfMap.create(bpf, specFor(bpf, type), btf);
     return true;
   } catch (error) {
     if (error instanceof SysError && refusals.has(error.errno)) return false;
@@ -216,7 +216,7 @@ function program(
   };
 }
 
-/** Undefined when it loads, else the error and what the verifier wrote. */
+/** Returns undefined when the program loads, else the error and the log of the verifier. */
 function tryLoad(bpf: Bpf, options: ProgramLoadOptions): { code: string; log: string } | undefined {
   const log = new Uint8Array(4096);
   try {
@@ -226,19 +226,19 @@ function tryLoad(bpf: Bpf, options: ProgramLoadOptions): { code: string; log: st
     if (!(error instanceof SysError)) throw error;
     const end = log.indexOf(0);
     const text = String.fromCharCode(...log.subarray(0, end < 0 ? log.length : end));
-    // The verifier says EPERM for some programs, always in words; in silence it's the capability.
+    // The verifier fails with EPERM for some programs, always with a log. Without one, a capability is missing.
     if (error.code === 'EPERM' && text === '') throw error;
     return { code: error.code, log: text };
   }
 }
 
-/** A type that the kernel lacks is refused before the verifier writes its first word. */
+/** The kernel refuses a type that it lacks before the verifier writes a log. */
 function probeProgram(bpf: Bpf, type: keyof typeof programTypes, attachType?: number): boolean {
   const failure = tryLoad(bpf, program(type, attachType));
   return failure === undefined || failure.log !== '';
 }
 
-/** Calls the helper with arguments that are not set: the verifier complains of them or of it. */
+/** Calls the helper with arguments that are not set: the verifier refuses these, or the helper. */
 function probeHelper(bpf: Bpf, type: keyof typeof programTypes, helper: number): boolean {
   const call = [0x85, 0, 0, 0, helper & 0xff, helper >> 8, 0, 0, ...returnZero];
   const failure = tryLoad(bpf, program(type, undefined, call));
@@ -247,14 +247,14 @@ function probeHelper(bpf: Bpf, type: keyof typeof programTypes, helper: number):
   return !/(unknown|invalid) func |program of this type cannot use helper/.test(failure.log);
 }
 
-/** No descriptor and no device has this number. */
+/** No descriptor and no network interface has this number. */
 const NOWHERE = 0x7fffffff;
 /** XDP_FLAGS_DRV_MODE */
 const NATIVE = 1 << 2;
 
 /**
- * Places where attaching must fail: no such cgroup, no such device, and native XDP on the loopback
- * device (always 1), whose driver has none.
+ * Targets where attaching must fail: a missing cgroup, a missing interface, and native XDP on the loopback
+ * interface (always 1), whose driver has none.
  */
 const linkAttempts = {
   cgroup: ['cgroup_skb', attachTypes.cgroup_inet_ingress, NOWHERE, 0],
@@ -263,7 +263,7 @@ const linkAttempts = {
   netkit: ['sched_cls', attachTypes.netkit_primary, NOWHERE, 0],
 } as const;
 
-/** A kernel that knows the kind looks for the place and misses it; others say EINVAL at once. */
+/** A kernel that has this kind of link fails for the missing target. Others fail with EINVAL at once. */
 function probeLink(bpf: Bpf, kind: keyof typeof linkSince): boolean {
   if (kind === 'iter') return probeProgram(bpf, 'tracing', attachTypes.trace_iter);
   const [type, attachType, target, flags] = linkAttempts[kind];
@@ -280,8 +280,8 @@ function probeLink(bpf: Bpf, kind: keyof typeof linkSince): boolean {
 }
 
 /**
- * Loads an iterator that does nothing. Hardened kernels refuse iterators over maps with EPERM to everybody, also
- * to those with all capabilities, for which iterators over sockets load.
+ * Loads an iterator that does nothing. Hardened kernels refuse iterators over maps with EPERM also to
+ * processes with all capabilities, and accept iterators over sockets from them.
  */
 function probeIterator(bpf: Bpf, target: string): boolean {
   const attachBtfId = kernelFunctionId(bpf, `bpf_iter_${target}`);
@@ -292,7 +292,7 @@ function probeIterator(bpf: Bpf, target: string): boolean {
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     if (error.code !== 'EPERM') return false;
-    // Without the capabilities, an iterator over sockets is refused as well.
+    // Without the capabilities, the kernel refuses an iterator over sockets as well.
     const tcp = kernelFunctionId(bpf, 'bpf_iter_tcp');
     bpf.close(bpf.programLoad({ ...program('tracing', attachTypes.trace_iter), attachBtfId: tcp }));
     return false;
@@ -303,8 +303,8 @@ const BPF_FUNC_btf_find_by_name_kind = 167;
 const BPF_FUNC_sys_close = 168;
 
 /**
- * The id of a kernel function in the kernel's BTF; 0 when there is none. The kernel looks the name up itself
- * (helpers of Linux 5.14), so that no megabytes of BTF are read here. Functions of modules don't count.
+ * Returns the id of a kernel function in the kernel's BTF; 0 when there is none. The kernel finds the name
+ * itself (helper of Linux 5.14), so that no megabytes of BTF are read. Functions of modules are left out.
  */
 function kernelFunctionId(bpf: Bpf, name: string): number {
   const text = encodeCString(name);
@@ -324,7 +324,7 @@ function kernelFunctionId(bpf: Bpf, name: string): number {
     instruction(0x65, 0, 0, 2, 0), // if r0 s> 0 skip 2
     instruction(0xb7, 0, 0, 0, 0), // r0 = 0
     instruction(0x95, 0, 0, 0, 0), // exit
-    // The upper half is a descriptor of the module that has the function, 0 for the kernel itself.
+    // The upper half is the descriptor of the module that has the function, 0 for the kernel.
     instruction(0xbf, 1, 0, 0, 0), // r1 = r0
     instruction(0x77, 1, 0, 0, 32), // r1 >>= 32
     instruction(0x15, 1, 0, 2, 0), // if r1 == 0 skip 2

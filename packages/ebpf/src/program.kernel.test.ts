@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { errno, SysError } from '@heddle/sys';
+import { fixture } from '../testing/fixture.ts';
 import { bpf, load, longs, temporaryBpffs, u32, withoutLeak, wrapped } from '../testing/kernel.ts';
 import { VerifierError } from './errors.ts';
 import { objectIds } from './info.ts';
-import { setVariable } from './object-spec.ts';
+import { BpfMap } from './map.ts';
+import { readObject, setVariable } from './object-spec.ts';
 import { BpfProgram } from './program.ts';
-import { programTypes } from './uapi.ts';
+import { mapTypes, programTypes } from './uapi.ts';
 
 const XDP_DROP = 1;
 const XDP_PASS = 2;
@@ -20,7 +22,7 @@ const returning = (value: number) =>
   new Uint8Array([0xb7, 0, 0, 0, value, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
 
 describe('a program', () => {
-  test('loads from bare instructions', () => {
+  test('a program loads from instructions', () => {
     withoutLeak(() => {
       using program = BpfProgram.load(bpf, {
         name: 'by-hand.instructions',
@@ -35,7 +37,7 @@ describe('a program', () => {
     });
   });
 
-  test('is found by id and by pin', () => {
+  test('a program is opened by id and by pin', () => {
     using bpffs = temporaryBpffs();
     withoutLeak(() => {
       using object = load('packets', { programs: ['xdp_count'] });
@@ -54,7 +56,7 @@ describe('a program', () => {
 });
 
 describe('a test run', () => {
-  test('gives the verdict, the packet as it is left, and the time it took', () => {
+  test('a test run returns the verdict, the packet and the duration', () => {
     using object = load('packets', { programs: ['xdp_turn'] });
     const run = object.program('xdp_turn').testRun({ data: packet, repeat: 100 });
     assert.equal(run.returnValue, XDP_TX);
@@ -65,7 +67,7 @@ describe('a test run', () => {
     assert.deepEqual([...once.data.subarray(6, 12)], [0, 1, 2, 3, 4, 5]);
   });
 
-  test('takes and gives a context', () => {
+  test('a test run takes and returns a context', () => {
     using object = load('packets', { programs: ['tc_count'] });
     // struct __sk_buff; the mark is its third word.
     const context = new Uint8Array(192);
@@ -77,17 +79,17 @@ describe('a test run', () => {
     ]);
   });
 
-  test('of a type without one says so', () => {
+  test('a test run is refused for a type of program without one', () => {
     using object = load('connects', { programs: ['connect4'] });
     assert.throws(
       () => object.program('connect4').testRun({ context: new Uint8Array(72) }),
-      /test-run program connect4 \(its type has no test run\): ENOTSUPP/,
+      /test-run program connect4: its type has no test run \(ENOTSUPP\)/,
     );
   });
 });
 
 describe('constants', () => {
-  test('set before loading decide, and are frozen then', () => {
+  test('constants that are set before loading are used, and then frozen', () => {
     const verdict = (value: number) =>
       load('packets', { programs: ['xdp_count'] }, (spec) =>
         setVariable(spec, 'verdict', u32(value)),
@@ -123,7 +125,7 @@ describe('a program that the verifier refuses', () => {
     });
   }
 
-  test('a program for which no descriptor is left is no fault of the verifier', () => {
+  test('a lack of descriptors or memory is a SysError and no VerifierError', () => {
     for (const code of ['EMFILE', 'ENFILE', 'ENOMEM'] as const) {
       let loads = 0;
       const full = wrapped(bpf, 'programLoad', () => {
@@ -139,7 +141,7 @@ describe('a program that the verifier refuses', () => {
     }
   });
 
-  test('nonsense before the verifier starts is a plain SysError', () => {
+  test('a refusal before the verifier runs is a SysError', () => {
     assert.throws(
       () =>
         BpfProgram.load(bpf, {
@@ -148,13 +150,13 @@ describe('a program that the verifier refuses', () => {
           instructions: returning(0),
           license: 'GPL',
         }),
-      /load program none: EINVAL/,
+      /load program none: invalid argument \(EINVAL\)/,
     );
   });
 });
 
 describe('an object', () => {
-  test('takes maps from its user and leaves them open', () => {
+  test('an object uses maps of the caller and leaves them open', () => {
     withoutLeak(() => {
       using first = load('connects', { programs: [] });
       const reused = first.map('connects');
@@ -167,12 +169,42 @@ describe('an object', () => {
     });
   });
 
-  test('has no such map or program', () => {
+  test('an error for an unknown map or program names those that exist', () => {
     using object = load('connects', { programs: [] });
-    assert.throws(() => object.map('none'), /find map none/);
-    assert.throws(() => object.program('connect4'), /find program connect4/);
-    withoutLeak(() =>
-      assert.throws(() => load('connects', { programs: ['none'] }), /load program none/),
+    assert.throws(
+      () => object.map('none'),
+      /^Error: find map none: the object has no such map \(it has .*connects.*\)$/,
     );
+    assert.throws(() => object.program('connect4'), /find program connect4: .* \(it has none\)$/);
+    withoutLeak(() =>
+      assert.throws(
+        () => load('connects', { programs: ['none'] }),
+        /^Error: load program none: the object has no such program \(it has connect4, /,
+      ),
+    );
+  });
+
+  test('loadObject refuses an unknown map and one with other properties', () => {
+    withoutLeak(() => {
+      const { type, keySize, valueSize, maxEntries } = readObject(fixture('connects.o')).maps.get(
+        'connects',
+      )!;
+      using same = BpfMap.create(bpf, { type, keySize, valueSize, maxEntries });
+      load('connects', { programs: [], maps: { connects: same } })[Symbol.dispose]();
+      assert.throws(
+        () => load('connects', { programs: [], maps: { conects: same } }),
+        /^Error: load map conects: the object has no such map \(it has .*connects.*\)$/,
+      );
+      using other = BpfMap.create(bpf, {
+        ...{ type: mapTypes.lru_hash, keySize: 8, valueSize: 4 },
+        maxEntries: maxEntries + 1,
+      });
+      assert.throws(() => load('connects', { programs: [], maps: { connects: other } }), {
+        name: 'Incompatible',
+        message:
+          'reuse map connects: type is lru_hash, wanted hash; key size is 8, wanted 2; ' +
+          `value size is 4, wanted 8; maximum of entries is ${maxEntries + 1}, wanted ${maxEntries}`,
+      });
+    });
   });
 });

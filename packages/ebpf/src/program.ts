@@ -5,20 +5,20 @@ import { type ProgramInfo, readProgramInfo } from './info.ts';
 import { summarizeLog } from './verifier-log.ts';
 
 const FIRST_LOG_SIZE = 1 << 18;
-/** The kernel's limit for log_size is UINT_MAX / 4; a log that long is of no use to anybody. */
+/** The kernel's limit of log_size is UINT_MAX / 4. Nobody can use a log of that length. */
 const LAST_LOG_SIZE = 1 << 26;
 
 /** A program in the kernel. */
 export class BpfProgram implements Disposable {
   readonly name: string;
-  /** BPF_* attach type that it was loaded for; 0 when it has none or came from a pin or an id. */
+  /** The BPF_* attach type that it was loaded for; 0 if it has none, or was opened by a pin or an id. */
   readonly attachType: number;
   readonly #bpf: Bpf;
   #info: ProgramInfo | undefined;
   /** Negative once closed. */
   #fd: number;
 
-  /** Takes over `fd`. `name` is for messages. */
+  /** Takes over `fd`. Messages have `name`. */
   constructor(bpf: Bpf, fd: number, name: string, attachType = 0) {
     this.#bpf = bpf;
     this.#fd = fd;
@@ -33,9 +33,9 @@ export class BpfProgram implements Disposable {
   }
 
   /**
-   * Loads a program. The first try asks for no log, which is the fast way; a refusal is repeated
-   * with a log large enough for all of it. Throws VerifierError, or SysError when the kernel
-   * refused before the verifier had a word (EPERM, E2BIG, ENOMEM).
+   * Loads a program. The first attempt has no log, which is faster. After a refusal, another one has a log
+   * that is large enough. Throws VerifierError, and SysError when the kernel refused the program before
+   * the verifier ran (EPERM, E2BIG, ENOMEM).
    */
   static load(bpf: Bpf, options: Omit<ProgramLoadOptions, 'log'>): BpfProgram {
     const loaded = (fd: number) =>
@@ -43,12 +43,12 @@ export class BpfProgram implements Disposable {
     try {
       return loaded(bpf.programLoad(options));
     } catch (error) {
-      // The verifier had no part in these: it would accept the program once more, and say so in its log.
+      // The verifier accepted the program: a second attempt would have its log, without a reason.
       if (!(error instanceof SysError) || isShortage(error)) throw error;
       const log = readLog(bpf, options);
       if (typeof log === 'number') return loaded(log);
       if (log === '') throw error;
-      throw new VerifierError(options.name, error.code, summarizeLog(log), log);
+      throw new VerifierError(options.name, error.code, summarizeLog(log), log, { cause: error });
     }
   }
 
@@ -62,16 +62,17 @@ export class BpfProgram implements Disposable {
     return named(bpf, bpf.openId('program', id));
   }
 
+  /** Properties of the program, read once. Throws SysError. */
   get info(): ProgramInfo {
     this.#info ??= readProgramInfo(this.#bpf, this.fd);
     return this.#info;
   }
 
   /**
-   * Runs the program in the kernel on the given packet and context (BPF_PROG_TEST_RUN). Works for
-   * xdp, tc, sk_lookup, cgroup_skb, netfilter, flow_dissector, raw_tp and syscall programs; the
-   * kernel answers others with ENOTSUPP. A packet may grow by 256 bytes unless `dataRoom` says
-   * otherwise. Throws SysError (ENOSPC: too little room).
+   * Runs the program in the kernel on the given packet and context (BPF_PROG_TEST_RUN). It works for
+   * xdp, tc, sk_lookup, cgroup_skb, netfilter, flow_dissector, raw_tp and syscall programs. The packet may
+   * grow by 256 bytes, or up to `dataRoom`. Throws SysError (ENOTSUPP for other types of programs, ENOSPC
+   * for too little room).
    */
   testRun(run: TestRunOptions = {}): TestRunResult {
     const dataRoom = run.dataRoom ?? (run.data ? run.data.length + 256 : 0);
@@ -79,17 +80,19 @@ export class BpfProgram implements Disposable {
       return this.#bpf.programTestRun(this.fd, { ...run, dataRoom });
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      const hint = error.errno === errno.ENOTSUPP ? ' (its type has no test run)' : '';
-      throw new SysError('bpf', error.errno, `test-run program ${this.name}${hint}`);
+      const what = `test-run program ${this.name}`;
+      if (error.errno !== errno.ENOTSUPP) throw error.about(what);
+      const words = 'its type has no test run';
+      throw new SysError('bpf', error.errno, what, { words, cause: error });
     }
   }
 
-  /** Makes the program reachable under `path`. Throws SysError. */
+  /** Pins the program at `path`. Throws SysError. */
   pin(path: string): void {
     this.#bpf.objectPin(this.fd, path);
   }
 
-  /** Closes the descriptor; a program that is attached or pinned lives on. */
+  /** Closes the descriptor. A program that is attached or pinned remains. */
   [Symbol.dispose](): void {
     if (this.#fd < 0) return;
     this.#bpf.close(this.#fd);
@@ -97,7 +100,7 @@ export class BpfProgram implements Disposable {
   }
 }
 
-/** Descriptors or memory were missing. */
+/** Whether the error is a lack of descriptors or memory. */
 function isShortage({ errno: code }: SysError): boolean {
   return code === errno.EMFILE || code === errno.ENFILE || code === errno.ENOMEM;
 }
@@ -111,7 +114,7 @@ function named(bpf: Bpf, fd: number): BpfProgram {
   }
 }
 
-/** The verifier's whole log of a load that fails, or the descriptor if it succeeds this time. */
+/** Returns the whole log of a load that fails, or the descriptor if it succeeds this time. */
 function readLog(bpf: Bpf, options: Omit<ProgramLoadOptions, 'log'>): string | number {
   for (let size = FIRST_LOG_SIZE; ; size *= 4) {
     const log = new Uint8Array(size);
@@ -119,7 +122,7 @@ function readLog(bpf: Bpf, options: Omit<ProgramLoadOptions, 'log'>): string | n
       return bpf.programLoad({ ...options, log });
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      // ENOSPC: the log didn't fit. Since 6.4 its end is kept then, before that its beginning.
+      // ENOSPC: the log did not fit. The kernel then keeps its end, before Linux 6.4 its beginning.
       if (error.errno === errno.ENOSPC && size < LAST_LOG_SIZE) continue;
       return decodeCString(log);
     }

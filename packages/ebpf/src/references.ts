@@ -1,4 +1,5 @@
-import { NotSupported, type Platform, readFile } from '@heddle/sys';
+import { NotSupported, readFile } from '@heddle/sys';
+import type { Bpf } from './bpf.ts';
 import type { Btf } from './btf.ts';
 import { applyCoreRelocations } from './core-relocation.ts';
 import { findSymbol } from './kallsyms.ts';
@@ -15,18 +16,21 @@ import {
   programTypes,
 } from './uapi.ts';
 
-/** Where a program's references lead. */
+/** The targets of a program's references. */
 export interface Surroundings {
-  /** Descriptor of a map of the object. */
+  /** Returns the descriptor of a map of the object. */
   readonly mapFd: (name: string) => number;
   readonly kernelBtf: () => Btf;
-  /** Address of a kernel symbol that BTF doesn't describe. */
+  /** Returns the address of a kernel symbol that is not in BTF. */
   readonly symbolAddress: (name: string) => bigint | undefined;
 }
 
-/** The running kernel, whose types (or `types` in their place) and symbols are read when they are first needed. */
+/**
+ * Returns the surroundings of programs in the kernel of `bpf`. Its types and symbols are read when
+ * they are first needed; `types` take the place of the kernel's.
+ */
 export function kernelSurroundings(
-  platform: Platform,
+  bpf: Pick<Bpf, 'platform'>,
   mapFd: (name: string) => number,
   types?: Btf,
 ): Surroundings {
@@ -35,20 +39,20 @@ export function kernelSurroundings(
   return {
     mapFd,
     kernelBtf: () => {
-      kernel ??= kernelBtf(platform);
+      kernel ??= kernelBtf(bpf.platform);
       return kernel;
     },
     symbolAddress: (name) => {
-      symbols ??= readFile(platform, '/proc/kallsyms');
+      symbols ??= readFile(bpf.platform, '/proc/kallsyms');
       return findSymbol(symbols, name) || undefined;
     },
   };
 }
 
 /**
- * The program's instructions as they are loaded: adapted to the kernel's types (CO-RE), with references
- * completed. Asks for the kernel's types only if the program depends on them. Throws NotSupported for
- * what the kernel lacks, and what `applyCoreRelocations` throws.
+ * Returns the program's instructions as they are loaded: adapted to the kernel's types (CO-RE), with
+ * references completed. Reads the kernel's types only if the program depends on them. Throws NotSupported
+ * for what the kernel lacks, and as `applyCoreRelocations` does.
  */
 export function completeInstructions(
   { btf }: Pick<ObjectSpec, 'btf'>,
@@ -64,8 +68,8 @@ export function completeInstructions(
 }
 
 /**
- * Completes, in `instructions`, what the program refers to outside of itself. Weak references that the kernel can't serve become 0 (values) or a
- * call that the verifier refuses unless it is dead code. Throws NotSupported for others.
+ * Completes the references in `instructions`. A weak reference to something that the kernel lacks becomes
+ * 0 (a value), or a call that the verifier refuses outside of dead code. Throws NotSupported for others.
  */
 function resolveReferences(
   program: ProgramSpec,
@@ -93,7 +97,7 @@ function resolveReferences(
           code.setInt32(at + 4, kfuncPoison + reference.at, true);
         } else {
           setSource(code, at, BPF_PSEUDO_KFUNC_CALL);
-          // An offset of 0 stands for the kernel itself; others would name a module's BTF.
+          // Offset 0 means the kernel itself. Others would be those of a module's BTF.
           code.setInt16(at + 2, 0, true);
           code.setInt32(at + 4, id, true);
         }
@@ -120,7 +124,7 @@ function resolveReferences(
   }
 }
 
-/** BTF id in the kernel of what a tracing program attaches to; undefined for other programs. */
+/** Returns the BTF id of the target of a tracing program in the kernel; undefined for other programs. */
 export function attachTarget(program: ProgramSpec, kernel: () => Btf): number | undefined {
   if (program.type !== programTypes.tracing && program.type !== programTypes.lsm) return undefined;
   const target = program.attachTo;
@@ -157,7 +161,7 @@ function missing(program: ProgramSpec, reference: Reference & { name: string }, 
   );
 }
 
-/** Completes a 16-byte load: its low and high words and what they stand for. */
+/** Completes a 16-byte load: its low and high words and their meaning. */
 function setWide(code: DataView, at: number, source: number, low: number, high: number): void {
   setSource(code, at, source);
   code.setInt32(at + 4, low, true);

@@ -29,11 +29,11 @@ const kept = (from: number, to: number) => {
 };
 
 describe('a ring buffer', () => {
-  test('delivers each record once, in order, and none that was discarded', () => {
+  test('a ring buffer delivers each record once, in order, and no discarded one', () => {
     using object = recorder().object;
     const program = object.program('tc_record');
     const seen: bigint[] = [];
-    using ring = new RingBuffer(bpf, platform, object.map('records'), (record) => {
+    using ring = new RingBuffer(bpf, object.map('records'), (record) => {
       const [number, complement, length] = longs(record);
       assert.equal(complement, BigInt.asUintN(64, ~number!));
       assert.equal(length, 64n);
@@ -50,11 +50,11 @@ describe('a ring buffer', () => {
     assert.equal(ring.drain(), 0);
   });
 
-  test('a full ring loses the newest records, and works again once it was read', () => {
+  test('a full ring buffer loses the newest records, and works again after it is read', () => {
     const { object, map, write } = recorder();
     using _object = object;
     const seen: bigint[] = [];
-    using ring = new RingBuffer(bpf, platform, map, (record) => seen.push(longs(record)[0]!));
+    using ring = new RingBuffer(bpf, map, (record) => seen.push(longs(record)[0]!));
     write(200);
     ring.drain();
     assert.deepEqual(seen, kept(0, 127));
@@ -63,7 +63,7 @@ describe('a ring buffer', () => {
     assert.deepEqual(seen, [...kept(0, 127), ...kept(200, 203)]);
   });
 
-  test('wakes the event loop', async () => {
+  test('a record wakes the event loop', async () => {
     const before = openFds();
     const started = platform.wallTimeMs();
     {
@@ -71,7 +71,7 @@ describe('a ring buffer', () => {
       using _object = object;
       const seen: bigint[] = [];
       let wake = () => {};
-      using _ring = new RingBuffer(bpf, platform, map, (record) => {
+      using _ring = new RingBuffer(bpf, map, (record) => {
         seen.push(longs(record)[0]!);
         wake();
       });
@@ -92,11 +92,11 @@ describe('a ring buffer', () => {
     assert.deepEqual(openFds(), before);
   });
 
-  test('what the handler throws reaches the caller, and the record is not repeated', () => {
+  test('drain throws the error of the handler, and the record is not repeated', () => {
     const { object, map, write } = recorder();
     using _object = object;
     const seen: bigint[] = [];
-    using ring = new RingBuffer(bpf, platform, map, (record) => {
+    using ring = new RingBuffer(bpf, map, (record) => {
       seen.push(longs(record)[0]!);
       if (seen.length === 1) throw new Error('first');
     });
@@ -106,28 +106,28 @@ describe('a ring buffer', () => {
     assert.deepEqual(seen, [0n, 1n]);
   });
 
-  test('may be closed by its own handler; the next reader goes on from there', () => {
+  test('the handler may close the ring buffer, and the next reader continues there', () => {
     const { object, map, write } = recorder();
     using _object = object;
     const seen: bigint[] = [];
-    const first = new RingBuffer(bpf, platform, map, (record) => {
+    const first = new RingBuffer(bpf, map, (record) => {
       first[Symbol.dispose]();
       seen.push(longs(record)[0]!);
     });
     write(2);
     first.drain();
     assert.throws(() => first.drain(), /^Error: use ring buffer \w+: it is closed$/);
-    using second = new RingBuffer(bpf, platform, map, (record) => seen.push(longs(record)[0]!));
+    using second = new RingBuffer(bpf, map, (record) => seen.push(longs(record)[0]!));
     second.drain();
     assert.deepEqual(seen, [0n, 1n]);
   });
 
-  test('carries events of real connections', async () => {
+  test('a ring buffer delivers events of connections', async () => {
     using cgroup = temporaryCgroup();
     using object = load('connects', {}, (spec) => setVariable(spec, 'with_events', u32(1)));
-    using _link = attachCgroup(bpf, object.program('connect4'), cgroup.fd);
+    using _link = attachCgroup(bpf, object.program('connect4'), cgroup);
     const event = new Promise<[number, number]>((resolve) => {
-      const ring = new RingBuffer(bpf, platform, object.map('events'), (record) => {
+      const ring = new RingBuffer(bpf, object.map('events'), (record) => {
         const view = new DataView(record.buffer, record.byteOffset, record.length);
         resolve([view.getUint16(0, true), view.getUint32(4, true)]);
         ring[Symbol.dispose]();
@@ -143,10 +143,10 @@ describe('a ring buffer', () => {
     assert.deepEqual(await event, [port, 2]);
   });
 
-  test('is refused for another kind of map', () => {
+  test('a ring buffer refuses another type of map', () => {
     using map = BpfMap.create(bpf, mapSpec({ name: 'plain' }));
     assert.throws(
-      () => new RingBuffer(bpf, platform, map, () => {}),
+      () => new RingBuffer(bpf, map, () => {}),
       /read ring buffer plain: it is a map of type hash/,
     );
   });

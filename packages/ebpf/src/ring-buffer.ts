@@ -32,15 +32,15 @@ export class RingBuffer implements Disposable {
   #draining = false;
 
   /**
-   * Calls `onRecord` for each record as it comes, until disposed. The record's bytes lie in the
-   * ring itself and are valid during the call only. `map` stays the caller's, and open as long.
-   * Throws SysError, TypeError when it is another kind of map.
+   * Calls `onRecord` for each record, from the event loop of `platform`, until disposed. The bytes
+   * of a record lie in the ring itself and are valid during the call only. The caller keeps `map`
+   * open meanwhile. Throws SysError, and TypeError for another type of map.
    */
   constructor(
     bpf: Bpf,
-    platform: Pick<Platform, 'onReadable'>,
     map: BpfMap,
     onRecord: (record: Uint8Array) => void,
+    platform: Pick<Platform, 'onReadable'> = bpf.platform,
   ) {
     const { type, maxEntries: size, name } = map.info;
     if (type !== mapTypes.ringbuf) {

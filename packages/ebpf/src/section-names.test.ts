@@ -7,7 +7,7 @@ const meaning = (section: string) => {
   return [type, attachType, attachTo, flags];
 };
 
-test('cgroup hooks', () => {
+test('section names of cgroup hooks', () => {
   const socketAddress = {
     bind4: 8,
     bind6: 9,
@@ -35,7 +35,7 @@ test('cgroup hooks', () => {
   assert.deepEqual(meaning('sk_lookup'), [30, 36, undefined, 0]);
 });
 
-test('devices', () => {
+test('section names of tc, tcx and xdp', () => {
   assert.deepEqual(meaning('tc'), [3, 0, undefined, 0]);
   assert.deepEqual(meaning('tcx/ingress'), [3, 46, undefined, 0]);
   assert.deepEqual(meaning('tcx/egress'), [3, 47, undefined, 0]);
@@ -46,7 +46,7 @@ test('devices', () => {
   assert.deepEqual(meaning('xdp/cpumap'), [6, 35, undefined, 0]);
 });
 
-test('targets within the name', () => {
+test('section names with targets', () => {
   assert.deepEqual(meaning('iter/bpf_map_elem'), [26, 28, 'bpf_map_elem', 0]);
   assert.deepEqual(meaning('iter.s/task'), [26, 28, 'task', 16]);
   assert.deepEqual(meaning('raw_tp/sched_switch'), [17, 0, 'sched_switch', 0]);
@@ -56,13 +56,13 @@ test('targets within the name', () => {
   assert.deepEqual(meaning('fentry'), [26, 24, undefined, 0]);
 });
 
-test('words after the name are for the reader', () => {
+test('words after the name of a section are ignored', () => {
   assert.deepEqual(meaning('tc/from_pod'), [3, 0, undefined, 0]);
   assert.deepEqual(meaning('cgroup/connect4/services'), [18, 10, undefined, 0]);
   assert.deepEqual(meaning('?xdp'), [6, 37, undefined, 0]);
 });
 
-test('unknown names have no type', () => {
+test('unknown section names have no type', () => {
   for (const section of ['', '/', 'tcp', 'cgroup', 'cgroup/', 'toString', 'constructor/x', '?']) {
     assert.deepEqual(meaning(section), [0, 0, undefined, 0], section);
   }

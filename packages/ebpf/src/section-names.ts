@@ -1,4 +1,4 @@
-// BPF_PROG_TYPE_* and BPF_* attach types of linux/bpf.h that section names stand for.
+// BPF_PROG_TYPE_* and BPF_* attach types of linux/bpf.h by section names.
 const SOCKET_FILTER = 1;
 const KPROBE = 2;
 const SCHED_CLS = 3;
@@ -34,7 +34,7 @@ const NETFILTER = 32;
 const BPF_F_SLEEPABLE = 1 << 4;
 const BPF_F_XDP_HAS_FRAGS = 1 << 5;
 
-/** What a section name says about the programs in it. */
+/** The meaning of a section's name for the programs in it. */
 export interface SectionMeaning {
   readonly type: number;
   readonly attachType: number;
@@ -44,7 +44,7 @@ export interface SectionMeaning {
 
 type Row = readonly [type: number, attachType: number, flags?: number];
 
-/** Names that stand alone; what may follow after a further `/` is only for the reader. */
+/** Complete names. A suffix after another `/` is only for the reader. */
 const rows: Readonly<Record<string, Row>> = {
   socket: [SOCKET_FILTER, 0],
   tc: [SCHED_CLS, 0],
@@ -110,7 +110,7 @@ const rows: Readonly<Record<string, Row>> = {
   'cgroup/dev': [CGROUP_DEVICE, 6],
 };
 
-/** Names whose part after the first `/` says what the program attaches to. */
+/** Names whose part after the first `/` is the target of the program. */
 const targetRows: Readonly<Record<string, Row>> = {
   iter: [TRACING, 28],
   'iter.s': [TRACING, 28, BPF_F_SLEEPABLE],
@@ -138,11 +138,11 @@ const targetRows: Readonly<Record<string, Row>> = {
 };
 
 /**
- * What a program section's name stands for, after the conventions of libbpf
- * (Documentation/bpf/libbpf/program_types.rst). The type is 0 for a name that stands for nothing.
+ * Returns the meaning of a section's name by the conventions of libbpf
+ * (Documentation/bpf/libbpf/program_types.rst). The type is 0 for an unknown name.
  */
 export function sectionMeaning(section: string): SectionMeaning {
-  // A leading question mark means "not loaded unless asked for", which the loader is always told.
+  // A leading question mark means that the program is loaded only on request; the loader checks that.
   const name = section.startsWith('?') ? section.slice(1) : section;
   const slash = name.indexOf('/');
   const head = slash < 0 ? name : name.slice(0, slash);

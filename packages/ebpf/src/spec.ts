@@ -1,23 +1,22 @@
 import type { Btf } from './btf.ts';
 
 /**
- * What an object file says, and nothing of the kernel it will meet: the same bytes give the same
- * Spec on any host. Specs are plain data; callers may change a copy before loading (sizes,
- * variables). Turning a Spec into kernel objects is the loader's work.
+ * The content of an object file, independent of the kernel: the same bytes give the same Spec on any
+ * host. Specs are plain data. Callers may change a copy before they load it (sizes, variables).
  */
 export interface ObjectSpec {
   readonly license: string;
   /** BTF of the object; absent when it was compiled without -g. */
   readonly btf: Btf | undefined;
   readonly programs: ReadonlyMap<string, ProgramSpec>;
-  /** Maps by name, data sections (`.rodata`, `.data`, `.bss` and their suffixed kin) included. */
+  /** Maps by name, with data sections (`.rodata`, `.data`, `.bss`, also with suffixes). */
   readonly maps: ReadonlyMap<string, MapSpec>;
   /** Global variables by name. */
   readonly variables: ReadonlyMap<string, VariableSpec>;
 }
 
 export interface MapSpec {
-  /** As in the source, up to 15 bytes of it reach the kernel. */
+  /** The name in the source. The kernel keeps 15 bytes of it. */
   readonly name: string;
   /** BPF_MAP_TYPE_* (linux/bpf.h). */
   readonly type: number;
@@ -28,19 +27,20 @@ export interface MapSpec {
   readonly maxEntries: number;
   /** BPF_F_*. */
   readonly flags: number;
-  /** BTF type ids within the object's BTF; 0 when unknown. */
+  /** Type ids in the object's BTF; 0 when unknown. */
   readonly keyTypeId: number;
   readonly valueTypeId: number;
   /** The map's `map_extra`. */
   readonly extra: bigint;
-  /** LIBBPF_PIN_BY_NAME in the source. */
+  /** Whether the source has LIBBPF_PIN_BY_NAME. */
   readonly pinByName: boolean;
-  /** Of a map-in-map: what its members look like. */
+  /** Properties of the members of a map of maps. */
   readonly inner: MapSpec | undefined;
-  /** Elements that the source's `values` fills in: maps of a map-in-map, programs of a program array. */
+  /** Elements that the source's `values` lists: maps of a map of maps, programs of a program array. */
   readonly initial?: readonly InitialElement[];
-  /** Of a data section: its initial bytes. Of `.rodata`: frozen after they are written. */
+  /** The initial bytes of a data section. */
   readonly contents: Uint8Array | undefined;
+  /** Whether the map is `.rodata`, which is frozen once it has its contents. */
   readonly readOnly: boolean;
 }
 
@@ -66,18 +66,18 @@ export interface ProgramSpec {
   readonly type: number;
   /** BPF_* attach type derived from the section name, or 0. */
   readonly attachType: number;
-  /** What the section name says the program is for: a kernel function, an iterator's target. */
+  /** The target in the section's name: a kernel function, an iterator's target. */
   readonly attachTo: string | undefined;
   /** BPF_F_* for loading (sleepable, xdp frags). */
   readonly flags: number;
   /**
-   * The program and the subprograms that it calls, in one stretch of 8-byte instructions; calls
-   * between them are resolved, references to the outside are in `references`.
+   * The program and the subprograms that it calls, as one sequence of 8-byte instructions. Calls between
+   * them are resolved; `references` has all others.
    */
   readonly instructions: Uint8Array;
   readonly references: readonly Reference[];
   readonly relocations: readonly CoreRelocation[];
-  /** BTF func_info and line_info with instruction offsets in 8-byte units from the start. */
+  /** BTF func_info and line_info. Offsets of instructions are in units of 8 bytes from the start. */
   readonly functions: readonly FunctionInfo[];
   readonly lines: readonly LineInfo[];
 }
@@ -88,14 +88,14 @@ export type Reference =
   /** Address of byte `offset` in a data section's map. */
   | { readonly kind: 'data'; readonly at: number; readonly map: string; readonly offset: number }
   /**
-   * Address of a subprogram in the same stretch; `target` counts 8-byte slots. The kernel wants
-   * BPF_PSEUDO_FUNC and, like a call, the distance from the slot after `at`: `target - at - 1`.
+   * Address of a subprogram of the same program; `target` counts 8-byte slots. The kernel expects
+   * BPF_PSEUDO_FUNC and, as for a call, the distance from the slot after `at`: `target - at - 1`.
    */
   | { readonly kind: 'function'; readonly at: number; readonly target: number }
   | { readonly kind: 'kfunc'; readonly at: number; readonly name: string; readonly weak: boolean }
   /**
-   * Address of a kernel symbol: a variable (`extern const ... __ksym`; of type void: one that only
-   * /proc/kallsyms knows), or a kfunc whose presence the program tests. Weak and missing: 0.
+   * Address of a kernel symbol: a variable (`extern const ... __ksym`; with type void, one that only
+   * /proc/kallsyms has), or a kfunc for which the program tests. It is 0 if weak and missing.
    */
   | { readonly kind: 'ksym'; readonly at: number; readonly name: string; readonly weak: boolean };
 
@@ -119,7 +119,7 @@ export interface LineInfo {
   readonly text: string;
   readonly line: number;
   readonly column: number;
-  /** String offsets in the object's BTF, as the kernel wants them back. */
+  /** Offsets of these strings in the object's BTF. */
   readonly fileOffset: number;
   readonly textOffset: number;
 }

@@ -1,4 +1,4 @@
-// Numbers of linux/bpf.h, under the names that the kernel gives them without their prefix.
+// Numbers of linux/bpf.h, by the kernel's names without their prefix.
 
 /** BPF_MAP_TYPE_*. */
 export const mapTypes = {
@@ -146,14 +146,14 @@ export const BPF_F_AFTER = 1 << 4;
 /** The anchor is a link, not a program. */
 export const BPF_F_LINK = 1 << 13;
 
-// Marks in an instruction's source register that say what its immediate stands for.
+// Values of an instruction's source register that give its immediate a meaning.
 export const BPF_PSEUDO_MAP_FD = 1;
 export const BPF_PSEUDO_MAP_VALUE = 2;
 export const BPF_PSEUDO_BTF_ID = 3;
 export const BPF_PSEUDO_FUNC = 4;
 export const BPF_PSEUDO_KFUNC_CALL = 2;
 
-/** Name of `value` in one of the tables above, or its number as text. */
+/** Returns the name of `value` in one of the tables above, or its number as text. */
 export function nameOf(table: Readonly<Record<string, number>>, value: number): string {
   for (const [name, number] of Object.entries(table)) if (number === value) return name;
   return String(value);

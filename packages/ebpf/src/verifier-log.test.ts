@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { summarizeLog } from './verifier-log.ts';
 
-test('the complaint and the source line before it', () => {
+test('the summary of a log has the reason and the source line before it', () => {
   const log = [
     '0: R1=ctx() R10=fp0',
     '; *value = 1; @ broken.bpf.c:21',
@@ -17,10 +17,10 @@ test('the complaint and the source line before it', () => {
   );
 });
 
-test('without source lines the complaint stands alone', () => {
+test('the summary of a log without source lines has the reason', () => {
   assert.equal(summarizeLog('0: (b7) r1 = 0\nR0 !read_ok\nprocessed 1 insns'), 'R0 !read_ok');
 });
 
-test('a log without words', () => {
+test('the summary of an empty log', () => {
   assert.equal(summarizeLog('\n\nprocessed 0 insns\n'), 'the verifier gave no reason');
 });

@@ -1,10 +1,10 @@
-/** Lines that only count, and say nothing about the reason. */
+/** Lines with statistics. */
 const statistics =
   /^(processed \d+ insns|verification time|stack depth|peak_states|max_states_per_insn|mark_read)/;
 
 /**
- * The one or two lines of a verifier log that tell why: the complaint, and the source line that
- * was being checked when it came, if the program has line information.
+ * Returns the reason in a verifier log: its last line, and the source line that was checked then, if the
+ * program has line information.
  */
 export function summarizeLog(log: string): string {
   const lines = log.split('\n').map((line) => line.trim());

@@ -6,7 +6,7 @@ export interface SectionInput {
   /** SHT_* and SHF_*; by default bytes of the program, in memory. */
   readonly type?: number;
   readonly flags?: number;
-  /** Of a section without bytes in the file. */
+  /** The size of a section without bytes in the file. */
   readonly size?: number;
 }
 

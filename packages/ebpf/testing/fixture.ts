@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** Bytes of a file in testdata/. Pure tests get at files this way only. */
+/** Returns the bytes of a file in testdata/. Pure tests read files only by this. */
 export function fixture(name: string): Uint8Array {
   return new Uint8Array(readFileSync(new URL(`../testdata/${name}`, import.meta.url)));
 }

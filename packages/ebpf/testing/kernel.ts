@@ -24,13 +24,13 @@ import { fixture } from './fixture.ts';
 export const platform = nodePlatform();
 export const bpf = new LinuxBpf(platform);
 
-/** Loads an object of testdata/, after `change` has had its hands on the Spec. */
+/** Loads an object of testdata/ whose Spec `change` has changed. */
 export function load(
   name: string,
   options: LoadOptions = {},
   change: (spec: ObjectSpec) => ObjectSpec = (spec) => spec,
 ): LoadedObject {
-  return loadObject(bpf, platform, change(readObject(fixture(`${name}.o`))), options);
+  return loadObject(bpf, change(readObject(fixture(`${name}.o`))), options);
 }
 
 export const u32 = (...words: number[]) => new Uint8Array(new Uint32Array(words).buffer);
@@ -40,7 +40,7 @@ export const longs = (bytes: Uint8Array | undefined) => [
   ...new BigUint64Array(bytes!.slice().buffer),
 ];
 
-/** A port like `inner` in which one method is another. */
+/** Returns a port like `inner` with another implementation of one method. */
 export function wrapped<K extends keyof Bpf>(inner: Bpf, method: K, replacement: Bpf[K]): Bpf {
   return new Proxy(inner, {
     get(target, name) {
@@ -51,14 +51,14 @@ export function wrapped<K extends keyof Bpf>(inner: Bpf, method: K, replacement:
   });
 }
 
-/** Runs `work` and asserts that no descriptor of a bpf object is left over. */
+/** Runs `work` and asserts that it leaves no descriptor of a bpf object open. */
 export function withoutLeak(work: () => void): void {
   const before = openFds();
   work();
   assert.deepEqual(openFds(), before, 'bpf descriptors that are open afterwards');
 }
 
-/** What the descriptors of bpf objects in this process refer to. */
+/** Returns the targets of the descriptors of bpf objects in this process. */
 export function openFds(): string[] {
   return readdirSync('/proc/self/fd')
     .map(target)
@@ -70,13 +70,13 @@ function target(fd: string): string {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`);
   } catch (error) {
-    // The descriptor by which the directory was listed.
+    // The descriptor with which the directory was listed.
     if ((error as { code?: string }).code === 'ENOENT') return '';
     throw error;
   }
 }
 
-/** A bpf file system of its own, in a new directory; disposal removes the pins in it. */
+/** Mounts a bpf file system on a new directory. Disposal removes it with its pins. */
 export function temporaryBpffs(): Disposable & { readonly path: string } {
   const path = mkdtempSync(join(tmpdir(), 'heddle-ebpf-'));
   mountBpffs(platform, path);
@@ -84,7 +84,7 @@ export function temporaryBpffs(): Disposable & { readonly path: string } {
     path,
     [Symbol.dispose]() {
       for (const name of readdirSync(path)) {
-        // The kernel's own; in each bpf file system, and not to be removed.
+        // Each bpf file system has these of the kernel, which can't be removed.
         if (!name.endsWith('.debug')) removeFile(platform, join(path, name));
       }
       unmountBpffs(platform, path);
@@ -100,6 +100,7 @@ const cgroupRoot = readFileSync('/proc/self/mountinfo', 'utf8')
 
 export interface TemporaryCgroup extends Disposable {
   readonly fd: number;
+  readonly path: string;
   /** Runs `work` with this process inside the cgroup. */
   enter<T>(work: () => T): T;
 }
@@ -110,10 +111,11 @@ export function temporaryCgroup(): TemporaryCgroup {
   const path = `${cgroupRoot}/heddle-ebpf-${process.pid}-${cgroups++}`;
   const home = readFileSync('/proc/self/cgroup', 'utf8').match(/^0::(.*)$/m)![1]!;
   mkdirSync(path);
-  const fd = openFile(platform, path, O_DIRECTORY);
+  const directory = openFile(platform, path, O_DIRECTORY);
   const move = (to: string) => writeFileSync(`${to}/cgroup.procs`, String(process.pid));
   return {
-    fd,
+    fd: directory.fd,
+    path,
     enter(work) {
       move(path);
       try {
@@ -123,7 +125,7 @@ export function temporaryCgroup(): TemporaryCgroup {
       }
     },
     [Symbol.dispose]() {
-      closeFd(platform, fd);
+      directory[Symbol.dispose]();
       rmdirSync(path);
     },
   };
@@ -132,26 +134,22 @@ export function temporaryCgroup(): TemporaryCgroup {
 const CLONE_NEWNET = 0x40000000;
 
 /**
- * Runs `work` in a new network namespace whose loopback device is up. In one synchronous stretch,
- * because a thread is what enters a namespace.
+ * Runs `work` in a new network namespace whose loopback interface is up. `work` is synchronous, because
+ * the thread enters the namespace.
  */
 export function inNewNamespace<T>(work: () => T): T {
   const nr = syscallNumbers(platform);
-  const home = openFile(platform, '/proc/thread-self/ns/net');
+  using home = openFile(platform, '/proc/thread-self/ns/net');
+  checked('unshare', platform.syscall(nr.unshare, CLONE_NEWNET), 'make network namespace');
   try {
-    checked('unshare', platform.syscall(nr.unshare, CLONE_NEWNET), 'make network namespace');
-    try {
-      raiseLoopback();
-      return work();
-    } finally {
-      checked('setns', platform.syscall(nr.setns, home, CLONE_NEWNET), 'go back home');
-    }
+    raiseLoopback();
+    return work();
   } finally {
-    closeFd(platform, home);
+    checked('setns', platform.syscall(nr.setns, home.fd, CLONE_NEWNET), 'go back home');
   }
 }
 
-/** The loopback device's index, in every namespace. */
+/** The index of the loopback interface in every namespace. */
 export const loopback = 1;
 
 function raiseLoopback(): void {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { BpfMap } from '../src/map.ts';
 
-/** Bytes that the kernel has taken for a map. Throws an Error when it does not tell. */
+/** Returns the bytes that the kernel has allocated for a map. Throws Error when it does not report them. */
 export function mapMemory({ fd, info }: BpfMap): number {
   const text = readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
   const [, bytes] = /^memlock:\s+(\d+)/m.exec(text) ?? [];

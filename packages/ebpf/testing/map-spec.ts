@@ -1,7 +1,7 @@
 import type { MapSpec } from '../src/spec.ts';
 import { mapTypes } from '../src/uapi.ts';
 
-/** A Spec of a map of four-byte keys and values with room for 16, but for `changes`. */
+/** Returns a Spec of a map with 16 elements of four-byte keys and values, with `changes`. */
 export function mapSpec(changes: Partial<MapSpec>): MapSpec {
   return {
     name: 'test',

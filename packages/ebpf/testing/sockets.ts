@@ -1,7 +1,7 @@
 import { checked, closeFd, errnoNames, syscallNumbers } from '@heddle/sys';
 import { platform } from './kernel.ts';
 
-// Sockets by plain system calls: what runs inside a namespace or cgroup must be synchronous.
+// Sockets by system calls: work inside a namespace or cgroup must be synchronous.
 const nr = syscallNumbers(platform);
 const AF_INET = 2;
 const SOCK_CLOEXEC = 0o2000000;

@@ -193,13 +193,16 @@ test('errors name the server, what failed, and what to do', () => {
   const cases: [Error | undefined, RegExp][] = [
     [
       new SysError('connect', 111),
-      /^reach https:\/\/10\.0\.0\.5:6443: connection refused \(is it running there/,
+      /^reach https:\/\/10\.0\.0\.5:6443: connection refused \(does the server run there/,
     ],
-    [new SysError('connect', 113), /no way to get there: EHOSTUNREACH \(check the routes/],
+    [new SysError('connect', 113), /: no route to host \(EHOSTUNREACH\); check the routes/],
     [new SysError('connect', 110), /no answer \(is the address right\? does a firewall/],
-    [new SysError('connect', 1), /forbidden on this node: EPERM \(check its packet filter\)$/],
+    [
+      new SysError('connect', 1),
+      /: operation not permitted \(EPERM\); check the packet filter of this node$/,
+    ],
     [new SysError('read', 104), /the connection was reset \(/],
-    [new SysError('connect', 98), /6443: EADDRINUSE$/],
+    [new SysError('connect', 98), /6443: address already in use \(EADDRINUSE\)$/],
     [
       new LookupError('api.example', 'ENOTFOUND'),
       /look up api\.example: no such name \(is the name right/,

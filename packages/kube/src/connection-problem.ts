@@ -1,4 +1,4 @@
-import { LookupError, SysError, TlsError } from '@heddle/sys';
+import { errnoText, LookupError, SysError, TlsError } from '@heddle/sys';
 import { ConnectionError } from './errors.ts';
 
 /**
@@ -10,7 +10,7 @@ export function connectionProblem(error: Error, name: string, origin: string): C
 }
 
 function describe(error: Error, origin: string): string {
-  if (error instanceof SysError) return describeCode(error.code);
+  if (error instanceof SysError) return describeCode(error);
   if (error instanceof LookupError) {
     return `${error.message} (is the name right, and is there a name server? an IP address needs none)`;
   }
@@ -18,23 +18,23 @@ function describe(error: Error, origin: string): string {
   return error.message;
 }
 
-function describeCode(code: string): string {
+function describeCode({ code, errno }: SysError): string {
   switch (code) {
     case 'ECONNREFUSED':
-      return 'connection refused (is it running there, at this port?)';
+      return 'connection refused (does the server run there, on this port?)';
     case 'ECONNRESET':
     case 'EPIPE':
-      return 'the connection was reset (it may be starting, or something in between cuts it)';
+      return 'the connection was reset (the server may be starting, or a middlebox resets it)';
     case 'ETIMEDOUT':
-      return 'no answer (is the address right? does a firewall drop it?)';
+      return 'no answer (is the address right? does a firewall drop the packets?)';
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
-      return `no way to get there: ${code} (check the routes of this node)`;
+      return `${errnoText(errno)}; check the routes of this node`;
     case 'EPERM':
     case 'EACCES':
-      return `forbidden on this node: ${code} (check its packet filter)`;
+      return `${errnoText(errno)}; check the packet filter of this node`;
     default:
-      return code;
+      return errnoText(errno);
   }
 }
 

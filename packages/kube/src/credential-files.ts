@@ -57,7 +57,7 @@ export class CredentialFiles {
       return decodeUtf8(readFile(this.#platform, path));
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      throw new KubeconfigError(`get credentials: ${error.message}`);
+      throw new KubeconfigError(`get credentials: ${error.message}`, { cause: error });
     }
   }
 }

@@ -112,7 +112,10 @@ test('files that change are read again, those that do not make no difference', a
     assert.match(String(await credentials(access)), problem);
   }
   rmSync(`${folder}/token`);
-  assert.match(String(await credentials(access)), /get credentials: open .*\/token: ENOENT/);
+  assert.match(
+    String(await credentials(access)),
+    /get credentials: open .*\/token: no such file or directory \(ENOENT\)/,
+  );
 });
 
 test('KUBECONFIG names files that are merged, missing ones do not matter; else ~/.kube/config', async (t) => {

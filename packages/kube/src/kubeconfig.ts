@@ -78,7 +78,8 @@ function loadFiles(
       found.push(parseKubeconfig(decodeUtf8(readFile(platform, file)), file));
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      if (!isMissing(error)) throw new KubeconfigError(`read kubeconfig: ${error.message}`);
+      if (isMissing(error)) continue;
+      throw new KubeconfigError(`read kubeconfig: ${error.message}`, { cause: error });
     }
   }
   const place = files.join(', ');

@@ -1,4 +1,4 @@
-import { SysError } from '@heddle/sys';
+import { errno as codes, SysError } from '@heddle/sys';
 
 /** Bytes that are not a netlink message or attribute as linux/netlink.h lays them out. */
 export class MalformedMessage extends Error {
@@ -15,7 +15,9 @@ export class NetlinkError extends SysError {
 
   /** `what` reads `verb noun`; `errno` is positive. */
   constructor(what: string, errno: number, detail = '') {
-    super('netlink', errno, what);
+    const isDenied = errno === codes.EPERM;
+    const hint = isDenied ? 'run as root or with CAP_NET_ADMIN' : undefined;
+    super('netlink', errno, what, { hint });
     this.detail = detail;
     if (detail !== '') this.message = `${this.message}: ${detail}`;
   }

@@ -49,7 +49,7 @@ export class NetworkNamespace implements Disposable {
   static create(platform: Platform, path?: string): NetworkNamespace {
     const nr = syscallNumbers(platform);
     using original = NetworkNamespace.current(platform);
-    checked('unshare', platform.syscall(nr.unshare, CLONE_NEWNET), 'create namespace');
+    checked('unshare', platform.syscall(nr.unshare, CLONE_NEWNET), 'create namespace', remedies);
     let namespace: NetworkNamespace;
     try {
       namespace = NetworkNamespace.current(platform);
@@ -67,7 +67,7 @@ export class NetworkNamespace implements Disposable {
 
   /** Opens the namespace that is mounted on `path`, or e.g. `/proc/<pid>/ns/net`. Throws SysError. */
   static open(platform: Platform, path: string): NetworkNamespace {
-    return new NetworkNamespace(platform, openFile(platform, path));
+    return new NetworkNamespace(platform, openFile(platform, path).detach());
   }
 
   /**
@@ -150,8 +150,7 @@ export class NetworkNamespace implements Disposable {
    */
   mount(path: string): void {
     const nr = syscallNumbers(this.#platform);
-    const file = openFile(this.#platform, path, O_CREAT | O_EXCL, 0o444);
-    closeFd(this.#platform, file);
+    openFile(this.#platform, path, O_CREAT | O_EXCL, 0o444)[Symbol.dispose]();
     const result = this.#platform.syscall(
       nr.mount,
       encodeCString(`/proc/self/fd/${this.fd}`),
@@ -181,9 +180,12 @@ export class NetworkNamespace implements Disposable {
 
   #switchTo(what: string): void {
     const nr = syscallNumbers(this.#platform);
-    checked('setns', this.#platform.syscall(nr.setns, this.fd, CLONE_NEWNET), what);
+    checked('setns', this.#platform.syscall(nr.setns, this.fd, CLONE_NEWNET), what, remedies);
   }
 }
+
+/** To make a namespace or to enter one. */
+const remedies = { EPERM: 'run as root or with CAP_SYS_ADMIN' };
 
 /**
  * Unmounts the namespace on `path` and removes the file; a missing one is fine. Processes and

@@ -1,27 +1,52 @@
-import { errnoNames } from './errno.ts';
+import { type errno, errnoNames, errnoText } from './errno.ts';
 
-/** A system call that failed. `code` is the symbolic errno, e.g. `ENOENT`. */
-export class SysError extends Error {
-  override readonly name: string = 'SysError';
-  readonly code: string;
-  readonly errno: number;
-  readonly syscall: string;
-
-  /** `what` reads `verb noun`, e.g. `open /sys/fs/bpf/x`; `errno` is positive. */
-  constructor(syscall: string, errno: number, what: string = syscall) {
-    const code = errnoNames[errno] ?? `errno ${errno}`;
-    super(
-      `${what}: ${code}${code === 'EPERM' ? ` (run as root or with ${neededFor(syscall)})` : ''}`,
-    );
-    this.code = code;
-    this.errno = errno;
-    this.syscall = syscall;
-  }
+/** What a SysError may carry beside the code. */
+export interface SysErrorOptions {
+  /** What the code means for this call, in place of the words of strerror(3). */
+  readonly words?: string | undefined;
+  /** What the user can do about it, from the layer that knows. It ends the message. */
+  readonly hint?: string | undefined;
+  /** The error that led to this one. */
+  readonly cause?: unknown;
 }
 
-function neededFor(syscall: string): string {
-  const isNamespaces = syscall === 'setns' || syscall === 'unshare';
-  return isNamespaces ? 'CAP_SYS_ADMIN' : 'CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON';
+/**
+ * A system call that failed. The message reads `open /sys/fs/bpf/x: no such file or directory
+ * (ENOENT)`, with a hint behind a semicolon where the caller knows one.
+ */
+export class SysError extends Error {
+  override readonly name: string = 'SysError';
+  /** The symbolic errno, e.g. `ENOENT`. */
+  readonly code: string;
+  /** The positive errno value. */
+  readonly errno: number;
+  readonly syscall: string;
+  readonly hint: string | undefined;
+  readonly #words: string | undefined;
+
+  /** `what` reads `verb noun`, e.g. `open /sys/fs/bpf/x`; `errno` is positive. */
+  constructor(
+    syscall: string,
+    errno: number,
+    what: string = syscall,
+    { words, hint, cause }: SysErrorOptions = {},
+  ) {
+    super(
+      `${what}: ${errnoText(errno, words)}${hint === undefined ? '' : `; ${hint}`}`,
+      cause === undefined ? undefined : { cause },
+    );
+    this.code = errnoNames[errno] ?? `errno ${errno}`;
+    this.errno = errno;
+    this.syscall = syscall;
+    this.hint = hint;
+    this.#words = words;
+  }
+
+  /** Returns the same failure as an error about `what`, which names more; this one is its cause. */
+  about(what: string): SysError {
+    const options = { words: this.#words, hint: this.hint, cause: this };
+    return new SysError(this.syscall, this.errno, what, options);
+  }
 }
 
 /** The kernel or this build lacks a feature; `since` names the kernel version that has it. */
@@ -37,10 +62,22 @@ export class NotSupported extends Error {
   }
 }
 
-/** Returns the result of a system call, or throws the SysError that its -errno stands for. */
-export function checked(syscall: string, result: number, what?: string): number {
-  if (result < 0) throw new SysError(syscall, -result, what);
-  return result;
+/** What a user can do about a failure, by the symbolic errno: `{ EPERM: 'run as root' }`. */
+export type Remedies = Readonly<Partial<Record<keyof typeof errno, string>>>;
+
+/**
+ * Returns the result of a system call. When it is -errno, throws the SysError that it stands for,
+ * with the remedy for that code if there is one.
+ */
+export function checked(
+  syscall: string,
+  result: number,
+  what?: string,
+  remedies: Remedies = {},
+): number {
+  if (result >= 0) return result;
+  const hint = remedies[errnoNames[-result] as keyof Remedies];
+  throw new SysError(syscall, -result, what, { hint });
 }
 
 /** A host's name has no address, or could not be looked up. */

@@ -16,25 +16,59 @@ export const O_TRUNC = 0o1000;
 export const O_DIRECTORY = 0o200000;
 export const O_CLOEXEC = 0o2000000;
 
-/** Opens `path` (close-on-exec) and returns the descriptor. Throws SysError. */
+/** An open file or directory. Disposal closes it, and `fd` throws from then on. */
+export class OpenFile implements Disposable {
+  /** The path at which it was opened. */
+  readonly path: string;
+  readonly #platform: Platform;
+  /** Negative once closed. */
+  #fd: number;
+
+  /** Takes over `fd`. */
+  constructor(platform: Platform, fd: number, path: string) {
+    this.#platform = platform;
+    this.#fd = fd;
+    this.path = path;
+  }
+
+  /** The descriptor. Throws Error once the file is closed: another file may have its number by then. */
+  get fd(): number {
+    if (this.#fd < 0) throw new Error(`use ${this.path}: it is closed`);
+    return this.#fd;
+  }
+
+  /** Gives the descriptor to the caller, who closes it. */
+  detach(): number {
+    const { fd } = this;
+    this.#fd = -1;
+    return fd;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#fd >= 0) closeFd(this.#platform, this.detach());
+  }
+}
+
+/** Opens the file or directory at `path` (close-on-exec). Throws SysError. */
 export function openFile(
   platform: Platform,
   path: string,
   flags: number = O_RDONLY,
   mode = 0o600,
-): number {
+): OpenFile {
   const nr = syscallNumbers(platform);
   // arm64 numbers O_DIRECTORY differently from the generic value.
   const own =
     platform.arch === 'arm64' && flags & O_DIRECTORY ? (flags & ~O_DIRECTORY) | 0o40000 : flags;
-  return checked(
+  const fd = checked(
     'openat',
     platform.syscall(nr.openat, AT_FDCWD, encodeCString(path), own | O_CLOEXEC, mode),
     `open ${path}`,
   );
+  return new OpenFile(platform, fd, path);
 }
 
-/** Closes a descriptor; an error is not reported, as nothing can be done about it. */
+/** Closes a descriptor. An error is not reported, as nothing can be done about it. */
 export function closeFd(platform: Platform, fd: number): void {
   platform.syscall(syscallNumbers(platform).close, fd);
 }
@@ -69,26 +103,18 @@ export function readToEnd(
 
 /** Content of a file. Throws SysError. */
 export function readFile(platform: Platform, path: string): Uint8Array {
-  const fd = openFile(platform, path);
-  try {
-    return readToEnd(platform, fd, `read ${path}`);
-  } finally {
-    closeFd(platform, fd);
-  }
+  using file = openFile(platform, path);
+  return readToEnd(platform, file.fd, `read ${path}`);
 }
 
 /** Replaces (or writes in place, for kernel files) the content of a file. Throws SysError. */
 export function writeFile(platform: Platform, path: string, bytes: Uint8Array, mode = 0o600): void {
   const nr = syscallNumbers(platform);
-  const fd = openFile(platform, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
-  try {
-    for (let at = 0; at < bytes.length; ) {
-      const put = platform.syscall(nr.write, fd, bytes.subarray(at), bytes.length - at);
-      if (put === -errno.EINTR) continue;
-      at += checked('write', put, `write ${path}`);
-    }
-  } finally {
-    closeFd(platform, fd);
+  using file = openFile(platform, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+  for (let at = 0; at < bytes.length; ) {
+    const put = platform.syscall(nr.write, file.fd, bytes.subarray(at), bytes.length - at);
+    if (put === -errno.EINTR) continue;
+    at += checked('write', put, `write ${path}`);
   }
 }
 
@@ -100,31 +126,26 @@ export interface DirectoryEntry {
 /** Entries of a directory without `.` and `..`, in the order the kernel gives. Throws SysError. */
 export function readDirectory(platform: Platform, path: string): DirectoryEntry[] {
   const nr = syscallNumbers(platform);
-  const fd = openFile(platform, path, O_RDONLY | O_DIRECTORY);
+  using directory = openFile(platform, path, O_RDONLY | O_DIRECTORY);
   const entries: DirectoryEntry[] = [];
-  try {
-    const bytes = new Uint8Array(32768);
-    const view = new DataView(bytes.buffer);
-    for (;;) {
-      const got = checked(
-        'getdents64',
-        platform.syscall(nr.getdents64, fd, bytes, bytes.length),
-        `list ${path}`,
-      );
-      if (got === 0) return entries;
-      // struct linux_dirent64: ino u64, off s64, reclen u16, type u8, name (getdents(2)).
-      for (let at = 0; at < got; at += view.getUint16(at + 16, true)) {
-        const length = view.getUint16(at + 16, true);
-        const name = decodeCString(bytes.subarray(at + 19, at + length));
-        if (name === '.' || name === '..') continue;
-        const type = bytes[at + 18];
-        const kind =
-          type === 8 ? 'file' : type === 4 ? 'directory' : type === 10 ? 'link' : 'other';
-        entries.push({ name, kind });
-      }
+  const bytes = new Uint8Array(32768);
+  const view = new DataView(bytes.buffer);
+  for (;;) {
+    const got = checked(
+      'getdents64',
+      platform.syscall(nr.getdents64, directory.fd, bytes, bytes.length),
+      `list ${path}`,
+    );
+    if (got === 0) return entries;
+    // struct linux_dirent64: ino u64, off s64, reclen u16, type u8, name (getdents(2)).
+    for (let at = 0; at < got; at += view.getUint16(at + 16, true)) {
+      const length = view.getUint16(at + 16, true);
+      const name = decodeCString(bytes.subarray(at + 19, at + length));
+      if (name === '.' || name === '..') continue;
+      const type = bytes[at + 18];
+      const kind = type === 8 ? 'file' : type === 4 ? 'directory' : type === 10 ? 'link' : 'other';
+      entries.push({ name, kind });
     }
-  } finally {
-    closeFd(platform, fd);
   }
 }
 

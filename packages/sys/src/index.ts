@@ -1,10 +1,12 @@
 export { allOrNothing, Disposal } from './disposal.ts';
-export { errno, errnoNames } from './errno.ts';
+export { errno, errnoNames, errnoText } from './errno.ts';
 export {
   checked,
   LookupError,
   NotSupported,
+  type Remedies,
   SysError,
+  type SysErrorOptions,
   TlsError,
   type TlsFailure,
 } from './errors.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { VirtualClock } from './clock.ts';
 
-test('timers fire at their moment and in order, also those that timers set', () => {
+test('timers of VirtualClock fire when they are due and in order', () => {
   const clock = new VirtualClock(5_000_000n, 1000);
   const fired: string[] = [];
   const at = (name: string) => fired.push(`${name} ${clock.monotonicNs() / 1_000_000n}`);

@@ -5,7 +5,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { conformanceCases } from '../testing/conformance-cases.ts';
 import { evaluate } from '../testing/run.ts';
 
-test('the kernel agrees with what the machine is held to, instruction by instruction', () => {
+test('the kernel passes the conformance tests of the machine', () => {
   const bpf = new LinuxBpf(nodePlatform(() => {}));
   for (const { what, instructions, result } of conformanceCases()) {
     assert.equal(`${what}: ${evaluate(bpf, instructions)}`, `${what}: ${result}`);

@@ -8,7 +8,7 @@ for (const [how, translateAfter] of [
   ['interpreted', Number.POSITIVE_INFINITY],
   ['translated', 0],
 ] as const) {
-  test(`each instruction does what RFC 9669 says, ${how}`, () => {
+  test(`each instruction has the result of RFC 9669, ${how}`, () => {
     const bpf = new VmBpf({ translateAfter });
     let count = 0;
     for (const { what, instructions, result } of conformanceCases()) {

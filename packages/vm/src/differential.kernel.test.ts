@@ -10,7 +10,7 @@ const runs = Number(process.env.HEDDLE_DIFFERENTIAL_RUNS ?? 6000);
 const firstSeed = Number(process.env.HEDDLE_DIFFERENTIAL_SEED ?? 1);
 const packets = 20;
 
-test(`${runs} runs of random programs leave the same in the kernel and in the machine`, () => {
+test(`${runs} runs of random programs have equal results in the kernel and in the machine`, () => {
   const kernel = new LinuxBpf(nodePlatform(() => {}));
   // Half of the runs are interpreted, half translated.
   const machine = new VmBpf({ translateAfter: packets / 2 });

@@ -2,21 +2,16 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { loadObject, readObject } from '@heddle/ebpf';
-import { nodePlatform } from '@heddle/sys/node';
 import { LineCoverage } from './line-coverage.ts';
 import { VmBpf } from './vm-bpf.ts';
 
-test('the lines that a program ran, by file', () => {
+test('LineCoverage counts the source lines that a program ran', () => {
   const path = new URL('../../ebpf/testdata/packets.o', import.meta.url);
   const spec = readObject(new Uint8Array(readFileSync(path)));
   const bpf = new VmBpf();
   const coverage = new LineCoverage();
   bpf.machine.observer = coverage.observe;
-  using object = loadObject(
-    bpf,
-    nodePlatform(() => {}),
-    spec,
-  );
+  using object = loadObject(bpf, spec);
   assert.deepEqual(coverage.lines(), []);
   const [program] = object.programs.values();
   for (let i = 0; i < 3; i++) program!.testRun({ data: new Uint8Array(64) });

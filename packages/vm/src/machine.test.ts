@@ -38,14 +38,14 @@ function refusalOf(source: string): string {
 }
 
 describe('memory', () => {
-  test('an access through a null pointer', () => {
+  test('an access through a null pointer faults', () => {
     assert.equal(
       faultOf('r1 = 0; r0 = *(u32 *)(r1 + 4); exit'),
       'run program test: read of 4 bytes through a null pointer (plus 4) at instruction 1',
     );
   });
 
-  test('below and above the stack frame', () => {
+  test('an access outside of the stack frame faults', () => {
     assert.match(
       faultOf('r0 = *(u64 *)(r10 - 520); exit'),
       /read of 8 bytes at offset -8 of the stack frame of 512 bytes at instruction 0$/,
@@ -60,7 +60,7 @@ describe('memory', () => {
     );
   });
 
-  test('behind the packet, also by a helper', () => {
+  test('an access behind the packet faults, also by a helper', () => {
     assert.match(
       faultOf('r1 = *(u32 *)(r1 + 76); r0 = *(u64 *)(r1 + 60); exit'),
       /read of 8 bytes at offset 60 of the packet of 64 bytes at instruction 1$/,
@@ -72,7 +72,7 @@ describe('memory', () => {
     );
   });
 
-  test('a number is no pointer, and a pointer does not lead to the next region', () => {
+  test('an access by a number faults, and one beyond the region of a pointer', () => {
     assert.match(
       faultOf('r1 = 0x712345678 ll; r0 = *(u8 *)(r1 + 0); exit'),
       /read of 1 byte at 0x[0-9a-f]+, which is no pointer at instruction 2$/,
@@ -81,7 +81,7 @@ describe('memory', () => {
     assert.match(faultOf('r1 = r10; r1 += -1000; r0 = *(u8 *)(r1 + 0); exit'), /no pointer/);
   });
 
-  test('what is read-only is not written', () => {
+  test('a write to read-only memory faults', () => {
     const bpf = new VmBpf();
     const spec = mapSpec({ name: 'constants', type: mapTypes.array, maxEntries: 1, flags: 1 << 7 });
     using constants = BpfMap.create(bpf, spec);
@@ -95,7 +95,7 @@ describe('memory', () => {
     );
   });
 
-  test('a value that was deleted lives on for the program that has its address, and no longer', () => {
+  test('a deleted value is valid until the program that has its address ends', () => {
     const bpf = new VmBpf();
     using hash = BpfMap.create(bpf, mapSpec({ name: 'hash' }));
     hash.update(new Uint8Array(4), Uint8Array.of(7, 0, 0, 0));
@@ -112,7 +112,7 @@ describe('memory', () => {
 });
 
 describe('limits', () => {
-  test('instructions', () => {
+  test('a run with too many instructions faults', () => {
     const endless = 'again:; goto again; exit';
     assert.equal(
       faultOf(endless, new VmBpf({ budget: 1000 })),
@@ -124,14 +124,14 @@ describe('limits', () => {
     assert.match(faultOf(loop, new VmBpf({ budget: 10 })), /more than 10 instructions/);
   });
 
-  test('functions deep', () => {
+  test('a call that is nested too deeply faults', () => {
     assert.match(
       faultOf('call deeper; exit; deeper:; call deeper; exit'),
       /more than 8 functions deep at instruction 2$/,
     );
   });
 
-  test('tail calls: the thirty-fourth falls through', () => {
+  test('the thirty-fourth tail call has no effect', () => {
     const bpf = new VmBpf();
     using programs = BpfMap.create(bpf, mapSpec({ name: 'programs', type: mapTypes.prog_array }));
     using count = BpfMap.create(
@@ -153,7 +153,7 @@ describe('limits', () => {
     assert.equal(run(none, bpf, { programs, count }), 9);
   });
 
-  test('an observer sees each instruction in order', () => {
+  test('the observer is called for each instruction in order', () => {
     const bpf = new VmBpf();
     const seen: number[] = [];
     bpf.machine.observer = (_, slot) => seen.push(slot);
@@ -185,12 +185,12 @@ describe('loading', () => {
     ['a shift too far', 'w0 <<= 32; exit', /instruction 0: a shift by 32/],
     ['a write to r10', 'r10 = 1; exit', /instruction 0: r10 \(the frame pointer\) is read-only/],
   ] as const) {
-    test(`refuses ${what}`, () => {
+    test(`the loader refuses ${what}`, () => {
       assert.match(refusalOf(source), message);
     });
   }
 
-  test('refuses what there is no instruction for, and fields that are reserved', () => {
+  test('the loader refuses unknown opcodes and reserved fields', () => {
     const load = (...bytes: number[]) => {
       const instructions = Uint8Array.from([...bytes, 0x95, 0, 0, 0, 0, 0, 0, 0]);
       const options = { name: 'test', type: programTypes.xdp, instructions, license: 'GPL' };
@@ -202,7 +202,7 @@ describe('loading', () => {
     assert.throws(load(0xb7, 0x0b, 0, 0, 1, 0, 0, 0), /there is no register r11/);
   });
 
-  test('names the section of a program that calls what there is not', () => {
+  test('the loader names the section of a program with an unknown helper', () => {
     const { bytes } = assemble('call 9999; exit');
     const options = {
       name: 'web',
@@ -218,7 +218,7 @@ describe('loading', () => {
   });
 });
 
-test('random numbers and time are as the caller wants them', () => {
+test('the caller determines random numbers and time', () => {
   const draws = (seed: number) => run('call 7; exit', new VmBpf({ seed }));
   assert.equal(draws(1), draws(1));
   assert.notEqual(draws(1), draws(2));

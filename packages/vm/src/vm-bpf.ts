@@ -12,7 +12,7 @@ import {
   type TestRunOptions,
   type TestRunResult,
 } from '@heddle/ebpf';
-import { encodeUtf8, errno, SysError } from '@heddle/sys';
+import { encodeUtf8, errno, type Platform, SysError } from '@heddle/sys';
 import { Descriptors } from './descriptors.ts';
 import { LoadError } from './fault.ts';
 import { writeInfo } from './info.ts';
@@ -25,51 +25,53 @@ import { BtfObject, MapObject, ProgramObject, type VmObject } from './objects.ts
 import { seededRandom } from './random.ts';
 import { testRun } from './test-run.ts';
 
-/** What surrounds the machine; everything has a value that makes a machine of its own. */
+/** The surroundings of a machine. The defaults make one that depends on nothing. */
 export interface VmOptions {
-  /** Nanoseconds of CLOCK_MONOTONIC; absent: time stands still at 1 s. */
+  /** The operating system of a machine with files; absent: `bpf.platform` throws. */
+  readonly platform?: Platform;
+  /** Returns nanoseconds of CLOCK_MONOTONIC; absent: the time is always 1 s. */
   readonly now?: () => bigint;
-  /** Determines all random numbers; absent: 1. */
+  /** The seed of all random numbers; absent: 1. */
   readonly seed?: number;
-  /** CPUs that per-CPU maps have a value for; absent: 2. */
+  /** The number of CPUs with values in per-CPU maps; absent: 2. */
   readonly cpus?: number;
-  /** Instructions that one run may take; absent: 10 million. */
+  /** The largest number of instructions in one run; absent: 10 million. */
   readonly budget?: number;
-  /** Runs after which a program is translated to JavaScript, Infinity: never; absent: 100. */
+  /** The number of runs after which a program is translated to JavaScript; Infinity: never; absent: 100. */
   readonly translateAfter?: number;
   readonly descriptors?: Descriptors;
   readonly kernelBtf?: Btf;
   readonly kernelFunctions?: KernelFunctions;
   readonly routes?: Routes;
-  /** Link-layer address (6 bytes) of a device, by which packets to others are told; absent: lo. */
+  /** Returns the link-layer address (6 bytes) of a network interface; absent: all are lo. */
   readonly linkAddress?: (ifindex: number) => Uint8Array | undefined;
-  /** Hears when timers of programs want `machine.runTimers()`. */
+  /** Called with the time at which `machine.runTimers()` is due. */
   readonly onTimer?: (due: bigint) => void;
-  /** Finds where a link is to stand. Throws SysError. */
+  /** Returns the target of a new link. Throws SysError. */
   readonly attachPoint?: (options: LinkCreateOptions, program: ProgramObject) => AttachPoint;
-  /** Finds the tracepoint that a program was loaded for. */
+  /** Returns the tracepoint that a program was loaded for. */
   readonly tracepoint?: (program: ProgramObject) => AttachPoint | undefined;
-  /** Makes a descriptor that runs an iterator when it is read. Throws SysError. */
+  /** Returns the object of a descriptor that runs an iterator when it is read. Throws SysError. */
   readonly openIterator?: (link: LinkObject) => VmObject;
-  /** What programs and descriptors get in place of a map that is made; absent: the map itself. */
+  /** Returns the map for programs and descriptors in place of a new one; absent: the new one. */
   readonly wrapMap?: ((machine: Machine, map: VmMap) => VmMap) | undefined;
-  /** Pins: what is at a path, and putting something there. */
+  /** The file system with the pins; absent: there is none. */
   readonly pins?: Pins;
 }
 
-/** Where objects are pinned. Both throw SysError. */
+/** A file system with pins. Both functions throw SysError. */
 export interface Pins {
   readonly pin: (object: VmObject, path: string) => void;
   readonly get: (path: string) => VmObject;
 }
 
 const FIRST_ADDRESS = 0x1000_0000n;
-/** How many arrays that `addressOf` was asked for are remembered: a caller uses them at once. */
+/** The number of arrays of `addressOf` that are kept: a caller uses an address at once. */
 const ADDRESSES_KEPT = 64;
 
 /**
- * The Bpf port on a userspace machine: programs and maps behave as the kernel's, without one.
- * Commands fail with the errno that the kernel would give.
+ * The Bpf port on a userspace machine. Programs and maps behave as in the kernel, and commands fail with
+ * the same errno.
  */
 export class VmBpf implements Bpf {
   readonly possibleCpus: number;
@@ -102,6 +104,14 @@ export class VmBpf implements Bpf {
       onTimer: options.onTimer ?? (() => {}),
       translateAfter: options.translateAfter ?? 100,
     });
+  }
+
+  get platform(): Platform {
+    const { platform } = this.#options;
+    if (platform) return platform;
+    throw new Error(
+      'use the platform of a userspace machine: it has none (loadObject takes kernelBtf, RingBuffer a platform)',
+    );
   }
 
   mapCreate(options: MapCreateOptions): number {
@@ -226,7 +236,8 @@ export class VmBpf implements Bpf {
   rawTracepointOpen(fd: number): number {
     const program = this.descriptors.want(fd, ProgramObject);
     const point = this.#options.tracepoint?.(program);
-    if (!point) throw new SysError('bpf', errno.EINVAL, 'attach to tracepoint (there is none)');
+    if (!point)
+      throw new SysError('bpf', errno.EINVAL, 'attach to a tracepoint that is not simulated');
     const options = { program: fd, target: 0, attachType: program.program.attachType };
     return this.#open('link', (id, gone) => new LinkObject(id, program, options, point, gone));
   }
@@ -255,7 +266,7 @@ export class VmBpf implements Bpf {
   }
 
   nextId(kind: ObjectKind, id: number): number | undefined {
-    // Ids only grow, so the map's order is that of the ids.
+    // Ids only grow, so the Map has them in ascending order.
     for (const other of this.#objects[kind].keys()) if (other > id) return other;
     return undefined;
   }
@@ -300,17 +311,17 @@ export class VmBpf implements Bpf {
     return address;
   }
 
-  /** All objects of a kind that exist. */
+  /** Returns all existing objects of a kind. */
   objects(kind: ObjectKind): Iterable<VmObject> {
     return this.#objects[kind].values();
   }
 
-  /** Name of a type of the simulated kernel's BTF; empty when there is none. */
+  /** Returns the name of a type in the simulated kernel's BTF; empty when there is none. */
   kernelTypeName(id: number): string {
     return this.#options.kernelBtf?.nameOf(id) ?? '';
   }
 
-  /** The program behind a descriptor, for whoever runs it by other ways than a test run. */
+  /** Returns the program of a descriptor, for callers that run it other than by a test run. */
   program(fd: number): ProgramObject {
     return this.descriptors.want(fd, ProgramObject);
   }
@@ -362,7 +373,7 @@ function failedBatch(count: number, code: number): BatchResult {
   return { count, error: new SysError('bpf', code, 'run map batch') };
 }
 
-/** Runs `step` for each element until one fails. */
+/** Runs `step` for each element of a batch until one fails. */
 function inBatch(count: number, step: (index: number) => number): BatchResult {
   for (let i = 0; i < count; i++) {
     const result = step(i);

@@ -254,7 +254,10 @@ test('a folder that is deleted takes nothing with it, and is read again when it 
   await folder.until(() => folder.problems.length > 0, 'the problem');
   await folder.quiet();
   assert.equal(folder.labels.length, 50);
-  assert.match(folder.problems[0]!, /\/manifests: ENOENT; what is in force stays so/);
+  assert.match(
+    folder.problems[0]!,
+    /\/manifests: no such file or directory \(ENOENT\); what is in force stays so/,
+  );
 
   mkdirSync(folder.path);
   await folder.quiet(400);

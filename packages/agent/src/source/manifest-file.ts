@@ -1,5 +1,4 @@
 import {
-  closeFd,
   errno,
   type FileStatus,
   fdStatus,
@@ -28,16 +27,14 @@ export function readManifest(platform: Platform, path: string): Uint8Array {
   const status = fileStatus(platform, path);
   if (status.kind === 'device' && isNull(platform, status)) return new Uint8Array(0);
   check(path, status);
-  const fd = openFile(platform, path, O_NONBLOCK);
+  using file = openFile(platform, path, O_NONBLOCK);
   try {
-    check(path, fdStatus(platform, fd));
-    return readToEnd(platform, fd, `read ${path}`, mostManifestBytes);
+    check(path, fdStatus(platform, file.fd));
+    return readToEnd(platform, file.fd, `read ${path}`, mostManifestBytes);
   } catch (error) {
     // It has grown since, or it is one of the kernel's files, whose size is not known before.
     if (error instanceof SysError && error.errno === errno.EFBIG) throw tooLarge(path);
     throw error;
-  } finally {
-    closeFd(platform, fd);
   }
 }
 

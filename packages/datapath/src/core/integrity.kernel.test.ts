@@ -15,7 +15,7 @@ import {
   readObject,
 } from '@heddle/ebpf';
 import { NetlinkSocket, removeFilter } from '@heddle/netlink';
-import { closeFd, errno, O_DIRECTORY, openFile, type Platform, SysError } from '@heddle/sys';
+import { errno, SysError } from '@heddle/sys';
 import { row } from '../../testing/rows.ts';
 import { objects, World } from '../../testing/world.ts';
 import { currentPins, pinRoot } from '../datapath.ts';
@@ -119,7 +119,7 @@ describe('what others change in the kernel', () => {
   });
 
   test('another program in the place of one is noticed and replaced', () => {
-    using other = foreignObject(world.platform, world.bpf);
+    using other = foreignObject(world.bpf);
     using link = Link.openPinned(world.bpf, `${pins().links}/connect4`);
     link.update(other.program('connect4'));
     const damages = check();
@@ -129,26 +129,21 @@ describe('what others change in the kernel', () => {
   });
 
   test('programs that others have attached to the same hooks stay', () => {
-    using other = foreignObject(world.platform, world.bpf);
-    const cgroup = openFile(world.platform, world.node.cgroup, O_DIRECTORY);
-    try {
-      using beside = attachCgroup(world.bpf, other.program('connect4'), cgroup);
-      const { index } = world.node.link('eth0');
-      using program = passOn(world.bpf);
-      using tcx = world.node.enter(() => attachTcx(world.bpf, program, index, 'ingress'));
-      for (const name of ['connect4', 'node_ingress@eth0']) {
-        Link.openPinned(world.bpf, `${pins().links}/${name}`).detach();
-      }
-      assert.deepEqual(repair(check()).left, []);
-      for (const link of [beside, tcx]) {
-        const { info } = link;
-        if (info.kind === 'cgroup') assert.notEqual(info.cgroupId, 0n);
-        else assert.equal(info.kind === 'tcx' && info.ifindex, index);
-      }
-      whole();
-    } finally {
-      closeFd(world.platform, cgroup);
+    using other = foreignObject(world.bpf);
+    using beside = attachCgroup(world.bpf, other.program('connect4'), world.node.cgroup);
+    const { index } = world.node.link('eth0');
+    using program = passOn(world.bpf);
+    using tcx = world.node.enter(() => attachTcx(world.bpf, program, index, 'ingress'));
+    for (const name of ['connect4', 'node_ingress@eth0']) {
+      Link.openPinned(world.bpf, `${pins().links}/${name}`).detach();
     }
+    assert.deepEqual(repair(check()).left, []);
+    for (const link of [beside, tcx]) {
+      const { info } = link;
+      if (info.kind === 'cgroup') assert.notEqual(info.cgroupId, 0n);
+      else assert.equal(info.kind === 'tcx' && info.ifindex, index);
+    }
+    whole();
   });
 
   test('pins that are deleted are made again, and the programs serve meanwhile', () => {
@@ -257,8 +252,8 @@ describe('what others change in the kernel', () => {
 });
 
 /** Programs of somebody else: those of sockets, loaded once more with maps of their own. */
-function foreignObject(platform: Platform, bpf: LinuxBpf): LoadedObject {
-  return loadObject(bpf, platform, readObject(objects('socket')), { programs: ['connect4'] });
+function foreignObject(bpf: LinuxBpf): LoadedObject {
+  return loadObject(bpf, readObject(objects('socket')), { programs: ['connect4'] });
 }
 
 /** A tc program of somebody else: r0 = TCX_NEXT; exit. */

@@ -1,12 +1,13 @@
 import {
+  allOrNothing,
   checked,
-  closeFd,
   decodeUtf8,
   encodeCString,
   errno,
   makeDirectory,
   O_DIRECTORY,
   O_RDONLY,
+  type OpenFile,
   openFile,
   type Platform,
   readFile,
@@ -39,7 +40,7 @@ export class PinsInUse extends Error {
 export class PinLock implements Disposable {
   readonly #platform: Platform;
   readonly #folder: string;
-  #fd: number;
+  #locked: OpenFile;
 
   /**
    * Makes the folder if it is missing. Waits for `waitMs` for another process to end, because the
@@ -48,14 +49,15 @@ export class PinLock implements Disposable {
   constructor(platform: Platform, folder: string, waitMs = 0) {
     this.#platform = platform;
     this.#folder = folder;
-    this.#fd = lockedFolder(platform, folder, waitMs);
+    this.#locked = lockedFolder(platform, folder, waitMs);
   }
 
   /** True when the folder at the path is still the one that is locked. */
   get isCurrent(): boolean {
     const wanted = identityOf(this.#platform, AT_FDCWD, this.#folder, 0);
     return (
-      wanted !== undefined && wanted === identityOf(this.#platform, this.#fd, '', AT_EMPTY_PATH)
+      wanted !== undefined &&
+      wanted === identityOf(this.#platform, this.#locked.fd, '', AT_EMPTY_PATH)
     );
   }
 
@@ -64,9 +66,9 @@ export class PinLock implements Disposable {
    * another process was faster, SysError.
    */
   renew(): void {
-    const fd = lockedFolder(this.#platform, this.#folder, 0);
-    closeFd(this.#platform, this.#fd);
-    this.#fd = fd;
+    const locked = lockedFolder(this.#platform, this.#folder, 0);
+    this.#locked[Symbol.dispose]();
+    this.#locked = locked;
   }
 
   /** Locks the folder again if it is another one than the one that is locked. Throws as `renew`. */
@@ -75,22 +77,17 @@ export class PinLock implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.#fd < 0) return;
-    closeFd(this.#platform, this.#fd);
-    this.#fd = -1;
+    this.#locked[Symbol.dispose]();
   }
 }
 
-function lockedFolder(platform: Platform, folder: string, waitMs: number): number {
+function lockedFolder(platform: Platform, folder: string, waitMs: number): OpenFile {
   makeDirectory(platform, folder);
-  const fd = openFile(platform, folder, O_RDONLY | O_DIRECTORY);
-  try {
-    lock(platform, fd, folder, waitMs);
-    return fd;
-  } catch (error) {
-    closeFd(platform, fd);
-    throw error;
-  }
+  return allOrNothing((opened) => {
+    const directory = opened.use(openFile(platform, folder, O_RDONLY | O_DIRECTORY));
+    lock(platform, directory.fd, folder, waitMs);
+    return directory;
+  });
 }
 
 function lock(platform: Platform, fd: number, folder: string, waitMs: number): void {

@@ -78,7 +78,7 @@ export function openMap(
     }
     try {
       const map = allOrNothing((opened) => {
-        const filled = opened.use(BpfMap.create(bpf, spec, { btf }));
+        const filled = opened.use(BpfMap.create(bpf, spec, btf));
         carryOver(existing, filled);
         return filled;
       });
@@ -87,7 +87,7 @@ export function openMap(
       existing[Symbol.dispose]();
     }
   }
-  return { map: BpfMap.create(bpf, spec, { btf }), pinAt, differences: [] };
+  return { map: BpfMap.create(bpf, spec, btf), pinAt, differences: [] };
 }
 
 /** Makes a map of another size that holds what an open one does, to be pinned in its place. */
@@ -99,7 +99,7 @@ export function resizedMap(
   btf: number | undefined,
 ): PinnedMap {
   const map = allOrNothing((opened) => {
-    const filled = opened.use(BpfMap.create(bpf, spec, { btf }));
+    const filled = opened.use(BpfMap.create(bpf, spec, btf));
     carryOver(from, filled);
     return filled;
   });

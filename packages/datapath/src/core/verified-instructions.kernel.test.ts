@@ -69,7 +69,7 @@ for (const [name, programs] of Object.entries(limits)) {
       Object.keys(programs).sort(),
       `each program of ${name} has a limit in ${import.meta.filename}`,
     );
-    using object = loadObject(bpf, platform, spec, {
+    using object = loadObject(bpf, spec, {
       programs: Object.keys(programs).filter(
         (program) => !needs[program] || features(bpf).has(needs[program]),
       ),

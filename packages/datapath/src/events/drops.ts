@@ -60,7 +60,7 @@ export function watchDrops(
   table: { setWatched(watched: boolean): void },
   onDrop: (drop: DropNotice) => void,
 ): Disposable {
-  const ring = new RingBuffer(bpf, platform, events, (record) => onDrop(readDrop(record)));
+  const ring = new RingBuffer(bpf, events, (record) => onDrop(readDrop(record)), platform);
   // What an earlier watcher left is old.
   table.setWatched(true);
   let watching = true;

@@ -8,6 +8,15 @@ export interface AddressKey {
 
 export const addressKeySize = 16;
 
+export const addressKeyCodec = {
+  size: 16,
+  offsets: {
+    address: 0,
+  },
+  encode: encodeAddressKey,
+  decode: decodeAddressKey,
+} as const;
+
 export function encodeAddressKey(value: AddressKey, into: Uint8Array, offset = 0): void {
   checkRoom(into, offset, 16);
   checkLength('address_key.address', value.address.length, 16);
@@ -39,6 +48,17 @@ export interface Affinity {
 
 export const affinitySize = 16;
 
+export const affinityCodec = {
+  size: 16,
+  offsets: {
+    backend: 0,
+    generation: 4,
+    lastUsed: 8,
+  },
+  encode: encodeAffinity,
+  decode: decodeAffinity,
+} as const;
+
 export function encodeAffinity(value: Affinity, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 16);
   view.setUint32(0, value.backend, true);
@@ -64,6 +84,17 @@ export interface AffinityKey {
 
 export const affinityKeySize = 16;
 
+export const affinityKeyCodec = {
+  size: 16,
+  offsets: {
+    client: 0,
+    service: 8,
+    reserved: 12,
+  },
+  encode: encodeAffinityKey,
+  decode: decodeAffinityKey,
+} as const;
+
 export function encodeAffinityKey(value: AffinityKey, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 16);
   view.setBigUint64(0, value.client, true);
@@ -87,6 +118,16 @@ export interface AnswerBudget {
 }
 
 export const answerBudgetSize = 16;
+
+export const answerBudgetCodec = {
+  size: 16,
+  offsets: {
+    filled: 0,
+    left: 8,
+  },
+  encode: encodeAnswerBudget,
+  decode: decodeAnswerBudget,
+} as const;
 
 export function encodeAnswerBudget(value: AnswerBudget, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 16);
@@ -116,6 +157,21 @@ export interface Backend {
 }
 
 export const backendSize = 32;
+
+export const backendCodec = {
+  size: 32,
+  offsets: {
+    address: 0,
+    port: 16,
+    protocol: 18,
+    state: 19,
+    service: 20,
+    generation: 24,
+    weight: 28,
+  },
+  encode: encodeBackend,
+  decode: decodeBackend,
+} as const;
 
 export function encodeBackend(value: Backend, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 32);
@@ -161,6 +217,19 @@ export interface BackendStats {
 
 export const backendStatsSize = 32;
 
+export const backendStatsCodec = {
+  size: 32,
+  offsets: {
+    connections: 0,
+    active: 8,
+    since: 12,
+    packets: 16,
+    bytes: 24,
+  },
+  encode: encodeBackendStats,
+  decode: decodeBackendStats,
+} as const;
+
 export function encodeBackendStats(value: BackendStats, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 32);
   view.setBigUint64(0, value.connections, true);
@@ -190,6 +259,17 @@ export interface Connection {
 
 export const connectionSize = 56;
 
+export const connectionCodec = {
+  size: 56,
+  offsets: {
+    origin: 0,
+    counted: 48,
+    reserved: 52,
+  },
+  encode: encodeConnection,
+  decode: decodeConnection,
+} as const;
+
 export function encodeConnection(value: Connection, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 56);
   encodeOrigin(value.origin, into, offset);
@@ -213,6 +293,15 @@ export interface Crc32cPowers {
 
 export const crc32cPowersSize = 2048;
 
+export const crc32cPowersCodec = {
+  size: 2048,
+  offsets: {
+    bits: 0,
+  },
+  encode: encodeCrc32cPowers,
+  decode: decodeCrc32cPowers,
+} as const;
+
 export function encodeCrc32cPowers(value: Crc32cPowers, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 2048);
   checkLength('crc32c_powers.bits', value.bits.length, 512);
@@ -234,6 +323,15 @@ export interface CtBucket {
 }
 
 export const ctBucketSize = 128;
+
+export const ctBucketCodec = {
+  size: 128,
+  offsets: {
+    slots: 0,
+  },
+  encode: encodeCtBucket,
+  decode: decodeCtBucket,
+} as const;
 
 export function encodeCtBucket(value: CtBucket, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 128);
@@ -271,6 +369,23 @@ export interface CtEntry {
 }
 
 export const ctEntrySize = 64;
+
+export const ctEntryCodec = {
+  size: 64,
+  offsets: {
+    client: 0,
+    frontend: 16,
+    backend: 32,
+    clientPort: 48,
+    frontendPort: 50,
+    backendPort: 52,
+    sourcePort: 54,
+    backendId: 56,
+    stateWord: 60,
+  },
+  encode: encodeCtEntry,
+  decode: decodeCtEntry,
+} as const;
 
 export function encodeCtEntry(value: CtEntry, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 64);
@@ -360,6 +475,31 @@ export interface CtTable {
 
 export const ctTableSize = 104;
 
+export const ctTableCodec = {
+  size: 104,
+  offsets: {
+    free: 0,
+    highWater: 8,
+    used: 12,
+    unconfirmed: 16,
+    gcPosition: 20,
+    sourceIpv4: 24,
+    sourceIpv6: 28,
+    watched: 32,
+    nfTracked: 36,
+    tunnelIpv4: 38,
+    tunnelIpv6: 39,
+    created: 40,
+    clockHand: 44,
+    unconfirmedUdp: 48,
+    confirmedUdp: 52,
+    reserved: 56,
+    secret: 64,
+  },
+  encode: encodeCtTable,
+  decode: decodeCtTable,
+} as const;
+
 export function encodeCtTable(value: CtTable, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 104);
   view.setBigUint64(0, value.free, true);
@@ -423,6 +563,19 @@ export interface CtWindow {
 
 export const ctWindowSize = 32;
 
+export const ctWindowCodec = {
+  size: 32,
+  offsets: {
+    end: 0,
+    acked: 8,
+    shift: 16,
+    scale: 18,
+    reserved: 20,
+  },
+  encode: encodeCtWindow,
+  decode: decodeCtWindow,
+} as const;
+
 export function encodeCtWindow(value: CtWindow, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 32);
   checkLength('ct_window.end', value.end.length, 2);
@@ -464,6 +617,19 @@ export interface DropEvent {
 }
 
 export const dropEventSize = 56;
+
+export const dropEventCodec = {
+  size: 56,
+  offsets: {
+    tuple: 0,
+    reason: 40,
+    ifindex: 44,
+    length: 48,
+    reserved: 52,
+  },
+  encode: encodeDropEvent,
+  decode: decodeDropEvent,
+} as const;
 
 export function encodeDropEvent(value: DropEvent, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 56);
@@ -513,6 +679,15 @@ export interface EvictableGroup {
 
 export const evictableGroupSize = 64;
 
+export const evictableGroupCodec = {
+  size: 64,
+  offsets: {
+    entries: 0,
+  },
+  encode: encodeEvictableGroup,
+  decode: decodeEvictableGroup,
+} as const;
+
 export function encodeEvictableGroup(value: EvictableGroup, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 64);
   checkLength('evictable_group.entries', value.entries.length, 8);
@@ -534,6 +709,15 @@ export interface FlowCacheBlock {
 }
 
 export const flowCacheBlockSize = 2048;
+
+export const flowCacheBlockCodec = {
+  size: 2048,
+  offsets: {
+    entries: 0,
+  },
+  encode: encodeFlowCacheBlock,
+  decode: decodeFlowCacheBlock,
+} as const;
 
 export function encodeFlowCacheBlock(value: FlowCacheBlock, into: Uint8Array, offset = 0): void {
   checkRoom(into, offset, 2048);
@@ -565,6 +749,22 @@ export interface FlowCacheEntry {
 }
 
 export const flowCacheEntrySize = 32;
+
+export const flowCacheEntryCodec = {
+  size: 32,
+  offsets: {
+    tag: 0,
+    reference: 4,
+    epoch: 8,
+    ifindex: 12,
+    mtu: 16,
+    dmac: 18,
+    smac: 24,
+    unused: 30,
+  },
+  encode: encodeFlowCacheEntry,
+  decode: decodeFlowCacheEntry,
+} as const;
 
 export function encodeFlowCacheEntry(value: FlowCacheEntry, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 32);
@@ -607,6 +807,18 @@ export interface FragmentKey {
 
 export const fragmentKeySize = 40;
 
+export const fragmentKeyCodec = {
+  size: 40,
+  offsets: {
+    source: 0,
+    destination: 16,
+    id: 32,
+    protocol: 36,
+  },
+  encode: encodeFragmentKey,
+  decode: decodeFragmentKey,
+} as const;
+
 export function encodeFragmentKey(value: FragmentKey, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 40);
   checkLength('fragment_key.source', value.source.length, 16);
@@ -636,6 +848,16 @@ export interface FragmentPorts {
 }
 
 export const fragmentPortsSize = 4;
+
+export const fragmentPortsCodec = {
+  size: 4,
+  offsets: {
+    sourcePort: 0,
+    destinationPort: 2,
+  },
+  encode: encodeFragmentPorts,
+  decode: decodeFragmentPorts,
+} as const;
 
 export function encodeFragmentPorts(value: FragmentPorts, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 4);
@@ -685,6 +907,30 @@ export interface KernelFields {
 }
 
 export const kernelFieldsSize = 64;
+
+export const kernelFieldsCodec = {
+  size: 64,
+  offsets: {
+    known: 0,
+    contextSocket: 4,
+    socketNet: 8,
+    netDevices: 12,
+    deviceList: 16,
+    deviceFlags: 20,
+    deviceIpv4: 24,
+    deviceIpv6: 28,
+    ipv4Addresses: 32,
+    ipv4Next: 36,
+    ipv4Address: 40,
+    ipv4Scope: 44,
+    ipv6Addresses: 48,
+    ipv6List: 52,
+    ipv6Address: 56,
+    ipv6Scope: 60,
+  },
+  encode: encodeKernelFields,
+  decode: decodeKernelFields,
+} as const;
 
 export function encodeKernelFields(value: KernelFields, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 64);
@@ -738,6 +984,16 @@ export interface NarrowPath {
 
 export const narrowPathSize = 32;
 
+export const narrowPathCodec = {
+  size: 32,
+  offsets: {
+    client: 0,
+    backend: 16,
+  },
+  encode: encodeNarrowPath,
+  decode: decodeNarrowPath,
+} as const;
+
 export function encodeNarrowPath(value: NarrowPath, into: Uint8Array, offset = 0): void {
   checkRoom(into, offset, 32);
   checkLength('narrow_path.client', value.client.length, 16);
@@ -765,6 +1021,21 @@ export interface NodeConfig {
 }
 
 export const nodeConfigSize = 56;
+
+export const nodeConfigCodec = {
+  size: 56,
+  offsets: {
+    flows: 0,
+    unconfirmedLimit: 4,
+    firstPort: 8,
+    portCount: 12,
+    portStride: 16,
+    tunnelAge: 20,
+    timeouts: 24,
+  },
+  encode: encodeNodeConfig,
+  decode: decodeNodeConfig,
+} as const;
 
 export function encodeNodeConfig(value: NodeConfig, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 56);
@@ -810,6 +1081,21 @@ export interface Origin {
 
 export const originSize = 48;
 
+export const originCodec = {
+  size: 48,
+  offsets: {
+    frontend: 0,
+    backendAddress: 16,
+    frontendPort: 32,
+    backendPort: 34,
+    backend: 36,
+    generation: 40,
+    service: 44,
+  },
+  encode: encodeOrigin,
+  decode: decodeOrigin,
+} as const;
+
 export function encodeOrigin(value: Origin, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 48);
   checkLength('origin.frontend', value.frontend.length, 16);
@@ -844,6 +1130,17 @@ export interface PortSearch {
 }
 
 export const portSearchSize = 12;
+
+export const portSearchCodec = {
+  size: 12,
+  offsets: {
+    next: 0,
+    exhaustedAt: 4,
+    backend: 8,
+  },
+  encode: encodePortSearch,
+  decode: decodePortSearch,
+} as const;
 
 export function encodePortSearch(value: PortSearch, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 12);
@@ -890,6 +1187,21 @@ export interface Service {
 }
 
 export const serviceSize = 28;
+
+export const serviceCodec = {
+  size: 28,
+  offsets: {
+    id: 0,
+    firstSlot: 4,
+    slotCount: 8,
+    affinitySeconds: 12,
+    algorithm: 16,
+    cursor: 20,
+    flags: 24,
+  },
+  encode: encodeService,
+  decode: decodeService,
+} as const;
 
 export function encodeService(value: Service, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 28);
@@ -947,6 +1259,18 @@ export interface ServiceKey {
 
 export const serviceKeySize = 20;
 
+export const serviceKeyCodec = {
+  size: 20,
+  offsets: {
+    address: 0,
+    port: 16,
+    protocol: 18,
+    scope: 19,
+  },
+  encode: encodeServiceKey,
+  decode: decodeServiceKey,
+} as const;
+
 export function encodeServiceKey(value: ServiceKey, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 20);
   checkLength('service_key.address', value.address.length, 16);
@@ -973,6 +1297,16 @@ export interface ServiceRefusal {
 }
 
 export const serviceRefusalSize = 8;
+
+export const serviceRefusalCodec = {
+  size: 8,
+  offsets: {
+    service: 0,
+    reason: 4,
+  },
+  encode: encodeServiceRefusal,
+  decode: decodeServiceRefusal,
+} as const;
 
 export function encodeServiceRefusal(value: ServiceRefusal, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 8);
@@ -1003,6 +1337,15 @@ export interface SnatAddress {
 
 export const snatAddressSize = 16;
 
+export const snatAddressCodec = {
+  size: 16,
+  offsets: {
+    address: 0,
+  },
+  encode: encodeSnatAddress,
+  decode: decodeSnatAddress,
+} as const;
+
 export function encodeSnatAddress(value: SnatAddress, into: Uint8Array, offset = 0): void {
   checkRoom(into, offset, 16);
   checkLength('snat_address.address', value.address.length, 16);
@@ -1024,6 +1367,18 @@ export interface SocketConfig {
 }
 
 export const socketConfigSize = 80;
+
+export const socketConfigCodec = {
+  size: 80,
+  offsets: {
+    nodeNetnsCookie: 0,
+    abi: 8,
+    reserved: 12,
+    kernel: 16,
+  },
+  encode: encodeSocketConfig,
+  decode: decodeSocketConfig,
+} as const;
 
 export function encodeSocketConfig(value: SocketConfig, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 80);
@@ -1065,6 +1420,20 @@ export interface SourceRangeKey {
 
 export const sourceRangeKeySize = 40;
 
+export const sourceRangeKeyCodec = {
+  size: 40,
+  offsets: {
+    prefixLength: 0,
+    frontend: 4,
+    port: 20,
+    protocol: 22,
+    reserved: 23,
+    client: 24,
+  },
+  encode: encodeSourceRangeKey,
+  decode: decodeSourceRangeKey,
+} as const;
+
 export function encodeSourceRangeKey(value: SourceRangeKey, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 40);
   view.setUint32(0, value.prefixLength, true);
@@ -1100,6 +1469,18 @@ export interface StaleSocket {
 
 export const staleSocketSize = 16;
 
+export const staleSocketCodec = {
+  size: 16,
+  offsets: {
+    cookie: 0,
+    netns: 8,
+    port: 12,
+    protocol: 14,
+  },
+  encode: encodeStaleSocket,
+  decode: decodeStaleSocket,
+} as const;
+
 export function encodeStaleSocket(value: StaleSocket, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 16);
   view.setBigUint64(0, value.cookie, true);
@@ -1126,6 +1507,16 @@ export interface TunnelBackendKey {
 }
 
 export const tunnelBackendKeySize = 20;
+
+export const tunnelBackendKeyCodec = {
+  size: 20,
+  offsets: {
+    address: 0,
+    service: 16,
+  },
+  encode: encodeTunnelBackendKey,
+  decode: decodeTunnelBackendKey,
+} as const;
 
 export function encodeTunnelBackendKey(value: TunnelBackendKey, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 20);
@@ -1156,6 +1547,19 @@ export interface Tuple {
 }
 
 export const tupleSize = 40;
+
+export const tupleCodec = {
+  size: 40,
+  offsets: {
+    source: 0,
+    destination: 16,
+    sourcePort: 32,
+    destinationPort: 34,
+    protocol: 36,
+  },
+  encode: encodeTuple,
+  decode: decodeTuple,
+} as const;
 
 export function encodeTuple(value: Tuple, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 40);
@@ -1188,6 +1592,17 @@ export interface UdpPeer {
 
 export const udpPeerSize = 56;
 
+export const udpPeerCodec = {
+  size: 56,
+  offsets: {
+    origin: 0,
+    sent: 48,
+    reply: 52,
+  },
+  encode: encodeUdpPeer,
+  decode: decodeUdpPeer,
+} as const;
+
 export function encodeUdpPeer(value: UdpPeer, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 56);
   encodeOrigin(value.origin, into, offset);
@@ -1213,6 +1628,18 @@ export interface UdpPeers {
 }
 
 export const udpPeersSize = 912;
+
+export const udpPeersCodec = {
+  size: 912,
+  offsets: {
+    count: 0,
+    sent: 4,
+    reserved: 8,
+    peers: 16,
+  },
+  encode: encodeUdpPeers,
+  decode: decodeUdpPeers,
+} as const;
 
 export function encodeUdpPeers(value: UdpPeers, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 912);
@@ -1246,6 +1673,16 @@ export interface XdpDevice {
 }
 
 export const xdpDeviceSize = 8;
+
+export const xdpDeviceCodec = {
+  size: 8,
+  offsets: {
+    address: 0,
+    reserved: 6,
+  },
+  encode: encodeXdpDevice,
+  decode: decodeXdpDevice,
+} as const;
 
 export function encodeXdpDevice(value: XdpDevice, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 8);

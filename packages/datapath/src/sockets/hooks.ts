@@ -1,5 +1,5 @@
 import { attachCgroup, type Bpf, type LoadedObject, type ObjectSpec } from '@heddle/ebpf';
-import { closeFd, inodeOfFd, O_DIRECTORY, O_RDONLY, openFile, type Platform } from '@heddle/sys';
+import { inodeOfFd, O_DIRECTORY, O_RDONLY, openFile, type Platform } from '@heddle/sys';
 import type { Damage } from '../core/audit.ts';
 import { openLink, type PinnedLinks } from '../core/pinned-links.ts';
 import type { PinFolder } from '../core/pinned-maps.ts';
@@ -17,19 +17,15 @@ export function attachHooks(
   cgroup: string,
   links: PinnedLinks,
 ): void {
-  const cgroupFd = openFile(platform, cgroup, O_RDONLY | O_DIRECTORY);
-  try {
-    const cgroupId = inodeOfFd(platform, cgroupFd);
-    for (const [name, program] of loaded.programs) {
-      links.attach({
-        name,
-        program,
-        isInPlace: (info) => info.kind === 'cgroup' && info.cgroupId === cgroupId,
-        attach: () => attachCgroup(bpf, program, cgroupFd, spec.programs.get(name)!.attachType),
-      });
-    }
-  } finally {
-    closeFd(platform, cgroupFd);
+  using directory = openFile(platform, cgroup, O_RDONLY | O_DIRECTORY);
+  const cgroupId = inodeOfFd(platform, directory.fd);
+  for (const [name, program] of loaded.programs) {
+    links.attach({
+      name,
+      program,
+      isInPlace: (info) => info.kind === 'cgroup' && info.cgroupId === cgroupId,
+      attach: () => attachCgroup(bpf, program, directory, spec.programs.get(name)!.attachType),
+    });
   }
 }
 
@@ -39,16 +35,11 @@ export function attachHooks(
  */
 export function otherCgroup(platform: Platform, path: string, attached: bigint): Damage[] {
   const damage = (problem: string): Damage[] => [{ kind: 'hook', name: `cgroup ${path}`, problem }];
-  let fd: number;
   try {
-    fd = openFile(platform, path, O_RDONLY | O_DIRECTORY);
+    using directory = openFile(platform, path, O_RDONLY | O_DIRECTORY);
+    return inodeOfFd(platform, directory.fd) === attached ? [] : damage('was made anew');
   } catch (error) {
     return damage(`can't be opened: ${(error as Error).message}`);
-  }
-  try {
-    return inodeOfFd(platform, fd) === attached ? [] : damage('was made anew');
-  } finally {
-    closeFd(platform, fd);
   }
 }
 

@@ -36,7 +36,7 @@ const load = (kernel: KernelFields) => {
   const configured = configuredSocket(readObject(objects('socket')), options, kernel);
   const { spec, replaced } = withoutReads(configured);
   assert.ok(replaced > 0, 'the programs read the kernel’s memory');
-  loadObject(bpf, platform, spec)[Symbol.dispose]();
+  loadObject(bpf, spec)[Symbol.dispose]();
 };
 
 test('the programs of sockets load where the kernel’s memory may not be read', () => {

@@ -1,5 +1,6 @@
-import { attachTracepoint, type Bpf, type BpfMap, loadObject, type ObjectSpec } from '@heddle/ebpf';
+import { attachTracepoint, type Bpf, type BpfMap, type ObjectSpec } from '@heddle/ebpf';
 import { type Platform, removeFile } from '@heddle/sys';
+import { loadShared } from '../core/load-shared.ts';
 import type { PinFolder } from '../core/pinned-maps.ts';
 
 const program = 'connection_over';
@@ -52,10 +53,7 @@ export class OpenConnections {
 
   /** The link of an earlier agent gives way: a tracepoint's link cannot get another program. */
   private attach(): void {
-    using loaded = loadObject(this.bpf, this.platform, this.spec, {
-      maps: this.maps,
-      programs: [program],
-    });
+    using loaded = loadShared(this.bpf, this.spec, this.maps, [program]);
     using link = attachTracepoint(this.bpf, loaded.program(program));
     removeFile(this.platform, this.pin);
     link.pin(this.pin);

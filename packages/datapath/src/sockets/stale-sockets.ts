@@ -5,7 +5,6 @@ import {
   featureSince,
   features,
   type LoadedObject,
-  loadObject,
   type ObjectSpec,
   readIterator,
 } from '@heddle/ebpf';
@@ -25,6 +24,7 @@ import {
   readLink,
   SysError,
 } from '@heddle/sys';
+import { loadShared } from '../core/load-shared.ts';
 import { decodeStaleSocket, type StaleSocket, staleSocketSize } from '../generated/abi.ts';
 import { protocolNumbers } from '../services/backend-table.ts';
 
@@ -96,10 +96,10 @@ export class StaleSockets implements Disposable {
     if (!finds && !destroys) {
       throw new NotSupported('iter/bpf_sk_storage_map', featureSince('iter/bpf_sk_storage_map'));
     }
-    this.loaded ??= loadObject(this.bpf, this.platform, this.spec, {
-      maps: this.maps,
-      programs: [...(finds ? [finder] : []), ...(destroys ? Object.values(destroyers) : [])],
-    });
+    this.loaded ??= loadShared(this.bpf, this.spec, this.maps, [
+      ...(finds ? [finder] : []),
+      ...(destroys ? Object.values(destroyers) : []),
+    ]);
     const count = finds
       ? this.destroyFound(this.loaded, destroys)
       : this.destroyWalked(this.loaded);
@@ -150,7 +150,7 @@ export class StaleSockets implements Disposable {
   /** Stale sockets by the inode number of their namespace. */
   private find(loaded: LoadedObject): Map<number, StaleSocket[]> {
     using link = attachIterator(this.bpf, loaded.program(finder), { map: this.maps.connections! });
-    const bytes = readIterator(this.bpf, this.platform, link);
+    const bytes = readIterator(this.bpf, link);
     const found = new Map<number, StaleSocket[]>();
     for (let at = 0; at + staleSocketSize <= bytes.length; at += staleSocketSize) {
       const socket = decodeStaleSocket(bytes, at);
@@ -167,7 +167,7 @@ export class StaleSockets implements Disposable {
     let count = 0;
     for (const protocol of protocols) {
       using link = attachIterator(this.bpf, loaded.program(destroyers[protocol]!));
-      count += readIterator(this.bpf, this.platform, link).length;
+      count += readIterator(this.bpf, link).length;
     }
     return count;
   }

@@ -5,7 +5,6 @@ import {
   inNewNamespace,
   load,
   longs,
-  platform,
   temporaryCgroup,
   u32,
   withoutLeak,
@@ -32,12 +31,12 @@ const withVictim = (port: number): LoadedObject =>
 /** Local ports of what a socket iterator lists. */
 function ports(object: LoadedObject, name: string): number[] {
   using link = attachIterator(bpf, object.program(name));
-  const fields = new Uint16Array(readIterator(bpf, platform, link).slice().buffer);
+  const fields = new Uint16Array(readIterator(bpf, link).slice().buffer);
   return [...fields].filter((_, i) => i % 2 === 0);
 }
 
 describe('an iterator', () => {
-  test('over TCP sockets lists those of the own namespace', () => {
+  test('an iterator over TCP sockets lists those of the own namespace', () => {
     withoutLeak(() =>
       inNewNamespace(() => {
         using server = new TestSocket('tcp');
@@ -53,7 +52,7 @@ describe('an iterator', () => {
     );
   });
 
-  test('over TCP sockets destroys one', { skip }, () => {
+  test('an iterator over TCP sockets destroys one', { skip }, () => {
     withoutLeak(() =>
       inNewNamespace(() => {
         using server = new TestSocket('tcp');
@@ -69,7 +68,7 @@ describe('an iterator', () => {
     );
   });
 
-  test('over UDP sockets: a destroyed one tells its owner ECONNABORTED', { skip }, () => {
+  test('an iterator over UDP sockets destroys one, whose owner gets ECONNABORTED', { skip }, () => {
     withoutLeak(() =>
       inNewNamespace(() => {
         using server = new TestSocket('udp');
@@ -87,7 +86,7 @@ describe('an iterator', () => {
     );
   });
 
-  test('over the elements of a map, as often as it is read', {
+  test('an iterator over the elements of a map runs at each read', {
     skip: refused('bpf_map_elem'),
   }, () => {
     withoutLeak(() => {
@@ -97,7 +96,7 @@ describe('an iterator', () => {
       numbers.update(u32(2), u32(20));
       using link = attachIterator(bpf, object.program('list_numbers'), { map: numbers });
       const read = () => {
-        const values = words(readIterator(bpf, platform, link));
+        const values = words(readIterator(bpf, link));
         return values.filter((_, i) => i % 2 === 1).sort((a, b) => a - b);
       };
       assert.deepEqual(read(), [10, 20]);
@@ -109,23 +108,25 @@ describe('an iterator', () => {
     });
   });
 
-  test('over the storage of sockets', { skip: refused('bpf_sk_storage_map') }, () => {
+  test('an iterator lists the storage of sockets', { skip: refused('bpf_sk_storage_map') }, () => {
     using cgroup = temporaryCgroup();
     withoutLeak(() => {
       using object = load('sockets', { programs: ['list_storage', 'keep_storage'] });
-      using _hook = attachCgroup(bpf, object.program('keep_storage'), cgroup.fd);
+      using _hook = attachCgroup(bpf, object.program('keep_storage'), cgroup);
       cgroup.enter(() => {
         using _one = new TestSocket('udp');
         using _two = new TestSocket('tcp');
         using link = attachIterator(bpf, object.program('list_storage'), {
           map: object.map('storage'),
         });
-        assert.deepEqual(longs(readIterator(bpf, platform, link)), [42n, 42n]);
+        assert.deepEqual(longs(readIterator(bpf, link)), [42n, 42n]);
       });
     });
   });
 
-  test('without the map that it needs', { skip: refused('bpf_map_elem') }, () => {
+  test('an iterator over elements without a map is refused', {
+    skip: refused('bpf_map_elem'),
+  }, () => {
     using object = load('sockets', { programs: ['list_numbers'] });
     assert.throws(
       () => attachIterator(bpf, object.program('list_numbers')),
@@ -133,7 +134,7 @@ describe('an iterator', () => {
     );
   });
 
-  test('is found to be refused where the kernel refuses to load it, and only there', () => {
+  test('a probe finds exactly the iterators that the kernel loads', () => {
     for (const [name, target] of [
       ['list_numbers', 'bpf_map_elem'],
       ['list_storage', 'bpf_sk_storage_map'],
@@ -144,7 +145,7 @@ describe('an iterator', () => {
     }
   });
 
-  test('a call of a kernel function that is not there stays dead code', () => {
+  test('a call of a missing kernel function is dead code', () => {
     assert.equal(features(bpf).has('kfunc/bpf_no_such_kfunc'), false);
     using object = load('sockets', { programs: ['list_udp'] });
     assert.ok(object.program('list_udp').info.verifiedInstructions > 0);

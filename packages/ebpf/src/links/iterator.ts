@@ -1,4 +1,4 @@
-import { checked, errno, type Platform, syscallNumbers } from '@heddle/sys';
+import { checked, errno, syscallNumbers } from '@heddle/sys';
 import type { Bpf } from '../bpf.ts';
 import type { BpfMap } from '../map.ts';
 import type { BpfProgram } from '../program.ts';
@@ -9,8 +9,9 @@ import { attaching, type Link } from './link.ts';
 const ITERATOR_INFO_SIZE = 16;
 
 /**
- * Makes an iterator program ready to be read, as often as one likes. Programs of iter/bpf_map_elem
- * and iter/bpf_sk_storage_map need the map to walk over. Throws SysError.
+ * Attaches an iterator program. Each `readIterator` of the link runs it once. Programs of
+ * iter/bpf_map_elem and iter/bpf_sk_storage_map iterate over the elements of `target.map`. Throws
+ * SysError.
  */
 export function attachIterator(
   bpf: Bpf,
@@ -33,10 +34,11 @@ export function attachIterator(
 }
 
 /**
- * Runs an iterator once over all its objects and returns what the program wrote. Iterators over
- * sockets see the network namespace that the calling thread is in. Throws SysError.
+ * Runs an iterator program once for each of its objects and returns what it wrote. Iterators over
+ * sockets list those of the calling thread's network namespace. Throws SysError.
  */
-export function readIterator(bpf: Bpf, platform: Platform, link: Link): Uint8Array {
+export function readIterator(bpf: Bpf, link: Link): Uint8Array {
+  const { platform } = bpf;
   const fd = bpf.iteratorCreate(link.fd);
   const { read } = syscallNumbers(platform);
   try {
@@ -48,7 +50,7 @@ export function readIterator(bpf: Bpf, platform: Platform, link: Link): Uint8Arr
         bytes = larger;
       }
       const got = platform.syscall(read, fd, bytes.subarray(length), bytes.length - length);
-      // EAGAIN: a million objects went by without output (bpf_seq_read); it goes on from there.
+      // EAGAIN: a million objects without output (bpf_seq_read). The next read continues there.
       if (got === -errno.EINTR || got === -errno.EAGAIN) continue;
       if (checked('read', got, 'read iterator') === 0) return bytes.slice(0, length);
       length += got;

@@ -7,8 +7,8 @@ import type { BpfProgram } from '../program.ts';
 import { attachTypes, BPF_F_AFTER, BPF_F_BEFORE, BPF_F_LINK, nameOf } from '../uapi.ts';
 
 /**
- * A program's place in the kernel. It is taken away when the last descriptor and the last pin are
- * gone, so an attachment that shall outlive the process is pinned.
+ * The attachment of a program. It ends when its last descriptor is closed and its last pin removed, so
+ * pin a link that must outlive the process.
  */
 export class Link implements Disposable {
   readonly #bpf: Bpf;
@@ -16,7 +16,7 @@ export class Link implements Disposable {
   /** Negative once closed. */
   #fd: number;
 
-  /** Takes over `fd`. `name` is for messages. */
+  /** Takes over `fd`. Messages have `name`. */
   constructor(bpf: Bpf, fd: number, name = 'of a descriptor') {
     this.#bpf = bpf;
     this.#fd = fd;
@@ -39,13 +39,13 @@ export class Link implements Disposable {
     return new Link(bpf, bpf.openId('link', id), `${id}`);
   }
 
-  /** What the kernel says now: the program changes with `update`, a device may have gone. */
+  /** The present properties: `update` changes the program, an interface may be deleted. Throws SysError. */
   get info(): LinkInfo {
     return readLinkInfo(this.#bpf, this.fd);
   }
 
   /**
-   * Puts another program of the same type in this place, without a gap. Throws SysError, and
+   * Replaces the program by another one of the same type, without a gap. Throws SysError, and
    * Incompatible when the program was loaded for another hook of cgroups.
    */
   update(program: BpfProgram): void {
@@ -63,16 +63,16 @@ export class Link implements Disposable {
       this.#bpf.linkUpdate(this.fd, program.fd);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      throw new SysError('bpf', error.errno, `update link to program ${program.name}`);
+      throw error.about(`update link to program ${program.name}`);
     }
   }
 
-  /** Takes the program away now, pins or not; the link stays as an empty shell. Throws SysError. */
+  /** Detaches the program at once, also from a pinned link, which remains without one. Throws SysError. */
   detach(): void {
     this.#bpf.linkDetach(this.fd);
   }
 
-  /** Keeps the attachment beyond the life of this process. Throws SysError. */
+  /** Pins the link at `path`: the attachment then outlives this process. Throws SysError. */
   pin(path: string): void {
     this.#bpf.objectPin(this.fd, path);
   }
@@ -85,8 +85,8 @@ export class Link implements Disposable {
 }
 
 /**
- * Makes a link with `create`. A failure says which program should have gone where; when the
- * kernel lacks the whole kind it is NotSupported.
+ * Makes a link with `create`. An error names the program and the target. Throws NotSupported when the
+ * kernel lacks this kind of link.
  */
 export function attaching(
   bpf: Bpf,
@@ -99,16 +99,16 @@ export function attaching(
     return new Link(bpf, create(), `of program ${program.name}`);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
-    // Only then, so that attaching costs no probe where it works. EINVAL has many other reasons.
+    // The kind is probed only after a failure. EINVAL has many other reasons.
     if (kind && error.code === 'EINVAL') features(bpf).require(kind);
-    throw new SysError('bpf', error.errno, `attach program ${program.name} to ${where}`);
+    throw error.about(`attach program ${program.name} to ${where}`);
   }
 }
 
-/** Where among the programs of a device a new one goes; absent: last. */
+/** The position among the programs of a network interface; absent: last. */
 export type Place = 'first' | 'last' | { readonly before: Link } | { readonly after: Link };
 
-/** `flags` and `relative` of a LinkCreateOptions. */
+/** Returns `flags` and `relative` of a LinkCreateOptions. */
 export function placing(place: Place | undefined): { flags: number; relative: number } {
   if (place === undefined || place === 'last') return { flags: 0, relative: 0 };
   if (place === 'first') return { flags: BPF_F_BEFORE, relative: 0 };

@@ -47,11 +47,11 @@ function connectOnce(): { result: string; port: number } {
 }
 
 describe('cgroup', () => {
-  test('a program sees the sockets of the cgroup, and no others', () => {
+  test('a program of a cgroup runs for the sockets of that cgroup only', () => {
     using cgroup = temporaryCgroup();
     withoutLeak(() => {
       using object = load('connects');
-      using link = attachCgroup(bpf, object.program('connect4'), cgroup.fd);
+      using link = attachCgroup(bpf, object.program('connect4'), cgroup);
       const inside = cgroup.enter(connectOnce);
       const outside = connectOnce();
       assert.deepEqual([inside.result, outside.result], ['ok', 'ok']);
@@ -66,10 +66,10 @@ describe('cgroup', () => {
     });
   });
 
-  test('another program takes the place at once, and detaching ends it', () => {
+  test('a link is updated to another program, and detached', () => {
     using cgroup = temporaryCgroup();
     using object = load('connects');
-    using link = attachCgroup(bpf, object.program('connect4'), cgroup.fd);
+    using link = attachCgroup(bpf, object.program('connect4'), cgroup);
     assert.equal(cgroup.enter(connectOnce).result, 'ok');
     link.update(object.program('refuse4'));
     assert.equal(link.info.programId, object.program('refuse4').info.id);
@@ -84,14 +84,14 @@ describe('cgroup', () => {
     assert.equal(cgroup.enter(connectOnce).result, 'ok');
   });
 
-  test('pinned, it works on without its maker and is found again', () => {
+  test('a pinned link remains without its owner and is opened again', () => {
     using bpffs = temporaryBpffs();
     using cgroup = temporaryCgroup();
     const path = `${bpffs.path}/connect4`;
     withoutLeak(() => {
       {
         using object = load('connects', { programs: ['refuse4'] });
-        using link = attachCgroup(bpf, object.program('refuse4'), cgroup.fd);
+        using link = attachCgroup(bpf, object.program('refuse4'), cgroup);
         link.pin(path);
       }
       assert.equal(cgroup.enter(connectOnce).result, 'EPERM');
@@ -105,23 +105,45 @@ describe('cgroup', () => {
     });
   });
 
-  test('a program from a pin is attached where the caller says', () => {
+  test('a pinned program is attached with the attach type of the caller', () => {
     using bpffs = temporaryBpffs();
     using cgroup = temporaryCgroup();
     using object = load('connects', { programs: ['refuse4'] });
     object.program('refuse4').pin(`${bpffs.path}/refuse4`);
     using pinned = BpfProgram.openPinned(bpf, `${bpffs.path}/refuse4`);
     assert.throws(
-      () => attachCgroup(bpf, pinned, cgroup.fd),
-      /attach program refuse4 to cgroup: EINVAL/,
+      () => attachCgroup(bpf, pinned, cgroup),
+      /attach program refuse4 to cgroup: invalid argument \(EINVAL\)/,
     );
-    using _link = attachCgroup(bpf, pinned, cgroup.fd, attachTypes.cgroup_inet4_connect);
+    using _link = attachCgroup(bpf, pinned, cgroup, attachTypes.cgroup_inet4_connect);
     assert.equal(cgroup.enter(connectOnce).result, 'EPERM');
   });
 
-  test('a descriptor that is no cgroup', () => {
+  test('a program is attached to the cgroup at a path', () => {
+    using cgroup = temporaryCgroup();
+    withoutLeak(() => {
+      using object = load('connects', { programs: ['refuse4'] });
+      using _link = attachCgroup(bpf, object.program('refuse4'), cgroup.path);
+      assert.equal(cgroup.enter(connectOnce).result, 'EPERM');
+    });
+  });
+
+  test('an error names the path that is no cgroup and says what is wrong with it', () => {
     using object = load('connects', { programs: ['connect4'] });
-    assert.throws(() => attachCgroup(bpf, object.program('connect4'), 0x7fffffff), code('EBADF'));
+    const attach = (path: string) => () => attachCgroup(bpf, object.program('connect4'), path);
+    assert.throws(attach('/no/such'), {
+      code: 'ENOENT',
+      message: 'attach program connect4 to cgroup /no/such: no such file or directory (ENOENT)',
+    });
+    assert.throws(attach('/proc/self/status'), {
+      code: 'ENOTDIR',
+      message: 'attach program connect4 to cgroup /proc/self/status: not a directory (ENOTDIR)',
+    });
+    assert.throws(attach('/tmp'), {
+      code: 'EBADF',
+      message:
+        'attach program connect4 to cgroup /tmp: it is not a directory of a cgroup2 file system (EBADF)',
+    });
   });
 });
 
@@ -137,7 +159,7 @@ function counters(object: LoadedObject): Record<string, bigint> {
 describe('tcx', () => {
   const skip = !features(bpf).has('link/tcx') && 'the kernel has no tcx (Linux 6.6)';
 
-  test('programs run in the order asked for', { skip }, () => {
+  test('tcx programs run in the requested order', { skip }, () => {
     withoutLeak(() =>
       inNewNamespace(() => {
         using object = load('packets');
@@ -168,11 +190,11 @@ describe('tcx', () => {
     );
   });
 
-  test('a device that is not there', { skip }, () => {
+  test('attaching to a missing interface fails', { skip }, () => {
     using object = load('packets', { programs: ['tc_count'] });
     assert.throws(
       () => attachTcx(bpf, object.program('tc_count'), 0x7fff, 'ingress'),
-      /attach program tc_count to ingress of device 32767: ENODEV/,
+      /attach program tc_count to ingress of interface 32767: no such device \(ENODEV\)/,
     );
   });
 
@@ -187,7 +209,7 @@ describe('tcx', () => {
 });
 
 describe('xdp', () => {
-  test('sees what comes in, one program at a time', () => {
+  test('xdp runs one program at a time', () => {
     withoutLeak(() =>
       inNewNamespace(() => {
         using object = load('packets');
@@ -212,7 +234,7 @@ describe('netkit', () => {
   const skip =
     !features(bpf).has('link/netkit') && 'the kernel has no netkit (Linux 6.8 with CONFIG_NETKIT)';
 
-  test('programs see what leaves either end, and are replaced in place', { skip }, () => {
+  test('netkit programs run at both ends and are replaced in place', { skip }, () => {
     using primary = netkitEnd('192.0.2.1');
     using peer = netkitEnd('192.0.2.2');
     createNetkit(
@@ -301,7 +323,7 @@ function netkitEnd(address: string) {
 }
 
 describe('tracepoint', () => {
-  test('typed and raw programs see events', async () => {
+  test('typed and raw tracepoint programs see events', async () => {
     using object = load('sockets', { programs: ['on_switch', 'on_raw_switch'] });
     const switches = () =>
       longs(object.map('.bss').lookup(u32(0)))[object.variables.get('switches')!.offset / 8]!;
@@ -328,7 +350,7 @@ describe('tracepoint', () => {
     assert.equal(switches(), both, 'detached when closed');
     assert.throws(
       () => attachTracepoint(bpf, object.program('on_raw_switch'), 'no_such_event'),
-      /attach program on_raw_switch to tracepoint no_such_event: ENOENT/,
+      /attach program on_raw_switch to tracepoint no_such_event: no such file or directory \(ENOENT\)/,
     );
   });
 });

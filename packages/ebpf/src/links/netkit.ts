@@ -4,9 +4,9 @@ import { attachTypes } from '../uapi.ts';
 import { attaching, type Link, type Place, placing } from './link.ts';
 
 /**
- * Attaches a tc program to a netkit pair (Linux 6.8), given by the index of its primary device:
- * at the primary's end (`primary`) or, from outside, at the other end (`peer`). Throws
- * NotSupported, or SysError (ENODEV: no such device, ENXIO: no netkit device, EACCES: no primary one).
+ * Attaches a tc program to a netkit pair (Linux 6.8), given by the index of its primary interface: at
+ * the end of the primary (`primary`) or at the other end (`peer`). Throws NotSupported, and SysError
+ * (ENODEV: no such interface, ENXIO: not a netkit interface, EACCES: not the primary one).
  */
 export function attachNetkit(
   bpf: Bpf,
@@ -17,7 +17,7 @@ export function attachNetkit(
 ): Link {
   const attachType = end === 'primary' ? attachTypes.netkit_primary : attachTypes.netkit_peer;
   const options = { program: program.fd, target: ifindex, attachType, ...placing(place) };
-  return attaching(bpf, program, `${end} of netkit device ${ifindex}`, 'link/netkit', () =>
+  return attaching(bpf, program, `${end} of netkit interface ${ifindex}`, 'link/netkit', () =>
     bpf.linkCreate(options),
   );
 }

@@ -4,10 +4,10 @@ import { attachTypes } from '../uapi.ts';
 import { attaching, type Link, type Place, placing } from './link.ts';
 
 /**
- * Attaches a tc program to a device's ingress or egress by a tcx link (Linux 6.6), by default
- * behind the ones that are there. A program passes the packet on to the next by returning
- * TCX_NEXT (-1). Throws NotSupported, or SysError (ENODEV: no such device in the caller's
- * network namespace).
+ * Attaches a tc program to the ingress or egress of a network interface by a tcx link (Linux 6.6), by
+ * default after the existing ones. A program passes the packet to the next one by returning TCX_NEXT
+ * (-1). Throws NotSupported, and SysError (ENODEV: no such interface in the network namespace of the
+ * caller).
  */
 export function attachTcx(
   bpf: Bpf,
@@ -18,7 +18,7 @@ export function attachTcx(
 ): Link {
   const attachType = direction === 'ingress' ? attachTypes.tcx_ingress : attachTypes.tcx_egress;
   const options = { program: program.fd, target: ifindex, attachType, ...placing(place) };
-  return attaching(bpf, program, `${direction} of device ${ifindex}`, 'link/tcx', () =>
+  return attaching(bpf, program, `${direction} of interface ${ifindex}`, 'link/tcx', () =>
     bpf.linkCreate(options),
   );
 }

@@ -3,7 +3,7 @@ import type { BpfProgram } from '../program.ts';
 import { attaching, type Link } from './link.ts';
 
 /**
- * Attaches a program to a tracepoint: a raw_tp program to the one named, a tp_btf program to the
+ * Attaches a program to a tracepoint: a raw_tp program to the one of that name, a tp_btf program to the
  * one that it was loaded for. Throws SysError (ENOENT: no such tracepoint).
  */
 export function attachTracepoint(bpf: Bpf, program: BpfProgram, name?: string): Link {

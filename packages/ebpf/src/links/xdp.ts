@@ -7,9 +7,10 @@ import { attaching, type Link } from './link.ts';
 const modes = { any: 0, generic: 1 << 1, native: 1 << 2 } as const;
 
 /**
- * Attaches an XDP program to a device; there can be one per mode. `any` is native where the
- * driver can, else generic. Throws NotSupported, or SysError (EINVAL: no such device in the
- * caller's network namespace; EOPNOTSUPP: the driver has no native mode; EBUSY: taken).
+ * Attaches an XDP program to a network interface, which has one for each mode. `any` is native if the
+ * driver supports it, else generic. Throws NotSupported, and SysError (EINVAL: no such interface in the
+ * network namespace of the caller; EOPNOTSUPP: the driver has no native mode; EBUSY: another program is
+ * attached).
  */
 export function attachXdp(
   bpf: Bpf,
@@ -17,7 +18,7 @@ export function attachXdp(
   ifindex: number,
   mode: keyof typeof modes = 'any',
 ): Link {
-  return attaching(bpf, program, `xdp of device ${ifindex}`, 'link/xdp', () =>
+  return attaching(bpf, program, `xdp of interface ${ifindex}`, 'link/xdp', () =>
     bpf.linkCreate({
       program: program.fd,
       target: ifindex,

@@ -20,6 +20,18 @@ export interface Endpoint {
 
 export const endpointSize = 24;
 
+export const endpointCodec = {
+  size: 24,
+  offsets: {
+    address: 0,
+    port: 16,
+    protocol: 18,
+    zone: 20,
+  },
+  encode: encodeEndpoint,
+  decode: decodeEndpoint,
+} as const;
+
 export function encodeEndpoint(value: Endpoint, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 24);
   checkLength('endpoint.address', value.address.length, 16);
@@ -73,6 +85,37 @@ export interface Everything {
 }
 
 export const everythingSize = 216;
+
+export const everythingCodec = {
+  size: 216,
+  offsets: {
+    tiny: 0,
+    wideSigned: 8,
+    networkWord: 16,
+    networkLong: 24,
+    flag: 32,
+    smallSigned: 33,
+    halfSigned: 34,
+    state: 36,
+    fullState: 40,
+    number: 44,
+    large: 48,
+    nested: 56,
+    list: 80,
+    words: 128,
+    longs: 144,
+    ports: 160,
+    grid: 164,
+    text: 176,
+    either: 184,
+    pointer: 192,
+    pair: 200,
+    inlined: 204,
+    last: 208,
+  },
+  encode: encodeEverything,
+  decode: decodeEverything,
+} as const;
 
 export function encodeEverything(value: Everything, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 216);
@@ -163,6 +206,16 @@ export interface EverythingPair {
 }
 
 export const everythingPairSize = 4;
+
+export const everythingPairCodec = {
+  size: 4,
+  offsets: {
+    first: 0,
+    second: 2,
+  },
+  encode: encodeEverythingPair,
+  decode: decodeEverythingPair,
+} as const;
 
 export function encodeEverythingPair(value: EverythingPair, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 4);

@@ -23,7 +23,7 @@ const noKernel: Surroundings = {
 
 /** The tags that the running kernel gives the programs of an object; it leaves out programs that the kernel can't load. */
 export function objectTags(platform: Platform, spec: ObjectSpec): ProgramTags {
-  const kernel = kernelSurroundings(platform, () => 0);
+  const kernel = kernelSurroundings({ platform }, () => 0);
   const tags: Record<string, readonly string[]> = {};
   for (const [name, program] of spec.programs) {
     const found = programTags(spec, program, kernel);

@@ -83,10 +83,10 @@ describe('tags of programs', () => {
 
   it('gives programs of another kernel other tags, and leaves out what a kernel can not load', () => {
     // The object's own structures have the fields that it reads at other offsets than a kernel has.
-    const other = kernelSurroundings(host.platform, () => 0, spec.btf!);
+    const other = kernelSurroundings(host.bpf, () => 0, spec.btf!);
     const relocated = [...spec.programs.values()].filter(({ relocations }) => relocations.length);
     for (const program of relocated) {
-      const kernel = kernelSurroundings(host.platform, () => 0);
+      const kernel = kernelSurroundings(host.bpf, () => 0);
       const tags = programTags(spec, program, kernel);
       assert.notDeepEqual(programTags(spec, program, other), tags, program.name);
     }
@@ -95,8 +95,8 @@ describe('tags of programs', () => {
   });
 
   it('leaves out where maps are and no other instruction', () => {
-    const kernel = kernelSurroundings(host.platform, () => 0);
-    const elsewhere = kernelSurroundings(host.platform, () => 77);
+    const kernel = kernelSurroundings(host.bpf, () => 0);
+    const elsewhere = kernelSurroundings(host.bpf, () => 77);
     const tags = programTags(spec, connect, kernel);
     const kinds = new Set(connect.references.map(({ kind }) => kind));
     assert.ok(kinds.has('map') && kinds.has('data'));

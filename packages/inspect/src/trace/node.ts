@@ -1,14 +1,13 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
+import { loadShared } from '@heddle/datapath';
 import {
   attachCgroup,
   type BpfMap,
   type LoadedObject,
-  loadObject,
   type ObjectSpec,
   readObject,
   withMap,
 } from '@heddle/ebpf';
-import { closeFd, O_DIRECTORY, O_RDONLY, openFile } from '@heddle/sys';
 import { VirtualClock, VmHost } from '@heddle/vm';
 import {
   type Dump,
@@ -47,12 +46,12 @@ export class TracedNode implements Disposable {
     const spec = (name: ObjectName) => {
       const bytes = dump.objects.get(name);
       if (!bytes) throw new Failure(exitCodes.failed, `trace: the dump has no object ${name}`);
-      return asDumped(readObject(bytes), dump, objectPrograms[name]);
+      return asDumped(readObject(bytes, `${name}.o`), dump, objectPrograms[name]);
     };
     this.specs = { socket: spec('socket'), node: spec('node'), xdp: spec('xdp') };
     const maps: Record<string, BpfMap> = {};
     for (const name of objectNames) {
-      const loaded = loadObject(this.host.bpf, this.host.platform, this.specs[name], { maps });
+      const loaded = loadShared(this.host.bpf, this.specs[name], maps);
       this.#loaded.push(loaded);
       for (const [map, made] of loaded.maps) {
         // Constants are each object's own.
@@ -79,14 +78,9 @@ export class TracedNode implements Disposable {
   }
 
   #attachHooks(): void {
-    const { bpf, platform, cgroupPath } = this.host;
-    const cgroup = openFile(platform, cgroupPath, O_RDONLY | O_DIRECTORY);
-    try {
-      for (const [name, { attachType }] of this.specs.socket.programs) {
-        attachCgroup(bpf, this.program(name), cgroup, attachType);
-      }
-    } finally {
-      closeFd(platform, cgroup);
+    const { bpf, cgroupPath } = this.host;
+    for (const [name, { attachType }] of this.specs.socket.programs) {
+      attachCgroup(bpf, this.program(name), cgroupPath, attachType);
     }
   }
 }

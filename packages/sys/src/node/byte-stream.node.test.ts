@@ -252,7 +252,7 @@ test('a connection that cannot be made says so with errno, a name with what the 
   await once(server, 'close');
   const refused = await open(t, port).closed;
   assert.ok(refused instanceof SysError && refused.code === 'ECONNREFUSED', String(refused));
-  assert.equal(refused.message, `connect 127.0.0.1:${port}: ECONNREFUSED`);
+  assert.equal(refused.message, `connect 127.0.0.1:${port}: connection refused (ECONNREFUSED)`);
   const unknown = await open(t, 1, 'no such name').closed;
   assert.ok(unknown instanceof LookupError, String(unknown));
   assert.match(unknown.message, /^look up no such name: /);

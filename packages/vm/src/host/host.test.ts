@@ -61,7 +61,7 @@ const codeOf = (work: () => unknown): string => {
   return 'ok';
 };
 
-test('files as the core uses them', () => {
+test('files of a host are written, listed and removed', () => {
   const { platform } = makeHost();
   makeDirectory(platform, '/run/a/b');
   writeFile(platform, '/run/a/b/c', Uint8Array.of(1, 2, 3));
@@ -74,7 +74,7 @@ test('files as the core uses them', () => {
   );
 });
 
-test('devices, addresses and routes by netlink', () => {
+test('netlink lists interfaces, addresses and routes of a host', () => {
   const { platform } = makeHost();
   using socket = new NetlinkSocket(platform);
   assert.deepEqual(
@@ -100,7 +100,7 @@ test('devices, addresses and routes by netlink', () => {
   );
 });
 
-test('network namespaces: cookies, and sockets that stay where they were made', () => {
+test('a socket stays in the network namespace where it was made', () => {
   const host = makeHost();
   const pod = host.addPod('p1', { v4: '10.0.0.2', v6: 'fd00:1::2' });
   using own = NetworkNamespace.current(host.platform);
@@ -125,11 +125,10 @@ describe('hooks of cgroups', () => {
   };
   const attach = (host: VmHost, source: string, path = host.cgroupPath) => {
     using program = connect4(host, source);
-    const cgroup = openFile(host.platform, path);
-    return attachCgroup(host.bpf, program, cgroup, attachTypes.cgroup_inet4_connect);
+    return attachCgroup(host.bpf, program, path, attachTypes.cgroup_inet4_connect);
   };
 
-  test('a refusal is EPERM unless the program says otherwise', () => {
+  test('a refused connect() fails with EPERM or the errno of the program', () => {
     const host = makeHost();
     assert.equal(connect(host), 0);
     {
@@ -141,7 +140,7 @@ describe('hooks of cgroups', () => {
     assert.equal(connect(host), -111);
   });
 
-  test('one on a pod’s cgroup is for the pod, one above for all; the own runs first', () => {
+  test('a program of a cgroup runs for that cgroup and those below, the lower one first', () => {
     const host = makeHost();
     const pod = host.addPod('p1', { v4: '10.0.0.2', v6: 'fd00:1::2' });
     using _all = attach(host, 'call 186; if r0 != 0 goto on; r1 = -1; call 187; on:; r0 = 0; exit');
@@ -151,7 +150,7 @@ describe('hooks of cgroups', () => {
     assert.equal(connect(host), -1);
   });
 
-  test('a program can change where it goes, and takes the place of another without a gap', () => {
+  test('a program changes the destination, and a link is updated to it', () => {
     const host = makeHost();
     // user_port, in network byte order
     using link = attach(host, 'r2 = 0x3930; *(u32 *)(r1 + 24) = r2; r0 = 1; exit');
@@ -167,7 +166,7 @@ describe('hooks of cgroups', () => {
   });
 });
 
-test('pins keep things, under a bpf file system only', () => {
+test('pins keep objects, on a bpf file system only', () => {
   const host = makeHost();
   const { bpf, platform } = host;
   makeDirectory(platform, '/sys/fs/bpf/x');
@@ -191,7 +190,7 @@ test('pins keep things, under a bpf file system only', () => {
   assert.deepEqual([...bpf.objects('map')], []);
 });
 
-test('frames pass the programs of the device; what is asked of the kernel is answered', () => {
+test('frames pass through the programs of the interface, which look up routes', () => {
   const host = makeHost();
   assert.equal(features(host.bpf).has('link/tcx'), true);
   assert.equal(features(host.bpf).has('kfunc/bpf_sock_destroy'), true);

@@ -23,7 +23,7 @@ import { VmPlatform } from './platform.ts';
 import type { VmSocket } from './socket.ts';
 import { StateChanges } from './state-changes.ts';
 
-/** Where a process is: what a socket that it makes belongs to. */
+/** The cgroup and network namespace of a process, to which its sockets belong. */
 export interface VmContext {
   readonly namespace: VmNamespace;
   readonly cgroup: VmCgroup;
@@ -33,11 +33,11 @@ export interface VmContext {
 export interface VmPlace extends VmContext {
   readonly name: string;
   readonly addresses: { readonly v4: string; readonly v6: string };
-  /** Runs `work` here: sockets that it makes belong to the place. */
+  /** Runs `work` here. The sockets that it makes belong to this place. */
   enter<Result>(work: () => Result): Result;
 }
 
-/** Namespaces of all hosts by address: what a packet finds its way by. */
+/** The network namespaces of all hosts by address, for the routing of packets. */
 export class VmNetwork {
   readonly #places = new Map<Address, VmNamespace>();
 
@@ -61,19 +61,19 @@ export interface VmHostOptions {
   readonly base: Surroundings;
   readonly name: string;
   readonly addresses: { readonly v4: string; readonly v6: string };
-  /** Shared by the hosts of a cluster; absent: a network of its own. */
+  /** The network that hosts of a cluster share; absent: one of its own. */
   readonly network?: VmNetwork;
   readonly seed?: number;
-  /** What bpf_fib_lookup answers; absent: the routes of the simulated devices. */
+  /** Implements bpf_fib_lookup; absent: the routes of the simulated interfaces. */
   readonly routes?: Routes;
-  /** Link-layer addresses of devices, 6 bytes; absent: those of the simulated ones. */
+  /** Returns the link-layer address (6 bytes) of an interface; absent: those of the simulated ones. */
   readonly linkAddress?: (ifindex: number) => Uint8Array | undefined;
   readonly cpus?: number;
-  /** What programs get in place of a map that is made; absent: the map itself. */
+  /** Returns the map for programs in place of a new one; absent: the new one. */
   readonly wrapMap?: (machine: Machine, map: VmMap) => VmMap;
 }
 
-/** First inode number of namespaces (PROC_NET_INIT_INO and what follows). */
+/** The first inode number of namespaces (from PROC_NET_INIT_INO on). */
 const FIRST_NAMESPACE = 4026531840n;
 
 const CGROUPS = '/sys/fs/cgroup';
@@ -81,8 +81,8 @@ const OWN_NAMESPACE = '/proc/thread-self/ns/net';
 
 /**
  * A simulated machine with its kernel: programs and maps, files, cgroups, network namespaces and
- * sockets. `bpf` and `platform` are doors to it like those to a real one, so that Heddle's own code
- * runs on it unchanged.
+ * sockets. `bpf` and `platform` have the interfaces of a real machine, so that Heddle's own code runs on
+ * it unchanged.
  */
 export class VmHost implements Disposable {
   readonly bpf: VmBpf;
@@ -94,9 +94,9 @@ export class VmHost implements Disposable {
   readonly node: VmPlace;
   readonly cgroup: VmCgroup;
   readonly devices: VmDevices;
-  /** Open sockets by what programs know them as. */
+  /** The open sockets by the object that programs refer to. */
   readonly sockets = new Map<object, VmSocket>();
-  /** Where the calling thread is. */
+  /** The place of the calling thread. */
   place: VmContext;
   readonly #descriptors = new Descriptors();
   #namespaces = 0n;
@@ -125,7 +125,9 @@ export class VmHost implements Disposable {
       encodeUtf8(`1 0 0:1 / ${CGROUPS} rw - cgroup2 cgroup2 rw\n`),
     );
     this.#file('/proc/kallsyms', new Uint8Array(0));
+    this.platform = new VmPlatform(this, base, this.#descriptors);
     this.bpf = new VmBpf({
+      platform: this.platform,
       now: () => base.monotonicNs(),
       seed: options.seed,
       cpus: options.cpus,
@@ -148,14 +150,13 @@ export class VmHost implements Disposable {
     this.stateChanges = new StateChanges(this.machine);
     this.node = this.#makePlace(options.name, options.addresses, CGROUPS);
     this.place = this.node;
-    this.platform = new VmPlatform(this, base, this.#descriptors);
   }
 
   get machine(): Machine {
     return this.bpf.machine;
   }
 
-  /** Path of the cgroup that all processes of the host are in or below. */
+  /** The path of the root cgroup, which all processes of the host are in or below. */
   get cgroupPath(): string {
     return CGROUPS;
   }
@@ -169,7 +170,7 @@ export class VmHost implements Disposable {
     return pod;
   }
 
-  /** Ends a pod: its sockets are closed, its addresses lead nowhere. */
+  /** Ends a pod: closes its sockets and removes its addresses. */
   removePod(pod: VmPlace): void {
     this.network.remove(pod.namespace);
     this.devices.removePod(pod.namespace);
@@ -177,12 +178,12 @@ export class VmHost implements Disposable {
     this.machine.memory.remove(pod.namespace.region);
   }
 
-  /** A frame comes in from outside, or goes out: through the programs of the node's device. */
+  /** Runs the programs of the node's external interface on a frame. */
   frame(direction: 'ingress' | 'egress', frame: Uint8Array): FrameResult {
     return this.devices.get(outsideDevice).run(this.machine, direction, frame);
   }
 
-  /** Runs `work` in another place and returns to the one before. */
+  /** Runs `work` in another place, and returns to the present one. */
   inPlace<Result>(place: VmContext, work: () => Result): Result {
     const before = this.place;
     this.place = place;
@@ -193,7 +194,7 @@ export class VmHost implements Disposable {
     }
   }
 
-  /** The namespace that an address leads to from another one; undefined when it leads nowhere. */
+  /** Returns the namespace of an address, seen from another one; undefined when there is no route. */
   namespaceOf(address: Address, from: VmNamespace): VmNamespace | undefined {
     return isLoopback(address) ? from : this.network.find(address);
   }
@@ -202,7 +203,7 @@ export class VmHost implements Disposable {
     return ++this.#socketCookies;
   }
 
-  /** A socket is closed: what programs keep for it goes. */
+  /** Removes the storage of a closed socket. */
   forgetStorage(socket: SocketHandle): void {
     for (const storage of this.#storages) storage.forget(socket);
   }
@@ -233,7 +234,7 @@ export class VmHost implements Disposable {
       throw new Error(`make ${name}: no cgroup`);
     const { cgroup } = directory;
     this.network.add(namespace);
-    // A process that sleeps there, by which the namespace is found.
+    // A process in the namespace, by which the namespace is found.
     const process = `/proc/${this.#processes++}/ns`;
     this.files.makeDirectories(process);
     this.files.put(`${process}/net`, { kind: 'namespace', namespace, inode: namespace.inode });
@@ -241,7 +242,7 @@ export class VmHost implements Disposable {
     return { ...place, name, addresses: texts, enter: (work) => this.inPlace(place, work) };
   }
 
-  /** Timers of programs run on the surroundings' clock. */
+  /** Runs the timers of programs by the clock of the surroundings. */
   #wakeAt(due: bigint): void {
     const base = this.#base;
     if (this.#timer && this.#timer.due <= due) return;
@@ -256,13 +257,13 @@ export class VmHost implements Disposable {
     this.#timer = { due, handle };
   }
 
-  /** Stops the clock: no timer of a program runs any more. */
+  /** Stops the timers of programs. */
   [Symbol.dispose](): void {
     this.#timer?.handle[Symbol.dispose]();
     this.#timer = undefined;
   }
 
-  /** What opening a path gives, with what depends on the calling thread. */
+  /** Opens a path, which may depend on the calling thread. */
   open(path: string): OpenFile | undefined {
     if (path === OWN_NAMESPACE) {
       const { namespace } = this.place;
@@ -335,7 +336,7 @@ const cgroupPrograms: ReadonlySet<number> = new Set([
 
 const deviceTypes: ReadonlySet<number> = new Set([attachTypes.tcx_ingress, attachTypes.tcx_egress]);
 
-/** Where an iterator's program stands. */
+/** The target of an iterator's link. */
 class IteratorPoint implements AttachPoint {
   readonly linkType = linkTypes.iter;
   readonly target: IteratorTarget;

@@ -23,7 +23,7 @@ import { Epoll } from './local-socket.ts';
 import { NetlinkObject } from './netlink-socket.ts';
 import { socketCalls } from './socket-calls.ts';
 
-/** Arguments of a system call, as the caller gave them. */
+/** The arguments of a system call. */
 export class Arguments {
   readonly #values: readonly SyscallArgument[];
   readonly #memory: (address: bigint) => Uint8Array | undefined;
@@ -41,7 +41,7 @@ export class Arguments {
     return typeof value === 'number' ? value : typeof value === 'bigint' ? Number(value) : 0;
   }
 
-  /** Bytes that were given; an empty array for others. */
+  /** Returns an argument that is bytes; an empty array for others. */
   bytes(index: number): Uint8Array {
     const value = this.#values[index];
     return value instanceof Uint8Array ? value : none;
@@ -51,7 +51,7 @@ export class Arguments {
     return decodeCString(this.bytes(index));
   }
 
-  /** Bytes at an address that `addressOf` has given, from there on. */
+  /** Returns the bytes from an address of `addressOf` on. */
   memory(address: bigint): Uint8Array {
     return this.#memory(address) ?? none;
   }
@@ -75,7 +75,7 @@ const modes: { readonly [kind in Node['kind']]?: number } = {
   socket: 0o140600,
 };
 
-/** Writes what fstatat(2) gives: mode, and the inode number in the second word of struct stat. */
+/** Writes the result of fstatat(2): the mode, and the inode number in the second word of struct stat. */
 function writeStatus(node: Node, into: Uint8Array): void {
   const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
   view.setBigUint64(8, node.inode, true);
@@ -141,7 +141,7 @@ const fileCalls: { readonly [name in SyscallName]?: Call } = {
     let path = args.text(0);
     const node = host.files.find(path);
     if (!node) return -errno.ENOENT;
-    // A file lies where its directory does.
+    // A file is on the file system of its directory.
     let directory = node;
     while (directory.kind !== 'directory') {
       path = path.slice(0, path.lastIndexOf('/'));
@@ -224,16 +224,15 @@ function writeEntries(
   return at;
 }
 
-/** How many arrays that `addressOf` was asked for are remembered. */
+/** The number of arrays of `addressOf` that are kept. */
 const ADDRESSES_KEPT = 64;
 
 /**
- * The door to a simulated host: system calls on its files, descriptors and sockets. What a host
- * doesn't simulate answers ENOSYS. Time comes from the surroundings.
+ * The Platform of a simulated host: system calls on its files, descriptors and sockets. A call that is not
+ * simulated fails with ENOSYS. The surroundings have the clock.
  */
 export class VmPlatform implements Platform {
   readonly arch = 'x64';
-  readonly possibleCpus: number;
   readonly pageSize = 4096;
   readonly #host: VmHost;
   readonly #base: Surroundings;
@@ -247,11 +246,14 @@ export class VmPlatform implements Platform {
     this.#host = host;
     this.#base = base;
     this.#descriptors = descriptors;
-    this.possibleCpus = host.bpf.possibleCpus;
     const numbers = syscallNumbers(this);
     for (const [name, call] of Object.entries({ ...fileCalls, ...socketCalls })) {
       this.#calls.set(numbers[name as SyscallName], call);
     }
+  }
+
+  get possibleCpus(): number {
+    return this.#host.bpf.possibleCpus;
   }
 
   syscall(number: number, ...values: readonly SyscallArgument[]): number {
@@ -282,7 +284,7 @@ export class VmPlatform implements Platform {
     return bytes.subarray(0, length);
   }
 
-  /** Ring buffers and watches of directories; on others nothing ever comes in. */
+  /** Watches ring buffers and watches of directories. Other descriptors never become readable. */
   onReadable(fd: number, ready: () => void): Disposable {
     const object = this.#descriptors.get(fd);
     const source = object instanceof MapObject ? object.map : object;
@@ -326,7 +328,7 @@ export class VmPlatform implements Platform {
     return this.#base.wallTimeMs();
   }
 
-  /** Not strong: a simulation shall come out the same each time. */
+  /** They are not strong: a simulation must be the same each time. */
   randomBytes(length: number): Uint8Array {
     return Uint8Array.from({ length }, () => this.#random());
   }
