@@ -1,5 +1,5 @@
-// Operations on 64-bit values that are kept as two 32-bit words, the low one first. They are
-// functions, and not part of the interpreter, because they are rare or long.
+// Operations on 64-bit values in two 32-bit words, the low one first. They are functions, and not part of
+// the interpreter, because they are rare or long.
 
 /** a[at] *= (low, high), modulo 2^64. */
 export function multiply(a: Int32Array, at: number, low: number, high: number): void {
@@ -16,7 +16,7 @@ export function multiply(a: Int32Array, at: number, low: number, high: number): 
   a[at] = Math.imul(own, low);
 }
 
-/** a[at] <<= count, of which the low six bits count. */
+/** a[at] <<= the low six bits of count. */
 export function shiftLeft(a: Int32Array, at: number, count: number): void {
   const n = count & 63;
   if (n === 0) return;
@@ -58,12 +58,12 @@ export function shiftRightSigned(a: Int32Array, at: number, count: number): void
   }
 }
 
-// Division of 64 bits goes by way of this memory: two words in, one 64-bit value out.
+// Memory for 64-bit division: two words and one 64-bit value share it.
 const words = new Int32Array(4);
 const unsigned = new BigUint64Array(words.buffer);
 const signed = new BigInt64Array(words.buffer);
 
-/** Puts a[at] and (low, high) where they are 64-bit values. */
+/** Copies a[at] and (low, high) to memory where they are 64-bit values. */
 function widen(a: Int32Array, at: number, low: number, high: number): void {
   words[0] = a[at]!;
   words[1] = a[at + 1]!;
@@ -76,7 +76,7 @@ function narrow(a: Int32Array, at: number): void {
   a[at + 1] = words[1]!;
 }
 
-/** Unsigned division; by zero the quotient is 0 (RFC 9669, section 4.1). */
+/** Unsigned division. The quotient of a division by zero is 0 (RFC 9669, section 4.1). */
 export function divide(a: Int32Array, at: number, low: number, high: number): void {
   if ((low | high) === 0) {
     a[at] = 0;
@@ -90,7 +90,7 @@ export function divide(a: Int32Array, at: number, low: number, high: number): vo
   }
 }
 
-/** Unsigned remainder; by zero the value stays. */
+/** Unsigned remainder. That of a division by zero is the dividend. */
 export function remainder(a: Int32Array, at: number, low: number, high: number): void {
   if ((low | high) === 0) return;
   if ((a[at + 1]! | high) === 0) {
@@ -102,14 +102,14 @@ export function remainder(a: Int32Array, at: number, low: number, high: number):
   narrow(a, at);
 }
 
-/** Signed division, towards zero; the least value by -1 is the least value again. */
+/** Signed division, rounded towards zero. The least value divided by -1 is the least value. */
 export function divideSigned(a: Int32Array, at: number, low: number, high: number): void {
   widen(a, at, low, high);
   signed[0] = (low | high) === 0 ? 0n : signed[0]! / signed[1]!;
   narrow(a, at);
 }
 
-/** Signed remainder, with the dividend's sign. */
+/** Signed remainder, with the sign of the dividend. */
 export function remainderSigned(a: Int32Array, at: number, low: number, high: number): void {
   if ((low | high) === 0) return;
   widen(a, at, low, high);
@@ -117,7 +117,7 @@ export function remainderSigned(a: Int32Array, at: number, low: number, high: nu
   narrow(a, at);
 }
 
-/** 32-bit forms of the four. */
+/** The 32-bit forms of these four. */
 export function divide32(a: number, b: number): number {
   return b === 0 ? 0 : (a >>> 0) / (b >>> 0);
 }
@@ -156,7 +156,7 @@ const FETCH = 1;
 const EXCHANGE = 0xe1;
 const COMPARE_EXCHANGE = 0xf1;
 
-/** The new value of one word of an atomic operation without carry: or, and, xor. */
+/** Returns the new word of an atomic operation without carry: or, and, xor. */
 function bitwise(kind: number, old: number, value: number): number {
   switch (kind & 0xf0) {
     case 0x40:
@@ -168,7 +168,7 @@ function bitwise(kind: number, old: number, value: number): number {
   }
 }
 
-/** An atomic operation (RFC 9669, section 5.3) on 4 bytes; `from` is the source register's place. */
+/** An atomic operation (RFC 9669, section 5.3) on 4 bytes. `from` is the index of the source register. */
 export function atomic32(
   view: DataView,
   at: number,
@@ -193,7 +193,7 @@ export function atomic32(
   }
 }
 
-/** The same on 8 bytes. */
+/** An atomic operation on 8 bytes. */
 export function atomic64(
   view: DataView,
   at: number,

@@ -1,6 +1,6 @@
 import type { LogFields, LogLevel, Platform } from '@heddle/sys';
 
-/** What of a Platform a simulated host takes from its surroundings. */
+/** The parts of a Platform that a simulated host takes from its surroundings. */
 export type Surroundings = Pick<Platform, 'setTimer' | 'monotonicNs' | 'wallTimeMs' | 'log'>;
 
 interface Timer {
@@ -10,7 +10,7 @@ interface Timer {
 
 const nsPerMs = 1_000_000n;
 
-/** Time that passes only when it is told to, so that a simulation comes out the same each time. */
+/** A clock that only advances on request, so that a simulation is the same each time. */
 export class VirtualClock implements Surroundings {
   #now: bigint;
   readonly #wallStartMs: number;
@@ -18,7 +18,7 @@ export class VirtualClock implements Surroundings {
   readonly #timers = new Set<Timer>();
   readonly #log: (level: LogLevel, message: string, fields?: LogFields) => void;
 
-  /** `startNs`: of the monotonic clock; `wallMs`: since 1970, at the same moment. */
+  /** `startNs` is the time of the monotonic clock, `wallMs` that since 1970. */
   constructor(startNs = 1_000_000_000n, wallMs = 0, log: Platform['log'] = () => {}) {
     this.#now = startNs;
     this.#startNs = startNs;
@@ -44,7 +44,7 @@ export class VirtualClock implements Surroundings {
     this.#log(level, message, fields);
   }
 
-  /** Lets time pass; timers fire at their moment, the earliest first, those of one moment in order. */
+  /** Advances the clock. Timers fire when they are due, the earliest first, those of one time in order. */
   advance(milliseconds: number): void {
     const end = this.#now + BigInt(Math.ceil(milliseconds)) * nsPerMs;
     for (let next = this.#next(end); next; next = this.#next(end)) {

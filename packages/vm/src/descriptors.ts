@@ -1,15 +1,15 @@
 import { errno, SysError } from '@heddle/sys';
 import type { VmObject } from './objects.ts';
 
-/** Standard streams have the numbers below. */
+/** The standard streams have the lower numbers. */
 const FIRST = 3;
 
-/** Open descriptors, each of which holds an object. */
+/** Open descriptors, each with an object. */
 export class Descriptors {
   readonly #objects = new Map<number, VmObject>();
   #next = FIRST;
 
-  /** Opens a descriptor of an object. */
+  /** Opens a descriptor of an object and returns its number. */
   open(object: VmObject): number {
     while (this.#objects.has(this.#next)) this.#next++;
     const fd = this.#next++;
@@ -17,19 +17,19 @@ export class Descriptors {
     return fd;
   }
 
-  /** The object behind a descriptor, of a class if one is given; undefined for others. */
+  /** Returns the object of a descriptor if it is of the given class. */
   get(fd: number): VmObject | undefined {
     return this.#objects.get(fd);
   }
 
-  /** The same, where another thing is an error. Throws SysError (EBADF, EINVAL). */
+  /** Returns the object of a descriptor. Throws SysError (EBADF: no descriptor, EINVAL: another class). */
   want<Kind extends VmObject>(fd: number, type: abstract new (...args: never[]) => Kind): Kind {
     const object = this.#objects.get(fd);
     if (object instanceof type) return object;
     throw new SysError('bpf', object ? errno.EINVAL : errno.EBADF, `use descriptor ${fd}`);
   }
 
-  /** False when there is no such descriptor. */
+  /** Returns false when there is no such descriptor. */
   close(fd: number): boolean {
     const object = this.#objects.get(fd);
     if (!object) return false;
@@ -39,7 +39,7 @@ export class Descriptors {
     return true;
   }
 
-  /** How many are open. */
+  /** The number of open descriptors. */
   get count(): number {
     return this.#objects.size;
   }

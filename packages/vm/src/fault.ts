@@ -1,4 +1,4 @@
-/** What went wrong, for those who tell kinds apart; the message says it to people. */
+/** The kind of a fault. */
 export type FaultKind =
   | 'memory'
   | 'budget'
@@ -7,13 +7,13 @@ export type FaultKind =
   | 'unknown-pointer'
   | 'not-simulated';
 
-/** Where in a program something happened. */
+/** The place of an event in a program. */
 export interface ProgramPlace {
   readonly program: string;
   readonly section: string | undefined;
-  /** Counts 8-byte slots from the program's start. */
+  /** In 8-byte slots from the start of the program. */
   readonly instruction: number;
-  /** From the object's line information; undefined when it was compiled without -g. */
+  /** From the object's line information; undefined for one that was compiled without -g. */
   readonly source: SourceLine | undefined;
 }
 
@@ -21,13 +21,13 @@ export interface SourceLine {
   readonly file: string;
   readonly line: number;
   readonly column: number;
-  /** The line itself. */
+  /** The text of the line. */
   readonly text: string;
 }
 
 /**
- * A program did what the kernel's verifier would have kept it from doing, or what this machine does
- * not simulate. The message names the program, the instruction and the source line.
+ * A program did something that the kernel's verifier does not let it do, or that this machine does not
+ * simulate. The message names the program, the instruction and the source line.
  */
 export class VmFault extends Error {
   override readonly name = 'VmFault';
@@ -41,14 +41,14 @@ export class VmFault extends Error {
   }
 }
 
-/** `instruction 17 (socket.bpf.c:123: return x;)` */
+/** Returns `instruction 17 (socket.bpf.c:123: return x;)`. */
 export function placeText({ instruction, source }: ProgramPlace): string {
   if (!source) return `instruction ${instruction}`;
   const file = source.file.slice(source.file.lastIndexOf('/') + 1);
   return `instruction ${instruction} (${file}:${source.line}: ${source.text.trim()})`;
 }
 
-/** A program that can't be loaded: what the kernel's verifier would say in its log. */
+/** A program that can't be loaded. The message is what the log of the verifier has. */
 export class LoadError extends Error {
   override readonly name = 'LoadError';
 }

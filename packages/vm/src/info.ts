@@ -2,16 +2,16 @@ import { encodeUtf8 } from '@heddle/sys';
 import { LinkObject } from './links.ts';
 import { BtfObject, MapObject, ProgramObject, type VmObject } from './objects.ts';
 
-/** What the info structures need beyond the object: memory that their pointers lead to. */
+/** The memory that pointers in the info structures refer to. */
 export type MemoryAt = (address: bigint) => Uint8Array | undefined;
 
 /**
  * BPF_OBJ_GET_INFO_BY_FD: struct bpf_map_info, bpf_prog_info, bpf_link_info, bpf_btf_info
- * (linux/bpf.h). What doesn't fit into `info` is left out, as the kernel does. Returns the bytes
+ * (linux/bpf.h). As in the kernel, fields beyond the end of `info` are left out. Returns the number of bytes
  * written.
  */
 export function writeInfo(object: VmObject, info: Uint8Array, memoryAt: MemoryAt): number {
-  // Filled in at full length, so that every field has its place.
+  // The structure at full length.
   const full = new Uint8Array(256);
   full.set(info.subarray(0, 256));
   const view = new DataView(full.buffer);

@@ -2,15 +2,15 @@ import { LoadError } from './fault.ts';
 
 /** Bytes of an instruction slot. */
 export const SLOT = 8;
-/** Words of a decoded instruction: operation and registers, offset or target, immediate (64 bits). */
+/** The words of a decoded instruction: operation and registers, offset or target, immediate (64 bits). */
 export const STRIDE = 4;
 
-/** The tail call helper's number; the machine does it itself, as it changes what runs. */
+/** The number of the tail call helper. The machine implements it, because it changes the running program. */
 export const TAIL_CALL = 12;
 
 /**
- * Operations of the machine. Most are the opcode of RFC 9669 as it stands; those that an opcode's
- * other fields tell apart have numbers from 0x100 on:
+ * Operations of the machine. Most have the opcode of RFC 9669. Those that differ in other fields than the
+ * opcode have numbers from 0x100 on:
  *
  * | number | meaning |
  * |---|---|
@@ -25,10 +25,10 @@ const SIGNED = 0x100;
 const CALL_HELPER = 0x85;
 const CALL_LOCAL = 0x185;
 const CALL_TAIL = 0x187;
-/** What the second slot of a wide instruction is decoded to: the machine refuses to run it. */
+/** The operation of the second slot of a wide instruction. It can't be run. */
 const NO_OPERATION = 0;
 
-/** An instruction as it stands in an object. */
+/** An instruction of an object. */
 export interface Instruction {
   readonly opcode: number;
   readonly to: number;
@@ -37,12 +37,12 @@ export interface Instruction {
   readonly immediate: number;
 }
 
-/** What decoding asks its caller. Each throws LoadError for what it doesn't know. */
+/** Resolves references while a program is decoded. Each function throws LoadError for an unknown one. */
 export interface Resolver {
-  /** Index of a helper (by number) or kernel function (by BTF id) among those that the program calls. */
+  /** Returns the index of a helper (by number) or kernel function (by BTF id) among those that the program calls. */
   readonly helper: (id: number, at: number) => number;
   readonly kernelFunction: (id: number, at: number) => number;
-  /** Address that a wide instruction's mark (BPF_PSEUDO_*) and immediates stand for. */
+  /** Returns the address for the BPF_PSEUDO_* value and the immediates of a wide instruction. */
   readonly address: (mark: number, low: number, high: number, at: number) => [number, number];
 }
 
@@ -59,8 +59,8 @@ export function readInstruction(code: DataView, at: number): Instruction {
 }
 
 /**
- * Decodes a program for the machine: four words for each slot. Checks what RFC 9669 says of each
- * instruction's form, that jumps and calls lead to instructions, and that the end isn't run over.
+ * Decodes a program for the machine: four words for each slot. Checks the form of each instruction (RFC
+ * 9669), that the targets of jumps and calls are instructions, and that the last one ends the program.
  * Throws LoadError.
  */
 export function decode(bytes: Uint8Array, resolver: Resolver): Int32Array {
@@ -123,7 +123,7 @@ function refuse(at: number, why: string): never {
   throw new LoadError(`instruction ${at}: ${why}`);
 }
 
-/** Register numbers are kept doubled: each register is two words. */
+/** Register numbers are doubled, because each register has two words. */
 function put(
   code: Int32Array,
   at: number,
@@ -140,7 +140,7 @@ function put(
   code[at * STRIDE + 3] = high;
 }
 
-/** Where a jump or a call of a subprogram leads, in slots. */
+/** Returns the target of a jump or of a call of a subprogram, in slots. */
 function jumpTarget(
   { opcode, from, offset, immediate }: Instruction,
   at: number,
@@ -168,7 +168,7 @@ function operationOf(instruction: Instruction, at: number): number {
     case 5:
     case 6:
       return jump(instruction, at);
-    case 0: // LD: what is left of the legacy packet access
+    case 0: // LD: wide loads and the legacy packet access
       if (!legacy.has(opcode)) break;
       if (offset !== 0 || to !== 0 || (opcode < 0x40 && from !== 0)) reserved(at);
       return opcode;

@@ -22,12 +22,12 @@ import type { Machine } from './machine.ts';
 import type { Program } from './program.ts';
 
 /**
- * Runs a program from a decoded instruction on, until the function that it starts in returns.
+ * Runs a program from a decoded instruction until the function of that instruction returns.
  *
- * Registers are pairs of 32-bit words, the low one first: r0 is R[0] and R[1]. `a`, `ah` stand for
- * the target's value and `b`, `bh` for the operand's, register or immediate. Case labels are
- * numbers, because only for those does V8 make a jump table; they are the opcodes of RFC 9669 and
- * those of instructions.ts from 0x100 on.
+ * Registers are pairs of 32-bit words, the low one first: r0 is R[0] and R[1]. `a`, `ah` have the value
+ * of the target and `b`, `bh` that of the operand, register or immediate. Case labels are numbers,
+ * because V8 makes a jump table only of those. They are the opcodes of RFC 9669 and, from 0x100 on,
+ * those of instructions.ts.
  */
 export function interpret(machine: Machine, entered: Program, entry: number): void {
   const R = machine.registers;
@@ -369,7 +369,7 @@ export function interpret(machine: Machine, entered: Program, entry: number): vo
         break;
       }
 
-      // 64-bit jumps: those that are taken leave the switch with `continue`
+      // 64-bit jumps: those taken leave the switch with `continue`
       case 0x05:
         pc = code[pc + 1]!;
         continue;

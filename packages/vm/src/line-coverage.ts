@@ -1,17 +1,16 @@
 import type { Observer } from './machine.ts';
 import type { Program } from './program.ts';
 
-/** How often a source line ran. */
+/** The number of times that a source line ran. */
 export interface LineCount {
-  /** As the object's line information has it. */
+  /** The name in the object's line information. */
   readonly file: string;
   readonly line: number;
   readonly count: number;
 }
 
 /**
- * Counts which lines of the programs' source ran. `observe` is for `Machine.observer`; several
- * machines can share one.
+ * Counts the runs of source lines. Set `Machine.observer` to `observe`. Several machines can share it.
  */
 export class LineCoverage {
   readonly #counts = new Map<Program, Uint32Array>();
@@ -24,7 +23,7 @@ export class LineCoverage {
     counts[slot] = counts[slot]! + 1;
   };
 
-  /** The lines that ran, each as often as the most frequent of its instructions in a program. */
+  /** Returns the lines that ran. The count of a line is that of its most frequent instruction. */
   lines(): LineCount[] {
     const all = new Map<string, LineCount>();
     for (const [program, counts] of this.#counts) {

@@ -2,7 +2,7 @@ import type { Btf } from '@heddle/ebpf';
 import type { SourceLine } from './fault.ts';
 
 /**
- * Looks source lines up in a program's line information (struct bpf_line_info, 16 bytes each,
+ * Finds source lines in the line information of a program (struct bpf_line_info, 16 bytes each,
  * ascending). A slot belongs to the last line that begins at or before it.
  */
 export function sourceLines(

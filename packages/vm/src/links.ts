@@ -2,18 +2,18 @@ import type { LinkCreateOptions } from '@heddle/ebpf';
 import { errno, SysError } from '@heddle/sys';
 import { type ProgramObject, VmObject } from './objects.ts';
 
-/** Where programs can be attached: a cgroup, a device, an iterator's target. */
+/** The target of attachments: a cgroup, a network interface, an iterator's target. */
 export interface AttachPoint {
   /** BPF_LINK_TYPE_*. */
   readonly linkType: number;
-  /** A link now stands here, as the flags (BPF_F_*) say. Throws SysError when it can't. */
+  /** Adds a link at the position in the flags (BPF_F_*). Throws SysError. */
   attach(link: LinkObject, flags: number): void;
   detach(link: LinkObject): void;
-  /** Writes what struct bpf_link_info has from offset 16 on. */
+  /** Writes the part of struct bpf_link_info from offset 16 on. */
   describe(info: DataView, link: LinkObject): void;
 }
 
-/** A program's place; it is taken away when nothing refers to the link any more. */
+/** The attachment of a program. It ends when nothing refers to the link. */
 export class LinkObject extends VmObject {
   readonly attachType: number;
   readonly point: AttachPoint;
@@ -56,7 +56,7 @@ export class LinkObject extends VmObject {
     this.#program = program;
   }
 
-  /** BPF_LINK_DETACH, or the place has gone. */
+  /** BPF_LINK_DETACH; also called when the target is removed. */
   detach(): void {
     if (!this.#attached) return;
     this.#attached = false;

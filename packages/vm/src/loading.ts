@@ -20,7 +20,7 @@ export type KernelFunctions = Readonly<Record<string, Helper>>;
 
 export interface LoadSurroundings {
   readonly machine: Machine;
-  /** The object of a descriptor. */
+  /** Returns the object of a descriptor. */
   readonly object: (fd: number) => VmObject | undefined;
   readonly kernelFunctions: KernelFunctions;
 }
@@ -31,20 +31,21 @@ export interface LoadedProgram {
   readonly btf: BtfObject | undefined;
 }
 
-/** Makes a program ready to run. Throws LoadError in words like the verifier's. */
+/** Prepares a program for the machine. Throws LoadError with a message like the verifier's. */
 export function prepareProgram(
   options: ProgramLoadOptions,
   surroundings: LoadSurroundings,
 ): LoadedProgram {
   const { machine, kernelFunctions, object } = surroundings;
-  // Its ids are what programs call kernel functions by.
+  // Programs call kernel functions by its type ids.
   const { kernelBtf } = machine;
   const maps: MapObject[] = [];
   const calls: Helper[] = [];
   const known = new Map<Helper, number>();
   let codeRegion = 0;
   const btf = options.btf === undefined ? undefined : object(options.btf);
-  if (btf !== undefined && !(btf instanceof BtfObject)) throw new LoadError('that is no BTF');
+  if (btf !== undefined && !(btf instanceof BtfObject))
+    throw new LoadError('the descriptor is not of BTF');
   const section = options.section === undefined ? '' : ` (section ${options.section})`;
 
   const indexOf = (helper: Helper) => {
@@ -106,7 +107,7 @@ export function prepareProgram(
           codeRegion ||= machine.memory.add({ kind: 'code', program });
           return [at + 1 + low, codeRegion];
         case BPF_PSEUDO_BTF_ID: {
-          // The address of a function says that there is one; nothing may be read through it.
+          // A program tests the address of a function for its existence. It can't read through it.
           const name = kernelBtf?.nameOf(low) ?? '';
           if (name in kernelFunctions)
             return [1, machine.memory.add({ kind: 'kernel', what: `kernel function ${name}` })];
@@ -123,6 +124,6 @@ export function prepareProgram(
   return { program: ready, maps, btf };
 }
 
-/** What the loader put in place of something that the simulated kernel lacks: fine in dead code. */
+/** Whether the loader replaced a call of something that the simulated kernel lacks: allowed in dead code. */
 const lacking: Helper = (machine) =>
   machine.refuse('something that this machine lacks is used', 'not-simulated');

@@ -8,7 +8,7 @@ import { type Program, placeOf } from './program.ts';
 import { Timers } from './timers.ts';
 import { translate } from './translator.ts';
 
-/** Bytes of a function's stack frame, and how many frames there can be (MAX_BPF_STACK, MAX_CALL_FRAMES). */
+/** Bytes of a stack frame, and the largest number of frames (MAX_BPF_STACK, MAX_CALL_FRAMES). */
 const FRAME_SIZE = 512;
 const MAX_FRAMES = 8;
 /** MAX_TAIL_CALL_CNT. */
@@ -22,41 +22,41 @@ export interface MachineOptions {
   readonly now: () => bigint;
   /** 32 random bits. */
   readonly random: () => number;
-  /** CPUs that per-CPU maps have a value for. */
+  /** The number of CPUs with values in per-CPU maps. */
   readonly cpus: number;
-  /** Instructions that one run may take. */
+  /** The largest number of instructions in one run. */
   readonly budget: number;
-  /** BTF of the kernel that is simulated. */
+  /** The BTF of the simulated kernel. */
   readonly kernelBtf: Btf | undefined;
   readonly routes: Routes | undefined;
-  /** Link-layer address (6 bytes) of a device by its index; undefined for lo. */
+  /** Returns the link-layer address (6 bytes) of a network interface; undefined for lo. */
   readonly linkAddress: (ifindex: number) => Uint8Array | undefined;
-  /** Hears when timers want `runTimers`: at the given point in time. */
+  /** Called with the time at which `runTimers` is due. */
   readonly onTimer: (due: bigint) => void;
-  /** Runs after which a program is translated to JavaScript; Infinity: never. */
+  /** The number of runs after which a program is translated to JavaScript; Infinity: never. */
   readonly translateAfter: number;
 }
 
 /**
- * bpf_fib_lookup: reads and fills in struct bpf_fib_lookup (linux/bpf.h). Returns BPF_FIB_LKUP_RET_*
- * or -errno.
+ * Implements bpf_fib_lookup: reads and completes struct bpf_fib_lookup (linux/bpf.h). Returns
+ * BPF_FIB_LKUP_RET_* or -errno.
  */
 export type Routes = (route: Uint8Array, flags: number) => number;
 
-/** A map that tail calls go through. */
+/** A map for tail calls. */
 export interface ProgramTable {
   readonly programAt: (index: number) => Program | undefined;
 }
 
-/** Hears of every instruction before it runs. */
+/** Called before each instruction runs. */
 export type Observer = (program: Program, slot: number) => void;
 
 /**
- * The state of a run: registers, stack, memory, and what helpers need of the surroundings. One
- * program runs at a time, on the CPU that `cpu` says.
+ * The state of a run: registers, stack, memory, and the surroundings that helpers need. One program runs
+ * at a time, on the CPU with the number `cpu`.
  */
 export class Machine {
-  /** Low and high word of r0 to r10; two words of room behind them. */
+  /** The low and high words of r0 to r10, and two more words. */
   readonly registers = new Int32Array(24);
   readonly memory = new Memory();
   readonly cpus: number;
@@ -65,23 +65,23 @@ export class Machine {
   readonly kernelBtf: Btf | undefined;
   readonly routes: Routes | undefined;
   readonly linkAddress: MachineOptions['linkAddress'];
-  /** Those of the kernel that runs; whoever has several run on one machine changes them. */
+  /** The timers of the running kernel. A caller with several kernels on one machine replaces them. */
   timers: Timers;
   cpu = 0;
-  /** What bpf_set_retval set, as hooks of cgroups have it. */
+  /** The value of bpf_set_retval, for hooks of cgroups. */
   returnValue = 0;
-  /** Where the run sent its packet, if it did. */
+  /** The redirection of the packet by this run, if there is one. */
   redirection: Redirection | undefined;
-  /** What the programs of this run were called with; helpers look here for more than the pointer. */
+  /** The context of the programs of this run, for helpers. */
   subject: object | undefined;
-  /** Of the latest helper call: whose it was. */
+  /** The program of the latest helper call. */
   program!: Program;
   pc = 0;
-  /** Frames below the current one. */
+  /** The number of frames below the current one. */
   depth = 0;
-  /** Where the function that was left goes on. */
+  /** The instruction at which the calling function continues. */
   resumeAt = 0;
-  /** Instructions until the machine looks up (budget, observer). */
+  /** The number of instructions until the next check (budget, observer). */
   left = 0;
   observer: Observer | undefined;
   #remaining = 0;
@@ -117,8 +117,8 @@ export class Machine {
   }
 
   /**
-   * Runs a program with the context at (region, 0) in r1 and returns the low word of r0, as
-   * unsigned number. Throws VmFault.
+   * Runs a program with the context at (region, 0) in r1 and returns the low word of r0 as an unsigned
+   * number. Throws VmFault.
    */
   run(program: Program, context: number): number {
     const R = this.registers;
@@ -176,7 +176,7 @@ export class Machine {
     this.pc = pc;
   }
 
-  /** Begins a function's frame. */
+  /** Begins the frame of a function. */
   enter(program: Program, pc: number, resumeAt: number): void {
     if (this.depth + 1 >= MAX_FRAMES) {
       this.fault('call-depth', program, pc, `more than ${MAX_FRAMES} functions deep`);
@@ -186,7 +186,7 @@ export class Machine {
     this.#enterFrame(++this.depth);
   }
 
-  /** Ends a function's frame. Returns the program that goes on, at `resumeAt`. */
+  /** Ends the frame of a function. Returns the program that continues, at `resumeAt`. */
   leave(): Program {
     const at = --this.depth * SAVED;
     this.registers.set(this.#saved.subarray(at, at + SAVED), 12);
@@ -201,7 +201,7 @@ export class Machine {
     this.registers[FRAME_POINTER + 1] = this.#stacks[depth]!;
   }
 
-  /** bpf_tail_call: the program that takes over, or undefined when the call falls through. */
+  /** bpf_tail_call: returns the next program, or undefined when the call has no effect. */
   tailCall(program: Program, pc: number): Program | undefined {
     const R = this.registers;
     const owner = this.memory.owner(R[5]!);
@@ -232,7 +232,7 @@ export class Machine {
     interpret(this, program, slot * STRIDE);
   }
 
-  /** Called when `left` has run out. Returns how many instructions may follow until the next time. */
+  /** Called when `left` is 0. Returns the number of instructions until the next check. */
   refill(program: Program, pc: number): number {
     if (this.#remaining <= 0) {
       this.fault('budget', program, pc, `more than ${this.#budget} instructions in one run`);
@@ -247,7 +247,7 @@ export class Machine {
     return slice - 1;
   }
 
-  /** A load that is not plain: from a context, or an error. `from` and `to` are register places. */
+  /** A load from a context, or a fault. `from` and `to` are indices of registers. */
   load(program: Program, pc: number, from: number, size: number, to: number): void {
     const R = this.registers;
     const region = R[from + 1]!;
@@ -268,7 +268,7 @@ export class Machine {
     this.#accessFault(program, pc, 'read', region, at, size);
   }
 
-  /** A store that is not plain. */
+  /** A store to a context, or a fault. */
   store(program: Program, pc: number, to: number, size: number, low: number, high: number): void {
     const region = this.registers[to + 1]!;
     const at = (this.registers[to]! >>> 0) + program.code[pc + 1]!;
@@ -277,7 +277,7 @@ export class Machine {
     this.#accessFault(program, pc, 'write', region, at, size);
   }
 
-  /** Offset in its region of what an atomic instruction changes; the region is writable there. */
+  /** Returns the offset in its region of the target of an atomic instruction, which is writable. */
   locate(program: Program, pc: number, to: number, size: number): number {
     const region = this.registers[to + 1]!;
     const at = (this.registers[to]! >>> 0) + program.code[pc + 1]!;
@@ -288,7 +288,7 @@ export class Machine {
     return at;
   }
 
-  /** The legacy packet access; false when it leads out of the packet. */
+  /** The legacy packet access. Returns false outside of the packet. */
   loadPacket(program: Program, pc: number, operation: number, from: number): boolean {
     const R = this.registers;
     const packet = this.subject as { readonly packet?: Uint8Array } | undefined;
@@ -306,7 +306,7 @@ export class Machine {
     return true;
   }
 
-  /** An access by a helper at the address in r1 to r5, in place. Throws VmFault. */
+  /** Returns the memory that a helper accesses at the address in one of r1 to r5. Throws VmFault. */
   argumentBytes(register: number, size: number, write = false): Uint8Array {
     const region = this.registers[2 * register + 1]!;
     const offset = this.registers[2 * register]! >>> 0;
@@ -315,7 +315,7 @@ export class Machine {
     return this.#accessFault(this.program, this.pc, write ? 'write' : 'read', region, offset, size);
   }
 
-  /** The same as view and offset, without making an object: the caller adds r's low word itself. */
+  /** Returns the view of that memory's region. The caller adds the low word of the register. */
   argumentView(register: number, size: number): DataView {
     const region = this.registers[2 * register + 1]!;
     const offset = this.registers[2 * register]! >>> 0;
@@ -341,7 +341,7 @@ export class Machine {
     this.registers[1] = region;
   }
 
-  /** Throws for what the running helper was asked. */
+  /** Throws the fault of the running helper. */
   refuse(what: string, kind: FaultKind = 'argument'): never {
     return this.fault(kind, this.program, this.pc, what);
   }

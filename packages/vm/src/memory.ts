@@ -1,7 +1,7 @@
 /**
- * What stands behind an address. A pointer is a region's number in the upper 32 bits and an offset
- * in the lower ones, so arithmetic on it never leads from one region into another, and each access
- * is checked by the region's own bounds. Number 0 is no region: a null pointer faults.
+ * The kinds of memory. A pointer has the number of a region in the upper 32 bits and an offset in the
+ * lower ones, so that arithmetic never leads from one region into another, and each access is checked
+ * by the bounds of its region. Number 0 is no region: a null pointer faults.
  */
 export type Owner =
   | { readonly kind: 'stack' }
@@ -14,23 +14,23 @@ export type Owner =
   | { readonly kind: 'map'; readonly map: object }
   | { readonly kind: 'context'; readonly context: SpecialRegion };
 
-/** A region whose accesses are more than bytes: some of a context's fields are pointers. */
+/** A region with special accesses: some fields of a context are pointers. */
 export interface SpecialRegion {
-  /** Reads into `into[at]` (low word) and `into[at + 1]` (high word); false when there is nothing to read. */
+  /** Reads into `into[at]` (low word) and `into[at + 1]` (high word). Returns false if that can't be read. */
   load(offset: number, size: number, into: Int32Array, at: number): boolean;
-  /** False when that can't be written. */
+  /** Returns false if that can't be written. */
   store(offset: number, size: number, low: number, high: number): boolean;
 }
 
-/** Takes the place of a view where nothing may be accessed directly. */
+/** The view of a region that can't be accessed directly. */
 const nothing = new DataView(new ArrayBuffer(0));
 
-/** Small numbers stay free, so that a scalar is rarely taken for a pointer. */
+/** Small numbers are not used, so that a scalar is rarely a valid pointer. */
 const FIRST_REGION = 16;
 
-/** All memory that programs can reach. */
+/** All memory that programs can access. */
 export class Memory {
-  /** By region: what may be read, and what may be written. Both have an entry for each region. */
+  /** The readable and the writable bytes by region. Both have an entry for each region. */
   readonly views: DataView[] = [];
   readonly writable: DataView[] = [];
   readonly #owners: (Owner | undefined)[] = [];
@@ -41,7 +41,7 @@ export class Memory {
     for (let i = 0; i < FIRST_REGION; i++) this.#append();
   }
 
-  /** Makes a region. Without `bytes` it can only be pointed to. Returns its number. */
+  /** Makes a region and returns its number. Without `bytes` it can't be accessed. */
   add(owner: Owner, bytes?: Uint8Array, writable = true): number {
     const region = this.#free.pop() ?? this.#append();
     this.#owners[region] = owner;
@@ -53,14 +53,14 @@ export class Memory {
     return region;
   }
 
-  /** Puts other bytes behind a region's number. */
+  /** Replaces the bytes of a region. */
   replace(region: number, bytes: Uint8Array, writable = true): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.views[region] = view;
     this.writable[region] = writable ? view : nothing;
   }
 
-  /** Removes a region at once: a pointer to it faults, until the number is used again. */
+  /** Removes a region at once. Pointers to it fault until the number is used again. */
   remove(region: number): void {
     this.views[region] = nothing;
     this.writable[region] = nothing;
@@ -68,12 +68,12 @@ export class Memory {
     this.#free.push(region);
   }
 
-  /** Removes a region when nothing runs any more: the program that deleted it may still use it. */
+  /** Removes a region when no program runs: the one that deleted it may still use it. */
   retire(region: number): void {
     this.#retired.push(region);
   }
 
-  /** Removes what was retired. */
+  /** Removes the retired regions. */
   collect(): void {
     for (let region = this.#retired.pop(); region !== undefined; region = this.#retired.pop()) {
       this.remove(region);
@@ -84,7 +84,7 @@ export class Memory {
     return this.#owners[region];
   }
 
-  /** Bytes at an address, in place; undefined when that is not within one region. */
+  /** Returns the bytes at an address; undefined unless they are within one region. */
   bytes(region: number, offset: number, size: number, write: boolean): Uint8Array | undefined {
     const view = (write ? this.writable : this.views)[region];
     if (view === undefined || offset < 0 || offset + size > view.byteLength) return undefined;

@@ -1,7 +1,7 @@
 import type { VmMap } from './maps/map.ts';
 import type { Program } from './program.ts';
 
-/** What descriptors, pins and other objects refer to; it goes when nothing does any more. */
+/** The target of descriptors, pins and references of other objects. It ends with the last of them. */
 export abstract class VmObject {
   readonly kind: 'program' | 'map' | 'btf' | 'link' | 'iterator' | 'file';
   readonly id: number;
@@ -22,7 +22,7 @@ export abstract class VmObject {
     if (--this.#references === 0) this.destroy();
   }
 
-  /** The same for a descriptor or a pin, which people and not programs hold. */
+  /** Adds a reference of a descriptor or a pin. */
   retainForUser(): this {
     this.#users++;
     return this.retain();
@@ -33,10 +33,10 @@ export abstract class VmObject {
     this.release();
   }
 
-  /** No descriptor and no pin is left; programs may still use the object. */
+  /** Called when no descriptor and no pin is left. Programs may still use the object. */
   protected forgottenByUsers(): void {}
 
-  /** Gives back what the object holds. */
+  /** Releases the references of the object. */
   protected abstract destroy(): void;
 }
 
@@ -57,7 +57,7 @@ export class MapObject extends VmObject {
     this.#onDestroy = onDestroy;
   }
 
-  /** Timers end, as they would keep the program, and that the map. */
+  /** Cancels the timers, which refer to the program, which refers to the map. */
   protected override forgottenByUsers(): void {
     this.map.stopTimers();
   }
@@ -90,9 +90,9 @@ export class ProgramObject extends VmObject {
   readonly btf: BtfObject | undefined;
   /** Nanoseconds of the machine's clock. */
   readonly loadTime: bigint;
-  /** BTF id of what a tracing program is for. */
+  /** The BTF id of the target of a tracing program. */
   readonly attachBtfId: number;
-  /** Hash of the instructions, 8 bytes; the kernel's is a SHA, this one only tells programs apart. */
+  /** Hash of the instructions, 8 bytes. It is not the SHA of the kernel. */
   readonly tag: Uint8Array;
   readonly #onUnload: () => void;
   readonly #onDestroy: (object: VmObject) => void;

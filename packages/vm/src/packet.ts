@@ -1,14 +1,14 @@
 import type { Memory, SpecialRegion } from './memory.ts';
 
-/** What a kind of packet context (struct xdp_md, struct __sk_buff) has where. Offsets in bytes. */
+/** The layout of a packet context (struct xdp_md, struct __sk_buff). Offsets in bytes. */
 export interface PacketLayout {
   readonly size: number;
   readonly data: number;
   readonly dataEnd: number;
   readonly dataMeta: number;
-  /** Length of the packet, a plain number; -1: the context has none. */
+  /** The length of the packet; -1: the context has none. */
   readonly length: number;
-  /** Ranges that programs may write: first byte and the one behind. */
+  /** The ranges that programs may write: the first byte and the one behind the last. */
   readonly writable: readonly (readonly [from: number, to: number])[];
 }
 
@@ -37,7 +37,7 @@ export const skbLayout: PacketLayout = {
   ],
 };
 
-/** XDP_PACKET_HEADROOM, of which the kernel keeps struct xdp_frame for itself. */
+/** XDP_PACKET_HEADROOM. The kernel uses a part of it for struct xdp_frame. */
 const HEADROOM = 256;
 const FRAME_STRUCT = 40;
 const ETHERNET = 14;
@@ -47,8 +47,9 @@ const FRAME_END = 4096 - 320;
 const LARGEST = 65536 + ETHERNET;
 
 /**
- * A packet and its context. A pointer to the packet counts from the start of its metadata; changing
- * the packet's ends gives it a new region, so that older pointers fault, as the verifier has it.
+ * A packet and its context. The offset of a pointer to the packet is relative to the start of its
+ * metadata. A change of the packet's size gives it a new region, so that older pointers fault: the
+ * verifier refuses their use.
  */
 export class Packet implements SpecialRegion {
   readonly context: Uint8Array;
@@ -62,7 +63,7 @@ export class Packet implements SpecialRegion {
   #data: number;
   #end: number;
 
-  /** `context` has the plain fields; the packet's bytes are copied. */
+  /** `context` has the fields without pointers. The bytes of the packet are copied. */
   constructor(memory: Memory, layout: PacketLayout, bytes: Uint8Array, context: Uint8Array) {
     this.#memory = memory;
     this.layout = layout;
@@ -78,17 +79,17 @@ export class Packet implements SpecialRegion {
     this.#setLength();
   }
 
-  /** Region that r1 points to. */
+  /** The region for r1. */
   get region(): number {
     return this.#contextRegion;
   }
 
-  /** The packet as it is, in place. */
+  /** The present bytes of the packet. */
   get packet(): Uint8Array {
     return this.#buffer.subarray(this.#data, this.#end);
   }
 
-  /** Takes another packet, with the plain fields of the context as they are. */
+  /** Replaces the packet. The other fields of the context stay the same. */
   reset(bytes: Uint8Array): void {
     if (HEADROOM + bytes.length + HEADROOM > this.#buffer.length) {
       this.#buffer = new Uint8Array(HEADROOM + bytes.length + HEADROOM);
@@ -137,7 +138,7 @@ export class Packet implements SpecialRegion {
     return true;
   }
 
-  /** bpf_xdp_adjust_head: false when there is no room. Metadata moves along. */
+  /** bpf_xdp_adjust_head: returns false when there is no room. Moves the metadata. */
   adjustHead(by: number): boolean {
     const data = this.#data + by;
     const meta = this.#data - this.#meta;
@@ -147,7 +148,7 @@ export class Packet implements SpecialRegion {
     return true;
   }
 
-  /** bpf_xdp_adjust_tail: false when there is no room. New bytes are zero. */
+  /** bpf_xdp_adjust_tail: returns false when there is no room. New bytes are zero. */
   adjustTail(by: number): boolean {
     const end = this.#end + by;
     if (end > FRAME_END || end < this.#data + ETHERNET) return false;
@@ -156,7 +157,7 @@ export class Packet implements SpecialRegion {
     return true;
   }
 
-  /** bpf_skb_change_tail: false for less than the link header or more than there is room for. */
+  /** bpf_skb_change_tail: returns false for less than the link header or more than the room. */
   resize(length: number): boolean {
     const end = this.#data + length;
     if (length < ETHERNET || length > LARGEST) return false;
@@ -170,10 +171,10 @@ export class Packet implements SpecialRegion {
     return true;
   }
 
-  /** Whether an outer header was put around it (skb->encapsulation). */
+  /** Whether it was encapsulated (skb->encapsulation). */
   isWrapped = false;
 
-  /** Makes room of so many zeros at an offset, or (negative) takes bytes away there. */
+  /** Inserts that many zeros at an offset, or (negative) removes bytes there. */
   adjustRoom(offset: number, by: number): void {
     if (by < 0) {
       this.#buffer.copyWithin(this.#data - by, this.#data, this.#data + offset);
@@ -187,7 +188,7 @@ export class Packet implements SpecialRegion {
     this.#moveTo(this.#meta, this.#data, this.#end + by);
   }
 
-  /** bpf_xdp_adjust_meta: false when the room before the packet isn't of a size that is allowed. */
+  /** bpf_xdp_adjust_meta: returns false for a size that is not allowed. */
   adjustMeta(by: number): boolean {
     const meta = this.#meta + by;
     const length = this.#data - meta;

@@ -3,10 +3,10 @@ import type { Machine } from './machine.ts';
 import type { VmMap } from './maps/map.ts';
 import type { Translated } from './translator.ts';
 
-/** A helper or kernel function: takes r1 to r5, leaves its result in r0. */
+/** A helper or kernel function: it reads r1 to r5 and writes its result to r0. */
 export type Helper = (machine: Machine) => void;
 
-/** A program that is ready to run. */
+/** A program that is prepared for the machine. */
 export interface Program {
   readonly name: string;
   readonly section: string | undefined;
@@ -15,17 +15,17 @@ export interface Program {
   readonly attachType: number;
   /** Four words for each slot; see instructions.ts. */
   readonly code: Int32Array;
-  /** What its call instructions call, by their immediate. */
+  /** The functions that its instructions call, by their immediate. */
   readonly calls: readonly Helper[];
   readonly maps: readonly VmMap[];
-  /** What keeps it loaded, for whoever wants to run it later. */
+  /** The reference that keeps it loaded until a later run. */
   object?: { retain(): unknown; release(): void };
-  /** Region of pointers to its functions; 0: it makes none. */
+  /** The region of pointers to its functions; 0: there are none. */
   readonly codeRegion: number;
-  /** How often one of its functions was run, and what they were translated to. */
+  /** The number of runs of its functions, and their translations. */
   runs: number;
   translated?: ReadonlyMap<number, Translated>;
-  /** Source line of each slot's instruction. */
+  /** The source lines of its instructions. */
   readonly sourceOf: (slot: number) => SourceLine | undefined;
 }
 

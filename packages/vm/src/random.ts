@@ -1,6 +1,6 @@
 /**
- * Random numbers that a seed determines: xorshift128 (Marsaglia, 2003), started by the splitmix
- * finalizer, so that seeds next to each other give different sequences. Returns 32 bits at a time.
+ * Returns a generator of 32-bit random numbers that the seed determines: xorshift128 (Marsaglia, 2003),
+ * initialized by the splitmix finalizer, so that close seeds give different sequences.
  */
 export function seededRandom(seed: number): () => number {
   let state = seed | 0;

@@ -1,20 +1,20 @@
 import type { Memory } from './memory.ts';
 
-/** What programs see of a socket (struct bpf_sock). */
+/** The fields of a socket for programs (struct bpf_sock). */
 export interface SocketFields {
   readonly family: number;
   /** SOCK_STREAM, SOCK_DGRAM. */
   readonly type: number;
   /** IPPROTO_*. */
   readonly protocol: number;
-  /** Cookie of the network namespace. */
+  /** The cookie of its network namespace. */
   readonly netnsCookie: bigint;
   readonly cookie: bigint;
-  /** Region of the network namespace's struct net; absent: programs find none. */
+  /** The region of the network namespace's struct net; absent: there is none. */
   readonly network?: number;
 }
 
-/** Bytes of struct bpf_sock and, behind it, the simulated struct sock (kernel-btf.ts); where the fields are. */
+/** The bytes of struct bpf_sock and, behind it, of the simulated struct sock (kernel-btf.ts), and offsets in them. */
 const SIZE = 128;
 const SOURCE_IPV4 = 24;
 const SOURCE_IPV6 = 28;
@@ -26,21 +26,21 @@ const STATE = 72;
 const NETWORK = 80;
 const COMMON = { state: 89, family: 90, peerPort: 92, peerIpv4: 96, peerIpv6: 100 } as const;
 const PROTOCOL = 120;
-/** States of include/net/tcp_states.h, which UDP sockets have, too. */
+/** States of include/net/tcp_states.h. UDP sockets have them, too. */
 const TCP_ESTABLISHED = 1;
 const TCP_CLOSE = 7;
-/** Bytes of struct sock_common as kernel-btf.ts has it, and where it has skc_ipv6only. */
+/** The bytes of struct sock_common in kernel-btf.ts, and the offset of skc_ipv6only. */
 const COMMON_SIZE = 40;
 const IPV6_ONLY = 8;
 
-/** A socket as programs know it: an address, and storage that hangs on it. */
+/** A socket for programs: an address, and the owner of socket storage. */
 export class SocketHandle {
   readonly fields: SocketFields;
-  /** Region of its struct bpf_sock and struct sock. */
+  /** The region of its struct bpf_sock and struct sock. */
   readonly region: number;
-  /** The struct; see linux/bpf.h for the offsets. */
+  /** The bytes of that region; linux/bpf.h has the offsets. */
   readonly view: DataView;
-  /** The implementation of bpf_bind(): it binds to an address (16 bytes) and port, and returns 0 or -errno. */
+  /** Implements bpf_bind(): binds to an address (16 bytes) and port, and returns 0 or -errno. */
   bind: ((address: Uint8Array, port: number) => number) | undefined;
   readonly #memory: Memory;
   readonly #common = new Uint8Array(COMMON_SIZE);
@@ -61,7 +61,7 @@ export class SocketHandle {
     this.showPeer(undefined, 0);
   }
 
-  /** Region of its struct sock_common. */
+  /** The region of its struct sock_common. */
   get commonRegion(): number {
     this.#commonRegion ??= this.#memory.add(
       { kind: 'kernel', what: 'struct sock_common', object: this },
@@ -75,7 +75,7 @@ export class SocketHandle {
     this.#common[IPV6_ONLY] = only ? 1 : 0;
   }
 
-  /** Shows programs the own address (16 bytes, IPv4 mapped) and port. */
+  /** Sets the local address (16 bytes, IPv4 mapped) and port that programs see. */
   showSource(address: Uint8Array, port: number): void {
     const bytes = new Uint8Array(this.view.buffer);
     bytes.set(address.subarray(12), SOURCE_IPV4);
@@ -83,7 +83,7 @@ export class SocketHandle {
     this.view.setUint32(SOURCE_PORT, port, true);
   }
 
-  /** Shows programs the peer's address (16 bytes, IPv4 mapped) and port; without address: there is no peer. */
+  /** Sets the peer's address (16 bytes, IPv4 mapped) and port that programs see; without an address: no peer. */
   showPeer(address: Uint8Array | undefined, port: number): void {
     const bytes = new Uint8Array(this.view.buffer);
     const state = address ? TCP_ESTABLISHED : TCP_CLOSE;

@@ -11,8 +11,8 @@ const PACKET_MULTICAST = 2;
 const PACKET_OTHERHOST = 3;
 
 /**
- * BPF_PROG_TEST_RUN, as net/bpf/test_run.c does it for xdp, tc, socket filters and syscall
- * programs. Throws SysError (ENOTSUPP: other types; EINVAL; ENOSPC) and VmFault.
+ * BPF_PROG_TEST_RUN for xdp, tc, socket filter and syscall programs, with the checks of
+ * net/bpf/test_run.c. Throws SysError (ENOTSUPP: other types; EINVAL; ENOSPC) and VmFault.
  */
 export function testRun(
   machine: Machine,
@@ -54,7 +54,7 @@ function runPacket(machine: Machine, program: Program, options: TestRunOptions):
   const context = new Uint8Array(layout.size);
   if (options.context) context.set(options.context.subarray(0, layout.size));
   if (!isXdp) describe(machine, context, data, program.type === programTypes.socket_filter);
-  // Socket filters get the packet from its network header on.
+  // The packet of a socket filter begins at its network header.
   const start = program.type === programTypes.socket_filter ? ETHERNET : 0;
   const packet = new Packet(machine.memory, layout, data.subarray(start), context);
   machine.subject = packet;
@@ -97,7 +97,7 @@ function describe(
   const other = isOwn ? PACKET_HOST : PACKET_OTHERHOST;
   const type = isBroadcast ? PACKET_BROADCAST : isGroup ? PACKET_MULTICAST : other;
   view.setUint32(4, type, true);
-  // In network order, as the packet has it; eth_type_trans takes a length for 802.2.
+  // In network order. A value below 1536 is a length: the packet is 802.2 (eth_type_trans).
   const etherType = (data[12]! << 8) | data[13]!;
   const protocol = etherType >= 0x600 ? etherType : 4;
   view.setUint32(16, ((protocol & 0xff) << 8) | (protocol >> 8), true);

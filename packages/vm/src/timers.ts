@@ -6,24 +6,24 @@ interface Timer {
   readonly map: VmMap;
   program?: Program;
   slot: number;
-  /** Nanoseconds of the machine's clock; undefined while it isn't started. */
+  /** Nanoseconds of the machine's clock; undefined while it is not started. */
   due?: bigint;
 }
 
-/** What runs when a timer is due. */
+/** The function of a timer. */
 export type FireTimer = (program: Program, slot: number, map: VmMap, region: number) => void;
 
-/** The timers that programs have in values of maps (struct bpf_timer). */
+/** The timers of programs in values of maps (struct bpf_timer). */
 export class Timers {
   readonly #timers = new Map<string, Timer>();
   readonly #onStart: (due: bigint) => void;
 
-  /** `onStart` hears when the next timer may be due. */
+  /** `onStart` is called with the time at which the next timer may be due. */
   constructor(onStart: (due: bigint) => void) {
     this.#onStart = onStart;
   }
 
-  /** False when it was done before. */
+  /** Returns false if the timer is initialized already. */
   init(region: number, offset: number, map: VmMap): boolean {
     const key = `${region}/${offset}`;
     if (this.#timers.has(key)) return false;
@@ -34,7 +34,7 @@ export class Timers {
   setCallback(region: number, offset: number, program: Program, slot: number): boolean {
     const timer = this.#timers.get(`${region}/${offset}`);
     if (!timer) return false;
-    // It may run when nobody else knows the program any more.
+    // It may run when nothing else refers to the program.
     program.object?.retain();
     timer.program?.object?.release();
     timer.program = program;
@@ -50,7 +50,7 @@ export class Timers {
     return true;
   }
 
-  /** Whether it was started; undefined when there is no such timer. */
+  /** Cancels a timer. Returns whether it was started; undefined when there is no such timer. */
   cancel(region: number, offset: number): boolean | undefined {
     const timer = this.#timers.get(`${region}/${offset}`);
     if (!timer) return undefined;
@@ -59,7 +59,7 @@ export class Timers {
     return was;
   }
 
-  /** The next point in time at which a timer is due. */
+  /** The time at which the next timer is due. */
   get next(): bigint | undefined {
     let next: bigint | undefined;
     for (const { due } of this.#timers.values()) {
@@ -68,7 +68,7 @@ export class Timers {
     return next;
   }
 
-  /** Runs what is due by `now`, the earliest first; what a timer starts anew may be due as well. */
+  /** Runs the timers that are due at `now`, the earliest first, also those that a timer starts again. */
   run(now: bigint, fire: FireTimer): void {
     for (let due = this.next; due !== undefined && due <= now; due = this.next) {
       for (const timer of this.#timers.values()) {
@@ -79,7 +79,7 @@ export class Timers {
     }
   }
 
-  /** The map goes, and its timers with it. */
+  /** Cancels the timers of a map. */
   forget(map: VmMap): void {
     for (const [key, timer] of this.#timers) {
       if (timer.map !== map) continue;

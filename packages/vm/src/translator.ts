@@ -3,14 +3,14 @@ import { STRIDE } from './instructions.ts';
 import type { Machine } from './machine.ts';
 import type { Program } from './program.ts';
 
-/** A function of a program as JavaScript: takes r1 to r5 from the machine and leaves r0 there. */
+/** A function of a program as JavaScript: it reads r1 to r5 of the machine and writes r0. */
 export type Translated = () => void;
 
 /**
- * Translates a program to JavaScript, one function for each of its functions, by the slot where it
- * begins. Registers are local variables, a pair of 32-bit words each (`r3`, `h3`); they are in the
- * machine's registers only where something outside needs them. Blocks are the cases of a switch, so
- * jumps set `pc`. Undefined where the engine forbids making code.
+ * Translates a program to JavaScript: a function for each of its functions, by the slot of its first
+ * instruction. Registers are local variables, a pair of 32-bit words each (`r3`, `h3`). They are copied to
+ * the machine's registers only for calls. Blocks are the cases of a switch, so jumps set `pc`. Returns
+ * undefined where the engine can't compile code from text.
  */
 export function translate(
   machine: Machine,
@@ -33,7 +33,7 @@ return new Map([${list}]);`;
   }
 }
 
-/** Where functions begin: the program itself, what it calls, and what it has the address of. */
+/** Returns the slots where functions begin: the program, those that it calls or takes the address of. */
 function functionSlots({ code, codeRegion }: Program): number[] {
   const slots = new Set([0]);
   for (let pc = 0; pc < code.length; pc += STRIDE) {
@@ -52,7 +52,7 @@ const isJump = (operation: number) => {
   );
 };
 
-/** Places of the instructions that a function can come to, ascending, and which of them begin blocks. */
+/** Returns the slots of the reachable instructions of a function, ascending, and those that begin blocks. */
 function reach(code: Int32Array, slot: number): { places: number[]; starts: Set<number> } {
   const seen = new Set<number>();
   const starts = new Set([slot * STRIDE]);
@@ -80,7 +80,7 @@ function functionText(code: Int32Array, slot: number): string {
   const lines: string[] = [];
   places.forEach((pc, i) => {
     const before = i === 0 ? undefined : places[i - 1]!;
-    // What isn't the next instruction in the code mustn't be fallen into.
+    // Execution must not fall into a slot that is not the next instruction.
     const follows =
       before !== undefined &&
       pc === before + ((code[before]! & 0xfff) === 0x18 ? 2 * STRIDE : STRIDE);
@@ -102,12 +102,12 @@ ${lines.join('\n')}
 }`;
 }
 
-/** Registers into the machine's, and out of them. */
+/** Copies registers to those of the machine, and back. */
 const save = (...registers: number[]) =>
   registers.map((n) => `R[${2 * n}]=r${n};R[${2 * n + 1}]=h${n};`).join('');
 const restore = (...registers: number[]) =>
   registers.map((n) => `r${n}=R[${2 * n}];h${n}=R[${2 * n + 1}];`).join('');
-/** Before something outside runs, and after it: what is called counts instructions, too. */
+/** The code before and after a call. The called function counts instructions, too. */
 const handOver = `${save(1, 2, 3, 4, 5)}m.left=left;`;
 const takeBack = `${restore(0)}left=m.left;`;
 
@@ -135,12 +135,12 @@ function instruction(code: Int32Array, pc: number): string {
       return store(code, pc, operation, d, s);
     default:
       if (operation === 0x18) return `r${d}=${code[pc + 2]};h${d}=${code[pc + 3]};`;
-      // The legacy packet access: a packet that is too short ends the function.
+      // The legacy packet access: it ends the function outside of the packet.
       return `${save(s)}if(!m.loadPacket(P,${pc},${operation},${2 * s})){R[0]=0;R[1]=0;m.left=left;return;}${restore(0)}`;
   }
 }
 
-/** By way of the machine's registers, for what is a function of arithmetic.ts. */
+/** Calls a function of arithmetic.ts with the machine's registers. */
 const called = (name: string, d: number, ...operands: string[]) =>
   `${save(d)}${name}(R,${2 * d},${operands.join(',')});${restore(d)}`;
 
@@ -278,7 +278,7 @@ function special(
     case 0x185:
       return `${handOver}m.enter(P,${pc},${pc + STRIDE});f${code[pc + 1]! / STRIDE}();m.leave();${takeBack}`;
     default:
-      // A tail call: what takes over ends this function, too.
+      // A tail call: the end of the next program is the end of this function.
       return `${handOver}p=m.tailCall(P,${pc});if(p!==undefined){m.execute(p,0);return;}`;
   }
 }

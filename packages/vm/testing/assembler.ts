@@ -1,9 +1,9 @@
-/** An instruction before its map descriptors are known. */
+/** Instructions without the descriptors of their maps. */
 export interface Assembled {
   readonly bytes: Uint8Array;
-  /** Slots of 64-bit loads that stand for a map (or the address of its only value), by name. */
+  /** The slots of 64-bit loads of a map (or of the address of its only value), by name. */
   readonly maps: readonly { readonly at: number; readonly name: string; readonly value: boolean }[];
-  /** Slots where functions begin, the program's own first. */
+  /** The first slots of functions, that of the program first. */
   readonly functions: readonly number[];
 }
 
@@ -51,9 +51,9 @@ const number = '-?(?:0x[0-9a-f]+|\\d+)';
 const memory = '\\(\\s*(?<base>r\\d+)\\s*(?:(?<sign>[+-])\\s*(?<offset>\\d+))?\\s*\\)';
 
 /**
- * Assembles the notation that llvm-objdump prints: one instruction a line, `;` also ends one, `#`
- * begins a comment, `name:` is a label. Beyond that, `map NAME`, `value NAME + N` and `function
- * LABEL` stand for addresses, and `kfunc N` calls by BTF id.
+ * Assembles the notation of llvm-objdump: one instruction on a line, `;` also ends one, `#` begins a
+ * comment, `name:` is a label. In addition, `map NAME`, `value NAME + N` and `function LABEL` are
+ * addresses, and `kfunc N` calls a kernel function by its BTF id.
  */
 export function assemble(source: string): Assembled {
   const lines = source
@@ -114,7 +114,7 @@ interface Output {
 }
 
 const register = (text: string) => Number(text.slice(1));
-/** 32 bits, written signed or unsigned. */
+/** Reads 32 bits, written signed or unsigned. */
 const immediate = (text: string) => Number(BigInt.asIntN(32, integer(text)));
 const integer = (text: string) => (text.startsWith('-') ? -BigInt(text.slice(1)) : BigInt(text));
 const offsetOf = ({ sign, offset }: Record<string, string | undefined>) =>

@@ -9,10 +9,10 @@ export interface ConformanceCase {
 
 const fits = (value: bigint) => value === BigInt.asUintN(64, BigInt.asIntN(32, value));
 const signed32 = (value: string) => BigInt.asIntN(32, BigInt(value));
-/** How far a 64-bit and a 32-bit shift by an immediate can go: the verifier refuses more. */
+/** The largest 64-bit and 32-bit shifts by an immediate that the verifier accepts. */
 const shiftLimits = { r: 64n, w: 32n };
 
-/** All cases of conformance.ts: with register and, where the number fits one, immediate. */
+/** All cases of conformance.ts: with a register and, if the number fits, with an immediate. */
 export function* conformanceCases(): Generator<ConformanceCase> {
   for (const [operator, a, b, wide, short] of arithmetic) {
     for (const bank of ['r', 'w'] as const) {

@@ -1,10 +1,10 @@
 /**
- * What each instruction of RFC 9669 does, as data: written from the text, judged by the kernel
- * (conformance.kernel.test.ts), and what the machine is held to (conformance.test.ts). Numbers are
- * unsigned 64-bit values in hexadecimal.
+ * The effect of each instruction of RFC 9669 as data, written from its text. The kernel passes these tests
+ * (conformance.kernel.test.ts), and so must the machine (conformance.test.ts). Numbers are unsigned 64-bit
+ * values in hexadecimal.
  */
 
-/** Operator, target, operand; the result of the 64-bit and of the 32-bit instruction. */
+/** Operator, target, operand; results of the 64-bit and of the 32-bit instruction. */
 export const arithmetic: readonly (readonly [
   operator: string,
   a: string,
@@ -251,7 +251,7 @@ export const jumps: readonly (readonly [
   ['s<=', '0x180000000', '0x80000000', false, true],
 ];
 
-/** Instructions, and what they leave in r0; what stands behind `---` are functions. */
+/** Instructions and the resulting r0. Functions are behind `---`. */
 export const programs: readonly (readonly [what: string, instructions: string, result: string])[] =
   [
     ['64-bit immediate', 'r0 = 0x123456789abcdef0 ll', '0x123456789abcdef0'],

@@ -16,8 +16,8 @@ export interface Disagreement {
 }
 
 /**
- * Generates a program from a seed, loads it on both sides (the kernel's verifier first), and runs
- * it on random packets there and here. What differs in return value, packet or maps is returned.
+ * Generates a program from a seed, loads it on both sides (first in the kernel, with its verifier), and runs
+ * it on random packets in both. Returns the differences of return value, packet and maps.
  */
 export function compareOne(
   one: Bpf,
@@ -39,7 +39,7 @@ export function compareOne(
   return a === b ? undefined : { seed, packet: packets, what: `${a} is not ${b}`, source };
 }
 
-/** A program and its maps on one of the two. */
+/** A program and its maps on one of the two sides. */
 class Side implements Disposable {
   readonly #maps: Readonly<Record<string, BpfMap>>;
   readonly #program: ReturnType<typeof loadText>;

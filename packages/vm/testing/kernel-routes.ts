@@ -1,13 +1,13 @@
 import type { Bpf } from '@heddle/ebpf';
 import { loadText } from './run.ts';
 
-/** bpf_fib_lookup's struct is 64 bytes; the flags go behind it. */
+/** struct bpf_fib_lookup has 64 bytes; the flags are behind it. */
 const ROUTE = 64;
 const PACKET = 128;
 
 /**
- * Routes of the kernel for a machine that simulates it: a program that is test-run there asks the
- * FIB of the calling thread's network namespace, and changes nothing.
+ * The kernel's routes for a machine that simulates it: a test run of a program looks up the FIB of the
+ * calling thread's network namespace, and changes nothing.
  */
 export function kernelRoutes(kernel: Bpf): Disposable & {
   readonly routes: (route: Uint8Array, flags: number) => number;

@@ -2,12 +2,12 @@ import { mapTypes } from '@heddle/ebpf';
 import { mapSpec } from '../../ebpf/testing/map-spec.ts';
 
 /**
- * Programs of random instructions that the verifier takes: r0 to r5 are always numbers; r6 points to
- * the context, r7 to the packet (64 bytes of it are checked), r9 to the value of map `result`. What
- * they compute ends up in the return value, the packet and the maps.
+ * Programs of random instructions that the verifier accepts: r0 to r5 are always numbers; r6 points to the
+ * context, r7 to the packet (64 bytes of it are checked), r9 to the value of map `result`. The results of
+ * their computations are in the return value, the packet and the maps.
  */
 
-/** Bytes of the packet that programs use. */
+/** The number of bytes of the packet that programs use. */
 export const PACKET = 64;
 
 const RESULT = 128;
@@ -27,7 +27,7 @@ export const randomMaps = {
   }),
 } as const;
 
-/** Stack slots of 8 bytes that hold numbers; a key is made below them. */
+/** The number of 8-byte stack slots with numbers. A key is below them. */
 const SLOTS = 8;
 const KEY = 8 * SLOTS + 8;
 
@@ -64,7 +64,7 @@ export class RandomProgram {
     return this.#lines.join('\n');
   }
 
-  /** Labels of jumps that haven't come to their place, with the statements that are still between. */
+  /** Labels of jumps that are not placed yet, with the number of statements before them. */
   readonly #pending: { label: string; left: number }[] = [];
 
   #statement(left: number): void {
@@ -145,7 +145,7 @@ export class RandomProgram {
     const type = `u${8 * size}`;
     const to = this.#below(6);
     const place = this.#pick([
-      // The verifier wants the stack aligned, and nothing else.
+      // The verifier demands alignment of the stack only.
       () => `(r10 - ${8 * SLOTS - size * this.#below((8 * SLOTS) / size)})`,
       () => `(r7 + ${this.#below(PACKET - size + 1)})`,
       () => `(r9 + ${this.#below(RESULT - size + 1)})`,
@@ -164,7 +164,7 @@ export class RandomProgram {
     const size = this.#pick([4, 8]);
     const bank = size === 8 ? 'r' : 'w';
     // Not on the stack: Linux 6.18 merges states as if atomic operations didn't read their slot, and
-    // takes branches for dead that are not. (Found by this test: seed 240593. The shortest program:
+    // considers live branches dead. (Found by this test: seed 240593. The shortest program:
     // a slot is loaded, a branch bounds the value, then the slot is fetched from and compared.)
     const place = `(r9 + ${size * this.#below(RESULT / size)})`;
     const from = this.#below(6);
@@ -189,7 +189,7 @@ export class RandomProgram {
     this.#pending.push({ label, left: 1 + this.#below(Math.min(left, 6)) });
   }
 
-  /** A map operation with a key that few others differ from, so that elements meet. */
+  /** A map operation with one of few keys, so that operations share elements. */
   #map(): void {
     const out = this.#lines;
     const name = this.#pick(['hash', 'array', 'prefixes']);
@@ -233,7 +233,7 @@ export class RandomProgram {
     this.#refill(1);
   }
 
-  /** A function of its own that computes from r1 to r5. */
+  /** A function that computes from r1 to r5. */
   #call(): void {
     const label = this.#label();
     const body = Array.from({ length: 1 + this.#below(6) }, () =>
@@ -260,7 +260,7 @@ export class RandomProgram {
     this.#refill(1);
   }
 
-  /** Gives the registers from `first` on, which calls take away, numbers from the stack. */
+  /** Sets the registers from `first` on, which calls clobber, to numbers from the stack. */
   #refill(first: number): void {
     for (let r = first; r <= 5; r++) this.#lines.push(`r${r} = *(u64 *)(r10 - ${8 * (r + 1)})`);
   }
@@ -277,7 +277,7 @@ export class RandomProgram {
     return items[this.#below(items.length)]!;
   }
 
-  /** 32 bits, signed, of which special ones are frequent. */
+  /** Returns 32 bits, signed, often a special value. */
   #number(): number {
     return this.#pick([
       () => this.#pick([0, 1, -1, 2, 0x7fffffff, -0x80000000, 0xff, 0xffff, -2]),
@@ -291,7 +291,7 @@ export class RandomProgram {
   }
 }
 
-/** A packet of random bytes, many of which are alike. */
+/** Returns a packet of random bytes, many of them equal. */
 export function randomPacket(random: Random, length = PACKET): Uint8Array {
   const bytes = new Uint8Array(length);
   const special = [0, 0xff, 0x80, 0x7f, 1];

@@ -2,7 +2,7 @@ import { type Bpf, BpfMap, BpfProgram, mapTypes, programTypes } from '@heddle/eb
 import { mapSpec } from '../../ebpf/testing/map-spec.ts';
 import { assemble } from './assembler.ts';
 
-/** Assembles and loads a program; `maps` are those that it names. */
+/** Assembles and loads a program. `maps` has the maps that it names. */
 export function loadText(
   bpf: Bpf,
   source: string,
@@ -18,7 +18,7 @@ export function loadText(
   }
   const options = { name: 'test', type, instructions: bytes, license: 'GPL' };
   if (functions.length === 1) return BpfProgram.load(bpf, options);
-  // The kernel takes addresses of functions only when it knows them by BTF.
+  // The kernel accepts addresses of functions only with their BTF.
   const btf = bpf.btfLoad(functionBtf(functions.length));
   try {
     const info = new Uint32Array(functions.flatMap((slot, i) => [slot, 3 + i]));
@@ -53,8 +53,8 @@ function functionBtf(count: number): Uint8Array {
 }
 
 /**
- * Runs instructions on a packet of zeros and returns r0 as they leave it, all 64 bits. Functions
- * that they call stand behind `---`.
+ * Runs instructions on a packet of zeros and returns all 64 bits of r0 at their end. The functions that they
+ * call are behind `---`.
  */
 export function evaluate(bpf: Bpf, source: string): bigint {
   using result = BpfMap.create(

@@ -18,7 +18,7 @@ const random: Helper = (machine) => {
   machine.registers[1] = 0;
 };
 
-/** bpf_set_retval; programs of cgroups see what the one before them set. */
+/** bpf_set_retval. The next program of a cgroup sees the value. */
 const setReturnValue: Helper = (machine) => {
   const value = machine.registers[2]!;
   if (value > 0 || value < -4095) return machine.answer(-errno.EINVAL);
@@ -26,7 +26,7 @@ const setReturnValue: Helper = (machine) => {
   machine.answer(0);
 };
 
-/** Where bpf_seq_write writes to: the context of an iterator. */
+/** The context of an iterator, to which bpf_seq_write writes. */
 export interface Sink {
   readonly write: (bytes: Uint8Array) => void;
 }
@@ -39,7 +39,7 @@ const sequenceWrite: Helper = (machine) => {
   machine.answer(0);
 };
 
-/** Reads the kernel's memory; what cannot be read becomes zeros, as in bpf_probe_read_kernel_common. */
+/** Reads memory of the kernel. Unreadable memory becomes zeros, as in bpf_probe_read_kernel_common. */
 const readKernel: Helper = (machine) => {
   const R = machine.registers;
   const into = machine.argumentBytes(1, R[4]! >>> 0, true);
@@ -49,7 +49,7 @@ const readKernel: Helper = (machine) => {
   machine.answer(bytes ? 0 : -errno.EFAULT);
 };
 
-/** Looks a name up in the kernel's BTF, for programs that ask what there is (type syscall). */
+/** Finds a name in the kernel's BTF, for syscall programs that test for kernel functions. */
 const findByName: Helper = (machine) => {
   const R = machine.registers;
   const name = decodeCString(machine.argumentBytes(1, R[4]! >>> 0));
@@ -63,7 +63,7 @@ export const basicHelpers: Readonly<Record<number, readonly [name: string, helpe
   5: ['ktime_get_ns', now],
   7: ['get_prandom_u32', random],
   8: ['get_smp_processor_id', (machine) => machine.answer(machine.cpu)],
-  // One program runs at a time: nobody else can hold a lock.
+  // One program runs at a time, so that no lock is ever held.
   93: ['spin_lock', zero],
   94: ['spin_unlock', zero],
   113: ['probe_read_kernel', readKernel],
@@ -71,7 +71,7 @@ export const basicHelpers: Readonly<Record<number, readonly [name: string, helpe
   127: ['seq_write', sequenceWrite],
   160: ['ktime_get_coarse_ns', coarse],
   167: ['btf_find_by_name_kind', findByName],
-  // No descriptor comes into a program here that it could close.
+  // Programs never get a descriptor here that they could close.
   168: ['sys_close', (machine) => machine.answer(-errno.EBADF)],
   186: ['get_retval', (machine) => machine.answer(machine.returnValue)],
   187: ['set_retval', setReturnValue],

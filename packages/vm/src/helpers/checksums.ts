@@ -3,10 +3,10 @@ import type { Machine } from '../machine.ts';
 import { Packet } from '../packet.ts';
 import type { Helper } from '../program.ts';
 
-// Ones' complement sums as the kernel computes them (include/net/checksum.h), so that even the two
-// representations of zero come out the same. Words are in the host's order, little endian.
+// Ones' complement sums by the kernel's algorithm (include/net/checksum.h), so that the two representations
+// of zero are the same, too. Words are in the host's order, little endian.
 
-/** 32-bit addition with the carry brought around (csum_add). */
+/** 32-bit addition with end-around carry (csum_add). */
 export function add(a: number, b: number): number {
   const total = a + b;
   return total > 0xffffffff ? total - 0xffffffff : total;
@@ -15,7 +15,7 @@ export function add(a: number, b: number): number {
 const not32 = (value: number) => 0xffffffff - value;
 const not16 = (value: number) => 0xffff - value;
 
-/** 16-bit addition with the carry brought around (csum16_add). */
+/** 16-bit addition with end-around carry (csum16_add). */
 function add16(a: number, b: number): number {
   const total = a + b;
   return total > 0xffff ? total - 0xffff : total;
@@ -38,8 +38,8 @@ function sum(bytes: Uint8Array, start: number): number {
 const none = new Uint8Array(0);
 
 /**
- * bpf_csum_diff: the sum of what comes without that of what goes, from a seed on. Folded to 16
- * bits, as Linux does it on every architecture since 6.13 (csum_from32to16).
+ * bpf_csum_diff: the seed plus the sum of the new bytes minus that of the old ones. Folded to 16 bits, as
+ * on every architecture since Linux 6.13 (csum_from32to16).
  */
 const difference: Helper = (machine) => {
   const low = (register: number) => machine.registers[2 * register]! >>> 0;
@@ -64,7 +64,7 @@ const MARK_MANGLED_ZERO = 1 << 5;
 const MARK_ENFORCE = 1 << 6;
 const IPV6 = 1 << 7;
 
-/** A checksum after `from` was replaced by `to`; `size` 0: `to` is the difference. */
+/** Returns a checksum after `from` was replaced by `to`. With `size` 0, `to` is the difference. */
 function replaced(checksum: number, from: number, to: number, size: number): number | undefined {
   switch (size) {
     case 0:
@@ -78,7 +78,7 @@ function replaced(checksum: number, from: number, to: number, size: number): num
   }
 }
 
-/** 0, or -errno for flags, a place or a change that isn't possible. */
+/** Returns 0, or -errno for impossible flags, offsets or changes. */
 function replace(
   machine: Machine,
   allowed: number,
@@ -110,7 +110,7 @@ const replaceTransport: Helper = (machine) => {
   const allowed = SIZE | PSEUDO_HEADER | MARK_MANGLED_ZERO | MARK_ENFORCE | IPV6;
   const result = replace(machine, allowed, (checksum, flags) => {
     const mangles = (flags & MARK_MANGLED_ZERO) !== 0;
-    // A UDP datagram without a checksum stays so, unless told otherwise.
+    // A UDP datagram without a checksum gets none, unless the flags demand one.
     if (mangles && !(flags & MARK_ENFORCE) && checksum === 0) return 0;
     // inet_proto_csum_replace2 is the 4-byte form with 16-bit values.
     const size = (flags & SIZE) === 2 ? 4 : flags & SIZE;

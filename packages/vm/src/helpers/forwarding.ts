@@ -2,12 +2,12 @@ import { programTypes } from '@heddle/ebpf';
 import { errno } from '@heddle/sys';
 import type { Helper } from '../program.ts';
 
-/** Where a program sent its packet, besides what it returned. */
+/** The redirection of a packet by a program. */
 export interface Redirection {
   readonly ifindex: number;
-  /** Into the device, as if it had come from outside, or (peer) at the other end of a pair. */
+  /** To the ingress of the interface, or (peer) to that of the other end of its pair. */
   readonly to: 'egress' | 'ingress' | 'peer' | 'neighbour';
-  /** struct bpf_redir_neigh: the next hop, where the program names one. */
+  /** struct bpf_redir_neigh: the next hop, if the program names one. */
   readonly nextHop?: Uint8Array;
 }
 
@@ -49,7 +49,7 @@ const redirectNeighbour: Helper = (machine) => {
   machine.answer(TC_ACT_REDIRECT);
 };
 
-/** bpf_fib_lookup: the surroundings know the routes. */
+/** bpf_fib_lookup, with the routes of the surroundings. */
 const lookUpRoute: Helper = (machine) => {
   const R = machine.registers;
   if (R[6]! >>> 0 < ROUTE) return machine.answer(-errno.EINVAL);

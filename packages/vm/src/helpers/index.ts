@@ -7,7 +7,7 @@ import { packetHelpers } from './packets.ts';
 import { socketHelpers } from './sockets.ts';
 import { timerHelpers } from './timers.ts';
 
-/** What the machine has of `enum bpf_func_id`, by number. */
+/** The helpers of the machine by their number in `enum bpf_func_id`. */
 export const helpersByNumber: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   ...basicHelpers,
   ...checksumHelpers,
@@ -20,7 +20,7 @@ export const helpersByNumber: Readonly<Record<number, readonly [name: string, he
 
 const names = new Map(Object.values(helpersByNumber).map(([name, helper]) => [helper, name]));
 
-/** Name of a helper as in `enum bpf_func_id`, without `bpf_`; undefined for kernel functions. */
+/** Returns the name of a helper in `enum bpf_func_id`, without `bpf_`; undefined for kernel functions. */
 export function helperName(helper: Helper): string | undefined {
   return names.get(helper);
 }

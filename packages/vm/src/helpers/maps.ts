@@ -5,7 +5,7 @@ import { RingBufferMap } from '../maps/ring-buffer.ts';
 import { ValueMap } from '../maps/value-map.ts';
 import type { Helper } from '../program.ts';
 
-/** The map that a register points to. */
+/** Returns the map that a register points to. */
 function mapIn(machine: Machine, register: number): VmMap {
   const owner = machine.memory.owner(machine.registers[2 * register + 1]!);
   if (owner?.kind === 'map' && owner.map instanceof VmMap) return owner.map;
@@ -19,15 +19,15 @@ function ringIn(machine: Machine, register: number): RingBufferMap {
     : machine.refuse(`map ${map.options.name} is no ring buffer`);
 }
 
-/** Low 32 bits of a register. */
+/** Returns the low 32 bits of a register. */
 const low = (machine: Machine, register: number) => machine.registers[2 * register]! >>> 0;
 
-/** Flags that have no upper half. */
+/** Returns flags whose upper half must be 0. */
 function flagsIn(machine: Machine, register: number): number {
   return machine.registers[2 * register + 1] === 0 ? low(machine, register) : -1;
 }
 
-/** What a map's value is found by: the key's view, with its offset in r2. */
+/** Returns the view of the key in r2. The low word of r2 is its offset. */
 function keyIn(machine: Machine, map: VmMap): DataView {
   return machine.argumentView(2, map.options.keySize);
 }
@@ -55,7 +55,7 @@ const lookupOnCpu: Helper = (machine) => {
   machine.answerPointer(map.findOn(low(machine, 3), keyIn(machine, map), low(machine, 2)));
 };
 
-/** Slot of a function that a register points to, which must be one of the running program. */
+/** Returns the slot of the function that a register points to. It must be of the running program. */
 function functionIn(machine: Machine, register: number): number {
   const owner = machine.memory.owner(machine.registers[2 * register + 1]!);
   if (owner?.kind === 'code' && owner.program === machine.program) return low(machine, register);
@@ -118,7 +118,7 @@ const ringReserve: Helper = (machine) => {
   machine.answerPointer(ringIn(machine, 1).reserve(low(machine, 2)));
 };
 
-/** The ring of the record in r1. */
+/** Returns the ring buffer of the record in r1. */
 function finishRecord(machine: Machine, discard: boolean): void {
   const region = machine.registers[3]!;
   for (const map of machine.program.maps) {

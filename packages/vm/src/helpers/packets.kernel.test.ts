@@ -39,7 +39,7 @@ function adjust(bpf: Bpf, data: Uint8Array, first: Adjustment, second: Adjustmen
 
 type Adjustment = readonly [by: number, mode: number, flags: number];
 
-test('room for another header: results and packets are the kernel’s', () => {
+test('bpf_skb_adjust_room has the results and packets of the kernel', () => {
   const mac = 1;
   const nothing: Adjustment = [0, mac, 0];
   const wrap4: Adjustment = [20, mac, 3];

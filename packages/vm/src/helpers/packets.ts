@@ -3,13 +3,13 @@ import type { Machine } from '../machine.ts';
 import { Packet } from '../packet.ts';
 import type { Helper } from '../program.ts';
 
-/** The packet that the run is about. */
+/** Returns the packet of the run. */
 function packetOf(machine: Machine): Packet {
   if (machine.subject instanceof Packet) return machine.subject;
   return machine.refuse('there is no packet');
 }
 
-/** Places in struct __sk_buff. */
+/** Offsets in struct __sk_buff. */
 const [VLAN_PRESENT, VLAN_TCI] = [20, 24];
 
 const low = (machine: Machine, register: number) => machine.registers[2 * register]! >>> 0;
@@ -44,7 +44,7 @@ const resize: Helper = (machine) => {
   moved(machine, fits && packetOf(machine).resize(low(machine, 2)));
 };
 
-/** bpf_skb_vlan_pop: the tag is in the context, and none is in the frame. */
+/** bpf_skb_vlan_pop. The tag is in the context; the frame has none. */
 const popVlan: Helper = (machine) => {
   const { context } = packetOf(machine);
   if (context.length < VLAN_TCI + 4) return machine.refuse('the context has no VLAN tag');
@@ -52,7 +52,7 @@ const popVlan: Helper = (machine) => {
   machine.answer(0);
 };
 
-/** bpf_skb_change_head: room in front, all zero. */
+/** bpf_skb_change_head: inserts zeros in front. */
 const grow: Helper = (machine) => {
   const packet = packetOf(machine);
   const by = low(machine, 2);
@@ -62,13 +62,13 @@ const grow: Helper = (machine) => {
   moved(machine, true);
 };
 
-/** bpf_skb_load_bytes_relative, from the link header (0), which the packet begins with here. */
+/** bpf_skb_load_bytes_relative, relative to the link header (0), with which the packet begins here. */
 const loadRelative: Helper = (machine) => {
   if (machine.registers[10] !== 0) return machine.refuse('only the link header', 'not-simulated');
   load(machine);
 };
 
-const IPV4 = 0x0008; // ETH_P_*, as the context has them: in network byte order
+const IPV4 = 0x0008; // ETH_P_* in network byte order, as in the context
 const IPV6 = 0xdd86;
 const PROTOCOL = 16; // in struct __sk_buff
 const ETHERNET = 14;
@@ -82,7 +82,7 @@ const decapL3 = roomFlags.decapIpv4 | roomFlags.decapIpv6;
 
 /**
  * bpf_skb_adjust_room, behind the link header or (mode `net`) behind the IP header, without inner link
- * headers. Packets are never large ones to be segmented here.
+ * headers. No packet needs segmentation here.
  */
 const adjustRoom: Helper = (machine) => {
   const packet = packetOf(machine);

@@ -5,7 +5,7 @@ import { StorageMap } from '../maps/storage-map.ts';
 import type { Helper } from '../program.ts';
 import { SocketHandle } from '../socket.ts';
 
-/** What a hook's context is about: helpers take the context where the kernel takes its socket. */
+/** Sockets by the context of a hook: helpers accept the context in place of its socket. */
 export interface SocketSubject {
   readonly socket: SocketHandle;
 }
@@ -17,7 +17,7 @@ function socketAt(machine: Machine, region: number): SocketHandle | undefined {
   return (object as Partial<SocketSubject> | undefined)?.socket;
 }
 
-/** The socket that a register points to, itself or by a context. */
+/** Returns the socket that a register points to, directly or by a context. */
 function socketIn(machine: Machine, register: number): SocketHandle {
   const found = socketAt(machine, machine.registers[2 * register + 1]!);
   return found ?? machine.refuse(`r${register} is no socket`);
@@ -32,7 +32,7 @@ function storageIn(machine: Machine): StorageMap {
 const storageGet: Helper = (machine) => {
   const R = machine.registers;
   const map = storageIn(machine);
-  // The kernel takes no socket for "none".
+  // The kernel accepts a null pointer.
   if (R[5] === 0) return machine.answerPointer(0);
   const socket = socketIn(machine, 2);
   const initial = R[7] === 0 ? undefined : machine.argumentBytes(3, map.options.valueSize);
@@ -49,7 +49,7 @@ const socketCookie: Helper = (machine) => {
   machine.answerBig(socketAt(machine, machine.registers[3]!)?.fields.cookie ?? 0n);
 };
 
-/** Cookie of the initial network namespace, which is the first that has one. */
+/** The cookie of the initial network namespace, which is the first one with a cookie. */
 const INITIAL_NETNS = 1n;
 
 const netnsCookie: Helper = (machine) => {
@@ -64,7 +64,7 @@ const bind: Helper = (machine) => {
   machine.answer(socket.bind(toBytes(name.endpoint.address), name.endpoint.port));
 };
 
-/** The socket as a struct of the kernel if it is an IPv6 one of the protocol, else NULL. */
+/** Returns the kernel's struct of an IPv6 socket of the protocol, for others NULL. */
 const toSocket6 =
   (protocol: number): Helper =>
   (machine) => {
@@ -73,7 +73,7 @@ const toSocket6 =
     machine.answerPointer(matches ? commonRegion : 0);
   };
 
-/** The machine's sockets speak no MPTCP. */
+/** No socket of the machine uses MPTCP. */
 const toMptcp: Helper = (machine) => {
   socketIn(machine, 1);
   machine.answerPointer(0);

@@ -3,7 +3,7 @@ import type { Machine } from '../machine.ts';
 import { VmMap } from '../maps/map.ts';
 import type { Helper } from '../program.ts';
 
-/** Where a timer is: region and offset of its struct bpf_timer. */
+/** The region and offset of a struct bpf_timer. */
 function placeIn(machine: Machine): { region: number; offset: number } {
   const region = machine.registers[3]!;
   const owner = machine.memory.owner(region);
@@ -34,7 +34,7 @@ const start: Helper = (machine) => {
   const [low, high, flags] = [machine.registers[4]!, machine.registers[5]!, machine.registers[6]!];
   const after = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
   if (flags & ~1) return machine.answer(-errno.EINVAL);
-  // BPF_F_TIMER_ABS: a point in time.
+  // BPF_F_TIMER_ABS: the time and not a duration.
   const due = flags & 1 ? after : machine.now() + after;
   machine.answer(machine.timers.start(region, offset, due) ? 0 : -errno.EINVAL);
 };

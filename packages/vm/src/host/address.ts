@@ -1,6 +1,6 @@
 import { formatIp, parseIp } from '@heddle/sys';
 
-/** An IP address as 16 characters, one for each byte, IPv4 as ::ffff:a.b.c.d: a key for Map. */
+/** An IP address as 16 characters, one for each byte, IPv4 as ::ffff:a.b.c.d. It is a key of Maps. */
 export type Address = string;
 
 export interface Endpoint {
@@ -14,7 +14,7 @@ export const AF_INET6 = 10;
 
 const mappedPrefix = '\0\0\0\0\0\0\0\0\0\0\xff\xff';
 
-/** Throws Error for text that is no address. */
+/** Reads an address. Throws Error for other text. */
 export function addressOf(text: string): Address {
   const bytes = parseIp(text);
   if (!bytes) throw new Error(`read address: ${text} is none`);
@@ -55,7 +55,7 @@ export function isLoopback(address: Address): boolean {
   return address === loopbackV6 || (isMapped(address) && address.charCodeAt(12) === 127);
 }
 
-/** struct sockaddr_in or sockaddr_in6; undefined when it is neither. */
+/** Reads struct sockaddr_in or sockaddr_in6. Returns undefined for others. */
 export function readSockaddr(
   bytes: Uint8Array,
 ): { family: number; endpoint: Endpoint } | undefined {
@@ -76,7 +76,7 @@ export function readSockaddr(
   return undefined;
 }
 
-/** Writes the form that sockets of a family have, as far as there is room. */
+/** Writes the structure of the family, as far as there is room. */
 export function writeSockaddr(into: Uint8Array, family: number, { address, port }: Endpoint): void {
   const bytes = new Uint8Array(family === AF_INET ? 16 : 28);
   const view = new DataView(bytes.buffer);

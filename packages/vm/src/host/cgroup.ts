@@ -2,10 +2,10 @@ import { linkTypes } from '@heddle/ebpf';
 import type { AttachPoint, LinkObject } from '../links.ts';
 import type { Program } from '../program.ts';
 
-/** A cgroup: links stand here, and hold for sockets that were made in it or below. */
+/** A cgroup. Its links apply to sockets that were made in it or below. */
 export class VmCgroup implements AttachPoint {
   readonly linkType = linkTypes.cgroup;
-  /** Inode number of its directory. */
+  /** The inode number of its directory. */
   readonly id: bigint;
   readonly #parent: VmCgroup | undefined;
   readonly #children: VmCgroup[] = [];
@@ -33,7 +33,7 @@ export class VmCgroup implements AttachPoint {
     info.setUint32(24, link.attachType, true);
   }
 
-  /** Programs of an attach type in the order in which they run: own ones, then the ancestors'. */
+  /** Returns the programs of an attach type in the order of their runs: its own, then those of its ancestors. */
   *programs(attachType: number): Generator<Program> {
     let links = this.#effective.get(attachType);
     if (!links) {

@@ -8,13 +8,13 @@ import { fromBytes, toBytes } from './address.ts';
 import type { VmNetwork } from './host.ts';
 import type { VmNamespace } from './namespace.ts';
 
-/** Numbers of the node's devices: to the outside, and of pods from the last on. */
+/** Indices of the node's network interfaces: the external one, and those of pods from the second on. */
 export const outsideDevice = 2;
 const FIRST_POD_DEVICE = 100;
 
 const TC_ACT_UNSPEC = 0xffffffff;
 
-/** A device of the node, where tc programs stand (tcx links). */
+/** A network interface of the node with tc programs (tcx links). */
 export class VmDevice implements AttachPoint {
   readonly linkType = linkTypes.tcx;
   readonly index: number;
@@ -58,15 +58,15 @@ export class VmDevice implements AttachPoint {
   }
 }
 
-/** What programs made of a frame. */
+/** The frame after the programs. */
 export interface FrameResult {
-  /** TC_ACT_*; 0xffffffff (unspec): on to the stack. */
+  /** TC_ACT_*; with 0xffffffff (unspec) it goes to the stack. */
   readonly verdict: number;
   readonly frame: Uint8Array;
   readonly redirection: Redirection | undefined;
 }
 
-/** The devices of a node, and its routes: pods by their own, everything else to the outside. */
+/** The network interfaces of a node, and its routes: to each pod, and the default route. */
 export class VmDevices {
   readonly #devices = new Map<number, VmDevice>([[outsideDevice, new VmDevice(outsideDevice)]]);
   readonly #pods = new Map<VmNamespace, number>();
@@ -90,19 +90,19 @@ export class VmDevices {
     this.#pods.delete(namespace);
   }
 
-  /** Throws SysError (ENODEV). */
+  /** Returns the interface with an index. Throws SysError (ENODEV). */
   get(index: number): VmDevice {
     const device = this.#devices.get(index);
     if (!device) throw new SysError('bpf', errno.ENODEV, `find device ${index}`);
     return device;
   }
 
-  /** Link-layer address of a device: locally administered, with the index in it. */
+  /** Returns the link-layer address of an interface: locally administered, with the index in it. */
   address(index: number): Uint8Array | undefined {
     return this.#devices.has(index) ? linkAddress(index) : undefined;
   }
 
-  /** struct bpf_fib_lookup (linux/bpf.h), read and filled in. */
+  /** Implements bpf_fib_lookup: reads and completes struct bpf_fib_lookup (linux/bpf.h). */
   readonly routes: Routes = (route, flags) => {
     const isV4 = route[0] === AF_INET;
     const view = new DataView(route.buffer, route.byteOffset, route.byteLength);
@@ -123,7 +123,7 @@ export class VmDevices {
       route.set(isV4 ? toBytes(node.v4).subarray(12) : toBytes(node.v6), 16);
     }
     route.set(linkAddress(index), 52);
-    // The neighbour behind the device.
+    // The neighbour at the interface.
     route.set([2, 0, 0, 1, index >> 8, index & 0xff], 58);
     return SUCCESS;
   };

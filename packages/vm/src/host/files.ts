@@ -5,7 +5,7 @@ import { VmCgroup } from './cgroup.ts';
 import type { LocalSocket } from './local-socket.ts';
 import type { VmNamespace } from './namespace.ts';
 
-/** What is at a path. */
+/** A file or directory. */
 export type Node =
   | Directory
   | { readonly kind: 'file'; bytes: Uint8Array; readonly inode: bigint }
@@ -13,30 +13,30 @@ export type Node =
   | { readonly kind: 'namespace'; readonly namespace: VmNamespace; readonly inode: bigint }
   | { readonly kind: 'socket'; readonly socket: LocalSocket; readonly inode: bigint };
 
-/** What happens to an entry of a directory. */
+/** A change of a directory's entry. */
 export type FileChange = 'created' | 'written' | 'deleted' | 'moved-from' | 'moved-to';
 
 export interface Directory {
   readonly kind: 'directory';
   readonly entries: Map<string, Node>;
   readonly inode: bigint;
-  /** What kind of file system it lies on. */
+  /** The kind of its file system. */
   type: FileSystem;
-  /** In the cgroup file system: the cgroup that it is. */
+  /** The cgroup of a directory of the cgroup file system. */
   readonly cgroup?: VmCgroup;
-  /** Hear of changes of its entries. */
+  /** Called for changes of its entries. */
   readonly watchers: Set<(change: FileChange, name: string) => void>;
 }
 
-/** By the magic number that statfs(2) gives (linux/magic.h). */
+/** The magic numbers of statfs(2) (linux/magic.h). */
 export const fileSystems = { tmpfs: 0x01021994, bpf: 0xcafe4a11, cgroup2: 0x63677270 } as const;
 export type FileSystem = keyof typeof fileSystems;
 
-/** A file or directory that is open. */
+/** An open file or directory. */
 export class OpenFile extends VmObject {
   readonly node: Node;
   readonly path: string;
-  /** How far it was read or written; in a directory, entries. */
+  /** The offset of the next read or write; in a directory, in entries. */
   position = 0;
 
   constructor(node: Node, path: string) {
@@ -45,7 +45,7 @@ export class OpenFile extends VmObject {
     this.path = path;
   }
 
-  /** It was open for writing; whoever watches its directory hears that it is closed. */
+  /** Called when a file is closed that was open for writing, for watchers of its directory. */
   onClose: (() => void) | undefined;
 
   protected override destroy(): void {
@@ -53,12 +53,12 @@ export class OpenFile extends VmObject {
   }
 }
 
-/** A tree of files in memory: as much of a Linux file system as Heddle's core uses. */
+/** A tree of files in memory, with the parts of a Linux file system that Heddle's core uses. */
 export class Files implements Pins {
   #inode = 1000n;
   readonly root: Directory = this.#directory('tmpfs');
 
-  /** What is at an absolute path, or undefined. */
+  /** Returns the file or directory at an absolute path, if there is one. */
   find(path: string): Node | undefined {
     let node: Node = this.root;
     for (const name of names(path)) {
@@ -69,7 +69,7 @@ export class Files implements Pins {
     return node;
   }
 
-  /** Makes a directory; its parent must be there. 0 or -errno. */
+  /** Makes a directory, whose parent must exist. Returns 0 or -errno. */
   makeDirectory(path: string): number {
     const place = this.#place(path);
     if (typeof place === 'number') return place;
@@ -82,7 +82,7 @@ export class Files implements Pins {
     return 0;
   }
 
-  /** The same with its missing parents. */
+  /** Makes a directory and its missing parents. */
   makeDirectories(path: string): Directory {
     let made = '';
     for (const name of names(path)) {
@@ -92,14 +92,14 @@ export class Files implements Pins {
     return this.find(path) as Directory;
   }
 
-  /** Puts something at a path whose directory is there. */
+  /** Adds an entry to an existing directory. */
   put(path: string, node: Exclude<Node, Directory>): void {
     const place = this.#place(path);
     if (typeof place === 'number') throw new SysError('openat', -place, `make ${path}`);
     place.parent.entries.set(place.name, node);
   }
 
-  /** Writes a whole file in one step. */
+  /** Writes a file. */
   write(path: string, bytes: Uint8Array): void {
     const node = this.openForWriting(path, true);
     if (node?.kind !== 'file') throw new SysError('openat', errno.ENOENT, `write ${path}`);
@@ -107,13 +107,13 @@ export class Files implements Pins {
     this.noteWritten(path);
   }
 
-  /** A file was closed after it was written. */
+  /** Reports that a file was closed after a write. */
   noteWritten(path: string): void {
     const place = this.#place(path);
     if (typeof place !== 'number') tell(place.parent, 'written', place.name);
   }
 
-  /** A new file, or the one that is there. Undefined without its directory. */
+  /** Returns the file at a path, a new one if it is missing; undefined without its directory. */
   openForWriting(path: string, truncate: boolean): Node | undefined {
     const place = this.#place(path);
     if (typeof place === 'number') return undefined;
@@ -155,7 +155,7 @@ export class Files implements Pins {
     return 0;
   }
 
-  /** Makes an empty directory one of another file system, as mounting on it does. */
+  /** Mounts another file system on an empty directory. */
   mount(path: string, type: FileSystem): number {
     const node = this.find(path);
     if (!node) return -errno.ENOENT;
@@ -183,7 +183,7 @@ export class Files implements Pins {
     throw new SysError('bpf', node ? errno.EPERM : errno.ENOENT, `open pin ${path}`);
   }
 
-  /** The root of the cgroup file system, on a directory that is made for it. */
+  /** Mounts the cgroup file system on a new directory and returns its root. */
   mountCgroups(path: string): VmCgroup {
     const place = this.#place(path);
     if (typeof place === 'number') throw new SysError('mount', -place, `mount ${path}`);

@@ -30,13 +30,13 @@ const SK = 64;
 const AF_INET = 2;
 const AF_INET6 = 10;
 
-/** Outcome of a hook: 0 or -errno, and the endpoint as the programs leave it. */
+/** The outcome of a hook: 0 or -errno, and the endpoint after the programs. */
 export interface HookResult {
   readonly result: number;
   readonly endpoint: Endpoint;
 }
 
-/** Runs the programs of cgroup hooks for sockets. One context serves all runs. */
+/** Runs the programs of cgroup hooks for sockets. All runs share one context. */
 export class SocketHooks {
   readonly #machine: Machine;
   readonly #bytes = new Uint8Array(SIZE);
@@ -54,8 +54,8 @@ export class SocketHooks {
   }
 
   /**
-   * A hook with an address: programs see and change it. `family` says which of the two variants
-   * runs, which for an IPv4 address in an IPv6 socket depends on the hook.
+   * Runs a hook with an address, which programs may change. `family` selects the variant: for an IPv4
+   * address in an IPv6 socket it depends on the hook.
    */
   address(
     hook: AddressHook,
@@ -74,7 +74,7 @@ export class SocketHooks {
         ran = true;
       }
       const allowed = this.#machine.run(program, this.#region) & 1;
-      // As bpf_prog_run_array_cg: a refusal that gives no reason is EPERM.
+      // A refusal without an errno is EPERM (bpf_prog_run_array_cg).
       if (!allowed && this.#machine.returnValue === 0) this.#machine.returnValue = -errno.EPERM;
       result = this.#machine.returnValue;
     }
@@ -83,7 +83,7 @@ export class SocketHooks {
     return { result, endpoint: this.#read(family, endpoint) };
   }
 
-  /** A hook whose context is the socket itself. Returns 0 or -errno. */
+  /** Runs a hook whose context is the socket itself. Returns 0 or -errno. */
   socket(attachType: number, socket: SocketHandle, cgroup: VmCgroup): number {
     this.#machine.returnValue = 0;
     for (const program of cgroup.programs(attachType)) {
@@ -118,9 +118,9 @@ export class SocketHooks {
   }
 }
 
-/** Which variant of a hook an address of a socket's family gets. */
+/** Returns the variant of a hook for an address of a socket. */
 export function familyOf(socketFamily: number, address: Address, hook: AddressHook): 4 | 6 {
   if (socketFamily === AF_INET) return 4;
-  // The kernel hands a datagram to an IPv4 address to IPv4 before the hook (udpv6_sendmsg).
+  // The kernel passes a datagram for an IPv4 address to IPv4 before the hook (udpv6_sendmsg).
   return hook === 'sendmsg' && isMapped(address) ? 4 : 6;
 }

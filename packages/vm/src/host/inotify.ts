@@ -16,9 +16,9 @@ const bits: Readonly<Record<FileChange, number>> = {
   deleted: IN_DELETE,
 };
 
-/** Watches of directories (inotify(7)), and what they have to tell. */
+/** Watches of directories (inotify(7)) and their events. */
 export class Inotify extends VmObject {
-  /** Hear that there is something to read. */
+  /** Called when there is something to read. */
   readonly watchers = new Set<() => void>();
   readonly #watches = new Map<number, { directory: Directory; mask: number; stop: () => void }>();
   #events: Uint8Array[] = [];
@@ -32,7 +32,7 @@ export class Inotify extends VmObject {
     return this.#events.length > 0;
   }
 
-  /** Number of the watch: the same for the same directory. */
+  /** Returns the number of the watch, the same for the same directory. */
   add(directory: Directory, mask: number): number {
     for (const [number, watch] of this.#watches) {
       if (watch.directory !== directory) continue;
@@ -54,7 +54,7 @@ export class Inotify extends VmObject {
     return 0;
   }
 
-  /** As many whole events as there is room for. */
+  /** Reads as many whole events as there is room for. */
   read(into: Uint8Array): number {
     if (this.#events.length === 0) return -errno.EAGAIN;
     let at = 0;

@@ -7,7 +7,7 @@ import { SocketHandle } from '../socket.ts';
 import type { IteratorTarget } from './kernel-btf.ts';
 import type { VmNamespace } from './namespace.ts';
 
-/** What an iterator's program has written; reading it ends. */
+/** The output of an iterator's program, which is read once. */
 export class IteratorOutput extends VmObject {
   readonly bytes: Uint8Array;
   position = 0;
@@ -20,12 +20,12 @@ export class IteratorOutput extends VmObject {
   protected override destroy(): void {}
 }
 
-/** An element that the program is called with: addresses in order behind `meta`. */
+/** The addresses behind `meta` in the context of one run of the program. */
 type Element = readonly number[];
 
 /**
- * Runs the program of an iterator over all its objects, and once more at the end without one, as
- * the kernel does (kernel/bpf/bpf_iter.c). Contexts and structs have the layout of kernel-btf.ts.
+ * Runs the program of an iterator for each of its objects, and once more without one at the end
+ * (kernel/bpf/bpf_iter.c). Contexts and structs have the layout of kernel-btf.ts.
  */
 export function runIterator(
   machine: Machine,

@@ -1,15 +1,15 @@
 import { Btf, BtfKind } from '@heddle/ebpf';
 import { encodeUtf8 } from '@heddle/sys';
 
-/** A member: offset in bytes, and a type by name (`*` before it: a pointer to it). */
+/** A member: offset in bytes, and a type by name, with `*` before it for a pointer. */
 type Members = Readonly<Record<string, readonly [offset: number, type: string]>>;
 
-/** Sizes and members of the kernel structs that programs of Heddle read; the layout is our own. */
+/** Sizes and members of the kernel structs that Heddle's programs read. The kernel has other offsets. */
 const structs: Readonly<Record<string, readonly [size: number, members: Members]>> = {
   ns_common: [8, { inum: [0, 'unsigned int'] }],
   list_head: [16, { next: [0, '*list_head'], prev: [8, '*list_head'] }],
   net: [24, { ns: [0, 'ns_common'], dev_base_head: [8, 'list_head'] }],
-  // Here skc_ipv6only is a byte of its own; CO-RE finds out that it is no bit field.
+  // Here skc_ipv6only is a byte and no bit field, which CO-RE handles.
   sock_common: [
     40,
     {
@@ -22,7 +22,7 @@ const structs: Readonly<Record<string, readonly [size: number, members: Members]
       skc_v6_daddr: [20, 'in6_addr'],
     },
   ],
-  // Behind the struct bpf_sock that stands for a socket; see socket.ts.
+  // It lies behind the struct bpf_sock of the socket; see socket.ts.
   sock: [128, { __sk_common: [80, 'sock_common'], sk_protocol: [120, 'unsigned short'] }],
   bpf_sock_addr_kern: [72, { sk: [64, '*sock'] }],
   net_device: [
@@ -58,7 +58,7 @@ const structs: Readonly<Record<string, readonly [size: number, members: Members]
   bpf_iter__tcp: [16, { meta: [0, '*bpf_iter_meta'], sk_common: [8, '*sock_common'] }],
 };
 
-/** What a typedef of an anonymous struct is made of. */
+/** Typedefs of structs without a name. */
 const typedefs: Readonly<Record<string, readonly [size: number, members: Members]>> = {
   possible_net_t: [8, { net: [0, '*net'] }],
   btf_trace_inet_sock_set_state: [8, {}],
@@ -70,17 +70,17 @@ export type IteratorTarget = (typeof iteratorTargets)[number];
 
 const integers = { 'unsigned int': 4, 'unsigned short': 2, 'unsigned char': 1 } as const;
 
-/** Offset of a struct's member in the simulated kernel. */
+/** Returns the offset of a struct's member in the simulated kernel. */
 export function offsetOf(struct: string, member: string): number {
   return structs[struct]![1][member]![0];
 }
 
-/** Size of a struct of the simulated kernel. */
+/** Returns the size of a struct of the simulated kernel. */
 export function sizeOf(struct: string): number {
   return structs[struct]![0];
 }
 
-/** BTF of the simulated kernel (Documentation/bpf/btf.rst): structs, iterators, kernel functions. */
+/** Returns the BTF of the simulated kernel (Documentation/bpf/btf.rst): structs, iterators, kernel functions. */
 export function simulatedKernelBtf(functions: readonly string[]): Btf {
   const strings: number[] = [0];
   const text = (name: string) => {
@@ -90,7 +90,7 @@ export function simulatedKernelBtf(functions: readonly string[]): Btf {
   };
   const ids = new Map<string, number>([['void', 0]]);
   const records: (() => number[])[] = [];
-  // Types refer to each other, so all get their ids before any is written.
+  // Types refer to each other, so all ids are assigned before the types are written.
   const declare = (name: string, record: () => number[]) => {
     ids.set(name, records.push(record));
   };

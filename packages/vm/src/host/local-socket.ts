@@ -4,8 +4,8 @@ import type { Files } from './files.ts';
 import type { VmNamespace } from './namespace.ts';
 
 /**
- * A socket of the local family. It can be listened on, so that a program that serves one starts, and
- * a second one sees that it does; but nobody talks over it. Its namespace can be asked for.
+ * A socket of the local family. It can listen, so that a server starts and a second one finds the first;
+ * but it has no connections. It has the cookie of its network namespace.
  */
 export class LocalSocket extends VmObject {
   readonly namespace: VmNamespace;
@@ -44,7 +44,7 @@ export class LocalSocket extends VmObject {
   }
 }
 
-/** epoll(7) over sockets on which nothing ever comes in. */
+/** epoll(7) over sockets that never become readable. */
 export class Epoll extends VmObject {
   constructor() {
     super('file', 0);

@@ -1,16 +1,16 @@
 import type { Address } from './address.ts';
 import type { VmSocket } from './socket.ts';
 
-/** A network namespace: addresses, and the sockets that are bound in it. */
+/** A network namespace: addresses and bound sockets. */
 export class VmNamespace {
   readonly name: string;
   readonly inode: bigint;
   readonly cookie: bigint;
   readonly v4: Address;
   readonly v6: Address;
-  /** Region of its struct net. */
+  /** The region of its struct net. */
   readonly region: number;
-  /** All sockets that are open in it. */
+  /** All its open sockets. */
   readonly sockets = new Set<VmSocket>();
   readonly #bound = new Map<number, VmSocket[]>();
   #nextPort = FIRST_EPHEMERAL;
@@ -31,7 +31,7 @@ export class VmNamespace {
     this.region = region;
   }
 
-  /** Sockets of a protocol that are bound to a port. */
+  /** Returns the sockets of a protocol that are bound to a port. */
   boundTo(protocol: number, port: number): readonly VmSocket[] {
     return this.#bound.get(key(protocol, port)) ?? none;
   }
@@ -50,7 +50,7 @@ export class VmNamespace {
     else this.#bound.delete(at);
   }
 
-  /** A port that no socket of the protocol is bound to; undefined when there is none. */
+  /** Returns a port to which no socket of the protocol is bound; undefined when there is none. */
   freePort(protocol: number): number | undefined {
     for (let tries = 0; tries <= LAST_EPHEMERAL - FIRST_EPHEMERAL; tries++) {
       const port = this.#nextPort;

@@ -13,7 +13,7 @@ const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
 const RTM_NEWROUTE = 24;
 const RTM_GETROUTE = 26;
-/** The request type of sock_diag(7), where no other request that lists has this number. */
+/** The request type of sock_diag(7). No other listing has this number. */
 const SOCK_DIAG_BY_FAMILY = 20;
 const NLM_F_DUMP = 0x300;
 const NLM_F_MULTI = 2;
@@ -32,8 +32,8 @@ const MSG_PEEK = 2;
 const MSG_TRUNC = 0x20;
 
 /**
- * A routing netlink socket (rtnetlink(7)) that lists devices, addresses and routes: lo, and a device
- * to the outside with the addresses and the default route. Other requests get EOPNOTSUPP.
+ * A routing netlink socket (rtnetlink(7)) that lists interfaces, addresses and routes: lo, and an external
+ * interface with the addresses and the default route. Other requests fail with EOPNOTSUPP.
  */
 export class NetlinkObject extends VmObject {
   readonly #namespace: VmNamespace;
@@ -44,7 +44,7 @@ export class NetlinkObject extends VmObject {
     this.#namespace = namespace;
   }
 
-  /** Answers at once, as the kernel does. */
+  /** Queues the response at once, as the kernel does. */
   send(request: Uint8Array): number {
     const view = new DataView(request.buffer, request.byteOffset, request.byteLength);
     const sequence = view.getUint32(8, true);
@@ -63,7 +63,7 @@ export class NetlinkObject extends VmObject {
     return request.length;
   }
 
-  /** Type and bodies of the messages that a listing consists of; undefined: no such table. */
+  /** Returns the type and the bodies of a listing's messages; undefined: no such table. */
   #list(type: number, family: number): [type: number, bodies: Uint8Array[]] | undefined {
     const { v4, v6 } = this.#namespace;
     switch (type) {
@@ -80,14 +80,14 @@ export class NetlinkObject extends VmObject {
       case RTM_GETROUTE:
         return [RTM_NEWROUTE, [defaultRoute(family)]];
       case SOCK_DIAG_BY_FAMILY:
-        // The simulated host's own processes have no sockets.
+        // The processes of the simulated host have no sockets.
         return [SOCK_DIAG_BY_FAMILY, []];
       default:
         return undefined;
     }
   }
 
-  /** The next answer, as recvfrom(2) gives it: with MSG_TRUNC its whole length counts. */
+  /** Returns the next response for recvfrom(2). With MSG_TRUNC the result is its whole length. */
   receive(into: Uint8Array, flags: number): number {
     const next = this.#answers[0];
     if (!next) return -errno.EAGAIN;
@@ -132,7 +132,7 @@ function defaultRoute(family: number): Uint8Array {
 
 const u32 = (value: number) => new Uint8Array(new Uint32Array([value]).buffer);
 
-/** `bytes` are padded to a multiple of four; `length` is what counts of them. */
+/** `bytes` are padded to a multiple of four; `length` is that without padding. */
 function attribute(type: number, bytes: Uint8Array, length = bytes.length): Uint8Array {
   const whole = new Uint8Array(4 + bytes.length);
   const view = new DataView(whole.buffer);

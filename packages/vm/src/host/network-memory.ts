@@ -5,12 +5,12 @@ import { offsetOf, sizeOf } from './kernel-btf.ts';
 // IFF_UP, IFF_LOOPBACK (linux/if.h)
 const UP = 1;
 const LOOPBACK = 8;
-/** RT_SCOPE_HOST, which a loopback address has; 0 is global, in both families. */
+/** RT_SCOPE_HOST of loopback addresses. Global is 0 in both families. */
 const HOST_SCOPE = 254;
 
 /**
- * The structs of a network namespace as programs read them: loopback, and a device with these addresses.
- * Returns the region that begins with struct net.
+ * Writes the structs of a network namespace that programs read: loopback, and an interface with these
+ * addresses. Returns the region that begins with struct net.
  */
 export function addNetwork(memory: Memory, inode: bigint, addresses: readonly Address[]): number {
   const parts = new Map<string, number>();

@@ -16,7 +16,7 @@ import { SOCK_DGRAM, SOCK_STREAM, VmSocket } from './socket.ts';
 
 const AF_UNIX = 1;
 const AF_NETLINK = 16;
-/** Without SOCK_CLOEXEC and SOCK_NONBLOCK. */
+/** The type of a socket without SOCK_CLOEXEC and SOCK_NONBLOCK. */
 const TYPE_MASK = 0xf;
 const SOL_SOCKET = 1;
 const SO_REUSEPORT = 15;
@@ -34,7 +34,7 @@ const MESSAGE_LENGTH = 56;
 
 type SocketCall = (socket: VmSocket, args: Arguments, descriptors: Descriptors) => number;
 
-/** A call that sockets of other families have an answer of their own to. */
+/** A call that sockets of other families implement themselves. */
 function orOther(
   other: (object: LocalSocket | NetlinkObject, host: VmHost, args: Arguments) => number,
   call: Call,
@@ -55,7 +55,7 @@ function onSocket(call: SocketCall): Call {
   };
 }
 
-/** The endpoint in argument `at`, with its length behind it, as a socket of the family may use it. */
+/** Returns the endpoint in argument `at`, whose length is the next argument, for a socket of the family. */
 function endpointIn(socket: VmSocket, args: Arguments, at: number): Endpoint | number {
   const name = readSockaddr(args.bytes(at).subarray(0, args.number(at + 1)));
   if (!name) return -errno.EINVAL;
@@ -63,7 +63,7 @@ function endpointIn(socket: VmSocket, args: Arguments, at: number): Endpoint | n
   return name.endpoint;
 }
 
-/** Sends what a struct msghdr at `header` of `headers` names. Returns the bytes sent, or -errno. */
+/** Sends the data of the struct msghdr at `header` of `headers`. Returns the number of bytes, or -errno. */
 function sendMessage(
   socket: VmSocket,
   args: Arguments,
@@ -128,7 +128,7 @@ export const socketCalls: { readonly [name in SyscallName]?: Call } = {
     const accepted = socket.accept();
     if (!accepted) return -errno.EAGAIN;
     const fd = descriptors.open(accepted);
-    // The backlog held it until now.
+    // Until now it was in the backlog.
     accepted.release();
     return fd;
   }),
@@ -202,7 +202,7 @@ export const socketCalls: { readonly [name in SyscallName]?: Call } = {
     if (socket instanceof VmSocket && isNoPort) socket.bindsNoPort = args.bytes(3)[0] === 1;
     const isReusePort = args.number(1) === SOL_SOCKET && args.number(2) === SO_REUSEPORT;
     if (socket instanceof VmSocket && isReusePort) socket.reusesPort = args.bytes(3)[0] === 1;
-    // Others change nothing here: calls never wait, and ports are free as soon as sockets are closed.
+    // Other options have no effect here: calls never block, and closed sockets free their ports at once.
     return socket ? 0 : -errno.EBADF;
   },
   getsockopt(_, descriptors, args) {

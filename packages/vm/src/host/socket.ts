@@ -31,7 +31,7 @@ const IPPROTO_UDP = 17;
 const TCP_ESTABLISHED = 1;
 const TCP_SYN_SENT = 2;
 const TCP_CLOSE = 7;
-/** Datagrams that wait for a receiver at most. */
+/** The largest number of queued datagrams. */
 const QUEUE = 256;
 
 interface Datagram {
@@ -40,16 +40,16 @@ interface Datagram {
 }
 
 /**
- * A TCP or UDP socket over addresses of the simulated network. Calls answer 0 or -errno and never
- * block: where the kernel would wait they say EAGAIN. Cgroup hooks run where the kernel runs them
- * (net/ipv4/af_inet.c, udp.c, tcp_ipv4.c and their IPv6 kin).
+ * A TCP or UDP socket over addresses of the simulated network. Calls return 0 or -errno and never block:
+ * where the kernel would block, they fail with EAGAIN. Cgroup hooks run at the same points as in the
+ * kernel (net/ipv4/af_inet.c, udp.c, tcp_ipv4.c and the IPv6 files).
  */
 export class VmSocket extends VmObject {
   readonly family: number;
   readonly protocol: number;
   readonly handle: SocketHandle;
   readonly namespace: VmNamespace;
-  /** IP_BIND_ADDRESS_NO_PORT: bind() to port 0 leaves the choice of a port to connect(). */
+  /** IP_BIND_ADDRESS_NO_PORT: after bind() to port 0, connect() chooses the port. */
   bindsNoPort = false;
   /** SO_REUSEPORT. */
   reusesPort = false;
@@ -62,7 +62,7 @@ export class VmSocket extends VmObject {
   #partner: VmSocket | undefined;
   #backlog: VmSocket[] | undefined;
   #queue: Datagram[] = [];
-  /** What the next call reports, once. */
+  /** The error that the next call reports. */
   #error = 0;
   #destroyed = false;
 
@@ -164,7 +164,7 @@ export class VmSocket extends VmObject {
     return 0;
   }
 
-  /** connect() to AF_UNSPEC. */
+  /** Disconnects: connect() to AF_UNSPEC. */
   disconnect(): number {
     this.#peer = undefined;
     this.#local = { address: this.family === AF_INET ? anyV4 : anyV6, port: this.#local.port };
@@ -181,7 +181,7 @@ export class VmSocket extends VmObject {
     return this.#backlog?.shift();
   }
 
-  /** Sends to the peer, or to an endpoint (UDP). Returns the bytes sent. */
+  /** Sends to the peer, or to an endpoint (UDP). Returns the number of bytes. */
   send(bytes: Uint8Array, named?: Endpoint): number {
     const failed = this.#takeError();
     if (failed < 0) return failed;
@@ -208,7 +208,7 @@ export class VmSocket extends VmObject {
     return bytes.length;
   }
 
-  /** The next datagram (or what TCP has) and where it is from; -errno when there is none. */
+  /** Returns the next datagram (or the received bytes of TCP) and its source; -errno when there is none. */
   receive(): Datagram | number {
     const failed = this.#takeError();
     if (failed < 0) return failed;
@@ -278,7 +278,7 @@ export class VmSocket extends VmObject {
     return 0;
   }
 
-  /** Binds as __inet_bind with BIND_FROM_BPF: it fails once there is a port, and takes none before connect(). */
+  /** Binds as __inet_bind with BIND_FROM_BPF: it fails if there is a port, and chooses none before connect(). */
   #bindByProgram(address: Address, port: number): number {
     if (this.#local.port !== 0) return -errno.EINVAL;
     if (port !== 0) return this.#bindTo({ address, port });
@@ -286,14 +286,14 @@ export class VmSocket extends VmObject {
     return 0;
   }
 
-  /** No route leads from a loopback address out of the host. (IPv6 would send what receivers drop.) */
+  /** Whether there is a route: none leads from a loopback address out of the host. (IPv6 would send packets that receivers drop.) */
   #canLeave(source: Address, to: Address): boolean {
     return !isLoopback(source) || this.#host.namespaceOf(to, this.namespace) === this.namespace;
   }
 
   #conflicts(other: VmSocket, address: Address): boolean {
     if (this.reusesPort && other.reusesPort) return false;
-    // A connected TCP socket shares its listener's port.
+    // A connected TCP socket shares the port of its listener.
     if (other.#peer && this.protocol === IPPROTO_TCP) return false;
     const { address: taken } = other.#local;
     if (!isAny(taken) && !isAny(address)) return taken === address;
@@ -339,7 +339,7 @@ export class VmSocket extends VmObject {
     return error;
   }
 
-  /** connect() takes the unspecified address for loopback. */
+  /** Returns loopback for the unspecified address, as connect() does. */
   #routed(to: Endpoint): Endpoint {
     if (!isAny(to.address)) return to;
     return { address: isMapped(to.address) ? loopbackV4 : loopbackV6, port: to.port };
@@ -351,7 +351,7 @@ export class VmSocket extends VmObject {
     return isMapped(to) ? this.namespace.v4 : this.namespace.v6;
   }
 
-  /** Whether what is sent to an address of the namespace is for this socket. */
+  /** Whether the socket receives packets for an address of the namespace. */
   #takes(address: Address): boolean {
     const own = this.#local.address;
     if (own === address) return true;
@@ -360,7 +360,7 @@ export class VmSocket extends VmObject {
     return !(this.onlyIpv6 && isMapped(address)) && own === anyV6;
   }
 
-  /** How well a UDP socket fits: 2 when connected to the sender, 1 when open to all, 0 not. */
+  /** Returns the rank of a UDP socket for a datagram: 2 if connected to the sender, 1 if unconnected, 0 if it does not match. */
   fit(to: Endpoint, from: Endpoint): number {
     if (!this.#takes(to.address)) return 0;
     if (!this.#peer) return 1;
@@ -368,7 +368,7 @@ export class VmSocket extends VmObject {
   }
 }
 
-/** The socket of the namespace that gets a datagram. */
+/** Returns the socket of the namespace that receives a datagram. */
 function bestReceiver(
   target: VmNamespace,
   protocol: number,

@@ -3,7 +3,7 @@ import type { AttachPoint, LinkObject } from '../links.ts';
 import type { Machine } from '../machine.ts';
 import type { SocketHandle } from '../socket.ts';
 
-/** The tracepoint inet_sock_set_state: its programs get the socket, its state before, and its new one. */
+/** The tracepoint inet_sock_set_state. Its programs get the socket, its old state and its new one. */
 export class StateChanges implements AttachPoint {
   readonly linkType = linkTypes.raw_tracepoint;
   readonly #machine: Machine;
@@ -29,7 +29,7 @@ export class StateChanges implements AttachPoint {
     this.#links.delete(link);
   }
 
-  /** Without the tracepoint's name. */
+  /** Writes no name of the tracepoint. */
   describe(): void {}
 
   report(socket: SocketHandle, before: number, after: number): void {

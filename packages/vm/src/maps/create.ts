@@ -16,9 +16,9 @@ const NO_PREALLOC = 1;
 const PAGE = 4096;
 
 /**
- * Makes a map. `resolve` gives the object of a descriptor, for maps that hold maps or programs;
- * `chunkBytes` is for hash maps of which there are many (see ValueMap).
- * Throws SysError: EINVAL for what the kernel refuses, too, and for types that aren't simulated.
+ * Creates a map. `resolve` returns the object of a descriptor, for maps of maps or programs. `chunkBytes` is
+ * for hash maps that exist in large numbers (see ValueMap). Throws SysError (EINVAL for properties that
+ * the kernel refuses, and for types that are not simulated).
  */
 export function createMap(
   machine: Machine,

@@ -42,7 +42,7 @@ for (const [name, type] of [
   ['hash', mapTypes.hash],
   ['array', mapTypes.array],
 ] as const) {
-  test(`${name}: what a program writes is one node's, what the control plane writes everybody's`, () => {
+  test(`${name}: a node has its own writes of programs, and all nodes have those of the control plane`, () => {
     const map = mapOf(type);
     map.update(key(1), value(10), 0);
     const [one, two] = [new CopiedMap(machine, map), new CopiedMap(machine, map)];
@@ -71,7 +71,7 @@ for (const [name, type] of [
   });
 }
 
-test('a key that the control plane deletes is gone for all; what a node adds is its own', () => {
+test('a key that the control plane deletes is deleted for all nodes, and one that a node adds is its own', () => {
   const map = mapOf(mapTypes.hash);
   map.update(key(1), value(1), 0);
   const [one, two] = [new CopiedMap(machine, map), new CopiedMap(machine, map)];
@@ -90,7 +90,7 @@ test('a key that the control plane deletes is gone for all; what a node adds is 
   map.dispose();
 });
 
-test('two addresses that change places', () => {
+test('SwappedMap exchanges two addresses', () => {
   const map = mapOf(mapTypes.hash, 6);
   const [first, second] = [bytes(1, 1, 1, 1, 0, 80), bytes(2, 2, 2, 2, 0, 80)];
   map.update(first, value(1), 0);

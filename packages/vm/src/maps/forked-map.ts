@@ -4,28 +4,28 @@ import { HashKeys } from './keys.ts';
 import { VmMap, viewOf } from './map.ts';
 import { ValueMap } from './value-map.ts';
 
-/** Bytes that values are kept together in where each of many nodes has a map of its own. */
+/** The bytes of a chunk of values where each of many nodes has a map of its own. */
 export const smallChunk = 4096;
 
 /**
- * A map with different contents for each of many simulated nodes that run the same programs: the
- * programs have its address, `use` says what is behind it. Without a view it is the original, which
- * the control plane writes.
+ * A map with different contents for each of many simulated nodes that run the same programs. Programs
+ * have its address, and `use` sets its contents to the view of a node. Without a view it has those of the
+ * original, which the control plane writes.
  */
 export class ForkedMap extends VmMap {
   readonly original: VmMap;
   #current: VmMap;
-  /** Counts the control plane's changes of the original, but for those through mapped memory. */
+  /** The number of the control plane's changes of the original, without those by mapped memory. */
   changes = 0;
 
-  /** `options`: what descriptors say of the map, if that isn't what the original was made with. */
+  /** `options` are the properties that descriptors report, if they differ from the original's. */
   constructor(machine: Machine, original: VmMap, options = original.options) {
     super(machine, options);
     this.original = original;
     this.#current = original;
   }
 
-  /** Puts a view in place; undefined: the original. */
+  /** Sets the view; undefined: the original. */
   use(view: VmMap | undefined): void {
     this.#current = view ?? this.original;
   }
@@ -91,13 +91,12 @@ export class ForkedMap extends VmMap {
 }
 
 /**
- * A node's view of a map that the control plane writes and programs write into: a value is copied
- * when a program first gets its address. A value that the control plane changes afterwards is taken
- * anew.
+ * A node's view of a map that both the control plane and programs write. A value is copied when a program
+ * first gets its address, and again after the control plane has changed it.
  */
 export class CopiedMap extends VmMap {
   readonly #from: ForkedMap;
-  /** The node's values, and what they were copied from. */
+  /** The values of the node, and those that they were copied from. */
   readonly #own: ValueMap;
   readonly #seen: ValueMap;
   readonly #value: Uint8Array;
@@ -143,19 +142,19 @@ export class CopiedMap extends VmMap {
     return this.#own.lookup(key, value) < 0 ? this.#from.original.lookup(key, value) : 0;
   }
 
-  /** Writes the node's own value. */
+  /** Writes the value of the node. */
   override update(key: Uint8Array, value: Uint8Array, flags: number): number {
     this.#copy(viewOf(key), 0);
     return this.#own.update(key, value, flags);
   }
 
-  /** Takes the value of a key anew, at its next use. */
+  /** Makes the next use of a key copy its value again. */
   forget(key: Uint8Array): void {
     this.#own.delete(key);
     this.#seen.delete(key);
   }
 
-  /** Copies the value of a key, unless it was done before; false when there is none. */
+  /** Copies the value of a key once. Returns false when there is none. */
   #copy(key: DataView, at: number): boolean {
     const bytes = new Uint8Array(key.buffer, key.byteOffset + at, this.options.keySize);
     if (this.#own.lookup(bytes, this.#value) === 0) return true;
@@ -165,7 +164,7 @@ export class CopiedMap extends VmMap {
     return true;
   }
 
-  /** Lets go of the values that are not what they were copied from. */
+  /** Removes the copies whose original has changed. */
   #catchUp(): void {
     const { changes, original } = this.#from;
     if (this.#changes === changes) return;
@@ -190,8 +189,8 @@ export class CopiedMap extends VmMap {
 }
 
 /**
- * A view of a map in which two addresses that keys begin with have changed places: what the map says
- * of the one holds for the other. So one map serves nodes that differ in their own address only.
+ * A view of a map that exchanges two addresses at the start of keys: a lookup of one returns the value of
+ * the other. So one map serves nodes that differ only in their own address.
  */
 export class SwappedMap extends VmMap {
   readonly #inner: VmMap;
@@ -255,7 +254,7 @@ const perCpu: ReadonlySet<number> = new Set([
   mapTypes.lru_percpu_hash,
 ]);
 
-/** A hash map for some of the elements of a map. */
+/** Creates a hash map for some of the elements of a map. */
 function hashLike(machine: Machine, options: MapCreateOptions): ValueMap {
   const type = perCpu.has(options.type) ? mapTypes.percpu_hash : mapTypes.hash;
   const { keySize, maxEntries } = options;

@@ -1,24 +1,24 @@
 import { errno } from '@heddle/sys';
 
 /**
- * Which keys a map has. Each has a slot, a small number that stays the same as long as the element
- * lives; slots are walked in ascending order, so that a walk is stable while nothing changes.
+ * The keys of a map. Each has a slot, a small number that stays the same while the element exists.
+ * Listings are in ascending order of slots, so that they are stable while nothing changes.
  */
 export interface Keys {
   readonly size: number;
-  /** Slots that were ever used; values need room for as many. */
+  /** The number of slots that were ever used, which is the number of values. */
   readonly slots: number;
-  /** Slot of the key at `view[at]`, or -1. */
+  /** Returns the slot of the key at `view[at]`, or -1. */
   find(view: DataView, at: number): number;
-  /** Slot of the key as it is stored, which is not what an LPM trie's `find` looks for. */
+  /** Returns the slot of exactly this key, where `find` of an LPM trie returns that of the longest prefix. */
   findExact(view: DataView, at: number): number;
-  /** Adds a key that isn't there. Its slot, or -errno. */
+  /** Adds a missing key. Returns its slot, or -errno. */
   insert(view: DataView, at: number): number;
   remove(slot: number): void;
-  /** The next slot in use after `slot` (from -1 on), or -1. */
+  /** Returns the next used slot after `slot` (which is -1 or more), or -1. */
   next(slot: number): number;
   copy(slot: number, into: Uint8Array, at: number): void;
-  /** Takes the bytes of a key that is written again, where equal keys can have other bytes. */
+  /** Stores the bytes of a key that is written again, if equal keys can have different bytes. */
   rewrite?(slot: number, view: DataView, at: number): void;
 }
 
@@ -41,7 +41,7 @@ export class ArrayKeys implements Keys {
     return this.find(view, at);
   }
 
-  /** Indices are all there: what isn't found is too large. */
+  /** All indices exist: a missing one is too large. */
   insert(): number {
     return -errno.E2BIG;
   }
@@ -62,7 +62,7 @@ export class ArrayKeys implements Keys {
 
 const FIRST_SLOTS = 64;
 
-/** Keys in a hash table with chains; it grows by doubling. */
+/** Keys in a hash table with chains, which doubles when it grows. */
 export class HashKeys implements Keys {
   size = 0;
   slots = 0;
@@ -70,9 +70,9 @@ export class HashKeys implements Keys {
   readonly #maxEntries: number;
   #bytes: Uint8Array;
   #view: DataView;
-  /** First slot + 1 of each bucket; 0: none. The number of buckets is a power of two. */
+  /** The first slot + 1 of each bucket; 0: none. The number of buckets is a power of two. */
   #heads: Int32Array;
-  /** Of a slot in use: next one + 1 in its bucket. Of a free one: -1. */
+  /** The next slot + 1 in the bucket of a used slot; -1 for a free one. */
   #next: Int32Array;
   #hashes: Int32Array;
   readonly #free: number[] = [];

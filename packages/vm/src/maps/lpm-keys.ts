@@ -2,19 +2,18 @@ import { errno } from '@heddle/sys';
 import { HashKeys, type Keys } from './keys.ts';
 
 /**
- * Prefixes (struct bpf_lpm_trie_key: length in bits, then bytes in network order). A lookup finds
- * the longest one that begins the key, not longer than the key's own length says: the lengths in
- * use are tried from the longest on.
+ * Prefixes (struct bpf_lpm_trie_key: length in bits, then bytes in network order). A lookup returns the
+ * longest prefix of the key, up to the key's own length: it tries the used lengths in descending order.
  */
 export class LpmKeys implements Keys {
   readonly #keys: HashKeys;
   readonly #keySize: number;
   readonly #maxBits: number;
-  /** How many prefixes there are of each length. */
+  /** The number of prefixes of each length. */
   readonly #counts: Int32Array;
   readonly #scratch: Uint8Array;
   readonly #scratchView: DataView;
-  /** Each key as it was written last, with the bits behind the prefix. */
+  /** Each key as it was last written, with the bits behind the prefix. */
   readonly #written: Uint8Array[] = [];
 
   constructor(keySize: number, maxEntries: number) {
@@ -58,7 +57,7 @@ export class LpmKeys implements Keys {
     if (bits > this.#maxBits) return -errno.EINVAL;
     this.#mask(view, at, bits);
     const slot = this.#keys.insert(this.#scratchView, 0);
-    // A trie that is full says ENOSPC, where a hash says E2BIG.
+    // A full trie fails with ENOSPC, a full hash map with E2BIG.
     if (slot < 0) return -errno.ENOSPC;
     this.#counts[bits] = this.#counts[bits]! + 1;
     this.rewrite(slot, view, at);
@@ -84,7 +83,7 @@ export class LpmKeys implements Keys {
     this.#written[slot] = new Uint8Array(view.buffer, view.byteOffset + at, this.#keySize).slice();
   }
 
-  /** The key's first `bits` bits, the rest zero. */
+  /** Returns the first `bits` bits of the key, the others zero. */
   #mask(view: DataView, at: number, bits: number): void {
     this.#scratchView.setUint32(0, bits, true);
     for (let i = 4; i < this.#keySize; i++) {

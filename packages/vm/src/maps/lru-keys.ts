@@ -1,16 +1,16 @@
 import { HashKeys, type Keys } from './keys.ts';
 
 /**
- * Keys of which the one that was used least recently gives way when there is no room. Use is what a
- * program's lookup or any update is; a lookup by bpf(2) isn't (as in the kernel, which keeps a mark
- * for each element and works through its list in batches: it evicts old ones, too, but not exactly
- * the oldest, and some before the map is full).
+ * Keys of which the least recently used one is evicted when there is no room. Lookups by programs and all
+ * updates are uses; lookups by bpf(2) are not. (The kernel has a mark for each element and works through
+ * its list in batches: it evicts old elements, too, but not exactly the oldest, and some before the map is
+ * full.)
  */
 export class LruKeys implements Keys {
   readonly #keys: HashKeys;
   readonly #maxEntries: number;
   readonly #onEvict: (slot: number) => void;
-  /** A ring of slots + 1 through 0, the most recently used first. */
+  /** A circular list of slots + 1 through 0, the most recently used first. */
   #newer = new Int32Array(64);
   #older = new Int32Array(64);
 
@@ -64,7 +64,7 @@ export class LruKeys implements Keys {
     this.#keys.copy(slot, into, at);
   }
 
-  /** Notes that an element was used. */
+  /** Records a use of an element. */
   touch(slot: number): void {
     if (this.#older[0] === slot + 1) return;
     this.#unlink(slot + 1);

@@ -2,18 +2,18 @@ import type { MapCreateOptions } from '@heddle/ebpf';
 import { errno } from '@heddle/sys';
 import type { Machine } from '../machine.ts';
 
-/** Views bytes for reading numbers. */
+/** Returns a view of bytes. */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /**
- * A map. Operations answer 0 (or something that isn't negative) or -errno, as the kernel's do.
- * Those on bytes are bpf(2)'s, those on views are a program's.
+ * A map. Operations return 0 (or a positive result) or -errno, as in the kernel. Those on bytes are of
+ * bpf(2), those on views are of programs.
  */
 export abstract class VmMap {
   readonly options: MapCreateOptions;
-  /** Region that pointers to the map itself lead to. */
+  /** The region of pointers to the map itself. */
   readonly region: number;
   protected readonly machine: Machine;
   frozen = false;
@@ -24,12 +24,12 @@ export abstract class VmMap {
     this.region = machine.memory.add({ kind: 'map', map: this });
   }
 
-  /** Bytes of a value as bpf(2) sees it. */
+  /** The size of a value for bpf(2). */
   get valueBytes(): number {
     return this.options.valueSize;
   }
 
-  /** bpf(2): copies the value into `value`. */
+  /** Copies the value to `value`, for bpf(2). */
   lookup(_key: Uint8Array, _value: Uint8Array): number {
     return -errno.ENOTSUPP;
   }
@@ -47,8 +47,8 @@ export abstract class VmMap {
   }
 
   /**
-   * Copies up to `count` elements from the slot `from` on; absent where a map can't be read so.
-   * Answers where the next batch begins, or -1 at the end.
+   * Copies up to `count` elements from the slot `from` on; absent for maps without batches. Returns the
+   * slot of the next batch, or -1 at the end.
    */
   readBatch?(
     from: number,
@@ -57,12 +57,12 @@ export abstract class VmMap {
     values: Uint8Array,
   ): { done: number; next: number };
 
-  /** Whether a batch of deletions is possible (not on arrays). */
+  /** Whether batches can delete, which is not so for arrays. */
   get deletesBatches(): boolean {
     return false;
   }
 
-  /** A program's lookup: region of the value, or of the map that is the value; 0: none. */
+  /** Looks up for a program: returns the region of the value, or of the map that is the value; 0: none. */
   find(_key: DataView, _at: number): number {
     return 0;
   }
@@ -81,18 +81,18 @@ export abstract class VmMap {
     return -errno.ENOTSUPP;
   }
 
-  /** Region of a data section's only value, for instructions that carry its address. */
+  /** The region of the only value of a data section, for instructions with its address. */
   directValue(): number {
     return 0;
   }
 
-  /** Visits the elements for bpf_for_each_map_elem; stops when `visit` says so. */
+  /** Visits the elements for bpf_for_each_map_elem, until `visit` returns true. */
   walk?(visit: (slot: number) => boolean): void;
 
-  /** Region with the key of a slot, and of its value, for the visitor above. */
+  /** Returns the regions of the key and the value of a slot, for `visit`. */
   elementRegions?(slot: number): { key: number; value: number };
 
-  /** Memory that mmap(2) shares; undefined where it can't be mapped. */
+  /** Returns the memory for mmap(2); undefined for maps that can't be mapped. */
   mapping(_length: number, _offset: number, _writable: boolean): Uint8Array | undefined {
     return undefined;
   }
@@ -101,7 +101,7 @@ export abstract class VmMap {
     this.machine.timers.forget(this);
   }
 
-  /** Gives back regions, and what the map holds on to. */
+  /** Releases the regions and references of the map. */
   dispose(): void {
     this.stopTimers();
     this.machine.memory.remove(this.region);

@@ -37,7 +37,7 @@ function outcome(work: () => unknown): string {
 }
 
 for (const [name, shape] of Object.entries(shapes)) {
-  test(`${name}: operations from outside have the kernel's results`, () => {
+  test(`${name}: operations of bpf(2) have the kernel's results`, () => {
     const create = (bpf: Bpf) => BpfMap.create(bpf, mapSpec(shape));
     using one = create(kernel);
     using other = create(machine);

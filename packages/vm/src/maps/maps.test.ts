@@ -13,7 +13,7 @@ function create(bpf: VmBpf, changes: Partial<MapSpec>): BpfMap {
   return BpfMap.create(bpf, mapSpec(changes));
 }
 
-test('an LRU map lets go of what was used least recently', () => {
+test('an LRU map evicts the element that was used least recently', () => {
   const bpf = new VmBpf();
   using lru = create(bpf, { name: 'lru', type: mapTypes.lru_hash, maxEntries: 3 });
   for (const key of [1, 2, 3]) lru.update(u32(key), u32(key));
@@ -32,7 +32,7 @@ test('an LRU map lets go of what was used least recently', () => {
   assert.deepEqual([...lru.entries()].map(([key]) => word(key)).sort(), [3, 4, 5]);
 });
 
-test('a hash map that is full says so, and has room again after a deletion', () => {
+test('a full hash map refuses elements until one is deleted', () => {
   using map = create(new VmBpf(), { name: 'small', maxEntries: 100 });
   for (let key = 0; key < 100; key++) map.update(u32(key), u32(key));
   assert.throws(() => map.update(u32(100), u32(0)), /E2BIG/);
@@ -44,7 +44,7 @@ test('a hash map that is full says so, and has room again after a deletion', () 
   assert.equal(word(map.lookup(u32(5))), 55);
 });
 
-test('the longest prefix is found', () => {
+test('an LPM trie returns the value of the longest prefix', () => {
   using trie = create(new VmBpf(), { name: 'trie', type: mapTypes.lpm_trie, keySize: 8, flags: 1 });
   const prefix = (length: number, ...address: number[]) =>
     Uint8Array.of(length, 0, 0, 0, ...address, ...Array(4 - address.length).fill(0));
@@ -60,7 +60,7 @@ test('the longest prefix is found', () => {
   assert.equal(find(10, 1, 2, 3), 8);
 });
 
-test('walks are stable, and go on from a key that was deleted at the beginning', () => {
+test('a listing is stable, and restarts after a deleted key', () => {
   using map = create(new VmBpf(), { name: 'walked', maxEntries: 50 });
   for (let key = 0; key < 50; key++) map.update(u32(key), u32(key));
   const first = [...map.keys()].map(word);
@@ -71,7 +71,7 @@ test('walks are stable, and go on from a key that was deleted at the beginning',
 });
 
 describe('arrays', () => {
-  test('in memory: writes are seen on both sides', () => {
+  test('mapped memory of an array is shared with programs', () => {
     const bpf = new VmBpf();
     using array = create(bpf, {
       name: 'array',
@@ -92,14 +92,14 @@ describe('arrays', () => {
     assert.equal(memory.bytes[3 * 16 + 11], 5);
   });
 
-  test('a frozen one is not written from outside', () => {
+  test('a frozen array refuses writes by bpf(2)', () => {
     using array = create(new VmBpf(), { name: 'array', type: mapTypes.array });
     array.freeze();
     assert.throws(() => array.update(u32(0), u32(1)), /EPERM/);
     assert.throws(() => array.freeze(), /EBUSY/);
   });
 
-  test('per CPU: each has its own value', () => {
+  test('a per-CPU array has a value for each CPU', () => {
     const bpf = new VmBpf({ cpus: 3 });
     using counters = create(bpf, { name: 'counters', type: mapTypes.percpu_array, valueSize: 8 });
     using count = loadText(
@@ -115,7 +115,7 @@ describe('arrays', () => {
   });
 });
 
-test('maps in maps', () => {
+test('a map of maps has maps as values', () => {
   const bpf = new VmBpf();
   const inner = mapSpec({ name: 'inner', type: mapTypes.array, maxEntries: 1 });
   using one = BpfMap.create(bpf, inner);
@@ -136,7 +136,7 @@ test('maps in maps', () => {
   assert.equal(program.testRun({ data: packet }).returnValue, 42);
 });
 
-test('bpf_for_each_map_elem visits all elements until the function says 1', () => {
+test('bpf_for_each_map_elem visits all elements until the function returns 1', () => {
   const bpf = new VmBpf();
   using map = create(bpf, { name: 'map', maxEntries: 20 });
   for (let key = 0; key < 10; key++) map.update(u32(key), u32(100 + key));
@@ -153,7 +153,7 @@ test('bpf_for_each_map_elem visits all elements until the function says 1', () =
   assert.equal(sum.testRun({ data: packet }).returnValue, (10 << 16) | expected);
 });
 
-test('timers run when they are due, on the clock of the caller', () => {
+test('timers run when they are due by the clock of the caller', () => {
   let now = 1000n;
   const due: bigint[] = [];
   const bpf = new VmBpf({ now: () => now, onTimer: (at) => due.push(at) });
@@ -192,7 +192,7 @@ test('timers run when they are due, on the clock of the caller', () => {
   assert.deepEqual([...bpf.objects('program')].length, 0, 'nobody can see the map any more');
 });
 
-test('what is closed is gone: descriptors, objects and regions', () => {
+test('closing releases descriptors, objects and regions', () => {
   const bpf = new VmBpf();
   {
     using map = create(bpf, { name: 'map' });

@@ -14,7 +14,7 @@ export class ReferenceMap extends VmMap {
   readonly #keys: Keys;
   readonly #isArray: boolean;
   readonly #values: (VmObject | undefined)[] = [];
-  /** The object of a descriptor, if it is one that the map takes. */
+  /** Returns the object of a descriptor, if the map accepts it. */
   readonly #resolve: (fd: number) => VmObject | undefined;
 
   constructor(
@@ -69,13 +69,13 @@ export class ReferenceMap extends VmMap {
     return 0;
   }
 
-  /** A lookup by a program gives the inner map itself. */
+  /** Returns the inner map for a lookup by a program. */
   override find(key: DataView, at: number): number {
     const held = this.#values[this.#keys.find(key, at)];
     return held instanceof MapObject ? held.map.region : 0;
   }
 
-  /** Where a tail call goes. */
+  /** Returns the program for a tail call. */
   programAt(index: number): Program | undefined {
     const held = this.#values[index];
     return held instanceof ProgramObject ? held.program : undefined;

@@ -12,18 +12,17 @@ const NO_WAKEUP = 1;
 
 /**
  * A ring buffer with the memory that the kernel shares with its reader: a page with the consumer's
- * position, one with the producer's, and the data twice in a row. Here nothing is mapped twice: a
- * record that crosses the end of the ring simply reaches into the second half, where its reader,
- * who knows where it begins, finds it.
+ * position, one with the producer's, and the data twice in a row. Here nothing is mapped twice: a record
+ * that crosses the end of the ring continues in the second half, where its reader expects it.
  */
 export class RingBufferMap extends VmMap {
   readonly #bytes: Uint8Array;
   readonly #positions: BigUint64Array;
   readonly #headers: Uint32Array;
   readonly #size: number;
-  /** Offset of each record that is reserved and not submitted yet, by region. */
+  /** The offset of each reserved record that is not submitted yet, by region. */
   readonly #reserved = new Map<number, number>();
-  /** Hears of records that are ready. */
+  /** Called when records are ready. */
   readonly watchers = new Set<() => void>();
 
   constructor(machine: Machine, options: MapCreateOptions) {
@@ -34,12 +33,12 @@ export class RingBufferMap extends VmMap {
     this.#headers = new Uint32Array(this.#bytes.buffer, 2 * PAGE);
   }
 
-  /** Whether there is something to read. */
+  /** Whether there are records to read. */
   get hasRecords(): boolean {
     return this.#consumer < this.#producer;
   }
 
-  /** bpf_ringbuf_reserve: region of the record, or 0 when there is no room. */
+  /** bpf_ringbuf_reserve: returns the region of the record, or 0 when there is no room. */
   reserve(size: number): number {
     const length = Math.ceil((size + HEADER) / 8) * 8;
     const producer = this.#producer;
@@ -54,7 +53,7 @@ export class RingBufferMap extends VmMap {
     return region;
   }
 
-  /** Whether the region is a record of this ring that waits for its end. */
+  /** Whether the region is a reserved record of this ring. */
   owns(region: number): boolean {
     return this.#reserved.has(region);
   }
@@ -69,7 +68,7 @@ export class RingBufferMap extends VmMap {
     if (!(flags & NO_WAKEUP)) for (const wake of this.watchers) wake();
   }
 
-  /** bpf_ringbuf_output. 0 or -errno. */
+  /** bpf_ringbuf_output: returns 0 or -errno. */
   output(data: Uint8Array, flags: number): number {
     const region = this.reserve(data.length);
     if (region === 0) return -errno.EAGAIN;

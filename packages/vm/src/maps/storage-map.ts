@@ -9,11 +9,11 @@ interface Element {
 /** BPF_SK_STORAGE_GET_F_CREATE. */
 const CREATE = 1;
 
-/** A value for each socket, which lives as long as the socket does. */
+/** A map with a value for each socket, until the socket is closed. */
 export class StorageMap extends VmMap {
   readonly #elements = new Map<object, Element>();
 
-  /** Region of the socket's value; 0: none. `initial` is what a new value begins as. */
+  /** Returns the region of the socket's value; 0: none. `initial` has the bytes of a new value. */
   get(socket: object, flags: number, initial: Uint8Array | undefined): number {
     const found = this.#elements.get(socket);
     if (found) return found.region;
@@ -26,7 +26,7 @@ export class StorageMap extends VmMap {
     return region;
   }
 
-  /** Removes a socket's value. 0 or -errno. */
+  /** Removes a socket's value. Returns 0 or -errno. */
   forget(socket: object): number {
     const found = this.#elements.get(socket);
     if (!found) return -errno.ENOENT;
@@ -36,7 +36,7 @@ export class StorageMap extends VmMap {
     return 0;
   }
 
-  /** The sockets that have a value, and its region. */
+  /** Returns the sockets with a value, and its region. */
   *entries(): Generator<[socket: object, region: number]> {
     for (const [socket, { region }] of this.#elements) yield [socket, region];
   }

@@ -14,14 +14,14 @@ import { LruKeys } from './lru-keys.ts';
 import { VmMap, viewOf } from './map.ts';
 
 const BPF_F_LOCK = 4;
-/** Bytes that values are kept together in, at least one value, unless the caller says otherwise. */
+/** The default size of a chunk of values, which has at least one value. */
 const CHUNK_BYTES = 1 << 16;
 const PAGE = 4096;
 
 /**
- * A map whose values are bytes: array, hash, LRU, LPM trie, each also per CPU. What differs between
- * them is how keys are kept. Values lie in chunks that never move, because programs and mmap(2)
- * have addresses of them; each begins at a multiple of 8 bytes.
+ * A map whose values are bytes: array, hash, LRU, LPM trie, each also per CPU. They differ in the storage of
+ * keys. Values are in chunks that never move, because programs and mmap(2) have their addresses. Each
+ * begins at a multiple of 8 bytes.
  */
 export class ValueMap extends VmMap {
   readonly #keys: Keys;
@@ -31,10 +31,10 @@ export class ValueMap extends VmMap {
   readonly #stride: number;
   readonly #perChunk: number;
   readonly #chunks: Uint8Array[] = [];
-  /** Region of each value that a program has had the address of; 0: none yet. */
+  /** The region of each value whose address a program has got; 0: none. */
   #regions = new Int32Array(16);
   readonly #owner: Owner;
-  /** Whether the latest #slotFor made the slot. */
+  /** Whether the latest #slotFor has made the slot. */
   #inserted = false;
 
   constructor(
@@ -50,7 +50,7 @@ export class ValueMap extends VmMap {
     this.#lru = this.#keys instanceof LruKeys ? this.#keys : undefined;
     this.#cpus = perCpu ? machine.cpus : 1;
     this.#stride = Math.ceil(options.valueSize / 8) * 8;
-    // An array is one stretch, so that it can be mapped.
+    // An array is one chunk, so that it can be mapped.
     const all = options.maxEntries * this.#cpus;
     this.#perChunk = this.#isArray ? all : Math.max(1, Math.floor(chunkBytes / this.#stride));
     this.#owner = { kind: 'map-value', map: options.name };
@@ -75,7 +75,7 @@ export class ValueMap extends VmMap {
   override update(key: Uint8Array, value: Uint8Array, flags: number): number {
     const slot = this.#slotFor(viewOf(key), 0, flags);
     if (slot < 0) return slot;
-    // Of per-CPU values the kernel keeps the padding, too.
+    // The kernel also keeps the padding of per-CPU values.
     const size = this.#isPerCpu ? this.#stride : this.options.valueSize;
     for (let cpu = 0; cpu < this.#cpus; cpu++) {
       this.#value(slot, cpu, size).set(value.subarray(cpu * size, (cpu + 1) * size));
@@ -88,7 +88,7 @@ export class ValueMap extends VmMap {
   }
 
   override nextKey(key: Uint8Array | undefined, next: Uint8Array): number {
-    // A key that isn't there means from the beginning.
+    // A missing key means the beginning.
     const from = key ? this.#keys.findExact(viewOf(key), 0) : -1;
     const slot = this.#keys.next(from);
     if (slot < 0) return -errno.ENOENT;
@@ -118,7 +118,7 @@ export class ValueMap extends VmMap {
     return this.#region(slot, this.#cpus > 1 ? this.machine.cpu : 0);
   }
 
-  /** Region of the value that a CPU has (bpf_map_lookup_percpu_elem); 0: none. */
+  /** Returns the region of the value of a CPU (bpf_map_lookup_percpu_elem); 0: none. */
   findOn(cpu: number, key: DataView, at: number): number {
     const slot = this.#keys.find(key, at);
     return slot < 0 || cpu >= this.#cpus ? 0 : this.#region(slot, cpu);
@@ -188,11 +188,11 @@ export class ValueMap extends VmMap {
   }
 
   get #isPerCpu(): boolean {
-    // One CPU is as good as many, but its value is padded all the same.
+    // The value of a single CPU is padded, too.
     return perCpuTypes.has(this.options.type);
   }
 
-  /** Slot to write to, made if need be; -errno when `flags` or the map's size forbid it. */
+  /** Returns the slot for a write, a new one if needed; -errno if `flags` or the map's size forbid it. */
   #slotFor(key: DataView, at: number, flags: number): number {
     const wanted = flags & ~BPF_F_LOCK;
     if (wanted > BPF_EXIST || wanted < BPF_ANY) return -errno.EINVAL;
@@ -201,7 +201,7 @@ export class ValueMap extends VmMap {
     if (slot >= 0) {
       if (wanted === BPF_NOEXIST) return -errno.EEXIST;
       this.#lru?.touch(slot);
-      // The kernel puts a new element in the old one's place, but for arrays and per-CPU values.
+      // The kernel replaces an element by a new one, except in arrays and per-CPU maps.
       if (!this.#isArray && !this.#isPerCpu) this.#forget(slot);
       this.#keys.rewrite?.(slot, key, at);
       return slot;
@@ -247,7 +247,7 @@ export class ValueMap extends VmMap {
     return region;
   }
 
-  /** The element goes: a running program that has its address keeps it as it was. */
+  /** Removes an element. A running program that has its address still sees the old value. */
   #forget(slot: number): void {
     const { memory, isRunning } = this.machine;
     for (let cpu = 0; cpu < this.#cpus; cpu++) {
