@@ -1,8 +1,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { pinRoot } from '@heddle/datapath';
+import { decodeService } from '@heddle/datapath/abi';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import { type Platform, parseIp } from '@heddle/sys';
-import { decodeService } from '../packages/datapath/src/generated/abi.ts';
 
 const deadlineMs = 10_000;
 

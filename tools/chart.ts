@@ -1,15 +1,15 @@
 // Writes the Helm chart from the same function as `heddle manifests`.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { version } from '@heddle/assets';
 import { chartFiles } from '@heddle/deploy';
-import manifest from '../packages/assets/package.json' with { type: 'json' };
 import { root } from './files.ts';
 
 const folder = 'deploy/helm/heddle';
 
 /** The files of the chart, by their path in the repository. */
 export function chart(): Map<string, string> {
-  const files = [...chartFiles(manifest.version)];
+  const files = [...chartFiles(version())];
   return new Map(files.map(([path, text]) => [`${folder}/${path}`, text]));
 }
 

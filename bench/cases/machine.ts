@@ -10,7 +10,7 @@ import {
 import { eth } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
-import { loadText } from '../../packages/vm/testing/run.ts';
+import { loadText } from '@heddle/vm/testing/run';
 import { median, spread } from '../statistics.ts';
 import { type Case, type Row, verdict } from './case.ts';
 

@@ -1,9 +1,9 @@
 import { objects } from '@heddle/assets';
 import { defaultNat, openDatapath } from '@heddle/datapath';
 import { LinuxBpf } from '@heddle/ebpf';
+import { mapMemory } from '@heddle/ebpf/testing/map-memory';
 import { createLab, eth, type LabNode } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
-import { mapMemory } from '../../packages/ebpf/testing/map-memory.ts';
 import { nodeAddress } from '../sites.ts';
 import { median, spread } from '../statistics.ts';
 import { type Case, type Row, verdict } from './case.ts';

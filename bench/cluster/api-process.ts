@@ -1,8 +1,8 @@
 // The API server of the benchmark, scripted, in a process of its own: `node api-process.ts OPTIONS`
 // (JSON, ApiServerOptions). Answers each Order in turn; says its URL first.
 import { subscribe } from 'node:diagnostics_channel';
-import { ApiServer } from '../../packages/kube/testing/api-server.ts';
-import { makeNode } from '../../packages/kube/testing/cluster-objects.ts';
+import { ApiServer } from '@heddle/kube/testing/api-server';
+import { makeNode } from '@heddle/kube/testing/cluster-objects';
 import { markerEndpoints, markerMs, type Sighting } from './lag.ts';
 import { clusterService, clusterSlice } from './objects.ts';
 

@@ -1,5 +1,5 @@
-import { makeService, makeSlice } from '../../packages/kube/testing/cluster-objects.ts';
-import type { WrittenObject } from '../../packages/kube/testing/object-store.ts';
+import { makeService, makeSlice } from '@heddle/kube/testing/cluster-objects';
+import type { WrittenObject } from '@heddle/kube/testing/object-store';
 
 // The services of the scripted API server, with one port each, so that the number of services is
 // that of frontends, as in the published figures of other proxies.

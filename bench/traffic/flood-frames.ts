@@ -1,5 +1,4 @@
-import { type Endpoint, eth, type Packet } from '@heddle/lab';
-import { folded } from '../../packages/lab/src/packet/checksum.ts';
+import { type Endpoint, eth, folded, type Packet } from '@heddle/lab';
 
 // The packets of floods: IPv4, each of another source address and port of 198.18.0.0/15, which nobody has.
 

@@ -1,5 +1,15 @@
 import type { LogLevel, Platform } from '@heddle/sys';
-import type { AgentEvent } from './status.ts';
+
+/** An event, as `events.follow` returns it. */
+export interface AgentEvent {
+  /** Counts up from 1. */
+  readonly number: number;
+  readonly time: string;
+  readonly kind: 'in-force' | 'failed' | 'removed' | 'problem' | 'source' | 'agent';
+  /** Key of the row, or label of the object, that it is about. */
+  readonly subject: string;
+  readonly message: string;
+}
 
 const remembered = 512;
 

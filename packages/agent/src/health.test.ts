@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { VirtualTime } from '../../state/testing/virtual-time.ts';
+import { VirtualTime } from '@heddle/state/testing/virtual-time';
 import { healthHandler, longestWaitMs } from './health.ts';
 import { SyncClock } from './sync-clock.ts';
 

@@ -6,6 +6,7 @@ export * from './control/protocol.ts';
 export { ControlServer, type Handler } from './control/server.ts';
 export { AlreadyListening, listens } from './control/unix-socket.ts';
 export type { DatapathPart } from './datapath-part.ts';
+export type { AgentEvent } from './events.ts';
 export { cgroupRoot, hostName } from './machine.ts';
 export { ownAddresses } from './own-addresses.ts';
 export { preflight } from './preflight.ts';

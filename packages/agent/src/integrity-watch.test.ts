@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Damage } from '@heddle/datapath';
-import { VirtualTime } from '../../state/testing/virtual-time.ts';
+import { VirtualTime } from '@heddle/state/testing/virtual-time';
 import { MemoryDatapath } from '../testing/parts.ts';
 import { IntegrityWatch } from './integrity-watch.ts';
 

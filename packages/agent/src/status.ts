@@ -89,17 +89,6 @@ export interface Page<Item> {
   readonly next?: string;
 }
 
-/** Something that happened, as `events.follow` gives it. */
-export interface AgentEvent {
-  /** Counts up from 1. */
-  readonly number: number;
-  readonly time: string;
-  readonly kind: 'in-force' | 'failed' | 'removed' | 'problem' | 'source' | 'agent';
-  /** Key of the row, or label of the object, that it is about. */
-  readonly subject: string;
-  readonly message: string;
-}
-
 /** A flow from outside, as `flow.list` gives it. */
 export interface FlowItem extends FlowEntry {
   /** `namespace/name` of the service whose address the client sends to; absent when it is gone. */

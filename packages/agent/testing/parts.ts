@@ -1,6 +1,5 @@
 import type { Damage } from '@heddle/datapath';
-import type { ObjectChange, ServiceRow } from '@heddle/model';
-import { readObjects } from '@heddle/model';
+import { type ObjectChange, readObjects, type ServiceRow } from '@heddle/model';
 import type { DatapathPart } from '../src/datapath-part.ts';
 import type {
   ServerAddress,

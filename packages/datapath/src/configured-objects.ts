@@ -1,5 +1,5 @@
 import { type ObjectSpec, resizeMap, setVariable } from '@heddle/ebpf';
-import type { DatapathOptions, DatapathSizes } from './datapath.ts';
+import type { DatapathOptions, DatapathSizes } from './datapath-options.ts';
 import {
   crc32cPowersSize,
   encodeCrc32cPowers,

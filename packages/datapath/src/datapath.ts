@@ -12,7 +12,7 @@ import {
 } from '@heddle/ebpf';
 import type { ServiceRow, TunnelEnds } from '@heddle/model';
 import type { Operations } from '@heddle/state';
-import { allOrNothing, type Disposal, type Platform, parseIp } from '@heddle/sys';
+import { allOrNothing, type Disposal, parseIp } from '@heddle/sys';
 import { configuredNode, configuredSocket, withFrontends } from './configured-objects.ts';
 import {
   type Damage,
@@ -36,8 +36,9 @@ import {
   resizedMap,
 } from './core/pinned-maps.ts';
 import { keyText, Slots } from './core/store.ts';
+import type { DatapathOptions, DatapathSizes } from './datapath-options.ts';
 import { type NodeDevice, NodeDevices } from './devices/node-devices.ts';
-import { XdpDevices, type XdpMode, type XdpState } from './devices/xdp-devices.ts';
+import { XdpDevices, type XdpState } from './devices/xdp-devices.ts';
 import { type DropNotice, dropCounts, watchDrops } from './events/drops.ts';
 import {
   decodeCtTable,
@@ -48,7 +49,6 @@ import {
   serviceAlgorithm,
   serviceSize,
 } from './generated/abi.ts';
-import type { NatOptions } from './nat/flow-options.ts';
 import type { FlowEntry } from './nat/flows.ts';
 import type { PortUse } from './nat/nat-ports.ts';
 import { type NatStatus, NatTable } from './nat/nat-table.ts';
@@ -62,51 +62,6 @@ import { attachHooks, hasHooks } from './sockets/hooks.ts';
 import { kernelFields, readsKernel } from './sockets/kernel-fields.ts';
 import { OpenConnections } from './sockets/open-connections.ts';
 import { StaleSockets } from './sockets/stale-sockets.ts';
-
-/** How many entries the maps have room for. Arrays take their memory at once, hashes as they fill. */
-export interface DatapathSizes {
-  /** Frontends; 20 + 24 bytes each, and the kernel's overhead of about 50. */
-  readonly services: number;
-  /** The number of frontends that `services` may grow for while it runs. Absent: it stays as it is. */
-  readonly servicesMax?: number;
-  /** 64 bytes each with their counters. */
-  readonly backends: number;
-  /** 8 bytes each; a service takes as many as it has backends (maglev: 100 times, weighted: up to 1,024). */
-  readonly slots: number;
-  /** Clients times services with session affinity; about 100 bytes each. */
-  readonly affinity: number;
-  /** Flows that are translated on the node's devices; 136 bytes each, taken at once. */
-  readonly flows: number;
-}
-
-export interface DatapathOptions {
-  readonly platform: Platform;
-  readonly bpf: Bpf;
-  /** Bytes of a compiled object by name: `socket`, `node`, `xdp`, `stale`. */
-  readonly objects: (name: string) => Uint8Array;
-  /** Directory for pins; a bpf file system is mounted on it unless it lies on one. */
-  readonly bpffs: string;
-  /** Path of the cgroup v2 whose processes' sockets are served. */
-  readonly cgroup: string;
-  readonly sizes: DatapathSizes;
-  /** Cookie of the node's network namespace: where NodePorts are served on loopback and guarded. */
-  readonly netnsCookie: bigint;
-  readonly nat: NatOptions;
-  /** The clients that loadBalancerSourceRanges restrict; absent: everywhere. */
-  readonly sourceRanges?: SourceRangesHold;
-  /** Where packets that only turn round on this node are translated early; absent: off. */
-  readonly xdp?: XdpMode;
-  readonly options: {
-    /** Also destroy TCP sockets whose backend is gone. */
-    readonly terminateTcp: boolean;
-  };
-}
-
-/**
- * The clients that loadBalancerSourceRanges restrict: all of them, also pods and processes of the node, or only
- * those that enter the node from outside the cluster.
- */
-export type SourceRangesHold = 'everywhere' | 'external';
 
 export interface DatapathStatus {
   readonly abi: number;

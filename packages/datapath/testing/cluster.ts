@@ -11,7 +11,8 @@ import {
 import { type Forwarding, type ObjectChange, readObject, ServiceModel } from '@heddle/model';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
-import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { currentPins, type Datapath, openDatapath } from '../src/datapath.ts';
+import type { DatapathOptions } from '../src/datapath-options.ts';
 import { testNat } from './nat.ts';
 import { objects, sizes } from './world.ts';
 

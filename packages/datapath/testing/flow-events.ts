@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import type { Flags } from './flow-model.ts';
 import type { Event } from './flow-stage.ts';
+import type { Flags } from './flow-windows.ts';
 
 /** What TCP says, each as likely as it helps to get somewhere. */
 const flags: fc.Arbitrary<Flags> = fc.oneof(

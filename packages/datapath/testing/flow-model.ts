@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Protocol } from '@heddle/model';
 import type { dropReason } from '../src/generated/abi.ts';
-import { judge, type Numbers, newWindows, type Windows } from './flow-windows.ts';
+import { type Flags, judge, type Numbers, newWindows, type Windows } from './flow-windows.ts';
 
 // What the flow table of the node's devices promises, without any of the ways in which it is kept:
 // no hashing, no list of free places, no words that are swapped. One packet at a time.
@@ -10,13 +10,6 @@ export interface Ends {
   readonly address: string;
   /** Host order. */
   readonly port: number;
-}
-
-export interface Flags {
-  readonly syn?: boolean;
-  readonly ack?: boolean;
-  readonly fin?: boolean;
-  readonly rst?: boolean;
 }
 
 /** A packet as far as the flow table looks at it. Of SCTP, `syn` is an INIT. */

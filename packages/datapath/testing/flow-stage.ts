@@ -11,7 +11,6 @@ import {
   type Chosen,
   type Ends,
   type Expected,
-  type Flags,
   type FlowModel,
   keyOf,
   ModelBackend,
@@ -21,7 +20,7 @@ import {
   type ModelService,
 } from './flow-model.ts';
 import { type FlowSlot, flowSlots } from './flow-slots.ts';
-import { type Numbers, newWindows } from './flow-windows.ts';
+import { type Flags, type Numbers, newWindows } from './flow-windows.ts';
 import { row } from './rows.ts';
 
 export type Direction = 'ingress' | 'egress';

@@ -1,6 +1,12 @@
-import type { Flags } from './flow-model.ts';
-
 // Which segments of TCP are believed, in the plain numbers of a test, which never wrap around.
+
+/** The flags of a TCP segment. */
+export interface Flags {
+  readonly syn?: boolean;
+  readonly ack?: boolean;
+  readonly fin?: boolean;
+  readonly rst?: boolean;
+}
 
 /** The numbers of a segment; `bytes` of payload. */
 export interface Numbers {

@@ -13,7 +13,7 @@ import {
 } from '@heddle/ebpf';
 import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
-import { kernelRoutes } from '../../vm/testing/kernel-routes.ts';
+import { kernelRoutes } from '@heddle/vm/testing/kernel-routes';
 import { ctEntrySize, ctState, decodeCtTable, encodeCtTable } from '../src/generated/abi.ts';
 import { watchedOffset } from '../src/nat/nat-table.ts';
 import { covered } from './coverage.ts';

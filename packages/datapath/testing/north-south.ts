@@ -14,7 +14,7 @@ import {
 } from '@heddle/lab';
 import type { Forwarding } from '@heddle/model';
 import { SysError } from '@heddle/sys';
-import type { DatapathOptions } from '../src/datapath.ts';
+import type { DatapathOptions } from '../src/datapath-options.ts';
 import { Cluster } from './cluster.ts';
 import { takeFromXdp } from './port-xdp.ts';
 

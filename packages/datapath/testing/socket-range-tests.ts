@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { SourceRangesHold } from '../src/datapath.ts';
+import type { SourceRangesHold } from '../src/datapath-options.ts';
 import { row } from './rows.ts';
 import type { SocketWorld, TestPlace } from './socket-world.ts';
 import { at } from './sockets.ts';

@@ -1,6 +1,7 @@
 import type { ServiceRow } from '@heddle/model';
 import type { Platform } from '@heddle/sys';
-import type { Datapath, DatapathOptions } from '../src/datapath.ts';
+import type { Datapath } from '../src/datapath.ts';
+import type { DatapathOptions } from '../src/datapath-options.ts';
 import { TestSocket } from './sockets.ts';
 
 /** Where sockets are made: a pod, or the node. */

@@ -1,6 +1,7 @@
 import { nodePlatform } from '@heddle/sys/node';
 import { type Routes, type Surroundings, VmHost, type VmPlace } from '@heddle/vm';
-import { type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { type Datapath, openDatapath } from '../src/datapath.ts';
+import type { DatapathOptions } from '../src/datapath-options.ts';
 import { covered } from './coverage.ts';
 import { testNat } from './nat.ts';
 import { objects } from './objects.ts';

@@ -7,7 +7,8 @@ import {
 } from '@heddle/ebpf';
 import { createLab, type Lab, type LabNode, type LabOptions, type LabPod } from '@heddle/lab';
 import { nodePlatform } from '@heddle/sys/node';
-import { currentPins, type Datapath, type DatapathOptions, openDatapath } from '../src/datapath.ts';
+import { currentPins, type Datapath, openDatapath } from '../src/datapath.ts';
+import type { DatapathOptions } from '../src/datapath-options.ts';
 import { flowSlots } from './flow-slots.ts';
 import { Mirror } from './mirror.ts';
 import { testNat } from './nat.ts';

@@ -1,23 +1,9 @@
 import type { Platform } from '@heddle/sys';
 import type { ClusterAccess, Credentials } from './access.ts';
-import { ApiRequest } from './api-request.ts';
-import type { KubeError } from './errors.ts';
+import { ApiRequest, type ResponseHandlers } from './api-request.ts';
 import type { HttpConnection } from './http-connection.ts';
 import { formatServer } from './server.ts';
 import { ServerList } from './server-list.ts';
-
-/** Who hears of the answer to a request. Nothing is called once the request was disposed. */
-export interface ResponseHandlers {
-  /** The answer is a success (2xx) and begins. Names of headers are in lower case. */
-  onHead(status: number, headers: ReadonlyMap<string, string>): void;
-  /** Some bytes of the body; they are valid during the call. */
-  onBody(bytes: Uint8Array): void;
-  /**
-   * Called once: the answer is whole, or `error` says why not. An answer that is no success comes
-   * as a StatusError, without onHead and onBody.
-   */
-  onEnd(error?: KubeError): void;
-}
 
 /** An API server other than the configured ones. */
 export interface DiscoveredServer {

@@ -1,6 +1,5 @@
 import type { Platform } from '@heddle/sys';
 import type { ClusterAccess, Credentials } from './access.ts';
-import type { ResponseHandlers } from './api-client.ts';
 import { connectionProblem } from './connection-problem.ts';
 import { ConnectionError, KubeError } from './errors.ts';
 import { HttpConnection } from './http-connection.ts';
@@ -9,6 +8,19 @@ import type { ProxyServer } from './proxy.ts';
 import { formatServer } from './server.ts';
 import type { ServerList } from './server-list.ts';
 import { maxStatusBytes, readStatus } from './status.ts';
+
+/** Receives the response to a request. Nothing is called once the request is disposed. */
+export interface ResponseHandlers {
+  /** The answer is a success (2xx) and begins. Names of headers are in lower case. */
+  onHead(status: number, headers: ReadonlyMap<string, string>): void;
+  /** Some bytes of the body; they are valid during the call. */
+  onBody(bytes: Uint8Array): void;
+  /**
+   * Called once: the answer is whole, or `error` says why not. An answer that is no success comes
+   * as a StatusError, without onHead and onBody.
+   */
+  onEnd(error?: KubeError): void;
+}
 
 export interface RequestOptions {
   readonly platform: Platform;

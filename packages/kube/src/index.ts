@@ -1,5 +1,6 @@
 export { type ClusterAccess, type Credentials, withApiServers } from './access.ts';
-export { ApiClient, type DiscoveredServer, type ResponseHandlers } from './api-client.ts';
+export { ApiClient, type DiscoveredServer } from './api-client.ts';
+export type { ResponseHandlers } from './api-request.ts';
 export {
   ConnectionError,
   KubeconfigError,

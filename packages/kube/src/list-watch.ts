@@ -1,6 +1,7 @@
 import { backoffMs } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
-import type { ApiClient, ResponseHandlers } from './api-client.ts';
+import type { ApiClient } from './api-client.ts';
+import type { ResponseHandlers } from './api-request.ts';
 import { ConnectionError, KubeError, StatusError } from './errors.ts';
 import { LineFrames, ListFrames, ProtocolError } from './frames.ts';
 import { JsonError } from './json.ts';

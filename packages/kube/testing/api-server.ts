@@ -13,6 +13,7 @@ import {
   type StoreEvent,
   type WrittenObject,
 } from './object-store.ts';
+import type { Selection } from './selection.ts';
 import {
   type FieldSelector,
   type LabelSelector,
@@ -60,13 +61,6 @@ export interface SeenRequest {
   readonly query: Readonly<Record<string, string>>;
   readonly token: string | undefined;
   readonly atMs: number;
-}
-
-/** What the answers to a request's list and watch go by. */
-export interface Selection {
-  readonly kind: Kind;
-  readonly query: URLSearchParams;
-  matches(object: StoredObject): boolean;
 }
 
 const mostSeen = 1000;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { encodeUtf8 } from '@heddle/sys';
-import type { ResponseHandlers } from '../src/api-client.ts';
+import type { ResponseHandlers } from '../src/api-request.ts';
 import { ConnectionError, type KubeError, StatusError } from '../src/errors.ts';
 
 /** A request that a test answers by hand. */

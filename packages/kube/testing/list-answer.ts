@@ -1,6 +1,6 @@
-import type { Selection } from './api-server.ts';
 import type { Body } from './faults.ts';
 import { kinds, type ObjectStore, type StoredObject } from './object-store.ts';
+import type { Selection } from './selection.ts';
 import { expired, invalid, StatusError, tooLargeVersion } from './status.ts';
 
 const mostSnapshots = 16;

@@ -1,4 +1,3 @@
-import type { Selection } from './api-server.ts';
 import type { Body, Fault } from './faults.ts';
 import {
   atVersion,
@@ -8,6 +7,7 @@ import {
   type StoredObject,
   type StoreEvent,
 } from './object-store.ts';
+import type { Selection } from './selection.ts';
 import { expired, invalid, StatusError, statusObject, tooLargeVersion } from './status.ts';
 
 export interface WatchFeatures {

@@ -9,6 +9,7 @@ export {
 } from './lab.ts';
 export { type Offloads, setOffloads } from './offloads.ts';
 export { assertPacket } from './packet/assert-packet.ts';
+export { folded } from './packet/checksum.ts';
 export type * from './packet/layers.ts';
 export { eth, ipv4, ipv6, Packet, pattern } from './packet/packet.ts';
 export { type Captured, describeCaptured, Tap } from './packet/tap.ts';

@@ -17,7 +17,7 @@ export { type Fields, nodeFields, podFields, serviceFields, sliceFields } from '
 export { wantsTunnels } from './forwarding.ts';
 export { podRowName } from './host-ports.ts';
 export { compactList, ownText } from './memory.ts';
-export { type ReadObject, readObject, readObjects } from './read-object.ts';
+export { readObject, readObjects } from './read-object.ts';
 export {
   type EndpointRecord,
   type HostPort,
@@ -29,6 +29,7 @@ export {
   type ObjectRef,
   objectLabel,
   type PodRecord,
+  type ReadObject,
   type ServicePort,
   type ServiceRecord,
   type SlicePort,

@@ -10,7 +10,7 @@ import type {
   NodeRecord,
   ObjectKind,
   ObjectRef,
-  PodRecord,
+  ReadObject,
   ServicePort,
   ServiceRecord,
   SliceRecord,
@@ -29,28 +29,6 @@ import {
   triggerAnnotation,
   zoneLabel,
 } from './schema.ts';
-
-export type ReadObject =
-  | { readonly kind: 'service'; readonly record: ServiceRecord }
-  | {
-      readonly kind: 'slice';
-      readonly record: SliceRecord;
-      /** When what led to this version happened, in milliseconds since 1970; see ObjectChange. */
-      readonly triggeredMs?: number;
-    }
-  | { readonly kind: 'node'; readonly record: NodeRecord }
-  | { readonly kind: 'pod'; readonly record: PodRecord }
-  /** Fine, but nothing that Heddle serves. */
-  | { readonly kind: 'ignored'; readonly note: string }
-  | {
-      readonly kind: 'invalid';
-      /** `Service default/web`, as far as the object says. */
-      readonly object: string;
-      /** A sentence with the object, the field and the value. */
-      readonly reason: string;
-      /** Absent when the object doesn't even say which one it is. */
-      readonly ref: InvalidRef | undefined;
-    };
 
 /** The cluster autoscaler's mark on a node that it is about to remove. */
 const leavingTaint = 'ToBeDeletedByClusterAutoscaler';

@@ -1,8 +1,7 @@
 import { canonicalAddress, familyOf } from './addresses.ts';
 import { FieldError, readAddresses, readTime } from './field-values.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
-import type { ReadObject } from './read-object.ts';
-import type { HostPort, PodRecord } from './records.ts';
+import type { HostPort, PodRecord, ReadObject } from './records.ts';
 import type { PodObject } from './schema.ts';
 
 /**

@@ -160,3 +160,26 @@ export function objectLabel(ref: ObjectRef): string {
     ref.kind === 'node' ? `${kind} ${ref.name}` : `${kind} ${ref.namespace}/${ref.name}`,
   );
 }
+
+/** What an API object was read as. */
+export type ReadObject =
+  | { readonly kind: 'service'; readonly record: ServiceRecord }
+  | {
+      readonly kind: 'slice';
+      readonly record: SliceRecord;
+      /** The time of the change that led to this version, in milliseconds since 1970; see ObjectChange. */
+      readonly triggeredMs?: number;
+    }
+  | { readonly kind: 'node'; readonly record: NodeRecord }
+  | { readonly kind: 'pod'; readonly record: PodRecord }
+  /** Valid, but nothing that Heddle serves. */
+  | { readonly kind: 'ignored'; readonly note: string }
+  | {
+      readonly kind: 'invalid';
+      /** `Service default/web`, as far as the object says. */
+      readonly object: string;
+      /** A sentence with the object, the field and the value. */
+      readonly reason: string;
+      /** Absent when the object doesn't name itself. */
+      readonly ref: InvalidRef | undefined;
+    };

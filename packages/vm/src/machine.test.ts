@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { BpfMap, mapTypes, programTypes, VerifierError } from '@heddle/ebpf';
-import { mapSpec } from '../../ebpf/testing/map-spec.ts';
+import { mapSpec } from '@heddle/ebpf/testing/map-spec';
 import { assemble } from '../testing/assembler.ts';
 import { loadText } from '../testing/run.ts';
 import { VmFault } from './fault.ts';

@@ -1,5 +1,5 @@
 import { mapTypes } from '@heddle/ebpf';
-import { mapSpec } from '../../ebpf/testing/map-spec.ts';
+import { mapSpec } from '@heddle/ebpf/testing/map-spec';
 
 /**
  * Programs of random instructions that the verifier accepts: r0 to r5 are always numbers; r6 points to the

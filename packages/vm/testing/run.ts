@@ -1,5 +1,5 @@
 import { type Bpf, BpfMap, BpfProgram, mapTypes, programTypes } from '@heddle/ebpf';
-import { mapSpec } from '../../ebpf/testing/map-spec.ts';
+import { mapSpec } from '@heddle/ebpf/testing/map-spec';
 import { assemble } from './assembler.ts';
 
 /** Assembles and loads a program. `maps` has the maps that it names. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { DiscoveredServer, ResourceChange } from '@heddle/kube';
 import { type ObjectKind, type ReadObject, readObject } from '@heddle/model';
-import { VirtualTime } from '../../../state/testing/virtual-time.ts';
+import { VirtualTime } from '@heddle/state/testing/virtual-time';
 import { pod, service, slice } from '../../testing/parts.ts';
 import { ClusterObjects, coalesceMs } from './cluster-objects.ts';
 import type { SourceBatch, SourceState } from './source.ts';

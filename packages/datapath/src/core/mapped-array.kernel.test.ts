@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BpfMap, LinuxBpf, mapTypes } from '@heddle/ebpf';
+import { mapSpec } from '@heddle/ebpf/testing/map-spec';
 import { nodePlatform } from '@heddle/sys/node';
-import { mapSpec } from '../../../ebpf/testing/map-spec.ts';
 import { MappedArray } from './mapped-array.ts';
 
 const BPF_F_MMAPABLE = 1 << 10;

@@ -12,7 +12,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { testNat } from '../../testing/nat.ts';
 import { objects, sizes } from '../../testing/world.ts';
 import { configuredNode, configuredSocket } from '../configured-objects.ts';
-import type { DatapathOptions } from '../datapath.ts';
+import type { DatapathOptions } from '../datapath-options.ts';
 import { kernelFields } from '../sockets/kernel-fields.ts';
 
 /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { NodePackets } from '../../testing/node-packets.ts';
 import { World } from '../../testing/world.ts';
-import type { DatapathOptions } from '../datapath.ts';
+import type { DatapathOptions } from '../datapath-options.ts';
 import { defaultNat } from '../nat/flow-options.ts';
 
 const within = async (ms: number, holds: () => boolean, what: string) => {

@@ -11,7 +11,7 @@ import {
 import type { Operations } from '@heddle/state';
 import { parseIp, SysError } from '@heddle/sys';
 import { keyBytes, keyText, MapFull, type ServiceStore } from '../core/store.ts';
-import type { SourceRangesHold } from '../datapath.ts';
+import type { SourceRangesHold } from '../datapath-options.ts';
 import {
   addressKeySize,
   decodeService,

@@ -4,7 +4,7 @@ import { corePoison, LinuxBpf, loadObject, type ObjectSpec, readObject } from '@
 import { nodePlatform } from '@heddle/sys/node';
 import { objects, sizes } from '../../testing/world.ts';
 import { configuredSocket } from '../configured-objects.ts';
-import type { DatapathOptions } from '../datapath.ts';
+import type { DatapathOptions } from '../datapath-options.ts';
 import type { KernelFields } from '../generated/abi.ts';
 import { kernelFields } from './kernel-fields.ts';
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { eth, Packet } from '@heddle/lab';
 import { ServiceModel, type ServiceRow } from '@heddle/model';
-import { changeOf } from '../../../model/testing/cluster.ts';
-import type { Datapath, DatapathOptions } from '../../src/datapath.ts';
+import { changeOf } from '@heddle/model/testing/cluster';
+import type { Datapath } from '../../src/datapath.ts';
+import type { DatapathOptions } from '../../src/datapath-options.ts';
 import type { NodeDevice } from '../../src/devices/node-devices.ts';
 import { contextOf } from '../node-packets.ts';
 import type { SocketWorld, TestPlace } from '../socket-world.ts';

@@ -11,6 +11,7 @@ import {
   mapTypes,
   programTypes,
 } from '@heddle/ebpf';
+import { mapSpec } from '@heddle/ebpf/testing/map-spec';
 import {
   listAddresses,
   listLinks,
@@ -27,7 +28,6 @@ import {
   SysError,
   writeFile,
 } from '@heddle/sys';
-import { mapSpec } from '../../../ebpf/testing/map-spec.ts';
 import { assemble } from '../../testing/assembler.ts';
 import { VirtualClock } from '../clock.ts';
 import { addressOf } from './address.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Bpf, BpfMap, LinuxBpf, type MapSpec, mapTypes, type UpdateMode } from '@heddle/ebpf';
+import { mapSpec } from '@heddle/ebpf/testing/map-spec';
 import { SysError } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
-import { mapSpec } from '../../../ebpf/testing/map-spec.ts';
 import { seededRandom } from '../random.ts';
 import { VmBpf } from '../vm-bpf.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BpfMap, mapTypes, RingBuffer } from '@heddle/ebpf';
-import { mapSpec } from '../../../ebpf/testing/map-spec.ts';
+import { mapSpec } from '@heddle/ebpf/testing/map-spec';
 import { loadText } from '../../testing/run.ts';
 import { VmBpf } from '../vm-bpf.ts';
 
