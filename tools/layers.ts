@@ -1,71 +1,68 @@
-// Imports only point down, and the portable core has no door but Platform. Prints each offence.
+// Checks that imports only point down, that packages are used through what they export, that no files
+// import each other in a circle, and that the portable core needs nothing but Platform. Prints each
+// offence.
 import { readFileSync } from 'node:fs';
-import { corePackages, isPureTest, packageOf, projectFiles, root } from './files.ts';
+import { corePackages, projectFiles, root } from './files.ts';
+import { findOffences, type Layer } from './layers/rules.ts';
 
-/** What each package may import of the others. */
-const below: Readonly<Record<string, readonly string[]>> = {
-  sys: [],
-  ebpf: ['sys'],
-  netlink: ['sys'],
-  state: ['sys'],
-  model: ['sys'],
-  kube: ['sys', 'state'],
-  vm: ['sys', 'ebpf'],
-  datapath: ['sys', 'ebpf', 'netlink', 'state', 'model'],
-  agent: ['sys', 'ebpf', 'netlink', 'state', 'model', 'kube', 'datapath'],
-  lab: ['sys', 'netlink'],
-  assets: ['datapath'],
-  control: ['sys', 'agent'],
-  inspect: ['sys', 'ebpf', 'netlink', 'vm', 'datapath', 'agent', 'lab', 'assets', 'control'],
-  simulate: ['sys', 'ebpf', 'state', 'model', 'vm', 'datapath', 'agent', 'assets', 'control'],
-  deploy: ['sys', 'netlink', 'agent'],
-  cli: [
-    ...['sys', 'ebpf', 'netlink', 'model', 'vm', 'datapath', 'agent', 'lab'],
-    ...['assets', 'control', 'inspect', 'simulate', 'deploy'],
-  ],
-  demo: ['sys', 'vm', 'agent', 'lab', 'assets', 'control', 'cli'],
-  e2e: [],
+/** What each package, bench and tools may import, from the bottom up. */
+const layers: Readonly<Record<string, Layer>> = {
+  sys: { imports: [], tests: ['kube'] },
+  ebpf: { imports: ['sys'], tests: ['netlink'] },
+  netlink: { imports: ['sys'] },
+  state: { imports: ['sys'] },
+  model: { imports: ['sys'] },
+  kube: { imports: ['sys', 'state'] },
+  // A simulated machine has the shape of a real one: a host knows its sockets, a socket its host.
+  vm: { imports: ['sys', 'ebpf'], tests: ['netlink'], mutualTypes: true },
+  lab: { imports: ['sys', 'netlink'] },
+  datapath: { imports: ['sys', 'ebpf', 'netlink', 'state', 'model'], tests: ['vm', 'lab'] },
+  agent: {
+    imports: ['sys', 'ebpf', 'netlink', 'state', 'model', 'kube', 'datapath'],
+    tests: ['lab'],
+  },
+  assets: { imports: ['datapath'] },
+  control: { imports: ['sys', 'agent'] },
+  inspect: {
+    imports: [
+      ...['sys', 'ebpf', 'netlink', 'vm', 'lab'],
+      ...['datapath', 'agent', 'assets', 'control'],
+    ],
+  },
+  simulate: {
+    imports: [
+      ...['sys', 'ebpf', 'state', 'model', 'vm'],
+      ...['datapath', 'agent', 'assets', 'control'],
+    ],
+  },
+  deploy: { imports: ['sys', 'netlink', 'agent'], tests: ['assets'] },
+  cli: {
+    imports: [
+      ...['sys', 'netlink', 'model', 'lab', 'datapath', 'agent'],
+      ...['assets', 'control', 'inspect', 'simulate', 'deploy'],
+    ],
+  },
+  demo: { imports: ['sys', 'vm', 'lab', 'agent', 'assets', 'control', 'cli'], tests: ['ebpf'] },
+  e2e: {
+    imports: [],
+    tests: [
+      ...['sys', 'ebpf', 'netlink', 'model', 'kube', 'lab', 'datapath', 'agent'],
+      ...['assets', 'control', 'inspect', 'deploy', 'cli', 'demo'],
+    ],
+  },
+  tools: { imports: ['ebpf', 'assets', 'control', 'deploy'] },
+  bench: {
+    imports: [
+      'tools',
+      ...['sys', 'ebpf', 'netlink', 'state', 'model', 'kube', 'vm', 'lab'],
+      ...['datapath', 'agent', 'assets', 'control'],
+    ],
+  },
 };
 
-/** Packages from outside that the core may use: pure JavaScript, no platform of their own. */
-const coreLibraries = new Set(['valibot', 'yaml']);
-const pureTestLibraries = new Set(['node:test', 'node:assert/strict', 'fast-check']);
-
-const imports =
-  /^(?:import|export)\b[^;'"`]*from\s*['"]([^'"]+)['"]|^import\s*['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/gm;
-
-function offences(file: string): string[] {
-  const own = packageOf(file);
-  if (!own) return [];
-  const isTest = /\.test\.ts$/.test(file) || /\/(testing|examples|testdata)\//.test(file);
-  const isCore =
-    (corePackages as readonly string[]).includes(own) && !file.includes('/sys/src/node/');
-  const found: string[] = [];
-  for (const match of readFileSync(root + file, 'utf8').matchAll(imports)) {
-    const target = match[1] ?? match[2] ?? match[3]!;
-    const offend = (why: string) => found.push(`${file}: imports ${target}: ${why}`);
-    if (target.startsWith('.')) {
-      if (target.includes('/packages/')) offend('use the package name');
-      continue;
-    }
-    const sibling = /^@heddle\/([^/]+)/.exec(target)?.[1];
-    if (sibling) {
-      // Tests that need the kernel may build their world with the lab.
-      if (!isTest && sibling !== own && !below[own]!.includes(sibling)) {
-        offend(`${own} stands below ${sibling}`);
-      }
-      if (target === '@heddle/sys/node' && isCore && !isTest) offend('the core takes a Platform');
-    } else if (isPureTest(file)) {
-      if (isCore && !pureTestLibraries.has(target)) offend('a pure test runs in QuickJS too');
-    } else if (isCore && !isTest && !coreLibraries.has(target)) {
-      offend('the portable core uses ES2023 and Platform only');
-    }
-  }
-  return found;
-}
-
-const all = projectFiles('.ts')
-  .filter((file) => !file.includes('/generated/'))
-  .flatMap(offences);
-for (const line of all) console.error(line);
-process.exitCode = all.length > 0 ? 1 : 0;
+const files = new Map(
+  projectFiles('.ts', 'package.json').map((file) => [file, readFileSync(root + file, 'utf8')]),
+);
+const offences = findOffences(files, { layers, core: corePackages });
+for (const offence of offences) console.error(offence);
+process.exitCode = offences.length > 0 ? 1 : 0;
