@@ -11,14 +11,18 @@ const layers: Readonly<Record<string, Layer>> = {
   ebpf: { imports: ['sys'], tests: ['netlink'] },
   netlink: { imports: ['sys'] },
   state: { imports: ['sys'] },
-  model: { imports: ['sys'] },
+  objects: { imports: ['sys'] },
   kube: { imports: ['sys', 'state'] },
+  services: { imports: ['sys', 'objects'] },
   // A simulated machine has the shape of a real one: a host knows its sockets, a socket its host.
   vm: { imports: ['sys', 'ebpf'], tests: ['netlink'], mutualTypes: true },
   lab: { imports: ['sys', 'netlink'] },
-  datapath: { imports: ['sys', 'ebpf', 'netlink', 'state', 'model'], tests: ['vm', 'lab'] },
+  datapath: {
+    imports: ['sys', 'ebpf', 'netlink', 'state', 'objects', 'services'],
+    tests: ['vm', 'lab'],
+  },
   agent: {
-    imports: ['sys', 'ebpf', 'netlink', 'state', 'model', 'kube', 'datapath'],
+    imports: ['sys', 'ebpf', 'netlink', 'state', 'objects', 'services', 'kube', 'datapath'],
     tests: ['lab'],
   },
   assets: { imports: ['datapath'] },
@@ -31,14 +35,14 @@ const layers: Readonly<Record<string, Layer>> = {
   },
   simulate: {
     imports: [
-      ...['sys', 'ebpf', 'state', 'model', 'vm'],
+      ...['sys', 'ebpf', 'state', 'objects', 'services', 'vm'],
       ...['datapath', 'agent', 'assets', 'control'],
     ],
   },
   deploy: { imports: ['sys', 'netlink', 'agent'], tests: ['assets'] },
   cli: {
     imports: [
-      ...['sys', 'netlink', 'model', 'lab', 'datapath', 'agent'],
+      ...['sys', 'netlink', 'objects', 'services', 'lab', 'datapath', 'agent'],
       ...['assets', 'control', 'inspect', 'simulate', 'deploy'],
     ],
   },
@@ -46,7 +50,7 @@ const layers: Readonly<Record<string, Layer>> = {
   e2e: {
     imports: [],
     tests: [
-      ...['sys', 'ebpf', 'netlink', 'model', 'kube', 'lab', 'datapath', 'agent'],
+      ...['sys', 'ebpf', 'netlink', 'objects', 'services', 'kube', 'lab', 'datapath', 'agent'],
       ...['assets', 'control', 'inspect', 'deploy', 'cli', 'demo'],
     ],
   },
@@ -54,7 +58,7 @@ const layers: Readonly<Record<string, Layer>> = {
   bench: {
     imports: [
       'tools',
-      ...['sys', 'ebpf', 'netlink', 'state', 'model', 'kube', 'vm', 'lab'],
+      ...['sys', 'ebpf', 'netlink', 'state', 'objects', 'services', 'kube', 'vm', 'lab'],
       ...['datapath', 'agent', 'assets', 'control'],
     ],
   },

@@ -3,8 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { defaultNat, openDatapath } from '@heddle/datapath';
 import { LinuxBpf } from '@heddle/ebpf';
-import { type ObjectChange, readObject, ServiceModel, type ServiceRow } from '@heddle/model';
 import { netnsCookie } from '@heddle/netlink';
+import { type ObjectChange, readObject } from '@heddle/objects';
+import { ServiceModel, type ServiceRow } from '@heddle/services';
 import { type Operations, Reconciler, Table } from '@heddle/state';
 import { nodePlatform } from '@heddle/sys/node';
 import { keepProcessSmall } from '@heddle/sys/node/memory';

@@ -1,12 +1,12 @@
 import type { DatapathStatus, PinLock } from '@heddle/datapath';
+import { isLoopback } from '@heddle/objects';
 import {
   apiServer,
-  isLoopback,
   type RowChanges,
   ServiceModel,
   type ServiceRow,
   type TunnelEnds,
-} from '@heddle/model';
+} from '@heddle/services';
 import { Reconciler, type RowStatus, Table } from '@heddle/state';
 import { Disposal, type LogLevel, type Platform, syscallNumbers } from '@heddle/sys';
 import { controlHandler } from './control/handler.ts';

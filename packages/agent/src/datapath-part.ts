@@ -1,5 +1,5 @@
 import type { Datapath } from '@heddle/datapath';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import type { Operations } from '@heddle/state';
 
 /** What the agent needs of a datapath: @heddle/datapath's, or a test's. */

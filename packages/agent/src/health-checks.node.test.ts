@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { get } from 'node:http';
 import { createServer, type Server } from 'node:net';
 import { afterEach, describe, it } from 'node:test';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import { nodePlatform } from '@heddle/sys/node';
 import { HealthChecks } from './health-checks.ts';
 

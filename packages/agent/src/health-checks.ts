@@ -1,4 +1,5 @@
-import { ownText, type ServiceRow } from '@heddle/model';
+import { ownText } from '@heddle/objects';
+import type { ServiceRow } from '@heddle/services';
 import type { Platform } from '@heddle/sys';
 import type { EventLog } from './events.ts';
 import type { HttpResponse } from './server/http.ts';

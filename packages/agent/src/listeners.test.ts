@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Frontend, ServiceRow } from '@heddle/model';
+import type { Frontend, ServiceRow } from '@heddle/services';
 import { type Listener, shadowedListeners } from './listeners.ts';
 
 const AF_INET = 2;

@@ -1,5 +1,6 @@
-import { type Frontend, familyOf, isLoopback, isUnspecified, type ServiceRow } from '@heddle/model';
 import { type InetSocket, listSockets, NETLINK_SOCK_DIAG, NetlinkSocket } from '@heddle/netlink';
+import { familyOf, isLoopback, isUnspecified } from '@heddle/objects';
+import type { Frontend, ServiceRow } from '@heddle/services';
 import { formatEndpoint, type Platform } from '@heddle/sys';
 
 /** A socket of the node that waits for clients, as far as it matters here. */

@@ -1,4 +1,4 @@
-import { canonicalRange } from '@heddle/model';
+import { canonicalRange } from '@heddle/objects';
 import { formatIp, isIpv4, parseIp } from '@heddle/sys';
 import { deviceMatches } from './device-names.ts';
 import type { OwnAddress } from './own-addresses.ts';

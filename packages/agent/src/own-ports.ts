@@ -1,4 +1,4 @@
-import type { ReservedPort } from '@heddle/model';
+import type { ReservedPort } from '@heddle/services';
 import { formatIp } from '@heddle/sys';
 import { parseListenAddress } from './server/listen-address.ts';
 import type { EffectiveConfig } from './status.ts';

@@ -1,4 +1,4 @@
-import { podRowName, type ServiceModel, type ServiceRow } from '@heddle/model';
+import { podRowName, type ServiceModel, type ServiceRow } from '@heddle/services';
 import type { Reconciler, Table } from '@heddle/state';
 
 /** Services and pods without a row, because no version of them could be used yet: `namespace/name`. */

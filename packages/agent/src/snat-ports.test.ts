@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import { formatPortRange, parsePortRange, snatPortProblems } from './snat-ports.ts';
 
 const rowAt = (name: string, kind: string, ...ports: number[]) =>

@@ -1,5 +1,5 @@
 import type { PortRange } from '@heddle/datapath/flow-options';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import { decodeUtf8, isMissing, type Platform, readFile } from '@heddle/sys';
 
 /** Ports that a client may have come from stay such (RFC 4787, REQ-3): below are the well-known ones. */

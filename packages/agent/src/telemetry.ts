@@ -1,4 +1,5 @@
-import type { ObjectChange, ServiceModel, ServiceRow } from '@heddle/model';
+import type { ObjectChange } from '@heddle/objects';
+import type { ServiceModel, ServiceRow } from '@heddle/services';
 import type { ReconcilerCounts, RowStatus } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
 import type { EventLog } from './events.ts';

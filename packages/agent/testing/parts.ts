@@ -1,5 +1,6 @@
 import type { Damage } from '@heddle/datapath';
-import { type ObjectChange, readObjects, type ServiceRow } from '@heddle/model';
+import { type ObjectChange, readObjects } from '@heddle/objects';
+import type { ServiceRow } from '@heddle/services';
 import type { DatapathPart } from '../src/datapath-part.ts';
 import type {
   ServerAddress,

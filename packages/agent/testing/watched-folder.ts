@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { type ObjectRecord, objectLabel } from '@heddle/model';
+import { type ObjectRecord, objectLabel } from '@heddle/objects';
 import { nodePlatform } from '@heddle/sys/node';
 import { openFolderSource, type SourceBatch } from '../src/source/index.ts';
 

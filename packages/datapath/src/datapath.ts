@@ -10,7 +10,7 @@ import {
   type ObjectSpec,
   readObject,
 } from '@heddle/ebpf';
-import type { ServiceRow, TunnelEnds } from '@heddle/model';
+import type { ServiceRow, TunnelEnds } from '@heddle/services';
 import type { Operations } from '@heddle/state';
 import { allOrNothing, type Disposal, parseIp } from '@heddle/sys';
 import { configuredNode, configuredSocket, withFrontends } from './configured-objects.ts';

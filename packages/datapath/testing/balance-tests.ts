@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import { row } from './rows.ts';
 import type { SocketWorld, TestPlace } from './socket-world.ts';
 

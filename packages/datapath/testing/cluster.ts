@@ -8,7 +8,8 @@ import {
   type LabPod,
   startBackend,
 } from '@heddle/lab';
-import { type Forwarding, type ObjectChange, readObject, ServiceModel } from '@heddle/model';
+import { type Forwarding, type ObjectChange, readObject } from '@heddle/objects';
+import { ServiceModel } from '@heddle/services';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { currentPins, type Datapath, openDatapath } from '../src/datapath.ts';

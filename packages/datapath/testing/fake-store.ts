@@ -1,4 +1,4 @@
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import { errno, formatEndpoint, formatIp, SysError } from '@heddle/sys';
 import type { ArrayMemory } from '../src/core/mapped-array.ts';
 import { type KeyedMap, keyBytes, keyText, type ServiceStore, Slots } from '../src/core/store.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Protocol } from '@heddle/model';
+import type { Protocol } from '@heddle/objects';
 import type { dropReason } from '../src/generated/abi.ts';
 import { type Flags, judge, type Numbers, newWindows, type Windows } from './flow-windows.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { BpfMap } from '@heddle/ebpf';
 import { assertPacket, Packet } from '@heddle/lab';
-import type { Protocol } from '@heddle/model';
+import type { Protocol } from '@heddle/objects';
 import type { Datapath } from '../src/datapath.ts';
 import { dropText } from '../src/events/drops.ts';
 import { ctState, dropReason } from '../src/generated/abi.ts';

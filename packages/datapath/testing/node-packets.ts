@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { eth, type Packet, Packet as Packets } from '@heddle/lab';
-import type { Frontend, ServiceRow } from '@heddle/model';
+import type { Frontend, ServiceRow } from '@heddle/services';
 import { row } from './rows.ts';
 import type { World } from './world.ts';
 

@@ -12,7 +12,7 @@ import {
   pattern,
   setOffloads,
 } from '@heddle/lab';
-import type { Forwarding } from '@heddle/model';
+import type { Forwarding } from '@heddle/objects';
 import { SysError } from '@heddle/sys';
 import type { DatapathOptions } from '../src/datapath-options.ts';
 import { Cluster } from './cluster.ts';

@@ -1,4 +1,4 @@
-import type { Backend, Frontend, ServiceRow } from '@heddle/model';
+import type { Backend, Frontend, ServiceRow } from '@heddle/services';
 
 /** A row with what matters to the test; the rest is as a plain service has it. */
 export function row(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { Frontend } from '@heddle/model';
+import type { Frontend } from '@heddle/services';
 import { row } from './rows.ts';
 import type { SocketWorld } from './socket-world.ts';
 import { at } from './sockets.ts';

@@ -1,4 +1,4 @@
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import type { Platform } from '@heddle/sys';
 import type { Datapath } from '../src/datapath.ts';
 import type { DatapathOptions } from '../src/datapath-options.ts';

@@ -7,7 +7,7 @@ import type {
   ObjectRecord,
   ServiceRecord,
   SliceRecord,
-} from '@heddle/model';
+} from '@heddle/objects';
 import type { Random } from './random.ts';
 import type { MadeUpServices, Scenario } from './scenario.ts';
 

@@ -1,7 +1,8 @@
 import { objects } from '@heddle/assets';
 import { type Datapath, defaultNat, openDatapath } from '@heddle/datapath';
 import { attachTypes } from '@heddle/ebpf';
-import { type ObjectChange, ServiceModel, type ServiceRow } from '@heddle/model';
+import type { ObjectChange } from '@heddle/objects';
+import { ServiceModel, type ServiceRow } from '@heddle/services';
 import { Reconciler, Table } from '@heddle/state';
 import { parseIp } from '@heddle/sys';
 import {

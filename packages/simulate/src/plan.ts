@@ -1,5 +1,5 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
-import type { ObjectChange } from '@heddle/model';
+import type { ObjectChange } from '@heddle/objects';
 import type { Cluster, Member } from './cluster.ts';
 import type { Random } from './random.ts';
 import type { Scenario, ScenarioStep, SomeNodes, TrafficStep } from './scenario.ts';

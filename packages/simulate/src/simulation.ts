@@ -1,4 +1,4 @@
-import type { ObjectRecord } from '@heddle/model';
+import type { ObjectRecord } from '@heddle/objects';
 import { keyOf, keyOfText } from './addresses.ts';
 import { Clients } from './clients.ts';
 import { SimulationClock } from './clock.ts';

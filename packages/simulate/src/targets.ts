@@ -1,5 +1,5 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
-import type { Family, Protocol, ServicePort, ServiceRecord } from '@heddle/model';
+import type { Family, Protocol, ServicePort, ServiceRecord } from '@heddle/objects';
 import { keyOfText } from './addresses.ts';
 import type { TrafficStep } from './scenario.ts';
 

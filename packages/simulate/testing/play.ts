@@ -1,5 +1,5 @@
 import { ManifestSet } from '@heddle/agent/source';
-import type { ObjectRecord } from '@heddle/model';
+import type { ObjectRecord } from '@heddle/objects';
 import { encodeUtf8 } from '@heddle/sys';
 import type { SimulationReport } from '../src/report.ts';
 import { readScenario } from '../src/scenario.ts';

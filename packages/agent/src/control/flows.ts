@@ -1,5 +1,5 @@
 import { type DropNotice, type FlowEntry, flowStates } from '@heddle/datapath';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import type { Table } from '@heddle/state';
 import { formatIp, parseIp } from '@heddle/sys';
 import type { DatapathPart } from '../datapath-part.ts';

@@ -1,4 +1,4 @@
-import type { ServiceModel, ServiceRow } from '@heddle/model';
+import type { ServiceModel, ServiceRow } from '@heddle/services';
 import type { Reconciler, Table } from '@heddle/state';
 import type { DatapathPart } from '../datapath-part.ts';
 import type { EventLog } from '../events.ts';

@@ -1,4 +1,5 @@
-import type { ObjectKind, ServiceModel, ServiceRow } from '@heddle/model';
+import type { ObjectKind } from '@heddle/objects';
+import type { ServiceModel, ServiceRow } from '@heddle/services';
 import type { RowStatus } from '@heddle/state';
 import type { AgentStatus } from '../status.ts';
 import type { SyncClock } from '../sync-clock.ts';

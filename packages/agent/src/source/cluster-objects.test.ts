@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { DiscoveredServer, ResourceChange } from '@heddle/kube';
-import { type ObjectKind, type ReadObject, readObject } from '@heddle/model';
+import { type ObjectKind, type ReadObject, readObject } from '@heddle/objects';
 import { VirtualTime } from '@heddle/state/testing/virtual-time';
 import { pod, service, slice } from '../../testing/parts.ts';
 import { ClusterObjects, coalesceMs } from './cluster-objects.ts';

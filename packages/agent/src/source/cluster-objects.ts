@@ -1,13 +1,13 @@
 import type { DiscoveredServer, ResourceChange, WatchState } from '@heddle/kube';
-import {
-  type NodeRecord,
-  type ObjectChange,
-  type ObjectKind,
-  type ObjectRef,
-  type ReadObject,
-  type SliceRecord,
-  wantsTunnels,
-} from '@heddle/model';
+import type {
+  NodeRecord,
+  ObjectChange,
+  ObjectKind,
+  ObjectRef,
+  ReadObject,
+  SliceRecord,
+} from '@heddle/objects';
+import { wantsTunnels } from '@heddle/services';
 import type { Platform } from '@heddle/sys';
 import type { SourceListener, SourceProblem, SourceState } from './source.ts';
 

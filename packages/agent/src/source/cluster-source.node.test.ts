@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { ClusterAccess } from '@heddle/kube';
 import { ApiServer } from '@heddle/kube/testing/api-server';
-import { objectLabel } from '@heddle/model';
+import { objectLabel } from '@heddle/objects';
 import { nodePlatform } from '@heddle/sys/node';
 import { pod, service, slice } from '../../testing/parts.ts';
 import { openClusterSource } from './cluster-source.ts';

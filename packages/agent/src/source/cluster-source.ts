@@ -7,7 +7,7 @@ import {
   readObject,
   serviceFields,
   sliceFields,
-} from '@heddle/model';
+} from '@heddle/objects';
 import type { Platform } from '@heddle/sys';
 import { ClusterObjects } from './cluster-objects.ts';
 import { ServerAddresses } from './server-addresses.ts';

@@ -1,5 +1,5 @@
 import { parseYaml, YamlError } from '@heddle/kube';
-import { compactList, type InvalidRef, type ObjectRecord, readObjects } from '@heddle/model';
+import { compactList, type InvalidRef, type ObjectRecord, readObjects } from '@heddle/objects';
 import { decodeUtf8 } from '@heddle/sys';
 import { type DocumentSpan, splitDocuments } from './document-split.ts';
 import { toUtf8 } from './encoding.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ObjectRecord, objectLabel } from '@heddle/model';
+import { type ObjectRecord, objectLabel } from '@heddle/objects';
 import { encodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
 import { serviceYaml } from '../../testing/manifests.ts';

@@ -4,7 +4,7 @@ import {
   type ObjectRecord,
   type ObjectRef,
   objectLabel,
-} from '@heddle/model';
+} from '@heddle/objects';
 import {
   isInvalid,
   type ManifestDocument,

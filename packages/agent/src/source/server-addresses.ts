@@ -1,5 +1,5 @@
 import type { ClusterAccess } from '@heddle/kube';
-import { canonicalAddress } from '@heddle/model';
+import { canonicalAddress } from '@heddle/objects';
 import type { ServerAddress } from './source.ts';
 
 /** The number of resolved addresses that are kept: a name with ever new ones takes no more. */

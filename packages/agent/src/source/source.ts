@@ -1,4 +1,4 @@
-import type { ObjectChange } from '@heddle/model';
+import type { ObjectChange } from '@heddle/objects';
 
 /** Something that a user should look at, and where. */
 export interface SourceProblem {

@@ -1,4 +1,5 @@
-import { type ObjectKind, objectLabel, ServiceModel } from '@heddle/model';
+import { type ObjectKind, objectLabel } from '@heddle/objects';
+import { ServiceModel } from '@heddle/services';
 import { ManifestSet } from './manifest-set.ts';
 import type { SourceProblem } from './source.ts';
 

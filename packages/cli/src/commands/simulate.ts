@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ManifestSet } from '@heddle/agent/source';
 import { exitCodes, Failure } from '@heddle/control/failure';
-import type { ObjectRecord } from '@heddle/model';
+import type { ObjectRecord } from '@heddle/objects';
 import {
   type Counted,
   counted,

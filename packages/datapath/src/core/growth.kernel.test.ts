@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { BpfMap } from '@heddle/ebpf';
 import { startBackend, startHttpClient } from '@heddle/lab';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import { NodePackets } from '../../testing/node-packets.ts';
 import { row } from '../../testing/rows.ts';
 import { at } from '../../testing/sockets.ts';

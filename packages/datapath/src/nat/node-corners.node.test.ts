@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { eth, type Packet, Packet as Packets, type Tcp } from '@heddle/lab';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import { parseIp } from '@heddle/sys';
 import { outsideDevice, type Routes, VirtualClock } from '@heddle/vm';
 import { testNat } from '../../testing/nat.ts';

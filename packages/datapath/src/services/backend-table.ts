@@ -1,4 +1,5 @@
-import type { Backend, Protocol } from '@heddle/model';
+import type { Protocol } from '@heddle/objects';
+import type { Backend } from '@heddle/services';
 import { formatIp, parseIp } from '@heddle/sys';
 import type { ArrayMemory } from '../core/mapped-array.ts';
 import { keyText } from '../core/store.ts';

@@ -1,4 +1,4 @@
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import { parseIp } from '@heddle/sys';
 import type { ArrayMemory } from '../core/mapped-array.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import fc from 'fast-check';
 import { expectedView, fakeStore, viewOf } from '../../testing/fake-store.ts';
 import { row } from '../../testing/rows.ts';

@@ -1,13 +1,5 @@
-import {
-  type Backend,
-  compactList,
-  type Frontend,
-  familyOf,
-  isLoopback,
-  isUnspecified,
-  type ServiceRow,
-  unspecifiedOf,
-} from '@heddle/model';
+import { compactList, familyOf, isLoopback, isUnspecified, unspecifiedOf } from '@heddle/objects';
+import type { Backend, Frontend, ServiceRow } from '@heddle/services';
 import type { Operations } from '@heddle/state';
 import { parseIp, SysError } from '@heddle/sys';
 import { keyBytes, keyText, MapFull, type ServiceStore } from '../core/store.ts';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Algorithm, Backend } from '@heddle/model';
+import type { Algorithm } from '@heddle/objects';
+import type { Backend } from '@heddle/services';
 import { slotsOf, weightedSlots } from './slots.ts';
 
 const backend = (last: number, weight = 1): Backend => ({

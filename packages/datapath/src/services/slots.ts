@@ -1,4 +1,5 @@
-import type { Algorithm, Backend } from '@heddle/model';
+import type { Algorithm } from '@heddle/objects';
+import type { Backend } from '@heddle/services';
 import { formatEndpoint } from '@heddle/sys';
 import { maglevSize, maglevTable } from './maglev.ts';
 

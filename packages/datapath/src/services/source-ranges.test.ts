@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import { errno, formatIp, SysError } from '@heddle/sys';
 import { FakeMap } from '../../testing/fake-store.ts';
 import { row } from '../../testing/rows.ts';

@@ -1,4 +1,4 @@
-import type { ServiceRow } from '@heddle/model';
+import type { ServiceRow } from '@heddle/services';
 import { parseCidr, parseIp, SysError } from '@heddle/sys';
 import { type KeyedMap, keyBytes, keyText, MapFull } from '../core/store.ts';
 import {

@@ -1,4 +1,4 @@
-import { endpoint, node, pod, service, slice } from '@heddle/model/testing/objects';
+import { endpoint, node, pod, service, slice } from '@heddle/objects/testing/objects';
 import type { CaseOf } from './covering.ts';
 
 // Services with every combination of options, as objects of the API.

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { eth, Packet } from '@heddle/lab';
-import { ServiceModel, type ServiceRow } from '@heddle/model';
-import { changeOf } from '@heddle/model/testing/cluster';
+import { changeOf } from '@heddle/objects/testing/records';
+import { ServiceModel, type ServiceRow } from '@heddle/services';
 import type { Datapath } from '../../src/datapath.ts';
 import type { DatapathOptions } from '../../src/datapath-options.ts';
 import type { NodeDevice } from '../../src/devices/node-devices.ts';

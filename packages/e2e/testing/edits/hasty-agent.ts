@@ -6,7 +6,7 @@ import { objects } from '@heddle/assets';
 import { currentPins, defaultNat, openDatapath, PinLock, pinRoot } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import { createLab, type Lab, type LabNode } from '@heddle/lab';
-import { type ObjectRecord, objectLabel, readObject } from '@heddle/model';
+import { type ObjectRecord, objectLabel, readObject } from '@heddle/objects';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import type { Random } from '../random.ts';

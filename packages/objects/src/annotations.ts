@@ -1,0 +1,91 @@
+import { canonicalAddress } from './addresses.ts';
+import type { Algorithm, Forwarding } from './records.ts';
+
+/** `random`, `round-robin`, `weighted`, `least-connections` or `maglev`. */
+export const algorithmAnnotation = 'heddle.io/algorithm';
+/** `address-or-pod-name=weight,...`; weights are 1 to 65535, an endpoint not listed has 1. */
+export const weightsAnnotation = 'heddle.io/weights';
+/** `snat`, `dsr` or `hybrid`. */
+export const forwardingAnnotation = 'heddle.io/forwarding';
+
+const algorithms: readonly string[] = [
+  'random',
+  'round-robin',
+  'weighted',
+  'least-connections',
+  'maglev',
+] satisfies Algorithm[];
+
+/** What the configuration and the annotation may ask for. */
+export const forwardings = ['snat', 'dsr', 'hybrid'] as const satisfies Forwarding[];
+
+export interface Balancing {
+  readonly algorithm: Algorithm;
+  /** By canonical address or by pod name. */
+  readonly weights: ReadonlyMap<string, number> | undefined;
+  /** What was not understood; the default holds there. */
+  readonly problems: readonly string[];
+}
+
+const byDefault: Balancing = { algorithm: 'random', weights: undefined, problems: [] };
+
+/** How a service's annotations want its connections spread. Never fails: says what it ignored. */
+export function readBalancing(annotations: Readonly<Record<string, string>>): Balancing {
+  const algorithmText = annotations[algorithmAnnotation];
+  const weightsText = annotations[weightsAnnotation];
+  if (algorithmText === undefined && weightsText === undefined) return byDefault;
+  const problems: string[] = [];
+  let algorithm: Algorithm = 'random';
+  if (algorithmText !== undefined) {
+    if (algorithms.includes(algorithmText)) algorithm = algorithmText as Algorithm;
+    else {
+      problems.push(
+        `annotation ${algorithmAnnotation} is ${JSON.stringify(algorithmText)}: ` +
+          `must be one of ${algorithms.join(', ')}; random is used`,
+      );
+    }
+  }
+  const weights = weightsText === undefined ? undefined : readWeights(weightsText, problems);
+  return { algorithm, weights, problems };
+}
+
+/**
+ * How a service's annotation wants its packets to get to other nodes; undefined: it says nothing, or
+ * nothing that was understood, which goes to `problems`.
+ */
+export function readForwarding(
+  annotations: Readonly<Record<string, string>>,
+  problems: string[],
+): Forwarding | undefined {
+  const text = annotations[forwardingAnnotation];
+  if (text === undefined) return undefined;
+  const known = forwardings.find((name) => name === text);
+  if (known === undefined) {
+    problems.push(
+      `annotation ${forwardingAnnotation} is ${JSON.stringify(text)}: ` +
+        `must be one of ${forwardings.join(', ')}; the configuration's is used`,
+    );
+  }
+  return known;
+}
+
+function readWeights(text: string, problems: string[]): ReadonlyMap<string, number> {
+  const weights = new Map<string, number>();
+  for (const entry of text.split(',')) {
+    const item = entry.trim();
+    if (item === '') continue;
+    const equals = item.lastIndexOf('=');
+    const who = item.slice(0, Math.max(equals, 0)).trim();
+    const digits = item.slice(equals + 1).trim();
+    const weight = /^\d{1,5}$/.test(digits) ? Number(digits) : 0;
+    if (who === '' || weight < 1 || weight > 65535) {
+      problems.push(
+        `annotation ${weightsAnnotation} has ${JSON.stringify(item)}: ` +
+          'must be address=weight or pod=weight with a weight from 1 to 65535; weight 1 is used',
+      );
+      continue;
+    }
+    weights.set(canonicalAddress(who) ?? who, weight);
+  }
+  return weights;
+}

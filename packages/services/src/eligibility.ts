@@ -1,0 +1,16 @@
+import type { ServiceRecord } from '@heddle/objects';
+
+/**
+ * Why Heddle leaves a service alone, or undefined when it serves it. Headless and ExternalName
+ * services have no address to translate; one with the label
+ * `service.kubernetes.io/service-proxy-name` belongs to another proxy, whatever the label's value
+ * (KEP-2447).
+ */
+export function leftAlone(service: ServiceRecord): string | undefined {
+  if (service.proxyName !== undefined) {
+    return `served by another proxy (service.kubernetes.io/service-proxy-name: ${service.proxyName})`;
+  }
+  if (service.type === 'ExternalName') return 'an ExternalName service has no address';
+  if (service.clusterIPs.length === 0) return 'a headless service has no address';
+  return undefined;
+}
