@@ -1,7 +1,6 @@
 import {
   type Bpf,
   BpfMap,
-  btfForKernel,
   type Feature,
   featureSince,
   features,
@@ -10,6 +9,7 @@ import {
   type ObjectSpec,
   readObject,
 } from '@heddle/ebpf';
+import { btfForKernel } from '@heddle/ebpf/internal';
 import type { ServiceRow, TunnelEnds } from '@heddle/services';
 import type { Operations } from '@heddle/state';
 import { allOrNothing, type Disposal, parseIp } from '@heddle/sys';

@@ -7,7 +7,7 @@ export {
   KubeError,
   StatusError,
 } from './errors.ts';
-export { type Fields, mergeFields } from './fields.ts';
+export type { Fields } from './fields.ts';
 export { LineFrames, ListFrames, ProtocolError } from './frames.ts';
 export { inClusterAccess } from './in-cluster.ts';
 export { JsonError, readJson } from './json.ts';
@@ -17,4 +17,3 @@ export { ListWatch, type ListWatchOptions, type WatchState } from './list-watch.
 export type { ResourceChange } from './listing.ts';
 export type { Environment, ProxyServer } from './proxy.ts';
 export { formatServer, type Server } from './server.ts';
-export { parseYaml, YamlError } from './yaml.ts';

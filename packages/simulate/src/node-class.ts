@@ -5,18 +5,8 @@ import type { ObjectChange } from '@heddle/objects';
 import { ServiceModel, type ServiceRow } from '@heddle/services';
 import { Reconciler, Table } from '@heddle/state';
 import { parseIp } from '@heddle/sys';
-import {
-  CopiedMap,
-  ForkedMap,
-  type FrameResult,
-  outsideDevice,
-  type Routes,
-  SocketHandle,
-  Timers,
-  ValueMap,
-  VmHost,
-  type VmMap,
-} from '@heddle/vm';
+import { type FrameResult, outsideDevice, type Routes, SocketHandle, VmHost } from '@heddle/vm';
+import { CopiedMap, ForkedMap, Timers, ValueMap, type VmMap } from '@heddle/vm/internal';
 import { isV4, keyOf, mappedIpv4, sameBytes } from './addresses.ts';
 import type { SimulationClock } from './clock.ts';
 import type { ClusterNode } from './cluster.ts';

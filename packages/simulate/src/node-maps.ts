@@ -1,13 +1,13 @@
 import { BPF_F_RDONLY_PROG, mapTypes } from '@heddle/ebpf';
+import type { Machine } from '@heddle/vm';
 import {
   CopiedMap,
   createMap,
   ForkedMap,
-  type Machine,
   SwappedMap,
   smallChunk,
   type VmMap,
-} from '@heddle/vm';
+} from '@heddle/vm/internal';
 
 // Nodes whose services are the same have one set of maps, and each a view of it:
 //  - what only the control plane writes they share,

@@ -1,4 +1,4 @@
-import { seededRandom } from '@heddle/vm';
+import { seededRandom } from '@heddle/vm/internal';
 
 /** Choices that a seed determines. */
 export class Random {

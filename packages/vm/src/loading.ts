@@ -1,12 +1,11 @@
+import { Btf, type ProgramLoadOptions } from '@heddle/ebpf';
 import {
   BPF_PSEUDO_BTF_ID,
   BPF_PSEUDO_FUNC,
   BPF_PSEUDO_MAP_FD,
   BPF_PSEUDO_MAP_VALUE,
-  Btf,
   corePoison,
-  type ProgramLoadOptions,
-} from '@heddle/ebpf';
+} from '@heddle/ebpf/internal';
 import { LoadError } from './fault.ts';
 import { helpersByNumber } from './helpers/index.ts';
 import { decode } from './instructions.ts';

@@ -1,4 +1,4 @@
-import { parseYaml, YamlError } from '@heddle/kube';
+import { parseYaml, YamlError } from '@heddle/kube/internal';
 import { compactList, type InvalidRef, type ObjectRecord, readObjects } from '@heddle/objects';
 import { decodeUtf8 } from '@heddle/sys';
 import { type DocumentSpan, splitDocuments } from './document-split.ts';

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestRunResult } from '@heddle/ebpf';
 import type { Packet } from '@heddle/lab';
 import { parseIp, SysError } from '@heddle/sys';
-import { seededRandom } from '@heddle/vm';
+import { seededRandom } from '@heddle/vm/internal';
 import { testNat } from '../../testing/nat.ts';
 import { clients, type End, externals, NodePackets } from '../../testing/node-packets.ts';
 import { type Frontend, TranslationJudge } from '../../testing/translation-judge.ts';

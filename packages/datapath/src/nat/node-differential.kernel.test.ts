@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { TestRunResult } from '@heddle/ebpf';
 import { SysError } from '@heddle/sys';
-import { seededRandom } from '@heddle/vm';
+import { seededRandom } from '@heddle/vm/internal';
 import {
   clients,
   contextOf,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { corePoison, LinuxBpf, loadObject, type ObjectSpec, readObject } from '@heddle/ebpf';
+import { LinuxBpf, loadObject, type ObjectSpec, readObject } from '@heddle/ebpf';
+import { corePoison } from '@heddle/ebpf/internal';
 import { nodePlatform } from '@heddle/sys/node';
 import { objects, sizes } from '../../testing/world.ts';
 import { configuredSocket } from '../configured-objects.ts';

@@ -1,4 +1,5 @@
-import { type Bpf, features, kernelBtf, memberOffset } from '@heddle/ebpf';
+import { type Bpf, features, kernelBtf } from '@heddle/ebpf';
+import { memberOffset } from '@heddle/ebpf/internal';
 import type { Platform } from '@heddle/sys';
 import type { KernelFields } from '../generated/abi.ts';
 

@@ -16,8 +16,8 @@ import {
   mapTypes,
   type ProgramInfo,
   readObject,
-  readProgramInfo,
 } from '@heddle/ebpf';
+import { readProgramInfo } from '@heddle/ebpf/internal';
 import {
   listAddresses,
   listLinks,

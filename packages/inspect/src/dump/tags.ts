@@ -1,12 +1,6 @@
 import { createHash } from 'node:crypto';
-import {
-  completeInstructions,
-  kernelSurroundings,
-  type ObjectSpec,
-  type ProgramSpec,
-  RelocationError,
-  type Surroundings,
-} from '@heddle/ebpf';
+import { type ObjectSpec, type ProgramSpec, RelocationError } from '@heddle/ebpf';
+import { completeInstructions, kernelSurroundings, type Surroundings } from '@heddle/ebpf/internal';
 import { NotSupported, type Platform } from '@heddle/sys';
 
 /** Tags that programs of an object may have, by the name of the program. */

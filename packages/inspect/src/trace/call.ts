@@ -1,5 +1,6 @@
 import { errnoNames, formatEndpoint, parseIp } from '@heddle/sys';
-import { addressOf, familyOf, SocketHandle, textOf } from '@heddle/vm';
+import { addressOf, SocketHandle, textOf } from '@heddle/vm';
+import { familyOf } from '@heddle/vm/internal';
 import type { Question } from './question.ts';
 import type { Verdict } from './result.ts';
 import type { Recorded, Tracer } from './tracer.ts';

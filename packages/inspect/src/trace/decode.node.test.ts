@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { objects } from '@heddle/assets';
-import { kernelSurroundings, readObject } from '@heddle/ebpf';
+import { readObject } from '@heddle/ebpf';
+import { kernelSurroundings } from '@heddle/ebpf/internal';
 import { VirtualClock, VmHost } from '@heddle/vm';
 import fc from 'fast-check';
 import { objectTags, programTags } from '../dump/tags.ts';

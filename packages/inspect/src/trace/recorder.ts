@@ -1,4 +1,5 @@
-import { helperName, type Machine, type Observer, type SourceLine, VmMap } from '@heddle/vm';
+import type { Machine, Observer, SourceLine } from '@heddle/vm';
+import { helperName, VmMap } from '@heddle/vm/internal';
 
 /** A map's element that a program asked for or changed, as it was then. */
 export interface Access {

@@ -1,4 +1,4 @@
-import { BtfKind, type BtfKindName, btfKindNames } from '@heddle/ebpf';
+import { BtfKind, type BtfKindName, btfKindNames } from '@heddle/ebpf/internal';
 import { decodeCString, errno } from '@heddle/sys';
 import type { Helper } from '../program.ts';
 

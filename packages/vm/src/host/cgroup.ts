@@ -1,4 +1,4 @@
-import { linkTypes } from '@heddle/ebpf';
+import { linkTypes } from '@heddle/ebpf/internal';
 import type { AttachPoint, LinkObject } from '../links.ts';
 import type { Program } from '../program.ts';
 

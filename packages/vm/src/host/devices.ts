@@ -1,4 +1,5 @@
-import { attachTypes, BPF_F_BEFORE, linkTypes } from '@heddle/ebpf';
+import { attachTypes } from '@heddle/ebpf';
+import { BPF_F_BEFORE, linkTypes } from '@heddle/ebpf/internal';
 import { errno, SysError } from '@heddle/sys';
 import type { Redirection } from '../helpers/forwarding.ts';
 import type { AttachPoint, LinkObject } from '../links.ts';

@@ -1,4 +1,5 @@
-import { attachTypes, type LinkCreateOptions, linkTypes, programTypes } from '@heddle/ebpf';
+import { attachTypes, type LinkCreateOptions, programTypes } from '@heddle/ebpf';
+import { linkTypes } from '@heddle/ebpf/internal';
 import { encodeUtf8, errno, SysError } from '@heddle/sys';
 import type { Surroundings } from '../clock.ts';
 import { Descriptors } from '../descriptors.ts';

@@ -1,4 +1,5 @@
-import { Btf, BtfKind } from '@heddle/ebpf';
+import { Btf } from '@heddle/ebpf';
+import { BtfKind } from '@heddle/ebpf/internal';
 import { encodeUtf8 } from '@heddle/sys';
 
 /** A member: offset in bytes, and a type by name, with `*` before it for a pointer. */

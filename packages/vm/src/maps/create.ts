@@ -1,4 +1,5 @@
-import { type MapCreateOptions, mapTypes, nameOf } from '@heddle/ebpf';
+import { type MapCreateOptions, mapTypes } from '@heddle/ebpf';
+import { nameOf } from '@heddle/ebpf/internal';
 import { errno, SysError } from '@heddle/sys';
 import type { Machine } from '../machine.ts';
 import type { VmObject } from '../objects.ts';

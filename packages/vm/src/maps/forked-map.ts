@@ -1,4 +1,5 @@
-import { BPF_ANY, type MapCreateOptions, mapTypes } from '@heddle/ebpf';
+import { type MapCreateOptions, mapTypes } from '@heddle/ebpf';
+import { BPF_ANY } from '@heddle/ebpf/internal';
 import type { Machine } from '../machine.ts';
 import { HashKeys } from './keys.ts';
 import { VmMap, viewOf } from './map.ts';

@@ -1,4 +1,5 @@
-import { BPF_EXIST, BPF_NOEXIST, type MapCreateOptions } from '@heddle/ebpf';
+import type { MapCreateOptions } from '@heddle/ebpf';
+import { BPF_EXIST, BPF_NOEXIST } from '@heddle/ebpf/internal';
 import { errno } from '@heddle/sys';
 import type { Machine } from '../machine.ts';
 import { MapObject, ProgramObject, type VmObject } from '../objects.ts';

@@ -1,11 +1,5 @@
-import {
-  BPF_ANY,
-  BPF_EXIST,
-  BPF_F_MMAPABLE,
-  BPF_F_RDONLY_PROG,
-  BPF_NOEXIST,
-  type MapCreateOptions,
-} from '@heddle/ebpf';
+import { BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, type MapCreateOptions } from '@heddle/ebpf';
+import { BPF_ANY, BPF_EXIST, BPF_NOEXIST } from '@heddle/ebpf/internal';
 import { errno } from '@heddle/sys';
 import type { Machine } from '../machine.ts';
 import type { Owner } from '../memory.ts';
