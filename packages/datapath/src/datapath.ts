@@ -156,6 +156,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly options: DatapathOptions;
   private readonly opened: Disposal;
   private readonly folders: readonly PinFolder[];
+  /** Those of other layouts, until the node's interfaces have the programs of this one. */
+  private readonly otherFolders: PinFolder[];
   private specs: Specs;
   private loaded: LoadedObject;
   /** The programs of the node's devices; public for test runs. */
@@ -180,6 +182,7 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   private readonly devices: NodeDevices;
   private readonly xdpDevices: XdpDevices;
   private nodeDevices: readonly NodeDevice[] = [];
+  private isNodeSet = false;
   private peers: readonly AddressUse[] = [];
   private dropWatch: Disposable | undefined;
   /** True if services of an earlier agent were found programmed. */
@@ -194,7 +197,8 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.opened = opened;
     const root = pinRoot(options.bpffs);
     mountBpffs(platform, options.bpffs);
-    this.folders = [pinFolder(root, version), ...otherFolders(platform, root, version)];
+    this.otherFolders = otherFolders(platform, root, version);
+    this.folders = [pinFolder(root, version), ...this.otherFolders];
     const sized = { ...options, sizes: this.presentSizes() };
     const { xdp = 'off' } = options;
     const read = (name: string) => readObject(objects(name), `${name}.o`);
@@ -331,7 +335,10 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
   setNode(devices: readonly NodeDevice[], addresses: readonly string[]): void {
     this.nat.setAddresses(addresses);
     this.nodeDevices = devices;
-    if (this.active) this.setDevices();
+    this.isNodeSet = true;
+    if (!this.active) return;
+    this.setDevices();
+    this.removeOtherLayouts();
   }
 
   /**
@@ -595,6 +602,14 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
     this.xdpDevices.set(this.nodeDevices);
   }
 
+  /**
+   * Removes the pins of other layouts. They may hold programs at the node's interfaces, so these must have this
+   * version's first, or external connections would find no program for a moment and be reset by the stack.
+   */
+  private removeOtherLayouts(): void {
+    for (const folder of this.otherFolders.splice(0)) removeFolder(this.options.platform, folder);
+  }
+
   /** Attaches what is not attached. Throws SysError, NetlinkError. */
   private attach(): void {
     const { bpf, platform, cgroup } = this.options;
@@ -709,9 +724,9 @@ export class Datapath implements Operations<ServiceRow>, Disposable {
       pinAt !== undefined && ['nat_index', ...countedFlows].includes(map.info.name);
     if (this.pinned.some(isNew)) this.nat.enterFlows();
     this.nat.startSweeping();
-    if (this.nodeDevices.length > 0) this.setDevices();
+    if (this.isNodeSet) this.setDevices();
     pinMaps(platform, this.folders[0]!, this.pinned);
-    for (const folder of this.folders.slice(1)) removeFolder(platform, folder);
+    if (this.isNodeSet) this.removeOtherLayouts();
     this.integrity.made();
     this.active = true;
     this.open.set(this.services.countsOpen);

@@ -10,7 +10,7 @@ import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 
-const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
+const currentProgram = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 const patienceMs = 20_000;
 
 /**
@@ -26,6 +26,8 @@ export abstract class AgentRun implements Disposable {
   readonly socket: string;
   /** What the agents wrote to stderr, for whoever looks for the cause of a failure. */
   log = '';
+  /** The command `heddle` whose agent starts next; another build's for a test of upgrades. */
+  program = currentProgram;
   #agent: ChildProcess | undefined;
   #client: ControlClient | undefined;
 
@@ -58,7 +60,7 @@ export abstract class AgentRun implements Disposable {
     const agent = this.node.spawn(
       process.execPath,
       [
-        ...[program, 'agent', ...this.sourceArgs(), '--node', this.node.name],
+        ...[this.program, 'agent', ...this.sourceArgs(), '--node', this.node.name],
         ...['--cgroup', this.node.cgroup, '--bpffs', this.node.bpffs, '--socket', this.socket],
         ...args,
       ],
@@ -136,7 +138,7 @@ export abstract class AgentRun implements Disposable {
   async heddle(...args: readonly string[]): Promise<unknown> {
     const child = spawn(
       process.execPath,
-      [program, ...args, '--socket', this.socket, '-o', 'json'],
+      [currentProgram, ...args, '--socket', this.socket, '-o', 'json'],
       {
         stdio: ['ignore', 'pipe', 'inherit'],
       },

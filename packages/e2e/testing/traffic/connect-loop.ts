@@ -1,6 +1,7 @@
 // A client as cheap as can be, for the servers of reply-loop.ts:
-// `connect-loop.ts ADDRESS PORT` makes connections until its stdin is closed, in small groups (all
-// connect, all ask, all are answered), so that several are open at any moment. Each line on stdout
+// `connect-loop.ts ADDRESS PORT [PAUSE]` makes connections until its stdin is closed, in small groups (all
+// connect, all ask, all are answered), so that several are open at any moment, with a pause in milliseconds
+// between two groups. Each line on stdout
 // is the number of connections made so far and a list of all that went wrong: nothing is tried
 // twice, and nothing is forgiven.
 import { writeSync } from 'node:fs';
@@ -8,6 +9,7 @@ import { closeFd, errno, errnoNames, parseIp, syscallNumbers } from '@heddle/sys
 import { nodePlatform } from '@heddle/sys/node';
 
 const groupSize = 16;
+/** Connections between two reports, without pauses. */
 const reportEvery = 4096;
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
@@ -19,6 +21,8 @@ const O_NONBLOCK = 0o4000;
 
 const target = process.argv[2]!;
 const port = Number(process.argv[3]);
+const pauseMs = Number(process.argv[4] ?? 0);
+const sleeping = new Int32Array(new SharedArrayBuffer(4));
 const platform = nodePlatform();
 const nr = syscallNumbers(platform);
 const family = target.includes(':') ? AF_INET6 : AF_INET;
@@ -30,7 +34,12 @@ const failures: string[] = [];
 platform.syscall(nr.fcntl, 0, F_SETFL, O_NONBLOCK);
 let made = 0;
 for (let stopped = false; !stopped; ) {
-  for (const next = made + reportEvery; made < next; ) group();
+  if (pauseMs > 0) {
+    group();
+    Atomics.wait(sleeping, 0, 0, pauseMs);
+  } else {
+    for (const next = made + reportEvery; made < next; ) group();
+  }
   stopped = platform.syscall(nr.read, 0, reply, reply.length) === 0;
   writeSync(1, `${made} ${JSON.stringify(failures)}\n`);
 }
