@@ -1,9 +1,9 @@
 // Fails when a generated file is not what its sources make of it. Needs no compiler.
 import { existsSync, readFileSync } from 'node:fs';
 import { bindingsFile, generateBindings } from './bindings.ts';
-import { chart } from './chart.ts';
 import { projectFiles, root } from './files.ts';
 import { compiledSources, currentRecord, objectSets, recordName } from './objects.ts';
+import { chartFolder, settingsFiles } from './settings.ts';
 
 const stale: string[] = [];
 for (const set of objectSets) {
@@ -27,16 +27,14 @@ if (stale.length > 0) {
   process.exitCode = 1;
 }
 
-const charted = chart();
-const others = projectFiles('').filter(
-  (file) => file.startsWith('deploy/helm/heddle/') && !charted.has(file),
-);
-const outdated = [...charted]
+const made = settingsFiles();
+const others = projectFiles('').filter((file) => file.startsWith(chartFolder) && !made.has(file));
+const outdated = [...made]
   .filter(([file, text]) => !existsSync(root + file) || readFileSync(root + file, 'utf8') !== text)
   .map(([file]) => file);
 for (const file of [...outdated, ...others]) {
   console.error(
-    `${file}: not what \`node tools/chart.ts\` makes of the settings; run it and commit`,
+    `${file}: not what \`node tools/settings.ts\` makes of the settings; run it and commit`,
   );
   process.exitCode = 1;
 }

@@ -1,5 +1,5 @@
 import { canonicalRange } from '@heddle/objects';
-import { formatIp, isIpv4, parseIp } from '@heddle/sys';
+import { isIpv4, parseIp } from '@heddle/sys';
 import { deviceMatches } from './device-names.ts';
 import type { OwnAddress } from './own-addresses.ts';
 
@@ -36,20 +36,6 @@ export function nodePortChoice(
     }
   }
   return { ranges: [...ranges], problems };
-}
-
-/** Why an entry of `nodePortAddresses` can't be used, in words; undefined when it can. */
-export function nodePortEntryProblem(entry: string): string | undefined {
-  if (entry.includes('/')) {
-    if (canonicalRange(entry) !== undefined) return undefined;
-    return 'write a range of addresses such as 192.0.2.0/24 or fd00:1::/64';
-  }
-  const address = parseIp(entry);
-  if (address) return `write a range of addresses, for just this one ${rangeOf(formatIp(address))}`;
-  // kube-proxy's word for what is the default here.
-  if (entry === 'primary') return 'leave it out: the InternalIP and ExternalIP are the default';
-  if (/^[^\s,/]{1,15}$/.test(entry)) return undefined;
-  return 'write a range of addresses such as 192.0.2.0/24, or the name of a device';
 }
 
 function rangeOf(address: string): string {

@@ -1,3 +1,4 @@
+import { settings } from '@heddle/agent/settings';
 import { version } from '@heddle/assets';
 import { exitCodes } from '@heddle/control/failure';
 import {
@@ -8,13 +9,14 @@ import {
   traceProtocols,
 } from '@heddle/inspect/asked';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { addSettings, wholeNumber } from './setting-options.ts';
 
 // Only the shape of the command line is here; what a command does is loaded when it is run, so that
 // asking for the status does not pay for the agent.
 
 const sharedDefaults = {
-  socket: '/run/heddle/agent.sock',
-  bpffs: '/sys/fs/bpf',
+  socket: settings.socket.fallback,
+  bpffs: settings.bpffs.fallback,
   lab: 'default',
 } as const;
 
@@ -45,15 +47,6 @@ function count(text: string): number {
 
 function appended(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
-}
-
-function listed(text: string): string[] {
-  return text === '' ? [] : text.split(',').map((each) => each.trim());
-}
-
-function size(text: string): number {
-  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
-  return Number(text);
 }
 
 /** The whole command line of `heddle`. */
@@ -87,48 +80,17 @@ export function createProgram(): Command {
 }
 
 function addAgent(program: Command): void {
-  withExamples(
+  const agent = withExamples(
     program
       .command('agent')
       .description('run the agent: keep the kernel in step with a cluster or a folder of manifests')
-      .option('--manifests <dir>', 'folder of manifests to read and watch, instead of a cluster')
-      .option(
-        '--kubeconfig <file>',
-        'how to reach the cluster (default: in-cluster, or as kubectl)',
-      )
-      .option('--context <name>', 'context of the kubeconfig (default: its current one)')
-      .option('--api-server <url>', 'API server to try first; may be repeated', appended)
-      .option('--health-address <address>', 'where /healthz, /livez and /readyz are, or off')
-      .option('--metrics-address <address>', 'where /metrics is, or off')
-      .option('--node <name>', 'name of the Node object of this node (default: the host name)')
-      .option('--cgroup <path>', 'cgroup v2 directory to serve (default: root of the mount)')
-      .option('--bpffs <dir>', `directory for pins (default: "${sharedDefaults.bpffs}")`)
-      .option('--socket <path>', `control socket (default: "${sharedDefaults.socket}")`)
-      .option('--config <file>', 'YAML file with these and further settings; flags win')
-      .option('--log-level <level>', 'debug, info, warn or error (default: "info")')
-      .option('--max-services <n>', 'room for service addresses at the start', size)
-      .option('--max-backends <n>', 'size of the map of backends', size)
-      .option('--max-slots <n>', 'size of the map of backend lists', size)
-      .option('--max-affinity <n>', 'size of the map of affine clients', size)
-      .option('--max-flows <n>', 'size of the table of flows from outside', size)
-      .option('--devices <names>', 'where traffic enters from outside (default: "auto")')
-      .option('--xdp <mode>', 'off, generic, native or best-effort (default: "off")')
-      .option('--forwarding <how>', 'to other nodes: snat, dsr or hybrid (default: "snat")')
-      .option(
-        '--nodeport-addresses <list>',
-        'ranges or devices, with commas between, where NodePorts are (default: as the Node says)',
-        listed,
-      )
-      .option(
-        '--source-ranges <where>',
-        'loadBalancerSourceRanges restrict clients everywhere or external ones (default: "everywhere")',
-      )
-      .option('--external-ips <mode>', 'at addresses of nodes: serve or protect (default: "serve")')
-      .option('--pod-devices <names>', 'of pods in machines of their own (default: "none")')
-      .option('--terminate-tcp', 'close TCP connections to backends that are gone')
-      .action(async (options) => (await import('./commands/agent.ts')).agent(options)),
+      .option('--config <file>', 'YAML file with these and further settings; flags win'),
     'heddle agent --manifests examples/hello --node node1',
     'heddle agent --kubeconfig ~/.kube/config --node worker-1',
+  );
+  const flagsOf = addSettings(agent, settings);
+  agent.action(async (options) =>
+    (await import('./commands/agent.ts')).agent(options.config, flagsOf(options)),
   );
 }
 
@@ -392,10 +354,14 @@ function addSimulate(program: Command): void {
       .option(
         '--nodes <n>',
         'nodes of the cluster (default: as the scenario or manifests say)',
-        size,
+        wholeNumber,
       )
       .requiredOption('--scenario <file>', 'what happens (YAML; docs/simulate.md)')
-      .option('--seed <n>', 'of all that is left to chance (default: as the scenario says)', size)
+      .option(
+        '--seed <n>',
+        'of all that is left to chance (default: as the scenario says)',
+        wholeNumber,
+      )
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/simulate.ts')).simulate(options)),
     'heddle simulate --manifests examples/simulate/manifests --scenario examples/simulate/node-loss.yaml',

@@ -1,65 +1,45 @@
+import { isGroup, type SettingTable, sentencesOf } from '@heddle/agent/settings';
 import { deploymentObjects } from './objects.ts';
-import { defaultSettings, settings } from './settings.ts';
+import { allSettings, schemaOf, type Values } from './settings.ts';
 import { ChartValue, writeYaml, type Yaml } from './yaml.ts';
 
-const notice = '# Made by `node tools/chart.ts` from packages/deploy/src/; change it there.\n';
+const notice =
+  '# Made by `node tools/settings.ts` from the settings and objects of packages/deploy.\n';
 
-/** The files of the Helm chart by their path in its folder. */
-export function chartFiles(version: string): ReadonlyMap<string, string> {
+/** Longest line of a comment in values.yaml. */
+const lineWidth = 98;
+
+/** Returns the files of the Helm chart by their path in its folder. */
+export function chartFiles(version: string, table?: SettingTable): ReadonlyMap<string, string> {
+  const shown = Object.entries(allSettings(version, table)).filter(
+    ([, entry]) => isGroup(entry) || entry.inChart !== false,
+  );
   const files = new Map([
     ['Chart.yaml', notice + writeYaml(about(version))],
-    ['values.yaml', notice + values(version)],
-    ['values.schema.json', `${JSON.stringify(valuesSchema(), null, 2)}\n`],
+    ['values.yaml', notice + shown.map(([name, entry]) => `\n${valueText(name, entry)}`).join('')],
+    ['values.schema.json', `${JSON.stringify(valuesSchema(shown), null, 2)}\n`],
   ]);
-  for (const object of deploymentObjects(chartValues)) {
+  for (const object of deploymentObjects(placesOf(shown), table)) {
     files.set(`templates/${object.kind.toLowerCase()}.yaml`, notice + writeYaml(object));
   }
   return files;
 }
 
-const value = (path: string) => new ChartValue(`.Values.${path}`);
+type Entry = [name: string, entry: SettingTable[string]];
 
-const chartValues = {
-  image: value('image'),
-  // Helm puts a release where `--namespace` says.
-  namespace: new ChartValue('.Release.Namespace'),
-  apiServers: value('apiServers'),
-  nodeSelector: value('nodeSelector'),
-  tolerations: value('tolerations'),
-  logLevel: value('logLevel'),
-  devices: value('devices'),
-  xdp: value('xdp'),
-  podDevices: value('podDevices'),
-  forwarding: value('forwarding'),
-  snatPorts: value('snatPorts'),
-  nodePortAddresses: value('nodePortAddresses'),
-  sourceRanges: value('sourceRanges'),
-  externalIPs: value('externalIPs'),
-  sizes: {
-    services: value('sizes.services'),
-    servicesMax: value('sizes.servicesMax'),
-    backends: value('sizes.backends'),
-    slots: value('sizes.slots'),
-    affinity: value('sizes.affinity'),
-    flows: value('sizes.flows'),
-  },
-  timeouts: {
-    tcpHandshake: value('timeouts.tcpHandshake'),
-    tcpEstablished: value('timeouts.tcpEstablished'),
-    tcpHalfClosed: value('timeouts.tcpHalfClosed'),
-    tcpClosed: value('timeouts.tcpClosed'),
-    tcpReset: value('timeouts.tcpReset'),
-    udpUnanswered: value('timeouts.udpUnanswered'),
-    udp: value('timeouts.udp'),
-    sctpHandshake: value('timeouts.sctpHandshake'),
-    sctp: value('timeouts.sctp'),
-  },
-  healthPort: value('healthPort'),
-  metricsAddress: value('metricsAddress'),
-  cgroup: value('cgroup'),
-  resources: value('resources'),
-  updateStrategy: value('updateStrategy'),
-};
+/** Returns, in place of each value, where a template has it. */
+function placesOf(entries: readonly Entry[]): Values {
+  const place = (path: string) => new ChartValue(`.Values.${path}`);
+  const places = entries.map(([name, entry]) => [
+    name,
+    isGroup(entry)
+      ? Object.fromEntries(
+          Object.keys(entry.fields).map((field) => [field, place(`${name}.${field}`)]),
+        )
+      : place(name),
+  ]);
+  return { ...Object.fromEntries(places), namespace: new ChartValue('.Release.Namespace') };
+}
 
 function about(version: string) {
   return {
@@ -74,22 +54,35 @@ function about(version: string) {
   };
 }
 
-const ownValues = () => Object.entries(settings).filter(([name]) => name !== 'namespace');
-
-function values(version: string): string {
-  const defaults = defaultSettings(version);
-  return ownValues()
-    .map(([name, { about }]) => {
-      const fallback = defaults[name as keyof typeof defaults] as Yaml;
-      return `\n# ${about}\n${writeYaml({ [name]: fallback })}`;
-    })
-    .join('');
+/** Returns the lines of values.yaml for a setting, with what it sets as a comment. */
+function valueText(name: string, entry: SettingTable[string]): string {
+  if (!isGroup(entry)) {
+    return `${comment(sentencesOf(entry))}${writeYaml({ [name]: entry.fallback as Yaml })}`;
+  }
+  const fields = Object.entries(entry.fields).map(([field, setting]) =>
+    `${comment(sentencesOf(setting), lineWidth - 2)}${writeYaml({ [field]: setting.fallback as Yaml })}`.replace(
+      /^(?=.)/gm,
+      '  ',
+    ),
+  );
+  return `${comment(entry.about)}${name}:\n${fields.join('')}`;
 }
 
-function valuesSchema() {
-  const properties = ownValues().map(([name, { about, schema }]) => {
-    const { description, ...rest } = schema;
-    return [name, { ...rest, description: `${about} (${description})` }];
+function comment(text: string, width = lineWidth): string {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1)!;
+    if (line !== '' && line.length + word.length + 3 > width) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+  }
+  return lines.map((line) => `# ${line}\n`).join('');
+}
+
+function valuesSchema(entries: readonly Entry[]) {
+  const properties = entries.map(([name, entry]) => {
+    const { description, ...rest } = schemaOf(entry);
+    const sentences = isGroup(entry) ? entry.about : sentencesOf(entry);
+    return [name, { ...rest, description: `${sentences} (${description})` }];
   });
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',

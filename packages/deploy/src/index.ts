@@ -1,4 +1,5 @@
 export { chartFiles } from './chart.ts';
+export { settingsDocument } from './document.ts';
 export { deploymentObjects } from './objects.ts';
-export { readSettings, settings } from './settings.ts';
+export { allSettings, deploymentSettings, readSettings } from './settings.ts';
 export { goJson, writeYaml } from './yaml.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { defaultTimeouts, readConfig } from '@heddle/agent/config';
+import { readConfig } from '@heddle/agent/config';
 import { deploymentObjects, type KubernetesObject } from './objects.ts';
 import { readSettings } from './settings.ts';
 
@@ -102,7 +102,7 @@ test('the agent takes the configuration, and gets what was set', () => {
   const sizes = { services: 1, servicesMax: 262144, backends: 2, slots: 3, affinity: 4, flows: 5 };
   assert.deepEqual(set.sizes, sizes);
   assert.equal(set.snatPorts, '2000-2999');
-  assert.deepEqual(set.timeouts, { ...defaultTimeouts, udp: 7 });
+  assert.deepEqual(set.timeouts, { ...readConfig(undefined, {}).timeouts, udp: 7 });
 });
 
 test('probes ask the port that the agent serves', () => {

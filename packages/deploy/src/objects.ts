@@ -1,5 +1,6 @@
-import type { Settings } from './settings.ts';
-import { type ChartValue, inline, type Yaml } from './yaml.ts';
+import { isGroup, type SettingTable } from '@heddle/agent/settings';
+import { agentSettings, type Values } from './settings.ts';
+import { inline, type Yaml } from './yaml.ts';
 
 /** A Kubernetes object as it is written down. */
 export interface KubernetesObject {
@@ -8,15 +9,6 @@ export interface KubernetesObject {
   readonly metadata: { readonly name: string; readonly [field: string]: Yaml };
   readonly [field: string]: Yaml;
 }
-
-/** Settings, or the places where a template has them. */
-export type Given = {
-  readonly [Name in Exclude<keyof Settings, Group>]: Settings[Name] | ChartValue;
-} & {
-  readonly [Name in Group]: { readonly [Field in keyof Settings[Name]]: number | ChartValue };
-};
-/** Settings that are numbers by name. */
-type Group = 'sizes' | 'timeouts';
 
 const name = 'heddle';
 const labels = { 'app.kubernetes.io/name': name };
@@ -32,12 +24,15 @@ const inPod = {
 } as const;
 
 /**
- * What `kubectl apply` needs to run Heddle on every node. Values are only put into place, never
- * looked at, so that the Helm chart can be made by the same function.
+ * Returns what `kubectl apply` needs to run Heddle on every node. Values are only put into place, never
+ * looked at, so that the Helm chart can be made by the same function, with the places of its values.
  */
-export function deploymentObjects(given: Given): readonly KubernetesObject[] {
+export function deploymentObjects(
+  given: Values,
+  table?: SettingTable,
+): readonly KubernetesObject[] {
   const metadata = { name, namespace: given.namespace, labels };
-  const config = configText(given);
+  const config = configText(given, agentSettings(table));
   return [
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata },
     {
@@ -78,33 +73,25 @@ export function deploymentObjects(given: Given): readonly KubernetesObject[] {
   ];
 }
 
-/** The file for `heddle agent --config`. */
-function configText(given: Given): string {
-  const group = (name: Group) =>
-    Object.entries(given[name])
-      .map(([field, value]) => `\n  ${field}: ${inline(value)}`)
-      .join('');
-  return `apiServers: ${inline(given.apiServers)}
-cgroup: ${inPod.cgroup}
+/** Returns the file for `heddle agent --config`. */
+function configText(given: Values, table: SettingTable): string {
+  const settings = Object.entries(table).map(([name, entry]) => {
+    if (!isGroup(entry)) return `${name}: ${inline(given[name]!)}`;
+    const values = given[name] as Readonly<Record<string, Yaml>>;
+    const fields = Object.keys(entry.fields).map(
+      (field) => `  ${field}: ${inline(values[field]!)}`,
+    );
+    return [`${name}:`, ...fields].join('\n');
+  });
+  return `cgroup: ${inPod.cgroup}
 bpffs: ${inPod.bpffs}
 socket: ${inPod.socket}/agent.sock
-logLevel: ${inline(given.logLevel)}
-devices: ${inline(given.devices)}
-xdp: ${inline(given.xdp)}
-podDevices: ${inline(given.podDevices)}
-forwarding: ${inline(given.forwarding)}
-snatPorts: ${inline(given.snatPorts)}
-nodePortAddresses: ${inline(given.nodePortAddresses)}
-sourceRanges: ${inline(given.sourceRanges)}
-externalIPs: ${inline(given.externalIPs)}
-sizes:${group('sizes')}
-timeouts:${group('timeouts')}
 healthAddress: ":${inline(given.healthPort)}"
-metricsAddress: ${inline(given.metricsAddress)}
+${settings.join('\n')}
 `;
 }
 
-function podSpec(given: Given): Yaml {
+function podSpec(given: Values): Yaml {
   return {
     serviceAccountName: name,
     priorityClassName: 'system-node-critical',

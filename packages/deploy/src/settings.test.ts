@@ -1,18 +1,35 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { defaultSizes } from '@heddle/agent/config';
-import { findFault } from './schema.ts';
-import { defaultSettings, readSettings, SettingError, settings } from './settings.ts';
+import { findFault, settings } from '@heddle/agent/settings';
+import {
+  allSettings,
+  deploymentSettings,
+  readSettings,
+  SettingError,
+  schemaOf,
+} from './settings.ts';
 
 const read = (...assignments: string[]) => readSettings(assignments, '1.2.3');
 
-test('nothing set: the defaults, which are themselves allowed', () => {
-  assert.deepEqual(read(), defaultSettings('1.2.3'));
-  assert.equal(read().image, 'heddle:1.2.3');
-  for (const [name, { schema }] of Object.entries(settings)) {
-    const value = defaultSettings('1.2.3')[name as keyof typeof settings];
-    assert.equal(findFault(value, schema, name), undefined);
+const defaultSizes = {
+  ...{ services: 65536, servicesMax: 262144, backends: 131072, slots: 262144 },
+  ...{ affinity: 65536, flows: 65536 },
+};
+
+test('without --set, settings have their defaults, which their schemas allow', () => {
+  const values = read();
+  assert.equal(values.image, 'heddle:1.2.3');
+  assert.equal(values.metricsAddress, '127.0.0.1:10249');
+  assert.deepEqual(values.sizes, defaultSizes);
+  for (const [name, entry] of Object.entries(allSettings('1.2.3'))) {
+    assert.equal(findFault(values[name], schemaOf(entry), name), undefined);
   }
+});
+
+test('settings that the DaemonSet itself sets are none of a deployment', () => {
+  assert.ok('bpffs' in settings);
+  assert.ok(!('bpffs' in read()));
+  assert.throws(() => read('bpffs=/x'), /^SettingError: set bpffs: there is no such setting; /);
 });
 
 describe('--set', () => {
@@ -52,14 +69,14 @@ describe('--set', () => {
     [
       'resources.limits={"cpu":"1"}',
       'resources',
-      { requests: settings.resources.fallback.requests, limits: { cpu: '1' } },
+      { requests: deploymentSettings.resources.fallback.requests, limits: { cpu: '1' } },
     ],
     ['updateStrategy={"type":"OnDelete"}', 'updateStrategy', { type: 'OnDelete' }],
   ] as const) {
     test(assignment, () => assert.deepEqual(read(assignment)[name], value));
   }
 
-  test('the last one wins; fields of one setting add up', () => {
+  test('the last value of a name wins, and fields of one setting add up', () => {
     const { logLevel, sizes } = read(
       'logLevel=debug',
       'sizes.slots=1',
@@ -68,6 +85,7 @@ describe('--set', () => {
     );
     assert.equal(logLevel, 'warn');
     assert.deepEqual(sizes, { ...defaultSizes, services: 2, slots: 1 });
+    assert.deepEqual(read('sizes={"slots":1}').sizes, { ...defaultSizes, slots: 1 });
   });
 });
 
@@ -77,7 +95,7 @@ describe('what can not be used is named, with what to write instead', () => {
     ['=x', /^set =x: there is no value/],
     [
       'imag=x',
-      /^set imag: there is no such setting; there are image, namespace, apiServers, .*sizes, sizes\.services/,
+      /^set imag: there is no such setting; there are image, namespace, .*apiServers, .*sizes\.services, .*resources\.limits/,
     ],
     ['__proto__=x', /there is no such setting/],
     ['sizes.socks=1', /^set sizes\.socks: sizes has no field socks; there are /],
@@ -86,20 +104,30 @@ describe('what can not be used is named, with what to write instead', () => {
     ['namespace=Kube', /^set namespace: "Kube" can't be used; write the name of a namespace/],
     [
       'apiServers=10.0.0.1:6443',
-      /^set apiServers\.0: "10\.0\.0\.1:6443" can't be used; write URLs/,
+      /^set apiServers\.0: "10\.0\.0\.1:6443" can't be used; write a URL such as/,
     ],
     ['nodeSelector=linux', /^set nodeSelector: "linux" is no object; write label=value/],
     ['tolerations=[{"kye":"a"}]', /^set tolerations\.0: there is no field kye; write a JSON list/],
     ['tolerations=[{"operator":"exists"}]', /^set tolerations\.0\.operator: "exists" is not known/],
     ['tolerations=[', /^set tolerations: "\[" is no array/],
     ['logLevel=loud', /^set logLevel: "loud" is not known; write debug, info, warn or error$/],
-    ['sizes.slots=0', /^set sizes\.slots: 0 is out of range; write whole numbers from 1/],
+    [
+      'sizes.slots=0',
+      /^set sizes\.slots: 0 is out of range; write a whole number from 1 to 4294967295$/,
+    ],
     ['sizes.slots=4294967296', /^set sizes\.slots: 4294967296 is out of range/],
     ['sizes.slots=1e3', /^set sizes\.slots: "1e3" is no integer/],
-    ['sizes={"slots":1}', /^set sizes: the field services is missing/],
+    ['sizes={"slot":1}', /^set sizes: there is no field slot; write JSON with some of services, /],
+    [
+      'snatPorts=3000-2000',
+      /^set snatPorts: "3000-2000" can't be used; write the first and the last/,
+    ],
     ['devices=eth0 eth1', /^set devices: "eth0 eth1" can't be used; write auto, none, or names/],
     ['healthPort=70000', /^set healthPort: 70000 is out of range; write a port$/],
-    ['metricsAddress=10249', /^set metricsAddress: "10249" can't be used; write address:port/],
+    [
+      'metricsAddress=10249',
+      /^set metricsAddress: "10249" can't be used; write an IP address and a port/,
+    ],
     ['cgroup=sys', /^set cgroup: "sys" can't be used; write an absolute path$/],
     [
       'resources={"requests":{"memory":"1 GB"}}',

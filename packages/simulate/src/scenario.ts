@@ -1,4 +1,4 @@
-import { defaultSizes, type MapSizes } from '@heddle/agent/config';
+import { type MapSizes, settings } from '@heddle/agent/settings';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import * as v from 'valibot';
 import { parseDocument } from 'yaml';
@@ -127,9 +127,9 @@ const schema = struct({
   sizes: v.optional(
     struct(
       Object.fromEntries(
-        Object.entries(defaultSizes).map(([name, size]) => [
+        Object.entries(settings.sizes.fields).map(([name, { fallback }]) => [
           name,
-          v.optional(whole(1, 16_777_216), size),
+          v.optional(whole(1, 16_777_216), fallback),
         ]),
       ) as Record<keyof MapSizes, v.OptionalSchema<ReturnType<typeof whole>, number>>,
     ),

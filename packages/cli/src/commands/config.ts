@@ -1,3 +1,4 @@
+import { type NamedSetting, sentencesOf, settings, settingsOf } from '@heddle/agent/settings';
 import { openControl } from '@heddle/inspect/open';
 import { formatFacts, formatTable, printJson } from '../print.ts';
 import type { ReadOptions } from '../read-options.ts';
@@ -9,8 +10,7 @@ interface Options extends ReadOptions {
 /** `heddle config`: what the agent runs with, defaults filled in; `--fields`: what can be set. */
 export async function config({ output, fields, ...source }: Options): Promise<void> {
   if (fields) {
-    const { configFields } = await import('@heddle/agent/config');
-    const all = configFields();
+    const all = settingsOf(settings).map(fieldOf);
     if (output === 'json') printJson({ fields: all });
     else {
       const rows = all.map(({ name, fallback, about }) => [name, `${fallback ?? '-'}`, about]);
@@ -22,6 +22,14 @@ export async function config({ output, fields, ...source }: Options): Promise<vo
   const value = (await client.request('config.get')) as Record<string, unknown>;
   if (output === 'json') printJson(value);
   else process.stdout.write(formatFacts(flat(value)));
+}
+
+/** A setting as `--fields` prints it. A default that depends on the node is part of the text. */
+function fieldOf(setting: NamedSetting) {
+  const { name, fallback, fallbackText } = setting;
+  const about = sentencesOf(setting);
+  if (fallbackText !== undefined) return { name, about: `${about} Default: ${fallbackText}.` };
+  return Array.isArray(fallback) ? { name, about } : { name, about, fallback };
 }
 
 /** Dotted names, as in the explanation of the fields. */

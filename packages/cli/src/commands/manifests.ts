@@ -1,5 +1,6 @@
+import { sentencesOf, settingsOf } from '@heddle/agent/settings';
 import { version } from '@heddle/assets';
-import { deploymentObjects, goJson, readSettings, settings, writeYaml } from '@heddle/deploy';
+import { allSettings, deploymentObjects, goJson, readSettings, writeYaml } from '@heddle/deploy';
 import { formatTable, printJson } from '../print.ts';
 
 interface Options {
@@ -20,10 +21,9 @@ export function manifests({ set = [], output, fields }: Options): void {
 }
 
 function printFields(output: Options['output']): void {
-  const defaults = readSettings([], version());
-  const all = Object.entries(settings).map(([name, { about }]) => {
-    return { name, fallback: defaults[name as keyof typeof defaults], about };
-  });
+  const all = settingsOf(allSettings(version())).map((setting) => ({
+    ...{ name: setting.name, fallback: setting.fallback, about: sentencesOf(setting) },
+  }));
   if (output === 'json') {
     printJson({ fields: all });
     return;

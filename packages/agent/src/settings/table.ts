@@ -1,0 +1,278 @@
+import { defaultNat, type FlowTimeouts, longestTimeout } from '@heddle/datapath/flow-options';
+import { formatPortRange } from '../snat-ports.ts';
+import {
+  checkListenAddress,
+  checkNodePortEntry,
+  checkPortRange,
+  listenRemedy,
+  portRangeRemedy,
+} from './checks.ts';
+import { choice, count, group, list, text, type ValuesOf, yesNo } from './setting.ts';
+
+// The one table of settings. Flags of `heddle agent`, the fields of its configuration file, the
+// values of the Helm chart with their schema, the settings of `heddle manifests` and
+// docs/settings.md are made from it.
+
+/** Where pins are kept by default. */
+export const defaultBpffs = '/sys/fs/bpf';
+/** The control socket by default. */
+export const defaultSocket = '/run/heddle/agent.sock';
+/** Where health and metrics are served in a cluster by default: kube-proxy's ports. */
+export const defaultHealthAddress = ':10256';
+export const defaultMetricsAddress = '127.0.0.1:10249';
+
+/** The kernel counts the entries of a map in a u32. */
+const largestMap = 0xffffffff;
+/** The path of a unix socket has 108 bytes with its NUL. */
+const longestSocketPath = 107;
+
+const anyPath = '^[^\\0]+$';
+const absolutePath = '^/[^\\0]*$';
+const interfaceNames = '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$';
+const listenPattern = '^(off|([0-9.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5})$';
+
+const timeout = (name: keyof FlowTimeouts, about: string, more?: string) =>
+  count(longestTimeout, {
+    unit: 'seconds',
+    about: `seconds without a packet until ${about}`,
+    ...(more === undefined ? {} : { more }),
+    fallback: defaultNat.timeouts[name],
+  });
+
+export const settings = {
+  manifests: text({
+    about: 'folder of manifests (YAML or JSON) that the agent reads and watches',
+    fallbackText: 'none; objects come from the API server',
+    pattern: anyPath,
+    remedy: 'give the folder with the manifests, e.g. --manifests examples/hello',
+    flag: '--manifests <dir>',
+    inChart: false,
+  }),
+  kubeconfig: text({
+    about: 'kubeconfig with the access to the API server',
+    fallbackText: 'that of the pod it runs in, else $KUBECONFIG, else ~/.kube/config',
+    pattern: anyPath,
+    remedy: 'write the path of a kubeconfig',
+    flag: '--kubeconfig <file>',
+    inChart: false,
+  }),
+  context: text({
+    about: 'context of the kubeconfig',
+    fallbackText: 'its current context',
+    pattern: anyPath,
+    remedy: 'write the name of a context',
+    flag: '--context <name>',
+    inChart: false,
+  }),
+  apiServers: list({
+    about: 'URLs of API servers, tried first and in turn',
+    more: 'Where Heddle replaces kube-proxy it needs one that works without a service proxy.',
+    pattern: '^https?://[^\\s/]+(/[^\\s]*)?$',
+    remedy: 'write a list of URLs such as https://192.0.2.1:6443',
+    itemRemedy: 'write a URL such as https://192.0.2.1:6443',
+    flag: '--api-server <urls>',
+  }),
+  node: text({
+    about: 'name of the Node object of this node',
+    fallbackText: 'the host name in lower case',
+    pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$',
+    maxLength: 253,
+    remedy: 'write the name of this node’s Node object (lower-case letters, digits, - and .)',
+    flag: '--node <name>',
+    inChart: false,
+  }),
+  healthAddress: text({
+    about: 'address and port of /healthz, /livez and /readyz, or off',
+    fallbackText: `${defaultHealthAddress}; off with a folder of manifests`,
+    pattern: listenPattern,
+    check: checkListenAddress,
+    remedy: listenRemedy,
+    flag: '--health-address <address>',
+    inChart: false,
+  }),
+  metricsAddress: text({
+    about: 'address and port of /metrics, or off',
+    more: 'With :10249 the metrics can be read from other nodes.',
+    fallbackText: `${defaultMetricsAddress}; off with a folder of manifests`,
+    chartFallback: defaultMetricsAddress,
+    pattern: listenPattern,
+    check: checkListenAddress,
+    remedy: listenRemedy,
+    flag: '--metrics-address <address>',
+  }),
+  cgroup: text({
+    about: 'cgroup v2 directory whose processes get service addresses translated',
+    fallbackText: 'the root of the cgroup2 mount',
+    pattern: absolutePath,
+    remedy: 'write the absolute path of a cgroup v2 directory',
+    flag: '--cgroup <path>',
+    inChart: false,
+  }),
+  bpffs: text({
+    about: 'directory for pinned maps and links',
+    more: 'A BPF file system is mounted there unless it lies on one.',
+    fallback: defaultBpffs,
+    pattern: absolutePath,
+    remedy: 'write an absolute path',
+    flag: '--bpffs <dir>',
+    inChart: false,
+  }),
+  socket: text({
+    about: 'path of the control socket, which the other commands use',
+    fallback: defaultSocket,
+    pattern: absolutePath,
+    maxLength: longestSocketPath,
+    remedy: `write an absolute path of at most ${longestSocketPath} bytes, the limit for unix sockets`,
+    flag: '--socket <path>',
+    inChart: false,
+  }),
+  logLevel: choice(['debug', 'info', 'warn', 'error'], {
+    about: 'least severe level that is logged',
+    fallback: 'info',
+    flag: '--log-level <level>',
+  }),
+  devices: text({
+    about: 'external network interfaces: auto, none, or names such as eth0,bond*',
+    more: 'North-south traffic to NodePorts, load balancers and external IPs enters the node there. With auto, these are the interfaces with a default route; with none, another proxy serves this traffic.',
+    fallback: 'auto',
+    pattern: interfaceNames,
+    maxLength: 1000,
+    remedy:
+      'write auto, none, or names of network interfaces with commas between (* stands for anything)',
+    flag: '--devices <names>',
+  }),
+  xdp: choice(['off', 'generic', 'native', 'best-effort'], {
+    about: 'mode of XDP on the external interfaces',
+    more: 'XDP translates packets that enter and leave by the same interface. With native, it runs in the driver; with best-effort, where the driver supports it; with generic, without the driver, to try it out.',
+    fallback: 'off',
+    flag: '--xdp <mode>',
+  }),
+  podDevices: text({
+    about: 'pod interfaces that are translated per packet: none, or names such as veth*,cni0',
+    more: 'Pods whose processes are not in the cgroup need it, e.g. those in virtual machines.',
+    fallback: 'none',
+    pattern: interfaceNames,
+    maxLength: 1000,
+    check: (names) => (names === 'auto' ? podDevicesRemedy() : undefined),
+    remedy: podDevicesRemedy(),
+    flag: '--pod-devices <names>',
+  }),
+  forwarding: choice(['snat', 'dsr', 'hybrid'], {
+    about: 'how external traffic reaches backends on other nodes',
+    more: 'With snat, packets come from an address of this node, and the replies return through it. With dsr, they are unchanged in an IP-in-IP tunnel, and the node of the backend replies to the client itself. hybrid is dsr for TCP and snat for the rest. The annotation heddle.io/forwarding sets it for one service.',
+    fallback: 'snat',
+    flag: '--forwarding <how>',
+  }),
+  snatPorts: text({
+    about: 'SNAT ports of the node',
+    more: 'Each backend on another node has at most so many external connections at a time. NodePorts and the ports that the node’s own sockets choose (net.ipv4.ip_local_port_range) must lie elsewhere.',
+    fallback: formatPortRange(defaultNat.ports),
+    pattern: '^[0-9]{4,5}-[0-9]{4,5}$',
+    check: checkPortRange,
+    remedy: portRangeRemedy,
+  }),
+  nodePortAddresses: list({
+    about: 'node addresses that serve NodePorts and hostPorts: ranges, or names of interfaces',
+    more: 'E.g. 192.0.2.0/24 or bond*. Loopback addresses always serve them.',
+    fallbackText: 'the addresses of the Node object, else all of the external interfaces',
+    pattern: '^([0-9a-fA-F.:]+/[0-9]{1,3}|[^\\s,/:]{1,15})$',
+    check: checkNodePortEntry,
+    remedy: 'write a list such as [192.0.2.0/24, eth0]',
+    flag: '--nodeport-addresses <list>',
+  }),
+  sourceRanges: choice(['everywhere', 'external'], {
+    about: 'clients that loadBalancerSourceRanges restrict',
+    more: 'With everywhere, these are all clients, pods and processes of the nodes by their addresses; with external, only clients outside the cluster.',
+    fallback: 'everywhere',
+    flag: '--source-ranges <where>',
+  }),
+  externalIPs: choice(['serve', 'protect'], {
+    about: 'whether an externalIP may be an address of a node',
+    more: 'With serve it may, as with kube-proxy; with protect it is refused, because anyone who may write a Service may write any externalIP. The address of the API server, a ClusterIP and the address of a pod are always refused.',
+    fallback: 'serve',
+    flag: '--external-ips <mode>',
+  }),
+  sizes: group('Entries of the kernel maps; docs/deployment.md lists what a cluster needs.', {
+    services: count(largestMap, {
+      about: 'entries for service addresses at the start; each frontend takes one',
+      fallback: 65_536,
+      flag: '--max-services <n>',
+    }),
+    servicesMax: count(largestMap, {
+      about: 'entries for service addresses that the map grows to',
+      more: 'One service may take a quarter of them, one namespace a half; older services come first.',
+      fallback: 262_144,
+    }),
+    backends: count(largestMap, {
+      about: 'entries for backends; each address and port of a service takes one',
+      fallback: 131_072,
+      flag: '--max-backends <n>',
+    }),
+    slots: count(largestMap, {
+      about: 'slots in the backend lists of all services, with room for lists being replaced',
+      fallback: 262_144,
+      flag: '--max-slots <n>',
+    }),
+    affinity: count(largestMap, {
+      about: 'clients that session affinity remembers',
+      more: 'The least recently used client goes first.',
+      fallback: 65_536,
+      flag: '--max-affinity <n>',
+    }),
+    flows: count(largestMap, {
+      about: 'external connections that this node translates at a time',
+      more: '136 bytes each.',
+      fallback: 65_536,
+      flag: '--max-flows <n>',
+    }),
+  }),
+  timeouts: group('Seconds until the node forgets an external connection.', {
+    tcpHandshake: timeout(
+      'tcpHandshake',
+      'a TCP connection without a finished handshake is forgotten',
+    ),
+    tcpEstablished: timeout(
+      'tcpEstablished',
+      'an established TCP connection is forgotten',
+      'RFC 5382 asks for 7440 or more.',
+    ),
+    tcpHalfClosed: timeout(
+      'tcpHalfClosed',
+      'a TCP connection that one side has closed is forgotten',
+    ),
+    tcpClosed: timeout(
+      'tcpClosed',
+      'a TCP connection that both sides have closed is forgotten',
+      'Meanwhile the backend keeps its port (TIME-WAIT) or waits for the last acknowledgement.',
+    ),
+    tcpReset: timeout(
+      'tcpReset',
+      'a TCP connection is forgotten after a reset, or after the backend has forgotten it',
+    ),
+    udpUnanswered: timeout(
+      'udpUnanswered',
+      'a UDP flow without a reply is forgotten',
+      'RFC 4787 asks for 120 or more.',
+    ),
+    udp: timeout('udp', 'a UDP flow with replies is forgotten', 'RFC 4787 recommends 300.'),
+    sctpHandshake: timeout('sctpHandshake', 'an SCTP association without a reply is forgotten'),
+    sctp: timeout('sctp', 'an SCTP association with replies is forgotten'),
+  }),
+  options: group('Behaviour that is a matter of choice.', {
+    terminateTcp: yesNo({
+      about: 'close TCP connections to a backend that is gone',
+      more: 'UDP sockets of such a backend are always closed.',
+      flag: '--terminate-tcp',
+    }),
+  }),
+};
+
+function podDevicesRemedy(): string {
+  return 'write none, or names of network interfaces with commas between (* stands for anything)';
+}
+
+/** What the agent runs with. */
+export type Config = ValuesOf<typeof settings>;
+
+/** Entries that the kernel maps are made for. */
+export type MapSizes = Config['sizes'];
