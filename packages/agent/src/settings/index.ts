@@ -12,7 +12,6 @@ export {
   type SettingTable,
   sentencesOf,
   settingsOf,
-  text,
   type ValuesOf,
 } from './setting.ts';
 export { type Config, type MapSizes, settings } from './table.ts';
