@@ -1,8 +1,10 @@
-// Builds dist/heddle.mjs: the command `heddle` as one JavaScript file, the form in which it is
-// published. Node.js then needs no TypeScript support, which costs the agent some 50 MiB of memory.
-import { readdirSync, readFileSync } from 'node:fs';
+// Builds dist/heddle.mjs: the command `heddle` as one JavaScript file. Node.js then needs no TypeScript
+// support, which costs the agent some 50 MiB of memory. When it is run, it also builds the published
+// packages, the command and the libraries, as folders of dist/npm.
+import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { build, type Plugin } from 'esbuild';
 import { root } from './files.ts';
+import { buildLibraries, finishPackage, manifestOf, published } from './packages/libraries.ts';
 
 /** Where the built program is. koffi stays outside: it carries a native library for each platform. */
 export const program = `${root}dist/heddle.mjs`;
@@ -53,7 +55,7 @@ export async function buildProgram(): Promise<void> {
     bundle: true,
     platform: 'node',
     format: 'esm',
-    target: 'node22',
+    target: 'node20',
     external: ['koffi'],
     loader: { '.o': 'binary' },
     plugins: [assets, builtins],
@@ -65,7 +67,23 @@ export async function buildProgram(): Promise<void> {
   });
 }
 
-if (import.meta.main) {
+/** Writes the package `heddle` to dist/npm: the built program as a command. */
+export async function buildCommand(): Promise<void> {
   await buildProgram();
-  console.log(program);
+  const folder = `${published}heddle`;
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(program, `${folder}/heddle.mjs`);
+  const { version, description } = manifestOf('packages/cli');
+  const { koffi } = manifestOf('packages/sys').dependencies!;
+  finishPackage(folder, 'packages/cli', {
+    ...{ name: 'heddle', version, description, type: 'module' },
+    ...{ bin: { heddle: 'heddle.mjs' }, files: ['heddle.mjs'], os: ['linux'] },
+    dependencies: { koffi },
+  });
+}
+
+if (import.meta.main) {
+  buildLibraries();
+  await buildCommand();
+  console.log(`${program}\n${published}`);
 }

@@ -54,7 +54,7 @@ const layers: Readonly<Record<string, Layer>> = {
       ...['assets', 'control', 'inspect', 'deploy', 'cli', 'demo'],
     ],
   },
-  tools: { imports: ['ebpf', 'assets', 'control', 'deploy'] },
+  tools: { imports: ['ebpf', 'kube', 'lab', 'assets', 'control', 'deploy'] },
   bench: {
     imports: [
       'tools',
