@@ -1,4 +1,4 @@
-import type { Endpoint } from '@heddle/lab';
+import type { SocketAddress } from '@heddle/sys/net';
 import { nodePort, type SiteName, sites } from './sites.ts';
 
 // The cluster that every variant serves: any number of services of one port, each with the same
@@ -50,7 +50,7 @@ export type Aim =
   | { readonly kind: 'loopback' };
 
 /** Every target that the aim allows at a site. */
-export function targets(aim: Aim, site: SiteName): Endpoint[] {
+export function targets(aim: Aim, site: SiteName): SocketAddress[] {
   const { nodePorts } = sites[site];
   if (aim.kind === 'service' || aim.kind === 'any service') {
     const all = Array.from({ length: aim.count }, (_, n) =>

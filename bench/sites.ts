@@ -1,5 +1,6 @@
-import type { Endpoint, Lab, LabOptions } from '@heddle/lab';
+import type { Lab, LabOptions } from '@heddle/lab';
 import { addNeighbour, addRoute, changeLink, replaceRoute } from '@heddle/netlink';
+import type { SocketAddress } from '@heddle/sys/net';
 import type { BalancerName } from './variants/balancer.ts';
 
 // Where the client and the backends of a measurement are. All labs of a site are alike.
@@ -104,6 +105,6 @@ export const sites: Readonly<Record<SiteName, Site>> = {
 };
 
 /** The address and port at which external clients reach the n-th service. */
-export function nodePort(n: number): Endpoint {
+export function nodePort(n: number): SocketAddress {
   return { address: nodeAddress, port: firstNodePort + n };
 }

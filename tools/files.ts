@@ -32,6 +32,7 @@ export const corePackages = [
   'ebpf',
   'netlink',
   'state',
+  'rpc',
   'objects',
   'kube',
   'services',

@@ -11,6 +11,7 @@ const layers: Readonly<Record<string, Layer>> = {
   ebpf: { imports: ['sys'], tests: ['netlink'] },
   netlink: { imports: ['sys'] },
   state: { imports: ['sys'] },
+  rpc: { imports: ['sys', 'state'] },
   objects: { imports: ['sys'] },
   kube: { imports: ['sys', 'state'] },
   services: { imports: ['sys', 'objects'] },
@@ -22,11 +23,14 @@ const layers: Readonly<Record<string, Layer>> = {
     tests: ['vm', 'lab'],
   },
   agent: {
-    imports: ['sys', 'ebpf', 'netlink', 'state', 'objects', 'services', 'kube', 'datapath'],
+    imports: [
+      ...['sys', 'ebpf', 'netlink', 'state', 'rpc', 'objects', 'services', 'kube'],
+      'datapath',
+    ],
     tests: ['lab'],
   },
   assets: { imports: ['datapath'] },
-  control: { imports: ['sys', 'agent'] },
+  control: { imports: ['sys', 'rpc', 'agent'] },
   inspect: {
     imports: [
       ...['sys', 'ebpf', 'netlink', 'vm', 'lab'],

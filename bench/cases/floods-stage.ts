@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { createLab, type Endpoint, type Lab, type Place } from '@heddle/lab';
+import { createLab, type Lab, type Place } from '@heddle/lab';
 import { addRoute } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
+import type { SocketAddress } from '@heddle/sys/net';
 import { backendPort, type Service } from '../catalog.ts';
 import { nodePort, sites } from '../sites.ts';
 import type { Flood, FloodResult } from '../traffic/flood.ts';
@@ -48,7 +49,7 @@ function servicesAt(
   }));
 }
 
-export const targets: Readonly<Record<keyof typeof numbers, Endpoint>> = {
+export const targets: Readonly<Record<keyof typeof numbers, SocketAddress>> = {
   flooded: nodePort(numbers.flooded),
   other: nodePort(numbers.other),
   udp: nodePort(numbers.udp),

@@ -1,4 +1,5 @@
-import { createLab, type Endpoint, eth, type Lab, openLab, pattern, Tap } from '@heddle/lab';
+import { createLab, eth, type Lab, openLab, pattern, Tap } from '@heddle/lab';
+import type { SocketAddress } from '@heddle/sys/net';
 import { targets } from '../catalog.ts';
 import { sites, wireEnd } from '../sites.ts';
 import { median, spread } from '../statistics.ts';
@@ -53,10 +54,10 @@ export const packets: Case = {
     const redirecting = lab('redirect');
     lanes.use(redirectBack(world.platform, redirecting.nodes[0]!));
     const all: Lane[] = [];
-    const add = (variant: string, lab: Lab, to: Endpoint, door?: string) => {
+    const add = (variant: string, lab: Lab, to: SocketAddress, door?: string) => {
       all.push(lanes.use(open(variant, lab, to, door)));
     };
-    const [direct] = targets({ kind: 'direct' }, 'one-armed') as [Endpoint];
+    const [direct] = targets({ kind: 'direct' }, 'one-armed') as [SocketAddress];
     add('door', world.plain, direct, someoneElse);
     for (const { name: variant, lab, aim } of variants) {
       if (aim.kind !== 'direct' && aim.kind !== 'service') continue;
@@ -86,7 +87,7 @@ export const packets: Case = {
 };
 
 /** Frames of an external client for `to`, with the node's link address, or another that the node drops. */
-function open(variant: string, lab: Lab, to: Endpoint, door?: string): Lane {
+function open(variant: string, lab: Lab, to: SocketAddress, door?: string): Lane {
   const node = lab.nodes[0]!.link('eth0').address;
   const frame = eth({ src: lab.underlay.link(wireEnd).address, dst: door ?? node });
   const ip = frame.ipv4({ src: '203.0.113.1', dst: to.address });

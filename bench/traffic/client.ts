@@ -1,8 +1,10 @@
 // The one process that makes the measured connections of all variants, so that what the process has
 // become by then (compiled code, memory, luck) is the same for each. It opens its sockets in the
 // pod of the variant, and then goes from variant to variant in small blocks.
-import { encodeSockaddr, type Lab, openLab } from '@heddle/lab';
+
+import { type Lab, openLab } from '@heddle/lab';
 import { encodeUtf8 } from '@heddle/sys';
+import { encodeSockaddr } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import { type Aim, targets } from '../catalog.ts';
 import type { SiteName } from '../sites.ts';

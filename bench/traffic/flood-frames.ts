@@ -1,4 +1,5 @@
-import { type Endpoint, eth, folded, type Packet } from '@heddle/lab';
+import { eth, folded, type Packet } from '@heddle/lab';
+import type { SocketAddress } from '@heddle/sys/net';
 
 // The packets of floods: IPv4, each of another source address and port of 198.18.0.0/15, which nobody has.
 
@@ -17,10 +18,10 @@ export type FloodKind = keyof typeof floodKinds;
 
 /** The targets of a flood. */
 export interface FloodTargets {
-  readonly tcp: Endpoint;
-  readonly udp: Endpoint;
+  readonly tcp: SocketAddress;
+  readonly udp: SocketAddress;
   /** A UDP service that never answers. */
-  readonly silent: Endpoint;
+  readonly silent: SocketAddress;
   /** Established connections to `tcp` whose ends the attacker knows. */
   readonly victims: { readonly address: string; readonly ports: readonly number[] };
 }
@@ -77,10 +78,11 @@ export class FloodFrames {
     first = 0,
   ) {
     this.#next = first;
-    const from = (to: Endpoint, src = sourceRange) => eth(hop).ipv4({ src, dst: to.address });
+    const from = (to: SocketAddress, src = sourceRange) => eth(hop).ipv4({ src, dst: to.address });
     const tcp = (flags: object, src?: string) =>
       from(targets.tcp, src).tcp({ sport: 0, dport: targets.tcp.port, ...flags });
-    const udp = (to: Endpoint) => from(to).udp({ sport: 0, dport: to.port }).payload('question');
+    const udp = (to: SocketAddress) =>
+      from(to).udp({ sport: 0, dport: to.port }).payload('question');
     const { silent, victims } = targets;
     const [fragment] = from(silent)
       .udp({ sport: 0, dport: silent.port, checksum: 'none' })

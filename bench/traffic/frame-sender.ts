@@ -1,13 +1,17 @@
 import type { Place } from '@heddle/lab';
-import { AF_PACKET, SOCK_CLOEXEC, SOCK_RAW } from '@heddle/lab/socket-constants';
 import { checked, closeFd, errno, type Platform, SysError, syscallNumbers } from '@heddle/sys';
+import {
+  AF_PACKET,
+  encodeInt,
+  encodePacketSockaddr,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SOL_PACKET,
+} from '@heddle/sys/net';
 import { frameRoom } from './flood-frames.ts';
 
 // linux/if_packet.h
-const SOL_PACKET = 263;
 const PACKET_QDISC_BYPASS = 20;
-/** struct sockaddr_ll */
-const addressSize = 20;
 /** struct mmsghdr: a struct msghdr of 56 bytes, then the length that was sent. */
 const messageSize = 64;
 /** struct iovec */
@@ -33,16 +37,13 @@ export class FrameSender implements Disposable {
     this.#fd = place.enter(() =>
       checked('socket', platform.syscall(nr.socket, AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)),
     );
-    const on = Uint8Array.of(1, 0, 0, 0);
+    const on = encodeInt(1);
     checked(
       'setsockopt',
       platform.syscall(nr.setsockopt, this.#fd, SOL_PACKET, PACKET_QDISC_BYPASS, on, on.length),
     );
-    const address = new DataView(new ArrayBuffer(addressSize));
-    address.setUint16(0, AF_PACKET, true);
-    address.setInt32(4, index, true);
-    const bound = new Uint8Array(address.buffer);
-    checked('bind', platform.syscall(nr.bind, this.#fd, bound, addressSize));
+    const address = encodePacketSockaddr(index, 0);
+    checked('bind', platform.syscall(nr.bind, this.#fd, address, address.length));
 
     this.#memory = new Uint8Array(most * frameRoom);
     const vectors = new Uint8Array(most * vectorSize);

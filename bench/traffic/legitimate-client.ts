@@ -1,7 +1,8 @@
 // Clients that mean well, while a flood goes on: `node legitimate-client.ts CPU`, in the place that connects.
+
 import { createSocket } from 'node:dgram';
 import { connect, type Socket } from 'node:net';
-import type { Endpoint } from '@heddle/lab';
+import type { SocketAddress } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import { quantile } from '../statistics.ts';
 import { lastingRequest, request } from './messages.ts';
@@ -10,15 +11,15 @@ import { Sockets } from './sockets.ts';
 /** Opens connections that shall last: half of them are in use during the flood, half rest. */
 export interface Opening {
   readonly do: 'open';
-  readonly to: Endpoint;
+  readonly to: SocketAddress;
   readonly count: number;
 }
 
 /** Makes new connections to each of `tcp`, and asks `udp`, so often in a second. */
 export interface Visiting {
   readonly do: 'visit';
-  readonly tcp: readonly Endpoint[];
-  readonly udp: Endpoint;
+  readonly tcp: readonly SocketAddress[];
+  readonly udp: SocketAddress;
   readonly rate: number;
   readonly seconds: number;
   /** True when the connections that rested are asked, too. */
@@ -90,7 +91,7 @@ async function shareOf(outcomes: readonly Promise<boolean>[]): Promise<Share> {
 }
 
 /** Connects, asks, and waits for the answer and its end. */
-function connectsTo({ address: host, port }: Endpoint, times: number[]): Promise<boolean> {
+function connectsTo({ address: host, port }: SocketAddress, times: number[]): Promise<boolean> {
   return new Promise((resolve) => {
     const start = performance.now();
     let answered = false;
@@ -112,7 +113,7 @@ function connectsTo({ address: host, port }: Endpoint, times: number[]): Promise
 }
 
 /** Sends one datagram from a port of its own, and waits for the answer. */
-function asks({ address, port }: Endpoint): Promise<boolean> {
+function asks({ address, port }: SocketAddress): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createSocket('udp4');
     const settle = (ok: boolean) => {
@@ -133,7 +134,7 @@ class Lasting {
   #isBroken = false;
   #asked: Promise<boolean> | undefined;
 
-  constructor({ address: host, port }: Endpoint) {
+  constructor({ address: host, port }: SocketAddress) {
     this.#socket = connect({ host, port });
     for (const event of ['error', 'end', 'close'] as const) {
       this.#socket.on(event, () => {

@@ -2,6 +2,7 @@
 // code in the same process serves every variant, so none has a warmer server than another.
 import { openLab } from '@heddle/lab';
 import { encodeUtf8 } from '@heddle/sys';
+import { EPOLLIN, Epoll } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import { backendPort } from '../catalog.ts';
 import { lastingRequest, response } from './messages.ts';
@@ -10,7 +11,7 @@ import { Sockets } from './sockets.ts';
 const [cpu, ...pods] = process.argv.slice(2);
 const platform = nodePlatform();
 const sockets = new Sockets(platform);
-const poller = sockets.poller();
+const epoll = new Epoll(platform);
 const listeners = new Set<number>();
 const input = new Uint8Array(4096);
 const output = encodeUtf8(response);
@@ -21,12 +22,12 @@ for (const name of pods) {
   const place = openLab(platform, lab!)!.place(pod!);
   listeners.add(place.enter(() => sockets.listen(backendPort)));
 }
-for (const fd of listeners) poller.watch(fd);
+for (const fd of listeners) epoll.add(fd, fd, EPOLLIN);
 sockets.pinTo(Number(cpu));
 const parent = process.ppid;
 process.send!('ready', () => {
   // The loop never returns to Node, so it looks itself whether there is someone to serve.
-  while (process.ppid === parent) poller.wait(1000, serve);
+  while (process.ppid === parent) epoll.wait(1000, serve);
   process.exit(0);
 });
 
@@ -38,7 +39,7 @@ function serve(fd: number): void {
   for (let n = 0; n < 64; n++) {
     const connection = sockets.accept(fd);
     if (connection === undefined) return;
-    if (!answer(connection)) poller.watch(connection);
+    if (!answer(connection)) epoll.add(connection, connection, EPOLLIN);
   }
 }
 

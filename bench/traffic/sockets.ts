@@ -1,17 +1,3 @@
-import { encodeSockaddr } from '@heddle/lab';
-import {
-  AF_INET,
-  encodeTimeout,
-  MSG_DONTWAIT,
-  MSG_NOSIGNAL,
-  SO_RCVTIMEO,
-  SO_REUSEADDR,
-  SO_SNDTIMEO,
-  SOCK_CLOEXEC,
-  SOCK_NONBLOCK,
-  SOCK_STREAM,
-  SOL_SOCKET,
-} from '@heddle/lab/socket-constants';
 import {
   checked,
   closeFd,
@@ -22,23 +8,33 @@ import {
   SysError,
   syscallNumbers,
 } from '@heddle/sys';
+import {
+  AF_INET,
+  encodeInt,
+  encodeSockaddr,
+  encodeTimeout,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SO_RCVTIMEO,
+  SO_REUSEADDR,
+  SO_SNDTIMEO,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from '@heddle/sys/net';
 
 // Plain IPv4 sockets over system calls, so that a measured connection costs what the kernel takes
 // for it and hardly more: about 0.4 us of a call are ours.
 
-const EPOLL_CTL_ADD = 1;
-const EPOLLIN = 1;
 const backlog = 4096;
 /** Bytes; room for 1,024 processors. */
 const processorMaskSize = 128;
 
-/** struct epoll_event is packed on x86-64 only (linux/eventpoll.h). */
-const eventLayout = { x64: { size: 12, data: 4 }, arm64: { size: 16, data: 8 } } as const;
-
 /** Calls that the product has no use for (syscall_64.tbl, asm-generic/unistd.h). */
 const ownNumbers = {
-  x64: { epoll_ctl: 233, epoll_pwait: 281, sched_setaffinity: 203, sched_getaffinity: 204 },
-  arm64: { epoll_ctl: 21, epoll_pwait: 22, sched_setaffinity: 122, sched_getaffinity: 123 },
+  x64: { sched_setaffinity: 203, sched_getaffinity: 204 },
+  arm64: { sched_setaffinity: 122, sched_getaffinity: 123 },
 } as const;
 
 type CallName = SyscallName | keyof (typeof ownNumbers)['x64'];
@@ -120,7 +116,7 @@ export class Sockets {
   listen(port: number): number {
     const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
     const fd = this.#call('socket', AF_INET, type, 0);
-    this.#call('setsockopt', fd, SOL_SOCKET, SO_REUSEADDR, Uint8Array.of(1, 0, 0, 0), 4);
+    this.#call('setsockopt', fd, SOL_SOCKET, SO_REUSEADDR, encodeInt(1), 4);
     const everywhere = encodeSockaddr({ address: '0.0.0.0', port });
     this.#call('bind', fd, everywhere, everywhere.length);
     this.#call('listen', fd, backlog);
@@ -134,30 +130,6 @@ export class Sockets {
     return checked('accept4', fd);
   }
 
-  /** Waits for input on many descriptors. */
-  poller(): Poller {
-    const poll = this.#call('epoll_create1', SOCK_CLOEXEC);
-    const layout = eventLayout[this.#platform.arch];
-    const events = new Uint8Array(256 * layout.size);
-    const view = new DataView(events.buffer);
-    const single = new Uint8Array(layout.size);
-    const singleView = new DataView(single.buffer);
-    return {
-      watch: (fd) => {
-        singleView.setUint32(0, EPOLLIN, true);
-        singleView.setInt32(layout.data, fd, true);
-        this.#call('epoll_ctl', poll, EPOLL_CTL_ADD, fd, single);
-      },
-      wait: (milliseconds, ready) => {
-        const count = this.#raw('epoll_pwait', poll, events, 256, milliseconds, 0, 0);
-        if (count === -errno.EINTR) return 0;
-        checked('epoll_pwait', count);
-        for (let i = 0; i < count; i++) ready(view.getInt32(i * layout.size + layout.data, true));
-        return count;
-      },
-    };
-  }
-
   #raw(name: CallName, ...args: readonly SyscallArgument[]): number {
     return this.#platform.syscall(this.#nr[name], ...args);
   }
@@ -169,11 +141,4 @@ export class Sockets {
       if (result !== -errno.EINTR) throw new SysError(name, -result);
     }
   }
-}
-
-export interface Poller {
-  /** Until the descriptor is closed. */
-  watch(fd: number): void;
-  /** Calls `ready` for each descriptor with input; returns how many there were. */
-  wait(milliseconds: number, ready: (fd: number) => void): number;
 }

@@ -1,10 +1,8 @@
 import { ownText } from '@heddle/objects';
+import { type HttpResponse, HttpServer, type ServerLimits } from '@heddle/rpc';
 import type { ServiceRow } from '@heddle/services';
 import type { Platform } from '@heddle/sys';
 import type { EventLog } from './events.ts';
-import type { HttpResponse } from './server/http.ts';
-import { HttpServer } from './server/http-server.ts';
-import type { ServerLimits } from './server/stream-server.ts';
 import type { HealthCheckEntry } from './status.ts';
 
 export interface HealthCheckOptions {

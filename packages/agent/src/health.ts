@@ -1,5 +1,4 @@
-import type { HttpResponse } from './server/http.ts';
-import { textResponse } from './server/http.ts';
+import { type HttpResponse, textResponse } from '@heddle/rpc';
 import type { Clock, SyncClock } from './sync-clock.ts';
 
 /** kube-proxy's bound in its default configuration: twice its sync period. */

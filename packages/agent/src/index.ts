@@ -4,7 +4,6 @@ export { prepareBpffs } from './bpffs.ts';
 export * from './config.ts';
 export * from './control/protocol.ts';
 export { ControlServer, type Handler } from './control/server.ts';
-export { AlreadyListening, listens } from './control/unix-socket.ts';
 export type { DatapathPart } from './datapath-part.ts';
 export type { AgentEvent } from './events.ts';
 export { cgroupRoot, hostName } from './machine.ts';

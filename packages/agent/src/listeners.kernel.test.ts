@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BlockingSocket, createLab } from '@heddle/lab';
-import { IPPROTO_IPV6, IPV6_V6ONLY } from '@heddle/lab/socket-constants';
+import { encodeInt, IPPROTO_IPV6, IPV6_V6ONLY } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import { listeners } from './listeners.ts';
 
@@ -18,7 +18,7 @@ test('sockets that wait for clients are found, with IPV6_V6ONLY; others are not'
     };
     const listen = (protocol: 'tcp' | 'udp', address: string, port: number, only = false) => {
       const socket = open(protocol, address.includes(':') ? 6 : 4);
-      if (only) socket.setOption(IPPROTO_IPV6, IPV6_V6ONLY, Uint8Array.of(1, 0, 0, 0));
+      if (only) socket.setOption(IPPROTO_IPV6, IPV6_V6ONLY, encodeInt(1));
       socket.bind({ address, port });
       if (protocol === 'tcp') socket.listen();
       return socket;

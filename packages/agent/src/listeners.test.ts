@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Frontend, ServiceRow } from '@heddle/services';
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import { type Listener, shadowedListeners } from './listeners.ts';
-
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 const socket = (source: string, sourcePort: number, more: Partial<Listener> = {}): Listener => ({
   family: source.includes(':') ? AF_INET6 : AF_INET,

@@ -2,14 +2,13 @@ import { type InetSocket, listSockets, NETLINK_SOCK_DIAG, NetlinkSocket } from '
 import { familyOf, isLoopback, isUnspecified } from '@heddle/objects';
 import type { Frontend, ServiceRow } from '@heddle/services';
 import { formatEndpoint, type Platform } from '@heddle/sys';
+import { AF_INET6 } from '@heddle/sys/net';
 
 /** A socket of the node that waits for clients, as far as it matters here. */
 export type Listener = Pick<
   InetSocket,
   'family' | 'protocol' | 'source' | 'sourcePort' | 'ipv6Only'
 >;
-
-const AF_INET6 = 10;
 
 /** Sockets of this network namespace that listen (TCP), or that are bound and not connected (UDP). Throws NetlinkError. */
 export function listeners(platform: Platform): Listener[] {

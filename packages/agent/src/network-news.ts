@@ -1,9 +1,6 @@
 import { checked, closeFd, type Platform, syscallNumbers } from '@heddle/sys';
+import { AF_NETLINK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_RAW } from '@heddle/sys/net';
 
-const AF_NETLINK = 16;
-const SOCK_RAW = 3;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 const NETLINK_ROUTE = 0;
 /** The time after which a look that failed is repeated. */
 const retryMs = 1000;

@@ -1,6 +1,5 @@
 import type { ReservedPort } from '@heddle/services';
-import { formatIp } from '@heddle/sys';
-import { parseListenAddress } from './server/listen-address.ts';
+import { parseListenAddress } from '@heddle/sys/net';
 import type { EffectiveConfig } from './status.ts';
 
 /** Returns the ports where the agent itself serves health and metrics. */
@@ -11,9 +10,8 @@ export function ownPorts({
   const reserve = (text: string, holder: string) => {
     const parsed = parseListenAddress(text);
     if (!parsed || parsed.port === 0) return [];
-    const { address, port } = parsed;
-    const isWide = !address || ['0.0.0.0', '::'].includes(formatIp(address));
-    return [{ address: isWide ? '' : formatIp(address), port, holder }];
+    const { address = '', port } = parsed;
+    return [{ address: address === '0.0.0.0' ? '' : address, port, holder }];
   };
   return [
     ...reserve(healthAddress, "the agent's health checks (healthAddress)"),

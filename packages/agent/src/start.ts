@@ -37,7 +37,7 @@ const endMs = 5000;
 /**
  * Starts the agent on this machine's kernel. What the configuration leaves open is taken from the
  * machine: the node's name from the host, the cgroup from the cgroup2 mount, the cluster from where
- * the agent runs. Throws ConfigError, KubeconfigError, PinsInUse, AlreadyListening, SysError, VerifierError,
+ * the agent runs. Throws ConfigError, KubeconfigError, PinsInUse, AgentRunning, SysError, VerifierError,
  * NotSupported.
  */
 export function startAgent(options: StartOptions): Agent {

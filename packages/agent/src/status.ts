@@ -1,7 +1,7 @@
 import type { DatapathStatus, FlowEntry, PortUse, RefusalCount } from '@heddle/datapath';
+import type { HttpServerStatus } from '@heddle/rpc';
 import type { Config } from './config.ts';
 import type { IntegrityStatus } from './integrity-watch.ts';
-import type { HttpServerStatus } from './server/http-server.ts';
 import type { SourceProblem, SourceState } from './source/index.ts';
 
 // What the control socket answers with. The shapes are stable: fields are added, not changed.

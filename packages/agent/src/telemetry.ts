@@ -1,4 +1,5 @@
 import type { ObjectChange } from '@heddle/objects';
+import { type HttpHandler, type HttpResponse, HttpServer, textResponse } from '@heddle/rpc';
 import type { ServiceModel, ServiceRow } from '@heddle/services';
 import type { ReconcilerCounts, RowStatus } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
@@ -8,8 +9,6 @@ import type { IntegrityWatch } from './integrity-watch.ts';
 import { type AgentMetrics, agentMetrics, type RefusedRow } from './metrics/agent-metrics.ts';
 import { processFacts } from './metrics/process-facts.ts';
 import { ProgrammingLatency } from './metrics/programming-latency.ts';
-import { type HttpResponse, textResponse } from './server/http.ts';
-import { type HttpHandler, HttpServer } from './server/http-server.ts';
 import type { AgentStatus, EffectiveConfig } from './status.ts';
 import { SyncClock } from './sync-clock.ts';
 
@@ -145,7 +144,14 @@ export class Telemetry implements Disposable {
       problem === undefined
         ? events.add('info', 'agent', this.#node, `${name} is served on ${address} now`)
         : events.add('warn', 'agent', this.#node, problem);
-    const server = new HttpServer(this.#platform, { name, address, handler, onChange });
+    const server = new HttpServer(this.#platform, {
+      name,
+      address,
+      handler,
+      portInUseHint:
+        'another process has the port, e.g. kube-proxy; it is taken over once that is gone',
+      onChange,
+    });
     this.#servers.push({ name, server });
   }
 

@@ -1,11 +1,6 @@
 import { connect, type Socket } from 'node:net';
-import {
-  encodeRequest,
-  LineReader,
-  type Method,
-  parseReply,
-  type Reply,
-} from '@heddle/agent/protocol';
+import { encodeRequest, type Method, parseReply, type Reply } from '@heddle/agent/protocol';
+import { LineReader } from '@heddle/rpc';
 import { exitCodes, Failure } from './failure.ts';
 import type { ControlSource } from './source.ts';
 

@@ -33,7 +33,7 @@ const plain: Readonly<Record<string, ExitCode>> = {
   ConfigError: exitCodes.failed,
   KubeconfigError: exitCodes.failed,
   SettingError: exitCodes.usage,
-  AlreadyListening: exitCodes.busy,
+  AgentRunning: exitCodes.busy,
   PinsInUse: exitCodes.busy,
   NotSupported: exitCodes.notPermitted,
   SysError: exitCodes.failed,

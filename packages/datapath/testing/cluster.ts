@@ -1,7 +1,6 @@
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import {
   createLab,
-  type Endpoint,
   type Lab,
   type LabNode,
   type LabOptions,
@@ -11,6 +10,7 @@ import {
 import { type Forwarding, type ObjectChange, readObject } from '@heddle/objects';
 import { ServiceModel } from '@heddle/services';
 import type { Platform } from '@heddle/sys';
+import type { SocketAddress } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import { currentPins, type Datapath, openDatapath } from '../src/datapath.ts';
 import type { DatapathOptions } from '../src/datapath-options.ts';
@@ -63,11 +63,11 @@ export class Served {
   }
 
   /** At its ClusterIP, or another address that has the service's own ports. */
-  at(port: PortName, address: string): Endpoint {
+  at(port: PortName, address: string): SocketAddress {
     return { address, port: ports[port].port };
   }
 
-  nodePort(port: PortName, node: LabNode, end: End): Endpoint {
+  nodePort(port: PortName, node: LabNode, end: End): SocketAddress {
     return { address: node.addresses[end], port: this.nodePortNumber(port) };
   }
 

@@ -4,7 +4,6 @@ import {
   askUdp,
   BlockingSocket,
   connectUdp,
-  type Endpoint,
   echoBytes,
   type LabOptions,
   type LabPod,
@@ -14,6 +13,7 @@ import {
 } from '@heddle/lab';
 import type { Forwarding } from '@heddle/objects';
 import { SysError } from '@heddle/sys';
+import type { SocketAddress } from '@heddle/sys/net';
 import type { DatapathOptions } from '../src/datapath-options.ts';
 import { Cluster } from './cluster.ts';
 import { takeFromXdp } from './port-xdp.ts';
@@ -101,7 +101,7 @@ export const startOf = (address: string) =>
   address.includes(':') ? `[${address}]:` : `${address}:`;
 
 /** Who the client is, as the backend sees it. */
-export const clientSeenAt = (from: Place, to: Endpoint): string =>
+export const clientSeenAt = (from: Place, to: SocketAddress): string =>
   JSON.parse(askHttp(from, to, '/client')).client;
 
 /** On a connection to an echo port: a word comes back. */
@@ -113,7 +113,7 @@ export function exchange(socket: BlockingSocket, word: string): void {
 /** Everything that clients do, at addresses that lead to one pod. */
 export function converse(
   from: Place,
-  at: (port: 'http' | 'echo' | 'udp') => Endpoint,
+  at: (port: 'http' | 'echo' | 'udp') => SocketAddress,
   name: string,
 ): void {
   assert.equal(askHttp(from, at('http')), name);
@@ -127,7 +127,7 @@ export function converse(
  */
 export function echoDatagrams(
   from: Place,
-  to: Endpoint,
+  to: SocketAddress,
   name: string,
   size: number,
   count: number,
@@ -154,7 +154,7 @@ export function echoDatagrams(
 }
 
 /** A TCP connection from a port of the test's choice; to be closed by the caller. */
-export function connectFrom(from: Place, port: number, to: Endpoint): BlockingSocket {
+export function connectFrom(from: Place, port: number, to: SocketAddress): BlockingSocket {
   const family = to.address.includes(':') ? 6 : 4;
   const socket = from.enter(() => BlockingSocket.open(from.platform, { protocol: 'tcp', family }));
   socket.bind({ address: to.address.includes(':') ? '::' : '0.0.0.0', port });

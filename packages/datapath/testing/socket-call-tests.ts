@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { SocketAddress } from '@heddle/sys/net';
 import fc from 'fast-check';
 import { row } from './rows.ts';
 import {
@@ -10,7 +11,7 @@ import {
   SocketModel,
 } from './socket-call-model.ts';
 import type { SocketWorld } from './socket-world.ts';
-import { at, codeOf, type Endpoint, type TestSocket } from './sockets.ts';
+import { at, codeOf, type TestSocket } from './sockets.ts';
 
 const runs = Number(process.env.HEDDLE_SOCKET_RUNS ?? 250);
 const seed = Number(process.env.HEDDLE_SOCKET_SEED ?? 1);
@@ -144,7 +145,7 @@ interface Arrival {
 class Stage implements Disposable {
   readonly #world: SocketWorld;
   readonly #view: View;
-  readonly #ends: Readonly<Record<Destination, Endpoint>>;
+  readonly #ends: Readonly<Record<Destination, SocketAddress>>;
   readonly #receivers: readonly { readonly name: string; readonly socket: TestSocket }[];
   /** The datagrams that the pods got and nobody has looked for yet, by text. */
   readonly #arrivals = new Map<string, Arrival>();
@@ -176,7 +177,7 @@ class Stage implements Disposable {
         udp,
       ),
     );
-    const shown = ({ address, port }: Endpoint) => ({ address: view.prefix + address, port });
+    const shown = ({ address, port }: SocketAddress) => ({ address: view.prefix + address, port });
     this.#ends = {
       alpha: shown(front(1)),
       beta: shown(front(2)),

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { SocketAddress } from '@heddle/sys/net';
 import fc from 'fast-check';
 import { row } from './rows.ts';
 import type { SocketWorld } from './socket-world.ts';
-import { at, codeOf, type Endpoint, type TestSocket } from './sockets.ts';
+import { at, codeOf, type TestSocket } from './sockets.ts';
 
 const runs = Number(process.env.HEDDLE_SOCKET_RUNS ?? 150);
 const seed = Number(process.env.HEDDLE_SOCKET_SEED ?? 1);
@@ -84,8 +85,8 @@ export function tcpCallTests(
           silent: row([front(3)], [backend(0, 7202)], counted),
         };
         world.apply(...Object.values(rows), row([front(4)], []));
-        const shown = ({ address, port }: Endpoint) => ({ address: prefix + address, port });
-        const ends: Readonly<Record<Destination, Endpoint>> = {
+        const shown = ({ address, port }: SocketAddress) => ({ address: prefix + address, port });
+        const ends: Readonly<Record<Destination, SocketAddress>> = {
           one: shown(front(1)),
           two: shown(front(2)),
           direct: shown(backend(0, 7201)),

@@ -1,38 +1,39 @@
 import {
-  encodeTimeout,
-  IP_BIND_ADDRESS_NO_PORT,
-  IPPROTO_IP,
-  IPPROTO_IPV6,
-  IPV6_V6ONLY,
-  SO_RCVTIMEO,
-  SO_REUSEADDR,
-  SO_SNDTIMEO,
-  SOCK_CLOEXEC,
-  SOL_SOCKET,
-} from '@heddle/lab/socket-constants';
-import {
   checked,
   closeFd,
   errno,
   errnoNames,
-  formatIp,
-  isIpv4,
   type Platform,
-  parseIp,
   type SyscallName,
   SysError,
   syscallNumbers,
 } from '@heddle/sys';
-
-const MSG_DONTWAIT = 0x40;
-const MSG_FASTOPEN = 0x20000000;
-const IPPROTO_MPTCP = 262;
-const SO_REUSEPORT = 15;
-
-export interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-}
+import {
+  AF_INET,
+  AF_INET6,
+  AF_UNSPEC,
+  decodeSockaddr,
+  encodeInt,
+  encodeSockaddr,
+  encodeTimeout,
+  IP_BIND_ADDRESS_NO_PORT,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPPROTO_MPTCP,
+  IPV6_V6ONLY,
+  MSG_DONTWAIT,
+  MSG_FASTOPEN,
+  SO_RCVTIMEO,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SO_SNDTIMEO,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  type SocketAddress,
+  sockaddrSize,
+} from '@heddle/sys/net';
 
 /** Text of an endpoint: what tests compare. */
 export const at = (address: string, port: number) => `${address}:${port}`;
@@ -51,10 +52,10 @@ export class TestSocket implements Disposable {
     this.platform = platform;
     this.family = family;
     const nr = syscallNumbers(platform);
-    const type = (kind === 'udp' ? 2 : 1) | SOCK_CLOEXEC;
+    const type = (kind === 'udp' ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC;
     const protocol = kind === 'mptcp' ? IPPROTO_MPTCP : 0;
-    this.fd =
-      fd ?? checked('socket', platform.syscall(nr.socket, family === 4 ? 2 : 10, type, protocol));
+    const domain = family === 4 ? AF_INET : AF_INET6;
+    this.fd = fd ?? checked('socket', platform.syscall(nr.socket, domain, type, protocol));
     const second = encodeTimeout(1000);
     platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, SO_RCVTIMEO, second, 16);
     platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, SO_SNDTIMEO, second, 16);
@@ -86,29 +87,21 @@ export class TestSocket implements Disposable {
   }
 
   reuseAddress(): void {
-    const one = Uint8Array.of(1, 0, 0, 0);
-    this.call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEADDR, one, 4);
+    this.call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEADDR, encodeInt(1), 4);
   }
 
   reusePort(): void {
-    this.call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEPORT, Uint8Array.of(1, 0, 0, 0), 4);
+    this.call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEPORT, encodeInt(1), 4);
   }
 
   /** An IPv6 socket that takes no IPv4. */
   onlyIpv6(): void {
-    this.call('setsockopt', this.fd, IPPROTO_IPV6, IPV6_V6ONLY, Uint8Array.of(1, 0, 0, 0), 4);
+    this.call('setsockopt', this.fd, IPPROTO_IPV6, IPV6_V6ONLY, encodeInt(1), 4);
   }
 
   /** A bind() to port 0 leaves the choice of a port to connect(). */
   bindWithoutPort(): void {
-    this.call(
-      'setsockopt',
-      this.fd,
-      IPPROTO_IP,
-      IP_BIND_ADDRESS_NO_PORT,
-      Uint8Array.of(1, 0, 0, 0),
-      4,
-    );
+    this.call('setsockopt', this.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, encodeInt(1), 4);
   }
 
   listen(): void {
@@ -122,14 +115,14 @@ export class TestSocket implements Disposable {
   }
 
   /** sendto; without a destination send. 'ok', or the symbolic errno. */
-  send(text: string, to?: Endpoint): string {
+  send(text: string, to?: SocketAddress): string {
     const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
     const name = to ? this.sockaddr(to.address, to.port) : new Uint8Array(0);
     return this.outcome(this.call('sendto', this.fd, bytes, bytes.length, 0, name, name.length));
   }
 
   /** Connects and sends at once (MSG_FASTOPEN). 'ok', or the symbolic errno. */
-  fastOpen(text: string, to: Endpoint): string {
+  fastOpen(text: string, to: SocketAddress): string {
     const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
     const name = this.sockaddr(to.address, to.port);
     return this.outcome(
@@ -140,8 +133,8 @@ export class TestSocket implements Disposable {
   /** recvfrom: the text and the source. Throws SysError. */
   receive(): { text: string; from: string } {
     const bytes = new Uint8Array(2048);
-    const name = new Uint8Array(28);
-    const length = Uint8Array.of(28, 0, 0, 0);
+    const name = new Uint8Array(sockaddrSize);
+    const length = encodeInt(sockaddrSize);
     const got = checked(
       'recvfrom',
       this.call('recvfrom', this.fd, bytes, bytes.length, 0, name, length),
@@ -152,8 +145,8 @@ export class TestSocket implements Disposable {
   /** The same, without waiting; undefined when there is nothing. Throws SysError. */
   receiveNow(): { text: string; from: string } | undefined {
     const bytes = new Uint8Array(2048);
-    const name = new Uint8Array(28);
-    const length = Uint8Array.of(28, 0, 0, 0);
+    const name = new Uint8Array(sockaddrSize);
+    const length = encodeInt(sockaddrSize);
     const got = this.call('recvfrom', this.fd, bytes, bytes.length, MSG_DONTWAIT, name, length);
     if (got === -errno.EAGAIN) return undefined;
     const text = String.fromCharCode(...bytes.subarray(0, checked('recvfrom', got)));
@@ -161,13 +154,15 @@ export class TestSocket implements Disposable {
   }
 
   /** sendmsg; without a destination to the peer. 'ok', or the symbolic errno. */
-  sendMessage(text: string, to?: Endpoint): string {
+  sendMessage(text: string, to?: SocketAddress): string {
     const { headers, parts } = this.messages([{ text, to }]);
     return this.outcome(kept(parts, this.call('sendmsg', this.fd, headers, 0)));
   }
 
   /** sendmmsg: how many messages were sent, or the symbolic errno. */
-  sendMessages(messages: readonly { text: string; to?: Endpoint | undefined }[]): number | string {
+  sendMessages(
+    messages: readonly { text: string; to?: SocketAddress | undefined }[],
+  ): number | string {
     const { headers, parts } = this.messages(messages);
     const sent = kept(parts, this.call('sendmmsg', this.fd, headers, messages.length, 0));
     return sent >= 0 ? sent : this.outcome(sent);
@@ -180,7 +175,7 @@ export class TestSocket implements Disposable {
   }
 
   /** struct mmsghdr for each message; it points into `parts`, which must live as long as the call takes. */
-  private messages(messages: readonly { text: string; to?: Endpoint | undefined }[]) {
+  private messages(messages: readonly { text: string; to?: SocketAddress | undefined }[]) {
     const headers = new Uint8Array(64 * messages.length);
     const view = new DataView(headers.buffer);
     // Behind each other: the vector (16 bytes), the name (28), the text.
@@ -241,8 +236,8 @@ export class TestSocket implements Disposable {
   }
 
   private nameBy(call: 'getpeername' | 'getsockname'): string {
-    const name = new Uint8Array(28);
-    checked(call, this.call(call, this.fd, name, Uint8Array.of(28, 0, 0, 0)));
+    const name = new Uint8Array(sockaddrSize);
+    checked(call, this.call(call, this.fd, name, encodeInt(sockaddrSize)));
     return this.text(name);
   }
 
@@ -258,23 +253,15 @@ export class TestSocket implements Disposable {
   }
 
   private sockaddr(address: string, port: number): Uint8Array {
-    const ip = parseIp(address)!;
-    const bytes = new Uint8Array(this.family === 4 ? 16 : 28);
-    const view = new DataView(bytes.buffer);
-    view.setUint16(0, this.family === 4 ? 2 : 10, true);
-    view.setUint16(2, port);
-    if (this.family === 4) bytes.set(ip.subarray(12), 4);
-    else bytes.set(ip, 8);
-    return bytes;
+    const isMapped = this.family === 6 && !address.includes(':');
+    return encodeSockaddr({ address: isMapped ? `::ffff:${address}` : address, port });
   }
 
   private text(name: Uint8Array): string {
-    const view = new DataView(name.buffer, name.byteOffset);
-    const port = view.getUint16(2);
-    if (view.getUint16(0, true) === 2) return at(name.subarray(4, 8).join('.'), port);
-    const ip = name.subarray(8, 24);
-    // An IPv6 socket shows IPv4 as ::ffff:a.b.c.d, and so does the test.
-    return at(isIpv4(ip) ? `::ffff:${formatIp(ip)}` : formatIp(ip), port);
+    // recvfrom() of a TCP socket does not fill in a source.
+    if (name[0] === AF_UNSPEC) return '';
+    const { address, port } = decodeSockaddr(name);
+    return at(address, port);
   }
 }
 

@@ -1,11 +1,10 @@
-import { type ClientReport, readEndpoint, Tally } from '@heddle/lab';
+import { type ClientReport, Tally } from '@heddle/lab';
 import { errno, errnoNames } from '@heddle/sys';
+import { AF_INET, AF_INET6, readSocketAddress, SOCK_STREAM } from '@heddle/sys/net';
 import { addressOf, type VmHost, type VmPlace, VmSocket } from '@heddle/vm';
 import { backendPort } from './manifests.ts';
 import type { Traffic, TrafficOptions } from './theatre.ts';
 
-const AF_INET6 = 10;
-const SOCK_STREAM = 1;
 const anywhere = '::';
 
 /** How long requests are sent before other things get their turn. */
@@ -137,10 +136,10 @@ export class VmTraffic implements Traffic {
 
   /** The name of who answered, or -errno. */
   #ask(text: string): string | number {
-    const { address, port } = readEndpoint(text);
+    const { address, port } = readSocketAddress(text);
     const isV4 = !address.includes(':');
     const socket = this.#client.enter(
-      () => new VmSocket(this.#host, isV4 ? 2 : AF_INET6, SOCK_STREAM),
+      () => new VmSocket(this.#host, isV4 ? AF_INET : AF_INET6, SOCK_STREAM),
     );
     socket.retain();
     try {

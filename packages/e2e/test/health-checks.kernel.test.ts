@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { askTcp, endpointText, type Place, startBackend } from '@heddle/lab';
+import { askTcp, type Place, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
+import { formatSocketAddress } from '@heddle/sys/net';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 
@@ -18,7 +19,7 @@ const web = (more: object = {}) =>
 function probe(from: Place, address: string, at = port): string {
   const to = { address, port: at };
   try {
-    const host = endpointText(to);
+    const host = formatSocketAddress(to);
     const answer = askTcp(
       from,
       to,

@@ -1,4 +1,5 @@
 // What `heddle trace` foretells, and what the kernel then does.
+
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,15 +9,9 @@ import { elsewhere, heddle, root } from '@heddle/cli/testing/heddle';
 import { decodeCtBucket, decodeCtTable, keyOfSlot, placeOfKey } from '@heddle/datapath';
 import { type Dump, entriesOf, mapNamed, readDump, type Trace, trace } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
-import {
-  askTcp,
-  askUdp,
-  BlockingSocket,
-  type Endpoint,
-  type Place,
-  startBackend,
-} from '@heddle/lab';
+import { askTcp, askUdp, BlockingSocket, type Place, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
+import type { SocketAddress } from '@heddle/sys/net';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 
@@ -149,7 +144,7 @@ describe('heddle trace foretells what the kernel does', () => {
   }
 
   /** Sends one datagram by a socket that is not connected. Throws SysError. */
-  function sendAlone(from: Place, to: Endpoint): void {
+  function sendAlone(from: Place, to: SocketAddress): void {
     const family = to.address.includes(':') ? 6 : 4;
     using socket = from.enter(() =>
       BlockingSocket.open(from.platform, { protocol: 'udp', family }),
@@ -197,7 +192,7 @@ describe('heddle trace foretells what the kernel does', () => {
           );
           if (protocol === 'tcp') socket.connect(asked);
           else socket.send('who?', asked);
-          const peer = protocol === 'tcp' ? socket.peerEndpoint : socket.receiveFrom().from;
+          const peer = protocol === 'tcp' ? socket.peerAddress : socket.receiveFrom().from;
           assert.deepEqual({ address: verdict.address, port: verdict.port }, peer);
           assert.deepEqual(peer, asked);
         }

@@ -2,13 +2,13 @@ import {
   askHttp,
   askTcp,
   BlockingSocket,
-  type Endpoint,
   type LabNode,
   type LabPod,
   Place,
   startBackend,
 } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
+import type { SocketAddress } from '@heddle/sys/net';
 import { Cluster } from './cluster.ts';
 import { endpoint, service, slice } from './objects.ts';
 import { kinds } from './site.ts';
@@ -138,16 +138,16 @@ export class Exposed {
   }
 
   /** Where it is reached by way of a node. */
-  onNode(end: End, port: PortName, node: LabNode = this.#front.node): Endpoint {
+  onNode(end: End, port: PortName, node: LabNode = this.#front.node): SocketAddress {
     return { address: node.addresses[end], port: this.nodePort(port) };
   }
 
-  at(address: string, port: PortName): Endpoint {
+  at(address: string, port: PortName): SocketAddress {
     return { address, port: this.port(port) };
   }
 
   /** Every way in from outside, with a name for messages. */
-  waysIn(end: End, port: PortName): { readonly way: string; readonly to: Endpoint }[] {
+  waysIn(end: End, port: PortName): { readonly way: string; readonly to: SocketAddress }[] {
     return [
       { way: 'NodePort', to: this.onNode(end, port) },
       { way: 'load balancer', to: this.at(this.balancer(end), port) },
@@ -215,7 +215,7 @@ export class Exposed {
 let nextPort = 33_000;
 
 /** As askUdp, from a port that was not used before: with the same one a flow would go on. */
-function askAnew(from: Place, to: Endpoint): string {
+function askAnew(from: Place, to: SocketAddress): string {
   const family = to.address.includes(':') ? 6 : 4;
   const options = { protocol: 'udp', family, timeoutMs: silenceMs } as const;
   using socket = from.enter(() => BlockingSocket.open(from.platform, options));
@@ -226,7 +226,7 @@ function askAnew(from: Place, to: Endpoint): string {
 }
 
 /** Who answered, or the code of the error; of several tries each that occurred. */
-export function answers(from: Place, protocol: Protocol, to: Endpoint, tries = 1): string[] {
+export function answers(from: Place, protocol: Protocol, to: SocketAddress, tries = 1): string[] {
   const ask =
     protocol === 'TCP' ? () => askTcp(from, to, 'who?', silenceMs) : () => askAnew(from, to);
   return kinds(
@@ -248,7 +248,7 @@ export function machineIn(pod: LabPod, { product }: Front): Place {
 }
 
 /** Address of the client, as the backend sees it. */
-export function clientSeen(from: Place, to: Endpoint): string {
+export function clientSeen(from: Place, to: SocketAddress): string {
   const { client } = JSON.parse(askHttp(from, to, '/client')) as { client: string };
   return client.slice(0, client.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1');
 }

@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { checked, closeFd, O_DIRECTORY, openFile, removeFile, syscallNumbers } from '@heddle/sys';
+import { AF_INET, SOCK_DGRAM } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import type { Bpf } from '../src/bpf.ts';
 import { mountBpffs, unmountBpffs } from '../src/bpffs.ts';
@@ -154,7 +155,7 @@ export const loopback = 1;
 
 function raiseLoopback(): void {
   const nr = syscallNumbers(platform);
-  const socket = checked('socket', platform.syscall(nr.socket, 2, 2, 0));
+  const socket = checked('socket', platform.syscall(nr.socket, AF_INET, SOCK_DGRAM, 0));
   // struct ifreq: name (16 bytes), flags; SIOCSIFFLAGS; IFF_UP | IFF_RUNNING.
   const request = new Uint8Array(40);
   request.set([0x6c, 0x6f]);

@@ -1,11 +1,20 @@
 import { checked, closeFd, errnoNames, syscallNumbers } from '@heddle/sys';
+import {
+  AF_INET,
+  decodeSockaddr,
+  encodeInt,
+  encodeSockaddr,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+} from '@heddle/sys/net';
 import { platform } from './kernel.ts';
 
 // Sockets by system calls: work inside a namespace or cgroup must be synchronous.
 const nr = syscallNumbers(platform);
-const AF_INET = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const types = { tcp: 1, udp: 2 } as const;
+const types = { tcp: SOCK_STREAM, udp: SOCK_DGRAM } as const;
 
 /** An IPv4 socket; disposal closes it. */
 export class TestSocket implements Disposable {
@@ -23,23 +32,25 @@ export class TestSocket implements Disposable {
     checked('bind', platform.syscall(nr.bind, this.fd, address(0), 16));
     if (listen) checked('listen', platform.syscall(nr.listen, this.fd, 8));
     const own = new Uint8Array(16);
-    checked('getsockname', platform.syscall(nr.getsockname, this.fd, own, u32(16)));
-    return (own[2]! << 8) | own[3]!;
+    checked('getsockname', platform.syscall(nr.getsockname, this.fd, own, encodeInt(16)));
+    return decodeSockaddr(own).port;
   }
 
   /** Connects, by default to 127.0.0.1; returns `ok` or the errno's name. */
-  connect(port: number, to?: readonly number[]): string {
+  connect(port: number, to?: string): string {
     return name(platform.syscall(nr.connect, this.fd, address(port, to), 16));
   }
 
   /** Sends a byte without waiting; returns `ok` or the errno's name. */
   send(): string {
-    return name(platform.syscall(nr.sendto, this.fd, new Uint8Array(1), 1, 0x4040, 0, 0));
+    return name(
+      platform.syscall(nr.sendto, this.fd, new Uint8Array(1), 1, MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0),
+    );
   }
 
   /** Receives without waiting; returns `ok` or the errno's name. */
   receive(): string {
-    return name(platform.syscall(nr.recvfrom, this.fd, new Uint8Array(64), 64, 0x40, 0, 0));
+    return name(platform.syscall(nr.recvfrom, this.fd, new Uint8Array(64), 64, MSG_DONTWAIT, 0, 0));
   }
 
   [Symbol.dispose](): void {
@@ -51,11 +62,6 @@ function name(result: number): string {
   return result < 0 ? (errnoNames[-result] ?? String(result)) : 'ok';
 }
 
-function u32(value: number): Uint8Array {
-  return new Uint8Array(new Uint32Array([value]).buffer);
-}
-
-/** struct sockaddr_in. */
-function address(port: number, to: readonly number[] = [127, 0, 0, 1]): Uint8Array {
-  return new Uint8Array([2, 0, port >> 8, port & 0xff, ...to, 0, 0, 0, 0, 0, 0, 0, 0]);
+function address(port: number, to = '127.0.0.1'): Uint8Array {
+  return encodeSockaddr({ address: to, port });
 }

@@ -29,7 +29,6 @@ export {
   connectUdp,
   echoBytes,
 } from './traffic/conversation.ts';
-export { type Endpoint, encodeSockaddr, endpointText, readEndpoint } from './traffic/endpoint.ts';
 export { Histogram } from './traffic/histogram.ts';
 export {
   type BackendPorts,

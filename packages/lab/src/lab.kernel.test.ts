@@ -39,7 +39,7 @@ function ask(from: Place, to: Place, protocol: 'tcp' | 'udp', end: 'v4' | 'v6'):
   } else {
     using connection = server.accept();
     connection.receive();
-    connection.send(`${to.name} saw ${connection.peerEndpoint.address}`);
+    connection.send(`${to.name} saw ${connection.peerAddress.address}`);
   }
   return new TextDecoder().decode(client.receive());
 }

@@ -1,6 +1,6 @@
 import { checked, closeFd, encodeCString, type Platform, syscallNumbers } from '@heddle/sys';
+import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '@heddle/sys/net';
 import type { Place } from './place.ts';
-import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from './traffic/socket-constants.ts';
 
 // linux/sockios.h, linux/ethtool.h
 const SIOCETHTOOL = 0x8946;

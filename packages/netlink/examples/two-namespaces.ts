@@ -1,6 +1,7 @@
 // Makes two network namespaces, ties them together with a veth pair, sends a datagram from one to
 // the other and back, lists the links, and leaves nothing behind. As root:
 //   node packages/netlink/examples/two-namespaces.ts
+
 import {
   addAddress,
   changeLink,
@@ -12,12 +13,11 @@ import {
   NetworkNamespace,
 } from '@heddle/netlink';
 import { checked, closeFd, decodeUtf8, encodeUtf8, syscallNumbers } from '@heddle/sys';
+import { AF_INET, encodeInt, encodeSockaddr, SOCK_DGRAM } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 
 const platform = nodePlatform();
 const nr = syscallNumbers(platform);
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
 
 // Namespaces without a path need no clean-up: they end with the process.
 using red = NetworkNamespace.create(platform);
@@ -39,8 +39,8 @@ for (const [socket, link, address] of [
 
 const client = red.enter(openUdp);
 const server = blue.enter(openUdp);
-call('bind', server, endpoint('10.7.0.2', 7000));
-call('connect', client, endpoint('10.7.0.2', 7000));
+call('bind', server, encodeSockaddr({ address: '10.7.0.2', port: 7000 }));
+call('connect', client, encodeSockaddr({ address: '10.7.0.2', port: 7000 }));
 
 const started = platform.monotonicNs();
 send(client, 'ping');
@@ -57,15 +57,6 @@ function openUdp(): number {
   return checked('socket', platform.syscall(nr.socket, AF_INET, SOCK_DGRAM, 0));
 }
 
-/** struct sockaddr_in: family u16 (host order), port u16 (network order), address. */
-function endpoint(address: string, port: number): Uint8Array {
-  const bytes = new Uint8Array(16);
-  bytes[0] = AF_INET;
-  new DataView(bytes.buffer).setUint16(2, port);
-  bytes.set(address.split('.').map(Number), 4);
-  return bytes;
-}
-
 function call(name: 'bind' | 'connect', fd: number, address: Uint8Array): void {
   checked(name, platform.syscall(nr[name], fd, address, address.length));
 }
@@ -78,7 +69,7 @@ function send(fd: number, text: string): void {
 function receive(fd: number): { text: string; from: Uint8Array } {
   const bytes = new Uint8Array(100);
   const from = new Uint8Array(16);
-  const length = Uint8Array.of(from.length, 0, 0, 0);
+  const length = encodeInt(from.length);
   const got = platform.syscall(nr.recvfrom, fd, bytes, bytes.length, 0, from, length);
   return { text: decodeUtf8(bytes.subarray(0, checked('recvfrom', got))), from };
 }

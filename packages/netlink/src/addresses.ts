@@ -1,5 +1,6 @@
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import { MalformedMessage } from './errors.ts';
-import { AF_INET, AF_INET6, addressText, readPrefix } from './inet.ts';
+import { addressText, readPrefix } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
 import { Attributes, type Message, MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './wire.ts';
 

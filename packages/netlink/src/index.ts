@@ -1,3 +1,4 @@
+export { AF_INET, AF_INET6 } from '@heddle/sys/net';
 export {
   type AddressOptions,
   addAddress,
@@ -8,7 +9,7 @@ export {
   type Scope,
 } from './addresses.ts';
 export { MalformedMessage, NetlinkError } from './errors.ts';
-export { AF_INET, AF_INET6, type Family } from './inet.ts';
+export type { Family } from './inet.ts';
 export {
   changeLink,
   createBridge,

@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import fc from 'fast-check';
-import {
-  AF_INET,
-  AF_INET6,
-  addressText,
-  macText,
-  readAddress,
-  readMac,
-  readPrefix,
-} from './inet.ts';
+import { addressText, macText, readAddress, readMac, readPrefix } from './inet.ts';
 
 test('addresses of both families are read and written', () => {
   assert.deepEqual(readAddress('10.0.0.1'), { family: AF_INET, bytes: Uint8Array.of(10, 0, 0, 1) });

@@ -1,9 +1,6 @@
 import { formatIp, isIpv4, parseCidr, parseIp } from '@heddle/sys';
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import { MalformedMessage } from './errors.ts';
-
-export const AF_UNSPEC = 0;
-export const AF_INET = 2;
-export const AF_INET6 = 10;
 
 export type Family = typeof AF_INET | typeof AF_INET6;
 

@@ -1,6 +1,7 @@
 import { encodeCString } from '@heddle/sys';
+import { AF_UNSPEC } from '@heddle/sys/net';
 import { MalformedMessage } from './errors.ts';
-import { AF_UNSPEC, macText, readMac } from './inet.ts';
+import { macText, readMac } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
 import { Attributes, type Message, MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './wire.ts';
 

@@ -12,16 +12,19 @@ import {
   syscallNumbers,
   writeFile,
 } from '@heddle/sys';
+import {
+  AF_UNIX,
+  encodeInt,
+  SO_NETNS_COOKIE,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOL_SOCKET,
+} from '@heddle/sys/net';
 
 const O_EXCL = 0o200;
 const CLONE_NEWNET = 0x40000000;
 const MS_BIND = 0x1000;
 const MNT_DETACH = 2;
-const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
-const SO_NETNS_COOKIE = 71;
 const AT_EMPTY_PATH = 0x1000;
 
 /** Of a path to a namespace that was there: EACCES is a zombie's. */
@@ -212,7 +215,7 @@ export function netnsCookie(platform: Platform): bigint {
   );
   try {
     const cookie = new Uint8Array(8);
-    const length = Uint8Array.of(8, 0, 0, 0);
+    const length = encodeInt(cookie.length);
     checked(
       'getsockopt',
       platform.syscall(nr.getsockopt, fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, length),

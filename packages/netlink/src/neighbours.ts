@@ -1,5 +1,6 @@
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import { MalformedMessage } from './errors.ts';
-import { AF_INET, AF_INET6, addressText, macText, readAddress, readMac } from './inet.ts';
+import { addressText, macText, readAddress, readMac } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
 import {
   Attributes,

@@ -1,6 +1,7 @@
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import { type Scope, scopeName, scopeNumber } from './addresses.ts';
 import { MalformedMessage } from './errors.ts';
-import { AF_INET, AF_INET6, addressText, anyAddress, readAddress, readPrefix } from './inet.ts';
+import { addressText, anyAddress, readAddress, readPrefix } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
 import {
   Attributes,

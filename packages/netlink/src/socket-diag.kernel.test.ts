@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checked, closeFd, errno, parseIp, syscallNumbers } from '@heddle/sys';
+import { checked, closeFd, errno, syscallNumbers } from '@heddle/sys';
+import {
+  AF_INET,
+  AF_INET6,
+  encodeSockaddr,
+  MSG_DONTWAIT,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+} from '@heddle/sys/net';
 import { platform, sandbox } from '../testing/kernel.ts';
-import { AF_INET, AF_INET6 } from './inet.ts';
 import { changeLink } from './links.ts';
 import { NETLINK_SOCK_DIAG, NetlinkSocket } from './socket.ts';
 import { destroySocket, listSockets } from './socket-diag.ts';
 
 const nr = syscallNumbers(platform);
-const SOCK_STREAM = 1;
-const SOCK_DGRAM = 2;
-const MSG_DONTWAIT = 0x40;
 
 function withLoopback() {
   const here = sandbox();
@@ -32,17 +36,8 @@ function withLoopback() {
   };
 }
 
-function sockaddr(address: string, port: number): Uint8Array {
-  const v6 = address.includes(':');
-  const bytes = new Uint8Array(v6 ? 28 : 16);
-  bytes[0] = v6 ? AF_INET6 : AF_INET;
-  new DataView(bytes.buffer).setUint16(2, port);
-  bytes.set(v6 ? parseIp(address)! : parseIp(address)!.subarray(12), v6 ? 8 : 4);
-  return bytes;
-}
-
 function call(name: 'connect' | 'bind', fd: number, address: string, port: number): void {
-  const bytes = sockaddr(address, port);
+  const bytes = encodeSockaddr({ address, port });
   checked(name, platform.syscall(nr[name], fd, bytes, bytes.length));
 }
 

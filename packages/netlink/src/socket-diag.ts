@@ -1,6 +1,7 @@
 import { formatIp, isIpv4 } from '@heddle/sys';
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import { MalformedMessage } from './errors.ts';
-import { AF_INET, AF_INET6, addressText, type Family, readAddress } from './inet.ts';
+import { addressText, type Family, readAddress } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
 import { Attributes, type Message, MessageWriter } from './wire.ts';
 

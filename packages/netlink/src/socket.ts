@@ -1,4 +1,13 @@
 import { checked, closeFd, decodeCString, errno, type Platform, syscallNumbers } from '@heddle/sys';
+import {
+  AF_NETLINK,
+  encodeInt,
+  MSG_DONTWAIT,
+  MSG_PEEK,
+  MSG_TRUNC,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+} from '@heddle/sys/net';
 import { MalformedMessage, NetlinkError } from './errors.ts';
 import {
   Attributes,
@@ -17,15 +26,9 @@ import {
 export const NETLINK_ROUTE = 0;
 export const NETLINK_SOCK_DIAG = 4;
 
-const AF_NETLINK = 16;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
 const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
-const MSG_PEEK = 0x2;
-const MSG_TRUNC = 0x20;
-const MSG_DONTWAIT = 0x40;
 const NLMSGERR_ATTR_MSG = 1;
 const dumpAttempts = 8;
 
@@ -52,7 +55,7 @@ export class NetlinkSocket implements Disposable {
       'open netlink socket',
     );
     // Readable reasons instead of a bare errno (Linux 4.12), and short acknowledgements (4.3).
-    const on = Uint8Array.of(1, 0, 0, 0);
+    const on = encodeInt(1);
     for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK]) {
       platform.syscall(this.#nr.setsockopt, this.#fd, SOL_NETLINK, option, on, on.length);
     }

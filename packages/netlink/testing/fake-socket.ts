@@ -1,6 +1,5 @@
 import { errno, type Platform, type SyscallArgument, syscallNumbers } from '@heddle/sys';
-
-const MSG_PEEK = 2;
+import { MSG_PEEK } from '@heddle/sys/net';
 
 /** A kernel that answers what it is told to: datagrams, or -errno for a failing receive. */
 export interface FakeKernel {

@@ -5,6 +5,7 @@ import type { ObjectChange } from '@heddle/objects';
 import { ServiceModel, type ServiceRow } from '@heddle/services';
 import { Reconciler, Table } from '@heddle/state';
 import { parseIp } from '@heddle/sys';
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import { type FrameResult, outsideDevice, type Routes, SocketHandle, VmHost } from '@heddle/vm';
 import { CopiedMap, ForkedMap, Timers, ValueMap, type VmMap } from '@heddle/vm/internal';
 import { isV4, keyOf, mappedIpv4, sameBytes } from './addresses.ts';
@@ -16,8 +17,6 @@ import type { Scenario } from './scenario.ts';
 /** Number of the device behind which a node's pods are. */
 export const podDevice = 100;
 const devices = [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }];
-const AF_INET = 2;
-const AF_INET6 = 10;
 const MTU = 1500;
 const LOOKUP_SOURCE = 1 << 4;
 // enum of BPF_FIB_LKUP_RET_*

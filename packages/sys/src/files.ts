@@ -237,6 +237,19 @@ export function fileStatus(platform: Platform, path: string, follow = true): Fil
   return statusAt(platform, AT_FDCWD, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, `look at ${path}`);
 }
 
+/**
+ * Returns the status of what is at `path` itself, not of a link's target; undefined when nothing is
+ * there. Throws SysError.
+ */
+export function linkStatus(platform: Platform, path: string): FileStatus | undefined {
+  try {
+    return fileStatus(platform, path, false);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
 /** Returns the status of the file behind `fd`. Throws SysError. */
 export function fdStatus(platform: Platform, fd: number): FileStatus {
   return statusAt(platform, fd, '', AT_EMPTY_PATH, `look at fd ${fd}`);

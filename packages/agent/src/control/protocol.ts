@@ -1,7 +1,5 @@
 import { encodeUtf8 } from '@heddle/sys';
 
-export { LineReader } from '../server/line-reader.ts';
-
 /**
  * The control protocol: one JSON value per line, both ways, over a unix stream socket.
  *

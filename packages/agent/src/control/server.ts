@@ -1,27 +1,39 @@
-import { closeFd, type Platform, removeFile } from '@heddle/sys';
 import {
   type Client,
-  type Conversation,
   defaultLimits,
+  LineReader,
   type ServerLimits,
+  type Session,
   StreamServer,
-} from '../server/stream-server.ts';
+} from '@heddle/rpc';
+import { closeFd, type Platform, removeFile } from '@heddle/sys';
+import { AlreadyListening, listenUnix, removeOwnSocket, socketIdentity } from '@heddle/sys/net';
 import {
   ControlError,
   encodeReply,
-  LineReader,
   longestRequest,
   parseRequest,
   type Reply,
   type Request,
 } from './protocol.ts';
-import { listenUnix, removeOwnSocket, socketIdentity } from './unix-socket.ts';
 
 /** Sends events to one client; false once the client is gone or too far behind. */
 export type Follow = (event: unknown) => boolean;
 
 /** Answers a request with a result, or throws ControlError. Another error becomes `internal`. */
 export type Handler = (request: Request, follow: Follow) => unknown;
+
+/** Another agent answers at the path of the control socket. */
+export class AgentRunning extends Error {
+  override readonly name = 'AgentRunning';
+
+  constructor(path: string, options?: ErrorOptions) {
+    super(
+      `listen on ${path}: another agent answers there (stop it first, or give this one its own --socket)`,
+      options,
+    );
+  }
+}
 
 /** Serves the control protocol on a unix socket of mode 0600. */
 export class ControlServer implements Disposable {
@@ -30,7 +42,7 @@ export class ControlServer implements Disposable {
   readonly #identity: string | undefined;
   readonly #server: StreamServer;
 
-  /** Starts to listen. Throws AlreadyListening or SysError. */
+  /** Starts to listen. Throws AgentRunning or SysError. */
   constructor(
     platform: Platform,
     path: string,
@@ -40,7 +52,7 @@ export class ControlServer implements Disposable {
     this.#platform = platform;
     this.#path = path;
     const message = `serve control client: ${limits.clients} clients are connected already (close one, or try again)`;
-    const fd = listenUnix(platform, path);
+    const fd = listen(platform, path);
     let isTaken = false;
     try {
       this.#identity = socketIdentity(platform, path);
@@ -50,7 +62,7 @@ export class ControlServer implements Disposable {
         clientName: 'control client',
         limits,
         refusal: () => encodeReply({ id: null, error: { code: 'busy', message } }),
-        converse: (client) => new ControlConversation(platform, client, handler),
+        newSession: (client) => new ControlSession(platform, client, handler),
       });
     } catch (error) {
       if (!isTaken) closeFd(platform, fd);
@@ -76,8 +88,17 @@ export class ControlServer implements Disposable {
   }
 }
 
+function listen(platform: Platform, path: string): number {
+  try {
+    return listenUnix(platform, path);
+  } catch (error) {
+    if (error instanceof AlreadyListening) throw new AgentRunning(path, { cause: error });
+    throw error;
+  }
+}
+
 /** Answers the request lines of one client. */
-class ControlConversation implements Conversation {
+class ControlSession implements Session {
   readonly #platform: Platform;
   readonly #client: Client;
   readonly #handler: Handler;
@@ -119,7 +140,7 @@ class ControlConversation implements Conversation {
     const early: unknown[] = [];
     let answered = false;
     const follow: Follow = (event) => {
-      client.stay();
+      client.keepOpen();
       if (!answered) early.push(event);
       else client.push(encodeReply({ id: request.id, event }));
       return client.isOpen;

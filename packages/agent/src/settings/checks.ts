@@ -1,5 +1,5 @@
 import { formatIp, isIpv4, parseCidr, parseIp } from '@heddle/sys';
-import { parseListenAddress } from '../server/listen-address.ts';
+import { parseListenAddress } from '@heddle/sys/net';
 import { parsePortRange } from '../snat-ports.ts';
 import type { Check } from './schema.ts';
 

@@ -13,7 +13,7 @@ import {
   IN_UNMOUNT,
   Inotify,
   type InotifyEvent,
-} from './inotify.ts';
+} from '@heddle/sys/net';
 import { isLink, ManifestFileError, readManifest } from './manifest-file.ts';
 import { ManifestSet } from './manifest-set.ts';
 import type { ServerAddress, Source, SourceBatch, SourceProblem, SourceState } from './source.ts';

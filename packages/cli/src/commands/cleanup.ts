@@ -1,9 +1,9 @@
 import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
-import { kindAt, listens } from '@heddle/agent/unix-socket';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { PinLock, pinRoot } from '@heddle/datapath';
 import { hasFilter, listLinks, NetlinkSocket, removeFilter } from '@heddle/netlink';
-import { pathExists } from '@heddle/sys';
+import { linkStatus, pathExists } from '@heddle/sys';
+import { isUnixListening } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import { type OutputFormat, printJson, printLine } from '../print.ts';
 
@@ -21,14 +21,14 @@ interface Options {
  */
 export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Options): Promise<void> {
   if (kubeProxy) return cleanupKubeProxy(output, force ?? false);
-  const runs = listens(nodePlatform(), socket);
+  const runs = isUnixListening(nodePlatform(), socket);
   if (!force && runs) {
     throw new Failure(
       exitCodes.busy,
       `clean up: an agent runs (it answers on ${socket}); stop it first, or say --force to pull the datapath from under it`,
     );
   }
-  const kind = kindAt(nodePlatform(), socket);
+  const kind = linkStatus(nodePlatform(), socket)?.kind;
   if (kind !== undefined && kind !== 'socket') {
     throw new Failure(
       exitCodes.failed,
@@ -41,7 +41,7 @@ export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Optio
   const removed = removeFilters();
   removeTree(`${bpffs}/heddle`, removed);
   // A socket that an agent still listens on is that agent's to remove.
-  const isUsed = kind === 'socket' && listens(nodePlatform(), socket);
+  const isUsed = kind === 'socket' && isUnixListening(nodePlatform(), socket);
   if (!isUsed && remove(() => unlinkSync(socket))) removed.push(socket);
   if (output === 'json') {
     printJson({ removed });

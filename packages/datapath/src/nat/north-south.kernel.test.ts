@@ -236,7 +236,7 @@ function scenarios(mode: Mode): void {
         using tap = Tap.open(pod(a), 'eth0', 'nothing');
         const ip = { src: pod(a).addresses[end], dst: client.addresses[end] };
         const frame = eth(pod(a).firstHop);
-        const ports83 = { sport: 8083, dport: old.localEndpoint.port };
+        const ports83 = { sport: 8083, dport: old.localAddress.port };
         tap.send((end === 'v4' ? frame.ipv4(ip) : frame.ipv6(ip)).udp(ports83).payload('late'));
         assert.equal(text(old.receive()), 'late');
         for (const socket of sockets) socket[Symbol.dispose]();

@@ -1,9 +1,11 @@
 // Ports of the node that services have and that its stack uses, too: for what it masquerades, and where a client
 // addresses a pod directly after it was there through a service.
+
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { BlockingSocket, type Endpoint, type LabNode, type LabPod, type Place } from '@heddle/lab';
+import { BlockingSocket, type LabNode, type LabPod, type Place } from '@heddle/lab';
+import type { SocketAddress } from '@heddle/sys/net';
 import type { Cluster, End } from '../../testing/cluster.ts';
 import { ends, exchange, modes, openCluster, text } from '../../testing/north-south.ts';
 import { replyBit } from '../services/reply-sources.ts';
@@ -57,7 +59,7 @@ for (const name of ['snat/tc', 'snat/xdp native', 'dsr/tc']) {
       protocol: 'tcp' | 'udp',
       end: End,
       port: number,
-      to: Endpoint,
+      to: SocketAddress,
     ) => {
       const socket = bound(place, protocol, end, port);
       socket.connect(to);

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Endpoint, LabPod, Place } from '@heddle/lab';
+import type { LabPod, Place } from '@heddle/lab';
+import type { SocketAddress } from '@heddle/sys/net';
 import { answers, ends, Front, namesOf, type Protocol, protocols } from '../../testing/front.ts';
 
 const tries = 25;
@@ -38,7 +39,12 @@ describe('session affinity of clients outside', () => {
         );
         return { web, write, waysIn };
       };
-      const chosen = (from: Place, protocol: Protocol, to: Endpoint, message: string): string => {
+      const chosen = (
+        from: Place,
+        protocol: Protocol,
+        to: SocketAddress,
+        message: string,
+      ): string => {
         const [pod, ...others] = answers(from, protocol, to, tries);
         assert.deepEqual(others, [], message);
         assert.match(pod!, /^pod-/, message);

@@ -4,18 +4,22 @@
 // between two groups. Each line on stdout
 // is the number of connections made so far and a list of all that went wrong: nothing is tried
 // twice, and nothing is forgiven.
+
 import { writeSync } from 'node:fs';
-import { closeFd, errno, errnoNames, parseIp, syscallNumbers } from '@heddle/sys';
+import { closeFd, errno, errnoNames, syscallNumbers } from '@heddle/sys';
+import {
+  AF_INET,
+  AF_INET6,
+  encodeSockaddr,
+  MSG_NOSIGNAL,
+  SOCK_CLOEXEC,
+  SOCK_STREAM,
+} from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 
 const groupSize = 16;
 /** Connections between two reports, without pauses. */
 const reportEvery = 4096;
-const SOCK_STREAM = 1;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_NOSIGNAL = 0x4000;
-const AF_INET = 2;
-const AF_INET6 = 10;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
 
@@ -26,7 +30,7 @@ const sleeping = new Int32Array(new SharedArrayBuffer(4));
 const platform = nodePlatform();
 const nr = syscallNumbers(platform);
 const family = target.includes(':') ? AF_INET6 : AF_INET;
-const address = socketAddress();
+const address = encodeSockaddr({ address: target, port });
 const request = new Uint8Array(1);
 const reply = new Uint8Array(8);
 const failures: string[] = [];
@@ -77,16 +81,4 @@ function call(name: string, number: number, ...args: (number | Uint8Array)[]): n
 
 function fail(what: string): void {
   failures.push(`connection ${made}, ${new Date().toISOString()}: ${what}`);
-}
-
-/** struct sockaddr_in or sockaddr_in6. */
-function socketAddress(): Uint8Array {
-  const ip = parseIp(target)!;
-  const bytes = new Uint8Array(family === AF_INET ? 16 : 28);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, family, true);
-  view.setUint16(2, port);
-  if (family === AF_INET) bytes.set(ip.subarray(12), 4);
-  else bytes.set(ip, 8);
-  return bytes;
 }

@@ -2,15 +2,15 @@
 // the bytes NUMBER and X, and closes it. It serves IPv4 and IPv6, and says on stdout when it
 // listens. Once its stdin is closed it stays until nothing has come for a while, so that whoever
 // was sent here before is still served; then it says how many there were.
+
 import { writeSync } from 'node:fs';
 import { BlockingSocket } from '@heddle/lab';
 import { checked, closeFd, errno, syscallNumbers } from '@heddle/sys';
+import { MSG_NOSIGNAL, SOCK_CLOEXEC } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 
 /** From the choice of a backend to its SYN it takes far less, also on a busy machine. */
 const silenceMs = 1000;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_NOSIGNAL = 0x4000;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
 

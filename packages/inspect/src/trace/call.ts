@@ -1,4 +1,5 @@
 import { errnoNames, formatEndpoint, parseIp } from '@heddle/sys';
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import { addressOf, SocketHandle, textOf } from '@heddle/vm';
 import { familyOf } from '@heddle/vm/internal';
 import type { Question } from './question.ts';
@@ -9,8 +10,6 @@ const sockets = {
   tcp: { protocol: 6, type: 1, call: 'connect', answer: 'getpeername' },
   udp: { protocol: 17, type: 2, call: 'sendmsg', answer: 'recvmsg' },
 } as const;
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 type Call = 'connect' | 'sendmsg' | 'getpeername' | 'recvmsg';
 

@@ -1,5 +1,6 @@
 import { localTable, mainTable, type Route } from '@heddle/netlink';
 import { cidrContains, formatIp, parseCidr, parseIp } from '@heddle/sys';
+import { AF_INET } from '@heddle/sys/net';
 import type { Routes } from '@heddle/vm';
 import type { DumpedNetwork } from '../dump/dump.ts';
 
@@ -15,7 +16,6 @@ export const fib = {
   tooLarge: 8,
 } as const;
 
-const AF_INET = 2;
 const LOOKUP_SOURCE = 1 << 4;
 // struct bpf_fib_lookup
 const LENGTH = 6;

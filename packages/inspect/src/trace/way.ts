@@ -1,5 +1,6 @@
 import { Packet } from '@heddle/lab';
 import { formatEndpoint, parseIp } from '@heddle/sys';
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import type { DecodedFields } from './decode.ts';
 import {
   type Described,
@@ -24,8 +25,6 @@ const REDIRECT = 7;
 const XDP_DROP = 1;
 const XDP_TX = 3;
 
-const AF_INET = 2;
-const AF_INET6 = 10;
 // struct __sk_buff, as far as it is given
 const IFINDEX = 40;
 const TC_INDEX = 44;

@@ -8,9 +8,10 @@ import {
   SysError,
   syscallNumbers,
 } from '@heddle/sys';
-import type { Place } from '../place.ts';
 import {
   AF_PACKET,
+  encodeInt,
+  encodePacketSockaddr,
   encodeTimeout,
   MSG_DONTWAIT,
   SO_ATTACH_FILTER,
@@ -18,14 +19,15 @@ import {
   SO_RCVTIMEO,
   SOCK_CLOEXEC,
   SOCK_RAW,
+  SOL_PACKET,
   SOL_SOCKET,
-} from '../traffic/socket-constants.ts';
+} from '@heddle/sys/net';
+import type { Place } from '../place.ts';
 import { Packet } from './packet.ts';
 
 // linux/if_packet.h, linux/if_ether.h
 const ETH_P_ALL = 3;
 const PACKET_OUTGOING = 4;
-const SOL_PACKET = 263;
 const PACKET_STATISTICS = 6;
 /** struct sockaddr_ll: family u16, protocol be16, ifindex s32, hatype u16, pkttype u8, ... */
 const sockaddrSize = 20;
@@ -97,7 +99,7 @@ export class Tap implements Disposable {
       `open tap on ${name}`,
     );
     const tap = new Tap(platform, name, fd);
-    const size = new Uint8Array(Int32Array.of(receiveBuffer).buffer);
+    const size = encodeInt(receiveBuffer);
     tap.#call('setsockopt', SOL_SOCKET, SO_RCVBUFFORCE, size, size.length);
     if (hears === 'icmp') {
       const filter = encodeFilter(onlyIcmp);
@@ -107,11 +109,7 @@ export class Tap implements Disposable {
       program.setBigUint64(8, platform.addressOf(filter), true);
       tap.#call('setsockopt', SOL_SOCKET, SO_ATTACH_FILTER, new Uint8Array(program.buffer), 16);
     }
-    const address = new Uint8Array(sockaddrSize);
-    const view = new DataView(address.buffer);
-    view.setUint16(0, AF_PACKET, true);
-    view.setUint16(2, hears === 'nothing' ? 0 : ETH_P_ALL);
-    view.setInt32(4, index, true);
+    const address = encodePacketSockaddr(index, hears === 'nothing' ? 0 : ETH_P_ALL);
     tap.#call('bind', address, address.length);
     return tap;
   }
@@ -168,7 +166,7 @@ export class Tap implements Disposable {
 
   #receive(flags: number): Captured | undefined {
     const address = new Uint8Array(sockaddrSize);
-    const length = Uint8Array.of(sockaddrSize, 0, 0, 0);
+    const length = encodeInt(sockaddrSize);
     const got = this.#raw('recvfrom', this.#buffer, largestFrame, flags, address, length);
     if (got === -errno.EAGAIN) return undefined;
     const size = this.#checked('recvfrom', got);
@@ -180,7 +178,7 @@ export class Tap implements Disposable {
   #checkLosses(): void {
     // struct tpacket_stats: packets u32, drops u32; reading it sets both to 0.
     const statistics = new Uint8Array(8);
-    const length = Uint8Array.of(8, 0, 0, 0);
+    const length = encodeInt(statistics.length);
     this.#call('getsockopt', SOL_PACKET, PACKET_STATISTICS, statistics, length);
     const lost = new DataView(statistics.buffer).getUint32(4, true);
     if (lost > 0) throw new Error(`tap ${this.#name}: lost ${lost} packets (drain it more often)`);

@@ -7,11 +7,14 @@ import {
   SysError,
   syscallNumbers,
 } from '@heddle/sys';
-import { decodeSockaddr, type Endpoint, encodeSockaddr, endpointText } from './endpoint.ts';
 import {
   AF_INET,
   AF_INET6,
+  decodeSockaddr,
+  encodeInt,
+  encodeSockaddr,
   encodeTimeout,
+  formatSocketAddress,
   IPPROTO_IPV6,
   IPV6_V6ONLY,
   MSG_NOSIGNAL,
@@ -23,7 +26,9 @@ import {
   SOCK_DGRAM,
   SOCK_STREAM,
   SOL_SOCKET,
-} from './socket-constants.ts';
+  type SocketAddress,
+  sockaddrSize,
+} from '@heddle/sys/net';
 
 export interface BlockingSocketOptions {
   readonly protocol: 'tcp' | 'udp';
@@ -69,7 +74,7 @@ export class BlockingSocket implements Disposable {
   }
 
   /** Throws SysError: ECONNREFUSED, ETIMEDOUT, EPERM, ... */
-  connect(to: Endpoint): void {
+  connect(to: SocketAddress): void {
     const address = encodeSockaddr(to);
     const result = this.#retry(() =>
       this.#platform.syscall(this.#nr.connect, this.#fd, address, address.length),
@@ -78,8 +83,8 @@ export class BlockingSocket implements Disposable {
     this.#check('connect', result === -errno.EINPROGRESS ? -errno.EAGAIN : result, to);
   }
 
-  bind(to: Endpoint): void {
-    const on = Uint8Array.of(1, 0, 0, 0);
+  bind(to: SocketAddress): void {
+    const on = encodeInt(1);
     this.setOption(SOL_SOCKET, SO_REUSEADDR, on);
     const address = encodeSockaddr(to);
     this.#check(
@@ -91,7 +96,7 @@ export class BlockingSocket implements Disposable {
 
   /** Takes IPv4 traffic too, or not, before `bind` to `::`. */
   setV6Only(on: boolean): void {
-    this.setOption(IPPROTO_IPV6, IPV6_V6ONLY, Uint8Array.of(on ? 1 : 0, 0, 0, 0));
+    this.setOption(IPPROTO_IPV6, IPV6_V6ONLY, encodeInt(on ? 1 : 0));
   }
 
   setOption(level: number, option: number, value: Uint8Array): void {
@@ -116,7 +121,7 @@ export class BlockingSocket implements Disposable {
   }
 
   /** Sends all of it; `to` is for unconnected UDP. */
-  send(data: Uint8Array | string, to?: Endpoint): void {
+  send(data: Uint8Array | string, to?: SocketAddress): void {
     const bytes = typeof data === 'string' ? encodeUtf8(data) : data;
     const address = to ? encodeSockaddr(to) : new Uint8Array(0);
     let at = 0;
@@ -152,10 +157,10 @@ export class BlockingSocket implements Disposable {
   }
 
   /** One datagram and where it says it is from. */
-  receiveFrom(size = 65536): { readonly bytes: Uint8Array; readonly from: Endpoint } {
+  receiveFrom(size = 65536): { readonly bytes: Uint8Array; readonly from: SocketAddress } {
     const bytes = new Uint8Array(size);
-    const address = new Uint8Array(28);
-    const length = Uint8Array.of(address.length, 0, 0, 0);
+    const address = new Uint8Array(sockaddrSize);
+    const length = encodeInt(address.length);
     const got = this.#retry(() =>
       this.#platform.syscall(this.#nr.recvfrom, this.#fd, bytes, size, 0, address, length),
     );
@@ -165,12 +170,12 @@ export class BlockingSocket implements Disposable {
     };
   }
 
-  get localEndpoint(): Endpoint {
-    return this.#endpoint('getsockname');
+  get localAddress(): SocketAddress {
+    return this.#address('getsockname');
   }
 
-  get peerEndpoint(): Endpoint {
-    return this.#endpoint('getpeername');
+  get peerAddress(): SocketAddress {
+    return this.#address('getpeername');
   }
 
   /** Closes the socket; more than once is fine. */
@@ -180,9 +185,9 @@ export class BlockingSocket implements Disposable {
     this.#fd = -1;
   }
 
-  #endpoint(name: 'getsockname' | 'getpeername'): Endpoint {
-    const address = new Uint8Array(28);
-    const length = Uint8Array.of(address.length, 0, 0, 0);
+  #address(name: 'getsockname' | 'getpeername'): SocketAddress {
+    const address = new Uint8Array(sockaddrSize);
+    const length = encodeInt(address.length);
     this.#check(name, this.#platform.syscall(this.#nr[name], this.#fd, address, length));
     return decodeSockaddr(address);
   }
@@ -200,9 +205,13 @@ export class BlockingSocket implements Disposable {
     }
   }
 
-  #check(syscall: string, result: number, endpoint?: Endpoint): number {
+  #check(syscall: string, result: number, address?: SocketAddress): number {
     if (result >= 0) return result;
     const code = result === -errno.EAGAIN ? errno.ETIMEDOUT : -result;
-    throw new SysError(syscall, code, endpoint ? `${syscall} ${endpointText(endpoint)}` : syscall);
+    throw new SysError(
+      syscall,
+      code,
+      address ? `${syscall} ${formatSocketAddress(address)}` : syscall,
+    );
   }
 }

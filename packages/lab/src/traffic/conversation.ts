@@ -1,15 +1,15 @@
 import { decodeUtf8 } from '@heddle/sys';
+import { formatSocketAddress, type SocketAddress } from '@heddle/sys/net';
 import { pattern } from '../packet/packet.ts';
 import type { Place } from '../place.ts';
 import { BlockingSocket } from './blocking-socket.ts';
-import { type Endpoint, endpointText } from './endpoint.ts';
 
 // What one end says to another, from inside this process by blocking calls: each throws SysError
 // with what the kernel made of it (ECONNREFUSED, ETIMEDOUT, ...). The other end must be a process
 // of its own (startBackend).
 
 /** A TCP connection from a place, to be closed by the caller. */
-export function connectTcp(from: Place, to: Endpoint, timeoutMs = 2000): BlockingSocket {
+export function connectTcp(from: Place, to: SocketAddress, timeoutMs = 2000): BlockingSocket {
   const socket = open(from, 'tcp', to, timeoutMs);
   try {
     socket.connect(to);
@@ -21,14 +21,14 @@ export function connectTcp(from: Place, to: Endpoint, timeoutMs = 2000): Blockin
 }
 
 /** A connected UDP socket of a place, to be closed by the caller. */
-export function connectUdp(from: Place, to: Endpoint, timeoutMs = 2000): BlockingSocket {
+export function connectUdp(from: Place, to: SocketAddress, timeoutMs = 2000): BlockingSocket {
   const socket = open(from, 'udp', to, timeoutMs);
   socket.connect(to);
   return socket;
 }
 
 /** Connects, sends, and returns all that comes until the other end closes. */
-export function askTcp(from: Place, to: Endpoint, text: string, timeoutMs = 2000): string {
+export function askTcp(from: Place, to: SocketAddress, text: string, timeoutMs = 2000): string {
   using socket = connectTcp(from, to, timeoutMs);
   socket.send(text);
   socket.endSending();
@@ -38,18 +38,18 @@ export function askTcp(from: Place, to: Endpoint, text: string, timeoutMs = 2000
 }
 
 /** Sends a datagram and returns the first that comes back. */
-export function askUdp(from: Place, to: Endpoint, text: string, timeoutMs = 2000): string {
+export function askUdp(from: Place, to: SocketAddress, text: string, timeoutMs = 2000): string {
   using socket = connectUdp(from, to, timeoutMs);
   socket.send(text);
   return decodeUtf8(socket.receive());
 }
 
 /** The body that `GET path` is answered with. Throws an Error when the status isn't 200. */
-export function askHttp(from: Place, to: Endpoint, path = '/name', timeoutMs = 2000): string {
-  const request = `GET ${path} HTTP/1.1\r\nHost: ${endpointText(to)}\r\nConnection: close\r\n\r\n`;
+export function askHttp(from: Place, to: SocketAddress, path = '/name', timeoutMs = 2000): string {
+  const request = `GET ${path} HTTP/1.1\r\nHost: ${formatSocketAddress(to)}\r\nConnection: close\r\n\r\n`;
   const answer = askTcp(from, to, request, timeoutMs);
   const body = /^HTTP\/1\.1 200 .*?\r\n\r\n(.*)$/s.exec(answer)?.[1];
-  if (body === undefined) throw new Error(`ask ${endpointText(to)}: it said ${answer}`);
+  if (body === undefined) throw new Error(`ask ${formatSocketAddress(to)}: it said ${answer}`);
   return body;
 }
 
@@ -60,7 +60,7 @@ const partSize = 65536;
  * Sends so many bytes to an echo port of a backend and looks whether the same come back. Throws an
  * Error that says where they differ.
  */
-export function echoBytes(from: Place, to: Endpoint, size: number, timeoutMs = 5000): void {
+export function echoBytes(from: Place, to: SocketAddress, size: number, timeoutMs = 5000): void {
   using socket = connectTcp(from, to, timeoutMs);
   const bytes = pattern(size);
   let sent = 0;
@@ -77,14 +77,16 @@ export function echoBytes(from: Place, to: Endpoint, size: number, timeoutMs = 5
     if (part.length === 0) break;
     const wrong = part.findIndex((byte, i) => byte !== bytes[back + i]);
     if (wrong >= 0)
-      throw new Error(`echo ${size} bytes at ${endpointText(to)}: byte ${back + wrong} differs`);
+      throw new Error(
+        `echo ${size} bytes at ${formatSocketAddress(to)}: byte ${back + wrong} differs`,
+      );
     back += part.length;
   }
   if (back !== size)
-    throw new Error(`echo ${size} bytes at ${endpointText(to)}: ${back} came back`);
+    throw new Error(`echo ${size} bytes at ${formatSocketAddress(to)}: ${back} came back`);
 }
 
-function open(from: Place, protocol: 'tcp' | 'udp', to: Endpoint, timeoutMs: number) {
+function open(from: Place, protocol: 'tcp' | 'udp', to: SocketAddress, timeoutMs: number) {
   const family = to.address.includes(':') ? 6 : 4;
   return from.enter(() => BlockingSocket.open(from.platform, { protocol, family, timeoutMs }));
 }

@@ -7,12 +7,13 @@
 //   --timeout-ms N   default 2000; then a request has failed with ETIMEDOUT
 // stdin, a line each: `stop`, or `target NAME=ADDRESS:PORT[,...]` in place of what NAME had.
 // stdout: `started` once each target was asked, then ClientReport (report.ts) as JSON, a line each.
+
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { decodeUtf8, encodeUtf8, SysError } from '@heddle/sys';
+import { formatSocketAddress, readSocketAddress, type SocketAddress } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import { BlockingSocket } from './blocking-socket.ts';
-import { type Endpoint, endpointText, readEndpoint } from './endpoint.ts';
 import { type ClientReport, Tally } from './report.ts';
 
 const { values } = parseArgs({
@@ -31,7 +32,7 @@ const reportNs = Number(values['report-ms']) * 1e6;
 const timeoutMs = Number(values['timeout-ms']);
 
 /** Addresses of the targets, and what came of them since the last report and in all. */
-const targets = new Map<string, { endpoints: Endpoint[]; window: Tally; total: Tally }>();
+const targets = new Map<string, { endpoints: SocketAddress[]; window: Tally; total: Tally }>();
 for (const text of values.target) setTarget(text);
 
 let stopped = false;
@@ -71,14 +72,14 @@ process.exit();
 
 function setTarget(text: string): void {
   const [name, list] = text.split('=', 2);
-  const endpoints = (list ?? '').split(',').filter(Boolean).map(readEndpoint);
+  const endpoints = (list ?? '').split(',').filter(Boolean).map(readSocketAddress);
   const target = targets.get(name!);
   if (target) target.endpoints = endpoints;
   else targets.set(name!, { endpoints, window: new Tally(), total: new Tally() });
 }
 
-function measure(to: Endpoint, tally: Tally): void {
-  const request = `GET /name HTTP/1.1\r\nHost: ${endpointText(to)}\r\nConnection: close\r\n\r\n`;
+function measure(to: SocketAddress, tally: Tally): void {
+  const request = `GET /name HTTP/1.1\r\nHost: ${formatSocketAddress(to)}\r\nConnection: close\r\n\r\n`;
   const before = now();
   try {
     const answer = fetchOnce(to, encodeUtf8(request));
@@ -93,7 +94,7 @@ function measure(to: Endpoint, tally: Tally): void {
 }
 
 /** The server closes first, as `Connection: close` asks it to, so TIME_WAIT is not the client's. */
-function fetchOnce(to: Endpoint, request: Uint8Array): string {
+function fetchOnce(to: SocketAddress, request: Uint8Array): string {
   using socket = BlockingSocket.open(platform, {
     protocol: 'tcp',
     family: to.address.includes(':') ? 6 : 4,

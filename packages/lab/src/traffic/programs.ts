@@ -2,8 +2,8 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { formatSocketAddress, type SocketAddress } from '@heddle/sys/net';
 import type { Place } from '../place.ts';
-import { type Endpoint, endpointText } from './endpoint.ts';
 import type { ClientReport } from './report.ts';
 
 export interface BackendPorts {
@@ -117,7 +117,7 @@ export function startHttpClient(place: Place, options: HttpClientOptions): HttpC
 
 export interface FloodOptions {
   /** Where the connections are asked for; of the family of the addresses that are made up. */
-  readonly to: Endpoint;
+  readonly to: SocketAddress;
   /** Packets to send. */
   readonly count: number;
 }
@@ -128,7 +128,7 @@ export interface FloodOptions {
  */
 export async function floodWithSyns(place: Place, { to, count }: FloodOptions): Promise<void> {
   const { src, dst } = place.firstHop;
-  const args = [`${place.link('eth0').index}`, src, dst, endpointText(to), `${count}`];
+  const args = [`${place.link('eth0').index}`, src, dst, formatSocketAddress(to), `${count}`];
   const child = spawnProgram(place, 'syn-flood.ts', args, 'ignore');
   const [code, signal] = await once(child, 'close');
   if (code !== 0) throw new Error(`flood from ${place.name}: ended by ${signal ?? `code ${code}`}`);

@@ -1,7 +1,7 @@
+import type { SocketAddress } from '@heddle/sys/net';
 import { folded } from '../packet/checksum.ts';
 import { eth, type Packet } from '../packet/packet.ts';
 import { spoofedRanges } from '../topology.ts';
-import type { Endpoint } from './endpoint.ts';
 
 /** Addresses that a flood comes from: 2^16 of each family's range. */
 const addresses = 1 << 16;
@@ -15,7 +15,7 @@ const ports = 65_536 - firstPort;
  */
 export function* spoofedSyns(
   hop: { readonly src: string; readonly dst: string },
-  to: Endpoint,
+  to: SocketAddress,
   count: number,
 ): Generator<Uint8Array> {
   if (count > addresses * ports) throw new RangeError(`make ${count} SYNs: too many`);
@@ -42,7 +42,7 @@ export function* spoofedSyns(
 }
 
 /** The SYN of the first address of the range, from port 0. */
-function template(hop: { src: string; dst: string }, to: Endpoint, v4: boolean): Packet {
+function template(hop: { src: string; dst: string }, to: SocketAddress, v4: boolean): Packet {
   const [source] = (v4 ? spoofedRanges.v4 : spoofedRanges.v6).split('/') as [string];
   const ends = { src: source, dst: to.address };
   const packet = v4 ? eth(hop).ipv4({ ...ends, df: true }) : eth(hop).ipv6(ends);

@@ -1,5 +1,6 @@
 import { errno } from '@heddle/sys';
-import { AF_INET6, readSockaddr, toBytes } from '../host/address.ts';
+import { AF_INET6 } from '@heddle/sys/net';
+import { readSockaddr, toBytes } from '../host/address.ts';
 import type { Machine } from '../machine.ts';
 import { StorageMap } from '../maps/storage-map.ts';
 import type { Helper } from '../program.ts';

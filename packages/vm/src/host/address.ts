@@ -1,4 +1,5 @@
 import { formatIp, parseIp } from '@heddle/sys';
+import { AF_INET, AF_INET6, AF_UNSPEC } from '@heddle/sys/net';
 
 /** An IP address as 16 characters, one for each byte, IPv4 as ::ffff:a.b.c.d. It is a key of Maps. */
 export type Address = string;
@@ -7,10 +8,6 @@ export interface Endpoint {
   readonly address: Address;
   readonly port: number;
 }
-
-export const AF_UNSPEC = 0;
-export const AF_INET = 2;
-export const AF_INET6 = 10;
 
 const mappedPrefix = '\0\0\0\0\0\0\0\0\0\0\xff\xff';
 

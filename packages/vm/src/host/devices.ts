@@ -1,6 +1,7 @@
 import { attachTypes } from '@heddle/ebpf';
 import { BPF_F_BEFORE, linkTypes } from '@heddle/ebpf/internal';
 import { errno, SysError } from '@heddle/sys';
+import { AF_INET } from '@heddle/sys/net';
 import type { Redirection } from '../helpers/forwarding.ts';
 import type { AttachPoint, LinkObject } from '../links.ts';
 import type { Machine, Routes } from '../machine.ts';
@@ -134,7 +135,6 @@ function linkAddress(index: number): Uint8Array {
   return Uint8Array.of(2, 0, 0, 0, index >> 8, index & 0xff);
 }
 
-const AF_INET = 2;
 const LOOKUP_SOURCE = 1 << 4;
 const MTU = 1500;
 // enum of BPF_FIB_LKUP_RET_*

@@ -1,5 +1,6 @@
 import { attachTypes } from '@heddle/ebpf';
 import { errno } from '@heddle/sys';
+import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import type { SocketSubject } from '../helpers/sockets.ts';
 import type { Machine } from '../machine.ts';
 import type { SocketHandle } from '../socket.ts';
@@ -26,9 +27,6 @@ const FAMILY = 28;
 const TYPE = 32;
 const PROTOCOL = 36;
 const SK = 64;
-
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 /** The outcome of a hook: 0 or -errno, and the endpoint after the programs. */
 export interface HookResult {

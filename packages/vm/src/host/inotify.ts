@@ -1,12 +1,7 @@
 import { encodeUtf8, errno } from '@heddle/sys';
+import { IN_CLOSE_WRITE, IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO } from '@heddle/sys/net';
 import { VmObject } from '../objects.ts';
 import type { Directory, FileChange } from './files.ts';
-
-const IN_CLOSE_WRITE = 0x8;
-const IN_MOVED_FROM = 0x40;
-const IN_MOVED_TO = 0x80;
-const IN_CREATE = 0x100;
-const IN_DELETE = 0x200;
 
 const bits: Readonly<Record<FileChange, number>> = {
   written: IN_CLOSE_WRITE,

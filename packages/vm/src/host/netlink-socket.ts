@@ -1,4 +1,5 @@
 import { errno } from '@heddle/sys';
+import { MSG_PEEK, MSG_TRUNC } from '@heddle/sys/net';
 import { VmObject } from '../objects.ts';
 import { type Address, toBytes } from './address.ts';
 import { outsideDevice } from './devices.ts';
@@ -28,8 +29,6 @@ const IFF_LOOPBACK = 8;
 const RT_TABLE_MAIN = 254;
 const RTN_UNICAST = 1;
 const LOOPBACK = 1;
-const MSG_PEEK = 2;
-const MSG_TRUNC = 0x20;
 
 /**
  * A routing netlink socket (rtnetlink(7)) that lists interfaces, addresses and routes: lo, and an external

@@ -1,30 +1,30 @@
 import { errno, type SyscallName } from '@heddle/sys';
-import type { Descriptors } from '../descriptors.ts';
 import {
   AF_INET,
   AF_INET6,
+  AF_NETLINK,
+  AF_UNIX,
   AF_UNSPEC,
-  type Endpoint,
-  readSockaddr,
-  writeSockaddr,
-} from './address.ts';
+  IP_BIND_ADDRESS_NO_PORT,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  SO_NETNS_COOKIE,
+  SO_REUSEPORT,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from '@heddle/sys/net';
+import type { Descriptors } from '../descriptors.ts';
+import { type Endpoint, readSockaddr, writeSockaddr } from './address.ts';
 import type { VmHost } from './host.ts';
 import { LocalSocket } from './local-socket.ts';
 import { NetlinkObject } from './netlink-socket.ts';
 import type { Arguments, Call } from './platform.ts';
-import { SOCK_DGRAM, SOCK_STREAM, VmSocket } from './socket.ts';
+import { VmSocket } from './socket.ts';
 
-const AF_UNIX = 1;
-const AF_NETLINK = 16;
 /** The type of a socket without SOCK_CLOEXEC and SOCK_NONBLOCK. */
 const TYPE_MASK = 0xf;
-const SOL_SOCKET = 1;
-const SO_REUSEPORT = 15;
-const SO_NETNS_COOKIE = 71;
-const IPPROTO_IPV6 = 41;
-const IPV6_V6ONLY = 26;
 const SOL_IP = 0;
-const IP_BIND_ADDRESS_NO_PORT = 24;
 /** sizeof(struct mmsghdr), and offsets of the msghdr in it. */
 const MMSGHDR = 64;
 const NAME = 0;

@@ -1,10 +1,10 @@
 import { attachTypes } from '@heddle/ebpf';
 import { errno } from '@heddle/sys';
+import { AF_INET, IPPROTO_TCP, IPPROTO_UDP, SOCK_STREAM } from '@heddle/sys/net';
 import { VmObject } from '../objects.ts';
 import { SocketHandle } from '../socket.ts';
 import {
   type Address,
-  AF_INET,
   anyV4,
   anyV6,
   broadcast,
@@ -23,10 +23,6 @@ import { familyOf } from './hooks.ts';
 import type { VmHost } from './host.ts';
 import type { VmNamespace } from './namespace.ts';
 
-export const SOCK_STREAM = 1;
-export const SOCK_DGRAM = 2;
-const IPPROTO_TCP = 6;
-const IPPROTO_UDP = 17;
 /** States of include/net/tcp_states.h. */
 const TCP_ESTABLISHED = 1;
 const TCP_SYN_SENT = 2;

@@ -1,12 +1,9 @@
-import {
-  checked,
-  closeFd,
-  decodeCString,
-  encodeCString,
-  errno,
-  type Platform,
-  syscallNumbers,
-} from '@heddle/sys';
+import { errno } from '../errno.ts';
+import { checked } from '../errors.ts';
+import { closeFd } from '../files.ts';
+import type { Platform } from '../platform.ts';
+import { syscallNumbers } from '../syscalls.ts';
+import { decodeCString, encodeCString } from '../utf8.ts';
 
 // Masks of linux/inotify.h.
 export const IN_CLOSE_WRITE = 0x8;
@@ -24,22 +21,25 @@ export const IN_ONLYDIR = 0x1000000;
 const IN_NONBLOCK = 0o4000;
 const IN_CLOEXEC = 0o2000000;
 
+/** One event of an inotify instance. */
 export interface InotifyEvent {
-  /** The watch that it is about; -1 for an overflow of the queue. */
+  /** Number of the watch; -1 when the queue has overflowed (IN_Q_OVERFLOW). */
   readonly watch: number;
+  /** IN_* bits. */
   readonly mask: number;
-  /** Ties the two halves of a rename together; 0 otherwise. */
+  /** The same number in both events of one rename; 0 otherwise. */
   readonly cookie: number;
-  /** Name in the watched directory; empty when it is about the directory itself. */
+  /** Name in the watched directory; empty when the event concerns the directory itself. */
   readonly name: string;
 }
 
-/** An inotify instance. Throws SysError (EMFILE: more than fs.inotify.max_user_instances). */
+/** An inotify instance (inotify(7)). */
 export class Inotify implements Disposable {
   readonly fd: number;
   readonly #platform: Platform;
   readonly #buffer = new Uint8Array(65536);
 
+  /** Throws SysError (EMFILE beyond the limit fs.inotify.max_user_instances). */
   constructor(platform: Platform) {
     this.#platform = platform;
     this.fd = checked(
@@ -49,18 +49,21 @@ export class Inotify implements Disposable {
     );
   }
 
-  /** Watches a path (its target, if it is a link); the same number for the same inode. Or -errno. */
+  /**
+   * Watches a path, or the target of a link, for the events in `mask`. Returns the number of the
+   * watch, which is the same for the same inode, or -errno.
+   */
   add(path: string, mask: number): number {
     const nr = syscallNumbers(this.#platform).inotify_add_watch;
     return this.#platform.syscall(nr, this.fd, encodeCString(path), mask);
   }
 
-  /** Ends a watch; one that the kernel ended already is fine. */
+  /** Ends a watch; one that the kernel has ended already is fine. */
   remove(watch: number): void {
     this.#platform.syscall(syscallNumbers(this.#platform).inotify_rm_watch, this.fd, watch);
   }
 
-  /** All events that wait, without blocking. */
+  /** Returns all queued events without waiting. Throws SysError. */
   read(): InotifyEvent[] {
     const events: InotifyEvent[] = [];
     const nr = syscallNumbers(this.#platform).read;
@@ -78,7 +81,7 @@ export class Inotify implements Disposable {
   }
 }
 
-/** struct inotify_event: wd s32, mask u32, cookie u32, len u32, name padded with NULs to len. */
+/** Decodes structs inotify_event: wd s32, mask u32, cookie u32, len u32, name padded with NULs. */
 function decodeEvents(bytes: Uint8Array, events: InotifyEvent[]): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let at = 0; at < bytes.length; ) {

@@ -4,14 +4,14 @@ import { encodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
 import { LineReader } from './line-reader.ts';
 
-describe('line reader', () => {
+describe('LineReader', () => {
   const collect = (reader: LineReader) => {
     const lines: string[] = [];
     for (let line = reader.next(); line !== undefined; line = reader.next()) lines.push(line);
     return lines;
   };
 
-  it('gives the same lines however the bytes are cut', () => {
+  it('returns the same lines however the bytes are split into chunks', () => {
     const text = fc.array(fc.string({ unit: 'grapheme', maxLength: 30 }), { maxLength: 12 });
     fc.assert(
       fc.property(
@@ -37,7 +37,7 @@ describe('line reader', () => {
     );
   });
 
-  it('takes a line of exactly the longest length and none that is longer', () => {
+  it('accepts a line of exactly the longest length, and overflows on a longer one', () => {
     const reader = new LineReader(5);
     reader.push(encodeUtf8('12345\n123456\n'));
     assert.equal(reader.next(), '12345');
@@ -47,7 +47,7 @@ describe('line reader', () => {
     assert.equal(reader.next(), undefined);
   });
 
-  it('gives up on an endless line as soon as it is too long', () => {
+  it('overflows on an endless line as soon as it is too long', () => {
     const longest = 65_536;
     const reader = new LineReader(longest);
     const chunk = new Uint8Array(16384).fill(0x78);
@@ -60,7 +60,7 @@ describe('line reader', () => {
     }
   });
 
-  it('drops a carriage return before the newline only', () => {
+  it('removes a carriage return only before the newline', () => {
     const reader = new LineReader(100);
     reader.push(encodeUtf8('a\rb\r\n\r\n'));
     assert.deepEqual(collect(reader), ['a\rb', '']);

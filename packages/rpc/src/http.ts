@@ -1,18 +1,18 @@
 import { encodeUtf8, trimBlanks } from '@heddle/sys';
 import { LineReader } from './line-reader.ts';
 
-// HTTP/1.1 (RFC 9112) as far as a server of a few documents needs it: requests without content.
+// The part of HTTP/1.1 (RFC 9112) that a server of a few documents needs: requests without content.
 
 /** A request for a document. */
 export interface HttpRequest {
   readonly method: 'GET' | 'HEAD';
-  /** Path of the target, without a query. */
+  /** Path of the target, without its query. */
   readonly path: string;
-  /** The client wants no further answer on this connection. */
+  /** The client sends no further request on this connection. */
   readonly isLast: boolean;
 }
 
-/** Why what a client sent is no request that is answered; the connection ends with it. */
+/** A refusal of what a client has sent; it ends the connection. */
 export interface HttpFault {
   readonly status: number;
   readonly message: string;
@@ -20,14 +20,14 @@ export interface HttpFault {
 
 export interface HttpResponse {
   readonly status: number;
-  /** Media type with its charset. */
+  /** Media type with its character set. */
   readonly type: string;
-  /** Header fields beside those that every response has. */
+  /** Header fields in addition to those of every response. */
   readonly fields?: Readonly<Record<string, string>>;
   readonly body: string;
 }
 
-/** Bytes of one line of a request's head, and of all its lines together. */
+/** Largest numbers of bytes in one line of a request's head, and in all its lines. */
 const longestLine = 8 * 1024;
 const longestHead = 16 * 1024;
 
@@ -47,22 +47,23 @@ const reasons: Readonly<Record<number, string>> = {
   505: 'HTTP Version Not Supported',
 };
 
-/** Cuts what a client sends into requests. After a fault it takes nothing more. */
+/** Splits the bytes of one client into requests. After a fault it ignores further bytes. */
 export class RequestReader {
   readonly #lines = new LineReader(longestLine);
-  /** Lines of the head that is being read. */
+  /** Lines of an incomplete head. */
   #head: string[] = [];
   #headLength = 0;
 
+  /** Adds received bytes. */
   push(bytes: Uint8Array): void {
     this.#lines.push(bytes);
   }
 
-  /** The next whole request, or what is wrong with it; undefined when there is none yet. */
+  /** Returns the next complete request, or what is wrong with it; undefined when there is none. */
   next(): HttpRequest | HttpFault | undefined {
     for (let line = this.#lines.next(); line !== undefined; line = this.#lines.next()) {
       if (line === '') {
-        // Empty lines before a request are passed over (RFC 9112, 2.2).
+        // Empty lines before a request are ignored (RFC 9112, 2.2).
         if (this.#head.length === 0) continue;
         const head = this.#head;
         this.#head = [];
@@ -88,20 +89,21 @@ function bad(what: string): HttpFault {
 
 function readHead([first, ...rest]: readonly string[]): HttpRequest | HttpFault {
   const request = requestLine.exec(first!);
-  if (!request) return bad('the first line is none of HTTP/1.1');
+  if (!request) return bad('the first line is not a request line of HTTP/1.1');
   const [, method, target, major, minor] = request as unknown as string[];
-  if (major !== '1') return { status: 505, message: 'read request: only HTTP/1.1 is spoken here' };
+  if (major !== '1')
+    return { status: 505, message: 'read request: this server supports only HTTP/1.1' };
   const fields = readFields(rest);
   if (!fields) return bad('a header field is malformed');
   const hosts = fields.get('host')?.length ?? 0;
   if (hosts > 1 || (hosts === 0 && minor !== '0')) return bad('it must have one Host field');
-  // A request with content could end anywhere as far as this reader goes; none is answered.
+  // This reader does not know where content ends, so it refuses requests with content.
   const hasContent = (fields.get('content-length') ?? []).some((length) => length !== '0');
   if (hasContent || fields.has('transfer-encoding')) {
     return { status: 413, message: 'read request: it must have no content' };
   }
   if (method !== 'GET' && method !== 'HEAD') {
-    return { status: 405, message: `${method}: only GET and HEAD are answered here` };
+    return { status: 405, message: `${method}: this server supports only GET and HEAD` };
   }
   const path = pathOf(target!);
   if (path === undefined) return bad('the target is neither a path nor an http URL');
@@ -110,12 +112,12 @@ function readHead([first, ...rest]: readonly string[]): HttpRequest | HttpFault 
   return { method, path, isLast };
 }
 
-/** Values by lower-case name, in their order; undefined when a line is no field. */
+/** Returns values by lower-case name, in their order; undefined when a line is not a field. */
 function readFields(lines: readonly string[]): Map<string, string[]> | undefined {
   const fields = new Map<string, string[]>();
   for (const line of lines) {
     const [start, name] = fieldName.exec(line) ?? [];
-    // A line that goes on with the one before it (obs-fold) is refused like any other that is none.
+    // A line that continues the previous one (obs-fold) is refused as well.
     if (start === undefined || name === undefined) return undefined;
     const value = trimBlanks(line.slice(start.length));
     if (hasControls(value)) return undefined;
@@ -126,7 +128,7 @@ function readFields(lines: readonly string[]): Map<string, string[]> | undefined
   return fields;
 }
 
-/** Control characters other than the tab, among them a carriage return that ends no line. */
+/** Returns whether there are control characters other than the tab, e.g. a lone carriage return. */
 function hasControls(value: string): boolean {
   for (let i = 0; i < value.length; i++) {
     const code = value.charCodeAt(i);
@@ -135,7 +137,7 @@ function hasControls(value: string): boolean {
   return false;
 }
 
-/** Path of a target in origin form or absolute form (RFC 9112, 3.2). */
+/** Returns the path of a target in origin form or absolute form (RFC 9112, 3.2). */
 function pathOf(target: string): string | undefined {
   const origin = target.replace(/^http:\/\/[^/?#]*/i, '');
   const path = origin.replace(/[?#].*$/s, '');
@@ -144,8 +146,8 @@ function pathOf(target: string): string | undefined {
 }
 
 /**
- * Bytes of a response. To HEAD, the head alone; `isLast` announces that the connection ends.
- * `nowMs` is the wall time.
+ * Returns the bytes of a response; for HEAD only those of its head. `isLast` announces that the
+ * connection ends. `nowMs` is the wall time.
  */
 export function encodeResponse(
   { status, type, fields = {}, body }: HttpResponse,
@@ -154,7 +156,7 @@ export function encodeResponse(
   const content = encodeUtf8(body);
   const head = [
     `HTTP/1.1 ${status} ${reasons[status] ?? 'Status'}`,
-    // toUTCString gives the form that HTTP prefers (RFC 9110, 5.6.7).
+    // toUTCString returns the form that HTTP prefers (RFC 9110, 5.6.7).
     `Date: ${new Date(nowMs).toUTCString()}`,
     `Content-Type: ${type}`,
     `Content-Length: ${content.length}`,
@@ -171,7 +173,7 @@ export function encodeResponse(
   return whole;
 }
 
-/** A response that is a sentence. */
+/** Returns a response whose body is one line of text. */
 export function textResponse(status: number, text: string): HttpResponse {
   return { status, type: 'text/plain; charset=utf-8', body: `${text}\n` };
 }

@@ -3,29 +3,30 @@ import { decodeUtf8 } from '@heddle/sys';
 const newline = 0x0a;
 
 /**
- * Cuts a stream of bytes into lines. It holds at most one line that is too long by a chunk: once
- * `overflowed` is set, it takes nothing more.
+ * Splits a byte stream into lines. It holds at most one line of the longest length and one chunk:
+ * once `overflowed` is true, it ignores all further bytes.
  */
 export class LineReader {
   readonly #longest: number;
   #bytes = new Uint8Array(0);
-  /** The end of the bytes that have arrived. */
+  /** End of the received bytes. */
   #end = 0;
-  /** Where the next line starts, and up to where no newline was found. */
+  /** Start of the next line, and the end of the part of it that has no newline. */
   #start = 0;
   #scanned = 0;
   #overflowed = false;
 
-  /** `longest`: bytes of the longest line, without its newline. */
+  /** `longest` is the largest number of bytes in a line, without its newline. */
   constructor(longest: number) {
     this.#longest = longest;
   }
 
-  /** A line was longer than allowed; the connection can't be read any further. */
+  /** True after a line that was too long: no further line is returned. */
   get overflowed(): boolean {
     return this.#overflowed;
   }
 
+  /** Adds received bytes, which are copied. */
   push(chunk: Uint8Array): void {
     if (this.#overflowed || chunk.length === 0) return;
     if (this.#end + chunk.length > this.#bytes.length) this.#makeRoom(chunk.length);
@@ -34,8 +35,8 @@ export class LineReader {
   }
 
   /**
-   * Moves what is held to the front. There is then as much room as bytes were moved, so that each byte is
-   * moved a constant number of times however small the chunks are.
+   * Moves the held bytes to the front of a buffer of twice their size, so that each byte is moved a
+   * constant number of times on average, however small the chunks are.
    */
   #makeRoom(length: number): void {
     const held = this.#bytes.subarray(this.#start, this.#end);
@@ -47,10 +48,13 @@ export class LineReader {
     this.#start = 0;
   }
 
-  /** The next whole line without its newline (and without a carriage return before it). */
+  /**
+   * Returns the next complete line without its newline, and without a carriage return before the
+   * newline; undefined when there is none.
+   */
   next(): string | undefined {
     if (this.#overflowed) return undefined;
-    // The bytes behind the end are of an older line, or zero.
+    // Bytes after the end belong to older lines, or are zero.
     const found = this.#bytes.subarray(0, this.#end).indexOf(newline, this.#scanned);
     const end = found < 0 ? undefined : found;
     if (end === undefined) this.#scanned = this.#end;

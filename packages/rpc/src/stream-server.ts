@@ -1,14 +1,24 @@
-import { closeFd, errno, type Platform, SysError, syscallNumbers } from '@heddle/sys';
-import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Epoll } from './epoll.ts';
+import { allOrNothing, closeFd, errno, type Platform, SysError, syscallNumbers } from '@heddle/sys';
+import {
+  EPOLLERR,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  Epoll,
+  MSG_NOSIGNAL,
+  SHUT_WR,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+} from '@heddle/sys/net';
 
-/** What a server lets its clients cost; see `defaultLimits`. */
+/** Limits of what the clients of a server can cost it. */
 export interface ServerLimits {
   readonly clients: number;
-  /** Reply bytes that may wait for one client; one that is sent more unasked is dropped. */
+  /** Bytes of replies and events that may wait for one client; a client with more events is dropped. */
   readonly pendingBytes: number;
-  /** Milliseconds without a request after which a client is closed, unless it stays. */
+  /** Milliseconds without a request after which a client is closed, unless it is kept open. */
   readonly idleMs: number;
-  /** Milliseconds for which a client may leave its replies unread. */
+  /** Milliseconds after which a client that does not read its replies is closed. */
   readonly stalledMs: number;
 }
 
@@ -19,66 +29,63 @@ export const defaultLimits: ServerLimits = {
   stalledMs: 10_000,
 };
 
-/** The server's side of one connection, as a protocol sees it. */
+/** One connected client, as a protocol uses it. */
 export interface Client {
   readonly isOpen: boolean;
-  /** Queues an answer to what the client asked. */
+  /** Queues a reply to a request. */
   reply(bytes: Uint8Array): void;
-  /** Sends what the client did not just ask for; drops it when it is too far behind. */
+  /** Sends an event. Drops the client when more than `pendingBytes` wait for it. */
   push(bytes: Uint8Array): void;
-  /** The client may be silent from now on: it waits for what is pushed. */
-  stay(): void;
-  /** Nothing more is answered: the connection ends once all replies are sent. */
+  /** Exempts the client from `idleMs`, because it waits for events. */
+  keepOpen(): void;
+  /** Ends the connection once all replies are sent; no further request is answered. */
   end(): void;
 }
 
-/** What has been read from one client, and how it is answered. */
-export interface Conversation {
-  /** Takes bytes; they are valid during the call. It may hold one request's worth and a chunk. */
+/** The state of a protocol for one client. */
+export interface Session {
+  /** Adds received bytes, which are valid only during the call. It may hold one request and a chunk. */
   receive(bytes: Uint8Array): void;
-  /** Answers the next request; false when no whole one is left. */
+  /** Answers the next request; returns false when there is no complete one. */
   answerNext(): boolean;
 }
 
+/** A protocol over a byte stream. */
 export interface StreamProtocol {
-  /** `control client`: what a client is called in the log. */
+  /** Name of a client in log messages, e.g. `control client`. */
   readonly clientName: string;
   readonly limits: ServerLimits;
   /**
-   * What a client beyond the bound is told before it is closed. Absent: it is let in, and the one
-   * that asked nothing for longest makes room, so that idle connections keep nobody out.
+   * Returns what is sent to a client beyond `limits.clients` before it is closed. Absent: the client
+   * is accepted and the longest idle one is closed, so that idle connections keep nobody out.
    */
   readonly refusal?: () => Uint8Array;
-  converse(client: Client): Conversation;
+  newSession(client: Client): Session;
 }
 
-// Below this many waiting reply bytes, further requests of the client are read and answered.
+/** Further requests of a client are read and answered while fewer reply bytes than this wait for it. */
 const lowWater = 64 * 1024;
 const listenToken = 0;
-// A flood of connections leaves room for the agent's other work between two batches.
-const acceptsAtOnce = 16;
-const MSG_NOSIGNAL = 0x4000;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SHUT_WR = 1;
+/** Connections accepted in a row: a flood of them must leave time for the other work of the thread. */
+const acceptBatch = 16;
 
-/** `ending`: closed once what is pending is written. `draining`: all is said, the client is not. */
+/** `ending`: closed once all replies are written. `draining`: all are written, the client still sends. */
 type Phase = 'open' | 'ending' | 'draining';
 
 interface Connection {
   readonly fd: number;
-  /** Its name in epoll and in the table of connections. */
+  /** Identifies the connection in epoll and in the table of connections. */
   readonly token: number;
-  conversation: Conversation;
-  /** Replies not yet written, of the first one from `sent` on. */
+  session: Session;
+  /** Replies that are not written yet; of the first one, `sent` bytes are. */
   readonly out: Uint8Array[];
   sent: number;
   pending: number;
-  stays: boolean;
+  keptOpen: boolean;
   phase: Phase;
-  /** The client has said all it will. */
+  /** The client has shut down its side. */
   atEnd: boolean;
-  /** What epoll waits for at present. */
+  /** The events that epoll waits for. */
   interest: number;
   lastRequestMs: number;
   lastProgressMs: number;
@@ -86,7 +93,8 @@ interface Connection {
 
 /**
  * Serves a protocol on a listening stream socket, unix or TCP, which it owns. Every client is
- * bounded in what it can make the agent hold: a request, `pendingBytes` of replies, and time.
+ * bounded: it can make the process hold one request, `pendingBytes` of replies, and a connection
+ * for a limited time.
  */
 export class StreamServer implements Disposable {
   readonly #platform: Platform;
@@ -94,32 +102,30 @@ export class StreamServer implements Disposable {
   readonly #limits: ServerLimits;
   readonly #listenFd: number;
   readonly #epoll: Epoll;
+  readonly #watch: Disposable;
   readonly #connections = new Map<number, Connection>();
   readonly #chunk = new Uint8Array(16 * 1024);
   #lastToken = listenToken;
-  /** When the next client may be late: nothing wakes the agent while all are within their time. */
+  /** The timer for the client that is due first; no timer runs while no client can be late. */
   #sweep: { readonly dueMs: number; readonly timer: Disposable } | undefined;
   #pause: Disposable | undefined;
 
-  /** `listenFd` is non-blocking; it is closed also when this throws SysError. */
+  /** `listenFd` is non-blocking. It is closed also when this throws SysError. */
   constructor(platform: Platform, listenFd: number, protocol: StreamProtocol) {
     this.#platform = platform;
     this.#protocol = protocol;
     this.#limits = protocol.limits;
     this.#listenFd = listenFd;
-    let epoll: Epoll | undefined;
-    try {
-      epoll = new Epoll(platform, (token, events) => this.#ready(token, events));
+    [this.#epoll, this.#watch] = allOrNothing((opened): [Epoll, Disposable] => {
+      opened.use({ [Symbol.dispose]: () => closeFd(platform, listenFd) });
+      const epoll = opened.use(new Epoll(platform));
       epoll.add(listenFd, listenToken, EPOLLIN);
-      this.#epoll = epoll;
-    } catch (error) {
-      epoll?.[Symbol.dispose]();
-      closeFd(platform, listenFd);
-      throw error;
-    }
+      const ready = (token: number, events: number) => this.#ready(token, events);
+      return [epoll, platform.onReadable(epoll.fd, () => epoll.wait(0, ready))];
+    });
   }
 
-  /** Clients connected now. */
+  /** The number of connected clients. */
   get clients(): number {
     return this.#connections.size;
   }
@@ -129,13 +135,14 @@ export class StreamServer implements Disposable {
     this.#sweep?.timer[Symbol.dispose]();
     this.#pause?.[Symbol.dispose]();
     for (const connection of [...this.#connections.values()]) this.#close(connection);
+    this.#watch[Symbol.dispose]();
     this.#epoll[Symbol.dispose]();
     closeFd(this.#platform, this.#listenFd);
   }
 
   #ready(token: number, events: number): void {
     if (token === listenToken) {
-      for (let i = 0; i < acceptsAtOnce && this.#accept(); i++);
+      for (let i = 0; i < acceptBatch && this.#accept(); i++);
       return;
     }
     const connection = this.#connections.get(token);
@@ -144,13 +151,14 @@ export class StreamServer implements Disposable {
     else if ((events & EPOLLIN) === 0 || this.#read(connection)) this.#serve(connection);
   }
 
-  /** False when there was none to accept. */
+  /** Returns false when there was no connection to accept. */
   #accept(): boolean {
     const nr = syscallNumbers(this.#platform);
     const flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
     const fd = this.#platform.syscall(nr.accept4, this.#listenFd, 0, 0, flags);
     if (fd < 0) {
-      // Out of descriptors or memory: the connection stays in the backlog and would wake us at once.
+      // Without descriptors or memory the connection stays in the backlog and epoll reports it again
+      // at once, so accepting pauses.
       if ([errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS].includes(-fd as never)) {
         const what = `accept ${this.#protocol.clientName}`;
         this.#platform.log('warn', new SysError('accept4', -fd, what).message);
@@ -191,11 +199,11 @@ export class StreamServer implements Disposable {
     const connection: Connection = {
       fd,
       token,
-      conversation: silence,
+      session: emptySession,
       out: [],
       sent: 0,
       pending: 0,
-      stays: false,
+      keptOpen: false,
       phase: 'open',
       atEnd: false,
       interest: EPOLLIN,
@@ -203,14 +211,14 @@ export class StreamServer implements Disposable {
       lastProgressMs: now,
     };
     const isOpen = () => this.#connections.get(token) === connection;
-    connection.conversation = this.#protocol.converse({
+    connection.session = this.#protocol.newSession({
       get isOpen() {
         return isOpen();
       },
       reply: (bytes) => this.#queue(connection, bytes),
       push: (bytes) => this.#push(connection, bytes),
-      stay() {
-        connection.stays = true;
+      keepOpen() {
+        connection.keptOpen = true;
       },
       end() {
         if (connection.phase === 'open') connection.phase = 'ending';
@@ -220,7 +228,7 @@ export class StreamServer implements Disposable {
     try {
       this.#epoll.add(fd, token, EPOLLIN);
     } catch (error) {
-      // Nothing would ever wake us for this client.
+      // Without epoll the client would never be served.
       this.#connections.delete(token);
       closeFd(this.#platform, fd);
       throw error;
@@ -233,7 +241,7 @@ export class StreamServer implements Disposable {
     return connections.reduce((a, b) => (b.lastRequestMs < a.lastRequestMs ? b : a));
   }
 
-  /** False when the client is gone. */
+  /** Returns false when the client is gone. */
   #read(connection: Connection): boolean {
     const nr = syscallNumbers(this.#platform).read;
     const got = this.#platform.syscall(nr, connection.fd, this.#chunk, this.#chunk.length);
@@ -242,20 +250,20 @@ export class StreamServer implements Disposable {
       this.#close(connection);
       return false;
     }
-    // At the end of its stream the client has said all; it may still want its answers.
+    // A client that has shut down its side may still read replies.
     if (got === 0) connection.atEnd = true;
     else if (connection.phase === 'open') {
-      connection.conversation.receive(this.#chunk.subarray(0, got));
+      connection.session.receive(this.#chunk.subarray(0, got));
     }
     return true;
   }
 
-  /** Answers what was read, as long as the client takes its answers. */
+  /** Answers the received requests for as long as the client reads its replies. */
   #serve(connection: Connection): void {
     let isMore = connection.phase === 'open';
     do {
       while (isMore && connection.pending < lowWater) {
-        isMore = connection.conversation.answerNext() && connection.phase === 'open';
+        isMore = connection.session.answerNext() && connection.phase === 'open';
         if (isMore) connection.lastRequestMs = this.#nowMs();
       }
       if (!this.#send(connection)) {
@@ -265,12 +273,13 @@ export class StreamServer implements Disposable {
     } while (isMore && connection.pending < lowWater);
     const isDone = !isMore && (connection.atEnd || connection.phase !== 'open');
     if (isDone && connection.pending === 0) this.#finish(connection);
-    else this.#settle(connection);
+    else this.#updateInterest(connection);
   }
 
   /**
-   * Closes a connection on which all is said. A client that is still sending is heard out: bytes
-   * that nobody reads would make the kernel reset the connection and throw the last reply away.
+   * Closes a connection whose replies are all written. The bytes of a client that is still sending
+   * are read until it stops: unread bytes would make the kernel reset the connection and discard
+   * the last reply.
    */
   #finish(connection: Connection): void {
     if (connection.atEnd) {
@@ -283,11 +292,11 @@ export class StreamServer implements Disposable {
       this.#platform.syscall(nr, connection.fd, SHUT_WR);
       connection.lastProgressMs = this.#nowMs();
     }
-    this.#settle(connection);
+    this.#updateInterest(connection);
   }
 
-  /** Tells epoll what is to be waited for; who does not take answers is not read from either. */
-  #settle(connection: Connection): void {
+  /** Updates the events that epoll waits for. A client that does not read is not read from either. */
+  #updateInterest(connection: Connection): void {
     const { phase, atEnd, pending } = connection;
     const isRead = phase === 'draining' || (phase === 'open' && !atEnd && pending < lowWater);
     const wanted = (isRead ? EPOLLIN : 0) | (pending > 0 ? EPOLLOUT : 0);
@@ -302,11 +311,11 @@ export class StreamServer implements Disposable {
     this.#queue(connection, bytes);
     if (connection.pending > this.#limits.pendingBytes) {
       const { clientName } = this.#protocol;
-      this.#platform.log('warn', `drop ${clientName}: it does not read the events it follows`);
+      this.#platform.log('warn', `drop ${clientName}: it does not read its events`);
       this.#close(connection);
       return;
     }
-    if (this.#send(connection)) this.#settle(connection);
+    if (this.#send(connection)) this.#updateInterest(connection);
     else this.#close(connection);
   }
 
@@ -316,7 +325,7 @@ export class StreamServer implements Disposable {
     connection.pending += bytes.length;
   }
 
-  /** Writes what the socket takes; false when the client is gone. */
+  /** Writes as much as the socket accepts; returns false when the client is gone. */
   #send(connection: Connection): boolean {
     const nr = syscallNumbers(this.#platform).sendto;
     const { fd, out } = connection;
@@ -343,10 +352,10 @@ export class StreamServer implements Disposable {
     closeFd(this.#platform, connection.fd);
   }
 
-  /** When a client is late, on the clock of #nowMs. */
-  #dueMs({ phase, pending, stays, lastProgressMs, lastRequestMs }: Connection): number {
+  /** Returns when a client is closed if nothing happens, on the clock of #nowMs. */
+  #dueMs({ phase, pending, keptOpen, lastProgressMs, lastRequestMs }: Connection): number {
     if (pending > 0 || phase === 'draining') return lastProgressMs + this.#limits.stalledMs;
-    return stays ? Number.POSITIVE_INFINITY : lastRequestMs + this.#limits.idleMs;
+    return keptOpen ? Number.POSITIVE_INFINITY : lastRequestMs + this.#limits.idleMs;
   }
 
   #sweepBy(dueMs: number): void {
@@ -373,5 +382,5 @@ export class StreamServer implements Disposable {
   }
 }
 
-/** Stands in a connection until its protocol has been asked for a conversation. */
-const silence: Conversation = { receive() {}, answerNext: () => false };
+/** The session of a connection until its protocol has made one. */
+const emptySession: Session = { receive() {}, answerNext: () => false };

@@ -1,31 +1,32 @@
 import { backoffMs } from '@heddle/state';
 import { errno, type Platform, SysError } from '@heddle/sys';
+import { listenTcp, localPort, parseListenAddress } from '@heddle/sys/net';
 import { encodeResponse, type HttpResponse, RequestReader, textResponse } from './http.ts';
-import { parseListenAddress } from './listen-address.ts';
 import {
   type Client,
-  type Conversation,
   defaultLimits,
   type ServerLimits,
+  type Session,
   StreamServer,
 } from './stream-server.ts';
-import { listenTcp, localPort } from './tcp-listener.ts';
 
-/** The document at a path; undefined when there is none. */
+/** Returns the document at a path; undefined when there is none. */
 export type HttpHandler = (path: string) => HttpResponse | undefined;
 
 export interface HttpServerOptions {
-  /** `health`, `metrics`: what is served, for the log. */
+  /** Name of what is served, for messages, e.g. `health`. */
   readonly name: string;
-  /** As parseListenAddress reads it. */
+  /** Address and port, as parseListenAddress reads them. */
   readonly address: string;
   readonly handler: HttpHandler;
   readonly limits?: ServerLimits;
-  /** Called with a sentence when the server can't listen, and when it then can. */
+  /** Explains a port that another process has, for messages. */
+  readonly portInUseHint?: string;
+  /** Called with a sentence when the server cannot listen, and with undefined once it can. */
   readonly onChange?: (problem: string | undefined) => void;
 }
 
-/** Whether a server listens, and why not. */
+/** Whether a server listens, and why it does not. */
 export interface HttpServerStatus {
   readonly address: string;
   readonly listening: boolean;
@@ -33,8 +34,8 @@ export interface HttpServerStatus {
 }
 
 /**
- * Serves documents over HTTP/1.1. An address that can't be listened on (its port is taken, as by a
- * kube-proxy that still runs) is no reason for the agent not to work: it is tried again.
+ * Serves documents over HTTP/1.1. When the address is not available, e.g. because another process
+ * has the port, the server tries again later.
  */
 export class HttpServer implements Disposable {
   readonly #platform: Platform;
@@ -45,6 +46,7 @@ export class HttpServer implements Disposable {
   #attempts = 0;
   #retry: Disposable | undefined;
 
+  /** Throws an Error when the address is malformed. */
   constructor(platform: Platform, options: HttpServerOptions) {
     this.#platform = platform;
     this.#options = options;
@@ -52,18 +54,18 @@ export class HttpServer implements Disposable {
   }
 
   get status(): HttpServerStatus {
-    // Port 0 stands for one that the kernel has chosen.
+    // For port 0 the kernel chooses a port.
     const address = this.#options.address.replace(/:0$/, `:${this.#port}`);
     const status = { address, listening: this.#server !== undefined };
     return this.#problem === undefined ? status : { ...status, problem: this.#problem };
   }
 
-  /** Port that is listened on, in host order; 0 while there is none. */
+  /** The port that the server listens on, in host byte order; 0 when it does not listen. */
   get port(): number {
     return this.#port;
   }
 
-  /** Clients connected now. */
+  /** The number of connected clients. */
   get clients(): number {
     return this.#server?.clients ?? 0;
   }
@@ -74,15 +76,15 @@ export class HttpServer implements Disposable {
   }
 
   #listen(): void {
-    const { name, address, handler, limits = defaultLimits, onChange } = this.#options;
+    const { name, address, handler, limits = defaultLimits } = this.#options;
+    const where = parseListenAddress(address);
+    if (!where) throw new Error(`listen on ${address}: not an address and a port`);
     try {
-      const where = parseListenAddress(address);
-      if (!where) throw new Error(`listen on ${address}: not an address and a port`);
       const fd = listenTcp(this.#platform, where, address);
       this.#server = new StreamServer(this.#platform, fd, {
         clientName: `${name} client`,
         limits,
-        converse: (client) => new HttpConversation(this.#platform, client, handler),
+        newSession: (client) => new HttpSession(this.#platform, client, handler),
       });
       this.#port = localPort(this.#platform, fd);
     } catch (error) {
@@ -92,25 +94,26 @@ export class HttpServer implements Disposable {
       const random = this.#platform.randomBytes(1)[0]! / 256;
       const wait = backoffMs(++this.#attempts, random);
       this.#retry = this.#platform.setTimer(wait, () => this.#listen());
-      const problem = `${name} is not served: ${error.message}${advice(error)}`;
-      if (problem === this.#problem) return;
-      this.#problem = problem;
-      onChange?.(problem);
+      this.#setProblem(`${name} is not served: ${error.message}${this.#hint(error)}`);
       return;
     }
-    if (this.#problem === undefined) return;
-    this.#problem = undefined;
-    onChange?.(undefined);
+    this.#setProblem(undefined);
+  }
+
+  #hint(error: SysError): string {
+    const { portInUseHint } = this.#options;
+    return error.errno === errno.EADDRINUSE && portInUseHint ? ` (${portInUseHint})` : '';
+  }
+
+  #setProblem(problem: string | undefined): void {
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    this.#options.onChange?.(problem);
   }
 }
 
-function advice(error: SysError): string {
-  if (error.errno !== errno.EADDRINUSE) return '';
-  return ' (another process has the port, e.g. kube-proxy; it is taken over once that is gone)';
-}
-
 /** Answers the requests of one client. */
-class HttpConversation implements Conversation {
+class HttpSession implements Session {
   readonly #platform: Platform;
   readonly #client: Client;
   readonly #handler: HttpHandler;
@@ -144,13 +147,13 @@ class HttpConversation implements Conversation {
 
   #respond(path: string): HttpResponse {
     try {
-      return this.#handler(path) ?? textResponse(404, 'there is nothing here');
+      return this.#handler(path) ?? textResponse(404, 'not found');
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       this.#platform.log('error', `answer ${path}: ${message}`, {
         stack: error instanceof Error ? error.stack : undefined,
       });
-      return textResponse(500, 'internal error; the log of the agent says more');
+      return textResponse(500, 'internal error; see the log of this process');
     }
   }
 }

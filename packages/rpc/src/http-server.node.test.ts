@@ -36,8 +36,11 @@ function client(port = server!.port, host = '127.0.0.1') {
   return socket;
 }
 
-/** All that the server says until it closes, or until `enough` holds. */
-function hear(socket: Socket, enough: (text: string) => boolean = () => false): Promise<string> {
+/** Returns all that the server sends until it closes, or until `enough` holds. */
+function received(
+  socket: Socket,
+  enough: (text: string) => boolean = () => false,
+): Promise<string> {
   return new Promise((resolve) => {
     let text = '';
     const take = (data: Uint8Array) => {
@@ -57,13 +60,13 @@ async function until(what: string, holds: () => boolean) {
     if (holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  assert.fail(`waited in vain: ${what}`);
+  assert.fail(`waited in vain until ${what}`);
 }
 
 const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: n\r\n${more}\r\n`;
 const last = (path: string) => get(path, 'Connection: close\r\n');
 
-describe('http server', { timeout: 30_000 }, () => {
+describe('HttpServer', { timeout: 30_000 }, () => {
   beforeEach(() => {
     logged.length = 0;
   });
@@ -73,7 +76,7 @@ describe('http server', { timeout: 30_000 }, () => {
     server = undefined;
   });
 
-  it('answers a client of Node.js on one connection', async () => {
+  it('answers several requests of a Node.js client on one connection', async () => {
     serve();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const ask = (path: string, method = 'GET') =>
@@ -92,7 +95,7 @@ describe('http server', { timeout: 30_000 }, () => {
       assert.equal(await ask('/healthz'), '200 fine\n');
       assert.equal(await ask('/healthz?verbose'), '200 fine\n');
       assert.equal(await ask('/healthz', 'HEAD'), '200 ');
-      assert.equal(await ask('/nothing'), '404 there is nothing here\n');
+      assert.equal(await ask('/nothing'), '404 not found\n');
       assert.equal((await ask('/large')).length, large.length + 5);
       assert.equal(server!.clients, 1);
     } finally {
@@ -100,7 +103,7 @@ describe('http server', { timeout: 30_000 }, () => {
     }
   });
 
-  it('serves both families on all addresses, and one address alone', async () => {
+  it('listens on all addresses of both families, or on one address', async () => {
     for (const [address, hosts, others] of [
       [':0', ['127.0.0.1', '::1'], []],
       ['127.0.0.1:0', ['127.0.0.1'], ['::1']],
@@ -110,75 +113,75 @@ describe('http server', { timeout: 30_000 }, () => {
       for (const host of hosts) {
         const socket = client(one.port, host);
         socket.write(last('/healthz'));
-        assert.match(await hear(socket), /^HTTP\/1\.1 200 OK\r\n/, `${address} from ${host}`);
+        assert.match(await received(socket), /^HTTP\/1\.1 200 OK\r\n/, `${address} from ${host}`);
       }
-      for (const host of others) assert.equal(await hear(client(one.port, host)), '');
+      for (const host of others) assert.equal(await received(client(one.port, host)), '');
       one[Symbol.dispose]();
       server = undefined;
     }
   });
 
-  it('answers what came at once, byte by byte, and after the client shut its side', async () => {
+  it('answers pipelined requests, single bytes, and a client that has shut down its side', async () => {
     serve();
     const pipelined = client();
     pipelined.write(get('/healthz') + get('/x') + last('/healthz') + get('/healthz'));
-    const statuses = (await hear(pipelined)).match(/HTTP\/1\.1 \d+/g);
+    const statuses = (await received(pipelined)).match(/HTTP\/1\.1 \d+/g);
     assert.deepEqual(statuses, ['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200']);
     pipelined.end();
     const slow = client();
     for (const byte of Buffer.from(get('/healthz'))) slow.write(Uint8Array.of(byte));
     slow.end();
-    assert.match(await hear(slow), /fine\n$/);
-    await until('all gone', () => server!.clients === 0);
+    assert.match(await received(slow), /fine\n$/);
+    await until('all clients are gone', () => server!.clients === 0);
   });
 
-  it('gets a refusal across to a client that is still sending', async () => {
+  it('delivers a refusal to a client that is still sending', async () => {
     serve();
     const socket = client();
     socket.write(`POST /healthz HTTP/1.1\r\nHost: n\r\nContent-Length: 1000000\r\n\r\n`);
     socket.write('x'.repeat(1_000_000));
-    assert.match(await hear(socket), /^HTTP\/1\.1 413 .*Connection: close/s);
+    assert.match(await received(socket), /^HTTP\/1\.1 413 .*Connection: close/s);
     socket.end();
-    await until('gone', () => server!.clients === 0);
+    await until('the client is gone', () => server!.clients === 0);
   });
 
-  it('drops a client that goes on sending after a refusal', async () => {
+  it('drops a client that continues to send after a refusal', async () => {
     serve({ limits: { ...defaultLimits, stalledMs: 100 } });
     const socket = client();
     socket.write('nonsense\r\n\r\n');
     const flood = setInterval(() => socket.write('x'.repeat(1000)), 5);
     try {
-      await until('client seen', () => server!.clients === 1);
-      await until('gone', () => server!.clients === 0);
+      await until('the client is connected', () => server!.clients === 1);
+      await until('the client is gone', () => server!.clients === 0);
     } finally {
       clearInterval(flood);
     }
   });
 
-  it('tells an error of the handler to the log only', async () => {
+  it('logs an error of the handler and does not send its text', async () => {
     serve();
     const socket = client();
     socket.write(last('/broken'));
-    const text = await hear(socket);
+    const text = await received(socket);
     assert.match(text, /^HTTP\/1\.1 500 Internal Server Error/);
     assert.doesNotMatch(text, /look up/);
     assert.deepEqual(logged, ['error answer /broken: look up x: it broke']);
   });
 
-  it('closes idle clients, and those that read nothing', async () => {
+  it('closes idle clients, and clients that do not read', async () => {
     serve({ limits: { ...defaultLimits, idleMs: 100, stalledMs: 100 } });
     const silent = client();
     const half = client();
     half.write('GET / HTT');
-    assert.deepEqual(await Promise.all([hear(silent), hear(half)]), ['', '']);
-    const deaf = client();
-    deaf.pause();
-    deaf.write(get('/large').repeat(100));
-    await until('deaf client seen', () => server!.clients === 1);
-    await until('deaf client dropped', () => server!.clients === 0);
+    assert.deepEqual(await Promise.all([received(silent), received(half)]), ['', '']);
+    const unreading = client();
+    unreading.pause();
+    unreading.write(get('/large').repeat(100));
+    await until('the client is connected', () => server!.clients === 1);
+    await until('the client is dropped', () => server!.clients === 0);
   });
 
-  it('does not wake the agent for a client that keeps its connection', async () => {
+  it('sets no timer for each request of a client that keeps its connection', async () => {
     const waits: number[] = [];
     const counting: typeof platform = {
       ...platform,
@@ -193,23 +196,23 @@ describe('http server', { timeout: 30_000 }, () => {
     const socket = client();
     for (let i = 0; i < 20; i++) {
       socket.write(get('/metrics'));
-      await hear(socket, (text) => text.includes('fine'));
+      await received(socket, (text) => text.includes('fine'));
     }
     assert.equal(waits.length, 1);
     assert.ok(waits[0]! > 50_000);
   });
 
-  it('lets nobody be kept out by connections that ask nothing', async () => {
+  it('closes the longest idle connection when there are too many', async () => {
     serve({ limits: { ...defaultLimits, clients: 4 } });
     const idle = Array.from({ length: 30 }, () => client());
     await Promise.all(idle.map((socket) => new Promise((done) => socket.once('connect', done))));
     const socket = client();
     socket.write(last('/healthz'));
-    assert.match(await hear(socket), /^HTTP\/1\.1 200 OK/);
+    assert.match(await received(socket), /^HTTP\/1\.1 200 OK/);
     assert.ok(server!.clients <= 4);
   });
 
-  it('survives garbage and connections that come and go, and leaks no descriptor', async () => {
+  it('leaks no descriptor when clients send garbage and disconnect', async () => {
     serve();
     const before = readdirSync('/proc/self/fd').length;
     for (let round = 0; round < 10; round++) {
@@ -223,36 +226,40 @@ describe('http server', { timeout: 30_000 }, () => {
         socket.destroy();
       }
     }
-    await until('all gone', () => server!.clients === 0);
+    await until('all clients are gone', () => server!.clients === 0);
     const socket = client();
     socket.write(last('/healthz'));
-    assert.match(await hear(socket), /200 OK/);
+    assert.match(await received(socket), /200 OK/);
     assert.ok(readdirSync('/proc/self/fd').length <= before + 10);
   });
 
-  it('waits for a port that is taken, and says so once', async () => {
+  it('reports once that a port is in use, and listens once it is free', async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await new Promise((done) => other.once('listening', done));
     const { port } = other.address() as { port: number };
-    const said: (string | undefined)[] = [];
-    serve({ address: `127.0.0.1:${port}`, onChange: (problem) => said.push(problem) });
+    const problems: (string | undefined)[] = [];
+    serve({
+      address: `127.0.0.1:${port}`,
+      portInUseHint: 'it is free soon',
+      onChange: (problem) => problems.push(problem),
+    });
     assert.equal(server!.status.listening, false);
     assert.match(
       server!.status.problem!,
-      /health is not served: listen on 127.* EADDRINUSE \(another process has the port, e\.g\. kube-proxy/,
+      /health is not served: listen on 127.* EADDRINUSE.* \(it is free soon\)/,
     );
     await new Promise((done) => setTimeout(done, 400));
-    assert.equal(said.length, 1);
+    assert.equal(problems.length, 1);
     await new Promise((done) => other.close(done));
-    await until('served', () => server!.status.listening);
-    assert.equal(said[1], undefined);
+    await until('the server listens', () => server!.status.listening);
+    assert.equal(problems[1], undefined);
     assert.deepEqual(server!.status, { address: `127.0.0.1:${port}`, listening: true });
     const socket = client(port);
     socket.write(last('/healthz'));
-    assert.match(await hear(socket), /200 OK/);
+    assert.match(await received(socket), /200 OK/);
   });
 
-  it('gives up the port when it ends, also while it waits for one', async () => {
+  it('releases the port when it is disposed of, also while it waits for one', async () => {
     const { port } = serve();
     const waiting = new HttpServer(platform, {
       name: 'metrics',

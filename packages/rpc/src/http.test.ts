@@ -4,7 +4,7 @@ import { decodeUtf8, encodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
 import { encodeResponse, RequestReader, textResponse } from './http.ts';
 
-/** All that is read from `text`, up to the first fault. */
+/** Returns all that is read from `chunks`, up to the first fault. */
 function read(...chunks: readonly string[]) {
   const reader = new RequestReader();
   const seen: NonNullable<ReturnType<RequestReader['next']>>[] = [];
@@ -21,15 +21,15 @@ function read(...chunks: readonly string[]) {
 const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: n\r\n${more}\r\n`;
 const request = (path: string, isLast = false) => ({ method: 'GET', path, isLast });
 
-describe('requests', () => {
-  it('are read one after another', () => {
+describe('RequestReader', () => {
+  it('reads one request after another', () => {
     assert.deepEqual(read(get('/healthz') + get('/metrics?x=1#y')), [
       request('/healthz'),
       request('/metrics'),
     ]);
   });
 
-  it('are read however the bytes are cut', () => {
+  it('reads the same requests however the bytes are split', () => {
     const text = get('/a') + get('/b', 'Accept: */*\r\n') + get('/c', 'Connection: Close\r\n');
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 20 }), (cuts) => {
@@ -48,7 +48,7 @@ describe('requests', () => {
     );
   });
 
-  it('may come as other clients send them', () => {
+  it('accepts the forms that other clients send', () => {
     assert.deepEqual(read('\r\nGET / HTTP/1.0\n\n'), [request('/', true)]);
     assert.deepEqual(read(get('http://n:80/x?y')), [request('/x')]);
     assert.deepEqual(read(get('http://n')), [request('/')]);
@@ -60,11 +60,11 @@ describe('requests', () => {
   });
 
   const faults: [string, number, string][] = [
-    ['no HTTP', 400, '{"version":1}\r\n\r\n'],
+    ['a first line that is not HTTP', 400, '{"version":1}\r\n\r\n'],
     ['another version', 505, 'GET / HTTP/2.0\r\nHost: n\r\n\r\n'],
-    ['no Host', 400, 'GET / HTTP/1.1\r\n\r\n'],
-    ['two Hosts', 400, get('/', 'Host: m\r\n')],
-    ['a line that is no field', 400, get('/', 'X\r\n')],
+    ['no Host field', 400, 'GET / HTTP/1.1\r\n\r\n'],
+    ['two Host fields', 400, get('/', 'Host: m\r\n')],
+    ['a line that is not a field', 400, get('/', 'X\r\n')],
     ['a blank before the colon', 400, get('/', 'X : y\r\n')],
     ['a folded field', 400, get('/', 'X: y\r\n z\r\n')],
     ['a carriage return in a field', 400, get('/', 'X: y\rZ: z\r\n')],
@@ -72,21 +72,21 @@ describe('requests', () => {
     ['two lengths', 413, get('/', 'Content-Length: 0\r\nContent-Length: 5\r\n')],
     ['chunked content', 413, get('/', 'Transfer-Encoding: chunked\r\n')],
     ['another method', 405, 'DELETE / HTTP/1.1\r\nHost: n\r\n\r\n'],
-    ['a target that is no path', 400, get('healthz')],
+    ['a target that is not a path', 400, get('healthz')],
     ['an asterisk', 400, get('*')],
     ['a long line', 431, get(`/${'x'.repeat(9000)}`)],
     ['an endless line', 431, 'x'.repeat(9000)],
     ['many fields', 431, get('/', 'X: yyyyyyyyyyyyyyy\r\n'.repeat(1000))],
   ];
   for (const [what, status, text] of faults) {
-    it(`with ${what} are refused`, () => {
+    it(`refuses a request with ${what}`, () => {
       const [fault] = read(text);
       assert.ok(fault && 'status' in fault);
       assert.equal(fault.status, status);
     });
   }
 
-  it('of any kind are answered or refused, never anything else', () => {
+  it('returns requests or refusals for any text', () => {
     const piece = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 20 }),
       fc.constantFrom('GET ', 'HEAD ', '/', ' HTTP/1.1', '\r\n', 'Host: n', ':', '\n', '\r'),
@@ -104,10 +104,10 @@ describe('requests', () => {
   });
 });
 
-describe('responses', () => {
+describe('encodeResponse', () => {
   const at = { isLast: false, nowMs: Date.UTC(1994, 10, 6, 8, 49, 37) };
 
-  it('say how long they are, in bytes', () => {
+  it('writes the length of the body in bytes', () => {
     const bytes = encodeResponse(textResponse(200, 'gut, schön'), { ...at, method: 'GET' });
     assert.deepEqual(decodeUtf8(bytes).split('\r\n'), [
       'HTTP/1.1 200 OK',
@@ -120,7 +120,7 @@ describe('responses', () => {
     ]);
   });
 
-  it('have the same head for HEAD, and nothing after it', () => {
+  it('writes the same head for HEAD and no body', () => {
     const response = textResponse(503, 'not yet');
     const toGet = decodeUtf8(encodeResponse(response, { ...at, method: 'GET' }));
     const toHead = decodeUtf8(encodeResponse(response, { ...at, method: 'HEAD' }));
@@ -128,13 +128,13 @@ describe('responses', () => {
     assert.ok(toHead.endsWith('\r\n\r\n'));
   });
 
-  it('have fields of their own', () => {
+  it('writes additional fields', () => {
     const response = { ...textResponse(200, 'x'), fields: { 'X-Weight': '3' } };
     const head = decodeUtf8(encodeResponse(response, { ...at, method: 'HEAD' }));
     assert.ok(head.endsWith('nosniff\r\nX-Weight: 3\r\n\r\n'));
   });
 
-  it('announce that the connection ends', () => {
+  it('announces the end of the connection', () => {
     const bytes = encodeResponse(textResponse(405, 'x'), { ...at, method: 'GET', isLast: true });
     assert.match(decodeUtf8(bytes), /\r\nAllow: GET, HEAD\r\nConnection: close\r\n\r\nx/);
   });

@@ -1,0 +1,16 @@
+export { encodeResponse, type HttpResponse, RequestReader, textResponse } from './http.ts';
+export {
+  type HttpHandler,
+  HttpServer,
+  type HttpServerOptions,
+  type HttpServerStatus,
+} from './http-server.ts';
+export { LineReader } from './line-reader.ts';
+export {
+  type Client,
+  defaultLimits,
+  type ServerLimits,
+  type Session,
+  type StreamProtocol,
+  StreamServer,
+} from './stream-server.ts';
