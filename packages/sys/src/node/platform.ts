@@ -52,14 +52,19 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
     addressOf: (bytes) => (bytes.length === 0 ? 0n : BigInt(koffi.address(bytes))),
     view: (address, length) => new Uint8Array(koffi.view(BigInt(address), length)),
     onReadable(fd, ready) {
+      const events = { readable: true };
       // koffi calls back outside of what Node.js takes for a turn: promises that `ready` settles
       // would wait for some later timer. An immediate is a turn, and comes before the next poll.
-      const handle = koffi.node.poll(fd, { readable: true }, () =>
+      const onPoll = ({ readable }: { readable: boolean }) =>
         setImmediate(() => {
-          if (pollHandles.has(handle)) ready();
-        }),
-      );
-      // Without this map entry the handle is garbage once the caller forgets its Disposable.
+          if (!pollHandles.has(handle)) return;
+          ready();
+          // libuv stops to poll a descriptor that reports an error (EPOLLERR), e.g. a socket with an
+          // error that the next receive returns.
+          if (!readable && pollHandles.has(handle)) handle.start(events, onPoll);
+        });
+      const handle = koffi.node.poll(fd, events, onPoll);
+      // Without this entry the handle is garbage once the caller forgets its Disposable.
       pollHandles.add(handle);
       return {
         [Symbol.dispose]() {
