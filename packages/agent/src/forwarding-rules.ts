@@ -1,6 +1,6 @@
 import {
+  listChainRules,
   listChains,
-  listRules,
   NETLINK_NETFILTER,
   type NetfilterChain,
   NetlinkSocket,
@@ -52,7 +52,7 @@ export function looksAtForwardedConnections(platform: Platform): boolean {
   const seen = new Set(left.map(keyOf));
   for (let chain = left.shift(); chain; chain = left.shift()) {
     if (seen.size > mostChains) return true;
-    for (const expression of listRules(socket, chain).flat()) {
+    for (const expression of listChainRules(socket, chain).flat()) {
       if (!harmless.has(expression.name)) return true;
       if (expression.chain === undefined) continue;
       const key = keyOf({ ...chain, name: expression.chain });

@@ -1,15 +1,18 @@
 import type { NodeDevice } from '@heddle/datapath';
 import {
   IFF_LOOPBACK,
-  type Link,
   listAddresses,
   listLinks,
   listRoutes,
   NetlinkSocket,
+  type NetworkEvent,
+  type NetworkLink,
+  type Route,
 } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { deviceMatches } from './device-names.ts';
-import { networkGroups, watchNetwork } from './network-news.ts';
+import { onNetworkChange } from './network-news.ts';
+import { isReachable } from './own-addresses.ts';
 
 /** Where traffic enters this node from outside. */
 export interface NodeView {
@@ -46,17 +49,13 @@ export function findNodeDevices(
 ): NodeView {
   using socket = new NetlinkSocket(platform);
   const links = listLinks(socket).filter(({ flags }) => (flags & IFF_LOOPBACK) === 0);
-  const addresses = listAddresses(socket).filter(
-    ({ scope }) => scope === 'universe' || scope === 'site',
-  );
+  const addresses = listAddresses(socket).filter(isReachable);
   const problems: string[] = [];
   const chosen =
     wanted === 'auto'
       ? automatic(
           links,
-          listRoutes(socket).flatMap(({ destination, link }) =>
-            link !== undefined && /^(0\.0\.0\.0|::)\/0$/.test(destination) ? [link] : [],
-          ),
+          listRoutes(socket).filter(isDefault).flatMap(linksOf),
           addresses.map(({ link }) => link),
         )
       : named(links, wanted, problems);
@@ -90,8 +89,10 @@ export function watchNodeDevices(
   let known = '';
   let failures = 0;
   let retry: Disposable | undefined;
+  let last: NodeView | undefined;
   const look = () => {
     const view = findNodeDevices(platform, wanted);
+    last = view;
     const text = JSON.stringify(view);
     if (text === known) return;
     retry?.[Symbol.dispose]();
@@ -104,7 +105,12 @@ export function watchNodeDevices(
     const waitMs = Math.min(firstRetryMs * 2 ** failures++, longestRetryMs);
     retry = platform.setTimer(waitMs, look);
   };
-  const watch = watchNetwork(platform, Object.values(networkGroups), look);
+  const watch = onNetworkChange(
+    platform,
+    ['links', 'addresses', 'routes'],
+    (event) => concernsNodeDevices(event, wanted, last?.devices ?? []),
+    look,
+  );
   try {
     look();
   } catch (error) {
@@ -119,11 +125,51 @@ export function watchNodeDevices(
   };
 }
 
+/**
+ * Returns whether an event can change what `findNodeDevices` returns; `known` are the devices that it
+ * has returned. A node with many pods must not list everything each time a pod's interface comes or
+ * goes.
+ */
+export function concernsNodeDevices(
+  event: NetworkEvent,
+  { devices, podDevices }: WantedDevices,
+  known: readonly Pick<NodeDevice, 'index'>[],
+): boolean {
+  switch (event.kind) {
+    case 'link': {
+      const { index, name } = event.link;
+      const patterns = [devices, podDevices]
+        .filter((names) => names !== 'auto')
+        .flatMap(patternsOf);
+      const isNamed = patterns.some((pattern) => deviceMatches(pattern, name));
+      return isNamed || known.some((device) => device.index === index);
+    }
+    case 'address':
+      return isReachable(event.address);
+    case 'route':
+      return isDefault(event.route);
+    default:
+      return event.kind === 'lost';
+  }
+}
+
+function isDefault({ destination }: Route): boolean {
+  return destination === '0.0.0.0/0' || destination === '::/0';
+}
+
+function linksOf({ link, nextHops = [] }: Route): number[] {
+  return [{ link }, ...nextHops].flatMap((hop) => hop.link ?? []);
+}
+
+function patternsOf(names: string): string[] {
+  return names === 'none' ? [] : names.split(',').map((pattern) => pattern.trim());
+}
+
 function automatic(
-  links: readonly Link[],
+  links: readonly NetworkLink[],
   routed: readonly number[],
   addressed: readonly number[],
-): readonly Link[] {
+): readonly NetworkLink[] {
   const wanted = new Set(routed.length > 0 ? routed : addressed);
   // The rest, e.g. a VPN's device, takes part only when it is named.
   return links.filter(
@@ -131,12 +177,15 @@ function automatic(
   );
 }
 
-function named(links: readonly Link[], wanted: string, problems: string[]): readonly Link[] {
-  if (wanted === 'none') return [];
-  const found = new Set<Link>();
-  for (const pattern of wanted.split(',')) {
-    const matching = links.filter(({ name }) => deviceMatches(pattern.trim(), name));
-    if (matching.length === 0) problems.push(`device ${pattern.trim()} is not there`);
+function named(
+  links: readonly NetworkLink[],
+  wanted: string,
+  problems: string[],
+): readonly NetworkLink[] {
+  const found = new Set<NetworkLink>();
+  for (const pattern of patternsOf(wanted)) {
+    const matching = links.filter(({ name }) => deviceMatches(pattern, name));
+    if (matching.length === 0) problems.push(`device ${pattern} is not there`);
     for (const link of matching) found.add(link);
   }
   return [...found];

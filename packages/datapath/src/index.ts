@@ -4,7 +4,7 @@ export { PinLock, PinsInUse } from './core/pin-lock.ts';
 export { MapFull } from './core/store.ts';
 export { currentPins, Datapath, type DatapathStatus, openDatapath, pinRoot } from './datapath.ts';
 export type { DatapathOptions, DatapathSizes } from './datapath-options.ts';
-export type { NodeDevice } from './devices/node-devices.ts';
+export { filterPlace, type NodeDevice } from './devices/node-devices.ts';
 export { type XdpMode, type XdpState, xdpModes } from './devices/xdp-devices.ts';
 export type { DropNotice } from './events/drops.ts';
 export { decodeCtBucket, decodeCtTable, encodeCtTable, interfaceRole } from './generated/abi.ts';

@@ -1,10 +1,10 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import {
   findLink,
-  type Link,
   listNeighbours,
   listRoutes,
   NetlinkSocket,
+  type NetworkLink,
   NetworkNamespace,
 } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
@@ -64,7 +64,7 @@ export class Place {
   }
 
   /** The device with that name. Throws an Error when there is none. */
-  link(name: string): Link {
+  link(name: string): NetworkLink {
     const link = this.configure((socket) => findLink(socket, name));
     if (!link) throw new Error(`find device ${name} in ${this.name}: there is none`);
     return link;

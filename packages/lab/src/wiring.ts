@@ -51,8 +51,12 @@ export function wireUnderlay(platform: Platform, underlay: Place, network: Netwo
     if (existsSync(`/proc/sys/${setting}`)) namespace.setSysctl(setting, 0);
   }
   using socket = openSocket(platform, underlay);
-  createBridge(socket, { name: bridge, address: underlayMac, mtu: network.mtu, up: true });
-  const { index } = findLink(socket, bridge)!;
+  const { index } = createBridge(socket, {
+    name: bridge,
+    address: underlayMac,
+    mtu: network.mtu,
+    up: true,
+  });
   for (const end of ends) {
     addAddress(socket, index, `${underlayAddresses[end]}/${underlayBits[end]}`);
   }
@@ -93,13 +97,12 @@ export function wireNode(
   using outside = openSocket(platform, underlay);
   using inside = openSocket(platform, node);
   const bridgeIndex = findLink(outside, bridge)!.index;
-  createVeth(
+  const { peer } = createVeth(
     outside,
     { name: nodePortName(node.number), mtu, master: bridgeIndex, up: true },
-    { name: 'eth0', address: nodeMac(node.number), mtu, namespaceFd: namespace.fd },
+    { name: 'eth0', address: nodeMac(node.number), mtu, namespaceFd: namespace.fd, up: true },
   );
-  const eth0 = findLink(inside, 'eth0')!.index;
-  changeLink(inside, eth0, { up: true });
+  const eth0 = peer.index;
   addAddress(inside, loopback, `${gateway.v4}/32`, { scope: 'link' });
   for (const end of ends) {
     addAddress(inside, eth0, `${node.addresses[end]}/${underlayBits[end]}`);
@@ -185,14 +188,12 @@ function wireHost(platform: Platform, host: Place, router: Place, wire: Wire): v
   using outside = openSocket(platform, router);
   using inside = openSocket(platform, host);
   const { mtu } = wire;
-  createVeth(
+  const { link, peer } = createVeth(
     outside,
     { name: wire.link, address: wire.gatewayMac, mtu, up: true },
-    { name: 'eth0', address: wire.mac, mtu, namespaceFd: namespace.fd },
+    { name: 'eth0', address: wire.mac, mtu, namespaceFd: namespace.fd, up: true },
   );
-  const eth0 = findLink(inside, 'eth0')!.index;
-  changeLink(inside, eth0, { up: true });
-  const veth = findLink(outside, wire.link)!.index;
+  const [veth, eth0] = [link.index, peer.index];
   addAddress(outside, veth, `${gateway.v6}/128`);
   for (const end of ends) {
     const address = host.addresses[end];

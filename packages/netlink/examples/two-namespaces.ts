@@ -1,12 +1,9 @@
-// Makes two network namespaces, ties them together with a veth pair, sends a datagram from one to
-// the other and back, lists the links, and leaves nothing behind. As root:
+// Creates two network namespaces and a veth pair between them, sends a datagram from one to the
+// other and back, lists the links, and leaves nothing behind. Run it as root:
 //   node packages/netlink/examples/two-namespaces.ts
-
 import {
   addAddress,
-  changeLink,
   createVeth,
-  findLink,
   listLinks,
   listRoutes,
   NetlinkSocket,
@@ -19,19 +16,21 @@ import { nodePlatform } from '@heddle/sys/node';
 const platform = nodePlatform();
 const nr = syscallNumbers(platform);
 
-// Namespaces without a path need no clean-up: they end with the process.
+// Namespaces without a path end with the process.
 using red = NetworkNamespace.create(platform);
 using blue = NetworkNamespace.create(platform);
 using redSocket = red.enter(() => new NetlinkSocket(platform));
 using blueSocket = blue.enter(() => new NetlinkSocket(platform));
 
-createVeth(redSocket, { name: 'to-blue', up: true }, { name: 'to-red', namespaceFd: blue.fd });
-for (const [socket, link, address] of [
-  [redSocket, 'to-blue', '10.7.0.1/24'],
-  [blueSocket, 'to-red', '10.7.0.2/24'],
+const { link, peer } = createVeth(
+  redSocket,
+  { name: 'to-blue', up: true },
+  { name: 'to-red', up: true, namespaceFd: blue.fd },
+);
+for (const [socket, { index }, address] of [
+  [redSocket, link, '10.7.0.1/24'],
+  [blueSocket, peer, '10.7.0.2/24'],
 ] as const) {
-  const { index } = findLink(socket, link)!;
-  changeLink(socket, index, { up: true });
   addAddress(socket, index, address);
   console.log(listLinks(socket).map(({ name, kind, mtu, up }) => ({ name, kind, mtu, up })));
   console.log(listRoutes(socket).map(({ destination, source }) => ({ destination, source })));
@@ -46,7 +45,7 @@ const started = platform.monotonicNs();
 send(client, 'ping');
 const { text, from } = receive(server);
 call('connect', server, from);
-send(server, text === 'ping' ? 'pong' : 'what?');
+send(server, text === 'ping' ? 'pong' : 'unexpected');
 const answer = receive(client);
 console.log(`red sent ping, blue answered ${answer.text}`);
 console.log(`there and back in ${(platform.monotonicNs() - started) / 1000n} us`);

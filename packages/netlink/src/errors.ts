@@ -1,13 +1,13 @@
 import { errno as codes, SysError } from '@heddle/sys';
 
-/** Bytes that are not a netlink message or attribute as linux/netlink.h lays them out. */
+/** Bytes that do not have the layout of a netlink message or attribute (linux/netlink.h). */
 export class MalformedMessage extends Error {
   override readonly name = 'MalformedMessage';
 }
 
 /**
- * A request that the kernel refused. `detail` is the kernel's own sentence about it (extended
- * acknowledgement, linux/netlink.h NLMSGERR_ATTR_MSG), or empty when it gave none.
+ * A request that the kernel has refused. `detail` is the kernel's explanation (extended
+ * acknowledgement, NLMSGERR_ATTR_MSG of linux/netlink.h), or empty when there is none.
  */
 export class NetlinkError extends SysError {
   override readonly name = 'NetlinkError';
@@ -20,5 +20,24 @@ export class NetlinkError extends SysError {
     super('netlink', errno, what, { hint });
     this.detail = detail;
     if (detail !== '') this.message = `${this.message}: ${detail}`;
+  }
+}
+
+/** Returns whether `error` is a NetlinkError, with one of `codes` (e.g. `ENODEV`) if any are given. */
+export function isNetlinkError(error: unknown, ...codes: readonly string[]): error is NetlinkError {
+  return error instanceof NetlinkError && (codes.length === 0 || codes.includes(error.code));
+}
+
+/**
+ * Runs a request for the removal of something. Returns true, or false when the kernel answers with
+ * one of `missing`, the codes for an absent object.
+ */
+export function removed(request: () => void, ...missing: readonly string[]): boolean {
+  try {
+    request();
+    return true;
+  } catch (error) {
+    if (isNetlinkError(error, ...missing)) return false;
+    throw error;
   }
 }

@@ -4,11 +4,10 @@ export {
   addAddress,
   type LinkAddress,
   listAddresses,
-  readLinkAddress,
   removeAddress,
   type Scope,
 } from './addresses.ts';
-export { MalformedMessage, NetlinkError } from './errors.ts';
+export { isNetlinkError, MalformedMessage, NetlinkError } from './errors.ts';
 export type { Family } from './inet.ts';
 export {
   changeLink,
@@ -20,11 +19,11 @@ export {
   IFF_LOOPBACK,
   IFF_RUNNING,
   IFF_UP,
-  type Link,
+  type LinkPair,
   type LinkSettings,
   listLinks,
+  type NetworkLink,
   type NewLink,
-  readLink,
 } from './links.ts';
 export { deleteNamespace, NetworkNamespace, netnsCookie } from './namespace.ts';
 export { namespaceId } from './namespace-id.ts';
@@ -33,36 +32,52 @@ export {
   listNeighbours,
   type Neighbour,
   type NewNeighbour,
-  readNeighbour,
   removeNeighbour,
   replaceNeighbour,
 } from './neighbours.ts';
 export {
+  listChainRules,
   listChains,
-  listRules,
   NETLINK_NETFILTER,
   type NetfilterChain,
   type NetfilterExpression,
 } from './netfilter.ts';
 export {
+  addQdisc,
+  listQdiscs,
+  type NewQdisc,
+  type Qdisc,
+  removeQdisc,
+  TC_H_INGRESS,
+  TC_H_ROOT,
+} from './qdiscs.ts';
+export {
   addRoute,
   listRoutes,
   localTable,
   mainTable,
+  type NextHop,
   type Route,
   type RouteType,
-  readRoute,
   removeRoute,
   replaceRoute,
+  type WeightedNextHop,
 } from './routes.ts';
+export {
+  addRoutingRule,
+  listRoutingRules,
+  type RoutingRule,
+  type RuleAction,
+  removeRoutingRule,
+} from './routing-rules.ts';
 export { NETLINK_ROUTE, NETLINK_SOCK_DIAG, NetlinkSocket } from './socket.ts';
 export {
   destroySocket,
   type InetSocket,
   listSockets,
-  readInetSocket,
   type SocketFilter,
   type SocketState,
 } from './socket-diag.ts';
 export { attachFilter, type FilterPlace, hasFilter, removeFilter } from './traffic-control.ts';
+export { type NetworkEvent, type NetworkGroup, watchNetwork } from './watch.ts';
 export * from './wire.ts';

@@ -4,13 +4,18 @@ import { MalformedMessage } from './errors.ts';
 
 export type Family = typeof AF_INET | typeof AF_INET6;
 
-/** An address as rtnetlink carries it: 4 bytes for AF_INET, 16 for AF_INET6, network order. */
+/** An address in rtnetlink's form: 4 bytes for AF_INET, 16 for AF_INET6, network byte order. */
 export interface InetAddress {
   readonly family: Family;
   readonly bytes: Uint8Array;
 }
 
-/** Throws RangeError for text that is no address. */
+/** An address with the length of its prefix in bits. */
+export interface InetPrefix extends InetAddress {
+  readonly prefixLength: number;
+}
+
+/** Reads an IP address. Throws RangeError. */
 export function readAddress(text: string): InetAddress {
   const bytes = parseIp(text);
   if (!bytes) throw new RangeError(`read address ${text}: not an IPv4 or IPv6 address`);
@@ -19,8 +24,8 @@ export function readAddress(text: string): InetAddress {
     : { family: AF_INET, bytes: bytes.subarray(12) };
 }
 
-/** Reads `10.0.0.0/8` or `fd00::/8`; a bare address is a range of one. Throws RangeError. */
-export function readPrefix(text: string): InetAddress & { readonly prefixLength: number } {
+/** Reads `10.0.0.0/8` or `fd00::/8`; an address without a prefix length is a single address. Throws RangeError. */
+export function readPrefix(text: string): InetPrefix {
   const range = parseCidr(text);
   if (!range) {
     throw new RangeError(`read prefix ${text}: not an address with a prefix length, as 10.0.0.0/8`);
@@ -34,7 +39,7 @@ export function readPrefix(text: string): InetAddress & { readonly prefixLength:
       };
 }
 
-/** Text of 4 or 16 bytes. Throws MalformedMessage for another length. */
+/** Returns the text of 4 or 16 bytes. Throws MalformedMessage for another length. */
 export function addressText(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join('.');
   if (bytes.length !== 16) {
@@ -43,7 +48,7 @@ export function addressText(bytes: Uint8Array): string {
   return isIpv4(bytes) ? `::ffff:${formatIp(bytes)}` : formatIp(bytes);
 }
 
-/** The address of `family` that is all zeros, for default routes. */
+/** Returns the address of `family` that is all zeros, which is that of default routes. */
 export function anyAddress(family: number): Uint8Array {
   return new Uint8Array(family === AF_INET ? 4 : 16);
 }
@@ -56,7 +61,16 @@ export function readMac(text: string): Uint8Array {
   return Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16));
 }
 
-/** Text of a link-layer address of any length. */
+/** Returns the text of a link-layer address of any length. */
 export function macText(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+/**
+ * Returns `link` if it is an ifindex; `what` opens the message of the RangeError for anything
+ * else. Plain JavaScript may pass a name, which would become index 0.
+ */
+export function checkedIndex(link: number, what: string): number {
+  if (Number.isInteger(link) && link > 0 && link < 2 ** 31) return link;
+  throw new RangeError(`${what}: link ${link} is not an ifindex (findLink returns that of a name)`);
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { sandbox, withoutFdLeak } from '../testing/kernel.ts';
-import { NetlinkError } from './errors.ts';
+import { isNetlinkError, NetlinkError } from './errors.ts';
 import {
   changeLink,
   createBridge,
@@ -9,14 +9,15 @@ import {
   createVeth,
   deleteLink,
   findLink,
+  type LinkPair,
   listLinks,
 } from './links.ts';
 import { namespaceId } from './namespace-id.ts';
 
-test('a veth pair is made with its peer in another namespace', () => {
+test('createVeth creates the peer in another namespace and returns both ends', () => {
   using here = sandbox();
   using there = sandbox();
-  createVeth(
+  const { link: left, peer: right } = createVeth(
     here.socket,
     { name: 'left', address: '02:00:00:00:00:01', mtu: 1400, up: true },
     {
@@ -26,8 +27,8 @@ test('a veth pair is made with its peer in another namespace', () => {
       namespaceFd: there.namespace.fd,
     },
   );
-  const left = findLink(here.socket, 'left')!;
-  const right = findLink(there.socket, 'right')!;
+  assert.deepEqual(findLink(here.socket, 'left'), left);
+  assert.deepEqual(findLink(there.socket, 'right'), right);
   assert.equal(left.kind, 'veth');
   assert.equal(left.address, '02:00:00:00:00:01');
   assert.equal(left.mtu, 1400);
@@ -45,7 +46,33 @@ test('a veth pair is made with its peer in another namespace', () => {
   );
 });
 
-test('a netkit pair likewise, where the kernel has netkit', (context) => {
+test('createVeth brings the peer up, in the same namespace or in another one', () => {
+  using here = sandbox();
+  using there = sandbox();
+  const near = createVeth(here.socket, { name: 'a', up: true }, { name: 'b', up: true });
+  assert.deepEqual([near.link.up, near.peer.up], [true, true]);
+  const { link, peer } = createVeth(
+    here.socket,
+    { name: 'c', up: true, namespaceFd: there.namespace.fd },
+    { name: 'd', up: true, namespaceFd: there.namespace.fd },
+  );
+  assert.deepEqual([link.up, peer.up], [true, true]);
+  assert.deepEqual([findLink(there.socket, 'c'), findLink(there.socket, 'd')], [link, peer]);
+  assert.equal(findLink(here.socket, 'c'), undefined);
+});
+
+test('createVeth leaves no link and no descriptor behind when it fails', () => {
+  using here = sandbox();
+  using there = sandbox();
+  createBridge(there.socket, { name: 'taken' });
+  withoutFdLeak(() => {
+    const peer = { name: 'taken', namespaceFd: there.namespace.fd, up: true };
+    assert.throws(() => createVeth(here.socket, { name: 'left' }, peer), { code: 'EEXIST' });
+  });
+  assert.equal(findLink(here.socket, 'left'), undefined);
+});
+
+test('createNetkit creates a pair, where the kernel has netkit', (context) => {
   using here = sandbox();
   using there = sandbox();
   const create = () =>
@@ -53,27 +80,30 @@ test('a netkit pair likewise, where the kernel has netkit', (context) => {
       here.socket,
       'l2',
       { name: 'left', up: true },
-      { name: 'right', namespaceFd: there.namespace.fd },
+      { name: 'right', namespaceFd: there.namespace.fd, up: true },
     );
+  let pair: LinkPair;
   try {
-    create();
+    pair = create();
   } catch (error) {
-    if ((error as { code?: string }).code !== 'EOPNOTSUPP') throw error;
+    if (!isNetlinkError(error, 'EOPNOTSUPP')) throw error;
     context.skip('the kernel has no netkit (Linux 6.8 with CONFIG_NETKIT)');
     return;
   }
-  const left = findLink(here.socket, 'left')!;
-  const right = findLink(there.socket, 'right')!;
-  assert.deepEqual([left.kind, right.kind, left.up], ['netkit', 'netkit', true]);
-  assert.equal(left.peer, right.index);
+  const { link, peer } = pair;
+  assert.deepEqual([link.kind, peer.kind, link.up, peer.up], ['netkit', 'netkit', true, true]);
+  assert.equal(link.peer, peer.index);
   assert.throws(create, { code: 'EEXIST' });
 });
 
-test('a link is changed: up, down, mtu, address, name, namespace', () => {
+test('changeLink changes state, mtu, address, alias, name and namespace', () => {
   using here = sandbox();
   using there = sandbox();
-  createVeth(here.socket, { name: 'a' }, { name: 'b' });
-  const { index } = findLink(here.socket, 'a')!;
+  const { index } = createVeth(here.socket, { name: 'a' }, { name: 'b' }).link;
+  changeLink(here.socket, index, { alias: 'pod default/web' });
+  assert.equal(findLink(here.socket, index)!.alias, 'pod default/web');
+  changeLink(here.socket, index, { alias: '' });
+  assert.equal(findLink(here.socket, index)!.alias, undefined);
   changeLink(here.socket, index, { up: true, mtu: 1280, address: '02:00:00:00:00:07' });
   const up = findLink(here.socket, index)!;
   assert.deepEqual([up.up, up.mtu, up.address], [true, 1280, '02:00:00:00:00:07']);
@@ -86,33 +116,42 @@ test('a link is changed: up, down, mtu, address, name, namespace', () => {
   assert.equal(findLink(there.socket, 'moved')!.mtu, 1280);
 });
 
-test('a bridge takes ports and gives them back', () => {
+test('a link joins a bridge and leaves it', () => {
   using here = sandbox();
-  createBridge(here.socket, { name: 'br0', address: '02:00:00:00:00:09', up: true });
-  const bridge = findLink(here.socket, 'br0')!;
-  assert.deepEqual([bridge.kind, bridge.address], ['bridge', '02:00:00:00:00:09']);
-  createVeth(here.socket, { name: 'port', master: bridge.index }, { name: 'far' });
-  const port = findLink(here.socket, 'port')!;
+  const bridge = createBridge(here.socket, {
+    name: 'br0',
+    address: '02:00:00:00:00:09',
+    up: true,
+  });
+  assert.deepEqual([bridge.kind, bridge.address, bridge.up], ['bridge', '02:00:00:00:00:09', true]);
+  const master = bridge.index;
+  const port = createVeth(here.socket, { name: 'port', master }, { name: 'far' }).link;
   assert.equal(port.master, bridge.index);
   changeLink(here.socket, port.index, { master: 0 });
   assert.equal(findLink(here.socket, 'port')!.master, undefined);
 });
 
-test('deleting takes the peer along, and may be repeated', () => {
+test('deleteLink deletes both ends of a pair, and returns false for a missing link', () => {
   using here = sandbox();
-  createVeth(here.socket, { name: 'a' }, { name: 'b' });
-  const { index } = findLink(here.socket, 'a')!;
+  const { index } = createVeth(here.socket, { name: 'a' }, { name: 'b' }).link;
   assert.equal(deleteLink(here.socket, index), true);
   assert.equal(deleteLink(here.socket, index), false);
   assert.equal(findLink(here.socket, 'b'), undefined);
 });
 
-test('errors say what was being done and what the kernel thinks', () => {
+test('errors name the request, and arguments that are not usable are refused', () => {
   using here = sandbox();
   createBridge(here.socket, { name: 'br0' });
   const again = () => createBridge(here.socket, { name: 'br0' });
   assert.throws(again, { name: 'NetlinkError', code: 'EEXIST', message: /^create bridge br0: / });
   assert.throws(() => changeLink(here.socket, 4711, { up: true }), NetlinkError);
+  const name = 'br0' as unknown as number;
+  const message = 'change link br0: link br0 is not an ifindex (findLink returns that of a name)';
+  assert.throws(() => changeLink(here.socket, name, { up: true }), { name: 'RangeError', message });
+  for (const bad of [0, -1, 1.5, Number.NaN, 2 ** 31]) {
+    assert.throws(() => deleteLink(here.socket, bad), RangeError, `${bad}`);
+    assert.throws(() => findLink(here.socket, bad), RangeError, `${bad}`);
+  }
   for (const name of ['', 'a name', 'sixteen-letters-x', 'a/b', '.']) {
     assert.throws(() => createBridge(here.socket, { name }), RangeError, name);
   }

@@ -1,13 +1,13 @@
-import { encodeCString } from '@heddle/sys';
+import { encodeCString, encodeUtf8, errno } from '@heddle/sys';
 import { AF_UNSPEC } from '@heddle/sys/net';
-import { MalformedMessage } from './errors.ts';
-import { macText, readMac } from './inet.ts';
+import { isNetlinkError, MalformedMessage, NetlinkError, removed } from './errors.ts';
+import { checkedIndex, macText, readMac } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
 import { Attributes, type Message, MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './wire.ts';
 
-// linux/if_link.h, linux/rtnetlink.h, linux/veth.h; IFLA_NETKIT_*
-const RTM_NEWLINK = 16;
-const RTM_DELLINK = 17;
+// linux/if_link.h, linux/rtnetlink.h, linux/veth.h
+export const RTM_NEWLINK = 16;
+export const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
@@ -15,6 +15,7 @@ const IFLA_MTU = 4;
 const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
+const IFLA_IFALIAS = 20;
 const IFLA_NET_NS_FD = 28;
 const IFLA_LINK_NETNSID = 37;
 const IFLA_INFO_KIND = 1;
@@ -29,28 +30,34 @@ export const IFF_UP = 0x1;
 export const IFF_LOOPBACK = 0x8;
 export const IFF_RUNNING = 0x40;
 
-/** A network device. */
-export interface Link {
-  /** ifindex, unique in its namespace. */
+/** A network interface, which rtnetlink calls a link. */
+export interface NetworkLink {
+  /** ifindex, unique in its network namespace. */
   readonly index: number;
   readonly name: string;
   /** `veth`, `bridge`, `netkit`, ...; undefined for loopback and hardware. */
   readonly kind: string | undefined;
-  /** Link-layer address, e.g. `02:00:00:00:00:01`; empty when the device has none. */
+  /** Link-layer address, e.g. `02:00:00:00:00:01`; empty for a link without one. */
   readonly address: string;
+  /** Bytes. */
   readonly mtu: number;
-  /** IFF_* (linux/if.h). */
+  /** IFF_* bits (linux/if.h). */
   readonly flags: number;
   readonly up: boolean;
-  /** ifindex of the bridge or bond that this device is a port of. */
+  /** ifindex of the bridge or bond that this link is a port of. */
   readonly master: number | undefined;
-  /** ifindex of the peer (veth) or the lower device; in another namespace when `peerNamespaceId` is set. */
+  /**
+   * ifindex of the other end (veth, netkit) or of the lower link. It counts in another network
+   * namespace when `peerNamespaceId` is set.
+   */
   readonly peer: number | undefined;
-  /** The kernel's id for the peer's namespace, as seen from this one. */
+  /** The id by which this link's network namespace knows the peer's. */
   readonly peerNamespaceId: number | undefined;
+  /** A text that userspace has attached to the link (ifalias); undefined when there is none. */
+  readonly alias: string | undefined;
 }
 
-/** What can be changed on a link; what is absent stays as it is. */
+/** What can be changed on a link; absent settings stay unchanged. */
 export interface LinkSettings {
   readonly name?: string;
   /** Link-layer address, e.g. `02:00:00:00:00:01`. */
@@ -58,62 +65,70 @@ export interface LinkSettings {
   /** Bytes. */
   readonly mtu?: number;
   readonly up?: boolean;
-  /** ifindex of the bridge to join; 0 leaves it. */
+  /** ifindex of the bridge to join; 0 leaves the bridge. */
   readonly master?: number;
+  /** A text of at most 255 bytes; an empty one removes the alias. */
+  readonly alias?: string;
   /** Descriptor of the network namespace to move to. */
   readonly namespaceFd?: number;
 }
 
+/** Settings of a link that is created. */
 export interface NewLink extends LinkSettings {
   readonly name: string;
 }
 
-/** Devices of the socket's namespace. Throws NetlinkError. */
-export function listLinks(socket: NetlinkSocket): Link[] {
+/** The two ends of a created pair, each as its own network namespace sees it. */
+export interface LinkPair {
+  readonly link: NetworkLink;
+  readonly peer: NetworkLink;
+}
+
+/** Returns the links of the socket's network namespace. Throws NetlinkError. */
+export function listLinks(socket: NetlinkSocket): NetworkLink[] {
   const writer = new MessageWriter(RTM_GETLINK).header(linkHeader(0));
   return socket.dump(writer, 'list links').map(readLink);
 }
 
-/** The device with that name or ifindex, or undefined. Throws NetlinkError. */
-export function findLink(socket: NetlinkSocket, which: string | number): Link | undefined {
-  const writer = new MessageWriter(RTM_GETLINK).header(
-    linkHeader(typeof which === 'number' ? which : 0),
-  );
+/** Returns the link with that name or ifindex; undefined when there is none. Throws NetlinkError. */
+export function findLink(socket: NetlinkSocket, which: string | number): NetworkLink | undefined {
+  const what = `find link ${which}`;
+  const index = typeof which === 'number' ? checkedIndex(which, what) : 0;
+  const writer = new MessageWriter(RTM_GETLINK).header(linkHeader(index));
   if (typeof which === 'string') writer.text(IFLA_IFNAME, checkedName(which));
   try {
-    const [answer] = socket.request(writer, `find link ${which}`);
+    const [answer] = socket.request(writer, what);
     return answer && readLink(answer);
   } catch (error) {
-    if ((error as { code?: string }).code === 'ENODEV') return undefined;
+    if (isNetlinkError(error, 'ENODEV')) return undefined;
     throw error;
   }
 }
 
 /**
- * Creates a veth pair. Each end may go to a namespace of its own straight away (`namespaceFd`),
- * so that neither shows up where it doesn't belong. The peer starts down: the kernel brings it into
- * being before the pair is tied, when it can't be up yet. Throws NetlinkError.
+ * Creates a veth pair and returns both ends. Each end has its own settings and may be created in a
+ * network namespace of its own (`namespaceFd`), so that it never appears in another one. The pair
+ * is created by one request; a second one brings the peer up if `peer.up` is set, because the
+ * kernel cannot open an end before the pair is complete. Throws NetlinkError, and then leaves no
+ * link behind.
  */
-export function createVeth(
-  socket: NetlinkSocket,
-  link: NewLink,
-  peer: Omit<NewLink, 'up' | 'master'>,
-): void {
-  createPair(socket, 'veth', VETH_INFO_PEER, link, peer);
+export function createVeth(socket: NetlinkSocket, link: NewLink, peer: NewLink): LinkPair {
+  return createPair(socket, 'veth', VETH_INFO_PEER, link, peer);
 }
 
 /**
- * Creates a netkit pair (Linux 6.8 with CONFIG_NETKIT), whose ends run BPF programs on what the
- * other end sends; `link` becomes the primary end. Mode `l3` has no link-layer addresses. The ends
- * go to their namespaces as with `createVeth`. Throws NetlinkError (EOPNOTSUPP without netkit).
+ * Creates a netkit pair (Linux 6.8 with CONFIG_NETKIT), whose ends run BPF programs on the packets
+ * that the other end sends, and returns both ends. `link` becomes the primary end. Links of mode
+ * `l3` have no link-layer addresses. Namespaces and `peer.up` work as with `createVeth`. Throws
+ * NetlinkError (EOPNOTSUPP without netkit).
  */
 export function createNetkit(
   socket: NetlinkSocket,
   mode: keyof typeof netkitModes,
   link: NewLink,
-  peer: Omit<NewLink, 'up' | 'master'>,
-): void {
-  createPair(socket, 'netkit', IFLA_NETKIT_PEER_INFO, link, peer, (writer) =>
+  peer: NewLink,
+): LinkPair {
+  return createPair(socket, 'netkit', IFLA_NETKIT_PEER_INFO, link, peer, (writer) =>
     writer.u32(IFLA_NETKIT_MODE, netkitModes[mode]),
   );
 }
@@ -123,9 +138,9 @@ function createPair(
   kind: 'veth' | 'netkit',
   peerAttribute: number,
   link: NewLink,
-  peer: Omit<NewLink, 'up' | 'master'>,
+  peer: NewLink,
   writeMore: (writer: MessageWriter) => void = () => {},
-): void {
+): LinkPair {
   const writer = new MessageWriter(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   writer.header(linkHeader(0, link.up));
   writeSettings(writer, link);
@@ -140,38 +155,70 @@ function createPair(
     });
   });
   socket.request(writer, `create ${kind} ${link.name} with peer ${peer.name}`);
+  try {
+    if (peer.up) {
+      inNamespaceOf(socket, peer, (there) =>
+        changeLink(there, createdLink(there, peer).index, { up: true }),
+      );
+    }
+    return {
+      link: inNamespaceOf(socket, link, (there) => createdLink(there, link)),
+      peer: inNamespaceOf(socket, peer, (there) => createdLink(there, peer)),
+    };
+  } catch (error) {
+    inNamespaceOf(socket, link, (there) => deleteLink(there, createdLink(there, link).index));
+    throw error;
+  }
 }
 
-/** Creates a bridge. Throws NetlinkError. */
-export function createBridge(socket: NetlinkSocket, link: NewLink): void {
+/** Creates a bridge and returns it. Throws NetlinkError. */
+export function createBridge(socket: NetlinkSocket, link: NewLink): NetworkLink {
   const writer = new MessageWriter(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   writer.header(linkHeader(0, link.up));
   writeSettings(writer, link);
   writer.nested(IFLA_LINKINFO, () => writer.text(IFLA_INFO_KIND, 'bridge'));
   socket.request(writer, `create bridge ${link.name}`);
+  return inNamespaceOf(socket, link, (there) => createdLink(there, link));
 }
 
-/** Changes a link, all settings in one request. Throws NetlinkError. */
+/** Runs `work` with a socket of the network namespace that a link was created in. */
+function inNamespaceOf<Result>(
+  socket: NetlinkSocket,
+  { namespaceFd }: NewLink,
+  work: (socket: NetlinkSocket) => Result,
+): Result {
+  if (namespaceFd === undefined) return work(socket);
+  using there = socket.openIn(namespaceFd);
+  return work(there);
+}
+
+function createdLink(socket: NetlinkSocket, { name }: NewLink): NetworkLink {
+  const link = findLink(socket, name);
+  if (!link) throw new NetlinkError(`find created link ${name}`, errno.ENODEV);
+  return link;
+}
+
+/** Changes all given settings of a link in one request. Throws NetlinkError. */
 export function changeLink(socket: NetlinkSocket, index: number, settings: LinkSettings): void {
-  const writer = new MessageWriter(RTM_NEWLINK).header(linkHeader(index, settings.up));
+  const what = `change link ${index}`;
+  const writer = new MessageWriter(RTM_NEWLINK);
+  writer.header(linkHeader(checkedIndex(index, what), settings.up));
   writeSettings(writer, settings);
-  socket.request(writer, `change link ${index}`);
+  socket.request(writer, what);
 }
 
-/** Deletes a link (and, for veth, its peer); false when there is none. Throws NetlinkError. */
+/**
+ * Deletes a link, and the other end of a pair. Returns false when there is no such link. Throws
+ * NetlinkError.
+ */
 export function deleteLink(socket: NetlinkSocket, index: number): boolean {
-  const writer = new MessageWriter(RTM_DELLINK).header(linkHeader(index));
-  try {
-    socket.request(writer, `delete link ${index}`);
-    return true;
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENODEV') return false;
-    throw error;
-  }
+  const what = `delete link ${index}`;
+  const writer = new MessageWriter(RTM_DELLINK).header(linkHeader(checkedIndex(index, what)));
+  return removed(() => socket.request(writer, what), 'ENODEV');
 }
 
-/** Reads an RTM_NEWLINK message. Throws MalformedMessage. */
-export function readLink(message: Message): Link {
+/** Reads an RTM_NEWLINK or RTM_DELLINK message. Throws MalformedMessage. */
+export function readLink(message: Message): NetworkLink {
   const { body } = message;
   if (body.length < headerSize) {
     throw new MalformedMessage(`read link: ${body.length} bytes where ${headerSize} are needed`);
@@ -191,10 +238,11 @@ export function readLink(message: Message): Link {
     master: attributes.u32(IFLA_MASTER),
     peer: attributes.u32(IFLA_LINK) || undefined,
     peerNamespaceId: attributes.s32(IFLA_LINK_NETNSID),
+    alias: attributes.text(IFLA_IFALIAS),
   };
 }
 
-/** struct ifinfomsg: family u8, pad, type u16, index s32, flags u32, change mask u32. */
+/** Returns a struct ifinfomsg: family u8, pad, type u16, index s32, flags u32, change mask u32. */
 function linkHeader(index: number, up?: boolean): Uint8Array {
   const bytes = new Uint8Array(headerSize);
   const view = new DataView(bytes.buffer);
@@ -212,14 +260,18 @@ function writeSettings(writer: MessageWriter, settings: LinkSettings): void {
   if (settings.address !== undefined) writer.bytes(IFLA_ADDRESS, readMac(settings.address));
   if (settings.mtu !== undefined) writer.u32(IFLA_MTU, settings.mtu);
   if (settings.master !== undefined) writer.u32(IFLA_MASTER, settings.master);
+  if (settings.alias !== undefined) writer.bytes(IFLA_IFALIAS, encodeUtf8(settings.alias));
   if (settings.namespaceFd !== undefined) writer.u32(IFLA_NET_NS_FD, settings.namespaceFd);
 }
 
-/** The kernel would cut a longer name short or answer with a bare ERANGE. */
+/**
+ * Returns the name of a link. Throws RangeError for one that the kernel would truncate or refuse
+ * without an explanation.
+ */
 function checkedName(name: string): string {
   const length = encodeCString(name).length;
   if (length < 2 || length > 16 || /[/\s:]/.test(name) || name === '.' || name === '..') {
-    throw new RangeError(`name link ${name}: 1 to 15 bytes without slash, colon or space`);
+    throw new RangeError(`use link name ${name}: not 1 to 15 bytes without slash, colon or space`);
   }
   return name;
 }

@@ -5,13 +5,14 @@ import { Attributes, MessageWriter } from './wire.ts';
 const RTM_GETNSID = 90;
 const NETNSA_NSID = 1;
 const NETNSA_FD = 3;
-/** struct rtgenmsg: one byte, padded to four. */
+/** struct rtgenmsg: family u8, padded to four bytes. */
 const headerSize = 4;
 
 /**
- * The id by which the namespace of `socket` knows the network namespace that `namespaceFd` is open on: the
- * value that a link's `peerNamespaceId` has (RTM_GETNSID, Linux 4.0). Undefined when it has none, which is so
- * until a link between the two was listed. Throws NetlinkError.
+ * Returns the id by which the socket's network namespace knows the one that the descriptor
+ * `namespaceFd` refers to: the value of a link's `peerNamespaceId` (RTM_GETNSID, Linux 4.0). Returns
+ * undefined when there is none; the kernel assigns one when a link between the two namespaces is
+ * listed. Throws NetlinkError.
  */
 export function namespaceId(socket: NetlinkSocket, namespaceFd: number): number | undefined {
   const writer = new MessageWriter(RTM_GETNSID).header(new Uint8Array(headerSize));

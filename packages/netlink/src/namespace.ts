@@ -4,6 +4,7 @@ import {
   encodeCString,
   encodeUtf8,
   errno,
+  inodeOfFd,
   O_CREAT,
   openFile,
   type Platform,
@@ -25,15 +26,17 @@ const O_EXCL = 0o200;
 const CLONE_NEWNET = 0x40000000;
 const MS_BIND = 0x1000;
 const MNT_DETACH = 2;
-const AT_EMPTY_PATH = 0x1000;
 
-/** Of a path to a namespace that was there: EACCES is a zombie's. */
+/** Errors of paths whose process or file is gone; a zombie's path gives EACCES. */
 const gone: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH', 'EACCES']);
 
-// The calling thread's, not the process': namespaces belong to threads (namespaces(7)).
+/** To create or enter a namespace. */
+const remedies = { EPERM: 'run as root or with CAP_SYS_ADMIN' };
+
+// Namespaces belong to threads (namespaces(7)), so this names the calling thread's.
 const ownNamespace = '/proc/thread-self/ns/net';
 
-/** An open network namespace. It lives on as long as it is open, mounted, or used by a process. */
+/** An open network namespace. It exists as long as it is open, mounted, or used by a process. */
 export class NetworkNamespace implements Disposable {
   readonly #platform: Platform;
   /** Negative once closed. */
@@ -45,7 +48,7 @@ export class NetworkNamespace implements Disposable {
   }
 
   /**
-   * Makes an empty namespace (its loopback is down). Given a `path`, it is mounted there and
+   * Creates an empty namespace, whose loopback is down. With a `path` it is mounted there and
    * outlives the process; otherwise it ends with its last user. Throws SysError, and then leaves
    * nothing behind.
    */
@@ -57,7 +60,7 @@ export class NetworkNamespace implements Disposable {
     try {
       namespace = NetworkNamespace.current(platform);
     } finally {
-      original.#switchTo('return to the original namespace');
+      switchTo(platform, original.fd, 'return to the original namespace');
     }
     try {
       if (path !== undefined) namespace.mount(path);
@@ -74,9 +77,9 @@ export class NetworkNamespace implements Disposable {
   }
 
   /**
-   * Opens the namespace with that inode number, by the first of `paths` that leads to it: meanwhile a
-   * process may have ended or gone elsewhere, and a file be no mount any more. Undefined when none
-   * does. Throws SysError.
+   * Opens the namespace with that inode number by the first of `paths` that still leads to it: since
+   * a path was found, its process may have ended or changed its namespace, or its mount may be gone.
+   * Returns undefined when none of the paths leads to it. Throws SysError.
    */
   static openFirst(
     platform: Platform,
@@ -97,59 +100,40 @@ export class NetworkNamespace implements Disposable {
     return undefined;
   }
 
-  /** The namespace of the calling thread. Throws SysError. */
+  /** Opens the namespace of the calling thread. Throws SysError. */
   static current(platform: Platform): NetworkNamespace {
     return NetworkNamespace.open(platform, ownNamespace);
   }
 
-  /** The descriptor, for requests that name a namespace by one. Throws Error once it is closed. */
+  /** The descriptor, by which requests name the namespace. Throws an Error once it is closed. */
   get fd(): number {
     if (this.#descriptor < 0) throw new Error('use network namespace: it is closed');
     return this.#descriptor;
   }
 
-  /** Inode number, which tells namespaces apart: the n of `net:[n]` in /proc/<pid>/ns/net. */
+  /** Inode number, which identifies the namespace: the n of `net:[n]` in /proc/<pid>/ns/net. */
   get inode(): bigint {
-    const bytes = new Uint8Array(256);
-    const nr = syscallNumbers(this.#platform);
-    checked(
-      'fstatat',
-      this.#platform.syscall(nr.fstatat, this.fd, encodeCString(''), bytes, AT_EMPTY_PATH),
-      'inspect namespace',
-    );
-    // st_ino is the second 64-bit field of struct stat on x86-64 and arm64.
-    return new DataView(bytes.buffer).getBigUint64(8, true);
+    return inodeOfFd(this.#platform, this.fd);
   }
 
-  /** What bpf_get_netns_cookie() returns for sockets of this namespace (Linux 5.14). */
+  /** The value of bpf_get_netns_cookie() for sockets of this namespace (Linux 5.14). */
   get cookie(): bigint {
     return this.enter(() => netnsCookie(this.#platform));
   }
 
   /**
-   * Runs `work` inside the namespace and returns to the one before, whatever happens. Sockets and
-   * processes that `work` opens stay inside. It must be synchronous: other code of the thread would
-   * run in the wrong namespace otherwise. Throws SysError, and TypeError when `work` is
-   * asynchronous.
+   * Runs `work` inside the namespace and returns to the previous one, also when `work` throws.
+   * Sockets and processes that `work` opens stay inside. `work` must be synchronous, because other
+   * code of the thread would run in this namespace otherwise. Throws SysError, and TypeError when
+   * `work` returns a promise.
    */
   enter<Result>(work: () => Result): Result {
-    using original = NetworkNamespace.current(this.#platform);
-    this.#switchTo('enter namespace');
-    let result: Result;
-    try {
-      result = work();
-    } finally {
-      original.#switchTo('return to the original namespace');
-    }
-    if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
-      throw new TypeError('enter namespace: the work is asynchronous and would run outside of it');
-    }
-    return result;
+    return enterNamespace(this.#platform, this.fd, work);
   }
 
   /**
-   * Mounts the namespace on `path`, a file that is made for it and must not exist, so that it
-   * outlives the process and can be opened by others. `deleteNamespace` undoes it. Throws SysError.
+   * Mounts the namespace on a new file at `path`, so that it outlives the process and other
+   * processes can open it. `deleteNamespace` removes it. Throws SysError.
    */
   mount(path: string): void {
     const nr = syscallNumbers(this.#platform);
@@ -167,9 +151,7 @@ export class NetworkNamespace implements Disposable {
     throw new SysError('mount', -result, `mount namespace ${path}`);
   }
 
-  /**
-   * Writes a setting of the namespace, e.g. `net/ipv4/ip_forward` below /proc/sys. Throws SysError.
-   */
+  /** Writes a setting of the namespace, e.g. `net/ipv4/ip_forward` below /proc/sys. Throws SysError. */
   setSysctl(name: string, value: string | number): void {
     this.enter(() => writeFile(this.#platform, `/proc/sys/${name}`, encodeUtf8(`${value}`)));
   }
@@ -180,19 +162,32 @@ export class NetworkNamespace implements Disposable {
     closeFd(this.#platform, this.#descriptor);
     this.#descriptor = -1;
   }
-
-  #switchTo(what: string): void {
-    const nr = syscallNumbers(this.#platform);
-    checked('setns', this.#platform.syscall(nr.setns, this.fd, CLONE_NEWNET), what, remedies);
-  }
 }
 
-/** To make a namespace or to enter one. */
-const remedies = { EPERM: 'run as root or with CAP_SYS_ADMIN' };
+/** Does what NetworkNamespace.enter does for the namespace that the descriptor `fd` refers to. */
+export function enterNamespace<Result>(platform: Platform, fd: number, work: () => Result): Result {
+  using original = NetworkNamespace.current(platform);
+  switchTo(platform, fd, 'enter namespace');
+  let result: Result;
+  try {
+    result = work();
+  } finally {
+    switchTo(platform, original.fd, 'return to the original namespace');
+  }
+  if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
+    throw new TypeError('enter namespace: the work is asynchronous and would run outside of it');
+  }
+  return result;
+}
+
+function switchTo(platform: Platform, fd: number, what: string): void {
+  const nr = syscallNumbers(platform).setns;
+  checked('setns', platform.syscall(nr, fd, CLONE_NEWNET), what, remedies);
+}
 
 /**
  * Unmounts the namespace on `path` and removes the file; a missing one is fine. Processes and
- * sockets inside keep it alive until they end. Throws SysError.
+ * sockets inside keep the namespace until they end. Throws SysError.
  */
 export function deleteNamespace(platform: Platform, path: string): void {
   const nr = syscallNumbers(platform);
@@ -205,7 +200,7 @@ export function deleteNamespace(platform: Platform, path: string): void {
   removeFile(platform, path);
 }
 
-/** Cookie of the calling thread's namespace (Linux 5.14). Throws SysError. */
+/** Returns the cookie of the calling thread's namespace (Linux 5.14). Throws SysError. */
 export function netnsCookie(platform: Platform): bigint {
   const nr = syscallNumbers(platform);
   const fd = checked(

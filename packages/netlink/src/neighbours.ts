@@ -1,6 +1,6 @@
 import { AF_INET, AF_INET6 } from '@heddle/sys/net';
-import { MalformedMessage } from './errors.ts';
-import { addressText, macText, readAddress, readMac } from './inet.ts';
+import { MalformedMessage, removed } from './errors.ts';
+import { addressText, checkedIndex, macText, readAddress, readMac } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
 import {
   Attributes,
@@ -12,59 +12,61 @@ import {
 } from './wire.ts';
 
 // linux/neighbour.h
-const RTM_NEWNEIGH = 28;
-const RTM_DELNEIGH = 29;
+export const RTM_NEWNEIGH = 28;
+export const RTM_DELNEIGH = 29;
 const RTM_GETNEIGH = 30;
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
 const NUD_PERMANENT = 0x80;
 const headerSize = 12;
 
-/** An entry of the ARP or neighbour discovery table. */
+/** An entry of the neighbour table (ARP and IPv6 neighbour discovery). */
 export interface Neighbour {
-  /** ifindex of the device. */
+  /** ifindex of the link. */
   readonly link: number;
   /** IP address. */
   readonly address: string;
-  /** Link-layer address; empty while it is not known. */
+  /** Link-layer address; empty while it is unknown. */
   readonly lladdr: string;
   /** NUD_* (linux/neighbour.h): 0x02 reachable, 0x04 stale, 0x80 permanent, ... */
   readonly state: number;
   readonly permanent: boolean;
 }
 
+/** A permanent entry that is added. */
 export interface NewNeighbour {
+  /** ifindex of the link. */
   readonly link: number;
+  /** IP address. */
   readonly address: string;
+  /** Link-layer address, e.g. `02:00:00:00:00:01`. */
   readonly lladdr: string;
 }
 
-/** Adds a permanent entry. Throws NetlinkError (EEXIST when there is one). */
+/** Adds a permanent entry. Throws NetlinkError (EEXIST when the address has one). */
 export function addNeighbour(socket: NetlinkSocket, neighbour: NewNeighbour): void {
   write(socket, neighbour, NLM_F_CREATE | NLM_F_EXCL, 'add');
 }
 
-/** Adds a permanent entry, or puts it in the place of the one with this address. */
+/** Adds a permanent entry, or replaces the entry of the address. Throws NetlinkError. */
 export function replaceNeighbour(socket: NetlinkSocket, neighbour: NewNeighbour): void {
   write(socket, neighbour, NLM_F_CREATE | NLM_F_REPLACE, 'replace');
 }
 
-/** Removes an entry; false when there is none. Throws NetlinkError. */
+/** Removes the entry of an address; returns false when there is none. Throws NetlinkError. */
 export function removeNeighbour(socket: NetlinkSocket, link: number, address: string): boolean {
+  const what = `remove neighbour ${address} from link ${link}`;
   const { family, bytes } = readAddress(address);
   const writer = new MessageWriter(RTM_DELNEIGH)
-    .header(neighbourHeader(family, link, 0))
+    .header(neighbourHeader(family, checkedIndex(link, what), 0))
     .bytes(NDA_DST, bytes);
-  try {
-    socket.request(writer, `remove neighbour ${address}`);
-    return true;
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT') return false;
-    throw error;
-  }
+  return removed(() => socket.request(writer, what), 'ENOENT');
 }
 
-/** Entries of both families in the socket's namespace, or those of one device. */
+/**
+ * Returns the entries of both families in the socket's network namespace, or those of the link with
+ * ifindex `link`. Throws NetlinkError.
+ */
 export function listNeighbours(socket: NetlinkSocket, link?: number): Neighbour[] {
   const found: Neighbour[] = [];
   for (const family of [AF_INET, AF_INET6]) {
@@ -77,7 +79,10 @@ export function listNeighbours(socket: NetlinkSocket, link?: number): Neighbour[
   return found;
 }
 
-/** Reads an RTM_NEWNEIGH message; undefined for families other than IP. Throws MalformedMessage. */
+/**
+ * Reads an RTM_NEWNEIGH or RTM_DELNEIGH message; returns undefined for families other than IP.
+ * Throws MalformedMessage.
+ */
 export function readNeighbour(message: Message): Neighbour | undefined {
   const { body } = message;
   if (body.length < headerSize) {
@@ -106,15 +111,16 @@ function write(
   flags: number,
   verb: 'add' | 'replace',
 ): void {
+  const what = `${verb} neighbour ${neighbour.address} on link ${neighbour.link}`;
   const { family, bytes } = readAddress(neighbour.address);
   const writer = new MessageWriter(RTM_NEWNEIGH, flags)
-    .header(neighbourHeader(family, neighbour.link, NUD_PERMANENT))
+    .header(neighbourHeader(family, checkedIndex(neighbour.link, what), NUD_PERMANENT))
     .bytes(NDA_DST, bytes)
     .bytes(NDA_LLADDR, readMac(neighbour.lladdr));
-  socket.request(writer, `${verb} neighbour ${neighbour.address} on link ${neighbour.link}`);
+  socket.request(writer, what);
 }
 
-/** struct ndmsg: family u8, pad, ifindex s32, state u16, flags u8, type u8. */
+/** Returns a struct ndmsg: family u8, pad, ifindex s32, state u16, flags u8, type u8. */
 function neighbourHeader(family: number, link: number, state: number): Uint8Array {
   const bytes = new Uint8Array(headerSize);
   const view = new DataView(bytes.buffer);

@@ -1,6 +1,6 @@
 import { formatIp, isIpv4 } from '@heddle/sys';
 import { AF_INET, AF_INET6 } from '@heddle/sys/net';
-import { MalformedMessage } from './errors.ts';
+import { MalformedMessage, removed } from './errors.ts';
 import { addressText, type Family, readAddress } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
 import { Attributes, type Message, MessageWriter } from './wire.ts';
@@ -11,12 +11,12 @@ const SOCK_DESTROY = 21;
 const requestSize = 56;
 const answerSize = 72;
 const idSize = 48;
-/** The kernel adds it to IPv6 sockets that listen or are not connected (inet_diag_msg_attrs_fill). */
+/** An attribute of IPv6 sockets that listen or are not connected (inet_diag_msg_attrs_fill). */
 const INET_DIAG_SKV6ONLY = 11;
 
 const protocolNumbers = { tcp: 6, udp: 17 } as const;
 
-/** TCP's states by number (net/tcp_states.h); UDP sockets are established when connected, else close. */
+/** Socket states by number (net/tcp_states.h). A UDP socket is established when connected, else close. */
 const states = [
   'unknown',
   'established',
@@ -36,9 +36,9 @@ const states = [
 
 export type SocketState = (typeof states)[number];
 
-/** A TCP or UDP socket of the namespace. */
+/** A TCP or UDP socket of the network namespace. */
 export interface InetSocket {
-  /** Of the socket; an IPv6 one may carry IPv4 traffic, and its addresses then read as IPv4. */
+  /** Family of the socket. When an IPv6 socket carries IPv4 traffic, its addresses read as IPv4. */
   readonly family: Family;
   readonly protocol: 'tcp' | 'udp';
   readonly state: SocketState;
@@ -46,31 +46,32 @@ export interface InetSocket {
   readonly sourcePort: number;
   readonly destination: string;
   readonly destinationPort: number;
-  /** An IPv6 socket that takes no IPv4 (IPV6_V6ONLY); said of sockets that listen or are not connected. */
+  /** True for an IPv6 socket without IPv4 (IPV6_V6ONLY) that listens or is not connected. */
   readonly ipv6Only: boolean;
-  /** Of the process that opened it. */
+  /** User id of the process that opened the socket. */
   readonly uid: number;
-  /** As in /proc/<pid>/fd; 0 when no process has it open any more. */
+  /** Inode number, as in /proc/<pid>/fd; 0 when no process has the socket open any more. */
   readonly inode: number;
-  /** As the helper bpf_get_socket_cookie and SO_COOKIE give it; no other socket ever has it. */
+  /** The value of bpf_get_socket_cookie() and SO_COOKIE, which no other socket ever has. */
   readonly cookie: bigint;
-  /** struct inet_diag_sockid, by which the kernel finds this very socket again. */
+  /** struct inet_diag_sockid, by which requests name the socket. */
   readonly id: Uint8Array;
 }
 
 export interface SocketFilter {
   readonly protocol: 'tcp' | 'udp';
-  /** Peer's address, text; matches IPv6 sockets with the IPv4 address too. */
+  /** Address of the peer. An IPv4 address matches IPv6 sockets that carry IPv4, too. */
   readonly destination?: string;
-  /** Peer's port; the kernel filters by it. */
+  /** Port of the peer, in host byte order. The kernel filters by it. */
   readonly destinationPort?: number;
   /** Default: all. */
   readonly states?: readonly SocketState[];
 }
 
 /**
- * Sockets that match, of both families. `socket` is one of NETLINK_SOCK_DIAG; only its namespace is
- * seen. Throws NetlinkError (ENOENT when the kernel has no inet_diag for the protocol).
+ * Returns the sockets of both families that match `filter`, in the network namespace of `socket`,
+ * which is one of protocol NETLINK_SOCK_DIAG. Throws NetlinkError (ENOENT when the kernel has no
+ * inet_diag for the protocol).
  */
 export function listSockets(socket: NetlinkSocket, filter: SocketFilter): InetSocket[] {
   const wanted = filter.destination && plainAddress(readAddress(filter.destination).bytes);
@@ -89,20 +90,16 @@ export function listSockets(socket: NetlinkSocket, filter: SocketFilter): InetSo
 }
 
 /**
- * Aborts a socket (Linux 4.5 with CONFIG_INET_DIAG_DESTROY): its owner's calls fail with
- * ECONNABORTED. False when it is gone already. Throws NetlinkError (EOPNOTSUPP without support).
+ * Aborts a socket (Linux 4.5 with CONFIG_INET_DIAG_DESTROY): further calls of its process fail with
+ * ECONNABORTED. Returns false when the socket is gone. Throws NetlinkError (EOPNOTSUPP without
+ * support).
  */
 export function destroySocket(socket: NetlinkSocket, target: InetSocket): boolean {
   const request = encodeRequest(target.family, target.protocol, 0xffffffff, target.id);
   const writer = new MessageWriter(SOCK_DESTROY).header(request);
   const to = `${target.destination} port ${target.destinationPort}`;
-  try {
-    socket.request(writer, `destroy ${target.protocol} socket to ${to}`);
-    return true;
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT') return false;
-    throw error;
-  }
+  const what = `destroy ${target.protocol} socket to ${to}`;
+  return removed(() => socket.request(writer, what), 'ENOENT');
 }
 
 /** Reads a struct inet_diag_msg. Throws MalformedMessage. */
@@ -136,7 +133,7 @@ function isIpv6Only(body: Uint8Array): boolean {
   return Attributes.read(body.subarray(answerSize)).bytes(INET_DIAG_SKV6ONLY)?.[0] === 1;
 }
 
-/** IPv4 addresses of IPv6 sockets without their `::ffff:`. */
+/** Returns the text of an address; IPv4 addresses of IPv6 sockets are without `::ffff:`. */
 function plainAddress(bytes: Uint8Array): string {
   return bytes.length === 16 && isIpv4(bytes) ? formatIp(bytes) : addressText(bytes);
 }
@@ -146,7 +143,7 @@ function stateMask(wanted: readonly SocketState[] | undefined): number {
   return wanted.reduce((mask, state) => mask | (1 << states.indexOf(state)), 0) >>> 0;
 }
 
-/** struct inet_diag_req_v2: family, protocol, extensions, pad (u8 each), states u32, id. */
+/** Returns a struct inet_diag_req_v2: family, protocol, extensions, pad (u8 each), states u32, id. */
 function encodeRequest(
   family: Family,
   protocol: 'tcp' | 'udp',

@@ -8,7 +8,8 @@ import {
   SOCK_CLOEXEC,
   SOCK_RAW,
 } from '@heddle/sys/net';
-import { MalformedMessage, NetlinkError } from './errors.ts';
+import { isNetlinkError, MalformedMessage, NetlinkError } from './errors.ts';
+import { enterNamespace } from './namespace.ts';
 import {
   Attributes,
   type Message,
@@ -33,13 +34,14 @@ const NLMSGERR_ATTR_MSG = 1;
 const dumpAttempts = 8;
 
 /**
- * A netlink socket. It belongs to the network namespace in which it was opened, wherever its owner
- * goes afterwards. Requests are synchronous: the kernel answers rtnetlink and sock_diag requests
- * while they are being sent, so nothing here ever waits.
+ * A netlink socket. It belongs to the network namespace in which it was opened, also after its
+ * process has entered another one. Requests are synchronous: the kernel answers rtnetlink and
+ * sock_diag requests before sendto(2) returns, so no method waits.
  */
 export class NetlinkSocket implements Disposable {
   readonly #platform: Platform;
   readonly #nr: ReturnType<typeof syscallNumbers>;
+  readonly #protocol: number;
   /** Negative once closed. */
   #descriptor: number;
   #sequence = 0;
@@ -48,22 +50,72 @@ export class NetlinkSocket implements Disposable {
   /** `protocol` is a NETLINK_* number (linux/netlink.h). Throws SysError. */
   constructor(platform: Platform, protocol: number = NETLINK_ROUTE) {
     this.#platform = platform;
+    this.#protocol = protocol;
     this.#nr = syscallNumbers(platform);
     this.#descriptor = checked(
       'socket',
       platform.syscall(this.#nr.socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol),
       'open netlink socket',
     );
-    // Readable reasons instead of a bare errno (Linux 4.12), and short acknowledgements (4.3).
+    // The kernel's explanations of errors (Linux 4.12), and short acknowledgements (4.3).
     const on = encodeInt(1);
     for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK]) {
-      platform.syscall(this.#nr.setsockopt, this.#fd, SOL_NETLINK, option, on, on.length);
+      platform.syscall(this.#nr.setsockopt, this.fd, SOL_NETLINK, option, on, on.length);
     }
   }
 
   /**
-   * Sends a request and returns the messages that answered it before the acknowledgement.
-   * `what` reads `verb noun` and opens the error's message. Throws NetlinkError.
+   * Opens a socket of the same protocol in the network namespace that the descriptor `namespaceFd`
+   * refers to. Throws SysError.
+   */
+  openIn(namespaceFd: number): NetlinkSocket {
+    return enterNamespace(
+      this.#platform,
+      namespaceFd,
+      () => new NetlinkSocket(this.#platform, this.#protocol),
+    );
+  }
+
+  /** The descriptor, for `Platform.onReadable`. Throws an Error once the socket is closed. */
+  get fd(): number {
+    if (this.#descriptor < 0) throw new Error('use netlink socket: it is closed');
+    return this.#descriptor;
+  }
+
+  get isClosed(): boolean {
+    return this.#descriptor < 0;
+  }
+
+  /**
+   * Joins multicast groups (RTMGRP_* bits), whose messages `receiveNotification` then returns. A
+   * socket that has joined groups must not be used for requests. Throws NetlinkError.
+   */
+  subscribe(groups: number): void {
+    // struct sockaddr_nl: family u16, pad u16, port id u32, groups u32.
+    const address = new Uint8Array(12);
+    const view = new DataView(address.buffer);
+    view.setUint16(0, AF_NETLINK, true);
+    view.setUint32(8, groups, true);
+    const result = this.#platform.syscall(this.#nr.bind, this.fd, address, address.length);
+    if (result < 0) throw new NetlinkError('subscribe to netlink groups', -result);
+  }
+
+  /**
+   * Returns the messages of the next datagram from the joined groups; undefined when none waits.
+   * Throws NetlinkError (ENOBUFS when datagrams were lost) and MalformedMessage.
+   */
+  receiveNotification(): Message[] | undefined {
+    try {
+      return this.#receive('receive netlink notification');
+    } catch (error) {
+      if (isNetlinkError(error, 'EAGAIN')) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Sends a request and returns the messages that the kernel sends before its acknowledgement.
+   * `what` reads `verb noun` and opens the message of errors. Throws NetlinkError.
    */
   request(writer: MessageWriter, what: string): Message[] {
     const sequence = this.#send(writer, NLM_F_ACK, what);
@@ -81,9 +133,9 @@ export class NetlinkSocket implements Disposable {
   }
 
   /**
-   * Lists a table. A listing during which the table changed (NLM_F_DUMP_INTR), or that ran out of
-   * buffer (ENOBUFS), is not consistent: it is thrown away and repeated a few times, and then
-   * fails with EINTR or ENOBUFS. Throws NetlinkError.
+   * Lists a table. A listing is not consistent when the table has changed meanwhile
+   * (NLM_F_DUMP_INTR) or the receive buffer has overrun (ENOBUFS); it is discarded and repeated up
+   * to 8 times, and then fails with EINTR or ENOBUFS. Throws NetlinkError.
    */
   dump(writer: MessageWriter, what: string): Message[] {
     for (let attempt = 1; ; attempt++) {
@@ -102,23 +154,18 @@ export class NetlinkSocket implements Disposable {
     this.#descriptor = -1;
   }
 
-  get #fd(): number {
-    if (this.#descriptor < 0) throw new Error('use netlink socket: it is closed');
-    return this.#descriptor;
-  }
-
-  /** The messages, or the errno for which the listing is worth repeating. */
+  /** Returns the messages, or the errno because of which the listing has to be repeated. */
   #dumpOnce(writer: MessageWriter, what: string): Message[] | number {
     const sequence = this.#send(writer, NLM_F_DUMP, what);
     const answers: Message[] = [];
     let repeatFor = 0;
-    // Also an inconsistent listing is read to its end: the kernel runs one per socket.
+    // An inconsistent listing is read to its end too, because a socket can run only one at a time.
     for (;;) {
       let messages: Message[];
       try {
         messages = this.#receive(what);
       } catch (error) {
-        if (!(error instanceof NetlinkError) || error.code !== 'ENOBUFS') throw error;
+        if (!isNetlinkError(error, 'ENOBUFS')) throw error;
         repeatFor = error.errno;
         continue;
       }
@@ -139,7 +186,7 @@ export class NetlinkSocket implements Disposable {
     const bytes = writer.finish(this.#sequence, flags);
     let sent: number;
     do {
-      sent = this.#platform.syscall(this.#nr.sendto, this.#fd, bytes, bytes.length, 0, 0, 0);
+      sent = this.#platform.syscall(this.#nr.sendto, this.fd, bytes, bytes.length, 0, 0, 0);
     } while (sent === -errno.EINTR);
     if (sent < 0) throw new NetlinkError(what, -sent);
     return this.#sequence;
@@ -149,7 +196,7 @@ export class NetlinkSocket implements Disposable {
     const size = this.#receiveBytes(MSG_PEEK | MSG_TRUNC, what);
     if (size > this.#buffer.length) this.#buffer = new Uint8Array(size);
     const length = this.#receiveBytes(0, what);
-    // Messages are views, so they get bytes of their own that the next datagram doesn't overwrite.
+    // Messages are views, so they need a copy that the next datagram does not overwrite.
     return readMessages(this.#buffer.slice(0, length));
   }
 
@@ -157,7 +204,7 @@ export class NetlinkSocket implements Disposable {
     for (;;) {
       const got = this.#platform.syscall(
         this.#nr.recvfrom,
-        this.#fd,
+        this.fd,
         this.#buffer,
         this.#buffer.length,
         flags | MSG_DONTWAIT,
@@ -173,12 +220,12 @@ export class NetlinkSocket implements Disposable {
 }
 
 /**
- * Throws the NetlinkError that an NLMSG_ERROR or NLMSG_DONE message stands for, with the kernel's
- * reason; an acknowledgement of success passes. Exported for the tests.
+ * Throws a NetlinkError with the kernel's explanation for an NLMSG_ERROR or NLMSG_DONE message that
+ * reports a failure; returns for one that reports success. Throws MalformedMessage.
  */
 export function throwIfRefused(message: Message, what: string): void {
   const { body } = message;
-  // An NLMSG_DONE without a code ends a listing well.
+  // An NLMSG_DONE without a code reports success.
   if (body.length < 4) {
     if (message.type === NLMSG_DONE) return;
     throw new MalformedMessage(`read netlink acknowledgement: ${body.length} bytes`);
@@ -190,7 +237,7 @@ export function throwIfRefused(message: Message, what: string): void {
   if (message.flags & NLM_F_ACK_TLVS) {
     let at = 4;
     if (message.type === NLMSG_ERROR) {
-      // The request's header follows, and its payload when it is echoed.
+      // The request's header follows, and its payload unless NLM_F_CAPPED is set.
       if (body.length < 20) {
         throw new MalformedMessage(`read netlink acknowledgement: ${body.length} bytes`);
       }

@@ -1,50 +1,53 @@
+import { isNetlinkError, removed } from './errors.ts';
+import { checkedIndex } from './inet.ts';
+import { addQdisc, readTcMessage, tcHeader } from './qdiscs.ts';
 import type { NetlinkSocket } from './socket.ts';
-import { MessageWriter, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './wire.ts';
+import { MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './wire.ts';
 
 // linux/rtnetlink.h, linux/pkt_sched.h, linux/pkt_cls.h
-const RTM_NEWQDISC = 36;
 const RTM_NEWTFILTER = 44;
 const RTM_DELTFILTER = 45;
 const RTM_GETTFILTER = 46;
-const headerSize = 20;
 const TCA_KIND = 1;
 const TCA_OPTIONS = 2;
 const TCA_BPF_FD = 6;
 const TCA_BPF_NAME = 7;
 const TCA_BPF_FLAGS = 8;
 const TCA_BPF_FLAG_ACT_DIRECT = 1;
-const TC_H_CLSACT = 0xfffffff1;
-const clsactHandle = 0xffff0000;
 const parents = { ingress: 0xfffffff2, egress: 0xfffffff3 } as const;
 /** ETH_P_ALL in network byte order. */
 const allProtocols = 0x0300;
 
-/** Where Heddle's filter stands: before those of others, which tc numbers from 49152 downwards. */
-const priority = 1;
-const handle = 0x6865;
-
-/** A place for a filter on a device. */
+/** Identifies a filter of a clsact qdisc. */
 export interface FilterPlace {
-  /** ifindex. */
+  /** ifindex of the link. */
   readonly link: number;
   readonly direction: 'ingress' | 'egress';
+  /** Order of the filters, 1 to 65535, the lowest first. tc numbers its own from 49152 downwards. */
+  readonly priority: number;
+  /** Number of the filter at its priority, not 0. */
+  readonly handle: number;
 }
 
 /**
- * Puts a tc program (a descriptor) on a device as a filter of its clsact qdisc, which is made if it is
- * missing; a filter of Heddle's that is there gets the program without a gap. For kernels before 6.6,
- * which lack tcx. The program's answer decides (direct action). Throws NetlinkError.
+ * Attaches a BPF program of type sched_cls (a descriptor) to a link, as a filter of its clsact
+ * qdisc, which is added if it is missing. The program of a filter at the same place is replaced
+ * without a gap. The program's return value is the verdict (direct action). `name` appears in
+ * listings. Throws NetlinkError.
  */
 export function attachFilter(
   socket: NetlinkSocket,
-  { link, direction, program, name }: FilterPlace & { program: number; name: string },
+  { program, name, ...place }: FilterPlace & { readonly program: number; readonly name: string },
 ): void {
-  const qdisc = new MessageWriter(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL)
-    .header(header(link, clsactHandle, TC_H_CLSACT, 0))
-    .text(TCA_KIND, 'clsact');
-  ignoring(['EEXIST'], () => socket.request(qdisc, `add clsact to device ${link}`));
+  const what = `attach ${name} to ${place.direction} of link ${place.link}`;
+  const header = filterHeader(place, what);
+  try {
+    addQdisc(socket, { link: place.link, kind: 'clsact' });
+  } catch (error) {
+    if (!isNetlinkError(error, 'EEXIST')) throw error;
+  }
   const filter = new MessageWriter(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE)
-    .header(header(link, handle, parents[direction], (priority << 16) | allProtocols))
+    .header(header)
     .text(TCA_KIND, 'bpf')
     .nested(TCA_OPTIONS, (options) =>
       options
@@ -52,47 +55,49 @@ export function attachFilter(
         .text(TCA_BPF_NAME, name)
         .u32(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT),
     );
-  socket.request(filter, `attach ${name} to ${direction} of device ${link}`);
+  socket.request(filter, what);
 }
 
-/** Whether Heddle's filter is there. Throws NetlinkError. */
-export function hasFilter(socket: NetlinkSocket, { link, direction }: FilterPlace): boolean {
-  const writer = new MessageWriter(RTM_GETTFILTER).header(header(link, 0, parents[direction], 0));
-  let found = false;
-  ignoring(['ENODEV', 'EINVAL'], () => {
-    for (const { body } of socket.dump(writer, `list filters of device ${link}`)) {
-      const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-      if (body.length >= headerSize && view.getUint32(8, true) === handle) found = true;
-    }
-  });
-  return found;
-}
-
-/** Takes Heddle's filter away; a missing one, or a device that is gone, is fine. Throws NetlinkError. */
-export function removeFilter(socket: NetlinkSocket, { link, direction }: FilterPlace): void {
-  const filter = new MessageWriter(RTM_DELTFILTER)
-    .header(header(link, handle, parents[direction], (priority << 16) | allProtocols))
-    .text(TCA_KIND, 'bpf');
-  const what = `remove filter from ${direction} of device ${link}`;
-  // EINVAL: the device has no clsact qdisc.
-  ignoring(['ENOENT', 'ENODEV', 'EINVAL'], () => socket.request(filter, what));
-}
-
-/** struct tcmsg. */
-function header(link: number, handle: number, parent: number, info: number): Uint8Array {
-  const bytes = new Uint8Array(headerSize);
-  const view = new DataView(bytes.buffer);
-  view.setInt32(4, link, true);
-  view.setUint32(8, handle, true);
-  view.setUint32(12, parent, true);
-  view.setUint32(16, info, true);
-  return bytes;
-}
-
-function ignoring(codes: readonly string[], work: () => void): void {
+/**
+ * Returns whether there is a filter at the place; false also when the link is gone. Throws
+ * NetlinkError.
+ */
+export function hasFilter(socket: NetlinkSocket, place: FilterPlace): boolean {
+  const what = `list filters of link ${place.link}`;
+  const parent = parents[place.direction];
+  const writer = new MessageWriter(RTM_GETTFILTER).header(
+    tcHeader({ link: checkedIndex(place.link, what), parent }),
+  );
   try {
-    work();
+    return socket.dump(writer, what).some((message) => {
+      const { handle, info } = readTcMessage(message, 'filter');
+      return handle === place.handle && info >>> 16 === place.priority;
+    });
   } catch (error) {
-    if (!codes.includes((error as { code?: string }).code ?? '')) throw error;
+    // EINVAL: the link has no clsact qdisc.
+    if (isNetlinkError(error, 'ENODEV', 'EINVAL')) return false;
+    throw error;
   }
+}
+
+/**
+ * Removes the filter at the place. Returns false when there is none, or when the link is gone.
+ * Throws NetlinkError.
+ */
+export function removeFilter(socket: NetlinkSocket, place: FilterPlace): boolean {
+  const what = `remove filter from ${place.direction} of link ${place.link}`;
+  const filter = new MessageWriter(RTM_DELTFILTER)
+    .header(filterHeader(place, what))
+    .text(TCA_KIND, 'bpf');
+  // EINVAL: the link has no clsact qdisc.
+  return removed(() => socket.request(filter, what), 'ENOENT', 'ENODEV', 'EINVAL');
+}
+
+function filterHeader({ link, direction, priority, handle }: FilterPlace, what: string) {
+  return tcHeader({
+    link: checkedIndex(link, what),
+    handle,
+    parent: parents[direction],
+    info: ((priority << 16) | allProtocols) >>> 0,
+  });
 }

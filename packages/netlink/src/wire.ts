@@ -1,19 +1,19 @@
 import { decodeCString, encodeCString } from '@heddle/sys';
 import { MalformedMessage } from './errors.ts';
 
-// Netlink's frame (linux/netlink.h): a 16-byte header, a header of the protocol family, then
-// attributes {length u16, type u16, payload}, all aligned to 4 bytes. Numbers are in host order,
-// which is little-endian on every host that Heddle supports, unless said otherwise.
+// The format of netlink messages (linux/netlink.h): a 16-byte header, a header of the protocol
+// family, then attributes {length u16, type u16, payload}, all aligned to 4 bytes. Numbers are in
+// host byte order unless a comment names another; x86-64 and arm64 are little-endian.
 
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
-/** The table changed while it was being listed. */
+/** In a listing: the table has changed meanwhile. */
 export const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
-/** In an acknowledgement: the request's payload is not echoed. */
+/** In an acknowledgement: it does not contain the request's payload. */
 export const NLM_F_CAPPED = 0x100;
 /** In an acknowledgement: attributes follow. */
 export const NLM_F_ACK_TLVS = 0x200;
@@ -27,7 +27,7 @@ const NLA_F_NESTED = 0x8000;
 const NLA_TYPE_MASK = 0x3fff;
 const largestPayload = 0xffff - attributeHeaderSize;
 
-/** One message; `body` is a view of what follows the header. */
+/** One message. `body` is a view of the bytes after the 16-byte header. */
 export interface Message {
   readonly type: number;
   readonly flags: number;
@@ -70,9 +70,34 @@ export function readMessages(bytes: Uint8Array): Message[] {
 }
 
 /**
- * The attributes of a message or of a nested attribute, by type without its flag bits. When a
- * type occurs twice, the last one counts, as in the kernel's own nla_parse(). Each getter returns
- * undefined for an absent attribute and throws MalformedMessage for one that is too short.
+ * Yields the attributes in `bytes`, in their order; `type` is without its flag bits. Throws
+ * MalformedMessage.
+ */
+export function* eachAttribute(
+  bytes: Uint8Array,
+): Generator<{ readonly type: number; readonly payload: Uint8Array }> {
+  const view = viewOf(bytes);
+  for (let at = 0; at < bytes.length; ) {
+    const left = bytes.length - at;
+    if (left < attributeHeaderSize) {
+      throw new MalformedMessage(`read netlink attribute: ${left} bytes where a header needs 4`);
+    }
+    const length = view.getUint16(at, true);
+    const type = view.getUint16(at + 2, true) & NLA_TYPE_MASK;
+    if (length < attributeHeaderSize || length > left) {
+      throw new MalformedMessage(
+        `read netlink attribute ${type}: length ${length} of ${left} bytes`,
+      );
+    }
+    yield { type, payload: bytes.subarray(at + attributeHeaderSize, at + length) };
+    at += align(length);
+  }
+}
+
+/**
+ * The attributes of a message or of a nested attribute by type, which is without its flag bits.
+ * When a type occurs twice, the last one counts, as in the kernel's nla_parse(). Each getter
+ * returns undefined for an absent attribute and throws MalformedMessage for one that is too short.
  */
 export class Attributes {
   readonly #byType: ReadonlyMap<number, Uint8Array>;
@@ -83,27 +108,12 @@ export class Attributes {
 
   /** Throws MalformedMessage. */
   static read(bytes: Uint8Array): Attributes {
-    const view = viewOf(bytes);
     const byType = new Map<number, Uint8Array>();
-    for (let at = 0; at < bytes.length; ) {
-      const left = bytes.length - at;
-      if (left < attributeHeaderSize) {
-        throw new MalformedMessage(`read netlink attribute: ${left} bytes where a header needs 4`);
-      }
-      const length = view.getUint16(at, true);
-      const type = view.getUint16(at + 2, true) & NLA_TYPE_MASK;
-      if (length < attributeHeaderSize || length > left) {
-        throw new MalformedMessage(
-          `read netlink attribute ${type}: length ${length} of ${left} bytes`,
-        );
-      }
-      byType.set(type, bytes.subarray(at + attributeHeaderSize, at + length));
-      at += align(length);
-    }
+    for (const { type, payload } of eachAttribute(bytes)) byType.set(type, payload);
     return new Attributes(byType);
   }
 
-  /** Types present, in the order in which each first occurred. */
+  /** Returns the types that are present, in the order of their first occurrence. */
   types(): number[] {
     return [...this.#byType.keys()];
   }
@@ -150,7 +160,7 @@ export class Attributes {
   }
 }
 
-/** Builds one message. Methods chain; `finish` gives the bytes to send. */
+/** Builds one message. Methods can be chained; `finish` returns the bytes to send. */
 export class MessageWriter {
   readonly #flags: number;
   readonly #type: number;
@@ -170,7 +180,7 @@ export class MessageWriter {
     return this;
   }
 
-  /** Throws RangeError above 65,531 bytes, the most that an attribute's length field can say. */
+  /** Appends an attribute. Throws RangeError above 65,531 bytes, the limit of the length field. */
   bytes(type: number, payload: Uint8Array): this {
     if (payload.length > largestPayload) {
       throw new RangeError(
@@ -201,12 +211,12 @@ export class MessageWriter {
     return this.bytes(type, payload);
   }
 
-  /** With a closing NUL, as the kernel's NLA_STRING attributes have it. */
+  /** Appends a text with a closing NUL, as the kernel's NLA_STRING attributes have it. */
   text(type: number, value: string): this {
     return this.bytes(type, encodeCString(value));
   }
 
-  /** An attribute whose payload is what `fill` writes to this writer. */
+  /** Appends an attribute whose payload is what `fill` appends to this writer. */
   nested(type: number, fill: (writer: this) => void): this {
     const at = this.#reserve(attributeHeaderSize);
     fill(this);
@@ -220,7 +230,15 @@ export class MessageWriter {
     return this;
   }
 
-  /** The message's bytes, with `flags` added to those of the constructor. */
+  /** Appends what `fill` appends, and writes its length into the first two bytes (struct rtnexthop). */
+  sized(fill: () => void): this {
+    const at = this.#length;
+    fill();
+    viewOf(this.#bytes).setUint16(at, this.#length - at, true);
+    return this;
+  }
+
+  /** Returns the message's bytes, with `flags` added to those of the constructor. */
   finish(sequence: number, flags = 0): Uint8Array {
     const bytes = this.#bytes.slice(0, this.#length);
     const view = viewOf(bytes);
@@ -231,7 +249,7 @@ export class MessageWriter {
     return bytes;
   }
 
-  /** Makes room for `size` bytes and their padding, all zero, and returns where they start. */
+  /** Appends `size` zero bytes and their padding, and returns where they start. */
   #reserve(size: number): number {
     const at = this.#length;
     this.#length = at + align(size);

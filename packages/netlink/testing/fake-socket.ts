@@ -1,16 +1,16 @@
 import { errno, type Platform, type SyscallArgument, syscallNumbers } from '@heddle/sys';
 import { MSG_PEEK } from '@heddle/sys/net';
 
-/** A kernel that answers what it is told to: datagrams, or -errno for a failing receive. */
+/** A kernel with scripted answers: datagrams, or -errno for a receive that fails. */
 export interface FakeKernel {
   readonly platform: Platform;
-  /** Requests that were sent. */
+  /** The requests that it has received. */
   readonly sent: Uint8Array[];
 }
 
 /**
- * A platform whose only device is one netlink socket. For each request, `answer` gives what the
- * socket then receives; sequence numbers of its messages are set to the request's where they are 0.
+ * Returns a platform that has one netlink socket. For each request, `answer` returns what the socket
+ * then receives; messages with sequence number 0 get that of the request.
  */
 export function fakeKernel(
   answer: (request: Uint8Array, count: number) => (Uint8Array | number)[],
@@ -56,14 +56,16 @@ export function fakeKernel(
 function addressed(datagram: Uint8Array, request: Uint8Array): Uint8Array {
   const bytes = datagram.slice();
   const view = new DataView(bytes.buffer);
-  for (let at = 0; at + 16 <= bytes.length; at += (view.getUint32(at, true) + 3) & ~3) {
+  for (let at = 0; at + 16 <= bytes.length; ) {
     if (view.getUint32(at + 8, true) === 0) bytes.set(request.subarray(8, 12), at + 8);
-    if (view.getUint32(at, true) < 16) break;
+    const length = view.getUint32(at, true);
+    if (length < 16 || length > bytes.length) break;
+    at += (length + 3) & ~3;
   }
   return bytes;
 }
 
-/** One message with everything given; sequence 0 stands for the request's. */
+/** Returns one message; sequence number 0 means that of the request. */
 export function message(
   type: number,
   flags: number,
@@ -80,7 +82,7 @@ export function message(
   return bytes;
 }
 
-/** Body of an acknowledgement or an end of a listing: the code, then `rest`. */
+/** Returns the body of an acknowledgement or of the end of a listing: the code, then `rest`. */
 export function code(value: number, ...rest: Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(4 + rest.reduce((sum, part) => sum + part.length, 0));
   new DataView(bytes.buffer).setInt32(0, value, true);

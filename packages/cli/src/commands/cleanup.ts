@@ -1,7 +1,7 @@
 import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { exitCodes, Failure } from '@heddle/control/failure';
-import { PinLock, pinRoot } from '@heddle/datapath';
-import { hasFilter, listLinks, NetlinkSocket, removeFilter } from '@heddle/netlink';
+import { filterPlace, PinLock, pinRoot } from '@heddle/datapath';
+import { listLinks, NetlinkSocket, removeFilter } from '@heddle/netlink';
 import { linkStatus, pathExists } from '@heddle/sys';
 import { isUnixListening } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
@@ -101,8 +101,7 @@ function removeFilters(): string[] {
   using socket = new NetlinkSocket(nodePlatform());
   for (const { index: link, name } of listLinks(socket)) {
     for (const direction of ['ingress', 'egress'] as const) {
-      if (!hasFilter(socket, { link, direction })) continue;
-      removeFilter(socket, { link, direction });
+      if (!removeFilter(socket, { link, direction, ...filterPlace })) continue;
       removed.push(`filter at ${direction} of ${name}`);
     }
   }

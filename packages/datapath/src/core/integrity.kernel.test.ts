@@ -19,6 +19,7 @@ import { errno, SysError } from '@heddle/sys';
 import { row } from '../../testing/rows.ts';
 import { objects, World } from '../../testing/world.ts';
 import { currentPins, pinRoot } from '../datapath.ts';
+import { filterPlace } from '../devices/node-devices.ts';
 import type { Damage } from './audit.ts';
 
 /** Maps that only the control plane writes. */
@@ -243,7 +244,7 @@ describe('what others change in the kernel', () => {
     const { index: link } = world.node.link('eth0');
     world.node.enter(() => {
       using socket = new NetlinkSocket(world.platform);
-      removeFilter(socket, { link, direction: 'egress' });
+      removeFilter(socket, { link, direction: 'egress', ...filterPlace });
     });
     assert.deepEqual(hooks(check()), ['node_egress@eth0']);
     assert.deepEqual(repair(check()), { left: [], error: undefined });

@@ -16,6 +16,12 @@ export interface NodeDevice {
   readonly pods?: boolean;
 }
 
+/**
+ * Identifies Heddle's filters at a link, before Linux 6.6. The priority comes before those that tc
+ * chooses; the handle is `he` in ASCII.
+ */
+export const filterPlace = { priority: 1, handle: 0x6865 } as const;
+
 const directions = ['ingress', 'egress'] as const;
 type Direction = (typeof directions)[number];
 
@@ -72,7 +78,8 @@ export class NodeDevices {
       if (kept.has(link)) continue;
       if (!this.usesLinks) {
         using socket = new NetlinkSocket(this.platform);
-        for (const direction of directions) removeFilter(socket, { link, direction });
+        for (const direction of directions)
+          removeFilter(socket, { link, direction, ...filterPlace });
       }
       this.roles.delete(key);
     }
@@ -110,7 +117,7 @@ export class NodeDevices {
         const hook = pinName(name, direction);
         if (!this.usesLinks) {
           using socket = new NetlinkSocket(this.platform);
-          return { hook, attached: hasFilter(socket, { link: index, direction }) };
+          return { hook, attached: hasFilter(socket, { link: index, direction, ...filterPlace }) };
         }
         return { hook, attached: this.links.isAttached(hook) };
       }),
@@ -125,7 +132,13 @@ export class NodeDevices {
     const program = this.loaded.program(`node_${direction}`);
     if (!this.usesLinks) {
       using socket = new NetlinkSocket(this.platform);
-      attachFilter(socket, { link: index, direction, program: program.fd, name: program.name });
+      attachFilter(socket, {
+        link: index,
+        direction,
+        ...filterPlace,
+        program: program.fd,
+        name: program.name,
+      });
       return;
     }
     this.links.attach({

@@ -10,7 +10,7 @@ import type {
   ServiceEntry,
 } from '@heddle/agent';
 import type { LinkInfo, MapInfo, ProgramInfo } from '@heddle/ebpf';
-import type { Link, LinkAddress, Neighbour, Route } from '@heddle/netlink';
+import type { LinkAddress, Neighbour, NetworkLink, Route } from '@heddle/netlink';
 import type { ProgramTags } from './tags.ts';
 
 // What a node's dump holds. In memory it is a `Dump`; in a file it is a row of records (file.ts).
@@ -82,7 +82,7 @@ export interface DumpedNamespace {
 
 /** The node's own network namespace: what a packet's way on depends on. */
 export interface DumpedNetwork {
-  readonly links: readonly Link[];
+  readonly links: readonly NetworkLink[];
   readonly addresses: readonly LinkAddress[];
   readonly routes: readonly Route[];
   readonly neighbours: readonly Neighbour[];

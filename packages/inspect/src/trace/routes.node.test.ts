@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Link, LinkAddress, Neighbour } from '@heddle/netlink';
+import type { LinkAddress, Neighbour, NetworkLink } from '@heddle/netlink';
 import { formatIp, parseIp } from '@heddle/sys';
 import type { DumpedNetwork } from '../dump/dump.ts';
 import { addressAt, dumpedRoutes, fib } from './routes.ts';
 
 const link = (index: number, name: string, mtu = 1500) =>
-  ({ index, name, mtu, address: `02:00:00:00:00:0${index}` }) as Link;
+  ({ index, name, mtu, address: `02:00:00:00:00:0${index}` }) as NetworkLink;
 const address = (on: number, text: string, prefixLength: number) =>
   ({ link: on, address: text, prefixLength, scope: 'universe' }) as LinkAddress;
 
