@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { Agent, get as httpGet } from 'node:http';
 import { connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { textResponse } from './http.ts';
 import { HttpServer, type HttpServerOptions } from './http-server.ts';
 import { defaultLimits } from './stream-server.ts';
@@ -53,14 +55,6 @@ function received(
     socket.on('end', () => resolve(text));
     socket.on('close', () => resolve(text));
   });
-}
-
-async function until(what: string, holds: () => boolean) {
-  for (let i = 0; i < 400; i++) {
-    if (holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assert.fail(`waited in vain until ${what}`);
 }
 
 const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: n\r\n${more}\r\n`;
@@ -132,7 +126,7 @@ describe('HttpServer', { timeout: 30_000 }, () => {
     for (const byte of Buffer.from(get('/healthz'))) slow.write(Uint8Array.of(byte));
     slow.end();
     assert.match(await received(slow), /fine\n$/);
-    await until('all clients are gone', () => server!.clients === 0);
+    await eventually('all clients are gone', () => server!.clients === 0);
   });
 
   it('delivers a refusal to a client that is still sending', async () => {
@@ -142,7 +136,7 @@ describe('HttpServer', { timeout: 30_000 }, () => {
     socket.write('x'.repeat(1_000_000));
     assert.match(await received(socket), /^HTTP\/1\.1 413 .*Connection: close/s);
     socket.end();
-    await until('the client is gone', () => server!.clients === 0);
+    await eventually('the client is gone', () => server!.clients === 0);
   });
 
   it('drops a client that continues to send after a refusal', async () => {
@@ -151,8 +145,8 @@ describe('HttpServer', { timeout: 30_000 }, () => {
     socket.write('nonsense\r\n\r\n');
     const flood = setInterval(() => socket.write('x'.repeat(1000)), 5);
     try {
-      await until('the client is connected', () => server!.clients === 1);
-      await until('the client is gone', () => server!.clients === 0);
+      await eventually('the client is connected', () => server!.clients === 1);
+      await eventually('the client is gone', () => server!.clients === 0);
     } finally {
       clearInterval(flood);
     }
@@ -177,8 +171,8 @@ describe('HttpServer', { timeout: 30_000 }, () => {
     const unreading = client();
     unreading.pause();
     unreading.write(get('/large').repeat(100));
-    await until('the client is connected', () => server!.clients === 1);
-    await until('the client is dropped', () => server!.clients === 0);
+    await eventually('the client is connected', () => server!.clients === 1);
+    await eventually('the client is dropped', () => server!.clients === 0);
   });
 
   it('sets no timer for each request of a client that keeps its connection', async () => {
@@ -226,7 +220,7 @@ describe('HttpServer', { timeout: 30_000 }, () => {
         socket.destroy();
       }
     }
-    await until('all clients are gone', () => server!.clients === 0);
+    await eventually('all clients are gone', () => server!.clients === 0);
     const socket = client();
     socket.write(last('/healthz'));
     assert.match(await received(socket), /200 OK/);
@@ -235,28 +229,32 @@ describe('HttpServer', { timeout: 30_000 }, () => {
 
   it('reports once that a port is in use, and listens once it is free', async () => {
     const other = createServer().listen(0, '127.0.0.1');
-    await new Promise((done) => other.once('listening', done));
-    const { port } = other.address() as { port: number };
-    const problems: (string | undefined)[] = [];
-    serve({
-      address: `127.0.0.1:${port}`,
-      portInUseHint: 'it is free soon',
-      onChange: (problem) => problems.push(problem),
-    });
-    assert.equal(server!.status.listening, false);
-    assert.match(
-      server!.status.problem!,
-      /health is not served: listen on 127.* EADDRINUSE.* \(it is free soon\)/,
-    );
-    await new Promise((done) => setTimeout(done, 400));
-    assert.equal(problems.length, 1);
-    await new Promise((done) => other.close(done));
-    await until('the server listens', () => server!.status.listening);
-    assert.equal(problems[1], undefined);
-    assert.deepEqual(server!.status, { address: `127.0.0.1:${port}`, listening: true });
-    const socket = client(port);
-    socket.write(last('/healthz'));
-    assert.match(await received(socket), /200 OK/);
+    try {
+      await once(other, 'listening');
+      const { port } = other.address() as { port: number };
+      const problems: (string | undefined)[] = [];
+      serve({
+        address: `127.0.0.1:${port}`,
+        portInUseHint: 'it is free soon',
+        onChange: (problem) => problems.push(problem),
+      });
+      assert.equal(server!.status.listening, false);
+      assert.match(
+        server!.status.problem!,
+        /^health is not served: listen on 127.*\(EADDRINUSE\); it is free soon$/,
+      );
+      await new Promise((done) => setTimeout(done, 400));
+      assert.equal(problems.length, 1);
+      await new Promise((done) => other.close(done));
+      await eventually('the server listens', () => server!.status.listening);
+      assert.equal(problems[1], undefined);
+      assert.deepEqual(server!.status, { address: `127.0.0.1:${port}`, listening: true });
+      const socket = client(port);
+      socket.write(last('/healthz'));
+      assert.match(await received(socket), /200 OK/);
+    } finally {
+      other.close();
+    }
   });
 
   it('releases the port when it is disposed of, also while it waits for one', async () => {

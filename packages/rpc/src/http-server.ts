@@ -20,7 +20,7 @@ export interface HttpServerOptions {
   readonly address: string;
   readonly handler: HttpHandler;
   readonly limits?: ServerLimits;
-  /** Explains a port that another process has, for messages. */
+  /** A clause that ends the message about a port that another process has. */
   readonly portInUseHint?: string;
   /** Called with a sentence when the server cannot listen, and with undefined once it can. */
   readonly onChange?: (problem: string | undefined) => void;
@@ -102,7 +102,7 @@ export class HttpServer implements Disposable {
 
   #hint(error: SysError): string {
     const { portInUseHint } = this.#options;
-    return error.errno === errno.EADDRINUSE && portInUseHint ? ` (${portInUseHint})` : '';
+    return error.errno === errno.EADDRINUSE && portInUseHint ? `; ${portInUseHint}` : '';
   }
 
   #setProblem(problem: string | undefined): void {
