@@ -1,4 +1,4 @@
-// Prints the services of the cluster that the current context of the kubeconfig names, and what changes:
+// Prints the services of the cluster of the kubeconfig's current context, and their changes:
 //   node packages/kube/examples/watch-services.ts
 import { ApiClient, KubeError, ListWatch, readKubeconfig } from '@heddle/kube';
 import { nodePlatform } from '@heddle/sys/node';
@@ -28,7 +28,7 @@ const services = new ListWatch({
   },
   onChanges(changes) {
     for (const change of changes) {
-      console.log(change.key, change.op === 'set' ? change.value : 'is gone');
+      console.log(change.key, change.op === 'set' ? change.value : 'is deleted');
     }
   },
   onState: ({ phase, error }) => console.error(`${phase} ${client.server} ${error ?? ''}`),

@@ -3,36 +3,36 @@ import type { ProxyServer } from './proxy.ts';
 import { formatServer, parseServer, type Server } from './server.ts';
 
 /**
- * What requests and connections are made with. Two that are not the same object are different: a
- * connection is used again only with the credentials that it was made with.
+ * The credentials of requests and connections. Two objects are different credentials: a connection is
+ * reused only with the same object.
  */
 export interface Credentials {
-  /** PEM: who may have signed the server's certificate; absent: those that the machine trusts. */
+  /** PEM: the CAs of the server's certificate; absent: those of the system's trust store. */
   readonly ca?: string;
-  /** PEM: the client's own certificate and key. */
+  /** PEM: the client's certificate and key. */
   readonly cert?: string;
   readonly key?: string;
   /** The bearer token. */
   readonly token?: string;
 }
 
-/** How to reach the API servers of a cluster, and as whom. */
+/** The API servers of a cluster, and the credentials for them. */
 export interface ClusterAccess {
-  /** Where this comes from, for messages: `/root/.kube/config (context kind)`. */
+  /** The origin for messages: `/root/.kube/config (context kind)`. */
   readonly origin: string;
-  /** Tried in turn; at least one. */
+  /** The servers, at least one, in the order in which they are tried. */
   readonly servers: readonly Server[];
-  /** Tried after `servers` and after discovered endpoints: the cluster's own service address. */
+  /** The server that is tried after `servers` and discovered endpoints: the cluster's service address. */
   readonly lastResort?: Server;
   readonly insecureSkipVerify: boolean;
-  /** Sentences that the user should read, e.g. that certificates are not verified. */
+  /** Warnings for the user, e.g. that certificates are not verified. */
   readonly warnings: readonly string[];
-  /** The proxy through which `server` is reached, if there is one. Throws KubeconfigError. */
+  /** Returns the proxy for `server`, if there is one. Throws KubeconfigError. */
   proxyFor(server: Server): ProxyServer | undefined;
   /**
-   * Gives what to authenticate with now; files that have changed are read again. `rejected` are
-   * credentials that the server did not accept: they are not taken from memory again. `onReady` may be
-   * called at once, and is not called after the returned object was disposed.
+   * Passes the present credentials to `onReady`. Files that have changed are read again. `rejected` are
+   * credentials that the server refused, which are not returned from memory again. `onReady` may be called
+   * at once, and is not called after disposal of the returned object.
    */
   credentials(
     rejected: Credentials | undefined,
@@ -41,10 +41,10 @@ export interface ClusterAccess {
 }
 
 /**
- * The same access at other addresses: those of the API servers themselves, given by the user so that
- * the agent depends on nothing that it provides. What was the server before is the last resort. The
- * certificates must be for the addresses, or for the kubeconfig's tls-server-name. Throws
- * KubeconfigError for a malformed URL; no URLs change nothing.
+ * Returns an access to other addresses: those of the API servers themselves, so that the agent does not
+ * depend on a service address that it provides. The server of `access` becomes the last resort. The
+ * certificates must be for the addresses, or for the kubeconfig's tls-server-name. Without URLs, returns
+ * `access`. Throws KubeconfigError for a malformed URL.
  */
 export function withApiServers(access: ClusterAccess, urls: readonly string[]): ClusterAccess {
   const [before] = access.servers;

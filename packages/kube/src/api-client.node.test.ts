@@ -22,7 +22,7 @@ import { ask } from '../testing/responses.ts';
 import { CredentialFiles } from './credential-files.ts';
 import { ConnectionError, KubeError, StatusError } from './errors.ts';
 
-test('requests go out as they should, one after the other on one connection', async (t) => {
+test('sequential requests use one connection', async (t) => {
   const seen: object[] = [];
   const { server, counts } = await startHttps(t, (request, response) => {
     seen.push({ url: request.url, ...request.headers });
@@ -55,7 +55,7 @@ test('requests go out as they should, one after the other on one connection', as
   assert.equal(client.server, `https://127.0.0.1:${server.port}`);
 });
 
-test('requests at the same time have connections of their own, and few are kept', async (t) => {
+test('concurrent requests have a connection each, and four idle ones are kept', async (t) => {
   const waiting: (() => void)[] = [];
   const { server, counts, http } = await startHttps(t, (_request, response) => {
     waiting.push(() => response.end('done'));
@@ -76,7 +76,7 @@ test('requests at the same time have connections of their own, and few are kept'
   await new Promise((resolve) => http.close(resolve));
 });
 
-test('IPv6, a prefix before the path, a client certificate', async (t) => {
+test('requests go to an IPv6 address, with a path prefix and a client certificate', async (t) => {
   const options = { requestCert: true, rejectUnauthorized: true, ca: authority.cert };
   const listener: RequestListener = (request, response) => {
     const { subject } = (request.socket as TLSSocket).getPeerCertificate();
@@ -97,7 +97,7 @@ test('IPv6, a prefix before the path, a client certificate', async (t) => {
   );
 });
 
-test('servers are tried in turn, and who serves is kept', async (t) => {
+test('servers are tried in order, and a working one is kept', async (t) => {
   const dead = await start(t, createServer());
   const deaf = { ...dead, port: 1 };
   const { server, counts } = await startHttps(t, (_request, response) => response.end('here'));
@@ -116,11 +116,11 @@ test('servers are tried in turn, and who serves is kept', async (t) => {
   assert.ok(error instanceof ConnectionError);
   assert.match(
     error.message,
-    /^reach https:\/\/127\.0\.0\.1:1: connection refused \(.*\); reach https:.*not by a trusted authority.*does its certificate authority belong/,
+    /^reach https:\/\/127\.0\.0\.1:1: connection refused \(.*\); reach https:.*not issued by a trusted authority.*does its certificate authority belong/,
   );
 });
 
-test('discovered endpoints are tried after the configured servers, by the service’s name', async (t) => {
+test('discovered endpoints are tried after the configured servers, with the name of the service', async (t) => {
   const names: unknown[] = [];
   const only = authority.issue({ name: 'x', hosts: ['kubernetes.default.svc'] });
   const { server } = await startHttps(
@@ -141,7 +141,7 @@ test('discovered endpoints are tried after the configured servers, by the servic
   assert.deepEqual(names, ['kubernetes.default.svc']);
 });
 
-test('a server that is about to go is left for the next one', async (t) => {
+test('a server that shuts down is left for the next one', async (t) => {
   const leaving = await startHttps(t, (_request, response) => response.writeHead(503).end());
   const staying = await startHttps(t, (_request, response) => response.end('staying'));
   const client = clientOf(t, accessTo([leaving.server, staying.server]));
@@ -150,7 +150,7 @@ test('a server that is about to go is left for the next one', async (t) => {
   assert.equal((await ask(client, '/')).text, 'staying');
 });
 
-test('refused credentials are renewed once; others mean a new connection', async (t) => {
+test('refused credentials are renewed once, and new ones have a new connection', async (t) => {
   const tokens: unknown[] = [];
   const { server, counts } = await startHttps(t, (request, response) => {
     tokens.push(request.headers.authorization);
@@ -192,7 +192,7 @@ test('refused credentials are renewed once; others mean a new connection', async
   }
 });
 
-test('an answer that is no success gives its message, however long it is', async (t) => {
+test('the error of a response has its message, however long the response is', async (t) => {
   const { server } = await startHttps(t, (request, response) => {
     if (request.url === '/endless') {
       response.writeHead(500);
@@ -222,7 +222,7 @@ test('an answer that is no success gives its message, however long it is', async
   assert.match((await ask(client, '/endless')).error!.message, /status 500: x{500}\.\.\.$/);
 });
 
-test('certificates and tokens that are rotated take effect with the next request, a watch goes on', async (t) => {
+test('rotated certificates and tokens apply to the next request, and a watch continues', async (t) => {
   const folder = mkdtempSync(`${tmpdir()}/heddle-kube-`);
   t.after(() => rmSync(folder, { recursive: true }));
   const write = (ca: string, token: string, client: CertificateAuthority) => {
@@ -271,13 +271,13 @@ test('certificates and tokens that are rotated take effect with the next request
   // Requests with what was trusted before go on over the connection that there is.
   assert.equal((await ask(client, '/')).text, 'Bearer two');
   write(authority.cert, 'three', authority);
-  assert.match((await ask(client, '/')).error!.message, /not by a trusted authority/);
+  assert.match((await ask(client, '/')).error!.message, /not issued by a trusted authority/);
   write(`${authority.cert}${next.cert}`, 'four', next);
   assert.equal((await ask(client, '/')).text, 'Bearer four');
   assert.equal(watched, 'Bearer one');
 });
 
-test('a connection that the server gave up meanwhile is replaced unseen', async (t) => {
+test('an idle connection that the server closed is replaced', async (t) => {
   let requests = 0;
   const server = await start(
     t,
@@ -296,7 +296,7 @@ test('a connection that the server gave up meanwhile is replaced unseen', async 
   assert.equal(requests, 3);
 });
 
-test('an answer that breaks off is an error wherever it breaks, and the next request is served', async (t) => {
+test('a response that breaks off anywhere is an error, and the next request succeeds', async (t) => {
   const answer = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n';
   let length = 0;
   const server = await start(
@@ -318,7 +318,7 @@ test('an answer that breaks off is an error wherever it breaks, and the next req
   assert.equal((await ask(client, '/')).text, 'body');
 });
 
-test('garbage, surplus bytes and plain HTTP on a TLS port end in words, not in a hang', async (t) => {
+test('malformed bytes, surplus bytes and plain HTTP on a TLS port are errors', async (t) => {
   let talk = (_socket: Socket) => {};
   const server = await start(
     t,
@@ -343,7 +343,7 @@ test('garbage, surplus bytes and plain HTTP on a TLS port end in words, not in a
   );
 });
 
-test('disposing aborts: the server sees the end, nothing more is heard', async (t) => {
+test('disposal aborts a request: the connection ends and nothing is called', async (t) => {
   const { server, http } = await startHttps(
     t,
     (_request, response) => void response.write('first'),
@@ -380,7 +380,7 @@ test('disposing aborts: the server sees the end, nothing more is heard', async (
   assert.deepEqual(heard, ['head', 'body']);
 });
 
-test('a request for no path is refused before it is sent', async (t) => {
+test('a request with a malformed path is refused before it is sent', async (t) => {
   const client = clientOf(t, accessTo({ host: '127.0.0.1', port: 1, isTls: true, path: '' }));
   for (const path of ['', 'x', '/a b', '/a\r\nX: y', '/é']) {
     assert.throws(() => client.get(path, { onHead() {}, onBody() {}, onEnd() {} }), KubeError);

@@ -41,7 +41,7 @@ function world(parts: Partial<ClusterAccess> = {}) {
   return { network, client, get };
 }
 
-test('what is written, and to whom', () => {
+test('a request has its head, and connects to its server', () => {
   const { network, get } = world();
   const heard = get();
   assert.equal(network.last.target, '10.0.0.5:6443');
@@ -63,7 +63,7 @@ test('what is written, and to whom', () => {
   assert.deepEqual(heard.words, ['200', 'ok', 'end']);
 });
 
-test('a watch keeps no timer, and ends when its connection does', () => {
+test('a response in progress has no timer and ends with its connection', () => {
   const { network, get } = world();
   const heard = get();
   network.last
@@ -77,7 +77,7 @@ test('a watch keeps no timer, and ends when its connection does', () => {
   assert.equal(network.time.timersLeft, 0);
 });
 
-test('a server that does not open in 10 s is passed over, one that does not answer in 65 s is left', () => {
+test('a server that does not open in 10 s is skipped, one that does not respond in 65 s fails the request', () => {
   const { network, client, get } = world({ servers: [server('a'), server('b')] });
   const heard = get();
   network.last.open();
@@ -98,7 +98,7 @@ test('a server that does not open in 10 s is passed over, one that does not answ
   assert.equal(network.time.timersLeft, 0);
 });
 
-test('disposed at any point, a request leaves nothing behind and is silent', () => {
+test('a request that is disposed at any point leaves no timer or connection and calls nothing', () => {
   const steps: ((network: FakeNetwork) => void)[] = [
     ({ last }) => void last.open(),
     ({ last }) => void last.secure(),
@@ -119,7 +119,7 @@ test('disposed at any point, a request leaves nothing behind and is silent', () 
   }
 });
 
-test('while refused credentials are renewed, which may take its time, no server is waited for', () => {
+test('the time limit of a server does not run while credentials are renewed', () => {
   let renew: Parameters<ClusterAccess['credentials']>[1] | undefined;
   let isStopped = false;
   const { network, get } = world({
@@ -149,7 +149,7 @@ test('while refused credentials are renewed, which may take its time, no server 
   assert.deepEqual([isStopped, second.words], [true, []]);
 });
 
-test('a client that is disposed closes idle connections too', () => {
+test('disposal of a client closes idle connections', () => {
   const { network, client, get } = world();
   get();
   network.last.open().secure().send(ok);
@@ -158,7 +158,7 @@ test('a client that is disposed closes idle connections too', () => {
   assert.ok(network.last.isDisposed);
 });
 
-test('an idle connection that says something is not used again', () => {
+test('an idle connection that receives bytes is not used again', () => {
   const { network, get } = world();
   get();
   network.last.open().secure().send(ok);
@@ -170,7 +170,7 @@ test('an idle connection that says something is not used again', () => {
   assert.deepEqual(heard.words, ['200', 'ok', 'end']);
 });
 
-test('a request from within the end of another uses its connection', () => {
+test('a request from onEnd of another one uses its connection', () => {
   const { network, client } = world();
   const words: string[] = [];
   const handlers = (then?: () => void) => ({
@@ -189,7 +189,7 @@ test('a request from within the end of another uses its connection', () => {
   assert.deepEqual([words, network.streams.length], [['ok', 'ok'], 1]);
 });
 
-test('errors name the server, what failed, and what to do', () => {
+test('an error has the server, the reason and a remedy', () => {
   const cases: [Error | undefined, RegExp][] = [
     [
       new SysError('connect', 111),
@@ -234,7 +234,7 @@ test('errors name the server, what failed, and what to do', () => {
   assert.deepEqual(world({ proxyFor: proxy }).get().words, ['use the proxy: y']);
 });
 
-test('the time of a proxy counts, and it is named', () => {
+test('the time limit includes the proxy, and errors name it', () => {
   const proxy = parseProxy('http://proxy.example:3128');
   assert.ok(typeof proxy !== 'string');
   const { network, get } = world({ proxyFor: () => proxy });
@@ -252,7 +252,7 @@ test('the time of a proxy counts, and it is named', () => {
   ]);
 });
 
-test('whatever comes in whatever pieces, a request ends once, and nothing is left behind', () => {
+test('after any bytes in any pieces, a request ends once and leaves no timer or connection', () => {
   const piece = fc.oneof(
     fc.constantFrom(
       ok,

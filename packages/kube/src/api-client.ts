@@ -5,7 +5,7 @@ import type { HttpConnection } from './http-connection.ts';
 import { formatServer } from './server.ts';
 import { ServerList } from './server-list.ts';
 
-/** An API server other than the configured ones. */
+/** An API server that was discovered in the cluster. */
 export interface DiscoveredServer {
   readonly host: string;
   readonly port: number;
@@ -14,9 +14,9 @@ export interface DiscoveredServer {
 const maxIdleConnections = 4;
 
 /**
- * Makes requests to the first API server that can be reached. Connections are kept for the next request
- * with the same credentials. What bounds the time until an answer begins is here; how long a body may be
- * silent is up to who reads it.
+ * Sends requests to the first API server that can be reached. Connections are kept for the next request with
+ * the same credentials. The client limits the time until a response begins. The reader of a body limits its
+ * silence.
  */
 export class ApiClient implements Disposable {
   readonly #platform: Platform;
@@ -26,7 +26,7 @@ export class ApiClient implements Disposable {
   readonly #requests = new Set<Disposable>();
   #idle: { readonly connection: HttpConnection; readonly credentials: Credentials }[] = [];
 
-  /** `onAddresses` gets the addresses of a server or proxy before a connection to it is made. */
+  /** `onAddresses` is called with the addresses of a server or proxy before a connection to it is made. */
   constructor(
     platform: Platform,
     access: ClusterAccess,
@@ -38,19 +38,19 @@ export class ApiClient implements Disposable {
     this.#servers = new ServerList(access);
   }
 
-  /** URL of the server that is in use, or is tried first. */
+  /** The URL of the server in use, or of the one that is tried first. */
   get server(): string {
     return formatServer(this.#servers.current);
   }
 
-  /** Says where else API servers are: the endpoints of the service default/kubernetes. */
+  /** Sets further API servers: the endpoints of the service default/kubernetes. */
   setDiscovered(servers: readonly DiscoveredServer[]): void {
     this.#servers.setDiscovered(servers);
   }
 
   /**
-   * Asks for `path` (with its query; ASCII without spaces). Nothing is called before this has returned.
-   * Disposing aborts. Throws KubeError for a path that cannot be asked for.
+   * Requests `path` (with its query; ASCII without spaces). Nothing is called before this returns. Disposal
+   * aborts the request. Throws KubeError for a path that can't be requested.
    */
   get(path: string, handlers: ResponseHandlers): Disposable {
     const request = new ApiRequest({
@@ -81,8 +81,8 @@ export class ApiClient implements Disposable {
   }
 
   #takeIdle(credentials: Credentials): HttpConnection | undefined {
-    // Credentials that have changed never come back, and a server that was left has a reason: what
-    // was made with others, or to others, is of no more use.
+    // Connections with other credentials, or to another server, are not needed again: credentials that have
+    // changed never return, and a server was left for a reason.
     this.#idle = this.#idle.filter(({ connection, credentials: own }) => {
       const isUsable =
         connection.isIdle && own === credentials && this.#servers.isCurrent(connection.server);

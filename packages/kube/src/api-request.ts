@@ -11,13 +11,13 @@ import { maxStatusBytes, readStatus } from './status.ts';
 
 /** Receives the response to a request. Nothing is called once the request is disposed. */
 export interface ResponseHandlers {
-  /** The answer is a success (2xx) and begins. Names of headers are in lower case. */
+  /** Called when a successful response (2xx) begins. Names of headers are in lower case. */
   onHead(status: number, headers: ReadonlyMap<string, string>): void;
-  /** Some bytes of the body; they are valid during the call. */
+  /** Called with bytes of the body, which are valid during the call. */
   onBody(bytes: Uint8Array): void;
   /**
-   * Called once: the answer is whole, or `error` says why not. An answer that is no success comes
-   * as a StatusError, without onHead and onBody.
+   * Called once, at the end of the response or with an `error`. An unsuccessful response is a StatusError,
+   * without onHead and onBody.
    */
   onEnd(error?: KubeError): void;
 }
@@ -28,23 +28,23 @@ export interface RequestOptions {
   readonly servers: ServerList;
   readonly path: string;
   readonly handlers: ResponseHandlers;
-  /** A connection is about to be made to one of these addresses, the server's or the proxy's. */
+  /** Called before a connection is made to one of these addresses, the server's or the proxy's. */
   readonly onAddresses?: ((addresses: readonly string[], port: number) => void) | undefined;
-  /** A connection that was left over by another request with these credentials. */
+  /** Returns an idle connection of another request with these credentials. */
   takeIdle(credentials: Credentials): HttpConnection | undefined;
-  /** The request has ended or was disposed; `connection` is left over if it is idle. */
+  /** Called when the request has ended or was disposed. `connection` may be idle, for the next request. */
   onOver(connection: HttpConnection | undefined, credentials: Credentials | undefined): void;
 }
 
-/** How long a server may take until its answer begins: an API server gives up after 60 s itself. */
+/** The limit until a response begins. An API server itself gives up after 60 s. */
 const answerTimeoutMs = 65_000;
 
-/** The answer is from a gateway whose server is gone, or by a server that is about to go. */
+/** Whether the response is of a gateway without its server, or of a server that shuts down. */
 const awayStatus = new Set([502, 503, 504]);
 
 /**
- * One request on its way: credentials, a connection to the first server that can be reached, the answer.
- * Credentials that are refused are renewed once.
+ * One request: credentials, a connection to the first server that can be reached, the response. Refused
+ * credentials are renewed once.
  */
 export class ApiRequest implements Disposable {
   readonly #options: RequestOptions;
@@ -56,7 +56,7 @@ export class ApiRequest implements Disposable {
   #isOver = false;
 
   constructor(options: RequestOptions) {
-    // It goes into the request line as it is.
+    // It becomes a part of the request line.
     if (!/^\/[!-~]*$/.test(options.path)) {
       throw new KubeError(`ask for ${JSON.stringify(options.path)}: it is no path of a URL`);
     }
@@ -183,7 +183,7 @@ export class ApiRequest implements Disposable {
       onEnd: (error) => {
         if (head && !isSuccess(head)) endWithoutSuccess(head);
         else if (!error) this.#end();
-        // The server may have given up an idle connection while the request was on its way.
+        // The server may have closed an idle connection before it received the request.
         else if (!head && isUsedAgain) this.#open(credentials);
         else {
           if (!head) servers.failed(server);

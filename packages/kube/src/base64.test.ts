@@ -4,7 +4,7 @@ import { decodeUtf8, encodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
 import { decodeBase64, encodeBase64 } from './base64.ts';
 
-test('the vectors of RFC 4648', () => {
+test('base64 encodes and decodes the vectors of RFC 4648', () => {
   const vectors = {
     '': '',
     f: 'Zg==',
@@ -20,13 +20,13 @@ test('the vectors of RFC 4648', () => {
   assert.deepEqual([...decodeBase64(' +/\n+/ ')!], [0xfb, 0xff, 0xbf]);
 });
 
-test('what is not base64 is not read', () => {
+test('decodeBase64 returns undefined for other text', () => {
   for (const text of ['Z', 'Zg', 'Zg=', 'Z===', '====', 'Zm-v', 'Zg==Zg==', 'é123']) {
     assert.equal(decodeBase64(text), undefined, text);
   }
 });
 
-test('any bytes come back', () => {
+test('base64 decodes any encoded bytes', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
       assert.deepEqual(decodeBase64(encodeBase64(bytes)), bytes);

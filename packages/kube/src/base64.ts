@@ -1,6 +1,6 @@
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 
-/** Base64 with padding (RFC 4648, 4). */
+/** Returns base64 with padding (RFC 4648, 4). */
 export function encodeBase64(bytes: Uint8Array): string {
   let text = '';
   for (let i = 0; i < bytes.length; i += 3) {
@@ -12,7 +12,7 @@ export function encodeBase64(bytes: Uint8Array): string {
   return text;
 }
 
-/** Reads base64 with padding; line ends and spaces are passed over. Undefined when malformed. */
+/** Reads base64 with padding. Line ends and spaces are ignored. Returns undefined for other text. */
 export function decodeBase64(text: string): Uint8Array | undefined {
   const digits = text.replace(/\s+/g, '');
   const padding = digits.endsWith('==') ? 2 : digits.endsWith('=') ? 1 : 0;
@@ -26,7 +26,7 @@ export function decodeBase64(text: string): Uint8Array | undefined {
     if (value < 0) return undefined;
     bits = (bits << 6) | value;
     if (i % 4 !== 3) continue;
-    // What is past the end of `bytes` is padding, and is dropped.
+    // Padding past the end of `bytes` is dropped.
     bytes[at++] = bits >> 16;
     bytes[at++] = bits >> 8;
     bytes[at++] = bits;

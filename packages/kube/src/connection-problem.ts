@@ -2,8 +2,8 @@ import { errnoText, LookupError, SysError, TlsError } from '@heddle/sys';
 import { ConnectionError } from './errors.ts';
 
 /**
- * The error for a connection to `name` (a URL) that could not be opened or broke: what failed and what to
- * do about it. `origin` is where the certificates and addresses come from.
+ * Returns the error of a connection to `name` (a URL) that could not be opened or broke, with a remedy.
+ * `origin` is the origin of the certificates and addresses.
  */
 export function connectionProblem(error: Error, name: string, origin: string): ConnectionError {
   return new ConnectionError(`reach ${name}: ${describe(error, origin)}`, { cause: error });
@@ -12,7 +12,7 @@ export function connectionProblem(error: Error, name: string, origin: string): C
 function describe(error: Error, origin: string): string {
   if (error instanceof SysError) return describeCode(error);
   if (error instanceof LookupError) {
-    return `${error.message} (is the name right, and is there a name server? an IP address needs none)`;
+    return `${error.message} (is the name right, and does a name server respond? an IP address needs none)`;
   }
   if (error instanceof TlsError) return `${error.message} (${tlsAdvice(error, origin)})`;
   return error.message;

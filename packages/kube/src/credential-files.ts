@@ -2,17 +2,17 @@ import { decodeUtf8, type Platform, readFile, SysError } from '@heddle/sys';
 import type { Credentials } from './access.ts';
 import { KubeconfigError, KubeError } from './errors.ts';
 
-/** A text that is given, or that a file has. */
+/** A text, or the file that has it. */
 export type Material = { readonly text: string } | { readonly file: string };
 
-/** Where each part of the credentials comes from. */
+/** The origin of each part of the credentials. */
 export type Materials = { readonly [part in keyof Credentials]?: Material };
 
 const parts = ['ca', 'cert', 'key', 'token'] as const;
 
 /**
- * Credentials whose parts may be in files. The files are read at each use (there is one use for each
- * request, and requests are rare): whoever rotates them need not tell.
+ * Credentials whose parts may be in files. The files are read for each request, which are rare, so that a
+ * rotation needs no notification.
  */
 export class CredentialFiles {
   readonly #platform: Platform;
@@ -24,7 +24,7 @@ export class CredentialFiles {
     this.#materials = materials;
   }
 
-  /** The same object as before when nothing has changed. Throws KubeconfigError. */
+  /** Returns the credentials, the same object as before if nothing has changed. Throws KubeconfigError. */
   read(): Credentials {
     const credentials: { -readonly [part in keyof Credentials]: string } = {};
     for (const part of parts) {
@@ -39,7 +39,7 @@ export class CredentialFiles {
     return credentials;
   }
 
-  /** As ClusterAccess has it: calls `onReady` at once. */
+  /** Implements `credentials` of ClusterAccess: calls `onReady` at once. */
   give(onReady: (result: Credentials | KubeError) => void): Disposable {
     let result: Credentials | KubeError;
     try {
@@ -68,7 +68,7 @@ export function isSame(a: Credentials, b: Credentials): boolean {
 
 function checkToken(text: string, material: Material): string {
   const token = text.trim();
-  // It goes into a header as it is.
+  // It becomes a part of a header.
   if (isToken(token)) return token;
   const place = 'file' in material ? material.file : 'the token';
   throw new KubeconfigError(

@@ -1,34 +1,34 @@
-/** What can go wrong between Heddle and the API server. Messages name the server and what to do. */
+/** An error of the access to API servers. Messages name the server and have a remedy. */
 export class KubeError extends Error {
   override readonly name: string = 'KubeError';
 }
 
-/** A kubeconfig, or what it refers to, cannot be used. */
+/** A kubeconfig, or a file that it refers to, can't be used. */
 export class KubeconfigError extends KubeError {
   override readonly name = 'KubeconfigError';
 }
 
 /**
- * No API server could be reached, or the connection broke. `cause`, when it is one: a SysError,
+ * No API server could be reached, or a connection broke. If there is one reason, `cause` is a SysError,
  * LookupError, TlsError or HttpError.
  */
 export class ConnectionError extends KubeError {
   override readonly name = 'ConnectionError';
 }
 
-/** What came from a server is not HTTP as it is agreed; the connection is of no more use. */
+/** The bytes from a server are not HTTP. The connection can't be used again. */
 export class HttpError extends KubeError {
   override readonly name = 'HttpError';
 }
 
-/** The API server answered a request with something other than success. */
+/** The API server responded to a request with an error. */
 export class StatusError extends KubeError {
   override readonly name = 'StatusError';
-  /** HTTP's, e.g. 410. */
+  /** The status code of HTTP, e.g. 410. */
   readonly status: number;
-  /** Kubernetes' reason in one word, e.g. `Expired`; empty when the answer had none. */
+  /** Kubernetes' reason in one word, e.g. `Expired`; empty if the response has none. */
   readonly reason: string;
-  /** How long the server asks to be left alone, from Retry-After or the Status object. */
+  /** The delay that the server demands, in Retry-After or the Status object. */
   readonly retryAfterMs: number | undefined;
 
   constructor(message: string, status: number, reason: string, retryAfterMs?: number) {

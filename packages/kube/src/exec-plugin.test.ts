@@ -71,7 +71,7 @@ class World {
   }
 }
 
-test('the command hears of itself, its surroundings and the cluster', () => {
+test('a credential command gets its arguments, environment and the cluster', () => {
   const world = new World({ cluster: { server: 'https://a', config: { audience: 'x' } } });
   world.get();
   const [{ command, args, env }] = world.runs as [RunOptions];
@@ -87,7 +87,7 @@ test('the command hears of itself, its surroundings and the cluster', () => {
   });
 });
 
-test('one run is for all who wait, and for those who come until its credentials expire', () => {
+test('one run of a credential command serves all requests until its credentials expire', () => {
   const world = new World();
   const [first, second] = [world.get(), world.get()];
   assert.equal(world.runs.length, 1);
@@ -106,7 +106,7 @@ test('one run is for all who wait, and for those who come until its credentials 
   assert.deepEqual([world.runs.length, world.time.timersLeft], [2, 0]);
 });
 
-test('refused credentials are not given again; a failure is not remembered', () => {
+test('refused credentials are not returned again, and a failure is not kept', () => {
   const world = new World();
   world.get();
   world.exit({ token: 'old' });
@@ -121,7 +121,7 @@ test('refused credentials are not given again; a failure is not remembered', () 
   assert.deepEqual(again.result, { token: 'newer' });
 });
 
-test('when nobody waits any more, the command is killed; so is one that takes too long', () => {
+test('a credential command is killed when no request waits, and after its time limit', () => {
   const world = new World();
   const [first, second] = [world.get(), world.get()];
   first[Symbol.dispose]();
@@ -135,7 +135,7 @@ test('when nobody waits any more, the command is killed; so is one that takes to
   assert.deepEqual([first.result, second.result], [undefined, undefined]);
 });
 
-test('what the command does wrong is said, with the hint how to get it', () => {
+test('an error of a credential command has the reason and the installHint', () => {
   const env = { PASSWORD: 'inner-secret' };
   const world = new World({ installHint: 'apt install login\n', env });
   const said = 'get credentials of user me in /config from login: ';
@@ -181,7 +181,7 @@ test('what the command does wrong is said, with the hint how to get it', () => {
   }
 });
 
-test('only known versions of the interface are spoken', () => {
+test('unknown versions of the credential interface are refused', () => {
   assert.throws(
     () => new World({ apiVersion: 'client.authentication.k8s.io/v1alpha1' }),
     (error) =>

@@ -4,23 +4,23 @@ import { isToken } from './credential-files.ts';
 import { KubeconfigError } from './errors.ts';
 import type { Environment } from './proxy.ts';
 
-/** What a kubeconfig says of a command that gives credentials. */
+/** The settings in a kubeconfig of a command that returns credentials. */
 export interface ExecOptions {
-  /** A path, or a name that is looked up in PATH. */
+  /** A path, or a name that is searched in PATH. */
   readonly command: string;
   readonly args: readonly string[];
-  /** Added to the environment. */
+  /** Variables that are added to the environment. */
   readonly env: Environment;
   readonly apiVersion: string;
-  /** How to get the command, for who doesn't have it. */
+  /** `installHint` of the kubeconfig, for a missing command. */
   readonly installHint?: string;
-  /** What the command is told of the cluster, if it wants to know. */
+  /** The cluster's fields for the command, with `provideClusterInfo`. */
   readonly cluster?: { readonly [name: string]: unknown };
-  /** Whose credentials these are, for messages: `user "x" in /root/.kube/config`. */
+  /** The owner of the credentials for messages: `user "x" in /root/.kube/config`. */
   readonly origin: string;
 }
 
-/** What the command gave. */
+/** The credentials from the command. */
 export interface ExecCredentials {
   readonly token?: string;
   readonly cert?: string;
@@ -30,7 +30,7 @@ export interface ExecCredentials {
 type Receiver = (result: ExecCredentials | KubeconfigError) => void;
 
 const apiVersions = ['client.authentication.k8s.io/v1', 'client.authentication.k8s.io/v1beta1'];
-/** A command that asks somebody something waits for ever. */
+/** A limit, because a command that prompts somebody waits for ever. */
 const runTimeoutMs = 60_000;
 
 const answerSchema = v.object({
@@ -45,8 +45,8 @@ const answerSchema = v.object({
 });
 
 /**
- * Credentials from a command (client.authentication.k8s.io): it runs when there are none yet, when
- * those that there are have expired or were refused, and once for all who wait for it.
+ * Credentials from a command (client.authentication.k8s.io). It runs when there are none, when they have
+ * expired or were refused, and once for all requests that wait.
  */
 export class ExecPlugin {
   readonly #platform: Platform;
@@ -57,7 +57,7 @@ export class ExecPlugin {
   #last: ExecCredentials | undefined;
   #expiresMs = Number.POSITIVE_INFINITY;
 
-  /** Throws KubeconfigError for a version of the interface that is not known. */
+  /** Throws KubeconfigError for an unknown version of the interface. */
   constructor(platform: Platform, environment: Environment, options: ExecOptions) {
     if (!apiVersions.includes(options.apiVersion)) {
       throw new KubeconfigError(
@@ -69,7 +69,7 @@ export class ExecPlugin {
     this.#options = options;
   }
 
-  /** The credentials; `isRefused` says that the server did not accept the last ones. */
+  /** Passes the credentials to `onReady`. `isRefused` is true if the server refused the last ones. */
   get(isRefused: boolean, onReady: Receiver): Disposable {
     if (this.#last && !isRefused && this.#platform.wallTimeMs() < this.#expiresMs) {
       onReady(this.#last);
@@ -98,7 +98,7 @@ export class ExecPlugin {
     );
     const timer = this.#platform.setTimer(runTimeoutMs, () =>
       this.#end(
-        this.#failure(`it took longer than ${runTimeoutMs / 1000} s (does it ask something?)`),
+        this.#failure(`it took longer than ${runTimeoutMs / 1000} s (does it prompt for input?)`),
       ),
     );
     this.#stop = () => {
@@ -132,7 +132,7 @@ export class ExecPlugin {
     const parsed = v.safeParse(answerSchema, answer);
     if (!parsed.success) {
       const [issue] = parsed.issues;
-      // The value that was found instead may be a part of a token.
+      // The message has no value: it may be a part of a token.
       const where = v.getDotPath(issue) ?? 'the whole';
       return this.#failure(`it wrote no ExecCredential: ${where} must be ${issue.expected}`);
     }
@@ -159,11 +159,11 @@ export class ExecPlugin {
     };
   }
 
-  /** Removes the credentials that a command was given from the text that it prints about itself. */
+  /** Removes the credentials of the command's settings from the text that it wrote. */
   #withoutSecrets(text: string): string {
     let shown = withoutCredentials(text).replace(/\bBearer\s+\S+/gi, 'Bearer ***');
     for (const value of Object.values(this.#options.env)) {
-      // Shorter ones are words such as `true`, and would make the message unreadable.
+      // Shorter ones are words such as `true`: their removal would make the message unreadable.
       if (value !== undefined && value.length > 5) shown = shown.replaceAll(value, '***');
     }
     return shown;

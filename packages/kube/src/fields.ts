@@ -1,13 +1,13 @@
 import { encodeUtf8 } from '@heddle/sys';
 
 /**
- * What of a JSON value is wanted: all of it, or only these keys of a map, each with what is wanted
- * of its value. A list is looked through: the selection holds for each of its items. Numbers, texts
- * and the like are taken as they are, whatever is selected.
+ * The selected part of a JSON value: all of it, or these keys of a map, each with the selected part of its
+ * value. The selection of a list is that of each of its items. Numbers, strings and other simple values are
+ * always selected.
  */
 export type Fields = true | { readonly [name: string]: Fields };
 
-/** Both selections together. */
+/** Returns the union of two selections. */
 export function mergeFields(a: Fields, b: Fields): Fields {
   if (a === true || b === true) return true;
   const merged: Record<string, Fields> = { ...a };
@@ -17,9 +17,9 @@ export function mergeFields(a: Fields, b: Fields): Fields {
   return merged;
 }
 
-/** Fields made ready for comparing keys as bytes. Absent: everything is wanted. */
+/** Fields in a form that compares keys as bytes. Absent: everything is selected. */
 export interface Selection {
-  /** By the length of the key in bytes. */
+  /** The fields by the length of their key in bytes. */
   readonly byLength: readonly (readonly SelectedKey[] | undefined)[];
 }
 
@@ -31,7 +31,7 @@ export interface SelectedKey {
 
 const selections = new WeakMap<object, Selection>();
 
-/** Gives the same object for the same fields. */
+/** Returns the same object for the same fields. */
 export function selectionOf(fields: Fields): Selection | undefined {
   if (fields === true) return undefined;
   const known = selections.get(fields);
@@ -47,9 +47,9 @@ export function selectionOf(fields: Fields): Selection | undefined {
   return selection;
 }
 
-/** Sets a key of a map, whatever the key is. */
+/** Sets any key of a map. */
 export function assign(map: Record<string, unknown>, key: string, value: unknown): void {
-  // A plain assignment would set the prototype.
+  // An assignment to this key would set the prototype.
   if (key === '__proto__') {
     Object.defineProperty(map, key, {
       value,

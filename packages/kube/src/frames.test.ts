@@ -37,7 +37,7 @@ function list(chunks: readonly Uint8Array[], most?: number) {
 
 const lengths = fc.array(fc.integer({ min: 0, max: 9 }), { maxLength: 60 });
 
-test('lines are found wherever the pieces of the body end', () => {
+test('LineFrames finds lines in any pieces of a body', () => {
   const line = fc.string({ unit: 'binary' }).map((text) => text.replaceAll('\n', ''));
   fc.assert(
     fc.property(fc.array(line), lengths, (texts, lengths) => {
@@ -50,7 +50,7 @@ test('lines are found wherever the pieces of the body end', () => {
   );
 });
 
-test('a line that is too long or not whole is an error', () => {
+test('LineFrames refuses a line that is too long or incomplete', () => {
   const bytes = encodeUtf8('123456789\n');
   assert.deepEqual(lines([bytes, bytes], 9), ['123456789', '123456789']);
   for (const cut of [0, 1, 5, 9]) {
@@ -71,7 +71,7 @@ const item = fc.dictionary(
   { noNullPrototype: true },
 );
 
-test('items are found wherever the pieces end, and whatever stands beside them', () => {
+test('ListFrames finds items in any pieces, among any other fields', () => {
   const rest = fc.dictionary(fc.constantFrom('kind', 'metadata', 'item', '"', 'items2'), item, {
     noNullPrototype: true,
   });
@@ -93,7 +93,7 @@ test('items are found wherever the pieces end, and whatever stands beside them',
   );
 });
 
-test('an empty list may have null for its items', () => {
+test('ListFrames accepts null for the items of an empty list', () => {
   assert.deepEqual(list([encodeUtf8('{"kind":"ServiceList","items":null}')]), {
     items: [],
     heads: [],
@@ -101,12 +101,12 @@ test('an empty list may have null for its items', () => {
   });
 });
 
-test('items elsewhere than at the top are not taken for items', () => {
+test('ListFrames ignores the key items below the top level', () => {
   const text = '{"metadata":{"items":[1]},"x":["items",[2]],"y":"items","items":[{"items":[3]}]}';
   assert.deepEqual(list([encodeUtf8(text)]).items, [{ items: [3] }]);
 });
 
-test('what is not a list is an error, cut anywhere or spoilt anywhere', () => {
+test('ListFrames refuses a list that is cut or damaged anywhere', () => {
   const text = '{"kind":"L","metadata":{"a":"\\""},"items":[{"a":"]}\\\\"},{"b":[1]}],"c":null}';
   const bytes = encodeUtf8(text);
   assert.equal(list([bytes]).items.length, 2);
@@ -132,7 +132,7 @@ test('what is not a list is an error, cut anywhere or spoilt anywhere', () => {
   );
 });
 
-test('items and the rest have a bound', () => {
+test('ListFrames limits items and the rest of a list', () => {
   const bytes = encodeUtf8('{"items":[{"a":"1234567890"}]}');
   assert.equal(list([bytes], 18).items.length, 1);
   for (const cut of [0, 12, 20]) {

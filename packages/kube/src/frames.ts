@@ -1,17 +1,17 @@
 import { KubeError } from './errors.ts';
 import { readJson } from './json.ts';
 
-/** An answer that is not the list or watch that was asked for. */
+/** A response that is not the requested list or watch. */
 export class ProtocolError extends KubeError {
   override readonly name = 'ProtocolError';
 }
 
-/** Objects have at most 3 MiB in etcd's own limit; JSON is at most a few times as much. */
+/** etcd limits objects to 3 MiB. JSON has at most a few times as many bytes. */
 const mostFrameBytes = 16 << 20;
-/** All of a list but its items. */
+/** The limit of a list without its items. */
 const mostHeadBytes = 64 << 10;
 
-/** Bytes that come in pieces. Gives the room back that one large frame took. */
+/** A buffer for bytes that arrive in pieces. It shrinks after a large frame. */
 class Carry {
   readonly #most: number;
   readonly #what: string;
@@ -27,7 +27,7 @@ class Carry {
     return this.#length;
   }
 
-  /** What has come so far, in place. */
+  /** The bytes so far. */
   get bytes(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);
   }
@@ -58,20 +58,20 @@ function tooLong(what: string, most: number): ProtocolError {
 
 const lineFeed = 0x0a;
 
-/** Cuts the body of a watch into its lines, each the JSON of one event. */
+/** Cuts the body of a watch into lines. Each has the JSON of one event. */
 export class LineFrames {
   readonly #onLine: (line: Uint8Array) => void;
   readonly #carry: Carry;
   readonly #most: number;
 
-  /** `onLine` gets bytes that are valid during the call only. */
+  /** `onLine` is called with bytes that are valid during the call. */
   constructor(onLine: (line: Uint8Array) => void, most = mostFrameBytes) {
     this.#onLine = onLine;
     this.#most = most;
     this.#carry = new Carry(most, 'watch event');
   }
 
-  /** Takes the next piece of the body. Throws ProtocolError for a line that is too long. */
+  /** Adds the next piece of the body. Throws ProtocolError for a line that is too long. */
   push(chunk: Uint8Array): void {
     let start = 0;
     for (;;) {
@@ -92,7 +92,7 @@ export class LineFrames {
     if (start < chunk.length) this.#carry.append(chunk.subarray(start));
   }
 
-  /** The body is over. Throws ProtocolError when that is in the middle of a line. */
+  /** Ends the body. Throws ProtocolError within a line. */
   end(): void {
     if (this.#carry.length > 0) {
       throw new ProtocolError('read watch event: the answer ends in the middle of a line');
@@ -109,26 +109,26 @@ const closeBracket = 0x5d;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
 const listEnd = new Uint8Array([closeBracket, closeBrace]);
-/** The key of the items, with its quotes. */
+/** The key of the items with its quotes. */
 const itemsKey = new Uint8Array([0x22, 0x69, 0x74, 0x65, 0x6d, 0x73, 0x22]);
 
-/** 1: a byte that changes the depth, or begins a text. */
+/** 1 for a byte that changes the depth or begins a string. */
 const structural = new Uint8Array(256);
 for (const byte of [quote, openBracket, closeBracket, openBrace, closeBrace]) structural[byte] = 1;
 
-/** Where in a list the reader is. */
+/** The position of the reader in a list. */
 type Place =
-  /** Outside of the items: all bytes are kept, to be read as JSON at the end. */
+  /** Outside of the items. All bytes are kept and read as JSON at the end. */
   | 'head'
-  /** Between items, where one may begin, must begin, or must not. */
+  /** Between items, where one may, must or must not begin. */
   | 'first'
   | 'next'
   | 'after'
   | 'item';
 
 /**
- * Cuts the body of a list into the bytes of each of its items, and all the rest. It finds where items
- * end by counting brackets; whether they are JSON is for their reader to see.
+ * Cuts the body of a list into the bytes of each item, and the rest. It finds the end of an item by counting
+ * brackets. The reader of an item checks that it is JSON.
  */
 export class ListFrames {
   readonly #onItem: (item: Uint8Array, head: unknown) => void;
@@ -139,15 +139,15 @@ export class ListFrames {
   #depth = 0;
   #inText = false;
   #isEscaped = false;
-  /** In the head at depth 1: where the text began that may be a key; -1: it can't be one. */
+  /** In the head at depth 1: the start of a string that may be a key; -1: it can't be one. */
   #keyStart = -1;
   #isItemsKey = false;
-  /** What was known of the list when its items began. */
+  /** The part of the list before its items. */
   #early: unknown;
 
   /**
-   * `onItem` gets bytes that are valid during the call only, and the list without its items as far
-   * as it was known when they began.
+   * `onItem` is called with bytes that are valid during the call, and with the part of the list before its
+   * items.
    */
   constructor(onItem: (item: Uint8Array, head: unknown) => void, most = mostFrameBytes) {
     this.#onItem = onItem;
@@ -155,7 +155,7 @@ export class ListFrames {
     this.#item = new Carry(most, 'item of a list');
   }
 
-  /** Takes the next piece of the body. Throws ProtocolError or JsonError. */
+  /** Adds the next piece of the body. Throws ProtocolError or JsonError. */
   push(chunk: Uint8Array): void {
     let at = 0;
     while (at < chunk.length) {
@@ -165,7 +165,7 @@ export class ListFrames {
     }
   }
 
-  /** The body is over: gives the list without its items. Throws ProtocolError or JsonError. */
+  /** Ends the body and returns the list without its items. Throws ProtocolError or JsonError. */
   end(): unknown {
     if (this.#place !== 'head') {
       throw new ProtocolError('read list: the answer ends in the middle of its items');
@@ -270,7 +270,7 @@ export class ListFrames {
     this.#onItem(item, this.#early);
   }
 
-  /** Goes on in a text; gives the index after it, or the end. */
+  /** Skips a string. Returns the index after it, or the end. */
   #readText(chunk: Uint8Array, start: number): number {
     let at = start;
     if (this.#isEscaped) {

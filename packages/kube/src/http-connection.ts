@@ -13,22 +13,22 @@ import type { Server } from './server.ts';
 export interface ConnectionOptions {
   readonly server: Server;
   readonly proxy: ProxyServer | undefined;
-  /** Those for the server. A proxy's certificate must be by whom the machine trusts. */
+  /** TLS options for the server. A proxy's certificate must be issued by a CA in the system's trust store. */
   readonly tls: TlsOptions;
-  /** All addresses of whom the connection is made to, the proxy or the server, before it is made. */
+  /** Called with all addresses of the proxy or server before the connection is made. */
   readonly onAddresses?: (addresses: readonly string[], port: number) => void;
-  /** Requests can be made. */
+  /** Called when requests can be sent. */
   readonly onOpen: () => void;
-  /** The connection could not be opened; `party` is who failed. Instead of onOpen. */
+  /** Called instead of onOpen when the connection can't be opened. `party` is the one that failed. */
   readonly onFail: (error: Error, party: 'proxy' | 'server') => void;
 }
 
-/** Who hears of the answer to a request; `onEnd` is called once, unless the connection is disposed. */
+/** Receives the response to a request. `onEnd` is called once, unless the connection is disposed. */
 export interface AnswerEvents extends ResponseEvents {
   onEnd(error?: Error): void;
 }
 
-/** How long TCP, a proxy and TLS may take together. */
+/** The limit for TCP, a proxy and TLS together. */
 const openTimeoutMs = 10_000;
 
 /**
@@ -41,7 +41,7 @@ export class HttpConnection implements Disposable {
   readonly #stream: ByteStream;
   readonly #timer: Disposable;
   #party: 'proxy' | 'server';
-  /** The answer that is awaited. */
+  /** The awaited response. */
   #answer: { readonly parser: ResponseParser; onEnd(error?: Error): void } | undefined;
   #isOpen = false;
   #isOver = false;
@@ -68,12 +68,12 @@ export class HttpConnection implements Disposable {
     });
   }
 
-  /** A request can be made. */
+  /** Whether a request can be sent. */
   get isIdle(): boolean {
     return this.#isOpen && !this.#isOver && !this.#answer;
   }
 
-  /** Asks for `target`, the path with its query. The connection must be idle. */
+  /** Requests `target`, the path with its query. The connection must be idle. */
   get(target: string, token: string | undefined, events: AnswerEvents): void {
     const { host, port, path } = this.server;
     this.#ask(
@@ -85,7 +85,7 @@ export class HttpConnection implements Disposable {
         ...(token === undefined ? [] : [`Authorization: Bearer ${token}`]),
       ],
       new ResponseParser({
-        // Whoever hears of the head or of some bytes may dispose, and then hears nothing more.
+        // Handlers may dispose the connection; then nothing more is called.
         onHead: (head) => void (this.#isOver || events.onHead(head)),
         onBody: (bytes) => void (this.#isOver || events.onBody(bytes)),
       }),
@@ -159,12 +159,12 @@ export class HttpConnection implements Disposable {
       answer.onEnd(hasMore ? new HttpError('it sent more than it was asked for') : undefined);
       return;
     }
-    // What more would be taken for is anybody's guess.
+    // The meaning of further bytes is unknown.
     if (hasMore || !answer.parser.isReusable) this[Symbol.dispose]();
     answer.onEnd();
   }
 
-  /** The stream has ended, or is ended here. */
+  /** Ends the connection, also when the stream has ended. */
   #close(streamError?: Error): void {
     if (this.#isOver) return;
     this[Symbol.dispose]();

@@ -58,7 +58,7 @@ function readText(lines: readonly string[], options = {}): Outcome & { text: str
   return { ...outcome, text: decodeUtf8(Uint8Array.from(outcome.body)) };
 }
 
-test('a body with a length, chunked, or up to the end of the stream', () => {
+test('a body has a length, is chunked, or ends with the stream', () => {
   const plain = readText([
     'HTTP/1.1 200 OK',
     'Content-Length: 5',
@@ -91,7 +91,7 @@ test('a body with a length, chunked, or up to the end of the stream', () => {
   assert.deepEqual([closed.text, closed.ended, closed.reusable], ['all there', true, false]);
 });
 
-test('answers without a body end with their head', () => {
+test('responses without a body end with their head', () => {
   for (const head of [
     ['HTTP/1.1 204 No Content'],
     ['HTTP/1.1 304 Not Modified', 'Content-Length: 100'],
@@ -108,7 +108,7 @@ test('answers without a body end with their head', () => {
   assert.equal(readText(refused, { isConnect: true }).text, 'no');
 });
 
-test('interim answers are passed over, but not without end', () => {
+test('interim responses are skipped up to a limit', () => {
   const interim = ['HTTP/1.1 103 Early Hints', 'Link: </x>', '', 'HTTP/1.1 100 Continue', ''];
   const final = ['HTTP/1.1 200 OK', 'Content-Length: 2', '', 'ok'];
   const outcome = readText([...interim, ...final]);
@@ -119,7 +119,7 @@ test('interim answers are passed over, but not without end', () => {
   assert.match(readText(['HTTP/1.1 101 Switching Protocols', '', '']).error!, /unasked/);
 });
 
-test('a connection is used again only if both sides see the same end', () => {
+test('a connection is reusable only if the end of the response is certain', () => {
   const reusable = (head: string, ...headers: string[]) =>
     readText([head, ...headers, 'Content-Length: 0', '', '']).reusable;
   assert.equal(reusable('HTTP/1.1 200 OK'), true);
@@ -128,7 +128,7 @@ test('a connection is used again only if both sides see the same end', () => {
   assert.equal(reusable('HTTP/1.0 200 OK'), false);
 });
 
-test('what two readers could read in two ways is refused', () => {
+test('an ambiguous response is refused', () => {
   const refused: [RegExp, string[]][] = [
     [/length in two ways/, ['Content-Length: 5', 'Transfer-Encoding: chunked']],
     [/malformed content-length: "5, 5"/, ['Content-Length: 5', 'Content-Length: 5']],
@@ -169,7 +169,7 @@ test('what two readers could read in two ways is refused', () => {
   }
 });
 
-test('chunks are as long as they say', () => {
+test('chunks must have their stated length', () => {
   const chunks = (...lines: string[]) =>
     readText(['HTTP/1.1 200 OK', 'Transfer-Encoding: chunked', '', ...lines]);
   assert.match(chunks('3', 'abcd', '').error!, /longer than its size: "d"/);
@@ -181,7 +181,7 @@ test('chunks are as long as they say', () => {
   assert.match(chunks('0', `X: ${'y'.repeat(70_000)}`).error!, /headers of more than/);
 });
 
-test('a response that is cut short is an error, wherever it is cut', () => {
+test('a response that is cut anywhere is an error', () => {
   const bytes = encodeUtf8(
     'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: x\r\n\r\n',
   );
@@ -193,7 +193,7 @@ test('a response that is cut short is an error, wherever it is cut', () => {
   assert.equal(read(bytes).error, undefined);
 });
 
-test('bytes after the response are not part of it', () => {
+test('bytes after the response are not consumed', () => {
   const outcome = readText([
     'HTTP/1.1 200 OK',
     'Content-Length: 1',
@@ -240,7 +240,7 @@ const responses = fc
     ),
   );
 
-test('it makes no difference where the bytes are cut', () => {
+test('the pieces of a response make no difference', () => {
   fc.assert(
     fc.property(
       responses,
@@ -256,7 +256,7 @@ test('it makes no difference where the bytes are cut', () => {
   );
 });
 
-test('any bytes give a response or a typed error', () => {
+test('any bytes are a response or a typed error', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
       const { error, ended } = read(bytes);

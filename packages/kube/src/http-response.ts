@@ -3,20 +3,20 @@ import { HttpError } from './errors.ts';
 
 export interface ResponseHead {
   readonly status: number;
-  /** Names in lower case; values of a repeated name are joined by `, `. */
+  /** Names are in lower case. Values of a repeated name are joined by `, `. */
   readonly headers: ReadonlyMap<string, string>;
 }
 
-/** Who hears of a response as it is read. */
+/** Receives the parts of a response. */
 export interface ResponseEvents {
   onHead(head: ResponseHead): void;
-  /** Some of the body: a part of what was pushed. */
+  /** Called with bytes of the body, a part of those pushed. */
   onBody(bytes: Uint8Array): void;
 }
 
-/** All lines of one response that are not body, together: interim responses, heads, trailers. */
+/** The limit of all lines of a response outside its body: interim responses, heads, trailers. */
 const maxHeadBytes = 65536;
-/** Size of a chunk with its extensions. */
+/** The limit of a line with the size of a chunk and its extensions. */
 const maxChunkLineBytes = 4096;
 
 type State =
@@ -30,9 +30,9 @@ type State =
   | 'end';
 
 /**
- * Reads one HTTP/1.1 response from a stream that may be cut anywhere (RFC 9112). It is strict where
- * leniency lets two readers of the same bytes see different messages: lines end in CR LF, a length is
- * given once and in one way, header lines are not folded.
+ * Reads one HTTP/1.1 response from a stream that may be cut anywhere (RFC 9112). It is strict where two
+ * lenient readers of the same bytes could see different messages: lines end in CR LF, there is one length in
+ * one form, header lines are not folded.
  */
 export class ResponseParser {
   readonly #events: ResponseEvents;
@@ -40,31 +40,31 @@ export class ResponseParser {
   #state: State = 'status';
   #line = '';
   #headBytes = 0;
-  /** What is left of the body, or of the chunk. */
+  /** The number of bytes left of the body, or of the chunk. */
   #left = 0;
   #status = 0;
   #headers = new Map<string, string>();
   #isReusable = false;
 
-  /** `isConnect`: the response to a CONNECT, whose success has no body. */
+  /** `isConnect` is for the response to a CONNECT. A successful one has no body. */
   constructor(events: ResponseEvents, isConnect = false) {
     this.#events = events;
     this.#isConnect = isConnect;
   }
 
-  /** The response is whole. */
+  /** Whether the response is complete. */
   get hasEnded(): boolean {
     return this.#state === 'end';
   }
 
-  /** Both sides agree where the response ends, so that the connection can carry another one. */
+  /** Whether the end of the response is certain, so that the connection can be used again. */
   get isReusable(): boolean {
     return this.#state === 'end' && this.#isReusable;
   }
 
   /**
-   * Reads on. Returns how many of the bytes belong to the response: fewer than there are only once
-   * it has ended. Throws HttpError.
+   * Reads more bytes. Returns the number of those that belong to the response, which are fewer only when it
+   * has ended. Throws HttpError.
    */
   push(bytes: Uint8Array): number {
     let at = 0;
@@ -87,7 +87,7 @@ export class ResponseParser {
     return at;
   }
 
-  /** The stream has ended. Throws HttpError if the response has not. */
+  /** Ends the stream. Throws HttpError if the response is not complete. */
   endOfStream(): void {
     if (this.#state === 'end') return;
     if (this.#state === 'body' && this.#left === Number.POSITIVE_INFINITY) {
@@ -136,7 +136,7 @@ export class ResponseParser {
         this.#state = 'chunk-size';
         break;
       case 'trailer':
-        // Nothing that comes after the body may say anything about it, so its content is of no use.
+        // Trailers must not change the meaning of the body, so their content is ignored.
         if (line === '') this.#state = 'end';
         else splitHeader(line);
         break;
@@ -168,7 +168,7 @@ export class ResponseParser {
     const headers = this.#headers;
     const coding = headers.get('transfer-encoding');
     const length = headers.get('content-length');
-    // Decided before anybody hears of the head: an answer whose end is uncertain is none.
+    // Checked before the head is reported: a response whose end is uncertain is an error.
     if (coding !== undefined) {
       if (length !== undefined) throw new HttpError('it gave the length in two ways');
       if (coding.toLowerCase() !== 'chunked' || !this.#isReusable) {
@@ -206,7 +206,7 @@ export class ResponseParser {
 }
 
 function splitHeader(line: string): [name: string, value: string] {
-  // A name is a token, and nothing stands between it and the colon (RFC 9112, 5.1).
+  // A name is a token, directly followed by the colon (RFC 9112, 5.1).
   const match = /^([!#$%&'*+\-.^_`|~\dA-Za-z]+):/.exec(line);
   if (!match) throw malformed('a malformed header line', line);
   return [match[1]!.toLowerCase(), trimBlanks(line.slice(match[0].length))];

@@ -8,9 +8,9 @@ import { parseServer } from './server.ts';
 const accountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /**
- * Access as the service account of the pod that this runs in, at the service address of the API
- * servers; undefined outside of a pod. Token and CA are read again as they are rotated. Throws
- * KubeconfigError when the pod's environment makes no sense.
+ * Returns the access of the pod's service account at the service address of the API servers; undefined
+ * outside of a pod. Token and CA are read again when they are rotated. Throws KubeconfigError for a malformed
+ * environment of the pod.
  */
 export function inClusterAccess(
   platform: Platform,

@@ -92,7 +92,7 @@ function randomFrom(seed: number): () => number {
   };
 }
 
-test('any JSON is read as JSON.parse reads it, pruned to what is selected', () => {
+test('readJson returns the selected part of the result of JSON.parse', () => {
   fc.assert(
     fc.property(value, fields, fc.integer(), (value, fields, seed) => {
       const text = write(value, randomFrom(seed));
@@ -104,7 +104,7 @@ test('any JSON is read as JSON.parse reads it, pruned to what is selected', () =
   );
 });
 
-test('what JSON.parse refuses is refused too, selected or not, and nothing else', () => {
+test('readJson refuses exactly what JSON.parse refuses', () => {
   const isJson = (text: string) => {
     try {
       JSON.parse(text);
@@ -158,18 +158,18 @@ test('what JSON.parse refuses is refused too, selected or not, and nothing else'
   }
 });
 
-test('a key may have a backslash', () => {
+test('readJson reads a key with a backslash', () => {
   assert.deepEqual(read('{"\\\\":1,"\\u0061":2}'), { '\\': 1, a: 2 });
   assert.deepEqual(read('{"\\\\":1,"\\u0061":2}', { '\\': true }), { '\\': 1 });
 });
 
-test('an error says what and where', () => {
+test('a JsonError has the reason and the place', () => {
   assert.throws(() => read('{"a": tru3}'), { message: 'read JSON: unexpected 3 at byte 9' });
   assert.throws(() => read('{"a": "x'), { message: 'read JSON: unexpected end at byte 8' });
   assert.throws(() => read('"\n"'), { message: 'read JSON: unexpected 0xa at byte 1' });
 });
 
-test('nesting has a bound, also where it is skipped', () => {
+test('readJson limits nesting, also in skipped values', () => {
   const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth);
   assert.doesNotThrow(() => read(nested(256)));
   assert.throws(() => read(nested(257)), JsonError);
@@ -177,14 +177,14 @@ test('nesting has a bound, also where it is skipped', () => {
   assert.throws(() => read('{"a":'.repeat(100_000)), JsonError);
 });
 
-test('a selection can name some keys of a map of any keys', () => {
+test('a selection names some keys of a map', () => {
   const labels = '{"labels":{"a/b":"1","a/c":"2","\\u0061/d":"3"}}';
   assert.deepEqual(read(labels, { labels: { 'a/b': true, 'a/d': true } }), {
     labels: { 'a/b': '1', 'a/d': '3' },
   });
 });
 
-test('two selections are merged', () => {
+test('mergeFields merges two selections', () => {
   fc.assert(
     fc.property(fields, fields, value, (a, b, value) => {
       const parsed = JSON.parse(JSON.stringify(value));

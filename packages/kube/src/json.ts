@@ -5,7 +5,7 @@ import { assign, type Fields, type SelectedKey, type Selection, selectionOf } fr
 /** Bytes that are not JSON (RFC 8259). */
 export class JsonError extends KubeError {
   override readonly name = 'JsonError';
-  /** Index of the byte at which reading stopped. */
+  /** The index of the byte at which reading stopped. */
   readonly offset: number;
 
   constructor(cause: string, offset: number) {
@@ -17,9 +17,8 @@ export class JsonError extends KubeError {
 const deepest = 256;
 
 /**
- * Reads one JSON value, as JSON.parse does, and keeps only what is selected; the rest is checked but
- * takes no memory. Throws JsonError, also for what is nested deeper than 256. Malformed UTF-8 becomes
- * U+FFFD.
+ * Reads one JSON value as JSON.parse does, and creates only the selected part of it. The rest is checked and
+ * takes no memory. Throws JsonError, also for more than 256 nested levels. Malformed UTF-8 becomes U+FFFD.
  */
 export function readJson(bytes: Uint8Array, fields: Fields = true): unknown {
   const reader = new JsonReader(bytes);
@@ -36,13 +35,13 @@ const openBrace = 0x7b;
 const closeBrace = 0x7d;
 const minus = 0x2d;
 
-/** 1: a byte that ends the plain part of a text: quote, backslash, control characters. */
+/** 1 for a byte that ends the plain part of a string: quote, backslash, control characters. */
 const endsPlain = new Uint8Array(256);
 endsPlain.fill(1, 0, 0x20);
 endsPlain[quote] = 1;
 endsPlain[backslash] = 1;
 
-/** What stands for itself after a backslash, and for what; 0: nothing. */
+/** The character for a byte after a backslash; 0: none. */
 const escapes = new Uint8Array(256);
 for (const [letter, code] of [
   ['"', 0x22],
@@ -62,7 +61,7 @@ class JsonReader {
   readonly #end: number;
   #at = 0;
   #depth = 0;
-  /** Set by #skipText: what it went past is not plain ASCII. */
+  /** Set by #skipText when the string is not plain ASCII. */
   #hasEscape = false;
   #hasUtf8 = false;
 
@@ -77,7 +76,7 @@ class JsonReader {
     return value;
   }
 
-  /** The next byte that is not white space, -1 at the end. It is not consumed. */
+  /** Returns the next byte that is not white space, -1 at the end, without consuming it. */
   #token(): number {
     const bytes = this.#bytes;
     let at = this.#at;
@@ -200,7 +199,7 @@ class JsonReader {
     return value;
   }
 
-  /** After a value: whether the map or list ends here; else consumes the comma. */
+  /** After a value: returns whether the map or list ends here; else consumes the comma. */
   #isLast(close: number): boolean {
     const token = this.#token();
     if (token === close) return true;
@@ -240,7 +239,7 @@ class JsonReader {
     for (let i = 0; i < candidates.length; i++) {
       const candidate = candidates[i]!;
       const wanted = candidate.bytes;
-      // Long keys differ at their ends more often than at their beginnings (`example.io/...`).
+      // Long keys differ at their ends more often than at their starts (`example.io/...`).
       let k = length - 1;
       while (k >= 0 && bytes[start + k] === wanted[k]) k--;
       if (k < 0) return candidate;
@@ -248,7 +247,7 @@ class JsonReader {
     return undefined;
   }
 
-  /** Goes past a text, from its quote on, and notes what it had. */
+  /** Skips a string from its quote on, and records whether it is plain ASCII and has escapes. */
   #skipText(): void {
     const bytes = this.#bytes;
     const end = this.#end;
@@ -274,7 +273,7 @@ class JsonReader {
     this.#hasUtf8 = high > 0x7f;
   }
 
-  /** Index after an escape whose letter is at `at`. */
+  /** Returns the index after an escape whose letter is at `at`. */
   #skipEscape(at: number): number {
     const letter = at < this.#end ? this.#bytes[at]! : 0;
     if (escapes[letter] !== 0) return at + 1;
@@ -328,7 +327,7 @@ class JsonReader {
     return Number(plainText(bytes, start, this.#at, false));
   }
 
-  /** Goes past a number; true if it is a plain integer. */
+  /** Skips a number. Returns whether it is a plain integer. */
   #skipNumber(): boolean {
     const bytes = this.#bytes;
     let isInteger = true;
@@ -372,11 +371,11 @@ function hexDigit(byte: number): number {
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
-/** One array for each length: to change an array's length costs more than all else here. */
+/** One array for each length, because a change of an array's length is expensive. */
 const units: (number[] | undefined)[] = [];
 const mostUnits = 256;
 
-/** Text of some bytes, in one piece as V8 keeps it (see ownText in sys). */
+/** Returns the text of bytes that refers to no other text in V8 (see ownText in sys). */
 function plainText(bytes: Uint8Array, start: number, end: number, hasUtf8: boolean): string {
   const length = end - start;
   if (hasUtf8 || length > mostUnits) return decodeUtf8(bytes.subarray(start, end));

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { KubeconfigError } from './errors.ts';
 import { mergeKubeconfigs, parseKubeconfig } from './kubeconfig-file.ts';
 
-test('all that is absent, null or empty is absent', () => {
+test('absent, null and empty fields of a kubeconfig are absent', () => {
   for (const text of [
     '',
     '# nothing',
@@ -24,7 +24,7 @@ test('all that is absent, null or empty is absent', () => {
   assert.equal(clusters.get('c')!.entry['insecure-skip-tls-verify'], false);
 });
 
-test('of what has the same name in several files, the first counts', () => {
+test('the first of several entries with the same name is used', () => {
   const first = parseKubeconfig(
     '{users: [{name: u, user: {token: a}}, {name: u, user: {token: b}}], contexts: [{name: x, context: {user: u}}]}',
     'first',
@@ -44,7 +44,7 @@ test('of what has the same name in several files, the first counts', () => {
   assert.equal(merged.contexts.get('x')!.entry.user, 'u');
 });
 
-test('what is wrong is said by its place, and secrets are not shown', () => {
+test('an error of a kubeconfig has the place and no secrets', () => {
   for (const [text, problem] of [
     ['a: b: secret', /^read kubeconfig \/f: line 1 is no YAML \(/],
     ['users:\n- name: x\n  user: {token: [secret}', /line 3 is no YAML/],
@@ -71,7 +71,7 @@ test('what is wrong is said by its place, and secrets are not shown', () => {
   }
 });
 
-test('aliases cannot make a small file large', () => {
+test('a kubeconfig with multiplying aliases is refused', () => {
   let text = 'a0: &a0 [x, x, x, x, x, x, x, x, x]\n';
   for (let i = 1; i < 12; i++) {
     text += `a${i}: &a${i} [${Array(9)
@@ -81,7 +81,7 @@ test('aliases cannot make a small file large', () => {
   assert.throws(() => parseKubeconfig(text, 'f'), /its YAML aliases cannot be followed/);
 });
 
-test('any text is read or refused with a typed error', () => {
+test('any text is a kubeconfig or a typed error', () => {
   const pieces = fc.constantFrom(
     'users:',
     'clusters:',

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { KubeconfigError } from './errors.ts';
 import { parseYaml, YamlError } from './yaml.ts';
 
-// Fields that are absent, null or empty mean the same in a kubeconfig.
+// In a kubeconfig, fields that are absent, null or empty have the same meaning.
 const text = v.pipe(
   v.nullish(v.string(), ''),
   v.transform((value) => value || undefined),
@@ -56,7 +56,7 @@ export type ClusterEntry = v.InferOutput<typeof clusterSchema>;
 export type UserEntry = v.InferOutput<typeof userSchema>;
 export type ContextEntry = v.InferOutput<typeof contextSchema>;
 
-/** An entry, and the file that has it: relative paths in it start from there. */
+/** An entry and its file, from which relative paths in it start. */
 export interface FromFile<T> {
   readonly file: string;
   readonly entry: T;
@@ -71,8 +71,8 @@ export interface Kubeconfig {
 }
 
 /**
- * Reads the text of a kubeconfig (YAML or JSON). Throws KubeconfigError, which shows nothing of the text:
- * there are secrets in it.
+ * Reads the text of a kubeconfig (YAML or JSON). Throws KubeconfigError, which contains nothing of the text,
+ * because the text has secrets.
  */
 export function parseKubeconfig(source: string, file: string): Kubeconfig {
   const fail = (problem: string) => new KubeconfigError(`read kubeconfig ${file}: ${problem}`);
@@ -84,7 +84,7 @@ export function parseKubeconfig(source: string, file: string): Kubeconfig {
     if (error.code === 'BAD_ALIAS') throw fail('its YAML aliases cannot be followed');
     throw fail(`line ${error.line + 1} is no YAML (${error.code})`);
   }
-  // An empty file is an empty kubeconfig; a list is none, though it is an object without these fields.
+  // An empty file is an empty kubeconfig. A list is an object without these fields, but no kubeconfig.
   const parsed = v.safeParse(fileSchema, Array.isArray(value) ? undefined : (value ?? {}));
   if (!parsed.success) {
     const [issue] = parsed.issues;
@@ -102,7 +102,7 @@ export function parseKubeconfig(source: string, file: string): Kubeconfig {
   };
 }
 
-/** Several kubeconfigs as one: of what has the same name, the first counts. */
+/** Merges kubeconfigs. The first entry of a name is used. */
 export function mergeKubeconfigs(all: readonly Kubeconfig[]): Kubeconfig {
   const currentContext = all.find((each) => each.currentContext !== undefined)?.currentContext;
   return {

@@ -50,7 +50,7 @@ async function good(access: ClusterAccess, rejected?: Credentials): Promise<Cred
   return result;
 }
 
-test('certificates and token as data, or as files beside the kubeconfig', async (t) => {
+test('readKubeconfig reads certificates and token from data or files', async (t) => {
   const folder = folderWith(t, {
     data: config(
       { 'client-certificate-data': base64(pem), 'client-key-data': base64(pem), token: 'abc' },
@@ -89,7 +89,7 @@ test('certificates and token as data, or as files beside the kubeconfig', async 
   assert.deepEqual(await good(files), { ca: 'CA', cert: 'CERT', key: 'KEY', token: 'from-file' });
 });
 
-test('files that change are read again, those that do not make no difference', async (t) => {
+test('changed files of credentials are read again, unchanged ones keep the same object', async (t) => {
   const folder = folderWith(t, {
     config: config({ tokenFile: 'token' }, { 'certificate-authority': 'ca' }),
     token: 'one',
@@ -118,7 +118,7 @@ test('files that change are read again, those that do not make no difference', a
   );
 });
 
-test('KUBECONFIG names files that are merged, missing ones do not matter; else ~/.kube/config', async (t) => {
+test('the files of KUBECONFIG are merged without missing ones; the default is ~/.kube/config', async (t) => {
   const folder = folderWith(t, {
     'a/config': {
       contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
@@ -143,7 +143,7 @@ test('KUBECONFIG names files that are merged, missing ones do not matter; else ~
   assert.throws(() => readKubeconfig(platform, {}, { path: folder }), /EISDIR/);
 });
 
-test('a context is chosen by name, and what it names must be there', (t) => {
+test('a context is chosen by name, and its cluster and user must exist', (t) => {
   const contexts = [
     { name: 'one', context: { cluster: 'c' } },
     { name: 'two', context: { cluster: 'd' } },
@@ -163,7 +163,7 @@ test('a context is chosen by name, and what it names must be there', (t) => {
   assert.throws(read('three'), /is for the user nobody, which is missing \(there is: none\)/);
 });
 
-test('what is risky is warned of, what is meaningless or unsupported is refused', (t) => {
+test('a kubeconfig without verification is warned of, and unsupported fields are refused', (t) => {
   const cases: [user: object, cluster: object, problem: RegExp][] = [
     [{}, { server: '' }, /cluster c: server is missing/],
     [{}, { server: '10.0.0.5' }, /cluster c: server 10\.0\.0\.5: it must read https:/],
@@ -172,7 +172,7 @@ test('what is risky is warned of, what is meaningless or unsupported is refused'
     [
       {},
       { 'insecure-skip-tls-verify': true, 'certificate-authority': 'x' },
-      /makes certificate-authority meaningless/,
+      /and certificate-authority exclude each other/,
     ],
     [{}, { 'proxy-url': 'socks5://a:secret@b' }, /cluster c: proxy-url: .*socks5/],
     [{}, { 'proxy-url': 'http://a:sec/secret@b' }, /cluster c: proxy-url: /],
@@ -223,7 +223,7 @@ test('what is risky is warned of, what is meaningless or unsupported is refused'
   };
   assert.match(
     warnings({ 'insecure-skip-tls-verify': true }),
-    /certificate is not verified; who is in between/,
+    /certificate is not verified; others on the path/,
   );
   assert.match(warnings({ server: 'http://10.0.0.5' }), /is reached without TLS/);
   const pem = base64('-----BEGIN X-----');
@@ -250,7 +250,7 @@ printf '{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredent
 printf '%s' "$KUBERNETES_EXEC_INFO" > "$0.info"
 `;
 
-test('a command gives the token, beside the certificates of the files', async (t) => {
+test('a command returns the token, and files have the certificates', async (t) => {
   const exec = {
     apiVersion: 'client.authentication.k8s.io/v1beta1',
     command: './bin/login',
@@ -294,7 +294,7 @@ test('a command gives the token, beside the certificates of the files', async (t
   assert.match(String(await credentials(access, second)), /from .*\/bin\/login: run .*EACCES/);
 });
 
-test('in a pod: its service account at the service address, of either family, read again', async (t) => {
+test('inClusterAccess uses the service account and the service address of either family', async (t) => {
   const folder = folderWith(t, { token: 'one', 'ca.crt': 'CA' });
   const environment = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' };
   const access = inClusterAccess(platform, environment, folder)!;
@@ -322,7 +322,7 @@ test('in a pod: its service account at the service address, of either family, re
   );
 });
 
-test('given addresses come first, what was the server is the last resort', (t) => {
+test('withApiServers puts given addresses first, and the previous server last', (t) => {
   const folder = folderWith(t, {
     token: 'one',
     'ca.crt': 'CA',

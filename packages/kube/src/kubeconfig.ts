@@ -24,15 +24,15 @@ import { type Environment, environmentProxy, type ProxyServer, parseProxy } from
 import { parseServer, type Server } from './server.ts';
 
 export interface KubeconfigChoice {
-  /** The file; else those that KUBECONFIG names, merged; else ~/.kube/config. */
+  /** The file; absent: those that KUBECONFIG names, merged, or ~/.kube/config. */
   readonly path?: string;
-  /** Else the current context. */
+  /** The context; absent: the current one. */
   readonly context?: string;
 }
 
 /**
- * Access as a kubeconfig has it, read as kubectl reads it. Files that it refers to are read again at each
- * use; the kubeconfig itself is not. Throws KubeconfigError with the file, the field and a remedy.
+ * Returns the access of a kubeconfig, read as kubectl reads it. Files that it refers to are read again at each
+ * use, the kubeconfig itself is not. Throws KubeconfigError with the file, the field and a remedy.
  */
 export function readKubeconfig(
   platform: Platform,
@@ -152,7 +152,7 @@ function readClusterTls(cluster: Named<ClusterEntry>): {
     throw failIn(
       cluster,
       'cluster',
-      'insecure-skip-tls-verify makes certificate-authority meaningless (remove one of them)',
+      'insecure-skip-tls-verify and certificate-authority exclude each other (remove one of them)',
     );
   }
   return { tls: ca ? { ca } : {}, insecureSkipVerify };
@@ -162,7 +162,7 @@ function readProxy(cluster: Named<ClusterEntry>): ProxyServer | undefined {
   const url = cluster.entry['proxy-url'];
   if (url === undefined) return undefined;
   const proxy = parseProxy(url);
-  // The URL itself may have a password.
+  // The message does not have the URL, which may have a password.
   if (typeof proxy === 'string') throw failIn(cluster, 'cluster', `proxy-url: ${proxy}`);
   return proxy;
 }
@@ -172,9 +172,9 @@ function readUser(user: Named<UserEntry>): Materials {
   const advice = 'use a token, a client certificate or exec';
   if (isPassedOver(entry)) return readCertificate(user);
   for (const [field, since] of [
-    ['username', 'Kubernetes 1.19 has no passwords any more'],
-    ['auth-provider', 'Kubernetes 1.26 has none any more'],
-    ['as', 'heddle acts for nobody else'],
+    ['username', 'Kubernetes 1.19 removed passwords'],
+    ['auth-provider', 'Kubernetes 1.26 removed it'],
+    ['as', 'heddle does not impersonate users'],
   ] as const) {
     if (entry[field]) throw failIn(user, 'user', `${field} is not supported: ${since} (${advice})`);
   }
@@ -188,8 +188,8 @@ function readUser(user: Named<UserEntry>): Materials {
 }
 
 /**
- * True when there is a user name beside a client certificate. As in client-go the certificate counts, and the
- * API server takes no notice of a password. (With a token, client-go refuses a user name.)
+ * Whether there is a user name beside a client certificate. As in client-go the certificate is used, and the
+ * API server ignores a password. (With a token, client-go refuses a user name.)
  */
 function isPassedOver({ username, token, tokenFile, exec, ...entry }: UserEntry): boolean {
   const hasCertificate = entry['client-certificate'] ?? entry['client-certificate-data'];
@@ -210,7 +210,7 @@ function readCertificate(user: Named<UserEntry>): Materials {
   return cert && key ? { cert, key } : {};
 }
 
-/** A PEM text in `field` as a path, or in `field`-data in base64, which counts when there are both. */
+/** Returns the PEM in the file at `field`, or that in `field`-data in base64, which has precedence. */
 function material<const F extends string>(
   from: Named<unknown>,
   kind: 'cluster' | 'user',
@@ -229,7 +229,7 @@ function material<const F extends string>(
   return { text };
 }
 
-/** Relative paths in a kubeconfig start where it is. */
+/** Resolves a path of a kubeconfig. Relative ones start at its folder. */
 function resolve(kubeconfig: string, path: string): string {
   return path.startsWith('/') ? path : kubeconfig.replace(/[^/]*$/, '') + path;
 }
@@ -242,7 +242,7 @@ function execPlugin(
   ca: Material | undefined,
 ): ExecPlugin | undefined {
   const { exec, token, tokenFile } = user.entry;
-  // As in kubectl, a token makes a command unnecessary.
+  // As in kubectl, the command is not used when there is a token.
   if (!exec || token !== undefined || tokenFile !== undefined) return undefined;
   const { command, installHint } = exec;
   if (exec.interactiveMode === 'Always') {
@@ -266,7 +266,7 @@ function execPlugin(
 
 const pluginExtension = 'client.authentication.k8s.io/exec';
 
-/** What a command is told of the cluster: the fields of the kubeconfig, certificates included. */
+/** Returns the cluster's fields for a command, with certificates. */
 function clusterInfo(
   platform: Platform,
   { entry }: Named<ClusterEntry>,
@@ -284,7 +284,7 @@ function clusterInfo(
   };
 }
 
-/** Certificates and authority from files, the rest from a command. */
+/** Returns credentials with certificates and CA from files, and the rest from a command. */
 function withPlugin(files: CredentialFiles, plugin: ExecPlugin): ClusterAccess['credentials'] {
   let last: Credentials | undefined;
   return (rejected, onReady) =>
@@ -306,7 +306,7 @@ function withPlugin(files: CredentialFiles, plugin: ExecPlugin): ClusterAccess['
 }
 
 function warningsOf(server: Server, insecureSkipVerify: boolean, origin: string): string[] {
-  const risk = 'who is in between can read the credentials and give false answers';
+  const risk = 'others on the path can read the credentials and forge responses';
   if (insecureSkipVerify) {
     return [
       `${origin}: insecure-skip-tls-verify: the API server's certificate is not verified; ${risk}`,

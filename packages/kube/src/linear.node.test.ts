@@ -38,7 +38,7 @@ const responses = new Map<string, [number, (units: number) => string]>([
 ]);
 for (const [what, [units, make]] of responses) {
   for (const piece of [1, 1 << 20]) {
-    test(`the time to read an answer grows with its length: ${what}, in pieces of ${piece}`, () => {
+    test(`the time to read a response is proportional to its length: ${what}, in pieces of ${piece}`, () => {
       assertLinear(
         what,
         units,
@@ -65,7 +65,7 @@ const frames = new Map<string, [number, (units: number) => string]>([
 ]);
 for (const [what, [units, make]] of frames) {
   for (const piece of [1, 1 << 20]) {
-    test(`the time to read an event grows with its length: ${what}, in pieces of ${piece}`, () => {
+    test(`the time to read an event is proportional to its length: ${what}, in pieces of ${piece}`, () => {
       assertLinear(
         what,
         units,
@@ -92,7 +92,7 @@ const lists = new Map<string, [number, (units: number) => string]>([
 ]);
 for (const [what, [units, make]] of lists) {
   for (const piece of [1, 1 << 20]) {
-    test(`the time to read a list grows with its length: ${what}, in pieces of ${piece}`, () => {
+    test(`the time to read a list is proportional to its length: ${what}, in pieces of ${piece}`, () => {
       assertLinear(
         what,
         units,
@@ -124,12 +124,12 @@ const texts = new Map<string, [number, (units: number) => string]>([
   ['mistakes', [500, (n) => lines(n, () => 'a: b: c\n')]],
 ]);
 for (const [what, [units, make]] of texts) {
-  test(`the time to read YAML grows with its length: ${what}`, () => {
+  test(`the time to read YAML is proportional to its length: ${what}`, () => {
     assertLinear(what, units, make, (text) => tried(() => void parseYaml(text, { merge: true })));
   });
 }
 
-test('the time to read the URL of a server grows with its length', () => {
+test('the time to read the URL of a server is proportional to its length', () => {
   assertLinear('slashes', 1000, (n) => `https://x${'/'.repeat(n)}y`, parseServer);
   assertLinear('labels', 1000, (n) => `https://${'a.'.repeat(n)}!`, parseServer);
 });

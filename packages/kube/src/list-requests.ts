@@ -1,16 +1,16 @@
 import type { Fields } from './fields.ts';
 
-/** What to list and watch. */
+/** The resource to list and watch. */
 export interface Resource<T> {
-  /** E.g. `/api/v1/services`. */
+  /** The path of the resource, e.g. `/api/v1/services`. */
   readonly path: string;
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
-  /** What `read` looks at. */
+  /** The fields that `read` uses. */
   readonly fields: Fields;
   /**
-   * Turns an object (with its kind and apiVersion) into what is wanted of it. The object is not kept.
-   * Must not throw.
+   * Returns the value of an object (which has its kind and apiVersion) for the caller. The object is not kept.
+   * It must not throw.
    */
   read(object: unknown): T;
 }
@@ -20,16 +20,16 @@ type Selected = Pick<Resource<unknown>, 'path' | 'labelSelector' | 'fieldSelecto
 const pageSize = 500;
 
 export interface ListOptions {
-  /** The list may not be older; `0`: any; empty: the newest, which costs the server the most. */
+  /** The oldest accepted version; `0`: any; empty: the newest, which is the most expensive for the server. */
   readonly version: string;
-  /** Of the page before; empty: from the beginning. */
+  /** The token of the previous page; empty: the first page. */
   readonly continueToken: string;
   readonly isPaged: boolean;
 }
 
 /**
- * Asks for a list, or a page of it. Servers answer from their cache when no page is asked for at a version
- * above 0, or at version 0; else etcd has to be read, which a thousand agents should not do at once.
+ * Returns the path of a list, or of a page of it. Servers use their cache for version 0, and for a list without
+ * pages at a later version; else they read etcd, which a thousand agents should not cause at once.
  */
 export function listPath(resource: Selected, options: ListOptions): string {
   const { version, continueToken, isPaged } = options;
@@ -48,7 +48,7 @@ export function listPath(resource: Selected, options: ListOptions): string {
   });
 }
 
-/** Asks for all objects as events, a bookmark after the last of them, and what happens then (KEP-3157). */
+/** Returns the path of a streaming list: all objects as events, a bookmark, and the changes after it (KEP-3157). */
 export function streamingListPath(resource: Selected, timeoutSeconds: number): string {
   return pathOf(resource, {
     watch: 'true',
@@ -59,7 +59,7 @@ export function streamingListPath(resource: Selected, timeoutSeconds: number): s
   });
 }
 
-/** Asks for what happened after `version`, and what happens then. */
+/** Returns the path of a watch: the changes after `version`. */
 export function watchPath(resource: Selected, version: string, timeoutSeconds: number): string {
   return pathOf(resource, {
     watch: 'true',

@@ -20,8 +20,8 @@ const modes: readonly (readonly [string, ApiServerOptions['features']])[] = [
 ];
 
 for (const [mode, features] of modes) {
-  describe(`with lists ${mode}`, () => {
-    test('50,000 objects are told in one call, over TLS', async () => {
+  describe(`ListWatch with lists ${mode}`, () => {
+    test('50,000 objects are reported in one call, over TLS', async () => {
       const authority = new CertificateAuthority();
       const tls = authority.issue({ name: 'server', hosts: ['127.0.0.1'] });
       await using server = await ApiServer.start({ tls, features: features! });
@@ -34,7 +34,7 @@ for (const [mode, features] of modes) {
       assert.equal(follower.view.get('default/thing-1')!.text, 'changed');
     });
 
-    test('410 in the middle: the new list is one call with what differs', async () => {
+    test('after 410, the new list is one call with the differences', async () => {
       await using server = await ApiServer.start({ features: features! });
       for (let i = 0; i < 1200; i++) server.set(thing(`thing-${i}`));
       using follower = new FollowedServer(server, { haste: 0.01 });
@@ -66,7 +66,7 @@ for (const fault of [
   { silentAfter: 20 },
   { isEndless: true },
 ] satisfies Fault[]) {
-  test(`plain lists where each streaming list fails by ${JSON.stringify(fault)}`, async () => {
+  test(`plain lists follow when each streaming list fails by ${JSON.stringify(fault)}`, async () => {
     await using server = await ApiServer.start({ bookmarkMs: 10 });
     server.script({ ...fault, verb: 'watch', isStreamingList: true, times: 1000 });
     for (let i = 0; i < 20; i++) server.set(thing(`thing-${i}`));
@@ -80,7 +80,7 @@ for (const fault of [
   });
 }
 
-test('realistic objects come through, several kinds beside each other', async () => {
+test('several kinds of realistic objects are reported', async () => {
   await using server = await ApiServer.start();
   for (let i = 0; i < 300; i++) {
     server.set(makeService(i));
@@ -95,7 +95,7 @@ test('realistic objects come through, several kinds beside each other', async ()
   assert.equal(services.calls.length, 1);
 });
 
-test('a connection that is cut at each byte of an event', async () => {
+test('a connection that is cut within an event loses no change', async () => {
   await using server = await ApiServer.start();
   server.set(thing('a'));
   using follower = new FollowedServer(server, { haste: 0.01 });
@@ -117,7 +117,7 @@ test('a connection that is cut at each byte of an event', async () => {
   assert.deepEqual([...kinds], [false], 'it never had to list anew');
 });
 
-test('a list that is cut anywhere', async () => {
+test('a list that is cut anywhere is read again', async () => {
   await using server = await ApiServer.start({ features: { watchList: false } });
   for (const name of ['a', 'b']) server.set(thing(name, 'ä"\\'));
   const whole = await (await fetch(`${server.url}/api/v1/services`)).text();
@@ -129,7 +129,7 @@ test('a list that is cut anywhere', async () => {
   }
 });
 
-test('changes that a watch is sent twice are told once', async () => {
+test('repeated changes are reported once', async () => {
   await using server = await ApiServer.start();
   server.set(thing('a'));
   using follower = new FollowedServer(server, { haste: 0.01 });
@@ -148,7 +148,7 @@ test('changes that a watch is sent twice are told once', async () => {
   assert.deepEqual(follower.changes.slice(told), ['default/d']);
 });
 
-test('a storm of 429 passes, and Retry-After is heeded', async () => {
+test('ListWatch waits for Retry-After during a storm of 429', async () => {
   await using server = await ApiServer.start();
   server.set(thing('a'));
   server.script({ status: 429, retryAfter: '1', times: 12 });
@@ -164,7 +164,7 @@ test('a storm of 429 passes, and Retry-After is heeded', async () => {
   assert.ok(Math.min(...gaps) >= 19, gaps.join(' '));
 });
 
-test('a token that expires is asked for anew, and nothing is told twice', async () => {
+test('an expired token is renewed, and nothing is reported twice', async () => {
   await using server = await ApiServer.start({ tokens: ['first'] });
   server.set(thing('a'));
   let token = 'first';
@@ -181,7 +181,7 @@ test('a token that expires is asked for anew, and nothing is told twice', async 
   assert.deepEqual(used, ['first', 'first', 'second']);
 });
 
-test('a server certificate that is replaced, and one that nobody knows', async () => {
+test('a replaced server certificate is accepted, an untrusted one refused', async () => {
   const authority = new CertificateAuthority();
   const hosts = ['127.0.0.1'];
   const tls = authority.issue({ name: 'server', hosts });
@@ -203,7 +203,7 @@ test('a server certificate that is replaced, and one that nobody knows', async (
   await follower.untilEqual('what came after the stranger');
 });
 
-test('a server that falls silent in the middle of an event', async () => {
+test('a server that is silent within an event is left', async () => {
   await using server = await ApiServer.start({ bookmarkMs: 100 });
   server.set(thing('a'));
   using follower = new FollowedServer(server, { haste: 0.005 });
@@ -216,7 +216,7 @@ test('a server that falls silent in the middle of an event', async () => {
   assert.ok(!errors.some((error) => /list/.test(error)), errors.join('; '));
 });
 
-test('objects that stop matching a selector are removed, and come again', async () => {
+test('objects that stop matching a selector are deleted, and set when they match again', async () => {
   await using server = await ApiServer.start();
   server.set(thing('a'));
   server.set(thing('b', '', { hidden: 'yes' }));
@@ -228,7 +228,7 @@ test('objects that stop matching a selector are removed, and come again', async 
   await follower.untilEqual('b to appear');
 });
 
-test('whatever goes wrong: in the end the view is the server’s, and nothing was removed wrongly', async () => {
+test('after any sequence of faults, the reported objects are those of the server, without wrong deletions', async () => {
   const name = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f');
   const bytes = fc.integer({ min: 0, max: 3000 });
   const fault: fc.Arbitrary<Fault> = fc.record(

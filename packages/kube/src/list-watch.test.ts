@@ -108,7 +108,7 @@ class Follower implements Disposable {
   }
 }
 
-test('a streaming list is told in one call, then events as they come', () => {
+test('a streaming list is reported in one call, then events', () => {
   using follower = new Follower();
   const { request } = follower;
   assert.equal(request.path, '/apis/example/v1/things');
@@ -133,14 +133,14 @@ test('a streaming list is told in one call, then events as they come', () => {
   assert.equal(follower.state.resourceVersion, '12');
 });
 
-test('what goes away while a streaming list comes in is not told', () => {
+test('objects that are deleted during a streaming list are not reported', () => {
   using follower = new Follower();
   follower.request.send(event('ADDED', 'a', 5), event('ADDED', 'b', 6), event('DELETED', 'a', 7));
   follower.request.send(event('MODIFIED', 'b', 8, 'new'), bookmark(9, true));
   assert.deepEqual(follower.calls, [['b=new']]);
 });
 
-test('an empty list is told too', () => {
+test('an empty list is reported', () => {
   using streamed = new Follower();
   streamed.request.send(bookmark(9, true));
   assert.deepEqual(streamed.calls, [[]]);
@@ -149,7 +149,7 @@ test('an empty list is told too', () => {
   assert.deepEqual(listed.calls, [[]]);
 });
 
-test('a server without streaming lists is asked for pages, and that is remembered', () => {
+test('a server without streaming lists gets requests of pages from then on', () => {
   using follower = Follower.ofOldServer();
   const first: object = follower.request.query;
   assert.deepEqual(first, {
@@ -176,7 +176,7 @@ test('a server without streaming lists is asked for pages, and that is remembere
   assert.equal(follower.request.kind, 'stream', 'another server may have them');
 });
 
-test('410 brings a new list: one call with what differs, and what is known is not read', () => {
+test('410 leads to a new list: one call with the differences, without reading known objects', () => {
   const newList = (follower: Follower, phase = 'listing') => {
     assert.equal(follower.state.phase, phase);
     assert.deepEqual(follower.calls, []);
@@ -215,7 +215,7 @@ test('410 brings a new list: one call with what differs, and what is known is no
   assert.equal(paged.reads, 1);
 });
 
-test('a new list that differs in nothing is not told', () => {
+test('a new list without differences is not reported', () => {
   using follower = Follower.watching();
   follower.request.send(errorEvent(410));
   follower.untilRequest();
@@ -224,7 +224,7 @@ test('a new list that differs in nothing is not told', () => {
   assert.equal(follower.state.resourceVersion, '20');
 });
 
-test('a watch resumes at once from where it was, as long as that brings something', () => {
+test('a watch that had changes resumes at once', () => {
   using follower = Follower.watching();
   follower.request.end();
   assert.equal(follower.request.query.resourceVersion, '10', 'the list was something');
@@ -246,7 +246,7 @@ test('a watch resumes at once from where it was, as long as that brings somethin
   assert.deepEqual(waits.slice(9), [30_000, 30_000, 30_000]);
 });
 
-test('a watch that stood for long resumes at once, though it brought nothing', () => {
+test('a long watch without changes resumes at once', () => {
   using follower = Follower.watching();
   follower.request.end();
   follower.request.head();
@@ -259,7 +259,7 @@ test('a watch that stood for long resumes at once, though it brought nothing', (
   assert.equal(follower.request.query.resourceVersion, '10');
 });
 
-test('servers that want to be left alone are left alone for as long as they say', () => {
+test('ListWatch waits for Retry-After', () => {
   using follower = Follower.watching();
   follower.request.end();
   follower.request.refuse(429, 7000);
@@ -274,7 +274,7 @@ test('servers that want to be left alone are left alone for as long as they say'
   assert.equal(follower.untilRequest(), 300_000, 'a day is too long');
 });
 
-test('a storm of 429 is met with growing patience', () => {
+test('delays grow during a storm of 429', () => {
   using follower = new Follower();
   for (let i = 0; i < 1000 && follower.time.wallTimeMs() < 1_000_000 + 600_000; i++) {
     follower.request.refuse(429, 1000);
@@ -283,7 +283,7 @@ test('a storm of 429 is met with growing patience', () => {
   assert.ok(follower.client.requests.length < 35, `${follower.client.requests.length} requests`);
 });
 
-test('lines that are no events bring an error and a new list', () => {
+test('malformed events lead to an error and a new list', () => {
   const lines: readonly (readonly [string, RegExp])[] = [
     ['{"type":"ADDED","object":{"metadata":\n', /^read JSON: unexpected end at byte 37$/],
     ['<html>\n', /^read JSON: unexpected </],
@@ -316,7 +316,7 @@ test('lines that are no events bring an error and a new list', () => {
   assert.equal(truncated.request.kind, 'stream');
 });
 
-test('lists that are none bring an error and a new list', () => {
+test('malformed lists lead to an error and a new list', () => {
   const whole = listOf(20, [{ name: 'a', version: 5 }]);
   const lists: readonly (readonly [string, RegExp])[] = [
     [whole.slice(0, -20), /^read list: the answer ends in the middle of its items$/],
@@ -341,7 +341,7 @@ test('lists that are none bring an error and a new list', () => {
   }
 });
 
-test('garbage again and again does not keep the client busy', () => {
+test('delays grow with repeated malformed responses', () => {
   using follower = Follower.watching();
   let lists = 0;
   while (follower.time.wallTimeMs() < 1_000_000 + 600_000) {
@@ -356,7 +356,7 @@ test('garbage again and again does not keep the client busy', () => {
   assert.ok(follower.untilRequest() <= 100, 'a watch that stood makes up for it');
 });
 
-test('however a server fails, it is not asked again and again', () => {
+test('delays grow with any repeated failure', () => {
   type Failure = (request: FakeRequest) => void;
   const failure = fc.constantFrom<Failure>(
     (request) => request.cut(),
@@ -393,7 +393,7 @@ test('however a server fails, it is not asked again and again', () => {
   );
 });
 
-test('a page that is cut off is asked for again, one that is forgotten begins a list in one piece', () => {
+test('a page that breaks off is requested again, an expired one leads to a list in one piece', () => {
   using follower = Follower.ofOldServer();
   follower.request.send(listOf(20, [{ name: 'a', version: 5, text: 'A' }], 'two')).end();
   const page = listOf(20, [
@@ -422,7 +422,7 @@ test('a page that is cut off is asked for again, one that is forgotten begins a 
   assert.deepEqual(slow.calls, [['a=A']]);
 });
 
-test('a connection that is cut at any byte of an event loses nothing and tells nothing twice', () => {
+test('a connection that is cut within an event loses no change and repeats none', () => {
   const body = event('MODIFIED', 'a', 11, 'Ä"') + event('ADDED', 'c', 12, 'C') + bookmark(13);
   const bytes = encodeUtf8(body);
   const ends = [...bytes.keys()].filter((i) => bytes[i] === 0x0a);
@@ -440,7 +440,7 @@ test('a connection that is cut at any byte of an event loses nothing and tells n
   }
 });
 
-test('events that were told before, or overtaken, are not told again', () => {
+test('repeated and older events are not reported', () => {
   using follower = Follower.watching();
   follower.request.send(event('MODIFIED', 'a', 5, 'A'), event('ADDED', 'n/b', 6, 'B'));
   follower.request.send(event('MODIFIED', 'a', 12, 'new'), event('MODIFIED', 'a', 11, 'old'));
@@ -452,7 +452,7 @@ test('events that were told before, or overtaken, are not told again', () => {
   assert.equal(follower.state.resourceVersion, '15');
 });
 
-test('versions that are not numbers are told whenever they come', () => {
+test('versions that are not numbers are always reported', () => {
   using follower = new Follower();
   const odd = (text: string) => event('ADDED', 'a', 0, text).replace('"0"', '"x-1"');
   follower.request.send(odd('1'), bookmark(0, true).replace('"0"', '"x-1"'), odd('2'), odd('3'));
@@ -461,7 +461,7 @@ test('versions that are not numbers are told whenever they come', () => {
   assert.equal(follower.request.query.resourceVersion, 'x-1');
 });
 
-test('a server that was set back gets a new list of its newest state', () => {
+test('a restored server leads to a list of its newest state', () => {
   using follower = Follower.watching();
   follower.request.end();
   const tooLarge = { message: 'Too large resource version: 10, current: 3' };
@@ -477,7 +477,7 @@ test('a server that was set back gets a new list of its newest state', () => {
   assert.equal(follower.view.get('a'), 'later');
 });
 
-test('silence is noticed, in a list and in a watch', () => {
+test('silence ends a list and a watch', () => {
   using follower = new Follower();
   follower.request.send(event('ADDED', 'a', 5, 'A'));
   follower.time.pass(60_001);
@@ -501,7 +501,7 @@ test('silence is noticed, in a list and in a watch', () => {
   assert.equal(follower.calls.length, 1);
 });
 
-test('a watch that brings nothing, where there were bookmarks before, is followed by a new list', () => {
+test('a watch without its usual bookmarks is followed by a new list', () => {
   using follower = Follower.watching();
   follower.request.end();
   follower.request.head();
@@ -517,7 +517,7 @@ test('a watch that brings nothing, where there were bookmarks before, is followe
   assert.equal(follower.state.resourceVersion, '7');
 });
 
-test('in an idle cluster nothing wakes up but for the bookmarks and a look each 90 s', () => {
+test('in an idle cluster there is one timer every 90 s', () => {
   using follower = Follower.watching();
   let wakeUps = 0;
   const { setTimer } = follower.time;
@@ -534,7 +534,7 @@ test('in an idle cluster nothing wakes up but for the bookmarks and a look each 
   assert.equal(follower.client.requests.length, 1);
 });
 
-test('the state says since when there is trouble, and what kind of', () => {
+test('the state has the time and the message of the error', () => {
   using follower = Follower.watching();
   const { since } = follower.state;
   follower.time.pass(1000);
@@ -557,7 +557,7 @@ test('the state says since when there is trouble, and what kind of', () => {
   assert.ok(follower.state.since > troubleSince);
 });
 
-test('the first list waits for a server through all that can go wrong, and never tells a part', () => {
+test('the first list is reported completely after any failures', () => {
   using follower = new Follower();
   follower.request.cut();
   follower.untilRequest();
@@ -594,7 +594,7 @@ const streamingFailures = new Map<string, Failure>([
 ]);
 
 for (const [name, fail] of streamingFailures) {
-  test(`plain lists follow streaming lists that fail thrice by ${name}`, () => {
+  test(`plain lists follow three streaming lists that fail by ${name}`, () => {
     using follower = new Follower();
     const kinds = [follower.request.kind];
     while (follower.request.kind === 'stream') {
@@ -622,7 +622,7 @@ for (const [name, fail] of streamingFailures) {
   });
 }
 
-test('a streaming list whose end never comes is given up after a minute, though changes come', () => {
+test('a streaming list without its end is aborted after a minute, despite changes', () => {
   using follower = new Follower();
   for (let second = 0; follower.request.kind === 'stream'; second += 5) {
     assert.ok(second <= 95, `${second} s`);
@@ -635,7 +635,7 @@ test('a streaming list whose end never comes is given up after a minute, though 
   assert.deepEqual(follower.calls, [['a=A']]);
 });
 
-test('a streaming list that ends in time stays a watch for as long as the server keeps it', () => {
+test('a complete streaming list continues as a watch until the server ends it', () => {
   using follower = Follower.watching();
   for (let i = 0; i < 100; i++) {
     follower.time.pass(10_000);
@@ -644,7 +644,7 @@ test('a streaming list that ends in time stays a watch for as long as the server
   assert.equal(follower.client.requests.length, 1);
 });
 
-test('a version that expired is no trouble once, but again and again it is', () => {
+test('an expired version is an error only when it repeats', () => {
   using follower = Follower.watching();
   follower.request.send(errorEvent(410));
   assert.deepEqual(
@@ -659,7 +659,7 @@ test('a version that expired is no trouble once, but again and again it is', () 
   assert.equal(follower.state.phase, 'waiting');
 });
 
-test('nothing comes after it was disposed, wherever that happens', () => {
+test('nothing is called after disposal at any point', () => {
   const onChanges = new Follower();
   onChanges.calls.push = () => {
     onChanges[Symbol.dispose]();

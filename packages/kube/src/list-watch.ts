@@ -11,20 +11,20 @@ import { Replica } from './replica.ts';
 
 export interface WatchState {
   /**
-   * `watching`: what was told is what the server has. `listing`: everything is being fetched, for the
-   * first time or anew, or will be at once because the version of a watch has expired. `waiting`:
-   * something went wrong, and it is tried again later.
+   * `watching`: the reported objects are those of the server. `listing`: a list is being read, the first one
+   * or a new one, or is about to be, because the version of a watch has expired. `waiting`: a request
+   * failed, and is retried later.
    */
   readonly phase: 'listing' | 'watching' | 'waiting';
-  /** Wall-clock milliseconds: since when it is watching, or since when it is not. */
+  /** Wall-clock milliseconds since when it is watching, or since when it is not. */
   readonly since: number;
-  /** Wall-clock milliseconds: when the server last sent something; 0: never. */
+  /** Wall-clock milliseconds when the server last sent something; 0: never. */
   readonly lastEventMs: number;
-  /** What went wrong last; absent once it is watching again. */
+  /** The message of the last error; absent when it is watching again. */
   readonly error?: string;
-  /** Wall-clock milliseconds of the next try, if it is still to come. */
+  /** Wall-clock milliseconds of the next attempt, if it waits for one. */
   readonly retryAtMs?: number;
-  /** Up to where changes were told; empty before the first list. */
+  /** The version up to which changes are reported; empty before the first list. */
   readonly resourceVersion: string;
 }
 
@@ -33,73 +33,73 @@ export interface ListWatchOptions<T> {
   readonly client: Pick<ApiClient, 'get' | 'server'>;
   readonly resource: Resource<T>;
   /**
-   * What has changed, in order. The first call comes when the first list is whole, also when it is
-   * empty. A later list is one call with what differs, and so is each piece of data with events.
+   * Called with changes in order. The first call comes when the first list is complete, also when it is
+   * empty. A later list is one call with its differences, and each piece of data with events is one call.
    */
   readonly onChanges: (changes: readonly ResourceChange<T>[]) => void;
-  /** Phase or error have changed. */
+  /** Called when phase or error have changed. */
   readonly onState: (state: WatchState) => void;
 }
 
-/** A list that brings nothing for so long (or up to twice as long) is given up. */
+/** The silence after which (up to twice as long) a list is aborted. */
 const listSilenceMs = 30_000;
 /**
- * A streaming list whose end does not come for so long (or half as long again) is given up, though events
- * come: a server that does not know `sendInitialEvents` takes it for a watch.
+ * The time after which (up to half as long again) a streaming list without its end is aborted, although
+ * events arrive: a server that does not know `sendInitialEvents` treats it as a watch.
  */
 const streamingListMs = 60_000;
-/** After so many streaming lists in a row that fail, or one that fails after so long, lists are plain. */
+/** The number of failed streaming lists in a row, or the duration of one, after which lists are plain. */
 const mostStreamingFailures = 3;
 const longStreamingFailureMs = 30_000;
-/** The time for which plain lists are used, because the cause that makes streaming lists fail may pass. */
+/** The time for which plain lists are used. Then the cause of failed streaming lists may have passed. */
 const plainListsMs = 300_000;
 /**
- * A watch that brings nothing for so long (or up to twice as long) is resumed with a new request. Servers
- * send a bookmark each minute, give or take a quarter.
+ * The silence after which (up to twice as long) a watch is resumed with a new request. Servers send a
+ * bookmark every 45 to 75 s.
  */
 const watchSilenceMs = 90_000;
-/** A watch that stood for so long has shown that all is well. */
+/** The duration after which a watch counts as successful. */
 const soundMs = 30_000;
-/** Servers may ask for more patience than is good. */
+/** The limit of Retry-After. */
 const longestRetryMs = 300_000;
 
-/** A request under way. */
+/** A request in progress. */
 interface Exchange {
   readonly kind: 'streaming list' | 'list' | 'watch';
-  /** The version that was known when it began. */
+  /** The known version at its start. */
   readonly from: string;
-  /** CLOCK_MONOTONIC when it was asked for. */
+  /** CLOCK_MONOTONIC at the request. */
   readonly startNs: bigint;
-  /** CLOCK_MONOTONIC when the answer began; undefined before. */
+  /** CLOCK_MONOTONIC at the start of the response; undefined before. */
   headNs: bigint | undefined;
-  /** Something came since the silence timer was last set. */
+  /** Whether data arrived since the silence timer was last set. */
   isHeard: boolean;
-  /** Some of the answer's body came. */
+  /** Whether bytes of the body arrived. */
   hasBody: boolean;
   request: Disposable | undefined;
 }
 
 /**
- * Keeps somebody informed of all objects of a resource, for ever: lists, watches, resumes, and lists anew
- * when it must. It begins by itself once the constructor has returned.
+ * Reports all objects of a resource and their changes until it is disposed: lists, watches, resumes, and
+ * lists again when necessary. It starts by itself after the constructor has returned.
  */
 export class ListWatch<T> implements Disposable {
   readonly #options: ListWatchOptions<T>;
   readonly #replica: Replica<T>;
-  /** URL of the server whose lists are plain, and until when by CLOCK_MONOTONIC. */
+  /** The URL of the server whose lists are plain, and the end of that time by CLOCK_MONOTONIC. */
   #plain: { readonly server: string; readonly untilNs: bigint } | undefined;
-  /** Streaming lists that failed, one after the other. */
+  /** The number of failed streaming lists in a row. */
   #streamingFailures = 0;
-  /** A list in pages took longer than the server remembers. */
+  /** Whether the pages of a list have expired before its end. */
   #isPaged = true;
-  /** The server doesn't know of the version that others gave. */
+  /** Whether the server does not know the version of another server. */
   #wantsNewest = false;
   #exchange: Exchange | undefined;
   #silence: Disposable | undefined;
   #retry: Disposable | undefined;
-  /** Tries that brought nothing, one after the other. */
+  /** The number of attempts without result in a row. */
   #failures = 0;
-  /** Lists that became necessary since a watch last stood for long. */
+  /** The number of lists since the last successful watch. */
   #renewals = 0;
   #lastEventMs = 0;
   #state: Pick<WatchState, 'phase' | 'since' | 'error' | 'retryAtMs'>;
@@ -137,7 +137,7 @@ export class ListWatch<T> implements Disposable {
       this.#setState({ phase: 'listing', error: this.#state.error });
       if (this.#isDisposed) return;
     }
-    // Watches end at different times, so that agents that started together don't come together.
+    // Watches end at random times, so that agents that started together do not reconnect together.
     const timeoutSeconds = 300 + Math.floor(this.#random() * 300);
     if (!replica.isListing) {
       this.#begin('watch', watchPath(resource, replica.version, timeoutSeconds));
@@ -146,7 +146,7 @@ export class ListWatch<T> implements Disposable {
       this.#begin('streaming list', streamingListPath(resource, timeoutSeconds));
     } else {
       const { continueToken } = replica;
-      // A list that was begun, in either manner, may have had what is gone now.
+      // The state of a partial list, streaming or plain, may contain objects that are deleted now.
       if (continueToken === '') replica.renew();
       const version = this.#wantsNewest ? '' : replica.version || '0';
       const isPaged = this.#isPaged;
@@ -154,7 +154,7 @@ export class ListWatch<T> implements Disposable {
     }
   }
 
-  /** True when the list that comes next is a plain one. Pages that have begun are read to their end. */
+  /** Whether the next list is plain. A list in pages is read to its end. */
   #isPlain(): boolean {
     const { platform, client } = this.#options;
     const plain = this.#plain;
@@ -205,11 +205,11 @@ export class ListWatch<T> implements Disposable {
     };
   }
 
-  /** Reads something and tells what came of it. False if that was the end of the exchange. */
+  /** Reads bytes and reports the changes. Returns false if that ended the exchange. */
   #advance(exchange: Exchange, read: () => void): boolean {
     const replica = this.#replica;
     const error = caught(read);
-    // What came before an error is good.
+    // The changes before an error are valid.
     const changes = replica.take();
     if (changes) this.#options.onChanges(changes);
     if (this.#exchange !== exchange) return false;
@@ -218,7 +218,7 @@ export class ListWatch<T> implements Disposable {
     return this.#exchange === exchange;
   }
 
-  /** After a list or a page of it. */
+  /** Called after a list or a page of it. */
   #goOn(): void {
     this.#leave();
     this.#failures = 0;
@@ -229,7 +229,7 @@ export class ListWatch<T> implements Disposable {
     this.#try();
   }
 
-  /** The exchange is over, for better or worse: decides what comes next, and when. */
+  /** Ends an exchange: determines the next one and its time. */
   #fail(exchange: Exchange, error: KubeError): void {
     if (this.#exchange !== exchange) return;
     this.#leave();
@@ -237,7 +237,7 @@ export class ListWatch<T> implements Disposable {
     const replica = this.#replica;
     const status = error instanceof StatusError ? error.status : 0;
     if (exchange.kind === 'streaming list') {
-      // The API server of Kubernetes refuses what it does not know with these.
+      // The API server refuses unknown parameters with these.
       const isUnknown = replica.isListing && (status === 400 || status === 422);
       this.#judgeStreaming(exchange, isUnknown);
       if (isUnknown) {
@@ -254,7 +254,7 @@ export class ListWatch<T> implements Disposable {
 
     const retryMs = Math.min(retryAfterMs(error), longestRetryMs) * (1 + this.#random() / 5);
     let failures: number;
-    // The server has forgotten the version, as it does after a restart: nothing is wrong with that once.
+    // The version has expired, as after a restart of the server. Once, that is no error.
     let phase: WatchState['phase'] = 'waiting';
     if (needsNewList(error)) {
       if (exchange.kind === 'list' && replica.continueToken !== '') this.#isPaged = status !== 410;
@@ -276,8 +276,8 @@ export class ListWatch<T> implements Disposable {
   }
 
   /**
-   * A streaming list is over. If its end never came, by whatever fault, plain lists are tried sooner or
-   * later: the server, or what stands before it, may have trouble with streaming lists alone.
+   * Called at the end of a streaming list. If it was never complete, for any reason, plain lists are tried
+   * sooner or later: only streaming lists may fail at the server, or at a proxy before it.
    */
   #judgeStreaming(exchange: Exchange, isUnknown: boolean): void {
     const { platform, client } = this.#options;
@@ -293,8 +293,8 @@ export class ListWatch<T> implements Disposable {
   }
 
   /**
-   * Sees to it that silence is noticed once an answer has begun (before, the client does). One timer that
-   * is seldom set is enough for that.
+   * Detects silence after the start of a response (the client detects it before). One timer that is rarely
+   * set is enough.
    */
   #listen(exchange: Exchange): void {
     const { isListing } = this.#replica;
@@ -314,8 +314,8 @@ export class ListWatch<T> implements Disposable {
         this.#listen(exchange);
         return;
       }
-      // A server that was set back, e.g. to a backup, says nothing to a watch from a version that is
-      // yet to come, not even bookmarks (kube-apiserver 1.36). Without bookmarks, silence means nothing.
+      // A server that was restored from a backup sends nothing to a watch from a future version, not even
+      // bookmarks (kube-apiserver 1.36). For a server without bookmarks, silence is normal.
       if (!isListing && !exchange.hasBody && this.#replica.hasBookmarks) this.#replica.renew();
       const what = `${exchange.kind}: nothing came for ${silenceMs / 1000} s`;
       this.#fail(exchange, new ConnectionError(`${what} (the connection may be dead)`));
@@ -337,7 +337,7 @@ export class ListWatch<T> implements Disposable {
     this.#options.onState(this.state);
   }
 
-  /** From 0 (inclusive) to 1. */
+  /** Returns a random number from 0 (inclusive) to 1. */
   #random(): number {
     const [a = 0, b = 0] = this.#options.platform.randomBytes(2);
     return (a * 256 + b) / 65536;
@@ -375,7 +375,7 @@ function caught(act: () => void): KubeError | undefined {
   }
 }
 
-/** Whether it is of no use to go on from what is known. */
+/** Whether a watch can't resume from the known version. */
 function needsNewList(error: KubeError): boolean {
   if (error instanceof ProtocolError || error instanceof JsonError) return true;
   if (!(error instanceof StatusError)) return false;
@@ -384,7 +384,7 @@ function needsNewList(error: KubeError): boolean {
   return !mayPass || isVersionTooLarge(error);
 }
 
-/** The server was set back, e.g. to a backup, or is behind another one. */
+/** Whether the server was restored from a backup, or is behind another one. */
 function isVersionTooLarge(error: KubeError): boolean {
   return error instanceof StatusError && /too large resource version/i.test(error.message);
 }

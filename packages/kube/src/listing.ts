@@ -2,23 +2,23 @@ import { ownText } from '@heddle/sys';
 import type { Fields } from './fields.ts';
 import { ProtocolError } from './frames.ts';
 
-/** What happened to one object. */
+/** The change of one object. */
 export type ResourceChange<T> =
   | { readonly op: 'set'; readonly key: string; readonly value: T }
   | {
       readonly op: 'delete';
       readonly key: string;
-      /** Empty for objects that have none, such as Nodes. */
+      /** Empty for objects without a namespace, such as Nodes. */
       readonly namespace: string;
       readonly name: string;
     };
 
-/** Which object, in which version. */
+/** The identity of an object and its version. */
 export interface Identity {
   /** `namespace/name`, or the name alone. */
   readonly key: string;
   readonly versionText: string;
-  /** As a number; NaN when it isn't one (such versions are equal to none). */
+  /** The version as a number; NaN when it is none (NaN equals no version). */
   readonly version: number;
 }
 
@@ -26,7 +26,7 @@ export const identityFields: Fields = {
   metadata: { name: true, namespace: true, resourceVersion: true },
 };
 
-/** Reads which object this is. Throws ProtocolError when it doesn't say. */
+/** Reads the identity of an object. Throws ProtocolError when it has none. */
 export function identify(object: unknown): Identity {
   const metadata = mapOf(mapOf(object)?.metadata);
   const { name, namespace = '', resourceVersion: versionText } = metadata ?? {};
@@ -40,12 +40,12 @@ export function identify(object: unknown): Identity {
   return { key, versionText, version: versionNumber(versionText) };
 }
 
-/** Versions by key: all that is kept of what the server has. */
+/** Versions by key, which are the whole known state. */
 export type KnownVersions = ReadonlyMap<string, number>;
 
 /**
- * A list on its way in. What it has in a version that is known already is only noted; `finish` tells
- * how the known state becomes the listed one.
+ * A list that is being read. Objects in a known version are not read. `finish` returns the changes from the
+ * known state to the listed one.
  */
 export class Listing<T> {
   readonly #known: KnownVersions;
@@ -56,7 +56,7 @@ export class Listing<T> {
     this.#known = known;
   }
 
-  /** Notes an object if it is known in this version; else it has to be read and `set`. */
+  /** Adds an object if its version is known, and returns whether it is; else read it and `set` it. */
   keep({ key, version }: Identity): boolean {
     if (this.#known.get(key) !== version) return false;
     if (!this.#isOutdated(key, version)) {
@@ -72,14 +72,14 @@ export class Listing<T> {
     this.#changes.set(key, { op: 'set', key, value });
   }
 
-  /** The object went away while the list was on its way. */
+  /** Removes an object that was deleted while the list was read. */
   delete({ key, version }: Identity): void {
     if (this.#isOutdated(key, version)) return;
     this.#listed.delete(key);
     this.#changes.delete(key);
   }
 
-  /** What differs from the known state, deletions first; and the new state. */
+  /** Returns the differences from the known state, deletions first, and the new state. */
   finish(): { changes: ResourceChange<T>[]; known: Map<string, number> } {
     const changes: ResourceChange<T>[] = [];
     for (const key of this.#known.keys()) {
@@ -89,28 +89,28 @@ export class Listing<T> {
     return { changes, known: this.#listed };
   }
 
-  /** Whether the list has had the object in a newer version (as an inconsistent one may). */
+  /** Whether the list has the object in a newer version (an inconsistent one may). */
   #isOutdated(key: string, version: number): boolean {
     const listed = this.#listed.get(key);
     return listed !== undefined && version < listed;
   }
 }
 
-/** The change that says an object is gone. */
+/** Returns the change for a deleted object. */
 export function deletionOf(key: string): ResourceChange<never> {
   const slash = key.indexOf('/');
   const namespace = ownText(key.slice(0, Math.max(slash, 0)));
   return { op: 'delete', key, namespace, name: ownText(key.slice(slash + 1)) };
 }
 
-/** The value if it is a JSON map. */
+/** Returns the value if it is a JSON map. */
 export function mapOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
     ? (value as Record<string, unknown>)
     : undefined;
 }
 
-/** Versions are opaque texts to clients, but comparable as numbers (KEP-5504). */
+/** Returns a version as a number. Versions are opaque to clients, but comparable as numbers (KEP-5504). */
 export function versionNumber(text: string): number {
   return /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
 }

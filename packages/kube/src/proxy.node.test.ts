@@ -60,7 +60,7 @@ function proxyAccess(server: ApiServer, url: string): ClusterAccess {
   return accessTo(server, { proxyFor: () => proxy });
 }
 
-test('a proxy is asked for a tunnel, with credentials if it wants some', async (t) => {
+test('a connection through a proxy is a tunnel, with credentials if they are set', async (t) => {
   const { server } = await startHttps(t, (_request, response) => response.end('through'));
   const ok = 'HTTP/1.1 200 Connection established\r\n\r\n';
   const proxy = await startProxy(t, (authorization) =>
@@ -86,14 +86,14 @@ test('a proxy is asked for a tunnel, with credentials if it wants some', async (
   );
 });
 
-test('a proxy that says more than it should is not believed', async (t) => {
+test('a proxy that sends bytes after its response is refused', async (t) => {
   const { server } = await startHttps(t, () => assert.fail('asked'));
   const proxy = await startProxy(t, () => 'HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n');
   const client = clientOf(t, proxyAccess(server, `http://127.0.0.1:${proxy.server.port}`));
   assert.match((await ask(client, '/')).error!.message, /it sent more than it was asked for/);
 });
 
-test('a server behind an IPv6 address is reached through a proxy as well', async (t) => {
+test('a server with an IPv6 address is reached through a proxy', async (t) => {
   const { server } = await startHttps(t, (_request, response) => response.end('six'), {}, '::1');
   const proxy = await startProxy(t, () => 'HTTP/1.1 200 OK\r\n\r\n');
   const client = clientOf(t, proxyAccess(server, `http://127.0.0.1:${proxy.server.port}`));
@@ -101,7 +101,7 @@ test('a server behind an IPv6 address is reached through a proxy as well', async
   assert.deepEqual(proxy.targets, [`[::1]:${server.port}`]);
 });
 
-test('a proxy may itself speak TLS; its certificate must be by whom the machine trusts', async (t) => {
+test('a proxy with TLS needs a certificate of a trusted CA', async (t) => {
   const { server } = await startHttps(t, (_request, response) => response.end('twice secure'));
   const accept = () => 'HTTP/1.1 200 OK\r\n\r\n';
   const machine = new CertificateAuthority('machine');
@@ -109,7 +109,7 @@ test('a proxy may itself speak TLS; its certificate must be by whom the machine 
   const second = await startProxy(t, accept, machine.issue({ name: 'proxy', hosts }));
   const access = proxyAccess(server, `https://127.0.0.1:${proxy.server.port}`);
   const { error } = await ask(clientOf(t, access), '/');
-  assert.match(error!.message, /not by a trusted authority.*the proxy: does its/);
+  assert.match(error!.message, /not issued by a trusted authority.*the proxy: does its/);
   assert.deepEqual(proxy.targets, []);
 
   const folder = mkdtempSync(`${tmpdir()}/heddle-kube-`);

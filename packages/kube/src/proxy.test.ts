@@ -12,7 +12,7 @@ function isDirect(noProxy: string, url: string): boolean {
   return proxyFromEnvironment({ HTTPS_PROXY: proxy, NO_PROXY: noProxy }, server) === undefined;
 }
 
-test('the variables, in both cases, by scheme', () => {
+test('the proxy variables apply by scheme, in upper and lower case', () => {
   const https = parseServer('https://api.example');
   const http = parseServer('http://api.example');
   assert.ok(typeof https !== 'string' && typeof http !== 'string');
@@ -25,7 +25,7 @@ test('the variables, in both cases, by scheme', () => {
   assert.equal(proxyFromEnvironment(environment, https), undefined);
 });
 
-test('the machine itself is never reached through a proxy', () => {
+test('loopback addresses have no proxy', () => {
   for (const host of ['localhost', 'LOCALHOST:6443', '127.0.0.1', '127.8.8.8', '[::1]']) {
     assert.ok(isDirect('', `https://${host}`), host);
   }
@@ -33,7 +33,7 @@ test('the machine itself is never reached through a proxy', () => {
   assert.ok(!isDirect('', 'https://[::2]'));
 });
 
-test('exceptions by name', () => {
+test('NO_PROXY excludes names', () => {
   for (const [noProxy, host, expected] of [
     ['example', 'example', true],
     ['Example', 'api.EXAMPLE', true],
@@ -54,7 +54,7 @@ test('exceptions by name', () => {
   }
 });
 
-test('exceptions by address and range', () => {
+test('NO_PROXY excludes addresses and ranges', () => {
   for (const [noProxy, host, expected] of [
     ['10.0.0.1', '10.0.0.1', true],
     ['10.0.0.1', '10.0.0.11', false],
@@ -76,7 +76,7 @@ test('exceptions by address and range', () => {
   }
 });
 
-test('URLs of proxies', () => {
+test('parseProxy reads URLs and returns the problem of others', () => {
   assert.deepEqual(parseProxy('http://proxy.example:3128'), {
     server: { host: 'proxy.example', port: 3128, isTls: false, path: '' },
   });

@@ -3,17 +3,17 @@ import { encodeBase64 } from './base64.ts';
 import { KubeconfigError } from './errors.ts';
 import { parseServer, type Server } from './server.ts';
 
-/** The environment of the process, as the command passes it down. */
+/** The environment of the process. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A proxy that is asked for tunnels (CONNECT). */
+/** A proxy for tunnels (CONNECT). */
 export interface ProxyServer {
   readonly server: Server;
-  /** Value of Proxy-Authorization. */
+  /** The value of Proxy-Authorization. */
   readonly authorization?: string;
 }
 
-/** Reads a proxy's URL, `http://user:password@host:port`. Returns what is wrong with another text. */
+/** Reads a proxy's URL, `http://user:password@host:port`. Returns the problem of another text. */
 export function parseProxy(url: string): ProxyServer | string {
   const match = /^(?:([a-z\d+.-]+):\/\/)?(?:([^@/]*)@)?([^@]*)$/i.exec(url);
   if (!match) return 'it must read http://host:port';
@@ -37,11 +37,11 @@ function decodePercent(text: string): string | undefined {
 }
 
 /**
- * URL of the proxy that the environment names for `server`: HTTPS_PROXY or HTTP_PROXY, unless NO_PROXY
- * excepts it, each also in lower case. Means the same as in kubectl and the other programs of a
- * cluster, that is in Go (golang.org/x/net/http/httpproxy): the machine itself is never reached
- * through a proxy; NO_PROXY has names (with all below them), `.names` and `*.names` (only those
- * below), IP addresses, ranges, each but the last with `:port` if wanted, or `*`.
+ * Returns the URL of the proxy that the environment names for `server`: HTTPS_PROXY or HTTP_PROXY, unless
+ * NO_PROXY excludes it, each also in lower case. The meaning is that in kubectl and other Go programs
+ * (golang.org/x/net/http/httpproxy): loopback addresses have no proxy; NO_PROXY has names (with all
+ * subdomains), `.names` and `*.names` (only subdomains), IP addresses and ranges, all but ranges with an
+ * optional `:port`, or `*`.
  */
 export function proxyFromEnvironment(environment: Environment, server: Server): string | undefined {
   const value = (name: string) => environment[name] || environment[name.toLowerCase()];
@@ -56,7 +56,7 @@ export function proxyFromEnvironment(environment: Environment, server: Server): 
   return url;
 }
 
-/** The proxy that the environment names for `server`. Throws KubeconfigError for a malformed URL. */
+/** Returns the proxy that the environment names for `server`. Throws KubeconfigError for a malformed URL. */
 export function environmentProxy(
   environment: Environment,
   server: Server,
@@ -66,7 +66,7 @@ export function environmentProxy(
   const proxy = parseProxy(url);
   if (typeof proxy !== 'string') return proxy;
   const name = server.isTls ? 'HTTPS_PROXY' : 'HTTP_PROXY';
-  // The URL itself may have a password.
+  // The message does not have the URL, which may have a password.
   throw new KubeconfigError(
     `use the proxy of ${name}: ${proxy} (${server.host} in NO_PROXY avoids it)`,
   );
@@ -92,7 +92,7 @@ function excepts(entry: string, host: string, address: IpBytes | undefined, port
   return host === name || host.endsWith(`.${name}`);
 }
 
-/** `host:port` and `[v6]:port`; a bare IPv6 address has no port. */
+/** Splits `host:port` and `[v6]:port`. An IPv6 address without brackets has no port. */
 function splitPort(entry: string): { name: string; onlyPort?: string } {
   const match = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d*))?$/.exec(entry);
   if (!match) return { name: entry };

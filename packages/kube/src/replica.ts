@@ -15,9 +15,9 @@ import {
 import { eventFields, readEvent } from './watch-event.ts';
 
 /**
- * What is known of a resource, out of the items of lists and the events of watches; the changes come out.
- * Of the objects it keeps names and versions only. Everything that reads bytes throws
- * ProtocolError, JsonError or StatusError; what came before stays good.
+ * The known state of a resource, from the items of lists and the events of watches, and its changes. It keeps
+ * only names and versions of objects. All methods that read bytes throw ProtocolError, JsonError or
+ * StatusError; changes before the error stay valid.
  */
 export class Replica<T> {
   readonly #resource: Resource<T>;
@@ -30,7 +30,7 @@ export class Replica<T> {
   #continueToken = '';
   #hasBookmarks = false;
   #changes: ResourceChange<T>[] = [];
-  /** The first list is whole, and nobody was told yet. */
+  /** Whether the first list is complete and not reported yet. */
   #isNews = false;
 
   constructor(resource: Resource<T>) {
@@ -40,33 +40,33 @@ export class Replica<T> {
     this.renew();
   }
 
-  /** The version up to which changes came out; empty before the first list. */
+  /** The version up to which changes were returned; empty before the first list. */
   get version(): string {
     return this.#version;
   }
 
-  /** A list is wanted, or is coming in. */
+  /** Whether a list is needed or being read. */
   get isListing(): boolean {
     return this.#listing !== undefined;
   }
 
-  /** For the next page of the list that is coming in; empty: it has not begun. */
+  /** The token of the next page of the list; empty: it has not begun. */
   get continueToken(): string {
     return this.#continueToken;
   }
 
-  /** Whether watches have been seen to have bookmarks from time to time. */
+  /** Whether watches have had bookmarks. */
   get hasBookmarks(): boolean {
     return this.#hasBookmarks;
   }
 
-  /** Wants a new list; what came of one before is dropped. The known state stays until it is whole. */
+  /** Requires a new list and drops a partial one. The known state stays until the new list is complete. */
   renew(): void {
     this.#listing = new Listing(this.#known);
     this.#continueToken = '';
   }
 
-  /** The changes since the last call; undefined: none. Empty if the first list is empty. */
+  /** Returns the changes since the last call; undefined: none. They are empty if the first list is empty. */
   take(): readonly ResourceChange<T>[] | undefined {
     if (this.#changes.length === 0 && !this.#isNews) return undefined;
     const changes = this.#changes;
@@ -75,7 +75,7 @@ export class Replica<T> {
     return changes;
   }
 
-  /** Takes an item of a list. `head` is what is known of the list so far. */
+  /** Adds an item of a list. `head` is the part of the list before its items. */
   readItem(bytes: Uint8Array, head: unknown): void {
     const listing = this.#listing!;
     if (this.#known.size > 0 && listing.keep(identify(readJson(bytes, identityFields)))) return;
@@ -84,7 +84,7 @@ export class Replica<T> {
     listing.set(identity, this.#resource.read(typed(item, head)));
   }
 
-  /** A page is over; `head` is the list without its items. If it was the last, the list takes effect. */
+  /** Ends a page. `head` is the list without its items. With the last page, the list becomes the known state. */
   endPage(head: unknown): void {
     const metadata = mapOf(mapOf(head)?.metadata);
     const { resourceVersion, continue: token = '' } = metadata ?? {};
@@ -96,7 +96,7 @@ export class Replica<T> {
     if (token === '') this.#endList(resourceVersion);
   }
 
-  /** Takes a line of a watch: a change, or a part of a streaming list. */
+  /** Adds a line of a watch: a change, or a part of a streaming list. */
   readLine(line: Uint8Array): void {
     const listing = this.#listing;
     if (listing && this.#known.size > 0) {
@@ -128,12 +128,12 @@ export class Replica<T> {
     }
   }
 
-  /** Whether an event was told before, or is overtaken by what was. */
+  /** Whether an event was reported before, or is older than a reported one. */
   #isOld(op: 'set' | 'delete', { key, version }: Identity): boolean {
     const known = this.#known.get(key);
-    // Some servers show a deleted object in the last version that it had.
+    // Some servers send a deleted object in its last version.
     if (op === 'delete') return known !== undefined && version < known;
-    // What is not known may have been deleted since.
+    // An unknown object may have been deleted since.
     return version <= (known ?? versionNumber(this.#version));
   }
 
@@ -147,7 +147,7 @@ export class Replica<T> {
   }
 }
 
-/** Items of a typed list leave out what the list says for all of them. */
+/** Items of a typed list lack the kind and apiVersion, which the list has for all of them. */
 function typed(item: unknown, head: unknown): unknown {
   const map = item as Record<string, unknown>;
   if (map.kind !== undefined) return map;

@@ -18,7 +18,7 @@ test('configured servers come first, then discovered ones, then the service addr
   assert.equal(c!.serverName, 'kubernetes.default.svc');
 });
 
-test('who serves is kept, who fails is tried last', () => {
+test('a working server is kept, and a failed one is tried last', () => {
   const list = new ServerList({ servers: [server('a'), server('b')], lastResort: server('vip') });
   list.succeeded(list.order()[1]!);
   assert.deepEqual(hosts(list), ['b', 'vip', 'a']);
@@ -29,7 +29,7 @@ test('who serves is kept, who fails is tried last', () => {
   assert.equal(list.current.host, 'vip', 'one that is not in use may fail without effect');
 });
 
-test('a change of the discovered servers keeps the one in use, unless it is gone', () => {
+test('a change of the discovered servers keeps the one in use, if it is still among them', () => {
   const list = new ServerList({ servers: [server('a')] });
   const discover = (...all: string[]) =>
     list.setDiscovered(all.map((host) => ({ host, port: 6443 })));
@@ -45,7 +45,7 @@ test('a change of the discovered servers keeps the one in use, unless it is gone
   assert.deepEqual(hosts(list), ['a', 'd']);
 });
 
-test('who reaches the server without TLS has no use for the endpoints behind', () => {
+test('discovered endpoints are not used beside a server without TLS', () => {
   const list = new ServerList({ servers: [server('localhost', false)] });
   list.setDiscovered([{ host: 'b', port: 6443 }]);
   assert.deepEqual(hosts(list), ['localhost']);

@@ -1,13 +1,12 @@
 import type { ClusterAccess } from './access.ts';
 import type { Server } from './server.ts';
 
-/** The name that the certificate of every API server has, whatever its address is. */
+/** The name in the certificate of every API server, whatever its address is. */
 const serviceName = 'kubernetes.default.svc';
 
 /**
- * Which servers are tried, and in which order: those that are configured, those that were
- * discovered, the last resort; beginning with the one that served last. Who serves is kept until
- * it fails, so that clients don't wander for nothing.
+ * The order of the servers: the configured ones, the discovered ones, the last resort; starting with the one
+ * that was used last. A server is used until it fails, so that clients do not change without a reason.
  */
 export class ServerList {
   readonly #access: Pick<ClusterAccess, 'servers' | 'lastResort'>;
@@ -20,14 +19,14 @@ export class ServerList {
     this.#current = this.#all[0]!;
   }
 
-  /** The server that served last, or is tried first. */
+  /** The server that was used last, or is tried first. */
   get current(): Server {
     return this.#current;
   }
 
-  /** Says where API servers are besides: the endpoints of the service default/kubernetes. */
+  /** Sets further API servers: the endpoints of the service default/kubernetes. */
   setDiscovered(addresses: readonly { readonly host: string; readonly port: number }[]): void {
-    // Endpoints speak TLS. Who was given plain HTTP has a helper on the way there that authenticates.
+    // Endpoints use TLS. A configured server with plain HTTP is a proxy that authenticates.
     const isTls = this.#access.servers.some((each) => each.isTls);
     const servers = isTls
       ? addresses.map((each) => ({ ...each, isTls, path: '', serverName: serviceName }))
@@ -36,7 +35,7 @@ export class ServerList {
     this.#current = this.#all.find((each) => isSame(each, this.#current)) ?? this.#all[0]!;
   }
 
-  /** All servers, in the order in which they are to be tried. */
+  /** Returns all servers in the order in which they are tried. */
   order(): readonly Server[] {
     const first = this.#all.indexOf(this.#current);
     return [...this.#all.slice(first), ...this.#all.slice(0, first)];
@@ -50,7 +49,7 @@ export class ServerList {
     this.#current = this.#all.find((each) => isSame(each, server)) ?? this.#current;
   }
 
-  /** `server` doesn't serve: the next one is tried first from now on. */
+  /** Reports that `server` failed: from now on the next one is tried first. */
   failed(server: Server): void {
     if (!this.isCurrent(server)) return;
     const at = this.#all.indexOf(this.#current);
@@ -64,7 +63,7 @@ export class ServerList {
   }
 }
 
-/** The same place. The first one that names it says by which name it is known. */
+/** Whether two servers have the same address. The name of the first one is used. */
 function isSame(a: Server, b: Server): boolean {
   return a.host === b.host && a.port === b.port && a.path === b.path && a.isTls === b.isTls;
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatServer, parseServer } from './server.ts';
 
-test('URLs of API servers, with names and both kinds of addresses', () => {
+test('parseServer reads URLs with names and addresses of both families', () => {
   const https = { isTls: true, path: '' };
   assert.deepEqual(parseServer('https://10.0.0.5:6443'), {
     ...https,
@@ -32,7 +32,7 @@ test('URLs of API servers, with names and both kinds of addresses', () => {
   }
 });
 
-test('what is no such URL is said', () => {
+test('parseServer returns the problem of a malformed URL', () => {
   for (const [url, problem] of [
     ['10.0.0.5:6443', /must read https:/],
     ['ftp://a', /must read https:/],

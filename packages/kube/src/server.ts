@@ -1,19 +1,19 @@
 import { formatEndpoint, parseIp } from '@heddle/sys';
 
-/** An API server, or a proxy: the parts of its URL. */
+/** The parts of the URL of an API server or a proxy. */
 export interface Server {
   /** A name, or an IP address (IPv6 without brackets). */
   readonly host: string;
   readonly port: number;
-  /** Plain HTTP otherwise. */
+  /** False: plain HTTP. */
   readonly isTls: boolean;
-  /** What comes before `/api`: empty, or `/prefix`. */
+  /** The path before `/api`: empty, or `/prefix`. */
   readonly path: string;
-  /** The name its certificate has, when that isn't `host`. */
+  /** The name in its certificate, if it is not `host`. */
   readonly serverName?: string;
 }
 
-/** Reads `https://host:port/prefix`. Returns what is wrong with another text. */
+/** Reads `https://host:port/prefix`. Returns the problem of another text. */
 export function parseServer(url: string): Server | string {
   const match = /^(https?):\/\/(\[[^\]/]*\]|[^:/?#[\]]*)(?::(\d{1,5}))?(\/[^?#]*)?$/i.exec(url);
   if (!match) return 'it must read https://host:port';
@@ -26,12 +26,12 @@ export function parseServer(url: string): Server | string {
   }
   const number = port === undefined ? (isTls ? 443 : 80) : Number(port);
   if (number < 1 || number > 65535) return `${port} is not a port`;
-  // A path goes into the request line as it is.
+  // The path becomes a part of the request line.
   if (!/^[!-~]*$/.test(path)) return 'its path must be ASCII without spaces';
   return { host, port: number, isTls, path: withoutSlashes(path) };
 }
 
-/** A path without slashes at its end. */
+/** Returns a path without slashes at its end. */
 function withoutSlashes(path: string): string {
   let end = path.length;
   while (path[end - 1] === '/') end--;
@@ -42,7 +42,7 @@ function isHostName(text: string): boolean {
   return /^[\dA-Za-z_-]+(\.[\dA-Za-z_-]+)*\.?$/.test(text);
 }
 
-/** `https://[fd00::1]:6443/prefix` */
+/** Returns `https://[fd00::1]:6443/prefix`. */
 export function formatServer({ isTls, host, port, path }: Server): string {
   return `${isTls ? 'https' : 'http'}://${formatEndpoint(host, port)}${path}`;
 }

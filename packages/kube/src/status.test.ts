@@ -16,7 +16,7 @@ function status(code: number, body: string, headers: Record<string, string> = {}
   );
 }
 
-test('a Status object gives its message and reason', () => {
+test('the error of a Status object has its message and reason', () => {
   const error = status(
     410,
     '{"kind":"Status","message":"too old resource version","reason":"Expired"}',
@@ -33,7 +33,7 @@ test('a Status object gives its message and reason', () => {
   assert.match(status(403, '{"message":"no"}').message, /: no \(the rights that heddle needs/);
 });
 
-test('other bodies are shown on one bounded line, without control characters', () => {
+test('the error of another body has one limited line without control characters', () => {
   assert.match(
     status(502, '<html>\r\n\tBad\u001b[31m Gateway</html>').message,
     /502: <html> Bad \[31m Gateway<\/html>$/,
@@ -44,7 +44,7 @@ test('other bodies are shown on one bounded line, without control characters', (
   }
 });
 
-test('the time to stay away is bounded, from the header or the object', () => {
+test('the retry delay of the header or the object is limited', () => {
   const after = (value: string) => status(429, '', { 'retry-after': value }).retryAfterMs;
   assert.equal(after('7'), 7000);
   assert.equal(after('Sat, 21 Nov 2026 10:00:09 GMT'), 9000);

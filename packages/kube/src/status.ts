@@ -2,14 +2,14 @@ import { decodeUtf8 } from '@heddle/sys';
 import { StatusError } from './errors.ts';
 import type { ResponseHead } from './http-response.ts';
 
-/** How much of an answer that is no success is read. */
+/** The number of bytes that are read of an error response. */
 export const maxStatusBytes = 65536;
 const maxRetryAfterMs = 300_000;
 const maxMessageLength = 500;
 
 /**
- * What an answer that is no success means. `what` reads `verb noun`; `body` may be anything: a
- * Status object of Kubernetes, some proxy's page, or a part of those.
+ * Returns the error of an error response. `what` reads `verb noun`. `body` may be anything: a Status object
+ * of Kubernetes, the page of a proxy, or a part of these.
  */
 export function readStatus(
   what: string,
@@ -37,7 +37,7 @@ function asStatus(text: string): { message?: unknown; reason?: unknown; details?
   }
 }
 
-/** One line that is safe to show. */
+/** Returns one line that is safe to print. */
 function clean(text: string): string {
   const line = text.replace(/[\0-\x20\x7f-\x9f]+/g, ' ').trim();
   return line.length > maxMessageLength ? `${line.slice(0, maxMessageLength)}...` : line;
@@ -50,7 +50,7 @@ function advice(status: number, origin: string): string {
   return '';
 }
 
-/** Retry-After is a number of seconds, or a date (RFC 9110, 10.2.3). */
+/** Reads Retry-After: a number of seconds, or a date (RFC 9110, 10.2.3). */
 function retryAfterMs({ headers }: ResponseHead, nowMs: number): number | undefined {
   const value = headers.get('retry-after');
   if (value === undefined) return undefined;

@@ -11,19 +11,19 @@ export type WatchEvent =
   | {
       readonly op: 'bookmark';
       readonly version: string;
-      /** All objects that there were at the beginning have been sent (KEP-3157). */
+      /** Whether all initial objects have been sent (KEP-3157). */
       readonly endsInitialEvents: boolean;
     };
 
-/** Gone; too many requests, unavailable, timeout. Others are about what is being watched. */
+/** Gone, too many requests, unavailable, timeout. Others concern the watched resource. */
 const tellingCodes: readonly number[] = [410, 429, 503, 504];
 const initialEventsEnd = 'k8s.io/initial-events-end';
 
-/** What is read of an event, given what is read of its object. */
+/** Returns the fields of an event, given those of its object. */
 export function eventFields(object: Fields): Fields {
   const own: Fields = {
     metadata: { annotations: { [initialEventsEnd]: true } },
-    // Of the Status object of an error.
+    // The fields of the Status object of an error.
     code: true,
     reason: true,
     message: true,
@@ -33,8 +33,8 @@ export function eventFields(object: Fields): Fields {
 }
 
 /**
- * Reads a line of a watch. Throws StatusError for an ERROR event that says 410, or that says to try again
- * later; ProtocolError for other ones, and for what is no event; JsonError.
+ * Reads a line of a watch. Throws StatusError for an ERROR event with 410 or with a status that is retried
+ * later; ProtocolError for other ERROR events and other lines; and JsonError.
  */
 export function readEvent(line: Uint8Array, fields: Fields): WatchEvent {
   const event = mapOf(readJson(line, fields));

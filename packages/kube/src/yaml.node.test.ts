@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { parse } from 'yaml';
 import { parseYaml, YamlError } from './yaml.ts';
 
-test('YAML and JSON give their values', () => {
+test('parseYaml reads YAML and JSON', () => {
   assert.deepEqual(parseYaml('a: [1, "x", null]\nb: {c: true}\n'), {
     a: [1, 'x', null],
     b: { c: true },
@@ -36,7 +36,7 @@ for (const [what, text, message, line, code] of [
   ],
   ['a document of 5 MiB', lines(5 << 17, () => '- x123\n'), /longer than 4 MiB/, 0, 'TOO_LONG'],
 ] as const) {
-  test(`${what} gives an error that says where and what`, () => {
+  test(`parseYaml refuses ${what} with the place and the reason`, () => {
     assert.throws(
       () => parseYaml(text),
       (error) => {
@@ -50,7 +50,7 @@ for (const [what, text, message, line, code] of [
   });
 }
 
-test('any text gives a value or a YamlError, the value that the parser itself gives', () => {
+test('parseYaml returns the value of the parser or throws YamlError, for any text', () => {
   const token = fc.constantFrom(
     ...['a', 'b', ': ', '\n', '  ', '- ', '[', ']', '{', '}', ', ', '&a ', '*a', '"', "'", '|\n'],
     ...['# c\n', '? ', '1', '<<: ', '!x ', '\t', '>\n', 'null', '---\n'],

@@ -1,11 +1,11 @@
 import { isAlias, isNode, isScalar, parseDocument, visit } from 'yaml';
 
-/** A text that is no usable YAML. */
+/** A text that is not valid YAML. */
 export class YamlError extends Error {
   override readonly name = 'YamlError';
-  /** Counted from 0. */
+  /** The line, counted from 0. */
   readonly line: number;
-  /** The kind of error in one word; unlike the message it shows nothing of the text. */
+  /** The kind of error in one word, which unlike the message has nothing of the text. */
   readonly code: string;
 
   constructor(message: string, line: number, code: string) {
@@ -15,15 +15,15 @@ export class YamlError extends Error {
   }
 }
 
-/** The parser takes 2 s and 100 MiB of memory for each MiB of text. */
+/** The limit of the text. The parser needs 2 s and 100 MiB of memory for each MiB. */
 const mostLength = 4 << 20;
 
-/** Anchors and aliases of a document: to find what an alias stands for takes a look at all of them. */
+/** The limit of anchors and aliases in a document: resolving an alias visits all of them. */
 const mostAliases = 1000;
 
 /**
- * Reads one YAML or JSON document in a time that grows with its length, whatever is in it. Keys of a map must
- * differ. Throws YamlError.
+ * Reads one YAML or JSON document in a time proportional to its length, whatever its content. Keys of a map
+ * must differ. Throws YamlError.
  */
 export function parseYaml(text: string, options: { readonly merge?: boolean } = {}): unknown {
   const deepLine = findDeepNesting(text);
@@ -33,7 +33,7 @@ export function parseYaml(text: string, options: { readonly merge?: boolean } = 
     try {
       return JSON.parse(text);
     } catch {
-      // JSON is YAML too, and the YAML parser says in which line the mistake is.
+      // JSON is YAML, too, and the error of the YAML parser has the line.
     }
   }
   if (text.length > mostLength) {
@@ -44,7 +44,7 @@ export function parseYaml(text: string, options: { readonly merge?: boolean } = 
   const document = parseDocument(text, {
     prettyErrors: false,
     merge: options.merge ?? false,
-    // Warnings would go to the process, past the agent's log.
+    // Warnings would bypass the agent's log.
     logLevel: 'error',
     // The parser compares each key with all others of its map; checkNodes does it in linear time.
     uniqueKeys: false,
@@ -60,12 +60,12 @@ export function parseYaml(text: string, options: { readonly merge?: boolean } = 
   try {
     return document.toJS();
   } catch (problem) {
-    // For aliases that lead nowhere, or to a multiple of the text.
+    // For unresolved aliases, and for those that multiply the text.
     throw fail(`document can't be read: ${(problem as Error).message}`, 0, 'BAD_ALIAS');
   }
 }
 
-/** Throws for keys that a map has twice, and for more anchors and aliases than can be followed. */
+/** Throws for duplicate keys, and for too many anchors and aliases. */
 function checkNodes(
   document: ReturnType<typeof parseDocument>,
   fail: (message: string, at: number, code: string) => YamlError,
@@ -100,9 +100,9 @@ const deepestBrackets = 200;
 const deepestIndent = 400;
 
 /**
- * Line at which a document nests far deeper than any Kubernetes object, by brackets or by the
- * indentation that block style needs for each level; undefined if none does. The parsers recurse,
- * and not every engine survives the end of its stack.
+ * Returns the line at which a document has far more levels than any Kubernetes object, by brackets or by
+ * indentation; undefined if there is none. The parsers recurse, and not every engine survives a stack
+ * overflow.
  */
 function findDeepNesting(text: string): number | undefined {
   let line = 0;
@@ -118,7 +118,7 @@ function findDeepNesting(text: string): number | undefined {
       continue;
     }
     if (isIndent) {
-      // `- - a` nests as two lines would.
+      // `- - a` has as many levels as two lines.
       if (character === ' ' || character === '-' || character === '?') indent++;
       else isIndent = false;
     }

@@ -5,9 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { ApiServer, type ApiServerOptions } from './api-server.ts';
 import { makeNode, makeService, makeSlice } from './cluster-objects.ts';
 
-// The scripted API server as a process of its own, so that its CPU time and memory are not those of
-// what is measured, or so that it stands in another network namespace. Commands come as JSON lines
-// on stdin, answers go to stdout; the end of stdin ends it.
+// The test API server as a process, so that its CPU time and memory do not count in measurements, or in
+// another network namespace. It reads commands as JSON lines from stdin, writes results to stdout, and ends
+// with stdin.
 
 const remoteMethods = [
   'set',
@@ -42,7 +42,7 @@ export interface FillOptions {
   readonly nodes?: readonly string[];
 }
 
-/** Makes realistic objects in a server: numbers 0 to `services` - 1, and nodes. */
+/** Adds realistic objects to a server: services 0 to `services` - 1, and nodes. */
 export function fill(server: ApiServer, { services, endpoints, nodes = [] }: FillOptions): void {
   for (let i = 0; i < services; i++) {
     server.set(makeService(i));
@@ -57,7 +57,7 @@ type Remote = {
   ) => Promise<Awaited<ReturnType<ApiServer[M]>>>;
 };
 
-/** An ApiServer in another process, with the same methods; each gives a promise. */
+/** An ApiServer in another process, with the same methods, which return promises. */
 export interface ApiServerProcess extends Remote, AsyncDisposable {
   readonly url: string;
   readonly process: ChildProcess;
@@ -68,7 +68,7 @@ export interface ApiServerProcess extends Remote, AsyncDisposable {
 
 type Spawn = (command: string, args: readonly string[], options: SpawnOptions) => ChildProcess;
 
-/** Starts a server process; `place.spawn` of a lab's node starts it there. */
+/** Starts a server process, with `place.spawn` on a node of a lab. */
 export async function startApiServerProcess(
   options: ApiServerOptions = {},
   spawnIt: Spawn = (command, args, more) => spawn(command, args, more),

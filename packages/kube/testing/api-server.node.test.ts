@@ -55,7 +55,7 @@ function named(name: string, labels: Record<string, string> = {}) {
   return { ...makeService(1), metadata: { name, labels } };
 }
 
-test('a list has the objects in the order of their keys, without kind and apiVersion', async () => {
+test('the test server lists objects in the order of their keys, without kind and apiVersion', async () => {
   await using server = await ApiServer.start();
   server.set(makeService(51));
   server.set(makeService(1));
@@ -76,7 +76,7 @@ test('a list has the objects in the order of their keys, without kind and apiVer
   assert.equal(slices.body.items.length, 1);
 });
 
-test('pages show the state of the first page until the history is compacted', async () => {
+test('pages of the test server have the state of the first page until the history is compacted', async () => {
   await using server = await ApiServer.start();
   for (const name of ['a', 'b', 'c', 'd']) server.set(named(name));
   const first = (await get(server, `${services}?limit=2`)).body;
@@ -100,7 +100,7 @@ test('pages show the state of the first page until the history is compacted', as
   );
 });
 
-test('a watch continues from a version; too old a one gets 410 in the stream', async () => {
+test('a watch of the test server continues from a version, and an old one gets 410 in the stream', async () => {
   await using server = await ApiServer.start();
   const from = server.set(named('a'));
   server.set(named('b'));
@@ -114,7 +114,7 @@ test('a watch continues from a version; too old a one gets 410 in the stream', a
   assert.deepEqual(await take(late, 2), ['ERROR 410']);
 });
 
-test('a streaming list ends with a bookmark that says so', async () => {
+test('a streaming list of the test server ends with its bookmark', async () => {
   await using server = await ApiServer.start();
   server.set(named('a'));
   server.set(named('b'));
@@ -134,7 +134,7 @@ test('a streaming list ends with a bookmark that says so', async () => {
   assert.deepEqual([refused.status, refused.body.reason], [422, 'Invalid']);
 });
 
-test('a watch from a version that is yet to come hears nothing until then, and no error', async () => {
+test('a watch of the test server from a future version is silent until then', async () => {
   await using server = await ApiServer.start();
   const from = server.set(named('a')) + 2;
   const events = watch(
@@ -155,7 +155,7 @@ test('a watch from a version that is yet to come hears nothing until then, and n
   assert.deepEqual([list.status, list.headers.get('retry-after')], [504, '1']);
 });
 
-test('selectors choose, and an object that no longer matches is deleted for the watch', async () => {
+test('selectors of the test server apply to lists and watches', async () => {
   await using server = await ApiServer.start();
   server.set(named('plain'));
   server.set(named('other', { proxy: 'x', tier: 'a' }));
@@ -177,7 +177,7 @@ test('selectors choose, and an object that no longer matches is deleted for the 
   assert.deepEqual(await take(events, 2), ['DELETED plain', 'ADDED other']);
 });
 
-test('a scripted fault hits the request it is meant for, and no other', async () => {
+test('a scripted fault applies to its request only', async () => {
   await using server = await ApiServer.start();
   server.set(named('a'));
   server.script(
@@ -191,7 +191,7 @@ test('a scripted fault hits the request it is meant for, and no other', async ()
   assert.equal((await get(server, services)).status, 200);
 });
 
-test('only known tokens are let in', async () => {
+test('the test server accepts known tokens only', async () => {
   await using server = await ApiServer.start({ tokens: ['old'] });
   const status = async (token: string) =>
     (await fetch(server.url + services, { headers: { authorization: `Bearer ${token}` } })).status;
@@ -200,7 +200,7 @@ test('only known tokens are let in', async () => {
   assert.deepEqual([await status('old'), await status('new')], [401, 200]);
 });
 
-test('it runs as a process of its own, with realistic objects', async () => {
+test('the test server runs as a process, with realistic objects', async () => {
   await using server = await startApiServerProcess({ bookmarkMs: 1000 });
   await server.fill({ services: 200, nodes: ['worker-1'] });
   assert.equal(await server.set(makeNode('worker-1')), 1402);

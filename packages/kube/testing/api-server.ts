@@ -45,15 +45,15 @@ export interface ApiServerOptions {
     /** Lists of version 0 come from a cache, in one piece whatever the limit; default true. */
     readonly cache?: boolean;
   };
-  /** How often a watch hears a bookmark; default 60 s, as kube-apiserver does it. */
+  /** The interval of bookmarks; default 60 s, as in kube-apiserver. */
   readonly bookmarkMs?: number;
-  /** How many changes are remembered for watches that resume; default 10,000. */
+  /** The number of changes in the history for resumed watches; default 10,000. */
   readonly history?: number;
-  /** Tokens that are let in; absent: everybody is. */
+  /** Accepted tokens; absent: no token is needed. */
   readonly tokens?: readonly string[];
 }
 
-/** A request as the server saw it. */
+/** A request that the server has received. */
 export interface SeenRequest {
   readonly verb: Verb;
   readonly kind: Kind | undefined;
@@ -66,9 +66,9 @@ export interface SeenRequest {
 const mostSeen = 1000;
 
 /**
- * A server that behaves like kube-apiserver in what lists and watches of Services, EndpointSlices,
- * Nodes and Pods depend on: versions, pages, selectors, bookmarks, streaming lists, 410; and that goes
- * wrong in the ways that it is told to. It checks no objects and has no other kinds.
+ * A test server with the behaviour of kube-apiserver for lists and watches of Services, EndpointSlices, Nodes
+ * and Pods: versions, pages, selectors, bookmarks, streaming lists, 410. It fails in scripted ways. It does not
+ * check objects and has no other kinds.
  */
 export class ApiServer implements AsyncDisposable {
   readonly #options: ApiServerOptions;
@@ -107,13 +107,13 @@ export class ApiServer implements AsyncDisposable {
     return server;
   }
 
-  /** `https://127.0.0.1:41234`; the same over stop and resume. */
+  /** The URL, `https://127.0.0.1:41234`, which stays the same after stop and resume. */
   get url(): string {
     const { host = '127.0.0.1', tls } = this.#options;
     return `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${this.#port}`;
   }
 
-  /** Who hears of each change as it is made. */
+  /** The listeners for changes. */
   get listeners(): Set<(event: StoreEvent) => void> {
     return this.#store.listeners;
   }
@@ -133,25 +133,25 @@ export class ApiServer implements AsyncDisposable {
     return this.#store.remove(kind, namespace, name);
   }
 
-  /** What the server has, in the order of keys: for comparisons. */
+  /** Returns the objects of the server in the order of keys. */
   objects(kind: Kind): readonly { key: string; version: number; object: unknown }[] {
     return this.#store
       .sorted(kind)
       .map(({ key, version, json }) => ({ key, version, object: JSON.parse(json.toString()) }));
   }
 
-  /** Forgets history and continue tokens: whoever resumes from before gets 410. */
+  /** Removes the history and continue tokens: a watch that resumes from before gets 410. */
   compact(): void {
     this.#store.compact();
     this.#snapshots.clear();
   }
 
-  /** Versions that objects of other kinds use up. */
+  /** Skips versions, which objects of other kinds would have. */
   skipVersions(count: number): void {
     this.#store.skipVersions(count);
   }
 
-  /** What will go wrong, in this order. */
+  /** Adds faults, which apply in this order. */
   script(...faults: readonly Fault[]): void {
     this.#script.add(...faults);
   }
@@ -160,17 +160,17 @@ export class ApiServer implements AsyncDisposable {
     this.#script.clear();
   }
 
-  /** Tokens that are let in from now on; undefined: everybody is. */
+  /** Sets the accepted tokens; undefined: no token is needed. */
   setTokens(tokens: readonly string[] | undefined): void {
     this.#tokens = tokens && new Set(tokens);
   }
 
-  /** Another certificate for connections made from now on. */
+  /** Sets the certificate for later connections. */
   setTls(tls: ServerTls): void {
     (this.#server as https.Server).setSecureContext(secureContext(tls));
   }
 
-  /** Ends all watches as a server does when their time is over. */
+  /** Ends all watches regularly, as after their timeout. */
   endWatches(): void {
     for (const watch of this.#watches) watch.end();
   }
@@ -180,24 +180,24 @@ export class ApiServer implements AsyncDisposable {
     this.#server.closeAllConnections();
   }
 
-  /** Sends each watch that wants bookmarks one now. */
+  /** Sends a bookmark to each watch with bookmarks. */
   sendBookmarks(): void {
     for (const watch of this.#watches) watch.sendBookmark();
   }
 
-  /** How many watches are open, of one kind or of all. */
+  /** Returns the number of open watches, of one kind or of all. */
   watching(kind?: Kind): number {
     return [...this.#watches].filter((watch) => !kind || watch.kind === kind).length;
   }
 
-  /** The requests since the last call, the last thousand of them. */
+  /** Returns the requests since the last call, at most a thousand. */
   takeRequests(): readonly SeenRequest[] {
     const seen = this.#seen;
     this.#seen = [];
     return seen;
   }
 
-  /** Refuses connections and breaks those that are open; objects stay. */
+  /** Breaks all connections and refuses new ones. Objects stay. */
   async stop(): Promise<void> {
     if (!this.#server.listening) return;
     const closed = once(this.#server, 'close');
@@ -206,7 +206,7 @@ export class ApiServer implements AsyncDisposable {
     await closed;
   }
 
-  /** Listens again, at the same port. */
+  /** Listens again on the same port. */
   async resume(): Promise<void> {
     const { host = '127.0.0.1', port = 0 } = this.#options;
     this.#server.listen(this.#port || port, host);
@@ -239,7 +239,7 @@ export class ApiServer implements AsyncDisposable {
     if (fault?.delayMs) await new Promise((resolve) => setTimeout(resolve, fault.delayMs));
     if (response.destroyed) return;
     response.setHeader('content-type', 'application/json');
-    // Go doesn't say over HTTP/1.1 what is understood.
+    // As Go, without Accept headers over HTTP/1.1.
     response.removeHeader('connection');
     if (fault?.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter);
     try {

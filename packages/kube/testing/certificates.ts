@@ -21,7 +21,7 @@ export interface CertificateOptions {
 
 const hourMs = 3_600_000;
 
-/** An authority of a test's own. Certificates are valid for an hour unless said otherwise. */
+/** A CA of a test. By default its certificates are valid for an hour. */
 export class CertificateAuthority {
   /** Its own certificate, as PEM. */
   readonly cert: string;
@@ -30,7 +30,7 @@ export class CertificateAuthority {
 
   constructor(name = 'test authority') {
     const { privateKey, publicKey } = newKey();
-    // Its name is all that certificates say of their issuer, so two authorities must differ in it.
+    // Certificates identify their issuer by its name, so two CAs must have different names.
     this.#name = distinguishedName(`${name} ${randomBytes(4).toString('hex')}`, []);
     this.#key = privateKey;
     const extensions = [
@@ -40,7 +40,7 @@ export class CertificateAuthority {
     this.cert = this.#sign(this.#name, publicKey, extensions, {});
   }
 
-  /** A certificate for servers and clients alike, and its new key. */
+  /** Issues a certificate for servers and clients, with a new key. */
   issue(options: CertificateOptions): KeyPair {
     const { privateKey, publicKey } = newKey();
     const extensions = [

@@ -1,12 +1,12 @@
 import type { WrittenObject } from './object-store.ts';
 
-// Objects as a cluster has them that people deploy to with Helm: with managedFields, annotations and
-// long names, because that is what a client has to read past. About 1.6 KB each.
+// Objects as Helm deploys them, with managedFields, annotations and long names, which a client must skip.
+// They have about 1.6 KB each.
 
 export interface EndpointsOptions {
   /** Pods behind the service; default 2. */
   readonly endpoints?: number;
-  /** Counted up, it gives the pods other addresses. */
+  /** Each number gives the pods other addresses. */
   readonly generation?: number;
 }
 

@@ -3,7 +3,7 @@ import { encodeUtf8 } from '@heddle/sys';
 import type { ResponseHandlers } from '../src/api-request.ts';
 import { ConnectionError, type KubeError, StatusError } from '../src/errors.ts';
 
-/** A request that a test answers by hand. */
+/** A request to which the test responds. */
 export class FakeRequest implements Disposable {
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
@@ -61,7 +61,7 @@ export class FakeRequest implements Disposable {
   }
 }
 
-/** A client whose requests wait for the test to answer them. */
+/** A client whose requests wait for a response of the test. */
 export class FakeClient {
   server = 'https://api.example:6443';
   readonly requests: FakeRequest[] = [];
@@ -72,7 +72,7 @@ export class FakeClient {
     return request;
   }
 
-  /** The newest request, which must be under way. */
+  /** The newest request, which must be in progress. */
   get request(): FakeRequest {
     const request = this.requests.at(-1);
     assert.ok(request && !request.isOver, 'no request is under way');

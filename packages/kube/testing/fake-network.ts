@@ -10,7 +10,7 @@ import {
   type TlsOptions,
 } from '@heddle/sys';
 
-/** A stream whose other end is the test. */
+/** A stream with the test at its other end. */
 export class FakeStream implements ByteStream {
   readonly #options: ByteStreamOptions;
   #written = '';
@@ -53,7 +53,7 @@ export class FakeStream implements ByteStream {
     return this;
   }
 
-  /** What was written since this was asked last. */
+  /** Returns the bytes written since the last call. */
   written(): string {
     const text = this.#written;
     this.#written = '';
@@ -70,7 +70,7 @@ export class FakeStream implements ByteStream {
   }
 }
 
-/** Time and streams that move only when told. */
+/** A clock and streams that the test controls. */
 export class FakeNetwork {
   readonly time = new VirtualTime();
   readonly streams: FakeStream[] = [];

@@ -1,27 +1,27 @@
 import type { ServerResponse } from 'node:http';
 import type { Kind } from './object-store.ts';
 
-/** What a client does; a streaming list is a watch. */
+/** The kind of a request. A streaming list is a watch. */
 export type Verb = 'get' | 'list' | 'watch';
 
 /**
- * Something that goes wrong with certain requests. Plain data, so that it can be told to a server
- * in another process. Counts of bytes are bytes of the body, before chunked encoding.
+ * A fault of some requests. It is plain data for a server in another process. Numbers of bytes refer to the
+ * body before chunked encoding.
  */
 export interface Fault {
-  /** Which requests it concerns; absent: all. */
+  /** The requests that it applies to; absent: all. */
   readonly verb?: Verb;
   readonly kind?: Kind;
-  /** Concerns only streaming lists. */
+  /** Whether it applies to streaming lists only. */
   readonly isStreamingList?: boolean;
-  /** Lets so many of them pass first. */
+  /** The number of these requests before the first one with the fault. */
   readonly skip?: number;
-  /** How many requests it then spoils; default 1. */
+  /** The number of requests with the fault; default 1. */
   readonly times?: number;
 
-  /** Waits before it answers. */
+  /** The delay of the response in milliseconds. */
   readonly delayMs?: number;
-  /** Answers with this status (and a Status object) instead of the data. */
+  /** The status code of the response, which then has a Status object and no data. */
   readonly status?: number;
   /** Header Retry-After: seconds or a date. */
   readonly retryAfter?: string;
@@ -31,9 +31,9 @@ export interface Fault {
   readonly cutAfter?: number;
   /** Sends nothing more after so many bytes, and keeps the connection open. */
   readonly silentAfter?: number;
-  /** Ends the body in good order after so many bytes. */
+  /** Ends the body regularly after so many bytes. */
   readonly endAfter?: number;
-  /** A watch that resumes is sent so many of the changes again that it has seen. */
+  /** Sends a resumed watch so many of its last changes again. */
   readonly replay?: number;
   /** A streaming list begins with the last object. */
   readonly reverse?: boolean;
@@ -45,7 +45,7 @@ export interface Fault {
   readonly pieceBytes?: number;
 }
 
-/** Faults still to come. */
+/** The script of faults. */
 export class Script {
   #faults: { fault: Fault; skip: number; times: number }[] = [];
 
@@ -59,7 +59,7 @@ export class Script {
     this.#faults = [];
   }
 
-  /** The fault that this request suffers, used up by that. The first that concerns it counts. */
+  /** Returns the first fault that applies to a request, and counts it. */
   next(verb: Verb, kind: Kind | undefined, isStreamingList: boolean): Fault | undefined {
     for (const entry of this.#faults) {
       const { fault } = entry;
@@ -74,13 +74,13 @@ export class Script {
   }
 }
 
-/** The body of an answer, spoilt as a fault wants it. */
+/** The body of a response, with a fault. */
 export class Body {
   readonly #response: ServerResponse;
   readonly #fault: Fault;
   #written = 0;
   #garbageDue: boolean;
-  /** Nothing more goes out: cut, silent, ended or gone. */
+  /** Whether nothing more is sent: the body is cut, silent or ended. */
   #over = false;
   #onRoom = () => {};
 
@@ -118,7 +118,7 @@ export class Body {
     });
   }
 
-  /** Writes all there is, and ends. As Go does it, a short one comes with its length. */
+  /** Writes the rest and ends. As in Go, a short body has its length. */
   async whole(bytes: Buffer): Promise<void> {
     const isSpoilt = Object.keys(this.#fault).some((name) => /After$|^garbage$|^pieceB/.test(name));
     if (bytes.length <= 2048 && !isSpoilt) this.#response.setHeader('content-length', bytes.length);
@@ -141,7 +141,7 @@ export class Body {
     return room;
   }
 
-  /** Whether a limit falls into these bytes; what comes before it is sent. */
+  /** Returns whether a limit is within these bytes, and sends those before it. */
   #limit(bytes: Buffer): boolean {
     const { cutAfter, silentAfter, endAfter } = this.#fault;
     const limit = cutAfter ?? silentAfter ?? endAfter;

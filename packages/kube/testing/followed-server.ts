@@ -20,13 +20,13 @@ export interface FollowOptions {
   readonly kind?: Kind;
   readonly labelSelector?: string;
   readonly ca?: string;
-  /** Asked for whenever credentials are needed; default: none. */
+  /** Returns the credentials; default: none. */
   readonly token?: () => string;
-  /** What of a second a second of the client's timers takes; default 1. */
+  /** The duration of a second of the client's timers; default 1 s. */
   readonly haste?: number;
 }
 
-/** A Platform whose timers and clock are in haste: waits of seconds take milliseconds. */
+/** A Platform with a fast clock and timers: seconds take milliseconds. */
 export function hastyPlatform(haste: number): Platform {
   const platform = nodePlatform(() => {});
   return {
@@ -36,7 +36,7 @@ export function hastyPlatform(haste: number): Platform {
   };
 }
 
-/** Access to a test's server. */
+/** The access to the server of a test. */
 export function accessTo(url: string, { ca, token }: FollowOptions): ClusterAccess {
   const server = parseServer(url);
   assert.ok(typeof server === 'object', String(server));
@@ -57,11 +57,11 @@ export function accessTo(url: string, { ca, token }: FollowOptions): ClusterAcce
   };
 }
 
-/** A client that follows a kind at a server, over real sockets, and what it was told. */
+/** A client that watches a kind of objects over real sockets, with its reported changes. */
 export class FollowedServer implements Disposable {
   readonly view = new Map<string, Seen>();
   readonly states: WatchState[] = [];
-  /** Keys of what was told, in order. */
+  /** The keys of reported changes, in order. */
   readonly changes: string[] = [];
   /** Numbers of changes of each call. */
   readonly calls: number[] = [];
@@ -99,7 +99,7 @@ export class FollowedServer implements Disposable {
     });
   }
 
-  /** Waits until what was told is what the server has. */
+  /** Waits until the reported objects are those of the server. */
   async untilEqual(what: string): Promise<void> {
     const wanted = () =>
       new Map(this.#server.objects(this.#kind).map(({ key, version }) => [key, version]));

@@ -10,12 +10,12 @@ import type { Server as ApiServer } from '../src/server.ts';
 import { CertificateAuthority } from './certificates.ts';
 
 export const platform = nodePlatform(() => {});
-/** Who signs what the servers of these tests show, unless said otherwise. */
+/** The default CA of the servers' certificates. */
 export const authority = new CertificateAuthority();
 export const hosts = ['127.0.0.1', '::1', 'localhost', 'kubernetes.default.svc'];
 export const served = authority.issue({ name: 'kube-apiserver', hosts });
 
-/** Starts a server on a free port, which ends with the test, with all its connections. */
+/** Starts a server on a free port. It ends with the test, with all its connections. */
 export async function start(
   t: TestContext,
   server: Server,
@@ -36,11 +36,11 @@ export async function start(
 }
 
 export interface AccessParts extends Partial<Omit<ClusterAccess, 'credentials'>> {
-  /** In turn: the next one when the last was refused. */
+  /** The credentials in order: the next one after the last was refused. */
   readonly credentials?: readonly Credentials[];
 }
 
-/** Access to these servers, which are trusted if they are by `authority`. */
+/** The access to these servers, which trusts certificates of `authority`. */
 export function accessTo(
   server: ApiServer | readonly ApiServer[],
   parts: AccessParts = {},

@@ -7,14 +7,14 @@ const mostSnapshots = 16;
 const batchBytes = 64 << 10;
 
 interface ContinueToken {
-  /** -1: whatever version the rest has (an inconsistent list). */
+  /** -1: the version of the rest (an inconsistent list). */
   readonly version: number;
   readonly start: string;
 }
 
 /**
- * Answers a list, whole or a page. Pages that follow see the state of the first one as long as
- * `snapshots` has it, as etcd does until it is compacted. Throws StatusError.
+ * Responds to a list or a page of it. Later pages have the state of the first one while `snapshots` has it, as
+ * etcd until its compaction. Throws StatusError.
  */
 export async function answerList(
   store: ObjectStore,

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Labels, SelectableFields } from './selectors.ts';
 
-// The part of the scripted API server that stands for etcd and the watch cache: objects, one global
-// counter of versions, and a history of bounded length.
+// The store of the test API server, in place of etcd and the watch cache: objects, a global counter of
+// versions, and a history of limited length.
 
 export type Kind = 'Service' | 'EndpointSlice' | 'Node' | 'Pod';
 
@@ -27,7 +27,7 @@ export const kinds: Readonly<Record<Kind, KindTraits>> = {
   },
 };
 
-/** An object as a test or a manifest writes it. */
+/** An object from a test or a manifest. */
 export interface WrittenObject {
   readonly kind: string;
   readonly metadata: {
@@ -47,7 +47,7 @@ export interface StoredObject {
   readonly namespace: string;
   readonly name: string;
   readonly labels: Labels;
-  /** What field selectors may ask for. */
+  /** The fields for field selectors. */
   readonly fields: SelectableFields;
   readonly version: number;
   /** JSON with kind and apiVersion in front. */
@@ -63,7 +63,7 @@ export interface StoreEvent {
   readonly after: StoredObject | undefined;
 }
 
-/** Objects with their versions. Every change is announced to `listeners` as it is made. */
+/** Objects with their versions. `listeners` are called for every change. */
 export class ObjectStore {
   readonly #objects: Readonly<Record<Kind, Map<string, StoredObject>>> = {
     Service: new Map(),
@@ -114,7 +114,7 @@ export class ObjectStore {
     };
     const head = `{"kind":"${kind}","apiVersion":"${traits.apiVersion}",`;
     const json = Buffer.from(head + goJson(whole).slice(1));
-    // The first byte of the item is the comma's place: overwritten only in this view's own copy.
+    // The first byte of the item is the place of the comma.
     const item = Buffer.from(json.subarray(head.length - 1));
     item[0] = 0x7b;
     const labels = (object.metadata.labels ?? {}) as Labels;
@@ -148,7 +148,7 @@ export class ObjectStore {
     );
   }
 
-  /** Changes after `version`, or undefined when they are forgotten. */
+  /** Returns the changes after `version`, or undefined when the history does not have them. */
   since(version: number): readonly StoreEvent[] | undefined {
     if (version < this.#compacted) return undefined;
     let from = this.#history.length;
@@ -156,13 +156,13 @@ export class ObjectStore {
     return this.#history.slice(from);
   }
 
-  /** Forgets the history: watches from older versions get 410. */
+  /** Removes the history: watches from older versions get 410. */
   compact(): void {
     this.#history = [];
     this.#compacted = this.#version;
   }
 
-  /** Lets versions pass that no object here has, as objects of other kinds make them. */
+  /** Skips versions, which objects of other kinds would have. */
   skipVersions(count: number): void {
     this.#version += count;
   }
@@ -195,7 +195,7 @@ function fieldsOf(
   };
 }
 
-/** The same object at the version of its removal, as a DELETED event shows it. */
+/** Returns the object with the version of its removal, for a DELETED event. */
 export function atVersion(object: StoredObject, version: number): StoredObject {
   const json = Buffer.from(
     object.json
@@ -223,7 +223,7 @@ function withoutUndefined(fields: Readonly<Record<string, unknown>>) {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
-/** Go's encoder writes these characters as escapes, so that JSON can stand in HTML. */
+/** The characters that Go's encoder escapes for HTML. */
 function goJson(value: unknown): string {
   const escapes: Record<string, string> = { '<': '\\u003c', '>': '\\u003e', '&': '\\u0026' };
   return JSON.stringify(value).replace(/[<>&]/g, (character) => escapes[character]!);

@@ -1,7 +1,7 @@
 import type { ApiClient, KubeError } from '@heddle/kube';
 import { decodeUtf8 } from '@heddle/sys';
 
-/** How a request ended. */
+/** The end of a request. */
 export interface Answer {
   readonly status?: number;
   readonly headers?: ReadonlyMap<string, string>;
@@ -9,7 +9,7 @@ export interface Answer {
   readonly error?: KubeError;
 }
 
-/** Asks for `path` and waits for the end of the answer. */
+/** Requests `path` and waits for the end of the response. */
 export function ask(client: Pick<ApiClient, 'get'>, path: string): Promise<Answer> {
   return new Promise((resolve) => {
     let head: Pick<Answer, 'status' | 'headers'> = {};

@@ -1,10 +1,10 @@
-// Label selectors and field selectors as a Kubernetes API server understands them
+// Label selectors and field selectors of the Kubernetes API
 // (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#api).
 
 export type Labels = Readonly<Record<string, string>>;
 export type LabelSelector = (labels: Labels) => boolean;
 
-/** What a field selector may ask for, by kind of object. */
+/** The fields of field selectors by kind of object. */
 export type SelectableFields = Readonly<Record<string, string>>;
 export type FieldSelector = (fields: SelectableFields) => boolean;
 
@@ -13,7 +13,7 @@ const selectable: Readonly<Record<string, readonly string[]>> = {
   Pod: [...everyKind, 'spec.nodeName', 'status.phase'],
 };
 
-/** A selector that the server answers with 400 Bad Request. */
+/** A selector for which the server responds with 400 Bad Request. */
 export class SelectorError extends Error {}
 
 /** `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`, joined with commas. */

@@ -1,9 +1,9 @@
-/** An answer that is a Status object (meta/v1) with a failure. */
+/** A response with a Status object (meta/v1) of a failure. */
 export class StatusError extends Error {
   readonly code: number;
   readonly reason: string;
   readonly details: Readonly<Record<string, unknown>> | undefined;
-  /** A token for what a failed list could still give. */
+  /** A token with which an expired list can continue. */
   readonly continueToken: string | undefined;
 
   constructor(
@@ -33,12 +33,12 @@ export function statusObject({ code, reason, message, details, continueToken }: 
   };
 }
 
-/** 410: the version is no longer known. */
+/** 410: the version has expired. */
 export function expired(message: string, continueToken?: string): StatusError {
   return new StatusError(410, 'Expired', message, continueToken ? { continueToken } : {});
 }
 
-/** 504: the server's cache is not there yet. */
+/** 504: the server's cache is not ready. */
 export function tooLargeVersion(wanted: number, current: number): StatusError {
   return new StatusError(
     504,
@@ -53,7 +53,7 @@ export function tooLargeVersion(wanted: number, current: number): StatusError {
   );
 }
 
-/** 422 with the field that is wrong. */
+/** 422 with the invalid field. */
 export function invalid(field: string, message: string): StatusError {
   return new StatusError(422, 'Invalid', `ListOptions.meta.k8s.io "" is invalid: ${message}`, {
     details: { group: 'meta.k8s.io', kind: 'ListOptions', causes: [{ field, message }] },

@@ -27,7 +27,7 @@ export class Watch {
   readonly #selection: Selection;
   readonly #bookmarkMs: number;
   readonly #fault: Fault;
-  /** Version from which the client resumes; 0: it does not. */
+  /** The version from which the client resumes; 0: it does not resume. */
   readonly #from: number;
   readonly #wantsBookmarks: boolean;
   readonly #queue: Buffer[] = [];
@@ -72,14 +72,14 @@ export class Watch {
     this.#from = Number(version);
   }
 
-  /** Sends what the client wants to begin with, and each change from then on. */
+  /** Sends the initial objects if requested, and each change from then on. */
   start(body: Body): void {
     this.#body = body;
     const { query } = this.#selection;
     const version = query.get('resourceVersion') ?? '';
     const streaming = isTrue(query.get('sendInitialEvents'));
     if (streaming && this.#from > this.#store.version) {
-      // After it has waited 3 s for its cache.
+      // The server waits 3 s for its cache.
       this.#fail(tooLargeVersion(this.#from, this.#store.version));
       return;
     }
@@ -123,7 +123,7 @@ export class Watch {
     this.#flush(false);
   }
 
-  /** Ends the answer in good order. */
+  /** Ends the response regularly. */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -132,12 +132,12 @@ export class Watch {
     this.#flush(true);
   }
 
-  /** A watch from a version that is yet to come hears nothing of what is before it, not even an error. */
+  /** A watch from a future version gets nothing before that version, not even an error. */
   #hear(event: StoreEvent): void {
     if (event.version > this.#from && this.#translate(event)) this.#flush(false);
   }
 
-  /** What a change means to this watch: an object that stops matching is deleted for it. */
+  /** Returns the event of a change for this watch: an object that stops matching is deleted. */
   #translate({ kind, before, after, version }: StoreEvent): boolean {
     if (kind !== this.kind) return false;
     const { matches } = this.#selection;
@@ -148,7 +148,7 @@ export class Watch {
     return is || was;
   }
 
-  /** The head of the answer has been sent: what is wrong comes as an event. */
+  /** Sends an error as an event, because the head of the response has been sent. */
   #fail(error: StatusError): void {
     this.#queue.push(...eventLine('ERROR', Buffer.from(JSON.stringify(statusObject(error)))));
     this.#ended = true;
@@ -175,7 +175,7 @@ export class Watch {
     this.#queue.push(...eventLine('BOOKMARK', Buffer.from(JSON.stringify(object))));
   }
 
-  /** Writes what is queued; at most one writer at a time, so that the order stays. */
+  /** Writes the queue. One writer at a time keeps the order. */
   #flush(last: boolean): void {
     const body = this.#body;
     if (!body || this.#writing) return;
@@ -198,7 +198,7 @@ export class Watch {
   }
 }
 
-/** In pieces: an initial list is written in large batches, and copied only once. */
+/** A queue in pieces: an initial list is written in large batches and copied once. */
 function eventLine(type: EventType | 'BOOKMARK' | 'ERROR', object: Buffer): Buffer[] {
   return [eventStart[type], object, lineEnd];
 }

@@ -1,11 +1,11 @@
 /**
- * Things that are released together, the last one first. Node.js 22 and the static runtime lack
+ * Disposables that are released together, the last one first. Node.js 22 and the static runtime lack
  * DisposableStack.
  */
 export class Disposal implements Disposable {
   readonly #parts: Disposable[] = [];
 
-  /** Releases `part` with the others. */
+  /** Adds `part`, which is released with the others, and returns it. */
   use<Part extends Disposable>(part: Part): Part {
     this.#parts.push(part);
     return part;
@@ -25,7 +25,7 @@ export class Disposal implements Disposable {
   }
 }
 
-/** Returns what `make` makes. When it throws, what it has put into the Disposal is released. */
+/** Returns the result of `make`. When it throws, everything that it added to the Disposal is released. */
 export function allOrNothing<Made>(make: (opened: Disposal) => Made): Made {
   const opened = new Disposal();
   try {

@@ -4,14 +4,14 @@ import { errno, errnoNames, errnoText } from './errno.ts';
 import { checked, SysError } from './errors.ts';
 
 describe('SysError', () => {
-  test('names what failed, the reason in words and the errno, and gives no advice of its own', () => {
+  test('SysError names what failed, the reason in words and the errno, and has no hint of its own', () => {
     const error = new SysError('openat', errno.EPERM, 'open /etc/shadow');
     assert.equal(error.message, 'open /etc/shadow: operation not permitted (EPERM)');
     assert.deepEqual([error.code, error.errno, error.syscall], ['EPERM', 1, 'openat']);
     assert.equal('cause' in error, false);
   });
 
-  test('takes words and a hint from the caller that knows', () => {
+  test('SysError has the words and the hint of its caller', () => {
     const error = new SysError('bpf', errno.E2BIG, 'update map x', {
       words: 'the map is full',
       hint: 'make it larger',
@@ -19,7 +19,7 @@ describe('SysError', () => {
     assert.equal(error.message, 'update map x: the map is full (E2BIG); make it larger');
   });
 
-  test('about something larger keeps code, words and hint, and has the first error as its cause', () => {
+  test('about() keeps code, words and hint, and has the first error as its cause', () => {
     const options = { words: 'not a cgroup', hint: 'use another' };
     const first = new SysError('bpf', errno.EBADF, 'create link', options);
     const second = first.about('attach program p');
@@ -28,7 +28,7 @@ describe('SysError', () => {
     assert.equal(second.about('start').message, 'start: not a cgroup (EBADF); use another');
   });
 
-  test('has the number of an errno that it does not know', () => {
+  test('SysError has the number of an unknown errno', () => {
     const error = new SysError('read', 4000, 'read x');
     assert.equal(error.message, 'read x: unknown error (errno 4000)');
     assert.equal(error.code, 'errno 4000');

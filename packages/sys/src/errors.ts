@@ -42,14 +42,14 @@ export class SysError extends Error {
     this.#words = words;
   }
 
-  /** Returns the same failure as an error about `what`, which names more; this one is its cause. */
+  /** Returns an error about `what`, with the same code, words and hint. This one is its cause. */
   about(what: string): SysError {
     const options = { words: this.#words, hint: this.hint, cause: this };
     return new SysError(this.syscall, this.errno, what, options);
   }
 }
 
-/** The kernel or this build lacks a feature; `since` names the kernel version that has it. */
+/** The kernel or this build lacks a feature. `since` is the first kernel version with it. */
 export class NotSupported extends Error {
   override readonly name = 'NotSupported';
   readonly feature: string;
@@ -66,8 +66,8 @@ export class NotSupported extends Error {
 export type Remedies = Readonly<Partial<Record<keyof typeof errno, string>>>;
 
 /**
- * Returns the result of a system call. When it is -errno, throws the SysError that it stands for,
- * with the remedy for that code if there is one.
+ * Returns the result of a system call. Throws SysError if it is -errno, with the remedy for that code if
+ * there is one.
  */
 export function checked(
   syscall: string,
@@ -80,11 +80,11 @@ export function checked(
   throw new SysError(syscall, -result, what, { hint });
 }
 
-/** A host's name has no address, or could not be looked up. */
+/** The name of a host has no address, or the lookup failed. */
 export class LookupError extends Error {
   override readonly name = 'LookupError';
   readonly host: string;
-  /** As getaddrinfo(3) has it: ENOTFOUND for no such name, EAI_AGAIN for no answer. */
+  /** The code of getaddrinfo(3): ENOTFOUND for an unknown name, EAI_AGAIN for no response. */
   readonly code: string;
 
   constructor(host: string, code: string) {
@@ -95,13 +95,14 @@ export class LookupError extends Error {
 }
 
 /**
- * Why TLS failed: the server's certificate is by nobody that is trusted, is for other names, is out of
- * its time; the own certificate or key, or a CA, cannot be used; or TLS itself failed, which
- * includes a server that doesn't accept the client's certificate.
+ * The reason of a TLS failure: the server's certificate was issued by an unknown CA (`untrusted`), is for
+ * other names (`name`), has expired or is not yet valid (`time`); the client's certificate, its key or a CA
+ * can't be used (`material`); or the handshake failed, e.g. because the server refused the client's
+ * certificate (`handshake`).
  */
 export type TlsFailure = 'untrusted' | 'name' | 'time' | 'material' | 'handshake';
 
-/** TLS could not be started, or broke. */
+/** TLS could not be started, or failed later. */
 export class TlsError extends Error {
   override readonly name = 'TlsError';
   readonly failure: TlsFailure;

@@ -5,7 +5,7 @@ import { nodePlatform } from './node/platform.ts';
 
 const platform = nodePlatform();
 
-test('a closed file throws, and the file that has its descriptor since stays open', () => {
+test('a closed file throws, and the file that has its descriptor now stays open', () => {
   const first = openFile(platform, '/dev/null');
   const { fd } = first;
   first[Symbol.dispose]();

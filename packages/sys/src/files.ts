@@ -4,7 +4,7 @@ import type { Platform } from './platform.ts';
 import { syscallNumbers } from './syscalls.ts';
 import { decodeCString, encodeCString } from './utf8.ts';
 
-// The few file operations that the core needs, over plain system calls (linux/fcntl.h).
+// The file operations of the portable core, by system calls (linux/fcntl.h).
 const AT_FDCWD = -100;
 const AT_REMOVEDIR = 0x200;
 const AT_EMPTY_PATH = 0x1000;
@@ -73,10 +73,10 @@ export function closeFd(platform: Platform, fd: number): void {
   platform.syscall(syscallNumbers(platform).close, fd);
 }
 
-/** Where files are read to first: a buffer for each would be garbage of many times their size. */
+/** The buffer for the first read of each file: a new one each time would be garbage of many times its size. */
 const scratch = new Uint8Array(65536);
 
-/** Reads what `fd` has, to its end. Throws SysError, EFBIG for more than `most` bytes. */
+/** Reads the file behind `fd` up to its end. Throws SysError (EFBIG for more than `most` bytes). */
 export function readToEnd(
   platform: Platform,
   fd: number,
@@ -101,13 +101,13 @@ export function readToEnd(
   }
 }
 
-/** Content of a file. Throws SysError. */
+/** Returns the content of a file. Throws SysError. */
 export function readFile(platform: Platform, path: string): Uint8Array {
   using file = openFile(platform, path);
   return readToEnd(platform, file.fd, `read ${path}`);
 }
 
-/** Replaces (or writes in place, for kernel files) the content of a file. Throws SysError. */
+/** Truncates and writes a file, which is created if it is missing. Throws SysError. */
 export function writeFile(platform: Platform, path: string, bytes: Uint8Array, mode = 0o600): void {
   const nr = syscallNumbers(platform);
   using file = openFile(platform, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
@@ -123,7 +123,7 @@ export interface DirectoryEntry {
   readonly kind: 'file' | 'directory' | 'link' | 'other';
 }
 
-/** Entries of a directory without `.` and `..`, in the order the kernel gives. Throws SysError. */
+/** Returns the entries of a directory without `.` and `..`, in the kernel's order. Throws SysError. */
 export function readDirectory(platform: Platform, path: string): DirectoryEntry[] {
   const nr = syscallNumbers(platform);
   using directory = openFile(platform, path, O_RDONLY | O_DIRECTORY);
@@ -149,7 +149,7 @@ export function readDirectory(platform: Platform, path: string): DirectoryEntry[
   }
 }
 
-/** Makes a directory and its missing parents; one that exists is fine. Throws SysError. */
+/** Makes a directory and its missing parents. An existing one is no error. Throws SysError. */
 export function makeDirectory(platform: Platform, path: string, mode = 0o700): void {
   const nr = syscallNumbers(platform);
   const result = platform.syscall(nr.mkdirat, AT_FDCWD, encodeCString(path), mode);
@@ -169,12 +169,12 @@ export function makeDirectory(platform: Platform, path: string, mode = 0o700): v
   checked('mkdirat', result, `make ${path}`);
 }
 
-/** Removes a file or pin; a missing one is fine. Throws SysError. */
+/** Removes a file or pin. A missing one is no error. Throws SysError. */
 export function removeFile(platform: Platform, path: string): void {
   removeAt(platform, path, 0);
 }
 
-/** Removes an empty directory; a missing one is fine. Throws SysError. */
+/** Removes an empty directory. A missing one is no error. Throws SysError. */
 export function removeDirectory(platform: Platform, path: string): void {
   removeAt(platform, path, AT_REMOVEDIR);
 }
@@ -189,7 +189,7 @@ function removeAt(platform: Platform, path: string, flags: number): void {
   if (result !== -errno.ENOENT) checked('unlinkat', result, `remove ${path}`);
 }
 
-/** Renames, replacing the target if there is one. Throws SysError. */
+/** Renames a file or directory and replaces the target if there is one. Throws SysError. */
 export function renamePath(platform: Platform, from: string, to: string): void {
   const nr = syscallNumbers(platform);
   checked(
@@ -199,7 +199,7 @@ export function renamePath(platform: Platform, from: string, to: string): void {
   );
 }
 
-/** True when something exists at `path`. Throws SysError when that can't be found out. */
+/** Returns whether `path` exists. Throws SysError when that is unknown, e.g. without permission. */
 export function pathExists(platform: Platform, path: string): boolean {
   const nr = syscallNumbers(platform);
   const status = new Uint8Array(256);
@@ -213,9 +213,9 @@ export function pathExists(platform: Platform, path: string): boolean {
 export interface FileStatus {
   readonly kind: 'file' | 'folder' | 'link' | 'socket' | 'FIFO' | 'device';
   readonly size: number;
-  /** Names that the file has. */
+  /** The number of names (hard links) of the file. */
   readonly links: number;
-  /** Device and inode number together: no two things that exist at a time have the same. */
+  /** Device and inode number, which are unique among existing files. */
   readonly identity: string;
   /** The time of the last change of a file's content, or of a folder's entries. */
   readonly modifiedNs: bigint;
@@ -272,7 +272,7 @@ function statusAt(platform: Platform, fd: number, path: string, flags: number, w
   };
 }
 
-/** Inode number of what `fd` refers to; of a cgroup it is the cgroup's id. Throws SysError. */
+/** Returns the inode number of the file behind `fd`. That of a cgroup is its id. Throws SysError. */
 export function inodeOfFd(platform: Platform, fd: number): bigint {
   const status = new Uint8Array(256);
   const nr = syscallNumbers(platform);
@@ -281,7 +281,7 @@ export function inodeOfFd(platform: Platform, fd: number): bigint {
   return new DataView(status.buffer).getBigUint64(8, true);
 }
 
-/** Target of a symbolic link, e.g. `net:[4026531840]` of /proc/self/ns/net. Throws SysError. */
+/** Returns the target of a symbolic link, e.g. `net:[4026531840]` of /proc/self/ns/net. Throws SysError. */
 export function readLink(platform: Platform, path: string): string {
   const bytes = new Uint8Array(4096);
   const nr = syscallNumbers(platform);
@@ -293,7 +293,7 @@ export function readLink(platform: Platform, path: string): string {
   return decodeCString(bytes.subarray(0, length));
 }
 
-/** The file that this error is about is not there. */
+/** Whether the error is a SysError for a missing file. */
 export function isMissing(error: unknown): boolean {
   return error instanceof SysError && error.code === 'ENOENT';
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { cidrContains, formatEndpoint, formatIp, isIpv4, parseCidr, parseIp } from './ip.ts';
 
-test('IPv4 is kept as ::ffff:a.b.c.d', () => {
+test('parseIp returns IPv4 as ::ffff:a.b.c.d', () => {
   const bytes = parseIp('10.96.0.1')!;
   assert.deepEqual([...bytes], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 96, 0, 1]);
   assert.equal(isIpv4(bytes), true);
@@ -11,11 +11,11 @@ test('IPv4 is kept as ::ffff:a.b.c.d', () => {
   assert.deepEqual(parseIp('::ffff:10.96.0.1'), bytes);
 });
 
-test('leading zeros in IPv4 are decimal', () => {
+test('parseIp reads leading zeros in IPv4 as decimal', () => {
   assert.equal(formatIp(parseIp('010.096.000.01')!), '10.96.0.1');
 });
 
-test('IPv6 is written as RFC 5952 wants it', () => {
+test('formatIp writes IPv6 by RFC 5952', () => {
   for (const [text, canonical] of [
     ['2001:DB8:0:0:1:0:0:1', '2001:db8::1:0:0:1'],
     ['fd00:0:0:1:0:0:0:1', 'fd00:0:0:1::1'],
@@ -28,7 +28,7 @@ test('IPv6 is written as RFC 5952 wants it', () => {
   }
 });
 
-test('what is no address is undefined', () => {
+test('parseIp returns undefined for other text', () => {
   for (const text of [
     '',
     '1.2.3',
@@ -47,7 +47,7 @@ test('what is no address is undefined', () => {
   }
 });
 
-test('any 16 bytes survive text', () => {
+test('parseIp reads what formatIp writes, for any 16 bytes', () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), (bytes) => {
       assert.deepEqual([...parseIp(formatIp(bytes))!], [...bytes]);
@@ -56,7 +56,7 @@ test('any 16 bytes survive text', () => {
   );
 });
 
-test('ranges contain what they should', () => {
+test('cidrContains compares the bits of the prefix', () => {
   const range = parseCidr('10.128.0.0/9')!;
   assert.equal(cidrContains(range, parseIp('10.200.1.1')!), true);
   assert.equal(cidrContains(range, parseIp('10.1.1.1')!), false);
@@ -66,7 +66,7 @@ test('ranges contain what they should', () => {
   assert.equal(parseCidr('10.0.0.0/x'), undefined);
 });
 
-test('endpoints are bracketed for IPv6', () => {
+test('formatEndpoint writes brackets for IPv6', () => {
   assert.equal(formatEndpoint('10.0.0.1', 80), '10.0.0.1:80');
   assert.equal(formatEndpoint('fd00::1', 80), '[fd00::1]:80');
 });

@@ -1,12 +1,12 @@
 /**
- * An IP address as Heddle keeps it everywhere: 16 bytes in network byte order; IPv4 is
- * `::ffff:a.b.c.d` (RFC 4291, 2.5.5.2).
+ * An IP address in Heddle: 16 bytes in network byte order. IPv4 is `::ffff:a.b.c.d` (RFC 4291,
+ * 2.5.5.2).
  */
 export type IpBytes = Uint8Array;
 
 /**
- * Reads an IPv4 or IPv6 address, or returns undefined. Leading zeros in IPv4 are read as decimal,
- * as Kubernetes' ParseIPSloppy does for stored objects. Zones (`%eth0`) are not addresses here.
+ * Reads an IPv4 or IPv6 address. Returns undefined for other text, also for addresses with a zone
+ * (`%eth0`). Leading zeros in IPv4 are decimal, as in Kubernetes' ParseIPSloppy.
  */
 export function parseIp(text: string): IpBytes | undefined {
   const bytes = new Uint8Array(16);
@@ -25,7 +25,7 @@ export function parseIp(text: string): IpBytes | undefined {
   return bytes;
 }
 
-/** Character by character: a cold start reads each address of the cluster. */
+/** Reads character by character, because a cold start reads each address of the cluster. */
 function readIpv4(text: string, into: Uint8Array | number[], offset: number): boolean {
   let part = 0;
   let value = 0;
@@ -67,7 +67,7 @@ export function isIpv4(bytes: IpBytes): boolean {
   return bytes[10] === 0xff && bytes[11] === 0xff;
 }
 
-/** Text of an address: dotted for IPv4, RFC 5952 for IPv6. */
+/** Returns the text of an address: dotted for IPv4, RFC 5952 for IPv6. */
 export function formatIp(bytes: IpBytes): string {
   if (isIpv4(bytes)) return `${bytes[12]}.${bytes[13]}.${bytes[14]}.${bytes[15]}`;
   const groups: number[] = [];
@@ -87,7 +87,7 @@ export function formatIp(bytes: IpBytes): string {
   return `${hex(groups.slice(0, zerosAt))}::${hex(groups.slice(zerosAt + zeros))}`;
 }
 
-/** `10.0.0.1:80` or `[fd00::1]:80`. `port` is in host order. */
+/** Returns `10.0.0.1:80` or `[fd00::1]:80`. `port` is in host order. */
 export function formatEndpoint(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
@@ -99,7 +99,7 @@ export interface Cidr {
   readonly prefixLength: number;
 }
 
-/** Reads `10.0.0.0/8`, `fd00::/8`, or a bare address (a range of one); undefined when malformed. */
+/** Reads `10.0.0.0/8`, `fd00::/8`, or a single address (a range of one). Returns undefined for other text. */
 export function parseCidr(text: string): Cidr | undefined {
   const [host, bits, ...rest] = text.split('/');
   const address = parseIp(host!);

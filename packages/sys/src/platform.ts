@@ -1,20 +1,20 @@
-/** What one system call takes: a number, an address, or bytes (their address is passed). */
+/** An argument of a system call: a number, an address, or bytes, whose address is passed. */
 export type SyscallArgument = number | bigint | Uint8Array;
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** Values that a log line may carry beside its message. */
+/** Values in a log line beside its message. */
 export type LogFields = { readonly [name: string]: unknown };
 
 export interface TlsOptions {
-  /** Certificates (PEM) that are trusted. Absent: those that the machine trusts. */
+  /** Trusted certificates (PEM). Absent: those of the system's trust store. */
   readonly ca?: string;
-  /** The client's own certificate and its key (PEM), both or none. */
+  /** The client's certificate and its key (PEM), both or none. */
   readonly cert?: string;
   readonly key?: string;
-  /** Name or IP address that the server's certificate must have. Absent: the stream's host. */
+  /** The name or IP address that the server's certificate must have. Absent: the stream's host. */
   readonly serverName?: string;
-  /** Accept whatever certificate the server has. */
+  /** Accepts any certificate of the server. */
   readonly insecureSkipVerify?: boolean;
 }
 
@@ -23,75 +23,75 @@ export interface ByteStreamOptions {
   readonly host: string;
   readonly port: number;
   /**
-   * Called with all addresses that the host stands for, in any form that parseIp reads, before the
-   * connection to one of them is made.
+   * Called with all addresses of the host, in a form that parseIp reads, before the connection to one of
+   * them is made.
    */
   readonly onAddresses?: (addresses: readonly string[]) => void;
   readonly onOpen: () => void;
-  /** What has come. The bytes belong to the receiver. */
+  /** Called with received bytes, which belong to the receiver. */
   readonly onData: (bytes: Uint8Array) => void;
   /**
-   * Called once, also when the connection could not be made; `error` is absent after a clean end.
-   * It is a SysError, LookupError or TlsError. Nothing is called after the stream was disposed.
+   * Called once at the end, also when the connection could not be made. `error` is a SysError, LookupError or
+   * TlsError, and absent after a regular end. Nothing is called after disposal.
    */
   readonly onClose: (error?: Error) => void;
 }
 
 /**
- * A byte stream to a server: TCP, probed after 30 s of silence and given up when ten probes, a second
- * apart, bring no answer.
+ * A byte stream to a server over TCP. Keepalive probes begin after 30 s of silence. After ten of them
+ * without a response, one each second, the stream ends.
  */
 export interface ByteStream extends Disposable {
-  /** Sends bytes, once open. They must not change afterwards. */
+  /** Sends bytes over the open stream. They must not change afterwards. */
   write(bytes: Uint8Array): void;
   /**
-   * Goes on in TLS 1.2 or newer, once open and before the server has sent what belongs to TLS. From
-   * `onSecure` on, `write` and `onData` are the plain text. A second call is TLS within TLS.
+   * Starts TLS 1.2 or newer over the open stream, before the server has sent bytes of it. From `onSecure`
+   * on, `write` and `onData` have the plain text. A second call starts TLS within TLS.
    */
   startTls(options: TlsOptions, onSecure: () => void): void;
 }
 
 export interface RunOptions {
-  /** A path, or a name that is looked up in PATH of `env`. No shell is involved. */
+  /** A path, or a name that is searched in PATH of `env`. There is no shell. */
   readonly command: string;
   readonly args: readonly string[];
-  /** All of its environment. */
+  /** The whole environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 export interface RunResult {
-  /** Absent when the command could not be started or was killed; then `error` says so. */
+  /** Absent when the command could not be started or was killed; then there is an `error`. */
   readonly exitCode?: number;
-  /** At most 1 MiB each; a command that writes more is killed. */
+  /** At most 1 MiB each. A command that writes more is killed. */
   readonly stdout: Uint8Array;
   readonly stderr: Uint8Array;
   readonly error?: Error;
 }
 
 /**
- * The only door from Heddle's portable core to the machine it runs on. Everything else that the
- * core uses is ES2023. The Node.js back end is in `node/`; a static binary brings its own.
+ * The interface of the portable core to the operating system. Everything else in the core is ES2023. The
+ * implementation for Node.js is in `node/`; the static binary has another one.
  */
 export interface Platform {
-  /** Which table of system call numbers applies. */
+  /** The architecture, which determines the numbers of system calls. */
   readonly arch: 'x64' | 'arm64';
-  /** Processors that a per-CPU map has a value for: the kernel's possible CPUs. */
+  /** The number of the kernel's possible CPUs, each of which has a value in per-CPU maps. */
   readonly possibleCpus: number;
   readonly pageSize: number;
 
   /**
-   * Makes a system call and returns its result, or -errno. Never throws for a failed call.
-   * Bytes stay where they are and alive during the call.
+   * Makes a system call and returns its result, or -errno. A failed call does not throw. Bytes are not moved
+   * or collected during the call.
    */
   syscall(number: number, ...args: readonly SyscallArgument[]): number;
 
   /**
-   * Address of the first byte, for structures that carry pointers. It is valid as long as the
-   * caller holds `bytes`. An empty array has address 0.
+   * Returns the address of the first byte, for structures with pointers. It is valid while the caller holds
+   * `bytes`. An empty array has address 0.
    */
   addressOf(bytes: Uint8Array): bigint;
 
-  /** Bytes of mapped memory at `address`, in place. The caller must not use them once unmapped. */
+  /** Returns the mapped memory at `address`, in place. The caller must not use it after munmap(2). */
   view(address: number | bigint, length: number): Uint8Array;
 
   /** Calls `ready` whenever `fd` is readable (level-triggered) until disposed. Keeps the process alive. */
@@ -100,19 +100,19 @@ export interface Platform {
   /** Calls `fire` once after `milliseconds` unless disposed. Keeps the process alive. */
   setTimer(milliseconds: number, fire: () => void): Disposable;
 
-  /** Nanoseconds of CLOCK_MONOTONIC, which is also the clock of bpf_ktime_get_ns(). */
+  /** Returns nanoseconds of CLOCK_MONOTONIC, which is also the clock of bpf_ktime_get_ns(). */
   monotonicNs(): bigint;
 
-  /** Milliseconds since 1970-01-01 UTC. */
+  /** Returns milliseconds since 1970-01-01 UTC. */
   wallTimeMs(): number;
 
-  /** Cryptographically strong random bytes. */
+  /** Returns cryptographically strong random bytes. */
   randomBytes(length: number): Uint8Array;
 
   /** Opens a byte stream to a server. */
   connect(options: ByteStreamOptions): ByteStream;
 
-  /** Runs a command without input; disposing kills it, and `onExit` is then not called. */
+  /** Runs a command without input. Disposal kills it, and `onExit` is then not called. */
   run(options: RunOptions, onExit: (result: RunResult) => void): Disposable;
 
   /** Writes one structured log line. */

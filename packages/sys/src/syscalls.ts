@@ -126,7 +126,7 @@ const numbers = {
 /** A system call that Heddle uses. */
 export type SyscallName = keyof (typeof numbers)['x64'];
 
-/** Numbers of the system calls on the platform's architecture. */
+/** Returns the numbers of the system calls on the platform's architecture. */
 export function syscallNumbers(
   platform: Pick<Platform, 'arch'>,
 ): Readonly<Record<SyscallName, number>> {

@@ -1,4 +1,4 @@
-/** The text without spaces and tabs around it. A regular expression for that takes quadratic time. */
+/** Returns the text without spaces and tabs around it. A regular expression would take quadratic time. */
 export function trimBlanks(text: string): string {
   let start = 0;
   let end = text.length;
@@ -7,7 +7,7 @@ export function trimBlanks(text: string): string {
   return text.slice(start, end);
 }
 
-/** The text without names and passwords in its URLs, also those that were not written as they must be. */
+/** Returns the text without names and passwords in its URLs, also in malformed ones. */
 export function withoutCredentials(text: string): string {
   if (!text.includes('@')) return text;
   return text
@@ -25,8 +25,8 @@ function isBlank(code: number): boolean {
 }
 
 /**
- * A copy of the text that stands alone. V8 keeps a text that was cut out of another as a window on the
- * whole (from 13 characters on), and one that was put together as a tree of its parts.
+ * Returns a copy of the text that refers to no other text. V8 keeps a substring of 13 or more characters as a
+ * reference to the whole text, and a concatenation as a tree of its parts.
  */
 export function ownText(text: string): string {
   if (text.length < 13) return text;

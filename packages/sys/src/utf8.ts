@@ -1,6 +1,6 @@
-// TextDecoder and TextEncoder are not part of ES2023, so the core brings its own.
+// TextDecoder and TextEncoder are not part of ES2023, so the portable core has its own codecs.
 
-/** Bytes of `text` in UTF-8; lone surrogates become U+FFFD. */
+/** Returns `text` in UTF-8. Lone surrogates become U+FFFD. */
 export function encodeUtf8(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length * 3);
   let at = 0;
@@ -36,7 +36,7 @@ export function encodeUtf8(text: string): Uint8Array {
 
 const chunk = 4096;
 
-/** Text of UTF-8 bytes; each malformed byte becomes U+FFFD. */
+/** Returns the text of UTF-8 bytes. Each malformed byte becomes U+FFFD. */
 export function decodeUtf8(bytes: Uint8Array): string {
   let text = '';
   const units: number[] = [];
@@ -86,13 +86,13 @@ function decodeSequence(bytes: Uint8Array, at: number, first: number) {
   return { code, length };
 }
 
-/** Text up to the first NUL, as C strings are kept in fixed fields. */
+/** Returns the text up to the first NUL, for C strings in fields of a fixed size. */
 export function decodeCString(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
   return decodeUtf8(end < 0 ? bytes : bytes.subarray(0, end));
 }
 
-/** Bytes of `text` with a closing NUL, as system calls want paths. */
+/** Returns `text` in UTF-8 with a closing NUL, for system calls. */
 export function encodeCString(text: string): Uint8Array {
   const body = encodeUtf8(text);
   const bytes = new Uint8Array(body.length + 1);

@@ -1,23 +1,23 @@
 import assert from 'node:assert/strict';
 
-/** The factor by which the larger input is larger. */
+/** The ratio of the sizes of the two inputs. */
 const factor = 8;
-/** Between the growth of linear work (8) and of quadratic work (64). */
+/** A growth between that of linear work (8) and of quadratic work (64). */
 const mostGrowth = 24;
-/** So that the clock's steps do not count. */
+/** The shortest measured time, well above the resolution of the clock. */
 const leastMs = 2;
 const mostTries = 20;
 
-/** Milliseconds that this process has had a processor: what others do on the machine does not count. */
+/** Returns the CPU time of this process in milliseconds, which excludes other processes. */
 function processorMs(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
 }
 
 /**
- * Asserts that the processor's time that `work` takes grows with the length of its input and not faster.
- * Inputs are made of a number of units. Compiling and collecting garbage only add to a time, so the least of
- * several times counts, and further times are taken for as long as the growth seems too great.
+ * Asserts that the CPU time of `work` is at most proportional to the length of its input. Inputs consist of a
+ * number of units. Compilation and garbage collection only add to a time, so the smallest of several times
+ * is used, and measurements are repeated while the growth seems too large.
  */
 export function assertLinear<Input>(
   what: string,
@@ -31,7 +31,7 @@ export function assertLinear<Input>(
     return (processorMs() - start) / times;
   };
   const [small, large] = [make(units), make(factor * units)];
-  // The compiler of the engine works now and not later.
+  // Compiles the code before the measurement.
   for (let i = 0; i < 3; i++) time(small, 1);
   const times = Math.max(factor, Math.ceil(leastMs / Math.max(time(small, 3), 0.000_01)));
   let [least, leastOfLarge] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];

@@ -63,7 +63,7 @@ function echo(socket: Socket): void {
   socket.pipe(socket);
 }
 
-test('bytes go both ways and a clean end has no error', async (t) => {
+test('a byte stream carries bytes both ways, and its regular end has no error', async (t) => {
   for (const host of ['127.0.0.1', '::1']) {
     const server = await listening(t, createServer(echo), host);
     const client = open(t, portOf(server), host);
@@ -83,7 +83,7 @@ test('bytes go both ways and a clean end has no error', async (t) => {
   assert.equal(await client.received(3), 'bye');
 });
 
-test('a silent connection is probed after 30 s', async (t) => {
+test('a silent connection has keepalive probes after 30 s', async (t) => {
   const server = await listening(t, createServer());
   const client = open(t, portOf(server));
   await client.opened;
@@ -99,7 +99,7 @@ test('a silent connection is probed after 30 s', async (t) => {
   assert.ok(seconds > 0 && seconds <= 31, String(seconds));
 });
 
-test('TLS starts in the middle of a stream, after plain text, and within TLS', async (t) => {
+test('TLS starts after plain text, and within TLS', async (t) => {
   const names: (string | false | null)[] = [];
   const secure = (socket: Socket, then: (socket: TLSSocket) => void) => {
     const wrapped = new TLSSocket(socket, {
@@ -140,7 +140,7 @@ test('TLS starts in the middle of a stream, after plain text, and within TLS', a
   assert.deepEqual(names, ['server.test', false], 'an address is never sent as a name');
 });
 
-test('a large text comes whole through TLS', async (t) => {
+test('TLS carries a large text completely', async (t) => {
   const text = 'abcdefghij'.repeat(300_000);
   const server = await listening(
     t,
@@ -153,7 +153,7 @@ test('a large text comes whole through TLS', async (t) => {
   assert.equal(await client.received(text.length), text);
 });
 
-test('what is wrong with a certificate is told apart', async (t) => {
+test('a TlsError has the kind of the failure of a certificate', async (t) => {
   const other = new CertificateAuthority();
   const day = 86_400_000;
   const expired = authority.issue({
@@ -169,8 +169,8 @@ test('what is wrong with a certificate is told apart', async (t) => {
     notAfter: new Date(Date.now() + 2 * day),
   });
   const tries = [
-    [certificate, { ca: other.cert }, 'untrusted', /not by a trusted authority/],
-    [certificate, {}, 'untrusted', /not by a trusted authority/],
+    [certificate, { ca: other.cert }, 'untrusted', /not issued by a trusted authority/],
+    [certificate, {}, 'untrusted', /not issued by a trusted authority/],
     [certificate, { ca: authority.cert, serverName: 'else.test' }, 'name', /DNS:server\.test/],
     [
       certificate,
@@ -210,7 +210,7 @@ test('what is wrong with a certificate is told apart', async (t) => {
   assert.equal(await client.received(6), 'anyway');
 });
 
-test('a client certificate is shown, and its refusal is a failed handshake', async (t) => {
+test('a client certificate is sent, and its refusal is a failed handshake', async (t) => {
   const options = { ...certificate, ca: authority.cert, requestCert: true };
   const server = await listening(
     t,
@@ -230,7 +230,7 @@ test('a client certificate is shown, and its refusal is a failed handshake', asy
   assert.match(error.message, /speak TLS with 127\.0\.0\.1:\d+: .*certificate required/i);
 });
 
-test('a server that speaks no TLS, or hangs up, fails the handshake', async (t) => {
+test('a server without TLS, or one that closes the connection, fails the handshake', async (t) => {
   for (const talk of [
     (socket: Socket) => void socket.end('HTTP/1.0 400 Bad Request\r\n\r\n'),
     (socket: Socket) => void socket.once('data', () => socket.end()),
@@ -245,7 +245,7 @@ test('a server that speaks no TLS, or hangs up, fails the handshake', async (t) 
   }
 });
 
-test('a connection that cannot be made says so with errno, a name with what the resolver said', async (t) => {
+test('a failed connection has its errno, and a failed lookup the code of the resolver', async (t) => {
   const server = await listening(t, createServer());
   const port = portOf(server);
   server.close();
@@ -258,7 +258,7 @@ test('a connection that cannot be made says so with errno, a name with what the 
   assert.match(unknown.message, /^look up no such name: /);
 });
 
-test('a reset in the middle is an error', async (t) => {
+test('a connection reset is an error', async (t) => {
   const server = await listening(
     t,
     createServer((socket) => {
@@ -273,7 +273,7 @@ test('a reset in the middle is an error', async (t) => {
   assert.ok(error instanceof SysError && error.code === 'ECONNRESET', String(error));
 });
 
-test('after it was disposed, a stream is silent and its socket gone', async (t) => {
+test('a disposed stream calls nothing and has closed its socket', async (t) => {
   const server = await listening(
     t,
     createServer((socket) => socket.write('unheard')),

@@ -7,8 +7,8 @@ import type { ByteStream, ByteStreamOptions, TlsOptions } from '../platform.ts';
 const keepAliveMs = 30_000;
 
 /**
- * Opens a byte stream (see ByteStream). node:net and node:tls are loaded at their first use: an agent
- * that reads a folder does without their 4 MiB.
+ * Opens a byte stream (see ByteStream). node:net and node:tls are loaded at their first use: an agent that
+ * reads a folder saves their 4 MiB.
  */
 export function openStream(options: ByteStreamOptions): ByteStream {
   const { host, port } = options;
@@ -54,7 +54,7 @@ export function openStream(options: ByteStreamOptions): ByteStream {
       try {
         const secure = wrapInTls(socket, tls, host);
         let certificate: PeerCertificate | undefined;
-        // Before Node.js has judged it and hung up: afterwards it can't be asked for.
+        // Before Node.js verifies it and closes the socket, after which it is not available.
         secure.prependListener('secure', () => {
           certificate = secure.getPeerCertificate();
         });
@@ -64,7 +64,7 @@ export function openStream(options: ByteStreamOptions): ByteStream {
         listen(secure, (error) => tlsError(error, host, port, certificate));
         socket = secure;
       } catch (error) {
-        // Not from within the call: whoever has called may not be ready to be called.
+        // Later, because the caller may not be ready for a call of `onClose` from within its own call.
         setImmediate(close, new TlsError('material', `use the certificates: ${text(error)}`));
       }
     },
@@ -75,7 +75,7 @@ export function openStream(options: ByteStreamOptions): ByteStream {
   };
 }
 
-/** The lookup of names that net.connect does by itself, which tells what it has found. */
+/** Returns the name lookup of net.connect, which also reports the addresses. */
 function lookup(onAddresses: (addresses: readonly string[]) => void): LookupFunction {
   const dns = process.getBuiltinModule('node:dns');
   return (name, options, callback) =>
@@ -93,7 +93,7 @@ function wrapInTls(socket: Socket, options: TlsOptions, host: string): TLSSocket
   const name = options.serverName ?? host;
   return connect({
     socket,
-    // What the certificate is compared with; the name that is sent must not be an address (RFC 6066).
+    // The certificate must be for this name. The server name that is sent must not be an address (RFC 6066).
     host: name,
     servername: isIP(name) === 0 ? name : undefined,
     ca: options.ca ?? getCACertificates?.('system'),
@@ -106,14 +106,14 @@ function wrapInTls(socket: Socket, options: TlsOptions, host: string): TLSSocket
 
 function connectionError(error: NodeJS.ErrnoException, host: string, port: number): Error {
   if (error.syscall === 'getaddrinfo') return new LookupError(host, error.code ?? error.message);
-  // A name with several addresses fails with the errors of all of them.
+  // For a name with several addresses, the error has those of all of them.
   const first: NodeJS.ErrnoException = error instanceof AggregateError ? error.errors[0] : error;
   if (first.errno === undefined) return error;
   const syscall = first.syscall ?? 'connect';
   return new SysError(syscall, -first.errno, `${syscall} ${formatEndpoint(host, port)}`);
 }
 
-/** OpenSSL's and Node.js' codes for a certificate that is not accepted, by what is wrong with it. */
+/** The kind of failure by the code of OpenSSL or Node.js for a refused certificate. */
 const failures: Readonly<Record<string, TlsFailure>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: 'name',
   CERT_HAS_EXPIRED: 'time',
@@ -140,7 +140,7 @@ function tlsError(
   const failure = failures[code];
   if (failure) return new TlsError(failure, `${what}: ${describe(code, certificate)}`);
   if (error.errno !== undefined && error.syscall) return connectionError(error, host, port);
-  // The server hung up in the middle of the handshake, or OpenSSL's own words.
+  // The server closed the connection during the handshake, or OpenSSL has another reason.
   return new TlsError('handshake', `${what}: ${opensslReason(error)}`);
 }
 
@@ -153,11 +153,11 @@ function describe(code: string, certificate: PeerCertificate | undefined): strin
     case 'CERT_NOT_YET_VALID':
       return `its certificate is valid from ${certificate?.valid_from} on`;
     default:
-      return `its certificate is not by a trusted authority: ${code}`;
+      return `its certificate was not issued by a trusted authority: ${code}`;
   }
 }
 
-/** OpenSSL says where in its source something happened, too; what happened is `reason`. */
+/** OpenSSL's message has the place in its source, too; `reason` is only the reason. */
 function opensslReason(error: NodeJS.ErrnoException & { reason?: string }): string {
   return error.reason ?? error.message;
 }

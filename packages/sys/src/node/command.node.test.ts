@@ -10,7 +10,7 @@ function run(options: Partial<RunOptions>): Promise<RunResult> {
   );
 }
 
-test('output, exit code and environment are the command’s own', async () => {
+test('a command has its environment, and its result has output and exit code', async () => {
   const script =
     'console.log(process.env.A, Object.keys(process.env)); console.error("no"); process.exit(3)';
   const result = await run({ args: ['-e', script], env: { A: 'x y', B: undefined } });
@@ -20,17 +20,17 @@ test('output, exit code and environment are the command’s own', async () => {
   assert.equal(result.error, undefined);
 });
 
-test('arguments reach the command as they are, without a shell', async () => {
+test('a command gets its arguments without a shell', async () => {
   const args = ['-e', 'console.log(process.argv.slice(1).join("|"))', '--', '$(id)', '; true', '*'];
   assert.equal(decodeUtf8((await run({ args })).stdout), '$(id)|; true|*\n');
 });
 
-test('a name is looked up in PATH; input is empty', async () => {
+test('a command is found in PATH and has no input', async () => {
   const result = await run({ command: 'cat', env: { PATH: '/usr/bin:/bin' } });
   assert.deepEqual([result.exitCode, result.stdout.length], [0, 0]);
 });
 
-test('a command that is missing, is killed or writes without end is an error', async () => {
+test('a command that is missing, killed or writes without end is an error', async () => {
   const missing = await run({ command: '/no/such/command' });
   assert.equal(missing.error?.message, 'run /no/such/command: no such command');
   assert.equal(missing.exitCode, undefined);
@@ -41,7 +41,7 @@ test('a command that is missing, is killed or writes without end is an error', a
   assert.ok(endless.stdout.length <= 1024 * 1024);
 });
 
-test('disposing kills the command silently', async () => {
+test('disposal kills the command and calls nothing', async () => {
   const silence = await new Promise<string>((resolve) => {
     const running = runCommand(
       { command: 'sleep', args: ['1000'], env: { PATH: '/usr/bin:/bin' } },

@@ -38,12 +38,12 @@ export function runCommand(options: RunOptions, onExit: (result: RunResult) => v
   };
 }
 
-/** What a command has written to one of its outputs. */
+/** The bytes of one output of a command. */
 class Output {
   readonly #chunks: Uint8Array[] = [];
   #length = 0;
 
-  /** Whether there was room for `chunk`. */
+  /** Adds `chunk`. Returns false if there is no room for it. */
   add(chunk: Uint8Array): boolean {
     if (this.#length + chunk.length > maxOutputBytes) return false;
     this.#chunks.push(chunk);

@@ -15,7 +15,7 @@ const script = `
   console.log(full, resident());
 `;
 
-test('memory that is not needed goes back to the kernel, and no timer keeps the process', () => {
+test('unused memory is returned to the kernel, and no timer keeps the process alive', () => {
   const args = ['--input-type=module', '--eval', script];
   const output = execFileSync(process.execPath, args, {
     cwd: import.meta.dirname,

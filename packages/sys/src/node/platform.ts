@@ -7,7 +7,7 @@ import { syscallNumbers } from '../syscalls.ts';
 import { openStream } from './byte-stream.ts';
 import { runCommand } from './command.ts';
 
-/** Where log lines of the core go. */
+/** Receives the log lines of the core. */
 export type LogSink = (level: LogLevel, message: string, fields?: LogFields) => void;
 
 const toStderr: LogSink = (level, message, fields) => {
@@ -15,8 +15,8 @@ const toStderr: LogSink = (level, message, fields) => {
 };
 
 /**
- * The Platform on Node.js: system calls through koffi, waiting through libuv. Linux on x64 and
- * arm64. Throws an Error that names the platform elsewhere.
+ * Returns the Platform of Node.js on Linux (x86-64 and arm64): system calls by koffi, the event loop of
+ * libuv. Throws Error on another operating system or architecture.
  */
 export function nodePlatform(log: LogSink = toStderr): Platform {
   if (process.platform !== 'linux' || (arch !== 'x64' && arch !== 'arm64')) {
@@ -25,8 +25,8 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
     );
   }
   const libc = koffi.load(null);
-  // syscall(2) is variadic in C. Its arguments are integers and pointers only, for which both
-  // ABIs pass variadic arguments as they pass named ones, so a fixed prototype serves (and is fast).
+  // syscall(2) is variadic in C. Its arguments are integers and pointers, which both ABIs pass in the same
+  // way as named arguments, so a fixed prototype works (and is fast).
   const word = 'void *';
   const raw = libc.func('syscall', 'int64', ['int64', word, word, word, word, word, word]);
   const pageSize = Number(libc.func('sysconf', 'long', ['int'])(30));
@@ -53,18 +53,18 @@ export function nodePlatform(log: LogSink = toStderr): Platform {
     view: (address, length) => new Uint8Array(koffi.view(BigInt(address), length)),
     onReadable(fd, ready) {
       const events = { readable: true };
-      // koffi calls back outside of what Node.js takes for a turn: promises that `ready` settles
-      // would wait for some later timer. An immediate is a turn, and comes before the next poll.
+      // koffi calls back outside of a turn of Node.js: promises that `ready` settles would wait for a
+      // later timer. An immediate is a turn, and runs before the next poll.
       const onPoll = ({ readable }: { readable: boolean }) =>
         setImmediate(() => {
           if (!pollHandles.has(handle)) return;
           ready();
-          // libuv stops to poll a descriptor that reports an error (EPOLLERR), e.g. a socket with an
+          // libuv stops polling a descriptor that reports an error (EPOLLERR), e.g. a socket with an
           // error that the next receive returns.
           if (!readable && pollHandles.has(handle)) handle.start(events, onPoll);
         });
       const handle = koffi.node.poll(fd, events, onPoll);
-      // Without this entry the handle is garbage once the caller forgets its Disposable.
+      // Without this entry the handle would be collected with the caller's Disposable.
       pollHandles.add(handle);
       return {
         [Symbol.dispose]() {
@@ -106,7 +106,7 @@ function toWord(argument: SyscallArgument | undefined): bigint | Uint8Array | nu
 }
 
 function readPossibleCpus(): number {
-  // Ranges such as `0-3,8`; the highest number counts, as the kernel sizes per-CPU values by it.
+  // Ranges such as `0-3,8`. The highest number determines the size of the kernel's per-CPU values.
   const text = readFileSync('/sys/devices/system/cpu/possible', 'utf8').trim();
   return Number(text.split(/[-,]/).at(-1)) + 1;
 }
