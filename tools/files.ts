@@ -31,6 +31,7 @@ export const corePackages = [
   'sys',
   'ebpf',
   'netlink',
+  'podnet',
   'state',
   'rpc',
   'objects',

@@ -17,7 +17,8 @@ const layers: Readonly<Record<string, Layer>> = {
   services: { imports: ['sys', 'objects'] },
   // A simulated machine has the shape of a real one: a host knows its sockets, a socket its host.
   vm: { imports: ['sys', 'ebpf'], tests: ['netlink'], mutualTypes: true },
-  lab: { imports: ['sys', 'netlink'] },
+  podnet: { imports: ['sys', 'netlink'] },
+  lab: { imports: ['sys', 'netlink', 'podnet'] },
   datapath: {
     imports: ['sys', 'ebpf', 'netlink', 'state', 'objects', 'services'],
     tests: ['vm', 'lab'],

@@ -7,9 +7,6 @@ export interface Addresses {
   readonly v6: string;
 }
 
-/** Each pod's default gateway, the same on every node. */
-export const gateway: Addresses = { v4: '169.254.1.1', v6: 'fe80::1' };
-
 /** The host beyond the nodes: it holds the bridge that they are plugged into. */
 export const underlayAddresses: Addresses = { v4: '192.0.2.254', v6: 'fd00:192:0:2::254' };
 export const underlayMac = '02:00:c0:00:02:fe';

@@ -3,21 +3,25 @@ import {
   addAddress,
   addNeighbour,
   addRoute,
-  changeLink,
   createBridge,
   createVeth,
-  deleteLink,
   findLink,
   NetlinkSocket,
   NetworkNamespace,
   replaceRoute,
 } from '@heddle/netlink';
+import {
+  createPodInterface,
+  gateway,
+  type PodInterface,
+  prepareNamespace,
+  removePodInterface,
+} from '@heddle/podnet';
 import type { Platform } from '@heddle/sys';
 import type { LabNode, LabPod, Place } from './place.ts';
 import type { NetworkState } from './run-folder.ts';
 import {
   type Addresses,
-  gateway,
   gatewayMac,
   nodeMac,
   nodePortName,
@@ -148,9 +152,9 @@ function narrow(
 export function wirePod(platform: Platform, pod: LabPod, { mtu }: NetworkState): void {
   const { node, number } = pod;
   wireHost(platform, pod, node, {
-    link: podLinkName(number),
-    mac: podMac(node.number, number),
-    gatewayMac: gatewayMac(node.number, number),
+    name: podLinkName(number),
+    mac: gatewayMac(node.number, number),
+    podMac: podMac(node.number, number),
     mtu,
   });
 }
@@ -164,55 +168,28 @@ export function wireOutside(
   { mtu, pathMtu }: NetworkState,
 ): void {
   wireHost(platform, host, underlay, {
-    link: outsideLinkName(number),
-    mac: outsideMac(number),
-    gatewayMac: outsideGatewayMac(number),
+    name: outsideLinkName(number),
+    mac: outsideGatewayMac(number),
+    podMac: outsideMac(number),
     mtu,
     ...(pathMtu < mtu ? { routeMtu: pathMtu } : {}),
   });
 }
 
-interface Wire {
-  /** The router's end. */
-  readonly link: string;
-  readonly mac: string;
-  readonly gatewayMac: string;
-  readonly mtu: number;
-  /** Of the router's route to the host. */
-  readonly routeMtu?: number;
-}
+type Wire = Pick<PodInterface, 'name' | 'mac' | 'podMac' | 'mtu' | 'routeMtu'>;
 
-/** Makes a host that has one device and reaches everything through one router. */
+/** Creates a host that has one network interface and reaches everything through one router. */
 function wireHost(platform: Platform, host: Place, router: Place, wire: Wire): void {
   using namespace = createNamespace(platform, host);
-  using outside = openSocket(platform, router);
-  using inside = openSocket(platform, host);
-  const { mtu } = wire;
-  const { link, peer } = createVeth(
-    outside,
-    { name: wire.link, address: wire.gatewayMac, mtu, up: true },
-    { name: 'eth0', address: wire.mac, mtu, namespaceFd: namespace.fd, up: true },
-  );
-  const [veth, eth0] = [link.index, peer.index];
-  addAddress(outside, veth, `${gateway.v6}/128`);
-  for (const end of ends) {
-    const address = host.addresses[end];
-    addAddress(inside, eth0, `${address}/${hostBits[end]}`);
-    addNeighbour(inside, { link: eth0, address: gateway[end], lladdr: wire.gatewayMac });
-    addRoute(inside, {
-      destination: everywhere[end],
-      via: gateway[end],
-      link: eth0,
-      onlink: true,
-    });
-    addNeighbour(outside, { link: veth, address, lladdr: wire.mac });
-    addRoute(outside, {
-      destination: `${address}/${hostBits[end]}`,
-      link: veth,
+  using socket = openSocket(platform, router);
+  createPodInterface(socket, namespace.fd, {
+    ...wire,
+    podName: 'eth0',
+    addresses: ends.map((end) => ({
+      address: host.addresses[end],
       source: router.addresses[end],
-      ...(wire.routeMtu === undefined ? {} : { mtu: wire.routeMtu }),
-    });
-  }
+    })),
+  });
 }
 
 /** Leads what the outside sends to an address of neither node nor pod to a node. */
@@ -229,24 +206,12 @@ export function leadTo(platform: Platform, underlay: Place, address: string, nod
 /** Cuts a pod off from its node; its routes and neighbours go with the device. */
 export function unwirePod(platform: Platform, pod: LabPod): void {
   using socket = openSocket(platform, pod.node);
-  const link = findLink(socket, podLinkName(pod.number));
-  if (link) deleteLink(socket, link.index);
+  removePodInterface(socket, podLinkName(pod.number));
 }
 
 function createNamespace(platform: Platform, place: Place): NetworkNamespace {
   const namespace = NetworkNamespace.create(platform, place.netnsPath);
-  // What a namespace starts with depends on the host's settings, so it is all said here. `default`
-  // is for the devices to come.
-  for (const scope of ['all', 'default']) {
-    namespace.setSysctl(`net/ipv4/conf/${scope}/rp_filter`, 0);
-    namespace.setSysctl(`net/ipv6/conf/${scope}/disable_ipv6`, 0);
-    namespace.setSysctl(`net/ipv6/conf/${scope}/accept_dad`, 0);
-    namespace.setSysctl(`net/ipv6/conf/${scope}/accept_ra`, 0);
-  }
-  // 1: no link-local address is made up.
-  namespace.setSysctl('net/ipv6/conf/default/addr_gen_mode', 1);
-  using socket = namespace.enter(() => new NetlinkSocket(platform));
-  changeLink(socket, loopback, { up: true });
+  prepareNamespace(platform, namespace);
   return namespace;
 }
 
