@@ -18,7 +18,7 @@ const expected: Readonly<Record<Library, RegExp>> = {
   sys: /^\S+\n\d+ threads\nopen \/no\/such\/file: no such file or directory \(ENOENT\)\n$/,
   state: /^1 done\n$/,
   ebpf: /^link \d+ on .*\n(port \d+: \d+\n)+$/,
-  netlink: /^/,
+  netlink: /^eth0 has 10\.7\.0\.2\/24\n/m,
   kube: /^default\/web 10\.96\.0\.1\n$/,
   vm: /^xdp_count returned 2\n(.*packets\.bpf\.c:\d+ ran 1 times\n)+$/,
 };

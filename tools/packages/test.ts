@@ -91,12 +91,23 @@ async function install(registry: string): Promise<string> {
     if (!example) throw new Error(`read README.md of ${name}: it has no example`);
     writeFileSync(`${project}/${name}.ts`, example);
   }
+  writeFileSync(`${project}/everything.ts`, importsOfEverything(project));
   await run(`${root}node_modules/.bin/tsc`, ['-p', project]);
   console.log('ok     a strict consumer of all packages');
   for (const file of ['connects.o', 'packets.o']) {
     copyFileSync(`${root}packages/ebpf/testdata/${file}`, `${project}/${file}`);
   }
   return project;
+}
+
+/** Returns a module that imports all exports of the libraries, so that all their types are checked. */
+function importsOfEverything(project: string): string {
+  const paths = libraries.flatMap((name) => {
+    const manifest = readFileSync(`${project}/node_modules/@heddle/${name}/package.json`, 'utf8');
+    const exports: object = JSON.parse(manifest).exports;
+    return Object.keys(exports).map((path) => join(`@heddle/${name}`, path));
+  });
+  return paths.map((path, i) => `export * as module${i} from '${path}';\n`).join('');
 }
 
 /** Installs each version of Node.js from the npm registry. Returns their paths. */

@@ -11,6 +11,7 @@ import {
 } from '../testing/kernel.ts';
 import { mapSpec } from '../testing/map-spec.ts';
 import { attachCgroup } from './links/cgroup.ts';
+import { attachIterator, readIterator } from './links/iterator.ts';
 import { Link } from './links/link.ts';
 import { attachTcx } from './links/tcx.ts';
 import { attachXdp } from './links/xdp.ts';
@@ -93,6 +94,36 @@ describe('a closed handle', () => {
       assert.throws(() => link.update(object.program('connect4')), closed);
       assert.throws(() => link.pin('/nowhere'), closed);
       assert.equal(made.info.kind, 'cgroup');
+    });
+  });
+
+  test('a closed link of an iterator throws, and closing it twice closes no other file', () => {
+    using object = load('sockets', { programs: ['list_tcp'] });
+    withoutLeak(() => {
+      const link = attachIterator(bpf, object.program('list_tcp'));
+      const number = link.fd;
+      assert.ok(readIterator(bpf, link) instanceof Uint8Array);
+      link[Symbol.dispose]();
+      using other = attachIterator(bpf, object.program('list_tcp'));
+      assert.equal(other.fd, number);
+      link[Symbol.dispose]();
+      const closed = /^Error: use link of program list_tcp: it is closed$/;
+      assert.throws(() => readIterator(bpf, link), closed);
+      assert.throws(() => link.detach(), closed);
+      readIterator(bpf, other);
+    });
+  });
+
+  test('the maps and programs of a closed object throw, and those of the caller do not', () => {
+    withoutLeak(() => {
+      using first = load('connects', { programs: [] });
+      const reused = first.map('connects');
+      const second = load('connects', { programs: ['connect4'], maps: { connects: reused } });
+      second[Symbol.dispose]();
+      second[Symbol.dispose]();
+      assert.throws(() => second.map('events').fd, /^Error: use map events: it is closed$/);
+      assert.throws(() => second.program('connect4').fd, /use program connect4: it is closed/);
+      assert.ok(second.map('connects').fd >= 0);
     });
   });
 
