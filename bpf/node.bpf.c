@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * tc programs on the node's own devices: traffic from outside to a service. What enters for one is
- * translated and sent on to the backend; what comes back is turned into the service's again.
+ * tc programs of the node's network interfaces: packets to a service are translated and forwarded to the backend, and
+ * replies are translated back.
  *
- * A backend on this node sees the client's address: its replies leave through node_egress. One on
- * another node sees this node's address and a port that stands for the client (nat.h), so that its
- * replies enter through node_ingress. Netfilter sees neither, unless it tracks connections (route.h).
+ * A backend on this node sees the client's address; its replies leave through node_egress. A backend on another node
+ * sees an address and a port of this node (ct/snat.h), so that its replies return through node_ingress. Netfilter sees
+ * neither direction, unless it tracks connections (lib/route.h).
  */
-#include "tc.h"
+#include "ctx/tc.h"
 
-#include "answer.h"
-#include "drop.h"
-#include "front.h"
-#include "refusal.h"
-#include "tunnel-end.h"
+#include "ct/gc.h"
+#include "ct/icmp_error.h"
+#include "lb/refusal.h"
+#include "lib/drop.h"
+#include "lib/early_fragment.h"
+#include "lib/icmp.h"
+#include "steps.h"
+#include "tunnel/decap.h"
 
 LICENSE("Dual BSD/GPL");
 
@@ -24,251 +27,181 @@ const volatile struct crc32c_powers crc32c_powers = {};
 #define VLAN_ID_MASK 0xfff
 
 /*
- * Ends the way of a packet for a reason of lookup_or_create_flow; `mtu` is of the link that it is too large for,
- * `service` the id of what it was for, or 0.
+ * Ends a packet that was not forwarded: passes it on, or drops it, and replies to its sender where the reason asks for
+ * that. `mtu` is the MTU of the link that the packet is too large for, `service` the id of its service, or 0.
  */
-GLOBAL int reply_to_drop(context *ctx, const struct packet *packet, __u32 reason, __u32 mtu, __u32 service)
+GLOBAL int reply_to_drop(context *ctx, const struct packet *packet, enum verdict verdict, __u32 mtu, __u32 service)
 {
 	if (!packet)
 		return DROP;
-	if (reason == NOT_FOR_HEDDLE)
+	if (verdict == V_PASS)
 		return NEXT;
-	drop(ctx, packet, reason);
+	drop(ctx, packet, verdict);
 	if (packet->backend)
-		return DROP; /* the node that it came from answers */
+		return DROP; /* The node that the packet was tunnelled from replies. */
 	if (service)
-		count_refusal(service, reason);
-	switch (reason) {
+		count_refusal(service, verdict);
+	switch ((__u32)verdict) {
 	case DROP_TOO_LARGE:
-		return packet->ipv4 ? reply_icmp_error(ctx, packet, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu)
-				    : reply_icmp_error(ctx, packet, ICMPV6_PKT_TOOBIG, 0, mtu);
+		return packet->ipv4 ? reply_icmp_error(ctx, packet, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu) :
+				      reply_icmp_error(ctx, packet, ICMPV6_PKT_TOOBIG, 0, mtu);
 	case DROP_NO_BACKEND:
 		return reply_unreachable(ctx, packet);
 	case DROP_UNKNOWN_PORT:
-		/* A pod is refused as its socket would be; external scans stay unanswered. */
+		/* A pod gets the reply that its socket would get; external port scans get none. */
 		return is_external_interface(ifindex_of(ctx)) ? DROP : reply_unreachable(ctx, packet);
 	case DROP_NO_FLOW:
-		/* A SYN finds none if the flow that it would begin is over in the same moment. */
+		/* A SYN gets here if the entry that it has just created is gone already; the client repeats it. */
 		return starts_connection(packet) ? DROP : reply_unreachable(ctx, packet);
 	default:
 		return DROP;
 	}
 }
 
-/* Sends a packet out of the device that its route leads to. */
+/* Sends a packet out of the interface of its route. */
 INLINE int redirect_out(context *ctx, const struct route *route)
 {
-	return route->fib.ifindex == ctx->ifindex ? send_back(ctx) : bpf_redirect(route->fib.ifindex, 0);
+	return route->ifindex == ctx->ifindex ? send_back(ctx) : bpf_redirect(route->ifindex, 0);
 }
 
-/* Sends a translated packet on its way, as a router does. */
+/* Forwards a translated packet by its route. */
 GLOBAL int forward(context *ctx, const struct route *route)
 {
 	if (!route)
 		return DROP;
 	if (route->result == BPF_FIB_LKUP_RET_NOT_FWDED)
-		return NEXT; /* to this node itself, or on by its stack */
+		return NEXT; /* The destination is this node, or the stack forwards the packet. */
 	if (route->result == BPF_FIB_LKUP_RET_NO_NEIGH) {
-		struct bpf_redir_neigh next = { .nh_family = route->fib.family };
+		struct bpf_redir_neigh next = { .nh_family = is_mapped(route->next_hop) ? AF_INET : AF_INET6 };
 
-		if (route->fib.family == AF_INET)
-			next.ipv4_nh = route->fib.ipv4_dst;
+		if (next.nh_family == AF_INET)
+			next.ipv4_nh = ((const __u32 *)route->next_hop)[3];
 		else
-			copy_address(next.ipv6_nh, route->fib.ipv6_dst);
-		return bpf_redirect_neigh(route->fib.ifindex, &next, sizeof(next), 0);
+			copy_address(next.ipv6_nh, route->next_hop);
+		return bpf_redirect_neigh(route->ifindex, &next, sizeof(next), 0);
 	}
 	return redirect_out(ctx, route);
 }
 
-/* More fragments of one packet are not counted: 64 KiB in packets of 1280 bytes are 52. */
-#define MAX_FRAGMENTS 64
-
-/* Counts those fragments of a packet as dropped that went to the stack before the first came, which is a service's. */
-GLOBAL int count_early_fragments(context *ctx, const struct packet *packet)
+/* Rewrites a packet as decided, and forwards it. */
+INLINE int send_translated(context *ctx, struct pkt_ctx *pkt)
 {
-	__u32 count;
-
-	if (!packet)
-		return 0;
-	count = take_early_fragments(packet);
-	for (__u32 i = 0; i < MAX_FRAGMENTS && i < count; i++)
-		drop(ctx, packet, DROP_FRAGMENT);
-	return 0;
+	if (rewrite_step(ctx, pkt))
+		return drop(ctx, &pkt->packet, DROP_WRITE);
+	return pkt->ct.origin == CT_CACHED ? redirect_out(ctx, &pkt->route) : forward(ctx, &pkt->route);
 }
 
-/* Translates a packet with ports, whose destination's role may be known. */
-INLINE int translate_packet(context *ctx, struct packet *packet, __u32 role)
+/* Translates and forwards a packet with ports. */
+INLINE int translate_packet(context *ctx, struct pkt_ctx *pkt)
 {
-	struct ct_result found = {};
-	struct tuple to = {};
-	struct route route = {};
-	__u32 recalled = flow_cache_lookup(ctx, packet, &route);
-	int reason;
+	struct packet *packet = &pkt->packet;
+	enum verdict verdict;
 
-	if (!recalled && !role)
-		role = destination_role(packet);
-	if (!recalled && !role) {
-		if (may_start_flow(packet) && reply_filter_hit(packet->tuple.destination, packet->tuple.destination_port))
-			release_for_direct_flow(packet);
+	if (classify_step(ctx, pkt) != V_OK) {
+		if (may_start_flow(packet) &&
+		    reply_filter_hit(packet->tuple.destination, packet->tuple.destination_port))
+			ct_end_for_direct(packet);
 		return NEXT;
 	}
-	reason = lookup_or_create_flow(ctx, packet, role, recalled, &found, &to, &route);
-	if (reason || !found.entry)
-		return reply_to_drop(ctx, packet, reason, route.fib.mtu_result - route.overhead, found.service);
-	if (!recalled) {
-		flow_cache_insert(ctx, packet, found.index * 2 + found.is_reply, &route);
-		if (packet->fragment == FRAGMENT_FIRST)
-			count_early_fragments(ctx, packet);
-	}
-	ct_update(ctx, packet, &found, found.entry->state_word);
-	if (route.overhead ? tunnel_encap(ctx, packet, &to, &route) : rewrite(ctx, packet, &to, &route))
-		return drop(ctx, packet, DROP_WRITE);
-	return recalled ? redirect_out(ctx, &route) : forward(ctx, &route);
+	verdict = decide(ctx, pkt);
+	if (verdict != V_OK)
+		return reply_to_drop(ctx, packet, verdict, pkt->route.mtu - pkt->route.overhead, pkt->lb.service);
+	cache_step(ctx, pkt);
+	if (packet->fragment == FRAGMENT_FIRST)
+		drop_early_fragments(ctx, packet);
+	ct_update(ctx, packet, &pkt->ct, pkt->ct.entry->state_word);
+	return send_translated(ctx, pkt);
+}
+
+/* Translates an ICMP error. Returns V_PASS if it is about no packet that was translated. */
+INLINE enum verdict icmp_error_step(context *ctx, struct pkt_ctx *pkt)
+{
+	enum verdict verdict = icmp_translate_inner(ctx, &pkt->packet, &pkt->to);
+
+	if (verdict == V_TUNNEL)
+		return tunnel_route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route);
+	return verdict == V_OK ? route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route) : verdict;
 }
 
 /*
- * An ICMP error may be about a packet that was translated: then it is for who sent that, in words that
- * it knows. Reads what it is about into `inner`; if that was translated, returns 1 and says what it
- * (`inner_to`) and the error itself (`to`) are to be from and to. If the sender is in another node's
- * hands, returns 2, and `to` is the tunnel there.
- */
-GLOBAL int find_icmp_sender(context *ctx, const struct packet *packet, struct packet *inner, struct tuple *inner_to,
-		       struct tuple *to)
-{
-	struct tuple inverse = {};
-	struct ct_result found = {};
-	int kind;
-
-	if (!packet || !inner || !inner_to || !to)
-		return 0;
-	*to = packet->tuple;
-	kind = read_packet(ctx, packet->transport + 8, inner);
-	if ((kind != PACKET_L4 && kind != PACKET_TRUNCATED) || packet->fragment)
-		return 0;
-	reverse_tuple(&inverse, &inner->tuple);
-	if (!ct_lookup(&found, &inverse))
-		return 0;
-	/*
-	 * Who says so has an address of the sender's other side, which the sender may not know, and which a
-	 * router that is on both sides would take for a forgery: the node's takes its place (RFC 5508, REQ-5).
-	 */
-	if (found.is_reply) {
-		/* About a packet that went to the backend. */
-		ct_original_tuple(inner_to, found.entry, inner->tuple.protocol);
-		copy_address(to->destination, found.entry->client);
-		copy_address(to->source, found.entry->frontend);
-	} else if (found.entry->state_word & CT_TUNNELLED) {
-		return tunnel_tuple(to, found.entry, packet->ipv4) ? 2 : 0;
-	} else {
-		if (!ct_reply_tuple(inner_to, found.entry, found.entry->state_word, inner->tuple.protocol))
-			return 0;
-		copy_address(to->destination, found.entry->backend);
-		if (ct_snat_index(found.entry->state_word))
-			copy_address(to->source, inner_to->destination);
-	}
-	return 1;
-}
-
-#define IN_TUNNEL 4
-
-/* Translates what an ICMP error is about. Returns 0, IN_TUNNEL, NOT_FOR_HEDDLE, or the reason for a drop; `to` as find_icmp_sender says. */
-INLINE int translate_inner(context *ctx, const struct packet *packet, struct tuple *to)
-{
-	struct tuple inner_to = {};
-	struct packet inner = {};
-
-	int outcome = find_icmp_sender(ctx, packet, &inner, &inner_to, to);
-
-	if (outcome != 1)
-		return outcome ? IN_TUNNEL : NOT_FOR_HEDDLE;
-	return rewrite_inner(ctx, packet, &inner, &inner_to) ? DROP_WRITE : 0;
-}
-
-/* Translates an ICMP error that enters. Returns what becomes of it; NOT_FOR_HEDDLE: it is about something else. */
-INLINE int translate_icmp_error(context *ctx, struct packet *packet)
-{
-	struct tuple to = {};
-	int reason = translate_inner(ctx, packet, &to);
-	struct route route = {};
-
-	if (reason == NOT_FOR_HEDDLE)
-		return NOT_FOR_HEDDLE;
-	if (reason == IN_TUNNEL)
-		reason = tunnel_route_lookup(ctx, packet, &to, &route);
-	else if (!reason)
-		reason = route_lookup(ctx, packet, &to, 0, &route);
-	if (!reason && (route.overhead ? tunnel_encap(ctx, packet, &to, &route) : rewrite(ctx, packet, &to, &route)))
-		reason = DROP_WRITE;
-	return reason ? drop(ctx, packet, reason) : forward(ctx, &route);
-}
-
-/* How often a fragment that came too early is put at the end of the queue, so that the first overtakes it. */
-#define FRAGMENT_WAITS 8
-
-/* Has a packet come in once more, if it may wait any longer. */
-INLINE int requeue_fragment(context *ctx)
-{
-	/* A field that queues of traffic control use, which a packet that enters has not met yet. */
-	if (ctx->tc_index >= FRAGMENT_WAITS)
-		return 0;
-	ctx->tc_index++;
-	return bpf_redirect(ctx->ifindex, BPF_F_INGRESS);
-}
-
-/*
- * True when the packet is of a VLAN, which has a device of its own above this one. A tag of VLAN 0 has a priority
- * only (IEEE 802.1Q, 9.6): the stack takes it off and goes on as without one.
+ * Returns 1 if the packet belongs to a VLAN, which has an interface of its own above this one. A tag of VLAN 0 only has a
+ * priority (IEEE 802.1Q, 9.6); the stack removes it and processes the packet as untagged.
  */
 INLINE int is_of_vlan(context *ctx)
 {
 	return ctx->vlan_present && ctx->vlan_tci & VLAN_ID_MASK;
 }
 
-/* Takes a tag of VLAN 0 off, which else would be on the packet when it leaves by another device. */
+/* Removes a tag of VLAN 0, which would otherwise stay on the packet when it leaves. */
 INLINE long pop_priority_tag(context *ctx)
 {
 	return ctx->vlan_present ? bpf_skb_vlan_pop(ctx) : 0;
 }
 
+/* Ends a packet without ports to an address that services have but not the node. */
+INLINE int handle_service_address(context *ctx, struct packet *packet, enum packet_kind kind)
+{
+	enum verdict verdict;
+
+	switch (kind) {
+	case PACKET_ICMP_ECHO:
+		verdict = check_new_packet(ctx, packet);
+		if (verdict != V_OK)
+			return drop(ctx, packet, verdict);
+		return packet->fragment ? drop(ctx, packet, DROP_FRAGMENT) : reply_icmp_echo(ctx, packet);
+	case PACKET_FRAGMENT:
+		return drop(ctx, packet, DROP_FRAGMENT);
+	case PACKET_INVALID:
+	case PACKET_TRUNCATED:
+		return drop(ctx, packet, DROP_INVALID);
+	case PACKET_EXTENSIONS:
+		return drop(ctx, packet, DROP_EXTENSION_HEADER);
+	default:
+		return drop(ctx, packet, DROP_PROTOCOL);
+	}
+}
+
 SEC("tc") int node_ingress(context *ctx)
 {
-	struct packet packet = {};
+	struct pkt_ctx pkt = {};
+	struct packet *packet = &pkt.packet;
 	enum packet_kind kind;
-	__u32 role = 0;
 	int outcome;
 
-	/* A frame for somebody else is here by promiscuity; multicast is no service's. */
-	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx) || pop_priority_tag(ctx) || restore_link_header(ctx))
+	/* Other packets are frames for other hosts, which a promiscuous interface receives, and multicast. */
+	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx) || pop_priority_tag(ctx) ||
+	    (!has_link_header(ctx) && restore_link_header(ctx)))
 		return NEXT;
-	kind = read_packet(ctx, ETH_HLEN, &packet);
+	kind = parse_packet(ctx, ETH_HLEN, packet);
 	if (kind == PACKET_OTHER)
 		return NEXT;
-	if (is_tunnel(&packet, kind)) {
-		kind = tunnel_decap(ctx, &packet);
+	if (is_tunnel(packet, kind)) {
+		kind = tunnel_decap(ctx, packet);
 		if (kind == PACKET_OTHER)
 			return NEXT;
 		if (kind == PACKET_FRAGMENT) {
 			outcome = requeue_fragment(ctx);
 			return outcome ? outcome : NEXT;
 		}
-		role = ADDRESS_EXTERNAL;
+		pkt.lb.role = ADDRESS_EXTERNAL;
 	} else if (kind != PACKET_L4) {
-		role = destination_role(&packet);
-		if (!role)
+		pkt.lb.role = destination_role(packet);
+		if (!pkt.lb.role)
 			return NEXT;
-		if (kind == PACKET_FRAGMENT && fragment_lookup_ports(&packet))
+		if (kind == PACKET_FRAGMENT && fragment_load_ports(packet))
 			kind = PACKET_L4;
 	}
 	if (kind == PACKET_L4)
-		return translate_packet(ctx, &packet, role);
+		return translate_packet(ctx, &pkt);
 	if (kind == PACKET_ICMP_ERROR) {
-		outcome = translate_icmp_error(ctx, &packet);
-		if (outcome != NOT_FOR_HEDDLE)
-			return outcome;
-		if (role & ADDRESS_NODE) {
-			__u32 mtu = rebuild_inner_from_icmp(ctx, &packet);
+		enum verdict verdict = icmp_error_step(ctx, &pkt);
 
-			return mtu ? reply_to_drop(ctx, &packet, DROP_TOO_LARGE, mtu, 0) : NEXT;
+		if (verdict != V_PASS)
+			return verdict == V_OK ? send_translated(ctx, &pkt) : drop(ctx, packet, verdict);
+		if (pkt.lb.role & ADDRESS_NODE) {
+			__u32 mtu = rebuild_inner_from_icmp(ctx, packet);
+
+			return mtu ? reply_to_drop(ctx, packet, V_DROP(DROP_TOO_LARGE), mtu, 0) : NEXT;
 		}
 	}
 	if (kind == PACKET_FRAGMENT) {
@@ -276,62 +209,58 @@ SEC("tc") int node_ingress(context *ctx)
 		if (outcome)
 			return outcome;
 	}
-	/* The rest is the node's own affair where the address is its own. */
-	if (role & ADDRESS_NODE) {
+	/* The rest is for the stack if the address is the node's. */
+	if (pkt.lb.role & ADDRESS_NODE) {
 		if (kind == PACKET_FRAGMENT)
-			note_early_fragment(&packet);
+			note_early_fragment(packet);
 		return NEXT;
 	}
-	switch (kind) {
-	case PACKET_ICMP_ECHO:
-		outcome = check_new_packet(ctx, &packet);
-		if (outcome)
-			return drop(ctx, &packet, outcome);
-		return packet.fragment ? drop(ctx, &packet, DROP_FRAGMENT) : reply_icmp_echo(ctx, &packet);
-	case PACKET_FRAGMENT:
-		return drop(ctx, &packet, DROP_FRAGMENT);
-	case PACKET_INVALID:
-	case PACKET_TRUNCATED:
-		return drop(ctx, &packet, DROP_INVALID);
-	case PACKET_EXTENSIONS:
-		return drop(ctx, &packet, DROP_EXTENSION_HEADER);
-	default:
-		return drop(ctx, &packet, DROP_PROTOCOL);
-	}
+	return handle_service_address(ctx, packet, kind);
 }
 
 /*
- * Makes a reply of a backend on this node one of the service, on its way out. When the backend is gone
- * from the service, the client was told that its connection is over, or has another backend: the pod's
- * packets end here. Nor may they reach the client under the pod's own address, of which it knows nothing.
+ * Translates a reply of a backend on this node. If the backend has been removed from the service, its packets are
+ * dropped: the client's connection was reset, or has another backend. Nor may they reach the client with the pod's own
+ * address, which the client does not know.
  */
 INLINE int translate_reply(context *ctx, struct packet *packet)
 {
-	struct ct_result found = {};
+	struct ct_result ct = {};
 	struct tuple to;
 	__u32 state_word;
 
 	if (!reply_filter_hit(packet->tuple.source, packet->tuple.source_port))
 		return NEXT;
-	if (!ct_lookup(&found, &packet->tuple) || !found.is_reply) {
+	if (!ct_lookup(&ct, &packet->tuple) || !ct.is_reply) {
 		note_host_datagram(packet);
 		return NEXT;
 	}
-	state_word = found.entry->state_word;
-	if (!ct_has_backend(found.entry, state_word)) {
-		/* With a SYN a connection of the pod's own begins between the same ends. */
+	state_word = ct.entry->state_word;
+	if (!ct_has_backend(ct.entry, state_word)) {
+		/* A SYN begins a connection of the pod's own between the same addresses and ports. */
 		if (!(packet->tcp_flags & TCP_SYN) || ct_is_unanswered(ct_state_of(state_word)))
 			return drop(ctx, packet, DROP_NO_BACKEND);
-		ct_end(found.index, state_word);
+		ct_end(ct.index, state_word);
 		return NEXT;
 	}
 	if (packet->fragment == FRAGMENT_FIRST)
-		fragment_note_ports(packet);
-	ct_rev_nat_tuple(&to, found.entry, packet->tuple.protocol);
-	if (!ct_still_matches(&found, &packet->tuple))
+		fragment_store_ports(packet);
+	ct_rev_nat_tuple(&to, ct.entry, packet->tuple.protocol);
+	if (!ct_still_matches(&ct, &packet->tuple))
 		return drop(ctx, packet, DROP_TABLE_FULL);
-	ct_update(ctx, packet, &found, state_word);
+	ct_update(ctx, packet, &ct, state_word);
 	return rewrite(ctx, packet, &to, 0) ? drop(ctx, packet, DROP_WRITE) : NEXT;
+}
+
+/* Translates an ICMP error about a packet of a connection. */
+INLINE int translate_icmp_error(context *ctx, struct packet *packet)
+{
+	struct tuple to = {};
+	enum verdict verdict = icmp_translate_inner(ctx, packet, &to);
+
+	if (verdict == V_PASS || verdict == V_TUNNEL)
+		return NEXT;
+	return verdict != V_OK || rewrite(ctx, packet, &to, 0) ? drop(ctx, packet, DROP_WRITE) : NEXT;
 }
 
 SEC("tc") int node_egress(context *ctx)
@@ -345,24 +274,17 @@ SEC("tc") int node_egress(context *ctx)
 	}
 	if (is_of_vlan(ctx))
 		return NEXT;
-	kind = read_packet(ctx, ETH_HLEN, &packet);
-	if (kind == PACKET_FRAGMENT && fragment_lookup_ports(&packet))
+	kind = parse_packet(ctx, ETH_HLEN, &packet);
+	if (kind == PACKET_FRAGMENT && fragment_load_ports(&packet))
 		kind = PACKET_L4;
 	if (kind == PACKET_L4)
 		return translate_reply(ctx, &packet);
-	if (kind == PACKET_ICMP_ERROR) {
-		struct tuple to = {};
-		int reason = translate_inner(ctx, &packet, &to);
-
-		if (reason != NOT_FOR_HEDDLE && reason != IN_TUNNEL && (reason || rewrite(ctx, &packet, &to, 0)))
-			return drop(ctx, &packet, DROP_WRITE);
-	}
-	return NEXT;
+	return kind == PACKET_ICMP_ERROR ? translate_icmp_error(ctx, &packet) : NEXT;
 }
 
 /*
- * Counts a flow, and lets it be evicted where it may be; one of an earlier version becomes an unconfirmed one where its
- * state shows it.
+ * Counts an entry, and allows its eviction if it is unconfirmed or closed. An entry of an earlier version gets the mark
+ * CT_UNCONFIRMED here if its state shows it.
  */
 INLINE void recount_entry(struct ct_table *table, __u32 index, struct ct_entry *entry, __u32 state_word)
 {
@@ -377,7 +299,7 @@ INLINE void recount_entry(struct ct_table *table, __u32 index, struct ct_entry *
 		ct_allow_eviction_closed(table, index);
 }
 
-/* Enters both keys of a flow. */
+/* Inserts both tuples of an entry. */
 static long rebuild_ct_entry(__u32 number, void *unused)
 {
 	__u32 index = number + 1, state_word;
@@ -398,7 +320,10 @@ static long rebuild_ct_entry(__u32 number, void *unused)
 	return 0;
 }
 
-/* Run once by the control plane when the index of flows is another one, or when nat_evictable and nat_shares are empty. */
+/*
+ * Rebuilds the index of tuples and the counters. The control plane runs it once if nat_index, nat_evictable or
+ * nat_shares is a new map.
+ */
 SEC("tc") int rebuild_ct_index(context *ctx)
 {
 	struct ct_table *table = get_ct_table();
@@ -410,8 +335,8 @@ SEC("tc") int rebuild_ct_index(context *ctx)
 }
 
 /*
- * Ends one flow: cb[0] is its index, cb[1] the life that it was read with. Run by the control plane, which must not
- * write flows itself: the programs change them at the same time. Returns 0 if the flow is another one by now.
+ * Ends the entry with the index cb[0] and frees it, if its state word is still cb[1]. Returns 1 if it did. The control plane runs it
+ * instead of writing entries itself, because the programs change them at the same time.
  */
 SEC("tc") int flush_ct_entry(context *ctx)
 {
@@ -421,8 +346,8 @@ SEC("tc") int flush_ct_entry(context *ctx)
 }
 
 /*
- * Starts the garbage collection, which from then on goes on by itself as long as the maps are there.
- * Run once by the control plane; again after a new version was loaded, so that that one's code runs.
+ * Starts the timer of the garbage collection, which then runs as long as the maps exist. The control plane runs it once,
+ * and again after it has loaded a new version, so that the timer runs the new code.
  */
 SEC("tc") int start_gc(context *ctx)
 {
@@ -431,7 +356,7 @@ SEC("tc") int start_gc(context *ctx)
 
 	if (!timer)
 		return 1;
-	/* Fails when it was done before. */
+	/* This fails if the timer has been initialized before. */
 	bpf_timer_init(&timer->timer, &nat_timer, 1 /* CLOCK_MONOTONIC */);
 	if (bpf_timer_set_callback(&timer->timer, gc_timer_callback))
 		return 2;

@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Cgroup hooks: a service address is translated where the socket is made, so no packet ever
- * carries it. connect() of TCP and UDP chooses a backend once; sendmsg() of an unconnected UDP
- * socket keeps one backend for each service that the socket talks to. getpeername() and recvmsg()
- * turn the backend's address into the service's again, so the application never sees it.
+ * Cgroup hooks: a service's address is translated at the socket, so that packets never have it. connect() of TCP and UDP
+ * selects a backend once; sendmsg() of an unconnected UDP socket keeps a backend for each service that it sends to.
+ * getpeername() and recvmsg() translate the backend's address back, so that the application never sees it.
  *
- * IPv4 addresses in IPv6 sockets reach connect6, recvmsg6 and getpeername6, but sendmsg4: the
- * kernel hands such a datagram to IPv4 before the hook (net/ipv6/udp.c, udpv6_sendmsg). With one
- * address type the same code serves all.
+ * IPv4 addresses in IPv6 sockets reach connect6, recvmsg6 and getpeername6, but sendmsg4: the kernel passes such a
+ * datagram to IPv4 before the hook (net/ipv6/udp.c, udpv6_sendmsg). With one address type the same code serves all.
  */
-#include "socket-bind.h"
-#include "socket-connect.h"
-#include "socket-datagram.h"
-#include "socket-unmask.h"
+#include "socket/bind.h"
+#include "socket/connect.h"
+#include "socket/rev_nat.h"
+#include "socket/sendmsg.h"
 
 const volatile struct socket_config config = {};
 
 LICENSE("Dual BSD/GPL");
 
-/* The two families differ in where the context holds the address, and in nothing else. */
+/* The two families differ only in the fields of the context that have the address. */
 #define ADDRESS_HOOKS(n)                                                                                \
 	SEC("cgroup/connect" #n) int connect##n(struct bpf_sock_addr *ctx)                              \
 	{                                                                                               \
@@ -27,8 +25,8 @@ LICENSE("Dual BSD/GPL");
 		if (!is_translated(ctx))                                                                \
 			return ALLOW;                                                                   \
 		read_address##n(&to, ctx);                                                              \
-		if (on_connect(ctx, &to) == REFUSE)                                                     \
-			return REFUSE;                                                                  \
+		if (on_connect(ctx, &to) == REJECT)                                                     \
+			return REJECT;                                                                  \
 		write_address##n(ctx, &to);                                                             \
 		return ALLOW;                                                                           \
 	}                                                                                               \
@@ -39,8 +37,8 @@ LICENSE("Dual BSD/GPL");
 		if (!is_translated(ctx))                                                                \
 			return ALLOW;                                                                   \
 		read_address##n(&to, ctx);                                                              \
-		if (on_sendmsg(ctx, &to) == REFUSE)                                                     \
-			return REFUSE;                                                                  \
+		if (on_sendmsg(ctx, &to) == REJECT)                                                     \
+			return REJECT;                                                                  \
 		write_address##n(ctx, &to);                                                             \
 		return ALLOW;                                                                           \
 	}                                                                                               \

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Sockets that are connected to a backend that is gone. A TCP socket learns of it from its peer's
- * reset; a UDP socket would send into the void for ever, so it is destroyed: its next call returns
- * ECONNABORTED, and the application connects anew. So is a UDP socket that was connected to a service
- * address while that had no backends, once it has some. What a socket is connected to, the socket
- * itself says: connect() to AF_UNSPEC and a connect() that fails leave the storage as it is.
+ * Sockets that are connected to a backend that is gone. A TCP socket notices by a reset of its peer. A UDP socket would
+ * send to nobody forever, so it is destroyed: its next call returns ECONNABORTED, and the application connects again. A
+ * UDP socket that connected to a service's address without backends is destroyed, too, once the service has some. The
+ * socket itself has its peer: connect() to AF_UNSPEC and a connect() that fails do not change the storage.
  *
- * `stale_sockets` walks the connections of all network namespaces and writes a struct stale_socket
- * for each stale one. `destroy_udp` and `destroy_tcp` (Linux 6.5, bpf_sock_destroy) walk the
- * namespace of the process that opened the iterator and write a byte for each socket they destroyed;
- * on older kernels the control plane destroys what was reported through sock_diag.
+ * `stale_sockets` walks the connections of all network namespaces and writes a struct stale_socket for each stale one.
+ * `destroy_udp` and `destroy_tcp` (Linux 6.5, bpf_sock_destroy) walk the namespace of the process that opened the iterator
+ * and write a byte for each socket that they destroyed; on older kernels the control plane destroys the reported sockets
+ * through sock_diag.
  *
- * `connection_over` is attached while a service counts its open connections.
+ * `connection_over` is attached while there is a least-connections service.
  */
-#include "balance.h"
-#include "kernel.h"
+#include "lb/select.h"
+#include "lib/kernel.h"
 
 LICENSE("Dual BSD/GPL");
 
@@ -24,7 +23,7 @@ extern int bpf_sock_destroy(struct sock_common *sk) __attribute__((section(".ksy
 #define IPPROTO_MPTCP 262
 #define TCP_CLOSE 7
 
-/* True when the socket still is connected to the backend in its storage. */
+/* Returns 1 if the socket is still connected to the backend in its storage. */
 INLINE int is_connected_to(const struct sock *socket, const struct origin *origin)
 {
 	const __u32 *backend = (const __u32 *)origin->backend_address;
@@ -37,7 +36,7 @@ INLINE int is_connected_to(const struct sock *socket, const struct origin *origi
 	return peer[0] == backend[0] && peer[1] == backend[1] && peer[2] == backend[2] && peer[3] == backend[3];
 }
 
-/* True when the frontend has backends. */
+/* Returns 1 if the frontend has backends. */
 INLINE int is_served(const struct origin *origin)
 {
 	struct service_key key = { .port = origin->frontend_port, .protocol = IPPROTO_UDP, .scope = SCOPE_INTERNAL };
@@ -63,8 +62,8 @@ INLINE int is_stale_connection(const struct sock *socket, const struct connectio
 	return is_connected_to(socket, &connection->origin) && is_stale(connection);
 }
 
-/* A function, so that the record's layout is in the object's BTF, of which the bindings are made. */
-static __attribute__((noinline)) long report(struct seq_file *seq, const struct stale_socket *stale)
+/* This is a function so that the object's BTF has the struct, from which the bindings are generated. */
+NOINLINE long report(struct seq_file *seq, const struct stale_socket *stale)
 {
 	return bpf_seq_write(seq, stale, sizeof(*stale));
 }
@@ -77,7 +76,7 @@ SEC("iter/bpf_sk_storage_map") int stale_sockets(struct bpf_iter__bpf_sk_storage
 
 	if (!connection || !socket || !is_stale_connection(socket, connection))
 		return 0;
-	/* The storage is the MPTCP socket's, but iterators see subflows, from which no helper leads to it. */
+	/* The storage belongs to the MPTCP socket, but iterators see subflows, and no helper returns their MPTCP socket. */
 	if (socket->sk_protocol == IPPROTO_MPTCP)
 		return 0;
 	stale.cookie = bpf_get_socket_cookie(socket);
@@ -116,8 +115,8 @@ SEC("iter/tcp") int destroy_tcp(struct bpf_iter__tcp *ctx)
 }
 
 /*
- * A TCP connection is over: by a reset, a connect() that fails, connect() to AF_UNSPEC, or both sides' FIN. The
- * application may keep the socket, so sock_release alone would count it as open until then.
+ * Counts a TCP connection as closed: after a reset, a connect() that fails, connect() to AF_UNSPEC, or the FINs of both
+ * sides. The application may keep the socket, so sock_release alone would come too late.
  */
 SEC("tp_btf/inet_sock_set_state") int connection_over(__u64 *ctx)
 {

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * An XDP program on the node's own devices: node_ingress, one step earlier, for packets that only turn
- * round here: they came in by a device, and the other end of their flow is to be reached by the same one.
- * All others it passes on as they are, to node_ingress (node.bpf.c), which finds the flows made here.
+ * The XDP program of external interfaces: the same steps as node_ingress, but earlier, for packets that leave by the
+ * interface that they arrived on. All others it passes on unchanged to node_ingress (node.bpf.c), which finds the
+ * conntrack entries that were created here.
  */
-#include "xdp.h"
+#include "ctx/xdp.h"
 
-#include "drop.h"
-#include "front.h"
-#include "refusal.h"
-#include "rewrite.h"
+#include "lb/refusal.h"
+#include "lib/drop.h"
+#include "steps.h"
 
 LICENSE("Dual BSD/GPL");
 
 const volatile struct node_config config = {};
 const volatile struct crc32c_powers crc32c_powers = {};
 
-/* Whether the frame is for the device itself, not here by promiscuity, and no multicast. */
+/* Returns 1 if the frame is for this interface: not for another host, and no multicast. */
 INLINE int is_for_device(context *ctx)
 {
 	__u32 ifindex = ifindex_of(ctx);
@@ -30,10 +29,10 @@ INLINE int is_for_device(context *ctx)
 }
 
 /*
- * Whether the checksum may be left to a device that the packet hasn't seen: a pair of virtual ones, or a
- * virtual machine's, hands over what its other end never finished, and XDP isn't told (a tc program's
- * helpers are). Then the field has the sum of the pseudo header only, or, of SCTP, zero. Of those that are
- * finished one in 65,536 looks the same by chance; it goes the longer way, too.
+ * Returns 1 if the checksum may be partial. A veth pair, or a virtual machine's interface, delivers packets whose
+ * checksum its other end has left to the hardware, and XDP cannot know (the helpers of tc programs do). Then the field
+ * has the sum of the pseudo header only, or zero for SCTP. One in 65,536 complete checksums looks the same; such packets
+ * are passed on, too.
  */
 INLINE int checksum_may_be_partial(context *ctx, const struct packet *packet)
 {
@@ -54,10 +53,10 @@ INLINE int checksum_may_be_partial(context *ctx, const struct packet *packet)
 	return checksum == fold_checksum(sum);
 }
 
-/* Ends the way of a packet that nobody is told of; the other reasons of lookup_or_create_flow are for node_ingress. */
-INLINE int xdp_drop(context *ctx, const struct packet *packet, __u32 reason, __u32 service)
+/* Drops a packet whose sender gets no reply. node_ingress handles the other verdicts again. */
+INLINE int drop_silently(context *ctx, const struct packet *packet, enum verdict verdict, __u32 service)
 {
-	switch (reason) {
+	switch ((__u32)verdict) {
 	case DROP_INVALID_SOURCE:
 	case DROP_UNKNOWN_PORT:
 	case DROP_NOT_LOCAL:
@@ -65,8 +64,8 @@ INLINE int xdp_drop(context *ctx, const struct packet *packet, __u32 reason, __u
 	case DROP_NO_PORT:
 	case DROP_SOURCE_RANGE:
 		if (service)
-			count_refusal(service, reason);
-		return drop(ctx, packet, reason);
+			count_refusal(service, verdict);
+		return drop(ctx, packet, verdict);
 	default:
 		return NEXT;
 	}
@@ -74,34 +73,27 @@ INLINE int xdp_drop(context *ctx, const struct packet *packet, __u32 reason, __u
 
 SEC("xdp.frags") int node_xdp(context *ctx)
 {
-	struct packet packet = {};
-	struct ct_result found = {};
-	struct tuple to = {};
-	struct route route = {};
-	__u32 role = 0, recalled;
-	int reason;
+	struct pkt_ctx pkt = {};
+	struct packet *packet = &pkt.packet;
+	enum verdict verdict;
 
 	if (!is_for_device(ctx))
 		return NEXT;
-	/* The ports of fragments are looked after in one place. */
-	if (read_packet(ctx, ETH_HLEN, &packet) != PACKET_L4 || packet.fragment)
+	/* node_ingress handles fragments. */
+	if (parse_packet(ctx, ETH_HLEN, packet) != PACKET_L4 || packet->fragment)
 		return NEXT;
-	recalled = flow_cache_lookup(ctx, &packet, &route);
-	if (!recalled)
-		role = destination_role(&packet);
-	if (!recalled && !role)
+	if (classify_step(ctx, &pkt) != V_OK)
 		return NEXT;
-	reason = lookup_or_create_flow(ctx, &packet, role, recalled, &found, &to, &route);
-	if (reason)
-		return xdp_drop(ctx, &packet, reason, found.service);
-	if (!recalled)
-		flow_cache_insert(ctx, &packet, found.index * 2 + found.is_reply, &route);
-	if (route.result != BPF_FIB_LKUP_RET_SUCCESS || route.fib.ifindex != ifindex_of(ctx) || !found.entry)
+	verdict = decide(ctx, &pkt);
+	if (verdict != V_OK)
+		return drop_silently(ctx, packet, verdict, pkt.lb.service);
+	cache_step(ctx, &pkt);
+	if (pkt.route.result != BPF_FIB_LKUP_RET_SUCCESS || pkt.route.ifindex != ifindex_of(ctx))
 		return NEXT;
-	if (checksum_may_be_partial(ctx, &packet))
+	if (checksum_may_be_partial(ctx, packet))
 		return NEXT;
-	ct_update(ctx, &packet, &found, found.entry->state_word);
-	if (route.overhead ? tunnel_encap(ctx, &packet, &to, &route) : rewrite(ctx, &packet, &to, &route))
-		return drop(ctx, &packet, DROP_WRITE);
+	ct_update(ctx, packet, &pkt.ct, pkt.ct.entry->state_word);
+	if (rewrite_step(ctx, &pkt))
+		return drop(ctx, packet, DROP_WRITE);
 	return send_back(ctx);
 }

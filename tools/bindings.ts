@@ -1,4 +1,4 @@
-// The TypeScript side of bpf/include/abi.h, from the BTF of the compiled objects.
+// The TypeScript side of bpf/abi.h, from the BTF of the compiled objects.
 import { readFileSync } from 'node:fs';
 import { generateBindings as generate, readObject } from '@heddle/ebpf';
 import { root } from './files.ts';
@@ -25,6 +25,6 @@ export function generateBindings(): string {
       'ct_event',
       'source_range',
     ],
-    header: ['Generated from bpf/include/abi.h by `npm run generate`; not edited by hand.'],
+    header: ['Generated from bpf/abi.h by `npm run generate`; not edited by hand.'],
   });
 }

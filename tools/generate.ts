@@ -38,7 +38,7 @@ for (const set of objectSets) {
         ...['-Wall', '-Wextra', '-Werror', '-Wno-unused-function', '-Wno-unused-parameter'],
         // The same bytes wherever the repository lies.
         ...[`-ffile-prefix-map=${root}=`, '-fdebug-compilation-dir=.'],
-        ...[`-I${set.sources}/include`, `-I${headers}`],
+        ...[`-I${set.sources}`, `-I${headers}`],
         ...['-c', source, '-o', object],
       ],
       { cwd: root, stdio: 'inherit' },

@@ -23,7 +23,7 @@ export interface NodeView {
   readonly problems: readonly string[];
 }
 
-/** How many addresses the kernel half can take (NAT_SOURCES in abi.h, less one). */
+/** How many addresses the kernel half can take (SNAT_ADDRESSES in bpf/abi/ct.h, less one). */
 const mostAddresses = 63;
 /** The time after which devices that the datapath could not take are given to it again; it grows with each failure. */
 const firstRetryMs = 1000;

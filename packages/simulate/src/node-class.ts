@@ -23,7 +23,7 @@ const LOOKUP_SOURCE = 1 << 4;
 const SUCCESS = 0;
 const NOT_FORWARDED = 4;
 const FRAGMENTATION_NEEDED = 8;
-/** How often the kernel half's garbage collection looks at a slice of the flows (GC_SLICE and GC_INTERVAL_NS in nat.h). */
+/** How often the kernel half's garbage collection looks at a slice of the flows (GC_SLICE and GC_INTERVAL_NS in bpf/ct/gc.h). */
 const sweepNs = 50_000_000n;
 const sweepSlice = 2048;
 /** Sweeps of the whole table after which another one changes nothing: mark, wait, free. */

@@ -1,4 +1,4 @@
-// Generated from bpf/include/abi.h by `npm run generate`; not edited by hand.
+// Generated from bpf/abi.h by `npm run generate`; not edited by hand.
 
 /** struct address_key */
 export interface AddressKey {

@@ -1,4 +1,4 @@
-// As in bpf/include/sctp.h.
+// As in bpf/lib/sctp.h.
 const polynomial = 0x82f63b78;
 const powers = 16;
 

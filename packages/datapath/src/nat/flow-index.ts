@@ -7,7 +7,7 @@ import {
 } from '../generated/abi.ts';
 import { protocolOfState, snatIndexOf } from './flows.ts';
 
-// The index of flows as bpf/include/index.h has it: where in `nat_index` the key of a flow is.
+// The index of flows as bpf/ct/index.h has it: where in `nat_index` the key of a flow is.
 
 const protocolNumbers = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 const slotsOfBucket = 16;

@@ -11,7 +11,7 @@ import { VmWorld } from '../../testing/vm-world.ts';
 const clients = { v4: '203.0.113.77', v6: 'fd00:203:0:113::77' } as const;
 const backends = { v4: '10.244.9.9', v6: 'fd00:10:244:9::9' } as const;
 const deviceAddress = '02:00:00:00:00:02';
-/** 2^28 ns, as in bpf/include/front.h, rounded up to ms. */
+/** 2^28 ns, as in bpf/ct/cache.h, rounded up to ms. */
 const ageMs = 269;
 
 // linux/bpf.h: answers of bpf_fib_lookup, and places in struct bpf_fib_lookup

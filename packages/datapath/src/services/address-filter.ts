@@ -20,7 +20,7 @@ export class AddressFilter {
   }
 }
 
-/** As address_filter_hit in bpf/include/front.h. */
+/** As address_filter_hit in bpf/lb/frontend.h. */
 function mix(address: Uint8Array): number {
   const view = new DataView(address.buffer, address.byteOffset);
   let mixed = 0;

@@ -5,7 +5,7 @@ import type { AddressFilter } from './address-filter.ts';
 
 type Role = keyof typeof addressRole;
 
-/** Of addresses that packets from a device may be served at; see destination_role in bpf/include/front.h. */
+/** Of addresses that packets from a device may be served at; see destination_role in bpf/lb/frontend.h. */
 const servedRoles = addressRole.service | addressRole.external | addressRole.node;
 const roleNames = Object.keys(addressRole) as Role[];
 

@@ -5,7 +5,7 @@ import type { ArrayMemory } from '../core/mapped-array.ts';
 /**
  * The `reply_sources` map: from which addresses and ports packets leave the node that its programs have to look
  * at. The programs set the bits of backends. Those of UDP ports that are served at the node's own addresses are set
- * here, because the node's stack may send from there, too (note_host_datagram in bpf/include/front.h). A bit stays.
+ * here, because the node's stack may send from there, too (note_host_datagram in bpf/ct/host_reply.h). A bit stays.
  */
 export class ReplySources {
   private readonly memory: ArrayMemory;
@@ -30,7 +30,7 @@ export class ReplySources {
   }
 }
 
-/** Returns the same as reply_filter_bit in bpf/include/nat.h. `address` is 16 bytes, `port` in host order. */
+/** Returns the same as reply_filter_bit in bpf/ct/reply_filter.h. `address` is 16 bytes, `port` in host order. */
 export function replyBit(address: Uint8Array, port: number): number {
   const view = new DataView(address.buffer, address.byteOffset);
   const word = (number: number) => BigInt(view.getUint32(number * 4, true));

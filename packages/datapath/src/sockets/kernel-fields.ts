@@ -3,7 +3,7 @@ import { memberOffset } from '@heddle/ebpf/internal';
 import type { Platform } from '@heddle/sys';
 import type { KernelFields } from '../generated/abi.ts';
 
-/** Struct and member behind each offset of `struct kernel_fields`; see bpf/include/abi.h. */
+/** Struct and member behind each offset of `struct kernel_fields`; see bpf/abi/socket.h. */
 const members: Readonly<Record<Exclude<keyof KernelFields, 'known'>, readonly [string, string]>> = {
   contextSocket: ['bpf_sock_addr_kern', 'sk'],
   socketNet: ['sock_common', 'skc_net'],

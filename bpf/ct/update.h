@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The update of an entry by each of its packets: state, time, and counters. */
+#pragma once
+
+#include "window.h"
+
+/*
+ * Returns 1 if a packet proves that both sides want an unconfirmed connection; `tcp_flags` are the valid ones. A UDP
+ * client proves it by a datagram after the reply; but such entries get no more than half of the table, because a
+ * client's address may be spoofed. SCTP proves it by a chunk that can only follow the client's cookie (RFC 9260, 5.1).
+ */
+INLINE int packet_confirms(__u32 state_word, __u32 tcp_flags, int is_reply)
+{
+	struct ct_table *table = get_ct_table();
+	enum ct_state before = ct_state_of(state_word);
+
+	if (before == CT_UDP)
+		return !is_reply && table && (__s32)table->confirmed_udp < (__s32)(config.flows / 2);
+	if (before == CT_SCTP)
+		return state_word & CT_TUNNELLED ? !is_reply : is_reply && !tcp_flags;
+	return before <= CT_TCP_RESET && tcp_flags & TCP_CONFIRMS;
+}
+
+/* Returns the flags of a TCP segment as far as they are valid; see tcp_track_segment(). */
+INLINE __u32 track_tcp(context *ctx, const struct packet *packet, __u32 reference, __u32 state_word)
+{
+	return packet->tcp_flags & TCP_SYN ? tcp_track_syn(ctx, packet, reference, state_word) :
+					     tcp_track_segment(ctx, packet, reference, state_word);
+}
+
+/*
+ * Updates an entry, which has that state word, for a packet. If two CPUs do so at the same time, the state changes for
+ * one of the packets only.
+ */
+INLINE void ct_update(context *ctx, const struct packet *packet, const struct ct_result *ct, __u32 state_word)
+{
+	struct ct_entry *entry = ct->entry;
+	__u32 tcp_flags = packet->tcp_flags, state = ct_state_of(state_word), after;
+
+	count_packet(entry->backend_id, frame_length(ctx));
+	if (packet->tuple.protocol == IPPROTO_TCP)
+		tcp_flags = track_tcp(ctx, packet, ct->index * 2 + ct->is_reply, state_word);
+	if (!(tcp_flags & TCP_INVALID))
+		state = state_word & CT_TUNNELLED ? ct_next_state_tunnelled(state, tcp_flags, ct->origin != CT_CREATED) :
+						    ct_next_state(state, tcp_flags, ct->is_reply);
+	after = (state_word & ~(CT_SEEN_MASK | CT_STATE_MASK)) | state << CT_STATE_SHIFT | now_ticks();
+	if (ct_is_closed(after))
+		after &= ~CT_COUNTED;
+	if (state_word & CT_UNCONFIRMED && packet_confirms(state_word, tcp_flags, ct->is_reply))
+		after &= ~CT_UNCONFIRMED;
+	if (after != state_word && __sync_val_compare_and_swap(&entry->state_word, state_word, after) == state_word &&
+	    (after ^ state_word) & ~CT_SEEN_MASK)
+		ct_on_transition(ct->index, state_word, after);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The address type: 16 bytes, IPv4 as ::ffff:a.b.c.d. */
+#pragma once
+
+#include "bpf.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+
+INLINE int same_address(const void *left, const void *right)
+{
+	const __u32 *a = left, *b = right;
+
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
+}
+
+INLINE void copy_address(void *to, const void *from)
+{
+	__u32 *a = to;
+	const __u32 *b = from;
+
+	a[0] = b[0];
+	a[1] = b[1];
+	a[2] = b[2];
+	a[3] = b[3];
+}
+
+/* Converts an IPv4 address in network byte order. */
+INLINE void map_ipv4(void *to, __be32 address)
+{
+	__u32 *words = to;
+
+	words[0] = 0;
+	words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	words[3] = address;
+}
+
+/* Returns 1 if the address is an IPv4 address. */
+INLINE int is_mapped(const void *address)
+{
+	const __u32 *words = address;
+
+	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
+}

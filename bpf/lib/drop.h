@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Drops: each has a reason, is counted, and is written to a ring buffer while somebody reads it. */
+#pragma once
+
+#include "ct/entry.h"
+
+/* This is a function so that the object's BTF has the struct, from which the bindings are generated. */
+NOINLINE long report_drop(const struct drop_event *event)
+{
+	return bpf_ringbuf_output(&drop_events, event, sizeof(*event), 0);
+}
+
+GLOBAL int drop(context *ctx, const struct packet *packet, __u32 reason)
+{
+	struct ct_table *table = get_ct_table();
+	__u32 key = reason;
+	__u64 *count = bpf_map_lookup_elem(&drops, &key);
+
+	if (!packet)
+		return DROP;
+	if (count)
+		(*count)++;
+	if (table && table->watched) {
+		struct drop_event event = {
+			.tuple = packet->tuple,
+			.reason = reason,
+			.ifindex = ifindex_of(ctx),
+			.length = frame_length(ctx),
+		};
+
+		report_drop(&event);
+	}
+	return DROP;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Fragments that arrive before the first fragment of their packet. They are requeued several times, so that the first
+ * one can overtake them. Then those to an address of the node go to its stack, because their port may be the stack's.
+ */
+#pragma once
+
+#include "drop.h"
+#include "fragment.h"
+
+/* The number of times that a fragment is requeued. */
+#define FRAGMENT_WAITS 8
+
+/* Puts the packet at the end of the interface's queue. Returns 0 if it has been requeued often enough. */
+INLINE int requeue_fragment(context *ctx)
+{
+	/* Queueing disciplines use the field tc_index; a packet that enters has not passed one. */
+	if (ctx->tc_index >= FRAGMENT_WAITS)
+		return 0;
+	ctx->tc_index++;
+	return bpf_redirect(ctx->ifindex, BPF_F_INGRESS);
+}
+
+/* Counts a later fragment that goes to the node's stack. */
+NOINLINE long note_early_fragment(const struct packet *packet)
+{
+	struct fragment_key key;
+	__u32 *count, one = 1;
+
+	fragment_key(&key, packet);
+	count = bpf_map_lookup_elem(&early_fragments, &key);
+	if (!count)
+		return bpf_map_update_elem(&early_fragments, &key, &one, BPF_ANY);
+	__sync_fetch_and_add(count, 1);
+	return 0;
+}
+
+/* Returns the count of a packet's early fragments, and deletes it. */
+NOINLINE __u32 take_early_fragments(const struct packet *packet)
+{
+	struct fragment_key key;
+	__u32 *noted, count = 0;
+
+	fragment_key(&key, packet);
+	noted = bpf_map_lookup_elem(&early_fragments, &key);
+	if (noted) {
+		count = *noted;
+		bpf_map_delete_elem(&early_fragments, &key);
+	}
+	return count;
+}
+
+/* The most fragments of one packet that are counted: 64 KiB in packets of 1280 bytes are 52. */
+#define MAX_FRAGMENTS 64
+
+/* Counts the early fragments of a packet as dropped, once its first fragment turns out to be a service's. */
+GLOBAL int drop_early_fragments(context *ctx, const struct packet *packet)
+{
+	__u32 count;
+
+	if (!packet)
+		return 0;
+	count = take_early_fragments(packet);
+	for (__u32 i = 0; i < MAX_FRAGMENTS && i < count; i++)
+		drop(ctx, packet, DROP_FRAGMENT);
+	return 0;
+}

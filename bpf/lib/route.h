@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The next hop of a packet, by the node's own routes. */
+#pragma once
+
+#include "ct/entry.h"
+#include "packet.h"
+#include "verdict.h"
+
+#define ROUTE_SOURCE (1u << 4) /* BPF_FIB_LOOKUP_SRC, Linux 6.7; older headers lack it */
+#define EINVAL 22
+
+struct route {
+	__u8 next_hop[16]; /* set with NO_NEIGH only; it may be IPv6 for an IPv4 packet (RFC 5549) */
+	__u32 ifindex;
+	__u16 mtu;
+	__s8 result;   /* BPF_FIB_LKUP_RET_*; NOT_FWDED: the packet is translated, and the stack forwards it */
+	__u8 overhead; /* bytes that a tunnel adds to the packet */
+	__u8 dmac[ETH_ALEN];
+	__u8 smac[ETH_ALEN];
+};
+
+INLINE int interface_has_role(__u32 ifindex, enum interface_role wanted)
+{
+	enum interface_role *role = bpf_map_lookup_elem(&node_devices, &ifindex);
+
+	return role && *role == wanted;
+}
+
+INLINE int is_external_interface(__u32 ifindex)
+{
+	return interface_has_role(ifindex, INTERFACE_EXTERNAL);
+}
+
+/*
+ * Returns 1 if the stack must forward a translated packet between two interfaces. It forwards replies of a backend on
+ * this node where netfilter tracks connections: netfilter has not seen the request, so it would treat a redirected
+ * reply as invalid, which rules drop, or as a connection of the backend, which rules masquerade. It always forwards
+ * packets of pods, so that policies and masquerading apply to them; but not those that leave by the interface that
+ * they arrived on, because they have an address of the node, and the stack would drop them as spoofed.
+ */
+INLINE int needs_host_stack(__u32 from, __u32 to)
+{
+	struct ct_table *table = get_ct_table();
+
+	if (from == to || !table)
+		return 0;
+	return !is_external_interface(from) || (table->nf_tracked && !is_external_interface(to));
+}
+
+/* Returns the length of the packet, or of the largest segment that it will be cut into. */
+INLINE __u32 segment_length(context *ctx, const struct packet *packet)
+{
+	__u32 size = segment_size(ctx);
+
+	return size ? packet->transport - packet->network + packet->transport_length + size : packet->length;
+}
+
+/* Returns V_OK, or the reason why the packet cannot be forwarded by the route. */
+INLINE enum verdict fib_result_to_verdict(const struct packet *packet, const struct route *route)
+{
+	switch (route->result) {
+	case BPF_FIB_LKUP_RET_NOT_FWDED: /* The stack decides. */
+		return V_OK;
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		return packet->ttl <= 1 ? V_DROP(DROP_TTL) : V_OK;
+	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
+		return V_DROP(DROP_TOO_LARGE);
+	default:
+		return V_DROP(DROP_NO_ROUTE);
+	}
+}
+
+/*
+ * Looks up the route of a packet with the tuple `to`. `fib` is all zero before, and `route` but for the overhead.
+ * `flags` may be ROUTE_SOURCE; then `has_source` tells whether `fib` has the route's preferred source address.
+ */
+INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const struct tuple *to, __u32 flags,
+			      struct bpf_fib_lookup *fib, int *has_source, struct route *route)
+{
+	const __u32 *source = (const __u32 *)to->source, *destination = (const __u32 *)to->destination;
+	__u32 length = segment_length(ctx, packet) + route->overhead;
+	long result;
+
+	fib->l4_protocol = to->protocol;
+	fib->sport = to->source_port;
+	fib->dport = to->destination_port;
+	fib->tot_len = length > 0xffff ? 0xffff : length;
+	fib->ifindex = ifindex_of(ctx);
+	if (packet->ipv4) {
+		fib->family = AF_INET;
+		fib->ipv4_src = source[3];
+		fib->ipv4_dst = destination[3];
+	} else {
+		fib->family = AF_INET6;
+		copy_address(fib->ipv6_src, source);
+		copy_address(fib->ipv6_dst, destination);
+	}
+	result = bpf_fib_lookup(ctx, fib, sizeof(*fib), flags);
+	*has_source = flags && (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
+	if (result == -EINVAL && flags)
+		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+	route->ifindex = fib->ifindex;
+	route->mtu = fib->mtu_result;
+	if ((result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) &&
+	    needs_host_stack(ifindex_of(ctx), fib->ifindex))
+		result = BPF_FIB_LKUP_RET_NOT_FWDED;
+	route->result = result;
+	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
+		__builtin_memcpy(route->dmac, fib->dmac, ETH_ALEN);
+		__builtin_memcpy(route->smac, fib->smac, ETH_ALEN);
+	} else if (result == BPF_FIB_LKUP_RET_NO_NEIGH && fib->family == AF_INET) {
+		map_ipv4(route->next_hop, fib->ipv4_dst);
+	} else if (result == BPF_FIB_LKUP_RET_NO_NEIGH) {
+		copy_address(route->next_hop, fib->ipv6_dst);
+	}
+	return fib_result_to_verdict(packet, route);
+}
+
+/* Looks up the route of a packet with the tuple `to`. `route` is all zero before, but for the overhead. */
+GLOBAL enum verdict route_lookup(context *ctx, const struct packet *packet, const struct tuple *to, struct route *route)
+{
+	struct bpf_fib_lookup fib = {};
+	int has_source;
+
+	if (!packet || !to || !route)
+		return V_DROP(DROP_NO_ROUTE);
+	return fib_query(ctx, packet, to, 0, &fib, &has_source, route);
+}
