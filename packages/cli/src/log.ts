@@ -13,9 +13,9 @@ const colours: Readonly<Record<LogLevel, string>> = {
 };
 
 /**
- * Where the agent's log goes: JSON lines on stderr, or, when stderr is a terminal, lines for people.
- * Lines are written at once, so that none is lost when the process is killed. (A logging library
- * would be 7 MiB of the agent's memory for what are these few lines.)
+ * Returns the sink of the agent's log: JSON lines on stderr, or readable lines when stderr is a terminal.
+ * It writes each line at once, so that none is lost when the process is killed. (A logging library takes
+ * 7 MiB of the agent's memory.)
  */
 export function logSink(least: LogLevel): LogSink {
   const format = process.stderr.isTTY ? readableLine : jsonLine;
@@ -25,7 +25,7 @@ export function logSink(least: LogLevel): LogSink {
     try {
       writeSync(2, line);
     } catch (error) {
-      // A reader that is slow (a pipe set to non-blocking) or gone costs a line, not the agent.
+      // A slow reader of a non-blocking pipe, or one that is gone, loses a line and does not end the agent.
       const { code } = error as NodeJS.ErrnoException;
       if (code !== 'EAGAIN' && code !== 'EPIPE') throw error;
     }
@@ -62,7 +62,7 @@ export function readableLine(
   return colour ? `${colour}${text}\u001b[0m\n` : `${text}\n`;
 }
 
-/** What JSON has no form for: numbers of 64 bits become text. */
+/** Returns text for what JSON can't express: 64-bit integers. */
 function plain(_name: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value;
 }

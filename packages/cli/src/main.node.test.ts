@@ -405,15 +405,15 @@ no backends
         `agent      0.1.0, process 4711, up 30d, 50.0 MiB
 node       node1 (192.0.2.1)
 manifests  examples/hello: read, 1 problem
-services   1 in force, 0 pending, 1 failed
+services   1 programmed, 0 pending, 1 failed
 hooks      not attached: bind6
 start      took over from an earlier agent, 1 entry repaired, layout 1
-changed    others changed what is in the kernel (hooks 2, maps 1); 3 repairs
+changed    others changed the kernel's state (hooks 2, maps 1); 3 repairs
 xdp        native at eth0
 xdp        off at eth1: its driver has none
 kernel     without link/tcx (Linux 6.6 has it): clsact serves
-netfilter  tracks connections: packets from outside to pods of this node pass its FORWARD rules
-checks     2 health check ports served, 1 not (heddle service get says why)
+netfilter  tracks connections: external packets to pods of this node pass its FORWARD rules
+checks     2 health check ports served, 1 not (heddle service get shows why)
 refused    5 no endpoints
 dropped    2 (no endpoints)
 warning    map slots is full to 80%: raise sizes.slots
@@ -427,7 +427,7 @@ a.yaml:3: not valid YAML
       assert.deepEqual(await json('status'), status);
     });
 
-    it('list flows and the ports that stand for clients', async () => {
+    it('list flows and the use of SNAT ports', async () => {
       assert.equal(
         await table('flow', 'list'),
         `PROTOCOL  CLIENT          FRONTEND         BACKEND            SEEN AS         IDLE  STATE        SERVICE
@@ -495,7 +495,7 @@ UDP       10.244.1.1:53  192.0.2.1  900    1000  90%
       answers.status = { ...status, source: { ...cluster, ...gone } };
       assert.match(
         await table('status'),
-        /^cluster +disconnected from https:\/\/192\.0\.2\.1:6443 for 30d: connection refused; services stay in force$/m,
+        /^cluster +disconnected from https:\/\/192\.0\.2\.1:6443 for 30d: connection refused; services stay programmed$/m,
       );
       const soon = { complete: false, retryAt: new Date(Date.now() + 1e6).toISOString() };
       answers.status = { ...status, source: { ...cluster, ...gone, ...soon } };
@@ -620,8 +620,8 @@ describe('heddle version', () => {
   });
 });
 
-describe('mistakes of Heddle itself', () => {
-  it('show where they come from only when asked', async () => {
+describe('internal errors', () => {
+  it('show their stack only with HEDDLE_DEBUG=1', async () => {
     const env = { NODE_OPTIONS: `--import ${join(folder, 'break.mjs')}` };
     writeFileSync(
       join(folder, 'break.mjs'),
@@ -631,7 +631,7 @@ describe('mistakes of Heddle itself', () => {
     assert.equal(quiet.code, 70);
     assert.equal(
       quiet.stderr,
-      'heddle: internal error: broke (please report it; HEDDLE_DEBUG=1 shows where it comes from)\n',
+      'heddle: internal error: broke (please report it; HEDDLE_DEBUG=1 shows the stack)\n',
     );
     const loud = await heddle(['version'], { env: { ...env, HEDDLE_DEBUG: '1' } });
     assert.match(loud.stderr, /^ {4}at /m);

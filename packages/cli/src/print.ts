@@ -13,7 +13,7 @@ export interface Styled {
 
 export type Cell = string | Styled;
 
-/** Colours `text` when stdout is a terminal and nobody asked for none (NO_COLOR, TERM=dumb). */
+/** Colours `text` when stdout is a terminal, unless NO_COLOR or TERM=dumb is set. */
 export function styled(style: Style, text: string): string {
   if (process.env.TERM === 'dumb') return text;
   return styleText(style, text, { stream: process.stdout });
@@ -24,7 +24,7 @@ export function printLine(line = ''): void {
   process.stdout.write(`${printableLines(line)}\n`);
 }
 
-/** Prints a value as JSON that people can read too. */
+/** Prints a value as indented JSON. */
 export function printJson(value: unknown): void {
   printLine(JSON.stringify(value, null, 2));
 }

@@ -11,8 +11,8 @@ import {
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { addSettings, wholeNumber } from './setting-options.ts';
 
-// Only the shape of the command line is here; what a command does is loaded when it is run, so that
-// asking for the status does not pay for the agent.
+// Only the command line is here; the code of a command is loaded when it runs, so that
+// `heddle status` does not load the agent.
 
 const sharedDefaults = {
   socket: settings.socket.fallback,
@@ -24,15 +24,14 @@ const socketOption = () =>
   new Option('--socket <path>', 'control socket of the agent').default(sharedDefaults.socket);
 
 const dumpOption = () =>
-  new Option('--from-dump <file>', 'read a dump (heddle dump) in place of asking the agent');
+  new Option('--from-dump <file>', 'read a dump (heddle dump) instead of asking the agent');
 
 const outputOption = () =>
-  new Option('-o, --output <format>', 'how to print: a table for people, or JSON')
+  new Option('-o, --output <format>', 'output format: a table, or JSON')
     .choices(['table', 'json'])
     .default('table');
 
-const labOption = () =>
-  new Option('--name <lab>', 'which lab, if there are several').default(sharedDefaults.lab);
+const labOption = () => new Option('--name <lab>', 'name of the lab').default(sharedDefaults.lab);
 
 /** Adds runnable examples to a command's help. */
 function withExamples(command: Command, ...examples: string[]): Command {
@@ -53,7 +52,7 @@ function appended(text: string, before: readonly string[] = []): string[] {
 export function createProgram(): Command {
   const program = new Command('heddle')
     .description('Kubernetes services, load-balanced in the kernel')
-    .showHelpAfterError('(add --help to see what there is)')
+    .showHelpAfterError('(add --help for help)')
     // For `lab exec`: options after the pod belong to the command to run.
     .enablePositionalOptions()
     .exitOverride();
@@ -83,7 +82,7 @@ function addAgent(program: Command): void {
   const agent = withExamples(
     program
       .command('agent')
-      .description('run the agent: keep the kernel in step with a cluster or a folder of manifests')
+      .description('run the agent: program the kernel from a cluster or a folder of manifests')
       .option('--config <file>', 'YAML file with these and further settings; flags win'),
     'heddle agent --manifests examples/hello --node node1',
     'heddle agent --kubeconfig ~/.kube/config --node worker-1',
@@ -98,7 +97,7 @@ function addReaders(program: Command): void {
   withExamples(
     program
       .command('status')
-      .description('show how the agent is doing')
+      .description('show the state of the agent')
       .addOption(socketOption())
       .addOption(dumpOption())
       .addOption(outputOption())
@@ -115,7 +114,7 @@ function addReaders(program: Command): void {
   withExamples(
     service
       .command('list')
-      .description('list the service ports and whether they are in force')
+      .description('list service ports and whether they are programmed')
       .option('-n, --namespace <name>', 'only this namespace')
       .addOption(socketOption())
       .addOption(dumpOption())
@@ -155,14 +154,14 @@ function addReaders(program: Command): void {
   );
 
   const flow = withExamples(
-    program.command('flow').description('show traffic from outside'),
+    program.command('flow').description('show and end external connections'),
     'heddle flow list',
     'heddle flow flush --client 203.0.113.9',
   );
   withExamples(
     flow
       .command('list')
-      .description('list the connections from outside that this node translates')
+      .description('list external connections that this node translates')
       .option('-s, --service <service>', 'only those of NAMESPACE/NAME')
       .option('--client <address>', 'only those of a client')
       .option('--backend <address>', 'only those to a backend')
@@ -179,7 +178,7 @@ function addReaders(program: Command): void {
     flow
       .command('flush')
       .description(
-        'end connections from outside: of TCP, the next packet of the client is answered with a reset; of UDP, it goes to a backend anew',
+        'end external connections: the next TCP packet of the client is answered with a reset, the next UDP packet chooses a backend anew',
       )
       .option('-s, --service <service>', 'only those of NAMESPACE/NAME')
       .option('--client <address>', 'only those of a client')
@@ -187,7 +186,7 @@ function addReaders(program: Command): void {
       .option('--protocol <name>', 'TCP, UDP or SCTP')
       .option('--state <state>', 'only those in a state, e.g. established')
       .option('--dry-run', 'only count them')
-      .option('--yes', 'do not ask before all are ended')
+      .option('--yes', 'do not ask before ending all')
       .addOption(socketOption())
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/flow-flush.ts')).flowFlush(options)),
@@ -196,13 +195,13 @@ function addReaders(program: Command): void {
   );
 
   const nat = withExamples(
-    program.command('nat').description('show the ports that stand for clients'),
+    program.command('nat').description('show the use of SNAT ports'),
     'heddle nat list',
   );
   withExamples(
     nat
       .command('list')
-      .description('list backends by how many ports are taken towards them')
+      .description('list backends by the number of SNAT ports in use')
       .addOption(socketOption())
       .addOption(dumpOption())
       .addOption(outputOption())
@@ -211,14 +210,14 @@ function addReaders(program: Command): void {
   );
 
   const drop = withExamples(
-    program.command('drop').description('show packets that were dropped'),
+    program.command('drop').description('show dropped packets'),
     'heddle drop list',
     'heddle drop watch',
   );
   withExamples(
     drop
       .command('list')
-      .description('count packets that were dropped and connections that were refused, by reason')
+      .description('count dropped packets and refused connections, by reason')
       .addOption(socketOption())
       .addOption(dumpOption())
       .addOption(outputOption())
@@ -228,7 +227,7 @@ function addReaders(program: Command): void {
   withExamples(
     drop
       .command('watch')
-      .description('show each packet that this node drops, and why, as it happens')
+      .description('show each packet as this node drops it, with the reason')
       .addOption(socketOption())
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/flow.ts')).dropWatch(options)),
@@ -238,8 +237,8 @@ function addReaders(program: Command): void {
   withExamples(
     program
       .command('events')
-      .description('show what happened lately, and go on as it happens')
-      .option('--no-follow', 'stop after what is remembered')
+      .description('show recent events, and follow')
+      .option('--no-follow', 'stop after the recent events')
       .addOption(socketOption())
       .addOption(dumpOption())
       .addOption(outputOption())
@@ -250,8 +249,8 @@ function addReaders(program: Command): void {
   withExamples(
     program
       .command('config')
-      .description('show what the agent runs with')
-      .option('--fields', 'explain the fields of the configuration file; needs no agent')
+      .description('show the configuration of the agent')
+      .option('--fields', 'list the fields of the configuration file; needs no agent')
       .addOption(socketOption())
       .addOption(dumpOption())
       .addOption(outputOption())
@@ -261,14 +260,14 @@ function addReaders(program: Command): void {
   );
 }
 
-const pinsText = `directory for pins (default: the agent's, or else "${sharedDefaults.bpffs}")`;
+const pinsText = `directory for pins (default: the agent's, else "${sharedDefaults.bpffs}")`;
 
 function addDump(program: Command): void {
   withExamples(
     program
       .command('dump')
-      .description('save what is in the kernel and what the agent says of it in one file')
-      .argument('<file>', 'file to write, which only its owner may read; - for standard output')
+      .description('save the state of the kernel and the answers of the agent in one file')
+      .argument('<file>', 'file to write, readable by its owner only; - for standard output')
       .addOption(socketOption())
       .option('--bpffs <dir>', pinsText)
       .addOption(outputOption())
@@ -291,7 +290,7 @@ function flags(text: string): TcpFlag[] {
   const names = text.split(',');
   const known: readonly string[] = tcpFlags;
   if (!names.every((name) => known.includes(name))) {
-    throw new InvalidArgumentError(`It must be some of ${known.join(', ')}, by commas.`);
+    throw new InvalidArgumentError(`It must be some of ${known.join(', ')}, with commas between.`);
   }
   return names as TcpFlag[];
 }
@@ -301,33 +300,37 @@ function addTrace(program: Command): void {
     program
       .command('trace')
       .description(
-        'explain what becomes of a connection or packet, by running the programs on copies',
+        'explain what happens to a connection or packet, by running the programs on copies of their maps',
       )
       .requiredOption(
         '--from <who>',
-        'a pod, the node by its name, or an IP address; an address elsewhere is an external client',
+        'a pod, the node by its name, or an IP address; an address not on this node is an external client',
       )
       .requiredOption('--to <what>', 'a service (NAMESPACE/NAME) or an IP address')
-      .option('--port <number>', 'port that is asked for; of icmp there is none', port)
+      .option('--port <number>', 'destination port; none for icmp', port)
       .addOption(
-        new Option('--protocol <name>', 'of the connection; icmp: an echo request')
+        new Option('--protocol <name>', 'protocol of the connection; icmp is an echo request')
           .choices(traceProtocols)
           .default('tcp'),
       )
       .addOption(
         new Option(
           '--at <hook>',
-          'socket: the call of a process here; pod: a packet as it leaves a pod; node: a packet from outside (default: as --from is)',
+          'start at the call of a process (socket), at a packet that leaves a pod (pod), or at an external packet (node) (default: depends on --from)',
         ).choices(tracePlaces),
       )
-      .option('--source-port <number>', "the client's port", port)
-      .option('--flags <list>', 'of the TCP segment, e.g. fin,ack (default: as it is usual)', flags)
-      .option('--flow', 'go on with the flow that the node has (heddle flow list)')
-      .option('--reply', "what becomes of the backend's answer")
+      .option('--source-port <number>', 'port of the client', port)
+      .option(
+        '--flags <list>',
+        'flags of the TCP segment, e.g. fin,ack (default: the usual ones)',
+        flags,
+      )
+      .option('--flow', 'continue an existing flow (heddle flow list)')
+      .option('--reply', "trace the backend's reply")
       .addOption(
         new Option(
           '--error <kind>',
-          'in place of the packet, an ICMP error about the one in the other direction',
+          'trace an ICMP error about the packet in the other direction',
         ).choices(icmpErrorKinds),
       )
       .option('--step', 'show each source line that runs')
@@ -350,16 +353,16 @@ function addSimulate(program: Command): void {
     program
       .command('simulate')
       .description('play a scenario on a simulated cluster; needs neither root nor a cluster')
-      .option('--manifests <dir>', 'folder of manifests: the services of the cluster')
+      .option('--manifests <dir>', 'folder of manifests with the services of the cluster')
       .option(
         '--nodes <n>',
-        'nodes of the cluster (default: as the scenario or manifests say)',
+        'nodes of the cluster (default: those of the scenario or manifests)',
         wholeNumber,
       )
-      .requiredOption('--scenario <file>', 'what happens (YAML; docs/simulate.md)')
+      .requiredOption('--scenario <file>', 'scenario to play (YAML; docs/simulate.md)')
       .option(
         '--seed <n>',
-        'of all that is left to chance (default: as the scenario says)',
+        'seed of all random choices (default: that of the scenario)',
         wholeNumber,
       )
       .addOption(outputOption())
@@ -385,11 +388,11 @@ function addHousekeeping(program: Command): void {
   withExamples(
     program
       .command('manifests')
-      .description('print what a cluster needs to run Heddle on every node, for kubectl apply')
+      .description('print the objects that run Heddle on every node, for kubectl apply')
       .option('--set <name=value>', 'change a setting; may be repeated', appended)
-      .option('--fields', 'explain the settings')
+      .option('--fields', 'list the settings')
       .addOption(
-        new Option('-o, --output <format>', 'how to print')
+        new Option('-o, --output <format>', 'output format')
           .choices(['yaml', 'json'])
           .default('yaml'),
       )
@@ -402,11 +405,11 @@ function addHousekeeping(program: Command): void {
   withExamples(
     program
       .command('cleanup')
-      .description('take Heddle, or what kube-proxy left, out of the kernel')
-      .option('--kube-proxy', 'remove rules and devices that kube-proxy left, and nothing else')
+      .description('remove Heddle, or what kube-proxy left, from the kernel')
+      .option('--kube-proxy', 'remove only the rules and interfaces that kube-proxy left')
       .option('--bpffs <dir>', 'directory for pins', sharedDefaults.bpffs)
       .addOption(socketOption())
-      .option('--force', 'also while the agent, or kube-proxy, runs')
+      .option('--force', 'even while the agent, or kube-proxy, runs')
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/cleanup.ts')).cleanup(options)),
     'heddle cleanup',
@@ -450,14 +453,14 @@ function addLab(program: Command): void {
     program
       .command('lab')
       .enablePositionalOptions()
-      .description('clusters made of network namespaces, to try things out'),
+      .description('clusters made of network namespaces, for experiments'),
     'heddle lab up --nodes 1 --pods 3',
     'heddle lab down',
   );
   withExamples(
     lab
       .command('up')
-      .description('make a lab that stays until it is taken down')
+      .description('create a lab that stays until it is removed')
       .option('--nodes <n>', 'nodes', count, 1)
       .option('--pods <m>', 'pods on each node', count, 3)
       .addOption(labOption())
@@ -503,7 +506,7 @@ export async function run(args: readonly string[]): Promise<void> {
     await createProgram().parseAsync(args, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // Commander has printed what it had to say. To ask for help is no mistake, also by saying nothing.
+    // Commander has printed its message. A request for help is no mistake, nor is a lack of arguments.
     const helped = error.exitCode === 0 || (error.code === 'commander.help' && args.length === 0);
     process.exitCode = helped ? exitCodes.ok : exitCodes.usage;
   }

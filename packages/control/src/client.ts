@@ -5,7 +5,7 @@ import { exitCodes, Failure } from './failure.ts';
 import type { ControlSource } from './source.ts';
 
 const answerMs = 10_000;
-// Pages and status are far below; it only bounds what a stranger on the socket can send.
+// Pages and status are much smaller; it bounds what another server on the socket can send.
 const longestReply = 64 * 1024 * 1024;
 
 interface Waiting {
@@ -13,7 +13,7 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** A connection to the agent's control socket. Its errors are Failures, fit for users. */
+/** A connection to the agent's control socket. Its errors are Failures. */
 export class ControlClient implements ControlSource {
   readonly #socket: Socket;
   readonly #path: string;
@@ -41,7 +41,7 @@ export class ControlClient implements ControlSource {
     });
   }
 
-  /** Connects to the agent that listens at `path`. */
+  /** Connects to the agent that listens at `path`. Rejects with Failure. */
   static connect(path: string): Promise<ControlClient> {
     return new Promise((resolve, reject) => {
       const socket = connect(path);
@@ -58,7 +58,7 @@ export class ControlClient implements ControlSource {
     return Date.now();
   }
 
-  /** Asks for `method` and gives its result. */
+  /** Sends a request and returns its result. Rejects with Failure. */
   async request(method: Method, params: Record<string, unknown> = {}): Promise<unknown> {
     const id = ++this.#lastId;
     const reply = await new Promise<Reply>((resolve, reject) => {
@@ -84,7 +84,7 @@ export class ControlClient implements ControlSource {
     return reply.result;
   }
 
-  /** All items of a list, page by page. */
+  /** Returns all items of a list, page by page. Throws Failure. */
   async *items<Item>(method: Method, params: Record<string, unknown> = {}): AsyncGenerator<Item> {
     for (let after: string | undefined; ; ) {
       const page = (await this.request(
@@ -97,7 +97,7 @@ export class ControlClient implements ControlSource {
     }
   }
 
-  /** Calls `onEvent` for each event, those the agent still remembers first, until the end. */
+  /** Calls `onEvent` for each event, recent ones first, until the connection ends. Rejects with Failure. */
   async follow<Event>(
     onEvent: (event: Event) => void,
     method: 'events.follow' | 'drops.follow' = 'events.follow',
@@ -156,7 +156,7 @@ function unreachable(path: string, error: Error): Failure {
   if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTSOCK') {
     return new Failure(
       exitCodes.unreachable,
-      `reach agent: none listens on ${path} (start one with heddle agent --manifests DIR, or name its socket with --socket PATH)`,
+      `reach agent: none listens on ${path} (start one with heddle agent --manifests DIR, or give its socket with --socket PATH)`,
     );
   }
   return new Failure(exitCodes.unreachable, `reach agent on ${path}: ${error.message}`);

@@ -1,23 +1,23 @@
-/** How `heddle` ends. README.md of this package documents them. */
+/** Exit codes of `heddle`; packages/cli/README.md documents them. */
 export const exitCodes = {
   ok: 0,
-  /** The request can't be met: bad configuration, failed validation, no such service. */
+  /** Bad configuration, failed validation, no such service. */
   failed: 1,
   /** Unknown command, option or argument. */
   usage: 2,
-  /** The machine or the process lacks something: privileges, BPF, a kernel that is new enough. */
+  /** The machine or the process lacks something: privileges, BPF, a new enough kernel. */
   notPermitted: 3,
   /** No agent answers on the control socket. */
   unreachable: 4,
   /** An agent runs where none may. */
   busy: 5,
-  /** A mistake in Heddle itself. */
+  /** A bug in Heddle. */
   internal: 70,
 } as const;
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
-/** Ends the command with one sentence, which says what to do, and an exit code. */
+/** An error that ends the command with a sentence, which includes the remedy, and an exit code. */
 export class Failure extends Error {
   override readonly name = 'Failure';
   readonly exitCode: ExitCode;
@@ -43,12 +43,12 @@ const plain: Readonly<Record<string, ExitCode>> = {
   VmFault: exitCodes.failed,
 };
 
-/** Exit code and lines for stderr of whatever a command threw. */
+/** Returns the exit code and the lines for stderr of an error. */
 export function explain(error: unknown): { exitCode: ExitCode; message: string } {
   if (error instanceof Failure) return { exitCode: error.exitCode, message: error.message };
   if (!(error instanceof Error)) return { exitCode: exitCodes.internal, message: String(error) };
   const { code } = error as { code?: string };
-  // Packages are not loaded just to compare classes: the families go by name.
+  // Classes are compared by name, so that their packages need not be loaded.
   const known = plain[error.name];
   if (known !== undefined) {
     const denied = code === 'EPERM' || code === 'EACCES';
@@ -57,10 +57,10 @@ export function explain(error: unknown): { exitCode: ExitCode; message: string }
   if (code === 'EPERM' || code === 'EACCES') {
     return { exitCode: exitCodes.notPermitted, message: `${error.message} (run it as root)` };
   }
-  // What Node.js says of the file system is for users too, e.g. ENOENT of a --config.
+  // Errors of Node.js on files are for users too, e.g. ENOENT of a --config.
   if (code && 'syscall' in error) return { exitCode: exitCodes.failed, message: error.message };
   return {
     exitCode: exitCodes.internal,
-    message: `internal error: ${error.message} (please report it; HEDDLE_DEBUG=1 shows where it comes from)`,
+    message: `internal error: ${error.message} (please report it; HEDDLE_DEBUG=1 shows the stack)`,
   };
 }

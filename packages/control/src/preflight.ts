@@ -2,15 +2,15 @@ import { preflight as coreMissing } from '@heddle/agent/preflight';
 import { nodePlatform } from '@heddle/sys/node';
 import { type ExitCode, exitCodes } from './failure.ts';
 
-/** Why Heddle can't run here: one sentence with what to do, and the exit code for it. */
+/** Why Heddle can't run here: a sentence with the remedy, and an exit code. */
 export interface Missing {
   readonly message: string;
   readonly exitCode: ExitCode;
 }
 
 /**
- * What this machine or process lacks for running Heddle; undefined when nothing. `heddle agent`,
- * `npm start` and `npm test` ask before they do anything.
+ * Returns what this machine or process lacks to run Heddle; undefined when it lacks nothing. `heddle
+ * agent`, `npm start` and `npm test` check it first.
  */
 export function preflight(): Missing | undefined {
   let message: string | undefined;

@@ -12,7 +12,7 @@ import { goJson, writeYaml } from './yaml.ts';
 const folder = fileURLToPath(new URL('../../../deploy/helm/heddle', import.meta.url));
 const file = (path: string) => readFileSync(`${folder}/${path}`, 'utf8');
 
-/** What Helm makes of a template that has no other form than `{{ .Values.x | toJson }}`. */
+/** Renders a template as Helm does; it has only `{{ .Values.x | toJson }}`. */
 function render(template: string, root: object): string {
   const text = template.replace(/\{\{ ((?:\.\w+)+) \| toJson \}\}/g, (_, path: string) => {
     const names = path.slice(1).split('.');
@@ -31,7 +31,7 @@ function rendered({ namespace, ...values }: Values): unknown[] {
   );
 }
 
-/** In no order of their own: Helm sorts by kind. */
+/** Returns objects by kind, because Helm orders them in its own way. */
 const byKind = (objects: readonly unknown[]) =>
   new Map(objects.map((object) => [(object as { kind: string }).kind, object]));
 

@@ -13,7 +13,7 @@ export interface KubernetesObject {
 const name = 'heddle';
 const labels = { 'app.kubernetes.io/name': name };
 
-/** Where the pod has what it needs of the node. */
+/** Paths in the pod. */
 const inPod = {
   config: '/etc/heddle',
   // Not below /sys/fs: the AppArmor profile that container runtimes use lets nobody write there.
@@ -95,13 +95,13 @@ function podSpec(given: Values): Yaml {
   return {
     serviceAccountName: name,
     priorityClassName: 'system-node-critical',
-    // Services are of use to what runs on the node itself too, and its own addresses are NodePorts'.
+    // Processes of the node use services too, and NodePorts are at the node's own addresses.
     hostNetwork: true,
-    // The cluster's DNS is behind a service, which this pod is to bring into force first.
+    // The cluster's DNS is behind a service, which this pod has to program first.
     dnsPolicy: 'Default',
     nodeSelector: given.nodeSelector,
     tolerations: given.tolerations,
-    // It has nothing to finish: what is in force stays.
+    // The agent has nothing to finish: what is programmed stays.
     terminationGracePeriodSeconds: 5,
     securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
     containers: [
@@ -111,10 +111,10 @@ function podSpec(given: Values): Yaml {
         args: ['agent', '--config', `${inPod.config}/agent.yaml`, '--node', '$(NODE_NAME)'],
         env: [{ name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
         resources: given.resources,
-        // The pod is on the host network: so the scheduler knows that the port is taken on each node.
+        // The pod is on the host network: this shows the scheduler that the port is taken on each node.
         ports: [{ name: 'health', containerPort: given.healthPort, hostPort: given.healthPort }],
         securityContext: {
-          // docs/deployment.md says which step needs which.
+          // docs/deployment.md explains each capability.
           capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON', 'SYS_ADMIN'] },
           allowPrivilegeEscalation: false,
           readOnlyRootFilesystem: true,

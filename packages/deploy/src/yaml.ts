@@ -1,6 +1,6 @@
 /**
- * A place that a Helm value takes, e.g. `.Values.image`. Whoever makes objects only puts it
- * somewhere and cannot compute with it, so what holds for one value holds for all.
+ * The place of a Helm value, e.g. `.Values.image`. The code that makes objects can only put it
+ * somewhere and can't compute with it, so the objects have the same form for all values.
  */
 export class ChartValue {
   readonly path: string;
@@ -19,14 +19,14 @@ export type Yaml =
   | readonly Yaml[]
   | { readonly [name: string]: Yaml | undefined };
 
-/** A value as one line: JSON, or what Helm makes JSON of. */
+/** Returns a value on one line: JSON, or a template that Helm replaces with JSON. */
 export function inline(value: Yaml): string {
   return value instanceof ChartValue ? `{{ ${value.path} | toJson }}` : goJson(value);
 }
 
 /**
- * JSON as Go's encoding/json writes it, which is what `toJson` of a Helm template gives: names in
- * order, and `<`, `>`, `&` and two line separators as escapes.
+ * Returns JSON as Go's encoding/json, and so `toJson` in a Helm template, writes it: names in order, and
+ * `<`, `>`, `&` and two line separators escaped.
  */
 export function goJson(value: unknown): string {
   const sorted = (_: string, inner: unknown) =>
@@ -39,12 +39,12 @@ export function goJson(value: unknown): string {
   );
 }
 
-/** A mapping as YAML document in block style. Fields that are undefined are left out. */
+/** Returns a mapping as a YAML document in block style, without fields that are undefined. */
 export function writeYaml(value: { readonly [name: string]: Yaml | undefined }): string {
   return `${block(value, '').replace(/^\n/, '')}\n`;
 }
 
-/** What comes after `name:` or `-`, with the blank or line break before it. */
+/** Returns the text after `name:` or `-`, with the blank or line break before it. */
 function block(value: Yaml, indent: string): string {
   if (Array.isArray(value)) {
     if (value.length === 0) return ' []';
@@ -82,12 +82,12 @@ function isBranch(value: Yaml): value is { readonly [name: string]: Yaml | undef
   );
 }
 
-/** Text of whole lines, all printable and the first not indented, is written as such. */
+/** Returns true for text of whole printable lines, the first not indented: it is written as a block. */
 function isLines(value: unknown): value is string {
   return typeof value === 'string' && /^[!-~][ -~]*\n([ -~]*[!-~][ -~]*\n)*$/.test(value);
 }
 
-/** Words that no reader of YAML takes for anything but text stay as they are. */
+/** Returns a text as a YAML scalar, without quotes if every reader takes it for text. */
 function scalar(text: string): string {
   const isPlain =
     /^[A-Za-z/][\w./-]*$/.test(text) && !/^(true|false|yes|no|on|off|null|y|n)$/i.test(text);

@@ -163,7 +163,7 @@ describe('heddle dump', () => {
         child.on('close', () => resolve(said));
       });
     try {
-      assert.match(await made([]), /nothing of Heddle is pinned there .*--bpffs/);
+      assert.match(await made([]), /Heddle has no pins there .*--bpffs/);
       assert.match(await made(['--bpffs', elsewhere]), /^wrote .*other\.dump: [1-9]\d* maps/);
     } finally {
       rmSync(elsewhere, { recursive: true });
@@ -209,7 +209,7 @@ describe('heddle dump', () => {
     assert.match(stdout, /^without the agent: reach agent: none listens/m);
     const read = await heddle(['status', '--from-dump', file]);
     assert.equal(read.code, 1);
-    assert.match(read.stderr, /it has no answers of an agent, as none was reached/);
+    assert.match(read.stderr, /it has no answers of an agent, because none was reached/);
   });
 
   test('says that there is nothing of Heddle', async () => {
@@ -218,7 +218,7 @@ describe('heddle dump', () => {
       ...['--bpffs', folder],
     ]);
     assert.equal(code, 1);
-    assert.match(stderr, /nothing of Heddle is pinned there/);
+    assert.match(stderr, /Heddle has no pins there/);
   });
 });
 

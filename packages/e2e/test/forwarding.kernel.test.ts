@@ -105,9 +105,12 @@ describe('forwarding to other nodes', () => {
           ['tunnelled', backend, 8080],
         );
         const own = product.node.addresses[end];
-        assert.match(verdict.text, /in a tunnel to its node, which answers the client itself$/);
+        assert.match(
+          verdict.text,
+          /in a tunnel to the backend’s node, which replies to the client itself$/,
+        );
         assert.ok(verdict.packet!.endsWith(`, in a tunnel from ${own} to ${backend}`));
-        assert.ok(hooks[0]!.result.startsWith('put into a tunnel'), hooks[0]!.result);
+        assert.ok(hooks[0]!.result.startsWith('encapsulated'), hooks[0]!.result);
         const meanings = hooks[0]!.steps.map((step) => 'meaning' in step && step.meaning);
         assert.ok(meanings.some((text) => `${text}`.endsWith(', tunnels to other nodes')));
         const ways = {
@@ -131,7 +134,7 @@ describe('forwarding to other nodes', () => {
           reply: true,
         });
         assert.equal(later.verdict.outcome, 'tunnelled');
-        assert.match(later.notes.join(), /backend’s node answers the client itself/);
+        assert.match(later.notes.join(), /backend’s node replies to the client itself/);
       }
     }
     const flows = await printed('flow', 'list', '--service', 'asked');
@@ -140,7 +143,7 @@ describe('forwarding to other nodes', () => {
       flows: { forwarding: string; source: string; client: string }[];
     };
     assert.ok(items.every((flow) => flow.forwarding === 'dsr' && flow.source === flow.client));
-    assert.match(await printed('nat', 'list'), /no ports are taken/);
+    assert.match(await printed('nat', 'list'), /no SNAT ports are in use/);
   });
 
   test('the configuration asks for all services; an annotation may spare one', async () => {

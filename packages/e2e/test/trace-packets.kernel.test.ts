@@ -384,7 +384,7 @@ describe('heddle trace foretells what becomes of packets', () => {
         const found = await traced({ from, to, protocol, at: 'pod', ...asked });
         assert.equal(found.verdict.outcome, 'passed');
         assert.deepEqual(hooksOf(found), hooks);
-        assert.match(found.notes[0]!, /no program at the devices of pods/);
+        assert.match(found.notes[0]!, /no program at the interfaces of pods/);
         if (to !== outside.addresses[end]) continue;
         const sourcePort = protocol === 'icmp' ? 0 : found.question.sourcePort;
         const way = { source: from, sourcePort, destination: to, destinationPort: asked.port ?? 0 };
@@ -457,7 +457,7 @@ describe('heddle trace foretells what becomes of packets', () => {
     await product.start();
   });
 
-  test('in words, hook by hook', async () => {
+  test('heddle trace prints the path hook by hook', async () => {
     const { asked, way } = connection('there', 'tcp', 'v4');
     const first = await traced(asked);
     send(outside, taps.outside, packetOf('tcp', way, 'first'));
@@ -472,7 +472,7 @@ describe('heddle trace foretells what becomes of packets', () => {
     const pod = product.lab.pods[1]!.addresses.v4;
     assert.match(
       stdout,
-      new RegExp(`^the backend's answer in flow \\d+, ${asked.from}:${asked.sourcePort} to `, 'm'),
+      new RegExp(`^the backend's reply in flow \\d+, ${asked.from}:${asked.sourcePort} to `, 'm'),
     );
     assert.match(
       stdout,
@@ -487,30 +487,30 @@ describe('heddle trace foretells what becomes of packets', () => {
     assert.match(
       stdout,
       new RegExp(
-        `^verdict: translated; the packet goes out of eth0 to ${asked.from}:\\d+, as from ${node}:30482$`,
+        `^verdict: translated; the packet is sent out of eth0 to ${asked.from}:\\d+, from ${node}:30482$`,
         'm',
       ),
     );
     assert.match(stdout, /^ {2}tcp 30482 > \d+ PSH\+ACK seq 0 window 65535$/m);
   });
 
-  test('says what does not go together, and what the node does not know', async () => {
+  test('a question that contradicts itself or names nothing is refused with the reason', async () => {
     const now = await snapshot();
     const from = outside.addresses.v4;
     const to = product.node.addresses.v4;
     const nobody = '203.0.113.250';
     for (const [asked, exitCode, message] of [
-      [{ protocol: 'udp' }, 2, /has a port \(name it with --port\)/],
-      [{ protocol: 'icmp', reply: true }, 2, /only the echo request is traced/],
+      [{ protocol: 'udp' }, 2, /has a port \(give it with --port\)/],
+      [{ protocol: 'icmp', reply: true }, 2, /only an echo request is traced/],
       [{ protocol: 'udp', port: 9, flags: ['ack'] }, 2, /only tcp has flags/],
       [{ protocol: 'tcp', port: 9, flags: ['ack'], error: 'too-large' }, 2, /has no flags/],
-      [{ protocol: 'tcp', port: 9, flow: true, at: 'socket' }, 2, /are those of packets/],
-      [{ protocol: 'tcp', port: 9, reply: true, at: 'pod' }, 2, /clients outside only/],
+      [{ protocol: 'tcp', port: 9, flow: true, at: 'socket' }, 2, /belong to packets/],
+      [{ protocol: 'tcp', port: 9, reply: true, at: 'pod' }, 2, /external clients only/],
       [{ protocol: 'tcp', port: 9, from: nobody, at: 'pod' }, 1, /no network namespace of this/],
       [
         { protocol: 'tcp', port: 9, flow: true },
         1,
-        /no flow of it to .*:9, TCP \(heddle flow list/,
+        /no flow from it to .*:9, TCP \(heddle flow list/,
       ],
     ] as const) {
       assert.throws(() => trace(now, { from, to, ...asked }), { exitCode, message });
@@ -519,6 +519,6 @@ describe('heddle trace foretells what becomes of packets', () => {
       ...['trace', '--from', from, '--to', to, '--port', '9', '--flags', 'ack,tcp'],
     ]);
     assert.deepEqual([code, stdout], [2, '']);
-    assert.match(stderr, /It must be some of fin, syn, rst, psh, ack, by commas/);
+    assert.match(stderr, /It must be some of fin, syn, rst, psh, ack, with commas between/);
   });
 });

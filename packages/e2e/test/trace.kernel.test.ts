@@ -344,7 +344,7 @@ describe('heddle trace foretells what the kernel does', () => {
     assert.match(stdout, /^a socket of 10\.244\.1\.1 \(.*pod-1-1.*\) to 10\.96\.7\.1:80, TCP$/m);
     assert.match(stdout, /^connect4 \(program \d+, tag [0-9a-f]{16}, as in the object\)$/m);
     assert.match(stdout, /^ {2}10\.96\.7\.1:80\/TCP is a port of service default\/one: 1 slot /m);
-    assert.match(stdout, /^verdict: translated; the socket goes to 10\.244\.2\.2:8080$/m);
+    assert.match(stdout, /^verdict: translated; the socket sends to 10\.244\.2\.2:8080$/m);
     const lines = await heddle([...args, '--step']);
     assert.match(
       lines.stdout,
@@ -433,7 +433,7 @@ describe('heddle trace foretells what the kernel does', () => {
     assert.equal(other.hooks[0]!.same, false);
     assert.match(
       other.notes[0]!,
-      /^the program attached at connect4 .* is not the one of this heddle/,
+      /^the program attached at connect4 .* differs from the program that ran here/,
     );
 
     // A dump of an older version has no tags, and those of connect4 depend on the node's kernel.
@@ -443,7 +443,7 @@ describe('heddle trace foretells what the kernel does', () => {
     const links = dump.links.filter(({ pin }) => pin !== 'connect4');
     const without = trace({ ...dump, links }, asked);
     assert.equal(without.verdict.outcome, 'passed');
-    assert.match(without.verdict.text, /^nothing of Heddle is attached at connect4/);
+    assert.match(without.verdict.text, /^no program of Heddle is attached at connect4/);
 
     const namespaces = dump.namespaces.map((each) => ({ ...each, isNode: false, isServed: false }));
     const elsewhere = { ...asked, from: '10.244.99.1', at: 'socket' } as const;
@@ -526,7 +526,7 @@ describe('heddle trace foretells what the kernel does', () => {
         assert.equal(found.question.at, 'socket');
       }
       const { text } = await traceInPod('--from', 'web-0', '--to', 'one');
-      assert.match(text, /2 network namespaces are known as that/);
+      assert.match(text, /2 network namespaces have that name/);
     });
 
     test('the node is found by the name of its Node', async () => {
@@ -549,19 +549,19 @@ describe('heddle trace foretells what the kernel does', () => {
     });
   });
 
-  test('says in a sentence what it does not know', async () => {
+  test('an unknown pod, service or namespace is named in the error', async () => {
     const socket = ['--socket', product.socket];
     for (const [args, message] of [
       [
         ['--from', 'pod-7', '--to', 'one'],
-        /no pod of that name is on this node, and this node has another name \(there are /,
+        /neither a pod of this node nor the node has that name \(there are /,
       ],
       [['--from', 'pod-1-1', '--to', 'two'], /the agent has no address of a service default\/two/],
       [
         ['--from', '203.0.113.250', '--to', 'one', '--at', 'socket'],
         /no network namespace of this node/,
       ],
-      [['--from', '10.244.1.1', '--to', 'fd00:96::71'], /of the other family/],
+      [['--from', '10.244.1.1', '--to', 'fd00:96::71'], /has the other address family/],
     ] as const) {
       const { code, stdout, stderr } = await heddle(['trace', ...args, '--port', '80', ...socket]);
       assert.deepEqual([code, stdout], [1, ''], stderr);
@@ -569,17 +569,17 @@ describe('heddle trace foretells what the kernel does', () => {
     }
   });
 
-  test('says that the kernel asks no program at other sockets', async () => {
+  test('SCTP and ICMP sockets are passed unchanged, because the kernel runs no program for them', async () => {
     const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
     const from = of(client, 'v4');
     const asked = { from, to: addresses.one.v4, at: 'socket' } as const;
     const sctp = trace(dump, { ...asked, port: 80, protocol: 'sctp' });
     assert.match(
       sctp.verdict.text,
-      /^the kernel has no such hooks for SCTP: .* 10\.96\.7\.1:80 itself$/,
+      /^the kernel has no such hooks for SCTP: .* 10\.96\.7\.1:80 unchanged$/,
     );
     const echo = trace(dump, { ...asked, protocol: 'icmp' });
-    assert.match(echo.verdict.text, /^the kernel asks no program where .* 10\.96\.7\.1 itself$/);
+    assert.match(echo.verdict.text, /^the kernel runs no program for .* 10\.96\.7\.1 unchanged$/);
     assert.deepEqual([sctp.hooks, echo.hooks], [[], []]);
   });
 });

@@ -19,7 +19,7 @@ before(async () => {
 });
 after(() => rmSync(folder, { recursive: true }));
 
-/** What bash would offer after these words; the last one is being written. */
+/** Returns the words that bash offers for the last of these words. */
 function offered(...words: string[]): string[] {
   const script = `source ${join(folder, 'bash')}
     COMP_WORDS=(heddle ${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length}

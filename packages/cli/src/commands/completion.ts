@@ -1,7 +1,7 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
 import type { Argument, Command, Option } from 'commander';
 
-/** What can be written after a command path such as `heddle service list`. */
+/** The words that can follow a command path such as `heddle service list`. */
 interface Node {
   /** Words from the root on, without options. */
   readonly path: readonly string[];

@@ -6,7 +6,7 @@ interface Options extends NodePlaces {
   readonly output: OutputFormat;
 }
 
-/** `heddle dump`: all that a support case needs, in one file, or with `-` on standard output. */
+/** `heddle dump`: writes everything that a support case needs to one file, or with `-` to standard output. */
 export async function dump(path: string, { output, ...places }: Options): Promise<void> {
   const isPiped = path === '-';
   if (isPiped && process.stdout.isTTY) {
@@ -15,8 +15,8 @@ export async function dump(path: string, { output, ...places }: Options): Promis
       'dump to standard output: it is a terminal, and a dump is compressed (redirect it: heddle dump - > node1.dump)',
     );
   }
-  // The summary must not go to standard output when the dump itself goes there.
-  const say = isPiped ? (line: string) => process.stderr.write(`${line}\n`) : printLine;
+  // The summary must not mix with a dump on standard output.
+  const print = isPiped ? (line: string) => process.stderr.write(`${line}\n`) : printLine;
   const made = await nodeDump(places, true, (map, entries) => {
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[Kreading ${map}: ${entries}`);
   });
@@ -29,15 +29,15 @@ export async function dump(path: string, { output, ...places }: Options): Promis
   const agent = !('missing' in made.answers);
   if (output === 'json') {
     const facts = { file: path, created: made.head.created, agent, links: made.links.length, maps };
-    if (isPiped) say(JSON.stringify(facts));
+    if (isPiped) print(JSON.stringify(facts));
     else printJson(facts);
     return;
   }
   const entries = maps.reduce((sum, map) => sum + map.entries, 0);
-  say(
+  print(
     `wrote ${isPiped ? 'to standard output' : path}: ${maps.length} maps with ${entries} entries, ${made.links.length} links, ${made.namespaces.length} network namespaces`,
   );
-  if ('missing' in made.answers) say(`without the agent: ${made.answers.missing}`);
+  if ('missing' in made.answers) print(`without the agent: ${made.answers.missing}`);
   for (const { name, cut } of maps)
-    if (cut) say(`map ${name} is not whole: it has more entries than a dump takes`);
+    if (cut) print(`map ${name} is incomplete: it has more entries than a dump takes`);
 }

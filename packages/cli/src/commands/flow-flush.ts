@@ -21,7 +21,7 @@ export async function flowFlush(options: Options): Promise<void> {
   if (isForAll && !dryRun && !yes && !process.stdin.isTTY) {
     throw new Failure(
       exitCodes.usage,
-      'flush flows: without a filter this ends all flows; name a filter (heddle flow flush --help), or say --yes',
+      'flush flows: without a filter this ends all flows; give a filter (heddle flow flush --help), or --yes',
     );
   }
   using client = await ControlClient.connect(socket);
@@ -37,7 +37,10 @@ export async function flowFlush(options: Options): Promise<void> {
   if (isForAll && !dryRun && !yes) {
     const { matched } = await flush(true);
     if (!(await confirms(`End all ${counted(matched)}? Their TCP connections break. [y/N] `))) {
-      throw new Failure(exitCodes.failed, 'flush flows: nothing was ended, as the answer was no');
+      throw new Failure(
+        exitCodes.failed,
+        'flush flows: nothing was ended, because the answer was no',
+      );
     }
   }
   const count = await flush(dryRun);

@@ -14,7 +14,7 @@ export interface FlowFilters {
   readonly state?: string;
 }
 
-/** `heddle flow list`: one line for each connection from outside. */
+/** `heddle flow list`: prints a line for each external connection. */
 export async function flowList(options: ReadOptions & FlowFilters): Promise<void> {
   const { output } = options;
   using client = await openControl(options);
@@ -34,7 +34,7 @@ export async function flowList(options: ReadOptions & FlowFilters): Promise<void
   }
 }
 
-/** The filters that are given, as the agent takes them. */
+/** Returns the given filters as parameters of the control protocol. */
 export function filterParams(filters: FlowFilters): Partial<Record<keyof FlowFilters, string>> {
   const { service, client, backend, protocol, state } = filters;
   const wanted = { service: service && fullName(service), client, backend, protocol, state };
@@ -59,12 +59,12 @@ function flowLine(flow: FlowItem): Cell[] {
   ];
 }
 
-/** `heddle nat list`: one line for each backend that sees an address of this node. */
+/** `heddle nat list`: prints a line for each backend that sees an address of this node. */
 export async function natList({ output, ...source }: ReadOptions): Promise<void> {
   using client = await openControl(source);
   const { items } = (await client.request('nat.list')) as { items: NatDestination[] };
   if (output === 'json') printJson({ destinations: items });
-  else if (items.length === 0) printLine('no ports are taken');
+  else if (items.length === 0) printLine('no SNAT ports are in use');
   else {
     process.stdout.write(
       formatTable(
@@ -80,7 +80,7 @@ export async function natList({ output, ...source }: ReadOptions): Promise<void>
   }
 }
 
-/** `heddle drop list`: how often packets were dropped, or connections refused, for each reason. */
+/** `heddle drop list`: counts dropped packets and refused connections by reason. */
 export async function dropList({ output, ...source }: ReadOptions): Promise<void> {
   using client = await openControl(source);
   const { drops, refusals } = (await client.request('status')) as AgentStatus;
@@ -105,7 +105,7 @@ export async function dropList({ output, ...source }: ReadOptions): Promise<void
   );
 }
 
-/** `heddle drop watch`: one line for each packet; as JSON, one object in each line. */
+/** `heddle drop watch`: prints a line for each dropped packet; as JSON, one object in each line. */
 export async function dropWatch({
   socket,
   output,

@@ -23,7 +23,7 @@ interface Options extends ReadOptions {
   readonly namespace?: string;
 }
 
-/** `heddle service list`: one line for each port and family of a service. */
+/** `heddle service list`: prints a line for each port and family of a service. */
 export async function serviceList({ output, namespace, ...source }: Options): Promise<void> {
   using client = await openControl(source);
   const services: ServiceEntry[] = [];
@@ -55,7 +55,7 @@ export async function whyUnknown(client: ControlSource): Promise<string | undefi
 }
 
 function line(entry: ServiceEntry, nowMs: number): Cell[] {
-  // What of a service has a row of its own: its other frontends, or what is for packets from outside.
+  // Some frontends of a service have a row of their own, e.g. those for external packets.
   const part = /\/(external|outside)$/.exec(entry.key)?.[1];
   const external = part ? ` ${part}` : '';
   return [
@@ -71,7 +71,7 @@ function line(entry: ServiceEntry, nowMs: number): Cell[] {
   ];
 }
 
-/** The first address, and how many more there are. */
+/** Returns the first address, and the number of others. */
 function addresses({ frontends }: ServiceEntry): string {
   const [first] = frontends;
   if (!first) return '-';
@@ -87,12 +87,12 @@ export function endpoint({ address, port }: { address: string; port: number }): 
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** `NAME` is in the namespace `default`, as for kubectl. */
+/** Returns `NAMESPACE/NAME`; without a namespace it is `default`, as with kubectl. */
 export function fullName(service: string): string {
   return service.includes('/') ? service : `default/${service}`;
 }
 
-/** `heddle service get`: everything about one service. */
+/** `heddle service get`: prints everything about one service. */
 export async function serviceGet(name: string, { output, ...source }: Options): Promise<void> {
   using client = await openControl(source);
   const reply = await client.request('service.get', { service: fullName(name) });
@@ -115,7 +115,7 @@ function describe(entry: ServiceDetail, nowMs: number): string {
   ];
   for (const frontend of entry.frontends) facts.push([frontend.kind, endpoint(frontend)]);
   if (entry.algorithm !== '') facts.push(['choice', entry.algorithm]);
-  // Of a service that nobody asks for from outside it says nothing.
+  // snat is the default, also for services without external traffic.
   if (entry.forwarding === 'dsr') facts.push(['forwarding', entry.forwarding]);
   if (entry.affinitySeconds > 0) facts.push(['affinity', `ClientIP, ${entry.affinitySeconds} s`]);
   if (entry.sourceRanges) facts.push(['source ranges', entry.sourceRanges.join(', ')]);
@@ -129,14 +129,14 @@ function describe(entry: ServiceDetail, nowMs: number): string {
   return `${formatFacts(facts)}\n${table}`;
 }
 
-/** Where load balancers ask for the service, and what they are told. */
+/** Returns the port of a health check and the number of endpoints that it reports to load balancers. */
 function healthCheck({ port, localEndpoints, listening, problem }: HealthCheckEntry): Cell {
   if (!listening) return { text: `port ${port}: ${problem ?? 'not served'}`, style: 'red' };
   const count = `${localEndpoints} local ${localEndpoints === 1 ? 'endpoint' : 'endpoints'}`;
   return `port ${port}: ${count}`;
 }
 
-/** Table of the backends of one service. */
+/** Returns a table of backends. */
 export function backendTable(backends: readonly BackendEntry[], withService = false): string {
   const header = ['BACKEND', 'STATE', 'WEIGHT', 'CONNECTIONS', 'OPEN', 'PACKETS', 'BYTES'];
   return formatTable(

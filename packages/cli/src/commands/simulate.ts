@@ -33,7 +33,7 @@ interface Options {
   readonly output: OutputFormat;
 }
 
-/** How often progress is told. */
+/** The interval of progress lines. */
 const progressMs = 200;
 
 /** `heddle simulate`: what a scenario comes to on a cluster that is simulated in this process. */
@@ -62,7 +62,7 @@ export function simulate(options: Options): void {
   const progress = progressLine();
   let report: SimulationReport;
   try {
-    report = run(scenario, records, progress.tell);
+    report = run(scenario, records, progress.show);
   } finally {
     progress.clear();
   }
@@ -115,7 +115,7 @@ function progressLine() {
     if (shown > 0) stderr.write('\r\x1b[K');
   };
   return {
-    tell(text: string, done: number, of: number) {
+    show(text: string, done: number, of: number) {
       const now = performance.now();
       if (!stderr.isTTY || now - shown < progressMs) return;
       shown = now;
@@ -248,7 +248,7 @@ function notesOf({ number, events, traffic, disruption, failures }: StepReport):
     if (clientsGone > 0) notes.push(`${counted(clientsGone, 'client')} went with their node`);
   }
   for (const { reason, count } of failures) {
-    notes.push(styled('red', `${counted(count, 'row')} not in force: ${reason}`));
+    notes.push(styled('red', `${counted(count, 'row')} not programmed: ${reason}`));
   }
   return notes.map((note) => `${styled('dim', `step ${number}:`)} ${note}`);
 }

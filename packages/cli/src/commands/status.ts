@@ -4,7 +4,7 @@ import { age, type Cell, formatFacts, formatTable, mebibytes, printJson } from '
 import { printable } from '../printable.ts';
 import type { ReadOptions } from '../read-options.ts';
 
-/** `heddle status`: how the agent is doing, at a glance. */
+/** `heddle status`: shows the state of the agent. */
 export async function status({ output, ...source }: ReadOptions): Promise<void> {
   using client = await openControl(source);
   const facts = (await client.request('status')) as AgentStatus;
@@ -47,7 +47,7 @@ function describe(status: AgentStatus, nowMs: number): string {
     lines.push(['kernel', `without ${feature} (Linux ${since} has it): ${instead}`]);
   }
   if (datapath.tracked && datapath.links.some(({ hook }) => hook.startsWith('node_'))) {
-    const what = 'packets from outside to pods of this node pass its FORWARD rules';
+    const what = 'external packets to pods of this node pass its FORWARD rules';
     lines.push(['netfilter', `tracks connections: ${what}`]);
   }
   for (const { name, address, listening, problem } of status.servers ?? []) {
@@ -55,7 +55,7 @@ function describe(status: AgentStatus, nowMs: number): string {
   }
   const { listening = 0, failed = 0 } = status.healthChecks ?? {};
   if (listening + failed > 0) {
-    const why = failed > 0 ? `, ${failed} not (heddle service get says why)` : '';
+    const why = failed > 0 ? `, ${failed} not (heddle service get shows why)` : '';
     lines.push(['checks', good(failed === 0, `${listening} health check ports served${why}`)]);
   }
   const refused = status.refusals.filter(({ count }) => count > 0);
@@ -105,28 +105,25 @@ function integrityLines(
     return ['broken', good(false, `${kind} ${name} ${problem}${time}${why}`)];
   });
   if (broken.length === 0 && since !== undefined) {
-    lines.push(['broken', good(false, `the kernel can't be asked what is attached: ${reason}`)]);
+    lines.push(['broken', good(false, `the kernel does not report what is attached: ${reason}`)]);
   }
   if (released) {
-    lines.push([
-      'released',
-      good(false, 'heddle cleanup has taken the programs out; restart the agent'),
-    ]);
+    lines.push(['released', good(false, 'heddle cleanup removed the programs; restart the agent')]);
   }
   const counts = Object.entries(incidents).filter(([, count]) => count > 0);
   if (counts.length > 0) {
     const kinds = counts.map(([kind, count]) => `${kind}s ${count}`).join(', ');
-    const what = `others changed what is in the kernel (${kinds}); ${counted(repairs, 'repair')}`;
+    const what = `others changed the kernel's state (${kinds}); ${counted(repairs, 'repair')}`;
     lines.push(['changed', { text: what, style: 'yellow' }]);
   }
   return lines;
 }
 
 function rowsCell({ done, pending, failed }: AgentStatus['rows']): Cell {
-  return good(failed === 0, `${done} in force, ${pending} pending, ${failed} failed`);
+  return good(failed === 0, `${done} programmed, ${pending} pending, ${failed} failed`);
 }
 
-/** True when the agent has read what there is to serve. Dumps of older versions do not say so: it is true for them. */
+/** Returns true when the agent has read all objects; also for dumps of older versions, which lack the field. */
 export function isSynced({ synced }: { readonly synced?: boolean }): boolean {
   return synced !== false;
 }
@@ -142,15 +139,15 @@ function good(holds: boolean, text: string): Cell {
   return { text, style: holds ? 'green' : 'red' };
 }
 
-/** Where the objects come from, and whether news can come. */
+/** Returns the source of the objects and its state. */
 function sourceLine(source: AgentStatus['source'], nowMs: number): [string, Cell] {
   const { kind, path, complete, problems, phase, since, lastEvent, reason, retryAt } = source;
   const name = kind === 'cluster' ? 'cluster' : 'manifests';
-  // Of a folder, the problems say why it can't be read.
+  // For a folder, the problems show why it can't be read.
   if (kind === 'cluster' && phase === 'disconnected') {
     const next = retryAt === undefined ? '' : ` (next try ${inFuture(retryAt, nowMs)})`;
     const what = `disconnected from ${path} for ${age(since, nowMs)}: ${reason}${next}`;
-    return [name, good(false, complete ? `${what}; services stay in force` : what)];
+    return [name, good(false, complete ? `${what}; services stay programmed` : what)];
   }
   const news = kind === 'cluster' && lastEvent ? `, last event ${age(lastEvent, nowMs)} ago` : '';
   const isGood = complete && problems.length === 0;

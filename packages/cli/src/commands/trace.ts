@@ -28,7 +28,7 @@ const colours = {
   dropped: 'red',
 } as const;
 
-/** `heddle trace`: what becomes of a connection or a packet, and why. Changes nothing. */
+/** `heddle trace`: explains what happens to a connection or a packet, and why. Changes nothing. */
 export async function trace(options: Options): Promise<void> {
   const { step, socket, bpffs, fromDump, output, ...asked } = options;
   const dump = await openDump({
@@ -37,7 +37,7 @@ export async function trace(options: Options): Promise<void> {
   });
   const found = explain(dump, asked, step === true);
   if (output === 'json') {
-    // 64-bit integers as text, as JSON knows none.
+    // JSON has no 64-bit integers: they become text.
     printJson(
       JSON.parse(
         JSON.stringify(found, (_, value) => (typeof value === 'bigint' ? `${value}` : value)),
@@ -53,7 +53,8 @@ function describe(
   fromDump: string | undefined,
 ): void {
   printLine(asked(question));
-  const when = fromDump === undefined ? 'as the node is now' : `as the node was at ${of.created}`;
+  const when =
+    fromDump === undefined ? 'the node as it is now' : `the node as it was at ${of.created}`;
   printLine(`${when}; kernel ${of.kernel}, heddle ${of.heddle}`);
   for (const hook of hooks) describeHook(hook);
   printLine();
@@ -67,21 +68,21 @@ function describe(
   for (const layer of layers) printLine(styled('dim', `  ${layer}`));
 }
 
-/** What was asked, in words. */
+/** Returns the question in words. */
 function asked(question: Trace['question']): string {
   const { source, sourcePort, namespace, address, port, protocol, at } = question;
   const { flags, error, reply, flow } = question;
   const names = namespace?.names.length ? ` (${namespace.names.join(', ')})` : '';
   if (at === 'socket') {
-    const answer = reply ? ', and what it learns of its peer' : '';
+    const answer = reply ? ', and the address of its peer' : '';
     return `a socket of ${source}${names} to ${formatEndpoint(address, port)}, ${protocol.toUpperCase()}${answer}`;
   }
-  if (protocol === 'icmp') return `an echo request of ${source}${names} to ${address}`;
+  if (protocol === 'icmp') return `an echo request from ${source}${names} to ${address}`;
   const packet = error
     ? `an ICMP error (${error})`
     : `a packet${flags ? ` with ${flags.join('+').toUpperCase()}` : ''}`;
   const of = flow ? `flow ${flow.number}, ` : '';
-  const what = reply ? `the backend's answer` : 'the client';
+  const what = reply ? `the backend's reply` : 'the client';
   const from = formatEndpoint(source, sourcePort);
   const ends = `${of}${from}${names} to ${formatEndpoint(address, port)}, ${protocol.toUpperCase()}`;
   if (reply) return `${error ? `${packet} from the backend` : what} in ${ends}`;
@@ -91,7 +92,7 @@ function asked(question: Trace['question']): string {
 function describeHook({ hook, program, same, steps, result, packet }: HookTrace): void {
   const which = program ? `program ${program.id}, tag ${program.tag}` : 'program not known';
   const whether =
-    same === undefined ? '' : same ? ', as in the object' : ', not that of the object';
+    same === undefined ? '' : same ? ', as in the object' : ', differs from the object';
   printLine();
   printLine(
     styled(
@@ -100,14 +101,14 @@ function describeHook({ hook, program, same, steps, result, packet }: HookTrace)
     ),
   );
   const withLines = steps.some(({ kind }) => kind === 'line');
-  // Programs look the same thing up where they need it again.
-  const said = new Set<string | undefined>();
+  // Programs look the same element up again where they need it.
+  const printed = new Set<string | undefined>();
   for (const step of steps) {
-    if (!withLines && step.kind === 'entry' && said.has(step.meaning)) continue;
+    if (!withLines && step.kind === 'entry' && printed.has(step.meaning)) continue;
     const text = describeStep(step, withLines);
     if (text === undefined) continue;
     printLine(`  ${text}`);
-    if (step.kind === 'entry') said.add(step.meaning);
+    if (step.kind === 'entry') printed.add(step.meaning);
   }
   printLine(`  => ${result}${packet === undefined ? '' : `: ${packet}`}`);
 }

@@ -10,7 +10,7 @@ const ownChain =
 const entryChain =
   /^KUBE-(SERVICES|EXTERNAL-SERVICES|NODEPORTS|POSTROUTING|FORWARD|PROXY-FIREWALL|NODE-PORT|IPVS-FILTER|IPVS-OUT-FILTER)$/;
 
-/** What there is to remove in a table, and what has to stay. */
+/** The rules and chains of a table to remove, and those to keep. */
 export interface TablePlan {
   readonly table: string;
   readonly chains: readonly string[];

@@ -1,11 +1,11 @@
 /** The device to which kube-proxy gives the addresses of services in ipvs mode. */
 export const ipvsDevice = 'kube-ipvs0';
 
-/** What kube-proxy's sets of addresses are called; others that begin with KUBE- are not its own. */
+/** The names of kube-proxy's IP sets; other sets that begin with KUBE- belong to others. */
 const ownSet =
   /^KUBE-(6-)?(LOOP-BACK|CLUSTER-IP|EXTERNAL-IP(-LOCAL)?|LOAD-BALANCER(-LOCAL|-FW|-SOURCE-IP|-SOURCE-CIDR)?|NODE-PORT(-LOCAL)?-(TCP|UDP|SCTP(-HASH)?)|HEALTH-CHECK-NODE-PORT|IPVS-IPS)$/;
 
-/** What kube-apiserver gives NodePorts from unless told otherwise (--service-node-port-range). */
+/** The default range of NodePorts (kube-apiserver --service-node-port-range). */
 const nodePorts = { first: 30000, last: 32767 };
 
 /** A virtual service, as `ipvsadm` takes it: the option for its protocol, address and port. */

@@ -10,7 +10,7 @@ import {
 } from './ipvs.ts';
 import { type RunTool, ToolError } from './tools.ts';
 
-/** What became of kube-proxy's leftovers, in sentences that begin with the tool. */
+/** The results of a removal, in sentences that begin with the tool. */
 export interface Removal {
   readonly removed: readonly string[];
   /** Left in place, as others use it or it can't be told whose it is. */
@@ -91,7 +91,7 @@ async function removeTables(run: RunTool, report: Report): Promise<void> {
   });
 }
 
-/** What its ipvs mode has besides a few chains. */
+/** Removes the rest of the ipvs mode: virtual services, the interface and IP sets. */
 async function removeIpvs(run: RunTool, report: Report): Promise<void> {
   const hasDevice = new RegExp(`^ *${ipvsDevice}:`, 'm').test(
     readFileSync('/proc/net/dev', 'latin1'),
@@ -100,7 +100,7 @@ async function removeIpvs(run: RunTool, report: Report): Promise<void> {
     existsSync('/proc/net/ip_vs') &&
     /^(TCP|UDP|SCTP) /m.test(readFileSync('/proc/net/ip_vs', 'latin1'));
   await attempt(report, async () => {
-    // The device tells which services are kube-proxy's, so it goes last.
+    // The interface shows which services are kube-proxy's, so it is removed last.
     if (hasServices && !(await removeVirtualServices(run, report, hasDevice))) return;
     if (!hasDevice) return;
     if ((await run('ip', ['link', 'delete', ipvsDevice])) !== undefined) {

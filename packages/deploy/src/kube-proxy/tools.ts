@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 
-/** What a tool of the machine printed; undefined when there is no such tool. */
+/** Runs a tool and returns what it printed; undefined when it is not installed. */
 export type RunTool = (
   command: string,
   args: readonly string[],

@@ -38,37 +38,37 @@ import {
 import { inNamespaces } from './namespaces.ts';
 import { objectTags } from './tags.ts';
 
-/** Entries that a dump takes of one map. */
+/** The most entries of one map in a dump. */
 const mostEntries = 4_000_000;
-/** Bytes of entries that are kept together. */
+/** Bytes of entries in one buffer. */
 const chunkBytes = 256 * 1024;
 
-/** Requests that wait for their answers together. */
+/** Requests that are sent before the first reply is awaited. */
 const requestsAtOnce = 100;
 
-/** Maps whose content can't be read from outside: per-socket values, and records in flight. */
+/** Map types whose content userspace can't read: per-socket values, and records in flight. */
 const unreadable: ReadonlySet<number> = new Set([mapTypes.sk_storage, mapTypes.ringbuf]);
 const arrays: ReadonlySet<number> = new Set([mapTypes.array, mapTypes.percpu_array]);
 
-/** What is remembered for a moment: trace asks anew. */
+/** Short-lived caches: a trace looks things up anew. */
 const momentary: ReadonlySet<string> = new Set(['known_flows']);
 
 export interface CollectOptions {
   readonly platform: Platform;
   readonly bpf: Bpf;
-  /** The folder of the pins; undefined: where the agent has them, or else at the usual place. */
+  /** The folder of the pins; undefined: the agent's, or the default. */
   readonly bpffs: string | undefined;
-  /** The agent, or why none answers. */
+  /** The agent, or why no agent answers. */
   readonly agent: ControlSource | { readonly missing: string };
   readonly objects: (name: string) => Uint8Array;
   readonly version: string;
-  /** Whether the details of all services are wanted: one request for each. */
+  /** True to read the details of all services, with one request for each. */
   readonly withDetails: boolean;
-  /** Hears of maps as they are read. */
+  /** Called while maps are read. */
   readonly onProgress?: (map: string, entries: number) => void;
 }
 
-/** Reads all of a node that a dump has. Changes nothing. Throws SysError, Failure. */
+/** Reads a node into a dump. Changes nothing. Throws SysError, Failure. */
 export async function collect(options: CollectOptions): Promise<Dump> {
   const { platform, bpf, agent } = options;
   const answers = 'missing' in agent ? agent : await ask(agent, options.withDetails);
@@ -111,8 +111,8 @@ export async function collect(options: CollectOptions): Promise<Dump> {
 }
 
 /**
- * The bpf file system with Heddle's pins. The path that the agent has it at may be another one here: the
- * agent's pod mounts the node's `/sys/fs/bpf` elsewhere. Throws Failure.
+ * Returns the BPF file system with Heddle's pins. Its path in the agent's pod may differ from the one here: the
+ * pod mounts the node's `/sys/fs/bpf` elsewhere. Throws Failure.
  */
 function findPins(platform: Platform, given: string | undefined, answers: Dump['answers']): string {
   const own = 'missing' in answers ? [] : [answers.config.bpffs];
@@ -122,7 +122,7 @@ function findPins(platform: Platform, given: string | undefined, answers: Dump['
   const paths = places.map((place) => currentPins(place).path).join(' and ');
   throw new Failure(
     exitCodes.failed,
-    `read ${paths}: nothing of Heddle is pinned there (is an agent running? name the directory with --bpffs)`,
+    `read ${paths}: Heddle has no pins there (is an agent running? give the directory with --bpffs)`,
   );
 }
 
@@ -160,7 +160,7 @@ async function ask(agent: ControlSource, withDetails: boolean): Promise<Answers>
   };
 }
 
-/** What the agent says of each service, several at a time; one that is gone meanwhile is left out. */
+/** Reads the details of services, several at a time. A service that is deleted meanwhile is left out. */
 async function details(agent: ControlSource, names: readonly string[]): Promise<ServiceDetail[]> {
   const found: ServiceDetail[] = [];
   for (let at = 0; at < names.length; at += requestsAtOnce) {
@@ -198,7 +198,7 @@ function readLinks(bpf: Bpf, platform: Platform, folder: string) {
   return { links, programs };
 }
 
-/** The pinned maps, and the constants of the programs. */
+/** Reads the pinned maps, and the constants of the programs. */
 function readMaps(
   { bpf, platform, onProgress }: CollectOptions,
   folder: string,
@@ -263,7 +263,7 @@ function isZero(bytes: Uint8Array): boolean {
   return true;
 }
 
-/** `node_netns_cookie` among the constants of socket.bpf.c, which begin with it. */
+/** Returns `node_netns_cookie` out of the constants of socket.bpf.c. */
 function nodeCookie(constants: readonly DumpedMap[]): bigint | undefined {
   const data = constants.find(({ info }) => info.name === '.rodata')?.entries[0];
   if (!data || data.length < 12) return undefined;

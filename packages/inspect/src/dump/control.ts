@@ -6,7 +6,7 @@ import type { Answers, Dump } from './dump.ts';
 
 type Params = Record<string, unknown>;
 
-/** Answers as the agent did when the dump was made. */
+/** Returns the answers that the agent gave when the dump was made. */
 export class DumpedControl implements ControlSource {
   readonly nowMs: number;
   readonly #answers: Answers;
@@ -17,7 +17,7 @@ export class DumpedControl implements ControlSource {
     if ('missing' in answers) {
       throw new Failure(
         exitCodes.failed,
-        `read dump ${path}: it has no answers of an agent, as none was reached when it was made: ${answers.missing}`,
+        `read dump ${path}: it has no answers of an agent, because none was reached when it was made: ${answers.missing}`,
       );
     }
     this.nowMs = Date.parse(head.created);
@@ -77,7 +77,7 @@ export class DumpedControl implements ControlSource {
       default:
         throw new Failure(
           exitCodes.usage,
-          `read dump ${this.#path}: what happens later is not in it (leave --from-dump away)`,
+          `read dump ${this.#path}: later events are not in it (omit --from-dump)`,
         );
     }
   }
@@ -85,17 +85,17 @@ export class DumpedControl implements ControlSource {
   #unknown(service: unknown): Failure {
     return new Failure(
       exitCodes.failed,
-      `read dump ${this.#path}: it has no service ${service} (heddle service list --from-dump ${this.#path} shows those there are)`,
+      `read dump ${this.#path}: it has no service ${service} (heddle service list --from-dump ${this.#path} lists services)`,
     );
   }
 }
 
-/** Whether a row's key is one of the service. */
+/** Returns true if a row's key belongs to the service. */
 function isOf(key: string, service: unknown): boolean {
   return key === service || key.startsWith(`${service}:`);
 }
 
-/** A filter's value as the entries have it. */
+/** Returns the value of a filter in the form of the entries. */
 function own(name: string, value: unknown): unknown {
   if (name === 'protocol') return String(value).toUpperCase();
   if (name !== 'client' && name !== 'backend') return value;

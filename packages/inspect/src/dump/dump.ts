@@ -13,15 +13,15 @@ import type { LinkInfo, MapInfo, ProgramInfo } from '@heddle/ebpf';
 import type { LinkAddress, Neighbour, NetworkLink, Route } from '@heddle/netlink';
 import type { ProgramTags } from './tags.ts';
 
-// What a node's dump holds. In memory it is a `Dump`; in a file it is a row of records (file.ts).
+// The content of a dump. In a file it is a sequence of records (file.ts).
 
-/** When, where and by what a dump was made. */
+/** The time, node and version of a dump. */
 export interface DumpHead {
   /** ISO 8601 in UTC. */
   readonly created: string;
-  /** Nanoseconds of CLOCK_MONOTONIC then. */
+  /** Nanoseconds of CLOCK_MONOTONIC at that time. */
   readonly monotonicNs: bigint;
-  /** Version of the command that made it. */
+  /** The version of the command that made it. */
   readonly heddle: string;
   /** The kernel's release. */
   readonly kernel: string;
@@ -31,12 +31,12 @@ export interface DumpHead {
   readonly bpffs: string;
 }
 
-/** What the agent answers to the read commands: what it knows beyond the maps. */
+/** The agent's answers to the read commands. */
 export interface Answers {
   readonly status: AgentStatus;
   readonly config: EffectiveConfig;
   readonly services: readonly ServiceEntry[];
-  /** Of each service all that is known; empty where nobody asks for it. */
+  /** The details of each service; empty when they were not requested. */
   readonly details: readonly ServiceDetail[];
   readonly backends: readonly BackendEntry[];
   /** Pods of the node with addresses of their own; empty in dumps of versions before 0.2. */
@@ -46,20 +46,20 @@ export interface Answers {
   readonly nat: readonly NatDestination[];
 }
 
-/** A map with what it holds. */
+/** A map with its entries. */
 export interface DumpedMap {
   readonly info: MapInfo;
   /** File name of its pin; absent for the constants of a program. */
   readonly pin?: string;
-  /** Bytes of a value: of a per-CPU map those of all CPUs. */
+  /** Bytes of a value; of a per-CPU map, those of all CPUs. */
   readonly valueBytes: number;
-  /** Keys and values by turns. Of arrays, elements that are all zero are left out. */
+  /** Alternating keys and values. Elements of arrays that are zero are left out. */
   readonly entries: readonly Uint8Array[];
-  /** There were more entries than a dump takes. */
+  /** True when there were more entries than a dump takes. */
   readonly cut: boolean;
 }
 
-/** A pinned link and the program that stands there. */
+/** A pinned link. */
 export interface DumpedLink {
   /** File name of its pin, e.g. `connect4` or `node_ingress@eth0`. */
   readonly pin: string;
@@ -69,18 +69,18 @@ export interface DumpedLink {
 export interface DumpedNamespace {
   readonly inode: number;
   readonly cookie: bigint;
-  /** The one whose NodePorts are served. */
+  /** True for the node's own namespace. */
   readonly isNode: boolean;
-  /** Whether processes in it are in the cgroup that Heddle serves; undefined when none was seen. */
+  /** True when its processes are in the cgroup that Heddle serves; undefined when none was seen. */
   readonly isServed?: boolean;
-  /** True when one of its network interfaces is tied to one of the node's that is not external, as a pod's is. */
+  /** True when one of its interfaces is paired with an interface of the node that is not external, as a pod's is. */
   readonly isAttached?: boolean;
-  /** The names that it may be known by: the pod or the Node, the name of its mount, host names of its processes. */
+  /** Its names: the pod or the Node, the name of its mount, host names of its processes. */
   readonly names: readonly string[];
   readonly addresses: readonly string[];
 }
 
-/** The node's own network namespace: what a packet's way on depends on. */
+/** The node's own network namespace, as far as the path of a packet depends on it. */
 export interface DumpedNetwork {
   readonly links: readonly NetworkLink[];
   readonly addresses: readonly LinkAddress[];
@@ -92,9 +92,9 @@ export interface DumpedNetwork {
 
 export interface Dump {
   readonly head: DumpHead;
-  /** Absent: no agent answered, for this reason. */
+  /** The agent's answers, or why no agent answered. */
   readonly answers: Answers | { readonly missing: string };
-  /** Compiled objects that the version at work brings along, by name: `socket`, `node`. */
+  /** The compiled objects of the version that made the dump, by name: `socket`, `node`. */
   readonly objects: ReadonlyMap<string, Uint8Array>;
   /** Tags that the node's kernel gives the programs of the objects, by the name of the object; empty in dumps of versions before 0.2. */
   readonly tags: ReadonlyMap<string, ProgramTags>;
@@ -106,19 +106,19 @@ export interface Dump {
   readonly network?: DumpedNetwork;
 }
 
-/** A pinned map by its name; undefined when the dump has none. */
+/** Returns a pinned map by its name; undefined when the dump has none. */
 export function mapNamed({ maps }: Pick<Dump, 'maps'>, name: string): DumpedMap | undefined {
   for (const map of maps.values()) if (map.pin === name) return map;
   return undefined;
 }
 
-/** Number of entries that a dumped map holds. */
+/** Returns the number of entries in a dumped map. */
 export function entryCount({ info, valueBytes, entries }: DumpedMap): number {
   const bytes = entries.reduce((sum, chunk) => sum + chunk.length, 0);
   return bytes === 0 ? 0 : bytes / (info.keySize + valueBytes);
 }
 
-/** The elements of a dumped map. */
+/** Returns the entries of a dumped map. */
 export function* entriesOf(map: DumpedMap): Generator<[key: Uint8Array, value: Uint8Array]> {
   const { keySize } = map.info;
   const step = keySize + map.valueBytes;

@@ -8,16 +8,16 @@ import { withoutSecret } from './secret.ts';
 import type { ProgramTags } from './tags.ts';
 
 /**
- * A dump's file: gzip over lines of JSON, one record each, `{"kind": ..., ...}`. The first is `head`,
- * with the format's name and version; the last is `end` with the number of the records before it, so
- * that a file which was cut short is known as such. Bytes are base64 text, integers of 64 bits
- * `{"#": "123"}`. README.md of this package lists the records. A version adds fields and kinds of
- * records that readers may skip; what they may not skip raises the number.
+ * The file format: gzip over lines of JSON, one record each, `{"kind": ..., ...}`. The first is `head`,
+ * with the name and version of the format; the last is `end` with the number of records before it, so
+ * that a truncated file is detected. Bytes are base64 text, 64-bit integers `{"#": "123"}`. README.md of
+ * this package lists the records. Fields and kinds of records that readers may skip can be added; a
+ * change that readers must not skip raises the version.
  */
 const format = 'heddle-dump';
 const formatVersion = 1;
 
-/** Bounds for what a stranger's file can make of this process' memory. */
+/** Limits on the memory that an untrusted file can take. */
 const longestLine = 32 * 1024 * 1024;
 const mostBytes = 4 * 1024 * 1024 * 1024;
 const itemsPerRecord = 500;
@@ -25,7 +25,7 @@ const lists = ['services', 'details', 'backends', 'pods', 'events', 'flows', 'na
 
 type Fields = Record<string, unknown>;
 
-/** Writes a dump so that the file is there as a whole or not at all; only its owner may read it. */
+/** Writes a dump atomically, readable by its owner only. Throws Failure. */
 export async function writeDump(path: string, dump: Dump): Promise<void> {
   const beside = `${path}.${process.pid}.new`;
   const file = createWriteStream(beside, { flags: 'wx', mode: 0o600 });
@@ -119,7 +119,7 @@ export async function readDump(path: string): Promise<Dump> {
           }
           if (from < chunk.length) rest.push(chunk.subarray(from));
           waiting += chunk.length - from;
-          if (waiting > longestLine) throw new Damaged('a line has no end');
+          if (waiting > longestLine) throw new Damaged('a line is too long');
         }
         if (waiting > 0) throw new Damaged('it ends within a line');
       },
@@ -139,10 +139,10 @@ function causeOf(error: Error & { code?: string }): string {
   return error.message;
 }
 
-/** What is wrong with a file, in words. */
+/** A damaged file, in words. */
 class Damaged extends Error {}
 
-/** Puts a dump together from its records. */
+/** Reads a dump from its records. */
 class DumpReader {
   #head: Fields | undefined;
   #answers: Fields | undefined;
@@ -162,7 +162,7 @@ class DumpReader {
 
   take(line: string): void {
     const record = parse(line);
-    if (this.#ended) throw new Damaged('it goes on behind its end');
+    if (this.#ended) throw new Damaged('it continues after its end');
     if (!this.#head) {
       this.#begin(record);
     } else if (record.kind === 'end') {
@@ -183,7 +183,7 @@ class DumpReader {
       }
     }
     const { program, link, namespace } = this.#rows;
-    const answers = this.#answers ?? { missing: 'the dump does not say why' };
+    const answers = this.#answers ?? { missing: 'the dump has no reason' };
     const dump = {
       head: this.#head,
       answers: 'missing' in answers ? answers : { ...answers, ...this.#lists },

@@ -1,10 +1,10 @@
 import { type FlowEntry, readFlows } from '@heddle/datapath';
 import { type Dump, entriesOf, mapNamed } from './dump.ts';
 
-/** CLOCK_MONOTONIC of a dump in the kernel half's ticks (TICK_SHIFT in abi.h). */
+/** Converts CLOCK_MONOTONIC to the ticks of the BPF programs (TICK_SHIFT in the ABI). */
 const ticks = (nanoseconds: bigint) => Number(nanoseconds >> 30n);
 
-/** The flows that a dump's table has. */
+/** Returns the flows in the conntrack table of a dump. */
 export function flowsOf(dump: Dump): FlowEntry[] {
   const sources = new Map<number, Uint8Array>();
   const numbered = (name: string) => {

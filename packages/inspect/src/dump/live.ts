@@ -7,16 +7,16 @@ import { nodePlatform } from '@heddle/sys/node';
 import { collect } from './collect.ts';
 import type { Dump } from './dump.ts';
 
-/** Where the agent and the pins are. */
+/** The control socket and the folder of the pins. */
 export interface NodePlaces {
   readonly socket: string;
-  /** Undefined: where the agent has them, or else at the usual place. */
+  /** Undefined: the agent's, or the default. */
   readonly bpffs?: string | undefined;
 }
 
 /**
- * A dump of the node that this runs on, with the details of all services if they are wanted. Throws
- * Failure, SysError.
+ * Takes a dump of this node, with the details of all services if `withDetails` is set. Throws Failure,
+ * SysError.
  */
 export async function nodeDump(
   { socket, bpffs }: NodePlaces,
@@ -39,7 +39,7 @@ export async function nodeDump(
   }
 }
 
-/** The agent, or why it doesn't answer: what is in the kernel is of use without it, too. */
+/** Connects to the agent, or returns why it does not answer: a dump of the kernel is useful without it. */
 async function connect(socket: string): Promise<ControlClient | { readonly missing: string }> {
   try {
     return await ControlClient.connect(socket);

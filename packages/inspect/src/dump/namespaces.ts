@@ -12,21 +12,21 @@ import { type Platform, readDirectory, readLink } from '@heddle/sys';
 import type { Answers, DumpedNamespace } from './dump.ts';
 
 interface Found {
-  /** By which it can be entered, as long as the process or the mount is there. */
+  /** Paths to enter it by, as long as the process or the mount exists. */
   readonly paths: string[];
   readonly names: Set<string>;
   isServed?: boolean;
 }
 
-/** A process ends while it is looked at, or may not be looked at. */
+/** Errors of a process that ends meanwhile, or that must not be read. */
 const gone = new Set(['ENOENT', 'ESRCH', 'EACCES', 'EINVAL']);
 
 /** Id of the root of the cgroup v2 hierarchy: its kernfs root has inode number 1. */
 const rootCgroup = 1n;
 
-/** The facts about a node that are known before its network namespaces are looked at. */
+/** The facts about a node that are known before its network namespaces are read. */
 export interface NodeFacts {
-  /** Id of the cgroup that is served. */
+  /** The id of the cgroup that Heddle serves. */
   readonly cgroup: bigint | undefined;
   /** Cookie of the node's own network namespace. */
   readonly cookie: bigint | undefined;
@@ -37,10 +37,9 @@ export interface NodeFacts {
 }
 
 /**
- * Network namespaces that processes are in or that are mounted: with their cookies, by which programs
- * know a socket's pod, and their addresses. `inNode` runs in the node's own namespace. In the agent's pod,
- * which has a process namespace of its own, pods are known by their mounted network namespaces alone. Throws
- * SysError, NetlinkError.
+ * Returns the network namespaces of processes and mounts, with their addresses and their cookies, by which
+ * programs recognise a socket's pod. `inNode` runs in the node's own namespace. In the agent's pod, which
+ * has a PID namespace of its own, only mounted network namespaces are found. Throws SysError, NetlinkError.
  */
 export function inNamespaces<Result>(
   platform: Platform,
@@ -59,10 +58,10 @@ export function inNamespaces<Result>(
       const addresses = listAddresses(socket)
         .filter(({ scope }) => scope === 'universe' || scope === 'site')
         .map(({ address }) => address);
-      const isAttached = node !== undefined && isTied(socket, node, external);
+      const isAttached = node !== undefined && isPaired(socket, node, external);
       return { inode, cookie, isNode: cookie === nodeCookie, addresses, isAttached };
     });
-    // With the root of the hierarchy attached, the processes of all pods are served, those not seen as well.
+    // With programs at the root of the hierarchy, the processes of all pods are served, also those not seen.
     const served = isServed ?? (cgroup === rootCgroup && seen.isAttached ? true : undefined);
     namespaces.push({
       ...seen,
@@ -75,7 +74,7 @@ export function inNamespaces<Result>(
   return { namespaces, node: node?.enter(inNode) };
 }
 
-/** The node's own namespace, or undefined where it can't be seen. */
+/** Opens the node's own namespace; undefined where it can't be found. */
 function openNode(
   platform: Platform,
   found: ReadonlyMap<number, Found>,
@@ -89,8 +88,8 @@ function openNode(
   return undefined;
 }
 
-/** True when a link of the socket's namespace leads to an interface of the node that is not external. */
-function isTied(
+/** Returns true when an interface of the socket's namespace is paired with one of the node that is not external. */
+function isPaired(
   socket: NetlinkSocket,
   node: NetworkNamespace,
   external: ReadonlySet<number>,
@@ -105,7 +104,7 @@ function isTied(
   );
 }
 
-/** Host names of the node's own processes are those of pods that use its namespace: they are not names of it. */
+/** Returns the names of the node. Host names of processes in its namespace are those of pods with hostNetwork. */
 function nodeNames(known: NodeFacts['known']): string[] {
   return known && known.config.node !== 'node' ? ['node', known.config.node] : ['node'];
 }
@@ -146,13 +145,13 @@ function find(platform: Platform, cgroup: bigint | undefined): Map<number, Found
   return found;
 }
 
-/** HOSTNAME of a process: container runtimes set it to the pod's name. Nothing else is kept. */
+/** Returns HOSTNAME of a process, which container runtimes set to the pod's name. Nothing else is kept. */
 function hostNameOf(process: string): string | undefined {
   const environment = readFileSync(`/proc/${process}/environ`, 'latin1');
   return /(?:^|\0)HOSTNAME=([\w.-]{1,253})(?:\0|$)/.exec(environment)?.[1];
 }
 
-/** Network namespaces that are mounted somewhere, by inode number. */
+/** Returns the mount points of network namespaces, by inode number. */
 export function mounted(mountinfo: string): Map<number, string> {
   const found = new Map<number, string>();
   for (const line of mountinfo.split('\n')) {
@@ -162,7 +161,7 @@ export function mounted(mountinfo: string): Map<number, string> {
   return found;
 }
 
-/** Tells whether a cgroup, as processes name theirs, is the one with this id or below it. */
+/** Returns a function that is true for the cgroup with this id and for those below it. */
 function servedBy(root: string | undefined, id: bigint | undefined): (group: string) => boolean {
   const known = new Map<string, boolean>();
   const look = (group: string): boolean => {

@@ -2,9 +2,9 @@ import { decodeCtTable, encodeCtTable, rehashed } from '@heddle/datapath';
 import { type Dump, type DumpedMap, entriesOf, mapNamed } from './dump.ts';
 
 /**
- * The dump without the secret by which the kernel finds flows: who knows it can make many flows meet in one
- * place. Places of flows tell of it too, so the index is made anew by a secret that everybody knows; flows are
- * found in the dump as before.
+ * Returns a dump without the secret of the conntrack index: with it, an attacker could craft colliding tuples.
+ * The places of flows reveal the secret too, so the index is rebuilt with a public secret; lookups in the dump
+ * find the same flows.
  */
 export function withoutSecret(dump: Dump): Dump {
   const [table, index, flows, sources] = ['nat_table', 'nat_index', 'nat_flows', 'nat_sources'].map(
@@ -27,10 +27,10 @@ export function withoutSecret(dump: Dump): Dump {
     },
     known,
   );
-  const told = value.slice();
-  encodeCtTable({ ...decodeCtTable(value), secret: known }, told);
+  const published = value.slice();
+  encodeCtTable({ ...decodeCtTable(value), secret: known }, published);
   const maps = new Map(dump.maps);
-  maps.set(table.info.id, { ...table, entries: [joined(key, told)] });
+  maps.set(table.info.id, { ...table, entries: [joined(key, published)] });
   const entries = Array.from(values, ([number, bucket]) => joined(keyOf(number), bucket));
   maps.set(index.info.id, { ...index, entries: [concatenated(entries)] });
   return { ...dump, maps };

@@ -3,10 +3,10 @@ import { type ObjectSpec, type ProgramSpec, RelocationError } from '@heddle/ebpf
 import { completeInstructions, kernelSurroundings, type Surroundings } from '@heddle/ebpf/internal';
 import { NotSupported, type Platform } from '@heddle/sys';
 
-/** Tags that programs of an object may have, by the name of the program. */
+/** The tags that the programs of an object may have, by the name of the program. */
 export type ProgramTags = Readonly<Record<string, readonly string[]>>;
 
-/** Serves programs that need nothing of a kernel. */
+/** Surroundings for programs that need nothing of a kernel. */
 const noKernel: Surroundings = {
   mapFd: () => 0,
   kernelBtf: () => {
@@ -15,7 +15,7 @@ const noKernel: Surroundings = {
   symbolAddress: () => undefined,
 };
 
-/** The tags that the running kernel gives the programs of an object; it leaves out programs that the kernel can't load. */
+/** Returns the tags that the running kernel gives the programs of an object, without programs that it can't load. */
 export function objectTags(platform: Platform, spec: ObjectSpec): ProgramTags {
   const kernel = kernelSurroundings({ platform }, () => 0);
   const tags: Record<string, readonly string[]> = {};
@@ -27,7 +27,7 @@ export function objectTags(platform: Platform, spec: ObjectSpec): ProgramTags {
 }
 
 /**
- * The tags that a kernel gives a program of an object: the first 8 bytes of a hash over the instructions
+ * Returns the tags that a kernel gives a program of an object: the first 8 bytes of a hash over the instructions
  * in which maps are left out (kernel/bpf/core.c, bpf_prog_calc_tag), SHA-256 from Linux 6.18 on, SHA-1
  * before. Undefined where the kernel lacks what the program needs, and, without a kernel, for a program
  * whose instructions depend on the kernel's types.

@@ -13,41 +13,41 @@ const sockets = {
 
 type Call = 'connect' | 'sendmsg' | 'getpeername' | 'recvmsg';
 
-/** connect() of TCP, sendmsg() of an unconnected UDP socket; then what the program learns of the peer. */
+/** Traces connect() of TCP or sendmsg() of an unconnected UDP socket, and then getpeername() or recvmsg(). */
 export function traceCall(tracer: Tracer, question: Question): Verdict {
   const { source, address, port, protocol, namespace, reply } = question;
   const { memory } = tracer.node.host.machine;
   const to = formatEndpoint(address, port);
-  const untouched = (why: string): Verdict => {
-    const text = `${why}: the socket goes to ${protocol === 'icmp' ? address : to} itself`;
+  const unchanged = (why: string): Verdict => {
+    const text = `${why}: the socket uses ${protocol === 'icmp' ? address : to} unchanged`;
     return { outcome: 'passed', text, address, port };
   };
   if (protocol === 'icmp') {
-    return untouched('the kernel asks no program where a socket sends an echo request');
+    return unchanged('the kernel runs no program for a socket that sends an echo request');
   }
-  if (protocol === 'sctp') return untouched('the kernel has no such hooks for SCTP');
+  if (protocol === 'sctp') return unchanged('the kernel has no such hooks for SCTP');
   if (namespace!.isServed === false) {
-    return untouched('its processes are not in the cgroup that Heddle serves');
+    return unchanged('its processes are not in the cgroup that Heddle serves');
   }
   if (namespace!.isServed === undefined) {
     tracer.notes.push(
-      'no process of the pod was seen: whether Heddle serves its cgroup is not known',
+      'no process of the pod was seen, so it is not known whether Heddle serves its cgroup',
     );
   }
   const { call, answer, ...kind } = sockets[protocol];
   const variant = address.includes(':') ? 6 : 4;
   if (attachedAt(tracer, `${call}${variant}`) === undefined) {
-    return untouched(`nothing of Heddle is attached at ${call}${variant}`);
+    return unchanged(`no program of Heddle is attached at ${call}${variant}`);
   }
   const socket = new SocketHandle(memory, {
     ...{ family: variant === 4 ? AF_INET : AF_INET6, ...kind },
     ...{ netnsCookie: namespace!.cookie, cookie: 1n },
   });
-  // A dump has no memory of the kernel. Source ranges take a pod for this address; the node has one in the maps.
+  // A dump has no memory of the kernel: source ranges read a pod's address here, and the node's in the maps.
   if (!namespace!.isNode) socket.showSource(parseIp(source)!, 0);
   try {
     const there = run(tracer, call, socket, { address, port });
-    const verdict = judge(tracer, question, there);
+    const verdict = verdictOf(tracer, question, there);
     note(tracer, `${call}${variant}`, there, verdict.text);
     const isAnswered = reply && verdict.address !== undefined;
     if (!isAnswered || attachedAt(tracer, `${answer}${variant}`) === undefined) return verdict;
@@ -57,8 +57,8 @@ export function traceCall(tracer: Tracer, question: Question): Verdict {
     const backend = formatEndpoint(verdict.address!, verdict.port!);
     const text =
       call === 'connect'
-        ? `getpeername() says ${shown}, while the connection is with ${backend}`
-        : `what ${backend} answers is received as from ${shown}`;
+        ? `getpeername() returns ${shown}, while the connection is with ${backend}`
+        : `a reply from ${backend} is received as from ${shown}`;
     note(tracer, `${answer}${variant}`, back, text);
     const outcome = shown === backend ? 'passed' : 'translated';
     return { outcome, text, ...endpoint };
@@ -91,7 +91,7 @@ function run(
   });
 }
 
-function judge(
+function verdictOf(
   tracer: Tracer,
   { address: asked, port: askedPort }: Question,
   { result, steps, reason }: Recorded<Called>,
@@ -103,13 +103,13 @@ function judge(
     return { outcome: 'refused', text, errno, ...(reason ? { reason } : {}) };
   }
   if (address === asked && port === askedPort) {
-    const text = `the socket goes to ${formatEndpoint(address, port)} itself`;
+    const text = `the socket uses ${formatEndpoint(address, port)} unchanged`;
     return { outcome: 'passed', text, address, port };
   }
-  return tracer.translated('the socket goes', address, port, steps);
+  return tracer.translated('the socket sends', address, port, steps);
 }
 
-/** The program at a hook; undefined when there is none. */
+/** Returns the id of the program at a hook; undefined when there is none. */
 function attachedAt({ dump }: Tracer, name: string): number | undefined {
   const info = dump.links.find(({ pin }) => pin === name)?.info;
   return info?.kind === 'cgroup' && info.cgroupId !== 0n ? info.programId : undefined;

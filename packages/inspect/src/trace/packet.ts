@@ -2,7 +2,7 @@ import { eth, type Icmp, type Ip, ipv4, ipv6, type Layer, Packet, type Tcp } fro
 import { formatEndpoint } from '@heddle/sys';
 import { type IcmpErrorKind, type TcpFlag, type TraceProtocol, tcpFlags } from './asked.ts';
 
-/** Locally administered: the router behind the device. */
+/** The address of the router behind the interface: locally administered. */
 const routerMac = '02:00:00:00:00:fe';
 
 /** The IPv4 and the IPv6 message of each kind of ICMP error. */
@@ -12,10 +12,10 @@ const errors = {
   'time-exceeded': ['time-exceeded', 'time-exceeded'],
 } as const satisfies Record<IcmpErrorKind, readonly [string, string]>;
 
-/** What a link on the way takes, as the error says: the least that IPv6 allows. */
+/** The MTU that a too-large error reports: the least that IPv6 allows. */
 const smallMtu = 1280;
 
-/** From whom to whom. */
+/** The addresses and ports of a packet. */
 export interface Ends {
   readonly source: string;
   readonly sourcePort: number;
@@ -23,7 +23,7 @@ export interface Ends {
   readonly destinationPort: number;
 }
 
-/** The ends of packets in the other direction. */
+/** Returns the ends of packets in the other direction. */
 export function turned({ source, sourcePort, destination, destinationPort }: Ends): Ends {
   return {
     ...{ source: destination, sourcePort: destinationPort },
@@ -31,7 +31,7 @@ export function turned({ source, sourcePort, destination, destinationPort }: End
   };
 }
 
-/** Where in a connection a packet stands: that decides flags of TCP and the chunk of SCTP. */
+/** The position of a packet in its connection, which decides TCP flags and the SCTP chunk. */
 export type Moment = 'first' | 'answer' | 'later';
 
 const usualFlags: Readonly<Record<Moment, readonly TcpFlag[]>> = {
@@ -39,7 +39,7 @@ const usualFlags: Readonly<Record<Moment, readonly TcpFlag[]>> = {
 };
 const chunks = { first: 'init', answer: 'init-ack', later: 'heartbeat' } as const;
 
-/** A packet, without a frame. */
+/** Returns a packet without a link header. */
 export function packetOf(
   protocol: TraceProtocol,
   ends: Ends,
@@ -62,7 +62,7 @@ export function packetOf(
   }
 }
 
-/** An ICMP error about a packet, as its addressee would send it. */
+/** Returns the ICMP error about a packet that its addressee would send. */
 export function errorAbout(kind: IcmpErrorKind, about: Packet, ends: Ends): Packet {
   const [v4, v6] = errors[kind];
   const ip = header(turned(ends));
@@ -70,7 +70,7 @@ export function errorAbout(kind: IcmpErrorKind, about: Packet, ends: Ends): Pack
   return isV4(ends) ? ip.icmp({ type: v4, ...rest }) : ip.icmpv6({ type: v6, ...rest });
 }
 
-/** The frame in which a packet comes to a device. */
+/** Returns the frame of a packet that arrives at an interface with this MAC address. */
 export function frameFor(mac: string, packet: Packet): Uint8Array {
   return packet.within(eth({ src: routerMac, dst: mac })).bytes;
 }
@@ -81,13 +81,13 @@ function header({ source: src, destination: dst }: Ends): Packet {
 
 const isV4 = ({ source }: Ends) => !source.includes(':');
 
-/** What is to be said of a packet. */
+/** A packet in words. */
 export interface Described {
   /** E.g. `TCP`, `a TCP reset`, `ICMP port-unreachable`. */
   readonly kind: string;
   readonly text: string;
   readonly ends: Ends;
-  /** It is in a tunnel, and this what was put into it; `ends` are the tunnel's. */
+  /** The inner packet of a tunnel; `ends` are the tunnel's. */
   readonly inner?: Described;
 }
 

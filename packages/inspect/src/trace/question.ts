@@ -6,11 +6,11 @@ import type { Dump, DumpedNamespace } from '../dump/dump.ts';
 import { flowsOf } from '../dump/flows.ts';
 import type { Asked, IcmpErrorKind, TcpFlag, TracePlace, TraceProtocol } from './asked.ts';
 
-/** The same with everything found. */
+/** A question whose names are resolved to addresses, namespaces and flows. */
 export interface Question {
-  /** Address of who asks. */
+  /** The address of the client. */
   readonly source: string;
-  /** Its network namespace; absent: it is not on this node. */
+  /** The client's network namespace; absent when it is not on this node. */
   readonly namespace?: DumpedNamespace;
   readonly address: string;
   /** 0 for ICMP. */
@@ -19,13 +19,13 @@ export interface Question {
   readonly at: TracePlace;
   readonly sourcePort: number;
   readonly flags?: readonly TcpFlag[];
-  /** The flow that the packet goes on with. */
+  /** The flow that the packet belongs to. */
   readonly flow?: FlowEntry;
   readonly reply: boolean;
   readonly error?: IcmpErrorKind;
 }
 
-/** Finds who and what is meant. Throws Failure, which says what there is. */
+/** Resolves a question. Throws Failure, which lists what there is. */
 export function understand(dump: Dump, asked: Asked): Question {
   const { port = 0, protocol, flags, error, reply = false } = asked;
   const wrong = contradiction(asked);
@@ -37,7 +37,7 @@ export function understand(dump: Dump, asked: Asked): Question {
   if (at !== 'node' && !namespace) {
     throw new Failure(
       exitCodes.failed,
-      `trace from ${asked.from}: no network namespace of this node has that address, so no socket of it is here (leave --at away, or run it on that node)`,
+      `trace from ${asked.from}: no network namespace of this node has that address, so no socket of it is here (omit --at, or run the command on that node)`,
     );
   }
   const found = { source, address, port, protocol };
@@ -52,31 +52,31 @@ export function understand(dump: Dump, asked: Asked): Question {
   };
 }
 
-/** A port that clients choose from themselves (RFC 6335, 6). */
+/** An ephemeral port (RFC 6335, section 6). */
 const clientPort = 50_123;
 
-/** What of a question does not go together. */
+/** Returns which parts of a question contradict each other, in words. */
 function contradiction({ port, protocol, at, flags, flow, reply, error }: Asked) {
   const isOfPacket = flow || error !== undefined;
   if (protocol === 'icmp') {
     if (isOfPacket || reply) {
-      return 'of icmp only the echo request is traced (for an ICMP error about a connection, name its protocol and --error)';
+      return 'for icmp only an echo request is traced (for an ICMP error about a connection, give its protocol and --error)';
     }
   } else if (port === undefined) {
-    return `a connection of ${protocol} has a port (name it with --port)`;
+    return `a connection of ${protocol} has a port (give it with --port)`;
   }
   if (flags && protocol !== 'tcp') return 'only tcp has flags';
-  if (flags && error !== undefined) return 'an ICMP error has no flags (leave one of the two away)';
+  if (flags && error !== undefined) return 'an ICMP error has no flags (omit one of the two)';
   if (at === 'socket' && (isOfPacket || flags)) {
-    return 'flags, flows and errors are those of packets (leave --at socket away)';
+    return 'flags, flows and errors belong to packets (omit --at socket)';
   }
   if (at === 'pod' && (isOfPacket || reply)) {
-    return 'the node has flows with clients outside only (leave --at pod away)';
+    return 'the node has flows of external clients only (omit --at pod)';
   }
   return undefined;
 }
 
-/** Sockets of SCTP and those that ping have no hooks, so it begins with the packet. */
+/** Returns where a trace starts by default. Sockets of SCTP and ping have no hooks, so it starts with the packet. */
 function usualPlace(
   { protocol, flow, error, flags }: Asked,
   namespace: DumpedNamespace | undefined,
@@ -85,7 +85,7 @@ function usualPlace(
   return protocol === 'tcp' || protocol === 'udp' ? 'socket' : 'pod';
 }
 
-/** The flow of a client, that with its port or the one that was used last. */
+/** Returns the flow of a client: the one with its port, or the one that was used last. */
 function existing(
   dump: Dump,
   { source, address, port, protocol }: Pick<Question, 'source' | 'address' | 'port' | 'protocol'>,
@@ -104,7 +104,7 @@ function existing(
   const from = sourcePort === undefined ? source : formatEndpoint(source, sourcePort);
   throw new Failure(
     exitCodes.failed,
-    `trace from ${from}: the node has no flow of it to ${formatEndpoint(address, port)}, ${protocol.toUpperCase()} (heddle flow list shows those there are)`,
+    `trace from ${from}: the node has no flow from it to ${formatEndpoint(address, port)}, ${protocol.toUpperCase()} (heddle flow list lists them)`,
   );
 }
 
@@ -118,11 +118,11 @@ function origin(
   if (address !== undefined && address.includes(':') === isV4) {
     throw new Failure(
       exitCodes.failed,
-      `trace from ${from}: the destination is of the other family`,
+      `trace from ${from}: the destination has the other address family`,
     );
   }
   const all = address === undefined ? named(namespaces, from) : withAddress(namespaces, address);
-  // A pod without a process that can be seen is known by its link to the node; any other address is external.
+  // A pod whose processes can't be seen is recognised by its link to the node; any other address is external.
   const served = all.filter(
     ({ isServed, isNode, isAttached }) => isNode || (isServed ?? isAttached ?? false),
   );
@@ -132,7 +132,7 @@ function origin(
     const which = candidates.map((each) => each.addresses[0] ?? `inode ${each.inode}`).join(', ');
     throw new Failure(
       exitCodes.failed,
-      `trace from ${from}: ${candidates.length} network namespaces are known as that: ${which} (name the address)`,
+      `trace from ${from}: ${candidates.length} network namespaces have that name: ${which} (give the address)`,
     );
   }
   const [namespace] = candidates;
@@ -140,14 +140,14 @@ function origin(
     const known = [...new Set(namespaces.flatMap(({ names }) => names))].sort();
     throw new Failure(
       exitCodes.failed,
-      `trace from ${from}: no pod of that name is on this node, and this node has another name (there are ${known.slice(0, 20).join(', ') || 'none'}; or name an IP address)`,
+      `trace from ${from}: neither a pod of this node nor the node has that name (there are ${known.slice(0, 20).join(', ') || 'none'}; or give an IP address)`,
     );
   }
   const pod = 'missing' in answers ? undefined : podWith(answers.pods, address);
   if (!namespace && pod && at !== 'node') {
     throw new Failure(
       exitCodes.failed,
-      `trace from ${from}: it is the address of pod ${pod.namespace}/${pod.name} of this node, whose network namespace can't be seen from here (run heddle trace on the node itself, or say --at node for a packet with that source that enters from outside)`,
+      `trace from ${from}: it is the address of pod ${pod.namespace}/${pod.name} of this node, whose network namespace can't be seen from here (run heddle trace on the node itself, or give --at node for an external packet with that source)`,
     );
   }
   const own = namespace?.addresses.find((each) => each.includes(':') !== isV4);
@@ -161,12 +161,12 @@ function origin(
   return { source, ...(namespace ? { namespace } : {}) };
 }
 
-/** Network namespaces that `from` names: a pod as NAMESPACE/NAME or NAME, the node, or the name of a mount. */
+/** Returns the network namespaces with a name: a pod as NAMESPACE/NAME or NAME, the node, or the name of a mount. */
 function named(namespaces: readonly DumpedNamespace[], from: string): readonly DumpedNamespace[] {
   const exact = namespaces.filter(({ names }) => names.includes(from));
   if (exact.length > 0) return exact;
   const name = from.slice(from.lastIndexOf('/') + 1);
-  // If the namespace of the pod is known, it is another one.
+  // A name with a known namespace belongs to another pod.
   return namespaces.filter(
     ({ names }) => names.includes(name) && !names.some((each) => each.endsWith(`/${name}`)),
   );
@@ -180,14 +180,14 @@ function podWith(pods: readonly PodEntry[], address: string | undefined): PodEnt
   return pods.find(({ addresses }) => address !== undefined && addresses.includes(address));
 }
 
-/** The address that is meant: of a service the one that has the port, else its first. */
+/** Returns the destination address: of a service the one with the port, else its first. */
 function destination({ answers }: Dump, { from, to, protocol, at }: Asked, port: number): string {
   const parsed = parseIp(to);
   if (parsed) return formatIp(parsed);
   if ('missing' in answers) {
     throw new Failure(
       exitCodes.failed,
-      `trace to ${to}: services are known by name only with an agent (${answers.missing}); name an IP address`,
+      `trace to ${to}: service names are known only with an agent (${answers.missing}); give an IP address`,
     );
   }
   const service = to.includes('/') ? to : `default/${to}`;
@@ -211,7 +211,7 @@ function destination({ answers }: Dump, { from, to, protocol, at }: Asked, port:
   if (!best) {
     throw new Failure(
       exitCodes.failed,
-      `trace to ${to}: the agent has no address of a service ${service}${family ? ' of this family' : ''} (heddle service list shows those there are)`,
+      `trace to ${to}: the agent has no address of a service ${service}${family ? ' in this address family' : ''} (heddle service list lists services)`,
     );
   }
   return best.address;

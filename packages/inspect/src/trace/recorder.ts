@@ -1,28 +1,28 @@
 import type { Machine, Observer, SourceLine } from '@heddle/vm';
 import { helperName, VmMap } from '@heddle/vm/internal';
 
-/** A map's element that a program asked for or changed, as it was then. */
+/** An access of a program to an element of a map, with the element at that moment. */
 export interface Access {
   readonly kind: 'access';
   readonly map: string;
   readonly action: 'lookup' | 'update' | 'delete';
   readonly key: Uint8Array;
-  /** What was found or written; absent: nothing was there. */
+  /** The value found or written; absent when there was none. */
   readonly value?: Uint8Array;
   readonly source?: SourceLine;
 }
 
-/** A route that a program asked for. */
+/** A route lookup of a program. */
 export interface RouteAsked {
   readonly kind: 'route';
   /** BPF_FIB_LKUP_RET_*, or -errno. */
   readonly result: number;
-  /** struct bpf_fib_lookup as it was filled in. */
+  /** struct bpf_fib_lookup after the lookup. */
   readonly route: Uint8Array;
   readonly source?: SourceLine;
 }
 
-/** A line of the source whose code ran. */
+/** A source line whose code ran. */
 export interface Line {
   readonly kind: 'line';
   readonly source: SourceLine;
@@ -34,7 +34,7 @@ const CALL = 0x85;
 /** Words of a decoded instruction. */
 const STRIDE = 4;
 const ROUTE = 64;
-/** Notes that one run can make: a program may walk through a whole map. */
+/** The most notes of one run: a program may walk through a whole map. */
 const mostNotes = 200_000;
 
 const actions: Readonly<Record<string, Access['action']>> = {
@@ -43,12 +43,12 @@ const actions: Readonly<Record<string, Access['action']>> = {
   map_delete_elem: 'delete',
 };
 
-/** Hears what a machine does and notes it, in order. */
+/** Observes a machine and notes what its programs do, in order. */
 export class Recorder {
   readonly notes: Note[] = [];
   readonly #machine: Machine;
   readonly #withLines: boolean;
-  /** Finishes the note of the call that runs now. */
+  /** Finishes the note of the helper call that runs now. */
   #pending: (() => void) | undefined;
   #last = '';
 
@@ -57,7 +57,7 @@ export class Recorder {
     this.#withLines = withLines;
   }
 
-  /** Runs `work` and notes what the programs in it do. */
+  /** Runs `work` and records what the programs in it do. */
   during<Result>(work: () => Result): Result {
     this.#machine.observer = this.#observe;
     try {
@@ -109,7 +109,7 @@ export class Recorder {
     const value =
       action === 'update' ? memory.bytes(R[7]!, R[6]! >>> 0, valueSize, false)?.slice() : undefined;
     this.#pending = () => {
-      // A reservation that another one holds is tried elsewhere: only what was done is noted.
+      // A program retries elsewhere when an element exists already: only successful accesses are noted.
       if (R[0] === 0) this.notes.push(value ? { ...base, value } : base);
     };
   }

@@ -1,7 +1,7 @@
 import type { Question } from './question.ts';
 import type { Explained } from './words.ts';
 
-/** What a program did, in order. */
+/** A step of a program; steps are in the order in which they ran. */
 export type Step =
   | ({ readonly kind: 'entry' } & Explained)
   | { readonly kind: 'route'; readonly meaning: string }
@@ -9,16 +9,16 @@ export type Step =
 
 export interface HookTrace {
   /**
-   * Name of the hook, e.g. `connect4` or `node_ingress@eth0`. `stack`: no program of Heddle, but the
-   * node's own routing between two.
+   * Name of the hook, e.g. `connect4` or `node_ingress@eth0`. `stack`: the node's own routing
+   * between two hooks.
    */
   readonly hook: string;
-  /** What is attached there; absent when nothing is, or the kernel does not say. */
+  /** The attached program; absent when there is none, or the kernel does not report it. */
   readonly program?: { readonly id: number; readonly tag: string };
-  /** Whether the attached program is the one that ran here; absent when that can't be told. */
+  /** True if the attached program is the one that ran here; absent when that is not known. */
   readonly same?: boolean;
   readonly steps: readonly Step[];
-  /** What the program answered, in words. */
+  /** The program's result, in words. */
   readonly result: string;
   /** The packet as it left the hook. */
   readonly packet?: string;
@@ -26,9 +26,9 @@ export interface HookTrace {
 
 export interface Verdict {
   /**
-   * `translated`: goes to `address` and `port`. `tunnelled`: as it is, to the node of that backend. `passed`: goes where it was sent. `refused`: the call
-   * fails with `errno`. `rejected`: the packet is answered with a reset or an ICMP error. `answered`:
-   * with what was asked for, by Heddle itself. `dropped`.
+   * `translated`: sent to `address` and `port`. `tunnelled`: sent unchanged to the node of that backend.
+   * `passed`: sent on unchanged. `refused`: the call fails with `errno`. `rejected`: a reset or an ICMP
+   * error is returned. `answered`: Heddle replies to an echo request. `dropped`.
    */
   readonly outcome:
     | 'translated'
@@ -42,13 +42,13 @@ export interface Verdict {
   readonly address?: string;
   readonly port?: number;
   readonly errno?: string;
-  /** Number's name in abi.h, and what it says. */
+  /** The reason's name in the ABI, and its text. */
   readonly reason?: Reason;
-  /** Where else it could have gone, when the choice is by chance. */
+  /** The other candidates of a random choice. */
   readonly alternatives?: readonly { readonly address: string; readonly port: number }[];
-  /** The packet as it goes on, or the answer. */
+  /** The packet that is sent on, or the reply. */
   readonly packet?: string;
-  /** The same as bytes, in hexadecimal, from its link header on. */
+  /** Its bytes in hexadecimal, from the link header on. */
   readonly frame?: string;
 }
 
@@ -59,9 +59,9 @@ export interface Reason {
 
 export interface Trace {
   readonly question: Question;
-  /** What the answer rests on. */
+  /** The dump that was traced. */
   readonly of: { readonly created: string; readonly kernel: string; readonly heddle: string };
-  /** What makes the answer less than certain. */
+  /** Sentences on what the trace can't know. */
   readonly notes: readonly string[];
   readonly hooks: readonly HookTrace[];
   readonly verdict: Verdict;

@@ -2,10 +2,10 @@ import type { Dump } from '../dump/dump.ts';
 import type { Asked } from './asked.ts';
 import { traceCall } from './call.ts';
 import { TracedNode } from './node.ts';
+import { tracePacket } from './packet-tracer.ts';
 import { understand } from './question.ts';
 import type { Trace } from './result.ts';
 import { Tracer } from './tracer.ts';
-import { tracePacket } from './way.ts';
 
 /**
  * Runs the node's programs on copies of its maps, for one socket call or packet. With `withLines`,
@@ -30,5 +30,5 @@ export function trace(dump: Dump, asked: Asked, withLines = false): Trace {
 function cutMaps(dump: Dump): string[] {
   return [...dump.maps.values()]
     .filter(({ cut }) => cut)
-    .map(({ info }) => `map ${info.name} is not whole in the dump`);
+    .map(({ info }) => `the dump does not have all entries of map ${info.name}`);
 }

@@ -7,11 +7,11 @@ import { type Note, Recorder } from './recorder.ts';
 import type { HookTrace, Reason, Step, Verdict } from './result.ts';
 import { placeText, Words } from './words.ts';
 
-/** What a program did: as it was noted, and in words. */
+/** The steps of a program and its result. */
 export interface Recorded<Result> {
   readonly result: Result;
   readonly steps: readonly Step[];
-  /** Why something was refused or dropped, if it was. */
+  /** The reason of a refusal or drop, if there was one. */
   readonly reason: Reason | undefined;
 }
 
@@ -21,11 +21,11 @@ const counters = {
   xdp: ['drops', 'drop_reason'],
 } as const;
 
-/** What traces of socket calls and of packets have in common: they run programs and tell of it. */
+/** Runs programs and keeps their traces, for socket calls and for packets. */
 export class Tracer {
   readonly dump: Dump;
   readonly node: TracedNode;
-  /** What makes the answer less than certain. */
+  /** Sentences on what the trace can't know. */
   readonly notes: string[] = [];
   readonly hooks: HookTrace[] = [];
   readonly #withLines: boolean;
@@ -36,7 +36,7 @@ export class Tracer {
     this.#withLines = withLines;
   }
 
-  /** Runs `work`, in which a program of an object runs. */
+  /** Runs `work`, in which a program of an object runs, and returns what the program did. */
   record<Result>(object: ObjectName, work: () => Result): Recorded<Result> {
     const recorder = new Recorder(this.node.host.machine, this.#withLines);
     const result = recorder.during(work);
@@ -54,7 +54,7 @@ export class Tracer {
     };
   }
 
-  /** Notes that a hook was passed, with what is attached there compared with what ran here. */
+  /** Adds the trace of a hook, and compares the program attached there with the one that ran here. */
   passed(
     hook: Pick<HookTrace, 'hook' | 'steps' | 'result' | 'packet'>,
     programId: number | undefined,
@@ -68,7 +68,7 @@ export class Tracer {
     const program = programId === undefined ? undefined : this.dump.programs.get(programId);
     if (!program) {
       this.#note(
-        `which program is attached at ${hook} is not known: the one of the object ran here`,
+        `the program attached at ${hook} is not known: the program of the object ran here`,
       );
       return {};
     }
@@ -79,41 +79,41 @@ export class Tracer {
     const same = tags.includes(tag);
     if (!same) {
       this.#note(
-        `the program attached at ${hook} (id ${id}, tag ${tag}) is not the one of this heddle's object (tag ${tags.join(' or ')}), which ran here: use the heddle that the agent is of`,
+        `the program attached at ${hook} (id ${id}, tag ${tag}) differs from the program that ran here (tag ${tags.join(' or ')}): run the heddle of the agent's version`,
       );
     }
     return { program: { id, tag }, same };
   }
 
-  /** A packet may pass the same hook more than once. */
+  /** Adds a note once; a packet may pass the same hook more than once. */
   #note(note: string): void {
     if (!this.notes.includes(note)) this.notes.push(note);
   }
 
-  /** Where it went, and where else it could have gone. */
-  translated(who: string, address: string, port: number, steps: readonly Step[]): Verdict {
+  /** Returns the verdict of a translation, with the other candidates of a random choice. */
+  translated(sentOut: string, address: string, port: number, steps: readonly Step[]): Verdict {
     const alternatives = this.#alternatives(steps, address, port);
     const others = alternatives.map((each) => formatEndpoint(each.address, each.port));
     const more = others.length > 5 ? ` and ${others.length - 5} more` : '';
-    const chance =
+    const random =
       others.length === 0
         ? ''
-        : ` (by chance; it could also be ${others.slice(0, 5).join(', ')}${more})`;
-    const text = `${who} to ${formatEndpoint(address, port)}${chance}`;
+        : ` (chosen at random; other candidates: ${others.slice(0, 5).join(', ')}${more})`;
+    const text = `${sentOut} to ${formatEndpoint(address, port)}${random}`;
     const moved = { outcome: 'translated', text, address, port } as const;
     return alternatives.length === 0 ? moved : { ...moved, alternatives };
   }
 
-  /** The other backends of the run that was chosen from, if the choice was by chance. */
+  /** Returns the other backends in the slot range, if the choice was random. */
   #alternatives(steps: readonly Step[], address: string, port: number) {
     const entries = steps.filter((step) => step.kind === 'entry');
     const service = entries.findLast(({ map, value }) => map === 'services' && value)?.value;
     const slots = entries.filter(({ map }) => map === 'slots');
     const { algorithm, first_slot: first, slot_count: count } = (service ?? {}) as DecodedFields;
-    const isChance =
+    const isRandom =
       algorithm === 'ALGORITHM_RANDOM' || algorithm === 'ALGORITHM_LEAST_CONNECTIONS';
-    // Who is remembered is not looked up in the run.
-    if (!isChance || slots.length === 0) return [];
+    // A backend that affinity remembers is not looked up in the slot range.
+    if (!isRandom || slots.length === 0) return [];
     const ids = new Set<number>();
     for (const [key, value] of elements(this.dump, 'slots')) {
       if (key >= Number(first) && key < Number(first) + Number(count)) {
@@ -138,7 +138,7 @@ export class Tracer {
   }
 }
 
-/** Elements of an array, or of a map with a number as key. */
+/** Returns the elements of an array, or of a map with a number as its key. */
 export function elements(dump: Dump, name: string): [key: number, value: Uint8Array][] {
   const map = mapNamed(dump, name);
   if (!map) return [];
@@ -148,7 +148,7 @@ export function elements(dump: Dump, name: string): [key: number, value: Uint8Ar
   ]);
 }
 
-/** The last number that was looked up in a map of counters. */
+/** Returns the last key that was looked up in a map of counters. */
 function numberOf(notes: readonly Note[], map: string): number | undefined {
   const found = notes.findLast((note) => note.kind === 'access' && note.map === map);
   if (found?.kind !== 'access') return undefined;

@@ -18,50 +18,50 @@ import { dumpedRoutes, fib } from './routes.ts';
 import { elements, type Tracer } from './tracer.ts';
 import { Words } from './words.ts';
 
-/** TC_ACT_*, as node.bpf.c answers. */
+/** TC_ACT_*, which node.bpf.c returns. */
 const DROP = 2;
 const REDIRECT = 7;
-/** XDP_*, as xdp.bpf.c answers. */
+/** XDP_*, which xdp.bpf.c returns. */
 const XDP_DROP = 1;
 const XDP_TX = 3;
 
-// struct __sk_buff, as far as it is given
+// Offsets in struct __sk_buff.
 const IFINDEX = 40;
 const TC_INDEX = 44;
 const CONTEXT = 48;
-// struct xdp_md
+// Offsets in struct xdp_md.
 const XDP_INGRESS = 12;
 const XDP_CONTEXT = 24;
-// struct bpf_fib_lookup
+// Offsets in struct bpf_fib_lookup, and its size.
 const ROUTE = 64;
 const ROUTE_IFINDEX = 8;
 const DESTINATION = 32;
 
-const notHere = 'the backend’s node answers the client itself: this node sees nothing of that';
+const notHere = 'the backend’s node replies to the client itself; this node does not see the reply';
 
-/** Where a packet has come to. */
+/** The end of a trace. */
 interface Reached {
   readonly verdict: Verdict;
-  /** As it goes on; absent when it doesn't. */
+  /** The ends of the packet that is sent on; absent when none is. */
   readonly ends?: Ends;
 }
 
-/** What a hook made of a packet. */
+/** The result of a hook for a packet. */
 interface Passed {
   readonly frame: Uint8Array;
   readonly steps: readonly Step[];
-  /** The way is at its end. */
+  /** Present when the trace ends at this hook. */
   readonly verdict?: Verdict;
-  /** Sent out of a device, with the mark that the programs leave on it. */
+  /** The interface that the packet is sent through, with the mark that the programs set. */
   readonly out?: { readonly ifindex: number; readonly mark: number };
 }
 
-/** The way of a packet through the node: its devices' programs, and its own routes between them. */
+/** Traces a packet through the programs at the node's interfaces, and through its routes between them. */
 export function tracePacket(tracer: Tracer, question: Question): Verdict {
-  return new Way(tracer, question).trace();
+  return new PacketTracer(tracer, question).trace();
 }
 
-class Way {
+class PacketTracer {
   readonly #tracer: Tracer;
   readonly #question: Question;
   readonly #served: ReadonlySet<number>;
@@ -93,13 +93,13 @@ class Way {
     };
     if (at === 'pod') {
       notes.push(
-        'Heddle has no program at the devices of pods: what a pod sends goes by the node’s own routes (addresses of services are translated where a socket is made: --at socket)',
+        'Heddle has no program at the interfaces of pods: a packet from a pod takes the node’s own routes (service addresses are translated at the socket: --at socket)',
       );
       return this.#send(packetOf(protocol, ends, 'first', flags)).verdict;
     }
     if (namespace) {
       notes.push(
-        'what a process of this node sends enters by no device of it: the packet is traced as if it came from outside',
+        'a packet from a process of this node does not enter through an interface: it is traced as an external packet',
       );
     }
     if (!flow && !reply && !error) {
@@ -117,7 +117,7 @@ class Way {
         ...{ destination: backend, destinationPort: backendPort },
       };
       notes.push(
-        `flow ${flow.number} is ${flow.state}; the backend knows what is ${fromTo(ends)} as ${fromTo(beyond)}`,
+        `flow ${flow.number} is ${flow.state}; the backend sees a packet ${fromTo(ends)} as one ${fromTo(beyond)}`,
       );
     } else {
       const first = this.#enter(packetOf(protocol, ends, 'first'), 'usual');
@@ -127,7 +127,7 @@ class Way {
       }
       const isServed = ['translated', 'tunnelled'].includes(first.verdict.outcome);
       if (!isServed || !first.ends) {
-        notes.push('no backend gets the packet, so there is none that could answer');
+        notes.push('no backend receives the packet, so none replies');
         return first.verdict;
       }
       beyond = first.ends;
@@ -146,8 +146,9 @@ class Way {
   }
 
   /**
-   * A packet comes from its sender by the device that leads there. `usual`: if Heddle does not serve
-   * that, by another one; `by route`: as a pod's packet then, past ingress programs.
+   * Traces a packet that enters by the interface with the route to its sender. If Heddle does not serve
+   * that interface, the packet enters by another one (`usual`), or as a pod's packet, which no ingress
+   * program sees (`by route`).
    */
   #enter(packet: Packet, by: 'usual' | 'by route'): Reached {
     const { source } = describePacket(packet).ends;
@@ -160,62 +161,67 @@ class Way {
     if (!link) {
       const { text } = describePacket(packet);
       const { ends } = describePacket(packet);
-      const why = `Heddle serves no device of this node: the packet goes to ${formatEndpoint(ends.destination, ends.destinationPort)} itself`;
-      return { verdict: { outcome: 'passed', text: why, ...goal(ends), packet: text }, ends };
+      const why = `Heddle serves no interface of this node: the packet is sent to ${formatEndpoint(ends.destination, ends.destinationPort)} unchanged`;
+      return {
+        verdict: { outcome: 'passed', text: why, ...destinationOf(ends), packet: text },
+        ends,
+      };
     }
     const frame = frameFor(link.address, packet);
     const early = this.#early(link.index, frame);
     if (early?.verdict) return { verdict: early.verdict };
-    if (early?.out) return this.#arrived(`the packet goes out of ${link.name}`, early, packet);
+    if (early?.out) return this.#arrived(`the packet is sent out of ${link.name}`, early, packet);
     const entered = this.#hook('ingress', link.index, frame, 0);
     if (entered.verdict) return { verdict: entered.verdict };
     if (!entered.out) return this.#byStack(entered, packet);
     return this.#leave(entered.out.ifindex, entered.out.mark, entered, packet);
   }
 
-  /** A packet of the node itself or of one of its pods. */
+  /** Traces a packet of the node itself or of one of its pods. */
   #send(packet: Packet): Reached {
     return this.#byStack({ frame: frameFor('02:00:00:00:00:01', packet), steps: [] }, packet);
   }
 
-  /** The node's own routing has a packet. */
+  /** Routes a packet as the node's stack does. */
   #byStack(passed: Passed, sent: Packet): Reached {
     const now = describePacket(Packet.parse(passed.frame));
     const { destination } = now.ends;
     const route = this.#route(destination);
     if (!route) {
-      this.#tracer.notes.push('the node’s routes are not known: where it leads is not told');
-      return this.#arrived('the packet goes', passed, sent);
+      this.#tracer.notes.push(
+        'the node’s routes are not known, so the trace does not show the interface',
+      );
+      return this.#arrived('the packet is sent', passed, sent);
     }
     const isOwn = route.result === fib.notForwarded;
     const isRouted = route.result === fib.success || route.result === fib.noNeighbour;
     const result = isOwn
-      ? 'it is for this node itself'
+      ? 'it is delivered to this node'
       : isRouted
         ? `it is sent out of ${this.#name(route.ifindex)}`
-        : 'it goes no further';
+        : 'it is not forwarded';
     this.#tracer.hooks.push({
       ...{ hook: 'stack', steps: [{ kind: 'route', meaning: route.meaning }], result },
       packet: now.text,
     });
-    if (isOwn) return this.#arrived('the packet goes, by this node’s own stack,', passed, sent);
+    if (isOwn) return this.#arrived('the packet is sent, by this node’s stack,', passed, sent);
     if (!isRouted) {
-      const text = `this node’s own stack does not forward the packet: ${route.meaning}`;
+      const text = `this node’s stack does not forward the packet: ${route.meaning}`;
       return { verdict: { outcome: 'dropped', text } };
     }
     return this.#leave(route.ifindex, 0, passed, sent);
   }
 
-  /** A packet goes out of a device, past its egress program if Heddle serves it. */
+  /** Sends a packet out of an interface, through its egress program if Heddle serves it. */
   #leave(ifindex: number, mark: number, passed: Passed, sent: Packet): Reached {
-    const way = `the packet goes out of ${this.#name(ifindex)}`;
-    if (!this.#served.has(ifindex)) return this.#arrived(way, passed, sent);
+    const sentOut = `the packet is sent out of ${this.#name(ifindex)}`;
+    if (!this.#served.has(ifindex)) return this.#arrived(sentOut, passed, sent);
     const left = this.#hook('egress', ifindex, passed.frame, mark);
     if (left.verdict) return { verdict: left.verdict };
-    return this.#arrived(way, { frame: left.frame, steps: passed.steps }, sent);
+    return this.#arrived(sentOut, { frame: left.frame, steps: passed.steps }, sent);
   }
 
-  /** Runs a device's XDP program, if it has one: before all else. */
+  /** Runs the XDP program of an interface, if it has one; it runs before everything else. */
   #early(ifindex: number, frame: Uint8Array): Passed | undefined {
     const tracer = this.#tracer;
     const link = tracer.dump.links.find(
@@ -235,8 +241,8 @@ class Way {
     const text = isDropped
       ? `the packet is dropped${why}`
       : result.returnValue === XDP_TX
-        ? `${inner ? 'put into a tunnel' : 'translated'}, it is sent out of ${this.#name(ifindex)} again`
-        : 'unchanged, it goes on to node_ingress';
+        ? `${inner ? 'encapsulated' : 'translated'}, it is sent out of ${this.#name(ifindex)} again`
+        : 'unchanged, it continues to node_ingress';
     tracer.passed(
       { hook: link.pin, steps, result: text, ...(isDropped ? {} : { packet }) },
       link.info.programId,
@@ -250,7 +256,7 @@ class Way {
     return result.returnValue === XDP_TX ? { ...passed, out: { ifindex, mark: 0 } } : undefined;
   }
 
-  /** Runs a device's program of traffic control. */
+  /** Runs the tc program of an interface. */
   #hook(direction: 'ingress' | 'egress', ifindex: number, frame: Uint8Array, mark: number): Passed {
     const tracer = this.#tracer;
     const { host } = tracer.node;
@@ -267,7 +273,7 @@ class Way {
     });
     const before = describePacket(Packet.parse(frame));
     const after = describePacket(Packet.parse(result.data));
-    const passed = this.#judge(result.returnValue, before, after, reason, result.data);
+    const passed = this.#verdictOf(result.returnValue, before, after, reason, result.data);
     const out =
       result.returnValue === REDIRECT && result.redirection
         ? {
@@ -282,16 +288,16 @@ class Way {
     const hook = `${name}@${device}`;
     const link = tracer.dump.links.find(({ pin }) => pin === hook)?.info;
     const isThere = link?.kind === 'tcx' && link.ifindex === ifindex;
-    const goesOn =
+    const next =
       direction === 'egress'
         ? 'it leaves the node'
         : out
           ? `it is sent out of ${this.#name(out.ifindex)}`
-          : 'it goes on to the node’s own stack';
+          : 'it continues to the node’s stack';
     const changed =
       before.text === after.text
-        ? `unchanged, ${goesOn}`
-        : `${after.inner ? 'put into a tunnel' : 'translated'}, ${goesOn}`;
+        ? `unchanged, ${next}`
+        : `${after.inner ? 'encapsulated' : 'translated'}, ${next}`;
     tracer.passed(
       {
         ...{ hook, steps, result: passed?.text ?? changed },
@@ -308,8 +314,8 @@ class Way {
     };
   }
 
-  /** What ends a packet's way at a hook. */
-  #judge(
+  /** Returns the verdict if the packet's path ends at a hook. */
+  #verdictOf(
     returnValue: number,
     before: Described,
     { kind, text: packet }: Described,
@@ -327,47 +333,47 @@ class Way {
       return { outcome: 'rejected', text, reason, ...answer };
     }
     if (/echo-request$/.test(before.kind) && /echo-reply$/.test(kind)) {
-      const text = 'Heddle answers the echo request, as the address is none that a host has';
+      const text = 'Heddle replies to the echo request, because no host has the address';
       return { outcome: 'answered', text, ...answer };
     }
     return undefined;
   }
 
-  /** The way's end: the packet is no more the node's affair, or is delivered. */
-  #arrived(way: string, { frame, steps }: Passed, sent: Packet): Reached {
+  /** Ends the trace of a packet that has left the node or is delivered; `sentOut` begins the sentence. */
+  #arrived(sentOut: string, { frame, steps }: Passed, sent: Packet): Reached {
     const now = describePacket(Packet.parse(frame));
     const { ends } = now;
     const packet = { packet: now.text, frame: Buffer.from(frame).toString('hex') };
     const before = describePacket(sent);
     if (before.text === now.text) {
-      const text = `${way} to ${placeOf(ends)} itself`;
-      return { verdict: { outcome: 'passed', text, ...goal(ends), ...packet }, ends };
+      const text = `${sentOut} to ${textOf(ends)} unchanged`;
+      return { verdict: { outcome: 'passed', text, ...destinationOf(ends), ...packet }, ends };
     }
     if (now.inner) {
       const address = ends.destination;
       const port = backendPort(steps);
-      const as = `${way}, as it is,`;
+      const unchanged = `${sentOut}, unchanged,`;
       const moved =
         port === 0
-          ? { address, text: `${as} to ${address}` }
-          : this.#tracer.translated(as, address, port, steps);
-      const text = `${moved.text}, in a tunnel to its node, which answers the client itself`;
+          ? { address, text: `${unchanged} to ${address}` }
+          : this.#tracer.translated(unchanged, address, port, steps);
+      const text = `${moved.text}, in a tunnel to the backend’s node, which replies to the client itself`;
       return { verdict: { ...moved, outcome: 'tunnelled', text, ...packet }, ends };
     }
     const isError = ends.destinationPort === 0;
     if (!isError) {
-      const moved = this.#tracer.translated(way, ends.destination, ends.destinationPort, steps);
-      const as =
+      const moved = this.#tracer.translated(sentOut, ends.destination, ends.destinationPort, steps);
+      const from =
         before.ends.source === ends.source && before.ends.sourcePort === ends.sourcePort
           ? ''
-          : `, as from ${formatEndpoint(ends.source, ends.sourcePort)}`;
-      return { verdict: { ...moved, text: `${moved.text}${as}`, ...packet }, ends };
+          : `, from ${formatEndpoint(ends.source, ends.sourcePort)}`;
+      return { verdict: { ...moved, text: `${moved.text}${from}`, ...packet }, ends };
     }
-    const text = `${way} to ${ends.destination}, in words that it knows`;
-    return { verdict: { outcome: 'translated', text, ...goal(ends), ...packet }, ends };
+    const text = `${sentOut} to ${ends.destination}, rewritten to the addresses that it knows`;
+    return { verdict: { outcome: 'translated', text, ...destinationOf(ends), ...packet }, ends };
   }
 
-  /** Where the node's routes lead; undefined without routes. */
+  /** Looks up the route to an address; undefined if the dump has no routes. */
   #route(address: string): { result: number; ifindex: number; meaning: string } | undefined {
     const { dump, node } = this.#tracer;
     if (!dump.network) return undefined;
@@ -387,21 +393,21 @@ class Way {
 
   #name(ifindex: number): string {
     const link = this.#tracer.dump.network?.links.find(({ index }) => index === ifindex);
-    return link?.name ?? `device ${ifindex}`;
+    return link?.name ?? `interface ${ifindex}`;
   }
 }
 
-/** Port of the backend that was looked at last; 0: none was. */
+/** Returns the port of the backend that was looked up last, or 0. */
 function backendPort(steps: readonly Step[]): number {
   const entries = steps.filter((step) => step.kind === 'entry');
   const backend = entries.findLast(({ map, value }) => map === 'backends' && value)?.value;
   return Number((backend as DecodedFields | undefined)?.port ?? 0);
 }
 
-const goal = ({ destination, destinationPort }: Ends) => ({
+const destinationOf = ({ destination, destinationPort }: Ends) => ({
   address: destination,
   port: destinationPort,
 });
 
-const placeOf = ({ destination, destinationPort }: Ends) =>
+const textOf = ({ destination, destinationPort }: Ends) =>
   destinationPort === 0 ? destination : formatEndpoint(destination, destinationPort);
