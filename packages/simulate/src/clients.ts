@@ -25,7 +25,7 @@ const clientAddress = (i: number, isIpv4: boolean) =>
       : `2001:db8:ffff::${i.toString(16)}`,
   )!;
 
-/** Who connects to services: clients outside and pods. They are the same in all steps. */
+/** The clients of services: external ones and pods. They are the same in all steps. */
 export class Clients {
   readonly #network: Network;
   readonly #sockets: PodSockets;
@@ -43,13 +43,13 @@ export class Clients {
     this.#nodes = nodes;
   }
 
-  /** Tells which nodes are up: the others are not sent to. */
+  /** Sets the nodes that are up; no packets are sent to the others. */
   setUp(nodes: readonly SimulatedNode[]): void {
     this.#up = nodes;
     this.#resilient = undefined;
   }
 
-  /** What makes the n-th connection of a step. */
+  /** Returns the client of the n-th connection of a step. */
   of(traffic: TrafficStep): (i: number, target: Target) => Connection {
     const { connections, from } = traffic;
     if (from === 'outside') {

@@ -17,7 +17,7 @@ const madeUp = 'simulated';
 export interface ClusterNode {
   readonly name: string;
   readonly zone: string;
-  /** As text, the first of a family is the one that others know the node by. */
+  /** Addresses in text; the first of a family is the node's InternalIP. */
   readonly addresses: readonly string[];
 }
 
@@ -50,7 +50,7 @@ export class Cluster {
   readonly placement = new Map<string, string>();
   /** Nodes whose rows are like no other's: by a traffic policy, a hint, or an address of theirs. */
   readonly special = new Set<string>();
-  /** Whether rows depend on the zone. */
+  /** True when rows depend on the zone. */
   zonesMatter = false;
   readonly #random: Random;
   readonly #slices = new Map<string, SliceRecord>();
@@ -209,7 +209,7 @@ export class Cluster {
     return count;
   }
 
-  /** What changed since this was last asked. */
+  /** Returns the changes since the last call. */
   takeChanges(): ObjectChange[] {
     const changes = [...this.#changes.values()].map(
       (object): ObjectChange => ({ op: 'set', object }),

@@ -17,7 +17,7 @@ import {
 import type { Arrival, Network } from './network.ts';
 import type { SimulatedNode } from './node-class.ts';
 
-/** What became of an attempt: the backend (address and port as text), or why there is none. */
+/** The result of an attempt: the backend (address and port as text), or why there is none. */
 export type Answer =
   | { readonly backend: string }
   | { readonly failed: 'refused' | 'reset' | 'no answer' };
@@ -89,7 +89,7 @@ export class OutsideConnection implements Connection {
   readonly #sockets: PodSockets;
   readonly #entry: Entry;
   readonly #isIpv4: boolean;
-  /** Of the client's packets; absent: the service has no address, as all nodes are down. */
+  /** The destination of the client's packets; absent when the service has no address, because all nodes are down. */
   readonly #tuple: () => Tuple | undefined;
   #current: Tuple | undefined;
   #last: SimulatedNode | undefined;
@@ -194,7 +194,7 @@ export class OutsideConnection implements Connection {
     return segment.isError || segment.flags & RST ? refused : noAnswer;
   }
 
-  /** What came back, if it is from whom the client asked. */
+  /** Returns the reply, if it comes from the address that the client sent to. */
   #heard(arrival: Arrival, tuple: Tuple): Segment | undefined {
     const segment = arrival.at === 'outside' ? readFrame(arrival.frame) : undefined;
     if (!segment) return undefined;

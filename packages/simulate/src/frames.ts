@@ -14,7 +14,7 @@ const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
 const TCP_HEADER = 20;
 const UDP_HEADER = 8;
-/** Of each node's device to the outside, as the simulated hosts have it. */
+/** The MAC address of each node's external interface in the simulation. */
 const nodeMac = [2, 0, 0, 0, 0, 2];
 const routerMac = [2, 0, 0, 1, 0, 2];
 
@@ -27,7 +27,7 @@ export interface Tuple {
   readonly destinationPort: number;
 }
 
-/** What a frame is to the ends of a conversation. */
+/** The meaning of a frame for the ends of a connection. */
 export interface Segment extends Tuple {
   readonly flags: number;
   /** An ICMP error; the ports are 0. */

@@ -45,16 +45,16 @@ export function distributionOf(
   };
 }
 
-/** What became of the connections that were open. */
+/** The effect of a change on the connections that were open. */
 export interface Disruption {
   readonly open: number;
-  /** With the same backend, as if nothing had happened. */
+  /** Connections with the same backend and without a reset. */
   readonly kept: number;
-  /** With another backend, and not told. */
+  /** Connections that reach another backend without a reset. */
   readonly moved: number;
-  /** Broken; connected anew from the same address and port ... */
+  /** Connections that were reset, and connected again from the same address and port ... */
   readonly reset: number;
-  /** ... of which to the same backend, to another one, and to none. */
+  /** ... to the same backend, to another one, and to none. */
   readonly resetToSame: number;
   readonly resetToOther: number;
   readonly resetToNone: number;
@@ -65,7 +65,7 @@ export interface Disruption {
   readonly pathGone: number;
   /** Share that now has another backend, or none. */
   readonly changedShare: number;
-  /** Share whose backend is gone: no balancer can spare them. */
+  /** Share whose backend is gone: every balancer breaks them. */
   readonly idealShare: number;
   /** Share whose backend is there, but the node that knew the connection is gone. */
   readonly pathGoneShare: number;

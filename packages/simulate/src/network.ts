@@ -58,7 +58,7 @@ export class Network {
     return next ? this.enter(left, next.node) : { at: 'outside', frame: left };
   }
 
-  /** Whether a pod has this address and can be reached. */
+  /** Returns true if a pod has this address and is reachable. */
   isServing(pod: string): boolean {
     const home = this.homes.get(pod);
     return home?.isPod === true && home.node.isUp;

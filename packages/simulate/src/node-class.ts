@@ -14,7 +14,7 @@ import type { ClusterNode } from './cluster.ts';
 import { type Swaps, viewOf, wrapMap } from './node-maps.ts';
 import type { Scenario } from './scenario.ts';
 
-/** Number of the device behind which a node's pods are. */
+/** Index of the interface to a node's pods. */
 export const podDevice = 100;
 const devices = [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }];
 const MTU = 1500;
@@ -23,21 +23,21 @@ const LOOKUP_SOURCE = 1 << 4;
 const SUCCESS = 0;
 const NOT_FORWARDED = 4;
 const FRAGMENTATION_NEEDED = 8;
-/** How often the kernel half's garbage collection looks at a slice of the flows (GC_SLICE and GC_INTERVAL_NS in bpf/ct/gc.h). */
+/** The interval and the slice of the garbage collection of flows (GC_SLICE and GC_INTERVAL_NS in bpf/ct/gc.h). */
 const sweepNs = 50_000_000n;
 const sweepSlice = 2048;
-/** Sweeps of the whole table after which another one changes nothing: mark, wait, free. */
+/** Sweeps after which another one changes nothing: mark, wait, free. */
 const sweepsNeeded = 4;
-/** Word of struct backend that has the generation, and offsets of nat_table's counts; see abi.h. */
+/** The word of struct backend with the generation, and offsets of counts in nat_table; see the ABI. */
 const generationWord = 6;
 const usedOnceOffset = 8;
 const usedOffset = 12;
 
-/** Address of a pod that is only a client: loadBalancerSourceRanges judge by it. */
+/** The address of a pod that is only a client, for loadBalancerSourceRanges. */
 const podClientAddress = (number: number, isIpv4: boolean) =>
   parseIp(isIpv4 ? `10.64.${(number >> 8) & 255}.${number & 255}` : `fd00:10:64::${number}`)!;
 
-/** The node that an address (16 bytes as text) leads to: its own, or that of a pod on it. */
+/** Returns the node of an address (16 bytes as text): its own, or that of a pod on it. */
 export interface Home {
   readonly node: SimulatedNode;
   readonly isPod: boolean;
@@ -50,14 +50,14 @@ export interface ClassOptions {
   readonly homeOf: (address: string) => Home | undefined;
 }
 
-/** How full a map is on a node. */
+/** The use of a map on a node. */
 export interface MapUse {
   readonly name: string;
   readonly entries: number;
   readonly maxEntries: number;
 }
 
-/** A node: its own view of its class' maps, and its timers. */
+/** A node: its own view of the maps of its class, and its timers. */
 export class SimulatedNode {
   readonly name: string;
   readonly zone: string;
@@ -67,7 +67,7 @@ export class SimulatedNode {
   /** Made when the node is first used. */
   views: readonly VmMap[] | undefined;
   timers = new Timers(() => {});
-  /** Counted up to the latest loss of the node. */
+  /** The counts up to the latest failure of the node. */
   lostDrops = new Map<string, number>();
 
   constructor({ name, zone, addresses }: ClusterNode, nodeClass: NodeClass) {
@@ -77,12 +77,12 @@ export class SimulatedNode {
     this.class = nodeClass;
   }
 
-  /** The address that others know the node by. */
+  /** The node's address. */
   address(family: 4 | 6): Uint8Array | undefined {
     return this.addresses.find((address) => isV4(address) === (family === 4));
   }
 
-  /** A frame comes in by the node's device, or is to leave by it: through the programs there. */
+  /** Passes a frame that enters or leaves through the node's interface to the programs there. */
   frame(direction: 'ingress' | 'egress', frame: Uint8Array): FrameResult {
     return this.class.frame(this, direction, frame);
   }
@@ -101,7 +101,7 @@ export class NodeClass implements Disposable {
   readonly #model: ServiceModel;
   readonly #forks: ForkedMap[] = [];
   readonly #baseTimers: Timers;
-  /** What the maps call the nodes' own address. */
+  /** The address that stands for the node's own address in the maps of the class. */
   readonly #representative: ClusterNode;
   #datapath: Datapath;
   #reconciler: Reconciler<ServiceRow> | undefined;
@@ -151,7 +151,7 @@ export class NodeClass implements Disposable {
     this.host[Symbol.dispose]();
   }
 
-  /** The control plane hears of changes, and brings them into force. */
+  /** Gives changes to the control plane, which programs them. */
   apply(changes: readonly ObjectChange[]): void {
     this.leave();
     const rows = this.#model.apply(changes);
@@ -160,16 +160,16 @@ export class NodeClass implements Disposable {
     this.#sync(this.#reconciler);
   }
 
-  /** The agents die. What is in force stays. */
+  /** Ends the agents. What is programmed stays. */
   stop(): void {
-    // A node that is not used yet has to begin with what is in force now.
+    // A node that is not used yet has to start with what is programmed now.
     for (const node of this.nodes) this.#enter(node);
     this.leave();
     this.#reconciler?.[Symbol.dispose]();
     this.#reconciler = undefined;
   }
 
-  /** Others take over. */
+  /** Starts agents, which adopt what is programmed. */
   start(): void {
     this.leave();
     const before = this.#datapath;
@@ -183,7 +183,7 @@ export class NodeClass implements Disposable {
     this.#sync(this.#reconciler);
   }
 
-  /** Rows that are not in force, and why. */
+  /** Returns the rows that are not programmed, and why. */
   failures(): { key: string; reason: string }[] {
     const found: { key: string; reason: string }[] = [];
     for (const [key, { state, reason = '' }] of this.#reconciler?.statuses() ?? []) {
@@ -197,12 +197,12 @@ export class NodeClass implements Disposable {
     return this.host.frame(direction, frame);
   }
 
-  /** A network namespace for a client. */
+  /** Makes a network namespace for a client. */
   makePod(): bigint {
     return ++this.#cookies;
   }
 
-  /** A socket in a namespace of a node, by the namespace's cookie; 1 is the node's own. */
+  /** Makes a socket in a namespace of a node, by the namespace's cookie; 1 is the node's own. */
   makeSocket(cookie: bigint, family: 4 | 6, protocol: 6 | 17): SocketHandle {
     const socket = new SocketHandle(this.host.machine.memory, {
       family: family === 4 ? AF_INET : AF_INET6,
@@ -216,8 +216,8 @@ export class NodeClass implements Disposable {
   }
 
   /**
-   * connect() of a TCP socket or sendto() of a UDP one: through the programs of the cgroup. Returns
-   * where it leads to, or -errno.
+   * Runs the cgroup's programs for connect() of a TCP socket or sendto() of a UDP socket. Returns the
+   * destination, or -errno.
    */
   call(node: SimulatedNode, socket: SocketHandle, address: string, port: number) {
     this.#enter(node);
@@ -239,7 +239,7 @@ export class NodeClass implements Disposable {
     socket.dispose();
   }
 
-  /** What a node counted, by reason: packets dropped at its devices, and calls that were refused. */
+  /** Returns the counts of a node by reason: dropped packets and refused calls. */
   drops(node: SimulatedNode): { reason: string; count: number }[] {
     if (!node.views) return [];
     this.#enter(node);
@@ -249,13 +249,13 @@ export class NodeClass implements Disposable {
     return [...this.#datapath.drops(), ...refused].filter(({ count }) => count > 0);
   }
 
-  /** Maps that the control plane fills, which is the same for all nodes of the class. */
+  /** Returns the maps that the control plane fills; they are the same for all nodes of the class. */
   sharedUse(): MapUse[] {
     this.leave();
     return this.#datapath.status().maps.filter(({ name }) => name !== 'nat_flows');
   }
 
-  /** Tables that a node's programs fill. */
+  /** Returns the tables that a node's programs fill. */
   ownUse(node: SimulatedNode): MapUse[] {
     const size = (name: string) => {
       const view = node.views?.[this.#forks.indexOf(this.#fork(name))];
@@ -275,7 +275,7 @@ export class NodeClass implements Disposable {
     return new DataView(bytes.buffer).getUint32(usedOffset, true);
   }
 
-  /** The node's kernel starts anew: it has forgotten everything. */
+  /** Restarts the node's kernel: its maps are empty. */
   forget(node: SimulatedNode): void {
     this.leave();
     for (const { reason, count } of this.drops(node)) {
@@ -289,7 +289,7 @@ export class NodeClass implements Disposable {
     node.timers = new Timers(() => {});
   }
 
-  /** Makes the machine nobody's kernel: the control plane can work. */
+  /** Makes the machine the kernel of no node, so that the control plane can write its maps. */
   leave(): void {
     if (!this.#current) return;
     for (const map of this.#forks) map.use(undefined);
@@ -297,7 +297,7 @@ export class NodeClass implements Disposable {
     this.#current = undefined;
   }
 
-  /** Makes the machine the node's kernel, and does what its timers were to do meanwhile. */
+  /** Makes the machine the node's kernel, and runs the timers that were due meanwhile. */
   #enter(node: SimulatedNode): void {
     if (this.#current !== node) {
       const isNew = node.views === undefined;
@@ -313,7 +313,7 @@ export class NodeClass implements Disposable {
     this.#sweep(node);
   }
 
-  /** Sweeps that are long over are left out: a later one finds all that they would have found. */
+  /** Skips old sweeps: a later one finds everything that they would have found. */
   #sweep(node: SimulatedNode): void {
     const { clock } = this.#options;
     const now = clock.monotonicNs();
@@ -352,7 +352,7 @@ export class NodeClass implements Disposable {
     return views;
   }
 
-  /** Nodes share the filter of addresses, but have addresses of their own. */
+  /** Sets the node's own addresses; the rest of the map of addresses is shared. */
   #letAllPass(): void {
     const { original } = this.#fork('address_filter');
     const all = new Uint8Array(8).fill(0xff);
@@ -363,7 +363,7 @@ export class NodeClass implements Disposable {
     }
   }
 
-  /** A map by name, of those that nodes have views of. */
+  /** Returns a map that nodes have views of, by its name. */
   #fork(name: string): ForkedMap {
     const found = this.#forks.find(({ options }) => options.name === name);
     if (!found) throw new Error(`find map ${name}: the objects have no such map`);
@@ -385,7 +385,7 @@ export class NodeClass implements Disposable {
       options: { terminateTcp: false },
     });
     datapath.setNode(devices, this.#representative.addresses);
-    // Nothing comes in here: the tables that would be swept are the nodes'.
+    // No packet enters here: the tables to sweep belong to the nodes.
     host[Symbol.dispose]();
     return datapath;
   }
@@ -394,7 +394,7 @@ export class NodeClass implements Disposable {
     return new Reconciler(this.table, this.#datapath, this.host.platform);
   }
 
-  /** Works until every row was tried. */
+  /** Runs the reconciler until every row was tried. */
   #sync(reconciler: Reconciler<ServiceRow>): void {
     reconciler.sync();
     reconciler.setComplete();
@@ -402,7 +402,7 @@ export class NodeClass implements Disposable {
     this.#dropStaleCounters();
   }
 
-  /** The control plane begins a backend's counters anew when its id is used again; so do nodes. */
+  /** Resets a backend's counters on the nodes when its id is used again, as the control plane does. */
   #dropStaleCounters(): void {
     const { original } = this.#fork('backends');
     const stats = this.#forks.indexOf(this.#fork('backend_stats'));
@@ -427,7 +427,7 @@ export class NodeClass implements Disposable {
     this.#generations = after;
   }
 
-  /** bpf_fib_lookup on the current node: its pods behind one device, all else behind the other. */
+  /** Returns the route on the current node: its pods behind one interface, all else behind the other. */
   readonly #routes: Routes = (route, flags) => {
     const node = this.#current;
     if (!node) return NOT_FORWARDED;

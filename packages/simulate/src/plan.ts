@@ -4,7 +4,7 @@ import type { Cluster, Member } from './cluster.ts';
 import type { Random } from './random.ts';
 import type { Scenario, ScenarioStep, SomeNodes, TrafficStep } from './scenario.ts';
 
-/** What happens to the cluster at one moment, with all choices made. */
+/** A change of the cluster at one moment, with all choices made. */
 export interface Happening {
   /** Since the start. */
   readonly atMs: number;
@@ -20,7 +20,7 @@ export interface Happening {
 
 export interface PlannedStep {
   readonly atMs: number;
-  /** How long its packets take. */
+  /** The time that its packets take. */
   readonly lastsMs: number;
   readonly text: string;
   /** At its beginning. */
@@ -32,13 +32,13 @@ export interface PlannedStep {
 
 export interface Plan {
   readonly steps: readonly PlannedStep[];
-  /** What happens later than the step that it follows from, by time. */
+  /** Changes that follow from steps and happen later, in order of time. */
   readonly later: readonly Happening[];
-  /** Nodes by name: which restarts their agents take part in. */
+  /** The restarts of each node's agent, by the node's name. */
   readonly restarts: ReadonlyMap<string, string>;
 }
 
-/** How long it takes until all that is open has sent a packet, after a change. */
+/** The time after a change until every open connection has sent a packet. */
 const checkMs = 1000;
 
 const nothing = {
@@ -46,8 +46,8 @@ const nothing = {
 };
 
 /**
- * Makes all choices that a scenario leaves open: which nodes, which pods, when. The cluster goes
- * through all of it. Throws Failure for what can't be done.
+ * Makes all choices that a scenario leaves open: nodes, pods, times. It plays them on `cluster`. Throws
+ * Failure for a step that is not possible.
  */
 export function makePlan(cluster: Cluster, scenario: Scenario, random: Random): Plan {
   const steps: PlannedStep[] = [];
@@ -216,7 +216,7 @@ function chooseMembers(
 
 function trafficText({ connections, to, from, protocol, port, keep }: TrafficStep): string {
   const where = `${to}${port === undefined ? '' : `:${port}`}${protocol ? `/${protocol}` : ''}`;
-  const origin = from === 'outside' ? 'from outside' : `from ${from}s`;
+  const origin = from === 'outside' ? 'from external clients' : `from ${from}s`;
   return `${counted(connections, 'connection')} ${origin} to ${where}${keep ? ', kept open' : ''}`;
 }
 

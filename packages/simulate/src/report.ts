@@ -6,31 +6,31 @@ export interface Counted {
   readonly count: number;
 }
 
-/** How full a map is, over all nodes that are up. */
+/** The use of a map, over all nodes that are up. */
 export interface MapReport {
   readonly name: string;
   readonly least: number;
   readonly mean: number;
   readonly most: number;
   readonly maxEntries: number;
-  /** Of the fullest node, 0 to 1. */
+  /** The use on the fullest node, 0 to 1. */
   readonly pressure: number;
 }
 
-/** What a step came to. All of it is determined by scenario, manifests and seed. */
+/** The result of a step. It depends only on scenario, manifests and seed. */
 export interface StepReport {
   readonly number: number;
   /** Seconds after the start. */
   readonly at: number;
   readonly text: string;
-  /** What else happened while it lasted, with its time. */
+  /** Other events during the step, with their times. */
   readonly events: readonly string[];
   readonly traffic?: TrafficReport;
   readonly disruption?: Disruption;
   /** Packets that were dropped and calls that were refused, by reason, on all nodes together. */
   readonly drops: readonly Counted[];
   readonly maps: readonly MapReport[];
-  /** Rows that are not in force, by reason. */
+  /** Rows that are not programmed, by reason. */
   readonly failures: readonly Counted[];
 }
 
@@ -57,7 +57,7 @@ export interface SimulationReport {
     readonly disruption?: Disruption;
     readonly drops: readonly Counted[];
     readonly openConnections: number;
-    /** How the open connections are spread over their backends. */
+    /** The distribution of open connections over their backends. */
     readonly distribution?: Distribution;
   };
 }

@@ -129,7 +129,7 @@ describe('what cannot be done in the cluster', () => {
     ],
     [
       '[{ traffic: { to: web, connections: 1, from: pod, frontend: NodePort } }]',
-      'simulate: traffic to default/web: NodePorts are for traffic from outside here (write frontend: ClusterIP)',
+      'simulate: traffic to default/web: NodePorts are for external traffic here (write frontend: ClusterIP)',
     ],
   ] as const) {
     test(sentence, () => {

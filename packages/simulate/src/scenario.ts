@@ -96,7 +96,7 @@ const traffic = struct({
   connections: whole(1, 10_000_000),
   /** Addresses (outside), or pods, that the connections come from; absent: see docs. */
   clients: v.optional(whole(1, 65_536)),
-  /** Node that packets from outside enter by. */
+  /** Node that external packets enter by. */
   via: v.optional(text('write ecmp, resilient or the name of a node'), 'ecmp'),
   keep: v.optional(v.boolean('write true or false'), false),
   over: v.optional(duration, '1s'),
@@ -176,7 +176,7 @@ export type MadeUpServices = NonNullable<Scenario['services']>;
 /** Names, `all`, or how many. */
 export type SomeNodes = v.InferOutput<typeof someNodes>;
 
-/** What a step can do; it does one of these, or only lets time pass. */
+/** The actions of a step; it has one of these, or only lets time pass. */
 export const actions = ['traffic', 'close', 'backends', 'fail', 'heal', 'restart'] as const;
 
 /** A scenario has no reason to be larger. */

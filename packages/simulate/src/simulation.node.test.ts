@@ -182,7 +182,7 @@ steps:
     });
   }
 
-  test('agents that are away hear of nothing, and catch up', () => {
+  test('agents that are down receive no changes, and catch up when they return', () => {
     const report = play(
       random,
       `
@@ -344,7 +344,7 @@ steps:
     });
   });
 
-  test('flows that nobody answers take half of the table at most, and the oldest give way', () => {
+  test('unanswered flows take at most half of the table, and the oldest are evicted', () => {
     const report = play(
       random,
       `
@@ -413,7 +413,7 @@ steps:
   assert.deepEqual(step(report, 2).failures, []);
 });
 
-test('a map that is too small is told, with what to raise', () => {
+test('a map that is too small is reported with the setting to raise', () => {
   const report = play(
     '',
     `

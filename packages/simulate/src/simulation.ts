@@ -20,11 +20,11 @@ import {
 import type { Scenario } from './scenario.ts';
 import { type Target, targetOf } from './targets.ts';
 
-/** Hears how far a long piece of work is. */
+/** Called with the progress of a long step. */
 export type Progress = (text: string, done: number, of: number) => void;
 
 const noCounts = () => ({ attempts: 0, connected: 0, refused: 0, reset: 0, unanswered: 0 });
-/** Runs a scenario. Throws Failure for what can't be done. */
+/** Runs a scenario. Throws Failure for a step that is not possible. */
 export function simulate(
   scenario: Scenario,
   records: readonly ObjectRecord[],
@@ -39,7 +39,7 @@ export function simulate(
   return simulation.run();
 }
 
-/** A connection that was kept open, and the service that it was made to. */
+/** An open connection, and its service. */
 interface Open {
   readonly connection: Connection;
   readonly service: string;
@@ -158,7 +158,7 @@ class Simulation implements Disposable {
     };
   }
 
-  /** Lets time pass, with all that is to happen until then. */
+  /** Advances the time, with everything that happens until then. */
   #advanceTo(atMs: number): void {
     for (const each of this.#classes) each.leave();
     for (let next = this.#later[0]; next && next.atMs <= atMs; next = this.#later[0]) {
@@ -169,12 +169,12 @@ class Simulation implements Disposable {
     this.#clock.advanceTo(atMs);
   }
 
-  /** `told` is what the report says of it anyway. */
+  /** Applies a happening; `reported` is what the report lists anyway. */
   #happen(
     { atMs, text, changes, podsEnd, nodesFail, nodesHeal, agentsStop, agentsStart }: Happening,
-    told?: string,
+    reported?: string,
   ): void {
-    if (text !== told) this.#events.push(`${atMs / 1000} s: ${text}`);
+    if (text !== reported) this.#events.push(`${atMs / 1000} s: ${text}`);
     for (const name of nodesFail) this.#byName.get(name)!.isUp = false;
     for (const address of podsEnd) {
       const key = keyOfText(address);
@@ -195,7 +195,7 @@ class Simulation implements Disposable {
       this.#settlePods(changes);
       for (const each of this.#classes) each.apply(changes);
       for (const { reason, count } of this.#failures()) {
-        this.#events.push(`${atMs / 1000} s: ${count} rows are not in force yet: ${reason}`);
+        this.#events.push(`${atMs / 1000} s: ${count} rows are not programmed yet: ${reason}`);
       }
     }
     const started = new Set(agentsStart.map((name) => this.#byName.get(name)!.class));
@@ -207,7 +207,7 @@ class Simulation implements Disposable {
     this.#clients.setUp(this.#nodes.filter(({ isUp }) => isUp));
   }
 
-  /** Notes where the pods of slices are. */
+  /** Records the nodes of the pods in slices. */
   #settlePods(changes: Happening['changes']): void {
     const { homes } = this.#network;
     for (const change of changes) {
@@ -257,7 +257,7 @@ class Simulation implements Disposable {
     });
   }
 
-  /** All that is open sends a packet; what is broken connects anew. */
+  /** Every open connection sends a packet; a broken one connects again. */
   #check(step: PlannedStep): Disruption | undefined {
     if (this.#open.length === 0) return undefined;
     const counts = {
@@ -294,14 +294,14 @@ class Simulation implements Disposable {
     return disruptionOf(counts);
   }
 
-  /** Spreads packets over the time of a step. */
+  /** Spreads packets evenly over the duration of a step. */
   #spread({ atMs, lastsMs, text }: PlannedStep, done: number, of: number): void {
     const due = atMs + Math.floor((lastsMs * done) / of);
     if (due > this.#clock.nowMs) this.#advanceTo(due);
     if (done % 500 === 0) this.#progress(text, done, of);
   }
 
-  /** Weights of the backends that take new connections. */
+  /** Returns the weights of the backends that take new connections. */
   #weights(targets: readonly Target[]): Map<string, number> {
     const weights = new Map<string, number>();
     const { table } = this.#classes[0]!;
@@ -343,7 +343,7 @@ function count(
   counts[failed === 'no answer' ? 'unanswered' : failed]++;
 }
 
-/** Nodes that have the same rows, but for the node's own address, at every time of the plan. */
+/** Returns the nodes in classes with the same rows at every time of the plan, except for the node's own address. */
 function classesOf(cluster: Cluster, { restarts }: Plan): Map<string, ClusterNode[]> {
   const classes = new Map<string, ClusterNode[]>();
   for (const node of cluster.nodes) {

@@ -18,7 +18,7 @@ export interface Target {
 type AimedKind = NonNullable<TrafficStep['frontend']>;
 
 const protocolNumbers: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
-/** What packets from outside come to, if there is a choice; sockets inside use the ClusterIP. */
+/** The frontend for external packets, if there are several; sockets in the cluster use the ClusterIP. */
 const outsideOrder: readonly AimedKind[] = ['LoadBalancer', 'ExternalIP', 'NodePort', 'ClusterIP'];
 const familyOf = (address: string): Family => (address.includes(':') ? 'IPv6' : 'IPv4');
 
@@ -52,7 +52,7 @@ export function targetOf(service: ServiceRecord, step: TrafficStep): Target {
     const address = addresses[kind].find((each) => !step.family || familyOf(each) === step.family);
     if (address === undefined) continue;
     if (kind === 'NodePort' && step.from !== 'outside') {
-      return refuse('NodePorts are for traffic from outside here (write frontend: ClusterIP)');
+      return refuse('NodePorts are for external traffic here (write frontend: ClusterIP)');
     }
     const family = familyOf(address);
     return {
