@@ -2,7 +2,14 @@
 // and newer, and a package.json whose exports name them. In the workspace, package.json names the
 // TypeScript sources, which Node.js runs without a build, but not below node_modules.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { root } from '../files.ts';
 
 /** The published libraries. Each one comes after those that it depends on. */
@@ -55,6 +62,7 @@ export function buildLibraries(): void {
   });
   for (const name of libraries) {
     const folder = published + name;
+    renameSync(`${folder}/src`, `${folder}/dist`);
     nameDeclarations(folder);
     const {
       name: full,
@@ -69,11 +77,11 @@ export function buildLibraries(): void {
         Object.entries(exports)
           .filter(([path]) => !unpublished.test(path))
           .map(([path, source]) => {
-            const file = source.replace(/\.ts$/, '');
+            const file = source.replace(/^\.\/src\/(.*)\.ts$/, './dist/$1');
             return [path, { types: `${file}.d.ts`, default: `${file}.js` }];
           }),
       ),
-      files: ['src'],
+      files: ['dist'],
       dependencies,
     });
   }
