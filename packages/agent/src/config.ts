@@ -1,4 +1,4 @@
-import { withoutCredentials } from '@heddle/sys';
+import { withoutCredentials } from '@heddle/sys/internal';
 import { parseDocument } from 'yaml';
 import { findFault } from './settings/schema.ts';
 import { isGroup, type SettingTable, settingsOf, type ValuesOf } from './settings/setting.ts';

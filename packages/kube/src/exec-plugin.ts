@@ -1,4 +1,5 @@
-import { decodeUtf8, type Platform, type RunResult, withoutCredentials } from '@heddle/sys';
+import { decodeUtf8, type Platform, type RunResult } from '@heddle/sys';
+import { withoutCredentials } from '@heddle/sys/internal';
 import * as v from 'valibot';
 import { isToken } from './credential-files.ts';
 import { KubeconfigError } from './errors.ts';

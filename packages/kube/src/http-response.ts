@@ -1,4 +1,4 @@
-import { trimBlanks } from '@heddle/sys';
+import { trimBlanks } from '@heddle/sys/internal';
 import { HttpError } from './errors.ts';
 
 export interface ResponseHead {

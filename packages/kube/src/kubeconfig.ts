@@ -1,12 +1,5 @@
-import {
-  decodeUtf8,
-  encodeUtf8,
-  isMissing,
-  type Platform,
-  readFile,
-  SysError,
-  withoutCredentials,
-} from '@heddle/sys';
+import { decodeUtf8, encodeUtf8, isMissing, type Platform, readFile, SysError } from '@heddle/sys';
+import { withoutCredentials } from '@heddle/sys/internal';
 import type { ClusterAccess, Credentials } from './access.ts';
 import { decodeBase64, encodeBase64 } from './base64.ts';
 import { CredentialFiles, isSame, type Material, type Materials } from './credential-files.ts';

@@ -1,4 +1,5 @@
-import { encodeUtf8, trimBlanks } from '@heddle/sys';
+import { encodeUtf8 } from '@heddle/sys';
+import { trimBlanks } from '@heddle/sys/internal';
 import { LineReader } from './line-reader.ts';
 
 // The part of HTTP/1.1 (RFC 9112) that a server of a few documents needs: requests without content.

@@ -2,7 +2,7 @@ import { createReadStream, createWriteStream, fsyncSync, renameSync, rmSync } fr
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
 import { exitCodes, Failure } from '@heddle/control/failure';
-import { withoutCredentials } from '@heddle/sys';
+import { withoutCredentials } from '@heddle/sys/internal';
 import { type Answers, type Dump, type DumpedMap, entryCount } from './dump.ts';
 import { withoutSecret } from './secret.ts';
 import type { ProgramTags } from './tags.ts';
