@@ -47,8 +47,9 @@ struct {
 } addresses SEC(".maps");
 
 /*
- * A Bloom filter of all addresses that services or the node ever had. Most packets are for other addresses, and one
- * bit rules out nearly all of them. The control plane sets the bit before it adds the address to `addresses`.
+ * A Bloom filter of all addresses that services or the node ever had. Most packets are for other
+ * addresses, and one bit rules out nearly all of them. The control plane sets the bit before it
+ * adds the address to `addresses`.
  */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
@@ -86,7 +87,10 @@ struct {
 	MAP_TYPE(value, __u64);
 } refusals SEC(".maps");
 
-/* A service has an entry for each reason that occurred. The control plane deletes them together with the service. */
+/*
+ * A service has an entry for each reason that occurred. The control plane deletes them together
+ * with the service.
+ */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_HASH);
 	MAP_UINT(max_entries, 16384);
@@ -144,8 +148,9 @@ struct {
 } flow_events SEC(".maps");
 
 /*
- * A Bloom filter of the addresses and ports that replies leave the node from; see reply_filter_hit(). Bits are never
- * cleared: there are few backends compared to bits, and a superfluous bit costs one lookup.
+ * A Bloom filter of the addresses and ports that replies leave the node from; see
+ * reply_filter_hit(). Bits are never cleared: there are few backends compared to bits, and a
+ * superfluous bit costs one lookup.
  */
 #define REPLY_SOURCE_WORDS 1024
 
@@ -173,8 +178,9 @@ struct {
 } nat_table SEC(".maps");
 
 /*
- * UDP exchanges of the node's own stack, or of a pod that it masquerades, from an address and port that a service has,
- * too. The key is the tuple of the reply, the value the tick of the last datagram. Such a reply belongs to the stack.
+ * UDP exchanges of the node's own stack, or of a pod that it masquerades, from an address and port
+ * that a service has, too. The key is the tuple of the reply, the value the tick of the last
+ * datagram. Such a reply belongs to the stack.
  */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
@@ -205,7 +211,10 @@ struct {
 	MAP_TYPE(value, __u32);
 } narrow_paths SEC(".maps");
 
-/* The timer of the garbage collection. It has a map of its own, because maps that hold a bpf_timer cannot be mmap()ed. */
+/*
+ * The timer of the garbage collection. It has a map of its own, because maps that hold a bpf_timer
+ * cannot be mmap()ed.
+ */
 struct nat_timer {
 	struct bpf_timer timer;
 };
@@ -249,7 +258,10 @@ struct {
 	MAP_TYPE(value, struct fragment_ports);
 } fragments SEC(".maps");
 
-/* The number of fragments that arrived too long before their first one, and so went to the node's stack. */
+/*
+ * The number of fragments that arrived too long before their first one, and so went to the node's
+ * stack.
+ */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
 	MAP_UINT(max_entries, 2048);

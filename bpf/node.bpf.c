@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * tc programs of the node's network interfaces: packets to a service are translated and forwarded to the backend, and
- * replies are translated back.
+ * tc programs of the node's network interfaces: packets to a service are translated and forwarded
+ * to the backend, and replies are translated back.
  *
- * A backend on this node sees the client's address; its replies leave through node_egress. A backend on another node
- * sees an address and a port of this node (ct/snat.h), so that its replies return through node_ingress. Netfilter sees
- * neither direction, unless it tracks connections (lib/route.h).
+ * A backend on this node sees the client's address; its replies leave through node_egress. A
+ * backend on another node sees an address and a port of this node (ct/snat.h), so that its replies
+ * return through node_ingress. Netfilter sees neither direction, unless it tracks connections
+ * (lib/route.h).
  */
 #include "ctx/tc.h"
 
@@ -27,10 +28,12 @@ const volatile struct crc32c_powers crc32c_powers = {};
 #define VLAN_ID_MASK 0xfff
 
 /*
- * Ends a packet that was not forwarded: passes it on, or drops it, and replies to its sender where the reason asks for
- * that. `mtu` is the MTU of the link that the packet is too large for, `service` the id of its service, or 0.
+ * Ends a packet that was not forwarded: passes it on, or drops it, and replies to its sender where
+ * the reason asks for that. `mtu` is the MTU of the link that the packet is too large for,
+ * `service` the id of its service, or 0.
  */
-GLOBAL int reply_to_drop(context *ctx, const struct packet *packet, enum verdict verdict, __u32 mtu, __u32 service)
+GLOBAL int reply_to_drop(context *ctx, const struct packet *packet, enum verdict verdict, __u32 mtu,
+			 __u32 service)
 {
 	if (!packet)
 		return DROP;
@@ -43,15 +46,20 @@ GLOBAL int reply_to_drop(context *ctx, const struct packet *packet, enum verdict
 		count_refusal(service, verdict);
 	switch ((__u32)verdict) {
 	case DROP_TOO_LARGE:
-		return packet->ipv4 ? reply_icmp_error(ctx, packet, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu) :
+		return packet->ipv4 ? reply_icmp_error(ctx, packet, ICMP_DEST_UNREACH,
+						       ICMP_FRAG_NEEDED, mtu) :
 				      reply_icmp_error(ctx, packet, ICMPV6_PKT_TOOBIG, 0, mtu);
 	case DROP_NO_BACKEND:
 		return reply_unreachable(ctx, packet);
 	case DROP_UNKNOWN_PORT:
 		/* A pod gets the reply that its socket would get; external port scans get none. */
-		return is_external_interface(ifindex_of(ctx)) ? DROP : reply_unreachable(ctx, packet);
+		return is_external_interface(ifindex_of(ctx)) ? DROP :
+								reply_unreachable(ctx, packet);
 	case DROP_NO_FLOW:
-		/* A SYN gets here if the entry that it has just created is gone already; the client repeats it. */
+		/*
+		 * A SYN gets here if the entry that it has just created is gone already; the client
+		 * repeats it.
+		 */
 		return starts_connection(packet) ? DROP : reply_unreachable(ctx, packet);
 	default:
 		return DROP;
@@ -72,7 +80,9 @@ GLOBAL int forward(context *ctx, const struct route *route)
 	if (route->result == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return NEXT; /* The destination is this node, or the stack forwards the packet. */
 	if (route->result == BPF_FIB_LKUP_RET_NO_NEIGH) {
-		struct bpf_redir_neigh next = { .nh_family = is_mapped(route->next_hop) ? AF_INET : AF_INET6 };
+		struct bpf_redir_neigh next = { .nh_family = is_mapped(route->next_hop) ?
+								     AF_INET :
+								     AF_INET6 };
 
 		if (next.nh_family == AF_INET)
 			next.ipv4_nh = ((const __u32 *)route->next_hop)[3];
@@ -88,7 +98,8 @@ INLINE int send_translated(context *ctx, struct pkt_ctx *pkt)
 {
 	if (rewrite_step(ctx, pkt))
 		return drop(ctx, &pkt->packet, DROP_WRITE);
-	return pkt->ct.origin == CT_CACHED ? redirect_out(ctx, &pkt->route) : forward(ctx, &pkt->route);
+	return pkt->ct.origin == CT_CACHED ? redirect_out(ctx, &pkt->route) :
+					     forward(ctx, &pkt->route);
 }
 
 /* Translates and forwards a packet with ports. */
@@ -105,7 +116,8 @@ INLINE int translate_packet(context *ctx, struct pkt_ctx *pkt)
 	}
 	verdict = decide(ctx, pkt);
 	if (verdict != V_OK)
-		return reply_to_drop(ctx, packet, verdict, pkt->route.mtu - pkt->route.overhead, pkt->lb.service);
+		return reply_to_drop(ctx, packet, verdict, pkt->route.mtu - pkt->route.overhead,
+				     pkt->lb.service);
 	cache_step(ctx, pkt);
 	if (packet->fragment == FRAGMENT_FIRST)
 		drop_early_fragments(ctx, packet);
@@ -124,8 +136,9 @@ INLINE enum verdict icmp_error_step(context *ctx, struct pkt_ctx *pkt)
 }
 
 /*
- * Returns 1 if the packet belongs to a VLAN, which has an interface of its own above this one. A tag of VLAN 0 only has a
- * priority (IEEE 802.1Q, 9.6); the stack removes it and processes the packet as untagged.
+ * Returns 1 if the packet belongs to a VLAN, which has an interface of its own above this one. A
+ * tag of VLAN 0 only has a priority (IEEE 802.1Q, 9.6); the stack removes it and processes the
+ * packet as untagged.
  */
 INLINE int is_of_vlan(context *ctx)
 {
@@ -148,7 +161,8 @@ INLINE int handle_service_address(context *ctx, struct packet *packet, enum pack
 		verdict = check_new_packet(ctx, packet);
 		if (verdict != V_OK)
 			return drop(ctx, packet, verdict);
-		return packet->fragment ? drop(ctx, packet, DROP_FRAGMENT) : reply_icmp_echo(ctx, packet);
+		return packet->fragment ? drop(ctx, packet, DROP_FRAGMENT) :
+					  reply_icmp_echo(ctx, packet);
 	case PACKET_FRAGMENT:
 		return drop(ctx, packet, DROP_FRAGMENT);
 	case PACKET_INVALID:
@@ -168,7 +182,10 @@ SEC("tc") int node_ingress(context *ctx)
 	enum packet_kind kind;
 	int outcome;
 
-	/* Other packets are frames for other hosts, which a promiscuous interface receives, and multicast. */
+	/*
+	 * Other packets are frames for other hosts, which a promiscuous interface receives, and
+	 * multicast.
+	 */
 	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx) || pop_priority_tag(ctx) ||
 	    (!has_link_header(ctx) && restore_link_header(ctx)))
 		return NEXT;
@@ -197,11 +214,13 @@ SEC("tc") int node_ingress(context *ctx)
 		enum verdict verdict = icmp_error_step(ctx, &pkt);
 
 		if (verdict != V_PASS)
-			return verdict == V_OK ? send_translated(ctx, &pkt) : drop(ctx, packet, verdict);
+			return verdict == V_OK ? send_translated(ctx, &pkt) :
+						 drop(ctx, packet, verdict);
 		if (pkt.lb.role & ADDRESS_NODE) {
 			__u32 mtu = rebuild_inner_from_icmp(ctx, packet);
 
-			return mtu ? reply_to_drop(ctx, packet, V_DROP(DROP_TOO_LARGE), mtu, 0) : NEXT;
+			return mtu ? reply_to_drop(ctx, packet, V_DROP(DROP_TOO_LARGE), mtu, 0) :
+				     NEXT;
 		}
 	}
 	if (kind == PACKET_FRAGMENT) {
@@ -219,9 +238,9 @@ SEC("tc") int node_ingress(context *ctx)
 }
 
 /*
- * Translates a reply of a backend on this node. If the backend has been removed from the service, its packets are
- * dropped: the client's connection was reset, or has another backend. Nor may they reach the client with the pod's own
- * address, which the client does not know.
+ * Translates a reply of a backend on this node. If the backend has been removed from the service,
+ * its packets are dropped: the client's connection was reset, or has another backend. Nor may they
+ * reach the client with the pod's own address, which the client does not know.
  */
 INLINE int translate_reply(context *ctx, struct packet *packet)
 {
@@ -237,7 +256,9 @@ INLINE int translate_reply(context *ctx, struct packet *packet)
 	}
 	state_word = ct.entry->state_word;
 	if (!ct_has_backend(ct.entry, state_word)) {
-		/* A SYN begins a connection of the pod's own between the same addresses and ports. */
+		/*
+		 * A SYN begins a connection of the pod's own between the same addresses and ports.
+		 */
 		if (!(packet->tcp_flags & TCP_SYN) || ct_is_unanswered(ct_state_of(state_word)))
 			return drop(ctx, packet, DROP_NO_BACKEND);
 		ct_end(ct.index, state_word);
@@ -260,7 +281,8 @@ INLINE int translate_icmp_error(context *ctx, struct packet *packet)
 
 	if (verdict == V_PASS || verdict == V_TUNNEL)
 		return NEXT;
-	return verdict != V_OK || rewrite(ctx, packet, &to, 0) ? drop(ctx, packet, DROP_WRITE) : NEXT;
+	return verdict != V_OK || rewrite(ctx, packet, &to, 0) ? drop(ctx, packet, DROP_WRITE) :
+								 NEXT;
 }
 
 SEC("tc") int node_egress(context *ctx)
@@ -283,13 +305,15 @@ SEC("tc") int node_egress(context *ctx)
 }
 
 /*
- * Counts an entry, and allows its eviction if it is unconfirmed or closed. An entry of an earlier version gets the mark
- * CT_UNCONFIRMED here if its state shows it.
+ * Counts an entry, and allows its eviction if it is unconfirmed or closed. An entry of an earlier
+ * version gets the mark CT_UNCONFIRMED here if its state shows it.
  */
-INLINE void recount_entry(struct ct_table *table, __u32 index, struct ct_entry *entry, __u32 state_word)
+INLINE void recount_entry(struct ct_table *table, __u32 index, struct ct_entry *entry,
+			  __u32 state_word)
 {
 	if (ct_is_unanswered(ct_state_of(state_word)) && !(state_word & CT_UNCONFIRMED) &&
-	    __sync_val_compare_and_swap(&entry->state_word, state_word, state_word | CT_UNCONFIRMED) == state_word)
+	    __sync_val_compare_and_swap(&entry->state_word, state_word,
+					state_word | CT_UNCONFIRMED) == state_word)
 		state_word |= CT_UNCONFIRMED;
 	if (is_confirmed_udp(state_word))
 		__sync_fetch_and_add(&table->confirmed_udp, 1);
@@ -321,8 +345,8 @@ static long rebuild_ct_entry(__u32 number, void *unused)
 }
 
 /*
- * Rebuilds the index of tuples and the counters. The control plane runs it once if nat_index, nat_evictable or
- * nat_shares is a new map.
+ * Rebuilds the index of tuples and the counters. The control plane runs it once if nat_index,
+ * nat_evictable or nat_shares is a new map.
  */
 SEC("tc") int rebuild_ct_index(context *ctx)
 {
@@ -335,8 +359,9 @@ SEC("tc") int rebuild_ct_index(context *ctx)
 }
 
 /*
- * Ends the entry with the index cb[0] and frees it, if its state word is still cb[1]. Returns 1 if it did. The control plane runs it
- * instead of writing entries itself, because the programs change them at the same time.
+ * Ends the entry with the index cb[0] and frees it, if its state word is still cb[1]. Returns 1 if
+ * it did. The control plane runs it instead of writing entries itself, because the programs change
+ * them at the same time.
  */
 SEC("tc") int flush_ct_entry(context *ctx)
 {
@@ -346,8 +371,9 @@ SEC("tc") int flush_ct_entry(context *ctx)
 }
 
 /*
- * Starts the timer of the garbage collection, which then runs as long as the maps exist. The control plane runs it once,
- * and again after it has loaded a new version, so that the timer runs the new code.
+ * Starts the timer of the garbage collection, which then runs as long as the maps exist. The
+ * control plane runs it once, and again after it has loaded a new version, so that the timer runs
+ * the new code.
  */
 SEC("tc") int start_gc(context *ctx)
 {

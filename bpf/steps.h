@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The steps of the datapath, which the tc and XDP programs share: parse, classify, conntrack lookup, load balancing,
- * (network policy), creation of a conntrack entry, translation and route. All steps until then leave the packet as it
- * is, so that it can still be rejected or left to the stack; the last step rewrites it.
+ * The steps of the datapath, which the tc and XDP programs share: parse, classify, conntrack
+ * lookup, load balancing, (network policy), creation of a conntrack entry, translation and route.
+ * All steps until then leave the packet as it is, so that it can still be rejected or left to the
+ * stack; the last step rewrites it.
  */
 #pragma once
 
@@ -15,21 +16,22 @@
 #include "tunnel/encap.h"
 
 /*
- * A packet on its way through the steps. It lies on the stack of the program, whose 512 bytes the whole chain of calls
- * shares. Global functions get its parts instead of the whole, because the verifier forgets that `ct.entry` is a pointer
- * where a global function may write.
+ * A packet on its way through the steps. It lies on the stack of the program, whose 512 bytes the
+ * whole chain of calls shares. Global functions get its parts instead of the whole, because the
+ * verifier forgets that `ct.entry` is a pointer where a global function may write.
  */
 struct pkt_ctx {
 	struct packet packet; /* parsed headers */
-	struct tuple to;      /* the tuple after the translation; the outer one of a packet that will be tunnelled */
+	struct tuple to; /* the tuple after the translation; the outer one of a packet that will be
+			    tunnelled */
 	struct route route;
 	struct ct_result ct;
 	struct lb_choice lb; /* of a new connection */
 };
 
 /*
- * Classifies the packet by the flow cache, or else by its destination's role. Returns V_PASS if it is neither to a
- * service nor to the node, nor of a recent connection.
+ * Classifies the packet by the flow cache, or else by its destination's role. Returns V_PASS if it
+ * is neither to a service nor to the node, nor of a recent connection.
  */
 INLINE enum verdict classify_step(context *ctx, struct pkt_ctx *pkt)
 {
@@ -47,8 +49,8 @@ INLINE enum verdict classify_step(context *ctx, struct pkt_ctx *pkt)
 }
 
 /*
- * Finds the packet's conntrack entry. Returns V_NEW if it has none, V_PASS or a drop reason for a later fragment without
- * an entry.
+ * Finds the packet's conntrack entry. Returns V_NEW if it has none, V_PASS or a drop reason for a
+ * later fragment without an entry.
  */
 INLINE enum verdict conntrack_step(struct pkt_ctx *pkt)
 {
@@ -65,7 +67,10 @@ INLINE enum verdict conntrack_step(struct pkt_ctx *pkt)
 		fragment_store_ports(packet);
 	if (is_known && !ct->is_reply) {
 		is_known = ct_is_usable(packet, ct);
-		/* The selection of the node that tunnels takes precedence over an earlier one of this node. */
+		/*
+		 * The selection of the node that tunnels takes precedence over an earlier one of
+		 * this node.
+		 */
 		if (is_known && packet->backend && ct->entry->backend_id != packet->backend)
 			is_known = !ct_end(ct->index, ct->entry->state_word);
 	}
@@ -76,7 +81,10 @@ INLINE enum verdict conntrack_step(struct pkt_ctx *pkt)
 	return V_NEW;
 }
 
-/* Selects a backend for a new connection, the route to it, and the SNAT address or tunnel. Creates no state. */
+/*
+ * Selects a backend for a new connection, the route to it, and the SNAT address or tunnel. Creates
+ * no state.
+ */
 INLINE enum verdict balance_step(context *ctx, struct pkt_ctx *pkt)
 {
 	struct lb_choice *lb = &pkt->lb;
@@ -94,7 +102,10 @@ INLINE enum verdict balance_step(context *ctx, struct pkt_ctx *pkt)
 	return verdict;
 }
 
-/* Creates the conntrack entry of a new connection. If another CPU has just created it, its selection holds. */
+/*
+ * Creates the conntrack entry of a new connection. If another CPU has just created it, its
+ * selection holds.
+ */
 INLINE enum verdict create_step(struct pkt_ctx *pkt)
 {
 	struct ct_result *ct = &pkt->ct;
@@ -118,13 +129,14 @@ INLINE enum verdict translate_tunnelled(context *ctx, struct pkt_ctx *pkt)
 		return V_DROP(DROP_NO_ROUTE);
 	if (pkt->ct.origin != CT_CREATED && !ct_still_matches(&pkt->ct, &pkt->packet.tuple))
 		return V_DROP(DROP_TABLE_FULL);
-	return pkt->ct.origin == CT_CACHED ? fib_result_to_verdict(&pkt->packet, &pkt->route) :
-			     tunnel_route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route);
+	return pkt->ct.origin == CT_CACHED ?
+		       fib_result_to_verdict(&pkt->packet, &pkt->route) :
+		       tunnel_route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route);
 }
 
 /*
- * Computes the tuple of the packet after the translation, and its route. balance_step() has done so for a new
- * connection but for the SNAT, because the route is looked up for the client's address.
+ * Computes the tuple of the packet after the translation, and its route. balance_step() has done so
+ * for a new connection but for the SNAT, because the route is looked up for the client's address.
  */
 INLINE enum verdict translate_step(context *ctx, struct pkt_ctx *pkt)
 {
@@ -141,19 +153,23 @@ INLINE enum verdict translate_step(context *ctx, struct pkt_ctx *pkt)
 			ct_rev_nat_tuple(&pkt->to, entry, pkt->packet.tuple.protocol);
 		else
 			dnat_tuple(&pkt->to, &pkt->packet, entry->backend, entry->backend_port);
-		verdict = ct->origin == CT_CACHED ? fib_result_to_verdict(&pkt->packet, &pkt->route) :
-					route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route);
+		verdict = ct->origin == CT_CACHED ?
+				  fib_result_to_verdict(&pkt->packet, &pkt->route) :
+				  route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route);
 		if (verdict != V_OK)
 			return verdict;
 	}
 	if (!ct->is_reply)
 		ct_snat_tuple(&pkt->to, entry);
-	return ct->origin == CT_CREATED || ct_still_matches(ct, &pkt->packet.tuple) ? V_OK : V_DROP(DROP_TABLE_FULL);
+	return ct->origin == CT_CREATED || ct_still_matches(ct, &pkt->packet.tuple) ?
+		       V_OK :
+		       V_DROP(DROP_TABLE_FULL);
 }
 
 /*
- * Decides about a classified packet: finds or creates its conntrack entry, and computes its new tuple and its route. An
- * established connection keeps its backend, so the lookup precedes the selection. Does not change the packet.
+ * Decides about a classified packet: finds or creates its conntrack entry, and computes its new
+ * tuple and its route. An established connection keeps its backend, so the lookup precedes the
+ * selection. Does not change the packet.
  */
 INLINE enum verdict decide(context *ctx, struct pkt_ctx *pkt)
 {
@@ -161,7 +177,10 @@ INLINE enum verdict decide(context *ctx, struct pkt_ctx *pkt)
 
 	if (verdict == V_NEW) {
 		verdict = balance_step(ctx, pkt);
-		/* A network policy decides here: pkt->to is the translated tuple, and no state exists yet. */
+		/*
+		 * A network policy decides here: pkt->to is the translated tuple, and no state
+		 * exists yet.
+		 */
 		if (verdict == V_OK)
 			verdict = create_step(pkt);
 	}
@@ -174,7 +193,8 @@ INLINE enum verdict decide(context *ctx, struct pkt_ctx *pkt)
 INLINE void cache_step(context *ctx, struct pkt_ctx *pkt)
 {
 	if (pkt->ct.origin != CT_CACHED)
-		flow_cache_insert(ctx, &pkt->packet, pkt->ct.index * 2 + pkt->ct.is_reply, &pkt->route);
+		flow_cache_insert(ctx, &pkt->packet, pkt->ct.index * 2 + pkt->ct.is_reply,
+				  &pkt->route);
 }
 
 /* Rewrites the packet as decided, or puts it into its tunnel. Returns 0 on success. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The XDP program of external interfaces: the same steps as node_ingress, but earlier, for packets that leave by the
- * interface that they arrived on. All others it passes on unchanged to node_ingress (node.bpf.c), which finds the
- * conntrack entries that were created here.
+ * The XDP program of external interfaces: the same steps as node_ingress, but earlier, for packets
+ * that leave by the interface that they arrived on. All others it passes on unchanged to
+ * node_ingress (node.bpf.c), which finds the conntrack entries that were created here.
  */
 #include "ctx/xdp.h"
 
@@ -29,10 +29,10 @@ INLINE int is_for_device(context *ctx)
 }
 
 /*
- * Returns 1 if the checksum may be partial. A veth pair, or a virtual machine's interface, delivers packets whose
- * checksum its other end has left to the hardware, and XDP cannot know (the helpers of tc programs do). Then the field
- * has the sum of the pseudo header only, or zero for SCTP. One in 65,536 complete checksums looks the same; such packets
- * are passed on, too.
+ * Returns 1 if the checksum may be partial. A veth pair, or a virtual machine's interface, delivers
+ * packets whose checksum its other end has left to the hardware, and XDP cannot know (the helpers
+ * of tc programs do). Then the field has the sum of the pseudo header only, or zero for SCTP. One
+ * in 65,536 complete checksums looks the same; such packets are passed on, too.
  */
 INLINE int checksum_may_be_partial(context *ctx, const struct packet *packet)
 {
@@ -43,8 +43,10 @@ INLINE int checksum_may_be_partial(context *ctx, const struct packet *packet)
 	__u16 checksum;
 
 	if (packet->tuple.protocol == IPPROTO_SCTP)
-		return load_bytes(ctx, packet->transport + SCTP_CHECKSUM, &crc, sizeof(crc)) || !crc;
-	if (load_bytes(ctx, packet->transport + checksum_offset(packet->tuple.protocol), &checksum, sizeof(checksum)))
+		return load_bytes(ctx, packet->transport + SCTP_CHECKSUM, &crc, sizeof(crc)) ||
+		       !crc;
+	if (load_bytes(ctx, packet->transport + checksum_offset(packet->tuple.protocol), &checksum,
+		       sizeof(checksum)))
 		return 1;
 	for (int i = 0; i < 8; i++)
 		sum += addresses[i];
@@ -54,7 +56,8 @@ INLINE int checksum_may_be_partial(context *ctx, const struct packet *packet)
 }
 
 /* Drops a packet whose sender gets no reply. node_ingress handles the other verdicts again. */
-INLINE int drop_silently(context *ctx, const struct packet *packet, enum verdict verdict, __u32 service)
+INLINE int drop_silently(context *ctx, const struct packet *packet, enum verdict verdict,
+			 __u32 service)
 {
 	switch ((__u32)verdict) {
 	case DROP_INVALID_SOURCE:

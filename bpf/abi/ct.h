@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The conntrack table: the connections that are translated on the node's interfaces. A connection is one entry of
- * `nat_flows`, and its two tuples, one for each direction, are in `nat_index`. The reply tuple is inserted first and
- * thereby reserves the SNAT port. A connection that is tunnelled to another node has its original tuple only, because
- * its replies do not return through this node.
+ * The conntrack table: the connections that are translated on the node's interfaces. A connection
+ * is one entry of `nat_flows`, and its two tuples, one for each direction, are in `nat_index`. The
+ * reply tuple is inserted first and thereby reserves the SNAT port. A connection that is tunnelled
+ * to another node has its original tuple only, because its replies do not return through this node.
  */
 #pragma once
 
@@ -21,12 +21,14 @@ struct tuple {
 #define TUPLE_WORDS 10
 
 /*
- * Map `nat_index`: buckets of tuples, by a hash. A slot is one word that names an entry, so that it changes
- * atomically. A slot that is 0 is free.
+ * Map `nat_index`: buckets of tuples, by a hash. A slot is one word that names an entry, so that it
+ * changes atomically. A slot that is 0 is free.
  */
 #define CT_BUCKET_SLOTS 16
-#define CT_SLOT_TAG_SHIFT 32	    /* The bits below are the entry's index, doubled, plus 1 for the reply tuple. */
-#define CT_SLOT_GENERATION_SHIFT 48 /* 16 bits of the backend's generation; below, 16 bits of the hash, never 0. */
+#define CT_SLOT_TAG_SHIFT \
+	32 /* The bits below are the entry's index, doubled, plus 1 for the reply tuple. */
+#define CT_SLOT_GENERATION_SHIFT \
+	48 /* 16 bits of the backend's generation; below, 16 bits of the hash, never 0. */
 
 struct ct_bucket {
 	__u64 slots[CT_BUCKET_SLOTS];
@@ -34,15 +36,18 @@ struct ct_bucket {
 
 enum ct_state {
 	CT_FREE = 0,
-	CT_DYING = 1, /* Its tuples are removed; it becomes free once no program can use it any more. */
+	CT_DYING =
+		1, /* Its tuples are removed; it becomes free once no program can use it any more. */
 	CT_TCP_SYN = 2,
 	CT_TCP_SYN_ACK = 3,
 	CT_TCP_ESTABLISHED = 4,
 	CT_TCP_CLIENT_FIN = 5,
 	CT_TCP_BACKEND_FIN = 6,
-	CT_TCP_CLOSED_BY_CLIENT = 7,  /* Both FINs were seen, the client's first, but not its last ACK. */
-	CT_TCP_CLOSED_BY_BACKEND = 8, /* The backend's FIN was first, so the backend is in TIME-WAIT. */
-	CT_TCP_RESET = 9,	      /* The connection was reset, or the backend has forgotten it. */
+	CT_TCP_CLOSED_BY_CLIENT =
+		7, /* Both FINs were seen, the client's first, but not its last ACK. */
+	CT_TCP_CLOSED_BY_BACKEND =
+		8,	  /* The backend's FIN was first, so the backend is in TIME-WAIT. */
+	CT_TCP_RESET = 9, /* The connection was reset, or the backend has forgotten it. */
 	CT_UDP_UNANSWERED = 10,
 	CT_UDP = 11,
 	CT_SCTP_UNANSWERED = 12,
@@ -57,14 +62,19 @@ enum ct_state {
 #define CT_SEEN_MASK 0xffff /* time of the last packet, in ticks of 2^30 ns */
 #define CT_STATE_SHIFT 16   /* enum ct_state */
 #define CT_STATE_MASK (0xf << CT_STATE_SHIFT)
-#define CT_BACKEND_GEN_SHIFT 20 /* the backend's generation modulo 7, plus 1; 0: unknown (an old version) */
+#define CT_BACKEND_GEN_SHIFT \
+	20 /* the backend's generation modulo 7, plus 1; 0: unknown (an old version) */
 #define CT_BACKEND_GEN_MASK (7 << CT_BACKEND_GEN_SHIFT)
 #define CT_COUNTED (1u << 23) /* The connection counts in backend_stats.active. */
 #define CT_SNAT_SHIFT 24      /* index in nat_sources, 6 bits; 0: the client's address is kept */
 #define CT_SNAT_MASK (SNAT_ADDRESSES - 1)
-/* Not both sides have confirmed the connection, so it may be evicted. Entries of versions 1 and 2 lack this bit. */
+/*
+ * Not both sides have confirmed the connection, so it may be evicted. Entries of versions 1 and 2
+ * lack this bit.
+ */
 #define CT_UNCONFIRMED (1u << 30)
-#define CT_TUNNELLED (1u << 31) /* Packets are tunnelled to the backend's node; only the client's are seen. */
+#define CT_TUNNELLED \
+	(1u << 31) /* Packets are tunnelled to the backend's node; only the client's are seen. */
 #define TICK_SHIFT 30
 
 /* Map `nat_flows`. */
@@ -87,40 +97,43 @@ struct snat_address {
 
 /* Map `nat_table`: one value, the state of the whole table. */
 struct ct_table {
-	__u64 free;	   /* the first free entry in the lower half; the upper half counts the changes */
-	__u32 high_water;  /* Entries above this one were never used. */
+	__u64 free; /* the first free entry in the lower half; the upper half counts the changes */
+	__u32 high_water; /* Entries above this one were never used. */
 	__u32 used;
 	__u32 unconfirmed; /* entries that not both sides have confirmed */
 	__u32 gc_position; /* the entry that the garbage collection examined last */
 	__u32 source_ipv4; /* index in nat_sources of the default SNAT address */
 	__u32 source_ipv6;
-	__u32 watched;	   /* 1: somebody reads drop_events */
-	__u16 nf_tracked;  /* 1: netfilter tracks connections here, and so must see both directions */
-	__u8 tunnel_ipv4;  /* index in nat_sources of the local address of tunnels; 0: none */
+	__u32 watched;	  /* 1: somebody reads drop_events */
+	__u16 nf_tracked; /* 1: netfilter tracks connections here, and so must see both directions */
+	__u8 tunnel_ipv4; /* index in nat_sources of the local address of tunnels; 0: none */
 	__u8 tunnel_ipv6;
-	__u32 created;	   /* number of connections created; the clock by which evictable entries age */
-	__u32 clock_hand;  /* the group of nat_evictable at which the next search for a victim begins */
+	__u32 created; /* number of connections created; the clock by which evictable entries age */
+	__u32 clock_hand; /* the group of nat_evictable at which the next search for a victim begins
+			   */
 	__u32 unconfirmed_udp;
 	__u32 confirmed_udp;
-	__u32 reserved[2];	   /* The secret, which is only read, has a cache line of its own. */
+	__u32 reserved[2]; /* The secret, which is only read, has a cache line of its own. */
 	__u32 secret[TUPLE_WORDS]; /* the key of the hash of tuples */
 };
 
 /*
- * Map `nat_windows`: the sequence numbers of both sides of a TCP connection, by the entry's index. The client is side
- * 0, the backend side 1. Two values share a cache line.
+ * Map `nat_windows`: the sequence numbers of both sides of a TCP connection, by the entry's index.
+ * The client is side 0, the backend side 1. Two values share a cache line.
  */
 struct ct_window {
 	__u32 end[2];	/* the sequence number after the last byte that the side has sent */
 	__u32 acked[2]; /* the highest number that the side has acknowledged */
-	__u8 shift[2];	/* log2 of the largest window that the side has offered, rounded up; 0: unknown */
+	__u8 shift[2];	/* log2 of the largest window that the side has offered, rounded up; 0:
+			   unknown */
 	__u8 scale[2];	/* the side's window scale (RFC 7323) */
 	__u32 reserved[3];
 };
 
 /*
- * Map `nat_evictable`: a word for each entry; 0: the entry may not be evicted. The words of adjacent entries share a
- * cache line, so that a victim is found without touching the entries themselves.
+ * Map `nat_evictable`: a word for each entry; 0: the entry may not be evicted. The words of
+ * adjacent entries share a cache line, so that a victim is found without touching the entries
+ * themselves.
  */
 #define ENTRIES_PER_GROUP 8
 
@@ -128,17 +141,26 @@ struct evictable_group {
 	__u64 entries[ENTRIES_PER_GROUP];
 };
 
-#define EVICTABLE_SOURCE_MASK 0xfff /* index in nat_shares that counts the entries of the client's address */
-#define EVICTABLE_SERVICE_SHIFT 12  /* index of the service's share; 12 bits each */
-#define EVICTABLE (1u << 24)	    /* always set, so that the word is not 0 */
+#define EVICTABLE_SOURCE_MASK \
+	0xfff /* index in nat_shares that counts the entries of the client's address */
+#define EVICTABLE_SERVICE_SHIFT 12 /* index of the service's share; 12 bits each */
+#define EVICTABLE (1u << 24)	   /* always set, so that the word is not 0 */
 #define EVICTABLE_UDP (1u << 25)
-#define EVICTABLE_CLOSED (1u << 26) /* The connection was confirmed and is closed; nat_shares does not count it. */
-#define EVICTABLE_CREATED_SHIFT 32  /* ct_table.created at the time that the connection was created or closed */
+#define EVICTABLE_CLOSED \
+	(1u << 26) /* The connection was confirmed and is closed; nat_shares does not count it. */
+#define EVICTABLE_CREATED_SHIFT \
+	32 /* ct_table.created at the time that the connection was created or closed */
 
-/* Map `nat_shares`: unconfirmed entries by a hash of the client's address, and by a hash of the frontend. */
+/*
+ * Map `nat_shares`: unconfirmed entries by a hash of the client's address, and by a hash of the
+ * frontend.
+ */
 #define NAT_SHARES 4096
 
-/* Map `port_searches`: the position of the next search for a free SNAT port, by a hash of the backend. */
+/*
+ * Map `port_searches`: the position of the next search for a free SNAT port, by a hash of the
+ * backend.
+ */
 #define PORT_SEARCHES 1024
 
 struct port_search {
@@ -161,9 +183,9 @@ struct fragment_ports {
 };
 
 /*
- * Map `narrow_paths`: clients and backends between which a tunnel is too narrow for packets that all hosts may send,
- * and the tick of the ICMP error that reported it. The key has the client, because anybody can send such an error
- * about a connection of its own.
+ * Map `narrow_paths`: clients and backends between which a tunnel is too narrow for packets that
+ * all hosts may send, and the tick of the ICMP error that reported it. The key has the client,
+ * because anybody can send such an error about a connection of its own.
  */
 struct narrow_path {
 	__u8 client[16];
@@ -171,8 +193,9 @@ struct narrow_path {
 };
 
 /*
- * Map `known_flows`: the flow cache. It holds, per CPU, the conntrack entry and the next hop of recent packets, because
- * the lookups take longer than the rest of the translation. A new entry replaces an older one in the same place.
+ * Map `known_flows`: the flow cache. It holds, per CPU, the conntrack entry and the next hop of
+ * recent packets, because the lookups take longer than the rest of the translation. A new entry
+ * replaces an older one in the same place.
  */
 #define FLOW_CACHE_BLOCKS 16
 #define FLOW_CACHE_BLOCK_ENTRIES 64
@@ -189,7 +212,10 @@ struct flow_cache_entry {
 	__u8 unused[2];
 };
 
-/* A map entry holds many, because each entry of a per-CPU map is a separate allocation behind a pointer. */
+/*
+ * A map entry holds many, because each entry of a per-CPU map is a separate allocation behind a
+ * pointer.
+ */
 struct flow_cache_block {
 	struct flow_cache_entry entries[FLOW_CACHE_BLOCK_ENTRIES];
 };

@@ -4,12 +4,16 @@
 
 #include "ct.h"
 
-/* Map `refusals`: calls of sockets that were rejected, per CPU, by reason. The numbers are Hubble's drop reasons. */
+/*
+ * Map `refusals`: calls of sockets that were rejected, per CPU, by reason. The numbers are Hubble's
+ * drop reasons.
+ */
 enum refusal_reason {
-	REFUSED_INVALID_SOURCE = 132, /* The socket is bound to a loopback address, and the backend is elsewhere. */
-	REFUSED_UNKNOWN_PORT = 151,   /* A service has the address, but not the port. */
-	REFUSED_NO_BACKEND = 158,     /* The service has no endpoints. */
-	REFUSED_SOURCE_RANGE = 177,   /* loadBalancerSourceRanges does not include the client. */
+	REFUSED_INVALID_SOURCE =
+		132, /* The socket is bound to a loopback address, and the backend is elsewhere. */
+	REFUSED_UNKNOWN_PORT = 151, /* A service has the address, but not the port. */
+	REFUSED_NO_BACKEND = 158,   /* The service has no endpoints. */
+	REFUSED_SOURCE_RANGE = 177, /* loadBalancerSourceRanges does not include the client. */
 };
 
 #define REFUSAL_REASONS 256
@@ -22,19 +26,23 @@ struct service_refusal {
 
 /* Map `drops`: dropped packets, per CPU, by reason. The numbers are Hubble's drop reasons. */
 enum drop_reason {
-	DROP_INVALID_SOURCE = 132,   /* No packet can have that source address, or arrive here with it. */
-	DROP_INVALID = 134,	     /* A header is truncated or impossible, or its checksum is wrong. */
-	DROP_TOO_LARGE = 136,	     /* The next link's MTU is smaller; the sender gets an ICMP error. */
-	DROP_WRITE = 141,	     /* The packet could not be changed. */
-	DROP_PROTOCOL = 142,	     /* A service has the address, but services do not have this protocol. */
-	DROP_UNKNOWN_PORT = 151,     /* A service has the address, but not the port. */
-	DROP_NOT_LOCAL = 152,	     /* externalTrafficPolicy is Local, and no endpoint is on this node. */
-	DROP_TABLE_FULL = 155,	     /* The conntrack table is full, or the entry was evicted a moment ago. */
+	DROP_INVALID_SOURCE =
+		132,	      /* No packet can have that source address, or arrive here with it. */
+	DROP_INVALID = 134,   /* A header is truncated or impossible, or its checksum is wrong. */
+	DROP_TOO_LARGE = 136, /* The next link's MTU is smaller; the sender gets an ICMP error. */
+	DROP_WRITE = 141,     /* The packet could not be changed. */
+	DROP_PROTOCOL =
+		142, /* A service has the address, but services do not have this protocol. */
+	DROP_UNKNOWN_PORT = 151, /* A service has the address, but not the port. */
+	DROP_NOT_LOCAL = 152, /* externalTrafficPolicy is Local, and no endpoint is on this node. */
+	DROP_TABLE_FULL =
+		155, /* The conntrack table is full, or the entry was evicted a moment ago. */
 	DROP_EXTENSION_HEADER = 156, /* The packet has too many IPv6 extension headers. */
 	DROP_FRAGMENT = 157,	     /* The first fragment, which has the ports, did not arrive. */
-	DROP_NO_BACKEND = 158,	     /* The service has no endpoints, or the connection's backend is gone. */
-	DROP_NO_FLOW = 163,	     /* A TCP segment that is no SYN belongs to no known connection. */
-	DROP_NO_PORT = 167,	     /* All SNAT ports towards the backend are taken. */
+	DROP_NO_BACKEND =
+		158,	    /* The service has no endpoints, or the connection's backend is gone. */
+	DROP_NO_FLOW = 163, /* A TCP segment that is no SYN belongs to no known connection. */
+	DROP_NO_PORT = 167, /* All SNAT ports towards the backend are taken. */
 	DROP_NO_ROUTE = 169,
 	DROP_SOURCE_RANGE = 177, /* loadBalancerSourceRanges does not include the client. */
 	DROP_TTL = 196,
@@ -57,10 +65,11 @@ enum ct_event {
 	CT_EVICTED_CLOSED = 3,	/* The connection was closed. */
 	CT_EVICTED_PORT = 4,	/* A new connection needed the SNAT port. */
 	CT_EVICTED_BUCKET = 5,	/* A new connection needed the slot of the index. */
-	CT_INVALID_ACK = 6,	/* The ACK of a handshake acknowledges data that the backend has not sent. */
-	CT_INVALID_SYN = 7,	/* The SYN belongs to an established connection. */
-	CT_INVALID_FIN = 8,	/* The FIN is outside the window. */
-	CT_INVALID_RST = 9,	/* The RST does not have exactly the expected sequence number. */
+	CT_INVALID_ACK =
+		6, /* The ACK of a handshake acknowledges data that the backend has not sent. */
+	CT_INVALID_SYN = 7, /* The SYN belongs to an established connection. */
+	CT_INVALID_FIN = 8, /* The FIN is outside the window. */
+	CT_INVALID_RST = 9, /* The RST does not have exactly the expected sequence number. */
 };
 
 #define CT_EVENTS 16

@@ -6,9 +6,15 @@
 
 /* Map `node_devices`: the role of a network interface, by ifindex. */
 enum interface_role {
-	/* External traffic enters and leaves here; connections that leave again get an SNAT address. */
+	/*
+	 * External traffic enters and leaves here; connections that leave again get an SNAT
+	 * address.
+	 */
 	INTERFACE_EXTERNAL = 1,
-	/* Packets of pods enter here. They reach what a socket of the node would, and keep their address. */
+	/*
+	 * Packets of pods enter here. They reach what a socket of the node would, and keep their
+	 * address.
+	 */
 	INTERFACE_POD = 2,
 };
 
@@ -27,11 +33,12 @@ struct crc32c_powers {
 
 /* The options of node.bpf.c and xdp.bpf.c, set before they are loaded. */
 struct node_config {
-	__u32 flows;		     /* size of nat_flows */
-	__u32 unconfirmed_limit;     /* the limit of unconfirmed entries; beyond it a new one evicts the oldest */
-	__u32 first_port;	     /* the range of SNAT ports */
+	__u32 flows;		 /* size of nat_flows */
+	__u32 unconfirmed_limit; /* the limit of unconfirmed entries; beyond it a new one evicts the
+				    oldest */
+	__u32 first_port;	 /* the range of SNAT ports */
 	__u32 port_count;
-	__u32 port_stride;	     /* step between ports that are tried in turn; prime to port_count */
-	__u32 tunnel_age;	     /* ticks after which a new backend may be tunnelled to */
-	__u16 timeouts[CT_STATES];   /* by state, in ticks */
+	__u32 port_stride; /* step between ports that are tried in turn; prime to port_count */
+	__u32 tunnel_age;  /* ticks after which a new backend may be tunnelled to */
+	__u16 timeouts[CT_STATES]; /* by state, in ticks */
 };

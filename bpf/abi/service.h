@@ -5,8 +5,9 @@
 #include <linux/types.h>
 
 /*
- * The origin of a lookup. An entry that holds for all clients exists once, with the internal scope; a packet that
- * enters the node from outside the cluster is looked up with the external scope first.
+ * The origin of a lookup. An entry that holds for all clients exists once, with the internal scope;
+ * a packet that enters the node from outside the cluster is looked up with the external scope
+ * first.
  */
 enum service_scope {
 	SCOPE_INTERNAL = 0, /* sockets on this node, and packets without an external entry */
@@ -14,9 +15,10 @@ enum service_scope {
 };
 
 /*
- * Map `services`: a frontend and the slot range of its service. A NodePort has an entry for each address of the node,
- * and one for the unspecified address, which serves loopback and guards bind(). A pod's hostPort has the same entries
- * unless its hostIP is a single address; then it has an entry for that address only.
+ * Map `services`: a frontend and the slot range of its service. A NodePort has an entry for each
+ * address of the node, and one for the unspecified address, which serves loopback and guards
+ * bind(). A pod's hostPort has the same entries unless its hostIP is a single address; then it has
+ * an entry for that address only.
  */
 struct service_key {
 	__u8 address[16];
@@ -34,11 +36,20 @@ enum service_algorithm {
 
 enum service_flags {
 	SERVICE_NO_FLAGS = 0,
-	/* Without endpoints, packets are dropped instead of rejected: other nodes have endpoints (traffic policy). */
+	/*
+	 * Without endpoints, packets are dropped instead of rejected: other nodes have endpoints
+	 * (traffic policy).
+	 */
 	SERVICE_DROP_IF_EMPTY = 1,
-	/* Packets reach backends on other nodes through a tunnel; the replies do not return through this node. */
+	/*
+	 * Packets reach backends on other nodes through a tunnel; the replies do not return through
+	 * this node.
+	 */
 	SERVICE_DSR = 2,
-	/* The frontend is a hostPort: bind() is guarded at each of its addresses, not at the unspecified one only. */
+	/*
+	 * The frontend is a hostPort: bind() is guarded at each of its addresses, not at the
+	 * unspecified one only.
+	 */
 	SERVICE_HOST_PORT = 4,
 	/* The map source_ranges restricts the clients outside the cluster. */
 	SERVICE_SOURCE_RANGES = 8,
@@ -52,7 +63,10 @@ struct service {
 	__u32 slot_count; /* 0: no endpoints */
 	__u32 affinity_seconds;
 	enum service_algorithm algorithm;
-	/* The position of round robin. The BPF programs advance it; an update of the entry resets it. */
+	/*
+	 * The position of round robin. The BPF programs advance it; an update of the entry resets
+	 * it.
+	 */
 	__u32 cursor;
 	enum service_flags flags;
 };
@@ -76,14 +90,18 @@ struct backend {
 
 /* Map `backend_stats`: an array by backend id. The BPF programs count in it. */
 struct backend_stats {
-	__u64 connections; /* since the backend got its id; one for each peer of an unconnected UDP socket */
+	__u64 connections; /* since the backend got its id; one for each peer of an unconnected UDP
+			      socket */
 	__u32 active;	   /* open connections; kept for least-connections services only */
 	__u32 since;	   /* tick in which the backend got its id */
 	__u64 packets;	   /* in both directions, counted where node interfaces translate */
 	__u64 bytes;
 };
 
-/* Map `address_filter`: bits, 64 in a word. address_filter_hit() in lb/frontend.h computes the bit of an address. */
+/*
+ * Map `address_filter`: bits, 64 in a word. address_filter_hit() in lb/frontend.h computes the bit
+ * of an address.
+ */
 #define ADDRESS_FILTER_WORDS 4096
 
 /* Map `addresses`: the roles of an address, whatever the port. */
@@ -101,7 +119,10 @@ struct address_key {
 
 /* Map `affinity`: the last backend of a client. */
 struct affinity_key {
-	/* The cookie of the client's network namespace, one for each pod; a hash of the address of an external client. */
+	/*
+	 * The cookie of the client's network namespace, one for each pod; a hash of the address of
+	 * an external client.
+	 */
 	__u64 client;
 	__u32 service;
 	__u32 reserved;
@@ -114,8 +135,8 @@ struct affinity {
 };
 
 /*
- * Map `source_ranges`: the clients of a frontend, by longest prefix. A frontend that is restricted has an entry for
- * all clients that denies, and an entry for each range that allows.
+ * Map `source_ranges`: the clients of a frontend, by longest prefix. A frontend that is restricted
+ * has an entry for all clients that denies, and an entry for each range that allows.
  */
 enum source_range {
 	RANGE_DENIED = 1,
@@ -131,7 +152,9 @@ struct source_range_key {
 	__u8 client[16];
 };
 
-/* Map `tunnel_backends`: the results of find_service_backend(). Forgotten entries are found again. */
+/*
+ * Map `tunnel_backends`: the results of find_service_backend(). Forgotten entries are found again.
+ */
 struct tunnel_backend_key {
 	__u8 address[16];
 	__u32 service;

@@ -12,14 +12,15 @@ struct origin {
 	__u8 backend_address[16];
 	__be16 frontend_port;
 	__be16 backend_port;
-	__u32 backend; /* id; 0: the socket itself chose the address, which may be a service's without backends */
+	__u32 backend; /* id; 0: the socket itself chose the address, which may be a service's
+			  without backends */
 	__u32 generation;
 	__u32 service;
 };
 
 /*
- * Map `connections`: per socket, the target of the last connect(). The socket's own peer tells whether that connect()
- * succeeded.
+ * Map `connections`: per socket, the target of the last connect(). The socket's own peer tells
+ * whether that connect() succeeded.
  */
 struct connection {
 	struct origin origin;
@@ -59,8 +60,9 @@ struct stale_socket {
 };
 
 /*
- * Offsets, in bytes, of the fields that socket/client.h reads in the kernel's structs. They are constants instead of
- * CO-RE relocations, so that the programs have the same instructions, and so the same tag, on all kernels.
+ * Offsets, in bytes, of the fields that socket/client.h reads in the kernel's structs. They are
+ * constants instead of CO-RE relocations, so that the programs have the same instructions, and so
+ * the same tag, on all kernels.
  */
 struct kernel_fields {
 	__u32 known;	      /* 0: the kernel's memory cannot be read */

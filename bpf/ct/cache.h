@@ -7,8 +7,8 @@
 #include "tunnel/path.h"
 
 /*
- * An entry of the cache is valid until the clock advances, in units of 2^28 ns. So a change of routes or neighbours
- * takes effect within a quarter of a second.
+ * An entry of the cache is valid until the clock advances, in units of 2^28 ns. So a change of
+ * routes or neighbours takes effect within a quarter of a second.
  */
 #define FLOW_CACHE_EPOCH_SHIFT 28
 
@@ -17,11 +17,16 @@ INLINE __u32 flow_cache_epoch(void)
 	return bpf_ktime_get_coarse_ns() >> FLOW_CACHE_EPOCH_SHIFT;
 }
 
-/* Returns the hash of a packet's tuple; with the ports, because the kernel may choose among several routes by them. */
+/*
+ * Returns the hash of a packet's tuple; with the ports, because the kernel may choose among several
+ * routes by them.
+ */
 INLINE __u32 flow_cache_hash(const struct tuple *tuple)
 {
-	const __u32 *source = (const __u32 *)tuple->source, *destination = (const __u32 *)tuple->destination;
-	__u64 ports = (__u64)tuple->source_port << 16 | tuple->destination_port | (__u64)tuple->protocol << 32;
+	const __u32 *source = (const __u32 *)tuple->source,
+		    *destination = (const __u32 *)tuple->destination;
+	__u64 ports = (__u64)tuple->source_port << 16 | tuple->destination_port |
+		      (__u64)tuple->protocol << 32;
 	__u64 left = (__u64)(source[0] ^ destination[2]) << 32 | (source[3] ^ destination[1]);
 	__u64 right = (__u64)(source[1] ^ destination[3]) << 32 | (source[2] ^ destination[0]);
 	/* The processor does the two multiplications in parallel. */
@@ -40,8 +45,8 @@ INLINE struct flow_cache_entry *flow_cache_slot(__u32 hash)
 }
 
 /*
- * Returns the tag that distinguishes packets with the same cache entry. It includes the inputs of the route lookup: the
- * interface, and whether netfilter tracks connections.
+ * Returns the tag that distinguishes packets with the same cache entry. It includes the inputs of
+ * the route lookup: the interface, and whether netfilter tracks connections.
  */
 INLINE __u32 flow_cache_tag(context *ctx, __u32 hash)
 {
@@ -51,10 +56,12 @@ INLINE __u32 flow_cache_tag(context *ctx, __u32 hash)
 }
 
 /*
- * Stores a packet's conntrack entry and route. It stores BPF_FIB_LKUP_RET_SUCCESS only: an unresolved neighbour may be
- * resolved at any moment, and the MTU of packets for the stack is unknown.
+ * Stores a packet's conntrack entry and route. It stores BPF_FIB_LKUP_RET_SUCCESS only: an
+ * unresolved neighbour may be resolved at any moment, and the MTU of packets for the stack is
+ * unknown.
  */
-GLOBAL int flow_cache_insert(context *ctx, const struct packet *packet, __u32 reference, const struct route *route)
+GLOBAL int flow_cache_insert(context *ctx, const struct packet *packet, __u32 reference,
+			     const struct route *route)
 {
 	struct flow_cache_entry *cached;
 	__u32 hash;
@@ -76,9 +83,10 @@ GLOBAL int flow_cache_insert(context *ctx, const struct packet *packet, __u32 re
 }
 
 /*
- * Finds the conntrack entry and the route of a packet like a recent one. Returns the reference to the entry, as in a slot
- * of nat_index; 0: nothing is cached, or the packet needs the complete lookups. The conntrack entry may have been reused,
- * so it counts only if it has the packet's tuple.
+ * Finds the conntrack entry and the route of a packet like a recent one. Returns the reference to
+ * the entry, as in a slot of nat_index; 0: nothing is cached, or the packet needs the complete
+ * lookups. The conntrack entry may have been reused, so it counts only if it has the packet's
+ * tuple.
  */
 GLOBAL __u32 flow_cache_lookup(context *ctx, const struct packet *packet, struct route *route)
 {
@@ -90,7 +98,8 @@ GLOBAL __u32 flow_cache_lookup(context *ctx, const struct packet *packet, struct
 		return 0;
 	hash = flow_cache_hash(&packet->tuple);
 	cached = flow_cache_slot(hash);
-	if (!cached || cached->tag != flow_cache_tag(ctx, hash) || cached->epoch != flow_cache_epoch())
+	if (!cached || cached->tag != flow_cache_tag(ctx, hash) ||
+	    cached->epoch != flow_cache_epoch())
 		return 0;
 	entry = ct_entry_at(cached->reference / 2);
 	if (!entry)
@@ -98,10 +107,11 @@ GLOBAL __u32 flow_cache_lookup(context *ctx, const struct packet *packet, struct
 	state_word = entry->state_word;
 	if (!ct_has_tuple(cached->reference, &packet->tuple))
 		return 0;
-	if (!(cached->reference & 1) &&
-	    (!ct_has_backend(entry, state_word) || (packet->backend && entry->backend_id != packet->backend)))
+	if (!(cached->reference & 1) && (!ct_has_backend(entry, state_word) ||
+					 (packet->backend && entry->backend_id != packet->backend)))
 		return 0;
-	overhead = !(cached->reference & 1) && state_word & CT_TUNNELLED ? tunnel_overhead(packet) : 0;
+	overhead = !(cached->reference & 1) && state_word & CT_TUNNELLED ? tunnel_overhead(packet) :
+									   0;
 	if (segment_length(ctx, packet) + overhead > cached->mtu)
 		return 0;
 	route->ifindex = cached->ifindex;

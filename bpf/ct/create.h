@@ -6,16 +6,21 @@
 #include "lib/verdict.h"
 #include "snat.h"
 
-/* Writes a new entry for a client's packet that will have the tuple `to`. The tuple comes first; see ct_release(). */
-GLOBAL int ct_fill(__u32 index, const struct packet *packet, const struct tuple *to, const struct lb_choice *choice)
+/*
+ * Writes a new entry for a client's packet that will have the tuple `to`. The tuple comes first;
+ * see ct_release().
+ */
+GLOBAL int ct_fill(__u32 index, const struct packet *packet, const struct tuple *to,
+		   const struct lb_choice *choice)
 {
 	struct ct_entry *entry = ct_entry_at(index);
 	__u32 state_word;
 
 	if (!entry || !packet || !to || !choice)
 		return 0;
-	state_word = choice->snat << CT_SNAT_SHIFT | ct_initial_state(packet->tuple.protocol) << CT_STATE_SHIFT |
-		     CT_UNCONFIRMED | ct_backend_gen(choice->generation) | (choice->is_counted ? CT_COUNTED : 0) |
+	state_word = choice->snat << CT_SNAT_SHIFT |
+		     ct_initial_state(packet->tuple.protocol) << CT_STATE_SHIFT | CT_UNCONFIRMED |
+		     ct_backend_gen(choice->generation) | (choice->is_counted ? CT_COUNTED : 0) |
 		     now_ticks();
 	copy_address(entry->client, packet->tuple.source);
 	copy_address(entry->frontend, packet->tuple.destination);
@@ -35,14 +40,18 @@ GLOBAL int ct_fill(__u32 index, const struct packet *packet, const struct tuple 
 }
 
 /*
- * Inserts the reply tuple of a new entry for a packet that will have the tuple `to`. A client that keeps its address
- * keeps its port, too, unless it has two connections to that backend. A tunnelled connection has no reply tuple.
+ * Inserts the reply tuple of a new entry for a packet that will have the tuple `to`. A client that
+ * keeps its address keeps its port, too, unless it has two connections to that backend. A tunnelled
+ * connection has no reply tuple.
  */
-INLINE enum verdict ct_insert_reply_tuple(__u32 index, const struct tuple *to, const struct lb_choice *choice)
+INLINE enum verdict ct_insert_reply_tuple(__u32 index, const struct tuple *to,
+					  const struct lb_choice *choice)
 {
-	if (choice->snat & SNAT_TUNNELLED || (!choice->snat && !ct_insert_tuple(index * 2 + 1, choice->generation)))
+	if (choice->snat & SNAT_TUNNELLED ||
+	    (!choice->snat && !ct_insert_tuple(index * 2 + 1, choice->generation)))
 		return V_OK;
-	return snat_reserve_port(index, endpoint_hash(to->destination, to->destination_port), choice->generation) ?
+	return snat_reserve_port(index, endpoint_hash(to->destination, to->destination_port),
+				 choice->generation) ?
 		       V_OK :
 		       V_DROP(DROP_NO_PORT);
 }
@@ -56,11 +65,11 @@ GLOBAL int ct_abort(__u32 index)
 }
 
 /*
- * Creates an entry for a client's packet that will have the tuple `to`, and inserts its tuples. Returns V_OK with its
- * index in `created`, V_EXISTS, or the reason for a drop.
+ * Creates an entry for a client's packet that will have the tuple `to`, and inserts its tuples.
+ * Returns V_OK with its index in `created`, V_EXISTS, or the reason for a drop.
  */
-INLINE enum verdict ct_create(const struct packet *packet, const struct tuple *to, const struct lb_choice *choice,
-			      __u32 *created)
+INLINE enum verdict ct_create(const struct packet *packet, const struct tuple *to,
+			      const struct lb_choice *choice, __u32 *created)
 {
 	enum verdict verdict;
 

@@ -36,7 +36,10 @@ INLINE __u32 ct_snat_index(__u32 state_word)
 	return state_word >> CT_SNAT_SHIFT & CT_SNAT_MASK;
 }
 
-/* Returns 1 if the backend sees the client's own address: it is on this node, and its replies leave by node_egress. */
+/*
+ * Returns 1 if the backend sees the client's own address: it is on this node, and its replies leave
+ * by node_egress.
+ */
 INLINE int ct_is_local(__u32 state_word)
 {
 	return !ct_snat_index(state_word);
@@ -58,24 +61,33 @@ INLINE __u32 ct_protocol(enum ct_state state)
 	return state <= CT_TCP_RESET ? IPPROTO_TCP : state <= CT_UDP ? IPPROTO_UDP : IPPROTO_SCTP;
 }
 
-/* Returns 1 if the connection is closed. Of a tunnelled connection only the client's FIN is seen. */
+/*
+ * Returns 1 if the connection is closed. Of a tunnelled connection only the client's FIN is seen.
+ */
 INLINE int ct_is_closed(__u32 state_word)
 {
 	enum ct_state state = ct_state_of(state_word);
 
-	return ct_state_is_closed(state) || (state_word & CT_TUNNELLED && state == CT_TCP_CLIENT_FIN);
+	return ct_state_is_closed(state) ||
+	       (state_word & CT_TUNNELLED && state == CT_TCP_CLIENT_FIN);
 }
 
 /* Returns how long an entry may be idle, in ticks, as if it were in that state. */
 INLINE __u32 ct_timeout(__u32 state_word, enum ct_state state)
 {
-	/* Many exchanges consist of one request and one reply, so only confirmed UDP and SCTP entries get the longer time. */
+	/*
+	 * Many exchanges consist of one request and one reply, so only confirmed UDP and SCTP
+	 * entries get the longer time.
+	 */
 	if (state_word & CT_UNCONFIRMED && state == CT_UDP)
 		state = CT_UDP_UNANSWERED;
 	if (state_word & CT_UNCONFIRMED && state == CT_SCTP)
 		state = CT_SCTP_UNANSWERED;
 	if (state_word & CT_TUNNELLED) {
-		/* What the backend's node keeps does not depend on it, and many a client has one packet to send. */
+		/*
+		 * What the backend's node keeps does not depend on it, and many a client has one
+		 * packet to send.
+		 */
 		if (ct_is_unanswered(state))
 			return config.timeouts[state % CT_STATES] / 4;
 		if (state == CT_TCP_CLIENT_FIN)
@@ -87,14 +99,16 @@ INLINE __u32 ct_timeout(__u32 state_word, enum ct_state state)
 /* The state that a new flow begins with. */
 INLINE enum ct_state ct_initial_state(__u32 protocol)
 {
-	return protocol == IPPROTO_TCP ? CT_TCP_SYN : protocol == IPPROTO_UDP ? CT_UDP_UNANSWERED : CT_SCTP_UNANSWERED;
+	return protocol == IPPROTO_TCP ? CT_TCP_SYN :
+	       protocol == IPPROTO_UDP ? CT_UDP_UNANSWERED :
+					 CT_SCTP_UNANSWERED;
 }
 
 /*
- * Returns the state after a packet. A reset only shortens the idle timeout (RFC 5961), so that a connection survives
- * a forged one if it continues. A FIN is ignored until the client has acknowledged the backend's SYN: a client with a
- * spoofed address must not get the long timeout of a half-closed connection, nor leave the limit of unconfirmed
- * entries.
+ * Returns the state after a packet. A reset only shortens the idle timeout (RFC 5961), so that a
+ * connection survives a forged one if it continues. A FIN is ignored until the client has
+ * acknowledged the backend's SYN: a client with a spoofed address must not get the long timeout of
+ * a half-closed connection, nor leave the limit of unconfirmed entries.
  */
 GLOBAL __u32 ct_next_state(enum ct_state state, __u32 tcp_flags, __u32 is_reply)
 {
@@ -131,8 +145,9 @@ GLOBAL __u32 ct_next_state(enum ct_state state, __u32 tcp_flags, __u32 is_reply)
 }
 
 /*
- * Returns the state of a tunnelled connection after a packet of the client. The backend's packets are not seen, but a
- * second packet of the client shows that the backend has answered, unless it starts the connection again.
+ * Returns the state of a tunnelled connection after a packet of the client. The backend's packets
+ * are not seen, but a second packet of the client shows that the backend has answered, unless it
+ * starts the connection again.
  */
 GLOBAL __u32 ct_next_state_tunnelled(enum ct_state state, __u32 tcp_flags, __u32 is_second)
 {
@@ -140,7 +155,8 @@ GLOBAL __u32 ct_next_state_tunnelled(enum ct_state state, __u32 tcp_flags, __u32
 		return CT_UDP;
 	if (state == CT_SCTP_UNANSWERED && is_second && !(tcp_flags & TCP_SYN))
 		return CT_SCTP;
-	if (state == CT_TCP_SYN && !(tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) && tcp_flags & TCP_ACK)
+	if (state == CT_TCP_SYN && !(tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
+	    tcp_flags & TCP_ACK)
 		return CT_TCP_ESTABLISHED;
 	return ct_next_state(state, tcp_flags, 0);
 }
@@ -179,7 +195,8 @@ INLINE int ct_has_backend(const struct ct_entry *entry, __u32 state_word)
 	__u32 id = entry->backend_id, mark = state_word & CT_BACKEND_GEN_MASK;
 	struct backend *backend = backend_by_id(id);
 
-	return backend && backend->state != BACKEND_GONE && (!mark || mark == ct_backend_gen(backend->generation));
+	return backend && backend->state != BACKEND_GONE &&
+	       (!mark || mark == ct_backend_gen(backend->generation));
 }
 
 /* Computes the tuple of packets from the client. */
@@ -203,10 +220,11 @@ INLINE void ct_rev_nat_tuple(struct tuple *key, const struct ct_entry *entry, __
 }
 
 /*
- * Computes the tuple of packets from the backend. Returns 0 if the index of the SNAT address is invalid, which cannot
- * happen: it was valid when the entry was created.
+ * Computes the tuple of packets from the backend. Returns 0 if the index of the SNAT address is
+ * invalid, which cannot happen: it was valid when the entry was created.
  */
-INLINE int ct_reply_tuple(struct tuple *key, const struct ct_entry *entry, __u32 state_word, __u32 protocol)
+INLINE int ct_reply_tuple(struct tuple *key, const struct ct_entry *entry, __u32 state_word,
+			  __u32 protocol)
 {
 	__u32 index = ct_snat_index(state_word);
 	struct snat_address *source = bpf_map_lookup_elem(&nat_sources, &index);
@@ -221,7 +239,10 @@ INLINE int ct_reply_tuple(struct tuple *key, const struct ct_entry *entry, __u32
 	return 1;
 }
 
-/* Replaces the source of a packet to the backend by the SNAT address and port, if the connection has them. */
+/*
+ * Replaces the source of a packet to the backend by the SNAT address and port, if the connection
+ * has them.
+ */
 INLINE void ct_snat_tuple(struct tuple *to, const struct ct_entry *entry)
 {
 	__u32 index = ct_snat_index(entry->state_word);

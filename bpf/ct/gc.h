@@ -5,8 +5,8 @@
 #include "table.h"
 
 /*
- * Returns 1 if the address and port that a UDP client sends to are still a service's. Otherwise it could use the entry
- * forever, while a TCP connection ends some time.
+ * Returns 1 if the address and port that a UDP client sends to are still a service's. Otherwise it
+ * could use the entry forever, while a TCP connection ends some time.
  */
 NOINLINE int ct_has_frontend(const struct ct_entry *entry)
 {
@@ -58,7 +58,10 @@ static long gc_step(__u32 number, struct gc_slice *slice)
 	if (state == CT_FREE)
 		return 0;
 	if (state == CT_DYING) {
-		/* The first pass marks the entry, the next one frees it: by then no program uses it any more. */
+		/*
+		 * The first pass marks the entry, the next one frees it: by then no program uses it
+		 * any more.
+		 */
 		if (!(state_word & CT_SEEN_MASK)) {
 			entry->state_word = state_word | 1;
 			return 0;
@@ -69,13 +72,17 @@ static long gc_step(__u32 number, struct gc_slice *slice)
 		return 0;
 	}
 	/*
-	 * A connection without its backend cannot continue; its client gets a reset or another backend. But a pod of
-	 * this node may not know yet, and its packets must not leave with the pod's own address. So the entry of a local
-	 * backend stays for its usual time while the table has room.
+	 * A connection without its backend cannot continue; its client gets a reset or another
+	 * backend. But a pod of this node may not know yet, and its packets must not leave with the
+	 * pod's own address. So the entry of a local backend stays for its usual time while the
+	 * table has room.
 	 */
 	if (!ct_has_backend(entry, state_word) && (slice->is_tight || !ct_is_local(state_word)))
 		state = CT_TCP_RESET;
-	/* From now on the client's datagrams belong to no entry, but a pod's replies do for a while. */
+	/*
+	 * From now on the client's datagrams belong to no entry, but a pod's replies do for a
+	 * while.
+	 */
 	if ((state == CT_UDP || state == CT_UDP_UNANSWERED) && !ct_has_frontend(entry))
 		ct_remove_tuple(index * 2, state_word);
 	if (((now_ticks() - state_word) & CT_SEEN_MASK) > ct_timeout(state_word, state))

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * UDP of the node's own stack. Its sockets and its masquerading may use an address and port that a service has, too.
- * Such datagrams are noted when they leave, so that their replies go to the stack.
+ * UDP of the node's own stack. Its sockets and its masquerading may use an address and port that a
+ * service has, too. Such datagrams are noted when they leave, so that their replies go to the
+ * stack.
  */
 #pragma once
 
 #include "lookup.h"
 
-/* The time to wait for a reply: 180 s, in ticks. Netfilter waits 120 s (nf_conntrack_udp_timeout_stream). */
+/*
+ * The time to wait for a reply: 180 s, in ticks. Netfilter waits 120 s
+ * (nf_conntrack_udp_timeout_stream).
+ */
 #define HOST_REPLY_TICKS 168
 
 /* Notes a UDP datagram that leaves the node and belongs to no conntrack entry. */
@@ -21,7 +25,10 @@ GLOBAL int note_host_datagram(const struct packet *packet)
 		return 0;
 	reverse_tuple(&reply, &packet->tuple);
 	role = bpf_map_lookup_elem(&addresses, reply.destination);
-	/* A datagram to the client of an entry, which leaves by another interface than it arrived on, is Heddle's. */
+	/*
+	 * A datagram to the client of an entry, which leaves by another interface than it arrived
+	 * on, is Heddle's.
+	 */
 	if (role && *role & ADDRESS_NODE && !ct_lookup(&ct, &reply))
 		bpf_map_update_elem(&stack_answers, &reply, &now, BPF_ANY);
 	return 0;
@@ -35,7 +42,10 @@ GLOBAL int is_host_reply(const struct packet *packet)
 
 	if (!packet || packet->tuple.protocol != IPPROTO_UDP)
 		return 0;
-	/* Before Linux 6.2 a map's key must be on the stack; memory that a global function gets is refused. */
+	/*
+	 * Before Linux 6.2 a map's key must be on the stack; memory that a global function gets is
+	 * refused.
+	 */
 	tuple = packet->tuple;
 	sent = bpf_map_lookup_elem(&stack_answers, &tuple);
 	return sent && ((now_ticks() - *sent) & CT_SEEN_MASK) < HOST_REPLY_TICKS;

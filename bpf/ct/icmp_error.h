@@ -7,16 +7,18 @@
 #include "tunnel/encap.h"
 
 /*
- * Translates the ICMP error at offset `at` for the sender of the packet that it is about: rewrites the quoted
- * packet to the addresses that the sender knows, and computes the tuple `to` of the error itself. `inner` is all zero
- * before, and becomes the quoted packet. The error's source becomes the address that the
- * sender knows of the other side, because it may not know the router's, and a router on both sides would treat the
- * router's as spoofed (RFC 5508, REQ-5).
+ * Translates the ICMP error at offset `at` for the sender of the packet that it is about: rewrites
+ * the quoted packet to the addresses that the sender knows, and computes the tuple `to` of the
+ * error itself. `inner` is all zero before, and becomes the quoted packet. The error's source
+ * becomes the address that the sender knows of the other side, because it may not know the
+ * router's, and a router on both sides would treat the router's as spoofed (RFC 5508, REQ-5).
  *
- * Returns V_OK, V_DROP(DROP_WRITE), or V_PASS if the error is about something else. Returns V_TUNNEL if the sender is a
- * backend on another node; then nothing is rewritten, and `to` is the outer tuple of the tunnel to that node.
+ * Returns V_OK, V_DROP(DROP_WRITE), or V_PASS if the error is about something else. Returns
+ * V_TUNNEL if the sender is a backend on another node; then nothing is rewritten, and `to` is the
+ * outer tuple of the tunnel to that node.
  */
-GLOBAL enum verdict icmp_translate_quoted(context *ctx, __u32 at, struct packet *inner, struct tuple *to)
+GLOBAL enum verdict icmp_translate_quoted(context *ctx, __u32 at, struct packet *inner,
+					  struct tuple *to)
 {
 	struct ct_result ct = {};
 	struct tuple inner_to;
@@ -50,8 +52,9 @@ GLOBAL enum verdict icmp_translate_quoted(context *ctx, __u32 at, struct packet 
 }
 
 /*
- * Translates the packet that an ICMP error quotes; see icmp_translate_quoted(). `to` becomes the tuple of the error. The
- * stack has no room for two packets, so `packet` is parsed again afterwards.
+ * Translates the packet that an ICMP error quotes; see icmp_translate_quoted(). `to` becomes the
+ * tuple of the error. The stack has no room for two packets, so `packet` is parsed again
+ * afterwards.
  */
 INLINE enum verdict icmp_translate_inner(context *ctx, struct packet *packet, struct tuple *to)
 {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The index of tuples. It is not a BPF hash map, because that stores each key once more, in memory that is cold for a
- * new connection, and locks its buckets. Here a bucket has two cache lines, and a slot names the entry to compare with.
- * There are twice as many slots as tuples. A tuple whose bucket is full cannot be inserted: that happens to one in 300
- * of the last connections that the table has room for, and to one in a million as long as it is half empty.
+ * The index of tuples. It is not a BPF hash map, because that stores each key once more, in memory
+ * that is cold for a new connection, and locks its buckets. Here a bucket has two cache lines, and
+ * a slot names the entry to compare with. There are twice as many slots as tuples. A tuple whose
+ * bucket is full cannot be inserted: that happens to one in 300 of the last connections that the
+ * table has room for, and to one in a million as long as it is half empty.
  */
 #pragma once
 
 #include "entry.h"
 
 /* Computes the tuple of one direction of an entry. Returns 0 if there is none. */
-INLINE int ct_tuple_of(struct tuple *key, const struct ct_entry *entry, __u32 state_word, __u32 is_reply)
+INLINE int ct_tuple_of(struct tuple *key, const struct ct_entry *entry, __u32 state_word,
+		       __u32 is_reply)
 {
 	__u32 protocol = ct_protocol(ct_state_of(state_word));
 
@@ -21,9 +23,9 @@ INLINE int ct_tuple_of(struct tuple *key, const struct ct_entry *entry, __u32 st
 }
 
 /*
- * Returns the hash of a tuple. The per-node secret makes it a universal hash (NH of UMAC, RFC 4418), so that an attacker
- * cannot craft tuples that collide. The last multiplication spreads the sum over the upper half, which selects the
- * bucket.
+ * Returns the hash of a tuple. The per-node secret makes it a universal hash (NH of UMAC, RFC
+ * 4418), so that an attacker cannot craft tuples that collide. The last multiplication spreads the
+ * sum over the upper half, which selects the bucket.
  */
 INLINE __u64 ct_index_hash(const struct tuple *key)
 {
@@ -34,7 +36,8 @@ INLINE __u64 ct_index_hash(const struct tuple *key)
 	if (!table)
 		return 0;
 	for (int i = 0; i < TUPLE_WORDS; i += 2)
-		sum += (__u64)(__u32)(words[i] + table->secret[i]) * (__u32)(words[i + 1] + table->secret[i + 1]);
+		sum += (__u64)(__u32)(words[i] + table->secret[i]) *
+		       (__u32)(words[i + 1] + table->secret[i + 1]);
 	return (sum ^ sum >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
@@ -52,13 +55,19 @@ INLINE struct ct_bucket *ct_bucket_of(__u64 hash)
 	return bpf_map_lookup_elem(&nat_index, &bucket);
 }
 
-/* Returns the part of the hash that a slot has. It is never 0, so that it differs from a free slot's. */
+/*
+ * Returns the part of the hash that a slot has. It is never 0, so that it differs from a free
+ * slot's.
+ */
 INLINE __u16 ct_slot_tag(__u64 hash)
 {
 	return (hash >> 16 & 0xffff) | 1;
 }
 
-/* Returns 1 if the entry that a slot refers to has the tuple, in the direction that the slot is for. */
+/*
+ * Returns 1 if the entry that a slot refers to has the tuple, in the direction that the slot is
+ * for.
+ */
 INLINE int ct_has_tuple(__u32 reference, const struct tuple *key)
 {
 	struct ct_entry *entry = ct_entry_at(reference / 2);
@@ -71,9 +80,12 @@ INLINE int ct_has_tuple(__u32 reference, const struct tuple *key)
 	if (!ct_is_live(state_word) || ct_protocol(ct_state_of(state_word)) != key->protocol)
 		return 0;
 	if (!(reference & 1))
-		return entry->client_port == key->source_port && entry->frontend_port == key->destination_port &&
-		       same_address(entry->client, key->source) && same_address(entry->frontend, key->destination);
-	if (entry->backend_port != key->source_port || entry->source_port != key->destination_port ||
+		return entry->client_port == key->source_port &&
+		       entry->frontend_port == key->destination_port &&
+		       same_address(entry->client, key->source) &&
+		       same_address(entry->frontend, key->destination);
+	if (entry->backend_port != key->source_port ||
+	    entry->source_port != key->destination_port ||
 	    !same_address(entry->backend, key->source))
 		return 0;
 	index = ct_snat_index(state_word);
@@ -88,13 +100,15 @@ GLOBAL int ct_still_has_tuple(__u32 reference, const struct tuple *key)
 }
 
 /* Returns the slot of a bucket that has the tuple, other than `own`; 0: there is none. */
-INLINE __u64 bucket_search(const struct ct_bucket *bucket, const struct tuple *key, __u16 tag, __u64 own)
+INLINE __u64 bucket_search(const struct ct_bucket *bucket, const struct tuple *key, __u16 tag,
+			   __u64 own)
 {
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < CT_BUCKET_SLOTS; i++) {
 		__u64 slot = bucket->slots[i];
 
-		if ((__u16)(slot >> CT_SLOT_TAG_SHIFT) == tag && slot != own && ct_has_tuple(slot, key))
+		if ((__u16)(slot >> CT_SLOT_TAG_SHIFT) == tag && slot != own &&
+		    ct_has_tuple(slot, key))
 			return slot;
 	}
 	return 0;
@@ -128,9 +142,9 @@ INLINE void bucket_remove(struct ct_bucket *bucket, __u32 reference)
 #define CT_BUCKET_FULL 1 /* This refers to entry 0, which does not exist. */
 
 /*
- * Inserts the tuple of one direction of an entry. Returns 0 on success, CT_BUCKET_FULL, or a reference to another entry
- * that has the tuple. If two CPUs insert the same tuple at the same time, at least one of them sees the other's slot;
- * it removes its own.
+ * Inserts the tuple of one direction of an entry. Returns 0 on success, CT_BUCKET_FULL, or a
+ * reference to another entry that has the tuple. If two CPUs insert the same tuple at the same
+ * time, at least one of them sees the other's slot; it removes its own.
  */
 GLOBAL int ct_insert_tuple(__u32 reference, __u32 generation)
 {
@@ -139,12 +153,16 @@ GLOBAL int ct_insert_tuple(__u32 reference, __u32 generation)
 	struct tuple parts, *key = &parts;
 	__u64 hash, own;
 
-	/* Keep the struct in memory: split into scalars it needs twice the stack, of which BPF has 512 bytes. */
+	/*
+	 * Keep the struct in memory: split into scalars it needs twice the stack, of which BPF has
+	 * 512 bytes.
+	 */
 	barrier_var(key);
 	if (!entry || !ct_tuple_of(key, entry, entry->state_word, reference & 1))
 		return CT_BUCKET_FULL;
 	hash = ct_index_hash(key);
-	own = reference | (__u64)ct_slot_tag(hash) << CT_SLOT_TAG_SHIFT | (__u64)generation << CT_SLOT_GENERATION_SHIFT;
+	own = reference | (__u64)ct_slot_tag(hash) << CT_SLOT_TAG_SHIFT |
+	      (__u64)generation << CT_SLOT_GENERATION_SHIFT;
 	bucket = ct_bucket_of(hash);
 	if (!bucket)
 		return CT_BUCKET_FULL;
@@ -157,7 +175,9 @@ GLOBAL int ct_insert_tuple(__u32 reference, __u32 generation)
 			return other;
 #pragma clang loop unroll(disable)
 		for (i = 0; i < CT_BUCKET_SLOTS; i++)
-			if (bucket->slots[i] == own || (!bucket->slots[i] && !__sync_val_compare_and_swap(&bucket->slots[i], 0, own)))
+			if (bucket->slots[i] == own ||
+			    (!bucket->slots[i] &&
+			     !__sync_val_compare_and_swap(&bucket->slots[i], 0, own)))
 				break;
 		if (i == CT_BUCKET_SLOTS)
 			return CT_BUCKET_FULL;

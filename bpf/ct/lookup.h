@@ -4,7 +4,10 @@
 
 #include "table.h"
 
-/* Finds the entry that has a tuple. The caller must check ct_still_matches() after it has read the entry. */
+/*
+ * Finds the entry that has a tuple. The caller must check ct_still_matches() after it has read the
+ * entry.
+ */
 INLINE int ct_lookup(struct ct_result *ct, const struct tuple *tuple)
 {
 	__u64 slot = ct_find_slot(tuple);
@@ -19,21 +22,23 @@ INLINE int ct_lookup(struct ct_result *ct, const struct tuple *tuple)
 }
 
 /*
- * Returns 1 if an entry still has the tuple. An unconfirmed or closed connection may have been evicted while its entry
- * was read, and the entry be reused. A new entry gets its tuple first, so the content that was read before this check
- * belongs to the tuple.
+ * Returns 1 if an entry still has the tuple. An unconfirmed or closed connection may have been
+ * evicted while its entry was read, and the entry be reused. A new entry gets its tuple first, so
+ * the content that was read before this check belongs to the tuple.
  */
 INLINE int ct_still_matches(const struct ct_result *ct, const struct tuple *tuple)
 {
 	__u32 state_word = ct->entry->state_word;
 
-	return (ct_is_live(state_word) && !(state_word & CT_UNCONFIRMED) && !ct_is_closed(state_word)) ||
+	return (ct_is_live(state_word) && !(state_word & CT_UNCONFIRMED) &&
+		!ct_is_closed(state_word)) ||
 	       ct_still_has_tuple(ct->index * 2 + ct->is_reply, tuple);
 }
 
 /*
- * Returns 1 if a client's packet belongs to the entry that has its tuple. Otherwise the connection has lost its backend,
- * or a new connection begins from the port of a closed one; then the entry is ended.
+ * Returns 1 if a client's packet belongs to the entry that has its tuple. Otherwise the connection
+ * has lost its backend, or a new connection begins from the port of a closed one; then the entry is
+ * ended.
  */
 INLINE int ct_is_usable(const struct packet *packet, const struct ct_result *ct)
 {
@@ -44,11 +49,17 @@ INLINE int ct_is_usable(const struct packet *packet, const struct ct_result *ct)
 	if (backend) {
 		if (!starts_connection(packet))
 			return 1;
-		/* A repeated SYN selects again if the backend of the first one is draining by now. */
-		if (!ct_is_closed(state_word) && (state != CT_TCP_SYN || backend->state == BACKEND_ACTIVE))
+		/*
+		 * A repeated SYN selects again if the backend of the first one is draining by now.
+		 */
+		if (!ct_is_closed(state_word) &&
+		    (state != CT_TCP_SYN || backend->state == BACKEND_ACTIVE))
 			return 1;
 	} else if (ct_is_local(state_word)) {
-		/* The reply tuple stays for the packets that the pod still sends; see translate_reply(). */
+		/*
+		 * The reply tuple stays for the packets that the pod still sends; see
+		 * translate_reply().
+		 */
 		ct_remove_tuple(ct->index * 2, state_word);
 		return 0;
 	}
@@ -57,10 +68,11 @@ INLINE int ct_is_usable(const struct packet *packet, const struct ct_result *ct)
 }
 
 /*
- * A client may also send to a backend of this node directly, from a port that it used for a connection to the same
- * backend through a service. The backend's replies would match the reply tuple of that connection. Therefore the first
- * packet of the direct exchange ends the entry, unless that is an open TCP connection: the backend could not tell the
- * two connections apart either.
+ * A client may also send to a backend of this node directly, from a port that it used for a
+ * connection to the same backend through a service. The backend's replies would match the reply
+ * tuple of that connection. Therefore the first packet of the direct exchange ends the entry,
+ * unless that is an open TCP connection: the backend could not tell the two connections apart
+ * either.
  */
 GLOBAL int ct_end_for_direct(const struct packet *packet)
 {
@@ -74,6 +86,7 @@ GLOBAL int ct_end_for_direct(const struct packet *packet)
 	if (!ct_lookup(&ct, &reply) || !ct.is_reply)
 		return 0;
 	state_word = ct.entry->state_word;
-	return ct_is_local(state_word) && (packet->tuple.protocol != IPPROTO_TCP || ct_is_closed(state_word)) &&
+	return ct_is_local(state_word) &&
+	       (packet->tuple.protocol != IPPROTO_TCP || ct_is_closed(state_word)) &&
 	       ct_end(ct.index, state_word);
 }

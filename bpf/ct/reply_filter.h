@@ -7,7 +7,8 @@
 INLINE __u32 endpoint_hash(const void *address, __be16 port)
 {
 	const __u32 *words = address;
-	__u64 mixed = ((__u64)(words[0] ^ words[2]) << 32 | (words[1] ^ words[3])) + ((__u64)port << 32);
+	__u64 mixed =
+		((__u64)(words[0] ^ words[2]) << 32 | (words[1] ^ words[3])) + ((__u64)port << 32);
 
 	return mixed * 0x9e3779b97f4a7c15ULL >> 32;
 }
@@ -29,8 +30,9 @@ INLINE void reply_filter_add(const void *address, __be16 port)
 }
 
 /*
- * Returns 1 if a packet from that address and port may be a reply that leaves the node. Most packets that leave are
- * not, and the filter, unlike the index of tuples, stays in the processor's cache.
+ * Returns 1 if a packet from that address and port may be a reply that leaves the node. Most
+ * packets that leave are not, and the filter, unlike the index of tuples, stays in the processor's
+ * cache.
  */
 INLINE int reply_filter_hit(const void *address, __be16 port)
 {

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The entries that may be evicted, and the share of each service and of each client's address in them. An entry may be
- * evicted until both sides have confirmed the connection, and again when the connection is closed.
+ * The entries that may be evicted, and the share of each service and of each client's address in
+ * them. An entry may be evicted until both sides have confirmed the connection, and again when the
+ * connection is closed.
  */
 #pragma once
 
 #include "entry.h"
 
-/* Returns a keyed hash of an address and a port (NH, RFC 4418), so that an attacker cannot exhaust another's share. */
+/*
+ * Returns a keyed hash of an address and a port (NH, RFC 4418), so that an attacker cannot exhaust
+ * another's share.
+ */
 INLINE __u32 share_hash(const __u32 *words, __u32 port)
 {
 	struct ct_table *table = get_ct_table();
@@ -78,8 +82,10 @@ GLOBAL int ct_allow_eviction(__u32 index)
 
 	if (!table || !entry || !word)
 		return 0;
-	value = (__u64)__sync_fetch_and_add(&table->created, 1) << EVICTABLE_CREATED_SHIFT | EVICTABLE |
-		share_hash((const __u32 *)entry->frontend, entry->frontend_port) << EVICTABLE_SERVICE_SHIFT |
+	value = (__u64)__sync_fetch_and_add(&table->created, 1) << EVICTABLE_CREATED_SHIFT |
+		EVICTABLE |
+		share_hash((const __u32 *)entry->frontend, entry->frontend_port)
+			<< EVICTABLE_SERVICE_SHIFT |
 		client_share_hash(entry);
 	if (ct_protocol(ct_state_of(entry->state_word)) == IPPROTO_UDP)
 		value |= EVICTABLE_UDP;
@@ -97,7 +103,8 @@ GLOBAL int ct_forbid_eviction(__u32 index)
 	if (!table || !word)
 		return 0;
 	value = *word;
-	if (value && __sync_val_compare_and_swap(word, value, 0) == value && !(value & EVICTABLE_CLOSED))
+	if (value && __sync_val_compare_and_swap(word, value, 0) == value &&
+	    !(value & EVICTABLE_CLOSED))
 		count_shares(table, value, -1);
 	return 0;
 }
@@ -108,5 +115,6 @@ INLINE void ct_allow_eviction_closed(struct ct_table *table, __u32 index)
 	__u64 *word = evictable_word(index);
 
 	if (word)
-		*word = (__u64)table->created << EVICTABLE_CREATED_SHIFT | EVICTABLE | EVICTABLE_CLOSED;
+		*word = (__u64)table->created << EVICTABLE_CREATED_SHIFT | EVICTABLE |
+			EVICTABLE_CLOSED;
 }

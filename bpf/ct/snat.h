@@ -20,14 +20,16 @@ NOINLINE __u32 find_snat_address(const __u32 *address)
 }
 
 /*
- * Looks up the route of a packet of a new connection with the tuple `to`, and chooses the SNAT address that the backend
- * will see. The connection keeps the client's address if the replies pass this node anyway: if the backend or the client
- * is on this node, unless they use the same interface, or are the same host. The route is looked up for the client's
- * address also if the packet gets another one. The kernel does the same for packets that it masquerades, and so one
+ * Looks up the route of a packet of a new connection with the tuple `to`, and chooses the SNAT
+ * address that the backend will see. The connection keeps the client's address if the replies pass
+ * this node anyway: if the backend or the client is on this node, unless they use the same
+ * interface, or are the same host. The route is looked up for the client's address also if the
+ * packet gets another one. The kernel does the same for packets that it masquerades, and so one
  * lookup serves both. `route` is all zero before.
  */
-GLOBAL enum verdict route_lookup_snat(context *ctx, const struct packet *packet, const struct tuple *to,
-				      struct route *route, struct lb_choice *choice)
+GLOBAL enum verdict route_lookup_snat(context *ctx, const struct packet *packet,
+				      const struct tuple *to, struct route *route,
+				      struct lb_choice *choice)
 {
 	struct ct_table *table;
 	struct bpf_fib_lookup fib = {};
@@ -41,7 +43,8 @@ GLOBAL enum verdict route_lookup_snat(context *ctx, const struct packet *packet,
 	verdict = fib_query(ctx, packet, to, ROUTE_SOURCE, &fib, &has_source, route);
 	if (verdict != V_OK || packet->backend || route->result == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return verdict;
-	if (fib.ifindex != ifindex && (!is_external_interface(ifindex) || !is_external_interface(fib.ifindex)))
+	if (fib.ifindex != ifindex &&
+	    (!is_external_interface(ifindex) || !is_external_interface(fib.ifindex)))
 		return V_OK;
 	if (has_source) {
 		/* The field has room for the 16 bytes of an address. */
@@ -65,14 +68,20 @@ struct port_probe {
 };
 
 /*
- * After so many probes the port of an unconfirmed connection is taken. Ports are taken in turn, so it is the oldest one
- * towards the backend.
+ * After so many probes the port of an unconfirmed connection is taken. Ports are taken in turn, so
+ * it is the oldest one towards the backend.
  */
 #define PORT_PROBES_UNCONFIRMED 4
-/* After so many probes the port of a closed connection is taken, although the backend may still be in TIME-WAIT. */
+/*
+ * After so many probes the port of a closed connection is taken, although the backend may still be
+ * in TIME-WAIT.
+ */
 #define PORT_PROBES_CLOSED 64
 
-/* Evicts the entry that a reference names, if its port may be taken after so many probes. Returns whether it did. */
+/*
+ * Evicts the entry that a reference names, if its port may be taken after so many probes. Returns
+ * whether it did.
+ */
 INLINE int evict_for_port(__u32 reference, __u32 probes)
 {
 	struct ct_entry *entry = ct_entry_at(reference / 2);
@@ -82,7 +91,8 @@ INLINE int evict_for_port(__u32 reference, __u32 probes)
 		return 0;
 	state_word = entry->state_word;
 	if (!ct_is_live(state_word) ||
-	    !(state_word & CT_UNCONFIRMED || (probes >= PORT_PROBES_CLOSED && ct_is_closed(state_word))))
+	    !(state_word & CT_UNCONFIRMED ||
+	      (probes >= PORT_PROBES_CLOSED && ct_is_closed(state_word))))
 		return 0;
 	return ct_evict(reference / 2, state_word, CT_EVICTED_PORT);
 }
@@ -104,26 +114,28 @@ static long probe_port(__u32 number, struct port_probe *probe)
 }
 
 /*
- * Returns 1 if a search in this tick has found no free port towards the backend. A search takes a while, so it is done
- * once in a tick; otherwise a flood would cause one for each SYN.
+ * Returns 1 if a search in this tick has found no free port towards the backend. A search takes a
+ * while, so it is done once in a tick; otherwise a flood would cause one for each SYN.
  */
 GLOBAL int snat_ports_exhausted(const struct tuple *to)
 {
-	__u32 backend = to ? endpoint_hash(to->destination, to->destination_port) : 0, slot = backend % PORT_SEARCHES;
+	__u32 backend = to ? endpoint_hash(to->destination, to->destination_port) : 0,
+	      slot = backend % PORT_SEARCHES;
 	struct port_search *search = bpf_map_lookup_elem(&port_searches, &slot);
 
 	return search && search->backend == backend && search->exhausted_at == now_ticks();
 }
 
 /*
- * Reserves an SNAT port for an entry by inserting the reply tuple. `backend` is a hash of the backend's address and
- * port, which services may share. Returns 0 if all ports are taken.
+ * Reserves an SNAT port for an entry by inserting the reply tuple. `backend` is a hash of the
+ * backend's address and port, which services may share. Returns 0 if all ports are taken.
  *
- * The search continues where the last one ended, in an order that clients cannot predict (RFC 6056). So it meets first
- * the ports that were taken longest ago, whose connections are closed if any are. A search from a random position
- * would need four probes if three quarters of the ports are taken, mostly by closed connections. Those do not prevent a
- * new connection when all ports are taken: if the backend is still in TIME-WAIT and does not accept the SYN (RFC 6191),
- * the client repeats it.
+ * The search continues where the last one ended, in an order that clients cannot predict (RFC
+ * 6056). So it meets first the ports that were taken longest ago, whose connections are closed if
+ * any are. A search from a random position would need four probes if three quarters of the ports
+ * are taken, mostly by closed connections. Those do not prevent a new connection when all ports are
+ * taken: if the backend is still in TIME-WAIT and does not accept the SYN (RFC 6191), the client
+ * repeats it.
  */
 GLOBAL int snat_reserve_port(__u32 entry, __u32 backend, __u32 generation)
 {

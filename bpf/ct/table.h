@@ -28,7 +28,9 @@ GLOBAL int ct_count_event(enum ct_event event)
 	return 0;
 }
 
-/* Returns 1 for a UDP entry that both sides have confirmed. The number of such entries is limited. */
+/*
+ * Returns 1 for a UDP entry that both sides have confirmed. The number of such entries is limited.
+ */
 INLINE int is_confirmed_udp(__u32 state_word)
 {
 	return ct_state_of(state_word) == CT_UDP && !(state_word & CT_UNCONFIRMED);
@@ -46,14 +48,18 @@ GLOBAL int ct_on_transition(__u32 index, __u32 before, __u32 after)
 		ct_count_active(entry, before, -1);
 	if (is_confirmed_udp(before) != is_confirmed_udp(after))
 		__sync_fetch_and_add(&table->confirmed_udp, is_confirmed_udp(after) ? 1 : -1);
-	if (before & CT_UNCONFIRMED ? !(after & CT_UNCONFIRMED) : ct_is_closed(before) && !ct_is_closed(after))
+	if (before & CT_UNCONFIRMED ? !(after & CT_UNCONFIRMED) :
+				      ct_is_closed(before) && !ct_is_closed(after))
 		ct_forbid_eviction(index);
 	if (!(after & CT_UNCONFIRMED) && ct_is_closed(after) && !ct_is_closed(before))
 		ct_allow_eviction_closed(table, index);
 	return 0;
 }
 
-/* Removes an entry's tuples and sets its state word to `after`, if it still is `state_word`. Returns whether it did. */
+/*
+ * Removes an entry's tuples and sets its state word to `after`, if it still is `state_word`.
+ * Returns whether it did.
+ */
 INLINE int ct_unlink(__u32 index, struct ct_entry *entry, __u32 state_word, __u32 after)
 {
 	if (__sync_val_compare_and_swap(&entry->state_word, state_word, after) != state_word)
@@ -65,7 +71,10 @@ INLINE int ct_unlink(__u32 index, struct ct_entry *entry, __u32 state_word, __u3
 	return 1;
 }
 
-/* Ends an entry, if its state word still is `state_word`. The garbage collection frees it in its next but one pass. */
+/*
+ * Ends an entry, if its state word still is `state_word`. The garbage collection frees it in its
+ * next but one pass.
+ */
 GLOBAL int ct_end(__u32 index, __u32 state_word)
 {
 	struct ct_entry *entry = ct_entry_at(index);
@@ -89,8 +98,13 @@ GLOBAL __u32 ct_take_free(void)
 		entry = ct_entry_at((__u32)head);
 		if (!entry)
 			break;
-		/* If another CPU takes the entry meanwhile, `backend_id` is no link; but then the count has changed, too. */
-		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | entry->backend_id) == head) {
+		/*
+		 * If another CPU takes the entry meanwhile, `backend_id` is no link; but then the
+		 * count has changed, too.
+		 */
+		if (__sync_val_compare_and_swap(&table->free, head,
+						((head >> 32) + 1) << 32 | entry->backend_id) ==
+		    head) {
 			__sync_fetch_and_add(&table->used, 1);
 			return (__u32)head;
 		}
@@ -107,14 +121,18 @@ GLOBAL __u32 ct_take_free(void)
 	return 0;
 }
 
-/* Adds an entry to the free list. Returns 0 if other CPUs interfered too often; then the garbage collection does it. */
+/*
+ * Adds an entry to the free list. Returns 0 if other CPUs interfered too often; then the garbage
+ * collection does it.
+ */
 INLINE int ct_give_back(struct ct_table *table, __u32 index, struct ct_entry *entry)
 {
 	for (int i = 0; i < ALLOCATION_ATTEMPTS; i++) {
 		__u64 head = table->free;
 
 		entry->backend_id = (__u32)head;
-		if (__sync_val_compare_and_swap(&table->free, head, ((head >> 32) + 1) << 32 | index) == head) {
+		if (__sync_val_compare_and_swap(&table->free, head,
+						((head >> 32) + 1) << 32 | index) == head) {
 			__sync_fetch_and_add(&table->used, -1);
 			return 1;
 		}
@@ -123,9 +141,10 @@ INLINE int ct_give_back(struct ct_table *table, __u32 index, struct ct_entry *en
 }
 
 /*
- * Ends an entry, if its state word still is `state_word`, and frees it at once: a flood needs entries faster than the
- * garbage collection frees them. A program on another CPU may be about to use the entry; it checks the tuple again
- * after it has read the entry (see ct_still_matches()). Therefore ct_fill() writes the tuple first.
+ * Ends an entry, if its state word still is `state_word`, and frees it at once: a flood needs
+ * entries faster than the garbage collection frees them. A program on another CPU may be about to
+ * use the entry; it checks the tuple again after it has read the entry (see ct_still_matches()).
+ * Therefore ct_fill() writes the tuple first.
  */
 GLOBAL int ct_release(__u32 index, __u32 state_word)
 {
@@ -152,9 +171,9 @@ INLINE int ct_evict(__u32 index, __u32 state_word, enum ct_event event)
 struct eviction {
 	__u64 rank; /* of the victim */
 	__u32 group;
-	__u32 victim;	    /* index; 0: none yet */
-	__u32 min_age;	    /* the age from which the victim may be evicted although free entries exist */
-	__u16 seen;	    /* number of entries compared */
+	__u32 victim;  /* index; 0: none yet */
+	__u32 min_age; /* the age from which the victim may be evicted although free entries exist */
+	__u16 seen;    /* number of entries compared */
 	__u16 takes_closed; /* 1: closed connections are candidates, too */
 };
 
@@ -166,14 +185,18 @@ INLINE __u32 event_of(__u64 rank)
 	return rank >> RANK_EVENT_SHIFT;
 }
 
-/* The most groups of a search, and the number of entries that it compares at least if there are as many. */
+/*
+ * The most groups of a search, and the number of entries that it compares at least if there are as
+ * many.
+ */
 #define EVICTION_GROUPS 16
 #define EVICTION_MIN_COMPARED 16
 
 /*
- * Returns the reason for which an entry would be evicted: an exceeded share of a client, service or protocol comes
- * first. `count` becomes the number of entries that share the reason. The age of an entry is the number of entries that
- * were created since, so the oldest of them is at least `count` old.
+ * Returns the reason for which an entry would be evicted: an exceeded share of a client, service or
+ * protocol comes first. `count` becomes the number of entries that share the reason. The age of an
+ * entry is the number of entries that were created since, so the oldest of them is at least `count`
+ * old.
  */
 INLINE enum ct_event eviction_reason(struct ct_table *table, __u64 word, __u32 *count)
 {
@@ -192,7 +215,10 @@ INLINE enum ct_event eviction_reason(struct ct_table *table, __u64 word, __u32 *
 		*count = *of_service;
 		return CT_EVICTED_SERVICE;
 	}
-	/* UDP gets half of the room, because one packet with a spoofed address suffices for an entry. */
+	/*
+	 * UDP gets half of the room, because one packet with a spoofed address suffices for an
+	 * entry.
+	 */
 	if (word & EVICTABLE_UDP && table->unconfirmed_udp > config.unconfirmed_limit / 2) {
 		*count = table->unconfirmed_udp;
 		return CT_EVICTED_SERVICE;
@@ -202,8 +228,9 @@ INLINE enum ct_event eviction_reason(struct ct_table *table, __u64 word, __u32 *
 }
 
 /*
- * Compares an entry with the best candidate so far. The function is global so that the verifier knows nothing of the
- * search: otherwise it follows each state through all groups (160,000 instructions).
+ * Compares an entry with the best candidate so far. The function is global so that the verifier
+ * knows nothing of the search: otherwise it follows each state through all groups (160,000
+ * instructions).
  */
 GLOBAL int eviction_compare(__u32 index, __u64 word, struct eviction *search)
 {
@@ -252,10 +279,11 @@ static long eviction_search_next(__u32 number, struct eviction *search)
 }
 
 /*
- * Evicts an old entry near the clock hand; one that exceeds a share comes first. Returns whether it did. Where few
- * entries are used, or others fill the groups, a search may find young entries only: these are handshakes that are about
- * to be confirmed, while the flood's entries are elsewhere. Such a search evicts one only if the new connection gets no
- * entry otherwise (`needs_entry`), and the next search begins after these groups.
+ * Evicts an old entry near the clock hand; one that exceeds a share comes first. Returns whether it
+ * did. Where few entries are used, or others fill the groups, a search may find young entries only:
+ * these are handshakes that are about to be confirmed, while the flood's entries are elsewhere.
+ * Such a search evicts one only if the new connection gets no entry otherwise (`needs_entry`), and
+ * the next search begins after these groups.
  */
 GLOBAL int ct_evict_oldest(int takes_closed, int needs_entry)
 {
@@ -265,7 +293,8 @@ GLOBAL int ct_evict_oldest(int takes_closed, int needs_entry)
 
 	if (!table)
 		return 0;
-	search.group = __sync_fetch_and_add(&table->clock_hand, 1) % (table->high_water / ENTRIES_PER_GROUP + 1);
+	search.group = __sync_fetch_and_add(&table->clock_hand, 1) %
+		       (table->high_water / ENTRIES_PER_GROUP + 1);
 	bpf_loop(EVICTION_GROUPS, eviction_search_next, &search, 0);
 	if (!search.victim || !victim_is_old(&search))
 		__sync_fetch_and_add(&table->clock_hand, EVICTION_GROUPS - 1);
@@ -278,13 +307,19 @@ GLOBAL int ct_evict_oldest(int takes_closed, int needs_entry)
 	return ct_evict(search.victim, entry->state_word, event_of(search.rank));
 }
 
-/* Returns 1 if no further entry may be unconfirmed. Signed, as entries of an earlier version may not be counted. */
+/*
+ * Returns 1 if no further entry may be unconfirmed. Signed, as entries of an earlier version may
+ * not be counted.
+ */
 INLINE int too_many_unconfirmed(const struct ct_table *table)
 {
 	return (__s32)table->unconfirmed >= (__s32)config.unconfirmed_limit;
 }
 
-/* Allocates an entry; evicts another one if the table is full or too many are unconfirmed. Returns 0 on failure. */
+/*
+ * Allocates an entry; evicts another one if the table is full or too many are unconfirmed. Returns
+ * 0 on failure.
+ */
 GLOBAL __u32 ct_alloc(void)
 {
 	struct ct_table *table = get_ct_table();
@@ -297,8 +332,9 @@ GLOBAL __u32 ct_alloc(void)
 	if (is_full || has_many)
 		ct_evict_oldest(!has_many, 0);
 	/*
-	 * An eviction may find no candidate, or lose it to another CPU, and the allocation succeeds all the same. A second
-	 * eviction compensates for an earlier failure, so that the number returns to its limit.
+	 * An eviction may find no candidate, or lose it to another CPU, and the allocation succeeds
+	 * all the same. A second eviction compensates for an earlier failure, so that the number
+	 * returns to its limit.
 	 */
 	if (too_many_unconfirmed(table))
 		ct_evict_oldest(0, 0);
@@ -320,7 +356,10 @@ GLOBAL __u32 original_bucket_number(__u32 index)
 	return ct_bucket_number(ct_index_hash(&tuple));
 }
 
-/* Evicts an entry from the bucket of another entry's original tuple, by the order of ct_evict_oldest(). Returns whether it did. */
+/*
+ * Evicts an entry from the bucket of another entry's original tuple, by the order of
+ * ct_evict_oldest(). Returns whether it did.
+ */
 GLOBAL int ct_evict_from_bucket(__u32 own)
 {
 	__u32 number = original_bucket_number(own);
@@ -339,12 +378,16 @@ GLOBAL int ct_evict_from_bucket(__u32 own)
 			eviction_compare(index, *word, &search);
 	}
 	entry = ct_entry_at(search.victim);
-	if (!search.victim || !entry || !ct_is_live(entry->state_word) || !(entry->state_word & CT_UNCONFIRMED || ct_is_closed(entry->state_word)))
+	if (!search.victim || !entry || !ct_is_live(entry->state_word) ||
+	    !(entry->state_word & CT_UNCONFIRMED || ct_is_closed(entry->state_word)))
 		return 0;
 	return ct_evict(search.victim, entry->state_word, CT_EVICTED_BUCKET);
 }
 
-/* Inserts an entry's original tuple as ct_insert_tuple() does, and evicts another entry from a full bucket. */
+/*
+ * Inserts an entry's original tuple as ct_insert_tuple() does, and evicts another entry from a full
+ * bucket.
+ */
 GLOBAL enum verdict ct_insert_original_tuple(__u32 index, __u32 generation)
 {
 	__u32 other = ct_insert_tuple(index * 2, generation);

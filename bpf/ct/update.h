@@ -5,9 +5,10 @@
 #include "window.h"
 
 /*
- * Returns 1 if a packet proves that both sides want an unconfirmed connection; `tcp_flags` are the valid ones. A UDP
- * client proves it by a datagram after the reply; but such entries get no more than half of the table, because a
- * client's address may be spoofed. SCTP proves it by a chunk that can only follow the client's cookie (RFC 9260, 5.1).
+ * Returns 1 if a packet proves that both sides want an unconfirmed connection; `tcp_flags` are the
+ * valid ones. A UDP client proves it by a datagram after the reply; but such entries get no more
+ * than half of the table, because a client's address may be spoofed. SCTP proves it by a chunk that
+ * can only follow the client's cookie (RFC 9260, 5.1).
  */
 INLINE int packet_confirms(__u32 state_word, __u32 tcp_flags, int is_reply)
 {
@@ -15,7 +16,8 @@ INLINE int packet_confirms(__u32 state_word, __u32 tcp_flags, int is_reply)
 	enum ct_state before = ct_state_of(state_word);
 
 	if (before == CT_UDP)
-		return !is_reply && table && (__s32)table->confirmed_udp < (__s32)(config.flows / 2);
+		return !is_reply && table &&
+		       (__s32)table->confirmed_udp < (__s32)(config.flows / 2);
 	if (before == CT_SCTP)
 		return state_word & CT_TUNNELLED ? !is_reply : is_reply && !tcp_flags;
 	return before <= CT_TCP_RESET && tcp_flags & TCP_CONFIRMS;
@@ -29,10 +31,11 @@ INLINE __u32 track_tcp(context *ctx, const struct packet *packet, __u32 referenc
 }
 
 /*
- * Updates an entry, which has that state word, for a packet. If two CPUs do so at the same time, the state changes for
- * one of the packets only.
+ * Updates an entry, which has that state word, for a packet. If two CPUs do so at the same time,
+ * the state changes for one of the packets only.
  */
-INLINE void ct_update(context *ctx, const struct packet *packet, const struct ct_result *ct, __u32 state_word)
+INLINE void ct_update(context *ctx, const struct packet *packet, const struct ct_result *ct,
+		      __u32 state_word)
 {
 	struct ct_entry *entry = ct->entry;
 	__u32 tcp_flags = packet->tcp_flags, state = ct_state_of(state_word), after;
@@ -41,14 +44,18 @@ INLINE void ct_update(context *ctx, const struct packet *packet, const struct ct
 	if (packet->tuple.protocol == IPPROTO_TCP)
 		tcp_flags = track_tcp(ctx, packet, ct->index * 2 + ct->is_reply, state_word);
 	if (!(tcp_flags & TCP_INVALID))
-		state = state_word & CT_TUNNELLED ? ct_next_state_tunnelled(state, tcp_flags, ct->origin != CT_CREATED) :
-						    ct_next_state(state, tcp_flags, ct->is_reply);
-	after = (state_word & ~(CT_SEEN_MASK | CT_STATE_MASK)) | state << CT_STATE_SHIFT | now_ticks();
+		state = state_word & CT_TUNNELLED ?
+				ct_next_state_tunnelled(state, tcp_flags,
+							ct->origin != CT_CREATED) :
+				ct_next_state(state, tcp_flags, ct->is_reply);
+	after = (state_word & ~(CT_SEEN_MASK | CT_STATE_MASK)) | state << CT_STATE_SHIFT |
+		now_ticks();
 	if (ct_is_closed(after))
 		after &= ~CT_COUNTED;
 	if (state_word & CT_UNCONFIRMED && packet_confirms(state_word, tcp_flags, ct->is_reply))
 		after &= ~CT_UNCONFIRMED;
-	if (after != state_word && __sync_val_compare_and_swap(&entry->state_word, state_word, after) == state_word &&
+	if (after != state_word &&
+	    __sync_val_compare_and_swap(&entry->state_word, state_word, after) == state_word &&
 	    (after ^ state_word) & ~CT_SEEN_MASK)
 		ct_on_transition(ct->index, state_word, after);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Validation of TCP segments: only the two ends of a connection know valid sequence and acknowledgement numbers
- * (RFC 9293, 3.10.7; RFC 5961). The windows are tracked as netfilter does it (tcp_in_window in
- * nf_conntrack_proto_tcp.c). An invalid segment does not change its conntrack entry. It is forwarded nevertheless, because
- * the receiver knows better and responds to it (RFC 5961).
+ * Validation of TCP segments: only the two ends of a connection know valid sequence and
+ * acknowledgement numbers (RFC 9293, 3.10.7; RFC 5961). The windows are tracked as netfilter does
+ * it (tcp_in_window in nf_conntrack_proto_tcp.c). An invalid segment does not change its conntrack
+ * entry. It is forwarded nevertheless, because the receiver knows better and responds to it (RFC
+ * 5961).
  */
 #pragma once
 
@@ -16,12 +17,18 @@
 #define SIDE_CLIENT 0
 #define SIDE_BACKEND 1
 
-/* The largest distance of an acknowledgement behind the data that the other side has sent (Linux: MAXACKWINCONST). */
+/*
+ * The largest distance of an acknowledgement behind the data that the other side has sent (Linux:
+ * MAXACKWINCONST).
+ */
 #define MAX_ACK_WINDOW 66000
 /* The largest possible window, for a side with an unknown scale (RFC 7323, 2.3). */
 #define MAX_WINDOW_SHIFT 30
 #define MAX_WINDOW_SCALE 14
-/* The distance that a client's numbers may move back and ahead if its backend's packets do not pass this node. */
+/*
+ * The distance that a client's numbers may move back and ahead if its backend's packets do not pass
+ * this node.
+ */
 #define TUNNELLED_SEQ_BEHIND (1 << 16)
 #define TUNNELLED_SEQ_AHEAD (1 << 22)
 
@@ -52,7 +59,8 @@ INLINE int is_within(__u32 number, __u32 first, __u32 last)
 INLINE int read_segment(context *ctx, const struct packet *packet, struct segment *segment)
 {
 	__u32 words[4];
-	__s32 length = packet->length - (packet->transport - packet->network) - packet->transport_length;
+	__s32 length =
+		packet->length - (packet->transport - packet->network) - packet->transport_length;
 
 	if (load_bytes(ctx, packet->transport, words, sizeof(words)))
 		return -1;
@@ -65,10 +73,16 @@ INLINE int read_segment(context *ctx, const struct packet *packet, struct segmen
 	return 0;
 }
 
-/* Returns the window scale of a SYN (RFC 7323); -1: the SYN does not have the option, so neither side scales. */
+/*
+ * Returns the window scale of a SYN (RFC 7323); -1: the SYN does not have the option, so neither
+ * side scales.
+ */
 GLOBAL int window_scale(context *ctx, const struct packet *packet)
 {
-	/* The zeros after the options read as TCP_OPTION_END, and are room for an option that begins at the last byte. */
+	/*
+	 * The zeros after the options read as TCP_OPTION_END, and are room for an option that
+	 * begins at the last byte.
+	 */
 	__u8 options[TCP_OPTIONS_MAX + 4] = {};
 	__u32 at = 0, length;
 
@@ -77,7 +91,8 @@ GLOBAL int window_scale(context *ctx, const struct packet *packet)
 	length = packet->transport_length - sizeof(struct tcphdr);
 	/* Linux 6.1 has to see that the length is not 0, as in check_ip_checksum(). */
 	barrier_var(length);
-	if (length > TCP_OPTIONS_MAX || load_bytes(ctx, packet->transport + sizeof(struct tcphdr), options, length))
+	if (length > TCP_OPTIONS_MAX ||
+	    load_bytes(ctx, packet->transport + sizeof(struct tcphdr), options, length))
 		return -1;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < TCP_OPTIONS_READ && at < TCP_OPTIONS_MAX; i++) {
@@ -111,7 +126,8 @@ INLINE void widen_window(struct ct_window *window, __u32 side, __u32 offered)
 }
 
 /* Updates the data that one side has sent and acknowledged, and its window. */
-INLINE void advance_window(struct ct_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags)
+INLINE void advance_window(struct ct_window *window, __u32 side, const struct segment *segment,
+			   __u32 tcp_flags)
 {
 	if (is_after(segment->end, window->end[side & 1]))
 		window->end[side & 1] = segment->end;
@@ -127,10 +143,12 @@ INLINE __u32 max_window(const struct ct_window *window, __u32 side)
 }
 
 /* Returns 1 if a segment acknowledges the client's SYN, or the SYN with its data (RFC 7413). */
-INLINE int acknowledges_syn(const struct ct_window *window, const struct segment *segment, __u32 tcp_flags)
+INLINE int acknowledges_syn(const struct ct_window *window, const struct segment *segment,
+			    __u32 tcp_flags)
 {
 	return !window->shift[SIDE_CLIENT] ||
-	       (tcp_flags & TCP_ACK && is_within(segment->ack, window->acked[SIDE_BACKEND], window->end[SIDE_CLIENT]));
+	       (tcp_flags & TCP_ACK &&
+		is_within(segment->ack, window->acked[SIDE_BACKEND], window->end[SIDE_CLIENT]));
 }
 
 INLINE int tcp_invalid(enum ct_event event)
@@ -140,7 +158,8 @@ INLINE int tcp_invalid(enum ct_event event)
 }
 
 /* Validates a SYN. It is valid during the handshake only. */
-GLOBAL int tcp_track_syn(context *ctx, const struct packet *packet, __u32 reference, __u32 state_word)
+GLOBAL int tcp_track_syn(context *ctx, const struct packet *packet, __u32 reference,
+			 __u32 state_word)
 {
 	__u32 index = reference / 2, side = reference & 1;
 	struct ct_window *window = bpf_map_lookup_elem(&nat_windows, &index);
@@ -151,15 +170,23 @@ GLOBAL int tcp_track_syn(context *ctx, const struct packet *packet, __u32 refere
 	if (!window || !packet || read_segment(ctx, packet, &segment))
 		return TCP_INVALID;
 	if (packet->tcp_flags & TCP_RST || state > CT_TCP_SYN_ACK)
-		/* Not counted for an unconfirmed connection: one side may not have seen the end of the handshake yet. */
-		return state == CT_TCP_ESTABLISHED && state_word & CT_UNCONFIRMED ? TCP_INVALID :
-										  tcp_invalid(CT_INVALID_SYN);
+		/*
+		 * Not counted for an unconfirmed connection: one side may not have seen the end of
+		 * the handshake yet.
+		 */
+		return state == CT_TCP_ESTABLISHED && state_word & CT_UNCONFIRMED ?
+			       TCP_INVALID :
+			       tcp_invalid(CT_INVALID_SYN);
 	if (side == SIDE_CLIENT && state == CT_TCP_SYN_ACK)
 		return TCP_INVALID;
-	if (side == SIDE_BACKEND && packet->tcp_flags & TCP_ACK && !acknowledges_syn(window, &segment, packet->tcp_flags))
+	if (side == SIDE_BACKEND && packet->tcp_flags & TCP_ACK &&
+	    !acknowledges_syn(window, &segment, packet->tcp_flags))
 		return tcp_invalid(CT_INVALID_ACK);
 	scale = window_scale(ctx, packet);
-	/* The scale holds if both sides have the option (RFC 7323, 2.2). The window of a SYN is never scaled. */
+	/*
+	 * The scale holds if both sides have the option (RFC 7323, 2.2). The window of a SYN is
+	 * never scaled.
+	 */
 	window->scale[side] = scale < 0 ? 0 : scale;
 	if (side == SIDE_BACKEND && scale < 0)
 		window->scale[SIDE_CLIENT] = 0;
@@ -176,7 +203,8 @@ GLOBAL int tcp_track_syn(context *ctx, const struct packet *packet, __u32 refere
 }
 
 /* Returns 1 if a segment without SYN is within the windows of both sides. */
-INLINE int is_in_window(const struct ct_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags)
+INLINE int is_in_window(const struct ct_window *window, __u32 side, const struct segment *segment,
+			__u32 tcp_flags)
 {
 	__u32 other = !side, offered = max_window(window, other), back = max_window(window, side);
 
@@ -185,20 +213,25 @@ INLINE int is_in_window(const struct ct_window *window, __u32 side, const struct
 		return 0;
 	if (back < MAX_ACK_WINDOW)
 		back = MAX_ACK_WINDOW;
-	return !(tcp_flags & TCP_ACK) ||
-	       !(is_after(segment->ack, window->end[other]) || is_after(window->end[other] - back, segment->ack));
+	return !(tcp_flags & TCP_ACK) || !(is_after(segment->ack, window->end[other]) ||
+					   is_after(window->end[other] - back, segment->ack));
 }
 
-/* Validates a segment of a tunnelled connection by the client's own numbers: the backend's packets are not seen. */
-INLINE int tcp_track_tunnelled(struct ct_window *window, const struct segment *segment, __u32 tcp_flags, enum ct_state state)
+/*
+ * Validates a segment of a tunnelled connection by the client's own numbers: the backend's packets
+ * are not seen.
+ */
+INLINE int tcp_track_tunnelled(struct ct_window *window, const struct segment *segment,
+			       __u32 tcp_flags, enum ct_state state)
 {
 	__u32 end = window->end[SIDE_CLIENT];
 
-	if (window->shift[SIDE_CLIENT] && !is_within(segment->end, end - TUNNELLED_SEQ_BEHIND,
-						tcp_flags & TCP_RST ? end : end + TUNNELLED_SEQ_AHEAD))
+	if (window->shift[SIDE_CLIENT] &&
+	    !is_within(segment->end, end - TUNNELLED_SEQ_BEHIND,
+		       tcp_flags & TCP_RST ? end : end + TUNNELLED_SEQ_AHEAD))
 		return tcp_invalid(tcp_flags & TCP_RST ? CT_INVALID_RST :
-				    tcp_flags & TCP_FIN ? CT_INVALID_FIN :
-							  CT_INVALID_ACK);
+				   tcp_flags & TCP_FIN ? CT_INVALID_FIN :
+							 CT_INVALID_ACK);
 	if (!window->shift[SIDE_CLIENT] || is_after(segment->end, end))
 		window->end[SIDE_CLIENT] = segment->end;
 	window->shift[SIDE_CLIENT] = MAX_WINDOW_SHIFT;
@@ -206,23 +239,26 @@ INLINE int tcp_track_tunnelled(struct ct_window *window, const struct segment *s
 }
 
 /*
- * Returns 1 if a reset is valid: it has the number that is expected next (RFC 5961, 3.2), or that follows the data that
- * its sender has sent. In a handshake the backend's reset may acknowledge the SYN instead (RFC 9293, 3.10.7.1).
+ * Returns 1 if a reset is valid: it has the number that is expected next (RFC 5961, 3.2), or that
+ * follows the data that its sender has sent. In a handshake the backend's reset may acknowledge the
+ * SYN instead (RFC 9293, 3.10.7.1).
  */
-INLINE int tcp_reset_is_valid(const struct ct_window *window, __u32 side, const struct segment *segment, __u32 tcp_flags,
-		    enum ct_state state)
+INLINE int tcp_reset_is_valid(const struct ct_window *window, __u32 side,
+			      const struct segment *segment, __u32 tcp_flags, enum ct_state state)
 {
-	if (side == SIDE_BACKEND && state <= CT_TCP_SYN_ACK && acknowledges_syn(window, segment, tcp_flags))
+	if (side == SIDE_BACKEND && state <= CT_TCP_SYN_ACK &&
+	    acknowledges_syn(window, segment, tcp_flags))
 		return 1;
 	return (state != CT_TCP_SYN || side == SIDE_CLIENT) &&
 	       (segment->seq == window->acked[!side] || segment->seq == window->end[side & 1]);
 }
 
 /*
- * Validates a TCP segment without SYN of the entry that a reference names, which has that state word. Returns the
- * segment's flags, perhaps with TCP_CONFIRMS; or TCP_INVALID.
+ * Validates a TCP segment without SYN of the entry that a reference names, which has that state
+ * word. Returns the segment's flags, perhaps with TCP_CONFIRMS; or TCP_INVALID.
  */
-GLOBAL int tcp_track_segment(context *ctx, const struct packet *packet, __u32 reference, __u32 state_word)
+GLOBAL int tcp_track_segment(context *ctx, const struct packet *packet, __u32 reference,
+			     __u32 state_word)
 {
 	__u32 index = reference / 2, side = reference & 1, tcp_flags, confirms;
 	struct ct_window *window = bpf_map_lookup_elem(&nat_windows, &index);
@@ -236,8 +272,12 @@ GLOBAL int tcp_track_segment(context *ctx, const struct packet *packet, __u32 re
 		return TCP_INVALID;
 	if (state_word & CT_TUNNELLED)
 		return tcp_track_tunnelled(window, &segment, tcp_flags, state);
-	/* The windows of an entry of an earlier version are unknown until a segment of each side has been seen. */
-	if (state > CT_TCP_SYN_ACK && (!window->shift[SIDE_CLIENT] || !window->shift[SIDE_BACKEND])) {
+	/*
+	 * The windows of an entry of an earlier version are unknown until a segment of each side
+	 * has been seen.
+	 */
+	if (state > CT_TCP_SYN_ACK &&
+	    (!window->shift[SIDE_CLIENT] || !window->shift[SIDE_BACKEND])) {
 		if (!window->shift[side]) {
 			window->end[side] = segment.end;
 			window->acked[side] = segment.ack;
@@ -247,17 +287,23 @@ GLOBAL int tcp_track_segment(context *ctx, const struct packet *packet, __u32 re
 		return tcp_flags | (side == SIDE_BACKEND ? TCP_CONFIRMS : 0);
 	}
 	if (tcp_flags & TCP_RST)
-		return tcp_reset_is_valid(window, side, &segment, tcp_flags, state) || !window->shift[SIDE_CLIENT] ?
+		return tcp_reset_is_valid(window, side, &segment, tcp_flags, state) ||
+				       !window->shift[SIDE_CLIENT] ?
 			       tcp_flags :
 			       tcp_invalid(CT_INVALID_RST);
 	if (state == CT_TCP_SYN)
 		return TCP_INVALID;
 	if (state == CT_TCP_SYN_ACK && side == SIDE_CLIENT && window->shift[SIDE_BACKEND] &&
-	    !(tcp_flags & TCP_ACK && is_within(segment.ack, window->acked[SIDE_CLIENT], window->end[SIDE_BACKEND])))
+	    !(tcp_flags & TCP_ACK &&
+	      is_within(segment.ack, window->acked[SIDE_CLIENT], window->end[SIDE_BACKEND])))
 		return tcp_invalid(CT_INVALID_ACK);
-	if (window->shift[SIDE_CLIENT] && window->shift[SIDE_BACKEND] && !is_in_window(window, side, &segment, tcp_flags))
+	if (window->shift[SIDE_CLIENT] && window->shift[SIDE_BACKEND] &&
+	    !is_in_window(window, side, &segment, tcp_flags))
 		return tcp_flags & TCP_FIN ? tcp_invalid(CT_INVALID_FIN) : TCP_INVALID;
-	/* A backend that still waits for the end of the handshake may acknowledge the SYN again, but sends no data. */
+	/*
+	 * A backend that still waits for the end of the handshake may acknowledge the SYN again,
+	 * but sends no data.
+	 */
 	confirms = side == SIDE_BACKEND && state > CT_TCP_SYN_ACK &&
 		   (segment.end != segment.seq ||
 		    (tcp_flags & TCP_ACK && is_after(segment.ack, window->acked[SIDE_BACKEND])));

@@ -41,7 +41,10 @@ INLINE __be16 frame_ethertype(context *ctx)
 	return ctx->protocol;
 }
 
-/* Returns the payload of each packet that this one will be segmented into; 0: it will not be segmented. */
+/*
+ * Returns the payload of each packet that this one will be segmented into; 0: it will not be
+ * segmented.
+ */
 INLINE __u32 segment_size(const context *ctx)
 {
 	return ctx->gso_size;
@@ -54,8 +57,8 @@ INLINE long set_length(context *ctx, __u32 length)
 }
 
 /*
- * Inserts room for another IP header of the packet's family after the link header. The size of segments does not
- * change, so they must fit with it.
+ * Inserts room for another IP header of the packet's family after the link header. The size of
+ * segments does not change, so they must fit with it.
  */
 INLINE long insert_room(context *ctx, int ipv4)
 {
@@ -72,8 +75,9 @@ INLINE long remove_room(context *ctx, __u32 bytes)
 }
 
 /*
- * Updates the checksum of TCP, UDP or ICMP at offset `at` by the differences of the pseudo header and of the bytes
- * that the checksum covers itself. A checksum that is left to the interface (CHECKSUM_PARTIAL) has the former only.
+ * Updates the checksum of TCP, UDP or ICMP at offset `at` by the differences of the pseudo header
+ * and of the bytes that the checksum covers itself. A checksum that is left to the interface
+ * (CHECKSUM_PARTIAL) has the former only.
  */
 INLINE long change_checksum(context *ctx, __u32 at, __u32 pseudo, __u32 own, int may_be_none)
 {
@@ -85,9 +89,9 @@ INLINE long change_checksum(context *ctx, __u32 at, __u32 pseudo, __u32 own, int
 }
 
 /*
- * Returns 1 if the checksum is left to the interface (CHECKSUM_PARTIAL). Then the field has only the sum of the pseudo
- * header, or nothing yet, and the helper does not change it. Side effect: a complete checksum is corrupted by the
- * probe, so the caller must rewrite the field.
+ * Returns 1 if the checksum is left to the interface (CHECKSUM_PARTIAL). Then the field has only
+ * the sum of the pseudo header, or nothing yet, and the helper does not change it. Side effect: a
+ * complete checksum is corrupted by the probe, so the caller must rewrite the field.
  */
 INLINE int is_checksum_partial(context *ctx, __u32 at)
 {
@@ -108,9 +112,9 @@ INLINE int has_link_header(context *ctx)
 }
 
 /*
- * Restores the link header of a frame that does not begin with it. Generic XDP leaves such frames when it has copied a
- * packet and let it pass, because it forgets the length of that header (skb->mac_len) since Linux 6.9. Returns 0 on
- * success.
+ * Restores the link header of a frame that does not begin with it. Generic XDP leaves such frames
+ * when it has copied a packet and let it pass, because it forgets the length of that header
+ * (skb->mac_len) since Linux 6.9. Returns 0 on success.
  */
 NOINLINE long restore_link_header(context *ctx)
 {
@@ -119,7 +123,8 @@ NOINLINE long restore_link_header(context *ctx)
 	if (bpf_skb_load_bytes_relative(ctx, 0, &link, sizeof(link), BPF_HDR_START_MAC) ||
 	    link.h_proto != frame_ethertype(ctx))
 		return 0;
-	return bpf_skb_change_head(ctx, sizeof(link), 0) || store_bytes(ctx, 0, &link, sizeof(link));
+	return bpf_skb_change_head(ctx, sizeof(link), 0) ||
+	       store_bytes(ctx, 0, &link, sizeof(link));
 }
 
 /* The tc_index of a packet that node_ingress redirects to the egress of the same interface. */

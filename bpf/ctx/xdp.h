@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Access to the packet of an XDP program, by the same functions as in tc.h. A packet with a large MTU may consist of
- * several buffers (Linux 5.18); its headers are in the first one.
+ * Access to the packet of an XDP program, by the same functions as in tc.h. A packet with a large
+ * MTU may consist of several buffers (Linux 5.18); its headers are in the first one.
  */
 #pragma once
 
@@ -26,7 +26,8 @@ INLINE long store_bytes(context *ctx, __u32 offset, const void *from, __u32 size
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 
-	if (__builtin_constant_p(size) && offset <= MAX_HEADER_OFFSET && data + offset + size <= end) {
+	if (__builtin_constant_p(size) && offset <= MAX_HEADER_OFFSET &&
+	    data + offset + size <= end) {
 		__builtin_memcpy((__u32 *)(data + offset), from, size);
 		return 0;
 	}
@@ -59,8 +60,8 @@ INLINE __u32 segment_size(const context *ctx)
 }
 
 /*
- * Inserts room for another IP header of the packet's family. The caller must write everything before the present IP
- * header.
+ * Inserts room for another IP header of the packet's family. The caller must write everything
+ * before the present IP header.
  */
 INLINE long insert_room(context *ctx, int ipv4)
 {
@@ -68,8 +69,8 @@ INLINE long insert_room(context *ctx, int ipv4)
 }
 
 /*
- * Updates the checksum of TCP, UDP or ICMP at offset `at` by the differences of the pseudo header and of the bytes
- * that the checksum covers itself.
+ * Updates the checksum of TCP, UDP or ICMP at offset `at` by the differences of the pseudo header
+ * and of the bytes that the checksum covers itself.
  */
 INLINE long change_checksum(context *ctx, __u32 at, __u32 pseudo, __u32 own, int may_be_none)
 {
@@ -80,13 +81,17 @@ INLINE long change_checksum(context *ctx, __u32 at, __u32 pseudo, __u32 own, int
 	/* A UDP checksum of zero means that there is none. */
 	if (may_be_none && !checksum)
 		return 0;
-	checksum = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(pseudo) + fold_checksum(own));
+	checksum = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(pseudo) +
+				  fold_checksum(own));
 	if (may_be_none && !checksum)
 		checksum = 0xffff;
 	return store_bytes(ctx, at, &checksum, sizeof(checksum));
 }
 
-/* Returns 0: packets whose checksum may be partial are passed on unchanged; see checksum_may_be_partial(). */
+/*
+ * Returns 0: packets whose checksum may be partial are passed on unchanged; see
+ * checksum_may_be_partial().
+ */
 INLINE int is_checksum_partial(context *ctx, __u32 at)
 {
 	return 0;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Packets to a frontend: the role of their destination, and the selection of a backend for a new connection. */
+/*
+ * Packets to a frontend: the role of their destination, and the selection of a backend for a new
+ * connection.
+ */
 #pragma once
 
 #include "ct/entry.h"
@@ -8,7 +11,10 @@
 #include "select.h"
 #include "source_ranges.h"
 
-/* Returns 1 if the packet's destination may be an address of a service or of the node; see address_filter. */
+/*
+ * Returns 1 if the packet's destination may be an address of a service or of the node; see
+ * address_filter.
+ */
 INLINE int address_filter_hit(const struct packet *packet)
 {
 	const __u32 *words = (const __u32 *)packet->tuple.destination;
@@ -21,18 +27,22 @@ INLINE int address_filter_hit(const struct packet *packet)
 /* Returns the role of the packet's destination; 0: services cannot have the address. */
 INLINE __u32 destination_role(const struct packet *packet)
 {
-	__u32 *role = address_filter_hit(packet) ? bpf_map_lookup_elem(&addresses, packet->tuple.destination) : 0;
+	__u32 *role = address_filter_hit(packet) ?
+			      bpf_map_lookup_elem(&addresses, packet->tuple.destination) :
+			      0;
 
 	return role && *role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE) ? *role : 0;
 }
 
 INLINE __u32 lb_hash(const struct tuple *tuple)
 {
-	return client_hash(client_of_address(tuple->source) + ((__u64)tuple->source_port << 16) + tuple->destination_port);
+	return client_hash(client_of_address(tuple->source) + ((__u64)tuple->source_port << 16) +
+			   tuple->destination_port);
 }
 
 /* Computes the tuple of a packet that a backend gets with the client's own address. */
-INLINE void dnat_tuple(struct tuple *to, const struct packet *packet, const void *backend, __be16 port)
+INLINE void dnat_tuple(struct tuple *to, const struct packet *packet, const void *backend,
+		       __be16 port)
 {
 	copy_address(to->source, packet->tuple.source);
 	copy_address(to->destination, backend);
@@ -42,7 +52,8 @@ INLINE void dnat_tuple(struct tuple *to, const struct packet *packet, const void
 }
 
 /* Accepts the backend that another node has selected for a packet of no known connection. */
-INLINE enum verdict lb_accept_tunnelled(const struct packet *packet, struct lb_choice *choice, struct tuple *to)
+INLINE enum verdict lb_accept_tunnelled(const struct packet *packet, struct lb_choice *choice,
+					struct tuple *to)
 {
 	struct backend *backend = backend_by_id(packet->backend);
 
@@ -57,12 +68,12 @@ INLINE enum verdict lb_accept_tunnelled(const struct packet *packet, struct lb_c
 }
 
 /*
- * Selects a backend for a packet of no known connection, whose destination has the role `choice->role`, and computes the
- * tuple `to` that the packet has if the backend gets it with the client's address. Returns V_OK, V_PASS or the reason for
- * a drop.
+ * Selects a backend for a packet of no known connection, whose destination has the role
+ * `choice->role`, and computes the tuple `to` that the packet has if the backend gets it with the
+ * client's address. Returns V_OK, V_PASS or the reason for a drop.
  */
-GLOBAL enum verdict lb_select_for_packet(context *ctx, const struct packet *packet, struct lb_choice *choice,
-					 struct tuple *to)
+GLOBAL enum verdict lb_select_for_packet(context *ctx, const struct packet *packet,
+					 struct lb_choice *choice, struct tuple *to)
 {
 	struct ct_table *table = get_ct_table();
 	struct service_key key = {};
@@ -88,17 +99,22 @@ GLOBAL enum verdict lb_select_for_packet(context *ctx, const struct packet *pack
 	}
 	if (!service) {
 		/* As at sockets, pods reach other ports of an external address. */
-		return role & ADDRESS_NODE || !(is_external || role & ADDRESS_SERVICE) ? V_PASS :
-											 V_DROP(DROP_UNKNOWN_PORT);
+		return role & ADDRESS_NODE || !(is_external || role & ADDRESS_SERVICE) ?
+			       V_PASS :
+			       V_DROP(DROP_UNKNOWN_PORT);
 	}
-	/* The stack may use the same port for its sockets and for masquerading, so only new connections are the service's. */
+	/*
+	 * The stack may use the same port for its sockets and for masquerading, so only new
+	 * connections are the service's.
+	 */
 	if (role & ADDRESS_NODE && (!may_start_flow(packet) || is_host_reply(packet)))
 		return V_PASS;
 	choice->service = service->id;
 	verdict = check_new_packet(ctx, packet);
 	if (verdict != V_OK)
 		return verdict;
-	if (service->flags & (is_external ? SERVICE_SOURCE_RANGES : SERVICE_INTERNAL_SOURCE_RANGES) &&
+	if (service->flags &
+		    (is_external ? SERVICE_SOURCE_RANGES : SERVICE_INTERNAL_SOURCE_RANGES) &&
 	    !is_in_ranges(key.address, key.port, key.protocol, packet->tuple.source))
 		return V_DROP(DROP_SOURCE_RANGE);
 	if (!may_start_flow(packet))
@@ -107,8 +123,8 @@ GLOBAL enum verdict lb_select_for_packet(context *ctx, const struct packet *pack
 		return V_DROP(DROP_NOT_LOCAL);
 	is_dsr = !!(service->flags & SERVICE_DSR);
 	is_flood = (__s32)table->unconfirmed >= (__s32)config.unconfirmed_limit;
-	verdict = lb_select(&key, service, choice, client_of_address(packet->tuple.source), lb_hash(&packet->tuple),
-			    is_flood);
+	verdict = lb_select(&key, service, choice, client_of_address(packet->tuple.source),
+			    lb_hash(&packet->tuple), is_flood);
 	if (verdict != V_OK)
 		return verdict;
 	backend = backend_by_id(choice->backend);

@@ -5,8 +5,9 @@
 #include "maps.h"
 
 /*
- * Counts a refusal of the service. The first one is lost if the map is full. The counters are shared by all CPUs: a
- * flood at one service shares a cache line, which costs less than a value for each CPU of a large machine.
+ * Counts a refusal of the service. The first one is lost if the map is full. The counters are
+ * shared by all CPUs: a flood at one service shares a cache line, which costs less than a value for
+ * each CPU of a large machine.
  */
 GLOBAL int count_refusal(__u32 service, __u32 reason)
 {

@@ -6,16 +6,22 @@
 #include "lib/verdict.h"
 #include "maps.h"
 
-/* A client: at a socket the cookie of the network namespace, so that each pod is one client; see affinity_key. */
+/*
+ * A client: at a socket the cookie of the network namespace, so that each pod is one client; see
+ * affinity_key.
+ */
 typedef __u64 client_id;
 
 /*
- * The control plane replaces a slot range while programs read it, so a slot can name a backend that belongs to another
- * service by then. A new lookup of the service finds the new range.
+ * The control plane replaces a slot range while programs read it, so a slot can name a backend that
+ * belongs to another service by then. A new lookup of the service finds the new range.
  */
 #define LB_ATTEMPTS 3
 
-/* The number of backends that least-connections compares; of a longer range it compares a random part. */
+/*
+ * The number of backends that least-connections compares; of a longer range it compares a random
+ * part.
+ */
 #define LEAST_CONNECTIONS_COMPARED 64
 
 /* The selection of a backend for a new connection. */
@@ -25,8 +31,9 @@ struct lb_choice {
 	__u32 generation;
 	__u8 is_counted; /* The connection counts in backend_stats.active. */
 	__u8 is_dsr;	 /* Packets are tunnelled if the backend is on another node. */
-	__u8 snat;	 /* index in nat_sources, perhaps with SNAT_TUNNELLED; 0: the client's address is kept */
-	__u8 role;	 /* input: the role of the packet's destination, enum address_role */
+	__u8 snat; /* index in nat_sources, perhaps with SNAT_TUNNELLED; 0: the client's address is
+		      kept */
+	__u8 role; /* input: the role of the packet's destination, enum address_role */
 };
 
 /* The tunnel's local address is in `snat`, and packets keep the client's address. */
@@ -37,12 +44,18 @@ INLINE struct backend *backend_by_id(__u32 id)
 	return bpf_map_lookup_elem(&backends, &id);
 }
 
-/* Returns the backend with that id, if the id still has that generation (its lower 16 bits); else 0. */
+/*
+ * Returns the backend with that id, if the id still has that generation (its lower 16 bits); else
+ * 0.
+ */
 INLINE struct backend *backend_of_generation(__u32 id, __u16 generation)
 {
 	struct backend *backend = backend_by_id(id);
 
-	return backend && (__u16)backend->generation == generation && backend->state != BACKEND_GONE ? backend : 0;
+	return backend && (__u16)backend->generation == generation &&
+			       backend->state != BACKEND_GONE ?
+		       backend :
+		       0;
 }
 
 /* Returns 1 if a stored reference to a backend of the service is still valid. */
@@ -83,7 +96,10 @@ INLINE void count_active_conn(const struct origin *origin, __s32 change)
 		__sync_fetch_and_add(&stats->active, change);
 }
 
-/* Counts a connection as closed, once: the socket's end and the iterator of stale.bpf.c may do so at the same time. */
+/*
+ * Counts a connection as closed, once: the socket's end and the iterator of stale.bpf.c may do so
+ * at the same time.
+ */
 INLINE void count_conn_closed(struct connection *connection)
 {
 	if (connection->counted && __sync_lock_test_and_set(&connection->counted, 0))
@@ -101,7 +117,10 @@ INLINE __u32 client_hash(client_id client)
 	return (__u32)client;
 }
 
-/* Identifies an external client by its address. The highest bit distinguishes it from cookies, which count from 1. */
+/*
+ * Identifies an external client by its address. The highest bit distinguishes it from cookies,
+ * which count from 1.
+ */
 INLINE client_id client_of_address(const void *address)
 {
 	const __u32 *words = address;
@@ -117,7 +136,10 @@ INLINE __u32 slot_backend(__u32 slot)
 	return id ? *id : 0;
 }
 
-/* Returns the backend with the fewest open connections, from the slot `start` on, which is random to break ties. */
+/*
+ * Returns the backend with the fewest open connections, from the slot `start` on, which is random
+ * to break ties.
+ */
 GLOBAL __u32 least_connected(__u32 first_slot, __u32 slot_count, __u32 start)
 {
 	__u32 best = 0, fewest = ~0u;
@@ -144,7 +166,10 @@ INLINE __u32 select_backend_id(struct service *service, __u32 hash)
 {
 	__u32 count = service->slot_count, first = service->first_slot;
 
-	/* The caller has checked the count, but the verifier does not know that the map's content has not changed. */
+	/*
+	 * The caller has checked the count, but the verifier does not know that the map's content
+	 * has not changed.
+	 */
 	if (!count)
 		return 0;
 	switch (service->algorithm) {
@@ -159,8 +184,11 @@ INLINE __u32 select_backend_id(struct service *service, __u32 hash)
 	}
 }
 
-/* Returns the id of the backend that the client had within the affinity's time; 0: there is none. */
-INLINE __u32 affinity_backend(const struct service *service, const struct affinity_key *key, __u64 now)
+/*
+ * Returns the id of the backend that the client had within the affinity's time; 0: there is none.
+ */
+INLINE __u32 affinity_backend(const struct service *service, const struct affinity_key *key,
+			      __u64 now)
 {
 	struct affinity *last = bpf_map_lookup_elem(&affinity, key);
 	struct backend *backend;
@@ -168,19 +196,21 @@ INLINE __u32 affinity_backend(const struct service *service, const struct affini
 	if (!last || now - last->last_used >= (__u64)service->affinity_seconds * 1000000000ULL)
 		return 0;
 	backend = backend_by_id(last->backend);
-	if (!is_same_backend(backend, last->generation, service->id) || backend->state != BACKEND_ACTIVE)
+	if (!is_same_backend(backend, last->generation, service->id) ||
+	    backend->state != BACKEND_ACTIVE)
 		return 0;
 	last->last_used = now;
 	return last->backend;
 }
 
 /*
- * Selects a backend of a service. ALGORITHM_HASH selects by `hash`. With `is_flood` a client without affinity gets a
- * backend by its hash, and no entry in `affinity`: spoofed clients must not evict those of others. Returns V_OK, V_STALE
- * if the slot names a backend of another service, or the reason for a drop.
+ * Selects a backend of a service. ALGORITHM_HASH selects by `hash`. With `is_flood` a client
+ * without affinity gets a backend by its hash, and no entry in `affinity`: spoofed clients must not
+ * evict those of others. Returns V_OK, V_STALE if the slot names a backend of another service, or
+ * the reason for a drop.
  */
-GLOBAL enum verdict lb_select_once(struct service *service, struct lb_choice *choice, client_id client, __u32 hash,
-				   int is_flood)
+GLOBAL enum verdict lb_select_once(struct service *service, struct lb_choice *choice,
+				   client_id client, __u32 hash, int is_flood)
 {
 	struct affinity_key affinity_key = { .client = client };
 	struct backend *backend;
@@ -198,7 +228,8 @@ GLOBAL enum verdict lb_select_once(struct service *service, struct lb_choice *ch
 	if (!remembered && service->affinity_seconds && is_flood)
 		id = slot_backend(service->first_slot + client_hash(client) % service->slot_count);
 	else if (!remembered)
-		id = select_backend_id(service, service->affinity_seconds ? client_hash(client) : hash);
+		id = select_backend_id(service,
+				       service->affinity_seconds ? client_hash(client) : hash);
 	backend = backend_by_id(id);
 	if (!id || !backend || backend->service != service->id || backend->state == BACKEND_GONE)
 		return V_STALE;
@@ -219,11 +250,11 @@ GLOBAL enum verdict lb_select_once(struct service *service, struct lb_choice *ch
 }
 
 /*
- * Selects a backend of `service`, which has the key; again of the service that has the key by then, if the selection is
- * stale. Returns V_OK or the reason for a drop.
+ * Selects a backend of `service`, which has the key; again of the service that has the key by then,
+ * if the selection is stale. Returns V_OK or the reason for a drop.
  */
-INLINE enum verdict lb_select(const struct service_key *key, struct service *service, struct lb_choice *choice,
-			      client_id client, __u32 hash, int is_flood)
+INLINE enum verdict lb_select(const struct service_key *key, struct service *service,
+			      struct lb_choice *choice, client_id client, __u32 hash, int is_flood)
 {
 	for (int attempt = 0; attempt < LB_ATTEMPTS; attempt++) {
 		enum verdict verdict;

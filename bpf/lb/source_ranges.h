@@ -6,8 +6,8 @@
 #include "maps.h"
 
 /*
- * Returns 1 if a frontend with restricted clients serves this client. Such a frontend has an entry for all clients, so
- * one without any entry is damaged, and serves nobody.
+ * Returns 1 if a frontend with restricted clients serves this client. Such a frontend has an entry
+ * for all clients, so one without any entry is damaged, and serves nobody.
  */
 NOINLINE int is_in_ranges(const void *frontend, __be16 port, __u8 protocol, const void *client)
 {

@@ -13,7 +13,10 @@ INLINE __u16 fold_checksum(__u64 sum)
 	return (__u16)sum;
 }
 
-/* Returns what bpf_csum_diff() returns: a sum of 16-bit words to add to the complement of a checksum. */
+/*
+ * Returns what bpf_csum_diff() returns: a sum of 16-bit words to add to the complement of a
+ * checksum.
+ */
 INLINE __u32 csum_diff_words(const void *from, const void *to, __u32 words)
 {
 	const __u32 *before = from, *after = to;

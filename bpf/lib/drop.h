@@ -4,7 +4,10 @@
 
 #include "ct/entry.h"
 
-/* This is a function so that the object's BTF has the struct, from which the bindings are generated. */
+/*
+ * This is a function so that the object's BTF has the struct, from which the bindings are
+ * generated.
+ */
 NOINLINE long report_drop(const struct drop_event *event)
 {
 	return bpf_ringbuf_output(&drop_events, event, sizeof(*event), 0);

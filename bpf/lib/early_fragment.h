@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Fragments that arrive before the first fragment of their packet. They are requeued several times, so that the first
- * one can overtake them. Then those to an address of the node go to its stack, because their port may be the stack's.
+ * Fragments that arrive before the first fragment of their packet. They are requeued several times,
+ * so that the first one can overtake them. Then those to an address of the node go to its stack,
+ * because their port may be the stack's.
  */
 #pragma once
 
@@ -11,7 +12,10 @@
 /* The number of times that a fragment is requeued. */
 #define FRAGMENT_WAITS 8
 
-/* Puts the packet at the end of the interface's queue. Returns 0 if it has been requeued often enough. */
+/*
+ * Puts the packet at the end of the interface's queue. Returns 0 if it has been requeued often
+ * enough.
+ */
 INLINE int requeue_fragment(context *ctx)
 {
 	/* Queueing disciplines use the field tc_index; a packet that enters has not passed one. */
@@ -53,7 +57,10 @@ NOINLINE __u32 take_early_fragments(const struct packet *packet)
 /* The most fragments of one packet that are counted: 64 KiB in packets of 1280 bytes are 52. */
 #define MAX_FRAGMENTS 64
 
-/* Counts the early fragments of a packet as dropped, once its first fragment turns out to be a service's. */
+/*
+ * Counts the early fragments of a packet as dropped, once its first fragment turns out to be a
+ * service's.
+ */
 GLOBAL int drop_early_fragments(context *ctx, const struct packet *packet)
 {
 	__u32 count;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The node's own replies to packets that it does not forward: TCP resets, ICMP errors and echo replies. */
+/*
+ * The node's own replies to packets that it does not forward: TCP resets, ICMP errors and echo
+ * replies.
+ */
 #pragma once
 
 #include "maps.h"
@@ -8,7 +11,10 @@
 #define REPLIES_PER_SECOND 1000
 #define REPLY_INTERVAL_NS (1000000000ULL / REPLIES_PER_SECOND)
 
-/* Returns 1 if another reply may be sent. The rate is limited, so that a flood does not cause another one (RFC 1812, 4.3.2.8). */
+/*
+ * Returns 1 if another reply may be sent. The rate is limited, so that a flood does not cause
+ * another one (RFC 1812, 4.3.2.8).
+ */
 INLINE int may_send_reply(void)
 {
 	__u32 zero = 0;
@@ -19,7 +25,8 @@ INLINE int may_send_reply(void)
 		return 0;
 	earned = (now - budget->filled) / REPLY_INTERVAL_NS;
 	if (earned) {
-		budget->left = budget->left + earned > REPLIES_PER_SECOND ? REPLIES_PER_SECOND : budget->left + earned;
+		budget->left = budget->left + earned > REPLIES_PER_SECOND ? REPLIES_PER_SECOND :
+									    budget->left + earned;
 		budget->filled = now;
 	}
 	if (!budget->left)
@@ -62,7 +69,8 @@ INLINE __u64 pseudo_sum(const struct packet *packet, __u32 protocol, __u32 lengt
 /* Writes the IP header of a reply to `packet`, for `length` bytes after it. */
 INLINE long store_ip(context *ctx, const struct packet *packet, __u32 protocol, __u32 length)
 {
-	const __u32 *source = (const __u32 *)packet->tuple.source, *destination = (const __u32 *)packet->tuple.destination;
+	const __u32 *source = (const __u32 *)packet->tuple.source,
+		    *destination = (const __u32 *)packet->tuple.destination;
 
 	if (packet->ipv4) {
 		struct iphdr ip = {
@@ -104,7 +112,10 @@ GLOBAL int reply_tcp_reset(context *ctx, const struct packet *packet)
 	header = packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	if (packet->tcp_flags & TCP_RST || !may_send_reply())
 		return DROP;
-	/* With IP options, an interface that completes the checksum would write it to another offset. */
+	/*
+	 * With IP options, an interface that completes the checksum would write it to another
+	 * offset.
+	 */
 	if (packet->transport != packet->network + header ||
 	    load_bytes(ctx, packet->transport, &tcp, sizeof(tcp)))
 		return DROP;
@@ -113,7 +124,8 @@ GLOBAL int reply_tcp_reset(context *ctx, const struct packet *packet)
 	if (tcp.ack) {
 		reset.seq = tcp.ack_seq;
 	} else {
-		__u32 length = packet->length - header - packet->transport_length + tcp.syn + tcp.fin;
+		__u32 length =
+			packet->length - header - packet->transport_length + tcp.syn + tcp.fin;
 
 		reset.ack = 1;
 		reset.ack_seq = bpf_htonl(bpf_htonl(tcp.seq) + length);
@@ -141,11 +153,11 @@ struct icmp_error {
 };
 
 /*
- * Writes an ICMP error with its quote of `length` bytes after the IP header, and ends the packet there. `sum` is that of
- * the pseudo header. Returns 0 on success.
+ * Writes an ICMP error with its quote of `length` bytes after the IP header, and ends the packet
+ * there. `sum` is that of the pseudo header. Returns 0 on success.
  */
-INLINE int store_icmp_error(context *ctx, const struct packet *packet, __u8 type, __u8 code, __u32 value, __u32 length,
-			    __u64 sum)
+INLINE int store_icmp_error(context *ctx, const struct packet *packet, __u8 type, __u8 code,
+			    __u32 value, __u32 length, __u64 sum)
 {
 	struct icmp_error error = { .type = type, .code = code, .value = bpf_htonl(value) };
 
@@ -159,10 +171,12 @@ INLINE int store_icmp_error(context *ctx, const struct packet *packet, __u8 type
 }
 
 /*
- * Replies with an ICMP error. It quotes the IP header and the first 20 bytes of TCP, or 8 of other protocols, which
- * identify the connection. (RFC 4443 asks for more, which no host needs.) `value` is the MTU, if the error has one.
+ * Replies with an ICMP error. It quotes the IP header and the first 20 bytes of TCP, or 8 of other
+ * protocols, which identify the connection. (RFC 4443 asks for more, which no host needs.) `value`
+ * is the MTU, if the error has one.
  */
-GLOBAL int reply_icmp_error(context *ctx, const struct packet *packet, __u8 type, __u8 code, __u32 value)
+GLOBAL int reply_icmp_error(context *ctx, const struct packet *packet, __u8 type, __u8 code,
+			    __u32 value)
 {
 	__u32 header, length;
 
@@ -184,11 +198,15 @@ INLINE int reply_unreachable(context *ctx, const struct packet *packet)
 {
 	if (packet->tuple.protocol == IPPROTO_TCP)
 		return reply_tcp_reset(ctx, packet);
-	return packet->ipv4 ? reply_icmp_error(ctx, packet, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0)
-			    : reply_icmp_error(ctx, packet, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
+	return packet->ipv4 ?
+		       reply_icmp_error(ctx, packet, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0) :
+		       reply_icmp_error(ctx, packet, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
 }
 
-/* Replies to an echo request for an address that no host but only services have (RFC 1122, 3.2.2.6). */
+/*
+ * Replies to an echo request for an address that no host but only services have (RFC 1122,
+ * 3.2.2.6).
+ */
 NOINLINE int reply_icmp_echo(context *ctx, struct packet *packet)
 {
 	__be16 type, answer;

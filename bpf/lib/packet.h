@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Parsing a packet's headers. Both families have the same result. ctx/tc.h or ctx/xdp.h is included first. */
+/*
+ * Parsing a packet's headers. Both families have the same result. ctx/tc.h or ctx/xdp.h is included
+ * first.
+ */
 #pragma once
 
 #include <linux/if_ether.h>
@@ -22,7 +25,9 @@
 #define IPPROTO_AH 51
 #define IPPROTO_DSTOPTS 60
 
-/* Types and codes of RFC 792 and RFC 4443. <linux/icmp.h> would include headers of the C library. */
+/*
+ * Types and codes of RFC 792 and RFC 4443. <linux/icmp.h> would include headers of the C library.
+ */
 #define ICMP_DEST_UNREACH 3
 #define ICMP_PORT_UNREACH 3
 #define ICMP_FRAG_NEEDED 4
@@ -36,7 +41,10 @@
 #define ICMPV6_ECHO_REQUEST 128
 #define ICMPV6_ECHO_REPLY 129
 
-/* Types of chunks (RFC 9260, 3.2): the one that an association begins with, and those that need no association. */
+/*
+ * Types of chunks (RFC 9260, 3.2): the one that an association begins with, and those that need no
+ * association.
+ */
 #define SCTP_INIT 1
 #define SCTP_INIT_ACK 2
 #define SCTP_ABORT 6
@@ -47,7 +55,8 @@
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
-#define SCTP_NO_PROGRESS TCP_RST /* stands in tcp_flags for a chunk that does not prove an association */
+#define SCTP_NO_PROGRESS \
+	TCP_RST /* stands in tcp_flags for a chunk that does not prove an association */
 
 /* The number of IPv6 extension headers that are followed; packets have one or two, if any. */
 #define EXTENSION_HEADERS 6
@@ -56,7 +65,8 @@
 enum packet_kind {
 	PACKET_OTHER,	  /* no IP */
 	PACKET_L4,	  /* TCP, UDP or SCTP, with ports */
-	PACKET_TRUNCATED, /* TCP, UDP or SCTP, but the header is cut after the ports, as in an ICMP error */
+	PACKET_TRUNCATED, /* TCP, UDP or SCTP, but the header is cut after the ports, as in an ICMP
+			     error */
 	PACKET_ICMP_ERROR,
 	PACKET_ICMP_ECHO, /* an echo request */
 	PACKET_FRAGMENT,  /* a fragment other than the first, so without ports */
@@ -75,8 +85,8 @@ struct packet {
 	struct tuple tuple;
 	__u32 network;	 /* offset of the IP header */
 	__u32 transport; /* offset of the header after it */
-	__u32 backend;	 /* id of the backend that another node has tunnelled the packet to; else 0 */
-	__u32 length;	 /* of the IP packet, in bytes, as its header says */
+	__u32 backend; /* id of the backend that another node has tunnelled the packet to; else 0 */
+	__u32 length;  /* of the IP packet, in bytes, as its header says */
 	__u8 ipv4 : 1;
 	__u8 fragment : 2; /* enum fragment */
 	__u8 ttl;
@@ -90,7 +100,8 @@ INLINE __u8 sctp_flags(__u8 chunk)
 {
 	if (chunk == SCTP_INIT)
 		return TCP_SYN;
-	return chunk == SCTP_INIT_ACK || chunk == SCTP_ABORT || chunk == SCTP_ERROR || chunk == SCTP_SHUTDOWN_COMPLETE ?
+	return chunk == SCTP_INIT_ACK || chunk == SCTP_ABORT || chunk == SCTP_ERROR ||
+			       chunk == SCTP_SHUTDOWN_COMPLETE ?
 		       SCTP_NO_PROGRESS :
 		       0;
 }
@@ -122,7 +133,8 @@ INLINE enum packet_kind parse_transport(context *ctx, __u32 at, struct packet *p
 		return PACKET_L4;
 	}
 	case IPPROTO_UDP:
-		return load_bytes(ctx, at, &packet->tuple.source_port, 4) ? PACKET_INVALID : PACKET_L4;
+		return load_bytes(ctx, at, &packet->tuple.source_port, 4) ? PACKET_INVALID :
+									    PACKET_L4;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6: {
 		__u8 type;
@@ -132,7 +144,8 @@ INLINE enum packet_kind parse_transport(context *ctx, __u32 at, struct packet *p
 		if (load_bytes(ctx, at, &type, sizeof(type)))
 			return PACKET_INVALID;
 		if (packet->ipv4) {
-			if (type == ICMP_DEST_UNREACH || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB)
+			if (type == ICMP_DEST_UNREACH || type == ICMP_TIME_EXCEEDED ||
+			    type == ICMP_PARAMETERPROB)
 				return PACKET_ICMP_ERROR;
 			return type == ICMP_ECHO ? PACKET_ICMP_ECHO : PACKET_PROTOCOL;
 		}
@@ -182,7 +195,10 @@ INLINE enum packet_kind parse_ipv6(context *ctx, __u32 at, struct packet *packet
 	} ip;
 	__u8 next;
 
-	/* The two addresses lie in the tuple as in the header. Without the alignment they are copied byte by byte. */
+	/*
+	 * The two addresses lie in the tuple as in the header. Without the alignment they are
+	 * copied byte by byte.
+	 */
 	if (load_bytes(ctx, at, &ip, sizeof(ip)) || ip.version >> 4 != 6 ||
 	    load_bytes(ctx, at + sizeof(ip), __builtin_assume_aligned(packet->tuple.source, 4), 32))
 		return PACKET_INVALID;
@@ -196,7 +212,8 @@ INLINE enum packet_kind parse_ipv6(context *ctx, __u32 at, struct packet *packet
 		if (next == IPPROTO_FRAGMENT) {
 			struct {
 				__u8 next, reserved;
-				__be16 offset; /* The lowest bit tells whether more fragments follow. */
+				__be16 offset; /* The lowest bit tells whether more fragments
+						  follow. */
 				__be32 id;
 			} fragment;
 
@@ -206,7 +223,8 @@ INLINE enum packet_kind parse_ipv6(context *ctx, __u32 at, struct packet *packet
 			at += sizeof(fragment);
 			/* A packet that is not fragmented may have the header, too (RFC 6946). */
 			if (fragment.offset & bpf_htons(0xfff9))
-				set_fragment(packet, fragment.id, !(fragment.offset & bpf_htons(0xfff8)));
+				set_fragment(packet, fragment.id,
+					     !(fragment.offset & bpf_htons(0xfff8)));
 			if (packet->fragment == FRAGMENT_LATER) {
 				packet->tuple.protocol = next;
 				packet->transport = at;
@@ -214,7 +232,8 @@ INLINE enum packet_kind parse_ipv6(context *ctx, __u32 at, struct packet *packet
 			}
 			continue;
 		}
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS && next != IPPROTO_AH) {
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
+		    next != IPPROTO_AH) {
 			packet->tuple.protocol = next;
 			return parse_transport(ctx, at, packet);
 		}
@@ -226,7 +245,10 @@ INLINE enum packet_kind parse_ipv6(context *ctx, __u32 at, struct packet *packet
 	return PACKET_EXTENSIONS;
 }
 
-/* Parses the headers from offset `network` on. `packet` must be all zero. Returns its enum packet_kind. */
+/*
+ * Parses the headers from offset `network` on. `packet` must be all zero. Returns its enum
+ * packet_kind.
+ */
 GLOBAL int parse_packet(context *ctx, __u32 network, struct packet *packet)
 {
 	if (!packet)
@@ -243,10 +265,14 @@ GLOBAL int parse_packet(context *ctx, __u32 network, struct packet *packet)
 	}
 }
 
-/* Returns 1 if a connection begins with the packet: a SYN, or an INIT of SCTP. UDP has no such packets. */
+/*
+ * Returns 1 if a connection begins with the packet: a SYN, or an INIT of SCTP. UDP has no such
+ * packets.
+ */
 INLINE int starts_connection(const struct packet *packet)
 {
-	return packet->tuple.protocol != IPPROTO_UDP && (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+	return packet->tuple.protocol != IPPROTO_UDP &&
+	       (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
 /* Returns 1 if a conntrack entry may be created for the packet. */

@@ -19,7 +19,8 @@ INLINE __u32 checksum_offset(__u32 protocol)
 /* Writes the two addresses into an IP header of the same family. Returns 0 on success. */
 INLINE long store_addresses(context *ctx, const struct packet *packet, const struct tuple *to)
 {
-	const __u32 *source = (const __u32 *)to->source, *destination = (const __u32 *)to->destination;
+	const __u32 *source = (const __u32 *)to->source,
+		    *destination = (const __u32 *)to->destination;
 
 	if (packet->ipv4) {
 		__u32 both[2] = { source[3], destination[3] };
@@ -41,7 +42,8 @@ struct headers {
 };
 
 /* Fills the link header of a packet that leaves by the route. */
-INLINE void fill_link_header(struct headers *headers, const struct packet *packet, const struct route *route)
+INLINE void fill_link_header(struct headers *headers, const struct packet *packet,
+			     const struct route *route)
 {
 	__builtin_memcpy(headers->link, route->dmac, ETH_ALEN);
 	__builtin_memcpy(headers->link + 3, route->smac, ETH_ALEN);
@@ -57,10 +59,12 @@ INLINE long store_headers(context *ctx, const struct headers *headers, int has_l
 }
 
 /*
- * Rewrites the headers for rewrite(), but for SCTP's checksum. The difference of two 16-byte addresses is the difference
- * of the IPv4 addresses in them, so both families share the checksums. Returns 0 on success.
+ * Rewrites the headers for rewrite(), but for SCTP's checksum. The difference of two 16-byte
+ * addresses is the difference of the IPv4 addresses in them, so both families share the checksums.
+ * Returns 0 on success.
  */
-GLOBAL int rewrite_headers(context *ctx, struct packet *packet, const struct tuple *to, const struct route *route)
+GLOBAL int rewrite_headers(context *ctx, struct packet *packet, const struct tuple *to,
+			   const struct route *route)
 {
 	__u32 addresses, ports = 0, is_routed, has_link, is_icmp, has_adjacent_ports = 0;
 	const __u32 *source, *destination;
@@ -72,7 +76,8 @@ GLOBAL int rewrite_headers(context *ctx, struct packet *packet, const struct tup
 	destination = (const __u32 *)to->destination;
 	is_routed = route && route->result != BPF_FIB_LKUP_RET_NOT_FWDED;
 	has_link = route && route->result == BPF_FIB_LKUP_RET_SUCCESS;
-	is_icmp = packet->tuple.protocol == IPPROTO_ICMP || packet->tuple.protocol == IPPROTO_ICMPV6;
+	is_icmp = packet->tuple.protocol == IPPROTO_ICMP ||
+		  packet->tuple.protocol == IPPROTO_ICMPV6;
 	addresses = csum_diff_words(packet->tuple.source, to->source, 8);
 
 	if (is_icmp) {
@@ -85,11 +90,15 @@ GLOBAL int rewrite_headers(context *ctx, struct packet *packet, const struct tup
 		    packet->tuple.destination_port != to->destination_port)
 			ports = csum_diff_words(&packet->tuple.source_port, &to->source_port, 1);
 		if (packet->tuple.protocol != IPPROTO_SCTP &&
-		    change_checksum(ctx, packet->transport + checksum_offset(packet->tuple.protocol), addresses, ports,
-				    packet->tuple.protocol == IPPROTO_UDP))
+		    change_checksum(ctx,
+				    packet->transport + checksum_offset(packet->tuple.protocol),
+				    addresses, ports, packet->tuple.protocol == IPPROTO_UDP))
 			return -1;
-		/* The ports follow the addresses, in struct tuple as in packets without IP options. */
-		has_adjacent_ports = packet->transport == packet->network + 4 * (packet->ipv4 ? IPV4_WORDS : IPV6_WORDS);
+		/*
+		 * The ports follow the addresses, in struct tuple as in packets without IP options.
+		 */
+		has_adjacent_ports = packet->transport ==
+				     packet->network + 4 * (packet->ipv4 ? IPV4_WORDS : IPV6_WORDS);
 		if (!has_adjacent_ports && store_bytes(ctx, packet->transport, &to->source_port, 4))
 			return -1;
 	}
@@ -101,12 +110,13 @@ GLOBAL int rewrite_headers(context *ctx, struct packet *packet, const struct tup
 		if (load_bytes(ctx, packet->network, headers.ip, 12))
 			return -1;
 		/* The third word has TTL, protocol and checksum. */
-		sum = (__u16)~(headers.ip[2] >> 16);
+		sum = (__u16) ~(headers.ip[2] >> 16);
 		if (is_routed) {
 			headers.ip[2]--;
 			sum += (__u16)~1;
 		}
-		headers.ip[2] = (headers.ip[2] & 0xffff) | (__u32)(__u16)~fold_checksum((__u64)sum + addresses) << 16;
+		headers.ip[2] = (headers.ip[2] & 0xffff) |
+				(__u32)(__u16)~fold_checksum((__u64)sum + addresses) << 16;
 		headers.ip[3] = source[3];
 		headers.ip[4] = destination[3];
 		headers.ip[5] = *(const __u32 *)&to->source_port;
@@ -132,10 +142,11 @@ GLOBAL int rewrite_headers(context *ctx, struct packet *packet, const struct tup
 }
 
 /*
- * Rewrites the packet to the tuple `to`, and `packet` with it. If `route` is given and the packet leaves by it, also
- * decrements its TTL. Returns 0 on success.
+ * Rewrites the packet to the tuple `to`, and `packet` with it. If `route` is given and the packet
+ * leaves by it, also decrements its TTL. Returns 0 on success.
  */
-INLINE int rewrite(context *ctx, struct packet *packet, const struct tuple *to, const struct route *route)
+INLINE int rewrite(context *ctx, struct packet *packet, const struct tuple *to,
+		   const struct route *route)
 {
 	if (packet->tuple.protocol == IPPROTO_SCTP && packet->fragment != FRAGMENT_LATER &&
 	    change_sctp_ports(ctx, packet, to))
@@ -144,8 +155,8 @@ INLINE int rewrite(context *ctx, struct packet *packet, const struct tuple *to, 
 }
 
 /*
- * Rewrites `inner`, the packet that the ICMP error at offset `at` quotes, to the tuple `to`, and updates the checksum of
- * the error. Returns 0 on success.
+ * Rewrites `inner`, the packet that the ICMP error at offset `at` quotes, to the tuple `to`, and
+ * updates the checksum of the error. Returns 0 on success.
  */
 GLOBAL int rewrite_inner(context *ctx, __u32 at, const struct packet *inner, const struct tuple *to)
 {
@@ -158,8 +169,9 @@ GLOBAL int rewrite_inner(context *ctx, __u32 at, const struct packet *inner, con
 	ports = csum_diff_words(&inner->tuple.source_port, &to->source_port, 1);
 
 	/*
-	 * The checksum of the error changes by the ports, by the inner addresses of IPv6 (those of IPv4 are compensated
-	 * by the checksum of the inner header), and by the inner checksum of TCP or UDP, if the error includes it.
+	 * The checksum of the error changes by the ports, by the inner addresses of IPv6 (those of
+	 * IPv4 are compensated by the checksum of the inner header), and by the inner checksum of
+	 * TCP or UDP, if the error includes it.
 	 */
 	change = ports;
 	if (!inner->ipv4)
@@ -167,7 +179,8 @@ GLOBAL int rewrite_inner(context *ctx, __u32 at, const struct packet *inner, con
 	inner_at = inner->transport + checksum_offset(inner->tuple.protocol);
 	if (inner->tuple.protocol != IPPROTO_SCTP && !load_bytes(ctx, inner_at, &checksum, 2) &&
 	    (checksum || inner->tuple.protocol == IPPROTO_TCP)) {
-		__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(addresses) + fold_checksum(ports));
+		__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(addresses) +
+					     fold_checksum(ports));
 
 		/* A UDP checksum of zero means that there is none. */
 		if (!after && inner->tuple.protocol == IPPROTO_UDP)
@@ -185,5 +198,6 @@ GLOBAL int rewrite_inner(context *ctx, __u32 at, const struct packet *inner, con
 		if (store_bytes(ctx, inner->network + IPV4_CHECKSUM, &checksum, 2))
 			return -1;
 	}
-	return store_addresses(ctx, inner, to) || change_checksum(ctx, at + 2, 0, change, 0) ? -1 : 0;
+	return store_addresses(ctx, inner, to) || change_checksum(ctx, at + 2, 0, change, 0) ? -1 :
+											       0;
 }

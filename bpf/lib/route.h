@@ -13,7 +13,8 @@ struct route {
 	__u8 next_hop[16]; /* set with NO_NEIGH only; it may be IPv6 for an IPv4 packet (RFC 5549) */
 	__u32 ifindex;
 	__u16 mtu;
-	__s8 result;   /* BPF_FIB_LKUP_RET_*; NOT_FWDED: the packet is translated, and the stack forwards it */
+	__s8 result;   /* BPF_FIB_LKUP_RET_*; NOT_FWDED: the packet is translated, and the stack
+			  forwards it */
 	__u8 overhead; /* bytes that a tunnel adds to the packet */
 	__u8 dmac[ETH_ALEN];
 	__u8 smac[ETH_ALEN];
@@ -32,11 +33,12 @@ INLINE int is_external_interface(__u32 ifindex)
 }
 
 /*
- * Returns 1 if the stack must forward a translated packet between two interfaces. It forwards replies of a backend on
- * this node where netfilter tracks connections: netfilter has not seen the request, so it would treat a redirected
- * reply as invalid, which rules drop, or as a connection of the backend, which rules masquerade. It always forwards
- * packets of pods, so that policies and masquerading apply to them; but not those that leave by the interface that
- * they arrived on, because they have an address of the node, and the stack would drop them as spoofed.
+ * Returns 1 if the stack must forward a translated packet between two interfaces. It forwards
+ * replies of a backend on this node where netfilter tracks connections: netfilter has not seen the
+ * request, so it would treat a redirected reply as invalid, which rules drop, or as a connection of
+ * the backend, which rules masquerade. It always forwards packets of pods, so that policies and
+ * masquerading apply to them; but not those that leave by the interface that they arrived on,
+ * because they have an address of the node, and the stack would drop them as spoofed.
  */
 INLINE int needs_host_stack(__u32 from, __u32 to)
 {
@@ -52,7 +54,8 @@ INLINE __u32 segment_length(context *ctx, const struct packet *packet)
 {
 	__u32 size = segment_size(ctx);
 
-	return size ? packet->transport - packet->network + packet->transport_length + size : packet->length;
+	return size ? packet->transport - packet->network + packet->transport_length + size :
+		      packet->length;
 }
 
 /* Returns V_OK, or the reason why the packet cannot be forwarded by the route. */
@@ -72,13 +75,16 @@ INLINE enum verdict fib_result_to_verdict(const struct packet *packet, const str
 }
 
 /*
- * Looks up the route of a packet with the tuple `to`. `fib` is all zero before, and `route` but for the overhead.
- * `flags` may be ROUTE_SOURCE; then `has_source` tells whether `fib` has the route's preferred source address.
+ * Looks up the route of a packet with the tuple `to`. `fib` is all zero before, and `route` but for
+ * the overhead. `flags` may be ROUTE_SOURCE; then `has_source` tells whether `fib` has the route's
+ * preferred source address.
  */
-INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const struct tuple *to, __u32 flags,
-			      struct bpf_fib_lookup *fib, int *has_source, struct route *route)
+INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const struct tuple *to,
+			      __u32 flags, struct bpf_fib_lookup *fib, int *has_source,
+			      struct route *route)
 {
-	const __u32 *source = (const __u32 *)to->source, *destination = (const __u32 *)to->destination;
+	const __u32 *source = (const __u32 *)to->source,
+		    *destination = (const __u32 *)to->destination;
 	__u32 length = segment_length(ctx, packet) + route->overhead;
 	long result;
 
@@ -97,7 +103,8 @@ INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const s
 		copy_address(fib->ipv6_dst, destination);
 	}
 	result = bpf_fib_lookup(ctx, fib, sizeof(*fib), flags);
-	*has_source = flags && (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
+	*has_source = flags &&
+		      (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
 	if (result == -EINVAL && flags)
 		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 	route->ifindex = fib->ifindex;
@@ -117,8 +124,12 @@ INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const s
 	return fib_result_to_verdict(packet, route);
 }
 
-/* Looks up the route of a packet with the tuple `to`. `route` is all zero before, but for the overhead. */
-GLOBAL enum verdict route_lookup(context *ctx, const struct packet *packet, const struct tuple *to, struct route *route)
+/*
+ * Looks up the route of a packet with the tuple `to`. `route` is all zero before, but for the
+ * overhead.
+ */
+GLOBAL enum verdict route_lookup(context *ctx, const struct packet *packet, const struct tuple *to,
+				 struct route *route)
 {
 	struct bpf_fib_lookup fib = {};
 	int has_source;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * SCTP's checksum after a change of the ports. It is a CRC32c of the whole packet (RFC 9260, 6.8). A CRC is linear, so
- * the checksum changes by the CRC of the difference, which is zero after the first 4 bytes.
+ * SCTP's checksum after a change of the ports. It is a CRC32c of the whole packet (RFC 9260, 6.8).
+ * A CRC is linear, so the checksum changes by the CRC of the difference, which is zero after the
+ * first 4 bytes.
  */
 #pragma once
 
@@ -18,7 +19,8 @@ GLOBAL __u32 shift_by_power(__u32 crc, __u32 power)
 
 	/* The loop has no branch, because the verifier would follow both ways of each. */
 	for (__u32 bit = 0; bit < 32; bit++)
-		shifted ^= crc32c_powers.bits[(power * 32 + bit) % (CRC32C_POWERS * 32)] & -(crc >> bit & 1);
+		shifted ^= crc32c_powers.bits[(power * 32 + bit) % (CRC32C_POWERS * 32)] &
+			   -(crc >> bit & 1);
 	return shifted;
 }
 
@@ -36,7 +38,10 @@ GLOBAL __u32 crc_of_change(__u32 change, __u32 zeros)
 	return crc;
 }
 
-/* Updates the checksum for the ports of `to`. It does not cover the addresses. Returns 0 on success. */
+/*
+ * Updates the checksum for the ports of `to`. It does not cover the addresses. Returns 0 on
+ * success.
+ */
 GLOBAL int change_sctp_ports(context *ctx, const struct packet *packet, const struct tuple *to)
 {
 	__u32 before, after, at, checksum;
@@ -53,6 +58,7 @@ GLOBAL int change_sctp_ports(context *ctx, const struct packet *packet, const st
 		return -1;
 	if (is_checksum_partial(ctx, at))
 		return 0;
-	checksum ^= crc_of_change(before ^ after, packet->length - (packet->transport - packet->network) - 4);
+	checksum ^= crc_of_change(before ^ after,
+				  packet->length - (packet->transport - packet->network) - 4);
 	return store_bytes(ctx, at, &checksum, sizeof(checksum));
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Validation of a packet's source address. The kernel validates all packets that it forwards (ip_route_input_slow,
- * fib_validate_source, ip6_rcv_core and ip6_forward), but a packet that is translated here bypasses that. It is
- * validated once for each connection, before the conntrack entry is created, and before a reply is sent: later packets
- * of the connection have the same source.
+ * Validation of a packet's source address. The kernel validates all packets that it forwards
+ * (ip_route_input_slow, fib_validate_source, ip6_rcv_core and ip6_forward), but a packet that is
+ * translated here bypasses that. It is validated once for each connection, before the conntrack
+ * entry is created, and before a reply is sent: later packets of the connection have the same
+ * source.
  */
 #pragma once
 
@@ -12,9 +13,10 @@
 #include "verdict.h"
 
 /*
- * Returns 1 if no packet on a link may have that source (RFC 6890). For IPv4 these are 0.0.0.0/8, loopback, multicast
- * and 255.255.255.255. For IPv6 they are the unspecified address, loopback, multicast, link-local addresses, which
- * routers do not forward (RFC 4291, 2.5.6), and IPv4-mapped addresses, which would be confused with IPv4 here.
+ * Returns 1 if no packet on a link may have that source (RFC 6890). For IPv4 these are 0.0.0.0/8,
+ * loopback, multicast and 255.255.255.255. For IPv6 they are the unspecified address, loopback,
+ * multicast, link-local addresses, which routers do not forward (RFC 4291, 2.5.6), and IPv4-mapped
+ * addresses, which would be confused with IPv4 here.
  */
 INLINE int is_martian(const struct packet *packet)
 {
@@ -31,11 +33,12 @@ INLINE int is_martian(const struct packet *packet)
 }
 
 /*
- * Drops packets whose source address is spoofed. An external packet cannot come from an address of the node or of its
- * pods, nor from a broadcast address; the kernel's route to the source tells. That route need not use the interface
- * that the packet arrived on, because paths may be asymmetric: this is the loose mode of RFC 3704 (2.4) among the
- * external interfaces. A tunnelled packet may come from a pod of this node that sent it to another node; its replies
- * leave by the pod's interface and are translated there.
+ * Drops packets whose source address is spoofed. An external packet cannot come from an address of
+ * the node or of its pods, nor from a broadcast address; the kernel's route to the source tells.
+ * That route need not use the interface that the packet arrived on, because paths may be
+ * asymmetric: this is the loose mode of RFC 3704 (2.4) among the external interfaces. A tunnelled
+ * packet may come from a pod of this node that sent it to another node; its replies leave by the
+ * pod's interface and are translated there.
  */
 GLOBAL enum verdict check_source(context *ctx, const struct packet *packet)
 {
@@ -47,7 +50,8 @@ GLOBAL enum verdict check_source(context *ctx, const struct packet *packet)
 		return V_DROP(DROP_INVALID_SOURCE);
 	fib.ifindex = device;
 	path = path_lookup(ctx, packet, packet->tuple.source, &fib);
-	if (path == PATH_POD && is_external_interface(device) && !(packet->backend && interface_has_role(fib.ifindex, INTERFACE_POD)))
+	if (path == PATH_POD && is_external_interface(device) &&
+	    !(packet->backend && interface_has_role(fib.ifindex, INTERFACE_POD)))
 		path = PATH_LOCAL;
 	return path == PATH_LOCAL ? V_DROP(DROP_INVALID_SOURCE) : V_OK;
 }
@@ -56,8 +60,8 @@ GLOBAL enum verdict check_source(context *ctx, const struct packet *packet)
 #define IPV4_HEADER_MAX 60
 
 /*
- * Drops packets with a wrong checksum of the IPv4 header, as routers and hosts do (RFC 1812, 5.2.2; RFC 1122,
- * 3.2.1.2). No interface and no driver postpones this checksum.
+ * Drops packets with a wrong checksum of the IPv4 header, as routers and hosts do (RFC 1812, 5.2.2;
+ * RFC 1122, 3.2.1.2). No interface and no driver postpones this checksum.
  */
 GLOBAL enum verdict check_ip_checksum(context *ctx, const struct packet *packet)
 {
@@ -68,13 +72,17 @@ GLOBAL enum verdict check_ip_checksum(context *ctx, const struct packet *packet)
 	if (!packet->ipv4)
 		return V_OK;
 	length = packet->transport - packet->network;
-	/* The barrier keeps two comparisons apart: Linux 6.1 has to see that the length is not 0. */
+	/*
+	 * The barrier keeps two comparisons apart: Linux 6.1 has to see that the length is not 0.
+	 */
 	if (length < sizeof(struct iphdr))
 		return V_DROP(DROP_INVALID);
 	barrier_var(length);
 	if (length > IPV4_HEADER_MAX || load_bytes(ctx, packet->network, words, length))
 		return V_DROP(DROP_INVALID);
-	return fold_checksum(bpf_csum_diff(0, 0, words, sizeof(words), 0)) == 0xffff ? V_OK : V_DROP(DROP_INVALID);
+	return fold_checksum(bpf_csum_diff(0, 0, words, sizeof(words), 0)) == 0xffff ?
+		       V_OK :
+		       V_DROP(DROP_INVALID);
 }
 
 /* Validates a packet before a conntrack entry is created for it, or a reply. */

@@ -5,16 +5,17 @@
 #include "abi/event.h"
 
 /*
- * The numbers from V_DROP_BASE on are an enum drop_reason: the packet is dropped for that reason. A step that returns
- * anything but V_OK has not changed the packet.
+ * The numbers from V_DROP_BASE on are an enum drop_reason: the packet is dropped for that reason. A
+ * step that returns anything but V_OK has not changed the packet.
  */
 enum verdict {
-	V_OK = 0,      /* Continue with the next step. */
-	V_PASS = 1,    /* The packet is not for Heddle: the next program or the stack handles it. */
-	V_NEW = 2,     /* The packet belongs to no connection. */
-	V_EXISTS = 3,  /* Another CPU has just created an entry of the same tuple. */
-	V_STALE = 4,   /* The backend that was read belongs to another service by now: select again. */
-	V_TUNNEL = 5,  /* The packet leaves in a tunnel as it is. */
+	V_OK = 0,     /* Continue with the next step. */
+	V_PASS = 1,   /* The packet is not for Heddle: the next program or the stack handles it. */
+	V_NEW = 2,    /* The packet belongs to no connection. */
+	V_EXISTS = 3, /* Another CPU has just created an entry of the same tuple. */
+	V_STALE =
+		4, /* The backend that was read belongs to another service by now: select again. */
+	V_TUNNEL = 5, /* The packet leaves in a tunnel as it is. */
 	V_DROP_BASE = 128,
 };
 

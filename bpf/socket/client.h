@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The source address of a socket. A socket that connects usually has none yet: the kernel chooses it by the route, after
- * the hooks. Only frontends with source ranges need it, because it takes some ten reads of kernel memory.
+ * The source address of a socket. A socket that connects usually has none yet: the kernel chooses
+ * it by the route, after the hooks. Only frontends with source ranges need it, because it takes
+ * some ten reads of kernel memory.
  *
- * A process that may change the addresses of its network namespace (CAP_NET_ADMIN) can circumvent this; such a process
- * can also send packets with any source address.
+ * A process that may change the addresses of its network namespace (CAP_NET_ADMIN) can circumvent
+ * this; such a process can also send packets with any source address.
  */
 #pragma once
 
@@ -22,7 +23,8 @@ extern const volatile struct socket_config config;
 #define DEVICE_LOOPBACK 8
 
 /* Reads a field of a kernel struct. A read that fails leaves zero, which ends the search. */
-#define READ(to, of, field) bpf_probe_read_kernel(&(to), sizeof(to), (const void *)(of) + config.kernel.field)
+#define READ(to, of, field) \
+	bpf_probe_read_kernel(&(to), sizeof(to), (const void *)(of) + config.kernel.field)
 
 /* Returns the first global IPv4 address of an interface; 0: it has none. */
 GLOBAL __u32 interface_ipv4(__u64 device)
@@ -46,8 +48,8 @@ GLOBAL __u32 interface_ipv4(__u64 device)
 }
 
 /*
- * Finds the oldest global IPv6 address of an interface; the kernel's list has the newest first (ipv6_link_dev_addr).
- * Returns 0 if there is none.
+ * Finds the oldest global IPv6 address of an interface; the kernel's list has the newest first
+ * (ipv6_link_dev_addr). Returns 0 if there is none.
  */
 GLOBAL int interface_ipv6(__u64 device, struct address_key *address)
 {
@@ -72,7 +74,10 @@ GLOBAL int interface_ipv6(__u64 device, struct address_key *address)
 	return found && !bpf_probe_read_kernel(address, 16, (const void *)found);
 }
 
-/* Finds the first global address of the first interface in the socket's network namespace. Returns 0 if there is none. */
+/*
+ * Finds the first global address of the first interface in the socket's network namespace. Returns
+ * 0 if there is none.
+ */
 INLINE int find_pod_address(struct bpf_sock_addr *ctx, int ipv4, void *address)
 {
 	__u64 socket = 0, net = 0, head, node = 0;
@@ -106,7 +111,10 @@ INLINE int find_pod_address(struct bpf_sock_addr *ctx, int ipv4, void *address)
 	return 0;
 }
 
-/* Finds the node's preferred address, which stands for all processes of the node. Returns 0 if it is unknown. */
+/*
+ * Finds the node's preferred address, which stands for all processes of the node. Returns 0 if it
+ * is unknown.
+ */
 INLINE int find_node_address(int ipv4, void *address)
 {
 	__u32 zero = 0, index;
@@ -123,7 +131,10 @@ INLINE int find_node_address(int ipv4, void *address)
 	return 1;
 }
 
-/* Finds the source address of a socket for a destination of that family. Returns 0 if it is unknown. */
+/*
+ * Finds the source address of a socket for a destination of that family. Returns 0 if it is
+ * unknown.
+ */
 INLINE int find_socket_source(struct bpf_sock_addr *ctx, int ipv4, void *address)
 {
 	struct bpf_sock *socket = ctx->sk;
@@ -143,6 +154,7 @@ INLINE int find_socket_source(struct bpf_sock_addr *ctx, int ipv4, void *address
 		if (words[0] | words[1] | words[2] | words[3])
 			return 1;
 	}
-	return bpf_get_netns_cookie(ctx) == config.node_netns_cookie ? find_node_address(ipv4, address)
-								     : find_pod_address(ctx, ipv4, address);
+	return bpf_get_netns_cookie(ctx) == config.node_netns_cookie ?
+		       find_node_address(ipv4, address) :
+		       find_pod_address(ctx, ipv4, address);
 }

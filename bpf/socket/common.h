@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The functions that several programs of socket.bpf.c share: they classify a destination, select a backend or reject the
- * call, and read a socket's peer.
+ * The functions that several programs of socket.bpf.c share: they classify a destination, select a
+ * backend or reject the call, and read a socket's peer.
  */
 #pragma once
 
@@ -27,11 +27,14 @@ enum destination {
 	DESTINATION_DIRECT,
 	DESTINATION_SERVICE,
 	DESTINATION_UNKNOWN_PORT,
-	DESTINATION_UDP_BACKEND, /* an address that is also a backend of a UDP service */
+	DESTINATION_UDP_BACKEND,  /* an address that is also a backend of a UDP service */
 	DESTINATION_OUT_OF_RANGE, /* a service whose source ranges do not include the client */
 };
 
-/* Loads the socket from the context. The barrier prevents the compiler from computing the field's address, which the verifier refuses. */
+/*
+ * Loads the socket from the context. The barrier prevents the compiler from computing the field's
+ * address, which the verifier refuses.
+ */
 INLINE struct bpf_sock *socket_of(const struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *socket = ctx->sk;
@@ -40,7 +43,10 @@ INLINE struct bpf_sock *socket_of(const struct bpf_sock_addr *ctx)
 	return socket;
 }
 
-/* Returns 1 if a service with source ranges serves the socket. An unknown source address is in no range. */
+/*
+ * Returns 1 if a service with source ranges serves the socket. An unknown source address is in no
+ * range.
+ */
 GLOBAL int is_served(struct bpf_sock_addr *ctx, const struct service_key *key)
 {
 	struct endpoint client = {};
@@ -52,9 +58,12 @@ GLOBAL int is_served(struct bpf_sock_addr *ctx, const struct service_key *key)
 	       is_in_ranges(key->address, key->port, key->protocol, &client.address);
 }
 
-/* Classifies a destination. If it is a service's, `key` is the service's key, and `service` the service. */
-INLINE enum destination classify_destination(struct bpf_sock_addr *ctx, const struct endpoint *to, struct service_key *key,
-					     struct service **service)
+/*
+ * Classifies a destination. If it is a service's, `key` is the service's key, and `service` the
+ * service.
+ */
+INLINE enum destination classify_destination(struct bpf_sock_addr *ctx, const struct endpoint *to,
+					     struct service_key *key, struct service **service)
 {
 	__u32 *role;
 
@@ -68,8 +77,9 @@ INLINE enum destination classify_destination(struct bpf_sock_addr *ctx, const st
 	key->scope = SCOPE_INTERNAL;
 	*service = bpf_map_lookup_elem(&services, key);
 	if (*service)
-		return (*service)->flags & SERVICE_INTERNAL_SOURCE_RANGES && !is_served(ctx, key) ? DESTINATION_OUT_OF_RANGE
-										     : DESTINATION_SERVICE;
+		return (*service)->flags & SERVICE_INTERNAL_SOURCE_RANGES && !is_served(ctx, key) ?
+			       DESTINATION_OUT_OF_RANGE :
+			       DESTINATION_SERVICE;
 	if (is_loopback(to)) {
 		((__u32 *)key->address)[3] = 0;
 		*service = bpf_map_lookup_elem(&services, key);
@@ -83,9 +93,13 @@ INLINE enum destination classify_destination(struct bpf_sock_addr *ctx, const st
 	return *role & ADDRESS_UDP_BACKEND ? DESTINATION_UDP_BACKEND : DESTINATION_DIRECT;
 }
 
-/* Selects a backend of the service with that key for a socket, and sets it in `origin`. Returns V_OK or a drop reason. */
-INLINE enum verdict select_for_socket(struct bpf_sock_addr *ctx, const struct service_key *key, struct service *service,
-				      struct lb_choice *choice, struct origin *origin)
+/*
+ * Selects a backend of the service with that key for a socket, and sets it in `origin`. Returns
+ * V_OK or a drop reason.
+ */
+INLINE enum verdict select_for_socket(struct bpf_sock_addr *ctx, const struct service_key *key,
+				      struct service *service, struct lb_choice *choice,
+				      struct origin *origin)
 {
 	client_id client = bpf_get_netns_cookie(ctx);
 	enum verdict verdict = lb_select(key, service, choice, client, client_hash(client), 0);
@@ -112,9 +126,9 @@ GLOBAL int reject(enum refusal_reason reason)
 
 	if (count)
 		(*count)++;
-	bpf_set_retval(reason == REFUSED_INVALID_SOURCE ? -EADDRNOTAVAIL
-		       : reason == REFUSED_SOURCE_RANGE ? -EPERM
-							: -ECONNREFUSED);
+	bpf_set_retval(reason == REFUSED_INVALID_SOURCE ? -EADDRNOTAVAIL :
+		       reason == REFUSED_SOURCE_RANGE	? -EPERM :
+							  -ECONNREFUSED);
 	return REJECT;
 }
 
@@ -133,7 +147,8 @@ INLINE int is_translated(const struct bpf_sock_addr *ctx)
 
 INLINE int is_origin_of(const struct origin *origin, const struct endpoint *from)
 {
-	return origin->backend_port == from->port && same_address(origin->backend_address, &from->address);
+	return origin->backend_port == from->port &&
+	       same_address(origin->backend_address, &from->address);
 }
 
 /* Sets an origin whose frontend and backend are the address that the socket itself chose. */
@@ -146,7 +161,10 @@ INLINE void direct_origin(struct origin *origin, const struct endpoint *to)
 	origin->backend_port = to->port;
 }
 
-/* Returns 1 if a UDP socket is connected. The socket itself knows; connect() to AF_UNSPEC runs no hook. */
+/*
+ * Returns 1 if a UDP socket is connected. The socket itself knows; connect() to AF_UNSPEC runs no
+ * hook.
+ */
 INLINE int is_connected(const struct bpf_sock *socket)
 {
 	return socket->state == TCP_ESTABLISHED;
@@ -157,7 +175,10 @@ INLINE void read_peer(const struct bpf_sock *socket, struct endpoint *peer)
 {
 	__u32 address = socket->dst_ip4;
 
-	/* Without the barrier both families share a load from a computed address, which the verifier refuses. */
+	/*
+	 * Without the barrier both families share a load from a computed address, which the
+	 * verifier refuses.
+	 */
 	barrier_var(address);
 	if (socket->family == AF_INET) {
 		map_ipv4(&peer->address, address);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * connect(): a backend is selected once and stored for the socket. TCP and UDP differ for services without backends, and
- * in the parts of an earlier connection that remain.
+ * connect(): a backend is selected once and stored for the socket. TCP and UDP differ for services
+ * without backends, and in the parts of an earlier connection that remain.
  */
 #pragma once
 
@@ -13,11 +13,16 @@
 #define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 
-/* Stores a connection. Without memory for it the connection works, but getpeername() returns the backend. */
-INLINE void store_connection(void *socket, struct connection *connection, const struct origin *origin, int counted)
+/*
+ * Stores a connection. Without memory for it the connection works, but getpeername() returns the
+ * backend.
+ */
+INLINE void store_connection(void *socket, struct connection *connection,
+			     const struct origin *origin, int counted)
 {
 	if (!connection)
-		connection = bpf_sk_storage_get(&connections, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		connection =
+			bpf_sk_storage_get(&connections, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!connection)
 		return;
 	connection->origin = *origin;
@@ -28,7 +33,9 @@ INLINE void store_connection(void *socket, struct connection *connection, const 
 
 #define BPF_TYPE_EXISTS 0 /* of __builtin_preserve_type_info */
 
-/* Returns the MPTCP socket of a TCP socket that is a subflow; otherwise 0. Kernels may lack MPTCP. */
+/*
+ * Returns the MPTCP socket of a TCP socket that is a subflow; otherwise 0. Kernels may lack MPTCP.
+ */
 INLINE struct mptcp_sock *mptcp_of(void *socket)
 {
 	if (!__builtin_preserve_type_info(*(struct mptcp_sock *)0, BPF_TYPE_EXISTS))
@@ -57,8 +64,9 @@ INLINE int on_connect_tcp(struct bpf_sock_addr *ctx, struct endpoint *to)
 	int is_selected;
 
 	/*
-	 * The hook gets the subflow of an MPTCP socket, but getpeername() and sock_release get the socket of the
-	 * application (mptcp_connect in net/mptcp/protocol.c, before Linux 6.3 mptcp_stream_connect).
+	 * The hook gets the subflow of an MPTCP socket, but getpeername() and sock_release get the
+	 * socket of the application (mptcp_connect in net/mptcp/protocol.c, before Linux 6.3
+	 * mptcp_stream_connect).
 	 */
 	mptcp = mptcp_of(socket);
 	if (mptcp) {
@@ -66,7 +74,10 @@ INLINE int on_connect_tcp(struct bpf_sock_addr *ctx, struct endpoint *to)
 			return ALLOW;
 		socket = mptcp;
 	}
-	/* The hook runs in TCP_CLOSE only (__inet_stream_connect), so an earlier connection is closed. */
+	/*
+	 * The hook runs in TCP_CLOSE only (__inet_stream_connect), so an earlier connection is
+	 * closed.
+	 */
 	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
 	if (connection)
 		count_conn_closed(connection);
@@ -82,7 +93,8 @@ INLINE int on_connect_tcp(struct bpf_sock_addr *ctx, struct endpoint *to)
 			return reject_service(service, REFUSED_NO_BACKEND);
 		if (destination == DESTINATION_OUT_OF_RANGE)
 			return reject_service(service, REFUSED_SOURCE_RANGE);
-		return destination == DESTINATION_UNKNOWN_PORT ? reject(REFUSED_UNKNOWN_PORT) : ALLOW;
+		return destination == DESTINATION_UNKNOWN_PORT ? reject(REFUSED_UNKNOWN_PORT) :
+								 ALLOW;
 	}
 	copy_address(origin.frontend, &to->address);
 	origin.frontend_port = to->port;
@@ -94,11 +106,12 @@ INLINE int on_connect_tcp(struct bpf_sock_addr *ctx, struct endpoint *to)
 }
 
 /*
- * connect() of UDP sends nothing: resolvers connect to any port to learn the source address that they would have
- * (RFC 6724). So a socket that is not connected may connect to a port that a service's address does not have; once a
- * service has the port, such a socket is stale (stale.bpf.c). A connected socket does not belong to a resolver, so it is
- * rejected and keeps its peer. A port of a service without backends is rejected: no hook sees the datagrams of a
- * connected socket, so its owner would wait for a reply in vain.
+ * connect() of UDP sends nothing: resolvers connect to any port to learn the source address that
+ * they would have (RFC 6724). So a socket that is not connected may connect to a port that a
+ * service's address does not have; once a service has the port, such a socket is stale
+ * (stale.bpf.c). A connected socket does not belong to a resolver, so it is rejected and keeps its
+ * peer. A port of a service without backends is rejected: no hook sees the datagrams of a connected
+ * socket, so its owner would wait for a reply in vain.
  */
 INLINE int on_connect_udp(struct bpf_sock_addr *ctx, struct endpoint *to)
 {

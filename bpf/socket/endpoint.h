@@ -4,7 +4,10 @@
 
 #include "lib/address.h"
 
-/* A struct sockaddr_in6 of the unspecified address; it begins with a struct sockaddr_in of that address. */
+/*
+ * A struct sockaddr_in6 of the unspecified address; it begins with a struct sockaddr_in of that
+ * address.
+ */
 struct sockaddr_in6_any {
 	__u16 family;
 	__u8 rest[26];

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * recvmsg() and getpeername(): the address of a backend is translated back to the frontend's, so that the application
- * never sees the backend.
+ * recvmsg() and getpeername(): the address of a backend is translated back to the frontend's, so
+ * that the application never sees the backend.
  */
 #pragma once
 
 #include "common.h"
 #include "udp_peers.h"
 
-/* Translates the address of a backend, as a datagram's source or as a peer. Returns 0 if it is not the origin's. */
+/*
+ * Translates the address of a backend, as a datagram's source or as a peer. Returns 0 if it is not
+ * the origin's.
+ */
 INLINE int rev_nat(const struct origin *origin, struct endpoint *from)
 {
 	if (!is_origin_of(origin, from))
@@ -21,7 +24,8 @@ INLINE int rev_nat(const struct origin *origin, struct endpoint *from)
 INLINE int rev_nat_udp_peer(struct bpf_sock *socket, struct endpoint *from, int is_connected)
 {
 	struct udp_peers *known = bpf_sk_storage_get(&flows, socket, 0, 0);
-	struct udp_peer *udp_peer = known ? udp_peer_at(known, udp_peer_by_backend(known, from, is_connected)) : 0;
+	struct udp_peer *udp_peer =
+		known ? udp_peer_at(known, udp_peer_by_backend(known, from, is_connected)) : 0;
 
 	if (!udp_peer)
 		return 0;
@@ -31,8 +35,8 @@ INLINE int rev_nat_udp_peer(struct bpf_sock *socket, struct endpoint *from, int 
 }
 
 /*
- * A connected socket receives datagrams of its peer only, and those that were queued before. If the peer is not the target
- * of the last connect(), that connect() has failed.
+ * A connected socket receives datagrams of its peer only, and those that were queued before. If the
+ * peer is not the target of the last connect(), that connect() has failed.
  */
 INLINE int on_recvmsg(struct bpf_sock *socket, struct endpoint *from)
 {
@@ -42,7 +46,8 @@ INLINE int on_recvmsg(struct bpf_sock *socket, struct endpoint *from)
 	if (!connected && rev_nat_udp_peer(socket, from, 0))
 		return 1;
 	connection = bpf_sk_storage_get(&connections, socket, 0, 0);
-	return connection && (rev_nat(&connection->origin, from) || (connected && rev_nat_udp_peer(socket, from, 1)));
+	return connection && (rev_nat(&connection->origin, from) ||
+			      (connected && rev_nat_udp_peer(socket, from, 1)));
 }
 
 INLINE int on_getpeername(struct bpf_sock_addr *ctx, struct endpoint *peer)

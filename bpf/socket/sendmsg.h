@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * sendmsg() of UDP: a socket gets a backend for each service that it sends to, and keeps it as long as the service has
- * the backend. A connected socket sends to the backend that it is connected to.
+ * sendmsg() of UDP: a socket gets a backend for each service that it sends to, and keeps it as long
+ * as the service has the backend. A connected socket sends to the backend that it is connected to.
  */
 #pragma once
 
@@ -16,10 +16,14 @@ INLINE int backend_is_kept(const struct origin *origin)
 {
 	struct backend *backend = backend_by_id(origin->backend);
 
-	return is_same_backend(backend, origin->generation, origin->service) && backend->state != BACKEND_GONE;
+	return is_same_backend(backend, origin->generation, origin->service) &&
+	       backend->state != BACKEND_GONE;
 }
 
-/* Sends a datagram to the service that the socket is connected to, to its peer. Returns 0 if it is for another address. */
+/*
+ * Sends a datagram to the service that the socket is connected to, to its peer. Returns 0 if it is
+ * for another address.
+ */
 INLINE int send_to_peer(struct bpf_sock *socket, struct endpoint *to)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, socket, 0, 0);
@@ -40,22 +44,25 @@ INLINE int send_to_peer(struct bpf_sock *socket, struct endpoint *to)
 			return 0;
 		origin = &udp_peer->origin;
 	}
-	if (origin->frontend_port != to->port || !same_address(origin->frontend, &to->address) || !backend_is_kept(origin))
+	if (origin->frontend_port != to->port || !same_address(origin->frontend, &to->address) ||
+	    !backend_is_kept(origin))
 		return 0;
 	*to = peer;
 	return 1;
 }
 
 /*
- * A socket that was connected to the service keeps that backend: an IPv6 socket still receives datagrams of that address
- * only (udp_disconnect leaves sk_v6_daddr, which udp6_lib_lookup compares). Returns 0 if it was not connected to it.
+ * A socket that was connected to the service keeps that backend: an IPv6 socket still receives
+ * datagrams of that address only (udp_disconnect leaves sk_v6_daddr, which udp6_lib_lookup
+ * compares). Returns 0 if it was not connected to it.
  */
 INLINE int reuse_connection_backend(struct bpf_sock *socket, struct origin *origin)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, socket, 0, 0);
 
 	if (!connection || connection->origin.frontend_port != origin->frontend_port ||
-	    !same_address(connection->origin.frontend, origin->frontend) || !backend_is_kept(&connection->origin))
+	    !same_address(connection->origin.frontend, origin->frontend) ||
+	    !backend_is_kept(&connection->origin))
 		return 0;
 	*origin = connection->origin;
 	return 1;
@@ -81,8 +88,9 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 		return reject_service(service, REFUSED_SOURCE_RANGE);
 
 	/*
-	 * A connected socket receives its peer's datagrams only, so other peers need no entry. Datagrams of a connected
-	 * IPv6 socket to an IPv4 peer get here, too, with the backend's address (udpv6_sendmsg).
+	 * A connected socket receives its peer's datagrams only, so other peers need no entry.
+	 * Datagrams of a connected IPv6 socket to an IPv4 peer get here, too, with the backend's
+	 * address (udpv6_sendmsg).
 	 */
 	connected = is_connected(socket);
 	if (connected) {
@@ -107,7 +115,8 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 		return ALLOW;
 	}
 
-	if (!udp_peer || !service || udp_peer->origin.service != service->id || !backend_is_kept(&udp_peer->origin)) {
+	if (!udp_peer || !service || udp_peer->origin.service != service->id ||
+	    !backend_is_kept(&udp_peer->origin)) {
 		struct origin origin = {};
 		struct lb_choice choice = {};
 
@@ -118,7 +127,8 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 				break;
 			if (select_for_socket(ctx, &key, service, &choice, &origin) != V_OK)
 				return reject_service(service, REFUSED_NO_BACKEND);
-			if (!backend_is_shared(known, &origin) && !(connected && is_origin_of(&origin, &peer)))
+			if (!backend_is_shared(known, &origin) &&
+			    !(connected && is_origin_of(&origin, &peer)))
 				break;
 		}
 		if (!reaches_backend(ctx, to, &origin, 0))
@@ -127,7 +137,8 @@ INLINE int on_sendmsg(struct bpf_sock_addr *ctx, struct endpoint *to)
 			udp_peer = udp_peer_at(known, udp_peer_alloc(known, 0));
 		if (!udp_peer)
 			return reject(REFUSED_NO_BACKEND);
-		if (udp_peer->origin.backend != origin.backend || udp_peer->origin.generation != origin.generation)
+		if (udp_peer->origin.backend != origin.backend ||
+		    udp_peer->origin.generation != origin.generation)
 			count_backend_conn(origin.backend);
 		udp_peer->origin = origin;
 	}

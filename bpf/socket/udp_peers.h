@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The peers of a UDP socket: each address that its datagrams were sent to, with the backend. A socket has room for
- * UDP_PEERS_PER_SOCKET of them; then udp_peer_alloc() replaces an old one.
+ * The peers of a UDP socket: each address that its datagrams were sent to, with the backend. A
+ * socket has room for UDP_PEERS_PER_SOCKET of them; then udp_peer_alloc() replaces an old one.
  */
 #pragma once
 
@@ -10,9 +10,9 @@
 #define NO_UDP_PEER UDP_PEERS_PER_SOCKET
 
 /*
- * udp_peer_alloc() and udp_peer_by_backend() keep the peer with the highest rank. The verifier knows nothing of a rank.
- * Otherwise it follows each state of the best peer so far through the rest of the loop, which takes 200,000
- * instructions.
+ * udp_peer_alloc() and udp_peer_by_backend() keep the peer with the highest rank. The verifier
+ * knows nothing of a rank. Otherwise it follows each state of the best peer so far through the rest
+ * of the loop, which takes 200,000 instructions.
  */
 
 /* Returns the number of the socket's datagrams since the last one to the peer. */
@@ -24,8 +24,8 @@ INLINE __u32 udp_peer_age(const struct udp_peers *known, const struct udp_peer *
 #define RANK_DIRECT (1ULL << 32) /* the least rank of a peer that is no service */
 
 /*
- * Returns the index for another peer. If all are used, the least recently used one is replaced; first one that is no
- * service. A peer that is no service never replaces a service.
+ * Returns the index for another peer. If all are used, the least recently used one is replaced;
+ * first one that is no service. A peer that is no service never replaces a service.
  */
 GLOBAL __u32 udp_peer_alloc(struct udp_peers *known, int is_direct)
 {
@@ -59,12 +59,14 @@ INLINE struct udp_peer *udp_peer_at(struct udp_peers *known, __u32 index)
 }
 
 /*
- * Returns the index of the peer that a datagram of a backend belongs to. Several peers of a socket can have one backend
- * (two services that share it, or a service and the backend's own address), and their replies look the same. Servers
- * reply in order, so the reply belongs to the peer that has waited longest. A datagram for a connected socket belongs to
- * the peer that it was connected to last.
+ * Returns the index of the peer that a datagram of a backend belongs to. Several peers of a socket
+ * can have one backend (two services that share it, or a service and the backend's own address),
+ * and their replies look the same. Servers reply in order, so the reply belongs to the peer that
+ * has waited longest. A datagram for a connected socket belongs to the peer that it was connected
+ * to last.
  */
-GLOBAL __u32 udp_peer_by_backend(struct udp_peers *known, const struct endpoint *from, int is_connected)
+GLOBAL __u32 udp_peer_by_backend(struct udp_peers *known, const struct endpoint *from,
+				 int is_connected)
 {
 	enum reply fitting = is_connected ? REPLY_WAS_CONNECTED : REPLY_AWAITED;
 	__u32 best = NO_UDP_PEER, newest_first = is_connected ? ~0u : 0;
@@ -72,7 +74,10 @@ GLOBAL __u32 udp_peer_by_backend(struct udp_peers *known, const struct endpoint 
 
 	if (!known || !from)
 		return NO_UDP_PEER;
-	/* The barriers keep branches on the socket's state out of the loop, because the verifier would follow both. */
+	/*
+	 * The barriers keep branches on the socket's state out of the loop, because the verifier
+	 * would follow both.
+	 */
 	barrier_var(fitting);
 	barrier_var(newest_first);
 #pragma clang loop unroll(disable)
@@ -84,8 +89,9 @@ GLOBAL __u32 udp_peer_by_backend(struct udp_peers *known, const struct endpoint 
 			break;
 		if (!is_origin_of(&peer->origin, from))
 			continue;
-		rank = peer->reply == fitting ? 1ULL << 32 | (udp_peer_age(known, peer) ^ newest_first) :
-							 ~udp_peer_age(known, peer);
+		rank = peer->reply == fitting ?
+			       1ULL << 32 | (udp_peer_age(known, peer) ^ newest_first) :
+			       ~udp_peer_age(known, peer);
 		if (rank < highest)
 			continue;
 		best = i;
@@ -111,7 +117,8 @@ GLOBAL __u32 udp_peer_by_origin(struct udp_peers *known, const struct origin *or
 
 		if (i >= known->count)
 			break;
-		if (other->frontend_port == origin->frontend_port && other->backend_port == origin->backend_port &&
+		if (other->frontend_port == origin->frontend_port &&
+		    other->backend_port == origin->backend_port &&
 		    same_address(other->frontend, origin->frontend) &&
 		    same_address(other->backend_address, origin->backend_address))
 			return i;
@@ -137,7 +144,9 @@ GLOBAL __u32 udp_peer_by_frontend(struct udp_peers *known, const struct endpoint
 	return NO_UDP_PEER;
 }
 
-/* Returns 1 if another peer of the socket has the same backend: then their replies look the same. */
+/*
+ * Returns 1 if another peer of the socket has the same backend: then their replies look the same.
+ */
 GLOBAL int backend_is_shared(struct udp_peers *known, const struct origin *origin)
 {
 	if (!known || !origin)
@@ -158,12 +167,13 @@ GLOBAL int backend_is_shared(struct udp_peers *known, const struct origin *origi
 }
 
 /*
- * Stores the previous peer of a UDP socket that connects again. It remains the peer if the new connect() fails, and its
- * datagrams may still be queued.
+ * Stores the previous peer of a UDP socket that connects again. It remains the peer if the new
+ * connect() fails, and its datagrams may still be queued.
  */
 INLINE void keep_as_udp_peer(struct bpf_sock *socket, const struct origin *origin)
 {
-	struct udp_peers *known = bpf_sk_storage_get(&flows, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct udp_peers *known =
+		bpf_sk_storage_get(&flows, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	struct udp_peer *peer;
 
 	if (!known)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Direct server return at the backend's node. A tunnel is accepted only from an address of another node, and only if
- * the packet in it is for a service that has the tunnel's remote address as a backend on this node. Other tunnels are
- * left alone. Invalid packets in a tunnel get no reply: the node that they come from sends it.
+ * Direct server return at the backend's node. A tunnel is accepted only from an address of another
+ * node, and only if the packet in it is for a service that has the tunnel's remote address as a
+ * backend on this node. Other tunnels are left alone. Invalid packets in a tunnel get no reply: the
+ * node that they come from sends it.
  */
 #pragma once
 
@@ -10,14 +11,18 @@
 #include "encap.h"
 #include "lib/fragment.h"
 
-/* The smallest MTU of an ICMP error that is accepted: Linux' route.min_pmtu, and the minimum of IPv6 (RFC 8201, 4). */
+/*
+ * The smallest MTU of an ICMP error that is accepted: Linux' route.min_pmtu, and the minimum of
+ * IPv6 (RFC 8201, 4).
+ */
 #define MIN_ICMP_MTU_IPV4 552
 #define MIN_ICMP_MTU_IPV6 1280
 
 /* Returns 1 if the packet may be a tunnel's. */
 INLINE int is_tunnel(const struct packet *packet, enum packet_kind kind)
 {
-	return kind == PACKET_PROTOCOL && packet->tuple.protocol == (packet->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6);
+	return kind == PACKET_PROTOCOL &&
+	       packet->tuple.protocol == (packet->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6);
 }
 
 /* Notes that a tunnel for a client to a backend is too narrow. */
@@ -32,13 +37,14 @@ NOINLINE long note_narrow_path(const void *client, const void *backend)
 }
 
 /*
- * Handles an ICMP error of a router on the path of a tunnel that begins here: a packet was too large. The error must
- * reach the client. This function turns it into the beginning of the client's packet, and returns the MTU within the
- * tunnel. If clients do not support that MTU, the client's next connections to the backend are not tunnelled.
+ * Handles an ICMP error of a router on the path of a tunnel that begins here: a packet was too
+ * large. The error must reach the client. This function turns it into the beginning of the client's
+ * packet, and returns the MTU within the tunnel. If clients do not support that MTU, the client's
+ * next connections to the backend are not tunnelled.
  *
- * Anybody can forge such an error. Therefore it ends no connection, affects no other clients, and is accepted only if
- * links can have its MTU and the packet was larger (RFC 5927, 7). Returns 0 if the error is about something else or not
- * accepted; then `packet` is invalid.
+ * Anybody can forge such an error. Therefore it ends no connection, affects no other clients, and
+ * is accepted only if links can have its MTU and the packet was larger (RFC 5927, 7). Returns 0 if
+ * the error is about something else or not accepted; then `packet` is invalid.
  */
 GLOBAL __u32 rebuild_inner_from_icmp(context *ctx, struct packet *packet)
 {
@@ -52,7 +58,8 @@ GLOBAL __u32 rebuild_inner_from_icmp(context *ctx, struct packet *packet)
 	if (!packet || load_bytes(ctx, packet->transport, type, sizeof(type)) ||
 	    load_bytes(ctx, packet->transport + 6, &value, sizeof(value)))
 		return 0;
-	if (packet->ipv4 ? type[0] != ICMP_DEST_UNREACH || type[1] != ICMP_FRAG_NEEDED : type[0] != ICMPV6_PKT_TOOBIG)
+	if (packet->ipv4 ? type[0] != ICMP_DEST_UNREACH || type[1] != ICMP_FRAG_NEEDED :
+			   type[0] != ICMPV6_PKT_TOOBIG)
 		return 0;
 	mtu = bpf_htons(value);
 	network = packet->transport + 8;
@@ -67,8 +74,9 @@ GLOBAL __u32 rebuild_inner_from_icmp(context *ctx, struct packet *packet)
 	network = packet->transport;
 	__builtin_memset(packet, 0, sizeof(*packet));
 	kind = parse_packet(ctx, network, packet);
-	if ((kind != PACKET_L4 && kind != PACKET_TRUNCATED) || !ct_lookup(&ct, &packet->tuple) || ct.is_reply ||
-	    !(ct.entry->state_word & CT_TUNNELLED) || !same_address(ct.entry->backend, &backend))
+	if ((kind != PACKET_L4 && kind != PACKET_TRUNCATED) || !ct_lookup(&ct, &packet->tuple) ||
+	    ct.is_reply || !(ct.entry->state_word & CT_TUNNELLED) ||
+	    !same_address(ct.entry->backend, &backend))
 		return 0;
 	if (tunnel_pmtu_too_small(packet, mtu))
 		note_narrow_path(packet->tuple.source, &backend);
@@ -106,10 +114,11 @@ static long probe_backend(__u32 number, struct backend_search *search)
 }
 
 /*
- * Returns the backend with that address of the service that the packet is for; 0: there is none. The service is looked
- * up at the address `service_at`.
+ * Returns the backend with that address of the service that the packet is for; 0: there is none.
+ * The service is looked up at the address `service_at`.
  */
-NOINLINE __u32 find_service_backend(const struct packet *packet, const void *service_at, const void *address)
+NOINLINE __u32 find_service_backend(const struct packet *packet, const void *service_at,
+				    const void *address)
 {
 	struct backend_search search = {};
 	struct service *service;
@@ -141,26 +150,34 @@ NOINLINE __u32 find_service_backend(const struct packet *packet, const void *ser
 }
 
 /*
- * Returns the backend on this node with that address, for a packet with ports out of a tunnel to it; 0: there is none. A
- * packet to an address of another node is for a NodePort, which this node has at the unspecified address.
+ * Returns the backend on this node with that address, for a packet with ports out of a tunnel to
+ * it; 0: there is none. A packet to an address of another node is for a NodePort, which this node
+ * has at the unspecified address.
  */
-NOINLINE __u32 tunnel_backend(context *ctx, const struct packet *packet, const struct address_key *address)
+NOINLINE __u32 tunnel_backend(context *ctx, const struct packet *packet,
+			      const struct address_key *address)
 {
 	struct address_key at;
 	struct ct_result ct = {};
 	__u32 *role, id;
 
-	if (ct_lookup(&ct, &packet->tuple) && !ct.is_reply && same_address(ct.entry->backend, address) &&
-	    !ct_snat_index(ct.entry->state_word)) {
+	if (ct_lookup(&ct, &packet->tuple) && !ct.is_reply &&
+	    same_address(ct.entry->backend, address) && !ct_snat_index(ct.entry->state_word)) {
 		id = ct.entry->backend_id;
-		/* By a new connection the backend may have another id, and its former id may be another backend's. */
+		/*
+		 * By a new connection the backend may have another id, and its former id may be
+		 * another backend's.
+		 */
 		if (!may_start_flow(packet) || backend_of_generation(id, ct.generation))
 			return id;
 	}
 	copy_address(&at, packet->tuple.destination);
 	role = bpf_map_lookup_elem(&addresses, &at);
 	if (!role || !(*role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE))) {
-		/* The address may be the other node's without being known as such, but it cannot be of this node. */
+		/*
+		 * The address may be the other node's without being known as such, but it cannot be
+		 * of this node.
+		 */
 		if (!(role && *role & ADDRESS_PEER) && is_on_node(path_to(ctx, packet, &at)))
 			return 0;
 		if (packet->ipv4)
@@ -173,10 +190,12 @@ NOINLINE __u32 tunnel_backend(context *ctx, const struct packet *packet, const s
 }
 
 /*
- * Returns 1 if an ICMP error is about a packet of the backend with that address on this node. The stack has no room for
- * two packets, so `packet` is the quoted one meanwhile, and is parsed again afterwards.
+ * Returns 1 if an ICMP error is about a packet of the backend with that address on this node. The
+ * stack has no room for two packets, so `packet` is the quoted one meanwhile, and is parsed again
+ * afterwards.
  */
-NOINLINE int icmp_concerns_backend(context *ctx, struct packet *packet, const struct address_key *address)
+NOINLINE int icmp_concerns_backend(context *ctx, struct packet *packet,
+				   const struct address_key *address)
 {
 	__u32 network = packet->network, transport = packet->transport;
 	struct ct_result ct = {};
@@ -190,14 +209,16 @@ NOINLINE int icmp_concerns_backend(context *ctx, struct packet *packet, const st
 	reverse_tuple(&tuple, &packet->tuple);
 	__builtin_memset(packet, 0, sizeof(*packet));
 	parse_packet(ctx, network, packet);
-	return (kind == PACKET_L4 || kind == PACKET_TRUNCATED) && ct_lookup(&ct, &tuple) && !ct.is_reply &&
-	       !ct_snat_index(ct.entry->state_word) && same_address(ct.entry->backend, address);
+	return (kind == PACKET_L4 || kind == PACKET_TRUNCATED) && ct_lookup(&ct, &tuple) &&
+	       !ct.is_reply && !ct_snat_index(ct.entry->state_word) &&
+	       same_address(ct.entry->backend, address);
 }
 
 /*
- * If the packet is a tunnel's that ends here, removes the outer header, from `packet`, too. Returns the kind of the inner
- * packet: PACKET_L4, with `backend` set, or PACKET_ICMP_ERROR. Otherwise the packet is unchanged: PACKET_OTHER for other
- * tunnels, and PACKET_FRAGMENT as long as the first fragment is missing.
+ * If the packet is a tunnel's that ends here, removes the outer header, from `packet`, too. Returns
+ * the kind of the inner packet: PACKET_L4, with `backend` set, or PACKET_ICMP_ERROR. Otherwise the
+ * packet is unchanged: PACKET_OTHER for other tunnels, and PACKET_FRAGMENT as long as the first
+ * fragment is missing.
  */
 GLOBAL int tunnel_decap(context *ctx, struct packet *packet)
 {
@@ -208,7 +229,8 @@ GLOBAL int tunnel_decap(context *ctx, struct packet *packet)
 	if (!packet || !is_external_interface(ifindex_of(ctx)))
 		return PACKET_OTHER;
 	header = packet->transport - packet->network;
-	if (header != (packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) || packet->fragment)
+	if (header != (packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) ||
+	    packet->fragment)
 		return PACKET_OTHER;
 	copy_address(&address, packet->tuple.source);
 	role = bpf_map_lookup_elem(&addresses, &address);

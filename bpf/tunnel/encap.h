@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Direct server return at the node that a client's packet enters. The packet goes unchanged in an IP-in-IP tunnel
- * (RFC 2003, RFC 2473) to the node of its backend, which replies to the client directly. The tunnel's remote address is
- * the backend's, so that the network's route to the backend is the route to its node. decap.h has the other end.
+ * Direct server return at the node that a client's packet enters. The packet goes unchanged in an
+ * IP-in-IP tunnel (RFC 2003, RFC 2473) to the node of its backend, which replies to the client
+ * directly. The tunnel's remote address is the backend's, so that the network's route to the
+ * backend is the route to its node. decap.h has the other end.
  */
 #pragma once
 
@@ -19,25 +20,28 @@
 /* Returns 1 if a packet of the smallest MTU does not fit into a tunnel over a link of that MTU. */
 INLINE int tunnel_pmtu_too_small(const struct packet *packet, __u32 mtu)
 {
-	return mtu < (packet->ipv4 ? MIN_MTU_IPV4 + sizeof(struct iphdr) : MIN_MTU_IPV6 + sizeof(struct ipv6hdr));
+	return mtu < (packet->ipv4 ? MIN_MTU_IPV4 + sizeof(struct iphdr) :
+				     MIN_MTU_IPV6 + sizeof(struct ipv6hdr));
 }
 
 /*
- * Returns 1 if the backend's node can be expected to know the backend. Before that, the node would reject the tunnel as
- * a stranger's, and the client would have to repeat its packets.
+ * Returns 1 if the backend's node can be expected to know the backend. Before that, the node would
+ * reject the tunnel as a stranger's, and the client would have to repeat its packets.
  */
 INLINE int backend_is_established(__u32 backend)
 {
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &backend);
 
-	return stats && (__u32)(bpf_ktime_get_coarse_ns() >> TICK_SHIFT) - stats->since >= config.tunnel_age;
+	return stats &&
+	       (__u32)(bpf_ktime_get_coarse_ns() >> TICK_SHIFT) - stats->since >= config.tunnel_age;
 }
 
 /*
- * Returns the index in nat_sources of the local address of a tunnel for a new connection; 0: the connection must get an
- * SNAT address instead. It must if the client is another node or behind one, as a pod is: replies to it would not leave
- * the backend's node through an external interface. It must if the backend is the client, because it would reply to
- * itself. And it must for fragments: the next ones may be too large for the tunnel, and not all senders respond to ICMP.
+ * Returns the index in nat_sources of the local address of a tunnel for a new connection; 0: the
+ * connection must get an SNAT address instead. It must if the client is another node or behind one,
+ * as a pod is: replies to it would not leave the backend's node through an external interface. It
+ * must if the backend is the client, because it would reply to itself. And it must for fragments:
+ * the next ones may be too large for the tunnel, and not all senders respond to ICMP.
  */
 GLOBAL __u32 tunnel_snat_index(context *ctx, const struct packet *packet, const struct tuple *to,
 			       const struct route *route)
@@ -65,8 +69,8 @@ GLOBAL __u32 tunnel_snat_index(context *ctx, const struct packet *packet, const 
 }
 
 /*
- * Computes the outer tuple of a tunnelled connection. Returns 0 if the index of the local address is invalid, which
- * cannot happen: it was valid when the entry was created.
+ * Computes the outer tuple of a tunnelled connection. Returns 0 if the index of the local address
+ * is invalid, which cannot happen: it was valid when the entry was created.
  */
 INLINE int tunnel_tuple(struct tuple *to, const struct ct_entry *entry, int ipv4)
 {
@@ -84,8 +88,8 @@ INLINE int tunnel_tuple(struct tuple *to, const struct ct_entry *entry, int ipv4
 }
 
 /* Looks up the route of a packet in a tunnel with the outer tuple `to`. */
-INLINE enum verdict tunnel_route_lookup(context *ctx, const struct packet *packet, const struct tuple *to,
-					struct route *route)
+INLINE enum verdict tunnel_route_lookup(context *ctx, const struct packet *packet,
+					const struct tuple *to, struct route *route)
 {
 	enum verdict verdict;
 
@@ -93,7 +97,9 @@ INLINE enum verdict tunnel_route_lookup(context *ctx, const struct packet *packe
 	route->overhead = tunnel_overhead(packet);
 	verdict = route_lookup(ctx, packet, to, route);
 	/* The backend was on another node when the connection began. */
-	return verdict == V_OK && route->result == BPF_FIB_LKUP_RET_NOT_FWDED ? V_DROP(DROP_NO_ROUTE) : verdict;
+	return verdict == V_OK && route->result == BPF_FIB_LKUP_RET_NOT_FWDED ?
+		       V_DROP(DROP_NO_ROUTE) :
+		       verdict;
 }
 
 /* Decrements the TTL in an IP header. Returns 0 on success. */
@@ -115,11 +121,12 @@ INLINE long decrement_ttl(context *ctx, const struct packet *packet)
 }
 
 /*
- * Decrements the packet's TTL and puts it into a tunnel with the outer tuple `to`. The outer header has the packet's
- * DSCP, and in IPv6 its flow label, so that the network distributes packets of several connections. It does not use ECN
- * (RFC 6040, compatibility mode). Returns 0 on success.
+ * Decrements the packet's TTL and puts it into a tunnel with the outer tuple `to`. The outer header
+ * has the packet's DSCP, and in IPv6 its flow label, so that the network distributes packets of
+ * several connections. It does not use ECN (RFC 6040, compatibility mode). Returns 0 on success.
  */
-GLOBAL int tunnel_encap(context *ctx, const struct packet *packet, const struct tuple *to, const struct route *route)
+GLOBAL int tunnel_encap(context *ctx, const struct packet *packet, const struct tuple *to,
+			const struct route *route)
 {
 	const __u32 *source, *destination;
 	struct headers headers;

@@ -15,9 +15,10 @@ INLINE __u32 tunnel_overhead(const struct packet *packet)
 
 /* The direction of an address, seen from an interface. */
 enum path {
-	PATH_LOCAL,    /* an address of this node, or a broadcast address */
-	PATH_POD,      /* through an interface that is not external, such as a pod's */
-	PATH_PEER,     /* through an external interface to or by another node; also if there is no route */
+	PATH_LOCAL, /* an address of this node, or a broadcast address */
+	PATH_POD,   /* through an interface that is not external, such as a pod's */
+	PATH_PEER, /* through an external interface to or by another node; also if there is no route
+		    */
 	PATH_EXTERNAL, /* through an external interface */
 };
 
@@ -28,10 +29,11 @@ INLINE int is_on_node(enum path path)
 }
 
 /*
- * Returns the path to an address of the packet's family; PATH_EXTERNAL for other nodes, too. The caller has set the
- * interface in `fib`, and nothing else.
+ * Returns the path to an address of the packet's family; PATH_EXTERNAL for other nodes, too. The
+ * caller has set the interface in `fib`, and nothing else.
  */
-INLINE enum path path_lookup(context *ctx, const struct packet *packet, const void *address, struct bpf_fib_lookup *fib)
+INLINE enum path path_lookup(context *ctx, const struct packet *packet, const void *address,
+			     struct bpf_fib_lookup *fib)
 {
 	const __u32 *words = address;
 	long result;
@@ -53,7 +55,8 @@ INLINE enum path path_lookup(context *ctx, const struct packet *packet, const vo
 }
 
 /* Returns the path to an address of the packet's family. */
-GLOBAL enum path path_to(context *ctx, const struct packet *packet, const struct address_key *address)
+GLOBAL enum path path_to(context *ctx, const struct packet *packet,
+			 const struct address_key *address)
 {
 	struct bpf_fib_lookup fib = { .ifindex = ifindex_of(ctx) };
 	struct address_key next;

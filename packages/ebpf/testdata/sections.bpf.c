@@ -2,8 +2,11 @@
 /* Programs of many sections. */
 #include "dialect.h"
 
-#define PROGRAM(name, section) \
-	SEC(section) int name(void *context) { return 1; }
+#define PROGRAM(name, section)               \
+	SEC(section) int name(void *context) \
+	{                                    \
+		return 1;                    \
+	}
 
 PROGRAM(connect4, "cgroup/connect4")
 PROGRAM(connect6, "cgroup/connect6")
