@@ -300,12 +300,3 @@ struct {
 	MAP_TYPE(key, __u32);
 	MAP_TYPE(value, struct answer_budget);
 } answer_budget SEC(".maps");
-
-/* Returns a bit of a map whose values are words of 64 bits. */
-INLINE int has_bit(void *map, __u32 bit)
-{
-	__u32 word = bit / 64;
-	__u64 *bits = bpf_map_lookup_elem(map, &word);
-
-	return bits && *bits >> bit % 64 & 1;
-}

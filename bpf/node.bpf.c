@@ -13,9 +13,10 @@
 #include "ct/gc.h"
 #include "ct/icmp_error.h"
 #include "lb/refusal.h"
+#include "lib/bits.h"
 #include "lib/drop.h"
-#include "lib/early_fragment.h"
 #include "lib/icmp.h"
+#include "lib/later_fragment.h"
 #include "steps.h"
 #include "tunnel/decap.h"
 
@@ -100,6 +101,16 @@ INLINE int send_translated(context *ctx, struct pkt_ctx *pkt)
 		return drop(ctx, &pkt->packet, DROP_WRITE);
 	return pkt->ct.origin == CT_CACHED ? redirect_out(ctx, &pkt->route) :
 					     forward(ctx, &pkt->route);
+}
+
+/*
+ * Returns 1 if a packet from that address and port may be a reply that leaves the node. Most
+ * packets that leave are not, and the filter, unlike the index of tuples, stays in the processor's
+ * cache.
+ */
+INLINE int reply_filter_hit(const void *address, __be16 port)
+{
+	return has_bit(&reply_sources, reply_filter_bit(address, port));
 }
 
 /* Translates and forwards a packet with ports. */

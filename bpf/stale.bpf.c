@@ -13,8 +13,10 @@
  *
  * `connection_over` is attached while there is a least-connections service.
  */
-#include "lb/select.h"
+#include "lb/backend.h"
+#include "lib/address.h"
 #include "lib/kernel.h"
+#include "socket/connection.h"
 
 LICENSE("Dual BSD/GPL");
 
@@ -29,15 +31,13 @@ __attribute__((weak));
 INLINE int is_connected_to(const struct sock *socket, const struct origin *origin)
 {
 	const __u32 *backend = (const __u32 *)origin->backend_address;
-	const __be32 *peer = (const __be32 *)&socket->__sk_common.skc_v6_daddr;
 
 	if (socket->__sk_common.skc_state == TCP_CLOSE ||
 	    socket->__sk_common.skc_dport != origin->backend_port)
 		return 0;
 	if (socket->__sk_common.skc_family == AF_INET)
 		return socket->__sk_common.skc_daddr == backend[3];
-	return peer[0] == backend[0] && peer[1] == backend[1] && peer[2] == backend[2] &&
-	       peer[3] == backend[3];
+	return same_address(&socket->__sk_common.skc_v6_daddr, backend);
 }
 
 /* Returns 1 if the frontend has backends. */

@@ -22,8 +22,7 @@
  */
 struct pkt_ctx {
 	struct packet packet; /* parsed headers */
-	struct tuple to; /* the tuple after the translation; the outer one of a packet that will be
-			    tunnelled */
+	struct tuple to;      /* the new tuple; the outer one if the packet will be tunnelled */
 	struct route route;
 	struct ct_result ct;
 	struct lb_choice lb; /* of a new connection */

@@ -25,10 +25,9 @@ struct tuple {
  * changes atomically. A slot that is 0 is free.
  */
 #define CT_BUCKET_SLOTS 16
-#define CT_SLOT_TAG_SHIFT \
-	32 /* The bits below are the entry's index, doubled, plus 1 for the reply tuple. */
-#define CT_SLOT_GENERATION_SHIFT \
-	48 /* 16 bits of the backend's generation; below, 16 bits of the hash, never 0. */
+/* The bits below the tag are the entry's index, doubled, plus 1 for the reply tuple. */
+#define CT_SLOT_TAG_SHIFT 32	    /* 16 bits of the hash, never 0 */
+#define CT_SLOT_GENERATION_SHIFT 48 /* 16 bits of the backend's generation */
 
 struct ct_bucket {
 	__u64 slots[CT_BUCKET_SLOTS];
@@ -62,8 +61,8 @@ enum ct_state {
 #define CT_SEEN_MASK 0xffff /* time of the last packet, in ticks of 2^30 ns */
 #define CT_STATE_SHIFT 16   /* enum ct_state */
 #define CT_STATE_MASK (0xf << CT_STATE_SHIFT)
-#define CT_BACKEND_GEN_SHIFT \
-	20 /* the backend's generation modulo 7, plus 1; 0: unknown (an old version) */
+/* the backend's generation modulo 7, plus 1; 0: unknown, in entries of an old version */
+#define CT_BACKEND_GEN_SHIFT 20
 #define CT_BACKEND_GEN_MASK (7 << CT_BACKEND_GEN_SHIFT)
 #define CT_COUNTED (1u << 23) /* The connection counts in backend_stats.active. */
 #define CT_SNAT_SHIFT 24      /* index in nat_sources, 6 bits; 0: the client's address is kept */
@@ -73,8 +72,8 @@ enum ct_state {
  * lack this bit.
  */
 #define CT_UNCONFIRMED (1u << 30)
-#define CT_TUNNELLED \
-	(1u << 31) /* Packets are tunnelled to the backend's node; only the client's are seen. */
+/* Packets are tunnelled to the backend's node, so only the client's are seen here. */
+#define CT_TUNNELLED (1u << 31)
 #define TICK_SHIFT 30
 
 /* Map `nat_flows`. */
@@ -109,8 +108,7 @@ struct ct_table {
 	__u8 tunnel_ipv4; /* index in nat_sources of the local address of tunnels; 0: none */
 	__u8 tunnel_ipv6;
 	__u32 created; /* number of connections created; the clock by which evictable entries age */
-	__u32 clock_hand; /* the group of nat_evictable at which the next search for a victim begins
-			   */
+	__u32 clock_hand; /* the group of nat_evictable where the next search begins */
 	__u32 unconfirmed_udp;
 	__u32 confirmed_udp;
 	__u32 reserved[2]; /* The secret, which is only read, has a cache line of its own. */
@@ -124,8 +122,7 @@ struct ct_table {
 struct ct_window {
 	__u32 end[2];	/* the sequence number after the last byte that the side has sent */
 	__u32 acked[2]; /* the highest number that the side has acknowledged */
-	__u8 shift[2];	/* log2 of the largest window that the side has offered, rounded up; 0:
-			   unknown */
+	__u8 shift[2];	/* log2 of the largest window offered, rounded up; 0: unknown */
 	__u8 scale[2];	/* the side's window scale (RFC 7323) */
 	__u32 reserved[3];
 };
@@ -141,15 +138,14 @@ struct evictable_group {
 	__u64 entries[ENTRIES_PER_GROUP];
 };
 
-#define EVICTABLE_SOURCE_MASK \
-	0xfff /* index in nat_shares that counts the entries of the client's address */
-#define EVICTABLE_SERVICE_SHIFT 12 /* index of the service's share; 12 bits each */
-#define EVICTABLE (1u << 24)	   /* always set, so that the word is not 0 */
+/* The lower bits are two indexes in nat_shares: of the client's address and of the frontend. */
+#define EVICTABLE_SOURCE_MASK 0xfff
+#define EVICTABLE_SERVICE_SHIFT 12
+#define EVICTABLE (1u << 24) /* always set, so that the word is not 0 */
 #define EVICTABLE_UDP (1u << 25)
-#define EVICTABLE_CLOSED \
-	(1u << 26) /* The connection was confirmed and is closed; nat_shares does not count it. */
-#define EVICTABLE_CREATED_SHIFT \
-	32 /* ct_table.created at the time that the connection was created or closed */
+#define EVICTABLE_CLOSED (1u << 26) /* nat_shares does not count closed connections. */
+/* The upper half is ct_table.created at the time that the connection was created or closed. */
+#define EVICTABLE_CREATED_SHIFT 32
 
 /*
  * Map `nat_shares`: unconfirmed entries by a hash of the client's address, and by a hash of the

@@ -34,8 +34,7 @@ struct crc32c_powers {
 /* The options of node.bpf.c and xdp.bpf.c, set before they are loaded. */
 struct node_config {
 	__u32 flows;		 /* size of nat_flows */
-	__u32 unconfirmed_limit; /* the limit of unconfirmed entries; beyond it a new one evicts the
-				    oldest */
+	__u32 unconfirmed_limit; /* beyond it a new entry evicts the oldest unconfirmed one */
 	__u32 first_port;	 /* the range of SNAT ports */
 	__u32 port_count;
 	__u32 port_stride; /* step between ports that are tried in turn; prime to port_count */

@@ -90,8 +90,7 @@ struct backend {
 
 /* Map `backend_stats`: an array by backend id. The BPF programs count in it. */
 struct backend_stats {
-	__u64 connections; /* since the backend got its id; one for each peer of an unconnected UDP
-			      socket */
+	__u64 connections; /* an unconnected UDP socket counts once for each peer */
 	__u32 active;	   /* open connections; kept for least-connections services only */
 	__u32 since;	   /* tick in which the backend got its id */
 	__u64 packets;	   /* in both directions, counted where node interfaces translate */

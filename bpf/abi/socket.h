@@ -12,8 +12,8 @@ struct origin {
 	__u8 backend_address[16];
 	__be16 frontend_port;
 	__be16 backend_port;
-	__u32 backend; /* id; 0: the socket itself chose the address, which may be a service's
-			  without backends */
+	/* id; 0: the socket itself chose the address, which may be a service's without backends */
+	__u32 backend;
 	__u32 generation;
 	__u32 service;
 };

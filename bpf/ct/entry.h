@@ -45,12 +45,6 @@ INLINE int ct_is_local(__u32 state_word)
 	return !ct_snat_index(state_word);
 }
 
-INLINE int ct_is_unanswered(enum ct_state state)
-{
-	return state == CT_TCP_SYN || state == CT_TCP_SYN_ACK || state == CT_UDP_UNANSWERED ||
-	       state == CT_SCTP_UNANSWERED;
-}
-
 INLINE int ct_state_is_closed(enum ct_state state)
 {
 	return state >= CT_TCP_CLOSED_BY_CLIENT && state <= CT_TCP_RESET;
@@ -70,30 +64,6 @@ INLINE int ct_is_closed(__u32 state_word)
 
 	return ct_state_is_closed(state) ||
 	       (state_word & CT_TUNNELLED && state == CT_TCP_CLIENT_FIN);
-}
-
-/* Returns how long an entry may be idle, in ticks, as if it were in that state. */
-INLINE __u32 ct_timeout(__u32 state_word, enum ct_state state)
-{
-	/*
-	 * Many exchanges consist of one request and one reply, so only confirmed UDP and SCTP
-	 * entries get the longer time.
-	 */
-	if (state_word & CT_UNCONFIRMED && state == CT_UDP)
-		state = CT_UDP_UNANSWERED;
-	if (state_word & CT_UNCONFIRMED && state == CT_SCTP)
-		state = CT_SCTP_UNANSWERED;
-	if (state_word & CT_TUNNELLED) {
-		/*
-		 * What the backend's node keeps does not depend on it, and many a client has one
-		 * packet to send.
-		 */
-		if (ct_is_unanswered(state))
-			return config.timeouts[state % CT_STATES] / 4;
-		if (state == CT_TCP_CLIENT_FIN)
-			state = CT_TCP_CLOSED_BY_BACKEND;
-	}
-	return config.timeouts[state % CT_STATES];
 }
 
 /* The state that a new flow begins with. */

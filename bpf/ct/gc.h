@@ -4,6 +4,13 @@
 
 #include "table.h"
 
+/* Returns 1 if the backend, or the client after it, has not answered yet. */
+INLINE int ct_is_unanswered(enum ct_state state)
+{
+	return state == CT_TCP_SYN || state == CT_TCP_SYN_ACK || state == CT_UDP_UNANSWERED ||
+	       state == CT_SCTP_UNANSWERED;
+}
+
 /*
  * Returns 1 if the address and port that a UDP client sends to are still a service's. Otherwise it
  * could use the entry forever, while a TCP connection ends some time.
@@ -29,6 +36,30 @@ NOINLINE int ct_has_frontend(const struct ct_entry *entry)
 		address[0] = address[1] = address[2] = 0;
 	address[3] = 0;
 	return bpf_map_lookup_elem(&services, &key) != 0;
+}
+
+/* Returns how long an entry may be idle, in ticks, as if it were in that state. */
+INLINE __u32 ct_timeout(__u32 state_word, enum ct_state state)
+{
+	/*
+	 * Many exchanges consist of one request and one reply, so only confirmed UDP and SCTP
+	 * entries get the longer time.
+	 */
+	if (state_word & CT_UNCONFIRMED && state == CT_UDP)
+		state = CT_UDP_UNANSWERED;
+	if (state_word & CT_UNCONFIRMED && state == CT_SCTP)
+		state = CT_SCTP_UNANSWERED;
+	if (state_word & CT_TUNNELLED) {
+		/*
+		 * What the backend's node keeps does not depend on it, and many a client has one
+		 * packet to send.
+		 */
+		if (ct_is_unanswered(state))
+			return config.timeouts[state % CT_STATES] / 4;
+		if (state == CT_TCP_CLIENT_FIN)
+			state = CT_TCP_CLOSED_BY_BACKEND;
+	}
+	return config.timeouts[state % CT_STATES];
 }
 
 struct gc_slice {

@@ -5,6 +5,20 @@
 #include "table.h"
 
 /*
+ * Returns the backend with that id, if the id still has that generation (its lower 16 bits); else
+ * 0.
+ */
+INLINE struct backend *backend_of_generation(__u32 id, __u16 generation)
+{
+	struct backend *backend = backend_by_id(id);
+
+	return backend && (__u16)backend->generation == generation &&
+			       backend->state != BACKEND_GONE ?
+		       backend :
+		       0;
+}
+
+/*
  * Finds the entry that has a tuple. The caller must check ct_still_matches() after it has read the
  * entry.
  */

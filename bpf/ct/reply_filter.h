@@ -28,13 +28,3 @@ INLINE void reply_filter_add(const void *address, __be16 port)
 	if (bits && !(*bits >> bit % 64 & 1))
 		__sync_fetch_and_or(bits, 1ULL << bit % 64);
 }
-
-/*
- * Returns 1 if a packet from that address and port may be a reply that leaves the node. Most
- * packets that leave are not, and the filter, unlike the index of tuples, stays in the processor's
- * cache.
- */
-INLINE int reply_filter_hit(const void *address, __be16 port)
-{
-	return has_bit(&reply_sources, reply_filter_bit(address, port));
-}

@@ -30,6 +30,17 @@ INLINE __u32 track_tcp(context *ctx, const struct packet *packet, __u32 referenc
 					     tcp_track_segment(ctx, packet, reference, state_word);
 }
 
+/* Counts a packet of a backend, in either direction. */
+INLINE void count_packet(__u32 id, __u32 bytes)
+{
+	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
+
+	if (!stats)
+		return;
+	__sync_fetch_and_add(&stats->packets, 1);
+	__sync_fetch_and_add(&stats->bytes, bytes);
+}
+
 /*
  * Updates an entry, which has that state word, for a packet. If two CPUs do so at the same time,
  * the state changes for one of the packets only.

@@ -7,6 +7,7 @@
 
 #include "ct/entry.h"
 #include "ct/host_reply.h"
+#include "lib/bits.h"
 #include "lib/source.h"
 #include "select.h"
 #include "source_ranges.h"
@@ -32,6 +33,18 @@ INLINE __u32 destination_role(const struct packet *packet)
 			      0;
 
 	return role && *role & (ADDRESS_SERVICE | ADDRESS_EXTERNAL | ADDRESS_NODE) ? *role : 0;
+}
+
+/*
+ * Identifies an external client by its address. The highest bit distinguishes it from cookies,
+ * which count from 1.
+ */
+INLINE client_id client_of_address(const void *address)
+{
+	const __u32 *words = address;
+	__u64 high = (__u64)words[0] << 32 | words[1], low = (__u64)words[2] << 32 | words[3];
+
+	return ((high * 0x9e3779b97f4a7c15ULL) ^ low) | 1ULL << 63;
 }
 
 INLINE __u32 lb_hash(const struct tuple *tuple)

@@ -2,9 +2,8 @@
 /* The selection of a service's backend. */
 #pragma once
 
-#include "lib/address.h"
+#include "backend.h"
 #include "lib/verdict.h"
-#include "maps.h"
 
 /*
  * A client: at a socket the cookie of the network namespace, so that each pod is one client; see
@@ -31,38 +30,13 @@ struct lb_choice {
 	__u32 generation;
 	__u8 is_counted; /* The connection counts in backend_stats.active. */
 	__u8 is_dsr;	 /* Packets are tunnelled if the backend is on another node. */
-	__u8 snat; /* index in nat_sources, perhaps with SNAT_TUNNELLED; 0: the client's address is
-		      kept */
+	/* index in nat_sources, perhaps with SNAT_TUNNELLED; 0: the client's address is kept */
+	__u8 snat;
 	__u8 role; /* input: the role of the packet's destination, enum address_role */
 };
 
 /* The tunnel's local address is in `snat`, and packets keep the client's address. */
 #define SNAT_TUNNELLED (CT_TUNNELLED >> CT_SNAT_SHIFT)
-
-INLINE struct backend *backend_by_id(__u32 id)
-{
-	return bpf_map_lookup_elem(&backends, &id);
-}
-
-/*
- * Returns the backend with that id, if the id still has that generation (its lower 16 bits); else
- * 0.
- */
-INLINE struct backend *backend_of_generation(__u32 id, __u16 generation)
-{
-	struct backend *backend = backend_by_id(id);
-
-	return backend && (__u16)backend->generation == generation &&
-			       backend->state != BACKEND_GONE ?
-		       backend :
-		       0;
-}
-
-/* Returns 1 if a stored reference to a backend of the service is still valid. */
-INLINE int is_same_backend(const struct backend *backend, __u32 generation, __u32 service)
-{
-	return backend && backend->generation == generation && backend->service == service;
-}
 
 /* Counts a new connection of a backend. */
 INLINE void count_backend_conn(__u32 id)
@@ -71,39 +45,6 @@ INLINE void count_backend_conn(__u32 id)
 
 	if (stats)
 		__sync_fetch_and_add(&stats->connections, 1);
-}
-
-/* Counts a packet of a backend, in either direction. */
-INLINE void count_packet(__u32 id, __u32 bytes)
-{
-	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
-
-	if (!stats)
-		return;
-	__sync_fetch_and_add(&stats->packets, 1);
-	__sync_fetch_and_add(&stats->bytes, bytes);
-}
-
-/* Counts one open connection more or less, for least-connections services. */
-INLINE void count_active_conn(const struct origin *origin, __s32 change)
-{
-	__u32 id = origin->backend;
-	struct backend *backend = backend_by_id(id);
-	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
-
-	/* If the id belongs to another backend by now, this connection is not in its count. */
-	if (stats && is_same_backend(backend, origin->generation, origin->service))
-		__sync_fetch_and_add(&stats->active, change);
-}
-
-/*
- * Counts a connection as closed, once: the socket's end and the iterator of stale.bpf.c may do so
- * at the same time.
- */
-INLINE void count_conn_closed(struct connection *connection)
-{
-	if (connection->counted && __sync_lock_test_and_set(&connection->counted, 0))
-		count_active_conn(&connection->origin, -1);
 }
 
 INLINE __u32 client_hash(client_id client)
@@ -115,18 +56,6 @@ INLINE __u32 client_hash(client_id client)
 	client *= 0xc4ceb9fe1a85ec53ULL;
 	client ^= client >> 33;
 	return (__u32)client;
-}
-
-/*
- * Identifies an external client by its address. The highest bit distinguishes it from cookies,
- * which count from 1.
- */
-INLINE client_id client_of_address(const void *address)
-{
-	const __u32 *words = address;
-	__u64 high = (__u64)words[0] << 32 | words[1], low = (__u64)words[2] << 32 | words[3];
-
-	return ((high * 0x9e3779b97f4a7c15ULL) ^ low) | 1ULL << 63;
 }
 
 INLINE __u32 slot_backend(__u32 slot)

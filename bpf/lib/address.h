@@ -24,22 +24,3 @@ INLINE void copy_address(void *to, const void *from)
 	a[2] = b[2];
 	a[3] = b[3];
 }
-
-/* Converts an IPv4 address in network byte order. */
-INLINE void map_ipv4(void *to, __be32 address)
-{
-	__u32 *words = to;
-
-	words[0] = 0;
-	words[1] = 0;
-	words[2] = bpf_htonl(0xffff);
-	words[3] = address;
-}
-
-/* Returns 1 if the address is an IPv4 address. */
-INLINE int is_mapped(const void *address)
-{
-	const __u32 *words = address;
-
-	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
-}

@@ -26,18 +26,3 @@ NOINLINE int fragment_store_ports(const struct packet *packet)
 	fragment_key(&key, packet);
 	return bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY);
 }
-
-/* Sets the ports of a later fragment. Returns 0 if the first one has not been seen. */
-NOINLINE int fragment_load_ports(struct packet *packet)
-{
-	struct fragment_ports *ports;
-	struct fragment_key key;
-
-	fragment_key(&key, packet);
-	ports = bpf_map_lookup_elem(&fragments, &key);
-	if (!ports)
-		return 0;
-	packet->tuple.source_port = ports->source_port;
-	packet->tuple.destination_port = ports->destination_port;
-	return 1;
-}

@@ -12,6 +12,7 @@
 
 #include "abi/ct.h"
 #include "address.h"
+#include "mapped.h"
 
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
@@ -55,8 +56,8 @@
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
-#define SCTP_NO_PROGRESS \
-	TCP_RST /* stands in tcp_flags for a chunk that does not prove an association */
+/* It stands in tcp_flags for a chunk that does not prove an association. */
+#define SCTP_NO_PROGRESS TCP_RST
 
 /* The number of IPv6 extension headers that are followed; packets have one or two, if any. */
 #define EXTENSION_HEADERS 6
@@ -65,8 +66,7 @@
 enum packet_kind {
 	PACKET_OTHER,	  /* no IP */
 	PACKET_L4,	  /* TCP, UDP or SCTP, with ports */
-	PACKET_TRUNCATED, /* TCP, UDP or SCTP, but the header is cut after the ports, as in an ICMP
-			     error */
+	PACKET_TRUNCATED, /* the same, but cut after the ports, as in an ICMP error */
 	PACKET_ICMP_ERROR,
 	PACKET_ICMP_ECHO, /* an echo request */
 	PACKET_FRAGMENT,  /* a fragment other than the first, so without ports */
@@ -94,6 +94,14 @@ struct packet {
 	__u8 transport_length; /* of the TCP header, in bytes; 8 for other protocols */
 	__u32 fragment_id;
 };
+
+/* Returns 1 if the address is an IPv4 address. */
+INLINE int is_mapped(const void *address)
+{
+	const __u32 *words = address;
+
+	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
+}
 
 /* Returns the TCP flags that stand for the first chunk of an SCTP packet. */
 INLINE __u8 sctp_flags(__u8 chunk)
@@ -212,8 +220,7 @@ INLINE enum packet_kind parse_ipv6(context *ctx, __u32 at, struct packet *packet
 		if (next == IPPROTO_FRAGMENT) {
 			struct {
 				__u8 next, reserved;
-				__be16 offset; /* The lowest bit tells whether more fragments
-						  follow. */
+				__be16 offset; /* lowest bit: more follow */
 				__be32 id;
 			} fragment;
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "lib/address.h"
+#include "lib/mapped.h"
 #include "maps.h"
 
 extern const volatile struct socket_config config;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "client.h"
+#include "connection.h"
 #include "endpoint.h"
 #include "lb/refusal.h"
 #include "lb/select.h"

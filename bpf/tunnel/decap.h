@@ -9,7 +9,7 @@
 
 #include "ct/lookup.h"
 #include "encap.h"
-#include "lib/fragment.h"
+#include "lib/later_fragment.h"
 
 /*
  * The smallest MTU of an ICMP error that is accepted: Linux' route.min_pmtu, and the minimum of
@@ -23,6 +23,12 @@ INLINE int is_tunnel(const struct packet *packet, enum packet_kind kind)
 {
 	return kind == PACKET_PROTOCOL &&
 	       packet->tuple.protocol == (packet->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6);
+}
+
+/* Returns 1 if an address is on this node, the node's own or a pod's. */
+INLINE int is_on_node(enum path path)
+{
+	return path == PATH_LOCAL || path == PATH_POD;
 }
 
 /* Notes that a tunnel for a client to a backend is too narrow. */

@@ -15,18 +15,11 @@ INLINE __u32 tunnel_overhead(const struct packet *packet)
 
 /* The direction of an address, seen from an interface. */
 enum path {
-	PATH_LOCAL, /* an address of this node, or a broadcast address */
-	PATH_POD,   /* through an interface that is not external, such as a pod's */
-	PATH_PEER, /* through an external interface to or by another node; also if there is no route
-		    */
+	PATH_LOCAL,    /* an address of this node, or a broadcast address */
+	PATH_POD,      /* through an interface that is not external, such as a pod's */
+	PATH_PEER,     /* to another node or by it; also if there is no route */
 	PATH_EXTERNAL, /* through an external interface */
 };
-
-/* Returns 1 if an address is on this node, the node's own or a pod's. */
-INLINE int is_on_node(enum path path)
-{
-	return path == PATH_LOCAL || path == PATH_POD;
-}
 
 /*
  * Returns the path to an address of the packet's family; PATH_EXTERNAL for other nodes, too. The

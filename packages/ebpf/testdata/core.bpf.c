@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Each kind of CO-RE relocation, against kernel types that any version has, and some that none has.
- */
+/* Each kind of CO-RE relocation, for kernel types that all versions have, and that none has. */
 #include "dialect.h"
 
 struct task_struct___mine {

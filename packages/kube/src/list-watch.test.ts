@@ -319,13 +319,13 @@ test('malformed events lead to an error and a new list', () => {
 test('malformed lists lead to an error and a new list', () => {
   const whole = listOf(20, [{ name: 'a', version: 5 }]);
   const lists: readonly (readonly [string, RegExp])[] = [
-    [whole.slice(0, -20), /^read list: the response ends within the items$/],
+    [whole.slice(0, -20), /^read list: the answer ends in the middle of its items$/],
     [whole.slice(0, -1), /^read JSON: unexpected end/],
     [`${whole}}`, /^read JSON: unexpected }/],
     ['{}', /^read list: it has no resourceVersion$/],
     ['[]', /^read list: it has no resourceVersion$/],
     [whole.replace('"20"', '20'), /^read list: it has no resourceVersion$/],
-    [whole.replace('ThingList', 'Thing'), /^read list: it has no kind/],
+    [whole.replace('ThingList', 'Thing'), /^read list: it does not say of what/],
     [whole.replace('"5"', '5'), /^read object a: it has no resourceVersion$/],
     [whole.replace('"name":"a"', '"name":tru'), /^read JSON: unexpected/],
     [whole.replace('[{', '[1,{'), /^read list: unexpected byte 0x31 among its items$/],

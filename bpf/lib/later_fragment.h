@@ -1,13 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Fragments that arrive before the first fragment of their packet. They are requeued several times,
- * so that the first one can overtake them. Then those to an address of the node go to its stack,
- * because their port may be the stack's.
+ * Fragments other than the first of their packet. Those that arrive before the first one are
+ * requeued several times, so that it can overtake them. After that, those to an address of the node
+ * go to its stack, because their port may be the stack's.
  */
 #pragma once
 
 #include "drop.h"
 #include "fragment.h"
+
+/* Sets the ports of a later fragment. Returns 0 if the first one has not been seen. */
+NOINLINE int fragment_load_ports(struct packet *packet)
+{
+	struct fragment_ports *ports;
+	struct fragment_key key;
+
+	fragment_key(&key, packet);
+	ports = bpf_map_lookup_elem(&fragments, &key);
+	if (!ports)
+		return 0;
+	packet->tuple.source_port = ports->source_port;
+	packet->tuple.destination_port = ports->destination_port;
+	return 1;
+}
 
 /* The number of times that a fragment is requeued. */
 #define FRAGMENT_WAITS 8
