@@ -55,8 +55,8 @@ const layers: Readonly<Record<string, Layer>> = {
   e2e: {
     imports: [],
     tests: [
-      ...['sys', 'ebpf', 'netlink', 'objects', 'services', 'kube', 'lab', 'datapath', 'agent'],
-      ...['assets', 'control', 'inspect', 'deploy', 'cli', 'demo'],
+      ...['sys', 'ebpf', 'netlink', 'objects', 'services', 'kube', 'vm', 'lab', 'datapath'],
+      ...['agent', 'assets', 'control', 'inspect', 'deploy', 'cli', 'demo'],
     ],
   },
   tools: { imports: ['ebpf', 'kube', 'lab', 'assets', 'control', 'deploy'] },

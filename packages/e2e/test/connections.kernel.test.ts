@@ -6,9 +6,10 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { LabPod } from '@heddle/lab';
+import type { Random } from '@heddle/vm/internal';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
-import { Random } from '../testing/random.ts';
+import { randomOf } from '../testing/random.ts';
 
 const connections = 1_000_000;
 const kills = 20;
@@ -180,7 +181,7 @@ async function killAgents(stage: Stage, random: Random): Promise<void> {
 
 test('a million connections: the agent is killed 20 times, servers come and go, none fails', async () => {
   using stage = new Stage();
-  const random = new Random('million');
+  const random = randomOf('million');
   const { product } = stage;
   for (let i = 0; i < 3; i++) await stage.startServer();
   product.write('service.yaml', service('web', clusterIPs));

@@ -10,7 +10,7 @@ import { decodeUtf8, SysError } from '@heddle/sys';
 import { KernelView } from '../testing/edits/kernel-view.ts';
 import { service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
-import { Random } from '../testing/random.ts';
+import { randomOf } from '../testing/random.ts';
 
 const many = 2000;
 const clusterIP = '10.96.0.10';
@@ -73,7 +73,7 @@ describe('the life of the agent', () => {
   }
 
   test('killed at any moment of the first sync and of later batches: traffic goes on', async () => {
-    const random = new Random('killed');
+    const random = randomOf('killed');
     product.write('web.yaml', service('web', [clusterIP]), slice('web', [ip(1), ip(2)]));
     await product.start();
     using established = connect();
@@ -126,7 +126,7 @@ describe('the life of the agent', () => {
     using view = kernelView();
     const whole = view.lines();
     const bpf = new LinuxBpf(product.platform);
-    const random = new Random('damage');
+    const random = randomOf('damage');
     for (let round = 0; round < 2; round++) {
       await product.kill();
       for (const name of ['services', 'addresses', 'slots', 'backends']) {

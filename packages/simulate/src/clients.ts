@@ -9,9 +9,9 @@ import {
   type PodSockets,
 } from './connections.ts';
 import type { Tuple } from './frames.ts';
+import { hashText } from './hash-text.ts';
 import type { Network } from './network.ts';
 import type { SimulatedNode } from './node-class.ts';
-import { hashText } from './random.ts';
 import type { TrafficStep } from './scenario.ts';
 import type { Target } from './targets.ts';
 

@@ -8,7 +8,7 @@ import type {
   ServiceRecord,
   SliceRecord,
 } from '@heddle/objects';
-import type { Random } from './random.ts';
+import type { Random } from '@heddle/vm/internal';
 import type { MadeUpServices, Scenario } from './scenario.ts';
 
 /** Namespace of services that a scenario makes up. */

@@ -1,7 +1,7 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
 import type { ObjectChange } from '@heddle/objects';
+import type { Random } from '@heddle/vm/internal';
 import type { Cluster, Member } from './cluster.ts';
-import type { Random } from './random.ts';
 import type { Scenario, ScenarioStep, SomeNodes, TrafficStep } from './scenario.ts';
 
 /** A change of the cluster at one moment, with all choices made. */

@@ -1,4 +1,5 @@
 import type { ObjectRecord } from '@heddle/objects';
+import { Random } from '@heddle/vm/internal';
 import { keyOf, keyOfText } from './addresses.ts';
 import { Clients } from './clients.ts';
 import { SimulationClock } from './clock.ts';
@@ -8,7 +9,6 @@ import { type Disruption, disruptionOf, distributionOf, sumDisruptions } from '.
 import { Network } from './network.ts';
 import { NodeClass, type SimulatedNode } from './node-class.ts';
 import { type Happening, makePlan, type Plan, type PlannedStep } from './plan.ts';
-import { Random } from './random.ts';
 import {
   type Counted,
   mapsOf,

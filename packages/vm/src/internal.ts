@@ -5,5 +5,5 @@ export { createMap } from './maps/create.ts';
 export { CopiedMap, ForkedMap, SwappedMap, smallChunk } from './maps/forked-map.ts';
 export { VmMap } from './maps/map.ts';
 export { ValueMap } from './maps/value-map.ts';
-export { seededRandom } from './random.ts';
+export { Random, seededRandom } from './random.ts';
 export { Timers } from './timers.ts';

@@ -18,3 +18,49 @@ export function seededRandom(seed: number): () => number {
     return w >>> 0;
   };
 }
+
+/** Choices that a seed determines: the same seed gives the same choices. */
+export class Random {
+  readonly #next: () => number;
+
+  constructor(seed: number) {
+    this.#next = seededRandom(seed);
+  }
+
+  /** Returns a whole number from 0 to `limit` - 1. `limit` is at most 2^32. */
+  below(limit: number): number {
+    return Math.floor((this.#next() / 2 ** 32) * limit);
+  }
+
+  /** Returns true with a probability of 1 / `times`. */
+  oneIn(times: number): boolean {
+    return this.below(times) === 0;
+  }
+
+  pick<Item>(items: readonly Item[]): Item {
+    return items[this.below(items.length)]!;
+  }
+
+  /** Returns each item with a probability of one half. */
+  some<Item>(items: readonly Item[]): Item[] {
+    return items.filter(() => this.oneIn(2));
+  }
+
+  /** Returns `count` of the items, each at most once, in their order. */
+  sample<Item>(items: readonly Item[], count: number): Item[] {
+    const places = items.map((_, i) => i);
+    for (let i = 0; i < count; i++) {
+      const other = i + this.below(places.length - i);
+      [places[i], places[other]] = [places[other]!, places[i]!];
+    }
+    return places
+      .slice(0, count)
+      .sort((a, b) => a - b)
+      .map((place) => items[place]!);
+  }
+
+  /** Returns another sequence of choices, for work that runs at the same time. */
+  fork(): Random {
+    return new Random(this.below(2 ** 32));
+  }
+}

@@ -10,8 +10,8 @@ import {
   writeSync,
 } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Random } from '@heddle/vm/internal';
 import { stringify } from 'yaml';
-import type { Random } from '../random.ts';
 import { labelOf, type Manifest, makeObject, spoil } from './object-maker.ts';
 
 /** One file's word on an object. */

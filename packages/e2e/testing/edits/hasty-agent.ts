@@ -9,7 +9,7 @@ import { createLab, type Lab, type LabNode } from '@heddle/lab';
 import { type ObjectRecord, objectLabel, readObject } from '@heddle/objects';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
-import type { Random } from '../random.ts';
+import type { Random } from '@heddle/vm/internal';
 import type { FolderEditor } from './folder-editor.ts';
 import { KernelView } from './kernel-view.ts';
 

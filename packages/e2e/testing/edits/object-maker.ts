@@ -1,5 +1,5 @@
 // Random Kubernetes objects of a small world, in which names, addresses and ports meet often.
-import type { Random } from '../random.ts';
+import type { Random } from '@heddle/vm/internal';
 
 export interface Service {
   readonly apiVersion: 'v1';
