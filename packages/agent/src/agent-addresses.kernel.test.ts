@@ -4,7 +4,6 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   addAddress,
   createVeth,
@@ -16,6 +15,7 @@ import {
 } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { freePins, MemoryDatapath, ScriptedSource } from '../testing/parts.ts';
 import { Agent } from './agent.ts';
 import { readConfig } from './config.ts';
@@ -70,10 +70,10 @@ describe('log lines about addresses', { timeout: 30_000 }, () => {
           }),
       );
       source!.complete();
-      const until = async (line: string) => {
-        for (let i = 0; i < 500 && !lines.includes(line); i++) await sleep(10);
-        assert.ok(lines.includes(line), `no line "${line}": ${lines.join('; ')}`);
-      };
+      const until = (line: string) =>
+        eventually(`"${line}" is logged`, () => lines.includes(line), {
+          detail: () => lines.join('\n'),
+        });
       // The plug-in `ptp` does the same: each pod's interface has an address of the node.
       for (let pod = 0; pod < 5; pod++) {
         change((socket) => {

@@ -1,5 +1,5 @@
-import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { encodeRequest, type Method, parseReply } from '../src/control/protocol.ts';
 
 /** A client of an agent's control socket. */
@@ -23,10 +23,7 @@ export class Talk {
 
   /** The next line that the agent sends. */
   async reply(): Promise<ReturnType<typeof parseReply>> {
-    for (let i = 0; i < 200 && this.replies.length === 0; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    return this.replies.shift() ?? assert.fail('no reply');
+    return eventually('there is a reply', () => this.replies.shift(), { stepMs: 5 });
   }
 
   /** Asks, and gives the result. Throws an Error with the code of an error. */

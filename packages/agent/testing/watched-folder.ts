@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict';
 import {
   appendFileSync,
   mkdirSync,
@@ -11,6 +10,7 @@ import {
 import { tmpdir } from 'node:os';
 import { type ObjectRecord, objectLabel } from '@heddle/objects';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { openFolderSource, type SourceBatch } from '../src/source/index.ts';
 
 /** A folder of manifests in a temporary place, watched by a folder source. */
@@ -24,7 +24,6 @@ export class WatchedFolder implements Disposable {
   /** Labels of objects that are reported as unusable. */
   readonly invalid = new Set<string>();
   #source: Disposable | undefined;
-  #wake = () => {};
 
   constructor() {
     mkdirSync(this.path);
@@ -41,7 +40,6 @@ export class WatchedFolder implements Disposable {
           if (change.op === 'invalid') this.invalid.add(label);
           else this.invalid.delete(label);
         }
-        this.#wake();
       },
     });
   }
@@ -93,19 +91,10 @@ export class WatchedFolder implements Disposable {
     symlinkSync(target, this.file(name));
   }
 
-  /** Waits until the source has given out what makes `condition` true. */
+  /** Waits until the changes that the source has reported make `condition` true. */
   async until(condition: () => boolean, what = 'the expected change'): Promise<void> {
-    const end = Date.now() + 5000;
-    while (!condition()) {
-      assert.ok(Date.now() < end, `waited 5 s for ${what}; has ${this.labels.join(', ')}`);
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, 100);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
+    const detail = () => this.labels.join(', ');
+    await eventually(what, condition, { ms: 5000, stepMs: 5, detail });
   }
 
   /** Waits until the source has nothing more to say for a while. */

@@ -1,4 +1,5 @@
 // The real agent on the real kernel, by the commands that a user would give.
+
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -10,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import type { AgentStatus, ServiceEntry } from '@heddle/agent';
 import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { heddle, root, startHeddle } from '../testing/heddle.ts';
 
 const main = fileURLToPath(new URL('main.ts', import.meta.url));
@@ -66,21 +68,17 @@ describe('heddle agent', { timeout: 240_000 }, () => {
     child.stderr!.on('data', (data) => {
       log += data;
     });
-    return await until(async () => {
+    const check = async () => {
       assert.equal(child.exitCode, null, log);
       const { code, stdout } = await heddle(['status', '--socket', socket, '-o', 'json']);
       const status = code === 0 ? (JSON.parse(stdout) as AgentStatus) : undefined;
       return status?.source.complete ? status : undefined;
+    };
+    return await eventually('the agent has read everything', check, {
+      ms: 15_000,
+      stepMs: 100,
+      detail: () => log,
     });
-  }
-
-  async function until<T>(find: () => Promise<T | undefined>): Promise<T> {
-    for (let i = 0; i < 150; i++) {
-      const found = await find();
-      if (found !== undefined) return found;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    return assert.fail(`waited in vain; the agent said:\n${log}`);
   }
 
   /** What a client in a pod gets from a URL, or the error's code. */
@@ -162,7 +160,10 @@ describe('heddle agent', { timeout: 240_000 }, () => {
         spec: { clusterIP: '10.96.0.11', clusterIPs: ['10.96.0.11'], ports: [{ port: 80 }] },
       }),
     );
-    await until(async () => (log.includes('in force') ? log : undefined));
+    await eventually('rows are in the log', () => log.includes('in force'), {
+      ms: 15_000,
+      detail: () => log,
+    });
     assert.match(log, /"message":"default\/none:80\/TCP\/IPv4 in force with 0 backends"/);
     assert.equal(log.trim().split('\n').length, 1);
     assert.equal(await get(node.pods[2]!, 'http://10.96.0.11/'), 'ECONNREFUSED');

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Bpf, Link, type LinkInfo, LinuxBpf } from '@heddle/ebpf';
 import { cgroupRoot } from '@heddle/lab';
 import { inodeOfFd, openFile, type Platform, SysError } from '@heddle/sys';
+import { eventually } from '@heddle/sys/testing/eventually';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const program = fileURLToPath(new URL('../src/main.ts', import.meta.url));
@@ -60,12 +60,10 @@ export class DemoRun implements Disposable {
     if (this.child.exitCode === null) this.child.kill('SIGTERM');
   }
 
-  /** Returns once `ready` says yes. Fails after 60 s. */
+  /** Waits until `ready` returns true. Fails after 60 s. */
   async until(ready: () => boolean, what: string): Promise<void> {
-    for (const end = Date.now() + 60_000; Date.now() < end; await sleep(20)) {
-      if (ready()) return;
-    }
-    assert.fail(`${what}: not within 60 s; stdout: ${this.stdout}; stderr: ${this.stderr}`);
+    const detail = () => `stdout: ${this.stdout}; stderr: ${this.stderr}`;
+    await eventually(what, ready, { ms: 60_000, stepMs: 20, detail });
   }
 }
 
@@ -130,8 +128,11 @@ export async function assertGone(
     ...objects.programs.filter((id) => exists(bpf, 'program', id)).map((id) => `program ${id}`),
   ];
   // The kernel frees them a moment after the last reference is gone.
-  for (const end = Date.now() + 5000; left().length > 0 && Date.now() < end; ) await sleep(50);
-  assert.deepEqual(left(), []);
+  await eventually('nothing is left', () => left().length === 0, {
+    ms: 5000,
+    stepMs: 50,
+    detail: () => left().join(', '),
+  });
 }
 
 function exists(bpf: Bpf, kind: 'link' | 'program', id: number): boolean {

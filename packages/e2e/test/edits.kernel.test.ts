@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ownAddresses } from '@heddle/agent';
 import { LinuxBpf } from '@heddle/ebpf';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { FolderEditor } from '../testing/edits/folder-editor.ts';
 import { HastyAgent } from '../testing/edits/hasty-agent.ts';
 import { KernelView } from '../testing/edits/kernel-view.ts';
 import { expectedLines } from '../testing/edits/oracle.ts';
 import { Product } from '../testing/product.ts';
-import { Random } from '../testing/random.ts';
+import { randomOf } from '../testing/random.ts';
 
 const edits = 10_000;
 const restartEvery = 1000;
@@ -16,7 +17,7 @@ const vanishEvery = 500;
 test('10,000 edits: after each one the maps hold what the objects ask for', async () => {
   using agent = new HastyAgent();
   const { folder, deviceAddresses, view } = agent;
-  const random = new Random('edits');
+  const random = randomOf('edits');
   const editor = new FolderEditor(folder, random, { faults: true });
   for (let i = 1; i <= edits; i++) {
     if (i % vanishEvery === 0) await editor.vanish(random.below(60));
@@ -42,7 +43,7 @@ test('10,000 edits: after each one the maps hold what the objects ask for', asyn
 
 test('the same with an agent that is a process, and is killed now and then', async () => {
   using product = new Product('edited');
-  const random = new Random('process');
+  const random = randomOf('process');
   const editor = new FolderEditor(product.folder, random, { faults: false });
   await product.start();
   using view = new KernelView(new LinuxBpf(product.platform), product.node.bpffs);
@@ -60,10 +61,11 @@ test('the same with an agent that is a process, and is killed now and then', asy
       nodeName: 'node1',
       deviceAddresses,
     }).join('\n');
-    const end = Date.now() + 20_000;
-    while (view.lines().join('\n') !== expected && Date.now() < end) {
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
-    assert.equal(view.lines().join('\n'), expected, `edit ${i}: ${editor.lastEdit}`);
+    const what = `the kernel holds the rows of edit ${i}: ${editor.lastEdit}`;
+    await eventually(what, () => view.lines().join('\n') === expected, {
+      ms: 20_000,
+      stepMs: 2,
+      detail: () => `expected:\n${expected}\nactual:\n${view.lines().join('\n')}`,
+    });
   }
 });

@@ -2,13 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { AgentEvent, AgentStatus, Method, ServiceDetail, ServiceEntry } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
 import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
 
 const currentProgram = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 const patienceMs = 20_000;
@@ -154,18 +154,11 @@ export abstract class AgentRun implements Disposable {
   /** Waits until `condition` gives something; fails after a while. */
   async until<Result>(
     what: string,
-    condition: () => Result | Promise<Result>,
+    condition: Parameters<typeof eventually<Result>>[1],
     patience = patienceMs,
-  ): Promise<NonNullable<Result>> {
-    const end = Date.now() + patience;
-    for (;;) {
-      const result = await condition();
-      if (result) return result;
-      if (Date.now() > end) {
-        throw new Error(`waited ${patience / 1000} s for ${what}; the agent's log:\n${this.log}`);
-      }
-      await sleep(5);
-    }
+  ): ReturnType<typeof eventually<Result>> {
+    const detail = () => `The agent's log:\n${this.log}`;
+    return eventually(what, condition, { ms: patience, stepMs: 5, detail });
   }
 
   [Symbol.dispose](): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import * as http from 'node:http';
 import { test } from 'node:test';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { ApiServer } from './api-server.ts';
 import { startApiServerProcess } from './api-server-process.ts';
 import { makeNode, makeService, makeSlice } from './cluster-objects.ts';
@@ -142,7 +143,7 @@ test('a watch of the test server from a future version is silent until then', as
     `${services}?watch=1&allowWatchBookmarks=true&resourceVersion=${from}`,
   );
   const first = take(events, 1);
-  while (server.watching() === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await eventually('a client watches', () => server.watching() > 0, { stepMs: 1 });
   server.sendBookmarks();
   assert.equal(server.set(named('b')), from - 1);
   assert.equal(server.set(named('c')), from);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
 import type { ClusterAccess, Credentials } from '../src/access.ts';
 import { ApiClient } from '../src/api-client.ts';
 import { ListWatch, type WatchState } from '../src/list-watch.ts';
@@ -112,13 +112,8 @@ export class FollowedServer implements Disposable {
   }
 
   async until(condition: () => boolean, what: string): Promise<void> {
-    const deadline = performance.now() + 20_000;
-    while (!condition()) {
-      if (performance.now() > deadline) {
-        assert.fail(`waited for ${what}: ${JSON.stringify(this.listWatch.state)}`);
-      }
-      await sleep(2);
-    }
+    const detail = () => JSON.stringify(this.listWatch.state);
+    await eventually(what, condition, { ms: 20_000, stepMs: 2, detail });
   }
 
   [Symbol.dispose](): void {

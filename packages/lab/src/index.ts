@@ -14,7 +14,6 @@ export type * from './packet/layers.ts';
 export { eth, ipv4, ipv6, Packet, pattern } from './packet/packet.ts';
 export { type Captured, describeCaptured, Tap } from './packet/tap.ts';
 export { LabNode, LabPod, Place } from './place.ts';
-export { poll } from './poll.ts';
 export { removeLab, removeStaleLabs } from './removal.ts';
 export type { Addresses } from './topology.ts';
 export {

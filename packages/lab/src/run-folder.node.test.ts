@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { isAlive, thisProcess } from './run-folder.ts';
 
 /** State and start time of a process, of proc(5). */
@@ -24,7 +24,7 @@ test('a process that has ended is not alive, though its parent has not asked for
     const owner = { ...thisProcess(), pid, startTime: statOf(pid).startTime };
     assert.equal(isAlive(owner), true);
     (parent.stdio[3] as NodeJS.WritableStream).end();
-    while (statOf(pid).state !== 'Z') await sleep(5);
+    await eventually('the process has ended', () => statOf(pid).state === 'Z');
     assert.equal(isAlive(owner), false);
   } finally {
     parent.kill('SIGKILL');

@@ -1,31 +1,35 @@
-import { AssertionError } from 'node:assert';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** What a check returns when it has to be repeated. */
+type NotYet = false | null | undefined;
+
+export interface EventuallyOptions {
+  /** Milliseconds after which it fails. Default: 10,000. */
+  readonly ms?: number;
+  /** Milliseconds between two checks. Default: 10. */
+  readonly stepMs?: number;
+  /** Returns what is known about the failure, e.g. a log; it ends the message. */
+  readonly detail?: () => string;
+}
+
 /**
- * Waits until `check` returns a value other than false and undefined, and returns that value. An
- * assertion that fails in `check` means "not yet". Throws an Error with that assertion as its cause
- * after `ms` milliseconds; `what` is a clause, e.g. `the agent is ready`.
+ * Waits until `check` returns a value other than false, null and undefined, and returns that value.
+ * `what` is a clause, e.g. `the agent is ready`. Throws an Error when the time is over, and at once
+ * what `check` throws.
  */
 export async function eventually<Result>(
   what: string,
-  check: () => Result | Promise<Result>,
-  { ms = 10_000, stepMs = 10 }: { readonly ms?: number; readonly stepMs?: number } = {},
-): Promise<Exclude<Result, false | undefined>> {
+  check: () => Result | NotYet | Promise<Result | NotYet>,
+  { ms = 10_000, stepMs = 10, detail }: EventuallyOptions = {},
+): Promise<Exclude<Result, NotYet>> {
   const deadline = performance.now() + ms;
   for (;;) {
-    let cause: unknown;
-    try {
-      const result = await check();
-      if (result !== false && result !== undefined) {
-        return result as Exclude<Result, false | undefined>;
-      }
-    } catch (error) {
-      if (!(error instanceof AssertionError)) throw error;
-      cause = error;
+    const result = await check();
+    if (result !== false && result !== null && result !== undefined) {
+      return result as Exclude<Result, NotYet>;
     }
     if (performance.now() > deadline) {
-      const reason = cause instanceof Error ? `: ${cause.message.split('\n', 1)[0]}` : '';
-      throw new Error(`${what}: not within ${ms} ms${reason}`, { cause });
+      throw new Error(`${what}: not within ${ms} ms${detail ? `\n${detail()}` : ''}`);
     }
     await sleep(stepMs);
   }

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { defaultLimits } from '@heddle/rpc';
 import { isUnixListening } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { longestRequest } from './protocol.ts';
 import { AgentRunning, ControlServer, type Follow, type Handler } from './server.ts';
 
@@ -52,14 +53,6 @@ function hear(socket: Socket, enough: (text: string) => boolean = () => false): 
 }
 
 const lines = (n: number) => (text: string) => text.split('\n').length > n;
-
-async function until(what: string, holds: () => boolean) {
-  for (let i = 0; i < 400; i++) {
-    if (holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assert.fail(`waited in vain: ${what}`);
-}
 
 describe('control server', { timeout: 30_000 }, () => {
   beforeEach(() => {
@@ -137,7 +130,7 @@ describe('control server', { timeout: 30_000 }, () => {
     socket.write('x'.repeat(longestRequest * 4));
     const text = await hear(socket);
     assert.equal(JSON.parse(text).error.code, 'line-too-long');
-    await until('client gone', () => server!.clients === 0);
+    await eventually('client gone', () => server!.clients === 0);
   });
 
   it('tells an error of the handler, and logs it', async () => {
@@ -164,7 +157,7 @@ describe('control server', { timeout: 30_000 }, () => {
     assert.equal((await hear(polite, lines(1))).length, replyLength);
     assert.ok(process.memoryUsage().arrayBuffers - before < 16 * 1024 * 1024);
     polite.end();
-    await until('the flooding client is dropped', () => server!.clients === 0);
+    await eventually('the flooding client is dropped', () => server!.clients === 0);
   });
 
   it('gives all answers to a slow reader that does read', async () => {
@@ -192,11 +185,11 @@ describe('control server', { timeout: 30_000 }, () => {
   it('bounds the number of clients and says so to those beyond', async () => {
     serve(okay, { clients: 3 });
     const first = [client(), client(), client()];
-    await until('three clients', () => server!.clients === 3);
+    await eventually('three clients', () => server!.clients === 3);
     const beyond = client();
     assert.equal(JSON.parse(await hear(beyond)).error.code, 'busy');
     first[0]!.destroy();
-    await until('a place is free', () => server!.clients === 2);
+    await eventually('a place is free', () => server!.clients === 2);
     const next = client();
     next.write(status);
     assert.equal(await hear(next, lines(1)), okayReply);
@@ -217,7 +210,7 @@ describe('control server', { timeout: 30_000 }, () => {
         socket.destroy();
       }
     }
-    await until('all gone', () => server!.clients === 0);
+    await eventually('all gone', () => server!.clients === 0);
     const socket = client();
     socket.write(status);
     assert.equal(await hear(socket, lines(1)), okayReply);

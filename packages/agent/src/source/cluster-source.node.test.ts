@@ -4,6 +4,7 @@ import type { ClusterAccess } from '@heddle/kube';
 import { ApiServer } from '@heddle/kube/testing/api-server';
 import { objectLabel } from '@heddle/objects';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { pod, service, slice } from '../../testing/parts.ts';
 import { openClusterSource } from './cluster-source.ts';
 import type { Source, SourceBatch, SourceState } from './source.ts';
@@ -54,14 +55,6 @@ const heard = () =>
       ),
     );
 
-async function until(what: string, holds: () => boolean) {
-  for (let i = 0; i < 1000; i++) {
-    if (holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assert.fail(`waited in vain: ${what}`);
-}
-
 describe('a cluster as the source', { timeout: 60_000 }, () => {
   beforeEach(async () => {
     server = await ApiServer.start();
@@ -81,7 +74,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
   it('gives everything at once, however late a part comes, and then each change', async () => {
     server.script({ kind: 'Node', delayMs: 300 });
     open();
-    await until('all lists', () => batches.length > 0);
+    await eventually('all lists are there', () => batches.length > 0);
     assert.deepEqual([batches.length, batches[0]!.complete], [1, true]);
     assert.deepEqual(heard().sort(), [
       'set EndpointSlice default/web-1',
@@ -90,22 +83,22 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
       'set Service default/web',
     ]);
     server.set(slice('web', ['10.0.0.2']));
-    await until('the change', () => batches.length > 0);
+    await eventually('the change is there', () => batches.length > 0);
     assert.deepEqual(heard(), ['set EndpointSlice default/web-1']);
     server.remove('Service', 'default', 'web');
-    await until('the removal', () => batches.length > 0);
+    await eventually('the removal is there', () => batches.length > 0);
     assert.deepEqual(heard(), ['delete Service default/web']);
-    await until('all to be well', () => source!.state.phase === 'following');
+    await eventually('the source follows', () => source!.state.phase === 'following');
     assert.equal(source!.state.path, server.url);
     assert.ok(Date.now() - source!.state.lastEventMs! < 10_000);
   });
 
   it('goes on without a disconnection when the server has forgotten the version', async () => {
     open();
-    await until('all lists', () => batches.length > 0);
-    await until('all to be well', () => source!.state.phase === 'following');
+    await eventually('all lists are there', () => batches.length > 0);
+    await eventually('the source follows', () => source!.state.phase === 'following');
     server.set(service('api', '10.96.0.2'));
-    await until('the change', () => batches.length > 1);
+    await eventually('the change is there', () => batches.length > 1);
     batches = [];
     phases = [];
     server.takeRequests();
@@ -113,8 +106,8 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     server.script({ kind: 'Service', verb: 'watch', status: 410 });
     server.endWatches();
     server.remove('Service', 'default', 'api');
-    await until('the new list', () => heard().includes('delete Service default/api'));
-    await until('all to be well', () => source!.state.phase === 'following');
+    await eventually('the new list is there', () => heard().includes('delete Service default/api'));
+    await eventually('the source follows', () => source!.state.phase === 'following');
     assert.deepEqual(
       phases.filter(({ reason }) => /410|Scripted|script/.test(reason ?? '')),
       [],
@@ -133,15 +126,15 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     };
     server.set(labelled('service.kubernetes.io/headless'));
     open();
-    await until('all lists', () => batches.length > 0);
+    await eventually('all lists are there', () => batches.length > 0);
     assert.ok(!heard().some((each) => each.includes('other') || each.includes('n2')));
     server.set(labelled('service.kubernetes.io/service-proxy-name'));
     server.set(service('other', '10.96.0.2'));
-    await until('the service', () => batches.length > 0);
+    await eventually('the service is there', () => batches.length > 0);
     assert.deepEqual(heard(), ['set Service default/other']);
     // Switched while running: another proxy takes it over.
     server.set(labelled('service.kubernetes.io/service-proxy-name'));
-    await until('its end', () => batches.length > 0);
+    await eventually('its end is there', () => batches.length > 0);
     assert.deepEqual(heard(), ['delete Service default/other']);
     const selectors: Readonly<Record<string, RegExp>> = {
       Node: /^metadata\.name=n1$/,
@@ -158,20 +151,20 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
 
   it('looks at other Nodes once a service asks for tunnels to them', async () => {
     open();
-    await until('all lists', () => batches.length > 0);
+    await eventually('all lists are there', () => batches.length > 0);
     assert.ok(!heard().includes('set Node n2'));
     const web = service('web', '10.96.0.1');
     const annotations = { 'heddle.io/forwarding': 'hybrid' };
     server.set({ ...web, metadata: { ...web.metadata, annotations } });
-    await until('the other Node', () => heard().includes('set Node n2'));
-    await until('all watches', () => server.watching() === 4);
+    await eventually('the other Node is there', () => heard().includes('set Node n2'));
+    await eventually('all kinds are watched', () => server.watching() === 4);
     server.remove('Node', '', 'n2');
-    await until('its end', () => heard().includes('delete Node n2'));
+    await eventually('its end is there', () => heard().includes('delete Node n2'));
   });
 
   it('looks at all Nodes from the start where the configuration wants tunnels', async () => {
     open(true);
-    await until('all lists', () => batches.length > 0);
+    await eventually('all lists are there', () => batches.length > 0);
     assert.ok(heard().includes('set Node n2'));
     const asked = server.takeRequests().filter(({ kind }) => kind === 'Node');
     assert.ok(asked.every(({ query }) => query.fieldSelector === undefined));
@@ -182,13 +175,13 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     server.set({ ...elsewhere, spec: { ...elsewhere.spec, nodeName: 'n2' } });
     const local = pod('local', '10.0.0.9');
     open();
-    await until('all lists', () => batches.length > 0);
+    await eventually('all lists are there', () => batches.length > 0);
     assert.deepEqual(
       heard().filter((each) => each.includes('Pod')),
       ['set Pod default/local'],
     );
     server.set({ ...local, status: { ...local.status, phase: 'Succeeded' } });
-    await until('its end', () => batches.length > 0);
+    await eventually('its end is there', () => batches.length > 0);
     assert.deepEqual(heard(), ['delete Pod default/local']);
     // One of that name without a hostPort, and one that uses the addresses of the node.
     const own = pod('own', '192.0.2.1');
@@ -196,44 +189,47 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     server.set(pod('local', '10.0.0.9', 0));
     server.set(pod('other', '10.0.0.8'));
     const news: string[] = [];
-    await until('another pod', () => {
+    await eventually('another pod is there', () => {
       news.push(...heard());
       return news.includes('set Pod default/other');
     });
     const set = news.filter((each) => each.startsWith('set'));
     assert.deepEqual(set, ['set Pod default/local', 'set Pod default/other']);
     server.remove('Pod', 'default', 'other');
-    await until('the removal', () => heard().includes('delete Pod default/other'));
+    await eventually('the removal is there', () => heard().includes('delete Pod default/other'));
   });
 
   it('gives nothing while the pods are not listed, whatever the reason', async () => {
     server.script({ kind: 'Pod', status: 403 });
     open();
-    await until('the refusal', () => source!.state.phase === 'disconnected');
+    await eventually('the server refuses', () => source!.state.phase === 'disconnected');
     assert.equal(batches.length, 0);
-    await until('all lists', () => batches.length > 0);
+    await eventually('all lists are there', () => batches.length > 0);
     const [first] = batches.splice(0);
     assert.equal(first!.complete, true);
   });
 
   it('outlasts the API server, asks ever more rarely, and then hears what differs', async () => {
     open();
-    await until('all to be well', () => source!.state.phase === 'following');
+    await eventually('the source follows', () => source!.state.phase === 'following');
     heard();
     await server.stop();
-    await until('the loss', () => source!.state.phase === 'disconnected');
+    await eventually('the connection is lost', () => source!.state.phase === 'disconnected');
     const lostMs = source!.state.sinceMs;
     server.set(slice('web', ['10.0.0.9']));
     server.remove('Service', 'default', 'web');
-    await until('a wait of a second', () => {
+    await eventually('it waits for a second', () => {
       const { retryAtMs, sinceMs, reason } = source!.state;
       assert.equal(sinceMs, lostMs);
       return retryAtMs !== undefined && reason !== undefined && retryAtMs - Date.now() > 1000;
     });
     assert.deepEqual(heard(), [], 'nothing is taken away');
     await server.resume();
-    await until('all to be well', () => source!.state.phase === 'following');
-    await until('the news', () => batches.flatMap(({ changes }) => changes).length === 2);
+    await eventually('the source follows', () => source!.state.phase === 'following');
+    await eventually(
+      'both changes are there',
+      () => batches.flatMap(({ changes }) => changes).length === 2,
+    );
     assert.deepEqual(heard().sort(), [
       'delete Service default/web',
       'set EndpointSlice default/web-1',
@@ -246,10 +242,10 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
 
   it('ends with all its connections and timers', async () => {
     open();
-    await until('all watches', () => server.watching() === 4);
+    await eventually('all kinds are watched', () => server.watching() === 4);
     source![Symbol.dispose]();
     source = undefined;
-    await until('no watch', () => server.watching() === 0);
+    await eventually('nothing is watched', () => server.watching() === 0);
     heard();
     server.set(service('late', '10.96.0.3'));
     await new Promise((resolve) => setTimeout(resolve, 50));

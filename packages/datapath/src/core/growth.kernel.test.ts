@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { BpfMap } from '@heddle/ebpf';
 import { startBackend, startHttpClient } from '@heddle/lab';
 import type { ServiceRow } from '@heddle/services';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { NodePackets } from '../../testing/node-packets.ts';
 import { row } from '../../testing/rows.ts';
 import { at } from '../../testing/sockets.ts';
@@ -156,7 +157,7 @@ test('no request fails while the map grows, neither at sockets nor at interfaces
     });
     // Some requests are made with each of the maps.
     const seen = reports;
-    while (reports < seen + 2) await new Promise((resolve) => setTimeout(resolve, 10));
+    await eventually('the client reports twice', () => reports >= seen + 2);
   }
   for (const each of load) {
     const { web } = (await each.stop()).targets;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { listLinks, NetlinkSocket } from '@heddle/netlink';
 import { removeFile } from '@heddle/sys';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { clients, NodePackets } from '../../testing/node-packets.ts';
 import { row } from '../../testing/rows.ts';
 import { sizes, World } from '../../testing/world.ts';
@@ -302,9 +303,7 @@ describe('the node’s devices, over time', () => {
     const notices: DropNotice[] = [];
     const watch = world.datapath.watchDrops((drop) => notices.push(drop));
     goes(30_009, 'tcp', '198.18.7.7', 4321);
-    for (let i = 0; i < 100 && notices.length === 0; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+    await eventually('the drop is reported', () => notices.length > 0);
     watch[Symbol.dispose]();
     goes(30_009, 'tcp');
     assert.deepEqual(notices, [

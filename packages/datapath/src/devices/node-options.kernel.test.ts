@@ -1,17 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { NodePackets } from '../../testing/node-packets.ts';
 import { World } from '../../testing/world.ts';
 import type { DatapathOptions } from '../datapath-options.ts';
 import { defaultNat } from '../nat/flow-options.ts';
-
-const within = async (ms: number, holds: () => boolean, what: string) => {
-  const deadline = Date.now() + ms;
-  while (!holds()) {
-    assert.ok(Date.now() < deadline, what);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-};
 
 describe('options of the flow table, over a restart', () => {
   let world: World;
@@ -62,7 +55,7 @@ describe('options of the flow table, over a restart', () => {
 
     restart({ timeouts: { ...defaultNat.timeouts, udp: 1, udpUnanswered: 43_200 } });
     assert.equal(flows('UDP').length, 1);
-    await within(20_000, () => flows('UDP').length === 0, 'the flow outlives its timeout');
+    await eventually('the flow is gone', () => flows('UDP').length === 0, { ms: 20_000 });
     assert.equal(flows('TCP').length, 1);
     // The same ends begin anew.
     client.send('three');

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { attachXdp, Link } from '@heddle/ebpf';
-import { type Packet, poll } from '@heddle/lab';
+import type { Packet } from '@heddle/lab';
 import { addNeighbour, createBridge, removeNeighbour } from '@heddle/netlink';
 import { SysError } from '@heddle/sys';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { clients, type End, externals, NodePackets } from '../../testing/node-packets.ts';
 import { loadPass } from '../../testing/port-xdp.ts';
 import { World } from '../../testing/world.ts';
@@ -137,7 +138,7 @@ for (const end of ends) {
       });
     }
 
-    test('passes on what goes to a neighbour that is not known', () => {
+    test('passes on what goes to a neighbour that is not known', async () => {
       const packet = datagram();
       assert.equal(packets.xdp(packet).verdict, 'send');
       const other = world.lab.nodes[1]!;
@@ -145,7 +146,7 @@ for (const end of ends) {
       const address = other.addresses[end];
       world.node.configure((socket) => removeNeighbour(socket, link, address));
       // Routes are remembered for a moment.
-      poll('heed the neighbour that went', 5000, () => packets.xdp(packet).verdict === 'pass');
+      await eventually('packets pass', () => packets.xdp(packet).verdict === 'pass');
       const lladdr = other.link('eth0').address;
       world.node.configure((socket) => addNeighbour(socket, { link, address, lladdr }));
       assert.equal(packets.xdp(packet).verdict, 'send');

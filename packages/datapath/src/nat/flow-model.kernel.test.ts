@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { BpfMap } from '@heddle/ebpf';
 import { eth, type Packet } from '@heddle/lab';
+import { eventually } from '@heddle/sys/testing/eventually';
 import fc from 'fast-check';
 import { histories } from '../../testing/flow-events.ts';
 import { FlowModel } from '../../testing/flow-model.ts';
@@ -63,7 +63,7 @@ describe('the flow table in the kernel and a model of it', () => {
       );
       // The kernel collects them by itself.
       const left = () => world.datapath.natStatus();
-      for (let n = 0; n < 300 && left().flows > 0; n++) await sleep(100);
+      await eventually('all flows are collected', () => left().flows === 0, { ms: 30_000 });
       const { flows: places, unanswered } = left();
       assert.deepEqual([places, unanswered, world.flowKeys], [0, 0, 0]);
       assert.deepEqual([...world.datapath.flows()], []);

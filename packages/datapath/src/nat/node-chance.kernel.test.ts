@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestRunResult } from '@heddle/ebpf';
 import type { Packet } from '@heddle/lab';
 import { parseIp, SysError } from '@heddle/sys';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { seededRandom } from '@heddle/vm/internal';
 import { testNat } from '../../testing/nat.ts';
 import { clients, type End, externals, NodePackets } from '../../testing/node-packets.ts';
@@ -111,7 +111,8 @@ describe('packets of chance', () => {
         const least = what === 'recovered' ? Math.floor(count / 1_000_000) : 2;
         assert.ok(times >= least, `${what}: ${times}`);
       }
-      for (let n = 0; n < 200 && world.datapath.natStatus().flows > 0; n++) await sleep(100);
+      const isEmpty = () => world.datapath.natStatus().flows === 0;
+      await eventually('all flows are collected', isEmpty, { ms: 20_000, stepMs: 100 });
       const { flows, unanswered } = world.datapath.natStatus();
       assert.deepEqual([flows, unanswered, world.flowKeys], [0, 0, 0]);
     });

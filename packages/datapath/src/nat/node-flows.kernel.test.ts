@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertPacket, type Packet, type Tcp } from '@heddle/lab';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { clients, type End, NodePackets } from '../../testing/node-packets.ts';
 import { numbered } from '../../testing/numbered.ts';
 import { sizes, World } from '../../testing/world.ts';
@@ -63,14 +64,6 @@ class Connection {
   }
 }
 
-const within = async (ms: number, holds: () => boolean, what: string) => {
-  const deadline = Date.now() + ms;
-  while (!holds()) {
-    assert.ok(Date.now() < deadline, what);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-};
-
 describe('flows of TCP', () => {
   let world: World;
   let packets: NodePackets;
@@ -124,9 +117,9 @@ describe('flows of TCP', () => {
     assert.equal(refused.server({ rst: true, ack: true }), 'translated');
     assert.equal(refused.state, 'reset');
     assert.equal(flows().unanswered, before.unanswered + 1);
-    await within(10_000, () => refused.state === undefined, 'it is collected');
+    await eventually('the flow is collected', () => refused.state === undefined);
     assert.equal(refused.server({ ack: true }), 'pass', 'its port is nobody’s');
-    await within(10_000, () => flows().flows <= before.flows, 'and its place is free');
+    await eventually('its place is free', () => flows().flows <= before.flows);
     assert.equal(flows().unanswered, before.unanswered);
   });
 

@@ -4,6 +4,7 @@ import { attachTypes, type LinkCreateOptions, LinuxBpf } from '@heddle/ebpf';
 import { eth, Tap } from '@heddle/lab';
 import { errno, SysError } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { row } from '../../testing/rows.ts';
 import { at } from '../../testing/sockets.ts';
 import { World } from '../../testing/world.ts';
@@ -90,9 +91,7 @@ for (const hook of ['tcx', 'clsact'] as const) {
       for (const fragment of datagram.payload(60).fragments([24, 24, 24], 6).slice(1)) {
         tap.send(fragment);
       }
-      for (let i = 0; i < 100 && dropped() < before + 2; i++) {
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
+      await eventually('both fragments are dropped', () => dropped() >= before + 2);
       assert.equal(dropped(), before + 2);
     });
 

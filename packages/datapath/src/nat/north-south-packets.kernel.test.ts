@@ -12,9 +12,9 @@ import {
   Packet,
   type Place,
   pattern,
-  poll,
   Tap,
 } from '@heddle/lab';
+import { eventually } from '@heddle/sys/testing/eventually';
 import type { Cluster } from '../../testing/cluster.ts';
 import {
   connectFrom,
@@ -159,7 +159,7 @@ function scenarios(mode: Mode): void {
         for (const part of [second!, third!]) tap.send(part);
         await setTimeout(50);
         tap.send(first!);
-        poll('count both', 5000, () => lost() === before + 2);
+        await eventually('both are counted', () => lost() === before + 2);
       }
       cluster.remove(service);
     });

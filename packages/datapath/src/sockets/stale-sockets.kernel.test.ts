@@ -9,6 +9,7 @@ import type { LabPod } from '@heddle/lab';
 import { deleteNamespace, NetworkNamespace } from '@heddle/netlink';
 import { errno, SysError } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { row } from '../../testing/rows.ts';
 import { at, codeOf } from '../../testing/sockets.ts';
 import { World } from '../../testing/world.ts';
@@ -93,10 +94,8 @@ function destroyingTests(bpf: LinuxBpf, missing: readonly string[]): void {
   });
 
   const destroyed = async (count: number) => {
-    const deadline = Date.now() + 60_000;
-    while (world.datapath.status().socketsDestroyed < count && Date.now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    const isDone = () => world.datapath.status().socketsDestroyed >= count;
+    await eventually(`${count} sockets are destroyed`, isDone, { ms: 60_000, stepMs: 20 });
     assert.equal(world.datapath.status().socketsDestroyed, count);
   };
   const backend = (pod: LabPod, end: 'v4' | 'v6', port: number) => ({

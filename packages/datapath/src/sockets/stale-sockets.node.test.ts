@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '@heddle/sys/testing/eventually';
 import { row } from '../../testing/rows.ts';
 import { codeOf } from '../../testing/sockets.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
@@ -13,9 +13,8 @@ describe('sockets whose backend is gone, in the userspace machine', () => {
   afterEach(() => world?.[Symbol.dispose]());
 
   const destroyed = async (count: number) => {
-    const deadline = Date.now() + 20_000;
-    while (world.datapath.status().socketsDestroyed < count && Date.now() < deadline)
-      await sleep(5);
+    const isDone = () => world.datapath.status().socketsDestroyed >= count;
+    await eventually(`${count} sockets are destroyed`, isDone, { ms: 20_000 });
     assert.equal(world.datapath.status().socketsDestroyed, count);
   };
 
