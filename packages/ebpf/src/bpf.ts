@@ -9,7 +9,7 @@ import type { Platform, SysError } from '@heddle/sys';
 export interface Bpf {
   /** The operating system of the machine on which the commands run. */
   readonly platform: Platform;
-  /** CPUs that a per-CPU map keeps a value for. */
+  /** The number of CPUs with values in per-CPU maps. */
   readonly possibleCpus: number;
   /** Bytes of a memory page, the granularity of mapMemory. */
   readonly pageSize: number;
@@ -25,8 +25,8 @@ export interface Bpf {
   /** BPF_MAP_GET_NEXT_KEY into `next`; without `key` the first one. False at the end. */
   mapNextKey(map: number, key: Uint8Array | undefined, next: Uint8Array): boolean;
   /**
-   * BPF_MAP_LOOKUP_BATCH. `position` is where the previous batch ended (absent: the beginning),
-   * `nextPosition` receives where this one did; both have at least 4 bytes and at least the key's.
+   * BPF_MAP_LOOKUP_BATCH. `position` is the end of the previous batch (absent: the beginning), and
+   * `nextPosition` receives the end of this one. Both have at least 4 bytes and the size of a key.
    */
   mapLookupBatch(map: number, batch: LookupBatch): BatchResult;
   /** BPF_MAP_UPDATE_BATCH of `count` elements, keys and values back to back. */
@@ -41,29 +41,29 @@ export interface Bpf {
   /** BPF_PROG_TEST_RUN. */
   programTestRun(program: number, options: TestRunOptions): TestRunResult;
 
-  /** BPF_BTF_LOAD. Returns a descriptor. `log` receives the kernel's complaint. */
+  /** BPF_BTF_LOAD. Returns a descriptor. `log` receives the reason of a refusal. */
   btfLoad(btf: Uint8Array, log?: Uint8Array): number;
 
   /** BPF_LINK_CREATE. Returns a descriptor. */
   linkCreate(options: LinkCreateOptions): number;
-  /** BPF_LINK_UPDATE: another program in the same place, without a gap. */
+  /** BPF_LINK_UPDATE: replaces the program without a gap. */
   linkUpdate(link: number, program: number): void;
   /** BPF_LINK_DETACH. */
   linkDetach(link: number): void;
-  /** BPF_RAW_TRACEPOINT_OPEN; `name` is absent for programs that carry their target (tp_btf). */
+  /** BPF_RAW_TRACEPOINT_OPEN. `name` is absent for programs that were loaded with their target (tp_btf). */
   rawTracepointOpen(program: number, name: string | undefined): number;
-  /** BPF_ITER_CREATE. Returns a descriptor that is read to its end. */
+  /** BPF_ITER_CREATE. Returns a descriptor whose reads run the iterator. */
   iteratorCreate(link: number): number;
 
   /** BPF_OBJ_PIN. */
   objectPin(fd: number, path: string): void;
-  /** BPF_OBJ_GET. Returns a descriptor; of a map it can be one that nothing is written through. */
+  /** BPF_OBJ_GET. Returns a descriptor, that of a map with `access` a read-only one. */
   objectGet(path: string, access?: 'read-only'): number;
   /** BPF_OBJ_GET_INFO_BY_FD into `info`, whose content is input too. Returns the bytes written. */
   objectInfo(fd: number, info: Uint8Array): number;
   /** BPF_*_GET_NEXT_ID: the first id above `id`, undefined at the end. */
   nextId(kind: ObjectKind, id: number): number | undefined;
-  /** BPF_*_GET_FD_BY_ID. Returns a descriptor; of a map it can be one that nothing is written through. */
+  /** BPF_*_GET_FD_BY_ID. Returns a descriptor, that of a map with `access` a read-only one. */
   openId(kind: ObjectKind, id: number, access?: 'read-only'): number;
 
   /** close(2) of a descriptor that a method above returned. */
@@ -76,7 +76,7 @@ export interface Bpf {
 
 export type ObjectKind = 'program' | 'map' | 'btf' | 'link';
 
-/** Memory shared with the kernel. `bytes` must not be used after disposal; BpfMap.mmap's throws then. */
+/** Memory shared with the kernel. `bytes` must not be used after disposal; that of BpfMap.mmap throws then. */
 export interface Mapping extends Disposable {
   readonly bytes: Uint8Array;
 }
@@ -103,7 +103,7 @@ export interface LookupBatch {
   readonly count: number;
 }
 
-/** How many elements a batch command handled, and what stopped it. */
+/** The number of elements that a batch command handled, and the error that stopped it. */
 export interface BatchResult {
   readonly count: number;
   /** Absent when all elements were handled. ENOENT of a lookup means that the map has no more. */
@@ -112,7 +112,7 @@ export interface BatchResult {
 
 export interface ProgramLoadOptions {
   readonly name: string;
-  /** ELF section; the kernel isn't told, the userspace machine says it in its errors. */
+  /** The ELF section, for errors of the userspace machine. The kernel does not get it. */
   readonly section?: string;
   readonly type: number;
   readonly instructions: Uint8Array;
@@ -153,11 +153,11 @@ export interface TestRunResult {
 
 export interface LinkCreateOptions {
   readonly program: number;
-  /** A descriptor (cgroup, network namespace) or a device's index, as the attach type says. */
+  /** A descriptor (cgroup, network namespace) or the index of a network interface, by attach type. */
   readonly target: number;
   readonly attachType: number;
   readonly flags?: number;
-  /** tcx, netkit: the program or link to stand before or after, as `flags` says. */
+  /** For tcx and netkit: the program or link before or after which it is attached, by `flags`. */
   readonly relative?: number;
   /** Iterators: union bpf_iter_link_info. */
   readonly iteratorInfo?: Uint8Array;

@@ -50,7 +50,7 @@ export interface BtfEnumerator {
 export interface BtfParameter {
   /** Empty where the declaration gives none. */
   readonly name: string;
-  /** 0 as the last parameter stands for `...`. */
+  /** 0 in the last parameter means `...`. */
   readonly typeId: number;
 }
 

@@ -1,6 +1,6 @@
 import { SysError } from '@heddle/sys';
 
-/** The verifier refused a program. The message has the lines of its log that say why. */
+/** The verifier refused a program. The message has the lines of its log with the reason. */
 export class VerifierError extends Error {
   override readonly name = 'VerifierError';
   readonly program: string;
@@ -16,13 +16,13 @@ export class VerifierError extends Error {
     this.#log = log;
   }
 
-  /** All that the verifier wrote. */
+  /** The whole log of the verifier. */
   get log(): string {
     return this.#log;
   }
 }
 
-/** A kernel object that exists differs from the one that was asked for. */
+/** An existing kernel object differs from the wanted one. */
 export class Incompatible extends Error {
   override readonly name = 'Incompatible';
   /** One sentence for each difference, e.g. `value size is 4, wanted 8`. */

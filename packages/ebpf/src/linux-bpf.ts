@@ -48,7 +48,7 @@ const LINK_DETACH = 34;
 const nextIdCommands = { program: 11, map: 12, btf: 23, link: 31 } as const;
 const openIdCommands = { program: 13, map: 14, btf: 19, link: 30 } as const;
 
-/** linux/bpf.h: a map's descriptor through which nothing is written. */
+/** linux/bpf.h: a read-only descriptor of a map. */
 const BPF_F_RDONLY = 1 << 3;
 
 // sys/mman.h
@@ -56,9 +56,9 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 
-/** Bytes of attr that each command below uses at most; what lies behind stays zero. */
+/** The size of attr, which is enough for each command below. Unused bytes stay zero. */
 const ATTR_SIZE = 128;
-/** The verifier gives up with EAGAIN when a signal arrives; five tries are what libbpf makes too. */
+/** The verifier fails with EAGAIN when a signal arrives. libbpf tries five times, too. */
 const LOAD_TRIES = 5;
 
 /** Remedies for the commands that check capabilities (kernel/bpf/syscall.c). */
@@ -66,8 +66,8 @@ const asCreator = { EPERM: 'run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_P
 const asObserver = { EPERM: 'run as root or with CAP_SYS_ADMIN' };
 
 /**
- * The Bpf port on the Linux kernel. Offsets are those of union bpf_attr in linux/bpf.h. One attr
- * buffer serves all commands: they are synchronous, and a command fills all that the kernel reads.
+ * The Bpf port on the Linux kernel. Offsets are those of union bpf_attr in linux/bpf.h. All commands share one
+ * buffer for attr: they are synchronous, and each command writes all bytes that the kernel reads.
  */
 export class LinuxBpf implements Bpf {
   readonly platform: Platform;
@@ -78,7 +78,7 @@ export class LinuxBpf implements Bpf {
   readonly #u32 = new Uint32Array(this.#attr.buffer);
   readonly #u64 = new BigUint64Array(this.#attr.buffer);
   readonly #attrAddress: bigint;
-  /** What attr points into: nothing may collect it before the command has returned. */
+  /** The targets of pointers in attr, which must not be collected before the command returns. */
   readonly #alive: (Uint8Array | undefined)[] = [];
 
   constructor(platform: Platform) {
@@ -355,7 +355,7 @@ export class LinuxBpf implements Bpf {
     return checked('bpf', this.#call(command, size), what, remedies);
   }
 
-  /** The hot path: all 32 bytes are written anyway, so nothing is cleared first. */
+  /** The hot path: it writes all 32 bytes, so that no byte needs to be cleared. */
   #element(
     command: number,
     map: number,
@@ -385,7 +385,7 @@ export class LinuxBpf implements Bpf {
     this.#u32[9] = map;
     const result = this.#call(command, 56);
     const error = result < 0 ? new SysError('bpf', -result, 'run map batch') : undefined;
-    // A command that is refused as a whole leaves the count as it was given.
+    // A command that is refused as a whole leaves the count unchanged.
     const refused = result < 0 && result !== -errno.ENOENT && this.#u32[8] === count;
     return { count: refused ? 0 : this.#u32[8]!, error };
   }
@@ -393,7 +393,7 @@ export class LinuxBpf implements Bpf {
 
 const none = new Uint8Array(0);
 
-/** Up to 15 bytes of a name, of the characters that the kernel accepts. */
+/** Returns up to 15 bytes of a name, with the characters that the kernel accepts. */
 function objectName(name: string): Uint8Array {
   return encodeUtf8(name.replace(/[^A-Za-z0-9_.]/g, '_').slice(0, 15));
 }

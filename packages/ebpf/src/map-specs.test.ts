@@ -19,7 +19,7 @@ function mapOf(fields: (build: BtfBuilder) => Readonly<Record<string, number>>) 
 
 const int = (build: BtfBuilder) => build.int('int', 4, 'signed');
 const pointer = (build: BtfBuilder, type: number) => build.reference('ptr', type);
-/** How a number is told: a pointer to an array of as many elements. */
+/** The form of a number: a pointer to an array of as many elements. */
 const number = (build: BtfBuilder, value: number) => pointer(build, build.array(int(build), value));
 
 test('numbers of map definitions are lengths of arrays, or enumerators', () => {

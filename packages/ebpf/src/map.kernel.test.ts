@@ -136,7 +136,7 @@ describe('a map with keys', () => {
     using map = BpfMap.create(bpf, mapSpec({ maxEntries: 4096 }));
     const keys = new Uint32Array(4096).map((_, i) => i);
     map.updateBatch(new Uint8Array(keys.buffer), new Uint8Array(keys.buffer.slice(0)), 4096);
-    // The kernel's answer to a batch that a whole bucket doesn't fit in.
+    // The kernel's error for a batch that is smaller than a bucket.
     let refusals = 3;
     const port = wrapped(bpf, 'mapLookupBatch', (fd, batch) =>
       refusals-- > 0
@@ -260,7 +260,7 @@ describe('an array', () => {
 
 describe('a map of maps', () => {
   for (const kind of ['hash_of_maps', 'array_of_maps'] as const) {
-    test(`${kind} takes a descriptor and gives back an id`, () => {
+    test(`${kind} takes a descriptor and returns an id`, () => {
       withoutLeak(() => {
         const inner = mapSpec({ type: mapTypes.array });
         using outer = BpfMap.create(bpf, mapSpec({ type: mapTypes[kind], inner }));

@@ -14,7 +14,7 @@ const XDP_DROP = 1;
 const XDP_PASS = 2;
 const XDP_TX = 3;
 
-/** Ethernet addresses and payload that can be told apart. */
+/** Ethernet addresses and payload with different bytes. */
 const packet = Uint8Array.from({ length: 64 }, (_, i) => i);
 
 /** r0 = `value`; exit */

@@ -9,13 +9,12 @@ const BUSY = 0x80000000;
 const DISCARD = 0x40000000;
 
 /**
- * The reading end of a ring buffer map; a ring has one reader at a time.
+ * The reader of a ring buffer map. A map has one reader at a time.
  *
- * Positions and headers are read and written with Atomics, in pairs with the kernel's
- * store-release of the producer's position and of a record's length: a record whose busy mark is
- * gone is seen whole, also on arm64, and its space isn't given back before it was read.
- * (Waiting through the kernel alone would order the first record after a wake-up, but not those
- * that other CPUs add while the loop runs.)
+ * Positions and headers are read and written with Atomics, which pair with the kernel's store-release of
+ * the producer's position and of a record's length: a record without busy mark is complete, also on
+ * arm64, and its space is not released before it was read. (A wake-up by the kernel would order the first
+ * record, but not those that other CPUs add while the loop runs.)
  */
 export class RingBuffer implements Disposable {
   readonly #consumerMemory: Mapping;
@@ -50,8 +49,8 @@ export class RingBuffer implements Disposable {
     }
     this.#name = name;
     const page = bpf.pageSize;
-    // The consumer's page is writable; behind it the producer's page and the data, mapped twice
-    // in a row so that no record is ever split.
+    // The consumer's page is writable. Behind it are the producer's page and the data, which is mapped
+    // twice in a row so that no record is split.
     this.#consumerMemory = bpf.mapMemory(map.fd, page, 0, true);
     try {
       this.#producerMemory = bpf.mapMemory(map.fd, page + 2 * size, page, false);
@@ -75,9 +74,9 @@ export class RingBuffer implements Disposable {
   }
 
   /**
-   * Delivers the records that are there now and returns how many bytes of the ring that freed.
-   * What comes meanwhile waits for the next turn of the event loop, so a flood can't hold it up.
-   * Throws Error once the ring buffer is closed.
+   * Delivers the present records and returns the number of bytes of the ring that they used. Records that are
+   * added meanwhile wait for the next turn of the event loop, so that a flood does not block it. Throws Error
+   * once the ring buffer is closed.
    */
   drain(): number {
     if (!this.#watch) throw new Error(`use ring buffer ${this.#name}: it is closed`);
@@ -93,7 +92,7 @@ export class RingBuffer implements Disposable {
     return this.#position - start;
   }
 
-  /** Handles the record at the current position; false while a program is still filling it. */
+  /** Delivers the record at the current position. Returns false while a program still writes it. */
   #deliver(): boolean {
     const at = this.#position % this.#size;
     const header = Atomics.load(this.#headers, at / 4);
@@ -110,7 +109,7 @@ export class RingBuffer implements Disposable {
     return true;
   }
 
-  /** Stops reading. What wasn't read stays in the ring for the next reader. */
+  /** Stops reading. Unread records stay in the ring for the next reader. */
   [Symbol.dispose](): void {
     if (!this.#watch) return;
     this.#watch[Symbol.dispose]();

@@ -186,7 +186,7 @@ test('refused credentials are renewed once, and new ones have a new connection',
     assert.deepEqual([error.status, error.reason], [401, 'Unauthorized']);
     assert.match(
       error.message,
-      /for \/v1: status 401: Unauthorized \(the test: its credentials are not/,
+      /get \/v1 from .*: status 401: Unauthorized \(the test: its credentials are not/,
     );
     assert.equal(tokens.length, Math.min(each.length, 2));
   }
@@ -216,7 +216,7 @@ test('the error of a response has its message, however long the response is', as
   );
   assert.match(
     error.message,
-    /^ask https:\/\/127\.0\.0\.1:\d+ for \/: status 429: too many requests$/,
+    /^get \/ from https:\/\/127\.0\.0\.1:\d+: status 429: too many requests$/,
   );
   assert.deepEqual([status, text], [undefined, '']);
   assert.match((await ask(client, '/endless')).error!.message, /status 500: x{500}\.\.\.$/);
@@ -312,7 +312,7 @@ test('a response that breaks off anywhere is an error, and the next request succ
     assert.ok(error instanceof ConnectionError, `after ${length} bytes`);
     assert.match(
       error.message,
-      /^reach https:.*: it closed the connection (before|in the middle of) its answer$/,
+      /^reach https:.*: it closed the connection (before|within) its response$/,
     );
   }
   assert.equal((await ask(client, '/')).text, 'body');

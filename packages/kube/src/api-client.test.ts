@@ -26,7 +26,7 @@ function world(parts: Partial<ClusterAccess> = {}) {
     },
     ...parts,
   });
-  /** Makes a request and tells what is heard of it. */
+  /** Sends a request and returns the calls of its handlers. */
   const get = () => {
     const heard = { words: [] as string[], request: undefined as Disposable | undefined };
     heard.request = client.get('/api?watch=1', {
@@ -73,7 +73,7 @@ test('a response in progress has no timer and ends with its connection', () => {
   assert.equal(network.time.timersLeft, 0);
   network.last.close();
   assert.deepEqual(heard.words.slice(0, 2), ['200', '{}']);
-  assert.match(heard.words[2]!, /closed the connection in the middle of its answer/);
+  assert.match(heard.words[2]!, /closed the connection within its response/);
   assert.equal(network.time.timersLeft, 0);
 });
 
@@ -87,12 +87,12 @@ test('a server that does not open in 10 s is skipped, one that does not respond 
   network.last.open().secure();
   assert.equal(client.server, 'https://b:6443');
   network.time.pass(65_000);
-  assert.deepEqual(heard.words, ['ask https://b:6443 for /api: no answer within 65 s']);
+  assert.deepEqual(heard.words, ['get /api from https://b:6443: no response within 65 s']);
   assert.equal(client.server, 'https://a:6443');
   const second = get();
   network.time.pass(20_000);
   assert.deepEqual(second.words, [
-    'reach https://a:6443: no answer within 10 s; reach https://b:6443: no answer within 10 s',
+    'reach https://a:6443: no response within 10 s; reach https://b:6443: no response within 10 s',
   ]);
   assert.ok(network.streams.every(({ isDisposed }) => isDisposed));
   assert.equal(network.time.timersLeft, 0);
@@ -248,7 +248,7 @@ test('the time limit includes the proxy, and errors name it', () => {
   network.last.send('HTTP/1.1 200 OK\r\n');
   network.time.pass(10_000);
   assert.deepEqual(heard.words, [
-    'reach https://10.0.0.5:6443 through the proxy http://proxy.example:3128: no answer within 10 s',
+    'reach https://10.0.0.5:6443 through the proxy http://proxy.example:3128: no response within 10 s',
   ]);
 });
 
@@ -284,7 +284,7 @@ test('after any bytes in any pieces, a request ends once and leaves no timer or 
         for (const stream of network.streams) stream.close();
         network.time.pass(200_000);
         assert.equal(
-          heard.words.filter((word) => /^end$|^reach |^ask /.test(word)).length,
+          heard.words.filter((word) => /^end$|^reach |^get /.test(word)).length,
           1,
           heard.words.join('|'),
         );

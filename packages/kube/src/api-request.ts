@@ -58,7 +58,7 @@ export class ApiRequest implements Disposable {
   constructor(options: RequestOptions) {
     // It becomes a part of the request line.
     if (!/^\/[!-~]*$/.test(options.path)) {
-      throw new KubeError(`ask for ${JSON.stringify(options.path)}: it is no path of a URL`);
+      throw new KubeError(`get ${JSON.stringify(options.path)}: it is not a path of a URL`);
     }
     this.#options = options;
     this.#timer = options.platform.setTimer(0, () => this.#authenticate(undefined));
@@ -141,13 +141,13 @@ export class ApiRequest implements Disposable {
   #ask(connection: HttpConnection, credentials: Credentials, isUsedAgain: boolean): void {
     const { platform, access, servers, path, handlers } = this.#options;
     const { server } = connection;
-    const what = `ask ${formatServer(server)} for ${path.replace(/\?.*$/, '')}`;
+    const what = `get ${path.replace(/\?.*$/, '')} from ${formatServer(server)}`;
     this.#connection = connection;
     this.#timer[Symbol.dispose]();
     this.#timer = platform.setTimer(answerTimeoutMs, () => {
       connection[Symbol.dispose]();
       servers.failed(server);
-      this.#end(new ConnectionError(`${what}: no answer within ${answerTimeoutMs / 1000} s`));
+      this.#end(new ConnectionError(`${what}: no response within ${answerTimeoutMs / 1000} s`));
     });
     let head: ResponseHead | undefined;
     const body: number[] = [];

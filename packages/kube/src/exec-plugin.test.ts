@@ -7,7 +7,7 @@ import { type ExecCredentials, type ExecOptions, ExecPlugin } from './exec-plugi
 
 const v1 = 'client.authentication.k8s.io/v1';
 
-/** A plug-in whose command ends when and how the test says. */
+/** A plug-in whose command is controlled by the test. */
 class World {
   readonly time = new VirtualTime();
   readonly runs: RunOptions[] = [];
@@ -62,7 +62,7 @@ class World {
     return pending;
   }
 
-  /** What is said when the command ends so. */
+  /** Returns the message when the command ends so. */
   failure(status: unknown, rest: Partial<RunResult> = {}): string {
     const pending = this.get();
     this.exit(status, rest);
@@ -172,7 +172,7 @@ test('an error of a credential command has the reason and the installHint', () =
     [
       '{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","status":{}}',
       {},
-      `it speaks client.authentication.k8s.io/v1beta1, the kubeconfig ${v1}`,
+      `it returns client.authentication.k8s.io/v1beta1, the kubeconfig ${v1}`,
     ],
   ] as const) {
     const message = world.failure(status, rest);

@@ -138,7 +138,7 @@ export class ExecPlugin {
       return this.#failure(`it wrote no ExecCredential: ${where} must be ${issue.expected}`);
     }
     if (parsed.output.apiVersion !== apiVersion) {
-      return this.#failure(`it speaks ${parsed.output.apiVersion}, the kubeconfig ${apiVersion}`);
+      return this.#failure(`it returns ${parsed.output.apiVersion}, the kubeconfig ${apiVersion}`);
     }
     const { token, clientCertificateData, clientKeyData, expirationTimestamp } =
       parsed.output.status;

@@ -58,7 +58,7 @@ test('LineFrames refuses a line that is too long or incomplete', () => {
   }
   assert.throws(() => lines([bytes, bytes.slice(0, 3)]), {
     name: 'ProtocolError',
-    message: 'read watch event: the answer ends in the middle of a line',
+    message: 'read watch event: the response ends within a line',
   });
 });
 

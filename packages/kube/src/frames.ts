@@ -95,7 +95,7 @@ export class LineFrames {
   /** Ends the body. Throws ProtocolError within a line. */
   end(): void {
     if (this.#carry.length > 0) {
-      throw new ProtocolError('read watch event: the answer ends in the middle of a line');
+      throw new ProtocolError('read watch event: the response ends within a line');
     }
   }
 }
@@ -168,7 +168,7 @@ export class ListFrames {
   /** Ends the body and returns the list without its items. Throws ProtocolError or JsonError. */
   end(): unknown {
     if (this.#place !== 'head') {
-      throw new ProtocolError('read list: the answer ends in the middle of its items');
+      throw new ProtocolError('read list: the response ends within the items');
     }
     return readJson(this.#head.bytes);
   }

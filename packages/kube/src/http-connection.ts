@@ -51,7 +51,7 @@ export class HttpConnection implements Disposable {
     this.server = options.server;
     this.#party = options.proxy ? 'proxy' : 'server';
     this.#timer = platform.setTimer(openTimeoutMs, () =>
-      this.#close(new HttpError(`no answer within ${openTimeoutMs / 1000} s`)),
+      this.#close(new HttpError(`no response within ${openTimeoutMs / 1000} s`)),
     );
     const { host, port } = options.proxy?.server ?? options.server;
     this.#stream = platform.connect({

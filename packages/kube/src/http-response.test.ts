@@ -187,7 +187,7 @@ test('a response that is cut anywhere is an error', () => {
   );
   for (let length = 0; length < bytes.length; length++) {
     const { error, ended } = read(bytes.subarray(0, length));
-    assert.match(error!, /^it closed the connection (before|in the middle of) its answer$/);
+    assert.match(error!, /^it closed the connection (before|within) its response$/);
     assert.equal(ended, false);
   }
   assert.equal(read(bytes).error, undefined);

@@ -94,7 +94,7 @@ export class ResponseParser {
       this.#state = 'end';
       return;
     }
-    const where = this.#state === 'status' ? 'before its answer' : 'in the middle of its answer';
+    const where = this.#state === 'status' ? 'before its response' : 'within its response';
     throw new HttpError(`it closed the connection ${where}`);
   }
 

@@ -311,7 +311,7 @@ test('inClusterAccess uses the service account and the service address of either
   )!;
   assert.throws(
     () => broken.proxyFor(broken.servers[0]!),
-    /the proxy of HTTPS_PROXY: proxies that speak ftp/,
+    /the proxy of HTTPS_PROXY: proxies with ftp:\/\//,
   );
 
   assert.equal(inClusterAccess(platform, {}, folder), undefined);

@@ -10,7 +10,7 @@ import { parseYaml, YamlError } from './yaml.ts';
 
 // Data from a server or a file must not be able to hold the agent up.
 
-/** Errors are answers too. */
+/** Errors are results, too. */
 function tried(work: () => void): void {
   try {
     work();

@@ -311,7 +311,7 @@ test('malformed events lead to an error and a new list', () => {
   assert.equal(gigantic.state.error, 'read watch event: longer than 16777216 bytes');
   using truncated = Follower.watching();
   truncated.request.send(event('ADDED', 'c', 11).slice(0, -1)).end();
-  assert.match(truncated.state.error!, /in the middle of a line$/);
+  assert.match(truncated.state.error!, /within a line$/);
   truncated.untilRequest();
   assert.equal(truncated.request.kind, 'stream');
 });
@@ -319,13 +319,13 @@ test('malformed events lead to an error and a new list', () => {
 test('malformed lists lead to an error and a new list', () => {
   const whole = listOf(20, [{ name: 'a', version: 5 }]);
   const lists: readonly (readonly [string, RegExp])[] = [
-    [whole.slice(0, -20), /^read list: the answer ends in the middle of its items$/],
+    [whole.slice(0, -20), /^read list: the response ends within the items$/],
     [whole.slice(0, -1), /^read JSON: unexpected end/],
     [`${whole}}`, /^read JSON: unexpected }/],
     ['{}', /^read list: it has no resourceVersion$/],
     ['[]', /^read list: it has no resourceVersion$/],
     [whole.replace('"20"', '20'), /^read list: it has no resourceVersion$/],
-    [whole.replace('ThingList', 'Thing'), /^read list: it does not say of what/],
+    [whole.replace('ThingList', 'Thing'), /^read list: it has no kind/],
     [whole.replace('"5"', '5'), /^read object a: it has no resourceVersion$/],
     [whole.replace('"name":"a"', '"name":tru'), /^read JSON: unexpected/],
     [whole.replace('[{', '[1,{'), /^read list: unexpected byte 0x31 among its items$/],

@@ -91,7 +91,7 @@ test('parseProxy reads URLs and returns the problem of others', () => {
   assert.ok(typeof nameOnly !== 'string');
   assert.equal(nameOnly.authorization, 'Basic bWU6');
   for (const [url, problem] of [
-    ['socks5://proxy.example', /socks5 are not supported/],
+    ['socks5://proxy.example', /socks5:\/\/ are not supported/],
     ['http://', /its host is neither/],
     ['http://%zz:secret@proxy.example', /percent-encoded/],
     ['http://a:secret@b c', /b c is neither/],

@@ -18,7 +18,7 @@ export function parseProxy(url: string): ProxyServer | string {
   const match = /^(?:([a-z\d+.-]+):\/\/)?(?:([^@/]*)@)?([^@]*)$/i.exec(url);
   if (!match) return 'it must read http://host:port';
   const [, scheme = 'http', user, rest] = match;
-  if (!/^https?$/i.test(scheme)) return `proxies that speak ${scheme} are not supported`;
+  if (!/^https?$/i.test(scheme)) return `proxies with ${scheme}:// are not supported`;
   const server = parseServer(`${scheme}://${rest}`);
   if (typeof server === 'string') return server;
   if (user === undefined) return { server };

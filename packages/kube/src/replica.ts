@@ -153,7 +153,7 @@ function typed(item: unknown, head: unknown): unknown {
   if (map.kind !== undefined) return map;
   const { kind, apiVersion } = mapOf(head) ?? {};
   if (typeof kind !== 'string' || !kind.endsWith('List')) {
-    throw new ProtocolError('read list: it does not say of what before its items');
+    throw new ProtocolError('read list: it has no kind before its items');
   }
   map.kind = kind.slice(0, -'List'.length);
   map.apiVersion = apiVersion;

@@ -8,7 +8,7 @@ const now = Date.parse('2026-11-21T10:00:00Z');
 function status(code: number, body: string, headers: Record<string, string> = {}) {
   const head = { status: code, headers: new Map(Object.entries(headers)) };
   return readStatus(
-    'ask https://a:6443 for /api/v1/services',
+    'get /api/v1/services from https://a:6443',
     head,
     encodeUtf8(body),
     'kubeconfig x',
@@ -23,7 +23,7 @@ test('the error of a Status object has its message and reason', () => {
   );
   assert.equal(
     error.message,
-    'ask https://a:6443 for /api/v1/services: status 410: too old resource version',
+    'get /api/v1/services from https://a:6443: status 410: too old resource version',
   );
   assert.deepEqual([error.status, error.reason, error.retryAfterMs], [410, 'Expired', undefined]);
   assert.match(
@@ -38,7 +38,7 @@ test('the error of another body has one limited line without control characters'
     status(502, '<html>\r\n\tBad\u001b[31m Gateway</html>').message,
     /502: <html> Bad \[31m Gateway<\/html>$/,
   );
-  assert.equal(status(500, 'x'.repeat(10_000)).message.length, 556);
+  assert.equal(status(500, 'x'.repeat(10_000)).message.length, 557);
   for (const body of ['', '[', 'null', '7', '{"message":7,"reason":{},"details":null}', '\xff']) {
     assert.equal(status(500, body).reason, '', body);
   }

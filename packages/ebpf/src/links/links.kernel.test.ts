@@ -173,7 +173,7 @@ describe('tcx', () => {
         assert.ok(info.kind === 'tcx' && info.ifindex === loopback);
         assert.equal(info.attachType, attachTypes.tcx_egress);
 
-        // tc_record accepts every packet, so what stands behind it sees none.
+        // tc_record accepts every packet, so a program behind it sees none.
         using _before = attachTcx(bpf, program('tc_record'), loopback, 'egress', {
           before: counting,
         });

@@ -15,7 +15,7 @@ function frame(type: number, length: number): Uint8Array {
   return bytes;
 }
 
-/** What two adjustments come to: the first one's result is put behind the frame's addresses. */
+/** Two adjustments. The result of the first one is written behind the frame's addresses. */
 function adjust(bpf: Bpf, data: Uint8Array, first: Adjustment, second: Adjustment): string {
   const call = ([by, mode, flags]: Adjustment) => `
     r1 = r6; r2 = ${by}; r3 = ${mode}; r4 = ${flags}; call 50`;
