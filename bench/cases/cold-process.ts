@@ -62,10 +62,10 @@ const timed: Operations<ServiceRow> = {
       cpuBefore = process.cpuUsage();
       firstWrite = performance.now();
     }
-    return datapath.update(batch);
+    return datapath.services.update(batch);
   },
-  remove: (keys) => datapath.remove(keys),
-  prune: (desired) => datapath.prune(desired),
+  remove: (keys) => datapath.services.remove(keys),
+  prune: (desired) => datapath.services.prune(desired),
 };
 const table = new Table<ServiceRow>();
 const reconciler = new Reconciler(table, timed, platform, {

@@ -85,7 +85,7 @@ function serve(platform: Platform, node: LabNode, backend: string) {
   });
   const device = node.link('eth0');
   node.enter(() => datapath.setNode([device], [nodeAddress]));
-  const [error] = datapath.update([
+  const [error] = datapath.services.update([
     {
       ...{ key: 'bench', namespace: 'bench', name: 'bench', portName: 'udp' },
       ...{ scope: 'everybody', silent: false, protocol: 'UDP', family: 'IPv4' },
@@ -105,10 +105,10 @@ function serve(platform: Platform, node: LabNode, backend: string) {
   const view = new DataView(data.buffer);
   const context = new Uint8Array(44);
   new DataView(context.buffer).setUint32(40, device.index, true);
-  const program = datapath.node.program('node_ingress');
+  const program = datapath.programs.node.program('node_ingress');
   let client = 0;
   const { first, last } = defaultNat.ports;
-  const maps = ['nat_flows', 'nat_index'].map((map) => datapath.node.map(map));
+  const maps = ['nat_flows', 'nat_index'].map((map) => datapath.programs.node.map(map));
   return {
     bytes: maps.reduce((sum, map) => sum + mapMemory(map), 0),
     range: last - first + 1,

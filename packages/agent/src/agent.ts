@@ -166,7 +166,7 @@ export class Agent implements Disposable {
       );
       this.#datapath = keep(openDatapath());
       this.#reconciler = keep(
-        new Reconciler(this.#table, this.#datapath, platform, {
+        new Reconciler(this.#table, this.#datapath.services, platform, {
           onStatus: (key, status) => this.#onStatus(key, status),
           onIdle: () => this.#onIdle(),
         }),
@@ -177,7 +177,12 @@ export class Agent implements Disposable {
       keep(watchNodeDevices(platform, config, (view) => this.#onNodeDevices(view)));
       this.#integrity = keep(
         new IntegrityWatch({
-          ...{ platform, events: this.#events, node: config.node, datapath: this.#datapath },
+          ...{
+            platform,
+            events: this.#events,
+            node: config.node,
+            integrity: this.#datapath.integrity,
+          },
           keepPins: () => this.#pins.keep(),
         }),
       );
@@ -246,7 +251,7 @@ export class Agent implements Disposable {
    */
   #reserve(servers: readonly ServerAddress[]): void {
     try {
-      this.#datapath.dropFrontends(servers);
+      this.#datapath.services.dropFrontends(servers);
     } catch (error) {
       const message = `keep the API server's addresses free: ${(error as Error).message}`;
       this.#events.add('error', 'problem', this.#config.node, message);
@@ -310,7 +315,7 @@ export class Agent implements Disposable {
   }
 
   #onTracking(tracked: boolean): void {
-    this.#datapath.setTracked(tracked);
+    this.#datapath.nat.setTracked(tracked);
     if (!tracked || this.#config.devices === 'none') return;
     const message =
       'netfilter tracks connections here: packets from outside to pods of this node pass its FORWARD rules';
@@ -328,7 +333,7 @@ export class Agent implements Disposable {
   #setTunnelEnds(ends: TunnelEnds): void {
     if (ends === this.#tunnelEnds) return;
     try {
-      this.#datapath.setTunnelEnds(ends);
+      this.#datapath.nat.setTunnelEnds(ends);
       this.#tunnelEnds = ends;
     } catch (error) {
       const message = `take tunnels from other nodes: ${(error as Error).message}`;
@@ -425,8 +430,8 @@ export class Agent implements Disposable {
       rows: rowCounts(this.#table, this.#reconciler, this.#model),
       integrity: this.#integrity.status,
       datapath,
-      refusals: this.#datapath.refusals(),
-      drops: this.#datapath.drops(),
+      refusals: this.#datapath.drops.refusals(),
+      drops: this.#datapath.drops.counts(),
       warnings: this.#warnings(datapath),
     };
   }
@@ -440,7 +445,7 @@ export class Agent implements Disposable {
   }
 
   *#refusedRows(): Generator<RefusedRow> {
-    for (const { rowKey, reason, count } of this.#datapath.serviceRefusalCounts()) {
+    for (const { rowKey, reason, count } of this.#datapath.services.refusalCounts()) {
       const row = this.#table.get(rowKey);
       if (row) yield { row, reason, count };
     }

@@ -1,31 +1,26 @@
 import type { Datapath } from '@heddle/datapath';
-import type { ServiceRow } from '@heddle/services';
-import type { Operations } from '@heddle/state';
 
-/** What the agent needs of a datapath: @heddle/datapath's, or a test's. */
-export type DatapathPart = Operations<ServiceRow> &
-  Disposable &
-  Pick<
-    Datapath,
-    | 'adopted'
-    | 'status'
+/** The parts of a datapath that the agent uses: @heddle/datapath's, or a test's. Each feature takes only its own. */
+export interface DatapathPart
+  extends Disposable,
+    Pick<Datapath, 'adopted' | 'status' | 'release' | 'setNode'> {
+  readonly services: Pick<
+    Datapath['services'],
+    | 'update'
+    | 'remove'
+    | 'prune'
+    | 'dropFrontends'
     | 'backendCounters'
     | 'rowRefusals'
-    | 'serviceRefusalCounts'
-    | 'refusals'
-    | 'setNode'
-    | 'dropFrontends'
-    | 'setTunnelEnds'
-    | 'setTracked'
-    | 'checkAttachments'
-    | 'audits'
-    | 'auditNext'
-    | 'repair'
-    | 'release'
-    | 'flows'
-    | 'endFlow'
-    | 'natStatus'
-    | 'natDestinations'
-    | 'drops'
-    | 'watchDrops'
+    | 'refusalCounts'
   >;
+  readonly nat: Pick<
+    Datapath['nat'],
+    'setTunnelEnds' | 'setTracked' | 'flows' | 'endFlow' | 'status' | 'destinations'
+  >;
+  readonly drops: Pick<Datapath['drops'], 'counts' | 'refusals' | 'watch'>;
+  readonly integrity: Pick<
+    Datapath['integrity'],
+    'checkAttachments' | 'mapCount' | 'auditNext' | 'repair'
+  >;
+}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Damage } from '@heddle/datapath';
 import { VirtualTime } from '@heddle/state/testing/virtual-time';
-import { MemoryDatapath } from '../testing/parts.ts';
+import { MemoryIntegrity } from '../testing/parts.ts';
 import { IntegrityWatch } from './integrity-watch.ts';
 
 const detached = (name: string): Damage => ({ kind: 'hook', name, problem: 'is not attached' });
@@ -10,17 +10,17 @@ const wiped: Damage = { kind: 'map', name: 'services', problem: 'lacks 3 of its 
 
 function watched() {
   const time = new VirtualTime();
-  const datapath = new MemoryDatapath();
+  const integrity = new MemoryIntegrity();
   const log: string[] = [];
   const pins = { kept: 0 };
   const watch = new IntegrityWatch({
     platform: time,
     node: 'n1',
-    datapath,
+    integrity,
     events: { add: (level, kind, _, message) => void log.push(`${level} ${kind} ${message}`) },
     keepPins: () => void pins.kept++,
   });
-  return { time, datapath, log, pins, watch };
+  return { time, integrity, log, pins, watch };
 }
 
 describe('the integrity watch', () => {
@@ -39,8 +39,8 @@ describe('the integrity watch', () => {
   });
 
   it('has hooks repaired within a second, with one line for all of them', () => {
-    const { time, datapath, log, pins, watch } = watched();
-    datapath.damages = ['connect4', 'connect6', 'bind4', 'bind6'].map(detached);
+    const { time, integrity, log, pins, watch } = watched();
+    integrity.damages = ['connect4', 'connect6', 'bind4', 'bind6'].map(detached);
     time.pass(1000);
     assert.deepEqual(log, [
       'warn problem hooks connect4, connect6, bind4 and 1 more: each is not attached: somebody else has changed it; repaired',
@@ -52,16 +52,16 @@ describe('the integrity watch', () => {
   });
 
   it('audits every map within 30 s', () => {
-    const { time, datapath, log, watch } = watched();
+    const { time, integrity, log, watch } = watched();
     let audits = 0;
-    const { auditNext } = datapath;
-    datapath.auditNext = () => {
+    const { auditNext } = integrity;
+    integrity.auditNext = () => {
       audits++;
-      return auditNext.call(datapath);
+      return auditNext.call(integrity);
     };
     time.pass(25_000);
-    assert.ok(audits >= datapath.audits - 1 && audits <= datapath.audits, `${audits}`);
-    datapath.changedMaps = [wiped];
+    assert.ok(audits >= integrity.mapCount - 1 && audits <= integrity.mapCount, `${audits}`);
+    integrity.changedMaps = [wiped];
     time.pass(3000);
     assert.deepEqual(log, [
       'warn problem map services lacks 3 of its entries: somebody else has changed it; repaired',
@@ -70,9 +70,9 @@ describe('the integrity watch', () => {
   });
 
   it('says once what it can not repair, goes on trying ever more rarely, and says when it could', () => {
-    const { time, datapath, log, watch } = watched();
-    datapath.damages = [detached('connect4')];
-    datapath.repairError = new Error('attach program connect4 to cgroup: ENOMEM');
+    const { time, integrity, log, watch } = watched();
+    integrity.damages = [detached('connect4')];
+    integrity.repairError = new Error('attach program connect4 to cgroup: ENOMEM');
     time.pass(120_000);
     assert.equal(log.length, 1, log.join('\n'));
     assert.match(
@@ -86,7 +86,7 @@ describe('the integrity watch', () => {
     assert.deepEqual(watch.status.incidents, { hook: 1, pin: 0, map: 0 });
     const { failedRepairs } = watch.status;
     assert.ok(failedRepairs >= 5 && failedRepairs < 20, `${failedRepairs} attempts in 120 s`);
-    datapath.repairError = undefined;
+    integrity.repairError = undefined;
     time.pass(31_000);
     assert.equal(log.length, 2);
     assert.match(
@@ -98,31 +98,31 @@ describe('the integrity watch', () => {
   });
 
   it('tries at once again when more is broken', () => {
-    const { time, datapath, watch } = watched();
-    datapath.damages = [detached('connect4')];
-    datapath.repairError = new Error('no');
+    const { time, integrity, watch } = watched();
+    integrity.damages = [detached('connect4')];
+    integrity.repairError = new Error('no');
     time.pass(100_000);
-    datapath.repairError = undefined;
-    datapath.damages = [detached('connect4'), detached('connect6')];
+    integrity.repairError = undefined;
+    integrity.damages = [detached('connect4'), detached('connect6')];
     time.pass(1000);
     assert.equal(watch.problem, undefined);
     assert.deepEqual(watch.status.incidents, { hook: 2, pin: 0, map: 0 });
   });
 
   it('keeps what an audit found until it is repaired, though the next audits are of other maps', () => {
-    const { time, datapath, watch } = watched();
-    datapath.repairError = new Error('no');
-    datapath.changedMaps = [wiped];
+    const { time, integrity, watch } = watched();
+    integrity.repairError = new Error('no');
+    integrity.changedMaps = [wiped];
     time.pass(3000);
-    datapath.changedMaps = [];
+    integrity.changedMaps = [];
     time.pass(10_000);
     assert.deepEqual(watch.status.broken, [wiped]);
   });
 
   it('goes on looking after looks that fail, and says so when they fail several times', () => {
-    const { time, datapath, log, watch } = watched();
-    const { checkAttachments } = datapath;
-    datapath.checkAttachments = () => {
+    const { time, integrity, log, watch } = watched();
+    const { checkAttachments } = integrity;
+    integrity.checkAttachments = () => {
       throw new Error('get object info: EMFILE');
     };
     time.pass(2000);
@@ -133,19 +133,19 @@ describe('the integrity watch', () => {
       watch.problem,
       'the kernel can’t be asked what is attached: get object info: EMFILE'.replace('’', "'"),
     );
-    datapath.checkAttachments = checkAttachments;
+    integrity.checkAttachments = checkAttachments;
     time.pass(1000);
     assert.deepEqual(log.slice(1), ['info agent the kernel can be asked again what is attached']);
     assert.equal(watch.problem, undefined);
-    datapath.damages = [detached('connect4')];
+    integrity.damages = [detached('connect4')];
     time.pass(1000);
     assert.equal(watch.status.repairs, 1);
   });
 
   it('repairs nothing more once the programs are released for removal', () => {
-    const { time, datapath, log, watch } = watched();
-    datapath.repairError = new Error('no');
-    datapath.damages = [detached('connect4')];
+    const { time, integrity, log, watch } = watched();
+    integrity.repairError = new Error('no');
+    integrity.damages = [detached('connect4')];
     time.pass(5000);
     assert.ok(watch.problem);
     watch.release();

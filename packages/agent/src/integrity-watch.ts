@@ -21,7 +21,7 @@ export interface IntegrityOptions {
   readonly events: Pick<EventLog, 'add'>;
   /** Name of the node. */
   readonly node: string;
-  readonly datapath: Pick<DatapathPart, 'checkAttachments' | 'audits' | 'auditNext' | 'repair'>;
+  readonly integrity: DatapathPart['integrity'];
   /** Called after a repair, to lock a folder of pins that was made anew. Throws what may be tried again. */
   readonly keepPins: () => void;
 }
@@ -137,25 +137,25 @@ export class IntegrityWatch implements Disposable {
 
   /** Returns the present damage: damaged content of maps counts until it is repaired. */
   #find(): Damage[] {
-    const { datapath, platform } = this.#options;
+    const { integrity, platform } = this.#options;
     const found = new Map<string, Damage>();
     const add = (damages: readonly Damage[]) => {
       for (const damage of damages) found.set(`${damage.kind} ${damage.name}`, damage);
     };
     add(this.#damages.filter(({ kind }) => kind === 'map'));
-    add(datapath.checkAttachments());
-    const step = BigInt(Math.floor(auditMs / datapath.audits)) * 1_000_000n;
+    add(integrity.checkAttachments());
+    const step = BigInt(Math.floor(auditMs / integrity.mapCount)) * 1_000_000n;
     for (let now = platform.monotonicNs(); now - this.#lastAuditNs >= step; ) {
       this.#lastAuditNs += step;
       // After a pause, e.g. of the whole machine, nothing has to be made up for.
       if (now - this.#lastAuditNs > 2n * step) this.#lastAuditNs = now;
-      add(datapath.auditNext());
+      add(integrity.auditNext());
     }
     return [...found.values()];
   }
 
   #repair(found: readonly Damage[]): void {
-    const { datapath, platform, keepPins } = this.#options;
+    const { integrity, platform, keepPins } = this.#options;
     const known = new Set(this.#damages.map(({ kind, name }) => `${kind} ${name}`));
     const fresh = found.filter(({ kind, name }) => !known.has(`${kind} ${name}`));
     for (const kind of new Set(fresh.map((damage) => damage.kind))) this.#incidents[kind]++;
@@ -168,7 +168,7 @@ export class IntegrityWatch implements Disposable {
     if (fresh.length === 0 && platform.monotonicNs() < this.#dueNs) return;
     let error: Error | undefined;
     try {
-      const outcome = datapath.repair(found);
+      const outcome = integrity.repair(found);
       this.#damages = outcome.left;
       error = outcome.error;
       keepPins();

@@ -1,4 +1,4 @@
-import type { DatapathStatus, FlowEntry, PortUse, RefusalCount } from '@heddle/datapath';
+import type { DatapathStatus, FlowEntry, PortUse, ReasonCount } from '@heddle/datapath';
 import type { HttpServerStatus } from '@heddle/rpc';
 import type { Config } from './config.ts';
 import type { IntegrityStatus } from './integrity-watch.ts';
@@ -77,7 +77,7 @@ export interface HealthCheckEntry {
 export interface ServiceDetail extends ServiceEntry {
   readonly endpoints: readonly BackendEntry[];
   /** Connections and packets that were refused since it is in force, by reason, most first. */
-  readonly refusals: readonly RefusalCount[];
+  readonly refusals: readonly ReasonCount[];
   /** That of the whole service, at the first of its rows. */
   readonly healthCheck?: HealthCheckEntry;
 }

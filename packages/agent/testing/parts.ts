@@ -10,6 +10,34 @@ import type {
   SourceState,
 } from '../src/source/index.ts';
 
+/** Checks and repairs whose results a test sets. */
+export class MemoryIntegrity {
+  /** Hooks and pins that other processes have changed. */
+  damages: readonly Damage[] = [];
+  /** The damage that the next audit finds. */
+  changedMaps: readonly Damage[] = [];
+  /** The error with which repairs fail. */
+  repairError: Error | undefined;
+  readonly mapCount = 10;
+  repaired = 0;
+
+  checkAttachments(): Damage[] {
+    return [...this.damages];
+  }
+
+  auditNext(): Damage[] {
+    return [...this.changedMaps];
+  }
+
+  repair(damages: readonly Damage[]) {
+    if (this.repairError) return { left: damages, error: this.repairError };
+    this.damages = [];
+    this.changedMaps = [];
+    this.repaired++;
+    return { left: [], error: undefined };
+  }
+}
+
 /** A datapath whose kernel is a Map. */
 export class MemoryDatapath implements DatapathPart {
   readonly inForce = new Map<string, ServiceRow>();
@@ -23,28 +51,6 @@ export class MemoryDatapath implements DatapathPart {
     return this.inForce.size > 0;
   }
 
-  update(rows: readonly ServiceRow[]) {
-    return rows.map((row) => {
-      const reason = this.failing.get(row.key);
-      if (reason !== undefined) return new Error(reason);
-      this.inForce.set(row.key, row);
-      return undefined;
-    });
-  }
-
-  remove(keys: readonly string[]) {
-    return keys.map((key) => {
-      this.inForce.delete(key);
-      return undefined;
-    });
-  }
-
-  prune(desired: Iterable<ServiceRow>): void {
-    this.pruned++;
-    const keys = new Set(Array.from(desired, (row) => row.key));
-    for (const key of this.inForce.keys()) if (!keys.has(key)) this.inForce.delete(key);
-  }
-
   status() {
     return {
       abi: 1,
@@ -55,37 +61,72 @@ export class MemoryDatapath implements DatapathPart {
       repaired: 0,
       migrated: [],
       socketsDestroyed: 0,
-      nat: this.natStatus(),
+      nat: this.nat.status(),
       xdp: [],
       traffic: { connections: 5, packets: 20, bytes: 2000 },
       tracked: this.tracked,
     };
   }
 
-  /** The changes that somebody else has made. */
-  damages: readonly Damage[] = [];
-  /** The damage that the next audit finds. */
-  changedMaps: readonly Damage[] = [];
-  /** The error with which repairs fail. */
-  repairError: Error | undefined;
-  readonly audits = 10;
-  repaired = 0;
+  readonly services: DatapathPart['services'] = {
+    update: (rows) =>
+      rows.map((row) => {
+        const reason = this.failing.get(row.key);
+        if (reason !== undefined) return new Error(reason);
+        this.inForce.set(row.key, row);
+        return undefined;
+      }),
+    remove: (keys) =>
+      keys.map((key) => {
+        this.inForce.delete(key);
+        return undefined;
+      }),
+    prune: (desired) => {
+      this.pruned++;
+      const keys = new Set(Array.from(desired, (row) => row.key));
+      for (const key of this.inForce.keys()) if (!keys.has(key)) this.inForce.delete(key);
+    },
+    dropFrontends() {},
+    backendCounters: (rowKey) =>
+      (this.inForce.get(rowKey)?.backends ?? []).map(({ address, port, state }, i) => ({
+        address,
+        port,
+        state,
+        connections: 10 + i,
+        active: i,
+        packets: 0,
+        bytes: 0,
+      })),
+    rowRefusals: (rowKey) =>
+      this.inForce.has(rowKey) ? [{ reason: 'no endpoints', count: 4 }] : [],
+    refusalCounts: () => this.refusalCounts(),
+  };
 
-  checkAttachments(): readonly Damage[] {
-    return this.damages;
+  *refusalCounts() {
+    for (const rowKey of this.inForce.keys()) yield { rowKey, reason: 'no endpoints', count: 4 };
   }
 
-  auditNext(): readonly Damage[] {
-    return this.changedMaps;
-  }
+  readonly nat: DatapathPart['nat'] = {
+    setTunnelEnds() {},
+    setTracked: (tracked) => {
+      this.tracked = tracked;
+    },
+    *flows() {},
+    endFlow: () => false,
+    status() {
+      const table = { flows: 0, maxFlows: 100, unanswered: 0, unansweredLimit: 25 };
+      return { ...table, ports: 1000, portPressure: 0, fullest: [], evicted: [], notBelieved: [] };
+    },
+    destinations: () => [],
+  };
 
-  repair(damages: readonly Damage[]) {
-    if (this.repairError) return { left: damages, error: this.repairError };
-    this.damages = [];
-    this.changedMaps = [];
-    this.repaired++;
-    return { left: [], error: undefined };
-  }
+  readonly drops: DatapathPart['drops'] = {
+    counts: () => [{ reason: 'no endpoints', count: 2 }],
+    refusals: () => [{ reason: 'no endpoints', count: 3 }],
+    watch: () => ({ [Symbol.dispose]() {} }),
+  };
+
+  readonly integrity = new MemoryIntegrity();
 
   released = false;
 
@@ -94,61 +135,6 @@ export class MemoryDatapath implements DatapathPart {
   }
 
   setNode() {}
-
-  dropFrontends() {}
-
-  setTunnelEnds() {}
-
-  setTracked(tracked: boolean) {
-    this.tracked = tracked;
-  }
-
-  *flows() {}
-
-  endFlow(): boolean {
-    return false;
-  }
-
-  natStatus() {
-    const table = { flows: 0, maxFlows: 100, unanswered: 0, unansweredLimit: 25 };
-    return { ...table, ports: 1000, portPressure: 0, fullest: [], evicted: [], notBelieved: [] };
-  }
-
-  natDestinations() {
-    return [];
-  }
-
-  drops() {
-    return [{ reason: 'no endpoints', count: 2 }];
-  }
-
-  watchDrops(): Disposable {
-    return { [Symbol.dispose]() {} };
-  }
-
-  backendCounters(rowKey: string) {
-    return (this.inForce.get(rowKey)?.backends ?? []).map(({ address, port, state }, i) => ({
-      address,
-      port,
-      state,
-      connections: 10 + i,
-      active: i,
-      packets: 0,
-      bytes: 0,
-    }));
-  }
-
-  rowRefusals(rowKey: string) {
-    return this.inForce.has(rowKey) ? [{ reason: 'no endpoints', count: 4 }] : [];
-  }
-
-  *serviceRefusalCounts() {
-    for (const rowKey of this.inForce.keys()) yield { rowKey, reason: 'no endpoints', count: 4 };
-  }
-
-  refusals() {
-    return [{ reason: 'no endpoints', count: 3 }];
-  }
 
   [Symbol.dispose](): void {
     this.disposed = true;

@@ -277,7 +277,7 @@ describe('commands that ask the agent', () => {
       },
       refusals: [
         { reason: 'no endpoints', count: 5 },
-        { reason: 'a port that the service does not have', count: 0 },
+        { reason: 'the service does not have this port', count: 0 },
       ],
       drops: [
         { reason: 'no endpoints', count: 2 },
@@ -304,7 +304,7 @@ describe('commands that ask the agent', () => {
             ...{ ...hello, endpoints: [{ ...endpoint, address: '10.244.1.1' }] },
             refusals: [
               { reason: 'no endpoints', count: 5 },
-              { reason: 'belongs to no known connection', count: 1 },
+              { reason: 'the packet belongs to no known connection', count: 1 },
             ],
             healthCheck: { port: 31000, localEndpoints: 2, listening: true },
           },
@@ -373,7 +373,7 @@ ClusterIP     10.96.0.10:80
 NodePort      192.0.2.1:30080
 choice        random
 health check  port 31000: 2 local endpoints
-refusals      5 (no endpoints), 1 (belongs to no known connection)
+refusals      5 (no endpoints), 1 (the packet belongs to no known connection)
 
 BACKEND          STATE   WEIGHT  CONNECTIONS  OPEN  PACKETS  BYTES
 10.244.1.1:8080  active  1       7            -     -        -

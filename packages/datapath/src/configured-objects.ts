@@ -48,7 +48,7 @@ export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions
 }
 
 /** The maps that grow with the number of frontends. */
-function frontendMaps({ services, backends }: DatapathSizes) {
+export function frontendMaps({ services, backends }: DatapathSizes) {
   return { services, addresses: services + backends };
 }
 

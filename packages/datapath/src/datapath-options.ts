@@ -7,7 +7,7 @@ import type { NatOptions } from './nat/flow-options.ts';
 export interface DatapathSizes {
   /** Frontends; 20 + 24 bytes each, and the kernel's overhead of about 50. */
   readonly services: number;
-  /** The number of frontends that `services` may grow for while it runs. Absent: it stays as it is. */
+  /** The number of frontends that `services` may grow to at runtime. Absent: it does not grow. */
   readonly servicesMax?: number;
   /** 64 bytes each with their counters. */
   readonly backends: number;
@@ -15,35 +15,35 @@ export interface DatapathSizes {
   readonly slots: number;
   /** Clients times services with session affinity; about 100 bytes each. */
   readonly affinity: number;
-  /** Flows that are translated on the node's devices; 136 bytes each, taken at once. */
+  /** Flows that are translated at the node's network interfaces; 136 bytes each, taken at once. */
   readonly flows: number;
 }
 
 export interface DatapathOptions {
   readonly platform: Platform;
   readonly bpf: Bpf;
-  /** Bytes of a compiled object by name: `socket`, `node`, `xdp`, `stale`. */
+  /** Returns the bytes of a compiled object by its name: `socket`, `node`, `xdp`, `stale`. */
   readonly objects: (name: string) => Uint8Array;
   /** Directory for pins; a bpf file system is mounted on it unless it lies on one. */
   readonly bpffs: string;
-  /** Path of the cgroup v2 whose processes' sockets are served. */
+  /** Path of the cgroup v2 whose processes' sockets are load balanced. */
   readonly cgroup: string;
   readonly sizes: DatapathSizes;
-  /** Cookie of the node's network namespace: where NodePorts are served on loopback and guarded. */
+  /** Cookie of the node's network namespace, in which NodePorts on loopback addresses are load balanced. */
   readonly netnsCookie: bigint;
   readonly nat: NatOptions;
-  /** The clients that loadBalancerSourceRanges restrict; absent: everywhere. */
-  readonly sourceRanges?: SourceRangesHold;
-  /** Where packets that only turn round on this node are translated early; absent: off. */
+  /** The clients that loadBalancerSourceRanges restrict; absent: `everywhere`. */
+  readonly sourceRanges?: SourceRangesScope;
+  /** How XDP translates packets that leave the node again at once; absent: `off`. */
   readonly xdp?: XdpMode;
   readonly options: {
-    /** Also destroy TCP sockets whose backend is gone. */
+    /** Whether TCP sockets whose backend is removed are destroyed too. */
     readonly terminateTcp: boolean;
   };
 }
 
 /**
- * The clients that loadBalancerSourceRanges restrict: all of them, also pods and processes of the node, or only
- * those that enter the node from outside the cluster.
+ * The clients that loadBalancerSourceRanges restrict: `everywhere`, all of them, also pods and processes of the
+ * node; `external`, only those whose packets enter the node from outside the cluster.
  */
-export type SourceRangesHold = 'everywhere' | 'external';
+export type SourceRangesScope = 'everywhere' | 'external';

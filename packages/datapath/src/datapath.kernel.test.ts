@@ -5,7 +5,7 @@ import { BpfMap, Link } from '@heddle/ebpf';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { row } from '../testing/rows.ts';
 import { objects as compiledObjects, sizes, World } from '../testing/world.ts';
-import { pinRoot } from './datapath.ts';
+import { pinRoot } from './core/pinned-maps.ts';
 import { backendSize, heddleAbi, serviceSize } from './generated/abi.ts';
 
 const version = `v${heddleAbi.currentAbi}`;
@@ -41,7 +41,7 @@ describe('the life of the datapath', () => {
     assert.equal(datapath.status().adopted, true);
     assert.deepEqual(datapath.status().migrated, []);
     world.apply(web(1));
-    datapath.prune([web(1)]);
+    datapath.services.prune([web(1)]);
     assert.equal(datapath.status().repaired, 0);
     assert.equal(connects(), 'ok');
     assert.equal(established.send('still here'), 'ok');
@@ -68,7 +68,7 @@ describe('the life of the datapath', () => {
     backends.update(Uint8Array.of(1, 0, 0, 0), new Uint8Array(backendSize).fill(7));
     const datapath = world.restart();
     world.apply(web(1), other);
-    datapath.prune([web(1), other]);
+    datapath.services.prune([web(1), other]);
     assert.ok(datapath.status().repaired > 0);
     assert.equal(connects(), 'ok');
     assert.equal([...services.entries()].length, 2);
@@ -81,7 +81,7 @@ describe('the life of the datapath', () => {
     world.apply(web(1));
     using services = openMap('services');
     assert.equal([...services.entries()].length, 2);
-    datapath.prune([web(1)]);
+    datapath.services.prune([web(1)]);
     assert.equal([...services.entries()].length, 1);
   });
 
@@ -119,7 +119,7 @@ describe('the life of the datapath', () => {
     );
     assert.equal(connects(), 'ok', 'the old maps serve until the new ones are full');
     world.apply(web(1), dns);
-    datapath.prune([web(1), dns]);
+    datapath.services.prune([web(1), dns]);
     assert.equal(datapath.status().repaired, 0, 'ids and runs were carried over');
     assert.equal(connects(), 'ok');
     assert.equal(established.send('x'), 'ok');
@@ -169,12 +169,14 @@ describe('the life of the datapath', () => {
     assert.match(datapath.status().migrated.join('\n'), /services: value size is 24, wanted 28/);
     assert.equal(connects(), 'ok', 'the old programs serve on');
     world.apply(web(1), dns);
-    datapath.prune([web(1), dns]);
+    datapath.services.prune([web(1), dns]);
     assert.equal(connects(), 'ok');
     assert.equal(established.send('x'), 'ok');
     assert.equal(accepted.receive().text, 'x');
     assert.ok(connected.peerName().startsWith('10.96.3.3:'));
     assert.equal(connected.send('x'), 'ok');
+    // The old folder keeps programs at network interfaces until these are known.
+    world.node.enter(() => datapath.setNode([], Object.values(world.node.addresses)));
     assert.deepEqual(readdirSync(pinRoot(world.node.bpffs)), [version], 'the old folder is gone');
     assert.ok(datapath.status().links.every((link) => link.attached));
   });
@@ -182,19 +184,19 @@ describe('the life of the datapath', () => {
   test('a full map fails the row and recovers when there is space', async () => {
     const small = { ...sizes, backends: 3 };
     world.restart({ sizes: small });
-    world.datapath.prune([]);
+    world.datapath.services.prune([]);
     const first = web(1, 2);
     const second = row([{ address: '10.96.3.2', port: 80 }], [{ address: '10.244.7.7', port: 80 }]);
-    assert.deepEqual(world.datapath.update([first]), [undefined]);
-    const [error] = world.datapath.update([second]);
+    assert.deepEqual(world.datapath.services.update([first]), [undefined]);
+    const [error] = world.datapath.services.update([second]);
     assert.match(
       error!.message,
       /write map backends: full with 2 entries \(raise sizes.backends\)/,
     );
-    assert.equal(world.datapath.backendCounters(first.key).length, 2);
-    world.datapath.remove([first.key]);
+    assert.equal(world.datapath.services.backendCounters(first.key).length, 2);
+    world.datapath.services.remove([first.key]);
     // The id rests for the grace period first.
-    const isProgrammed = () => world.datapath.update([second])[0] === undefined;
+    const isProgrammed = () => world.datapath.services.update([second])[0] === undefined;
     await eventually('there is an id for the row', isProgrammed, { ms: 2000, stepMs: 1 });
   });
 });
@@ -231,7 +233,7 @@ describe('descriptors', () => {
     const datapath = world.restart();
     datapath[Symbol.dispose]();
     assert.throws(() => datapath.status(), /it is closed/);
-    const [error] = datapath.update([row([{ address: '10.96.3.1', port: 80 }], [])]);
+    const [error] = datapath.services.update([row([{ address: '10.96.3.1', port: 80 }], [])]);
     assert.match(error?.message ?? '', /it is closed/);
   });
 });

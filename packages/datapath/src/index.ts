@@ -1,8 +1,15 @@
 export type { Damage } from './core/audit.ts';
+export {
+  type DropReasonEntry,
+  dropReasons,
+  dropReasonText,
+  type ReasonCount,
+} from './core/drop-reasons.ts';
+export { MapFull } from './core/keyed-map.ts';
 export { loadShared } from './core/load-shared.ts';
 export { PinLock, PinsInUse } from './core/pin-lock.ts';
-export { MapFull } from './core/store.ts';
-export { currentPins, Datapath, type DatapathStatus, openDatapath, pinRoot } from './datapath.ts';
+export { currentPins, pinRoot } from './core/pinned-maps.ts';
+export { Datapath, openDatapath } from './datapath.ts';
 export type { DatapathOptions, DatapathSizes } from './datapath-options.ts';
 export { filterPlace, type NodeDevice } from './devices/node-devices.ts';
 export { type XdpMode, type XdpState, xdpModes } from './devices/xdp-devices.ts';
@@ -15,9 +22,9 @@ export {
   type NatOptions,
   type PortRange,
 } from './nat/flow-options.ts';
+export type { NatStatus } from './nat/flow-table.ts';
 export { type FlowEntry, flowStates, readFlows } from './nat/flows.ts';
 export type { PortUse } from './nat/nat-ports.ts';
-export type { NatStatus } from './nat/nat-table.ts';
 export type { BackendCounters } from './services/backend-table.ts';
 export { maglevSize, maglevTable } from './services/maglev.ts';
-export type { RefusalCount } from './services/service-refusals.ts';
+export type { DatapathStatus } from './status.ts';

@@ -23,7 +23,8 @@ export function balanceTests(makeWorld: (name: string, pods: number) => SocketWo
 
     /** Connects so often from a place and returns how often each backend was chosen meanwhile. */
     const draw = (place: TestPlace, wanted: ServiceRow, count: number): number[] => {
-      const counters = () => world.datapath.backendCounters(wanted.key).map((c) => c.connections);
+      const counters = () =>
+        world.datapath.services.backendCounters(wanted.key).map((c) => c.connections);
       const earlier = counters();
       const { address, port } = wanted.frontends[0]!;
       using socket = world.socket(place, wanted.family === 'IPv4' ? 4 : 6, 'udp');
@@ -86,7 +87,7 @@ export function balanceTests(makeWorld: (name: string, pods: number) => SocketWo
       const wanted = service(5, 3, { algorithm: 'least-connections' });
       world.apply(wanted);
       const { address, port } = wanted.frontends[0]!;
-      const active = () => world.datapath.backendCounters(wanted.key).map((c) => c.active);
+      const active = () => world.datapath.services.backendCounters(wanted.key).map((c) => c.active);
       const sockets = Array.from({ length: 30 }, () => {
         const socket = world.pod(0).enter(() => world.socket(world.pod(0), 4, 'udp'));
         assert.equal(socket.connect(address, port), 'ok');

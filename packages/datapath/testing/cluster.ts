@@ -12,7 +12,8 @@ import { ServiceModel } from '@heddle/services';
 import type { Platform } from '@heddle/sys';
 import type { SocketAddress } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
-import { currentPins, type Datapath, openDatapath } from '../src/datapath.ts';
+import { currentPins } from '../src/core/pinned-maps.ts';
+import { type Datapath, openDatapath } from '../src/datapath.ts';
 import type { DatapathOptions } from '../src/datapath-options.ts';
 import { testNat } from './nat.ts';
 import { objects, sizes } from './world.ts';
@@ -164,10 +165,10 @@ export class Cluster implements Disposable {
     const datapath = this.#open(node);
     this.#datapaths.set(node, datapath);
     const model = this.#models.get(node)!;
-    datapath.setTunnelEnds(model.tunnelEnds);
+    datapath.nat.setTunnelEnds(model.tunnelEnds);
     const rows = [...model.rows()];
-    for (const error of datapath.update(rows)) if (error) throw error;
-    datapath.prune(rows);
+    for (const error of datapath.services.update(rows)) if (error) throw error;
+    datapath.services.prune(rows);
   }
 
   /** Has all nodes translate at the devices of their pods, too. */
@@ -204,8 +205,8 @@ export class Cluster implements Disposable {
       const model = this.#models.get(node)!;
       const { upserted, removed } = model.apply(changes);
       const datapath = this.datapath(node);
-      datapath.setTunnelEnds(model.tunnelEnds);
-      const errors = [...datapath.update(upserted), ...datapath.remove(removed)];
+      datapath.nat.setTunnelEnds(model.tunnelEnds);
+      const errors = [...datapath.services.update(upserted), ...datapath.services.remove(removed)];
       for (const error of errors) if (error) throw error;
     }
   }

@@ -1,7 +1,8 @@
+import { BatchError } from '@heddle/ebpf';
 import type { ServiceRow } from '@heddle/services';
 import { errno, formatEndpoint, formatIp, SysError } from '@heddle/sys';
+import { type KeyedMap, keyBytes, keyText } from '../src/core/keyed-map.ts';
 import type { ArrayMemory } from '../src/core/mapped-array.ts';
-import { type KeyedMap, keyBytes, keyText, type ServiceStore, Slots } from '../src/core/store.ts';
 import {
   addressKeySize,
   addressRole,
@@ -14,38 +15,50 @@ import {
   serviceKeySize,
   serviceSize,
 } from '../src/generated/abi.ts';
+import { type ServiceStore, Slots } from '../src/services/service-store.ts';
 
-/** A hash map in memory with the kernel's answers: E2BIG when full, batches that stop on the way. */
+/** A hash map in memory that fails like the kernel's: E2BIG when full, and batches stop at the first failure. */
 export class FakeMap implements KeyedMap {
   readonly info: { name: string; maxEntries: number };
   readonly content = new Map<string, Uint8Array>();
   writes = 0;
-  private readonly keySize: number;
-  private readonly valueSize: number;
+  /** Returns true for an update that is to fail with ENOMEM; `number` counts updates from 0. */
+  fails: (number: number, key: string, value: Uint8Array) => boolean = () => false;
+  #updates = 0;
+  /** Called after each write. */
+  onWrite: () => void = () => {};
+  readonly #keySize: number;
+  readonly #valueSize: number;
 
   constructor(name: string, maxEntries: number, keySize: number, valueSize: number) {
     this.info = { name, maxEntries };
-    this.keySize = keySize;
-    this.valueSize = valueSize;
+    this.#keySize = keySize;
+    this.#valueSize = valueSize;
   }
 
   update(key: Uint8Array, value: Uint8Array): void {
     const text = keyText(key);
+    if (this.fails(this.#updates++, text, value)) {
+      throw new SysError('bpf', errno.ENOMEM, `update map ${this.info.name}`);
+    }
     if (!this.content.has(text) && this.content.size >= this.info.maxEntries) {
       throw new SysError('bpf', errno.E2BIG, `update map ${this.info.name}`);
     }
     this.content.set(text, value.slice());
     this.writes++;
+    this.onWrite();
   }
 
   delete(key: Uint8Array): boolean {
     this.writes++;
-    return this.content.delete(keyText(key));
+    const wasThere = this.content.delete(keyText(key));
+    this.onWrite();
+    return wasThere;
   }
 
   *entries(): Generator<readonly [Uint8Array, Uint8Array]> {
     for (const [text, value] of this.content) {
-      const key = new Uint8Array(this.keySize);
+      const key = new Uint8Array(this.#keySize);
       keyBytes(text, key, 0);
       yield [key, value.slice()];
     }
@@ -53,10 +66,12 @@ export class FakeMap implements KeyedMap {
 
   updateBatch(keys: Uint8Array, values: Uint8Array, count: number): void {
     for (let i = 0; i < count; i++) {
-      this.update(
-        keys.subarray(i * this.keySize, (i + 1) * this.keySize),
-        values.subarray(i * this.valueSize, (i + 1) * this.valueSize),
-      );
+      const part = (bytes: Uint8Array, size: number) => bytes.subarray(i * size, (i + 1) * size);
+      try {
+        this.update(part(keys, this.#keySize), part(values, this.#valueSize));
+      } catch (error) {
+        throw new BatchError(error as SysError, i);
+      }
     }
   }
 }
@@ -92,15 +107,15 @@ export function fakeStore(sizes = { services: 1000, backends: 1000, slots: 5000 
 
 const protocols: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
 
-/** What a program would find: for each frontend its service, and the backends that its run draws. */
+/** What a program would find: for each frontend its service, and how often each backend is in its slots. */
 export interface View {
   readonly frontends: Record<string, { affinity: number; draws: Record<string, number> }>;
-  /** Backends that are not gone, by service, with those that drain. */
+  /** Backends that are not removed, the draining ones marked. */
   readonly backends: string[];
   readonly addresses: Record<string, number>;
 }
 
-/** Reads a store as the kernel's programs do. Throws when a slot leads nowhere. */
+/** Reads a store as the programs do. Throws when a slot has no active backend of its service. */
 export function viewOf(
   store: Pick<FakeStore, 'slotBytes' | 'backendBytes'> &
     Pick<ServiceStore, 'services' | 'addresses'>,
@@ -151,7 +166,7 @@ const roles = {
   HostPort: addressRole.node,
 };
 
-/** The view that rows shall give, worked out from the rows alone (unweighted algorithms). */
+/** Returns the view that rows should give, made from the rows alone (unweighted algorithms). */
 export function expectedView(rows: Iterable<ServiceRow>): View {
   const view: View = { frontends: {}, backends: [], addresses: {} };
   const addRole = (address: string, role: number) => {

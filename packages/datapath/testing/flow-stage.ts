@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import type { BpfMap } from '@heddle/ebpf';
 import { assertPacket, Packet } from '@heddle/lab';
 import type { Protocol } from '@heddle/objects';
+import { dropReasonText } from '../src/core/drop-reasons.ts';
 import type { Datapath } from '../src/datapath.ts';
-import { dropText } from '../src/events/drops.ts';
 import { ctState, dropReason } from '../src/generated/abi.ts';
 import { type FlowTimeouts, timeoutTicks } from '../src/nat/flow-options.ts';
 import type { FlowEntry } from '../src/nat/flows.ts';
@@ -62,8 +62,8 @@ interface Segment {
 
 const ttl = 64;
 const payload = 'x';
-const noPort = dropText[dropReason.noPort]!;
-const noRoom = dropText[dropReason.tableFull]!;
+const noPort = dropReasonText(dropReason.noPort);
+const noRoom = dropReasonText(dropReason.tableFull);
 const frameHeader = 14;
 
 /** Has events happen in the model and in an engine, and demands the same of both after each. */
@@ -124,7 +124,7 @@ export class FlowStage {
   end(): void {
     for (const service of this.#model.services) {
       for (const backend of service.backends) backend.state = 'gone';
-      this.#engine.datapath.remove([keyOfRow(service)]);
+      this.#engine.datapath.services.remove([keyOfRow(service)]);
     }
   }
 
@@ -162,7 +162,7 @@ export class FlowStage {
     const { protocol, at, isNodes, countsOpen, backends } = service;
     const kind = isNodes ? 'NodePort' : 'LoadBalancer';
     const present = backends.filter(({ state }) => state !== 'gone');
-    const errors = this.#engine.datapath.update([
+    const errors = this.#engine.datapath.services.update([
       row(
         [{ kind, ...at }],
         present.map(({ at: ends, state }) => ({ ...ends, state: state as 'active' | 'draining' })),
@@ -201,7 +201,7 @@ export class FlowStage {
     if (this.#model.unbelieved > 0) this.seen.add('not believed');
     this.seen.add('reason' in expected ? expected.reason : expected.verdict);
     if ('reason' in expected) {
-      const words = dropText[dropReason[expected.reason]]!;
+      const words = dropReasonText(dropReason[expected.reason]);
       drops.set(words, drops.get(words)! + 1);
     }
     assert.deepEqual(this.#drops(), drops, what);
@@ -209,24 +209,28 @@ export class FlowStage {
 
   /** Tells whether a flow is in the table now. */
   #isThere(): (flow: ModelFlow) => boolean {
-    const found = new Set(Array.from(this.#engine.datapath.flows(), textOfEntry));
+    const found = new Set(Array.from(this.#engine.datapath.nat.flows(), textOfEntry));
     return (flow) => found.has(textOfFlow(flow));
   }
 
   #keys(): Set<string> {
     using index = this.#engine.openMap('nat_index');
-    const flows = new Map(Array.from(this.#engine.datapath.flows(), (flow) => [flow.number, flow]));
+    const flows = new Map(
+      Array.from(this.#engine.datapath.nat.flows(), (flow) => [flow.number, flow]),
+    );
     return new Set(Array.from(flowSlots(index), (slot) => textOfKey(flows.get(slot.flow), slot)));
   }
 
   #drops(): Map<string, number> {
-    return new Map(this.#engine.datapath.drops().map(({ reason, count }) => [reason, count]));
+    return new Map(
+      this.#engine.datapath.drops.counts().map(({ reason, count }) => [reason, count]),
+    );
   }
 
   #compareTables(): void {
     const { datapath } = this.#engine;
     const mine = new Set(this.#clients.map(({ address }) => address));
-    const found = [...datapath.flows()]
+    const found = [...datapath.nat.flows()]
       .filter(({ client }) => mine.has(client))
       .map((flow) => `${textOfEntry(flow)} ${flow.state} ${flow.confirmed}`);
     const wanted = [...this.#model.flows].map(
@@ -245,10 +249,10 @@ export class FlowStage {
       assert.ok(!isMine || known.has(key), `${key} is in nat_index`);
     }
     if (!this.#isExact) return;
-    const { flows, unanswered } = datapath.natStatus();
+    const { flows, unanswered } = datapath.nat.status();
     assert.deepEqual([flows, unanswered], [this.#model.used, this.#model.unanswered], 'counts');
     for (const service of this.#model.services) {
-      const counted = datapath.backendCounters(keyOfRow(service));
+      const counted = datapath.services.backendCounters(keyOfRow(service));
       const present = service.backends.filter(({ state }) => state !== 'gone');
       const traffic = ({ packets, bytes }: { packets: number; bytes: number }) =>
         this.#model.hasStrays ? {} : { packets, bytes };

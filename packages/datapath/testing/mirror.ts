@@ -15,7 +15,7 @@ import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
 import { kernelRoutes } from '@heddle/vm/testing/kernel-routes';
 import { ctEntrySize, ctState, decodeCtTable, encodeCtTable } from '../src/generated/abi.ts';
-import { watchedOffset } from '../src/nat/nat-table.ts';
+import { watchedOffset } from '../src/nat/flow-table.ts';
 import { covered } from './coverage.ts';
 import { objects } from './objects.ts';
 

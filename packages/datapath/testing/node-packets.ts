@@ -39,15 +39,15 @@ export function contextOf(name: string, ifindex: number, { length }: Uint8Array)
 export class NodePackets {
   readonly world: World;
   readonly end: End;
-  private isInside = false;
-  private readonly ifindex: number;
-  private readonly hop: { readonly src: string; readonly dst: string };
+  #isInside = false;
+  readonly #ifindex: number;
+  readonly #hop: { readonly src: string; readonly dst: string };
 
   constructor(world: World, end: End) {
     this.world = world;
     this.end = end;
-    this.ifindex = world.node.link('eth0').index;
-    this.hop = world.node.firstHop;
+    this.#ifindex = world.node.link('eth0').index;
+    this.#hop = world.node.firstHop;
   }
 
   get node(): string {
@@ -56,7 +56,7 @@ export class NodePackets {
 
   /** A frame that comes from the router, with an IP header. */
   from(src: string, dst: string, more: { ttl?: number; df?: boolean } = {}): Packet {
-    const frame = eth({ src: this.hop.dst, dst: this.hop.src });
+    const frame = eth({ src: this.#hop.dst, dst: this.#hop.src });
     const { ttl = 64, df } = more;
     return this.end === 'v4'
       ? frame.ipv4({ src, dst, ttl, ...(df ? { df } : {}) })
@@ -65,7 +65,7 @@ export class NodePackets {
 
   /** A frame that goes to the router. */
   to(src: string, dst: string, more: { ttl?: number; df?: boolean } = {}): Packet {
-    return this.from(src, dst, more).with('eth', { src: this.hop.src, dst: this.hop.dst });
+    return this.from(src, dst, more).with('eth', { src: this.#hop.src, dst: this.#hop.dst });
   }
 
   /** A packet without its frame. */
@@ -87,7 +87,7 @@ export class NodePackets {
 
   /** By the door that the world has. */
   ingress(packet: Packet | Uint8Array): Outcome {
-    if (this.world.datapath.xdp) {
+    if (this.world.datapath.programs.xdp) {
       const outcome = this.xdp(packet);
       if (outcome.verdict !== 'pass') return outcome;
     }
@@ -95,16 +95,16 @@ export class NodePackets {
   }
 
   ingressByTc(packet: Packet | Uint8Array): Outcome {
-    return this.run('node_ingress', packet);
+    return this.#run('node_ingress', packet);
   }
 
   egress(packet: Packet | Uint8Array): Outcome {
-    return this.run('node_egress', packet);
+    return this.#run('node_egress', packet);
   }
 
   /** By XDP alone; what it passes on is as it was. */
   xdp(packet: Packet | Uint8Array): Outcome {
-    return this.run('node_xdp', packet);
+    return this.#run('node_xdp', packet);
   }
 
   /** A service at a NodePort of the node, or whatever else is asked for. */
@@ -124,7 +124,7 @@ export class NodePackets {
   /** How often each reason was counted while `work` ran. */
   drops(work: () => void): Record<string, number> {
     const counts = () =>
-      new Map(this.world.datapath.drops().map(({ reason, count }) => [reason, count]));
+      new Map(this.world.datapath.drops.counts().map(({ reason, count }) => [reason, count]));
     const before = counts();
     work();
     const changed: Record<string, number> = {};
@@ -138,23 +138,20 @@ export class NodePackets {
   /** Runs many packets: `work` is on the node all along, which saves going there for each. */
   inside(work: () => void): void {
     this.world.node.enter(() => {
-      this.isInside = true;
+      this.#isInside = true;
       try {
         work();
       } finally {
-        this.isInside = false;
+        this.#isInside = false;
       }
     });
   }
 
-  private run(
-    name: 'node_ingress' | 'node_egress' | 'node_xdp',
-    packet: Packet | Uint8Array,
-  ): Outcome {
+  #run(name: 'node_ingress' | 'node_egress' | 'node_xdp', packet: Packet | Uint8Array): Outcome {
     const data = packet instanceof Uint8Array ? packet : packet.bytes;
     const isXdp = name === 'node_xdp';
-    const test = () => this.world.testRun(name, { data, ...contextOf(name, this.ifindex, data) });
-    const result = this.isInside ? test() : this.world.node.enter(test);
+    const test = () => this.world.testRun(name, { data, ...contextOf(name, this.#ifindex, data) });
+    const result = this.#isInside ? test() : this.world.node.enter(test);
     const verdict = (isXdp ? xdpVerdicts : tcVerdicts)[result.returnValue];
     if (!verdict) throw new Error(`run ${name}: it answered ${result.returnValue}`);
     if (isXdp && verdict === 'pass') assert.deepEqual(result.data, data, 'it has changed');

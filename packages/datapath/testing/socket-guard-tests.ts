@@ -118,7 +118,8 @@ export function guardTests(makeWorld: (name: string, pods: number) => SocketWorl
           }),
         );
       const invalid = () =>
-        world.datapath.refusals().find(({ reason }) => reason.includes('loopback'))!.count;
+        world.datapath.drops.refusals().find(({ reason }) => reason.includes('source address'))!
+          .count;
 
       test(`IPv${family}: TCP and UDP sockets without a port yet reach a pod`, () => {
         const pod = world.pod(0);

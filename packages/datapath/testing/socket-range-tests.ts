@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { SourceRangesHold } from '../src/datapath-options.ts';
+import type { SourceRangesScope } from '../src/datapath-options.ts';
 import { row } from './rows.ts';
 import type { SocketWorld, TestPlace } from './socket-world.ts';
 import { at } from './sockets.ts';
 
-const denied = 'loadBalancerSourceRanges does not have the client';
+const denied = 'the client is not in loadBalancerSourceRanges';
 const ends = [
   { end: 'v4', family: 4, balancer: '198.51.100.1', clusterIP: '10.96.0.10', bits: 32 },
   { end: 'v6', family: 6, balancer: 'fd00:198::1', clusterIP: 'fd00:10:96::10', bits: 128 },
@@ -55,7 +55,8 @@ export function rangeTests(makeWorld: (name: string, pods: number) => SocketWorl
       using socket = world.socket(place, family, 'udp');
       return socket.send('who?', { address, port });
     };
-    const refusals = () => world.datapath.refusals().find(({ reason }) => reason === denied)!.count;
+    const refusals = () =>
+      world.datapath.drops.refusals().find(({ reason }) => reason === denied)!.count;
 
     for (const each of ends) {
       const { end, family, balancer, clusterIP, bits } = each;
@@ -75,10 +76,10 @@ export function rangeTests(makeWorld: (name: string, pods: number) => SocketWorl
         assert.equal(connect(other, each, 'udp', balancer), 'EPERM');
         assert.equal(send(other, each, balancer), 'EPERM');
         assert.equal(refusals(), counted + 3);
-        assert.deepEqual(world.datapath.rowRefusals(`ranged ${end} TCP`), [
+        assert.deepEqual(world.datapath.services.rowRefusals(`ranged ${end} TCP`), [
           { reason: denied, count: 1 },
         ]);
-        assert.deepEqual(world.datapath.rowRefusals(`ranged ${end} UDP`), [
+        assert.deepEqual(world.datapath.services.rowRefusals(`ranged ${end} UDP`), [
           { reason: denied, count: 2 },
         ]);
         if (end === 'v6') return;
@@ -154,7 +155,7 @@ export function rangeTests(makeWorld: (name: string, pods: number) => SocketWorl
     test('the setting is taken up by the next agent, and a node without a known address is in no range', () => {
       const [v4] = ends;
       using _listener = world.listener(world.pod(2), 4, 8080);
-      const start = (sourceRanges?: SourceRangesHold) => {
+      const start = (sourceRanges?: SourceRangesScope) => {
         world.restart(sourceRanges ? { sourceRanges } : {});
         serve(v4, 'TCP', [`${world.pod(0).addresses.v4}/32`]);
         return [world.pod(0), world.pod(1), world.node].map((place) =>

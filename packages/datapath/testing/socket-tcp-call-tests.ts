@@ -95,7 +95,9 @@ export function tcpCallTests(
           unknown: shown({ address: vip(1), port: 81 }),
         };
         const open = () =>
-          Object.values(rows).map(({ key }) => world.datapath.backendCounters(key)![0]!.active);
+          Object.values(rows).map(
+            ({ key }) => world.datapath.services.backendCounters(key)![0]!.active,
+          );
 
         const play = (calls: readonly Call[]) => {
           const make = (kind: 'tcp' | 'mptcp') => world.socket(world.pod(0), family, kind);

@@ -53,11 +53,11 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(socket.peerName(), at('::ffff:10.96.0.11', 80));
     });
 
-    test('no endpoints, or a port that the service does not have: refused at once', () => {
+    test('a connection without endpoints, or to a port that the service does not have, is refused at once', () => {
       const client = world.pod(0);
       world.apply(row([{ address: '10.96.0.12', port: 80 }], []));
       const refused = () =>
-        Object.fromEntries(world.datapath.refusals().map((r) => [r.reason, r.count]));
+        Object.fromEntries(world.datapath.drops.refusals().map((r) => [r.reason, r.count]));
       const earlier = refused();
       using none = world.socket(client, 4, 'tcp');
       assert.equal(none.connect('10.96.0.12', 80), 'ECONNREFUSED');
@@ -65,7 +65,7 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(unknown.connect('10.96.0.12', 81), 'ECONNREFUSED');
       const later = refused();
       assert.equal(later['no endpoints']! - earlier['no endpoints']!, 1);
-      const port = 'a port that the service does not have';
+      const port = 'the service does not have this port';
       assert.equal(later[port]! - earlier[port]!, 1);
     });
 
@@ -97,7 +97,8 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
         const served = row([{ address: vip, port: 80 }], [{ address, port: 8083 }], { algorithm });
         const silent = row([{ address: vip, port: 81 }], [{ address, port: 8084 }], { algorithm });
         world.apply(served, silent);
-        const open = ({ key }: { key: string }) => world.datapath.backendCounters(key)![0]!.active;
+        const open = ({ key }: { key: string }) =>
+          world.datapath.services.backendCounters(key)![0]!.active;
         using disconnected = world.socket(client, family, 'tcp');
         assert.equal(disconnected.connect(prefix + vip, 80), 'ok');
         using kept = world.socket(client, family, 'tcp');

@@ -70,7 +70,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       using socket = world.socket(client, 4, 'udp');
       const to = { address: '10.96.1.3', port: 53 };
       for (let i = 0; i < 20; i++) assert.equal(socket.send('x', to), 'ok');
-      const counts = world.datapath.backendCounters(row([to], [], udp).key);
+      const counts = world.datapath.services.backendCounters(row([to], [], udp).key);
       assert.deepEqual(
         counts.map((c) => c.connections).sort(),
         [0, 1],
@@ -268,7 +268,8 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       const backends = [one, two].map((pod) => ({ address: pod.addresses.v6, port: 5363 }));
       const service = row([front], backends, udp);
       world.apply(service);
-      const counted = () => world.datapath.backendCounters(service.key)!.map((c) => c.connections);
+      const counted = () =>
+        world.datapath.services.backendCounters(service.key)!.map((c) => c.connections);
       for (let n = 0; n < 20; n++) {
         const before = counted();
         using socket = world.socket(client, 6, 'udp');

@@ -19,7 +19,7 @@ export abstract class SocketWorld<
   readonly platform: Platform;
   abstract readonly node: Node;
   abstract datapath: Datapath;
-  private readonly open: Disposable[] = [];
+  readonly #open: Disposable[] = [];
 
   constructor(platform: Platform) {
     this.platform = platform;
@@ -39,7 +39,7 @@ export abstract class SocketWorld<
   /** A socket in a pod or on the node; closed with the world. */
   socket(place: TestPlace, family: 4 | 6, kind: 'tcp' | 'udp' | 'mptcp'): TestSocket {
     const socket = place.enter(() => new TestSocket(this.platform, family, kind));
-    this.open.push(socket);
+    this.#open.push(socket);
     return socket;
   }
 
@@ -65,13 +65,13 @@ export abstract class SocketWorld<
 
   /** Brings rows into force; fails the test when one of them fails. */
   apply(...rows: readonly ServiceRow[]): void {
-    for (const error of this.datapath.update(rows)) if (error) throw error;
+    for (const error of this.datapath.services.update(rows)) if (error) throw error;
   }
 
   abstract [Symbol.dispose](): void;
 
   protected close(): void {
-    for (const socket of this.open) socket[Symbol.dispose]();
+    for (const socket of this.#open) socket[Symbol.dispose]();
     this.datapath[Symbol.dispose]();
   }
 }

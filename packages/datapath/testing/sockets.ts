@@ -45,12 +45,12 @@ export const at = (address: string, port: number) => `${address}:${port}`;
  */
 export class TestSocket implements Disposable {
   readonly fd: number;
-  private readonly platform: Platform;
-  private readonly family: 4 | 6;
+  readonly #platform: Platform;
+  readonly #family: 4 | 6;
 
   constructor(platform: Platform, family: 4 | 6, kind: 'tcp' | 'udp' | 'mptcp', fd?: number) {
-    this.platform = platform;
-    this.family = family;
+    this.#platform = platform;
+    this.#family = family;
     const nr = syscallNumbers(platform);
     const type = (kind === 'udp' ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC;
     const protocol = kind === 'mptcp' ? IPPROTO_MPTCP : 0;
@@ -63,70 +63,70 @@ export class TestSocket implements Disposable {
 
   /** 'ok', or the symbolic errno. */
   connect(address: string, port: number): string {
-    const name = this.sockaddr(address, port);
-    return this.outcome(this.call('connect', this.fd, name, name.length));
+    const name = this.#sockaddr(address, port);
+    return this.#outcome(this.#call('connect', this.fd, name, name.length));
   }
 
   /** Makes a connected UDP socket an unconnected one again. */
   disconnect(): string {
-    return this.outcome(this.call('connect', this.fd, new Uint8Array(16), 16));
+    return this.#outcome(this.#call('connect', this.fd, new Uint8Array(16), 16));
   }
 
   bind(address: string, port: number): string {
-    const name = this.sockaddr(address, port);
-    return this.outcome(this.call('bind', this.fd, name, name.length));
+    const name = this.#sockaddr(address, port);
+    return this.#outcome(this.#call('bind', this.fd, name, name.length));
   }
 
   /** Calls that wait, wait so many milliseconds at most. */
   waitAtMost(milliseconds: number): void {
-    const nr = syscallNumbers(this.platform);
+    const nr = syscallNumbers(this.#platform);
     const time = encodeTimeout(milliseconds);
     for (const option of [SO_RCVTIMEO, SO_SNDTIMEO]) {
-      this.platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, option, time, 16);
+      this.#platform.syscall(nr.setsockopt, this.fd, SOL_SOCKET, option, time, 16);
     }
   }
 
   reuseAddress(): void {
-    this.call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEADDR, encodeInt(1), 4);
+    this.#call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEADDR, encodeInt(1), 4);
   }
 
   reusePort(): void {
-    this.call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEPORT, encodeInt(1), 4);
+    this.#call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEPORT, encodeInt(1), 4);
   }
 
   /** An IPv6 socket that takes no IPv4. */
   onlyIpv6(): void {
-    this.call('setsockopt', this.fd, IPPROTO_IPV6, IPV6_V6ONLY, encodeInt(1), 4);
+    this.#call('setsockopt', this.fd, IPPROTO_IPV6, IPV6_V6ONLY, encodeInt(1), 4);
   }
 
   /** A bind() to port 0 leaves the choice of a port to connect(). */
   bindWithoutPort(): void {
-    this.call('setsockopt', this.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, encodeInt(1), 4);
+    this.#call('setsockopt', this.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, encodeInt(1), 4);
   }
 
   listen(): void {
-    checked('listen', this.call('listen', this.fd, 64));
+    checked('listen', this.#call('listen', this.fd, 64));
   }
 
   accept(): TestSocket {
-    const nr = syscallNumbers(this.platform);
-    const fd = checked('accept4', this.platform.syscall(nr.accept4, this.fd, 0, 0, SOCK_CLOEXEC));
-    return new TestSocket(this.platform, this.family, 'tcp', fd);
+    const nr = syscallNumbers(this.#platform);
+    const fd = checked('accept4', this.#platform.syscall(nr.accept4, this.fd, 0, 0, SOCK_CLOEXEC));
+    return new TestSocket(this.#platform, this.#family, 'tcp', fd);
   }
 
   /** sendto; without a destination send. 'ok', or the symbolic errno. */
   send(text: string, to?: SocketAddress): string {
     const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
-    const name = to ? this.sockaddr(to.address, to.port) : new Uint8Array(0);
-    return this.outcome(this.call('sendto', this.fd, bytes, bytes.length, 0, name, name.length));
+    const name = to ? this.#sockaddr(to.address, to.port) : new Uint8Array(0);
+    return this.#outcome(this.#call('sendto', this.fd, bytes, bytes.length, 0, name, name.length));
   }
 
   /** Connects and sends at once (MSG_FASTOPEN). 'ok', or the symbolic errno. */
   fastOpen(text: string, to: SocketAddress): string {
     const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
-    const name = this.sockaddr(to.address, to.port);
-    return this.outcome(
-      this.call('sendto', this.fd, bytes, bytes.length, MSG_FASTOPEN, name, name.length),
+    const name = this.#sockaddr(to.address, to.port);
+    return this.#outcome(
+      this.#call('sendto', this.fd, bytes, bytes.length, MSG_FASTOPEN, name, name.length),
     );
   }
 
@@ -137,9 +137,9 @@ export class TestSocket implements Disposable {
     const length = encodeInt(sockaddrSize);
     const got = checked(
       'recvfrom',
-      this.call('recvfrom', this.fd, bytes, bytes.length, 0, name, length),
+      this.#call('recvfrom', this.fd, bytes, bytes.length, 0, name, length),
     );
-    return { text: String.fromCharCode(...bytes.subarray(0, got)), from: this.text(name) };
+    return { text: String.fromCharCode(...bytes.subarray(0, got)), from: this.#text(name) };
   }
 
   /** The same, without waiting; undefined when there is nothing. Throws SysError. */
@@ -147,47 +147,47 @@ export class TestSocket implements Disposable {
     const bytes = new Uint8Array(2048);
     const name = new Uint8Array(sockaddrSize);
     const length = encodeInt(sockaddrSize);
-    const got = this.call('recvfrom', this.fd, bytes, bytes.length, MSG_DONTWAIT, name, length);
+    const got = this.#call('recvfrom', this.fd, bytes, bytes.length, MSG_DONTWAIT, name, length);
     if (got === -errno.EAGAIN) return undefined;
     const text = String.fromCharCode(...bytes.subarray(0, checked('recvfrom', got)));
-    return { text, from: this.text(name) };
+    return { text, from: this.#text(name) };
   }
 
   /** sendmsg; without a destination to the peer. 'ok', or the symbolic errno. */
   sendMessage(text: string, to?: SocketAddress): string {
-    const { headers, parts } = this.messages([{ text, to }]);
-    return this.outcome(kept(parts, this.call('sendmsg', this.fd, headers, 0)));
+    const { headers, parts } = this.#messages([{ text, to }]);
+    return this.#outcome(kept(parts, this.#call('sendmsg', this.fd, headers, 0)));
   }
 
   /** sendmmsg: how many messages were sent, or the symbolic errno. */
   sendMessages(
     messages: readonly { text: string; to?: SocketAddress | undefined }[],
   ): number | string {
-    const { headers, parts } = this.messages(messages);
-    const sent = kept(parts, this.call('sendmmsg', this.fd, headers, messages.length, 0));
-    return sent >= 0 ? sent : this.outcome(sent);
+    const { headers, parts } = this.#messages(messages);
+    const sent = kept(parts, this.#call('sendmmsg', this.fd, headers, messages.length, 0));
+    return sent >= 0 ? sent : this.#outcome(sent);
   }
 
   /** Another descriptor of the same socket. */
   duplicate(): TestSocket {
-    const fd = checked('dup', this.call('dup', this.fd));
-    return new TestSocket(this.platform, this.family, 'udp', fd);
+    const fd = checked('dup', this.#call('dup', this.fd));
+    return new TestSocket(this.#platform, this.#family, 'udp', fd);
   }
 
   /** struct mmsghdr for each message; it points into `parts`, which must live as long as the call takes. */
-  private messages(messages: readonly { text: string; to?: SocketAddress | undefined }[]) {
+  #messages(messages: readonly { text: string; to?: SocketAddress | undefined }[]) {
     const headers = new Uint8Array(64 * messages.length);
     const view = new DataView(headers.buffer);
     // Behind each other: the vector (16 bytes), the name (28), the text.
     const parts = messages.map(({ text, to }, i) => {
       const part = new Uint8Array(44 + text.length);
-      const name = to && this.sockaddr(to.address, to.port);
+      const name = to && this.#sockaddr(to.address, to.port);
       if (name) part.set(name, 16);
       part.set(
         Uint8Array.from(text, (character) => character.charCodeAt(0)),
         44,
       );
-      const address = this.platform.addressOf(part);
+      const address = this.#platform.addressOf(part);
       const vector = new DataView(part.buffer);
       vector.setBigUint64(0, address + 44n, true);
       vector.setBigUint64(8, BigInt(text.length), true);
@@ -212,52 +212,52 @@ export class TestSocket implements Disposable {
     const vectors = new BigUint64Array(2 * count);
     const vectorBytes = new Uint8Array(vectors.buffer);
     for (let i = 0; i < count; i++) {
-      vectors[2 * i] = this.platform.addressOf(buffers) + BigInt(64 * i);
+      vectors[2 * i] = this.#platform.addressOf(buffers) + BigInt(64 * i);
       vectors[2 * i + 1] = 64n;
-      view.setBigUint64(64 * i, this.platform.addressOf(names) + BigInt(28 * i), true);
+      view.setBigUint64(64 * i, this.#platform.addressOf(names) + BigInt(28 * i), true);
       view.setUint32(64 * i + 8, 28, true);
-      view.setBigUint64(64 * i + 16, this.platform.addressOf(vectorBytes) + BigInt(16 * i), true);
+      view.setBigUint64(64 * i + 16, this.#platform.addressOf(vectorBytes) + BigInt(16 * i), true);
       view.setBigUint64(64 * i + 24, 1n, true);
     }
-    const got = checked('recvmmsg', this.call('recvmmsg', this.fd, headers, count, 0, 0));
-    return Array.from({ length: got }, (_, i) => this.text(names.subarray(28 * i, 28 * i + 28)));
+    const got = checked('recvmmsg', this.#call('recvmmsg', this.fd, headers, count, 0, 0));
+    return Array.from({ length: got }, (_, i) => this.#text(names.subarray(28 * i, 28 * i + 28)));
   }
 
   peerName(): string {
-    return this.nameBy('getpeername');
+    return this.#nameBy('getpeername');
   }
 
   ownName(): string {
-    return this.nameBy('getsockname');
+    return this.#nameBy('getsockname');
   }
 
   [Symbol.dispose](): void {
-    closeFd(this.platform, this.fd);
+    closeFd(this.#platform, this.fd);
   }
 
-  private nameBy(call: 'getpeername' | 'getsockname'): string {
+  #nameBy(call: 'getpeername' | 'getsockname'): string {
     const name = new Uint8Array(sockaddrSize);
-    checked(call, this.call(call, this.fd, name, encodeInt(sockaddrSize)));
-    return this.text(name);
+    checked(call, this.#call(call, this.fd, name, encodeInt(sockaddrSize)));
+    return this.#text(name);
   }
 
-  private call(name: SyscallName, ...args: (number | Uint8Array)[]): number {
+  #call(name: SyscallName, ...args: (number | Uint8Array)[]): number {
     for (;;) {
-      const result = this.platform.syscall(syscallNumbers(this.platform)[name], ...args);
+      const result = this.#platform.syscall(syscallNumbers(this.#platform)[name], ...args);
       if (result !== -errno.EINTR) return result;
     }
   }
 
-  private outcome(result: number): string {
+  #outcome(result: number): string {
     return result >= 0 ? 'ok' : (errnoNames[-result] ?? `errno ${-result}`);
   }
 
-  private sockaddr(address: string, port: number): Uint8Array {
-    const isMapped = this.family === 6 && !address.includes(':');
+  #sockaddr(address: string, port: number): Uint8Array {
+    const isMapped = this.#family === 6 && !address.includes(':');
     return encodeSockaddr({ address: isMapped ? `::ffff:${address}` : address, port });
   }
 
-  private text(name: Uint8Array): string {
+  #text(name: Uint8Array): string {
     // recvfrom() of a TCP socket does not fill in a source.
     if (name[0] === AF_UNSPEC) return '';
     const { address, port } = decodeSockaddr(name);

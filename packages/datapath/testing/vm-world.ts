@@ -12,8 +12,8 @@ import { sizes } from './world.ts';
 export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
   readonly host: VmHost;
   override datapath: Datapath;
-  private readonly options: Partial<DatapathOptions>;
-  private readonly pods: readonly VmPlace[];
+  readonly #options: Partial<DatapathOptions>;
+  readonly #pods: readonly VmPlace[];
 
   constructor(
     name: string,
@@ -33,8 +33,8 @@ export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
     super(host.platform);
     this.host = host;
     covered(host.bpf);
-    this.options = options;
-    this.pods = Array.from({ length: pods }, (_, i) =>
+    this.#options = options;
+    this.#pods = Array.from({ length: pods }, (_, i) =>
       host.addPod(`pod-${i + 1}`, { v4: `10.244.1.${i + 2}`, v6: `fd00:10:244:1::${i + 2}` }),
     );
     this.datapath = this.start();
@@ -45,7 +45,7 @@ export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
   }
 
   override pod(number: number): VmPlace {
-    return this.pods[number]!;
+    return this.#pods[number]!;
   }
 
   override [Symbol.dispose](): void {
@@ -65,7 +65,7 @@ export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
       netnsCookie: host.node.namespace.cookie,
       nat: testNat,
       options: { terminateTcp: false },
-      ...this.options,
+      ...this.#options,
       ...options,
     });
   }

@@ -7,7 +7,8 @@ import {
 } from '@heddle/ebpf';
 import { createLab, type Lab, type LabNode, type LabOptions, type LabPod } from '@heddle/lab';
 import { nodePlatform } from '@heddle/sys/node';
-import { currentPins, type Datapath, openDatapath } from '../src/datapath.ts';
+import { currentPins } from '../src/core/pinned-maps.ts';
+import { type Datapath, openDatapath } from '../src/datapath.ts';
 import type { DatapathOptions } from '../src/datapath-options.ts';
 import { flowSlots } from './flow-slots.ts';
 import { Mirror } from './mirror.ts';
@@ -25,9 +26,9 @@ export class World extends SocketWorld<LabPod, LabNode> {
   readonly lab: Lab;
   override readonly node: LabNode;
   override datapath: Datapath;
-  private readonly options: Partial<DatapathOptions>;
-  private readonly mirrored: boolean;
-  private readonly mirrors = new Map<'node' | 'xdp', Mirror>();
+  readonly #options: Partial<DatapathOptions>;
+  readonly #mirrored: boolean;
+  readonly #mirrors = new Map<'node' | 'xdp', Mirror>();
 
   constructor(
     name: string,
@@ -46,8 +47,8 @@ export class World extends SocketWorld<LabPod, LabNode> {
       ...lab,
     });
     this.node = this.lab.nodes[0]!;
-    this.options = options;
-    this.mirrored = mirrored;
+    this.#options = options;
+    this.#mirrored = mirrored;
     try {
       this.datapath = this.start();
     } catch (error) {
@@ -68,18 +69,18 @@ export class World extends SocketWorld<LabPod, LabNode> {
 
   /** Test-runs a program of node.bpf.c or xdp.bpf.c; in a mirrored world in the userspace machine, too. */
   testRun(name: string, options: TestRunOptions): TestRunResult {
-    const { node, xdp } = this.datapath;
+    const { node, xdp } = this.datapath.programs;
     const object = name === 'node_xdp' ? 'xdp' : 'node';
     const loaded = object === 'xdp' ? xdp! : node;
-    if (!this.mirrored) return loaded.program(name).testRun(options);
-    const mirror = this.mirrors.get(object) ?? this.mirrorOf(loaded, object);
-    this.mirrors.set(object, mirror);
+    if (!this.#mirrored) return loaded.program(name).testRun(options);
+    const mirror = this.#mirrors.get(object) ?? this.mirrorOf(loaded, object);
+    this.#mirrors.set(object, mirror);
     return mirror.testRun(name, options);
   }
 
   override restart(options: Partial<DatapathOptions> = {}): Datapath {
     // It mirrors the programs of the datapath that goes.
-    this.closeMirrors();
+    this.#closeMirrors();
     return super.restart(options);
   }
 
@@ -105,16 +106,16 @@ export class World extends SocketWorld<LabPod, LabNode> {
 
   override [Symbol.dispose](): void {
     try {
-      this.closeMirrors();
+      this.#closeMirrors();
       this.close();
     } finally {
       this.lab.remove();
     }
   }
 
-  private closeMirrors(): void {
-    for (const mirror of this.mirrors.values()) mirror[Symbol.dispose]();
-    this.mirrors.clear();
+  #closeMirrors(): void {
+    for (const mirror of this.#mirrors.values()) mirror[Symbol.dispose]();
+    this.#mirrors.clear();
   }
 
   protected override start(options: Partial<DatapathOptions> = {}): Datapath {
@@ -128,7 +129,7 @@ export class World extends SocketWorld<LabPod, LabNode> {
       netnsCookie: this.node.netnsCookie,
       nat: testNat,
       options: { terminateTcp: false },
-      ...this.options,
+      ...this.#options,
       ...options,
     });
   }

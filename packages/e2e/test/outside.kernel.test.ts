@@ -168,7 +168,7 @@ describe('traffic from outside, by the agent', () => {
     const { drops } = await product.status();
     const reasons = drops.filter(({ count }) => count > 0).map(({ reason }) => reason);
     assert.ok(reasons.includes('no endpoints'));
-    assert.ok(reasons.includes('a port that the service does not have'));
+    assert.ok(reasons.includes('the service does not have this port'));
     const { services } = (await product.heddle('service', 'get', 'web')) as {
       services: ServiceDetail[];
     };

@@ -83,7 +83,7 @@ describe('an agent with few ports for clients', () => {
         services: { refusals: { reason: string; count: number }[] }[];
       };
       const [refused] = services.flatMap(({ refusals }) => refusals);
-      assert.equal(refused!.reason, 'all ports of this node towards the backend are taken');
+      assert.equal(refused!.reason, 'all SNAT ports of this node towards the backend are in use');
       assert.ok(refused!.count > 0);
       const again = scrape();
       const labels = `namespace="default",service="web",reason="${refused!.reason}"`;

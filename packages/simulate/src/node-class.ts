@@ -243,10 +243,10 @@ export class NodeClass implements Disposable {
   drops(node: SimulatedNode): { reason: string; count: number }[] {
     if (!node.views) return [];
     this.#enter(node);
-    const refused = this.#datapath
+    const refused = this.#datapath.drops
       .refusals()
       .map(({ reason, count }) => ({ reason: `socket: ${reason}`, count }));
-    return [...this.#datapath.drops(), ...refused].filter(({ count }) => count > 0);
+    return [...this.#datapath.drops.counts(), ...refused].filter(({ count }) => count > 0);
   }
 
   /** Returns the maps that the control plane fills; they are the same for all nodes of the class. */
@@ -308,7 +308,10 @@ export class NodeClass implements Disposable {
       });
       this.host.machine.timers = node.timers;
       this.#current = node;
-      if (isNew) this.#datapath.node.program('start_gc').testRun({ data: new Uint8Array(64) });
+      if (isNew)
+        this.#datapath.programs.node
+          .program('start_sweeping')
+          .testRun({ data: new Uint8Array(64) });
     }
     this.#sweep(node);
   }
@@ -391,7 +394,7 @@ export class NodeClass implements Disposable {
   }
 
   #reconcile(): Reconciler<ServiceRow> {
-    return new Reconciler(this.table, this.#datapath, this.host.platform);
+    return new Reconciler(this.table, this.#datapath.services, this.host.platform);
   }
 
   /** Runs the reconciler until every row was tried. */

@@ -286,7 +286,7 @@ steps:
     assert.deepEqual(dropped(step(report, 1)), { 'no endpoints': 20 });
     assert.deepEqual(dropped(step(report, 2)), { 'socket: no endpoints': 10 });
     assert.deepEqual(dropped(step(report, 4)), {
-      'loadBalancerSourceRanges does not have the client': 256,
+      'the client is not in loadBalancerSourceRanges': 256,
     });
     assert.deepEqual(
       [step(report, 4).traffic?.connected, step(report, 4).traffic?.unanswered],
@@ -321,7 +321,7 @@ steps:
       const refused = 20 - pods - nodes;
       assert.deepEqual(
         report.total.drops.map(({ reason, count }) => [reason, count]),
-        [['socket: loadBalancerSourceRanges does not have the client', refused]],
+        [['socket: the client is not in loadBalancerSourceRanges', refused]],
       );
     }
   });

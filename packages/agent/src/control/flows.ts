@@ -23,7 +23,7 @@ export function flowPage(
   const filter = new FlowFilter(table, params, 'list flows');
   const after = afterParam(params);
   const items: FlowItem[] = [];
-  for (const flow of datapath.flows(after)) {
+  for (const flow of datapath.nat.flows(after)) {
     const item = filter.itemOf(flow);
     if (!filter.fits(item)) continue;
     items.push(item);
@@ -50,10 +50,10 @@ export function flushPage(
   const fits = (flow: FlowEntry) => filter.fits(filter.itemOf(flow));
   let matched = 0;
   let ended = 0;
-  for (const flow of datapath.flows(after)) {
+  for (const flow of datapath.nat.flows(after)) {
     if (!fits(flow)) continue;
     matched++;
-    if (!dryRun && datapath.endFlow(flow.number, fits)) ended++;
+    if (!dryRun && datapath.nat.endFlow(flow.number, fits)) ended++;
     if (matched === flowsPerPage) return { items: [{ matched, ended }], next: `${flow.number}` };
   }
   return { items: [{ matched, ended }] };
@@ -92,8 +92,8 @@ class FlowFilter {
 
 /** `nat.list`: towards which backends most ports are taken. */
 export function natDestinations(datapath: DatapathPart): { items: NatDestination[] } {
-  const { ports } = datapath.natStatus();
-  const fullest = datapath.natDestinations().slice(0, destinationsListed);
+  const { ports } = datapath.nat.status();
+  const fullest = datapath.nat.destinations().slice(0, destinationsListed);
   return { items: fullest.map((use) => ({ ...use, ports })) };
 }
 
@@ -104,7 +104,7 @@ export class DropFeed {
 
   follow(datapath: DatapathPart, follower: Follow): void {
     this.#followers.add(follower);
-    this.#watch ??= datapath.watchDrops((drop) => this.#tell(drop));
+    this.#watch ??= datapath.drops.watch((drop) => this.#tell(drop));
   }
 
   #tell(drop: DropNotice): void {

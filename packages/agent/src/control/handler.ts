@@ -126,7 +126,7 @@ function serviceDetails(
     const detail = {
       ...entryOf(agent, key),
       endpoints: backendsOf(agent, key),
-      refusals: agent.datapath().rowRefusals(key),
+      refusals: agent.datapath().services.rowRefusals(key),
     };
     const healthCheck = agent.healthCheck(key);
     return healthCheck ? { ...detail, healthCheck } : detail;
@@ -262,7 +262,7 @@ function backendsOf({ table, datapath, reconciler }: AgentView, key: string): Ba
   if (!row) return [];
   const inForce = reconciler().status(key)?.state === 'done';
   const counters = new Map(
-    (inForce ? datapath().backendCounters(key) : []).map((each) => [
+    (inForce ? datapath().services.backendCounters(key) : []).map((each) => [
       `${each.address} ${each.port}`,
       each,
     ]),

@@ -1,9 +1,10 @@
 import { BatchError, type BpfMap } from '@heddle/ebpf';
+import type { Disposal, Platform } from '@heddle/sys';
 import { EntryTable } from './entry-table.ts';
+import type { KeyedMap } from './keyed-map.ts';
 import { MappedArray } from './mapped-array.ts';
-import type { KeyedMap } from './store.ts';
 
-/** Something in the kernel that is not as it was programmed, because somebody else has changed it. */
+/** Something in the kernel that is not as it was programmed, because another process has changed it. */
 export interface Damage {
   /** `hook`: programs that are not attached; `pin`: files that the next start needs; `map`: entries. */
   readonly kind: 'hook' | 'pin' | 'map';
@@ -14,14 +15,14 @@ export interface Damage {
 }
 
 /**
- * A map that only the control plane writes, with a copy of what it has written: it can tell what
- * somebody else has changed, and write it again.
+ * A map that only the control plane writes, with a copy of what was written. It finds what other processes have
+ * changed, and restores it.
  */
 export interface ProgrammedContent {
   readonly name: string;
-  /** Says how the kernel's content differs from what was programmed, or undefined. Throws SysError. */
+  /** Returns how the kernel's content differs from what was programmed; undefined: not at all. Throws SysError. */
   problem(): string | undefined;
-  /** Makes the kernel's content what was programmed. Throws SysError. */
+  /** Writes what was programmed over the kernel's content. Throws SysError. */
   restore(): void;
 }
 
@@ -30,7 +31,7 @@ function difference(missing: number, changed: number, unknown: number): string |
   const parts = [
     missing > 0 ? `lacks ${missing} of its entries` : '',
     changed > 0 ? `has ${changed} changed entries` : '',
-    unknown > 0 ? `has ${unknown} entries that nobody programmed` : '',
+    unknown > 0 ? `has ${unknown} entries that were not programmed` : '',
   ].filter((part) => part !== '');
   return parts.length === 0 ? undefined : parts.join(', ');
 }
@@ -42,7 +43,7 @@ const wordsOf = (bytes: Uint8Array): Uint32Array =>
 const bytesOf = (words: Uint32Array): Uint8Array =>
   new Uint8Array(words.buffer, words.byteOffset, words.byteLength).slice();
 
-/** A map with keys. What an earlier agent left counts as programmed until it is written anew. */
+/** A hash map. What an earlier agent left counts as programmed until it is overwritten. */
 export class ProgrammedMap implements KeyedMap, ProgrammedContent {
   #map: BpfMap;
   readonly #entries: EntryTable;
@@ -125,7 +126,7 @@ export class ProgrammedMap implements KeyedMap, ProgrammedContent {
     for (const [key] of this.#map.entries()) {
       if (this.#entries.find(wordsOf(key), 0) < 0) unknown.push(key.slice());
     }
-    // First what makes room: a map that others have filled takes nothing.
+    // Deletions come first: a map that others have filled has no room.
     for (const key of unknown) this.#map.delete(key);
     for (const [key, value] of this.#entries.entries()) {
       const [keyBytes, valueBytes] = [bytesOf(key), bytesOf(value)];
@@ -145,64 +146,92 @@ export class ProgrammedMap implements KeyedMap, ProgrammedContent {
   }
 }
 
-/** An array in memory. Values behind the highest one that was written are of no use to the programs. */
+/** A mapped array. The programs do not read values behind the highest one that was written. */
 export class ProgrammedArray extends MappedArray implements ProgrammedContent {
   readonly name: string;
-  private copy: Uint8Array;
+  #copy: Uint8Array;
 
   constructor(map: BpfMap) {
     super(map);
     this.name = map.info.name;
-    this.copy = this.first(0).slice();
+    this.#copy = this.first(0).slice();
   }
 
   override wrote(at: number, length: number): void {
     const bytes = this.first(0);
-    if (at + length > this.copy.length) {
+    if (at + length > this.#copy.length) {
       const copy = new Uint8Array(bytes.length);
-      copy.set(this.copy);
-      this.copy = copy;
+      copy.set(this.#copy);
+      this.#copy = copy;
     }
-    this.copy.set(bytes.subarray(at, at + length), at);
+    this.#copy.set(bytes.subarray(at, at + length), at);
   }
 
   problem(): string | undefined {
-    const [there, wanted] = [wordsOf(this.first(0)), wordsOf(this.copy)];
+    const [there, wanted] = [wordsOf(this.first(0)), wordsOf(this.#copy)];
     let changed = 0;
     for (let i = 0; i < wanted.length; i++) if (there[i] !== wanted[i]) changed++;
     return changed === 0 ? undefined : `has ${changed} changed words`;
   }
 
   restore(): void {
-    this.first(0).set(this.copy);
+    this.first(0).set(this.#copy);
   }
 }
 
-/** Words that the control plane writes among others that the programs write, in memory. */
+/** Fields in mapped memory that the control plane writes; the programs write others beside them. */
 export class ProgrammedFields implements ProgrammedContent {
   readonly name: string;
-  private readonly memory: { readonly bytes: Uint8Array };
-  private readonly fields = new Map<number, Uint8Array>();
+  readonly #memory: { readonly bytes: Uint8Array };
+  readonly #fields = new Map<number, Uint8Array>();
 
   constructor(name: string, memory: { readonly bytes: Uint8Array }) {
     this.name = name;
-    this.memory = memory;
+    this.#memory = memory;
   }
 
   set(at: number, bytes: Uint8Array): void {
-    this.fields.set(at, bytes.slice());
-    this.memory.bytes.set(bytes, at);
+    this.#fields.set(at, bytes.slice());
+    this.#memory.bytes.set(bytes, at);
   }
 
   problem(): string | undefined {
     let changed = 0;
-    for (const [at, wanted] of this.fields) {
-      if (wanted.some((byte, i) => this.memory.bytes[at + i] !== byte)) changed++;
+    for (const [at, wanted] of this.#fields) {
+      if (wanted.some((byte, i) => this.#memory.bytes[at + i] !== byte)) changed++;
     }
     return changed === 0 ? undefined : `has ${changed} changed fields`;
   }
 
   restore(): void {
-    for (const [at, wanted] of this.fields) this.memory.bytes.set(wanted, at);
+    for (const [at, wanted] of this.#fields) this.#memory.bytes.set(wanted, at);
+  }
+}
+
+/** The maps that only the control plane writes, for the audit. */
+export class ProgrammedContents {
+  readonly all: ProgrammedContent[] = [];
+  readonly #platform: Platform;
+  readonly #opened: Disposal;
+
+  /** `opened` unmaps arrays. */
+  constructor(platform: Platform, opened: Disposal) {
+    this.#platform = platform;
+    this.#opened = opened;
+  }
+
+  /** Adds an array, in mapped memory. Throws SysError. */
+  array(map: BpfMap): MappedArray {
+    const array = this.#opened.use(new ProgrammedArray(map));
+    this.all.push(array);
+    return array;
+  }
+
+  /** Adds a hash map; `theirs`: offset in bytes of a word of its values that the programs write. Throws SysError. */
+  map(map: BpfMap, theirs?: number): ProgrammedMap {
+    const [seed] = new Uint32Array(this.#platform.randomBytes(4).slice().buffer);
+    const programmed = new ProgrammedMap(map, seed!, theirs);
+    this.all.push(programmed);
+    return programmed;
   }
 }

@@ -8,7 +8,7 @@ import { NodePackets } from '../../testing/node-packets.ts';
 import { row } from '../../testing/rows.ts';
 import { at } from '../../testing/sockets.ts';
 import { sizes, World } from '../../testing/world.ts';
-import { currentPins } from '../datapath.ts';
+import { currentPins } from './pinned-maps.ts';
 
 const small = { ...sizes, services: 64, servicesMax: 2000, backends: 4000, flows: 20_000 };
 
@@ -30,7 +30,7 @@ for (const xdp of ['off', 'generic'] as const) {
       });
     const update = (...rows: ServiceRow[]) =>
       world.node.enter(() => {
-        for (const error of world.datapath.update(rows)) if (error) throw error;
+        for (const error of world.datapath.services.update(rows)) if (error) throw error;
       });
     const size = () => {
       using map = BpfMap.openPinned(world.bpf, `${currentPins(world.node.bpffs).maps}/services`);
@@ -90,9 +90,9 @@ for (const xdp of ['off', 'generic'] as const) {
       }
       assert.deepEqual([...sizesSeen], [64, 128, 256, 512, 1024, 2048, 2250]);
       world.node.enter(() => {
-        assert.deepEqual(world.datapath.checkAttachments(), []);
-        for (let i = 0; i < world.datapath.audits; i++) {
-          assert.deepEqual(world.datapath.auditNext(), []);
+        assert.deepEqual(world.datapath.integrity.checkAttachments(), []);
+        for (let i = 0; i < world.datapath.integrity.mapCount; i++) {
+          assert.deepEqual(world.datapath.integrity.auditNext(), []);
         }
       });
     });
@@ -111,7 +111,7 @@ for (const xdp of ['off', 'generic'] as const) {
 
     test('at its bound the map is full, and the rows that find no room say what to raise', () => {
       const rows = numbered(1800, 600);
-      const errors = world.node.enter(() => world.datapath.update(rows));
+      const errors = world.node.enter(() => world.datapath.services.update(rows));
       const failed = errors.filter((error) => error !== undefined);
       assert.equal(size(), 2250, 'an eighth more than may be programmed');
       assert.equal(failed.length, 1804 + 600 - 2250);
@@ -153,7 +153,7 @@ test('no request fails while the map grows, neither at sockets nor at interfaces
       const rows = Array.from({ length: 100 }, (_, i) =>
         row([{ address: `10.98.${(n + i) >> 8}.${(n + i) & 255}`, port: 80 }], []),
       );
-      for (const error of world.datapath.update(rows)) if (error) throw error;
+      for (const error of world.datapath.services.update(rows)) if (error) throw error;
     });
     // Some requests are made with each of the maps.
     const seen = reports;

@@ -18,9 +18,9 @@ import { NetlinkSocket, removeFilter } from '@heddle/netlink';
 import { errno, SysError } from '@heddle/sys';
 import { row } from '../../testing/rows.ts';
 import { objects, World } from '../../testing/world.ts';
-import { currentPins, pinRoot } from '../datapath.ts';
 import { filterPlace } from '../devices/node-devices.ts';
 import type { Damage } from './audit.ts';
+import { currentPins, pinRoot } from './pinned-maps.ts';
 
 /** Maps that only the control plane writes. */
 const audited = [
@@ -37,7 +37,7 @@ describe('what others change in the kernel', () => {
     world.serveOutside();
     world.listener(world.pod(1), 4, 8080);
     world.apply(web(), ranged());
-    world.datapath.prune([web(), ranged()]);
+    world.datapath.services.prune([web(), ranged()]);
   });
   afterEach(() => world?.[Symbol.dispose]());
 
@@ -58,12 +58,14 @@ describe('what others change in the kernel', () => {
     using socket = world.socket(world.pod(0), 4, 'tcp');
     return socket.connect('10.96.3.1', 80);
   };
-  const check = () => world.node.enter(() => world.datapath.checkAttachments());
+  const check = () => world.node.enter(() => world.datapath.integrity.checkAttachments());
   const repair = (damages: readonly Damage[]) =>
-    world.node.enter(() => world.datapath.repair(damages));
+    world.node.enter(() => world.datapath.integrity.repair(damages));
   /** All maps in turn. */
   const audit = () =>
-    Array.from({ length: world.datapath.audits }, () => world.datapath.auditNext()).flat();
+    Array.from({ length: world.datapath.integrity.mapCount }, () =>
+      world.datapath.integrity.auditNext(),
+    ).flat();
   const whole = () => {
     assert.deepEqual(check(), []);
     assert.deepEqual(audit(), []);
@@ -75,12 +77,12 @@ describe('what others change in the kernel', () => {
     world.apply(web(), row([{ address: '10.96.3.2', port: 80 }], []));
     world.serveOutside();
     whole();
-    world.datapath.remove([web().key]);
+    world.datapath.services.remove([web().key]);
     assert.deepEqual([...check(), ...audit()], []);
     world.restart();
     world.serveOutside();
     world.apply(web(), ranged());
-    world.datapath.prune([web(), ranged()]);
+    world.datapath.services.prune([web(), ranged()]);
     whole();
   });
 

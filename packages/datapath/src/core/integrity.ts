@@ -1,33 +1,34 @@
 import { type Bpf, BpfMap, mountBpffs } from '@heddle/ebpf';
 import { type FileStatus, fileStatus, makeDirectory, type Platform, removeFile } from '@heddle/sys';
-import type { NodeDevices } from '../devices/node-devices.ts';
-import type { XdpDevices } from '../devices/xdp-devices.ts';
+import type { DevicePrograms } from '../devices/device-programs.ts';
 import type { Damage, ProgrammedContent } from './audit.ts';
+import type { DatapathMaps } from './datapath-maps.ts';
 import { isNowhere, openLink, type PinnedLinks } from './pinned-links.ts';
 import type { PinFolder } from './pinned-maps.ts';
 
-/** The parts of a datapath that others can remove, and the functions that make them again. */
+/** The parts of a datapath that other processes can remove, and the functions that restore them. */
 export interface IntegrityParts {
   readonly platform: Platform;
   readonly bpf: Bpf;
   readonly bpffs: string;
   readonly folder: PinFolder;
   readonly cgroup: string;
-  readonly maps: () => readonly BpfMap[];
+  readonly maps: DatapathMaps;
   readonly links: PinnedLinks;
-  readonly devices: NodeDevices;
-  readonly xdpDevices: XdpDevices;
+  readonly devices: DevicePrograms;
   readonly contents: readonly ProgrammedContent[];
+  /** Returns true while the programs of this agent are to be attached. */
+  readonly isActive: () => boolean;
   /** Attaches all programs that are not attached. Throws SysError, NetlinkError. */
   readonly attach: () => void;
-  /** Starts the timer that ages flows: it ends with the content of its map. Throws SysError. */
+  /** Starts the timer that ages flows: it ends when the entry of its map is overwritten. Throws SysError. */
   readonly startSweeping: () => void;
 }
 
 /**
- * Compares what the kernel has with what was made: programs at their hooks, pins, entries of maps. Others
- * can change all of it, and nothing tells the agent. Methods are called in the network namespace of the
- * devices.
+ * Compares what the kernel has with what was programmed: attached programs, pins, entries of maps. Other processes
+ * can change all of it without the agent's knowledge. Methods are called in the network namespace of the
+ * interfaces.
  */
 export class Integrity {
   readonly #parts: IntegrityParts;
@@ -41,34 +42,44 @@ export class Integrity {
     this.#parts = parts;
   }
 
-  /** Everything was made just now. Throws SysError. */
-  made(): void {
+  /** Remembers the present state of pins and cgroup as the right one. Throws SysError. */
+  noteMade(): void {
     const { platform, cgroup } = this.#parts;
     this.#cgroup = statusOf(platform, cgroup)?.identity;
     this.#pinStamp = this.#stamp();
   }
 
-  /** Hooks and pins that are not as they were made. It makes some twenty system calls. Throws SysError. */
-  check(): Damage[] {
-    const { links, devices, xdpDevices } = this.#parts;
+  /**
+   * Returns the hooks and pins that other processes have changed; none while the programs are not to be attached.
+   * It makes some twenty system calls. Throws SysError, NetlinkError.
+   */
+  checkAttachments(): Damage[] {
+    const { links, devices, isActive } = this.#parts;
+    return isActive() ? this.#check(links, devices) : [];
+  }
+
+  #check(links: PinnedLinks, devices: DevicePrograms): Damage[] {
     const detached = links.detached();
     return [
       ...this.#checkCgroup(),
       ...detached.filter(({ name }) => !name.includes('@')),
       ...devices.detached(detached),
-      ...xdpDevices.detached(detached),
       ...this.#checkPins(),
     ];
   }
 
-  /** The number of maps that are audited in turn. */
+  /** The number of calls of `auditNext` that it takes to compare all maps. */
   get mapCount(): number {
     return this.#parts.contents.length;
   }
 
-  /** Compares the content of the next map; all pins too, when all maps have had their turn. Throws SysError. */
-  audit(): Damage[] {
-    const { contents } = this.#parts;
+  /**
+   * Compares the content of the next map with what was programmed. When all maps have had their turn, the next check
+   * compares all pins too. Throws SysError.
+   */
+  auditNext(): Damage[] {
+    const { contents, isActive } = this.#parts;
+    if (!isActive()) return [];
     if (this.#next === contents.length) {
       this.#next = 0;
       this.#pinStamp = '';
@@ -77,8 +88,8 @@ export class Integrity {
   }
 
   /**
-   * Makes again what is damaged, as far as it can. Returns what is left, and the first error. What others
-   * have attached or pinned elsewhere is left alone. Throws SysError when the kernel doesn't tell.
+   * Restores what is damaged, as far as it can. Returns what is left, and the first error. Programs and pins of other
+   * processes elsewhere are left alone. Throws SysError, NetlinkError when the result can't be checked.
    */
   repair(damages: readonly Damage[]): { left: readonly Damage[]; error: Error | undefined } {
     const { platform, bpffs, folder, contents, attach, startSweeping } = this.#parts;
@@ -103,8 +114,8 @@ export class Integrity {
     if (is('hook') || is('pin')) attempt(() => this.#pinAll());
     for (const content of maps) attempt(() => content.restore());
     if (maps.length > 0) attempt(startSweeping);
-    if (errors.length === 0) this.made();
-    return { left: [...this.check(), ...maps.flatMap(contentDamage)], error: errors[0] };
+    if (errors.length === 0) this.noteMade();
+    return { left: [...this.checkAttachments(), ...maps.flatMap(contentDamage)], error: errors[0] };
   }
 
   #checkCgroup(): Damage[] {
@@ -115,7 +126,7 @@ export class Integrity {
     return [{ kind: 'hook', name: `cgroup ${cgroup}`, problem }];
   }
 
-  /** The folders change when a pin is removed, added or replaced; only then each pin is looked at. */
+  /** The folders' times change when a pin is removed, added or replaced; only then each pin is compared. */
   #checkPins(): Damage[] {
     const stamp = this.#stamp();
     if (stamp === this.#pinStamp) return [];
@@ -138,7 +149,7 @@ export class Integrity {
 
   *#lostPins(): Generator<string> {
     const { bpf, folder, maps, links } = this.#parts;
-    for (const { info } of maps()) {
+    for (const { info } of maps.all()) {
       const path = `${folder.maps}/${info.name}`;
       if (pinnedMapId(bpf, path) !== info.id) yield path;
     }
@@ -150,7 +161,7 @@ export class Integrity {
 
   #pinAll(): void {
     const { platform, bpf, folder, maps, links } = this.#parts;
-    for (const map of maps()) {
+    for (const map of maps.all()) {
       const path = `${folder.maps}/${map.info.name}`;
       if (pinnedMapId(bpf, path) === map.info.id) continue;
       removeFile(platform, path);
@@ -160,7 +171,7 @@ export class Integrity {
   }
 }
 
-/** Status of what is at a path; undefined when nothing is. Throws SysError. */
+/** Returns the status of a file; undefined when nothing is at the path. Throws SysError. */
 function statusOf(platform: Platform, path: string): FileStatus | undefined {
   try {
     return fileStatus(platform, path);
@@ -175,7 +186,7 @@ function contentDamage(content: ProgrammedContent): Damage[] {
   return problem === undefined ? [] : [{ kind: 'map', name: content.name, problem }];
 }
 
-/** Id of the map that is pinned at a path; undefined when none is. */
+/** Returns the id of the map that is pinned at a path; undefined when none is. Throws SysError. */
 function pinnedMapId(bpf: Bpf, path: string): number | undefined {
   try {
     using map = BpfMap.openPinned(bpf, path);

@@ -36,15 +36,15 @@ export interface Attachment {
  * stays attached when somebody removes its pin: the pin is made anew.
  */
 export class PinnedLinks implements Disposable {
-  private readonly bpf: Bpf;
-  private readonly platform: Platform;
+  readonly #bpf: Bpf;
+  readonly #platform: Platform;
   readonly folders: readonly PinFolder[];
-  private readonly held = new Map<string, Held>();
+  readonly #held = new Map<string, Held>();
 
   /** The first of the folders is this version's, the others are of other layouts. */
   constructor(bpf: Bpf, platform: Platform, folders: readonly PinFolder[]) {
-    this.bpf = bpf;
-    this.platform = platform;
+    this.#bpf = bpf;
+    this.#platform = platform;
     this.folders = folders;
   }
 
@@ -54,55 +54,55 @@ export class PinnedLinks implements Disposable {
    */
   attach({ name, program, isInPlace, attach }: Attachment): void {
     const own = this.folders[0]!;
-    makeDirectory(this.platform, own.links);
+    makeDirectory(this.#platform, own.links);
     const programId = program.info.id;
-    const held = this.held.get(name);
+    const held = this.#held.get(name);
     if (held && isInPlace(held.link.info)) {
       if (held.link.info.programId !== programId) held.link.update(program);
-      this.held.set(name, { ...held, programId, isInPlace });
+      this.#held.set(name, { ...held, programId, isInPlace });
       this.pin(name);
       return;
     }
-    const pinned = openLink(this.bpf, this.folders, name);
-    if (pinned && this.takeOver(name, pinned.link, program, isInPlace)) {
+    const pinned = openLink(this.#bpf, this.folders, name);
+    if (pinned && this.#takeOver(name, pinned.link, program, isInPlace)) {
       if (pinned.folder !== own) this.pin(name);
       return;
     }
     // The link's target is gone, another one is asked for, or somebody has detached it.
-    this.hold(name, attach(), programId, isInPlace);
+    this.#hold(name, attach(), programId, isInPlace);
     this.pin(name);
   }
 
   /** Detaches and unpins what `isOther` in all folders. */
   detach(isOther: (name: string) => boolean): void {
     for (const folder of this.folders) {
-      if (!pathExists(this.platform, folder.links)) continue;
-      for (const { name } of readDirectory(this.platform, folder.links)) {
+      if (!pathExists(this.#platform, folder.links)) continue;
+      for (const { name } of readDirectory(this.#platform, folder.links)) {
         if (!isOther(name)) continue;
         // The kernel would take its time to detach what is merely unpinned.
-        using existing = openLink(this.bpf, [folder], name);
+        using existing = openLink(this.#bpf, [folder], name);
         existing?.link.detach();
-        removeFile(this.platform, `${folder.links}/${name}`);
+        removeFile(this.#platform, `${folder.links}/${name}`);
       }
     }
-    for (const [name, { link }] of this.held) {
+    for (const [name, { link }] of this.#held) {
       if (!isOther(name)) continue;
       link.detach();
       link[Symbol.dispose]();
-      this.held.delete(name);
+      this.#held.delete(name);
     }
   }
 
   /** True when a link is attached where it belongs. */
   isAttached(name: string): boolean {
-    const held = this.held.get(name);
+    const held = this.#held.get(name);
     return held?.isInPlace(held.link.info) ?? false;
   }
 
   /** Held links that are not attached, or run somebody else's program. */
   detached(): Damage[] {
     const damages: Damage[] = [];
-    for (const [name, { link, programId, isInPlace }] of this.held) {
+    for (const [name, { link, programId, isInPlace }] of this.#held) {
       const { info } = link;
       if (!isInPlace(info)) damages.push({ kind: 'hook', name, problem: 'is not attached' });
       else if (info.programId !== programId) {
@@ -114,49 +114,44 @@ export class PinnedLinks implements Disposable {
 
   /** Held links by the names of their pins, with the kernel's ids. */
   *pins(): Generator<readonly [string, number]> {
-    for (const [name, { id }] of this.held) yield [name, id];
+    for (const [name, { id }] of this.#held) yield [name, id];
   }
 
   /** Pins a held link where it is not pinned. Throws SysError. */
   pin(name: string): void {
-    const { link, id } = this.held.get(name)!;
+    const { link, id } = this.#held.get(name)!;
     const path = `${this.folders[0]!.links}/${name}`;
     {
-      using existing = openLink(this.bpf, [this.folders[0]!], name);
+      using existing = openLink(this.#bpf, [this.folders[0]!], name);
       if (existing?.link.info.id === id) return;
     }
-    removeFile(this.platform, path);
+    removeFile(this.#platform, path);
     link.pin(path);
   }
 
   [Symbol.dispose](): void {
-    for (const { link } of this.held.values()) link[Symbol.dispose]();
-    this.held.clear();
+    for (const { link } of this.#held.values()) link[Symbol.dispose]();
+    this.#held.clear();
   }
 
   /** Gives a pinned link the program and holds it; closes it when it is not in place. */
-  private takeOver(
-    name: string,
-    link: Link,
-    program: BpfProgram,
-    isInPlace: Held['isInPlace'],
-  ): boolean {
+  #takeOver(name: string, link: Link, program: BpfProgram, isInPlace: Held['isInPlace']): boolean {
     const isRight = allOrNothing((opened) => {
       opened.use(link);
       const isThere = isInPlace(link.info);
       if (isThere) link.update(program);
       return isThere;
     });
-    if (isRight) this.hold(name, link, program.info.id, isInPlace);
+    if (isRight) this.#hold(name, link, program.info.id, isInPlace);
     else link[Symbol.dispose]();
     return isRight;
   }
 
   /** Takes over a link, in place of the one that is held under that name. */
-  private hold(name: string, link: Link, programId: number, isInPlace: Held['isInPlace']): void {
+  #hold(name: string, link: Link, programId: number, isInPlace: Held['isInPlace']): void {
     const id = allOrNothing((opened) => opened.use(link).info.id);
-    const before = this.held.get(name);
-    this.held.set(name, { link, id, programId, isInPlace });
+    const before = this.#held.get(name);
+    this.#held.set(name, { link, id, programId, isInPlace });
     before?.link[Symbol.dispose]();
   }
 }

@@ -10,29 +10,44 @@ import {
   removeFile,
   SysError,
 } from '@heddle/sys';
+import { heddleAbi } from '../generated/abi.ts';
 
-/** Where the objects of one layout are pinned: `<root>/v<abi>/maps` and `.../links`. */
+/** The folder in which one layout's maps and links are pinned: `<root>/v<abi>/maps` and `.../links`. */
 export interface PinFolder {
   readonly maps: string;
   readonly links: string;
   readonly path: string;
 }
 
-export function pinFolder(root: string, version: string): PinFolder {
-  const path = `${root}/${version}`;
+const version = `v${heddleAbi.currentAbi}`;
+
+/** Returns the folder below the bpf file system that Heddle pins everything in. */
+export function pinRoot(bpffs: string): string {
+  return `${bpffs}/heddle`;
+}
+
+/** Returns the folder of the maps and links that this version pins. */
+export function currentPins(bpffs: string): PinFolder {
+  return pinFolder(pinRoot(bpffs), version);
+}
+
+/** Returns this version's folder, then those of other layouts that exist, newest first. Throws SysError. */
+export function pinFolders(platform: Platform, bpffs: string): PinFolder[] {
+  const [own, root] = [currentPins(bpffs), pinRoot(bpffs)];
+  if (!pathExists(platform, root)) return [own];
+  const others = readDirectory(platform, root)
+    .filter(({ name, kind }) => kind === 'directory' && /^v\d+$/.test(name) && name !== version)
+    .sort((a, b) => Number(b.name.slice(1)) - Number(a.name.slice(1)))
+    .map(({ name }) => pinFolder(root, name));
+  return [own, ...others];
+}
+
+function pinFolder(root: string, name: string): PinFolder {
+  const path = `${root}/${name}`;
   return { path, maps: `${path}/maps`, links: `${path}/links` };
 }
 
-/** Folders of other layouts under `root`, newest first. */
-export function otherFolders(platform: Platform, root: string, own: string): PinFolder[] {
-  if (!pathExists(platform, root)) return [];
-  return readDirectory(platform, root)
-    .filter(({ name, kind }) => kind === 'directory' && /^v\d+$/.test(name) && name !== own)
-    .sort((a, b) => Number(b.name.slice(1)) - Number(a.name.slice(1)))
-    .map(({ name }) => pinFolder(root, name));
-}
-
-/** Unlinks everything in a folder and removes it; a missing one is fine. */
+/** Unlinks everything in a folder and removes it; a missing one is no error. */
 export function removeFolder(platform: Platform, folder: PinFolder): void {
   for (const path of [folder.links, folder.maps]) {
     if (!pathExists(platform, path)) continue;
@@ -42,19 +57,19 @@ export function removeFolder(platform: Platform, folder: PinFolder): void {
   removeDirectory(platform, folder.path);
 }
 
-/** A map in use, and the one that the programs in force still use if it had to be replaced. */
+/** A map in use. The attached programs may still use another one, which it is to replace. */
 export interface PinnedMap {
   readonly map: BpfMap;
-  /** Where it must yet be pinned, once the programs use it. */
+  /** The path at which it is to be pinned once the programs use it; undefined: it is pinned. */
   readonly pinAt: string | undefined;
-  /** Why a map that was there could not be used as it is, in words. */
+  /** Why an existing map could not be used as it was, in words. */
   readonly differences: readonly string[];
 }
 
 /**
- * Opens the map that is pinned under this layout or an older one, if it is what `spec` wants;
- * otherwise makes a new one, of the types that the BTF (a descriptor) has, and fills it with what the
- * other one holds. Nothing is pinned yet.
+ * Opens the map that is pinned under this layout or an older one, if it is as `spec` wants it; otherwise makes a new
+ * one and fills it with the entries of the pinned one. `btf` is a descriptor of the types. Nothing is pinned yet.
+ * Throws SysError.
  */
 export function openMap(
   bpf: Bpf,
@@ -90,7 +105,7 @@ export function openMap(
   return { map: BpfMap.create(bpf, spec, btf), pinAt, differences: [] };
 }
 
-/** Makes a map of another size that holds what an open one does, to be pinned in its place. */
+/** Makes a map of another size with the entries of an open one, to be pinned in its place. Throws SysError. */
 export function resizedMap(
   bpf: Bpf,
   spec: MapSpec,
@@ -106,7 +121,7 @@ export function resizedMap(
   return { map, pinAt: `${folder.maps}/${spec.name}`, differences: [] };
 }
 
-/** Returns the number of entries that the pinned map of that name has room for; undefined: there is none. */
+/** Returns the largest number of entries of the pinned map of that name; undefined: none is pinned. */
 export function pinnedSize(bpf: Bpf, folders: readonly PinFolder[], name: string) {
   for (const folder of folders) {
     try {
@@ -119,7 +134,7 @@ export function pinnedSize(bpf: Bpf, folders: readonly PinFolder[], name: string
   return undefined;
 }
 
-/** Puts maps where the next start finds them, in place of what is there. */
+/** Pins maps for the next start, in place of what is pinned there. Throws SysError. */
 export function pinMaps(platform: Platform, folder: PinFolder, pinned: readonly PinnedMap[]): void {
   makeDirectory(platform, folder.maps);
   for (const { map, pinAt } of pinned) {
@@ -130,10 +145,9 @@ export function pinMaps(platform: Platform, folder: PinFolder, pinned: readonly 
 }
 
 /**
- * Copies what an older map holds. Values only ever grow at their end (see abi.h), so the bytes that
- * both have are copied and the rest is zero. What has no place in a smaller map is left out: the
- * rows it belongs to are written anew. Per-socket storage cannot be copied from here; its layout
- * has not changed since version 1.
+ * Copies the entries of an older map. Values only grow at their end (see abi.h), so the bytes that both have are copied
+ * and the rest is zero. Entries that a smaller map has no room for are left out: their rows are written anew. Socket
+ * storage cannot be copied from here; its layout has not changed since version 1.
  */
 function carryOver(from: BpfMap, to: BpfMap): void {
   if (from.info.type !== to.info.type || from.info.keySize !== to.info.keySize) return;

@@ -1,18 +1,19 @@
-import { attachTcx, type Bpf, features, type LoadedObject } from '@heddle/ebpf';
+import { attachTcx, type Bpf, features } from '@heddle/ebpf';
 import { attachFilter, findLink, hasFilter, NetlinkSocket, removeFilter } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import type { Damage } from '../core/audit.ts';
+import { type KeyedMap, wordBytes, wordOf } from '../core/keyed-map.ts';
 import type { PinnedLinks } from '../core/pinned-links.ts';
-import type { KeyedMap } from '../core/store.ts';
+import type { Programs } from '../core/programs.ts';
 import { interfaceRole } from '../generated/abi.ts';
 
-/** A network device of the node, in the network namespace that the agent is in. */
+/** A network interface of the node, in the network namespace that the agent is in. */
 export interface NodeDevice {
   readonly name: string;
   readonly index: number;
-  /** Of the link, e.g. `02:00:00:00:00:01`. */
+  /** The link-layer address, e.g. `02:00:00:00:00:01`. */
   readonly address: string;
-  /** Leads to pods of the node, not out of it. */
+  /** Whether it leads to pods of the node; else it is an external one. */
   readonly pods?: boolean;
 }
 
@@ -22,116 +23,110 @@ export interface NodeDevice {
  */
 export const filterPlace = { priority: 1, handle: 0x6865 } as const;
 
+/** The parts of a datapath that programs at network interfaces need. */
+export interface DeviceParts {
+  readonly bpf: Bpf;
+  readonly platform: Platform;
+  readonly programs: Programs;
+  readonly links: PinnedLinks;
+}
+
 const directions = ['ingress', 'egress'] as const;
 type Direction = (typeof directions)[number];
 
-/** Name of a device's link below the folder of links. */
+/** Returns the name of an interface's link below the folder of links. */
 const pinName = (device: string, direction: Direction) => `node_${direction}@${device}`;
 const pinPattern = /^node_(ingress|egress)@(.+)$/;
 
 /**
- * The programs of node.bpf.c on the node's devices. A device's programs stay when the agent ends;
- * the next one puts its own in their place without a gap. Before Linux 6.6 (tcx) they are filters of
- * a clsact qdisc, which stay by themselves.
+ * The programs of node.bpf.c at the node's network interfaces. They stay when the agent ends; the next agent
+ * replaces them without a gap. Before Linux 6.6 (tcx) they are filters of a clsact qdisc, which stay by themselves.
  */
 export class NodeDevices {
-  private readonly bpf: Bpf;
-  private readonly platform: Platform;
-  private loaded: LoadedObject;
-  private readonly links: PinnedLinks;
-  private readonly roles: KeyedMap;
-  private wanted: readonly NodeDevice[] = [];
+  readonly #parts: DeviceParts;
+  readonly #roles: KeyedMap;
+  #wanted: readonly NodeDevice[] = [];
 
-  constructor(
-    bpf: Bpf,
-    platform: Platform,
-    loaded: LoadedObject,
-    links: PinnedLinks,
-    roles: KeyedMap,
-  ) {
-    this.bpf = bpf;
-    this.platform = platform;
-    this.loaded = loaded;
-    this.links = links;
-    this.roles = roles;
+  /** `roles` is the map `node_devices`. */
+  constructor(parts: DeviceParts, roles: KeyedMap) {
+    this.#parts = parts;
+    this.#roles = roles;
   }
 
-  /** Attaches other programs from the next `set` on. */
-  use(loaded: LoadedObject): void {
-    this.loaded = loaded;
-  }
-
-  /** Attaches to exactly these devices. Throws SysError, NetlinkError. */
+  /** Attaches the programs to exactly these interfaces. Throws SysError, NetlinkError. */
   set(devices: readonly NodeDevice[]): void {
-    this.wanted = devices;
+    this.#wanted = devices;
     for (const device of devices) {
-      // The role first: without one a packet would be taken for one from inside.
-      this.roles.update(
-        word(device.index),
-        word(device.pods ? interfaceRole.pod : interfaceRole.external),
+      // The role comes first: without one the programs would take a packet for internal traffic.
+      this.#roles.update(
+        wordBytes(device.index),
+        wordBytes(device.pods ? interfaceRole.pod : interfaceRole.external),
       );
-      for (const direction of directions) this.attach(device, direction);
+      for (const direction of directions) this.#attach(device, direction);
     }
     const kept = new Set(devices.map(({ index }) => index));
-    for (const [key] of this.roles.entries()) {
-      const link = new DataView(key.buffer, key.byteOffset).getUint32(0, true);
+    for (const [key] of this.#roles.entries()) {
+      const link = wordOf(key);
       if (kept.has(link)) continue;
-      if (!this.usesLinks) {
-        using socket = new NetlinkSocket(this.platform);
+      if (!this.#usesLinks) {
+        using socket = new NetlinkSocket(this.#parts.platform);
         for (const direction of directions)
           removeFilter(socket, { link, direction, ...filterPlace });
       }
-      this.roles.delete(key);
+      this.#roles.delete(key);
     }
     const names = new Set(devices.map(({ name }) => name));
-    this.links.detach((pin) => {
+    this.#parts.links.detach((pin) => {
       const device = pinPattern.exec(pin)?.[2];
       return device !== undefined && !names.has(device);
     });
   }
 
-  /** Hooks of devices that are there and have lost their programs, given the links that are detached; called as `set`. */
+  /**
+   * Returns the hooks of existing interfaces that lack their programs, given the links that are detached. To be
+   * called in the network namespace of the interfaces. Throws SysError, NetlinkError.
+   */
   detached(links: readonly Damage[]): Damage[] {
-    if (this.wanted.length === 0) return [];
+    if (this.#wanted.length === 0) return [];
     const problem = 'is not attached';
-    const lost = this.usesLinks
+    const lost = this.#usesLinks
       ? links.filter(({ name }) => pinPattern.test(name))
       : this.states()
           .filter(({ attached }) => !attached)
           .map(({ hook: name }): Damage => ({ kind: 'hook', name, problem }));
-    const wanted = new Map(this.wanted.map((device) => [device.name, device]));
-    // The programs of a device that is gone went with it.
+    const wanted = new Map(this.#wanted.map((device) => [device.name, device]));
+    // The kernel removes programs with their interface.
     return lost.filter(({ name }) => {
       const device = wanted.get(pinPattern.exec(name)![2]!);
-      return device !== undefined && isThere(this.platform, device);
+      return device !== undefined && isThere(this.#parts.platform, device);
     });
   }
 
   /**
-   * The hooks by name, and whether each is attached to something that exists. As `set`, to be called
-   * in the devices' network namespace.
+   * Returns the hooks by name, and whether each is attached to an existing interface. To be called in the network
+   * namespace of the interfaces. Throws SysError, NetlinkError.
    */
   states(): { hook: string; attached: boolean }[] {
-    return this.wanted.flatMap(({ name, index }) =>
+    return this.#wanted.flatMap(({ name, index }) =>
       directions.map((direction) => {
         const hook = pinName(name, direction);
-        if (!this.usesLinks) {
-          using socket = new NetlinkSocket(this.platform);
+        if (!this.#usesLinks) {
+          using socket = new NetlinkSocket(this.#parts.platform);
           return { hook, attached: hasFilter(socket, { link: index, direction, ...filterPlace }) };
         }
-        return { hook, attached: this.links.isAttached(hook) };
+        return { hook, attached: this.#parts.links.isAttached(hook) };
       }),
     );
   }
 
-  private get usesLinks(): boolean {
-    return features(this.bpf).has('link/tcx');
+  get #usesLinks(): boolean {
+    return features(this.#parts.bpf).has('link/tcx');
   }
 
-  private attach({ name, index }: NodeDevice, direction: Direction): void {
-    const program = this.loaded.program(`node_${direction}`);
-    if (!this.usesLinks) {
-      using socket = new NetlinkSocket(this.platform);
+  #attach({ name, index }: NodeDevice, direction: Direction): void {
+    const program = this.#parts.programs.node.program(`node_${direction}`);
+    if (!this.#usesLinks) {
+      using socket = new NetlinkSocket(this.#parts.platform);
       attachFilter(socket, {
         link: index,
         direction,
@@ -141,19 +136,17 @@ export class NodeDevices {
       });
       return;
     }
-    this.links.attach({
+    this.#parts.links.attach({
       name: pinName(name, direction),
       program,
       isInPlace: (info) => info.kind === 'tcx' && info.ifindex === index,
-      attach: () => attachTcx(this.bpf, program, index, direction, 'first'),
+      attach: () => attachTcx(this.#parts.bpf, program, index, direction, 'first'),
     });
   }
 }
 
-/** True when a device is there and still the one that it was. Throws SysError, NetlinkError. */
+/** Returns true when an interface exists with the index that it had. Throws SysError, NetlinkError. */
 export function isThere(platform: Platform, { name, index }: NodeDevice): boolean {
   using socket = new NetlinkSocket(platform);
   return findLink(socket, name)?.index === index;
 }
-
-const word = (value: number) => new Uint8Array(new Uint32Array([value]).buffer);

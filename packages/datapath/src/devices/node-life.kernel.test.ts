@@ -6,7 +6,7 @@ import { eventually } from '@heddle/sys/testing/eventually';
 import { clients, NodePackets } from '../../testing/node-packets.ts';
 import { row } from '../../testing/rows.ts';
 import { sizes, World } from '../../testing/world.ts';
-import { currentPins } from '../datapath.ts';
+import { currentPins } from '../core/pinned-maps.ts';
 import type { DropNotice } from '../events/drops.ts';
 
 describe('the node’s devices, over time', () => {
@@ -49,7 +49,7 @@ describe('the node’s devices, over time', () => {
     world.apply(packets.service(30_001, [one!.addresses.v4]));
     assert.equal(client.send('still here'), 'ok');
     assert.equal(accepted.receive().text, 'still here');
-    assert.ok([...world.datapath.flows()].some(({ state }) => state === 'established'));
+    assert.ok([...world.datapath.nat.flows()].some(({ state }) => state === 'established'));
     const { links } = world.datapath.status();
     assert.ok(links.some(({ hook, attached }) => hook === 'node_ingress@eth0' && attached));
   });
@@ -147,10 +147,11 @@ describe('the node’s devices, over time', () => {
   test('least-connections: by open flows, which are let go of', () => {
     const key = 'least';
     world.apply(packets.service(30_006, remotes, { algorithm: 'least-connections', key }));
-    const counted = () => world.datapath.backendCounters(key).map(({ active }) => active);
+    const counted = () => world.datapath.services.backendCounters(key).map(({ active }) => active);
     for (let i = 0; i < 8; i++) goes(30_006, 'tcp');
     assert.deepEqual(counted(), [2, 2, 2, 2]);
-    const [{ packets: count, bytes } = assert.fail()] = world.datapath.backendCounters(key);
+    const [{ packets: count, bytes } = assert.fail()] =
+      world.datapath.services.backendCounters(key);
     assert.deepEqual([count, bytes], [2, 2 * 54]);
     const reset = packets
       .from(clients.v4, packets.node)
@@ -160,7 +161,7 @@ describe('the node’s devices, over time', () => {
       counted().reduce((sum, active) => sum + active),
       7,
     );
-    assert.equal(world.datapath.backendCounters(key)[0]!.connections, 2);
+    assert.equal(world.datapath.services.backendCounters(key)[0]!.connections, 2);
   });
 
   test('two flows of a client by one port to one backend are told apart', () => {
@@ -207,7 +208,7 @@ describe('the node’s devices, over time', () => {
     assert.deepEqual(seen(), [true, true, true]);
     world.apply(service('198.18.1.0/24', '198.19.0.1/32'));
     const counted = packets.drops(() => assert.deepEqual(seen(), [true, false, true]));
-    assert.deepEqual(counted, { 'loadBalancerSourceRanges does not have the client': 1 });
+    assert.deepEqual(counted, { 'the client is not in loadBalancerSourceRanges': 1 });
     assert.ok(enters('198.18.2.2', packets.node, 30_010), 'the NodePort is for everybody');
     assert.equal(world.entriesOf('source_ranges'), 3);
 
@@ -217,7 +218,7 @@ describe('the node’s devices, over time', () => {
     const next = service('198.18.2.0/24');
     world.apply(next);
     assert.deepEqual(seen(), [false, true, false], 'ranges hold as soon as their row is known');
-    world.datapath.prune([next]);
+    world.datapath.services.prune([next]);
     assert.deepEqual(seen(), [false, true, false]);
     assert.equal(world.entriesOf('source_ranges'), 2);
 
@@ -227,9 +228,9 @@ describe('the node’s devices, over time', () => {
     const moved = { ...next, sourceRanges: [], frontends: next.frontends.slice(1) };
     world.apply(moved);
     assert.deepEqual(seen(), [false, true, false], 'what is left of the row keeps its ranges');
-    world.datapath.prune([moved]);
+    world.datapath.services.prune([moved]);
     assert.equal(world.entriesOf('source_ranges'), 0);
-    world.datapath.remove(['ranged']);
+    world.datapath.services.remove(['ranged']);
   });
 
   test('loadBalancerSourceRanges hold in the row for external packets, also when either row comes and goes', () => {
@@ -262,10 +263,10 @@ describe('the node’s devices, over time', () => {
       world.serveOutside();
       assert.deepEqual(seen(), [false, true]);
       world.apply(...both('198.18.2.0/24'));
-      world.datapath.remove([gone]);
+      world.datapath.services.remove([gone]);
       assert.deepEqual(seen(), [false, true], `${gone} is removed, the other row keeps its ranges`);
     }
-    world.datapath.remove(['pair', 'pair/outside']);
+    world.datapath.services.remove(['pair', 'pair/outside']);
     assert.equal(world.entriesOf('source_ranges'), 0);
   });
 
@@ -294,14 +295,14 @@ describe('the node’s devices, over time', () => {
       world.apply(service('198.18.1.0/24'));
       assert.equal(send(port, { ack: true }), 'send', protocol);
       assert.equal(send(++sport, { syn: true }), 'drop', protocol);
-      world.datapath.remove([`existing ${protocol}`]);
+      world.datapath.services.remove([`existing ${protocol}`]);
     }
   });
 
   test('drops are told as they happen, while somebody watches', async () => {
     world.apply(packets.service(30_009, []));
     const notices: DropNotice[] = [];
-    const watch = world.datapath.watchDrops((drop) => notices.push(drop));
+    const watch = world.datapath.drops.watch((drop) => notices.push(drop));
     goes(30_009, 'tcp', '198.18.7.7', 4321);
     await eventually('the drop is reported', () => notices.length > 0);
     watch[Symbol.dispose]();
@@ -328,21 +329,21 @@ describe('the node’s devices, over time', () => {
     using client = world.socket(world.lab.underlay, 4, 'tcp');
     assert.equal(client.connect(packets.node, 30_009), 'ok');
     using accepted = server.accept();
-    assert.equal(world.datapath.natStatus().maxFlows, sizes.flows - 1);
+    assert.equal(world.datapath.nat.status().maxFlows, sizes.flows - 1);
     const flows = 4 * sizes.flows;
     world.restart({ sizes: { ...sizes, flows } });
     world.apply(service);
-    world.datapath.prune([service]);
+    world.datapath.services.prune([service]);
     world.serveOutside();
-    assert.equal(world.datapath.natStatus().maxFlows, flows - 1);
+    assert.equal(world.datapath.nat.status().maxFlows, flows - 1);
     assert.equal(client.send('still here'), 'ok');
     assert.equal(accepted.receive().text, 'still here');
 
     world.restart({ sizes: { ...sizes, flows: 10 } });
     world.apply(service);
-    world.datapath.prune([service]);
+    world.datapath.services.prune([service]);
     world.serveOutside();
-    const { flows: left, maxFlows } = world.datapath.natStatus();
+    const { flows: left, maxFlows } = world.datapath.nat.status();
     assert.deepEqual([left, maxFlows], [0, 9], 'what does not fit is given up');
     using later = world.socket(world.lab.underlay, 4, 'tcp');
     assert.equal(later.connect(packets.node, 30_009), 'ok');

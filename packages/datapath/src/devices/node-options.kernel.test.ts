@@ -28,10 +28,10 @@ describe('options of the flow table, over a restart', () => {
     world.restart({ nat: { ...defaultNat, ...nat } });
     world.serveOutside();
     world.apply(...rows());
-    world.datapath.prune(rows());
+    world.datapath.services.prune(rows());
   };
   const flows = (protocol: string) =>
-    [...world.datapath.flows()].filter((flow) => flow.protocol === protocol);
+    [...world.datapath.nat.flows()].filter((flow) => flow.protocol === protocol);
 
   test('a short timeout holds for flows that were there before, and for no other state', async () => {
     using server = world.receiver(remote(), 4, 8080);
@@ -83,7 +83,7 @@ describe('options of the flow table, over a restart', () => {
       assert.equal(to.send('and back'), 'ok');
       assert.equal(from.receive().text, 'and back');
     }
-    const { ports, portPressure, fullest } = world.datapath.natStatus();
+    const { ports, portPressure, fullest } = world.datapath.nat.status();
     assert.deepEqual([ports, portPressure], [2, 0.5], 'of the new ports one is taken');
     assert.deepEqual(fullest, [
       {

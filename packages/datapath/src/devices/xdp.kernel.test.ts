@@ -8,7 +8,7 @@ import { eventually } from '@heddle/sys/testing/eventually';
 import { clients, type End, externals, NodePackets } from '../../testing/node-packets.ts';
 import { loadPass } from '../../testing/port-xdp.ts';
 import { World } from '../../testing/world.ts';
-import { currentPins } from '../datapath.ts';
+import { currentPins } from '../core/pinned-maps.ts';
 import type { XdpMode } from './xdp-devices.ts';
 
 const ends = ['v4', 'v6'] as const satisfies End[];
@@ -67,7 +67,7 @@ for (const end of ends) {
 
     test('packets into a tunnel, where the service has one', () => {
       const peer = world.lab.nodes[1]!.addresses[end];
-      world.datapath.setTunnelEnds({ peers: [peer], own: [packets.node] });
+      world.datapath.nat.setTunnelEnds({ peers: [peer], own: [packets.node] });
       const tunnelled = { protocol: 'UDP', forwarding: 'dsr', key: 'dsr' } as const;
       world.apply(packets.service(30_004, [remote], tunnelled));
       const question = from({ ttl: 9 }).udp({ sport: 4000, dport: 30_004 }).payload('question');
@@ -89,10 +89,10 @@ for (const end of ends) {
 
     test('a flow that it makes for a backend here, tc goes on with', () => {
       const packet = syn(30_002);
-      const before = [...world.datapath.flows()].length;
+      const before = [...world.datapath.nat.flows()].length;
       assert.equal(packets.xdp(packet).verdict, 'pass');
       assert.equal(packets.ingressByTc(packet).verdict, 'send');
-      assert.equal([...world.datapath.flows()].length, before + 1);
+      assert.equal([...world.datapath.nat.flows()].length, before + 1);
     });
 
     test('floods end there, and are counted', () => {
@@ -203,14 +203,14 @@ describe('XDP on the node’s devices', () => {
       return link.info;
     };
     const before = pinned();
-    assert.equal(before.programId, world.datapath.xdp!.program('node_xdp').info.id);
+    assert.equal(before.programId, world.datapath.programs.xdp!.program('node_xdp').info.id);
     world.datapath[Symbol.dispose]();
     assert.ok(!isFree('eth0'), 'nobody is there, and it is');
     serve('native', 'eth0', 'veth1');
     const after = pinned();
     assert.equal(after.id, before.id, 'the same link');
     assert.notEqual(after.programId, before.programId);
-    assert.equal(after.programId, world.datapath.xdp!.program('node_xdp').info.id);
+    assert.equal(after.programId, world.datapath.programs.xdp!.program('node_xdp').info.id);
   });
 
   test('is taken off a device that is given up, and off all when it is turned off', () => {

@@ -1,34 +1,8 @@
 import { type Bpf, type BpfMap, RingBuffer } from '@heddle/ebpf';
-import { formatIp, type Platform } from '@heddle/sys';
-import { decodeDropEvent, dropReason } from '../generated/abi.ts';
-
-/** Why packets are dropped on the node's devices, in words. */
-export const dropText: Readonly<Record<number, string>> = {
-  [dropReason.invalidSource]: 'a source address that no packet can have here (forged?)',
-  [dropReason.invalid]: 'a header is cut short, impossible or damaged',
-  [dropReason.tooLarge]: 'larger than the next link takes; the sender was told',
-  [dropReason.write]: 'the packet could not be changed',
-  [dropReason.protocol]: 'a protocol that services do not have',
-  [dropReason.unknownPort]: 'a port that the service does not have',
-  [dropReason.notLocal]: 'no endpoint on this node, and externalTrafficPolicy is Local',
-  [dropReason.tableFull]: 'the flow table is full (raise sizes.flows)',
-  [dropReason.extensionHeader]: 'too many IPv6 extension headers',
-  [dropReason.fragment]: 'a fragment whose first one, with the ports, did not come',
-  [dropReason.noBackend]: 'no endpoints',
-  [dropReason.noFlow]: 'belongs to no known connection',
-  [dropReason.noPort]: 'all ports of this node towards the backend are taken',
-  [dropReason.noRoute]: 'no route to the backend or back',
-  [dropReason.sourceRange]: 'loadBalancerSourceRanges does not have the client',
-  [dropReason.ttl]: 'its time to live is over',
-};
-
-const protocols: Readonly<Record<number, string>> = {
-  1: 'ICMP',
-  6: 'TCP',
-  17: 'UDP',
-  58: 'ICMPv6',
-  132: 'SCTP',
-};
+import { formatIp } from '@heddle/sys';
+import { dropReasonText, type ReasonCount, reasonCounts } from '../core/drop-reasons.ts';
+import { protocolText } from '../core/protocols.ts';
+import { decodeDropEvent, refusalReason } from '../generated/abi.ts';
 
 /** A packet that was dropped. Ports in host order, 0 where the protocol has none. */
 export interface DropNotice {
@@ -43,43 +17,70 @@ export interface DropNotice {
   readonly length: number;
 }
 
-/** Sums over all CPUs of `drops`, by reason. */
-export function dropCounts(map: BpfMap): { reason: string; count: number }[] {
-  return Object.entries(dropText).map(([number, reason]) => {
-    const values = map.lookup(Uint8Array.of(Number(number), 0, 0, 0))!;
-    const perCpu = new BigUint64Array(values.slice().buffer);
-    return { reason, count: Number(perCpu.reduce((sum, count) => sum + count, 0n)) };
-  });
+/** What drops are counted and watched with. */
+export interface DropParts {
+  readonly bpf: Bpf;
+  /** The map `drops`. */
+  readonly counters: BpfMap;
+  /** The map `refusals`. */
+  readonly refusals: BpfMap;
+  /** The map `drop_events`. */
+  readonly events: BpfMap;
+  /** Sets whether the programs write events. */
+  readonly setWatched: (watched: boolean) => void;
 }
 
-/** Has drops reported until it is disposed. Throws SysError. */
-export function watchDrops(
-  bpf: Bpf,
-  platform: Platform,
-  events: BpfMap,
-  table: { setWatched(watched: boolean): void },
-  onDrop: (drop: DropNotice) => void,
-): Disposable {
-  const ring = new RingBuffer(bpf, events, (record) => onDrop(readDrop(record)), platform);
-  // What an earlier watcher left is old.
-  table.setWatched(true);
-  let watching = true;
-  return {
-    [Symbol.dispose]() {
-      if (!watching) return;
-      watching = false;
-      table.setWatched(false);
-      ring[Symbol.dispose]();
-    },
-  };
+/** Packets that the programs drop and socket calls that they refuse. */
+export class Drops implements Disposable {
+  readonly #parts: DropParts;
+  #watch: Disposable | undefined;
+
+  constructor(parts: DropParts) {
+    this.#parts = parts;
+  }
+
+  /** Packets dropped at network interfaces since the maps were made, by reason. Throws SysError. */
+  counts(): ReasonCount[] {
+    return reasonCounts(this.#parts.counters);
+  }
+
+  /** Calls of sockets refused since the maps were made, by reason. Throws SysError. */
+  refusals(): ReasonCount[] {
+    return reasonCounts(this.#parts.refusals, Object.values(refusalReason));
+  }
+
+  /**
+   * Calls `onDrop` for each packet that is dropped at a network interface, until the result is disposed. There is
+   * one watcher at a time: a new one ends the one before. Throws SysError.
+   */
+  watch(onDrop: (drop: DropNotice) => void): Disposable {
+    const { bpf, events, setWatched } = this.#parts;
+    this.#watch?.[Symbol.dispose]();
+    const ring = new RingBuffer(bpf, events, (record) => onDrop(readDrop(record)));
+    setWatched(true);
+    const watch = {
+      [Symbol.dispose]: () => {
+        if (this.#watch !== watch) return;
+        this.#watch = undefined;
+        setWatched(false);
+        ring[Symbol.dispose]();
+      },
+    };
+    this.#watch = watch;
+    return watch;
+  }
+
+  [Symbol.dispose](): void {
+    this.#watch?.[Symbol.dispose]();
+  }
 }
 
 function readDrop(record: Uint8Array): DropNotice {
   const { tuple, reason, ifindex, length } = decodeDropEvent(record);
   return {
-    reason: dropText[reason] ?? `reason ${reason}`,
+    reason: dropReasonText(reason),
     ifindex,
-    protocol: protocols[tuple.protocol] ?? `protocol ${tuple.protocol}`,
+    protocol: protocolText(tuple.protocol),
     source: formatIp(tuple.source),
     sourcePort: tuple.sourcePort,
     destination: formatIp(tuple.destination),

@@ -124,7 +124,7 @@ for (const door of doors) {
         end === 'v4' ? `198.18.${i >> 8}.${i & 255}` : `fd00:198:18:${i.toString(16)}::1`;
       const connection = (dport: number, backend = local) =>
         new Connection(packets, { client, sport: ++sport, dport }, backend);
-      const status = () => world.datapath.natStatus();
+      const status = () => world.datapath.nat.status();
       const evictions = () => status().evicted.reduce((sum, { count }) => sum + count, 0);
       /** Sends `flood` packets, none of which may be dropped, and has `meanwhile` happen now and then. */
       const send = (packet: (i: number) => Packet, meanwhile: () => void) => {
@@ -277,8 +277,8 @@ for (const door of doors) {
       }
     };
     const flush = (fits: (flow: FlowEntry) => boolean) => {
-      for (const flow of [...world.datapath.flows()]) {
-        if (fits(flow)) assert.equal(world.datapath.endFlow(flow.number, fits), true);
+      for (const flow of [...world.datapath.nat.flows()]) {
+        if (fits(flow)) assert.equal(world.datapath.nat.endFlow(flow.number, fits), true);
       }
     };
 
@@ -295,7 +295,7 @@ for (const door of doors) {
       for (const service of [services.other, services.local]) {
         const handshake = connection(service);
         handshake.begin();
-        assert.equal(world.datapath.natStatus().unanswered, unconfirmed);
+        assert.equal(world.datapath.nat.status().unanswered, unconfirmed);
         // Each of these evicts a flow, so the search passes all groups; none of the oldest half is the handshake.
         const dropped = packets.drops(() => flood(unconfirmed / 4));
         assert.deepEqual(dropped, {});
@@ -307,7 +307,7 @@ for (const door of doors) {
 
     test('places of flows that are flushed are free at once', () => {
       flush(() => true);
-      assert.equal(world.datapath.natStatus().flows, 0);
+      assert.equal(world.datapath.nat.status().flows, 0);
       const dropped = packets.drops(() => {
         // With more connections than that, the index may have no slot for one.
         for (let i = 0; i < (tableSize * 7) / 8; i++) connection(services.other).whole();

@@ -22,7 +22,7 @@ describe('the index of flows', () => {
 
   const syn = (sport: number) =>
     packets.from(clients.v4, packets.node).tcp({ sport, dport: 30_001, syn: true });
-  const index = () => world.datapath.node.map('nat_index');
+  const index = () => world.datapath.programs.node.map('nat_index');
 
   test('a key whose bucket is full has no place; others are not hindered', () => {
     const count = 100;
@@ -43,7 +43,7 @@ describe('the index of flows', () => {
     // Half of the clients' keys; the reply's finds a place by another port.
     assert.ok(refused > 1 && refused < count - 1, `${refused} of ${count} were refused`);
     assert.deepEqual(counted, { 'the flow table is full (raise sizes.flows)': refused });
-    assert.equal(world.datapath.natStatus().unanswered, count - refused);
+    assert.equal(world.datapath.nat.status().unanswered, count - refused);
     for (let at = 0; at < memory.bytes.length; at += 2 * ctBucketSize) {
       memory.bytes.fill(0, at, at + ctBucketSize);
     }
@@ -54,7 +54,7 @@ describe('the index of flows', () => {
   });
 
   test('two CPUs that enter one key at once do not both have it', async (t) => {
-    const program = world.datapath.node.program('node_ingress');
+    const program = world.datapath.programs.node.program('node_ingress');
     const frame = eth().bytes.length;
     const data = syn(0).bytes;
     const { index: ifindex } = world.node.link('eth0');
@@ -68,7 +68,7 @@ describe('the index of flows', () => {
       to: 5000,
       turns: new Int32Array(new SharedArrayBuffer(4)),
     });
-    const flows = new Map(Array.from(world.datapath.flows(), (flow) => [flow.number, flow]));
+    const flows = new Map(Array.from(world.datapath.nat.flows(), (flow) => [flow.number, flow]));
     const ends = Array.from(flowSlots(index()), ({ flow: number, isReply }) => {
       const flow = flows.get(number);
       assert.ok(flow, `flow ${number} is there`);
@@ -78,6 +78,6 @@ describe('the index of flows', () => {
     // Where both gave way, the client asks again.
     assert.ok(flows.size > 3000, `${flows.size} of 3100 have a flow`);
     assert.equal(ends.length, 2 * flows.size);
-    t.diagnostic(`${flows.size} of 3100 have a flow, ${world.datapath.natStatus().flows} places`);
+    t.diagnostic(`${flows.size} of 3100 have a flow, ${world.datapath.nat.status().flows} places`);
   });
 });

@@ -1,3 +1,4 @@
+import { protocolNumbers } from '../core/protocols.ts';
 import {
   decodeCtBucket,
   decodeCtEntry,
@@ -9,7 +10,6 @@ import { protocolOfState, snatIndexOf } from './flows.ts';
 
 // The index of flows as bpf/ct/index.h has it: where in `nat_index` the key of a flow is.
 
-const protocolNumbers = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 const slotsOfBucket = 16;
 const mask32 = 0xffff_ffffn;
 

@@ -17,7 +17,7 @@ import {
 import { testNat } from '../../testing/nat.ts';
 import { NodePackets } from '../../testing/node-packets.ts';
 import { sizes, World } from '../../testing/world.ts';
-import { currentPins } from '../datapath.ts';
+import { currentPins } from '../core/pinned-maps.ts';
 import { defaultNat } from './flow-options.ts';
 
 const runs = Number(process.env.HEDDLE_MODEL_KERNEL_RUNS ?? 15);
@@ -62,11 +62,11 @@ describe('the flow table in the kernel and a model of it', () => {
         { numRuns: runs, seed: seed + 1000, endOnFailure: true },
       );
       // The kernel collects them by itself.
-      const left = () => world.datapath.natStatus();
+      const left = () => world.datapath.nat.status();
       await eventually('all flows are collected', () => left().flows === 0, { ms: 30_000 });
       const { flows: places, unanswered } = left();
       assert.deepEqual([places, unanswered, world.flowKeys], [0, 0, 0]);
-      assert.deepEqual([...world.datapath.flows()], []);
+      assert.deepEqual([...world.datapath.nat.flows()], []);
     });
   }
 });

@@ -16,7 +16,8 @@ import {
   timeoutOf,
 } from '../../testing/flow-stage.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
-import { currentPins, type Datapath } from '../datapath.ts';
+import { currentPins } from '../core/pinned-maps.ts';
+import type { Datapath } from '../datapath.ts';
 import { defaultNat } from './flow-options.ts';
 
 const runs = Number(process.env.HEDDLE_MODEL_RUNS ?? 60);

@@ -1,5 +1,5 @@
 import { formatIp } from '@heddle/sys';
-import { keyText } from '../core/store.ts';
+import { keyText } from '../core/keyed-map.ts';
 import { ctEntrySize } from '../generated/abi.ts';
 import type { PortRange } from './flow-options.ts';
 import { type FlowEntry, isClosedState, protocolOfState, snatIndexOf } from './flows.ts';

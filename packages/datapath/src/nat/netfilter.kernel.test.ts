@@ -58,7 +58,7 @@ for (const mode of modes) {
       a.enter(() => execFileSync('nft', args, { env, encoding: 'utf8' }));
     const write = (rules: string) =>
       a.enter(() => execFileSync('nft', ['-f', '-'], { env, input: rules }));
-    const track = (tracked: boolean) => cluster.datapath(a).setTracked(tracked);
+    const track = (tracked: boolean) => cluster.datapath(a).nat.setTracked(tracked);
     const servedBy = (pod: LabPod) => cluster.serve({ pods: [pod] });
     const everything = (service: Served, pod: LabPod, end: End) => {
       converse(client, (port) => service.nodePort(port, a, end), pod.name);

@@ -42,7 +42,7 @@ describe('packets of chance', () => {
       const remote = world.lab.nodes[1]!.pods[0]!.addresses[end];
       const external = { kind: 'LoadBalancer', address: externals[end] } as const;
       const peer = world.lab.nodes[1]!.addresses[end];
-      world.datapath.setTunnelEnds({ peers: [peer], own: [packets.node] });
+      world.datapath.nat.setTunnelEnds({ peers: [peer], own: [packets.node] });
       const tunnelled = { forwarding: 'dsr' } as const;
       world.apply(
         packets.service(30_005, [remote], { ...tunnelled, key: 'tunnelled' }),
@@ -75,12 +75,12 @@ describe('packets of chance', () => {
       const context = new Uint8Array(44);
       new DataView(context.buffer).setUint32(40, world.node.link('eth0').index, true);
       const programs = [
-        world.datapath.node.program('node_ingress'),
-        world.datapath.node.program('node_egress'),
+        world.datapath.programs.node.program('node_ingress'),
+        world.datapath.programs.node.program('node_egress'),
       ];
       let refused = 0;
       world.node.enter(() => {
-        const narrow = world.datapath.node.map('narrow_paths');
+        const narrow = world.datapath.programs.node.map('narrow_paths');
         for (let i = 0; i < count / 2; i++) {
           // An error that says that a path is narrow is believed for ten minutes.
           if (i % 1000 === 0) for (const key of [...narrow.keys()]) narrow.delete(key);
@@ -111,9 +111,9 @@ describe('packets of chance', () => {
         const least = what === 'recovered' ? Math.floor(count / 1_000_000) : 2;
         assert.ok(times >= least, `${what}: ${times}`);
       }
-      const isEmpty = () => world.datapath.natStatus().flows === 0;
+      const isEmpty = () => world.datapath.nat.status().flows === 0;
       await eventually('all flows are collected', isEmpty, { ms: 20_000, stepMs: 100 });
-      const { flows, unanswered } = world.datapath.natStatus();
+      const { flows, unanswered } = world.datapath.nat.status();
       assert.deepEqual([flows, unanswered, world.flowKeys], [0, 0, 0]);
     });
   }

@@ -103,7 +103,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
   /** How often each reason was counted while `work` ran. */
   const drops = (work: () => void) => {
     const counts = () =>
-      new Map(world.datapath.drops().map(({ reason, count }) => [reason, count]));
+      new Map(world.datapath.drops.counts().map(({ reason, count }) => [reason, count]));
     const before = counts();
     work();
     return [...counts()].filter(([reason, count]) => count > before.get(reason)!);
@@ -119,7 +119,9 @@ describe('corners of the node’s programs, in the userspace machine', () => {
     const view = new DataView(context.buffer);
     for (const [at, value] of Object.entries(fields)) view.setUint32(Number(at), value, true);
     const data = packet.bytes;
-    return world.datapath.node.program(name).testRun({ data, context, dataRoom: data.length });
+    return world.datapath.programs.node
+      .program(name)
+      .testRun({ data, context, dataRoom: data.length });
   };
   const IFINDEX_OF_SKB = 40;
   const TC_INDEX = 44;
@@ -196,52 +198,52 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       world.apply(service(end, 30_001, {}, elsewhere(end)));
       const { verdict } = into(segment(end, 4600, { ack: true }));
       assert.equal(verdict, UNSPEC, 'the stack resets it');
-      assert.deepEqual([...world.datapath.flows()], []);
+      assert.deepEqual([...world.datapath.nat.flows()], []);
     });
 
     test(`a flow that the control plane ends: its keys, its place and its counts are free, ${end}`, () => {
       const wanted = service(end, 30_001, { algorithm: 'least-connections' });
       world.apply(wanted);
       const { datapath } = world;
-      const active = () => datapath.backendCounters(wanted.key)[0]?.active;
+      const active = () => datapath.services.backendCounters(wanted.key)[0]?.active;
       for (const sport of [4650, 4651]) into(segment(end, sport, { syn: true }));
-      const [ended, other] = [...datapath.flows()];
-      assert.deepEqual([active(), datapath.natStatus().unanswered], [2, 2]);
+      const [ended, other] = [...datapath.nat.flows()];
+      assert.deepEqual([active(), datapath.nat.status().unanswered], [2, 2]);
       assert.equal(
-        datapath.endFlow(ended!.number, () => false),
+        datapath.nat.endFlow(ended!.number, () => false),
         false,
       );
       assert.equal(
-        datapath.endFlow(0, () => true),
+        datapath.nat.endFlow(0, () => true),
         false,
         'no flow is there',
       );
       assert.equal(
-        datapath.endFlow(ended!.number, ({ number }) => number === ended!.number),
+        datapath.nat.endFlow(ended!.number, ({ number }) => number === ended!.number),
         true,
       );
       assert.equal(
-        datapath.endFlow(ended!.number, () => true),
+        datapath.nat.endFlow(ended!.number, () => true),
         false,
         'it is over',
       );
       assert.deepEqual(
-        Array.from(datapath.flows(), ({ clientPort }) => clientPort),
+        Array.from(datapath.nat.flows(), ({ clientPort }) => clientPort),
         [other!.clientPort],
       );
-      assert.deepEqual([active(), datapath.natStatus().unanswered], [1, 1]);
+      assert.deepEqual([active(), datapath.nat.status().unanswered], [1, 1]);
       assert.equal(into(segment(end, ended!.clientPort, { ack: true })).verdict, UNSPEC);
       assert.equal(into(segment(end, other!.clientPort, { syn: true })).verdict, REDIRECT);
       // The keys are free at once, the place after two sweeps.
       assert.equal(into(segment(end, ended!.clientPort, { syn: true })).verdict, REDIRECT);
       for (let i = 0; i < 4; i++) clock.advance(100);
-      assert.equal(datapath.natStatus().flows, 2);
+      assert.equal(datapath.nat.status().flows, 2);
     });
 
     test(`the backend closes first; with least connections it is counted, ${end}`, () => {
       const wanted = service(end, 30_001, { algorithm: 'least-connections' });
       world.apply(wanted);
-      const active = () => world.datapath.backendCounters(wanted.key)[0]?.active;
+      const active = () => world.datapath.services.backendCounters(wanted.key)[0]?.active;
       const { frame } = into(segment(end, 4700, { syn: true }));
       const port = Packets.parse(frame).layer('tcp')!.sport;
       const back = (flags: Partial<Tcp>) =>
@@ -256,10 +258,10 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       ]) {
         assert.equal(into(packet).verdict, REDIRECT);
       }
-      assert.equal([...world.datapath.flows()][0]?.state, 'half-closed by the backend');
+      assert.equal([...world.datapath.nat.flows()][0]?.state, 'half-closed by the backend');
       assert.equal(active(), 1);
       assert.equal(into(segment(end, 4700, { fin: true, ack: true })).verdict, REDIRECT);
-      assert.equal([...world.datapath.flows()][0]?.state, 'closed by the backend');
+      assert.equal([...world.datapath.nat.flows()][0]?.state, 'closed by the backend');
       assert.equal(active(), 0);
     });
 
@@ -290,7 +292,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       world.apply(service(end, 30_001, {}, elsewhere(end)));
       assert.equal(out({ ack: true }), 'dropped');
       assert.equal(out({ syn: true }), pod);
-      assert.deepEqual([...world.datapath.flows()], []);
+      assert.deepEqual([...world.datapath.nat.flows()], []);
     });
 
     test(`a UDP port that is no service’s any more: the flow hears of its client no longer, ${end}`, () => {
@@ -325,7 +327,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       );
       assert.equal(late(second!), UNSPEC);
       const counts = () =>
-        world.datapath.drops().find(({ reason }) => /fragment/.test(reason))!.count;
+        world.datapath.drops.counts().find(({ reason }) => /fragment/.test(reason))!.count;
       const before = counts();
       assert.equal(into(first!).verdict, REDIRECT);
       assert.equal(counts(), before + 2);
@@ -338,22 +340,22 @@ describe('corners of the node’s programs, in the userspace machine', () => {
     });
 
     test(`in a tunnel, the client’s FIN is the end that this node sees, ${end}`, () => {
-      world.datapath.setTunnelEnds({ peers: [peers[end]], own: [node(end)] });
+      world.datapath.nat.setTunnelEnds({ peers: [peers[end]], own: [node(end)] });
       world.apply(service(end, 30_001, { forwarding: 'dsr' }));
       for (const flags of [{ syn: true }, { ack: true }, { ack: true, fin: true }]) {
         assert.equal(into(segment(end, 4770, flags)).verdict, REDIRECT);
       }
-      const [flow] = [...world.datapath.flows()];
+      const [flow] = [...world.datapath.nat.flows()];
       assert.equal(flow?.forwarding, 'dsr');
       assert.equal(flow?.state, 'half-closed by the client');
       const { tcpClosed, tcpHalfClosed } = defaultNat.timeouts;
       assert.ok(tcpClosed * 10 < tcpHalfClosed);
       clock.advance((tcpClosed + 10) * 1000);
-      assert.deepEqual([...world.datapath.flows()], []);
+      assert.deepEqual([...world.datapath.nat.flows()], []);
     });
 
     test(`a fragment in a tunnel whose first has not come waits, then is left to the stack, ${end}`, () => {
-      world.datapath.setTunnelEnds({ peers: [peers[end]], own: [node(end)] });
+      world.datapath.nat.setTunnelEnds({ peers: [peers[end]], own: [node(end)] });
       const pod = world.pod(0).addresses[end];
       const balancer = end === 'v4' ? '198.51.100.7' : 'fd00:198:51:100::7';
       const wanted = service(end, 82, { protocol: 'UDP', forwarding: 'dsr' }, pod);
@@ -416,7 +418,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       const echo = { type: 'echo-request', id: 1, sequence: 1 } as const;
       const { bytes } = end === 'v4' ? whole.icmp(echo) : whole.icmpv6(echo);
       const headers = 14 + (end === 'v4' ? 20 : 40);
-      one(/cut short/, () => assert.equal(into(bytes.slice(0, headers)).verdict, SHOT));
+      one(/truncated/, () => assert.equal(into(bytes.slice(0, headers)).verdict, SHOT));
     });
 
     test(`an ICMP error about a datagram whose checksum becomes zero, ${end}`, () => {
@@ -466,7 +468,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
     const { bytes } = from('v6', clients.v6, address)
       .extension('hop-by-hop')
       .tcp({ sport: 1, dport: 80, syn: true });
-    one(/cut short/, () => assert.equal(into(bytes.slice(0, 14 + 40 + 1)).verdict, SHOT));
+    one(/truncated/, () => assert.equal(into(bytes.slice(0, 14 + 40 + 1)).verdict, SHOT));
   });
 });
 

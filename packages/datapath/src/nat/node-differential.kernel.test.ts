@@ -45,7 +45,7 @@ describe('packets of chance on the node’s device, in the kernel and in the mac
         const random = seededRandom(seed);
         const below = (limit: number) => random() % limit;
         const seeds = corpus(packets, [local, remote]);
-        const { node, xdp } = world.datapath;
+        const { node, xdp } = world.datapath.programs;
         using mirror = xdp ? world.mirrorOf(xdp, 'xdp') : world.mirrorOf(node);
         const sent = xdp ? XDP_TX : TC_ACT_REDIRECT;
         const ifindex = world.node.link('eth0').index;

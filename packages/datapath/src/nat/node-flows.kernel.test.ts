@@ -58,7 +58,7 @@ class Connection {
 
   get state(): string | undefined {
     const { datapath } = this.packets.world;
-    return [...datapath.flows()].find(
+    return [...datapath.nat.flows()].find(
       (flow) => flow.clientPort === this.sport && flow.frontendPort === this.dport,
     )?.state;
   }
@@ -84,7 +84,7 @@ describe('flows of TCP', () => {
   after(() => world?.[Symbol.dispose]());
 
   const connection = () => new Connection(packets, ++sport, 30_001, remote);
-  const flows = () => world.datapath.natStatus();
+  const flows = () => world.datapath.nat.status();
 
   test('a handshake, and each end closing first', () => {
     const first = connection();
@@ -173,7 +173,7 @@ describe('limits of the flow table', () => {
   });
   after(() => world?.[Symbol.dispose]());
 
-  const noPort = 'all ports of this node towards the backend are taken';
+  const noPort = 'all SNAT ports of this node towards the backend are in use';
 
   test('every port is found, up to the last; then new flows are refused and old ones go on', () => {
     const ports = new Set<number>();
@@ -202,7 +202,7 @@ describe('limits of the flow table', () => {
 
   test('a port of a connection that is over is taken when there is no other', async () => {
     const open = (sport: number) => new Connection(packets, sport, 30_001, remote);
-    const others = [...world.datapath.flows()];
+    const others = [...world.datapath.nat.flows()];
     const over = others.pop();
     const past = open(over!.clientPort);
     past.port = over!.sourcePort;
@@ -222,7 +222,7 @@ describe('limits of the flow table', () => {
   });
 
   test('a flood of SYNs takes no more than its share, and ends no connection', () => {
-    const before = world.datapath.natStatus();
+    const before = world.datapath.nat.status();
     const established = new Connection(packets, 10_000, 30_001, remote);
     const counted = packets.drops(() => {
       for (let i = 0; i < 60; i++) {
@@ -232,7 +232,7 @@ describe('limits of the flow table', () => {
         packets.ingress(spoofed);
       }
     });
-    const after = world.datapath.natStatus();
+    const after = world.datapath.nat.status();
     assert.equal(after.unanswered, after.unansweredLimit);
     const evicted = (status: typeof after) =>
       status.evicted.reduce((sum, { count }) => sum + count, 0);

@@ -48,7 +48,7 @@ describe('traffic from outside, in the userspace machine', () => {
     const sizes = { services: 100, backends: 100, slots: 100, affinity: 100, flows: 400 };
     world.restart({ sizes });
     world.apply(...rows);
-    world.datapath.prune(rows);
+    world.datapath.services.prune(rows);
     world.datapath.setNode(
       [{ name: 'eth0', index: outsideDevice, address: deviceAddress }],
       [node],
@@ -57,7 +57,7 @@ describe('traffic from outside, in the userspace machine', () => {
       from(remote, node).tcp({ sport: 8080, dport: sport, syn: true, ack: true, ackSeq: 1 }),
     );
     assert.match(told(back.frame), new RegExp(`${node} > ${client}`));
-    assert.equal([...world.datapath.flows()][0]?.state, 'syn-ack');
+    assert.equal([...world.datapath.nat.flows()][0]?.state, 'syn-ack');
   });
 
   test('to a backend elsewhere and back', () => {
@@ -66,7 +66,7 @@ describe('traffic from outside, in the userspace machine', () => {
     assert.deepEqual(there.redirection, { ifindex: outsideDevice, to: 'egress' });
     const text = told(there.frame);
     assert.match(text, new RegExp(`${node}.*${remote}`));
-    const [flow] = [...world.datapath.flows()];
+    const [flow] = [...world.datapath.nat.flows()];
     assert.equal(flow?.client, client);
     const { sport } = Packet.parse(there.frame).layers.find((layer) => layer.kind === 'tcp')!;
     const back = into(
@@ -98,22 +98,22 @@ describe('traffic from outside, in the userspace machine', () => {
 
   test('flows are forgotten when their time is over, and their places used again', () => {
     for (let i = 0; i < 5; i++) into(syn(5000 + i));
-    assert.equal(world.datapath.natStatus().flows, 5);
+    assert.equal(world.datapath.nat.status().flows, 5);
     clock.advance((defaultNat.timeouts.tcpHandshake - 5) * 1000);
-    assert.equal(world.datapath.natStatus().flows, 5);
+    assert.equal(world.datapath.nat.status().flows, 5);
     clock.advance(20_000);
-    assert.equal(world.datapath.natStatus().flows, 0);
-    assert.deepEqual([...world.datapath.flows()], []);
+    assert.equal(world.datapath.nat.status().flows, 0);
+    assert.deepEqual([...world.datapath.nat.flows()], []);
     for (let i = 0; i < 5; i++) assert.equal(into(syn(6000 + i)).verdict, REDIRECT);
-    assert.equal(world.datapath.natStatus().flows, 5);
+    assert.equal(world.datapath.nat.status().flows, 5);
   });
 
   test('those that nobody answers take half of the table, and the oldest gives way', () => {
     for (let i = 0; i < 40; i++) assert.equal(into(syn(7000 + i)).verdict, REDIRECT);
-    const { unanswered, unansweredLimit, flows } = world.datapath.natStatus();
+    const { unanswered, unansweredLimit, flows } = world.datapath.nat.status();
     assert.deepEqual([unanswered, flows], [unansweredLimit, unansweredLimit]);
-    assert.ok([...world.datapath.flows()].some(({ clientPort }) => clientPort === 7039));
-    assert.ok(![...world.datapath.flows()].some(({ clientPort }) => clientPort === 7000));
+    assert.ok([...world.datapath.nat.flows()].some(({ clientPort }) => clientPort === 7039));
+    assert.ok(![...world.datapath.nat.flows()].some(({ clientPort }) => clientPort === 7000));
   });
 
   test('drops are told while somebody watches', () => {
@@ -123,7 +123,7 @@ describe('traffic from outside, in the userspace machine', () => {
     );
     const unknown = from(client, '10.96.7.7').tcp({ sport: 1, dport: 81, syn: true });
     into(unknown);
-    using _watch = world.datapath.watchDrops((drop) => seen.push(drop));
+    using _watch = world.datapath.drops.watch((drop) => seen.push(drop));
     into(unknown);
     clock.advance(1);
     assert.equal(seen.length, 1);

@@ -227,7 +227,7 @@ for (const door of doors) {
             }
           });
           assert.deepEqual(counted, {
-            'a header is cut short, impossible or damaged': whole.length * places.length,
+            'a header is truncated, invalid or has a wrong checksum': whole.length * places.length,
           });
           assert.equal(world.flowKeys, before);
         });
@@ -283,7 +283,7 @@ for (const door of doors) {
           const reset = stray.with('tcp', { rst: true });
           assert.equal(packets.ingress(reset).verdict, 'drop', 'no reset for a reset');
         });
-        assert.deepEqual(counted, { 'belongs to no known connection': 2 });
+        assert.deepEqual(counted, { 'the packet belongs to no known connection': 2 });
       });
 
       test('a service without an endpoint here and externalTrafficPolicy Local is silent', () => {
@@ -306,7 +306,7 @@ for (const door of doors) {
         const counted = packets.drops(() => {
           assert.equal(packets.ingress(request(81, address)).verdict, 'drop');
         });
-        assert.deepEqual(counted, { 'a port that the service does not have': 1 });
+        assert.deepEqual(counted, { 'the service does not have this port': 1 });
         assert.equal(packets.ingress(request(22)).verdict, 'pass');
         assert.equal(packets.ingress(request(80, remote)).verdict, 'pass', 'routed through');
       });
@@ -325,8 +325,8 @@ for (const door of doors) {
           assert.equal(packets.ingress(odd.payload(20)).verdict, 'drop');
         });
         assert.deepEqual(counted, {
-          'a header is cut short, impossible or damaged': 1,
-          'a protocol that services do not have': 1,
+          'a header is truncated, invalid or has a wrong checksum': 1,
+          'services do not support this protocol': 1,
         });
         assert.equal(
           packets.ingress(
@@ -400,7 +400,7 @@ for (const door of doors) {
         const counted = packets.drops(() => {
           assert.equal(packets.ingress(request(30_007, packets.node, { ttl: 1 })).verdict, 'drop');
         });
-        assert.deepEqual(counted, { 'its time to live is over': 1 });
+        assert.deepEqual(counted, { 'the TTL or hop limit is exceeded': 1 });
       });
 
       test('a packet larger than the next link takes: the sender hears of it', () => {
@@ -416,7 +416,9 @@ for (const door of doors) {
           assert.equal(error.mtu, 1500);
           assert.equal(error.type, tooBig[end]);
         });
-        assert.deepEqual(counted, { 'larger than the next link takes; the sender was told': 1 });
+        assert.deepEqual(counted, {
+          'larger than the MTU of the next hop; the sender got an ICMP error': 1,
+        });
       });
     });
   }

@@ -14,11 +14,11 @@ import {
   xdpOf,
 } from '../../testing/node-packets.ts';
 import { World } from '../../testing/world.ts';
-import { dropText } from '../events/drops.ts';
+import { dropReasonText } from '../core/drop-reasons.ts';
 import { dropReason } from '../generated/abi.ts';
 
 const ends = ['v4', 'v6'] as const satisfies End[];
-const forged = dropText[dropReason.invalidSource]!;
+const forged = dropReasonText(dropReason.invalidSource);
 
 /** Addresses that no packet on a link comes from. */
 const martians: Readonly<Record<End, readonly string[]>> = {
@@ -90,7 +90,7 @@ for (const door of doors) {
       ];
       const isDropped = (packet: Packet, verdict = packets.ingress(packet).verdict) =>
         assert.equal(verdict, 'drop', `${packet}`);
-      const flows = () => [...world.datapath.flows()].length;
+      const flows = () => [...world.datapath.nat.flows()].length;
       const allDropped = (list: readonly Packet[]) => {
         const before = flows();
         const counted = packets.drops(() => {
@@ -152,7 +152,7 @@ for (const door of doors) {
 
       test('what comes out of a tunnel is no exception', () => {
         const peer = world.lab.nodes[1]!.addresses[end];
-        world.datapath.setTunnelEnds({ peers: [peer], own: [packets.node] });
+        world.datapath.nat.setTunnelEnds({ peers: [peer], own: [packets.node] });
         const frontend = { address: end === 'v4' ? '0.0.0.0' : '::' };
         world.apply(packets.service(30_005, [local], { frontend, forwarding: 'dsr', key: 'dsr' }));
         const inTunnel = (src: string) => {
@@ -197,7 +197,7 @@ for (const door of doors) {
           const data = firsts.TCP!(header, 30_002).bytes;
           const options = { data, ...contextOf('node_ingress', device.index, data) };
           return world.node.enter(
-            () => world.datapath.node.program('node_ingress').testRun(options).returnValue,
+            () => world.datapath.programs.node.program('node_ingress').testRun(options).returnValue,
           );
         };
         world.node.enter(() => world.datapath.setNode([eth0, { ...device, pods: true }], [v4, v6]));

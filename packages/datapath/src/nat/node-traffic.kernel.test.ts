@@ -86,7 +86,8 @@ for (const hook of ['tcx', 'clsact'] as const) {
       assert.equal(server.receive().text, 'x'.repeat(60));
       // Without the first one they wait their turns, and are dropped.
       const reason = 'a fragment whose first one, with the ports, did not come';
-      const dropped = () => world.datapath.drops().find((each) => each.reason === reason)!.count;
+      const dropped = () =>
+        world.datapath.drops.counts().find((each) => each.reason === reason)!.count;
       const before = dropped();
       for (const fragment of datagram.payload(60).fragments([24, 24, 24], 6).slice(1)) {
         tap.send(fragment);
@@ -129,7 +130,7 @@ for (const hook of ['tcx', 'clsact'] as const) {
               assert.equal(server.send('hello yourself', to), 'ok');
             }
             assert.equal(client.receive().text, 'hello yourself');
-            const flow = [...world.datapath.flows()].find((each) => each.frontendPort === port);
+            const flow = [...world.datapath.nat.flows()].find((each) => each.frontendPort === port);
             assert.equal(flow?.client, outside);
             assert.equal(flow?.state, kind === 'tcp' ? 'established' : 'answered');
             assert.equal(

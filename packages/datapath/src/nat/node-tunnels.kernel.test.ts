@@ -34,7 +34,7 @@ for (const door of doors) {
         local = world.node.pods[0]!.addresses[end];
         remote = world.lab.nodes[1]!.pods[0]!.addresses[end];
         peer = world.lab.nodes[1]!.addresses[end];
-        world.datapath.setTunnelEnds({ peers: [peer], own: [packets.node] });
+        world.datapath.nat.setTunnelEnds({ peers: [peer], own: [packets.node] });
       });
       after(() => world?.[Symbol.dispose]());
 
@@ -77,7 +77,7 @@ for (const door of doors) {
         return outcome.packet;
       };
       const flowOf = (port: number) =>
-        [...world.datapath.flows()].find(({ clientPort }) => clientPort === port);
+        [...world.datapath.nat.flows()].find(({ clientPort }) => clientPort === port);
       const forwardingOf = (port: number) => flowOf(port)?.forwarding;
 
       describe('at the node that they enter', () => {
@@ -95,10 +95,10 @@ for (const door of doors) {
           follow(syn);
           assert.equal(world.flowKeys, before + 1, 'no key for replies');
           follow(syn);
-          const { unanswered } = world.datapath.natStatus();
+          const { unanswered } = world.datapath.nat.status();
           follow(next({ ack: true, ackSeq: 1 }));
           follow(next({ ack: true, psh: true, ackSeq: 1 }).payload('question'));
-          assert.equal(world.datapath.natStatus().unanswered, unanswered - 1);
+          assert.equal(world.datapath.nat.status().unanswered, unanswered - 1);
           follow(next({ ack: true, fin: true, ackSeq: 9 }));
           follow(next({ ack: true, ackSeq: 10 }));
           const ended = 'half-closed by the client';
@@ -196,12 +196,12 @@ for (const door of doors) {
 
         test('nobody knows this node by an address of its own: no tunnel', () => {
           world.apply(packets.service(30_008, [remote], dsr));
-          world.datapath.setTunnelEnds({ peers: [peer], own: [] });
+          world.datapath.nat.setTunnelEnds({ peers: [peer], own: [] });
           try {
             sent(packets.ingress(request(30_008)));
             assert.equal(forwardingOf(sport), 'snat');
           } finally {
-            world.datapath.setTunnelEnds({ peers: [peer], own: [packets.node] });
+            world.datapath.nat.setTunnelEnds({ peers: [peer], own: [packets.node] });
           }
         });
 
@@ -227,7 +227,9 @@ for (const door of doors) {
               ),
             );
           });
-          assert.deepEqual(counted, { 'larger than the next link takes; the sender was told': 1 });
+          assert.deepEqual(counted, {
+            'larger than the MTU of the next hop; the sender got an ICMP error': 1,
+          });
         });
 
         test('too large for a link on the way: the client hears of its own packet, in the service’s name', () => {
@@ -321,7 +323,7 @@ for (const door of doors) {
           sent(packets.ingress(request(30_011)));
           const old = ip(request(30_011), { ttl: 1 });
           const counted = packets.drops(() => assert.equal(packets.ingress(old).verdict, 'drop'));
-          assert.deepEqual(counted, { 'its time to live is over': 1 });
+          assert.deepEqual(counted, { 'the TTL or hop limit is exceeded': 1 });
         });
 
         test('the backend goes: a reset for its connections, another backend for its UDP flows', () => {
@@ -517,7 +519,7 @@ for (const door of doors) {
           const counted = packets.drops(() =>
             assert.equal(packets.ingress(coming(late)).verdict, 'drop'),
           );
-          assert.deepEqual(counted, { 'belongs to no known connection': 1 });
+          assert.deepEqual(counted, { 'the packet belongs to no known connection': 1 });
         });
 
         test('the other node’s choice goes before this one’s own', () => {

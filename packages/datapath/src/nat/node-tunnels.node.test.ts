@@ -59,7 +59,7 @@ for (const end of ['v4', 'v6'] as const) {
         [{ name: 'eth0', index: outsideDevice, address: deviceAddress }],
         [v4, v6],
       );
-      world.datapath.setTunnelEnds({ peers, own: [v4, v6] });
+      world.datapath.nat.setTunnelEnds({ peers, own: [v4, v6] });
       const frontend = { kind: 'NodePort', address: node, port: 30_001 } as const;
       const backend = { address: remotes[end], port: 8080 };
       world.apply(
@@ -86,9 +86,9 @@ for (const end of ['v4', 'v6'] as const) {
     const pass = (seconds: number) => clock.advance(seconds * 1000);
     const [syn, ack, fin] = [{ syn: true }, { ack: true }, { ack: true, fin: true }];
     const left = () =>
-      Array.from(world.datapath.flows(), ({ clientPort }) => clientPort).sort((a, b) => a - b);
+      Array.from(world.datapath.nat.flows(), ({ clientPort }) => clientPort).sort((a, b) => a - b);
     const forwardingOf = (port: number) =>
-      [...world.datapath.flows()].find(({ clientPort }) => clientPort === port)?.forwarding;
+      [...world.datapath.nat.flows()].find(({ clientPort }) => clientPort === port)?.forwarding;
 
     test('a flow is kept as long as what the client sends gives reason to', () => {
       tcp(1, syn);
@@ -114,7 +114,7 @@ for (const end of ['v4', 'v6'] as const) {
       assert.deepEqual(left(), [2, 5]);
       pass(300);
       assert.deepEqual(left(), [2]);
-      assert.equal(world.datapath.natStatus().unanswered, 0);
+      assert.equal(world.datapath.nat.status().unanswered, 0);
     });
 
     test('a new backend gets no tunnels until its node can have heard of it', () => {

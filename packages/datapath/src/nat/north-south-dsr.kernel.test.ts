@@ -140,7 +140,7 @@ describe('direct server return', () => {
       chain forward { type filter hook forward priority 0; ct state invalid drop; }
       chain post { type nat hook postrouting priority 100; oifname "eth0" masquerade; }
     }`);
-    cluster.datapath(b).setTracked(true);
+    cluster.datapath(b).nat.setTracked(true);
     try {
       for (const end of ends) {
         converse(client, (port) => service.nodePort(port, a, end), pod(b).name);
@@ -148,7 +148,7 @@ describe('direct server return', () => {
         assert.ok(seen.startsWith(startOf(client.addresses[end])));
       }
     } finally {
-      cluster.datapath(b).setTracked(false);
+      cluster.datapath(b).nat.setTracked(false);
       nft('flush ruleset');
       cluster.remove(service);
     }
@@ -162,7 +162,7 @@ describe('direct server return', () => {
       assert.equal(askUdp(client, service.nodePort('udp', a, end), 'x'), `${pod(b).name} x`);
       const kinds = ['TCP', 'UDP'].map(
         (protocol) =>
-          [...cluster.datapath(a).flows()].find(
+          [...cluster.datapath(a).nat.flows()].find(
             (flow) =>
               flow.protocol === protocol &&
               [service.nodePortNumber('http'), service.nodePortNumber('udp')].includes(
@@ -224,7 +224,7 @@ test('a flood of SYNs leaves tunnelled connections alone, at both nodes', async 
     all('after');
     const { flows, unanswered, unansweredLimit, maxFlows, evicted } = cluster
       .datapath(a!)
-      .natStatus();
+      .nat.status();
     assert.ok(flows <= maxFlows);
     assert.ok(unanswered <= unansweredLimit + 1, `${unanswered} of ${maxFlows} are unanswered`);
     const count = evicted.reduce((sum, each) => sum + each.count, 0);
@@ -276,6 +276,8 @@ test('a rolling update under load by tunnels: no connection fails', async () => 
     assert.deepEqual(targets[end]!.failures, {}, end);
     assert.equal(Object.keys(targets[end]!.answers).length, 4, 'pods take turns');
   }
-  const ways = new Set(Array.from(cluster.datapath(a!).flows(), ({ forwarding }) => forwarding));
+  const ways = new Set(
+    Array.from(cluster.datapath(a!).nat.flows(), ({ forwarding }) => forwarding),
+  );
   assert.deepEqual([...ways].sort(), ['dsr', 'snat'], 'SNAT to pods that have just come');
 });

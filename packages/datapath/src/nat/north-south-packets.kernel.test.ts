@@ -144,8 +144,8 @@ function scenarios(mode: Mode): void {
       const lost = () =>
         cluster
           .datapath(a)
-          .drops()
-          .find(({ reason }) => reason.startsWith('a fragment'))!.count;
+          .drops.counts()
+          .find(({ reason }) => reason.includes('fragment'))!.count;
       using tap = Tap.open(client, 'eth0');
       for (const end of ends) {
         const { address, port } = service.nodePort('udp', a, end);

@@ -71,7 +71,7 @@ for (const name of ['snat/tc', 'snat/xdp native', 'dsr/tc']) {
         const [pod, other] = a.pods as [LabPod, LabPod];
         const service = cluster.serve({ pods: [other, cluster.lab.nodes[1]!.pods[0]!] });
         a.enter(() => execFileSync('nft', ['-f', '-'], { env, input: masquerade }));
-        cluster.datapath(a).setTracked(true);
+        cluster.datapath(a).nat.setTracked(true);
         try {
           const to = { address: client.addresses[end], port: 9000 };
           using listener = bound(client, 'tcp', end, 9000);
@@ -95,7 +95,7 @@ for (const name of ['snat/tc', 'snat/xdp native', 'dsr/tc']) {
             server.send(`answer ${i}`);
             assert.equal(text(question.receive()), `answer ${i}`);
           }
-          const flows = [...cluster.datapath(a).flows()];
+          const flows = [...cluster.datapath(a).nat.flows()];
           assert.ok(!flows.some(({ clientPort }) => clientPort === 9000));
 
           // Other ports of the same host are clients of the service.
@@ -104,7 +104,7 @@ for (const name of ['snat/tc', 'snat/xdp native', 'dsr/tc']) {
           assert.match(text(elsewhere.receive()), /^pod-\d-\d hello$/);
         } finally {
           a.enter(() => execFileSync('nft', ['flush', 'ruleset'], { env }));
-          cluster.datapath(a).setTracked(false);
+          cluster.datapath(a).nat.setTracked(false);
           cluster.remove(service);
         }
       });

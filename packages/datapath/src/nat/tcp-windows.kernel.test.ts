@@ -44,12 +44,14 @@ for (const door of doors) {
           return packet;
         };
         const flow = () => {
-          const found = [...world.datapath.flows()].find(({ clientPort }) => clientPort === sport)!;
+          const found = [...world.datapath.nat.flows()].find(
+            ({ clientPort }) => clientPort === sport,
+          )!;
           return `${found.state}, ${found.confirmed ? 'confirmed' : 'unconfirmed'}`;
         };
         const counts = () =>
           new Map(
-            world.datapath.natStatus().notBelieved.map(({ reason, count }) => [reason, count]),
+            world.datapath.nat.status().notBelieved.map(({ reason, count }) => [reason, count]),
           );
         const notBelieved = (flag: string, work: () => void) => {
           const [was, state] = [counts(), flow()];
@@ -157,7 +159,7 @@ for (const door of doors) {
 
         test('of a flow of an earlier version nothing is known until both sides have been heard', () => {
           open();
-          using memory = world.datapath.node.map('nat_windows').mmap();
+          using memory = world.datapath.programs.node.map('nat_windows').mmap();
           memory.bytes.fill(0);
           client({ ack: true, seq: 1009, ackSeq: 5001 }, 'more');
           server({ ack: true, seq: 5001, ackSeq: 1013 });

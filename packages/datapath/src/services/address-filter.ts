@@ -1,26 +1,26 @@
 import type { ArrayMemory } from '../core/mapped-array.ts';
 
 /**
- * The `address_filter` map: by it the kernel half knows of most packets, without a look into a table,
- * that they are for no service. A bit stays when its address goes: one too many costs a lookup.
+ * The map `address_filter`, a Bloom filter with one hash: by it the BPF programs pass most packets that are for no
+ * service, without a lookup in a hash map. A bit stays when its address is removed: a false positive costs a lookup.
  */
 export class AddressFilter {
-  private readonly memory: ArrayMemory;
+  readonly #memory: ArrayMemory;
 
   constructor(memory: ArrayMemory) {
-    this.memory = memory;
+    this.#memory = memory;
   }
 
-  /** `address` is 16 bytes. To be called before the address is in `addresses`. */
+  /** Adds an address of 16 bytes. To be called before the address is in the map `addresses`. */
   add(address: Uint8Array): void {
-    const { length } = this.memory;
+    const { length } = this.#memory;
     const bit = mix(address) % (64 * length);
-    this.memory.first(length)[bit >>> 3]! |= 1 << (bit & 7);
-    this.memory.wrote(bit >>> 3, 1);
+    this.#memory.first(length)[bit >>> 3]! |= 1 << (bit & 7);
+    this.#memory.wrote(bit >>> 3, 1);
   }
 }
 
-/** As address_filter_hit in bpf/lb/frontend.h. */
+/** Returns the same hash as address_filter_hit in bpf/lb/frontend.h. */
 function mix(address: Uint8Array): number {
   const view = new DataView(address.buffer, address.byteOffset);
   let mixed = 0;

@@ -1,8 +1,9 @@
 import type { Protocol } from '@heddle/objects';
 import type { Backend } from '@heddle/services';
 import { formatIp, parseIp } from '@heddle/sys';
+import { keyText } from '../core/keyed-map.ts';
 import type { ArrayMemory } from '../core/mapped-array.ts';
-import { keyText } from '../core/store.ts';
+import { protocolNumbers } from '../core/protocols.ts';
 import {
   type BackendState,
   backendSize,
@@ -16,19 +17,16 @@ import {
 import { tickNs } from '../nat/flow-options.ts';
 import { Extents } from './extents.ts';
 
-/** Numbers of IPPROTO_* (RFC 1700, now IANA's protocol registry). */
-export const protocolNumbers = { TCP: 6, UDP: 17, SCTP: 132 } as const;
-
-/** A backend with what the kernel counted of it. */
+/** A backend with its counters. */
 export interface BackendCounters {
   readonly address: string;
   readonly port: number;
   readonly state: 'active' | 'draining';
-  /** Made since the backend came; for unconnected UDP: flows. */
+  /** Connections since the backend was added; for unconnected UDP sockets: flows. */
   readonly connections: number;
-  /** Open now; counted for least-connections services only. */
+  /** Open connections; counted for services with the algorithm least-connections only. */
   readonly active: number;
-  /** Both ways, of what is translated on the node's devices. */
+  /** Packets in both directions that are translated at the node's network interfaces. */
   readonly packets: number;
   readonly bytes: number;
 }
@@ -36,12 +34,12 @@ export interface BackendCounters {
 /** Sums over all backends; they only grow while an agent runs. */
 export interface TrafficTotals {
   readonly connections: number;
-  /** Both ways, of what is translated on the node's devices. */
+  /** Packets in both directions that are translated at the node's network interfaces. */
   readonly packets: number;
   readonly bytes: number;
 }
 
-/** Address, port and protocol as text, for finding a backend among a service's. */
+/** Returns address, port and protocol as a text by which a backend is found among a service's. Throws Error. */
 export function endpointText(address: string, port: number, protocol: Protocol): string {
   const bytes = parseIp(address);
   if (!bytes) throw new Error(`read backend address ${address}: not an IP address`);
@@ -49,46 +47,45 @@ export function endpointText(address: string, port: number, protocol: Protocol):
 }
 
 /**
- * The kernel's array of backends, by id. An id belongs to one backend of one service until it is
- * released; its next use has another generation, so that what sockets remember of it is known to be
- * stale.
+ * The map `backends`, an array by id. An id belongs to one backend of one service until it is released. Its next
+ * backend has another generation, by which the programs notice that a socket's choice is stale.
  */
 export class BackendTable {
-  private readonly memory: ArrayMemory;
-  private readonly stats: ArrayMemory;
-  private readonly ids: Extents;
-  private readonly now: () => bigint;
-  /** Of backends whose ids others have got since. */
-  private past: TrafficTotals = { connections: 0, packets: 0, bytes: 0 };
+  readonly #memory: ArrayMemory;
+  readonly #stats: ArrayMemory;
+  readonly #ids: Extents;
+  readonly #now: () => bigint;
+  /** Sums over former backends, whose ids others have now. */
+  #past: TrafficTotals = { connections: 0, packets: 0, bytes: 0 };
 
   constructor(memory: ArrayMemory, stats: ArrayMemory, now: () => bigint) {
-    this.memory = memory;
-    this.stats = stats;
-    this.now = now;
-    this.ids = new Extents(memory.length, now);
-    this.ids.reserve(0, 1);
+    this.#memory = memory;
+    this.#stats = stats;
+    this.#now = now;
+    this.#ids = new Extents(memory.length, now);
+    this.#ids.reserve(0, 1);
   }
 
   get capacity(): number {
-    return this.ids.size - 1;
+    return this.#ids.size - 1;
   }
 
   get used(): number {
-    return this.ids.used - 1;
+    return this.#ids.used - 1;
   }
 
   read(id: number): KernelBackend {
-    return decodeBackend(this.memory.first(id + 1), id * backendSize);
+    return decodeBackend(this.#memory.first(id + 1), id * backendSize);
   }
 
-  /** What is in force at the start: ids by service. Takes those ids. */
+  /** Returns the ids that are in use at the start, by service, and reserves them. */
   adopt(): Map<number, number[]> {
     const found = new Map<number, number[]>();
-    const bytes = this.memory.first(0);
+    const bytes = this.#memory.first(0);
     for (let id = 1; id < bytes.length / backendSize; id++) {
       if (bytes[id * backendSize + stateOffset] === backendState.gone) continue;
       const { service } = this.read(id);
-      this.ids.reserve(id, 1);
+      this.#ids.reserve(id, 1);
       const ids = found.get(service);
       if (ids) ids.push(id);
       else found.set(service, [id]);
@@ -96,9 +93,9 @@ export class BackendTable {
     return found;
   }
 
-  /** Highest service id that a backend has or had. */
+  /** Returns the highest service id that a backend has or had. */
   highestService(): number {
-    const bytes = this.memory.first(0);
+    const bytes = this.#memory.first(0);
     const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
     let highest = 0;
     for (let at = serviceOffset / 4; at < words.length; at += backendSize / 4) {
@@ -107,22 +104,22 @@ export class BackendTable {
     return highest;
   }
 
-  /** A free id, or undefined when the table is full. Nothing is written yet. */
+  /** Returns a free id; undefined: the table is full. Nothing is written yet. */
   allocate(): number | undefined {
-    return this.ids.allocate(1);
+    return this.#ids.allocate(1);
   }
 
-  /** Fills a newly allocated id: another generation, nothing counted. */
+  /** Writes a backend under a newly allocated id, with the next generation and empty counters. */
   create(id: number, service: number, protocol: Protocol, backend: Backend): void {
     const address = parseIp(backend.address);
     if (!address) throw new Error(`read backend address ${backend.address}: not an IP address`);
     const at = id * backendSize;
-    const bytes = this.memory.first(id + 1);
+    const bytes = this.#memory.first(id + 1);
     const statsAt = id * backendStatsSize;
-    const stats = this.stats.first(id + 1);
-    this.past = sumOf(stats.subarray(statsAt, statsAt + backendStatsSize), this.past);
+    const stats = this.#stats.first(id + 1);
+    this.#past = sumOf(stats.subarray(statsAt, statsAt + backendStatsSize), this.#past);
     stats.fill(0, statsAt, statsAt + backendStatsSize);
-    setWordAt(stats, statsAt + sinceOffset, Math.floor(Number(this.now()) / tickNs));
+    setWordAt(stats, statsAt + sinceOffset, Math.floor(Number(this.#now()) / tickNs));
     encodeBackend(
       {
         address,
@@ -136,30 +133,36 @@ export class BackendTable {
       bytes,
       at,
     );
-    this.memory.wrote(at, backendSize);
+    this.#memory.wrote(at, backendSize);
   }
 
-  /** Brings the state and weight of a backend that stays up to date. */
+  /** Returns true when the map has this state and weight. */
+  isUpToDate(id: number, backend: Backend): boolean {
+    const { state, weight } = this.read(id);
+    return state === stateOf(backend) && weight === backend.weight;
+  }
+
+  /** Writes the state and weight of a backend. */
   amend(id: number, backend: Backend): void {
     const at = id * backendSize;
-    const bytes = this.memory.first(id + 1);
+    const bytes = this.#memory.first(id + 1);
     const state = stateOf(backend);
     if (bytes[at + stateOffset] !== state) bytes[at + stateOffset] = state;
-    this.memory.wrote(at + stateOffset, 1);
+    this.#memory.wrote(at + stateOffset, 1);
     const weights = new Uint32Array(bytes.buffer, bytes.byteOffset + at + weightOffset, 1);
     if (weights[0] !== backend.weight) weights[0] = backend.weight;
-    this.memory.wrote(at + weightOffset, 4);
+    this.#memory.wrote(at + weightOffset, 4);
   }
 
-  /** Marks a backend as gone; its id can be had again after the grace period. */
+  /** Marks a backend as removed and releases its id, which is free after the grace period. */
   remove(id: number): void {
     const at = id * backendSize + stateOffset;
-    this.memory.first(id + 1)[at] = backendState.gone;
-    this.memory.wrote(at, 1);
-    this.ids.release(id, 1);
+    this.#memory.first(id + 1)[at] = backendState.gone;
+    this.#memory.wrote(at, 1);
+    this.#ids.release(id, 1);
   }
 
-  /** A backend that was found in force, as a row would have it. */
+  /** Returns a backend of the map as a row would have it. */
   asBackend(id: number): Backend {
     const { address, port, state, weight } = this.read(id);
     return {
@@ -172,7 +175,7 @@ export class BackendTable {
 
   counters(id: number): BackendCounters {
     const backend = this.read(id);
-    const stats = decodeBackendStats(this.stats.first(id + 1), id * backendStatsSize);
+    const stats = decodeBackendStats(this.#stats.first(id + 1), id * backendStatsSize);
     return {
       address: formatIp(backend.address),
       port: backend.port,
@@ -185,17 +188,17 @@ export class BackendTable {
   }
 
   totals(): TrafficTotals {
-    return sumOf(this.stats.first(0), this.past);
+    return sumOf(this.#stats.first(0), this.#past);
   }
 
-  /** As `endpointText` writes it. */
+  /** Returns the text that `endpointText` makes of the backend. */
   endpoint(id: number): string {
     const { address, port, protocol } = this.read(id);
     return keyText(address) + String.fromCharCode(port, protocol);
   }
 }
 
-// The only places where a single field is touched in place; the codecs' tests hold them true.
+// Offsets of fields that are read or written in place; the tests of the codecs check them.
 const stateOffset = 19;
 const serviceOffset = 20;
 const generationOffset = 24;
@@ -205,7 +208,7 @@ const sinceOffset = 12;
 /** Of struct backend_stats, in words; the bytes come behind. */
 const packetsWord = 4;
 
-/** `counted`, and what entries of `backend_stats` have counted. */
+/** Returns the sum of `counted` and entries of `backend_stats`. */
 function sumOf(bytes: Uint8Array, counted: TrafficTotals): TrafficTotals {
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   let { connections, packets, bytes: sum } = counted;

@@ -35,7 +35,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
     const serve = (port: number, protocol: 'TCP' | 'UDP', ...backends: string[]) =>
       world.apply(packets.service(port, backends, { key: `at ${port}`, protocol }));
     const flowsAt = (port: number) =>
-      [...world.datapath.flows()].filter(({ frontendPort }) => frontendPort === port);
+      [...world.datapath.nat.flows()].filter(({ frontendPort }) => frontendPort === port);
     /** Two seconds and more than a sweep: longer than what is over may stay. */
     const untilForgotten = () => pause(3500);
     /** What of the pod's own address came by, in words. */
@@ -63,13 +63,13 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
         }
         await untilForgotten();
         using tap = Tap.open(client, 'eth0');
-        const before = world.datapath.drops();
+        const before = world.datapath.drops.counts();
         accepted.send('bye');
         accepted[Symbol.dispose]();
         // Retransmissions come after 200 ms and later.
         await pause(1500);
         assert.deepEqual(leaked(tap), []);
-        const dropped = world.datapath.drops().map(({ reason, count }, i) => {
+        const dropped = world.datapath.drops.counts().map(({ reason, count }, i) => {
           return [reason, count - before[i]!.count] as const;
         });
         const [[reason, count] = ['', 0]] = dropped.filter(([, more]) => more > 0);
@@ -204,7 +204,7 @@ test('where more than half of the table is used, flows of removed backends make 
   const from = world.lab.outside[0]!.addresses.v4;
   const establish = (count: number) => {
     for (let i = 0; i < count; i++) {
-      const sport = 7000 + world.datapath.natStatus().flows;
+      const sport = 7000 + world.datapath.nat.status().flows;
       const way = { sport, dport: 30_001 };
       packets.ingress(packets.from(from, packets.node).tcp({ ...way, syn: true }));
       const answer = packets
@@ -219,9 +219,9 @@ test('where more than half of the table is used, flows of removed backends make 
   establish(50);
   world.apply(row());
   await pause(3500);
-  assert.equal(world.datapath.natStatus().flows, 50);
+  assert.equal(world.datapath.nat.status().flows, 50);
   world.apply(row(own));
   establish(1);
-  const hasRoom = () => world.datapath.natStatus().flows <= 1;
+  const hasRoom = () => world.datapath.nat.status().flows <= 1;
   await eventually('the flows of the removed backend are collected', hasRoom, { stepMs: 50 });
 });

@@ -3,34 +3,34 @@ import { parseIp } from '@heddle/sys';
 import type { ArrayMemory } from '../core/mapped-array.ts';
 
 /**
- * The `reply_sources` map: from which addresses and ports packets leave the node that its programs have to look
- * at. The programs set the bits of backends. Those of UDP ports that are served at the node's own addresses are set
- * here, because the node's stack may send from there, too (note_host_datagram in bpf/ct/host_reply.h). A bit stays.
+ * The map `reply_sources`, a Bloom filter of the addresses and ports from which translated replies leave the node. The
+ * programs set the bits of backends. Those of UDP frontends are set here, because the node's stack may send from there,
+ * too (note_host_datagram in bpf/ct/host_reply.h). Bits are never cleared.
  */
 export class ReplySources {
-  private readonly memory: ArrayMemory;
+  readonly #memory: ArrayMemory;
 
   constructor(memory: ArrayMemory) {
-    this.memory = memory;
+    this.#memory = memory;
   }
 
-  /** To be called before the row's frontends are in `services`. */
+  /** Sets the bits of a row's frontends. To be called before they are in the map `services`. */
   expect({ protocol, frontends }: ServiceRow): void {
     if (protocol !== 'UDP') return;
     for (const { kind, address, port } of frontends) {
       const bytes = parseIp(address);
-      if (kind !== 'ClusterIP' && bytes) this.set(replyBit(bytes, port));
+      if (kind !== 'ClusterIP' && bytes) this.#set(replyBit(bytes, port));
     }
   }
 
-  private set(bit: number): void {
-    const words = this.memory.first(Math.floor(bit / 64) + 1);
-    // Programs set bits beside it at the same time.
+  #set(bit: number): void {
+    const words = this.#memory.first(Math.floor(bit / 64) + 1);
+    // Programs set other bits of the word at the same time.
     Atomics.or(words, bit >>> 3, 1 << (bit & 7));
   }
 }
 
-/** Returns the same as reply_filter_bit in bpf/ct/reply_filter.h. `address` is 16 bytes, `port` in host order. */
+/** Returns the same bit as reply_filter_bit in bpf/ct/reply_filter.h. `address` is 16 bytes, `port` in host order. */
 export function replyBit(address: Uint8Array, port: number): number {
   const view = new DataView(address.buffer, address.byteOffset);
   const word = (number: number) => BigInt(view.getUint32(number * 4, true));

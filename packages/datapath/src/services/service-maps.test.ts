@@ -3,9 +3,12 @@ import { test } from 'node:test';
 import type { ServiceRow } from '@heddle/services';
 import fc from 'fast-check';
 import { expectedView, fakeStore, viewOf } from '../../testing/fake-store.ts';
-import { row } from '../../testing/rows.ts';
+import { row, someRow } from '../../testing/rows.ts';
+import { keyText } from '../core/keyed-map.ts';
 import { graceNs } from './extents.ts';
 import { ServiceMaps } from './service-maps.ts';
+
+const none = new Uint8Array(0);
 
 const clock = () => {
   let now = 0n;
@@ -21,7 +24,7 @@ const web = (backends: number[], more: Partial<ServiceRow> = {}) =>
 
 test('a change writes a new run, and the frontend points to it', () => {
   const store = fakeStore();
-  const maps = new ServiceMaps(store, clock());
+  const maps = new ServiceMaps(store, { now: clock() });
   assert.deepEqual(maps.update([web([1, 2])]), [undefined]);
   assert.deepEqual(maps.update([web([2, 3])]), [undefined]);
   assert.deepEqual(viewOf(store), expectedView([web([2, 3])]));
@@ -30,7 +33,7 @@ test('a change writes a new run, and the frontend points to it', () => {
 
 test('what is there already is not written again', () => {
   const store = fakeStore();
-  const maps = new ServiceMaps(store, clock());
+  const maps = new ServiceMaps(store, { now: clock() });
   maps.update([web([1, 2])]);
   const writes = store.services.writes;
   maps.update([web([1, 2])]);
@@ -40,10 +43,10 @@ test('what is there already is not written again', () => {
 test('a new agent adopts what is in force, writes nothing, and prunes what nobody wants', () => {
   const store = fakeStore();
   const other = row([{ address: '10.96.0.2', port: 80 }], [{ address: '10.244.1.9', port: 80 }]);
-  new ServiceMaps(store, clock()).update([web([1, 2]), other]);
+  new ServiceMaps(store, { now: clock() }).update([web([1, 2]), other]);
   const writes = store.services.writes;
 
-  const next = new ServiceMaps(store, clock());
+  const next = new ServiceMaps(store, { now: clock() });
   next.update([web([1, 2])]);
   assert.equal(store.services.writes, writes);
   assert.equal(next.repaired, 0);
@@ -61,9 +64,9 @@ test('before everything is known, a row keeps what an earlier agent left for it'
       [...frontends, ...more],
       numbers.map((n) => ({ address: `10.244.1.${n}`, port: 8080 })),
     );
-  new ServiceMaps(store, clock()).update([of([1, 2, 4], old)]);
+  new ServiceMaps(store, { now: clock() }).update([of([1, 2, 4], old)]);
 
-  const next = new ServiceMaps(store, clock());
+  const next = new ServiceMaps(store, { now: clock() });
   const writes = store.services.writes;
   assert.deepEqual(next.update([of([1])]), [undefined]);
   assert.deepEqual(viewOf(store), expectedView([of([1, 2, 4], old)]));
@@ -85,8 +88,8 @@ test('a frontend that has moved to another row is that one’s, not spared to th
     for (const batches of [[rows], rows.map((each) => [each])]) {
       const store = fakeStore();
       const before = [of('10.96.0.1', 1, moved), of('10.96.0.2', 2)];
-      new ServiceMaps(store, clock()).update(before);
-      const next = new ServiceMaps(store, clock());
+      new ServiceMaps(store, { now: clock() }).update(before);
+      const next = new ServiceMaps(store, { now: clock() });
       for (const batch of batches) next.update(batch);
       next.prune(rows);
       assert.deepEqual(viewOf(store), expectedView(rows));
@@ -96,8 +99,8 @@ test('a frontend that has moved to another row is that one’s, not spared to th
 
 test('a row that goes before everything is known takes what it was spared with it', () => {
   const store = fakeStore();
-  new ServiceMaps(store, clock()).update([web([1, 2])]);
-  const next = new ServiceMaps(store, clock());
+  new ServiceMaps(store, { now: clock() }).update([web([1, 2])]);
+  const next = new ServiceMaps(store, { now: clock() });
   next.update([web([1])]);
   next.remove([web([1]).key]);
   next.prune([]);
@@ -107,7 +110,7 @@ test('a row that goes before everything is known takes what it was spared with i
 
 test('an id that is used again has another generation', () => {
   const store = fakeStore({ services: 10, backends: 3, slots: 100 });
-  const maps = new ServiceMaps(store, clock());
+  const maps = new ServiceMaps(store, { now: clock() });
   maps.update([web([1, 2])]);
   maps.update([web([1])]);
   maps.update([web([1, 3])]);
@@ -133,7 +136,7 @@ test('a full map fails the row with its name and size; what is in force stays, a
     ],
   ] as const) {
     const store = fakeStore(sizes);
-    const maps = new ServiceMaps(store, clock());
+    const maps = new ServiceMaps(store, { now: clock() });
     const second = row(
       [{ address: '10.96.0.2', port: 80 }],
       [1, 2].map((n) => ({ address: `10.244.2.${n}`, port: 8080 })),
@@ -150,7 +153,7 @@ test('a full map fails the row with its name and size; what is in force stays, a
 
 test('a frontend that moves to another service is not lost when the first one goes', () => {
   const store = fakeStore();
-  const maps = new ServiceMaps(store, clock());
+  const maps = new ServiceMaps(store, { now: clock() });
   maps.update([web([1], { key: 'old' })]);
   maps.update([web([2], { key: 'new' })]);
   maps.remove(['old']);
@@ -159,7 +162,10 @@ test('a frontend that moves to another service is not lost when the first one go
 
 test('sockets may be stale when backends go, and when a UDP service without backends gets some', () => {
   const stale: string[] = [];
-  const maps = new ServiceMaps(fakeStore(), clock(), (protocol) => stale.push(protocol));
+  const maps = new ServiceMaps(fakeStore(), {
+    now: clock(),
+    onStaleSockets: (protocol) => stale.push(protocol),
+  });
   const dns = row([{ address: '10.96.0.9', port: 53 }], [{ address: '10.244.1.1', port: 53 }], {
     protocol: 'UDP',
   });
@@ -173,43 +179,12 @@ test('sockets may be stale when backends go, and when a UDP service without back
   assert.deepEqual(stale.splice(0), ['UDP']);
 });
 
-// A small world: five services on a few addresses, sharing backends and sometimes a VIP.
-const backendArb = fc.record({
-  address: fc.constantFrom('10.244.1.1', '10.244.1.2', '10.244.1.3', 'fd00::1'),
-  port: fc.constantFrom(80, 8080),
-  state: fc.constantFrom('active' as const, 'active' as const, 'draining' as const),
-  weight: fc.constant(1),
-});
-const rowArb = fc
-  .record({
-    number: fc.integer({ min: 1, max: 5 }),
-    protocol: fc.constantFrom('TCP' as const, 'UDP' as const),
-    extra: fc.boolean(),
-    affinitySeconds: fc.constantFrom(0, 30),
-    algorithm: fc.constantFrom('random' as const, 'round-robin' as const),
-    backends: fc.uniqueArray(backendArb, {
-      maxLength: 6,
-      selector: (b) => `${b.address} ${b.port}`,
-    }),
-  })
-  .map(({ number, protocol, extra, backends, ...rest }) =>
-    row(
-      [
-        { address: `10.96.0.${Math.ceil(number / 2)}`, port: number },
-        ...(extra
-          ? [{ address: '192.0.2.1', port: 30000 + number, kind: 'NodePort' as const }]
-          : []),
-      ],
-      backends,
-      { ...rest, protocol, key: `default/s${number}:${number}/${protocol}` },
-    ),
-  );
 const stepArb = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
       do: fc.constant('update' as const),
-      rows: fc.array(rowArb, { maxLength: 4 }),
+      rows: fc.array(someRow(), { maxLength: 4 }),
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('remove' as const), pick: fc.nat() }) },
@@ -227,7 +202,7 @@ test('whatever happens, the kernel sees what the rows say, also after a restart 
     fc.property(fc.array(stepArb, { maxLength: 30 }), (steps) => {
       const store = fakeStore({ services: 100, backends: 200, slots: 400 });
       const now = clock();
-      let maps = new ServiceMaps(store, now);
+      let maps = new ServiceMaps(store, { now });
       const wanted = new Map<string, ServiceRow>();
       for (const step of steps) {
         if (step.do === 'update') {
@@ -242,7 +217,7 @@ test('whatever happens, the kernel sees what the rows say, also after a restart 
           }
         } else {
           for (const at of step.damage) damage(store, at);
-          maps = new ServiceMaps(store, now);
+          maps = new ServiceMaps(store, { now });
           assert.ok(maps.update([...wanted.values()]).every((error) => error === undefined));
           maps.prune(wanted.values());
         }
@@ -250,6 +225,82 @@ test('whatever happens, the kernel sees what the rows say, also after a restart 
       }
     }),
     { numRuns: 150 },
+  );
+});
+
+/** Checks after each write that frontends have their old backends or those of `rows`. */
+function watchWrites(store: ReturnType<typeof fakeStore>, rows: readonly ServiceRow[]): void {
+  const before = viewOf(store).frontends;
+  const after = expectedView(rows).frontends;
+  store.services.onWrite = () => {
+    for (const [name, found] of Object.entries(viewOf(store).frontends)) {
+      const either = [before[name], after[name]].map((each) => JSON.stringify(each));
+      assert.ok(either.includes(JSON.stringify(found)), name);
+    }
+  };
+}
+
+const unlike = (rows: readonly ServiceRow[]) => [
+  ...new Map(rows.map((each) => [each.key, each])).values(),
+];
+const someRows = fc.array(someRow(), { maxLength: 3 }).map(unlike);
+
+test('a row whose write fails keeps what was programmed, and what it had allocated is free again', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ rows: someRows, failing: fc.nat({ max: 9 }) }), { maxLength: 12 }),
+      (steps) => {
+        const store = fakeStore({ services: 100, backends: 200, slots: 400 });
+        const maps = new ServiceMaps(store, { now: clock() });
+        const programmed = new Map<string, ServiceRow>();
+        for (const { rows, failing } of steps) {
+          const before = new Map(store.services.content);
+          // A port cannot be written, but with the value that it had.
+          store.services.fails = (_, key, value) =>
+            key.charCodeAt(16) % 10 === failing &&
+            keyText(value) !== keyText(before.get(key) ?? none);
+          watchWrites(store, rows);
+          const errors = maps.update(rows);
+          rows.forEach((each, i) => {
+            if (!errors[i]) programmed.set(each.key, each);
+          });
+          assert.deepEqual(viewOf(store), expectedView(programmed.values()));
+        }
+        store.services.onWrite = () => {};
+        maps.remove([...programmed.keys()]);
+        assert.deepEqual(viewOf(store), expectedView([]));
+        assert.deepEqual(maps.size, { services: 0, backends: 0, slots: 0, addresses: 0 });
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+test('when writing back fails too, a frontend has its old or new backends until the next update', () => {
+  const failing = fc.uniqueArray(fc.nat({ max: 12 }), { maxLength: 4 });
+  fc.assert(
+    fc.property(fc.array(fc.record({ rows: someRows, failing }), { maxLength: 12 }), (steps) => {
+      const store = fakeStore({ services: 100, backends: 200, slots: 400 });
+      const maps = new ServiceMaps(store, { now: clock() });
+      const programmed = new Map<string, ServiceRow>();
+      for (const { rows, failing } of steps) {
+        let first: number | undefined;
+        store.services.fails = (number) => {
+          first ??= number;
+          return failing.includes(number - first);
+        };
+        watchWrites(store, rows);
+        maps.update(rows);
+        store.services.fails = () => false;
+        assert.ok(maps.update(rows).every((error) => error === undefined));
+        for (const each of rows) programmed.set(each.key, each);
+        assert.deepEqual(viewOf(store), expectedView(programmed.values()));
+      }
+      store.services.onWrite = () => {};
+      maps.remove([...programmed.keys()]);
+      assert.deepEqual(maps.size, { services: 0, backends: 0, slots: 0, addresses: 0 });
+    }),
+    { numRuns: 300 },
   );
 });
 
@@ -287,9 +338,9 @@ test('what an earlier agent left at an address and port of TCP is deleted, but f
       key: 'default/e:1/TCP/x',
     });
     const store = fakeStore();
-    new ServiceMaps(store, clock()).update([grabbing, outside, ...left, wide]);
+    new ServiceMaps(store, { now: clock() }).update([grabbing, outside, ...left, wide]);
 
-    const next = new ServiceMaps(store, clock());
+    const next = new ServiceMaps(store, { now: clock() });
     next.dropFrontend(address, 6443);
     next.dropFrontend(other, 6443);
     next.dropFrontend(loopback, 6444);
@@ -309,8 +360,8 @@ test('a deleted frontend does not come back with what a row keeps of an earlier 
   const grabbed = { address: '198.51.100.10', port: 6443, kind };
   const of = (...frontends: (typeof own)[]) =>
     row(frontends, [{ address: '10.244.1.1', port: 8080 }], { key: 'default/a:1/TCP/IPv4' });
-  new ServiceMaps(store, clock()).update([of(own, grabbed)]);
-  const next = new ServiceMaps(store, clock());
+  new ServiceMaps(store, { now: clock() }).update([of(own, grabbed)]);
+  const next = new ServiceMaps(store, { now: clock() });
   next.dropFrontend(grabbed.address, grabbed.port);
   next.update([of(own)]);
   assert.deepEqual(viewOf(store).frontends, expectedView([of(own)]).frontends);
@@ -319,14 +370,16 @@ test('a deleted frontend does not come back with what a row keeps of an earlier 
 test('room is asked for before the map is full, and a failure is reported and tried again later', () => {
   const store = fakeStore({ services: 8, backends: 100, slots: 100 });
   let now = 0n;
-  const maps = new ServiceMaps(store, () => now);
   const asked: number[] = [];
   let hasMemory = false;
-  maps.makeRoom = (entries) => {
-    asked.push(entries);
-    if (!hasMemory) throw new Error('no memory');
-    store.services.info.maxEntries = 16;
-  };
+  const maps = new ServiceMaps(store, {
+    now: () => now,
+    makeRoom: (entries) => {
+      asked.push(entries);
+      if (!hasMemory) throw new Error('no memory');
+      store.services.info.maxEntries = 16;
+    },
+  });
   const numbered = (n: number) =>
     row([{ address: `10.96.0.${n}`, port: 80 }], [{ address: `10.244.1.${n}`, port: 8080 }]);
   const add = (...numbers: number[]) => maps.update(numbers.map(numbered));

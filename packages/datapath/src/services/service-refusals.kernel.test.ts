@@ -7,7 +7,7 @@ import { clients, NodePackets } from '../../testing/node-packets.ts';
 import { numbered } from '../../testing/numbered.ts';
 import { row } from '../../testing/rows.ts';
 import { sizes, World } from '../../testing/world.ts';
-import { currentPins } from '../datapath.ts';
+import { currentPins } from '../core/pinned-maps.ts';
 import {
   decodeServiceRefusal,
   encodeServiceRefusal,
@@ -37,7 +37,7 @@ describe('what of a service is refused', () => {
   /** Counts by reason. */
   const refused = (key: string) =>
     Object.fromEntries(
-      world.datapath.rowRefusals(key).map(({ reason, count }) => [reason, count] as const),
+      world.datapath.services.rowRefusals(key).map(({ reason, count }) => [reason, count] as const),
     );
   const syn = (dport: number, from: string = clients.v4) =>
     packets.ingress(packets.from(from, packets.node).tcp({ sport: ++sport, dport, syn: true }));
@@ -85,7 +85,7 @@ describe('what of a service is refused', () => {
     assert.equal(packets.ingress(toClusterIP).verdict, 'drop');
     assert.deepEqual(refused('empty'), { 'no endpoints': 3 });
     assert.deepEqual(refused('served'), {});
-    world.datapath.remove(['empty', 'served']);
+    world.datapath.services.remove(['empty', 'served']);
   });
 
   test('has datagrams of a socket, too', () => {
@@ -101,7 +101,7 @@ describe('what of a service is refused', () => {
       assert.equal(loose.send('x', { address, port: 53 }), 'ECONNREFUSED');
     assert.equal(connected.connect(address, 53), 'ECONNREFUSED');
     assert.deepEqual(refused('datagrams'), { 'no endpoints': 4 });
-    world.datapath.remove(['datagrams']);
+    world.datapath.services.remove(['datagrams']);
   });
 
   test('has each reason by itself', () => {
@@ -121,7 +121,7 @@ describe('what of a service is refused', () => {
       ).verdict;
     assert.deepEqual([enter('198.18.1.1'), enter('198.18.2.2')], ['send', 'drop']);
     assert.deepEqual(refused('ranged'), {
-      'loadBalancerSourceRanges does not have the client': 1,
+      'the client is not in loadBalancerSourceRanges': 1,
     });
 
     for (let i = 0; i < 2; i++) assert.equal(syn(30_003).verdict, 'drop');
@@ -132,17 +132,17 @@ describe('what of a service is refused', () => {
     for (let i = 0; i < 4; i++) connect(30_004);
     for (let i = 0; i < 2; i++) syn(30_004);
     assert.deepEqual(refused('narrow'), {
-      'all ports of this node towards the backend are taken': 2,
+      'all SNAT ports of this node towards the backend are in use': 2,
     });
-    world.datapath.remove(['ranged', 'silent', 'narrow']);
+    world.datapath.services.remove(['ranged', 'silent', 'narrow']);
   });
 
   test('has no SYN of a flood, as older flows give way', () => {
     world.apply(packets.service(30_005, [world.pod(0).addresses.v4], { key: 'flooded' }));
-    const { maxFlows } = world.datapath.natStatus();
+    const { maxFlows } = world.datapath.nat.status();
     for (let i = 0; i < 2 * maxFlows; i++) syn(30_005, `198.18.5.${i}`);
     assert.deepEqual(refused('flooded'), {});
-    world.datapath.remove(['flooded']);
+    world.datapath.services.remove(['flooded']);
   });
 
   const open = () =>
@@ -165,7 +165,7 @@ describe('what of a service is refused', () => {
     world.restart();
     world.serveOutside();
     world.apply(...rows);
-    world.datapath.prune(rows);
+    world.datapath.services.prune(rows);
     assert.equal(world.entriesOf('service_refused'), 2);
     assert.deepEqual(refused('at 30006'), { 'no endpoints': 1 });
     syn(30_006);
@@ -174,13 +174,13 @@ describe('what of a service is refused', () => {
     world.apply(packets.service(30_006, [remote], { key: 'at 30006' }));
     assert.deepEqual(refused('at 30006'), { 'no endpoints': 2 });
 
-    world.datapath.remove(['at 30006']);
+    world.datapath.services.remove(['at 30006']);
     assert.deepEqual(refused('at 30007'), { 'no endpoints': 1 });
     assert.equal(world.entriesOf('service_refused'), 1);
     world.restart();
     world.serveOutside();
     assert.equal(world.entriesOf('service_refused'), 1);
-    world.datapath.prune([]);
+    world.datapath.services.prune([]);
     assert.equal(world.entriesOf('service_refused'), 0, 'the other one is pruned');
   });
 
@@ -193,7 +193,7 @@ describe('what of a service is refused', () => {
     const counted = packets.drops(() => assert.equal(syn(30_008).verdict, 'send', 'a reset'));
     assert.deepEqual(counted, { 'no endpoints': 1 });
     assert.deepEqual(refused('late'), {});
-    world.datapath.remove(['late']);
+    world.datapath.services.remove(['late']);
     const left = Array.from(map.entries(), ([key]) => decodeServiceRefusal(key).service);
     assert.deepEqual(left, [], 'all of them were of services that are not there');
   });

@@ -3,13 +3,12 @@ import type { Backend } from '@heddle/services';
 import { formatEndpoint } from '@heddle/sys';
 import { maglevSize, maglevTable } from './maglev.ts';
 
-/** Slots that a weighted run has at most; shares are exact to one part in this. */
+/** The most slots of a weighted service; shares are exact to one part in this. */
 export const weightedSlots = 1024;
 
 /**
- * The run of a service: for each slot a backend's id, out of `ids`, which are those of `backends`.
- * Only active ones take new connections. The kernel draws a slot; how often a backend stands in the
- * run is its share.
+ * Returns the slots of a service: for each the id of a backend, out of `ids`, which are those of `backends`. Only
+ * active backends get new connections. The kernel chooses a slot; the share of a backend is the number of its slots.
  */
 export function slotsOf(
   algorithm: Algorithm,
@@ -19,11 +18,11 @@ export function slotsOf(
   const activeIds = ids.filter((_, i) => backends[i]!.state === 'active');
   if (algorithm !== 'weighted' && algorithm !== 'maglev') return activeIds;
   const active = backends.filter(({ state }) => state === 'active');
-  const run = algorithm === 'weighted' ? weightedRun(active) : maglevRun(active);
-  return Array.from(run, (index) => activeIds[index]!);
+  const indices = algorithm === 'weighted' ? weightedSlotsOf(active) : maglevSlots(active);
+  return Array.from(indices, (index) => activeIds[index]!);
 }
 
-function maglevRun(backends: readonly Backend[]): Uint32Array {
+function maglevSlots(backends: readonly Backend[]): Uint32Array {
   const named = backends.map(({ address, port, weight }) => ({
     name: formatEndpoint(address, port),
     weight,
@@ -31,19 +30,19 @@ function maglevRun(backends: readonly Backend[]): Uint32Array {
   return maglevTable(named, maglevSize(backends.length));
 }
 
-/** Each index as often as its weight; large weights are scaled down to fit `weightedSlots`. */
-function weightedRun(backends: readonly Backend[]): Uint32Array {
+/** Returns each index as often as its weight; large weights are scaled down to fit `weightedSlots`. */
+function weightedSlotsOf(backends: readonly Backend[]): Uint32Array {
   const weights = backends.map(({ weight }) => weight);
   const divisor = weights.reduce(greatestCommonDivisor, 0) || 1;
   const total = weights.reduce((sum, weight) => sum + weight / divisor, 0);
   const scale = Math.min(1, weightedSlots / total);
-  const run: number[] = [];
+  const slots: number[] = [];
   weights.forEach((weight, index) => {
-    // Nobody with a weight goes without: the least share is one slot.
+    // The least share is one slot.
     const share = Math.max(1, Math.round((weight / divisor) * scale));
-    for (let i = 0; i < share; i++) run.push(index);
+    for (let i = 0; i < share; i++) slots.push(index);
   });
-  return Uint32Array.from(run);
+  return Uint32Array.from(slots);
 }
 
 function greatestCommonDivisor(a: number, b: number): number {

@@ -33,7 +33,7 @@ const allowed = (client: string) => `198.51.100.1 <- ${client}/128 allowed`;
 
 function program(ranges: SourceRanges, ...rows: ServiceRow[]): void {
   for (const each of rows) ranges.add(each);
-  for (const each of rows) ranges.settle(each);
+  for (const each of rows) ranges.commit(each);
 }
 
 test('a range stays while one of two rows with the same frontend needs it', () => {

@@ -1,22 +1,25 @@
 import { attachCgroup, type Bpf, type LoadedObject, type ObjectSpec } from '@heddle/ebpf';
 import { inodeOfFd, O_DIRECTORY, O_RDONLY, openFile, type Platform } from '@heddle/sys';
-import type { Damage } from '../core/audit.ts';
 import { openLink, type PinnedLinks } from '../core/pinned-links.ts';
 import type { PinFolder } from '../core/pinned-maps.ts';
 
+/** What the programs of sockets are attached with. */
+export interface HookParts {
+  readonly bpf: Bpf;
+  readonly platform: Platform;
+  readonly spec: ObjectSpec;
+  readonly loaded: LoadedObject;
+  /** Path of the cgroup. */
+  readonly cgroup: string;
+  readonly links: PinnedLinks;
+}
+
 /**
- * Attaches the programs of socket.bpf.c to the cgroup at a path: a link that an earlier start
- * pinned gets the new program without a gap, also one of an older layout; a missing one is made. Each
- * program has a link, pinned by the program's name. Throws SysError.
+ * Attaches the programs of socket.bpf.c to the cgroup. A link that an earlier agent pinned gets the new program without
+ * a gap, also one of an older layout; a missing one is made. Each program has a link, pinned by the program's name.
+ * Throws SysError.
  */
-export function attachHooks(
-  bpf: Bpf,
-  platform: Platform,
-  spec: ObjectSpec,
-  loaded: LoadedObject,
-  cgroup: string,
-  links: PinnedLinks,
-): void {
+export function attachHooks({ bpf, platform, spec, loaded, cgroup, links }: HookParts): void {
   using directory = openFile(platform, cgroup, O_RDONLY | O_DIRECTORY);
   const cgroupId = inodeOfFd(platform, directory.fd);
   for (const [name, program] of loaded.programs) {
@@ -29,21 +32,7 @@ export function attachHooks(
   }
 }
 
-/**
- * The cgroup at a path that is another one than the one with this id: it was removed and made again, and
- * what is attached to the old one serves nobody.
- */
-export function otherCgroup(platform: Platform, path: string, attached: bigint): Damage[] {
-  const damage = (problem: string): Damage[] => [{ kind: 'hook', name: `cgroup ${path}`, problem }];
-  try {
-    using directory = openFile(platform, path, O_RDONLY | O_DIRECTORY);
-    return inodeOfFd(platform, directory.fd) === attached ? [] : damage('was made anew');
-  } catch (error) {
-    return damage(`can't be opened: ${(error as Error).message}`);
-  }
-}
-
-/** Whether a link of this or another layout is in force. */
+/** Returns true when a link of this or another layout is pinned under one of these names. Throws SysError. */
 export function hasHooks(
   bpf: Bpf,
   folders: readonly PinFolder[],

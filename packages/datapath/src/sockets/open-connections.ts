@@ -5,57 +5,72 @@ import type { PinFolder } from '../core/pinned-maps.ts';
 
 const program = 'connection_over';
 
+/** The parts of a datapath that the program needs. */
+export interface OpenConnectionsParts {
+  readonly bpf: Bpf;
+  readonly platform: Platform;
+  /** The object `stale`. */
+  readonly spec: ObjectSpec;
+  readonly maps: Readonly<Record<string, BpfMap>>;
+  readonly folder: PinFolder;
+}
+
 /**
- * Counts TCP connections as closed when they are over, though the application keeps the socket. The program runs at
- * each change of state of the machine's TCP sockets, so it is attached only while a service chooses by open
- * connections. The link is pinned: it outlives the agent.
+ * Counts TCP connections as closed when they end, although the application keeps the socket. The program runs at
+ * each change of state of the machine's TCP sockets, so it is attached only while a service chooses backends by
+ * their open connections. The link is pinned: it outlives the agent.
  */
 export class OpenConnections {
-  private readonly bpf: Bpf;
-  private readonly platform: Platform;
-  private readonly spec: ObjectSpec;
-  private readonly maps: Readonly<Record<string, BpfMap>>;
-  private readonly pin: string;
-  /** True or false as this agent has set it; undefined: it has not set it yet. */
-  private counted: boolean | undefined;
+  readonly #parts: OpenConnectionsParts;
+  readonly #pin: string;
+  #wanted = false;
+  /** The last state that was set in the kernel; undefined: none by this agent. */
+  #counted: boolean | undefined;
+  #attaches = false;
 
-  constructor(
-    bpf: Bpf,
-    platform: Platform,
-    spec: ObjectSpec,
-    maps: Readonly<Record<string, BpfMap>>,
-    folder: PinFolder,
-  ) {
-    this.bpf = bpf;
-    this.platform = platform;
-    this.spec = spec;
-    this.maps = maps;
-    this.pin = `${folder.links}/${program}`;
+  constructor(parts: OpenConnectionsParts) {
+    this.#parts = parts;
+    this.#pin = `${parts.folder.links}/${program}`;
   }
 
-  /** Says whether a service chooses by open connections. */
-  set(counted: boolean): void {
-    if (this.counted === counted) return;
-    this.counted = counted;
+  /** Sets whether a service chooses by open connections. The program is attached at once, or else by `attach`. */
+  set(wanted: boolean): void {
+    this.#wanted = wanted;
+    if (this.#attaches) this.#apply();
+  }
+
+  /** Attaches the program if it is wanted, and from now on in `set`. */
+  attach(): void {
+    this.#attaches = true;
+    this.#apply();
+  }
+
+  /** From now on nothing is attached or detached. */
+  release(): void {
+    this.#attaches = false;
+  }
+
+  #apply(): void {
+    if (this.#counted === this.#wanted) return;
+    this.#counted = this.#wanted;
+    const { platform } = this.#parts;
     try {
-      if (counted) this.attach();
-      else removeFile(this.platform, this.pin);
+      if (this.#wanted) this.#attachProgram();
+      else removeFile(platform, this.#pin);
     } catch (error) {
-      this.platform.log(
-        'warn',
-        'connections that are over count as open until their socket is closed',
-        {
-          reason: (error as Error).message,
-        },
-      );
+      const reason = (error as Error).message;
+      platform.log('warn', 'closed connections count as open until their socket is closed', {
+        reason,
+      });
     }
   }
 
-  /** The link of an earlier agent gives way: a tracepoint's link cannot get another program. */
-  private attach(): void {
-    using loaded = loadShared(this.bpf, this.spec, this.maps, [program]);
-    using link = attachTracepoint(this.bpf, loaded.program(program));
-    removeFile(this.platform, this.pin);
-    link.pin(this.pin);
+  /** Replaces the link of an earlier agent: the link of a tracepoint cannot be given another program. */
+  #attachProgram(): void {
+    const { bpf, platform, spec, maps } = this.#parts;
+    using loaded = loadShared(bpf, spec, maps, [program]);
+    using link = attachTracepoint(bpf, loaded.program(program));
+    removeFile(platform, this.#pin);
+    link.pin(this.#pin);
   }
 }

@@ -23,7 +23,7 @@ describe('MPTCP through a service address', { skip }, () => {
     return socket;
   };
   const openConnections = (key: string) =>
-    world.datapath.backendCounters(key)!.map(({ active }) => active);
+    world.datapath.services.backendCounters(key)!.map(({ active }) => active);
 
   for (const [family, prefix, vip, end] of [
     [4, '', '10.96.0.30', 'v4'],

@@ -219,7 +219,7 @@ function destroyingTests(bpf: LinuxBpf, missing: readonly string[]): void {
 
     world.restart({ options: { terminateTcp: true } });
     world.apply(row([front], [second]));
-    world.datapath.prune([row([front], [second])]);
+    world.datapath.services.prune([row([front], [second])]);
     world.apply(row([front], [first]));
     await destroyed(1);
     assert.notEqual(socket.send('x'), 'ok');

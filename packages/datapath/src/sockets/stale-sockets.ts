@@ -25,136 +25,136 @@ import {
   SysError,
 } from '@heddle/sys';
 import { loadShared } from '../core/load-shared.ts';
+import { protocolNumbers } from '../core/protocols.ts';
 import { decodeStaleSocket, type StaleSocket, staleSocketSize } from '../generated/abi.ts';
-import { protocolNumbers } from '../services/backend-table.ts';
 
-/** Protocols whose sockets are destroyed when their backend is gone. */
-export interface StalePolicy {
-  readonly tcp: boolean;
+/** The parts of a datapath that stale sockets are found with. */
+export interface StaleSocketsParts {
+  readonly bpf: Bpf;
+  readonly platform: Platform;
+  /** The object `stale`. */
+  readonly spec: ObjectSpec;
+  readonly maps: Readonly<Record<string, BpfMap>>;
+  /** Whether TCP sockets are destroyed too; UDP sockets always are. */
+  readonly terminateTcp: boolean;
 }
 
-/** The program that looks for stale sockets, and those that destroy them where the kernel lets them. */
+/** The program that finds stale sockets, and those that destroy them where the kernel supports it. */
 const finder = 'stale_sockets';
 const destroyers: Readonly<Record<number, string>> = {
   [protocolNumbers.TCP]: 'destroy_tcp',
   [protocolNumbers.UDP]: 'destroy_udp',
 };
 
-/** Milliseconds in which removals are gathered before sockets are looked at. */
+/** Milliseconds in which removals are gathered before sockets are searched. */
 const gatherMs = 20;
 
 /**
- * Destroys sockets that are connected to a backend that is gone, in all network namespaces. A pass
- * first asks for such sockets, which costs one walk over the connections of services and mostly
- * ends the matter. The kernel's own programs destroy them; one that lacks bpf_sock_destroy is asked
- * through sock_diag. Where the kernel refuses the walk over connections, the programs that destroy sockets
- * look at all sockets of each network namespace.
+ * Destroys sockets that are connected to a removed backend, in all network namespaces. A pass first asks the kernel
+ * for such sockets, which costs one walk over the connections of services and mostly finds none. BPF programs destroy
+ * them, or sock_diag where the kernel lacks bpf_sock_destroy. Where the kernel refuses the walk over connections, the
+ * programs that destroy sockets walk over all sockets of each network namespace.
  */
 export class StaleSockets implements Disposable {
-  private readonly bpf: Bpf;
-  private readonly platform: Platform;
-  private readonly spec: ObjectSpec;
-  private readonly maps: Readonly<Record<string, BpfMap>>;
-  private readonly policy: StalePolicy;
-  private loaded: LoadedObject | undefined;
-  private timer: Disposable | undefined;
+  readonly #parts: StaleSocketsParts;
+  #loaded: LoadedObject | undefined;
+  #timer: Disposable | undefined;
+  /** The number of sockets that were destroyed. */
   destroyed = 0;
 
-  constructor(
-    bpf: Bpf,
-    platform: Platform,
-    spec: ObjectSpec,
-    maps: Readonly<Record<string, BpfMap>>,
-    policy: StalePolicy,
-  ) {
-    this.bpf = bpf;
-    this.platform = platform;
-    this.spec = spec;
-    this.maps = maps;
-    this.policy = policy;
+  constructor(parts: StaleSocketsParts) {
+    this.#parts = parts;
   }
 
-  /** Backends of a protocol are gone: looks after their sockets soon. */
+  /** Searches the sockets of a protocol whose backends were removed, after a moment. */
   expect(protocol: 'TCP' | 'UDP' | 'SCTP'): void {
-    if (protocol === 'SCTP' || (protocol === 'TCP' && !this.policy.tcp) || this.timer) return;
-    this.timer = this.platform.setTimer(gatherMs, () => {
-      this.timer = undefined;
+    if (protocol === 'SCTP' || (protocol === 'TCP' && !this.#parts.terminateTcp) || this.#timer)
+      return;
+    this.#timer = this.#parts.platform.setTimer(gatherMs, () => {
+      this.#timer = undefined;
       try {
         this.destroyAll();
       } catch (error) {
-        this.platform.log('error', 'sockets of removed backends could not be destroyed', {
+        this.#parts.platform.log('error', 'sockets of removed backends could not be destroyed', {
           reason: (error as Error).message,
         });
       }
     });
   }
 
-  /** Does it now. Returns how many sockets were destroyed. Throws SysError, VerifierError. */
+  /** Destroys stale sockets now. Returns how many there were. Throws SysError, VerifierError, NotSupported. */
   destroyAll(): number {
-    const finds = features(this.bpf).has('iter/bpf_sk_storage_map');
-    const destroys = features(this.bpf).has('kfunc/bpf_sock_destroy');
+    const finds = features(this.#parts.bpf).has('iter/bpf_sk_storage_map');
+    const destroys = features(this.#parts.bpf).has('kfunc/bpf_sock_destroy');
     if (!finds && !destroys) {
       throw new NotSupported('iter/bpf_sk_storage_map', featureSince('iter/bpf_sk_storage_map'));
     }
-    this.loaded ??= loadShared(this.bpf, this.spec, this.maps, [
+    this.#loaded ??= loadShared(this.#parts.bpf, this.#parts.spec, this.#parts.maps, [
       ...(finds ? [finder] : []),
       ...(destroys ? Object.values(destroyers) : []),
     ]);
     const count = finds
-      ? this.destroyFound(this.loaded, destroys)
-      : this.destroyWalked(this.loaded);
+      ? this.#destroyFound(this.#loaded, destroys)
+      : this.#destroyWalked(this.#loaded);
     this.destroyed += count;
-    if (count > 0) this.platform.log('info', 'destroyed sockets of removed backends', { count });
+    if (count > 0)
+      this.#parts.platform.log('info', 'destroyed sockets of removed backends', { count });
     return count;
   }
 
   /** Destroys the stale sockets that the finder reports. */
-  private destroyFound(loaded: LoadedObject, destroys: boolean): number {
-    const stale = this.find(loaded);
+  #destroyFound(loaded: LoadedObject, destroys: boolean): number {
+    const stale = this.#find(loaded);
     let count = 0;
     if (stale.size === 0) return count;
-    const namespaces = findNamespaces(this.platform, new Set(stale.keys()));
+    const namespaces = findNamespaces(this.#parts.platform, new Set(stale.keys()));
     for (const [inode, sockets] of stale) {
       using namespace = NetworkNamespace.openFirst(
-        this.platform,
+        this.#parts.platform,
         namespaces.get(inode) ?? [],
         inode,
       );
       if (!namespace) {
-        this.platform.log('warn', 'sockets of removed backends are in a namespace out of reach', {
-          namespace: inode,
-          count: sockets.length,
-        });
+        this.#parts.platform.log(
+          'warn',
+          'sockets of removed backends are in a network namespace that cannot be opened',
+          {
+            namespace: inode,
+            count: sockets.length,
+          },
+        );
         continue;
       }
       const protocols = new Set(sockets.map((socket) => socket.protocol));
       count += namespace.enter(() =>
-        destroys ? this.destroyByProgram(loaded, protocols) : this.destroyByDiag(sockets),
+        destroys ? this.#destroyByProgram(loaded, protocols) : this.#destroyByDiag(sockets),
       );
     }
     return count;
   }
 
   /** Lets the programs that destroy stale sockets look at all sockets, one network namespace after the other. */
-  private destroyWalked(loaded: LoadedObject): number {
+  #destroyWalked(loaded: LoadedObject): number {
     const { UDP, TCP } = protocolNumbers;
-    const protocols = new Set(this.policy.tcp ? [UDP, TCP] : [UDP]);
+    const protocols = new Set(this.#parts.terminateTcp ? [UDP, TCP] : [UDP]);
     let count = 0;
-    for (const [inode, paths] of findNamespaces(this.platform)) {
-      using namespace = NetworkNamespace.openFirst(this.platform, paths, inode);
-      if (namespace) count += namespace.enter(() => this.destroyByProgram(loaded, protocols));
+    for (const [inode, paths] of findNamespaces(this.#parts.platform)) {
+      using namespace = NetworkNamespace.openFirst(this.#parts.platform, paths, inode);
+      if (namespace) count += namespace.enter(() => this.#destroyByProgram(loaded, protocols));
     }
     return count;
   }
 
-  /** Stale sockets by the inode number of their namespace. */
-  private find(loaded: LoadedObject): Map<number, StaleSocket[]> {
-    using link = attachIterator(this.bpf, loaded.program(finder), { map: this.maps.connections! });
-    const bytes = readIterator(this.bpf, link);
+  /** Returns stale sockets by the inode number of their network namespace. */
+  #find(loaded: LoadedObject): Map<number, StaleSocket[]> {
+    using link = attachIterator(this.#parts.bpf, loaded.program(finder), {
+      map: this.#parts.maps.connections!,
+    });
+    const bytes = readIterator(this.#parts.bpf, link);
     const found = new Map<number, StaleSocket[]>();
     for (let at = 0; at + staleSocketSize <= bytes.length; at += staleSocketSize) {
       const socket = decodeStaleSocket(bytes, at);
-      if (socket.protocol === protocolNumbers.TCP && !this.policy.tcp) continue;
+      if (socket.protocol === protocolNumbers.TCP && !this.#parts.terminateTcp) continue;
       const others = found.get(socket.netns);
       if (others) others.push(socket);
       else found.set(socket.netns, [socket]);
@@ -162,22 +162,22 @@ export class StaleSockets implements Disposable {
     return found;
   }
 
-  /** Destroys what is stale in the namespace that the thread is in. */
-  private destroyByProgram(loaded: LoadedObject, protocols: ReadonlySet<number>): number {
+  /** Destroys the stale sockets of the thread's network namespace. Returns their number. */
+  #destroyByProgram(loaded: LoadedObject, protocols: ReadonlySet<number>): number {
     let count = 0;
     for (const protocol of protocols) {
-      using link = attachIterator(this.bpf, loaded.program(destroyers[protocol]!));
-      count += readIterator(this.bpf, link).length;
+      using link = attachIterator(this.#parts.bpf, loaded.program(destroyers[protocol]!));
+      count += readIterator(this.#parts.bpf, link).length;
     }
     return count;
   }
 
   /**
-   * The same before Linux 6.5. The kernel filters by port: backends of a service mostly share one.
-   * A UDP socket that was connected anew just now, to the same port, may be hit: it connects again.
+   * Destroys these sockets through sock_diag, for kernels before Linux 6.5. The kernel filters by port: backends of a
+   * service mostly share one. A UDP socket that was just connected anew to the same port may be destroyed too.
    */
-  private destroyByDiag(sockets: readonly StaleSocket[]): number {
-    using diag = new NetlinkSocket(this.platform, NETLINK_SOCK_DIAG);
+  #destroyByDiag(sockets: readonly StaleSocket[]): number {
+    using diag = new NetlinkSocket(this.#parts.platform, NETLINK_SOCK_DIAG);
     const cookies = new Set(sockets.map((socket) => socket.cookie));
     let count = 0;
     for (const protocol of ['tcp', 'udp'] as const) {
@@ -193,15 +193,15 @@ export class StaleSockets implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.timer?.[Symbol.dispose]();
-    this.loaded?.[Symbol.dispose]();
+    this.#timer?.[Symbol.dispose]();
+    this.#loaded?.[Symbol.dispose]();
   }
 }
 
 /**
- * Paths to open the wanted network namespaces, or all, which are given by inode number. Container runtimes
- * mount those of pods; so an agent in a container finds them without seeing the node's processes. On
- * the node itself they are found by the processes that are in them too.
+ * Returns paths by which network namespaces can be opened, by inode number: the `wanted` ones, or all. Container
+ * runtimes mount those of pods, so an agent in a container finds them without access to the node's processes. On
+ * the node itself they are also found by their processes.
  */
 export function findNamespaces(
   platform: Platform,

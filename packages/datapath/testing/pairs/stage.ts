@@ -100,14 +100,14 @@ export class Stage {
     }
     const gone = this.#rows.filter(({ key }) => !rows.some((row) => row.key === key));
     const errors = [
-      ...this.#datapath.remove(gone.map(({ key }) => key)),
-      ...this.#datapath.update(rows),
+      ...this.#datapath.services.remove(gone.map(({ key }) => key)),
+      ...this.#datapath.services.update(rows),
     ];
     assert.deepEqual(
       errors.filter((error) => error !== undefined),
       [],
     );
-    if (isNew) this.#datapath.prune(rows);
+    if (isNew) this.#datapath.services.prune(rows);
     this.#rows = rows;
     this.#setDevices(options);
   }
@@ -128,7 +128,8 @@ export class Stage {
     const packet = first(header, options.protocol, sport, port);
     const data = packet.bytes;
     const run = (name: 'node_ingress' | 'node_xdp') => {
-      const programs = name === 'node_xdp' ? this.#datapath.xdp! : this.#datapath.node;
+      const programs =
+        name === 'node_xdp' ? this.#datapath.programs.xdp! : this.#datapath.programs.node;
       return this.#options.world.node.enter(() =>
         programs.program(name).testRun({ data, ...contextOf(name, device.index, data) }),
       );
@@ -193,14 +194,14 @@ export class Stage {
     const { v4, v6 } = world.node.addresses;
     const devices = podDevices ? [front.device, { ...pod.device, pods: true }] : [front.device];
     world.node.enter(() => this.#datapath.setNode(devices, [v4, v6]));
-    this.#datapath.setTunnelEnds({ peers: [there.v4, there.v6], own: [v4, v6] });
+    this.#datapath.nat.setTunnelEnds({ peers: [there.v4, there.v6], own: [v4, v6] });
   }
 
   /** Connections made so far, by the backend's address. */
   #connections(): Map<string, number> {
     const counts = new Map<string, number>();
     for (const { key } of this.#rows) {
-      for (const { address, connections } of this.#datapath.backendCounters(key)) {
+      for (const { address, connections } of this.#datapath.services.backendCounters(key)) {
         counts.set(address, (counts.get(address) ?? 0) + Number(connections));
       }
     }
@@ -208,7 +209,7 @@ export class Stage {
   }
 
   #refusals(): number {
-    return this.#datapath.refusals().reduce((sum, { count }) => sum + count, 0);
+    return this.#datapath.drops.refusals().reduce((sum, { count }) => sum + count, 0);
   }
 }
 

@@ -1,0 +1,86 @@
+import type { BpfMap } from '@heddle/ebpf';
+import { type DropReason, dropReason } from '../generated/abi.ts';
+import { sumOfCpus } from './per-cpu.ts';
+
+/** Why a packet is dropped, or a call of a socket refused. */
+export interface DropReasonEntry {
+  /** The number in counters and events. Hubble's DropReason has the same. */
+  readonly number: DropReason;
+  /** The name of that number in Hubble's DropReason. */
+  readonly hubbleName: string;
+  /** The text in status, metrics, traces and logs. */
+  readonly text: string;
+}
+
+/** The type demands an entry for each enumerator of `enum drop_reason` (bpf/include/abi.h). */
+const table: Readonly<Record<DropReason, readonly [hubbleName: string, text: string]>> = {
+  [dropReason.invalidSource]: ['INVALID_SOURCE_IP', 'the source address is invalid here'],
+  [dropReason.invalid]: [
+    'INVALID_PACKET_DROPPED',
+    'a header is truncated, invalid or has a wrong checksum',
+  ],
+  [dropReason.tooLarge]: [
+    // Hubble's API still has the name that this number had in earlier versions of Cilium.
+    'CT_MISSING_TCP_ACK_FLAG',
+    'larger than the MTU of the next hop; the sender got an ICMP error',
+  ],
+  [dropReason.write]: ['ERROR_WRITING_TO_PACKET', 'the packet could not be rewritten'],
+  [dropReason.protocol]: ['UNKNOWN_L4_PROTOCOL', 'services do not support this protocol'],
+  [dropReason.unknownPort]: ['STALE_OR_UNROUTABLE_IP', 'the service does not have this port'],
+  [dropReason.notLocal]: [
+    'NO_MATCHING_LOCAL_CONTAINER_FOUND',
+    'no endpoint on this node, and externalTrafficPolicy is Local',
+  ],
+  [dropReason.tableFull]: ['CT_MAP_INSERTION_FAILED', 'the flow table is full (raise sizes.flows)'],
+  [dropReason.extensionHeader]: [
+    'INVALID_IPV6_EXTENSION_HEADER',
+    'too many IPv6 extension headers',
+  ],
+  [dropReason.fragment]: [
+    'IP_FRAGMENTATION_NOT_SUPPORTED',
+    'the first fragment, which has the ports, did not arrive',
+  ],
+  [dropReason.noBackend]: ['SERVICE_BACKEND_NOT_FOUND', 'no endpoints'],
+  [dropReason.noFlow]: [
+    'UNKNOWN_CONNECTION_TRACKING_STATE',
+    'the packet belongs to no known connection',
+  ],
+  [dropReason.noPort]: [
+    'NO_MAPPING_FOR_NAT_MASQUERADE',
+    'all SNAT ports of this node towards the backend are in use',
+  ],
+  [dropReason.noRoute]: ['FIB_LOOKUP_FAILED', 'no route to the destination'],
+  [dropReason.sourceRange]: [
+    'DENIED_BY_LB_SRC_RANGE_CHECK',
+    'the client is not in loadBalancerSourceRanges',
+  ],
+  [dropReason.ttl]: ['TTL_EXCEEDED', 'the TTL or hop limit is exceeded'],
+};
+
+/** All reasons, by number. */
+export const dropReasons: readonly DropReasonEntry[] = Object.values(dropReason).map((number) => {
+  const [hubbleName, text] = table[number];
+  return { number, hubbleName, text };
+});
+
+/** Returns the text of a reason's number; one that this version does not know is named by its number. */
+export function dropReasonText(number: number): string {
+  return dropReasons.find((reason) => reason.number === number)?.text ?? `reason ${number}`;
+}
+
+/** How often something was dropped or refused, and why. */
+export interface ReasonCount {
+  readonly reason: string;
+  readonly count: number;
+}
+
+/** Reads the counts of these reasons from a per-CPU array of counters. Throws SysError. */
+export function reasonCounts(
+  counters: BpfMap,
+  numbers: readonly DropReason[] = Object.values(dropReason),
+): ReasonCount[] {
+  return numbers.map((number) => ({
+    reason: dropReasonText(number),
+    count: sumOfCpus(counters, number),
+  }));
+}
