@@ -3,9 +3,9 @@ import {
   type ApiServerProcess,
   startApiServerProcess,
 } from '@heddle/kube/testing/api-server-process';
-import { CertificateAuthority } from '@heddle/kube/testing/certificates';
 import { BlockingSocket } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
+import { CertificateAuthority } from '@heddle/sys/testing/certificates';
 import { AgentRun } from './agent-run.ts';
 import { pod, service, slice } from './objects.ts';
 

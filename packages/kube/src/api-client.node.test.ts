@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { type TLSSocket, createServer as tlsServer } from 'node:tls';
 import { decodeUtf8 } from '@heddle/sys';
-import { CertificateAuthority } from '../testing/certificates.ts';
+import { CertificateAuthority } from '@heddle/sys/testing/certificates';
 import {
   accessTo,
   authority,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
-import { CertificateAuthority } from '../testing/certificates.ts';
+import { CertificateAuthority } from '@heddle/sys/testing/certificates';
 import { type ClusterAccess, type Credentials, withApiServers } from './access.ts';
 import { KubeconfigError, type KubeError } from './errors.ts';
 import { inClusterAccess } from './in-cluster.ts';

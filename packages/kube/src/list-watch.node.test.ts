@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { CertificateAuthority } from '@heddle/sys/testing/certificates';
 import fc from 'fast-check';
 import { ApiServer, type ApiServerOptions } from '../testing/api-server.ts';
-import { CertificateAuthority } from '../testing/certificates.ts';
 import { makeService, makeSlice } from '../testing/cluster-objects.ts';
 import type { Fault } from '../testing/faults.ts';
 import { FollowedServer } from '../testing/followed-server.ts';

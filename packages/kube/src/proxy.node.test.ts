@@ -7,7 +7,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import { CertificateAuthority } from '../testing/certificates.ts';
+import { CertificateAuthority } from '@heddle/sys/testing/certificates';
 import {
   accessTo,
   authority,

@@ -4,10 +4,10 @@ import { createServer as httpsServer } from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
+import { CertificateAuthority } from '@heddle/sys/testing/certificates';
 import type { ClusterAccess, Credentials } from '../src/access.ts';
 import { ApiClient } from '../src/api-client.ts';
 import type { Server as ApiServer } from '../src/server.ts';
-import { CertificateAuthority } from './certificates.ts';
 
 export const platform = nodePlatform(() => {});
 /** The default CA of the servers' certificates. */

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
-import { parseIp } from '@heddle/sys';
+import { parseIp } from '../src/index.ts';
 
 /** A certificate and its key, as PEM. */
 export interface KeyPair {

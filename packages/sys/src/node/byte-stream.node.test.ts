@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { TLSSocket, createServer as tlsServer } from 'node:tls';
-import { CertificateAuthority } from '@heddle/kube/testing/certificates';
+import { CertificateAuthority } from '../../testing/certificates.ts';
 import { LookupError, SysError, TlsError } from '../errors.ts';
 import type { TlsOptions } from '../platform.ts';
 import { decodeUtf8, encodeUtf8 } from '../utf8.ts';
