@@ -14,7 +14,13 @@ export type { DatapathOptions, DatapathSizes } from './datapath-options.ts';
 export { filterPlace, type NodeDevice } from './devices/node-devices.ts';
 export { type XdpMode, type XdpState, xdpModes } from './devices/xdp-devices.ts';
 export type { DropNotice } from './events/drops.ts';
-export { decodeCtBucket, decodeCtTable, encodeCtTable, interfaceRole } from './generated/abi.ts';
+export {
+  backendCodec,
+  decodeCtBucket,
+  decodeCtTable,
+  encodeCtTable,
+  interfaceRole,
+} from './generated/abi.ts';
 export { type IndexedFlows, keyOfSlot, placeOfKey, rehashed } from './nat/flow-index.ts';
 export {
   defaultNat,

@@ -14,8 +14,13 @@ import {
 import type { Platform } from '@heddle/sys';
 import { VmBpf } from '@heddle/vm';
 import { kernelRoutes } from '@heddle/vm/testing/kernel-routes';
-import { ctEntrySize, ctState, decodeCtTable, encodeCtTable } from '../src/generated/abi.ts';
-import { watchedOffset } from '../src/nat/flow-table.ts';
+import {
+  ctEntrySize,
+  ctState,
+  ctTableCodec,
+  decodeCtTable,
+  encodeCtTable,
+} from '../src/generated/abi.ts';
 import { covered } from './coverage.ts';
 import { objects } from './objects.ts';
 
@@ -170,7 +175,7 @@ export class Mirror implements Disposable {
   #watch(watched: number): void {
     using memory = this.#kernel.map('nat_table').mmap();
     const { buffer, byteOffset } = memory.bytes;
-    new DataView(buffer, byteOffset).setUint32(watchedOffset, watched, true);
+    new DataView(buffer, byteOffset).setUint32(ctTableCodec.offsets.watched, watched, true);
   }
 
   #contents(maps: ReadonlyMap<string, BpfMap>): Map<string, Contents> {

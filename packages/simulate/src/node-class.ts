@@ -1,5 +1,11 @@
 import { objects } from '@heddle/assets';
-import { type Datapath, defaultNat, openDatapath } from '@heddle/datapath';
+import {
+  backendCodec,
+  type Datapath,
+  decodeCtTable,
+  defaultNat,
+  openDatapath,
+} from '@heddle/datapath';
 import { attachTypes } from '@heddle/ebpf';
 import type { ObjectChange } from '@heddle/objects';
 import { ServiceModel, type ServiceRow } from '@heddle/services';
@@ -28,10 +34,6 @@ const sweepNs = 50_000_000n;
 const sweepSlice = 2048;
 /** Sweeps after which another one changes nothing: mark, wait, free. */
 const sweepsNeeded = 4;
-/** The word of struct backend with the generation, and offsets of counts in nat_table; see the ABI. */
-const generationWord = 6;
-const usedOnceOffset = 8;
-const usedOffset = 12;
 
 /** The address of a pod that is only a client, for loadBalancerSourceRanges. */
 const podClientAddress = (number: number, isIpv4: boolean) =>
@@ -272,7 +274,7 @@ export class NodeClass implements Disposable {
     const table = this.#fork('nat_table');
     const bytes = new Uint8Array(table.valueBytes);
     node.views?.[this.#forks.indexOf(table)]?.lookup(new Uint8Array(4), bytes);
-    return new DataView(bytes.buffer).getUint32(usedOffset, true);
+    return decodeCtTable(bytes).used;
   }
 
   /** Restarts the node's kernel: its maps are empty. */
@@ -323,7 +325,7 @@ export class NodeClass implements Disposable {
     if (node.timers.next === undefined || node.timers.next > now) return;
     const table = new Uint8Array(this.#fork('nat_table').valueBytes);
     this.#fork('nat_table').lookup(new Uint8Array(4), table);
-    const highWater = new DataView(table.buffer).getUint32(usedOnceOffset, true);
+    const { highWater } = decodeCtTable(table);
     const slices = Math.ceil(highWater / sweepSlice) + 1;
     const earliest = now - sweepNs * BigInt(slices * sweepsNeeded);
     for (let due = node.timers.next; due !== undefined && due <= now; due = node.timers.next) {
@@ -418,7 +420,7 @@ export class NodeClass implements Disposable {
     const after = new Uint32Array(maxEntries);
     const key = new Uint8Array(4);
     for (let id = 1; id < maxEntries; id++) {
-      const generation = words[id * stride + generationWord]!;
+      const generation = words[id * stride + backendCodec.offsets.generation / 4]!;
       after[id] = generation;
       if (before.length === 0 || before[id] === generation) continue;
       new DataView(key.buffer).setUint32(0, id, true);

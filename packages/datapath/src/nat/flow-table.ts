@@ -7,7 +7,7 @@ import type { ReasonCount } from '../core/drop-reasons.ts';
 import { keyText } from '../core/keyed-map.ts';
 import type { Programs } from '../core/programs.ts';
 import { evictionCounts, invalidSegmentCounts } from '../events/flow-events.ts';
-import { ctEntrySize, decodeCtEntry, decodeCtTable } from '../generated/abi.ts';
+import { ctEntrySize, ctTableCodec, decodeCtEntry, decodeCtTable } from '../generated/abi.ts';
 import type { AddressRoles, AddressUse } from '../services/address-roles.ts';
 import { type PortRange, unansweredLimit } from './flow-options.ts';
 import { type FlowEntry, readFlows } from './flows.ts';
@@ -39,6 +39,10 @@ const endAttempts = 8;
 /** The size of struct __sk_buff (linux/bpf.h), and the offset of `cb` in it. */
 const skbContextSize = 192;
 const controlBlockOffset = 48;
+/**
+ * Offsets of the fields of `ct_table`. The control plane writes some of them in place, and the BPF programs the others.
+ */
+const fields = ctTableCodec.offsets;
 
 /** What a flow table is made of. */
 export interface FlowTableParts {
@@ -81,8 +85,8 @@ export class FlowTable implements Disposable {
       return memory;
     });
     this.programmed = new ProgrammedFields('nat_table', this.#memory);
-    const secretEnd = secretOffset + 4 * decodeCtTable(this.#memory.bytes).secret.length;
-    this.programmed.set(secretOffset, this.#memory.bytes.slice(secretOffset, secretEnd));
+    const secretEnd = fields.secret + 4 * decodeCtTable(this.#memory.bytes).secret.length;
+    this.programmed.set(fields.secret, this.#memory.bytes.slice(fields.secret, secretEnd));
   }
 
   /** Gives a new table a secret. One that has flows keeps its own, by which they are found. */
@@ -90,7 +94,7 @@ export class FlowTable implements Disposable {
     const { secret } = decodeCtTable(bytes);
     if (secret.some((word) => word !== 0)) return;
     const random = this.#platform.randomBytes(4 * secret.length);
-    bytes.set(random, secretOffset);
+    bytes.set(random, fields.secret);
   }
 
   /**
@@ -99,8 +103,8 @@ export class FlowTable implements Disposable {
    */
   setAddresses(addresses: readonly string[]): void {
     const { ipv4, ipv6 } = this.#sources.set(addresses);
-    this.#setWord(sourceIpv4Offset, ipv4);
-    this.#setWord(sourceIpv6Offset, ipv6);
+    this.#setWord(fields.sourceIpv4, ipv4);
+    this.#setWord(fields.sourceIpv6, ipv6);
     this.#setTunnelSources(this.#tunnelSources);
   }
 
@@ -122,12 +126,13 @@ export class FlowTable implements Disposable {
   #setTunnelSources(addresses: readonly string[]): void {
     this.#tunnelSources = addresses;
     const [ipv4, ipv6] = [true, false].map((family) => this.#sources.indexOf(addresses, family));
-    this.#setHalf(tunnelSourcesOffset, ipv4! | (ipv6! << 8));
+    // tunnelIpv6 is the next byte.
+    this.#setHalf(fields.tunnelIpv4, ipv4! | (ipv6! << 8));
   }
 
   /** Sets whether the BPF programs write drops to `drop_events`. */
   setWatched(watched: boolean): void {
-    this.#setWord(watchedOffset, watched ? 1 : 0);
+    this.#setWord(fields.watched, watched ? 1 : 0);
   }
 
   /**
@@ -135,7 +140,7 @@ export class FlowTable implements Disposable {
    * pass it, as their replies do. The setting outlives the agent.
    */
   setTracked(tracked: boolean): void {
-    this.#setHalf(trackedOffset, tracked ? 1 : 0);
+    this.#setHalf(fields.nfTracked, tracked ? 1 : 0);
   }
 
   get tracked(): boolean {
@@ -243,12 +248,3 @@ export class FlowTable implements Disposable {
     this.#memory[Symbol.dispose]();
   }
 }
-
-// Fields that the control plane writes in place; the BPF programs write others.
-const sourceIpv4Offset = 24;
-const sourceIpv6Offset = 28;
-export const watchedOffset = 32;
-// The two share a word: 16 bits, and 8 bits for each address family.
-const trackedOffset = 36;
-const tunnelSourcesOffset = 38;
-const secretOffset = 64;

@@ -1,6 +1,6 @@
 import { formatIp } from '@heddle/sys';
 import { keyText } from '../core/keyed-map.ts';
-import { ctEntrySize } from '../generated/abi.ts';
+import { ctEntryCodec, ctEntrySize } from '../generated/abi.ts';
 import type { PortRange } from './flow-options.ts';
 import { type FlowEntry, isClosedState, protocolOfState, snatIndexOf } from './flows.ts';
 
@@ -15,11 +15,7 @@ export interface PortUse {
   readonly used: number;
 }
 
-// Where struct ct_entry has them.
-const backendOffset = 32;
-const backendPortOffset = 52;
-const sourcePortOffset = 54;
-const stateWordOffset = 60;
+const fields = ctEntryCodec.offsets;
 
 /**
  * How many of the ports in `range` are taken, by who sees them, most first. `bytes` are entries of
@@ -37,14 +33,14 @@ export function portsByDestination(
     { readonly at: number; readonly stateWord: number; used: number }
   >();
   for (let at = 0; at + ctEntrySize <= bytes.length; at += ctEntrySize) {
-    const stateWord = view.getUint32(at + stateWordOffset, true);
+    const stateWord = view.getUint32(at + fields.stateWord, true);
     const protocol = protocolOfState(stateWord);
     if (protocol === undefined || snatIndexOf(stateWord) === 0 || isClosedState(stateWord))
       continue;
-    const port = view.getUint16(at + sourcePortOffset, false);
+    const port = view.getUint16(at + fields.sourcePort, false);
     if (port < range.first || port > range.last) continue;
-    const backend = keyText(bytes.subarray(at + backendOffset, at + backendOffset + 16));
-    const backendPort = view.getUint16(at + backendPortOffset, false);
+    const backend = keyText(bytes.subarray(at + fields.backend, at + fields.backend + 16));
+    const backendPort = view.getUint16(at + fields.backendPort, false);
     const key = `${backend}${backendPort} ${protocol} ${snatIndexOf(stateWord)}`;
     const count = counts.get(key);
     if (count) count.used++;
@@ -54,8 +50,8 @@ export function portsByDestination(
     const source = addressOf(snatIndexOf(stateWord));
     return {
       protocol: protocolOfState(stateWord)!,
-      backend: formatIp(bytes.subarray(at + backendOffset, at + backendOffset + 16)),
-      backendPort: view.getUint16(at + backendPortOffset, false),
+      backend: formatIp(bytes.subarray(at + fields.backend, at + fields.backend + 16)),
+      backendPort: view.getUint16(at + fields.backendPort, false),
       source: source ? formatIp(source) : '',
       used,
     };

@@ -6,8 +6,10 @@ import type { ArrayMemory } from '../core/mapped-array.ts';
 import { protocolNumbers } from '../core/protocols.ts';
 import {
   type BackendState,
+  backendCodec,
   backendSize,
   backendState,
+  backendStatsCodec,
   backendStatsSize,
   decodeBackend,
   decodeBackendStats,
@@ -46,6 +48,9 @@ export function endpointText(address: string, port: number, protocol: Protocol):
   return keyText(bytes) + String.fromCharCode(port, protocolNumbers[protocol]);
 }
 
+/** Offsets of the fields that are read or written in place. */
+const fields = backendCodec.offsets;
+
 /**
  * The map `backends`, an array by id. An id belongs to one backend of one service until it is released. Its next
  * backend has another generation, by which the programs notice that a socket's choice is stale.
@@ -83,7 +88,7 @@ export class BackendTable {
     const found = new Map<number, number[]>();
     const bytes = this.#memory.first(0);
     for (let id = 1; id < bytes.length / backendSize; id++) {
-      if (bytes[id * backendSize + stateOffset] === backendState.gone) continue;
+      if (bytes[id * backendSize + fields.state] === backendState.gone) continue;
       const { service } = this.read(id);
       this.#ids.reserve(id, 1);
       const ids = found.get(service);
@@ -98,7 +103,7 @@ export class BackendTable {
     const bytes = this.#memory.first(0);
     const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
     let highest = 0;
-    for (let at = serviceOffset / 4; at < words.length; at += backendSize / 4) {
+    for (let at = fields.service / 4; at < words.length; at += backendSize / 4) {
       if (words[at]! > highest) highest = words[at]!;
     }
     return highest;
@@ -119,7 +124,11 @@ export class BackendTable {
     const stats = this.#stats.first(id + 1);
     this.#past = sumOf(stats.subarray(statsAt, statsAt + backendStatsSize), this.#past);
     stats.fill(0, statsAt, statsAt + backendStatsSize);
-    setWordAt(stats, statsAt + sinceOffset, Math.floor(Number(this.#now()) / tickNs));
+    setWordAt(
+      stats,
+      statsAt + backendStatsCodec.offsets.since,
+      Math.floor(Number(this.#now()) / tickNs),
+    );
     encodeBackend(
       {
         address,
@@ -127,7 +136,7 @@ export class BackendTable {
         protocol: protocolNumbers[protocol],
         state: stateOf(backend),
         service,
-        generation: (wordAt(bytes, at + generationOffset) + 1) >>> 0,
+        generation: (wordAt(bytes, at + fields.generation) + 1) >>> 0,
         weight: backend.weight,
       },
       bytes,
@@ -147,16 +156,16 @@ export class BackendTable {
     const at = id * backendSize;
     const bytes = this.#memory.first(id + 1);
     const state = stateOf(backend);
-    if (bytes[at + stateOffset] !== state) bytes[at + stateOffset] = state;
-    this.#memory.wrote(at + stateOffset, 1);
-    const weights = new Uint32Array(bytes.buffer, bytes.byteOffset + at + weightOffset, 1);
+    if (bytes[at + fields.state] !== state) bytes[at + fields.state] = state;
+    this.#memory.wrote(at + fields.state, 1);
+    const weights = new Uint32Array(bytes.buffer, bytes.byteOffset + at + fields.weight, 1);
     if (weights[0] !== backend.weight) weights[0] = backend.weight;
-    this.#memory.wrote(at + weightOffset, 4);
+    this.#memory.wrote(at + fields.weight, 4);
   }
 
   /** Marks a backend as removed and releases its id, which is free after the grace period. */
   remove(id: number): void {
-    const at = id * backendSize + stateOffset;
+    const at = id * backendSize + fields.state;
     this.#memory.first(id + 1)[at] = backendState.gone;
     this.#memory.wrote(at, 1);
     this.#ids.release(id, 1);
@@ -198,26 +207,22 @@ export class BackendTable {
   }
 }
 
-// Offsets of fields that are read or written in place; the tests of the codecs check them.
-const stateOffset = 19;
-const serviceOffset = 20;
-const generationOffset = 24;
-const weightOffset = 28;
-/** Of struct backend_stats. */
-const sinceOffset = 12;
-/** Of struct backend_stats, in words; the bytes come behind. */
-const packetsWord = 4;
-
 /** Returns the sum of `counted` and entries of `backend_stats`. */
 function sumOf(bytes: Uint8Array, counted: TrafficTotals): TrafficTotals {
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const counters = backendStatsCodec.offsets;
   let { connections, packets, bytes: sum } = counted;
   for (let at = 0; at < words.length; at += backendStatsSize / 4) {
-    connections += words[at]! + words[at + 1]! * 2 ** 32;
-    packets += words[at + packetsWord]! + words[at + packetsWord + 1]! * 2 ** 32;
-    sum += words[at + packetsWord + 2]! + words[at + packetsWord + 3]! * 2 ** 32;
+    connections += longAt(words, at + counters.connections / 4);
+    packets += longAt(words, at + counters.packets / 4);
+    sum += longAt(words, at + counters.bytes / 4);
   }
   return { connections, packets, bytes: sum };
+}
+
+/** Returns the 64-bit number at two words. */
+function longAt(words: Uint32Array, at: number): number {
+  return words[at]! + words[at + 1]! * 2 ** 32;
 }
 
 function wordAt(bytes: Uint8Array, offset: number): number {

@@ -6,12 +6,7 @@ import type { DatapathMaps } from '../core/datapath-maps.ts';
 import type { ReasonCount } from '../core/drop-reasons.ts';
 import { MappedArray } from '../core/mapped-array.ts';
 import type { SourceRangesScope } from '../datapath-options.ts';
-import {
-  encodeService,
-  type ServiceFlags,
-  serviceAlgorithm,
-  serviceSize,
-} from '../generated/abi.ts';
+import { serviceCodec } from '../generated/abi.ts';
 import type { OpenConnections } from '../sockets/open-connections.ts';
 import type { StaleSockets } from '../sockets/stale-sockets.ts';
 import type { AddressRoles } from './address-roles.ts';
@@ -39,16 +34,6 @@ export interface ServiceParts {
   readonly activate: () => void;
 }
 
-/** The round-robin cursor in struct service, which the programs write: its offset in bytes. */
-const cursorOffset = (() => {
-  const bytes = new Uint8Array(serviceSize);
-  const { random: algorithm } = serviceAlgorithm;
-  const flags = 0 as ServiceFlags;
-  const others = { id: 0, firstSlot: 0, slotCount: 0, affinitySeconds: 0, algorithm, flags };
-  encodeService({ ...others, cursor: 1 }, bytes);
-  return bytes.indexOf(1);
-})();
-
 /** Programs service rows: frontends, backends, source ranges, and the counters that belong to them. */
 export class ServiceOperations implements Operations<ServiceRow> {
   /** The maps that grow. */
@@ -67,7 +52,7 @@ export class ServiceOperations implements Operations<ServiceRow> {
     this.#openConnections = parts.openConnections;
     this.#activate = parts.activate;
     this.frontends = {
-      services: contents.map(maps.get('services'), cursorOffset),
+      services: contents.map(maps.get('services'), serviceCodec.offsets.cursor),
       addresses: contents.map(maps.get('addresses')),
     };
     this.#maps = new ServiceMaps(
