@@ -125,7 +125,7 @@ export class Agent implements Disposable {
       ownAddresses: [],
       forwarding: config.forwarding,
       externalIPs: config.externalIPs,
-      mostFrontends: Math.max(config.sizes.services, config.sizes.servicesMax),
+      maxFrontends: Math.max(config.sizes.services, config.sizes.servicesMax),
     });
 
     const opened = new Disposal();

@@ -303,7 +303,7 @@ describe('the life of the agent', () => {
     assert.deepEqual(
       wide,
       Array(2).fill(
-        'not programmed: namespace default may have 4 frontends, a half of sizes.servicesMax (8), and older services of it have them (remove some, or raise sizes.servicesMax)',
+        'not programmed: namespace default may have 4 frontends, half of sizes.servicesMax (8), and older services in it use them (remove some, or raise sizes.servicesMax)',
       ),
     );
     assert.equal(services.get('web')!.status, 'done');

@@ -11,7 +11,7 @@ import {
   takesNodePorts,
 } from './addresses.ts';
 
-test('an address has one text', () => {
+test('canonicalAddress returns one text for each address', () => {
   assert.equal(canonicalAddress('010.1.02.003'), '10.1.2.3');
   assert.equal(canonicalAddress('FD00:0:0:0:0:0:0:1'), 'fd00::1');
   assert.equal(canonicalAddress('::ffff:10.0.0.1'), '10.0.0.1');
@@ -20,7 +20,7 @@ test('an address has one text', () => {
   assert.equal(familyOf('fd00::1'), 'IPv6');
 });
 
-test('a range has one text, without host bits', () => {
+test('canonicalRange clears the host bits and returns undefined for other texts', () => {
   assert.equal(canonicalRange('192.0.2.77/24'), '192.0.2.0/24');
   assert.equal(canonicalRange('10.255.255.255/12'), '10.240.0.0/12');
   assert.equal(canonicalRange('0.0.0.0/0'), '0.0.0.0/0');
@@ -33,7 +33,7 @@ test('a range has one text, without host bits', () => {
   }
 });
 
-test('special addresses are known by kind', () => {
+test('specialAddress names loopback, link-local, multicast, broadcast and unspecified addresses', () => {
   assert.equal(specialAddress('0.0.0.0'), 'the unspecified address');
   assert.equal(specialAddress('::'), 'the unspecified address');
   assert.equal(specialAddress('127.8.9.10'), 'a loopback address');
@@ -47,18 +47,18 @@ test('special addresses are known by kind', () => {
   assert.equal(specialAddress('fd00::1'), undefined);
 });
 
-test('NodePorts are not offered where the unspecified address covers it or no device is named', () => {
+test('takesNodePorts is false for loopback, unspecified and IPv6 link-local addresses', () => {
   const addresses = ['127.0.0.1', '::1', '0.0.0.0', 'fe80::1', '169.254.1.1', '192.0.2.1', 'x'];
   assert.deepEqual(addresses.filter(takesNodePorts), ['169.254.1.1', '192.0.2.1']);
 });
 
-test('what stands for loopback or for everything is known in both families', () => {
+test('isLoopback and isUnspecified recognize addresses of both families', () => {
   const all = ['127.0.0.1', '127.255.0.9', '::1', '0.0.0.0', '::', '192.0.2.1', 'fd00::1'];
   assert.deepEqual(all.filter(isLoopback), ['127.0.0.1', '127.255.0.9', '::1']);
   assert.deepEqual(all.filter(isUnspecified), ['0.0.0.0', '::']);
 });
 
-test('a range has addresses of its own family only', () => {
+test('inRanges never matches a range of the other family', () => {
   assert.equal(inRanges(['::/0'], '192.0.2.1'), false);
   assert.equal(inRanges(['::/0'], 'fd00::1'), true);
   assert.equal(inRanges(['10.0.0.0/8', '192.0.2.0/31'], '192.0.2.1'), true);

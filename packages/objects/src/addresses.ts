@@ -2,13 +2,19 @@ import { cidrContains, formatIp, type IpBytes, isIpv4, parseCidr, parseIp } from
 import { ownText } from './memory.ts';
 import type { Family } from './records.ts';
 
-/** Canonical text of an address (dotted IPv4, RFC 5952), or undefined if it isn't one. */
+/**
+ * Returns an address as canonical text (dotted IPv4, RFC 5952), or undefined if `text` is no
+ * address.
+ */
 export function canonicalAddress(text: string): string | undefined {
   const bytes = parseIp(text);
   return bytes && ownText(formatIp(bytes));
 }
 
-/** Canonical text of a range, `192.0.2.0/24`, its host bits zero; undefined if it isn't one. */
+/**
+ * Returns a CIDR range as canonical text with zero host bits (`192.0.2.0/24`), or undefined if
+ * `text` is no range.
+ */
 export function canonicalRange(text: string): string | undefined {
   const range = text.includes('/') ? parseCidr(text) : undefined;
   if (!range) return undefined;
@@ -21,13 +27,15 @@ export function canonicalRange(text: string): string | undefined {
   return ownText(`${formatIp(address)}/${length}`);
 }
 
-/** Family of an address in canonical text. */
+/** Returns the family of an address in canonical text. */
 export function familyOf(address: string): Family {
   return address.includes(':') ? 'IPv6' : 'IPv4';
 }
 
-/** The address that stands for all of a family: loopback, and what guards `bind`. */
-export function unspecifiedOf(family: Family): string {
+/**
+ * Returns the unspecified address of a family. A frontend there serves loopback and guards `bind`.
+ */
+export function unspecifiedAddress(family: Family): string {
   return family === 'IPv4' ? '0.0.0.0' : '::';
 }
 
@@ -40,7 +48,7 @@ const broadcast = [parseCidr('255.255.255.255')!];
 const within = (ranges: typeof loopback, bytes: IpBytes) =>
   ranges.some((range) => cidrContains(range, bytes));
 
-/** Whether it stands for all addresses of its family. */
+/** True for `0.0.0.0` and `::`. */
 export function isUnspecified(address: string): boolean {
   return within(unspecified, parseIp(address)!);
 }
@@ -49,7 +57,7 @@ export function isLoopback(address: string): boolean {
   return within(loopback, parseIp(address)!);
 }
 
-/** Whether the address is in one of the ranges of its family. All in canonical text. */
+/** True if one of the ranges contains the address. All texts are canonical. */
 export function inRanges(ranges: readonly string[], address: string): boolean {
   const bytes = parseIp(address)!;
   return ranges.some(
@@ -58,9 +66,9 @@ export function inRanges(ranges: readonly string[], address: string): boolean {
 }
 
 /**
- * What makes an address one that no service and no endpoint may have, as the API server's
- * validation sees it; undefined for an ordinary address. A frontend at such an address would take
- * over traffic that never was the service's (CVE-2021-25737 class).
+ * Returns the kind of an address that no service and no endpoint may have, by the rules of the API
+ * server's validation, or undefined for an ordinary address. A frontend at such an address would
+ * take over traffic that never was the service's (CVE-2021-25737 class).
  */
 export function specialAddress(address: string): string | undefined {
   const bytes = parseIp(address)!;
@@ -73,8 +81,8 @@ export function specialAddress(address: string): string | undefined {
 }
 
 /**
- * Whether a NodePort is offered at this address of the node. Loopback is covered by the unspecified
- * address, and an IPv6 link-local address means nothing without its device.
+ * True if NodePorts are served at this address of the node. The unspecified address covers
+ * loopback, and an IPv6 link-local address is ambiguous without its interface.
  */
 export function takesNodePorts(address: string): boolean {
   const bytes = parseIp(address);

@@ -16,24 +16,26 @@ const algorithms: readonly string[] = [
   'maglev',
 ] satisfies Algorithm[];
 
-/** What the configuration and the annotation may ask for. */
+/** The values that the configuration and the annotation accept. */
 export const forwardings = ['snat', 'dsr', 'hybrid'] as const satisfies Forwarding[];
 
 export interface Balancing {
   readonly algorithm: Algorithm;
-  /** By canonical address or by pod name. */
+  /** The weights by canonical address or by pod name. */
   readonly weights: ReadonlyMap<string, number> | undefined;
-  /** What was not understood; the default holds there. */
+  /** Sentences about annotations that can't be used. The default applies there. */
   readonly problems: readonly string[];
 }
 
-const byDefault: Balancing = { algorithm: 'random', weights: undefined, problems: [] };
+const defaultBalancing: Balancing = { algorithm: 'random', weights: undefined, problems: [] };
 
-/** How a service's annotations want its connections spread. Never fails: says what it ignored. */
+/**
+ * Reads a service's annotations on load balancing. Never throws: `problems` lists what it ignored.
+ */
 export function readBalancing(annotations: Readonly<Record<string, string>>): Balancing {
   const algorithmText = annotations[algorithmAnnotation];
   const weightsText = annotations[weightsAnnotation];
-  if (algorithmText === undefined && weightsText === undefined) return byDefault;
+  if (algorithmText === undefined && weightsText === undefined) return defaultBalancing;
   const problems: string[] = [];
   let algorithm: Algorithm = 'random';
   if (algorithmText !== undefined) {
@@ -50,8 +52,8 @@ export function readBalancing(annotations: Readonly<Record<string, string>>): Ba
 }
 
 /**
- * How a service's annotation wants its packets to get to other nodes; undefined: it says nothing, or
- * nothing that was understood, which goes to `problems`.
+ * Reads a service's annotation on forwarding to other nodes. Returns undefined without one and,
+ * with a sentence added to `problems`, for an unknown value.
  */
 export function readForwarding(
   annotations: Readonly<Record<string, string>>,
@@ -63,7 +65,7 @@ export function readForwarding(
   if (known === undefined) {
     problems.push(
       `annotation ${forwardingAnnotation} is ${JSON.stringify(text)}: ` +
-        `must be one of ${forwardings.join(', ')}; the configuration's is used`,
+        `must be one of ${forwardings.join(', ')}; the configured value is used`,
     );
   }
   return known;
@@ -75,17 +77,17 @@ function readWeights(text: string, problems: string[]): ReadonlyMap<string, numb
     const item = entry.trim();
     if (item === '') continue;
     const equals = item.lastIndexOf('=');
-    const who = item.slice(0, Math.max(equals, 0)).trim();
+    const name = item.slice(0, Math.max(equals, 0)).trim();
     const digits = item.slice(equals + 1).trim();
     const weight = /^\d{1,5}$/.test(digits) ? Number(digits) : 0;
-    if (who === '' || weight < 1 || weight > 65535) {
+    if (name === '' || weight < 1 || weight > 65535) {
       problems.push(
         `annotation ${weightsAnnotation} has ${JSON.stringify(item)}: ` +
           'must be address=weight or pod=weight with a weight from 1 to 65535; weight 1 is used',
       );
       continue;
     }
-    weights.set(canonicalAddress(who) ?? who, weight);
+    weights.set(canonicalAddress(name) ?? name, weight);
   }
   return weights;
 }

@@ -1,7 +1,7 @@
 import { canonicalAddress, canonicalRange, specialAddress } from './addresses.ts';
 import { compactList } from './memory.ts';
 
-/** A field whose value can't be used; turned into an `invalid` result by readObject. */
+/** Thrown for a field whose value can't be used. readObject turns it into an `invalid` result. */
 export class FieldError extends Error {
   readonly field: string;
   readonly value: unknown;
@@ -13,7 +13,7 @@ export class FieldError extends Error {
   }
 }
 
-/** Milliseconds since 1970; Infinity without a time. Throws FieldError. */
+/** Returns milliseconds since 1970, or Infinity without a time. Throws FieldError. */
 export function readTime(timestamp: string | undefined): number {
   if (timestamp === undefined) return Number.POSITIVE_INFINITY;
   const ms = Date.parse(timestamp);
@@ -23,7 +23,7 @@ export function readTime(timestamp: string | undefined): number {
   return ms;
 }
 
-/** Canonical texts in order, each once. Throws FieldError. */
+/** Returns the ranges as canonical texts, sorted and without duplicates. Throws FieldError. */
 export function readRanges(texts: readonly string[]): readonly string[] {
   if (texts.length === 0) return compactList([]);
   const ranges = texts.map((text, i) => {
@@ -35,10 +35,13 @@ export function readRanges(texts: readonly string[]): readonly string[] {
   return compactList([...new Set(ranges)].sort());
 }
 
-/** What an address is for, which says which ones may not be. */
+/**
+ * The use of an address. `cluster`: set by the cluster's administrator, who may use link-local
+ * addresses.
+ */
 type AddressUse = 'cluster' | 'ordinary';
 
-/** Canonical texts, each once. Throws FieldError. */
+/** Returns the addresses as canonical texts without duplicates. Throws FieldError. */
 export function readAddresses(
   field: string,
   texts: readonly string[],
@@ -50,12 +53,12 @@ export function readAddresses(
   ]);
 }
 
-/** Canonical text. Throws FieldError. */
+/** Returns an address as canonical text. Throws FieldError. */
 export function readAddress(field: string, text: string, use: AddressUse): string {
   const address = canonicalAddress(text);
   if (address === undefined) throw new FieldError(field, text, 'must be an IP address');
   const special = specialAddress(address);
-  // Link-local addresses are allowed for what the cluster's administrator chooses.
+  // Addresses that the cluster's administrator chooses may be link-local.
   if (special && !(use === 'cluster' && special === 'a link-local address')) {
     throw new FieldError(field, text, `must not be ${special}`);
   }

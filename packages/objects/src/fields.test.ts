@@ -80,7 +80,7 @@ const pods = fc.record(
   { requiredKeys: [] },
 );
 
-test('what is not selected makes no difference to what an object is read as', () => {
+test('an object reads the same when the fields that no schema selects are removed', () => {
   const check = (object: object, fields: Fields) => {
     const noisy = { ...object, managedFields: 1, spec2: { type: 'x' } };
     assert.deepEqual(readObject(prune(noisy, fields)), readObject(object));
@@ -96,7 +96,7 @@ test('what is not selected makes no difference to what an object is read as', ()
   fc.assert(fc.property(pods, (more) => check(pod('web', ['10.0.0.1', 'fd::1'], more), podFields)));
 });
 
-test('of labels only those are selected that count', () => {
+test('the schema selects only the labels that a reader uses', () => {
   const { metadata } = sliceFields as { readonly [name: string]: Fields };
   const { labels, managedFields } = metadata as { readonly [name: string]: Fields };
   assert.ok(typeof labels === 'object' && labels['kubernetes.io/service-name'] === true);

@@ -1,10 +1,13 @@
 import type * as v from 'valibot';
 import { nodeSchema, podSchema, serviceSchema, sliceSchema } from './schema.ts';
 
-/** What of a JSON value a reader needs: all of it, or these keys; lists are looked through. */
+/**
+ * The part of a JSON value that a reader needs: all of it, or these keys. Applies to each item of a
+ * list.
+ */
 export type Fields = true | { readonly [name: string]: Fields };
 
-/** What readObject looks at, by kind, so that a reader of JSON can skip the rest. */
+/** The fields that readObject uses of each kind. A JSON reader can skip all others. */
 export const serviceFields: Fields = objectFields(serviceSchema);
 export const sliceFields: Fields = objectFields(sliceSchema);
 export const nodeFields: Fields = objectFields(nodeSchema);
@@ -14,7 +17,9 @@ function objectFields(schema: v.GenericSchema): Fields {
   return { apiVersion: true, kind: true, ...(fieldsOf(schema) as object) };
 }
 
-/** The keys that a schema names; its rule for all other keys of a map is not for what is kept. */
+/**
+ * Returns the keys that a schema names. Its rule for all other keys of a map only validates them.
+ */
 function fieldsOf(schema: v.GenericSchema): Fields {
   const { entries, item, wrapped } = schema as {
     entries?: Readonly<Record<string, v.GenericSchema>>;

@@ -6,7 +6,7 @@ export {
   isLoopback,
   isUnspecified,
   takesNodePorts,
-  unspecifiedOf,
+  unspecifiedAddress,
 } from './addresses.ts';
 export {
   algorithmAnnotation,

@@ -18,7 +18,7 @@ function noteOf(object: unknown): string {
   return read.kind === 'ignored' ? read.note : '';
 }
 
-test('a Service becomes a record of what rows are made of', () => {
+test('a Service is read into a record with the fields that rows depend on', () => {
   const object = service('web', ['10.96.0.1', 'fd00:96::1'], {
     type: 'NodePort',
     created: '2024-05-06T07:08:09Z',
@@ -50,7 +50,7 @@ test('a Service becomes a record of what rows are made of', () => {
   });
 });
 
-test('an EndpointSlice becomes a record of its ports and endpoints', () => {
+test('an EndpointSlice is read into a record of its ports and endpoints', () => {
   const object = slice('web', [
     endpoint('10.244.0.1', { node: 'here', pod: 'web-0', zones: ['a'], nodes: ['here'] }),
     endpoint('10.244.0.2', { ready: false, serving: true, terminating: true }),
@@ -87,7 +87,7 @@ test('an EndpointSlice becomes a record of its ports and endpoints', () => {
   });
 });
 
-test('a Node becomes a record of its zone and IP addresses', () => {
+test('a Node is read into a record of its zone and IP addresses', () => {
   assert.deepEqual(recordOf(node('worker', ['192.0.2.1', 'FD00::1'], 'zone-a')), {
     kind: 'node',
     namespace: '',
@@ -99,7 +99,7 @@ test('a Node becomes a record of its zone and IP addresses', () => {
   });
 });
 
-test('a Node is leaving when it is being deleted or the autoscaler has marked it', () => {
+test('a Node is leaving when it has a deletionTimestamp or the autoscaler has tainted it for deletion', () => {
   const isLeaving = (metadata: object, spec: object | null) =>
     (
       recordOf({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'a', ...metadata }, spec }) as {
@@ -114,7 +114,7 @@ test('a Node is leaving when it is being deleted or the autoscaler has marked it
   assert.equal(isLeaving({}, taint('node.kubernetes.io/unschedulable')), false);
 });
 
-test('of a Node the InternalIPs and ExternalIPs are its own, other entries may be anything', () => {
+test('nodeIPs of a Node are its InternalIPs and ExternalIPs only', () => {
   const record = recordOf(
     typedNode('worker', [
       ['Hostname', '198.51.100.7'],
@@ -129,7 +129,7 @@ test('of a Node the InternalIPs and ExternalIPs are its own, other entries may b
   assert.equal(record.addresses.length, 4);
 });
 
-test('a Pod becomes a record of its hostPorts', () => {
+test('a Pod is read into a record of its hostPorts', () => {
   const made = pod('web-0', ['10.244.0.1', 'FD00:244::1'], {
     created: '2024-05-06T07:08:09Z',
     containers: [
@@ -168,7 +168,7 @@ test('a Pod becomes a record of its hostPorts', () => {
   assert.deepEqual(recordOf(deleted), going);
 });
 
-test('a Pod without hostPorts is kept for its name and addresses', () => {
+test('a Pod without hostPorts is read into a record of its name and addresses', () => {
   for (const object of [
     pod('a', '10.244.0.1', { ports: [{ containerPort: 80, hostPort: 0 }] }),
     pod('a', '10.244.0.1', { containers: null }),
@@ -178,21 +178,21 @@ test('a Pod without hostPorts is kept for its name and addresses', () => {
   }
 });
 
-test('a Pod without an address of its own on a node is not used, and a note has the reason', () => {
+test('a Pod without an address of its own on a node is ignored with a note that has the reason', () => {
   const ip = '10.244.0.1';
   const cases: [string, ReturnType<typeof pod>][] = [
-    ['its ports are the node’s own (hostNetwork)', pod('a', ip, { hostNetwork: true })],
-    ['it is over (Succeeded)', pod('a', ip, { phase: 'Succeeded' })],
-    ['it is over (Failed)', pod('a', ip, { phase: 'Failed' })],
+    ['it uses the host network', pod('a', ip, { hostNetwork: true })],
+    ['its phase is Succeeded', pod('a', ip, { phase: 'Succeeded' })],
+    ['its phase is Failed', pod('a', ip, { phase: 'Failed' })],
     ['it has no address yet', pod('a', [])],
-    ['it is on no node yet (spec.nodeName)', pod('a', ip, { node: '' })],
+    ['it is not scheduled to a node yet', pod('a', ip, { node: '' })],
   ];
-  for (const [why, object] of cases) {
-    assert.equal(noteOf(object), `Pod default/a is not used: ${why}`);
+  for (const [reason, object] of cases) {
+    assert.equal(noteOf(object), `Pod default/a is not used: ${reason}`);
   }
 });
 
-test('an EndpointSlice says when what led to it happened, if it is a time', () => {
+test('triggeredMs of an EndpointSlice is its trigger annotation, and absent if that is no time', () => {
   const read = (time: string) =>
     readObject({
       apiVersion: 'discovery.k8s.io/v1',
@@ -209,7 +209,7 @@ test('an EndpointSlice says when what led to it happened, if it is a time', () =
   assert.ok(!('triggeredMs' in read('yesterday')));
 });
 
-test('absent lists and structs may be null, as Go writes them', () => {
+test('lists and structs may be null, as Go encodes absent ones', () => {
   recordOf({
     apiVersion: 'v1',
     kind: 'Service',
@@ -232,13 +232,13 @@ test('absent lists and structs may be null, as Go writes them', () => {
   recordOf({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'worker' }, status: null });
 });
 
-test('what Heddle does not serve is passed over with a note', () => {
+test('an object of a kind that Heddle does not read is ignored with a note', () => {
   const deployment = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'web' } };
   assert.equal(
     noteOf(deployment),
     'Deployment web (apps/v1) is not used: Heddle reads Service, EndpointSlice, Node and Pod',
   );
-  // The same word in another API group is another thing.
+  // Another API group may use the same kind name.
   assert.match(noteOf({ ...service('web', ''), apiVersion: 'serving.knative.dev/v1' }), /not used/);
   assert.match(
     noteOf({ ...slice('web', []), apiVersion: 'discovery.k8s.io/v1beta1' }),
@@ -253,7 +253,7 @@ test('what Heddle does not serve is passed over with a note', () => {
   assert.match(noteOf(loose), /default\/loose is not used: it has no label kubernetes.io\/service/);
 });
 
-test('what can not be used is told by object, field and value', () => {
+test('an invalid object gives a reason that names the object, the field and the value', () => {
   const port = (...ports: object[]) => service('web', '10.96.0.1', { ports });
   const cases: [unknown, string][] = [
     [port({ port: 70000 }), 'spec.ports[0].port is 70000: must be a whole number from 1 to 65535'],
@@ -274,7 +274,7 @@ test('what can not be used is told by object, field and value', () => {
     ],
     [
       port({ name: 'a', port: 80 }, { port: 81 }),
-      'spec.ports[1].name is missing: must be given, as there are several ports',
+      'spec.ports[1].name is missing: must be given, because there are several ports',
     ],
     [
       port({ name: 'a', port: 80 }, { name: 'a', port: 81 }),
@@ -294,8 +294,7 @@ test('what can not be used is told by object, field and value', () => {
     ],
     [
       service('web', ''),
-      'spec.clusterIP is missing: must be an address or None ' +
-        '(it is the API server that would choose one)',
+      'spec.clusterIP is missing: must be an address or None ' + '(only an API server assigns one)',
     ],
     [service('web', '10.96.0.300'), 'spec.clusterIPs[0] is "10.96.0.300": must be an IP address'],
     [
@@ -346,7 +345,7 @@ test('what can not be used is told by object, field and value', () => {
   }
 });
 
-test('a slice with an address that no endpoint may have is not usable', () => {
+test('a slice with an address that no endpoint may have is invalid', () => {
   const label = 'EndpointSlice default/web-1: ';
   assert.equal(
     reasonOf(slice('web', ['10.244.0.1', '127.0.0.1'])),
@@ -354,7 +353,7 @@ test('a slice with an address that no endpoint may have is not usable', () => {
   );
   assert.equal(
     reasonOf(slice('web', ['10.244.0.1', 'fd00::1'])),
-    `${label}endpoints[1].addresses[0] is "fd00::1": must be an IPv4 address, as addressType says`,
+    `${label}endpoints[1].addresses[0] is "fd00::1": must be an IPv4 address, because addressType is IPv4`,
   );
   const empty = { ...slice('web', []), endpoints: [{ addresses: [] }] };
   assert.equal(
@@ -371,7 +370,7 @@ test('a slice with an address that no endpoint may have is not usable', () => {
   );
 });
 
-test('an object that does not say which one it is has no reference', () => {
+test('an invalid object without kind, apiVersion or name has no reference', () => {
   for (const value of [
     'text',
     7,
@@ -390,12 +389,12 @@ test('an object that does not say which one it is has no reference', () => {
   );
 });
 
-test('names that could be mistaken for a key are not valid', () => {
+test('a name with a slash or upper-case letters is invalid', () => {
   assert.match(reasonOf(service('a/b', '10.96.0.1')), /metadata.name is "a\/b": must be a name/);
   assert.match(reasonOf(service('Web', '10.96.0.1')), /must be a name of lower-case letters/);
 });
 
-test('lists are taken apart, also those whose items leave out their kind', () => {
+test('readObjects reads each item of a list, also items without a kind', () => {
   const kinds = (value: unknown) => readObjects(value).map(({ kind }) => kind);
   const items = [service('a', '10.96.0.1'), node('b', []), { apiVersion: 'v1', kind: 'Event' }];
   assert.deepEqual(kinds({ apiVersion: 'v1', kind: 'List', items }), [
@@ -415,7 +414,7 @@ test('lists are taken apart, also those whose items leave out their kind', () =>
   assert.deepEqual(kinds({ apiVersion: 'v1', kind: 'List', items: [7] }), ['invalid']);
 });
 
-test('whatever the value, reading it gives a result and never throws', () => {
+test('readObjects returns a result for any value and never throws', () => {
   const shapes = [
     service('web', '10.96.0.1', { type: 'LoadBalancer', ingress: [{ ip: '203.0.113.1' }] }),
     slice('web', [endpoint('10.244.0.1', { node: 'here', zones: ['a'] })]),
@@ -424,7 +423,7 @@ test('whatever the value, reading it gives a result and never throws', () => {
       initContainers: [{ restartPolicy: 'Always', ports: [{ containerPort: 1, hostPort: 2 }] }],
     }),
   ];
-  // Any JSON value in any place of an otherwise good object.
+  // Puts any JSON value at any path of an otherwise good object.
   const replace = (value: unknown, path: number[], by: unknown): unknown => {
     if (path.length === 0 || typeof value !== 'object' || value === null) return by;
     const keys = Object.keys(value);

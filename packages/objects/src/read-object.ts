@@ -30,14 +30,14 @@ import {
   zoneLabel,
 } from './schema.ts';
 
-/** The cluster autoscaler's mark on a node that it is about to remove. */
+/** The taint that the cluster autoscaler sets on a node before it removes the node. */
 const leavingTaint = 'ToBeDeletedByClusterAutoscaler';
 const defaultAffinitySeconds = 10800;
 
 /**
- * Reads one API object (parsed JSON or YAML) into the record that Heddle keeps. Never throws:
- * kinds that Heddle doesn't serve are `ignored` with a note, what can't be used is `invalid` with a
- * sentence. Lists are taken apart by readObjects.
+ * Reads one API object (parsed JSON or YAML) into the record that Heddle keeps. Never throws: an
+ * object of another kind is `ignored` with a note, one that can't be used is `invalid` with a
+ * sentence. For lists see readObjects.
  */
 export function readObject(value: unknown): ReadObject {
   if (!isMap(value)) {
@@ -58,12 +58,12 @@ export function readObject(value: unknown): ReadObject {
       ref: undefined,
     };
   }
-  const served = servedKinds[`${apiVersion}/${kind}`];
-  if (!served) return { kind: 'ignored', note: ignoredNote(value, apiVersion, kind) };
-  const ref = refOf(value, served.kind);
+  const reader = readers[`${apiVersion}/${kind}`];
+  if (!reader) return { kind: 'ignored', note: ignoredNote(value, apiVersion, kind) };
+  const ref = refOf(value, reader.kind);
   const object = ref ? objectLabel(ref) : `${kind} without a name`;
   try {
-    return served.read(value);
+    return reader.read(value);
   } catch (error) {
     if (!(error instanceof FieldError)) throw error;
     const what = error.value === undefined ? 'missing' : show(error.value);
@@ -72,7 +72,7 @@ export function readObject(value: unknown): ReadObject {
   }
 }
 
-/** Reads one object or, if it is one of the list kinds (`List`, `ServiceList`, ...), each item. */
+/** Reads one object or each item of a list (`List`, `ServiceList`, ...). */
 export function readObjects(value: unknown): readonly ReadObject[] {
   if (!isMap(value) || typeof value.kind !== 'string' || !value.kind.endsWith('List')) {
     return [readObject(value)];
@@ -94,7 +94,7 @@ export function readObjects(value: unknown): readonly ReadObject[] {
   });
 }
 
-const servedKinds: Readonly<
+const readers: Readonly<
   Record<string, { kind: ObjectKind; read: (value: unknown) => ReadObject }>
 > = {
   'v1/Service': {
@@ -135,7 +135,7 @@ function checkShape<S extends v.GenericSchema>(schema: S, value: unknown): v.Inf
     else if (/^[A-Za-z]+$/.test(String(key))) path += path === '' ? String(key) : `.${String(key)}`;
     else path += `[${JSON.stringify(key)}]`;
   }
-  // A missing key of a map has valibot's own message, as no schema saw a value.
+  // For a missing key valibot has a message of its own, because no schema saw a value.
   const rule = issue.input === undefined ? 'must be given' : issue.message;
   throw new FieldError(path, issue.input, rule);
 }
@@ -189,7 +189,7 @@ function readClusterIPs(spec: ServiceObject['spec']): readonly string[] {
     throw new FieldError(
       'spec.clusterIP',
       undefined,
-      'must be an address or None (it is the API server that would choose one)',
+      'must be an address or None (only an API server assigns one)',
     );
   }
   if (texts[0] === 'None') return none;
@@ -207,7 +207,11 @@ function readServicePorts(spec: ServiceObject['spec']): readonly ServicePort[] {
   const records = ports.map(({ name, protocol, port, nodePort }, i) => {
     const field = `spec.ports[${i}]`;
     if (name === '' && ports.length > 1) {
-      throw new FieldError(`${field}.name`, undefined, 'must be given, as there are several ports');
+      throw new FieldError(
+        `${field}.name`,
+        undefined,
+        'must be given, because there are several ports',
+      );
     }
     if (names.has(name)) throw new FieldError(`${field}.name`, name, 'must be unique');
     names.add(name);
@@ -226,7 +230,7 @@ function readIngress(status: ServiceObject['status']): readonly string[] {
   const addresses: string[] = [];
   const ingress = status?.loadBalancer?.ingress ?? [];
   ingress.forEach(({ ip, ipMode }, i) => {
-    // ipMode Proxy: the load balancer itself wants the traffic, also from inside (KEP-1860).
+    // With ipMode Proxy internal traffic goes to the load balancer too (KEP-1860).
     if (ip === '' || ipMode === 'Proxy') return;
     addresses.push(readAddress(`status.loadBalancer.ingress[${i}].ip`, ip, 'cluster'));
   });
@@ -245,19 +249,19 @@ function readSlice(slice: SliceObject): ReadObject {
     return { kind: 'ignored', note: `${label} is not used: it has no label ${serviceNameLabel}` };
   }
   const ports = (slice.ports ?? [])
-    // A port without a number stands for all ports, which no kind of service can use.
+    // A port without a number means all ports, which no service can use.
     .flatMap(({ name, protocol, port }) =>
       port ? [{ name: sharedText(name), protocol: sharedText(protocol), port }] : [],
     );
   const endpoints = (slice.endpoints ?? []).map((endpoint, i): EndpointRecord => {
     const field = `endpoints[${i}].addresses[0]`;
-    // One endpoint has one address that counts; the API keeps the list for history's sake.
+    // Only the first address counts; the API has a list for historical reasons.
     const address = readAddress(field, endpoint.addresses[0]!, 'ordinary');
     if (familyOf(address) !== addressType) {
       throw new FieldError(
         field,
         address,
-        `must be an ${addressType} address, as addressType says`,
+        `must be an ${addressType} address, because addressType is ${addressType}`,
       );
     }
     const { conditions, hints } = endpoint;
@@ -281,7 +285,7 @@ function readSlice(slice: SliceObject): ReadObject {
     ports: compactList(ports),
     endpoints: compactList(endpoints),
   };
-  // A hint for a metric: one that is no time is no reason to refuse the slice.
+  // Only a metric uses it, so a malformed time doesn't make the slice invalid.
   const triggeredMs = Date.parse(metadata.annotations?.[triggerAnnotation] ?? '');
   return Number.isNaN(triggeredMs)
     ? { kind: 'slice', record }
@@ -296,7 +300,7 @@ function toNode({ metadata, spec, status }: NodeObject): NodeRecord {
   const addresses = new Set<string>();
   const nodeIPs = new Set<string>();
   for (const { type, address } of status?.addresses ?? []) {
-    // Host names and DNS names stand in the same list.
+    // The same list has host names and DNS names.
     const canonical = canonicalAddress(address);
     if (canonical === undefined) continue;
     addresses.add(canonical);

@@ -5,22 +5,22 @@ import type { HostPort, PodRecord, ReadObject } from './records.ts';
 import type { PodObject } from './schema.ts';
 
 /**
- * A pod is kept for its hostPorts, its name and its addresses while it runs on a node with an address of its
- * own. Throws FieldError.
+ * Reads a pod that runs on a node with an address of its own into a record of its hostPorts, name
+ * and addresses. Other pods are `ignored`. Throws FieldError.
  */
 export function readPod({ metadata, spec, status }: PodObject): ReadObject {
   const namespace = sharedText(metadata.namespace ?? 'default');
-  const unused = (why: string): ReadObject => ({
+  const unused = (reason: string): ReadObject => ({
     kind: 'ignored',
-    note: `Pod ${namespace}/${metadata.name} is not used: ${why}`,
+    note: `Pod ${namespace}/${metadata.name} is not used: ${reason}`,
   });
   const hostPorts = readHostPorts(spec);
-  if (spec.hostNetwork) return unused('its ports are the node\u2019s own (hostNetwork)');
+  if (spec.hostNetwork) return unused('it uses the host network');
   const phase = status?.phase ?? '';
-  if (phase === 'Succeeded' || phase === 'Failed') return unused(`it is over (${phase})`);
+  if (phase === 'Succeeded' || phase === 'Failed') return unused(`its phase is ${phase}`);
   const addresses = readPodIPs(status);
   if (addresses.length === 0) return unused('it has no address yet');
-  if (spec.nodeName === '') return unused('it is on no node yet (spec.nodeName)');
+  if (spec.nodeName === '') return unused('it is not scheduled to a node yet');
   const record: PodRecord = {
     kind: 'pod',
     namespace,
@@ -34,7 +34,10 @@ export function readPod({ metadata, spec, status }: PodObject): ReadObject {
   return { kind: 'pod', record };
 }
 
-/** Ports of init containers count where those run as long as the pod (KEP-753). */
+/**
+ * Returns the hostPorts of the containers and of sidecar containers (init containers with
+ * restartPolicy Always, KEP-753).
+ */
 function readHostPorts({ containers, initContainers }: PodObject['spec']): readonly HostPort[] {
   const hostPorts: HostPort[] = [];
   const read = (list: string, i: number, ports: PodPorts) => {
@@ -63,7 +66,7 @@ function readPodIPs(status: PodObject['status']): readonly string[] {
   const texts = many.length > 0 ? many : status?.podIP ? [status.podIP] : [];
   const field = many.length > 0 ? 'status.podIPs' : 'status.podIP';
   const addresses = readAddresses(field, texts, 'ordinary');
-  // One of each family, the first.
+  // Only the first of each family counts.
   return compactList(
     addresses.filter(
       (each, i) => addresses.findIndex((other) => familyOf(other) === familyOf(each)) === i,

@@ -1,20 +1,21 @@
 import { ownText } from './memory.ts';
 
-// What Heddle keeps of a Kubernetes object. Whole objects are never kept: these records are what
-// bounds the agent's memory, so a field is here only if a row depends on it. All addresses are in
-// canonical text (dotted IPv4, RFC 5952), all records are plain data with the same fields always.
+// The parts of Kubernetes objects that Heddle keeps. Whole objects are never kept: the records determine the agent's memory, so a field is here only if a row depends on it. All addresses are canonical text (dotted IPv4, RFC 5952). All records of a kind have the same fields.
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 
 export type Family = 'IPv4' | 'IPv6';
 
-/** How a new connection's backend is chosen. `weighted` is random by weight. */
+/**
+ * The algorithm that chooses the backend of a new connection. `weighted` chooses at random by
+ * weight.
+ */
 export type Algorithm = 'random' | 'round-robin' | 'weighted' | 'least-connections' | 'maglev';
 
 /**
- * How packets from outside get to a backend on another node. `snat`: from an address of this node, so
- * that the replies come back here. `dsr`: unchanged in a tunnel to the backend's node, which answers
- * the client itself. `hybrid`: dsr for TCP, snat for the rest.
+ * How external packets reach a backend on another node. `snat`: with an address of this node as
+ * source, so that replies return through this node. `dsr`: unchanged in a tunnel to the backend's
+ * node, which replies to the client directly. `hybrid`: dsr for TCP, snat for other protocols.
  */
 export type Forwarding = 'snat' | 'dsr' | 'hybrid';
 
@@ -28,29 +29,35 @@ export interface ObjectRef {
 }
 
 export interface ServicePort {
-  /** Empty for the only port of a service that doesn't name it. */
+  /** Empty for an unnamed port, which is the service's only one. */
   readonly name: string;
   readonly protocol: Protocol;
   /** Host order. */
   readonly port: number;
-  /** Host order; 0: none. */
+  /** Host order; 0: no NodePort. */
   readonly nodePort: number;
 }
 
 export interface ServiceRecord extends ObjectRef {
   readonly kind: 'service';
-  /** Milliseconds since 1970; Infinity when the object doesn't say (a manifest that nobody applied). */
+  /**
+   * Milliseconds since 1970; Infinity without a creationTimestamp (a manifest that was never
+   * applied).
+   */
   readonly createdMs: number;
   readonly type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName';
   /** At most one of each family; empty for headless and ExternalName services. */
   readonly clusterIPs: readonly string[];
-  /** Value of the label service.kubernetes.io/service-proxy-name: another proxy serves it. */
+  /**
+   * The value of the label service.kubernetes.io/service-proxy-name. If it is present, another
+   * proxy serves the service.
+   */
   readonly proxyName: string | undefined;
   readonly ports: readonly ServicePort[];
   readonly externalIPs: readonly string[];
-  /** Ingress addresses of the load balancer that the node shall serve itself (ipMode VIP). */
+  /** Ingress addresses of the load balancer that the node serves itself (ipMode VIP). */
   readonly loadBalancerIPs: readonly string[];
-  /** loadBalancerSourceRanges, as canonical text; empty: everybody may come in. */
+  /** loadBalancerSourceRanges as canonical text; empty: all clients are allowed. */
   readonly sourceRanges: readonly string[];
   /** 0: no affinity. */
   readonly affinitySeconds: number;
@@ -58,15 +65,15 @@ export interface ServiceRecord extends ObjectRef {
   readonly internalLocal: boolean;
   /** externalTrafficPolicy is Local. */
   readonly externalLocal: boolean;
-  /** Where load balancers ask whether this node has endpoints (host order); 0: nowhere. */
+  /** The port where load balancers check whether this node has endpoints (host order); 0: none. */
   readonly healthCheckPort: number;
   readonly publishNotReady: boolean;
   readonly algorithm: Algorithm;
-  /** By address or pod name, from the annotation heddle.io/weights. */
+  /** Weights by address or pod name, from the annotation heddle.io/weights. */
   readonly weights: ReadonlyMap<string, number> | undefined;
-  /** From the annotation heddle.io/forwarding; undefined: as the configuration says. */
+  /** The value of the annotation heddle.io/forwarding; undefined: the configuration applies. */
   readonly forwarding: Forwarding | undefined;
-  /** Annotations that were not understood, in sentences. */
+  /** Sentences about annotations that can't be used. */
   readonly problems: readonly string[];
 }
 
@@ -83,9 +90,11 @@ export interface EndpointRecord {
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
-  /** Empty when the slice doesn't say. */
+  /** Empty if the slice has no nodeName. */
   readonly nodeName: string;
-  /** Name of the object behind the endpoint (a pod, as a rule); empty when the slice doesn't say. */
+  /**
+   * The name of the object that the endpoint refers to (usually a pod); empty without a targetRef.
+   */
   readonly target: string;
   readonly zoneHints: readonly string[];
   readonly nodeHints: readonly string[];
@@ -102,37 +111,43 @@ export interface SliceRecord extends ObjectRef {
 
 export interface NodeRecord extends ObjectRef {
   readonly kind: 'node';
-  /** Label topology.kubernetes.io/zone; empty when absent. */
+  /** The label topology.kubernetes.io/zone; empty when absent. */
   readonly zone: string;
   /** IP addresses of all types. */
   readonly addresses: readonly string[];
-  /** Those of the types InternalIP and ExternalIP. */
+  /** The addresses of the types InternalIP and ExternalIP. */
   readonly nodeIPs: readonly string[];
-  /** It is being deleted, or the cluster's autoscaler has marked it for that (KEP-3836). */
+  /**
+   * True if the node is being deleted, or the cluster autoscaler has tainted it for deletion
+   * (KEP-3836).
+   */
   readonly leaving: boolean;
 }
 
 export interface HostPort {
   readonly protocol: Protocol;
-  /** Where the pod listens; host order. */
+  /** The port where the pod listens; host order. */
   readonly containerPort: number;
   /** Host order. */
   readonly hostPort: number;
-  /** The only address where it is served; empty: all that take NodePorts, of both families. */
+  /**
+   * The only address where it is served; empty: all addresses that take NodePorts, of both
+   * families.
+   */
   readonly hostIP: string;
 }
 
 /** A pod that runs on a node with an address of its own. */
 export interface PodRecord extends ObjectRef {
   readonly kind: 'pod';
-  /** Milliseconds since 1970; Infinity when the object doesn't say. */
+  /** Milliseconds since 1970; Infinity without a creationTimestamp. */
   readonly createdMs: number;
   readonly nodeName: string;
   /** At most one of each family. */
   readonly addresses: readonly string[];
-  /** Empty: the pod is kept for its name and addresses, which traces and dumps show. */
+  /** May be empty: traces and dumps show the names and addresses of pods without hostPorts too. */
   readonly hostPorts: readonly HostPort[];
-  /** It is being deleted. */
+  /** True if the pod is being deleted. */
   readonly terminating: boolean;
 }
 
@@ -140,23 +155,23 @@ export type ObjectRecord = ServiceRecord | SliceRecord | NodeRecord | PodRecord;
 
 /** Names an object whose newest version can't be used. */
 export interface InvalidRef extends ObjectRef {
-  /** Of a slice: name of the service, in the same namespace, as far as the object says. */
+  /** For a slice: the name of its service, if the object has the label. */
   readonly service?: string;
 }
 
-/** What happened to one object. */
+/** A change of one object. */
 export type ObjectChange =
   | {
       readonly op: 'set';
       readonly object: ObjectRecord;
       /**
-       * When the change of a pod or service that led to this version of a slice happened, as its
-       * author says (milliseconds since 1970). It says nothing about the object.
+       * The time of the pod's or service's change that led to this version of a slice, from its
+       * annotation (milliseconds since 1970). Not a property of the object.
        */
       readonly triggeredMs?: number;
     }
   | ({ readonly op: 'delete' } & ObjectRef)
-  /** The object's newest version can't be used: its last good one stays in force. */
+  /** The object's newest version can't be used: its last good version stays programmed. */
   | ({ readonly op: 'invalid'; readonly reason: string } & InvalidRef);
 
 const kindNames: Readonly<Record<ObjectKind, string>> = {
@@ -166,7 +181,7 @@ const kindNames: Readonly<Record<ObjectKind, string>> = {
   pod: 'Pod',
 };
 
-/** `Service default/web`, `Node worker-1`: how messages name an object. */
+/** Returns the name of an object in messages: `Service default/web`, `Node worker-1`. */
 export function objectLabel(ref: ObjectRef): string {
   const kind = kindNames[ref.kind];
   return ownText(
@@ -174,7 +189,7 @@ export function objectLabel(ref: ObjectRef): string {
   );
 }
 
-/** What an API object was read as. */
+/** The result of reading an API object. */
 export type ReadObject =
   | { readonly kind: 'service'; readonly record: ServiceRecord }
   | {
@@ -185,14 +200,14 @@ export type ReadObject =
     }
   | { readonly kind: 'node'; readonly record: NodeRecord }
   | { readonly kind: 'pod'; readonly record: PodRecord }
-  /** Valid, but nothing that Heddle serves. */
+  /** A valid object that Heddle doesn't use. */
   | { readonly kind: 'ignored'; readonly note: string }
   | {
       readonly kind: 'invalid';
-      /** `Service default/web`, as far as the object says. */
+      /** `Service default/web`, or less if the object lacks a name or kind. */
       readonly object: string;
       /** A sentence with the object, the field and the value. */
       readonly reason: string;
-      /** Absent when the object doesn't name itself. */
+      /** Undefined if the object has no name. */
       readonly ref: InvalidRef | undefined;
     };

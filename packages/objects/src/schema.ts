@@ -1,12 +1,12 @@
 import * as v from 'valibot';
 import { algorithmAnnotation, forwardingAnnotation, weightsAnnotation } from './annotations.ts';
 
-// Shapes of the API objects (core/v1 Service, Node and Pod, discovery.k8s.io/v1 EndpointSlice), reduced
-// to the fields that a record is made of. Go writes absent lists and structs as null, so every
-// optional field may be null.
+// Schemas of the API objects (core/v1 Service, Node and Pod, discovery.k8s.io/v1 EndpointSlice),
+// reduced to the fields that a record is made of. Go writes absent lists and structs as null, so
+// every optional field may be null.
 
 const text = v.string('must be text (in YAML: put it in quotes)');
-/** A map of texts, of which only those with the given keys are looked at (see fields.ts). */
+/** A map of texts. Readers use only the given keys (see fields.ts). */
 const textMap = <const Key extends string>(...keys: readonly Key[]) =>
   v.nullish(
     v.objectWithRest(

@@ -1,4 +1,4 @@
-// Kubernetes objects as short as a test wants them. Names of fields are the API's.
+// Makes Kubernetes objects for tests from a few arguments. Field names are those of the API.
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -11,7 +11,10 @@ interface ServiceFields extends Fields {
   readonly ingress?: readonly Fields[];
 }
 
-/** A Service; what isn't metadata or ingress goes into `spec`. One unnamed TCP port 80 by default. */
+/**
+ * Returns a Service. Fields other than metadata and ingress go into `spec`. By default it has one
+ * unnamed TCP port 80.
+ */
 export function service(
   name: string,
   clusterIP: string | readonly string[],
@@ -38,7 +41,7 @@ interface EndpointFields extends Fields {
   readonly nodes?: readonly string[];
 }
 
-/** An endpoint of a slice: `zones` and `nodes` are its hints. */
+/** Returns an endpoint of a slice. `zones` and `nodes` are its topology hints. */
 export function endpoint(address: string, more: EndpointFields = {}) {
   const { ready, serving, terminating, node, pod, zones, nodes } = more;
   const named = (names?: readonly string[]) => names?.map((name) => ({ name }));
@@ -58,7 +61,7 @@ interface SliceFields {
   readonly addressType?: string;
 }
 
-/** An EndpointSlice of a service; endpoints are addresses or what `endpoint` makes. */
+/** Returns an EndpointSlice of a service. Endpoints are addresses or results of `endpoint`. */
 export function slice(
   serviceName: string,
   endpoints: readonly (string | ReturnType<typeof endpoint>)[],
@@ -77,7 +80,7 @@ export function slice(
   };
 }
 
-/** A Node with internal addresses and perhaps a zone. */
+/** Returns a Node with internal addresses and optionally a zone. */
 export function node(name: string, addresses: readonly string[], zone?: string) {
   return {
     apiVersion: 'v1',
@@ -98,11 +101,11 @@ interface PodFields extends Fields {
   readonly deleted?: string;
   readonly node?: string;
   readonly phase?: string;
-  /** Ports of its one container; `more` replaces fields of `spec`. */
+  /** The ports of its only container. Other fields replace those of `spec`. */
   readonly ports?: readonly Fields[];
 }
 
-/** A Pod on node `here` that runs and has TCP port 8080 at the node's port 80. */
+/** Returns a running Pod on node `here` whose TCP port 8080 has hostPort 80. */
 export function pod(name: string, ips: string | readonly string[], more: PodFields = {}) {
   const {
     namespace = 'default',
@@ -123,7 +126,7 @@ export function pod(name: string, ips: string | readonly string[], more: PodFiel
   };
 }
 
-/** A Node whose addresses have the types that are said. */
+/** Returns a Node whose addresses have the given types. */
 export function typedNode(name: string, addresses: readonly (readonly [string, string])[]) {
   const made = node(name, []);
   const typed = addresses.map(([type, address]) => ({ type, address }));

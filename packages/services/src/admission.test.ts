@@ -7,7 +7,7 @@ const day = (number: number) => `2026-01-${String(number).padStart(2, '0')}T00:0
 const ports = (count: number) =>
   Array.from({ length: count }, (_, i) => ({ name: `p${i}`, port: 80 + i }));
 let next = 0;
-/** A service with that many ports and so many frontends, made on a day of January. */
+/** Returns a service with `count` ports, created on a day of January. */
 const asking = (name: string, count: number, made: number, more: object = {}) => {
   next = (next + 1) % 250;
   const spec = { ports: ports(count), created: day(made), ...more };
@@ -25,13 +25,13 @@ const reasons = (cluster: LimitedCluster, name: string) =>
   new Set([...cluster.model.rows()].filter((row) => row.name === name).map((r) => r.notAdmitted));
 
 describe('admission of services by age, with at most 40 frontends', () => {
-  test('all are programmed while there is room', () => {
+  test('all services are programmed below the limit', () => {
     const cluster = new LimitedCluster(40, asking('a', 10, 1), asking('b', 10, 2));
     assert.deepEqual(served(cluster), { a: 10, b: 10 });
     assert.deepEqual(reasons(cluster, 'a'), new Set([undefined]));
   });
 
-  test('one service has a quarter: the ports beyond are not programmed, and say why', () => {
+  test('ports beyond a service’s share of a quarter are not programmed and have a reason', () => {
     const cluster = new LimitedCluster(
       40,
       asking('huge', 30, 1),
@@ -50,24 +50,24 @@ describe('admission of services by age, with at most 40 frontends', () => {
     assert.deepEqual(reasons(cluster, 'huge'), new Set([undefined]));
   });
 
-  test('one namespace has a half, its older services first; another one is not concerned', () => {
+  test('a namespace gets at most half, its older services first, without effect on other namespaces', () => {
     const names = ['d', 'c', 'b', 'a'];
     const cluster = new LimitedCluster(
       40,
       ...names.map((name, i) => asking(name, 8, 9 - i, { namespace: 'team' })),
       asking('other', 8, 30, { namespace: 'quiet' }),
     );
-    // Two of them and a half: a service is programmed port by port.
+    // Two services and half of a third: a service is programmed port by port.
     assert.deepEqual(served(cluster), { a: 8, b: 8, c: 4, d: 0, other: 8 });
     assert.match(
       [...reasons(cluster, 'd')].join(),
-      /^not programmed: namespace team may have 20 frontends, a half of sizes.servicesMax \(40\)/,
+      /^not programmed: namespace team may have 20 frontends, half of sizes.servicesMax \(40\)/,
     );
     cluster.delete('service', 'team/a');
     assert.deepEqual(served(cluster), { b: 8, c: 8, d: 4, other: 8 });
   });
 
-  test('when all are taken the youngest are left out, whatever the order of arrival', () => {
+  test('beyond the limit the youngest services are not programmed, whatever the order of arrival', () => {
     const objects = [1, 2, 3, 4, 5, 6].map((made) =>
       asking(`s${made}`, 10, made, { namespace: `n${made}` }),
     );
@@ -79,9 +79,9 @@ describe('admission of services by age, with at most 40 frontends', () => {
     assert.deepEqual(served(backwards), expected);
     assert.match(
       [...reasons(backwards, 's6')].join(),
-      /^not programmed: older services have the 40/,
+      /^not programmed: older services use the 40/,
     );
-    // The same time: by namespace and name. A service without a time comes last.
+    // Services of the same age are ordered by namespace and name; one without a timestamp comes last.
     backwards.apply(
       asking('s0', 3, 4, { namespace: 'n0' }),
       asking('s7', 1, 1, { created: undefined }),
@@ -92,7 +92,7 @@ describe('admission of services by age, with at most 40 frontends', () => {
     assert.equal(served(backwards).s4, 10);
   });
 
-  test('what a traffic policy parts is programmed as a whole or not at all', () => {
+  test('the rows that a traffic policy splits are programmed together or not at all', () => {
     const local = asking('local', 1, 2, {
       ...{ namespace: 'edge', type: 'LoadBalancer', externalTrafficPolicy: 'Local' },
       ...{ ports: [{ name: 'p0', port: 80, nodePort: 30080 }] },
@@ -113,18 +113,18 @@ describe('admission of services by age, with at most 40 frontends', () => {
     }
   });
 
-  test('hostPorts of pods count as services do', () => {
+  test('hostPorts of pods count towards the limit as services do', () => {
     const many = pod('many', '10.244.0.1', {
       ports: Array.from({ length: 10 }, (_, i) => ({ containerPort: 80 + i, hostPort: 8000 + i })),
       created: day(1),
     });
-    // Each at the address of the node and on loopback.
+    // Each hostPort has a frontend at the node's address and one on loopback.
     const cluster = new LimitedCluster(40, many);
     assert.deepEqual(served(cluster), { 'pod/many': 10 });
     assert.match([...reasons(cluster, 'pod/many')].join(), /one pod may have 10 frontends/);
   });
 
-  test('a refused service is offered again with its endpoints as they are then', () => {
+  test('a refused service is programmed with its present endpoints once there is room', () => {
     const cluster = new LimitedCluster(
       4,
       asking('old', 1, 1, { namespace: 'a' }),

@@ -2,38 +2,42 @@ import { compactList, ownText } from '@heddle/objects';
 import { bySeniority, type FrontendOwner } from './conflicts.ts';
 import type { ServiceRow } from './rows.ts';
 
-/** An owner that asks for frontends, and the rows that it would have if there were room for all. */
-export interface Applicant {
+/** An owner that asks for frontends, with the rows that it has without any limit. */
+export interface FrontendRequest {
   readonly owner: FrontendOwner | undefined;
   readonly wanted: readonly ServiceRow[];
 }
 
-/** One service or pod may have a quarter of the frontends that a node serves, one namespace a half. */
-const ownerDivisor = 4;
-const namespaceDivisor = 2;
+/**
+ * One service or pod may have a quarter of the frontends that a node serves, one namespace half of
+ * them.
+ */
+const ownerFraction = 4;
+const namespaceFraction = 2;
 
 /**
- * Decides which rows are programmed when services ask for more frontends than the node may serve, so that
- * nobody who may write one Service takes the room of all others. Older objects come first, whatever
- * the order in which they arrived. As long as everything fits, each change costs a few additions.
+ * Decides which rows are programmed when services ask for more frontends than the node may serve,
+ * so that a user who may write one Service can't exhaust the capacity for all others. Older objects
+ * have precedence, independent of the order of arrival. While all requests fit, a change costs a
+ * few additions.
  */
 export class Admission {
-  readonly #most: number;
-  readonly #ofOwner: number;
-  readonly #ofNamespace: number;
+  readonly #limit: number;
+  readonly #ownerLimit: number;
+  readonly #namespaceLimit: number;
   readonly #namespaces = new Map<string, number>();
   #total = 0;
   /** The number of owners and namespaces that ask for more than their share. */
-  #greedy = 0;
+  #overLimit = 0;
 
-  /** `most`: frontends that the node serves at most. */
-  constructor(most: number) {
-    this.#most = most;
-    this.#ofOwner = Math.max(1, Math.floor(most / ownerDivisor));
-    this.#ofNamespace = Math.max(1, Math.floor(most / namespaceDivisor));
+  /** `limit` is the number of frontends that the node may serve. */
+  constructor(limit: number) {
+    this.#limit = limit;
+    this.#ownerLimit = Math.max(1, Math.floor(limit / ownerFraction));
+    this.#namespaceLimit = Math.max(1, Math.floor(limit / namespaceFraction));
   }
 
-  /** Notes that an owner's rows have changed. */
+  /** Records a change of an owner's rows. */
   count(namespace: string, before: readonly ServiceRow[], after: readonly ServiceRow[]): void {
     const [had, has] = [frontendsOf(before), frontendsOf(after)];
     if (had === has) return;
@@ -42,15 +46,15 @@ export class Admission {
     const holds = held + has - had;
     if (holds === 0) this.#namespaces.delete(namespace);
     else this.#namespaces.set(namespace, holds);
-    this.#greedy += Number(has > this.#ofOwner) - Number(had > this.#ofOwner);
-    this.#greedy += Number(holds > this.#ofNamespace) - Number(held > this.#ofNamespace);
+    this.#overLimit += Number(has > this.#ownerLimit) - Number(had > this.#ownerLimit);
+    this.#overLimit += Number(holds > this.#namespaceLimit) - Number(held > this.#namespaceLimit);
   }
 
-  /** Rows that are not programmed, by key, and why, in a sentence. */
-  refusals(applicants: Iterable<Applicant>): ReadonlyMap<string, string> {
+  /** Returns the keys of the rows that are not programmed, each with the reason as a sentence. */
+  refusals(requests: Iterable<FrontendRequest>): ReadonlyMap<string, string> {
     const refused = new Map<string, string>();
-    if (this.#greedy === 0 && this.#total <= this.#most) return refused;
-    const inOrder = [...applicants]
+    if (this.#overLimit === 0 && this.#total <= this.#limit) return refused;
+    const inOrder = [...requests]
       .flatMap(({ owner, wanted }) => (owner && wanted.length > 0 ? [{ owner, wanted }] : []))
       .sort((a, b) => bySeniority(a.owner, b.owner));
     const namespaces = new Map<string, number>();
@@ -62,11 +66,11 @@ export class Admission {
         if (count === 0) continue;
         const inNamespace = namespaces.get(owner.namespace) ?? 0;
         const reason =
-          own + count > this.#ofOwner
+          own + count > this.#ownerLimit
             ? this.#ownersShare(owner)
-            : inNamespace + count > this.#ofNamespace
+            : inNamespace + count > this.#namespaceLimit
               ? this.#namespacesShare(owner)
-              : total + count > this.#most
+              : total + count > this.#limit
                 ? this.#allTaken()
                 : undefined;
         if (reason !== undefined) {
@@ -81,27 +85,27 @@ export class Admission {
     return refused;
   }
 
-  // The sentences name no counts that change, so that a row changes only with what holds for it.
+  // The sentences have no counts that change, so that a row changes only when its own state does.
   #ownersShare({ kind }: FrontendOwner): string {
     return ownText(
-      `not programmed: one ${kind} may have ${this.#ofOwner} frontends, a quarter of sizes.servicesMax (${this.#most}), and this one asks for more (use fewer ports or addresses, or raise sizes.servicesMax)`,
+      `not programmed: one ${kind} may have ${this.#ownerLimit} frontends, a quarter of sizes.servicesMax (${this.#limit}), and this one asks for more (use fewer ports or addresses, or raise sizes.servicesMax)`,
     );
   }
 
   #namespacesShare({ namespace }: FrontendOwner): string {
     return ownText(
-      `not programmed: namespace ${namespace} may have ${this.#ofNamespace} frontends, a half of sizes.servicesMax (${this.#most}), and older services of it have them (remove some, or raise sizes.servicesMax)`,
+      `not programmed: namespace ${namespace} may have ${this.#namespaceLimit} frontends, half of sizes.servicesMax (${this.#limit}), and older services in it use them (remove some, or raise sizes.servicesMax)`,
     );
   }
 
   #allTaken(): string {
     return ownText(
-      `not programmed: older services have the ${this.#most} frontends of sizes.servicesMax (raise it, or remove services)`,
+      `not programmed: older services use the ${this.#limit} frontends of sizes.servicesMax (raise it, or remove services)`,
     );
   }
 }
 
-/** The row of a refused one: nothing of it is in the kernel. */
+/** Returns a row without frontends and backends, which has the reason for its refusal. */
 export function refusedRow(row: ServiceRow, reason: string): ServiceRow {
   const { healthCheck: _, ...rest } = row;
   return { ...rest, frontends: compactList([]), backends: compactList([]), notAdmitted: reason };
@@ -111,7 +115,10 @@ function frontendsOf(rows: readonly ServiceRow[]): number {
   return rows.reduce((sum, { frontends }) => sum + frontends.length, 0);
 }
 
-/** Rows by port and family: what a traffic policy parts is programmed as a whole, or not at all. */
+/**
+ * Groups rows by port and family: rows that a traffic policy splits are programmed together or not
+ * at all.
+ */
 function portsOf(rows: readonly ServiceRow[]): Iterable<readonly ServiceRow[]> {
   const ports = new Map<string, ServiceRow[]>();
   for (const row of rows) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { endpoint, service, slice } from '@heddle/objects/testing/objects';
-import { Cluster } from '../testing/cluster.ts';
+import { ModelCluster } from '../testing/cluster.ts';
 
 const annotated = (annotations: Record<string, string>) =>
   service('web', '10.96.0.1', { annotations });
@@ -11,17 +11,17 @@ const endpoints = slice('web', [
   endpoint('10.244.0.3', { pod: 'web-2' }),
 ]);
 
-test('connections are spread at random unless the annotation names another algorithm', () => {
-  assert.equal(new Cluster(service('web', '10.96.0.1')).row('web').algorithm, 'random');
+test('the algorithm is random unless the annotation names another one', () => {
+  assert.equal(new ModelCluster(service('web', '10.96.0.1')).row('web').algorithm, 'random');
   for (const name of ['random', 'round-robin', 'weighted', 'least-connections', 'maglev']) {
-    const cluster = new Cluster(annotated({ 'heddle.io/algorithm': name }));
+    const cluster = new ModelCluster(annotated({ 'heddle.io/algorithm': name }));
     assert.equal(cluster.row('web').algorithm, name);
     assert.deepEqual(cluster.problems('web'), []);
   }
 });
 
-test('an unknown algorithm is said, and random used', () => {
-  const cluster = new Cluster(annotated({ 'heddle.io/algorithm': 'fastest' }));
+test('an unknown algorithm is a problem of the row, and random is used', () => {
+  const cluster = new ModelCluster(annotated({ 'heddle.io/algorithm': 'fastest' }));
   assert.equal(cluster.row('web').algorithm, 'random');
   assert.deepEqual(cluster.problems('web'), [
     'annotation heddle.io/algorithm is "fastest": must be one of random, round-robin, weighted, ' +
@@ -29,8 +29,8 @@ test('an unknown algorithm is said, and random used', () => {
   ]);
 });
 
-test('weights are given by address or by pod name; who is not named has 1', () => {
-  const cluster = new Cluster(
+test('weights are set by address or by pod name and default to 1', () => {
+  const cluster = new ModelCluster(
     annotated({
       'heddle.io/algorithm': 'weighted',
       'heddle.io/weights': '10.244.0.1=10, web-1=20',
@@ -41,17 +41,20 @@ test('weights are given by address or by pod name; who is not named has 1', () =
   assert.deepEqual(weights, [10, 20, 1]);
 });
 
-test('IPv6 addresses have weights too, however they are written', () => {
-  const cluster = new Cluster(
+test('weights of IPv6 addresses match in any notation', () => {
+  const cluster = new ModelCluster(
     service('web', 'fd00:96::1', { annotations: { 'heddle.io/weights': 'FD00:0::1=7' } }),
     slice('web', ['fd00::1']),
   );
   assert.equal(cluster.row('default/web:80/TCP/IPv6').backends[0]!.weight, 7);
 });
 
-test('a weight that is none is said, and the others count', () => {
+test('an invalid weight is a problem of the row, and the others apply', () => {
   for (const wrong of ['web-0=0', 'web-0=65536', 'web-0=-1', 'web-0', '=5', 'web-0=1.5']) {
-    const cluster = new Cluster(annotated({ 'heddle.io/weights': `web-1=3,${wrong}` }), endpoints);
+    const cluster = new ModelCluster(
+      annotated({ 'heddle.io/weights': `web-1=3,${wrong}` }),
+      endpoints,
+    );
     assert.deepEqual(
       cluster.row('web').backends.map(({ weight }) => weight),
       [1, 3, 1],
@@ -61,9 +64,9 @@ test('a weight that is none is said, and the others count', () => {
   }
 });
 
-test('session affinity has a timeout of three hours unless the service says another', () => {
+test('session affinity has a timeout of three hours by default', () => {
   const affinity = (more: object) => {
-    const cluster = new Cluster(service('web', '10.96.0.1', { ...more }));
+    const cluster = new ModelCluster(service('web', '10.96.0.1', { ...more }));
     return cluster.row('web').affinitySeconds;
   };
   const config = { clientIP: { timeoutSeconds: 60 } };
@@ -73,8 +76,8 @@ test('session affinity has a timeout of three hours unless the service says anot
   assert.equal(affinity({ sessionAffinity: 'ClientIP', sessionAffinityConfig: config }), 60);
 });
 
-test('what is switched while running changes the row', () => {
-  const cluster = new Cluster(service('web', '10.96.0.1'));
+test('a changed annotation or affinity changes the row', () => {
+  const cluster = new ModelCluster(service('web', '10.96.0.1'));
   const changes = cluster.apply(service('web', '10.96.0.1', { sessionAffinity: 'ClientIP' }));
   assert.equal(changes.upserted[0]!.affinitySeconds, 10800);
   assert.equal(cluster.apply(annotated({ 'heddle.io/algorithm': 'maglev' })).upserted.length, 1);

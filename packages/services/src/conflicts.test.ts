@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { service } from '@heddle/objects/testing/objects';
-import { Cluster } from '../testing/cluster.ts';
+import { ModelCluster } from '../testing/cluster.ts';
 
 const old = { created: '2020-01-01T00:00:00Z' };
 const young = { created: '2024-01-01T00:00:00Z' };
 
-test('two services want one ClusterIP: the older keeps it, the other says so', () => {
-  const cluster = new Cluster(service('a', '10.96.0.1', young), service('b', '10.96.0.1', old));
+test('of two services with one ClusterIP the older has it, and the other has a problem', () => {
+  const cluster = new ModelCluster(
+    service('a', '10.96.0.1', young),
+    service('b', '10.96.0.1', old),
+  );
   assert.deepEqual(cluster.frontends('b'), ['ClusterIP 10.96.0.1:80']);
   assert.deepEqual(cluster.problems('b'), []);
   assert.deepEqual(cluster.frontends('a'), []);
@@ -16,16 +19,16 @@ test('two services want one ClusterIP: the older keeps it, the other says so', (
   ]);
 });
 
-test('of two of the same age the first by name keeps it; one without a date is the younger', () => {
-  const same = new Cluster(service('b', '10.96.0.1'), service('a', '10.96.0.1'));
+test('of two services of the same age the first by name has the ClusterIP; one without a timestamp comes last', () => {
+  const same = new ModelCluster(service('b', '10.96.0.1'), service('a', '10.96.0.1'));
   assert.equal(same.frontends('a').length, 1);
-  const dated = new Cluster(service('a', '10.96.0.1'), service('b', '10.96.0.1', young));
+  const dated = new ModelCluster(service('a', '10.96.0.1'), service('b', '10.96.0.1', young));
   assert.equal(dated.frontends('b').length, 1);
   assert.equal(dated.frontends('a').length, 0);
 });
 
-test('when the first goes or gives way, the other gets it', () => {
-  const cluster = new Cluster(
+test('when the first service is deleted or changes its ClusterIP, the other gets it', () => {
+  const cluster = new ModelCluster(
     service('a', '10.96.0.1', old),
     service('b', '10.96.0.1', young),
     service('c', '10.96.0.1', young),
@@ -40,14 +43,14 @@ test('when the first goes or gives way, the other gets it', () => {
   assert.deepEqual(cluster.problems('c'), []);
 });
 
-test('a service that an older one joins loses what it had', () => {
-  const cluster = new Cluster(service('b', '10.96.0.1', young));
+test('a service loses its ClusterIP to an older service that appears', () => {
+  const cluster = new ModelCluster(service('b', '10.96.0.1', young));
   cluster.apply(service('a', '10.96.0.1', old));
   assert.deepEqual(cluster.frontends('b'), []);
 });
 
-test('the same address with another port or protocol is no conflict', () => {
-  const cluster = new Cluster(
+test('services with one address and different ports or protocols do not conflict', () => {
+  const cluster = new ModelCluster(
     service('a', '10.96.0.1'),
     service('b', '10.96.0.1', { ports: [{ port: 81 }] }),
     service('c', '10.96.0.1', { ports: [{ port: 80, protocol: 'UDP' }] }),
@@ -55,9 +58,9 @@ test('the same address with another port or protocol is no conflict', () => {
   for (const key of cluster.keys) assert.equal(cluster.frontends(key).length, 1);
 });
 
-test('NodePorts are fought over like any frontend, and the rest of the service goes on', () => {
+test('a service that loses a NodePort keeps its other frontends', () => {
   const nodePort = { type: 'NodePort', ports: [{ port: 80, nodePort: 30080 }] };
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     service('a', '10.96.0.1', { ...old, ...nodePort }),
     service('b', '10.96.0.2', { ...young, ...nodePort }),
   );
@@ -69,9 +72,9 @@ test('NodePorts are fought over like any frontend, and the rest of the service g
   ]);
 });
 
-test('a service that is left alone takes nothing from others', () => {
+test('a service of another proxy does not conflict with others', () => {
   const labels = { 'service.kubernetes.io/service-proxy-name': 'mesh' };
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     service('a', '10.96.0.1', { ...old, labels }),
     service('b', '10.96.0.1', young),
   );

@@ -5,15 +5,15 @@ import type { Frontend } from './rows.ts';
 /** An object that asks for frontends. */
 export type FrontendOwner = ServiceRecord | PodRecord;
 
-/** What two objects can't both have: `TCP 10.0.0.1 80`. */
+/** Returns the key of a frontend, which only one object can have: `TCP 10.0.0.1 80`. */
 export function claimKey(frontend: Frontend): string {
   return ownText(`${frontend.protocol} ${frontend.address} ${frontend.port}`);
 }
 
 /**
- * Order in which objects get a frontend that several ask for: a pod that is being deleted comes
- * last; else the older by creationTimestamp (one without a timestamp comes last), then by namespace,
- * name and kind. Negative when `a` is first.
+ * Compares the precedence of two objects that ask for one frontend: a pod that is being deleted
+ * comes last; otherwise the older object by creationTimestamp comes first (one without a timestamp
+ * comes last), then by namespace, name and kind. Negative if `a` comes first.
  */
 export function bySeniority(a: FrontendOwner, b: FrontendOwner): number {
   if (isLeaving(a) !== isLeaving(b)) return isLeaving(a) ? 1 : -1;
@@ -28,11 +28,11 @@ function isLeaving(owner: FrontendOwner): boolean {
 }
 
 /**
- * Parts frontends that an object asks for into those that it gets and, in sentences, the others.
- * `taken` has the claims that its ports have got so far, and gets those of this one; `keptBy` says
- * which other object has a frontend.
+ * Splits the frontends that an object asks for into those that it gets and sentences about the
+ * others. `taken` has the claims of its previous ports; those of this port are added. `keptBy`
+ * returns the other object that has a frontend.
  */
-export function settleFrontends(
+export function resolveConflicts(
   wanted: readonly Frontend[],
   taken: Set<string>,
   self: 'service' | 'pod',
@@ -53,11 +53,14 @@ function frontendLabel({ kind, address, port, protocol }: Frontend): string {
   return `${kind} ${formatEndpoint(address, port)}/${protocol}`;
 }
 
-/** Who asks for which frontend. Nearly every one has one claimant, which is kept without a list. */
+/**
+ * The objects that ask for each frontend. Nearly every frontend has a single claimant, which is
+ * stored without a list.
+ */
 export class FrontendClaims<Claimant extends object> {
   readonly #claims = new Map<string, Claimant | Claimant[]>();
 
-  /** All who ask for the frontend. */
+  /** Returns all objects that ask for the frontend. */
   claimants(key: string): readonly Claimant[] {
     const entry = this.#claims.get(key);
     return entry === undefined ? [] : Array.isArray(entry) ? entry : [entry];

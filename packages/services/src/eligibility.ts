@@ -1,12 +1,12 @@
 import type { ServiceRecord } from '@heddle/objects';
 
 /**
- * Why Heddle leaves a service alone, or undefined when it serves it. Headless and ExternalName
- * services have no address to translate; one with the label
+ * Returns the reason why Heddle doesn't serve a service, or undefined if it does. Headless and
+ * ExternalName services have no address to translate; a service with the label
  * `service.kubernetes.io/service-proxy-name` belongs to another proxy, whatever the label's value
  * (KEP-2447).
  */
-export function leftAlone(service: ServiceRecord): string | undefined {
+export function reasonNotServed(service: ServiceRecord): string | undefined {
   if (service.proxyName !== undefined) {
     return `served by another proxy (service.kubernetes.io/service-proxy-name: ${service.proxyName})`;
   }

@@ -1,23 +1,23 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { endpoint, service, slice } from '@heddle/objects/testing/objects';
-import { Cluster } from '../testing/cluster.ts';
+import { ModelCluster } from '../testing/cluster.ts';
 
 const web = service('web', '10.96.0.1');
 
 test('a service without slices has a row without backends', () => {
-  assert.deepEqual(new Cluster(web).row('web').backends, []);
+  assert.deepEqual(new ModelCluster(web).row('web').backends, []);
 });
 
-test('slices may come before their service', () => {
-  const cluster = new Cluster(slice('web', ['10.244.0.1']));
+test('slices that arrive before their service are used', () => {
+  const cluster = new ModelCluster(slice('web', ['10.244.0.1']));
   assert.deepEqual(cluster.keys, []);
   cluster.apply(web);
   assert.deepEqual(cluster.active('web'), ['10.244.0.1:8080']);
 });
 
 test('several slices are merged and sorted; an endpoint in two of them counts once', () => {
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     web,
     slice('web', ['10.244.0.3', '10.244.0.1']),
     slice('web', ['10.244.0.2', '10.244.0.3'], { name: 'web-2' }),
@@ -32,7 +32,7 @@ test('several slices are merged and sorted; an endpoint in two of them counts on
 });
 
 test('an endpoint that moves between slices counts in its best condition', () => {
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     web,
     slice('web', [endpoint('10.244.0.1', { ready: false })]),
     slice('web', [endpoint('10.244.0.1', { ready: true })], { name: 'web-2' }),
@@ -41,8 +41,8 @@ test('an endpoint that moves between slices counts in its best condition', () =>
   assert.deepEqual(cluster.draining('web'), []);
 });
 
-test('the target port is found by the name of the service port and its protocol', () => {
-  const cluster = new Cluster(
+test('the target port matches by name and protocol of the service port', () => {
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', {
       ports: [
         { name: 'http', port: 80 },
@@ -63,8 +63,8 @@ test('the target port is found by the name of the service port and its protocol'
   assert.deepEqual(cluster.active('default/web:dns/UDP/IPv4'), []);
 });
 
-test('a named target port may be another number in another slice', () => {
-  const cluster = new Cluster(
+test('a named target port may have a different number in each slice', () => {
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', { ports: [{ name: 'http', port: 80 }] }),
     slice('web', ['10.244.0.1'], { ports: [{ name: 'http', port: 8080 }] }),
     slice('web', ['10.244.0.2'], { name: 'web-2', ports: [{ name: 'http', port: 8081 }] }),
@@ -75,26 +75,26 @@ test('a named target port may be another number in another slice', () => {
   ]);
 });
 
-test('a port without a name is the port with an empty or absent name in the slice', () => {
+test('an unnamed service port matches an empty or absent name in the slice', () => {
   for (const ports of [
     [{ name: '', port: 8080 }],
     [{ name: null, port: 8080 }],
     [{ port: 8080 }],
   ]) {
-    const cluster = new Cluster(web, slice('web', ['10.244.0.1'], { ports }));
+    const cluster = new ModelCluster(web, slice('web', ['10.244.0.1'], { ports }));
     assert.deepEqual(cluster.active('web'), ['10.244.0.1:8080']);
   }
   const named = slice('web', ['10.244.0.1'], { ports: [{ name: 'http', port: 8080 }] });
-  assert.deepEqual(new Cluster(web, named).active('web'), []);
+  assert.deepEqual(new ModelCluster(web, named).active('web'), []);
 });
 
-test('a slice port without a number gives no backend', () => {
-  const cluster = new Cluster(web, slice('web', ['10.244.0.1'], { ports: [{ name: '' }] }));
+test('a slice port without a number has no backends', () => {
+  const cluster = new ModelCluster(web, slice('web', ['10.244.0.1'], { ports: [{ name: '' }] }));
   assert.deepEqual(cluster.active('web'), []);
 });
 
 test('a slice that changes its service moves its endpoints', () => {
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     web,
     service('shop', '10.96.0.2'),
     slice('web', ['10.244.0.1'], { name: 'slice' }),
@@ -104,18 +104,18 @@ test('a slice that changes its service moves its endpoints', () => {
   assert.deepEqual(cluster.active('shop'), ['10.244.0.1:8080']);
 });
 
-test('a slice of a service with the same name in another namespace is not taken', () => {
-  const cluster = new Cluster(web, slice('web', ['10.244.0.1'], { namespace: 'other' }));
+test('a slice of a service with the same name in another namespace is not used', () => {
+  const cluster = new ModelCluster(web, slice('web', ['10.244.0.1'], { namespace: 'other' }));
   assert.deepEqual(cluster.active('web'), []);
 });
 
-test('conditions that a slice leaves out are those of a ready endpoint', () => {
-  const cluster = new Cluster(web, slice('web', [endpoint('10.244.0.1', {})]));
+test('an endpoint without conditions is ready', () => {
+  const cluster = new ModelCluster(web, slice('web', [endpoint('10.244.0.1', {})]));
   assert.deepEqual(cluster.active('web'), ['10.244.0.1:8080']);
 });
 
-test('an endpoint that is not ready gets nothing new but keeps what it has', () => {
-  const cluster = new Cluster(
+test('an endpoint that is not ready drains', () => {
+  const cluster = new ModelCluster(
     web,
     slice('web', ['10.244.0.1', endpoint('10.244.0.2', { ready: false, serving: false })]),
   );
@@ -123,12 +123,12 @@ test('an endpoint that is not ready gets nothing new but keeps what it has', () 
   assert.deepEqual(cluster.draining('web'), ['10.244.0.2:8080']);
 });
 
-test('UDP to an endpoint that does not serve is cut, unless no other one serves either', () => {
+test('a UDP endpoint that does not serve is removed while another one serves, else it drains', () => {
   const unserving = endpoint('10.244.0.2', { ready: false, serving: false });
   const leaving = endpoint('10.244.0.3', { ready: false, serving: true, terminating: true });
   const udp = (...endpoints: (string | typeof leaving)[]) =>
     slice('dns', endpoints, { ports: [{ port: 5353, protocol: 'UDP' }] });
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     service('dns', '10.96.0.10', { ports: [{ port: 53, protocol: 'UDP' }] }),
     udp('10.244.0.1', unserving, leaving),
   );
@@ -139,8 +139,8 @@ test('UDP to an endpoint that does not serve is cut, unless no other one serves 
   assert.deepEqual(cluster.draining(key), ['10.244.0.2:5353']);
 });
 
-test('nothing ready and nothing serving: no active backend at all', () => {
-  const cluster = new Cluster(
+test('a service without ready and serving endpoints has no active backend', () => {
+  const cluster = new ModelCluster(
     web,
     slice('web', [
       endpoint('10.244.0.1', { ready: false, serving: false }),
@@ -152,8 +152,8 @@ test('nothing ready and nothing serving: no active backend at all', () => {
   assert.equal(cluster.draining('web').length, 3);
 });
 
-test('publishNotReadyAddresses makes every endpoint count as ready', () => {
-  const cluster = new Cluster(
+test('publishNotReadyAddresses makes every endpoint active', () => {
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', { publishNotReadyAddresses: true }),
     slice('web', ['10.244.0.1', endpoint('10.244.0.2', { ready: false, serving: false })]),
   );
@@ -163,7 +163,7 @@ test('publishNotReadyAddresses makes every endpoint count as ready', () => {
 const terminating = { ready: false, serving: true, terminating: true };
 
 test('a terminating endpoint drains while another one is ready', () => {
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     web,
     slice('web', ['10.244.0.1', endpoint('10.244.0.2', terminating)]),
   );
@@ -171,8 +171,8 @@ test('a terminating endpoint drains while another one is ready', () => {
   assert.deepEqual(cluster.draining('web'), ['10.244.0.2:8080']);
 });
 
-test('terminating endpoints that still serve are used when nothing ready is left', () => {
-  const cluster = new Cluster(
+test('terminating endpoints that still serve are active when no ready one is left', () => {
+  const cluster = new ModelCluster(
     web,
     slice('web', [
       endpoint('10.244.0.1', terminating),
@@ -186,8 +186,8 @@ test('terminating endpoints that still serve are used when nothing ready is left
 
 const local = service('web', '10.96.0.1', { internalTrafficPolicy: 'Local' });
 
-test('internalTrafficPolicy Local: the ClusterIP leads to the endpoints of this node', () => {
-  const cluster = new Cluster(
+test('internalTrafficPolicy Local: the ClusterIP has the endpoints of this node', () => {
+  const cluster = new ModelCluster(
     local,
     slice('web', [
       endpoint('10.244.0.1', { node: 'here' }),
@@ -199,13 +199,16 @@ test('internalTrafficPolicy Local: the ClusterIP leads to the endpoints of this 
   assert.deepEqual(cluster.active('web'), ['10.244.0.1:8080']);
 });
 
-test('internalTrafficPolicy Local without an endpoint here: nothing takes the connection', () => {
-  const cluster = new Cluster(local, slice('web', [endpoint('10.244.1.1', { node: 'elsewhere' })]));
+test('internalTrafficPolicy Local: without an endpoint on this node the ClusterIP has no active backend', () => {
+  const cluster = new ModelCluster(
+    local,
+    slice('web', [endpoint('10.244.1.1', { node: 'elsewhere' })]),
+  );
   assert.deepEqual(cluster.active('web'), []);
 });
 
-test('internalTrafficPolicy Local: terminating ones here are used before ready ones elsewhere', () => {
-  const cluster = new Cluster(
+test('internalTrafficPolicy Local: terminating endpoints on this node are used before ready ones on other nodes', () => {
+  const cluster = new ModelCluster(
     local,
     slice('web', [
       endpoint('10.244.0.1', { ...terminating, node: 'here' }),
@@ -215,8 +218,8 @@ test('internalTrafficPolicy Local: terminating ones here are used before ready o
   assert.deepEqual(cluster.active('web'), ['10.244.0.1:8080']);
 });
 
-test('internalTrafficPolicy Local says nothing of the other frontends: they have all endpoints', () => {
-  const cluster = new Cluster(
+test('internalTrafficPolicy Local: frontends other than the ClusterIP have all endpoints', () => {
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', {
       internalTrafficPolicy: 'Local',
       type: 'NodePort',
@@ -240,12 +243,12 @@ test('internalTrafficPolicy Local says nothing of the other frontends: they have
   assert.deepEqual(cluster.keys, ['default/web:80/TCP/IPv4']);
 });
 
-test('switched from Cluster to Local, connections to other nodes drain', () => {
+test('internalTrafficPolicy changed from Cluster to Local: endpoints on other nodes drain', () => {
   const endpoints = slice('web', [
     endpoint('10.244.0.1', { node: 'here' }),
     endpoint('10.244.1.1', { node: 'elsewhere' }),
   ]);
-  const cluster = new Cluster(web, endpoints);
+  const cluster = new ModelCluster(web, endpoints);
   cluster.apply(local);
   assert.deepEqual(cluster.active('web'), ['10.244.0.1:8080']);
   assert.deepEqual(cluster.draining('web'), ['10.244.1.1:8080']);
@@ -264,8 +267,8 @@ describe('externalTrafficPolicy Local', () => {
     endpoint('10.244.1.1', { node: 'elsewhere' }),
   ]);
 
-  test('packets from outside find the endpoints of this node, everybody else all of them', () => {
-    const cluster = new Cluster(service('web', '10.96.0.1', spec), both);
+  test('external packets get the endpoints of this node, other clients all endpoints', () => {
+    const cluster = new ModelCluster(service('web', '10.96.0.1', spec), both);
     assert.deepEqual(cluster.keys, ['default/web:80/TCP/IPv4', outside]);
     assert.deepEqual(cluster.frontends('web'), [
       'ClusterIP 10.96.0.1:80',
@@ -285,8 +288,8 @@ describe('externalTrafficPolicy Local', () => {
     assert.equal(cluster.row(outside).silent, false);
   });
 
-  test('without an endpoint here: silent, as another node answers; without any: refused', () => {
-    const cluster = new Cluster(
+  test('the external row is silent if only other nodes have endpoints, and not if none has', () => {
+    const cluster = new ModelCluster(
       service('web', '10.96.0.1', spec),
       slice('web', [endpoint('10.244.1.1', { node: 'elsewhere' })]),
     );
@@ -297,8 +300,8 @@ describe('externalTrafficPolicy Local', () => {
     assert.equal(cluster.row('web').silent, false);
   });
 
-  test('with internalTrafficPolicy Local as well, three rows', () => {
-    const cluster = new Cluster(
+  test('with internalTrafficPolicy Local as well a port has three rows', () => {
+    const cluster = new ModelCluster(
       service('web', '10.96.0.1', { ...spec, internalTrafficPolicy: 'Local' }),
       both,
     );
@@ -312,8 +315,8 @@ describe('externalTrafficPolicy Local', () => {
     assert.deepEqual(cluster.active(outside), ['10.244.0.1:8080']);
   });
 
-  test('says nothing of a service that is not reached from outside', () => {
-    const cluster = new Cluster(
+  test('adds no row to a service without external frontends', () => {
+    const cluster = new ModelCluster(
       service('web', '10.96.0.1', { externalTrafficPolicy: 'Local' }),
       both,
     );

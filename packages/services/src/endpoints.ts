@@ -7,27 +7,27 @@ import {
   type SliceRecord,
 } from '@heddle/objects';
 import type { Backend } from './rows.ts';
-import { hintedHere, type Locality } from './topology.ts';
+import { hintFilter, type Locality } from './topology.ts';
 
-/** An endpoint of one service port: where it is, and the port that serves there. */
-export interface Candidate {
+/** An endpoint of one service port with the target port. */
+export interface EndpointPort {
   readonly endpoint: EndpointRecord;
   /** Host order. */
   readonly port: number;
 }
 
 /**
- * The endpoints that a service's slices give for one of its ports in one family, sorted by address
- * and port, without duplicates. The port is matched by name and protocol, as the slices carry the
- * target port under the service port's name (an absent name is the empty one). An endpoint that is
- * in two slices, as while it moves between them, counts once, in its best condition.
+ * Returns the endpoints in a service's slices for one of its ports in one family, sorted by address
+ * and port, without duplicates. Ports match by name and protocol, because slices list the target
+ * port under the service port's name (an absent name is the empty one). An endpoint that is in two
+ * slices, for example while it moves between them, counts once, in its best condition.
  */
 export function mergeEndpoints(
   slices: readonly SliceRecord[],
   port: ServicePort,
   family: Family,
-): readonly Candidate[] {
-  const found: Candidate[] = [];
+): readonly EndpointPort[] {
+  const found: EndpointPort[] = [];
   for (const slice of slices) {
     if (slice.family !== family) continue;
     for (const slicePort of slice.ports) {
@@ -39,7 +39,7 @@ export function mergeEndpoints(
     (a, b) =>
       compareText(a.endpoint.address, b.endpoint.address) ||
       a.port - b.port ||
-      condition(b.endpoint) - condition(a.endpoint),
+      conditionRank(b.endpoint) - conditionRank(a.endpoint),
   );
   return found.filter((candidate, i) => {
     const before = found[i - 1];
@@ -51,7 +51,7 @@ export function mergeEndpoints(
   });
 }
 
-function condition({ ready, serving, terminating }: EndpointRecord): number {
+function conditionRank({ ready, serving, terminating }: EndpointRecord): number {
   return (ready ? 4 : 0) + (serving ? 2 : 0) + (terminating ? 0 : 1);
 }
 
@@ -59,20 +59,20 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Which endpoints new connections may go to: those of the whole cluster or this node's. */
+/** The endpoints that new connections may use: those of the whole cluster or of this node. */
 export type TrafficPolicy = 'Cluster' | 'Local';
 
 /**
- * The endpoints that take new connections. Ready ones (all, if the service publishes unready
- * addresses) after the traffic policy and, for Cluster, after the topology hints; when that leaves
- * nothing, the terminating ones that still serve, again after the policy (KEP-1669).
+ * Returns the endpoints that take new connections: the ready ones (all, if the service publishes
+ * unready addresses) that the traffic policy and, for Cluster, the topology hints allow; if there
+ * is none, the terminating ones that still serve and that the policy allows (KEP-1669).
  */
 export function usableEndpoints(
-  candidates: readonly Candidate[],
+  candidates: readonly EndpointPort[],
   policy: TrafficPolicy,
   publishNotReady: boolean,
   locality: Locality,
-): readonly Candidate[] {
+): readonly EndpointPort[] {
   const eligible =
     policy === 'Local'
       ? candidates.filter(({ endpoint }) => isLocal(endpoint, locality))
@@ -82,39 +82,39 @@ export function usableEndpoints(
     return eligible.filter(({ endpoint }) => endpoint.serving && endpoint.terminating);
   }
   if (policy === 'Local') return ready;
-  const here = hintedHere(
+  const isHinted = hintFilter(
     ready.map(({ endpoint }) => endpoint),
     locality,
   );
-  return here ? ready.filter(({ endpoint }) => here(endpoint)) : ready;
+  return isHinted ? ready.filter(({ endpoint }) => isHinted(endpoint)) : ready;
 }
 
-/** Whether an endpoint is on this node. */
+/** True if an endpoint is on this node. */
 export function isLocal(endpoint: EndpointRecord, { nodeName }: Locality): boolean {
   return nodeName !== '' && endpoint.nodeName === nodeName;
 }
 
 /**
- * The backends of a row: the usable endpoints are active; every other endpoint that the slices
- * still list drains, so that connections to it are kept while it is unready, terminating or out of
- * the policy's reach. The exception is kube-proxy's (pkg/proxy/conntrack/cleanup.go): UDP to an
- * endpoint that doesn't serve is cut while another one serves, as nothing else would ever move such
- * a client to that one.
+ * Returns the backends of a row. The usable endpoints are active. Every other endpoint in the
+ * slices drains: existing connections are kept while it is unready, terminating or excluded by the
+ * policy. UDP has an exception as in kube-proxy (pkg/proxy/conntrack/cleanup.go): flows to an
+ * endpoint that doesn't serve are cut while another one serves, because otherwise their clients
+ * would never move.
  */
 export function toBackends(
-  candidates: readonly Candidate[],
-  usable: readonly Candidate[],
+  candidates: readonly EndpointPort[],
+  usable: readonly EndpointPort[],
   port: ServicePort,
   weights: ServiceRecord['weights'],
 ): readonly Backend[] {
   const active = new Set(usable);
-  const cutsUnserving =
+  const dropsUnserving =
     port.protocol === 'UDP' && candidates.some(({ endpoint }) => endpoint.serving);
   const backends: Backend[] = [];
   for (const candidate of candidates) {
     const { endpoint } = candidate;
     const isActive = active.has(candidate);
-    if (!isActive && cutsUnserving && !endpoint.serving) continue;
+    if (!isActive && dropsUnserving && !endpoint.serving) continue;
     backends.push({
       address: endpoint.address,
       port: candidate.port,

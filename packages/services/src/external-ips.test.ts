@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { endpoint, node, service, slice } from '@heddle/objects/testing/objects';
-import { Cluster, ProtectedCluster } from '../testing/cluster.ts';
+import { ModelCluster, ProtectedCluster } from '../testing/cluster.ts';
 
 const grabbing = (...externalIPs: string[]) => service('grab', '10.96.0.66', { externalIPs });
 const onlyClusterIP = ['ClusterIP 10.96.0.66:80'];
 
-test('an externalIP that nobody has is served', () => {
-  const cluster = new Cluster(grabbing('198.51.100.1'), node('elsewhere', ['192.0.2.2']));
+test('an externalIP that no object has is served', () => {
+  const cluster = new ModelCluster(grabbing('198.51.100.1'), node('elsewhere', ['192.0.2.2']));
   assert.deepEqual(cluster.frontends('grab'), [...onlyClusterIP, 'ExternalIP 198.51.100.1:80']);
   assert.deepEqual(cluster.problems('grab'), []);
 });
 
-test("an address of a node is served, this node's and another's, in both families", () => {
-  const cluster = new Cluster(
+test('an externalIP that is an address of this or another node is served, in both families', () => {
+  const cluster = new ModelCluster(
     service('grab', ['10.96.0.66', 'fd00:96::66'], {
       externalIPs: ['192.0.2.1', '192.0.2.2', 'fd00::1', 'fd00::2'],
     }),
@@ -33,9 +33,9 @@ test("an address of a node is served, this node's and another's, in both familie
   assert.deepEqual(cluster.problems('grab'), []);
 });
 
-test('an address of a node is served although a pod on the host network has it too', () => {
+test('an externalIP that is an address of a node is served although a pod on the host network has it too', () => {
   const exporter = slice('exporter', ['192.0.2.1', '192.0.2.2']);
-  const cluster = new Cluster(grabbing('192.0.2.1'), exporter);
+  const cluster = new ModelCluster(grabbing('192.0.2.1'), exporter);
   assert.deepEqual(cluster.problems('grab'), []);
   cluster.apply(grabbing('192.0.2.2'));
   assert.equal(cluster.problems('grab').length, 1, 'it may be a pod as long as no Node has it');
@@ -43,7 +43,7 @@ test('an address of a node is served although a pod on the host network has it t
   assert.deepEqual(cluster.problems('grab'), []);
 });
 
-test('with externalIPs: protect the address of a node is refused', () => {
+test('with externalIPs: protect an externalIP that is a node’s address is refused', () => {
   const cluster = new ProtectedCluster(grabbing('192.0.2.2'), node('elsewhere', ['192.0.2.2']));
   assert.deepEqual(cluster.frontends('grab'), onlyClusterIP);
   assert.deepEqual(cluster.problems('grab'), [
@@ -51,7 +51,7 @@ test('with externalIPs: protect the address of a node is refused', () => {
   ]);
 });
 
-test('with externalIPs: protect an address of this node is refused, also without a Node object', () => {
+test('with externalIPs: protect an address of this node is refused without a Node object too', () => {
   const cluster = new ProtectedCluster(grabbing('192.0.2.1'));
   assert.deepEqual(cluster.frontends('grab'), onlyClusterIP);
   assert.deepEqual(cluster.problems('grab'), [
@@ -59,8 +59,8 @@ test('with externalIPs: protect an address of this node is refused, also without
   ]);
 });
 
-test('a load balancer has the address of a node, also with externalIPs: protect', () => {
-  for (const make of [Cluster, ProtectedCluster]) {
+test('a load balancer address that is a node’s is served, with externalIPs: protect too', () => {
+  for (const make of [ModelCluster, ProtectedCluster]) {
     const cluster = new make(
       service('lb', '10.96.0.66', { type: 'LoadBalancer', ingress: [{ ip: '192.0.2.1' }] }),
     );
@@ -68,10 +68,10 @@ test('a load balancer has the address of a node, also with externalIPs: protect'
   }
 });
 
-test("a load balancer's address that is a ClusterIP or a pod's is refused", () => {
+test('a load balancer address that is a ClusterIP or a pod’s is refused', () => {
   const balanced = (ip: string) =>
     service('lb', '10.96.0.66', { type: 'LoadBalancer', ingress: [{ ip }] });
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     balanced('10.96.0.2'),
     service('dns', '10.96.0.2'),
     slice('web', [endpoint('10.244.0.5', { node: 'elsewhere' })]),
@@ -88,15 +88,18 @@ test("a load balancer's address that is a ClusterIP or a pod's is refused", () =
   assert.deepEqual(cluster.problems('lb'), [], 'an endpoint that a person wrote may lead to it');
 });
 
-test('the address of a pod is refused', () => {
-  const cluster = new Cluster(grabbing('10.244.0.5'), slice('web', ['10.244.0.4', '10.244.0.5']));
+test('an externalIP that is a pod’s address is refused', () => {
+  const cluster = new ModelCluster(
+    grabbing('10.244.0.5'),
+    slice('web', ['10.244.0.4', '10.244.0.5']),
+  );
   assert.deepEqual(cluster.problems('grab'), [
     "externalIP 10.244.0.5 is refused: it is an endpoint's address in EndpointSlice default/web-1",
   ]);
 });
 
-test('the addresses of the API server are refused: its endpoint and its ClusterIP', () => {
-  const cluster = new Cluster(
+test('an externalIP that is the API server’s endpoint or ClusterIP is refused', () => {
+  const cluster = new ModelCluster(
     grabbing('198.51.100.10', '10.96.0.1'),
     service('kubernetes', '10.96.0.1', { ports: [{ name: 'https', port: 443 }] }),
     slice('kubernetes', ['198.51.100.10'], { ports: [{ name: 'https', port: 6443 }] }),
@@ -108,7 +111,7 @@ test('the addresses of the API server are refused: its endpoint and its ClusterI
   ]);
 });
 
-test('a refusal comes when the holder comes, and ends when it goes', () => {
+test('an externalIP is refused only while another object has the address', () => {
   const cluster = new ProtectedCluster(grabbing('192.0.2.2'));
   assert.equal(cluster.frontends('grab').length, 2);
   cluster.apply(node('elsewhere', ['192.0.2.2']));
@@ -124,7 +127,7 @@ test('a refusal comes when the holder comes, and ends when it goes', () => {
   assert.equal(cluster.frontends('grab').length, 2);
 });
 
-test('an address written in another way is the same address', () => {
+test('an externalIP is compared with other addresses in canonical form', () => {
   const cluster = new ProtectedCluster(
     service('grab', ['10.96.0.66', 'fd00:96::66'], { externalIPs: ['fd00:0:0::0002'] }),
     node('elsewhere', ['FD00::2']),
@@ -132,7 +135,7 @@ test('an address written in another way is the same address', () => {
   assert.equal(cluster.problems('default/grab:80/TCP/IPv6').length, 1);
 });
 
-test('a refused externalIP takes nothing from a service that may have the address', () => {
+test('a refused externalIP does not conflict with a service that may have the address', () => {
   const cluster = new ProtectedCluster(
     service('older', '10.96.0.2', {
       created: '2020-01-01T00:00:00Z',

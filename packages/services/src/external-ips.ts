@@ -2,12 +2,12 @@
 export type HolderKind = 'node' | 'clusterIP' | 'pod' | 'endpoint';
 
 /**
- * Knows, for the addresses that services ask for as externalIP or have as a load balancer's address,
- * which objects have them already. Anyone who may write a Service may write any externalIP, so one that
- * is an address of somebody else would let its author take over that traffic (CVE-2020-8554).
+ * Records which objects have the addresses that services use as externalIP or load balancer
+ * address. Anyone who may write a Service may write any externalIP, so an externalIP that is
+ * another object's address would let its author take over that object's traffic (CVE-2020-8554).
  *
- * Only addresses asked for are kept, so that this costs nothing where externalIPs aren't used; the
- * model shows it all holders once when an address is new here.
+ * Only requested addresses are kept, so this costs nothing without externalIPs. When an address is
+ * requested for the first time, the model adds all its holders once.
  */
 export class AddressHolders {
   readonly #watched = new Map<
@@ -19,7 +19,10 @@ export class AddressHolders {
     return this.#watched.size === 0;
   }
 
-  /** Notes that `user` asks for `address`. True when nobody did before: its holders aren't known. */
+  /**
+   * Records that `user` requests `address`. Returns true for the first request: the caller then
+   * adds the holders.
+   */
   watch(address: string, user: string): boolean {
     const entry = this.#watched.get(address);
     if (entry) {
@@ -36,21 +39,24 @@ export class AddressHolders {
     if (entry?.users.size === 0) this.#watched.delete(address);
   }
 
-  /** Notes that `holder` (as words: `an address of Node a`) has `address`; returns who asks for it. */
+  /**
+   * Records that `holder` (a text such as `an address of Node a`) has `address`. Returns the users
+   * of the address.
+   */
   hold(address: string, holder: string, kind: HolderKind): Iterable<string> {
     const entry = this.#watched.get(address);
     entry?.holders.set(holder, kind);
     return entry?.users ?? [];
   }
 
-  /** Notes that `holder` has `address` no more; returns who asks for it. */
+  /** Records that `holder` no longer has `address`. Returns the users of the address. */
   release(address: string, holder: string): Iterable<string> {
     const entry = this.#watched.get(address);
     entry?.holders.delete(holder);
     return entry?.users ?? [];
   }
 
-  /** Returns a text that names the object of these kinds which has the address, or undefined when none has. */
+  /** Returns the text of a holder of one of these kinds that has the address, or undefined. */
   holderOf(address: string, kinds: readonly HolderKind[]): string | undefined {
     let first: string | undefined;
     for (const [holder, kind] of this.#watched.get(address)?.holders ?? []) {

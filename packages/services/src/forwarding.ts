@@ -1,49 +1,53 @@
 import type { Family, Forwarding, Protocol, ServiceRecord } from '@heddle/objects';
-import type { Candidate } from './endpoints.ts';
+import type { EndpointPort } from './endpoints.ts';
 import type { ServiceRow } from './rows.ts';
 
-/** What is known of the cluster's nodes, for tunnels between them. */
-export interface NodeKnowledge {
-  /** Whether there is a Node of that name. */
+/** Looks up the facts about nodes that tunnels depend on. */
+export interface NodeLookup {
+  /** True if there is a Node of that name. */
   hasNode(name: string): boolean;
-  /** Whether the own Node object has an address of that family that is on one of the node's devices. */
-  isKnownByOthers(family: Family): boolean;
+  /**
+   * True if this node's Node object has an address of the family that is on one of its network
+   * interfaces.
+   */
+  hasTunnelAddress(family: Family): boolean;
 }
 
 /**
- * What is asked for a service's packets of a protocol: its annotation, else the configuration. `hybrid`
- * tunnels what is worth the smaller packets that a tunnel takes, and fits into any: TCP.
+ * Returns the forwarding of a service for a protocol: from its annotation, else from the
+ * configuration. `hybrid` tunnels only TCP, which adapts to the smaller MTU of the tunnel.
  */
-function wantedFor(
+function requestedForwarding(
   service: ServiceRecord,
-  byDefault: Forwarding,
+  configured: Forwarding,
   protocol: Protocol,
 ): ServiceRow['forwarding'] {
-  const wanted = service.forwarding ?? byDefault;
+  const wanted = service.forwarding ?? configured;
   if (wanted === 'hybrid') return protocol === 'TCP' ? 'dsr' : 'snat';
   return wanted;
 }
 
-/** Whether packets of the service may be tunnelled to other nodes. */
-export function wantsTunnels(service: ServiceRecord | undefined, byDefault: Forwarding): boolean {
-  return service !== undefined && (service.forwarding ?? byDefault) !== 'snat';
+/** True if packets of the service may be tunnelled to other nodes. */
+export function wantsTunnels(service: ServiceRecord | undefined, configured: Forwarding): boolean {
+  return service !== undefined && (service.forwarding ?? configured) !== 'snat';
 }
 
 /**
- * How packets from outside get to backends of other nodes, and why not as asked for. A tunnel ends
- * where Heddle runs, at a node; it begins at an address that the other nodes know of this one.
+ * Returns how external packets are forwarded to backends on other nodes, with the reason if that
+ * differs from the setting. A tunnel needs a known node at its end, and as its source an address of
+ * this node that is in its Node object.
  */
 export function forwardingOf(
   service: ServiceRecord,
-  byDefault: Forwarding,
+  configured: Forwarding,
   { protocol, family }: { readonly protocol: Protocol; readonly family: Family },
-  usable: readonly Candidate[],
-  nodes: NodeKnowledge,
+  usable: readonly EndpointPort[],
+  nodes: NodeLookup,
 ): { readonly forwarding: ServiceRow['forwarding']; readonly problem?: string } {
-  if (wantedFor(service, byDefault, protocol) === 'snat') return { forwarding: 'snat' };
+  if (requestedForwarding(service, configured, protocol) === 'snat') return { forwarding: 'snat' };
   const instead = (cause: string) =>
     ({ forwarding: 'snat', problem: `forwarding is snat, not dsr: ${cause}` }) as const;
-  if (!nodes.isKnownByOthers(family)) {
+  if (!nodes.hasTunnelAddress(family)) {
     return instead(`this node's Node object has no ${family} address of this node`);
   }
   for (const { endpoint } of usable) {

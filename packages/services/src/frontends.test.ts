@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { node, service, slice } from '@heddle/objects/testing/objects';
-import { Cluster } from '../testing/cluster.ts';
+import { ModelCluster } from '../testing/cluster.ts';
 
 test('a ClusterIP service has one frontend: its address and port', () => {
-  const cluster = new Cluster(service('web', '10.96.0.1'));
+  const cluster = new ModelCluster(service('web', '10.96.0.1'));
   assert.deepEqual(cluster.keys, ['default/web:80/TCP/IPv4']);
   assert.deepEqual(cluster.frontends('web'), ['ClusterIP 10.96.0.1:80']);
 });
 
 test('a dual-stack service has a row for each family', () => {
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     service('web', ['10.96.0.1', 'fd00:96::1']),
     slice('web', ['10.244.0.1']),
     slice('web', ['fd00:244::1'], { name: 'web-6' }),
@@ -21,17 +21,17 @@ test('a dual-stack service has a row for each family', () => {
   assert.deepEqual(cluster.active('default/web:80/TCP/IPv6'), ['fd00:244::1:8080']);
 });
 
-test('each port is a row of its own; the same number on TCP and UDP is two ports', () => {
+test('each port has a row; one number on TCP and UDP is two ports', () => {
   const ports = [
     { name: 'dns', port: 53, protocol: 'UDP' },
     { name: 'dns-tcp', port: 53, protocol: 'TCP' },
   ];
-  const cluster = new Cluster(service('dns', '10.96.0.10', { ports }));
+  const cluster = new ModelCluster(service('dns', '10.96.0.10', { ports }));
   assert.deepEqual(cluster.keys, ['default/dns:dns-tcp/TCP/IPv4', 'default/dns:dns/UDP/IPv4']);
 });
 
-test('a NodePort is at each address of the node, and at the unspecified one for loopback', () => {
-  const cluster = new Cluster(
+test('a NodePort has frontends at each address of the node and at the unspecified address', () => {
+  const cluster = new ModelCluster(
     service('web', ['10.96.0.1', 'fd00:96::1'], {
       type: 'NodePort',
       ports: [{ port: 80, nodePort: 30080 }],
@@ -49,8 +49,8 @@ test('a NodePort is at each address of the node, and at the unspecified one for 
   ]);
 });
 
-test('NodePorts follow the addresses of the devices and of the own Node object', () => {
-  const cluster = new Cluster(
+test('NodePorts follow the addresses of the network interfaces and of the Node object', () => {
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', { type: 'NodePort', ports: [{ port: 80, nodePort: 30080 }] }),
     service('shop', '10.96.0.2'),
   );
@@ -73,8 +73,8 @@ test('NodePorts follow the addresses of the devices and of the own Node object',
   ]);
 });
 
-test('a load balancer address is served here unless its ipMode is Proxy', () => {
-  const cluster = new Cluster(
+test('a load balancer address is a frontend unless its ipMode is Proxy', () => {
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', {
       type: 'LoadBalancer',
       ingress: [
@@ -93,15 +93,15 @@ test('a load balancer address is served here unless its ipMode is Proxy', () => 
   ]);
 });
 
-test('a load balancer without NodePorts (allocateLoadBalancerNodePorts: false) has none', () => {
-  const cluster = new Cluster(
+test('a load balancer with allocateLoadBalancerNodePorts: false has no NodePort frontends', () => {
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', { type: 'LoadBalancer', allocateLoadBalancerNodePorts: false }),
   );
   assert.deepEqual(cluster.frontends('web'), ['ClusterIP 10.96.0.1:80']);
 });
 
-test('externalIPs are frontends of their family', () => {
-  const cluster = new Cluster(
+test('externalIPs are frontends of the row of their family', () => {
+  const cluster = new ModelCluster(
     service('web', ['10.96.0.1', 'fd00:96::1'], { externalIPs: ['198.51.100.1', 'fd00:198::1'] }),
   );
   assert.deepEqual(cluster.frontends('web'), [
@@ -115,7 +115,7 @@ test('externalIPs are frontends of their family', () => {
 });
 
 test('an address that a service names twice is one frontend', () => {
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', {
       type: 'LoadBalancer',
       externalIPs: ['203.0.113.1', '203.0.113.1'],
@@ -129,9 +129,9 @@ test('an address that a service names twice is one frontend', () => {
   assert.deepEqual(cluster.problems('web'), []);
 });
 
-test('two ports of a service that meet at one frontend: the first has it, the other says so', () => {
-  // Such as where the load balancer's address is the node's own.
-  const cluster = new Cluster(
+test('of two ports of a service with one frontend the first has it, and the other has a problem', () => {
+  // This happens if the load balancer's address is the node's own.
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', {
       type: 'LoadBalancer',
       ingress: [{ ip: '192.0.2.1' }],
@@ -147,7 +147,7 @@ test('two ports of a service that meet at one frontend: the first has it, the ot
   ]);
 });
 
-test('loadBalancerSourceRanges are those of the family, in each row with a load balancer frontend', () => {
+test('each row with a load balancer frontend has the loadBalancerSourceRanges of its family', () => {
   const spec = {
     type: 'LoadBalancer',
     loadBalancerSourceRanges: ['203.0.113.9/24', 'fd00:9::/32', '192.0.2.0/24'],
@@ -158,7 +158,7 @@ test('loadBalancerSourceRanges are those of the family, in each row with a load 
   const v4 = ['192.0.2.0/24', '203.0.113.0/24'];
   const v6 = ['fd00:9::/32'];
   const ips = ['10.96.0.1', 'fd00:96::1'];
-  const cluster = new Cluster(service('bare', '10.96.0.2', spec));
+  const cluster = new ModelCluster(service('bare', '10.96.0.2', spec));
   assert.deepEqual(cluster.row('bare').sourceRanges, []);
   for (const externalTrafficPolicy of ['Cluster', 'Local']) {
     for (const internalTrafficPolicy of ['Cluster', 'Local']) {
@@ -178,8 +178,8 @@ test('loadBalancerSourceRanges are those of the family, in each row with a load 
   }
 });
 
-test('an address that is a load balancer’s and an externalIP has the ranges', () => {
-  const cluster = new Cluster(
+test('loadBalancerSourceRanges apply to an address that is both a load balancer’s and an externalIP', () => {
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', {
       type: 'LoadBalancer',
       loadBalancerSourceRanges: ['192.0.2.0/24'],
@@ -191,7 +191,7 @@ test('an address that is a load balancer’s and an externalIP has the ranges', 
   assert.ok(cluster.frontends('web').includes('LoadBalancer 203.0.113.1:80'));
 });
 
-test('a Service with a range that cannot be read keeps its last good version, and has no row without one', () => {
+test('a Service with an invalid source range keeps its last good version, or has no row without one', () => {
   const web = (ranges: string[]) =>
     service('web', '10.96.0.1', {
       type: 'LoadBalancer',
@@ -199,8 +199,8 @@ test('a Service with a range that cannot be read keeps its last good version, an
       ingress: [{ ip: '203.0.113.1' }],
     });
   for (const range of ['192.0.2.0/33', '192.0.2/24', 'everybody', '']) {
-    assert.deepEqual(new Cluster(web([range])).keys, []);
-    const cluster = new Cluster(web(['192.0.2.0/24']));
+    assert.deepEqual(new ModelCluster(web([range])).keys, []);
+    const cluster = new ModelCluster(web(['192.0.2.0/24']));
     cluster.apply(web(['192.0.2.0/24', range]));
     assert.deepEqual(cluster.row('web').sourceRanges, ['192.0.2.0/24']);
   }

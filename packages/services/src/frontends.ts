@@ -3,16 +3,15 @@ import {
   familyOf,
   type ServicePort,
   type ServiceRecord,
-  unspecifiedOf,
+  unspecifiedAddress,
 } from '@heddle/objects';
 import type { Frontend } from './rows.ts';
 
 /**
- * All frontends that a service asks for at one of its ports in one family, before any is refused or
- * lost to another service. `nodeAddresses` are those of this node that
- * take NodePorts, of both families. An address that
- * the service names twice is asked for once, for the first of: ClusterIP, load balancer,
- * externalIP, NodePort.
+ * Returns all frontends that a service asks for at one of its ports in one family, before refusals
+ * and conflicts. `nodeAddresses` are this node's addresses that take NodePorts, of both families.
+ * An address that the service names twice gives one frontend, of the first kind of: ClusterIP, load
+ * balancer, externalIP, NodePort.
  */
 export function wantedFrontends(
   service: ServiceRecord,
@@ -31,7 +30,7 @@ export function wantedFrontends(
   for (const address of service.externalIPs) add('ExternalIP', address, port.port);
   if (port.nodePort !== 0) {
     for (const address of nodeAddresses) add('NodePort', address, port.nodePort);
-    add('NodePort', unspecifiedOf(family), port.nodePort);
+    add('NodePort', unspecifiedAddress(family), port.nodePort);
   }
   return frontends;
 }

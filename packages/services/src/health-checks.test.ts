@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { endpoint, node, service, slice } from '@heddle/objects/testing/objects';
-import { Cluster } from '../testing/cluster.ts';
+import { ModelCluster } from '../testing/cluster.ts';
 
 const spec = {
   type: 'LoadBalancer',
@@ -13,8 +13,8 @@ const web = service('web', '10.96.0.1', spec);
 const here = (address: string, more = {}) => endpoint(address, { node: 'here', ...more });
 const there = (address: string) => endpoint(address, { node: 'elsewhere' });
 
-/** Health checks of all rows, by key. */
-function checks(cluster: Cluster): Record<string, unknown> {
+/** Returns the health checks of all rows, by key. */
+function checks(cluster: ModelCluster): Record<string, unknown> {
   return Object.fromEntries(
     cluster.keys
       .map((key) => [key, cluster.row(key).healthCheck] as const)
@@ -23,11 +23,11 @@ function checks(cluster: Cluster): Record<string, unknown> {
 }
 
 describe('healthCheckNodePort', () => {
-  const localEndpoints = (cluster: Cluster, key = 'web') =>
+  const localEndpoints = (cluster: ModelCluster, key = 'web') =>
     cluster.row(key).healthCheck?.localEndpoints;
 
-  test('stands at the first row with the number of ready endpoints on this node', () => {
-    const cluster = new Cluster(
+  test('is in the first row with the number of ready endpoints on this node', () => {
+    const cluster = new ModelCluster(
       web,
       slice('web', [here('10.244.0.1'), here('10.244.0.2'), there('10.244.1.1')]),
     );
@@ -36,8 +36,8 @@ describe('healthCheckNodePort', () => {
     });
   });
 
-  test('without a ready endpoint here: none', () => {
-    const cluster = new Cluster(web);
+  test('counts 0 without a ready endpoint on this node', () => {
+    const cluster = new ModelCluster(web);
     assert.equal(localEndpoints(cluster), 0);
     cluster.apply(slice('web', [there('10.244.1.1')]));
     assert.equal(localEndpoints(cluster), 0);
@@ -45,28 +45,28 @@ describe('healthCheckNodePort', () => {
     assert.equal(localEndpoints(cluster), 0);
   });
 
-  test('endpoints that terminate get traffic when nothing is ready, and do not count', () => {
+  test('does not count terminating endpoints, even if they get traffic', () => {
     const going = { ready: false, serving: true, terminating: true };
-    const cluster = new Cluster(web, slice('web', [here('10.244.0.1', going)]));
+    const cluster = new ModelCluster(web, slice('web', [here('10.244.0.1', going)]));
     assert.deepEqual(cluster.active('default/web:80/TCP/IPv4/outside'), ['10.244.0.1:8080']);
     assert.equal(localEndpoints(cluster), 0);
   });
 
-  test('an unready endpoint counts when the service publishes unready addresses', () => {
-    const cluster = new Cluster(
+  test('counts an unready endpoint if the service publishes unready addresses', () => {
+    const cluster = new ModelCluster(
       service('web', '10.96.0.1', { ...spec, publishNotReadyAddresses: true }),
       slice('web', [here('10.244.0.1', { ready: false })]),
     );
     assert.equal(localEndpoints(cluster), 1);
   });
 
-  test('an endpoint counts once, for all its ports, slices and families', () => {
+  test('counts an endpoint once for all its ports, slices and families', () => {
     const ports = [
       { name: 'http', port: 80 },
       { name: 'dns', port: 53, protocol: 'UDP' },
     ];
     const served = { ports: ports.map(({ port, ...rest }) => ({ ...rest, port: port + 8000 })) };
-    const cluster = new Cluster(
+    const cluster = new ModelCluster(
       service('web', ['10.96.0.1', 'fd00:96::1'], { ...spec, ports }),
       slice('web', [here('10.244.0.1'), here('10.244.0.2')], { name: 'a', ...served }),
       slice('web', [here('10.244.0.2')], { name: 'b', ...served }),
@@ -75,7 +75,7 @@ describe('healthCheckNodePort', () => {
     assert.deepEqual(checks(cluster), {
       'default/web:http/TCP/IPv4': { port: 31000, localEndpoints: 2 },
     });
-    // Pods that serve one port each are different endpoints.
+    // Pods with one port each are different endpoints.
     cluster.apply(
       slice('web', [here('10.244.0.1')], { name: 'a', ports: served.ports.slice(0, 1) }),
       slice('web', [here('10.244.0.3')], { name: 'b', ports: served.ports.slice(1) }),
@@ -84,7 +84,7 @@ describe('healthCheckNodePort', () => {
   });
 
   test('does not depend on NodePorts and ingress addresses', () => {
-    const cluster = new Cluster(
+    const cluster = new ModelCluster(
       service('web', '10.96.0.1', {
         ...{ ...spec, ports: [{ port: 80 }] },
         allocateLoadBalancerNodePorts: false,
@@ -95,9 +95,9 @@ describe('healthCheckNodePort', () => {
     assert.equal(localEndpoints(cluster), 1);
   });
 
-  test('a change of the number or of the port alone is a change of the row', () => {
+  test('changes the row if only its port or count changes', () => {
     const more = { serving: true, ready: false };
-    const cluster = new Cluster(
+    const cluster = new ModelCluster(
       service('web', '10.96.0.1', spec),
       slice('web', [here('10.244.0.1'), there('10.244.1.1')]),
     );
@@ -115,17 +115,17 @@ describe('healthCheckNodePort', () => {
     assert.deepEqual(checks(cluster), {});
   });
 
-  test('the node that is about to go changes nothing, as for kube-proxy', () => {
+  test('does not change when the node is about to be removed, as in kube-proxy', () => {
     const leaving = {
       ...node('here', ['192.0.2.1']),
       spec: { taints: [{ key: 'ToBeDeletedByClusterAutoscaler' }] },
     };
-    const cluster = new Cluster(web, slice('web', [here('10.244.0.1')]), leaving);
+    const cluster = new ModelCluster(web, slice('web', [here('10.244.0.1')]), leaving);
     assert.equal(localEndpoints(cluster), 1);
   });
 
-  test('is only a LoadBalancer service’s with externalTrafficPolicy Local', () => {
-    const cluster = new Cluster(
+  test('exists only for LoadBalancer services with externalTrafficPolicy Local', () => {
+    const cluster = new ModelCluster(
       service('node', '10.96.0.2', { ...spec, type: 'NodePort' }),
       service('all', '10.96.0.3', { ...spec, externalTrafficPolicy: 'Cluster' }),
       service('none', 'None', { ...spec, ports: [{ port: 80 }] }),
@@ -134,18 +134,21 @@ describe('healthCheckNodePort', () => {
     assert.deepEqual(cluster.model.problems.size, 0);
   });
 
-  test('a service that Heddle leaves alone has none', () => {
+  test('does not exist for a service of another proxy', () => {
     const labels = { 'service.kubernetes.io/service-proxy-name': 'other' };
-    assert.deepEqual(checks(new Cluster(service('web', '10.96.0.1', { ...spec, labels }))), {});
+    assert.deepEqual(
+      checks(new ModelCluster(service('web', '10.96.0.1', { ...spec, labels }))),
+      {},
+    );
   });
 });
 
-describe('a health check port that several ask for', () => {
+describe('a health check port of several services', () => {
   const old = { created: '2024-01-01T00:00:00Z' };
   const other = service('api', '10.96.0.2', { ...spec, ports: [{ port: 80, nodePort: 30090 }] });
 
-  test('is the older service’s, and passes on when that goes', () => {
-    const cluster = new Cluster(service('web', '10.96.0.1', { ...spec, ...old }), other);
+  test('belongs to the older service and, when that is deleted, to the next', () => {
+    const cluster = new ModelCluster(service('web', '10.96.0.1', { ...spec, ...old }), other);
     assert.deepEqual(Object.keys(checks(cluster)), ['default/web:80/TCP/IPv4']);
     assert.deepEqual(cluster.problems('api'), [
       'healthCheckNodePort 31000 is taken: Service default/web has it',
@@ -155,13 +158,16 @@ describe('a health check port that several ask for', () => {
     assert.deepEqual(cluster.problems('api'), []);
   });
 
-  test('is no NodePort for TCP too, of another service or its own; UDP is another thing', () => {
+  test('conflicts with TCP NodePorts of any service, not with UDP NodePorts', () => {
     const nodePort = (protocol: string) =>
       service('api', '10.96.0.2', {
         type: 'NodePort',
         ports: [{ port: 80, protocol, nodePort: 31000 }],
       });
-    const cluster = new Cluster(service('web', '10.96.0.1', { ...spec, ...old }), nodePort('TCP'));
+    const cluster = new ModelCluster(
+      service('web', '10.96.0.1', { ...spec, ...old }),
+      nodePort('TCP'),
+    );
     assert.deepEqual(cluster.frontends('api'), ['ClusterIP 10.96.0.2:80']);
     assert.equal(cluster.problems('api').length, 2);
     cluster.setOwnAddresses('127.0.0.1', '192.0.2.1', '192.0.2.77');

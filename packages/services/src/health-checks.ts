@@ -6,8 +6,8 @@ import type { Locality } from './topology.ts';
 const families: readonly Family[] = ['IPv4', 'IPv6'];
 
 /**
- * What a service's health check takes of the node: its port for TCP at all of the node's addresses,
- * so that no NodePort can have it too. Nothing is translated there: the agent itself listens.
+ * Returns the frontends that a service's health check occupies: its TCP port at all of the node's
+ * addresses, so that no NodePort can have it too. They are not translated: the agent listens there.
  */
 export function healthCheckFrontends(
   { healthCheckPort: port }: ServiceRecord,
@@ -20,12 +20,12 @@ export function healthCheckFrontends(
 }
 
 /**
- * How many ready endpoints of the service are on this node, as kube-proxy counts them for a health
- * check: by address, whichever of the service's ports they serve; terminating ones don't count, also
- * when they are all that is left and still get traffic (KEP-1669). A pod of two families has an
- * address in each and counts once, so the larger of the two numbers is taken.
+ * Returns the number of ready endpoints of the service on this node, as kube-proxy counts them for
+ * a health check: by address, whichever of the service's ports they serve. Terminating ones don't
+ * count, even if only they are left and still get traffic (KEP-1669). A dual-stack pod has an
+ * address in each family and counts once, so the result is the larger of the two counts.
  */
-export function readyHere(
+export function countLocalReady(
   service: ServiceRecord,
   slices: readonly SliceRecord[],
   locality: Locality,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { node, pod, service } from '@heddle/objects/testing/objects';
-import { Cluster } from '../testing/cluster.ts';
+import { ModelCluster } from '../testing/cluster.ts';
 
 const old = { created: '2020-01-01T00:00:00Z' };
 const young = { created: '2024-01-01T00:00:00Z' };
@@ -9,13 +9,13 @@ const key = 'default/pod/web:80/TCP/IPv4';
 const at = (hostIP: string, more: object = {}) => ({
   ports: [{ containerPort: 8080, hostPort: 80, hostIP, ...more }],
 });
-/** What all the rows have, by key. */
-const all = (cluster: Cluster) =>
+/** Returns the frontends of all rows, by key. */
+const all = (cluster: ModelCluster) =>
   Object.fromEntries(cluster.keys.map((each) => [each, cluster.frontends(each)]));
 
 describe('a hostPort', () => {
-  test('is served at the addresses that take NodePorts, in the families of the pod', () => {
-    const cluster = new Cluster(pod('web', ['10.244.0.1', 'fd00:244::1']));
+  test('has frontends at the addresses that take NodePorts, in the pod’s families', () => {
+    const cluster = new ModelCluster(pod('web', ['10.244.0.1', 'fd00:244::1']));
     assert.deepEqual(all(cluster), {
       [key]: ['HostPort 192.0.2.1:80', 'HostPort 0.0.0.0:80'],
       'default/pod/web:80/TCP/IPv6': ['HostPort fd00::1:80', 'HostPort :::80'],
@@ -30,8 +30,11 @@ describe('a hostPort', () => {
     assert.deepEqual(cluster.frontends(key), ['HostPort 203.0.113.7:80', 'HostPort 0.0.0.0:80']);
   });
 
-  test('goes with the pod, and is of this node only', () => {
-    const cluster = new Cluster(pod('web', '10.244.0.1'), pod('far', '10.244.1.1', { node: 'b' }));
+  test('exists only on the pod’s node and while the pod exists', () => {
+    const cluster = new ModelCluster(
+      pod('web', '10.244.0.1'),
+      pod('far', '10.244.1.1', { node: 'b' }),
+    );
     assert.deepEqual(cluster.keys, [key]);
     cluster.apply(pod('web', '10.244.0.9'));
     assert.deepEqual(cluster.active(key), ['10.244.0.9:8080']);
@@ -39,25 +42,25 @@ describe('a hostPort', () => {
     assert.deepEqual(cluster.delete('pod', 'default/web'), { removed: [], upserted: [] });
   });
 
-  test('without a name of the node nothing is its own', () => {
-    const cluster = new Cluster(pod('web', '10.244.0.1', { node: 'elsewhere' }));
+  test('does not exist without a node name', () => {
+    const cluster = new ModelCluster(pod('web', '10.244.0.1', { node: 'elsewhere' }));
     assert.deepEqual(cluster.keys, []);
   });
 
-  test('0.0.0.0 and :: stand for the addresses of their family', () => {
+  test('with hostIP 0.0.0.0 or :: has frontends at all addresses of that family', () => {
     const ips = ['10.244.0.1', 'fd00:244::1'];
-    const four = new Cluster(pod('web', ips, at('0.0.0.0')));
+    const four = new ModelCluster(pod('web', ips, at('0.0.0.0')));
     assert.deepEqual(all(four), {
       'default/pod/web:0.0.0.0:80/TCP/IPv4': ['HostPort 192.0.2.1:80', 'HostPort 0.0.0.0:80'],
     });
-    const six = new Cluster(pod('web', ips, at('::')));
+    const six = new ModelCluster(pod('web', ips, at('::')));
     assert.deepEqual(all(six), {
       'default/pod/web:[::]:80/TCP/IPv6': ['HostPort fd00::1:80', 'HostPort :::80'],
     });
   });
 
-  test('with a hostIP is served there only, whether or not NodePorts are', () => {
-    const cluster = new Cluster(pod('web', '10.244.0.1', at('192.0.2.1')));
+  test('with a hostIP has a frontend only there, independent of the NodePort ranges', () => {
+    const cluster = new ModelCluster(pod('web', '10.244.0.1', at('192.0.2.1')));
     const only = 'default/pod/web:192.0.2.1:80/TCP/IPv4';
     assert.deepEqual(all(cluster), { [only]: ['HostPort 192.0.2.1:80'] });
     assert.deepEqual(cluster.setNodePortRanges('203.0.113.0/24'), { upserted: [], removed: [] });
@@ -68,20 +71,20 @@ describe('a hostPort', () => {
     }
   });
 
-  test('with a hostIP that is none of the node is refused, until it is one', () => {
-    const cluster = new Cluster(pod('web', '10.244.0.1', at('203.0.113.5')));
+  test('with a hostIP that is no address of the node is refused until it becomes one', () => {
+    const cluster = new ModelCluster(pod('web', '10.244.0.1', at('203.0.113.5')));
     const row = 'default/pod/web:203.0.113.5:80/TCP/IPv4';
     assert.deepEqual(cluster.frontends(row), []);
     assert.deepEqual(cluster.problems(row), [
-      'hostIP 203.0.113.5 is refused: it is no address of this node',
+      'hostIP 203.0.113.5 is refused: this node has no such address',
     ]);
     cluster.apply(node('here', ['203.0.113.5']));
     assert.deepEqual(cluster.frontends(row), ['HostPort 203.0.113.5:80']);
     assert.deepEqual(cluster.problems(row), []);
   });
 
-  test('the same number with another hostIP or protocol is another one (as in the e2e suite)', () => {
-    const cluster = new Cluster(
+  test('may have the same number with another hostIP or protocol (as in the Kubernetes e2e suite)', () => {
+    const cluster = new ModelCluster(
       pod('one', '10.244.0.1', at('127.0.0.1')),
       pod('two', '10.244.0.2', at('192.0.2.1')),
       pod('three', '10.244.0.3', at('192.0.2.1', { protocol: 'UDP' })),
@@ -96,13 +99,13 @@ describe('a hostPort', () => {
     for (const each of cluster.keys) assert.deepEqual(cluster.problems(each), []);
   });
 
-  test('of two containers of a pod at one address is the first one’s', () => {
+  test('of two containers of a pod at one address belongs to the first', () => {
     const ports = [
       { containerPort: 8080, hostPort: 80 },
       { containerPort: 9090, hostPort: 80, hostIP: '192.0.2.1' },
       { containerPort: 7070, hostPort: 80 },
     ];
-    const cluster = new Cluster(pod('web', '10.244.0.1', { ports }));
+    const cluster = new ModelCluster(pod('web', '10.244.0.1', { ports }));
     const other = 'default/pod/web:192.0.2.1:80/TCP/IPv4';
     assert.deepEqual(cluster.keys, [other, key].sort());
     assert.deepEqual(cluster.active(key), ['10.244.0.1:8080']);
@@ -112,15 +115,15 @@ describe('a hostPort', () => {
   });
 });
 
-describe('a hostPort that others ask for', () => {
+describe('a hostPort of several objects', () => {
   const nodePort = { type: 'NodePort', ports: [{ port: 80, nodePort: 80 }] };
 
-  test('is the older one’s, a service’s or a pod’s, and the other says so', () => {
+  test('belongs to the older service or pod, and the other has a problem', () => {
     for (const [podAge, serviceAge] of [
       [old, young],
       [young, old],
     ]) {
-      const cluster = new Cluster(
+      const cluster = new ModelCluster(
         service('web', '10.96.0.1', { ...nodePort, ...serviceAge }),
         pod('web', '10.244.0.1', podAge),
       );
@@ -138,8 +141,8 @@ describe('a hostPort that others ask for', () => {
     }
   });
 
-  test('at one address is lost there only', () => {
-    const cluster = new Cluster(
+  test('in conflict at one address keeps its other addresses', () => {
+    const cluster = new ModelCluster(
       pod('one', '10.244.0.1', { ...at('192.0.2.1'), ...old }),
       pod('web', ['10.244.0.2'], young),
     );
@@ -148,9 +151,9 @@ describe('a hostPort that others ask for', () => {
     assert.equal(cluster.frontends(key).length, 2);
   });
 
-  test('at an address of loopback goes against whoever has all of loopback', () => {
+  test('at a loopback address conflicts with a frontend for all of loopback', () => {
     const local = 'default/pod/local:127.0.0.1:80/TCP/IPv4';
-    const cluster = new Cluster(
+    const cluster = new ModelCluster(
       pod('local', '10.244.0.2', { ...at('127.0.0.1'), ...young }),
       pod('other', '10.244.0.3', { ...at('127.0.0.2'), ...young }),
     );
@@ -166,15 +169,15 @@ describe('a hostPort that others ask for', () => {
       cluster.delete(rival.kind === 'Pod' ? 'pod' : 'service', 'default/web');
       assert.deepEqual(cluster.frontends(local), ['HostPort 127.0.0.1:80']);
     }
-    // The younger one has the rest of loopback.
+    // The younger pod has the rest of loopback.
     cluster.apply(pod('web', '10.244.0.1', { created: '2025-01-01T00:00:00Z' }));
     assert.deepEqual(cluster.problems(local), []);
     assert.equal(cluster.frontends(key).length, 2);
   });
 
-  test('is left by a pod that terminates: it serves until somebody else comes, then it drains', () => {
+  test('of a terminating pod is served until another object asks for it, then drains', () => {
     const going = { ...old, deleted: '2025-01-01T00:00:00Z' };
-    const cluster = new Cluster(pod('web', '10.244.0.1', going));
+    const cluster = new ModelCluster(pod('web', '10.244.0.1', going));
     assert.deepEqual(cluster.active(key), ['10.244.0.1:8080']);
     cluster.apply(pod('next', '10.244.0.2', young));
     assert.deepEqual(cluster.draining(key), ['10.244.0.1:8080']);
@@ -185,8 +188,8 @@ describe('a hostPort that others ask for', () => {
   });
 });
 
-test('a pod and a service of one name have rows of their own, and problems of their own', () => {
-  const cluster = new Cluster(
+test('a pod and a service of one name have separate rows and problems', () => {
+  const cluster = new ModelCluster(
     service('web', '10.96.0.1', { ports: [{ port: 80 }] }),
     pod('web', '10.244.0.1'),
   );

@@ -7,28 +7,27 @@ import {
   isUnspecified,
   ownText,
   type PodRecord,
-  unspecifiedOf,
+  unspecifiedAddress,
 } from '@heddle/objects';
 import { formatEndpoint } from '@heddle/sys';
-import { claimKey, settleFrontends } from './conflicts.ts';
+import { claimKey, resolveConflicts } from './conflicts.ts';
 import type { Frontend, ServiceRow } from './rows.ts';
 import { protocolProblems, type RowContext } from './service-rows.ts';
 
-// A pod's hostPort is served as the CNI plug-in portmap serves it: the node's addresses lead to the
-// container's port, from outside and from the node. It does not depend on the pod's readiness.
+// Serves hostPorts as the CNI plug-in portmap does: connections to the node's addresses, external and from the node, reach the container's port. The pod's readiness doesn't matter.
 
 /** One hostPort in one family. */
 interface PortPlan {
   readonly port: HostPort;
   readonly family: Family;
-  /** Of the pod. */
+  /** The pod's address. */
   readonly address: string;
   readonly frontends: readonly Frontend[];
-  /** Why there are none, in sentences. */
+  /** Sentences about frontends that were refused. */
   readonly refused: readonly string[];
 }
 
-/** `pod/name`: how rows call a pod, where a service has its name. */
+/** Returns a pod's name in rows: `pod/name`. */
 export function podRowName(pod: string): string {
   return ownText(`pod/${pod}`);
 }
@@ -40,14 +39,14 @@ function planPorts(pod: PodRecord, context: RowContext): readonly PortPlan[] {
     for (const address of pod.addresses) {
       const family = familyOf(address);
       const { hostIP } = port;
-      // As in portmap, 0.0.0.0 stands for the addresses of its family only, and so does ::.
+      // As in portmap, 0.0.0.0 and :: mean all addresses of their own family only.
       if (hostIP !== '' && familyOf(hostIP) !== family) continue;
-      const isWide = hostIP === '' || isUnspecified(hostIP);
-      const isServed = isWide || context.isOwn(hostIP);
-      const addresses = isWide
+      const isAnyAddress = hostIP === '' || isUnspecified(hostIP);
+      const isServed = isAnyAddress || context.isOwn(hostIP);
+      const addresses = isAnyAddress
         ? [
             ...context.nodeAddresses.filter((each) => familyOf(each) === family),
-            unspecifiedOf(family),
+            unspecifiedAddress(family),
           ]
         : [hostIP];
       const frontend = (each: string): Frontend => ({
@@ -55,7 +54,7 @@ function planPorts(pod: PodRecord, context: RowContext): readonly PortPlan[] {
         ...{ port: port.hostPort, protocol: port.protocol },
       });
       const refused = new Set<string>();
-      if (!isServed) refused.add(`hostIP ${hostIP} is refused: it is no address of this node`);
+      if (!isServed) refused.add(`hostIP ${hostIP} is refused: this node has no such address`);
       const frontends = (isServed ? addresses.map(frontend) : []).filter((each) => {
         const refusal = context.refusal(each);
         if (refusal) refused.add(refusal);
@@ -68,20 +67,20 @@ function planPorts(pod: PodRecord, context: RowContext): readonly PortPlan[] {
 }
 
 /**
- * What a pod with a loopback address as hostIP watches: who asks for the unspecified address (the
- * claim), which stands for all of loopback, may be older.
+ * Returns the key by which a pod with a loopback address as hostIP watches the claim on the
+ * unspecified address, which includes all of loopback and may belong to an older object.
  */
 export function loopbackWatch(claim: string): string {
   return `loopback ${claim}`;
 }
 
-/** The claim on all of loopback that a frontend at one address of it goes against. */
+/** Returns the claim on all of loopback that a frontend at one loopback address conflicts with. */
 function loopbackClaim({ address, ...frontend }: Frontend): string | undefined {
   if (!isLoopback(address)) return undefined;
-  return claimKey({ ...frontend, address: unspecifiedOf(familyOf(address)) });
+  return claimKey({ ...frontend, address: unspecifiedAddress(familyOf(address)) });
 }
 
-/** Keys of all frontends that the pod asks for, and of what it watches. */
+/** Returns the keys of all frontends that the pod asks for and of the claims that it watches. */
 export function hostPortClaims(pod: PodRecord, context: RowContext): readonly string[] {
   const frontends = planPorts(pod, context).flatMap((plan) => plan.frontends);
   const watched = frontends.flatMap((frontend) => loopbackClaim(frontend) ?? []);
@@ -89,8 +88,9 @@ export function hostPortClaims(pod: PodRecord, context: RowContext): readonly st
 }
 
 /**
- * The rows of a pod: one for each hostPort and family. A pod that is being deleted serves until it
- * is gone, unless another one asks for its port; then it keeps the connections that it has.
+ * Returns the rows of a pod: one for each hostPort and family. A pod that is being deleted serves
+ * until it is gone, unless another object asks for its port; then it keeps only existing
+ * connections.
  */
 export function hostPortRows(pod: PodRecord, context: RowContext): readonly ServiceRow[] {
   const taken = new Set<string>();
@@ -101,13 +101,13 @@ export function hostPortRows(pod: PodRecord, context: RowContext): readonly Serv
     const portName = ownText(hostIP === '' ? `${hostPort}` : formatEndpoint(hostIP, hostPort));
     const name = podRowName(pod.name);
     const key = ownText(`${pod.namespace}/${name}:${portName}/${protocol}/${family}`);
-    // The API server lets no two containers of a pod have the same.
+    // The API server rejects pods in which two containers have the same one.
     if (keys.has(key)) continue;
     keys.add(key);
-    const { kept, lost } = settleFrontends(frontends, taken, 'pod', (frontend) => {
-      const wide = loopbackClaim(frontend);
+    const { kept, lost } = resolveConflicts(frontends, taken, 'pod', (frontend) => {
+      const allLoopback = loopbackClaim(frontend);
       const keeper = context.keptBy(claimKey(frontend), pod);
-      return keeper ?? (wide && context.keptBy(wide, pod));
+      return keeper ?? (allLoopback && context.keptBy(allLoopback, pod));
     });
     rows.push({
       ...{ key, scope: 'everybody', silent: false },

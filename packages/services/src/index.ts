@@ -1,4 +1,4 @@
-export { leftAlone } from './eligibility.ts';
+export { reasonNotServed } from './eligibility.ts';
 export { wantsTunnels } from './forwarding.ts';
 export { podRowName } from './host-ports.ts';
 export { apiServer, type ReservedPort } from './reserved-ports.ts';

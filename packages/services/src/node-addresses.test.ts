@@ -4,7 +4,7 @@ import { takesNodePorts } from '@heddle/objects';
 import { service, typedNode } from '@heddle/objects/testing/objects';
 import { recordOf } from '@heddle/objects/testing/records';
 import fc from 'fast-check';
-import { Cluster } from '../testing/cluster.ts';
+import { ModelCluster } from '../testing/cluster.ts';
 import { nodePortAddresses } from './node-addresses.ts';
 
 const own = ['127.0.0.1', '192.0.2.1', '10.244.1.1', 'fd00::1', 'fe80::1'];
@@ -14,7 +14,7 @@ const nodeOf = (...addresses: [string, string][]) => {
   return record;
 };
 
-test('NodePorts are served at the InternalIPs and ExternalIPs of the Node object', () => {
+test('NodePorts have frontends at the InternalIPs and ExternalIPs of the Node object', () => {
   const node = nodeOf(
     ['InternalIP', '192.0.2.1'],
     ['ExternalIP', '203.0.113.1'],
@@ -23,13 +23,13 @@ test('NodePorts are served at the InternalIPs and ExternalIPs of the Node object
   assert.deepEqual(nodePortAddresses(own, node, undefined), ['192.0.2.1', '203.0.113.1']);
 });
 
-test('without a Node object, or one that says none, at all addresses of the devices', () => {
+test('without addresses in the Node object NodePorts have frontends at all addresses of the network interfaces', () => {
   const all = ['10.244.1.1', '192.0.2.1', 'fd00::1'];
   assert.deepEqual(nodePortAddresses(own, undefined, undefined), all);
   assert.deepEqual(nodePortAddresses(own, nodeOf(['Hostname', 'here']), undefined), all);
 });
 
-test('with ranges at what lies in them, of the devices and of the Node object', () => {
+test('with ranges NodePorts have frontends at the addresses in them, of interfaces and Node object', () => {
   const node = nodeOf(['InternalIP', '192.0.2.1'], ['ExternalIP', '203.0.113.1']);
   const within = (...ranges: string[]) => nodePortAddresses(own, node, ranges);
   assert.deepEqual(within('10.0.0.0/8', '203.0.113.0/24'), ['10.244.1.1', '203.0.113.1']);
@@ -38,9 +38,9 @@ test('with ranges at what lies in them, of the devices and of the Node object', 
   assert.deepEqual(within('198.51.100.0/24'), []);
 });
 
-test('they change with the addresses, and the rows of nothing else do', () => {
+test('a change of the NodePort addresses changes only the rows with NodePorts', () => {
   const port = { type: 'NodePort', ports: [{ port: 80, nodePort: 30080 }] };
-  const cluster = new Cluster(service('web', '10.96.0.1', port), service('shop', '10.96.0.2'));
+  const cluster = new ModelCluster(service('web', '10.96.0.1', port), service('shop', '10.96.0.2'));
   const keys = ({ upserted }: { upserted: readonly { key: string }[] }) =>
     upserted.map(({ key }) => key);
   const loopback = ['ClusterIP 10.96.0.1:80', 'NodePort 0.0.0.0:30080'];
@@ -49,7 +49,7 @@ test('they change with the addresses, and the rows of nothing else do', () => {
   const typed = typedNode('here', [['ExternalIP', '198.51.100.9']]);
   assert.deepEqual(keys(cluster.apply(typed)), ['default/web:80/TCP/IPv4']);
   assert.ok(cluster.frontends('web').includes('NodePort 198.51.100.9:30080'));
-  // The same address, of another type.
+  // The same address with another type.
   assert.deepEqual(keys(cluster.setOwnAddresses('192.0.2.1', '198.51.100.9')), []);
   const internal = typedNode('here', [
     ['Hostname', '198.51.100.9'],
@@ -59,7 +59,7 @@ test('they change with the addresses, and the rows of nothing else do', () => {
   assert.deepEqual(cluster.frontends('web')[1], 'NodePort 192.0.2.1:30080');
 });
 
-test('whatever is said, they are known addresses that take NodePorts, each once, in order', () => {
+test('nodePortAddresses returns known addresses that take NodePorts, sorted and without duplicates', () => {
   const address = fc.constantFrom(...own, '203.0.113.1', '::1', '0.0.0.0');
   const type = fc.constantFrom('InternalIP', 'ExternalIP', 'Hostname');
   const range = fc.constantFrom('0.0.0.0/0', '::/0', '192.0.2.0/25', '127.0.0.0/8', 'fd00::/8');

@@ -1,9 +1,10 @@
 import { inRanges, type NodeRecord, takesNodePorts } from '@heddle/objects';
 
 /**
- * The addresses of this node that take NodePorts, sorted: of `own` (those of its devices) and those
- * of its Node object what lies in the ranges; without ranges the InternalIPs and ExternalIPs of the
- * Node object, or, where that says none, all of its devices.
+ * Returns the addresses of this node that take NodePorts, sorted. With ranges: the addresses in
+ * them, out of `own` (those of the network interfaces) and of the Node object. Without ranges: the
+ * InternalIPs and ExternalIPs of the Node object or, if it has none, all addresses of the network
+ * interfaces.
  */
 export function nodePortAddresses(
   own: readonly string[],

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pod, service } from '@heddle/objects/testing/objects';
-import { Cluster } from '../testing/cluster.ts';
+import { ModelCluster } from '../testing/cluster.ts';
 
-test('a service or hostPort of SCTP says that sockets do not reach it; others say nothing', () => {
+test('only an SCTP service or hostPort has the problem that sockets do not reach it', () => {
   const ports = (['TCP', 'UDP', 'SCTP'] as const).map((protocol) => ({
     ...{ name: protocol.toLowerCase(), protocol, port: 80 },
   }));
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     service('web', ['10.96.0.1', 'fd00:96::1'], { ports }),
     pod('web', '10.244.0.1', { ports: [{ containerPort: 80, hostPort: 80, protocol: 'SCTP' }] }),
   );

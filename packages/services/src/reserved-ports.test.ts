@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pod, service, slice } from '@heddle/objects/testing/objects';
-import { Cluster } from '../testing/cluster.ts';
+import { ModelCluster } from '../testing/cluster.ts';
 
 const apiServer = 'the API server';
 const ports = [{ port: 6443 }];
-/** Asks for an address as externalIP, at the API server's port. */
-const grabbing = (address: string, more: object = {}) =>
+/** Returns a service with an address as externalIP, at the API server's port. */
+const claiming = (address: string, more: object = {}) =>
   service('grab', ['10.96.0.66', 'fd00:96::66'], { ports, externalIPs: [address], ...more });
 const key = (family: string) => `default/grab:6443/TCP/${family}`;
 
@@ -16,18 +16,18 @@ const ends = [
 ] as const;
 
 for (const { family, own, far, loopback, any } of ends) {
-  test(`${family}: the address of a configured API server is refused at each port`, () => {
-    const cluster = new Cluster();
+  test(`${family}: the address of a configured API server is refused at every port`, () => {
+    const cluster = new ModelCluster();
     cluster.setReserved({ address: far, port: 6443, holder: apiServer });
     const balanced = { externalIPs: [], type: 'LoadBalancer', ingress: [{ ip: far }] };
     const ask = (more: object) => {
-      cluster.apply(grabbing(far, more));
+      cluster.apply(claiming(far, more));
       return cluster.frontends(cluster.keys.find((each) => each.endsWith(family))!).join();
     };
     for (const more of [{}, balanced, { ports: [{ port: 80 }] }]) {
       assert.ok(!ask(more).includes(far), JSON.stringify(more));
     }
-    cluster.apply(grabbing(far));
+    cluster.apply(claiming(far));
     assert.match(
       cluster.problems(key(family))[0]!,
       /is refused: port 6443\/TCP is reserved for the/,
@@ -40,42 +40,42 @@ for (const { family, own, far, loopback, any } of ends) {
     assert.deepEqual(cluster.problems(key(family)), []);
   });
 
-  test(`${family}: at an address of this node the API server has its own port only`, () => {
-    const cluster = new Cluster(grabbing(own));
+  test(`${family}: at an address of this node only the API server's port is reserved`, () => {
+    const cluster = new ModelCluster(claiming(own));
     cluster.setReserved({ address: own, port: 6443, holder: apiServer });
     assert.ok(!cluster.frontends(key(family)).includes(`ExternalIP ${own}:6443`));
-    cluster.apply(grabbing(own, { ports: [{ port: 80 }] }));
+    cluster.apply(claiming(own, { ports: [{ port: 80 }] }));
     const other = `default/grab:80/TCP/${family}`;
     assert.ok(cluster.frontends(other).includes(`ExternalIP ${own}:80`));
-    cluster.apply(grabbing(own, { ports: [{ port: 6443, protocol: 'UDP' }] }));
+    cluster.apply(claiming(own, { ports: [{ port: 6443, protocol: 'UDP' }] }));
     assert.ok(
       cluster.frontends(`default/grab:6443/UDP/${family}`).includes(`ExternalIP ${own}:6443`),
     );
   });
 
-  test(`${family}: an endpoint of the API server's service is its address, here and elsewhere`, () => {
+  test(`${family}: the endpoints of the API server's service are reserved, on this node and others`, () => {
     const endpoints = (...addresses: string[]) =>
       slice('kubernetes', addresses, {
         ports: [{ name: 'https', port: 6443 }],
         addressType: family,
       });
-    const cluster = new Cluster(grabbing(far), endpoints(far));
+    const cluster = new ModelCluster(claiming(far), endpoints(far));
     assert.ok(!cluster.frontends(key(family)).includes(`ExternalIP ${far}:6443`));
     cluster.apply(endpoints(own));
     assert.ok(cluster.frontends(key(family)).includes(`ExternalIP ${far}:6443`));
-    cluster.apply(grabbing(own));
+    cluster.apply(claiming(own));
     assert.ok(!cluster.frontends(key(family)).includes(`ExternalIP ${own}:6443`));
   });
 
-  test(`${family}: a way to the API server on loopback is no NodePort's and no hostPort's`, () => {
+  test(`${family}: the port of an API server on loopback is refused to NodePorts and hostPorts`, () => {
     const at = (hostIP: string, hostPort = 6444) =>
       pod('web', family === 'IPv4' ? '10.244.0.1' : 'fd00:244::1', {
         ports: [{ containerPort: 80, hostPort, hostIP }],
       });
     const row = (name: string) => `default/pod/web:${name}/TCP/${family}`;
-    const cluster = new Cluster(
+    const cluster = new ModelCluster(
       at(''),
-      grabbing(far, { type: 'NodePort', ports: [{ port: 80, nodePort: 6444 }] }),
+      claiming(far, { type: 'NodePort', ports: [{ port: 80, nodePort: 6444 }] }),
     );
     cluster.delete('pod', 'default/web');
     cluster.setReserved({ address: loopback, port: 6444, holder: apiServer });
@@ -95,8 +95,8 @@ for (const { family, own, far, loopback, any } of ends) {
   });
 }
 
-test("the agent's own ports are no hostPort's at any address of the node", () => {
-  const cluster = new Cluster(
+test("the agent's own ports are refused to hostPorts at every address of the node", () => {
+  const cluster = new ModelCluster(
     pod('web', '10.244.0.1', { ports: [{ containerPort: 80, hostPort: 10256 }] }),
   );
   const row = 'default/pod/web:10256/TCP/IPv4';
@@ -113,9 +113,9 @@ test("the agent's own ports are no hostPort's at any address of the node", () =>
   assert.equal(cluster.frontends('default/pod/web:10256/UDP/IPv4').length, 2, 'UDP is not TCP');
 });
 
-test("the ClusterIP of the API server's service stays, although it is reserved", () => {
+test("the ClusterIP of the API server's service is served although it is reserved", () => {
   const https = [{ name: 'https', port: 443 }];
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     service('kubernetes', '10.96.0.1', { ports: https }),
     service('grab', '10.96.0.66', { ports: https, externalIPs: ['10.96.0.1'] }),
   );
@@ -126,9 +126,9 @@ test("the ClusterIP of the API server's service stays, although it is reserved",
   assert.deepEqual(cluster.frontends('default/grab:https/TCP/IPv4'), ['ClusterIP 10.96.0.66:443']);
 });
 
-test('a reserved frontend takes nothing from who may have it', () => {
+test('a refused frontend does not conflict with an object that may have it', () => {
   const older = { created: '2020-01-01T00:00:00Z', ports: [{ port: 80 }] };
-  const cluster = new Cluster(
+  const cluster = new ModelCluster(
     service('older', '10.96.0.2', { ...older, externalIPs: ['198.51.100.10'] }),
     service('younger', '10.96.0.3', { externalIPs: ['198.51.100.10'] }),
   );

@@ -1,7 +1,7 @@
 import { familyOf, isLoopback, isUnspecified, type SliceRecord } from '@heddle/objects';
 import type { Frontend } from './rows.ts';
 
-/** An address and port of TCP that no object may take: the API server's, or one of the agent's own. */
+/** A TCP address and port that no object may use: the API server's, or one of the agent's own. */
 export interface ReservedPort {
   /** Canonical text; empty: all addresses of this node. */
   readonly address: string;
@@ -11,15 +11,15 @@ export interface ReservedPort {
   readonly holder: string;
 }
 
-/** The name of the API server in sentences. */
+/** The name of the API server in messages. */
 export const apiServer = 'the API server';
 
-/** True when a slice has the API server's own addresses: Kubernetes fixes the name of its service. */
-export function isOfApiServer({ namespace, service }: SliceRecord): boolean {
+/** True if a slice has the addresses of the API server, whose service always has the same name. */
+export function isApiServerSlice({ namespace, service }: SliceRecord): boolean {
   return namespace === 'default' && service === 'kubernetes';
 }
 
-/** Returns the ports at which the API server is reached, by a slice of its service. */
+/** Returns the API server's addresses and ports in a slice of its service. */
 export function apiServerPorts({ ports, endpoints }: SliceRecord): readonly ReservedPort[] {
   return ports
     .filter(({ protocol }) => protocol === 'TCP')
@@ -27,22 +27,22 @@ export function apiServerPorts({ ports, endpoints }: SliceRecord): readonly Rese
 }
 
 /**
- * For whom a frontend is reserved, in words; undefined: for nobody. `isOwn` says which addresses the
- * node has. A frontend at the unspecified address is the one of loopback.
+ * Returns the holder for which a frontend is reserved, as text, or undefined. `isOwn` is true for
+ * addresses of this node. A frontend at the unspecified address serves loopback.
  */
 export function reservedFor(
   reserved: readonly ReservedPort[],
   { kind, address, port, protocol }: Frontend,
   isOwn: (address: string) => boolean,
 ): string | undefined {
-  // A ClusterIP is given out by the API server, whose own service has one.
+  // The API server assigns ClusterIPs, also one to its own service.
   if (kind === 'ClusterIP' || protocol !== 'TCP') return undefined;
   const onLoopback = isUnspecified(address) || isLoopback(address);
-  const matches = (place: string) => {
-    if (place === '') return onLoopback || isOwn(address);
-    if (place === address) return true;
-    if (familyOf(place) !== familyOf(address)) return false;
-    return isUnspecified(address) && isLoopback(place);
+  const matches = (reservedAddress: string) => {
+    if (reservedAddress === '') return onLoopback || isOwn(address);
+    if (reservedAddress === address) return true;
+    if (familyOf(reservedAddress) !== familyOf(address)) return false;
+    return isUnspecified(address) && isLoopback(reservedAddress);
   };
   return reserved.find((each) => each.port === port && matches(each.address))?.holder;
 }

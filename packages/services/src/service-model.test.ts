@@ -4,12 +4,12 @@ import { type ObjectChange, objectLabel } from '@heddle/objects';
 import { endpoint, node, pod, service, slice } from '@heddle/objects/testing/objects';
 import { changeOf, recordOf } from '@heddle/objects/testing/records';
 import fc from 'fast-check';
-import { Cluster } from '../testing/cluster.ts';
+import { ModelCluster } from '../testing/cluster.ts';
 import type { ServiceRow } from './rows.ts';
 import { ServiceModel } from './service-model.ts';
 
-test('a change gives out the rows that it changed and no others', () => {
-  const cluster = new Cluster();
+test('apply returns the rows that a change changed and no others', () => {
+  const cluster = new ModelCluster();
   for (let i = 1; i <= 20; i++) {
     cluster.apply(service(`s${i}`, `10.96.0.${i}`), slice(`s${i}`, [`10.244.0.${i}`]));
   }
@@ -21,8 +21,8 @@ test('a change gives out the rows that it changed and no others', () => {
   assert.deepEqual(removed, []);
 });
 
-test('what changes nothing for a row gives out nothing', () => {
-  const cluster = new Cluster(service('web', '10.96.0.1'), slice('web', ['10.244.0.1']));
+test('apply returns no rows for a change without effect on rows', () => {
+  const cluster = new ModelCluster(service('web', '10.96.0.1'), slice('web', ['10.244.0.1']));
   const same = [
     service('web', '10.96.0.1', { labels: { team: 'shop' }, selector: { app: 'web' } }),
     slice('web', [endpoint('10.244.0.1', { node: 'elsewhere' })]),
@@ -32,8 +32,8 @@ test('what changes nothing for a row gives out nothing', () => {
   assert.deepEqual(cluster.apply(...same), { upserted: [], removed: [] });
 });
 
-test('several changes of one object at once are one change of its row', () => {
-  const cluster = new Cluster(service('web', '10.96.0.1'));
+test('apply returns one change of a row for several changes of one object', () => {
+  const cluster = new ModelCluster(service('web', '10.96.0.1'));
   const { upserted } = cluster.apply(
     slice('web', ['10.244.0.1']),
     slice('web', ['10.244.0.2']),
@@ -43,17 +43,17 @@ test('several changes of one object at once are one change of its row', () => {
   assert.deepEqual(cluster.active('web'), ['10.244.0.3:8080']);
 });
 
-test('deleting a service removes its rows, deleting it again nothing', () => {
-  const cluster = new Cluster(service('web', '10.96.0.1'), slice('web', ['10.244.0.1']));
+test('a deleted service removes its rows once', () => {
+  const cluster = new ModelCluster(service('web', '10.96.0.1'), slice('web', ['10.244.0.1']));
   assert.deepEqual(cluster.delete('service', 'default/web').removed, ['default/web:80/TCP/IPv4']);
   assert.deepEqual(cluster.delete('service', 'default/web'), { upserted: [], removed: [] });
   cluster.apply(service('web', '10.96.0.1'));
   assert.deepEqual(cluster.active('web'), ['10.244.0.1:8080'], 'its slices were still there');
 });
 
-test('a port that is renamed is another row', () => {
+test('a renamed port removes its row and adds another', () => {
   const named = (name: string) => service('web', '10.96.0.1', { ports: [{ name, port: 80 }] });
-  const cluster = new Cluster(named('http'));
+  const cluster = new ModelCluster(named('http'));
   const { upserted, removed } = cluster.apply(named('web'));
   assert.deepEqual(
     upserted.map(({ key }) => key),
@@ -62,8 +62,8 @@ test('a port that is renamed is another row', () => {
   assert.deepEqual(removed, ['default/web:http/TCP/IPv4']);
 });
 
-test('the last good version of an object that became invalid stays in force', () => {
-  const cluster = new Cluster(service('web', '10.96.0.1'), slice('web', ['10.244.0.1']));
+test('the last good version of an object that became invalid keeps its row', () => {
+  const cluster = new ModelCluster(service('web', '10.96.0.1'), slice('web', ['10.244.0.1']));
   const broken = slice('web', ['10.244.0.1', '10.244.0.x']);
   assert.deepEqual(cluster.apply(broken, service('shop', 'nonsense')), {
     upserted: [],
@@ -85,7 +85,7 @@ test('the last good version of an object that became invalid stays in force', ()
   assert.equal(cluster.model.problems.size, 0);
 });
 
-// A small world in which everything collides with everything sooner or later.
+// Few names and addresses, so that objects conflict often.
 const name = fc.constantFrom('a', 'b', 'c');
 const address = fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.3');
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 2 });
@@ -134,7 +134,7 @@ const someService = fc
 const someEndpoint = fc
   .record({
     address,
-    // Mostly ready, or hints would hardly ever apply.
+    // Mostly ready, because hints apply only if all endpoints have one.
     conditions: fc.oneof(
       { weight: 5, arbitrary: fc.constant({}) },
       {
@@ -219,13 +219,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-test('the rows depend on the objects that are there, not on how they came', () => {
+test('rows depend only on the present objects, not on their order of arrival', () => {
   fc.assert(
     fc.property(
       fc.array(fc.array(step, { minLength: 1, maxLength: 4 }), { maxLength: 20, size: 'max' }),
       fc.infiniteStream(fc.double({ noNaN: true })),
       (batches, order) => {
-        const cluster = new Cluster();
+        const cluster = new ModelCluster();
         const objects = new Map<string, ObjectChange>();
         let own: readonly string[] = [];
         let ranges: readonly string[] | undefined;
@@ -279,7 +279,7 @@ test('the rows depend on the objects that are there, not on how they came', () =
   );
 });
 
-test('no two rows have the same frontend for the same clients, whatever is asked for', () => {
+test('no two rows have the same frontend for the same clients', () => {
   fc.assert(
     fc.property(fc.array(fc.oneof(someService, someSlice, someNode, somePod)), (objects) => {
       const model = new ServiceModel({ nodeName: 'here', ownAddresses: ['10.0.0.1'] });
@@ -297,7 +297,7 @@ test('no two rows have the same frontend for the same clients, whatever is asked
   );
 });
 
-test('problems of a service are its own and those of its slices', () => {
+test('problemOf returns the problem of a service or of its slices', () => {
   const model = new ServiceModel({ nodeName: '', ownAddresses: [] });
   const invalid = (kind: 'service' | 'slice', name: string, service?: string) =>
     model.apply([
@@ -323,7 +323,7 @@ test('problems of a service are its own and those of its slices', () => {
   assert.deepEqual([...model.problems.keys()], ['EndpointSlice default/other-1']);
 });
 
-test('a slice that has lost its label is a problem of the service that it last was of', () => {
+test('an invalid slice without its label is a problem of its previous service', () => {
   const model = new ServiceModel({ nodeName: '', ownAddresses: [] });
   const ref = { kind: 'slice', namespace: 'default', name: 'web-1' } as const;
   const record = { ...ref, service: 'web', family: 'IPv4', ports: [], endpoints: [] } as const;

@@ -24,7 +24,7 @@ import { nodePortAddresses } from './node-addresses.ts';
 import {
   apiServer,
   apiServerPorts,
-  isOfApiServer,
+  isApiServerSlice,
   type ReservedPort,
   reservedFor,
 } from './reserved-ports.ts';
@@ -32,35 +32,46 @@ import type { Frontend, ServiceRow } from './rows.ts';
 import { type RowContext, sameRow, serviceClaims, serviceRows } from './service-rows.ts';
 
 export interface NodeContext {
-  /** Name of this node's Node object; empty when the node has none. */
+  /** The name of this node's Node object; empty if there is none. */
   readonly nodeName: string;
-  /** Addresses found on this node's devices, as text; loopback may be among them. */
+  /** The addresses of this node's network interfaces, as text; may include loopback. */
   readonly ownAddresses: readonly string[];
-  /** Ranges of addresses that take NodePorts, as canonical text; absent: those of the Node object. */
+  /**
+   * The ranges of addresses that take NodePorts, as canonical text. Default: the addresses of the
+   * Node object.
+   */
   readonly nodePortRanges?: readonly string[] | undefined;
-  /** How packets get to other nodes, where a service doesn't say. Default: snat. */
+  /**
+   * How external packets reach backends on other nodes, for services without the annotation.
+   * Default: snat.
+   */
   readonly forwarding?: Forwarding;
   /**
-   * Decides if an externalIP may be an address of a node: `serve`, as kube-proxy does, or `protect`, because
-   * anyone who may write a Service may write any externalIP. Default: serve.
+   * `serve`: an externalIP may be an address of a node, as in kube-proxy. `protect`: it may not,
+   * because anyone who may write a Service may write any externalIP. Default: serve.
    */
   readonly externalIPs?: 'serve' | 'protect';
-  /** Frontends that are programmed at most, the older objects' first. Default: no limit. */
-  readonly mostFrontends?: number;
+  /**
+   * The largest number of frontends to program; older objects have precedence. Default: no limit.
+   */
+  readonly maxFrontends?: number;
 }
 
-/** Between which addresses nodes may tunnel packets to each other. */
+/** The addresses between which nodes may tunnel packets to each other. */
 export interface TunnelEnds {
-  /** Of the other nodes; none while no service asks for tunnels. */
+  /** The other nodes' addresses; none while no service needs tunnels. */
   readonly peers: readonly string[];
-  /** Of this node, as the others know it: those of its Node object that are on its devices. */
+  /**
+   * This node's addresses as the other nodes know them: those in its Node object that are on its
+   * network interfaces.
+   */
   readonly own: readonly string[];
 }
 
-/** What changed in the set of rows. A row that is upserted differs from what it was. */
+/** The changes of the set of rows. An upserted row differs from its previous version. */
 export interface RowChanges {
   readonly upserted: readonly ServiceRow[];
-  /** Keys. */
+  /** The keys of removed rows. */
   readonly removed: readonly string[];
 }
 
@@ -70,17 +81,17 @@ export interface ObjectProblem extends InvalidRef {
 }
 
 /**
- * All that is known of one service, or of a pod with ports of its own. It exists while there is the
- * Service or one of its slices, or the Pod.
+ * The state of one service, or of a pod with hostPorts. It exists while the Service or one of its
+ * slices, or the Pod, exists.
  */
 interface OwnerState {
-  /** As rows have it: `namespace/name`, of a pod `namespace/pod/name`. */
+  /** `namespace/name`, or `namespace/pod/name` for a pod, as in rows. */
   readonly key: string;
   owner: FrontendOwner | undefined;
-  /** In the order of their names, so that rows don't depend on the order of arrival. */
+  /** Sorted by name, so that rows don't depend on the order of arrival. */
   slices: readonly SliceRecord[];
   rows: readonly ServiceRow[];
-  /** The rows that it would have if there were room for all frontends. */
+  /** The rows without any limit on frontends. */
   wanted: readonly ServiceRow[];
   claims: readonly string[];
 }
@@ -88,19 +99,23 @@ interface OwnerState {
 const empty: readonly never[] = [];
 
 /**
- * Turns Kubernetes objects into rows, incrementally: a change costs as much as the services and pods
- * that it touches. The rows depend on the present objects only, never on the order in which they came.
+ * Computes rows from Kubernetes objects, incrementally: the cost of a change is that of the
+ * services and pods that it affects. The rows depend only on the present objects, never on their
+ * order of arrival.
  */
 export class ServiceModel {
   readonly #nodeName: string;
   readonly #forwarding: Forwarding;
   readonly #protectsNodes: boolean;
-  /** The reserved ports that the agent gave, and those that the slices of the API server's service have. */
+  /** The reserved ports set by the agent; `#reserved` adds those in the slices of the API server's service. */
   #reservedByAgent: readonly ReservedPort[] = empty;
   #reserved: readonly ReservedPort[] = empty;
   #ownAddresses: readonly string[];
   #nodePortRanges: readonly string[] | undefined;
-  /** Own addresses in any sense, for the refusal of externalIPs. */
+  /**
+   * The addresses of the network interfaces and of the Node object, which externalIPs are checked
+   * against.
+   */
   #own = new Set<string>();
   #nodeAddresses: readonly string[] = empty;
   readonly #owners = new Map<string, OwnerState>();
@@ -108,39 +123,41 @@ export class ServiceModel {
   readonly #nodes = new Map<string, NodeRecord>();
   readonly #pods = new Map<string, PodRecord>();
   readonly #problems = new Map<string, ObjectProblem>();
-  /** The same by the service that they are problems of, `namespace/name`. */
+  /** The same problems by owner (`namespace/name`), then by label. */
   readonly #problemsOf = new Map<string, Map<string, ObjectProblem>>();
   readonly #holders = new AddressHolders();
   readonly #claims = new FrontendClaims<OwnerState>();
   readonly #dirty = new Set<OwnerState>();
   readonly #admission: Admission;
-  /** The owners of which some row was refused at the last look. */
-  #heldBack = new Set<OwnerState>();
+  /** The owners that had a refused row at the last computation. */
+  #refusedOwners = new Set<OwnerState>();
   readonly #newlyWatched = new Set<string>();
-  /** How many services want tunnels. */
-  #tunnelled = 0;
+  /** The number of services that need tunnels. */
+  #tunnelUsers = 0;
   #tunnelEnds: TunnelEnds = { peers: empty, own: empty };
-  /** Nodes, addresses or the wish for tunnels have changed since `#tunnelEnds` was made. */
-  #tunnelEndsMoved = true;
+  /**
+   * True if nodes, addresses or the need for tunnels have changed since `#tunnelEnds` was computed.
+   */
+  #tunnelEndsStale = true;
 
   constructor(context: NodeContext) {
     this.#nodeName = context.nodeName;
     this.#forwarding = context.forwarding ?? 'snat';
-    this.#admission = new Admission(context.mostFrontends ?? Number.POSITIVE_INFINITY);
+    this.#admission = new Admission(context.maxFrontends ?? Number.POSITIVE_INFINITY);
     this.#protectsNodes = context.externalIPs === 'protect';
     this.#ownAddresses = context.ownAddresses;
     this.#nodePortRanges = context.nodePortRanges;
     this.#readOwnAddresses();
   }
 
-  /** Objects whose newest version can't be used, by label (`Service default/web`). */
+  /** The objects whose newest version can't be used, by label (`Service default/web`). */
   get problems(): ReadonlyMap<string, ObjectProblem> {
     return this.#problems;
   }
 
   /**
-   * What of a service (`namespace/name`) can't be used: itself, or the first of its slices. Or of a
-   * pod, `namespace/pod/name`.
+   * Returns the problem of a service (`namespace/name`) or of the first of its slices that can't be
+   * used, or the problem of a pod (`namespace/pod/name`).
    */
   problemOf(owner: string): ObjectProblem | undefined {
     const problems = this.#problemsOf.get(owner);
@@ -149,7 +166,7 @@ export class ServiceModel {
     return rest.find(({ kind }) => kind === 'service') ?? first;
   }
 
-  /** Where tunnels between nodes begin and end; the same object while nothing changes. */
+  /** The addresses of tunnels between nodes; the same object while nothing changes. */
   get tunnelEnds(): TunnelEnds {
     return this.#tunnelEnds;
   }
@@ -159,22 +176,25 @@ export class ServiceModel {
     return this.#nodeAddresses;
   }
 
-  /** Pods of this node with addresses of their own. */
+  /** Iterates over the pods of this node that have addresses of their own. */
   *pods(): Generator<PodRecord> {
     for (const pod of this.#pods.values()) if (pod.nodeName === this.#nodeName) yield pod;
   }
 
-  /** Names of the Nodes that are known: with a cluster as the source, of this one unless others are needed. */
+  /**
+   * The names of the known Nodes. A cluster source watches only this node unless tunnels need the
+   * others.
+   */
   get nodeNames(): readonly string[] {
     return [...this.#nodes.keys()];
   }
 
-  /** All rows as they are now. */
+  /** Iterates over all present rows. */
   *rows(): Generator<ServiceRow> {
     for (const state of this.#owners.values()) yield* state.rows;
   }
 
-  /** Takes in what happened to objects and returns what that does to the rows. */
+  /** Applies changes of objects and returns the resulting changes of rows. */
   apply(changes: readonly ObjectChange[]): RowChanges {
     for (const change of changes) {
       if (change.op === 'invalid') {
@@ -193,19 +213,22 @@ export class ServiceModel {
     return this.#recompute();
   }
 
-  /** Tells which addresses this node's devices have now, and which ranges take NodePorts. */
+  /** Sets the addresses of this node's network interfaces and the ranges that take NodePorts. */
   setOwnAddresses(
     addresses: readonly string[],
     nodePortRanges?: readonly string[] | undefined,
   ): RowChanges {
     this.#ownAddresses = addresses;
     this.#nodePortRanges = nodePortRanges;
-    this.#tunnelEndsMoved = true;
+    this.#tunnelEndsStale = true;
     this.#readOwnAddresses();
     return this.#recompute();
   }
 
-  /** Tells which addresses and ports of TCP no object may take beside what the objects themselves say. */
+  /**
+   * Sets TCP addresses and ports that no object may use, in addition to those of the API server's
+   * slices.
+   */
   setReserved(ports: readonly ReservedPort[]): RowChanges {
     this.#reservedByAgent = ports;
     this.#readReserved();
@@ -215,7 +238,7 @@ export class ServiceModel {
   #noteProblem({ kind, namespace, name, reason, service }: ObjectProblem): void {
     const label = objectLabel({ kind, namespace, name });
     this.#forgetProblem(label);
-    // Its last good version says of which service it is, if the present one doesn't.
+    // If the present version doesn't name its service, the last good version does.
     const known =
       kind === 'slice' ? (service ?? this.#slices.get(`${namespace}/${name}`)?.service) : undefined;
     const problem: ObjectProblem = {
@@ -249,10 +272,10 @@ export class ServiceModel {
     this.#dirty.add(state);
     const wants = wantsTunnels(service, this.#forwarding);
     if (wants !== wantsTunnels(before, this.#forwarding)) {
-      this.#tunnelled += wants ? 1 : -1;
-      this.#tunnelEndsMoved = true;
+      this.#tunnelUsers += wants ? 1 : -1;
+      this.#tunnelEndsStale = true;
     }
-    // First the new ones: what is known of an address that stays is kept.
+    // New addresses first, so that the holders of an address that stays are kept.
     const watched = new Set(service ? foreignAddresses(service) : empty);
     for (const address of watched) {
       if (this.#holders.watch(address, key)) this.#newlyWatched.add(address);
@@ -260,7 +283,7 @@ export class ServiceModel {
     for (const address of before ? foreignAddresses(before) : empty) {
       if (!watched.has(address)) this.#holders.unwatch(address, key);
     }
-    this.#moveAddresses(
+    this.#updateHolders(
       `the ClusterIP of Service ${key}`,
       'clusterIP',
       before?.clusterIPs ?? empty,
@@ -285,14 +308,15 @@ export class ServiceModel {
           : [...state.slices, slice].sort((a, b) => (a.name < b.name ? -1 : 1));
       this.#dirty.add(state);
     }
-    if ((before && isOfApiServer(before)) || (slice && isOfApiServer(slice))) this.#readReserved();
+    if ((before && isApiServerSlice(before)) || (slice && isApiServerSlice(slice)))
+      this.#readReserved();
     if (this.#holders.isEmpty) return;
     for (const kind of ['pod', 'endpoint'] as const) {
       const held = (of: SliceRecord | undefined) =>
         (of?.endpoints ?? empty)
           .filter((endpoint) => kindOf(endpoint) === kind)
           .map(({ address }) => address);
-      this.#moveAddresses(endpointHolder(key, kind), kind, held(before), held(slice));
+      this.#updateHolders(endpointHolder(key, kind), kind, held(before), held(slice));
     }
   }
 
@@ -311,14 +335,14 @@ export class ServiceModel {
     const before = this.#nodes.get(name);
     if (node) this.#nodes.set(name, node);
     else this.#nodes.delete(name);
-    this.#moveAddresses(
+    this.#updateHolders(
       `an address of Node ${name}`,
       'node',
       before?.addresses ?? empty,
       node?.addresses ?? empty,
     );
-    this.#tunnelEndsMoved = true;
-    if ((before === undefined) !== (node === undefined)) this.#touchTunnelsTo(name);
+    this.#tunnelEndsStale = true;
+    if ((before === undefined) !== (node === undefined)) this.#markTunnelsTo(name);
     if (name !== this.#nodeName) return;
     this.#readOwnAddresses();
     if (before?.zone === node?.zone) return;
@@ -330,25 +354,25 @@ export class ServiceModel {
     }
   }
 
-  /** A node came or went: whether tunnels lead there is another question now. */
-  #touchTunnelsTo(node: string): void {
-    if (this.#tunnelled === 0) return;
+  /** Marks the services with tunnels to a node that appeared or disappeared. */
+  #markTunnelsTo(node: string): void {
+    if (this.#tunnelUsers === 0) return;
     for (const state of this.#owners.values()) {
       if (!wantsTunnels(serviceIn(state), this.#forwarding)) continue;
-      const leadsThere = state.slices.some(({ endpoints }) =>
+      const hasEndpointThere = state.slices.some(({ endpoints }) =>
         endpoints.some(({ nodeName }) => nodeName === node),
       );
-      if (leadsThere) this.#dirty.add(state);
+      if (hasEndpointThere) this.#dirty.add(state);
     }
   }
 
-  /** Brings the ends of tunnels up to date, and marks the services it matters to. */
+  /** Updates the addresses of tunnels and marks the affected services. */
   #readTunnelEnds(): void {
-    if (!this.#tunnelEndsMoved) return;
-    this.#tunnelEndsMoved = false;
+    if (!this.#tunnelEndsStale) return;
+    this.#tunnelEndsStale = false;
     const { peers, own } = this.#tunnelEnds;
     const others = new Set<string>();
-    for (const { name, addresses } of this.#tunnelled > 0 ? this.#nodes.values() : empty) {
+    for (const { name, addresses } of this.#tunnelUsers > 0 ? this.#nodes.values() : empty) {
       if (name === this.#nodeName) continue;
       for (const address of addresses) if (takesNodePorts(address)) others.add(address);
     }
@@ -367,7 +391,7 @@ export class ServiceModel {
     }
   }
 
-  #moveAddresses(
+  #updateHolders(
     holder: string,
     kind: HolderKind,
     before: readonly string[],
@@ -375,19 +399,19 @@ export class ServiceModel {
   ): void {
     if (this.#holders.isEmpty) return;
     for (const address of before) {
-      for (const user of this.#holders.release(address, holder)) this.#touch(user);
+      for (const user of this.#holders.release(address, holder)) this.#markDirty(user);
     }
     for (const address of after) {
-      for (const user of this.#holders.hold(address, holder, kind)) this.#touch(user);
+      for (const user of this.#holders.hold(address, holder, kind)) this.#markDirty(user);
     }
   }
 
-  #touch(key: string): void {
+  #markDirty(key: string): void {
     const state = this.#owners.get(key);
     if (state) this.#dirty.add(state);
   }
 
-  /** Brings what follows from the own addresses up to date, and marks the services it matters to. */
+  /** Updates what depends on the node's own addresses and marks the affected services. */
   #readOwnAddresses(): void {
     const node = this.#nodes.get(this.#nodeName);
     const own = new Set([...this.#ownAddresses, ...(node?.addresses ?? empty)]);
@@ -401,7 +425,9 @@ export class ServiceModel {
     }
   }
 
-  /** Finds the holders of addresses that are asked for as externalIP or load balancer's address for the first time. */
+  /**
+   * Finds the holders of addresses that are newly requested as externalIP or load balancer address.
+   */
   #findHolders(): void {
     const hold = (addresses: Iterable<string>, kind: HolderKind, holder: () => string) => {
       for (const address of addresses) {
@@ -438,15 +464,14 @@ export class ServiceModel {
       forwarding: this.#forwarding,
       nodes: {
         hasNode: (name) => this.#nodes.has(name),
-        isKnownByOthers: (family) =>
+        hasTunnelAddress: (family) =>
           this.#tunnelEnds.own.some((address) => familyOf(address) === family),
       },
       isOwn: (address) => this.#own.has(address) || isLoopback(address),
       refusal: (frontend) => this.#refusal(frontend),
       keptBy: (claim, owner) => this.#keptBy(claim, owner),
     };
-    // Claims first, of all that changed, because rows are decided among all claimants; one whose rival came
-    // or went has to be looked at again.
+    // All changed claims come first, because a conflict is resolved among all claimants; an owner whose rival appeared or disappeared is computed again.
     for (const state of [...this.#dirty]) {
       const before = state.claims;
       state.claims = state.owner ? claimsOf(state.owner, context) : empty;
@@ -459,19 +484,19 @@ export class ServiceModel {
     }
     for (const state of this.#dirty) {
       const before = state.wanted;
-      const wanted = rowsOf(state, context).map((row) => sameOf(before, row));
+      const wanted = rowsOf(state, context).map((row) => reuseRow(before, row));
       state.wanted = compactList(wanted);
       this.#admission.count(state.key.slice(0, state.key.indexOf('/')), before, state.wanted);
     }
     const refused = this.#admission.refusals(this.#owners.values());
-    this.#holdBack(refused);
+    this.#markRefused(refused);
     const upserted: ServiceRow[] = [];
     const removed: string[] = [];
     for (const state of this.#dirty) {
       const before = state.rows;
       const rows = state.wanted.map((wanted) => {
         const reason = refused.get(wanted.key);
-        const row = sameOf(before, reason === undefined ? wanted : refusedRow(wanted, reason));
+        const row = reuseRow(before, reason === undefined ? wanted : refusedRow(wanted, reason));
         if (!before.includes(row)) upserted.push(row);
         return row;
       });
@@ -485,19 +510,19 @@ export class ServiceModel {
     return { upserted, removed };
   }
 
-  /** Marks the objects of which a row is refused, or was. */
-  #holdBack(refused: ReadonlyMap<string, string>): void {
-    if (refused.size === 0 && this.#heldBack.size === 0) return;
-    for (const state of this.#heldBack) this.#dirty.add(state);
-    this.#heldBack = new Set();
+  /** Marks the owners that have, or had, a refused row. */
+  #markRefused(refused: ReadonlyMap<string, string>): void {
+    if (refused.size === 0 && this.#refusedOwners.size === 0) return;
+    for (const state of this.#refusedOwners) this.#dirty.add(state);
+    this.#refusedOwners = new Set();
     for (const state of this.#owners.values()) {
       if (!state.wanted.some(({ key }) => refused.has(key))) continue;
-      this.#heldBack.add(state);
+      this.#refusedOwners.add(state);
       this.#dirty.add(state);
     }
   }
 
-  /** Brings what is reserved up to date, and marks the objects it matters to. */
+  /** Updates the reserved ports and marks the affected objects. */
   #readReserved(): void {
     const slices = this.#owners.get('default/kubernetes')?.slices ?? empty;
     const reserved = [...this.#reservedByAgent, ...slices.flatMap(apiServerPorts)];
@@ -509,9 +534,10 @@ export class ServiceModel {
   }
 
   /**
-   * Why no object may have a frontend, in a sentence. At an address of this node the API server's port
-   * alone is reserved, as the node may be one of the control plane; elsewhere all of its address is. The
-   * address of a pod on the host network is the node's.
+   * Returns the reason why no object may have a frontend, as a sentence, or undefined. At an
+   * address of this node only the API server's port is reserved, because the node may run the
+   * control plane; at its other addresses all ports are. The address of a pod on the host network
+   * is the node's.
    */
   #refusal(frontend: Frontend): string | undefined {
     const { kind, address, port, protocol } = frontend;
@@ -534,7 +560,7 @@ export class ServiceModel {
         return `${name} is refused: it is the address of ${apiServer}`;
       }
       if (protectsNode || !this.#holders.holderOf(address, ['node'])) kinds.push('pod');
-      // A user who writes an endpoint without a node by hand may mean the load balancer itself.
+      // A hand-written endpoint without a node may be the load balancer itself.
       if (kinds.includes('pod') && kind === 'ExternalIP') kinds.push('endpoint');
     }
     const other = this.#holders.holderOf(address, kinds);
@@ -563,13 +589,13 @@ function serviceIn({ owner }: OwnerState): ServiceRecord | undefined {
   return owner?.kind === 'service' ? owner : undefined;
 }
 
-/** The row as it was, if it says the same. */
-function sameOf(before: readonly ServiceRow[], row: ServiceRow): ServiceRow {
+/** Returns the previous row if it is equal, so that its identity stays. */
+function reuseRow(before: readonly ServiceRow[], row: ServiceRow): ServiceRow {
   const old = before.find(({ key }) => key === row.key);
   return old && sameRow(old, row) ? old : row;
 }
 
-/** Whether its rows depend on this node's addresses. */
+/** True if the owner's rows depend on this node's addresses. */
 function usesNodeAddresses(owner: FrontendOwner): boolean {
   if (owner.kind === 'pod') return true;
   const { healthCheckPort, ports } = owner;
@@ -580,7 +606,7 @@ function usesNodeAddresses(owner: FrontendOwner): boolean {
   );
 }
 
-/** Addresses that a service asks for and that may be somebody else's. */
+/** Returns the addresses that a service requests and that may belong to another object. */
 function foreignAddresses({ externalIPs, loadBalancerIPs }: ServiceRecord): readonly string[] {
   if (loadBalancerIPs.length === 0) return externalIPs;
   return externalIPs.length === 0 ? loadBalancerIPs : [...externalIPs, ...loadBalancerIPs];
@@ -595,13 +621,13 @@ function rowsOf({ owner, slices }: OwnerState, context: RowContext): readonly Se
   return owner.kind === 'pod' ? hostPortRows(owner, context) : serviceRows(owner, slices, context);
 }
 
-/** Key of the service or pod that a problem is one of. */
+/** Returns the key of the service or pod that a problem concerns. */
 function ownerOf({ kind, namespace, name, service }: ObjectProblem): string | undefined {
   const own = kind === 'service' ? name : kind === 'pod' ? podRowName(name) : service;
   return own === undefined ? undefined : `${namespace}/${own}`;
 }
 
-/** Controllers say on which node a pod is. */
+/** Returns `pod` for an endpoint with a node name, which controllers set for pods. */
 function kindOf({ nodeName }: EndpointRecord): 'pod' | 'endpoint' {
   return nodeName === '' ? 'endpoint' : 'pod';
 }

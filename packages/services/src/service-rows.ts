@@ -8,42 +8,49 @@ import {
   type ServiceRecord,
   type SliceRecord,
 } from '@heddle/objects';
-import { claimKey, type FrontendOwner, settleFrontends } from './conflicts.ts';
-import { leftAlone } from './eligibility.ts';
+import { claimKey, type FrontendOwner, resolveConflicts } from './conflicts.ts';
+import { reasonNotServed } from './eligibility.ts';
 import { mergeEndpoints, type TrafficPolicy, toBackends, usableEndpoints } from './endpoints.ts';
-import { forwardingOf, type NodeKnowledge } from './forwarding.ts';
+import { forwardingOf, type NodeLookup } from './forwarding.ts';
 import { wantedFrontends } from './frontends.ts';
-import { healthCheckFrontends, readyHere } from './health-checks.ts';
+import { countLocalReady, healthCheckFrontends } from './health-checks.ts';
 import type { Frontend, HealthCheck, ServiceRow } from './rows.ts';
 import type { Locality } from './topology.ts';
 
-/** What the rows of a service or a pod depend on beside the object and its slices. */
+/** The inputs of a service's or pod's rows other than the object and its slices. */
 export interface RowContext {
   readonly locality: Locality;
   /** This node's addresses that take NodePorts. */
   readonly nodeAddresses: readonly string[];
-  /** What the configuration asks for. */
+  /** The configured forwarding. */
   readonly forwarding: Forwarding;
-  readonly nodes: NodeKnowledge;
-  /** Returns a sentence that tells why no service or pod may have a frontend; undefined when one may. */
+  readonly nodes: NodeLookup;
+  /**
+   * Returns the reason why no object may have a frontend, as a sentence, or undefined if one may.
+   */
   refusal(frontend: Frontend): string | undefined;
-  /** Whether this node has the address; loopback included. */
+  /** True if this node has the address; loopback counts. */
   isOwn(address: string): boolean;
-  /** The other object (`Service default/web`) that keeps a frontend; undefined when it is `owner`. */
+  /**
+   * Returns the other object (`Service default/web`) that has a frontend, or undefined if `owner`
+   * has it.
+   */
   keptBy(claim: string, owner: FrontendOwner): string | undefined;
 }
 
-/** One port in one family: what it asks for and may ask for, before other services are looked at. */
+/**
+ * One port in one family with the frontends that no rule refuses, before conflicts are resolved.
+ */
 interface PortPlan {
   readonly port: ServicePort;
   readonly family: Family;
   readonly frontends: readonly Frontend[];
-  /** Sentences that tell why other frontends were refused. */
+  /** Sentences about frontends that were refused. */
   readonly refused: readonly string[];
 }
 
 function planPorts(service: ServiceRecord, context: RowContext): readonly PortPlan[] {
-  if (leftAlone(service)) return [];
+  if (reasonNotServed(service)) return [];
   const plans: PortPlan[] = [];
   for (const port of service.ports) {
     for (const clusterIP of service.clusterIPs) {
@@ -62,7 +69,10 @@ function planPorts(service: ServiceRecord, context: RowContext): readonly PortPl
   return plans;
 }
 
-/** Keys of all frontends, and of the health check, that the service asks for and that no rule refuses. */
+/**
+ * Returns the keys of all frontends that the service asks for and no rule refuses, and of its
+ * health check.
+ */
 export function serviceClaims(service: ServiceRecord, context: RowContext): readonly string[] {
   const plans = planPorts(service, context);
   if (plans.length === 0) return compactList([]);
@@ -74,8 +84,8 @@ export function serviceClaims(service: ServiceRecord, context: RowContext): read
 }
 
 /**
- * The rows of one service: one for each port and family, and more where a traffic policy Local makes
- * what is served differ by frontend or by client. `slices` in the order of their names.
+ * Returns the rows of one service: one for each port and family, and more where a Local traffic
+ * policy makes the backends differ by frontend or client. `slices` are sorted by name.
  */
 export function serviceRows(
   service: ServiceRecord,
@@ -97,9 +107,9 @@ export function serviceRows(
       const portName = port.name === '' ? String(port.port) : port.name;
       const outside = suffix === '/outside';
       const backends = usable(policy);
-      // Nobody but the node's own pods comes to a ClusterIP, as a rule.
-      const isReached = kept.some(({ kind }) => kind !== 'ClusterIP');
-      const { forwarding, problem } = isReached
+      // Usually only the node's own pods use a ClusterIP.
+      const isExternal = kept.some(({ kind }) => kind !== 'ClusterIP');
+      const { forwarding, problem } = isExternal
         ? forwardingOf(service, context.forwarding, { ...port, family }, backends, context.nodes)
         : ({ forwarding: 'snat' } as const);
       const all = problem === undefined ? problems : [...problems, problem];
@@ -125,28 +135,31 @@ export function serviceRows(
         ),
       });
     };
-    const { kept, lost } = settleFrontends(frontends, taken, 'service', (frontend) =>
+    const { kept, lost } = resolveConflicts(frontends, taken, 'service', (frontend) =>
       context.keptBy(claimKey(frontend), service),
     );
     const external = kept.filter(({ kind }) => kind !== 'ClusterIP');
     const problems = [...refused, ...lost];
     if (service.internalLocal) {
       const internal = kept.filter(({ kind }) => kind === 'ClusterIP');
-      // Without a row of their own the problems are told with the ClusterIP.
-      const apart = external.length > 0 || refused.length > 0;
-      addRow('', 'Local', internal, apart ? [] : problems);
-      if (apart) addRow('/external', 'Cluster', external, problems);
+      // Without an `/external` row the problems go to the ClusterIP's row.
+      const isSplit = external.length > 0 || refused.length > 0;
+      addRow('', 'Local', internal, isSplit ? [] : problems);
+      if (isSplit) addRow('/external', 'Cluster', external, problems);
     } else {
       addRow('', 'Cluster', kept, problems);
     }
-    // No packet carries the unspecified address.
+    // No external packet has the unspecified address as destination.
     const reachable = external.filter(({ address }) => address !== '0.0.0.0' && address !== '::');
     if (service.externalLocal && reachable.length > 0) addRow('/outside', 'Local', reachable, []);
   }
   return service.healthCheckPort === 0 ? rows : withHealthCheck(rows, service, slices, context);
 }
 
-/** Kernels have no hooks for connects and sends of SCTP sockets, in which an address could be translated. */
+/**
+ * Returns the problem of SCTP: kernels have no hooks in connect and send of SCTP sockets, so their
+ * addresses can't be translated.
+ */
 export function protocolProblems(protocol: ServicePort['protocol']): readonly string[] {
   if (protocol !== 'SCTP') return [];
   return [
@@ -154,7 +167,7 @@ export function protocolProblems(protocol: ServicePort['protocol']): readonly st
   ];
 }
 
-/** The first row with the service's health check, or with the sentence why there is none. */
+/** Adds the service's health check, or the reason why it has none, to the first row. */
 function withHealthCheck(
   [first, ...others]: readonly ServiceRow[],
   service: ServiceRecord,
@@ -175,13 +188,14 @@ function withHealthCheck(
     const problem = `healthCheckNodePort ${port} is taken: ${keeper} has it`;
     return [{ ...first, problems: [...first.problems, problem] }, ...others];
   }
-  const localEndpoints = readyHere(service, slices, context.locality);
+  const localEndpoints = countLocalReady(service, slices, context.locality);
   return [{ ...first, healthCheck: { port, localEndpoints } }, ...others];
 }
 
 /**
- * Ranges of another family do not restrict this one, as in kube-proxy. They hold at load balancer frontends
- * only, in each row that has one: NodePorts and externalIPs are open, as in kube-proxy.
+ * Returns the source ranges of a row. As in kube-proxy, ranges of the other family don't restrict
+ * this one, and the ranges apply only at load balancer frontends: NodePorts and externalIPs are
+ * open.
  */
 function sourceRanges(
   service: ServiceRecord,
@@ -192,7 +206,7 @@ function sourceRanges(
   return compactList(service.sourceRanges.filter((range) => familyOf(range) === family));
 }
 
-/** Whether two rows say the same. */
+/** True if two rows are equal. */
 export function sameRow(a: ServiceRow, b: ServiceRow): boolean {
   return (
     a.key === b.key &&

@@ -7,12 +7,13 @@ export interface Locality {
 }
 
 /**
- * Which endpoints the slices' hints keep for this node, or undefined when hints don't apply and all
- * are for it. `ready` are the ready endpoints of one service port in one family. As kube-proxy since
- * 1.34 (KEP-3015, KEP-4444): node hints win over zone hints; either counts only when every ready
- * endpoint carries one and at least one is for this node (or its zone).
+ * Returns a filter for the endpoints that topology hints assign to this node, or undefined if hints
+ * don't apply and all endpoints are usable. `ready` has the ready endpoints of one service port in
+ * one family. As in kube-proxy since 1.34 (KEP-3015, KEP-4444), node hints have precedence over
+ * zone hints; either kind applies only if every ready endpoint has one and at least one is for this
+ * node (or its zone).
  */
-export function hintedHere(
+export function hintFilter(
   ready: readonly EndpointRecord[],
   { nodeName, zone }: Locality,
 ): ((endpoint: EndpointRecord) => boolean) | undefined {

@@ -8,10 +8,10 @@ import { type NodeContext, type RowChanges, ServiceModel } from '../src/service-
 const ownAddresses = ['127.0.0.1', '::1', '192.0.2.1', 'fd00::1', 'fe80::1'];
 
 /**
- * A cluster as the agent on node `here` sees it. The node has 192.0.2.1 and fd00::1. It checks
- * along the way that the changes given out lead from the rows before to the rows after.
+ * A service model of node `here`, which has the addresses 192.0.2.1 and fd00::1. Checks after each
+ * change that the reported row changes turn the previous rows into the present ones.
  */
-export class Cluster {
+export class ModelCluster {
   model: ServiceModel;
   readonly #rows = new Map<string, ServiceRow>();
 
@@ -22,40 +22,40 @@ export class Cluster {
 
   /** Creates or changes objects. */
   apply(...objects: unknown[]): RowChanges {
-    return this.#follow(this.model.apply(objects.map(changeOf)));
+    return this.#checkChanges(this.model.apply(objects.map(changeOf)));
   }
 
   /** Deletes an object, `default/name` or a node's name. */
   delete(kind: ObjectKind, path: string): RowChanges {
     const [name, namespace = ''] = path.split('/').reverse();
-    return this.#follow(this.model.apply([{ op: 'delete', kind, namespace, name: name! }]));
+    return this.#checkChanges(this.model.apply([{ op: 'delete', kind, namespace, name: name! }]));
   }
 
   setOwnAddresses(...addresses: string[]): RowChanges {
-    return this.#follow(this.model.setOwnAddresses(addresses));
+    return this.#checkChanges(this.model.setOwnAddresses(addresses));
   }
 
   setReserved(...ports: readonly ReservedPort[]): RowChanges {
-    return this.#follow(this.model.setReserved(ports));
+    return this.#checkChanges(this.model.setReserved(ports));
   }
 
-  /** Of the addresses that it has from the start, and of its Node. */
+  /** Sets the ranges that take NodePorts; the node's addresses stay those of the start. */
   setNodePortRanges(...ranges: string[]): RowChanges {
-    return this.#follow(this.model.setOwnAddresses(ownAddresses, ranges));
+    return this.#checkChanges(this.model.setOwnAddresses(ownAddresses, ranges));
   }
 
   get keys(): string[] {
     return [...this.#rows.keys()].sort();
   }
 
-  /** A row by key, or by `name` for port 80, TCP and IPv4 in the namespace `default`. */
+  /** Returns a row by key, or by `name` for port 80, TCP and IPv4 in the namespace `default`. */
   row(key: string): ServiceRow {
     const row = this.#rows.get(key.includes('/') ? key : `default/${key}:80/TCP/IPv4`);
     assert.ok(row, `no row ${key} among ${this.keys.join(', ')}`);
     return row;
   }
 
-  /** Active backends of a row, as `address:port`. */
+  /** Returns the active backends of a row as `address:port`. */
   active(key: string): string[] {
     return this.#backends(key, 'active');
   }
@@ -64,7 +64,7 @@ export class Cluster {
     return this.#backends(key, 'draining');
   }
 
-  /** Frontends of a row, as `kind address:port`. */
+  /** Returns the frontends of a row as `kind address:port`. */
   frontends(key: string): string[] {
     return this.row(key).frontends.map(({ kind, address, port }) => `${kind} ${address}:${port}`);
   }
@@ -80,7 +80,7 @@ export class Cluster {
       .map(({ address, port }) => `${address}:${port}`);
   }
 
-  #follow(changes: RowChanges): RowChanges {
+  #checkChanges(changes: RowChanges): RowChanges {
     for (const key of changes.removed) assert.ok(this.#rows.delete(key), `${key} was not there`);
     for (const row of changes.upserted) {
       assert.notDeepEqual(row, this.#rows.get(row.key), `${row.key} did not change`);
@@ -97,8 +97,8 @@ function modelOf(more: Partial<NodeContext>): ServiceModel {
   return new ServiceModel({ nodeName: 'here', ownAddresses, ...more });
 }
 
-/** One whose configuration lets no externalIP be an address of a node. */
-export class ProtectedCluster extends Cluster {
+/** A cluster with `externalIPs: protect`: no externalIP may be an address of a node. */
+export class ProtectedCluster extends ModelCluster {
   constructor(...objects: unknown[]) {
     super();
     this.model = modelOf({ externalIPs: 'protect' });
@@ -106,11 +106,11 @@ export class ProtectedCluster extends Cluster {
   }
 }
 
-/** One whose node serves at most so many frontends. */
-export class LimitedCluster extends Cluster {
-  constructor(mostFrontends: number, ...objects: unknown[]) {
+/** A cluster whose node programs at most `maxFrontends` frontends. */
+export class LimitedCluster extends ModelCluster {
+  constructor(maxFrontends: number, ...objects: unknown[]) {
     super();
-    this.model = modelOf({ mostFrontends });
+    this.model = modelOf({ maxFrontends });
     this.apply(...objects);
   }
 }

@@ -1,4 +1,4 @@
-import { familyOf, isLoopback, unspecifiedOf } from '@heddle/objects';
+import { familyOf, isLoopback, unspecifiedAddress } from '@heddle/objects';
 import type { ServiceRow } from '@heddle/services';
 import type { Operations } from '@heddle/state';
 import { parseIp } from '@heddle/sys';
@@ -178,7 +178,9 @@ export class ServiceMaps implements Operations<ServiceRow> {
    * No row may ask for them; an earlier agent may have programmed them. Throws SysError.
    */
   dropFrontend(address: string, port: number): void {
-    const addresses = isLoopback(address) ? [address, unspecifiedOf(familyOf(address))] : [address];
+    const addresses = isLoopback(address)
+      ? [address, unspecifiedAddress(familyOf(address))]
+      : [address];
     for (const each of addresses) {
       if (this.roles.isService(keyText(parseIp(each)!))) continue;
       for (const scope of [serviceScope.internal, serviceScope.external]) {
