@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { defaultNat, openDatapath } from '@heddle/datapath';
 import { LinuxBpf } from '@heddle/ebpf';
 import { netnsCookie } from '@heddle/netlink';
-import { type ObjectChange, readObject } from '@heddle/objects';
+import { type ObjectChange, readObject, type ServiceInput } from '@heddle/objects';
 import { ServiceModel, type ServiceRow } from '@heddle/services';
 import { type Operations, Reconciler, Table } from '@heddle/state';
 import { nodePlatform } from '@heddle/sys/node';
@@ -40,7 +40,7 @@ const datapath = openDatapath({
 });
 const openMs = performance.now() - opened;
 
-const changes: ObjectChange[] = [];
+const changes: ObjectChange<ServiceInput>[] = [];
 for (const service of services(Number(count))) {
   for (const manifest of manifests(service)) {
     const read = readObject(manifest);

@@ -19,6 +19,7 @@ import { eventually } from '@heddle/sys/testing/eventually';
 import { freePins, MemoryDatapath, ScriptedSource } from '../testing/parts.ts';
 import { Agent } from './agent.ts';
 import { readConfig } from './config.ts';
+import { allFeatures } from './features/index.ts';
 
 const folder = '/run/heddle-test';
 
@@ -61,6 +62,7 @@ describe('log lines about addresses', { timeout: 30_000 }, () => {
               ...{ node: 'n1', cgroup: '/', healthAddress: 'off', metricsAddress: 'off' },
             },
             version: '1',
+            features: allFeatures,
             takePins: freePins,
             openDatapath: () => new MemoryDatapath(),
             openSource: (listener) => {

@@ -8,6 +8,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { MemoryDatapath, ScriptedSource } from '../testing/parts.ts';
 import { Agent } from './agent.ts';
 import { readConfig } from './config.ts';
+import { allFeatures } from './features/index.ts';
 
 /** The steps of a start, one of which fails. */
 class Steps {
@@ -45,6 +46,9 @@ class Steps {
         const value = Reflect.get(target, key, target);
         if (typeof key === 'symbol')
           return typeof value === 'function' ? value.bind(target) : value;
+        if (typeof value === 'object' && value !== null) {
+          return this.within(`${name}.${key}`, value);
+        }
         if (typeof value !== 'function') {
           this.take(`${name}.${key}`);
           return value;
@@ -127,6 +131,7 @@ describe('Agent constructor', { timeout: 60_000 }, () => {
             ...{ healthAddress: '127.0.0.1:0', metricsAddress: '127.0.0.1:0' },
           },
           version: '1',
+          features: allFeatures,
           takePins: () => {
             steps.take('takePins');
             return hold('pins', { keep() {}, [Symbol.dispose]() {} });

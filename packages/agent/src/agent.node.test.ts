@@ -8,8 +8,11 @@ import { nodePlatform } from '@heddle/sys/node';
 import { freePins, MemoryDatapath, pod, ScriptedSource, service, slice } from '../testing/parts.ts';
 import { Talk } from '../testing/talk.ts';
 import { Agent } from './agent.ts';
+import type { AgentStatus } from './agent-status.ts';
 import { readConfig } from './config.ts';
-import type { AgentStatus, BackendEntry, Page, ServiceDetail, ServiceEntry } from './status.ts';
+import { allFeatures } from './features/index.ts';
+import type { BackendEntry, ServiceDetail, ServiceEntry } from './features/services/status.ts';
+import type { Page } from './status.ts';
 
 const machine = { node: 'n1', cgroup: '/', healthAddress: 'off', metricsAddress: 'off' } as const;
 const web = 'default/web:http/TCP/IPv4';
@@ -30,6 +33,7 @@ function start(prepare: (datapath: MemoryDatapath) => void = () => {}, manifests
     platform: nodePlatform((level, message) => lines.push(`${level} ${message}`)),
     config: { ...config, ...machine },
     version: '1.2.3',
+    features: allFeatures,
     takePins: freePins,
     openDatapath: () => datapath,
     openSource: (listener) => {
@@ -62,28 +66,28 @@ describe('agent', { timeout: 20_000 }, () => {
   });
 
   it('brings what the source says into force, and prunes only after the first complete read', () => {
-    start(({ inForce }) => inForce.set('default/old:80/TCP/IPv4', { key: 'x' } as never));
+    start(({ programmed }) => programmed.set('default/old:80/TCP/IPv4', { key: 'x' } as never));
     source.set(service('web', '10.96.0.1'), slice('web', ['10.0.0.1', '10.0.0.2']));
-    assert.equal(datapath.inForce.get(web)?.backends.length, 2);
+    assert.equal(datapath.programmed.get(web)?.backends.length, 2);
     assert.equal(datapath.pruned, 0);
-    assert.equal(datapath.inForce.size, 2);
+    assert.equal(datapath.programmed.size, 2);
     source.complete();
     assert.equal(datapath.pruned, 1);
-    assert.deepEqual([...datapath.inForce.keys()], [web]);
+    assert.deepEqual([...datapath.programmed.keys()], [web]);
   });
 
   it('sums up the first read in a line, and has a line for each change after it', () => {
     start();
     source.complete(service('web', '10.96.0.1'), slice('web', ['10.0.0.1']));
-    assert.deepEqual(said(), ['info agent started', 'info manifests read: 1 row in force']);
+    assert.deepEqual(said(), ['info agent started', 'info manifests read: 1 row programmed']);
     source.set(slice('web', ['10.0.0.1', '10.0.0.3']));
-    assert.deepEqual(said(), [`info ${web} in force with 2 backends`]);
+    assert.deepEqual(said(), [`info ${web} programmed with 2 backends`]);
     source.set(slice('web', ['10.0.0.1', '10.0.0.3']));
     assert.deepEqual(said(), [], 'quiet when nothing changed');
     source.set(service('api', '10.96.0.2'));
     source.delete('service', 'api');
     assert.deepEqual(said(), [
-      'info default/api:http/TCP/IPv4 in force with 0 backends',
+      'info default/api:http/TCP/IPv4 programmed with 0 backends',
       'info default/api:http/TCP/IPv4 removed',
     ]);
     source.note('ConfigMap a is ignored');
@@ -98,8 +102,8 @@ describe('agent', { timeout: 20_000 }, () => {
       pod('bad', '10.0.0.2', -1),
     );
     const row = 'default/pod/web:8081/TCP/IPv4';
-    assert.deepEqual([...datapath.inForce.keys()], [web, row]);
-    assert.deepEqual(datapath.inForce.get(row)!.backends, [
+    assert.deepEqual([...datapath.programmed.keys()], [web, row]);
+    assert.deepEqual(datapath.programmed.get(row)!.backends, [
       { address: '10.0.0.1', port: 8080, state: 'active', weight: 1 },
     ]);
     const talk = talkTo();
@@ -123,7 +127,7 @@ describe('agent', { timeout: 20_000 }, () => {
       [web],
     );
     source.delete('pod', 'web');
-    assert.deepEqual([...datapath.inForce.keys()], [web]);
+    assert.deepEqual([...datapath.programmed.keys()], [web]);
   });
 
   it('warns when the manifests have Nodes, but none with the name of this one', async () => {
@@ -143,7 +147,7 @@ describe('agent', { timeout: 20_000 }, () => {
     said();
     source.set(slice('web', []));
     source.delete('service', 'web');
-    assert.deepEqual(said(), [`debug ${web} in force with 0 backends`, `debug ${web} removed`]);
+    assert.deepEqual(said(), [`debug ${web} programmed with 0 backends`, `debug ${web} removed`]);
   });
 
   it('says a problem of the manifests when it comes, and when the last one is gone', () => {
@@ -153,7 +157,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual(said(), [
       'info agent started',
       'warn a.yaml:3: not valid YAML',
-      'warn manifests read: 1 row in force; not all can be used, so nothing that an earlier agent left is removed yet',
+      'warn manifests read: 1 row programmed; not all can be used, so nothing that an earlier agent left is removed yet',
     ]);
     source.set(service('web', '10.96.0.1', 99999));
     assert.match(
@@ -161,7 +165,7 @@ describe('agent', { timeout: 20_000 }, () => {
       /^warn x\.yaml:1: Service default\/web: spec\.ports\[0\]\.port is 99999/,
     );
     source.set(service('web', '10.96.0.1', 81));
-    assert.deepEqual(said(), [`info ${web} in force with 0 backends`]);
+    assert.deepEqual(said(), [`info ${web} programmed with 0 backends`]);
     assert.equal(datapath.pruned, 0);
     source.problems = [];
     source.complete();
@@ -174,7 +178,7 @@ describe('agent', { timeout: 20_000 }, () => {
     source.complete(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
     assert.deepEqual(said().slice(1), [
       `warn ${web} failed: write map services: full at 100 entries`,
-      'info manifests read: 1 row in force, 1 failed',
+      'info manifests read: 1 row programmed, 1 failed',
     ]);
     const talk = talkTo();
     const { items } = await talk.ask<Page<ServiceEntry>>('service.list');
@@ -264,8 +268,8 @@ describe('agent', { timeout: 20_000 }, () => {
       ],
     );
     assert.match(items[0]!.reason!, /port is -1/);
-    assert.match(items[1]!.reason!, /port is "http".*\(the last good version is in force\)/);
-    assert.equal(datapath.inForce.size, 1);
+    assert.match(items[1]!.reason!, /port is "http".*\(the last good version stays programmed\)/);
+    assert.equal(datapath.programmed.size, 1);
     const counts = async () => (await talkTo().ask<AgentStatus>('status')).rows;
     assert.deepEqual(await counts(), { done: 0, pending: 0, failed: 2 }, 'as the list shows them');
     source.set(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
@@ -273,7 +277,7 @@ describe('agent', { timeout: 20_000 }, () => {
   });
 
   it('does not call rows known before the objects were read once', async () => {
-    start(({ inForce }) => inForce.set(web, { key: web } as never));
+    start(({ programmed }) => programmed.set(web, { key: web } as never));
     const status = () => talkTo().ask<AgentStatus>('status');
     const before = await status();
     assert.equal(before.synced, false);
@@ -307,9 +311,9 @@ describe('agent', { timeout: 20_000 }, () => {
     );
     assert.match(
       items[1]!.reason!,
-      /^EndpointSlice default\/web-1: .*10\.0\.0\.300.*\(the last good version is in force\)$/,
+      /^EndpointSlice default\/web-1: .*10\.0\.0\.300.*\(the last good version stays programmed\)$/,
     );
-    assert.equal(datapath.inForce.get(web)?.backends.length, 1);
+    assert.equal(datapath.programmed.get(web)?.backends.length, 1);
     source.set(slice('web', ['10.0.0.1']));
     const after = await talk.ask<Page<ServiceEntry>>('service.list');
     assert.equal(after.items[1]!.status, 'done');
@@ -344,7 +348,7 @@ describe('agent', { timeout: 20_000 }, () => {
     const early = [(await talk.reply()).event, (await talk.reply()).event] as { message: string }[];
     assert.deepEqual(
       early.map(({ message }) => message),
-      ['agent started', 'manifests read: 0 rows in force'],
+      ['agent started', 'manifests read: 0 rows programmed'],
     );
     source.set(service('web', '10.96.0.1'));
     const { event } = (await talk.reply()) as { event: { kind: string; subject: string } };
@@ -376,10 +380,10 @@ describe('agent', { timeout: 20_000 }, () => {
     });
     source.setState({ phase: 'following', sinceMs: sinceMs + 7_200_000 });
     assert.deepEqual(said(), [
-      `warn disconnected from ${path}: connection refused; what is in force stays`,
+      `warn disconnected from ${path}: connection refused; what is programmed stays`,
       `info connected to ${path} again after 7200 s`,
     ]);
-    assert.deepEqual([...datapath.inForce.keys()], [web]);
+    assert.deepEqual([...datapath.programmed.keys()], [web]);
   });
 
   it('is the only one on its socket, and touches nothing when it is not', () => {
@@ -393,6 +397,7 @@ describe('agent', { timeout: 20_000 }, () => {
           platform: nodePlatform(() => {}),
           config: { ...config, ...machine },
           version: '1',
+          features: allFeatures,
           takePins: freePins,
           openDatapath: () => {
             opened = true;
@@ -416,6 +421,7 @@ describe('agent', { timeout: 20_000 }, () => {
           platform: nodePlatform(() => {}),
           config: { ...config, ...machine },
           version: '1',
+          features: allFeatures,
           takePins: freePins,
           openDatapath: () => broken,
           openSource: () => {
@@ -434,7 +440,7 @@ describe('agent', { timeout: 20_000 }, () => {
     source.complete();
     running[Symbol.dispose]();
     agent = undefined;
-    assert.deepEqual([...datapath.inForce.keys()], [web]);
+    assert.deepEqual([...datapath.programmed.keys()], [web]);
     assert.deepEqual([datapath.disposed, source.disposed], [true, true]);
     assert.equal(existsSync(join(folder, 'agent.sock')), false);
   });

@@ -13,10 +13,10 @@ export interface AgentEvent {
 
 const remembered = 512;
 
-/** Takes events as they happen; false once it wants no more. */
+/** Receives events as they happen. Returns false once it wants no more. */
 export type Follower = (event: AgentEvent) => boolean;
 
-/** What happened lately, for the log and for whoever follows. Old events go, so memory is bounded. */
+/** The latest events, for the log and for followers. Old events are dropped, so that memory is bounded. */
 export class EventLog {
   readonly #platform: Platform;
   readonly #events: AgentEvent[] = [];
@@ -28,7 +28,7 @@ export class EventLog {
     this.#platform = platform;
   }
 
-  /** Writes one line to the log at `level`, and tells those who follow. */
+  /** Writes a line to the log at `level`, and passes the event to the followers. */
   add(
     level: LogLevel,
     kind: AgentEvent['kind'],
@@ -49,17 +49,17 @@ export class EventLog {
     }
   }
 
-  /** How many there were of each kind. */
+  /** The number of events of each kind. */
   get counts(): ReadonlyMap<AgentEvent['kind'], number> {
     return this.#counts;
   }
 
-  /** The remembered events, oldest first. */
+  /** Returns the remembered events, oldest first. */
   recent(): AgentEvent[] {
     return this.#events.slice(-remembered);
   }
 
-  /** Tells `follower` the remembered events, then each new one. */
+  /** Passes the remembered events to `follower`, then each new one. */
   follow(follower: Follower): void {
     for (const event of this.recent()) if (!follower(event)) return;
     this.#followers.add(follower);

@@ -17,7 +17,7 @@ function node() {
   };
   const handler = healthHandler({
     clock: time,
-    sync,
+    progress: () => sync,
     isEligible: () => facts.isEligible,
     notReady: () => facts.notReady,
     broken: () => facts,

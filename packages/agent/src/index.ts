@@ -1,24 +1,27 @@
 export type { DropNotice } from '@heddle/datapath';
 export { Agent, type AgentParts } from './agent.ts';
+export type { AgentStatus } from './agent-status.ts';
 export { prepareBpffs } from './bpffs.ts';
 export * from './config.ts';
 export * from './control/protocol.ts';
 export { ControlServer, type Handler } from './control/server.ts';
-export type { DatapathPart } from './datapath-part.ts';
+export type { NodeDatapath } from './datapath-part.ts';
 export type { AgentEvent } from './events.ts';
+export type * from './features/flows/status.ts';
+export { allFeatures, type FeaturesDatapath } from './features/index.ts';
+export type * from './features/services/status.ts';
 export { cgroupRoot, hostName } from './machine.ts';
-export { ownAddresses } from './own-addresses.ts';
+export { ownAddresses } from './node/own-addresses.ts';
 export { preflight } from './preflight.ts';
 export {
   isManifestName,
-  type ManifestReport,
   openFolderSource,
   type Source,
   type SourceBatch,
   type SourceListener,
   type SourceProblem,
   type SourceState,
-  validateManifests,
 } from './source/index.ts';
 export { type StartOptions, startAgent } from './start.ts';
 export type * from './status.ts';
+export { type ManifestReport, validateManifests } from './validate.ts';

@@ -1,7 +1,7 @@
 import type { Damage } from '@heddle/datapath';
 import { backoffMs } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
-import type { DatapathPart } from './datapath-part.ts';
+import type { NodeDatapath } from './datapath-part.ts';
 import type { EventLog } from './events.ts';
 
 /** Hooks and pins are looked at that often. */
@@ -21,7 +21,7 @@ export interface IntegrityOptions {
   readonly events: Pick<EventLog, 'add'>;
   /** Name of the node. */
   readonly node: string;
-  readonly integrity: DatapathPart['integrity'];
+  readonly integrity: NodeDatapath['integrity'];
   /** Called after a repair, to lock a folder of pins that was made anew. Throws what may be tried again. */
   readonly keepPins: () => void;
 }

@@ -1,4 +1,5 @@
 import { test } from 'node:test';
+import { serviceReader } from '@heddle/objects';
 import { encodeUtf8 } from '@heddle/sys';
 import { assertLinear } from '@heddle/sys/testing/growth';
 import { ManifestSet } from './source/manifest-set.ts';
@@ -25,7 +26,7 @@ for (const [what, [units, make]] of manifests) {
       units,
       (count) => encodeUtf8(make(count)),
       (bytes) => {
-        const set = new ManifestSet();
+        const set = new ManifestSet(serviceReader);
         set.accept('x.yaml', set.parse('x.yaml', bytes));
         set.takeChanges();
         set.problems();

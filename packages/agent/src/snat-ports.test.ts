@@ -1,19 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { ServiceRow } from '@heddle/services';
-import { formatPortRange, parsePortRange, snatPortProblems } from './snat-ports.ts';
+import { formatPortRange, parsePortRange, snatPortConflict } from './snat-ports.ts';
 
-const rowAt = (name: string, kind: string, ...ports: number[]) =>
-  ({
-    ...{ namespace: 'default', name },
-    frontends: ports.map((port) => ({ kind, address: '192.0.2.1', port, protocol: 'TCP' })),
-  }) as unknown as ServiceRow;
+const conflict = (snat: string, range: string, reserved = '') =>
+  snatPortConflict(parsePortRange(snat)!, { range, reserved });
 
-const problems = (snat: string, range: string, reserved = '', ...rows: ServiceRow[]) =>
-  snatPortProblems(parsePortRange(snat)!, { range, reserved }, rows);
-
-describe('ports that stand for clients', () => {
-  it('are written as first and last', () => {
+describe('parsePortRange', () => {
+  it('reads `first-last` with ports of 1024 to 65535, which formatPortRange writes', () => {
     for (const text of ['1024-29999', '1024-1024', '40000-65535']) {
       assert.equal(formatPortRange(parsePortRange(text)!), text);
     }
@@ -30,39 +23,30 @@ describe('ports that stand for clients', () => {
       assert.equal(parsePortRange(text), undefined, text);
     }
   });
+});
 
-  it('keep clear of those that the kernel chooses', () => {
-    assert.deepEqual(problems('1024-29999', '32768\t60999'), []);
+describe('snatPortConflict', () => {
+  it('names the SNAT ports that the kernel chooses for sockets, too', () => {
+    assert.equal(conflict('1024-29999', '32768\t60999'), undefined);
     assert.match(
-      problems('1024-29999', '10000 65000')[0]!,
+      conflict('1024-29999', '10000 65000')!,
       /sockets choose 10000-29999, too.*ip_local_reserved_ports=10000-29999/,
     );
-    assert.match(problems('32768-40000', '1024 65535')[0]!, /choose 32768-40000,/);
+    assert.match(conflict('32768-40000', '1024 65535')!, /choose 32768-40000,/);
   });
 
-  it('may be reserved, which the kernel minds', () => {
-    assert.deepEqual(problems('1024-29999', '1024 65535', '1024-29999'), []);
-    assert.deepEqual(problems('1024-29999', '1024 65535', '80,900-2000,2001-40000'), []);
+  it('accepts SNAT ports that are reserved in the kernel', () => {
+    assert.equal(conflict('1024-29999', '1024 65535', '1024-29999'), undefined);
+    assert.equal(conflict('1024-29999', '1024 65535', '80,900-2000,2001-40000'), undefined);
     assert.match(
-      problems('1024-29999', '1024 65535', '1024-1999,20000-29999')[0]!,
+      conflict('1024-29999', '1024 65535', '1024-1999,20000-29999')!,
       /choose 2000-19999,/,
     );
     // One range is what the advice can name.
-    assert.match(problems('1024-29999', '1024 65535', '5000')[0]!, /choose 1024-29999,/);
+    assert.match(conflict('1024-29999', '1024 65535', '5000')!, /choose 1024-29999,/);
   });
 
-  it('are no NodePorts', () => {
-    const service = rowAt('web', 'NodePort', 30_080, 20_080);
-    assert.deepEqual(problems('1024-20079', '32768 60999', '', service), []);
-    assert.match(
-      problems('1024-29999', '32768 60999', '', service)[0]!,
-      /NodePort 20080 of default\/web is one of them, .*--service-node-port-range/,
-    );
-    const many = [service, rowAt('api', 'NodePort', 20_081), rowAt('web', 'LoadBalancer', 8080)];
-    assert.match(problems('1024-29999', '', '', ...many)[0]!, /20080 of default\/web and 1 more/);
-  });
-
-  it('are not judged where /proc is none', () => {
-    assert.deepEqual(snatPortProblems({ first: 1024, last: 65_535 }, undefined, []), []);
+  it('returns nothing where /proc is not mounted', () => {
+    assert.equal(snatPortConflict({ first: 1024, last: 65_535 }, undefined), undefined);
   });
 });

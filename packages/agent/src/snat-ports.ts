@@ -1,12 +1,11 @@
 import type { PortRange } from '@heddle/datapath/flow-options';
-import type { ServiceRow } from '@heddle/services';
 import { decodeUtf8, isMissing, type Platform, readFile } from '@heddle/sys';
 
-/** Ports that a client may have come from stay such (RFC 4787, REQ-3): below are the well-known ones. */
+/** SNAT ports are dynamic ports, as the client's port was (RFC 4787, REQ-3); those below are well-known. */
 const firstPort = 1024;
 const lastPort = 65_535;
 
-/** A range as the configuration has it, `first-last` with ports of 1024 to 65535; else undefined. */
+/** Parses a range of the configuration, `first-last` with ports of 1024 to 65535. Returns undefined for other texts. */
 export function parsePortRange(text: string): PortRange | undefined {
   const found = /^(\d{4,5})-(\d{4,5})$/.exec(text);
   if (!found) return undefined;
@@ -18,7 +17,7 @@ export function formatPortRange({ first, last }: PortRange): string {
   return `${first}-${last}`;
 }
 
-/** What the kernel's own choice of ports goes by, as its files read. */
+/** The settings by which the kernel chooses ports, as its files have them. */
 export interface LocalPorts {
   /** `net.ipv4.ip_local_port_range`: two numbers. */
   readonly range: string;
@@ -26,7 +25,7 @@ export interface LocalPorts {
   readonly reserved: string;
 }
 
-/** Those of this network namespace, for IPv6, too; undefined where /proc has none. Throws SysError. */
+/** Returns the settings of this network namespace, for both families; undefined where /proc has none. Throws SysError. */
 export function localPorts(platform: Platform): LocalPorts | undefined {
   const read = (name: string) =>
     decodeUtf8(readFile(platform, `/proc/sys/net/ipv4/${name}`)).trim();
@@ -39,42 +38,21 @@ export function localPorts(platform: Platform): LocalPorts | undefined {
 }
 
 /**
- * What speaks against the ports that stand for clients, in sentences with the remedy. These are
- * warnings: NodePorts and the kernel's range can change at any time, only few packets are concerned,
- * and an agent that refuses to start for it would leave the node without changes of services.
+ * Returns a warning, with the remedy, if the kernel chooses SNAT ports for the node's own sockets, too. It is no
+ * error: the kernel's range can change at any time, few packets are concerned, and an agent that refused to start
+ * would leave the node without changes of services.
  */
-export function snatPortProblems(
+export function snatPortConflict(
   snat: PortRange,
   local: LocalPorts | undefined,
-  rows: Iterable<ServiceRow>,
-): string[] {
-  const problems: string[] = [];
+): string | undefined {
   const chosen = local && overlap(snat, local);
-  if (chosen) {
-    const range = formatPortRange(chosen);
-    problems.push(
-      `snatPorts ${formatPortRange(snat)}: of these, the node's own sockets choose ${range}, too, so that a connection of theirs to a pod may get mixed up with a client's (set net.ipv4.ip_local_reserved_ports=${range}, or snatPorts to others than net.ipv4.ip_local_port_range)`,
-    );
-  }
-  const ports = new Map<number, string>();
-  for (const { namespace, name, frontends } of rows) {
-    for (const { kind, port } of frontends) {
-      const isWithin = port >= snat.first && port <= snat.last;
-      if (kind === 'NodePort' && isWithin) ports.set(port, `${namespace}/${name}`);
-    }
-  }
-  const [first] = ports;
-  if (first) {
-    const [port, service] = first;
-    const more = ports.size > 1 ? ` and ${ports.size - 1} more` : '';
-    problems.push(
-      `snatPorts ${formatPortRange(snat)}: NodePort ${port} of ${service}${more} is one of them, so that a late datagram of a backend may be taken for a client's (set snatPorts to ports outside of the API server's --service-node-port-range)`,
-    );
-  }
-  return problems;
+  if (!chosen) return undefined;
+  const range = formatPortRange(chosen);
+  return `snatPorts ${formatPortRange(snat)}: of these, the node's own sockets choose ${range}, too, so that a connection of theirs to a pod may get mixed up with a client's (set net.ipv4.ip_local_reserved_ports=${range}, or snatPorts to others than net.ipv4.ip_local_port_range)`;
 }
 
-/** Ports of `snat`, as one range, that the kernel would choose for a socket; undefined: none. */
+/** Returns the ports of `snat`, as one range, that the kernel may choose for a socket; undefined: none. */
 function overlap(snat: PortRange, { range, reserved }: LocalPorts): PortRange | undefined {
   const [first = 0, last = -1] = range.split(/\s+/).map(Number);
   let at = Math.max(snat.first, first);

@@ -7,11 +7,13 @@ import { prepareBpffs } from './bpffs.ts';
 import { chooseCgroup } from './cgroup.ts';
 import { type Config, defaultHealthAddress, defaultMetricsAddress } from './config.ts';
 import { raiseDescriptorLimit } from './descriptor-limit.ts';
+import { allFeatures } from './features/index.ts';
 import { guardedPlatform } from './guarded-platform.ts';
 import { hostName } from './machine.ts';
 import { parsePortRange } from './snat-ports.ts';
 import { findAccess } from './source/cluster-access.ts';
 import {
+  type Demand,
   openClusterSource,
   openFolderSource,
   type Source,
@@ -21,23 +23,23 @@ import {
 export interface StartOptions {
   readonly platform: Platform;
   readonly config: Config;
-  /** The process' environment variables, for what a kubeconfig and proxies depend on. */
+  /** The process' environment variables: kubeconfig files and proxies depend on some. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Of Heddle. */
+  /** The version of Heddle. */
   readonly version: string;
-  /** Bytes of a compiled object of the kernel half by name, e.g. `socket`. */
+  /** Returns the bytes of a compiled object of BPF programs by name, e.g. `socket`. */
   readonly objects: (name: string) => Uint8Array;
-  /** In place of the running kernel's: a simulated one, with its platform. */
+  /** A simulated kernel, which belongs to the platform; absent: the running one. */
   readonly bpf?: Bpf;
 }
 
-/** The time that an agent may take to end; the agent that replaces it waits so long. */
+/** The time that an agent may take to end; the one that replaces it waits as long. */
 const endMs = 5000;
 
 /**
- * Starts the agent on this machine's kernel. What the configuration leaves open is taken from the
- * machine: the node's name from the host, the cgroup from the cgroup2 mount, the cluster from where
- * the agent runs. Throws ConfigError, KubeconfigError, PinsInUse, AgentRunning, SysError, VerifierError,
+ * Starts the agent on this machine's kernel. The machine provides what the configuration leaves open: the host
+ * name is the node's name, the cgroup2 mount has the cgroup, and the agent's environment names the cluster. Throws
+ * ConfigError, KubeconfigError, PinsInUse, AgentRunning, SysError, VerifierError,
  * NotSupported.
  */
 export function startAgent(options: StartOptions): Agent {
@@ -60,6 +62,7 @@ export function startAgent(options: StartOptions): Agent {
       metricsAddress: config.metricsAddress ?? (isCluster ? defaultMetricsAddress : 'off'),
     },
     version,
+    features: allFeatures,
     failures: () => failures,
     takePins() {
       prepareBpffs(platform, bpffs, { inPod: environment.KUBERNETES_SERVICE_HOST !== undefined });
@@ -74,23 +77,23 @@ export function startAgent(options: StartOptions): Agent {
         nat: { ...defaultNat, ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },
       });
     },
-    openSource: sourceOf({ ...options, platform }, node),
+    openSource: sourceOf({ ...options, platform }),
   });
 }
 
-/** Where the configuration says that objects come from. */
-function sourceOf(
-  { platform, config, environment }: StartOptions,
-  node: string,
-): (listener: SourceListener) => Source {
+/** Returns how to open the source that the configuration names. */
+function sourceOf({
+  platform,
+  config,
+  environment,
+}: StartOptions): (listener: SourceListener, demand: Demand) => Source {
   const { manifests } = config;
-  if (manifests !== undefined) return (listener) => openFolderSource(platform, manifests, listener);
-  // Before anything is opened: without a cluster there is nothing to do.
+  if (manifests !== undefined) {
+    return ({ onChange }, { reader }) =>
+      openFolderSource(platform, manifests, { reader, onChange });
+  }
+  // Precedes everything that is opened: without a cluster there is nothing to do.
   const access = findAccess(platform, environment, config);
   for (const warning of access.warnings) platform.log('warn', warning);
-  return (listener) =>
-    openClusterSource({
-      ...{ platform, access, node, listener },
-      allNodes: config.forwarding !== 'snat',
-    });
+  return (listener, demand) => openClusterSource({ platform, access, demand, listener });
 }

@@ -3,8 +3,8 @@ import type { Platform } from '@heddle/sys';
 export type Clock = Pick<Platform, 'monotonicNs' | 'wallTimeMs'>;
 
 /**
- * How long changes wait to come into force: from when the first of them is queued until nothing is
- * left to do. Changes that come in between belong to the same sync.
+ * Measures how long changes wait to be programmed: from the first queued one until nothing is left to do. Changes
+ * in between belong to the same sync.
  */
 export class SyncClock {
   readonly #clock: Clock;
@@ -13,7 +13,7 @@ export class SyncClock {
   #lastQueuedMs: number | undefined;
   #lastDoneMs: number | undefined;
 
-  /** Calls `onDone` with the seconds that a sync took. */
+  /** `onDone` is called with the seconds that each sync took. */
   constructor(clock: Clock, onDone: (seconds: number) => void) {
     this.#clock = clock;
     this.#onDone = onDone;
@@ -32,17 +32,18 @@ export class SyncClock {
     this.#onDone(Number(took) / 1e9);
   }
 
-  /** Milliseconds for which the oldest change that is not in force has waited; 0 when none has. */
+  /** The milliseconds for which the oldest change that is not programmed has waited; 0 without one. */
   get waitedMs(): number {
     if (this.#queuedNs === undefined) return 0;
     return Number((this.#clock.monotonicNs() - this.#queuedNs) / 1_000_000n);
   }
 
-  /** Wall time in milliseconds since 1970. */
+  /** The time of the last change, in milliseconds since 1970. */
   get lastQueuedMs(): number | undefined {
     return this.#lastQueuedMs;
   }
 
+  /** The time at which all changes were last programmed, in milliseconds since 1970. */
   get lastDoneMs(): number | undefined {
     return this.#lastDoneMs;
   }

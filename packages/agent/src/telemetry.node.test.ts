@@ -9,8 +9,9 @@ import { parseMetrics } from '../testing/metrics-text.ts';
 import { freePins, MemoryDatapath, ScriptedSource, service, slice } from '../testing/parts.ts';
 import { Talk } from '../testing/talk.ts';
 import { Agent } from './agent.ts';
+import type { AgentStatus } from './agent-status.ts';
 import { readConfig } from './config.ts';
-import type { AgentStatus } from './status.ts';
+import { allFeatures } from './features/index.ts';
 
 const web = 'default/web:http/TCP/IPv4';
 const anyPorts = { healthAddress: '127.0.0.1:0', metricsAddress: '127.0.0.1:0' };
@@ -32,6 +33,7 @@ function start(prepare: (datapath: MemoryDatapath) => void = () => {}, addresses
     platform: { ...platform, monotonicNs: () => platform.monotonicNs() + aheadNs },
     config: { ...config, ...{ node: 'n1', cgroup: '/' }, ...addresses },
     version: '1.2.3',
+    features: allFeatures,
     takePins: freePins,
     openDatapath: () => datapath,
     openSource: (listener) => {
@@ -99,7 +101,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     assert.equal((await ask('health', '/proxyMode')).status, 404);
   });
 
-  it('tells load balancers when the node goes', async () => {
+  it('answers 503 at /healthz while the node is being deleted', async () => {
     start();
     source.complete(node({}));
     assert.equal((await ask('health', '/healthz')).status, 200);
@@ -122,7 +124,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     assert.deepEqual(
       lines.splice(0).filter((line) => line.includes('node n1')),
       [
-        'info node n1 is being deleted: /healthz tells load balancers to leave it',
+        'info node n1 is being deleted: /healthz answers 503, so that load balancers avoid it',
         'info node n1 stays: /healthz is good again',
       ],
     );
@@ -180,12 +182,12 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     assert.deepEqual(
       infos.map(({ name }) => name),
       [
-        'heddle_flows_evicted_total',
-        'heddle_tcp_not_believed_total',
-        'heddle_nat_ports_used',
         'heddle_source_last_event_timestamp_seconds',
         'kubeproxy_proxy_healthz_total',
         'kubeproxy_proxy_livez_total',
+        'heddle_flows_evicted_total',
+        'heddle_tcp_not_believed_total',
+        'heddle_nat_ports_used',
       ],
     );
   });
@@ -249,7 +251,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     try {
       start(undefined, { healthAddress: address, metricsAddress: 'off' });
       source.complete(service('web', '10.96.0.1'));
-      assert.ok(datapath.inForce.has(web));
+      assert.ok(datapath.programmed.has(web));
       const { servers } = await status();
       assert.deepEqual(
         servers.map(({ name, listening }) => [name, listening]),

@@ -1,7 +1,8 @@
 import type { Damage } from '@heddle/datapath';
 import { type ObjectChange, readObjects } from '@heddle/objects';
 import type { ServiceRow } from '@heddle/services';
-import type { DatapathPart } from '../src/datapath-part.ts';
+import type { NodeDatapath } from '../src/datapath-part.ts';
+import type { FeaturesDatapath } from '../src/features/index.ts';
 import type {
   ServerAddress,
   Source,
@@ -39,22 +40,22 @@ export class MemoryIntegrity {
 }
 
 /** A datapath whose kernel is a Map. */
-export class MemoryDatapath implements DatapathPart {
-  readonly inForce = new Map<string, ServiceRow>();
-  /** Keys that can't come into force, and why. */
+export class MemoryDatapath implements NodeDatapath, FeaturesDatapath {
+  readonly programmed = new Map<string, ServiceRow>();
+  /** Keys that cannot be programmed, and the reasons. */
   readonly failing = new Map<string, string>();
   pruned = 0;
   tracked = false;
   disposed = false;
 
   get adopted(): boolean {
-    return this.inForce.size > 0;
+    return this.programmed.size > 0;
   }
 
   status() {
     return {
       abi: 1,
-      maps: [{ name: 'services', entries: this.inForce.size, maxEntries: 100 }],
+      maps: [{ name: 'services', entries: this.programmed.size, maxEntries: 100 }],
       links: [{ hook: 'connect4', attached: true }],
       missing: [],
       adopted: this.adopted,
@@ -68,27 +69,27 @@ export class MemoryDatapath implements DatapathPart {
     };
   }
 
-  readonly services: DatapathPart['services'] = {
+  readonly services: FeaturesDatapath['services'] = {
     update: (rows) =>
       rows.map((row) => {
         const reason = this.failing.get(row.key);
         if (reason !== undefined) return new Error(reason);
-        this.inForce.set(row.key, row);
+        this.programmed.set(row.key, row);
         return undefined;
       }),
     remove: (keys) =>
       keys.map((key) => {
-        this.inForce.delete(key);
+        this.programmed.delete(key);
         return undefined;
       }),
     prune: (desired) => {
       this.pruned++;
       const keys = new Set(Array.from(desired, (row) => row.key));
-      for (const key of this.inForce.keys()) if (!keys.has(key)) this.inForce.delete(key);
+      for (const key of this.programmed.keys()) if (!keys.has(key)) this.programmed.delete(key);
     },
     dropFrontends() {},
     backendCounters: (rowKey) =>
-      (this.inForce.get(rowKey)?.backends ?? []).map(({ address, port, state }, i) => ({
+      (this.programmed.get(rowKey)?.backends ?? []).map(({ address, port, state }, i) => ({
         address,
         port,
         state,
@@ -98,15 +99,15 @@ export class MemoryDatapath implements DatapathPart {
         bytes: 0,
       })),
     rowRefusals: (rowKey) =>
-      this.inForce.has(rowKey) ? [{ reason: 'no endpoints', count: 4 }] : [],
+      this.programmed.has(rowKey) ? [{ reason: 'no endpoints', count: 4 }] : [],
     refusalCounts: () => this.refusalCounts(),
   };
 
   *refusalCounts() {
-    for (const rowKey of this.inForce.keys()) yield { rowKey, reason: 'no endpoints', count: 4 };
+    for (const rowKey of this.programmed.keys()) yield { rowKey, reason: 'no endpoints', count: 4 };
   }
 
-  readonly nat: DatapathPart['nat'] = {
+  readonly nat: (NodeDatapath & FeaturesDatapath)['nat'] = {
     setTunnelEnds() {},
     setTracked: (tracked) => {
       this.tracked = tracked;
@@ -120,7 +121,7 @@ export class MemoryDatapath implements DatapathPart {
     destinations: () => [],
   };
 
-  readonly drops: DatapathPart['drops'] = {
+  readonly drops: (NodeDatapath & FeaturesDatapath)['drops'] = {
     counts: () => [{ reason: 'no endpoints', count: 2 }],
     refusals: () => [{ reason: 'no endpoints', count: 3 }],
     watch: () => ({ [Symbol.dispose]() {} }),
@@ -144,7 +145,7 @@ export class MemoryDatapath implements DatapathPart {
 /** Pins that no other agent wants. */
 export const freePins = () => ({ keep() {}, [Symbol.dispose]() {} });
 
-/** A source that says what a test tells it to. */
+/** A source that reports what a test gives it. */
 export class ScriptedSource implements Source {
   readonly content = 'manifests';
   readonly #listener: SourceListener;
@@ -158,21 +159,25 @@ export class ScriptedSource implements Source {
     this.#listener = listener;
   }
 
-  /** Comes into another phase. */
+  /** Changes the phase. */
   setState(state: Partial<SourceState>): void {
     this.state = { ...this.state, ...state };
     this.#listener.onPhase(this.state);
   }
 
-  /** Tells of API objects (parsed JSON). */
+  rewatch(): void {}
+
+  setApiServers(): void {}
+
+  /** Reports API objects (parsed JSON). */
   set(...objects: unknown[]): void {
-    this.#tell(
+    this.#report(
       objects.flatMap((object): ObjectChange[] =>
         readObjects(object).flatMap((read): ObjectChange[] => {
           if (read.kind === 'ignored') return [];
-          if (read.kind !== 'invalid') {
-            const triggeredMs = read.kind === 'slice' ? read.triggeredMs : undefined;
-            const change = { op: 'set', object: read.record } as const;
+          if (read.kind === 'record') {
+            const { record, triggeredMs } = read;
+            const change = { op: 'set', object: record } as const;
             return [triggeredMs === undefined ? change : { ...change, triggeredMs }];
           }
           this.problems.push({ file: 'x.yaml', line: 1, message: read.reason });
@@ -183,20 +188,20 @@ export class ScriptedSource implements Source {
   }
 
   delete(kind: 'service' | 'slice' | 'pod', name: string): void {
-    this.#tell([{ op: 'delete', kind, namespace: 'default', name }]);
+    this.#report([{ op: 'delete', kind, namespace: 'default', name }]);
   }
 
-  /** Tells of API objects, and that they are the last ones. */
+  /** Reports API objects, and that they are the last ones. */
   complete(...objects: unknown[]): void {
     this.#complete = true;
     this.set(...objects);
   }
 
   note(message: string): void {
-    this.#tell([], [{ file: 'x.yaml', line: 2, message }]);
+    this.#report([], [{ file: 'x.yaml', line: 2, message }]);
   }
 
-  #tell(changes: readonly ObjectChange[], notes: readonly SourceProblem[] = []): void {
+  #report(changes: readonly ObjectChange[], notes: readonly SourceProblem[] = []): void {
     const { problems } = this;
     this.#listener.onChange({ changes, complete: this.#complete, problems: [...problems], notes });
   }

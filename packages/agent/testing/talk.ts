@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { eventually } from '@heddle/sys/testing/eventually';
-import { encodeRequest, type Method, parseReply } from '../src/control/protocol.ts';
+import { encodeRequest, parseReply } from '../src/control/protocol.ts';
 
 /** A client of an agent's control socket. */
 export class Talk {
@@ -27,7 +27,7 @@ export class Talk {
   }
 
   /** Asks, and gives the result. Throws an Error with the code of an error. */
-  async ask<Result>(method: Method, params: Record<string, unknown> = {}): Promise<Result> {
+  async ask<Result>(method: string, params: Record<string, unknown> = {}): Promise<Result> {
     this.socket.write(encodeRequest({ id: ++this.#id, method, params }));
     const { error, result } = await this.reply();
     if (error) throw new Error(`${error.code}: ${error.message}`);

@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { type ObjectRecord, objectLabel } from '@heddle/objects';
+import { type ObjectRef, objectLabel, type ServiceRecord, serviceReader } from '@heddle/objects';
 import { nodePlatform } from '@heddle/sys/node';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { openFolderSource, type SourceBatch } from '../src/source/index.ts';
@@ -20,7 +20,7 @@ export class WatchedFolder implements Disposable {
   /** What the source has given out. */
   readonly batches: SourceBatch[] = [];
   /** The objects that are in force by what was given out, by label. */
-  readonly objects = new Map<string, ObjectRecord>();
+  readonly objects = new Map<string, ObjectRef>();
   /** Labels of objects that are reported as unusable. */
   readonly invalid = new Set<string>();
   #source: Disposable | undefined;
@@ -31,6 +31,7 @@ export class WatchedFolder implements Disposable {
 
   open(path = this.path): void {
     this.#source = openFolderSource(nodePlatform(), path, {
+      reader: serviceReader,
       onChange: (batch) => {
         this.batches.push(batch);
         for (const change of batch.changes) {
@@ -61,10 +62,10 @@ export class WatchedFolder implements Disposable {
     );
   }
 
-  /** ClusterIP that is in force for a service in the namespace `default`. */
+  /** Returns the ClusterIP of a service in the namespace `default`. */
   clusterIP(name: string): string | undefined {
     const record = this.objects.get(`Service default/${name}`);
-    return record?.kind === 'service' ? record.clusterIPs[0] : undefined;
+    return (record as ServiceRecord | undefined)?.clusterIPs[0];
   }
 
   file(name: string): string {

@@ -116,7 +116,7 @@ describe('heddle agent', { timeout: 240_000 }, () => {
       .map((line) => JSON.parse(line));
     assert.deepEqual(
       lines.map(({ level, message }) => `${level} ${message}`),
-      ['info agent started', 'info manifests read: 2 rows in force'],
+      ['info agent started', 'info manifests read: 2 rows programmed'],
     );
   });
 
@@ -160,11 +160,11 @@ describe('heddle agent', { timeout: 240_000 }, () => {
         spec: { clusterIP: '10.96.0.11', clusterIPs: ['10.96.0.11'], ports: [{ port: 80 }] },
       }),
     );
-    await eventually('rows are in the log', () => log.includes('in force'), {
+    await eventually('rows are in the log', () => log.includes('programmed'), {
       ms: 15_000,
       detail: () => log,
     });
-    assert.match(log, /"message":"default\/none:80\/TCP\/IPv4 in force with 0 backends"/);
+    assert.match(log, /"message":"default\/none:80\/TCP\/IPv4 programmed with 0 backends"/);
     assert.equal(log.trim().split('\n').length, 1);
     assert.equal(await get(node.pods[2]!, 'http://10.96.0.11/'), 'ECONNREFUSED');
   });

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { encodeRequest, type Method, parseReply, type Reply } from '@heddle/agent/protocol';
+import { encodeRequest, parseReply, type Reply } from '@heddle/agent/protocol';
 import { LineReader } from '@heddle/rpc';
 import { exitCodes, Failure } from './failure.ts';
 import type { ControlSource } from './source.ts';
@@ -59,7 +59,7 @@ export class ControlClient implements ControlSource {
   }
 
   /** Sends a request and returns its result. Rejects with Failure. */
-  async request(method: Method, params: Record<string, unknown> = {}): Promise<unknown> {
+  async request(method: string, params: Record<string, unknown> = {}): Promise<unknown> {
     const id = ++this.#lastId;
     const reply = await new Promise<Reply>((resolve, reject) => {
       const late = setTimeout(() => {
@@ -85,7 +85,7 @@ export class ControlClient implements ControlSource {
   }
 
   /** Returns all items of a list, page by page. Throws Failure. */
-  async *items<Item>(method: Method, params: Record<string, unknown> = {}): AsyncGenerator<Item> {
+  async *items<Item>(method: string, params: Record<string, unknown> = {}): AsyncGenerator<Item> {
     for (let after: string | undefined; ; ) {
       const page = (await this.request(
         method,

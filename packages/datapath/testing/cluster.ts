@@ -7,7 +7,7 @@ import {
   type LabPod,
   startBackend,
 } from '@heddle/lab';
-import { type Forwarding, type ObjectChange, readObject } from '@heddle/objects';
+import { type Forwarding, type ObjectChange, readObject, type ServiceInput } from '@heddle/objects';
 import { ServiceModel } from '@heddle/services';
 import type { Platform } from '@heddle/sys';
 import type { SocketAddress } from '@heddle/sys/net';
@@ -92,7 +92,7 @@ export class Cluster implements Disposable {
   readonly #datapaths = new Map<LabNode, Datapath>();
   readonly #models = new Map<LabNode, ServiceModel>();
   /** What the API server would have, by kind and name. */
-  readonly #objects = new Map<string, ObjectChange>();
+  readonly #objects = new Map<string, ObjectChange<ServiceInput>>();
   #services = 0;
   #servesPods = false;
 
@@ -194,7 +194,7 @@ export class Cluster implements Disposable {
     this.lab.remove();
   }
 
-  #apply(changes: readonly ObjectChange[]): void {
+  #apply(changes: readonly ObjectChange<ServiceInput>[]): void {
     for (const change of changes) {
       const ref = change.op === 'set' ? change.object : change;
       const key = `${ref.kind} ${ref.name}`;
@@ -251,7 +251,7 @@ function nodeObject({ name, addresses: { v4, v6 } }: LabNode) {
   return { apiVersion: 'v1', kind: 'Node', metadata: { name }, status: { addresses } };
 }
 
-function changeOf(object: unknown): ObjectChange {
+function changeOf(object: unknown): ObjectChange<ServiceInput> {
   const read = readObject(object);
   if ('record' in read) return { op: 'set', object: read.record };
   throw new Error(`read object: ${JSON.stringify(read)}`);

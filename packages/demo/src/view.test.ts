@@ -68,7 +68,7 @@ function playing(): DemoState {
   state = withEvent(state, {
     timeMs: start,
     from: 'agent',
-    message: 'manifests read: 2 rows in force',
+    message: 'manifests read: 2 rows programmed',
     severe: false,
   });
   return state;
@@ -99,7 +99,7 @@ test('the view at 80 columns', () => {
     '   service / direct                1.03        1.00',
     '',
     ' Last events',
-    '   03:04:05  agent  manifests read: 2 rows in force',
+    '   03:04:05  agent  manifests read: 2 rows programmed',
     '',
     '',
     '',

@@ -3,7 +3,6 @@ import {
   type Agent,
   type AgentEvent,
   type AgentStatus,
-  type Method,
   type Page,
   readConfig,
   type ServiceDetail,
@@ -84,7 +83,7 @@ export class VmAgent implements DemoAgent {
     agent?.[Symbol.dispose]();
   }
 
-  #ask<Answer>(method: Method, params: Record<string, unknown> = {}): Answer | undefined {
+  #ask<Answer>(method: string, params: Record<string, unknown> = {}): Answer | undefined {
     const answer = this.#agent?.handle({ id: 0, method, params }, () => false);
     return answer as Answer | undefined;
   }

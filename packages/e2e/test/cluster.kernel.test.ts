@@ -142,7 +142,7 @@ describe('the agent in a cluster', () => {
     );
     const said = (await events()).filter((each) => each.includes('connected'));
     assert.equal(said.length, 2, said.join('\n'));
-    assert.match(said[0]!, /^disconnected from https:.*; what is in force stays$/);
+    assert.match(said[0]!, /^disconnected from https:.*; what is programmed stays$/);
     assert.match(said[1]!, /^connected to https:.* again after \d+ s$/);
   });
 

@@ -91,7 +91,7 @@ describe('heddle dump', () => {
       assert.deepEqual(saved, live, command.join(' '));
     }
     const events = await heddle(['events', '--from-dump', file], { uid: nobody });
-    assert.match(events.stdout, /default\/web:80\/TCP\/IPv4 in force with 2 backends/);
+    assert.match(events.stdout, /default\/web:80\/TCP\/IPv4 programmed with 2 backends/);
     const drops = await heddle(['drop', 'list', '--from-dump', file]);
     assert.match(drops.stdout, /^AT +REASON +COUNT\nsocket +no endpoints +1\n$/);
     const far = await heddle(['service', 'list', '--from-dump', file], { env: elsewhere });

@@ -141,7 +141,7 @@ describe('rights of the DaemonSet', () => {
   ] as const) {
     test(`they do, for services and for traffic from outside by ${hook}`, async () => {
       const running = agent(granted, ...args);
-      await running.says(/manifests read: 2 rows in force/);
+      await running.says(/manifests read: 2 rows programmed/);
       const client = product.lab.outside[0]!;
       const address = product.node.addresses.v4;
 
@@ -165,11 +165,11 @@ describe('rights of the DaemonSet', () => {
       product.node.configure((socket) =>
         createVeth(socket, { name: 'later0', up: true }, { name: 'peer0' }),
       );
-      await running.says(/traffic from outside is now served on eth0, later0/);
+      await running.says(/external traffic is now served on eth0, later0/);
       const { index } = product.node.link('later0');
       product.node.configure((socket) => deleteLink(socket, index));
-      await running.says(/traffic from outside is now served on eth0[^,]/);
-      assert.doesNotMatch(running.said, /serve traffic from outside|EPERM|EACCES|EROFS/);
+      await running.says(/external traffic is now served on eth0[^,]/);
+      assert.doesNotMatch(running.said, /serve external traffic|EPERM|EACCES|EROFS/);
 
       const hooks = (await product.heddle('status')) as AgentStatus;
       const isMissing = hooks.datapath.missing.some(({ feature }) => feature === 'link/tcx');
@@ -186,7 +186,7 @@ describe('rights of the DaemonSet', () => {
   test('without SYS_ADMIN it starts as well, without another one it says so', async () => {
     const others = granted.filter((name) => name !== 'SYS_ADMIN');
     assert.equal(others.length, 3);
-    await agent(others).says(/manifests read: 2 rows in force/);
+    await agent(others).says(/manifests read: 2 rows programmed/);
     for (const name of others) {
       const rest = others.filter((other) => other !== name);
       const message = new RegExp(`^heddle: not permitted: the process lacks CAP_${name};`);

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { AgentEvent, AgentStatus, Method, ServiceDetail, ServiceEntry } from '@heddle/agent';
+import type { AgentEvent, AgentStatus, ServiceDetail, ServiceEntry } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
 import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
@@ -110,7 +110,7 @@ export abstract class AgentRun implements Disposable {
   }
 
   /** What the agent answers to a request without parameters. */
-  async request<Result>(method: Method): Promise<Result> {
+  async request<Result>(method: string): Promise<Result> {
     return (await this.#connected().request(method)) as Result;
   }
 

@@ -120,6 +120,16 @@ export class ListWatch<T> implements Disposable {
     };
   }
 
+  /** Returns the keys of the known objects; they stay known after dispose. */
+  keys(): Iterable<string> {
+    return this.#replica.keys();
+  }
+
+  /** Returns true if the object with the key is known. */
+  has(key: string): boolean {
+    return this.#replica.has(key);
+  }
+
   [Symbol.dispose](): void {
     this.#isDisposed = true;
     this.#retry?.[Symbol.dispose]();

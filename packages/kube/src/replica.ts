@@ -45,6 +45,16 @@ export class Replica<T> {
     return this.#version;
   }
 
+  /** Returns the keys of the known objects. */
+  keys(): Iterable<string> {
+    return this.#known.keys();
+  }
+
+  /** Returns true if the object with the key is known. */
+  has(key: string): boolean {
+    return this.#known.has(key);
+  }
+
   /** Whether a list is needed or being read. */
   get isListing(): boolean {
     return this.#listing !== undefined;

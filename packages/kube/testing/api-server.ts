@@ -6,11 +6,12 @@ import type { TLSSocket } from 'node:tls';
 import { Body, type Fault, Script, type Verb } from './faults.ts';
 import { answerList } from './list-answer.ts';
 import {
+  allKinds,
   type Kind,
-  kinds,
   ObjectStore,
   type StoredObject,
   type StoreEvent,
+  traitsOf,
   type WrittenObject,
 } from './object-store.ts';
 import type { Selection } from './selection.ts';
@@ -68,7 +69,7 @@ const mostSeen = 1000;
 /**
  * A test server with the behaviour of kube-apiserver for lists and watches of Services, EndpointSlices, Nodes
  * and Pods: versions, pages, selectors, bookmarks, streaming lists, 410. It fails in scripted ways. It does not
- * check objects and has no other kinds.
+ * check objects. A test may add kinds (`defineKind`).
  */
 export class ApiServer implements AsyncDisposable {
   readonly #options: ApiServerOptions;
@@ -299,17 +300,15 @@ function secureContext({ cert, key, clientCa }: ServerTls) {
   return { cert, key, ca: clientCa };
 }
 
-const byPlural = new Map(
-  (Object.keys(kinds) as Kind[]).map((kind) => [
-    `${kinds[kind].group} ${kinds[kind].plural}`,
-    kind,
-  ]),
-);
-
 function parsePath(path: string) {
   const match =
     /^\/(api\/v1|apis\/[^/]+\/[^/]+)(?:\/namespaces\/([^/]+))?\/([a-z]+)(?:\/([^/]+))?$/.exec(path);
-  const kind = match && byPlural.get(`${match[1]} ${match[3]}`);
+  const kind =
+    match &&
+    allKinds().find((each) => {
+      const { group, plural } = traitsOf(each);
+      return group === match[1] && plural === match[3];
+    });
   if (!kind) return undefined;
   const [, , namespace, , name] = match;
   const key = name === undefined ? undefined : namespace ? `${namespace}/${name}` : name;
@@ -341,7 +340,7 @@ function notFound(kind?: Kind, name?: string): StatusError {
     404,
     'NotFound',
     kind
-      ? `${kinds[kind].plural} "${name}" not found`
+      ? `${traitsOf(kind).plural} "${name}" not found`
       : 'the server could not find the requested resource',
   );
 }

@@ -8,7 +8,7 @@ import { ListWatch, type WatchState } from '../src/list-watch.ts';
 import type { ResourceChange } from '../src/listing.ts';
 import { parseServer } from '../src/server.ts';
 import type { ApiServer } from './api-server.ts';
-import { type Kind, kinds, type StoreEvent, type WrittenObject } from './object-store.ts';
+import { type Kind, type StoreEvent, traitsOf, type WrittenObject } from './object-store.ts';
 
 /** The version of an object, and a text that a test can change. */
 export interface Seen {
@@ -79,7 +79,7 @@ export class FollowedServer implements Disposable {
     server.listeners.add((event) => this.#note(event));
     const platform = hastyPlatform(haste);
     this.#client = new ApiClient(platform, accessTo(server.url, options));
-    const { group, plural } = kinds[kind];
+    const { group, plural } = traitsOf(kind);
     this.listWatch = new ListWatch<Seen>({
       platform,
       client: this.#client,

@@ -1,5 +1,5 @@
 import type { Body } from './faults.ts';
-import { kinds, type ObjectStore, type StoredObject } from './object-store.ts';
+import { type ObjectStore, type StoredObject, traitsOf } from './object-store.ts';
 import type { Selection } from './selection.ts';
 import { expired, invalid, StatusError, tooLargeVersion } from './status.ts';
 
@@ -67,7 +67,7 @@ export async function answerList(
 
   const body = open();
   const end = Buffer.from(']}\n');
-  const head = { kind: `${kind}List`, apiVersion: kinds[kind].apiVersion, metadata };
+  const head = { kind: `${kind}List`, apiVersion: traitsOf(kind).apiVersion, metadata };
   let batch: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
   let size = 0;
   let isBegun = false;

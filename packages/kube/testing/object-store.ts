@@ -4,7 +4,8 @@ import type { Labels, SelectableFields } from './selectors.ts';
 // The store of the test API server, in place of etcd and the watch cache: objects, a global counter of
 // versions, and a history of limited length.
 
-export type Kind = 'Service' | 'EndpointSlice' | 'Node' | 'Pod';
+/** The name of a kind, e.g. `Service`. */
+export type Kind = string;
 
 export interface KindTraits {
   readonly apiVersion: string;
@@ -15,7 +16,7 @@ export interface KindTraits {
   readonly namespaced: boolean;
 }
 
-export const kinds: Readonly<Record<Kind, KindTraits>> = {
+const kinds: Record<Kind, KindTraits> = {
   Service: { apiVersion: 'v1', group: 'api/v1', plural: 'services', namespaced: true },
   Node: { apiVersion: 'v1', group: 'api/v1', plural: 'nodes', namespaced: false },
   Pod: { apiVersion: 'v1', group: 'api/v1', plural: 'pods', namespaced: true },
@@ -26,6 +27,23 @@ export const kinds: Readonly<Record<Kind, KindTraits>> = {
     namespaced: true,
   },
 };
+
+/** Adds a kind that the server has from now on. */
+export function defineKind(kind: Kind, traits: KindTraits): void {
+  kinds[kind] = traits;
+}
+
+/** Returns the names of all kinds. */
+export function allKinds(): readonly Kind[] {
+  return Object.keys(kinds);
+}
+
+/** Throws when there is no such kind. */
+export function traitsOf(kind: Kind): KindTraits {
+  const traits = kinds[kind];
+  if (traits && Object.hasOwn(kinds, kind)) return traits;
+  throw new Error(`store ${kind}: the scripted API server has ${allKinds().join(', ')}`);
+}
 
 /** An object from a test or a manifest. */
 export interface WrittenObject {
@@ -65,12 +83,7 @@ export interface StoreEvent {
 
 /** Objects with their versions. `listeners` are called for every change. */
 export class ObjectStore {
-  readonly #objects: Readonly<Record<Kind, Map<string, StoredObject>>> = {
-    Service: new Map(),
-    EndpointSlice: new Map(),
-    Node: new Map(),
-    Pod: new Map(),
-  };
+  readonly #objects = new Map<Kind, Map<string, StoredObject>>();
   readonly #historyLength: number;
   #history: StoreEvent[] = [];
   #version = 1000;
@@ -93,12 +106,12 @@ export class ObjectStore {
 
   /** Creates or replaces an object; each call makes a new version. Returns that version. */
   set(object: WrittenObject): number {
-    const kind = kindOf(object.kind);
-    const traits = kinds[kind];
+    const { kind } = object;
+    const traits = traitsOf(kind);
     const { name, namespace: given, resourceVersion: _v, ...metadata } = object.metadata;
     const namespace = traits.namespaced ? (given ?? 'default') : '';
     const key = traits.namespaced ? `${namespace}/${name}` : name;
-    const before = this.#objects[kind].get(key);
+    const before = this.#objectsOf(kind).get(key);
     const created = before ? identityOf(before) : newIdentity();
     const { kind: _k, apiVersion: _a, metadata: _m, ...rest } = object;
     const version = ++this.#version;
@@ -120,30 +133,29 @@ export class ObjectStore {
     const labels = (object.metadata.labels ?? {}) as Labels;
     const fields = fieldsOf(kind, { namespace, name }, object);
     const after = { kind, key, namespace, name, labels, fields, version, json, item };
-    this.#objects[kind].set(key, after);
+    this.#objectsOf(kind).set(key, after);
     this.#record({ version, kind, before, after });
     return version;
   }
 
   /** Removes an object. Returns the version of the removal; throws when there is no such object. */
-  remove(kindName: string, namespace: string, name: string): number {
-    const kind = kindOf(kindName);
-    const key = kinds[kind].namespaced ? `${namespace}/${name}` : name;
-    const before = this.#objects[kind].get(key);
+  remove(kind: Kind, namespace: string, name: string): number {
+    const key = traitsOf(kind).namespaced ? `${namespace}/${name}` : name;
+    const before = this.#objectsOf(kind).get(key);
     if (!before) throw new Error(`remove ${kind} ${key}: no such object`);
-    this.#objects[kind].delete(key);
+    this.#objectsOf(kind).delete(key);
     const version = ++this.#version;
     this.#record({ version, kind, before, after: undefined });
     return version;
   }
 
   get(kind: Kind, key: string): StoredObject | undefined {
-    return this.#objects[kind].get(key);
+    return this.#objectsOf(kind).get(key);
   }
 
   /** All objects of a kind in the order of their keys. */
   sorted(kind: Kind): StoredObject[] {
-    return [...this.#objects[kind].values()].sort((a, b) =>
+    return [...this.#objectsOf(kind).values()].sort((a, b) =>
       a.key < b.key ? -1 : a.key > b.key ? 1 : 0,
     );
   }
@@ -165,6 +177,12 @@ export class ObjectStore {
   /** Skips versions, which objects of other kinds would have. */
   skipVersions(count: number): void {
     this.#version += count;
+  }
+
+  #objectsOf(kind: Kind): Map<string, StoredObject> {
+    const objects = this.#objects.get(kind) ?? new Map<string, StoredObject>();
+    this.#objects.set(kind, objects);
+    return objects;
   }
 
   #record(event: StoreEvent): void {
@@ -203,11 +221,6 @@ export function atVersion(object: StoredObject, version: number): StoredObject {
       .replace(`"resourceVersion":"${object.version}"`, `"resourceVersion":"${version}"`),
   );
   return { ...object, version, json };
-}
-
-function kindOf(kind: string): Kind {
-  if (Object.hasOwn(kinds, kind)) return kind as Kind;
-  throw new Error(`store ${kind}: the scripted API server has ${Object.keys(kinds).join(', ')}`);
 }
 
 function newIdentity() {

@@ -2,10 +2,10 @@ import type { Body, Fault } from './faults.ts';
 import {
   atVersion,
   type Kind,
-  kinds,
   type ObjectStore,
   type StoredObject,
   type StoreEvent,
+  traitsOf,
 } from './object-store.ts';
 import type { Selection } from './selection.ts';
 import { expired, invalid, StatusError, statusObject, tooLargeVersion } from './status.ts';
@@ -162,7 +162,7 @@ export class Watch {
   #enqueueBookmark(endOfInitialEvents: boolean): void {
     const object = {
       kind: this.kind,
-      apiVersion: kinds[this.kind].apiVersion,
+      apiVersion: traitsOf(this.kind).apiVersion,
       metadata: {
         resourceVersion: String(this.#store.version),
         ...(endOfInitialEvents && { annotations: { 'k8s.io/initial-events-end': 'true' } }),

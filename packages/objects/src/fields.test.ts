@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { endpoint, node, pod, service, slice } from '../testing/objects.ts';
 import { type Fields, nodeFields, podFields, serviceFields, sliceFields } from './fields.ts';
-import { readObject } from './read-object.ts';
+import { readObject } from './kinds.ts';
 
 function prune(value: unknown, fields: Fields): unknown {
   if (fields === true || typeof value !== 'object' || value === null) return value;

@@ -7,7 +7,7 @@ import { nodeSchema, podSchema, serviceSchema, sliceSchema } from './schema.ts';
  */
 export type Fields = true | { readonly [name: string]: Fields };
 
-/** The fields that readObject uses of each kind. A JSON reader can skip all others. */
+/** The fields that the reader of each kind uses; see Kind. */
 export const serviceFields: Fields = objectFields(serviceSchema);
 export const sliceFields: Fields = objectFields(sliceSchema);
 export const nodeFields: Fields = objectFields(nodeSchema);

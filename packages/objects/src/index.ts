@@ -14,27 +14,41 @@ export {
   forwardings,
   weightsAnnotation,
 } from './annotations.ts';
-export { type Fields, nodeFields, podFields, serviceFields, sliceFields } from './fields.ts';
-export { compactList, ownText } from './memory.ts';
-export { readObject, readObjects } from './read-object.ts';
+export { FieldError } from './field-values.ts';
+export type { Fields } from './fields.ts';
 export {
-  type Algorithm,
-  type EndpointRecord,
-  type Family,
-  type Forwarding,
-  type HostPort,
-  type InvalidRef,
-  type NodeRecord,
-  type ObjectChange,
-  type ObjectKind,
-  type ObjectRecord,
-  type ObjectRef,
+  nodeKind,
   objectLabel,
-  type PodRecord,
-  type Protocol,
+  podKind,
+  readObject,
+  readObjects,
+  serviceKind,
+  serviceReader,
+  sliceKind,
+} from './kinds.ts';
+export { compactList, ownText } from './memory.ts';
+export {
+  type IgnoredObject,
+  type Kind,
+  ObjectReader,
   type ReadObject,
-  type ServicePort,
-  type ServiceRecord,
-  type SlicePort,
-  type SliceRecord,
+  type ReadResult,
+} from './object-reader.ts';
+export type {
+  Algorithm,
+  EndpointRecord,
+  Family,
+  Forwarding,
+  HostPort,
+  InvalidRef,
+  NodeRecord,
+  ObjectChange,
+  ObjectRef,
+  PodRecord,
+  Protocol,
+  ServiceInput,
+  ServicePort,
+  ServiceRecord,
+  SlicePort,
+  SliceRecord,
 } from './records.ts';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { endpoint, node, pod, service, slice, typedNode } from '../testing/objects.ts';
 import { recordOf } from '../testing/records.ts';
-import { readObject, readObjects } from './read-object.ts';
+import { readObject, readObjects } from './kinds.ts';
 import type { PodRecord } from './records.ts';
 
 function reasonOf(object: unknown): string {
@@ -205,7 +205,7 @@ test('triggeredMs of an EndpointSlice is its trigger annotation, and absent if t
       addressType: 'IPv4',
     });
   const known = read('2026-01-01T00:00:00.5Z');
-  assert.equal(known.kind === 'slice' && known.triggeredMs, Date.UTC(2026, 0, 1) + 500);
+  assert.equal(known.kind === 'record' && known.triggeredMs, Date.UTC(2026, 0, 1) + 500);
   assert.ok(!('triggeredMs' in read('yesterday')));
 });
 
@@ -395,7 +395,8 @@ test('a name with a slash or upper-case letters is invalid', () => {
 });
 
 test('readObjects reads each item of a list, also items without a kind', () => {
-  const kinds = (value: unknown) => readObjects(value).map(({ kind }) => kind);
+  const kinds = (value: unknown) =>
+    readObjects(value).map((read) => (read.kind === 'record' ? read.record.kind : read.kind));
   const items = [service('a', '10.96.0.1'), node('b', []), { apiVersion: 'v1', kind: 'Event' }];
   assert.deepEqual(kinds({ apiVersion: 'v1', kind: 'List', items }), [
     'service',

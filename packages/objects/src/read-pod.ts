@@ -1,16 +1,17 @@
 import { canonicalAddress, familyOf } from './addresses.ts';
 import { FieldError, readAddresses, readTime } from './field-values.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
-import type { HostPort, PodRecord, ReadObject } from './records.ts';
+import type { IgnoredObject, ReadResult } from './object-reader.ts';
+import type { HostPort, PodRecord } from './records.ts';
 import type { PodObject } from './schema.ts';
 
 /**
  * Reads a pod that runs on a node with an address of its own into a record of its hostPorts, name
  * and addresses. Other pods are `ignored`. Throws FieldError.
  */
-export function readPod({ metadata, spec, status }: PodObject): ReadObject {
+export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRecord> {
   const namespace = sharedText(metadata.namespace ?? 'default');
-  const unused = (reason: string): ReadObject => ({
+  const unused = (reason: string): IgnoredObject => ({
     kind: 'ignored',
     note: `Pod ${namespace}/${metadata.name} is not used: ${reason}`,
   });
@@ -31,7 +32,7 @@ export function readPod({ metadata, spec, status }: PodObject): ReadObject {
     hostPorts,
     terminating: typeof metadata.deletionTimestamp === 'string',
   };
-  return { kind: 'pod', record };
+  return { kind: 'record', record };
 }
 
 /**

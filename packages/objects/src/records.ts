@@ -1,5 +1,3 @@
-import { ownText } from './memory.ts';
-
 // The parts of Kubernetes objects that Heddle keeps. Whole objects are never kept: the records determine the agent's memory, so a field is here only if a row depends on it. All addresses are canonical text (dotted IPv4, RFC 5952). All records of a kind have the same fields.
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -19,11 +17,11 @@ export type Algorithm = 'random' | 'round-robin' | 'weighted' | 'least-connectio
  */
 export type Forwarding = 'snat' | 'dsr' | 'hybrid';
 
-export type ObjectKind = 'service' | 'slice' | 'node' | 'pod';
-
-/** Names an object; `namespace` is empty for a Node. */
+/** Names an object. */
 export interface ObjectRef {
-  readonly kind: ObjectKind;
+  /** The name of its Kind, e.g. `slice`. */
+  readonly kind: string;
+  /** Empty for an object of the cluster, e.g. a Node. */
   readonly namespace: string;
   readonly name: string;
 }
@@ -151,19 +149,20 @@ export interface PodRecord extends ObjectRef {
   readonly terminating: boolean;
 }
 
-export type ObjectRecord = ServiceRecord | SliceRecord | NodeRecord | PodRecord;
+/** The records that services are made of. */
+export type ServiceInput = ServiceRecord | SliceRecord | NodeRecord | PodRecord;
 
-/** Names an object whose newest version can't be used. */
+/** Names an object whose newest version cannot be used. */
 export interface InvalidRef extends ObjectRef {
   /** For a slice: the name of its service, if the object has the label. */
   readonly service?: string;
 }
 
 /** A change of one object. */
-export type ObjectChange =
+export type ObjectChange<Record extends ObjectRef = ObjectRef> =
   | {
       readonly op: 'set';
-      readonly object: ObjectRecord;
+      readonly object: Record;
       /**
        * The time of the pod's or service's change that led to this version of a slice, from its
        * annotation (milliseconds since 1970). Not a property of the object.
@@ -173,41 +172,3 @@ export type ObjectChange =
   | ({ readonly op: 'delete' } & ObjectRef)
   /** The object's newest version can't be used: its last good version stays programmed. */
   | ({ readonly op: 'invalid'; readonly reason: string } & InvalidRef);
-
-const kindNames: Readonly<Record<ObjectKind, string>> = {
-  service: 'Service',
-  slice: 'EndpointSlice',
-  node: 'Node',
-  pod: 'Pod',
-};
-
-/** Returns the name of an object in messages: `Service default/web`, `Node worker-1`. */
-export function objectLabel(ref: ObjectRef): string {
-  const kind = kindNames[ref.kind];
-  return ownText(
-    ref.kind === 'node' ? `${kind} ${ref.name}` : `${kind} ${ref.namespace}/${ref.name}`,
-  );
-}
-
-/** The result of reading an API object. */
-export type ReadObject =
-  | { readonly kind: 'service'; readonly record: ServiceRecord }
-  | {
-      readonly kind: 'slice';
-      readonly record: SliceRecord;
-      /** The time of the change that led to this version, in milliseconds since 1970; see ObjectChange. */
-      readonly triggeredMs?: number;
-    }
-  | { readonly kind: 'node'; readonly record: NodeRecord }
-  | { readonly kind: 'pod'; readonly record: PodRecord }
-  /** A valid object that Heddle doesn't use. */
-  | { readonly kind: 'ignored'; readonly note: string }
-  | {
-      readonly kind: 'invalid';
-      /** `Service default/web`, or less if the object lacks a name or kind. */
-      readonly object: string;
-      /** A sentence with the object, the field and the value. */
-      readonly reason: string;
-      /** Undefined if the object has no name. */
-      readonly ref: InvalidRef | undefined;
-    };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ObjectChange, objectLabel } from '@heddle/objects';
+import { type ObjectChange, objectLabel, type ServiceInput } from '@heddle/objects';
 import { endpoint, node, pod, service, slice } from '@heddle/objects/testing/objects';
 import { changeOf, recordOf } from '@heddle/objects/testing/records';
 import fc from 'fast-check';
@@ -199,7 +199,7 @@ const somePod = fc
   .map(({ name, ips, more }) => pod(name, ips, more));
 
 type Step =
-  | { readonly set: ObjectChange & { op: 'set' } }
+  | { readonly set: ObjectChange<ServiceInput> & { op: 'set' } }
   | { readonly remove: number }
   | { readonly own: readonly string[]; readonly ranges: readonly string[] | undefined };
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -226,7 +226,7 @@ test('rows depend only on the present objects, not on their order of arrival', (
       fc.infiniteStream(fc.double({ noNaN: true })),
       (batches, order) => {
         const cluster = new ModelCluster();
-        const objects = new Map<string, ObjectChange>();
+        const objects = new Map<string, ObjectChange<ServiceInput>>();
         let own: readonly string[] = [];
         let ranges: readonly string[] | undefined;
         const rows = new Map<string, ServiceRow>();
@@ -240,7 +240,7 @@ test('rows depend only on the present objects, not on their order of arrival', (
         const { model } = cluster;
         follow(model.setOwnAddresses(own));
         for (const batch of batches) {
-          const changes: ObjectChange[] = [];
+          const changes: ObjectChange<ServiceInput>[] = [];
           for (const each of batch) {
             if ('own' in each) {
               ({ own, ranges } = each);

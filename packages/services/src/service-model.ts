@@ -11,6 +11,7 @@ import {
   objectLabel,
   ownText,
   type PodRecord,
+  type ServiceInput,
   type ServiceRecord,
   type SliceRecord,
   takesNodePorts,
@@ -195,7 +196,7 @@ export class ServiceModel {
   }
 
   /** Applies changes of objects and returns the resulting changes of rows. */
-  apply(changes: readonly ObjectChange[]): RowChanges {
+  apply(changes: readonly ObjectChange<ServiceInput>[]): RowChanges {
     for (const change of changes) {
       if (change.op === 'invalid') {
         this.#noteProblem(change);

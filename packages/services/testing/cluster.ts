@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { ObjectKind } from '@heddle/objects';
+import type { ServiceInput } from '@heddle/objects';
 import { changeOf } from '@heddle/objects/testing/records';
 import type { ReservedPort } from '../src/reserved-ports.ts';
 import type { ServiceRow } from '../src/rows.ts';
@@ -26,7 +26,7 @@ export class ModelCluster {
   }
 
   /** Deletes an object, `default/name` or a node's name. */
-  delete(kind: ObjectKind, path: string): RowChanges {
+  delete(kind: ServiceInput['kind'], path: string): RowChanges {
     const [name, namespace = ''] = path.split('/').reverse();
     return this.#checkChanges(this.model.apply([{ op: 'delete', kind, namespace, name: name! }]));
   }

@@ -4,7 +4,7 @@ import type {
   Family,
   NodeRecord,
   ObjectChange,
-  ObjectRecord,
+  ServiceInput,
   ServiceRecord,
   SliceRecord,
 } from '@heddle/objects';
@@ -66,7 +66,7 @@ export class Cluster {
   #changes = new Map<string, SliceRecord>();
 
   /** Throws Failure for objects that make no cluster. */
-  constructor(records: readonly ObjectRecord[], scenario: Scenario, random: Random) {
+  constructor(records: readonly ServiceInput[], scenario: Scenario, random: Random) {
     this.#random = random;
     for (const record of records) {
       if (record.kind === 'node')
@@ -92,8 +92,8 @@ export class Cluster {
   }
 
   /** Everything as it is at the start. */
-  start(): ObjectChange[] {
-    const objects: ObjectRecord[] = [...this.services.values(), ...this.#slices.values()];
+  start(): ObjectChange<ServiceInput>[] {
+    const objects: ServiceInput[] = [...this.services.values(), ...this.#slices.values()];
     this.#changes.clear();
     return objects.map((object) => ({ op: 'set', object }));
   }
@@ -210,9 +210,9 @@ export class Cluster {
   }
 
   /** Returns the changes since the last call. */
-  takeChanges(): ObjectChange[] {
+  takeChanges(): ObjectChange<ServiceInput>[] {
     const changes = [...this.#changes.values()].map(
-      (object): ObjectChange => ({ op: 'set', object }),
+      (object): ObjectChange<ServiceInput> => ({ op: 'set', object }),
     );
     this.#changes.clear();
     return changes;

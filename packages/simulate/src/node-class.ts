@@ -7,7 +7,7 @@ import {
   openDatapath,
 } from '@heddle/datapath';
 import { attachTypes } from '@heddle/ebpf';
-import type { ObjectChange } from '@heddle/objects';
+import type { ObjectChange, ServiceInput } from '@heddle/objects';
 import { ServiceModel, type ServiceRow } from '@heddle/services';
 import { Reconciler, Table } from '@heddle/state';
 import { parseIp } from '@heddle/sys';
@@ -154,7 +154,7 @@ export class NodeClass implements Disposable {
   }
 
   /** Gives changes to the control plane, which programs them. */
-  apply(changes: readonly ObjectChange[]): void {
+  apply(changes: readonly ObjectChange<ServiceInput>[]): void {
     this.leave();
     const rows = this.#model.apply(changes);
     if (!this.#reconciler) return;

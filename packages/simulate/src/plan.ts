@@ -1,5 +1,5 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
-import type { ObjectChange } from '@heddle/objects';
+import type { ObjectChange, ServiceInput } from '@heddle/objects';
 import type { Random } from '@heddle/vm/internal';
 import type { Cluster, Member } from './cluster.ts';
 import type { Scenario, ScenarioStep, SomeNodes, TrafficStep } from './scenario.ts';
@@ -9,7 +9,7 @@ export interface Happening {
   /** Since the start. */
   readonly atMs: number;
   readonly text: string;
-  readonly changes: readonly ObjectChange[];
+  readonly changes: readonly ObjectChange<ServiceInput>[];
   /** Addresses. */
   readonly podsEnd: readonly string[];
   readonly nodesFail: readonly string[];

@@ -1,4 +1,4 @@
-import type { ObjectRecord } from '@heddle/objects';
+import type { ServiceInput } from '@heddle/objects';
 import { Random } from '@heddle/vm/internal';
 import { keyOf, keyOfText } from './addresses.ts';
 import { Clients } from './clients.ts';
@@ -27,7 +27,7 @@ const noCounts = () => ({ attempts: 0, connected: 0, refused: 0, reset: 0, unans
 /** Runs a scenario. Throws Failure for a step that is not possible. */
 export function simulate(
   scenario: Scenario,
-  records: readonly ObjectRecord[],
+  records: readonly ServiceInput[],
   progress: Progress = () => {},
 ): SimulationReport {
   const random = new Random(scenario.seed);

@@ -1,13 +1,13 @@
 import { ManifestSet } from '@heddle/agent/source';
-import type { ObjectRecord } from '@heddle/objects';
+import { type ServiceInput, serviceReader } from '@heddle/objects';
 import { encodeUtf8 } from '@heddle/sys';
 import type { SimulationReport } from '../src/report.ts';
 import { readScenario } from '../src/scenario.ts';
 import { simulate } from '../src/simulation.ts';
 
 /** Objects of manifests. */
-export function objectsOf(manifests: string): ObjectRecord[] {
-  const set = new ManifestSet();
+export function objectsOf(manifests: string): ServiceInput[] {
+  const set = new ManifestSet(serviceReader);
   set.accept('test.yaml', set.parse('test.yaml', encodeUtf8(manifests)));
   const [problem] = set.problems();
   if (problem) throw new Error(`read manifests: line ${problem.line}: ${problem.message}`);

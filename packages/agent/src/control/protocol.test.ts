@@ -2,14 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { decodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
-import {
-  ControlError,
-  encodeReply,
-  encodeRequest,
-  methods,
-  parseReply,
-  parseRequest,
-} from './protocol.ts';
+import { ControlError, encodeReply, encodeRequest, parseReply, parseRequest } from './protocol.ts';
 
 const oneLine = (bytes: Uint8Array) => {
   const text = decodeUtf8(bytes);
@@ -23,7 +16,7 @@ const id = fc.oneof(fc.integer(), fc.string({ maxLength: 200 }));
 describe('requests', () => {
   it('survive the way there', () => {
     fc.assert(
-      fc.property(id, fc.constantFrom(...methods), jsonObject, (id, method, params) => {
+      fc.property(id, fc.string(), jsonObject, (id, method, params) => {
         const request = { id, method, params };
         const parsed = parseRequest(oneLine(encodeRequest(request)));
         assert.ok('request' in parsed);
@@ -48,7 +41,7 @@ describe('requests', () => {
     ['no id', '{"version":1,"method":"status"}', 'bad-request', null],
     ['an id that is an object', '{"version":1,"id":{},"method":"status"}', 'bad-request', null],
     ['no method', '{"version":1,"id":1}', 'unknown-method', 1],
-    ['an unknown method', '{"version":1,"id":1,"method":"stop"}', 'unknown-method', 1],
+    ['a method that is a number', '{"version":1,"id":1,"method":7}', 'unknown-method', 1],
     ['a list as parameters', '{"version":1,"id":1,"method":"status","params":[]}', 'bad-params', 1],
   ];
   for (const [what, line, code, id] of cases) {
@@ -64,7 +57,7 @@ describe('requests', () => {
       {
         version: fc.oneof(fc.constant(1), fc.jsonValue()),
         id: fc.oneof(id, fc.jsonValue()),
-        method: fc.oneof(fc.constantFrom(...methods), fc.jsonValue()),
+        method: fc.oneof(fc.string(), fc.jsonValue()),
         params: fc.jsonValue(),
       },
       { requiredKeys: [] },
@@ -79,7 +72,7 @@ describe('requests', () => {
       fc.property(line, (text) => {
         const parsed = parseRequest(text);
         if ('request' in parsed) {
-          assert.ok(methods.includes(parsed.request.method));
+          assert.equal(typeof parsed.request.method, 'string');
         } else {
           const { code, message } = parsed.error;
           assert.ok(message.length < 300);

@@ -107,7 +107,9 @@ describe('control server', { timeout: 30_000 }, () => {
   it('answers garbage with an error and goes on', async () => {
     serve();
     const socket = client();
-    socket.write('\u0000\u0001[[[\n{"version":9,"id":3}\n{"version":1,"id":4,"method":"reboot"}\n');
+    socket.write(
+      '\u0000\u0001[[[\n{"version":9,"id":3}\n{"version":1,"id":4,"method":["reboot"]}\n',
+    );
     socket.write(status);
     const replies = (await hear(socket, lines(4)))
       .trim()

@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { nodePlatform } from '@heddle/sys/node';
+import { FakeHost } from '../../testing/host.ts';
+import { MemoryDatapath } from '../../testing/parts.ts';
+import { allFeatures } from '../features/index.ts';
 import { agentMetrics } from './agent-metrics.ts';
 
 const root = new URL('../../../../', import.meta.url);
-const { registry } = agentMetrics(() => assert.fail('nothing is asked for'));
+const { registry } = agentMetrics([], () => assert.fail('nothing is asked for'));
+for (const { open } of allFeatures) {
+  open(new FakeHost(nodePlatform(() => {})), new MemoryDatapath()).addMetrics?.(registry);
+}
 const infos = new Map(registry.infos.map((info) => [info.name, info]));
 
 /** Metrics that an expression of PromQL names: words that are no function, keyword or label. */
@@ -37,7 +44,8 @@ describe('metrics', () => {
       ...{ name, kind, help },
       labels: labels.map((label) => `\`${label}\``).join(', '),
     }));
-    assert.deepEqual(documented, registered);
+    const byName = (a: { name?: string }, b: { name?: string }) => (a.name! < b.name! ? -1 : 1);
+    assert.deepEqual(documented.sort(byName), registered.sort(byName));
   });
 
   it('are what the dashboard asks for', () => {

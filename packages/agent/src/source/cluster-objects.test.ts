@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { DiscoveredServer, ResourceChange } from '@heddle/kube';
-import { type ObjectKind, type ReadObject, readObject } from '@heddle/objects';
+import type { ResourceChange, WatchState } from '@heddle/kube';
+import {
+  nodeKind,
+  type ObjectChange,
+  podKind,
+  type ReadObject,
+  readObject,
+  type ServiceRecord,
+  serviceKind,
+  sliceKind,
+} from '@heddle/objects';
 import { VirtualTime } from '@heddle/state/testing/virtual-time';
 import { pod, service, slice } from '../../testing/parts.ts';
 import { ClusterObjects, coalesceMs } from './cluster-objects.ts';
@@ -30,7 +39,11 @@ const node = (name = 'n1'): ApiObject & object => ({
   metadata: { name },
 });
 
-/** A cluster whose watches say what the test tells them to. */
+const kinds = { service: serviceKind, slice: sliceKind, node: nodeKind, pod: podKind } as const;
+type KindName = keyof typeof kinds;
+const names = Object.keys(kinds) as KindName[];
+
+/** The objects of a cluster with one watch of each kind, whose id is the name of the kind. */
 function cluster() {
   const lines: string[] = [];
   const time = Object.assign(new VirtualTime(), {
@@ -39,31 +52,31 @@ function cluster() {
   const lastEventMs = 7;
   const batches: SourceBatch[] = [];
   const phases: SourceState[] = [];
-  const apiServers: (readonly DiscoveredServer[])[] = [];
-  const wishes: number[] = [];
+  const observed: ObjectChange[] = [];
   const objects = new ClusterObjects({
     platform: time,
-    node: 'n1',
+    demand: { observe: (change) => observed.push(change) },
     listener: {
       onChange: (batch) => batches.push(batch),
       onPhase: (state) => phases.push(state),
-      onApiServers: () => {},
     },
     server: () => 'https://192.0.2.1:6443',
     lastEventMs: () => lastEventMs,
-    onApiServers: (addresses) => apiServers.push(addresses),
-    onTunnelsWanted: () => wishes.push(time.wallTimeMs()),
   });
-  const watching = (kind: ObjectKind) =>
-    objects.setState(kind, { phase: 'watching', since: time.wallTimeMs(), ...unsaid });
+  objects.expect(names);
+  const take = (kind: KindName, changes: readonly ResourceChange<ReadObject>[]) =>
+    objects.take(kind, kinds[kind], changes);
+  const setState = (kind: KindName, state: WatchState) => objects.setState(kind, kind, state);
+  const watching = (kind: KindName) =>
+    setState(kind, { phase: 'watching', since: time.wallTimeMs(), ...unsaid });
   return {
-    ...{ time, lines, batches, phases, apiServers, wishes, objects, watching },
-    /** All four lists, of these objects; no pods. */
+    ...{ time, lines, batches, phases, observed, objects, take, setState, watching },
+    /** Takes all four lists, with these objects and no pods. */
     list(services: readonly ApiObject[] = [], slices: readonly ApiObject[] = []) {
-      objects.take('service', services.map(set));
-      objects.take('slice', slices.map(set));
-      objects.take('node', [set(node())]);
-      objects.take('pod', []);
+      take('service', services.map(set));
+      take('slice', slices.map(set));
+      take('node', [set(node())]);
+      take('pod', []);
     },
     names: () =>
       batches.map(({ changes }) =>
@@ -74,47 +87,51 @@ function cluster() {
 
 describe('objects of a cluster', () => {
   it('come in one batch once all four lists are whole', () => {
-    const { objects, batches, names } = cluster();
-    objects.take('slice', [set(slice('web', ['10.0.0.1']))]);
-    objects.take('service', [set(service('web', '10.96.0.1'))]);
-    objects.take('service', [set(service('api', '10.96.0.2'))]);
+    const { take, batches, names } = cluster();
+    take('slice', [set(slice('web', ['10.0.0.1']))]);
+    take('service', [set(service('web', '10.96.0.1'))]);
+    take('service', [set(service('api', '10.96.0.2'))]);
     assert.equal(batches.length, 0);
-    objects.take('node', [set(node())]);
+    take('node', [set(node())]);
     assert.equal(batches.length, 0);
-    objects.take('pod', [set(pod('local', '10.0.0.9'))]);
+    take('pod', [set(pod('local', '10.0.0.9'))]);
     assert.deepEqual(names(), [['set web-1', 'set web', 'set api', 'set n1', 'set local']]);
     assert.deepEqual([batches[0]!.complete, batches[0]!.problems], [true, []]);
   });
 
-  it('wait for all Nodes when a service asks for tunnels to them, but not later on', () => {
-    const dsr = (name: string) => {
-      const made = service(name, '10.96.0.1');
-      const annotations = { 'heddle.io/forwarding': 'dsr' };
-      return { ...made, metadata: { ...made.metadata, annotations } };
-    };
+  it('wait for the list of a watch that is added before the first batch, not later', () => {
     const first = cluster();
-    first.objects.take('node', [set(node())]);
-    first.objects.take('service', [set(dsr('web'))]);
-    first.objects.take('slice', []);
-    first.objects.take('pod', []);
-    assert.deepEqual([first.wishes.length, first.batches.length], [1, 0]);
-    first.objects.take('node', [set(node()), set(node('n2'))]);
+    first.take('node', [set(node())]);
+    first.take('slice', []);
+    first.take('pod', []);
+    // A feature that observes a service adds a watch for more Nodes in place of the first one.
+    first.objects.expect(['service', 'slice', 'all nodes', 'pod']);
+    first.take('service', [set(service('web', '10.96.0.1'))]);
+    assert.equal(first.batches.length, 0);
+    first.objects.take('all nodes', nodeKind, [set(node()), set(node('n2'))]);
     assert.deepEqual(first.names(), [['set n1', 'set web', 'set n2']]);
 
     const later = cluster();
     later.list();
     later.time.pass(coalesceMs);
-    later.objects.take('service', [set(dsr('web')), set(dsr('api'))]);
-    assert.deepEqual([later.wishes.length, later.names()[1]], [1, ['set web', 'set api']]);
+    later.objects.expect(['service', 'slice', 'all nodes', 'pod']);
+    later.take('service', [set(service('web', '10.96.0.1'))]);
+    assert.deepEqual(later.names()[1], ['set web']);
+  });
+
+  it('are observed as they are read, before a batch has them', () => {
+    const { take, observed, batches } = cluster();
+    take('service', [set(service('web', '10.96.0.1'))]);
+    assert.deepEqual([observed.length, batches.length], [1, 0]);
   });
 
   it('tell of a Node only when what is kept of it has changed', () => {
-    const { list, objects, time, batches } = cluster();
+    const { list, take, time, batches } = cluster();
     list();
     const heartbeat = { ...node('n2'), status: { conditions: [] } };
     for (const each of [node('n2'), heartbeat, node(), heartbeat]) {
       time.pass(coalesceMs);
-      objects.take('node', [set(each)]);
+      take('node', [set(each)]);
     }
     assert.deepEqual(
       batches.map(({ changes }) => changes.length),
@@ -129,31 +146,31 @@ describe('objects of a cluster', () => {
   });
 
   it('come at once when alone, and together in a storm, each as it was last', () => {
-    const { list, objects, time, names, batches } = cluster();
+    const { list, take, objects, time, names, batches } = cluster();
     list();
     time.pass(100);
-    objects.take('service', [set(service('a', '10.96.0.1'))]);
+    take('service', [set(service('a', '10.96.0.1'))]);
     assert.equal(batches.length, 2);
     for (let i = 0; i < 50; i++) {
-      objects.take('service', [set(service(`b${i % 3}`, `10.96.1.${i}`))]);
-      objects.take('slice', [gone('a-1')]);
+      take('service', [set(service(`b${i % 3}`, `10.96.1.${i}`))]);
+      take('slice', [gone('a-1')]);
     }
     assert.equal(batches.length, 2);
     time.pass(coalesceMs);
     assert.deepEqual(names()[2], ['set b0', 'delete a-1', 'set b1', 'set b2']);
     const [first] = batches[2]!.changes;
-    assert.ok(first?.op === 'set' && first.object.kind === 'service');
-    assert.deepEqual(first.object.clusterIPs, ['10.96.1.48']);
+    assert.ok(first?.op === 'set');
+    assert.deepEqual((first.object as ServiceRecord).clusterIPs, ['10.96.1.48']);
     assert.equal(time.timersLeft, 0);
     time.pass(1);
-    objects.take('service', [gone('a')]);
+    take('service', [gone('a')]);
     assert.equal(time.timersLeft, 1);
     objects[Symbol.dispose]();
     assert.equal(time.timersLeft, 0);
   });
 
   it('that can not be used are problems until they can', () => {
-    const { list, objects, time, batches } = cluster();
+    const { list, take, time, batches } = cluster();
     list([service('web', '10.96.0.1', -1) as ApiObject]);
     const [batch] = batches;
     assert.equal(batch!.changes[0]!.op, 'invalid');
@@ -167,10 +184,10 @@ describe('objects of a cluster', () => {
       /^Service default\/web: spec\.ports\[0\]\.port is -1/,
     );
     time.pass(100);
-    objects.take('slice', []);
+    take('slice', []);
     assert.equal(batches.at(-1)!.problems, batch!.problems, 'the same list while nothing changes');
     time.pass(100);
-    objects.take('service', [set(service('web', '10.96.0.1'))]);
+    take('service', [set(service('web', '10.96.0.1'))]);
     assert.deepEqual(batches.at(-1)!.problems, []);
   });
 
@@ -190,60 +207,17 @@ describe('objects of a cluster', () => {
   });
 
   it('of which Heddle has no use are taken out of force', () => {
-    const { list, objects, time, names } = cluster();
+    const { list, take, time, names } = cluster();
     list([], [slice('web', ['10.0.0.1'])]);
     time.pass(100);
-    objects.take('slice', [
-      set({ ...slice('web', ['10.0.0.1']), addressType: 'FQDN' } as ApiObject),
-    ]);
+    take('slice', [set({ ...slice('web', ['10.0.0.1']), addressType: 'FQDN' } as ApiObject)]);
     assert.deepEqual(names()[1], ['delete web-1']);
-  });
-
-  it('tell where the API servers are, and keep the last ones known', () => {
-    const { list, objects, time, apiServers } = cluster();
-    const kubernetes = (...addresses: string[]) => {
-      const made = slice('kubernetes', addresses);
-      return {
-        ...made,
-        metadata: { ...made.metadata, name: 'kubernetes' },
-        ports: [{ name: 'https', port: 6443 }],
-      };
-    };
-    list([], [kubernetes('192.0.2.1', '192.0.2.2'), slice('web', ['10.0.0.1'])]);
-    assert.deepEqual(apiServers, [
-      [
-        { host: '192.0.2.1', port: 6443 },
-        { host: '192.0.2.2', port: 6443 },
-      ],
-    ]);
-    objects.take('slice', [set(slice('web', ['10.0.0.2']))]);
-    objects.take('slice', [set(kubernetes())]);
-    objects.take('slice', [gone('kubernetes')]);
-    assert.equal(apiServers.length, 1);
-    objects.take('slice', [set(kubernetes('192.0.2.3'))]);
-    time.pass(100);
-    assert.deepEqual(apiServers[1], [{ host: '192.0.2.3', port: 6443 }]);
-  });
-
-  it('miss the own node, which is a problem', () => {
-    const { objects, batches, time } = cluster();
-    objects.take('service', []);
-    objects.take('slice', []);
-    objects.take('node', []);
-    objects.take('pod', []);
-    assert.match(batches[0]!.problems[0]!.message, /^Node n1 is not in the cluster: .* --node\)$/);
-    time.pass(100);
-    objects.take('node', [set(node())]);
-    assert.deepEqual(batches[1]!.problems, []);
-    time.pass(100);
-    objects.take('node', [gone('n1', '')]);
-    assert.equal(batches[2]!.problems.length, 1);
   });
 });
 
 describe('the connection to a cluster', () => {
   it('is lost when one watch is, and back when all are', () => {
-    const { objects, list, watching, phases, time } = cluster();
+    const { objects, setState, list, watching, phases, time } = cluster();
     assert.equal(objects.state.phase, 'starting');
     list();
     for (const kind of ['service', 'slice', 'node', 'pod'] as const) watching(kind);
@@ -253,15 +227,15 @@ describe('the connection to a cluster', () => {
     );
     time.pass(60_000);
     const lostMs = time.wallTimeMs();
-    const waiting = (kind: ObjectKind, error: string) =>
-      objects.setState(kind, {
+    const waiting = (kind: KindName, error: string) =>
+      setState(kind, {
         ...{ phase: 'waiting', since: time.wallTimeMs(), error },
         ...{ retryAtMs: time.wallTimeMs() + 5, ...unsaid },
       });
     waiting('slice', 'connection refused');
     time.pass(10);
     waiting('service', 'connection refused');
-    objects.setState('slice', {
+    setState('slice', {
       phase: 'listing',
       since: time.wallTimeMs(),
       error: 'so far',
@@ -293,29 +267,29 @@ describe('the connection to a cluster', () => {
   });
 
   it('is not lost when the version of a watch has expired and a new list follows', () => {
-    const { objects, phases, lines, list, watching, time } = cluster();
+    const { objects, setState, phases, lines, list, watching, time } = cluster();
     list();
     for (const kind of ['service', 'slice', 'node', 'pod'] as const) watching(kind);
     const told = phases.length;
     const error = 'watch: too old resource version: 10 (20)';
     const retryAtMs = time.wallTimeMs() + 80;
-    objects.setState('slice', { phase: 'listing', since: 1, error, retryAtMs, ...unsaid });
-    objects.setState('slice', { phase: 'listing', since: 1, error, ...unsaid });
+    setState('slice', { phase: 'listing', since: 1, error, retryAtMs, ...unsaid });
+    setState('slice', { phase: 'listing', since: 1, error, ...unsaid });
     watching('slice');
     assert.deepEqual(phases.slice(told), []);
     assert.equal(objects.state.phase, 'following');
     assert.deepEqual(lines, [`debug list every slice anew: ${error}`]);
-    objects.setState('slice', { phase: 'listing', since: 1, error, ...unsaid });
-    objects.setState('slice', { phase: 'waiting', since: 1, error: 'refused', ...unsaid });
+    setState('slice', { phase: 'listing', since: 1, error, ...unsaid });
+    setState('slice', { phase: 'waiting', since: 1, error: 'refused', ...unsaid });
     assert.equal(objects.state.reason, 'refused', 'the new list fails');
   });
 
   it('may never have been', () => {
-    const { objects, phases } = cluster();
-    objects.setState('node', { phase: 'listing', since: 1, ...unsaid });
-    objects.setState('node', { phase: 'waiting', since: 2, error: 'refused', ...unsaid });
-    objects.setState('node', { phase: 'listing', since: 3, ...unsaid });
-    objects.setState('node', { phase: 'waiting', since: 4, error: 'refused', ...unsaid });
+    const { setState, phases } = cluster();
+    setState('node', { phase: 'listing', since: 1, ...unsaid });
+    setState('node', { phase: 'waiting', since: 2, error: 'refused', ...unsaid });
+    setState('node', { phase: 'listing', since: 3, ...unsaid });
+    setState('node', { phase: 'waiting', since: 4, error: 'refused', ...unsaid });
     assert.deepEqual(
       phases.map(({ phase, sinceMs, reason }) => [phase, sinceMs, reason]),
       [['disconnected', 2, 'refused']],

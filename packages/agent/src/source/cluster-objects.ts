@@ -1,59 +1,45 @@
-import type { DiscoveredServer, ResourceChange, WatchState } from '@heddle/kube';
-import type {
-  NodeRecord,
-  ObjectChange,
-  ObjectKind,
-  ObjectRef,
-  ReadObject,
-  SliceRecord,
-} from '@heddle/objects';
-import { wantsTunnels } from '@heddle/services';
+import type { ResourceChange, WatchState } from '@heddle/kube';
+import type { Kind, ObjectChange, ObjectRef, ReadObject } from '@heddle/objects';
 import type { Platform } from '@heddle/sys';
+import { sameValue } from './same-value.ts';
 import type { SourceListener, SourceProblem, SourceState } from './source.ts';
+import type { Demand } from './watches.ts';
 
 export interface ClusterObjectsOptions {
   readonly platform: Pick<Platform, 'setTimer' | 'monotonicNs' | 'wallTimeMs' | 'log'>;
-  /** Name of the own Node object. */
-  readonly node: string;
-  readonly listener: SourceListener;
-  /** URL of the API server that is in use. */
+  readonly demand: Pick<Demand, 'observe'>;
+  readonly listener: Pick<SourceListener, 'onChange' | 'onPhase'>;
+  /** Returns the URL of the API server that is in use. */
   readonly server: () => string;
-  /** When something last came from it, in milliseconds since 1970; 0: never. */
+  /** Returns the time of the last event of the server, in milliseconds since 1970; 0: none came yet. */
   readonly lastEventMs: () => number;
-  /** Called with the endpoints of the service default/kubernetes whenever they change. */
-  readonly onApiServers: (addresses: readonly DiscoveredServer[]) => void;
-  /** Called once, when a service first asks for tunnels to other nodes: now all Nodes are to be told. */
-  readonly onTunnelsWanted?: () => void;
 }
 
 /**
- * What comes within this time of the last batch makes one batch: a change that comes alone is not
- * held up, and a storm of them costs no more than so many batches a second.
+ * Changes that arrive within this time after a batch form the next batch: a single change is not delayed, and
+ * a burst of them costs a bounded number of batches per second.
  */
 export const coalesceMs = 5;
 const mostProblems = 100;
-const kinds: readonly ObjectKind[] = ['service', 'slice', 'node', 'pod'];
 
 /**
- * Makes batches for the agent out of four watches: Services, EndpointSlices, Nodes and the own one's
- * Pods. Nothing is given out until each was listed once, because half of a cluster would take what an
- * earlier agent left out of force.
+ * Combines the changes of all watches into batches for the agent. The first batch waits until every watch has
+ * listed once, because half of a cluster would remove what an earlier agent has programmed.
  */
 export class ClusterObjects implements Disposable {
   readonly #options: ClusterObjectsOptions;
-  readonly #listed = new Set<ObjectKind>();
-  /** What was not given out yet, by kind and key; of several changes of one object the last. */
+  /** The ids of the watches, and whether each has listed. */
+  readonly #listed = new Map<string, boolean>();
+  /** The changes for the next batch by kind and key; of several changes of one object the last. */
   readonly #pending = new Map<string, ObjectChange>();
-  /** Why objects can't be used, by kind and key. */
+  /** The reasons why objects cannot be used, by kind and key. */
   readonly #invalid = new Map<string, string>();
   #problems: readonly SourceProblem[] = [];
-  /** What was last told of Nodes: they change all the time, but rarely in what is kept of them. */
-  readonly #nodes = new Map<string, NodeRecord>();
-  #wantsTunnels = false;
-  readonly #apiServerSlices = new Map<string, SliceRecord>();
-  readonly #states = new Map<ObjectKind, WatchState>();
-  /** Since when watches don't work, in milliseconds since 1970. */
-  readonly #brokenMs = new Map<ObjectKind, number>();
+  /** The last version of the objects of kinds with `skipUnchanged`, by kind and key. */
+  readonly #last = new Map<string, ObjectChange>();
+  readonly #states = new Map<string, WatchState>();
+  /** The times at which watches were lost, in milliseconds since 1970. */
+  readonly #brokenMs = new Map<string, number>();
   #phase: SourceState['phase'] = 'starting';
   #phaseMs: number;
   #complete = false;
@@ -77,7 +63,7 @@ export class ClusterObjects implements Disposable {
       phase: this.#phase,
       sinceMs: firstBroken ? firstBroken[1] : this.#phaseMs,
       ...(last > 0 ? { lastEventMs: last } : {}),
-      // Whoever shows it says from where.
+      // The path is shown beside the reason.
       ...(broken ? { reason: reason.replace(`reach ${path}: `, '') } : {}),
       ...(broken?.retryAtMs === undefined ? {} : { retryAtMs: broken.retryAtMs }),
     };
@@ -87,97 +73,70 @@ export class ClusterObjects implements Disposable {
     this.#timer?.[Symbol.dispose]();
   }
 
-  /** Takes what a watch tells; the first call for each kind is its whole list. */
-  take(kind: ObjectKind, changes: readonly ResourceChange<ReadObject>[]): void {
-    let isOther = !this.#listed.has(kind) || kind === 'node';
-    for (const change of changes) {
-      const key = `${kind} ${change.key}`;
-      const read = this.#read(kind, change);
-      if (kind === 'node' && !this.#isNews(change.key, read)) continue;
-      if (this.#invalid.delete(key) || read.op === 'invalid') isOther = true;
-      if (read.op === 'invalid') this.#invalid.set(key, read.reason);
-      this.#pending.set(key, read);
-    }
-    this.#listed.add(kind);
-    // The first batch waits for them; later ones must not depend on them.
-    if (kind === 'service' && this.#seeTunnels(changes) && !this.#complete) {
-      this.#listed.delete('node');
-    }
-    if (isOther) this.#listProblems();
-    if (this.#listed.size < kinds.length) return;
-    if (this.#complete && this.#pending.size === 0) return;
-    this.#flushSoon();
-  }
-
-  setState(kind: ObjectKind, state: WatchState): void {
-    const before = this.#states.get(kind)?.phase;
-    this.#states.set(kind, state);
-    if (before === 'watching' && state.phase === 'listing') {
-      this.#options.platform.log('debug', `list every ${kind} anew: ${state.error}`);
-    }
-    if (state.phase === 'watching') this.#brokenMs.delete(kind);
-    else if (state.phase === 'waiting' && !this.#brokenMs.has(kind)) {
-      this.#brokenMs.set(kind, state.since);
+  /** Sets the ids of the watches that are open from now on. The first batch waits for new ones. */
+  expect(ids: Iterable<string>): void {
+    const before = new Map(this.#listed);
+    this.#listed.clear();
+    for (const id of ids) this.#listed.set(id, before.get(id) ?? false);
+    for (const id of [...this.#states.keys()]) {
+      if (this.#listed.has(id)) continue;
+      this.#states.delete(id);
+      this.#brokenMs.delete(id);
     }
     this.#updatePhase();
   }
 
-  #read(kind: ObjectKind, change: ResourceChange<ReadObject>): ObjectChange {
-    const read = change.op === 'set' ? change.value : undefined;
-    if (read?.kind === 'invalid') {
-      return { op: 'invalid', ...refOf(kind, change.key), ...read.ref, reason: read.reason };
+  /** Takes the changes of a watch; the first call for each watch has its whole list. */
+  take(id: string, kind: Kind, changes: readonly ResourceChange<ReadObject>[]): void {
+    let isOther = false;
+    for (const change of changes) {
+      const key = `${kind.name} ${change.key}`;
+      const read = readChange(kind, change);
+      if (kind.skipUnchanged && !this.#isNews(key, read)) continue;
+      this.#options.demand.observe(read);
+      if (this.#invalid.delete(key) || read.op === 'invalid') isOther = true;
+      if (read.op === 'invalid') this.#invalid.set(key, read.reason);
+      this.#pending.set(key, read);
     }
-    const record = read && read.kind !== 'ignored' ? read.record : undefined;
-    if (kind === 'slice') {
-      this.#followApiServers(change.key, record?.kind === 'slice' ? record : undefined);
-    }
-    // One that Heddle has no use for may have been served before, e.g. with another label.
-    if (!record) return { op: 'delete', ...refOf(kind, change.key) };
-    const triggeredMs = read?.kind === 'slice' ? read.triggeredMs : undefined;
-    return triggeredMs === undefined
-      ? { op: 'set', object: record }
-      : { op: 'set', object: record, triggeredMs };
+    if (this.#listed.has(id)) this.#listed.set(id, true);
+    if (isOther) this.#listProblems();
+    this.#flushSoon();
   }
 
-  /** Whether a Node is another than was told. */
+  /** Takes the removal of objects that no watch brings any more. */
+  remove(kind: Kind, keys: readonly string[]): void {
+    for (const key of keys) {
+      const change: ObjectChange = { op: 'delete', ...refOf(kind, key) };
+      const label = `${kind.name} ${key}`;
+      this.#last.delete(label);
+      this.#invalid.delete(label);
+      this.#pending.set(label, change);
+    }
+    this.#listProblems();
+    this.#flushSoon();
+  }
+
+  setState(id: string, kind: string, state: WatchState): void {
+    if (!this.#listed.has(id)) return;
+    const before = this.#states.get(id)?.phase;
+    this.#states.set(id, state);
+    if (before === 'watching' && state.phase === 'listing') {
+      this.#options.platform.log('debug', `list every ${kind} anew: ${state.error}`);
+    }
+    if (state.phase === 'watching') this.#brokenMs.delete(id);
+    else if (state.phase === 'waiting' && !this.#brokenMs.has(id)) {
+      this.#brokenMs.set(id, state.since);
+    }
+    this.#updatePhase();
+  }
+
+  /** Returns true if the record of an object differs from the last one. */
   #isNews(key: string, change: ObjectChange): boolean {
-    const before = this.#nodes.get(key);
-    if (change.op === 'delete') return this.#nodes.delete(key);
-    if (change.op === 'invalid') return true;
-    const node = change.object as NodeRecord;
-    this.#nodes.set(key, node);
-    return (
-      before?.zone !== node.zone ||
-      before.leaving !== node.leaving ||
-      before.addresses.join() !== node.addresses.join() ||
-      before.nodeIPs.join() !== node.nodeIPs.join() ||
-      this.#invalid.has(`node ${key}`)
-    );
-  }
-
-  /** Whether one of these services is the first that asks for tunnels. */
-  #seeTunnels(changes: readonly ResourceChange<ReadObject>[]): boolean {
-    const { onTunnelsWanted } = this.#options;
-    if (this.#wantsTunnels || !onTunnelsWanted) return false;
-    this.#wantsTunnels = changes.some((change) => {
-      const read = change.op === 'set' ? change.value : undefined;
-      return read?.kind === 'service' && wantsTunnels(read.record, 'snat');
-    });
-    if (this.#wantsTunnels) onTunnelsWanted();
-    return this.#wantsTunnels;
-  }
-
-  #followApiServers(key: string, slice: SliceRecord | undefined): void {
-    const slices = this.#apiServerSlices;
-    if (slice?.service === 'kubernetes' && slice.namespace === 'default') slices.set(key, slice);
-    else if (!slices.delete(key)) return;
-    const addresses = [...slices.values()].flatMap(({ endpoints, ports }) =>
-      endpoints.flatMap(({ ready, address }) =>
-        ready ? ports.map(({ port }) => ({ host: address, port })) : [],
-      ),
-    );
-    // None at all is no place to go to; those known so far are better than nothing.
-    if (addresses.length > 0) this.#options.onApiServers(addresses);
+    const before = this.#last.get(key);
+    if (change.op === 'delete') return this.#last.delete(key);
+    this.#last.set(key, change);
+    if (change.op === 'invalid' || before?.op !== 'set') return true;
+    return !sameValue(before.object, change.object);
   }
 
   #listProblems(): void {
@@ -189,15 +148,14 @@ export class ClusterObjects implements Disposable {
       const message = `${more} more objects can't be used (the metric heddle_invalid_objects counts them)`;
       problems.push({ file: '', line: 0, message });
     }
-    if (this.#listed.has('node') && !this.#nodes.has(this.#options.node)) {
-      const message = `Node ${this.#options.node} is not in the cluster: this node's zone is not known (give the name of its Node object with --node)`;
-      problems.push({ file: '', line: 0, message });
-    }
     this.#problems = problems;
   }
 
-  /** At once, or once `coalesceMs` have passed since the last time. */
+  /** Reports at once, or once `coalesceMs` have passed since the last time. */
   #flushSoon(): void {
+    // Only the first batch waits for lists.
+    if (this.#complete ? this.#pending.size === 0 : ![...this.#listed.values()].every(Boolean))
+      return;
     if (this.#timer) return;
     const { platform } = this.#options;
     const now = platform.monotonicNs();
@@ -237,8 +195,21 @@ export class ClusterObjects implements Disposable {
   }
 }
 
+function readChange(kind: Kind, change: ResourceChange<ReadObject>): ObjectChange {
+  const read = change.op === 'set' ? change.value : undefined;
+  if (read?.kind === 'invalid') {
+    return { op: 'invalid', ...refOf(kind, change.key), ...read.ref, reason: read.reason };
+  }
+  // An object that Heddle has no use for may have been one that it used, e.g. with another label.
+  if (read?.kind !== 'record') return { op: 'delete', ...refOf(kind, change.key) };
+  const { record, triggeredMs } = read;
+  return triggeredMs === undefined
+    ? { op: 'set', object: record }
+    : { op: 'set', object: record, triggeredMs };
+}
+
 /** `key` is `namespace/name`, or the name alone. */
-function refOf(kind: ObjectKind, key: string): ObjectRef {
+function refOf({ name: kind }: Kind, key: string): ObjectRef {
   const slash = key.indexOf('/');
   return { kind, namespace: key.slice(0, Math.max(slash, 0)), name: key.slice(slash + 1) };
 }

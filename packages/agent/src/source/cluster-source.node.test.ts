@@ -1,41 +1,40 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import type { ClusterAccess } from '@heddle/kube';
 import { ApiServer } from '@heddle/kube/testing/api-server';
-import { objectLabel } from '@heddle/objects';
+import { objectLabel, podKind, serviceReader } from '@heddle/objects';
 import { nodePlatform } from '@heddle/sys/node';
 import { eventually } from '@heddle/sys/testing/eventually';
-import { pod, service, slice } from '../../testing/parts.ts';
+import { FakeHost } from '../../testing/host.ts';
+import { openAccess } from '../../testing/open-access.ts';
+import { MemoryDatapath, pod, service, slice } from '../../testing/parts.ts';
+import type { Feature } from '../feature.ts';
+import { servicesFeature } from '../features/services/services.ts';
 import { openClusterSource } from './cluster-source.ts';
 import type { Source, SourceBatch, SourceState } from './source.ts';
+import type { Watch } from './watches.ts';
 
 const platform = nodePlatform(() => {});
 const node = (name: string) => ({ apiVersion: 'v1', kind: 'Node', metadata: { name } });
 
-/** Whoever asks the server is let in. */
-const access = (url: string): ClusterAccess => ({
-  origin: 'test',
-  servers: [{ host: '127.0.0.1', port: Number(new URL(url).port), isTls: false, path: '' }],
-  insecureSkipVerify: false,
-  warnings: [],
-  proxyFor: () => undefined,
-  credentials(_rejected, onReady) {
-    onReady({});
-    return { [Symbol.dispose]() {} };
-  },
-});
-
 let server: ApiServer;
 let source: Source | undefined;
+let feature: Feature | undefined;
 let batches: SourceBatch[];
 let phases: SourceState[];
 
-function open(allNodes = false): Source {
+/** Opens the source with the watches of the services feature. */
+function open(forwarding: 'snat' | 'dsr' = 'snat'): Source {
+  const host = new FakeHost(platform, { forwarding });
+  host.rewatch = () => source!.rewatch();
+  feature = servicesFeature.open(host, new MemoryDatapath());
   source = openClusterSource({
     platform,
-    access: access(server.url),
-    node: 'n1',
-    allNodes,
+    access: openAccess(server.url),
+    demand: {
+      reader: serviceReader,
+      watches: () => feature!.watches,
+      observe: (change) => feature!.observe!(change),
+    },
     listener: {
       onChange: (batch) => batches.push(batch),
       onPhase: (state) => phases.push(state),
@@ -68,6 +67,8 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
   afterEach(async () => {
     source?.[Symbol.dispose]();
     source = undefined;
+    feature?.[Symbol.dispose]();
+    feature = undefined;
     await server[Symbol.asyncDispose]();
   });
 
@@ -163,7 +164,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
   });
 
   it('looks at all Nodes from the start where the configuration wants tunnels', async () => {
-    open(true);
+    open('dsr');
     await eventually('all lists are there', () => batches.length > 0);
     assert.ok(heard().includes('set Node n2'));
     const asked = server.takeRequests().filter(({ kind }) => kind === 'Node');
@@ -238,6 +239,45 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
       phases.map(({ phase }) => phase),
       ['following', 'disconnected', 'following'],
     );
+  });
+
+  it('keeps an object that leaves one watch while another of its kind has it', async () => {
+    const here: Watch = { kind: podKind, fieldSelector: 'spec.nodeName=n1' };
+    const labelled: Watch = { kind: podKind, labelSelector: 'app=web' };
+    let watches = [here, labelled];
+    source = openClusterSource({
+      ...{ platform, access: openAccess(server.url) },
+      demand: { reader: serviceReader, watches: () => watches, observe: () => {} },
+      listener: {
+        onChange: (batch) => batches.push(batch),
+        onPhase: (state) => phases.push(state),
+        onApiServers: () => {},
+      },
+    });
+    const local = pod('local', '10.0.0.9');
+    const both = { ...local, metadata: { ...local.metadata, labels: { app: 'web' } } };
+    const elsewhere = { ...both, metadata: { ...both.metadata, name: 'far' } };
+    server.set({ ...elsewhere, spec: { ...local.spec, nodeName: 'n2' } });
+    server.set(both);
+    await eventually('both watches are open', () => server.watching() === 2);
+    await eventually('all lists are there', () => source!.state.phase === 'following');
+    await eventually('both pods are reported', () => {
+      const all = batches.flatMap(({ changes }) => changes);
+      return all.some((change) => change.op === 'set' && change.object.name === 'far');
+    });
+    heard();
+    // It leaves the selection of the second watch, and stays in that of the first.
+    server.set(local);
+    await eventually('the change is reported', () => batches.length > 0);
+    assert.deepEqual(heard(), ['set Pod default/local']);
+    // Of the watch that ends, only the pod goes that the other one does not have.
+    server.set(both);
+    await eventually('the label is reported', () => heard().includes('set Pod default/local'));
+    watches = [here];
+    source.rewatch();
+    await eventually('the end of the pod is reported', () => batches.length > 0);
+    assert.deepEqual(heard(), ['delete Pod default/far']);
+    await eventually('one watch is left', () => server.watching() === 1);
   });
 
   it('ends with all its connections and timers', async () => {

@@ -1,51 +1,26 @@
-import { ApiClient, type ClusterAccess, ListWatch, type Resource } from '@heddle/kube';
-import {
-  nodeFields,
-  type ObjectKind,
-  podFields,
-  type ReadObject,
-  readObject,
-  serviceFields,
-  sliceFields,
-} from '@heddle/objects';
+import { ApiClient, type ClusterAccess, ListWatch, type ResourceChange } from '@heddle/kube';
+import type { ReadObject } from '@heddle/objects';
 import type { Platform } from '@heddle/sys';
 import { ClusterObjects } from './cluster-objects.ts';
 import { ServerAddresses } from './server-addresses.ts';
 import type { ServerAddress, Source, SourceListener, SourceState } from './source.ts';
+import { type Demand, mergedWatches, type Watch } from './watches.ts';
 
 export interface ClusterSourceOptions {
   readonly platform: Platform;
   readonly access: ClusterAccess;
-  /** Name of this node's Node object. */
-  readonly node: string;
-  /** Look at all Nodes from the start; otherwise once a service asks for tunnels between nodes. */
-  readonly allNodes: boolean;
+  readonly demand: Demand;
   readonly listener: SourceListener;
 }
 
-/**
- * Services without an address of their own, and those that another proxy serves (KEP-2447), don't
- * travel. The label of a headless service, like all labels of services, is on their slices too.
- */
-const servedSelector = '!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name';
-
-const read = readObject;
-const services: Resource<ReadObject> = {
-  ...{ path: '/api/v1/services', labelSelector: servedSelector },
-  ...{ fields: serviceFields, read },
-};
-const slices: Resource<ReadObject> = {
-  ...{ path: '/apis/discovery.k8s.io/v1/endpointslices', labelSelector: servedSelector },
-  ...{ fields: sliceFields, read },
-};
-const allNodes: Resource<ReadObject> = { path: '/api/v1/nodes', fields: nodeFields, read };
-const pods: Resource<ReadObject> = { path: '/api/v1/pods', fields: podFields, read };
+/** A watch that is open. */
+interface OpenWatch extends Watch {
+  readonly list: ListWatch<ReadObject>;
+}
 
 /**
- * Follows the Services, EndpointSlices, the own Node and its Pods of a cluster until disposed. Other Nodes
- * are looked at only where tunnels lead to them: else each of a thousand would hear of each. The listener
- * hears nothing before all have been listed once, and goes on hearing of changes however often the
- * connection is lost.
+ * Follows the objects of a cluster that the features want, until disposed. The listener receives nothing before
+ * all have been listed once, and every change from then on, however often the connection is lost.
  */
 export function openClusterSource(options: ClusterSourceOptions): Source {
   return new ClusterSource(options);
@@ -53,34 +28,30 @@ export function openClusterSource(options: ClusterSourceOptions): Source {
 
 class ClusterSource implements Source {
   readonly content = 'objects';
-  readonly #client: ApiClient;
-  readonly #objects: ClusterObjects;
-  readonly #watches = new Map<ObjectKind, ListWatch<ReadObject>>();
   readonly #platform: Platform;
+  readonly #client: ApiClient;
+  readonly #demand: Demand;
+  readonly #objects: ClusterObjects;
   readonly #addresses: ServerAddresses;
+  #wanted: ReadonlyMap<string, Watch> = new Map();
+  /** By id; those that are not wanted any more are open until their replacement has listed. */
+  readonly #open = new Map<string, OpenWatch>();
 
-  constructor({ platform, access, node, allNodes: all, listener }: ClusterSourceOptions) {
+  constructor({ platform, access, demand, listener }: ClusterSourceOptions) {
     this.#platform = platform;
+    this.#demand = demand;
     this.#addresses = new ServerAddresses(access);
     const client = new ApiClient(platform, access, (addresses, port) => {
       if (this.#addresses.add(addresses, port)) listener.onApiServers(this.apiServers);
     });
     this.#client = client;
-    const objects = new ClusterObjects({
-      ...{ platform, node, listener },
+    this.#objects = new ClusterObjects({
+      ...{ platform, demand, listener },
       server: () => client.server,
       lastEventMs: () =>
-        Math.max(...Array.from(this.#watches.values(), ({ state }) => state.lastEventMs)),
-      onApiServers: (addresses) => client.setDiscovered(addresses),
-      ...(all ? {} : { onTunnelsWanted: () => this.#watch('node', allNodes) }),
+        Math.max(0, ...Array.from(this.#open.values(), ({ list }) => list.state.lastEventMs)),
     });
-    this.#objects = objects;
-    this.#watch('service', services);
-    this.#watch('slice', slices);
-    this.#watch('node', all ? allNodes : { ...allNodes, fieldSelector: `metadata.name=${node}` });
-    // For their hostPorts. Those of finished jobs may stay by the thousand.
-    const running = `spec.nodeName=${node},status.phase!=Succeeded,status.phase!=Failed`;
-    this.#watch('pod', { ...pods, fieldSelector: running });
+    this.rewatch();
   }
 
   get state(): SourceState {
@@ -91,20 +62,67 @@ class ClusterSource implements Source {
     return this.#addresses.all;
   }
 
-  /** Watches a resource, in place of what was watched for that kind before. */
-  #watch(kind: ObjectKind, resource: Resource<ReadObject>): void {
-    this.#watches.get(kind)?.[Symbol.dispose]();
-    const watch = new ListWatch({
-      ...{ platform: this.#platform, client: this.#client, resource },
-      onChanges: (changes) => this.#objects.take(kind, changes),
-      onState: (state) => this.#objects.setState(kind, state),
-    });
-    this.#watches.set(kind, watch);
+  setApiServers(servers: readonly ServerAddress[]): void {
+    this.#client.setDiscovered(servers.map(({ address, port }) => ({ host: address, port })));
+  }
+
+  rewatch(): void {
+    this.#wanted = mergedWatches(this.#demand.watches());
+    this.#objects.expect(this.#wanted.keys());
+    for (const [id, watch] of this.#wanted) {
+      if (this.#open.has(id)) continue;
+      const { kind, labelSelector, fieldSelector } = watch;
+      const list = new ListWatch({
+        ...{ platform: this.#platform, client: this.#client },
+        resource: {
+          ...{ path: kind.path, fields: kind.fields },
+          ...(labelSelector === undefined ? {} : { labelSelector }),
+          ...(fieldSelector === undefined ? {} : { fieldSelector }),
+          read: (value) => this.#demand.reader.read(value),
+        },
+        onChanges: (changes) => this.#take(id, changes),
+        onState: (state) => this.#objects.setState(id, kind.name, state),
+      });
+      this.#open.set(id, { ...watch, list });
+    }
+    this.#closeUnwanted();
   }
 
   [Symbol.dispose](): void {
-    for (const watch of this.#watches.values()) watch[Symbol.dispose]();
+    for (const { list } of this.#open.values()) list[Symbol.dispose]();
     this.#objects[Symbol.dispose]();
     this.#client[Symbol.dispose]();
+  }
+
+  #take(id: string, changes: readonly ResourceChange<ReadObject>[]): void {
+    const watch = this.#open.get(id)!;
+    // An object that leaves the selection of one watch may be in that of another.
+    const isGone = ({ op, key }: ResourceChange<ReadObject>) =>
+      op !== 'delete' || !this.#isHeld(key, watch);
+    this.#objects.take(id, watch.kind, this.#open.size > 1 ? changes.filter(isGone) : changes);
+    this.#closeUnwanted();
+  }
+
+  /** Closes the watches that are not wanted any more, unless one of the same kind has not listed yet. */
+  #closeUnwanted(): void {
+    for (const [id, watch] of this.#open) {
+      if (this.#wanted.has(id)) continue;
+      const isReplaced = Array.from(this.#open.values()).every(
+        ({ kind, list }) => kind !== watch.kind || list.state.resourceVersion !== '',
+      );
+      if (!isReplaced && watch.list.state.resourceVersion !== '') continue;
+      this.#open.delete(id);
+      watch.list[Symbol.dispose]();
+      const keys = [...watch.list.keys()].filter((key) => !this.#isHeld(key, watch));
+      if (keys.length > 0) this.#objects.remove(watch.kind, keys);
+    }
+  }
+
+  /** Returns true if a watch other than this one of the same kind has the object. */
+  #isHeld(key: string, but: OpenWatch): boolean {
+    for (const watch of this.#open.values()) {
+      if (watch !== but && watch.kind === but.kind && watch.list.has(key)) return true;
+    }
+    return false;
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { serviceReader } from '@heddle/objects';
 import { decodeUtf8, encodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
 import { toUtf8 } from './encoding.ts';
@@ -29,14 +30,17 @@ test('UTF-16 is read in both byte orders, with and without a byte order mark', (
 test('a manifest in UTF-16 gives the same objects as in UTF-8', () => {
   const text =
     'apiVersion: v1\nkind: Service\nmetadata: {name: wéb}\nspec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n';
-  const [document] = parseManifest(utf16(`\ufeff${text}`, true)).documents;
-  assert.deepEqual(document!.objects, parseManifest(encodeUtf8(text)).documents[0]!.objects);
+  const [document] = parseManifest(serviceReader, utf16(`\ufeff${text}`, true)).documents;
+  assert.deepEqual(
+    document!.objects,
+    parseManifest(serviceReader, encodeUtf8(text)).documents[0]!.objects,
+  );
   assert.equal(document!.objects.length, 1);
 });
 
 test('UTF-32 and half of a character are errors with a remedy', () => {
   const problem = (...bytes: number[]) =>
-    parseManifest(Uint8Array.from(bytes)).documents[0]!.error!;
+    parseManifest(serviceReader, Uint8Array.from(bytes)).documents[0]!.error!;
   for (const bytes of [
     [0xff, 0xfe, 0, 0, 0x61, 0, 0, 0],
     [0, 0, 0xfe, 0xff, 0, 0, 0, 0x61],
@@ -50,7 +54,7 @@ test('UTF-32 and half of a character are errors with a remedy', () => {
 test('any bytes give bytes or a problem', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 20 }), (bytes) => {
-      const read = parseManifest(bytes);
+      const read = parseManifest(serviceReader, bytes);
       assert.ok(read.documents.length >= 0);
     }),
   );

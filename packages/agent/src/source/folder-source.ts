@@ -1,3 +1,4 @@
+import type { ObjectReader } from '@heddle/objects';
 import { isMissing, type Platform, pathExists, readDirectory, SysError } from '@heddle/sys';
 import {
   IN_CLOSE_WRITE,
@@ -19,6 +20,8 @@ import { ManifestSet } from './manifest-set.ts';
 import type { ServerAddress, Source, SourceBatch, SourceProblem, SourceState } from './source.ts';
 
 export interface FolderSourceOptions {
+  /** Reads the objects of the manifests. */
+  readonly reader: ObjectReader;
   /** Called from the event loop, never from within `openFolderSource`. */
   readonly onChange: (batch: SourceBatch) => void;
 }
@@ -61,7 +64,7 @@ export function openFolderSource(
   folder: string,
   options: FolderSourceOptions,
 ): Source {
-  return new FolderSource(platform, folder, options.onChange);
+  return new FolderSource(platform, folder, options);
 }
 
 /** The first problems, and how many more there are. */
@@ -83,7 +86,7 @@ class FolderSource implements Source {
   readonly #name: string;
   readonly #parent: string;
   readonly #onChange: (batch: SourceBatch) => void;
-  readonly #set = new ManifestSet();
+  readonly #set: ManifestSet;
   readonly #inotify: Inotify;
   /** Watch of the folder; undefined while it is gone. */
   #watch: number | undefined;
@@ -111,12 +114,13 @@ class FolderSource implements Source {
   readonly #timers = new Map<string, Disposable>();
   #disposed = false;
 
-  constructor(platform: Platform, folder: string, onChange: (batch: SourceBatch) => void) {
+  constructor(platform: Platform, folder: string, { reader, onChange }: FolderSourceOptions) {
     this.#platform = platform;
     this.#folder = folder.replace(/(?<=.)\/+$/, '');
     const slash = this.#folder.lastIndexOf('/');
     this.#name = this.#folder.slice(slash + 1);
     this.#parent = slash < 0 ? '.' : slash === 0 ? '/' : this.#folder.slice(0, slash);
+    this.#set = new ManifestSet(reader);
     this.#onChange = onChange;
     this.#phase = { phase: 'starting', sinceMs: platform.wallTimeMs() };
     this.#inotify = new Inotify(platform);
@@ -126,6 +130,12 @@ class FolderSource implements Source {
   get apiServers(): readonly ServerAddress[] {
     return [];
   }
+
+  /** The manifests are read whole, so that every watch is served. */
+  rewatch(): void {}
+
+  /** A folder has no server. */
+  setApiServers(): void {}
 
   get state(): SourceState {
     return {

@@ -2,4 +2,4 @@ export { type ClusterSourceOptions, openClusterSource } from './cluster-source.t
 export { type FolderSourceOptions, isManifestName, openFolderSource } from './folder-source.ts';
 export { ManifestSet } from './manifest-set.ts';
 export type * from './source.ts';
-export { type ManifestReport, validateManifests } from './validate.ts';
+export type { Demand, Watch } from './watches.ts';

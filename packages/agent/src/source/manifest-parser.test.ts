@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { serviceReader } from '@heddle/objects';
 import { encodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
 import { serviceYaml, sliceYaml } from '../../testing/manifests.ts';
 import { isInvalid, type ManifestFile, parseManifest } from './manifest-parser.ts';
 
-const parse = (text: string, before?: ManifestFile) => parseManifest(encodeUtf8(text), before);
+const parse = (text: string, before?: ManifestFile) =>
+  parseManifest(serviceReader, encodeUtf8(text), before);
 
 /** Names of the usable objects of a file. */
 function names({ documents }: ManifestFile): string[] {
@@ -164,8 +166,11 @@ test('whatever the bytes, parsing gives a file, the same with and without a form
   const bytes = fc.oneof({ weight: 4, arbitrary: text }, { weight: 1, arbitrary: fc.uint8Array() });
   fc.assert(
     fc.property(bytes, bytes, (first, second) => {
-      const before = parseManifest(first);
-      assert.deepEqual(parseManifest(second, before), parseManifest(second));
+      const before = parseManifest(serviceReader, first);
+      assert.deepEqual(
+        parseManifest(serviceReader, second, before),
+        parseManifest(serviceReader, second),
+      );
     }),
     { numRuns: 300 },
   );
@@ -177,10 +182,10 @@ test('a good manifest cut short or with a byte changed never throws', () => {
   );
   fc.assert(
     fc.property(fc.nat(good.length), fc.nat(good.length - 1), fc.nat(255), (cut, at, byte) => {
-      parseManifest(good.subarray(0, cut));
+      parseManifest(serviceReader, good.subarray(0, cut));
       const changed = good.slice();
       changed[at] = byte;
-      parseManifest(changed);
+      parseManifest(serviceReader, changed);
     }),
     { numRuns: 300 },
   );

@@ -1,16 +1,16 @@
 import { parseYaml, YamlError } from '@heddle/kube/internal';
-import { compactList, type InvalidRef, type ObjectRecord, readObjects } from '@heddle/objects';
+import { compactList, type InvalidRef, type ObjectReader, type ObjectRef } from '@heddle/objects';
 import { decodeUtf8 } from '@heddle/sys';
 import { type DocumentSpan, splitDocuments } from './document-split.ts';
 import { toUtf8 } from './encoding.ts';
 
-/** An object that a manifest has, but that can't be used. */
+/** An object of a manifest that cannot be used. */
 export interface InvalidObject {
   readonly ref: InvalidRef;
   readonly reason: string;
 }
 
-export type ManifestObject = ObjectRecord | InvalidObject;
+export type ManifestObject = ObjectRef | InvalidObject;
 
 /** One document of a manifest, as far as it could be read; wherever in the file it stands. */
 export interface ManifestDocument {
@@ -44,7 +44,11 @@ const none: readonly never[] = [];
  * an error of its document, and the others go on. Documents whose text is the same as in `before`
  * are not parsed again.
  */
-export function parseManifest(content: Uint8Array, before?: ManifestFile): ManifestFile {
+export function parseManifest(
+  reader: ObjectReader,
+  content: Uint8Array,
+  before?: ManifestFile,
+): ManifestFile {
   const bytes = toUtf8(content);
   if (typeof bytes === 'string') return unreadableFile(content, bytes);
   const spans = splitDocuments(bytes);
@@ -56,7 +60,7 @@ export function parseManifest(content: Uint8Array, before?: ManifestFile): Manif
     const isSame = same?.length === span.end - span.start;
     // Each stands for one: a document that is there twice shall be found to be.
     if (isSame) known.delete(span.hash);
-    const document = isSame ? same! : readDocument(bytes, span);
+    const document = isSame ? same! : readDocument(reader, bytes, span);
     if (document.error) isBroken = true;
     return document;
   });
@@ -75,7 +79,11 @@ export function isInvalid(object: ManifestObject): object is InvalidObject {
   return 'ref' in object;
 }
 
-function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
+function readDocument(
+  reader: ObjectReader,
+  bytes: Uint8Array,
+  span: DocumentSpan,
+): ManifestDocument {
   const text = decodeUtf8(bytes.subarray(span.start, span.end));
   const { hash } = span;
   const length = span.end - span.start;
@@ -94,7 +102,7 @@ function readDocument(bytes: Uint8Array, span: DocumentSpan): ManifestDocument {
     const notes: string[] = [];
     let error: ManifestDocument['error'];
     // An empty document, such as comments between two markers, is no object.
-    for (const read of value === null ? none : readObjects(value)) {
+    for (const read of value === null ? none : reader.readAll(value)) {
       if (read.kind === 'ignored') notes.push(read.note);
       else if (read.kind !== 'invalid') objects.push(read.record);
       else if (read.ref) objects.push({ ref: read.ref, reason: read.reason });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ObjectRecord, objectLabel } from '@heddle/objects';
+import { type ObjectRef, objectLabel, serviceReader } from '@heddle/objects';
 import { encodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
 import { serviceYaml } from '../../testing/manifests.ts';
@@ -11,8 +11,8 @@ const shop = serviceYaml('shop', '10.96.0.2');
 
 /** A set of files, with what is in force after the changes that it gave out. */
 class Files {
-  readonly set = new ManifestSet();
-  readonly records = new Map<string, ObjectRecord>();
+  readonly set = new ManifestSet(serviceReader);
+  readonly records = new Map<string, ObjectRef>();
   readonly invalid = new Map<string, string>();
 
   write(name: string, ...documents: string[]): string[] {

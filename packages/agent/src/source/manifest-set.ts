@@ -1,9 +1,9 @@
 import {
   compactList,
   type ObjectChange,
-  type ObjectRecord,
+  type ObjectReader,
   type ObjectRef,
-  objectLabel,
+  ownText,
 } from '@heddle/objects';
 import {
   isInvalid,
@@ -12,9 +12,10 @@ import {
   type ManifestObject,
   parseManifest,
 } from './manifest-parser.ts';
+import { sameValue } from './same-value.ts';
 import type { SourceProblem } from './source.ts';
 
-/** One file's word on an object. */
+/** A version of an object in one document of a file. */
 interface Claim {
   readonly file: FileState;
   readonly document: ManifestDocument;
@@ -24,22 +25,22 @@ interface Claim {
 interface FileState {
   readonly name: string;
   manifest: ManifestFile;
-  /** Places of the documents in the file. */
+  /** The positions of the documents in the file. */
   places: ReadonlyMap<ManifestDocument, number>;
-  /** Objects of earlier versions, while a broken document may stand for them. */
+  /** Objects of earlier versions of the file, kept while a broken document may hold them. */
   kept: readonly Claim[];
-  /** Why the file could not be read at all. */
+  /** The reason why the file could not be read at all. */
   unreadable: string | undefined;
 }
 
-/** All that is known of one object. */
+/** The state of one object. */
 interface ObjectState {
   ref: ObjectRef;
-  /** By file name and place; the first is the one that counts. */
+  /** Sorted by file name and position; the first one counts. */
   claims: readonly Claim[];
-  /** The last good version that was given out. */
-  record: ObjectRecord | undefined;
-  /** Why the newest version can't be used, as it was given out. */
+  /** The last good version that was reported. */
+  record: ObjectRef | undefined;
+  /** The reason, as it was reported, why the newest version cannot be used. */
   reason: string | undefined;
 }
 
@@ -47,19 +48,23 @@ const none: readonly never[] = [];
 const emptyManifest: ManifestFile = { documents: [], lines: [], isBroken: false };
 
 /**
- * The objects of a set of manifest files: says what changed when a file did. An object that is in
- * several files is taken from the first by name. What a file had stays in force while the file
- * is broken.
+ * The objects of a set of manifest files. It reports which objects change when a file changes. An object that
+ * several files have is taken from the first by name. While a file is broken, its last good objects stay.
  */
-export class ManifestSet {
+export class ManifestSet<Record extends ObjectRef = ObjectRef> {
+  readonly #reader: ObjectReader<Record>;
   readonly #files = new Map<string, FileState>();
   readonly #objects = new Map<string, ObjectState>();
-  /** Labels of objects to look at. */
+  /** The keys of the objects that may have changed. */
   readonly #touched = new Set<string>();
-  /** Labels of objects that several documents have. */
+  /** The keys of the objects that several documents have. */
   readonly #contested = new Set<string>();
   /** Files with a problem of their own. */
   readonly #troubled = new Set<FileState>();
+
+  constructor(reader: ObjectReader<Record>) {
+    this.#reader = reader;
+  }
 
   fileNames(): Iterable<string> {
     return this.#files.keys();
@@ -71,12 +76,12 @@ export class ManifestSet {
 
   /** Parses a file, as far as it differs from the accepted version, without accepting it. */
   parse(name: string, bytes: Uint8Array): ManifestFile {
-    return parseManifest(bytes, this.#files.get(name)?.manifest);
+    return parseManifest(this.#reader, bytes, this.#files.get(name)?.manifest);
   }
 
   /**
-   * Whether `manifest` looks as if its file were half written: it brings a document that can't be
-   * read or used, or leaves nothing of a file that had objects.
+   * Returns true if the file may be half written: it has a new document that cannot be read or used, or it
+   * lost all of its objects.
    */
   isDoubtful(name: string, manifest: ManifestFile): boolean {
     const accepted = this.#files.get(name)?.manifest ?? emptyManifest;
@@ -87,7 +92,7 @@ export class ManifestSet {
     );
   }
 
-  /** Makes `manifest` the file's content; true when that brought new documents. */
+  /** Makes `manifest` the file's content. Returns true if it has new documents. */
   accept(name: string, manifest: ManifestFile): boolean {
     const file = this.#fileOf(name);
     const before = new Set(file.manifest.documents);
@@ -102,9 +107,9 @@ export class ManifestSet {
     this.#replaceClaims(dropped, claimsOf(file, come));
     if (manifest.isBroken) {
       const claimed = new Set(
-        claimsOf(file, manifest.documents).map(({ object }) => labelOf(object)),
+        claimsOf(file, manifest.documents).map(({ object }) => keyOfObject(object)),
       );
-      file.kept = compactList(dropped.filter(({ object }) => !claimed.has(labelOf(object))));
+      file.kept = compactList(dropped.filter(({ object }) => !claimed.has(keyOfObject(object))));
       this.#replaceClaims([], file.kept);
     }
     this.#reorder(file);
@@ -112,14 +117,14 @@ export class ManifestSet {
     return come.length > 0;
   }
 
-  /** Notes that a file is there but can't be read; what it had stays in force. */
+  /** Records that a file exists but cannot be read; its objects stay. */
   setUnreadable(name: string, message: string): void {
     const file = this.#fileOf(name);
     file.unreadable = message;
     this.#noteTrouble(file);
   }
 
-  /** Forgets a file and what only it had. */
+  /** Removes a file and the objects that no other file has. */
   removeFile(name: string): void {
     const file = this.#files.get(name);
     if (!file) return;
@@ -128,14 +133,14 @@ export class ManifestSet {
     this.#troubled.delete(file);
   }
 
-  /** What happened to objects since this was last asked. */
-  takeChanges(): ObjectChange[] {
-    const changes: ObjectChange[] = [];
-    for (const label of this.#touched) {
-      const state = this.#objects.get(label)!;
+  /** Returns the changes since the last call. */
+  takeChanges(): ObjectChange<Record>[] {
+    const changes: ObjectChange<Record>[] = [];
+    for (const key of this.#touched) {
+      const state = this.#objects.get(key)!;
       const winner = state.claims[0]?.object;
       if (!winner) {
-        this.#objects.delete(label);
+        this.#objects.delete(key);
         const { kind, namespace, name } = state.ref;
         if (state.record || state.reason) changes.push({ op: 'delete', kind, namespace, name });
       } else if (isInvalid(winner)) {
@@ -146,19 +151,20 @@ export class ManifestSet {
         if (state.reason === undefined && state.record && sameValue(state.record, winner)) continue;
         state.reason = undefined;
         state.record = winner;
-        changes.push({ op: 'set', object: winner });
+        // The reader made it.
+        changes.push({ op: 'set', object: winner as Record });
       }
     }
     this.#touched.clear();
     return changes;
   }
 
-  /** Whether everything in the files could be read and is usable. */
+  /** True if everything in the files could be read and used. */
   get isSound(): boolean {
     return this.#troubled.size === 0;
   }
 
-  /** All that is wrong now, by file and line. */
+  /** Returns the present problems, by file and line. */
   problems(): SourceProblem[] {
     const problems: SourceProblem[] = [];
     for (const { name, manifest, unreadable } of this.#troubled) {
@@ -174,8 +180,10 @@ export class ManifestSet {
         }
       });
     }
-    for (const label of this.#contested) {
-      const [winner, ...others] = this.#objects.get(label)!.claims;
+    for (const key of this.#contested) {
+      const { ref, claims } = this.#objects.get(key)!;
+      const [winner, ...others] = claims;
+      const label = this.#reader.label(ref);
       const where = `${winner!.file.name}:${lineOf(winner!)}`;
       const message = `${label} is not taken from here: ${where} has it`;
       for (const claim of others) {
@@ -187,7 +195,7 @@ export class ManifestSet {
     );
   }
 
-  /** Objects in a file that were passed over, in words. */
+  /** Returns notes about the objects of a file that are ignored. */
   notes(name: string): SourceProblem[] {
     const { documents, lines } = this.#files.get(name)?.manifest ?? emptyManifest;
     return documents.flatMap(({ notes, firstLine }, i) =>
@@ -195,9 +203,9 @@ export class ManifestSet {
     );
   }
 
-  /** Where the version of an object that counts stands. */
-  locate(label: string): { readonly file: string; readonly line: number } | undefined {
-    const claim = this.#objects.get(label)?.claims[0];
+  /** Returns the position of the version of an object that counts. */
+  locate(ref: ObjectRef): { readonly file: string; readonly line: number } | undefined {
+    const claim = this.#objects.get(keyOf(ref))?.claims[0];
     return claim && { file: claim.file.name, line: lineOf(claim) };
   }
 
@@ -213,60 +221,60 @@ export class ManifestSet {
     return file;
   }
 
-  #hasClaim(file: FileState, label: string): boolean {
-    return this.#objects.get(label)?.claims.some((claim) => claim.file === file) ?? false;
+  #hasClaim(file: FileState, key: string): boolean {
+    return this.#objects.get(key)?.claims.some((claim) => claim.file === file) ?? false;
   }
 
   #replaceClaims(gone: readonly Claim[], come: readonly Claim[]): void {
-    // Each object once, however many documents have it.
-    const goneByLabel = new Map<string, Set<ManifestObject>>();
+    // Each object once, although several documents may have it.
+    const goneByKey = new Map<string, Set<ManifestObject>>();
     for (const { object } of gone) {
-      const label = labelOf(object);
-      const objects = goneByLabel.get(label);
+      const key = keyOfObject(object);
+      const objects = goneByKey.get(key);
       if (objects) objects.add(object);
-      else goneByLabel.set(label, new Set([object]));
+      else goneByKey.set(key, new Set([object]));
     }
-    for (const [label, objects] of goneByLabel) {
-      const state = this.#objects.get(label)!;
+    for (const [key, objects] of goneByKey) {
+      const state = this.#objects.get(key)!;
       this.#setClaims(
-        label,
+        key,
         state,
         state.claims.filter((claim) => !objects.has(claim.object)),
       );
     }
-    const comeByLabel = new Map<string, Claim[]>();
+    const comeByKey = new Map<string, Claim[]>();
     for (const claim of come) {
-      const label = labelOf(claim.object);
-      const claims = comeByLabel.get(label);
+      const key = keyOfObject(claim.object);
+      const claims = comeByKey.get(key);
       if (claims) claims.push(claim);
-      else comeByLabel.set(label, [claim]);
+      else comeByKey.set(key, [claim]);
     }
-    for (const [label, claims] of comeByLabel) {
-      let state = this.#objects.get(label);
+    for (const [key, claims] of comeByKey) {
+      let state = this.#objects.get(key);
       if (!state) {
         const ref = refOf(claims[0]!.object);
         state = { ref, claims: none, record: undefined, reason: undefined };
-        this.#objects.set(label, state);
+        this.#objects.set(key, state);
       }
-      this.#setClaims(label, state, [...state.claims, ...claims].sort(byPlace));
+      this.#setClaims(key, state, [...state.claims, ...claims].sort(byPlace));
     }
   }
 
-  /** Documents that only changed places may have changed who is first. */
+  /** Sorts the versions of objects again: documents of the file may have changed positions. */
   #reorder(file: FileState): void {
-    for (const label of this.#contested) {
-      const state = this.#objects.get(label)!;
-      if (!this.#hasClaim(file, label)) continue;
-      this.#setClaims(label, state, [...state.claims].sort(byPlace));
+    for (const key of this.#contested) {
+      const state = this.#objects.get(key)!;
+      if (!this.#hasClaim(file, key)) continue;
+      this.#setClaims(key, state, [...state.claims].sort(byPlace));
     }
   }
 
-  #setClaims(label: string, state: ObjectState, claims: readonly Claim[]): void {
+  #setClaims(key: string, state: ObjectState, claims: readonly Claim[]): void {
     state.claims = compactList(claims);
     if (claims[0]) state.ref = refOf(claims[0].object);
-    if (claims.length > 1) this.#contested.add(label);
-    else this.#contested.delete(label);
-    this.#touched.add(label);
+    if (claims.length > 1) this.#contested.add(key);
+    else this.#contested.delete(key);
+    this.#touched.add(key);
   }
 
   #noteTrouble(file: FileState): void {
@@ -282,12 +290,12 @@ function claimsOf(file: FileState, documents: readonly ManifestDocument[]): Clai
   );
 }
 
-/** Place of a document among those of its file; after all of them if it is one that is kept. */
+/** Returns the position of a document in its file; a kept one follows all others. */
 function indexOf({ file, document }: Claim): number {
   return file.places.get(document) ?? file.manifest.documents.length;
 }
 
-/** Line where a claim's document has its content; 0 if it is kept from a former version. */
+/** Returns the line of a document's first content; 0 if it is kept from an earlier version. */
 function lineOf(claim: Claim): number {
   const line = claim.file.manifest.lines[indexOf(claim)];
   return line === undefined ? 0 : line + claim.document.firstLine;
@@ -309,22 +317,14 @@ function refOf(object: ManifestObject): ObjectRef {
   return isInvalid(object) ? object.ref : object;
 }
 
-function labelOf(object: ManifestObject): string {
-  return objectLabel(refOf(object));
+function keyOfObject(object: ManifestObject): string {
+  return keyOf(refOf(object));
+}
+
+function keyOf({ kind, namespace, name }: ObjectRef): string {
+  return ownText(`${kind} ${namespace}/${name}`);
 }
 
 function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/** Whether two records say the same: plain data, lists and maps. */
-function sameValue(a: unknown, b: unknown): boolean {
-  if (Object.is(a, b)) return true;
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
-  if (a instanceof Map && b instanceof Map) return sameValue([...a], [...b]);
-  const keys = Object.keys(a);
-  return (
-    keys.length === Object.keys(b).length &&
-    keys.every((key) => sameValue(a[key as never], b[key as never]))
-  );
 }

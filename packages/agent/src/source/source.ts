@@ -1,43 +1,43 @@
 import type { ObjectChange } from '@heddle/objects';
 
-/** Something that a user should look at, and where. */
+/** A problem for the user, and its place. */
 export interface SourceProblem {
   /** Name of the file in the folder, or the folder itself; empty for an object of a cluster. */
   readonly file: string;
-  /** From 1; 0 when it is about the whole file. */
+  /** Counted from 1; 0 if the problem is the whole file's. */
   readonly line: number;
   readonly message: string;
 }
 
-/** What a source has to say at one moment. */
+/** The changes that a source reports at one moment. */
 export interface SourceBatch {
   readonly changes: readonly ObjectChange[];
   /**
-   * From now on the source's objects are all there are. In a folder it stays false until every
-   * manifest could be read and used once, because a broken one may stand for objects of which only
-   * the kernel still knows the last good version; those must not be pruned.
+   * True once the source has delivered all objects. In a folder it stays false until every manifest could be
+   * read and used once, because a broken one may hold objects of which only the kernel still has the last good
+   * version; those must not be pruned.
    */
   readonly complete: boolean;
-  /** All that is wrong now, not only what is new. */
+  /** All present problems, old and new. */
   readonly problems: readonly SourceProblem[];
-  /** What was passed over in what was read for this batch. */
+  /** Objects that were ignored in what was read for this batch. */
   readonly notes: readonly SourceProblem[];
 }
 
-/** How a source is connected to what it reads. Times are wall time in milliseconds since 1970. */
+/** The connection of a source. Times are wall time in milliseconds since 1970. */
 export interface SourceState {
   readonly kind: 'folder' | 'cluster';
   /** The folder, or the URL of the API server that is in use. */
   readonly path: string;
-  /** `starting` until all was read once; `disconnected` while news can't come. */
+  /** `starting` until everything was read once; `disconnected` while no change can arrive. */
   readonly phase: 'starting' | 'following' | 'disconnected';
-  /** Since when it is in this phase. */
+  /** The time at which the phase began. */
   readonly sinceMs: number;
-  /** When it last heard of an object. */
+  /** The time at which the last object arrived. */
   readonly lastEventMs?: number;
-  /** Why it is disconnected, in words. */
+  /** The reason why it is disconnected. */
   readonly reason?: string;
-  /** When it tries again. */
+  /** The time of the next attempt to connect. */
   readonly retryAtMs?: number;
 }
 
@@ -49,20 +49,24 @@ export interface ServerAddress {
   readonly port: number;
 }
 
-/** What the agent's source tells, from the event loop; never while it is being opened. */
+/** Receives what a source reports, from the event loop; never while the source is being opened. */
 export interface SourceListener {
   onChange(batch: SourceBatch): void;
-  /** Its phase has changed. */
+  /** The phase has changed. */
   onPhase(state: SourceState): void;
-  /** `apiServers` has changed; one that is new is connected to as soon as this has returned. */
+  /** `apiServers` has changed; the source connects to a new one as soon as this has returned. */
   onApiServers(servers: readonly ServerAddress[]): void;
 }
 
-/** Where the agent's objects come from. */
+/** The origin of the agent's objects: a cluster, or a folder of manifests. */
 export interface Source extends Disposable {
-  /** What it reads, in words: `manifests`. */
+  /** The name of its content in messages: `manifests`. */
   readonly content: string;
   readonly state: SourceState;
-  /** The addresses of the API servers that it may read from, as far as it knows; a folder has none. */
+  /** The known addresses of the API servers that it may read from; a folder has none. */
   readonly apiServers: readonly ServerAddress[];
+  /** Follows the watches that the features want now. */
+  rewatch(): void;
+  /** Adds API servers that the objects name to those that the source may connect to. */
+  setApiServers(servers: readonly ServerAddress[]): void;
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ManifestSet } from '@heddle/agent/source';
 import { exitCodes, Failure } from '@heddle/control/failure';
-import type { ObjectRecord } from '@heddle/objects';
+import { type ServiceInput, serviceReader } from '@heddle/objects';
 import {
   type Counted,
   counted,
@@ -89,8 +89,8 @@ function readScenarioFile(file: string): string {
   }
 }
 
-function readManifests(dir: string): ObjectRecord[] {
-  const set = new ManifestSet();
+function readManifests(dir: string): ServiceInput[] {
+  const set = new ManifestSet(serviceReader);
   for (const name of manifestsIn(dir, 'simulate')) {
     set.accept(name, set.parse(name, readFileSync(join(dir, name))));
   }

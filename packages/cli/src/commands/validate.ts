@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isManifestName, type SourceProblem, validateManifests } from '@heddle/agent/source';
+import { allFeatures } from '@heddle/agent/features';
+import { isManifestName, type SourceProblem } from '@heddle/agent/source';
+import { validateManifests } from '@heddle/agent/validate';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { type OutputFormat, printJson, printLine, styled } from '../print.ts';
 
@@ -8,7 +10,7 @@ import { type OutputFormat, printJson, printLine, styled } from '../print.ts';
 export function validate(dir: string, { output }: { readonly output: OutputFormat }): void {
   const names = manifestsIn(dir, 'validate');
   const files = names.map((name) => ({ name, bytes: readFileSync(join(dir, name)) }));
-  const { objects, rows, problems, notes } = validateManifests(files);
+  const { objects, rows, problems, notes } = validateManifests(allFeatures, files);
   const valid = problems.length === 0;
   if (!valid) process.exitCode = exitCodes.failed;
   if (output === 'json') {
@@ -17,16 +19,18 @@ export function validate(dir: string, { output }: { readonly output: OutputForma
   }
   for (const note of notes) printLine(styled('dim', `note     ${text(note)}`));
   for (const problem of problems) printLine(`${styled('red', 'problem')}  ${text(problem)}`);
-  const { service, slice, node, pod } = objects;
-  const found = [
-    counted(service, 'Service'),
-    counted(slice, 'EndpointSlice'),
-    counted(node, 'Node'),
-    ...(pod > 0 ? [counted(pod, 'Pod')] : []),
-  ].join(', ');
+  const kinds = new Map(
+    allFeatures.flatMap((feature) => feature.kinds.map(({ name, kind }) => [name, kind])),
+  );
+  const found = Object.entries(objects)
+    .filter(([, number]) => number > 0)
+    .map(([name, number]) => counted(number, kinds.get(name)!))
+    .join(', ');
   const verdict = valid ? styled('green', 'valid') : styled('red', 'not valid');
   const what = valid ? '' : ` (${counted(problems.length, 'problem')})`;
-  printLine(`${verdict}${what}: ${found} in ${counted(names.length, 'file')} of ${dir}`);
+  printLine(
+    `${verdict}${what}: ${found || 'no objects'} in ${counted(names.length, 'file')} of ${dir}`,
+  );
 }
 
 /** Names of the manifests in a folder, in order. Throws Failure, in which `verb` is what they are for. */

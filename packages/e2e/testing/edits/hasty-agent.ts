@@ -1,12 +1,19 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Agent, openFolderSource, ownAddresses, prepareBpffs, readConfig } from '@heddle/agent';
+import {
+  Agent,
+  allFeatures,
+  openFolderSource,
+  ownAddresses,
+  prepareBpffs,
+  readConfig,
+} from '@heddle/agent';
 import { objects } from '@heddle/assets';
 import { currentPins, defaultNat, openDatapath, PinLock, pinRoot } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import { createLab, type Lab, type LabNode } from '@heddle/lab';
-import { type ObjectRecord, objectLabel, readObject } from '@heddle/objects';
+import { type ObjectRef, objectLabel, readObject } from '@heddle/objects';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import type { Random } from '@heddle/vm/internal';
@@ -169,6 +176,7 @@ export class HastyAgent implements Disposable {
             ...{ node: name, cgroup, bpffs, sizes, healthAddress: 'off', metricsAddress: 'off' },
           },
           version: 'test',
+          features: allFeatures,
           takePins: () => {
             prepareBpffs(platform, bpffs, { inPod: false });
             return new PinLock(platform, pinRoot(bpffs));
@@ -180,8 +188,9 @@ export class HastyAgent implements Disposable {
               nat: defaultNat,
             });
           },
-          openSource: (listener) =>
+          openSource: (listener, { reader }) =>
             openFolderSource(platform, this.folder, {
+              reader,
               onChange: (batch) => {
                 for (const change of batch.changes) {
                   const label = objectLabel(change.op === 'set' ? change.object : change);
@@ -233,6 +242,6 @@ function recordText(object: object): string {
   return text;
 }
 
-function textOf(record: ObjectRecord): string {
+function textOf(record: ObjectRef): string {
   return JSON.stringify(record, (_, value) => (value instanceof Map ? [...value] : value));
 }

@@ -1,4 +1,3 @@
-import type { Method } from '@heddle/agent/protocol';
 import type { ControlSource } from '@heddle/control';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { formatIp, parseIp } from '@heddle/sys';
@@ -25,7 +24,7 @@ export class DumpedControl implements ControlSource {
     this.#path = path;
   }
 
-  async request(method: Method, params: Params = {}): Promise<unknown> {
+  async request(method: string, params: Params = {}): Promise<unknown> {
     const { status, config, details } = this.#answers;
     switch (method) {
       case 'status':
@@ -42,13 +41,13 @@ export class DumpedControl implements ControlSource {
     }
   }
 
-  async *items<Item>(method: Method, params: Params = {}): AsyncGenerator<Item> {
+  async *items<Item>(method: string, params: Params = {}): AsyncGenerator<Item> {
     yield* this.#list(method, params) as Item[];
   }
 
   [Symbol.dispose](): void {}
 
-  #list(method: Method, params: Params): readonly unknown[] {
+  #list(method: string, params: Params): readonly unknown[] {
     const { services, backends, pods, events, flows, nat } = this.#answers;
     switch (method) {
       case 'service.list':

@@ -2,7 +2,7 @@ import { ownText } from '@heddle/objects';
 import { type HttpResponse, HttpServer, type ServerLimits } from '@heddle/rpc';
 import type { ServiceRow } from '@heddle/services';
 import type { Platform } from '@heddle/sys';
-import type { EventLog } from './events.ts';
+import type { EventLog } from '../../events.ts';
 import type { HealthCheckEntry } from './status.ts';
 
 export interface HealthCheckOptions {

@@ -1,6 +1,6 @@
 import type { ReservedPort } from '@heddle/services';
 import { parseListenAddress } from '@heddle/sys/net';
-import type { EffectiveConfig } from './status.ts';
+import type { EffectiveConfig } from '../../status.ts';
 
 /** Returns the ports where the agent itself serves health and metrics. */
 export function ownPorts({

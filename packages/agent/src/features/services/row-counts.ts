@@ -1,7 +1,8 @@
 import { podRowName, type ServiceModel, type ServiceRow } from '@heddle/services';
-import type { Reconciler, Table } from '@heddle/state';
+import type { Rows } from '../../rows.ts';
+import type { RowCounts } from '../../status.ts';
 
-/** Services and pods without a row, because no version of them could be used yet: `namespace/name`. */
+/** Returns the services and pods (`namespace/name`) without a row, as no version of them could be used yet. */
 export function ownersWithoutRow(
   model: ServiceModel,
   hasRow: (prefix: string) => boolean,
@@ -16,22 +17,17 @@ export function ownersWithoutRow(
 }
 
 /**
- * Rows by state, as the list of services shows them: a row whose newest version can't be used has failed,
- * though the last good one is programmed, and so has a service without a row.
+ * Counts the rows by state, as the list of services shows them: a row whose newest version cannot be used has
+ * failed, although the last good one is programmed, and so has a service without a row.
  */
-export function rowCounts(
-  table: Table<ServiceRow>,
-  reconciler: Reconciler<ServiceRow>,
-  model: ServiceModel,
-): { done: number; pending: number; failed: number } {
-  const { done, pending, failed } = reconciler.counts();
-  const counts = { done, pending, failed };
+export function rowCounts(rows: Rows<ServiceRow>, model: ServiceModel): RowCounts {
+  const counts = { ...rows.counts() };
   if (model.problems.size === 0) return counts;
   const owners = new Set<string>();
-  for (const { key, namespace, name } of table.rows()) {
+  for (const { key, namespace, name } of rows.all()) {
     const owner = `${namespace}/${name}`;
     owners.add(`${owner}:`);
-    const state = reconciler.status(key)?.state;
+    const state = rows.status(key)?.state;
     if (state === undefined || state === 'failed' || !model.problemOf(owner)) continue;
     counts[state]--;
     counts.failed++;

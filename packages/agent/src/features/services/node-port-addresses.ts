@@ -1,7 +1,7 @@
 import { canonicalRange } from '@heddle/objects';
 import { isIpv4, parseIp } from '@heddle/sys';
-import { deviceMatches } from './device-names.ts';
-import type { OwnAddress } from './own-addresses.ts';
+import { deviceMatches } from '../../node/device-names.ts';
+import type { OwnAddress } from '../../node/own-addresses.ts';
 
 /** Where NodePorts and hostPorts are served, as the configuration says. */
 export interface NodePortChoice {

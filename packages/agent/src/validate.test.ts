@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeUtf8 } from '@heddle/sys';
-import { serviceYaml, sliceYaml } from '../../testing/manifests.ts';
+import { serviceYaml, sliceYaml } from '../testing/manifests.ts';
+import { allFeatures } from './features/index.ts';
 import { validateManifests } from './validate.ts';
 
 const file = (name: string, ...documents: string[]) => ({
@@ -10,7 +11,7 @@ const file = (name: string, ...documents: string[]) => ({
 });
 
 test('good manifests: what they come to, and no problem', () => {
-  const report = validateManifests([
+  const report = validateManifests(allFeatures, [
     file('web.yaml', serviceYaml('web', '10.96.0.1'), sliceYaml('web', '10.244.0.1')),
     file('app.yaml', 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n'),
   ]);
@@ -24,7 +25,7 @@ test('good manifests: what they come to, and no problem', () => {
 });
 
 test('every problem says where: syntax, values, and what only shows when all is seen', () => {
-  const report = validateManifests([
+  const report = validateManifests(allFeatures, [
     file('a.yaml', serviceYaml('web', '10.96.0.1'), 'kind: [\n'),
     file('b.yaml', serviceYaml('bad', 'x')),
     file(

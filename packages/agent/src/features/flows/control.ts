@@ -1,26 +1,33 @@
-import { type DropNotice, type FlowEntry, flowStates } from '@heddle/datapath';
-import type { ServiceRow } from '@heddle/services';
-import type { Table } from '@heddle/state';
+import { type FlowEntry, flowStates } from '@heddle/datapath';
 import { formatIp, parseIp } from '@heddle/sys';
-import type { DatapathPart } from '../datapath-part.ts';
-import type { FlowItem, FlushCount, NatDestination, Page } from '../status.ts';
-import { ControlError, type Request, textParam } from './protocol.ts';
-import type { Follow } from './server.ts';
+import { ControlError, textParam } from '../../control/protocol.ts';
+import type { Methods, Params } from '../../feature.ts';
+import type { Page } from '../../status.ts';
+import type { FlowsDatapath } from './datapath.ts';
+import type { FlowItem, FlushCount, NatDestination } from './status.ts';
+
+/** The names (`namespace/name`) of what is served, by `TCP 192.0.2.1 80`. */
+type Owners = ReadonlyMap<string, string>;
 
 const protocols = ['TCP', 'UDP', 'SCTP'] as const;
 const flowsPerPage = 2000;
 const destinationsListed = 1000;
 
+/** Returns the control methods about the flow table. */
+export function flowMethods(datapath: FlowsDatapath, owners: () => Owners): Methods {
+  return {
+    'flow.list': (params) => flowPage(owners(), datapath, params),
+    'flow.flush': (params) => flushPage(owners(), datapath, params),
+    'nat.list': () => natDestinations(datapath),
+  };
+}
+
 /**
- * `flow.list`: flows from outside, in the order of the table, filtered by `service`
+ * Answers `flow.list`: flows of external traffic, in the order of the table, filtered by `service`
  * (`namespace/name`), `client`, `backend`, `protocol` and `state`.
  */
-export function flowPage(
-  table: Table<ServiceRow>,
-  datapath: DatapathPart,
-  { params }: Request,
-): Page<FlowItem> {
-  const filter = new FlowFilter(table, params, 'list flows');
+function flowPage(owners: Owners, datapath: FlowsDatapath, params: Params): Page<FlowItem> {
+  const filter = new FlowFilter(owners, params, 'list flows');
   const after = afterParam(params);
   const items: FlowItem[] = [];
   for (const flow of datapath.nat.flows(after)) {
@@ -33,15 +40,11 @@ export function flowPage(
 }
 
 /**
- * `flow.flush`: ends the flows that `flow.list` gives for the same filters, a page at a time; with `dryRun`
- * it only counts them.
+ * Answers `flow.flush`: ends the flows that `flow.list` returns for the same filters, a page at a time; with
+ * `dryRun` it only counts them.
  */
-export function flushPage(
-  table: Table<ServiceRow>,
-  datapath: DatapathPart,
-  { params }: Request,
-): Page<FlushCount> {
-  const filter = new FlowFilter(table, params, 'flush flows');
+function flushPage(owners: Owners, datapath: FlowsDatapath, params: Params): Page<FlushCount> {
+  const filter = new FlowFilter(owners, params, 'flush flows');
   const after = afterParam(params);
   const { dryRun = false } = params;
   if (typeof dryRun !== 'boolean') {
@@ -59,14 +62,14 @@ export function flushPage(
   return { items: [{ matched, ended }] };
 }
 
-/** The conditions of a request for flows: all that it names must match. */
+/** The conditions of a request for flows: a flow must match each of them. */
 class FlowFilter {
-  readonly #services: ReadonlyMap<string, string>;
+  readonly #owners: Owners;
   readonly #wanted: readonly (readonly [keyof FlowItem, string])[];
 
-  /** Throws ControlError, which begins with what `is done`, if a filter can match no flow at all. */
-  constructor(table: Table<ServiceRow>, params: Request['params'], done: string) {
-    const service = serviceParam(table, params, done);
+  /** Throws ControlError, whose message begins with `done`, if a filter can match no flow at all. */
+  constructor(owners: Owners, params: Params, done: string) {
+    const service = serviceParam(owners, params, done);
     const protocol = protocolParam(params, done);
     const wanted = {
       ...{ service, protocol },
@@ -74,14 +77,14 @@ class FlowFilter {
       backend: addressParam(params, 'backend', done),
       state: stateParam(params, protocol, done),
     };
-    this.#services = servicesByFrontend(table);
+    this.#owners = owners;
     this.#wanted = Object.entries(wanted).filter(
       (each): each is [keyof typeof wanted, string] => each[1] !== undefined,
     );
   }
 
   itemOf(flow: FlowEntry): FlowItem {
-    const service = this.#services.get(frontendText(flow));
+    const service = this.#owners.get(frontendText(flow));
     return service === undefined ? flow : { ...flow, service };
   }
 
@@ -90,70 +93,35 @@ class FlowFilter {
   }
 }
 
-/** `nat.list`: towards which backends most ports are taken. */
-export function natDestinations(datapath: DatapathPart): { items: NatDestination[] } {
+/** Answers `nat.list`: the backends towards which most SNAT ports are taken. */
+function natDestinations(datapath: FlowsDatapath): { items: NatDestination[] } {
   const { ports } = datapath.nat.status();
   const fullest = datapath.nat.destinations().slice(0, destinationsListed);
   return { items: fullest.map((use) => ({ ...use, ports })) };
-}
-
-/** Drops, for all who follow them; the kernel reports them only while somebody does. */
-export class DropFeed {
-  readonly #followers = new Set<Follow>();
-  #watch: Disposable | undefined;
-
-  follow(datapath: DatapathPart, follower: Follow): void {
-    this.#followers.add(follower);
-    this.#watch ??= datapath.drops.watch((drop) => this.#tell(drop));
-  }
-
-  #tell(drop: DropNotice): void {
-    for (const follower of this.#followers) {
-      if (!follower(drop)) this.#followers.delete(follower);
-    }
-    if (this.#followers.size > 0) return;
-    this.#watch?.[Symbol.dispose]();
-    this.#watch = undefined;
-  }
-}
-
-function servicesByFrontend(table: Table<ServiceRow>): Map<string, string> {
-  const services = new Map<string, string>();
-  for (const { namespace, name, protocol, frontends } of table.rows()) {
-    for (const { address, port } of frontends) {
-      services.set(`${protocol} ${address} ${port}`, `${namespace}/${name}`);
-    }
-  }
-  return services;
 }
 
 function frontendText({ protocol, frontend, frontendPort }: FlowEntry): string {
   return `${protocol} ${frontend} ${frontendPort}`;
 }
 
-/** The number of a flow: what comes after it is wanted. */
-function afterParam(params: Request['params']): number {
+/** Returns the number of the last flow of the page before. */
+function afterParam(params: Params): number {
   const text = textParam(params, 'after') ?? '0';
   if (/^\d{1,10}$/.test(text)) return Number(text);
   throw new ControlError('bad-params', `list flows: after ${text} is not the number of a flow`);
 }
 
-function serviceParam(
-  table: Table<ServiceRow>,
-  params: Request['params'],
-  done: string,
-): string | undefined {
+function serviceParam(owners: Owners, params: Params, done: string): string | undefined {
   const wanted = textParam(params, 'service');
   if (wanted === undefined) return undefined;
-  for (const { namespace, name } of table.rows())
-    if (`${namespace}/${name}` === wanted) return wanted;
+  for (const owner of owners.values()) if (owner === wanted) return wanted;
   throw new ControlError(
     'not-found',
     `${done}: the agent serves no service ${wanted} (heddle service list shows those there are)`,
   );
 }
 
-function protocolParam(params: Request['params'], done: string): FlowEntry['protocol'] | undefined {
+function protocolParam(params: Params, done: string): FlowEntry['protocol'] | undefined {
   const text = textParam(params, 'protocol');
   const protocol = protocols.find((each) => each === text?.toUpperCase());
   if (text !== undefined && !protocol) {
@@ -166,7 +134,7 @@ function protocolParam(params: Request['params'], done: string): FlowEntry['prot
 }
 
 function stateParam(
-  params: Request['params'],
+  params: Params,
   protocol: FlowEntry['protocol'] | undefined,
   done: string,
 ): string | undefined {
@@ -179,7 +147,7 @@ function stateParam(
   );
 }
 
-function addressParam(params: Request['params'], name: string, done: string): string | undefined {
+function addressParam(params: Params, name: string, done: string): string | undefined {
   const text = textParam(params, name);
   if (text === undefined) return undefined;
   const address = parseIp(text);

@@ -1,0 +1,16 @@
+import type { FeatureDefinition } from '../feature.ts';
+import type { FlowsDatapath } from './flows/datapath.ts';
+import { flowsFeature } from './flows/flows.ts';
+import { ownNodeFeature } from './own-node/own-node.ts';
+import type { ServicesDatapath } from './services/datapath.ts';
+import { servicesFeature } from './services/services.ts';
+
+/** The datapath as all features need it. */
+export type FeaturesDatapath = ServicesDatapath & FlowsDatapath;
+
+/** All features, in the order in which the agent runs them. A new feature is one entry. */
+export const allFeatures: readonly FeatureDefinition<FeaturesDatapath>[] = [
+  servicesFeature,
+  flowsFeature,
+  ownNodeFeature,
+];

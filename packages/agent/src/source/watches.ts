@@ -1,0 +1,48 @@
+import type { Kind, ObjectChange, ObjectReader } from '@heddle/objects';
+
+/** The objects of a kind that a feature wants: all, or those that the selectors match. */
+export interface Watch {
+  readonly kind: Kind;
+  /** Selectors in the API's syntax. A folder has none, so that a feature may get more than it wants. */
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+}
+
+/** The objects that all features together want of a source. */
+export interface Demand {
+  /** Reads the kinds of all features. */
+  readonly reader: ObjectReader;
+  /** Returns the watches that the features want now. */
+  watches(): readonly Watch[];
+  /**
+   * Called with each change as it is read, before a batch has it. A feature that sees there that it needs more
+   * objects changes its watches, and the first batch waits for these, too.
+   */
+  observe(change: ObjectChange): void;
+}
+
+/** Returns a text that is the same for equal watches only. */
+export function watchId({ kind, labelSelector = '', fieldSelector = '' }: Watch): string {
+  return [kind.name, labelSelector, fieldSelector].join('\n');
+}
+
+/**
+ * Returns the watches to open, by id: equal ones once, and none whose objects another one brings, too: an agent
+ * on each of a thousand nodes would make the API server send these twice.
+ */
+export function mergedWatches(watches: readonly Watch[]): Map<string, Watch> {
+  const merged = new Map<string, Watch>();
+  for (const watch of watches) {
+    const isContained = watches.some((other) => contains(other, watch));
+    if (!isContained) merged.set(watchId(watch), watch);
+  }
+  return merged;
+}
+
+/** Returns true if a watch brings all objects of another, different one. */
+function contains(a: Watch, b: Watch): boolean {
+  if (a.kind !== b.kind || watchId(a) === watchId(b)) return false;
+  const covers = (whole: string | undefined, part: string | undefined) =>
+    whole === undefined || whole === part;
+  return covers(a.labelSelector, b.labelSelector) && covers(a.fieldSelector, b.fieldSelector);
+}

@@ -1,0 +1,68 @@
+import { checkShape } from './check-shape.ts';
+import { nodeFields, podFields, serviceFields, sliceFields } from './fields.ts';
+import { ownText } from './memory.ts';
+import { type Kind, ObjectReader, type ReadObject } from './object-reader.ts';
+import { readNode } from './read-node.ts';
+import { readPod } from './read-pod.ts';
+import { readService } from './read-service.ts';
+import { readSlice } from './read-slice.ts';
+import type {
+  NodeRecord,
+  ObjectRef,
+  PodRecord,
+  ServiceInput,
+  ServiceRecord,
+  SliceRecord,
+} from './records.ts';
+import { nodeSchema, podSchema, serviceNameLabel, serviceSchema, sliceSchema } from './schema.ts';
+
+export const serviceKind: Kind<ServiceRecord> = {
+  ...{ name: 'service', apiVersion: 'v1', kind: 'Service' },
+  ...{ isNamespaced: true, path: '/api/v1/services', fields: serviceFields },
+  read: (value) => ({ kind: 'record', record: readService(checkShape(serviceSchema, value)) }),
+};
+
+export const sliceKind: Kind<SliceRecord> = {
+  ...{ name: 'slice', apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice' },
+  ...{ isNamespaced: true, path: '/apis/discovery.k8s.io/v1/endpointslices', fields: sliceFields },
+  read: (value) => readSlice(checkShape(sliceSchema, value)),
+  refine(ref, { labels }) {
+    const service = (labels as { readonly [name: string]: unknown } | null)?.[serviceNameLabel];
+    return typeof service === 'string' ? { ...ref, service: ownText(service) } : ref;
+  },
+};
+
+export const nodeKind: Kind<NodeRecord> = {
+  ...{ name: 'node', apiVersion: 'v1', kind: 'Node' },
+  ...{ isNamespaced: false, path: '/api/v1/nodes', fields: nodeFields, skipUnchanged: true },
+  read: (value) => ({ kind: 'record', record: readNode(checkShape(nodeSchema, value)) }),
+};
+
+export const podKind: Kind<PodRecord> = {
+  ...{ name: 'pod', apiVersion: 'v1', kind: 'Pod' },
+  ...{ isNamespaced: true, path: '/api/v1/pods', fields: podFields },
+  read: (value) => readPod(checkShape(podSchema, value)),
+};
+
+/** Reads the kinds that services are made of. */
+export const serviceReader = new ObjectReader<ServiceInput>([
+  serviceKind,
+  sliceKind,
+  nodeKind,
+  podKind,
+]);
+
+/** Reads one object that services are made of; see ObjectReader. */
+export function readObject(value: unknown): ReadObject<ServiceInput> {
+  return serviceReader.read(value);
+}
+
+/** Reads one object that services are made of, or a list of them; see ObjectReader. */
+export function readObjects(value: unknown): readonly ReadObject<ServiceInput>[] {
+  return serviceReader.readAll(value);
+}
+
+/** Returns the name of an object in messages: `Service default/web`, `Node worker-1`. */
+export function objectLabel(ref: ObjectRef): string {
+  return serviceReader.label(ref);
+}

@@ -1,0 +1,31 @@
+import { canonicalAddress } from './addresses.ts';
+import { compactList, ownText, sharedText } from './memory.ts';
+import type { NodeRecord } from './records.ts';
+import { type NodeObject, zoneLabel } from './schema.ts';
+
+/** The taint that the cluster autoscaler sets on a node before it removes the node. */
+const leavingTaint = 'ToBeDeletedByClusterAutoscaler';
+
+/** Returns the record of a Node. */
+export function readNode({ metadata, spec, status }: NodeObject): NodeRecord {
+  const addresses = new Set<string>();
+  const nodeIPs = new Set<string>();
+  for (const { type, address } of status?.addresses ?? []) {
+    // The same list has host names and DNS names.
+    const canonical = canonicalAddress(address);
+    if (canonical === undefined) continue;
+    addresses.add(canonical);
+    if (type === 'InternalIP' || type === 'ExternalIP') nodeIPs.add(canonical);
+  }
+  return {
+    kind: 'node',
+    namespace: '',
+    name: ownText(metadata.name),
+    zone: sharedText(metadata.labels?.[zoneLabel] ?? ''),
+    addresses: compactList([...addresses]),
+    nodeIPs: compactList([...nodeIPs]),
+    leaving:
+      typeof metadata.deletionTimestamp === 'string' ||
+      (spec?.taints ?? []).some(({ key }) => key === leavingTaint),
+  };
+}
