@@ -65,7 +65,7 @@ describe('agent', { timeout: 20_000 }, () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('brings what the source says into force, and prunes only after the first complete read', () => {
+  it('programs the objects of the source, and prunes only after the first complete read', () => {
     start(({ programmed }) => programmed.set('default/old:80/TCP/IPv4', { key: 'x' } as never));
     source.set(service('web', '10.96.0.1'), slice('web', ['10.0.0.1', '10.0.0.2']));
     assert.equal(datapath.programmed.get(web)?.backends.length, 2);
@@ -76,7 +76,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual([...datapath.programmed.keys()], [web]);
   });
 
-  it('sums up the first read in a line, and has a line for each change after it', () => {
+  it('reports the first read in one line, and each later change in a line', () => {
     start();
     source.complete(service('web', '10.96.0.1'), slice('web', ['10.0.0.1']));
     assert.deepEqual(said(), ['info agent started', 'info manifests read: 1 row programmed']);
@@ -94,7 +94,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual(said(), ['info x.yaml:2: ConfigMap a is ignored']);
   });
 
-  it('has a row for a pod with a port of its own, and lists one that can not be used', async () => {
+  it('has a row for a pod with a hostPort, and lists a pod that cannot be used', async () => {
     start();
     source.complete(
       service('web', '10.96.0.1'),
@@ -141,7 +141,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual((await talkTo().ask<AgentStatus>('status')).warnings, []);
   });
 
-  it('says changes of a cluster, which has many, only to those who want to know', () => {
+  it('reports changes of a cluster at level debug', () => {
     start(() => {}, false);
     source.complete(service('web', '10.96.0.1'), slice('web', ['10.0.0.1']));
     said();
@@ -150,7 +150,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual(said(), [`debug ${web} programmed with 0 backends`, `debug ${web} removed`]);
   });
 
-  it('says a problem of the manifests when it comes, and when the last one is gone', () => {
+  it('reports a new problem of the manifests, and the end of the last one', () => {
     start();
     source.problems = [{ file: 'a.yaml', line: 3, message: 'not valid YAML' }];
     source.set(service('web', '10.96.0.1'));
@@ -173,7 +173,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.equal(datapath.pruned, 1);
   });
 
-  it('says why a row failed, in the log and in the list', async () => {
+  it('reports the reason of a failed row in the log and in the list', async () => {
     start(({ failing }) => failing.set(web, 'write map services: full at 100 entries'));
     source.complete(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
     assert.deepEqual(said().slice(1), [
@@ -196,7 +196,7 @@ describe('agent', { timeout: 20_000 }, () => {
     });
   });
 
-  it('answers what it runs with and how it is', async () => {
+  it('returns its configuration and its status', async () => {
     start();
     source.problems.push({ file: 'a.yaml', line: 3, message: 'not valid YAML' });
     source.complete();
@@ -221,7 +221,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.equal(config.bpffs, '/sys/fs/bpf');
   });
 
-  it('gives one service with its backends and their counters', async () => {
+  it('returns a service with its backends and their counters', async () => {
     start();
     source.set(service('web', '10.96.0.1'), slice('web', ['10.0.0.1', '10.0.0.2']));
     source.set(service('web-2', '10.96.0.2'), slice('web-2', ['10.0.0.9']));
@@ -255,7 +255,7 @@ describe('agent', { timeout: 20_000 }, () => {
     await assert.rejects(talk.ask('service.list', { after: 7 }), /bad-params: .*after is not text/);
   });
 
-  it('shows a service whose newest version can not be used as failed', async () => {
+  it('shows a service as failed when its newest version cannot be used', async () => {
     start();
     source.set(service('web', '10.96.0.1'), service('broken', '10.96.0.3', -1));
     source.set(service('web', '10.96.0.1', 'http'));
@@ -276,7 +276,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual(await counts(), { done: 2, pending: 0, failed: 1 });
   });
 
-  it('does not call rows known before the objects were read once', async () => {
+  it('reports services as unknown before the objects were read once', async () => {
     start(({ programmed }) => programmed.set(web, { key: web } as never));
     const status = () => talkTo().ask<AgentStatus>('status');
     const before = await status();
@@ -294,7 +294,7 @@ describe('agent', { timeout: 20_000 }, () => {
     );
   });
 
-  it('shows a service as failed when a slice of it can not be used', async () => {
+  it('shows a service as failed when an EndpointSlice of it cannot be used', async () => {
     start();
     const bad = { ...slice('web', []), endpoints: [{ addresses: ['10.0.0.300'] }] };
     source.set(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
@@ -319,7 +319,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.equal(after.items[1]!.status, 'done');
   });
 
-  it('lists many services page by page, each once, while they change', async () => {
+  it('returns many services in pages, each once, while they change', async () => {
     start();
     const many = Array.from({ length: 2500 }, (_, i) =>
       service(`s${i}`, `10.97.${i >> 8}.${i & 255}`),
@@ -340,7 +340,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual(other, { items: [] });
   });
 
-  it('lets clients follow what happens', async () => {
+  it('sends events to clients that follow them', async () => {
     start();
     source.complete();
     const talk = talkTo();
@@ -355,7 +355,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual([event.kind, event.subject], ['in-force', web]);
   });
 
-  it('says since when and why its source is out of reach, and when it is back', async () => {
+  it('reports when and why the source is disconnected, and when it is connected again', async () => {
     start();
     source.complete(service('web', '10.96.0.1'));
     said();
@@ -386,7 +386,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.deepEqual([...datapath.programmed.keys()], [web]);
   });
 
-  it('is the only one on its socket, and touches nothing when it is not', () => {
+  it('does not start, and opens no datapath, while another agent has the socket', () => {
     start();
     const first = { datapath, agent };
     let opened = false;
@@ -411,7 +411,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.equal(first.datapath.disposed, false);
   });
 
-  it('closes what it had opened when a part does not start', () => {
+  it('closes what it has opened when a part does not start', () => {
     const broken = new MemoryDatapath();
     const socket = join(folder, 'agent.sock');
     const config = readConfig(undefined, { manifests: folder, socket });
@@ -434,7 +434,7 @@ describe('agent', { timeout: 20_000 }, () => {
     assert.equal(existsSync(socket), false);
   });
 
-  it('leaves what is in force when it ends', () => {
+  it('leaves programmed rows when it ends', () => {
     const running = start();
     source.set(service('web', '10.96.0.1'));
     source.complete();

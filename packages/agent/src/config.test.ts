@@ -134,7 +134,7 @@ describe('configuration', () => {
     ['sizes that are a number', 'manifests: m\nsizes: 3', /sizes is 3; write a mapping/],
     ['a timeout of 0', 'timeouts: {udp: 0}', /timeouts\.udp is 0; write a whole number of seconds/],
     [
-      'a timeout beyond what the kernel half counts',
+      'a timeout beyond what the BPF programs count',
       'timeouts: {tcpEstablished: 43201}',
       /timeouts\.tcpEstablished is 43201; write a whole number of seconds from 1 to 43200/,
     ],

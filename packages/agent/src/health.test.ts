@@ -62,7 +62,7 @@ describe('health', () => {
     assert.match(ask('/readyz'), /^200 ok/);
   });
 
-  it('is bad when a change waits too long, until it is in force', () => {
+  it('is bad when a change waits too long, until it is programmed', () => {
     const { ask, sync, time } = node();
     sync.queued();
     sync.done();
@@ -81,13 +81,13 @@ describe('health', () => {
     assert.equal(ask('/livez').lastUpdated, new Date(time.wallTimeMs()).toISOString());
   });
 
-  it('stays good while nothing comes', () => {
+  it('stays good while nothing changes', () => {
     const { ask, time } = node();
     time.pass(10 * 24 * 3_600_000);
     assert.equal(ask('/livez').status, 200);
   });
 
-  it('tells load balancers that the node goes, and only them', () => {
+  it('/healthz is bad while the node is being deleted, /livez is not', () => {
     const { ask, facts } = node();
     facts.isEligible = false;
     const { status, nodeEligible } = ask('/healthz');
@@ -95,7 +95,7 @@ describe('health', () => {
     assert.equal(ask('/livez').status, 200);
   });
 
-  it('says when the agent is ready', () => {
+  it('/readyz is good once the agent is ready', () => {
     const { ask, facts, handler } = node();
     assert.equal(ask('/readyz'), '503 waiting\n');
     facts.notReady = undefined;
@@ -105,7 +105,7 @@ describe('health', () => {
 });
 
 describe('sync clock', () => {
-  it('times from the first change to when all are in force', () => {
+  it('measures from the first change until all are programmed', () => {
     const { sync, took, time } = node();
     sync.done();
     assert.deepEqual([took, sync.lastDoneMs, sync.waitedMs], [[], undefined, 0]);

@@ -24,7 +24,7 @@ function watched() {
 }
 
 describe('the integrity watch', () => {
-  it('is silent while nobody changes anything', () => {
+  it('reports nothing while nothing changes', () => {
     const { time, log, watch } = watched();
     time.pass(120_000);
     assert.deepEqual(log, []);
@@ -38,12 +38,12 @@ describe('the integrity watch', () => {
     assert.equal(watch.brokenMs, 0);
   });
 
-  it('has hooks repaired within a second, with one line for all of them', () => {
+  it('repairs hooks within a second, with one line for all of them', () => {
     const { time, integrity, log, pins, watch } = watched();
     integrity.damages = ['connect4', 'connect6', 'bind4', 'bind6'].map(detached);
     time.pass(1000);
     assert.deepEqual(log, [
-      'warn problem hooks connect4, connect6, bind4 and 1 more: each is not attached: somebody else has changed it; repaired',
+      'warn problem hooks connect4, connect6, bind4 and 1 more: each is not attached: another program has changed it; repaired',
     ]);
     assert.equal(pins.kept, 1);
     assert.deepEqual(watch.status.incidents, { hook: 1, pin: 0, map: 0 });
@@ -64,12 +64,12 @@ describe('the integrity watch', () => {
     integrity.changedMaps = [wiped];
     time.pass(3000);
     assert.deepEqual(log, [
-      'warn problem map services lacks 3 of its entries: somebody else has changed it; repaired',
+      'warn problem map services lacks 3 of its entries: another program has changed it; repaired',
     ]);
     assert.deepEqual(watch.status.incidents, { hook: 0, pin: 0, map: 1 });
   });
 
-  it('says once what it can not repair, goes on trying ever more rarely, and says when it could', () => {
+  it('reports a failed repair once, retries it at growing intervals, and reports the success', () => {
     const { time, integrity, log, watch } = watched();
     integrity.damages = [detached('connect4')];
     integrity.repairError = new Error('attach program connect4 to cgroup: ENOMEM');
@@ -77,7 +77,7 @@ describe('the integrity watch', () => {
     assert.equal(log.length, 1, log.join('\n'));
     assert.match(
       log[0]!,
-      /^error problem hook connect4 is not attached.*ENOMEM; it is tried again$/,
+      /^error problem hook connect4 is not attached.*ENOMEM; the repair is retried$/,
     );
     assert.match(watch.problem!, /^hook connect4 is not attached \(attach program .*ENOMEM\)$/);
     assert.deepEqual(watch.status.broken, [detached('connect4')]);
@@ -97,7 +97,7 @@ describe('the integrity watch', () => {
     assert.equal(watch.brokenMs, 0);
   });
 
-  it('tries at once again when more is broken', () => {
+  it('retries at once when more is broken', () => {
     const { time, integrity, watch } = watched();
     integrity.damages = [detached('connect4')];
     integrity.repairError = new Error('no');
@@ -109,7 +109,7 @@ describe('the integrity watch', () => {
     assert.deepEqual(watch.status.incidents, { hook: 2, pin: 0, map: 0 });
   });
 
-  it('keeps what an audit found until it is repaired, though the next audits are of other maps', () => {
+  it('keeps the damage of a map until it is repaired, although the next audits are of other maps', () => {
     const { time, integrity, watch } = watched();
     integrity.repairError = new Error('no');
     integrity.changedMaps = [wiped];
@@ -119,7 +119,7 @@ describe('the integrity watch', () => {
     assert.deepEqual(watch.status.broken, [wiped]);
   });
 
-  it('goes on looking after looks that fail, and says so when they fail several times', () => {
+  it('goes on after failed checks, and reports several in a row', () => {
     const { time, integrity, log, watch } = watched();
     const { checkAttachments } = integrity;
     integrity.checkAttachments = () => {
@@ -131,18 +131,23 @@ describe('the integrity watch', () => {
     assert.equal(log.length, 1);
     assert.equal(
       watch.problem,
-      'the kernel can’t be asked what is attached: get object info: EMFILE'.replace('’', "'"),
+      'the state of the programs in the kernel is unknown: get object info: EMFILE'.replace(
+        '’',
+        "'",
+      ),
     );
     integrity.checkAttachments = checkAttachments;
     time.pass(1000);
-    assert.deepEqual(log.slice(1), ['info agent the kernel can be asked again what is attached']);
+    assert.deepEqual(log.slice(1), [
+      'info agent the state of the programs in the kernel is known again',
+    ]);
     assert.equal(watch.problem, undefined);
     integrity.damages = [detached('connect4')];
     time.pass(1000);
     assert.equal(watch.status.repairs, 1);
   });
 
-  it('repairs nothing more once the programs are released for removal', () => {
+  it('repairs nothing once the programs are released for removal', () => {
     const { time, integrity, log, watch } = watched();
     integrity.repairError = new Error('no');
     integrity.damages = [detached('connect4')];

@@ -4,47 +4,47 @@ import type { Platform } from '@heddle/sys';
 import type { NodeDatapath } from './datapath-part.ts';
 import type { EventLog } from './events.ts';
 
-/** Hooks and pins are looked at that often. */
+/** The interval of checks of hooks and pins. */
 const lookMs = 1000;
 /**
- * In this time every map has its turn, so that a change is noticed within 30 s. With 10,000 frontends and
- * 50,000 backends all maps take 14 ms of processor time, and a look at hooks and pins 0.09 ms.
+ * The time in which every map is audited once, so that a change is noticed within 30 s. With 10,000 frontends and
+ * 50,000 backends all maps take 14 ms of processor time, and a check of hooks and pins 0.09 ms.
  */
 const auditMs = 25_000;
-/** Looks in a row that fail before the agent says that it does not know. */
+/** The number of failed checks in a row after which the state is reported as unknown. */
 const blindLooks = 3;
-/** Names that a message lists of many. */
+/** The largest number of names in a message. */
 const named = 3;
 
 export interface IntegrityOptions {
   readonly platform: Pick<Platform, 'setTimer' | 'monotonicNs' | 'wallTimeMs' | 'randomBytes'>;
   readonly events: Pick<EventLog, 'add'>;
-  /** Name of the node. */
+  /** The name of the node. */
   readonly node: string;
   readonly integrity: NodeDatapath['integrity'];
   /** Called after a repair, to lock a folder of pins that was made anew. Throws what may be tried again. */
   readonly keepPins: () => void;
 }
 
-/** The state of what was programmed in the kernel, as `status` gives it. */
+/** The state of hooks, pins and maps in the kernel, as `status` returns it. */
 export interface IntegrityStatus {
   /** The damage that could not be repaired yet. */
   readonly broken: readonly Damage[];
-  /** Since when something is, in ISO 8601. */
+  /** The time since which something is broken, in ISO 8601. */
   readonly since?: string;
   /** The reason why the last repair, or the last audit, failed. */
   readonly reason?: string;
-  /** The number of changes by others, by kind: changes of one kind at one moment count once. */
+  /** The number of changes by other programs, by kind: changes of one kind at one moment count once. */
   readonly incidents: Readonly<Record<Damage['kind'], number>>;
   readonly repairs: number;
   readonly failedRepairs: number;
-  /** `heddle cleanup` has taken the programs out: nothing is compared any more. */
+  /** `heddle cleanup` has removed the programs: nothing is compared any more. */
   readonly released?: true;
 }
 
 /**
- * Looks whether somebody else has changed what the datapath has in the kernel, and has it repaired: programs
- * and pins each second, entries of maps each 25 s. A repair that fails is tried again, ever more rarely.
+ * Checks whether another program has changed what the datapath has in the kernel, and repairs it: programs and
+ * pins each second, entries of maps each 25 s. A repair that fails is retried at growing intervals.
  */
 export class IntegrityWatch implements Disposable {
   readonly #options: IntegrityOptions;
@@ -88,7 +88,7 @@ export class IntegrityWatch implements Disposable {
       return `${damageText(this.#damages)}${why}`;
     }
     if (this.#blind < blindLooks) return undefined;
-    return `the kernel can't be asked what is attached: ${this.#reason}`;
+    return `the state of the programs in the kernel is unknown: ${this.#reason}`;
   }
 
   /** The time for which something has been broken, in milliseconds. */
@@ -112,7 +112,7 @@ export class IntegrityWatch implements Disposable {
 
   #arm(): void {
     this.#timer = this.#options.platform.setTimer(lookMs, () => {
-      // Armed first: whatever happens, the agent looks again.
+      // Armed first, so that an error does not end the checks.
       this.#arm();
       this.#look();
     });
@@ -128,14 +128,14 @@ export class IntegrityWatch implements Disposable {
     }
     if (this.#blind >= blindLooks) {
       if (this.#damages.length === 0) this.#clear();
-      this.#say('info', 'the kernel can be asked again what is attached');
+      this.#report('info', 'the state of the programs in the kernel is known again');
     }
     this.#blind = 0;
     if (found.length > 0) this.#repair(found);
-    else this.#mended('was put right by somebody else');
+    else this.#mended('was repaired by another program');
   }
 
-  /** Returns the present damage: damaged content of maps counts until it is repaired. */
+  /** Returns the present damage; a damaged map counts until it is repaired. */
   #find(): Damage[] {
     const { integrity, platform } = this.#options;
     const found = new Map<string, Damage>();
@@ -147,7 +147,7 @@ export class IntegrityWatch implements Disposable {
     const step = BigInt(Math.floor(auditMs / integrity.mapCount)) * 1_000_000n;
     for (let now = platform.monotonicNs(); now - this.#lastAuditNs >= step; ) {
       this.#lastAuditNs += step;
-      // After a pause, e.g. of the whole machine, nothing has to be made up for.
+      // Audits that a pause, e.g. of the whole machine, has prevented are not made up for.
       if (now - this.#lastAuditNs > 2n * step) this.#lastAuditNs = now;
       add(integrity.auditNext());
     }
@@ -179,7 +179,7 @@ export class IntegrityWatch implements Disposable {
       this.#repairs++;
       if (isFirst) {
         this.#clear();
-        this.#say('warn', `${damageText(found)}: somebody else has changed it; repaired`);
+        this.#report('warn', `${damageText(found)}: another program has changed it; repaired`);
       } else this.#mended('is repaired');
       return;
     }
@@ -191,17 +191,17 @@ export class IntegrityWatch implements Disposable {
     this.#dueNs = platform.monotonicNs() + BigInt(waitMs) * 1_000_000n;
     this.#reason = error?.message ?? 'it was changed again at once';
     if (fresh.length === 0) return;
-    const text = `${damageText(this.#damages)}: somebody else has changed it, and it can't be repaired: ${this.#reason}; it is tried again`;
-    this.#say('error', text);
+    const text = `${damageText(this.#damages)}: another program has changed it, and it can't be repaired: ${this.#reason}; the repair is retried`;
+    this.#report('error', text);
   }
 
-  /** Nothing is damaged any more. */
+  /** Reports that nothing is damaged any more. */
   #mended(how: string): void {
     if (this.#sinceMs === undefined) return;
     const { platform } = this.#options;
     const seconds = Math.round(Number(platform.monotonicNs() - this.#sinceNs) / 1e9);
     this.#clear();
-    this.#say('info', `what was broken in the kernel ${how}, after ${seconds} s`);
+    this.#report('info', `what was broken in the kernel ${how}, after ${seconds} s`);
   }
 
   #clear(): void {
@@ -220,10 +220,10 @@ export class IntegrityWatch implements Disposable {
       this.#sinceMs = platform.wallTimeMs();
       this.#sinceNs = platform.monotonicNs();
     }
-    this.#say('error', `the kernel can't be asked what is attached: ${error.message}`);
+    this.#report('error', `the state of the programs in the kernel is unknown: ${error.message}`);
   }
 
-  #say(level: 'info' | 'warn' | 'error', message: string): void {
+  #report(level: 'info' | 'warn' | 'error', message: string): void {
     const { events, node } = this.#options;
     events.add(level, level === 'info' ? 'agent' : 'problem', node, message);
   }

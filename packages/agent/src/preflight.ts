@@ -61,7 +61,7 @@ function effectiveCapabilities(platform: Platform): bigint {
   return BigInt(view.getUint32(0, true)) | (BigInt(view.getUint32(12, true)) << 32n);
 }
 
-/** Whether a release such as `5.10.0-28-amd64` is older than `oldest`; one it can't read is not. */
+/** Returns true if a release such as `5.10.0-28-amd64` is older than `oldest`; an unreadable one is not. */
 export function isOlder(release: string, oldest: readonly [number, number]): boolean {
   const numbers = /^(\d+)\.(\d+)/.exec(release);
   if (!numbers) return false;

@@ -80,7 +80,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     metadata: { name: 'n1', ...metadata },
   });
 
-  it('is ready once the first complete list is in force', async () => {
+  it('is ready once the first complete list is programmed', async () => {
     start();
     source.set(service('web', '10.96.0.1'));
     assert.deepEqual(await ask('health', '/readyz'), {
@@ -130,7 +130,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     );
   });
 
-  it('counts and times what it does', async () => {
+  it('counts and measures changes', async () => {
     start(({ failing }) => failing.set('default/api:http/TCP/IPv4', 'no room'));
     source.complete(service('web', '10.96.0.1'), service('api', '10.96.0.2'));
     const changed = slice('web', ['10.0.0.1']);
@@ -192,7 +192,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     );
   });
 
-  it('counts a change as pending while nothing can be brought into force', async () => {
+  it('counts a change as pending while no row can be programmed', async () => {
     start(({ failing }) => failing.set(web, 'no room'));
     source.complete(service('web', '10.96.0.1'));
     assert.equal(await metric('kubeproxy_sync_proxy_rules_service_changes_pending'), 1);
@@ -202,7 +202,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     assert.equal(await metric('kubeproxy_sync_proxy_rules_service_changes_pending'), 0);
   });
 
-  it('tells at a healthCheckNodePort what is in force', async () => {
+  it('answers at a healthCheckNodePort for programmed rows', async () => {
     const probe = createServer().listen(0, '::');
     await new Promise((done) => probe.once('listening', done));
     const { port } = probe.address() as { port: number };
@@ -223,7 +223,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     };
     start(({ failing }) => failing.set(web, 'no room'));
     source.complete(balanced(80), here('10.0.0.1'));
-    await assert.rejects(told, 'the row is not in force');
+    await assert.rejects(told, 'the row is not programmed');
     datapath.failing.clear();
     source.set(balanced(81));
     assert.deepEqual(await told(), [200, 1, true]);
@@ -233,7 +233,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     assert.deepEqual(await told(), [200, 1, true], 'all endpoints may be on nodes that go');
     datapath.failing.set(web, 'no room');
     source.set(here());
-    assert.deepEqual(await told(), [200, 1, true], 'what is in force');
+    assert.deepEqual(await told(), [200, 1, true], 'the programmed row');
     aheadNs = 61_000_000_000n;
     assert.deepEqual(await told(), [503, 1, false], 'but a change waits for too long');
     assert.equal((await ask('health', '/livez')).status, 503);
@@ -244,7 +244,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
     await assert.rejects(told);
   });
 
-  it('goes on when a port is taken, and says so', async () => {
+  it('reports that a port is taken, and serves rows', async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await new Promise((done) => other.once('listening', done));
     const address = `127.0.0.1:${(other.address() as { port: number }).port}`;

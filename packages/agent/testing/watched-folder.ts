@@ -17,9 +17,9 @@ import { openFolderSource, type SourceBatch } from '../src/source/index.ts';
 export class WatchedFolder implements Disposable {
   readonly #root = mkdtempSync(`${tmpdir()}/heddle-manifests-`);
   readonly path = `${this.#root}/manifests`;
-  /** What the source has given out. */
+  /** The batches that the source has reported. */
   readonly batches: SourceBatch[] = [];
-  /** The objects that are in force by what was given out, by label. */
+  /** The objects after the reported changes, by label. */
   readonly objects = new Map<string, ObjectRef>();
   /** Labels of objects that are reported as unusable. */
   readonly invalid = new Set<string>();

@@ -187,7 +187,7 @@ describe('heddle agent', { timeout: 240_000 }, () => {
     assert.notEqual(await get(node.pods[2]!, 'http://10.96.0.11/', 3), 'ECONNREFUSED');
   });
 
-  it('leaves everything in force when it is told to stop, until cleanup', async () => {
+  it('leaves everything programmed when it is stopped, until cleanup', async () => {
     const gone = end();
     agent!.kill('SIGTERM');
     assert.equal(await gone, 0);

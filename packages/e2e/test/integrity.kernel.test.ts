@@ -86,7 +86,8 @@ for (const [source, open] of Object.entries(sources)) {
       assert.equal(answer(), 'pod-1-2');
       assert.ok(status.datapath.links.every(({ attached }) => attached));
       assert.equal(
-        product.log.match(/each is not attached: somebody else has changed it; repaired/g)?.length,
+        product.log.match(/each is not attached: another program has changed it; repaired/g)
+          ?.length,
         1,
       );
     });

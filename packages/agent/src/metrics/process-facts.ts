@@ -7,7 +7,7 @@ import {
   syscallNumbers,
 } from '@heddle/sys';
 
-/** What the kernel accounts of this process. */
+/** The resources of this process, as the kernel accounts them. */
 export interface ProcessFacts {
   readonly cpuSeconds: number;
   readonly residentBytes: number;

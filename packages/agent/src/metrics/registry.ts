@@ -1,16 +1,16 @@
-/** What a metric means; `name` follows the conventions of Prometheus, units included. */
+/** The description of a metric; `name` follows the conventions of Prometheus, units included. */
 export interface MetricInfo {
   readonly name: string;
   readonly kind: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
-  /** Names of its labels. */
+  /** The names of its labels. */
   readonly labels: readonly string[];
 }
 
-/** Values of a metric's labels, in their order, and the value. */
+/** The values of a metric's labels, in order, and its value. */
 export type Sample = readonly [labels: readonly string[], value: number];
 
-/** Series of one metric at most: what a scrape costs must not depend on the cluster's size. */
+/** The largest number of series of one metric: the cost of a scrape must not depend on the cluster's size. */
 export const mostSeries = 200;
 
 interface Metric {
@@ -18,7 +18,7 @@ interface Metric {
   write(lines: string[]): void;
 }
 
-/** A number that only grows, for each combination of label values. */
+/** A count that only grows, one for each combination of label values. */
 export class Counter implements Metric {
   readonly info: MetricInfo;
   readonly #series = new Map<string, { labels: readonly string[]; value: number }>();
@@ -50,7 +50,7 @@ export class Histogram implements Metric {
   #count = 0;
   #sum = 0;
 
-  /** `bounds`: upper ends of the buckets, rising; the last one, without an end, is added. */
+  /** `bounds`: the upper ends of the buckets, rising; a last bucket without an end is added. */
   constructor(info: MetricInfo, bounds: readonly number[]) {
     this.info = info;
     this.#bounds = bounds;
@@ -78,8 +78,8 @@ export class Histogram implements Metric {
 }
 
 /**
- * The metrics of a process, in the text format of Prometheus (version 0.0.4) on request. `Facts` is
- * what sampled metrics are read from; it is gathered once for each request.
+ * The metrics of a process, which `render` returns in the text format of Prometheus (version 0.0.4). Sampled
+ * metrics are read from `Facts`, which are gathered once for each request.
  */
 export class Registry<Facts> {
   readonly #gather: () => Facts;
@@ -90,7 +90,7 @@ export class Registry<Facts> {
     this.#gather = gather;
   }
 
-  /** All metrics, in the order in which they were registered. */
+  /** The descriptions of all metrics, in the order of registration. */
   get infos(): readonly MetricInfo[] {
     return Array.from(this.#metrics.values(), ({ info }) => info);
   }
@@ -103,7 +103,7 @@ export class Registry<Facts> {
     return this.#register(new Histogram({ name, kind: 'histogram', help, labels: [] }, bounds));
   }
 
-  /** A number that is read when it is asked for; it is left out while it is undefined. */
+  /** Registers a number that is read for each request; it is left out while it is undefined. */
   value(
     kind: 'counter' | 'gauge',
     name: string,
@@ -116,7 +116,7 @@ export class Registry<Facts> {
     });
   }
 
-  /** Numbers that are read when they are asked for; those beyond `mostSeries` are left out. */
+  /** Registers numbers that are read for each request; those beyond `mostSeries` are left out. */
   samples(
     kind: 'counter' | 'gauge',
     name: string,
@@ -136,7 +136,7 @@ export class Registry<Facts> {
     });
   }
 
-  /** All metrics as text. */
+  /** Returns all metrics as text. */
   render(): string {
     this.#facts = this.#gather();
     const lines: string[] = [];

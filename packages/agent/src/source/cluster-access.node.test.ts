@@ -53,7 +53,7 @@ describe('access to the cluster', () => {
     assert.throws(() => found({}, { kubeconfig: `${home}/gone` }), /gone: no such file/);
   });
 
-  it('goes by the given API servers first', () => {
+  it('prefers the given API servers', () => {
     const apiServers = ['https://192.0.2.1:6443', 'https://[fd00::1]:6443'];
     assert.deepEqual(found({ HOME: home }, { apiServers }), [
       ...apiServers,

@@ -32,7 +32,7 @@ const gone = (name: string, namespace = 'default'): ResourceChange<ReadObject> =
   namespace,
   name,
 });
-/** What of a watch's state does not matter here. */
+/** The fields of a watch's state that do not matter here. */
 const unsaid = { lastEventMs: 0, resourceVersion: '' };
 const node = (name = 'n1'): ApiObject & object => ({
   ...{ apiVersion: 'v1', kind: 'Node' },
@@ -86,7 +86,7 @@ function cluster() {
 }
 
 describe('objects of a cluster', () => {
-  it('come in one batch once all four lists are whole', () => {
+  it('form one batch once all four lists are complete', () => {
     const { take, batches, names } = cluster();
     take('slice', [set(slice('web', ['10.0.0.1']))]);
     take('service', [set(service('web', '10.96.0.1'))]);
@@ -125,7 +125,7 @@ describe('objects of a cluster', () => {
     assert.deepEqual([observed.length, batches.length], [1, 0]);
   });
 
-  it('tell of a Node only when what is kept of it has changed', () => {
+  it('include a Node only when its record has changed', () => {
     const { list, take, time, batches } = cluster();
     list();
     const heartbeat = { ...node('n2'), status: { conditions: [] } };
@@ -145,7 +145,7 @@ describe('objects of a cluster', () => {
     assert.equal(batches.length, 1);
   });
 
-  it('come at once when alone, and together in a storm, each as it was last', () => {
+  it('are reported at once when single, and together in a burst, each in its last version', () => {
     const { list, take, objects, time, names, batches } = cluster();
     list();
     time.pass(100);
@@ -169,7 +169,7 @@ describe('objects of a cluster', () => {
     assert.equal(time.timersLeft, 0);
   });
 
-  it('that can not be used are problems until they can', () => {
+  it('that cannot be used are problems until they can', () => {
     const { list, take, time, batches } = cluster();
     list([service('web', '10.96.0.1', -1) as ApiObject]);
     const [batch] = batches;
@@ -191,7 +191,7 @@ describe('objects of a cluster', () => {
     assert.deepEqual(batches.at(-1)!.problems, []);
   });
 
-  it('say of which service a bad slice is, and bound what they list', () => {
+  it('that are invalid slices name their service, and the list of problems is bounded', () => {
     const { list, batches } = cluster();
     const bad = { ...slice('web', ['10.0.0.1']), endpoints: [{ addresses: [] }] };
     const many = Array.from({ length: 150 }, (_, i) => service(`s${i}`, '10.96.0.300'));
@@ -206,7 +206,7 @@ describe('objects of a cluster', () => {
     assert.match(problems[100]!.message, /^51 more objects can't be used/);
   });
 
-  it('of which Heddle has no use are taken out of force', () => {
+  it('that Heddle has no use for any more are deleted', () => {
     const { list, take, time, names } = cluster();
     list([], [slice('web', ['10.0.0.1'])]);
     time.pass(100);
@@ -284,7 +284,7 @@ describe('the connection to a cluster', () => {
     assert.equal(objects.state.reason, 'refused', 'the new list fails');
   });
 
-  it('may never have been', () => {
+  it('may never have existed', () => {
     const { setState, phases } = cluster();
     setState('node', { phase: 'listing', since: 1, ...unsaid });
     setState('node', { phase: 'waiting', since: 2, error: 'refused', ...unsaid });

@@ -44,8 +44,8 @@ function open(forwarding: 'snat' | 'dsr' = 'snat'): Source {
   return source;
 }
 
-/** What the batches so far come to: `set Service default/web`. */
-const heard = () =>
+/** Returns the changes of the batches so far: `set Service default/web`. */
+const reported = () =>
   batches
     .splice(0)
     .flatMap(({ changes }) =>
@@ -72,12 +72,12 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     await server[Symbol.asyncDispose]();
   });
 
-  it('gives everything at once, however late a part comes, and then each change', async () => {
+  it('reports everything at once, although a part is late, and then each change', async () => {
     server.script({ kind: 'Node', delayMs: 300 });
     open();
     await eventually('all lists are there', () => batches.length > 0);
     assert.deepEqual([batches.length, batches[0]!.complete], [1, true]);
-    assert.deepEqual(heard().sort(), [
+    assert.deepEqual(reported().sort(), [
       'set EndpointSlice default/web-1',
       'set Node n1',
       'set Pod default/local',
@@ -85,10 +85,10 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     ]);
     server.set(slice('web', ['10.0.0.2']));
     await eventually('the change is there', () => batches.length > 0);
-    assert.deepEqual(heard(), ['set EndpointSlice default/web-1']);
+    assert.deepEqual(reported(), ['set EndpointSlice default/web-1']);
     server.remove('Service', 'default', 'web');
     await eventually('the removal is there', () => batches.length > 0);
-    assert.deepEqual(heard(), ['delete Service default/web']);
+    assert.deepEqual(reported(), ['delete Service default/web']);
     await eventually('the source follows', () => source!.state.phase === 'following');
     assert.equal(source!.state.path, server.url);
     assert.ok(Date.now() - source!.state.lastEventMs! < 10_000);
@@ -107,7 +107,9 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     server.script({ kind: 'Service', verb: 'watch', status: 410 });
     server.endWatches();
     server.remove('Service', 'default', 'api');
-    await eventually('the new list is there', () => heard().includes('delete Service default/api'));
+    await eventually('the new list is there', () =>
+      reported().includes('delete Service default/api'),
+    );
     await eventually('the source follows', () => source!.state.phase === 'following');
     assert.deepEqual(
       phases.filter(({ reason }) => /410|Scripted|script/.test(reason ?? '')),
@@ -120,7 +122,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     );
   });
 
-  it('lets nothing travel that is not served', async () => {
+  it('selects only what is served', async () => {
     const labelled = (label: string) => {
       const made = service('other', '10.96.0.2');
       return { ...made, metadata: { ...made.metadata, labels: { [label]: '' } } };
@@ -128,15 +130,15 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     server.set(labelled('service.kubernetes.io/headless'));
     open();
     await eventually('all lists are there', () => batches.length > 0);
-    assert.ok(!heard().some((each) => each.includes('other') || each.includes('n2')));
+    assert.ok(!reported().some((each) => each.includes('other') || each.includes('n2')));
     server.set(labelled('service.kubernetes.io/service-proxy-name'));
     server.set(service('other', '10.96.0.2'));
     await eventually('the service is there', () => batches.length > 0);
-    assert.deepEqual(heard(), ['set Service default/other']);
+    assert.deepEqual(reported(), ['set Service default/other']);
     // Switched while running: another proxy takes it over.
     server.set(labelled('service.kubernetes.io/service-proxy-name'));
     await eventually('its end is there', () => batches.length > 0);
-    assert.deepEqual(heard(), ['delete Service default/other']);
+    assert.deepEqual(reported(), ['delete Service default/other']);
     const selectors: Readonly<Record<string, RegExp>> = {
       Node: /^metadata\.name=n1$/,
       Pod: /^spec\.nodeName=n1,status\.phase!=Succeeded,status\.phase!=Failed$/,
@@ -150,23 +152,23 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     }
   });
 
-  it('looks at other Nodes once a service asks for tunnels to them', async () => {
+  it('watches other Nodes once a service asks for tunnels to them', async () => {
     open();
     await eventually('all lists are there', () => batches.length > 0);
-    assert.ok(!heard().includes('set Node n2'));
+    assert.ok(!reported().includes('set Node n2'));
     const web = service('web', '10.96.0.1');
     const annotations = { 'heddle.io/forwarding': 'hybrid' };
     server.set({ ...web, metadata: { ...web.metadata, annotations } });
-    await eventually('the other Node is there', () => heard().includes('set Node n2'));
+    await eventually('the other Node is there', () => reported().includes('set Node n2'));
     await eventually('all kinds are watched', () => server.watching() === 4);
     server.remove('Node', '', 'n2');
-    await eventually('its end is there', () => heard().includes('delete Node n2'));
+    await eventually('its end is there', () => reported().includes('delete Node n2'));
   });
 
-  it('looks at all Nodes from the start where the configuration wants tunnels', async () => {
+  it('watches all Nodes from the start where the configuration asks for tunnels', async () => {
     open('dsr');
     await eventually('all lists are there', () => batches.length > 0);
-    assert.ok(heard().includes('set Node n2'));
+    assert.ok(reported().includes('set Node n2'));
     const asked = server.takeRequests().filter(({ kind }) => kind === 'Node');
     assert.ok(asked.every(({ query }) => query.fieldSelector === undefined));
   });
@@ -178,12 +180,12 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     open();
     await eventually('all lists are there', () => batches.length > 0);
     assert.deepEqual(
-      heard().filter((each) => each.includes('Pod')),
+      reported().filter((each) => each.includes('Pod')),
       ['set Pod default/local'],
     );
     server.set({ ...local, status: { ...local.status, phase: 'Succeeded' } });
     await eventually('its end is there', () => batches.length > 0);
-    assert.deepEqual(heard(), ['delete Pod default/local']);
+    assert.deepEqual(reported(), ['delete Pod default/local']);
     // One of that name without a hostPort, and one that uses the addresses of the node.
     const own = pod('own', '192.0.2.1');
     server.set({ ...own, spec: { ...own.spec, hostNetwork: true } });
@@ -191,13 +193,13 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     server.set(pod('other', '10.0.0.8'));
     const news: string[] = [];
     await eventually('another pod is there', () => {
-      news.push(...heard());
+      news.push(...reported());
       return news.includes('set Pod default/other');
     });
     const set = news.filter((each) => each.startsWith('set'));
     assert.deepEqual(set, ['set Pod default/local', 'set Pod default/other']);
     server.remove('Pod', 'default', 'other');
-    await eventually('the removal is there', () => heard().includes('delete Pod default/other'));
+    await eventually('the removal is there', () => reported().includes('delete Pod default/other'));
   });
 
   it('gives nothing while the pods are not listed, whatever the reason', async () => {
@@ -210,10 +212,10 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     assert.equal(first!.complete, true);
   });
 
-  it('outlasts the API server, asks ever more rarely, and then hears what differs', async () => {
+  it('survives the API server, retries at growing intervals, and then reports the differences', async () => {
     open();
     await eventually('the source follows', () => source!.state.phase === 'following');
-    heard();
+    reported();
     await server.stop();
     await eventually('the connection is lost', () => source!.state.phase === 'disconnected');
     const lostMs = source!.state.sinceMs;
@@ -224,14 +226,14 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
       assert.equal(sinceMs, lostMs);
       return retryAtMs !== undefined && reason !== undefined && retryAtMs - Date.now() > 1000;
     });
-    assert.deepEqual(heard(), [], 'nothing is taken away');
+    assert.deepEqual(reported(), [], 'nothing is taken away');
     await server.resume();
     await eventually('the source follows', () => source!.state.phase === 'following');
     await eventually(
       'both changes are there',
       () => batches.flatMap(({ changes }) => changes).length === 2,
     );
-    assert.deepEqual(heard().sort(), [
+    assert.deepEqual(reported().sort(), [
       'delete Service default/web',
       'set EndpointSlice default/web-1',
     ]);
@@ -265,18 +267,18 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
       const all = batches.flatMap(({ changes }) => changes);
       return all.some((change) => change.op === 'set' && change.object.name === 'far');
     });
-    heard();
+    reported();
     // It leaves the selection of the second watch, and stays in that of the first.
     server.set(local);
     await eventually('the change is reported', () => batches.length > 0);
-    assert.deepEqual(heard(), ['set Pod default/local']);
+    assert.deepEqual(reported(), ['set Pod default/local']);
     // Of the watch that ends, only the pod goes that the other one does not have.
     server.set(both);
-    await eventually('the label is reported', () => heard().includes('set Pod default/local'));
+    await eventually('the label is reported', () => reported().includes('set Pod default/local'));
     watches = [here];
     source.rewatch();
     await eventually('the end of the pod is reported', () => batches.length > 0);
-    assert.deepEqual(heard(), ['delete Pod default/far']);
+    assert.deepEqual(reported(), ['delete Pod default/far']);
     await eventually('one watch is left', () => server.watching() === 1);
   });
 
@@ -286,9 +288,9 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     source![Symbol.dispose]();
     source = undefined;
     await eventually('nothing is watched', () => server.watching() === 0);
-    heard();
+    reported();
     server.set(service('late', '10.96.0.3'));
     await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.deepEqual(heard(), []);
+    assert.deepEqual(reported(), []);
   });
 });

@@ -184,7 +184,7 @@ test('a file that is still being written is not read before it is closed', async
   assert.equal(folder.batches.length, 2);
 });
 
-test('a file that stays broken is reported by line, and what it had stays in force', async () => {
+test('a file that stays broken is reported by line, and its objects stay', async () => {
   using folder = new WatchedFolder();
   folder.write('all.yaml', `${web}---\n${shop}`);
   folder.open();
@@ -256,7 +256,7 @@ test('a folder that is deleted takes nothing with it, and is read again when it 
   assert.equal(folder.labels.length, 50);
   assert.match(
     folder.problems[0]!,
-    /\/manifests: no such file or directory \(ENOENT\); what is in force stays so/,
+    /\/manifests: no such file or directory \(ENOENT\); what is programmed stays/,
   );
 
   mkdirSync(folder.path);

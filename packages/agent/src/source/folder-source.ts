@@ -26,20 +26,20 @@ export interface FolderSourceOptions {
   readonly onChange: (batch: SourceBatch) => void;
 }
 
-/** How long a file that can't be used, or is suddenly empty, may be taken for half written. */
+/** The time for which a file that cannot be used, or is suddenly empty, may be half written. */
 const graceMs = 1000;
 const rereadMs = 50;
-/** Files that disappear may be about to return, or the first sign that the whole folder goes. */
+/** Files that disappear may be about to return, or the whole folder may be about to disappear. */
 const settleMs = 50;
 const longestSettleMs = 1000;
-/** After a folder came, or came back, its files may still be arriving. */
+/** The files of a folder that was created or has returned may still be arriving. */
 const returnSettleMs = 1000;
 const lookForFolderMs = 250;
-/** A file that can't be read (permissions, too many open files) gives no event when it can again. */
+/** No event reports that a file can be read again (permissions, too many open files). */
 const unreadableMs = 1000;
-/** How long reading a whole folder may hold the event loop at a time. */
+/** The time for which reading a whole folder may hold the event loop. */
 const sliceNs = 10_000_000n;
-/** A file of many documents can have as many problems, and each is a line of the log. */
+/** The largest number of problems: a file of many documents can have as many, each a line of the log. */
 const mostProblems = 100;
 
 const folderMask =
@@ -55,9 +55,9 @@ const parentMask = IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLY
 const gone = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED;
 
 /**
- * Reads the manifests of a folder (not of its subfolders) and watches it until disposed. A change
- * is given out as soon as its file was closed or renamed into place. Throws SysError when the
- * kernel has no watch left; a folder that isn't there is a problem in the batch, and waited for.
+ * Reads the manifests of a folder (not of its subfolders) and watches it until disposed. A change is reported as
+ * soon as its file was closed or renamed into place. Throws SysError when the kernel has no watch left; a folder
+ * that does not exist is a problem in the batch, and the source waits for it.
  */
 export function openFolderSource(
   platform: Platform,
@@ -67,14 +67,14 @@ export function openFolderSource(
   return new FolderSource(platform, folder, options);
 }
 
-/** The first problems, and how many more there are. */
+/** Returns the first problems, and the number of the others. */
 function shortened(problems: SourceProblem[]): SourceProblem[] {
   if (problems.length <= mostProblems) return problems;
   const message = `there are ${problems.length - mostProblems} more problems (heddle validate shows all)`;
   return [...problems.slice(0, mostProblems), { file: '', line: 0, message }];
 }
 
-/** Whether a file name is one of a manifest; editors' temporary and backup files aren't. */
+/** Returns true for the file name of a manifest; temporary and backup files of editors are none. */
 export function isManifestName(name: string): boolean {
   return /^[^.#~].*\.(ya?ml|json)$/i.test(name);
 }
@@ -88,27 +88,27 @@ class FolderSource implements Source {
   readonly #onChange: (batch: SourceBatch) => void;
   readonly #set: ManifestSet;
   readonly #inotify: Inotify;
-  /** Watch of the folder; undefined while it is gone. */
+  /** The watch of the folder; undefined while it does not exist. */
   #watch: number | undefined;
   #parentWatch: number | undefined;
   #readable: Disposable | undefined;
-  /** Files still to be read before a reading of the whole folder is done. */
+  /** The files that are left to read of the whole folder. */
   #toRead: string[] = [];
-  /** Files that may be half written, and until when they are given the benefit of the doubt. */
+  /** Files that may be half written, and the times until which they count as such. */
   readonly #suspects = new Map<string, number>();
-  /** Files that are there but could not be read. */
+  /** Files that exist but could not be read. */
   readonly #unreadable = new Set<string>();
-  /** Files that disappeared, but whose objects are still in force. */
+  /** Files that disappeared, but whose objects are kept for now. */
   readonly #missing = new Set<string>();
   #missingSinceMs = 0;
   #settleMs = settleMs;
   #complete = false;
-  /** The folder was not there, and has not been read since. */
+  /** True while a folder that did not exist has not been read since. */
   #isReturning = false;
   #folderProblem: string | undefined;
-  #saidProblems = '';
+  #reportedProblems = '';
   #lastEventMs: number | undefined;
-  /** Since when the phase is what it is. */
+  /** The phase, and the time at which it began. */
   #phase: Pick<SourceState, 'phase' | 'sinceMs'>;
   readonly #read = new Set<string>();
   readonly #timers = new Map<string, Disposable>();
@@ -156,9 +156,9 @@ class FolderSource implements Source {
     this.#inotify[Symbol.dispose]();
   }
 
-  /** Watches the folder if it is there, and reads it when it is another one than before. */
+  /** Watches the folder if it exists, and reads it if it is another one than before. */
   #lookForFolder(): void {
-    // The parent tells when the folder, or a link in its place, is replaced.
+    // The parent reports that the folder, or a link in its place, is replaced.
     const parentWatch = this.#inotify.add(this.#parent, parentMask);
     if (this.#parentWatch !== undefined && this.#parentWatch !== parentWatch) {
       this.#inotify.remove(this.#parentWatch);
@@ -172,7 +172,7 @@ class FolderSource implements Source {
       this.#toRead = [];
       this.#missing.clear();
       const why = new SysError('inotify_add_watch', -watch, `watch folder ${this.#folder}`);
-      this.#folderProblem = `${why.message}; what is in force stays so`;
+      this.#folderProblem = `${why.message}; what is programmed stays`;
       this.#startTimer('look', lookForFolderMs, () => this.#lookForFolder());
       this.#listen();
       this.#report();
@@ -185,7 +185,7 @@ class FolderSource implements Source {
     this.#readFolder();
   }
 
-  /** Starts to read all files; events wait in the kernel until that is done. */
+  /** Starts to read all files; events wait in the kernel until then. */
   #readFolder(): void {
     this.#readable?.[Symbol.dispose]();
     this.#readable = undefined;
@@ -200,8 +200,8 @@ class FolderSource implements Source {
       return;
     }
     if (this.#isReturning && names.length === 0) {
-      // As a mount point is when nothing is mounted: not a sign that all manifests were deleted.
-      this.#folderProblem = `folder ${this.#folder} came empty: what is in force stays so until its first manifest`;
+      // An unmounted mount point is empty, too: it does not mean that all manifests were deleted.
+      this.#folderProblem = `folder ${this.#folder} came empty: what is programmed stays until its first manifest`;
       this.#listen();
       this.#report();
       return;
@@ -262,7 +262,7 @@ class FolderSource implements Source {
     }
     if (this.#isReturning && changed.size > 0) reread = true;
     else for (const name of changed) this.#readOne(name, renamed.has(name));
-    // A rename within the folder is no sign of the folder's end, so nothing has to be waited for.
+    // A rename within the folder does not announce the folder's end, so that nothing has to wait.
     for (const name of renamed.values()) {
       if (this.#missing.delete(name)) this.#set.removeFile(name);
     }
@@ -271,13 +271,13 @@ class FolderSource implements Source {
     else if (this.#toRead.length === 0) this.#report();
   }
 
-  /** Whether a file that was just created is there with its content: a link, not a new file. */
+  /** Returns true if a file that was just created has its content: it is a link, not a new file. */
   #isWhole({ mask, name }: InotifyEvent): boolean {
     if (!(mask & IN_CREATE)) return false;
     return isLink(this.#platform, `${this.#folder}/${name}`);
   }
 
-  /** `isWhole`: it had this content under another name, so that it is not half written. */
+  /** `isWhole`: the file had this content under another name, so that it is not half written. */
   #readOne(name: string, isWhole = false): void {
     let bytes: Uint8Array;
     try {
@@ -325,7 +325,7 @@ class FolderSource implements Source {
     this.#startTimer('settle', wait, () => this.#settle());
   }
 
-  /** Gives up on files that disappeared, unless the folder disappeared too. */
+  /** Removes files that disappeared, unless the folder disappeared, too. */
   #settle(): void {
     const watch = this.#watch;
     this.#lookForFolder();
@@ -343,7 +343,7 @@ class FolderSource implements Source {
     this.#report();
   }
 
-  /** The folder is gone or another: what it had stays in force until it can be read again. */
+  /** The folder was removed or replaced: its objects stay until it can be read again. */
   #lose(): void {
     if (this.#watch !== undefined) this.#inotify.remove(this.#watch);
     this.#watch = undefined;
@@ -377,14 +377,14 @@ class FolderSource implements Source {
     const isNews =
       changes.length > 0 ||
       notes.length > 0 ||
-      said !== this.#saidProblems ||
+      said !== this.#reportedProblems ||
       wasComplete !== this.#complete;
     if (!isNews) return;
-    this.#saidProblems = said;
+    this.#reportedProblems = said;
     this.#onChange({ changes, complete: this.#complete, problems, notes });
   }
 
-  /** One timer for each purpose; starting it again puts it off. */
+  /** Starts the timer of a purpose; a second start postpones it. */
   #startTimer(purpose: string, milliseconds: number, fire: () => void): void {
     if (this.#disposed) return;
     this.#timers.get(purpose)?.[Symbol.dispose]();

@@ -81,7 +81,7 @@ test('broken JSON says its line too', () => {
   assert.match(errors(file)[0]!, /^3 not valid YAML: /);
 });
 
-test('a tab, a duplicate key, an unknown alias and a bomb of aliases are told, not thrown', () => {
+test('a tab, a duplicate key, an unknown alias and a bomb of aliases are reported, not thrown', () => {
   assert.match(errors(parse('a:\n\tb: 1\n'))[0]!, /^2 /);
   assert.match(errors(parse('a: 1\na: 2\n'))[0]!, /^2 .*unique/);
   assert.match(errors(parse('a: *b\n'))[0]!, /alias/);

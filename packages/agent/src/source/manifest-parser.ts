@@ -22,9 +22,8 @@ export interface ManifestDocument {
   /** Objects that were passed over, in words. */
   readonly notes: readonly string[];
   /**
-   * Why the document, or an object in it that doesn't say which one it is, can't be read. It may be
-   * half written, and nobody can tell which objects it stands for. `line` counts from 0 at the
-   * document's first line.
+   * The reason why the document, or an object in it without a name, cannot be read. It may be half written, and
+   * its objects are unknown. `line` counts from 0 at the document's first line.
    */
   readonly error: { readonly line: number; readonly message: string } | undefined;
 }
@@ -74,7 +73,7 @@ function unreadableFile({ length }: Uint8Array, message: string): ManifestFile {
   return { documents: [document], lines: [1], isBroken: true };
 }
 
-/** Whether a parsed manifest entry is an object that can't be used. */
+/** Returns true for an object that cannot be used. */
 export function isInvalid(object: ManifestObject): object is InvalidObject {
   return 'ref' in object;
 }

@@ -9,7 +9,7 @@ import { ManifestSet } from './manifest-set.ts';
 const web = serviceYaml('web', '10.96.0.1');
 const shop = serviceYaml('shop', '10.96.0.2');
 
-/** A set of files, with what is in force after the changes that it gave out. */
+/** A set of files, with the objects after the changes that it has reported. */
 class Files {
   readonly set = new ManifestSet(serviceReader);
   readonly records = new Map<string, ObjectRef>();
@@ -29,7 +29,7 @@ class Files {
     return this.set.problems().map(({ file, line, message }) => `${file}:${line} ${message}`);
   }
 
-  /** What was given out, as `set Service default/web`. */
+  /** Returns the reported changes, as `set Service default/web`. */
   #follow(): string[] {
     return this.set.takeChanges().map((change) => {
       const label = objectLabel(change.op === 'set' ? change.object : change);

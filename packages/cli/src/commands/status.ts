@@ -105,7 +105,10 @@ function integrityLines(
     return ['broken', good(false, `${kind} ${name} ${problem}${time}${why}`)];
   });
   if (broken.length === 0 && since !== undefined) {
-    lines.push(['broken', good(false, `the kernel does not report what is attached: ${reason}`)]);
+    lines.push([
+      'broken',
+      good(false, `the state of the programs in the kernel is unknown: ${reason}`),
+    ]);
   }
   if (released) {
     lines.push(['released', good(false, 'heddle cleanup removed the programs; restart the agent')]);

@@ -36,7 +36,7 @@ function row(name: string, port?: number, localEndpoints = 1): ServiceRow {
   };
 }
 
-/** What is answered at a port, or the error's code. */
+/** Returns the answer at a port, or the code of the error. */
 function ask(port: number, { path = '/', host = '127.0.0.1', method = 'GET' } = {}) {
   return new Promise<{ status: number; weight: unknown; type: unknown; body: string } | string>(
     (resolve) => {
@@ -84,7 +84,7 @@ describe('health checks', { timeout: 30_000 }, () => {
     blocker = undefined;
   });
 
-  it('say 200 with ready endpoints here and 503 without, with their number', async () => {
+  it('answer 200 with ready endpoints on the node and 503 without, with their number', async () => {
     const [port] = (await freePorts(1)) as [number];
     open().set(row('web', port, 2));
     const good = {
@@ -102,7 +102,7 @@ describe('health checks', { timeout: 30_000 }, () => {
     assert.deepEqual(said, []);
   });
 
-  it('say 503 while changes do not come into force', async () => {
+  it('answer 503 while changes are not programmed in time', async () => {
     const [port] = (await freePorts(1)) as [number];
     open().set(row('web', port, 1));
     isHealthy = false;
@@ -114,7 +114,7 @@ describe('health checks', { timeout: 30_000 }, () => {
     assert.equal(((await ask(port)) as { status: number }).status, 200);
   });
 
-  it('come, move and go with their rows, and leak nothing', async () => {
+  it('start, move and end with their rows, and leak nothing', async () => {
     const [a, b] = (await freePorts(2)) as [number, number];
     const before = readdirSync('/proc/self/fd').length;
     open().set(row('web'));
@@ -136,7 +136,7 @@ describe('health checks', { timeout: 30_000 }, () => {
       await new Promise((next) => setImmediate(next));
   });
 
-  it('pass a port on to the row that comes before the other has gone', async () => {
+  it('move a port to a new row before the old one is removed', async () => {
     const [port] = (await freePorts(1)) as [number];
     open().set(row('web', port, 1));
     checks.set(row('api', port, 2));
@@ -151,7 +151,7 @@ describe('health checks', { timeout: 30_000 }, () => {
     assert.deepEqual(checks.entry(renamed.key), { port, localEndpoints: 4, listening: true });
   });
 
-  it('wait for a port that is taken, and say so', async () => {
+  it('wait for a port that is taken, and report it', async () => {
     blocker = createServer().listen(0, '::');
     await new Promise((done) => blocker!.once('listening', done));
     const { port } = blocker.address() as { port: number };
@@ -172,7 +172,7 @@ describe('health checks', { timeout: 30_000 }, () => {
     ]);
   });
 
-  it('give up a port that they wait for', async () => {
+  it('stop to wait for a port when their row is removed', async () => {
     blocker = createServer().listen(0, '::');
     await new Promise((done) => blocker!.once('listening', done));
     const { port } = blocker.address() as { port: number };
@@ -184,7 +184,7 @@ describe('health checks', { timeout: 30_000 }, () => {
     assert.equal(await answered(port), 'default/api 1');
   });
 
-  it('are bounded; whoever found no room gets it when it comes', async () => {
+  it('are bounded; a row beyond the bound is served once there is room', async () => {
     const [a, b, c] = (await freePorts(3)) as [number, number, number];
     open(1).set(row('web', a));
     checks.set(row('api', b));

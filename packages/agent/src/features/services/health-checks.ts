@@ -8,16 +8,16 @@ import type { HealthCheckEntry } from './status.ts';
 export interface HealthCheckOptions {
   readonly platform: Platform;
   readonly events: Pick<EventLog, 'add'>;
-  /** Whether changes come into force, so that what is told of endpoints is true. */
+  /** Returns true while changes are programmed in time, so that the reported number of endpoints is right. */
   readonly isHealthy: () => boolean;
-  /** Ports that are listened on at most. */
+  /** The largest number of ports. */
   readonly most?: number;
 }
 
-/** Ports that are listened on, unless told otherwise; each takes two file descriptors and 16 KiB. */
+/** The default largest number of ports; each takes two file descriptors and 16 KiB. */
 const mostPorts = 1024;
 
-/** A load balancer's probes ask from a handful of addresses, one question at a time. */
+/** The probes of a load balancer come from few addresses, one request at a time. */
 const limits: ServerLimits = {
   clients: 32,
   pendingBytes: 64 * 1024,
@@ -25,7 +25,7 @@ const limits: ServerLimits = {
   stalledMs: 10_000,
 };
 
-/** A port and the row that is told of there. */
+/** A port, and the row that its answers are about. */
 interface Check {
   row: CheckedRow;
   readonly server: HttpServer;
@@ -34,19 +34,19 @@ interface Check {
 type CheckedRow = ServiceRow & { readonly healthCheck: NonNullable<ServiceRow['healthCheck']> };
 
 /**
- * Serves `healthCheckNodePort`, on all addresses of the node: load balancers send the traffic of a
- * service with externalTrafficPolicy Local to the nodes that answer 200 there. Answers as kube-proxy
- * does: 200 while the service has a ready endpoint on this node and the agent keeps up with changes,
- * at any path. That the node is being deleted makes no difference, as all endpoints may be on nodes
- * that go (KEP-3836 is about the other policy). A port is served while a row with it is in force.
+ * Serves `healthCheckNodePort` on all addresses of the node: load balancers send the traffic of a service with
+ * externalTrafficPolicy Local to the nodes that answer 200 there. It answers as kube-proxy does, at any path: 200
+ * while the service has a ready endpoint on this node and the agent keeps up with changes. The deletion of the
+ * node changes nothing, because all endpoints may be on such nodes (KEP-3836 is about the other policy). A port
+ * is served while a row with it is programmed.
  */
 export class HealthChecks implements Disposable {
   readonly #options: HealthCheckOptions;
   readonly #most: number;
   readonly #checks = new Map<number, Check>();
-  /** Port of each row that has one, by the row's key. */
+  /** The port of each row that has one, by the row's key. */
   readonly #ports = new Map<string, number>();
-  /** Rows that found no room. */
+  /** The rows beyond the largest number of ports. */
   readonly #refused = new Map<string, CheckedRow>();
 
   constructor(options: HealthCheckOptions) {
@@ -54,14 +54,14 @@ export class HealthChecks implements Disposable {
     this.#most = options.most ?? mostPorts;
   }
 
-  /** How many ports are served, and how many should be and are not. */
+  /** The number of ports that are served, and of those that should be and are not. */
   get counts(): { readonly listening: number; readonly failed: number } {
     let listening = 0;
     for (const { server } of this.#checks.values()) if (server.status.listening) listening++;
     return { listening, failed: this.#checks.size + this.#refused.size - listening };
   }
 
-  /** What is served for a row; undefined when it has no health check, or is not in force yet. */
+  /** Returns the health check of a row; undefined without one, or before the row is programmed. */
   entry(rowKey: string): HealthCheckEntry | undefined {
     const refused = this.#refused.get(rowKey);
     if (refused) return { ...refused.healthCheck, listening: false, problem: noRoom };
@@ -73,7 +73,7 @@ export class HealthChecks implements Disposable {
     return problem === undefined ? entry : { ...entry, problem };
   }
 
-  /** A row is in force. It takes a port over from another one that has not gone yet. */
+  /** Serves the health check of a programmed row. It takes the port over from another row that still has it. */
   set(row: ServiceRow): void {
     const { key } = row;
     if (!isChecked(row)) {
@@ -84,7 +84,7 @@ export class HealthChecks implements Disposable {
     if (this.#ports.has(key) && this.#ports.get(key) !== port) this.delete(key);
     const check = this.#checks.get(port);
     if (!check && this.#checks.size >= this.#most) {
-      if (!this.#refused.has(key)) this.#say('warn', key, `${labelOf(row)} is ${noRoom}`);
+      if (!this.#refused.has(key)) this.#report('warn', key, `${labelOf(row)} is ${noRoom}`);
       this.#refused.set(key, row);
       return;
     }
@@ -98,7 +98,7 @@ export class HealthChecks implements Disposable {
     this.#ports.set(key, port);
   }
 
-  /** A row is no longer in force. */
+  /** Ends the health check of a row that was removed. */
   delete(rowKey: string): void {
     this.#refused.delete(rowKey);
     const port = this.#ports.get(rowKey);
@@ -130,8 +130,8 @@ export class HealthChecks implements Disposable {
       handler: () => this.#answer(port),
       onChange: (problem) =>
         problem === undefined
-          ? this.#say('info', row.key, `${name} is served on port ${port} now`)
-          : this.#say('warn', row.key, problem),
+          ? this.#report('info', row.key, `${name} is served on port ${port} now`)
+          : this.#report('warn', row.key, problem),
     });
   }
 
@@ -140,7 +140,7 @@ export class HealthChecks implements Disposable {
     return check && healthCheckResponse(check.row, this.#options.isHealthy());
   }
 
-  #say(level: 'info' | 'warn', rowKey: string, message: string): void {
+  #report(level: 'info' | 'warn', rowKey: string, message: string): void {
     this.#options.events.add(level, level === 'warn' ? 'problem' : 'agent', rowKey, message);
   }
 }
@@ -155,7 +155,7 @@ function isChecked(row: ServiceRow): row is CheckedRow {
   return row.healthCheck !== undefined;
 }
 
-/** The answer of kube-proxy: its fields, its status, and the weight that some load balancers go by. */
+/** Returns the answer of kube-proxy: its fields, its status, and the weight that some load balancers use. */
 export function healthCheckResponse(
   { namespace, name, healthCheck: { localEndpoints } }: CheckedRow,
   serviceProxyHealthy: boolean,

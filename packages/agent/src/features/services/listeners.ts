@@ -4,13 +4,13 @@ import type { Frontend, ServiceRow } from '@heddle/services';
 import { formatEndpoint, type Platform } from '@heddle/sys';
 import { AF_INET6 } from '@heddle/sys/net';
 
-/** A socket of the node that waits for clients, as far as it matters here. */
+/** A listening socket of the node. */
 export type Listener = Pick<
   InetSocket,
   'family' | 'protocol' | 'source' | 'sourcePort' | 'ipv6Only'
 >;
 
-/** Sockets of this network namespace that listen (TCP), or that are bound and not connected (UDP). Throws NetlinkError. */
+/** Returns the sockets of this network namespace that listen (TCP), or are bound and not connected (UDP). Throws NetlinkError. */
 export function listeners(platform: Platform): Listener[] {
   using socket = new NetlinkSocket(platform, NETLINK_SOCK_DIAG);
   return [
@@ -20,10 +20,9 @@ export function listeners(platform: Platform): Listener[] {
 }
 
 /**
- * Frontends at addresses of the node at which a process of the node listens, too, in sentences with
- * the remedy: the process gets nothing of what comes to the frontend. Heddle refuses a bind after the
- * fact; who was there first is left alone, as kube-proxy leaves it. `isOwn` says which addresses the
- * node has.
+ * Returns warnings about frontends at addresses of the node where a process of the node listens, too, in sentences
+ * with the remedy: the process receives no traffic of the frontend. Heddle refuses a later bind; an earlier socket
+ * stays, as with kube-proxy. `isOwn` returns true for the addresses of the node.
  */
 export function shadowedListeners(
   rows: Iterable<ServiceRow>,
@@ -40,7 +39,7 @@ export function shadowedListeners(
     for (const frontend of frontends) {
       const { kind, port, protocol, address } = frontend;
       if (kind === 'ClusterIP') continue;
-      // The addresses of NodePorts and hostPorts are the node's own.
+      // NodePorts and hostPorts are served at the node's own addresses.
       if ((kind === 'ExternalIP' || kind === 'LoadBalancer') && !isOwn(address)) continue;
       const socket = byPort.get(`${protocol} ${port}`)?.find((each) => overlaps(each, frontend));
       if (!socket) continue;
@@ -55,7 +54,7 @@ export function shadowedListeners(
   return [...sentences];
 }
 
-/** True when the socket would get what is sent to the frontend; at the unspecified address that is loopback. */
+/** Returns true if the socket would receive the frontend's traffic; the unspecified address means loopback. */
 function overlaps({ family, source, ipv6Only }: Listener, { address }: Frontend): boolean {
   if (source === address) return true;
   if (isUnspecified(source)) {

@@ -10,18 +10,18 @@ const own = [
 ];
 
 describe('where NodePorts are', () => {
-  it('is left to the Node object unless something is said', () => {
+  it('has no ranges without entries, so that the Node object decides', () => {
     assert.deepEqual(nodePortChoice([], own), { ranges: undefined, problems: [] });
   });
 
-  it('is said by ranges, and by devices for the addresses that they have', () => {
+  it('has the ranges of the entries, and the addresses of the named network interfaces', () => {
     assert.deepEqual(nodePortChoice(['203.0.113.9/24', 'eth0', 'bond*'], own), {
       ranges: ['203.0.113.0/24', '192.0.2.1/32', 'fd00::1/128', '198.51.100.1/32'],
       problems: [],
     });
   });
 
-  it('names devices that are not there or have no address', () => {
+  it('names network interfaces that do not exist or have no address', () => {
     assert.deepEqual(nodePortChoice(['eth9', 'th0', 'eth0'], own.slice(0, 1)), {
       ranges: ['192.0.2.1/32'],
       problems: [

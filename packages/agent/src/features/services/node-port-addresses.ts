@@ -3,18 +3,17 @@ import { isIpv4, parseIp } from '@heddle/sys';
 import { deviceMatches } from '../../node/device-names.ts';
 import type { OwnAddress } from '../../node/own-addresses.ts';
 
-/** Where NodePorts and hostPorts are served, as the configuration says. */
+/** The addresses at which NodePorts and hostPorts are served, by the configuration. */
 export interface NodePortChoice {
-  /** Ranges in canonical text; undefined: the Node object says. */
+  /** Ranges in canonical text; undefined: the addresses of the Node object. */
   readonly ranges: readonly string[] | undefined;
-  /** Devices that are not there or have no address, in sentences. */
+  /** The network interfaces that do not exist or have no address, in sentences. */
   readonly problems: readonly string[];
 }
 
 /**
- * Ranges of the addresses that `nodePortAddresses` means. An entry is a range of addresses or the name
- * of a device, in which `*` stands for anything: it stands for the device's addresses. Without
- * entries nothing is said.
+ * Returns the ranges of addresses that `nodePortAddresses` selects. An entry is a range of addresses, or the name
+ * of a network interface, in which `*` matches anything, for the addresses of that interface.
  */
 export function nodePortChoice(
   entries: readonly string[],

@@ -15,7 +15,7 @@ function measured() {
 const row = 'default/web:http/TCP/IPv4';
 
 describe('programming latency', () => {
-  it('runs from what happened until the row is in force', () => {
+  it('runs from the event until the row is programmed', () => {
     const { seen, clock, latency } = measured();
     latency.changed('default/web', 2000);
     latency.changed('default/web', 2500);
@@ -26,14 +26,14 @@ describe('programming latency', () => {
     assert.deepEqual(seen, [2, 1.5]);
   });
 
-  it('is measured for nothing that happened before the agent', () => {
+  it('is not measured for events before the start of the agent', () => {
     const { seen, latency } = measured();
     latency.changed('default/web', 999);
     latency.settled(row, 'done');
     assert.deepEqual(seen, []);
   });
 
-  it('lasts until a row that failed is in force after all', () => {
+  it('lasts until a retry programs a row that failed', () => {
     const { seen, clock, latency } = measured();
     latency.changed('default/web', 2000);
     latency.settled(row, 'failed');
@@ -43,7 +43,7 @@ describe('programming latency', () => {
     assert.deepEqual(seen, [8]);
   });
 
-  it('ends with a change that has no effect on any row, or with the row', () => {
+  it('is dropped when a change has no effect on any row, or its row is removed', () => {
     const { seen, clock, latency } = measured();
     latency.changed('default/web', 2000);
     latency.idle();
@@ -55,7 +55,7 @@ describe('programming latency', () => {
     assert.deepEqual(seen, []);
   });
 
-  it('is never negative, whatever the clocks of two machines say', () => {
+  it('is never negative, although clocks of machines differ', () => {
     const { seen, latency } = measured();
     latency.changed('default/web', 5000);
     latency.settled(row, 'done');

@@ -1,23 +1,23 @@
-/** Changes that are watched at a time; beyond it they go unmeasured. */
+/** The largest number of services whose changes are measured at a time. */
 const mostWaiting = 10_000;
 
 interface Waiting {
-  /** When what led to each change happened, in milliseconds since 1970. */
+  /** The times of the events that led to the changes, in milliseconds since 1970. */
   readonly triggeredMs: number[];
-  /** A row failed: what waits for it comes into force when a later try succeeds. */
+  /** True if a row failed: its changes are programmed when a retry succeeds. */
   failed: boolean;
 }
 
 /**
- * Measures the time from what happened to a pod or service to when it is in force on this node, as
- * the authors of EndpointSlices note the former. What happened before this process started is not
- * measured, as it waited for something else.
+ * Measures the time from a change of a pod or service, as the author of the EndpointSlice notes it, until it is
+ * programmed on this node. Changes before the start of this process are not measured, because they waited for
+ * the process.
  */
 export class ProgrammingLatency {
   readonly #startedMs: number;
   readonly #nowMs: () => number;
   readonly #observe: (seconds: number) => void;
-  /** By service, `namespace/name`. */
+  /** The pending changes by service, `namespace/name`. */
   readonly #waiting = new Map<string, Waiting>();
 
   constructor(nowMs: () => number, observe: (seconds: number) => void) {
@@ -26,7 +26,7 @@ export class ProgrammingLatency {
     this.#observe = observe;
   }
 
-  /** A slice of the service has changed because of what happened at `triggeredMs`. */
+  /** Notes that an EndpointSlice of the service has changed because of an event at `triggeredMs`. */
   changed(service: string, triggeredMs: number): void {
     if (triggeredMs < this.#startedMs || this.#waiting.size >= mostWaiting) return;
     const waiting = this.#waiting.get(service);
@@ -34,7 +34,7 @@ export class ProgrammingLatency {
     else if (waiting.triggeredMs.length < 1000) waiting.triggeredMs.push(triggeredMs);
   }
 
-  /** A row (`namespace/name:...`) is in force, failed, or is gone. */
+  /** Notes that a row (`namespace/name:...`) is programmed, failed, or was removed. */
   settled(rowKey: string, state: 'done' | 'failed' | undefined): void {
     if (this.#waiting.size === 0) return;
     const service = rowKey.slice(0, rowKey.indexOf(':'));
@@ -48,7 +48,7 @@ export class ProgrammingLatency {
     for (const each of waiting.triggeredMs) this.#observe(Math.max(0, now - each) / 1000);
   }
 
-  /** Nothing is left to do: what still waits had no effect on any row, unless its row failed. */
+  /** Notes that nothing is pending: changes that still wait had no effect on any row, unless their row failed. */
   idle(): void {
     for (const [service, { failed }] of this.#waiting) {
       if (!failed) this.#waiting.delete(service);
