@@ -3,8 +3,8 @@ import { listMounts, type Mount } from './mounts.ts';
 import { poll } from './poll.ts';
 
 /**
- * Where the cgroup2 hierarchy is mounted: /sys/fs/cgroup, or /sys/fs/cgroup/unified beside
- * version 1. Throws an Error when it is not.
+ * Returns the mount of the cgroup2 hierarchy: /sys/fs/cgroup, or /sys/fs/cgroup/unified beside
+ * version 1. Throws an Error when it is not mounted.
  */
 function cgroup2Mount(): Mount {
   const mount = listMounts().find(({ type }) => type === 'cgroup2');
@@ -16,28 +16,29 @@ function cgroup2Mount(): Mount {
   return mount;
 }
 
-/** The top of the hierarchy as far as this process sees it. */
+/** Returns the folder of the root cgroup, as this process sees it. */
 export function cgroupRoot(): string {
   return cgroup2Mount().path;
 }
 
-/** The folder of the cgroup that this process is in. */
+/** Returns the folder of the cgroup of this process. */
 export function ownCgroup(): string {
   return cgroupFolder(cgroup2Mount(), readFileSync('/proc/self/cgroup', 'utf8'));
 }
 
-/** The folder that /proc/<pid>/cgroup, given as text, names below the mount. */
+/** Returns the folder below the mount that `text`, the content of /proc/<pid>/cgroup, names. */
 export function cgroupFolder(mount: Mount, text: string): string {
   const own = /^0::(.*)$/m.exec(text)?.[1] ?? '/';
-  // In a container without a cgroup namespace the mount shows a part of what this path counts from.
+  // In a container without a cgroup namespace, the mount shows only a part of the hierarchy to which
+  // this path refers.
   const inside = `${own}/`.startsWith(`${mount.root}/`.replace('//', '/'));
   const path = inside ? own.slice(mount.root.length) : own;
   return `${mount.path}/${path}`.replace(/\/+/g, '/').replace(/\/$/, '');
 }
 
 /**
- * Runs `work` while this process is in the cgroup at `path`, and returns to the one before. What
- * `work` starts, and the sockets it opens, belong to the cgroup from their first instant.
+ * Runs `work` while this process is in the cgroup at `path`, and returns to the previous one. The
+ * processes that `work` starts and the sockets that it opens belong to the cgroup from the start.
  */
 export function inCgroup<Result>(path: string, work: () => Result): Result {
   const original = ownCgroup();
@@ -58,8 +59,8 @@ export function makeCgroup(path: string): void {
 }
 
 /**
- * Kills every process at and below `path` (Linux 5.14), waits until they are gone, and removes the
- * cgroups; a missing one is fine. The calling process, if it is inside, leaves first.
+ * Kills every process at and below `path` (Linux 5.14), waits until they have ended, and removes the
+ * cgroups; a missing one is fine. If the calling process is inside, it leaves first.
  */
 export function removeCgroup(path: string): void {
   if (!exists(path)) return;
@@ -69,11 +70,11 @@ export function removeCgroup(path: string): void {
     writeUnlessMissing(`${path}/cgroup.kill`, '1');
     return !populated(path);
   });
-  // A cgroup stays busy for a moment after its last process has ended.
+  // A cgroup stays busy for a short time after its last process has ended.
   poll(`remove cgroup ${path}`, 10_000, () => removeTree(path));
 }
 
-/** Processes in the cgroup and below, as their ids. */
+/** Returns the ids of the processes in the cgroup and below it. */
 export function processesIn(path: string): number[] {
   const own = readUnlessMissing(`${path}/cgroup.procs`).split('\n').filter(Boolean).map(Number);
   return [...own, ...childrenOf(path).flatMap((child) => processesIn(`${path}/${child}`))];
@@ -129,7 +130,7 @@ function writeUnlessMissing(path: string, text: string): void {
   }
 }
 
-/** ENODEV: removed between open and read. */
+/** Returns whether the file is gone. ENODEV: it was removed between open and read. */
 function isGone(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'ENOENT' || code === 'ENODEV';

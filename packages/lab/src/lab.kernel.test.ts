@@ -22,7 +22,7 @@ import { BlockingSocket } from './traffic/blocking-socket.ts';
 
 const ownerProgram = fileURLToPath(new URL('../testing/owner.ts', import.meta.url));
 
-/** Asks `to` over one protocol from `from`, both inside this process, and returns who answered. */
+/** Sends a request from `from` to `to`, both in this process, and returns the answer. */
 function ask(from: Place, to: Place, protocol: 'tcp' | 'udp', end: 'v4' | 'v6'): string {
   const family = end === 'v4' ? 4 : 6;
   const address = to.addresses[end];
@@ -57,7 +57,7 @@ after(() => {
   assertNoTraces(traces);
 });
 
-test('everything reaches everything, over TCP and UDP, IPv4 and IPv6, by its own address', () => {
+test('all hosts of a lab reach each other over TCP and UDP, IPv4 and IPv6, with their own addresses', () => {
   const [a, b] = lab.nodes;
   const pairs: [string, Place, Place][] = [
     ['pod to pod of its node', a!.pods[0]!, a!.pods[1]!],
@@ -85,7 +85,7 @@ test('everything reaches everything, over TCP and UDP, IPv4 and IPv6, by its own
   }
 });
 
-test('addresses are those that the documentation says', () => {
+test('names, addresses and cgroups are those that the README documents', () => {
   const pod = lab.nodes[1]!.pods[1]!;
   assert.deepEqual(pod.addresses, { v4: '10.244.2.2', v6: 'fd00:10:244:2::2' });
   assert.deepEqual(lab.nodes[0]!.addresses, { v4: '192.0.2.1', v6: 'fd00:192:0:2::1' });
@@ -93,7 +93,7 @@ test('addresses are those that the documentation says', () => {
   assert.equal(pod.cgroup, `${lab.nodes[1]!.cgroup}/pod-2-2`);
 });
 
-test('a process is in its namespace and cgroup from the start, and this one is where it was', async () => {
+test('spawn starts a process in the namespace and cgroup of the host, and this process stays in its own', async () => {
   const pod = lab.pods[0]!;
   const own = ownCgroup();
   const child = pod.spawn('cat', ['/proc/self/cgroup', '/proc/self/net/fib_trie']);
@@ -108,7 +108,7 @@ test('a process is in its namespace and cgroup from the start, and this one is w
   );
 });
 
-test('a command that does not exist is an error of the child, and nothing is disturbed', async () => {
+test('spawn of a missing command is an error of the child, and this process stays in its cgroup', async () => {
   const own = ownCgroup();
   const child = lab.pods[0]!.spawn('/nowhere/to/be/found');
   const [error] = await once(child, 'error');
@@ -116,7 +116,7 @@ test('a command that does not exist is an error of the child, and nothing is dis
   assert.equal(ownCgroup(), own);
 });
 
-test('settings and cookies are those of the place', () => {
+test('setSysctl and netnsCookie are those of the host', () => {
   const [one, two] = lab.pods;
   one!.setSysctl('net/ipv4/ip_default_ttl', 33);
   const ttl = () => readFileSync('/proc/sys/net/ipv4/ip_default_ttl', 'utf8').trim();
@@ -125,7 +125,7 @@ test('settings and cookies are those of the place', () => {
   assert.notEqual(one!.netnsCookie, two!.netnsCookie);
 });
 
-test('pods come and go while others run', async () => {
+test('pods are added and removed while others run', async () => {
   const node = lab.nodes[0]!;
   const pod = lab.addPod(node, 'extra');
   assert.equal(pod.addresses.v4, '10.244.1.3');
@@ -143,7 +143,7 @@ test('pods come and go while others run', async () => {
   await once(child, 'exit');
 });
 
-test('another process finds the lab and runs in it', () => {
+test('another process opens the lab and runs a process in it', () => {
   const other = openLab(platform, lab.name)!;
   assert.deepEqual(
     other.pods.map(({ name }) => name),
@@ -154,7 +154,7 @@ test('another process finds the lab and runs in it', () => {
     'node2 saw 10.244.1.1',
   );
   assert.throws(() => other.place('pod-9-9'), /there are only underlay, node1/);
-  // It is not the owner, so this changes nothing.
+  // This process is not the owner, so this has no effect.
   other[Symbol.dispose]();
   assert.ok(existsSync(lab.nodes[0]!.netnsPath));
   const summary = listLabs().find(({ name }) => name === lab.name);
@@ -169,13 +169,13 @@ test('another process finds the lab and runs in it', () => {
   assert.equal(openLab(platform, 'no-such-lab'), undefined);
 });
 
-test('a name is taken once', () => {
+test('the name of an existing lab is refused', () => {
   assert.throws(() => createLab(platform, { name: lab.name }), /exists already .*heddle lab down/);
   assert.ok(existsSync(lab.nodes[0]!.netnsPath), 'the first one is unharmed');
   assert.throws(() => createLab(platform, { name: '../x' }), RangeError);
 });
 
-test('pins and processes go with the lab, also those that do not want to', async () => {
+test('removal ends all processes, also those that ignore signals, and removes all pins', async () => {
   using small = createLab(platform, { name: uniqueName('small'), podsPerNode: 1 });
   mkdirSync(`${small.nodes[0]!.bpffs}/heddle/v1`, { recursive: true });
   const stubborn = small.pods[0]!.spawn(process.execPath, [
@@ -191,7 +191,7 @@ test('pins and processes go with the lab, also those that do not want to', async
   assert.throws(() => small.addPod(small.nodes[0]!), /gone/);
 });
 
-/** The platform, but the system call that `fails` says so about fails with EIO. */
+/** Returns the platform with the system calls for which `fails` returns true failing with EIO. */
 function failing(fails: (number: number) => boolean): Platform {
   return {
     ...platform,
@@ -199,14 +199,14 @@ function failing(fails: (number: number) => boolean): Platform {
   };
 }
 
-test('a lab that cannot be made leaves nothing, wherever the making stops', () => {
+test('createLab leaves nothing behind, whichever system call fails', () => {
   const name = uniqueName('failed');
   const nr = syscallNumbers(platform);
   const leftovers = () => [
     ...readdirSync(cgroupRoot()).filter((each) => each.includes(name)),
     ...listMounts().filter(({ path }) => path.includes(`_${process.pid}_`) || path.includes(name)),
   ];
-  // Requests to the kernel's netlink, of which this lab takes about fifty, and mounts.
+  // Netlink requests, of which this lab needs about fifty, and mounts.
   for (const at of [1, 2, 10, 25, 40]) {
     let sent = 0;
     const broken = failing((number) => number === nr.sendto && ++sent === at);
@@ -233,7 +233,7 @@ async function startOwner(name: string, wayOut?: string) {
   return { child, traces: JSON.parse(`${line}`) as Traces };
 }
 
-test('what a killed owner left is found and removed by the next run', async () => {
+test('the next createLab removes the lab of a killed process', async () => {
   const name = uniqueName('killed');
   const { child, traces } = await startOwner(name);
   assert.equal(traces.processes.length, 1);
@@ -246,7 +246,7 @@ test('what a killed owner left is found and removed by the next run', async () =
   assert.equal(next.pods.length, 0);
 });
 
-test('a lab ends with its owner, also when that one throws or exits without a word', async () => {
+test('a lab ends with its owner, also when that throws or exits', async () => {
   for (const wayOut of ['throw', 'exit']) {
     const { child, traces } = await startOwner(uniqueName(wayOut), wayOut);
     if (child.exitCode === null) await once(child, 'exit');
@@ -254,7 +254,7 @@ test('a lab ends with its owner, also when that one throws or exits without a wo
   }
 });
 
-test('a lab that is kept stays until it is removed by name', async () => {
+test('a lab with keep stays until it is removed by name', async () => {
   const name = uniqueName('kept');
   const { child, traces } = await startOwner(name, 'keep');
   if (child.exitCode === null) await once(child, 'exit');
@@ -270,7 +270,7 @@ test('a lab that is kept stays until it is removed by name', async () => {
   assertNoTraces(traces);
 });
 
-test('two that clean up at once do not disturb each other', async () => {
+test('two processes can remove labs at the same time', async () => {
   const name = uniqueName('both');
   const { child, traces } = await startOwner(name);
   child.kill('SIGKILL');
@@ -290,7 +290,7 @@ test('two that clean up at once do not disturb each other', async () => {
   assertNoTraces(traces);
 });
 
-test('who removes a lab from inside it survives', () => {
+test('a process inside a lab survives the removal of the lab', () => {
   using small = createLab(platform, { name: uniqueName('inside') });
   const own = ownCgroup();
   const traces = tracesOf(small);
@@ -303,7 +303,7 @@ test('who removes a lab from inside it survives', () => {
   }
 });
 
-test('work in a cgroup ends where it began, also when it throws', () => {
+test('inCgroup returns to the previous cgroup, also when the work throws', () => {
   const own = ownCgroup();
   const { cgroup } = lab.pods[0]!;
   assert.equal(inCgroup(cgroup, ownCgroup), cgroup);
@@ -311,7 +311,7 @@ test('work in a cgroup ends where it began, also when it throws', () => {
   assert.equal(ownCgroup(), own);
 });
 
-test('no descriptor is left open', () => {
+test('a lab leaves no descriptor open', () => {
   const count = () => readdirSync('/proc/self/fd').length;
   const before = count();
   using small = createLab(platform, { name: uniqueName('fds'), nodes: 2, podsPerNode: 1 });

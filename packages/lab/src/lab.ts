@@ -40,29 +40,29 @@ import {
 } from './wiring.ts';
 
 export interface LabOptions {
-  /** Lower-case letters, digits, dots and dashes; one lab of a name at a time on a machine. */
+  /** Lower-case letters, digits, dots and dashes; unique on the machine. */
   readonly name: string;
   /** Default: 1. */
   readonly nodes?: number;
   /** Default: 0; more can be added with `addPod`. */
   readonly podsPerNode?: number;
-  /** Hosts beyond the underlay's router, which forwards then: clients from outside. Default: 0. */
+  /** Number of outside hosts, for external clients; the underlay is their router. Default: 0. */
   readonly outside?: number;
-  /** Largest packet of every device, in bytes. Default: 1500. */
+  /** MTU of every network interface, in bytes. Default: 1500. */
   readonly mtu?: number;
   /**
-   * Largest packet that the router forwards, either way, if smaller than `mtu`: nobody knows of it
-   * who hasn't been told by ICMP. Default: `mtu`.
+   * Size of the largest packet that the router forwards in both directions, in bytes, if smaller than
+   * `mtu`. Senders learn it only from ICMP errors. Default: `mtu`.
    */
   readonly pathMtu?: number;
   /**
-   * Largest packet that the router forwards to pods, if smaller still: nodes then reach each other's
-   * pods through the router. Needs a host outside. Default: `pathMtu`.
+   * Size of the largest packet that the router forwards to pods, in bytes, if smaller than `pathMtu`:
+   * nodes then reach each other's pods through the router. Needs an outside host. Default: `pathMtu`.
    */
   readonly podPathMtu?: number;
-  /** Whether the nodes forward packets. Default: true. */
+  /** The nodes forward packets. Default: true. */
   readonly forwarding?: boolean;
-  /** The lab stays when its owner ends or disposes of it; `removeLab` ends it. Default: false. */
+  /** The lab stays when its owner ends or disposes of it, until `removeLab`. Default: false. */
   readonly keep?: boolean;
 }
 
@@ -73,18 +73,18 @@ export class Lab implements Disposable {
   readonly #ownedHere: boolean;
   readonly name: string;
   readonly keep: boolean;
-  /** Folder of the cgroup that holds all of the lab's. */
+  /** The folder of the cgroup that contains all cgroups of the lab. */
   readonly cgroup: string;
-  /** A bpffs that goes with the lab; each node has a folder in it. */
+  /** The folder of the lab's bpffs, in which each node has a folder. */
   readonly bpffs: string;
-  /** The host beyond the nodes: their router, and itself a source of traffic from outside. */
+  /** The host beyond the nodes: their router, and a source of external traffic. */
   readonly underlay: Place;
   readonly nodes: LabNode[] = [];
-  /** Hosts beyond the router. */
+  /** Outside hosts, beyond the router. */
   readonly outside: Place[] = [];
   readonly #network: NetworkState;
 
-  /** For createLab and openLab. */
+  /** Use createLab or openLab. */
   constructor(platform: Platform, state: LabState, ownedHere: boolean) {
     this.#platform = platform;
     this.#id = state.id;
@@ -108,12 +108,12 @@ export class Lab implements Disposable {
     return this.nodes.flatMap((node) => node.pods);
   }
 
-  /** All places there are: the underlay, nodes, pods and hosts outside. */
+  /** All hosts: the underlay, nodes, pods and outside hosts. */
   get places(): Place[] {
     return [this.underlay, ...this.nodes, ...this.pods, ...this.outside];
   }
 
-  /** The place with that name. Throws an Error that names those there are. */
+  /** Returns the host with that name. Throws an Error that lists the existing names. */
   place(name: string): Place {
     const { places } = this;
     const place = places.find((each) => each.name === name);
@@ -122,7 +122,7 @@ export class Lab implements Disposable {
     throw new Error(`find ${name} in lab ${this.name}: there are only ${names}`);
   }
 
-  /** Adds a pod to a node, under a name of its own if given. Throws when the name is taken. */
+  /** Adds a pod to a node. Throws an Error when the name is taken. */
   addPod(node: LabNode, name?: string): LabPod {
     let number = 1;
     while (node.pods.some((pod) => pod.number === number)) number++;
@@ -134,7 +134,7 @@ export class Lab implements Disposable {
     if (this.places.some((place) => place.name === pod.name)) {
       throw new Error(`add pod ${pod.name}: lab ${this.name} has something of that name already`);
     }
-    // Recorded first, so that whoever cleans up knows of it.
+    // The state is written first, so that a process that cleans up finds the pod.
     node.pods.push(pod);
     this.#save();
     makeCgroup(pod.cgroup);
@@ -168,7 +168,7 @@ export class Lab implements Disposable {
     return node;
   }
 
-  /** Adds a host beyond the router. */
+  /** Adds an outside host. */
   addOutside(): Place {
     const number = this.outside.length + 1;
     if (number > largestOutside) {
@@ -186,17 +186,17 @@ export class Lab implements Disposable {
   }
 
   /**
-   * Has the router send what is for `address` to a node: an external IP or a load balancer's, which
-   * no device has.
+   * Makes the router forward packets for `address` to a node: an external IP or an address of a load
+   * balancer, which no network interface has.
    */
   leadTo(node: LabNode, address: string): void {
     leadTo(this.#platform, this.underlay, address, node);
   }
 
-  /** Makes what every lab has; part of createLab. */
+  /** Creates the parts that every lab has; createLab calls it. */
   build(): void {
     const { bpffs, cgroup, underlay } = this;
-    // A cgroup of that name can only be what an earlier lab left, or is about to remove.
+    // An existing cgroup of that name belongs to an earlier lab that has left or is removing it.
     removeCgroup(cgroup);
     makeCgroup(underlay.cgroup);
     mkdirSync(`${labFolder(this.name)}/netns`);
@@ -218,7 +218,7 @@ export class Lab implements Disposable {
   }
 
   /**
-   * Removes the lab if this process made it and it isn't kept; otherwise there is nothing to
+   * Removes the lab if this process has created it without `keep`; otherwise there is nothing to
    * close. More than once is fine.
    */
   [Symbol.dispose](): void {
@@ -227,9 +227,9 @@ export class Lab implements Disposable {
     unended.delete(this);
   }
 
-  /** Removes the lab with everything in it; one that is gone is fine. Throws AggregateError. */
+  /** Removes the lab with everything in it; a missing one is fine. Throws AggregateError. */
   remove(): void {
-    // One of the same name may have been made since.
+    // Another lab of the same name may exist by now.
     if (readState(this.name)?.id === this.#id) removeLab(this.#platform, this.name);
   }
 
@@ -266,10 +266,10 @@ export class Lab implements Disposable {
 }
 
 /**
- * Makes a lab, after removing what killed runs left. It ends with its owner: when it is disposed
- * of, when the process exits, or, after kill -9, when the next lab is made anywhere on the machine.
- * Needs root. Throws SysError, NetlinkError, or Error when the name is taken, and then leaves
- * nothing behind.
+ * Creates a lab, after it has removed what killed runs have left. A lab ends with its owner: when it
+ * is disposed of, when the process exits, or, after kill -9, when the next lab is created on the
+ * machine. Needs root. Throws SysError, NetlinkError, or an Error when the name is taken, and then
+ * leaves nothing behind.
  */
 export function createLab(platform: Platform, options: LabOptions): Lab {
   const { name, nodes = 1, podsPerNode = 0, outside = 0, keep = false } = options;
@@ -280,7 +280,7 @@ export function createLab(platform: Platform, options: LabOptions): Lab {
       `create lab ${name}: there is room for ${largestNode} nodes with ${largestPod} pods each, and ${largestOutside} hosts outside`,
     );
   }
-  // IPv6 wants 1280 (RFC 8200, 5); no packet is longer than 65535.
+  // IPv6 needs 1280 bytes (RFC 8200, 5); no packet is longer than 65535.
   for (const size of [mtu, pathMtu, podPathMtu]) {
     if (!(size >= 1280 && size <= 65535)) {
       throw new RangeError(`create lab ${name}: MTU ${size} is not within 1280 and 65535`);
@@ -319,7 +319,7 @@ export function createLab(platform: Platform, options: LabOptions): Lab {
 const unended = new Set<Lab>();
 let exitWatched = false;
 
-/** Also when the process exits without a word, or on an error that nobody caught. */
+/** Removes the remaining labs when the process exits, also on an uncaught error. */
 function endWithProcess(lab: Lab): void {
   if (!exitWatched) {
     exitWatched = true;
@@ -330,7 +330,7 @@ function endWithProcess(lab: Lab): void {
   unended.add(lab);
 }
 
-/** A lab that any process made; undefined when there is none of that name. */
+/** Opens a lab of any process; returns undefined when there is none of that name. */
 export function openLab(platform: Platform, name: string): Lab | undefined {
   const state = readState(name);
   return state && new Lab(platform, state, false);
@@ -340,14 +340,14 @@ export function openLab(platform: Platform, name: string): Lab | undefined {
 export interface LabSummary {
   readonly name: string;
   readonly keep: boolean;
-  /** Process that made it. */
+  /** Id of the process that has created it. */
   readonly owner: number;
   readonly ownerAlive: boolean;
   readonly nodes: number;
   readonly pods: number;
 }
 
-/** The labs of this machine, whoever made them. */
+/** Returns the labs of all processes on this machine. */
 export function listLabs(): LabSummary[] {
   const labs: LabSummary[] = [];
   for (const name of labNames()) {

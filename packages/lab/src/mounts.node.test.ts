@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { cgroupFolder } from './cgroup.ts';
 import { listMounts, readMountinfo } from './mounts.ts';
 
-test('mounts are read, whatever optional fields and blanks they have', () => {
+test('mounts with optional fields and blanks are parsed', () => {
   const text = [
     '22 27 0:21 / /proc rw,relatime - proc proc rw',
     '36 35 98:0 /a /mnt/a\\040b rw shared:7 master:1 - cgroup2 none rw',
@@ -18,7 +18,7 @@ test('mounts are read, whatever optional fields and blanks they have', () => {
   assert.ok(listMounts().some(({ type }) => type === 'proc'));
 });
 
-test('the own cgroup is found under version 2 alone, beside version 1, and in containers', () => {
+test('the own cgroup is found with version 2 alone, beside version 1, and in containers', () => {
   const top = { root: '/', path: '/sys/fs/cgroup', type: 'cgroup2' };
   const mixed = { ...top, path: '/sys/fs/cgroup/unified' };
   const part = { ...top, root: '/docker/1f' };

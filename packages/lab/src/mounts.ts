@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs';
 
 /** One line of /proc/self/mountinfo (proc(5)). */
 export interface Mount {
-  /** Which part of the file system is mounted. */
+  /** The folder of the file system that is mounted. */
   readonly root: string;
   readonly path: string;
   readonly type: string;
 }
 
-/** Mounts that this process sees, in the order in which they were made. */
+/** Returns the mounts that this process sees, in the order of their creation. */
 export function listMounts(): Mount[] {
   return readMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'));
 }
@@ -18,7 +18,7 @@ export function readMountinfo(text: string): Mount[] {
   const mounts: Mount[] = [];
   for (const line of text.split('\n')) {
     if (line === '') continue;
-    // Optional fields of any number end at a lone dash.
+    // A field that is a dash ends the optional fields, of which there may be any number.
     const [before, after] = line.split(' - ');
     const fields = before!.split(' ');
     mounts.push({
@@ -30,7 +30,7 @@ export function readMountinfo(text: string): Mount[] {
   return mounts;
 }
 
-/** The kernel writes blanks and backslashes in paths as three octal digits. */
+/** Returns the path for a field, in which the kernel writes blanks and backslashes as three octal digits. */
 function decodePath(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),

@@ -9,15 +9,15 @@ const ETHTOOL_STSO = 0x1f;
 const ETHTOOL_SGSO = 0x24;
 const ETHTOOL_SGRO = 0x2c;
 
-/** What a device does, or in a lab is believed to do, in place of the stack; absent: as it is. */
+/** Offloads of a network interface; an absent one stays unchanged. */
 export interface Offloads {
-  /** Checksums of what is sent: off, packets carry right ones from the start. Also turns `tso` off. */
+  /** Checksums of sent packets. When it is off, the stack computes them, and `tso` is off as well. */
   readonly checksum?: boolean;
-  /** Cutting of large TCP segments. */
+  /** Segmentation of large TCP segments. */
   readonly tso?: boolean;
-  /** Late cutting of large packets by the stack. */
+  /** Late segmentation of large packets by the stack. */
   readonly gso?: boolean;
-  /** Putting together what arrives; on a veth it also makes room for XDP redirection to it. */
+  /** Aggregation of received packets; on a veth it also makes XDP redirection to it possible. */
   readonly gro?: boolean;
 }
 
@@ -28,7 +28,7 @@ const commands = {
   gro: ETHTOOL_SGRO,
 } as const;
 
-/** Changes what a device of a place does. Throws SysError (ENODEV without the device). */
+/** Changes offloads of a network interface. Throws SysError (ENODEV without the interface). */
 export function setOffloads(place: Place, device: string, offloads: Offloads): void {
   const { platform } = place;
   const nr = syscallNumbers(platform);

@@ -14,7 +14,7 @@ const make = (word: string, options: Omit<LabOptions, 'name'>) =>
 const ends = ['v4', 'v6'] as const;
 const familyOf = { v4: 4, v6: 6 } as const;
 
-/** Sends `size` bytes over TCP and returns how many came. */
+/** Sends `size` bytes over TCP and returns the number of received bytes. */
 function transfer(from: Place, to: Place, end: 'v4' | 'v6', size: number): number {
   const options = { protocol: 'tcp', family: familyOf[end] } as const;
   using server = to.enter(() => BlockingSocket.open(platform, options));
@@ -30,8 +30,8 @@ function transfer(from: Place, to: Place, end: 'v4' | 'v6', size: number): numbe
   return got;
 }
 
-describe('hosts outside', () => {
-  test('reach nodes and pods through the router, by their own address, and are found again', () => {
+describe('outside hosts', () => {
+  test('reach nodes and pods through the router with their own addresses, also in an opened lab', () => {
     const lab = make('outside', { nodes: 2, podsPerNode: 1, outside: 2 });
     const traces = tracesOf(lab);
     try {
@@ -62,7 +62,7 @@ describe('hosts outside', () => {
     assertNoTraces(traces);
   });
 
-  test('an address of nobody can be led to a node; answers to spoofed sources are swallowed', () => {
+  test('leadTo routes an address to a node, and the router drops answers to spoofed sources', () => {
     using lab = make('led', { outside: 1 });
     const [client] = lab.outside;
     const [node] = lab.nodes;
@@ -89,7 +89,7 @@ describe('hosts outside', () => {
     crossing.find('answer', ({ packet }) =>
       /ipv4 .* > 198.18.3.4 .*\nicmp port-un/.test(`${packet}`),
     );
-    // In order: what the router might say about the answer would be here before the echo.
+    // Packets keep their order: an ICMP error of the router about the answer would come before the echo.
     tap.send(
       frame
         .ipv4({ src: client!.addresses.v4, dst: node!.addresses.v4 })
@@ -100,8 +100,8 @@ describe('hosts outside', () => {
   });
 });
 
-describe('sizes of packets', () => {
-  test('9000 bytes are one packet', () => {
+describe('packet sizes', () => {
+  test('an MTU of 9000 bytes lets packets of that size through', () => {
     using lab = make('jumbo', { podsPerNode: 1, outside: 1, mtu: 9000 });
     for (const place of [lab.outside[0]!, lab.nodes[0]!, lab.pods[0]!]) {
       assert.equal(place.link('eth0').mtu, 9000, place.name);
@@ -123,11 +123,11 @@ describe('sizes of packets', () => {
     assert.equal(captured.length, 2, describeCaptured(captured));
   });
 
-  test('a narrow path in the middle is found out by ICMP, in both directions', () => {
+  test('pathMtu is discovered by ICMP in both directions', () => {
     using lab = make('narrow', { podsPerNode: 2, outside: 2, pathMtu: 1400 });
     const [client, other] = lab.outside;
     const [pod, otherPod] = lab.pods;
-    // Who has learnt of it tells the other end by its MSS, so each pair is a new one.
+    // A host that has learnt the size announces a smaller MSS, so each pair of hosts is used once.
     for (const [from, to] of [
       [client!, pod!],
       [otherPod!, other!],
@@ -144,7 +144,7 @@ describe('sizes of packets', () => {
     }
   });
 
-  test('a path between nodes can be narrower still, by way of the router', () => {
+  test('podPathMtu limits packets between nodes and sends them through the router', () => {
     using lab = make('between', { nodes: 2, podsPerNode: 1, outside: 1, podPathMtu: 1300 });
     const [a, b] = lab.pods;
     for (const [from, to] of [
@@ -155,18 +155,18 @@ describe('sizes of packets', () => {
         using tap = Tap.open(from, 'eth0');
         assert.equal(transfer(from, to, end, 100_000), 100_000);
         const seen = describeCaptured(tap.drain());
-        // The second one has been told by the first one's MSS.
+        // The second host knows the size from the MSS of the first one.
         const name = end === 'v4' ? 'fragmentation-needed' : 'packet-too-big';
         assert.equal(seen.includes(`${name} mtu 1300`), from === a, seen);
       }
     }
-    // The nodes themselves are not concerned.
+    // Packets between the nodes themselves are not affected.
     using tap = Tap.open(lab.nodes[0]!, 'eth0');
     assert.equal(transfer(lab.nodes[0]!, lab.nodes[1]!, 'v4', 100_000), 100_000);
     assert.doesNotMatch(describeCaptured(tap.drain()), /fragmentation-needed/);
   });
 
-  test('others than those that are possible are refused', () => {
+  test('impossible sizes are refused', () => {
     const refused = [{ mtu: 1000 }, { mtu: 70_000 }, { pathMtu: 576 }, { podPathMtu: 576 }];
     for (const options of [...refused, { outside: 251 }]) {
       assert.throws(() => make('refused', options), RangeError);
@@ -175,7 +175,7 @@ describe('sizes of packets', () => {
   });
 });
 
-test('without offloads packets are on the wire as they would be on a real one', () => {
+test('without offloads packets have correct checksums and fit the MTU', () => {
   using lab = make('plain', { podsPerNode: 2 });
   const [from, to] = lab.pods;
   const seen = () => {
@@ -195,7 +195,7 @@ test('without offloads packets are on the wire as they would be on a real one', 
   assert.throws(() => setOffloads(from!, 'eth9', { gro: true }), { code: 'ENODEV' });
 });
 
-test('nodes that do not forward leave it to programs', () => {
+test('nodes do not forward with forwarding: false', () => {
   using lab = make('still', { podsPerNode: 1, outside: 1, forwarding: false });
   using tap = Tap.open(lab.pods[0]!, 'eth0');
   using client = lab.outside[0]!.enter(() =>

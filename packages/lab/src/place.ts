@@ -11,13 +11,13 @@ import type { Platform } from '@heddle/sys';
 import { inCgroup } from './cgroup.ts';
 import { type Addresses, podLinkName } from './topology.ts';
 
-/** Somewhere in a lab where processes can run: a network namespace and a cgroup. */
+/** A host of a lab: a network namespace and a cgroup in which processes can run. */
 export class Place {
   readonly platform: Platform;
   readonly name: string;
-  /** File on which the network namespace is mounted. */
+  /** The file on which the network namespace is mounted. */
   readonly netnsPath: string;
-  /** Folder of the cgroup. */
+  /** The folder of the cgroup. */
   readonly cgroup: string;
   readonly addresses: Addresses;
 
@@ -33,17 +33,17 @@ export class Place {
   }
 
   /**
-   * Starts a process here, without a shell, as node:child_process does. It is in the namespace and
-   * the cgroup from its first instruction, and ends with the lab.
+   * Starts a process on this host without a shell, as node:child_process does. It is in the
+   * namespace and the cgroup from its first instruction, and ends with the lab.
    */
   spawn(command: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
     return this.enter(() => spawn(command, args, options));
   }
 
   /**
-   * Runs `work`, which must be synchronous, in the namespace and the cgroup. A socket that it opens
-   * by a system call stays here, and the node's programs see it as they see those of a process.
-   * (Node's own sockets are opened later than they are asked for: use `spawn` for them.)
+   * Runs `work`, which must be synchronous, in the namespace and the cgroup. A socket that `work`
+   * opens by a system call stays there, and is for the BPF programs a socket of the cgroup. Node.js
+   * opens its own sockets later, after `work` has returned: use `spawn` for them.
    */
   enter<Result>(work: () => Result): Result {
     using namespace = this.openNamespace();
@@ -56,21 +56,21 @@ export class Place {
     namespace.setSysctl(name, value);
   }
 
-  /** By default a host sends six in a row to each other one, and fifty to all of them. */
+  /** Removes the limits for ICMP errors, by default six in a row to a host and fifty to all hosts. */
   sendEachIcmpError(): void {
-    // The masks hold the types that are limited; with icmp_ratelimit the limit for all would stay.
+    // The masks hold the types that are limited. icmp_ratelimit would leave the limit for all hosts.
     this.setSysctl('net/ipv4/icmp_ratemask', 0);
     this.setSysctl('net/ipv6/icmp/ratemask', '\n');
   }
 
-  /** The device with that name. Throws an Error when there is none. */
+  /** Returns the network interface with that name. Throws an Error when there is none. */
   link(name: string): NetworkLink {
     const link = this.configure((socket) => findLink(socket, name));
-    if (!link) throw new Error(`find device ${name} in ${this.name}: there is none`);
+    if (!link) throw new Error(`find network interface ${name} in ${this.name}: there is none`);
     return link;
   }
 
-  /** Link-layer addresses of the frames that leave for elsewhere: this place's own and its router's. */
+  /** Link-layer addresses of the frames that leave by the default route: the host's and its router's. */
   get firstHop(): { readonly src: string; readonly dst: string } {
     return this.configure((socket) => {
       const route = listRoutes(socket).find(({ destination }) => destination === '0.0.0.0/0');
@@ -83,29 +83,29 @@ export class Place {
     });
   }
 
-  /** Runs `work` with a netlink socket of the namespace: routes, addresses, devices. */
+  /** Runs `work` with a netlink socket of the namespace, to change links, addresses and routes. */
   configure<Result>(work: (socket: NetlinkSocket) => Result): Result {
     using namespace = this.openNamespace();
     using socket = namespace.enter(() => new NetlinkSocket(this.platform));
     return work(socket);
   }
 
-  /** The cookie by which the kernel's programs know the namespace. */
+  /** The cookie by which BPF programs identify the namespace. */
   get netnsCookie(): bigint {
     using namespace = this.openNamespace();
     return namespace.cookie;
   }
 
-  /** To be closed by the caller. */
+  /** Opens the network namespace; the caller closes it. Throws SysError. */
   openNamespace(): NetworkNamespace {
     return NetworkNamespace.open(this.platform, this.netnsPath);
   }
 }
 
-/** A machine of the cluster. An agent that serves it attaches to `cgroup`. */
+/** A node of the cluster. Its agent attaches to `cgroup`. */
 export class LabNode extends Place {
   readonly number: number;
-  /** Folder for this node's pins, on the run's bpffs. */
+  /** The folder for the pins of this node, on the lab's bpffs. */
   readonly bpffs: string;
   readonly pods: LabPod[] = [];
 
@@ -119,11 +119,11 @@ export class LabNode extends Place {
   }
 }
 
-/** A pod; its cgroup is a child of its node's. */
+/** A pod. Its cgroup is a child of the cgroup of its node. */
 export class LabPod extends Place {
   readonly number: number;
   readonly node: LabNode;
-  /** Name of the node's end of the pod's veth. */
+  /** The name of the pod interface, the node's end of the pod's veth pair. */
   readonly nodeLink: string;
 
   constructor(

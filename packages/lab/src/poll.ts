@@ -1,8 +1,9 @@
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
 /**
- * Asks `done` every few milliseconds, holding up the thread, until it says true. For kernel state
- * that has no event to wait for. Throws an Error after `milliseconds`; `what` opens its message.
+ * Calls `done` every 2 ms until it returns true, and blocks the thread meanwhile. It is for state of
+ * the kernel for which there is no event. Throws an Error after `milliseconds`; `what` opens its
+ * message.
  */
 export function poll(what: string, milliseconds: number, done: () => boolean): void {
   const until = performance.now() + milliseconds;

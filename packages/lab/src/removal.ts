@@ -17,9 +17,9 @@ import {
 const MNT_DETACH = 2;
 
 /**
- * Removes a lab with everything in it: processes, pins, namespaces, mounts, cgroups, files. False
- * when there is none of that name. What fails doesn't keep the rest from being removed; the errors
- * come together as one AggregateError, and a later call tries again.
+ * Removes a lab with everything in it: processes, pins, namespaces, mounts, cgroups, files. Returns
+ * false when there is no lab of that name. A failed step does not keep the others from being done;
+ * the errors are thrown together as one AggregateError, and a later call tries again.
  */
 export function removeLab(platform: Platform, name: string): boolean {
   const folder = doomFolder(name);
@@ -29,8 +29,8 @@ export function removeLab(platform: Platform, name: string): boolean {
 }
 
 /**
- * Removes the labs whose owner has ended without doing so (kill -9), and those of before the last
- * boot; labs that are kept on purpose stay. Returns their names.
+ * Removes the labs whose owner has ended without removing them (kill -9), and those from before the
+ * last boot. Labs with `keep` stay until the next boot. Returns the names of the removed labs.
  */
 export function removeStaleLabs(platform: Platform): string[] {
   const removed: string[] = [];
@@ -47,7 +47,7 @@ export function removeStaleLabs(platform: Platform): string[] {
   return removed;
 }
 
-/** In the order that leaves nothing behind: each step frees what the next one removes. */
+/** Removes the parts of a lab in an order in which each step frees what the next one removes. */
 function takeApart(platform: Platform, { path, state }: DoomedFolder): void {
   const errors: unknown[] = [];
   const attempt = (step: () => void) => {
@@ -60,9 +60,9 @@ function takeApart(platform: Platform, { path, state }: DoomedFolder): void {
   const mounts = listMounts().filter((mount) => mount.path.startsWith(`${path}/`));
   const bpffs = mounts.filter(({ type }) => type === 'bpf').map((mount) => mount.path);
 
-  // The cgroup folder goes with the processes: it is found by its name, which may be taken again.
+  // Processes and cgroup first: another lab may soon use the name of the cgroup.
   if (state) attempt(() => removeCgroup(state.cgroup));
-  // Pins outlive an unmount while another process holds a copy of the mount table.
+  // Pins survive an unmount while another process holds a copy of the mount table.
   for (const folder of bpffs) attempt(() => emptyFolder(folder));
   for (const mount of mounts) {
     if (mount.type === 'nsfs') attempt(() => deleteNamespace(platform, mount.path));
@@ -79,7 +79,7 @@ function takeApart(platform: Platform, { path, state }: DoomedFolder): void {
 
 function emptyFolder(path: string): void {
   for (const entry of readdirSync(path)) {
-    // The kernel's own, in every bpffs that the host's root mounts; they can't be unlinked.
+    // The kernel creates these in every bpffs that the host's root user mounts, and never unlinks them.
     if (entry === 'maps.debug' || entry === 'progs.debug') continue;
     rmSync(`${path}/${entry}`, { recursive: true });
   }

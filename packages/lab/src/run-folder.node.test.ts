@@ -6,15 +6,15 @@ import { test } from 'node:test';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { isAlive, thisProcess } from './run-folder.ts';
 
-/** State and start time of a process, of proc(5). */
+/** Returns state and start time of a process (proc(5)). */
 function statOf(pid: number): { state: string; startTime: number } {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return { state: fields[0]!, startTime: Number(fields[19]) };
 }
 
-test('a process that has ended is not alive, though its parent has not asked for it', async () => {
-  // The shell starts a process that reads, and becomes one that knows of no children.
+test('isAlive is false for a zombie', async () => {
+  // The shell starts a process that reads, and then becomes one that does not wait for it.
   const parent = spawn('sh', ['-c', 'cat <&3 & echo $!; exec sleep 60'], {
     stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
   });

@@ -9,27 +9,27 @@ import {
   writeFileSync,
 } from 'node:fs';
 
-/** Where labs keep what must be found by other processes: one folder each. */
+/** The folder of all labs, with one folder for each: other processes find them there. */
 export const labsFolder = '/run/heddle/lab';
 
-/** What state.json of a lab says. */
+/** The content of a lab's state.json. */
 export interface LabState {
   readonly version: 1;
   readonly name: string;
-  /** Tells this lab from an earlier or later one of the same name. */
+  /** Distinguishes this lab from earlier and later ones of the same name. */
   readonly id: string;
-  /** A lab that is kept outlives its owner; any other one is removed once the owner is gone. */
+  /** A lab with `keep` outlives its owner; other labs are removed once the owner has ended. */
   readonly keep: boolean;
   readonly owner: Owner;
-  /** Folder of the lab's cgroup. */
+  /** The folder of the lab's cgroup. */
   readonly cgroup: string;
   readonly network: NetworkState;
   readonly nodes: readonly NodeState[];
-  /** How many outside hosts. */
+  /** The number of outside hosts. */
   readonly outside: number;
 }
 
-/** What later nodes and pods are made like. */
+/** Settings of the network, for nodes and pods that are added later. */
 export interface NetworkState {
   readonly mtu: number;
   readonly pathMtu: number;
@@ -48,10 +48,10 @@ export interface PodState {
   readonly number: number;
 }
 
-/** A process, told apart from later ones with the same id. */
+/** Identifies a process, also after its id is used again. */
 export interface Owner {
   readonly pid: number;
-  /** In clock ticks since boot (proc(5), /proc/pid/stat field 22). */
+  /** Start time in clock ticks since boot (proc(5), /proc/pid/stat field 22). */
   readonly startTime: number;
   readonly boot: string;
 }
@@ -79,20 +79,21 @@ function bootId(): string {
 function startTimeOf(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The second field, the command's name in brackets, may contain anything.
+    // The second field, the name of the command in brackets, may contain any characters.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    // It has ended, but its parent hasn't asked; as init in a container never may.
+    // A zombie has ended; its parent has not waited for it, as init in a container may never do.
     return fields[0] === 'Z' ? undefined : Number(fields[19]);
   } catch {
-    // Whatever the reason, there is no such process to be found.
+    // For whatever reason, there is no such process.
     return undefined;
   }
 }
 
-// Folders in the making and in removal are named `.<word>_<pid>_<start time>_<boot>_<id>`: moving a folder there
-// is atomic, so that of two processes one does the work, and a third sees whether that one is alive.
+// Folders that are being created or removed are named `.<word>_<pid>_<start time>_<boot>_<id>`. Renaming
+// a folder is atomic, so that one of two processes does the work, and a third one sees whether that
+// process is alive.
 
-/** Makes the folder of a new lab, state included, in one step. Throws when the name is taken. */
+/** Creates the folder of a new lab with its state in one step. Throws an Error when the name is taken. */
 export function claimFolder(state: LabState): void {
   const making = passingName('new', state.owner);
   mkdirSync(making, { recursive: true, mode: 0o700 });
@@ -110,7 +111,7 @@ export function claimFolder(state: LabState): void {
   }
 }
 
-/** The state of a lab, or undefined when there is none of that name. */
+/** Returns the state of a lab; undefined when there is none of that name. */
 export function readState(name: string): LabState | undefined {
   return readStateIn(labFolder(name));
 }
@@ -132,18 +133,18 @@ export function writeState(state: LabState): void {
   renameSync(`${path}.new`, path);
 }
 
-/** A folder to be taken apart by this process, and what its lab was. */
+/** A folder that this process removes, and the state of its lab. */
 export interface DoomedFolder {
   readonly path: string;
   readonly state: LabState | undefined;
 }
 
-/** Takes the lab's folder away from its name; undefined when there is none. */
+/** Renames the folder of a lab for its removal; returns undefined when there is none. */
 export function doomFolder(name: string): DoomedFolder | undefined {
   return doom(labFolder(name));
 }
 
-/** Takes what dead processes left half made or half removed. */
+/** Renames the folders that ended processes have left half created or half removed. */
 export function doomAbandonedFolders(): DoomedFolder[] {
   const doomed: DoomedFolder[] = [];
   for (const entry of entriesOf(labsFolder)) {
@@ -165,7 +166,7 @@ function doom(folder: string): DoomedFolder | undefined {
   return { path, state: readStateIn(path) };
 }
 
-/** Names of the labs there are, whoever owns them. */
+/** Returns the names of all labs on this machine. */
 export function labNames(): string[] {
   return entriesOf(labsFolder).filter((entry) => !entry.startsWith('.'));
 }
@@ -177,7 +178,7 @@ export function removeEmptyParents(): void {
       rmdirSync(path);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // In use by others, or removed by them.
+      // Other processes use the folder or have removed it.
       if (code === 'ENOTEMPTY' || code === 'ENOENT') return;
       throw error;
     }

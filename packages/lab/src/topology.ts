@@ -1,5 +1,5 @@
-// Where everything is in a lab. Numbers count from 1 and read the same in every address of a thing:
-// pod 3 of node 2 is 10.244.2.3 and fd00:10:244:2::3.
+// Names and addresses in a lab. Numbers count from 1 and are the same in all addresses of a host: pod 3
+// of node 2 is 10.244.2.3 and fd00:10:244:2::3.
 
 /** Addresses of a node or pod in both families, as text. */
 export interface Addresses {
@@ -7,13 +7,13 @@ export interface Addresses {
   readonly v6: string;
 }
 
-/** The host beyond the nodes: it holds the bridge that they are plugged into. */
+/** The host beyond the nodes, with the bridge that connects them. */
 export const underlayAddresses: Addresses = { v4: '192.0.2.254', v6: 'fd00:192:0:2::254' };
 export const underlayMac = '02:00:c0:00:02:fe';
 
 /**
- * Sources that nobody has (RFC 2544's range and one of our own), for spoofed packets: the router
- * beyond the nodes swallows the answers.
+ * Source addresses for spoofed packets that no host has: the range of RFC 2544, and one of the lab.
+ * The router beyond the nodes drops the answers.
  */
 export const spoofedRanges: Addresses = { v4: '198.18.0.0/15', v6: 'fd00:198:18::/48' };
 
@@ -25,7 +25,7 @@ export function nodeAddresses(node: number): Addresses {
   return { v4: `192.0.2.${node}`, v6: `fd00:192:0:2::${node}` };
 }
 
-/** The range that a node's pods have their addresses from. */
+/** Returns the address range of the pods of a node. */
 export function podRange(node: number): Addresses {
   return { v4: `10.244.${node}.0/24`, v6: `fd00:10:244:${node}::/64` };
 }
@@ -34,7 +34,7 @@ export function podAddresses(node: number, pod: number): Addresses {
   return { v4: `10.244.${node}.${pod}`, v6: `fd00:10:244:${node}::${pod}` };
 }
 
-/** A host beyond the router; each is a network of its own. */
+/** Returns the addresses of a host beyond the router; each host is a network of its own. */
 export function outsideAddresses(host: number): Addresses {
   return { v4: `203.0.113.${host}`, v6: `fd00:203:0:113::${host}` };
 }
@@ -43,32 +43,32 @@ function hex(number: number): string {
   return number.toString(16).padStart(2, '0');
 }
 
-/** Link-layer address of a node's eth0. */
+/** Returns the link-layer address of a node's eth0. */
 export function nodeMac(node: number): string {
   return `02:00:c0:00:02:${hex(node)}`;
 }
 
-/** Link-layer address of a pod's eth0. */
+/** Returns the link-layer address of a pod's eth0. */
 export function podMac(node: number, pod: number): string {
   return `02:00:0a:f4:${hex(node)}:${hex(pod)}`;
 }
 
-/** Link-layer address of the node's end of a pod's veth: the gateway's, as the pod sees it. */
+/** Returns the link-layer address of a pod interface, which is the pod's gateway. */
 export function gatewayMac(node: number, pod: number): string {
   return `02:01:0a:f4:${hex(node)}:${hex(pod)}`;
 }
 
-/** Link-layer address of an outside host's eth0. */
+/** Returns the link-layer address of an outside host's eth0. */
 export function outsideMac(host: number): string {
   return `02:00:cb:00:71:${hex(host)}`;
 }
 
-/** Link-layer address of the router's end of an outside host's veth. */
+/** Returns the link-layer address of the router's end of an outside host's veth pair. */
 export function outsideGatewayMac(host: number): string {
   return `02:01:cb:00:71:${hex(host)}`;
 }
 
-/** The router's end of an outside host's veth. */
+/** Returns the name of the router's end of an outside host's veth pair. */
 export function outsideLinkName(host: number): string {
   return `out${host}`;
 }
@@ -77,12 +77,12 @@ export function outsideName(host: number): string {
   return `outside-${host}`;
 }
 
-/** The node's end of a pod's veth. */
+/** Returns the name of a pod interface, the node's end of a pod's veth pair. */
 export function podLinkName(pod: number): string {
   return `veth${pod}`;
 }
 
-/** The underlay's end of a node's veth. */
+/** Returns the name of the underlay's end of a node's veth pair. */
 export function nodePortName(node: number): string {
   return `port${node}`;
 }
@@ -95,7 +95,7 @@ export function podName(node: number, pod: number): string {
   return `pod-${node}-${pod}`;
 }
 
-/** Throws RangeError for a name that can't be a folder, a cgroup and a namespace. */
+/** Throws RangeError for a name that is not usable for a folder, a cgroup and a namespace. */
 export function checkName(what: string, name: string): void {
   if (!/^[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?$/.test(name)) {
     throw new RangeError(

@@ -36,8 +36,8 @@ import {
   underlayMac,
 } from './topology.ts';
 
-// Everything that could be learnt (neighbours, link-local addresses, routers) is set instead, so
-// that no packet but a test's own is ever under way.
+// Everything that hosts would learn by packets (neighbours, link-local addresses, routers) is
+// configured instead, so that only packets of the test are on the network.
 
 const loopback = 1;
 const bridge = 'br0';
@@ -46,10 +46,10 @@ const hostBits = { v4: 32, v6: 128 };
 const underlayBits = { v4: 24, v6: 64 };
 const everywhere = { v4: '0.0.0.0/0', v6: '::/0' };
 
-/** Makes the host beyond the nodes, with the bridge that they are plugged into. */
+/** Creates the host beyond the nodes, with the bridge that connects them. */
 export function wireUnderlay(platform: Platform, underlay: Place, network: NetworkState): void {
   using namespace = createNamespace(platform, underlay);
-  // Where the host has loaded br_netfilter, frames would pass netfilter's hooks on the bridge.
+  // If br_netfilter is loaded on the host, frames would pass netfilter's hooks on the bridge.
   for (const tables of ['iptables', 'ip6tables', 'arptables']) {
     const setting = `net/bridge/bridge-nf-call-${tables}`;
     if (existsSync(`/proc/sys/${setting}`)) namespace.setSysctl(setting, 0);
@@ -66,12 +66,12 @@ export function wireUnderlay(platform: Platform, underlay: Place, network: Netwo
   }
 }
 
-/** Makes the underlay's host a router between the nodes and the hosts outside. */
+/** Makes the underlay a router between the nodes and the outside hosts. */
 export function openOutside(platform: Platform, underlay: Place): void {
   using namespace = underlay.openNamespace();
   forward(namespace);
   underlay.sendEachIcmpError();
-  // Nodes that it forwards between are on one link, of which it shall not tell them.
+  // The nodes that it forwards between are on one link; it must not send ICMP redirects for that.
   for (const scope of ['all', bridge]) {
     namespace.setSysctl(`net/ipv4/conf/${scope}/send_redirects`, 0);
   }
@@ -87,7 +87,7 @@ function forward(namespace: NetworkNamespace): void {
   namespace.setSysctl('net/ipv6/conf/all/forwarding', 1);
 }
 
-/** Makes a node and plugs it into the underlay, in sight of the nodes that are there already. */
+/** Creates a node and connects it to the underlay and to the existing nodes. */
 export function wireNode(
   platform: Platform,
   node: LabNode,
@@ -124,8 +124,8 @@ export function wireNode(
 }
 
 /**
- * Tells the owner of `socket` where a node is, on the device with ifindex `link`, and that its pods are
- * reached by way of `via`.
+ * Adds the neighbours of a node on the link with ifindex `link`, and the routes to its pods via
+ * `via`, in the network namespace of `socket`.
  */
 function introduce(socket: NetlinkSocket, link: number, node: LabNode, via: Addresses): void {
   for (const end of ends) {
@@ -134,7 +134,7 @@ function introduce(socket: NetlinkSocket, link: number, node: LabNode, via: Addr
   }
 }
 
-/** Lets only so large packets through to a node and its pods, and tells the sender of others. */
+/** Limits the size of packets to a node and its pods; the sender of a larger one gets an ICMP error. */
 function narrow(
   socket: NetlinkSocket,
   link: number,
@@ -148,7 +148,7 @@ function narrow(
   }
 }
 
-/** Makes a pod and connects it to its node. */
+/** Creates the namespace of a pod and connects it to its node. */
 export function wirePod(platform: Platform, pod: LabPod, { mtu }: NetworkState): void {
   const { node, number } = pod;
   wireHost(platform, pod, node, {
@@ -159,7 +159,7 @@ export function wirePod(platform: Platform, pod: LabPod, { mtu }: NetworkState):
   });
 }
 
-/** Makes a host outside and connects it to the underlay's router. */
+/** Creates an outside host and connects it to the underlay's router. */
 export function wireOutside(
   platform: Platform,
   host: Place,
@@ -192,7 +192,7 @@ function wireHost(platform: Platform, host: Place, router: Place, wire: Wire): v
   });
 }
 
-/** Leads what the outside sends to an address of neither node nor pod to a node. */
+/** Routes an address of neither node nor pod, e.g. an external IP, from the outside to a node. */
 export function leadTo(platform: Platform, underlay: Place, address: string, node: LabNode): void {
   using socket = openSocket(platform, underlay);
   const end = address.includes(':') ? 'v6' : 'v4';
@@ -203,7 +203,7 @@ export function leadTo(platform: Platform, underlay: Place, address: string, nod
   });
 }
 
-/** Cuts a pod off from its node; its routes and neighbours go with the device. */
+/** Removes the pod interface, and with it the routes and neighbours. */
 export function unwirePod(platform: Platform, pod: LabPod): void {
   using socket = openSocket(platform, pod.node);
   removePodInterface(socket, podLinkName(pod.number));

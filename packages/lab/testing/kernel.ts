@@ -9,12 +9,12 @@ import { labFolder } from '../src/run-folder.ts';
 
 export const platform: Platform = nodePlatform();
 
-/** A name that no other run has. */
+/** Returns a name that no other run uses. */
 export function uniqueName(word: string): string {
   return `test-${word}-${process.pid}`;
 }
 
-/** What of a lab can be found on the machine, to be looked for again once it is removed. */
+/** The parts of a lab outside of this process, none of which may be left after its removal. */
 export interface Traces {
   readonly folder: string;
   readonly cgroup: string;
@@ -32,7 +32,7 @@ export function tracesOf(lab: Lab): Traces {
   return { folder: labFolder(lab.name), cgroup: lab.cgroup, namespaces, processes };
 }
 
-/** Fails if anything of a removed lab is still there. */
+/** Asserts that nothing of a removed lab is left. */
 export function assertNoTraces(traces: Traces): void {
   assert.equal(existsSync(traces.folder), false, `${traces.folder} is left`);
   assert.equal(existsSync(traces.cgroup), false, `${traces.cgroup} is left`);
@@ -48,7 +48,7 @@ export function assertNoTraces(traces: Traces): void {
 function isRunning(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // A zombie has ended; its parent just hasn't asked for it yet.
+    // A zombie has ended; its parent has not waited for it yet.
     return !stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
   } catch {
     return false;
@@ -61,13 +61,13 @@ function usersOf(namespace: string): string[] {
     try {
       return readlinkSync(`/proc/${pid}/ns/net`) === namespace;
     } catch {
-      // It ended while we were looking.
+      // The process has ended meanwhile.
       return false;
     }
   });
 }
 
-/** All that a process wrote to stdout. */
+/** Returns all output of a process on stdout. */
 export async function output(child: ChildProcess): Promise<string> {
   let text = '';
   child.stdout!.on('data', (data) => {

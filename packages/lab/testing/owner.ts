@@ -1,5 +1,5 @@
-// Owns a lab until it is killed, or, with a second argument, leaves it by a way out that forgets it.
-// Says on stdout what there is of it.
+// Owns a lab until it is killed. A second argument makes it end without disposing of the lab: `throw`,
+// `exit`, or `keep`. Writes the traces of the lab to stdout.
 import { createLab, startBackend } from '../src/index.ts';
 import { platform, tracesOf } from './kernel.ts';
 

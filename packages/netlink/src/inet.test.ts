@@ -12,7 +12,7 @@ test('addresses of both families are read and written', () => {
   }
 });
 
-test('any 4 or 16 bytes make a text that gives them back', () => {
+test('addressText of any 4 or 16 bytes is read back to the same bytes', () => {
   const bytes = fc.constantFrom(4, 16).chain((n) => fc.uint8Array({ minLength: n, maxLength: n }));
   fc.assert(
     fc.property(bytes, (given) => {
@@ -23,7 +23,7 @@ test('any 4 or 16 bytes make a text that gives them back', () => {
   );
 });
 
-test('prefixes count their bits in their own family', () => {
+test('a prefix length counts the bits of its own family', () => {
   assert.equal(readPrefix('10.0.0.0/8').prefixLength, 8);
   assert.equal(readPrefix('0.0.0.0/0').prefixLength, 0);
   assert.equal(readPrefix('10.0.0.1').prefixLength, 32);

@@ -157,13 +157,13 @@ test('errors name the request, and arguments that are not usable are refused', (
   }
 });
 
-test('many links fit no single datagram and are all listed', () => {
+test('listLinks returns all links when they need several datagrams', () => {
   using here = sandbox();
   for (let i = 0; i < 100; i++) createBridge(here.socket, { name: `bridge${i}` });
   assert.equal(listLinks(here.socket).length, 101);
 });
 
-test('no descriptor is left open', () => {
+test('requests about links leave no descriptor open', () => {
   withoutFdLeak(() => {
     using here = sandbox();
     listLinks(here.socket);

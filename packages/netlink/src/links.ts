@@ -57,7 +57,7 @@ export interface NetworkLink {
   readonly alias: string | undefined;
 }
 
-/** What can be changed on a link; absent settings stay unchanged. */
+/** Settings of a link; absent ones stay unchanged. */
 export interface LinkSettings {
   readonly name?: string;
   /** Link-layer address, e.g. `02:00:00:00:00:01`. */

@@ -19,7 +19,7 @@ const own = () => readlinkSync('/proc/thread-self/ns/net');
 const mounted = (path: string) =>
   readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${path} `);
 
-test('a namespace is entered and left again, also after an error and when nested', () => {
+test('enter returns to the previous namespace, also after an error and when nested', () => {
   const before = own();
   using outer = NetworkNamespace.create(platform);
   using inner = NetworkNamespace.create(platform);
@@ -53,7 +53,7 @@ test('a mounted namespace is found by its path and can be deleted more than once
   }
 });
 
-test('a namespace is opened by the path that still leads to it', () => {
+test('openFirst opens the path that still leads to the namespace', () => {
   const folder = mkdtempSync(`${tmpdir()}/netlink-`);
   const path = `${folder}/blue`;
   const paths = ['/proc/999999999/ns/net', '/proc/self/ns/net', `${folder}/no-mount`, path];
@@ -72,7 +72,7 @@ test('a namespace is opened by the path that still leads to it', () => {
   }
 });
 
-test('a namespace that cannot be mounted leaves nothing', () => {
+test('create leaves nothing behind when the namespace cannot be mounted', () => {
   const before = own();
   withoutFdLeak(() => {
     assert.throws(() => NetworkNamespace.create(platform, '/nowhere/blue'), { code: 'ENOENT' });
@@ -80,7 +80,7 @@ test('a namespace that cannot be mounted leaves nothing', () => {
   assert.equal(own(), before);
 });
 
-test('cookies and inode numbers tell namespaces apart', () => {
+test('cookies and inode numbers differ between namespaces', () => {
   using here = sandbox();
   using there = sandbox();
   assert.notEqual(here.namespace.inode, there.namespace.inode);
@@ -89,7 +89,7 @@ test('cookies and inode numbers tell namespaces apart', () => {
   assert.equal(current.cookie, netnsCookie(platform));
 });
 
-test('settings are those of the namespace', () => {
+test('setSysctl writes the setting of the namespace', () => {
   using here = sandbox();
   using there = sandbox();
   const read = () => readFileSync('/proc/sys/net/ipv4/ip_default_ttl', 'utf8').trim();
@@ -109,7 +109,7 @@ test('a socket stays in the namespace in which it was opened', () => {
   assert.notDeepEqual(listLinks(outside), listLinks(here.socket));
 });
 
-test('no descriptor is left open', () => {
+test('work with namespaces leaves no descriptor open', () => {
   withoutFdLeak(() => {
     using here = sandbox();
     here.namespace.enter(() => here.namespace.cookie);
@@ -118,7 +118,7 @@ test('no descriptor is left open', () => {
   });
 });
 
-test('a closed namespace or netlink socket throws, also when another file has its number since', () => {
+test('a closed namespace or netlink socket throws, also when its descriptor number is used again', () => {
   const namespace = NetworkNamespace.current(platform);
   namespace[Symbol.dispose]();
   const closed = /^Error: use network namespace: it is closed$/;

@@ -37,7 +37,7 @@ function thrown(work: () => unknown): NetlinkError {
   assert.fail('nothing was thrown');
 }
 
-test('a request asks for an acknowledgement and returns what came before it', () => {
+test('request asks for an acknowledgement and returns the messages before it', () => {
   const kernel = fakeKernel(() => [message(16, 0, Uint8Array.of(1, 2, 3, 4)), acknowledged]);
   using socket = new NetlinkSocket(kernel.platform);
   const answers = socket.request(request(), 'find link');
@@ -48,7 +48,7 @@ test('a request asks for an acknowledgement and returns what came before it', ()
   assert.equal(readMessages(kernel.sent[0]!)[0]!.flags, NLM_F_REQUEST | NLM_F_ACK);
 });
 
-test('a refusal carries the errno and the sentence of the kernel', () => {
+test("a NetlinkError has the errno and the kernel's explanation", () => {
   const body = code(-22, echoed, reason('Invalid gateway'));
   const kernel = fakeKernel(() => [message(NLMSG_ERROR, NLM_F_CAPPED | NLM_F_ACK_TLVS, body)]);
   using socket = new NetlinkSocket(kernel.platform);
@@ -61,7 +61,7 @@ test('a refusal carries the errno and the sentence of the kernel', () => {
   );
 });
 
-test('the sentence is found behind a request that is echoed whole', () => {
+test("the kernel's explanation is found after an echoed request", () => {
   const kernel = fakeKernel((sent) => [
     message(NLMSG_ERROR, NLM_F_ACK_TLVS, code(-17, sent, reason('Exists'))),
   ]);
@@ -70,7 +70,7 @@ test('the sentence is found behind a request that is echoed whole', () => {
   assert.equal(thrown(() => socket.request(writer, 'create link')).detail, 'Exists');
 });
 
-test('a refusal without a sentence is an error all the same', () => {
+test('a refusal without an explanation is a NetlinkError as well', () => {
   const kernel = fakeKernel(() => [message(NLMSG_ERROR, NLM_F_CAPPED, code(-1, echoed))]);
   using socket = new NetlinkSocket(kernel.platform);
   const error = thrown(() => socket.request(request(), 'delete link 3'));
@@ -80,7 +80,7 @@ test('a refusal without a sentence is an error all the same', () => {
   );
 });
 
-test('answers to an earlier request are passed over', () => {
+test('answers to an earlier request are ignored', () => {
   const stray = message(16, 0, Uint8Array.of(9, 9, 9, 9), 4711);
   const strayError = message(NLMSG_ERROR, NLM_F_CAPPED, code(-1, echoed), 4711);
   const kernel = fakeKernel(() => [stray, join(strayError, acknowledged)]);
@@ -88,7 +88,7 @@ test('answers to an earlier request are passed over', () => {
   assert.deepEqual(socket.request(request(), 'find link'), []);
 });
 
-test('a listing is read over several datagrams until it is done', () => {
+test('dump reads several datagrams until the end of the listing', () => {
   const kernel = fakeKernel(() => [
     join(message(16, 2, Uint8Array.of(1)), message(16, 2, Uint8Array.of(2))),
     message(16, 2, new Uint8Array(100_000).fill(3)),
@@ -107,7 +107,7 @@ test('a listing is read over several datagrams until it is done', () => {
   assert.equal(readMessages(kernel.sent[0]!)[0]!.flags, NLM_F_REQUEST | NLM_F_DUMP);
 });
 
-test('an interrupted listing is read to its end and repeated', () => {
+test('dump reads an interrupted listing to its end and repeats it', () => {
   const kernel = fakeKernel((_, count) =>
     count < 3
       ? [message(16, NLM_F_DUMP_INTR, Uint8Array.of(count)), done]
@@ -121,7 +121,7 @@ test('an interrupted listing is read to its end and repeated', () => {
   );
 });
 
-test('a listing that is always interrupted fails instead of going on for ever', () => {
+test('dump fails after 8 interrupted listings', () => {
   const kernel = fakeKernel(() => [message(NLMSG_DONE, NLM_F_DUMP_INTR, code(0))]);
   using socket = new NetlinkSocket(kernel.platform);
   const error = thrown(() => socket.dump(request(), 'list links'));
@@ -130,7 +130,7 @@ test('a listing that is always interrupted fails instead of going on for ever', 
   assert.equal(kernel.sent.length, 8);
 });
 
-test('a listing that overran the buffer is repeated', () => {
+test('dump repeats a listing that overran the buffer', () => {
   const kernel = fakeKernel((_, count) =>
     count === 1 ? [-105, message(16, 2, Uint8Array.of(1)), done] : [message(16, 2), done],
   );
@@ -139,7 +139,7 @@ test('a listing that overran the buffer is repeated', () => {
   assert.equal(kernel.sent.length, 2);
 });
 
-test('a refused listing says why', () => {
+test("a refused listing is a NetlinkError with the kernel's explanation", () => {
   const body = code(-22, reason('Invalid header for dump'));
   const kernel = fakeKernel(() => [message(NLMSG_DONE, NLM_F_ACK_TLVS, body)]);
   using socket = new NetlinkSocket(kernel.platform);
@@ -149,14 +149,14 @@ test('a refused listing says why', () => {
   );
 });
 
-test('an interrupted call is made again, and silence is an error', () => {
+test('an interrupted receive is repeated, and a missing answer is an error', () => {
   const kernel = fakeKernel((_, count) => (count === 1 ? [-4, -4, acknowledged] : []));
   using socket = new NetlinkSocket(kernel.platform);
   assert.deepEqual(socket.request(request(), 'find link'), []);
   assert.equal(thrown(() => socket.request(request(), 'find link')).code, 'EAGAIN');
 });
 
-test('garbage is a typed error', () => {
+test('malformed answers are a MalformedMessage', () => {
   const short = message(NLMSG_ERROR, 0, Uint8Array.of(1));
   const noHeader = message(NLMSG_ERROR, NLM_F_ACK_TLVS, code(-1));
   for (const bad of [new Uint8Array(7), short, noHeader]) {

@@ -17,7 +17,7 @@ const groupBits = {
   routes: 0x40 | 0x400,
 } as const;
 
-/** What can be watched. */
+/** A kind of objects that can be watched. */
 export type NetworkGroup = keyof typeof groupBits;
 
 /** A change in a network namespace. `isRemoved` is false for new and for changed objects. */

@@ -6,7 +6,7 @@ import { Attributes, MessageWriter, NLM_F_ACK, NLM_F_REQUEST, readMessages } fro
 
 const runs = { numRuns: 500 };
 
-/** Runs a reader over any bytes: it gives an answer or a MalformedMessage. */
+/** Runs a reader, which may throw only a MalformedMessage. */
 function survives(read: () => void): void {
   try {
     read();
@@ -15,7 +15,7 @@ function survives(read: () => void): void {
   }
 }
 
-test('a message carries its header, the family header and the attributes', () => {
+test('a message has its header, the family header and the attributes', () => {
   const bytes = new MessageWriter(16, 0x400)
     .header(Uint8Array.of(1, 2, 3, 4))
     .text(3, 'eth0')
@@ -41,7 +41,7 @@ test('a message carries its header, the family header and the attributes', () =>
   assert.equal(attributes.u32(99), undefined);
 });
 
-test('nested attributes read back, whatever their depth', () => {
+test('nested attributes of any depth are read back', () => {
   const bytes = new MessageWriter(16)
     .nested(18, (outer) => {
       outer.text(1, 'veth').nested(2, (inner) => inner.u32(1, 7));
@@ -52,7 +52,7 @@ test('nested attributes read back, whatever their depth', () => {
   assert.equal(attributes.nested(18)?.nested(2)?.s32(1), 7);
 });
 
-test('any attributes come back as they were written, with zeros between them', () => {
+test('any attributes are read back as they were written', () => {
   const attribute = fc.record({
     type: fc.integer({ min: 1, max: 0x3fff }),
     payload: fc.uint8Array({ maxLength: 600 }),
@@ -76,7 +76,7 @@ test('any attributes come back as they were written, with zeros between them', (
   );
 });
 
-test('a datagram of several messages is split where the lengths say', () => {
+test('a datagram is split into messages by their lengths', () => {
   const first = new MessageWriter(1).u8(1, 9).finish(1);
   const second = new MessageWriter(2).finish(2);
   const datagram = new Uint8Array(first.length + second.length);
@@ -91,7 +91,7 @@ test('a datagram of several messages is split where the lengths say', () => {
   );
 });
 
-test('lengths that reach too far or not far enough are malformed', () => {
+test('a length that is too small or too large is a MalformedMessage', () => {
   const message = new MessageWriter(1).u32(1, 9).finish(1);
   for (const length of [0, 15, message.length + 1, 0xffffffff]) {
     const bad = message.slice();
@@ -108,7 +108,7 @@ test('lengths that reach too far or not far enough are malformed', () => {
   assert.throws(() => short.u32(1), MalformedMessage);
 });
 
-test('a payload that no length field can say is refused', () => {
+test('a payload beyond the limit of the length field is refused', () => {
   assert.throws(() => new MessageWriter(1).bytes(1, new Uint8Array(65532)), RangeError);
   assert.equal(new MessageWriter(1).bytes(1, new Uint8Array(65531)).finish(1).length, 16 + 65536);
   const filled = () =>
@@ -116,7 +116,7 @@ test('a payload that no length field can say is refused', () => {
   assert.throws(filled, RangeError);
 });
 
-test('no bytes bring the readers down', () => {
+test('any bytes give a value or a MalformedMessage', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
       survives(() => readMessages(bytes));
@@ -131,7 +131,7 @@ test('no bytes bring the readers down', () => {
   );
 });
 
-test('no damage to a good datagram brings the readers down', () => {
+test('any damage to a valid datagram gives a value or a MalformedMessage', () => {
   const good = new MessageWriter(16)
     .header(new Uint8Array(16))
     .text(3, 'eth0')

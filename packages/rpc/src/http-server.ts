@@ -26,7 +26,7 @@ export interface HttpServerOptions {
   readonly onChange?: (problem: string | undefined) => void;
 }
 
-/** Whether a server listens, and why it does not. */
+/** The address of a server, and the problem that keeps it from listening. */
 export interface HttpServerStatus {
   readonly address: string;
   readonly listening: boolean;

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { Packet } from './packet.ts';
 
 /**
- * Fails unless the bytes are those of the expected packet; the message shows both in words. The
- * bytes start as the expected packet does: with a frame, or with an IP header.
+ * Asserts that the bytes are those of the expected packet; the message describes both. The bytes
+ * start like the expected packet, with a frame or with an IP header.
  */
 export function assertPacket(actual: Uint8Array, expected: Packet, message = ''): void {
   const found = expected.layers[0]?.kind === 'eth' ? Packet.parse(actual) : Packet.parseIp(actual);
   const what = message && `${message}:\n`;
-  // Equal first, so that the runner shows the lines that differ.
+  // The descriptions are compared first, so that the runner shows the lines that differ.
   if (`${found}` !== `${expected}`) {
     assert.equal(`${what}${found}`, `${what}${expected}`);
   }

@@ -1,4 +1,4 @@
-/** One's complement sum of 16-bit words, big-endian, folded (RFC 1071). `start` continues another. */
+/** Returns the one's complement sum of big-endian 16-bit words, folded (RFC 1071). `start` is an earlier sum. */
 export function internetSum(bytes: Uint8Array, start = 0): number {
   let sum = start;
   for (let i = 0; i + 1 < bytes.length; i += 2) sum += (bytes[i]! << 8) | bytes[i + 1]!;
@@ -6,14 +6,14 @@ export function internetSum(bytes: Uint8Array, start = 0): number {
   return folded(sum);
 }
 
-/** A sum with what is beyond 16 bits added to its lower end. */
+/** Adds the bits beyond the lower 16 to the lower 16 until none is left. */
 export function folded(sum: number): number {
   let rest = sum;
   while (rest > 0xffff) rest = (rest & 0xffff) + Math.floor(rest / 0x10000);
   return rest;
 }
 
-/** The checksum of IPv4, TCP, UDP and ICMP over bytes whose checksum field is 0. */
+/** Returns the checksum of IPv4, TCP, UDP and ICMP for bytes whose checksum field is 0. */
 export function internetChecksum(bytes: Uint8Array, pseudoHeaderSum = 0): number {
   return ~internetSum(bytes, pseudoHeaderSum) & 0xffff;
 }
@@ -25,7 +25,7 @@ const table = Uint32Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-/** CRC32c (Castagnoli) as SCTP has it in its header, little-endian there (RFC 9260, appendix A). */
+/** Returns the CRC32c (Castagnoli) of SCTP, which is little-endian in its header (RFC 9260, appendix A). */
 export function crc32c(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of bytes) crc = (crc >>> 8) ^ table[(crc ^ byte) & 0xff]!;

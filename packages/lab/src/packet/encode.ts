@@ -20,7 +20,7 @@ import {
   type Udp,
 } from './layers.ts';
 
-/** The bytes of a packet. Throws RangeError for values that have no room, and wrong addresses. */
+/** Returns the bytes of a packet. Throws RangeError for values that do not fit and malformed addresses. */
 export function encodePacket({ layers, cut, trailer }: PacketContent): Uint8Array {
   let bytes: Uint8Array = new Uint8Array(0);
   for (let i = layers.length - 1; i >= 0; i--) {
@@ -56,7 +56,7 @@ function encodeLayer(
     case 'hop-by-hop':
     case 'destination-options':
     case 'routing': {
-      // PadN of four zeros is the shortest there is.
+      // PadN with four zeros is the shortest header.
       const data = layer.data ?? Uint8Array.of(1, 4, 0, 0, 0, 0);
       if (data.length % 8 !== 6) {
         throw new RangeError(`build ${layer.kind}: ${data.length} bytes, not 6 + a multiple of 8`);
@@ -91,10 +91,10 @@ function protocolOf(given: number | undefined, next: Layer | undefined, nothing:
   return given ?? protocols[next?.kind as keyof typeof protocols] ?? nothing;
 }
 
-/** A fragment's offset as headers have it. */
+/** Returns a fragment offset in units of 8 bytes, as headers contain it. */
 function units(offset: number): number {
   if (offset % 8 !== 0)
-    throw new RangeError(`build fragment: offset ${offset} is no multiple of 8`);
+    throw new RangeError(`build fragment: offset ${offset} is not a multiple of 8`);
   return offset / 8;
 }
 
@@ -165,7 +165,7 @@ function encodeTcpOptions(options: TcpOptions): Uint8Array {
   if (mss !== undefined) fields.u8(2).u8(4).u16(mss);
   if (sackPermitted) fields.u8(4).u8(2);
   if (timestamps) {
-    // Aligned as Linux does it: together with "SACK permitted", or after two NOPs.
+    // Aligned as in Linux: together with "SACK permitted", or after two NOPs.
     if (!sackPermitted) fields.u8(1).u8(1);
     fields.u8(8).u8(10).u32(timestamps[0]).u32(timestamps[1]);
   } else if (sackPermitted) fields.u8(1).u8(1);
@@ -181,7 +181,7 @@ function encodeUdp(layer: Udp, ip: Ip | undefined, content: Uint8Array): Uint8Ar
     .u16(0);
   const bytes = concat(header.bytes, content);
   const pseudo = pseudoHeaderSum(ip, protocols.udp, bytes.length);
-  // 0 would say that there is none.
+  // 0 would mean that there is no checksum.
   const right = internetChecksum(bytes, pseudo) || 0xffff;
   writeChecksum(bytes, 6, layer.checksum, right, pseudo);
   return bytes;
@@ -213,13 +213,13 @@ function encodeIcmp(layer: Icmp, ip: Ip | undefined, content: Uint8Array): Uint8
   else header.u16(id).u16(sequence);
   const embedded = layer.embedded ? encodePacket(layer.embedded) : new Uint8Array(0);
   const bytes = concat(header.bytes, embedded, content);
-  // ICMP of IPv4 has no pseudo-header.
+  // ICMP for IPv4 has no pseudo-header.
   const pseudo = layer.kind === 'icmpv6' ? pseudoHeaderSum(ip, protocols.icmpv6, bytes.length) : 0;
   writeChecksum(bytes, 2, layer.checksum, internetChecksum(bytes, pseudo), pseudo);
   return bytes;
 }
 
-/** Type and code. Throws RangeError for a name that isn't one. */
+/** Returns type and code. Throws RangeError for an unknown name. */
 export function icmpNumbers({ kind, type }: Pick<Icmp, 'kind' | 'type'>): [number, number] {
   const names: Readonly<Record<string, string>> = kind === 'icmp' ? icmpTypes : icmpv6Types;
   const match = /^(\d+)\/(\d+)$/.exec(names[type] ?? type);
@@ -227,7 +227,7 @@ export function icmpNumbers({ kind, type }: Pick<Icmp, 'kind' | 'type'>): [numbe
   return [Number(match[1]), Number(match[2])];
 }
 
-/** Of source, destination, protocol and length (RFC 9293, 3.1; RFC 8200, 8.1), not inverted. */
+/** Returns the sum of source, destination, protocol and length (RFC 9293, 3.1; RFC 8200, 8.1), not inverted. */
 function pseudoHeaderSum(ip: Ip | undefined, protocol: number, length: number): number {
   if (!ip) return 0;
   const address = ip.kind === 'ipv4' ? ipv4Bytes : ipv6Bytes;
@@ -242,7 +242,7 @@ function writeChecksum(
   right: number,
   pseudo: number,
 ): void {
-  // In UDP, 0 would be none instead of wrong.
+  // In UDP, 0 would be no checksum instead of a wrong one.
   const special = { none: 0, partial: pseudo, wrong: right ^ 1 || 2 } as const;
   const value = wanted === undefined ? right : (special[wanted as 'none'] ?? (wanted as number));
   new DataView(bytes.buffer).setUint16(at, value);
@@ -250,15 +250,15 @@ function writeChecksum(
 
 function ipv4Bytes(text: string): Uint8Array {
   const ip = parseIp(text);
-  if (!ip || text.includes(':')) throw new RangeError(`build ipv4: ${text} is no IPv4 address`);
+  if (!ip || text.includes(':')) throw new RangeError(`build ipv4: ${text} is not an IPv4 address`);
   return ip.subarray(12);
 }
 
 function ipv6Bytes(text: string): Uint8Array {
   const ip = parseIp(text);
-  // formatIp writes ::ffff:a.b.c.d without its prefix, so it is taken without, too.
+  // formatIp writes ::ffff:a.b.c.d without its prefix, so an address without it is accepted as well.
   if (!ip || (!text.includes(':') && !isIpv4(ip))) {
-    throw new RangeError(`build ipv6: ${text} is no IPv6 address`);
+    throw new RangeError(`build ipv6: ${text} is not an IPv6 address`);
   }
   return ip;
 }
@@ -278,7 +278,7 @@ function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-/** Writes numbers in network byte order one after the other. */
+/** Appends numbers in network byte order. */
 class Fields {
   readonly #bytes: number[] = [];
 

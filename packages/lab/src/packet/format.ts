@@ -9,11 +9,11 @@ import {
 } from './layers.ts';
 
 /**
- * A packet that was read from bytes, in words: a line for each layer, what an ICMP error carries
- * indented below it. Says everything that differs from what the rest of the packet asks for.
+ * Returns a description of a parsed packet with one line for each layer; the packet in an ICMP error
+ * is indented. It contains every field that differs from its correct value.
  */
 export function formatContent({ layers, cut, trailer }: PacketContent): string {
-  // Of a part only, the checksum over the whole can't be judged.
+  // The checksum of a truncated packet cannot be verified.
   const isPart =
     cut !== undefined ||
     layers.some(
@@ -29,7 +29,7 @@ export function formatContent({ layers, cut, trailer }: PacketContent): string {
   return lines.length === 0 ? 'empty' : lines.join('\n');
 }
 
-/** The first eight bytes of the transport's header, which are sure to be there. */
+/** The first eight bytes of a transport header, which every ICMP error contains. */
 function cutHeader(layer: Layer): string {
   const { kind, sport, dport, seq, tag } = layer as Partial<Tcp & Sctp>;
   return words(`${kind} ${sport} > ${dport}`, field('seq', seq), field('tag', hex(tag)));
@@ -172,7 +172,7 @@ function chunkText({ type, flags, value }: SctpChunk): string {
   return words('  chunk', `${type}`, field('flags', hex(flags)), value && data(value));
 }
 
-/** Printable text as it is, other bytes in hexadecimal; the length always, the middle rarely. */
+/** Returns the length with printable text, or with bytes in hexadecimal; long payloads are abridged. */
 function data(bytes: Uint8Array): string {
   const most = 48;
   const shown = bytes.subarray(0, most);

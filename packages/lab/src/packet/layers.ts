@@ -1,16 +1,16 @@
-// What packets are made of: the same descriptions are built into bytes (encode.ts) and read out of
-// bytes (parse.ts). Numbers are in host order. A field that follows from the rest of the packet
-// (lengths, protocol numbers, checksums) is absent when it is what it should be.
+// The layers of packets. encode.ts builds bytes from them, parse.ts reads them from bytes. Numbers are
+// in host byte order. A field that follows from the rest of the packet (length, protocol number,
+// checksum) is absent when it is correct.
 
 /**
- * Absent: the right one. `wrong`: any other. `partial`: the pseudo-header's sum only, as the kernel
- * leaves it to the device. `none`: 0, which in UDP says that there is none.
+ * A checksum. Absent: the correct one. `wrong`: another one. `partial`: the sum of the pseudo-header
+ * only, which the kernel leaves to the network interface to complete. `none`: 0, in UDP no checksum.
  */
 export type Checksum = number | 'wrong' | 'partial' | 'none';
 
 export interface Ethernet {
   readonly kind: 'eth';
-  /** `02:00:00:00:00:01` */
+  /** Link-layer address, e.g. `02:00:00:00:00:01`. */
   readonly src?: string;
   readonly dst?: string;
   readonly type?: number;
@@ -29,12 +29,12 @@ export interface Ipv4 {
   readonly df?: boolean;
   /** More fragments. */
   readonly mf?: boolean;
-  /** The bit that must be zero. */
+  /** The reserved bit, which must be zero. */
   readonly reserved?: boolean;
-  /** Of this fragment, in bytes; a multiple of 8. */
+  /** Offset of this fragment in bytes, a multiple of 8. */
   readonly offset?: number;
   readonly protocol?: number;
-  /** Padded with zeros to a multiple of 4. */
+  /** Options; they are padded with zeros to a multiple of 4 bytes. */
   readonly options?: Uint8Array;
   readonly length?: number;
   readonly checksum?: Checksum;
@@ -49,14 +49,14 @@ export interface Ipv6 {
   readonly trafficClass?: number;
   readonly flowLabel?: number;
   readonly nextHeader?: number;
-  /** Of what follows the fixed header. */
+  /** Bytes after the fixed header. */
   readonly length?: number;
 }
 
 /** Hop-by-hop options, destination options or routing (RFC 8200, 4.3 to 4.6). */
 export interface Extension {
   readonly kind: 'hop-by-hop' | 'destination-options' | 'routing';
-  /** What follows the first two bytes: 6 bytes, or 6 and a multiple of 8. Default: padding. */
+  /** Bytes after the first two: 6, or 6 and a multiple of 8. Default: padding. */
   readonly data?: Uint8Array;
   readonly nextHeader?: number;
 }
@@ -65,21 +65,21 @@ export interface Extension {
 export interface FragmentHeader {
   readonly kind: 'fragment';
   readonly id?: number;
-  /** In bytes; a multiple of 8. */
+  /** Offset in bytes, a multiple of 8. */
   readonly offset?: number;
   readonly more?: boolean;
-  /** The two bits and the byte that must be zero: bits 8 to 9 and 0 to 7. */
+  /** The reserved bits (8 to 9) and the reserved byte (0 to 7), which must be zero. */
   readonly reserved?: number;
   readonly nextHeader?: number;
 }
 
-/** In the order that senders use; each at most once. */
+/** TCP options in the order that senders use, each at most once. */
 export interface TcpOptions {
   readonly mss?: number;
   readonly sackPermitted?: boolean;
-  /** Value and echo reply. */
+  /** Timestamp value and timestamp echo reply. */
   readonly timestamps?: readonly [number, number];
-  /** Bits to shift by. */
+  /** Number of bits by which the window is shifted. */
   readonly windowScale?: number;
 }
 
@@ -97,12 +97,12 @@ export interface Tcp {
   readonly urg?: boolean;
   readonly ece?: boolean;
   readonly cwr?: boolean;
-  /** The four bits between data offset and flags. */
+  /** The four reserved bits between data offset and flags. */
   readonly reserved?: number;
   /** Default: 65535. */
   readonly window?: number;
   readonly urgentPointer?: number;
-  /** Bytes are padded with zeros to a multiple of 4. */
+  /** Options; bytes are padded with zeros to a multiple of 4. */
   readonly options?: TcpOptions | Uint8Array;
   readonly checksum?: Checksum;
 }
@@ -138,17 +138,17 @@ export interface Icmp {
   readonly kind: 'icmp' | 'icmpv6';
   /** A name of `icmpTypes` or `icmpv6Types`, or `type/code`. */
   readonly type: string;
-  /** Of an echo. */
+  /** Identifier of an echo message. */
   readonly id?: number;
   readonly sequence?: number;
-  /** The last four bytes of the header as a whole: the MTU of the next hop. */
+  /** The last four bytes of the header as one number, e.g. the MTU of the next hop. */
   readonly mtu?: number;
-  /** The packet that an error is about, from its IP header on. */
+  /** The packet that caused an error, from its IP header on. */
   readonly embedded?: PacketContent;
   readonly checksum?: Checksum;
 }
 
-/** Bytes that nobody reads. */
+/** Bytes that are not parsed. */
 export interface Payload {
   readonly kind: 'payload';
   readonly bytes: Uint8Array;
@@ -157,7 +157,7 @@ export interface Payload {
 export type Ip = Ipv4 | Ipv6;
 export type Layer = Ethernet | Ip | Extension | FragmentHeader | Tcp | Udp | Sctp | Icmp | Payload;
 
-/** The layer of a kind; two kinds may be of one form. */
+/** The layer of a kind; two kinds may have the same type. */
 export type LayerOf<Kind extends Layer['kind']> = Layer extends infer L
   ? L extends Layer
     ? Kind extends L['kind']
@@ -166,18 +166,18 @@ export type LayerOf<Kind extends Layer['kind']> = Layer extends infer L
     : never
   : never;
 
-/** A packet: its layers from the outside in. */
+/** A packet: its layers from the outermost to the innermost. */
 export interface PacketContent {
   readonly layers: readonly Layer[];
-  /** Only so many bytes are there, while lengths and checksums are those of the whole. */
+  /** The number of bytes of a truncated packet, whose lengths and checksums are those of the whole one. */
   readonly cut?: number;
-  /** What follows the end of the outermost IP packet, e.g. padding to the shortest frame. */
+  /** Bytes after the end of the outermost IP packet, e.g. padding to the minimum frame size. */
   readonly trailer?: Uint8Array;
 }
 
 export const etherTypes = { ipv4: 0x0800, ipv6: 0x86dd } as const;
 
-/** Numbers by which a header announces the next. */
+/** Protocol numbers, by which a header names the next one. */
 export const protocols = {
   'hop-by-hop': 0,
   icmp: 1,
@@ -239,7 +239,7 @@ export const sctpChunkTypes = {
   'shutdown-complete': 14,
 } as const;
 
-/** Whether an ICMP message of that type carries the packet it is about. */
+/** Returns whether an ICMP message of that type contains the packet that caused it. */
 export function isIcmpError(kind: Icmp['kind'], type: number): boolean {
   return kind === 'icmp' ? [3, 4, 5, 11, 12].includes(type) : type < 128;
 }
@@ -256,7 +256,7 @@ export const tcpFlags = {
   cwr: 0x80,
 } as const;
 
-/** What an IP header says of a fragment; undefined for a packet that is whole. */
+/** Returns the fragment fields of an IP packet; undefined for a packet that is not a fragment. */
 export function fragmentOf(layer: Layer): { offset: number; more: boolean } | undefined {
   if (layer.kind === 'ipv4' && (layer.mf || layer.offset)) {
     return { offset: layer.offset ?? 0, more: layer.mf ?? false };

@@ -11,8 +11,8 @@ const ports = { sport: 4000, dport: 80 };
 const bytesOf = (text: string) =>
   Uint8Array.from(text.match(/[0-9a-f]{2}/g)!, (byte) => Number.parseInt(byte, 16));
 
-describe('bytes that others made', () => {
-  test('an IPv4 header', () => {
+describe('bytes from other sources', () => {
+  test('an IPv4 header with its checksum is parsed and built again', () => {
     // The example of Wikipedia, "Internet checksum".
     const header = bytesOf('4500 0073 0000 4000 4011 b861 c0a8 0001 c0a8 00c7');
     const packet = ipv4({ src: '192.168.0.1', dst: '192.168.0.199', df: true, protocol: 17 });
@@ -148,10 +148,10 @@ payload 2 bytes ff 01`,
   }
 });
 
-describe('checksums and lengths', () => {
+describe('checksums and lengths of packets', () => {
   const described = (packet: Packet) => `${packet}`.split('\n').at(-1);
 
-  test('wrong ones are seen, partial ones and missing ones named', () => {
+  test('a description names wrong, partial and missing checksums', () => {
     const of = (checksum: 'wrong' | 'partial' | 'none') =>
       described(ipv4(v4).udp({ ...ports, checksum }));
     assert.match(of('wrong')!, /^udp 4000 > 80 WRONG checksum 0x/);
@@ -166,21 +166,21 @@ describe('checksums and lengths', () => {
     assert.match(`${ipv4({ ...v4, checksum: 'wrong' }).udp(ports)}`, /ttl 64 WRONG checksum /);
   });
 
-  test('right ones have the sum that the RFCs ask for', () => {
+  test('correct checksums have the sum that the RFCs require', () => {
     const { bytes } = ipv6(v6).icmpv6({ type: 'echo-request', id: 1 }).payload(13);
     const pseudo = internetSum(Uint8Array.of(0, 0, 0, 21, 0, 0, 0, 58));
     const sum = internetSum(bytes.subarray(40), internetSum(bytes.subarray(8, 40), pseudo));
     assert.equal(sum, 0xffff);
   });
 
-  test('what follows the packet in its frame is a trailer', () => {
+  test('bytes after the IP packet in a frame are a trailer', () => {
     const packet = new Packet({ ...eth().ipv4(v4).udp(ports), trailer: new Uint8Array(18) });
     assert.equal(packet.bytes.length, 60);
     assert.match(`${packet}`, /\ntrailer 18 bytes 00 /);
     assert.doesNotMatch(`${packet}`, /length|WRONG/);
   });
 
-  test('values that have no room are refused', () => {
+  test('values that do not fit into a field are refused', () => {
     const bad: (() => Packet)[] = [
       () => ipv4({ src: 'fd00::1', dst: '192.0.2.1' }),
       () => ipv4({ ...v4, ttl: 256 }),
@@ -195,13 +195,13 @@ describe('checksums and lengths', () => {
   });
 });
 
-describe('changes', () => {
+describe('changes of packets', () => {
   const packet = eth()
     .ipv4(v4)
     .tcp({ ...ports, syn: true })
     .payload('x');
 
-  test('other fields, and what follows from them', () => {
+  test('with() changes fields and computes lengths and checksums again', () => {
     const changed = packet.with('ipv4', { dst: '10.244.1.2' }).with('tcp', { dport: 8080 });
     assertPacket(
       changed.bytes,
@@ -224,7 +224,7 @@ describe('changes', () => {
     assert.equal(packet.embedded, undefined);
   });
 
-  test('the same in a tunnel', () => {
+  test('with() changes layers inside of a tunnel', () => {
     const outer = eth().ipv4({ src: '192.0.2.1', dst: '192.0.2.2' });
     assertPacket(
       packet.within(outer).bytes,
@@ -235,7 +235,7 @@ describe('changes', () => {
     );
   });
 
-  test('fragments are put together to the whole again', () => {
+  test('fragments contain all bytes of the packet', () => {
     for (const whole of [
       eth().ipv4(v4).udp(ports).payload(3000),
       eth().ipv6(v6).udp(ports).payload(3000),
@@ -259,7 +259,7 @@ describe('changes', () => {
     assert.throws(() => eth().payload(100).fragments([8]), /it has no IP header/);
   });
 
-  test('the message of a failed assertion has both packets in words', () => {
+  test('the message of a failed assertPacket describes both packets', () => {
     const other = packet.with('tcp', { dport: 81 });
     assert.throws(
       () => assertPacket(packet.bytes, other, 'after the program'),
@@ -271,9 +271,9 @@ describe('changes', () => {
   });
 });
 
-test('every sequence of bytes is a packet, and built again gives the same bytes', () => {
+test('every sequence of bytes is parsed as a packet that builds the same bytes', () => {
   const bytes = fc.uint8Array({ maxLength: 200 });
-  // Bytes that look like a packet at first sight reach further than pure chance.
+  // Bytes that start like a packet reach more of the parser than random ones.
   const protocol = fc.constantFrom(0, 1, 4, 6, 17, 41, 43, 44, 58, 60, 132);
   const likely = fc
     .tuple(fc.uint8Array({ minLength: 40, maxLength: 200 }), protocol, fc.boolean(), fc.boolean())

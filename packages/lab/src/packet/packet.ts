@@ -20,18 +20,18 @@ import {
 } from './layers.ts';
 import { parseFrame, parseIpPacket } from './parse.ts';
 
-/** What is to be said of a layer. */
+/** The fields of a layer without its kind. */
 type Of<L> = Omit<L, 'kind'>;
 type IcmpFields<Name> = Omit<Icmp, 'kind' | 'type'> & {
   readonly type: Name | `${number}/${number}`;
 };
 
 /**
- * A packet, built layer by layer from the outside in. Each method gives a new packet:
+ * A packet, built layer by layer from the outermost to the innermost. Each method returns a new packet:
  *
  *     eth().ipv4({ src: '192.0.2.9', dst: '192.0.2.1' }).tcp({ sport: 4000, dport: 80, syn: true })
  *
- * Lengths, protocol numbers and checksums come by themselves unless they are given.
+ * Lengths, protocol numbers and checksums are computed unless they are given.
  */
 export class Packet implements PacketContent {
   readonly layers: readonly Layer[];
@@ -44,7 +44,7 @@ export class Packet implements PacketContent {
     if (trailer !== undefined) this.trailer = trailer;
   }
 
-  /** Reads a frame; every sequence of bytes is one. */
+  /** Reads a frame. Every sequence of bytes is one. */
   static parse(bytes: Uint8Array): Packet {
     return new Packet(parseFrame(bytes));
   }
@@ -90,21 +90,21 @@ export class Packet implements PacketContent {
     return this.#and({ kind: 'icmpv6', ...fields });
   }
 
-  /** Text, bytes, or so many bytes of a pattern. */
+  /** Appends a payload: text, bytes, or a number of bytes of a pattern. */
   payload(content: string | Uint8Array | number): Packet {
     if (typeof content === 'number') return this.payload(pattern(content));
     const bytes = typeof content === 'string' ? encodeUtf8(content) : content;
     return this.#and({ kind: 'payload', bytes });
   }
 
-  /** The first bytes only, as in an ICMP error; lengths and checksums are those of the whole. */
+  /** Truncates the packet, as in an ICMP error; lengths and checksums are those of the whole one. */
   first(bytes: number): Packet {
     return new Packet({ ...this, cut: bytes });
   }
 
   /**
-   * The same with other fields in the n-th layer of a kind, from the outside. What was worked out
-   * is worked out again. Throws RangeError when there is no such layer.
+   * Returns the packet with other fields in the n-th layer of a kind, counted from the outermost.
+   * Computed fields are computed again. Throws RangeError when there is no such layer.
    */
   with<Kind extends Layer['kind']>(kind: Kind, fields: Partial<Of<LayerOf<Kind>>>, n = 0): Packet {
     const at = this.layers.map((layer, i) => (layer.kind === kind ? i : -1)).filter((i) => i >= 0);
@@ -114,25 +114,25 @@ export class Packet implements PacketContent {
     return new Packet({ ...this, layers });
   }
 
-  /** The n-th layer of a kind, from the outside. */
+  /** Returns the n-th layer of a kind, counted from the outermost; undefined when there is none. */
   layer<Kind extends Layer['kind']>(kind: Kind, n = 0): LayerOf<Kind> | undefined {
     return this.layers.filter((layer) => layer.kind === kind)[n] as LayerOf<Kind> | undefined;
   }
 
-  /** The packet that an ICMP error is about. */
+  /** The packet that caused an ICMP error. */
   get embedded(): Packet | undefined {
     const content = (this.layer('icmp') ?? this.layer('icmpv6'))?.embedded;
     return content && new Packet(content);
   }
 
-  /** The same in another frame or tunnel: `outer` with what lies within this packet's own frame. */
+  /** Returns the packet without its frame inside of `outer`, another frame or tunnel. */
   within(outer: Packet): Packet {
     const inner = this.layers.filter(({ kind }) => kind !== 'eth');
     return new Packet({ ...this, layers: [...outer.layers, ...inner] });
   }
 
   /**
-   * Cuts the packet into fragments of so many bytes each; the last takes what is left. In IPv6, the
+   * Returns fragments of the given sizes in bytes, and a last one with the rest. In IPv6 the
    * extension headers stay in front of the fragment header. Throws RangeError unless the sizes are
    * multiples of 8.
    */
@@ -143,7 +143,7 @@ export class Packet implements PacketContent {
     if (!ip) throw new RangeError('fragment packet: it has no IP header');
     const next = this.layers[last + 1]?.kind ?? 'payload';
     const protocol = protocols[next as keyof typeof protocols] ?? 59;
-    // Built with its header, for the checksum of the whole.
+    // The whole packet is built for its checksum.
     const content = this.bytes.subarray(head.bytes.length);
     const ends = sizes.map((_, i) => sizes.slice(0, i + 1).reduce((sum, size) => sum + size, 0));
     const starts = [0, ...ends].filter((start) => start < content.length);
@@ -162,7 +162,7 @@ export class Packet implements PacketContent {
     return encodePacket(this);
   }
 
-  /** In words, a line for each layer. */
+  /** Returns a description with one line for each layer. */
   toString(): string {
     const isFrame = this.layers[0]?.kind === 'eth';
     const { bytes } = this;
@@ -178,7 +178,7 @@ export class Packet implements PacketContent {
   }
 }
 
-/** Layers that come again in each fragment. */
+/** Layers that each fragment repeats. */
 const beforeFragments: ReadonlySet<Layer['kind']> = new Set([
   ...(['eth', 'ipv4', 'ipv6', 'hop-by-hop', 'routing'] as const),
 ]);
@@ -198,7 +198,7 @@ export function ipv6(fields: Of<Ipv6>): Packet {
   return new Packet({ layers: [] }).ipv6(fields);
 }
 
-/** So many bytes of which no two neighbouring words are alike. */
+/** Returns `size` bytes in which adjacent words differ. */
 export function pattern(length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   for (let i = 0; i < length; i++) bytes[i] = (i + (i >> 8) * 7) & 0xff;

@@ -15,15 +15,15 @@ import {
 } from './layers.ts';
 
 /**
- * Reads a frame. Every sequence of bytes is a packet, and building it again gives the same bytes:
- * what can't be understood is payload. Fields that follow from the rest are absent when they are
- * what they should be.
+ * Reads a frame. Every sequence of bytes is a packet: bytes that cannot be parsed are payload, and
+ * building the packet again returns the same bytes. Fields that follow from the rest of the packet
+ * are absent when they are correct.
  */
 export function parseFrame(bytes: Uint8Array): PacketContent {
   return read(bytes, 'frame');
 }
 
-/** Reads what starts with an IP header, e.g. from a device without link-layer addresses. */
+/** Reads a packet that starts with its IP header, e.g. from an interface without link-layer addresses. */
 export function parseIpPacket(bytes: Uint8Array): PacketContent {
   return read(bytes, 'ip');
 }
@@ -41,10 +41,10 @@ function read(bytes: Uint8Array, start: 'frame' | 'ip'): PacketContent {
   return withoutObvious(content, bytes);
 }
 
-/** Fields that the builder works out. */
+/** Fields that the builder computes. */
 const derived = ['type', 'protocol', 'nextHeader', 'length', 'checksum'] as const;
 
-/** Leaves out what the builder would put there anyway. */
+/** Removes the fields that the builder would compute to the same value. */
 function withoutObvious(content: PacketContent, bytes: Uint8Array): PacketContent {
   const layers = [...content.layers];
   for (let i = layers.length - 1; i >= 0; i--) {
@@ -70,14 +70,14 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** Reads a layer and says what reads the next; undefined: the rest is payload. */
+/** Reads a layer and returns the reader of the next one; undefined when the rest is payload. */
 type Step = ((this: Reader) => Step) | undefined;
 
-/** Takes layer after layer off the front of the bytes. */
+/** Reads the layers one after the other. */
 class Reader {
   readonly layers: Layer[] = [];
   trailer = new Uint8Array(0);
-  /** Bytes that the last header lacks. */
+  /** Number of bytes that are missing from the last header. */
   missing = 0;
   #bytes: Uint8Array;
 
@@ -147,7 +147,7 @@ class Reader {
     return this.#content(nextHeader, 0);
   }
 
-  /** What an IP or extension header announces. */
+  /** Returns the reader for the protocol number in an IP or extension header. */
   #content(protocol: number, offset: number): Step {
     if (offset > 0) return undefined;
     switch (protocol) {
@@ -205,7 +205,7 @@ class Reader {
   }
 
   #tcp(): Step {
-    // An ICMP error need not carry more than the ports and the sequence number (RFC 792).
+    // An ICMP error may contain only the ports and the sequence number (RFC 792).
     const dataOffset = this.#bytes[12];
     const size = dataOffset === undefined ? 20 : (dataOffset >> 4) * 4;
     const header = size >= 20 ? this.#peek(size, 8) : undefined;
@@ -266,7 +266,7 @@ class Reader {
     return undefined;
   }
 
-  /** Puts aside what follows the end of the outermost IP packet. */
+  /** Removes the trailer after the end of the outermost IP packet. */
   #endAt(length: number | undefined): void {
     const isOutermost = this.layers.every(({ kind }) => kind === 'eth');
     if (length === undefined || !isOutermost) return;
@@ -274,9 +274,9 @@ class Reader {
     this.#bytes = this.#bytes.subarray(0, length);
   }
 
-  /** The next `size` bytes; if at least `least` are there, with zeros for those that are missing. */
+  /** Returns the next `size` bytes. If at least `least` are there, zeros replace the missing ones. */
   #peek(size: number, least = size) {
-    // Something that follows the packet isn't what its header lacks.
+    // A trailer is not a part of a header.
     if (this.#bytes.length < (this.trailer.length > 0 ? size : least)) return undefined;
     const bytes = new Uint8Array(size);
     bytes.set(this.#bytes.subarray(0, size));
@@ -291,7 +291,7 @@ class Reader {
   }
 }
 
-/** Undefined when the bytes are not a sequence of chunks, each padded with zeros. */
+/** Returns undefined when the bytes are not a sequence of chunks, each padded with zeros. */
 function readChunks(bytes: Uint8Array): SctpChunk[] | undefined {
   const chunks: SctpChunk[] = [];
   for (let at = 0; at < bytes.length; ) {

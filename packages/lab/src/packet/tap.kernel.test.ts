@@ -9,8 +9,8 @@ import { assertPacket } from './assert-packet.ts';
 import { eth, ipv4, ipv6 } from './packet.ts';
 import { describeCaptured, Tap } from './tap.ts';
 
-// What the builder makes is compared with what the kernel makes, and the kernel is asked what it
-// makes of the builder's.
+// Packets of the kernel are compared with those of the builder, and the kernel receives packets of the
+// builder.
 
 let lab: Lab;
 let one: Place;
@@ -37,9 +37,9 @@ const addressed = (end: 'v4' | 'v6', more: { ttl?: number } = {}) => {
     : frame.ipv6({ ...ip(one, two, end), ...(more.ttl ? { hopLimit: more.ttl } : {}) });
 };
 
-describe('packets of the kernel', () => {
+describe('packets of the kernel, seen by a tap', () => {
   for (const end of ['v4', 'v6'] as const) {
-    test(`are read and built the same: TCP and UDP over IP${end}`, () => {
+    test(`TCP and UDP over IP${end} are parsed and built again`, () => {
       using tap = Tap.open(one, 'eth0');
       using server = open(two, 'tcp', end === 'v4' ? 4 : 6);
       server.bind({ address: two.addresses[end], port: 5001 });
@@ -63,7 +63,7 @@ describe('packets of the kernel', () => {
       );
       assert.match(words, /PSH\+ACK seq .*\npayload 5 bytes "hello"/);
       assert.doesNotMatch(words, /WRONG/);
-      // The kernel leaves the sum to a device that isn't there.
+      // The kernel leaves the checksum to the interface, and a veth does not compute it.
       assert.match(`${syn}`, /checksum partial/);
       using receiver = open(two, 'udp', end === 'v4' ? 4 : 6);
       receiver.bind({ address: two.addresses[end], port: 5002 });
@@ -78,7 +78,7 @@ describe('packets of the kernel', () => {
       }
     });
 
-    test(`with checksums of its own: echo and errors over IP${end}`, () => {
+    test(`echo and ICMP errors over IP${end} are parsed and built again`, () => {
       using tap = Tap.open(one, 'eth0');
       const echo = { type: 'echo-request', id: 77, sequence: 3 } as const;
       const request = addressed(end);
@@ -88,7 +88,7 @@ describe('packets of the kernel', () => {
       const lost = addressed(end).udp({ sport: 4000, dport: 9999 }).payload('anybody?');
       tap.send(lost);
       const error = tap.find('error', ({ packet }) => `${packet}`.includes('port-unreachable'));
-      // As it arrived: one hop further.
+      // The packet has passed one hop more.
       const embedded = (
         end === 'v4'
           ? ipv4({ ...ip(one, two, end), ttl: 63 })
@@ -101,7 +101,7 @@ describe('packets of the kernel', () => {
       tap.find('time exceeded', ({ packet }) => /time-exceeded\n {2}ip/.test(`${packet}`));
     });
 
-    test(`takes what was built, unless the checksum is wrong: IP${end}`, () => {
+    test(`the kernel accepts built packets over IP${end} unless the checksum is wrong`, () => {
       using server = open(two, 'udp', end === 'v4' ? 4 : 6);
       server.bind({ address: two.addresses[end], port: 5003 });
       using tap = Tap.open(one, 'eth0');
@@ -141,7 +141,7 @@ describe('packets of the kernel', () => {
     });
   }
 
-  test('a TCP handshake made of built packets', () => {
+  test('a TCP handshake by built packets succeeds', () => {
     using server = open(two, 'tcp', 4);
     server.bind({ address: two.addresses.v4, port: 5004 });
     server.listen();
@@ -152,7 +152,7 @@ describe('packets of the kernel', () => {
     assert.equal(answer.layer('tcp')!.ackSeq, 100);
   });
 
-  test('a tap that hears ICMP only hears both, and nothing else', () => {
+  test('a tap for ICMP captures both ICMP versions and nothing else', () => {
     using tap = Tap.open(one, 'eth0', 'icmp');
     using deaf = Tap.open(one, 'eth0', 'nothing');
     for (const end of ['v4', 'v6'] as const) {
@@ -163,13 +163,16 @@ describe('packets of the kernel', () => {
     assert.deepEqual(deaf.drain(), []);
   });
 
-  test('what did not come is an error that says what came', () => {
+  test('find throws an error that describes the packets that came instead', () => {
     using tap = Tap.open(one, 'eth0');
     tap.send(addressed('v4').udp({ sport: 1, dport: 9 }));
     assert.throws(
       () => tap.find('a reset', ({ packet }) => `${packet}`.includes('RST'), 50),
       /find a reset on eth0 in pod-1-1: in\neth .*\nipv4 .*\nicmp port-unreachable\n/,
     );
-    assert.throws(() => Tap.open(one, 'eth7'), /find device eth7 in pod-1-1: there is none/);
+    assert.throws(
+      () => Tap.open(one, 'eth7'),
+      /find network interface eth7 in pod-1-1: there is none/,
+    );
   });
 });

@@ -35,13 +35,13 @@ const sockaddrSize = 20;
 const largestFrame = 65_536 + 14;
 const receiveBuffer = 64 << 20;
 
-/** `nothing` and `icmp` are for when there are many packets: those cost nothing that it doesn't hear. */
-type Hearing = 'all' | 'icmp' | 'nothing';
+/** The packets that a tap captures; the kernel discards the others, which matters for floods. */
+type Capture = 'all' | 'icmp' | 'nothing';
 
 /** struct sock_filter: operation, jumps if true and if false, operand. */
 type FilterInstruction = readonly [number, number, number, number];
 
-/** Frames of both ICMPs without IP options or extension headers. */
+/** A filter for ICMP and ICMPv6 packets without IP options and extension headers. */
 const onlyIcmp: readonly FilterInstruction[] = [
   [0x28, 0, 0, 12], // the Ethernet type
   [0x15, 0, 2, 0x0800],
@@ -54,17 +54,18 @@ const onlyIcmp: readonly FilterInstruction[] = [
   [0x06, 0, 0, 0],
 ];
 
-/** A packet that a tap has seen. */
+/** A packet that a tap has captured. */
 export interface Captured {
-  /** As seen from the device's own namespace. */
+  /** Direction from the point of view of the interface's network namespace. */
   readonly direction: 'in' | 'out';
   readonly packet: Packet;
 }
 
 /**
- * Sees all packets of a device, both ways, but those it sends itself from there as they are. What comes in is
- * seen after XDP and before tc programs, what goes out after them. Packets are as the kernel has
- * them: where devices offload, large ones are not cut yet and checksums are `partial`.
+ * Captures the packets of a network interface in both directions, without those that it sends itself.
+ * Incoming packets are captured after XDP and before tc programs, outgoing ones after tc programs.
+ * Packets have the kernel's form: with offloads, large packets are not segmented and checksums are
+ * `partial`.
  */
 export class Tap implements Disposable {
   readonly #platform: Platform;
@@ -78,21 +79,21 @@ export class Tap implements Disposable {
     this.#fd = fd;
   }
 
-  /** Throws SysError, and Error when there is no such device. */
-  static open(place: Place, device: string, hears: Hearing = 'all'): Tap {
+  /** Throws SysError, and an Error when there is no such interface. */
+  static open(place: Place, device: string, captures: Capture = 'all'): Tap {
     const { index } = place.link(device);
     const name = `${device} in ${place.name}`;
-    return place.enter(() => Tap.openHere(place.platform, { index, name, hears }));
+    return place.enter(() => Tap.openHere(place.platform, { index, name, captures }));
   }
 
-  /** On a device of the namespace that the caller is in. */
+  /** Opens a tap on an interface of the caller's network namespace. Throws SysError. */
   static openHere(
     platform: Platform,
-    device: { readonly index: number; readonly name: string; readonly hears: Hearing },
+    device: { readonly index: number; readonly name: string; readonly captures: Capture },
   ): Tap {
-    const { index, name, hears } = device;
+    const { index, name, captures } = device;
     const nr = syscallNumbers(platform);
-    // Without a protocol it hears nothing, and not of other devices in particular, before bind.
+    // Without a protocol the socket captures nothing before bind, in particular of other interfaces.
     const fd = checked(
       'socket',
       platform.syscall(nr.socket, AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0),
@@ -101,7 +102,7 @@ export class Tap implements Disposable {
     const tap = new Tap(platform, name, fd);
     const size = encodeInt(receiveBuffer);
     tap.#call('setsockopt', SOL_SOCKET, SO_RCVBUFFORCE, size, size.length);
-    if (hears === 'icmp') {
+    if (captures === 'icmp') {
       const filter = encodeFilter(onlyIcmp);
       // struct sock_fprog: length u16, then a pointer.
       const program = new DataView(new ArrayBuffer(16));
@@ -109,25 +110,25 @@ export class Tap implements Disposable {
       program.setBigUint64(8, platform.addressOf(filter), true);
       tap.#call('setsockopt', SOL_SOCKET, SO_ATTACH_FILTER, new Uint8Array(program.buffer), 16);
     }
-    const address = encodePacketSockaddr(index, hears === 'nothing' ? 0 : ETH_P_ALL);
+    const address = encodePacketSockaddr(index, captures === 'nothing' ? 0 : ETH_P_ALL);
     tap.#call('bind', address, address.length);
     return tap;
   }
 
-  /** Sends a frame from the device. Throws SysError (EMSGSIZE above its MTU). */
+  /** Sends a frame from the interface. Throws SysError (EMSGSIZE above its MTU). */
   send(frame: Packet | Uint8Array): void {
     const bytes = frame instanceof Packet ? frame.bytes : frame;
     this.#call('sendto', bytes, bytes.length, 0, 0, 0);
   }
 
-  /** The next packet; undefined when none has come in time. */
+  /** Returns the next packet; undefined when none comes in time. */
   receive(timeoutMs = 2000): Captured | undefined {
     const time = encodeTimeout(timeoutMs);
     this.#call('setsockopt', SOL_SOCKET, SO_RCVTIMEO, time, time.length);
     return this.#receive(0);
   }
 
-  /** What has come and was not received yet. Throws an Error when there was no room for all. */
+  /** Returns the captured packets that are left. Throws an Error when the buffer was too small for all. */
   drain(): Captured[] {
     const captured: Captured[] = [];
     for (;;) {
@@ -140,14 +141,14 @@ export class Tap implements Disposable {
   }
 
   /**
-   * Waits for a packet that `matches`; those before it are passed over. Throws an Error with all
-   * that came instead, in words.
+   * Waits for a packet that `matches`, and discards those before it. Throws an Error that describes
+   * the discarded ones when there is none in time.
    */
   find(what: string, matches: (captured: Captured) => boolean, timeoutMs = 2000): Captured {
     const others: Captured[] = [];
     const until = performance.now() + timeoutMs;
     for (;;) {
-      // 0 would wait for ever.
+      // 0 would mean no time limit.
       const next = this.receive(Math.max(1, Math.ceil(until - performance.now())));
       if (next && matches(next)) return next;
       if (next) others.push(next);
@@ -174,7 +175,7 @@ export class Tap implements Disposable {
     return { direction, packet: Packet.parse(this.#buffer.slice(0, size)) };
   }
 
-  /** A test that believes to have seen everything must not be wrong. */
+  /** Throws an Error when packets were lost, because tests rely on having all. */
   #checkLosses(): void {
     // struct tpacket_stats: packets u32, drops u32; reading it sets both to 0.
     const statistics = new Uint8Array(8);
@@ -217,8 +218,8 @@ function encodeFilter(instructions: readonly FilterInstruction[]): Uint8Array {
   return bytes;
 }
 
-/** Packets in words, one below the other. */
+/** Returns descriptions of the packets, one below the other. */
 export function describeCaptured(captured: readonly Captured[]): string {
-  if (captured.length === 0) return 'nothing came';
+  if (captured.length === 0) return 'no packet came';
   return captured.map(({ direction, packet }) => `${direction}\n${packet}`).join('\n\n');
 }

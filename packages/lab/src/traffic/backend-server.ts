@@ -1,10 +1,10 @@
-// A backend that says who it is. Arguments: --name NAME, and any number of --http PORT, --tcp PORT,
-// --echo PORT and --udp PORT; it serves IPv4 and IPv6. One line on stdout, {"ready":true}, says that all are
-// open.
+// A backend that sends its name. Arguments: --name NAME, and any number of --http PORT, --tcp PORT,
+// --echo PORT and --udp PORT, for IPv4 and IPv6. It writes the line {"ready":true} to stdout when all
+// ports are open.
 //
 // HTTP: GET / answers {"pod":NAME,"port":PORT}; GET /client adds "client":"ADDRESS:PORT", the
-// client as the backend sees it; GET /name answers NAME alone. TCP and UDP: what arrives comes
-// back as `NAME what arrived`. Echo: TCP, what arrives comes back, to the byte.
+// client as the backend sees it; GET /name answers NAME alone. TCP and UDP: the answer is NAME, a
+// space and the received bytes. Echo: TCP, the answer is the received bytes.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -22,7 +22,7 @@ const { values } = parseArgs({
 });
 const name = values.name ?? '';
 
-// Async, so that a port out of range comes as a rejection too.
+// Async, so that a port out of range is a rejection as well.
 const listen = async (server: Server, port: string) => {
   const listening = once(server, 'listening');
   server.listen({ host: '::', port: Number(port), backlog: 4096 });
@@ -44,8 +44,8 @@ try {
 }
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
 
-// Not node:http: a backend should cost as little as it can beside what is measured. Requests have
-// no body here, so that each ends with its header.
+// Without node:http, so that a backend costs little beside what is measured. Requests have no body, so
+// each one ends with its header.
 function serveHttp(port: number): (socket: Socket) => void {
   const usual = { '/': JSON.stringify({ pod: name, port }), '/name': name };
   return (socket) => {
@@ -70,7 +70,7 @@ function serveHttp(port: number): (socket: Socket) => void {
         }
         socket.write(answer);
       }
-      // Nobody has headers of that size; don't keep what never ends.
+      // No client sends a header of that size; an endless one must not be kept.
       if (pending.length > 65536) socket.destroy();
     });
   };
@@ -90,7 +90,7 @@ function clientOf(socket: Socket): string {
   return formatEndpoint(plain(socket.remoteAddress ?? ''), socket.remotePort ?? 0);
 }
 
-/** IPv4 clients of a socket for both families show as `::ffff:a.b.c.d`. */
+/** Returns the address of a client; a socket of both families shows IPv4 as `::ffff:a.b.c.d`. */
 function plain(address: string): string {
   return address.startsWith('::ffff:') ? address.slice(7) : address;
 }
@@ -113,6 +113,6 @@ async function serveUdp(port: string): Promise<void> {
   const listening = once(socket, 'listening');
   socket.bind({ address: '::', port: Number(port) });
   await listening;
-  // What comes back later (a client that is gone) is of no consequence.
+  // Later errors, e.g. of a client that is gone, do not matter.
   socket.on('error', () => {});
 }

@@ -32,16 +32,16 @@ import {
 
 export interface BlockingSocketOptions {
   readonly protocol: 'tcp' | 'udp';
-  /** 6 makes an IPv6 socket, which takes `::ffff:a.b.c.d` too. */
+  /** 6: an IPv6 socket, which supports `::ffff:a.b.c.d` as well. */
   readonly family: 4 | 6;
-  /** How long a call may block; then it fails with ETIMEDOUT. Default: 2000. */
+  /** Milliseconds after which a blocked call fails with ETIMEDOUT. Default: 2000. */
   readonly timeoutMs?: number;
 }
 
 /**
- * A socket of plain blocking system calls. It is opened where it is made: inside `place.enter` it
- * belongs to that namespace and cgroup, and each call says at once what the kernel made of it. Also
- * the quickest that Node has, which is what latencies are measured with.
+ * A socket with plain blocking system calls. Inside of `place.enter` it belongs to that namespace and
+ * cgroup. Each call returns the kernel's result at once, so it is also the fastest socket in Node.js,
+ * which latencies are measured with.
  */
 export class BlockingSocket implements Disposable {
   readonly #platform: Platform;
@@ -79,7 +79,7 @@ export class BlockingSocket implements Disposable {
     const result = this.#retry(() =>
       this.#platform.syscall(this.#nr.connect, this.#fd, address, address.length),
     );
-    // What a connect is told when SO_SNDTIMEO has passed (socket(7)).
+    // The error of connect(2) when SO_SNDTIMEO has passed (socket(7)).
     this.#check('connect', result === -errno.EINPROGRESS ? -errno.EAGAIN : result, to);
   }
 
@@ -94,7 +94,7 @@ export class BlockingSocket implements Disposable {
     );
   }
 
-  /** Takes IPv4 traffic too, or not, before `bind` to `::`. */
+  /** Sets IPV6_V6ONLY, before `bind` to `::`. Throws SysError. */
   setV6Only(on: boolean): void {
     this.setOption(IPPROTO_IPV6, IPV6_V6ONLY, encodeInt(on ? 1 : 0));
   }
@@ -120,7 +120,7 @@ export class BlockingSocket implements Disposable {
     return socket;
   }
 
-  /** Sends all of it; `to` is for unconnected UDP. */
+  /** Sends all bytes; `to` is for unconnected UDP. Throws SysError. */
   send(data: Uint8Array | string, to?: SocketAddress): void {
     const bytes = typeof data === 'string' ? encodeUtf8(data) : data;
     const address = to ? encodeSockaddr(to) : new Uint8Array(0);
@@ -142,12 +142,12 @@ export class BlockingSocket implements Disposable {
     } while (at < bytes.length);
   }
 
-  /** Says that nothing more will be sent; what the other end sends is still received. */
+  /** Shuts down sending; the socket still receives. Throws SysError. */
   endSending(): void {
     this.#check('shutdown', this.#platform.syscall(this.#nr.shutdown, this.#fd, SHUT_WR));
   }
 
-  /** What has arrived, up to `size` bytes; empty at the end of a stream. */
+  /** Returns up to `size` received bytes; none at the end of a stream. Throws SysError. */
   receive(size = 65536): Uint8Array {
     const bytes = new Uint8Array(size);
     const got = this.#retry(() =>
@@ -156,7 +156,7 @@ export class BlockingSocket implements Disposable {
     return bytes.subarray(0, this.#check('recvfrom', got));
   }
 
-  /** One datagram and where it says it is from. */
+  /** Returns one datagram and its source. Throws SysError. */
   receiveFrom(size = 65536): { readonly bytes: Uint8Array; readonly from: SocketAddress } {
     const bytes = new Uint8Array(size);
     const address = new Uint8Array(sockaddrSize);

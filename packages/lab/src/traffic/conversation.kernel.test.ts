@@ -24,7 +24,7 @@ before(async () => {
 after(() => lab[Symbol.dispose]());
 
 for (const end of ends) {
-  test(`a host outside talks to a backend in every way, over IP${end}`, () => {
+  test(`an outside host sends requests of all protocols to a backend over IP${end}`, () => {
     assert.equal(askHttp(client, at(end, 80)), 'pod-1-1');
     const seen = JSON.parse(askHttp(client, at(end, 80), '/client')).client;
     const own = client.addresses[end];
@@ -37,7 +37,7 @@ for (const end of ends) {
   });
 }
 
-test('what is not answered, or not as it should be, is an error', () => {
+test('a missing or different answer is an error', () => {
   assert.throws(() => connectTcp(client, at('v4', 9)), { code: 'ECONNREFUSED' });
   assert.throws(() => askUdp(client, at('v4', 9), 'x'), { code: 'ECONNREFUSED' });
   assert.throws(() => askHttp(client, at('v4', 80), '/nothing'), /404 Not Found/);
@@ -45,7 +45,7 @@ test('what is not answered, or not as it should be, is an error', () => {
   assert.throws(() => echoBytes(client, at('v4', 80), 7), /echo 7 bytes at .*: 0 came back/);
 });
 
-test('a flood of SYNs arrives in full while a connection lives on', async () => {
+test('all SYNs of a flood arrive while a connection continues', async () => {
   using connection = connectTcp(client, at('v4', 82));
   using tap = Tap.open(lab.nodes[0]!, 'eth0');
   await floodWithSyns(client, { to: at('v4', 82), count: 2000 });

@@ -4,11 +4,10 @@ import { pattern } from '../packet/packet.ts';
 import type { Place } from '../place.ts';
 import { BlockingSocket } from './blocking-socket.ts';
 
-// What one end says to another, from inside this process by blocking calls: each throws SysError
-// with what the kernel made of it (ECONNREFUSED, ETIMEDOUT, ...). The other end must be a process
-// of its own (startBackend).
+// Requests from a host of the lab by blocking calls of this process. Each one throws SysError with the
+// kernel's result (ECONNREFUSED, ETIMEDOUT, ...). The other end must be another process (startBackend).
 
-/** A TCP connection from a place, to be closed by the caller. */
+/** Opens a TCP connection from a host; the caller closes it. */
 export function connectTcp(from: Place, to: SocketAddress, timeoutMs = 2000): BlockingSocket {
   const socket = open(from, 'tcp', to, timeoutMs);
   try {
@@ -20,14 +19,14 @@ export function connectTcp(from: Place, to: SocketAddress, timeoutMs = 2000): Bl
   }
 }
 
-/** A connected UDP socket of a place, to be closed by the caller. */
+/** Opens a connected UDP socket on a host; the caller closes it. */
 export function connectUdp(from: Place, to: SocketAddress, timeoutMs = 2000): BlockingSocket {
   const socket = open(from, 'udp', to, timeoutMs);
   socket.connect(to);
   return socket;
 }
 
-/** Connects, sends, and returns all that comes until the other end closes. */
+/** Connects, sends, and returns all received text until the other end closes. */
 export function askTcp(from: Place, to: SocketAddress, text: string, timeoutMs = 2000): string {
   using socket = connectTcp(from, to, timeoutMs);
   socket.send(text);
@@ -37,28 +36,29 @@ export function askTcp(from: Place, to: SocketAddress, text: string, timeoutMs =
   return parts.map(decodeUtf8).join('');
 }
 
-/** Sends a datagram and returns the first that comes back. */
+/** Sends a datagram and returns the text of the first answer. */
 export function askUdp(from: Place, to: SocketAddress, text: string, timeoutMs = 2000): string {
   using socket = connectUdp(from, to, timeoutMs);
   socket.send(text);
   return decodeUtf8(socket.receive());
 }
 
-/** The body that `GET path` is answered with. Throws an Error when the status isn't 200. */
+/** Returns the body of the answer to `GET path`. Throws an Error when the status is not 200. */
 export function askHttp(from: Place, to: SocketAddress, path = '/name', timeoutMs = 2000): string {
   const request = `GET ${path} HTTP/1.1\r\nHost: ${formatSocketAddress(to)}\r\nConnection: close\r\n\r\n`;
   const answer = askTcp(from, to, request, timeoutMs);
   const body = /^HTTP\/1\.1 200 .*?\r\n\r\n(.*)$/s.exec(answer)?.[1];
-  if (body === undefined) throw new Error(`ask ${formatSocketAddress(to)}: it said ${answer}`);
+  if (body === undefined)
+    throw new Error(`ask ${formatSocketAddress(to)}: the answer is ${answer}`);
   return body;
 }
 
-/** Bytes that are sent at once, and so many again may be on their way. */
+/** Bytes that are sent at once; as many more may be in flight. */
 const partSize = 65536;
 
 /**
- * Sends so many bytes to an echo port of a backend and looks whether the same come back. Throws an
- * Error that says where they differ.
+ * Sends `size` bytes to an echo port of a backend and compares the answer. Throws an Error that names
+ * the first difference.
  */
 export function echoBytes(from: Place, to: SocketAddress, size: number, timeoutMs = 5000): void {
   using socket = connectTcp(from, to, timeoutMs);
@@ -66,7 +66,7 @@ export function echoBytes(from: Place, to: SocketAddress, size: number, timeoutM
   let sent = 0;
   let back = 0;
   for (let isSending = true; ; ) {
-    // Who sends all before it reads waits for the backend, which waits for it: both windows are shut.
+    // Sending everything before reading would deadlock: both windows would be full.
     while (isSending && sent - back <= partSize) {
       socket.send(bytes.subarray(sent, sent + partSize));
       sent = Math.min(sent + partSize, size);

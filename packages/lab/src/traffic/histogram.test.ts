@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Histogram } from './histogram.ts';
 
-test('quantiles are those of the sorted durations, to 0.4 %', () => {
+test('quantiles are exact to 0.4 %', () => {
   const duration = fc.integer({ min: 1, max: 10_000_000_000 });
   fc.assert(
     fc.property(
@@ -22,7 +22,7 @@ test('quantiles are those of the sorted durations, to 0.4 %', () => {
   );
 });
 
-test('nothing counted has no quantile, and clearing forgets', () => {
+test('an empty histogram has no quantile, also after clear', () => {
   const histogram = new Histogram();
   assert.equal(histogram.quantile(0.5), undefined);
   histogram.add(1000);
@@ -35,7 +35,7 @@ test('nothing counted has no quantile, and clearing forgets', () => {
   assert.equal(sum.quantile(0.5), undefined);
 });
 
-test('what is beyond the range counts as its end', () => {
+test('a duration beyond the range counts as the end of the range', () => {
   const histogram = new Histogram();
   for (const each of [0, 0.5, 2 ** 60]) histogram.add(each);
   assert.equal(histogram.count, 3);

@@ -2,8 +2,8 @@ const stepsPerOctave = 256;
 const octaves = 40;
 
 /**
- * Counts durations in buckets that grow with what they hold, so that each is exact to 0.4 % from a
- * nanosecond to 18 minutes, in memory of a fixed size.
+ * Counts durations in buckets of growing width, which are exact to 0.4 % from a nanosecond to 18
+ * minutes, in memory of a fixed size.
  */
 export class Histogram {
   readonly #counts = new Uint32Array(octaves * stepsPerOctave);
@@ -13,7 +13,7 @@ export class Histogram {
     return this.#count;
   }
 
-  /** Nanoseconds. */
+  /** Counts a duration in nanoseconds. */
   add(duration: number): void {
     const exponent = Math.max(0, Math.min(octaves - 1, Math.floor(Math.log2(duration))));
     const step = Math.floor((duration / 2 ** exponent - 1) * stepsPerOctave);
@@ -30,8 +30,8 @@ export class Histogram {
   }
 
   /**
-   * The duration, in nanoseconds, that the share `quantile` (0 to 1) of the counted ones doesn't
-   * exceed; undefined when nothing was counted.
+   * Returns the duration in nanoseconds that the share `quantile` (0 to 1) of the counted durations
+   * does not exceed; undefined when nothing was counted.
    */
   quantile(quantile: number): number | undefined {
     const rank = Math.max(1, Math.ceil(this.#count * quantile));

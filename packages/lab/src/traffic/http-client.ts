@@ -1,12 +1,12 @@
-// A load generator that makes fresh connections (connect, request, close), one at a time, to its
-// targets in turn, so that what disturbs one disturbs all alike. Arguments:
-//   --target NAME=ADDRESS:PORT[,ADDRESS:PORT...]   any number; addresses of one are taken in turn
-//   --requests N     end after N requests to each target; otherwise `stop` on stdin, or its end
+// A load generator that makes new connections (connect, request, close), one at a time, to its
+// targets in turn, so that a disturbance affects all of them alike. Arguments:
+//   --target NAME=ADDRESS:PORT[,ADDRESS:PORT...]   any number; a target's addresses are used in turn
+//   --requests N     ends after N requests to each target; otherwise at `stop` on stdin, or its end
 //   --rate N         at most N rounds (one request to each target) a second; default: no limit
 //   --report-ms N    default 1000
-//   --timeout-ms N   default 2000; then a request has failed with ETIMEDOUT
-// stdin, a line each: `stop`, or `target NAME=ADDRESS:PORT[,...]` in place of what NAME had.
-// stdout: `started` once each target was asked, then ClientReport (report.ts) as JSON, a line each.
+//   --timeout-ms N   default 2000; a slower request fails with ETIMEDOUT
+// stdin, a line each: `stop`, or `target NAME=ADDRESS:PORT[,...]`, which replaces the addresses of NAME.
+// stdout, a line each: `started` after one request to each target, then ClientReport (report.ts) as JSON.
 
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
@@ -31,12 +31,12 @@ const roundNs = Number(values.rate) > 0 ? 1e9 / Number(values.rate) : 0;
 const reportNs = Number(values['report-ms']) * 1e6;
 const timeoutMs = Number(values['timeout-ms']);
 
-/** Addresses of the targets, and what came of them since the last report and in all. */
+/** Addresses of the targets, and their results since the last report and in total. */
 const targets = new Map<string, { endpoints: SocketAddress[]; window: Tally; total: Tally }>();
 for (const text of values.target) setTarget(text);
 
 let stopped = false;
-// A bounded run ends by itself, so that it needs no stdin.
+// A run with a number of requests ends by itself and needs no stdin.
 if (values.requests === undefined) {
   const lines = createInterface({ input: process.stdin });
   lines.on('line', (line) => {
@@ -53,17 +53,17 @@ const start = now();
 let windowStart = start;
 for (let round = 0; round < requests && !stopped; round++) {
   const names = [...targets.keys()];
-  // Who is first changes, as being first after a pause costs something.
+  // The first target changes each time, because the first request after a pause takes longer.
   for (let i = 0; i < names.length; i++) {
     const { endpoints, window } = targets.get(names[(round + i) % names.length]!)!;
-    // At random, as services choose: in turn, it would always be the one that has slept longest.
+    // At random, as services choose. In turn, it would always be the backend that has been idle longest.
     const endpoint = endpoints[Math.floor(Math.random() * endpoints.length)];
     if (endpoint) measure(endpoint, window);
   }
   if (round === 0) process.stdout.write('started\n');
   if (now() - windowStart >= reportNs) report('window');
-  // 17 has no factor in common with a small number of targets, so that each is first in its turn
-  // after a pause too.
+  // 17 has no common factor with a small number of targets, so that each of them is the first one
+  // after a pause in turn.
   if (roundNs > 0 || round % 17 === 0) await pause(start + (round + 1) * roundNs);
 }
 report('window');
@@ -93,7 +93,7 @@ function measure(to: SocketAddress, tally: Tally): void {
   }
 }
 
-/** The server closes first, as `Connection: close` asks it to, so TIME_WAIT is not the client's. */
+/** Makes one request. Because of `Connection: close` the server closes first and has the TIME_WAIT. */
 function fetchOnce(to: SocketAddress, request: Uint8Array): string {
   using socket = BlockingSocket.open(platform, {
     protocol: 'tcp',
@@ -129,7 +129,7 @@ function now(): number {
   return Number(platform.monotonicNs());
 }
 
-/** Lets stdin be read, and waits for the time at which the next round is due. */
+/** Waits until the next round is due; stdin is read meanwhile. */
 function pause(until: number): Promise<void> {
   const milliseconds = (until - now()) / 1e6;
   return new Promise((resolve) => {

@@ -28,7 +28,7 @@ function exchange(protocol: 'tcp' | 'udp', address: string, port: number, text: 
   return new TextDecoder().decode(socket.receive());
 }
 
-test('a backend says who it is over HTTP, TCP and UDP, IPv4 and IPv6', () => {
+test('a backend sends its name over HTTP, TCP and UDP, IPv4 and IPv6', () => {
   const { v4, v6 } = lab.pods[1]!.addresses;
   for (const address of [v4, v6]) {
     const answer = exchange('tcp', address, 81, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
@@ -43,7 +43,7 @@ test('a backend says who it is over HTTP, TCP and UDP, IPv4 and IPv6', () => {
   assert.match(exchange('tcp', v4, 80, 'GET /nothing HTTP/1.1\r\n\r\n'), /^HTTP\/1\.1 404 /);
 });
 
-test('a connection can carry several requests, in pieces or at once', () => {
+test('a backend answers several requests on a connection, in pieces or at once', () => {
   using socket = lab.pods[0]!.enter(() =>
     BlockingSocket.open(platform, { protocol: 'tcp', family: 4 }),
   );
@@ -79,7 +79,7 @@ test('the client counts requests, answers and failures of each target', async ()
   });
   const { targets, type } = await client.total;
   assert.equal(type, 'total');
-  // Addresses of a target are drawn at random: 100 draws are outside of this once in a million.
+  // Addresses are chosen at random: 100 choices are beyond these limits once in a million runs.
   const { 'pod-1-2': first = 0, other: second = 0 } = targets.both!.answers;
   assert.equal(first + second, 100);
   assert.ok(first >= 25 && first <= 75, `${first} of 100`);
@@ -94,14 +94,14 @@ test('the client counts requests, answers and failures of each target', async ()
   assert.equal(inWindows, 100);
 });
 
-test('a server that never closes costs a request its time, and no more', async () => {
+test('a request to a server that never closes ends with its timeout', async () => {
   const address = `${lab.pods[1]!.addresses.v4}:82`;
   const targets = { silent: [address] };
   const client = startHttpClient(lab.pods[0]!, { targets, requests: 2, timeoutMs: 50 });
   assert.deepEqual((await client.total).targets.silent!.failures, { ETIMEDOUT: 2 });
 });
 
-test('a client without a bound follows its orders until it is told to stop', async () => {
+test('a client without a number of requests follows commands until stop', async () => {
   const [, one, two] = lab.pods;
   const address = (pod: typeof one) => [`${pod!.addresses.v4}:80`];
   let moved = false;
@@ -125,7 +125,7 @@ test('a client without a bound follows its orders until it is told to stop', asy
   assert.ok(requests <= total.seconds * 500 + 1, `${requests} in ${total.seconds} s`);
 });
 
-test('a backend that cannot serve is an error, a client that is killed another', async () => {
+test('a backend without its port and a killed client are errors', async () => {
   await assert.rejects(startBackend(lab.nodes[0]!, { http: [99999] }), /start backend in node1/);
   const client = startHttpClient(lab.pods[0]!, { targets: {} });
   await once(client.process, 'spawn');

@@ -9,16 +9,16 @@ import type { ClientReport } from './report.ts';
 export interface BackendPorts {
   readonly http?: readonly number[];
   readonly tcp?: readonly number[];
-  /** TCP; what arrives comes back to the byte. */
+  /** TCP ports that answer with the received bytes. */
   readonly echo?: readonly number[];
   readonly udp?: readonly number[];
-  /** What it calls itself; default: the name of its place. */
+  /** Name in the answers. Default: the name of the host. */
   readonly name?: string;
 }
 
 /**
- * Starts a backend (backend-server.ts) and returns once its ports are open. It ends with the lab,
- * or by `kill()`. Throws an Error when it can't serve.
+ * Starts a backend (backend-server.ts) and returns once its ports are open. It ends with the lab, or
+ * by `kill()`. Throws an Error when it cannot open its ports.
  */
 export async function startBackend(place: Place, ports: BackendPorts): Promise<ChildProcess> {
   const { http = [], tcp = [], echo = [], udp = [], name = place.name } = ports;
@@ -39,11 +39,11 @@ export async function startBackend(place: Place, ports: BackendPorts): Promise<C
 }
 
 export interface HttpClientOptions {
-  /** Addresses by name of the target, each `10.0.0.1:80` or `[fd00::1]:80`. */
+  /** Addresses by the name of the target, each as `10.0.0.1:80` or `[fd00::1]:80`. */
   readonly targets: Readonly<Record<string, readonly string[]>>;
-  /** To each target; without it the client runs until `stop`. */
+  /** Number of requests to each target. Absent: the client runs until `stop`. */
   readonly requests?: number;
-  /** Rounds per second; without it as many as it can. */
+  /** Rounds per second. Absent: no limit. */
   readonly rate?: number;
   readonly reportMs?: number;
   readonly timeoutMs?: number;
@@ -53,9 +53,9 @@ export interface HttpClientOptions {
 /** A running load generator. */
 export interface HttpClient {
   readonly process: ChildProcess;
-  /** Settles once each target was asked; rejects as `total` does. */
+  /** Resolves after one request to each target; rejects as `total` does. */
   readonly started: Promise<void>;
-  /** The last report, once it has ended; rejects when it ends without one. */
+  /** Resolves to the last report when the client has ended; rejects when there is none. */
   readonly total: Promise<ClientReport>;
   setTarget(name: string, addresses: readonly string[]): void;
   stop(): Promise<ClientReport>;
@@ -97,9 +97,9 @@ export function startHttpClient(place: Place, options: HttpClientOptions): HttpC
     throw new Error(`run HTTP client in ${place.name}: ended by ${signal ?? `exit code ${code}`}`);
   });
   const started = Promise.race([first, ended.then(() => {})]);
-  // Whoever never asks for these shall not be brought down by their absence.
+  // A caller that uses neither promise must not fail with an unhandled rejection.
   for (const promise of [ended, started]) promise.catch(() => {});
-  // A command to a client that has just ended is of no consequence.
+  // A command to a client that has just ended has no effect.
   child.stdin!.on('error', () => {});
   return {
     process: child,
@@ -116,15 +116,15 @@ export function startHttpClient(place: Place, options: HttpClientOptions): HttpC
 }
 
 export interface FloodOptions {
-  /** Where the connections are asked for; of the family of the addresses that are made up. */
+  /** Destination of the SYNs; it determines the family of the source addresses. */
   readonly to: SocketAddress;
-  /** Packets to send. */
+  /** Number of packets. */
   readonly count: number;
 }
 
 /**
- * Has a place send so many TCP SYNs as fast as it can, each from another address and port that
- * nobody has (syn-flood.ts). Returns once they are on their way; rejects when it can't.
+ * Sends TCP SYNs from a host as fast as possible, each from another address and port that no host
+ * has (syn-flood.ts). Resolves when all are sent; rejects when that fails.
  */
 export async function floodWithSyns(place: Place, { to, count }: FloodOptions): Promise<void> {
   const { src, dst } = place.firstHop;

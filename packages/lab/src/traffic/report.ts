@@ -1,28 +1,28 @@
 import { Histogram } from './histogram.ts';
 
-/** What came of the requests to one target. */
+/** The results of the requests to one target. */
 export interface TargetReport {
-  /** All that were made, failed ones included. */
+  /** Number of all requests, including failed ones. */
   readonly requests: number;
   readonly failed: number;
-  /** How often for each reason: an errno name, or `bad answer`. */
+  /** Number of failures by reason, an errno name or `bad answer`. */
   readonly failures: Readonly<Record<string, number>>;
-  /** Connect, request and close of those that did not fail; microseconds. Null: there were none. */
+  /** Microseconds for connect, request and close of successful requests; null when there were none. */
   readonly p50Us: number | null;
   readonly p99Us: number | null;
-  /** How many each pod answered. */
+  /** Number of answers by pod. */
   readonly answers: Readonly<Record<string, number>>;
 }
 
-/** One line of the client's output. */
+/** One line of the output of the client. */
 export interface ClientReport {
-  /** `window` counts from the report before; `total`, the last line, from the start. */
+  /** `window`: since the previous report. `total`, the last line: since the start. */
   readonly type: 'window' | 'total';
   readonly seconds: number;
   readonly targets: Readonly<Record<string, TargetReport>>;
 }
 
-/** Counts what becomes a TargetReport. */
+/** Counts the results of a TargetReport. */
 export class Tally {
   readonly #latencies = new Histogram();
   readonly #answers = new Map<string, number>();
@@ -39,7 +39,7 @@ export class Tally {
     increase(this.#failures, reason, 1);
   }
 
-  /** Adds another's counts to these. */
+  /** Adds the counts of another tally. */
   merge(other: Tally): void {
     this.#latencies.merge(other.#latencies);
     this.#failed += other.#failed;

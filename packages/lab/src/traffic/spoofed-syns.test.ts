@@ -5,7 +5,7 @@ import { spoofedSyns } from './spoofed-syns.ts';
 
 const hop = { src: '02:00:00:00:00:0a', dst: '02:00:00:00:00:0b' };
 
-test('each SYN is right in itself and has a source of its own', () => {
+test('each SYN has correct checksums and a source of its own', () => {
   for (const [address, source] of [
     ['192.0.2.1', /^ipv4 198\.18\.\d+\.\d+ > 192\.0\.2\.1 ttl 64 df$/m],
     ['fd00::1', /^ipv6 fd00:198:18::[0-9a-f:]* > fd00::1 hop-limit 64$/m],

@@ -3,15 +3,15 @@ import { folded } from '../packet/checksum.ts';
 import { eth, type Packet } from '../packet/packet.ts';
 import { spoofedRanges } from '../topology.ts';
 
-/** Addresses that a flood comes from: 2^16 of each family's range. */
+/** Number of source addresses: 2^16 of the range of each family. */
 const addresses = 1 << 16;
 const firstPort = 1024;
 const ports = 65_536 - firstPort;
 
 /**
- * Frames of `count` TCP SYNs, each of another source address and port, with right checksums. It is
- * one buffer that changes: a frame is only good until the next. Throws RangeError when there are
- * not so many sources.
+ * Yields the frames of `count` TCP SYNs, each with another source address and port and correct
+ * checksums. All are the same buffer, so a frame is valid only until the next one. Throws RangeError
+ * when there are not so many sources.
  */
 export function* spoofedSyns(
   hop: { readonly src: string; readonly dst: string },
@@ -22,26 +22,26 @@ export function* spoofedSyns(
   const v4 = !to.address.includes(':');
   const { bytes } = template(hop, to, v4);
   const view = new DataView(bytes.buffer);
-  // Where the parts that change are: the last 16 bits of the address, the port, and the sums.
+  // Offsets of the fields that change: the last 16 bits of the address, the port, and the checksums.
   const ip = 14;
   const address = ip + (v4 ? 14 : 22);
   const tcp = ip + (v4 ? 20 : 40);
   const sumOfAll = ~view.getUint16(tcp + 16) & 0xffff;
   const sumOfHeader = ~view.getUint16(ip + 10) & 0xffff;
   for (let i = 0; i < count; i++) {
-    // Neighbouring packets have nothing in common but their range.
+    // The addresses of successive packets have only their range in common.
     const host = (i * 40_503) % addresses;
     const port = firstPort + ((Math.floor(i / addresses) + i * 7) % ports);
     view.setUint16(address, host);
     view.setUint16(tcp, port);
-    // RFC 1624: the template has zeros where these are.
+    // RFC 1624; the template has zeros in these fields.
     view.setUint16(tcp + 16, ~folded(sumOfAll + host + port) & 0xffff);
     if (v4) view.setUint16(ip + 10, ~folded(sumOfHeader + host) & 0xffff);
     yield bytes;
   }
 }
 
-/** The SYN of the first address of the range, from port 0. */
+/** Returns the SYN from the first address of the range and port 0. */
 function template(hop: { src: string; dst: string }, to: SocketAddress, v4: boolean): Packet {
   const [source] = (v4 ? spoofedRanges.v4 : spoofedRanges.v6).split('/') as [string];
   const ends = { src: source, dst: to.address };

@@ -1,6 +1,6 @@
-// Sends TCP SYNs from the device of the place where it runs, each from another source that nobody
-// has. Arguments: ifindex of the device, link-layer addresses of this place and of its router, where
-// to (ADDRESS:PORT), how many.
+// Sends TCP SYNs from a network interface of the host on which it runs, each from another source address
+// that no host has. Arguments: ifindex, link-layer addresses of the interface and of its router,
+// destination (ADDRESS:PORT), number of packets.
 
 import { errno, SysError } from '@heddle/sys';
 import { readSocketAddress } from '@heddle/sys/net';
@@ -15,9 +15,13 @@ const [index, src, dst, to, count] = process.argv.slice(2) as [
   string,
   string,
 ];
-using tap = Tap.openHere(nodePlatform(), { index: Number(index), name: 'eth0', hears: 'nothing' });
+using tap = Tap.openHere(nodePlatform(), {
+  index: Number(index),
+  name: 'eth0',
+  captures: 'nothing',
+});
 for (const frame of spoofedSyns({ src, dst }, readSocketAddress(to), Number(count))) {
-  // The queue is full when the other end is slower: nothing was sent, so it is sent again.
+  // The queue is full when the other end is slower. Nothing was sent, so the packet is sent again.
   while (!sent(frame));
 }
 
