@@ -311,9 +311,7 @@ export class NodeClass implements Disposable {
       this.host.machine.timers = node.timers;
       this.#current = node;
       if (isNew)
-        this.#datapath.programs.node
-          .program('start_sweeping')
-          .testRun({ data: new Uint8Array(64) });
+        this.#datapath.programs.node.program('start_gc').testRun({ data: new Uint8Array(64) });
     }
     this.#sweep(node);
   }
