@@ -69,11 +69,15 @@ export function createProgram(): Command {
   );
 
   addAgent(program);
-  addReaders(program);
+  addServices(program);
+  addFlows(program);
+  addDrops(program);
+  addEvents(program);
   addDump(program);
   addTrace(program);
   addSimulate(program);
   addHousekeeping(program);
+  addAbout(program);
   addLab(program);
   return program;
 }
@@ -93,7 +97,7 @@ function addAgent(program: Command): void {
   );
 }
 
-function addReaders(program: Command): void {
+function addServices(program: Command): void {
   withExamples(
     program
       .command('status')
@@ -152,7 +156,9 @@ function addReaders(program: Command): void {
       .action(async (options) => (await import('./commands/backend.ts')).backendList(options)),
     'heddle backend list --service default/hello',
   );
+}
 
+function addFlows(program: Command): void {
   const flow = withExamples(
     program.command('flow').description('show and end external connections'),
     'heddle flow list',
@@ -208,7 +214,9 @@ function addReaders(program: Command): void {
       .action(async (options) => (await import('./commands/flow.ts')).natList(options)),
     'heddle nat list',
   );
+}
 
+function addDrops(program: Command): void {
   const drop = withExamples(
     program.command('drop').description('show dropped packets'),
     'heddle drop list',
@@ -233,7 +241,9 @@ function addReaders(program: Command): void {
       .action(async (options) => (await import('./commands/flow.ts')).dropWatch(options)),
     'heddle drop watch',
   );
+}
 
+function addEvents(program: Command): void {
   withExamples(
     program
       .command('events')
@@ -415,7 +425,9 @@ function addHousekeeping(program: Command): void {
     'heddle cleanup',
     'heddle cleanup --kube-proxy',
   );
+}
 
+function addAbout(program: Command): void {
   withExamples(
     program
       .command('version')

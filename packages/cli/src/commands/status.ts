@@ -12,33 +12,51 @@ export async function status({ output, ...source }: ReadOptions): Promise<void> 
   else process.stdout.write(describe(facts, client.nowMs));
 }
 
+type Line = [name: string, text: Cell];
+
 function describe(status: AgentStatus, nowMs: number): string {
-  const { rows, source, datapath } = status;
+  const lines = [
+    ...agentLines(status, nowMs),
+    ...integrityLines(status.integrity, nowMs),
+    ...kernelLines(status),
+    ...serverLines(status),
+    ...countLines(status),
+    ...status.warnings.map((text): Line => ['warning', { text, style: 'yellow' }]),
+  ];
+  const problems = status.source.problems.map(({ file, line, message }) => {
+    const place = file === '' ? '' : `${file}${line > 0 ? `:${line}` : ''}: `;
+    return `${printable(`${place}${message}`)}\n`;
+  });
+  const rest = problems.length > 0 ? `\n${problems.join('')}` : '';
+  return `${formatFacts(lines)}\n${mapTable(status.datapath.maps)}${rest}`;
+}
+
+function agentLines(status: AgentStatus, nowMs: number): Line[] {
+  const { rows, source, datapath, version, pid, started, node, addresses } = status;
   const detached = datapath.links.filter((link) => !link.attached).map((link) => link.hook);
   const memory = status.residentBytes ? `, ${mebibytes(status.residentBytes)}` : '';
-  const lines: [string, Cell][] = [
-    [
-      'agent',
-      `${status.version}, process ${status.pid}, up ${age(status.started, nowMs)}${memory}`,
-    ],
-    ['node', `${status.node} (${status.addresses.join(', ') || 'no addresses'})`],
+  const services: Cell = isSynced(status)
+    ? rowsCell(rows)
+    : { text: unknownYet(status), style: 'yellow' };
+  const hooks =
+    detached.length === 0
+      ? `${datapath.links.length} attached`
+      : `not attached: ${detached.join(', ')}`;
+  const start = datapath.adopted ? 'took over from an earlier agent' : 'fresh';
+  const repaired = counted(datapath.repaired, 'entry', 'entries');
+  return [
+    ['agent', `${version}, process ${pid}, up ${age(started, nowMs)}${memory}`],
+    ['node', `${node} (${addresses.join(', ') || 'no addresses'})`],
     sourceLine(source, nowMs),
-    ['services', isSynced(status) ? rowsCell(rows) : { text: unknownYet(status), style: 'yellow' }],
-    [
-      'hooks',
-      good(
-        detached.length === 0,
-        detached.length === 0
-          ? `${datapath.links.length} attached`
-          : `not attached: ${detached.join(', ')}`,
-      ),
-    ],
-    [
-      'start',
-      `${datapath.adopted ? 'took over from an earlier agent' : 'fresh'}, ${counted(datapath.repaired, 'entry', 'entries')} repaired, layout ${datapath.abi}`,
-    ],
+    ['services', services],
+    ['hooks', good(detached.length === 0, hooks)],
+    ['start', `${start}, ${repaired} repaired, layout ${datapath.abi}`],
   ];
-  lines.push(...integrityLines(status.integrity, nowMs));
+}
+
+/** Returns lines about XDP, missing features of the kernel, and netfilter. */
+function kernelLines({ datapath }: AgentStatus): Line[] {
+  const lines: Line[] = [];
   for (const { device, mode, problem, isOptional } of datapath.xdp ?? []) {
     const text = `${mode} at ${device}${problem === undefined ? '' : `: ${problem}`}`;
     lines.push(['xdp', isOptional ? text : good(problem === undefined, text)]);
@@ -50,56 +68,59 @@ function describe(status: AgentStatus, nowMs: number): string {
     const what = 'external packets to pods of this node pass its FORWARD rules';
     lines.push(['netfilter', `tracks connections: ${what}`]);
   }
-  for (const { name, address, listening, problem } of status.servers ?? []) {
-    lines.push([name, good(listening, problem ?? `served on ${address}`)]);
-  }
-  const { listening = 0, failed = 0 } = status.healthChecks ?? {};
+  return lines;
+}
+
+/** Returns lines about the health and metrics servers, and health checks of services. */
+function serverLines({ servers = [], healthChecks }: AgentStatus): Line[] {
+  const lines = servers.map(
+    ({ name, address, listening, problem }): Line => [
+      name,
+      good(listening, problem ?? `served on ${address}`),
+    ],
+  );
+  const { listening = 0, failed = 0 } = healthChecks ?? {};
   if (listening + failed > 0) {
     const why = failed > 0 ? `, ${failed} not (heddle service get shows why)` : '';
     lines.push(['checks', good(failed === 0, `${listening} health check ports served${why}`)]);
   }
-  const refused = status.refusals.filter(({ count }) => count > 0);
+  return lines;
+}
+
+/** Returns lines about refused connections, dropped packets and closed sockets, if there were any. */
+function countLines({ refusals, drops, datapath }: AgentStatus): Line[] {
+  const lines: Line[] = [];
+  const refused = refusals.filter(({ count }) => count > 0);
   if (refused.length > 0) {
     lines.push(['refused', refused.map(({ reason, count }) => `${count} ${reason}`).join(', ')]);
   }
-  const dropped = status.drops.filter(({ count }) => count > 0);
+  const dropped = drops.filter(({ count }) => count > 0);
   if (dropped.length > 0) {
     lines.push(['dropped', dropped.map(({ reason, count }) => `${count} (${reason})`).join(', ')]);
   }
   if (datapath.socketsDestroyed > 0) {
     lines.push(['sockets', `${datapath.socketsDestroyed} closed because their backend was gone`]);
   }
-  for (const warning of status.warnings) {
-    lines.push(['warning', { text: warning, style: 'yellow' }]);
-  }
-  const maps = formatTable(
+  return lines;
+}
+
+function mapTable(maps: AgentStatus['datapath']['maps']): string {
+  return formatTable(
     ['MAP', 'ENTRIES', 'SIZE', 'USED'],
-    datapath.maps.map(({ name, entries, maxEntries }) => {
+    maps.map(({ name, entries, maxEntries }) => {
       const share = maxEntries === 0 ? 0 : entries / maxEntries;
       const text = `${Math.ceil(share * 100)}%`;
-      return [
-        name,
-        `${entries}`,
-        `${maxEntries}`,
-        share >= 0.8 ? { text, style: 'red' as const } : text,
-      ];
+      const used: Cell = share >= 0.8 ? { text, style: 'red' } : text;
+      return [name, `${entries}`, `${maxEntries}`, used];
     }),
   );
-  const problems = source.problems.map(({ file, line, message }) => {
-    const place = file === '' ? '' : `${file}${line > 0 ? `:${line}` : ''}: `;
-    return `${printable(`${place}${message}`)}\n`;
-  });
-  return `${formatFacts(lines)}\n${maps}${problems.length > 0 ? '\n' : ''}${problems.join('')}`;
 }
 
 /** Returns lines about what others have changed in the kernel; none when nobody has. */
-function integrityLines(
-  integrity: AgentStatus['integrity'] | undefined,
-  nowMs: number,
-): [string, Cell][] {
+function integrityLines(integrity: AgentStatus['integrity'] | undefined, nowMs: number): Line[] {
   if (!integrity) return [];
   const { broken, since, reason, incidents, repairs, released } = integrity;
-  const lines: [string, Cell][] = broken.map(({ kind, name, problem }) => {
+  const lines: Line[] = broken.map(({ kind, name, problem }) => {
     const why = reason === undefined ? '' : `; repair: ${reason}`;
     const time = since === undefined ? '' : ` for ${age(since, nowMs)}`;
     return ['broken', good(false, `${kind} ${name} ${problem}${time}${why}`)];
@@ -143,7 +164,7 @@ function good(holds: boolean, text: string): Cell {
 }
 
 /** Returns the source of the objects and its state. */
-function sourceLine(source: AgentStatus['source'], nowMs: number): [string, Cell] {
+function sourceLine(source: AgentStatus['source'], nowMs: number): Line {
   const { kind, path, complete, problems, phase, since, lastEvent, reason, retryAt } = source;
   const name = kind === 'cluster' ? 'cluster' : 'manifests';
   // For a folder, the problems show why it can't be read.
