@@ -10,10 +10,10 @@ test('the direct path of an external client is that of a service: through node 1
   using lab = createLab(nodePlatform(), { ...site.lab, name: `sites-${process.pid}` });
   site.prepare(lab);
   for (const [i, name] of site.backendPods.entries()) {
-    const pod = lab.place(name);
+    const pod = lab.host(name);
     assert.equal(pod.addresses.v4, site.backendAddresses[i]);
     await startBackend(pod, { http: [80] });
-    const client = lab.place(site.client);
+    const client = lab.host(site.client);
     using tap = Tap.open(lab.nodes[0]!, 'eth0');
     assert.equal(askHttp(client, { address: pod.addresses.v4, port: 80 }), name);
     const seen = tap.drain();

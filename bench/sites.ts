@@ -52,7 +52,7 @@ const northSouth: Site = {
   balancers: ['heddle', 'iptables', 'nftables'],
   prepare(lab) {
     const [entry, home] = lab.nodes;
-    for (const address of this.backendAddresses) lab.leadTo(entry!, address);
+    for (const address of this.backendAddresses) lab.routeTo(entry!, address);
     home!.configure((socket) =>
       replaceRoute(socket, {
         destination: `${lab.outside[0]!.addresses.v4}/32`,

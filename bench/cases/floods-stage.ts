@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { createLab, type Lab, type Place } from '@heddle/lab';
+import { createLab, type Lab, type LabHost } from '@heddle/lab';
 import { addRoute } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import type { SocketAddress } from '@heddle/sys/net';
@@ -68,7 +68,7 @@ export class Flooder implements Disposable {
     this.#child = child;
   }
 
-  static async start(place: Place): Promise<Flooder> {
+  static async start(place: LabHost): Promise<Flooder> {
     return new Flooder(await started(place, 'flood.ts', `${floodCpu}`));
   }
 
@@ -209,7 +209,7 @@ function prepare(lab: Lab, stack: DisposableStack): void {
   }
 }
 
-async function started(place: Place, script: string, ...args: string[]): Promise<ChildProcess> {
+async function started(place: LabHost, script: string, ...args: string[]): Promise<ChildProcess> {
   const path = fileURLToPath(new URL(`../traffic/${script}`, import.meta.url));
   const child = place.spawn(process.execPath, [path, ...args], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

@@ -97,7 +97,7 @@ function exchangeAll({ variants, blocks, blockSize, unmeasured }: Round): RoundR
 
 function openSockets({ lab, place: name }: RoundVariant, count: number): number[] {
   if (!labs.has(lab)) labs.set(lab, openLab(platform, lab)!);
-  const place = labs.get(lab)!.place(name);
+  const place = labs.get(lab)!.host(name);
   return place.enter(() =>
     Array.from({ length: count }, () => {
       const fd = sockets.open();

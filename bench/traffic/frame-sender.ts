@@ -1,4 +1,4 @@
-import type { Place } from '@heddle/lab';
+import type { LabHost } from '@heddle/lab';
 import { checked, closeFd, errno, type Platform, SysError, syscallNumbers } from '@heddle/sys';
 import {
   AF_PACKET,
@@ -29,7 +29,7 @@ export class FrameSender implements Disposable {
   readonly #messages: Uint8Array;
 
   /** `most`: frames of one call. Throws SysError. */
-  constructor(place: Place, device: string, most: number) {
+  constructor(place: LabHost, device: string, most: number) {
     const { platform } = place;
     const { index } = place.link(device);
     const nr = syscallNumbers(platform);

@@ -19,7 +19,7 @@ const lasts = lastingRequest.charCodeAt(0);
 
 for (const name of pods) {
   const [lab, pod] = name.split('/');
-  const place = openLab(platform, lab!)!.place(pod!);
+  const place = openLab(platform, lab!)!.host(pod!);
   listeners.add(place.enter(() => sockets.listen(backendPort)));
 }
 for (const fd of listeners) epoll.add(fd, fd, EPOLLIN);

@@ -1,12 +1,16 @@
 import { attachXdp, BpfProgram, LinuxBpf, programTypes } from '@heddle/ebpf';
-import type { Lab, Place } from '@heddle/lab';
+import type { Lab, LabHost } from '@heddle/lab';
 import { wireEnd } from '../sites.ts';
 
 /** An action of the shortest program. */
 export const xdpActions = { drop: 1, pass: 2, send: 3 } as const;
 
 /** Has a device do that with all frames that arrive, in its driver, until it is disposed. */
-export function runXdp(place: Place, device: string, action: keyof typeof xdpActions): Disposable {
+export function runXdp(
+  place: LabHost,
+  device: string,
+  action: keyof typeof xdpActions,
+): Disposable {
   const bpf = new LinuxBpf(place.platform);
   const { index } = place.link(device);
   // struct bpf_insn twice: r0 = action; exit.

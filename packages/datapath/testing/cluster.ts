@@ -179,7 +179,7 @@ export class Cluster implements Disposable {
 
   /** Everybody forgets what they have learnt of narrow paths. */
   forgetPaths(): void {
-    for (const place of this.lab.places) {
+    for (const place of this.lab.hosts) {
       for (const family of ['ipv4', 'ipv6']) place.setSysctl(`net/${family}/route/flush`, 1);
     }
     for (const { bpffs } of this.lab.nodes) {

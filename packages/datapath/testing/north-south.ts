@@ -5,9 +5,9 @@ import {
   BlockingSocket,
   connectUdp,
   echoBytes,
+  LabHost,
   type LabOptions,
   type LabPod,
-  Place,
   pattern,
   setOffloads,
 } from '@heddle/lab';
@@ -89,9 +89,9 @@ function setWire(cluster: Cluster, { wire = false, datapath }: Mode): void {
 }
 
 /** A client in the pod's network, but out of the node's cgroup, whose sockets are translated. */
-export function machineIn(pod: LabPod, { lab }: Cluster): Place {
+export function machineIn(pod: LabPod, { lab }: Cluster): LabHost {
   const { name, netnsPath, addresses, platform } = pod;
-  return new Place(platform, { name, netnsPath, addresses, cgroup: lab.underlay.cgroup });
+  return new LabHost(platform, { name, netnsPath, addresses, cgroup: lab.underlay.cgroup });
 }
 
 export const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -101,7 +101,7 @@ export const startOf = (address: string) =>
   address.includes(':') ? `[${address}]:` : `${address}:`;
 
 /** Who the client is, as the backend sees it. */
-export const clientSeenAt = (from: Place, to: SocketAddress): string =>
+export const clientSeenAt = (from: LabHost, to: SocketAddress): string =>
   JSON.parse(askHttp(from, to, '/client')).client;
 
 /** On a connection to an echo port: a word comes back. */
@@ -112,7 +112,7 @@ export function exchange(socket: BlockingSocket, word: string): void {
 
 /** Everything that clients do, at addresses that lead to one pod. */
 export function converse(
-  from: Place,
+  from: LabHost,
   at: (port: 'http' | 'echo' | 'udp') => SocketAddress,
   name: string,
 ): void {
@@ -126,7 +126,7 @@ export function converse(
  * was. One that is lost while the ends learn of a narrow path is sent again, a few times in all.
  */
 export function echoDatagrams(
-  from: Place,
+  from: LabHost,
   to: SocketAddress,
   name: string,
   size: number,
@@ -154,7 +154,7 @@ export function echoDatagrams(
 }
 
 /** A TCP connection from a port of the test's choice; to be closed by the caller. */
-export function connectFrom(from: Place, port: number, to: SocketAddress): BlockingSocket {
+export function connectFrom(from: LabHost, port: number, to: SocketAddress): BlockingSocket {
   const family = to.address.includes(':') ? 6 : 4;
   const socket = from.enter(() => BlockingSocket.open(from.platform, { protocol: 'tcp', family }));
   socket.bind({ address: to.address.includes(':') ? '::' : '0.0.0.0', port });

@@ -4,7 +4,13 @@ import { after, before, describe, test } from 'node:test';
 import type { FlowItem } from '@heddle/agent';
 import { heddle, startHeddle } from '@heddle/cli/testing/heddle';
 import { Terminal } from '@heddle/demo/testing/terminal';
-import { type BlockingSocket, connectTcp, connectUdp, type Place, startBackend } from '@heddle/lab';
+import {
+  type BlockingSocket,
+  connectTcp,
+  connectUdp,
+  type LabHost,
+  startBackend,
+} from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
@@ -16,7 +22,7 @@ type Name = keyof typeof services;
 
 describe('heddle flow flush', () => {
   let product: Product;
-  let clients: readonly [Place, Place];
+  let clients: readonly [LabHost, LabHost];
   before(async () => {
     product = new Product('flow-flush', { nodes: 2, podsPerNode: 1, outside: 2 });
     const { lab } = product;

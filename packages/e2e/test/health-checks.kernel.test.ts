@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { askTcp, type Place, startBackend } from '@heddle/lab';
+import { askTcp, type LabHost, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import { formatSocketAddress } from '@heddle/sys/net';
 import { endpoint, service, slice } from '../testing/objects.ts';
@@ -16,7 +16,7 @@ const web = (more: object = {}) =>
   service('web', ['10.96.0.1', 'fd00:96::1'], { ...spec, ...more });
 
 /** What a load balancer's probe is told: status, weight and body; or the error's code. */
-function probe(from: Place, address: string, at = port): string {
+function probe(from: LabHost, address: string, at = port): string {
   const to = { address, port: at };
   try {
     const host = formatSocketAddress(to);
@@ -40,7 +40,7 @@ const told = (status: number, localEndpoints: number) =>
 
 describe('healthCheckNodePort, asked by a load balancer', () => {
   let product: Product;
-  let client: Place;
+  let client: LabHost;
   before(async () => {
     product = new Product('health', { nodes: 2, podsPerNode: 2, outside: 1 });
     client = product.lab.outside[0]!;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { FlowItem, ServiceDetail } from '@heddle/agent';
-import { askTcp, askUdp, echoBytes, type Place, startBackend } from '@heddle/lab';
+import { askTcp, askUdp, echoBytes, type LabHost, startBackend } from '@heddle/lab';
 import { addAddress, NetlinkSocket } from '@heddle/netlink';
 import { SysError } from '@heddle/sys';
 import { endpoint, service, slice } from '../testing/objects.ts';
@@ -24,14 +24,14 @@ function outcome(ask: () => string): string {
 
 describe('traffic from outside, by the agent', () => {
   let product: Product;
-  let client: Place;
+  let client: LabHost;
   before(async () => {
     product = new Product('outside', { nodes: 2, podsPerNode: 1, outside: 1 });
     const { lab } = product;
     client = lab.outside[0]!;
     for (const end of ends) {
-      lab.leadTo(product.node, externals[end]);
-      lab.leadTo(product.node, balancers[end]);
+      lab.routeTo(product.node, externals[end]);
+      lab.routeTo(product.node, balancers[end]);
     }
     await Promise.all(
       lab.pods.map((pod) => startBackend(pod, { tcp: [8080], udp: [8080], echo: [8081] })),
@@ -73,7 +73,7 @@ describe('traffic from outside, by the agent', () => {
       },
       { status: { loadBalancer: { ingress: ends.map((end) => ({ ip: balancers[end] })) } } },
     );
-  const asked = (from: Place, address: string, port: number) => [
+  const asked = (from: LabHost, address: string, port: number) => [
     outcome(() => askTcp(from, { address, port }, 'who?', 500)),
     outcome(() => askUdp(from, { address, port }, 'who?', 500)),
   ];
@@ -117,7 +117,7 @@ describe('traffic from outside, by the agent', () => {
     const { index } = node.link('eth0');
     const ask = () => {
       for (const end of ends) {
-        product.lab.leadTo(node, vip[end]);
+        product.lab.routeTo(node, vip[end]);
         for (const address of [vip[end], node.addresses[end]]) {
           for (const from of [client, product.lab.pods[0]!, node]) {
             assert.deepEqual(asked(from, address, 82), names(1), `${address} from ${from.name}`);
@@ -148,7 +148,7 @@ describe('traffic from outside, by the agent', () => {
   test('a ClusterIP works for what is routed through the node', async () => {
     await product.apply('web.yaml', web(), ...slices('web', 1));
     for (const end of ends) {
-      product.lab.leadTo(product.node, clusterIPs[end]);
+      product.lab.routeTo(product.node, clusterIPs[end]);
       assert.deepEqual(asked(client, clusterIPs[end], 80), names(1));
     }
   });

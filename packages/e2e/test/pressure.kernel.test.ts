@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { NatDestination } from '@heddle/agent';
 import { parseMetrics } from '@heddle/agent/testing/metrics-text';
-import { askTcp, type BlockingSocket, connectTcp, type Place, startBackend } from '@heddle/lab';
+import { askTcp, type BlockingSocket, connectTcp, type LabHost, startBackend } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
@@ -13,7 +13,7 @@ const metrics = { address: '127.0.0.1', port: 10_249 };
 
 describe('an agent with few ports for clients', () => {
   let product: Product;
-  let client: Place;
+  let client: LabHost;
   let args: string[];
   before(async () => {
     product = new Product('pressure', { nodes: 2, podsPerNode: 1, outside: 1 });

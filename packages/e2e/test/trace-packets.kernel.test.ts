@@ -17,7 +17,7 @@ import {
   turned,
 } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
-import { eth, Packet, type Place, startBackend, Tap } from '@heddle/lab';
+import { eth, type LabHost, Packet, startBackend, Tap } from '@heddle/lab';
 import { endpoint, service, slice } from '../testing/objects.ts';
 import { Product } from '../testing/product.ts';
 
@@ -36,7 +36,7 @@ type Name = keyof typeof nodePorts;
 
 describe('heddle trace foretells what becomes of packets', () => {
   let product: Product;
-  let outside: Place;
+  let outside: LabHost;
   let taps: { readonly outside: Tap; readonly here: Tap; readonly there: Tap };
   let port = 40_000;
 
@@ -45,8 +45,8 @@ describe('heddle trace foretells what becomes of packets', () => {
     const { lab } = product;
     outside = lab.outside[0]!;
     for (const end of ends) {
-      lab.leadTo(product.node, externals[end]);
-      lab.leadTo(product.node, balancers[end]);
+      lab.routeTo(product.node, externals[end]);
+      lab.routeTo(product.node, balancers[end]);
     }
     await Promise.all(lab.pods.map((pod) => startBackend(pod, { tcp: [8080], udp: [8080] })));
     taps = {
@@ -133,7 +133,7 @@ describe('heddle trace foretells what becomes of packets', () => {
   }
 
   /** Sends a packet from a place by its router. */
-  function send(from: Place, tap: Tap, packet: Packet): void {
+  function send(from: LabHost, tap: Tap, packet: Packet): void {
     tap.send(packet.within(eth(from.firstHop)));
   }
 

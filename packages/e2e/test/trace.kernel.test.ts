@@ -9,7 +9,7 @@ import { elsewhere, heddle, root } from '@heddle/cli/testing/heddle';
 import { decodeCtBucket, decodeCtTable, keyOfSlot, placeOfKey } from '@heddle/datapath';
 import { type Dump, entriesOf, mapNamed, readDump, type Trace, trace } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
-import { askTcp, askUdp, BlockingSocket, type Place, startBackend } from '@heddle/lab';
+import { askTcp, askUdp, BlockingSocket, type LabHost, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import type { SocketAddress } from '@heddle/sys/net';
 import { service, slice } from '../testing/objects.ts';
@@ -32,8 +32,8 @@ const balancers = { v4: '198.51.100.7', v6: 'fd00:198:51:100::7' } as const;
 
 describe('heddle trace foretells what the kernel does', () => {
   let product: Product;
-  let client: Place;
-  let outside: Place;
+  let client: LabHost;
+  let outside: LabHost;
   let folder: string;
 
   before(async () => {
@@ -133,7 +133,7 @@ describe('heddle trace foretells what the kernel does', () => {
   }
 
   /** Name of the pod that answers, or the errno. */
-  function seen(from: Place, protocol: 'tcp' | 'udp', address: string, port: number): string {
+  function seen(from: LabHost, protocol: 'tcp' | 'udp', address: string, port: number): string {
     try {
       const ask = protocol === 'tcp' ? askTcp : askUdp;
       return ask(from, { address, port }, 'who?', 5000).split(' ')[0]!;
@@ -144,7 +144,7 @@ describe('heddle trace foretells what the kernel does', () => {
   }
 
   /** Sends one datagram by a socket that is not connected. Throws SysError. */
-  function sendAlone(from: Place, to: SocketAddress): void {
+  function sendAlone(from: LabHost, to: SocketAddress): void {
     const family = to.address.includes(':') ? 6 : 4;
     using socket = from.enter(() =>
       BlockingSocket.open(from.platform, { protocol: 'udp', family }),
@@ -152,7 +152,7 @@ describe('heddle trace foretells what the kernel does', () => {
     socket.send('who?', to);
   }
 
-  const of = (place: Place, end: End) => place.addresses[end];
+  const of = (place: LabHost, end: End) => place.addresses[end];
 
   for (const end of ends) {
     for (const protocol of ['tcp', 'udp'] as const) {

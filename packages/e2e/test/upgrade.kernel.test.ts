@@ -5,7 +5,7 @@ import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { BlockingSocket, connectTcp, type Place, startBackend } from '@heddle/lab';
+import { BlockingSocket, connectTcp, type LabHost, startBackend } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
 import { service, slice } from '../testing/objects.ts';
 import { missingCommit, OtherBuild } from '../testing/other-build.ts';
@@ -75,14 +75,14 @@ describe(`an upgrade under load from commit ${earlier}`, { skip }, () => {
   });
 
   /** Starts a server for new connections; returns once it listens. */
-  function startServer(pod: Place, number: number): Promise<void> {
+  function startServer(pod: LabHost, number: number): Promise<void> {
     const child = pod.spawn(process.execPath, [server, `${number}`, '8080'], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     return new Promise((resolve) => child.stdout!.once('data', () => resolve()));
   }
 
-  function startLoad(place: Place, address: string, port: number): Load {
+  function startLoad(place: LabHost, address: string, port: number): Load {
     const child = place.spawn(process.execPath, [loop, address, `${port}`, `${pauseMs}`], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
@@ -103,7 +103,7 @@ describe(`an upgrade under load from commit ${earlier}`, { skip }, () => {
   }
 
   /** Opens UDP and TCP sockets until both backends hold one of each. */
-  function openAll(place: Place, address: string, port: number): [BlockingSocket, string][] {
+  function openAll(place: LabHost, address: string, port: number): [BlockingSocket, string][] {
     const open: [BlockingSocket, string][] = [];
     for (const protocol of ['tcp', 'udp'] as const) {
       const pods = new Set<string>();

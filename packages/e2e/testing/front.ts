@@ -2,9 +2,9 @@ import {
   askHttp,
   askTcp,
   BlockingSocket,
+  LabHost,
   type LabNode,
   type LabPod,
-  Place,
   startBackend,
 } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
@@ -31,7 +31,7 @@ export const draining = { ready: false, serving: true, terminating: true };
 export const starting = { ready: false, serving: false, terminating: false };
 
 /** A pod, also with other conditions than ready; `host` is an endpoint on the host network. */
-export type Wanted = Place | readonly [pod: Place, conditions: object];
+export type Wanted = LabHost | readonly [pod: LabHost, conditions: object];
 
 /**
  * A cluster as clients outside see it: on the first node the agent and pods, on another one pods that
@@ -42,15 +42,15 @@ export class Front implements Disposable {
   /** The agent's node, and another one, on which is no agent. */
   readonly node: LabNode;
   readonly elsewhere: LabNode;
-  readonly client: Place;
-  readonly other: Place;
+  readonly client: LabHost;
+  readonly other: LabHost;
   #services = 0;
 
   private constructor(product: Cluster) {
     this.product = product;
     const { nodes, outside } = product.lab;
     [this.node, this.elsewhere] = nodes as [LabNode, LabNode];
-    [this.client, this.other] = outside as [Place, Place];
+    [this.client, this.other] = outside as [LabHost, LabHost];
     for (const node of nodes) node.sendEachIcmpError();
   }
 
@@ -84,8 +84,8 @@ export class Front implements Disposable {
   expose(name: string): Exposed {
     const exposed = new Exposed(this, name, ++this.#services);
     for (const end of ends) {
-      this.product.lab.leadTo(this.node, exposed.balancer(end));
-      this.product.lab.leadTo(this.node, exposed.external(end));
+      this.product.lab.routeTo(this.node, exposed.balancer(end));
+      this.product.lab.routeTo(this.node, exposed.external(end));
     }
     return exposed;
   }
@@ -215,7 +215,7 @@ export class Exposed {
 let nextPort = 33_000;
 
 /** As askUdp, from a port that was not used before: with the same one a flow would go on. */
-function askAnew(from: Place, to: SocketAddress): string {
+function askAnew(from: LabHost, to: SocketAddress): string {
   const family = to.address.includes(':') ? 6 : 4;
   const options = { protocol: 'udp', family, timeoutMs: silenceMs } as const;
   using socket = from.enter(() => BlockingSocket.open(from.platform, options));
@@ -226,7 +226,7 @@ function askAnew(from: Place, to: SocketAddress): string {
 }
 
 /** Who answered, or the code of the error; of several tries each that occurred. */
-export function answers(from: Place, protocol: Protocol, to: SocketAddress, tries = 1): string[] {
+export function answers(from: LabHost, protocol: Protocol, to: SocketAddress, tries = 1): string[] {
   const ask =
     protocol === 'TCP' ? () => askTcp(from, to, 'who?', silenceMs) : () => askAnew(from, to);
   return kinds(
@@ -242,18 +242,18 @@ export function answers(from: Place, protocol: Protocol, to: SocketAddress, trie
 }
 
 /** A client in a pod's network, but out of the node's cgroup: its sockets are nobody's to translate. */
-export function machineIn(pod: LabPod, { product }: Front): Place {
+export function machineIn(pod: LabPod, { product }: Front): LabHost {
   const { name, netnsPath, addresses, platform } = pod;
-  return new Place(platform, { name, netnsPath, addresses, cgroup: product.lab.underlay.cgroup });
+  return new LabHost(platform, { name, netnsPath, addresses, cgroup: product.lab.underlay.cgroup });
 }
 
 /** Address of the client, as the backend sees it. */
-export function clientSeen(from: Place, to: SocketAddress): string {
+export function clientSeen(from: LabHost, to: SocketAddress): string {
   const { client } = JSON.parse(askHttp(from, to, '/client')) as { client: string };
   return client.slice(0, client.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1');
 }
 
-export const namesOf = (...places: readonly Place[]): string[] =>
+export const namesOf = (...places: readonly LabHost[]): string[] =>
   places.map(({ name }) => name).sort();
 
 export const refused = ['ECONNREFUSED'];

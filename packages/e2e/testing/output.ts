@@ -1,9 +1,9 @@
 import { once } from 'node:events';
-import type { Place } from '@heddle/lab';
+import type { LabHost } from '@heddle/lab';
 
 /** What a command prints in a pod or on a node. Throws when it fails. */
 export async function outputOf(
-  place: Place,
+  place: LabHost,
   command: string,
   args: readonly string[],
 ): Promise<string> {

@@ -7,13 +7,13 @@ export {
   listLabs,
   openLab,
 } from './lab.ts';
+export { LabHost, LabNode, LabPod } from './lab-host.ts';
 export { type Offloads, setOffloads } from './offloads.ts';
 export { assertPacket } from './packet/assert-packet.ts';
 export { folded } from './packet/checksum.ts';
 export type * from './packet/layers.ts';
 export { eth, ipv4, ipv6, Packet, pattern } from './packet/packet.ts';
 export { type Captured, describeCaptured, Tap } from './packet/tap.ts';
-export { LabNode, LabPod, Place } from './place.ts';
 export { removeLab, removeStaleLabs } from './removal.ts';
 export type { Addresses } from './topology.ts';
 export {

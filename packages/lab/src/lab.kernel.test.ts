@@ -15,15 +15,15 @@ import {
 } from '../testing/kernel.ts';
 import { cgroupRoot, inCgroup, ownCgroup, processesIn } from './cgroup.ts';
 import { createLab, type Lab, listLabs, openLab } from './lab.ts';
+import type { LabHost } from './lab-host.ts';
 import { listMounts } from './mounts.ts';
-import type { Place } from './place.ts';
 import { removeLab, removeStaleLabs } from './removal.ts';
 import { BlockingSocket } from './traffic/blocking-socket.ts';
 
 const ownerProgram = fileURLToPath(new URL('../testing/owner.ts', import.meta.url));
 
 /** Sends a request from `from` to `to`, both in this process, and returns the answer. */
-function ask(from: Place, to: Place, protocol: 'tcp' | 'udp', end: 'v4' | 'v6'): string {
+function ask(from: LabHost, to: LabHost, protocol: 'tcp' | 'udp', end: 'v4' | 'v6'): string {
   const family = end === 'v4' ? 4 : 6;
   const address = to.addresses[end];
   using server = to.enter(() => BlockingSocket.open(platform, { protocol, family }));
@@ -59,7 +59,7 @@ after(() => {
 
 test('all hosts of a lab reach each other over TCP and UDP, IPv4 and IPv6, with their own addresses', () => {
   const [a, b] = lab.nodes;
-  const pairs: [string, Place, Place][] = [
+  const pairs: [string, LabHost, LabHost][] = [
     ['pod to pod of its node', a!.pods[0]!, a!.pods[1]!],
     ['pod to pod of another node', a!.pods[0]!, b!.pods[1]!],
     ['node to its pod', a!, a!.pods[0]!],
@@ -150,10 +150,10 @@ test('another process opens the lab and runs a process in it', () => {
     ['pod-1-1', 'pod-1-2', 'pod-2-1', 'pod-2-2'],
   );
   assert.equal(
-    ask(other.place('pod-1-1'), other.place('node2'), 'tcp', 'v4'),
+    ask(other.host('pod-1-1'), other.host('node2'), 'tcp', 'v4'),
     'node2 saw 10.244.1.1',
   );
-  assert.throws(() => other.place('pod-9-9'), /there are only underlay, node1/);
+  assert.throws(() => other.host('pod-9-9'), /there are only underlay, node1/);
   // This process is not the owner, so this has no effect.
   other[Symbol.dispose]();
   assert.ok(existsSync(lab.nodes[0]!.netnsPath));

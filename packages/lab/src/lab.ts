@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { deleteNamespace } from '@heddle/netlink';
 import { checked, encodeCString, type Platform, syscallNumbers } from '@heddle/sys';
 import { cgroupRoot, makeCgroup, removeCgroup } from './cgroup.ts';
-import { LabNode, LabPod, Place } from './place.ts';
+import { LabHost, LabNode, LabPod } from './lab-host.ts';
 import { removeLab, removeStaleLabs } from './removal.ts';
 import {
   claimFolder,
@@ -30,8 +30,8 @@ import {
   underlayAddresses,
 } from './topology.ts';
 import {
-  leadTo,
   openOutside,
+  routeTo,
   unwirePod,
   wireNode,
   wireOutside,
@@ -78,10 +78,10 @@ export class Lab implements Disposable {
   /** The folder of the lab's bpffs, in which each node has a folder. */
   readonly bpffs: string;
   /** The host beyond the nodes: their router, and a source of external traffic. */
-  readonly underlay: Place;
+  readonly underlay: LabHost;
   readonly nodes: LabNode[] = [];
   /** Outside hosts, beyond the router. */
-  readonly outside: Place[] = [];
+  readonly outside: LabHost[] = [];
   readonly #network: NetworkState;
 
   /** Use createLab or openLab. */
@@ -93,11 +93,11 @@ export class Lab implements Disposable {
     this.keep = state.keep;
     this.cgroup = state.cgroup;
     this.bpffs = `${labFolder(state.name)}/bpf`;
-    this.underlay = new Place(platform, this.#placeOf('underlay', 'underlay', underlayAddresses));
+    this.underlay = new LabHost(platform, this.#hostOf('underlay', 'underlay', underlayAddresses));
     for (const node of state.nodes) {
-      const place = this.#nodeOf(node.number, node.name);
-      this.nodes.push(place);
-      for (const pod of node.pods) place.pods.push(this.#podOf(place, pod.number, pod.name));
+      const host = this.#nodeOf(node.number, node.name);
+      this.nodes.push(host);
+      for (const pod of node.pods) host.pods.push(this.#podOf(host, pod.number, pod.name));
     }
     for (let host = 1; host <= state.outside; host++) this.outside.push(this.#outsideOf(host));
     this.#network = state.network;
@@ -109,16 +109,16 @@ export class Lab implements Disposable {
   }
 
   /** All hosts: the underlay, nodes, pods and outside hosts. */
-  get places(): Place[] {
+  get hosts(): LabHost[] {
     return [this.underlay, ...this.nodes, ...this.pods, ...this.outside];
   }
 
   /** Returns the host with that name. Throws an Error that lists the existing names. */
-  place(name: string): Place {
-    const { places } = this;
-    const place = places.find((each) => each.name === name);
-    if (place) return place;
-    const names = places.map((each) => each.name).join(', ');
+  host(name: string): LabHost {
+    const { hosts } = this;
+    const host = hosts.find((each) => each.name === name);
+    if (host) return host;
+    const names = hosts.map((each) => each.name).join(', ');
     throw new Error(`find ${name} in lab ${this.name}: there are only ${names}`);
   }
 
@@ -131,7 +131,7 @@ export class Lab implements Disposable {
     }
     const pod = this.#podOf(node, number, name ?? podName(node.number, number));
     checkName('pod', pod.name);
-    if (this.places.some((place) => place.name === pod.name)) {
+    if (this.hosts.some((host) => host.name === pod.name)) {
       throw new Error(`add pod ${pod.name}: lab ${this.name} has something of that name already`);
     }
     // The state is written first, so that a process that cleans up finds the pod.
@@ -169,7 +169,7 @@ export class Lab implements Disposable {
   }
 
   /** Adds an outside host. */
-  addOutside(): Place {
+  addOutside(): LabHost {
     const number = this.outside.length + 1;
     if (number > largestOutside) {
       throw new RangeError(
@@ -189,8 +189,8 @@ export class Lab implements Disposable {
    * Makes the router forward packets for `address` to a node: an external IP or an address of a load
    * balancer, which no network interface has.
    */
-  leadTo(node: LabNode, address: string): void {
-    leadTo(this.#platform, this.underlay, address, node);
+  routeTo(node: LabNode, address: string): void {
+    routeTo(this.#platform, this.underlay, address, node);
   }
 
   /** Creates the parts that every lab has; createLab calls it. */
@@ -233,24 +233,24 @@ export class Lab implements Disposable {
     if (readState(this.name)?.id === this.#id) removeLab(this.#platform, this.name);
   }
 
-  #placeOf(name: string, cgroup: string, addresses: Place['addresses']) {
+  #hostOf(name: string, cgroup: string, addresses: LabHost['addresses']) {
     const netnsPath = `${labFolder(this.name)}/netns/${name}`;
     return { name, netnsPath, cgroup: `${this.cgroup}/${cgroup}`, addresses };
   }
 
   #nodeOf(number: number, name: string): LabNode {
-    const place = this.#placeOf(name, name, nodeAddresses(number));
-    return new LabNode(this.#platform, { ...place, number, bpffs: `${this.bpffs}/${name}` });
+    const host = this.#hostOf(name, name, nodeAddresses(number));
+    return new LabNode(this.#platform, { ...host, number, bpffs: `${this.bpffs}/${name}` });
   }
 
   #podOf(node: LabNode, number: number, name: string): LabPod {
-    const place = this.#placeOf(name, `${node.name}/${name}`, podAddresses(node.number, number));
-    return new LabPod(this.#platform, { ...place, number, node });
+    const host = this.#hostOf(name, `${node.name}/${name}`, podAddresses(node.number, number));
+    return new LabPod(this.#platform, { ...host, number, node });
   }
 
-  #outsideOf(number: number): Place {
+  #outsideOf(number: number): LabHost {
     const name = outsideName(number);
-    return new Place(this.#platform, this.#placeOf(name, name, outsideAddresses(number)));
+    return new LabHost(this.#platform, this.#hostOf(name, name, outsideAddresses(number)));
   }
 
   #save(): void {

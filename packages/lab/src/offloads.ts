@@ -1,6 +1,6 @@
 import { checked, closeFd, encodeCString, type Platform, syscallNumbers } from '@heddle/sys';
 import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '@heddle/sys/net';
-import type { Place } from './place.ts';
+import type { LabHost } from './lab-host.ts';
 
 // linux/sockios.h, linux/ethtool.h
 const SIOCETHTOOL = 0x8946;
@@ -29,19 +29,19 @@ const commands = {
 } as const;
 
 /** Changes offloads of a network interface. Throws SysError (ENODEV without the interface). */
-export function setOffloads(place: Place, device: string, offloads: Offloads): void {
-  const { platform } = place;
+export function setOffloads(host: LabHost, device: string, offloads: Offloads): void {
+  const { platform } = host;
   const nr = syscallNumbers(platform);
   const socket = checked(
     'socket',
-    place.enter(() => platform.syscall(nr.socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
-    `open socket in ${place.name}`,
+    host.enter(() => platform.syscall(nr.socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
+    `open socket in ${host.name}`,
   );
   try {
     for (const [name, command] of Object.entries(commands)) {
       const on = offloads[name as keyof Offloads];
       if (on === undefined) continue;
-      const what = `turn ${name} of ${device} in ${place.name} ${on ? 'on' : 'off'}`;
+      const what = `turn ${name} of ${device} in ${host.name} ${on ? 'on' : 'off'}`;
       checked('ioctl', request(platform, socket, device, command, on), what);
     }
   } finally {

@@ -3,10 +3,10 @@ import { describe, test } from 'node:test';
 import { assertNoTraces, platform, tracesOf, uniqueName } from '../testing/kernel.ts';
 import { unicast } from '../testing/unicast.ts';
 import { createLab, type LabOptions, openLab } from './lab.ts';
+import type { LabHost } from './lab-host.ts';
 import { setOffloads } from './offloads.ts';
 import { eth } from './packet/packet.ts';
 import { describeCaptured, Tap } from './packet/tap.ts';
-import type { Place } from './place.ts';
 import { BlockingSocket } from './traffic/blocking-socket.ts';
 
 const make = (word: string, options: Omit<LabOptions, 'name'>) =>
@@ -15,7 +15,7 @@ const ends = ['v4', 'v6'] as const;
 const familyOf = { v4: 4, v6: 6 } as const;
 
 /** Sends `size` bytes over TCP and returns the number of received bytes. */
-function transfer(from: Place, to: Place, end: 'v4' | 'v6', size: number): number {
+function transfer(from: LabHost, to: LabHost, end: 'v4' | 'v6', size: number): number {
   const options = { protocol: 'tcp', family: familyOf[end] } as const;
   using server = to.enter(() => BlockingSocket.open(platform, options));
   const endpoint = { address: to.addresses[end], port: 5000 };
@@ -37,7 +37,7 @@ describe('outside hosts', () => {
     try {
       const [first, second] = lab.outside;
       assert.deepEqual(second!.addresses, { v4: '203.0.113.2', v6: 'fd00:203:0:113::2' });
-      assert.equal(lab.place('outside-1'), first);
+      assert.equal(lab.host('outside-1'), first);
       assert.deepEqual(
         openLab(platform, lab.name)!.outside.map(({ name }) => name),
         ['outside-1', 'outside-2'],
@@ -62,7 +62,7 @@ describe('outside hosts', () => {
     assertNoTraces(traces);
   });
 
-  test('leadTo routes an address to a node, and the router drops answers to spoofed sources', () => {
+  test('routeTo routes an address to a node, and the router drops answers to spoofed sources', () => {
     using lab = make('led', { outside: 1 });
     const [client] = lab.outside;
     const [node] = lab.nodes;
@@ -70,7 +70,7 @@ describe('outside hosts', () => {
       ['v4', '198.51.100.7'],
       ['v6', 'fd00:198:51:100::7'],
     ] as const) {
-      lab.leadTo(node!, address);
+      lab.routeTo(node!, address);
       using arriving = Tap.open(node!, 'eth0');
       using socket = client!.enter(() =>
         BlockingSocket.open(platform, { protocol: 'udp', family: familyOf[end] }),
@@ -103,8 +103,8 @@ describe('outside hosts', () => {
 describe('packet sizes', () => {
   test('an MTU of 9000 bytes lets packets of that size through', () => {
     using lab = make('jumbo', { podsPerNode: 1, outside: 1, mtu: 9000 });
-    for (const place of [lab.outside[0]!, lab.nodes[0]!, lab.pods[0]!]) {
-      assert.equal(place.link('eth0').mtu, 9000, place.name);
+    for (const host of [lab.outside[0]!, lab.nodes[0]!, lab.pods[0]!]) {
+      assert.equal(host.link('eth0').mtu, 9000, host.name);
     }
     using tap = Tap.open(lab.pods[0]!, 'eth0');
     for (const end of ends) {

@@ -18,7 +18,7 @@ import {
   removePodInterface,
 } from '@heddle/podnet';
 import type { Platform } from '@heddle/sys';
-import type { LabNode, LabPod, Place } from './place.ts';
+import type { LabHost, LabNode, LabPod } from './lab-host.ts';
 import type { NetworkState } from './run-folder.ts';
 import {
   type Addresses,
@@ -47,7 +47,7 @@ const underlayBits = { v4: 24, v6: 64 };
 const everywhere = { v4: '0.0.0.0/0', v6: '::/0' };
 
 /** Creates the host beyond the nodes, with the bridge that connects them. */
-export function wireUnderlay(platform: Platform, underlay: Place, network: NetworkState): void {
+export function wireUnderlay(platform: Platform, underlay: LabHost, network: NetworkState): void {
   using namespace = createNamespace(platform, underlay);
   // If br_netfilter is loaded on the host, frames would pass netfilter's hooks on the bridge.
   for (const tables of ['iptables', 'ip6tables', 'arptables']) {
@@ -67,7 +67,7 @@ export function wireUnderlay(platform: Platform, underlay: Place, network: Netwo
 }
 
 /** Makes the underlay a router between the nodes and the outside hosts. */
-export function openOutside(platform: Platform, underlay: Place): void {
+export function openOutside(platform: Platform, underlay: LabHost): void {
   using namespace = underlay.openNamespace();
   forward(namespace);
   underlay.sendEachIcmpError();
@@ -91,7 +91,7 @@ function forward(namespace: NetworkNamespace): void {
 export function wireNode(
   platform: Platform,
   node: LabNode,
-  underlay: Place,
+  underlay: LabHost,
   others: readonly LabNode[],
   network: NetworkState,
 ): void {
@@ -162,9 +162,9 @@ export function wirePod(platform: Platform, pod: LabPod, { mtu }: NetworkState):
 /** Creates an outside host and connects it to the underlay's router. */
 export function wireOutside(
   platform: Platform,
-  host: Place,
+  host: LabHost,
   number: number,
-  underlay: Place,
+  underlay: LabHost,
   { mtu, pathMtu }: NetworkState,
 ): void {
   wireHost(platform, host, underlay, {
@@ -179,7 +179,7 @@ export function wireOutside(
 type Wire = Pick<PodInterface, 'name' | 'mac' | 'podMac' | 'mtu' | 'routeMtu'>;
 
 /** Creates a host that has one network interface and reaches everything through one router. */
-function wireHost(platform: Platform, host: Place, router: Place, wire: Wire): void {
+function wireHost(platform: Platform, host: LabHost, router: LabHost, wire: Wire): void {
   using namespace = createNamespace(platform, host);
   using socket = openSocket(platform, router);
   createPodInterface(socket, namespace.fd, {
@@ -193,7 +193,12 @@ function wireHost(platform: Platform, host: Place, router: Place, wire: Wire): v
 }
 
 /** Routes an address of neither node nor pod, e.g. an external IP, from the outside to a node. */
-export function leadTo(platform: Platform, underlay: Place, address: string, node: LabNode): void {
+export function routeTo(
+  platform: Platform,
+  underlay: LabHost,
+  address: string,
+  node: LabNode,
+): void {
   using socket = openSocket(platform, underlay);
   const end = address.includes(':') ? 'v6' : 'v4';
   replaceRoute(socket, {
@@ -209,13 +214,13 @@ export function unwirePod(platform: Platform, pod: LabPod): void {
   removePodInterface(socket, podLinkName(pod.number));
 }
 
-function createNamespace(platform: Platform, place: Place): NetworkNamespace {
-  const namespace = NetworkNamespace.create(platform, place.netnsPath);
+function createNamespace(platform: Platform, host: LabHost): NetworkNamespace {
+  const namespace = NetworkNamespace.create(platform, host.netnsPath);
   prepareNamespace(platform, namespace);
   return namespace;
 }
 
-function openSocket(platform: Platform, place: Place): NetlinkSocket {
-  using namespace = place.openNamespace();
+function openSocket(platform: Platform, host: LabHost): NetlinkSocket {
+  using namespace = host.openNamespace();
   return namespace.enter(() => new NetlinkSocket(platform));
 }

@@ -24,8 +24,8 @@ export interface Traces {
 }
 
 export function tracesOf(lab: Lab): Traces {
-  const namespaces = lab.places.map((place) => {
-    using namespace = place.openNamespace();
+  const namespaces = lab.hosts.map((host) => {
+    using namespace = host.openNamespace();
     return `net:[${namespace.inode}]`;
   });
   const processes = processesIn(lab.cgroup);

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
 import { exitCodes, Failure } from '@heddle/control/failure';
-import type { Lab, Place } from '@heddle/lab';
+import type { Lab, LabHost } from '@heddle/lab';
 import { formatTable, type OutputFormat, printJson, printLine } from '../print.ts';
 
 interface Options {
@@ -53,9 +53,9 @@ export async function labExec(
     );
   }
   const lab = await open(name);
-  let place: Place;
+  let place: LabHost;
   try {
-    place = lab.place(placeName);
+    place = lab.host(placeName);
   } catch (error) {
     throw new Failure(exitCodes.failed, (error as Error).message);
   }
@@ -104,7 +104,7 @@ async function platform() {
 
 function print(lab: Lab, output: OutputFormat): void {
   if (output === 'json') {
-    const place = ({ name, addresses, netnsPath, cgroup }: Place) => ({
+    const place = ({ name, addresses, netnsPath, cgroup }: LabHost) => ({
       name,
       addresses,
       netns: netnsPath,

@@ -5,9 +5,9 @@ import {
   askUdp,
   connectTcp,
   describeCaptured,
+  type LabHost,
   type LabNode,
   type LabPod,
-  type Place,
   Tap,
 } from '@heddle/lab';
 import {
@@ -89,7 +89,7 @@ function scenarios(mode: Mode): void {
   let cluster: Cluster;
   let a: LabNode;
   let b: LabNode;
-  let inside: Place;
+  let inside: LabHost;
   before(async () => {
     cluster = await openCluster('machines', mode, { podPathMtu: 1350 });
     [a, b] = cluster.lab.nodes as [LabNode, LabNode];

@@ -3,7 +3,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { askUdp, connectTcp, connectUdp, type LabNode, type LabPod, type Place } from '@heddle/lab';
+import {
+  askUdp,
+  connectTcp,
+  connectUdp,
+  type LabHost,
+  type LabNode,
+  type LabPod,
+} from '@heddle/lab';
 import type { Cluster, End, Served } from '../../testing/cluster.ts';
 import {
   clientSeenAt,
@@ -45,12 +52,12 @@ for (const mode of modes) {
     let cluster: Cluster;
     let a: LabNode;
     let b: LabNode;
-    let client: Place;
-    let other: Place;
+    let client: LabHost;
+    let other: LabHost;
     before(async () => {
       cluster = await openCluster('netfilter', mode);
       [a, b] = cluster.lab.nodes as [LabNode, LabNode];
-      [client, other] = cluster.lab.outside as [Place, Place];
+      [client, other] = cluster.lab.outside as [LabHost, LabHost];
     });
     after(() => cluster?.[Symbol.dispose]());
 

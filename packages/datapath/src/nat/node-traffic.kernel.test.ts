@@ -67,7 +67,7 @@ for (const hook of ['tcx', 'clsact'] as const) {
     test('datagrams in fragments, also those that come in another order', async () => {
       const client = world.lab.outside[0]!;
       const external = '198.51.100.7';
-      world.lab.leadTo(world.node, external);
+      world.lab.routeTo(world.node, external);
       const pod = world.lab.nodes[1]!.pods[0]!;
       world.apply(
         row(

@@ -9,9 +9,9 @@ import {
   connectUdp,
   echoBytes,
   floodWithSyns,
+  type LabHost,
   type LabNode,
   type LabPod,
-  type Place,
   startHttpClient,
   Tap,
 } from '@heddle/lab';
@@ -45,19 +45,19 @@ describe('direct server return', () => {
   let cluster: Cluster;
   let a: LabNode;
   let b: LabNode;
-  let client: Place;
+  let client: LabHost;
   const pod = (node: LabNode, n = 0): LabPod => node.pods[n]!;
   before(async () => {
     cluster = await openCluster('dsr', dsr);
     [a, b] = cluster.lab.nodes as [LabNode, LabNode];
-    [client] = cluster.lab.outside as [Place];
+    [client] = cluster.lab.outside as [LabHost];
   });
   after(() => cluster?.[Symbol.dispose]());
 
   for (const end of ends) {
     test(`answers don't pass the node that was asked, TCP and UDP, over IP${end}`, () => {
       const service = cluster.serve({ pods: [pod(b)], ingress: Object.values(balancers) });
-      cluster.lab.leadTo(a, balancers[end]);
+      cluster.lab.routeTo(a, balancers[end]);
       for (const at of [
         (port: 'echo' | 'udp' | 'http') => service.nodePort(port, a, end),
         (port: 'echo' | 'udp' | 'http') => service.at(port, balancers[end]),

@@ -3,10 +3,10 @@ import { after, before, describe, test } from 'node:test';
 import {
   describeCaptured,
   echoBytes,
+  type LabHost,
   type LabNode,
   type LabOptions,
   type LabPod,
-  type Place,
   Tap,
 } from '@heddle/lab';
 import type { Cluster } from '../../testing/cluster.ts';
@@ -75,7 +75,7 @@ function transfer(
   { where, told }: { where: 'local' | 'remote'; told: number | undefined },
 ): void {
   const [front, other] = cluster.lab.nodes as [LabNode, LabNode];
-  const [client] = cluster.lab.outside as [Place];
+  const [client] = cluster.lab.outside as [LabHost];
   const [pod] = (where === 'local' ? front : other).pods as [LabPod];
   const service = cluster.serve({ pods: [pod] });
   cluster.forgetPaths();

@@ -7,10 +7,10 @@ import {
   type Captured,
   connectTcp,
   eth,
+  type LabHost,
   type LabNode,
   type LabPod,
   Packet,
-  type Place,
   pattern,
   Tap,
 } from '@heddle/lab';
@@ -30,8 +30,8 @@ import {
 let cluster: Cluster;
 let a: LabNode;
 let b: LabNode;
-let client: Place;
-let other: Place;
+let client: LabHost;
+let other: LabHost;
 const pod = (node: LabNode, n = 0): LabPod => node.pods[n]!;
 
 for (const mode of modes) describe(mode.name, () => scenarios(mode));
@@ -40,7 +40,7 @@ function scenarios(mode: Mode): void {
   before(async () => {
     cluster = await openCluster('north-south-packets', mode);
     [a, b] = cluster.lab.nodes as [LabNode, LabNode];
-    [client, other] = cluster.lab.outside as [Place, Place];
+    [client, other] = cluster.lab.outside as [LabHost, LabHost];
   });
   after(() => cluster?.[Symbol.dispose]());
 
@@ -63,7 +63,7 @@ function scenarios(mode: Mode): void {
       using tap = Tap.open(client, 'eth0');
       for (const end of ends) {
         const ip = { src: client.addresses[end], dst: balancers[end] };
-        cluster.lab.leadTo(a, balancers[end]);
+        cluster.lab.routeTo(a, balancers[end]);
         const echo = { type: 'echo-request', id: 7, sequence: 1 } as const;
         const frame = eth(client.firstHop);
         tap.send(
@@ -167,7 +167,7 @@ function scenarios(mode: Mode): void {
     test('a port that a service does not have is not passed on, and one that the node has is the node’s', () => {
       const balancer = '198.51.100.4';
       const service = cluster.serve({ pods: [pod(b)], ingress: [balancer] });
-      cluster.lab.leadTo(a, balancer);
+      cluster.lab.routeTo(a, balancer);
       // At the other end of the node's device, which also sees what XDP takes, and what it sends.
       using tap = Tap.open(cluster.lab.underlay, `port${a.number}`);
       assert.throws(() => connectTcp(client, { address: balancer, port: 9999 }, 200), {

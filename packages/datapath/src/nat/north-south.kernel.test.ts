@@ -7,9 +7,9 @@ import {
   connectTcp,
   connectUdp,
   eth,
+  type LabHost,
   type LabNode,
   type LabPod,
-  type Place,
   Tap,
 } from '@heddle/lab';
 import type { Cluster, End, Served } from '../../testing/cluster.ts';
@@ -30,8 +30,8 @@ let cluster: Cluster;
 let a: LabNode;
 let b: LabNode;
 let c: LabNode;
-let client: Place;
-let other: Place;
+let client: LabHost;
+let other: LabHost;
 const pod = (node: LabNode, n = 0): LabPod => node.pods[n]!;
 
 for (const mode of modes) describe(mode.name, () => scenarios(mode));
@@ -40,7 +40,7 @@ function scenarios(mode: Mode): void {
   before(async () => {
     cluster = await openCluster('north-south', mode);
     [a, b, c] = cluster.lab.nodes as [LabNode, LabNode, LabNode];
-    [client, other] = cluster.lab.outside as [Place, Place];
+    [client, other] = cluster.lab.outside as [LabHost, LabHost];
   });
   after(() => cluster?.[Symbol.dispose]());
 
@@ -66,7 +66,7 @@ function scenarios(mode: Mode): void {
         });
         for (const address of [balancer, external, service.clusterIP(end)]) {
           for (const entry of [a, b]) {
-            cluster.lab.leadTo(entry, address);
+            cluster.lab.routeTo(entry, address);
             converse(client, (port) => service.at(port, address), pod(b).name);
           }
         }

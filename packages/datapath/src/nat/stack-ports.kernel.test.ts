@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { BlockingSocket, type LabNode, type LabPod, type Place } from '@heddle/lab';
+import { BlockingSocket, type LabHost, type LabNode, type LabPod } from '@heddle/lab';
 import type { SocketAddress } from '@heddle/sys/net';
 import type { Cluster, End } from '../../testing/cluster.ts';
 import { ends, exchange, modes, openCluster, text } from '../../testing/north-south.ts';
@@ -37,7 +37,7 @@ for (const name of ['snat/tc', 'snat/xdp native', 'dsr/tc']) {
   describe(`ports that services and the stack of the node share, ${name}`, () => {
     let cluster: Cluster;
     let a: LabNode;
-    let client: Place;
+    let client: LabHost;
     before(async () => {
       cluster = await openCluster('stack-ports', mode);
       a = cluster.lab.nodes[0]!;
@@ -45,17 +45,17 @@ for (const name of ['snat/tc', 'snat/xdp native', 'dsr/tc']) {
     });
     after(() => cluster?.[Symbol.dispose]());
 
-    const open = (place: Place, protocol: 'tcp' | 'udp', end: End) =>
+    const open = (place: LabHost, protocol: 'tcp' | 'udp', end: End) =>
       place.enter(() =>
         BlockingSocket.open(place.platform, { protocol, family: families[end], timeoutMs: 2000 }),
       );
-    const bound = (place: Place, protocol: 'tcp' | 'udp', end: End, port: number) => {
+    const bound = (place: LabHost, protocol: 'tcp' | 'udp', end: End, port: number) => {
       const socket = open(place, protocol, end);
       socket.bind({ address: anywhere[end], port });
       return socket;
     };
     const connected = (
-      place: Place,
+      place: LabHost,
       protocol: 'tcp' | 'udp',
       end: End,
       port: number,

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type Place, Tap } from '@heddle/lab';
+import { type LabHost, Tap } from '@heddle/lab';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { type End, NodePackets } from '../../testing/node-packets.ts';
 import { numbered } from '../../testing/numbered.ts';
@@ -18,7 +18,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
     const family = end === 'v4' ? 4 : 6;
     let world: World;
     let packets: NodePackets;
-    let client: Place;
+    let client: LabHost;
     before(() => {
       world = new World(`removed-${end}`, 1, {
         lab: { outside: 1 },

@@ -10,8 +10,8 @@ import {
   BlockingSocket,
   connectTcp,
   echoBytes,
+  type LabHost,
   type LabPod,
-  type Place,
   startBackend,
 } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
@@ -37,7 +37,7 @@ function answerOf(ask: () => string): string {
   }
 }
 
-function asked(from: Place, protocol: string, address: string, port: number): string {
+function asked(from: LabHost, protocol: string, address: string, port: number): string {
   const ask = protocol === 'TCP' ? askTcp : askUdp;
   return answerOf(() => ask(from, { address, port }, 'who?', 1000));
 }
@@ -53,7 +53,7 @@ function say(socket: BlockingSocket): string {
 
 describe('hostPorts of pods', () => {
   let cluster: Cluster;
-  let outside: Place;
+  let outside: LabHost;
   let onNode: Client;
   /** On the agent's node. */
   let pods: readonly LabPod[];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { AgentEvent } from '@heddle/agent';
-import { askTcp, askUdp, connectTcp, type LabPod, type Place, startBackend } from '@heddle/lab';
+import { askTcp, askUdp, connectTcp, type LabHost, type LabPod, startBackend } from '@heddle/lab';
 import { addAddress, removeAddress } from '@heddle/netlink';
 import { decodeUtf8, SysError } from '@heddle/sys';
 import { Cluster } from '../../testing/cluster.ts';
@@ -17,7 +17,7 @@ const nodePort = 30_700;
 const hostPort = 7000;
 const refused = 'ECONNREFUSED';
 
-function asked(from: Place, address: string, port: number, ask = askTcp): string {
+function asked(from: LabHost, address: string, port: number, ask = askTcp): string {
   try {
     return ask(from, { address, port }, 'who?', 1000).split(' ')[0]!;
   } catch (error) {
@@ -28,7 +28,7 @@ function asked(from: Place, address: string, port: number, ask = askTcp): string
 
 describe('the addresses that NodePorts and hostPorts are served at', () => {
   let cluster: Cluster;
-  let outside: Place;
+  let outside: LabHost;
   let server: LabPod;
   before(async () => {
     cluster = await Cluster.open('node-ports', { podsPerNode: 2, outside: 1 });
@@ -38,7 +38,7 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
     for (const end of ends) {
       add(second[end], end);
       for (const address of [second[end], third[end]]) {
-        cluster.lab.leadTo(cluster.node, address);
+        cluster.lab.routeTo(cluster.node, address);
       }
     }
     await writeNode({ InternalIP: cluster.node.addresses });

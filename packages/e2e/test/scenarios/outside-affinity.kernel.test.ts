@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LabPod, Place } from '@heddle/lab';
+import type { LabHost, LabPod } from '@heddle/lab';
 import type { SocketAddress } from '@heddle/sys/net';
 import { answers, ends, Front, namesOf, type Protocol, protocols } from '../../testing/front.ts';
 
@@ -40,7 +40,7 @@ describe('session affinity of clients outside', () => {
         return { web, write, waysIn };
       };
       const chosen = (
-        from: Place,
+        from: LabHost,
         protocol: Protocol,
         to: SocketAddress,
         message: string,

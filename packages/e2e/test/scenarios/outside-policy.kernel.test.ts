@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { askHttp, connectTcp, type Place, startBackend } from '@heddle/lab';
+import { askHttp, connectTcp, type LabHost, startBackend } from '@heddle/lab';
 import {
   answers,
   clientSeen,
@@ -31,7 +31,7 @@ describe('traffic policies, for clients outside and inside', () => {
   /** Asks at every way in, by both protocols and families. */
   function assertAnswers(
     web: Exposed,
-    from: Place,
+    from: LabHost,
     expected: readonly string[],
     { ways = ['NodePort', 'load balancer'], family }: { ways?: string[]; family?: End } = {},
   ): void {

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { Place } from '@heddle/lab';
+import type { LabHost } from '@heddle/lab';
 
 /** What a client is told to do, so many times. */
 export interface Asking {
@@ -29,7 +29,7 @@ export class Client {
   readonly #process: ChildProcess;
   readonly #waiting: ((answers: Answered[]) => void)[] = [];
 
-  constructor(place: Place) {
+  constructor(place: LabHost) {
     const program = fileURLToPath(new URL('pod-client.ts', import.meta.url));
     this.#process = place.spawn(process.execPath, [program], {
       stdio: ['pipe', 'pipe', 'inherit'],

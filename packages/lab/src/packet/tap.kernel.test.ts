@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { platform, uniqueName } from '../../testing/kernel.ts';
 import { unicast } from '../../testing/unicast.ts';
 import { createLab, type Lab } from '../lab.ts';
-import type { LabPod, Place } from '../place.ts';
+import type { LabHost, LabPod } from '../lab-host.ts';
 import { BlockingSocket } from '../traffic/blocking-socket.ts';
 import { assertPacket } from './assert-packet.ts';
 import { eth, ipv4, ipv6 } from './packet.ts';
@@ -13,8 +13,8 @@ import { describeCaptured, Tap } from './tap.ts';
 // builder.
 
 let lab: Lab;
-let one: Place;
-let two: Place;
+let one: LabHost;
+let two: LabHost;
 let names: { src: string; dst: string };
 
 before(() => {
@@ -24,9 +24,9 @@ before(() => {
 });
 after(() => lab[Symbol.dispose]());
 
-const open = (place: Place, protocol: 'tcp' | 'udp', family: 4 | 6) =>
-  place.enter(() => BlockingSocket.open(platform, { protocol, family }));
-const ip = (from: Place, to: Place, end: 'v4' | 'v6') => ({
+const open = (host: LabHost, protocol: 'tcp' | 'udp', family: 4 | 6) =>
+  host.enter(() => BlockingSocket.open(platform, { protocol, family }));
+const ip = (from: LabHost, to: LabHost, end: 'v4' | 'v6') => ({
   src: from.addresses[end],
   dst: to.addresses[end],
 });

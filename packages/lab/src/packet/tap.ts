@@ -22,7 +22,7 @@ import {
   SOL_PACKET,
   SOL_SOCKET,
 } from '@heddle/sys/net';
-import type { Place } from '../place.ts';
+import type { LabHost } from '../lab-host.ts';
 import { Packet } from './packet.ts';
 
 // linux/if_packet.h, linux/if_ether.h
@@ -80,10 +80,10 @@ export class Tap implements Disposable {
   }
 
   /** Throws SysError, and an Error when there is no such interface. */
-  static open(place: Place, device: string, captures: Capture = 'all'): Tap {
-    const { index } = place.link(device);
-    const name = `${device} in ${place.name}`;
-    return place.enter(() => Tap.openHere(place.platform, { index, name, captures }));
+  static open(host: LabHost, device: string, captures: Capture = 'all'): Tap {
+    const { index } = host.link(device);
+    const name = `${device} in ${host.name}`;
+    return host.enter(() => Tap.openHere(host.platform, { index, name, captures }));
   }
 
   /** Opens a tap on an interface of the caller's network namespace. Throws SysError. */

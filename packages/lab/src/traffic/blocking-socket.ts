@@ -39,7 +39,7 @@ export interface BlockingSocketOptions {
 }
 
 /**
- * A socket with plain blocking system calls. Inside of `place.enter` it belongs to that namespace and
+ * A socket with plain blocking system calls. Inside of `host.enter` it belongs to that namespace and
  * cgroup. Each call returns the kernel's result at once, so it is also the fastest socket in Node.js,
  * which latencies are measured with.
  */

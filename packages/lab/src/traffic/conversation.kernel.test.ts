@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { platform, uniqueName } from '../../testing/kernel.ts';
 import { createLab, type Lab } from '../lab.ts';
+import type { LabHost } from '../lab-host.ts';
 import { Tap } from '../packet/tap.ts';
-import type { Place } from '../place.ts';
 import { askHttp, askTcp, askUdp, connectTcp, echoBytes } from './conversation.ts';
 import { floodWithSyns, startBackend } from './programs.ts';
 
 let lab: Lab;
-let client: Place;
+let client: LabHost;
 const ends = ['v4', 'v6'] as const;
 const at = (end: 'v4' | 'v6', port: number) => ({ address: lab.pods[0]!.addresses[end], port });
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { formatSocketAddress, type SocketAddress } from '@heddle/sys/net';
-import type { Place } from '../place.ts';
+import type { LabHost } from '../lab-host.ts';
 import type { ClientReport } from './report.ts';
 
 export interface BackendPorts {
@@ -20,8 +20,8 @@ export interface BackendPorts {
  * Starts a backend (backend-server.ts) and returns once its ports are open. It ends with the lab, or
  * by `kill()`. Throws an Error when it cannot open its ports.
  */
-export async function startBackend(place: Place, ports: BackendPorts): Promise<ChildProcess> {
-  const { http = [], tcp = [], echo = [], udp = [], name = place.name } = ports;
+export async function startBackend(host: LabHost, ports: BackendPorts): Promise<ChildProcess> {
+  const { http = [], tcp = [], echo = [], udp = [], name = host.name } = ports;
   const args = [
     ...['--name', name],
     ...http.flatMap((port) => ['--http', `${port}`]),
@@ -29,12 +29,12 @@ export async function startBackend(place: Place, ports: BackendPorts): Promise<C
     ...echo.flatMap((port) => ['--echo', `${port}`]),
     ...udp.flatMap((port) => ['--udp', `${port}`]),
   ];
-  const child = spawnProgram(place, 'backend-server.ts', args, 'ignore');
+  const child = spawnProgram(host, 'backend-server.ts', args, 'ignore');
   const ready = await Promise.race([
     once(child.stdout!, 'data').then(() => true),
     once(child, 'exit').then(() => false),
   ]);
-  if (!ready) throw new Error(`start backend in ${place.name}: it ended (see stderr)`);
+  if (!ready) throw new Error(`start backend in ${host.name}: it ended (see stderr)`);
   return child;
 }
 
@@ -62,7 +62,7 @@ export interface HttpClient {
 }
 
 /** Starts a load generator (http-client.ts). It ends with the lab, or with this process. */
-export function startHttpClient(place: Place, options: HttpClientOptions): HttpClient {
+export function startHttpClient(host: LabHost, options: HttpClientOptions): HttpClient {
   const numbers = {
     '--requests': options.requests,
     '--rate': options.rate,
@@ -76,7 +76,7 @@ export function startHttpClient(place: Place, options: HttpClientOptions): HttpC
   for (const [option, value] of Object.entries(numbers)) {
     if (value !== undefined) args.push(option, `${value}`);
   }
-  const child = spawnProgram(place, 'http-client.ts', args, 'pipe');
+  const child = spawnProgram(host, 'http-client.ts', args, 'pipe');
   let total: ClientReport | undefined;
   let start: () => void;
   const first = new Promise<void>((resolve) => {
@@ -94,7 +94,7 @@ export function startHttpClient(place: Place, options: HttpClientOptions): HttpC
   // `close` comes after the last output, unlike `exit`.
   const ended = once(child, 'close').then(([code, signal]) => {
     if (total) return total;
-    throw new Error(`run HTTP client in ${place.name}: ended by ${signal ?? `exit code ${code}`}`);
+    throw new Error(`run HTTP client in ${host.name}: ended by ${signal ?? `exit code ${code}`}`);
   });
   const started = Promise.race([first, ended.then(() => {})]);
   // A caller that uses neither promise must not fail with an unhandled rejection.
@@ -126,20 +126,20 @@ export interface FloodOptions {
  * Sends TCP SYNs from a host as fast as possible, each from another address and port that no host
  * has (syn-flood.ts). Resolves when all are sent; rejects when that fails.
  */
-export async function floodWithSyns(place: Place, { to, count }: FloodOptions): Promise<void> {
-  const { src, dst } = place.firstHop;
-  const args = [`${place.link('eth0').index}`, src, dst, formatSocketAddress(to), `${count}`];
-  const child = spawnProgram(place, 'syn-flood.ts', args, 'ignore');
+export async function floodWithSyns(host: LabHost, { to, count }: FloodOptions): Promise<void> {
+  const { src, dst } = host.firstHop;
+  const args = [`${host.link('eth0').index}`, src, dst, formatSocketAddress(to), `${count}`];
+  const child = spawnProgram(host, 'syn-flood.ts', args, 'ignore');
   const [code, signal] = await once(child, 'close');
-  if (code !== 0) throw new Error(`flood from ${place.name}: ended by ${signal ?? `code ${code}`}`);
+  if (code !== 0) throw new Error(`flood from ${host.name}: ended by ${signal ?? `code ${code}`}`);
 }
 
 function spawnProgram(
-  place: Place,
+  host: LabHost,
   program: string,
   args: readonly string[],
   stdin: 'ignore' | 'pipe',
 ): ChildProcess {
   const path = fileURLToPath(new URL(program, import.meta.url));
-  return place.spawn(process.execPath, [path, ...args], { stdio: [stdin, 'pipe', 'inherit'] });
+  return host.spawn(process.execPath, [path, ...args], { stdio: [stdin, 'pipe', 'inherit'] });
 }

@@ -12,7 +12,7 @@ import { inCgroup } from './cgroup.ts';
 import { type Addresses, podLinkName } from './topology.ts';
 
 /** A host of a lab: a network namespace and a cgroup in which processes can run. */
-export class Place {
+export class LabHost {
   readonly platform: Platform;
   readonly name: string;
   /** The file on which the network namespace is mounted. */
@@ -23,13 +23,13 @@ export class Place {
 
   constructor(
     platform: Platform,
-    place: { name: string; netnsPath: string; cgroup: string; addresses: Addresses },
+    host: { name: string; netnsPath: string; cgroup: string; addresses: Addresses },
   ) {
     this.platform = platform;
-    this.name = place.name;
-    this.netnsPath = place.netnsPath;
-    this.cgroup = place.cgroup;
-    this.addresses = place.addresses;
+    this.name = host.name;
+    this.netnsPath = host.netnsPath;
+    this.cgroup = host.cgroup;
+    this.addresses = host.addresses;
   }
 
   /**
@@ -103,7 +103,7 @@ export class Place {
 }
 
 /** A node of the cluster. Its agent attaches to `cgroup`. */
-export class LabNode extends Place {
+export class LabNode extends LabHost {
   readonly number: number;
   /** The folder for the pins of this node, on the lab's bpffs. */
   readonly bpffs: string;
@@ -111,16 +111,16 @@ export class LabNode extends Place {
 
   constructor(
     platform: Platform,
-    place: ConstructorParameters<typeof Place>[1] & { number: number; bpffs: string },
+    host: ConstructorParameters<typeof LabHost>[1] & { number: number; bpffs: string },
   ) {
-    super(platform, place);
-    this.number = place.number;
-    this.bpffs = place.bpffs;
+    super(platform, host);
+    this.number = host.number;
+    this.bpffs = host.bpffs;
   }
 }
 
 /** A pod. Its cgroup is a child of the cgroup of its node. */
-export class LabPod extends Place {
+export class LabPod extends LabHost {
   readonly number: number;
   readonly node: LabNode;
   /** The name of the pod interface, the node's end of the pod's veth pair. */
@@ -128,11 +128,11 @@ export class LabPod extends Place {
 
   constructor(
     platform: Platform,
-    place: ConstructorParameters<typeof Place>[1] & { number: number; node: LabNode },
+    host: ConstructorParameters<typeof LabHost>[1] & { number: number; node: LabNode },
   ) {
-    super(platform, place);
-    this.number = place.number;
-    this.node = place.node;
-    this.nodeLink = podLinkName(place.number);
+    super(platform, host);
+    this.number = host.number;
+    this.node = host.node;
+    this.nodeLink = podLinkName(host.number);
   }
 }
