@@ -155,7 +155,7 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
         }),
       };
       this.#waiters.add(waiter);
-      this.#settleWaiters();
+      this.#settle(waiter);
     });
   }
 
@@ -184,14 +184,17 @@ export class Reconciler<Row extends { readonly key: string }> implements Disposa
   }
 
   #settleWaiters(): void {
-    for (const waiter of this.#waiters) {
-      const outcome = this.#outcome(waiter);
-      if (outcome === undefined) continue;
-      this.#waiters.delete(waiter);
-      waiter.timer[Symbol.dispose]();
-      if (outcome === 'programmed') waiter.resolve();
-      else waiter.reject(outcome);
-    }
+    for (const waiter of this.#waiters) this.#settle(waiter);
+  }
+
+  /** Does nothing while the row is pending. */
+  #settle(waiter: Waiter): void {
+    const outcome = this.#outcome(waiter);
+    if (outcome === undefined) return;
+    this.#waiters.delete(waiter);
+    waiter.timer[Symbol.dispose]();
+    if (outcome === 'programmed') waiter.resolve();
+    else waiter.reject(outcome);
   }
 
   /** Returns undefined while the row is pending. */

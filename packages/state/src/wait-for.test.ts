@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type FakeRow, FakeTarget } from '../testing/fake-target.ts';
 import { VirtualTime } from '../testing/virtual-time.ts';
-import { Reconciler, type RowNotProgrammed } from './reconciler.ts';
+import { Reconciler, type ReconcilerPort, type RowNotProgrammed } from './reconciler.ts';
 import { Table, type TableChanges } from './table.ts';
 
 type Outcome = 'programmed' | RowNotProgrammed['reason'];
@@ -19,65 +19,93 @@ class ReadTable extends Table<FakeRow> {
   }
 }
 
+/** A call of `waitFor`. */
+interface Waiting {
+  readonly key: string;
+  readonly revision: number;
+  readonly dueMs: number;
+  outcome?: Outcome;
+  /** The outcome that the call must have, its deadline aside, and the time since when. */
+  expected?: { readonly outcome: Outcome; readonly sinceMs: number };
+}
+
 /** A reconciler, and calls of `waitFor` with their outcomes. */
 function setUp(batchSize = 4096) {
   const time = new VirtualTime();
   const table = new ReadTable();
   const target = new FakeTarget();
-  const reconciler = new Reconciler(table, target, time, { batchSize });
+  const waits: Waiting[] = [];
+  const port: ReconcilerPort = {
+    wallTimeMs: () => time.wallTimeMs(),
+    monotonicNs: () => time.monotonicNs(),
+    randomBytes: (length) => time.randomBytes(length),
+    setTimer: (milliseconds, fire) =>
+      time.setTimer(milliseconds, () => {
+        fire();
+        expectOutcomes();
+      }),
+  };
+  const reconciler = new Reconciler(table, target, port, { batchSize });
+
+  /** Notes the outcome of each call whose row has a state since now. */
+  function expectOutcomes(): void {
+    if (table.seen !== table.revision) return;
+    for (const wait of waits) {
+      const outcome = outcomeOf(wait);
+      if (outcome !== undefined) wait.expected ??= { outcome, sinceMs: time.wallTimeMs() };
+    }
+  }
+
+  function outcomeOf({ key, revision }: Waiting): Outcome | undefined {
+    if (table.seen < revision) return undefined;
+    if (!table.get(key)) return 'removed';
+    const state = reconciler.status(key)?.state;
+    return state === 'done' ? 'programmed' : state === 'failed' ? 'failed' : undefined;
+  }
+
   return {
-    ...{ time, table, target, reconciler },
+    ...{ time, table, target, reconciler, waits },
     write: (key: string, value = 0) => table.apply({ upserted: [{ key, value }], removed: [] }),
     remove: (key: string) => table.apply({ upserted: [], removed: [key] }),
-    wait(key: string, revision: number, timeoutMs = 1000) {
-      const wait = { key, revision, dueMs: time.wallTimeMs() + timeoutMs };
-      const waiting: typeof wait & { outcome?: Outcome } = wait;
-      const settle = (outcome: Outcome) => {
-        waiting.outcome = outcome;
-      };
+    sync() {
+      reconciler.sync();
+      expectOutcomes();
+    },
+    wait(key: string, revision: number, timeoutMs = 1000): Waiting {
+      const wait: Waiting = { key, revision, dueMs: time.wallTimeMs() + timeoutMs };
+      waits.push(wait);
       reconciler.waitFor(key, revision, timeoutMs).then(
-        () => settle('programmed'),
-        (error: RowNotProgrammed) => settle(error.reason),
+        () => {
+          wait.outcome = 'programmed';
+        },
+        (error: RowNotProgrammed) => {
+          wait.outcome = error.reason;
+        },
       );
-      return waiting;
+      expectOutcomes();
+      return wait;
     },
   };
 }
-
-type World = ReturnType<typeof setUp>;
-type Waiting = ReturnType<World['wait']>;
 
 /** Lets the callbacks of settled promises run. */
 async function turn(): Promise<void> {
   for (let i = 0; i < 3; i++) await Promise.resolve();
 }
 
-/** Returns the outcome that a wait must have by now, its deadline aside. */
-function expected({ table, reconciler }: World, { key, revision }: Waiting): Outcome | undefined {
-  if (table.seen < revision) return undefined;
-  if (!table.get(key)) return 'removed';
-  const state = reconciler.status(key)?.state;
-  return state === 'done' ? 'programmed' : state === 'failed' ? 'failed' : undefined;
-}
-
-/** Checks the waits that are not settled before. Returns those that are not settled now. */
-function check(world: World, waits: readonly Waiting[]): Waiting[] {
-  const { time, target, table } = world;
-  return waits.filter((wait) => {
-    const { key, outcome, dueMs } = wait;
-    const isDue = time.wallTimeMs() >= dueMs;
-    // A removal that the reconciler has not read yet settles nothing.
-    const isRead = table.seen === table.revision;
-    if (outcome === undefined ? isRead : outcome !== 'deadline') {
-      assert.equal(outcome, expected(world, wait));
-    }
-    if (outcome === undefined || outcome === 'deadline')
-      assert.equal(isDue, outcome === 'deadline');
-    if (outcome === 'programmed' && isRead) {
-      assert.equal(target.held.get(key), table.get(key)!.value);
-    }
-    return outcome === undefined;
-  });
+/** Checks that each call is settled as expected, and only then. */
+function check({ outcome, expected, dueMs }: Waiting, nowMs: number): void {
+  if (outcome === undefined) {
+    assert.equal(expected, undefined);
+    assert.ok(nowMs < dueMs);
+  } else if (outcome === 'deadline') {
+    assert.ok(nowMs >= dueMs);
+    // The timers of the deadline and of a retry may be due at the same time.
+    assert.ok(expected === undefined || expected.sinceMs >= dueMs);
+  } else {
+    assert.equal(outcome, expected?.outcome);
+    assert.ok(expected!.sinceMs <= dueMs);
+  }
 }
 
 describe('Reconciler.waitFor', () => {
@@ -156,21 +184,21 @@ describe('Reconciler.waitFor', () => {
     await fc.assert(
       fc.asyncProperty(steps, fc.integer({ min: 1, max: 3 }), async (each, batchSize) => {
         const world = setUp(batchSize);
-        const { time, table, target, reconciler } = world;
-        let waits: Waiting[] = [];
+        const { time, table, target, reconciler, waits } = world;
         for (const now of each) {
           if (now.op === 'write') world.write(now.key, now.value);
           else if (now.op === 'remove') world.remove(now.key);
           else if (now.op === 'stubborn') target.stubborn[now.on ? 'add' : 'delete'](now.key);
-          else if (now.op === 'sync') reconciler.sync();
+          else if (now.op === 'sync') world.sync();
           else if (now.op === 'pass') time.pass(now.ms);
-          else waits.push(world.wait(now.key, table.revision, now.timeoutMs));
+          else world.wait(now.key, table.revision, now.timeoutMs);
           await turn();
-          waits = check(world, waits);
+          for (const wait of waits) check(wait, time.wallTimeMs());
         }
+        const open = waits.filter(({ outcome }) => outcome === undefined);
         reconciler[Symbol.dispose]();
         await turn();
-        assert.ok(waits.every(({ outcome }) => outcome === 'disposed'));
+        assert.ok(open.every(({ outcome }) => outcome === 'disposed'));
         assert.equal(time.timersLeft, 0);
       }),
       { numRuns: 500 },
