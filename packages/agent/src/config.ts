@@ -107,7 +107,9 @@ function parseFile(file: ConfigFile): Record<string, unknown> {
   try {
     value = document.toJS({ maxAliasCount: 100 });
   } catch (error) {
-    throw new ConfigError(`read config ${file.path}: ${(error as Error).message}`);
+    throw new ConfigError(`read config ${file.path}: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   if (value === null || value === undefined) return {};
   if (typeof value !== 'object' || Array.isArray(value)) {

@@ -621,11 +621,11 @@ describe('heddle version', () => {
 });
 
 describe('internal errors', () => {
-  it('show their stack only with HEDDLE_DEBUG=1', async () => {
+  it('show their stack and their causes only with HEDDLE_DEBUG=1', async () => {
     const env = { NODE_OPTIONS: `--import ${join(folder, 'break.mjs')}` };
     writeFileSync(
       join(folder, 'break.mjs'),
-      'Object.defineProperty(process.versions, "node", { get() { throw new Error("broke"); } });',
+      'Object.defineProperty(process.versions, "node", { get() { throw new Error("broke", { cause: new Error("inner") }); } });',
     );
     const quiet = await heddle(['version'], { env });
     assert.equal(quiet.code, 70);
@@ -635,5 +635,6 @@ describe('internal errors', () => {
     );
     const loud = await heddle(['version'], { env: { ...env, HEDDLE_DEBUG: '1' } });
     assert.match(loud.stderr, /^ {4}at /m);
+    assert.match(loud.stderr, /\[cause\]: Error: inner$/m);
   });
 });

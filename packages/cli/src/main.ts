@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { inspect } from 'node:util';
 import { explain } from '@heddle/control/failure';
 import { printable } from './printable.ts';
 import { run } from './program.ts';
@@ -15,7 +16,8 @@ try {
   const { exitCode, message } = explain(error);
   for (const line of message.split('\n')) process.stderr.write(`heddle: ${printable(line)}\n`);
   if (process.env.HEDDLE_DEBUG === '1' && error instanceof Error) {
-    process.stderr.write(`${error.stack}\n`);
+    // With the stacks of its causes.
+    process.stderr.write(`${inspect(error)}\n`);
   }
   process.exitCode = exitCode;
 }

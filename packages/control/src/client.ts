@@ -159,5 +159,7 @@ function unreachable(path: string, error: Error): Failure {
       `reach agent: none listens on ${path} (start one with heddle agent --manifests DIR, or give its socket with --socket PATH)`,
     );
   }
-  return new Failure(exitCodes.unreachable, `reach agent on ${path}: ${error.message}`);
+  return new Failure(exitCodes.unreachable, `reach agent on ${path}: ${error.message}`, {
+    cause: error,
+  });
 }

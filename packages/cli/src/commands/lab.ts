@@ -57,7 +57,7 @@ export async function labExec(
   try {
     place = lab.host(placeName);
   } catch (error) {
-    throw new Failure(exitCodes.failed, (error as Error).message);
+    throw new Failure(exitCodes.failed, (error as Error).message, { cause: error });
   }
   let child: ChildProcess | undefined;
   // The terminal tells both of us; the child decides what becomes of it. It runs before `spawn`

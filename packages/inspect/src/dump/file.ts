@@ -35,7 +35,9 @@ export async function writeDump(path: string, dump: Dump): Promise<void> {
     renameSync(beside, path);
   } catch (error) {
     rmSync(beside, { force: true });
-    throw new Failure(exitCodes.failed, `write dump ${path}: ${(error as Error).message}`);
+    throw new Failure(exitCodes.failed, `write dump ${path}: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -44,7 +46,9 @@ export async function pipeDump(stream: NodeJS.WritableStream, dump: Dump): Promi
   try {
     await pipeline(lines(dump), createGzip(), stream);
   } catch (error) {
-    throw new Failure(exitCodes.failed, `write dump: ${(error as Error).message}`);
+    throw new Failure(exitCodes.failed, `write dump: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 
