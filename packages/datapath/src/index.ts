@@ -7,21 +7,18 @@ export {
 } from './core/drop-reasons.ts';
 export { MapFull } from './core/keyed-map.ts';
 export { loadShared } from './core/load-shared.ts';
+export type { EntryAccess, EntryNames, MapDescription } from './core/map-description.ts';
 export { PinLock, PinsInUse } from './core/pin-lock.ts';
 export { currentPins, pinRoot } from './core/pinned-maps.ts';
 export { Datapath, openDatapath } from './datapath.ts';
 export type { DatapathOptions, DatapathSizes } from './datapath-options.ts';
+export { externalInterfaces } from './devices/maps.ts';
 export { filterPlace, type NodeDevice } from './devices/node-devices.ts';
 export { type XdpMode, type XdpState, xdpModes } from './devices/xdp-devices.ts';
 export type { DropNotice } from './events/drops.ts';
-export {
-  backendCodec,
-  decodeCtBucket,
-  decodeCtTable,
-  encodeCtTable,
-  interfaceRole,
-} from './generated/abi.ts';
-export { type IndexedFlows, keyOfSlot, placeOfKey, rehashed } from './nat/flow-index.ts';
+export { backendCodec, decodeCtBucket, decodeCtTable } from './generated/abi.ts';
+export { describeAccess, isMapName, type MapName, mapCatalog } from './map-catalog.ts';
+export { keyOfSlot, placeOfKey } from './nat/flow-index.ts';
 export {
   defaultNat,
   type FlowTimeouts,
@@ -29,8 +26,9 @@ export {
   type PortRange,
 } from './nat/flow-options.ts';
 export type { NatStatus } from './nat/flow-table.ts';
-export { type FlowEntry, flowStates, readFlows } from './nat/flows.ts';
+export { type FlowEntry, flowStates, flowsOfElements } from './nat/flows.ts';
 export type { PortUse } from './nat/nat-ports.ts';
+export { withPublicSecret } from './nat/public-index.ts';
 export type { BackendCounters } from './services/backend-table.ts';
 export { maglevSize, maglevTable } from './services/maglev.ts';
 export type { DatapathStatus } from './status.ts';

@@ -6,7 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { elsewhere, heddle, root } from '@heddle/cli/testing/heddle';
-import { decodeCtBucket, decodeCtTable, keyOfSlot, placeOfKey } from '@heddle/datapath';
+import {
+  decodeCtBucket,
+  decodeCtTable,
+  keyOfSlot,
+  type MapName,
+  placeOfKey,
+} from '@heddle/datapath';
 import { type Dump, entriesOf, mapNamed, readDump, type Trace, trace } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
 import { askTcp, askUdp, BlockingSocket, type LabHost, startBackend } from '@heddle/lab';
@@ -372,18 +378,16 @@ describe('heddle trace foretells what the kernel does', () => {
     assert.notDeepEqual(secretOf(saved), secretOf(live));
     assert.ok(secretOf(saved).every((word) => !secretOf(live).includes(word)));
     const slots = (dump: Dump) => {
-      const numbered = (name: string) =>
+      const numbered = (name: MapName) =>
         new Map(
           Array.from(entriesOf(mapNamed(dump, name)!), ([key, value]) => [
             new DataView(key.buffer, key.byteOffset).getUint32(0, true),
             value,
           ]),
         );
-      const [index, flows, sources] = ['nat_index', 'nat_flows', 'nat_sources'].map(numbered) as [
-        Map<number, Uint8Array>,
-        Map<number, Uint8Array>,
-        Map<number, Uint8Array>,
-      ];
+      const [index, flows, sources] = (['nat_index', 'nat_flows', 'nat_sources'] as const).map(
+        numbered,
+      ) as [Map<number, Uint8Array>, Map<number, Uint8Array>, Map<number, Uint8Array>];
       const buckets = mapNamed(dump, 'nat_index')!.info.maxEntries;
       const all = {
         ...{ buckets, index },

@@ -4,6 +4,7 @@ import {
   type Datapath,
   decodeCtTable,
   defaultNat,
+  type MapName,
   openDatapath,
 } from '@heddle/datapath';
 import { attachTypes } from '@heddle/ebpf';
@@ -259,7 +260,7 @@ export class NodeClass implements Disposable {
 
   /** Returns the tables that a node's programs fill. */
   ownUse(node: SimulatedNode): MapUse[] {
-    const size = (name: string) => {
+    const size = (name: MapName) => {
       const view = node.views?.[this.#forks.indexOf(this.#fork(name))];
       return view instanceof ValueMap ? view.size : 0;
     };
@@ -367,7 +368,7 @@ export class NodeClass implements Disposable {
   }
 
   /** Returns a map that nodes have views of, by its name. */
-  #fork(name: string): ForkedMap {
+  #fork(name: MapName): ForkedMap {
     const found = this.#forks.find(({ options }) => options.name === name);
     if (!found) throw new Error(`find map ${name}: the objects have no such map`);
     return found;

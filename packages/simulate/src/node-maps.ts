@@ -1,3 +1,4 @@
+import { isMapName, type MapName, mapCatalog } from '@heddle/datapath';
 import { BPF_F_RDONLY_PROG, mapTypes } from '@heddle/ebpf';
 import type { Machine } from '@heddle/vm';
 import {
@@ -15,11 +16,13 @@ import {
 //  - tables that programs fill are each node's own.
 
 /** Maps whose keys or first keys' bytes are addresses among which are the node's own. */
-const addressed: ReadonlySet<string> = new Set(['services', 'addresses']);
-const shared: ReadonlySet<string> = new Set([
-  ...['slots', 'backends', 'addresses', 'address_filter', 'source_ranges', 'node_devices'],
-]);
-const own: ReadonlySet<string> = new Set(['affinity', 'fragments']);
+const addressed: ReadonlySet<string> = new Set<MapName>(['services', 'addresses']);
+/** Tables of programs that are empty at the start of a node. */
+const own: ReadonlySet<string> = new Set<MapName>(['affinity', 'fragments']);
+/** Returns true for a map that is the same on all nodes with the same services. */
+function isShared(name: string): boolean {
+  return isMapName(name) && mapCatalog[name].writer === 'agent' && !mapCatalog[name].isOfNode;
+}
 /** Rings are read by nobody, and sockets' storage belongs to sockets, of which each is on one node. */
 const wholes: ReadonlySet<number> = new Set([mapTypes.ringbuf, mapTypes.sk_storage]);
 
@@ -28,7 +31,7 @@ export function wrapMap(machine: Machine, map: VmMap): VmMap {
   const { options } = map;
   const { name, type, flags } = options;
   if (name.startsWith('.') || wholes.has(type)) return map;
-  if (!shared.has(name)) return new ForkedMap(machine, map);
+  if (!isShared(name)) return new ForkedMap(machine, map);
   // A program that writes into what nodes share would be one node's doing at all of them: it faults.
   map.dispose();
   const readOnly = { ...options, flags: flags | BPF_F_RDONLY_PROG };
@@ -45,7 +48,7 @@ export type Swaps = readonly (readonly [Uint8Array, Uint8Array])[];
 /** A node's view of a map. */
 export function viewOf(machine: Machine, map: ForkedMap, swaps: Swaps): VmMap {
   const { name } = map.options;
-  const inner = shared.has(name)
+  const inner = isShared(name)
     ? map.original
     : own.has(name)
       ? createMap(machine, map.options, () => undefined, smallChunk)

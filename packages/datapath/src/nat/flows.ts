@@ -1,4 +1,5 @@
-import { formatIp } from '@heddle/sys';
+import { formatEndpoint, formatIp } from '@heddle/sys';
+import { wordOf } from '../core/keyed-map.ts';
 import { type CtEntry, ctEntrySize, ctState, decodeCtEntry } from '../generated/abi.ts';
 import { secondsOf } from './flow-options.ts';
 
@@ -60,20 +61,20 @@ const stateOf = (stateWord: number) => (stateWord >>> 16) & 0xf;
 const isTunnelled = (stateWord: number) => stateWord >>> 31 === 1;
 const isConfirmed = (stateWord: number) => ((stateWord >>> 30) & 1) === 0;
 
-/** Index in `nat_sources` of what the backend sees; 0: the client's own address. */
+/** Returns the index in `nat_sources` of the address that the backend sees; 0: the client's own. */
 export const snatIndexOf = (stateWord: number) =>
   isTunnelled(stateWord) ? 0 : (stateWord >>> 24) & 0x3f;
 
-/** Whether it is of a TCP connection that is over: it gives its port up when there is no other. */
+/** Returns true for a TCP connection that is closed: its SNAT port may be taken when there is no other. */
 export const isClosedState = (stateWord: number) =>
   stateOf(stateWord) >= ctState.tcpClosedByClient && stateOf(stateWord) <= ctState.tcpReset;
 
-/** Undefined when the entry is no flow. */
+/** Returns the protocol of an entry; undefined: it is no flow. */
 export const protocolOfState = (stateWord: number) => states[stateOf(stateWord)]?.[0];
 
 /**
- * The flows among `bytes`, which are entries of `nat_flows`. `nowTicks` is CLOCK_MONOTONIC in ticks,
- * `addressOf` the address that stands for the client's; entries before the `first` one are passed over.
+ * Returns the flows among entries of `nat_flows`, from the `first` one on. `nowTicks` is CLOCK_MONOTONIC in ticks,
+ * `addressOf` returns the address of an index in `nat_sources`.
  */
 export function* readFlows(
   bytes: Uint8Array,
@@ -88,6 +89,36 @@ export function* readFlows(
     const entry = entryOf(flow, known, nowTicks, addressOf(snatIndexOf(flow.stateWord)));
     yield { number: at / ctEntrySize, ...entry };
   }
+}
+
+/** A map's elements: keys and values. */
+export type MapElements = Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
+
+/**
+ * Returns the flows among elements of the map `nat_flows`; `sources` are elements of `nat_sources`, and `nowNs` is
+ * CLOCK_MONOTONIC in nanoseconds.
+ */
+export function flowsOfElements(
+  flows: MapElements,
+  sources: MapElements,
+  nowNs: bigint,
+): FlowEntry[] {
+  const addresses = new Map(Array.from(sources, ([key, value]) => [wordOf(key), value]));
+  const addressOf = (index: number) => (index === 0 ? undefined : addresses.get(index));
+  const nowTicks = Number((nowNs >> 30n) & 0xffffn);
+  return Array.from(flows).flatMap(([key, value]) =>
+    Array.from(readFlows(value, nowTicks, addressOf), (flow) => ({ ...flow, number: wordOf(key) })),
+  );
+}
+
+/** Returns a text of an entry: its addresses and state. */
+export function flowText(entry: CtEntry): string {
+  const client = formatEndpoint(formatIp(entry.client), entry.clientPort);
+  const frontend = formatEndpoint(formatIp(entry.frontend), entry.frontendPort);
+  const backend = formatEndpoint(formatIp(entry.backend), entry.backendPort);
+  const tunnel = isTunnelled(entry.stateWord) ? ', in a tunnel to its node' : '';
+  const state = states[stateOf(entry.stateWord)]?.join(' ') ?? `state ${stateOf(entry.stateWord)}`;
+  return `${client} to ${frontend} at ${backend}${tunnel}, ${state}`;
 }
 
 function entryOf(

@@ -4,7 +4,7 @@ import { ctEntryCodec, ctEntrySize } from '../generated/abi.ts';
 import type { PortRange } from './flow-options.ts';
 import { type FlowEntry, isClosedState, protocolOfState, snatIndexOf } from './flows.ts';
 
-/** Ports of the node that stand for clients towards one backend. */
+/** SNAT ports of the node that are in use towards one backend. */
 export interface PortUse {
   readonly protocol: FlowEntry['protocol'];
   readonly backend: string;
@@ -18,9 +18,9 @@ export interface PortUse {
 const fields = ctEntryCodec.offsets;
 
 /**
- * How many of the ports in `range` are taken, by who sees them, most first. `bytes` are entries of
- * `nat_flows`; flows whose client keeps its address take no port, those of an earlier range none of this
- * one, and those that are over give theirs up. Reads only what it needs: a table can have a million entries.
+ * Returns how many SNAT ports of `range` are in use, by the backend that sees them, most first. `bytes` are entries of
+ * `nat_flows`. Flows without SNAT use no port, those of an earlier range none of this one, and the ports of closed
+ * connections may be taken. Decodes only the fields that it needs: a table can have a million entries.
  */
 export function portsByDestination(
   bytes: Uint8Array,

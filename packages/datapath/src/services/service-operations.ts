@@ -51,6 +51,7 @@ export class ServiceOperations implements Operations<ServiceRow> {
     const { platform, maps, contents, opened, staleSockets } = parts;
     this.#openConnections = parts.openConnections;
     this.#activate = parts.activate;
+    // The programs write the round-robin cursor.
     this.frontends = {
       services: contents.map(maps.get('services'), serviceCodec.offsets.cursor),
       addresses: contents.map(maps.get('addresses')),

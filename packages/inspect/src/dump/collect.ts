@@ -8,7 +8,7 @@ import {
 } from '@heddle/agent';
 import type { ControlSource } from '@heddle/control';
 import { exitCodes, Failure } from '@heddle/control/failure';
-import { currentPins, interfaceRole } from '@heddle/datapath';
+import { currentPins, externalInterfaces, isMapName, mapCatalog } from '@heddle/datapath';
 import {
   type Bpf,
   Link as BpfLink,
@@ -32,8 +32,7 @@ import {
   type DumpedLink,
   type DumpedMap,
   type DumpedNetwork,
-  entriesOf,
-  mapNamed,
+  elementsOf,
 } from './dump.ts';
 import { inNamespaces } from './namespaces.ts';
 import { objectTags } from './tags.ts';
@@ -49,9 +48,6 @@ const requestsAtOnce = 100;
 /** Map types whose content userspace can't read: per-socket values, and records in flight. */
 const unreadable: ReadonlySet<number> = new Set([mapTypes.sk_storage, mapTypes.ringbuf]);
 const arrays: ReadonlySet<number> = new Set([mapTypes.array, mapTypes.percpu_array]);
-
-/** Short-lived caches: a trace looks things up anew. */
-const momentary: ReadonlySet<string> = new Set(['known_flows']);
 
 export interface CollectOptions {
   readonly platform: Platform;
@@ -81,7 +77,7 @@ export async function collect(options: CollectOptions): Promise<Dump> {
   const cgroup = links.flatMap(({ info }) => (info.kind === 'cgroup' ? [info.cgroupId] : []))[0];
   const { namespaces, node } = inNamespaces(platform, () => readNetwork(platform), {
     ...{ cgroup, cookie },
-    external: externalInterfaces(maps),
+    external: externalInterfaces(elementsOf({ maps }, 'node_devices')),
     known: 'missing' in answers ? undefined : answers,
   });
   const objects = new Map(
@@ -124,17 +120,6 @@ function findPins(platform: Platform, given: string | undefined, answers: Dump['
     exitCodes.failed,
     `read ${paths}: Heddle has no pins there (is an agent running? give the directory with --bpffs)`,
   );
-}
-
-/** Interface indexes that external traffic enters by, of the map node_devices. */
-function externalInterfaces(maps: ReadonlyMap<number, DumpedMap>): Set<number> {
-  const map = mapNamed({ maps }, 'node_devices');
-  const found = new Set<number>();
-  for (const [key, value] of map ? entriesOf(map) : []) {
-    const isExternal = ((value[0] ?? 0) & interfaceRole.external) !== 0;
-    if (isExternal) found.add(new DataView(key.buffer, key.byteOffset).getUint32(0, true));
-  }
-  return found;
 }
 
 async function ask(agent: ControlSource, withDetails: boolean): Promise<Answers> {
@@ -237,7 +222,7 @@ function readMap(
     if (used > 0) entries.push(chunk.slice(0, used));
     used = 0;
   };
-  const isLeftOut = unreadable.has(info.type) || momentary.has(name);
+  const isLeftOut = unreadable.has(info.type) || (isMapName(name) && !mapCatalog[name].isDumped);
   for (const [key, value] of isLeftOut ? [] : map.entries()) {
     if (++seen % 100_000 === 0) onProgress?.(name, seen);
     if (isArray && isZero(value)) continue;

@@ -9,6 +9,7 @@ import type {
   ServiceDetail,
   ServiceEntry,
 } from '@heddle/agent';
+import type { MapName } from '@heddle/datapath';
 import type { LinkInfo, MapInfo, ProgramInfo } from '@heddle/ebpf';
 import type { LinkAddress, Neighbour, NetworkLink, Route } from '@heddle/netlink';
 import type { ProgramTags } from './tags.ts';
@@ -107,7 +108,7 @@ export interface Dump {
 }
 
 /** Returns a pinned map by its name; undefined when the dump has none. */
-export function mapNamed({ maps }: Pick<Dump, 'maps'>, name: string): DumpedMap | undefined {
+export function mapNamed({ maps }: Pick<Dump, 'maps'>, name: MapName): DumpedMap | undefined {
   for (const map of maps.values()) if (map.pin === name) return map;
   return undefined;
 }
@@ -127,4 +128,13 @@ export function* entriesOf(map: DumpedMap): Generator<[key: Uint8Array, value: U
       yield [chunk.subarray(at, at + keySize), chunk.subarray(at + keySize, at + step)];
     }
   }
+}
+
+/** Returns the elements of a pinned map by its name; none when the dump does not have it. */
+export function elementsOf(
+  dump: Pick<Dump, 'maps'>,
+  name: MapName,
+): [key: Uint8Array, value: Uint8Array][] {
+  const map = mapNamed(dump, name);
+  return map ? [...entriesOf(map)] : [];
 }

@@ -1,5 +1,5 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
-import { loadShared } from '@heddle/datapath';
+import { isMapName, loadShared } from '@heddle/datapath';
 import {
   attachCgroup,
   type BpfMap,
@@ -57,7 +57,7 @@ export class TracedNode implements Disposable {
         // Constants are each object's own.
         if (this.specs[name].maps.get(map)!.contents || maps[map]) continue;
         maps[map] = made;
-        fill(made, mapNamed(dump, map));
+        fill(made, pinnedMap(dump, map));
       }
     }
     this.#attachHooks();
@@ -96,7 +96,7 @@ function addressesOf({ links }: DumpedNetwork) {
 function asDumped(spec: ObjectSpec, dump: Dump, program: string): ObjectSpec {
   let sized = spec;
   for (const [name, map] of spec.maps) {
-    const found = mapNamed(dump, name);
+    const found = pinnedMap(dump, name);
     if (!found || map.contents) continue;
     const { type, keySize, valueSize, maxEntries } = found.info;
     if (type !== map.type || keySize !== map.keySize || valueSize !== map.valueSize) {
@@ -138,4 +138,9 @@ function fill(map: BpfMap, from: DumpedMap | undefined): void {
     throw new Failure(exitCodes.failed, `trace: values of map ${map.info.name} are damaged`);
   }
   for (const [key, value] of entriesOf(from)) map.update(key, value);
+}
+
+/** Returns the pinned map of a name in an object; undefined when the dump does not have it. */
+function pinnedMap(dump: Dump, name: string): DumpedMap | undefined {
+  return isMapName(name) ? mapNamed(dump, name) : undefined;
 }

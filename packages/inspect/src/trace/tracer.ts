@@ -1,5 +1,6 @@
+import type { MapName } from '@heddle/datapath';
 import { formatEndpoint } from '@heddle/sys';
-import { type Dump, entriesOf, mapNamed } from '../dump/dump.ts';
+import { type Dump, elementsOf } from '../dump/dump.ts';
 import { programTags } from '../dump/tags.ts';
 import type { DecodedFields } from './decode.ts';
 import type { ObjectName, TracedNode } from './node.ts';
@@ -19,7 +20,7 @@ const counters = {
   socket: ['refusals', 'refusal_reason'],
   node: ['drops', 'drop_reason'],
   xdp: ['drops', 'drop_reason'],
-} as const;
+} as const satisfies Record<ObjectName, readonly [map: MapName, kind: string]>;
 
 /** Runs programs and keeps their traces, for socket calls and for packets. */
 export class Tracer {
@@ -139,17 +140,15 @@ export class Tracer {
 }
 
 /** Returns the elements of an array, or of a map with a number as its key. */
-export function elements(dump: Dump, name: string): [key: number, value: Uint8Array][] {
-  const map = mapNamed(dump, name);
-  if (!map) return [];
-  return Array.from(entriesOf(map), ([key, value]) => [
+export function elements(dump: Dump, name: MapName): [key: number, value: Uint8Array][] {
+  return elementsOf(dump, name).map(([key, value]) => [
     new DataView(key.buffer, key.byteOffset).getUint32(0, true),
     value,
   ]);
 }
 
 /** Returns the last key that was looked up in a map of counters. */
-function numberOf(notes: readonly Note[], map: string): number | undefined {
+function numberOf(notes: readonly Note[], map: MapName): number | undefined {
   const found = notes.findLast((note) => note.kind === 'access' && note.map === map);
   if (found?.kind !== 'access') return undefined;
   return new DataView(found.key.buffer, found.key.byteOffset).getUint32(0, true);

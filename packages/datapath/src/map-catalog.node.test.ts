@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { readObject } from '@heddle/ebpf';
+import { objects } from '../testing/objects.ts';
+import { describeAccess, mapCatalog } from './map-catalog.ts';
+
+const names = {
+  service: () => 'default/web',
+  networkInterface: (index: number) => `if${index}`,
+  nowNs: 5_000_000_000n,
+};
+
+describe('mapCatalog', () => {
+  const specs = ['socket', 'node', 'xdp', 'stale'].flatMap((name) => [
+    ...readObject(objects(name)).maps.values(),
+  ]);
+
+  it('has exactly the maps of the compiled objects', () => {
+    const found = specs.filter(({ contents }) => contents === undefined).map(({ name }) => name);
+    assert.deepEqual(Object.keys(mapCatalog).sort(), [...new Set(found)].sort());
+  });
+
+  it('describes keys and values of the sizes that the maps have', () => {
+    for (const { name, keySize, valueSize } of specs) {
+      const key = new Uint8Array(keySize).fill(1);
+      describeAccess(name, { action: 'lookup', key }, names);
+      const value = new Uint8Array(valueSize).fill(1);
+      describeAccess(name, { action: 'update', key, value }, names);
+    }
+  });
+
+  it('describes an interface by its role', () => {
+    const key = Uint8Array.of(2, 0, 0, 0);
+    const meaning = (role: number) =>
+      describeAccess(
+        'node_devices',
+        { action: 'lookup', key, value: Uint8Array.of(role, 0, 0, 0) },
+        names,
+      );
+    assert.equal(meaning(1), 'if2 is an external interface');
+    assert.equal(meaning(2), 'if2 leads to pods');
+  });
+});
