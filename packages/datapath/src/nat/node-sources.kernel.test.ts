@@ -1,23 +1,14 @@
 // Sources that the kernel drops when it forwards: translated packets never meet its checks, so the programs
 // drop them themselves, before they keep anything about the packet.
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { before, test } from 'node:test';
 import { eth, type Packet } from '@heddle/lab';
 import { addRoute, createBridge, findLink } from '@heddle/netlink';
-import {
-  clients,
-  contextOf,
-  doors,
-  type End,
-  externals,
-  NodePackets,
-  xdpOf,
-} from '../../testing/node-packets.ts';
-import { World } from '../../testing/world.ts';
+import { clients, contextOf, type End, externals } from '../../testing/node-packets.ts';
+import { packetSuite } from '../../testing/packet-suite.ts';
 import { dropReasonText } from '../core/drop-reasons.ts';
 import { dropReason } from '../generated/abi.ts';
 
-const ends = ['v4', 'v6'] as const satisfies End[];
 const forged = dropReasonText(dropReason.invalidSource);
 
 /** Addresses that no packet on a link comes from. */
@@ -39,174 +30,163 @@ const neighbours: Readonly<Record<End, readonly string[]>> = {
   v6: ['::2', 'fec0::1', 'fe00::1', '64:ff9b::cb00:714d', '::fffe:cb00:714d'],
 };
 
-for (const door of doors) {
-  for (const end of ends) {
-    describe(`sources of packets, by ${door}, ${end}`, () => {
-      let world: World;
-      let packets: NodePackets;
-      let local: string;
-      let remote: string;
-      let sport = 20_000;
-      before(() => {
-        world = new World(`sources-${end}`, 2, {
-          lab: { nodes: 2 },
-          mirrored: true,
-          xdp: xdpOf(door),
-        });
-        world.serveOutside();
-        packets = new NodePackets(world, end);
-        local = world.node.pods[0]!.addresses[end];
-        remote = world.lab.nodes[1]!.pods[0]!.addresses[end];
-        for (const protocol of ['TCP', 'UDP', 'SCTP'] as const) {
-          world.apply(
-            packets.service(30_001, [local], { protocol, key: `near ${protocol}` }),
-            packets.service(30_002, [remote], { protocol, key: `far ${protocol}` }),
-            packets.service(30_003, [], { protocol, key: `nobody ${protocol}` }),
-          );
-        }
-        const frontend = { kind: 'LoadBalancer', address: externals[end] } as const;
-        world.apply(packets.service(80, [remote], { frontend, key: 'external' }));
-      });
-      after(() => world?.[Symbol.dispose]());
+packetSuite('sources of packets', { name: 'sources', pods: 2 }, (stage) => {
+  const { end } = stage;
+  let sport = 20_000;
+  before(() => {
+    for (const protocol of ['TCP', 'UDP', 'SCTP'] as const) {
+      stage.world.apply(
+        stage.packets.service(30_001, [stage.local], { protocol, key: `near ${protocol}` }),
+        stage.packets.service(30_002, [stage.remote], { protocol, key: `far ${protocol}` }),
+        stage.packets.service(30_003, [], { protocol, key: `nobody ${protocol}` }),
+      );
+    }
+    const frontend = { kind: 'LoadBalancer', address: externals[end] } as const;
+    stage.world.apply(stage.packets.service(80, [stage.remote], { frontend, key: 'external' }));
+  });
 
-      /** First packets of each protocol. */
-      const firsts: Readonly<Record<string, (header: Packet, dport: number) => Packet>> = {
-        TCP: (header, dport) => header.tcp({ sport: ++sport, dport, syn: true }),
-        UDP: (header, dport) => header.udp({ sport: ++sport, dport }).payload('question'),
-        SCTP: (header, dport) => {
-          const init = { type: 'init', value: new Uint8Array(20) } as const;
-          return header.sctp({ sport: ++sport, dport, tag: 0, chunks: [init] });
-        },
-      };
-      const echo = (src: string) => {
-        const header = packets.from(src, externals[end]);
-        const fields = { type: 'echo-request', id: 1, sequence: 1 } as const;
-        return (end === 'v4' ? header.icmp(fields) : header.icmpv6(fields)).payload('ping');
-      };
-      const ofThisNode = () => [
-        packets.node,
-        ...world.node.pods.map((pod) => pod.addresses[end]),
-        ...(end === 'v4' ? ['192.0.2.255', '169.254.1.1'] : []),
-      ];
-      const isDropped = (packet: Packet, verdict = packets.ingress(packet).verdict) =>
-        assert.equal(verdict, 'drop', `${packet}`);
-      const flows = () => [...world.datapath.nat.flows()].length;
-      const allDropped = (list: readonly Packet[]) => {
-        const before = flows();
-        const counted = packets.drops(() => {
-          for (const packet of list) isDropped(packet);
-        });
-        assert.deepEqual(counted, { [forged]: list.length });
-        assert.equal(flows(), before);
-      };
+  /** First packets of each protocol. */
+  const firsts: Readonly<Record<string, (header: Packet, dport: number) => Packet>> = {
+    TCP: (header, dport) => header.tcp({ sport: ++sport, dport, syn: true }),
+    UDP: (header, dport) => header.udp({ sport: ++sport, dport }).payload('question'),
+    SCTP: (header, dport) => {
+      const init = { type: 'init', value: new Uint8Array(20) } as const;
+      return header.sctp({ sport: ++sport, dport, tag: 0, chunks: [init] });
+    },
+  };
+  const echo = (src: string) => {
+    const header = stage.packets.from(src, externals[end]);
+    const fields = { type: 'echo-request', id: 1, sequence: 1 } as const;
+    return (end === 'v4' ? header.icmp(fields) : header.icmpv6(fields)).payload('ping');
+  };
+  const ofThisNode = () => [
+    stage.packets.node,
+    ...stage.world.node.pods.map((pod) => pod.addresses[end]),
+    ...(end === 'v4' ? ['192.0.2.255', '169.254.1.1'] : []),
+  ];
+  const isDropped = (packet: Packet, verdict = stage.packets.ingress(packet).verdict) =>
+    assert.equal(verdict, 'drop', `${packet}`);
+  const flows = () => [...stage.world.datapath.nat.flows()].length;
+  const allDropped = (list: readonly Packet[]) => {
+    const before = flows();
+    const counted = stage.packets.drops(() => {
+      for (const packet of list) isDropped(packet);
+    });
+    assert.deepEqual(counted, { [forged]: list.length });
+    assert.equal(flows(), before);
+  };
 
-      for (const [protocol, first] of Object.entries(firsts)) {
-        test(`a ${protocol} packet from an address that nobody has makes no flow`, () => {
-          allDropped(
-            [...martians[end], ...ofThisNode()].flatMap((src) =>
-              [30_001, 30_002, 30_003].map((dport) =>
-                first(packets.from(src, packets.node), dport),
-              ),
-            ),
-          );
-        });
+  for (const [protocol, first] of Object.entries(firsts)) {
+    test(`a ${protocol} packet from an address that nobody has makes no flow`, () => {
+      allDropped(
+        [...martians[end], ...ofThisNode()].flatMap((src) =>
+          [30_001, 30_002, 30_003].map((dport) =>
+            first(stage.packets.from(src, stage.packets.node), dport),
+          ),
+        ),
+      );
+    });
 
-        test(`a ${protocol} packet from an address of hosts makes one`, () => {
-          const peer = world.lab.nodes[1]!;
-          const others = [peer.addresses[end], peer.pods[0]!.addresses[end], clients[end]];
-          // Addresses beside the martians, to which the default route leads.
-          for (const src of [...neighbours[end], ...others]) {
-            const packet = first(packets.from(src, packets.node), 30_002);
-            assert.equal(packets.ingress(packet).verdict, 'send', `${packet}`);
-          }
-        });
+    test(`a ${protocol} packet from an address of hosts makes one`, () => {
+      const others = [stage.peer, stage.remote, stage.client];
+      // Addresses beside the martians, to which the default route leads.
+      for (const src of [...neighbours[end], ...others]) {
+        const packet = first(stage.packets.from(src, stage.packets.node), 30_002);
+        assert.equal(stage.packets.ingress(packet).verdict, 'send', `${packet}`);
       }
-
-      test('a first fragment makes no flow', () => {
-        allDropped(
-          [...martians[end], ...ofThisNode()].map((src, i) => {
-            const whole = packets.from(src, packets.node).udp({ sport: 7, dport: 30_001 });
-            return whole.payload(2000).fragments([1000], i)[0]!;
-          }),
-        );
-      });
-
-      test('nothing answers an echo request, a stray segment, or one that nobody serves', () => {
-        const stray = (src: string) =>
-          packets.from(src, externals[end]).tcp({ sport: 7, dport: 80, ack: true, ackSeq: 9 });
-        allDropped([...martians[end], ...ofThisNode()].flatMap((src) => [echo(src), stray(src)]));
-        assert.equal(packets.ingress(echo(clients[end])).verdict, 'send');
-        assert.equal(packets.ingress(stray(clients[end])).verdict, 'send');
-      });
-
-      if (end === 'v6') {
-        test('an IPv6 packet to an address that stands for an IPv4 one reaches no IPv4 service', () => {
-          const { v4 } = world.node.addresses;
-          const frontend = { kind: 'NodePort', address: v4 } as const;
-          world.apply(
-            packets.service(30_004, [world.pod(0).addresses.v4], { frontend, key: 'v4' }),
-          );
-          allDropped([firsts.TCP!(packets.from(clients.v6, `::ffff:${v4}`), 30_004)]);
-        });
-      }
-
-      test('what comes out of a tunnel is no exception', () => {
-        const peer = world.lab.nodes[1]!.addresses[end];
-        world.datapath.nat.setTunnelEnds({ peers: [peer], own: [packets.node] });
-        const frontend = { address: end === 'v4' ? '0.0.0.0' : '::' };
-        world.apply(packets.service(30_005, [local], { frontend, forwarding: 'dsr', key: 'dsr' }));
-        const inTunnel = (src: string) => {
-          const { src: from, dst: to } = packets.from(src, peer).layer('eth')!;
-          const outer = eth({ src: from!, dst: to! });
-          return firsts.TCP!(packets.from(src, peer), 30_005).within(
-            end === 'v4'
-              ? outer.ipv4({ src: peer, dst: local, df: true })
-              : outer.ipv6({ src: peer, dst: local }),
-          );
-        };
-        allDropped([...martians[end], ...ofThisNode()].map(inTunnel));
-        assert.equal(packets.ingress(inTunnel(clients[end])).verdict, 'send');
-      });
-
-      test('a client may be reached by another interface that leads out of the node', () => {
-        const client = end === 'v4' ? '198.51.100.200' : 'fd00:198:51:100::200';
-        world.node.configure((socket) => {
-          createBridge(socket, { name: 'out1', up: true });
-          const link = findLink(socket, 'out1')!.index;
-          addRoute(socket, { destination: `${client}/${end === 'v4' ? 32 : 128}`, link });
-        });
-        const packet = firsts.UDP!(packets.from(client, packets.node), 30_002);
-        allDropped([packet]);
-        const { v4, v6 } = world.node.addresses;
-        world.node.enter(() =>
-          world.datapath.setNode([world.node.link('eth0'), world.node.link('out1')], [v4, v6]),
-        );
-        assert.equal(packets.ingress(packet).verdict, 'send');
-        world.serveOutside();
-      });
-
-      test('a pod can be nobody else’s node or broadcast address, nor a martian', () => {
-        const pod = world.node.pods[0]!;
-        const device = world.node.link(pod.nodeLink);
-        const { v4, v6 } = world.node.addresses;
-        const [eth0] = [world.node.link('eth0')];
-        const into = (src: string) => {
-          const frame = eth({ src: pod.link('eth0').address, dst: device.address });
-          const dst = packets.node;
-          const header = end === 'v4' ? frame.ipv4({ src, dst }) : frame.ipv6({ src, dst });
-          const data = firsts.TCP!(header, 30_002).bytes;
-          const options = { data, ...contextOf('node_ingress', device.index, data) };
-          return world.node.enter(
-            () => world.datapath.programs.node.program('node_ingress').testRun(options).returnValue,
-          );
-        };
-        world.node.enter(() => world.datapath.setNode([eth0, { ...device, pods: true }], [v4, v6]));
-        const drop = 2;
-        const own = end === 'v4' ? [packets.node, '192.0.2.255'] : [packets.node];
-        for (const src of [...martians[end], ...own]) assert.equal(into(src), drop, src);
-        assert.notEqual(into(pod.addresses[end]), drop);
-        world.serveOutside();
-      });
     });
   }
-}
+
+  test('a first fragment makes no flow', () => {
+    allDropped(
+      [...martians[end], ...ofThisNode()].map((src, i) => {
+        const whole = stage.packets.from(src, stage.packets.node).udp({ sport: 7, dport: 30_001 });
+        return whole.payload(2000).fragments([1000], i)[0]!;
+      }),
+    );
+  });
+
+  test('nothing answers an echo request, a stray segment, or one that nobody serves', () => {
+    const stray = (src: string) =>
+      stage.packets.from(src, externals[end]).tcp({ sport: 7, dport: 80, ack: true, ackSeq: 9 });
+    allDropped([...martians[end], ...ofThisNode()].flatMap((src) => [echo(src), stray(src)]));
+    assert.equal(stage.packets.ingress(echo(clients[end])).verdict, 'send');
+    assert.equal(stage.packets.ingress(stray(clients[end])).verdict, 'send');
+  });
+
+  if (end === 'v6') {
+    test('an IPv6 packet to an address that stands for an IPv4 one reaches no IPv4 service', () => {
+      const { v4 } = stage.world.node.addresses;
+      const frontend = { kind: 'NodePort', address: v4 } as const;
+      stage.world.apply(
+        stage.packets.service(30_004, [stage.world.pod(0).addresses.v4], { frontend, key: 'v4' }),
+      );
+      allDropped([firsts.TCP!(stage.packets.from(clients.v6, `::ffff:${v4}`), 30_004)]);
+    });
+  }
+
+  test('what comes out of a tunnel is no exception', () => {
+    stage.world.datapath.nat.setTunnelEnds({ peers: [stage.peer], own: [stage.packets.node] });
+    const frontend = { address: end === 'v4' ? '0.0.0.0' : '::' };
+    stage.world.apply(
+      stage.packets.service(30_005, [stage.local], { frontend, forwarding: 'dsr', key: 'dsr' }),
+    );
+    const inTunnel = (src: string) => {
+      const { src: from, dst: to } = stage.packets.from(src, stage.peer).layer('eth')!;
+      const outer = eth({ src: from!, dst: to! });
+      return firsts.TCP!(stage.packets.from(src, stage.peer), 30_005).within(
+        end === 'v4'
+          ? outer.ipv4({ src: stage.peer, dst: stage.local, df: true })
+          : outer.ipv6({ src: stage.peer, dst: stage.local }),
+      );
+    };
+    allDropped([...martians[end], ...ofThisNode()].map(inTunnel));
+    assert.equal(stage.packets.ingress(inTunnel(clients[end])).verdict, 'send');
+  });
+
+  test('a client may be reached by another interface that leads out of the node', () => {
+    const client = end === 'v4' ? '198.51.100.200' : 'fd00:198:51:100::200';
+    stage.world.node.configure((socket) => {
+      createBridge(socket, { name: 'out1', up: true });
+      const link = findLink(socket, 'out1')!.index;
+      addRoute(socket, { destination: `${client}/${end === 'v4' ? 32 : 128}`, link });
+    });
+    const packet = firsts.UDP!(stage.packets.from(client, stage.packets.node), 30_002);
+    allDropped([packet]);
+    const { v4, v6 } = stage.world.node.addresses;
+    stage.world.node.enter(() =>
+      stage.world.datapath.setNode(
+        [stage.world.node.link('eth0'), stage.world.node.link('out1')],
+        [v4, v6],
+      ),
+    );
+    assert.equal(stage.packets.ingress(packet).verdict, 'send');
+    stage.world.serveOutside();
+  });
+
+  test('a pod can be nobody else’s node or broadcast address, nor a martian', () => {
+    const pod = stage.world.node.pods[0]!;
+    const device = stage.world.node.link(pod.nodeLink);
+    const { v4, v6 } = stage.world.node.addresses;
+    const [eth0] = [stage.world.node.link('eth0')];
+    const into = (src: string) => {
+      const frame = eth({ src: pod.link('eth0').address, dst: device.address });
+      const dst = stage.packets.node;
+      const header = end === 'v4' ? frame.ipv4({ src, dst }) : frame.ipv6({ src, dst });
+      const data = firsts.TCP!(header, 30_002).bytes;
+      const options = { data, ...contextOf('node_ingress', device.index, data) };
+      return stage.world.node.enter(
+        () =>
+          stage.world.datapath.programs.node.program('node_ingress').testRun(options).returnValue,
+      );
+    };
+    stage.world.node.enter(() =>
+      stage.world.datapath.setNode([eth0, { ...device, pods: true }], [v4, v6]),
+    );
+    const drop = 2;
+    const own = end === 'v4' ? [stage.packets.node, '192.0.2.255'] : [stage.packets.node];
+    for (const src of [...martians[end], ...own]) assert.equal(into(src), drop, src);
+    assert.notEqual(into(pod.addresses[end]), drop);
+    stage.world.serveOutside();
+  });
+});
