@@ -73,8 +73,8 @@ export interface LinkSettings {
   readonly namespaceFd?: number;
 }
 
-/** Settings of a link that is created. */
-export interface NewLink extends LinkSettings {
+/** Settings of a link that is created. The kernel ignores an alias then: set it by `changeLink`. */
+export interface NewLink extends Omit<LinkSettings, 'alias'> {
   readonly name: string;
 }
 
