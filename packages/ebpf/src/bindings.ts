@@ -4,6 +4,7 @@ import { type Btf, BtfError } from './btf.ts';
 import type { BtfComposite, BtfEnum } from './btf-types.ts';
 import type { ObjectSpec } from './spec.ts';
 
+/** The types that `generateBindings` writes. */
 export interface BindingsOptions {
   /** C names of structs. The structs and enums of their fields are added. */
   readonly structs?: readonly string[];

@@ -74,6 +74,7 @@ export interface Bpf {
   addressOf(bytes: Uint8Array): bigint;
 }
 
+/** The kinds of objects with ids. */
 export type ObjectKind = 'program' | 'map' | 'btf' | 'link';
 
 /** Memory shared with the kernel. `bytes` must not be used after disposal; that of BpfMap.mmap throws then. */
@@ -81,6 +82,7 @@ export interface Mapping extends Disposable {
   readonly bytes: Uint8Array;
 }
 
+/** Fields of BPF_MAP_CREATE. */
 export interface MapCreateOptions {
   readonly name: string;
   readonly type: number;
@@ -95,6 +97,7 @@ export interface MapCreateOptions {
   readonly valueTypeId?: number;
 }
 
+/** Fields of BPF_MAP_LOOKUP_BATCH. */
 export interface LookupBatch {
   readonly position: Uint8Array | undefined;
   readonly nextPosition: Uint8Array;
@@ -110,6 +113,7 @@ export interface BatchResult {
   readonly error: SysError | undefined;
 }
 
+/** Fields of BPF_PROG_LOAD. */
 export interface ProgramLoadOptions {
   readonly name: string;
   /** The ELF section, for errors of the userspace machine. The kernel does not get it. */
@@ -129,6 +133,7 @@ export interface ProgramLoadOptions {
   readonly log?: Uint8Array;
 }
 
+/** The input of a test run, all of it optional. */
 export interface TestRunOptions {
   /** Packet; for program types that take one. */
   readonly data?: Uint8Array;
@@ -142,6 +147,7 @@ export interface TestRunOptions {
   readonly flags?: number;
 }
 
+/** The result of a test run. */
 export interface TestRunResult {
   readonly returnValue: number;
   /** Packet and context as the program left them. */
@@ -151,6 +157,7 @@ export interface TestRunResult {
   readonly durationNs: number;
 }
 
+/** Fields of BPF_LINK_CREATE. */
 export interface LinkCreateOptions {
   readonly program: number;
   /** A descriptor (cgroup, network namespace) or the index of a network interface, by attach type. */

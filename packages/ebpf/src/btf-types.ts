@@ -22,8 +22,10 @@ export const BtfKind = {
   enum64: 19,
 } as const;
 
+/** The kind of a BTF type. */
 export type BtfKindName = keyof typeof BtfKind;
 
+/** Names of the kinds by number. */
 export const btfKindNames = Object.keys(BtfKind) as readonly BtfKindName[];
 
 interface Of<Kind extends BtfKindName> {
@@ -33,6 +35,7 @@ interface Of<Kind extends BtfKindName> {
   readonly name: string;
 }
 
+/** A member of a struct or union. */
 export interface BtfMember {
   readonly name: string;
   readonly typeId: number;
@@ -42,11 +45,13 @@ export interface BtfMember {
   readonly bitSize: number;
 }
 
+/** An enumerator of an enum. */
 export interface BtfEnumerator {
   readonly name: string;
   readonly value: bigint;
 }
 
+/** A parameter of a function. */
 export interface BtfParameter {
   /** Empty where the declaration gives none. */
   readonly name: string;
@@ -54,6 +59,7 @@ export interface BtfParameter {
   readonly typeId: number;
 }
 
+/** A variable or function in a section. */
 export interface BtfSectionEntry {
   /** A VAR, or a FUNC in `.ksyms`. */
   readonly typeId: number;
@@ -61,6 +67,7 @@ export interface BtfSectionEntry {
   readonly size: number;
 }
 
+/** An integer, boolean or character. */
 export interface BtfInt extends Of<'int'> {
   /** Bytes. */
   readonly size: number;
@@ -71,12 +78,14 @@ export interface BtfInt extends Of<'int'> {
   readonly bool: boolean;
 }
 
+/** A struct or a union. */
 export interface BtfComposite extends Of<'struct' | 'union'> {
   /** Bytes. */
   readonly size: number;
   readonly members: readonly BtfMember[];
 }
 
+/** An enum of 32 or 64 bits. */
 export interface BtfEnum extends Of<'enum' | 'enum64'> {
   /** Bytes. */
   readonly size: number;
@@ -84,6 +93,7 @@ export interface BtfEnum extends Of<'enum' | 'enum64'> {
   readonly values: readonly BtfEnumerator[];
 }
 
+/** An array. */
 export interface BtfArray extends Of<'array'> {
   readonly elementTypeId: number;
   readonly indexTypeId: number;
@@ -96,17 +106,20 @@ export interface BtfReference
   readonly typeId: number;
 }
 
+/** The parameters and the result of a function. */
 export interface BtfFunctionPrototype extends Of<'func_proto'> {
   readonly returnTypeId: number;
   readonly parameters: readonly BtfParameter[];
 }
 
+/** A function. */
 export interface BtfFunction extends Of<'func'> {
   /** The FUNC_PROTO. */
   readonly typeId: number;
   readonly linkage: BtfLinkage;
 }
 
+/** A global variable. */
 export interface BtfVariable extends Of<'var'> {
   readonly typeId: number;
   readonly linkage: BtfLinkage;
@@ -118,18 +131,21 @@ export const LINKAGE_STATIC = 0;
 export const LINKAGE_GLOBAL = 1;
 export const LINKAGE_EXTERN = 2;
 
+/** A section of variables or functions. */
 export interface BtfSection extends Of<'datasec'> {
   /** Bytes; 0 as clang leaves it. */
   readonly size: number;
   readonly entries: readonly BtfSectionEntry[];
 }
 
+/** A tag of a declaration (btf_decl_tag). */
 export interface BtfDeclarationTag extends Of<'decl_tag'> {
   readonly typeId: number;
   /** Which member or parameter is tagged; -1 for the type itself. */
   readonly component: number;
 }
 
+/** A type of BTF. */
 export type BtfType =
   | Of<'void'>
   | BtfInt

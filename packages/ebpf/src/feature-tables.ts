@@ -2,6 +2,7 @@ import type { attachTypes, mapTypes, programTypes } from './uapi.ts';
 
 // The first kernel version with each feature, for error messages.
 
+/** The first kernel version with each type of map. */
 export const mapSince = {
   hash: '3.19',
   array: '3.19',
@@ -37,6 +38,7 @@ export const mapSince = {
   arena: '6.9',
 } as const satisfies { readonly [type in keyof typeof mapTypes]?: string };
 
+/** The first kernel version with each type of program. */
 export const programSince = {
   socket_filter: '3.19',
   kprobe: '4.1',
@@ -112,6 +114,7 @@ export const helperSince = {
   set_retval: [187, '5.18'],
 } as const satisfies { readonly [name: string]: readonly [number, string] };
 
+/** The first kernel version with each kind of link. */
 export const linkSince = {
   cgroup: '5.7',
   iter: '5.8',
@@ -144,6 +147,7 @@ export const iteratorSince = {
   bpf_sk_storage_map: '5.9',
 } as const;
 
+/** The name of a feature of the kernel, e.g. `link/tcx` or `helper/xdp/redirect`. */
 export type Feature =
   | `map/${keyof typeof mapSince}`
   | `program/${keyof typeof programSince}`

@@ -15,6 +15,7 @@ import {
 } from './references.ts';
 import type { ObjectSpec, ProgramSpec } from './spec.ts';
 
+/** Options of `loadObject`. */
 export interface LoadOptions {
   /** Existing maps by the object's names for them. The caller keeps them and closes them. */
   readonly maps?: Readonly<Record<string, BpfMap>>;

@@ -15,6 +15,7 @@ export interface ObjectSpec {
   readonly variables: ReadonlyMap<string, VariableSpec>;
 }
 
+/** A map of an object file. */
 export interface MapSpec {
   /** The name in the source. The kernel keeps 15 bytes of it. */
   readonly name: string;
@@ -44,12 +45,14 @@ export interface MapSpec {
   readonly readOnly: boolean;
 }
 
+/** An element of a map of maps or a program array that the source lists. */
 export interface InitialElement {
   readonly index: number;
   /** Name of a map or program of the same object. */
   readonly name: string;
 }
 
+/** A global variable: its bytes in the map of a data section. */
 export interface VariableSpec {
   readonly name: string;
   /** Name of the data section's map. */
@@ -58,6 +61,7 @@ export interface VariableSpec {
   readonly size: number;
 }
 
+/** A program of an object file. */
 export interface ProgramSpec {
   readonly name: string;
   /** ELF section, e.g. `cgroup/connect4`. */
@@ -108,11 +112,13 @@ export interface CoreRelocation {
   readonly kind: number;
 }
 
+/** The BTF type of a subprogram that starts at an instruction. */
 export interface FunctionInfo {
   readonly at: number;
   readonly typeId: number;
 }
 
+/** The source line from which instructions were compiled. */
 export interface LineInfo {
   readonly at: number;
   readonly file: string;

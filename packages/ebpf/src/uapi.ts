@@ -129,10 +129,14 @@ export const linkTypes = {
   netkit: 13,
 } as const;
 
-// Map creation flags, BPF_F_*.
+// Flags of new maps, BPF_F_*.
+/** The kernel allocates elements when they are inserted. LPM tries require it. */
 export const BPF_F_NO_PREALLOC = 1 << 0;
+/** Programs can't write to the map. */
 export const BPF_F_RDONLY_PROG = 1 << 7;
+/** The array can be mapped into memory. */
 export const BPF_F_MMAPABLE = 1 << 10;
+/** Members of a map of maps may have other sizes than its first one. */
 export const BPF_F_INNER_MAP = 1 << 12;
 
 // Update flags.

@@ -16,6 +16,7 @@ import {
 import { type Environment, environmentProxy, type ProxyServer, parseProxy } from './proxy.ts';
 import { parseServer, type Server } from './server.ts';
 
+/** The kubeconfig and the context to use. */
 export interface KubeconfigChoice {
   /** The file; absent: those that KUBECONFIG names, merged, or ~/.kube/config. */
   readonly path?: string;

@@ -9,6 +9,7 @@ import { listPath, type Resource, streamingListPath, watchPath } from './list-re
 import type { ResourceChange } from './listing.ts';
 import { Replica } from './replica.ts';
 
+/** The state of a ListWatch. */
 export interface WatchState {
   /**
    * `watching`: the reported objects are those of the server. `listing`: a list is being read, the first one
@@ -28,6 +29,7 @@ export interface WatchState {
   readonly resourceVersion: string;
 }
 
+/** Options and callbacks of a ListWatch. */
 export interface ListWatchOptions<T> {
   readonly platform: Pick<Platform, 'setTimer' | 'wallTimeMs' | 'monotonicNs' | 'randomBytes'>;
   readonly client: Pick<ApiClient, 'get' | 'server'>;

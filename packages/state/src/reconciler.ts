@@ -18,6 +18,7 @@ export type ReconcilerPort = Pick<
   'wallTimeMs' | 'monotonicNs' | 'setTimer' | 'randomBytes'
 >;
 
+/** Options and callbacks of a Reconciler. */
 export interface ReconcilerOptions {
   /** The number of rows in one call of the operations; the rest waits for the next turn of the event loop. */
   readonly batchSize?: number;

@@ -118,6 +118,7 @@ export function writeFile(platform: Platform, path: string, bytes: Uint8Array, m
   }
 }
 
+/** An entry of a directory. */
 export interface DirectoryEntry {
   readonly name: string;
   readonly kind: 'file' | 'directory' | 'link' | 'other';

@@ -1,11 +1,13 @@
 /** An argument of a system call: a number, an address, or bytes, whose address is passed. */
 export type SyscallArgument = number | bigint | Uint8Array;
 
+/** The severity of a log line. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** Values in a log line beside its message. */
 export type LogFields = { readonly [name: string]: unknown };
 
+/** Options of TLS. */
 export interface TlsOptions {
   /** Trusted certificates (PEM). Absent: those of the system's trust store. */
   readonly ca?: string;
@@ -18,6 +20,7 @@ export interface TlsOptions {
   readonly insecureSkipVerify?: boolean;
 }
 
+/** Options and callbacks of a byte stream. */
 export interface ByteStreamOptions {
   /** A name, or an IP address (IPv6 without brackets). */
   readonly host: string;
@@ -51,6 +54,7 @@ export interface ByteStream extends Disposable {
   startTls(options: TlsOptions, onSecure: () => void): void;
 }
 
+/** A command to run. */
 export interface RunOptions {
   /** A path, or a name that is searched in PATH of `env`. There is no shell. */
   readonly command: string;
@@ -59,6 +63,7 @@ export interface RunOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
+/** The result of a command. */
 export interface RunResult {
   /** Absent when the command could not be started or was killed; then there is an `error`. */
   readonly exitCode?: number;

@@ -17,6 +17,7 @@ export interface ProgramPlace {
   readonly source: SourceLine | undefined;
 }
 
+/** A line of the source of a program. */
 export interface SourceLine {
   readonly file: string;
   readonly line: number;

@@ -17,6 +17,7 @@ const FRAME_POINTER = 20;
 /** r6 to r10. */
 const SAVED = 10;
 
+/** The surroundings and limits of a machine. */
 export interface MachineOptions {
   /** Nanoseconds of CLOCK_MONOTONIC. */
   readonly now: () => bigint;

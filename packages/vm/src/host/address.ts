@@ -4,6 +4,7 @@ import { AF_INET, AF_INET6, AF_UNSPEC } from '@heddle/sys/net';
 /** An IP address as 16 characters, one for each byte, IPv4 as ::ffff:a.b.c.d. It is a key of Maps. */
 export type Address = string;
 
+/** An address and a port in host order. */
 export interface Endpoint {
   readonly address: Address;
   readonly port: number;
@@ -14,18 +15,21 @@ const mappedPrefix = '\0\0\0\0\0\0\0\0\0\0\xff\xff';
 /** Reads an address. Throws Error for other text. */
 export function addressOf(text: string): Address {
   const bytes = parseIp(text);
-  if (!bytes) throw new Error(`read address: ${text} is none`);
+  if (!bytes) throw new Error(`read address ${text}: it is not an IP address`);
   return fromBytes(bytes);
 }
 
+/** Returns the address of 16 bytes. */
 export function fromBytes(bytes: Uint8Array): Address {
   return String.fromCharCode.apply(undefined, bytes as unknown as number[]);
 }
 
+/** Returns the 16 bytes of an address. */
 export function toBytes(address: Address): Uint8Array {
   return Uint8Array.from(address, (character) => character.charCodeAt(0));
 }
 
+/** Returns the text of an address. */
 export function textOf(address: Address): string {
   return formatIp(toBytes(address));
 }

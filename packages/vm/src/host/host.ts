@@ -57,6 +57,7 @@ export class VmNetwork {
   }
 }
 
+/** Options of a simulated host. */
 export interface VmHostOptions {
   /** Clock, timers and log. */
   readonly base: Surroundings;
