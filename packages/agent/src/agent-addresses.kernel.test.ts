@@ -93,7 +93,7 @@ describe('log lines about addresses', { timeout: 30_000 }, () => {
       assert.deepEqual(
         shown.filter((line) => /address|NodePorts/.test(line)),
         [
-          'warn nodePortAddresses: no device absent* with an address is there',
+          'warn nodePortAddresses: no network interface absent* has an address',
           'info NodePorts are now served at 192.0.2.7, 192.0.2.9',
         ],
       );

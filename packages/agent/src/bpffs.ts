@@ -3,9 +3,9 @@ import { makeDirectory, type Platform, readDirectory } from '@heddle/sys';
 import { ConfigError } from './config.ts';
 
 /**
- * Sees to it that `path` lies on a bpf file system, and mounts one there if not. It is never
- * mounted over a directory that holds something: Error. In a pod none is mounted at all, as it would
- * end with the pod, and with it all that is pinned: ConfigError. Throws SysError.
+ * Mounts a bpf file system at `path`, unless `path` is on one. Throws Error for a directory that is not empty,
+ * because the mount would hide its content, and ConfigError in a pod, because the mount and all pins would end
+ * with the pod. Throws SysError.
  */
 export function prepareBpffs(
   platform: Platform,

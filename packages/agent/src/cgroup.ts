@@ -16,20 +16,19 @@ import { parseMounts } from './machine.ts';
 
 /** CGROUP2_SUPER_MAGIC of linux/magic.h. */
 const CGROUP2_SUPER_MAGIC = 0x63677270;
-/** Id of the root of the hierarchy; a directory's inode number is its cgroup's id (fs/kernfs). */
+/** The id of the root of the hierarchy; the inode number of a directory is the id of its cgroup (fs/kernfs). */
 const rootId = 1n;
 
 const remedy =
   'run the agent in the cgroup namespace of the node, e.g. docker run --cgroupns=host, or mount the root of the node’s cgroup v2 into the container and give its path with --cgroup';
 
 /**
- * The cgroup whose processes are served: the one that is asked for, else the root of the hierarchy.
+ * Returns the cgroup whose processes are served: the configured one, or the root of the hierarchy.
  *
- * A process in a cgroup namespace of its own sees its own cgroup as the root (cgroup_namespaces(7)):
- * programs that are attached there serve that container only, and the links of an agent that served the
- * node would be replaced by them. Such a mount says that it shows the root, and its id says otherwise.
- * A part of the hierarchy that somebody asks for on purpose, a directory or a bind mount of one, doesn't
- * say that it is the root. Throws ConfigError, SysError.
+ * A process in a cgroup namespace of its own sees its own cgroup as the root (cgroup_namespaces(7)): programs
+ * attached there would serve that container only, and replace the links of an agent that served the node. Such a
+ * mount claims to show the root, but its id is another one. A configured part of the hierarchy, a directory or a
+ * bind mount of one, makes no such claim. Throws ConfigError, SysError.
  */
 export function chooseCgroup(platform: Platform, wanted: string | undefined): string {
   const mounts = cgroupMounts(platform);
@@ -81,14 +80,14 @@ function cgroupMounts(platform: Platform): CgroupMount[] {
       const id = cgroupId(platform, path);
       return id === undefined ? [] : [{ root, path, id }];
     } catch (error) {
-      // Another mount lies above it.
+      // Another mount covers it.
       if (isMissing(error)) return [];
       throw error;
     }
   });
 }
 
-/** Id of the cgroup that a directory is; undefined when it is none. Throws SysError. */
+/** Returns the id of the cgroup of a directory; undefined if it is no cgroup. Throws SysError. */
 export function cgroupId(platform: Platform, path: string): bigint | undefined {
   // struct statfs: f_type is its first word (8 bytes on x86-64 and arm64).
   const status = new Uint8Array(256);

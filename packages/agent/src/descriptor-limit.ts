@@ -3,14 +3,14 @@ import { ConfigError } from './config.ts';
 
 const RLIMIT_NOFILE = 7;
 /**
- * Descriptors that an agent needs: some 50 maps, 30 programs and 20 links, two for each server and client, and
- * what the runtime has. Each health check port takes two more.
+ * The number of descriptors that an agent needs: some 50 maps, 30 programs and 20 links, two for each server and
+ * client, and those of the runtime. Each health check port takes two more.
  */
 export const leastDescriptors = 256;
 
 /**
- * Raises the limit of open files to what the process may have. Throws ConfigError when that is too few: the
- * kernel's refusals would come at any place, and name none of the cause. Throws SysError.
+ * Raises the limit of open files to the hard limit. Throws ConfigError if that is too low: otherwise system calls
+ * would fail later at any place, with errors that do not name the cause. Throws SysError.
  */
 export function raiseDescriptorLimit(platform: Platform): void {
   const nr = syscallNumbers(platform).prlimit64;

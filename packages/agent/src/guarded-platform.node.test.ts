@@ -5,7 +5,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { guardedPlatform } from './guarded-platform.ts';
 
 describe('a guarded platform', () => {
-  it('logs and counts what a timer throws, once for the same message, and the process goes on', async () => {
+  it('logs and counts the error of a timer, once for the same message, and the process goes on', async () => {
     const log: string[] = [];
     const failed: string[] = [];
     const base = nodePlatform((level, message) => log.push(`${level} ${message}`));

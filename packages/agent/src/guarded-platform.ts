@@ -1,12 +1,12 @@
 import type { ByteStreamOptions, Platform, RunResult } from '@heddle/sys';
 
-/** A message that repeats is logged once in this time. */
+/** The time in which a repeated message is logged once. */
 const quietMs = 60_000;
 
 /**
- * A Platform whose callbacks can't end the process: what a timer, a readable descriptor, a stream or a
- * command's end throws is logged and given to `failed`. Each of those that has to go on sees to that itself;
- * this is for what nobody expects.
+ * Returns a Platform whose callbacks cannot end the process: an error that the callback of a timer, a readable
+ * descriptor, a stream or a command throws is logged and passed to `failed`. This is for unexpected errors; each
+ * callback that must run again arms itself first.
  */
 export function guardedPlatform(base: Platform, failed: (error: Error) => void): Platform {
   const logged = new Map<string, number>();
@@ -29,7 +29,7 @@ export function guardedPlatform(base: Platform, failed: (error: Error) => void):
   const { arch, possibleCpus, pageSize } = base;
   return {
     ...{ arch, possibleCpus, pageSize },
-    // Bound rather than wrapped: system calls are what the agent does most.
+    // Bound instead of wrapped, because system calls are the most frequent operation.
     syscall: base.syscall.bind(base),
     addressOf: base.addressOf.bind(base),
     view: base.view.bind(base),

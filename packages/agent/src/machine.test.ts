@@ -18,7 +18,7 @@ describe('parseMounts', () => {
     ]);
   });
 
-  it('leaves out what it can not read', () => {
+  it('skips lines of another form', () => {
     fc.assert(
       fc.property(fc.string(), (junk) => void parseMounts(junk)),
       { numRuns: 200 },

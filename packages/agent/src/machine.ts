@@ -7,15 +7,15 @@ import {
   syscallNumbers,
 } from '@heddle/sys';
 
-/** One line of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
+/** A line of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
 export interface Mount {
-  /** Directory of the file system that is mounted, `/` for all of it. */
+  /** The directory of the file system that is mounted, `/` for all of it. */
   readonly root: string;
   readonly path: string;
   readonly type: string;
 }
 
-/** Reads the text of /proc/self/mountinfo; lines of another form are left out. */
+/** Parses /proc/self/mountinfo; lines of another form are skipped. */
 export function parseMounts(text: string): Mount[] {
   const mounts: Mount[] = [];
   for (const line of text.split('\n')) {
@@ -27,21 +27,21 @@ export function parseMounts(text: string): Mount[] {
   return mounts;
 }
 
-/** Blanks and such are written in octal. */
+/** Decodes white space and backslashes, which are written in octal. */
 function fromOctal(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) =>
     String.fromCharCode(Number.parseInt(octal, 8)),
   );
 }
 
-/** Where cgroup v2 is mounted, its root before a part of it; undefined when it is not. Throws SysError. */
+/** Returns the mount point of cgroup v2, preferably of its root; undefined if it is not mounted. Throws SysError. */
 export function cgroupRoot(platform: Platform): string | undefined {
   const text = decodeUtf8(readFile(platform, '/proc/self/mountinfo'));
   const mounts = parseMounts(text).filter((mount) => mount.type === 'cgroup2');
   return (mounts.find((mount) => mount.root === '/') ?? mounts[0])?.path;
 }
 
-/** The machine's host name in lower case, which is what a kubelet calls its node by default. */
+/** Returns the host name in lower case, which is the kubelet's default name of the node. */
 export function hostName(platform: Platform): string {
   // struct new_utsname: six fields of 65 bytes, nodename the second.
   const names = new Uint8Array(6 * 65);
@@ -49,14 +49,14 @@ export function hostName(platform: Platform): string {
   return decodeCString(names.subarray(65, 130)).toLowerCase();
 }
 
-/** The kernel's release, e.g. `6.1.0-18-amd64`. */
+/** Returns the kernel's release, e.g. `6.1.0-18-amd64`. */
 export function kernelRelease(platform: Platform): string {
   const names = new Uint8Array(6 * 65);
   platform.syscall(syscallNumbers(platform).uname, names);
   return decodeCString(names.subarray(130, 195));
 }
 
-/** Resident memory of this process in bytes; undefined where /proc does not say. */
+/** Returns the resident memory of this process in bytes; undefined where /proc does not have it. */
 export function residentBytes(platform: Platform): number | undefined {
   try {
     const pages = Number(decodeUtf8(readFile(platform, '/proc/self/statm')).split(' ')[1]);

@@ -18,17 +18,17 @@ describe('isOlder', () => {
 describe('lackingCapabilities', () => {
   const [netAdmin, sysAdmin, perfmon, bpf] = [1n << 12n, 1n << 21n, 1n << 38n, 1n << 39n];
 
-  it('finds nothing lacking in the full set, nor in the least one', () => {
+  it('finds no missing capability in the full set and in the smallest one', () => {
     assert.deepEqual(lackingCapabilities((1n << 41n) - 1n), []);
     assert.deepEqual(lackingCapabilities(netAdmin | perfmon | bpf), []);
   });
 
-  it('takes CAP_SYS_ADMIN for the two that it includes', () => {
+  it('accepts CAP_SYS_ADMIN for the two capabilities that it includes', () => {
     assert.deepEqual(lackingCapabilities(netAdmin | sysAdmin), []);
     assert.deepEqual(lackingCapabilities(sysAdmin), ['CAP_NET_ADMIN']);
   });
 
-  it('names what is lacking', () => {
+  it('names the missing capabilities', () => {
     assert.deepEqual(lackingCapabilities(0n), ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN']);
     assert.deepEqual(lackingCapabilities(netAdmin), ['CAP_BPF', 'CAP_PERFMON']);
     assert.deepEqual(lackingCapabilities(netAdmin | bpf), ['CAP_PERFMON']);

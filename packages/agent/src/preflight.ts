@@ -13,12 +13,12 @@ type Capability = keyof typeof capabilities;
 const BPF_MAP_CREATE = 0;
 const BPF_MAP_TYPE_ARRAY = 2;
 
-/** Oldest kernel that Heddle runs on. */
+/** The oldest kernel that Heddle runs on. */
 export const oldestKernel: readonly [number, number] = [6, 1];
 
 /**
- * What keeps Heddle from running on this machine: one sentence that says what is missing and what
- * to do; undefined when nothing is. It needs no privilege itself and leaves nothing behind.
+ * Returns the reason why Heddle cannot run on this machine, in a sentence with the remedy; undefined if it can. The
+ * check needs no privilege and leaves nothing behind.
  */
 export function preflight(platform: Platform): string | undefined {
   const lacking = lackingCapabilities(effectiveCapabilities(platform));
@@ -40,16 +40,16 @@ export function preflight(platform: Platform): string | undefined {
   return undefined;
 }
 
-/** Names what the effective set (a bit per capability) lacks of what every start needs. */
+/** Returns the names of the capabilities that every start needs and the effective set (a bit each) lacks. */
 export function lackingCapabilities(effective: bigint): Capability[] {
   const has = (name: Capability) => ((effective >> BigInt(capabilities[name])) & 1n) === 1n;
-  // CAP_SYS_ADMIN includes the two younger ones (include/linux/capability.h, bpf_capable). For itself
-  // it is needed to mount a bpf file system and to enter the namespaces of pods: not by every start.
+  // CAP_SYS_ADMIN includes the two newer ones (include/linux/capability.h, bpf_capable). Only some starts need it
+  // for itself: to mount a bpf file system, and to enter the namespaces of pods.
   const needed = ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN'] as const;
   return needed.filter((name) => !has(name) && (name === 'CAP_NET_ADMIN' || !has('CAP_SYS_ADMIN')));
 }
 
-/** capget(2) of the calling thread: the effective set. */
+/** Returns the effective set of the calling thread (capget(2)). */
 function effectiveCapabilities(platform: Platform): bigint {
   const version3 = 0x20080522;
   const header = new Uint8Array(8);
@@ -69,7 +69,7 @@ export function isOlder(release: string, oldest: readonly [number, number]): boo
   return major < oldest[0] || (major === oldest[0] && minor < oldest[1]);
 }
 
-/** Makes and closes the smallest map. */
+/** Creates and closes a minimal map. */
 function probeBpf(platform: Platform): string | undefined {
   const nr = syscallNumbers(platform);
   // union bpf_attr for BPF_MAP_CREATE: map_type, key_size, value_size, max_entries (u32 each).

@@ -10,7 +10,7 @@ const file = (name: string, ...documents: string[]) => ({
   bytes: encodeUtf8(documents.join('---\n')),
 });
 
-test('good manifests: what they come to, and no problem', () => {
+test('validateManifests counts the objects and rows of valid manifests', () => {
   const report = validateManifests(allFeatures, [
     file('web.yaml', serviceYaml('web', '10.96.0.1'), sliceYaml('web', '10.244.0.1')),
     file('app.yaml', 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n'),
@@ -24,7 +24,7 @@ test('good manifests: what they come to, and no problem', () => {
   );
 });
 
-test('every problem says where: syntax, values, and what only shows when all is seen', () => {
+test('validateManifests reports file and line of syntax errors, invalid values and conflicts', () => {
   const report = validateManifests(allFeatures, [
     file('a.yaml', serviceYaml('web', '10.96.0.1'), 'kind: [\n'),
     file('b.yaml', serviceYaml('bad', 'x')),

@@ -14,7 +14,7 @@ const jsonObject = fc.dictionary(fc.string(), fc.jsonValue({ depthSize: 'small' 
 const id = fc.oneof(fc.integer(), fc.string({ maxLength: 200 }));
 
 describe('requests', () => {
-  it('survive the way there', () => {
+  it('requests are the same after encoding and parsing', () => {
     fc.assert(
       fc.property(id, fc.string(), jsonObject, (id, method, params) => {
         const request = { id, method, params };
@@ -26,7 +26,7 @@ describe('requests', () => {
     );
   });
 
-  it('have empty parameters when they name none', () => {
+  it('requests without parameters have empty ones', () => {
     assert.deepEqual(parseRequest('{"version":1,"id":"a","method":"status"}'), {
       request: { id: 'a', method: 'status', params: {} },
     });
@@ -45,14 +45,14 @@ describe('requests', () => {
     ['a list as parameters', '{"version":1,"id":1,"method":"status","params":[]}', 'bad-params', 1],
   ];
   for (const [what, line, code, id] of cases) {
-    it(`with ${what} are ${code}`, () => {
+    it(`requests with ${what} are ${code}`, () => {
       const parsed = parseRequest(line);
       assert.ok('error' in parsed);
       assert.deepEqual([parsed.error.code, parsed.id], [code, id]);
     });
   }
 
-  it('never throw, and an error always fits into a reply', () => {
+  it('parsing a request never throws, and its error fits into a reply', () => {
     const almost = fc.record(
       {
         version: fc.oneof(fc.constant(1), fc.jsonValue()),
@@ -88,7 +88,7 @@ describe('requests', () => {
 });
 
 describe('replies', () => {
-  it('survive the way back', () => {
+  it('replies are the same after encoding and parsing', () => {
     fc.assert(
       fc.property(id, fc.jsonValue(), (id, result) => {
         assert.equal(
@@ -104,7 +104,7 @@ describe('replies', () => {
     );
   });
 
-  it('are read or give a ControlError, whatever comes', () => {
+  it('parsing any line returns a reply or throws a ControlError', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
         try {

@@ -12,7 +12,7 @@ import { encodeUtf8 } from '@heddle/sys';
  */
 export const protocolVersion = 1;
 
-/** Longest request line in bytes, without its newline. A longer one ends the connection. */
+/** The longest request line in bytes, without its newline. A longer one ends the connection. */
 export const longestRequest = 64 * 1024;
 
 export type RequestId = number | string;
@@ -24,7 +24,7 @@ export interface Request {
 }
 
 export type ErrorCode =
-  /** The line is no JSON object of the form above. */
+  /** The line is not a JSON object of the form above. */
   | 'bad-request'
   | 'unsupported-version'
   | 'unknown-method'
@@ -32,9 +32,9 @@ export type ErrorCode =
   | 'bad-params'
   | 'not-found'
   | 'line-too-long'
-  /** The server has as many clients as it allows. */
+  /** The server has its largest number of clients. */
   | 'busy'
-  /** The server itself failed; its log says more. */
+  /** The server failed; its log has the error. */
   | 'internal';
 
 /** An error that is sent to the other side. */
@@ -60,7 +60,7 @@ export type ParsedRequest =
   | { readonly request: Request }
   | { readonly error: ControlError; readonly id: RequestId | null };
 
-/** Reads one line (without its newline) that a client sent. Never throws. */
+/** Parses a line (without its newline) of a client. Never throws. */
 export function parseRequest(line: string): ParsedRequest {
   const value = parseObject(line);
   if (!value) {
@@ -93,7 +93,7 @@ export function parseRequest(line: string): ParsedRequest {
   return { request: { id, method, params } };
 }
 
-/** Reads one line (without its newline) that a server sent. Throws ControlError. */
+/** Parses a line (without its newline) of a server. Throws ControlError. */
 export function parseReply(line: string): Reply {
   const value = parseObject(line);
   if (!value) throw new ControlError('bad-request', 'read reply: not a JSON object');
@@ -115,12 +115,12 @@ export function parseReply(line: string): Reply {
   return { id, result: value.result };
 }
 
-/** Bytes of a request line, newline included. */
+/** Returns the bytes of a request line, newline included. */
 export function encodeRequest(request: Request): Uint8Array {
   return encodeUtf8(`${JSON.stringify({ version: protocolVersion, ...request })}\n`);
 }
 
-/** Bytes of a reply or event line, newline included. */
+/** Returns the bytes of a reply or event line, newline included. */
 export function encodeReply(reply: Reply): Uint8Array {
   return encodeUtf8(`${JSON.stringify({ version: protocolVersion, ...reply })}\n`);
 }

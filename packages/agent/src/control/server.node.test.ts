@@ -16,7 +16,7 @@ const platform = nodePlatform((level, message) => logged.push(`${level} ${messag
 
 const status = '{"version":1,"id":1,"method":"status"}\n';
 const okay: Handler = () => ({ fine: true });
-/** Of a reply with 50,000 characters. */
+/** The length of a reply with 50,000 characters. */
 const replyLength = '{"version":1,"id":1,"result":""}\n'.length + 50_000;
 const okayReply = '{"version":1,"id":1,"result":{"fine":true}}\n';
 
@@ -37,8 +37,8 @@ function client(options: { allowHalfOpen?: boolean } = {}) {
   return socket;
 }
 
-/** All that the server says until it closes, or until `enough` holds. */
-function hear(socket: Socket, enough: (text: string) => boolean = () => false): Promise<string> {
+/** Returns what the server sends until it closes, or until `enough` holds. */
+function receive(socket: Socket, enough: (text: string) => boolean = () => false): Promise<string> {
   return new Promise((resolve) => {
     let text = '';
     const take = (data: Uint8Array) => {
@@ -90,28 +90,28 @@ describe('control server', { timeout: 30_000 }, () => {
     const bytes = Buffer.from(status + two);
     for (const byte of bytes) socket.write(Uint8Array.of(byte));
     assert.equal(
-      await hear(socket, lines(2)),
+      await receive(socket, lines(2)),
       '{"version":1,"id":1,"result":{}}\n{"version":1,"id":"b","result":{"x":"ü"}}\n',
     );
     socket.write(`${status}\r\n\n${status}`);
-    assert.equal((await hear(socket, lines(2))).split('\n').length, 3);
+    assert.equal((await receive(socket, lines(2))).split('\n').length, 3);
   });
 
-  it('answers what was asked before the client shut its side', async () => {
+  it("answers requests that precede the end of the client's side", async () => {
     serve();
     const socket = client({ allowHalfOpen: true });
     socket.end(status + status);
-    assert.equal(await hear(socket), okayReply + okayReply);
+    assert.equal(await receive(socket), okayReply + okayReply);
   });
 
-  it('answers garbage with an error and goes on', async () => {
+  it('answers malformed lines with errors and goes on', async () => {
     serve();
     const socket = client();
     socket.write(
       '\u0000\u0001[[[\n{"version":9,"id":3}\n{"version":1,"id":4,"method":["reboot"]}\n',
     );
     socket.write(status);
-    const replies = (await hear(socket, lines(4)))
+    const replies = (await receive(socket, lines(4)))
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line));
@@ -130,18 +130,18 @@ describe('control server', { timeout: 30_000 }, () => {
     serve();
     const socket = client();
     socket.write('x'.repeat(longestRequest * 4));
-    const text = await hear(socket);
+    const text = await receive(socket);
     assert.equal(JSON.parse(text).error.code, 'line-too-long');
     await eventually('client gone', () => server!.clients === 0);
   });
 
-  it('tells an error of the handler, and logs it', async () => {
+  it('returns an error of the handler, and logs it', async () => {
     serve(() => {
       throw new Error('look up x: it broke');
     });
     const socket = client();
     socket.write(status);
-    const { error } = JSON.parse(await hear(socket, lines(1)));
+    const { error } = JSON.parse(await receive(socket, lines(1)));
     assert.deepEqual(error, { code: 'internal', message: 'look up x: it broke' });
     assert.deepEqual(logged, ['error answer status: look up x: it broke']);
   });
@@ -156,13 +156,13 @@ describe('control server', { timeout: 30_000 }, () => {
     await new Promise((resolve) => setTimeout(resolve, 100));
     const polite = client();
     polite.write(status);
-    assert.equal((await hear(polite, lines(1))).length, replyLength);
+    assert.equal((await receive(polite, lines(1))).length, replyLength);
     assert.ok(process.memoryUsage().arrayBuffers - before < 16 * 1024 * 1024);
     polite.end();
     await eventually('the flooding client is dropped', () => server!.clients === 0);
   });
 
-  it('gives all answers to a slow reader that does read', async () => {
+  it('sends all replies to a slow reader', async () => {
     serve(() => 'r'.repeat(50_000));
     const socket = client();
     socket.write(status.repeat(200));
@@ -175,29 +175,29 @@ describe('control server', { timeout: 30_000 }, () => {
     assert.equal(length, 200 * replyLength);
   });
 
-  it('closes clients that say nothing, or stop half-way through a line', async () => {
+  it('closes clients that send nothing, or half of a line', async () => {
     serve(okay, { idleMs: 100 });
     const silent = client();
     const half = client();
     half.write('{"version":1,');
-    assert.deepEqual(await Promise.all([hear(silent), hear(half)]), ['', '']);
+    assert.deepEqual(await Promise.all([receive(silent), receive(half)]), ['', '']);
     assert.equal(server!.clients, 0);
   });
 
-  it('bounds the number of clients and says so to those beyond', async () => {
+  it('refuses clients beyond the largest number, with a reason', async () => {
     serve(okay, { clients: 3 });
     const first = [client(), client(), client()];
     await eventually('three clients', () => server!.clients === 3);
     const beyond = client();
-    assert.equal(JSON.parse(await hear(beyond)).error.code, 'busy');
+    assert.equal(JSON.parse(await receive(beyond)).error.code, 'busy');
     first[0]!.destroy();
     await eventually('a place is free', () => server!.clients === 2);
     const next = client();
     next.write(status);
-    assert.equal(await hear(next, lines(1)), okayReply);
+    assert.equal(await receive(next, lines(1)), okayReply);
   });
 
-  it('survives a thousand connections that come and go', async () => {
+  it('survives a thousand short connections', async () => {
     serve();
     const fds = () => readdirSync('/proc/self/fd').length;
     const before = fds();
@@ -215,7 +215,7 @@ describe('control server', { timeout: 30_000 }, () => {
     await eventually('all gone', () => server!.clients === 0);
     const socket = client();
     socket.write(status);
-    assert.equal(await hear(socket, lines(1)), okayReply);
+    assert.equal(await receive(socket, lines(1)), okayReply);
     assert.ok(fds() <= before + 20);
   });
 
@@ -238,12 +238,12 @@ describe('control server', { timeout: 30_000 }, () => {
     reading.write(request);
     deaf.write(request);
     deaf.pause();
-    const two = await hear(reading, lines(2));
+    const two = await receive(reading, lines(2));
     assert.equal(
       two,
       '{"version":1,"id":7,"result":"following"}\n{"version":1,"id":7,"event":{"n":0}}\n',
     );
-    // Longer than the idle time, which does not apply to who follows.
+    // Longer than the idle time, which does not apply to followers.
     await new Promise((resolve) => setTimeout(resolve, 150));
     assert.equal(server!.clients, 2);
     reading.resume();
@@ -252,12 +252,12 @@ describe('control server', { timeout: 30_000 }, () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     assert.equal(followers.size, 1);
-    const last = hear(reading, (text) => text.includes('"last"'));
+    const last = receive(reading, (text) => text.includes('"last"'));
     emit('last');
     assert.match(await last, /"event":"last"/);
   });
 
-  it('replaces what a dead process left, and nothing on which somebody listens', async () => {
+  it('replaces the socket of a dead process, and no socket on which a process listens', async () => {
     serve()[Symbol.dispose]();
     server = undefined;
     // A socket file without a listener, as kill -9 leaves it.
@@ -277,14 +277,14 @@ describe('control server', { timeout: 30_000 }, () => {
     );
   });
 
-  it('leaves alone what is no socket', () => {
+  it('leaves a file that is no socket', () => {
     path = join(folder, 'agent.sock');
     writeFileSync(path, 'precious');
     assert.throws(() => serve(), /^SysError: listen on .*agent\.sock, where a file is: .*ENOTSOCK/);
     assert.equal(statSync(path).size, 8);
   });
 
-  it('removes its own socket at the end, and nothing that somebody put in its place', async () => {
+  it('removes its own socket at the end, and nothing that has replaced it', async () => {
     serve();
     rmSync(path);
     writeFileSync(path, 'precious');

@@ -17,10 +17,10 @@ import {
   type Request,
 } from './protocol.ts';
 
-/** Sends events to one client; false once the client is gone or too far behind. */
+/** Sends an event to a client. Returns false once the client has left or is too far behind. */
 export type Follow = (event: unknown) => boolean;
 
-/** Answers a request with a result, or throws ControlError. Another error becomes `internal`. */
+/** Returns the result of a request, or throws ControlError. Another error becomes `internal`. */
 export type Handler = (request: Request, follow: Follow) => unknown;
 
 /** Another agent answers at the path of the control socket. */
@@ -71,7 +71,7 @@ export class ControlServer implements Disposable {
     }
   }
 
-  /** Clients connected now. */
+  /** The number of connected clients. */
   get clients(): number {
     return this.#server.clients;
   }

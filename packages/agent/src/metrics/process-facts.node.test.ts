@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
 import { parseStat, processFacts } from './process-facts.ts';
 
-test('what the kernel accounts of this process is what Node.js says of it', () => {
+test('processFacts returns what Node.js reports of the process', () => {
   const facts = processFacts(nodePlatform());
   const { user, system } = process.cpuUsage();
   assert.ok(Math.abs(facts.cpuSeconds - (user + system) / 1e6) < 0.5);
@@ -14,7 +14,7 @@ test('what the kernel accounts of this process is what Node.js says of it', () =
   assert.ok(facts.openFds > 5 && facts.openFds < facts.maxFds);
 });
 
-test('a program may have any name', () => {
+test('processFacts reads the numbers of a program with any name', () => {
   const rest = Array.from({ length: 30 }, (_, i) => `${i + 4}`).join(' ');
   assert.deepEqual(parseStat(`7 (a) b) (c) S ${rest}`), {
     cpuTicks: 29,

@@ -47,7 +47,7 @@ entries{map="slots"} 1.5
     assert.match(registry.render(), /^rows 4$/m, 'facts are gathered for each request');
   });
 
-  it('writes what a strict reader reads back, whatever labels hold', () => {
+  it('writes text that a strict parser accepts, with any labels', () => {
     fc.assert(
       fc.property(
         fc.uniqueArray(fc.string({ unit: 'binary' }), { maxLength: 10 }),
@@ -66,7 +66,7 @@ entries{map="slots"} 1.5
     );
   });
 
-  it('bounds the series of each metric', () => {
+  it('limits the number of series of each metric', () => {
     const registry = new Registry(() => 0);
     const counter = registry.counter('a_total', 'A.', ['n']);
     const many = Array.from({ length: 1000 }, (_, i) => `${i}`);
@@ -77,7 +77,7 @@ entries{map="slots"} 1.5
     assert.equal(families.get('b')!.samples.size, mostSeries);
   });
 
-  it('has each metric once', () => {
+  it('refuses a second metric of the same name', () => {
     const registry = new Registry(() => 0);
     registry.counter('a_total', 'A.');
     assert.throws(() => registry.counter('a_total', 'A.'), /register metric a_total: there is one/);

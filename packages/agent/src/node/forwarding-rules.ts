@@ -12,10 +12,10 @@ const [INET, IPV4, ARP, NETDEV, IPV6] = [1, 2, 3, 5, 10];
 const forwardedFamilies: ReadonlySet<number> = new Set([INET, IPV4, IPV6]);
 const otherFamilies: ReadonlySet<number> = new Set([ARP, NETDEV]);
 const [PREROUTING, FORWARD, POSTROUTING] = [0, 2, 4];
-/** The hook that has most of the rules which look at connections comes first. */
+/** Sorted by the number of rules that match connections, most first. */
 const hooks = [FORWARD, POSTROUTING, PREROUTING];
 
-/** Steps of rules that neither look at the state of a connection nor change its addresses. */
+/** The expressions that neither match the state of a connection nor change its addresses. */
 const harmless: ReadonlySet<string> = new Set([
   ...['bitwise', 'byteorder', 'cmp', 'counter', 'exthdr', 'fib', 'hash', 'immediate', 'last'],
   ...['limit', 'log', 'lookup', 'meta', 'numgen', 'payload', 'quota', 'range', 'reject', 'rt'],
@@ -25,17 +25,17 @@ const harmless: ReadonlySet<string> = new Set([
   ...['target LOG', 'target MARK', 'target NFLOG', 'target REJECT', 'target TCPMSS'],
 ]);
 
-/** Beyond so many chains it is taken for granted that some rule looks at connections. */
+/** With more chains than this, some rule is assumed to match connections. */
 const mostChains = 500;
 
-/** Names of the tables of iptables-legacy in this network namespace, by family. */
+/** The files with the names of iptables-legacy's tables in this network namespace, by family. */
 const legacyTables = ['/proc/net/ip_tables_names', '/proc/net/ip6_tables_names'];
 
 /**
- * True when a rule for packets that the node forwards looks at connections, or translates: then
- * netfilter has to see both directions of each. Rules for what the node itself sends and receives don't count,
- * such as the kubelet's KUBE-FIREWALL. True where that can't be told: tables of iptables-legacy, bridges'
- * tables, and steps of rules that are not known here.
+ * Returns true if a rule for forwarded packets matches the state of connections, or translates: then netfilter has
+ * to see both directions of each. Rules for the node's own packets do not count, such as the kubelet's
+ * KUBE-FIREWALL. Returns true where the rules cannot be read: tables of iptables-legacy and of bridges, and unknown
+ * expressions.
  */
 export function looksAtForwardedConnections(platform: Platform): boolean {
   if (legacyTables.some((path) => hasLines(platform, path))) return true;
@@ -57,7 +57,7 @@ export function looksAtForwardedConnections(platform: Platform): boolean {
       if (expression.chain === undefined) continue;
       const key = keyOf({ ...chain, name: expression.chain });
       const next = known.get(key);
-      // Made since the chains were listed.
+      // The chain was created after the chains were listed.
       if (!next) return true;
       if (!seen.has(key)) left.push(next);
       seen.add(key);

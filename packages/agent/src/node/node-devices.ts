@@ -14,35 +14,35 @@ import { deviceMatches } from './device-names.ts';
 import { onNetworkChange } from './network-news.ts';
 import { isReachable } from './own-addresses.ts';
 
-/** Where traffic enters this node from outside. */
+/** The network interfaces that the configuration selects, and the node's addresses. */
 export interface NodeView {
   readonly devices: readonly NodeDevice[];
-  /** Addresses of the node, those of the devices first. */
+  /** The addresses of the node, those of external interfaces first. */
   readonly addresses: readonly string[];
-  /** Why a device that was asked for isn't among them, in sentences. */
+  /** The reasons why configured network interfaces are missing, in sentences. */
   readonly problems: readonly string[];
 }
 
-/** How many addresses the kernel half can take (SNAT_ADDRESSES in bpf/abi/ct.h, less one). */
+/** The largest number of addresses of the BPF programs (SNAT_ADDRESSES in bpf/abi/ct.h, less one). */
 const mostAddresses = 63;
-/** The time after which devices that the datapath could not take are given to it again; it grows with each failure. */
+/** The time before the first retry after the datapath refused network interfaces; it doubles with each failure. */
 const firstRetryMs = 1000;
 const longestRetryMs = 30_000;
-/** Text of an Ethernet address: the programs expect its header. */
+/** The length of an Ethernet address as text; the programs need Ethernet headers. */
 const ethernetLength = '00:00:00:00:00:00'.length;
 
-/** What the configuration says of devices: names with commas between, in which `*` stands for anything. */
+/** The configured network interfaces: names with commas between, in which `*` matches anything. */
 export interface WantedDevices {
   /**
-   * Where traffic enters from outside; also `none`, and `auto`: the devices that a default route leads
-   * out of, or, without one, those with an address that others can reach.
+   * The interfaces of external traffic; also `none`, and `auto`: those of default routes, or, without any, those
+   * with an address that other hosts can reach.
    */
   readonly devices: string;
-  /** Those of pods; also `none`. They come and go, so that it is no problem when there are none. */
+  /** The interfaces of pods; also `none`. They appear and disappear, so that a missing one is no problem. */
   readonly podDevices: string;
 }
 
-/** The devices that the configuration means in this network namespace. Throws NetlinkError. */
+/** Returns the configured network interfaces of this network namespace. Throws NetlinkError. */
 export function findNodeDevices(
   platform: Platform,
   { devices: wanted, podDevices }: WantedDevices,
@@ -62,13 +62,16 @@ export function findNodeDevices(
   const devices: NodeDevice[] = [];
   for (const { name, index, address } of chosen) {
     if (address.length === ethernetLength) devices.push({ name, index, address });
-    else problems.push(`device ${name} is not served: it is no Ethernet device`);
+    else problems.push(`network interface ${name} is not served: it is no Ethernet interface`);
   }
   const front = new Set(devices.map(({ index }) => index));
   for (const { name, index, address } of named(links, podDevices, [])) {
-    if (front.has(index)) problems.push(`device ${name} leads out, and so is none of pods`);
+    if (front.has(index))
+      problems.push(
+        `network interface ${name} is selected by devices and podDevices: podDevices is ignored for it`,
+      );
     else if (address.length === ethernetLength) devices.push({ name, index, address, pods: true });
-    else problems.push(`device ${name} is not served: it is no Ethernet device`);
+    else problems.push(`network interface ${name} is not served: it is no Ethernet interface`);
   }
   const all = new Set([
     ...addresses.filter(({ link }) => front.has(link)).map(({ address }) => address),
@@ -78,8 +81,8 @@ export function findNodeDevices(
 }
 
 /**
- * Calls `changed` with the devices that the configuration means, at once and whenever they or the
- * addresses have changed, until it is disposed; again while it returns false. Throws SysError, NetlinkError.
+ * Calls `changed` with the configured network interfaces, at once and whenever they or the addresses have changed,
+ * until it is disposed; it repeats the call while `changed` returns false. Throws SysError, NetlinkError.
  */
 export function watchNodeDevices(
   platform: Platform,
@@ -171,7 +174,7 @@ function automatic(
   addressed: readonly number[],
 ): readonly NetworkLink[] {
   const wanted = new Set(routed.length > 0 ? routed : addressed);
-  // The rest, e.g. a VPN's device, takes part only when it is named.
+  // Other interfaces, e.g. of a VPN, must be named.
   return links.filter(
     ({ index, address }) => wanted.has(index) && address.length === ethernetLength,
   );
@@ -185,7 +188,7 @@ function named(
   const found = new Set<NetworkLink>();
   for (const pattern of patternsOf(wanted)) {
     const matching = links.filter(({ name }) => deviceMatches(pattern, name));
-    if (matching.length === 0) problems.push(`device ${pattern} is not there`);
+    if (matching.length === 0) problems.push(`network interface ${pattern} does not exist`);
     for (const link of matching) found.add(link);
   }
   return [...found];

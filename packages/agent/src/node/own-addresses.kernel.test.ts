@@ -41,7 +41,7 @@ describe('own addresses', { timeout: 20_000 }, () => {
     deleteNamespace(platform, path);
   });
 
-  it('are those that others can reach: no loopback, no link-local ones', () => {
+  it('own addresses are those that other hosts can reach: no loopback, no link-local ones', () => {
     assert.deepEqual(
       namespace.enter(() => ownAddresses(platform)),
       [
@@ -51,7 +51,7 @@ describe('own addresses', { timeout: 20_000 }, () => {
     );
   });
 
-  it('are told again when they change, and only then', async () => {
+  it('own addresses are reported again when they change, and only then', async () => {
     const index = namespace.enter(() => {
       using socket = new NetlinkSocket(platform);
       return findLink(socket, 'own0')!.index;

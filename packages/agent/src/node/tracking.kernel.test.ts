@@ -9,7 +9,7 @@ import { watchTracking } from './tracking.ts';
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 const skip = spawnSync('nft', ['--version'], { env }).error && 'nft is not installed';
 
-test('connection tracking is seen when rules begin to need it, and not asked for again', {
+test('connection tracking is reported once when rules begin to need it', {
   skip,
 }, () => {
   const platform = nodePlatform(() => {});

@@ -40,12 +40,12 @@ describe('access to the cluster', () => {
   });
   after(() => rmSync(home, { recursive: true }));
 
-  it('is that of the kubeconfig that kubectl would use', () => {
+  it('is by the kubeconfig that kubectl would use', () => {
     assert.deepEqual(found({ HOME: home }), ['https://at-home:6443']);
     assert.deepEqual(found({ HOME: home, KUBECONFIG: `${home}/named` }), ['https://named:6443']);
   });
 
-  it('is that which the configuration names', () => {
+  it('is by the configured kubeconfig', () => {
     const named = { kubeconfig: `${home}/named` };
     assert.deepEqual(found({ HOME: home }, named), ['https://named:6443']);
     assert.deepEqual(found({ HOME: home }, { context: 'other' }), ['https://other:6443']);
@@ -61,7 +61,7 @@ describe('access to the cluster', () => {
     ]);
   });
 
-  it('is an error that names all ways when there is none', () => {
+  it('is an error that names all possibilities when there is none', () => {
     for (const environment of [
       {},
       { HOME: '/nowhere' },

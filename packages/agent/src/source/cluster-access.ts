@@ -5,9 +5,8 @@ import { type Config, ConfigError } from '../config.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * How to reach the cluster: by a kubeconfig that the configuration names, else as the pod that the
- * agent runs in, else by the kubeconfig that kubectl would use. Throws KubeconfigError, and
- * ConfigError when there is nothing to go by.
+ * Returns the access to the cluster: by the configured kubeconfig, else as the pod that the agent runs in, else by
+ * the kubeconfig that kubectl would use. Throws KubeconfigError, and ConfigError if there is none of them.
  */
 export function findAccess(
   platform: Platform,

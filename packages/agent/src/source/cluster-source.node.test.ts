@@ -173,7 +173,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     assert.ok(asked.every(({ query }) => query.fieldSelector === undefined));
   });
 
-  it('reports the pods of this node that have addresses of their own, until they are over', async () => {
+  it('reports the pods of this node that have addresses of their own, until they end', async () => {
     const elsewhere = pod('far', '10.0.1.1');
     server.set({ ...elsewhere, spec: { ...elsewhere.spec, nodeName: 'n2' } });
     const local = pod('local', '10.0.0.9');
@@ -202,7 +202,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     await eventually('the removal is there', () => reported().includes('delete Pod default/other'));
   });
 
-  it('gives nothing while the pods are not listed, whatever the reason', async () => {
+  it('reports nothing while the pods cannot be listed', async () => {
     server.script({ kind: 'Pod', status: 403 });
     open();
     await eventually('the server refuses', () => source!.state.phase === 'disconnected');

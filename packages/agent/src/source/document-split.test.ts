@@ -33,7 +33,7 @@ test('a document ends at its end marker; what follows is another', () => {
   ]);
 });
 
-test('what only looks like a marker is none', () => {
+test('a line that only resembles a marker is none', () => {
   const text = 'a: |\n  ---\nb: ---\n---- : 1\n--: 2\n';
   assert.deepEqual(documents(text), [`1: ${text}`]);
 });
@@ -45,7 +45,7 @@ test('files with other line ends, a byte order mark, or no end of line', () => {
   assert.deepEqual(documents('# nothing\n\n'), []);
 });
 
-test('equal documents have equal hashes, others have others', () => {
+test('equal documents have equal hashes, different ones have different hashes', () => {
   const hashes = (text: string) => splitDocuments(encodeUtf8(text)).map(({ hash }) => hash);
   const [a, b, c] = hashes('---\na: 1\n---\na: 2\n---\na: 1\n');
   assert.equal(a, c);
@@ -54,7 +54,7 @@ test('equal documents have equal hashes, others have others', () => {
   assert.equal(new Set(hashes(many)).size, 20_000);
 });
 
-test('no byte is lost but markers of ends, comments and blank lines', () => {
+test('only end markers, comments and blank lines are dropped', () => {
   const line = fc.constantFrom('---', '...', '--- x', 'a: 1', '  b', '# c', '', '%d', '\t', '-');
   fc.assert(
     fc.property(fc.array(line, { maxLength: 12 }), fc.constantFrom('\n', '\r\n'), (lines, eol) => {

@@ -1,11 +1,11 @@
-/** Where one YAML document stands in a file. */
+/** The position of a YAML document in a file. */
 export interface DocumentSpan {
   /** Offsets in bytes; `end` is exclusive. */
   readonly start: number;
   readonly end: number;
-  /** Line of the first byte, from 1. */
+  /** The line of the first byte, from 1. */
   readonly line: number;
-  /** 53 bits of the content; equal content has equal hashes. */
+  /** 53 bits; equal content has equal hashes. */
   readonly hash: number;
 }
 
@@ -20,16 +20,16 @@ const percent = 0x25;
 
 /**
  * Splits a file at its document markers (`---`, `...`). A marker at the start of a line ends a
- * document wherever it stands (YAML 1.2, 9.1.2: not even a block scalar may hold one), so that bytes
- * suffice and a document can be compared with its former self without being parsed. What stands
- * before the first `---` belongs to the document after it when it is comments and directives only.
+ * document at any place (YAML 1.2, 9.1.2: not even a block scalar may contain one), so that a document can be
+ * compared with its earlier version without a parser. Comments and directives before the first `---` belong to
+ * the document after it; other content is a document of its own.
  */
 export function splitDocuments(bytes: Uint8Array): DocumentSpan[] {
   const spans: DocumentSpan[] = [];
   const hasByteOrderMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   let start = hasByteOrderMark ? 3 : 0;
   let startLine = 1;
-  // Whether the document that is being read has its marker, or content that stands for it.
+  // True once the present document has its marker, or content without one.
   let begun = false;
   let hasContent = false;
   const close = (end: number) => {
@@ -88,7 +88,7 @@ function isBlankOrComment(bytes: Uint8Array, at: number, end: number, begun: boo
   return true;
 }
 
-/** Two multiplicative hashes of 32 bits, of which 53 bits are kept. Not for adversaries. */
+/** Two multiplicative hashes of 32 bits, of which 53 bits are kept. It does not resist crafted collisions. */
 function hashBytes(bytes: Uint8Array, start: number, end: number): number {
   let a = 0x811c9dc5;
   let b = end - start;

@@ -51,7 +51,7 @@ test('UTF-32 and half of a character are errors with a remedy', () => {
   assert.match(problem(0xff, 0xfe, 0x61).message, /ends in the middle of a character \(save/);
 });
 
-test('any bytes give bytes or a problem', () => {
+test('toUtf8 returns bytes or a problem for any bytes', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 20 }), (bytes) => {
       const read = parseManifest(serviceReader, bytes);

@@ -1,9 +1,9 @@
 import { encodeUtf8 } from '@heddle/sys';
 
 /**
- * The bytes of a text in UTF-8, which may be in UTF-16 as some editors and shells of Windows write it: with a
- * byte order mark, or with a zero in one of its first two bytes, since a manifest begins with an ASCII
- * character (YAML 1.2, 5.2). Gives what is wrong with another text, and the remedy.
+ * Returns the UTF-8 bytes of a text, which may be in UTF-16 as some editors and shells of Windows write it: with a
+ * byte order mark, or with a zero in one of its first two bytes, since a manifest begins with an ASCII character
+ * (YAML 1.2, 5.2). Returns a sentence with the remedy for another encoding.
  */
 export function toUtf8(bytes: Uint8Array): Uint8Array | string {
   const [a, b, c, d] = bytes;

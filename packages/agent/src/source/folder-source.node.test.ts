@@ -57,7 +57,7 @@ test('files that are written, changed and removed are followed', async () => {
   await folder.until(() => folder.labels.length === 0);
 });
 
-test('each of many changes of a file is given out', async () => {
+test('each of many changes of a file is reported', async () => {
   using folder = new WatchedFolder();
   folder.write('web.yaml', web);
   folder.open();
@@ -200,7 +200,7 @@ test('a file that stays broken is reported by line, and its objects stay', async
   assert.deepEqual(folder.labels, ['Service default/web']);
 });
 
-test('a folder with a broken manifest is not complete until it is mended', async () => {
+test('a folder with a broken manifest is not complete until the manifest is corrected', async () => {
   using folder = new WatchedFolder();
   folder.write('shop.yaml', shop);
   folder.write('web.yaml', 'kind: [');
@@ -245,7 +245,7 @@ test('an object in two files is taken from the first by name', async () => {
   assert.deepEqual(folder.problems, []);
 });
 
-test('a folder that is deleted takes nothing with it, and is read again when it is back', async () => {
+test('the objects of a deleted folder stay, and it is read again when it is back', async () => {
   using folder = new WatchedFolder();
   for (let i = 0; i < 50; i++) folder.write(`s${i}.yaml`, serviceYaml(`s${i}`, `10.96.1.${i + 1}`));
   folder.open();
@@ -288,7 +288,7 @@ test('a folder that is moved away and replaced by another', async () => {
   assert.deepEqual(folder.labels, ['Service default/web']);
 });
 
-test('a folder that is not there yet is waited for', async () => {
+test('the source waits for a folder that does not exist yet', async () => {
   using folder = new WatchedFolder();
   rmSync(folder.path, { recursive: true });
   folder.open();
@@ -433,7 +433,7 @@ test('5,000 documents of one name and 20,000 keys do not hold up the other files
   );
 });
 
-test('pipes and folders with the name of a manifest do no harm', async () => {
+test('pipes and folders with the name of a manifest are skipped', async () => {
   using folder = new WatchedFolder();
   mkdirSync(folder.file('folder.yaml'));
   symlinkSync('/dev/null', folder.file('null.yaml'));

@@ -9,21 +9,21 @@ import {
   SysError,
 } from '@heddle/sys';
 
-/** Something in the folder has the name of a manifest and can be none. */
+/** A file has the name of a manifest and cannot be one. */
 export class ManifestFileError extends Error {
   override readonly name = 'ManifestFileError';
 }
 
-/** Some ten thousand services with their endpoints. */
+/** The largest manifest: some ten thousand services with their endpoints. */
 export const mostManifestBytes = 16 << 20;
 const O_NONBLOCK = 0o4000;
 
 /**
- * Content of a manifest. Throws SysError, and ManifestFileError for what is no regular file, or a larger
- * one than any manifest: nothing in the folder can stop the agent or fill its memory.
+ * Returns the content of a manifest. Throws SysError, and ManifestFileError for a file that is not regular or too
+ * large, so that nothing in the folder can stop the agent or fill its memory.
  */
 export function readManifest(platform: Platform, path: string): Uint8Array {
-  // Before it is opened, because opening a device or a FIFO can have effects.
+  // Precedes the open, because opening a device or a FIFO can have effects.
   const status = fileStatus(platform, path);
   if (status.kind === 'device' && isNull(platform, status)) return new Uint8Array(0);
   check(path, status);
@@ -32,13 +32,13 @@ export function readManifest(platform: Platform, path: string): Uint8Array {
     check(path, fdStatus(platform, file.fd));
     return readToEnd(platform, file.fd, `read ${path}`, mostManifestBytes);
   } catch (error) {
-    // It has grown since, or it is one of the kernel's files, whose size is not known before.
+    // The file has grown since, or it is a file of the kernel, whose size is unknown before.
     if (error instanceof SysError && error.errno === errno.EFBIG) throw tooLarge(path);
     throw error;
   }
 }
 
-/** True when it is /dev/null: a link to that masks a file, as with units of systemd. */
+/** Returns true for /dev/null: a link to it masks a file, as with units of systemd. */
 function isNull(platform: Platform, { identity }: FileStatus): boolean {
   try {
     return fileStatus(platform, '/dev/null').identity === identity;
@@ -64,7 +64,7 @@ function tooLarge(path: string): ManifestFileError {
   );
 }
 
-/** True when a name is a symbolic link or one of several hard links to a file. */
+/** Returns true if a name is a symbolic link, or one of several hard links to a file. */
 export function isLink(platform: Platform, path: string): boolean {
   try {
     const { kind, links } = fileStatus(platform, path, false);

@@ -58,7 +58,7 @@ items:
   assert.deepEqual(names(parse(text)), ['web', 'shop']);
 });
 
-test('a file of comments, or empty documents, holds nothing and is fine', () => {
+test('a file of comments or empty documents has no objects and no error', () => {
   for (const text of ['', '\n', '# nothing\n', '---\n---\n# no\n---\n', '---\nnull\n']) {
     const file = parse(text);
     assert.deepEqual(names(file), []);
@@ -66,7 +66,7 @@ test('a file of comments, or empty documents, holds nothing and is fine', () => 
   }
 });
 
-test('a broken document says its line, and the others go on', () => {
+test('a broken document has an error with its line, and the others are read', () => {
   const file = parse(
     `${serviceYaml('web', '10.96.0.1')}---\nkind: Service\n  name: [\n---\n${serviceYaml('shop', '10.96.0.2')}`,
   );
@@ -76,7 +76,7 @@ test('a broken document says its line, and the others go on', () => {
   assert.match(errors(file)[0]!, /^(10|11) not valid YAML: /);
 });
 
-test('broken JSON says its line too', () => {
+test('broken JSON has an error with its line', () => {
   const file = parse('{\n  "kind": "Service",\n  "apiVersion" "v1"\n}\n');
   assert.match(errors(file)[0]!, /^3 not valid YAML: /);
 });
@@ -90,7 +90,7 @@ test('a tab, a duplicate key, an unknown alias and a bomb of aliases are reporte
   assert.match(errors(parse(bomb.join('\n')))[0]!, /alias/i);
 });
 
-test('nesting without end is an error of its document', () => {
+test('endless nesting is an error of its document', () => {
   const indented = Array.from({ length: 500 }, (_, i) => `${' '.repeat(i)}a:`).join('\n');
   const deep = [
     '['.repeat(100_000),
@@ -106,7 +106,7 @@ test('nesting without end is an error of its document', () => {
   }
 });
 
-test('an object without a name breaks its document, as nobody knows whose place it takes', () => {
+test('an object without a name is an error of its document', () => {
   const file = parse('---\n# the shop\napiVersion: v1\nkind: Service\nspec: {}\n');
   assert.deepEqual(errors(file), ['3 Service without a name: metadata is missing: must be given']);
 });
@@ -118,12 +118,12 @@ test('an object that is not valid keeps its name, and the file is not broken', (
   assert.equal(file.isBroken, false);
 });
 
-test('other kinds are noted', () => {
+test('objects of other kinds are noted', () => {
   const file = parse('apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n');
   assert.match(file.documents[0]!.notes[0]!, /^Deployment web/);
 });
 
-test('only documents whose text changed are parsed again, wherever they stand', () => {
+test('only documents whose text changed are parsed again, at any position', () => {
   const documents = [1, 2, 3].map((i) => serviceYaml(`s${i}`, `10.96.0.${i}`));
   const before = parse(documents.join('---\n'));
   const changed = [documents[2], serviceYaml('s1', '10.96.0.9'), documents[1]];
@@ -133,7 +133,7 @@ test('only documents whose text changed are parsed again, wherever they stand', 
   assert.equal(after.documents[2], before.documents[1]);
 });
 
-test('whatever the bytes, parsing gives a file, the same with and without a former version', () => {
+test('parsing any bytes returns a file, the same with and without an earlier version', () => {
   const piece = fc.oneof(
     fc.constantFrom(
       '---\n',

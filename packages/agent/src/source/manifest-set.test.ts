@@ -42,7 +42,7 @@ class Files {
   }
 }
 
-test('a file gives out what it has, what changed in it, and what it has no more', () => {
+test('a file reports its objects, their changes, and removed ones', () => {
   const files = new Files();
   assert.deepEqual(files.write('a.yaml', web, shop), [
     'set Service default/web',
@@ -66,7 +66,7 @@ test('an object that moves to another file is no change', () => {
   assert.equal(files.records.size, 1);
 });
 
-test('documents that change places, or only their comments, are no change', () => {
+test('documents that change positions, or only their comments, are no change', () => {
   const files = new Files();
   files.write('a.yaml', web, shop);
   assert.deepEqual(files.write('a.yaml', shop, `# the web\n${web}`), []);
@@ -90,7 +90,7 @@ test('an object twice in one file is taken from its first document', () => {
   assert.deepEqual(files.problems, []);
 });
 
-test('while a document is broken, nothing of its file is given up', () => {
+test('while a document is broken, all objects of its file stay', () => {
   const files = new Files();
   files.write('a.yaml', web, shop);
   assert.deepEqual(files.write('a.yaml', serviceYaml('web', '10.96.0.9'), 'kind: ['), [
@@ -103,7 +103,7 @@ test('while a document is broken, nothing of its file is given up', () => {
   assert.equal(files.set.isSound, true);
 });
 
-test('what a broken file had is given up to another file that has it', () => {
+test('an object of a broken file moves to another file that has it', () => {
   const files = new Files();
   files.write('b.yaml', web);
   files.write('b.yaml', 'kind: [');
@@ -114,7 +114,7 @@ test('what a broken file had is given up to another file that has it', () => {
   assert.deepEqual(files.remove('b.yaml'), ['delete Service default/web']);
 });
 
-test('an object that becomes invalid is reported once, and again good when it is mended', () => {
+test('an object that becomes invalid is reported once, and reported as valid when it is corrected', () => {
   const files = new Files();
   files.write('a.yaml', web);
   const wrong = serviceYaml('web', 'x');
@@ -125,14 +125,14 @@ test('an object that becomes invalid is reported once, and again good when it is
   assert.deepEqual(files.problems, []);
 });
 
-test('an object that never was good is dropped when its file is', () => {
+test('an object that never was valid is removed with its file', () => {
   const files = new Files();
   files.write('a.yaml', serviceYaml('web', 'x'));
   assert.deepEqual(files.remove('a.yaml'), ['delete Service default/web']);
   assert.equal(files.invalid.size, 0);
 });
 
-test('a file that can not be read keeps what it had', () => {
+test('a file that cannot be read keeps its objects', () => {
   const files = new Files();
   files.write('a.yaml', web);
   files.set.setUnreadable('a.yaml', 'open a.yaml: EACCES');
@@ -153,7 +153,7 @@ test('a file is doubtful when it has a new fault or is suddenly empty', () => {
   assert.equal(isDoubtful(serviceYaml('web', 'x')), true);
 });
 
-test('after any edits the set says the same as a fresh one with the final files', () => {
+test('after any edits the set equals a new one with the final files', () => {
   const document = fc.constantFrom(
     web,
     shop,

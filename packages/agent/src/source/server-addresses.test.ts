@@ -4,7 +4,7 @@ import { ServerAddresses } from './server-addresses.ts';
 
 const server = (host: string, port = 6443) => ({ host, port, isTls: true, path: '' });
 
-test('configured addresses are known from the start, names once they stand for some', () => {
+test('configured addresses are known from the start, those of names once resolved', () => {
   const lastResort = server('10.96.0.1', 443);
   const known = new ServerAddresses({
     servers: [server('192.0.2.5'), server('api.example'), server('FD00:0::5')],
@@ -28,7 +28,7 @@ test('configured addresses are known from the start, names once they stand for s
   ]);
 });
 
-test('a name with ever new addresses takes a bounded number of them, the latest', () => {
+test('of a name with ever new addresses a bounded number is kept, the latest', () => {
   const known = new ServerAddresses({ servers: [server('api.example')] });
   for (let i = 0; i < 200; i++) known.add([`198.51.100.${i}`, '192.0.2.1'], 6443);
   assert.equal(known.all.length, 64);

@@ -2,13 +2,13 @@ import type { ClusterAccess } from '@heddle/kube';
 import { canonicalAddress } from '@heddle/objects';
 import type { ServerAddress } from './source.ts';
 
-/** The number of resolved addresses that are kept: a name with ever new ones takes no more. */
+/** The largest number of resolved addresses, because a name may resolve to new ones for ever. */
 const mostFound = 64;
 
-/** The addresses of the API servers and the proxies before them: those configured, and those that names had lately. */
+/** The addresses of the API servers and of proxies in front of them: configured ones, and the latest of names. */
 export class ServerAddresses {
   readonly #configured: readonly ServerAddress[];
-  /** The addresses by address and port; the one seen last is at the end. */
+  /** The resolved addresses by address and port; the latest one is last. */
   readonly #found = new Map<string, ServerAddress>();
 
   constructor({ servers, lastResort }: Pick<ClusterAccess, 'servers' | 'lastResort'>) {
@@ -24,7 +24,7 @@ export class ServerAddresses {
     return [...this.#configured, ...this.#found.values()];
   }
 
-  /** Notes what a name stands for now; true when something of it is new. */
+  /** Adds the present addresses of a name. Returns true if one of them is new. */
   add(addresses: readonly string[], port: number): boolean {
     let isNew = false;
     for (const text of addresses) {

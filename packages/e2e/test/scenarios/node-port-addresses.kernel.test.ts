@@ -199,7 +199,7 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
     const { items } = await cluster.request<{ items: AgentEvent[] }>('events.list');
     assert.ok(
       items.some(
-        ({ message }) => message === 'nodePortAddresses: no device eth9 with an address is there',
+        ({ message }) => message === 'nodePortAddresses: no network interface eth9 has an address',
       ),
     );
     await cluster.kill();

@@ -12,7 +12,7 @@ test('a Node name that no Node object has is a warning, with the names that ther
   assert.match(nodeNameProblem('typo', [], 'cluster')!, /^the API server has no Node typo: /);
 });
 
-test('a folder without Nodes, and a Node that is there, are no warning', () => {
+test('a folder without Nodes, and an existing Node, are no warning', () => {
   assert.equal(nodeNameProblem('any', [], 'folder'), undefined);
   assert.equal(nodeNameProblem('a', ['b', 'a'], 'folder'), undefined);
   assert.equal(nodeNameProblem('a', ['a'], 'cluster'), undefined);

@@ -1,10 +1,10 @@
-/** At most so many names are listed in a sentence. */
+/** The largest number of names in a sentence. */
 const shownNames = 5;
 
 /**
- * The warning about a Node name that no Node object has; undefined when there is nothing to warn of. `known` are
- * the names of the Nodes that the source has delivered in full. A folder without any Node is fine: it says
- * nothing about nodes. In a cluster every node has its object.
+ * Returns a warning if no Node object has the node's name. `known` are the names of the Nodes of the complete source.
+ * A folder without any Node needs no warning, because it does not describe nodes. In a cluster every node has its
+ * object.
  */
 export function nodeNameProblem(
   node: string,

@@ -5,7 +5,7 @@ import { encodeInt, IPPROTO_IPV6, IPV6_V6ONLY } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import { listeners } from './listeners.ts';
 
-test('sockets that wait for clients are found, with IPV6_V6ONLY; others are not', () => {
+test('listeners returns listening sockets with IPV6_V6ONLY, and no others', () => {
   const platform = nodePlatform(() => {});
   const lab = createLab(platform, { name: `listeners-${process.pid}`, podsPerNode: 0 });
   const [node] = lab.nodes;

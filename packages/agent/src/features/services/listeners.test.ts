@@ -19,7 +19,7 @@ const nodePort = (...addresses: string[]) =>
 const isOwn = (address: string) => ['192.0.2.1', 'fd00::1'].includes(address);
 const found = (of: ServiceRow, ...sockets: Listener[]) => shadowedListeners([of], sockets, isOwn);
 
-test('a process that listens where a NodePort is served is named once, with the remedy', () => {
+test('shadowedListeners names a process at the address of a NodePort once, with the remedy', () => {
   const four = nodePort('192.0.2.1', '0.0.0.0');
   for (const source of ['0.0.0.0', '192.0.2.1', '127.0.0.1', '::']) {
     const [first, ...others] = found(four, socket(source, 30080));
@@ -32,7 +32,7 @@ test('a process that listens where a NodePort is served is named once, with the 
   }
 });
 
-test('a process at another address, family, port or protocol is none of its business', () => {
+test('shadowedListeners ignores processes at other addresses, families, ports and protocols', () => {
   const four = nodePort('192.0.2.1', '0.0.0.0');
   const six = nodePort('fd00::1', '::');
   assert.deepEqual(
@@ -52,7 +52,7 @@ test('a process at another address, family, port or protocol is none of its busi
   assert.equal(found(six, socket('::1', 30080)).length, 1);
 });
 
-test('hostPorts count, external addresses where the node has them, and ClusterIPs do not', () => {
+test('shadowedListeners checks hostPorts and external addresses of the node, and no ClusterIPs', () => {
   const any = socket('0.0.0.0', 22);
   const at = (kind: Frontend['kind'], address: string) => row({ kind, address, port: 22 });
   assert.match(found(at('HostPort', '192.0.2.1'), any)[0]!, /^HostPort 22 of default\/web: /);

@@ -25,8 +25,8 @@ describe('where NodePorts are', () => {
     assert.deepEqual(nodePortChoice(['eth9', 'th0', 'eth0'], own.slice(0, 1)), {
       ranges: ['192.0.2.1/32'],
       problems: [
-        'nodePortAddresses: no device eth9 with an address is there',
-        'nodePortAddresses: no device th0 with an address is there',
+        'nodePortAddresses: no network interface eth9 has an address',
+        'nodePortAddresses: no network interface th0 has an address',
       ],
     });
   });

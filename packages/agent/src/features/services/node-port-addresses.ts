@@ -31,7 +31,7 @@ export function nodePortChoice(
     const found = own.filter(({ device }) => deviceMatches(entry, device));
     for (const { address } of found) ranges.add(rangeOf(address));
     if (found.length === 0) {
-      problems.push(`nodePortAddresses: no device ${entry} with an address is there`);
+      problems.push(`nodePortAddresses: no network interface ${entry} has an address`);
     }
   }
   return { ranges: [...ranges], problems };
