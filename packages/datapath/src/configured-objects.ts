@@ -13,7 +13,7 @@ import {
 import { crc32cPowers } from './nat/crc32c.ts';
 import { portStride, ticksOf, timeoutTicks, unansweredLimit } from './nat/flow-options.ts';
 
-/** The object of the sockets' programs as the options and the kernel want it. */
+/** Returns the object of socket programs with constants and sizes by the options and the kernel. */
 export function configuredSocket(
   spec: ObjectSpec,
   { sizes, netnsCookie }: DatapathOptions,
@@ -25,7 +25,7 @@ export function configuredSocket(
   return setVariable(sized(spec, sizes), 'config', config);
 }
 
-/** An object of the node's devices, for tc or XDP, as the options want it. */
+/** Returns an object of programs at network interfaces, for tc or XDP, with constants and sizes by the options. */
 export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): ObjectSpec {
   const config = new Uint8Array(nodeConfigSize);
   const { first, last } = nat.ports;
@@ -47,12 +47,12 @@ export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions
   return setVariable(whole, 'crc32c_powers', powers);
 }
 
-/** The maps that grow with the number of frontends. */
+/** Returns the sizes of the maps that grow with the number of frontends. */
 export function frontendMaps({ services, backends }: DatapathSizes) {
   return { services, addresses: services + backends };
 }
 
-/** An object with room for so many frontends. */
+/** Returns an object with maps for so many frontends. */
 export function withFrontends(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
   return Object.entries(frontendMaps(sizes)).reduce(
     (into, [name, count]) => resizeMap(into, name, count),
@@ -60,7 +60,7 @@ export function withFrontends(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpe
   );
 }
 
-/** An object with its maps as large as asked for. Both objects have all of these. */
+/** Returns an object with maps of these sizes. Each object has all of them. */
 function sized(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
   const entries: Readonly<Record<string, number>> = {
     ...frontendMaps(sizes),

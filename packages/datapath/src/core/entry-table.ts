@@ -1,6 +1,6 @@
 /**
- * Entries of a fixed size by key, in two arrays of words: for many entries that are compared often and
- * take little memory. Open addressing with linear probing. Sizes are in words of 32 bits.
+ * A hash table with entries of a fixed size in one array of words, for many entries in little memory. It uses open
+ * addressing with linear probing. Sizes are in words of 32 bits.
  */
 export class EntryTable {
   readonly keyWords: number;
@@ -12,7 +12,7 @@ export class EntryTable {
   #used: Uint8Array;
   #size = 0;
 
-  /** `seed` keeps somebody who chooses keys from making them meet in one place. */
+  /** `seed` is random, so that nobody can choose keys that collide. */
   constructor(keyWords: number, valueWords: number, seed: number) {
     this.keyWords = keyWords;
     this.valueWords = valueWords;
@@ -26,13 +26,13 @@ export class EntryTable {
     return this.#size;
   }
 
-  /** Place of the key that begins at `keys[at]`, or -1. A place holds until the next change. */
+  /** Returns the place of the key that begins at `keys[at]`, or -1. It is valid until the next change. */
   find(keys: Uint32Array, at: number): number {
     const place = this.#search(keys, at);
     return this.#used[place] === 1 ? place : -1;
   }
 
-  /** True when the value at a place is the one that begins at `values[at]`, but for words in `ignored`. */
+  /** Returns true when the value at a place is the one that begins at `values[at]`, but for the word `ignored`. */
   holds(place: number, values: Uint32Array, at: number, ignored = -1): boolean {
     const start = place * this.#stride + this.keyWords;
     for (let i = 0; i < this.valueWords; i++) {
@@ -62,7 +62,7 @@ export class EntryTable {
     let gap = this.#search(keys, at);
     if (this.#used[gap] === 0) return;
     this.#size--;
-    // Entries that were put behind because the place was taken move up, so that a search doesn't end early.
+    // Later entries of the same probe sequence move up, so that a search doesn't end at the gap.
     for (let next = gap; ; ) {
       next = (next + 1) & (this.#capacity - 1);
       if (this.#used[next] === 0) break;
@@ -75,7 +75,7 @@ export class EntryTable {
     this.#used[gap] = 0;
   }
 
-  /** The entries: key and value of each, valid until the next turn. The table must not change meanwhile. */
+  /** Returns key and value of each entry, valid until the next step. The table must not change meanwhile. */
   *entries(): Generator<readonly [Uint32Array, Uint32Array]> {
     for (let place = 0; place < this.#capacity; place++) {
       if (this.#used[place] === 0) continue;
@@ -88,7 +88,7 @@ export class EntryTable {
     }
   }
 
-  /** Returns the place where the key is, or would be put. */
+  /** Returns the place of the key, or the free place for it. */
   #search(keys: Uint32Array, at: number): number {
     let place = this.#home(keys, at);
     while (this.#used[place] === 1 && !this.#isAt(place, keys, at)) {

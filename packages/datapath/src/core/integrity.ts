@@ -122,7 +122,7 @@ export class Integrity {
     const { platform, cgroup } = this.#parts;
     const found = statusOf(platform, cgroup)?.identity;
     if (found === this.#cgroup) return [];
-    const problem = found === undefined ? 'is missing' : 'was made anew';
+    const problem = found === undefined ? 'is missing' : 'was replaced';
     return [{ kind: 'hook', name: `cgroup ${cgroup}`, problem }];
   }
 

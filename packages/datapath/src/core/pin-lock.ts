@@ -20,11 +20,11 @@ const AT_EMPTY_PATH = 0x1000;
 const AT_FDCWD = -100;
 const pauseMs = 50;
 
-/** Another process works with the pins of a folder. */
+/** Another process has the lock of a folder of pins. */
 export class PinsInUse extends Error {
   override readonly name = 'PinsInUse';
 
-  /** `holder`: its process id, as far as this process can see it. */
+  /** `holder` is its process id; undefined when it is not visible to this process. */
   constructor(folder: string, holder: number | undefined) {
     const who = holder === undefined ? 'another agent' : `another agent (process ${holder})`;
     super(`take over ${folder}: ${who} works with the maps and links pinned there (stop it first)`);
@@ -32,10 +32,9 @@ export class PinsInUse extends Error {
 }
 
 /**
- * The right to work with what is pinned below a folder, which one process has at a time: two agents
- * would undo each other's work. It is a lock on the folder itself (flock(2); files of a bpf file system
- * can't be opened, its directories can), so it is the same one in every mount and container, and the
- * kernel releases it when the process ends, however it ends.
+ * An exclusive lock of a folder of pins: two agents would undo each other's work. It is a lock on the folder itself
+ * (flock(2); files of a bpf file system can't be opened, directories can), so it is the same in every mount and
+ * container, and the kernel releases it when the process ends.
  */
 export class PinLock implements Disposable {
   readonly #platform: Platform;
@@ -43,8 +42,8 @@ export class PinLock implements Disposable {
   #locked: OpenFile;
 
   /**
-   * Makes the folder if it is missing. Waits for `waitMs` for another process to end, because the
-   * agent before may be about to. Throws PinsInUse, SysError.
+   * Makes the folder if it is missing. Waits up to `waitMs` for another process to release the lock: an earlier agent may
+   * be about to end. Throws PinsInUse, SysError.
    */
   constructor(platform: Platform, folder: string, waitMs = 0) {
     this.#platform = platform;
@@ -52,7 +51,7 @@ export class PinLock implements Disposable {
     this.#locked = lockedFolder(platform, folder, waitMs);
   }
 
-  /** True when the folder at the path is still the one that is locked. */
+  /** True when the folder at the path is the one that is locked. */
   get isCurrent(): boolean {
     const wanted = identityOf(this.#platform, AT_FDCWD, this.#folder, 0);
     return (
@@ -62,8 +61,8 @@ export class PinLock implements Disposable {
   }
 
   /**
-   * Locks the folder that is at the path now, which is made if it is missing. Throws PinsInUse when
-   * another process was faster, SysError.
+   * Locks the folder that is at the path now, and makes it if it is missing. Throws SysError, and PinsInUse when another
+   * process has locked it.
    */
   renew(): void {
     const locked = lockedFolder(this.#platform, this.#folder, 0);
@@ -71,7 +70,7 @@ export class PinLock implements Disposable {
     this.#locked = locked;
   }
 
-  /** Locks the folder again if it is another one than the one that is locked. Throws as `renew`. */
+  /** Locks the folder at the path if it is another one than the one that is locked. Throws PinsInUse, SysError. */
   keep(): void {
     if (!this.isCurrent) this.renew();
   }
@@ -113,7 +112,7 @@ function lock(platform: Platform, fd: number, folder: string, waitMs: number): v
   }
 }
 
-/** The process that has the lock, by proc_locks(5); undefined when it is not visible from here. */
+/** Returns the process that has the lock, by proc_locks(5); undefined when it is not visible here. */
 function holderOf(platform: Platform, fd: number): number | undefined {
   const identity = identityOf(platform, fd, '', AT_EMPTY_PATH);
   const locks = decodeUtf8(readFile(platform, '/proc/locks'));
@@ -123,7 +122,7 @@ function holderOf(platform: Platform, fd: number): number | undefined {
   return undefined;
 }
 
-/** Device and inode number of a file, as /proc/locks writes them; undefined when it is missing. */
+/** Returns the device and inode number of a file, as /proc/locks has them; undefined when it is missing. */
 function identityOf(
   platform: Platform,
   folder: number,

@@ -12,7 +12,7 @@ import {
 import type { Damage } from './audit.ts';
 import type { PinFolder } from './pinned-maps.ts';
 
-/** A link in use: where it belongs and what it runs. */
+/** A link in use, what it should be attached to, and the program that it should run. */
 interface Held {
   readonly link: Link;
   readonly id: number;
@@ -20,20 +20,20 @@ interface Held {
   readonly isInPlace: (info: LinkInfo) => boolean;
 }
 
-/** The place that a program is attached to. */
+/** A hook that a program is attached to. */
 export interface Attachment {
   /** The name of the pin. */
   readonly name: string;
   readonly program: BpfProgram;
-  /** True when a link is attached to what the program is for. */
+  /** Returns true when a link is attached to this hook. */
   readonly isInPlace: (info: LinkInfo) => boolean;
-  /** Makes a link there. */
+  /** Makes a link to this hook. */
   readonly attach: () => Link;
 }
 
 /**
- * Links that outlive the agent by their pins. While the agent runs it holds them open, so that a program
- * stays attached when somebody removes its pin: the pin is made anew.
+ * Links that outlive the agent by their pins. While the agent runs it keeps them open, so that a program stays attached
+ * when another process removes its pin, and the pin can be restored.
  */
 export class PinnedLinks implements Disposable {
   readonly #bpf: Bpf;
@@ -49,8 +49,8 @@ export class PinnedLinks implements Disposable {
   }
 
   /**
-   * Attaches a program: a link that is in place, held or pinned also by another layout, gets it without a
-   * gap, otherwise a new one is made. The link is pinned in the own folder. Throws SysError, Incompatible.
+   * Attaches a program to a hook. An existing link, held or pinned also by another layout, gets it without a gap;
+   * otherwise a new link is made. The link is pinned in this layout's folder. Throws SysError, Incompatible.
    */
   attach({ name, program, isInPlace, attach }: Attachment): void {
     const own = this.folders[0]!;
@@ -68,18 +68,18 @@ export class PinnedLinks implements Disposable {
       if (pinned.folder !== own) this.pin(name);
       return;
     }
-    // The link's target is gone, another one is asked for, or somebody has detached it.
+    // The target of the link was removed or is another one, or another process has detached the link.
     this.#hold(name, attach(), programId, isInPlace);
     this.pin(name);
   }
 
-  /** Detaches and unpins what `isOther` in all folders. */
+  /** Detaches and unpins the links, in all folders, for whose names `isOther` returns true. Throws SysError. */
   detach(isOther: (name: string) => boolean): void {
     for (const folder of this.folders) {
       if (!pathExists(this.#platform, folder.links)) continue;
       for (const { name } of readDirectory(this.#platform, folder.links)) {
         if (!isOther(name)) continue;
-        // The kernel would take its time to detach what is merely unpinned.
+        // The kernel detaches a link that is only unpinned with a delay.
         using existing = openLink(this.#bpf, [folder], name);
         existing?.link.detach();
         removeFile(this.#platform, `${folder.links}/${name}`);
@@ -93,13 +93,13 @@ export class PinnedLinks implements Disposable {
     }
   }
 
-  /** True when a link is attached where it belongs. */
+  /** Returns true when the link of that name is attached to its hook. */
   isAttached(name: string): boolean {
     const held = this.#held.get(name);
     return held?.isInPlace(held.link.info) ?? false;
   }
 
-  /** Held links that are not attached, or run somebody else's program. */
+  /** Returns held links that are not attached, or run another process's program. */
   detached(): Damage[] {
     const damages: Damage[] = [];
     for (const [name, { link, programId, isInPlace }] of this.#held) {
@@ -112,12 +112,12 @@ export class PinnedLinks implements Disposable {
     return damages;
   }
 
-  /** Held links by the names of their pins, with the kernel's ids. */
+  /** Returns the names of the pins of held links, with the kernel's ids. */
   *pins(): Generator<readonly [string, number]> {
     for (const [name, { id }] of this.#held) yield [name, id];
   }
 
-  /** Pins a held link where it is not pinned. Throws SysError. */
+  /** Pins a held link if it is not pinned. Throws SysError. */
   pin(name: string): void {
     const { link, id } = this.#held.get(name)!;
     const path = `${this.folders[0]!.links}/${name}`;
@@ -134,7 +134,7 @@ export class PinnedLinks implements Disposable {
     this.#held.clear();
   }
 
-  /** Gives a pinned link the program and holds it; closes it when it is not in place. */
+  /** Updates a pinned link with the program and holds it; closes it when it is attached elsewhere. */
   #takeOver(name: string, link: Link, program: BpfProgram, isInPlace: Held['isInPlace']): boolean {
     const isRight = allOrNothing((opened) => {
       opened.use(link);
@@ -147,7 +147,7 @@ export class PinnedLinks implements Disposable {
     return isRight;
   }
 
-  /** Takes over a link, in place of the one that is held under that name. */
+  /** Holds a link, in place of the one that is held under that name. */
   #hold(name: string, link: Link, programId: number, isInPlace: Held['isInPlace']): void {
     const id = allOrNothing((opened) => opened.use(link).info.id);
     const before = this.#held.get(name);
@@ -156,7 +156,7 @@ export class PinnedLinks implements Disposable {
   }
 }
 
-/** Opens a pinned link, of the first folder that has it; undefined if none has. Throws SysError. */
+/** Opens a pinned link of the first folder that has it; undefined: none has it. Throws SysError. */
 export function openLink(bpf: Bpf, folders: readonly PinFolder[], name: string) {
   for (const folder of folders) {
     try {
@@ -169,7 +169,7 @@ export function openLink(bpf: Bpf, folders: readonly PinFolder[], name: string) 
   return undefined;
 }
 
-/** Nothing is pinned at a path, or the folder that it names is none. */
+/** Returns true for the error of a path at which nothing is pinned, also when its folder is no directory. */
 export function isNowhere(error: unknown): boolean {
   return isMissing(error) || (error instanceof SysError && error.code === 'ENOTDIR');
 }

@@ -146,7 +146,7 @@ export function pinMaps(platform: Platform, folder: PinFolder, pinned: readonly 
 
 /**
  * Copies the entries of an older map. Values only grow at their end (see abi.h), so the bytes that both have are copied
- * and the rest is zero. Entries that a smaller map has no room for are left out: their rows are written anew. Socket
+ * and the rest is zero. Entries that a smaller map has no room for are left out: their rows are written again. Socket
  * storage cannot be copied from here; its layout has not changed since version 1.
  */
 function carryOver(from: BpfMap, to: BpfMap): void {

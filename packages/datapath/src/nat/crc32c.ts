@@ -1,11 +1,11 @@
-// As in bpf/lib/sctp.h.
+// The programs compute the same in bpf/lib/sctp.h.
 const polynomial = 0x82f63b78;
 const powers = 16;
 
 /**
- * What 1, 2, 4, ... 32,768 bytes of zero make of a CRC32c in which a single bit is set: 32 words for
- * each number of bytes. A CRC behind many zeros is put together of them (it is linear), which takes
- * the kernel half no longer for a long packet than for a short one.
+ * The CRC32c of each single bit after 1, 2, 4, ... 32,768 bytes of zero: 32 words for each number of bytes. A CRC is
+ * linear, so the programs compute the effect of many zeros from them, in the same time for a long packet as for a short
+ * one.
  */
 export function crc32cPowers(): number[] {
   const words: number[] = [];

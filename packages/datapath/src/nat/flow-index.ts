@@ -8,24 +8,24 @@ import {
 } from '../generated/abi.ts';
 import { protocolOfState, snatIndexOf } from './flows.ts';
 
-// The index of flows as bpf/ct/index.h has it: where in `nat_index` the key of a flow is.
+// The index of flows, as in bpf/ct/index.h: the position of a flow's tuple in `nat_index`.
 
 const slotsOfBucket = 16;
 const mask32 = 0xffff_ffffn;
 
-/** The maps that the index and its keys depend on. */
+/** The maps that the index and its tuples depend on. */
 export interface IndexedFlows {
-  /** Number of buckets. */
+  /** The number of buckets. */
   readonly buckets: number;
   /** Values of `nat_index` by their number. */
   readonly index: Iterable<readonly [bucket: number, value: Uint8Array]>;
-  /** An entry of `nat_flows`. */
+  /** Returns an entry of `nat_flows`. */
   readonly flow: (index: number) => Uint8Array | undefined;
-  /** An entry of `nat_sources`. */
+  /** Returns an entry of `nat_sources`. */
   readonly source: (index: number) => Uint8Array | undefined;
 }
 
-/** The key that a slot stands for; undefined for a slot whose flow has ended meanwhile. */
+/** Returns the tuple of a slot; undefined when its flow has ended meanwhile. */
 export function keyOfSlot(slot: bigint, { flow, source }: IndexedFlows): Uint8Array | undefined {
   const reference = Number(slot & mask32);
   const bytes = flow(reference >>> 1);
@@ -51,7 +51,7 @@ export function keyOfSlot(slot: bigint, { flow, source }: IndexedFlows): Uint8Ar
   return key;
 }
 
-/** Bucket and tag of a key, as ct_index_hash(), ct_bucket_of() and ct_slot_tag() find them. */
+/** Returns the bucket and tag of a tuple, as ct_index_hash(), ct_bucket_of() and ct_slot_tag() do. */
 export function placeOfKey(key: Uint8Array, secret: readonly number[], buckets: number) {
   const view = new DataView(key.buffer, key.byteOffset, key.length);
   const word = (i: number) => BigInt((view.getUint32(4 * i, true) + secret[i]!) >>> 0);
@@ -66,8 +66,8 @@ export function placeOfKey(key: Uint8Array, secret: readonly number[], buckets: 
 }
 
 /**
- * The same index by another secret: values of `nat_index` by their number. A key that finds its new bucket
- * full is left out, as is one whose flow has ended meanwhile.
+ * Returns the same index built with another secret: values of `nat_index` by their number. Tuples whose new bucket is full
+ * are left out, and those whose flow has ended meanwhile.
  */
 export function rehashed(
   flows: IndexedFlows,

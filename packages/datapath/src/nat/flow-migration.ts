@@ -13,7 +13,7 @@ export function renewUnfitFlowMaps(maps: DatapathMaps): void {
   const { highWater } = decodeCtTable(maps.get('nat_table').lookup(new Uint8Array(4))!);
   if (highWater >= maps.get('nat_flows').info.maxEntries) {
     for (const name of ['nat_flows', 'nat_windows', 'nat_table', ...derivedMaps]) {
-      maps.renew(name, 'flows do not fit; the table begins anew');
+      maps.renew(name, 'flows do not fit; the table is empty');
     }
   } else if (maps.wasReplaced('nat_index')) {
     // The place of a key in the index depends on the index's size.

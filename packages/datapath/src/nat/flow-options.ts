@@ -1,16 +1,16 @@
 import { ctState } from '../generated/abi.ts';
 
-/** How the node's devices translate packets. */
+/** Options of the translation at the node's network interfaces. */
 export interface NatOptions {
   /**
-   * Ports of the node that stand for clients, both ends included. A range that the node's own
-   * sockets and NodePorts don't choose from, so that no two meet.
+   * SNAT ports, both ends included. The node's own sockets and NodePorts must not use this range, or two connections
+   * could have one port.
    */
   readonly ports: PortRange;
   readonly timeouts: FlowTimeouts;
   /**
-   * Seconds that the other nodes have to hear of a new backend, before tunnels lead to it (dsr). Flows
-   * that begin before go by SNAT.
+   * Seconds after which other nodes know of a new backend, so that packets can be tunnelled to it (dsr). Earlier flows
+   * use SNAT.
    */
   readonly tunnelAfter: number;
 }
@@ -21,10 +21,10 @@ export interface PortRange {
   readonly last: number;
 }
 
-/** Seconds: the kernel half keeps the age of a flow in 16 bits of ticks, and compares it with this. */
+/** The longest timeout in seconds: the programs keep the age of a flow in 16 bits of ticks. */
 export const longestTimeout = 43_200;
 
-/** Seconds without a packet after which a flow is forgotten, 1 to `longestTimeout`. */
+/** Seconds without a packet after which a flow is deleted, 1 to `longestTimeout`. */
 export interface FlowTimeouts {
   /** Before the three-way handshake is done. */
   readonly tcpHandshake: number;
@@ -33,12 +33,11 @@ export interface FlowTimeouts {
   /** One side has sent its FIN. */
   readonly tcpHalfClosed: number;
   /**
-   * Both have, and the backend has not forgotten it: it holds the port in TIME-WAIT, in which it would
-   * refuse its next user, or it waits for the client's last acknowledgement, and repeats its FIN after
-   * 51 s at most.
+   * Both sides have sent their FIN, but the backend may still have the connection: in TIME-WAIT it would refuse a new one
+   * from the same port, and in LAST-ACK it repeats its FIN for 51 s at most.
    */
   readonly tcpClosed: number;
-  /** Closed and acknowledged, or reset: the backend has forgotten it. */
+  /** The connection is closed and acknowledged, or reset: the backend no longer has it. */
   readonly tcpReset: number;
   /** The backend has not answered. RFC 4787, REQ-5: not less than 2 min. */
   readonly udpUnanswered: number;
@@ -65,17 +64,17 @@ export const defaultNat: NatOptions = {
   tunnelAfter: 5,
 };
 
-/** Part of the flow table that flows may have that not both sides have confirmed. */
+/** The share of the flow table that unconfirmed flows may have. */
 const unansweredShare = 0.5;
 
-/** How many of a table of `flows` entries they may be. */
+/** Returns how many unconfirmed flows a table of `flows` entries may have. */
 export function unansweredLimit(flows: number): number {
   return Math.max(1, Math.floor(flows * unansweredShare));
 }
 
 /**
- * How far apart ports are that are taken one after the other: by such steps all of `count` ports are met
- * before one comes again, as the two have no common divisor, and neighbours late.
+ * Returns the distance between ports that are allocated one after the other. It has no common divisor with `count`, so
+ * all ports have their turn before one is allocated again, and neighbours are far apart in time.
  */
 export function portStride(count: number): number {
   const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
@@ -84,20 +83,20 @@ export function portStride(count: number): number {
   return stride;
 }
 
-/** The kernel half's tick (TICK_SHIFT in abi.h). */
+/** Nanoseconds of a tick of the programs (TICK_SHIFT in the ABI). */
 export const tickNs = 2 ** 30;
 
-/** Seconds of a number of the kernel half's ticks. */
+/** Returns the seconds of a number of ticks. */
 export function secondsOf(ticks: number): number {
   return Math.round((ticks * tickNs) / 1e9);
 }
 
-/** As many of the kernel half's ticks as make these seconds, or more. */
+/** Returns the smallest number of ticks that is no shorter than these seconds. */
 export function ticksOf(seconds: number): number {
   return Math.ceil((seconds * 1e9) / tickNs);
 }
 
-/** The timeout of each state, in ticks: `node_config.timeouts`. */
+/** Returns the timeout of each state in ticks, for `node_config.timeouts`. */
 export function timeoutTicks(timeouts: FlowTimeouts): number[] {
   const seconds: Readonly<Record<number, number>> = {
     [ctState.tcpSyn]: timeouts.tcpHandshake,

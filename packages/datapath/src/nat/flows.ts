@@ -3,9 +3,9 @@ import { wordOf } from '../core/keyed-map.ts';
 import { type CtEntry, ctEntrySize, ctState, decodeCtEntry } from '../generated/abi.ts';
 import { secondsOf } from './flow-options.ts';
 
-/** A flow that is translated on the node's devices. Ports in host order. */
+/** A flow that is translated at the node's network interfaces. Ports in host order. */
 export interface FlowEntry {
-  /** Its place in the table, from 1. */
+  /** Its position in the table, from 1. */
   readonly number: number;
   readonly protocol: 'TCP' | 'UDP' | 'SCTP';
   readonly state: string;
@@ -13,24 +13,24 @@ export interface FlowEntry {
   readonly confirmed: boolean;
   readonly client: string;
   readonly clientPort: number;
-  /** What the client sends to. */
+  /** The address that the client sends to. */
   readonly frontend: string;
   readonly frontendPort: number;
   readonly backend: string;
   readonly backendPort: number;
   /**
-   * How the packets get to the backend: `local`, as it is on this node (or the client is); `snat`, from an
-   * address of this node; `dsr`, in a tunnel to its node, which answers the client itself.
+   * How packets reach the backend: `local`, it is on this node (or the client is); `snat`, from an address of this node;
+   * `dsr`, in a tunnel to its node, which replies to the client directly.
    */
   readonly forwarding: 'local' | 'snat' | 'dsr';
-  /** What the backend sees as the client. */
+  /** The address that the backend sees as the client's. */
   readonly source: string;
   readonly sourcePort: number;
-  /** Since the last packet. */
+  /** Seconds since the last packet. */
   readonly idleSeconds: number;
 }
 
-/** How a flow's state reads. */
+/** The protocol and text of each state. */
 const states: Readonly<Record<number, readonly [FlowEntry['protocol'], string]>> = {
   [ctState.tcpSyn]: ['TCP', 'syn'],
   [ctState.tcpSynAck]: ['TCP', 'syn-ack'],
@@ -46,7 +46,7 @@ const states: Readonly<Record<number, readonly [FlowEntry['protocol'], string]>>
   [ctState.sctp]: ['SCTP', 'answered'],
 };
 
-/** All states that a flow can have, as they read; `of` a protocol, or of any. */
+/** Returns the texts of the states that a flow can have; `of` a protocol, or of any. */
 export const flowStates = (of?: FlowEntry['protocol']): string[] => [
   ...new Set(
     Object.values(states)

@@ -19,7 +19,7 @@ export interface FlowMapElements {
 
 /**
  * Returns elements of `nat_table` and `nat_index` with a secret that is public. Who knows the node's secret can choose
- * tuples that collide in the index, and the positions of flows in it reveal the secret too, so the index is built anew.
+ * tuples that collide in the index, and the positions of flows in it reveal the secret too, so the index is rebuilt.
  * Flows are found in it as before. Returns undefined when the table is empty.
  */
 export function withPublicSecret({

@@ -1,4 +1,4 @@
-/** What a backend is to the table: a name that is the same on every node, and its share. */
+/** A backend of the lookup table: its name, which is the same on every node, and its share. */
 export interface MaglevBackend {
   /** Unique text, e.g. `10.244.1.3:8080`. */
   readonly name: string;
@@ -6,11 +6,11 @@ export interface MaglevBackend {
   readonly weight: number;
 }
 
-/** Primes to choose a table's size from; each is at least 100 times the backends it is meant for. */
+/** The sizes that a table can have: primes. */
 const sizes = [251, 1021, 4093, 16381, 65521, 131071];
 
 /**
- * Size of the lookup table for so many backends: the smallest prime at hand with 100 entries or
+ * Returns the size of the lookup table for so many backends: the smallest of the primes with 100 entries or
  * more for each backend, which keeps shares within 1 % of each other (Eisenbud et al., "Maglev",
  * NSDI 2016, section 3.4), or the largest.
  */
@@ -19,9 +19,9 @@ export function maglevSize(backends: number): number {
 }
 
 /**
- * The lookup table of Maglev hashing: for each entry the index of a backend. The same backends give
- * the same table in whatever order they come; one backend less leaves most other entries alone.
- * `size` is a prime. Empty without backends.
+ * Returns the lookup table of Maglev hashing: for each entry the index of a backend. The same backends give the same
+ * table in any order; removing one changes few of the other entries. `size` is a prime. The table is empty without
+ * backends.
  */
 export function maglevTable(backends: readonly MaglevBackend[], size: number): Uint32Array {
   if (backends.length === 0) return new Uint32Array(0);
@@ -53,7 +53,7 @@ export function maglevTable(backends: readonly MaglevBackend[], size: number): U
   }
 }
 
-/** FNV-1a with MurmurHash3's finalizer, since near names must not walk side by side. */
+/** FNV-1a with the finalizer of MurmurHash3, so that similar names have unrelated permutations. */
 function hash(text: string, seed: number): number {
   let value = seed;
   for (let i = 0; i < text.length; i++) {

@@ -131,7 +131,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
     try {
       this.#writer.publish(plans.map(({ plan }) => plan));
     } catch {
-      // One of the rows failed, and a batch doesn't tell which: they are written one by one.
+      // One of the rows failed, and the error of a batch doesn't name it: they are written one by one.
       for (const { plan, index } of plans) errors[index] = this.#publish(plan);
     }
     for (const { plan, index } of plans) if (!errors[index]) this.#commit(plan);

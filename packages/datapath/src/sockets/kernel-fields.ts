@@ -3,7 +3,7 @@ import { memberOffset } from '@heddle/ebpf/internal';
 import type { Platform } from '@heddle/sys';
 import type { KernelFields } from '../generated/abi.ts';
 
-/** Struct and member behind each offset of `struct kernel_fields`; see bpf/abi/socket.h. */
+/** The kernel's struct and member of each offset in `struct kernel_fields`; see bpf/abi/socket.h. */
 const members: Readonly<Record<Exclude<keyof KernelFields, 'known'>, readonly [string, string]>> = {
   contextSocket: ['bpf_sock_addr_kern', 'sk'],
   socketNet: ['sock_common', 'skc_net'],
@@ -26,17 +26,18 @@ const unknown = Object.fromEntries(
   ['known', ...Object.keys(members)].map((name) => [name, 0]),
 ) as unknown as KernelFields;
 
-/** The helper by which programs of sockets read the kernel's memory. */
+/** The helper with which programs of sockets read the kernel's memory. */
 export const readsKernel = 'helper/cgroup_sock_addr/probe_read_kernel';
 
 /**
- * Returns the kernel's offsets of the fields that socket programs read. All zero where they may not read it (it
- * is locked down for confidentiality) or where a member has another name. Throws NotSupported, BtfError.
+ * Returns the offsets of the kernel's fields that socket programs read. All are zero where programs may not read kernel
+ * memory (the kernel is locked down for confidentiality) or where a member has another name. Throws NotSupported,
+ * BtfError.
  */
 export function kernelFields(platform: Platform, bpf: Bpf): KernelFields {
   if (!features(bpf).has(readsKernel)) return unknown;
   const btf = kernelBtf(platform);
-  // A socket begins with what is common to all kinds of them.
+  // struct sock begins with struct sock_common.
   const start = memberOffset(btf, 'sock', '__sk_common');
   const fields: Record<string, number> = { known: 1 };
   for (const [name, [struct, member]] of Object.entries(members)) {
