@@ -5,28 +5,28 @@ import { fileURLToPath } from 'node:url';
 import type { AgentEvent, AgentStatus, ServiceDetail, ServiceEntry } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
 import type { LabNode } from '@heddle/lab';
+import type { DemoAgent } from './engine.ts';
 import type { AgentState } from './state.ts';
-import type { DemoAgent } from './theatre.ts';
 
 const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 const startMs = 20_000;
 const keptOutput = 2000;
 
-/** What hears of the agent. */
-export interface AgentWatch {
+/** Callbacks for what happens to the agent. */
+export interface AgentCallbacks {
   readonly onEvent: (event: AgentEvent) => void;
   readonly onState: (state: AgentState) => void;
-  /** It ended though nobody killed it. */
+  /** Called when the agent ends without having been killed. */
   readonly onCrash: (error: Error) => void;
 }
 
-export interface AgentProcessOptions extends AgentWatch {
+export interface AgentProcessOptions extends AgentCallbacks {
   readonly node: LabNode;
   readonly manifests: string;
   readonly socket: string;
 }
 
-/** The agent as a process of its own on a node, spoken to over its control socket. */
+/** Runs the agent as a process on a node and connects to its control socket. */
 export class AgentProcess implements DemoAgent {
   readonly #options: AgentProcessOptions;
   #child: ChildProcess | undefined;
@@ -38,8 +38,8 @@ export class AgentProcess implements DemoAgent {
   }
 
   /**
-   * Starts it, and returns once it answers and has read all manifests. Throws an Error with its
-   * last words when it ends instead.
+   * Starts the agent, and resolves when it responds and has read all manifests. Rejects with an
+   * Error that has its last output if it ends instead.
    */
   async start(): Promise<AgentStatus> {
     const { node, manifests, socket, onState } = this.#options;
@@ -49,7 +49,7 @@ export class AgentProcess implements DemoAgent {
         ...[program, 'agent', '--manifests', manifests, '--node', node.name],
         ...['--cgroup', node.cgroup, '--bpffs', node.bpffs, '--socket', socket],
       ],
-      // Of a process group of its own, so that Ctrl-C in the terminal is the demo's to handle.
+      // A separate process group, so that Ctrl-C in the terminal reaches only the demo.
       { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
     );
     this.#child = child;
@@ -59,31 +59,31 @@ export class AgentProcess implements DemoAgent {
     });
     child.once('exit', () => {
       if (this.#client) this.#options.onCrash(this.#ended('run agent'));
-      this.#hangUp();
+      this.#disconnect();
     });
-    onState({ life: 'starting', adopted: false, ...this.#pid() });
-    const status = await this.#answer(child);
-    onState({ life: 'running', adopted: status.datapath.adopted, ...this.#pid() });
+    onState({ phase: 'starting', adopted: false, ...this.#pid() });
+    const status = await this.#waitForAnswer(child);
+    onState({ phase: 'running', adopted: status.datapath.adopted, ...this.#pid() });
     return status;
   }
 
-  /** Kills it as nothing can prepare for, and returns once it is gone. */
+  /** Kills the agent with SIGKILL, and resolves when the process has ended. */
   async kill(): Promise<void> {
     const child = this.#child;
     if (!child) return;
-    this.#hangUp();
+    this.#disconnect();
     child.kill('SIGKILL');
-    await gone(child);
-    this.#options.onState({ life: 'killed', adopted: false });
+    await exited(child);
+    this.#options.onState({ phase: 'killed', adopted: false });
   }
 
-  /** Returns once its process has ended, by whichever hand. */
-  async gone(): Promise<void> {
-    this.#hangUp();
-    if (this.#child) await gone(this.#child);
+  /** Resolves when the agent's process has ended. */
+  async exited(): Promise<void> {
+    this.#disconnect();
+    if (this.#child) await exited(this.#child);
   }
 
-  /** Rows of all services; undefined while no agent answers. */
+  /** Returns the rows of all services, or undefined while no agent responds. */
   async services(): Promise<ServiceEntry[] | undefined> {
     return await this.#ask(async (client) => {
       const entries: ServiceEntry[] = [];
@@ -106,7 +106,7 @@ export class AgentProcess implements DemoAgent {
     return pid === undefined ? {} : { pid };
   }
 
-  /** An agent that was killed in between is no error: undefined. */
+  /** Returns the answer, or undefined if the agent was killed in between. */
   async #ask<Answer>(
     question: (client: ControlClient) => Promise<Answer>,
   ): Promise<Answer | undefined> {
@@ -120,53 +120,56 @@ export class AgentProcess implements DemoAgent {
     }
   }
 
-  async #answer(child: ChildProcess): Promise<AgentStatus> {
+  async #waitForAnswer(child: ChildProcess): Promise<AgentStatus> {
     const deadline = Date.now() + startMs;
     while (Date.now() < deadline) {
       if (hasEnded(child)) throw this.#ended('start agent');
-      const status = await this.#greet();
+      const status = await this.#requestStatus();
       if (status?.source.complete && status.rows.pending === 0) return status;
       await sleep(10);
     }
     throw new Error(
-      `start agent: it did not answer within ${startMs / 1000} s${this.#lastWords()}`,
+      `start agent: it did not answer within ${startMs / 1000} s${this.#lastOutput()}`,
     );
   }
 
-  /** Its status if it answers by now; the first time it does, its events are followed from then on. */
-  async #greet(): Promise<AgentStatus | undefined> {
+  /**
+   * Returns the agent's status, or undefined if it doesn't respond yet. The first connection also
+   * subscribes to events.
+   */
+  async #requestStatus(): Promise<AgentStatus | undefined> {
     if (!this.#client) {
       try {
         this.#client = await ControlClient.connect(this.#options.socket);
       } catch {
-        // It doesn't listen yet, or the socket is one that a killed agent left.
+        // It doesn't listen yet, or a killed agent left the socket.
         return undefined;
       }
-      // Ends with the agent, of which its process tells.
+      // The subscription ends with the agent, whose exit the process reports.
       this.#client.follow<AgentEvent>(this.#options.onEvent).catch(() => {});
     }
     return (await this.#ask((client) => client.request('status'))) as AgentStatus | undefined;
   }
 
-  #hangUp(): void {
+  #disconnect(): void {
     this.#client?.[Symbol.dispose]();
     this.#client = undefined;
   }
 
   #ended(what: string): Error {
     const { signalCode, exitCode } = this.#child!;
-    const how = signalCode ?? `exit code ${exitCode}`;
-    return new Error(`${what}: it ended with ${how}${this.#lastWords()}`);
+    const cause = signalCode ?? `exit code ${exitCode}`;
+    return new Error(`${what}: it ended with ${cause}${this.#lastOutput()}`);
   }
 
-  #lastWords(): string {
-    const words = this.#output.trim();
-    return words === '' ? '' : `; its last words:\n${words}`;
+  #lastOutput(): string {
+    const output = this.#output.trim();
+    return output === '' ? '' : `; its last output:\n${output}`;
   }
 }
 
-/** Returns once the process has ended and its parent, this process, has taken note. */
-export async function gone(child: ChildProcess): Promise<void> {
+/** Resolves when the child process has ended and its exit is known here. */
+export async function exited(child: ChildProcess): Promise<void> {
   if (!hasEnded(child)) await once(child, 'exit');
 }
 

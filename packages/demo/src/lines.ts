@@ -1,7 +1,7 @@
 import { type DemoState, recentAnswers, recentLatency, requestRates } from './state.ts';
 import { clock, microseconds, percent, ratio, whole } from './view.ts';
 
-/** A line for each event of `state` that `before` doesn't have. */
+/** Returns a line for each event of `state` that `before` doesn't have. */
 export function eventLines(before: DemoState, state: DemoState): string[] {
   const known = new Set(before.events);
   return state.events
@@ -9,7 +9,7 @@ export function eventLines(before: DemoState, state: DemoState): string[] {
     .map(({ timeMs, from, message }) => `${clock(timeMs)}  ${from}: ${message}`);
 }
 
-/** What happened lately in one line. */
+/** Returns a line with the latest rates, failures, latencies and shares. */
 export function windowLine(state: DemoState, nowMs: number): string {
   const { byBackend, all } = recentAnswers(state);
   const shares = state.backends.map(({ endpoint }) => {

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
-import { assertGone, DemoRun, kernelObjectsOf } from '../testing/demo-run.ts';
+import { assertNothingLeft, DemoRun, kernelObjectsOf } from '../testing/demo-run.ts';
 import { Terminal } from '../testing/terminal.ts';
 
 const platform = nodePlatform();
 const leave = '\x1b[?25h\x1b[?1049l';
 
-/** A demo on a terminal, once requests are on their way. */
+/** Starts a demo on a terminal, and resolves when it sends requests. */
 async function startLive(terminal: Terminal): Promise<DemoRun> {
   const demo = DemoRun.start([], [terminal.slave, terminal.slave, 'pipe']);
   await until(demo, terminal, /[1-9]\d*\/s .* in all /, 'traffic');
@@ -26,30 +26,30 @@ function totals(terminal: Terminal) {
   return { all: number(all), refused: number(refused), failed: number(failed) };
 }
 
-test('backends come and go and the agent is killed while no request fails', async () => {
+test('no request fails while backends are added and removed and the agent is killed', async () => {
   using terminal = new Terminal(platform, 100, 40);
   const settings = terminal.settings;
   using demo = await startLive(terminal);
   const pid = demo.child.pid!;
   const objects = kernelObjectsOf(platform, pid);
-  await until(demo, terminal, /IPv4 +10\.96\.0\.10:80 +in force {2}3 backends/, 'three backends');
+  await until(demo, terminal, /IPv4 +10\.96\.0\.10:80 +programmed {2}3 backends/, 'three backends');
   const agent = /agent running, pid (\d+)/.exec(terminal.screen[0]!)![1];
 
   terminal.type('a');
   await until(demo, terminal, /10\.244\.1\.5:8080 +█.* [1-9][\d.]* %/, 'a share for the new one');
-  await until(demo, terminal, /IPv6 .* in force {2}4 backends/, 'four backends');
+  await until(demo, terminal, /IPv6 .* programmed {2}4 backends/, 'four backends');
 
   terminal.type('r');
   await until(demo, terminal, /backend 10\.244\.1\.5:8080 ended/, 'the removal');
-  await until(demo, terminal, /IPv4 .* in force {2}3 backends/, 'three backends again');
+  await until(demo, terminal, /IPv4 .* programmed {2}3 backends/, 'three backends again');
 
   terminal.type('k');
-  await until(demo, terminal, /agent killed, the kernel goes on/, 'the kill');
+  await until(demo, terminal, /agent killed, the kernel continues/, 'the kill');
   const before = totals(terminal).all;
   await until(demo, terminal, /agent running, pid \d+, maps and links adopted/, 'the next agent');
   const [, next] = /pid (\d+)/.exec(terminal.screen[0]!)!;
   assert.notEqual(next, agent);
-  assert.ok(totals(terminal).all > before + 100, 'requests went on without an agent');
+  assert.ok(totals(terminal).all > before + 100, 'requests continued without an agent');
   // The links are those of the first agent; their programs were replaced in place.
   assert.deepEqual(kernelObjectsOf(platform, pid).links, objects.links);
 
@@ -61,29 +61,39 @@ test('backends come and go and the agent is killed while no request fails', asyn
   const { exitCode } = await demo.closed;
   assert.equal(exitCode, 0, demo.stderr);
   assert.equal(demo.stderr, '');
-  assert.ok(terminal.output.endsWith(leave), 'the terminal is given back');
+  assert.ok(terminal.output.endsWith(leave), 'the terminal is restored');
   assert.deepEqual(terminal.settings, settings);
-  await assertGone(platform, pid, objects);
+  await assertNothingLeft(platform, pid, objects);
 });
 
-test('without backends connections are refused, and a new backend ends that', async () => {
+test('connections are refused without backends and succeed after one is added', async () => {
   using terminal = new Terminal(platform, 80, 30);
   using demo = await startLive(terminal);
   terminal.type('rrr');
-  await until(demo, terminal, /none: connections are refused at once/, 'the last one is gone');
+  await until(
+    demo,
+    terminal,
+    /none: connections are refused at once/,
+    'the removal of the last backend',
+  );
   await demo.until(() => totals(terminal).refused > 100, 'refused connections');
   terminal.type('a');
-  await until(demo, terminal, /10\.244\.1\.\d:8080 +█+ +100\.0 %/, 'the new one takes all');
+  await until(
+    demo,
+    terminal,
+    /10\.244\.1\.\d:8080 +█+ +100\.0 %/,
+    'all requests at the new backend',
+  );
   const { refused } = totals(terminal);
   await demo.until(() => totals(terminal).all > refused + 200, 'more requests');
   assert.deepEqual(totals(terminal).refused, refused);
   assert.equal(totals(terminal).failed, 0);
   terminal.type('\x03');
   assert.equal((await demo.closed).exitCode, 0, demo.stderr);
-  await assertGone(platform, demo.child.pid!);
+  await assertNothingLeft(platform, demo.child.pid!);
 });
 
-test('the view follows the size of the terminal', async () => {
+test('the view adapts to the size of the terminal', async () => {
   using terminal = new Terminal(platform, 100, 40);
   using demo = await startLive(terminal);
   assert.equal(Math.max(...terminal.screen.map((line) => line.length)), 100);
@@ -92,32 +102,32 @@ test('the view follows the size of the terminal', async () => {
   await demo.until(() => terminal.screen.length === 20, 'a smaller view');
   assert.equal(Math.max(...terminal.screen.map((line) => line.length)), 60);
   assert.match(terminal.screen.at(-1)!, /^ {2}a {2}add a backend/);
-  // The arrow's sequence ends in a letter that is no key.
+  // The escape sequence of an arrow key ends in a letter, which must not count as a key.
   terminal.type('\x1b[Aq');
   assert.equal((await demo.closed).exitCode, 0, demo.stderr);
 });
 
-test('a signal gives the terminal back', async () => {
+test('a signal restores the terminal', async () => {
   using terminal = new Terminal(platform, 80, 30);
   const settings = terminal.settings;
   using demo = await startLive(terminal);
   demo.child.kill('SIGHUP');
   const { exitCode } = await demo.closed;
   assert.equal(exitCode, 129);
-  assert.ok(terminal.output.endsWith(leave), 'the terminal is given back');
+  assert.ok(terminal.output.endsWith(leave), 'the terminal is restored');
   assert.deepEqual(terminal.settings, settings);
-  await assertGone(platform, demo.child.pid!);
+  await assertNothingLeft(platform, demo.child.pid!);
 });
 
-test('an agent that ends by itself ends the demo with its last words', async () => {
+test('the demo ends with the last output of an agent that ends by itself', async () => {
   using terminal = new Terminal(platform, 80, 30);
   using demo = await startLive(terminal);
   const agent = Number(/pid (\d+)/.exec(terminal.screen[0]!)![1]);
   process.kill(agent, 'SIGTERM');
   const { exitCode } = await demo.closed;
   assert.notEqual(exitCode, 0);
-  assert.ok(terminal.output.endsWith(leave), 'the terminal is given back');
-  assert.match(demo.stderr, /run agent: it ended with .*; its last words:\n/);
+  assert.ok(terminal.output.endsWith(leave), 'the terminal is restored');
+  assert.match(demo.stderr, /run agent: it ended with .*; its last output:\n/);
   assert.doesNotMatch(demo.stderr, /\n +at /);
-  await assertGone(platform, demo.child.pid!);
+  await assertNothingLeft(platform, demo.child.pid!);
 });

@@ -1,31 +1,33 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Demo } from './demo.ts';
 import { eventLines, windowLine } from './lines.ts';
-import { Screen } from './screen.ts';
-import type { Stage } from './stage.ts';
 import type { DemoState } from './state.ts';
+import { TerminalScreen } from './terminal-screen.ts';
 import { terminalText } from './text.ts';
 import { renderView } from './view.ts';
 
-/** What the live demos need of whoever runs them. */
-export interface Scene {
-  readonly stage: Stage;
-  /** Has `draw` called whenever the state changes. */
+/** The demo to show, and the hooks of the process that runs it. */
+export interface LiveOptions {
+  readonly demo: Demo;
+  /** Registers `draw`, which is called whenever the state changes. */
   readonly onChange: (draw: () => void) => void;
-  /** Has `ending` called before the process ends, in whichever way. */
-  readonly onEnd: (ending: () => void) => void;
+  /** Registers `cleanup`, which is called before the process ends. */
+  readonly onEnd: (cleanup: () => void) => void;
 }
 
-/** Requests per second each way: a steady picture that leaves the machine room for the rest. */
+/** Requests per second to each target: enough for a steady picture at a low load. */
 const rate = 400;
-/** Changes that come together are drawn together. */
+/**
+ * The delay after a change before the view is drawn, so that several changes are drawn together.
+ */
 const drawMs = 40;
 const refreshMs = 1000;
 
-/** Shows the live view until `q` or Ctrl-C. Throws when something of the demo ends by itself. */
-export async function runLive({ stage, onChange, onEnd }: Scene): Promise<void> {
+/** Shows the live view until `q` or Ctrl-C. Rejects if a process of the demo ends by itself. */
+export async function runLive({ demo, onChange, onEnd }: LiveOptions): Promise<void> {
   const colours = !process.env.NO_COLOR && process.env.TERM !== 'dumb';
-  const keys = keyActions(stage);
-  const screen = new Screen(keys.press, draw);
+  const keys = keyActions(demo);
+  const screen = new TerminalScreen(keys.press, draw);
   onEnd(() => screen[Symbol.dispose]());
 
   let due = false;
@@ -38,52 +40,55 @@ export async function runLive({ stage, onChange, onEnd }: Scene): Promise<void> 
     }, drawMs);
   });
   draw();
-  await Promise.race([keys.quit, play(stage, 500)]);
+  await Promise.race([keys.quit, runTraffic(demo, 500)]);
 
   function draw(): void {
-    const lines = renderView(stage.state, screen.size, { keys: screen.hasKeys });
+    const lines = renderView(demo.state, screen.size, { keys: screen.hasKeys });
     screen.draw(lines.map((line) => terminalText(line, colours)));
   }
 }
 
-/** Prints events as they come and a line per second, until the process is told to end. */
-export async function runLines({ stage, onChange }: Scene): Promise<never> {
-  let shown: DemoState = stage.state;
+/** Prints events as they happen and a line per second until the process ends. */
+export async function runLines({ demo, onChange }: LiveOptions): Promise<never> {
+  let shown: DemoState = demo.state;
   onChange(() => {
-    const { state } = stage;
+    const { state } = demo;
     for (const line of eventLines(shown, state)) print(line);
     if (state.windows.at(-1) !== shown.windows.at(-1)) print(windowLine(state, Date.now()));
     shown = state;
   });
-  return await play(stage, 1000);
+  return await runTraffic(demo, 1000);
 
   function print(line: string): void {
     process.stdout.write(`${line}\n`);
   }
 }
 
-/** Keeps traffic flowing, and asks the agent from time to time; ends only by an error. */
-async function play(stage: Stage, reportMs: number): Promise<never> {
-  await stage.open();
-  const { total } = stage.startTraffic({ rate, reportMs });
+/** Sends requests and refreshes the services once per second; ends only with an error. */
+async function runTraffic(demo: Demo, reportMs: number): Promise<never> {
+  await demo.open();
+  const { total } = demo.startTraffic({ rate, reportMs });
   const ended = total.then(() => {
     throw new Error('run HTTP client: it ended by itself');
   });
   for (;;) {
     await Promise.race([sleep(refreshMs), ended]);
-    await stage.refresh();
+    await demo.refresh();
   }
 }
 
-/** What the keys do: one change of the backends at a time; the agent can be killed meanwhile. */
-function keyActions(stage: Stage): { press: (key: string) => void; quit: Promise<void> } {
+/**
+ * Returns the key handler. Changes of backends run one at a time; the agent can be killed
+ * meanwhile.
+ */
+function keyActions(demo: Demo): { press: (key: string) => void; quit: Promise<void> } {
   let resolve = () => {};
   let reject = (_: unknown) => {};
   const quit = new Promise<void>((...settle) => {
     [resolve, reject] = settle;
   });
   let changes = Promise.resolve();
-  let playing = false;
+  let isReady = false;
   const change = (action: () => Promise<void>) => {
     changes = changes.then(action);
     changes.catch(reject);
@@ -92,12 +97,12 @@ function keyActions(stage: Stage): { press: (key: string) => void; quit: Promise
     quit,
     press(key) {
       if (key === 'q') resolve();
-      // Until everything is up there is nothing to change.
-      playing ||= stage.state.windows.length > 0;
-      if (!playing) return;
-      if (key === 'a') change(() => stage.addBackend());
-      else if (key === 'r') change(() => stage.removeBackend());
-      else if (key === 'k') stage.killAgent().catch(reject);
+      // Keys have no effect until the first report.
+      isReady ||= demo.state.windows.length > 0;
+      if (!isReady) return;
+      if (key === 'a') change(() => demo.addBackend());
+      else if (key === 'r') change(() => demo.removeBackend());
+      else if (key === 'k') demo.killAgent().catch(reject);
     },
   };
 }

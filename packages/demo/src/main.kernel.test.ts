@@ -3,7 +3,13 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
-import { assertGone, DemoRun, kernelObjectsOf, placesOf, tracesOf } from '../testing/demo-run.ts';
+import {
+  assertNothingLeft,
+  DemoRun,
+  kernelObjectsOf,
+  leftoversOf,
+  pathsOf,
+} from '../testing/demo-run.ts';
 import type { OnceResult } from './summary.ts';
 
 const platform = nodePlatform();
@@ -28,7 +34,7 @@ test('npm start -- --once --json prints one JSON object and nothing else', async
   );
   for (const [backend, count] of Object.entries(result.backends)) {
     assert.match(backend, /^10\.244\.1\.\d+:8080$/);
-    // Six standard deviations of a random choice: one run in 10^9 is outside.
+    // Six standard deviations of a random choice: one run in 10^9 exceeds it.
     const spread = 6 * Math.sqrt(result.requests * (1 / 3) * (2 / 3));
     assert.ok(Math.abs(count - result.requests / 3) < spread, `${backend}: ${count}`);
   }
@@ -36,10 +42,10 @@ test('npm start -- --once --json prints one JSON object and nothing else', async
     assert.ok(p50 !== null && p99 !== null && p50 > 0 && p50 <= p99, `${p50} to ${p99}`);
   }
 
-  await assertGone(platform, pid);
+  await assertNothingLeft(platform, pid);
 });
 
-test('--once prints a summary that people can read', async () => {
+test('--once prints a text summary', async () => {
   using demo = DemoRun.start(['--once']);
   const { exitCode } = await demo.closed;
   assert.equal(exitCode, 0, demo.stderr);
@@ -47,10 +53,10 @@ test('--once prints a summary that people can read', async () => {
   assert.match(demo.stdout, /^4,000 requests to the service at 10\.96\.0\.10:80, .*: 0 failed\n/);
   assert.match(demo.stdout, /\n {2}10\.244\.1\.2:8080 +1,\d{3} +\d\d\.\d % {2}█+/);
   assert.match(demo.stdout, /\n {2}service \/ direct +\d\.\d\d +\d+\.\d\d\n$/);
-  await assertGone(platform, demo.child.pid!);
+  await assertNothingLeft(platform, demo.child.pid!);
 });
 
-test('a request that failed is counted, said and gives an exit code', async () => {
+test('a failed request is counted, reported and sets the exit code', async () => {
   using demo = DemoRun.start(['--once', '--json']);
   const pid = demo.child.pid!;
   const backend = () => processesOf(pid, 'node1/pod-1-2')[0];
@@ -61,7 +67,7 @@ test('a request that failed is counted, said and gives an exit code', async () =
   const result = JSON.parse(demo.stdout) as OnceResult;
   assert.ok(result.failed > 0);
   assert.match(demo.stderr, /send service requests: \d+ of 4000 failed \(.*ECONNREFUSED/);
-  await assertGone(platform, pid);
+  await assertNothingLeft(platform, pid);
 });
 
 for (const [signal, expected] of [
@@ -74,12 +80,12 @@ for (const [signal, expected] of [
     const pid = demo.child.pid!;
     await demo.until(() => /requests\/s; refused 0, failed 0; /.test(demo.stdout), 'traffic');
     const objects = kernelObjectsOf(platform, pid);
-    assert.ok(tracesOf(pid).length > 10);
+    assert.ok(leftoversOf(pid).length > 10);
     demo.child.kill(signal);
     const { exitCode } = await demo.closed;
     assert.equal(exitCode, expected);
     assert.equal(demo.stderr, '');
-    await assertGone(platform, pid, objects);
+    await assertNothingLeft(platform, pid, objects);
   });
 }
 
@@ -89,13 +95,13 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const) {
     const pid = await demo.demoPid();
     await demo.until(() => /requests\/s/.test(demo.stdout), 'traffic');
     demo.child.kill(signal);
-    // That is when the last process that could write to its stdout is gone.
+    // It resolves when the last process that could write to its stdout has ended.
     await demo.closed;
-    await demo.until(() => tracesOf(pid).length === 0, 'everything is removed');
+    await demo.until(() => leftoversOf(pid).length === 0, 'everything is removed');
   });
 }
 
-test('a signal while everything starts leaves nothing behind either', async () => {
+test('a signal during the start ends the demo and leaves nothing behind', async () => {
   using demo = DemoRun.start(['--once']);
   const pid = demo.child.pid!;
   await demo.until(() => processesOf(pid, 'node1').length > 0, 'the agent has started');
@@ -103,30 +109,30 @@ test('a signal while everything starts leaves nothing behind either', async () =
   const { exitCode } = await demo.closed;
   assert.equal(exitCode, 130);
   assert.equal(demo.stdout, '');
-  await assertGone(platform, pid);
+  await assertNothingLeft(platform, pid);
 });
 
-test('the next run removes what a killed one left', async () => {
+test('the next run removes what a killed demo left', async () => {
   using killed = DemoRun.start([]);
   const pid = killed.child.pid!;
   await killed.until(() => /requests\/s/.test(killed.stdout), 'traffic');
   const objects = kernelObjectsOf(platform, pid);
   const ended = once(killed.child, 'exit');
   killed.child.kill('SIGKILL');
-  // Not `closed`: the backends that it leaves behind still hold its stderr.
+  // Not `closed`: the remaining backends still have its stderr open.
   await ended;
-  assert.notDeepEqual(tracesOf(pid), []);
+  assert.notDeepEqual(leftoversOf(pid), []);
 
   using next = DemoRun.start(['--once', '--json']);
   const { exitCode } = await next.closed;
   assert.equal(exitCode, 0, next.stderr);
-  // Its processes have been killed; that init takes note of them may take a moment.
-  await next.until(() => tracesOf(pid).length === 0, 'what was left is removed');
-  await assertGone(platform, pid, objects);
-  await assertGone(platform, next.child.pid!);
+  // Its processes have been killed, but init may take a moment to reap them.
+  await next.until(() => leftoversOf(pid).length === 0, 'what was left is removed');
+  await assertNothingLeft(platform, pid, objects);
+  await assertNothingLeft(platform, next.child.pid!);
 });
 
-test('a step that fails is said in a sentence, and leaves nothing behind', async () => {
+test('a client that ends by itself ends the demo with a message and leaves nothing behind', async () => {
   using demo = DemoRun.start([]);
   const pid = demo.child.pid!;
   await demo.until(() => /requests\/s/.test(demo.stdout), 'traffic');
@@ -135,10 +141,10 @@ test('a step that fails is said in a sentence, and leaves nothing behind', async
   assert.ok(exitCode !== 0);
   assert.match(demo.stderr, /^heddle demo: .*run HTTP client in client: ended by SIGKILL/);
   assert.doesNotMatch(demo.stderr, /\n +at /);
-  await assertGone(platform, pid);
+  await assertNothingLeft(platform, pid);
 });
 
-test('wrong usage has an exit code of its own', async () => {
+test('wrong usage exits with code 2', async () => {
   for (const args of [['--json'], ['--twice'], ['more']]) {
     using demo = DemoRun.start(args);
     const { exitCode } = await demo.closed;
@@ -149,10 +155,10 @@ test('wrong usage has an exit code of its own', async () => {
 
 function processesOf(pid: number, place: string): number[] {
   try {
-    const path = `${placesOf(pid).cgroup}/${place}/cgroup.procs`;
+    const path = `${pathsOf(pid).cgroup}/${place}/cgroup.procs`;
     return readFileSync(path, 'utf8').split('\n').filter(Boolean).map(Number);
   } catch {
-    // Not made yet.
+    // The cgroup doesn't exist yet.
     return [];
   }
 }

@@ -4,103 +4,106 @@ import { printableLines } from '@heddle/cli/printable';
 import { exitCodes, explain, Failure } from '@heddle/control/failure';
 import { preflight } from '@heddle/control/preflight';
 import { nodePlatform } from '@heddle/sys/node';
-import { KernelTheatre } from './kernel-theatre.ts';
+import { Demo } from './demo.ts';
+import { type EngineName, engineLabels } from './engine.ts';
+import { KernelEngine } from './kernel-engine.ts';
 import { runLines, runLive } from './live.ts';
 import { runOnce } from './once.ts';
-import { Stage } from './stage.ts';
-import { type Engine, whereabouts } from './theatre.ts';
-import { VmTheatre } from './vm-theatre.ts';
+import { VmEngine } from './vm-engine.ts';
 
 const usage = `usage: npm start [-- [--engine=kernel|vm] [--once [--json]]]
 
-  npm start                     live view on a terminal, otherwise a line per second
-  npm start -- --once           some thousand requests, then a summary
+  npm start                     live view on a terminal, else a line per second
+  npm start -- --once           4,000 requests, then a summary
   npm start -- --once --json    the same as one JSON object
-  npm start -- --engine=vm      in the userspace machine: no root, no Linux; chosen by itself
-                                where the kernel can't be used
+  npm start -- --engine=vm      in the userspace machine: without root or Linux; the
+                                default where the kernel can't be used
 `;
 
 /** Signals that end the demo, each with the exit code that shells expect. */
 const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
-type Ending = () => void | Promise<void>;
+type Cleanup = () => void | Promise<void>;
 
-const endings: Ending[] = [];
+const cleanups: Cleanup[] = [];
 let ended = false;
 
-/** Gives back what was taken, latest first, and ends the process. Only the first call counts. */
+/** Runs the cleanups, latest first, and ends the process. Further calls do nothing. */
 async function end(exitCode: number): Promise<void> {
   if (ended) return;
   ended = true;
-  for (const ending of endings.reverse()) {
+  for (const cleanup of cleanups.reverse()) {
     try {
-      await ending();
+      await cleanup();
     } catch (error) {
-      complain(error);
+      printError(error);
       exitCode ||= exitCodes.failed;
     }
   }
   process.exit(exitCode);
 }
 
-/** Ends the process with a sentence and the exit code that goes with the error. */
+/** Ends the process with the error's message and exit code. */
 async function fail(error: unknown): Promise<void> {
-  // First the terminal is given back, then it can be written to.
-  if (!ended) endings.unshift(() => complain(error));
+  // The message follows the cleanups, which restore the terminal.
+  if (!ended) cleanups.unshift(() => printError(error));
   await end(explain(error).exitCode);
 }
 
-function complain(error: unknown): void {
+function printError(error: unknown): void {
   process.stderr.write(printableLines(`heddle demo: ${explain(error).message}\n`));
 }
 
 /** Returns the exit code. */
 async function main(): Promise<number> {
-  const { once, json, help, engine: wanted } = readArguments();
+  const { once, json, help, engine: requested } = readArguments();
   if (help) {
     process.stdout.write(usage);
     return exitCodes.ok;
   }
-  const engine = chooseEngine(wanted);
+  const engine = chooseEngine(requested);
 
   const live = !once;
   for (const [signal, exitCode] of Object.entries(signals)) {
-    // Ctrl-C is how the live demo is meant to end.
+    // Ctrl-C is the usual end of the live demo, so it is no failure.
     process.on(signal, () => end(live && signal === 'SIGINT' ? exitCodes.ok : exitCode));
   }
   endWithNpm();
   let changed = () => {};
-  const stage = new Stage(
-    (watch) => (engine === 'vm' ? new VmTheatre(watch) : new KernelTheatre(nodePlatform(), watch)),
+  const demo = new Demo(
+    (watch) => (engine === 'vm' ? new VmEngine(watch) : new KernelEngine(nodePlatform(), watch)),
     () => changed(),
     fail,
   );
-  endings.push(() => stage.close());
+  cleanups.push(() => demo.close());
   const scene = {
-    stage,
-    onEnd: (ending: Ending) => endings.push(ending),
+    demo,
+    onEnd: (cleanup: Cleanup) => cleanups.push(cleanup),
     onChange: (draw: () => void) => {
       changed = draw;
     },
   };
-  if (once) return (await runOnce(stage, json)) ? exitCodes.ok : exitCodes.failed;
+  if (once) return (await runOnce(demo, json)) ? exitCodes.ok : exitCodes.failed;
   if (process.stdout.isTTY) await runLive(scene);
   else await runLines(scene);
   return exitCodes.ok;
 }
 
-/** The engine that was asked for, or the kernel where it can be used; says so in one line if not. */
-function chooseEngine(wanted: string | undefined): Engine {
-  if (wanted === 'vm') return wanted;
+/**
+ * Returns the requested engine, else the kernel where it can be used, else the userspace machine
+ * after a line that says why.
+ */
+function chooseEngine(requested: string | undefined): EngineName {
+  if (requested === 'vm') return requested;
   const missing = preflight();
   if (!missing) return 'kernel';
-  if (wanted === 'kernel') throw new Failure(missing.exitCode, missing.message);
-  const instead = 'Running in the userspace machine (--engine=vm) instead.';
-  process.stderr.write(`heddle demo: ${missing.message}. ${instead}\n`);
+  if (requested === 'kernel') throw new Failure(missing.exitCode, missing.message);
+  const note = 'Running in the userspace machine (--engine=vm) instead.';
+  process.stderr.write(`heddle demo: ${missing.message}. ${note}\n`);
   return 'vm';
 }
 
-/** What kills npm (SIGKILL, or SIGHUP to it alone) would leave the demo running unattended. */
+/** Ends the demo when npm has ended: SIGKILL or SIGHUP to npm alone doesn't reach the demo. */
 function endWithNpm(): void {
   if (process.env.npm_lifecycle_event !== 'start') return;
   const npm = process.ppid;
@@ -121,7 +124,7 @@ function readArguments() {
     });
     if (values.json && !values.once) throw new Error('--json needs --once');
     const { engine } = values;
-    if (engine !== undefined && !(engine in whereabouts)) {
+    if (engine !== undefined && !(engine in engineLabels)) {
       throw new Error(`--engine is kernel or vm, not ${engine}`);
     }
     return values;
@@ -131,7 +134,7 @@ function readArguments() {
   }
 }
 
-// A reader that has seen enough (`npm start | head`) ends the demo as q does.
+// A closed pipe (`npm start | head`) ends the demo as q does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   void (error.code === 'EPIPE' || error.code === 'EIO' ? end(exitCodes.ok) : fail(error));
 });

@@ -9,11 +9,11 @@ const endpoint = (number: number) => ({
   addresses: { v4: `10.244.1.${number}`, v6: `fd00:10:244:1::${number}` },
 });
 
-test('endpoints are written as the example has them', () => {
+test('endpointSlices returns the text of the example for its endpoints', () => {
   const example = readFileSync(`${exampleFolder}/endpoints.yaml`, 'utf8');
   assert.equal(endpointSlices([1, 2].map(endpoint)), example);
 });
 
-test('a service without endpoints has an empty list', () => {
+test('endpointSlices returns an empty list without endpoints', () => {
   assert.match(endpointSlices([]), /\nendpoints: \[\]\n---\n/);
 });

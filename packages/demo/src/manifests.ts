@@ -1,32 +1,32 @@
 import { cpSync, renameSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** The example that the demo runs with: one service, and the pods behind it. */
+/** The folder with the manifests of the demo: one service and its endpoints. */
 export const exampleFolder = fileURLToPath(new URL('../../../examples/hello', import.meta.url));
 export const serviceName = 'default/hello';
-/** Port that the backends listen on. */
+/** The port that the backends listen on. */
 export const backendPort = 8080;
 
-/** A pod behind the service. */
+/** A pod that serves the service. */
 export interface Endpoint {
   readonly pod: string;
   readonly node: string;
   readonly addresses: { readonly v4: string; readonly v6: string };
 }
 
-/** Copies the example to `folder`, which is made, with these endpoints in place of its own. */
+/** Creates `folder` with a copy of the example that has these endpoints. */
 export function copyExample(folder: string, endpoints: readonly Endpoint[]): void {
   cpSync(exampleFolder, folder, { recursive: true });
   writeEndpoints(folder, endpoints);
 }
 
-/** Replaces the endpoints in one step, so that no reader sees half a file. */
+/** Replaces the endpoints atomically. */
 export function writeEndpoints(folder: string, endpoints: readonly Endpoint[]): void {
   writeFileSync(`${folder}/.endpoints.new`, endpointSlices(endpoints));
   renameSync(`${folder}/.endpoints.new`, `${folder}/endpoints.yaml`);
 }
 
-/** endpoints.yaml as the example has it: a slice for each family. */
+/** Returns endpoints.yaml in the form of the example: a slice for each family. */
 export function endpointSlices(endpoints: readonly Endpoint[]): string {
   return `# The pods that serve it, as a cluster's control plane writes them: one slice for each family.
 ${slice('v4', endpoints)}---

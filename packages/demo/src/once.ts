@@ -1,17 +1,17 @@
-import type { Stage } from './stage.ts';
+import type { Demo } from './demo.ts';
 import { failures, onceResult, onceText } from './summary.ts';
 
 const requests = 4000;
 
-/** Sends a bounded number of requests, and prints what came of them. False when one failed. */
-export async function runOnce(stage: Stage, json: boolean): Promise<boolean> {
-  await stage.open();
-  const report = await stage.startTraffic({ requests }).total;
-  const result = onceResult(report, stage.state.engine);
+/** Sends a fixed number of requests and prints the result. Resolves to false if one failed. */
+export async function runOnce(demo: Demo, json: boolean): Promise<boolean> {
+  await demo.open();
+  const report = await demo.startTraffic({ requests }).total;
+  const result = onceResult(report, demo.state.engine);
   const text = json
     ? `${JSON.stringify(result)}\n`
-    : onceText(result, stage.serviceAddress, report.seconds);
-  // The process ends soon after: what goes into a pipe must have left it by then.
+    : onceText(result, demo.serviceAddress, report.seconds);
+  // The process ends soon after, so the text must have been written by then.
   await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));
   const sentences = failures(report);
   for (const sentence of sentences) process.stderr.write(`heddle demo: ${sentence}\n`);

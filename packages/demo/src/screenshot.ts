@@ -1,10 +1,10 @@
-// Plays the demo for a moment and writes docs/live-view.svg: what its live view shows then.
+// Runs the demo for some seconds and writes its live view to docs/live-view.svg.
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { nodePlatform } from '@heddle/sys/node';
-import { KernelTheatre } from './kernel-theatre.ts';
-import { Stage } from './stage.ts';
+import { Demo } from './demo.ts';
+import { KernelEngine } from './kernel-engine.ts';
 import { svgOf } from './svg.ts';
 import { renderView } from './view.ts';
 
@@ -15,20 +15,20 @@ const crash = (error: Error) => {
   throw error;
 };
 const platform = nodePlatform();
-const stage = new Stage(
-  (watch) => new KernelTheatre(platform, watch),
+const demo = new Demo(
+  (watch) => new KernelEngine(platform, watch),
   () => {},
   crash,
 );
-await stage.open();
-stage.startTraffic({ rate: 400, reportMs: 500 });
+await demo.open();
+demo.startTraffic({ rate: 400, reportMs: 500 });
 await sleep(5000);
-await stage.addBackend();
+await demo.addBackend();
 await sleep(9000);
-await stage.killAgent();
+await demo.killAgent();
 await sleep(3000);
-await stage.refresh();
-const lines = renderView(stage.state, size, { keys: true });
+await demo.refresh();
+const lines = renderView(demo.state, size, { keys: true });
 writeFileSync(file, svgOf(lines, size.columns, 'The live view of the Heddle demo'));
-await stage.close();
+await demo.close();
 process.exit();

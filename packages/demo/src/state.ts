@@ -1,27 +1,27 @@
 import type { AgentEvent, ServiceEntry } from '@heddle/agent';
 import type { ClientReport, TargetReport } from '@heddle/lab';
-import type { Engine } from './theatre.ts';
+import type { EngineName } from './engine.ts';
 
-/** Names of the client's targets, between which its requests alternate. */
+/** The names of the client's targets, between which its requests alternate. */
 export const targets = { service: 'service', direct: 'direct' } as const;
 
 const keptWindows = 60;
 const keptEvents = 100;
-/** Windows that shares and latencies are taken over. */
+/** The number of windows that shares and latencies are computed from. */
 const recentWindows = 20;
 
 export interface AgentState {
-  readonly life: 'starting' | 'running' | 'killed';
+  readonly phase: 'starting' | 'running' | 'killed';
   readonly pid?: number;
-  /** It found maps and links of an earlier agent in the kernel and went on with them. */
+  /** True if it adopted the maps and links of an earlier agent. */
   readonly adopted: boolean;
 }
 
 export interface BackendState {
-  /** `10.244.1.2:8080`; also what the backend calls itself. */
+  /** `10.244.1.2:8080`; also the name that the backend replies with. */
   readonly endpoint: string;
   readonly pod: string;
-  readonly life: 'starting' | 'serving' | 'leaving';
+  readonly phase: 'starting' | 'serving' | 'leaving';
 }
 
 export interface DemoEvent {
@@ -31,13 +31,13 @@ export interface DemoEvent {
   readonly severe: boolean;
 }
 
-/** All that the view shows. It only ever changes by the functions of this module. */
+/** The state that the view shows. Only the functions of this module return new ones. */
 export interface DemoState {
-  readonly engine: Engine;
+  readonly engine: EngineName;
   readonly agent: AgentState;
   readonly services: readonly ServiceEntry[];
   readonly backends: readonly BackendState[];
-  /** What the client reported lately, oldest first. */
+  /** The client's latest reports, oldest first. */
   readonly windows: readonly ClientReport[];
   /** Requests to the service since the start. */
   readonly totals: { readonly requests: number; readonly failed: number; readonly refused: number };
@@ -47,7 +47,7 @@ export interface DemoState {
 
 export const initialState: DemoState = {
   engine: 'kernel',
-  agent: { life: 'starting', adopted: false },
+  agent: { phase: 'starting', adopted: false },
   services: [],
   backends: [],
   windows: [],
@@ -55,7 +55,9 @@ export const initialState: DemoState = {
   events: [],
 };
 
-/** Connections that were refused at once, as those to a service without endpoints are. */
+/**
+ * Returns the number of connections that were refused, as those to a service without endpoints are.
+ */
 export function refusedOf(report: TargetReport | undefined): number {
   return report?.failures.ECONNREFUSED ?? 0;
 }
@@ -77,7 +79,7 @@ export function withReport(state: DemoState, report: ClientReport): DemoState {
 }
 
 export function withEvent(state: DemoState, event: DemoEvent): DemoState {
-  // The agent's arrive over a socket, so that one may be older than the last one of the demo.
+  // Events of the agent arrive over a socket and may be older than the last one of the demo.
   const events = [...state.events, event].sort((a, b) => a.timeMs - b.timeMs);
   return { ...state, events: events.slice(-keptEvents) };
 }
@@ -112,7 +114,10 @@ export function withoutBackend(state: DemoState, endpoint: string): DemoState {
   return { ...state, backends: state.backends.filter((each) => each.endpoint !== endpoint) };
 }
 
-/** Requests to the service that each backend answered lately, and all of them together. */
+/**
+ * Returns the number of recent requests to the service, by the backend that answered, and their
+ * sum.
+ */
 export function recentAnswers(state: DemoState): { byBackend: Map<string, number>; all: number } {
   const byBackend = new Map<string, number>();
   let all = 0;
@@ -125,7 +130,7 @@ export function recentAnswers(state: DemoState): { byBackend: Map<string, number
   return { byBackend, all };
 }
 
-/** Requests per second to the service, window by window, oldest first. */
+/** Returns the requests per second to the service in each window, oldest first. */
 export function requestRates(state: DemoState): number[] {
   return state.windows.map(({ seconds, targets: reports }) => {
     const requests = reports[targets.service]?.requests ?? 0;
@@ -133,7 +138,7 @@ export function requestRates(state: DemoState): number[] {
   });
 }
 
-/** Median over the latest windows, so that one noisy moment of the machine doesn't show for long. */
+/** Returns the median over the latest windows, which suppresses outliers. */
 export function recentLatency(
   state: DemoState,
   target: keyof typeof targets,

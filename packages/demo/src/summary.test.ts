@@ -19,7 +19,7 @@ const report: ClientReport = {
   },
 };
 
-test('the result counts requests to the service, by backend in order', () => {
+test('onceResult counts requests to the service by backend, sorted', () => {
   assert.equal(
     JSON.stringify(onceResult(report, 'kernel')),
     '{"engine":"kernel","requests":1000,"failed":10,' +
@@ -28,13 +28,13 @@ test('the result counts requests to the service, by backend in order', () => {
   );
 });
 
-test('failures are said with their reasons', () => {
+test('failures returns a sentence with the reasons', () => {
   assert.deepEqual(failures(report), [
     'send service requests: 10 of 1000 failed (7 ECONNREFUSED, 3 EAGAIN)',
   ]);
 });
 
-test('the summary', () => {
+test('onceText returns shares, latencies and their ratio', () => {
   assert.deepEqual(onceText(onceResult(report, 'kernel'), '10.96.0.10:80', 2.34).split('\n'), [
     '1,000 requests to the service at 10.96.0.10:80, each on a new connection, in 2.3 s: 10 failed',
     '',

@@ -1,18 +1,18 @@
 import type { ClientReport, TargetReport } from '@heddle/lab';
+import { type EngineName, engineLabels } from './engine.ts';
 import { targets } from './state.ts';
-import { type Engine, whereabouts } from './theatre.ts';
 import { bar, microseconds, percent, ratio, whole } from './view.ts';
 
-/** What `npm start -- --once --json` prints. */
+/** The JSON output of `npm start -- --once --json`. */
 export interface OnceResult {
-  /** What translated the connections. */
-  readonly engine: Engine;
-  /** To the service, each on a new connection. */
+  /** The engine that translated the connections. */
+  readonly engine: EngineName;
+  /** The number of requests to the service, each on a new connection. */
   readonly requests: number;
   readonly failed: number;
-  /** Requests to the service that each backend answered, by `ip:port`. */
+  /** The number of requests to the service that each backend answered, by `ip:port`. */
   readonly backends: Readonly<Record<string, number>>;
-  /** Connect, request and close; null when there was no request that didn't fail. */
+  /** The time of connect, request and close; null if all requests failed. */
   readonly latencyUs: { readonly direct: Quantiles; readonly service: Quantiles };
 }
 
@@ -21,7 +21,7 @@ interface Quantiles {
   readonly p99: number | null;
 }
 
-export function onceResult({ targets: reports }: ClientReport, engine: Engine): OnceResult {
+export function onceResult({ targets: reports }: ClientReport, engine: EngineName): OnceResult {
   const service = reports[targets.service]!;
   const backends = Object.entries(service.answers).sort(([a], [b]) => (a < b ? -1 : 1));
   return {
@@ -37,17 +37,17 @@ function quantiles({ p50Us, p99Us }: TargetReport): Quantiles {
   return { p50: p50Us, p99: p99Us };
 }
 
-/** What went wrong, one sentence for each path with failures. */
+/** Returns a sentence for each target with failures. */
 export function failures({ targets: reports }: ClientReport): string[] {
   return Object.entries(reports)
     .filter(([, { failed }]) => failed > 0)
     .map(([name, { failed, requests, failures: reasons }]) => {
-      const why = Object.entries(reasons).map(([reason, count]) => `${count} ${reason}`);
-      return `send ${name} requests: ${failed} of ${requests} failed (${why.join(', ')})`;
+      const counts = Object.entries(reasons).map(([reason, count]) => `${count} ${reason}`);
+      return `send ${name} requests: ${failed} of ${requests} failed (${counts.join(', ')})`;
     });
 }
 
-/** What `npm start -- --once` prints. */
+/** Returns the text output of `npm start -- --once`. */
 export function onceText(result: OnceResult, service: string, seconds: number): string {
   const { direct, service: through } = result.latencyUs;
   const row = (name: string, p50: string, p99: string) =>
@@ -56,8 +56,8 @@ export function onceText(result: OnceResult, service: string, seconds: number): 
     const share = count / Math.max(1, result.requests);
     return `  ${backend.padEnd(20)}${whole(count).padStart(8)} ${percent(share)}  ${bar(share, 40)}`;
   });
-  // The times of the machine are those of its interpreter, and say nothing about a kernel's.
-  const where = result.engine === 'vm' ? ` of ${whereabouts.vm}` : '';
+  // Times of the userspace machine are those of its interpreter, not comparable with a kernel's.
+  const where = result.engine === 'vm' ? ` of ${engineLabels.vm}` : '';
   return [
     `${whole(result.requests)} requests to the service at ${service}, each on a new connection, ` +
       `in ${seconds.toFixed(1)} s${where}: ${whole(result.failed)} failed`,

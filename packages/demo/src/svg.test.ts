@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { svgOf } from './svg.ts';
 
-test('each line is drawn in its row, bars and sparklines as rectangles', () => {
+test('svgOf draws each line in its row, bars and sparklines as rectangles', () => {
   const svg = svgOf(
     [
       [{ text: ' a' }, { text: ' <b>', tone: 'good' }],

@@ -1,7 +1,7 @@
 import type { Line, Span, Tone } from './text.ts';
 
 const fontSize = 14;
-/** A fixed-width character is 0.6 em wide in the fonts below; textLength holds others to it. */
+/** A fixed-width character is 0.6 em wide in the fonts below; textLength adjusts others. */
 const columnWidth = 8.4;
 const rowHeight = 19;
 const margin = 16;
@@ -26,7 +26,10 @@ const boldTones: readonly (Tone | undefined)[] = ['title', 'bold', 'bad'];
 const bars = '▏▎▍▌▋▊▉█';
 const sparks = '▁▂▃▄▅▆▇';
 
-/** Lines of the view as a picture of a terminal with `columns` columns: SVG text, no script. */
+/**
+ * Returns an SVG picture of a terminal with `columns` columns that shows the lines, without
+ * scripts.
+ */
 export function svgOf(lines: readonly Line[], columns: number, title: string): string {
   const width = Math.ceil(columns * columnWidth + 2 * margin);
   const height = barHeight + lines.length * rowHeight + margin;
@@ -74,7 +77,7 @@ function consistsOf(characters: string, text: string): boolean {
   return [...text].every((character) => characters.includes(character));
 }
 
-// Fonts differ in how block characters meet: as rectangles, they have neither gaps nor seams.
+// Block characters have gaps in some fonts, so bars are drawn as rectangles.
 const blockHeight = rowHeight - 5;
 
 function drawBar(text: string, column: number, top: number, colour: string): string {

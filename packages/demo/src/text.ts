@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 
-/** How a piece of text stands out. The terminal and the screenshot each have their colours for it. */
+/** The emphasis of a piece of text. The terminal and the screenshot each map it to colours. */
 export type Tone =
   | 'title'
   | 'bold'
@@ -36,7 +36,7 @@ export function lineWidth(line: Line): number {
   return line.reduce((sum, { text }) => sum + text.length, 0);
 }
 
-/** The line, cut with an ellipsis where it is too long for `width` columns. */
+/** Returns the line, truncated with an ellipsis to `width` columns. */
 export function fit(line: Line, width: number): Line {
   if (lineWidth(line) <= width) return line;
   const kept: Span[] = [];
@@ -50,7 +50,7 @@ export function fit(line: Line, width: number): Line {
   return width > 0 ? [...kept, { text: '…', tone: 'dim' }] : [];
 }
 
-/** `left` and `right` at the two ends of a line; what doesn't fit of `left` is cut. */
+/** Returns a line with `left` and `right` at its ends; `left` is truncated to fit. */
 export function spread(left: Line, right: Line, width: number): Line {
   const room = Math.max(0, width - lineWidth(right) - 2);
   const cut = fit(left, room);
@@ -65,7 +65,7 @@ export function plainText(line: Line): string {
     .trimEnd();
 }
 
-/** The line for a terminal, without its end. */
+/** Returns the line with escape sequences for a terminal, without a line end. */
 export function terminalText(line: Line, colours: boolean): string {
   if (!colours) return plainText(line);
   return line

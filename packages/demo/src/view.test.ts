@@ -56,12 +56,12 @@ function window(service: Partial<TargetReport> = {}): ClientReport {
   };
 }
 
-function playing(): DemoState {
-  let state = withAgent(initialState, { life: 'running', pid: 4711, adopted: false });
+function runningState(): DemoState {
+  let state = withAgent(initialState, { phase: 'running', pid: 4711, adopted: false });
   state = withServices(state, [entry('IPv4', '10.96.0.10'), entry('IPv6', 'fd00:10:96::10')]);
   for (const number of [2, 3]) {
     const endpoint = `10.244.1.${number}:8080`;
-    state = withBackend(state, { endpoint, pod: `pod-1-${number}`, life: 'serving' });
+    state = withBackend(state, { endpoint, pod: `pod-1-${number}`, phase: 'serving' });
   }
   state = withReport(state, window({ requests: 100, answers: { '10.244.1.2:8080': 100 } }));
   state = withReport(state, window());
@@ -78,13 +78,13 @@ function rendered(state: DemoState, columns: number, rows: number): string[] {
   return renderView(state, { columns, rows }, { keys: true }).map(plainText);
 }
 
-test('the view at 80 columns', () => {
-  assert.deepEqual(rendered(playing(), 80, 25), [
+test('the view at 80 columns shows services, shares, rates, latency and events', () => {
+  assert.deepEqual(rendered(runningState(), 80, 25), [
     ' heddle  services in the kernel                         agent running, pid 4711',
     '─'.repeat(80),
     ' Services',
-    '   ● default/hello:http/TCP/IPv4  10.96.0.10:80            in force  2 backends',
-    '   ● default/hello:http/TCP/IPv6  [fd00:10:96::10]:80      in force  2 backends',
+    '   ● default/hello:http/TCP/IPv4  10.96.0.10:80          programmed  2 backends',
+    '   ● default/hello:http/TCP/IPv6  [fd00:10:96::10]:80    programmed  2 backends',
     '',
     ' Share of each backend',
     '   10.244.1.2:8080   ████████████████████████████████████████            83.3 %',
@@ -108,39 +108,39 @@ test('the view at 80 columns', () => {
   ]);
 });
 
-test('before anything runs the view says so', () => {
+test('the initial view shows that the agent is starting', () => {
   const lines = rendered(initialState, 60, 20);
   assert.equal(lines[0], ' heddle  services in the kernel              agent starting');
   assert.ok(lines.includes('   none yet'));
   assert.ok(lines.includes('   service / direct                   -           -'));
 });
 
-test('a killed agent, one that is back, and a backend that leaves', () => {
-  const killed = withAgent(playing(), { life: 'killed', adopted: false });
-  assert.match(rendered(killed, 80, 25)[0]!, /agent killed, the kernel goes on$/);
-  const back = withAgent(killed, { life: 'running', pid: 4712, adopted: true });
+test('the view shows a killed agent, a restarted agent and a leaving backend', () => {
+  const killed = withAgent(runningState(), { phase: 'killed', adopted: false });
+  assert.match(rendered(killed, 80, 25)[0]!, /agent killed, the kernel continues$/);
+  const back = withAgent(killed, { phase: 'running', pid: 4712, adopted: true });
   assert.match(rendered(back, 80, 25)[0]!, /agent running, pid 4712, maps and links adopted$/);
 
   const backend = { endpoint: '10.244.1.3:8080', pod: 'pod-1-3' };
-  const leaving = withBackend(back, { ...backend, life: 'leaving' });
+  const leaving = withBackend(back, { ...backend, phase: 'leaving' });
   assert.match(rendered(leaving, 80, 25)[8]!, /^ {3}10\.244\.1\.3:8080 {3}█+ +leaving$/);
   const gone = withoutBackend(leaving, backend.endpoint);
   assert.equal(rendered(gone, 80, 25)[8], '');
 });
 
-test('refused connections are not failed ones', () => {
+test('refused connections do not count as failed', () => {
   const report = window({ failed: 30, failures: { ECONNREFUSED: 28, ETIMEDOUT: 2 } });
-  const state = withReport(playing(), report);
+  const state = withReport(runningState(), report);
   assert.deepEqual(state.totals, { requests: 500, failed: 2, refused: 28 });
   assert.match(rendered(state, 80, 25)[11]!, /500 in all {3}refused 28 {3}failed 2$/);
 });
 
-test('a total changes nothing: its windows have been counted', () => {
-  assert.equal(withReport(playing(), { ...window(), type: 'total' }).totals.requests, 300);
+test('a total report does not change the totals, which count its windows', () => {
+  assert.equal(withReport(runningState(), { ...window(), type: 'total' }).totals.requests, 300);
 });
 
-test('no size makes a line too long or too many lines', () => {
-  const state = playing();
+test('the view fits any size of the terminal', () => {
+  const state = runningState();
   for (let columns = 0; columns < 130; columns += 3) {
     for (let rows = 1; rows < 40; rows += 2) {
       const lines = renderView(state, { columns, rows }, { keys: true });
@@ -150,8 +150,8 @@ test('no size makes a line too long or too many lines', () => {
   }
 });
 
-test('the latest events are shown, in the order of their time', () => {
-  let state = playing();
+test('the view shows the latest events in the order of their time', () => {
+  let state = runningState();
   for (const second of [9, 7, 8]) {
     const message = `event ${second}`;
     state = withEvent(state, {
@@ -170,7 +170,7 @@ test('the latest events are shown, in the order of their time', () => {
   );
 });
 
-test('bars grow by eighths, sparklines from zero to the largest', () => {
+test('bar is drawn in eighths of a column, sparkline from zero to the largest value', () => {
   assert.equal(bar(0, 10), '');
   assert.equal(bar(0.5, 10), '█████');
   assert.equal(bar(1 / 80, 10), '▏');
@@ -179,14 +179,14 @@ test('bars grow by eighths, sparklines from zero to the largest', () => {
   assert.equal(sparkline([0, 0]), '▁▁');
 });
 
-test('lines are cut and spread to a width', () => {
+test('fit and spread truncate lines to a width', () => {
   assert.equal(plainText(fit([{ text: 'abc' }, { text: 'def' }], 5)), 'abcd…');
   assert.equal(plainText(fit([{ text: 'abc' }], 3)), 'abc');
   assert.equal(plainText(spread([{ text: 'left' }], [{ text: 'right' }], 12)), 'left   right');
   assert.equal(plainText(spread([{ text: 'left' }], [{ text: 'right' }], 9)), 'l…  right');
 });
 
-test('a terminal gets colours, unless it wants none', () => {
+test('terminalText adds colours only if asked to', () => {
   const line = [{ text: 'a' }, { text: 'b', tone: 'good' }] as const;
   assert.equal(terminalText(line, true), 'a\x1b[32mb\x1b[39m');
   assert.equal(terminalText(line, false), 'ab');

@@ -1,4 +1,5 @@
 import type { ServiceEntry } from '@heddle/agent';
+import { engineLabels } from './engine.ts';
 import {
   type DemoEvent,
   type DemoState,
@@ -7,7 +8,6 @@ import {
   requestRates,
 } from './state.ts';
 import { fit, type Line, lineWidth, type Span, spread } from './text.ts';
-import { whereabouts } from './theatre.ts';
 
 export interface ViewSize {
   readonly columns: number;
@@ -15,18 +15,18 @@ export interface ViewSize {
 }
 
 export interface ViewOptions {
-  /** Whether there are keys to press. */
+  /** True if the terminal has keys. */
   readonly keys: boolean;
 }
 
-const widest = 110;
+const maxWidth = 110;
 const eighths = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 const sparks = ['▁', '▂', '▃', '▄', '▅', '▆', '▇'];
 const blank: Line = [];
 
-/** The whole view: at most `rows` lines of at most `columns` columns. */
+/** Returns the view: at most `rows` lines of at most `columns` columns. */
 export function renderView(state: DemoState, size: ViewSize, { keys }: ViewOptions): Line[] {
-  const width = Math.min(size.columns, widest);
+  const width = Math.min(size.columns, maxWidth);
   const above = [
     title(state, width),
     [{ text: '─'.repeat(width), tone: 'dim' }] as Line,
@@ -43,7 +43,7 @@ export function renderView(state: DemoState, size: ViewSize, { keys }: ViewOptio
   const below = keys ? [blank, keyLine] : [];
   const room = size.rows - above.length - below.length;
   const events = state.events.slice(-Math.max(room, 1)).map(event);
-  // A terminal that is too small loses what is last; the keys stay.
+  // A terminal that is too small doesn't show the last lines; the keys stay.
   const lines = [...above, ...events].slice(0, Math.max(0, size.rows - below.length));
   const gap: Line[] = Array(Math.max(0, size.rows - lines.length - below.length)).fill(blank);
   return [...lines, ...gap, ...below].slice(-size.rows).map((line) => fit(line, width));
@@ -54,20 +54,20 @@ function heading(text: string): Line {
 }
 
 function title({ agent, engine }: DemoState, width: number): Line {
-  const where = whereabouts[engine];
+  const where = engineLabels[engine];
   const pid = agent.pid === undefined ? '' : `, pid ${agent.pid}`;
   const adopted = agent.adopted ? ', maps and links adopted' : '';
-  const life: Span = {
+  const phase: Span = {
     starting: { text: `agent starting${pid} `, tone: 'busy' } as const,
     running: { text: `agent running${pid}${adopted} `, tone: 'good' } as const,
-    killed: { text: `agent killed, ${where} goes on `, tone: 'bad' } as const,
-  }[agent.life];
+    killed: { text: `agent killed, ${where} continues `, tone: 'bad' } as const,
+  }[agent.phase];
   return spread(
     [
       { text: ' heddle', tone: 'title' },
       { text: `  services in ${where}`, tone: 'dim' },
     ],
-    [life],
+    [phase],
     width,
   );
 }
@@ -85,7 +85,10 @@ function services({ services: entries }: DemoState, width: number): Line[] {
         { text: address(entry), tone: 'service' },
       ],
       [
-        { text: entry.status === 'done' ? 'in force' : statusText(entry), tone: statusTone(entry) },
+        {
+          text: entry.status === 'done' ? 'programmed' : statusText(entry),
+          tone: statusTone(entry),
+        },
         { text: `  ${counts}${draining > 0 ? `, ${draining} draining` : ''} ` },
       ],
       width,
@@ -114,16 +117,16 @@ function backends(state: DemoState, width: number): Line[] {
   const { byBackend, all } = recentAnswers(state);
   const nameWidth = Math.max(16, ...state.backends.map(({ endpoint }) => endpoint.length));
   const barWidth = Math.max(4, width - nameWidth - 16);
-  const lines = state.backends.map(({ endpoint, life }): Line => {
+  const lines = state.backends.map(({ endpoint, phase }): Line => {
     const share = all > 0 ? (byBackend.get(endpoint) ?? 0) / all : 0;
     const drawn = bar(share, barWidth);
     return [
       { text: `   ${endpoint.padEnd(nameWidth)}  ` },
-      { text: drawn, tone: life === 'serving' ? 'service' : 'dim' },
+      { text: drawn, tone: phase === 'serving' ? 'service' : 'dim' },
       { text: ' '.repeat(barWidth - drawn.length) },
-      life === 'serving'
+      phase === 'serving'
         ? { text: percent(share).padStart(10) }
-        : { text: life.padStart(10), tone: 'busy' },
+        : { text: phase.padStart(10), tone: 'busy' },
     ];
   });
   return [
@@ -200,21 +203,21 @@ const keyLine: Line = [
   ).flatMap(([key, does]): Span[] => [{ text: ` ${key} `, tone: 'key' }, { text: ` ${does}   ` }]),
 ];
 
-/** A bar for a fraction of `width` columns, in eighths of a column. */
+/** Returns a bar for a fraction of `width` columns, in eighths of a column. */
 export function bar(fraction: number, width: number): string {
   const units = Math.round(fraction * width * 8);
   return '█'.repeat(units >> 3) + eighths[units & 7]!;
 }
 
-/** One character for each value, from zero to the largest. */
+/** Returns one character for each value, scaled from zero to the largest. */
 export function sparkline(values: readonly number[]): string {
-  const most = Math.max(...values, 1);
+  const largest = Math.max(...values, 1);
   return values
-    .map((value) => sparks[Math.floor((value / most) * (sparks.length - 0.001))])
+    .map((value) => sparks[Math.floor((value / largest) * (sparks.length - 0.001))])
     .join('');
 }
 
-/** Time of day in UTC. */
+/** Returns the time of day in UTC. */
 export function clock(timeMs: number): string {
   return new Date(timeMs).toISOString().slice(11, 19);
 }

@@ -11,15 +11,15 @@ import {
 } from '@heddle/agent';
 import { objects, version } from '@heddle/assets';
 import type { VmHost } from '@heddle/vm';
-import type { AgentWatch } from './agent-process.ts';
-import type { DemoAgent } from './theatre.ts';
+import type { AgentCallbacks } from './agent-process.ts';
+import type { DemoAgent } from './engine.ts';
 
-export interface VmAgentOptions extends AgentWatch {
+export interface VmAgentOptions extends AgentCallbacks {
   readonly node: string;
   readonly manifests: string;
 }
 
-/** The agent, in this process, on a simulated host. */
+/** Runs the agent in this process on a simulated host. */
 export class VmAgent implements DemoAgent {
   readonly #host: VmHost;
   readonly #options: VmAgentOptions;
@@ -32,7 +32,7 @@ export class VmAgent implements DemoAgent {
 
   async start(): Promise<AgentStatus> {
     const { node, manifests, onState } = this.#options;
-    onState({ life: 'starting', adopted: false });
+    onState({ phase: 'starting', adopted: false });
     const agent = startAgent({
       platform: this.#host.platform,
       bpf: this.#host.bpf,
@@ -46,7 +46,7 @@ export class VmAgent implements DemoAgent {
       objects,
     });
     this.#agent = agent;
-    // Who is killed says nothing any more.
+    // A killed agent reports no more events.
     const follow = (event: unknown) => {
       if (this.#agent !== agent) return false;
       this.#options.onEvent(event as AgentEvent);
@@ -56,7 +56,7 @@ export class VmAgent implements DemoAgent {
     for (;;) {
       const status = this.#ask<AgentStatus>('status')!;
       if (status.source.complete && status.rows.pending === 0) {
-        onState({ life: 'running', adopted: status.datapath.adopted });
+        onState({ phase: 'running', adopted: status.datapath.adopted });
         return status;
       }
       await sleep(5);
@@ -65,7 +65,7 @@ export class VmAgent implements DemoAgent {
 
   async kill(): Promise<void> {
     this.stop();
-    this.#options.onState({ life: 'killed', adopted: false });
+    this.#options.onState({ phase: 'killed', adopted: false });
   }
 
   async services(): Promise<ServiceEntry[] | undefined> {

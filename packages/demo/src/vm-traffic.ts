@@ -2,32 +2,32 @@ import { type ClientReport, Tally } from '@heddle/lab';
 import { errno, errnoNames } from '@heddle/sys';
 import { AF_INET, AF_INET6, readSocketAddress, SOCK_STREAM } from '@heddle/sys/net';
 import { addressOf, type VmHost, type VmPlace, VmSocket } from '@heddle/vm';
+import type { Traffic, TrafficOptions } from './engine.ts';
 import { backendPort } from './manifests.ts';
-import type { Traffic, TrafficOptions } from './theatre.ts';
 
-const anywhere = '::';
+const anyAddress = '::';
 
-/** How long requests are sent before other things get their turn. */
-const turnMs = 10;
-/** How often requests of a steady rate are sent. */
+/** The time for which requests are sent before the event loop continues. */
+const batchMs = 10;
+/** The interval at which requests of a fixed rate are sent. */
 const paceMs = 20;
 
 const request = Uint8Array.from('GET / HTTP/1.0\r\n\r\n', (character) => character.charCodeAt(0));
 
-/** A server in a simulated pod that says who it is. */
+/** A server in a simulated pod that responds with its name. */
 export class VmBackend {
   readonly #listener: VmSocket;
   readonly #answer: Uint8Array;
 
   constructor(host: VmHost, place: VmPlace, name: string) {
     this.#listener = place.enter(() => new VmSocket(host, AF_INET6, SOCK_STREAM)).retain();
-    const bound = this.#listener.bind({ address: addressOf(anywhere), port: backendPort });
+    const bound = this.#listener.bind({ address: addressOf(anyAddress), port: backendPort });
     if (bound < 0) throw new Error(`start backend ${name}: ${errnoNames[-bound]}`);
     this.#listener.listen();
     this.#answer = Uint8Array.from(name, (character) => character.charCodeAt(0));
   }
 
-  /** Answers who has connected and asked. */
+  /** Responds to all pending connections. */
   serve(): void {
     for (let client = this.#listener.accept(); client; client = this.#listener.accept()) {
       if (typeof client.receive() !== 'number') client.send(this.#answer);
@@ -40,7 +40,7 @@ export class VmBackend {
   }
 }
 
-/** A client in a simulated pod that connects anew for each request. */
+/** A client in a simulated pod that opens a connection for each request. */
 export class VmTraffic implements Traffic {
   readonly total: Promise<ClientReport>;
   readonly #host: VmHost;
@@ -72,7 +72,7 @@ export class VmTraffic implements Traffic {
       this.#window.set(name, new Tally());
       this.#all.set(name, new Tally());
     }
-    this.total = new Promise((resolve, reject) => this.#turn(resolve, reject));
+    this.total = new Promise((resolve, reject) => this.#sendBatch(resolve, reject));
   }
 
   get hasEnded(): boolean {
@@ -88,12 +88,12 @@ export class VmTraffic implements Traffic {
     this.#ended = true;
   }
 
-  #turn(resolve: (report: ClientReport) => void, reject: (error: unknown) => void): void {
+  #sendBatch(resolve: (report: ClientReport) => void, reject: (error: unknown) => void): void {
     const { requests = Number.POSITIVE_INFINITY, rate } = this.#options;
     const began = performance.now();
     const due = rate === undefined ? requests : ((began - this.#started) / 1000) * rate;
     try {
-      while (this.#rounds < Math.min(due, requests) && performance.now() - began < turnMs) {
+      while (this.#rounds < Math.min(due, requests) && performance.now() - began < batchMs) {
         this.#round();
       }
     } catch (error) {
@@ -109,7 +109,10 @@ export class VmTraffic implements Traffic {
       this.#reported = now;
     }
     if (this.#rounds < requests) {
-      this.#timer = setTimeout(() => this.#turn(resolve, reject), rate === undefined ? 0 : paceMs);
+      this.#timer = setTimeout(
+        () => this.#sendBatch(resolve, reject),
+        rate === undefined ? 0 : paceMs,
+      );
       return;
     }
     this.#ended = true;
@@ -118,7 +121,7 @@ export class VmTraffic implements Traffic {
     resolve(total);
   }
 
-  /** One request to each target. */
+  /** Sends one request to each target. */
   #round(): void {
     for (const [name, addresses] of this.#targets) {
       if (addresses.length === 0) continue;
@@ -134,7 +137,7 @@ export class VmTraffic implements Traffic {
     this.#rounds++;
   }
 
-  /** The name of who answered, or -errno. */
+  /** Returns the name of the backend that responded, or -errno. */
   #ask(text: string): string | number {
     const { address, port } = readSocketAddress(text);
     const isV4 = !address.includes(':');

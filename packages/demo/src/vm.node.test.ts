@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { elsewhere } from '@heddle/cli/testing/heddle';
 import { DemoRun } from '../testing/demo-run.ts';
-import { Stage } from './stage.ts';
+import { Demo } from './demo.ts';
 import type { OnceResult } from './summary.ts';
-import { VmTheatre } from './vm-theatre.ts';
+import { VmEngine } from './vm-engine.ts';
 
-/** Somebody without rights: this process itself, if it has none. */
+/** The options of a process without privileges; none are needed if this process has none. */
 const nobody = process.getuid!() === 0 ? { uid: 65534, gid: 65534 } : {};
 
 test('--engine=vm --once --json prints the same object, without root', async () => {
@@ -28,15 +28,15 @@ test('--engine=vm --once --json prints the same object, without root', async () 
     counts.reduce((sum, [, count]) => sum + count, 0),
     4000,
   );
-  // Drawn from a seed: the same each time, and even as draws are.
+  // Random from a fixed seed: the same each time, with the usual deviation.
   for (const [, count] of counts) assert.ok(Math.abs(count - 4000 / 3) < 180, `${count}`);
 });
 
-/** What the demo says when it takes the userspace machine by itself. */
+/** The message when the demo chooses the userspace machine itself. */
 const instead = 'Running in the userspace machine (--engine=vm) instead.\n';
 const summary = /^4,000 requests to the service at .*: 0 failed$/m;
 
-test('without rights it runs in the userspace machine, and says so in one line', async () => {
+test('without privileges the demo runs in the userspace machine and reports it in one line', async () => {
   using demo = DemoRun.start(['--once'], 'pipe', { ...nobody });
   const { exitCode } = await demo.closed;
   assert.equal(exitCode, 0, demo.stderr);
@@ -48,7 +48,7 @@ test('without rights it runs in the userspace machine, and says so in one line',
   assert.match(demo.stdout, summary);
 });
 
-test('so it does where there is no Linux', async () => {
+test('on another system than Linux the demo runs in the userspace machine', async () => {
   for (const [args, said] of [
     [['--once'], /^heddle demo: start heddle: darwin on \w+ is not supported .*instead\.\n$/],
     [['--engine=vm', '--once'], /^$/],
@@ -61,38 +61,40 @@ test('so it does where there is no Linux', async () => {
   }
 });
 
-test('an engine that there is not is refused', async () => {
+test('an unknown engine is refused', async () => {
   using demo = DemoRun.start(['--engine=jvm', '--once']);
   const { exitCode } = await demo.closed;
   assert.equal(exitCode, 2);
   assert.match(demo.stderr, /--engine is kernel or vm, not jvm/);
 });
 
-test('backends come and go, and a killed agent is not missed', async () => {
-  const stage = new Stage(
-    (watch) => new VmTheatre(watch),
+test('no request fails in the userspace machine while backends change and the agent is killed', async () => {
+  const demo = new Demo(
+    (watch) => new VmEngine(watch),
     () => {},
     (error) => {
       throw error;
     },
   );
   try {
-    await stage.open();
-    stage.startTraffic({ rate: 2000, reportMs: 20 });
-    await stage.addBackend();
-    await stage.removeBackend();
-    await stage.removeBackend();
-    const before = stage.state.totals.requests;
-    await stage.killAgent();
-    const { agent, totals, events, backends } = stage.state;
+    await demo.open();
+    demo.startTraffic({ rate: 2000, reportMs: 20 });
+    await demo.addBackend();
+    await demo.removeBackend();
+    await demo.removeBackend();
+    const before = demo.state.totals.requests;
+    await demo.killAgent();
+    const { agent, totals, events, backends } = demo.state;
     assert.equal(agent.adopted, true);
     assert.ok(totals.requests > before + 1000, `${totals.requests} after ${before}`);
     assert.equal(totals.failed, 0);
     assert.equal(backends.length, 2);
     const said = events.map(({ message }) => message);
     assert.ok(said.includes('agent killed; its programs and maps stay in the userspace machine'));
-    assert.ok(said.includes('agent is back: adopted what is in the userspace machine'));
+    assert.ok(
+      said.includes('agent restarted: adopted the maps and links in the userspace machine'),
+    );
   } finally {
-    await stage.close();
+    await demo.close();
   }
 });

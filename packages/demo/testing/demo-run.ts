@@ -11,7 +11,7 @@ import { eventually } from '@heddle/sys/testing/eventually';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const program = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
-/** A demo under test, with what it printed. Disposing it ends one that still runs. */
+/** A demo process under test, with its output. Disposing it ends the process. */
 export class DemoRun implements Disposable {
   readonly child: ChildProcess;
   readonly closed: Promise<{ exitCode: number | null; signal: string | null }>;
@@ -35,7 +35,7 @@ export class DemoRun implements Disposable {
     this.closed = once(this.child, 'close').then(([exitCode, signal]) => ({ exitCode, signal }));
   }
 
-  /** Runs it as `npm start` does, but without npm between. */
+  /** Runs the demo as `npm start` does, but without npm. */
   static start(
     args: readonly string[],
     stdio: StdioOptions = 'pipe',
@@ -48,15 +48,15 @@ export class DemoRun implements Disposable {
     return new DemoRun('npm', ['start', '--', ...args], 'pipe');
   }
 
-  /** Process id of the demo itself, which npm may have started, once it has begun its lab. */
+  /** Returns the process id of the demo, which npm may have started, once its lab exists. */
   async demoPid(): Promise<number> {
-    const own = () => demosOnMachine().find((pid) => isBelow(pid, this.child.pid!));
+    const own = () => demosOnMachine().find((pid) => isDescendant(pid, this.child.pid!));
     await this.until(() => own() !== undefined, 'a lab');
     return own()!;
   }
 
   [Symbol.dispose](): void {
-    // Not SIGKILL, so that a failed test, too, leaves the machine as it was.
+    // Not SIGKILL, so that the demo cleans up after a failed test too.
     if (this.child.exitCode === null) this.child.kill('SIGTERM');
   }
 
@@ -67,12 +67,12 @@ export class DemoRun implements Disposable {
   }
 }
 
-/** Where a demo with this process id has its lab and its cgroups. */
-export function placesOf(pid: number) {
+/** Returns the paths of the lab and the cgroup of the demo with this process id. */
+export function pathsOf(pid: number) {
   return { lab: `/run/heddle/lab/demo-${pid}`, cgroup: `${cgroupRoot()}/heddle-lab-demo-${pid}` };
 }
 
-/** Process ids of the labs of all demos on the machine. */
+/** Returns the process ids of all demos on the machine that have a lab. */
 function demosOnMachine(): number[] {
   if (!existsSync('/run/heddle/lab')) return [];
   return readdirSync('/run/heddle/lab')
@@ -80,16 +80,16 @@ function demosOnMachine(): number[] {
     .filter((pid) => pid > 0);
 }
 
-/** Ids of the links on a cgroup, and of their programs. */
+/** The ids of the links on a cgroup, and of their programs. */
 export interface KernelObjects {
   readonly links: readonly number[];
   readonly programs: readonly number[];
 }
 
-/** What the agent of the demo with this process id has in the kernel. */
+/** Returns the kernel objects of the demo's agent. */
 export function kernelObjectsOf(platform: Platform, pid: number): KernelObjects {
   const bpf = new LinuxBpf(platform);
-  using directory = openFile(platform, `${placesOf(pid).cgroup}/node1`);
+  using directory = openFile(platform, `${pathsOf(pid).cgroup}/node1`);
   const cgroup = inodeOfFd(platform, directory.fd);
   const links: number[] = [];
   const programs: number[] = [];
@@ -107,19 +107,19 @@ function infoOf(bpf: Bpf, id: number): LinkInfo | undefined {
     using link = Link.fromId(bpf, id);
     return link.info;
   } catch (error) {
-    // Somebody else's, that went in between.
+    // Another process's link, which was removed in between.
     if (error instanceof SysError && error.code === 'ENOENT') return undefined;
     throw error;
   }
 }
 
 /** Fails unless nothing is left of the demo with this process id. */
-export async function assertGone(
+export async function assertNothingLeft(
   platform: Platform,
   pid: number,
   objects?: KernelObjects,
 ): Promise<void> {
-  assert.deepEqual(tracesOf(pid), []);
+  assert.deepEqual(leftoversOf(pid), []);
   if (!objects) return;
   assert.ok(objects.links.length > 0, 'there were links');
   const bpf = new LinuxBpf(platform);
@@ -139,9 +139,9 @@ function exists(bpf: Bpf, kind: 'link' | 'program', id: number): boolean {
   return bpf.nextId(kind, id - 1) === id;
 }
 
-/** Processes, cgroups, mounts (of namespaces and pins) and files of that demo. */
-export function tracesOf(pid: number): string[] {
-  const { lab, cgroup } = placesOf(pid);
+/** Returns the processes, cgroups, mounts (of namespaces and pins) and files of that demo. */
+export function leftoversOf(pid: number): string[] {
+  const { lab, cgroup } = pathsOf(pid);
   const name = `heddle-lab-demo-${pid}`;
   const processes = readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry) && cgroupOf(entry).includes(`/${name}/`))
@@ -153,8 +153,8 @@ export function tracesOf(pid: number): string[] {
   return [...processes, ...mounts, ...files];
 }
 
-/** Whether a process is `ancestor`, or was started by it or by what it started. */
-function isBelow(pid: number, ancestor: number): boolean {
+/** True if a process is `ancestor` or one of its descendants. */
+function isDescendant(pid: number, ancestor: number): boolean {
   for (let at = pid; at > 1; ) {
     if (at === ancestor) return true;
     try {
@@ -170,7 +170,7 @@ function cgroupOf(pid: string): string {
   try {
     return readFileSync(`/proc/${pid}/cgroup`, 'utf8');
   } catch {
-    // It has ended in between.
+    // The process has ended in between.
     return '';
   }
 }

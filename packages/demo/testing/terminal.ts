@@ -7,11 +7,11 @@ const TIOCSWINSZ = 0x5414;
 const TIOCGPTN = 0x80045430;
 const TIOCSPTLCK = 0x40045431;
 
-/** A terminal for a process under test: a pty, and what is to be seen on it. */
+/** A terminal for a process under test: a pty, and the screen that it shows. */
 export class Terminal implements Disposable {
   readonly #platform: Platform;
   readonly #master: number;
-  /** To be given to the process as stdin and stdout. */
+  /** The descriptor to pass to the process as stdin and stdout. */
   readonly slave: number;
   #output = '';
 
@@ -27,16 +27,16 @@ export class Terminal implements Disposable {
     reader.on('data', (text) => {
       this.#output += text;
     });
-    // EIO, once nobody has the other end open any more.
+    // EIO after the other end is closed.
     reader.on('error', () => {});
   }
 
-  /** All that was written to it. */
+  /** The whole output of the process. */
   get output(): string {
     return this.#output;
   }
 
-  /** The lines as they stand now, without colours, if each was written to a row of its own. */
+  /** The lines on the screen without colours. Lines must have been written one per row. */
   get screen(): string[] {
     const lines: string[] = [];
     const shown = this.#output.slice(this.#output.lastIndexOf('\x1b[2J') + 4);
@@ -48,14 +48,17 @@ export class Terminal implements Disposable {
     return Array.from(lines, (line) => line ?? '');
   }
 
-  /** The settings (struct termios) as they are. */
+  /** The present settings (struct termios). */
   get settings(): Uint8Array {
     const settings = new Uint8Array(64);
     this.#control(this.slave, TCGETS, settings);
     return settings;
   }
 
-  /** The process learns of it by SIGWINCH, which the caller sends: it has no controlling terminal. */
+  /**
+   * Sets the size. The caller must send SIGWINCH, because this is not the process's controlling
+   * terminal.
+   */
   resize(columns: number, rows: number): void {
     this.#control(
       this.#master,
@@ -69,7 +72,7 @@ export class Terminal implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    // The reader, too, ends when the last of the slave's descriptors is closed.
+    // The reader ends when the last descriptor of the slave is closed.
     closeSync(this.slave);
   }
 

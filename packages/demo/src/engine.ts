@@ -2,11 +2,13 @@ import type { AgentStatus, ServiceDetail, ServiceEntry } from '@heddle/agent';
 import type { ClientReport } from '@heddle/lab';
 import type { Endpoint } from './manifests.ts';
 
-/** What translates the connections: the kernel of this machine, or the userspace machine. */
-export type Engine = 'kernel' | 'vm';
+/**
+ * The engine that translates the connections: the kernel of this machine or the userspace machine.
+ */
+export type EngineName = 'kernel' | 'vm';
 
-/** Where programs and maps are, in words. */
-export const whereabouts = { kernel: 'the kernel', vm: 'the userspace machine' } as const;
+/** The names of the engines in messages. */
+export const engineLabels = { kernel: 'the kernel', vm: 'the userspace machine' } as const;
 
 /** A pod of the demo. */
 export interface DemoPod {
@@ -16,16 +18,16 @@ export interface DemoPod {
 }
 
 export interface TrafficOptions {
-  /** To the service, and as many directly to its pods; without it until the end. */
+  /** The number of requests to each target. Default: until the end. */
   readonly requests?: number;
-  /** Per second, each way. */
+  /** Requests per second to each target. */
   readonly rate?: number;
   readonly reportMs?: number;
 }
 
-/** Requests that are being sent. */
+/** Requests in progress. */
 export interface Traffic {
-  /** The last report, once all are sent; rejects when there is none. */
+  /** Resolves to the last report when all requests are done; rejects if there is none. */
   readonly total: Promise<ClientReport>;
   readonly hasEnded: boolean;
   setTarget(name: string, addresses: readonly string[]): void;
@@ -33,25 +35,25 @@ export interface Traffic {
 
 /** The agent of the demo's node. */
 export interface DemoAgent {
-  /** Starts it, and returns once it has read all manifests. Throws when it can't. */
+  /** Starts the agent, and resolves when it has read all manifests. Rejects if it can't start. */
   start(): Promise<AgentStatus>;
-  /** Kills it as nothing can prepare for. */
+  /** Kills the agent without a chance to clean up. */
   kill(): Promise<void>;
-  /** Rows of all services; undefined while there is no agent. */
+  /** Returns the rows of all services, or undefined while there is no agent. */
   services(): Promise<ServiceEntry[] | undefined>;
-  /** Rows of a service with their backends; undefined while there is no agent. */
+  /** Returns the rows of a service with their backends, or undefined while there is no agent. */
   service(name: string): Promise<readonly ServiceDetail[] | undefined>;
 }
 
-/** A node with pods to play on. Closing it removes all of it. */
-export interface Theatre {
-  readonly engine: Engine;
+/** A node with pods, a client and an agent. Closing it removes everything. */
+export interface DemoEngine {
+  readonly engine: EngineName;
   /** IPv4 address of the node. */
   readonly address: string;
   readonly agent: DemoAgent;
   addPod(): DemoPod;
   removePod(pod: DemoPod): void;
-  /** Returns once the pod answers requests, with its endpoint as text. */
+  /** Resolves when the pod answers requests, with `name` as the response. */
   startBackend(pod: DemoPod, name: string): Promise<void>;
   /** Writes the manifests that the agent reads, with these endpoints. */
   writeManifests(endpoints: readonly Endpoint[]): void;

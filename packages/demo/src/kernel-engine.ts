@@ -12,12 +12,12 @@ import {
   startHttpClient,
 } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
-import { AgentProcess, type AgentWatch, gone } from './agent-process.ts';
+import { type AgentCallbacks, AgentProcess, exited } from './agent-process.ts';
+import type { DemoEngine, DemoPod, Traffic, TrafficOptions } from './engine.ts';
 import { backendPort, copyExample, type Endpoint, writeEndpoints } from './manifests.ts';
-import type { DemoPod, Theatre, Traffic, TrafficOptions } from './theatre.ts';
 
-/** A lab of one node, with real processes. */
-export class KernelTheatre implements Theatre {
+/** Runs the demo in the kernel: a lab of one node with real processes. */
+export class KernelEngine implements DemoEngine {
   readonly engine = 'kernel';
   readonly agent: AgentProcess;
   readonly #lab: Lab;
@@ -27,12 +27,12 @@ export class KernelTheatre implements Theatre {
   readonly #servers: Promise<ChildProcess>[] = [];
   #traffic: HttpClient | undefined;
 
-  /** Makes the lab, after removing what killed demos left. Throws what createLab throws. */
-  constructor(platform: Platform, watch: AgentWatch) {
+  /** Creates the lab after removing what killed demos left. Throws the errors of createLab. */
+  constructor(platform: Platform, watch: AgentCallbacks) {
     this.#lab = createLab(platform, { name: `demo-${process.pid}` });
     this.#node = this.#lab.nodes[0]!;
     this.#client = this.#lab.addPod(this.#node, 'client');
-    // Beside what the lab itself keeps there, and removed with it.
+    // In the lab's folder, so that it is removed with the lab.
     const folder = `${dirname(this.#lab.bpffs)}/demo`;
     this.#manifests = `${folder}/manifests`;
     this.agent = new AgentProcess({
@@ -83,14 +83,14 @@ export class KernelTheatre implements Theatre {
     };
   }
 
-  /** Returns once no process is left, not even one that is only defunct. */
+  /** Resolves when no process is left, including zombies. */
   async close(): Promise<void> {
     this.#lab[Symbol.dispose]();
-    await this.agent.gone();
-    if (this.#traffic) await gone(this.#traffic.process);
-    // One that was still starting is gone when its start has failed.
+    await this.agent.exited();
+    if (this.#traffic) await exited(this.#traffic.process);
+    // A server whose start failed has ended already.
     for (const server of await Promise.allSettled(this.#servers)) {
-      if (server.status === 'fulfilled') await gone(server.value);
+      if (server.status === 'fulfilled') await exited(server.value);
     }
   }
 }

@@ -2,19 +2,19 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { ClientReport } from '@heddle/lab';
 import { encodeUtf8 } from '@heddle/sys';
 import { VmHost, type VmPlace } from '@heddle/vm';
-import type { AgentWatch } from './agent-process.ts';
+import type { AgentCallbacks } from './agent-process.ts';
+import type { DemoEngine, DemoPod, Traffic, TrafficOptions } from './engine.ts';
 import { type Endpoint, endpointSlices, exampleFolder } from './manifests.ts';
-import type { DemoPod, Theatre, Traffic, TrafficOptions } from './theatre.ts';
 import { VmAgent } from './vm-agent.ts';
 import { VmBackend, VmTraffic } from './vm-traffic.ts';
 
 const nodeName = 'node1';
 const manifests = '/manifests';
-/** Pods get addresses from the second on. */
+/** The host number of the first pod's addresses. */
 const firstPod = 2;
 const clientPod = 200;
 
-/** Clock and timers of Node.js on any system. */
+/** The clock and timers of Node.js on any system. */
 const base = {
   setTimer(milliseconds: number, fire: () => void): Disposable {
     const timer = setTimeout(fire, milliseconds);
@@ -26,10 +26,10 @@ const base = {
 };
 
 /**
- * A simulated node: agent, pods and sockets pass through the same programs as in the kernel, in
- * this process, without root.
+ * Runs the demo in the userspace machine: a simulated node in this process, whose sockets pass
+ * through the same BPF programs as in the kernel. Needs no root.
  */
-export class VmTheatre implements Theatre {
+export class VmEngine implements DemoEngine {
   readonly engine = 'vm';
   readonly agent: VmAgent;
   readonly #host: VmHost;
@@ -39,7 +39,7 @@ export class VmTheatre implements Theatre {
   #next = firstPod;
   #traffic: VmTraffic | undefined;
 
-  constructor(watch: AgentWatch) {
+  constructor(watch: AgentCallbacks) {
     this.#host = new VmHost({
       base,
       name: nodeName,

@@ -1,6 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientReport } from '@heddle/lab';
-import type { AgentWatch } from './agent-process.ts';
+import type { AgentCallbacks } from './agent-process.ts';
+import {
+  type DemoEngine,
+  type DemoPod,
+  engineLabels,
+  type Traffic,
+  type TrafficOptions,
+} from './engine.ts';
 import { backendPort, type Endpoint, serviceName } from './manifests.ts';
 import {
   type BackendState,
@@ -15,54 +22,47 @@ import {
   withReport,
   withServices,
 } from './state.ts';
-import {
-  type DemoPod,
-  type Theatre,
-  type Traffic,
-  type TrafficOptions,
-  whereabouts,
-} from './theatre.ts';
 
 const firstBackends = 3;
-/** More don't fit the view, nor, for long, two CPUs. */
-const mostBackends = 8;
-/** How long a killed agent stays dead, for everyone to see that nobody misses it. */
+/** The limit on backends: more don't fit the view and overload two CPUs. */
+const maxBackends = 8;
+/** The time before a killed agent is started again, in which traffic visibly continues. */
 const deadMs = 2000;
-/** How long a change may take to be in force. */
-const inForceMs = 20_000;
+/** The timeout for a change to be programmed. */
+const programTimeoutMs = 20_000;
 
 /**
- * The play: a node with a client and backends, and an agent. Everything that happens changes `state`
- * and calls `onChange`. Closing it removes all of it.
+ * The demo: a node with a client, backends and an agent. Each change updates `state` and calls
+ * `onChange`. Closing it removes everything.
  */
-export class Stage {
-  readonly #theatre: Theatre;
+export class Demo {
+  readonly #engine: DemoEngine;
   readonly #backends: DemoPod[] = [];
   readonly #onChange: () => void;
   #traffic: Traffic | undefined;
   #state: DemoState;
   #reports = 0;
 
-  /** `onCrash` is called when the agent ends by itself. Throws what making the theatre throws. */
+  /** `onCrash` is called when the agent ends by itself. Throws the errors of `openEngine`. */
   constructor(
-    openTheatre: (watch: AgentWatch) => Theatre,
+    openEngine: (watch: AgentCallbacks) => DemoEngine,
     onChange: () => void,
     onCrash: (error: Error) => void,
   ) {
     this.#onChange = onChange;
-    this.#theatre = openTheatre({
+    this.#engine = openEngine({
       onEvent: (event) => this.#change((state) => withEvent(state, fromAgent(event))),
       onState: (agent) => this.#change((state) => withAgent(state, agent)),
       onCrash,
     });
-    this.#state = { ...initialState, engine: this.#theatre.engine };
+    this.#state = { ...initialState, engine: this.#engine.engine };
   }
 
   get state(): DemoState {
     return this.#state;
   }
 
-  /** Address of the service, as the agent has it in force. */
+  /** The address of the service that the agent has programmed. */
   get serviceAddress(): string {
     const entry = this.#state.services.find(({ family }) => family === 'IPv4');
     const [frontend] = entry?.frontends ?? [];
@@ -70,23 +70,25 @@ export class Stage {
     return `${frontend.address}:${frontend.port}`;
   }
 
-  /** Starts backends and agent; returns once the service is in force. */
+  /** Starts backends and agent; resolves when the service is programmed. */
   async open(): Promise<void> {
-    const { address, engine } = this.#theatre;
+    const { address, engine } = this.#engine;
     const what = engine === 'kernel' ? 'lab of one node' : 'simulated node';
-    this.#say(`${what} (${address}) made; starting ${firstBackends} backends and the agent`);
-    const pods = Array.from({ length: firstBackends }, () => this.#theatre.addPod());
+    this.#addEvent(
+      `${what} (${address}) is ready; starting ${firstBackends} backends and the agent`,
+    );
+    const pods = Array.from({ length: firstBackends }, () => this.#engine.addPod());
     await Promise.all(pods.map((pod) => this.#startBackend(pod)));
     this.#backends.push(...pods);
-    this.#theatre.writeManifests(this.#backends.map(endpointOf));
-    await this.#theatre.agent.start();
-    await this.#untilInForce();
-    for (const pod of this.#backends) this.#show(pod, 'serving');
+    this.#engine.writeManifests(this.#backends.map(endpointOf));
+    await this.#engine.agent.start();
+    await this.#waitUntilProgrammed();
+    for (const pod of this.#backends) this.#setBackend(pod, 'serving');
   }
 
-  /** Sends requests from the client pod, to the service and directly to its pods in turn. */
+  /** Sends requests from the client pod, alternately to the service and directly to its pods. */
   startTraffic(options: TrafficOptions): Traffic {
-    this.#traffic = this.#theatre.startTraffic(
+    this.#traffic = this.#engine.startTraffic(
       {
         [targets.direct]: this.#backends.map(endpointText),
         [targets.service]: [this.serviceAddress],
@@ -96,86 +98,86 @@ export class Stage {
     return this.#traffic;
   }
 
-  /** A new pod, started before anything is sent to it. */
+  /** Adds a backend, which gets connections only after it has started. */
   async addBackend(): Promise<void> {
-    if (this.#backends.length >= mostBackends) {
-      this.#say(`${mostBackends} backends are enough for this machine`);
+    if (this.#backends.length >= maxBackends) {
+      this.#addEvent(`${maxBackends} backends are the limit of the demo`);
       return;
     }
-    const pod = this.#theatre.addPod();
+    const pod = this.#engine.addPod();
     await this.#startBackend(pod);
     this.#backends.push(pod);
-    this.#theatre.writeManifests(this.#backends.map(endpointOf));
-    await this.#untilInForce();
-    this.#show(pod, 'serving');
+    this.#engine.writeManifests(this.#backends.map(endpointOf));
+    await this.#waitUntilProgrammed();
+    this.#setBackend(pod, 'serving');
     this.#traffic?.setTarget(targets.direct, this.#backends.map(endpointText));
-    this.#say(`backend ${endpointText(pod)} takes requests`);
+    this.#addEvent(`backend ${endpointText(pod)} gets requests`);
   }
 
-  /** Takes the newest backend out of the manifests, and ends it only when nothing comes to it. */
+  /** Removes the newest backend from the manifests, and ends it when it gets no more requests. */
   async removeBackend(): Promise<void> {
     const pod = this.#backends.pop();
     if (!pod) {
-      this.#say('no backend is left to remove');
+      this.#addEvent('no backend is left to remove');
       return;
     }
-    this.#show(pod, 'leaving');
+    this.#setBackend(pod, 'leaving');
     this.#traffic?.setTarget(targets.direct, this.#backends.map(endpointText));
-    this.#theatre.writeManifests(this.#backends.map(endpointOf));
-    await this.#untilInForce();
-    // What was sent to it before has its answer by then.
-    await this.#reportsFromNow(2);
-    this.#theatre.removePod(pod);
+    this.#engine.writeManifests(this.#backends.map(endpointOf));
+    await this.#waitUntilProgrammed();
+    // Earlier requests have been answered by then.
+    await this.#waitForReports(2);
+    this.#engine.removePod(pod);
     this.#change((state) => withoutBackend(state, endpointText(pod)));
-    this.#say(`backend ${endpointText(pod)} ended`);
+    this.#addEvent(`backend ${endpointText(pod)} ended`);
   }
 
-  /** Kills the agent, leaves it dead for a while, and starts it again. */
+  /** Kills the agent and starts it again after a while. */
   async killAgent(): Promise<void> {
     const { agent } = this.#state;
-    if (agent.life !== 'running') return;
-    const where = whereabouts[this.#theatre.engine];
+    if (agent.phase !== 'running') return;
+    const where = engineLabels[this.#engine.engine];
     const withPid = (pid: number | undefined) => (pid === undefined ? '' : ` with pid ${pid}`);
-    await this.#theatre.agent.kill();
-    this.#say(`agent${withPid(agent.pid)} killed; its programs and maps stay in ${where}`);
+    await this.#engine.agent.kill();
+    this.#addEvent(`agent${withPid(agent.pid)} killed; its programs and maps stay in ${where}`);
     await sleep(deadMs);
-    const status = await this.#theatre.agent.start();
+    const status = await this.#engine.agent.start();
     const { adopted, repaired } = status.datapath;
-    const found = adopted ? `adopted what is in ${where}` : `found nothing in ${where}`;
-    const written = repaired > 0 ? `, wrote ${repaired} entries anew` : '';
-    this.#say(`agent is back${withPid(this.#state.agent.pid)}: ${found}${written}`);
+    const found = adopted ? `adopted the maps and links in ${where}` : `found nothing in ${where}`;
+    const written = repaired > 0 ? `, repaired ${repaired} entries` : '';
+    this.#addEvent(`agent restarted${withPid(this.#state.agent.pid)}: ${found}${written}`);
   }
 
-  /** Asks the agent how the services are; while there is none, what it said last stays. */
+  /** Updates the services from the agent; without an agent the last ones stay. */
   async refresh(): Promise<void> {
-    const services = await this.#theatre.agent.services();
+    const services = await this.#engine.agent.services();
     if (services) this.#change((state) => withServices(state, services));
   }
 
-  /** Removes everything, and returns once nothing is left. */
+  /** Removes everything, and resolves when nothing is left. */
   async close(): Promise<void> {
-    await this.#theatre.close();
+    await this.#engine.close();
   }
 
   async #startBackend(pod: DemoPod): Promise<void> {
-    this.#show(pod, 'starting');
-    await this.#theatre.startBackend(pod, endpointText(pod));
+    this.#setBackend(pod, 'starting');
+    await this.#engine.startBackend(pod, endpointText(pod));
   }
 
-  /** Returns once exactly the backends there are, for the families together, are in force. */
-  async #untilInForce(): Promise<void> {
+  /** Resolves when exactly the present backends are programmed, in both families. */
+  async #waitUntilProgrammed(): Promise<void> {
     const addresses = this.#backends.flatMap((pod) => [pod.addresses.v4, pod.addresses.v6]);
     const wanted = addresses.sort().join();
-    const deadline = Date.now() + inForceMs;
+    const deadline = Date.now() + programTimeoutMs;
     for (;;) {
-      const rows = await this.#theatre.agent.service(serviceName);
+      const rows = await this.#engine.agent.service(serviceName);
       const done = rows?.every(({ status }) => status === 'done');
       const current = rows?.flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
       if (done && current?.sort().join() === wanted) break;
       if (Date.now() > deadline) {
         const reason = rows?.find(({ status }) => status !== 'done')?.reason;
         throw new Error(
-          `put service ${serviceName} in force: not done within ${inForceMs / 1000} s${reason ? ` (${reason})` : ''}`,
+          `program service ${serviceName}: not done within ${programTimeoutMs / 1000} s${reason ? ` (${reason})` : ''}`,
         );
       }
       await sleep(10);
@@ -183,7 +185,7 @@ export class Stage {
     await this.refresh();
   }
 
-  async #reportsFromNow(count: number): Promise<void> {
+  async #waitForReports(count: number): Promise<void> {
     const wanted = this.#reports + count;
     while (this.#traffic && this.#reports < wanted) {
       if (this.#traffic.hasEnded) return;
@@ -196,12 +198,12 @@ export class Stage {
     this.#change((state) => withReport(state, report));
   }
 
-  #show(pod: DemoPod, life: BackendState['life']): void {
-    const backend = { endpoint: endpointText(pod), pod: pod.name, life };
+  #setBackend(pod: DemoPod, phase: BackendState['phase']): void {
+    const backend = { endpoint: endpointText(pod), pod: pod.name, phase };
     this.#change((state) => withBackend(state, backend));
   }
 
-  #say(message: string): void {
+  #addEvent(message: string): void {
     const event = { timeMs: Date.now(), from: 'demo', message, severe: false } as const;
     this.#change((state) => withEvent(state, event));
   }

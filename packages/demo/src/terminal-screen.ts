@@ -5,15 +5,15 @@ import type { ViewSize } from './view.ts';
 const clear = '\x1b[2J';
 const enter = `\x1b[?1049h\x1b[?25l${clear}`;
 const leave = '\x1b[?25h\x1b[?1049l';
-// Terminals that know these draw what is between in one go (DEC mode 2026); others ignore them.
+// Synchronized output (DEC mode 2026): terminals that support it draw the update at once.
 const beginUpdate = '\x1b[?2026h';
 const endUpdate = '\x1b[?2026l';
 
 /**
- * The terminal while the live view has it: the alternate screen, without a cursor, keys one by
- * one. Only lines that changed are written. Disposing it gives the terminal back as it was.
+ * The terminal in the mode of the live view: alternate screen, no cursor, raw keys. Writes only
+ * lines that changed. Disposing it restores the terminal.
  */
-export class Screen implements Disposable {
+export class TerminalScreen implements Disposable {
   readonly #input = process.stdin;
   readonly #output = process.stdout;
   readonly #onKey: (key: string) => void;
@@ -22,7 +22,7 @@ export class Screen implements Disposable {
   #cleared = true;
   #open = true;
 
-  /** `onKey` gets the name of each key, Ctrl-C as `q`; `onResize` is to draw again. */
+  /** `onKey` receives the name of each key, with `q` for Ctrl-C. `onResize` must draw again. */
   constructor(onKey: (key: string) => void, onResize: () => void) {
     this.#onKey = onKey;
     this.#onResize = onResize;
@@ -66,7 +66,7 @@ export class Screen implements Disposable {
     this.#leave();
   }
 
-  /** In one synchronous step, as the process may be about to end. */
+  /** Leaves the alternate screen synchronously, because the process may be about to end. */
   #leave(): void {
     for (let attempt = 0; attempt < 50; attempt++) {
       try {
@@ -74,10 +74,10 @@ export class Screen implements Disposable {
         return;
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
-        // A terminal that is gone (SIGHUP) needs nothing given back.
+        // A closed terminal (SIGHUP) needs no restoring.
         if (code === 'EIO' || code === 'EPIPE') return;
         if (code !== 'EAGAIN') throw error;
-        // It hasn't read all of the last picture yet.
+        // The terminal hasn't read all of the last update yet.
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
       }
     }
