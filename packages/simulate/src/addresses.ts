@@ -1,6 +1,6 @@
 import { parseIp } from '@heddle/sys';
 
-// Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d; as text of 16 characters they are keys of a Map.
+// Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d. As keys of a Map they are texts of 16 characters.
 
 const mappedPrefix = '\0\0\0\0\0\0\0\0\0\0\xff\xff';
 
@@ -8,7 +8,7 @@ export function keyOf(bytes: Uint8Array): string {
   return String.fromCharCode.apply(undefined, bytes as unknown as number[]);
 }
 
-/** The key of an address in text form, which it has been checked to have. */
+/** Returns the key of an address in valid text form. */
 export function keyOfText(address: string): string {
   return keyOf(parseIp(address)!);
 }
@@ -21,7 +21,7 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** The 16 bytes of an IPv4 address of 4. */
+/** Returns the 16-byte form of an IPv4 address of 4 bytes. */
 export function mappedIpv4(ipv4: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(16);
   bytes[10] = 0xff;

@@ -2,11 +2,11 @@ import { maglevSize, maglevTable } from '@heddle/datapath';
 import { parseIp } from '@heddle/sys';
 import { keyOf } from './addresses.ts';
 import {
+  type ChooseEntry,
   type Connection,
-  type Entry,
-  InsideConnection,
-  OutsideConnection,
+  ExternalConnection,
   type PodSockets,
+  SocketConnection,
 } from './connections.ts';
 import type { Tuple } from './frames.ts';
 import { hashText } from './hash-text.ts';
@@ -15,9 +15,9 @@ import type { SimulatedNode } from './node-class.ts';
 import type { TrafficStep } from './scenario.ts';
 import type { Target } from './targets.ts';
 
-/** First port of clients outside, and the first that is none. */
+/** The range of source ports of external clients; `end` is exclusive. */
 const clientPorts = { first: 10_000, end: 65_536 } as const;
-/** Clients have addresses of these ranges (RFC 2544 and 3849). */
+/** Returns the address of a client, in the ranges of RFC 2544 and 3849. */
 const clientAddress = (i: number, isIpv4: boolean) =>
   parseIp(
     isIpv4
@@ -25,16 +25,16 @@ const clientAddress = (i: number, isIpv4: boolean) =>
       : `2001:db8:ffff::${i.toString(16)}`,
   )!;
 
-/** The clients of services: external ones and pods. They are the same in all steps. */
+/** The clients of services: external hosts and pods. They are the same in all steps. */
 export class Clients {
   readonly #network: Network;
   readonly #sockets: PodSockets;
-  /** By name. */
+  /** All nodes by name. */
   readonly #nodes: ReadonlyMap<string, SimulatedNode>;
   readonly #pods = new Map<SimulatedNode, bigint[]>();
   readonly #nextPorts = new Map<number, number>();
-  #up: readonly SimulatedNode[] = [];
-  /** The node that packets of a hash enter by, where the network hashes consistently. */
+  #running: readonly SimulatedNode[] = [];
+  /** The consistent hash table of `via: resilient`: the entry node of each hash. */
   #resilient: readonly SimulatedNode[] | undefined;
 
   constructor(network: Network, sockets: PodSockets, nodes: ReadonlyMap<string, SimulatedNode>) {
@@ -43,37 +43,37 @@ export class Clients {
     this.#nodes = nodes;
   }
 
-  /** Sets the nodes that are up; no packets are sent to the others. */
-  setUp(nodes: readonly SimulatedNode[]): void {
-    this.#up = nodes;
+  /** Sets the running nodes; the network sends nothing to others. */
+  setRunning(nodes: readonly SimulatedNode[]): void {
+    this.#running = nodes;
     this.#resilient = undefined;
   }
 
-  /** Returns the client of the n-th connection of a step. */
-  of(traffic: TrafficStep): (i: number, target: Target) => Connection {
+  /** Returns a function that makes the n-th connection of a step. */
+  connectionsOf(traffic: TrafficStep): (i: number, target: Target) => Connection {
     const { connections, from } = traffic;
     if (from === 'outside') {
       const clients = traffic.clients ?? Math.min(connections, 65_536);
       const entry = this.#entry(traffic.via);
-      return (i, target) => this.#outside(i % clients, target, entry);
+      return (i, target) => this.#externalConnection(i % clients, target, entry);
     }
     const places: { node: SimulatedNode; cookie: bigint }[] = [];
     const clients =
-      traffic.clients ?? Math.min(connections, from === 'pod' ? 1000 : this.#up.length);
+      traffic.clients ?? Math.min(connections, from === 'pod' ? 1000 : this.#running.length);
     for (let i = 0; i < clients; i++) {
-      const node = this.#up[i % this.#up.length]!;
-      const number = Math.floor(i / this.#up.length);
+      const node = this.#running[i % this.#running.length]!;
+      const number = Math.floor(i / this.#running.length);
       places.push({ node, cookie: from === 'node' ? 1n : this.#clientPod(node, number) });
     }
     return (i, { address, protocol, port, isIpv4 }) => {
       const { node, cookie } = places[i % places.length]!;
-      return new InsideConnection(this.#network, node, cookie, {
+      return new SocketConnection(this.#network, node, cookie, {
         ...{ address: address!, protocol, port, isIpv4 },
       });
     };
   }
 
-  /** The n-th pod of a node that has clients; steps share them. */
+  /** Returns the n-th client pod of a node; all steps share them. */
   #clientPod(node: SimulatedNode, number: number): bigint {
     const pods = this.#pods.get(node) ?? [];
     this.#pods.set(node, pods);
@@ -81,7 +81,7 @@ export class Clients {
     return pods[number]!;
   }
 
-  #outside(client: number, target: Target, entry: Entry): Connection {
+  #externalConnection(client: number, target: Target, entry: ChooseEntry): Connection {
     const { isIpv4, port, protocol, address } = target;
     const sourcePort = this.#nextPorts.get(client) ?? clientPorts.first;
     const following = sourcePort + 1;
@@ -92,12 +92,12 @@ export class Clients {
     };
     if (address !== undefined) {
       const tuple = towards(Uint8Array.from(address, (character) => character.charCodeAt(0)));
-      return new OutsideConnection(this.#network, this.#sockets, entry, isIpv4, () => tuple);
+      return new ExternalConnection(this.#network, this.#sockets, entry, isIpv4, () => tuple);
     }
-    // The client chooses a node, and another one only when it connects anew.
+    // The client chooses a node for each new connection.
     let chosen: SimulatedNode | undefined;
     const none = new Uint8Array(16);
-    return new OutsideConnection(
+    return new ExternalConnection(
       ...([this.#network, this.#sockets, () => chosen, isIpv4] as const),
       () => {
         chosen = entry(towards(none));
@@ -107,11 +107,11 @@ export class Clients {
     );
   }
 
-  /** By which node packets enter: the network's choice by a hash, or always the same. */
-  #entry(via: string): Entry {
+  /** Returns the choice of the node that packets enter: by a hash, or always the same. */
+  #entry(via: string): ChooseEntry {
     const named = this.#nodes.get(via);
     if (named) return () => named;
-    if (via === 'ecmp') return (tuple) => this.#up[hashOf(tuple) % this.#up.length];
+    if (via === 'ecmp') return (tuple) => this.#running[hashOf(tuple) % this.#running.length];
     return (tuple) => {
       this.#resilient ??= this.#resilientTable();
       return this.#resilient[hashOf(tuple) % this.#resilient.length];
@@ -119,8 +119,8 @@ export class Clients {
   }
 
   #resilientTable(): SimulatedNode[] {
-    const nodes = this.#up.map(({ name }) => ({ name, weight: 1 }));
-    return Array.from(maglevTable(nodes, maglevSize(nodes.length)), (i) => this.#up[i]!);
+    const nodes = this.#running.map(({ name }) => ({ name, weight: 1 }));
+    return Array.from(maglevTable(nodes, maglevSize(nodes.length)), (i) => this.#running[i]!);
   }
 }
 

@@ -1,18 +1,18 @@
 import type { Platform } from '@heddle/sys';
 import { type Surroundings, VirtualClock } from '@heddle/vm';
 
-/** The time of a simulation, by which all its nodes go. */
+/** The clock of a simulation, which all nodes share. */
 export class SimulationClock implements Surroundings {
   readonly #inner = new VirtualClock(1_000_000_000n, 0);
   readonly #startNs = this.#inner.monotonicNs();
-  #shown: bigint | undefined;
+  #override: bigint | undefined;
 
   get nowMs(): number {
     return Number((this.#inner.monotonicNs() - this.#startNs) / 1_000_000n);
   }
 
   monotonicNs(): bigint {
-    return this.#shown ?? this.#inner.monotonicNs();
+    return this.#override ?? this.#inner.monotonicNs();
   }
 
   wallTimeMs(): number {
@@ -25,19 +25,22 @@ export class SimulationClock implements Surroundings {
 
   readonly log: Platform['log'] = () => {};
 
-  /** Lets time pass until so many milliseconds after the start. */
+  /** Advances the time to `milliseconds` after the start. */
   advanceTo(milliseconds: number): void {
     const by = milliseconds - this.nowMs;
     if (by > 0) this.#inner.advance(by);
   }
 
-  /** Shows an earlier time while `work` runs: what a node was to do then is done when it is looked at. */
+  /**
+   * Runs `work` at an earlier time. A node's timers run late, when the node is next used, but at
+   * their own time.
+   */
   at(ns: bigint, work: () => void): void {
-    this.#shown = ns;
+    this.#override = ns;
     try {
       work();
     } finally {
-      this.#shown = undefined;
+      this.#override = undefined;
     }
   }
 }

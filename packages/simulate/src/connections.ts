@@ -17,24 +17,25 @@ import {
 import type { Arrival, Network } from './network.ts';
 import type { SimulatedNode } from './node-class.ts';
 
-/** The result of an attempt: the backend (address and port as text), or why there is none. */
+/** The result of an attempt: the backend (address and port as text), or the kind of failure. */
 export type Answer =
   | { readonly backend: string }
   | { readonly failed: 'refused' | 'reset' | 'no answer' };
 
-/** A client's conversation with a service. */
+/** A client's connection to a service. */
 export interface Connection {
-  /** The backend that it is with; undefined: none. */
+  /** The present backend, or undefined. */
   backend: string | undefined;
-  /** Begins anew. */
-  dial(): Answer;
-  /** Goes on, with one packet. */
+  /** Connects, again if it was connected. */
+  connect(): Answer;
+  /** Sends a packet on the connection and waits for the reply. */
   check(): Answer;
   close(): void;
-  /** The backend's pod is gone. */
+  /** True if the backend's pod no longer exists. */
   readonly isBackendGone: boolean;
-  /** The client is gone, or the node that knows the connection is. */
+  /** True if the client's node is down. */
   readonly isClientGone: boolean;
+  /** True if the node with the state of the connection is down. */
   readonly isPathGone: boolean;
 }
 
@@ -42,7 +43,7 @@ const noAnswer: Answer = { failed: 'no answer' };
 const refused: Answer = { failed: 'refused' };
 const reset: Answer = { failed: 'reset' };
 
-/** TCP connections that pods know, by pod: what else comes in for them is answered by a reset. */
+/** The TCP connections of each pod. A pod replies to segments of other connections with a reset. */
 export class PodSockets {
   readonly #known = new Map<string, Set<string>>();
 
@@ -69,37 +70,43 @@ function connectionKey({ source, sourcePort, destinationPort }: Tuple): string {
   return keyOf(source) + String.fromCharCode(sourcePort, destinationPort);
 }
 
-/** Name of a backend: where a packet came to at a pod. */
+/** Returns the key of a backend: a pod's address and port. */
 export function backendKey(address: string, port: number): string {
   return address + String.fromCharCode(port);
 }
 
-/** Node that a packet of a connection enters by; undefined: none is up. */
-export type Entry = (tuple: Tuple) => SimulatedNode | undefined;
+/** Returns the node that a connection's packets enter, or undefined if no node is up. */
+export type ChooseEntry = (tuple: Tuple) => SimulatedNode | undefined;
 
-/** Where the numbers of a TCP connection begin; each one begins above those before (RFC 6191). */
+/**
+ * The initial sequence number of the first TCP connection. Later ones start above all earlier ones
+ * (RFC 6191).
+ */
 const firstNumber = 1000;
-const betweenConnections = 1 << 20;
+const numbersPerConnection = 1 << 20;
 let connectionsBegun = 0;
 
-/** From an external client: packets through the nodes' network interfaces. */
-export class OutsideConnection implements Connection {
+/** A connection of an external client: packets through the nodes' network interfaces. */
+export class ExternalConnection implements Connection {
   backend: string | undefined;
   readonly #network: Network;
   readonly #sockets: PodSockets;
-  readonly #entry: Entry;
+  readonly #entry: ChooseEntry;
   readonly #isIpv4: boolean;
-  /** The destination of the client's packets; absent when the service has no address, because all nodes are down. */
+  /**
+   * Returns the tuple of the client's packets, or undefined if the service has no address because
+   * all nodes are down.
+   */
   readonly #tuple: () => Tuple | undefined;
   #current: Tuple | undefined;
   #last: SimulatedNode | undefined;
-  /** The numbers that the client's next segment has; the backend has the same the other way round. */
+  /** The numbers of the client's next segment; the backend has the same ones reversed. */
   #numbers: Numbers = { sequence: 0, acknowledgement: 0 };
 
   constructor(
     network: Network,
     sockets: PodSockets,
-    entry: Entry,
+    entry: ChooseEntry,
     isIpv4: boolean,
     tuple: () => Tuple | undefined,
   ) {
@@ -122,9 +129,9 @@ export class OutsideConnection implements Connection {
     return this.#last?.isUp === false;
   }
 
-  dial(): Answer {
+  connect(): Answer {
     this.#current = this.#tuple();
-    const first = (firstNumber + connectionsBegun++ * betweenConnections) >>> 0;
+    const first = (firstNumber + connectionsBegun++ * numbersPerConnection) >>> 0;
     this.#numbers = { sequence: first, acknowledgement: first };
     const answer = this.#current ? this.#exchange(SYN) : noAnswer;
     this.backend = 'backend' in answer ? answer.backend : undefined;
@@ -141,7 +148,7 @@ export class OutsideConnection implements Connection {
     this.backend = undefined;
   }
 
-  /** Sends a packet and takes the answer; a handshake is finished, and so is an end. */
+  /** Sends a packet and returns the result. A SYN completes the handshake, a FIN the close. */
   #exchange(flags: number): Answer {
     const tuple = this.#current!;
     const there = this.#send(tuple, flags);
@@ -156,15 +163,15 @@ export class OutsideConnection implements Connection {
       buildFrame(inverse(segment), this.#isIpv4, answer, numbers),
       node,
     );
-    const heard = this.#heard(back, tuple);
-    if (!heard) return noAnswer;
-    if (isTcp && heard.flags & RST) return flags === SYN ? refused : reset;
+    const reply = this.#replyIn(back, tuple);
+    if (!reply) return noAnswer;
+    if (isTcp && reply.flags & RST) return flags === SYN ? refused : reset;
     this.#numbers = after(numbers, answer);
     if (isTcp && flags === SYN) {
       const last = this.#send(tuple, ACK);
       if (last.at !== 'pod' || last.pod !== pod) return noAnswer;
       this.#sockets.begin(pod, readFrame(last.frame)!);
-      // The backend's acknowledgement of data is what shows that it has taken the connection.
+      // Only an acknowledgement of data shows that the backend has accepted the connection.
       return this.#exchange(PSH | ACK);
     } else if (flags & FIN) {
       this.#send(tuple, ACK);
@@ -180,7 +187,10 @@ export class OutsideConnection implements Connection {
     return this.#network.enter(buildFrame(tuple, this.#isIpv4, flags, this.#numbers), entry);
   }
 
-  /** The numbers that the backend's next segment has when it has got the client's with these flags. */
+  /**
+   * Returns the numbers of the backend's next segment after it has received the client's with these
+   * flags.
+   */
   #numbersOf(flags: number): Numbers {
     const { sequence, acknowledgement } = this.#numbers;
     const length = flags & (SYN | FIN | PSH) ? 1 : 0;
@@ -194,8 +204,8 @@ export class OutsideConnection implements Connection {
     return segment.isError || segment.flags & RST ? refused : noAnswer;
   }
 
-  /** Returns the reply, if it comes from the address that the client sent to. */
-  #heard(arrival: Arrival, tuple: Tuple): Segment | undefined {
+  /** Returns the reply, if its tuple is the inverse of the client's. */
+  #replyIn(arrival: Arrival, tuple: Tuple): Segment | undefined {
     const segment = arrival.at === 'outside' ? readFrame(arrival.frame) : undefined;
     if (!segment) return undefined;
     const back = inverse(tuple);
@@ -208,14 +218,17 @@ export class OutsideConnection implements Connection {
   }
 }
 
-/** The numbers that the client's next segment has when it has got the backend's with these numbers and flags. */
+/**
+ * Returns the numbers of the client's next segment after it has received the backend's with these
+ * numbers and flags.
+ */
 function after({ sequence, acknowledgement }: Numbers, flags: number): Numbers {
   const length = flags & (SYN | FIN) ? 1 : 0;
   return { sequence: acknowledgement, acknowledgement: (sequence + length) >>> 0 };
 }
 
-/** From a pod or a node itself: sockets whose calls the programs change. */
-export class InsideConnection implements Connection {
+/** A connection of a pod or node: a socket whose calls the programs translate. */
+export class SocketConnection implements Connection {
   backend: string | undefined;
   readonly #network: Network;
   readonly #node: SimulatedNode;
@@ -258,7 +271,7 @@ export class InsideConnection implements Connection {
     return false;
   }
 
-  dial(): Answer {
+  connect(): Answer {
     this.close();
     this.#socket = this.#node.class.makeSocket(this.#cookie, this.#isIpv4 ? 4 : 6, this.#protocol);
     const answer = this.#call(this.#socket);
@@ -266,7 +279,7 @@ export class InsideConnection implements Connection {
     return answer;
   }
 
-  /** A connected TCP socket is translated no more; a datagram is, each time. */
+  /** A connected TCP socket isn't translated again; each datagram is. */
   check(): Answer {
     if (this.#protocol !== TCP) return this.#socket ? this.#call(this.#socket) : noAnswer;
     return this.backend === undefined || this.isBackendGone ? noAnswer : { backend: this.backend };

@@ -1,4 +1,4 @@
-// The few kinds of frames that a simulation sends, by hand: there are millions of them.
+// Encodes and decodes the few kinds of frames that a simulation sends. A simulation has millions of frames, so this is optimized.
 import { mappedIpv4 } from './addresses.ts';
 
 export const TCP = 6;
@@ -14,11 +14,11 @@ const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
 const TCP_HEADER = 20;
 const UDP_HEADER = 8;
-/** The MAC address of each node's external interface in the simulation. */
+/** The MAC address of each node's external network interface, as in the simulated hosts. */
 const nodeMac = [2, 0, 0, 0, 0, 2];
 const routerMac = [2, 0, 0, 1, 0, 2];
 
-/** One direction of a conversation. Addresses are 16 bytes, ports in host order. */
+/** One direction of a connection. Addresses are 16 bytes, ports in host order. */
 export interface Tuple {
   readonly protocol: number;
   readonly source: Uint8Array;
@@ -27,7 +27,7 @@ export interface Tuple {
   readonly destinationPort: number;
 }
 
-/** The meaning of a frame for the ends of a connection. */
+/** The headers of a frame that matter to client and backend. */
 export interface Segment extends Tuple {
   readonly flags: number;
   /** An ICMP error; the ports are 0. */
@@ -45,15 +45,15 @@ export function inverse(tuple: Tuple): Tuple {
   };
 }
 
-/** Where a TCP segment stands in its connection (RFC 9293, 3.1). Numbers are taken modulo 2^32. */
+/** The sequence and acknowledgement numbers of a TCP segment (RFC 9293, 3.1), modulo 2^32. */
 export interface Numbers {
   readonly sequence: number;
   readonly acknowledgement: number;
 }
 
 /**
- * A TCP segment with these flags, with one byte of data if PSH is one of them, or a datagram of 8 bytes, for a node
- * or (where routed on) anybody.
+ * Returns a frame with a TCP segment with these flags (with PSH it has one byte of data) or a
+ * datagram of 8 bytes.
  */
 export function buildFrame(
   tuple: Tuple,
@@ -63,7 +63,7 @@ export function buildFrame(
 ): Uint8Array {
   const { protocol, source, sourcePort, destination, destinationPort } = tuple;
   const network = isIpv4 ? IPV4_HEADER : IPV6_HEADER;
-  // The byte of data is zero, and a second one that does not count keeps the checksum's words whole.
+  // The byte of data is zero. A second byte, which is not sent, completes the last word of the checksum.
   const data = protocol === TCP && flags & PSH ? 1 : 0;
   const length = protocol === TCP ? TCP_HEADER + data : UDP_HEADER + 8;
   const room = new Uint8Array(ETHERNET + network + length + data);
@@ -104,7 +104,7 @@ export function buildFrame(
   return bytes;
 }
 
-/** Reads what the simulation or a program made; undefined for anything else. */
+/** Decodes a frame of the simulation or of a program; returns undefined for other frames. */
 export function readFrame(bytes: Uint8Array): Segment | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const type = view.getUint16(12);
@@ -124,12 +124,12 @@ export function readFrame(bytes: Uint8Array): Segment | undefined {
   };
 }
 
-/** The 16 bytes of the address that a frame is for. */
+/** Returns the destination address of a frame, 16 bytes. */
 export function destinationOf(frame: Uint8Array): Uint8Array {
   return frame[12] === 0x08 ? mappedIpv4(frame.subarray(30, 34)) : frame.slice(38, 54);
 }
 
-/** Makes the frame one that a node's device takes as its own. */
+/** Sets the destination MAC address to that of a node's network interface. */
 export function toNode(frame: Uint8Array): Uint8Array {
   frame.set(nodeMac, 0);
   return frame;

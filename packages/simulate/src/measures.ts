@@ -1,4 +1,4 @@
-/** How evenly connections are spread over the backends that take new ones. */
+/** The distribution of connections over the backends that take new ones. */
 export interface Distribution {
   readonly connections: number;
   readonly backends: number;
@@ -6,14 +6,17 @@ export interface Distribution {
   readonly most: number;
   readonly mean: number;
   readonly deviation: number;
-  /** The most loaded backend's share, as a multiple of what it should have. */
+  /** The share of the most loaded backend, as a multiple of its fair share. */
   readonly mostOverFair: number;
-  /** Pearson's, against shares by weight, with its degrees of freedom. */
+  /** Pearson's chi-squared against shares by weight. */
   readonly chiSquared: number;
   readonly degreesOfFreedom: number;
 }
 
-/** `weights` by backend: those that should get connections; `counts` what each got. */
+/**
+ * Returns the distribution, or undefined without backends. `weights` has the backends that should
+ * get connections, `counts` the number that each got.
+ */
 export function distributionOf(
   counts: ReadonlyMap<string, number>,
   weights: ReadonlyMap<string, number>,
@@ -45,31 +48,34 @@ export function distributionOf(
   };
 }
 
-/** The effect of a change on the connections that were open. */
+/** The effect of a step on the open connections. */
 export interface Disruption {
   readonly open: number;
-  /** Connections with the same backend and without a reset. */
+  /** Connections that still have the same backend. */
   readonly kept: number;
-  /** Connections that reach another backend without a reset. */
+  /** Connections that have another backend without a reset. */
   readonly moved: number;
-  /** Connections that were reset, and connected again from the same address and port ... */
+  /** Connections that broke; each is connected again from the same address and port ... */
   readonly reset: number;
-  /** ... to the same backend, to another one, and to none. */
+  /** ... to the same backend, to another one, or to none. */
   readonly resetToSame: number;
   readonly resetToOther: number;
   readonly resetToNone: number;
-  /** Share of the open ones that changed backend or were reset. */
+  /** The share of open connections that changed backend or were reset. */
   readonly share: number;
-  /** Their backend was gone; or it was there, but the node that knew the connection was gone. */
+  /**
+   * Connections whose backend was gone, and those whose backend existed but whose node with the
+   * connection's state was gone.
+   */
   readonly backendGone: number;
   readonly pathGone: number;
-  /** Share that now has another backend, or none. */
+  /** The share that has another backend now, or none. */
   readonly changedShare: number;
-  /** Share whose backend is gone: every balancer breaks them. */
+  /** The share whose backend is gone: no load balancer can keep these. */
   readonly idealShare: number;
-  /** Share whose backend is there, but the node that knew the connection is gone. */
+  /** The share whose backend exists, but whose node with the connection's state is gone. */
   readonly pathGoneShare: number;
-  /** Clients that went with their node; counted nowhere else. */
+  /** Clients that failed with their node; not counted elsewhere. */
   readonly clientsGone: number;
 }
 
@@ -90,7 +96,7 @@ export function disruptionOf(counts: DisruptionCounts): Disruption {
   };
 }
 
-/** All together; undefined: there were none. */
+/** Returns the sum, or undefined for an empty list. */
 export function sumDisruptions(all: readonly Disruption[]): Disruption | undefined {
   if (all.length === 0) return undefined;
   const sum = (pick: (each: Disruption) => number) =>
@@ -105,7 +111,7 @@ export function sumDisruptions(all: readonly Disruption[]): Disruption | undefin
   });
 }
 
-/** To 6 digits, so that the same figure always has the same text. */
+/** Rounds to 6 digits, so that equal results have equal texts. */
 export function rounded(value: number): number {
   return Number(value.toPrecision(6));
 }

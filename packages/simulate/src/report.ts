@@ -6,31 +6,31 @@ export interface Counted {
   readonly count: number;
 }
 
-/** The use of a map, over all nodes that are up. */
+/** The use of a map over all nodes that are up. */
 export interface MapReport {
   readonly name: string;
   readonly least: number;
   readonly mean: number;
   readonly most: number;
   readonly maxEntries: number;
-  /** The use on the fullest node, 0 to 1. */
+  /** The fill of the fullest node, 0 to 1. */
   readonly pressure: number;
 }
 
-/** The result of a step. It depends only on scenario, manifests and seed. */
+/** The result of a step, which scenario, manifests and seed determine. */
 export interface StepReport {
   readonly number: number;
   /** Seconds after the start. */
   readonly at: number;
   readonly text: string;
-  /** Other events during the step, with their times. */
+  /** Other events during the step, with their time. */
   readonly events: readonly string[];
   readonly traffic?: TrafficReport;
   readonly disruption?: Disruption;
-  /** Packets that were dropped and calls that were refused, by reason, on all nodes together. */
+  /** The number of dropped packets and refused calls on all nodes, by reason. */
   readonly drops: readonly Counted[];
   readonly maps: readonly MapReport[];
-  /** Rows that are not programmed, by reason. */
+  /** The number of rows that are not programmed, by reason. */
   readonly failures: readonly Counted[];
 }
 
@@ -48,16 +48,16 @@ export interface SimulationReport {
   readonly seed: number;
   readonly nodes: number;
   readonly services: number;
-  /** Sets of nodes whose services have the same form. */
+  /** The number of sets of nodes whose services have the same form. */
   readonly classes: number;
   readonly steps: readonly StepReport[];
   readonly total: {
     readonly traffic: TrafficReport;
-    /** Connections that were open when something changed, over all changes. */
+    /** The sum of the disruptions of all steps. */
     readonly disruption?: Disruption;
     readonly drops: readonly Counted[];
     readonly openConnections: number;
-    /** The distribution of open connections over their backends. */
+    /** The distribution of the open connections over their backends. */
     readonly distribution?: Distribution;
   };
 }
@@ -94,7 +94,9 @@ export function mapsOf(classes: readonly NodeClass[]): MapReport[] {
   });
 }
 
-/** Drops and refusals of all nodes since the start, by reason, the most first. */
+/**
+ * Returns the drops and refusals of all nodes since the start by reason, the most frequent first.
+ */
 export function sumDrops(nodes: readonly SimulatedNode[]): Map<string, number> {
   const sums = new Map<string, number>();
   const add = (reason: string, count: number) => sums.set(reason, (sums.get(reason) ?? 0) + count);

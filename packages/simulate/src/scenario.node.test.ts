@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Failure } from '@heddle/control/failure';
-import { play, webService } from '../testing/play.ts';
+import { runScenario, webService } from '../testing/run-scenario.ts';
 import { readScenario } from './scenario.ts';
 
 const read = (text: string) => readScenario('s.yaml', text);
 
-test('what is left out has a value', () => {
+test('fields that are left out have defaults', () => {
   const { seed, nodes, sizes, steps } = read(
     'nodes: 5\nsteps: [{ traffic: { to: web, connections: 9 } }]',
   );
@@ -17,7 +17,7 @@ test('what is left out has a value', () => {
   });
 });
 
-test('times are in ms, s, m or h, or seconds', () => {
+test('durations have the unit ms, s, m or h, or are seconds', () => {
   const times = ['500ms', '2s', '3m', '1h', '1.5'];
   const { steps } = read(`steps: [${times.map((at) => `{ at: ${at} }`).join(', ')}]`);
   assert.deepEqual(
@@ -26,8 +26,8 @@ test('times are in ms, s, m or h, or seconds', () => {
   );
 });
 
-/** The sentence without what all begin with. */
-function complaint(work: () => unknown): string {
+/** Returns the message of the Failure that `work` throws, or `none`. */
+function failureOf(work: () => unknown): string {
   try {
     work();
   } catch (error) {
@@ -37,7 +37,7 @@ function complaint(work: () => unknown): string {
   return 'none';
 }
 
-describe('a scenario that cannot be used names the file, the field, the value and the remedy', () => {
+describe('an invalid scenario gives a message with the file, the field, the value and the remedy', () => {
   for (const [text, sentence] of [
     ['steps: [', /^read scenario s\.yaml: not YAML in line 1: /],
     [
@@ -84,23 +84,23 @@ describe('a scenario that cannot be used names the file, the field, the value an
     ],
   ] as const) {
     test(text || 'an empty file', () => {
-      const found = complaint(() => read(text));
+      const found = failureOf(() => read(text));
       if (typeof sentence === 'string') assert.equal(found, sentence);
       else assert.match(found, sentence);
     });
   }
 
-  test('all of them at once', () => {
-    const found = complaint(() => read('seed: x\nsteps: [{ at: y }, { fail: 3 }]'));
+  test('the message names all invalid fields at once', () => {
+    const found = failureOf(() => read('seed: x\nsteps: [{ at: y }, { fail: 3 }]'));
     assert.deepEqual(found.split('\n').length, 3);
   });
 });
 
-describe('what cannot be done in the cluster', () => {
+describe('an impossible step gives a message with the step and the remedy', () => {
   for (const [steps, sentence] of [
     [
       '[{ traffic: { to: wep, connections: 1 } }]',
-      'simulate: steps[0].traffic.to: no service is default/wep (there are default/web)',
+      'simulate: steps[0].traffic.to: there is no service default/wep (there are default/web)',
     ],
     ['[{ fail: { nodes: 4 } }]', 'simulate: steps[0].fail.nodes is 4; 3 nodes are up'],
     [
@@ -113,7 +113,7 @@ describe('what cannot be done in the cluster', () => {
     ],
     [
       '[{ traffic: { to: web, connections: 1, over: 10s } }, { at: 5s }]',
-      'simulate: steps[1].at is 5s; the step before lasts until 10s (write a later time, or leave at out)',
+      'simulate: steps[1].at is 5s; the step before lasts until 10s (write a later time, or omit at)',
     ],
     [
       '[{ traffic: { to: web, connections: 1, via: node9 } }]',
@@ -129,16 +129,16 @@ describe('what cannot be done in the cluster', () => {
     ],
     [
       '[{ traffic: { to: web, connections: 1, from: pod, frontend: NodePort } }]',
-      'simulate: traffic to default/web: NodePorts are for external traffic here (write frontend: ClusterIP)',
+      'simulate: traffic to default/web: simulated NodePorts take external traffic only (write frontend: ClusterIP)',
     ],
   ] as const) {
     test(sentence, () => {
-      const found = complaint(() => play(webService(), `nodes: 3\nsteps: ${steps}`));
+      const found = failureOf(() => runScenario(webService(), `nodes: 3\nsteps: ${steps}`));
       assert.equal(found, sentence);
     });
   }
 
-  test('an endpoint on a node that is not there; fewer nodes than manifests', () => {
+  test('an endpoint on an unknown node and fewer nodes than Node manifests are refused', () => {
     const slice = `
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -152,14 +152,14 @@ endpoints: [{ addresses: [10.1.1.1], nodeName: worker-7 }]
     const nodes = node('worker-7', '192.0.2.7') + node('worker-8', '192.0.2.8');
     const traffic = 'steps: [{ traffic: { to: web, connections: 1 } }]';
     assert.match(
-      complaint(() => play(`${webService()}---${slice}`, traffic)),
-      /endpoint 10\.1\.1\.1 of EndpointSlice default\/web-1 is on node worker-7, which is not there \(add a manifest/,
+      failureOf(() => runScenario(`${webService()}---${slice}`, traffic)),
+      /endpoint 10\.1\.1\.1 of EndpointSlice default\/web-1 is on node worker-7, which does not exist \(add a manifest/,
     );
     assert.match(
-      complaint(() => play(`${webService()}---${slice}${nodes}`, `nodes: 1\n${traffic}`)),
-      /the manifests have 2 Nodes, and 1 is asked for/,
+      failureOf(() => runScenario(`${webService()}---${slice}${nodes}`, `nodes: 1\n${traffic}`)),
+      /the manifests have 2 Nodes, and 1 is requested/,
     );
-    const report = play(`${webService()}---${slice}${nodes}`, traffic);
+    const report = runScenario(`${webService()}---${slice}${nodes}`, traffic);
     assert.deepEqual([report.nodes, report.steps[0]?.traffic?.connected], [2, 1]);
   });
 });

@@ -3,12 +3,11 @@ import { exitCodes, Failure } from '@heddle/control/failure';
 import * as v from 'valibot';
 import { parseDocument } from 'yaml';
 
-// A scenario: how large the cluster is and what happens in it, step by step. docs/simulate.md
-// explains the fields.
+// A scenario describes the size of a cluster and the steps that change it. docs/simulate.md explains the fields.
 
-/** Milliseconds of `500ms`, `10s`, `5m`, `2h`, or a number of seconds. */
+/** A duration such as `500ms`, `10s`, `5m`, `2h`, or a number of seconds, as milliseconds. */
 const durationRemedy = 'write a time such as 500ms, 10s, 5m or 2h';
-const longestMs = 30 * 24 * 3_600_000;
+const maxDurationMs = 30 * 24 * 3_600_000;
 const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
 const duration = v.pipe(
   v.union(
@@ -23,7 +22,7 @@ const duration = v.pipe(
     const [, number, unit] = /^(\d+)(\w+)$/.exec(value)!;
     return Number(number) * units[unit as keyof typeof units];
   }),
-  v.maxValue(longestMs, 'write at most 720h'),
+  v.maxValue(maxDurationMs, 'write at most 720h'),
 );
 
 const whole = (from: number, to: number) => {
@@ -42,7 +41,7 @@ const text = (remedy: string) =>
 const choice = <const Options extends readonly string[]>(...options: Options) =>
   v.picklist(options, `write ${options.slice(0, -1).join(', ')} or ${options.at(-1)}`);
 
-/** A mapping of exactly these fields, with messages that name them. */
+/** Returns the schema of a mapping of exactly these fields, with messages that name them. */
 function struct<const Entries extends v.ObjectEntries>(entries: Entries) {
   const names = Object.keys(entries).join(', ');
   return v.strictObject(entries, (issue) => {
@@ -54,7 +53,7 @@ function struct<const Entries extends v.ObjectEntries>(entries: Entries) {
 }
 
 const serviceRemedy =
-  'write NAMESPACE/NAME of a service, or NAME in the namespace default; * stands for anything';
+  'write NAMESPACE/NAME of a service, or NAME in the namespace default; * matches any text';
 const service = v.pipe(
   text(serviceRemedy),
   v.regex(/^([a-z0-9*.-]+\/)?[a-z0-9*.-]+$/, serviceRemedy),
@@ -83,7 +82,7 @@ const some = v.optional(
 const traffic = struct({
   to: service,
   from: v.optional(choice('outside', 'pod', 'node'), 'outside'),
-  /** Name or number of a port; absent: the service's first. */
+  /** The name or number of a port; absent: the service's first. */
   port: v.optional(
     v.pipe(
       v.union([v.string(), v.number()], 'write the name or number of a port of the service'),
@@ -94,9 +93,12 @@ const traffic = struct({
   frontend: v.optional(choice('ClusterIP', 'LoadBalancer', 'ExternalIP', 'NodePort')),
   family: v.optional(choice('IPv4', 'IPv6')),
   connections: whole(1, 10_000_000),
-  /** Addresses (outside), or pods, that the connections come from; absent: see docs. */
+  /**
+   * The number of external addresses or pods that the connections come from; for the default see
+   * docs.
+   */
   clients: v.optional(whole(1, 65_536)),
-  /** Node that external packets enter by. */
+  /** The node that external packets enter by. */
   via: v.optional(text('write ecmp, resilient or the name of a node'), 'ecmp'),
   keep: v.optional(v.boolean('write true or false'), false),
   over: v.optional(duration, '1s'),
@@ -172,17 +174,17 @@ const schema = struct({
 export type Scenario = v.InferOutput<typeof schema>;
 export type ScenarioStep = Scenario['steps'][number];
 export type TrafficStep = NonNullable<ScenarioStep['traffic']>;
-export type MadeUpServices = NonNullable<Scenario['services']>;
-/** Names, `all`, or how many. */
+export type GeneratedServices = NonNullable<Scenario['services']>;
+/** A list of names, `all`, or a number of nodes. */
 export type SomeNodes = v.InferOutput<typeof someNodes>;
 
-/** The actions of a step; it has one of these, or only lets time pass. */
+/** The actions of a step. A step has one of them or none, then only time passes. */
 export const actions = ['traffic', 'close', 'backends', 'fail', 'heal', 'restart'] as const;
 
-/** A scenario has no reason to be larger. */
-const mostBytes = 1 << 20;
+/** The limit on the size of a scenario. */
+const maxBytes = 1 << 20;
 
-/** Reads a scenario. Throws Failure, whose message names every field that can't be used. */
+/** Reads a scenario. Throws a Failure that names every field that can't be used. */
 export function readScenario(file: string, content: string): Scenario {
   const fail = (sentences: readonly string[]): never => {
     throw new Failure(
@@ -190,7 +192,7 @@ export function readScenario(file: string, content: string): Scenario {
       sentences.map((sentence) => `read scenario ${file}: ${sentence}`).join('\n'),
     );
   };
-  if (content.length > mostBytes) return fail(['the file is larger than 1 MiB']);
+  if (content.length > maxBytes) return fail(['the file is larger than 1 MiB']);
   const document = parseDocument(content, { prettyErrors: true, logLevel: 'silent' });
   const [problem] = document.errors;
   if (problem) {
@@ -206,13 +208,13 @@ export function readScenario(file: string, content: string): Scenario {
   }
   const result = v.safeParse(schema, value);
   if (!result.success) return fail(result.issues.map(describe));
-  const crowded = result.output.steps.flatMap((step, i) => {
+  const ambiguous = result.output.steps.flatMap((step, i) => {
     const found = actions.filter((action) => step[action] !== undefined);
     return found.length < 2
       ? []
       : [`steps[${i}] has ${found.join(' and ')}; write a step for each`];
   });
-  return crowded.length > 0 ? fail(crowded) : result.output;
+  return ambiguous.length > 0 ? fail(ambiguous) : result.output;
 }
 
 function describe(issue: v.BaseIssue<unknown>): string {

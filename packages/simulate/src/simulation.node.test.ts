@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { play, webService } from '../testing/play.ts';
+import { runScenario, webService } from '../testing/run-scenario.ts';
 import type { Disruption } from './measures.ts';
 import type { SimulationReport, StepReport } from './report.ts';
 
 const maglev = webService({ algorithm: 'maglev' });
 const random = webService();
 
-/** The n-th step, from 1. */
+/** Returns the n-th step, from 1. */
 function step(report: SimulationReport, number: number): StepReport {
   return report.steps[number - 1]!;
 }
@@ -36,15 +36,15 @@ steps:
   - backends: { service: web, remove: 1, drain: 1 }
 `;
 
-  test('comes out the same with the same seed, and differently with another', () => {
+  test('has the same result with the same seed and another one with another seed', () => {
     const [first, again, other] = [7, 7, 8].map((seed) =>
-      JSON.stringify(play(random, scenario(seed))),
+      JSON.stringify(runScenario(random, scenario(seed))),
     );
     assert.equal(again, first);
     assert.notEqual(other, first);
   });
 
-  test('is the same whether nodes share a machine or each has its own', () => {
+  test('has the same result whether nodes share a machine or each has its own', () => {
     const shared = (nodes: string) => `
 seed: 5
 nodes: 4
@@ -56,12 +56,12 @@ steps:
   - at: 1h
   - restart: { nodes: ${nodes}, down: 0s }
 `;
-    // Agents that are restarted apart have classes of their own.
+    // Nodes whose agents restart separately have separate classes.
     const apart = [1, 2, 3, 4]
       .map((i) => `  - restart: { nodes: [node${i}], down: 0s }\n`)
       .join('');
-    const together = play(maglev, shared('all'));
-    const each = play(maglev, shared('all') + apart);
+    const together = runScenario(maglev, shared('all'));
+    const each = runScenario(maglev, shared('all') + apart);
     assert.deepEqual([together.classes, each.classes], [1, 4]);
     for (let i = 1; i <= 5; i++) {
       assert.deepEqual(step(each, i).traffic, step(together, i).traffic, `step ${i}`);
@@ -73,8 +73,8 @@ steps:
   });
 });
 
-describe('nodes that are lost', () => {
-  /** A hundredth of the nodes fails; packets of nearly all clients then enter by another node. */
+describe('failed nodes', () => {
+  /** A hundredth of the nodes fails; packets of nearly all clients then enter another node. */
   const scenario = (nodes: number, connections: number) => `
 seed: 11
 nodes: ${nodes}
@@ -85,11 +85,11 @@ steps:
   - fail: { nodes: ${nodes / 100} }
 `;
 
-  test('1,000 nodes with maglev: clients keep their backends, but for little more than the ideal', () => {
-    const report = play(maglev, scenario(1000, 1500));
+  test('with maglev on 1,000 nodes little more than the ideal share of clients changes backend', () => {
+    const report = runScenario(maglev, scenario(1000, 1500));
     const { open, kept, pathGone, changedShare, idealShare } = disruption(report, 3);
     assert.equal(open, 1500);
-    // Only those that entered by a node that is gone had to enter by another one.
+    // Only connections through a failed node had to enter another one.
     assert.ok(pathGone < 50, `${pathGone}`);
     assert.ok(kept > 1400, `${kept}`);
     assert.ok(changedShare >= idealShare);
@@ -97,26 +97,26 @@ steps:
     assert.equal(step(report, 2).traffic?.connected, 1500);
   });
 
-  test('by chance: nearly every client has another backend', () => {
-    const { changedShare, idealShare } = disruption(play(random, scenario(100, 400)), 3);
+  test('with random nearly every client changes backend', () => {
+    const { changedShare, idealShare } = disruption(runScenario(random, scenario(100, 400)), 3);
     assert.ok(changedShare > 0.9, `${changedShare}`);
     assert.ok(idealShare < 0.1, `${idealShare}`);
   });
 
-  test('TCP: a node that does not know the connection resets it, and maglev leads to the same backend', () => {
+  test('a node without state resets a TCP connection, and maglev chooses the same backend again', () => {
     const tcp = scenario(100, 400).replace('port: quic', 'port: http');
-    const { reset, resetToSame, kept, moved } = disruption(play(maglev, tcp), 3);
+    const { reset, resetToSame, kept, moved } = disruption(runScenario(maglev, tcp), 3);
     assert.ok(reset > 350, `${reset}`);
     assert.ok(resetToSame > 0.9 * reset, `${resetToSame} of ${reset}`);
     assert.equal(moved, 0);
-    // A network that hashes consistently spares the others.
+    // With consistent hashing in the network the other connections are kept.
     const resilient = tcp.replace('keep: true', 'keep: true, via: resilient');
-    assert.ok(disruption(play(maglev, resilient), 3).kept > 350);
+    assert.ok(disruption(runScenario(maglev, resilient), 3).kept > 350);
     assert.ok(kept < 50);
   });
 
-  test('nobody answers until the loss is noticed; a node that returns knows nothing', () => {
-    const report = play(
+  test('backends on a failed node do not reply until the failure is detected; a returned node has no state', () => {
+    const report = runScenario(
       maglev,
       `
 nodes: 4
@@ -139,7 +139,7 @@ steps:
     assert.ok(step(report, 4).traffic!.unanswered > 0);
     assert.match(
       step(report, 5).events.join(),
-      /^42 s: the loss is noticed: \d+ endpoints? removed$/,
+      /^42 s: the failure is detected: \d+ endpoints? removed$/,
     );
     assert.equal(step(report, 5).traffic!.unanswered, 0);
     assert.equal(disruption(report, 7).reset, disruption(report, 7).open);
@@ -147,7 +147,7 @@ steps:
   });
 });
 
-describe('pods that come and go', () => {
+describe('added and removed pods', () => {
   const scenario = (port: string, from: string) => `
 nodes: 3
 steps:
@@ -166,8 +166,8 @@ steps:
     ['quic', 'pod'],
     ['http', 'node'],
   ] as const) {
-    test(`${port} from ${from}: only those whose backend is gone change`, () => {
-      const report = play(random, scenario(port, from));
+    test(`${port} from ${from}: only connections whose backend is gone change backend`, () => {
+      const report = runScenario(random, scenario(port, from));
       const removed = disruption(report, 3);
       assert.ok(removed.backendGone > 0);
       assert.equal(removed.changedShare, removed.idealShare);
@@ -175,15 +175,15 @@ steps:
       assert.equal(removed.resetToNone, 0);
       const drained = disruption(report, 4);
       assert.equal(drained.kept, drained.open);
-      // Those that drain get nothing new.
+      // Draining pods get no new connections.
       assert.equal(step(report, 5).traffic!.distribution!.backends, 5);
       const added = disruption(report, 6);
       assert.equal(added.kept, added.open);
     });
   }
 
-  test('agents that are down receive no changes, and catch up when they return', () => {
-    const report = play(
+  test('stopped agents apply changes after they start again', () => {
+    const report = runScenario(
       random,
       `
 nodes: 2
@@ -199,15 +199,15 @@ steps:
     );
     assert.equal(disruption(report, 3).kept, 60);
     assert.ok(disruption(report, 4).resetToNone > 0);
-    assert.match(step(report, 6).events.join('\n'), /^22 s: 1 agent is back$/m);
+    assert.match(step(report, 6).events.join('\n'), /^22 s: 1 agent starts again$/m);
     assert.equal(step(report, 7).traffic?.connected, 60);
     assert.equal(step(report, 7).traffic?.distribution?.backends, 3);
     assert.deepEqual(step(report, 7).drops, []);
   });
 
-  test('flows end when their time is over', () => {
+  test('flows end after their timeout', () => {
     const idle = (at: string) =>
-      play(
+      runScenario(
         random,
         `
 nodes: 2
@@ -226,7 +226,7 @@ steps:
 describe('distribution', () => {
   const spread = (algorithm: string, more = '') =>
     step(
-      play(
+      runScenario(
         webService({ algorithm, spec: more }),
         `
 nodes: 2
@@ -238,14 +238,14 @@ steps:
       2,
     ).traffic!.distribution!;
 
-  test('round robin and least connections: even on each node', () => {
+  test('round robin and least connections are even on each node', () => {
     for (const algorithm of ['round-robin', 'least-connections']) {
       const { least, most, mean } = spread(algorithm);
       assert.deepEqual([mean, most - least <= 2], [80, true], algorithm);
     }
   });
 
-  test('random and maglev: within what chance gives (chi-squared, one false alarm in a million)', () => {
+  test('random and maglev are within the chi-squared limit (one false alarm in a million)', () => {
     for (const algorithm of ['random', 'maglev']) {
       const { chiSquared, degreesOfFreedom, connections } = spread(algorithm);
       assert.deepEqual([degreesOfFreedom, connections], [4, 400]);
@@ -253,8 +253,8 @@ steps:
     }
   });
 
-  test('session affinity: a client outside keeps to its backend', () => {
-    const report = play(
+  test('with session affinity an external client keeps its backend', () => {
+    const report = runScenario(
       webService({ spec: 'sessionAffinity: ClientIP' }),
       `
 nodes: 1
@@ -269,9 +269,9 @@ steps:
 });
 
 describe('drops by reason', () => {
-  test('no endpoints; a source that may not come in', () => {
+  test('a service without endpoints and a client outside the source ranges are counted', () => {
     const guarded = webService({ spec: 'loadBalancerSourceRanges: [198.18.0.0/24]' });
-    const report = play(
+    const report = runScenario(
       guarded,
       `
 nodes: 2
@@ -305,7 +305,7 @@ steps:
       ['172.16.0.0/12', 0, 10],
       ['198.18.0.0/15', 0, 0],
     ] as const) {
-      const report = play(
+      const report = runScenario(
         webService({ spec: `loadBalancerSourceRanges: [${range}]` }),
         `
 nodes: 2
@@ -326,8 +326,8 @@ steps:
     }
   });
 
-  test('externalTrafficPolicy Local: nodes with endpoints have classes of their own', () => {
-    const report = play(
+  test('with externalTrafficPolicy Local nodes with endpoints have separate classes', () => {
+    const report = runScenario(
       webService({ spec: 'externalTrafficPolicy: Local' }),
       `
 nodes: 20
@@ -344,8 +344,8 @@ steps:
     });
   });
 
-  test('unanswered flows take at most half of the table, and the oldest are evicted', () => {
-    const report = play(
+  test('flows without a reply use at most half of the table, and the oldest are evicted', () => {
+    const report = runScenario(
       random,
       `
 nodes: 2
@@ -375,7 +375,7 @@ describe('frontends and families', () => {
     'from: pod, family: IPv6, port: quic',
   ]) {
     test(traffic, () => {
-      const report = play(
+      const report = runScenario(
         random,
         `
 nodes: 3
@@ -394,8 +394,8 @@ steps:
   }
 });
 
-test('100,000 services on 1,000 nodes', () => {
-  const report = play(
+test('100,000 services are programmed on 1,000 nodes', () => {
+  const report = runScenario(
     '',
     `
 nodes: 1000
@@ -414,7 +414,7 @@ steps:
 });
 
 test('a map that is too small is reported with the setting to raise', () => {
-  const report = play(
+  const report = runScenario(
     '',
     `
 nodes: 1

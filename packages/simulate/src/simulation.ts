@@ -8,7 +8,7 @@ import { backendKey, type Connection, PodSockets } from './connections.ts';
 import { type Disruption, disruptionOf, distributionOf, sumDisruptions } from './measures.ts';
 import { Network } from './network.ts';
 import { NodeClass, type SimulatedNode } from './node-class.ts';
-import { type Happening, makePlan, type Plan, type PlannedStep } from './plan.ts';
+import { type ClusterEvent, makePlan, type Plan, type PlannedStep } from './plan.ts';
 import {
   type Counted,
   mapsOf,
@@ -20,11 +20,11 @@ import {
 import type { Scenario } from './scenario.ts';
 import { type Target, targetOf } from './targets.ts';
 
-/** Called with the progress of a long step. */
+/** Receives the progress of a long operation. */
 export type Progress = (text: string, done: number, of: number) => void;
 
 const noCounts = () => ({ attempts: 0, connected: 0, refused: 0, reset: 0, unanswered: 0 });
-/** Runs a scenario. Throws Failure for a step that is not possible. */
+/** Runs a scenario. Throws Failure for an impossible step. */
 export function simulate(
   scenario: Scenario,
   records: readonly ServiceInput[],
@@ -39,7 +39,7 @@ export function simulate(
   return simulation.run();
 }
 
-/** An open connection, and its service. */
+/** An open connection and its service. */
 interface Open {
   readonly connection: Connection;
   readonly service: string;
@@ -57,7 +57,7 @@ class Simulation implements Disposable {
   readonly #classes: readonly NodeClass[];
   readonly #nodes: readonly SimulatedNode[];
   readonly #byName: ReadonlyMap<string, SimulatedNode>;
-  readonly #later: Happening[];
+  readonly #later: ClusterEvent[];
   readonly #clients: Clients;
   #open: Open[] = [];
   #events: string[] = [];
@@ -79,7 +79,7 @@ class Simulation implements Disposable {
         clock: this.#clock,
         seed: scenario.seed + i,
         sizes: scenario.sizes,
-        homeOf: (address: string) => this.#network.homes.get(address),
+        ownerOf: (address: string) => this.#network.owners.get(address),
       };
       classes.push(new NodeClass(nodes, options));
     });
@@ -89,19 +89,19 @@ class Simulation implements Disposable {
     this.#nodes = cluster.nodes.map(({ name }) => this.#byName.get(name)!);
     for (const node of this.#nodes) {
       for (const address of node.addresses) {
-        this.#network.homes.set(keyOf(address), { node, isPod: false });
+        this.#network.owners.set(keyOf(address), { node, isPod: false });
       }
     }
     this.#clients = new Clients(this.#network, this.#sockets, this.#byName);
-    this.#countNodes();
+    this.#updateRunningNodes();
   }
 
   [Symbol.dispose](): void {
     for (const each of this.#classes) each[Symbol.dispose]();
   }
 
-  begin(start: Happening['changes']): void {
-    this.#settlePods(start);
+  begin(start: ClusterEvent['changes']): void {
+    this.#placePods(start);
     this.#classes.forEach((each, i) => {
       this.#progress('writing services', i, this.#classes.length);
       each.apply(start);
@@ -116,7 +116,7 @@ class Simulation implements Disposable {
     steps.forEach((step, i) => {
       this.#events = [];
       this.#advanceTo(step.atMs);
-      if (step.happening) this.#happen(step.happening, step.text);
+      if (step.event) this.#applyEvent(step.event, step.text);
       if (step.close) this.#close(new Set(step.close));
       const traffic = step.traffic ? this.#send(step, step.traffic) : undefined;
       const disruption = step.traffic ? undefined : this.#check(step);
@@ -158,41 +158,41 @@ class Simulation implements Disposable {
     };
   }
 
-  /** Advances the time, with everything that happens until then. */
+  /** Advances the time and applies all events that are due. */
   #advanceTo(atMs: number): void {
-    for (const each of this.#classes) each.leave();
+    for (const each of this.#classes) each.detachNode();
     for (let next = this.#later[0]; next && next.atMs <= atMs; next = this.#later[0]) {
       this.#later.shift();
       this.#clock.advanceTo(next.atMs);
-      this.#happen(next);
+      this.#applyEvent(next);
     }
     this.#clock.advanceTo(atMs);
   }
 
-  /** Applies a happening; `reported` is what the report lists anyway. */
-  #happen(
-    { atMs, text, changes, podsEnd, nodesFail, nodesHeal, agentsStop, agentsStart }: Happening,
+  /** Applies an event. `reported` is the text that the report has already. */
+  #applyEvent(
+    { atMs, text, changes, podsEnd, nodesFail, nodesHeal, agentsStop, agentsStart }: ClusterEvent,
     reported?: string,
   ): void {
     if (text !== reported) this.#events.push(`${atMs / 1000} s: ${text}`);
     for (const name of nodesFail) this.#byName.get(name)!.isUp = false;
     for (const address of podsEnd) {
       const key = keyOfText(address);
-      this.#network.homes.delete(key);
+      this.#network.owners.delete(key);
       this.#sockets.forget(key);
     }
     for (const name of nodesHeal) {
       const node = this.#byName.get(name)!;
-      node.class.forget(node);
+      node.class.resetNode(node);
       node.isUp = true;
-      for (const [address, home] of this.#network.homes) {
-        if (home.node === node) this.#sockets.forget(address);
+      for (const [address, owner] of this.#network.owners) {
+        if (owner.node === node) this.#sockets.forget(address);
       }
     }
     const stopped = new Set(agentsStop.map((name) => this.#byName.get(name)!.class));
     for (const each of stopped) each.stop();
     if (changes.length > 0) {
-      this.#settlePods(changes);
+      this.#placePods(changes);
       for (const each of this.#classes) each.apply(changes);
       for (const { reason, count } of this.#failures()) {
         this.#events.push(`${atMs / 1000} s: ${count} rows are not programmed yet: ${reason}`);
@@ -200,22 +200,22 @@ class Simulation implements Disposable {
     }
     const started = new Set(agentsStart.map((name) => this.#byName.get(name)!.class));
     for (const each of started) each.start();
-    this.#countNodes();
+    this.#updateRunningNodes();
   }
 
-  #countNodes(): void {
-    this.#clients.setUp(this.#nodes.filter(({ isUp }) => isUp));
+  #updateRunningNodes(): void {
+    this.#clients.setRunning(this.#nodes.filter(({ isUp }) => isUp));
   }
 
-  /** Records the nodes of the pods in slices. */
-  #settlePods(changes: Happening['changes']): void {
-    const { homes } = this.#network;
+  /** Records the nodes of pods in slices. */
+  #placePods(changes: ClusterEvent['changes']): void {
+    const { owners } = this.#network;
     for (const change of changes) {
       if (change.op !== 'set' || change.object.kind !== 'slice') continue;
       for (const { address } of change.object.endpoints) {
         const key = keyOfText(address);
-        if (homes.has(key)) continue;
-        homes.set(key, {
+        if (owners.has(key)) continue;
+        owners.set(key, {
           node: this.#byName.get(this.#cluster.placement.get(address)!)!,
           isPod: true,
         });
@@ -226,14 +226,14 @@ class Simulation implements Disposable {
   #send(step: PlannedStep, traffic: NonNullable<PlannedStep['traffic']>): TrafficReport {
     const { targets: services } = traffic;
     const targets = services.map((name) => targetOf(this.#cluster.services.get(name)!, traffic));
-    const make = this.#clients.of(traffic);
+    const make = this.#clients.connectionsOf(traffic);
     const counts = noCounts();
     const spread = new Map<string, number>();
     for (let i = 0; i < traffic.connections; i++) {
       this.#spread(step, i, traffic.connections);
       const chosen = targets.length === 1 ? 0 : this.#random.below(targets.length);
       const connection = make(i, targets[chosen]!);
-      const answer = connection.dial();
+      const answer = connection.connect();
       counts.attempts++;
       if ('backend' in answer) {
         counts.connected++;
@@ -257,7 +257,7 @@ class Simulation implements Disposable {
     });
   }
 
-  /** Every open connection sends a packet; a broken one connects again. */
+  /** Sends a packet on all open connections; broken ones connect again. */
   #check(step: PlannedStep): Disruption | undefined {
     if (this.#open.length === 0) return undefined;
     const counts = {
@@ -283,7 +283,7 @@ class Simulation implements Disposable {
         connection.backend = answer.backend;
       } else {
         counts.reset++;
-        const again = connection.dial();
+        const again = connection.connect();
         if (!('backend' in again)) counts.resetToNone++;
         else if (again.backend === backend) counts.resetToSame++;
         else counts.resetToOther++;
@@ -294,7 +294,7 @@ class Simulation implements Disposable {
     return disruptionOf(counts);
   }
 
-  /** Spreads packets evenly over the duration of a step. */
+  /** Advances the time so that packets are spread over a step. */
   #spread({ atMs, lastsMs, text }: PlannedStep, done: number, of: number): void {
     const due = atMs + Math.floor((lastsMs * done) / of);
     if (due > this.#clock.nowMs) this.#advanceTo(due);
@@ -343,7 +343,7 @@ function count(
   counts[failed === 'no answer' ? 'unanswered' : failed]++;
 }
 
-/** Returns the nodes in classes with the same rows at every time of the plan, except for the node's own address. */
+/** Groups nodes that have the same rows, except for the node's own address, throughout the plan. */
 function classesOf(cluster: Cluster, { restarts }: Plan): Map<string, ClusterNode[]> {
   const classes = new Map<string, ClusterNode[]>();
   for (const node of cluster.nodes) {

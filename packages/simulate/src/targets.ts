@@ -3,30 +3,35 @@ import type { Family, Protocol, ServicePort, ServiceRecord } from '@heddle/objec
 import { keyOfText } from './addresses.ts';
 import type { TrafficStep } from './scenario.ts';
 
-/** Where clients of a service's port go to. */
+/** The destination of the clients of a service port. */
 export interface Target {
-  /** Key of the service's row. */
+  /** The key of the service's row. */
   readonly row: string;
-  /** 16 bytes as text; undefined: a NodePort, at the address of whichever node. */
+  /** 16 bytes as text; undefined for a NodePort, which clients use at any node's address. */
   readonly address: string | undefined;
   readonly port: number;
   readonly protocol: number;
   readonly isIpv4: boolean;
 }
 
-/** Kinds of frontends that services have; hostPorts are of pods. */
-type AimedKind = NonNullable<TrafficStep['frontend']>;
+/** The kinds of frontends that services have. */
+type ServiceFrontendKind = NonNullable<TrafficStep['frontend']>;
 
 const protocolNumbers: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
-/** The frontend for external packets, if there are several; sockets in the cluster use the ClusterIP. */
-const outsideOrder: readonly AimedKind[] = ['LoadBalancer', 'ExternalIP', 'NodePort', 'ClusterIP'];
+/** The order in which external clients prefer frontends; pods and nodes use the ClusterIP. */
+const externalPreference: readonly ServiceFrontendKind[] = [
+  'LoadBalancer',
+  'ExternalIP',
+  'NodePort',
+  'ClusterIP',
+];
 const familyOf = (address: string): Family => (address.includes(':') ? 'IPv6' : 'IPv4');
 
-/** The target that a traffic step means at a service. Throws Failure when the service has none. */
+/** Returns the target of a traffic step at a service. Throws Failure if the service has none. */
 export function targetOf(service: ServiceRecord, step: TrafficStep): Target {
   const name = `${service.namespace}/${service.name}`;
-  const refuse = (why: string): never => {
-    throw new Failure(exitCodes.failed, `simulate: traffic to ${name}: ${why}`);
+  const refuse = (reason: string): never => {
+    throw new Failure(exitCodes.failed, `simulate: traffic to ${name}: ${reason}`);
   };
   const port = choosePort(service, step);
   if (!port) {
@@ -36,23 +41,23 @@ export function targetOf(service: ServiceRecord, step: TrafficStep): Target {
     return refuse(`it has no such port (it has ${ports.join(', ') || 'none'})`);
   }
   if (port.protocol === 'SCTP') return refuse('SCTP is not simulated');
-  const addresses: Readonly<Record<AimedKind, readonly string[]>> = {
+  const addresses: Readonly<Record<ServiceFrontendKind, readonly string[]>> = {
     ClusterIP: service.clusterIPs,
     LoadBalancer: service.loadBalancerIPs,
     ExternalIP: service.externalIPs,
-    // The families of its ClusterIPs; the address is a node's.
+    // Only the families of the ClusterIPs matter; the address is a node's.
     NodePort: port.nodePort === 0 ? [] : service.clusterIPs,
   };
   const wanted = step.frontend
     ? [step.frontend]
     : step.from === 'outside'
-      ? outsideOrder
+      ? externalPreference
       : ['ClusterIP' as const];
   for (const kind of wanted) {
     const address = addresses[kind].find((each) => !step.family || familyOf(each) === step.family);
     if (address === undefined) continue;
     if (kind === 'NodePort' && step.from !== 'outside') {
-      return refuse('NodePorts are for external traffic here (write frontend: ClusterIP)');
+      return refuse('simulated NodePorts take external traffic only (write frontend: ClusterIP)');
     }
     const family = familyOf(address);
     return {
