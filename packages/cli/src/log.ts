@@ -25,7 +25,8 @@ export function logSink(least: LogLevel): LogSink {
     try {
       writeSync(2, line);
     } catch (error) {
-      // A slow reader of a non-blocking pipe, or one that is gone, loses a line and does not end the agent.
+      // A slow reader of a non-blocking pipe, or one that is gone, loses a line and does not end
+      // the agent.
       const { code } = error as NodeJS.ErrnoException;
       if (code !== 'EAGAIN' && code !== 'EPIPE') throw error;
     }

@@ -518,7 +518,8 @@ export async function run(args: readonly string[]): Promise<void> {
     await createProgram().parseAsync(args, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // Commander has printed its message. A request for help is no mistake, nor is a lack of arguments.
+    // Commander has printed its message. A request for help is no mistake, nor is a lack of
+    // arguments.
     const helped = error.exitCode === 0 || (error.code === 'commander.help' && args.length === 0);
     process.exitCode = helped ? exitCodes.ok : exitCodes.usage;
   }

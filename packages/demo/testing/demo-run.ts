@@ -127,7 +127,7 @@ export async function assertNothingLeft(
     ...objects.links.filter((id) => exists(bpf, 'link', id)).map((id) => `link ${id}`),
     ...objects.programs.filter((id) => exists(bpf, 'program', id)).map((id) => `program ${id}`),
   ];
-  // The kernel frees them a moment after the last reference is gone.
+  // The kernel frees them a moment after the last reference.
   await eventually('nothing is left', () => left().length === 0, {
     ms: 5000,
     stepMs: 50,

@@ -64,7 +64,8 @@ export function deploymentObjects(
         selector: { matchLabels: labels },
         updateStrategy: given.updateStrategy,
         template: {
-          // With the configuration in the template, a change of it is rolled out like a new version.
+          // With the configuration in the template, a change of it is rolled out like a new
+          // version.
           metadata: { labels, annotations: { 'heddle.io/config': config } },
           spec: podSpec(given),
         },
@@ -111,7 +112,8 @@ function podSpec(given: Values): Yaml {
         args: ['agent', '--config', `${inPod.config}/agent.yaml`, '--node', '$(NODE_NAME)'],
         env: [{ name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
         resources: given.resources,
-        // The pod is on the host network: this shows the scheduler that the port is taken on each node.
+        // The pod is on the host network: this shows the scheduler that the port is taken on each
+        // node.
         ports: [{ name: 'health', containerPort: given.healthPort, hostPort: given.healthPort }],
         securityContext: {
           // docs/deployment.md explains each capability.

@@ -1,5 +1,5 @@
-// Rules as a kube-proxy leaves them, in the form that `iptables-save` and `nft list ruleset` of a node
-// show, and rules of others that a node has beside them.
+// Rules as a kube-proxy leaves them, in the form that `iptables-save` and `nft list ruleset` of a
+// node show, and rules of others that a node has beside them.
 
 const addresses = {
   iptables: { service: '10.96.0.10/32', endpoint: '10.244.1.5/32', to: '10.244.1.5:8080' },

@@ -4,24 +4,24 @@ import { after, before, describe, test } from 'node:test';
 import type { ServiceEntry } from '@heddle/agent';
 import { service, slice } from '../testing/objects.ts';
 import { outputOf } from '../testing/output.ts';
-import { kinds, named, ports, Site } from '../testing/site.ts';
+import { backendNames, distinct, ports, ServiceLab } from '../testing/service-lab.ts';
 
 describe('addresses of services', () => {
-  let site: Site;
+  let setup: ServiceLab;
   before(async () => {
-    site = await Site.open('addresses');
+    setup = await ServiceLab.open('addresses');
   });
-  after(() => site?.[Symbol.dispose]());
+  after(() => setup?.[Symbol.dispose]());
 
-  test('named target ports, several ports, one number for TCP and UDP, both families', async () => {
-    const { product, client } = site;
+  test('named target ports and several ports are served in both families, also one number for TCP and UDP', async () => {
+    const { agentLab, client } = setup;
     const targets = [
       { name: 'http', port: ports.http },
       { name: 'https', port: ports.https },
       { name: 'dns', protocol: 'UDP', port: ports.dns },
       { name: 'dns-tcp', port: ports.http },
     ];
-    await product.apply(
+    await agentLab.apply(
       'multi.yaml',
       service('multi', ['10.96.1.1', 'fd00:96::1:1'], {
         ipFamilyPolicy: 'RequireDualStack',
@@ -32,12 +32,12 @@ describe('addresses of services', () => {
           { name: 'dns-tcp', port: 53, targetPort: 'web' },
         ],
       }),
-      slice('multi', site.v4(1), { ports: targets }),
-      slice('multi', site.v6(2), { ports: targets, name: 'multi-v6' }),
+      slice('multi', setup.v4(1), { ports: targets }),
+      slice('multi', setup.v6(2), { ports: targets, name: 'multi-v6' }),
     );
     for (const [host, pod] of [
-      ['10.96.1.1', named(1)[0]],
-      ['fd00:96::1:1', named(2)[0]],
+      ['10.96.1.1', backendNames(1)[0]],
+      ['fd00:96::1:1', backendNames(2)[0]],
     ] as const) {
       for (const port of [80, 443, 53]) {
         assert.deepEqual(await client.tcp(host, port), { pod, from: `${host} ${port}` });
@@ -47,20 +47,23 @@ describe('addresses of services', () => {
       assert.equal((await client.udp(host, 80, host)).pod, 'ECONNREFUSED');
     }
     const mapped = '::ffff:10.96.1.1';
-    assert.deepEqual(await client.tcp(mapped, 80), { pod: named(1)[0], from: `${mapped} 80` });
+    assert.deepEqual(await client.tcp(mapped, 80), {
+      pod: backendNames(1)[0],
+      from: `${mapped} 80`,
+    });
   });
 
-  test('headless, ExternalName and of another proxy: left alone, and taken up when that changes', async () => {
-    const { product, client } = site;
+  test('headless and ExternalName services and those of another proxy are not served until that changes', async () => {
+    const { agentLab, client } = setup;
     const address = '10.96.1.2';
     const write = (spec: object = {}, more: object = {}) =>
-      product.apply(
+      agentLab.apply(
         'switch.yaml',
         service('switch', [address], { ...spec }, { ...more }),
-        slice('switch', site.v4(1)),
+        slice('switch', setup.v4(1)),
       );
     await write();
-    assert.equal(await client.pod(address, 80), named(1)[0]);
+    assert.equal(await client.pod(address, 80), backendNames(1)[0]);
     for (const [spec, more] of [
       [{ clusterIP: 'None', clusterIPs: ['None'] }, {}],
       [{ type: 'ExternalName', externalName: 'example.com' }, {}],
@@ -68,30 +71,36 @@ describe('addresses of services', () => {
       [{}, { labels: { 'service.kubernetes.io/service-proxy-name': '' } }],
     ]) {
       await write(spec, more);
-      assert.deepEqual(await product.service('switch'), []);
-      assert.notEqual(await client.pod(address, 80), named(1)[0]);
+      assert.deepEqual(await agentLab.service('switch'), []);
+      assert.notEqual(await client.pod(address, 80), backendNames(1)[0]);
       await write();
-      assert.equal(await client.pod(address, 80), named(1)[0]);
+      assert.equal(await client.pod(address, 80), backendNames(1)[0]);
     }
   });
 
-  test('a NodePort: on the node and its loopback, from pods and the node; guarded there', async () => {
-    const { product, client, onNode } = site;
-    const { v4, v6 } = product.node.addresses;
-    await product.apply(
+  test('a NodePort is served to pods and the node, also on loopback, and bind is guarded', async () => {
+    const { agentLab, client, onNode } = setup;
+    const { v4, v6 } = agentLab.node.addresses;
+    await agentLab.apply(
       'nodeport.yaml',
       service('nodeport', ['10.96.1.3', 'fd00:96::1:3'], {
         type: 'NodePort',
         ports: [{ port: 80, nodePort: 30080 }],
       }),
-      slice('nodeport', site.v4(1)),
-      slice('nodeport', site.v6(1), { name: 'nodeport-v6' }),
+      slice('nodeport', setup.v4(1)),
+      slice('nodeport', setup.v6(1), { name: 'nodeport-v6' }),
     );
     for (const host of [v4, v6]) {
-      assert.deepEqual(await client.tcp(host, 30080), { pod: named(1)[0], from: `${host} 30080` });
+      assert.deepEqual(await client.tcp(host, 30080), {
+        pod: backendNames(1)[0],
+        from: `${host} 30080`,
+      });
     }
     for (const host of [v4, v6, '127.0.0.1', '127.0.0.9', '::1', '::ffff:127.0.0.1']) {
-      assert.deepEqual(await onNode.tcp(host, 30080), { pod: named(1)[0], from: `${host} 30080` });
+      assert.deepEqual(await onNode.tcp(host, 30080), {
+        pod: backendNames(1)[0],
+        from: `${host} 30080`,
+      });
     }
     assert.equal(
       await client.pod('127.0.0.1', 30080),
@@ -103,24 +112,24 @@ describe('addresses of services', () => {
       assert.equal(await onNode.bind(host, 30080), 'EADDRINUSE', host);
     }
     assert.equal(await onNode.bind('0.0.0.0', 30081), 'bound');
-    await product.apply(
+    await agentLab.apply(
       'nodeport.yaml',
       service('nodeport', ['10.96.1.3'], {
         type: 'NodePort',
         ports: [{ port: 80, nodePort: 30081 }],
       }),
-      slice('nodeport', site.v4(1)),
+      slice('nodeport', setup.v4(1)),
     );
     assert.equal(await onNode.bind('0.0.0.0', 30080), 'bound');
     assert.equal(await onNode.bind('0.0.0.0', 30081), 'EADDRINUSE');
     assert.equal(await client.pod(v4, 30080), 'ECONNREFUSED');
-    assert.equal(await client.pod(v4, 30081), named(1)[0]);
+    assert.equal(await client.pod(v4, 30081), backendNames(1)[0]);
   });
 
-  test("a load balancer's address: served here as VIP, left to it as Proxy", async () => {
-    const { product, client, onNode } = site;
+  test("a load balancer's address is served with ipMode VIP and not with Proxy", async () => {
+    const { agentLab, client, onNode } = setup;
     const write = (ipMode?: string) =>
-      product.apply(
+      agentLab.apply(
         'balancer.yaml',
         service(
           'balancer',
@@ -134,67 +143,71 @@ describe('addresses of services', () => {
             },
           },
         ),
-        slice('balancer', site.v4(1)),
+        slice('balancer', setup.v4(1)),
       );
-    const expected = { pod: named(1)[0], from: '203.0.113.4 80' };
+    const expected = { pod: backendNames(1)[0], from: '203.0.113.4 80' };
     for (const mode of ['VIP', undefined]) {
       await write(mode);
       assert.deepEqual(await client.tcp('203.0.113.4', 80), expected);
       assert.deepEqual(await onNode.tcp('203.0.113.4', 80), expected);
-      assert.equal(await client.pod(product.node.addresses.v4, 30090), named(1)[0]);
+      assert.equal(await client.pod(agentLab.node.addresses.v4, 30090), backendNames(1)[0]);
     }
     await write('Proxy');
-    assert.notEqual(await client.pod('203.0.113.4', 80), named(1)[0]);
-    assert.equal(await client.pod('10.96.1.4', 80), named(1)[0]);
+    assert.notEqual(await client.pod('203.0.113.4', 80), backendNames(1)[0]);
+    assert.equal(await client.pod('10.96.1.4', 80), backendNames(1)[0]);
   });
 
-  test("an externalIP is served, also the node's own; one of a pod or service is refused", async () => {
-    const { product, client, onNode } = site;
-    const victim = site.v4(2)[0]!;
-    const node = product.node.addresses.v4;
-    await product.apply('victim.yaml', service('victim', ['10.96.1.5']), slice('victim', [victim]));
-    await product.apply(
+  test("an externalIP is served, also if it is the node's, and refused if it is a pod's or a service's", async () => {
+    const { agentLab, client, onNode } = setup;
+    const victim = setup.v4(2)[0]!;
+    const node = agentLab.node.addresses.v4;
+    await agentLab.apply(
+      'victim.yaml',
+      service('victim', ['10.96.1.5']),
+      slice('victim', [victim]),
+    );
+    await agentLab.apply(
       'external.yaml',
       service('external', ['10.96.1.6'], {
         ports: [{ port: ports.http }],
         externalIPs: ['203.0.113.6', victim, node, '10.96.1.5'],
       }),
-      slice('external', site.v4(1)),
+      slice('external', setup.v4(1)),
     );
-    assert.equal(await client.pod('203.0.113.6', ports.http), named(1)[0]);
+    assert.equal(await client.pod('203.0.113.6', ports.http), backendNames(1)[0]);
     assert.equal(
       await client.pod(victim, ports.http),
-      named(2)[0],
+      backendNames(2)[0],
       "a pod's traffic stays its own",
     );
-    assert.equal(await client.pod(node, ports.http), named(1)[0]);
-    assert.equal((await onNode.tcp(node, ports.http)).pod, named(1)[0]);
-    assert.equal(await client.pod('10.96.1.5', 80), named(2)[0]);
+    assert.equal(await client.pod(node, ports.http), backendNames(1)[0]);
+    assert.equal((await onNode.tcp(node, ports.http)).pod, backendNames(1)[0]);
+    assert.equal(await client.pod('10.96.1.5', 80), backendNames(2)[0]);
     assert.equal(await client.pod('10.96.1.5', ports.http), 'ECONNREFUSED');
-    const list = (await product.heddle('service', 'list')) as { services: ServiceEntry[] };
+    const list = (await agentLab.heddle('service', 'list')) as { services: ServiceEntry[] };
     const row = list.services.find(({ name }) => name === 'external')!;
     assert.equal(row.status, 'done');
     assert.deepEqual(
       row.problems.map((problem) => problem.split(':')[0]).sort(),
       ['externalIP 10.96.1.5 is refused', `externalIP ${victim} is refused`].sort(),
     );
-    // Whoever has it may come later, and may go.
-    await product.apply('late.yaml', service('late', ['203.0.113.6']), slice('late', site.v4(3)));
+    // Another object may get the address later, and may be deleted.
+    await agentLab.apply('late.yaml', service('late', ['203.0.113.6']), slice('late', setup.v4(3)));
     assert.equal(await client.pod('203.0.113.6', ports.http), 'ECONNREFUSED');
-    assert.equal(await client.pod('203.0.113.6', 80), named(3)[0]);
-    product.remove('late.yaml');
-    await product.until('the address to be free', async () => {
-      return (await client.pod('203.0.113.6', ports.http)) === named(1)[0];
+    assert.equal(await client.pod('203.0.113.6', 80), backendNames(3)[0]);
+    agentLab.remove('late.yaml');
+    await agentLab.until('the address to be free', async () => {
+      return (await client.pod('203.0.113.6', ports.http)) === backendNames(1)[0];
     });
   });
 
-  test('a port that gets another name keeps its connections coming', async () => {
-    const { product, client } = site;
+  test('a renamed port is served without interruption', async () => {
+    const { agentLab, client } = setup;
     const write = (name: string) =>
-      product.apply(
+      agentLab.apply(
         'renamed.yaml',
         service('renamed', ['10.96.1.9'], { ports: [{ name, port: 80 }] }),
-        slice('renamed', site.v4(1), { ports: [{ name, port: ports.http }] }),
+        slice('renamed', setup.v4(1), { ports: [{ name, port: ports.http }] }),
       );
     await write('a');
     let over = false;
@@ -205,25 +218,29 @@ describe('addresses of services', () => {
     })();
     for (const name of ['b', 'c', 'd', 'e', 'f', 'g', 'h', 'i']) await write(name);
     over = true;
-    assert.deepEqual(await connecting, named(1));
+    assert.deepEqual(await connecting, backendNames(1));
   });
 
-  test('without endpoints a connection is refused at once, as soon as the last one goes', async () => {
-    const { product, client } = site;
-    await product.apply('empty.yaml', service('empty', ['10.96.1.7']), slice('empty', site.v4(1)));
-    assert.equal(await client.pod('10.96.1.7', 80), named(1)[0]);
-    await product.apply('empty.yaml', service('empty', ['10.96.1.7']));
-    assert.deepEqual(kinds(await client.pods('10.96.1.7', 80, 20)), ['ECONNREFUSED']);
-    const { refusals } = await product.status();
+  test('a connection is refused at once when the last endpoint is removed', async () => {
+    const { agentLab, client } = setup;
+    await agentLab.apply(
+      'empty.yaml',
+      service('empty', ['10.96.1.7']),
+      slice('empty', setup.v4(1)),
+    );
+    assert.equal(await client.pod('10.96.1.7', 80), backendNames(1)[0]);
+    await agentLab.apply('empty.yaml', service('empty', ['10.96.1.7']));
+    assert.deepEqual(distinct(await client.pods('10.96.1.7', 80, 20)), ['ECONNREFUSED']);
+    const { refusals } = await agentLab.status();
     assert.ok(refusals.find(({ reason }) => reason === 'no endpoints')!.count >= 20);
   });
 
-  test('programs of others see the service too', async () => {
-    const { product } = site;
-    await product.apply(
+  test('other programs than the tests reach the service too', async () => {
+    const { agentLab } = setup;
+    await agentLab.apply(
       'http.yaml',
       service('http', ['10.96.1.8']),
-      slice('http', site.v4(3), { ports: [{ port: 80 }] }),
+      slice('http', setup.v4(3), { ports: [{ port: 80 }] }),
     );
     const url = 'http://10.96.1.8/name';
     const python = `import urllib.request; print(urllib.request.urlopen("${url}").read().decode())`;
@@ -235,8 +252,8 @@ describe('addresses of services', () => {
     ];
     for (const [command, args] of programs) {
       if (!existsSync(command)) continue;
-      const text = await outputOf(product.pod(0), command, args);
-      assert.equal(text.trim(), named(3)[0], command);
+      const text = await outputOf(agentLab.pod(0), command, args);
+      assert.equal(text.trim(), backendNames(3)[0], command);
     }
   });
 });

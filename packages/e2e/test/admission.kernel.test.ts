@@ -1,29 +1,30 @@
-// More frontends than a node may serve: the older services come first, and nobody takes all the room.
+// Services ask for more frontends than a node may serve: older ones have precedence, and none gets
+// all.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { askTcp, startBackend } from '@heddle/lab';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
 const day = (number: number) => `2026-01-0${number}T00:00:00Z`;
 
-describe('services that ask for more frontends than there is room for', () => {
-  let product: Product;
+describe('services that ask for more frontends than the node may serve', () => {
+  let agentLab: ManifestLab;
   let args: string[];
   before(async () => {
-    product = new Product('admission', { podsPerNode: 2 });
-    await startBackend(product.lab.pods[1]!, { tcp: [8080] });
-    const config = `${product.folder}/../agent.yaml`;
+    agentLab = new ManifestLab('admission', { podsPerNode: 2 });
+    await startBackend(agentLab.lab.pods[1]!, { tcp: [8080] });
+    const config = `${agentLab.folder}/../agent.yaml`;
     writeFileSync(config, 'sizes: {services: 32, servicesMax: 80}\n');
     args = ['--config', config];
   });
-  after(() => product?.[Symbol.dispose]());
+  after(() => agentLab?.[Symbol.dispose]());
 
   const made = (name: string, address: string, namespace: string, created: string, spec = {}) => {
     const object = service(name, [address], spec);
     const metadata = { ...object.metadata, namespace, creationTimestamp: created };
-    const ip = product.lab.pods[1]!.addresses.v4;
+    const ip = agentLab.lab.pods[1]!.addresses.v4;
     const endpoints = slice(name, [ip], {
       ports: portsOf(spec).map((port) => ({ ...port, port: 8080 })),
     });
@@ -36,30 +37,30 @@ describe('services that ask for more frontends than there is room for', () => {
     ports.map((each) => ('name' in each ? { name: each.name } : {}));
   const answers = (address: string, port = 80) => {
     try {
-      return askTcp(product.lab.pods[0]!, { address, port }, 'who?', 500).split(' ')[0]!;
+      return askTcp(agentLab.lab.pods[0]!, { address, port }, 'who?', 500).split(' ')[0]!;
     } catch (error) {
       return (error as { code: string }).code;
     }
   };
-  const pod = () => product.lab.pods[1]!.name;
+  const pod = () => agentLab.lab.pods[1]!.name;
 
-  test('one service gets a quarter, others are served, and a restart decides the same', async () => {
-    // Four addresses and the ClusterIP at each of ten ports: 50 frontends.
+  test('one service gets a quarter, others are served, and a restarted agent decides the same', async () => {
+    // Four addresses and the ClusterIP with ten ports each: 50 frontends.
     const ports = Array.from({ length: 10 }, (_, i) => ({ name: `p${i}`, port: 1000 + i }));
     const externalIPs = Array.from({ length: 4 }, (_, i) => `198.51.100.${i + 1}`);
-    product.write(
+    agentLab.write(
       'huge.yaml',
       ...made('huge', '10.96.0.2', 'team', day(1), { ports, externalIPs }),
     );
-    product.write('old.yaml', ...made('old', '10.96.0.3', 'team', day(2)));
-    product.write('young.yaml', ...made('young', '10.96.0.4', 'default', day(3)));
+    agentLab.write('old.yaml', ...made('old', '10.96.0.3', 'team', day(2)));
+    agentLab.write('young.yaml', ...made('young', '10.96.0.4', 'default', day(3)));
     for (let restarts = 0; restarts < 2; restarts++) {
-      await product.start(...args);
+      await agentLab.start(...args);
       assert.equal(answers('10.96.0.3'), pod());
       assert.equal(answers('10.96.0.4'), pod());
       assert.equal(answers('10.96.0.2', 1000), pod());
       assert.equal(answers('198.51.100.4', 1003), pod());
-      const rows = await product.service('team/huge');
+      const rows = await agentLab.service('team/huge');
       const failed = rows.filter(({ status }) => status === 'failed');
       assert.deepEqual([rows.length, failed.length], [10, 6], 'four ports of five frontends fit');
       for (const { reason } of failed) {
@@ -68,28 +69,28 @@ describe('services that ask for more frontends than there is room for', () => {
           'not programmed: one service may have 20 frontends, a quarter of sizes.servicesMax (80), and this one asks for more (use fewer ports or addresses, or raise sizes.servicesMax)',
         );
       }
-      assert.equal((await product.status()).rows.failed, 6);
-      await product.kill();
+      assert.equal((await agentLab.status()).rows.failed, 6);
+      await agentLab.kill();
     }
   });
 
-  test('an older service that comes later takes the place of a younger one', async () => {
-    await product.start(...args);
+  test('an older service that appears later replaces a younger one', async () => {
+    await agentLab.start(...args);
     const crowd = (namespace: string, first: number) =>
       [1, 2].flatMap((n) =>
         made(`crowd-${n}`, `10.97.${first}.${n}`, namespace, day(4 + n), {
           ports: Array.from({ length: 19 }, (_, i) => ({ name: `p${i}`, port: 1000 + i })),
         }),
       );
-    // 22 are taken; three of these have 19 each, the youngest finds one.
-    await product.apply('crowd.yaml', ...crowd('a', 1), ...crowd('b', 2));
+    // 22 are in use. Three of these services ask for 19 each; the youngest gets one.
+    await agentLab.apply('crowd.yaml', ...crowd('a', 1), ...crowd('b', 2));
     const programmed = async (name: string) =>
-      (await product.service(name)).filter(({ status }) => status === 'done').length;
+      (await agentLab.service(name)).filter(({ status }) => status === 'done').length;
     const counts = async () =>
       Promise.all(['a/crowd-1', 'a/crowd-2', 'b/crowd-1', 'b/crowd-2'].map(programmed));
     assert.deepEqual(await counts(), [19, 19, 19, 1]);
     assert.equal(answers('10.97.2.2', 1000), pod());
-    await product.apply(
+    await agentLab.apply(
       'late.yaml',
       ...made('late', '10.96.0.9', 'c', day(1), {
         ports: Array.from({ length: 5 }, (_, i) => ({ name: `p${i}`, port: 1000 + i })),
@@ -99,9 +100,9 @@ describe('services that ask for more frontends than there is room for', () => {
     assert.equal(answers('10.96.0.9', 1004), pod());
     assert.equal(answers('10.97.2.1', 1014), pod());
     assert.notEqual(answers('10.97.2.2', 1000), pod());
-    product.remove('crowd.yaml');
-    await product.until('all to be in force but the huge one', async () => {
-      return (await product.status()).rows.failed === 6;
+    agentLab.remove('crowd.yaml');
+    await agentLab.until('all to be in force but the huge one', async () => {
+      return (await agentLab.status()).rows.failed === 6;
     });
   });
 });

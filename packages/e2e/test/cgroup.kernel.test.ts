@@ -7,47 +7,47 @@ import { fileURLToPath } from 'node:url';
 import { currentPins } from '@heddle/datapath';
 import { Link, LinuxBpf } from '@heddle/ebpf';
 import { askTcp, cgroupRoot, startBackend } from '@heddle/lab';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
 const main = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 const clusterIP = '10.96.0.10';
 
 describe('the cgroup that an agent serves', () => {
-  let product: Product;
+  let agentLab: ManifestLab;
   const children: ChildProcess[] = [];
   before(async () => {
-    product = new Product('cgroup', { podsPerNode: 2 });
-    await startBackend(product.pod(1), { tcp: [8080] });
-    product.write(
+    agentLab = new ManifestLab('cgroup', { podsPerNode: 2 });
+    await startBackend(agentLab.pod(1), { tcp: [8080] });
+    agentLab.write(
       'web.yaml',
       service('web', [clusterIP]),
-      slice('web', [product.pod(1).addresses.v4]),
+      slice('web', [agentLab.pod(1).addresses.v4]),
     );
-    await product.start();
+    await agentLab.start();
   });
   after(() => {
     for (const child of children) child.kill('SIGKILL');
-    product?.[Symbol.dispose]();
+    agentLab?.[Symbol.dispose]();
   });
 
-  const answer = () => askTcp(product.pod(0), { address: clusterIP, port: 80 }, 'x').split(' ')[0];
+  const answer = () => askTcp(agentLab.pod(0), { address: clusterIP, port: 80 }, 'x').split(' ')[0];
 
-  /** Cgroup that the node's programs are attached to. */
+  /** Returns the cgroup that the node's programs are attached to. */
   function attachedTo(): bigint {
-    const pin = `${currentPins(product.node.bpffs).links}/connect4`;
-    using link = Link.openPinned(new LinuxBpf(product.platform), pin);
+    const pin = `${currentPins(agentLab.node.bpffs).links}/connect4`;
+    using link = Link.openPinned(new LinuxBpf(agentLab.platform), pin);
     const { info } = link;
     assert.ok(info.kind === 'cgroup');
     return info.cgroupId;
   }
 
   /**
-   * Starts an agent as a container runtime does: in a cgroup namespace of its own, in which cgroup v2
-   * is mounted anew. Returns how it ended and what it said.
+   * Starts an agent as a container runtime does: in a new cgroup namespace with its own mount of
+   * cgroup v2. Returns its exit code and output.
    */
   async function inContainer(setup: string, args: readonly string[], namespaces = ['-C', '-m']) {
-    const { node, socket, folder } = product;
+    const { node, socket, folder } = agentLab;
     const agent = [process.execPath, main, 'agent', '--manifests', folder, '--node', node.name];
     const own = [...agent, '--bpffs', node.bpffs, '--socket', `${socket}-other`, ...args];
     const script = `mount --make-rprivate / && ${setup} && exec "$@"`;
@@ -65,7 +65,7 @@ describe('the cgroup that an agent serves', () => {
   const mount = cgroupRoot();
   const asRoot = `umount ${mount} && mount -t cgroup2 none ${mount}`;
 
-  test('is not the cgroup of a container that takes itself for the root: that agent refuses', async () => {
+  test('an agent refuses to start if its container shows its own cgroup as the root', async () => {
     const served = attachedTo();
     assert.equal(answer(), 'pod-1-2');
     for (const args of [[], ['--cgroup', mount], ['--cgroup', `${mount}/`]]) {
@@ -78,22 +78,22 @@ describe('the cgroup that an agent serves', () => {
     assert.equal(answer(), 'pod-1-2');
   });
 
-  test('keeps its links also when no agent runs and one in such a container is started', async () => {
+  test('links stay attached while no agent runs and one in such a container is started', async () => {
     const served = attachedTo();
-    await product.kill();
+    await agentLab.kill();
     const { code } = await inContainer(asRoot, []);
     assert.equal(code, 1);
     assert.equal(attachedTo(), served);
     assert.equal(answer(), 'pod-1-2');
-    await product.start();
+    await agentLab.start();
   });
 
-  test('may be a part of the hierarchy that is asked for: a directory, or a bind mount of it', async () => {
-    // Such agents get as far as the pins, which another one has.
+  test('the configured cgroup may be a directory of the hierarchy or a bind mount of it', async () => {
+    // Such agents start until they find the pins in use.
     for (const { setup, path, namespaces } of [
-      { setup: 'true', path: product.node.cgroup },
-      { setup: `mount --bind ${product.node.cgroup} /mnt`, path: '/mnt', namespaces: ['-m'] },
-      // The node's root is mounted beside the container's own, and is found.
+      { setup: 'true', path: agentLab.node.cgroup },
+      { setup: `mount --bind ${agentLab.node.cgroup} /mnt`, path: '/mnt', namespaces: ['-m'] },
+      // The node's root is mounted beside the container's own, and the agent finds it.
       { setup: `mount --bind ${mount} /mnt && ${asRoot}` },
     ]) {
       const args = path === undefined ? [] : ['--cgroup', path];
@@ -101,10 +101,10 @@ describe('the cgroup that an agent serves', () => {
       assert.equal(code, 5, said);
       assert.match(said, /another agent .* works with/);
     }
-    assert.equal(attachedTo(), statSync(product.node.cgroup, { bigint: true }).ino);
+    assert.equal(attachedTo(), statSync(agentLab.node.cgroup, { bigint: true }).ino);
   });
 
-  test('is named in the error when it is no cgroup at all', async () => {
+  test('a configured path that is no cgroup is named in the error', async () => {
     const { code, said } = await inContainer('true', ['--cgroup', '/tmp']);
     assert.equal(code, 1);
     assert.match(said, /use cgroup \/tmp: it is not on a cgroup2 file system \(give a directory/);

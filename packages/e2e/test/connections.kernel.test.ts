@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { LabPod } from '@heddle/lab';
 import type { Random } from '@heddle/vm/internal';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 import { randomOf } from '../testing/random.ts';
 
 const connections = 1_000_000;
@@ -24,11 +24,11 @@ const conditions = {
   terminating: { ready: false, serving: true, terminating: true },
 } as const;
 
-/** A server pod: `state` is what its endpoint says. */
+/** A server pod; `state` is the condition of its endpoint. */
 interface Server {
   readonly pod: LabPod;
   readonly process: ChildProcess;
-  /** How many connections it served; known once it has ended. */
+  /** The number of connections that it served; resolves when it has ended. */
   readonly served: Promise<number>;
   state: keyof typeof conditions;
 }
@@ -40,12 +40,12 @@ interface Client {
   failures: readonly string[];
 }
 
-/** The service, its servers, and what happens to them. */
-class Stage implements Disposable {
-  readonly product = new Product('million');
+/** The service with its servers and clients. */
+class LoadTest implements Disposable {
+  readonly agentLab = new ManifestLab('million');
   readonly clients: Client[] = [];
   readonly servers: Server[] = [];
-  /** What servers served that have ended. */
+  /** The number of connections that ended servers have served. */
   served = 0;
   over = false;
 
@@ -68,7 +68,7 @@ class Stage implements Disposable {
     this.clients.push(client);
   }
 
-  /** Starts a server; nothing is sent to it before it is written down. */
+  /** Starts a server. It gets no connections before `write` adds its endpoint. */
   async startServer(): Promise<void> {
     const pod = this.#addPod();
     const child = this.#run(pod, 'reply-loop.ts', `${pod.number}`, `${port}`);
@@ -81,12 +81,12 @@ class Stage implements Disposable {
     this.servers.push({ pod, process: child, served, state: 'ready' });
   }
 
-  /** Ends a server that is not written down any more; it first serves whom it was given before. */
+  /** Ends a server whose endpoint is removed, after it has served its remaining connections. */
   async endServer({ pod, process: child, served }: Server): Promise<void> {
     child.stdin!.end();
     const count = await served;
     this.served += count;
-    this.product.lab.removePod(pod);
+    this.agentLab.lab.removePod(pod);
   }
 
   write(): void {
@@ -96,21 +96,21 @@ class Stage implements Disposable {
         this.servers.map(({ pod, state }) => endpoint(pod.addresses[family], conditions[state])),
         { name: `web-${family}`, addressType: `IP${family}`, ports: [{ port }] },
       );
-    this.product.write('endpoints.yaml', of('v4'), of('v6'));
+    this.agentLab.write('endpoints.yaml', of('v4'), of('v6'));
   }
 
-  /** Waits until the kernel has what is written, whichever agent puts it there. */
-  async inForce(): Promise<void> {
+  /** Waits until the written endpoints are programmed, by whichever agent. */
+  async programmed(): Promise<void> {
     const wanted = this.servers
       .flatMap(({ pod, state }) =>
         [pod.addresses.v4, pod.addresses.v6].map((each) => `${each} ${state === 'ready'}`),
       )
       .sort()
       .join();
-    await this.product.until('the endpoints to be in force', async () => {
+    await this.agentLab.until('the endpoints to be programmed', async () => {
       if (this.failures.length > 0) throw new Error(this.failures.join('\n'));
-      // No agent, or one that has just been killed: not yet.
-      const rows = await this.product.service('web').catch(() => undefined);
+      // There is no agent, or it has just been killed.
+      const rows = await this.agentLab.service('web').catch(() => undefined);
       const current = rows?.flatMap(({ endpoints }) =>
         endpoints.map(({ address, state }) => `${address} ${state === 'active'}`),
       );
@@ -119,13 +119,13 @@ class Stage implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.product[Symbol.dispose]();
+    this.agentLab[Symbol.dispose]();
   }
 
   #addPod(): LabPod {
-    const { lab, node } = this.product;
+    const { lab, node } = this.agentLab;
     const pod = lab.addPod(node);
-    // A port is free as soon as its connection is closed: the test is of connecting, not of waiting.
+    // Without TIME_WAIT a port is free as soon as its connection is closed, so that ports suffice.
     pod.setSysctl('net/ipv4/tcp_max_tw_buckets', 0);
     return pod;
   }
@@ -136,76 +136,77 @@ class Stage implements Disposable {
   }
 }
 
-/** Servers come and go, and change their minds, until it is over. */
-async function changeServers(stage: Stage, random: Random): Promise<void> {
-  const { servers } = stage;
+/** Adds, removes and changes servers at random until the test ends. */
+async function changeServers(test: LoadTest, random: Random): Promise<void> {
+  const { servers } = test;
   const ready = () => servers.filter(({ state }) => state === 'ready');
-  while (!stage.over) {
+  while (!test.over) {
     const leaving: Server[] = [];
     const chosen = servers[random.below(servers.length)]!;
-    const spare = ready().length > fewestServers || chosen.state !== 'ready';
+    const canLeave = ready().length > fewestServers || chosen.state !== 'ready';
     const act = random.below(4);
-    if (act === 0 && servers.length < mostServers) await stage.startServer();
-    else if (act === 1 && spare) leaving.push(...servers.splice(servers.indexOf(chosen), 1));
-    else if (act === 2 && spare) chosen.state = random.below(2) === 0 ? 'unready' : 'terminating';
+    if (act === 0 && servers.length < mostServers) await test.startServer();
+    else if (act === 1 && canLeave) leaving.push(...servers.splice(servers.indexOf(chosen), 1));
+    else if (act === 2 && canLeave)
+      chosen.state = random.below(2) === 0 ? 'unready' : 'terminating';
     else chosen.state = 'ready';
-    stage.write();
-    // Now and then the next change comes before this one is in force.
-    if (leaving.length > 0 || random.below(3) > 0) await stage.inForce();
-    await Promise.all(leaving.map((server) => stage.endServer(server)));
+    test.write();
+    // Sometimes the next change follows before this one is programmed.
+    if (leaving.length > 0 || random.below(3) > 0) await test.programmed();
+    await Promise.all(leaving.map((server) => test.endServer(server)));
     await sleep(random.below(100));
   }
 }
 
-/** Kills the agent again and again, spread over all connections, and starts another one. */
-async function killAgents(stage: Stage, random: Random): Promise<void> {
-  const { product } = stage;
+/** Kills the agent repeatedly, spread over all connections, and starts another one. */
+async function killAgents(test: LoadTest, random: Random): Promise<void> {
+  const { agentLab } = test;
   for (let kill = 0; kill < kills; kill++) {
-    await product.until(
+    await agentLab.until(
       'connections to be made',
-      () => stage.over || stage.made > ((kill + 0.5) / kills) * connections,
+      () => test.over || test.made > ((kill + 0.5) / kills) * connections,
       120_000,
     );
-    if (stage.over) return;
-    await product.kill();
+    if (test.over) return;
+    await agentLab.kill();
     await sleep(random.below(300));
-    // One in three is killed again while it starts.
+    // One agent in three is killed again while it starts.
     if (random.below(3) === 0) {
-      product.launch();
+      agentLab.launch();
       await sleep(random.below(800));
-      await product.kill();
+      await agentLab.kill();
     }
-    await product.listen();
+    await agentLab.listen();
   }
 }
 
-test('a million connections: the agent is killed 20 times, servers come and go, none fails', async () => {
-  using stage = new Stage();
+test('none of a million connections fails while the agent is killed 20 times and servers change', async () => {
+  using test = new LoadTest();
   const random = randomOf('million');
-  const { product } = stage;
-  for (let i = 0; i < 3; i++) await stage.startServer();
-  product.write('service.yaml', service('web', clusterIPs));
-  stage.write();
-  await product.start();
-  for (const address of clusterIPs) stage.startClient(address);
+  const { agentLab } = test;
+  for (let i = 0; i < 3; i++) await test.startServer();
+  agentLab.write('service.yaml', service('web', clusterIPs));
+  test.write();
+  await agentLab.start();
+  for (const address of clusterIPs) test.startClient(address);
 
   const over = () => {
-    stage.over = true;
+    test.over = true;
   };
   await Promise.all([
-    changeServers(stage, random.fork()).finally(over),
-    killAgents(stage, random.fork())
+    changeServers(test, random.fork()).finally(over),
+    killAgents(test, random.fork())
       .then(() =>
-        product.until('a million connections', () => stage.over || stage.made >= connections),
+        agentLab.until('a million connections', () => test.over || test.made >= connections),
       )
       .finally(over),
   ]);
 
-  const ended = stage.clients.map(({ process: child }) => once(child, 'close'));
-  for (const { process: child } of stage.clients) child.stdin!.end();
+  const ended = test.clients.map(({ process: child }) => once(child, 'close'));
+  for (const { process: child } of test.clients) child.stdin!.end();
   await Promise.all(ended);
-  await Promise.all(stage.servers.map((server) => stage.endServer(server)));
-  assert.deepEqual(stage.failures, []);
-  assert.ok(stage.made >= connections);
-  assert.equal(stage.served, stage.made, 'each connection was served once');
+  await Promise.all(test.servers.map((server) => test.endServer(server)));
+  assert.deepEqual(test.failures, []);
+  assert.ok(test.made >= connections);
+  assert.equal(test.served, test.made, 'each connection was served once');
 });

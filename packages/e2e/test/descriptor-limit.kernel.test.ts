@@ -3,19 +3,19 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Product } from '../testing/product.ts';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 
 const main = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 
 describe('the limit of open files', () => {
-  let product: Product;
+  let agentLab: ManifestLab;
   before(() => {
-    product = new Product('limit', { podsPerNode: 1 });
+    agentLab = new ManifestLab('limit', { podsPerNode: 1 });
   });
-  after(() => product?.[Symbol.dispose]());
+  after(() => agentLab?.[Symbol.dispose]());
 
-  test('is named with the remedy when it is too low', async () => {
-    const { node, folder, socket } = product;
+  test('a limit that is too low is reported with the remedy', async () => {
+    const { node, folder, socket } = agentLab;
     const agent = [main, 'agent', '--manifests', folder, '--node', node.name, '--socket', socket];
     const own = [...agent, '--cgroup', node.cgroup, '--bpffs', node.bpffs];
     const args = ['-c', 'ulimit -n 64 && exec "$@"', 'sh', process.execPath, ...own];
@@ -30,8 +30,8 @@ describe('the limit of open files', () => {
     assert.doesNotMatch(said, /verifier/);
   });
 
-  test('is raised as far as it may be', async () => {
-    const { pid } = await product.start();
+  test('the soft limit is raised to the hard limit', async () => {
+    const { pid } = await agentLab.start();
     const limits = /^Max open files +(\d+) +(\d+)/m.exec(
       readFileSync(`/proc/${pid}/limits`, 'utf8'),
     );

@@ -10,27 +10,27 @@ import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import { entryCount, mapNamed, readDump } from '@heddle/inspect';
 import { askTcp } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
-import { Cluster } from '../testing/cluster.ts';
+import { ClusterLab } from '../testing/cluster-lab.ts';
 import { service, slice } from '../testing/objects.ts';
-import { Site } from '../testing/site.ts';
+import { ServiceLab } from '../testing/service-lab.ts';
 
 const nobody = 65534;
 let folder: string;
 before(() => {
-  // Others may enter, so that nobody can read a dump there.
+  // Other users may enter the folder, so that reading the dump as another user can be tested.
   folder = mkdtempSync(join(tmpdir(), 'heddle-dump-'));
 });
 after(() => rmSync(folder, { recursive: true }));
 
 describe('heddle dump', () => {
-  let site: Site;
+  let setup: ServiceLab;
   before(async () => {
-    site = await Site.open('dump');
-    const { product } = site;
-    await product.apply(
+    setup = await ServiceLab.open('dump');
+    const { agentLab } = setup;
+    await agentLab.apply(
       'web.yaml',
       service('web', ['10.96.8.1'], { type: 'NodePort', ports: [{ port: 80, nodePort: 30_180 }] }),
-      slice('web', site.v4(1, 2)),
+      slice('web', setup.v4(1, 2)),
       service('none', ['10.96.8.2']),
       service(
         'checked',
@@ -41,18 +41,18 @@ describe('heddle dump', () => {
         },
         { status: { loadBalancer: { ingress: [{ ip: '198.51.100.77' }] } } },
       ),
-      slice('checked', site.v4(1)),
+      slice('checked', setup.v4(1)),
     );
-    await site.client.pods('10.96.8.1', 80, 5);
-    const nobodyServes = () => askTcp(product.pod(0), { address: '10.96.8.2', port: 80 }, 'who?');
+    await setup.client.pods('10.96.8.1', 80, 5);
+    const nobodyServes = () => askTcp(agentLab.pod(0), { address: '10.96.8.2', port: 80 }, 'who?');
     assert.throws(nobodyServes, { code: 'ECONNREFUSED' });
   });
-  after(() => site?.[Symbol.dispose]());
+  after(() => setup?.[Symbol.dispose]());
 
-  test('answers as the agent did, without root and without the agent', async () => {
-    const { product } = site;
+  test('the commands answer from a dump as from the agent, without root', async () => {
+    const { agentLab } = setup;
     const own = join(folder, 'node.dump');
-    const made = (await product.heddle('dump', own)) as { agent: boolean };
+    const made = (await agentLab.heddle('dump', own)) as { agent: boolean };
     assert.equal(made.agent, true);
     assert.equal(statSync(own).mode & 0o777, 0o600);
     assert.deepEqual(
@@ -79,12 +79,12 @@ describe('heddle dump', () => {
       ['nat', 'list'],
       ['drop', 'list'],
     ]) {
-      const live = (await product.heddle(...command)) as { residentBytes?: number };
+      const live = (await agentLab.heddle(...command)) as { residentBytes?: number };
       const args = [...command, '--from-dump', file, '-o', 'json'];
       const { code, stdout, stderr } = await heddle(args, { uid: nobody });
       assert.deepEqual([code, stderr], [0, ''], command.join(' '));
       const saved = JSON.parse(stdout) as { residentBytes?: number };
-      // The agent's memory is the one thing that does not stand still.
+      // Only the agent's memory use changes in between.
       if (live.residentBytes) assert.ok(saved.residentBytes! > 0);
       delete live.residentBytes;
       delete saved.residentBytes;
@@ -100,17 +100,17 @@ describe('heddle dump', () => {
     const unknown = await heddle(['service', 'get', 'other', '--from-dump', file]);
     assert.deepEqual([unknown.code, unknown.stdout], [1, '']);
     assert.match(unknown.stderr, /it has no service default\/other/);
-    // Ages are those of the time that the dump is of.
+    // Ages are relative to the time of the dump.
     const table = await heddle(['status', '--from-dump', file]);
     assert.match(table.stdout, /^agent +\S+, process \d+, up \d+s,/m);
   });
 
-  test('has the maps, links and places as the kernel has them', async () => {
-    const { product } = site;
+  test('a dump has the maps, links and namespaces of the kernel', async () => {
+    const { agentLab } = setup;
     const file = join(folder, 'maps.dump');
-    await product.heddle('dump', file);
+    await agentLab.heddle('dump', file);
     const dump = await readDump(file);
-    const status = await product.status();
+    const status = await agentLab.status();
     for (const name of ['services', 'addresses', 'backends', 'slots'] as const) {
       const map = mapNamed(dump, name)!;
       assert.equal(map.cut, false);
@@ -129,27 +129,27 @@ describe('heddle dump', () => {
       assert.ok(program && known.has(program.tag), `${pin} runs a program of the objects`);
     }
     const pods = dump.namespaces.filter(({ names }) => names.includes('pod-1-1'));
-    const own = pods.find(({ cookie }) => cookie === product.pod(0).netnsCookie)!;
+    const own = pods.find(({ cookie }) => cookie === agentLab.pod(0).netnsCookie)!;
     assert.equal(own.isServed, true);
-    assert.ok(own.addresses.includes(product.pod(0).addresses.v4));
+    assert.ok(own.addresses.includes(agentLab.pod(0).addresses.v4));
     const [node] = dump.namespaces.filter(({ isNode }) => isNode);
-    assert.equal(node!.cookie, product.node.netnsCookie);
+    assert.equal(node!.cookie, agentLab.node.netnsCookie);
     assert.ok(dump.network!.links.some(({ name }) => name === 'eth0'));
   });
 
-  test('finds the pins where they are here, when the agent has them at another path', async () => {
-    const { product } = site;
+  test('the dump finds the pins at the default path if the agent’s path has none here', async () => {
+    const { agentLab } = setup;
     const elsewhere = mkdtempSync(join(tmpdir(), 'heddle-bpffs-'));
     const made = (args: readonly string[]) =>
       new Promise<string>((resolve) => {
-        // The agent's path has another, empty file system here; the pins are at `elsewhere`.
+        // The agent's path has another, empty file system here. The pins are at `elsewhere`.
         const script = `mount --bind "$1" ${elsewhere}; mount -t bpf bpf "$1"; mount -t bpf bpf /sys/fs/bpf; shift; exec "$@"`;
-        const child = product.node.spawn(
+        const child = agentLab.node.spawn(
           'unshare',
           [
             ...['--mount', '--propagation', 'private', 'sh', '-ec', script],
-            ...['sh', product.node.bpffs, process.execPath, `${root}packages/cli/src/main.ts`],
-            ...['dump', join(folder, 'other.dump'), '--socket', product.socket, ...args],
+            ...['sh', agentLab.node.bpffs, process.execPath, `${root}packages/cli/src/main.ts`],
+            ...['dump', join(folder, 'other.dump'), '--socket', agentLab.socket, ...args],
           ],
           { stdio: ['ignore', 'pipe', 'pipe'] },
         );
@@ -169,25 +169,25 @@ describe('heddle dump', () => {
     }
   });
 
-  test('writes to standard output, and its summary to standard error', async () => {
-    const { product } = site;
+  test('heddle dump - writes the dump to standard output and its summary to standard error', async () => {
+    const { agentLab } = setup;
     const file = join(folder, 'piped.dump');
     const { execFileSync } = await import('node:child_process');
     const command = [process.execPath, `${root}packages/cli/src/main.ts`, 'dump', '-'];
     const said = execFileSync(
       'sh',
-      ['-c', '"$@" 2>&1 >"$0"', file, ...command, '--socket', product.socket],
+      ['-c', '"$@" 2>&1 >"$0"', file, ...command, '--socket', agentLab.socket],
       { encoding: 'utf8' },
     );
     assert.match(said, /^wrote to standard output: [1-9]\d* maps/);
     assert.ok((await readDump(file)).links.length > 0);
   });
 
-  test('opens maps so that they can’t be changed', () => {
-    const { product } = site;
+  test('the dump opens maps read-only', () => {
+    const { agentLab } = setup;
     using map = BpfMap.openReadOnly(
-      new LinuxBpf(product.platform),
-      `${currentPins(product.node.bpffs).maps}/services`,
+      new LinuxBpf(agentLab.platform),
+      `${currentPins(agentLab.node.bpffs).maps}/services`,
     );
     const [[key, value]] = [...map.entries()] as [[Uint8Array, Uint8Array]];
     assert.deepEqual(map.lookup(key), value);
@@ -196,12 +196,12 @@ describe('heddle dump', () => {
     assert.throws(() => map.delete(key), denied);
   });
 
-  test('is of use without an agent, too', async () => {
-    const { product } = site;
+  test('a dump without an agent has the kernel’s state and can be traced', async () => {
+    const { agentLab } = setup;
     const file = join(folder, 'alone.dump');
     const { code, stdout } = await heddle([
       ...['dump', file, '--socket', join(folder, 'none.sock')],
-      ...['--bpffs', product.node.bpffs],
+      ...['--bpffs', agentLab.node.bpffs],
     ]);
     assert.equal(code, 0);
     assert.match(stdout, /^wrote .*maps with \d+ entries/);
@@ -211,7 +211,7 @@ describe('heddle dump', () => {
     assert.match(read.stderr, /it has no answers of an agent, because none was reached/);
   });
 
-  test('says that there is nothing of Heddle', async () => {
+  test('a dump of a node without pins of Heddle fails with a message', async () => {
     const { code, stderr } = await heddle([
       ...['dump', join(folder, 'no.dump'), '--socket', join(folder, 'none.sock')],
       ...['--bpffs', folder],
@@ -221,8 +221,8 @@ describe('heddle dump', () => {
   });
 });
 
-test('a dump has no secrets of the cluster', async () => {
-  using cluster = await Cluster.open('secrets', { nodes: 1, podsPerNode: 1 });
+test('a dump contains no secrets of the cluster', async () => {
+  using cluster = await ClusterLab.open('secrets', { nodes: 1, podsPerNode: 1 });
   await cluster.start(...cluster.agentArgs);
   const file = join(folder, 'cluster.dump');
   await cluster.heddle('dump', file);

@@ -5,31 +5,31 @@ import { fileURLToPath } from 'node:url';
 import { askTcp, startBackend } from '@heddle/lab';
 import { failures } from '../testing/failing/failing-platform.ts';
 import type { Outcome, Trial } from '../testing/failing/run-agent.ts';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
 const script = fileURLToPath(new URL('../testing/failing/run-agent.ts', import.meta.url));
 const clusterIP = '10.96.0.10';
-/** HEDDLE_FAILURES=all: every system call of a start takes its turn, which takes an hour. */
+/** HEDDLE_FAILURES=all tests each system call of a start, which takes an hour. */
 const all = process.env.HEDDLE_FAILURES === 'all';
 const samples = { start: 10, steady: 5, end: 8 } as const;
 
 describe('an agent in which a system call fails', () => {
-  let product: Product;
+  let agentLab: ManifestLab;
   let calls: Outcome['calls'];
   before(async () => {
-    product = new Product('failing', { podsPerNode: 2 });
-    await startBackend(product.pod(1), { tcp: [8080] });
-    const backend = product.pod(1).addresses.v4;
-    product.write('web.yaml', service('web', [clusterIP]), slice('web', [backend]));
+    agentLab = new ManifestLab('failing', { podsPerNode: 2 });
+    await startBackend(agentLab.pod(1), { tcp: [8080] });
+    const backend = agentLab.pod(1).addresses.v4;
+    agentLab.write('web.yaml', service('web', [clusterIP]), slice('web', [backend]));
     const [outcome] = await run([{ phase: 'steady', call: 0, failure: 'EMFILE' }]);
     assert.deepEqual([outcome?.isWhole, outcome?.leaked, outcome?.thrown], [true, [], []]);
     calls = outcome!.calls;
   });
-  after(() => product?.[Symbol.dispose]());
+  after(() => agentLab?.[Symbol.dispose]());
 
   async function run(trials: readonly Trial[]): Promise<Outcome[]> {
-    const { node, folder, socket } = product;
+    const { node, folder, socket } = agentLab;
     const { name, cgroup, bpffs } = node;
     const sizes = { 'sizes.services': 1024, 'sizes.backends': 1024, 'sizes.slots': 4096 };
     const flags = { manifests: folder, node: name, cgroup, bpffs, socket, ...sizes };
@@ -57,7 +57,8 @@ describe('an agent in which a system call fails', () => {
   const trialsOf = (phase: Trial['phase'], more = 0): Trial[] => {
     const count = calls[phase];
     const step = all ? 1 : Math.max(1, count / samples[phase]);
-    // Another place in each run, so that all of them are met in time; the title of a failure names it.
+    // Each run chooses other calls, so that all are tested over time. The title of a test names its
+    // call.
     const first = all ? 1 : 1 + Math.floor(Math.random() * step);
     const trials: Trial[] = [];
     for (let call = first; call <= count; call += step) {
@@ -67,7 +68,7 @@ describe('an agent in which a system call fails', () => {
     return trials;
   };
 
-  const answer = () => askTcp(product.pod(0), { address: clusterIP, port: 80 }, 'x').split(' ')[0];
+  const answer = () => askTcp(agentLab.pod(0), { address: clusterIP, port: 80 }, 'x').split(' ')[0];
 
   for (const [phase, more] of [
     ['start', 0],
@@ -77,14 +78,14 @@ describe('an agent in which a system call fails', () => {
     ['end', 0],
   ] as const) {
     const what = more === 0 ? 'one call' : 'many calls in a row';
-    test(`in its ${phase}, ${what}: it ends with an error or is whole later, and leaks nothing`, async () => {
+    test(`in the phase ${phase}, ${what}: the agent ends with an error or recovers, and leaks no descriptor`, async () => {
       for (const outcome of await run(trialsOf(phase, more))) {
         const { startError, endError, thrown, leaked, log, status } = outcome;
         const where = `${JSON.stringify(outcome.trial)}\n${JSON.stringify({ startError, endError, thrown, leaked, log, status }, undefined, 1)}`;
         assert.deepEqual(thrown, [], where);
         assert.deepEqual(leaked, [], where);
         if (startError === undefined) assert.equal(outcome.isWhole, true, where);
-        // `verb noun: cause`, and no fault of the agent's own code.
+        // The message reads `verb noun: cause` and is no internal error.
         else assert.match(startError, /: /, where);
         assert.doesNotMatch(startError ?? '', /undefined|is not a function|the verifier/, where);
       }

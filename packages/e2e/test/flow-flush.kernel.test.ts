@@ -12,26 +12,29 @@ import {
   startBackend,
 } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
-const ends = ['v4', 'v6'] as const;
-/** NodePorts of TCP and UDP. A backend of `near` is on the node that packets enter, of `far` on the other. */
+const ipVersions = ['v4', 'v6'] as const;
+/**
+ * The NodePorts of TCP and UDP. The backend of `near` is on the node that packets enter, that of
+ * `far` on the other node.
+ */
 const services = { near: 30_081, far: 30_082, both: 30_083 } as const;
 type Name = keyof typeof services;
 
 describe('heddle flow flush', () => {
-  let product: Product;
+  let agentLab: ManifestLab;
   let clients: readonly [LabHost, LabHost];
   before(async () => {
-    product = new Product('flow-flush', { nodes: 2, podsPerNode: 1, outside: 2 });
-    const { lab } = product;
+    agentLab = new ManifestLab('flow-flush', { nodes: 2, podsPerNode: 1, outside: 2 });
+    const { lab } = agentLab;
     clients = [lab.outside[0]!, lab.outside[1]!];
     await Promise.all(lab.pods.map((pod) => startBackend(pod, { echo: [8080], udp: [8080] })));
-    await product.start();
+    await agentLab.start();
     const pods = { near: [0], far: [1], both: [0, 1] };
     for (const [i, name] of (['near', 'far', 'both'] as const).entries()) {
-      await product.apply(
+      await agentLab.apply(
         `${name}.yaml`,
         service(name, [`10.96.0.${i + 1}`, `fd00:96::${i + 1}`], {
           type: 'NodePort',
@@ -41,7 +44,7 @@ describe('heddle flow flush', () => {
             { name: 'udp', port: 80, protocol: 'UDP', nodePort: services[name] },
           ],
         }),
-        ...ends.map((end) =>
+        ...ipVersions.map((end) =>
           slice(
             name,
             pods[name].map((n) => endpoint(lab.pods[n]!.addresses[end])),
@@ -57,13 +60,13 @@ describe('heddle flow flush', () => {
       );
     }
   });
-  after(() => product?.[Symbol.dispose]());
+  after(() => agentLab?.[Symbol.dispose]());
 
-  const flush = (...args: string[]) => product.heddle('flow', 'flush', ...args);
+  const flush = (...args: string[]) => agentLab.heddle('flow', 'flush', ...args);
   const flows = async (...args: string[]) =>
-    ((await product.heddle('flow', 'list', ...args)) as { flows: FlowItem[] }).flows;
+    ((await agentLab.heddle('flow', 'list', ...args)) as { flows: FlowItem[] }).flows;
   const to = (name: Name, end: 'v4' | 'v6') => ({
-    address: product.node.addresses[end],
+    address: agentLab.node.addresses[end],
     port: services[name],
   });
   const exchange = (socket: BlockingSocket, text: string) => {
@@ -71,16 +74,16 @@ describe('heddle flow flush', () => {
     return decodeUtf8(socket.receive());
   };
   const fails = (args: string[], what: RegExp) =>
-    heddle(['flow', 'flush', ...args, '--socket', product.socket]).then(({ code, stderr }) => {
+    heddle(['flow', 'flush', ...args, '--socket', agentLab.socket]).then(({ code, stderr }) => {
       assert.match(stderr, what);
       return code;
     });
 
   for (const name of ['near', 'far'] as const) {
-    test(`an ended TCP connection gets a reset, the others go on: backend ${name}`, async () => {
+    test(`an ended TCP connection gets a reset and the others continue: backend ${name}`, async () => {
       const open: BlockingSocket[] = [];
       try {
-        for (const end of ends) {
+        for (const end of ipVersions) {
           const pair = clients.map((client) => connectTcp(client, to(name, end)));
           open.push(...pair);
           const [ended, other] = pair as [BlockingSocket, BlockingSocket];
@@ -106,8 +109,8 @@ describe('heddle flow flush', () => {
     });
   }
 
-  test('a UDP client gets a backend anew, its flow being ended', async () => {
-    for (const end of ends) {
+  test('a UDP client whose flow is ended gets a backend again', async () => {
+    for (const end of ipVersions) {
       using socket = connectUdp(clients[0], to('both', end));
       const answerer = () => exchange(socket, 'who?').split(' ')[0]!;
       const first = answerer();
@@ -122,19 +125,21 @@ describe('heddle flow flush', () => {
     }
   });
 
-  test('all flows end with --yes or after a question, and their places are free again', async () => {
-    const open = ends.flatMap((end) => clients.map((from) => connectTcp(from, to('far', end))));
+  test('all flows end with --yes or after confirmation, and their entries are freed', async () => {
+    const open = ipVersions.flatMap((end) =>
+      clients.map((from) => connectTcp(from, to('far', end))),
+    );
     try {
       assert.ok((await flows()).length >= open.length);
-      const args = ['flow', 'flush', '--socket', product.socket];
+      const args = ['flow', 'flush', '--socket', agentLab.socket];
       assert.equal(await fails([], /without a filter this ends all flows.*--yes/), 2);
-      using terminal = new Terminal(product.platform, 200, 24);
+      using terminal = new Terminal(agentLab.platform, 200, 24);
       const stdio = [terminal.slave, 'ignore', terminal.slave] as const;
       const answered = async (text: string) => {
         const before = terminal.output.length;
         const child = startHeddle(args, { stdio: [...stdio] });
         const gone = once(child, 'exit');
-        await product.until('the question', () => terminal.output.slice(before).includes('[y/N]'));
+        await agentLab.until('the question', () => terminal.output.slice(before).includes('[y/N]'));
         terminal.type(text);
         return (await gone)[0];
       };
@@ -146,8 +151,8 @@ describe('heddle flow flush', () => {
       assert.equal(await answered('y\n'), 0);
       assert.deepEqual(await flows(), []);
       assert.deepEqual(await flush('--yes'), { matched: 0, ended: 0, dryRun: false });
-      await product.until('the places to be free', async () => {
-        const { nat } = (await product.status()).datapath;
+      await agentLab.until('the places to be free', async () => {
+        const { nat } = (await agentLab.status()).datapath;
         return nat.flows === 0 && nat.unanswered === 0;
       });
     } finally {
@@ -155,7 +160,7 @@ describe('heddle flow flush', () => {
     }
   });
 
-  test('a filter that can match no flow is an error that names what there is', async () => {
+  test('a filter that can match no flow is an error that lists the possible values', async () => {
     assert.equal(
       await fails(['--client', 'localhost'], /client localhost is not an IP address/),
       1,

@@ -1,45 +1,46 @@
-// How packets from outside get to other nodes, as configuration and annotations say and commands show.
+// Forwarding of external packets to other nodes, as set by configuration and annotations and shown
+// by commands.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { heddle } from '@heddle/cli/testing/heddle';
 import { packetOf, trace } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
 import { eth, Packet, Tap } from '@heddle/lab';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
-const ends = ['v4', 'v6'] as const;
+const ipVersions = ['v4', 'v6'] as const;
 const protocols = ['TCP', 'UDP'] as const;
 const nodePorts = { plain: 30_580, asked: 30_581, spared: 30_582 } as const;
 type Name = keyof typeof nodePorts;
 
 describe('forwarding to other nodes', () => {
-  let product: Product;
+  let agentLab: ManifestLab;
   let port = 41_000;
   before(async () => {
-    product = new Product('forwarding', { nodes: 2, podsPerNode: 1, outside: 1 });
-    await product.start();
-    await product.apply('nodes.yaml', ...product.lab.nodes.map(nodeObject));
-    await product.apply(
+    agentLab = new ManifestLab('forwarding', { nodes: 2, podsPerNode: 1, outside: 1 });
+    await agentLab.start();
+    await agentLab.apply('nodes.yaml', ...agentLab.lab.nodes.map(nodeObject));
+    await agentLab.apply(
       'services.yaml',
       ...objects('plain'),
       ...objects('asked', 'dsr'),
       ...objects('spared', 'snat'),
     );
   });
-  after(() => product?.[Symbol.dispose]());
+  after(() => agentLab?.[Symbol.dispose]());
 
-  const nodeObject = ({ name, addresses }: Product['node']) => ({
+  const nodeObject = ({ name, addresses }: ManifestLab['node']) => ({
     ...{ apiVersion: 'v1', kind: 'Node', metadata: { name } },
     status: {
-      addresses: ends.map((end) => ({ type: 'InternalIP', address: addresses[end] })),
+      addresses: ipVersions.map((end) => ({ type: 'InternalIP', address: addresses[end] })),
     },
   });
 
-  /** A service with a pod on the other node. */
+  /** Returns a service with a pod on the other node. */
   function objects(name: Name, forwarding?: string) {
     const nodePort = nodePorts[name];
-    const pod = product.lab.pods[1]!;
+    const pod = agentLab.lab.pods[1]!;
     const annotations = forwarding === undefined ? {} : { 'heddle.io/forwarding': forwarding };
     const ports = protocols.map((protocol) => ({ name: protocol.toLowerCase(), protocol }));
     return [
@@ -52,7 +53,7 @@ describe('forwarding to other nodes', () => {
         },
         { annotations },
       ),
-      ...ends.map((end) =>
+      ...ipVersions.map((end) =>
         slice(name, [endpoint(pod.addresses[end], {}, { nodeName: pod.node.name })], {
           name: `${name}-${end}`,
           ports: ports.map((each) => ({ ...each, port: 8080 })),
@@ -61,9 +62,9 @@ describe('forwarding to other nodes', () => {
     ];
   }
 
-  /** By protocol, of IPv4. */
+  /** Returns the IPv4 rows by protocol. */
   async function forwarding(name: Name) {
-    const rows = await product.service(name);
+    const rows = await agentLab.service(name);
     return protocols.map(
       (each) =>
         rows.find(({ protocol, family }) => protocol === each && family === 'IPv4')!.forwarding,
@@ -71,11 +72,11 @@ describe('forwarding to other nodes', () => {
   }
 
   const printed = async (...args: string[]) => {
-    const { stdout } = await heddle([...args, '--socket', product.socket]);
+    const { stdout } = await heddle([...args, '--socket', agentLab.socket]);
     return stdout;
   };
 
-  test('an annotation asks for tunnels; list, get and the flows say so', async () => {
+  test('an annotation enables tunnels, as service list, service get and flow list show', async () => {
     assert.deepEqual(await forwarding('plain'), ['snat', 'snat']);
     assert.deepEqual(await forwarding('asked'), ['dsr', 'dsr']);
     const list = await printed('service', 'list');
@@ -84,19 +85,19 @@ describe('forwarding to other nodes', () => {
     assert.match(await printed('service', 'get', 'asked'), /forwarding +dsr/);
   });
 
-  test('trace foretells the packet in its tunnel, as it then comes to the other node', async () => {
-    const outside = product.lab.outside[0]!;
+  test('trace predicts the tunnelled packet that then arrives at the other node', async () => {
+    const outside = agentLab.lab.outside[0]!;
     using client = Tap.open(outside, 'eth0');
-    using other = Tap.open(product.lab.nodes[1]!, 'eth0');
-    const live = () => openDump({ socket: product.socket, bpffs: product.node.bpffs });
-    for (const end of ends) {
-      const backend = product.lab.pods[1]!.addresses[end];
+    using other = Tap.open(agentLab.lab.nodes[1]!, 'eth0');
+    const live = () => openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
+    for (const end of ipVersions) {
+      const backend = agentLab.lab.pods[1]!.addresses[end];
       for (const protocol of ['tcp', 'udp'] as const) {
         const asked = {
-          ...{ from: outside.addresses[end], to: product.node.addresses[end] },
+          ...{ from: outside.addresses[end], to: agentLab.node.addresses[end] },
           ...{ port: nodePorts.asked, protocol, sourcePort: ++port },
         };
-        await product.until('tunnels to the backend, which is new', async () => {
+        await agentLab.until('tunnels to the backend, which is new', async () => {
           return trace(await live(), asked).verdict.outcome === 'tunnelled';
         });
         const { verdict, hooks } = trace(await live(), asked);
@@ -104,7 +105,7 @@ describe('forwarding to other nodes', () => {
           [verdict.outcome, verdict.address, verdict.port],
           ['tunnelled', backend, 8080],
         );
-        const own = product.node.addresses[end];
+        const own = agentLab.node.addresses[end];
         assert.match(
           verdict.text,
           /in a tunnel to the backend’s node, which replies to the client itself$/,
@@ -122,7 +123,7 @@ describe('forwarding to other nodes', () => {
         const { packet } = other.find('the tunnel', (each) =>
           `${each.packet}`.includes(`${port} >`),
         );
-        // But for the router that it came by.
+        // Except for the addresses of the router that it passed.
         const routed =
           end === 'v4'
             ? foretold.with('ipv4', { ttl: 62 }, 1)
@@ -139,40 +140,40 @@ describe('forwarding to other nodes', () => {
     }
     const flows = await printed('flow', 'list', '--service', 'asked');
     assert.equal(flows.match(/ itself, by dsr /g)?.length, 4, flows);
-    const { flows: items } = (await product.heddle('flow', 'list')) as {
+    const { flows: items } = (await agentLab.heddle('flow', 'list')) as {
       flows: { forwarding: string; source: string; client: string }[];
     };
     assert.ok(items.every((flow) => flow.forwarding === 'dsr' && flow.source === flow.client));
     assert.match(await printed('nat', 'list'), /no SNAT ports are in use/);
   });
 
-  test('the configuration asks for all services; an annotation may spare one', async () => {
-    await product.kill();
-    await product.start('--forwarding', 'hybrid');
+  test('the configuration enables tunnels for all services, and an annotation excludes one', async () => {
+    await agentLab.kill();
+    await agentLab.start('--forwarding', 'hybrid');
     assert.deepEqual(await forwarding('plain'), ['dsr', 'snat']);
     assert.deepEqual(await forwarding('asked'), ['dsr', 'dsr']);
     assert.deepEqual(await forwarding('spared'), ['snat', 'snat']);
-    const { forwarding: effective } = await product.request<{ forwarding: string }>('config.get');
+    const { forwarding: effective } = await agentLab.request<{ forwarding: string }>('config.get');
     assert.equal(effective, 'hybrid');
   });
 
-  test('where it can not work the reason is shown, and snat used, until it can', async () => {
-    await product.apply('nodes.yaml', nodeObject(product.node));
+  test('snat is used with a reason while tunnels are impossible', async () => {
+    await agentLab.apply('nodes.yaml', nodeObject(agentLab.node));
     assert.deepEqual(await forwarding('asked'), ['snat', 'snat']);
-    const { name } = product.lab.nodes[1]!;
+    const { name } = agentLab.lab.nodes[1]!;
     const reason = new RegExp(
       `forwarding is snat, not dsr: endpoint \\S+ is on node ${name}, which is not known`,
     );
     assert.match(await printed('service', 'list'), reason);
     assert.match(await printed('service', 'get', 'asked'), reason);
-    const outside = product.lab.outside[0]!;
-    const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+    const outside = agentLab.lab.outside[0]!;
+    const dump = await openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
     const { verdict } = trace(dump, {
-      ...{ from: outside.addresses.v4, to: product.node.addresses.v4 },
+      ...{ from: outside.addresses.v4, to: agentLab.node.addresses.v4 },
       ...{ port: nodePorts.asked, protocol: 'tcp' as const, sourcePort: ++port },
     });
     assert.equal(verdict.outcome, 'translated');
-    await product.apply('nodes.yaml', ...product.lab.nodes.map(nodeObject));
+    await agentLab.apply('nodes.yaml', ...agentLab.lab.nodes.map(nodeObject));
     assert.deepEqual(await forwarding('asked'), ['dsr', 'dsr']);
   });
 });

@@ -3,10 +3,10 @@ import { after, before, describe, test } from 'node:test';
 import { askTcp, type LabHost, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import { formatSocketAddress } from '@heddle/sys/net';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
-const ends = ['v4', 'v6'] as const;
+const ipVersions = ['v4', 'v6'] as const;
 const port = 31_000;
 const spec = {
   ...{ type: 'LoadBalancer', ipFamilyPolicy: 'RequireDualStack', healthCheckNodePort: port },
@@ -15,7 +15,7 @@ const spec = {
 const web = (more: object = {}) =>
   service('web', ['10.96.0.1', 'fd00:96::1'], { ...spec, ...more });
 
-/** What a load balancer's probe is told: status, weight and body; or the error's code. */
+/** Returns the response to a load balancer's probe (status, weight and body) or the error code. */
 function probe(from: LabHost, address: string, at = port): string {
   const to = { address, port: at };
   try {
@@ -38,22 +38,22 @@ function probe(from: LabHost, address: string, at = port): string {
 const told = (status: number, localEndpoints: number) =>
   `${status}, weight ${localEndpoints}: {"service":{"namespace":"default","name":"web"},"localEndpoints":${localEndpoints},"serviceProxyHealthy":true}`;
 
-describe('healthCheckNodePort, asked by a load balancer', () => {
-  let product: Product;
+describe('healthCheckNodePort', () => {
+  let agentLab: ManifestLab;
   let client: LabHost;
   before(async () => {
-    product = new Product('health', { nodes: 2, podsPerNode: 2, outside: 1 });
-    client = product.lab.outside[0]!;
-    await Promise.all(product.lab.pods.map((pod) => startBackend(pod, { tcp: [8080] })));
-    await product.start();
+    agentLab = new ManifestLab('health', { nodes: 2, podsPerNode: 2, outside: 1 });
+    client = agentLab.lab.outside[0]!;
+    await Promise.all(agentLab.lab.pods.map((pod) => startBackend(pod, { tcp: [8080] })));
+    await agentLab.start();
   });
-  after(() => product?.[Symbol.dispose]());
+  after(() => agentLab?.[Symbol.dispose]());
 
-  /** Slices of both families for pods by number; 0 and 1 are on the agent's node. */
+  /** Returns slices of both families for pods by number; 0 and 1 are on the agent's node. */
   const pods = (numbers: readonly number[], conditions = {}) =>
-    ends.map((end) => {
+    ipVersions.map((end) => {
       const endpoints = numbers.map((number) => {
-        const pod = product.lab.pods[number]!;
+        const pod = agentLab.lab.pods[number]!;
         return endpoint(pod.addresses[end], conditions, { nodeName: pod.node.name });
       });
       return slice('web', endpoints, {
@@ -61,79 +61,80 @@ describe('healthCheckNodePort, asked by a load balancer', () => {
         addressType: { v4: 'IPv4', v6: 'IPv6' }[end],
       });
     });
-  /** The same must be told at both of the node's addresses. */
+  /** Returns the response, which must be the same at both of the node's addresses. */
   const assertTold = (expected: string, at = port) => {
-    for (const end of ends) assert.equal(probe(client, product.node.addresses[end], at), expected);
+    for (const end of ipVersions)
+      assert.equal(probe(client, agentLab.node.addresses[end], at), expected);
   };
   const served = (end: 'v4' | 'v6') =>
-    askTcp(client, { address: product.node.addresses[end], port: 30_080 }, 'who?', 500).split(
+    askTcp(client, { address: agentLab.node.addresses[end], port: 30_080 }, 'who?', 500).split(
       ' ',
     )[0]!;
 
-  test('follows the ready endpoints on the node', async () => {
+  test('reports the number of ready endpoints on the node', async () => {
     assertTold('ECONNREFUSED');
-    await product.apply('web.yaml', web());
+    await agentLab.apply('web.yaml', web());
     assertTold(told(503, 0));
-    await product.apply('web.yaml', web(), ...pods([0, 1, 2]));
+    await agentLab.apply('web.yaml', web(), ...pods([0, 1, 2]));
     assertTold(told(200, 2));
-    await product.apply('web.yaml', web(), ...pods([1, 2]));
+    await agentLab.apply('web.yaml', web(), ...pods([1, 2]));
     assertTold(told(200, 1));
-    await product.apply('web.yaml', web(), ...pods([2, 3]));
+    await agentLab.apply('web.yaml', web(), ...pods([2, 3]));
     assertTold(told(503, 0));
-    await product.apply('web.yaml', web(), ...pods([0], { ready: false }));
+    await agentLab.apply('web.yaml', web(), ...pods([0], { ready: false }));
     assertTold(told(503, 0));
   });
 
-  test('fails while endpoints here only terminate, and they serve what still comes', async () => {
+  test('fails while endpoints of the node only terminate, which still serve', async () => {
     const going = { ready: false, serving: true, terminating: true };
-    await product.apply('web.yaml', web(), ...pods([0], going));
+    await agentLab.apply('web.yaml', web(), ...pods([0], going));
     assertTold(told(503, 0));
-    for (const end of ends) assert.equal(served(end), product.pod(0).name);
-    await product.apply('web.yaml', web(), ...pods([0]));
+    for (const end of ipVersions) assert.equal(served(end), agentLab.pod(0).name);
+    await agentLab.apply('web.yaml', web(), ...pods([0]));
     assertTold(told(200, 1));
-    for (const end of ends) assert.equal(served(end), product.pod(0).name);
+    for (const end of ipVersions) assert.equal(served(end), agentLab.pod(0).name);
   });
 
-  test('is shown with the service', async () => {
-    await product.apply('web.yaml', web(), ...pods([0, 1]));
-    const [first, ...others] = (await product.service('web')).filter((row) => row.healthCheck);
+  test('is shown by heddle service get', async () => {
+    await agentLab.apply('web.yaml', web(), ...pods([0, 1]));
+    const [first, ...others] = (await agentLab.service('web')).filter((row) => row.healthCheck);
     assert.deepEqual(first?.healthCheck, { port, localEndpoints: 2, listening: true });
     assert.deepEqual(others, []);
-    assert.deepEqual((await product.status()).healthChecks, { listening: 1, failed: 0 });
+    assert.deepEqual((await agentLab.status()).healthChecks, { listening: 1, failed: 0 });
   });
 
-  test('moves with the port and goes with the policy and with the service', async () => {
-    await product.apply('web.yaml', web({ healthCheckNodePort: port + 1 }), ...pods([0]));
+  test('follows the port, and ends with the policy and with the service', async () => {
+    await agentLab.apply('web.yaml', web({ healthCheckNodePort: port + 1 }), ...pods([0]));
     assertTold('ECONNREFUSED');
     assertTold(told(200, 1), port + 1);
     const cluster = { externalTrafficPolicy: 'Cluster', healthCheckNodePort: undefined };
-    await product.apply('web.yaml', web(cluster), ...pods([0]));
+    await agentLab.apply('web.yaml', web(cluster), ...pods([0]));
     assertTold('ECONNREFUSED', port + 1);
-    await product.apply('web.yaml', web(), ...pods([0]));
+    await agentLab.apply('web.yaml', web(), ...pods([0]));
     assertTold(told(200, 1));
-    await product.apply('web.yaml');
+    await agentLab.apply('web.yaml');
     assertTold('ECONNREFUSED');
   });
 
-  test('is gone with the agent, which a load balancer takes for a node that fails, and comes back', async () => {
-    await product.apply('web.yaml', web(), ...pods([0]));
-    await product.kill();
+  test('refuses connections while no agent runs, and returns with the agent', async () => {
+    await agentLab.apply('web.yaml', web(), ...pods([0]));
+    await agentLab.kill();
     assertTold('ECONNREFUSED');
-    for (const end of ends) assert.equal(served(end), product.pod(0).name);
-    await product.start();
+    for (const end of ipVersions) assert.equal(served(end), agentLab.pod(0).name);
+    await agentLab.start();
     assertTold(told(200, 1));
   });
 
-  test('a port that a process of the node has is waited for', async () => {
+  test('is served as soon as a process of the node releases its port', async () => {
     const taken = port + 2;
-    await startBackend(product.node, { tcp: [taken] });
-    await product.apply('web.yaml', web({ healthCheckNodePort: taken }), ...pods([0]));
-    const [row] = (await product.service('web')).filter((each) => each.healthCheck);
+    await startBackend(agentLab.node, { tcp: [taken] });
+    await agentLab.apply('web.yaml', web({ healthCheckNodePort: taken }), ...pods([0]));
+    const [row] = (await agentLab.service('web')).filter((each) => each.healthCheck);
     assert.equal(row?.healthCheck?.listening, false);
     assert.match(row?.healthCheck?.problem ?? '', /listen on :31002: .*EADDRINUSE/);
     assert.equal(row?.status, 'done', 'the service itself is in force');
-    for (const end of ends) assert.equal(served(end), product.pod(0).name);
-    await product.apply('web.yaml', web(), ...pods([0]));
+    for (const end of ipVersions) assert.equal(served(end), agentLab.pod(0).name);
+    await agentLab.apply('web.yaml', web(), ...pods([0]));
     assertTold(told(200, 1));
   });
 });

@@ -8,27 +8,27 @@ import { currentPins, pinRoot } from '@heddle/datapath';
 import { BpfMap, Link, LinuxBpf } from '@heddle/ebpf';
 import { askTcp, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
-import type { AgentRun } from '../testing/agent-run.ts';
-import { Cluster } from '../testing/cluster.ts';
+import type { AgentLab } from '../testing/agent-lab.ts';
+import { ClusterLab } from '../testing/cluster-lab.ts';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
 const clusterIP = '10.96.0.10';
 
 const options = ['--health-address', '127.0.0.1:10256'];
-/** A map's turn comes within 25 s. */
-const patience = 60_000;
+/** Each map is audited within 25 s. */
+const timeoutMs = 60_000;
 
-/** An agent of each source, with a service whose backend is pod 1. */
-const sources: Readonly<Record<string, () => Promise<AgentRun>>> = {
+/** Opens a lab for each source, with a service whose backend is pod 1. */
+const sources: Readonly<Record<string, () => Promise<AgentLab>>> = {
   async folder() {
-    const product = new Product('intact-f', { podsPerNode: 2 });
-    const backend = product.pod(1).addresses.v4;
-    product.write('web.yaml', service('web', [clusterIP]), slice('web', [backend]));
-    return product;
+    const agentLab = new ManifestLab('intact-f', { podsPerNode: 2 });
+    const backend = agentLab.pod(1).addresses.v4;
+    agentLab.write('web.yaml', service('web', [clusterIP]), slice('web', [backend]));
+    return agentLab;
   },
   async cluster() {
-    const cluster = await Cluster.open('intact-c', { podsPerNode: 2 });
+    const cluster = await ClusterLab.open('intact-c', { podsPerNode: 2 });
     const backend = cluster.pod(1).addresses.v4;
     await cluster.write(service('web', [clusterIP]), slice('web', [backend]));
     return cluster;
@@ -36,48 +36,48 @@ const sources: Readonly<Record<string, () => Promise<AgentRun>>> = {
 };
 
 for (const [source, open] of Object.entries(sources)) {
-  describe(`an agent from whose kernel others take things, with objects from a ${source}`, () => {
-    let product: AgentRun;
+  describe(`kernel state that other programs change, with objects from a ${source}`, () => {
+    let agentLab: AgentLab;
     let bpf: LinuxBpf;
     before(async () => {
-      product = await open();
-      await startBackend(product.pod(1), { tcp: [8080] });
-      await product.start(...options);
-      bpf = new LinuxBpf(product.platform);
+      agentLab = await open();
+      await startBackend(agentLab.pod(1), { tcp: [8080] });
+      await agentLab.start(...options);
+      bpf = new LinuxBpf(agentLab.platform);
     });
-    after(() => product?.[Symbol.dispose]());
+    after(() => agentLab?.[Symbol.dispose]());
 
-    const pins = () => currentPins(product.node.bpffs);
+    const pins = () => currentPins(agentLab.node.bpffs);
     const answer = () => {
       try {
-        return askTcp(product.pod(0), { address: clusterIP, port: 80 }, 'x').split(' ')[0];
+        return askTcp(agentLab.pod(0), { address: clusterIP, port: 80 }, 'x').split(' ')[0];
       } catch (error) {
         if (error instanceof SysError) return error.code;
         throw error;
       }
     };
-    /** Returns the answers of the health server, asked on the node. */
+    /** Returns the responses of the health server on the node. */
     const health = () =>
       Object.fromEntries(
         ['healthz', 'livez', 'readyz'].map((path) => {
           const request = `GET /${path} HTTP/1.0\r\n\r\n`;
-          return [path, askTcp(product.node, { address: '127.0.0.1', port: 10256 }, request)];
+          return [path, askTcp(agentLab.node, { address: '127.0.0.1', port: 10256 }, request)];
         }),
       );
     const repaired = (kind: 'hook' | 'pin' | 'map', before: AgentStatus) =>
-      product.until(
+      agentLab.until(
         `a repair of a ${kind}`,
         async () => {
-          const status = await product.status();
+          const status = await agentLab.status();
           const { incidents, broken } = status.integrity;
           const isMore = incidents[kind] > before.integrity.incidents[kind];
           return isMore && broken.length === 0 ? status : undefined;
         },
-        patience,
+        timeoutMs,
       );
 
-    test('detached programs serve again within seconds, and one line says so', async () => {
-      const earlier = await product.status();
+    test('detached programs are attached again within seconds, with one log line', async () => {
+      const earlier = await agentLab.status();
       for (const name of readdirSync(pins().links)) {
         using link = Link.openPinned(bpf, `${pins().links}/${name}`);
         link.detach();
@@ -86,30 +86,30 @@ for (const [source, open] of Object.entries(sources)) {
       assert.equal(answer(), 'pod-1-2');
       assert.ok(status.datapath.links.every(({ attached }) => attached));
       assert.equal(
-        product.log.match(/each is not attached: another program has changed it; repaired/g)
+        agentLab.log.match(/each is not attached: another program has changed it; repaired/g)
           ?.length,
         1,
       );
     });
 
-    test('deleted pins are made again, so that the next agent takes over; nothing is interrupted', async () => {
-      const earlier = await product.status();
+    test('deleted pins are created again, so that the next agent adopts the maps without interruption', async () => {
+      const earlier = await agentLab.status();
       for (const folder of [pins().links, pins().maps]) {
         for (const name of readdirSync(folder)) unlinkSync(`${folder}/${name}`);
         rmdirSync(folder);
       }
       rmdirSync(pins().path);
-      rmdirSync(pinRoot(product.node.bpffs));
+      rmdirSync(pinRoot(agentLab.node.bpffs));
       assert.equal(answer(), 'pod-1-2');
       await repaired('pin', earlier);
-      await product.kill();
+      await agentLab.kill();
       assert.equal(answer(), 'pod-1-2');
-      assert.equal((await product.start(...options)).datapath.adopted, true);
+      assert.equal((await agentLab.start(...options)).datapath.adopted, true);
       assert.equal(answer(), 'pod-1-2');
     });
 
-    test('wiped entries are written again', async () => {
-      const earlier = await product.status();
+    test('deleted entries are written again', async () => {
+      const earlier = await agentLab.status();
       for (const name of ['services', 'addresses']) {
         using map = BpfMap.openPinned(bpf, `${pins().maps}/${name}`);
         for (const [key] of [...map.entries()]) map.delete(key);
@@ -117,34 +117,34 @@ for (const [source, open] of Object.entries(sources)) {
       using slots = BpfMap.openPinned(bpf, `${pins().maps}/slots`);
       slots.update(new Uint8Array(4), new Uint8Array(4));
       await repaired('map', earlier);
-      await product.until('all entries', () => answer() === 'pod-1-2', patience);
+      await agentLab.until('all entries', () => answer() === 'pod-1-2', timeoutMs);
     });
 
-    test('a cleanup that is asked for takes the programs out, and the agent makes nothing again', async () => {
-      const flags = ['--bpffs', product.node.bpffs, '--socket', product.socket];
+    test('heddle cleanup removes the programs, and the agent does not attach them again', async () => {
+      const flags = ['--bpffs', agentLab.node.bpffs, '--socket', agentLab.socket];
       const { code, stderr } = await heddle(['cleanup', '--force', ...flags]);
       assert.deepEqual([code, stderr], [0, '']);
-      await product.until('the programs to go', () => answer() !== 'pod-1-2');
-      const status = await product.status();
+      await agentLab.until('the programs to go', () => answer() !== 'pod-1-2');
+      const status = await agentLab.status();
       assert.equal(status.integrity.released, true);
       assert.deepEqual(status.integrity.broken, []);
       await sleep(1500);
-      assert.equal(existsSync(pinRoot(product.node.bpffs)), false);
-      await product.kill();
-      await product.start(...options);
+      assert.equal(existsSync(pinRoot(agentLab.node.bpffs)), false);
+      await agentLab.kill();
+      await agentLab.start(...options);
       assert.equal(answer(), 'pod-1-2');
     });
 
-    test('what cannot be repaired is said by status and health, until it can', async () => {
-      // The folder of pins is gone and something else is in its place.
+    test('status and health report what cannot be repaired, until it can', async () => {
+      // A file has replaced the folder of pins.
       const links = pins().links;
       for (const name of readdirSync(links)) unlinkSync(`${links}/${name}`);
       rmdirSync(links);
       using map = BpfMap.openPinned(bpf, `${pins().maps}/refusals`);
       map.pin(links);
       try {
-        const { integrity } = await product.until('a repair that fails', async () => {
-          const status = await product.status();
+        const { integrity } = await agentLab.until('a repair that fails', async () => {
+          const status = await agentLab.status();
           return status.integrity.failedRepairs > 0 ? status : undefined;
         });
         assert.ok(integrity.broken.length > 0);
@@ -157,8 +157,8 @@ for (const [source, open] of Object.entries(sources)) {
       } finally {
         unlinkSync(links);
       }
-      await product.until('the repair', async () => {
-        return (await product.status()).integrity.broken.length === 0;
+      await agentLab.until('the repair', async () => {
+        return (await agentLab.status()).integrity.broken.length === 0;
       });
       const answers = health();
       for (const path of ['healthz', 'readyz', 'livez'])

@@ -1,4 +1,4 @@
-// The real command on real rules, each time in a network namespace of its own.
+// Runs the real command on real rules, each time in a new network namespace.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
@@ -34,7 +34,7 @@ afterEach(() => {
 const tool = (command: string, args: readonly string[] = [], input = '') =>
   namespace.enter(() => execFileSync(command, args, { env, input, encoding: 'utf8' }));
 
-/** What is said apart from times. */
+/** Returns the output without times. */
 const rules = (command: string) => tool(`${command}-save`).replace(/^#.*\n/gm, '');
 
 async function cleanup(...args: string[]) {
@@ -54,10 +54,10 @@ async function cleanup(...args: string[]) {
 
 for (const variant of ['nft', 'legacy']) {
   const skip = lacks(`iptables-${variant}`);
-  describe(`what iptables mode left, through iptables-${variant}`, { skip }, () => {
+  describe(`removal of kube-proxy's iptables rules with iptables-${variant}`, { skip }, () => {
     const families: readonly Family[] = ['iptables', 'ip6tables'];
 
-    test('goes from both families, and rules of others stay as they are', async () => {
+    test('removes the rules of both families and keeps those of other programs', async () => {
       const before = families.map((family) => {
         tool(`${family}-${variant}-restore`, [], foreignRules(family));
         return rules(`${family}-${variant}`);
@@ -91,7 +91,7 @@ for (const variant of ['nft', 'legacy']) {
       assert.match(again.stdout, /^nothing to remove$/m);
     });
 
-    test('stays as far as others use it', async () => {
+    test('keeps chains that other rules use', async () => {
       tool(`iptables-${variant}-restore`, [], iptablesLeftovers('iptables'));
       const portmap = '-A CNI-SETMARK -j KUBE-MARK-MASQ';
       const input = `*nat\n:CNI-SETMARK - [0:0]\n${portmap}\nCOMMIT\n`;
@@ -107,8 +107,8 @@ for (const variant of ['nft', 'legacy']) {
   });
 }
 
-describe('what nftables mode left', { skip: lacks('nft') }, () => {
-  test('goes for both families, and tables of others stay as they are', async () => {
+describe("removal of kube-proxy's nftables tables", { skip: lacks('nft') }, () => {
+  test('removes the tables of both families and keeps those of other programs', async () => {
     tool('nft', ['-f', '-'], foreignTables);
     const before = tool('nft', ['list', 'ruleset']);
     tool('nft', ['-f', '-'], nftablesLeftovers);
@@ -125,7 +125,7 @@ describe('what nftables mode left', { skip: lacks('nft') }, () => {
 describe('while kube-proxy runs', () => {
   const refusal = /^heddle: clean up after kube-proxy: it still runs here \((.*)\) and would/;
 
-  test('nothing is touched, unless it is forced', { skip: lacks('nft') }, async () => {
+  test('changes nothing without --force', { skip: lacks('nft') }, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'heddle-kube-proxy-'));
     try {
       copyFileSync('/bin/sleep', join(folder, 'kube-proxy'));
@@ -161,7 +161,7 @@ describe('while kube-proxy runs', () => {
     [12346, '0.0.0.0'],
     [12347, '::'],
   ] as const) {
-    test(`a kube-proxy inside another program is found by its metrics port, ${address} ${port}`, async () => {
+    test(`a kube-proxy inside another program is detected by its metrics port, ${address} ${port}`, async () => {
       tool('ip', ['link', 'set', 'lo', 'up']);
       await serve('iptables', port, address);
       const { code, stderr } = await cleanup();
@@ -170,7 +170,7 @@ describe('while kube-proxy runs', () => {
     });
   }
 
-  test("other listeners, Heddle's own metrics port among them, are not taken for a kube-proxy", async () => {
+  test("other listeners, such as Heddle's metrics port, do not count as a kube-proxy", async () => {
     tool('ip', ['link', 'set', 'lo', 'up']);
     await serve('heddle', 10249, '127.0.0.1');
     await serve('x'.repeat(100_000), 8080, '0.0.0.0');

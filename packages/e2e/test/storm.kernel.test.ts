@@ -15,30 +15,32 @@ import {
   startHttpClient,
 } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
-const ends = ['v4', 'v6'] as const;
+const ipVersions = ['v4', 'v6'] as const;
 const clusterIPs = ['10.96.0.1', 'fd00:96::1'];
 const nodePort = 30_080;
-/** Of a flood. */
+/** The number of SYNs of the flood. */
 const syns = Number(process.env.HEDDLE_SYNS ?? 2_000_000);
 const established = 1000;
-/** During a rolling update; HEDDLE_CONNECTIONS=200000 is the whole of it. */
+/**
+ * The number of connections during a rolling update; HEDDLE_CONNECTIONS=200000 is the full test.
+ */
 const connections = Number(process.env.HEDDLE_CONNECTIONS ?? 20_000);
 
-describe('storms from outside, by the agent', () => {
-  let product: Product;
-  afterEach(() => product?.[Symbol.dispose]());
+describe('storms of external traffic', () => {
+  let agentLab: ManifestLab;
+  afterEach(() => agentLab?.[Symbol.dispose]());
 
-  /** A service at a NodePort with pods of whatever conditions, served at `port` of theirs. */
+  /** Returns a service with a NodePort and endpoints with the given conditions at `port`. */
   const web = (port: number, pods: readonly [LabPod, Parameters<typeof endpoint>[1]][]) => [
     service('web', clusterIPs, {
       type: 'NodePort',
       ipFamilyPolicy: 'RequireDualStack',
       ports: [{ port: 80, nodePort }],
     }),
-    ...ends.map((end) =>
+    ...ipVersions.map((end) =>
       slice(
         'web',
         pods.map(([pod, conditions]) =>
@@ -50,7 +52,7 @@ describe('storms from outside, by the agent', () => {
   ];
   const metric = (pattern: RegExp): number => {
     const to = { address: '127.0.0.1', port: 10_249 };
-    const [, value] = pattern.exec(askHttp(product.node, to, '/metrics')) ?? [];
+    const [, value] = pattern.exec(askHttp(agentLab.node, to, '/metrics')) ?? [];
     assert.ok(value !== undefined, `${pattern}`);
     return Number(value);
   };
@@ -67,20 +69,20 @@ describe('storms from outside, by the agent', () => {
   };
   const resident = () => metric(/^process_resident_memory_bytes (.*)$/m);
 
-  test(`${syns} spoofed SYNs: ${established} connections go on, and memory is bounded`, async () => {
-    product = new Product('syn-storm', { nodes: 2, podsPerNode: 1, outside: 2 });
-    const { lab } = product;
+  test(`${syns} spoofed SYNs: ${established} connections continue, and memory is bounded`, async () => {
+    agentLab = new ManifestLab('syn-storm', { nodes: 2, podsPerNode: 1, outside: 2 });
+    const { lab } = agentLab;
     const [client, attacker] = [lab.outside[0]!, lab.outside[1]!];
     await Promise.all(lab.pods.map((pod) => startBackend(pod, { echo: [8081] })));
-    await product.start('--metrics-address', '127.0.0.1:10249');
-    await product.apply(
+    await agentLab.start('--metrics-address', '127.0.0.1:10249');
+    await agentLab.apply(
       'web.yaml',
       ...web(8081, [
         [lab.pods[0]!, {}],
         [lab.pods[1]!, {}],
       ]),
     );
-    const to = { address: product.node.addresses.v4, port: nodePort };
+    const to = { address: agentLab.node.addresses.v4, port: nodePort };
     const sockets = Array.from({ length: established }, () => connectTcp(client, to));
     try {
       const exchange = (word: string) => {
@@ -88,31 +90,31 @@ describe('storms from outside, by the agent', () => {
         for (const socket of sockets) assert.equal(said(socket), word);
       };
       exchange('before');
-      const before = { kernel: kernelMemory(product), agent: resident(), evictions: evictions() };
+      const before = { kernel: kernelMemory(agentLab), agent: resident(), evictions: evictions() };
       let over = false;
       const flood = floodWithSyns(attacker, { to, count: syns }).finally(() => {
         over = true;
       });
       let rounds = 0;
-      // At least once in the thick of it, however slow the machine is.
+      // At least once during the flood, however slow the machine is.
       for (; !over; rounds++) {
         exchange(`during ${rounds}`);
         await sleep(50);
       }
       await flood;
       assert.ok(rounds > 1);
-      const { nat } = (await product.status()).datapath;
+      const { nat } = (await agentLab.status()).datapath;
       assert.ok(nat.unanswered <= nat.unansweredLimit + 1, `${nat.unanswered}`);
       assert.ok(nat.flows <= nat.unanswered + established + 100, `${nat.flows} flows`);
       const limit = metric(/^heddle_flows_unanswered_limit (.*)$/m);
       assert.ok(metric(/^heddle_flows_unanswered (.*)$/m) <= limit + 1);
       exchange('after');
       const evicted = evictions() - before.evictions;
-      // All but what found room, and what the attacker's own device has thrown away.
+      // All except those with a flow and those that the attacker's own interface dropped.
       const most = syns - nat.unansweredLimit;
       assert.ok(evicted > 0.8 * most, `${evicted} of ${syns} gave way and were counted`);
-      // A counter of this service's refusals, and nothing for each of them.
-      const more = kernelMemory(product) - before.kernel;
+      // One counter for the refusals of this service, and no state for each of them.
+      const more = kernelMemory(agentLab) - before.kernel;
       assert.ok(more < 4096, `the maps have taken ${more} bytes`);
       assert.ok(resident() < before.agent + 32 * 2 ** 20, `${before.agent} became ${resident()}`);
     } finally {
@@ -120,29 +122,29 @@ describe('storms from outside, by the agent', () => {
     }
   });
 
-  test(`${connections} connections while backends are replaced and the agent is: none fails`, async (t) => {
-    product = new Product('rolling', { nodes: 2, podsPerNode: 3, outside: 1 });
-    const { lab } = product;
+  test(`${connections} connections: none fails while backends and the agent are replaced`, async (t) => {
+    agentLab = new ManifestLab('rolling', { nodes: 2, podsPerNode: 3, outside: 1 });
+    const { lab } = agentLab;
     const [client] = lab.outside;
     const serve = (pod: LabPod, n: number) =>
       startBackend(pod, { http: [8080], name: `${pod.name}, the ${n}.` });
-    // The last one waits for its turn.
+    // The last backend is replaced later.
     const pods = [...lab.pods];
     const running = new Map(
       await Promise.all(pods.slice(0, -1).map(async (pod) => [pod, await serve(pod, 1)] as const)),
     );
     const sized = ['--max-flows', '262144'];
-    await product.start(...sized);
+    await agentLab.start(...sized);
     const ready = {};
     const apply = (...some: readonly [LabPod, Parameters<typeof endpoint>[1]][]) =>
-      product.apply('web.yaml', ...web(8080, some));
+      agentLab.apply('web.yaml', ...web(8080, some));
     await apply(...[...running.keys()].map((pod) => [pod, ready] as [LabPod, object]));
     const run = startHttpClient(client!, {
-      requests: connections / ends.length,
+      requests: connections / ipVersions.length,
       timeoutMs: 10_000,
       targets: Object.fromEntries(
-        ends.map((end) => {
-          const address = product.node.addresses[end];
+        ipVersions.map((end) => {
+          const address = agentLab.node.addresses[end];
           return [end, [end === 'v4' ? `${address}:${nodePort}` : `[${address}]:${nodePort}`]];
         }),
       ),
@@ -160,24 +162,24 @@ describe('storms from outside, by the agent', () => {
       const started = await serve(spare, replaced + 2);
       const others = [...rest, spare].map((pod) => [pod, ready] as [LabPod, object]);
       await apply([old!, { ready: false, serving: true, terminating: true }], ...others);
-      // It finishes what it has begun.
+      // The old backend serves its connections to the end.
       await sleep(500);
       await apply(...others);
       running.get(old!)!.kill();
       running.delete(old!);
       running.set(spare, started);
       if (replaced++ % 4 !== 1) continue;
-      await product.kill();
+      await agentLab.kill();
       await sleep(100);
-      await product.start(...sized);
+      await agentLab.start(...sized);
       restarts++;
     }
     const { targets } = await total;
-    for (const end of ends) {
+    for (const end of ipVersions) {
       assert.deepEqual(targets[end]!.failures, {}, end);
-      assert.equal(targets[end]!.requests, connections / ends.length);
+      assert.equal(targets[end]!.requests, connections / ipVersions.length);
     }
-    const answered = new Set(ends.flatMap((end) => Object.keys(targets[end]!.answers)));
+    const answered = new Set(ipVersions.flatMap((end) => Object.keys(targets[end]!.answers)));
     t.diagnostic(`${replaced} backends were replaced, ${restarts} agents killed`);
     assert.ok(replaced >= 3 && restarts >= 1, `${replaced} were replaced, ${restarts} restarts`);
     assert.ok(answered.size > pods.length, 'also those that came later answered');
@@ -188,10 +190,10 @@ function said(socket: BlockingSocket): string {
   return decodeUtf8(socket.receive());
 }
 
-/** Bytes that the kernel has taken for the maps. */
-function kernelMemory(product: Product): number {
-  const bpf = new LinuxBpf(product.platform);
-  const folder = currentPins(product.node.bpffs).maps;
+/** Returns the memory that the kernel uses for the maps, in bytes. */
+function kernelMemory(agentLab: ManifestLab): number {
+  const bpf = new LinuxBpf(agentLab.platform);
+  const folder = currentPins(agentLab.node.bpffs).maps;
   const taken = readdirSync(folder).map((name) => {
     using map = BpfMap.openPinned(bpf, `${folder}/${name}`);
     return mapMemory(map);

@@ -1,5 +1,5 @@
-// What `heddle trace` foretells of packets on the node's devices, and what the kernel then makes of
-// the same packets: sent from outside and from pods, they arrive as foretold to the last bit.
+// Compares the predictions of `heddle trace` for packets at the node's network interfaces with the
+// kernel: the same packets, external and from pods, arrive exactly as predicted.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { heddle } from '@heddle/cli/testing/heddle';
@@ -18,35 +18,35 @@ import {
 } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
 import { eth, type LabHost, Packet, startBackend, Tap } from '@heddle/lab';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { endpoint, service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
-const ends = ['v4', 'v6'] as const;
-type End = (typeof ends)[number];
+const ipVersions = ['v4', 'v6'] as const;
+type IpVersion = (typeof ipVersions)[number];
 const protocols = ['tcp', 'udp', 'sctp'] as const;
 const externals = { v4: '198.51.100.9', v6: 'fd00:198:51:100::9' } as const;
 const balancers = { v4: '198.51.100.10', v6: 'fd00:198:51:100::10' } as const;
 
-/** Node ports, and clusters' addresses by their last part. */
+/** The NodePorts, and the last parts of ClusterIPs. */
 const nodePorts = {
   ...{ here: 30_481, there: 30_482, local: 30_483, denied: 30_484 },
   ...{ near: 30_485, sticky: 30_486, hashed: 30_487, any: 30_488 },
 } as const;
 type Name = keyof typeof nodePorts;
 
-describe('heddle trace foretells what becomes of packets', () => {
-  let product: Product;
+describe('heddle trace predicts the path of packets', () => {
+  let agentLab: ManifestLab;
   let outside: LabHost;
   let taps: { readonly outside: Tap; readonly here: Tap; readonly there: Tap };
   let port = 40_000;
 
   before(async () => {
-    product = new Product('trace-packets', { nodes: 2, podsPerNode: 1, outside: 1 });
-    const { lab } = product;
+    agentLab = new ManifestLab('trace-packets', { nodes: 2, podsPerNode: 1, outside: 1 });
+    const { lab } = agentLab;
     outside = lab.outside[0]!;
-    for (const end of ends) {
-      lab.routeTo(product.node, externals[end]);
-      lab.routeTo(product.node, balancers[end]);
+    for (const end of ipVersions) {
+      lab.routeTo(agentLab.node, externals[end]);
+      lab.routeTo(agentLab.node, balancers[end]);
     }
     await Promise.all(lab.pods.map((pod) => startBackend(pod, { tcp: [8080], udp: [8080] })));
     taps = {
@@ -54,7 +54,7 @@ describe('heddle trace foretells what becomes of packets', () => {
       here: Tap.open(lab.pods[0]!, 'eth0'),
       there: Tap.open(lab.pods[1]!, 'eth0'),
     };
-    await product.start();
+    await agentLab.start();
     const ports = (nodePort: number) =>
       protocols.map((name) => ({
         ...{ name, port: 80, targetPort: 8080, nodePort },
@@ -75,7 +75,7 @@ describe('heddle trace foretells what becomes of packets', () => {
         },
         more,
       ),
-      ...ends.map((end) => {
+      ...ipVersions.map((end) => {
         const backends = numbers.map((number) => {
           const pod = lab.pods[number]!;
           return endpoint(pod.addresses[end], {}, { nodeName: pod.node.name });
@@ -88,7 +88,7 @@ describe('heddle trace foretells what becomes of packets', () => {
         });
       }),
     ];
-    await product.apply(
+    await agentLab.apply(
       'services.yaml',
       ...objects('here', [0], { externalIPs: [externals.v4, externals.v6] }),
       ...objects('there', [1]),
@@ -101,25 +101,27 @@ describe('heddle trace foretells what becomes of packets', () => {
         'denied',
         [0],
         { type: 'LoadBalancer', loadBalancerSourceRanges: ['192.0.2.0/24', '2001:db8::/32'] },
-        { status: { loadBalancer: { ingress: ends.map((end) => ({ ip: balancers[end] })) } } },
+        {
+          status: { loadBalancer: { ingress: ipVersions.map((end) => ({ ip: balancers[end] })) } },
+        },
       ),
     );
   });
   after(() => {
     for (const tap of Object.values(taps ?? {})) tap[Symbol.dispose]();
-    product?.[Symbol.dispose]();
+    agentLab?.[Symbol.dispose]();
   });
 
-  /** The node as it is now. */
-  const snapshot = () => openDump({ socket: product.socket, bpffs: product.node.bpffs });
+  /** Returns a dump of the node. */
+  const snapshot = () => openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
   const traced = async (asked: Asked): Promise<Trace> => trace(await snapshot(), asked);
 
-  /** A connection of the client outside by a port of its own. */
+  /** Opens a connection of the external client from a new port. */
   function connection(
     name: Name,
     protocol: TraceProtocol,
-    end: End,
-    { to, port: at } = { to: product.node.addresses[end], port: nodePorts[name] as number },
+    end: IpVersion,
+    { to, port: at } = { to: agentLab.node.addresses[end], port: nodePorts[name] as number },
   ) {
     const asked = {
       ...{ from: outside.addresses[end], to, port: at },
@@ -132,12 +134,12 @@ describe('heddle trace foretells what becomes of packets', () => {
     return { asked, way };
   }
 
-  /** Sends a packet from a place by its router. */
+  /** Sends a packet from a host through its router. */
   function send(from: LabHost, tap: Tap, packet: Packet): void {
     tap.send(packet.within(eth(from.firstHop)));
   }
 
-  /** A packet without what each router changes. */
+  /** Returns the packet without the fields that routers change. */
   function bare(packet: Packet): string {
     let own = new Packet({ ...packet, layers: packet.layers.filter(({ kind }) => kind !== 'eth') });
     if (own.layer('ipv4')) own = own.with('ipv4', { ttl: 1 });
@@ -145,7 +147,7 @@ describe('heddle trace foretells what becomes of packets', () => {
     return `${own}`;
   }
 
-  /** Waits until the packet of a verdict comes to a place. */
+  /** Waits until the predicted packet arrives at a host. */
   function arrives(tap: Tap, { verdict }: Trace): void {
     assert.ok(verdict.frame, verdict.text);
     const foretold = Packet.parse(Buffer.from(verdict.frame, 'hex'));
@@ -157,11 +159,11 @@ describe('heddle trace foretells what becomes of packets', () => {
 
   const hooksOf = ({ hooks }: Trace) => hooks.map(({ hook }) => hook);
 
-  for (const end of ends) {
+  for (const end of ipVersions) {
     for (const protocol of protocols) {
       for (const name of ['here', 'there'] as const) {
-        test(`a connection with a pod ${name}, its answer, what follows and errors about it, ${protocol} ${end}`, async () => {
-          const pod = product.lab.pods[name === 'here' ? 0 : 1]!;
+        test(`a connection with a pod ${name}: first packet, reply, later packets and ICMP errors, ${protocol} ${end}`, async () => {
+          const pod = agentLab.lab.pods[name === 'here' ? 0 : 1]!;
           const tap = taps[name];
           const { asked, way } = connection(name, protocol, end);
           const fromOutside = (moment: Moment, flags?: readonly TcpFlag[]) =>
@@ -179,7 +181,7 @@ describe('heddle trace foretells what becomes of packets', () => {
           fromOutside('first');
           arrives(tap, first);
 
-          // How the backend sees the client, which only the traces said so far.
+          // Checks the client's address at the backend, which so far only the traces show.
           const seen = Packet.parse(Buffer.from(first.verdict.frame!, 'hex'));
           const ip = seen.layer('ipv4') ?? seen.layer('ipv6');
           const ports = seen.layer(protocol)!;
@@ -189,7 +191,7 @@ describe('heddle trace foretells what becomes of packets', () => {
           };
           assert.equal(
             beyond.source,
-            name === 'here' ? outside.addresses[end] : product.node.addresses[end],
+            name === 'here' ? outside.addresses[end] : agentLab.node.addresses[end],
           );
           const back = (moment: Moment, flags?: readonly TcpFlag[]) =>
             send(pod, tap, packetOf(protocol, turned(beyond), moment, flags));
@@ -229,7 +231,7 @@ describe('heddle trace foretells what becomes of packets', () => {
         });
       }
 
-      test(`what is dropped, and why, ${protocol} ${end}`, async () => {
+      test(`dropped packets and their reasons, ${protocol} ${end}`, async () => {
         for (const [name, reason] of [
           ['local', 'DROP_NOT_LOCAL'],
           ['denied', 'DROP_SOURCE_RANGE'],
@@ -239,7 +241,7 @@ describe('heddle trace foretells what becomes of packets', () => {
           const found = await traced({ ...asked, ...to });
           assert.equal(found.verdict.outcome, 'dropped');
           assert.equal(found.verdict.reason!.name, reason);
-          // Who asks for an answer is told why there is none.
+          // A trace of the reply reports why there is none.
           assert.deepEqual((await traced({ ...asked, ...to, reply: true })).verdict, found.verdict);
           const { address: destination, port: destinationPort } = found.question;
           const packet = packetOf(protocol, { ...way, destination, destinationPort }, 'first');
@@ -248,10 +250,10 @@ describe('heddle trace foretells what becomes of packets', () => {
       });
     }
 
-    test(`which backend it is: policy, hash, affinity, chance; other addresses ${end}`, async () => {
+    test(`the backend by policy, hash, affinity and random choice, and other addresses, ${end}`, async () => {
       const tapOf = ({ verdict }: Trace) =>
-        verdict.address === product.lab.pods[0]!.addresses[end] ? taps.here : taps.there;
-      // Each new flow takes the next port, so what is foretold holds for the next one only.
+        verdict.address === agentLab.lab.pods[0]!.addresses[end] ? taps.here : taps.there;
+      // Each new flow uses the next SNAT port, so a prediction is valid only for the next flow.
       const follow = async (asked: Asked) => {
         const found = await traced(asked);
         assert.equal(found.verdict.outcome, 'translated', found.verdict.text);
@@ -270,23 +272,23 @@ describe('heddle trace foretells what becomes of packets', () => {
       assert.equal(hashed.size, 2, 'the ports tell connections apart');
 
       const near = await follow(connection('near', 'udp', end).asked);
-      assert.equal(near.verdict.address, product.lab.pods[0]!.addresses[end]);
+      assert.equal(near.verdict.address, agentLab.lab.pods[0]!.addresses[end]);
       arrives(taps.here, near);
 
       const external = { ...connection('here', 'udp', end).asked, to: externals[end], port: 80 };
       arrives(taps.here, await follow(external));
 
-      // One of the two; the kernel draws its own number.
+      // One of the two, because the kernel draws its own random number.
       const any = await follow(connection('any', 'udp', end).asked);
       const possible = [any.verdict, ...any.verdict.alternatives!].map(({ address }) => address!);
       assert.deepEqual(
         possible.toSorted(),
-        product.lab.pods.map(({ addresses }) => addresses[end]).toSorted(),
+        agentLab.lab.pods.map(({ addresses }) => addresses[end]).toSorted(),
       );
 
       const { asked } = connection('sticky', 'udp', end);
       await follow(asked);
-      await product.until('the client to be remembered', async () => {
+      await agentLab.until('the client to be remembered', async () => {
         const found = trace(await snapshot(), { ...asked, sourcePort: ++port });
         return found.verdict.alternatives === undefined;
       });
@@ -310,7 +312,7 @@ describe('heddle trace foretells what becomes of packets', () => {
       await drops(() => send(outside, taps.outside, packetOf('udp', way, 'first')));
     });
 
-    test(`TCP of no flow is reset at an external address ${end}`, async () => {
+    test(`a TCP segment without a flow is reset at an external address, ${end}`, async () => {
       const { asked, way } = connection('here', 'tcp', end, { to: externals[end], port: 80 });
       for (const flags of [['ack'], ['fin', 'ack']] as const) {
         const found = await traced({ ...asked, flags });
@@ -325,14 +327,14 @@ describe('heddle trace foretells what becomes of packets', () => {
       await drops(() => send(outside, taps.outside, packetOf('tcp', way, 'first', ['rst'])));
     });
 
-    test(`TCP of no flow is left to the stack at a node's address ${end}`, async () => {
+    test(`a TCP segment without a flow goes to the stack at a node's address, ${end}`, async () => {
       const { asked, way } = connection('here', 'tcp', end);
       for (const flags of [['ack'], ['fin', 'ack'], ['rst']] as const) {
         const found = await traced({ ...asked, flags });
         assert.equal(found.verdict.outcome, 'passed');
         assert.deepEqual(hooksOf(found), ['node_ingress@eth0', 'stack']);
       }
-      // The stack has no such connection either, so it is the stack that answers.
+      // The stack has no such connection either, so it replies with a reset.
       send(outside, taps.outside, packetOf('tcp', way, 'first', ['ack']));
       taps.outside.find('a reset of the stack', ({ direction, packet }) => {
         const { src } = packet.layer('ipv4') ?? packet.layer('ipv6') ?? {};
@@ -346,7 +348,7 @@ describe('heddle trace foretells what becomes of packets', () => {
       });
     });
 
-    test(`echo requests ${end}`, async () => {
+    test(`echo requests, ${end}`, async () => {
       const from = outside.addresses[end];
       const way = (to: string): Ends => ({
         ...{ source: from, sourcePort: 0, destination: to, destinationPort: 0 },
@@ -356,8 +358,8 @@ describe('heddle trace foretells what becomes of packets', () => {
       send(outside, taps.outside, packetOf('icmp', way(externals[end]), 'first'));
       arrives(taps.outside, service);
 
-      // The node's own stack answers for its own addresses.
-      const to = product.node.addresses[end];
+      // The node's stack replies for its own addresses.
+      const to = agentLab.node.addresses[end];
       const node = await traced({ from, to, protocol: 'icmp' });
       assert.equal(node.verdict.outcome, 'passed');
       assert.deepEqual(hooksOf(node), ['node_ingress@eth0', 'stack']);
@@ -371,14 +373,14 @@ describe('heddle trace foretells what becomes of packets', () => {
       );
     });
 
-    test(`what a pod sends ${end}`, async () => {
-      const pod = product.pod(0);
+    test(`packets that a pod sends, ${end}`, async () => {
+      const pod = agentLab.pod(0);
       const from = pod.addresses[end];
       for (const [to, protocol, hooks] of [
         [outside.addresses[end], 'udp', ['stack', 'node_egress@eth0']],
         [outside.addresses[end], 'icmp', ['stack', 'node_egress@eth0']],
         [outside.addresses[end], 'sctp', ['stack', 'node_egress@eth0']],
-        [product.node.addresses[end], 'icmp', ['stack']],
+        [agentLab.node.addresses[end], 'icmp', ['stack']],
       ] as const) {
         const asked = protocol === 'icmp' ? {} : { port: 9 };
         const found = await traced({ from, to, protocol, at: 'pod', ...asked });
@@ -391,8 +393,9 @@ describe('heddle trace foretells what becomes of packets', () => {
         send(pod, taps.here, packetOf(protocol, way, 'first'));
         arrives(taps.outside, found);
       }
-      // Without its socket nobody translates for a pod: the address leaves the node as it is.
-      using wire = Tap.open(product.node, 'eth0');
+      // Without a socket call a pod's packet is not translated: it leaves the node with the
+      // service's address.
+      using wire = Tap.open(agentLab.node, 'eth0');
       const to = `${end === 'v4' ? '10.96.9.' : 'fd00:96::9:'}${nodePorts.there % 100}`;
       const found = await traced({ from, to, port: 80, protocol: 'udp', at: 'pod' });
       assert.equal(found.verdict.outcome, 'passed');
@@ -407,20 +410,20 @@ describe('heddle trace foretells what becomes of packets', () => {
     });
   }
 
-  /** Sees to it that what `work` sends is counted as one drop. */
+  /** Checks that the packet that `work` sends is counted as one drop. */
   async function drops(work: () => void): Promise<void> {
     const count = async () =>
-      (await product.status()).drops.reduce((sum, { count }) => sum + count, 0);
+      (await agentLab.status()).drops.reduce((sum, { count }) => sum + count, 0);
     const before = await count();
     work();
-    await product.until('drops to be counted', async () => (await count()) >= before + 1);
+    await agentLab.until('drops to be counted', async () => (await count()) >= before + 1);
     assert.equal(await count(), before + 1);
   }
 
-  test('what turns round on the node, by XDP', async () => {
-    await product.kill();
-    await product.start('--xdp', 'generic');
-    for (const end of ends) {
+  test('packets that XDP sends back from the node', async () => {
+    await agentLab.kill();
+    await agentLab.start('--xdp', 'generic');
+    for (const end of ipVersions) {
       for (const protocol of protocols) {
         const { asked, way } = connection('there', protocol, end);
         const now = await snapshot();
@@ -436,10 +439,10 @@ describe('heddle trace foretells what becomes of packets', () => {
           ...{ source: way.destination, sourcePort: seen.layer(protocol)!.sport },
           ...{ destination: first.verdict.address!, destinationPort: first.verdict.port! },
         };
-        send(product.lab.pods[1]!, taps.there, packetOf(protocol, turned(beyond), 'answer'));
+        send(agentLab.lab.pods[1]!, taps.there, packetOf(protocol, turned(beyond), 'answer'));
         arrives(taps.outside, answer);
 
-        // The rest is for node_ingress.
+        // Other packets continue to node_ingress.
         const here = connection('here', protocol, end);
         const found = trace(now, here.asked);
         assert.deepEqual(hooksOf(found), ['node_xdp_generic@eth0', 'node_ingress@eth0']);
@@ -453,8 +456,8 @@ describe('heddle trace foretells what becomes of packets', () => {
         await drops(() => send(outside, taps.outside, packetOf(protocol, local.way, 'first')));
       }
     }
-    await product.kill();
-    await product.start();
+    await agentLab.kill();
+    await agentLab.start();
   });
 
   test('heddle trace prints the path hook by hook', async () => {
@@ -464,12 +467,12 @@ describe('heddle trace foretells what becomes of packets', () => {
     arrives(taps.there, first);
     const args = [
       ...['trace', '--from', asked.from, '--to', asked.to, '--port', `${asked.port}`],
-      ...['--flow', '--reply', '--flags', 'psh,ack', '--socket', product.socket],
+      ...['--flow', '--reply', '--flags', 'psh,ack', '--socket', agentLab.socket],
     ];
     const { code, stdout, stderr } = await heddle(args);
     assert.deepEqual([code, stderr], [0, '']);
-    const node = product.node.addresses.v4;
-    const pod = product.lab.pods[1]!.addresses.v4;
+    const node = agentLab.node.addresses.v4;
+    const pod = agentLab.lab.pods[1]!.addresses.v4;
     assert.match(
       stdout,
       new RegExp(`^the backend's reply in flow \\d+, ${asked.from}:${asked.sourcePort} to `, 'm'),
@@ -494,10 +497,10 @@ describe('heddle trace foretells what becomes of packets', () => {
     assert.match(stdout, /^ {2}tcp 30482 > \d+ PSH\+ACK seq 0 window 65535$/m);
   });
 
-  test('a question that contradicts itself or names nothing is refused with the reason', async () => {
+  test('a trace with contradictory or unknown arguments is refused with the reason', async () => {
     const now = await snapshot();
     const from = outside.addresses.v4;
-    const to = product.node.addresses.v4;
+    const to = agentLab.node.addresses.v4;
     const nobody = '203.0.113.250';
     for (const [asked, exitCode, message] of [
       [{ protocol: 'udp' }, 2, /has a port \(give it with --port\)/],

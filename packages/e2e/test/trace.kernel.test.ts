@@ -1,4 +1,4 @@
-// What `heddle trace` foretells, and what the kernel then does.
+// Compares the predictions of `heddle trace` with the kernel.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -18,15 +18,15 @@ import { openDump } from '@heddle/inspect/open';
 import { askTcp, askUdp, BlockingSocket, type LabHost, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import type { SocketAddress } from '@heddle/sys/net';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
-const ends = ['v4', 'v6'] as const;
-type End = (typeof ends)[number];
+const ipVersions = ['v4', 'v6'] as const;
+type IpVersion = (typeof ipVersions)[number];
 const nodePort = 30_380;
 const unused = 9;
 
-/** Service addresses by what they are for; the last group tells families apart. */
+/** The last parts of service addresses, by purpose. */
 const addresses = {
   one: { v4: '10.96.7.1', v6: 'fd00:96::71' },
   none: { v4: '10.96.7.2', v6: 'fd00:96::72' },
@@ -36,23 +36,23 @@ const addresses = {
 } as const;
 const balancers = { v4: '198.51.100.7', v6: 'fd00:198:51:100::7' } as const;
 
-describe('heddle trace foretells what the kernel does', () => {
-  let product: Product;
+describe('heddle trace predicts what the kernel does', () => {
+  let agentLab: ManifestLab;
   let client: LabHost;
   let outside: LabHost;
   let folder: string;
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'heddle-trace-'));
-    product = new Product('trace', { nodes: 2, podsPerNode: 3, outside: 1 });
-    const { lab } = product;
-    client = product.pod(0);
+    agentLab = new ManifestLab('trace', { nodes: 2, podsPerNode: 3, outside: 1 });
+    const { lab } = agentLab;
+    client = agentLab.pod(0);
     outside = lab.outside[0]!;
     const [, ...pods] = lab.pods;
     await Promise.all(pods.map((pod) => startBackend(pod, { tcp: [8080], udp: [8080] })));
-    // A pod is found by its processes.
+    // Pods are found by their processes.
     client.spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'ignore' });
-    await product.start();
+    await agentLab.start();
     const ports = [
       { name: 'tcp', port: 80, targetPort: 8080 },
       { name: 'udp', port: 80, protocol: 'UDP', targetPort: 8080 },
@@ -69,7 +69,7 @@ describe('heddle trace foretells what the kernel does', () => {
         more,
       );
     const slices = (name: string, ...numbers: number[]) =>
-      ends.map((end) =>
+      ipVersions.map((end) =>
         slice(
           name,
           numbers.map((number) => lab.pods[number]!.addresses[end]),
@@ -82,7 +82,7 @@ describe('heddle trace foretells what the kernel does', () => {
           },
         ),
       );
-    await product.apply(
+    await agentLab.apply(
       'services.yaml',
       dual('one', {
         type: 'NodePort',
@@ -101,17 +101,19 @@ describe('heddle trace foretells what the kernel does', () => {
         'ranged',
         {
           type: 'LoadBalancer',
-          loadBalancerSourceRanges: ends.map(
+          loadBalancerSourceRanges: ipVersions.map(
             (end) => `${client.addresses[end]}/${end === 'v4' ? 32 : 128}`,
           ),
         },
-        { status: { loadBalancer: { ingress: ends.map((end) => ({ ip: balancers[end] })) } } },
+        {
+          status: { loadBalancer: { ingress: ipVersions.map((end) => ({ ip: balancers[end] })) } },
+        },
       ),
       ...slices('ranged', 4),
     );
   });
   after(() => {
-    product?.[Symbol.dispose]();
+    agentLab?.[Symbol.dispose]();
     if (folder) rmSync(folder, { recursive: true });
   });
 
@@ -122,23 +124,23 @@ describe('heddle trace foretells what the kernel does', () => {
     protocol: 'tcp' | 'udp' = 'tcp',
     reply = false,
   ): Promise<Trace> {
-    const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+    const dump = await openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
     return trace(dump, { from, to, port, protocol, reply });
   }
 
-  /** Name of the pod that a trace leads to, or the errno, or the outcome. */
+  /** Returns the pod that a trace ends at, or the errno, or the outcome. */
   function foretold({ verdict }: Trace): string {
     if (verdict.outcome === 'refused') return verdict.errno!;
-    // A reset is refused, an ICMP error of the port too.
+    // A reset and an ICMP port error both give ECONNREFUSED.
     if (verdict.outcome === 'rejected') return 'ECONNREFUSED';
     if (verdict.address === undefined) return verdict.outcome;
-    const pod = product.lab.pods.find(({ addresses: own }) =>
-      ends.some((end) => own[end] === verdict.address),
+    const pod = agentLab.lab.pods.find(({ addresses: own }) =>
+      ipVersions.some((end) => own[end] === verdict.address),
     );
     return verdict.port === 8080 && pod ? pod.name : `${verdict.address} ${verdict.port}`;
   }
 
-  /** Name of the pod that answers, or the errno. */
+  /** Returns the pod that replies, or the errno. */
   function seen(from: LabHost, protocol: 'tcp' | 'udp', address: string, port: number): string {
     try {
       const ask = protocol === 'tcp' ? askTcp : askUdp;
@@ -149,7 +151,7 @@ describe('heddle trace foretells what the kernel does', () => {
     }
   }
 
-  /** Sends one datagram by a socket that is not connected. Throws SysError. */
+  /** Sends one datagram on an unconnected socket. Throws SysError. */
   function sendAlone(from: LabHost, to: SocketAddress): void {
     const family = to.address.includes(':') ? 6 : 4;
     using socket = from.enter(() =>
@@ -158,13 +160,13 @@ describe('heddle trace foretells what the kernel does', () => {
     socket.send('who?', to);
   }
 
-  const of = (place: LabHost, end: End) => place.addresses[end];
+  const of = (place: LabHost, end: IpVersion) => place.addresses[end];
 
-  for (const end of ends) {
+  for (const end of ipVersions) {
     for (const protocol of ['tcp', 'udp'] as const) {
-      test(`a socket, one backend, ${protocol} ${end}`, async () => {
+      test(`a socket call to a service with one backend, ${protocol} ${end}`, async () => {
         const found = await traced(of(client, end), addresses.one[end], 80, protocol);
-        const { name } = product.lab.pods[4]!;
+        const { name } = agentLab.lab.pods[4]!;
         assert.equal(found.verdict.outcome, 'translated');
         assert.equal(found.verdict.alternatives, undefined);
         assert.equal(foretold(found), name);
@@ -176,10 +178,10 @@ describe('heddle trace foretells what the kernel does', () => {
         assert.deepEqual(found.notes, []);
       });
 
-      test(`a socket, what it learns of its peer, ${protocol} ${end}`, async () => {
+      test(`the peer address that a socket observes, ${protocol} ${end}`, async () => {
         const address = addresses.one[end];
         const to = { address, port: 80 };
-        const pod = product.lab.pods[4]!.addresses[end];
+        const pod = agentLab.lab.pods[4]!.addresses[end];
         for (const [asked, outcome] of [
           [to, 'translated'],
           [{ address: pod, port: 8080 }, 'passed'],
@@ -208,7 +210,7 @@ describe('heddle trace foretells what the kernel does', () => {
         assert.equal(refused.hooks.length, 1);
       });
 
-      test(`a socket, no backend and a port that is not there, ${protocol} ${end}`, async () => {
+      test(`a socket call without a backend and to an unknown port, ${protocol} ${end}`, async () => {
         for (const [address, port, reason] of [
           [addresses.none[end], 80, 'REFUSED_NO_BACKEND'],
           [addresses.one[end], unused, 'REFUSED_UNKNOWN_PORT'],
@@ -216,7 +218,7 @@ describe('heddle trace foretells what the kernel does', () => {
           const found = await traced(of(client, end), address, port, protocol);
           assert.equal(found.verdict.reason?.name, reason);
           assert.equal(foretold(found), 'ECONNREFUSED');
-          // connect() of a UDP socket succeeds there; the trace is of sendmsg().
+          // connect() of a UDP socket succeeds there; the trace predicts sendmsg().
           const call = () =>
             protocol === 'tcp'
               ? askTcp(client, { address, port }, 'who?')
@@ -225,14 +227,14 @@ describe('heddle trace foretells what the kernel does', () => {
         }
       });
 
-      test(`a socket, chance and affinity, ${protocol} ${end}`, async () => {
+      test(`a socket call with random choice and affinity, ${protocol} ${end}`, async () => {
         const many = await traced(of(client, end), addresses.many[end], 80, protocol);
         const { verdict } = many;
         const possible = [verdict, ...verdict.alternatives!].map(({ address }) => address!);
-        const pods = [1, 2, 4].map((number) => of(product.lab.pods[number]!, end));
+        const pods = [1, 2, 4].map((number) => of(agentLab.lab.pods[number]!, end));
         assert.deepEqual(possible.toSorted(), pods.toSorted());
         const mine = seen(client, protocol, addresses.sticky[end], 80);
-        // It is remembered: three more times the kernel does what is foretold.
+        // Affinity keeps the choice: the prediction holds three more times.
         const found = await traced(of(client, end), addresses.sticky[end], 80, protocol);
         assert.equal(found.verdict.alternatives, undefined);
         assert.equal(foretold(found), mine);
@@ -246,26 +248,26 @@ describe('heddle trace foretells what the kernel does', () => {
         }
       });
 
-      test(`a socket, a pod’s own address and a NodePort, ${protocol} ${end}`, async () => {
-        const pod = product.lab.pods[2]!;
+      test(`a socket call to a pod’s own address and to a NodePort, ${protocol} ${end}`, async () => {
+        const pod = agentLab.lab.pods[2]!;
         const direct = await traced(of(client, end), of(pod, end), 8080, protocol);
         assert.equal(direct.verdict.outcome, 'passed');
         assert.equal(foretold(direct), pod.name);
         assert.equal(seen(client, protocol, of(pod, end), 8080), pod.name);
-        const port = await traced(of(client, end), of(product.node, end), nodePort, protocol);
-        assert.equal(foretold(port), product.lab.pods[4]!.name);
+        const port = await traced(of(client, end), of(agentLab.node, end), nodePort, protocol);
+        assert.equal(foretold(port), agentLab.lab.pods[4]!.name);
         assert.equal(
-          seen(client, protocol, of(product.node, end), nodePort),
-          product.lab.pods[4]!.name,
+          seen(client, protocol, of(agentLab.node, end), nodePort),
+          agentLab.lab.pods[4]!.name,
         );
       });
 
-      test(`a socket, a load balancer with source ranges, ${protocol} ${end}`, async () => {
-        const { name } = product.lab.pods[4]!;
+      test(`a socket call to a load balancer with source ranges, ${protocol} ${end}`, async () => {
+        const { name } = agentLab.lab.pods[4]!;
         for (const [from, expected] of [
           [client, name],
-          [product.lab.pods[1]!, 'EPERM'],
-          [product.node, 'EPERM'],
+          [agentLab.lab.pods[1]!, 'EPERM'],
+          [agentLab.node, 'EPERM'],
         ] as const) {
           const found = await traced(of(from, end), balancers[end], 80, protocol);
           assert.equal(foretold(found), expected, found.verdict.text);
@@ -282,16 +284,16 @@ describe('heddle trace foretells what the kernel does', () => {
         }
       });
 
-      test(`a packet from outside to a NodePort, ${protocol} ${end}`, async () => {
-        const to = of(product.node, end);
+      test(`an external packet to a NodePort, ${protocol} ${end}`, async () => {
+        const to = of(agentLab.node, end);
         const found = await traced(of(outside, end), to, nodePort, protocol);
         assert.equal(found.verdict.outcome, 'translated');
         assert.equal(found.hooks[0]!.hook, 'node_ingress@eth0');
         assert.equal(found.hooks[0]!.same, true);
-        const { name } = product.lab.pods[4]!;
+        const { name } = agentLab.lab.pods[4]!;
         assert.equal(foretold(found), name);
         assert.equal(seen(outside, protocol, to, nodePort), name);
-        // The pod is on another node: that one sees this node's address.
+        // The pod is on another node and observes this node's address.
         assert.ok(found.verdict.packet?.includes(` from ${to.includes(':') ? `[${to}]` : to}:`));
 
         const none = await traced(of(outside, end), to, nodePort + 1, protocol);
@@ -299,7 +301,7 @@ describe('heddle trace foretells what the kernel does', () => {
         assert.equal(none.verdict.reason!.name, 'DROP_NO_BACKEND');
         assert.equal(seen(outside, protocol, to, nodePort + 1), 'ECONNREFUSED');
 
-        // The node's own stack answers where no service is.
+        // The node's stack replies at ports without a service.
         const own = await traced(of(outside, end), to, unused, protocol);
         assert.equal(own.verdict.outcome, 'passed');
         assert.equal(seen(outside, protocol, to, unused), 'ECONNREFUSED');
@@ -307,21 +309,21 @@ describe('heddle trace foretells what the kernel does', () => {
     }
   }
 
-  test('changes nothing: neither counters nor affinity nor flows', async () => {
+  test('a trace changes no counters, affinity or flows', async () => {
     const state = async () => {
-      const { refusals, drops, datapath } = await product.status();
-      const { backends } = (await product.heddle('backend', 'list')) as { backends: unknown };
-      // Flows that are over go by themselves.
+      const { refusals, drops, datapath } = await agentLab.status();
+      const { backends } = (await agentLab.heddle('backend', 'list')) as { backends: unknown };
+      // Closed flows are collected meanwhile.
       const maps = datapath.maps.filter(({ name }) => name !== 'nat_flows');
       return { same: { refusals, drops, maps, backends }, flows: datapath.nat.flows };
     };
     const before = await state();
     for (const [from, to, port] of [
       [of(client, 'v4'), addresses.sticky.v4, 80],
-      [of(product.pod(1), 'v4'), addresses.sticky.v4, 80],
+      [of(agentLab.pod(1), 'v4'), addresses.sticky.v4, 80],
       [of(client, 'v4'), addresses.none.v4, 80],
-      [of(outside, 'v4'), of(product.node, 'v4'), nodePort],
-      [of(outside, 'v4'), of(product.node, 'v4'), nodePort + 1],
+      [of(outside, 'v4'), of(agentLab.node, 'v4'), nodePort],
+      [of(outside, 'v4'), of(agentLab.node, 'v4'), nodePort + 1],
     ] as const) {
       await traced(from, to, port);
     }
@@ -330,11 +332,11 @@ describe('heddle trace foretells what the kernel does', () => {
     assert.ok(now.flows <= before.flows);
   });
 
-  test('says the same from a dump, without root, also line by line', async () => {
+  test('a trace from a dump has the same result without root, also with source lines', async () => {
     const file = join(folder, 'node.dump');
-    await product.heddle('dump', file);
+    await agentLab.heddle('dump', file);
     const ask = ['--from', client.name, '--to', 'default/one', '--port', '80'];
-    const live = (await product.heddle('trace', ...ask)) as Trace;
+    const live = (await agentLab.heddle('trace', ...ask)) as Trace;
     const { chmodSync } = await import('node:fs');
     chmodSync(folder, 0o755);
     chmodSync(file, 0o644);
@@ -360,14 +362,14 @@ describe('heddle trace foretells what the kernel does', () => {
   });
 
   test('a dump lacks the secret of the flow table, and flows are found in it', async () => {
-    for (const end of ends) {
+    for (const end of ipVersions) {
       for (const protocol of ['TCP', 'UDP'] as const) {
-        seen(outside, protocol === 'TCP' ? 'tcp' : 'udp', of(product.node, end), nodePort);
+        seen(outside, protocol === 'TCP' ? 'tcp' : 'udp', of(agentLab.node, end), nodePort);
       }
     }
     const file = join(folder, 'secret.dump');
-    await product.heddle('dump', file);
-    const live = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+    await agentLab.heddle('dump', file);
+    const live = await openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
     const saved = await readDump(file);
     const secretOf = (dump: Dump) => {
       const [[, value]] = [...entriesOf(mapNamed(dump, 'nat_table')!)] as [
@@ -406,14 +408,14 @@ describe('heddle trace foretells what the kernel does', () => {
       }
       return keys.sort();
     };
-    // The first shows that places are computed as the kernel computes them.
+    // The first shows that buckets are computed as in the kernel.
     const kept = new Set(slots(live));
     assert.ok(kept.size >= 8, `${kept.size} keys`);
     const told = slots(saved);
     assert.ok(told.length >= 8 && told.every((key) => kept.has(key)));
-    for (const end of ends) {
+    for (const end of ipVersions) {
       const asked = {
-        ...{ from: of(outside, end), to: of(product.node, end), port: nodePort },
+        ...{ from: of(outside, end), to: of(agentLab.node, end), port: nodePort },
         ...({ protocol: 'udp', flow: true } as const),
       };
       const found = trace(saved, asked);
@@ -422,8 +424,8 @@ describe('heddle trace foretells what the kernel does', () => {
     }
   });
 
-  test('says when a hook is not as it should be', async () => {
-    const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+  test('a trace reports a hook with a missing or different program', async () => {
+    const dump = await openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
     const asked = {
       from: of(client, 'v4'),
       to: addresses.one.v4,
@@ -440,7 +442,7 @@ describe('heddle trace foretells what the kernel does', () => {
       /^the program attached at connect4 .* differs from the program that ran here/,
     );
 
-    // A dump of an older version has no tags, and those of connect4 depend on the node's kernel.
+    // A dump of an older version has no tags, and the tags of connect4 depend on the node's kernel.
     const older = trace({ ...dump, tags: new Map() }, asked);
     assert.deepEqual([older.hooks[0]!.same, older.notes], [undefined, []]);
 
@@ -458,17 +460,17 @@ describe('heddle trace foretells what the kernel does', () => {
     );
   });
 
-  describe('in a process namespace of its own, as in the pod of the DaemonSet', () => {
+  describe('in a separate process namespace, as in the DaemonSet’s pod', () => {
     before(async () => {
-      const { lab } = product;
+      const { lab } = agentLab;
       const pod = (name: string, namespace: string, ips: readonly string[]) => ({
         apiVersion: 'v1',
         kind: 'Pod',
         metadata: { name, namespace },
-        spec: { nodeName: product.node.name, containers: [{ name: 'c' }] },
+        spec: { nodeName: agentLab.node.name, containers: [{ name: 'c' }] },
         status: { phase: 'Running', podIPs: ips.map((ip) => ({ ip })) },
       });
-      await product.apply(
+      await agentLab.apply(
         'pods.yaml',
         pod('web-0', 'default', Object.values(lab.pods[0]!.addresses)),
         pod('web-0', 'other', Object.values(lab.pods[1]!.addresses)),
@@ -479,11 +481,11 @@ describe('heddle trace foretells what the kernel does', () => {
 
     const traceInPod = (...args: readonly string[]): Promise<{ text: string; trace?: Trace }> =>
       new Promise((resolve) => {
-        const child = product.node.spawn(
+        const child = agentLab.node.spawn(
           'unshare',
           [
             ...['--pid', '--fork', '--mount-proc', process.execPath],
-            ...[`${root}packages/cli/src/main.ts`, 'trace', '--socket', product.socket],
+            ...[`${root}packages/cli/src/main.ts`, 'trace', '--socket', agentLab.socket],
             ...['--port', '80', '-o', 'json', ...args],
           ],
           { stdio: ['ignore', 'pipe', 'pipe'] },
@@ -501,44 +503,44 @@ describe('heddle trace foretells what the kernel does', () => {
         });
       });
 
-    for (const end of ends) {
-      test(`a pod's address is traced as its socket, ${end}`, async () => {
+    for (const end of ipVersions) {
+      test(`a pod's address is traced as a socket call of the pod, ${end}`, async () => {
         const asked = ['--from', of(client, end), '--to', addresses.one[end]];
         const { trace: found, text } = await traceInPod(...asked);
         assert.equal(found?.question.at, 'socket', text);
-        assert.equal(foretold(found), product.lab.pods[4]!.name);
+        assert.equal(foretold(found), agentLab.lab.pods[4]!.name);
       });
 
       test(`an external client's address is traced as a packet that enters, ${end}`, async () => {
-        const to = product.node.addresses[end];
+        const to = agentLab.node.addresses[end];
         const { trace: found, text } = await traceInPod(
           ...['--from', of(outside, end), '--to', to, '--port', `${nodePort}`],
         );
         assert.equal(found?.question.at, 'node', text);
-        assert.equal(foretold(found), product.lab.pods[4]!.name);
+        assert.equal(foretold(found), agentLab.lab.pods[4]!.name);
       });
     }
 
-    test('a pod is found by the name that Kubernetes has for it', async () => {
+    test('a pod is found by its Kubernetes name', async () => {
       for (const [from, pod] of [
         ['default/web-0', 0],
         ['other/web-0', 1],
         ['db-0', 2],
       ] as const) {
         const { trace: found, text } = await traceInPod('--from', from, '--to', 'one');
-        assert.equal(found?.question.source, product.lab.pods[pod]!.addresses.v4, text);
+        assert.equal(found?.question.source, agentLab.lab.pods[pod]!.addresses.v4, text);
         assert.equal(found.question.at, 'socket');
       }
       const { text } = await traceInPod('--from', 'web-0', '--to', 'one');
       assert.match(text, /2 network namespaces have that name/);
     });
 
-    test('the node is found by the name of its Node', async () => {
-      const { trace: found, text } = await traceInPod('--from', product.node.name, '--to', 'one');
+    test('the node is found by the name of its Node object', async () => {
+      const { trace: found, text } = await traceInPod('--from', agentLab.node.name, '--to', 'one');
       assert.equal(found?.question.namespace?.isNode, true, text);
     });
 
-    test("a pod whose network namespace can't be seen is not taken for an external client", async () => {
+    test("a pod whose network namespace can't be seen is not traced as an external client", async () => {
       const { text } = await traceInPod('--from', '10.244.77.7', '--to', 'one');
       assert.match(text, /address of pod default\/hidden of this node, whose network namespace/);
       const { trace: found } = await traceInPod(
@@ -554,7 +556,7 @@ describe('heddle trace foretells what the kernel does', () => {
   });
 
   test('an unknown pod, service or namespace is named in the error', async () => {
-    const socket = ['--socket', product.socket];
+    const socket = ['--socket', agentLab.socket];
     for (const [args, message] of [
       [
         ['--from', 'pod-7', '--to', 'one'],
@@ -574,7 +576,7 @@ describe('heddle trace foretells what the kernel does', () => {
   });
 
   test('SCTP and ICMP sockets are passed unchanged, because the kernel runs no program for them', async () => {
-    const dump = await openDump({ socket: product.socket, bpffs: product.node.bpffs });
+    const dump = await openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
     const from = of(client, 'v4');
     const asked = { from, to: addresses.one.v4, at: 'socket' } as const;
     const sctp = trace(dump, { ...asked, port: 80, protocol: 'sctp' });

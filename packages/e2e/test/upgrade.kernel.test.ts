@@ -1,5 +1,5 @@
-// An agent of an earlier build is replaced by this one while connections of pods and of external
-// clients go on and new ones are made all the time.
+// Replaces an agent of an earlier build by this one while connections of pods and external clients
+// continue and new ones are made all the time.
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -7,16 +7,19 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { BlockingSocket, connectTcp, type LabHost, startBackend } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { service, slice } from '../testing/objects.ts';
 import { missingCommit, OtherBuild } from '../testing/other-build.ts';
-import { Product } from '../testing/product.ts';
 
 /** The last commit before the layout of the flow table changed (from 96 to 136 bytes for a flow). */
 const earlier = '4e58768';
 const skip = missingCommit(earlier) ?? false;
 const clusterIP = '10.96.0.10';
 const nodePort = 30_080;
-/** Pause between groups of 16 connections: closed ones hold their SNAT ports for a minute, and shall not run out. */
+/**
+ * The pause between groups of 16 connections. Closed connections hold their SNAT ports for a
+ * minute, so faster clients would exhaust them.
+ */
 const pauseMs = 40;
 const loop = fileURLToPath(new URL('../testing/traffic/connect-loop.ts', import.meta.url));
 const server = fileURLToPath(new URL('../testing/traffic/reply-loop.ts', import.meta.url));
@@ -29,16 +32,16 @@ interface Load {
 }
 
 describe(`an upgrade under load from commit ${earlier}`, { skip }, () => {
-  let product: Product;
+  let agentLab: ManifestLab;
   let other: OtherBuild;
   const loads: Load[] = [];
 
   before(async () => {
     other = new OtherBuild(earlier);
-    product = new Product('upgrade', { nodes: 2, podsPerNode: 4, outside: 1 });
-    const local = product.node.pods;
-    const [remote, remoteServer] = product.lab.nodes[1]!.pods;
-    // Pods that keep connections, and pods that answer one byte for each new connection.
+    agentLab = new ManifestLab('upgrade', { nodes: 2, podsPerNode: 4, outside: 1 });
+    const local = agentLab.node.pods;
+    const [remote, remoteServer] = agentLab.lab.nodes[1]!.pods;
+    // Some pods keep connections open, others reply to one byte of each new connection.
     await Promise.all([
       startBackend(local[1]!, { tcp: [8080], udp: [8080] }),
       startBackend(remote!, { tcp: [8080], udp: [8080] }),
@@ -54,7 +57,7 @@ describe(`an upgrade under load from commit ${earlier}`, { skip }, () => {
       { name: 'udp', port: 8080, protocol: 'UDP' },
     ];
     const address = (pod: { addresses: { v4: string } }) => pod.addresses.v4;
-    product.write(
+    agentLab.write(
       'all.yaml',
       service('web', [clusterIP], { type: 'NodePort', ports: ports(nodePort) }),
       slice('web', [address(local[1]!), address(remote!)], { ports: slicePorts }),
@@ -70,11 +73,11 @@ describe(`an upgrade under load from commit ${earlier}`, { skip }, () => {
 
   after(() => {
     for (const { process } of loads) process.kill('SIGKILL');
-    product?.[Symbol.dispose]();
+    agentLab?.[Symbol.dispose]();
     other?.[Symbol.dispose]();
   });
 
-  /** Starts a server for new connections; returns once it listens. */
+  /** Starts a server for new connections; resolves when it listens. */
   function startServer(pod: LabHost, number: number): Promise<void> {
     const child = pod.spawn(process.execPath, [server, `${number}`, '8080'], {
       stdio: ['pipe', 'pipe', 'inherit'],
@@ -111,7 +114,7 @@ describe(`an upgrade under load from commit ${earlier}`, { skip }, () => {
         const socket =
           protocol === 'tcp'
             ? connectTcp(place, { address, port })
-            : place.enter(() => BlockingSocket.open(product.platform, { protocol, family: 4 }));
+            : place.enter(() => BlockingSocket.open(agentLab.platform, { protocol, family: 4 }));
         if (protocol === 'udp') socket.connect({ address, port });
         const pod = ask(socket);
         // The second request confirms a UDP flow.
@@ -128,47 +131,47 @@ describe(`an upgrade under load from commit ${earlier}`, { skip }, () => {
   async function moreLoad(): Promise<void> {
     const before = loads.map(({ made }) => made);
     for (const [i, load] of loads.entries()) {
-      await product.until(`more connections of client ${i}`, () => load.made > before[i]! + 320);
+      await agentLab.until(`more connections of client ${i}`, () => load.made > before[i]! + 320);
     }
   }
 
-  test('connections go on and no new one fails', async () => {
-    const current = product.program;
-    const node = product.node.addresses.v4;
-    const [outside] = product.lab.outside;
-    product.program = other.program;
-    const first = await product.start();
-    const open = [...openAll(product.pod(0), clusterIP, 80), ...openAll(outside!, node, nodePort)];
+  test('open connections continue and no new one fails', async () => {
+    const current = agentLab.program;
+    const node = agentLab.node.addresses.v4;
+    const [outside] = agentLab.lab.outside;
+    agentLab.program = other.program;
+    const first = await agentLab.start();
+    const open = [...openAll(agentLab.pod(0), clusterIP, 80), ...openAll(outside!, node, nodePort)];
     using held = new DisposableStack();
     for (const [socket] of open) held.use(socket);
     const check = (when: string) => {
       for (const [socket, pod] of open) assert.equal(ask(socket), pod, when);
       for (const { failures } of loads) assert.deepEqual(failures, [], when);
     };
-    startLoad(product.pod(3), '10.96.0.11', 80);
+    startLoad(agentLab.pod(3), '10.96.0.11', 80);
     startLoad(outside!, node, nodePort + 1);
     await moreLoad();
     check('with the earlier agent');
 
-    await product.kill();
+    await agentLab.kill();
     await moreLoad();
     check('without an agent');
-    product.program = current;
-    const second = await product.start();
+    agentLab.program = current;
+    const second = await agentLab.start();
     assert.equal(second.datapath.adopted, true);
     assert.ok(second.datapath.abi >= first.datapath.abi);
     await moreLoad();
     check('with this agent');
 
-    // A change reaches the kernel by the new agent.
-    product.write(
+    // The new agent programs a change.
+    agentLab.write(
       'one.yaml',
       service('one', ['10.96.0.12']),
-      slice('one', [product.pod(1).addresses.v4]),
+      slice('one', [agentLab.pod(1).addresses.v4]),
     );
-    await product.until('the new service to answer', () => {
+    await agentLab.until('the new service to answer', () => {
       try {
-        using socket = connectTcp(product.pod(0), { address: '10.96.0.12', port: 80 });
+        using socket = connectTcp(agentLab.pod(0), { address: '10.96.0.12', port: 80 });
         return ask(socket) !== '';
       } catch {
         return false;

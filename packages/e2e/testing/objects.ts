@@ -1,8 +1,11 @@
-// Kubernetes objects as short as a test wants them. Names of fields are the API's.
+// Makes Kubernetes objects for tests from a few arguments. Field names are those of the API.
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** A Service in the namespace `default`; `spec` replaces or adds to one TCP port 80. */
+/**
+ * Returns a Service in the namespace `default` with one TCP port 80. `spec` adds or replaces
+ * fields.
+ */
 export function service(
   name: string,
   clusterIPs: readonly string[],
@@ -19,7 +22,10 @@ export function service(
   };
 }
 
-/** Addresses of one family, or endpoints as the API has them; `more` replaces fields of the slice. */
+/**
+ * Returns an EndpointSlice. Endpoints are addresses of one family or API objects; `more` replaces
+ * fields.
+ */
 export function slice(
   serviceName: string,
   endpoints: readonly (string | Fields)[],
@@ -39,7 +45,7 @@ export function slice(
   };
 }
 
-/** An endpoint with conditions and, as `more`, other fields of the API. */
+/** Returns an endpoint with conditions and other fields (`more`). */
 export function endpoint(
   address: string,
   conditions: { ready?: boolean; serving?: boolean; terminating?: boolean } = {},
@@ -48,7 +54,7 @@ export function endpoint(
   return { addresses: [address], conditions, ...more };
 }
 
-/** A Pod that runs on a node, with these ports; `metadata` and `more` replace or add to fields. */
+/** Returns a running Pod on a node with these ports. The last argument adds or replaces fields. */
 export function pod(
   name: string,
   nodeName: string,

@@ -5,17 +5,17 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
-/** Returns why the history of this checkout lacks a commit, or undefined when it has it. */
+/** Returns a message if the history of this checkout lacks a commit, else undefined. */
 export function missingCommit(commit: string): string | undefined {
   const found = spawnSync('git', ['cat-file', '-e', `${commit}^{commit}`], { cwd: root });
   if (found.status === 0) return undefined;
   return `the history of this checkout lacks commit ${commit} (git fetch --unshallow)`;
 }
 
-/** The sources of another commit in a folder of their own, with this checkout's libraries. */
+/** A folder with the sources of another commit and this checkout's libraries. */
 export class OtherBuild implements Disposable {
   readonly #folder: string;
-  /** The path of its command `heddle`. */
+  /** The path of the commit's `heddle` command. */
   readonly program: string;
 
   constructor(commit: string) {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { LabHost } from '@heddle/lab';
 
-/** What a command prints in a pod or on a node. Throws when it fails. */
+/** Runs a command in a pod or on a node and returns its output. Throws if it fails. */
 export async function outputOf(
   place: LabHost,
   command: string,

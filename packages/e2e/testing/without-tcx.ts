@@ -1,4 +1,4 @@
-// Preloaded (`node --import`), makes the kernel look like one before Linux 6.6, which has no tcx.
+// Preload this (`node --import`) to simulate a kernel before Linux 6.6, which has no tcx.
 import { attachTypes, type LinkCreateOptions, LinuxBpf } from '@heddle/ebpf';
 import { errno, SysError } from '@heddle/sys';
 

@@ -1,4 +1,6 @@
-// The parts of Kubernetes objects that Heddle keeps. Whole objects are never kept: the records determine the agent's memory, so a field is here only if a row depends on it. All addresses are canonical text (dotted IPv4, RFC 5952). All records of a kind have the same fields.
+// The parts of Kubernetes objects that Heddle keeps. Whole objects are never kept: the records
+// determine the agent's memory, so a field is here only if a row depends on it. All addresses are
+// canonical text (dotted IPv4, RFC 5952). All records of a kind have the same fields.
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 

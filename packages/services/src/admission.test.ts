@@ -81,7 +81,8 @@ describe('admission of services by age, with at most 40 frontends', () => {
       [...reasons(backwards, 's6')].join(),
       /^not programmed: older services use the 40/,
     );
-    // Services of the same age are ordered by namespace and name; one without a timestamp comes last.
+    // Services of the same age are ordered by namespace and name; one without a timestamp comes
+    // last.
     backwards.apply(
       asking('s0', 3, 4, { namespace: 'n0' }),
       asking('s7', 1, 1, { created: undefined }),

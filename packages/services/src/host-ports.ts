@@ -14,7 +14,8 @@ import { claimKey, resolveConflicts } from './conflicts.ts';
 import type { Frontend, ServiceRow } from './rows.ts';
 import { protocolProblems, type RowContext } from './service-rows.ts';
 
-// Serves hostPorts as the CNI plug-in portmap does: connections to the node's addresses, external and from the node, reach the container's port. The pod's readiness doesn't matter.
+// Serves hostPorts as the CNI plug-in portmap does: connections to the node's addresses, external
+// and from the node, reach the container's port. The pod's readiness doesn't matter.
 
 /** One hostPort in one family. */
 interface PortPlan {

@@ -472,7 +472,8 @@ export class ServiceModel {
       refusal: (frontend) => this.#refusal(frontend),
       keptBy: (claim, owner) => this.#keptBy(claim, owner),
     };
-    // All changed claims come first, because a conflict is resolved among all claimants; an owner whose rival appeared or disappeared is computed again.
+    // All changed claims come first, because a conflict is resolved among all claimants; an owner
+    // whose rival appeared or disappeared is computed again.
     for (const state of [...this.#dirty]) {
       const before = state.claims;
       state.claims = state.owner ? claimsOf(state.owner, context) : empty;

@@ -9,10 +9,10 @@ import type {
   SliceRecord,
 } from '@heddle/objects';
 import type { Random } from '@heddle/vm/internal';
-import type { MadeUpServices, Scenario } from './scenario.ts';
+import type { GeneratedServices, Scenario } from './scenario.ts';
 
-/** Namespace of services that a scenario makes up. */
-const madeUp = 'simulated';
+/** The namespace of services that a scenario generates. */
+const generatedNamespace = 'simulated';
 
 export interface ClusterNode {
   readonly name: string;
@@ -21,17 +21,17 @@ export interface ClusterNode {
   readonly addresses: readonly string[];
 }
 
-/** A pod of a service: its endpoints have one name, or, without names, one address. */
-export interface Member {
+/** A pod of a service: the endpoints with one target name, or one endpoint without a name. */
+export interface ServicePod {
   readonly name: string;
   readonly addresses: readonly string[];
 }
 
-/** How many of each kind there is room for in the address ranges below. */
+/** The number of pod addresses in the range below. */
 const v4Pods = 1 << 23;
 
-/** Addresses that are made up. Services and pods of manifests keep theirs. */
-const made = {
+/** Generates addresses. Services and pods of manifests keep theirs. */
+const generated = {
   node4: (i: number) => `172.${16 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`,
   node6: (i: number) => `fd00:172:16::${i.toString(16)}`,
   pod4: (i: number) => `10.${128 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`,
@@ -42,30 +42,32 @@ const made = {
 const familyOf = (address: string): Family => (address.includes(':') ? 'IPv6' : 'IPv4');
 const [firstNodePort, lastNodePort] = [30_000, 32_767];
 
-/** The objects of a cluster, as a scenario changes them, and where the pods are. Pure. */
+/** The objects of a cluster and the placement of its pods, as a scenario changes them. Pure. */
 export class Cluster {
   readonly nodes: readonly ClusterNode[];
   readonly services = new Map<string, ServiceRecord>();
-  /** Node of a pod, by address. */
+  /** The node of each pod address. */
   readonly placement = new Map<string, string>();
-  /** Nodes whose rows are like no other's: by a traffic policy, a hint, or an address of theirs. */
+  /**
+   * Nodes whose rows differ from all others', because of a traffic policy, a hint or an address.
+   */
   readonly special = new Set<string>();
   /** True when rows depend on the zone. */
   zonesMatter = false;
   readonly #random: Random;
   readonly #slices = new Map<string, SliceRecord>();
   readonly #slicesOf = new Map<string, Set<string>>();
-  /** Slices with endpoints on a node. */
+  /** The keys of slices with endpoints on a node. */
   readonly #slicesOn = new Map<string, Set<string>>();
-  /** Endpoints that went with their node, by the node, and the slice that they were in. */
+  /** Endpoints that were removed with their node, by node, with their slice. */
   readonly #lost = new Map<string, { slice: string; endpoint: EndpointRecord }[]>();
   readonly #names: ReadonlySet<string>;
   readonly #addresses = new Set<string>();
   #pods = 0;
-  /** Changes since they were last taken. */
+  /** The changes since the last takeChanges. */
   #changes = new Map<string, SliceRecord>();
 
-  /** Throws Failure for objects that make no cluster. */
+  /** Throws Failure if the objects contradict each other or the scenario. */
   constructor(records: readonly ServiceInput[], scenario: Scenario, random: Random) {
     this.#random = random;
     for (const record of records) {
@@ -91,14 +93,14 @@ export class Cluster {
     }
   }
 
-  /** Everything as it is at the start. */
+  /** Returns all objects at the start. */
   start(): ObjectChange<ServiceInput>[] {
     const objects: ServiceInput[] = [...this.services.values(), ...this.#slices.values()];
     this.#changes.clear();
     return objects.map((object) => ({ op: 'set', object }));
   }
 
-  /** Services whose `namespace/name` a pattern means. Throws Failure when there is none. */
+  /** Returns the services whose `namespace/name` matches a pattern. Throws Failure if none does. */
   matching(pattern: string, where: string): string[] {
     if (this.services.has(pattern)) return [pattern];
     const expression = new RegExp(
@@ -112,15 +114,15 @@ export class Cluster {
       : [];
     if (found.length > 0) return found;
     const some = [...this.services.keys()].slice(0, 5);
-    const known = some.length === 0 ? 'there are none' : `there are ${some.join(', ')}`;
+    const known = some.length === 0 ? 'there are no services' : `there are ${some.join(', ')}`;
     throw new Failure(
       exitCodes.failed,
-      `simulate: ${where}: no service is ${pattern} (${known}${this.services.size > 5 ? ', ...' : ''})`,
+      `simulate: ${where}: there is no service ${pattern} (${known}${this.services.size > 5 ? ', ...' : ''})`,
     );
   }
 
-  /** Pods of a service that take new connections. */
-  members(service: string): Member[] {
+  /** Returns the pods of a service that get new connections. */
+  members(service: string): ServicePod[] {
     const found = new Map<string, Set<string>>();
     for (const slice of this.#slicesOfService(service)) {
       for (const { address, target, ready } of slice.endpoints) {
@@ -135,7 +137,7 @@ export class Cluster {
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Starts pods of a service on nodes among these. Returns their addresses. */
+  /** Starts pods of a service on nodes among `nodes`. Returns their addresses. */
   add(service: string, count: number, nodes: readonly string[]): string[] {
     const record = this.services.get(service)!;
     const families = [...new Set(record.clusterIPs.map(familyOf))];
@@ -145,7 +147,7 @@ export class Cluster {
       const nodeName = this.#random.pick(nodes);
       const number = this.#nextPod();
       for (const family of families) {
-        const address = family === 'IPv4' ? made.pod4(number) : made.pod6(number);
+        const address = family === 'IPv4' ? generated.pod4(number) : generated.pod6(number);
         const endpoint = endpointAt(address, nodeName, `${record.name}-${number}`);
         this.placement.set(address, nodeName);
         added.push(address);
@@ -158,14 +160,14 @@ export class Cluster {
     return added;
   }
 
-  /** Ends pods of a service. */
-  remove(service: string, members: readonly Member[]): void {
+  /** Removes pods of a service. */
+  remove(service: string, members: readonly ServicePod[]): void {
     const gone = new Set(members.flatMap(({ addresses }) => addresses));
     this.#alter(service, (endpoint) => (gone.has(endpoint.address) ? undefined : endpoint));
   }
 
-  /** Pods of a service begin to terminate: they keep what they have. */
-  drain(service: string, members: readonly Member[]): void {
+  /** Makes pods of a service terminate: they keep existing connections. */
+  drain(service: string, members: readonly ServicePod[]): void {
     const drained = new Set(members.flatMap(({ addresses }) => addresses));
     this.#alter(service, (endpoint) =>
       drained.has(endpoint.address)
@@ -174,7 +176,7 @@ export class Cluster {
     );
   }
 
-  /** Endpoints of nodes that are lost go. Returns how many. */
+  /** Removes the endpoints of lost nodes. Returns their number. */
   lose(nodes: readonly string[]): number {
     const lost = new Set(nodes);
     let count = 0;
@@ -195,7 +197,7 @@ export class Cluster {
     return count;
   }
 
-  /** The endpoints that went with these nodes return. Returns how many. */
+  /** Adds the endpoints of returned nodes again. Returns their number. */
   restore(nodes: readonly string[]): number {
     let count = 0;
     for (const node of nodes) {
@@ -265,14 +267,17 @@ export class Cluster {
     }
   }
 
-  /** The slice with each endpoint on a node that there is. */
+  /**
+   * Returns the slice with every endpoint placed on an existing node. Throws Failure for an unknown
+   * node.
+   */
   #placed(slice: SliceRecord): SliceRecord {
     const endpoints = slice.endpoints.map((endpoint) => {
       const { address, nodeName } = endpoint;
       if (nodeName !== '' && !this.#names.has(nodeName)) {
         throw new Failure(
           exitCodes.failed,
-          `simulate: endpoint ${address} of EndpointSlice ${slice.namespace}/${slice.name} is on node ${nodeName}, which is not there (add a manifest of that Node, raise the number of nodes, or leave nodeName out)`,
+          `simulate: endpoint ${address} of EndpointSlice ${slice.namespace}/${slice.name} is on node ${nodeName}, which does not exist (add a manifest of that Node, raise the number of nodes, or omit nodeName)`,
         );
       }
       const known = this.placement.get(address);
@@ -288,7 +293,7 @@ export class Cluster {
     if (count < records.length) {
       throw new Failure(
         exitCodes.failed,
-        `simulate: the manifests have ${records.length} Nodes, and ${count} ${count === 1 ? 'is' : 'are'} asked for (raise nodes, or take manifests away)`,
+        `simulate: the manifests have ${records.length} Nodes, and ${count} ${count === 1 ? 'is' : 'are'} requested (raise nodes, or remove manifests)`,
       );
     }
     const nodes: ClusterNode[] = records.map(({ name, zone, addresses }) => {
@@ -302,7 +307,7 @@ export class Cluster {
     });
     const taken = new Set(records.map(({ name }) => name));
     for (let i = 1; nodes.length < count; i++) {
-      const addresses = [made.node4(i), made.node6(i)];
+      const addresses = [generated.node4(i), generated.node6(i)];
       const name = `node${i}`;
       if (taken.has(name) || addresses.some((address) => this.#addresses.has(address))) continue;
       nodes.push({
@@ -321,7 +326,7 @@ export class Cluster {
     type,
     algorithm,
     affinitySeconds,
-  }: MadeUpServices): void {
+  }: GeneratedServices): void {
     if (type === 'NodePort' && count > lastNodePort - firstNodePort + 1) {
       throw new Failure(
         exitCodes.failed,
@@ -333,14 +338,21 @@ export class Cluster {
     const slicePorts = [{ name: '', protocol, port: 8080 }];
     for (let i = 1; i <= count; i++) {
       const name = `service-${i}`;
-      this.services.set(`${madeUp}/${name}`, {
-        ...{ kind: 'service', namespace: madeUp, name, type, algorithm, affinitySeconds },
+      this.services.set(`${generatedNamespace}/${name}`, {
+        ...{
+          kind: 'service',
+          namespace: generatedNamespace,
+          name,
+          type,
+          algorithm,
+          affinitySeconds,
+        },
         createdMs: 0,
-        clusterIPs: [made.clusterIP(i)],
+        clusterIPs: [generated.clusterIP(i)],
         proxyName: undefined,
         ports: type === 'NodePort' ? [{ ...ports[0]!, nodePort: firstNodePort + i - 1 }] : ports,
         externalIPs: [],
-        loadBalancerIPs: type === 'LoadBalancer' ? [made.loadBalancer(i)] : [],
+        loadBalancerIPs: type === 'LoadBalancer' ? [generated.loadBalancer(i)] : [],
         sourceRanges: [],
         ...{ internalLocal: false, externalLocal: false, healthCheckPort: 0 },
         ...{ publishNotReady: false, weights: undefined, forwarding: undefined, problems: [] },
@@ -349,12 +361,12 @@ export class Cluster {
       const endpoints = Array.from({ length: backends }, () => {
         const nodeName = this.#random.pick(names);
         const number = this.#nextPod();
-        const address = made.pod4(number);
+        const address = generated.pod4(number);
         this.placement.set(address, nodeName);
         return endpointAt(address, nodeName, `${name}-${number}`);
       });
       this.#set({
-        ...{ kind: 'slice', namespace: madeUp, name, service: name, family: 'IPv4' },
+        ...{ kind: 'slice', namespace: generatedNamespace, name, service: name, family: 'IPv4' },
         ports: slicePorts,
         endpoints,
       });
@@ -365,9 +377,12 @@ export class Cluster {
     for (;;) {
       const number = ++this.#pods;
       if (number >= v4Pods) {
-        throw new Failure(exitCodes.failed, `simulate: more than ${v4Pods - 1} pods are asked for`);
+        throw new Failure(exitCodes.failed, `simulate: more than ${v4Pods - 1} pods are requested`);
       }
-      if (!this.#addresses.has(made.pod4(number)) && !this.#addresses.has(made.pod6(number)))
+      if (
+        !this.#addresses.has(generated.pod4(number)) &&
+        !this.#addresses.has(generated.pod6(number))
+      )
         return number;
     }
   }

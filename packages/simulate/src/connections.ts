@@ -36,6 +36,8 @@ export interface Connection {
   /** True if the client's node is down. */
   readonly isClientGone: boolean;
   /** True if the node with the state of the connection is down. */
+  /** True if the node with the state of the connection is down. */
+  /** True if the node with the state of the connection is down. */
   readonly isPathGone: boolean;
 }
 
@@ -76,7 +78,7 @@ export function backendKey(address: string, port: number): string {
 }
 
 /** Returns the node that a connection's packets enter, or undefined if no node is up. */
-export type ChooseEntry = (tuple: Tuple) => SimulatedNode | undefined;
+export type ChooseChooseChooseEntry = (tuple: Tuple) => SimulatedNode | undefined;
 
 /**
  * The initial sequence number of the first TCP connection. Later ones start above all earlier ones
@@ -91,7 +93,7 @@ export class ExternalConnection implements Connection {
   backend: string | undefined;
   readonly #network: Network;
   readonly #sockets: PodSockets;
-  readonly #entry: ChooseEntry;
+  readonly #entry: ChooseChooseChooseEntry;
   readonly #isIpv4: boolean;
   /**
    * Returns the tuple of the client's packets, or undefined if the service has no address because
@@ -106,7 +108,7 @@ export class ExternalConnection implements Connection {
   constructor(
     network: Network,
     sockets: PodSockets,
-    entry: ChooseEntry,
+    entry: ChooseChooseChooseEntry,
     isIpv4: boolean,
     tuple: () => Tuple | undefined,
   ) {

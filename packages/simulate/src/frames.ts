@@ -1,4 +1,5 @@
-// Encodes and decodes the few kinds of frames that a simulation sends. A simulation has millions of frames, so this is optimized.
+// Encodes and decodes the few kinds of frames that a simulation sends. A simulation has millions of
+// frames, so this is optimized.
 import { mappedIpv4 } from './addresses.ts';
 
 export const TCP = 6;
@@ -63,7 +64,8 @@ export function buildFrame(
 ): Uint8Array {
   const { protocol, source, sourcePort, destination, destinationPort } = tuple;
   const network = isIpv4 ? IPV4_HEADER : IPV6_HEADER;
-  // The byte of data is zero. A second byte, which is not sent, completes the last word of the checksum.
+  // The byte of data is zero. A second byte, which is not sent, completes the last word of the
+  // checksum.
   const data = protocol === TCP && flags & PSH ? 1 : 0;
   const length = protocol === TCP ? TCP_HEADER + data : UDP_HEADER + 8;
   const room = new Uint8Array(ETHERNET + network + length + data);

@@ -22,7 +22,7 @@ import { type Swaps, viewOf, wrapMap } from './node-maps.ts';
 import type { Scenario } from './scenario.ts';
 
 /** Index of the interface to a node's pods. */
-export const podDevice = 100;
+export const podInterface = 100;
 const devices = [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }];
 const MTU = 1500;
 const LOOKUP_SOURCE = 1 << 4;
@@ -41,7 +41,7 @@ const podClientAddress = (number: number, isIpv4: boolean) =>
   parseIp(isIpv4 ? `10.64.${(number >> 8) & 255}.${number & 255}` : `fd00:10:64::${number}`)!;
 
 /** Returns the node of an address (16 bytes as text): its own, or that of a pod on it. */
-export interface Home {
+export interface AddressOwner {
   readonly node: SimulatedNode;
   readonly isPod: boolean;
 }
@@ -50,7 +50,7 @@ export interface ClassOptions {
   readonly clock: SimulationClock;
   readonly seed: number;
   readonly sizes: Scenario['sizes'];
-  readonly homeOf: (address: string) => Home | undefined;
+  readonly ownerOf: (address: string) => AddressOwner | undefined;
 }
 
 /** The use of a map on a node. */
@@ -67,7 +67,7 @@ export class SimulatedNode {
   readonly addresses: readonly Uint8Array[];
   readonly class: NodeClass;
   isUp = true;
-  /** Made when the node is first used. */
+  /** Created when the node is first used. */
   views: readonly VmMap[] | undefined;
   timers = new Timers(() => {});
   /** The counts up to the latest failure of the node. */
@@ -92,9 +92,9 @@ export class SimulatedNode {
 }
 
 /**
- * Nodes that have the same services in the same form. They share a machine with Heddle's programs
- * and a control plane; their maps differ in what programs have written. Which node's kernel the
- * machine is, changes from run to run.
+ * Nodes whose services have the same rows except for the node's own address. They share a control
+ * plane and a userspace machine with Heddle's programs; their maps differ in what programs wrote.
+ * For each program run the machine is attached to one node.
  */
 export class NodeClass implements Disposable {
   readonly nodes: readonly SimulatedNode[];
@@ -142,7 +142,7 @@ export class NodeClass implements Disposable {
     } as const;
     this.#model.apply([{ op: 'set', object: record }]);
     this.#datapath = this.#open();
-    this.#letAllPass();
+    this.#passAllAddresses();
     this.#reconciler = this.#reconcile();
     this.#baseTimers = this.host.machine.timers;
     this.nodes = nodes.map((node) => new SimulatedNode(node, this));
@@ -156,7 +156,7 @@ export class NodeClass implements Disposable {
 
   /** Gives changes to the control plane, which programs them. */
   apply(changes: readonly ObjectChange<ServiceInput>[]): void {
-    this.leave();
+    this.detachNode();
     const rows = this.#model.apply(changes);
     if (!this.#reconciler) return;
     this.table.apply(rows);
@@ -166,15 +166,15 @@ export class NodeClass implements Disposable {
   /** Ends the agents. What is programmed stays. */
   stop(): void {
     // A node that is not used yet has to start with what is programmed now.
-    for (const node of this.nodes) this.#enter(node);
-    this.leave();
+    for (const node of this.nodes) this.#attachNode(node);
+    this.detachNode();
     this.#reconciler?.[Symbol.dispose]();
     this.#reconciler = undefined;
   }
 
   /** Starts agents, which adopt what is programmed. */
   start(): void {
-    this.leave();
+    this.detachNode();
     const before = this.#datapath;
     this.#datapath = this.#open();
     before[Symbol.dispose]();
@@ -196,7 +196,7 @@ export class NodeClass implements Disposable {
   }
 
   frame(node: SimulatedNode, direction: 'ingress' | 'egress', frame: Uint8Array): FrameResult {
-    this.#enter(node);
+    this.#attachNode(node);
     return this.host.frame(direction, frame);
   }
 
@@ -223,7 +223,7 @@ export class NodeClass implements Disposable {
    * destination, or -errno.
    */
   call(node: SimulatedNode, socket: SocketHandle, address: string, port: number) {
-    this.#enter(node);
+    this.#attachNode(node);
     const { family, protocol } = socket.fields;
     const { result, endpoint } = this.host.hooks.address(
       protocol === 6 ? 'connect' : 'sendmsg',
@@ -236,7 +236,7 @@ export class NodeClass implements Disposable {
   }
 
   closeSocket(node: SimulatedNode, socket: SocketHandle): void {
-    this.#enter(node);
+    this.#attachNode(node);
     this.host.hooks.socket(attachTypes.cgroup_inet_sock_release, socket, this.host.cgroup);
     this.host.forgetStorage(socket);
     socket.dispose();
@@ -245,7 +245,7 @@ export class NodeClass implements Disposable {
   /** Returns the counts of a node by reason: dropped packets and refused calls. */
   drops(node: SimulatedNode): { reason: string; count: number }[] {
     if (!node.views) return [];
-    this.#enter(node);
+    this.#attachNode(node);
     const refused = this.#datapath.drops
       .refusals()
       .map(({ reason, count }) => ({ reason: `socket: ${reason}`, count }));
@@ -254,7 +254,7 @@ export class NodeClass implements Disposable {
 
   /** Returns the maps that the control plane fills; they are the same for all nodes of the class. */
   sharedUse(): MapUse[] {
-    this.leave();
+    this.detachNode();
     return this.#datapath.status().maps.filter(({ name }) => name !== 'nat_flows');
   }
 
@@ -279,12 +279,12 @@ export class NodeClass implements Disposable {
   }
 
   /** Restarts the node's kernel: its maps are empty. */
-  forget(node: SimulatedNode): void {
-    this.leave();
+  resetNode(node: SimulatedNode): void {
+    this.detachNode();
     for (const { reason, count } of this.drops(node)) {
       node.lostDrops.set(reason, (node.lostDrops.get(reason) ?? 0) + count);
     }
-    this.leave();
+    this.detachNode();
     for (const [i, view] of (node.views ?? []).entries()) {
       if (view !== this.#forks[i]!.original) view.dispose();
     }
@@ -293,7 +293,7 @@ export class NodeClass implements Disposable {
   }
 
   /** Makes the machine the kernel of no node, so that the control plane can write its maps. */
-  leave(): void {
+  detachNode(): void {
     if (!this.#current) return;
     for (const map of this.#forks) map.use(undefined);
     this.host.machine.timers = this.#baseTimers;
@@ -301,7 +301,7 @@ export class NodeClass implements Disposable {
   }
 
   /** Makes the machine the node's kernel, and runs the timers that were due meanwhile. */
-  #enter(node: SimulatedNode): void {
+  #attachNode(node: SimulatedNode): void {
     if (this.#current !== node) {
       const isNew = node.views === undefined;
       const views = node.views ?? this.#makeViews(node);
@@ -340,7 +340,7 @@ export class NodeClass implements Disposable {
       return own && !sameBytes(own, theirs) ? [[theirs, own] as const] : [];
     });
     const views = this.#forks.map((map) => viewOf(machine, map, swaps));
-    // Backends see the node's own address.
+    // Backends observe the node's own address as source.
     const sources = this.#fork('nat_sources');
     const { original } = sources;
     const view = views[this.#forks.indexOf(sources)]!;
@@ -357,7 +357,7 @@ export class NodeClass implements Disposable {
   }
 
   /** Sets the node's own addresses; the rest of the map of addresses is shared. */
-  #letAllPass(): void {
+  #passAllAddresses(): void {
     const { original } = this.#fork('address_filter');
     const all = new Uint8Array(8).fill(0xff);
     const key = new Uint8Array(4);
@@ -438,14 +438,14 @@ export class NodeClass implements Disposable {
     const isIpv4 = route[0] === AF_INET;
     const view = new DataView(route.buffer, route.byteOffset, route.byteLength);
     const destination = isIpv4 ? mappedIpv4(route.subarray(32, 36)) : route.subarray(32, 48);
-    const home = this.#options.homeOf(keyOf(destination));
-    const isHere = home?.node === node;
-    if (isHere && !home.isPod) return NOT_FORWARDED;
+    const owner = this.#options.ownerOf(keyOf(destination));
+    const isHere = owner?.node === node;
+    if (isHere && !owner.isPod) return NOT_FORWARDED;
     if (view.getUint16(6, true) > MTU) {
       view.setUint16(6, MTU, true);
       return FRAGMENTATION_NEEDED;
     }
-    const index = isHere ? podDevice : outsideDevice;
+    const index = isHere ? podInterface : outsideDevice;
     view.setUint32(8, index, true);
     view.setUint16(6, MTU, true);
     const source = flags & LOOKUP_SOURCE ? node.address(isIpv4 ? 4 : 6) : undefined;

@@ -10,12 +10,12 @@ import {
   type VmMap,
 } from '@heddle/vm/internal';
 
-// Nodes whose services are the same have one set of maps, and each a view of it:
+// Nodes whose services are the same share one set of maps, and each has a view of it:
 //  - what only the control plane writes they share,
 //  - what programs write into is copied value by value, when a program first asks for it,
 //  - tables that programs fill are each node's own.
 
-/** Maps whose keys or first keys' bytes are addresses among which are the node's own. */
+/** Maps whose keys start with an address, which can be the node's own. */
 const addressed: ReadonlySet<string> = new Set<MapName>(['services', 'addresses']);
 /** Tables of programs that are empty at the start of a node. */
 const own: ReadonlySet<string> = new Set<MapName>(['affinity', 'fragments']);
@@ -23,16 +23,19 @@ const own: ReadonlySet<string> = new Set<MapName>(['affinity', 'fragments']);
 function isShared(name: string): boolean {
   return isMapName(name) && mapCatalog[name].writer === 'agent' && !mapCatalog[name].isOfNode;
 }
-/** Rings are read by nobody, and sockets' storage belongs to sockets, of which each is on one node. */
-const wholes: ReadonlySet<number> = new Set([mapTypes.ringbuf, mapTypes.sk_storage]);
+/**
+ * Map types without views: nothing reads ring buffers, and storage belongs to a socket, which is on
+ * one node.
+ */
+const unforked: ReadonlySet<number> = new Set([mapTypes.ringbuf, mapTypes.sk_storage]);
 
-/** Gives nodes views of a map; constants need none. */
+/** Wraps a map so that nodes can have views of it. Constants need none. */
 export function wrapMap(machine: Machine, map: VmMap): VmMap {
   const { options } = map;
   const { name, type, flags } = options;
-  if (name.startsWith('.') || wholes.has(type)) return map;
+  if (name.startsWith('.') || unforked.has(type)) return map;
   if (!isShared(name)) return new ForkedMap(machine, map);
-  // A program that writes into what nodes share would be one node's doing at all of them: it faults.
+  // A program's write to a shared map would affect all nodes, so it faults.
   map.dispose();
   const readOnly = { ...options, flags: flags | BPF_F_RDONLY_PROG };
   return new ForkedMap(
@@ -42,10 +45,10 @@ export function wrapMap(machine: Machine, map: VmMap): VmMap {
   );
 }
 
-/** Pairs of addresses: the one that the maps have, and the one that the node has in its place. */
+/** Pairs of an address in the shared maps and the node's own address that replaces it. */
 export type Swaps = readonly (readonly [Uint8Array, Uint8Array])[];
 
-/** A node's view of a map. */
+/** Returns a node's view of a map. */
 export function viewOf(machine: Machine, map: ForkedMap, swaps: Swaps): VmMap {
   const { name } = map.options;
   const inner = isShared(name)

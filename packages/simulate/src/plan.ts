@@ -1,16 +1,16 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
 import type { ObjectChange, ServiceInput } from '@heddle/objects';
 import type { Random } from '@heddle/vm/internal';
-import type { Cluster, Member } from './cluster.ts';
+import type { Cluster, ServicePod } from './cluster.ts';
 import type { Scenario, ScenarioStep, SomeNodes, TrafficStep } from './scenario.ts';
 
 /** A change of the cluster at one moment, with all choices made. */
-export interface Happening {
-  /** Since the start. */
+export interface ClusterEvent {
+  /** Milliseconds since the start. */
   readonly atMs: number;
   readonly text: string;
   readonly changes: readonly ObjectChange<ServiceInput>[];
-  /** Addresses. */
+  /** The addresses of pods that end. */
   readonly podsEnd: readonly string[];
   readonly nodesFail: readonly string[];
   readonly nodesHeal: readonly string[];
@@ -23,8 +23,8 @@ export interface PlannedStep {
   /** The time that its packets take. */
   readonly lastsMs: number;
   readonly text: string;
-  /** At its beginning. */
-  readonly happening?: Happening;
+  /** The change at the beginning of the step. */
+  readonly event?: ClusterEvent;
   readonly traffic?: TrafficStep & { readonly targets: readonly string[] };
   /** Services whose open connections end. */
   readonly close?: readonly string[];
@@ -33,7 +33,7 @@ export interface PlannedStep {
 export interface Plan {
   readonly steps: readonly PlannedStep[];
   /** Changes that follow from steps and happen later, in order of time. */
-  readonly later: readonly Happening[];
+  readonly later: readonly ClusterEvent[];
   /** The restarts of each node's agent, by the node's name. */
   readonly restarts: ReadonlyMap<string, string>;
 }
@@ -41,7 +41,7 @@ export interface Plan {
 /** The time after a change until every open connection has sent a packet. */
 const checkMs = 1000;
 
-const nothing = {
+const noChange = {
   ...{ changes: [], podsEnd: [], nodesFail: [], nodesHeal: [], agentsStop: [], agentsStart: [] },
 };
 
@@ -51,13 +51,13 @@ const nothing = {
  */
 export function makePlan(cluster: Cluster, scenario: Scenario, random: Random): Plan {
   const steps: PlannedStep[] = [];
-  const later: Happening[] = [];
-  const pending: { readonly atMs: number; readonly happen: () => Happening }[] = [];
+  const later: ClusterEvent[] = [];
+  const pending: { readonly atMs: number; readonly happen: () => ClusterEvent }[] = [];
   const restarts = new Map<string, string>();
   const down = new Set<string>();
   let nowMs = 0;
 
-  const catchUp = (untilMs: number) => {
+  const runDueEvents = (untilMs: number) => {
     pending.sort((a, b) => a.atMs - b.atMs);
     while (pending.length > 0 && pending[0]!.atMs <= untilMs) later.push(pending.shift()!.happen());
   };
@@ -78,7 +78,7 @@ export function makePlan(cluster: Cluster, scenario: Scenario, random: Random): 
   const change = (
     { backends, fail, heal, restart }: ScenarioStep,
     where: string,
-  ): Happening | undefined => {
+  ): ClusterEvent | undefined => {
     const atMs = nowMs;
     if (backends) {
       const podsEnd: string[] = [];
@@ -108,7 +108,7 @@ export function makePlan(cluster: Cluster, scenario: Scenario, random: Random): 
       }
       const done = Object.entries(counts).filter(([, count]) => count > 0);
       const text = `${backends.service}: ${done.map(([what, count]) => `${counted(count, 'pod')} ${what}`).join(', ') || 'nothing changes'}`;
-      return { ...nothing, atMs, text, podsEnd, changes: cluster.takeChanges() };
+      return { ...noChange, atMs, text, podsEnd, changes: cluster.takeChanges() };
     }
     if (fail) {
       const failed = choose(fail.nodes, alive(), `${where}.fail.nodes`, 'are up');
@@ -121,37 +121,42 @@ export function makePlan(cluster: Cluster, scenario: Scenario, random: Random): 
       };
       if (fail.noticed === 0) {
         const { text: removed, changes } = notice();
-        return { ...nothing, atMs, text: `${text}; ${removed}`, changes, nodesFail: failed };
+        return { ...noChange, atMs, text: `${text}; ${removed}`, changes, nodesFail: failed };
       }
       const noticedMs = atMs + fail.noticed;
       pending.push({
         atMs: noticedMs,
         happen: () => {
           const { text: removed, changes } = notice();
-          return { ...nothing, atMs: noticedMs, text: `the loss is noticed: ${removed}`, changes };
+          return {
+            ...noChange,
+            atMs: noticedMs,
+            text: `the failure is detected: ${removed}`,
+            changes,
+          };
         },
       });
-      return { ...nothing, atMs, text, nodesFail: failed };
+      return { ...noChange, atMs, text, nodesFail: failed };
     }
     if (heal) {
       const healed = choose(heal.nodes, [...down].sort(), `${where}.heal.nodes`, 'are down');
       for (const name of healed) down.delete(name);
       const restored = cluster.restore(healed);
       const text = `${counted(healed.length, 'node')} ${healed.length === 1 ? 'returns' : 'return'} with ${counted(restored, 'endpoint')}`;
-      return { ...nothing, atMs, text, changes: cluster.takeChanges(), nodesHeal: healed };
+      return { ...noChange, atMs, text, changes: cluster.takeChanges(), nodesHeal: healed };
     }
     if (restart) {
       const chosen = choose(restart.nodes, alive(), `${where}.restart.nodes`, 'are up');
       for (const name of chosen) restarts.set(name, `${restarts.get(name) ?? ''} ${where}`);
       const backMs = atMs + restart.down;
       const agents = chosen.length === 1 ? 'agent' : 'agents';
-      const back = `${chosen.length} ${agents} ${chosen.length === 1 ? 'is' : 'are'} back`;
+      const back = `${chosen.length} ${agents} ${chosen.length === 1 ? 'starts' : 'start'} again`;
       pending.push({
         atMs: backMs,
-        happen: () => ({ ...nothing, atMs: backMs, text: back, agentsStart: chosen }),
+        happen: () => ({ ...noChange, atMs: backMs, text: back, agentsStart: chosen }),
       });
       const text = `${chosen.length} ${agents} ${chosen.length === 1 ? 'stops' : 'stop'}`;
-      return { ...nothing, atMs, text, agentsStop: chosen };
+      return { ...noChange, atMs, text, agentsStop: chosen };
     }
     return undefined;
   };
@@ -161,18 +166,18 @@ export function makePlan(cluster: Cluster, scenario: Scenario, random: Random): 
     const startMs = step.at ?? nowMs;
     if (startMs < nowMs) {
       refuse(
-        `${where}.at is ${durationText(startMs)}; the step before lasts until ${durationText(nowMs)} (write a later time, or leave at out)`,
+        `${where}.at is ${durationText(startMs)}; the step before lasts until ${durationText(nowMs)} (write a later time, or omit at)`,
       );
     }
     nowMs = startMs;
-    catchUp(nowMs);
-    const happening = change(step, where);
+    runDueEvents(nowMs);
+    const event = change(step, where);
     const { traffic, close } = step;
     const lastsMs = traffic ? traffic.over : checkMs;
-    const text = step.name ?? happening?.text ?? (traffic ? trafficText(traffic) : quietText(step));
+    const text = step.name ?? event?.text ?? (traffic ? trafficText(traffic) : quietText(step));
     steps.push({
       ...{ atMs: nowMs, lastsMs, text },
-      ...(happening ? { happening } : {}),
+      ...(event ? { event } : {}),
       ...(traffic
         ? { traffic: { ...traffic, targets: cluster.matching(traffic.to, `${where}.traffic.to`) } }
         : {}),
@@ -190,18 +195,18 @@ export function makePlan(cluster: Cluster, scenario: Scenario, random: Random): 
       refuse(`${where}.traffic.via is ${traffic.via}; write ecmp, resilient or the name of a node`);
     }
     nowMs += lastsMs;
-    catchUp(nowMs);
+    runDueEvents(nowMs);
   });
   return { steps, later, restarts };
 }
 
 function chooseMembers(
-  members: readonly Member[],
+  members: readonly ServicePod[],
   wanted: number | readonly string[],
   where: string,
   service: string,
   random: Random,
-): Member[] {
+): ServicePod[] {
   if (typeof wanted === 'number') {
     if (wanted > members.length) {
       refuse(`${where} is ${wanted}; ${service} has ${counted(members.length, 'ready pod')} then`);
@@ -216,8 +221,9 @@ function chooseMembers(
 
 function trafficText({ connections, to, from, protocol, port, keep }: TrafficStep): string {
   const where = `${to}${port === undefined ? '' : `:${port}`}${protocol ? `/${protocol}` : ''}`;
-  const origin = from === 'outside' ? 'from external clients' : `from ${from}s`;
-  return `${counted(connections, 'connection')} ${origin} to ${where}${keep ? ', kept open' : ''}`;
+  const what = from === 'outside' ? 'external connection' : 'connection';
+  const origin = from === 'outside' ? '' : ` from ${from}s`;
+  return `${counted(connections, what)}${origin} to ${where}${keep ? ', kept open' : ''}`;
 }
 
 function quietText({ close }: ScenarioStep): string {

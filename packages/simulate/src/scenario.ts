@@ -3,7 +3,8 @@ import { exitCodes, Failure } from '@heddle/control/failure';
 import * as v from 'valibot';
 import { parseDocument } from 'yaml';
 
-// A scenario describes the size of a cluster and the steps that change it. docs/simulate.md explains the fields.
+// A scenario describes the size of a cluster and the steps that change it. docs/simulate.md
+// explains the fields.
 
 /** A duration such as `500ms`, `10s`, `5m`, `2h`, or a number of seconds, as milliseconds. */
 const durationRemedy = 'write a time such as 500ms, 10s, 5m or 2h';

@@ -5,7 +5,7 @@ import type { SimulationReport } from '../src/report.ts';
 import { readScenario } from '../src/scenario.ts';
 import { simulate } from '../src/simulation.ts';
 
-/** Objects of manifests. */
+/** Returns the objects in manifests. */
 export function objectsOf(manifests: string): ServiceInput[] {
   const set = new ManifestSet(serviceReader);
   set.accept('test.yaml', set.parse('test.yaml', encodeUtf8(manifests)));
@@ -14,19 +14,19 @@ export function objectsOf(manifests: string): ServiceInput[] {
   return set.takeChanges().flatMap((change) => (change.op === 'set' ? [change.object] : []));
 }
 
-/** Plays a scenario on services of manifests. */
-export function play(manifests: string, scenario: string): SimulationReport {
+/** Runs a scenario with the services of manifests. */
+export function runScenario(manifests: string, scenario: string): SimulationReport {
   return simulate(readScenario('test.yaml', scenario), objectsOf(manifests));
 }
 
 export interface ServiceText {
   readonly algorithm?: string;
-  /** Further lines of the spec. */
+  /** Additional lines of the spec. */
   readonly spec?: string;
   readonly type?: string;
 }
 
-/** A service `web` at 192.0.2.80 and 10.96.0.20, TCP 80 and UDP 443. */
+/** Returns the manifest of service `web` at 192.0.2.80 and 10.96.0.20, TCP 80 and UDP 443. */
 export function webService({
   algorithm = 'random',
   spec = '',

@@ -15,11 +15,11 @@ import {
   startBackend,
 } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
-import { Cluster } from '../../testing/cluster.ts';
+import { ClusterLab } from '../../testing/cluster-lab.ts';
 import { pod, service, slice } from '../../testing/objects.ts';
 import { Client } from '../../testing/traffic/client.ts';
 
-const ends = ['v4', 'v6'] as const;
+const ipVersions = ['v4', 'v6'] as const;
 const loopback = { v4: '127.0.0.1', v6: '::1' } as const;
 const protocols = ['TCP', 'UDP'] as const;
 
@@ -27,7 +27,7 @@ type PodMore = NonNullable<Parameters<typeof pod>[4]>;
 
 const old = { metadata: { creationTimestamp: '2020-01-01T00:00:00Z' } };
 
-/** Who answered, or the code of the error. */
+/** Returns the name of the pod that replied, or the error code. */
 function answerOf(ask: () => string): string {
   try {
     return ask().split(' ')[0]!;
@@ -42,7 +42,10 @@ function asked(from: LabHost, protocol: string, address: string, port: number): 
   return answerOf(() => ask(from, { address, port }, 'who?', 1000));
 }
 
-/** Says something on a connection, and who answers; 'EOF' when the other end has closed it. */
+/**
+ * Sends a request on a connection and returns the name in the reply, or 'EOF' if the peer has
+ * closed it.
+ */
 function say(socket: BlockingSocket): string {
   return answerOf(() => {
     socket.send('x');
@@ -52,13 +55,13 @@ function say(socket: BlockingSocket): string {
 }
 
 describe('hostPorts of pods', () => {
-  let cluster: Cluster;
+  let cluster: ClusterLab;
   let outside: LabHost;
   let onNode: Client;
-  /** On the agent's node. */
+  /** A pod on the agent's node. */
   let pods: readonly LabPod[];
   before(async () => {
-    cluster = await Cluster.open('host-ports', { nodes: 2, podsPerNode: 3, outside: 1 });
+    cluster = await ClusterLab.open('host-ports', { nodes: 2, podsPerNode: 3, outside: 1 });
     outside = cluster.lab.outside[0]!;
     pods = cluster.node.pods;
     await Promise.all(
@@ -78,9 +81,9 @@ describe('hostPorts of pods', () => {
     pod(name, cluster.node.name, both(place), ports as never, more);
   const rowsOf = async (name: string) => await cluster.service(`default/pod/${name}`);
 
-  for (const end of ends) {
+  for (const end of ipVersions) {
     for (const protocol of protocols) {
-      test(`${protocol} over IP${end}: from everywhere, until the pod is gone; bind is guarded`, async () => {
+      test(`${protocol} over IP${end}: a hostPort is served to all clients until the pod is deleted, and bind is guarded`, async () => {
         const node = cluster.node.addresses[end];
         const port = 9000;
         const [server, neighbour] = pods as [LabPod, LabPod];
@@ -109,7 +112,7 @@ describe('hostPorts of pods', () => {
     }
   }
 
-  test('a client outside is seen as itself, and what it sends comes back whole', async () => {
+  test('the pod observes an external client’s address, and large requests are echoed unchanged', async () => {
     const [server] = pods as [LabPod];
     const ports = [
       { containerPort: 8000, hostPort: 9010 },
@@ -117,7 +120,7 @@ describe('hostPorts of pods', () => {
       { containerPort: 8080, hostPort: 9012, protocol: 'UDP' },
     ];
     await cluster.apply(make('server', server, ports));
-    for (const end of ends) {
+    for (const end of ipVersions) {
       const address = cluster.node.addresses[end];
       const { client } = JSON.parse(askHttp(outside, { address, port: 9010 }, '/client'));
       assert.ok(client.includes(outside.addresses[end]), client);
@@ -131,7 +134,7 @@ describe('hostPorts of pods', () => {
     }
   });
 
-  test("the agent's own port is no hostPort, and a process that listens at one is warned of", async () => {
+  test("the agent's own port is refused as a hostPort, and a process that listens at a hostPort is reported", async () => {
     const warnings = async () =>
       (await cluster.status()).warnings.filter((text) => text.includes('listens at'));
     const said = async (sentence: string) => {
@@ -157,12 +160,12 @@ describe('hostPorts of pods', () => {
         "HostPort is refused: port 10256/TCP is reserved for the agent's health checks (healthAddress)",
       ]);
     }
-    for (const end of ends) {
+    for (const end of ipVersions) {
       const node = cluster.node.addresses[end];
       assert.notEqual(asked(outside, 'TCP', node, 10_256), pods[0]!.name);
     }
     assert.equal(cluster.get(10_256, '/readyz'), 'ok\n', 'the agent keeps its port');
-    // The hostPort is served although a process was there first, as with kube-proxy and portmap.
+    // As with kube-proxy and portmap, the hostPort is served although a process listened before.
     const { v4 } = cluster.node.addresses;
     assert.equal(asked(outside, 'TCP', v4, 22), pods[0]!.name);
     const sentence =
@@ -175,10 +178,10 @@ describe('hostPorts of pods', () => {
     assert.ok(listener);
   });
 
-  test('one number with another hostIP or another protocol is another pod (e2e)', async () => {
+  test('pods may share a hostPort number with different hostIPs or protocols (Kubernetes e2e)', async () => {
     const port = 54_323;
     const names = pods.map(({ name }) => name);
-    for (const end of ends) {
+    for (const end of ipVersions) {
       const node = cluster.node.addresses[end];
       const ports = (hostIP: string, protocol: string) => [
         { containerPort: 8080, hostPort: port, hostIP, protocol },
@@ -192,7 +195,7 @@ describe('hostPorts of pods', () => {
         const [row] = await rowsOf(name);
         assert.deepEqual([row!.status, row!.problems, row!.frontends.length], ['done', [], 1]);
       }
-      // From the node by loopback, whatever address it takes for itself.
+      // From the node through loopback, with any source address.
       using bound = cluster.node.enter(() => {
         const socket = BlockingSocket.open(cluster.platform, {
           ...{ protocol: 'tcp', family: end === 'v4' ? 4 : 6 },
@@ -218,7 +221,7 @@ describe('hostPorts of pods', () => {
     }
   });
 
-  test('a pod that is made anew, under its name or another, gets what comes', async () => {
+  test('a recreated pod gets new connections, with the same name or another', async () => {
     const port = 9020;
     const [first, second, third] = pods as [LabPod, LabPod, LabPod];
     const node = cluster.node.addresses;
@@ -228,13 +231,13 @@ describe('hostPorts of pods', () => {
     assert.equal((await onNode.udp('127.0.0.1', port, 'kept')).pod, first.name);
     await cluster.apply(make('set-0', second, tcpAndUdp(port)));
     const isThere = async ({ name }: LabPod) => {
-      for (const end of ends) {
+      for (const end of ipVersions) {
         for (const protocol of protocols) {
           assert.equal(asked(outside, protocol, node[end], port), name);
           assert.equal(asked(cluster.node, protocol, loopback[end], port), name);
         }
       }
-      // Sockets that go on sending from where they did.
+      // Sockets continue to send from the same ports.
       assert.equal((await udp.udp(node.v4, port, 'kept')).pod, name);
       assert.equal((await onNode.udp('127.0.0.1', port, 'kept')).pod, name);
     };
@@ -245,11 +248,11 @@ describe('hostPorts of pods', () => {
     await cluster.remove('Pod', 'set-1');
   });
 
-  test('a pod that terminates keeps its connections; new ones are for its successor', async () => {
+  test('a terminating pod keeps its connections, and new ones go to its successor', async () => {
     const port = 9030;
     const [first, second] = pods as [LabPod, LabPod];
     await cluster.apply(make('old', first, tcpAndUdp(port), old));
-    const talks = ends.map((end) =>
+    const talks = ipVersions.map((end) =>
       connectTcp(outside, { address: cluster.node.addresses[end], port }),
     );
     try {
@@ -259,7 +262,7 @@ describe('hostPorts of pods', () => {
       await cluster.apply(make('old', first, tcpAndUdp(port), { metadata: going }));
       assert.equal(asked(outside, 'TCP', cluster.node.addresses.v4, port), first.name);
       await cluster.apply(make('new', second, tcpAndUdp(port)));
-      for (const end of ends) {
+      for (const end of ipVersions) {
         for (const from of [outside, cluster.node]) {
           assert.equal(asked(from, 'TCP', cluster.node.addresses[end], port), second.name);
         }
@@ -276,7 +279,7 @@ describe('hostPorts of pods', () => {
     }
   });
 
-  test('a NodePort and a hostPort of one number: the older has it, the other says why', async () => {
+  test('of a NodePort and a hostPort with one number the older is served, and the other has a reason', async () => {
     const port = 30_550;
     const [first, second] = pods as [LabPod, LabPod];
     const { v4 } = cluster.node.addresses;
@@ -286,7 +289,7 @@ describe('hostPorts of pods', () => {
       service('claimant', ['10.96.5.50'], nodePort),
       slice('claimant', [second.addresses.v4]),
     );
-    // Both are of one second; make the service the older one, and then the pod.
+    // First the service is the older one, then the pod.
     for (const [serviceTime, podTime, winner, loser] of [
       ['2020', '2021', second, `default/pod/claimant:${port}/TCP/IPv4`],
       ['2023', '2021', first, 'default/claimant:80/TCP/IPv4'],
@@ -319,7 +322,7 @@ describe('hostPorts of pods', () => {
     await cluster.remove('Service', 'claimant');
   });
 
-  test('pods that are over, on the host network, elsewhere or without an address have none', async () => {
+  test('pods that have ended, are on the host network or another node, or have no address have no hostPorts', async () => {
     const port = 9040;
     const { v4 } = cluster.node.addresses;
     const ports = [{ containerPort: 8080, hostPort: port }];
@@ -343,15 +346,15 @@ describe('hostPorts of pods', () => {
     await cluster.remove('Pod', 'none');
   });
 
-  test('a connection of the node itself from a port of that number goes on', async () => {
+  test('a connection of the node itself from the same port number continues', async () => {
     const port = 40_960;
     const [server] = pods as [LabPod];
     await startBackend(outside, { tcp: [8080] });
     await cluster.apply(make('server', server, tcpAndUdp(port)));
-    // What the kernel chooses is not seen by the programs.
+    // The programs don't observe ports that the kernel chooses.
     cluster.node.setSysctl('net/ipv4/ip_local_port_range', `${port} ${port}`);
     try {
-      for (const end of ends) {
+      for (const end of ipVersions) {
         const address = outside.addresses[end];
         using talk = connectTcp(cluster.node, { address, port: 8080 });
         assert.equal(say(talk), outside.name);
@@ -364,7 +367,7 @@ describe('hostPorts of pods', () => {
     await cluster.remove('Pod', 'server');
   });
 
-  test('trace and dump tell of it as they do of services', async () => {
+  test('trace and dump show hostPorts as they show services', async () => {
     const port = 9060;
     const [server] = pods as [LabPod];
     await cluster.apply(make('server', server, tcpAndUdp(port)));
@@ -382,7 +385,7 @@ describe('hostPorts of pods', () => {
     await cluster.remove('Pod', 'server');
   });
 
-  test('the agent dies and comes back: nothing that is in force or open notices', async () => {
+  test('hostPorts and their connections are not interrupted when the agent is killed and restarted', async () => {
     const port = 9050;
     const [server, other] = pods as [LabPod, LabPod];
     await cluster.apply(make('server', server, tcpAndUdp(port)));

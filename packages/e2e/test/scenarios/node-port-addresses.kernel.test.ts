@@ -4,10 +4,10 @@ import type { AgentEvent } from '@heddle/agent';
 import { askTcp, askUdp, connectTcp, type LabHost, type LabPod, startBackend } from '@heddle/lab';
 import { addAddress, removeAddress } from '@heddle/netlink';
 import { decodeUtf8, SysError } from '@heddle/sys';
-import { Cluster } from '../../testing/cluster.ts';
+import { ClusterLab } from '../../testing/cluster-lab.ts';
 import { pod, service, slice } from '../../testing/objects.ts';
 
-const ends = ['v4', 'v6'] as const;
+const ipVersions = ['v4', 'v6'] as const;
 const loopback = { v4: '127.0.0.1', v6: '::1' } as const;
 /** The node's second and third addresses. */
 const second = { v4: '198.51.100.1', v6: 'fd00:198:51:100::1' } as const;
@@ -26,16 +26,16 @@ function asked(from: LabHost, address: string, port: number, ask = askTcp): stri
   }
 }
 
-describe('the addresses that NodePorts and hostPorts are served at', () => {
-  let cluster: Cluster;
+describe('the addresses of NodePorts and hostPorts', () => {
+  let cluster: ClusterLab;
   let outside: LabHost;
   let server: LabPod;
   before(async () => {
-    cluster = await Cluster.open('node-ports', { podsPerNode: 2, outside: 1 });
+    cluster = await ClusterLab.open('node-ports', { podsPerNode: 2, outside: 1 });
     outside = cluster.lab.outside[0]!;
     server = cluster.pod(0);
     await startBackend(server, { tcp: [8080], udp: [8080] });
-    for (const end of ends) {
+    for (const end of ipVersions) {
       add(second[end], end);
       for (const address of [second[end], third[end]]) {
         cluster.lab.routeTo(cluster.node, address);
@@ -52,7 +52,7 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
         type: 'NodePort',
         ports: targets.map((target) => ({ ...target, port: 80, nodePort })),
       }),
-      ...ends.map((end) =>
+      ...ipVersions.map((end) =>
         slice('web', [server.addresses[end]], { name: `web-${end}`, ports: targets }),
       ),
       service('inside', ['10.96.6.2']),
@@ -79,7 +79,7 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
   const add = onDevice(addAddress);
   const remove = onDevice(removeAddress);
 
-  /** The Node object with addresses by type. */
+  /** Returns the Node object with addresses by type. */
   const writeNode = (byType: Readonly<Record<string, { v4: string; v6: string }>>) =>
     cluster.write({
       apiVersion: 'v1',
@@ -87,12 +87,15 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
       metadata: { name: cluster.node.name },
       status: {
         addresses: Object.entries(byType).flatMap(([type, addresses]) =>
-          ends.map((end) => ({ type, address: addresses[end] })),
+          ipVersions.map((end) => ({ type, address: addresses[end] })),
         ),
       },
     } as never);
 
-  /** Who answers at the NodePort and the hostPort of an address, from outside and from the node. */
+  /**
+   * Returns the replies at the NodePort and the hostPort of an address, to an external client and
+   * to the node.
+   */
   const answers = (address: string) =>
     [nodePort, hostPort].flatMap((port) =>
       [outside, cluster.node].flatMap((from) => [
@@ -105,7 +108,7 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
   const assertRefused = (address: string) =>
     assert.deepEqual(answers(address), Array(8).fill(refused), address);
   const assertOnLoopback = () => {
-    for (const end of ends) {
+    for (const end of ipVersions) {
       assert.equal(asked(cluster.node, loopback[end], nodePort), server.name);
       assert.equal(asked(cluster.node, loopback[end], hostPort), server.name);
     }
@@ -113,16 +116,16 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
 
   test('are the InternalIPs and ExternalIPs of the Node object', async () => {
     const { addresses } = cluster.node;
-    for (const end of ends) {
+    for (const end of ipVersions) {
       assertServed(addresses[end]);
       assertRefused(second[end]);
     }
     assertOnLoopback();
     await writeNode({ InternalIP: addresses, ExternalIP: second });
     await cluster.until('the second address to be served', () =>
-      ends.every((end) => asked(outside, second[end], hostPort) === server.name),
+      ipVersions.every((end) => asked(outside, second[end], hostPort) === server.name),
     );
-    for (const end of ends) {
+    for (const end of ipVersions) {
       assertServed(addresses[end]);
       assertServed(second[end]);
     }
@@ -132,16 +135,16 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
     );
     await writeNode({ InternalIP: addresses });
     await cluster.until('the second address to be given up', () =>
-      ends.every((end) => asked(outside, second[end], hostPort) === refused),
+      ipVersions.every((end) => asked(outside, second[end], hostPort) === refused),
     );
-    for (const end of ends) assertRefused(second[end]);
+    for (const end of ipVersions) assertRefused(second[end]);
   });
 
-  test('are those of ranges, and a hostIP is one by itself', async () => {
+  test('are those in the ranges, and a hostIP independent of them', async () => {
     await cluster.kill();
     await cluster.start('--nodeport-addresses', '198.51.100.0/24,fd00:198:51:100::/64');
     const { addresses } = cluster.node;
-    for (const end of ends) {
+    for (const end of ipVersions) {
       assertServed(second[end]);
       assertRefused(addresses[end]);
     }
@@ -152,12 +155,12 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
     }
   });
 
-  test('change with those of the node, and what is open or untouched does not notice', async () => {
+  test('follow those of the node without an effect on open connections and other addresses', async () => {
     const events: string[] = [];
     const since = async (name: string) => (await cluster.service(name)).map((row) => row.since);
     const inside = await since('inside');
     const bound = await since('default/pod/bound');
-    const talks = ends.flatMap((end) =>
+    const talks = ipVersions.flatMap((end) =>
       [nodePort, hostPort].map((port) => connectTcp(outside, { address: second[end], port })),
     );
     const talk = () => {
@@ -169,19 +172,19 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
     };
     try {
       talk();
-      for (const end of ends) add(third[end], end);
+      for (const end of ipVersions) add(third[end], end);
       await cluster.until('the third address to be served', () =>
-        ends.every((end) => asked(outside, third[end], hostPort) === server.name),
+        ipVersions.every((end) => asked(outside, third[end], hostPort) === server.name),
       );
-      for (const end of ends) for (const each of [second, third]) assertServed(each[end]);
+      for (const end of ipVersions) for (const each of [second, third]) assertServed(each[end]);
       talk();
-      for (const end of ends) remove(third[end], end);
+      for (const end of ipVersions) remove(third[end], end);
       await cluster.until(
         'the third address to be gone',
         async () => !(await cluster.status()).addresses.includes(third.v6),
       );
       talk();
-      for (const end of ends) assertServed(second[end]);
+      for (const end of ipVersions) assertServed(second[end]);
       assert.deepEqual(await since('inside'), inside);
       assert.deepEqual(await since('default/pod/bound'), bound);
     } finally {
@@ -189,10 +192,10 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
     }
   });
 
-  test('are those of devices, and one that is not there is named', async () => {
+  test('are those of the named interfaces, and an unknown interface is reported', async () => {
     await cluster.kill();
     await cluster.start('--nodeport-addresses', 'eth*,eth9');
-    for (const end of ends) {
+    for (const end of ipVersions) {
       assertServed(second[end]);
       assertServed(cluster.node.addresses[end]);
     }
@@ -204,6 +207,6 @@ describe('the addresses that NodePorts and hostPorts are served at', () => {
     );
     await cluster.kill();
     await cluster.start();
-    for (const end of ends) assertRefused(second[end]);
+    for (const end of ipVersions) assertRefused(second[end]);
   });
 });

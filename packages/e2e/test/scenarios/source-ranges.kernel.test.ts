@@ -2,41 +2,41 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
   answers,
-  type End,
-  ends,
-  Front,
+  ExternalLab,
+  type IpVersion,
+  ipVersions,
   namesOf,
+  noReply,
   protocols,
-  silence,
-} from '../../testing/front.ts';
+} from '../../testing/external-lab.ts';
 
-// Kubernetes' end-to-end test of load balancers has these clients: a pod that the ranges have, one of another node that
-// they do not have, and a client outside the cluster.
+// Kubernetes' end-to-end test of load balancers has these clients: a pod in the ranges, one on
+// another node that is not, and an external client.
 
-const everybody: Readonly<Record<End, readonly string[]>> = {
+const everybody: Readonly<Record<IpVersion, readonly string[]>> = {
   v4: ['0.0.0.0/1', '128.0.0.0/1'],
   v6: ['::/1', '8000::/1'],
 };
-const nobody: Readonly<Record<End, readonly string[]>> = {
+const nobody: Readonly<Record<IpVersion, readonly string[]>> = {
   v4: ['255.0.0.0/32'],
   v6: ['ffff::/128'],
 };
 
 for (const setting of ['everywhere', 'external'] as const) {
   describe(`loadBalancerSourceRanges, sourceRanges ${setting}`, () => {
-    test('are given, widened, narrowed and taken away while pods and clients connect', async () => {
-      using front = await Front.open(`ranges-${setting}`, `--source-ranges=${setting}`);
-      const { here, there, client, node } = front;
+    test('are added, widened, narrowed and removed while pods and external clients connect', async () => {
+      using setup = await ExternalLab.open(`ranges-${setting}`, `--source-ranges=${setting}`);
+      const { here, there, client, node } = setup;
       const [server, accepted, other] = here as [
         (typeof here)[0],
         (typeof here)[0],
         (typeof here)[0],
       ];
-      // A pod of the other node is, to this one, a client that enters it.
+      // A pod of the other node is external to this node.
       const elsewhere = there[0]!;
       const isInside = setting === 'external';
-      const web = front.expose('web');
-      const own = ends.map((end) => `${accepted.addresses[end]}/${end === 'v4' ? 32 : 128}`);
+      const web = setup.expose('web');
+      const own = ipVersions.map((end) => `${accepted.addresses[end]}/${end === 'v4' ? 32 : 128}`);
       for (const [ranges, insiders, outsiders] of [
         [undefined, true, true],
         [own, isInside, false],
@@ -45,7 +45,7 @@ for (const setting of ['everywhere', 'external'] as const) {
         [undefined, true, true],
       ] as const) {
         await web.write([server], { spec: { loadBalancerSourceRanges: ranges } });
-        for (const end of ends) {
+        for (const end of ipVersions) {
           for (const protocol of protocols) {
             const to = web.at(web.balancer(end), protocol === 'TCP' ? 'tcp' : 'udp');
             const say = (from: typeof client) => answers(from, protocol, to);
@@ -54,8 +54,8 @@ for (const setting of ['everywhere', 'external'] as const) {
             assert.deepEqual(say(accepted), insiders || ranges === own ? served : ['EPERM'], text);
             assert.deepEqual(say(other), insiders ? served : ['EPERM'], text);
             assert.deepEqual(say(node), insiders ? served : ['EPERM'], text);
-            assert.deepEqual(say(elsewhere), outsiders ? served : silence, text);
-            assert.deepEqual(say(client), outsiders ? served : silence, text);
+            assert.deepEqual(say(elsewhere), outsiders ? served : noReply, text);
+            assert.deepEqual(say(client), outsiders ? served : noReply, text);
           }
         }
       }

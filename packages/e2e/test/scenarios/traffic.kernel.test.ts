@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startBackend } from '@heddle/lab';
-import { Cluster } from '../../testing/cluster.ts';
+import { ClusterLab } from '../../testing/cluster-lab.ts';
 import { service, slice } from '../../testing/objects.ts';
-import { kinds, named, ports, Site } from '../../testing/site.ts';
+import { backendNames, distinct, ports, ServiceLab } from '../../testing/service-lab.ts';
 import { Client } from '../../testing/traffic/client.ts';
 
-// Enough that one backend of three is missed once in 10 million times.
+// Enough that one backend of three is missed once in 10 million runs.
 const tries = 40;
 
 describe('traffic to services, in each family and protocol', () => {
-  let site: Site<Cluster>;
+  let setup: ServiceLab<ClusterLab>;
   before(async () => {
-    site = await Site.on(await Cluster.open('traffic', { podsPerNode: 5 }));
+    setup = await ServiceLab.on(await ClusterLab.open('traffic', { podsPerNode: 5 }));
   });
-  after(() => site?.[Symbol.dispose]());
+  after(() => setup?.[Symbol.dispose]());
 
   const servicePorts = [
     { name: 'tcp', port: 80, nodePort: 30080 },
@@ -26,12 +26,12 @@ describe('traffic to services, in each family and protocol', () => {
   ];
   const addresses = ['10.96.1.1', 'fd00:96::1:1'] as const;
 
-  /** The service `all` in both families, in front of these backends. */
+  /** Returns the service `all` in both families with these backends. */
   async function expose(numbers: readonly number[], spec: object = {}): Promise<void> {
-    await site.product.apply(
+    await setup.agentLab.apply(
       service('all', addresses, { type: 'NodePort', ports: servicePorts, ...spec }),
-      slice('all', site.v4(...numbers), { ports: targets, addressType: 'IPv4' }),
-      slice('all', site.v6(...numbers), { ports: targets, addressType: 'IPv6', name: 'all-v6' }),
+      slice('all', setup.v4(...numbers), { ports: targets, addressType: 'IPv4' }),
+      slice('all', setup.v6(...numbers), { ports: targets, addressType: 'IPv6', name: 'all-v6' }),
     );
   }
 
@@ -45,59 +45,79 @@ describe('traffic to services, in each family and protocol', () => {
     for (const protocol of ['TCP', 'UDP'] as const) {
       const address = addresses[index];
 
-      test(`${protocol} over ${family}: from a pod, the node and a backend itself; endpoints come and go`, async () => {
-        const backend = new Client(site.product.pod(2));
+      test(`${protocol} over ${family}: a pod, the node and a backend reach the service while endpoints change`, async () => {
+        const backend = new Client(setup.agentLab.pod(2));
         await expose([1, 2, 3]);
-        for (const client of [site.client, site.onNode, backend]) {
-          assert.deepEqual(kinds(await ask(client, protocol, address, 80)), named(1, 2, 3));
+        for (const client of [setup.client, setup.onNode, backend]) {
+          assert.deepEqual(
+            distinct(await ask(client, protocol, address, 80)),
+            backendNames(1, 2, 3),
+          );
         }
         await expose([1, 3]);
-        assert.deepEqual(kinds(await ask(site.client, protocol, address, 80)), named(1, 3));
+        assert.deepEqual(
+          distinct(await ask(setup.client, protocol, address, 80)),
+          backendNames(1, 3),
+        );
         await expose([2]);
-        assert.deepEqual(kinds(await ask(site.client, protocol, address, 80, 10)), named(2));
+        assert.deepEqual(
+          distinct(await ask(setup.client, protocol, address, 80, 10)),
+          backendNames(2),
+        );
         await expose([1, 2, 3]);
-        assert.deepEqual(kinds(await ask(site.client, protocol, address, 80)), named(1, 2, 3));
+        assert.deepEqual(
+          distinct(await ask(setup.client, protocol, address, 80)),
+          backendNames(1, 2, 3),
+        );
       });
 
-      test(`${protocol} over ${family}: the NodePort serves until the service gives it up`, async () => {
-        const node = site.product.node.addresses[index === 0 ? 'v4' : 'v6'];
+      test(`${protocol} over ${family}: the NodePort is served until the service removes it`, async () => {
+        const node = setup.agentLab.node.addresses[index === 0 ? 'v4' : 'v6'];
         await expose([1, 2]);
-        for (const client of [site.client, site.onNode]) {
-          assert.deepEqual(kinds(await ask(client, protocol, node, 30080)), named(1, 2));
+        for (const client of [setup.client, setup.onNode]) {
+          assert.deepEqual(distinct(await ask(client, protocol, node, 30080)), backendNames(1, 2));
         }
         const clusterOnly = servicePorts.map(({ nodePort: _, ...port }) => port);
         await expose([1, 2], { type: 'ClusterIP', ports: clusterOnly });
-        // Nobody listens there; the node itself says so, to each client of its own accord.
-        assert.deepEqual(kinds(await ask(site.onNode, 'TCP', node, 30080, 3)), ['ECONNREFUSED']);
-        assert.deepEqual(kinds(await ask(site.client, protocol, address, 80)), named(1, 2));
+        // No process listens there, so the node's own stack refuses.
+        assert.deepEqual(distinct(await ask(setup.onNode, 'TCP', node, 30080, 3)), [
+          'ECONNREFUSED',
+        ]);
+        assert.deepEqual(
+          distinct(await ask(setup.client, protocol, address, 80)),
+          backendNames(1, 2),
+        );
       });
 
-      test(`${protocol} over ${family}: large requests come back whole`, async () => {
+      test(`${protocol} over ${family}: large requests are echoed unchanged`, async () => {
         await expose([1, 2, 3]);
-        // A datagram as large as UDP takes is cut into 44 fragments.
+        // The largest UDP datagram has 44 fragments.
         const [how, bytes] =
           protocol === 'TCP' ? (['tcp', 2_000_000] as const) : (['unconnected', 60_000] as const);
         for (let i = 0; i < 3; i++) {
-          const pod = await site.client.large(how, address, 80, bytes);
-          assert.ok(named(1, 2, 3).includes(pod), pod);
+          const pod = await setup.client.large(how, address, 80, bytes);
+          assert.ok(backendNames(1, 2, 3).includes(pod), pod);
         }
       });
 
       test(`${protocol} over ${family}: a client with session affinity keeps its backend`, async () => {
         await expose([1, 2, 3], { sessionAffinity: 'ClientIP' });
-        for (const client of [site.client, site.other, site.onNode]) {
-          assert.equal(kinds(await ask(client, protocol, address, 80)).length, 1);
+        for (const client of [setup.client, setup.other, setup.onNode]) {
+          assert.equal(distinct(await ask(client, protocol, address, 80)).length, 1);
         }
         await expose([1, 2, 3]);
-        assert.deepEqual(kinds(await ask(site.client, protocol, address, 80)), named(1, 2, 3));
+        assert.deepEqual(
+          distinct(await ask(setup.client, protocol, address, 80)),
+          backendNames(1, 2, 3),
+        );
       });
     }
   }
 
   test('endpoints on the host network are served like pods', async () => {
-    const { node } = site.product;
+    const { node } = setup.agentLab;
     await startBackend(node, { tcp: [8081], udp: [8081] });
-    await site.product.apply(
+    await setup.agentLab.apply(
       service('host', ['10.96.1.2', 'fd00:96::1:2'], { ports: servicePorts.map(clusterPort) }),
       ...[node.addresses.v4, node.addresses.v6].map((address, i) =>
         slice('host', [address], {
@@ -107,31 +127,31 @@ describe('traffic to services, in each family and protocol', () => {
       ),
     );
     for (const host of ['10.96.1.2', 'fd00:96::1:2']) {
-      for (const client of [site.client, site.onNode]) {
+      for (const client of [setup.client, setup.onNode]) {
         for (const protocol of ['TCP', 'UDP']) {
-          assert.deepEqual(kinds(await ask(client, protocol, host, 80, 5)), ['node1']);
+          assert.deepEqual(distinct(await ask(client, protocol, host, 80, 5)), ['node1']);
         }
       }
     }
   });
 
-  test('several services before the same pods', async () => {
+  test('several services share the same pods', async () => {
     const each = ['10.96.1.3', '10.96.1.4', '10.96.1.5'];
-    await site.product.apply(
+    await setup.agentLab.apply(
       ...each.flatMap((address, i) => [
         service(`same-${i}`, [address]),
-        slice(`same-${i}`, site.v4(1, 2)),
+        slice(`same-${i}`, setup.v4(1, 2)),
       ]),
     );
     for (const address of each) {
-      assert.deepEqual(kinds(await site.client.pods(address, 80, tries)), named(1, 2));
+      assert.deepEqual(distinct(await setup.client.pods(address, 80, tries)), backendNames(1, 2));
     }
-    await site.product.remove('Service', 'same-1');
+    await setup.agentLab.remove('Service', 'same-1');
     assert.equal(
-      await site.client.pod(each[0]!, 80).then((pod) => named(1, 2).includes(pod)),
+      await setup.client.pod(each[0]!, 80).then((pod) => backendNames(1, 2).includes(pod)),
       true,
     );
-    assert.equal(named(1, 2).includes(await site.client.pod(each[1]!, 80)), false);
+    assert.equal(backendNames(1, 2).includes(await setup.client.pod(each[1]!, 80)), false);
   });
 });
 

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { Cluster } from '../../testing/cluster.ts';
+import { ClusterLab } from '../../testing/cluster-lab.ts';
 import { endpoint, service, slice } from '../../testing/objects.ts';
-import { named, ports, Site } from '../../testing/site.ts';
+import { backendNames, ports, ServiceLab } from '../../testing/service-lab.ts';
 
-// A client that goes on sending from one socket must follow the service's pods: with a table of
-// translated connections it would go on talking to one that is gone.
-describe('UDP, while the server behind the service is replaced', () => {
-  let site: Site<Cluster>;
+// A client that continues to send from one socket must follow the service's pods. With conntrack
+// alone it would continue to send to a removed pod.
+describe('UDP while the server of a service is replaced', () => {
+  let setup: ServiceLab<ClusterLab>;
   before(async () => {
-    site = await Site.on(await Cluster.open('udp', { podsPerNode: 5 }));
+    setup = await ServiceLab.on(await ClusterLab.open('udp', { podsPerNode: 5 }));
   });
-  after(() => site?.[Symbol.dispose]());
+  after(() => setup?.[Symbol.dispose]());
 
   const address = '10.96.6.1';
   const targets = [{ port: ports.dns, protocol: 'UDP' }];
@@ -21,7 +21,7 @@ describe('UDP, while the server behind the service is replaced', () => {
     ...more,
   });
   const serve = (endpoints: readonly (string | object)[], more: object = {}) =>
-    site.product.apply(
+    setup.agentLab.apply(
       service('udp', [address], spec(more)),
       slice('udp', endpoints as string[], { ports: targets, addressType: 'IPv4' }),
     );
@@ -38,57 +38,57 @@ describe('UDP, while the server behind the service is replaced', () => {
     ],
   ] as const) {
     test(`${scenario}: the socket moves to the new pod`, async () => {
-      const client = from === 'pod' ? site.client : site.onNode;
+      const client = from === 'pod' ? setup.client : setup.onNode;
       const [host, port] =
-        where === 'cluster' ? [address, 80] : [site.product.node.addresses.v4, 30480];
+        where === 'cluster' ? [address, 80] : [setup.agentLab.node.addresses.v4, 30480];
       const here = (number: number) =>
-        endpoint(site.v4(number)[0]!, { ready: true }, { nodeName: 'node1' });
+        endpoint(setup.v4(number)[0]!, { ready: true }, { nodeName: 'node1' });
       for (const how of ['unconnected', 'connected'] as const) {
         const ask = () => client.udp(host, port, `${scenario} ${how}`, how);
         await serve([here(1)], more);
-        assert.equal((await ask()).pod, named(1)[0]);
+        assert.equal((await ask()).pod, backendNames(1)[0]);
         await serve([here(1), here(2)], more);
-        assert.equal((await ask()).pod, named(1)[0], 'it stays as long as its pod does');
+        assert.equal((await ask()).pod, backendNames(1)[0], 'it stays as long as its pod does');
         await serve([here(2)], more);
-        // A connected socket is closed under the application a moment later, which then makes
-        // another; one that is not connected finds the new pod with the next datagram.
-        if (how === 'unconnected') assert.equal((await ask()).pod, named(2)[0]);
-        await site.product.until('the socket to move', async () => {
-          return (await ask()).pod === named(2)[0];
+        // A connected socket is closed a moment later, and the application opens another. An
+        // unconnected socket reaches the new pod with the next datagram.
+        if (how === 'unconnected') assert.equal((await ask()).pod, backendNames(2)[0]);
+        await setup.agentLab.until('the socket to move', async () => {
+          return (await ask()).pod === backendNames(2)[0];
         });
         await serve([], more);
-        await site.product.until('the socket to be refused', async () => {
+        await setup.agentLab.until('the socket to be refused', async () => {
           return (await ask()).pod === 'ECONNREFUSED';
         });
         await serve([here(3)], more);
-        assert.equal((await ask()).pod, named(3)[0]);
+        assert.equal((await ask()).pod, backendNames(3)[0]);
       }
     });
   }
 
-  test('an endpoint that is not ready at first: the socket that was refused reaches it later', async () => {
-    const at = (ready: boolean) => [endpoint(site.v4(1)[0]!, { ready, serving: ready })];
+  test('a socket that was refused reaches an endpoint that becomes ready later', async () => {
+    const at = (ready: boolean) => [endpoint(setup.v4(1)[0]!, { ready, serving: ready })];
     await serve(at(false));
-    const ask = () => site.client.udp(address, 80, 'patient');
+    const ask = () => setup.client.udp(address, 80, 'patient');
     for (let i = 0; i < 3; i++) assert.equal((await ask()).pod, 'ECONNREFUSED');
     await serve(at(true));
-    assert.equal((await ask()).pod, named(1)[0]);
+    assert.equal((await ask()).pod, backendNames(1)[0]);
   });
 
-  test('another port of the pod: the socket that goes on sending moves to it', async () => {
+  test('a socket that continues to send moves to another port of the pod', async () => {
     const write = (port: number) =>
-      site.product.apply(
+      setup.agentLab.apply(
         service('udp', [address], spec()),
-        slice('udp', site.v4(1), { ports: [{ port, protocol: 'UDP' }] }),
+        slice('udp', setup.v4(1), { ports: [{ port, protocol: 'UDP' }] }),
       );
-    const node = site.product.node.addresses.v4;
+    const node = setup.agentLab.node.addresses.v4;
     await write(ports.dns);
-    const ask = () => site.client.udp(node, 30480, 'ports');
-    assert.equal((await ask()).pod, named(1)[0]);
+    const ask = () => setup.client.udp(node, 30480, 'ports');
+    assert.equal((await ask()).pod, backendNames(1)[0]);
     await write(ports.dns + 1);
-    // Nobody listens there. What matters is that the old port gets nothing any more.
+    // No process listens there. The test is that the old port gets no more datagrams.
     assert.match((await ask()).pod, /^(ECONNREFUSED|timeout)$/);
     await write(ports.dns);
-    assert.equal((await ask()).pod, named(1)[0]);
+    assert.equal((await ask()).pod, backendNames(1)[0]);
   });
 });

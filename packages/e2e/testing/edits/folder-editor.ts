@@ -12,23 +12,25 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '@heddle/vm/internal';
 import { stringify } from 'yaml';
-import { labelOf, type Manifest, makeObject, spoil } from './object-maker.ts';
+import { invalidate, labelOf, type Manifest, makeObject } from './object-maker.ts';
 
-/** One file's word on an object. */
-interface Claim {
+/** One file's version of an object. */
+interface FileVersion {
   readonly object: Manifest;
-  /** False: it is there, but can't be used. */
+  /** False for an invalid version. */
   readonly usable: boolean;
 }
 
 interface File {
-  /** As the file lists them; of a broken file, what it listed before. */
-  claims: readonly Claim[];
+  /** In the order of the file; for a broken file, what it listed before. */
+  versions: readonly FileVersion[];
   broken: boolean;
 }
 
 export interface EditorOptions {
-  /** Also write what can't be read or used: the last good version then counts. */
+  /**
+   * True to also write malformed files and invalid objects: their last good version then applies.
+   */
   readonly faults: boolean;
 }
 
@@ -45,19 +47,19 @@ const garbage = [
 ];
 
 /**
- * Edits a folder of manifests at random, in every way in which editors and people write files, and
- * knows which objects are in force after each edit.
+ * Edits a folder of manifests at random, in the ways in which editors write files, and determines
+ * which objects apply after each edit.
  */
 export class FolderEditor {
   readonly #folder: string;
   readonly #random: Random;
   readonly #options: EditorOptions;
   readonly #files = new Map<string, File>();
-  /** By label: the last usable version of each object that a file still has. */
-  readonly #inForce = new Map<string, Manifest>();
-  /** Labels of objects whose newest version can't be used. */
+  /** The last valid version of each object in the files, by label. */
+  readonly #current = new Map<string, Manifest>();
+  /** The labels of objects whose newest version is invalid. */
   #unusable = new Set<string>();
-  /** What was done last, in words. */
+  /** A description of the last edit. */
   lastEdit = '';
 
   constructor(folder: string, random: Random, options: EditorOptions) {
@@ -67,22 +69,22 @@ export class FolderEditor {
   }
 
   get objects(): ReadonlyMap<string, Manifest> {
-    return this.#inForce;
+    return this.#current;
   }
 
   get unusable(): ReadonlySet<string> {
     return this.#unusable;
   }
 
-  /** Names of files of which something can't be read or used. */
-  get troubled(): Set<string> {
+  /** The names of files that can't be read or have an invalid object. */
+  get faultyFiles(): Set<string> {
     const files = [...this.#files].filter(
-      ([, { claims, broken }]) => broken || claims.some(({ usable }) => !usable),
+      ([, { versions, broken }]) => broken || versions.some(({ usable }) => !usable),
     );
     return new Set(files.map(([name]) => name));
   }
 
-  /** One edit. It is done when this resolves; whether it was taken in is another matter. */
+  /** Makes one edit. When this resolves the agent may not have read it yet. */
   async edit(): Promise<void> {
     const random = this.#random;
     const names = [...this.#files.keys()];
@@ -92,93 +94,94 @@ export class FolderEditor {
     else if (this.#options.faults && kind < 13) this.#break(random.pick(fileNames));
     else if (this.#options.faults && kind < 14) this.#empty(random.pick(fileNames));
     else await this.#change(random.pick(fileNames), kind);
-    this.#settle();
+    this.#updateExpected();
   }
 
-  /** Mends what is broken, so that everything in the folder can be used. */
+  /** Repairs all broken files and invalid objects. */
   async mend(): Promise<void> {
-    for (const [name, { claims, broken }] of [...this.#files]) {
-      if (broken || claims.some(({ usable }) => !usable)) {
+    for (const [name, { versions, broken }] of [...this.#files]) {
+      if (broken || versions.some(({ usable }) => !usable)) {
         await this.#write(
           name,
-          claims.filter(({ usable }) => usable),
+          versions.filter(({ usable }) => usable),
         );
       }
     }
     this.lastEdit = 'mend everything';
-    this.#settle();
+    this.#updateExpected();
   }
 
-  /** The folder goes away as a whole, and comes back as it was. */
-  async vanish(milliseconds: number): Promise<void> {
+  /** Removes the whole folder for a while and restores it. */
+  async removeForAWhile(milliseconds: number): Promise<void> {
     renameSync(this.#folder, `${this.#folder}.gone`);
     await sleep(milliseconds);
     renameSync(`${this.#folder}.gone`, this.#folder);
-    this.lastEdit = 'folder went and came back';
+    this.lastEdit = 'removed and restored the folder';
   }
 
   async #change(name: string, kind: number): Promise<void> {
     const random = this.#random;
-    const before = this.#files.get(name)?.claims ?? [];
-    let claims = [...before];
-    if (kind < 30 && claims.length > 0) claims.splice(random.below(claims.length), 1);
-    else if (kind < 34 && claims.length > 1) claims.reverse();
+    const before = this.#files.get(name)?.versions ?? [];
+    let versions = [...before];
+    if (kind < 30 && versions.length > 0) versions.splice(random.below(versions.length), 1);
+    else if (kind < 34 && versions.length > 1) versions.reverse();
     else {
       const made = makeObject(random);
       const usable = !this.#options.faults || !random.oneIn(20);
-      const claim = { object: usable ? made : spoil(made, random), usable };
+      const version = { object: usable ? made : invalidate(made, random), usable };
       const label = labelOf(made);
-      const at = claims.findIndex(({ object }) => labelOf(object) === label);
-      // An object mostly stays in its file; now and then two files have it.
+      const at = versions.findIndex(({ object }) => labelOf(object) === label);
+      // An object usually stays in one file; sometimes two files have it.
       const home = [...this.#files].find(([, file]) =>
-        file.claims.some(({ object }) => labelOf(object) === label),
+        file.versions.some(({ object }) => labelOf(object) === label),
       )?.[0];
       if (at < 0 && home !== undefined && home !== name && !random.oneIn(10)) {
         await this.#change(home, 99);
         return;
       }
-      if (at >= 0) claims[at] = claim;
-      else if (claims.length < 5) claims.push(claim);
-      else claims = [claim];
+      if (at >= 0) versions[at] = version;
+      else if (versions.length < 5) versions.push(version);
+      else versions = [version];
     }
-    await this.#write(name, claims);
+    await this.#write(name, versions);
   }
 
-  async #write(name: string, claims: readonly Claim[]): Promise<void> {
+  async #write(name: string, versions: readonly FileVersion[]): Promise<void> {
     const random = this.#random;
     const before = this.#files.get(name);
-    const appended = claims.length > (before?.claims.length ?? 0) && before && !before.broken;
-    const text = textOf(claims, name.endsWith('.json'), random);
-    // Half a file may drop an object for a moment, and with it its last good version.
-    const cuttable = text.length > 1 && claims.every(({ usable }) => usable);
+    const appended = versions.length > (before?.versions.length ?? 0) && before && !before.broken;
+    const text = textOf(versions, name.endsWith('.json'), random);
+    // Half a file may omit an object for a moment, which removes its last good version.
+    const cuttable = text.length > 1 && versions.every(({ usable }) => usable);
     const path = `${this.#folder}/${name}`;
-    const way = isLink(path) ? 3 : random.below(cuttable ? 6 : 4);
-    if (way === 0 && appended && !name.endsWith('.json')) {
-      // What was there before is written in another order or form too; only the end is added.
+    const method = isLink(path) ? 3 : random.below(cuttable ? 6 : 4);
+    if (method === 0 && appended && !name.endsWith('.json')) {
+      // The beginning may have another order or form than before; only the last document is
+      // appended.
       writeFileSync(path, text.slice(0, text.lastIndexOf('---\n')));
       appendFileSync(path, text.slice(text.lastIndexOf('---\n')));
       this.lastEdit = `append to ${name}`;
-    } else if (way === 1) {
+    } else if (method === 1) {
       writeFileSync(path, text);
       this.lastEdit = `write ${name} in place`;
-    } else if (way === 2) {
+    } else if (method === 2) {
       const target = `${this.#folder}/.target-${name}-${random.below(1e9)}`;
       writeFileSync(target, text);
       symlinkSync(target, `${this.#folder}/.link`);
       renameSync(`${this.#folder}/.link`, path);
       this.lastEdit = `link ${name}`;
-    } else if (way < 4) {
+    } else if (method < 4) {
       writeFileSync(`${this.#folder}/.${name}.swp`, text);
       renameSync(`${this.#folder}/.${name}.swp`, path);
       this.lastEdit = `rename to ${name}`;
     } else {
-      await this.#writeHalves(path, text, way === 4);
+      await this.#writeHalves(path, text, method === 4);
       this.lastEdit = `write ${name} in two halves`;
     }
-    this.#files.set(name, { claims, broken: false });
+    this.#files.set(name, { versions, broken: false });
   }
 
-  /** The file is closed, and readable, in between; or it is held open. */
+  /** Writes a file in two halves. With `close` it is closed, and so readable, in between. */
   async #writeHalves(path: string, text: string, close: boolean): Promise<void> {
     const bytes = Buffer.from(text);
     const cut = 1 + this.#random.below(bytes.length - 1);
@@ -211,51 +214,54 @@ export class FolderEditor {
     const file = this.#files.get(from)!;
     renameSync(`${this.#folder}/${from}`, `${this.#folder}/${to}`);
     this.#files.delete(from);
-    // Garbage under another name still says nothing: what that file had stays.
-    const claims = file.broken ? (this.#files.get(to)?.claims ?? []) : file.claims;
-    this.#files.set(to, { claims, broken: file.broken });
+    // A malformed file under a new name has no objects: those that the name had before stay.
+    const versions = file.broken ? (this.#files.get(to)?.versions ?? []) : file.versions;
+    this.#files.set(to, { versions, broken: file.broken });
     this.lastEdit = `rename ${from} to ${to}`;
   }
 
   #break(name: string): void {
     this.#overwrite(name, this.#random.pick(garbage));
-    this.#files.set(name, { claims: this.#files.get(name)?.claims ?? [], broken: true });
+    this.#files.set(name, { versions: this.#files.get(name)?.versions ?? [], broken: true });
     this.lastEdit = `break ${name}`;
   }
 
   #empty(name: string): void {
     this.#overwrite(name, this.#random.pick(['', '---\n', '# nothing\n']));
-    this.#files.set(name, { claims: [], broken: false });
+    this.#files.set(name, { versions: [], broken: false });
     this.lastEdit = `empty ${name}`;
   }
 
-  /** The first file by name has the say on an object; what it says must be usable. */
-  #settle(): void {
-    const winners = new Map<string, Claim>();
+  /** Updates the expected objects: the first file by name that has an object determines it. */
+  #updateExpected(): void {
+    const winners = new Map<string, FileVersion>();
     for (const name of [...this.#files.keys()].sort()) {
-      for (const claim of this.#files.get(name)!.claims) {
-        const label = labelOf(claim.object);
-        if (!winners.has(label)) winners.set(label, claim);
+      for (const version of this.#files.get(name)!.versions) {
+        const label = labelOf(version.object);
+        if (!winners.has(label)) winners.set(label, version);
       }
     }
-    for (const label of [...this.#inForce.keys()]) {
-      if (!winners.has(label)) this.#inForce.delete(label);
+    for (const label of [...this.#current.keys()]) {
+      if (!winners.has(label)) this.#current.delete(label);
     }
     this.#unusable = new Set();
     for (const [label, { object, usable }] of winners) {
-      if (usable) this.#inForce.set(label, object);
+      if (usable) this.#current.set(label, object);
       else this.#unusable.add(label);
     }
   }
 }
 
-/** What is written through a link changes another file than the one that is watched. */
+/**
+ * True for a symbolic link. A write through it would change another file than the one that is
+ * watched.
+ */
 function isLink(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
 }
 
-function textOf(claims: readonly Claim[], json: boolean, random: Random): string {
-  const objects: object[] = claims.map(({ object }) => object);
+function textOf(versions: readonly FileVersion[], json: boolean, random: Random): string {
+  const objects: object[] = versions.map(({ object }) => object);
   if (json || random.oneIn(6)) {
     const list = { apiVersion: 'v1', kind: 'List', items: objects };
     return JSON.stringify(list, null, random.below(3));

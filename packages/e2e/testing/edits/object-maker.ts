@@ -1,4 +1,4 @@
-// Random Kubernetes objects of a small world, in which names, addresses and ports meet often.
+// Makes random Kubernetes objects with few names, addresses and ports, so that they often conflict.
 import type { Random } from '@heddle/vm/internal';
 
 export interface Service {
@@ -90,7 +90,7 @@ export interface PodManifest {
 
 export type Manifest = Service | Slice | NodeManifest | PodManifest;
 
-/** `Service default/web`: as the agent names it. */
+/** Returns the name of an object in the agent's messages: `Service default/web`. */
 export function labelOf({ kind, metadata }: Manifest): string {
   return 'namespace' in metadata
     ? `${kind} ${metadata.namespace}/${metadata.name}`
@@ -103,10 +103,10 @@ const nodeNames = ['node1', 'node2', 'node3'];
 const zones = ['east', 'west'];
 const portNames = ['http', 'dns', 'metrics'];
 const protocols = ['TCP', 'UDP', 'SCTP'];
-/** Few, so that services ask for the same ones. */
+/** Few NodePorts, so that services often ask for the same one. */
 const nodePorts = [30080, 30053, 30081];
 
-/** Any object of the world. */
+/** Returns a random object. */
 export function makeObject(random: Random): Manifest {
   const kind = random.below(23);
   if (kind === 0) return makeNode(random);
@@ -149,7 +149,7 @@ function makeService(random: Random): Service {
       type,
       clusterIP: clusterIPs[0]!,
       clusterIPs,
-      ports: withoutTwins(ports),
+      ports: withoutDuplicatePorts(ports),
       ...maybe(random, 4, { externalIPs: makeExternalIPs(random) }),
       ...(type === 'ExternalName' ? { externalName: 'example.com' } : {}),
       ...maybe(random, 3, { sessionAffinity: 'ClientIP' as const }),
@@ -183,19 +183,19 @@ function makeAnnotations(random: Random): Record<string, string> {
   const weights = random
     .some([1, 2, 3, 4, 5])
     .map((n) => (random.oneIn(2) ? `10.244.1.${n}` : `pod-${n}`))
-    .map((who) => `${who}=${1 + random.below(6)}`)
+    .map((name) => `${name}=${1 + random.below(6)}`)
     .join(',');
   return {
     'heddle.io/algorithm': random.pick([
       ...['random', 'round-robin', 'weighted', 'weighted', 'least-connections', 'fastest'],
-      // Its tables are large, so that it costs more than all others together.
+      // Rare, because its tables are large and cost more than all others together.
       ...(random.oneIn(3) ? ['maglev'] : []),
     ]),
     ...maybe(random, 2, { 'heddle.io/weights': weights }),
   };
 }
 
-/** Free ones, and such as somebody has: a node, an endpoint, a service. */
+/** Returns free addresses and addresses of a node, an endpoint or a service. */
 function makeExternalIPs(random: Random): string[] {
   return random.some([
     ...['203.0.113.1', '203.0.113.20', 'fd00:203::1'],
@@ -221,7 +221,7 @@ function makeSlice(random: Random): Slice {
     metadata: {
       namespace: random.pick(namespaces),
       name: `${name}-${1 + random.below(3)}`,
-      // The label decides, not the name.
+      // The label names the service, not the slice's name.
       labels: {
         'kubernetes.io/service-name': random.oneIn(20) ? random.pick(serviceNames) : name,
       },
@@ -249,7 +249,7 @@ function makeEndpoint(
       { ready: false, serving: false, terminating: true },
       { ready: false },
     ]),
-    // Where a pod runs follows from which one it is, as in life.
+    // The pod's number determines its node, as a pod doesn't move.
     nodeName: nodeNames[number % 3]!,
     ...(number % 2 === 0 ? { targetRef: { kind: 'Pod' as const, name: `pod-${number}` } } : {}),
     ...(hinted === 1 ? { hints: { forZones: [{ name: zones[number % 2]! }] } } : {}),
@@ -279,7 +279,10 @@ function makeNode(random: Random): NodeManifest {
   };
 }
 
-/** One with a hostPort, an address and a node: others are no objects of the agent's. Its ports meet those of services. */
+/**
+ * Returns a pod with hostPorts, an address and a node, because the agent ignores others. Its ports
+ * conflict with those of services.
+ */
 function makePod(random: Random): PodManifest {
   const number = 1 + random.below(9);
   const v4 = `10.244.1.${10 + number}`;
@@ -300,7 +303,7 @@ function makePod(random: Random): PodManifest {
     kind: 'Pod',
     metadata: {
       namespace: random.pick(namespaces),
-      // Some are called like services.
+      // Some have the name of a service.
       name: random.pick(['api', 'web', 'web-0', 'log']),
       ...maybe(random, 2, { creationTimestamp: `2026-01-0${1 + random.below(3)}T00:00:00Z` }),
       ...maybe(random, 6, { deletionTimestamp: '2026-02-01T00:00:00Z' }),
@@ -316,24 +319,24 @@ function makePod(random: Random): PodManifest {
   };
 }
 
-/** Makes the object one that can't be used, though it says which one it is. */
-export function spoil(object: Manifest, random: Random): Manifest {
-  const spoilt = structuredClone(object) as unknown as Record<string, Record<string, unknown>>;
+/** Returns an invalid version of the object with the same name. */
+export function invalidate(object: Manifest, random: Random): Manifest {
+  const changed = structuredClone(object) as unknown as Record<string, Record<string, unknown>>;
   if (object.kind === 'Service') {
-    if (random.oneIn(2)) spoilt.spec!.ports = [{ port: 99_999 }];
-    else spoilt.spec!.sessionAffinity = 'Sometimes';
+    if (random.oneIn(2)) changed.spec!.ports = [{ port: 99_999 }];
+    else changed.spec!.sessionAffinity = 'Sometimes';
   } else if (object.kind === 'EndpointSlice') {
-    (spoilt as Record<string, unknown>).addressType = 'IPv5';
+    (changed as Record<string, unknown>).addressType = 'IPv5';
   } else if (object.kind === 'Pod') {
-    spoilt.spec!.containers = [{ ports: [{ containerPort: 1, hostPort: 99_999 }] }];
+    changed.spec!.containers = [{ ports: [{ containerPort: 1, hostPort: 99_999 }] }];
   } else {
-    spoilt.status!.addresses = [{ type: 'InternalIP', address: 7 }];
+    changed.status!.addresses = [{ type: 'InternalIP', address: 7 }];
   }
-  return spoilt as unknown as Manifest;
+  return changed as unknown as Manifest;
 }
 
-/** The API server wants a port and protocol once. */
-function withoutTwins<Port extends { protocol?: string; port: number }>(
+/** Removes duplicate ports: the API server accepts each port and protocol once. */
+function withoutDuplicatePorts<Port extends { protocol?: string; port: number }>(
   ports: readonly Port[],
 ): Port[] {
   const key = ({ protocol = 'TCP', port }: Port) => `${port}/${protocol}`;
@@ -345,7 +348,7 @@ function nonEmpty<Item>(random: Random, items: readonly Item[]): Item[] {
   return chosen.length > 0 ? chosen : [random.pick(items)];
 }
 
-/** The fields in one case of `times`, none in the others; `times` 1: in nearly all. */
+/** Returns the fields with a probability of one in `times` (9 in 10 for 1), else no fields. */
 function maybe<Fields extends object>(
   random: Random,
   times: number,

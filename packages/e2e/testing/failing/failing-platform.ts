@@ -1,14 +1,14 @@
 import { errno, type Platform, type SyscallArgument, syscallNumbers } from '@heddle/sys';
 
-/** Errors that any system call may be made to fail with. */
+/** The errors that system calls can be made to fail with. */
 export const failures = ['EMFILE', 'ENOMEM', 'EINTR', 'EPERM', 'ENOSPC'] as const;
 export type Failure = (typeof failures)[number];
 
-/** A Platform that counts system calls, and lets one of them fail. */
+/** A Platform that counts system calls and makes chosen ones fail. */
 export interface FailingPlatform extends Platform {
-  /** System calls so far. */
+  /** The number of system calls so far. */
   readonly calls: number;
-  /** The call with that number, from 1 on, fails; so do the `more` that follow. */
+  /** Makes the call with that number (from 1) fail, and the `more` following calls. */
   failAt(call: number, failure: Failure, more?: number): void;
   /** The errors that callbacks have thrown: in an agent, these would end the process. */
   readonly thrown: readonly unknown[];
@@ -16,7 +16,8 @@ export interface FailingPlatform extends Platform {
 
 export function failingPlatform(base: Platform): FailingPlatform {
   const numbers = syscallNumbers(base);
-  // These never fail (getpid(2), uname(2)), or do what they are for even so (close(2) on Linux).
+  // getpid(2) and uname(2) never fail. close(2) and munmap(2) release the resource even if they
+  // report an error.
   const always = new Set<number>([numbers.getpid, numbers.uname]);
   const releasing = new Set<number>([numbers.close, numbers.munmap]);
   const thrown: unknown[] = [];

@@ -1,5 +1,5 @@
-// Starts agents one after the other, each of which meets a failing system call, and prints what came of it as
-// lines of JSON. Its only argument says which; see failures.kernel.test.ts.
+// Starts agents one after the other, each with a failing system call, and prints the outcomes as
+// lines of JSON. Its only argument lists the trials; see failures.kernel.test.ts.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Agent, type AgentStatus, startAgent } from '@heddle/agent';
@@ -9,9 +9,9 @@ import { nodePlatform } from '@heddle/sys/node';
 import { type Failure, failingPlatform } from './failing-platform.ts';
 
 export interface Trial {
-  /** The part of the agent's life in which the call is counted. */
+  /** The phase of the agent in which the call is counted. */
   readonly phase: 'start' | 'steady' | 'end';
-  /** Number of the call in that phase, from 1 on; 0: none fails. */
+  /** The number of the call in that phase, from 1; 0: no call fails. */
   readonly call: number;
   readonly failure: Failure;
   /** The number of calls that follow and fail as well. */
@@ -20,19 +20,19 @@ export interface Trial {
 
 export interface Outcome {
   readonly trial: Trial;
-  /** System calls of each phase. */
+  /** The number of system calls in each phase. */
   readonly calls: Readonly<Record<Trial['phase'], number>>;
   /** The reason why the agent did not start. */
   readonly startError?: string;
-  /** The reason why it did not end well. */
+  /** The error when the agent ended. */
   readonly endError?: string;
   /** The errors that callbacks threw. */
   readonly thrown: readonly string[];
-  /** True when it had programmed everything correctly in the end. */
+  /** True if everything was programmed correctly in the end. */
   readonly isWhole: boolean;
-  /** The last status, when it had not. */
+  /** The last status, if not. */
   readonly status?: AgentStatus;
-  /** Descriptors that were left open. */
+  /** The descriptors that were left open. */
   readonly leaked: readonly string[];
   readonly log: readonly string[];
 }
@@ -45,7 +45,7 @@ interface Order {
 }
 
 const order = JSON.parse(process.argv[2]!) as Order;
-const patienceMs = 45_000;
+const timeoutMs = 45_000;
 
 function descriptors(): string[] {
   return readdirSync('/proc/self/fd').sort((a, b) => Number(a) - Number(b));
@@ -70,9 +70,12 @@ function isWhole(status: AgentStatus): boolean {
   );
 }
 
-/** Waits until the agent has everything right; returns the last status. */
-async function settled(agent: Agent): Promise<AgentStatus | Error> {
-  const end = Date.now() + patienceMs;
+/**
+ * Waits until the agent has programmed everything, at most for the timeout. Returns the last
+ * status.
+ */
+async function waitUntilWhole(agent: Agent): Promise<AgentStatus | Error> {
+  const end = Date.now() + timeoutMs;
   for (;;) {
     let last: AgentStatus | Error;
     try {
@@ -120,14 +123,14 @@ async function run(trial: Trial): Promise<Outcome> {
   } finally {
     endStart();
   }
-  let last = await settled(agent);
+  let last = await waitUntilWhole(agent);
   const endSteady = begin('steady');
   if (trial.phase !== 'end') {
     const bytes = readFileSync(order.manifest);
     writeFileSync(order.manifest, `${bytes}\n`);
-    // Long enough for two looks at hooks and pins, and an audit.
+    // Long enough for two checks of hooks and pins, and an audit.
     await sleep(trial.phase === 'steady' ? 3500 : 0);
-    last = await settled(agent);
+    last = await waitUntilWhole(agent);
   }
   endSteady();
   const endEnd = begin('end');

@@ -3,31 +3,31 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { LabHost } from '@heddle/lab';
 
-/** What a client is told to do, so many times. */
-export interface Asking {
+/** A request to a client process, which repeats it `count` times. */
+export interface ClientRequest {
   /** `connected` and `unconnected` are UDP sockets; `bind` listens for a moment. */
-  readonly how: 'tcp' | 'connected' | 'unconnected' | 'bind';
+  readonly method: 'tcp' | 'connected' | 'unconnected' | 'bind';
   readonly host: string;
   readonly port: number;
-  /** Name of a UDP socket, which stays open for the next time; empty: a new one each time. */
+  /** The name of a UDP socket, which stays open for later requests; empty: a new one each time. */
   readonly socket: string;
   readonly count: number;
-  /** How much is sent; all of it must come back. */
+  /** The number of bytes to send; all must be echoed. */
   readonly bytes: number;
 }
 
-/** What came of it. */
-export interface Answered {
-  /** Name of the pod that answered, or the errno, or `timeout`. */
+/** The result of a request. */
+export interface ClientReply {
+  /** The name of the pod that replied, or the errno, or `timeout`. */
   readonly pod: string;
-  /** Address and port that the answer was from, as the application sees it: `10.96.0.1 80`. */
+  /** The source address and port of the reply that the application observes: `10.96.0.1 80`. */
   readonly from: string;
 }
 
-/** A process in a pod or on a node with Node's own sockets. It ends with the lab. */
+/** A process in a pod or on a node that uses Node.js sockets. It ends with the lab. */
 export class Client {
   readonly #process: ChildProcess;
-  readonly #waiting: ((answers: Answered[]) => void)[] = [];
+  readonly #waiting: ((answers: ClientReply[]) => void)[] = [];
 
   constructor(place: LabHost) {
     const program = fileURLToPath(new URL('pod-client.ts', import.meta.url));
@@ -35,60 +35,60 @@ export class Client {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     createInterface({ input: this.#process.stdout! }).on('line', (line) => {
-      this.#waiting.shift()!(JSON.parse(line) as Answered[]);
+      this.#waiting.shift()!(JSON.parse(line) as ClientReply[]);
     });
   }
 
-  /** The pods that answered so many TCP connections, or what they failed with. */
+  /** Returns the pods that replied on `count` TCP connections, or the errors. */
   async pods(host: string, port: number, count: number): Promise<string[]> {
     return (await this.#ask('tcp', host, port, '', count)).map(({ pod }) => pod);
   }
 
-  /** One TCP connection. */
+  /** Returns the pod that replied on a TCP connection, or the error. */
   async pod(host: string, port: number): Promise<string> {
     return (await this.pods(host, port, 1))[0]!;
   }
 
-  /** What getpeername() says of a TCP connection, with the pod behind it. */
-  async tcp(host: string, port: number): Promise<Answered> {
+  /** Returns the result of getpeername() on a TCP connection, and the pod that replied. */
+  async tcp(host: string, port: number): Promise<ClientReply> {
     return (await this.#ask('tcp', host, port, '', 1))[0]!;
   }
 
-  /** The pods that answered so many exchanges of datagrams, each on a new socket. */
+  /** Returns the pods that replied to `count` datagrams, each on a new socket. */
   async udpPods(host: string, port: number, count: number): Promise<string[]> {
     return (await this.#ask('unconnected', host, port, '', count)).map(({ pod }) => pod);
   }
 
-  /** The pod that sent back so many bytes whole. */
-  async large(how: 'tcp' | 'unconnected', host: string, port: number, bytes: number) {
-    return (await this.#ask(how, host, port, '', 1, bytes))[0]!.pod;
+  /** Returns the pod that echoed all bytes. */
+  async large(method: 'tcp' | 'unconnected', host: string, port: number, bytes: number) {
+    return (await this.#ask(method, host, port, '', 1, bytes))[0]!.pod;
   }
 
-  /** One exchange of datagrams on a socket of that name. */
+  /** Exchanges datagrams on the socket of that name. */
   async udp(
     host: string,
     port: number,
     socket: string,
-    how: 'connected' | 'unconnected' = 'unconnected',
-  ): Promise<Answered> {
-    return (await this.#ask(how, host, port, socket, 1))[0]!;
+    method: 'connected' | 'unconnected' = 'unconnected',
+  ): Promise<ClientReply> {
+    return (await this.#ask(method, host, port, socket, 1))[0]!;
   }
 
-  /** `bound`, or the errno. */
+  /** Returns Returns Returns Returns `bound`, or the errno. */
   async bind(host: string, port: number): Promise<string> {
     return (await this.#ask('bind', host, port, '', 1))[0]!.pod;
   }
 
   #ask(
-    how: Asking['how'],
+    method: ClientRequest['method'],
     host: string,
     port: number,
     socket: string,
     count: number,
     bytes = 1,
-  ): Promise<Answered[]> {
-    const asking: Asking = { how, host, port, socket, count, bytes };
-    this.#process.stdin!.write(`${JSON.stringify(asking)}\n`);
+  ): Promise<ClientReply[]> {
+    const request: ClientRequest = { method, host, port, socket, count, bytes };
+    this.#process.stdin!.write(`${JSON.stringify(request)}\n`);
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 }

@@ -1,9 +1,8 @@
-// A client as cheap as can be, for the servers of reply-loop.ts:
-// `connect-loop.ts ADDRESS PORT [PAUSE]` makes connections until its stdin is closed, in small groups (all
-// connect, all ask, all are answered), so that several are open at any moment, with a pause in milliseconds
-// between two groups. Each line on stdout
-// is the number of connections made so far and a list of all that went wrong: nothing is tried
-// twice, and nothing is forgiven.
+// A client with minimal overhead for the servers of reply-loop.ts. `connect-loop.ts ADDRESS PORT
+// [PAUSE]` makes connections until its stdin is closed, in small groups (all connect, all send, all
+// receive), so that several are open at any time, with a pause in milliseconds between groups. Each
+// line on stdout has the number of connections made so far and a list of all errors. Nothing is
+// retried.
 
 import { writeSync } from 'node:fs';
 import { closeFd, errno, errnoNames, syscallNumbers } from '@heddle/sys';
@@ -18,7 +17,7 @@ import {
 import { nodePlatform } from '@heddle/sys/node';
 
 const groupSize = 16;
-/** Connections between two reports, without pauses. */
+/** The number of connections between two reports, if there are no pauses. */
 const reportEvery = 4096;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
@@ -65,7 +64,7 @@ function group(): void {
     const got = call('receive', nr.recvfrom, fd, reply, reply.length, 0, 0, 0);
     const sent = (made + open.indexOf(fd)) & 0xff;
     if (got >= 0 && (got !== 2 || reply[0] === 0 || reply[1] !== sent)) {
-      fail(`receive: ${reply.subarray(0, got)} in answer to ${sent}`);
+      fail(`receive: ${reply.subarray(0, got)} in reply to ${sent}`);
     }
   }
   for (const fd of open) closeFd(platform, fd);

@@ -1,35 +1,42 @@
-// An application with Node's own sockets, told by JSON lines on stdin what to do (see Asking and
-// Answered in client.ts). Each line is answered by one on stdout.
+// An application with Node.js sockets. It reads requests as JSON lines from stdin and writes a line
+// with the replies to stdout for each (see ClientRequest and ClientReply in client.ts).
 import { createSocket, type Socket as Datagrams } from 'node:dgram';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
-import type { Answered, Asking } from './client.ts';
+import type { ClientReply, ClientRequest } from './client.ts';
 
-const patienceMs = 1000;
+const timeoutMs = 1000;
 const sockets = new Map<string, Datagrams>();
-/** What sockets were told while nobody asked: an application then connects anew. */
-const told = new Map<string, Error>();
+/** Errors that sockets reported between requests: an application then connects again. */
+const pendingErrors = new Map<string, Error>();
 
 createInterface({ input: process.stdin }).on('line', async (line) => {
-  const asking = JSON.parse(line) as Asking;
-  const answered = await answer(asking);
+  const request = JSON.parse(line) as ClientRequest;
+  const answered = await answer(request);
   process.stdout.write(`${JSON.stringify(answered)}\n`);
 });
 
-async function answer({ how, host, port, socket, count, bytes }: Asking): Promise<Answered[]> {
-  const answers: Answered[] = [];
+async function answer({
+  method,
+  host,
+  port,
+  socket,
+  count,
+  bytes,
+}: ClientRequest): Promise<ClientReply[]> {
+  const answers: ClientReply[] = [];
   for (let i = 0; i < count; i++) {
-    if (how === 'tcp') answers.push(await overTcp(host, port, bytes));
-    else if (how === 'bind') answers.push(await bind(host, port));
-    else if (how === 'connected') answers.push(await overConnected(socket, host, port));
+    if (method === 'tcp') answers.push(await overTcp(host, port, bytes));
+    else if (method === 'bind') answers.push(await bind(host, port));
+    else if (method === 'connected') answers.push(await overConnected(socket, host, port));
     else answers.push(await overUnconnected(socket, host, port, bytes));
   }
   return answers;
 }
 
-function overTcp(host: string, port: number, bytes: number): Promise<Answered> {
+function overTcp(host: string, port: number, bytes: number): Promise<ClientReply> {
   return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: patienceMs });
+    const socket = connect({ host, port, timeout: timeoutMs });
     let from = '';
     let pod = '';
     let left = bytes;
@@ -39,7 +46,7 @@ function overTcp(host: string, port: number, bytes: number): Promise<Answered> {
     });
     socket.on('data', (data) => {
       pod ||= podOf(data);
-      // Each piece comes back with the backend's name before it, in which there is no x.
+      // Each part is echoed after the backend's name, which has no x.
       for (const byte of Buffer.from(data)) if (byte === 0x78) left--;
       if (left > 0) return;
       resolve({ pod: left === 0 ? pod : `${-left} bytes too many`, from });
@@ -53,7 +60,7 @@ function overTcp(host: string, port: number, bytes: number): Promise<Answered> {
   });
 }
 
-function bind(host: string, port: number): Promise<Answered> {
+function bind(host: string, port: number): Promise<ClientReply> {
   return new Promise((resolve) => {
     const server = createServer();
     server.on('error', (error) => resolve(failed(error)));
@@ -61,11 +68,11 @@ function bind(host: string, port: number): Promise<Answered> {
   });
 }
 
-/** On a socket that stays under its name and is connected when it is first used. */
-async function overConnected(name: string, host: string, port: number): Promise<Answered> {
+/** Exchanges datagrams on a named socket, which is connected at its first use. */
+async function overConnected(name: string, host: string, port: number): Promise<ClientReply> {
   try {
-    const error = told.get(name);
-    told.delete(name);
+    const error = pendingErrors.get(name);
+    pendingErrors.delete(name);
     if (error) throw error;
     let socket = sockets.get(name);
     if (!socket) {
@@ -88,7 +95,7 @@ async function overUnconnected(
   host: string,
   port: number,
   bytes: number,
-): Promise<Answered> {
+): Promise<ClientReply> {
   const socket = sockets.get(name) ?? open(name, host);
   try {
     const text = 'x'.repeat(bytes);
@@ -105,7 +112,7 @@ function open(name: string, host: string): Datagrams {
   sockets.set(name, socket);
   socket.on('error', (error) => {
     if (socket.listenerCount('error') > 1) return;
-    told.set(name, error);
+    pendingErrors.set(name, error);
     close(name);
   });
   return socket;
@@ -120,7 +127,7 @@ function exchange(
   socket: Datagrams,
   send: (sent: (error: Error | null) => void) => void,
   bytes = 1,
-): Promise<Answered> {
+): Promise<ClientReply> {
   return new Promise((resolve, reject) => {
     const end = () => {
       clearTimeout(timer);
@@ -141,7 +148,7 @@ function exchange(
     const timer = setTimeout(() => {
       end();
       resolve({ pod: 'timeout', from: '' });
-    }, patienceMs);
+    }, timeoutMs);
     socket.on('message', onMessage);
     socket.on('error', onError);
     send((error) => {
@@ -150,11 +157,11 @@ function exchange(
   });
 }
 
-function failed(error: Error): Answered {
+function failed(error: Error): ClientReply {
   return { pod: (error as NodeJS.ErrnoException).code ?? error.message, from: '' };
 }
 
-/** A backend answers with its name and what it was sent. */
+/** Returns the name in a backend's reply, which the echoed data follow. */
 function podOf(data: Uint8Array | string): string {
   return Buffer.from(data).toString().split(' ')[0]!;
 }

@@ -1,7 +1,7 @@
-// A server as cheap as can be: `reply-loop.ts NUMBER PORT` answers one byte X of a connection with
-// the bytes NUMBER and X, and closes it. It serves IPv4 and IPv6, and says on stdout when it
-// listens. Once its stdin is closed it stays until nothing has come for a while, so that whoever
-// was sent here before is still served; then it says how many there were.
+// A server with minimal overhead. `reply-loop.ts NUMBER PORT` replies to one byte X with the bytes
+// NUMBER and X and closes the connection. It serves IPv4 and IPv6 and prints a line when it
+// listens. After its stdin is closed it serves connections that were already on their way; after a
+// second without one it prints the number of connections and ends.
 
 import { writeSync } from 'node:fs';
 import { BlockingSocket } from '@heddle/lab';
@@ -9,8 +9,8 @@ import { checked, closeFd, errno, syscallNumbers } from '@heddle/sys';
 import { MSG_NOSIGNAL, SOCK_CLOEXEC } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 
-/** From the choice of a backend to its SYN it takes far less, also on a busy machine. */
-const silenceMs = 1000;
+/** Far longer than the time from the choice of a backend to its SYN, even on a busy machine. */
+const noReplyMs = 1000;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
 
@@ -24,13 +24,13 @@ reply[0] = number!;
 const listener = BlockingSocket.open(platform, {
   protocol: 'tcp',
   family: 6,
-  timeoutMs: silenceMs,
+  timeoutMs: noReplyMs,
 });
 listener.setV6Only(false);
 listener.bind({ address: '::', port: port! });
 listener.listen(4096);
 platform.syscall(nr.fcntl, 0, F_SETFL, O_NONBLOCK);
-// The loop never returns to Node, whose streams would write later.
+// The loop never returns to the event loop, so streams would not be written.
 writeSync(1, 'listening\n');
 
 let served = 0;
@@ -51,11 +51,11 @@ function answer(fd: number): void {
   let got: number;
   do got = platform.syscall(nr.recvfrom, fd, request, request.length, 0, 0, 0);
   while (
-    // What is accepted has the listener's timeout; a client may have to wait for a processor for longer.
+    // An accepted socket inherits the listener's timeout, but a client may wait longer for a CPU.
     got === -errno.EINTR ||
     got === -errno.EAGAIN
   );
-  // A client that failed has nothing to ask; it counts that itself.
+  // A client that failed sends nothing and counts the error itself.
   if (got === 1) {
     reply[1] = request[0]!;
     platform.syscall(nr.sendto, fd, reply, reply.length, MSG_NOSIGNAL, 0, 0);

@@ -61,7 +61,8 @@ export function inNamespaces<Result>(
       const isAttached = node !== undefined && isPaired(socket, node, external);
       return { inode, cookie, isNode: cookie === nodeCookie, addresses, isAttached };
     });
-    // With programs at the root of the hierarchy, the processes of all pods are served, also those not seen.
+    // With programs at the root of the hierarchy, the processes of all pods are served, also those
+    // not seen.
     const served = isServed ?? (cgroup === rootCgroup && seen.isAttached ? true : undefined);
     namespaces.push({
       ...seen,

@@ -43,7 +43,8 @@ export function traceCall(tracer: Tracer, question: Question): Verdict {
     ...{ family: variant === 4 ? AF_INET : AF_INET6, ...kind },
     ...{ netnsCookie: namespace!.cookie, cookie: 1n },
   });
-  // A dump has no memory of the kernel: source ranges read a pod's address here, and the node's in the maps.
+  // A dump has no memory of the kernel: source ranges read a pod's address here, and the node's in
+  // the maps.
   if (!namespace!.isNode) socket.showSource(parseIp(source)!, 0);
   try {
     const there = run(tracer, call, socket, { address, port });

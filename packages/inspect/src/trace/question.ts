@@ -122,7 +122,8 @@ function origin(
     );
   }
   const all = address === undefined ? named(namespaces, from) : withAddress(namespaces, address);
-  // A pod whose processes can't be seen is recognised by its link to the node; any other address is external.
+  // A pod whose processes can't be seen is recognised by its link to the node; any other address is
+  // external.
   const served = all.filter(
     ({ isServed, isNode, isAttached }) => isNode || (isServed ?? isAttached ?? false),
   );

@@ -109,7 +109,8 @@ export class Recorder {
     const value =
       action === 'update' ? memory.bytes(R[7]!, R[6]! >>> 0, valueSize, false)?.slice() : undefined;
     this.#pending = () => {
-      // A program retries elsewhere when an element exists already: only successful accesses are noted.
+      // A program retries elsewhere when an element exists already: only successful accesses are
+      // noted.
       if (R[0] === 0) this.notes.push(value ? { ...base, value } : base);
     };
   }

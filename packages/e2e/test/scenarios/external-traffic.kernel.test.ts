@@ -13,37 +13,37 @@ import {
 } from '@heddle/lab';
 import {
   answers,
-  clientSeen,
   draining,
-  ends,
-  Front,
+  ExternalLab,
+  ipVersions,
   namesOf,
+  noReply,
+  observedClient,
   protocols,
   refused,
-  silence,
-} from '../../testing/front.ts';
+} from '../../testing/external-lab.ts';
 
 const over = ['closed', 'closed by the backend', 'reset'];
-// One of four pods is missed by chance once in 25,000 times.
+// Enough that one of four pods is missed once in 25,000 runs.
 const tries = 40;
 
-describe('traffic from outside the cluster', () => {
-  let front: Front;
+describe('external traffic', () => {
+  let setup: ExternalLab;
   before(async () => {
-    front = await Front.open('outside-traffic');
+    setup = await ExternalLab.open('outside-traffic');
   });
-  after(() => front?.[Symbol.dispose]());
+  after(() => setup?.[Symbol.dispose]());
 
-  test('a NodePort and a load balancer’s address lead to pods of any node; endpoints come and go', async () => {
-    const { here, there, client } = front;
-    const web = front.expose('web');
+  test('a NodePort and a load balancer’s address reach pods of any node while endpoints change', async () => {
+    const { here, there, client } = setup;
+    const web = setup.expose('web');
     for (const pods of [[here[0]!, there[0]!], [there[0]!], [here[0]!, here[1]!, there[1]!]]) {
       await web.write(pods);
-      for (const end of ends) {
+      for (const end of ipVersions) {
         for (const protocol of protocols) {
           const port = protocol === 'TCP' ? 'tcp' : 'udp';
-          for (const { way, to } of web.waysIn(end, port)) {
-            const message = `${way}, ${protocol} over IP${end}`;
+          for (const { path, to } of web.externalPaths(end, port)) {
+            const message = `${path}, ${protocol} over IP${end}`;
             assert.deepEqual(answers(client, protocol, to, tries), namesOf(...pods), message);
           }
         }
@@ -52,15 +52,15 @@ describe('traffic from outside the cluster', () => {
     await web.remove();
   });
 
-  test('large requests come back whole', async () => {
-    const { here, there, client } = front;
-    const web = front.expose('large');
+  test('large requests are echoed unchanged', async () => {
+    const { here, there, client } = setup;
+    const web = setup.expose('large');
     for (const pod of [here[0]!, there[0]!]) {
       await web.write([pod]);
-      for (const end of ends) {
-        for (const { to } of web.waysIn(end, 'echo')) echoBytes(client, to, 2_000_000);
+      for (const end of ipVersions) {
+        for (const { to } of web.externalPaths(end, 'echo')) echoBytes(client, to, 2_000_000);
         const text = 'x'.repeat(60_000);
-        for (const { to } of web.waysIn(end, 'udp')) {
+        for (const { to } of web.externalPaths(end, 'udp')) {
           assert.equal(askUdp(client, to, text), `${pod.name} ${text}`);
         }
       }
@@ -68,16 +68,16 @@ describe('traffic from outside the cluster', () => {
     await web.remove();
   });
 
-  test('without endpoints clients are refused, as those of a service whose pods were evicted', async () => {
-    const { here, there, client } = front;
-    const web = front.expose('empty');
+  test('clients of a service without endpoints, also after eviction, are refused', async () => {
+    const { here, there, client } = setup;
+    const web = setup.expose('empty');
     for (const pods of [[], [there[0]!], [], [here[0]!], []]) {
       await web.write(pods);
-      for (const end of ends) {
+      for (const end of ipVersions) {
         for (const protocol of protocols) {
-          for (const { way, to } of web.waysIn(end, protocol === 'TCP' ? 'tcp' : 'udp')) {
+          for (const { path, to } of web.externalPaths(end, protocol === 'TCP' ? 'tcp' : 'udp')) {
             const expected = pods.length > 0 ? namesOf(...pods) : refused;
-            assert.deepEqual(answers(client, protocol, to), expected, `${way}, ${protocol}`);
+            assert.deepEqual(answers(client, protocol, to), expected, `${path}, ${protocol}`);
           }
         }
       }
@@ -85,21 +85,21 @@ describe('traffic from outside the cluster', () => {
     await web.remove();
   });
 
-  test('one NodePort number for TCP and UDP, which come and go on their own', async () => {
-    const { here, client } = front;
-    const web = front.expose('both');
+  test('one NodePort number for TCP and UDP is added and removed independently', async () => {
+    const { here, client } = setup;
+    const web = setup.expose('both');
     for (const ports of [
       { tcp: undefined },
       { tcp: undefined, udp: undefined },
       { udp: undefined },
     ]) {
       await web.write([here[0]!], { ports });
-      for (const end of ends) {
-        for (const { to } of web.waysIn(end, 'tcp')) {
+      for (const end of ipVersions) {
+        for (const { to } of web.externalPaths(end, 'tcp')) {
           for (const protocol of protocols) {
             const has = protocol.toLowerCase() in ports;
-            // At the node's own address the node itself answers for what is no NodePort.
-            const not = to.port === web.nodePort('tcp') ? refused : silence;
+            // At the node's address the node's own stack replies for ports that are no NodePorts.
+            const not = to.port === web.nodePort('tcp') ? refused : noReply;
             assert.deepEqual(answers(client, protocol, to), has ? namesOf(here[0]!) : not);
           }
         }
@@ -108,24 +108,24 @@ describe('traffic from outside the cluster', () => {
     await web.remove();
   });
 
-  test('type and ports change while it serves', async () => {
-    const { here, there, client } = front;
-    const web = front.expose('changing');
+  test('a service is served while its type and ports change', async () => {
+    const { here, there, client } = setup;
+    const web = setup.expose('changing');
     const pods = [here[0]!, there[0]!];
     const nodePort = { tcp: 31_001, udp: 31_001 };
     const isAt = (at: { nodePort?: number; balanced: boolean }) => {
-      for (const end of ends) {
+      for (const end of ipVersions) {
         for (const protocol of protocols) {
           const ask = (to: { address: string; port: number }) =>
             answers(client, protocol, to, tries);
-          const address = front.node.addresses[end];
+          const address = setup.node.addresses[end];
           for (const port of [web.nodePort('tcp'), 31_001]) {
             const expected = port === at.nodePort ? namesOf(...pods) : refused;
             assert.deepEqual(ask({ address, port }), expected, `${protocol} at port ${port}`);
           }
           const [balanced] = answers(client, protocol, web.at(web.balancer(end), 'tcp'));
           if (at.balanced) assert.match(balanced!, /^pod-/);
-          // Nobody has the address then: the router hears of it from the node, and is told so.
+          // No host has the address then: the router gets no neighbour entry and reports that.
           else assert.doesNotMatch(balanced!, /^pod-/);
         }
       }
@@ -146,19 +146,19 @@ describe('traffic from outside the cluster', () => {
     await web.remove();
   });
 
-  test('a load balancer’s service without NodePorts, which it gets later', async () => {
-    const { here, there, client } = front;
-    const web = front.expose('portless');
+  test('a LoadBalancer service is served without NodePorts, and with those that it gets later', async () => {
+    const { here, there, client } = setup;
+    const web = setup.expose('portless');
     const pods = [here[0]!, there[0]!];
     const without = { allocateLoadBalancerNodePorts: false };
     const write = (has: boolean) =>
       web.write(pods, has ? {} : { spec: without, ports: { tcp: 0, udp: 0 } });
     for (const has of [false, true, false]) {
       await write(has);
-      for (const end of ends) {
+      for (const end of ipVersions) {
         for (const protocol of protocols) {
           const port = protocol === 'TCP' ? 'tcp' : 'udp';
-          const [onNode, balanced] = web.waysIn(end, port);
+          const [onNode, balanced] = web.externalPaths(end, port);
           const ask = ({ to }: typeof onNode & {}) => answers(client, protocol, to, tries);
           assert.deepEqual(ask(balanced!), namesOf(...pods));
           assert.deepEqual(ask(onNode!), has ? namesOf(...pods) : refused);
@@ -168,9 +168,9 @@ describe('traffic from outside the cluster', () => {
     await web.remove();
   });
 
-  test('loadBalancerSourceRanges: who is in none of them is not answered at the load balancer’s address', async () => {
-    const { here, there, client, other, node } = front;
-    const web = front.expose('ranges');
+  test('loadBalancerSourceRanges: other clients get no reply at the load balancer’s address', async () => {
+    const { here, there, client, other, node } = setup;
+    const web = setup.expose('ranges');
     const range = (who: typeof client) => [`${who.addresses.v4}/32`, `${who.addresses.v6}/128`];
     const local = { externalTrafficPolicy: 'Local', healthCheckNodePort: 32_000 };
     for (const [pod, policies] of [
@@ -189,16 +189,16 @@ describe('traffic from outside the cluster', () => {
         [undefined, [client, other]],
       ] as const) {
         await web.write([pod], { spec: { ...policies, loadBalancerSourceRanges: ranges } });
-        for (const end of ends) {
+        for (const end of ipVersions) {
           for (const protocol of protocols) {
-            const [onNode, balanced] = web.waysIn(end, protocol === 'TCP' ? 'tcp' : 'udp');
+            const [onNode, balanced] = web.externalPaths(end, protocol === 'TCP' ? 'tcp' : 'udp');
             for (const from of [client, other]) {
-              const expected = allowed.includes(from as never) ? namesOf(pod) : silence;
+              const expected = allowed.includes(from as never) ? namesOf(pod) : noReply;
               assert.deepEqual(answers(from, protocol, balanced!.to), expected, from.name);
-              // They are about the load balancer's address only.
+              // The ranges apply to the load balancer's address only.
               assert.deepEqual(answers(from, protocol, onNode!.to), namesOf(pod));
             }
-            // Pods and the node are clients like others, at the load balancer's address.
+            // The ranges apply to pods and the node as clients too.
             for (const from of [here[1]!, node]) {
               const expected = ranges === undefined ? namesOf(pod) : ['EPERM'];
               assert.deepEqual(answers(from, protocol, balanced!.to), expected, from.name);
@@ -211,13 +211,13 @@ describe('traffic from outside the cluster', () => {
     await web.remove();
   });
 
-  test('an external address that no node has', async () => {
-    const { here, there, client, node } = front;
-    const web = front.expose('external');
-    const externalIPs = ends.map((end) => web.external(end));
+  test('an external address that no node has is served', async () => {
+    const { here, there, client, node } = setup;
+    const web = setup.expose('external');
+    const externalIPs = ipVersions.map((end) => web.external(end));
     for (const pods of [[here[0]!, there[0]!], []]) {
       await web.write(pods, { type: 'ClusterIP', spec: { externalIPs } });
-      for (const end of ends) {
+      for (const end of ipVersions) {
         for (const protocol of protocols) {
           const to = web.at(web.external(end), protocol === 'TCP' ? 'tcp' : 'udp');
           for (const from of [client, here[1]!, node]) {
@@ -230,17 +230,17 @@ describe('traffic from outside the cluster', () => {
     await web.remove();
   });
 
-  test('the client’s address is kept for a pod of the node; one of another node sees this node', async () => {
-    const { here, there, client, node } = front;
-    const web = front.expose('source');
+  test('a pod of the node observes the client’s address, one of another node this node’s address', async () => {
+    const { here, there, client, node } = setup;
+    const web = setup.expose('source');
     for (const [pod, seen] of [
       [here[0]!, client],
       [there[0]!, node],
     ] as const) {
       await web.write([pod]);
-      for (const end of ends) {
-        for (const { way, to } of web.waysIn(end, 'http')) {
-          assert.equal(clientSeen(client, to), seen.addresses[end], way);
+      for (const end of ipVersions) {
+        for (const { path, to } of web.externalPaths(end, 'http')) {
+          assert.equal(observedClient(client, to), seen.addresses[end], path);
         }
       }
     }
@@ -248,15 +248,15 @@ describe('traffic from outside the cluster', () => {
   });
 
   test('endpoints on the host network are served like pods', async () => {
-    const { client, node, elsewhere } = front;
+    const { client, node, elsewhere } = setup;
     for (const each of [node, elsewhere]) await startBackend(each, { tcp: [8080], udp: [8080] });
-    const web = front.expose('host');
+    const web = setup.expose('host');
     for (const nodes of [[node], [elsewhere], [node, elsewhere]]) {
       await web.write(nodes, { ports: { tcp: undefined, udp: undefined } });
-      for (const end of ends) {
+      for (const end of ipVersions) {
         for (const protocol of protocols) {
-          for (const { way, to } of web.waysIn(end, protocol === 'TCP' ? 'tcp' : 'udp')) {
-            assert.deepEqual(answers(client, protocol, to, tries), namesOf(...nodes), way);
+          for (const { path, to } of web.externalPaths(end, protocol === 'TCP' ? 'tcp' : 'udp')) {
+            assert.deepEqual(answers(client, protocol, to, tries), namesOf(...nodes), path);
           }
         }
       }
@@ -264,12 +264,12 @@ describe('traffic from outside the cluster', () => {
     await web.remove();
   });
 
-  test('a packet that lost its place does not end the connection', async () => {
-    const { here, there, client } = front;
-    const web = front.expose('stray');
+  test('a packet outside the TCP window does not end the connection', async () => {
+    const { here, there, client } = setup;
+    const web = setup.expose('stray');
     for (const pod of [here[0]!, there[0]!]) {
       await web.write([pod]);
-      for (const end of ends) {
+      for (const end of ipVersions) {
         using tap = Tap.open(pod, 'eth0');
         using socket = connectTcp(client, web.onNode(end, 'echo'));
         const exchange = (word: string) => {
@@ -280,9 +280,8 @@ describe('traffic from outside the cluster', () => {
         const syn = tap.find('SYN and ACK', ({ packet }) => `${packet}`.includes('SYN+ACK'));
         const { checksum: _, ...answer } = syn.packet.layer('tcp')!;
         const outer = syn.packet.layers.slice(0, 2);
-        // Far beyond the client's window, as of a server that answers for a connection that is over.
-        // Untranslated it would come from an address that the client knows nothing of, which then
-        // would tell the pod to end the connection.
+        // Far beyond the client's window, as from a server that replies on a closed connection. If
+        // it were not translated, the client would reset the unknown connection and so the pod's.
         for (const syn of [false, true]) {
           const seq = (answer.seq! + 0x40000000) >>> 0;
           tap.send(new Packet({ layers: [...outer, { ...answer, syn, seq }] }));
@@ -295,12 +294,12 @@ describe('traffic from outside the cluster', () => {
     await web.remove();
   });
 
-  test('several services before the same pods', async () => {
-    const { here, there, client } = front;
-    const [one, two] = [front.expose('one'), front.expose('two')];
+  test('several services share the same pods', async () => {
+    const { here, there, client } = setup;
+    const [one, two] = [setup.expose('one'), setup.expose('two')];
     for (const pod of [here[0]!, there[0]!]) {
       for (const web of [one, two]) await web.write([pod]);
-      for (const end of ends) {
+      for (const end of ipVersions) {
         for (const protocol of protocols) {
           for (const web of [one, two, one]) {
             const to = web.onNode(end, protocol === 'TCP' ? 'tcp' : 'udp');
@@ -310,40 +309,40 @@ describe('traffic from outside the cluster', () => {
       }
     }
     await one.remove();
-    for (const end of ends) {
+    for (const end of ipVersions) {
       assert.deepEqual(answers(client, 'TCP', one.onNode(end, 'tcp')), refused);
       assert.deepEqual(answers(client, 'TCP', two.onNode(end, 'tcp')), namesOf(there[0]!));
     }
     await two.remove();
   });
 
-  test('a client that goes on sending from one UDP socket follows the service’s pods', async () => {
-    const { here, there, client } = front;
-    const web = front.expose('moving');
-    for (const end of ends) {
+  test('a client with one UDP socket follows the service’s pods', async () => {
+    const { here, there, client } = setup;
+    const web = setup.expose('moving');
+    for (const end of ipVersions) {
       await web.write([here[0]!]);
-      for (const { way, to } of web.waysIn(end, 'udp')) {
+      for (const { path, to } of web.externalPaths(end, 'udp')) {
         using socket = connectUdp(client, to);
         const ask = () => {
           socket.send('who?');
           return new TextDecoder().decode(socket.receive()).split(' ')[0];
         };
-        // To another pod of the node, to another node and back, with a time without any between.
+        // To another pod of the node, to another node and back, with a time without pods between.
         for (const pods of [[here[0]!], [here[1]!], [there[0]!], [there[1]!], [], [here[0]!]]) {
           await web.write(pods);
-          if (pods.length > 0) assert.equal(ask(), pods[0]!.name, way);
-          else assert.throws(ask, { code: 'ECONNREFUSED' }, way);
+          if (pods.length > 0) assert.equal(ask(), pods[0]!.name, path);
+          else assert.throws(ask, { code: 'ECONNREFUSED' }, path);
         }
       }
     }
     await web.remove();
   });
 
-  test('the agent ends and comes back: connections go on, new ones are served all the time', async () => {
-    const { here, there, client, product } = front;
-    const web = front.expose('restart');
+  test('connections continue and new ones are served while the agent restarts', async () => {
+    const { here, there, client, agentLab } = setup;
+    const web = setup.expose('restart');
     await web.write([here[0]!, there[0]!]);
-    const sockets = ends.flatMap((end) =>
+    const sockets = ipVersions.flatMap((end) =>
       Array.from({ length: 10 }, () => connectTcp(client, web.onNode(end, 'echo'))),
     );
     const exchange = (word: string) => {
@@ -353,21 +352,21 @@ describe('traffic from outside the cluster', () => {
       }
     };
     const served = () => {
-      for (const end of ends) {
+      for (const end of ipVersions) {
         for (const protocol of protocols) {
-          for (const { way, to } of web.waysIn(end, protocol === 'TCP' ? 'tcp' : 'udp')) {
+          for (const { path, to } of web.externalPaths(end, protocol === 'TCP' ? 'tcp' : 'udp')) {
             const names = namesOf(here[0]!, there[0]!);
-            assert.deepEqual(answers(client, protocol, to, tries), names, way);
+            assert.deepEqual(answers(client, protocol, to, tries), names, path);
           }
         }
       }
     };
     try {
       exchange('before');
-      await product.kill();
+      await agentLab.kill();
       exchange('without an agent');
       served();
-      await product.start();
+      await agentLab.start();
       exchange('with another one');
       served();
     } finally {
@@ -378,8 +377,8 @@ describe('traffic from outside the cluster', () => {
 
   for (const externalTrafficPolicy of ['Cluster', 'Local']) {
     test(`a rolling update fails no connection: externalTrafficPolicy ${externalTrafficPolicy}`, async () => {
-      const { here, there, client } = front;
-      const web = front.expose(`rolling-${externalTrafficPolicy.toLowerCase()}`);
+      const { here, there, client } = setup;
+      const web = setup.expose(`rolling-${externalTrafficPolicy.toLowerCase()}`);
       const all = [here[0]!, there[0]!, here[1]!, there[1]!, here[2]!];
       const write = (
         pods: readonly (typeof all)[number][],
@@ -392,7 +391,7 @@ describe('traffic from outside the cluster', () => {
       const load = startHttpClient(client, {
         rate: 300,
         targets: Object.fromEntries(
-          ends.map((end) => {
+          ipVersions.map((end) => {
             const { address } = web.onNode(end, 'http');
             const port = web.nodePort('http');
             return [end, [end === 'v4' ? `${address}:${port}` : `[${address}]:${port}`]];
@@ -400,15 +399,15 @@ describe('traffic from outside the cluster', () => {
         ),
       });
       await load.started;
-      // A node of a load balancer keeps an endpoint all the time: every other pod is one of this node.
+      // Each node keeps an endpoint at all times: every other pod is on this node.
       for (let step = 0; step < all.length; step++) {
         const [old, kept, next] = [0, 1, 2].map((i) => all[(step + i) % all.length]!);
         await write([old!, kept!, next!]);
         await write([kept!, next!], [old!]);
-        // A graceful pod ends when its connections have.
-        await front.product.until('connections to end', async () => {
-          const list = await front.product.heddle('flow', 'list', '-s', web.name);
-          const addresses = ends.map((end) => old!.addresses[end]);
+        // A graceful pod ends after its connections.
+        await setup.agentLab.until('connections to end', async () => {
+          const list = await setup.agentLab.heddle('flow', 'list', '-s', web.name);
+          const addresses = ipVersions.map((end) => old!.addresses[end]);
           return (list as { flows: FlowItem[] }).flows.every(
             ({ backend, state }) => !addresses.includes(backend) || over.includes(state),
           );
@@ -416,7 +415,7 @@ describe('traffic from outside the cluster', () => {
         await write([kept!, next!]);
       }
       const { targets } = await load.stop();
-      for (const end of ends) {
+      for (const end of ipVersions) {
         assert.deepEqual(targets[end]!.failures, {}, end);
         assert.ok(targets[end]!.requests > 50, `${targets[end]!.requests} requests`);
       }

@@ -1,13 +1,13 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { AgentEvent } from '@heddle/agent';
-import { AgentRun } from './agent-run.ts';
+import { AgentLab } from './agent-lab.ts';
 
-/** The product as it runs without a cluster: the agent reads a folder of manifests. */
-export class Product extends AgentRun {
+/** A lab whose agent reads a folder of manifests. */
+export class ManifestLab extends AgentLab {
   /** The folder of manifests. */
   readonly folder: string;
-  /** Names of the markers that agents have read. */
-  readonly #said = new Set<string>();
+  /** The names of the markers that agents have read. */
+  readonly #readMarkers = new Set<string>();
   #marker = 0;
 
   constructor(
@@ -15,7 +15,7 @@ export class Product extends AgentRun {
     options: { nodes?: number; podsPerNode?: number; outside?: number } = {},
   ) {
     super(name, options);
-    this.folder = `${this.place}/manifests`;
+    this.folder = `${this.directory}/manifests`;
     mkdirSync(this.folder);
   }
 
@@ -25,10 +25,12 @@ export class Product extends AgentRun {
 
   protected override onEvent(event: AgentEvent): void {
     const marker = /ConfigMap (marker-\d+)/.exec(event.message)?.[1];
-    if (marker !== undefined) this.#said.add(marker);
+    if (marker !== undefined) this.#readMarkers.add(marker);
   }
 
-  /** Writes a manifest as an editor does that renames: JSON documents, one for each object. */
+  /**
+   * Writes a manifest by renaming a new file, as editors do, with a JSON document for each object.
+   */
   write(file: string, ...objects: readonly object[]): void {
     const hidden = `${this.folder}/.${file}.new`;
     writeFileSync(hidden, objects.map((object) => `---\n${JSON.stringify(object)}\n`).join(''));
@@ -39,18 +41,19 @@ export class Product extends AgentRun {
     rmSync(`${this.folder}/${file}`);
   }
 
-  /** Writes a manifest and returns once the agent has taken it in and no row is pending. */
+  /** Writes a manifest and resolves when the agent has read it and no row is pending. */
   async apply(file: string, ...objects: readonly object[]): Promise<void> {
-    // An object of another kind is noted by name: the agent then has read this version of the file.
+    // The agent logs the name of an object of another kind, which shows that it has read this
+    // version.
     const marker = `marker-${++this.#marker}`;
     this.write(file, ...objects, {
       apiVersion: 'v1',
       kind: 'ConfigMap',
       metadata: { name: marker },
     });
-    await this.until(`${file} to be read`, () => this.#said.has(marker));
+    await this.until(`${file} to be read`, () => this.#readMarkers.has(marker));
     await this.until(
-      `${file} to be in force`,
+      `${file} to be programmed`,
       async () => (await this.status()).rows.pending === 0,
     );
   }

@@ -6,7 +6,7 @@ import {
 import { BlockingSocket } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
 import { CertificateAuthority } from '@heddle/sys/testing/certificates';
-import { AgentRun } from './agent-run.ts';
+import { AgentLab } from './agent-lab.ts';
 import { pod, service, slice } from './objects.ts';
 
 interface ApiObject {
@@ -15,26 +15,28 @@ interface ApiObject {
   readonly [field: string]: unknown;
 }
 
-/** Where the API server is reached inside the cluster: the service default/kubernetes. */
+/** The address of the API server inside the cluster: the service default/kubernetes. */
 export const apiService = '10.96.0.1';
 const token = 'token-of-the-agent';
 
 /**
- * The product as a cluster has it: the agent watches a scripted API server over TLS, which is a
- * process of its own on the first node, by a kubeconfig that names it.
+ * A lab whose agent watches a scripted API server over TLS with a kubeconfig. The API server is a
+ * process on the first node.
  */
-export class Cluster extends AgentRun {
+export class ClusterLab extends AgentLab {
   readonly #authority = new CertificateAuthority();
   readonly #servers: ApiServerProcess[] = [];
   #marker = 0;
-  /** What the agent is told of the cluster; by default the kubeconfig of the first API server. */
+  /**
+   * The agent's arguments that name the cluster; by default the kubeconfig of the first API server.
+   */
   agentArgs: readonly string[] = [];
 
   static async open(
     name: string,
     options?: { nodes?: number; podsPerNode?: number; outside?: number },
   ) {
-    const cluster = new Cluster(name, options);
+    const cluster = new ClusterLab(name, options);
     try {
       await cluster.startServer();
       cluster.agentArgs = ['--kubeconfig', cluster.kubeconfig('own', cluster.server.url)];
@@ -55,7 +57,7 @@ export class Cluster extends AgentRun {
     return this.#servers[0]!;
   }
 
-  /** Starts another API server on the first node, with objects of its own. It ends with the lab. */
+  /** Starts another API server with separate objects on the first node. It ends with the lab. */
   async startServer(): Promise<ApiServerProcess> {
     const host = this.node.addresses.v4;
     const hosts = [host, apiService, 'kubernetes.default.svc'];
@@ -69,7 +71,7 @@ export class Cluster extends AgentRun {
 
   /** Writes a kubeconfig and returns its path. */
   kubeconfig(name: string, server: string): string {
-    const path = `${this.place}/${name}.kubeconfig`;
+    const path = `${this.directory}/${name}.kubeconfig`;
     const ca = Buffer.from(this.#authority.cert).toString('base64');
     const config = {
       apiVersion: 'v1',
@@ -83,7 +85,7 @@ export class Cluster extends AgentRun {
     return path;
   }
 
-  /** Creates or replaces objects (in the namespace `default` unless they say) at the API server. */
+  /** Creates or replaces objects (in the namespace `default` by default) at the API server. */
   async write(...objects: readonly ApiObject[]): Promise<void> {
     await this.writeAt(this.server, ...objects);
   }
@@ -97,7 +99,7 @@ export class Cluster extends AgentRun {
     await server.setAll(placed);
   }
 
-  /** Writes objects and returns once the agent has taken them in and no row is pending. */
+  /** Writes objects and resolves when the agent has read them and no row is pending. */
   async apply(...objects: readonly ApiObject[]): Promise<void> {
     await this.#apply(
       objects.some(({ kind }) => kind === 'Pod'),
@@ -106,9 +108,10 @@ export class Cluster extends AgentRun {
   }
 
   async #apply(hasPods: boolean, ...objects: readonly ApiObject[]): Promise<void> {
-    // Services, EndpointSlices and Pods come on streams of their own, each in its order. When both
-    // halves of this service have arrived, so has all that went before; and the pod, where pods are
-    // concerned: its port is at an address that is not the node's. (A Node is read before or soon.)
+    // Services, EndpointSlices and Pods arrive on separate streams, each in order. When the
+    // marker's Service and slice (and its Pod, if pods change) have arrived, all earlier objects
+    // have too. The Pod's hostPort is at an address that is not the node's. (Nodes are read before
+    // or soon after.)
     const port = 1024 + (++this.#marker % 60_000);
     const marker = { containerPort: 1, hostPort: port, hostIP: '198.51.100.250' };
     await this.write(
@@ -117,7 +120,7 @@ export class Cluster extends AgentRun {
       service('marker', ['10.96.255.255'], { ports: [{ port }] }),
       slice('marker', ['10.244.250.250'], { ports: [{ port }] }),
     );
-    await this.until('the objects to be in force', async () => {
+    await this.until('the objects to be programmed', async () => {
       const [row] = await this.service('marker');
       const isRead = row?.frontends[0]?.port === port && row.endpoints[0]?.port === port;
       const [podRow] = hasPods ? await this.service('default/pod/marker') : [];
@@ -126,13 +129,16 @@ export class Cluster extends AgentRun {
     });
   }
 
-  /** Removes an object of the namespace `default`, as `apply` applies one. */
+  /** Removes an object of the namespace `default`, and resolves when the agent has read that. */
   async remove(kind: 'Service' | 'EndpointSlice' | 'Pod', name: string): Promise<void> {
     await this.server.remove(kind, 'default', name);
     await this.#apply(kind === 'Pod');
   }
 
-  /** The body of a document of the agent's HTTP servers, or the status line if it is not 200. */
+  /**
+   * Returns the body of a response of the agent's HTTP servers, or the status line if it is not
+   * 200.
+   */
   get(port: number, path: string): string {
     return this.node.enter(() => {
       using socket = BlockingSocket.open(this.platform, { protocol: 'tcp', family: 4 });

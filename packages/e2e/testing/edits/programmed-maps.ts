@@ -13,7 +13,7 @@ import {
 import { type Bpf, BpfMap, type Mapping } from '@heddle/ebpf';
 import { formatEndpoint, formatIp } from '@heddle/sys';
 
-/** Of `state` in struct backend; nearly all of the array is free, and not worth decoding. */
+/** The offset of `state` in struct backend. Most elements are free and need no decoding. */
 const stateOffset = 19;
 
 const protocols: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
@@ -21,14 +21,14 @@ const algorithms: Readonly<Record<number, string>> = Object.fromEntries(
   Object.entries(serviceAlgorithm).map(([name, value]) => [value, name]),
 );
 
-/** The pinned maps of a node, read as the kernel's programs read them. */
-export class KernelView implements Disposable {
+/** Reads the pinned maps of a node in the way that the BPF programs do. */
+export class ProgrammedMaps implements Disposable {
   readonly #services: BpfMap;
   readonly #addresses: BpfMap;
   readonly #backends: Mapping;
   readonly #slots: Mapping;
 
-  /** `bpffs` is the agent's; its maps must be there already. */
+  /** `bpffs` is the agent's, whose maps must exist. */
   constructor(bpf: Bpf, bpffs: string) {
     const open = (name: string) => BpfMap.openPinned(bpf, `${currentPins(bpffs).maps}/${name}`);
     const mapped = (name: string) => {
@@ -42,8 +42,8 @@ export class KernelView implements Disposable {
   }
 
   /**
-   * One line for each frontend (what it does, and each backend of its service with the number of
-   * slots that lead to it), backend and address, sorted. A slot that leads nowhere shows as such.
+   * Returns a line for each frontend (with each backend of its service and the number of its
+   * slots), backend and address, sorted. A slot with a wrong backend is marked.
    */
   lines(): string[] {
     const lines: string[] = [];
@@ -76,12 +76,12 @@ export class KernelView implements Disposable {
             ? own.get(formatEndpoint(formatIp(backend.address), backend.port))
             : undefined;
         if (found) found.slots++;
-        else stray = ` slot ${service.firstSlot + i} leads to backend ${id} of another service`;
+        else stray = ` slot ${service.firstSlot + i} has backend ${id} of another service`;
       }
       const algorithm = algorithms[service.algorithm]!;
       const text = [...own]
         .map(([name, { state, slots: count }]) => {
-          // How a hash spreads is its own affair; that everybody has a share is not.
+          // With a hash only matters that each backend has slots, not how many.
           const share = algorithm === 'hash' ? (count > 0 ? 'some' : 'none') : `${count}`;
           return `${name} ${state} ${share}`;
         })

@@ -18,7 +18,7 @@ import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import type { Random } from '@heddle/vm/internal';
 import type { FolderEditor } from './folder-editor.ts';
-import { KernelView } from './kernel-view.ts';
+import { ProgrammedMaps } from './programmed-maps.ts';
 
 const sizes = {
   services: 1000,
@@ -28,81 +28,83 @@ const sizes = {
   affinity: 100,
   flows: 100,
 };
-/** Its clock runs so much faster, so that what it waits for (half-written files) is soon over. */
-const haste = 200;
+/**
+ * The factor by which its clock is faster, so that its delays (for half-written files) are short.
+ */
+const speedup = 200;
 
 /**
- * The agent in this process, with a folder that it watches and the kernel's maps: everything but
- * the process. It says at once when it has taken something in.
+ * The agent in this process with a fast clock, a folder that it watches, and the kernel's maps.
+ * Tests can wait until it has read an edit.
  */
-export class HastyAgent implements Disposable {
+export class FastClockAgent implements Disposable {
   readonly #lab: Lab;
   readonly #node: LabNode;
   readonly #platform: Platform;
   readonly #bpf: LinuxBpf;
-  readonly #place: string;
+  readonly #directory: string;
   readonly folder: string;
   readonly deviceAddresses: readonly string[];
-  /** What the source has given out, as text by label. */
-  readonly #given = new Map<string, string>();
+  /** The objects that the source has reported, as text by label. */
+  readonly #reported = new Map<string, string>();
   readonly #invalid = new Set<string>();
-  /** Files of which it said that something can't be read or used. */
-  #troubled = new Set<string>();
+  /** The files that the source reported as faulty. */
+  #faultyFiles = new Set<string>();
   #marks = 0;
   #lastNotes = '';
   #agent: Agent;
   #onBatch = () => {};
-  readonly view: KernelView;
+  readonly view: ProgrammedMaps;
 
   constructor() {
     const real = nodePlatform(() => {});
     this.#platform = {
       ...real,
-      setTimer: (milliseconds, fire) => real.setTimer(milliseconds / haste, fire),
-      monotonicNs: () => real.monotonicNs() * BigInt(haste),
+      setTimer: (milliseconds, fire) => real.setTimer(milliseconds / speedup, fire),
+      monotonicNs: () => real.monotonicNs() * BigInt(speedup),
     };
     this.#bpf = new LinuxBpf(this.#platform);
     this.#lab = createLab(real, { name: `edits-${process.pid}` });
     this.#node = this.#lab.nodes[0]!;
-    this.#place = `${dirname(this.#lab.bpffs)}/edits`;
-    this.folder = `${this.#place}/manifests`;
+    this.#directory = `${dirname(this.#lab.bpffs)}/edits`;
+    this.folder = `${this.#directory}/manifests`;
     mkdirSync(this.folder, { recursive: true });
     try {
       this.deviceAddresses = this.#node.enter(() =>
         ownAddresses(real).map(({ address }) => address),
       );
       this.#agent = this.#start();
-      this.view = new KernelView(this.#bpf, this.#node.bpffs);
+      this.view = new ProgrammedMaps(this.#bpf, this.#node.bpffs);
     } catch (error) {
       this.#lab.remove();
       throw error;
     }
   }
 
-  /** Ends the agent, damages what it left in the kernel, and starts another one. */
+  /** Ends the agent, corrupts its maps and starts another agent. */
   restart(random: Random): void {
     this.#agent[Symbol.dispose]();
     this.#damage(random);
-    this.#given.clear();
+    this.#reported.clear();
     this.#invalid.clear();
-    this.#troubled.clear();
+    this.#faultyFiles.clear();
     this.#agent = this.#start();
   }
 
-  /** Returns once the agent has taken in all that the editor has written; false if it doesn't. */
-  async caughtUp(editor: FolderEditor): Promise<boolean> {
-    if (this.#isCaughtUp(editor)) await this.#seen();
-    return await this.#until(() => this.#isCaughtUp(editor));
+  /** Resolves to true when the agent has read all edits; to false after a timeout. */
+  async waitUntilRead(editor: FolderEditor): Promise<boolean> {
+    if (this.#hasRead(editor)) await this.#waitForMark();
+    return await this.#until(() => this.#hasRead(editor));
   }
 
-  /** An edit that changes nothing may matter for the next one, so the agent must have seen it too. */
-  async #seen(): Promise<void> {
+  /** Waits until the agent has read an edit without effect, which may matter for the next one. */
+  async #waitForMark(): Promise<void> {
     const mark = `mark-${++this.#marks}`;
     const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: mark } };
     writeFileSync(`${this.folder}/.mark`, JSON.stringify(object));
     renameSync(`${this.folder}/.mark`, `${this.folder}/zzz.json`);
     await this.#until(() => this.#lastNotes.includes(`${mark} `));
-    // It gives up on a file that is missing only after a while.
+    // The agent drops a missing file only after a delay.
     await sleep(2);
   }
 
@@ -121,12 +123,14 @@ export class HastyAgent implements Disposable {
     return true;
   }
 
-  /** What is given out and shouldn't be, and the other way round. */
+  /** Returns the differences between the reported objects and the editor's. */
   differences(editor: FolderEditor): string[] {
     const wanted = new Map([...editor.objects].map(([label, each]) => [label, recordText(each)]));
     return [
-      ...[...wanted].flatMap(([label, text]) => (this.#given.get(label) === text ? [] : [label])),
-      ...[...this.#given.keys()]
+      ...[...wanted].flatMap(([label, text]) =>
+        this.#reported.get(label) === text ? [] : [label],
+      ),
+      ...[...this.#reported.keys()]
         .filter((label) => !wanted.has(label))
         .map((label) => `not ${label}`),
       ...[...editor.unusable]
@@ -144,18 +148,18 @@ export class HastyAgent implements Disposable {
     this.#lab.remove();
   }
 
-  #isCaughtUp(editor: FolderEditor): boolean {
-    if (this.#given.size !== editor.objects.size) return false;
+  #hasRead(editor: FolderEditor): boolean {
+    if (this.#reported.size !== editor.objects.size) return false;
     if (this.#invalid.size !== editor.unusable.size) return false;
     for (const [label, object] of editor.objects) {
-      if (this.#given.get(label) !== recordText(object)) return false;
+      if (this.#reported.get(label) !== recordText(object)) return false;
     }
     for (const label of editor.unusable) if (!this.#invalid.has(label)) return false;
-    // What nobody sees yet, as another file has the say, may still be taken for half written.
-    const { troubled } = editor;
+    // A version that another file overrides may still count as half written.
+    const { faultyFiles } = editor;
     return (
-      troubled.size === this.#troubled.size &&
-      [...troubled].every((name) => this.#troubled.has(name))
+      faultyFiles.size === this.#faultyFiles.size &&
+      [...faultyFiles].every((name) => this.#faultyFiles.has(name))
     );
   }
 
@@ -164,7 +168,7 @@ export class HastyAgent implements Disposable {
     const { name, cgroup, bpffs, netnsCookie } = this.#node;
     const config = readConfig(undefined, {
       manifests: this.folder,
-      socket: `${this.#place}/agent.sock`,
+      socket: `${this.#directory}/agent.sock`,
     });
     const { options } = config;
     return this.#node.enter(
@@ -194,15 +198,15 @@ export class HastyAgent implements Disposable {
               onChange: (batch) => {
                 for (const change of batch.changes) {
                   const label = objectLabel(change.op === 'set' ? change.object : change);
-                  if (change.op === 'set') this.#given.set(label, textOf(change.object));
-                  if (change.op === 'delete') this.#given.delete(label);
+                  if (change.op === 'set') this.#reported.set(label, textOf(change.object));
+                  if (change.op === 'delete') this.#reported.delete(label);
                   if (change.op === 'invalid') this.#invalid.add(label);
                   else this.#invalid.delete(label);
                 }
                 const troubles = batch.problems.filter(
                   ({ message }) => !message.includes('is not taken from here'),
                 );
-                this.#troubled = new Set(troubles.map(({ file }) => file));
+                this.#faultyFiles = new Set(troubles.map(({ file }) => file));
                 this.#lastNotes = batch.notes.map(({ message }) => message).join();
                 listener.onChange(batch);
                 this.#onBatch();
@@ -212,16 +216,16 @@ export class HastyAgent implements Disposable {
     );
   }
 
-  /** Flips bits of entries and deletes others. */
+  /** Flips bits of some entries and deletes others. */
   #damage(random: Random): void {
     for (const name of ['services', 'addresses', 'slots', 'backends']) {
       using map = BpfMap.openPinned(this.#bpf, `${currentPins(this.#node.bpffs).maps}/${name}`);
       let left = 200;
       for (const [key, value] of [...map.entries()]) {
         if (left-- === 0) break;
-        const fate = random.below(10);
-        if (fate === 0 && (name === 'services' || name === 'addresses')) map.delete(key);
-        if (fate !== 1) continue;
+        const choice = random.below(10);
+        if (choice === 0 && (name === 'services' || name === 'addresses')) map.delete(key);
+        if (choice !== 1) continue;
         value[random.below(value.length)]! ^= 1 << random.below(8);
         map.update(key, value);
       }
@@ -231,7 +235,7 @@ export class HastyAgent implements Disposable {
 
 const texts = new WeakMap<object, string>();
 
-/** What the source gives out for an object. Reading objects is tested elsewhere. */
+/** Returns the text of the record that the source reports for an object. */
 function recordText(object: object): string {
   let text = texts.get(object);
   if (text === undefined) {

@@ -11,22 +11,25 @@ import { nodePlatform } from '@heddle/sys/node';
 import { eventually } from '@heddle/sys/testing/eventually';
 
 const currentProgram = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
-const patienceMs = 20_000;
+const defaultTimeoutMs = 20_000;
 
 /**
- * A lab of nodes with pods, and on the first node the agent as a process of its own; where the agent
- * learns of services is for the class that extends this one. Disposing it removes all of it.
+ * A lab of nodes with pods whose first node runs the agent as a process. Subclasses define the
+ * source of the agent's objects. Disposing it removes everything.
  */
-export abstract class AgentRun implements Disposable {
+export abstract class AgentLab implements Disposable {
   readonly platform: Platform;
   readonly lab: Lab;
   readonly node: LabNode;
-  /** Folder for files of the run; it goes with the lab. */
-  protected readonly place: string;
+  /** The folder for files of the test; it is removed with the lab. */
+  protected readonly directory: string;
   readonly socket: string;
-  /** What the agents wrote to stderr, for whoever looks for the cause of a failure. */
+  /** The stderr of the agents, for messages of failed tests. */
   log = '';
-  /** The command `heddle` whose agent starts next; another build's for a test of upgrades. */
+  /**
+   * The `heddle` command that the next agent is started with; tests of upgrades set that of another
+   * build.
+   */
   program = currentProgram;
   #agent: ChildProcess | undefined;
   #client: ControlClient | undefined;
@@ -38,24 +41,24 @@ export abstract class AgentRun implements Disposable {
     this.platform = nodePlatform(() => {});
     this.lab = createLab(this.platform, { name: `${name}-${process.pid}`, ...options });
     this.node = this.lab.nodes[0]!;
-    // Beside what the lab itself keeps there, and removed with it.
-    this.place = `${dirname(this.lab.bpffs)}/product`;
-    this.socket = `${this.place}/agent.sock`;
-    mkdirSync(this.place);
+    // In the lab's folder, so that it is removed with the lab.
+    this.directory = `${dirname(this.lab.bpffs)}/agent`;
+    this.socket = `${this.directory}/agent.sock`;
+    mkdirSync(this.directory);
   }
 
-  /** Arguments of `heddle agent` that name its source. */
+  /** Returns the arguments of `heddle agent` that name its source. */
   protected abstract sourceArgs(): readonly string[];
 
-  /** An agent that started says something. */
+  /** Called for each event of a started agent. */
   protected onEvent(_event: AgentEvent): void {}
 
-  /** A pod of the first node, from 0. */
+  /** Returns a pod of the first node, from 0. */
   pod(number: number): LabPod {
     return this.node.pods[number]!;
   }
 
-  /** Starts the agent without waiting for anything. */
+  /** Starts the agent without waiting. */
   launch(...args: readonly string[]): ChildProcess {
     const agent = this.node.spawn(
       process.execPath,
@@ -76,45 +79,45 @@ export abstract class AgentRun implements Disposable {
     return agent;
   }
 
-  /** Starts the agent and returns once it answers. */
+  /** Starts the agent and resolves when it responds. */
   async listen(...args: readonly string[]): Promise<AgentStatus> {
     const agent = this.launch(...args);
     return await this.until('the agent to answer', async () => {
       if (agent.exitCode !== null || agent.signalCode !== null) {
-        throw new Error(`start agent: it ended; its last words:\n${this.log}`);
+        throw new Error(`start agent: it ended; its last output:\n${this.log}`);
       }
       return await this.#greet();
     });
   }
 
-  /** Starts the agent and returns once it has read all there is and no row is pending. */
+  /** Starts the agent and resolves when it has read all objects and no row is pending. */
   async start(...args: readonly string[]): Promise<AgentStatus> {
     await this.listen(...args);
-    return await this.until('all objects to be in force', async () => {
+    return await this.until('all objects to be programmed', async () => {
       const status = await this.status();
       return status.source.complete && status.rows.pending === 0 ? status : undefined;
     });
   }
 
-  /** Kills the agent as nothing can prepare for. */
+  /** Kills the agent with SIGKILL and resolves when it has ended. */
   async kill(): Promise<void> {
     const agent = this.#agent;
     if (!agent || agent.exitCode !== null || agent.signalCode !== null) return;
-    const gone = once(agent, 'exit');
+    const exited = once(agent, 'exit');
     agent.kill('SIGKILL');
-    await gone;
+    await exited;
   }
 
   async status(): Promise<AgentStatus> {
     return await this.request<AgentStatus>('status');
   }
 
-  /** What the agent answers to a request without parameters. */
+  /** Returns the agent's answer to a request without parameters. */
   async request<Result>(method: string): Promise<Result> {
     return (await this.#connected().request(method)) as Result;
   }
 
-  /** Rows of a service, `namespace/name` or a name in the namespace `default`; none if it has none. */
+  /** Returns the rows of a service, `namespace/name` or a name in the namespace `default`. */
   async service(name: string): Promise<ServiceDetail[]> {
     const service = name.includes('/') ? name : `default/${name}`;
     try {
@@ -134,7 +137,7 @@ export abstract class AgentRun implements Disposable {
     return entries;
   }
 
-  /** What `heddle ARGS -o json` prints, parsed. */
+  /** Runs `heddle ARGS -o json` and returns its parsed output. */
   async heddle(...args: readonly string[]): Promise<unknown> {
     const child = spawn(
       process.execPath,
@@ -151,14 +154,14 @@ export abstract class AgentRun implements Disposable {
     return JSON.parse(text);
   }
 
-  /** Waits until `condition` gives something; fails after a while. */
+  /** Waits until `condition` returns a truthy value and returns that. Throws after `timeoutMs`. */
   async until<Result>(
     what: string,
     condition: Parameters<typeof eventually<Result>>[1],
-    patience = patienceMs,
+    timeoutMs = defaultTimeoutMs,
   ): ReturnType<typeof eventually<Result>> {
     const detail = () => `The agent's log:\n${this.log}`;
-    return eventually(what, condition, { ms: patience, stepMs: 5, detail });
+    return eventually(what, condition, { ms: timeoutMs, stepMs: 5, detail });
   }
 
   [Symbol.dispose](): void {
@@ -171,22 +174,24 @@ export abstract class AgentRun implements Disposable {
     return this.#client;
   }
 
-  /** Its status if it answers by now; from then on what it says is followed. */
+  /**
+   * Returns the agent's status, or undefined if it doesn't respond yet. Subscribes to its events.
+   */
   async #greet(): Promise<AgentStatus | undefined> {
     let client: ControlClient;
     try {
       client = await ControlClient.connect(this.socket);
     } catch {
-      // It doesn't listen yet, or the socket is one that a killed agent left.
+      // It doesn't listen yet, or a killed agent left the socket.
       return undefined;
     }
     this.#client = client;
-    // Ends with the agent, of which its process tells.
+    // The subscription ends with the agent, whose exit the process reports.
     client.follow<AgentEvent>((event) => this.onEvent(event)).catch(() => {});
     try {
       return (await client.request('status')) as AgentStatus;
     } catch {
-      // It ends again; whoever waits for it sees that, and has its last words.
+      // It has ended again; `listen` reports that with its last output.
       return undefined;
     }
   }

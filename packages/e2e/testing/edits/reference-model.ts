@@ -1,6 +1,6 @@
-// What the kernel's maps shall hold for a set of Kubernetes objects, worked out anew from the
-// objects alone: no increments, no records, no rows, nothing of the model that it is compared with.
-// It knows only what object-maker.ts makes, and is as slow and as simple as it likes.
+// Computes the expected contents of the kernel's maps for a set of Kubernetes objects. It is a
+// simple, slow reference for the service model, with which it shares no code: no increments, no
+// records, no rows. It supports only the objects that object-maker.ts makes.
 import { formatEndpoint } from '@heddle/sys';
 import type {
   Endpoint,
@@ -11,20 +11,20 @@ import type {
   Slice,
 } from './object-maker.ts';
 
-export interface OracleContext {
+export interface ReferenceContext {
   readonly nodeName: string;
-  /** Addresses on the node's devices. */
+  /** The addresses of the node's network interfaces. */
   readonly deviceAddresses: readonly string[];
 }
 
 /** Frontends that share a set of backends. */
 interface Group {
-  /** Undefined for those of a pod. */
+  /** The service, or undefined for a pod's hostPort. */
   readonly service: Service | undefined;
   readonly protocol: string;
   frontends: { kind: 'service' | 'external' | 'node'; address: string; port: number }[];
   readonly backends: { address: string; port: number; active: boolean; weight: number }[];
-  /** `outside`: only for packets that enter the node, `silent` without backends. */
+  /** `outside`: only for external packets; `silent`: drops them without backends. */
   readonly only: '' | ' outside' | ' outside silent';
 }
 
@@ -40,10 +40,10 @@ const algorithmNames: Readonly<Record<string, string>> = {
   maglev: 'hash',
 };
 
-/** The lines that KernelView gives when everything is in force. */
+/** Returns the lines of ProgrammedMaps when everything is programmed. */
 export function expectedLines(
   objects: readonly Manifest[],
-  { nodeName, deviceAddresses }: OracleContext,
+  { nodeName, deviceAddresses }: ReferenceContext,
 ): string[] {
   const services = objects.filter((each): each is Service => each.kind === 'Service');
   const slices = objects.filter((each): each is Slice => each.kind === 'EndpointSlice');
@@ -55,7 +55,7 @@ export function expectedLines(
   const pods = objects.filter((each): each is PodManifest => each.kind === 'Pod');
   const zone = ownNode?.metadata.labels?.['topology.kubernetes.io/zone'] ?? '';
 
-  // No externalIP may be the address of a pod that is not on the host network, or a ClusterIP.
+  // An externalIP must not be a ClusterIP or the address of a pod outside the host network.
   const taken = new Set<string>();
   for (const { endpoints } of slices)
     for (const { addresses } of endpoints) taken.add(addresses[0]!);
@@ -64,14 +64,14 @@ export function expectedLines(
   for (const service of services) for (const address of clusterIPs(service)) taken.add(address);
 
   const groups: Group[] = [];
-  // The senior one is first, so whoever comes first keeps a frontend.
+  // Owners are sorted by precedence, so the first one keeps a frontend.
   const given = new Map<string, Service | PodManifest>();
   const keeps = (owner: Service | PodManifest, protocol: string, address: string, port: number) => {
     const key = `${protocol} ${address} ${port}`;
-    // A pod that wants one address of loopback gets it from whoever has all of it.
-    const wide = address === '::1' ? '::' : address.startsWith('127.') ? '0.0.0.0' : address;
-    const holder = given.get(`${protocol} ${wide} ${port}`) ?? owner;
-    if (given.has(key) || (wide !== address && holder !== owner)) return false;
+    // One loopback address conflicts with another owner of all loopback addresses.
+    const allLoopback = address === '::1' ? '::' : address.startsWith('127.') ? '0.0.0.0' : address;
+    const holder = given.get(`${protocol} ${allLoopback} ${port}`) ?? owner;
+    if (given.has(key) || (allLoopback !== address && holder !== owner)) return false;
     given.set(key, owner);
     return true;
   };
@@ -125,7 +125,7 @@ export function expectedLines(
                 usable.has(candidate) ||
                 protocol !== 'UDP' ||
                 isServing(candidate.endpoint) ||
-                // Nobody serves: there is nowhere else to go.
+                // No endpoint serves, so there is no better one.
                 !candidates.some((each) => isServing(each.endpoint)),
             )
             .map((candidate) => ({
@@ -160,7 +160,10 @@ export function expectedLines(
   return linesOf(groups, deviceAddresses);
 }
 
-/** A hostPort's rows: the first of a number, hostIP and protocol counts. */
+/**
+ * Returns the groups of a pod's hostPorts; only the first of equal number, hostIP and protocol
+ * counts.
+ */
 function podGroups(
   pod: PodManifest,
   nodePortAddresses: readonly string[],
@@ -190,7 +193,7 @@ function podGroups(
   );
 }
 
-/** Neither loopback nor what stands for it. */
+/** True if the address is neither loopback nor unspecified. */
 function isUsual(address: string): boolean {
   return !address.startsWith('127.') && !['::1', '::', '0.0.0.0'].includes(address);
 }
@@ -260,7 +263,7 @@ function nodeAddresses({ status }: NodeManifest): string[] {
   return status.addresses.filter(({ type }) => type !== 'Hostname').map(({ address }) => address);
 }
 
-interface Candidate {
+interface EndpointPort {
   readonly endpoint: Endpoint;
   readonly port: number;
 }
@@ -271,8 +274,8 @@ function endpointsOf(
   protocol: string,
   isV6: boolean,
   slices: readonly Slice[],
-): Candidate[] {
-  const found = new Map<string, Candidate>();
+): EndpointPort[] {
+  const found = new Map<string, EndpointPort>();
   const own = slices
     .filter(({ metadata }) => metadata.namespace === service.metadata.namespace)
     .filter(
@@ -306,12 +309,12 @@ function rank(endpoint: Endpoint): number {
 }
 
 function usableOf(
-  candidates: readonly Candidate[],
+  candidates: readonly EndpointPort[],
   service: Service,
   local: boolean,
   nodeName: string,
   zone: string,
-): readonly Candidate[] {
+): readonly EndpointPort[] {
   const reachable = candidates.filter(({ endpoint }) => !local || endpoint.nodeName === nodeName);
   const ready = reachable.filter(
     ({ endpoint }) => service.spec.publishNotReadyAddresses || isReady(endpoint),
@@ -320,7 +323,7 @@ function usableOf(
     return reachable.filter(({ endpoint }) => isServing(endpoint) && isTerminating(endpoint));
   }
   if (local) return ready;
-  const hintsOf = ({ endpoint: { hints } }: Candidate) => [
+  const hintsOf = ({ endpoint: { hints } }: EndpointPort) => [
     (hints?.forNodes ?? []).map(({ name }) => name),
     (hints?.forZones ?? []).map(({ name }) => name),
   ];

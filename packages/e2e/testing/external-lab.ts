@@ -9,19 +9,19 @@ import {
 } from '@heddle/lab';
 import { decodeUtf8, SysError } from '@heddle/sys';
 import type { SocketAddress } from '@heddle/sys/net';
-import { Cluster } from './cluster.ts';
+import { ClusterLab } from './cluster-lab.ts';
 import { endpoint, service, slice } from './objects.ts';
-import { kinds } from './site.ts';
+import { distinct } from './service-lab.ts';
 
-export const ends = ['v4', 'v6'] as const;
-export type End = (typeof ends)[number];
+export const ipVersions = ['v4', 'v6'] as const;
+export type IpVersion = (typeof ipVersions)[number];
 export const protocols = ['TCP', 'UDP'] as const;
 export type Protocol = (typeof protocols)[number];
 
-/** What silence is taken for: whoever answers does so within a few milliseconds. */
-const silenceMs = 300;
+/** The timeout after which a request counts as unanswered. Replies take a few milliseconds. */
+const noReplyMs = 300;
 
-/** What pods serve; a service has the same names. */
+/** The ports of all pods; services use the same port names. */
 const targets = { tcp: 8080, udp: 8080, echo: 8081, http: 8082 } as const;
 export type PortName = keyof typeof targets;
 const protocolOf = (port: PortName): Protocol => (port === 'udp' ? 'UDP' : 'TCP');
@@ -30,42 +30,42 @@ export const ready = { ready: true, serving: true, terminating: false };
 export const draining = { ready: false, serving: true, terminating: true };
 export const starting = { ready: false, serving: false, terminating: false };
 
-/** A pod, also with other conditions than ready; `host` is an endpoint on the host network. */
-export type Wanted = LabHost | readonly [pod: LabHost, conditions: object];
+/** A ready pod (or a node for the host network), or one with other conditions. */
+export type EndpointSpec = LabHost | readonly [pod: LabHost, conditions: object];
 
 /**
- * A cluster as clients outside see it: on the first node the agent and pods, on another one pods that
- * the first one's services lead to, beyond a router two hosts. Whoever answers says its name.
+ * A cluster with external clients: two nodes with pods, the agent on the first node, and two hosts
+ * beyond a router. Each pod replies with its name.
  */
-export class Front implements Disposable {
-  readonly product: Cluster;
-  /** The agent's node, and another one, on which is no agent. */
+export class ExternalLab implements Disposable {
+  readonly agentLab: ClusterLab;
+  /** The agent's node, and another node without an agent. */
   readonly node: LabNode;
   readonly elsewhere: LabNode;
   readonly client: LabHost;
   readonly other: LabHost;
   #services = 0;
 
-  private constructor(product: Cluster) {
-    this.product = product;
-    const { nodes, outside } = product.lab;
+  private constructor(agentLab: ClusterLab) {
+    this.agentLab = agentLab;
+    const { nodes, outside } = agentLab.lab;
     [this.node, this.elsewhere] = nodes as [LabNode, LabNode];
     [this.client, this.other] = outside as [LabHost, LabHost];
     for (const node of nodes) node.sendEachIcmpError();
   }
 
-  static async open(name: string, ...agentArgs: readonly string[]): Promise<Front> {
-    const product = await Cluster.open(name, { nodes: 2, podsPerNode: 3, outside: 2 });
+  static async open(name: string, ...agentArgs: readonly string[]): Promise<ExternalLab> {
+    const agentLab = await ClusterLab.open(name, { nodes: 2, podsPerNode: 3, outside: 2 });
     try {
       const { tcp, udp, echo, http } = targets;
       const ports = { tcp: [tcp], udp: [udp], echo: [echo], http: [http] };
       await Promise.all([
-        product.start(...agentArgs),
-        ...product.lab.pods.map((pod) => startBackend(pod, ports)),
+        agentLab.start(...agentArgs),
+        ...agentLab.lab.pods.map((pod) => startBackend(pod, ports)),
       ]);
-      return new Front(product);
+      return new ExternalLab(agentLab);
     } catch (error) {
-      product[Symbol.dispose]();
+      agentLab[Symbol.dispose]();
       throw error;
     }
   }
@@ -80,55 +80,61 @@ export class Front implements Disposable {
     return this.elsewhere.pods;
   }
 
-  /** A name and addresses for a service; what is for its load balancer's address comes to this node. */
-  expose(name: string): Exposed {
-    const exposed = new Exposed(this, name, ++this.#services);
-    for (const end of ends) {
-      this.product.lab.routeTo(this.node, exposed.balancer(end));
-      this.product.lab.routeTo(this.node, exposed.external(end));
+  /**
+   * Reserves addresses for a service and routes its load balancer and external addresses to the
+   * agent's node.
+   */
+  expose(name: string): ExposedService {
+    const exposed = new ExposedService(this, name, ++this.#services);
+    for (const end of ipVersions) {
+      this.agentLab.lab.routeTo(this.node, exposed.balancer(end));
+      this.agentLab.lab.routeTo(this.node, exposed.external(end));
     }
     return exposed;
   }
 
   [Symbol.dispose](): void {
-    this.product[Symbol.dispose]();
+    this.agentLab[Symbol.dispose]();
   }
 }
 
 export interface ServiceOptions {
   readonly spec?: object;
-  /** Default: LoadBalancer, which then has its addresses. */
+  /** Default: LoadBalancer, with its addresses. */
   readonly type?: 'ClusterIP' | 'NodePort' | 'LoadBalancer';
-  /** Ports that it has, each with its NodePort if that isn't the usual one. Default: all. */
+  /**
+   * The ports of the service, each with its NodePort or undefined for the default one. Default: all
+   * ports.
+   */
   readonly ports?: Partial<Record<PortName, number | undefined>>;
 }
 
-/** A service of both families, before pods that change. */
-export class Exposed {
-  readonly #front: Front;
+/** A dual-stack service whose endpoints a test changes. */
+export class ExposedService {
+  readonly #lab: ExternalLab;
   readonly #number: number;
   readonly name: string;
 
-  constructor(front: Front, name: string, number: number) {
-    this.#front = front;
+  constructor(lab: ExternalLab, name: string, number: number) {
+    this.#lab = lab;
     this.name = name;
     this.#number = number;
   }
 
-  clusterIP(end: End): string {
+  clusterIP(end: IpVersion): string {
     return end === 'v4' ? `10.96.7.${this.#number}` : `fd00:96::7:${this.#number}`;
   }
 
-  balancer(end: End): string {
+  balancer(end: IpVersion): string {
     return end === 'v4' ? `198.51.100.${this.#number}` : `fd00:198:51:100::${this.#number}`;
   }
 
-  external(end: End): string {
+  external(end: IpVersion): string {
     const number = 100 + this.#number;
     return end === 'v4' ? `198.51.100.${number}` : `fd00:198:51:100::${number}`;
   }
 
-  /** Its own number of a port: TCP and UDP share one. */
+  /** Returns the service's port number; TCP and UDP share one. */
   port(port: PortName): number {
     return { tcp: 80, udp: 80, echo: 81, http: 82 }[port];
   }
@@ -137,8 +143,8 @@ export class Exposed {
     return 30_000 + 100 * this.#number + this.port(port);
   }
 
-  /** Where it is reached by way of a node. */
-  onNode(end: End, port: PortName, node: LabNode = this.#front.node): SocketAddress {
+  /** Returns the address and NodePort at a node. */
+  onNode(end: IpVersion, port: PortName, node: LabNode = this.#lab.node): SocketAddress {
     return { address: node.addresses[end], port: this.nodePort(port) };
   }
 
@@ -146,29 +152,33 @@ export class Exposed {
     return { address, port: this.port(port) };
   }
 
-  /** Every way in from outside, with a name for messages. */
-  waysIn(end: End, port: PortName): { readonly way: string; readonly to: SocketAddress }[] {
+  /** Returns the destinations for external clients, each with a name for messages. */
+  externalPaths(
+    end: IpVersion,
+    port: PortName,
+  ): { readonly path: string; readonly to: SocketAddress }[] {
     return [
-      { way: 'NodePort', to: this.onNode(end, port) },
-      { way: 'load balancer', to: this.at(this.balancer(end), port) },
+      { path: 'NodePort', to: this.onNode(end, port) },
+      { path: 'load balancer', to: this.at(this.balancer(end), port) },
     ];
   }
 
-  /** Puts the service with these pods behind it into force. Throws an Error when it can't be. */
-  async write(wanted: readonly Wanted[], options: ServiceOptions = {}): Promise<void> {
-    const { product } = this.#front;
-    await product.apply(...this.objects(wanted, options));
-    const failed = (await product.service(this.name)).find(({ status }) => status === 'failed');
+  /** Applies the service with these endpoints. Throws an Error if a row fails. */
+  async write(wanted: readonly EndpointSpec[], options: ServiceOptions = {}): Promise<void> {
+    const { agentLab } = this.#lab;
+    await agentLab.apply(...this.objects(wanted, options));
+    const failed = (await agentLab.service(this.name)).find(({ status }) => status === 'failed');
     if (failed) throw new Error(`write service ${this.name}: ${failed.reason}`);
   }
 
-  objects(wanted: readonly Wanted[], options: ServiceOptions = {}) {
+  objects(wanted: readonly EndpointSpec[], options: ServiceOptions = {}) {
     const { spec = {}, type = 'LoadBalancer' } = options;
     const names = Object.keys(options.ports ?? targets) as PortName[];
-    const ingress = type === 'LoadBalancer' ? ends.map((end) => ({ ip: this.balancer(end) })) : [];
+    const ingress =
+      type === 'LoadBalancer' ? ipVersions.map((end) => ({ ip: this.balancer(end) })) : [];
     const web = service(
       this.name,
-      ends.map((end) => this.clusterIP(end)),
+      ipVersions.map((end) => this.clusterIP(end)),
       {
         type,
         ipFamilyPolicy: 'RequireDualStack',
@@ -184,7 +194,7 @@ export class Exposed {
       },
       { status: { loadBalancer: { ingress } } },
     );
-    const slices = ends.map((end) =>
+    const slices = ipVersions.map((end) =>
       slice(
         this.name,
         wanted.map((each) => {
@@ -207,17 +217,17 @@ export class Exposed {
   }
 
   async remove(): Promise<void> {
-    await this.#front.product.remove('Service', this.name);
+    await this.#lab.agentLab.remove('Service', this.name);
   }
 }
 
-/** Not among those that the node takes for translated packets, which its own processes leave alone. */
+/** Source ports outside the node's SNAT ports. */
 let nextPort = 33_000;
 
-/** As askUdp, from a port that was not used before: with the same one a flow would go on. */
-function askAnew(from: LabHost, to: SocketAddress): string {
+/** Sends a UDP request from a port that was not used before, so that no flow exists. */
+function askFromNewPort(from: LabHost, to: SocketAddress): string {
   const family = to.address.includes(':') ? 6 : 4;
-  const options = { protocol: 'udp', family, timeoutMs: silenceMs } as const;
+  const options = { protocol: 'udp', family, timeoutMs: noReplyMs } as const;
   using socket = from.enter(() => BlockingSocket.open(from.platform, options));
   socket.bind({ address: family === 4 ? '0.0.0.0' : '::', port: nextPort++ });
   socket.connect(to);
@@ -225,11 +235,14 @@ function askAnew(from: LabHost, to: SocketAddress): string {
   return decodeUtf8(socket.receive());
 }
 
-/** Who answered, or the code of the error; of several tries each that occurred. */
+/**
+ * Returns the distinct results of `tries` requests: the name of the pod that replied, or the error
+ * code.
+ */
 export function answers(from: LabHost, protocol: Protocol, to: SocketAddress, tries = 1): string[] {
   const ask =
-    protocol === 'TCP' ? () => askTcp(from, to, 'who?', silenceMs) : () => askAnew(from, to);
-  return kinds(
+    protocol === 'TCP' ? () => askTcp(from, to, 'who?', noReplyMs) : () => askFromNewPort(from, to);
+  return distinct(
     Array.from({ length: tries }, () => {
       try {
         return ask().split(' ')[0]!;
@@ -241,14 +254,22 @@ export function answers(from: LabHost, protocol: Protocol, to: SocketAddress, tr
   );
 }
 
-/** A client in a pod's network, but out of the node's cgroup: its sockets are nobody's to translate. */
-export function machineIn(pod: LabPod, { product }: Front): LabHost {
+/**
+ * Returns a client in a pod's network namespace but outside the node's cgroup, so that its sockets
+ * are not translated.
+ */
+export function placeOutsideCgroup(pod: LabPod, { agentLab }: ExternalLab): LabHost {
   const { name, netnsPath, addresses, platform } = pod;
-  return new LabHost(platform, { name, netnsPath, addresses, cgroup: product.lab.underlay.cgroup });
+  return new LabHost(platform, {
+    name,
+    netnsPath,
+    addresses,
+    cgroup: agentLab.lab.underlay.cgroup,
+  });
 }
 
-/** Address of the client, as the backend sees it. */
-export function clientSeen(from: LabHost, to: SocketAddress): string {
+/** Returns the client's address that the backend observes. */
+export function observedClient(from: LabHost, to: SocketAddress): string {
   const { client } = JSON.parse(askHttp(from, to, '/client')) as { client: string };
   return client.slice(0, client.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1');
 }
@@ -257,5 +278,5 @@ export const namesOf = (...places: readonly LabHost[]): string[] =>
   places.map(({ name }) => name).sort();
 
 export const refused = ['ECONNREFUSED'];
-/** Nobody answers, which tells a load balancer nothing. */
-export const silence = ['ETIMEDOUT'];
+/** The result of a request without a reply. */
+export const noReply = ['ETIMEDOUT'];

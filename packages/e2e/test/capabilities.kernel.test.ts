@@ -1,5 +1,5 @@
-// The agent with the capabilities that the DaemonSet gives it, in a mount namespace that is read-only
-// where a pod's is, and with each capability missing.
+// Runs the agent with the DaemonSet's capabilities in a mount namespace that is read-only where a
+// pod's is, and without each capability.
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,8 +11,8 @@ import { deploymentObjects, readSettings } from '@heddle/deploy';
 import { askTcp, askUdp, startBackend } from '@heddle/lab';
 import { createVeth, deleteLink } from '@heddle/netlink';
 import { SysError } from '@heddle/sys';
+import { ManifestLab } from '../testing/manifest-lab.ts';
 import { service, slice } from '../testing/objects.ts';
-import { Product } from '../testing/product.ts';
 
 const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 const withoutTcx = fileURLToPath(new URL('../testing/without-tcx.ts', import.meta.url));
@@ -27,7 +27,7 @@ const daemonSet = deploymentObjects(readSettings([], '0')).find(({ kind }) => ki
 const { spec } = (daemonSet!.spec as unknown as { template: { spec: PodSpec } }).template;
 const granted = spec.containers[0].securityContext.capabilities.add;
 
-/** Makes read-only what is so in a pod; $1 is the folder that stands for its writable volumes. */
+/** Makes the mounts read-only that are so in a pod; $1 is the folder with its writable volumes. */
 const asPod = `set -e
 mount --rbind "$1" "$1"
 for each in / /sys /proc/sys; do
@@ -37,7 +37,7 @@ done
 shift
 exec "$@"`;
 
-/** Who answered, or the error's code. */
+/** Returns the name of the pod that replied, or the error code. */
 function outcome(ask: () => string): string {
   try {
     return ask().split(' ')[0]!;
@@ -47,24 +47,24 @@ function outcome(ask: () => string): string {
   }
 }
 
-/** A process with the rights of a pod. */
+/** A process with the capabilities and mounts of a pod. */
 class InPod {
-  readonly #product: Product;
+  readonly #agentLab: ManifestLab;
   readonly #process: ChildProcess;
   readonly #ended: Promise<unknown>;
-  /** What it has written. */
+  /** The output of the process. */
   said = '';
 
-  constructor(product: Product, capabilities: readonly string[], args: readonly string[]) {
+  constructor(agentLab: ManifestLab, capabilities: readonly string[], args: readonly string[]) {
     const bounds = ['-all', ...capabilities.map((name) => `+${name.toLowerCase()}`)].join();
-    this.#product = product;
-    this.#process = product.node.spawn(
+    this.#agentLab = agentLab;
+    this.#process = agentLab.node.spawn(
       'unshare',
       [
         ...['--mount', '--propagation', 'private', 'sh', '-c', asPod],
-        ...['pod', dirname(product.lab.bpffs)],
+        ...['pod', dirname(agentLab.lab.bpffs)],
         ...['setpriv', '--no-new-privs', `--bounding-set=${bounds}`, '--inh-caps=-all'],
-        ...[process.execPath, ...args, '--socket', product.socket],
+        ...[process.execPath, ...args, '--socket', agentLab.socket],
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
@@ -76,9 +76,9 @@ class InPod {
     this.#ended = once(this.#process, 'close');
   }
 
-  /** Waits until it has written something of that form; fails when it ends without. */
+  /** Waits until its output matches; fails if it ends before. */
   async says(pattern: RegExp): Promise<void> {
-    await this.#product.until(
+    await this.#agentLab.until(
       `${pattern}`,
       () => pattern.test(this.said) || this.#process.exitCode !== null,
     );
@@ -91,14 +91,14 @@ class InPod {
   }
 }
 
-describe('rights of the DaemonSet', () => {
-  let product: Product;
+describe('the capabilities of the DaemonSet', () => {
+  let agentLab: ManifestLab;
   const started: InPod[] = [];
   before(async () => {
-    product = new Product('rights', { podsPerNode: 1, outside: 1 });
-    const pod = product.pod(0);
+    agentLab = new ManifestLab('rights', { podsPerNode: 1, outside: 1 });
+    const pod = agentLab.pod(0);
     await startBackend(pod, { tcp: [8080], udp: [8080] });
-    product.write(
+    agentLab.write(
       'web.yaml',
       service('web', ['10.96.21.1'], {
         type: 'NodePort',
@@ -112,15 +112,15 @@ describe('rights of the DaemonSet', () => {
     );
   });
   afterEach(() => Promise.all(started.splice(0).map((each) => each.end())));
-  after(() => product?.[Symbol.dispose]());
+  after(() => agentLab?.[Symbol.dispose]());
 
   const inPod = (capabilities: readonly string[], ...args: readonly string[]) => {
-    const process = new InPod(product, capabilities, args);
+    const process = new InPod(agentLab, capabilities, args);
     started.push(process);
     return process;
   };
   const agent = (capabilities: readonly string[], ...nodeArgs: readonly string[]) => {
-    const { node, folder } = product;
+    const { node, folder } = agentLab;
     return inPod(
       capabilities,
       ...nodeArgs,
@@ -139,11 +139,11 @@ describe('rights of the DaemonSet', () => {
     ['tcx', []],
     ['clsact', ['--import', withoutTcx]],
   ] as const) {
-    test(`they do, for services and for traffic from outside by ${hook}`, async () => {
+    test(`suffice for services and for external traffic by ${hook}`, async () => {
       const running = agent(granted, ...args);
       await running.says(/manifests read: 2 rows programmed/);
-      const client = product.lab.outside[0]!;
-      const address = product.node.addresses.v4;
+      const client = agentLab.lab.outside[0]!;
+      const address = agentLab.node.addresses.v4;
 
       assert.equal(
         outcome(() => askTcp(client, { address, port: 30_080 }, 'who?')),
@@ -155,35 +155,35 @@ describe('rights of the DaemonSet', () => {
       assert.equal(flow?.client, client.addresses.v4);
 
       const drops = inPod(granted, program, 'drop', 'watch', '-o', 'json');
-      await product.until('a drop to be seen', () => {
+      await agentLab.until('a drop to be seen', () => {
         assert.throws(() => askUdp(client, { address, port: 30_081 }, 'who?', 500));
         return drops.said.includes('\n');
       });
       const drop = JSON.parse(drops.said.split('\n')[0]!) as DropNotice;
       assert.deepEqual([drop.reason, drop.source], ['no endpoints', client.addresses.v4]);
 
-      product.node.configure((socket) =>
+      agentLab.node.configure((socket) =>
         createVeth(socket, { name: 'later0', up: true }, { name: 'peer0' }),
       );
       await running.says(/external traffic is now served on eth0, later0/);
-      const { index } = product.node.link('later0');
-      product.node.configure((socket) => deleteLink(socket, index));
+      const { index } = agentLab.node.link('later0');
+      agentLab.node.configure((socket) => deleteLink(socket, index));
       await running.says(/external traffic is now served on eth0[^,]/);
       assert.doesNotMatch(running.said, /serve external traffic|EPERM|EACCES|EROFS/);
 
-      const hooks = (await product.heddle('status')) as AgentStatus;
+      const hooks = (await agentLab.heddle('status')) as AgentStatus;
       const isMissing = hooks.datapath.missing.some(({ feature }) => feature === 'link/tcx');
       assert.equal(isMissing, hook === 'clsact');
-      const cleanup = inPod(granted, program, 'cleanup', '--force', '--bpffs', product.node.bpffs);
+      const cleanup = inPod(granted, program, 'cleanup', '--force', '--bpffs', agentLab.node.bpffs);
       await cleanup.says(/removed/);
-      await product.until('the programs to go', () => {
+      await agentLab.until('the programs to go', () => {
         const answer = outcome(() => askTcp(client, { address, port: 30_080 }, 'who?', 500));
         return answer === 'ECONNREFUSED';
       });
     });
   }
 
-  test('without SYS_ADMIN it starts as well, without another one it says so', async () => {
+  test('the agent starts without SYS_ADMIN, and reports any other missing capability', async () => {
     const others = granted.filter((name) => name !== 'SYS_ADMIN');
     assert.equal(others.length, 3);
     await agent(others).says(/manifests read: 2 rows programmed/);
