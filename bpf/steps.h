@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The steps of the datapath, which the tc and XDP programs share: parse, classify, conntrack
- * lookup, load balancing, (network policy), creation of a conntrack entry, translation and route.
- * All steps until then leave the packet as it is, so that it can still be rejected or left to the
- * stack; the last step rewrites it.
+ * The steps of the datapath, which the tc and XDP programs share. After a packet is parsed, it is
+ * classified, its conntrack entry is looked up, a backend is selected and an entry created for a
+ * new connection, and its new tuple and its route are computed. Only the last step rewrites the
+ * packet, so until then it can be rejected or left to the stack.
  */
 #pragma once
 

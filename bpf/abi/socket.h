@@ -19,7 +19,7 @@ struct origin {
 };
 
 /*
- * Map `connections`: per socket, the target of the last connect(). The socket's own peer tells
+ * Map `connections`: per socket, the target of the last connect(). The socket's own peer shows
  * whether that connect() succeeded.
  */
 struct connection {

@@ -66,7 +66,7 @@ INLINE int ct_is_closed(__u32 state_word)
 	       (state_word & CT_TUNNELLED && state == CT_TCP_CLIENT_FIN);
 }
 
-/* The state that a new flow begins with. */
+/* Returns the state of a new entry. */
 INLINE enum ct_state ct_initial_state(__u32 protocol)
 {
 	return protocol == IPPROTO_TCP ? CT_TCP_SYN :
@@ -170,30 +170,30 @@ INLINE int ct_has_backend(const struct ct_entry *entry, __u32 state_word)
 }
 
 /* Computes the tuple of packets from the client. */
-INLINE void ct_original_tuple(struct tuple *key, const struct ct_entry *entry, __u32 protocol)
+INLINE void ct_original_tuple(struct tuple *tuple, const struct ct_entry *entry, __u32 protocol)
 {
-	copy_address(key->source, entry->client);
-	copy_address(key->destination, entry->frontend);
-	key->source_port = entry->client_port;
-	key->destination_port = entry->frontend_port;
-	key->protocol = protocol;
+	copy_address(tuple->source, entry->client);
+	copy_address(tuple->destination, entry->frontend);
+	tuple->source_port = entry->client_port;
+	tuple->destination_port = entry->frontend_port;
+	tuple->protocol = protocol;
 }
 
 /* Computes the tuple of packets to the client. */
-INLINE void ct_rev_nat_tuple(struct tuple *key, const struct ct_entry *entry, __u32 protocol)
+INLINE void ct_rev_nat_tuple(struct tuple *tuple, const struct ct_entry *entry, __u32 protocol)
 {
-	copy_address(key->source, entry->frontend);
-	copy_address(key->destination, entry->client);
-	key->source_port = entry->frontend_port;
-	key->destination_port = entry->client_port;
-	key->protocol = protocol;
+	copy_address(tuple->source, entry->frontend);
+	copy_address(tuple->destination, entry->client);
+	tuple->source_port = entry->frontend_port;
+	tuple->destination_port = entry->client_port;
+	tuple->protocol = protocol;
 }
 
 /*
  * Computes the tuple of packets from the backend. Returns 0 if the index of the SNAT address is
  * invalid, which cannot happen: it was valid when the entry was created.
  */
-INLINE int ct_reply_tuple(struct tuple *key, const struct ct_entry *entry, __u32 state_word,
+INLINE int ct_reply_tuple(struct tuple *tuple, const struct ct_entry *entry, __u32 state_word,
 			  __u32 protocol)
 {
 	__u32 index = ct_snat_index(state_word);
@@ -201,11 +201,11 @@ INLINE int ct_reply_tuple(struct tuple *key, const struct ct_entry *entry, __u32
 
 	if (!source)
 		return 0;
-	copy_address(key->source, entry->backend);
-	copy_address(key->destination, index ? source->address : entry->client);
-	key->source_port = entry->backend_port;
-	key->destination_port = entry->source_port;
-	key->protocol = protocol;
+	copy_address(tuple->source, entry->backend);
+	copy_address(tuple->destination, index ? source->address : entry->client);
+	tuple->source_port = entry->backend_port;
+	tuple->destination_port = entry->source_port;
+	tuple->protocol = protocol;
 	return 1;
 }
 

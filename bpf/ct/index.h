@@ -11,14 +11,14 @@
 #include "entry.h"
 
 /* Computes the tuple of one direction of an entry. Returns 0 if there is none. */
-INLINE int ct_tuple_of(struct tuple *key, const struct ct_entry *entry, __u32 state_word,
+INLINE int ct_tuple_of(struct tuple *tuple, const struct ct_entry *entry, __u32 state_word,
 		       __u32 is_reply)
 {
 	__u32 protocol = ct_protocol(ct_state_of(state_word));
 
 	if (is_reply)
-		return ct_reply_tuple(key, entry, state_word, protocol);
-	ct_original_tuple(key, entry, protocol);
+		return ct_reply_tuple(tuple, entry, state_word, protocol);
+	ct_original_tuple(tuple, entry, protocol);
 	return 1;
 }
 
@@ -27,10 +27,10 @@ INLINE int ct_tuple_of(struct tuple *key, const struct ct_entry *entry, __u32 st
  * 4418), so that an attacker cannot craft tuples that collide. The last multiplication spreads the
  * sum over the upper half, which selects the bucket.
  */
-INLINE __u64 ct_index_hash(const struct tuple *key)
+INLINE __u64 ct_index_hash(const struct tuple *tuple)
 {
 	struct ct_table *table = get_ct_table();
-	const __u32 *words = (const __u32 *)key;
+	const __u32 *words = (const __u32 *)tuple;
 	__u64 sum = 0;
 
 	if (!table)
@@ -68,7 +68,7 @@ INLINE __u16 ct_slot_tag(__u64 hash)
  * Returns 1 if the entry that a slot refers to has the tuple, in the direction that the slot is
  * for.
  */
-INLINE int ct_has_tuple(__u32 reference, const struct tuple *key)
+INLINE int ct_has_tuple(__u32 reference, const struct tuple *tuple)
 {
 	struct ct_entry *entry = ct_entry_at(reference / 2);
 	__u32 state_word, index;
@@ -77,30 +77,30 @@ INLINE int ct_has_tuple(__u32 reference, const struct tuple *key)
 	if (!entry)
 		return 0;
 	state_word = entry->state_word;
-	if (!ct_is_live(state_word) || ct_protocol(ct_state_of(state_word)) != key->protocol)
+	if (!ct_is_live(state_word) || ct_protocol(ct_state_of(state_word)) != tuple->protocol)
 		return 0;
 	if (!(reference & 1))
-		return entry->client_port == key->source_port &&
-		       entry->frontend_port == key->destination_port &&
-		       same_address(entry->client, key->source) &&
-		       same_address(entry->frontend, key->destination);
-	if (entry->backend_port != key->source_port ||
-	    entry->source_port != key->destination_port ||
-	    !same_address(entry->backend, key->source))
+		return entry->client_port == tuple->source_port &&
+		       entry->frontend_port == tuple->destination_port &&
+		       same_address(entry->client, tuple->source) &&
+		       same_address(entry->frontend, tuple->destination);
+	if (entry->backend_port != tuple->source_port ||
+	    entry->source_port != tuple->destination_port ||
+	    !same_address(entry->backend, tuple->source))
 		return 0;
 	index = ct_snat_index(state_word);
 	source = bpf_map_lookup_elem(&nat_sources, &index);
-	return source && same_address(index ? source->address : entry->client, key->destination);
+	return source && same_address(index ? source->address : entry->client, tuple->destination);
 }
 
 /* The same as a function of its own, for rare cases. */
-GLOBAL int ct_still_has_tuple(__u32 reference, const struct tuple *key)
+GLOBAL int ct_still_has_tuple(__u32 reference, const struct tuple *tuple)
 {
-	return key && ct_has_tuple(reference, key);
+	return tuple && ct_has_tuple(reference, tuple);
 }
 
 /* Returns the slot of a bucket that has the tuple, other than `own`; 0: there is none. */
-INLINE __u64 bucket_search(const struct ct_bucket *bucket, const struct tuple *key, __u16 tag,
+INLINE __u64 bucket_search(const struct ct_bucket *bucket, const struct tuple *tuple, __u16 tag,
 			   __u64 own)
 {
 #pragma clang loop unroll(disable)
@@ -108,23 +108,23 @@ INLINE __u64 bucket_search(const struct ct_bucket *bucket, const struct tuple *k
 		__u64 slot = bucket->slots[i];
 
 		if ((__u16)(slot >> CT_SLOT_TAG_SHIFT) == tag && slot != own &&
-		    ct_has_tuple(slot, key))
+		    ct_has_tuple(slot, tuple))
 			return slot;
 	}
 	return 0;
 }
 
 /* Returns the slot of the entry that has the tuple; 0: there is none. */
-GLOBAL __u64 ct_find_slot(const struct tuple *key)
+GLOBAL __u64 ct_find_slot(const struct tuple *tuple)
 {
 	struct ct_bucket *bucket;
 	__u64 hash;
 
-	if (!key)
+	if (!tuple)
 		return 0;
-	hash = ct_index_hash(key);
+	hash = ct_index_hash(tuple);
 	bucket = ct_bucket_of(hash);
-	return bucket ? bucket_search(bucket, key, ct_slot_tag(hash), 0) : 0;
+	return bucket ? bucket_search(bucket, tuple, ct_slot_tag(hash), 0) : 0;
 }
 
 /* Clears an entry's slot of the bucket. */
@@ -150,24 +150,24 @@ GLOBAL int ct_insert_tuple(__u32 reference, __u32 generation)
 {
 	struct ct_entry *entry = ct_entry_at(reference / 2);
 	struct ct_bucket *bucket;
-	struct tuple parts, *key = &parts;
+	struct tuple parts, *tuple = &parts;
 	__u64 hash, own;
 
 	/*
 	 * Keep the struct in memory: split into scalars it needs twice the stack, of which BPF has
 	 * 512 bytes.
 	 */
-	barrier_var(key);
-	if (!entry || !ct_tuple_of(key, entry, entry->state_word, reference & 1))
+	barrier_var(tuple);
+	if (!entry || !ct_tuple_of(tuple, entry, entry->state_word, reference & 1))
 		return CT_BUCKET_FULL;
-	hash = ct_index_hash(key);
+	hash = ct_index_hash(tuple);
 	own = reference | (__u64)ct_slot_tag(hash) << CT_SLOT_TAG_SHIFT |
 	      (__u64)generation << CT_SLOT_GENERATION_SHIFT;
 	bucket = ct_bucket_of(hash);
 	if (!bucket)
 		return CT_BUCKET_FULL;
 	for (int is_entered = 0;; is_entered = 1) {
-		__u32 i, other = bucket_search(bucket, key, ct_slot_tag(hash), own);
+		__u32 i, other = bucket_search(bucket, tuple, ct_slot_tag(hash), own);
 
 		if (is_entered && other)
 			bucket_remove(bucket, reference);
@@ -189,11 +189,11 @@ GLOBAL int ct_remove_tuple(__u32 reference, __u32 state_word)
 {
 	struct ct_entry *entry = ct_entry_at(reference / 2);
 	struct ct_bucket *bucket;
-	struct tuple key;
+	struct tuple tuple;
 
-	if (!entry || !ct_tuple_of(&key, entry, state_word, reference & 1))
+	if (!entry || !ct_tuple_of(&tuple, entry, state_word, reference & 1))
 		return 0;
-	bucket = ct_bucket_of(ct_index_hash(&key));
+	bucket = ct_bucket_of(ct_index_hash(&tuple));
 	if (bucket)
 		bucket_remove(bucket, reference);
 	return 0;

@@ -76,7 +76,7 @@ INLINE enum verdict fib_result_to_verdict(const struct packet *packet, const str
 
 /*
  * Looks up the route of a packet with the tuple `to`. `fib` is all zero before, and `route` but for
- * the overhead. `flags` may be ROUTE_SOURCE; then `has_source` tells whether `fib` has the route's
+ * the overhead. `flags` may be ROUTE_SOURCE; then `has_source` is set if `fib` has the route's
  * preferred source address.
  */
 INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const struct tuple *to,

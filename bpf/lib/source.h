@@ -34,7 +34,7 @@ INLINE int is_martian(const struct packet *packet)
 
 /*
  * Drops packets whose source address is spoofed. An external packet cannot come from an address of
- * the node or of its pods, nor from a broadcast address; the kernel's route to the source tells.
+ * the node or of its pods, nor from a broadcast address; the kernel's route to the source shows it.
  * That route need not use the interface that the packet arrived on, because paths may be
  * asymmetric: this is the loose mode of RFC 3704 (2.4) among the external interfaces. A tunnelled
  * packet may come from a pod of this node that sent it to another node; its replies leave by the
