@@ -87,9 +87,9 @@ export class Words {
   }
 }
 
-/** `socket.bpf.c:123: return x;` */
+/** Returns a line with its file below bpf/, e.g. `lb/select.h:123: return id;`. */
 export function placeText({ file, line, text }: SourceLine): string {
-  return `${file.slice(file.lastIndexOf('/') + 1)}:${line}: ${text.trim()}`;
+  return `${file.replace(/^(\.\/)?bpf\//, '')}:${line}: ${text.trim()}`;
 }
 
 /** Returns what descriptions of map entries take from the dump. */
