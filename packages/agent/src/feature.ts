@@ -17,6 +17,8 @@ export interface FeatureDefinition<Datapath> {
   readonly name: string;
   /** The kinds of objects that the feature is made of. */
   readonly kinds: readonly Kind[];
+  /** The control methods whose lists `heddle dump` keeps, and `--from-dump` returns. */
+  readonly dump?: readonly string[];
   /** The action against a map that is nearly full, by the name of the map. */
   readonly remedies?: Readonly<Record<string, string>>;
   /** Checks objects without a node or a kernel, for `heddle validate`. */

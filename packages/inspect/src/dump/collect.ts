@@ -4,8 +4,8 @@ import {
   defaultBpffs,
   type EffectiveConfig,
   type ServiceDetail,
-  type ServiceEntry,
 } from '@heddle/agent';
+import { allFeatures } from '@heddle/agent/features';
 import type { ControlSource } from '@heddle/control';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { currentPins, externalInterfaces, isMapName, mapCatalog } from '@heddle/datapath';
@@ -33,6 +33,7 @@ import {
   type DumpedMap,
   type DumpedNetwork,
   elementsOf,
+  listOf,
 } from './dump.ts';
 import { inNamespaces } from './namespaces.ts';
 import { objectTags } from './tags.ts';
@@ -123,25 +124,21 @@ function findPins(platform: Platform, given: string | undefined, answers: Dump['
 }
 
 async function ask(agent: ControlSource, withDetails: boolean): Promise<Answers> {
-  const all = async <Item>(method: Parameters<ControlSource['items']>[0]): Promise<Item[]> => {
-    const items: Item[] = [];
-    for await (const item of agent.items<Item>(method)) items.push(item);
-    return items;
-  };
-  const services = await all<ServiceEntry>('service.list');
+  const lists = new Map<string, unknown[]>();
+  for (const method of ['events.list', ...allFeatures.flatMap(({ dump = [] }) => dump)]) {
+    const items: unknown[] = [];
+    for await (const item of agent.items(method)) items.push(item);
+    lists.set(method, items);
+  }
+  const services = listOf({ lists }, 'service.list');
   const names = withDetails
     ? [...new Set(services.map(({ namespace, name }) => `${namespace}/${name}`))]
     : [];
   return {
     status: (await agent.request('status')) as AgentStatus,
     config: (await agent.request('config.get')) as EffectiveConfig,
-    services,
     details: await details(agent, names),
-    backends: await all('backend.list'),
-    pods: await all('pod.list'),
-    events: await all('events.list'),
-    flows: await all('flow.list'),
-    nat: await all('nat.list'),
+    lists,
   };
 }
 

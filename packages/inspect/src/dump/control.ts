@@ -1,7 +1,7 @@
 import type { ControlSource } from '@heddle/control';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { formatIp, parseIp } from '@heddle/sys';
-import type { Answers, Dump } from './dump.ts';
+import { type Answers, type Dump, listOf } from './dump.ts';
 
 type Params = Record<string, unknown>;
 
@@ -48,37 +48,38 @@ export class DumpedControl implements ControlSource {
   [Symbol.dispose](): void {}
 
   #list(method: string, params: Params): readonly unknown[] {
-    const { services, backends, pods, events, flows, nat } = this.#answers;
     switch (method) {
       case 'service.list':
-        return services.filter(
+        return this.#services().filter(
           ({ namespace }) => params.namespace === undefined || namespace === params.namespace,
         );
       case 'backend.list': {
         const { service } = params;
+        const backends = listOf(this.#answers, 'backend.list');
         if (service === undefined) return backends;
-        if (!services.some(({ key }) => isOf(key, service))) throw this.#unknown(service);
+        if (!this.#services().some(({ key }) => isOf(key, service))) throw this.#unknown(service);
         return backends.filter((backend) => isOf(backend.service, service));
       }
-      case 'pod.list':
-        return pods;
-      case 'events.list':
-        return events;
       case 'flow.list':
-        return flows.filter((flow) =>
+        return listOf(this.#answers, 'flow.list').filter((flow) =>
           Object.entries(params).every(
             ([name, value]) =>
               value === undefined || flow[name as keyof typeof flow] === own(name, value),
           ),
         );
-      case 'nat.list':
-        return nat;
-      default:
+      default: {
+        const items = this.#answers.lists.get(method);
+        if (items) return items;
         throw new Failure(
           exitCodes.usage,
           `read dump ${this.#path}: later events are not in it (omit --from-dump)`,
         );
+      }
     }
+  }
+
+  #services() {
+    return listOf(this.#answers, 'service.list');
   }
 
   #unknown(service: unknown): Failure {

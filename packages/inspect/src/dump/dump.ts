@@ -32,19 +32,33 @@ export interface DumpHead {
   readonly bpffs: string;
 }
 
+/** The items of the lists that this version knows, by control method. */
+interface KnownLists {
+  readonly 'service.list': ServiceEntry;
+  readonly 'backend.list': BackendEntry;
+  /** Pods of the node with addresses of their own; absent in dumps of versions before 0.2. */
+  readonly 'pod.list': PodEntry;
+  readonly 'events.list': AgentEvent;
+  readonly 'flow.list': FlowItem;
+  readonly 'nat.list': NatDestination;
+}
+
 /** The agent's answers to the read commands. */
 export interface Answers {
   readonly status: AgentStatus;
   readonly config: EffectiveConfig;
-  readonly services: readonly ServiceEntry[];
-  /** The details of each service; empty when they were not requested. */
+  /** The details of each service; empty if they were not collected. */
   readonly details: readonly ServiceDetail[];
-  readonly backends: readonly BackendEntry[];
-  /** Pods of the node with addresses of their own; empty in dumps of versions before 0.2. */
-  readonly pods: readonly PodEntry[];
-  readonly events: readonly AgentEvent[];
-  readonly flows: readonly FlowItem[];
-  readonly nat: readonly NatDestination[];
+  /** The items of each list that a feature declares (`dump` of FeatureDefinition), by control method. */
+  readonly lists: ReadonlyMap<string, readonly unknown[]>;
+}
+
+/** Returns the items of a list; none if the dump does not have it. */
+export function listOf<Method extends keyof KnownLists>(
+  { lists }: Pick<Answers, 'lists'>,
+  method: Method,
+): readonly KnownLists[Method][] {
+  return (lists.get(method) ?? []) as readonly KnownLists[Method][];
 }
 
 /** A map with its entries. */

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { Failure } from '@heddle/control/failure';
 import fc from 'fast-check';
+import { DumpedControl } from './control.ts';
 import type { Answers, Dump } from './dump.ts';
 import { readDump, writeDump } from './file.ts';
 
@@ -27,8 +28,18 @@ const sample: Dump = {
   answers: {
     status: { source: { path: 'https://me:secret@192.0.2.1:6443' } },
     config: { bpffs: '/sys/fs/bpf' },
-    services: Array.from({ length: 1203 }, (_, i) => ({ key: `default/s${i}:80/TCP/IPv4` })),
-    ...{ details: [], backends: [], pods: [], events: [], flows: [], nat: [] },
+    details: [],
+    lists: new Map<string, unknown[]>([
+      [
+        'service.list',
+        Array.from({ length: 1203 }, (_, i) => ({ key: `default/s${i}:80/TCP/IPv4` })),
+      ],
+      ...['backend.list', 'pod.list', 'events.list', 'flow.list', 'nat.list'].map(
+        (method) => [method, []] as [string, unknown[]],
+      ),
+      // A list of a feature that this version's commands do not know.
+      ['bell.list', [{ key: 'default/noon', ringAt: '12:00' }]],
+    ]),
   } as unknown as Answers,
   objects: new Map([['socket', Uint8Array.of(1, 2, 3)]]),
   tags: new Map([['socket', { connect4: ['0011', '2233'] }]]),
@@ -80,7 +91,9 @@ describe('the file of a dump', () => {
     const { kind, format, version, ...head } = read.head as unknown as Record<string, unknown>;
     assert.deepEqual([kind, format, version], ['head', 'heddle-dump', 1]);
     assert.deepEqual(head, sample.head);
-    assert.deepEqual((read.answers as Answers).services, (sample.answers as Answers).services);
+    assert.deepEqual((read.answers as Answers).lists, (sample.answers as Answers).lists);
+    const bells = await new DumpedControl(read, 'a').request('bell.list');
+    assert.deepEqual(bells, { items: [{ key: 'default/noon', ringAt: '12:00' }] });
     assert.equal((read.answers as Answers).status.source.path, 'https://***@192.0.2.1:6443');
     assert.deepEqual(read.objects, sample.objects);
     assert.deepEqual(read.tags, sample.tags);

@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { withoutCredentials } from '@heddle/sys/internal';
-import { type Answers, type Dump, type DumpedMap, entryCount } from './dump.ts';
+import { type Dump, type DumpedMap, entryCount } from './dump.ts';
 import { withoutSecret } from './secret.ts';
 import type { ProgramTags } from './tags.ts';
 
@@ -21,7 +21,17 @@ const formatVersion = 1;
 const longestLine = 32 * 1024 * 1024;
 const mostBytes = 4 * 1024 * 1024 * 1024;
 const itemsPerRecord = 500;
-const lists = ['services', 'details', 'backends', 'pods', 'events', 'flows', 'nat'] as const;
+/** The names of lists in the file, where they are not the control methods. */
+const listNames: Readonly<Record<string, string>> = {
+  'service.list': 'services',
+  'backend.list': 'backends',
+  'pod.list': 'pods',
+  'events.list': 'events',
+  'flow.list': 'flows',
+  'nat.list': 'nat',
+};
+const methods = new Map(Object.entries(listNames).map(([method, name]) => [name, method]));
+const details = 'details';
 
 type Fields = Record<string, unknown>;
 
@@ -68,10 +78,9 @@ function* records(dump: Dump): Generator<Fields> {
     yield { kind: 'answers', missing: answers.missing };
   } else {
     yield { kind: 'answers', status: answers.status, config: answers.config };
-    for (const list of lists) {
-      for (let at = 0; at < answers[list].length; at += itemsPerRecord) {
-        yield { kind: 'items', list, items: answers[list].slice(at, at + itemsPerRecord) };
-      }
+    yield* itemRecords(details, answers.details);
+    for (const [method, items] of answers.lists) {
+      yield* itemRecords(listNames[method] ?? method, items);
     }
   }
   for (const [name, data] of dump.objects) {
@@ -85,6 +94,12 @@ function* records(dump: Dump): Generator<Fields> {
     const { entries, ...rest } = map;
     yield { kind: 'map', ...rest, count: entryCount(map) };
     for (const data of entries) yield { kind: 'entries', map: map.info.id, data };
+  }
+}
+
+function* itemRecords(list: string, items: readonly unknown[]): Generator<Fields> {
+  for (let at = 0; at < items.length; at += itemsPerRecord) {
+    yield { kind: 'items', list, items: items.slice(at, at + itemsPerRecord) };
   }
 }
 
@@ -150,9 +165,9 @@ class Damaged extends Error {}
 class DumpReader {
   #head: Fields | undefined;
   #answers: Fields | undefined;
-  readonly #lists: Record<(typeof lists)[number], unknown[]> = {
-    ...{ services: [], details: [], backends: [], pods: [], events: [], flows: [], nat: [] },
-  };
+  readonly #details: unknown[] = [];
+  /** By control method. A list without items has no record. */
+  readonly #lists = new Map<string, unknown[]>([...methods.values()].map((each) => [each, []]));
   readonly #objects = new Map<string, Uint8Array>();
   readonly #tags = new Map<string, ProgramTags>();
   readonly #maps = new Map<number, DumpedMap & { entries: Uint8Array[] }>();
@@ -190,7 +205,8 @@ class DumpReader {
     const answers = this.#answers ?? { missing: 'the dump has no reason' };
     const dump = {
       head: this.#head,
-      answers: 'missing' in answers ? answers : { ...answers, ...this.#lists },
+      answers:
+        'missing' in answers ? answers : { ...answers, details: this.#details, lists: this.#lists },
       objects: this.#objects,
       tags: this.#tags,
       maps: this.#maps,
@@ -226,9 +242,14 @@ class DumpReader {
         this.#answers = record;
         return;
       case 'items': {
-        const list = this.#lists[record.list as keyof Answers as (typeof lists)[number]];
-        if (!list || !Array.isArray(record.items)) throw new Damaged('it is damaged: items');
-        for (const item of record.items) list.push(item);
+        const { list, items } = record;
+        if (typeof list !== 'string' || !Array.isArray(items)) {
+          throw new Damaged('it is damaged: items');
+        }
+        const method = methods.get(list) ?? list;
+        const all = list === details ? this.#details : (this.#lists.get(method) ?? []);
+        for (const item of items) all.push(item);
+        if (list !== details) this.#lists.set(method, all);
         return;
       }
       case 'object':

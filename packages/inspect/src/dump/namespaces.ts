@@ -9,7 +9,7 @@ import {
   netnsCookie,
 } from '@heddle/netlink';
 import { type Platform, readDirectory, readLink } from '@heddle/sys';
-import type { Answers, DumpedNamespace } from './dump.ts';
+import { type Answers, type DumpedNamespace, listOf } from './dump.ts';
 
 interface Found {
   /** Paths to enter it by, as long as the process or the mount exists. */
@@ -33,7 +33,7 @@ export interface NodeFacts {
   /** Indexes of the node's network interfaces by which external traffic enters. */
   readonly external: ReadonlySet<number>;
   /** The agent's answers; undefined without an agent. */
-  readonly known: Pick<Answers, 'pods' | 'config'> | undefined;
+  readonly known: Pick<Answers, 'lists' | 'config'> | undefined;
 }
 
 /**
@@ -111,7 +111,7 @@ function nodeNames(known: NodeFacts['known']): string[] {
 }
 
 function podNames(known: NodeFacts['known'], addresses: readonly string[]): string[] {
-  return (known?.pods ?? [])
+  return (known ? listOf(known, 'pod.list') : [])
     .filter((pod) => pod.addresses.some((address) => addresses.includes(address)))
     .flatMap(({ namespace, name }) => [name, `${namespace}/${name}`]);
 }

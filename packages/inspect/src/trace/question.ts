@@ -2,7 +2,7 @@ import type { PodEntry } from '@heddle/agent';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import type { FlowEntry } from '@heddle/datapath';
 import { formatEndpoint, formatIp, parseIp } from '@heddle/sys';
-import type { Dump, DumpedNamespace } from '../dump/dump.ts';
+import { type Dump, type DumpedNamespace, listOf } from '../dump/dump.ts';
 import { flowsOf } from '../dump/flows.ts';
 import type { Asked, IcmpErrorKind, TcpFlag, TracePlace, TraceProtocol } from './asked.ts';
 
@@ -144,7 +144,7 @@ function origin(
       `trace from ${from}: neither a pod of this node nor the node has that name (there are ${known.slice(0, 20).join(', ') || 'none'}; or give an IP address)`,
     );
   }
-  const pod = 'missing' in answers ? undefined : podWith(answers.pods, address);
+  const pod = 'missing' in answers ? undefined : podWith(listOf(answers, 'pod.list'), address);
   if (!namespace && pod && at !== 'node') {
     throw new Failure(
       exitCodes.failed,
@@ -192,7 +192,7 @@ function destination({ answers }: Dump, { from, to, protocol, at }: Asked, port:
     );
   }
   const service = to.includes('/') ? to : `default/${to}`;
-  const rows = answers.services.filter(
+  const rows = listOf(answers, 'service.list').filter(
     ({ namespace, name, frontends }) => `${namespace}/${name}` === service && frontends.length > 0,
   );
   const fromBytes = parseIp(from);

@@ -2,7 +2,7 @@ import { describeAccess, dropReasonText, type EntryNames } from '@heddle/datapat
 import type { Btf, ObjectSpec } from '@heddle/ebpf';
 import { formatIp } from '@heddle/sys';
 import type { SourceLine } from '@heddle/vm';
-import type { Dump } from '../dump/dump.ts';
+import { type Dump, listOf } from '../dump/dump.ts';
 import { type Decoded, decodeValue } from './decode.ts';
 import type { Access, RouteAsked } from './recorder.ts';
 import { addressAt, fib } from './routes.ts';
@@ -97,7 +97,7 @@ function entryNames({ answers, network, head }: Dump): EntryNames {
   const services = new Map<string, string>();
   for (const { namespace, name, protocol, frontends } of 'missing' in answers
     ? []
-    : answers.services) {
+    : listOf(answers, 'service.list')) {
     for (const { address, port } of frontends) {
       services.set(`${protocol} ${address} ${port}`, `${namespace}/${name}`);
     }

@@ -17,6 +17,7 @@ import { flowPressure } from './pressure.ts';
 export const flowsFeature: FeatureDefinition<FlowsDatapath> = {
   name: 'flows',
   kinds: [],
+  dump: ['flow.list', 'nat.list'],
   remedies: { nat_flows: 'raise sizes.flows' },
   open: (host, datapath) => new FlowsFeature(host, datapath),
 };

@@ -42,6 +42,7 @@ import { validateServices } from './validate.ts';
 export const servicesFeature: FeatureDefinition<ServicesDatapath> = {
   name: 'services',
   kinds: [serviceKind, sliceKind, nodeKind, podKind],
+  dump: ['service.list', 'backend.list', 'pod.list'],
   remedies: {
     services: 'raise sizes.servicesMax',
     backends: 'raise sizes.backends',
