@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The maps that several objects share. The sizes here are defaults; the control plane sets them. */
+/* All objects share these maps. The sizes here are defaults; the control plane sets them. */
 #pragma once
 
 #include "abi.h"
@@ -47,9 +47,9 @@ struct {
 } addresses SEC(".maps");
 
 /*
- * A Bloom filter of all addresses that services or the node ever had. Most packets are for other
- * addresses, and one bit rules out nearly all of them. The control plane sets the bit before it
- * adds the address to `addresses`.
+ * This is a Bloom filter of all addresses that services or the node ever had. Most packets are for
+ * other addresses, and one bit rules out nearly all of them. The control plane sets the bit before
+ * it adds the address to `addresses`.
  */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
@@ -148,7 +148,7 @@ struct {
 } flow_events SEC(".maps");
 
 /*
- * A Bloom filter of the addresses and ports that replies leave the node from; see
+ * This is a Bloom filter of the addresses and ports that replies leave the node from; see
  * reply_filter_hit(). Bits are never cleared: there are few backends compared to bits, and a
  * superfluous bit costs one lookup.
  */
@@ -212,8 +212,8 @@ struct {
 } narrow_paths SEC(".maps");
 
 /*
- * The timer of the garbage collection. It has a map of its own, because maps that hold a bpf_timer
- * cannot be mmap()ed.
+ * The garbage collection has this timer. It has a map of its own, because maps that hold a
+ * bpf_timer cannot be mmap()ed.
  */
 struct nat_timer {
 	struct bpf_timer timer;
@@ -259,7 +259,7 @@ struct {
 } fragments SEC(".maps");
 
 /*
- * The number of fragments that arrived too long before their first one, and so went to the node's
+ * This counts fragments that arrived too long before their first one, and so went to the node's
  * stack.
  */
 struct {
@@ -288,7 +288,7 @@ struct {
 	MAP_TYPE(value, struct flow_cache_block);
 } known_flows SEC(".maps");
 
-/* The token bucket that limits TCP resets and ICMP messages, per CPU. */
+/* This token bucket limits TCP resets and ICMP messages, per CPU. */
 struct answer_budget {
 	__u64 filled; /* time of the last refill, in ns of CLOCK_MONOTONIC */
 	__u64 left;

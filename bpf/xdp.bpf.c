@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The XDP program of external interfaces: the same steps as node_ingress, but earlier, for packets
- * that leave by the interface that they arrived on. All others it passes on unchanged to
+ * The XDP program of external interfaces does the same steps as node_ingress, but earlier, for
+ * packets that leave by the interface that they arrived on. All others it passes on unchanged to
  * node_ingress (node.bpf.c), which finds the conntrack entries that were created here.
  */
 #include "ctx/xdp.h"

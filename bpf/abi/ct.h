@@ -61,7 +61,7 @@ enum ct_state {
 #define CT_SEEN_MASK 0xffff /* time of the last packet, in ticks of 2^30 ns */
 #define CT_STATE_SHIFT 16   /* enum ct_state */
 #define CT_STATE_MASK (0xf << CT_STATE_SHIFT)
-/* the backend's generation modulo 7, plus 1; 0: unknown, in entries of an old version */
+/* The field has the backend's generation modulo 7, plus 1; 0: unknown, in an old version. */
 #define CT_BACKEND_GEN_SHIFT 20
 #define CT_BACKEND_GEN_MASK (7 << CT_BACKEND_GEN_SHIFT)
 #define CT_COUNTED (1u << 23) /* The connection counts in backend_stats.active. */

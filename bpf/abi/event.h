@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Counters and events: rejected calls, dropped packets, and evicted conntrack entries. */
+/*
+ * These counters and events report rejected calls, dropped packets and evicted conntrack entries.
+ */
 #pragma once
 
 #include "ct.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The node's network interfaces, and the options of node.bpf.c and xdp.bpf.c. */
+/*
+ * These structs describe the node's network interfaces, and the options of node.bpf.c and
+ * xdp.bpf.c.
+ */
 #pragma once
 
 #include "ct.h"
@@ -24,7 +27,10 @@ struct xdp_device {
 	__u16 reserved;
 };
 
-/* The effect of 1, 2, 4, ... zero bytes on a CRC32c with a single bit set; see lib/sctp.h. */
+/*
+ * The words are the effect of 1, 2, 4, ... zero bytes on a CRC32c with a single bit set; see
+ * lib/sctp.h.
+ */
 #define CRC32C_POWERS 16
 
 struct crc32c_powers {

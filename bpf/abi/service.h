@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Services, their backends, and the addresses that they have. */
+/* These structs describe services, their backends and their addresses. */
 #pragma once
 
 #include <linux/types.h>
 
 /*
- * The origin of a lookup. An entry that holds for all clients exists once, with the internal scope;
- * a packet that enters the node from outside the cluster is looked up with the external scope
- * first.
+ * The scope is the origin of a lookup. An entry that holds for all clients exists once, with the
+ * internal scope; a packet that enters the node from outside the cluster is looked up with the
+ * external scope first.
  */
 enum service_scope {
 	SCOPE_INTERNAL = 0, /* sockets on this node, and packets without an external entry */

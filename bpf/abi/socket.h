@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The state of sockets whose addresses are translated, and the options of socket.bpf.c. */
+/*
+ * These structs are the state of sockets whose addresses are translated, and the options of
+ * socket.bpf.c.
+ */
 #pragma once
 
 #include "version.h"
 
 #include <linux/types.h>
 
-/* A frontend, and the backend that was chosen for it. */
+/* An origin is a frontend, and the backend that was chosen for it. */
 struct origin {
 	__u8 frontend[16];
 	__u8 backend_address[16];
@@ -51,7 +54,7 @@ struct udp_peers {
 	struct udp_peer peers[UDP_PEERS_PER_SOCKET];
 };
 
-/* A socket that is connected to a backend that is gone, as stale.bpf.c reports it. */
+/* This record reports a socket whose backend is gone; see stale.bpf.c. */
 struct stale_socket {
 	__u64 cookie;	/* the socket's cookie, which sock_diag uses, too */
 	__u32 netns;	/* inode number of the socket's network namespace */
@@ -60,9 +63,9 @@ struct stale_socket {
 };
 
 /*
- * Offsets, in bytes, of the fields that socket/client.h reads in the kernel's structs. They are
- * constants instead of CO-RE relocations, so that the programs have the same instructions, and so
- * the same tag, on all kernels.
+ * The values are offsets, in bytes, of the fields that socket/client.h reads in the kernel's
+ * structs. They are constants instead of CO-RE relocations, so that the programs have the same
+ * instructions, and so the same tag, on all kernels.
  */
 struct kernel_fields {
 	__u32 known;	      /* 0: the kernel's memory cannot be read */

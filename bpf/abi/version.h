@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The version of the layout of all pinned maps. */
+/* This is the version of the layout of all pinned maps. */
 #pragma once
 
 enum heddle_abi {

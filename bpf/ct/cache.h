@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The flow cache: the conntrack entry and the next hop of recent packets, per CPU. */
+/* The flow cache has the conntrack entry and the next hop of recent packets, per CPU. */
 #pragma once
 
 #include "lib/route.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Creation of conntrack entries. */
+/* These functions create conntrack entries. */
 #pragma once
 
 #include "lb/select.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One conntrack entry: its state and its tuples. */
+/* These functions read the state and the tuples of a conntrack entry. */
 #pragma once
 
 #include "lb/select.h"
@@ -131,14 +131,14 @@ GLOBAL __u32 ct_next_state_tunnelled(enum ct_state state, __u32 tcp_flags, __u32
 	return ct_next_state(state, tcp_flags, 0);
 }
 
-/* How the entry of a packet was found. */
+/* The entry of a packet is found in one of these ways. */
 enum ct_origin {
 	CT_FOUND = 0,
 	CT_CACHED = 1,	/* The flow cache had it, with the route. */
 	CT_CREATED = 2, /* It was created for this packet. */
 };
 
-/* The entry of a packet. */
+/* This is the entry that a packet belongs to. */
 struct ct_result {
 	struct ct_entry *entry;
 	__u32 index;

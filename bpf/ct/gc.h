@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The garbage collection: a timer examines a slice of the conntrack table at a time. */
+/* The garbage collection is a timer that examines a slice of the conntrack table at a time. */
 #pragma once
 
 #include "table.h"
@@ -121,7 +121,7 @@ static long gc_step(__u32 number, struct gc_slice *slice)
 	return 0;
 }
 
-/* The number of entries in a slice, and the time between slices. */
+/* A slice has so many entries, and so much time passes between slices. */
 #define GC_SLICE 2048
 #define GC_INTERVAL_NS 50000000ULL
 

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * UDP of the node's own stack. Its sockets and its masquerading may use an address and port that a
- * service has, too. Such datagrams are noted when they leave, so that their replies go to the
- * stack.
+ * These functions recognize UDP of the node's own stack. Its sockets and its masquerading may use
+ * an address and port that a service has, too. Such datagrams are noted when they leave, so that
+ * their replies go to the stack.
  */
 #pragma once
 
 #include "lookup.h"
 
-/*
- * The time to wait for a reply: 180 s, in ticks. Netfilter waits 120 s
- * (nf_conntrack_udp_timeout_stream).
- */
+/* A reply is expected for 180 s. Netfilter waits 120 s (nf_conntrack_udp_timeout_stream). */
 #define HOST_REPLY_TICKS 168
 
 /* Notes a UDP datagram that leaves the node and belongs to no conntrack entry. */

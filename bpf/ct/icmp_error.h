@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Translation of ICMP errors about translated packets. */
+/* These functions translate ICMP errors about translated packets. */
 #pragma once
 
 #include "lib/rewrite.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The index of tuples. It is not a BPF hash map, because that stores each key once more, in memory
- * that is cold for a new connection, and locks its buckets. Here a bucket has two cache lines, and
- * a slot names the entry to compare with. There are twice as many slots as tuples. A tuple whose
- * bucket is full cannot be inserted: that happens to one in 300 of the last connections that the
- * table has room for, and to one in a million as long as it is half empty.
+ * The index finds the entry that has a tuple. It is not a BPF hash map, because that stores each
+ * key once more, in memory that is cold for a new connection, and locks its buckets. Here a bucket
+ * has two cache lines, and a slot names the entry to compare with. There are twice as many slots as
+ * tuples. A tuple whose bucket is full cannot be inserted: that happens to one in 300 of the last
+ * connections that the table has room for, and to one in a million as long as it is half empty.
  */
 #pragma once
 
@@ -93,7 +93,7 @@ INLINE int ct_has_tuple(__u32 reference, const struct tuple *tuple)
 	return source && same_address(index ? source->address : entry->client, tuple->destination);
 }
 
-/* The same as a function of its own, for rare cases. */
+/* Returns the same as ct_has_tuple(). Rare cases share this function. */
 GLOBAL int ct_still_has_tuple(__u32 reference, const struct tuple *tuple)
 {
 	return tuple && ct_has_tuple(reference, tuple);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Lookup of conntrack entries. */
+/* These functions look up conntrack entries. */
 #pragma once
 
 #include "table.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The Bloom filter of backends on this node, whose replies leave through node_egress. */
+/* This Bloom filter has the backends on this node, whose replies leave through node_egress. */
 #pragma once
 
 #include "maps.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The entries that may be evicted, and the share of each service and of each client's address in
- * them. An entry may be evicted until both sides have confirmed the connection, and again when the
- * connection is closed.
+ * These functions track which entries may be evicted, and the share of each service and of each
+ * client's address in them. An entry may be evicted until both sides have confirmed the connection,
+ * and again when the connection is closed.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* SNAT: the choice of an address of this node, and of a port towards the backend. */
+/* SNAT chooses an address of this node, and a port towards the backend. */
 #pragma once
 
 #include "lib/route.h"
@@ -59,7 +59,7 @@ GLOBAL enum verdict route_lookup_snat(context *ctx, const struct packet *packet,
 	return V_OK;
 }
 
-/* A search for a free SNAT port. */
+/* This is the state of a search for a free SNAT port. */
 struct port_probe {
 	__u32 entry; /* index */
 	__u32 generation;

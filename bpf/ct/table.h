@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Allocation of entries: the free list, the end of an entry, and eviction for a new one. */
+/* These functions allocate and end entries, and evict entries for new ones. */
 #pragma once
 
 #include "index.h"
 #include "lib/verdict.h"
 #include "share.h"
 
-/* The number of attempts to change the free list while other CPUs change it, too. */
+/* A change of the free list is attempted so often, because other CPUs may change it, too. */
 #define ALLOCATION_ATTEMPTS 8
 
 INLINE void ct_count_active(const struct ct_entry *entry, __u32 state_word, __s32 change)
@@ -167,7 +167,7 @@ INLINE int ct_evict(__u32 index, __u32 state_word, enum ct_event event)
 	return 1;
 }
 
-/* A search for the entry to evict. */
+/* This is the state of a search for the entry to evict. */
 struct eviction {
 	__u64 rank; /* of the victim */
 	__u32 group;
@@ -177,7 +177,9 @@ struct eviction {
 	__u16 takes_closed; /* 1: closed connections are candidates, too */
 };
 
-/* The rank of a candidate: its reason (enum ct_event) in the upper half, its age in the lower. */
+/*
+ * The rank of a candidate has its reason (enum ct_event) in the upper half, its age in the lower.
+ */
 #define RANK_EVENT_SHIFT 32
 
 INLINE __u32 event_of(__u64 rank)

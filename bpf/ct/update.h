@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The update of an entry by each of its packets: state, time, and counters. */
+/* Each packet updates the state, time and counters of its entry. */
 #pragma once
 
 #include "window.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Validation of TCP segments: only the two ends of a connection know valid sequence and
+ * These functions validate TCP segments. Only the two ends of a connection know valid sequence and
  * acknowledgement numbers (RFC 9293, 3.10.7; RFC 5961). The windows are tracked as netfilter does
  * it (tcp_in_window in nf_conntrack_proto_tcp.c). An invalid segment does not change its conntrack
  * entry. It is forwarded nevertheless, because the receiver knows better and responds to it (RFC
@@ -22,7 +22,9 @@
  * MAXACKWINCONST).
  */
 #define MAX_ACK_WINDOW 66000
-/* The largest possible window, for a side with an unknown scale (RFC 7323, 2.3). */
+/*
+ * This is the largest possible window, which a side with an unknown scale may have (RFC 7323, 2.3).
+ */
 #define MAX_WINDOW_SHIFT 30
 #define MAX_WINDOW_SCALE 14
 /*

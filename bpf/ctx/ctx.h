@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What tc.h and xdp.h have in common. Each of them defines `context`, the return codes NEXT and
- * DROP, and the same functions for its kind of program. A source includes one of them first; the
- * headers about packets access a packet through these functions only.
+ * tc.h and xdp.h share this header. Each of them defines `context`, the return codes NEXT and DROP,
+ * and the same functions for its kind of program. A source includes one of them first; the headers
+ * about packets access a packet through these functions only.
  */
 #pragma once
 

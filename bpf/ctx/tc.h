@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Access to the packet of a tc program. */
+/* These functions access the packet of a tc program. */
 #pragma once
 
 #include <linux/if_ether.h>
@@ -127,7 +127,10 @@ NOINLINE long restore_link_header(context *ctx)
 	       store_bytes(ctx, 0, &link, sizeof(link));
 }
 
-/* The tc_index of a packet that node_ingress redirects to the egress of the same interface. */
+/*
+ * node_ingress sets this tc_index in a packet that it redirects to the egress of the same
+ * interface.
+ */
 #define TC_INDEX_TRANSLATED 0x4865
 
 /* Sends the frame out of the interface that it arrived on. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Access to the packet of an XDP program, by the same functions as in tc.h. A packet with a large
- * MTU may consist of several buffers (Linux 5.18); its headers are in the first one.
+ * These functions access the packet of an XDP program by the same names as in tc.h. A packet with a
+ * large MTU may consist of several buffers (Linux 5.18); its headers are in the first one.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Backends by id. */
+/* These functions look up backends. */
 #pragma once
 
 #include "maps.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Packets to a frontend: the role of their destination, and the selection of a backend for a new
+ * These functions determine the role of a packet's destination, and select a backend for a new
  * connection.
  */
 #pragma once

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Counters of rejected calls and dropped packets by service. */
+/* Rejected calls and dropped packets are counted by service. */
 #pragma once
 
 #include "maps.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The selection of a service's backend. */
+/* These functions select a service's backend. */
 #pragma once
 
 #include "backend.h"
@@ -23,7 +23,7 @@ typedef __u64 client_id;
  */
 #define LEAST_CONNECTIONS_COMPARED 64
 
-/* The selection of a backend for a new connection. */
+/* This describes the selection of a backend for a new connection. */
 struct lb_choice {
 	__u32 service; /* id; 0: no service was found */
 	__u32 backend; /* id */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* loadBalancerSourceRanges: the clients of a frontend. */
+/* loadBalancerSourceRanges restricts the clients of a frontend. */
 #pragma once
 
 #include "lib/address.h"

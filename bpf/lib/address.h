@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The address type: 16 bytes, IPv4 as ::ffff:a.b.c.d. */
+/* An address has 16 bytes; IPv4 is ::ffff:a.b.c.d. */
 #pragma once
 
 #include "bpf.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Bit sets in array maps. */
+/* Some array maps are bit sets. */
 #pragma once
 
 #include "bpf.h"

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * Notation of sections and maps, kinds of functions, and the kernel's helper functions by number.
- */
+/* This header declares sections, maps, kinds of functions, and the kernel's helpers by number. */
 #pragma once
 
 #include <linux/bpf.h>

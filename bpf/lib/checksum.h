@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sums of the internet checksum (RFC 1071). */
+/* These functions compute sums of the internet checksum (RFC 1071). */
 #pragma once
 
 #include "bpf.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Fragments of IP packets. Each fragment is translated on its own, by the ports of the first one.
- * Two clients whose packets get the node's address could choose the same identification at the same
+ * Each fragment of an IP packet is translated on its own, by the ports of the first one. Two
+ * clients whose packets get the node's address could choose the same identification at the same
  * time; then the receiver's checksum fails.
  */
 #pragma once

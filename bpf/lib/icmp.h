@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The node's own replies to packets that it does not forward: TCP resets, ICMP errors and echo
+ * The node replies to packets that it does not forward: by TCP resets, ICMP errors and echo
  * replies.
  */
 #pragma once
@@ -143,7 +143,7 @@ GLOBAL int reply_tcp_reset(context *ctx, const struct packet *packet)
 	return reflect(ctx);
 }
 
-/* An ICMP error: its header, and the beginning of the packet that it reports. */
+/* An ICMP error has a header, and the beginning of the packet that it reports. */
 struct icmp_error {
 	__u8 type;
 	__u8 code;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The fields of kernel structs that programs read. CO-RE relocates their offsets when a program is
+ * The programs read these fields of kernel structs. CO-RE relocates their offsets when a program is
  * loaded, so only names and types matter here.
  */
 #pragma once

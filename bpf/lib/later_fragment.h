@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Fragments other than the first of their packet. Those that arrive before the first one are
- * requeued several times, so that it can overtake them. After that, those to an address of the node
- * go to its stack, because their port may be the stack's.
+ * These functions handle fragments other than the first of their packet. Those that arrive before
+ * the first one are requeued several times, so that it can overtake them. After that, those to an
+ * address of the node go to its stack, because their port may be the stack's.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* IPv4 addresses as ::ffff:a.b.c.d. */
+/* IPv4 addresses are mapped to ::ffff:a.b.c.d. */
 #pragma once
 
 #include "bpf.h"

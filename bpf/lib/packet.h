@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Parsing a packet's headers. Both families have the same result. ctx/tc.h or ctx/xdp.h is included
- * first.
+ * These functions parse a packet's headers. Both families have the same result. ctx/tc.h or
+ * ctx/xdp.h is included first.
  */
 #pragma once
 
@@ -62,7 +62,7 @@
 /* The number of IPv6 extension headers that are followed; packets have one or two, if any. */
 #define EXTENSION_HEADERS 6
 
-/* The kind of a packet as far as its headers show it. */
+/* This is the kind of a packet as far as its headers show it. */
 enum packet_kind {
 	PACKET_OTHER,	  /* no IP */
 	PACKET_L4,	  /* TCP, UDP or SCTP, with ports */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Rewriting a packet's addresses and ports, with the checksums. */
+/* These functions rewrite a packet's addresses and ports, with the checksums. */
 #pragma once
 
 #include "checksum.h"
@@ -30,11 +30,11 @@ INLINE long store_addresses(context *ctx, const struct packet *packet, const str
 	return store_bytes(ctx, packet->network + IPV6_ADDRESSES, to->source, 32);
 }
 
-/* Length of an IP header without options, in words of 32 bits. */
+/* An IP header without options has so many words of 32 bits. */
 #define IPV4_WORDS 5
 #define IPV6_WORDS 10
 
-/* The adjacent headers that a translation changes, so that they are written at once. */
+/* A translation changes these adjacent headers, so they are written at once. */
 struct headers {
 	__u16 unused; /* padding: 4-byte alignment of `ip` */
 	__u16 link[ETH_HLEN / 2];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The next hop of a packet, by the node's own routes. */
+/* These functions find the next hop of a packet by the node's own routes. */
 #pragma once
 
 #include "ct/entry.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * SCTP's checksum after a change of the ports. It is a CRC32c of the whole packet (RFC 9260, 6.8).
- * A CRC is linear, so the checksum changes by the CRC of the difference, which is zero after the
+ * SCTP's checksum, which changes with the ports, is a CRC32c of the whole packet (RFC 9260, 6.8). A
+ * CRC is linear, so the checksum changes by the CRC of the difference, which is zero after the
  * first 4 bytes.
  */
 #pragma once

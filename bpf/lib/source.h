@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Validation of a packet's source address. The kernel validates all packets that it forwards
- * (ip_route_input_slow, fib_validate_source, ip6_rcv_core and ip6_forward), but a packet that is
- * translated here bypasses that. It is validated once for each connection, before the conntrack
- * entry is created, and before a reply is sent: later packets of the connection have the same
- * source.
+ * These functions validate a packet's source address. The kernel validates all packets that it
+ * forwards (ip_route_input_slow, fib_validate_source, ip6_rcv_core and ip6_forward), but a packet
+ * that is translated here bypasses that. It is validated once for each connection, before the
+ * conntrack entry is created, and before a reply is sent: later packets of the connection have the
+ * same source.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The result of each step of the datapath. */
+/* Each step of the datapath returns a verdict. */
 #pragma once
 
 #include "abi/event.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The source address of a socket. A socket that connects usually has none yet: the kernel chooses
- * it by the route, after the hooks. Only frontends with source ranges need it, because it takes
- * some ten reads of kernel memory.
+ * These functions find the source address of a socket. A socket that connects usually has none yet:
+ * the kernel chooses it by the route, after the hooks. Only frontends with source ranges need it,
+ * because it takes some ten reads of kernel memory.
  *
  * A process that may change the addresses of its network namespace (CAP_NET_ADMIN) can circumvent
  * this; such a process can also send packets with any source address.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The functions that several programs of socket.bpf.c share: they classify a destination, select a
+ * Several programs of socket.bpf.c share these functions: they classify a destination, select a
  * backend or reject the call, and read a socket's peer.
  */
 #pragma once
@@ -23,7 +23,7 @@
 #define ALLOW 1
 #define REJECT 0
 
-/* The kind of a destination. */
+/* This is the kind of a destination. */
 enum destination {
 	DESTINATION_DIRECT,
 	DESTINATION_SERVICE,

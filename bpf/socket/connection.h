@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Open connections of sockets, which least-connections services count. */
+/* Least-connections services count the open connections of sockets. */
 #pragma once
 
 #include "lb/backend.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* An address with a port, and its place in the context of a socket hook. */
+/* These functions read and write the address and port in the context of a socket hook. */
 #pragma once
 
 #include "lib/address.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The peers of a UDP socket: each address that its datagrams were sent to, with the backend. A
+ * A UDP socket has a peer for each address that its datagrams were sent to, with the backend. A
  * socket has room for UDP_PEERS_PER_SOCKET of them; then udp_peer_alloc() replaces an old one.
  */
 #pragma once

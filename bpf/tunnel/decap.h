@@ -93,7 +93,7 @@ GLOBAL __u32 rebuild_inner_from_icmp(context *ctx, struct packet *packet)
 	return mtu - header;
 }
 
-/* A search for a backend in the slot range of a service. */
+/* This is the state of a search for a backend in the slot range of a service. */
 struct backend_search {
 	struct tunnel_backend_key key;
 	__u32 first_slot;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The direction in which an address is reached, and the overhead of a tunnel. */
+/*
+ * These functions find the direction in which an address is reached, and the overhead of a tunnel.
+ */
 #pragma once
 
 #include "lib/route.h"
@@ -13,7 +15,7 @@ INLINE __u32 tunnel_overhead(const struct packet *packet)
 	return packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 }
 
-/* The direction of an address, seen from an interface. */
+/* A path is the direction of an address, seen from an interface. */
 enum path {
 	PATH_LOCAL,    /* an address of this node, or a broadcast address */
 	PATH_POD,      /* through an interface that is not external, such as a pod's */
