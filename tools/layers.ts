@@ -15,8 +15,7 @@ const layers: Readonly<Record<string, Layer>> = {
   objects: { imports: ['sys'] },
   kube: { imports: ['sys', 'state'] },
   services: { imports: ['sys', 'objects'] },
-  // A simulated machine has the shape of a real one: a host knows its sockets, a socket its host.
-  vm: { imports: ['sys', 'ebpf'], tests: ['netlink'], mutualTypes: true },
+  vm: { imports: ['sys', 'ebpf'], tests: ['netlink'] },
   podnet: { imports: ['sys', 'netlink'] },
   lab: { imports: ['sys', 'netlink', 'podnet'] },
   datapath: {

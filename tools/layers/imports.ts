@@ -1,27 +1,15 @@
 import { posix } from 'node:path';
 
-export interface Import {
-  /** What is imported, as written. */
-  readonly target: string;
-  /** Whether types only are imported (`import type`). */
-  readonly isType: boolean;
-}
-
 const importForms = [
-  /^(?:import|export)(?<type>\s+type)?\b[^;'"`]*from\s*['"]([^'"]+)['"]/gm,
+  /^(?:import|export)\b[^;'"`]*from\s*['"]([^'"]+)['"]/gm,
   /^import\s*['"]([^'"]+)['"]/gm,
   /\bimport\(\s*['"]([^'"]+)['"]/g,
   /\bimport\.meta\.resolve\(\s*['"]([^'"]+)['"]/g,
 ];
 
-/** Returns the static, dynamic and type imports of a TypeScript source. */
-export function importsOf(source: string): Import[] {
-  return importForms.flatMap((form) =>
-    [...source.matchAll(form)].map((match) => ({
-      target: match.at(-1)!,
-      isType: match.groups?.type !== undefined,
-    })),
-  );
+/** Returns what a TypeScript source imports, as written: static, dynamic and type imports. */
+export function importsOf(source: string): string[] {
+  return importForms.flatMap((form) => [...source.matchAll(form)].map((match) => match[1]!));
 }
 
 /** Returns the path that a relative import of `file` names. */
@@ -38,12 +26,8 @@ export function areaOf(file: string): string {
 /**
  * Returns the groups of files that import each other in a circle through relative imports, each
  * group sorted. These are the strongly connected components of the graph (Tarjan's algorithm).
- * `counts` decides whether an import of a file is looked at.
  */
-export function circlesIn(
-  sources: ReadonlyMap<string, string>,
-  counts: (file: string, isType: boolean) => boolean,
-): string[][] {
+export function circlesIn(sources: ReadonlyMap<string, string>): string[][] {
   const order = new Map<string, number>();
   const open: string[] = [];
   const circles: string[][] = [];
@@ -54,8 +38,8 @@ export function circlesIn(
     order.set(file, number);
     open.push(file);
     let lowest = number;
-    for (const { target, isType } of importsOf(sources.get(file)!)) {
-      if (!target.startsWith('.') || !counts(file, isType)) continue;
+    for (const target of importsOf(sources.get(file)!)) {
+      if (!target.startsWith('.')) continue;
       const path = resolveRelative(file, target);
       if (!sources.has(path)) continue;
       if (!order.has(path)) lowest = Math.min(lowest, visit(path));

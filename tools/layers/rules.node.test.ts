@@ -6,7 +6,7 @@ const rules: Rules = {
   layers: {
     sys: { imports: [] },
     wire: { imports: ['sys'], tests: ['lab'] },
-    lab: { imports: ['sys'], mutualTypes: true },
+    lab: { imports: ['sys'] },
     tools: { imports: ['sys'] },
     bench: { imports: ['sys', 'tools'] },
   },
@@ -191,17 +191,5 @@ describe('a circle of imports inside a package', () => {
       'packages/sys/src/other.ts': "import { c } from './deeper/c.ts';",
     };
     assert.deepEqual(offences({ ...more, ...circle }), [sentence]);
-  });
-
-  test('may exist through types where a package is listed with mutualTypes', () => {
-    const types = {
-      'packages/lab/src/host.ts': "import { Socket } from './socket.ts';",
-      'packages/lab/src/socket.ts': "import type { Host } from './host.ts';",
-    };
-    assert.deepEqual(offences(types), []);
-    const values = { ...types, 'packages/lab/src/socket.ts': "import { Host } from './host.ts';" };
-    assert.deepEqual(offences(values), [
-      'packages/lab/src/host.ts, packages/lab/src/socket.ts: they import each other in a circle',
-    ]);
   });
 });

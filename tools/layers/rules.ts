@@ -6,8 +6,6 @@ export interface Layer {
   readonly imports: readonly string[];
   /** The packages that only its tests import. */
   readonly tests?: readonly string[];
-  /** Types may refer to each other across files; imports of values still form no circle. */
-  readonly mutualTypes?: boolean;
 }
 
 export interface Rules {
@@ -64,7 +62,7 @@ class LayerCheck {
 
   imports(): string[] {
     return [...this.#sources].flatMap(([file, source]) =>
-      importsOf(source).flatMap(({ target }) => {
+      importsOf(source).flatMap((target) => {
         const offence = this.#offence(file, target);
         return offence === undefined ? [] : [`${file}: imports ${target}: ${offence}`];
       }),
@@ -80,9 +78,7 @@ class LayerCheck {
         new Set(
           files
             .filter(([file]) => isTestCode(file) === isTest)
-            .flatMap(([, source]) =>
-              importsOf(source).map(({ target }) => packageOfImport(target)),
-            ),
+            .flatMap(([, source]) => importsOf(source).map(packageOfImport)),
         );
       const [production, tests] = [imported(false), imported(true)];
       return [
@@ -93,9 +89,7 @@ class LayerCheck {
   }
 
   circles(): string[] {
-    const counts = (file: string, isType: boolean) =>
-      !isType || !this.#rules.layers[areaOf(file)]?.mutualTypes;
-    return circlesIn(this.#sources, counts).map(
+    return circlesIn(this.#sources).map(
       (circle) => `${circle.join(', ')}: they import each other in a circle`,
     );
   }

@@ -18,8 +18,7 @@ import {
   swap16,
   swap32,
 } from './arithmetic.ts';
-import type { Machine } from './machine.ts';
-import type { Program } from './program.ts';
+import type { Machine, Program } from './machine.ts';
 
 /**
  * Runs a program from a decoded instruction until the function of that instruction returns.

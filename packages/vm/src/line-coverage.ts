@@ -1,5 +1,4 @@
-import type { Observer } from './machine.ts';
-import type { Program } from './program.ts';
+import type { Observer, Program } from './machine.ts';
 
 /** The number of times that a source line ran. */
 export interface LineCount {

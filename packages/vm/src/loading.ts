@@ -10,9 +10,8 @@ import { LoadError } from './fault.ts';
 import { helpersByNumber } from './helpers/index.ts';
 import { decode } from './instructions.ts';
 import { sourceLines } from './lines.ts';
-import type { Machine } from './machine.ts';
+import type { Helper, Machine, Program } from './machine.ts';
 import { BtfObject, MapObject, type VmObject } from './objects.ts';
-import type { Helper, Program } from './program.ts';
 
 /** Kernel functions that programs can call, by name. */
 export type KernelFunctions = Readonly<Record<string, Helper>>;

@@ -1,12 +1,8 @@
 import type { Btf } from '@heddle/ebpf';
-import { type FaultKind, VmFault } from './fault.ts';
-import type { Redirection } from './helpers/forwarding.ts';
+import { type FaultKind, type SourceLine, VmFault } from './fault.ts';
 import { STRIDE } from './instructions.ts';
-import { interpret } from './interpreter.ts';
-import { Memory, type Owner } from './memory.ts';
-import { type Program, placeOf } from './program.ts';
-import { Timers } from './timers.ts';
-import { translate } from './translator.ts';
+import { Memory, type Owner, ownerText } from './memory.ts';
+import { type ProgramReference, type TimerMap, Timers } from './timers.ts';
 
 /** Bytes of a stack frame, and the largest number of frames (MAX_BPF_STACK, MAX_CALL_FRAMES). */
 const FRAME_SIZE = 512;
@@ -17,8 +13,59 @@ const FRAME_POINTER = 20;
 /** r6 to r10. */
 const SAVED = 10;
 
+/** A helper or kernel function: it reads r1 to r5 and writes its result to r0. */
+export type Helper = (machine: Machine) => void;
+
+/** A function of a program as JavaScript: it reads r1 to r5 of the machine and writes r0. */
+export type Translated = () => void;
+
+/** A program that is prepared for the machine. */
+export interface Program {
+  readonly name: string;
+  readonly section: string | undefined;
+  /** BPF_PROG_TYPE_* and BPF_* attach type. */
+  readonly type: number;
+  readonly attachType: number;
+  /** Four words for each slot; see instructions.ts. */
+  readonly code: Int32Array;
+  /** The functions that its instructions call, by their immediate. */
+  readonly calls: readonly Helper[];
+  /** The maps that it refers to. */
+  readonly maps: readonly object[];
+  /** The reference that keeps it loaded until a later run. */
+  object?: ProgramReference;
+  /** The region of pointers to its functions; 0: there are none. */
+  readonly codeRegion: number;
+  /** The number of runs of its functions, and their translations. */
+  runs: number;
+  translated?: ReadonlyMap<number, Translated>;
+  /** The source lines of its instructions. */
+  readonly sourceOf: (slot: number) => SourceLine | undefined;
+}
+
+/** How a machine runs programs. */
+export interface Engine {
+  /** Runs a program from a decoded instruction until the function of that instruction returns. */
+  readonly interpret: (machine: Machine, program: Program, pc: number) => void;
+  /** Translates the functions of a program, by the slot of their first instruction; undefined: it can't. */
+  readonly translate: (
+    machine: Machine,
+    program: Program,
+  ) => ReadonlyMap<number, Translated> | undefined;
+}
+
+/** The redirection of a packet by a program. */
+export interface Redirection {
+  readonly ifindex: number;
+  /** To the ingress of the interface, or (peer) to that of the other end of its pair. */
+  readonly to: 'egress' | 'ingress' | 'peer' | 'neighbour';
+  /** struct bpf_redir_neigh: the next hop, if the program names one. */
+  readonly nextHop?: Uint8Array;
+}
+
 /** The surroundings and limits of a machine. */
 export interface MachineOptions {
+  readonly engine: Engine;
   /** Nanoseconds of CLOCK_MONOTONIC. */
   readonly now: () => bigint;
   /** 32 random bits. */
@@ -85,6 +132,7 @@ export class Machine {
   /** The number of instructions until the next check (budget, observer). */
   left = 0;
   observer: Observer | undefined;
+  readonly #engine: Engine;
   #remaining = 0;
   #tailCalls = 0;
   #running = false;
@@ -96,6 +144,7 @@ export class Machine {
   readonly #returns: { program: Program; pc: number }[] = [];
 
   constructor(options: MachineOptions) {
+    this.#engine = options.engine;
     this.cpus = options.cpus;
     this.now = options.now;
     this.random = options.random;
@@ -132,23 +181,26 @@ export class Machine {
 
   /** Calls the functions of timers that are due. Throws VmFault. */
   runTimers(): void {
-    this.timers.run(this.now(), (program, slot, map, region) => {
-      const key = this.memory.add(
-        { kind: 'kernel', what: 'a key' },
-        new Uint8Array(Math.max(4, map.options.keySize)),
-        false,
-      );
-      const R = this.registers;
-      R.fill(0);
-      R[3] = map.region;
-      R[5] = key;
-      R[7] = region;
-      try {
-        this.#start(program, slot);
-      } finally {
-        this.memory.remove(key);
-      }
-    });
+    this.timers.run(this.now());
+  }
+
+  /** Runs a function of a program as the callback of a timer. Throws VmFault. */
+  fireTimer(program: Program, slot: number, map: TimerMap, region: number): void {
+    const key = this.memory.add(
+      { kind: 'kernel', what: 'a key' },
+      new Uint8Array(Math.max(4, map.options.keySize)),
+      false,
+    );
+    const R = this.registers;
+    R.fill(0);
+    R[3] = map.region;
+    R[5] = key;
+    R[7] = region;
+    try {
+      this.#start(program, slot);
+    } finally {
+      this.memory.remove(key);
+    }
   }
 
   #start(program: Program, slot: number): void {
@@ -223,14 +275,16 @@ export class Machine {
   /** Runs a function of a program in the current frame, until it returns. */
   execute(program: Program, slot: number): void {
     if (this.observer === undefined) {
-      if (program.runs++ === this.#translateAfter) program.translated = translate(this, program);
+      if (program.runs++ === this.#translateAfter) {
+        program.translated = this.#engine.translate(this, program);
+      }
       const translated = program.translated?.get(slot);
       if (translated) {
         translated();
         return;
       }
     }
-    interpret(this, program, slot * STRIDE);
+    this.#engine.interpret(this, program, slot * STRIDE);
   }
 
   /** Called when `left` is 0. Returns the number of instructions until the next check. */
@@ -348,7 +402,10 @@ export class Machine {
   }
 
   fault(kind: FaultKind, program: Program, pc: number, what: string): never {
-    throw new VmFault(kind, placeOf(program, pc / STRIDE), what);
+    const { name, section } = program;
+    const instruction = pc / STRIDE;
+    const source = program.sourceOf(instruction);
+    throw new VmFault(kind, { program: name, section, instruction, source }, what);
   }
 
   #accessFault(
@@ -376,26 +433,5 @@ export class Machine {
       pc,
       `${bytes} at offset ${at} of ${ownerText(owner)}${place}${what}`,
     );
-  }
-}
-
-function ownerText(owner: Owner): string {
-  switch (owner.kind) {
-    case 'stack':
-      return 'the stack frame';
-    case 'packet':
-      return 'the packet';
-    case 'map-value':
-      return `a value of map ${owner.map}`;
-    case 'record':
-      return `a record of ring buffer ${owner.map}`;
-    case 'kernel':
-      return owner.what;
-    case 'code':
-      return 'code';
-    case 'map':
-      return 'a map itself';
-    case 'context':
-      return 'the context';
   }
 }

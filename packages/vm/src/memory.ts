@@ -97,3 +97,25 @@ export class Memory {
     return this.#owners.push(undefined) - 1;
   }
 }
+
+/** Returns the name of a kind of memory, for faults. */
+export function ownerText(owner: Owner): string {
+  switch (owner.kind) {
+    case 'stack':
+      return 'the stack frame';
+    case 'packet':
+      return 'the packet';
+    case 'map-value':
+      return `a value of map ${owner.map}`;
+    case 'record':
+      return `a record of ring buffer ${owner.map}`;
+    case 'kernel':
+      return owner.what;
+    case 'code':
+      return 'code';
+    case 'map':
+      return 'a map itself';
+    case 'context':
+      return 'the context';
+  }
+}

@@ -1,5 +1,5 @@
+import type { Program } from './machine.ts';
 import type { VmMap } from './maps/map.ts';
-import type { Program } from './program.ts';
 
 /** The target of descriptors, pins and references of other objects. It ends with the last of them. */
 export abstract class VmObject {

@@ -1,8 +1,7 @@
 import { programTypes, type TestRunOptions, type TestRunResult } from '@heddle/ebpf';
 import { errno, SysError } from '@heddle/sys';
-import type { Machine } from './machine.ts';
+import type { Machine, Program } from './machine.ts';
 import { Packet, skbLayout, xdpLayout } from './packet.ts';
-import type { Program } from './program.ts';
 
 const ETHERNET = 14;
 const PACKET_HOST = 0;

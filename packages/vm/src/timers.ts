@@ -1,17 +1,27 @@
-import type { VmMap } from './maps/map.ts';
-import type { Program } from './program.ts';
+/** A map with timers in its values. */
+export interface TimerMap {
+  readonly region: number;
+  readonly options: { readonly keySize: number };
+}
+
+/** The callback of a timer: it runs a function of a program. */
+export type TimerCallback = (map: TimerMap, region: number) => void;
+
+/** A reference that keeps a program loaded. */
+export interface ProgramReference {
+  retain(): unknown;
+  release(): void;
+}
 
 interface Timer {
   readonly region: number;
-  readonly map: VmMap;
-  program?: Program;
-  slot: number;
+  readonly map: TimerMap;
+  callback?: TimerCallback;
+  /** Keeps the program of `callback` loaded. */
+  reference?: ProgramReference | undefined;
   /** Nanoseconds of the machine's clock; undefined while it is not started. */
   due?: bigint;
 }
-
-/** The function of a timer. */
-export type FireTimer = (program: Program, slot: number, map: VmMap, region: number) => void;
 
 /** The timers of programs in values of maps (struct bpf_timer). */
 export class Timers {
@@ -24,27 +34,33 @@ export class Timers {
   }
 
   /** Returns false if the timer is initialized already. */
-  init(region: number, offset: number, map: VmMap): boolean {
+  init(region: number, offset: number, map: TimerMap): boolean {
     const key = `${region}/${offset}`;
     if (this.#timers.has(key)) return false;
-    this.#timers.set(key, { region, map, slot: 0 });
+    this.#timers.set(key, { region, map });
     return true;
   }
 
-  setCallback(region: number, offset: number, program: Program, slot: number): boolean {
+  /** Sets the callback of a timer. Returns false when there is no such timer. */
+  setCallback(
+    region: number,
+    offset: number,
+    callback: TimerCallback,
+    reference: ProgramReference | undefined,
+  ): boolean {
     const timer = this.#timers.get(`${region}/${offset}`);
     if (!timer) return false;
     // It may run when nothing else refers to the program.
-    program.object?.retain();
-    timer.program?.object?.release();
-    timer.program = program;
-    timer.slot = slot;
+    reference?.retain();
+    timer.reference?.release();
+    timer.reference = reference;
+    timer.callback = callback;
     return true;
   }
 
   start(region: number, offset: number, due: bigint): boolean {
     const timer = this.#timers.get(`${region}/${offset}`);
-    if (!timer?.program) return false;
+    if (!timer?.callback) return false;
     timer.due = due;
     this.#onStart(due);
     return true;
@@ -69,22 +85,22 @@ export class Timers {
   }
 
   /** Runs the timers that are due at `now`, the earliest first, also those that a timer starts again. */
-  run(now: bigint, fire: FireTimer): void {
+  run(now: bigint): void {
     for (let due = this.next; due !== undefined && due <= now; due = this.next) {
       for (const timer of this.#timers.values()) {
-        if (timer.due !== due || !timer.program) continue;
+        if (timer.due !== due || !timer.callback) continue;
         timer.due = undefined;
-        fire(timer.program, timer.slot, timer.map, timer.region);
+        timer.callback(timer.map, timer.region);
       }
     }
   }
 
   /** Cancels the timers of a map. */
-  forget(map: VmMap): void {
+  forget(map: TimerMap): void {
     for (const [key, timer] of this.#timers) {
       if (timer.map !== map) continue;
       this.#timers.delete(key);
-      timer.program?.object?.release();
+      timer.reference?.release();
     }
   }
 }

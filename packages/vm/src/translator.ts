@@ -1,10 +1,6 @@
 import * as arithmetic from './arithmetic.ts';
 import { STRIDE } from './instructions.ts';
-import type { Machine } from './machine.ts';
-import type { Program } from './program.ts';
-
-/** A function of a program as JavaScript: it reads r1 to r5 of the machine and writes r0. */
-export type Translated = () => void;
+import type { Machine, Program, Translated } from './machine.ts';
 
 /**
  * Translates a program to JavaScript: a function for each of its functions, by the slot of its first

@@ -16,6 +16,7 @@ import { encodeUtf8, errno, type Platform, SysError } from '@heddle/sys';
 import { Descriptors } from './descriptors.ts';
 import { LoadError } from './fault.ts';
 import { writeInfo } from './info.ts';
+import { interpret } from './interpreter.ts';
 import { type AttachPoint, LinkObject } from './links.ts';
 import { type KernelFunctions, prepareProgram } from './loading.ts';
 import { Machine, type Routes } from './machine.ts';
@@ -24,6 +25,7 @@ import type { VmMap } from './maps/map.ts';
 import { BtfObject, MapObject, ProgramObject, type VmObject } from './objects.ts';
 import { seededRandom } from './random.ts';
 import { testRun } from './test-run.ts';
+import { translate } from './translator.ts';
 
 /** The surroundings of a machine. The defaults make one that depends on nothing. */
 export interface VmOptions {
@@ -94,6 +96,7 @@ export class VmBpf implements Bpf {
     this.possibleCpus = options.cpus ?? 2;
     this.descriptors = options.descriptors ?? new Descriptors();
     this.machine = new Machine({
+      engine: { interpret, translate },
       now: options.now ?? (() => 1_000_000_000n),
       random: seededRandom(options.seed ?? 1),
       cpus: this.possibleCpus,

@@ -1,6 +1,6 @@
 import { BtfKind, type BtfKindName, btfKindNames } from '@heddle/ebpf/internal';
 import { decodeCString, errno } from '@heddle/sys';
-import type { Helper } from '../program.ts';
+import type { Helper } from '../machine.ts';
 
 const zero: Helper = (machine) => machine.answer(0);
 const now: Helper = (machine) => machine.answerBig(machine.now());

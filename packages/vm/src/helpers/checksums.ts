@@ -1,7 +1,6 @@
 import { errno } from '@heddle/sys';
-import type { Machine } from '../machine.ts';
+import type { Helper, Machine } from '../machine.ts';
 import { Packet } from '../packet.ts';
-import type { Helper } from '../program.ts';
 
 // Ones' complement sums by the kernel's algorithm (include/net/checksum.h), so that the two representations
 // of zero are the same, too. Words are in the host's order, little endian.

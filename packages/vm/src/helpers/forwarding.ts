@@ -1,15 +1,6 @@
 import { programTypes } from '@heddle/ebpf';
 import { errno } from '@heddle/sys';
-import type { Helper } from '../program.ts';
-
-/** The redirection of a packet by a program. */
-export interface Redirection {
-  readonly ifindex: number;
-  /** To the ingress of the interface, or (peer) to that of the other end of its pair. */
-  readonly to: 'egress' | 'ingress' | 'peer' | 'neighbour';
-  /** struct bpf_redir_neigh: the next hop, if the program names one. */
-  readonly nextHop?: Uint8Array;
-}
+import type { Helper } from '../machine.ts';
 
 const TC_ACT_SHOT = 2;
 const TC_ACT_REDIRECT = 7;

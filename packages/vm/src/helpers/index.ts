@@ -1,4 +1,4 @@
-import type { Helper } from '../program.ts';
+import type { Helper } from '../machine.ts';
 import { basicHelpers } from './basics.ts';
 import { checksumHelpers } from './checksums.ts';
 import { forwardingHelpers } from './forwarding.ts';

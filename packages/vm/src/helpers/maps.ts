@@ -1,9 +1,8 @@
 import { errno } from '@heddle/sys';
-import type { Machine } from '../machine.ts';
+import type { Helper, Machine } from '../machine.ts';
 import { VmMap } from '../maps/map.ts';
 import { RingBufferMap } from '../maps/ring-buffer.ts';
 import { ValueMap } from '../maps/value-map.ts';
-import type { Helper } from '../program.ts';
 
 /** Returns the map that a register points to. */
 function mapIn(machine: Machine, register: number): VmMap {

@@ -1,7 +1,6 @@
 import { errno } from '@heddle/sys';
-import type { Machine } from '../machine.ts';
+import type { Helper, Machine } from '../machine.ts';
 import { Packet } from '../packet.ts';
-import type { Helper } from '../program.ts';
 
 /** Returns the packet of the run. */
 function packetOf(machine: Machine): Packet {

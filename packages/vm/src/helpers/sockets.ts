@@ -1,9 +1,8 @@
 import { errno } from '@heddle/sys';
 import { AF_INET6 } from '@heddle/sys/net';
 import { readSockaddr, toBytes } from '../host/address.ts';
-import type { Machine } from '../machine.ts';
+import type { Helper, Machine } from '../machine.ts';
 import { StorageMap } from '../maps/storage-map.ts';
-import type { Helper } from '../program.ts';
 import { SocketHandle } from '../socket.ts';
 
 /** Sockets by the context of a hook: helpers accept the context in place of its socket. */

@@ -1,7 +1,6 @@
 import { errno } from '@heddle/sys';
-import type { Machine } from '../machine.ts';
+import type { Helper, Machine } from '../machine.ts';
 import { VmMap } from '../maps/map.ts';
-import type { Helper } from '../program.ts';
 
 /** The region and offset of a struct bpf_timer. */
 function placeIn(machine: Machine): { region: number; offset: number } {
@@ -25,7 +24,14 @@ const setCallback: Helper = (machine) => {
   if (owner?.kind !== 'code' || owner.program !== machine.program) {
     return machine.refuse('r2 is no function of the program');
   }
-  const known = machine.timers.setCallback(region, offset, machine.program, machine.registers[4]!);
+  const { program } = machine;
+  const slot = machine.registers[4]!;
+  const known = machine.timers.setCallback(
+    region,
+    offset,
+    (map, value) => machine.fireTimer(program, slot, map, value),
+    program.object,
+  );
   machine.answer(known ? 0 : -errno.EINVAL);
 };
 

@@ -1,6 +1,6 @@
 import { linkTypes } from '@heddle/ebpf/internal';
 import type { AttachPoint, LinkObject } from '../links.ts';
-import type { Program } from '../program.ts';
+import type { Program } from '../machine.ts';
 
 /** A cgroup. Its links apply to sockets that were made in it or below. */
 export class VmCgroup implements AttachPoint {

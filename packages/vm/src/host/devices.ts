@@ -2,13 +2,12 @@ import { attachTypes } from '@heddle/ebpf';
 import { BPF_F_BEFORE, linkTypes } from '@heddle/ebpf/internal';
 import { errno, SysError } from '@heddle/sys';
 import { AF_INET } from '@heddle/sys/net';
-import type { Redirection } from '../helpers/forwarding.ts';
 import type { AttachPoint, LinkObject } from '../links.ts';
-import type { Machine, Routes } from '../machine.ts';
+import type { Machine, Redirection, Routes } from '../machine.ts';
 import { testRun } from '../test-run.ts';
 import { fromBytes, toBytes } from './address.ts';
-import type { VmNetwork } from './host.ts';
 import type { VmNamespace } from './namespace.ts';
+import type { VmNetwork } from './network.ts';
 
 /** Indices of the node's network interfaces: the external one, and those of pods from the second on. */
 export const outsideDevice = 2;

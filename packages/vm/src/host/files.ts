@@ -2,16 +2,19 @@ import { errno, SysError } from '@heddle/sys';
 import { VmObject } from '../objects.ts';
 import type { Pins } from '../vm-bpf.ts';
 import { VmCgroup } from './cgroup.ts';
-import type { LocalSocket } from './local-socket.ts';
-import type { VmNamespace } from './namespace.ts';
+import type { SocketNamespace } from './socket.ts';
 
 /** A file or directory. */
 export type Node =
   | Directory
   | { readonly kind: 'file'; bytes: Uint8Array; readonly inode: bigint }
   | { readonly kind: 'pin'; readonly object: VmObject; readonly inode: bigint }
-  | { readonly kind: 'namespace'; readonly namespace: VmNamespace; readonly inode: bigint }
-  | { readonly kind: 'socket'; readonly socket: LocalSocket; readonly inode: bigint };
+  | { readonly kind: 'namespace'; readonly namespace: SocketNamespace; readonly inode: bigint }
+  | {
+      readonly kind: 'socket';
+      readonly socket: { readonly listens: boolean };
+      readonly inode: bigint;
+    };
 
 /** A change of a directory's entry. */
 export type FileChange = 'created' | 'written' | 'deleted' | 'moved-from' | 'moved-to';

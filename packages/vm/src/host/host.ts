@@ -19,16 +19,11 @@ import { SocketHooks } from './hooks.ts';
 import { runIterator } from './iterators.ts';
 import { type IteratorTarget, iteratorTargets, simulatedKernelBtf } from './kernel-btf.ts';
 import { VmNamespace } from './namespace.ts';
+import { VmNetwork } from './network.ts';
 import { addNetwork } from './network-memory.ts';
 import { VmPlatform } from './platform.ts';
-import type { VmSocket } from './socket.ts';
+import type { SocketNamespace, VmContext, VmSocket } from './socket.ts';
 import { StateChanges } from './state-changes.ts';
-
-/** The cgroup and network namespace of a process, to which its sockets belong. */
-export interface VmContext {
-  readonly namespace: VmNamespace;
-  readonly cgroup: VmCgroup;
-}
 
 /** The node itself or a pod on it. */
 export interface VmPlace extends VmContext {
@@ -36,25 +31,6 @@ export interface VmPlace extends VmContext {
   readonly addresses: { readonly v4: string; readonly v6: string };
   /** Runs `work` here. The sockets that it makes belong to this place. */
   enter<Result>(work: () => Result): Result;
-}
-
-/** The network namespaces of all hosts by address, for the routing of packets. */
-export class VmNetwork {
-  readonly #places = new Map<Address, VmNamespace>();
-
-  add(namespace: VmNamespace): void {
-    this.#places.set(namespace.v4, namespace);
-    this.#places.set(namespace.v6, namespace);
-  }
-
-  remove(namespace: VmNamespace): void {
-    this.#places.delete(namespace.v4);
-    this.#places.delete(namespace.v6);
-  }
-
-  find(address: Address): VmNamespace | undefined {
-    return this.#places.get(address);
-  }
 }
 
 /** Options of a simulated host. */
@@ -197,7 +173,7 @@ export class VmHost implements Disposable {
   }
 
   /** Returns the namespace of an address, seen from another one; undefined when there is no route. */
-  namespaceOf(address: Address, from: VmNamespace): VmNamespace | undefined {
+  namespaceOf(address: Address, from: SocketNamespace): SocketNamespace | undefined {
     return isLoopback(address) ? from : this.network.find(address);
   }
 
@@ -230,7 +206,7 @@ export class VmHost implements Disposable {
     // The initial namespace has cookie 1.
     const inode = FIRST_NAMESPACE + number;
     const region = addNetwork(this.machine.memory, inode, [v4, v6]);
-    const namespace = new VmNamespace(name, inode, number + 1n, v4, v6, region);
+    const namespace: SocketNamespace = new VmNamespace(name, inode, number + 1n, v4, v6, region);
     const directory = this.files.find(path);
     if (directory?.kind !== 'directory' || !directory.cgroup)
       throw new Error(`make ${name}: no cgroup`);

@@ -1,8 +1,14 @@
+import type { SocketHandle } from '../socket.ts';
 import type { Address } from './address.ts';
-import type { VmSocket } from './socket.ts';
+
+/** The part of a socket that its namespace and iterators use. */
+export interface NamespaceSocket {
+  readonly protocol: number;
+  readonly handle: SocketHandle;
+}
 
 /** A network namespace: addresses and bound sockets. */
-export class VmNamespace {
+export class VmNamespace<Socket extends NamespaceSocket = NamespaceSocket> {
   readonly name: string;
   readonly inode: bigint;
   readonly cookie: bigint;
@@ -11,8 +17,8 @@ export class VmNamespace {
   /** The region of its struct net. */
   readonly region: number;
   /** All its open sockets. */
-  readonly sockets = new Set<VmSocket>();
-  readonly #bound = new Map<number, VmSocket[]>();
+  readonly sockets = new Set<Socket>();
+  readonly #bound = new Map<number, Socket[]>();
   #nextPort = FIRST_EPHEMERAL;
 
   constructor(
@@ -32,18 +38,18 @@ export class VmNamespace {
   }
 
   /** Returns the sockets of a protocol that are bound to a port. */
-  boundTo(protocol: number, port: number): readonly VmSocket[] {
+  boundTo(protocol: number, port: number): readonly Socket[] {
     return this.#bound.get(key(protocol, port)) ?? none;
   }
 
-  bind(socket: VmSocket, port: number): void {
+  bind(socket: Socket, port: number): void {
     const at = key(socket.protocol, port);
     const others = this.#bound.get(at);
     if (others) others.push(socket);
     else this.#bound.set(at, [socket]);
   }
 
-  unbind(socket: VmSocket, port: number): void {
+  unbind(socket: Socket, port: number): void {
     const at = key(socket.protocol, port);
     const left = this.boundTo(socket.protocol, port).filter((other) => other !== socket);
     if (left.length > 0) this.#bound.set(at, [...left]);
@@ -65,6 +71,6 @@ export class VmNamespace {
 const FIRST_EPHEMERAL = 32768;
 const LAST_EPHEMERAL = 60999;
 
-const none: readonly VmSocket[] = [];
+const none: readonly never[] = [];
 
 const key = (protocol: number, port: number) => protocol * 65536 + port;

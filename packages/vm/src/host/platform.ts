@@ -1,6 +1,5 @@
 import {
   type ByteStream,
-  decodeCString,
   encodeUtf8,
   errno,
   type LogFields,
@@ -15,51 +14,13 @@ import type { Descriptors } from '../descriptors.ts';
 import { RingBufferMap } from '../maps/ring-buffer.ts';
 import { MapObject } from '../objects.ts';
 import { seededRandom } from '../random.ts';
+import { Arguments, type Call, type CallHost } from './calls.ts';
 import { fileSystems, type Node, OpenFile } from './files.ts';
-import type { VmHost } from './host.ts';
 import { Inotify } from './inotify.ts';
 import { IteratorOutput } from './iterators.ts';
 import { Epoll } from './local-socket.ts';
 import { NetlinkObject } from './netlink-socket.ts';
 import { socketCalls } from './socket-calls.ts';
-
-/** The arguments of a system call. */
-export class Arguments {
-  readonly #values: readonly SyscallArgument[];
-  readonly #memory: (address: bigint) => Uint8Array | undefined;
-
-  constructor(
-    values: readonly SyscallArgument[],
-    memory: (address: bigint) => Uint8Array | undefined,
-  ) {
-    this.#values = values;
-    this.#memory = memory;
-  }
-
-  number(index: number): number {
-    const value = this.#values[index];
-    return typeof value === 'number' ? value : typeof value === 'bigint' ? Number(value) : 0;
-  }
-
-  /** Returns an argument that is bytes; an empty array for others. */
-  bytes(index: number): Uint8Array {
-    const value = this.#values[index];
-    return value instanceof Uint8Array ? value : none;
-  }
-
-  text(index: number): string {
-    return decodeCString(this.bytes(index));
-  }
-
-  /** Returns the bytes from an address of `addressOf` on. */
-  memory(address: bigint): Uint8Array {
-    return this.#memory(address) ?? none;
-  }
-}
-
-const none = new Uint8Array(0);
-
-export type Call = (host: VmHost, descriptors: Descriptors, args: Arguments) => number;
 
 const O_DIRECTORY = 0o200000;
 const O_CREAT = 0o100;
@@ -234,7 +195,7 @@ const ADDRESSES_KEPT = 64;
 export class VmPlatform implements Platform {
   readonly arch = 'x64';
   readonly pageSize = 4096;
-  readonly #host: VmHost;
+  readonly #host: CallHost;
   readonly #base: Surroundings;
   readonly #descriptors: Descriptors;
   readonly #calls = new Map<number, Call>();
@@ -242,7 +203,7 @@ export class VmPlatform implements Platform {
   readonly #random = seededRandom(7);
   #nextAddress = 0x1000_0000n;
 
-  constructor(host: VmHost, base: Surroundings, descriptors: Descriptors) {
+  constructor(host: CallHost, base: Surroundings, descriptors: Descriptors) {
     this.#host = host;
     this.#base = base;
     this.#descriptors = descriptors;

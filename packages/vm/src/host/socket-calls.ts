@@ -16,10 +16,9 @@ import {
 } from '@heddle/sys/net';
 import type { Descriptors } from '../descriptors.ts';
 import { type Endpoint, readSockaddr, writeSockaddr } from './address.ts';
-import type { VmHost } from './host.ts';
+import type { Arguments, Call, CallHost } from './calls.ts';
 import { LocalSocket } from './local-socket.ts';
 import { NetlinkObject } from './netlink-socket.ts';
-import type { Arguments, Call } from './platform.ts';
 import { VmSocket } from './socket.ts';
 
 /** The type of a socket without SOCK_CLOEXEC and SOCK_NONBLOCK. */
@@ -36,7 +35,7 @@ type SocketCall = (socket: VmSocket, args: Arguments, descriptors: Descriptors) 
 
 /** A call that sockets of other families implement themselves. */
 function orOther(
-  other: (object: LocalSocket | NetlinkObject, host: VmHost, args: Arguments) => number,
+  other: (object: LocalSocket | NetlinkObject, host: CallHost, args: Arguments) => number,
   call: Call,
 ): Call {
   return (host, descriptors, args) => {

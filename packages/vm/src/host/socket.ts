@@ -1,6 +1,7 @@
 import { attachTypes } from '@heddle/ebpf';
 import { errno } from '@heddle/sys';
 import { AF_INET, IPPROTO_TCP, IPPROTO_UDP, SOCK_STREAM } from '@heddle/sys/net';
+import type { Memory } from '../memory.ts';
 import { VmObject } from '../objects.ts';
 import { SocketHandle } from '../socket.ts';
 import {
@@ -19,9 +20,37 @@ import {
   toBytes,
 } from './address.ts';
 import type { VmCgroup } from './cgroup.ts';
+import type { SocketHooks } from './hooks.ts';
 import { familyOf } from './hooks.ts';
-import type { VmHost } from './host.ts';
 import type { VmNamespace } from './namespace.ts';
+import type { StateChanges } from './state-changes.ts';
+
+/** The cgroup and network namespace of a process, to which its sockets belong. */
+export interface VmContext {
+  readonly namespace: SocketNamespace;
+  readonly cgroup: VmCgroup;
+}
+
+/** A network namespace with sockets. */
+export type SocketNamespace = VmNamespace<VmSocket>;
+
+/** The part of a host that its sockets use. */
+export interface SocketHost {
+  /** The place of the calling thread. */
+  place: VmContext;
+  readonly machine: { readonly memory: Memory };
+  readonly hooks: SocketHooks;
+  readonly stateChanges: StateChanges;
+  /** The open sockets by the object that programs refer to. */
+  readonly sockets: Map<object, VmSocket>;
+  nextSocketCookie(): bigint;
+  /** Removes the storage of a closed socket. */
+  forgetStorage(socket: SocketHandle): void;
+  /** Returns the namespace of an address, seen from another one; undefined when there is no route. */
+  namespaceOf(address: Address, from: SocketNamespace): SocketNamespace | undefined;
+  /** Runs `work` in another place, and returns to the present one. */
+  inPlace<Result>(place: VmContext, work: () => Result): Result;
+}
 
 /** States of include/net/tcp_states.h. */
 const TCP_ESTABLISHED = 1;
@@ -44,12 +73,12 @@ export class VmSocket extends VmObject {
   readonly family: number;
   readonly protocol: number;
   readonly handle: SocketHandle;
-  readonly namespace: VmNamespace;
+  readonly namespace: SocketNamespace;
   /** IP_BIND_ADDRESS_NO_PORT: after bind() to port 0, connect() chooses the port. */
   bindsNoPort = false;
   /** SO_REUSEPORT. */
   reusesPort = false;
-  readonly #host: VmHost;
+  readonly #host: SocketHost;
   readonly #cgroup: VmCgroup;
   #onlyIpv6 = false;
   #own: Endpoint;
@@ -62,7 +91,7 @@ export class VmSocket extends VmObject {
   #error = 0;
   #destroyed = false;
 
-  constructor(host: VmHost, family: number, type: number) {
+  constructor(host: SocketHost, family: number, type: number) {
     super('file', 0);
     this.#host = host;
     this.family = family;
@@ -366,7 +395,7 @@ export class VmSocket extends VmObject {
 
 /** Returns the socket of the namespace that receives a datagram. */
 function bestReceiver(
-  target: VmNamespace,
+  target: SocketNamespace,
   protocol: number,
   to: Endpoint,
   from: Endpoint,

@@ -1,9 +1,8 @@
 import type { MapCreateOptions } from '@heddle/ebpf';
 import { BPF_EXIST, BPF_NOEXIST } from '@heddle/ebpf/internal';
 import { errno } from '@heddle/sys';
-import type { Machine } from '../machine.ts';
+import type { Machine, Program } from '../machine.ts';
 import { MapObject, ProgramObject, type VmObject } from '../objects.ts';
-import type { Program } from '../program.ts';
 import { ArrayKeys, type Keys } from './keys.ts';
 import { VmMap, viewOf } from './map.ts';
 
