@@ -1,5 +1,5 @@
-import type { ServicesStatus } from './features/services/status.ts';
+import type { FeaturesStatus } from './features/index.ts';
 import type { CoreStatus } from './status.ts';
 
 /** The answer to `status`: the fields of the agent and of each feature. */
-export type AgentStatus = CoreStatus & ServicesStatus;
+export type AgentStatus = CoreStatus & FeaturesStatus;

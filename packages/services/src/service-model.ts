@@ -182,14 +182,6 @@ export class ServiceModel {
     for (const pod of this.#pods.values()) if (pod.nodeName === this.#nodeName) yield pod;
   }
 
-  /**
-   * The names of the known Nodes. A cluster source watches only this node unless tunnels need the
-   * others.
-   */
-  get nodeNames(): readonly string[] {
-    return [...this.#nodes.keys()];
-  }
-
   /** Iterates over all present rows. */
   *rows(): Generator<ServiceRow> {
     for (const state of this.#owners.values()) yield* state.rows;

@@ -4,6 +4,10 @@ import { flowsFeature } from './flows/flows.ts';
 import { ownNodeFeature } from './own-node/own-node.ts';
 import type { ServicesDatapath } from './services/datapath.ts';
 import { servicesFeature } from './services/services.ts';
+import type { ServicesStatus } from './services/status.ts';
+
+/** The fields of `heddle status -o json` that features add. */
+export type FeaturesStatus = ServicesStatus;
 
 /** The datapath as all features need it. */
 export type FeaturesDatapath = ServicesDatapath & FlowsDatapath;

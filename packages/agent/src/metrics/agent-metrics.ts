@@ -125,7 +125,7 @@ function addState(registry: Registry<MetricFacts>): void {
   registry.samples(
     'gauge',
     'heddle_rows',
-    'Rows (a service port in one address family each) by state: done, pending or failed; absent while heddle_synced is 0.',
+    'Rows of all features (of services one for each port and address family) by state: done, pending or failed; absent while heddle_synced is 0.',
     ['state'],
     ({ status: { rows, synced } }) =>
       synced ? Object.entries(rows).map(([state, count]): Sample => [[state], count]) : [],
