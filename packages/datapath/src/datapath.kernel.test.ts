@@ -10,7 +10,7 @@ import { backendSize, heddleAbi, serviceSize } from './generated/abi.ts';
 
 const version = `v${heddleAbi.currentAbi}`;
 
-describe('the life of the datapath', () => {
+describe('starts, restarts and upgrades of the datapath', () => {
   let world: World;
   beforeEach(() => {
     world = new World('life', 3);
@@ -29,7 +29,31 @@ describe('the life of the datapath', () => {
     return socket.connect('10.96.3.1', 80);
   };
 
-  test('everything stays in force while no agent runs, and the next one adopts it', () => {
+  /** Opens a TCP connection and connects a UDP socket to two services, whose rows it programs. */
+  const openConnections = () => {
+    const listener = world.listener(world.pod(1), 4, 8080);
+    world.receiver(world.pod(1), 4, 5300);
+    const { v4: address } = world.pod(1).addresses;
+    const dns = row([{ address: '10.96.3.3', port: 53 }], [{ address, port: 5300 }], {
+      protocol: 'UDP',
+    });
+    const rows = [web(1), dns];
+    world.apply(...rows);
+    const tcp = world.socket(world.pod(0), 4, 'tcp');
+    assert.equal(tcp.connect('10.96.3.1', 80), 'ok');
+    const accepted = listener.accept();
+    const udp = world.socket(world.pod(0), 4, 'udp');
+    assert.equal(udp.connect('10.96.3.3', 53), 'ok');
+    const assertOpen = () => {
+      assert.equal(tcp.send('x'), 'ok');
+      assert.equal(accepted.receive().text, 'x');
+      assert.ok(udp.peerName().startsWith('10.96.3.3:'));
+      assert.equal(udp.send('x'), 'ok');
+    };
+    return { rows, assertOpen, [Symbol.dispose]: () => accepted[Symbol.dispose]() };
+  };
+
+  test('services stay programmed while no agent runs, and the next agent adopts them', () => {
     using listener = world.listener(world.pod(1), 4, 8080);
     world.apply(web(1));
     using established = world.socket(world.pod(0), 4, 'tcp');
@@ -50,7 +74,7 @@ describe('the life of the datapath', () => {
     assert.ok(datapath.status().links.every((link) => link.attached));
   });
 
-  test('entries that were corrupted and deleted behind its back are repaired at the next start', () => {
+  test('corrupted and deleted entries are repaired at the next start', () => {
     using _listener = world.listener(world.pod(1), 4, 8080);
     const other = row([{ address: '10.96.3.2', port: 80 }], [{ address: '10.244.7.7', port: 80 }]);
     world.apply(web(1), other);
@@ -74,7 +98,7 @@ describe('the life of the datapath', () => {
     assert.equal([...services.entries()].length, 2);
   });
 
-  test('nothing is removed before prune, then what nobody wants is', () => {
+  test('entries that no row has are removed by prune, and not before', () => {
     const gone = row([{ address: '10.96.3.9', port: 80 }], []);
     world.apply(web(1), gone);
     const datapath = world.restart();
@@ -85,7 +109,7 @@ describe('the life of the datapath', () => {
     assert.equal([...services.entries()].length, 1);
   });
 
-  test('a detached or foreign link is made anew', () => {
+  test('a detached link is replaced at the next start', () => {
     using _listener = world.listener(world.pod(1), 4, 8080);
     world.apply(web(1));
     using link = Link.openPinned(world.bpf, `${folder()}/links/connect4`);
@@ -96,20 +120,9 @@ describe('the life of the datapath', () => {
     assert.equal(connects(), 'ok');
   });
 
-  test('other sizes: maps are replaced when full of what was in force, and nothing is felt', () => {
-    using listener = world.listener(world.pod(1), 4, 8080);
-    using _udp = world.receiver(world.pod(1), 4, 5300);
-    const dns = row(
-      [{ address: '10.96.3.3', port: 53 }],
-      [{ address: world.pod(1).addresses.v4, port: 5300 }],
-      { protocol: 'UDP' },
-    );
-    world.apply(web(1), dns);
-    using established = world.socket(world.pod(0), 4, 'tcp');
-    assert.equal(established.connect('10.96.3.1', 80), 'ok');
-    using accepted = listener.accept();
-    using connected = world.socket(world.pod(0), 4, 'udp');
-    assert.equal(connected.connect('10.96.3.3', 53), 'ok');
+  test('maps of other sizes are filled before the programs switch to them, and connections continue', () => {
+    using connections = openConnections();
+    const { rows, assertOpen } = connections;
 
     const larger = { services: 3000, backends: 3000, slots: 50000, affinity: 3000, flows: 2000 };
     const datapath = world.restart({ sizes: larger });
@@ -118,32 +131,19 @@ describe('the life of the datapath', () => {
       /services: maximum of entries is 1000, wanted 3000/,
     );
     assert.equal(connects(), 'ok', 'the old maps serve until the new ones are full');
-    world.apply(web(1), dns);
-    datapath.services.prune([web(1), dns]);
+    world.apply(...rows);
+    datapath.services.prune(rows);
     assert.equal(datapath.status().repaired, 0, 'ids and runs were carried over');
     assert.equal(connects(), 'ok');
-    assert.equal(established.send('x'), 'ok');
-    assert.equal(accepted.receive().text, 'x');
-    assert.ok(connected.peerName().startsWith('10.96.3.3:'));
+    assertOpen();
     using services = openMap('services');
     assert.equal(services.info.maxEntries, 3000);
     assert.deepEqual(world.restart({ sizes: larger }).status().migrated, []);
   });
 
-  test('an upgrade from another layout: carried over, links switched, connections stay', () => {
-    using listener = world.listener(world.pod(1), 4, 8080);
-    using _udp = world.receiver(world.pod(1), 4, 5300);
-    const dns = row(
-      [{ address: '10.96.3.3', port: 53 }],
-      [{ address: world.pod(1).addresses.v4, port: 5300 }],
-      { protocol: 'UDP' },
-    );
-    world.apply(web(1), dns);
-    using established = world.socket(world.pod(0), 4, 'tcp');
-    assert.equal(established.connect('10.96.3.1', 80), 'ok');
-    using accepted = listener.accept();
-    using connected = world.socket(world.pod(0), 4, 'udp');
-    assert.equal(connected.connect('10.96.3.3', 53), 'ok');
+  test('an upgrade from another layout copies the maps and updates the links, and connections continue', () => {
+    using connections = openConnections();
+    const { rows, assertOpen } = connections;
     world.datapath[Symbol.dispose]();
 
     // As an older version would have left it: its own folder, values without their last field.
@@ -168,20 +168,17 @@ describe('the life of the datapath', () => {
     const datapath = world.restart();
     assert.match(datapath.status().migrated.join('\n'), /services: value size is 24, wanted 28/);
     assert.equal(connects(), 'ok', 'the old programs serve on');
-    world.apply(web(1), dns);
-    datapath.services.prune([web(1), dns]);
+    world.apply(...rows);
+    datapath.services.prune(rows);
     assert.equal(connects(), 'ok');
-    assert.equal(established.send('x'), 'ok');
-    assert.equal(accepted.receive().text, 'x');
-    assert.ok(connected.peerName().startsWith('10.96.3.3:'));
-    assert.equal(connected.send('x'), 'ok');
+    assertOpen();
     // The old folder keeps programs at network interfaces until these are known.
     world.node.enter(() => datapath.setNode([], Object.values(world.node.addresses)));
     assert.deepEqual(readdirSync(pinRoot(world.node.bpffs)), [version], 'the old folder is gone');
     assert.ok(datapath.status().links.every((link) => link.attached));
   });
 
-  test('a full map fails the row and recovers when there is space', async () => {
+  test('a row that finds a full map succeeds when there is room', async () => {
     const small = { ...sizes, backends: 3 };
     world.restart({ sizes: small });
     world.datapath.services.prune([]);
@@ -201,14 +198,14 @@ describe('the life of the datapath', () => {
   });
 });
 
-describe('descriptors', () => {
+describe('descriptors of a datapath', () => {
   let world: World;
   before(() => {
     world = new World('descriptors', 1);
   });
   after(() => world?.[Symbol.dispose]());
 
-  test('none is left open by a datapath that is closed', () => {
+  test('a closed datapath leaves no descriptor open', () => {
     const count = () => readdirSync('/proc/self/fd').length;
     world.datapath[Symbol.dispose]();
     const earlier = count();
@@ -217,7 +214,7 @@ describe('descriptors', () => {
     assert.equal(count(), earlier);
   });
 
-  test('none is left open by a datapath that cannot be opened, whichever object is broken', () => {
+  test('a datapath that cannot be opened leaves no descriptor open, whichever object is broken', () => {
     const descriptors = () => readdirSync('/proc/self/fd').length;
     world.datapath[Symbol.dispose]();
     const earlier = descriptors();
@@ -229,7 +226,7 @@ describe('descriptors', () => {
     }
   });
 
-  test('a datapath that is closed throws instead of using what has its numbers now', () => {
+  test('a closed datapath throws instead of using descriptors of others', () => {
     const datapath = world.restart();
     datapath[Symbol.dispose]();
     assert.throws(() => datapath.status(), /it is closed/);

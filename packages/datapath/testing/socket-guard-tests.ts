@@ -7,7 +7,7 @@ import { at } from './sockets.ts';
 
 /** The tests, in worlds of the kernel or of the userspace machine. */
 export function guardTests(makeWorld: (name: string, pods: number) => SocketWorld): void {
-  describe('bind on a node where NodePorts and hostPorts are served', () => {
+  describe('bind on a node with NodePorts and hostPorts', () => {
     let world: SocketWorld;
     let v4: string;
     let v6: string;
@@ -69,7 +69,7 @@ export function guardTests(makeWorld: (name: string, pods: number) => SocketWorl
         }
       });
 
-      test(`${protocol}: bind succeeds at an address of the node where the NodePort is not served`, () => {
+      test(`${protocol}: bind succeeds at an address of the node without the NodePort`, () => {
         serve(protocol, 30082, ['0.0.0.0']);
         serve(protocol, 30083, ['::']);
         assert.equal(outcome(protocol, v4, 30082), 'ok');
@@ -79,7 +79,7 @@ export function guardTests(makeWorld: (name: string, pods: number) => SocketWorl
       });
     }
 
-    test('an externalIP or a load balancer address of the node itself leaves bind alone', () => {
+    test('bind succeeds at an externalIP or load balancer address of the node itself', () => {
       serve('TCP', 30084, [v4, v6], 'ExternalIP');
       serve('TCP', 30085, [v4, v6], 'LoadBalancer');
       for (const port of [30084, 30085]) {
@@ -172,7 +172,7 @@ export function guardTests(makeWorld: (name: string, pods: number) => SocketWorl
       });
     }
 
-    test('a loopback address as source does not change what is not on loopback', () => {
+    test('a loopback source address does not change connections to other addresses', () => {
       using socket = world.socket(world.node, 4, 'tcp');
       assert.equal(socket.bind('127.0.0.1', 0), 'ok');
       assert.equal(socket.connect('127.0.0.1', 31999), 'ECONNREFUSED', 'nobody listens there');

@@ -61,7 +61,7 @@ export function rangeTests(makeWorld: (name: string, pods: number) => SocketWorl
     for (const each of ends) {
       const { end, family, balancer, clusterIP, bits } = each;
 
-      test(`IP${end}: a pod is served by its address, over TCP and UDP, also by a mapped address`, () => {
+      test(`IP${end}: a pod is matched by its address, over TCP and UDP, also when it is mapped`, () => {
         const [inside, other, server] = [world.pod(0), world.pod(1), world.pod(2)];
         using _tcp = world.listener(server, family, 8080);
         using _udp = world.receiver(server, family, 8080);
@@ -94,7 +94,7 @@ export function rangeTests(makeWorld: (name: string, pods: number) => SocketWorl
         }
       });
 
-      test(`IP${end}: ranges hold at the load balancer’s address and port only`, () => {
+      test(`IP${end}: ranges apply at the load balancer's address and port only`, () => {
         const [other, server] = [world.pod(1), world.pod(2)];
         using _listener = world.listener(server, family, 8080);
         serve(each, 'TCP', [end === 'v4' ? '203.0.113.0/24' : '2001:db8::/32']);
@@ -104,7 +104,7 @@ export function rangeTests(makeWorld: (name: string, pods: number) => SocketWorl
         assert.equal(connect(other, each, 'tcp', world.node.addresses[end], 30_080), 'ok');
       });
 
-      test(`IP${end}: a process of the node counts as the node’s address`, () => {
+      test(`IP${end}: a process of the node is matched by the node's address`, () => {
         const { node } = world;
         using _listener = world.listener(world.pod(2), family, 8080);
         serve(each, 'TCP', [`${world.pod(0).addresses[end]}/${bits}`]);
@@ -114,7 +114,7 @@ export function rangeTests(makeWorld: (name: string, pods: number) => SocketWorl
         assert.equal(connect(world.pod(0), each, 'tcp', balancer), 'EPERM');
       });
 
-      test(`IP${end}: a bound socket counts as the address that it is bound to`, () => {
+      test(`IP${end}: a bound socket is matched by its address`, () => {
         const { node } = world;
         using _listener = world.listener(world.pod(2), family, 8080);
         serve(each, 'TCP', [`${node.addresses[end]}/${bits}`]);
@@ -129,7 +129,7 @@ export function rangeTests(makeWorld: (name: string, pods: number) => SocketWorl
         }
       });
 
-      test(`IP${end}: ranges change, go, and come while clients connect`, () => {
+      test(`IP${end}: ranges change while clients connect`, () => {
         const [one, two] = [world.pod(0), world.pod(1)];
         using _listener = world.listener(world.pod(2), family, 8080);
         const of = (place: TestPlace) => `${place.addresses[end]}/${bits}`;
@@ -152,7 +152,7 @@ export function rangeTests(makeWorld: (name: string, pods: number) => SocketWorl
       });
     }
 
-    test('the setting is taken up by the next agent, and a node without a known address is in no range', () => {
+    test('the next agent applies the setting, and a node without a known address matches no range', () => {
       const [v4] = ends;
       using _listener = world.listener(world.pod(2), 4, 8080);
       const start = (sourceRanges?: SourceRangesScope) => {

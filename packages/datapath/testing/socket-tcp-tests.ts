@@ -13,7 +13,7 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
     });
     after(() => world?.[Symbol.dispose]());
 
-    test('IPv4: lands on the backend, and getpeername says the service', () => {
+    test('an IPv4 connection reaches the backend, and getpeername returns the service', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using listener = world.listener(one, 4, 8080);
       world.apply(
@@ -29,7 +29,7 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(accepted.receive().text, 'hello');
     });
 
-    test('IPv6: the same', () => {
+    test('an IPv6 connection reaches the backend, and getpeername returns the service', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using listener = world.listener(one, 6, 8080);
       world.apply(
@@ -42,7 +42,7 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(accepted.ownName(), at(one.addresses.v6, 8080));
     });
 
-    test('an IPv4 address in an IPv6 socket: the same', () => {
+    test('an IPv6 socket connected to an IPv4-mapped address reaches the backend', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using _listener = world.listener(one, 4, 8081);
       world.apply(
@@ -69,7 +69,7 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(later[port]! - earlier[port]!, 1);
     });
 
-    test('a socket that is connected elsewhere later forgets the service', () => {
+    test('getpeername returns the new peer of a socket that is connected elsewhere later', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using _udp = world.receiver(one, 4, 5300);
       world.apply(
@@ -89,7 +89,7 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       [6, '::ffff:', '10.96.0.16', 'v4'],
       [6, '', 'fd00:10:96::15', 'v6'],
     ] as const) {
-      test(`a connection that is over is not open, though the socket is (${prefix}${vip})`, () => {
+      test(`a closed connection does not count as open while its socket is open (${prefix}${vip})`, () => {
         const [client, one] = [world.pod(0), world.pod(1)];
         using _listener = world.listener(one, end === 'v4' ? 4 : 6, 8083);
         const algorithm = 'least-connections' as const;
@@ -122,7 +122,7 @@ export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       });
     }
 
-    test('a NodePort is reached by the node address from pods, and by loopback from the node only', () => {
+    test("pods reach a NodePort at the node's address, and only the node at loopback", () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using _listener = world.listener(one, 4, 8082);
       const kind = 'NodePort' as const;

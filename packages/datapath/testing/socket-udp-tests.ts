@@ -25,7 +25,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       );
     };
 
-    test('a connected socket: the reply comes from the service, for recvfrom and recvmmsg', () => {
+    test("a connected UDP socket gets replies from the service's address, by recvfrom and recvmmsg", () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using receiver = world.receiver(one, 4, 5353);
       world.apply(
@@ -46,7 +46,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       [6, 'fd00:10:96::1:2', 'fd00:10:96::1:2'],
       [6, '::ffff:10.96.1.2', '::ffff:10.96.1.2'],
     ] as const) {
-      test(`an unconnected socket (${vip}): the reply comes from the service`, () => {
+      test(`an unconnected UDP socket (${vip}) gets replies from the service's address`, () => {
         const [client, one] = [world.pod(0), world.pod(1)];
         const isV4 = shown.includes('.');
         using receiver = world.receiver(one, isV4 ? 4 : 6, 5354);
@@ -61,7 +61,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       });
     }
 
-    test('a socket keeps its backend for a service, and takes another when that one is gone', () => {
+    test('an unconnected UDP socket keeps its backend, and gets another when that is removed', () => {
       const [client, one, two] = [world.pod(0), world.pod(1), world.pod(2)];
       using first = world.receiver(one, 4, 5355);
       using second = world.receiver(two, 4, 5355);
@@ -97,7 +97,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(other.receive().text, 'moved');
     });
 
-    test('several services and a backend directly: each reply has the right source', () => {
+    test('replies of several services and a backend to one UDP socket have the right source addresses', () => {
       const [client, one, two] = [world.pod(0), world.pod(1), world.pod(2)];
       using r1 = world.receiver(one, 4, 5356);
       using r2 = world.receiver(two, 4, 5356);
@@ -132,7 +132,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       }
     });
 
-    test('where another backend serves too, two flows of a socket do not share one', () => {
+    test('two flows of a UDP socket use different backends while there are enough', () => {
       const [client, one, two] = [world.pod(0), world.pod(1), world.pod(2)];
       using r1 = world.receiver(one, 4, 5357);
       using _r2 = world.receiver(two, 4, 5357);
@@ -153,7 +153,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.ok(shared < 40);
     });
 
-    test('a backend of IPv6 directly: its reply has its own address', () => {
+    test('the reply of an IPv6 backend that is addressed directly has its own address', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using receiver = world.receiver(one, 6, 5359);
       const backend = { address: one.addresses.v6, port: 5359 };
@@ -167,7 +167,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       }
     });
 
-    test('a socket that talks to more services than it remembers', () => {
+    test('a UDP socket with more services than it can remember still works', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using receiver = world.receiver(one, 4, 5360);
       const backend = { address: one.addresses.v4, port: 5360 };
@@ -181,7 +181,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       }
     });
 
-    test('loopback: a pod’s is its own, the node’s leads to NodePorts', () => {
+    test('loopback addresses reach NodePorts on the node, and the pod itself in a pod', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       const kind = 'NodePort' as const;
       using receiver = world.receiver(one, 4, 5361);
@@ -202,7 +202,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(receiver.receive().text, 'theirs');
     });
 
-    test('no endpoints: connect is refused, and a socket that is connected keeps its peer', () => {
+    test('connect to a service without endpoints is refused, and a connected socket keeps its peer', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       const front = { address: '10.96.1.13', port: 53 };
       const empty = { address: '10.96.1.14', port: 53 };
@@ -218,7 +218,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(socket.peerName(), at(front.address, front.port));
     });
 
-    test('no endpoints, or an unknown port: a send is refused', () => {
+    test('a datagram to a service without endpoints or to an unknown port is refused', () => {
       world.apply(row([{ address: '10.96.1.8', port: 53 }], [], udp));
       using socket = world.socket(world.pod(0), 4, 'udp');
       assert.equal(socket.send('x', { address: '10.96.1.8', port: 53 }), 'ECONNREFUSED');
@@ -246,7 +246,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       });
     }
 
-    test('a connected socket keeps its connection when it connects to a port that the service has not', () => {
+    test('a connected socket keeps its connection when it connects to a port that the service does not have', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using receiver = world.receiver(one, 4, 5362);
       const front = { address: '10.96.1.11', port: 53 };
@@ -260,7 +260,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       assert.equal(socket.receive().from, at(front.address, front.port));
     });
 
-    test('what a socket sends after its connection goes to the backend that the connection had', () => {
+    test('datagrams after a disconnect go to the backend that the connection had', () => {
       const [client, one, two] = [world.pod(0), world.pod(1), world.pod(2)];
       using r1 = world.receiver(one, 6, 5363);
       using r2 = world.receiver(two, 6, 5363);
@@ -282,7 +282,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
       }
     });
 
-    test('sockets that share a port by SO_REUSEPORT and are connected to two services', () => {
+    test('sockets that share a port by SO_REUSEPORT can be connected to two services', () => {
       const [client, one] = [world.pod(0), world.pod(1)];
       using r1 = world.receiver(one, 4, 5364);
       using r2 = world.receiver(one, 4, 5365);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { EntryTable } from './entry-table.ts';
 
-test('an EntryTable holds what a Map holds, whatever is set and deleted in which order', () => {
+test('an EntryTable has the same entries as a Map after any sets and deletes', () => {
   const change = fc.record({
     key: fc.integer({ min: 0, max: 60 }),
     value: fc.option(fc.nat(1000), { nil: undefined }),

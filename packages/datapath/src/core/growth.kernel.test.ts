@@ -13,7 +13,7 @@ import { currentPins } from './pinned-maps.ts';
 const small = { ...sizes, services: 64, servicesMax: 2000, backends: 4000, flows: 20_000 };
 
 for (const xdp of ['off', 'generic'] as const) {
-  describe(`the map of frontends grows as services come, XDP ${xdp}`, () => {
+  describe(`growth of the map of frontends, XDP ${xdp}`, () => {
     let world: World;
     before(() => {
       world = new World(`growth-${xdp}`, 2, { sizes: small, xdp });
@@ -37,7 +37,7 @@ for (const xdp of ['off', 'generic'] as const) {
       return map.info.maxEntries;
     };
 
-    test('connections go on and new ones come about at sockets and at interfaces', () => {
+    test('the map grows while old and new connections work at sockets and interfaces', () => {
       const [client, server] = [world.pod(0), world.pod(1)];
       using listener4 = world.listener(server, 4, 8080);
       using listener6 = world.listener(server, 6, 8080);
@@ -97,7 +97,7 @@ for (const xdp of ['off', 'generic'] as const) {
       });
     });
 
-    test('a new agent goes on with the map as large as it is, and it is not made smaller', () => {
+    test('a new agent keeps the size of a map that has grown', () => {
       const before = size();
       world.restart();
       world.serveOutside();
@@ -109,7 +109,7 @@ for (const xdp of ['off', 'generic'] as const) {
       assert.deepEqual([entries, maxEntries], [1804, 2000]);
     });
 
-    test('at its bound the map is full, and the rows that find no room say what to raise', () => {
+    test('at its largest size the map is full, and rows without room name the setting to raise', () => {
       const rows = numbered(1800, 600);
       const errors = world.node.enter(() => world.datapath.services.update(rows));
       const failed = errors.filter((error) => error !== undefined);

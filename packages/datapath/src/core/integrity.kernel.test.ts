@@ -30,7 +30,7 @@ const audited = [
 const hooks = (damages: readonly Damage[]) =>
   damages.filter(({ kind }) => kind === 'hook').map(({ name }) => name);
 
-describe('what others change in the kernel', () => {
+describe('damage by other processes in the kernel', () => {
   let world: World;
   beforeEach(() => {
     world = new World('integrity', 3, { xdp: 'generic' });
@@ -72,7 +72,7 @@ describe('what others change in the kernel', () => {
     assert.equal(connects(), 'ok');
   };
 
-  test('is not seen where nothing was changed, whatever the agent does', () => {
+  test('a check finds nothing when only the agent makes changes', () => {
     whole();
     world.apply(web(), row([{ address: '10.96.3.2', port: 80 }], []));
     world.serveOutside();
@@ -86,7 +86,7 @@ describe('what others change in the kernel', () => {
     whole();
   });
 
-  test('costs some thirty system calls to look for', () => {
+  test('a check makes some thirty system calls', () => {
     check();
     let calls = 0;
     const { platform } = world;
@@ -103,7 +103,7 @@ describe('what others change in the kernel', () => {
     assert.ok(calls <= 30, `${calls} system calls`);
   });
 
-  test('programs that are detached are noticed hook by hook and attached again', () => {
+  test('detached programs are found hook by hook and attached again', () => {
     const all = readdirSync(pins().links).sort();
     assert.ok(all.includes('node_xdp_generic@eth0') && all.includes('node_ingress@eth0'));
     for (const name of all) {
@@ -121,7 +121,7 @@ describe('what others change in the kernel', () => {
     whole();
   });
 
-  test('another program in the place of one is noticed and replaced', () => {
+  test('another program at a link is found and replaced', () => {
     using other = foreignObject(world.bpf);
     using link = Link.openPinned(world.bpf, `${pins().links}/connect4`);
     link.update(other.program('connect4'));
@@ -149,7 +149,7 @@ describe('what others change in the kernel', () => {
     whole();
   });
 
-  test('pins that are deleted are made again, and the programs serve meanwhile', () => {
+  test('deleted pins are restored, and the programs run meanwhile', () => {
     for (const folder of [pins().links, pins().maps]) {
       for (const name of readdirSync(folder)) unlinkSync(`${folder}/${name}`);
     }
@@ -162,7 +162,7 @@ describe('what others change in the kernel', () => {
     assert.equal(connects(), 'ok');
   });
 
-  test('a folder of pins that is removed is made again', () => {
+  test('a removed folder of pins is restored', () => {
     for (const folder of [pins().links, pins().maps]) {
       for (const name of readdirSync(folder)) unlinkSync(`${folder}/${name}`);
       rmdirSync(folder);
@@ -174,7 +174,7 @@ describe('what others change in the kernel', () => {
     assert.equal(world.restart().status().adopted, true);
   });
 
-  test('a pin of another map in the place of one is noticed and replaced', () => {
+  test('a pin of another map is found and replaced', () => {
     unlinkSync(`${pins().maps}/services`);
     using other = BpfMap.create(world.bpf, {
       ...{ name: 'other', type: mapTypes.array, keySize: 4, valueSize: 4, maxEntries: 1 },
@@ -191,7 +191,7 @@ describe('what others change in the kernel', () => {
     whole();
   });
 
-  test('a cgroup that is made anew gets the programs; while it is missing the repair fails', () => {
+  test('a cgroup that is removed and made again gets the programs; while it is missing the repair fails', () => {
     const cgroup = `${world.node.cgroup}/anew`;
     mkdirSync(cgroup);
     world.restart({ cgroup });
@@ -212,7 +212,7 @@ describe('what others change in the kernel', () => {
   });
 
   for (const change of ['wiped', 'changed', 'added'] as const) {
-    test(`entries of maps that are ${change} are noticed in each map, and put right`, () => {
+    test(`entries that are ${change} are found in each map and restored`, () => {
       for (const name of audited) {
         using map = BpfMap.openPinned(world.bpf, `${pins().maps}/${name}`);
         const before = contentOf(map);
@@ -230,7 +230,7 @@ describe('what others change in the kernel', () => {
     });
   }
 
-  test('without tcx, filters that are removed are noticed and made again', () => {
+  test('without tcx, removed filters are found and attached again', () => {
     const bpf = new LinuxBpf(world.platform);
     const create = bpf.linkCreate.bind(bpf);
     bpf.linkCreate = (options) => {

@@ -9,7 +9,7 @@ const BPF_F_MMAPABLE = 1 << 10;
 const bpf = new LinuxBpf(nodePlatform());
 const key = (index: number) => new Uint8Array(Uint32Array.of(index).buffer);
 
-test('as much of an array is mapped as is used, and what was written stays when it grows', () => {
+test('MappedArray maps as much of an array as is used, and keeps its content when it grows', () => {
   using map = BpfMap.create(
     bpf,
     mapSpec({ type: mapTypes.array, valueSize: 16, maxEntries: 10_000, flags: BPF_F_MMAPABLE }),

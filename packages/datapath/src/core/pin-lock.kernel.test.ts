@@ -10,7 +10,7 @@ import { PinLock, PinsInUse } from './pin-lock.ts';
 
 const platform = nodePlatform(() => {});
 
-describe('the lock of a folder of pins', () => {
+describe('PinLock', () => {
   let lab: Lab;
   let folder: string;
   before(() => {
@@ -37,7 +37,7 @@ describe('the lock of a folder of pins', () => {
     return child;
   }
 
-  test('keeps a second process out and names the first one, without advice about sockets', async () => {
+  test('refuses a second process and names the first one, without advice about sockets', async () => {
     const other = await holder();
     try {
       assert.throws(
@@ -61,7 +61,7 @@ describe('the lock of a folder of pins', () => {
     new PinLock(platform, folder)[Symbol.dispose]();
   });
 
-  test('is waited for while the process before ends', async () => {
+  test('waits while an earlier process ends', async () => {
     const other = await holder();
     // The wait stops this thread: the other process releases the lock by itself, meanwhile.
     other.stdin.write('x');
@@ -71,7 +71,7 @@ describe('the lock of a folder of pins', () => {
     await once(other, 'exit');
   });
 
-  test('leaves no descriptor behind, whether it is had or not', () => {
+  test('leaves no descriptor open, whether it succeeds or not', () => {
     const descriptors = () => readdirSync('/proc/self/fd').length;
     const before = descriptors();
     {
@@ -81,7 +81,7 @@ describe('the lock of a folder of pins', () => {
     assert.equal(descriptors(), before);
   });
 
-  test('tells when the folder is another one, and can be had for that', () => {
+  test('reports when the folder is another one, and locks that one', () => {
     using lock = new PinLock(platform, folder);
     rmdirSync(folder);
     assert.equal(lock.isCurrent, false);

@@ -9,7 +9,7 @@ import { sizes, World } from '../../testing/world.ts';
 import { currentPins } from '../core/pinned-maps.ts';
 import type { DropNotice } from '../events/drops.ts';
 
-describe('the node’s devices, over time', () => {
+describe('programs at interfaces over restarts', () => {
   let world: World;
   let packets: NodePackets;
   let sport = 50_000;
@@ -32,7 +32,7 @@ describe('the node’s devices, over time', () => {
     return verdict === 'send' ? after.layers.find((layer) => layer.kind === 'ipv4')!.dst : verdict;
   };
 
-  test('flows outlive the agent: the next one finds them, and old connections go on', () => {
+  test('flows outlive the agent, and the next one continues old connections', () => {
     const [one] = world.lab.nodes[1]!.pods;
     world.apply(packets.service(30_001, [one!.addresses.v4]));
     using server = world.listener(one!, 4, 8080);
@@ -54,7 +54,7 @@ describe('the node’s devices, over time', () => {
     assert.ok(links.some(({ hook, attached }) => hook === 'node_ingress@eth0' && attached));
   });
 
-  test('flows outlive an agent whose programs did not note where replies come from', () => {
+  test('flows of an agent whose programs did not write reply_sources continue', () => {
     world.apply(packets.service(30_009, [world.pod(0).addresses.v4]));
     assert.equal(goes(30_009, 'tcp'), world.pod(0).addresses.v4);
     const reply = packets
@@ -68,7 +68,7 @@ describe('the node’s devices, over time', () => {
     assert.equal(source(), packets.node);
   });
 
-  test('devices are taken up and given up', () => {
+  test('programs are attached to added interfaces and removed from others', () => {
     const serve = (...names: string[]) =>
       world.node.enter(() => {
         using socket = new NetlinkSocket(world.platform);
@@ -97,7 +97,7 @@ describe('the node’s devices, over time', () => {
     assert.deepEqual(attached(), ['node_ingress@eth0 true', 'node_egress@eth0 true']);
   });
 
-  test('sessionAffinity: by the client’s address, whatever its port', () => {
+  test("sessionAffinity chooses by the client's address, whatever its port", () => {
     world.apply(packets.service(30_003, remotes, { affinitySeconds: 1000 }));
     const first = goes(30_003, 'tcp');
     for (let i = 0; i < 20; i++) assert.equal(goes(30_003, 'tcp'), first);
@@ -114,7 +114,7 @@ describe('the node’s devices, over time', () => {
     assert.notEqual(goes(30_003, 'tcp'), first, 'that backend is gone');
   });
 
-  test('maglev: by the connection, and the same after a restart with empty tables', () => {
+  test('maglev chooses the same backend for a connection after a restart with empty tables', () => {
     world.apply(packets.service(30_004, remotes, { algorithm: 'maglev' }));
     const chosen = Array.from({ length: 50 }, (_, i) => goes(30_004, 'tcp', clients.v4, 2000 + i));
     assert.equal(new Set(chosen).size, 4);
@@ -135,7 +135,7 @@ describe('the node’s devices, over time', () => {
     }
   });
 
-  test('a flow of UDP moves when its backend is gone', () => {
+  test('a UDP flow gets another backend when its own is removed', () => {
     const service = (...backends: string[]) =>
       packets.service(30_005, backends, { protocol: 'UDP' });
     world.apply(service(remotes[0]!));
@@ -144,7 +144,7 @@ describe('the node’s devices, over time', () => {
     assert.equal(goes(30_005, 'udp', clients.v4, 777), remotes[1]);
   });
 
-  test('least-connections: by open flows, which are let go of', () => {
+  test('least-connections chooses by open flows, and counts those that end', () => {
     const key = 'least';
     world.apply(packets.service(30_006, remotes, { algorithm: 'least-connections', key }));
     const counted = () => world.datapath.services.backendCounters(key).map(({ active }) => active);
@@ -164,7 +164,7 @@ describe('the node’s devices, over time', () => {
     assert.equal(world.datapath.services.backendCounters(key)[0]!.connections, 2);
   });
 
-  test('two flows of a client by one port to one backend are told apart', () => {
+  test('two flows from one client port to one backend are kept apart', () => {
     const [pod] = world.node.pods;
     const rows = [30_007, 30_008].map((port) =>
       packets.service(port, [pod!.addresses.v4], { key: `at ${port}` }),
@@ -186,7 +186,7 @@ describe('the node’s devices, over time', () => {
     }
   });
 
-  test('loadBalancerSourceRanges: who may come in at the load balancer’s address', () => {
+  test('loadBalancerSourceRanges restrict clients at the load balancer address', () => {
     const address = '198.51.100.9';
     const service = (...sourceRanges: string[]) => ({
       ...row(
@@ -233,7 +233,7 @@ describe('the node’s devices, over time', () => {
     world.datapath.services.remove(['ranged']);
   });
 
-  test('loadBalancerSourceRanges hold in the row for external packets, also when either row comes and goes', () => {
+  test('loadBalancerSourceRanges apply to the row for external packets while the other row changes', () => {
     const address = '198.51.100.10';
     const service = (scope: 'everybody' | 'outside', sourceRanges: string[]) => ({
       ...row(
@@ -270,7 +270,7 @@ describe('the node’s devices, over time', () => {
     assert.equal(world.entriesOf('source_ranges'), 0);
   });
 
-  test('ranges are asked when a connection begins: one that exists goes on when they change', () => {
+  test('a change of loadBalancerSourceRanges does not end open connections', () => {
     const address = '198.51.100.11';
     for (const protocol of ['TCP', 'UDP'] as const) {
       const service = (...sourceRanges: string[]) => ({
@@ -299,7 +299,7 @@ describe('the node’s devices, over time', () => {
     }
   });
 
-  test('drops are told as they happen, while somebody watches', async () => {
+  test('drops are reported as they happen while they are watched', async () => {
     world.apply(packets.service(30_009, []));
     const notices: DropNotice[] = [];
     const watch = world.datapath.drops.watch((drop) => notices.push(drop));
@@ -321,7 +321,7 @@ describe('the node’s devices, over time', () => {
     ]);
   });
 
-  test('a larger table has the flows that were in the smaller one, and one that is too small begins anew', () => {
+  test('a larger flow table keeps the flows, and one that is too small for them starts empty', () => {
     const [one] = world.lab.nodes[1]!.pods;
     const service = packets.service(30_009, [one!.addresses.v4]);
     world.apply(service);

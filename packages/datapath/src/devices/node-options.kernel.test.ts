@@ -6,7 +6,7 @@ import { World } from '../../testing/world.ts';
 import type { DatapathOptions } from '../datapath-options.ts';
 import { defaultNat } from '../nat/flow-options.ts';
 
-describe('options of the flow table, over a restart', () => {
+describe('options of the flow table over a restart', () => {
   let world: World;
   let packets: NodePackets;
   const tcpPort = 30_001;
@@ -33,7 +33,7 @@ describe('options of the flow table, over a restart', () => {
   const flows = (protocol: string) =>
     [...world.datapath.nat.flows()].filter((flow) => flow.protocol === protocol);
 
-  test('a short timeout holds for flows that were there before, and for no other state', async () => {
+  test('a shorter timeout applies to existing flows of its state only', async () => {
     using server = world.receiver(remote(), 4, 8080);
     using listener = world.listener(remote(), 4, 8080);
     using client = world.socket(world.lab.underlay, 4, 'udp');
@@ -64,7 +64,7 @@ describe('options of the flow table, over a restart', () => {
     assert.equal(accepted.receive().text, 'still here');
   });
 
-  test('other ports for clients: new flows take them, old ones keep theirs', () => {
+  test('new flows use a new range of SNAT ports, old ones keep their port', () => {
     using listener = world.listener(remote(), 4, 8080);
     using old = world.socket(world.lab.underlay, 4, 'tcp');
     assert.equal(old.connect(packets.node, tcpPort), 'ok');

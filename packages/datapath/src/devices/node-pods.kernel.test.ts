@@ -35,10 +35,10 @@ import {
 // service enters the node by the pod's device as it is, and is translated there.
 
 for (const mode of modes) {
-  describe(`pods in machines of their own, ${mode.name}`, () => scenarios(mode));
+  describe(`pods in virtual machines, ${mode.name}`, () => scenarios(mode));
 }
 
-test('pods on one bridge, which could answer each other past the node', async () => {
+test('pods on one bridge reach each other through services', async () => {
   using cluster = await openCluster('bridged', modes[0]!, { nodes: 1, outside: 0 });
   const [node] = cluster.lab.nodes as [LabNode];
   const [one, two] = node.pods as [LabPod, LabPod];
@@ -98,7 +98,7 @@ function scenarios(mode: Mode): void {
   });
   after(() => cluster?.[Symbol.dispose]());
 
-  test('without a program at its device the pod reaches no service', () => {
+  test('a pod reaches no service without a program at its interface', () => {
     const service = cluster.serve({ pods: [a.pods[1]!] });
     const to = service.at('http', service.clusterIP('v4'));
     assert.equal(askHttp(inside, to), a.pods[1]!.name);
@@ -110,7 +110,7 @@ function scenarios(mode: Mode): void {
   });
 
   for (const end of ends) {
-    test(`ClusterIP, NodePort and external address lead to pods of any node, over IP${end}`, () => {
+    test(`pods reach ClusterIPs, NodePorts and external addresses of pods on any node, over IP${end}`, () => {
       const external = end === 'v4' ? '198.51.100.9' : 'fd00:198:51:100::9';
       for (const pod of [a.pods[1]!, b.pods[0]!]) {
         const service = cluster.serve({ pods: [pod], spec: { externalIPs: [external] } });
@@ -128,7 +128,7 @@ function scenarios(mode: Mode): void {
       }
     });
 
-    test(`a pod reaches itself, also through its node’s address, over IP${end}`, () => {
+    test(`a pod reaches itself through services, also at its node's address, over IP${end}`, () => {
       const service = cluster.serve({ pods: [a.pods[0]!] });
       for (const at of [
         (port: 'http' | 'echo' | 'udp') => service.at(port, service.clusterIP(end)),
@@ -147,7 +147,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test(`a narrow path is told of in the service’s words, over IP${end}`, () => {
+    test(`an ICMP error about the path MTU reaches the pod with the service's address, over IP${end}`, () => {
       const service = cluster.serve({ pods: [b.pods[1]!] });
       cluster.forgetPaths();
       using tap = Tap.open(a.pods[0]!, 'eth0', 'icmp');
@@ -160,7 +160,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test(`without endpoints it is refused, over IP${end}`, () => {
+    test(`a service without endpoints refuses pods, over IP${end}`, () => {
       const service = cluster.serve({ pods: [] });
       const { clusterIP } = service;
       const to = (port: 'http' | 'udp') => service.at(port, clusterIP.call(service, end));
@@ -169,7 +169,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test(`a port that the ClusterIP lacks is refused as at sockets, over IP${end}`, () => {
+    test(`a port that the ClusterIP does not have is refused, over IP${end}`, () => {
       const service = cluster.serve({ pods: [b.pods[0]!] });
       const unknown = { address: service.clusterIP(end), port: 4444 };
       for (const from of [inside, a.pods[1]!]) {
@@ -179,7 +179,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test(`a port that an external address lacks is left to the host that has it, over IP${end}`, () => {
+    test(`a port that an external address does not have is passed to its host, over IP${end}`, () => {
       const external = cluster.lab.outside[0]!.addresses[end];
       const service = cluster.serve({ pods: [b.pods[0]!], spec: { externalIPs: [external] } });
       assert.equal(askHttp(inside, service.at('http', external)), b.pods[0]!.name);
@@ -192,7 +192,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test(`externalTrafficPolicy Local is not for pods, source ranges are, over IP${end}`, () => {
+    test(`source ranges apply to pods, externalTrafficPolicy Local does not, over IP${end}`, () => {
       const balancer = end === 'v4' ? '198.51.100.10' : 'fd00:198:51:100::10';
       const serve = (...loadBalancerSourceRanges: string[]) =>
         cluster.serve({
@@ -217,7 +217,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(other);
     });
 
-    test(`clients outside and pods with sockets of the node are served as ever, over IP${end}`, () => {
+    test(`external clients and other pods reach services too, over IP${end}`, () => {
       for (const pod of [a.pods[0]!, b.pods[0]!]) {
         const service = cluster.serve({ pods: [pod] });
         const [client] = cluster.lab.outside;

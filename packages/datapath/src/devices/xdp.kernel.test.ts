@@ -14,7 +14,7 @@ import type { XdpMode } from './xdp-devices.ts';
 const ends = ['v4', 'v6'] as const satisfies End[];
 
 for (const end of ends) {
-  describe(`what XDP does itself, ${end}`, () => {
+  describe(`translation by XDP, ${end}`, () => {
     let world: World;
     let packets: NodePackets;
     let local: string;
@@ -42,7 +42,7 @@ for (const end of ends) {
     const datagram = (payload: string | number = 'question') =>
       from().udp({ sport: ++sport, dport: 30_001 }).payload(payload);
 
-    test('packets to a backend elsewhere, and its replies, of every protocol', () => {
+    test('XDP translates packets to a remote backend and its replies, of every protocol', () => {
       const init = { type: 'init', value: new Uint8Array(20) } as const;
       const ack = { type: 'init-ack', value: new Uint8Array(20) } as const;
       const answers: [Packet, (header: Packet, port: number) => Packet][] = [
@@ -65,7 +65,7 @@ for (const end of ends) {
       }
     });
 
-    test('packets into a tunnel, where the service has one', () => {
+    test('XDP tunnels packets of services with dsr', () => {
       const peer = world.lab.nodes[1]!.addresses[end];
       world.datapath.nat.setTunnelEnds({ peers: [peer], own: [packets.node] });
       const tunnelled = { protocol: 'UDP', forwarding: 'dsr', key: 'dsr' } as const;
@@ -78,7 +78,7 @@ for (const end of ends) {
       assert.ok(`${packet}`.includes(`${clients[end]} > ${packets.node} `));
     });
 
-    test('what it makes of a packet, tc makes of it, too', () => {
+    test('XDP and tc translate packets alike', () => {
       for (const packet of [datagram(), datagram(1), datagram(1400), syn()]) {
         const early = packets.xdp(packet);
         const { verdict, packet: late } = packets.ingressByTc(packet);
@@ -87,7 +87,7 @@ for (const end of ends) {
       }
     });
 
-    test('a flow that it makes for a backend here, tc goes on with', () => {
+    test('tc continues flows that XDP creates for local backends', () => {
       const packet = syn(30_002);
       const before = [...world.datapath.nat.flows()].length;
       assert.equal(packets.xdp(packet).verdict, 'pass');
@@ -95,7 +95,7 @@ for (const end of ends) {
       assert.equal([...world.datapath.nat.flows()].length, before + 1);
     });
 
-    test('floods end there, and are counted', () => {
+    test('XDP drops and counts floods', () => {
       const external = externals[end];
       world.apply(
         packets.service(99, [remote], {
@@ -132,13 +132,13 @@ for (const end of ends) {
       ],
     ];
     for (const [what, packet] of left) {
-      test(`passes on as it is: ${what}`, () => {
+      test(`XDP passes ${what} unchanged`, () => {
         const counted = packets.drops(() => assert.equal(packets.xdp(packet()).verdict, 'pass'));
         assert.deepEqual(counted, {}, 'who drops it counts it');
       });
     }
 
-    test('passes on what goes to a neighbour that is not known', async () => {
+    test('XDP passes packets to an unresolved neighbour', async () => {
       const packet = datagram();
       assert.equal(packets.xdp(packet).verdict, 'send');
       const other = world.lab.nodes[1]!;
@@ -154,7 +154,7 @@ for (const end of ends) {
   });
 }
 
-describe('XDP on the node’s devices', () => {
+describe('XDP programs at interfaces', () => {
   let world: World;
   let packets: NodePackets;
   before(() => {
@@ -193,7 +193,7 @@ describe('XDP on the node’s devices', () => {
     }
   };
 
-  test('stays when the agent ends; the next one puts its own program in its place', () => {
+  test('the XDP program stays when the agent ends, and the next agent replaces it', () => {
     serve('native', 'eth0', 'veth1');
     assert.deepEqual(states(), ['eth0 native: good', 'veth1 native: good']);
     assert.deepEqual(hooks('node_xdp'), ['node_xdp@eth0 true', 'node_xdp@veth1 true']);
@@ -213,7 +213,7 @@ describe('XDP on the node’s devices', () => {
     assert.equal(after.programId, world.datapath.programs.xdp!.program('node_xdp').info.id);
   });
 
-  test('is taken off a device that is given up, and off all when it is turned off', () => {
+  test('the XDP program is removed from other interfaces, and from all when XDP is off', () => {
     serve('native', 'eth0', 'veth1');
     serve('native', 'eth0');
     assert.ok(isFree('veth1'));
@@ -225,7 +225,7 @@ describe('XDP on the node’s devices', () => {
     assert.equal(world.entriesOf('xdp_devices'), 0);
   });
 
-  test('goes from one mode to the other', () => {
+  test('XDP changes from one mode to the other', () => {
     serve('generic', 'eth0');
     assert.deepEqual(states(), ['eth0 generic: good']);
     serve('native', 'eth0');
@@ -236,7 +236,7 @@ describe('XDP on the node’s devices', () => {
     assert.ok(isFree('eth0'));
   });
 
-  test('a driver without it is said, and served by tc', () => {
+  test('a driver without native XDP is reported, and tc translates', () => {
     serve('native', 'eth0', 'soft');
     const none = 'its driver has no native XDP (use generic, or best-effort)';
     assert.deepEqual(states(), ['eth0 native: good', `soft off: ${none}`]);
@@ -250,7 +250,7 @@ describe('XDP on the node’s devices', () => {
     serve('off', 'eth0');
   });
 
-  test('somebody else’s program keeps its place, and one that took ours away is told of', () => {
+  test('another XDP program stays attached, and the removal of ours is reported', () => {
     const other = occupy('eth0');
     serve('native', 'eth0');
     assert.deepEqual(states(), ['eth0 off: another XDP program is there']);
@@ -260,7 +260,7 @@ describe('XDP on the node’s devices', () => {
     const path = `${currentPins(world.node.bpffs).links}/node_xdp_native@eth0`;
     using link = Link.openPinned(world.bpf, path);
     link.detach();
-    assert.deepEqual(states(), ['eth0 off: somebody has detached it']);
+    assert.deepEqual(states(), ['eth0 off: it was detached by another process']);
     serve('native', 'eth0');
     assert.deepEqual(states(), ['eth0 native: good']);
   });

@@ -12,7 +12,7 @@ function behindZeros(crc: number, bytes: number): number {
   return rest >>> 0;
 }
 
-test('a CRC behind zeros is put together of the powers', () => {
+test('a CRC32c after zeros is computed from the powers', () => {
   const words = crc32cPowers();
   assert.equal(words.length, 16 * 32);
   const shifted = (crc: number, bytes: number) => {

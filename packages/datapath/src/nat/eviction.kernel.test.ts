@@ -89,7 +89,7 @@ const services = { local: 30_001, remote: 30_002, udp: 30_003, sctp: 30_004, oth
 
 for (const door of doors) {
   for (const end of ['v4', 'v6'] as const satisfies End[]) {
-    describe(`unconfirmed flows give way to new ones, by ${door}, ${end}`, () => {
+    describe(`eviction of unconfirmed flows, by ${door}, ${end}`, () => {
       let world: World;
       let packets: NodePackets;
       let local: { address: string; isLocal: boolean };
@@ -163,7 +163,7 @@ for (const door of doors) {
           }),
       };
       for (const [kind, packet] of Object.entries(kinds)) {
-        test(`a flood of ${kind} leaves every new connection its place`, () => {
+        test(`new connections succeed during a flood of ${kind}`, () => {
           const open = connection(services.local);
           open.whole();
           send(packet, () => {
@@ -177,7 +177,7 @@ for (const door of doors) {
         });
       }
 
-      test('a flood at one service takes no handshake of another service', () => {
+      test('a flood at one service evicts no handshake of another one', () => {
         const handshake = connection(services.other);
         handshake.begin();
         send(
@@ -189,7 +189,7 @@ for (const door of doors) {
         handshake.end();
       });
 
-      test('a flood from one address takes no handshake of another client of the service', () => {
+      test('a flood from one address evicts no handshake of another client', () => {
         const handshake = connection(services.local);
         handshake.begin();
         const from = spoofed(7);
@@ -202,7 +202,7 @@ for (const door of doors) {
         handshake.end();
       });
 
-      test('a flood of UDP at many ports takes no handshake of TCP', () => {
+      test('a UDP flood at many ports evicts no TCP handshake', () => {
         const many = Array.from({ length: 20 }, (_, i) => 31_000 + i);
         world.apply(
           ...many.map((port) => packets.service(port, [local.address], { protocol: 'UDP' })),
@@ -221,7 +221,7 @@ for (const door of doors) {
         handshake.end();
       });
 
-      test('a flood at a port that its backend refuses leaves every new connection its place', () => {
+      test('new connections succeed during a flood at a port that the backend refuses', () => {
         const before = evictions();
         for (let i = 0; i < flood; i++) {
           packets.ingress(syn(spoofed(i), services.local));
@@ -234,7 +234,7 @@ for (const door of doors) {
         assert.ok(evictions() - before > flood / 2);
       });
 
-      test('connections that are over give way when the table is full', () => {
+      test('closed connections are evicted when the table is full', () => {
         for (let i = 0; i < 2 * flows; i++) connection(services.local).whole().end();
       });
     });
@@ -242,7 +242,7 @@ for (const door of doors) {
 }
 
 for (const door of doors) {
-  describe(`a flow table with a long range of free places, by ${door}`, () => {
+  describe(`a flow table with a long range of free entries, by ${door}`, () => {
     const tableSize = 1024;
     const unconfirmed = tableSize / 2;
     let world: World;
@@ -282,7 +282,7 @@ for (const door of doors) {
       }
     };
 
-    test('a handshake there outlives a flood, whose flows are in the rest of the table', () => {
+    test('a handshake in the free range survives a flood in the rest of the table', () => {
       // With 7 of 8 places taken, flows are evicted that are below their limit.
       const open = (tableSize * 7) / 8 - unconfirmed - 16;
       for (let i = 0; i < open; i++) connection(services.other).whole();
@@ -305,7 +305,7 @@ for (const door of doors) {
       }
     });
 
-    test('places of flows that are flushed are free at once', () => {
+    test('entries of flushed flows are free at once', () => {
       flush(() => true);
       assert.equal(world.datapath.nat.status().flows, 0);
       const dropped = packets.drops(() => {

@@ -5,9 +5,9 @@ import { testNat } from '../../testing/nat.ts';
 import { ends, openCluster } from '../../testing/north-south.ts';
 
 // A backend that closes first keeps its end of a connection in TIME-WAIT for a minute.
-describe('more connections than ports, one after the other', () => {
+describe('more connections than SNAT ports, one after the other', () => {
   for (const end of ends) {
-    test(`each is made, ${end}`, async (t) => {
+    test(`each connection is made, ${end}`, async (t) => {
       const nat = { ...testNat, ports: { first: 5000, last: 5049 } };
       using cluster = await openCluster('few-ports', { name: 'snat/tc', datapath: { nat } });
       const [here, there] = cluster.lab.nodes;

@@ -7,7 +7,7 @@ import { raceWith } from '../../testing/racer.ts';
 import { sizes, World } from '../../testing/world.ts';
 import { ctBucketSize } from '../generated/abi.ts';
 
-describe('the index of flows', () => {
+describe('flow index', () => {
   let world: World;
   let packets: NodePackets;
   before(() => {
@@ -24,7 +24,7 @@ describe('the index of flows', () => {
     packets.from(clients.v4, packets.node).tcp({ sport, dport: 30_001, syn: true });
   const index = () => world.datapath.programs.node.map('nat_index');
 
-  test('a key whose bucket is full has no place; others are not hindered', () => {
+  test('a flow whose bucket in the index is full is refused; flows of other buckets are not', () => {
     const count = 100;
     using memory = index().mmap();
     // Every other bucket is full of keys of a flow that there is not.
@@ -53,7 +53,7 @@ describe('the index of flows', () => {
     assert.equal(world.flowKeys, 2 * count);
   });
 
-  test('two CPUs that enter one key at once do not both have it', async (t) => {
+  test('only one of two CPUs that enter a tuple at the same time succeeds', async (t) => {
     const program = world.datapath.programs.node.program('node_ingress');
     const frame = eth().bytes.length;
     const data = syn(0).bytes;

@@ -30,9 +30,9 @@ const timeouts = Object.fromEntries(
 const flows = 8000;
 
 /** The same as in flow-model.node.test.ts, but for what takes time or a full table. */
-describe('the flow table in the kernel and a model of it', () => {
+describe('the flow table in the kernel compared with a model', () => {
   for (const end of ['v4', 'v6'] as const) {
-    test(`${runs} histories of packets and changes, ${end}; then nothing is left`, async () => {
+    test(`${runs} random histories of packets and changes match the model and leave no flow, ${end}`, async () => {
       using world = new World(`model-${end}`, 2, {
         lab: { nodes: 2 },
         nat: { ...testNat, timeouts },

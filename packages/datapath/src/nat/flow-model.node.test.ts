@@ -42,9 +42,9 @@ const timeouts = {
 const ports = { first: 5000, last: 5002 };
 const flows = 16;
 
-describe('the flow table and a model of it', () => {
+describe('the flow table compared with a model', () => {
   for (const end of ['v4', 'v6'] as const) {
-    test(`${runs} histories of packets, changes and time, ${end}`, () => {
+    test(`${runs} random histories of packets, changes and time match the model, ${end}`, () => {
       const clock = new VirtualClock();
       using world = new VmWorld(`model-${end}`, 2, {
         base: clock,

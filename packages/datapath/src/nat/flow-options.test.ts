@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { portStride } from './flow-options.ts';
 
-test('by its stride every port of a range is met before one comes again', () => {
+test('portStride visits every port of a range before one is repeated', () => {
   for (const count of [1, 2, 3, 4, 6, 12, 30, 997, 1024, 28_976, 64_512]) {
     const stride = portStride(count);
     const met = new Set(Array.from({ length: count }, (_, n) => (n * stride) % count));

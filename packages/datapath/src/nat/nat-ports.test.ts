@@ -32,8 +32,8 @@ function uses(...flows: readonly Given[]) {
 
 const tcp = { protocol: 'TCP', backendPort: 80, source: '192.0.2.1' };
 
-describe('ports by destination', () => {
-  it('are counted by who sees them, most first', () => {
+describe('portsByDestination', () => {
+  it('counts SNAT ports by backend, most first', () => {
     const found = uses(
       { backend: '10.0.0.1', port: 2000 },
       { backend: '10.0.0.2', port: 2000 },
@@ -60,7 +60,7 @@ describe('ports by destination', () => {
     );
   });
 
-  it('are none where the client keeps its address, the range was another, or the flow is over', () => {
+  it('leaves out flows without SNAT, of another port range, and closed ones', () => {
     assert.deepEqual(
       uses(
         { backend: '10.0.0.1', port: 2000, source: 0 },

@@ -48,7 +48,7 @@ const masquerade = `table inet plugin {
 const unanswered = { name: 'SysError', code: /^(EALREADY|EAGAIN|ETIMEDOUT)$/ };
 
 for (const mode of modes) {
-  describe(`beside rules that track connections: ${mode.name}`, { skip }, () => {
+  describe(`services beside rules that track connections, ${mode.name}`, { skip }, () => {
     let cluster: Cluster;
     let a: LabNode;
     let b: LabNode;
@@ -79,7 +79,7 @@ for (const mode of modes) {
       'pods are masqueraded': masquerade,
       'both, as on most nodes': firewall + masquerade,
     })) {
-      test(`${what}: services go on, to pods here and elsewhere`, () => {
+      test(`${what}: services reach local and remote pods`, () => {
         const [here, there] = [a.pods[0]!, b.pods[0]!];
         const [local, remote] = [servedBy(here), servedBy(there)];
         try {
@@ -117,7 +117,7 @@ for (const mode of modes) {
       });
     }
 
-    test('rules for the node’s own packets, as the kubelet’s: services go on by the direct path', () => {
+    test("rules for the node's own packets leave the direct path of services alone", () => {
       // The rule of KUBE-FIREWALL has netfilter track all connections, but sees none of a pod.
       const localnet = 'fib daddr type local ct state != { established, related } counter';
       write(`table inet kubelet {
@@ -138,7 +138,7 @@ for (const mode of modes) {
       }
     });
 
-    test('a pod whose sockets are not seen reaches services, and itself', () => {
+    test('a pod outside of the cgroup reaches services and itself', () => {
       const inside = machineIn(a.pods[0]!, cluster);
       cluster.servePods();
       write(firewall + masquerade);
@@ -160,7 +160,7 @@ for (const mode of modes) {
       }
     });
 
-    test('netfilter sees both directions, and none of it is invalid', () => {
+    test('netfilter tracks both directions, and no packet is invalid', () => {
       const [pod] = a.pods;
       const service = servedBy(pod!);
       write(firewall);

@@ -28,9 +28,9 @@ const verdicts: Readonly<Record<number, 'pass' | 'drop' | 'send'>> = {
   7: 'send',
 };
 
-describe('packets of chance', () => {
+describe('random packets', () => {
   for (const end of ['v4', 'v6'] as const satisfies End[]) {
-    test(`${count / 2}, ${end}: none is translated wrongly, no flow is left behind`, async () => {
+    test(`${count / 2} random packets are translated correctly and leave no flow, ${end}`, async () => {
       using world = new World(`chance-${end}`, 1, {
         lab: { nodes: 2 },
         nat: { ...testNat, timeouts },

@@ -44,7 +44,7 @@ const outwards: Routes = (route) => {
   return SUCCESS;
 };
 
-describe('corners of the node’s programs, in the userspace machine', () => {
+describe('rare cases of the programs at interfaces, in the userspace machine', () => {
   let world: VmWorld;
   let routes: Routes;
   let clock: VirtualClock;
@@ -128,7 +128,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
   const GSO_SIZE = 176;
 
   for (const end of ['v4', 'v6'] as const) {
-    test(`the neighbour is not known yet: the kernel is asked to find it, ${end}`, () => {
+    test(`a packet to an unresolved neighbour is passed to the kernel, ${end}`, () => {
       world.apply(service(end, 30_001));
       routes = (route, flags) => {
         outwards(route, flags);
@@ -142,13 +142,13 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.equal(redirection?.nextHop?.[0], end === 'v4' ? 2 : 10);
     });
 
-    test(`no route leads to the backend, ${end}`, () => {
+    test(`a packet is dropped when there is no route to the backend, ${end}`, () => {
       world.apply(service(end, 30_001));
       routes = () => UNREACHABLE;
       one(/route/, () => assert.equal(into(syn(end, 4001, 30_001)).verdict, SHOT));
     });
 
-    test(`the route does not tell the node’s address: its first one is taken, ${end}`, () => {
+    test(`the node's first address is the SNAT address when the route has none, ${end}`, () => {
       world.apply(service(end, 30_001));
       const source = () => {
         const ip = Packets.parse(into(syn(end, ++sport, 30_001)).frame);
@@ -166,7 +166,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.equal(source(), node(end));
     });
 
-    test(`a segment that the device will cut is measured by its pieces, ${end}`, () => {
+    test(`the segments of a GSO packet are compared with the MTU, ${end}`, () => {
       world.apply(service(end, 30_001));
       const lengths: number[] = [];
       routes = (route, flags) => {
@@ -179,7 +179,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.equal(lengths.at(-1), (end === 'v4' ? 20 : 40) + 20 + 1400);
     });
 
-    test(`all ports towards a backend are taken, ${end}`, () => {
+    test(`a new flow is dropped when all SNAT ports towards its backend are in use, ${end}`, () => {
       world.apply(service(end, 30_001), service(end, 30_002, {}, elsewhere(end)));
       const verdicts = () => [1, 2, 3, 4, 5].map((i) => connect(end, 4300 + i));
       one(/port/, () => {
@@ -192,7 +192,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       one(/port/, () => assert.equal(into(syn(end, 4500, 30_001)).verdict, SHOT));
     });
 
-    test(`a backend that is gone: the flow ends, and the client is told, ${end}`, () => {
+    test(`a flow of a removed backend ends with a reset or another backend, ${end}`, () => {
       world.apply(service(end, 30_001));
       assert.equal(into(segment(end, 4600, { syn: true })).verdict, REDIRECT);
       world.apply(service(end, 30_001, {}, elsewhere(end)));
@@ -201,7 +201,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.deepEqual([...world.datapath.nat.flows()], []);
     });
 
-    test(`a flow that the control plane ends: its keys, its place and its counts are free, ${end}`, () => {
+    test(`endFlow frees the tuples, the entry and the counts of a flow, ${end}`, () => {
       const wanted = service(end, 30_001, { algorithm: 'least-connections' });
       world.apply(wanted);
       const { datapath } = world;
@@ -240,7 +240,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.equal(datapath.nat.status().flows, 2);
     });
 
-    test(`the backend closes first; with least connections it is counted, ${end}`, () => {
+    test(`a connection that the backend closes first is counted for least-connections, ${end}`, () => {
       const wanted = service(end, 30_001, { algorithm: 'least-connections' });
       world.apply(wanted);
       const active = () => world.datapath.services.backendCounters(wanted.key)[0]?.active;
@@ -265,7 +265,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.equal(active(), 0);
     });
 
-    test(`a backend here that is gone: only a connection of its own leaves it, ${end}`, () => {
+    test(`of a removed local backend only its own connections leave the node, ${end}`, () => {
       const pod = world.pod(0).addresses[end];
       routes = (route, flags) => {
         outwards(route, flags);
@@ -295,7 +295,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.deepEqual([...world.datapath.nat.flows()], []);
     });
 
-    test(`a UDP port that is no service’s any more: the flow hears of its client no longer, ${end}`, () => {
+    test(`a UDP flow ends when its service loses the port, ${end}`, () => {
       const wanted = service(end, 30_001, { protocol: 'UDP', key: 'moving' });
       world.apply(wanted);
       const question = from(end, clients[end], node(end)).udp({ sport: 4760, dport: 30_001 });
@@ -311,7 +311,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.equal(back.layer('udp')!.sport, 30_001, 'what is under way arrives');
     });
 
-    test(`fragments that come long before the first are counted when it comes, ${end}`, () => {
+    test(`fragments that arrive long before the first one are counted as dropped, ${end}`, () => {
       world.apply(service(end, 30_001, { protocol: 'UDP' }));
       const parts = (id: number, dport: number) =>
         from(end, clients[end], node(end))
@@ -339,7 +339,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.equal(counts(), before + 2);
     });
 
-    test(`in a tunnel, the client’s FIN is the end that this node sees, ${end}`, () => {
+    test(`a tunnelled connection is closed by the client's FIN alone, ${end}`, () => {
       world.datapath.nat.setTunnelEnds({ peers: [peers[end]], own: [node(end)] });
       world.apply(service(end, 30_001, { forwarding: 'dsr' }));
       for (const flags of [{ syn: true }, { ack: true }, { ack: true, fin: true }]) {
@@ -354,7 +354,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.deepEqual([...world.datapath.nat.flows()], []);
     });
 
-    test(`a fragment in a tunnel whose first has not come waits, then is left to the stack, ${end}`, () => {
+    test(`a tunnelled fragment before the first one waits, then is passed to the stack, ${end}`, () => {
       world.datapath.nat.setTunnelEnds({ peers: [peers[end]], own: [node(end)] });
       const pod = world.pod(0).addresses[end];
       const balancer = end === 'v4' ? '198.51.100.7' : 'fd00:198:51:100::7';
@@ -380,7 +380,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.deepEqual(last.data, later!.within(outer).bytes);
     });
 
-    test(`a client that is in no range, ${end}`, () => {
+    test(`a client outside of loadBalancerSourceRanges is dropped, ${end}`, () => {
       const denied = service(end, 30_001, {
         sourceRanges: [end === 'v4' ? '192.0.2.0/24' : '2001:db8::/32'],
       });
@@ -391,7 +391,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       one(/Ranges/, () => assert.equal(into(syn(end, 4800, 30_001)).verdict, SHOT));
     });
 
-    test(`what was translated leaves the same device unseen, ${end}`, () => {
+    test(`a translated packet is not translated again where it leaves, ${end}`, () => {
       world.apply(service(end, 30_001));
       const packet = syn(end, 4900, 30_001);
       const { returnValue, context } = run('node_ingress', packet, {
@@ -409,7 +409,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       assert.deepEqual(left.data, packet.bytes);
     });
 
-    test(`an ICMP message that ends before its type, ${end}`, () => {
+    test(`an ICMP message that ends before its type is dropped, ${end}`, () => {
       const address = end === 'v4' ? '10.96.7.7' : 'fd00:96::77';
       world.apply(
         row([{ kind: 'ClusterIP', address, port: 80 }], [{ address: remotes[end], port: 80 }]),
@@ -421,7 +421,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
       one(/truncated/, () => assert.equal(into(bytes.slice(0, headers)).verdict, SHOT));
     });
 
-    test(`an ICMP error about a datagram whose checksum becomes zero, ${end}`, () => {
+    test(`an ICMP error about a datagram whose checksum becomes zero is translated, ${end}`, () => {
       world.apply(service(end, 30_001, { protocol: 'UDP' }));
       const question = from(end, clients[end], node(end)).udp({ sport: 4950, dport: 30_001 });
       const port = Packets.parse(into(question.payload('?')).frame).layer('udp')!.sport;
@@ -445,7 +445,7 @@ describe('corners of the node’s programs, in the userspace machine', () => {
     });
   }
 
-  test('extension headers, also one that is cut short', () => {
+  test('IPv6 extension headers are followed, and a truncated one is dropped', () => {
     world.apply(service('v6', 30_001));
     const options = from('v6', clients.v6, node('v6'))
       .extension('hop-by-hop')

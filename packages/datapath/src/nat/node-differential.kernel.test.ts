@@ -22,10 +22,10 @@ const stretch = 2000;
 const TC_ACT_REDIRECT = 7;
 const XDP_TX = 3;
 
-describe('packets of chance on the node’s device, in the kernel and in the machine', () => {
+describe('random packets, in the kernel and in the userspace machine', () => {
   for (const door of doors)
     for (const end of ['v4', 'v6'] as const satisfies End[]) {
-      test(`${runs / 2} packets, by ${door}, ${end}: equal verdicts and packets`, () => {
+      test(`${runs / 2} random packets get the same verdicts and bytes, by ${door}, ${end}`, () => {
         using world = new World(`differential-${end}`, 1, {
           lab: { nodes: 2 },
           sizes: { services: 100, backends: 100, slots: 100, affinity: 100, flows: 4000 },

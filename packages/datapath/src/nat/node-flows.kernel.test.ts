@@ -64,7 +64,7 @@ class Connection {
   }
 }
 
-describe('flows of TCP', () => {
+describe('TCP flows', () => {
   let world: World;
   let packets: NodePackets;
   let remote: string;
@@ -86,7 +86,7 @@ describe('flows of TCP', () => {
   const connection = () => new Connection(packets, ++sport, 30_001, remote);
   const flows = () => world.datapath.nat.status();
 
-  test('a handshake, and each end closing first', () => {
+  test('the states of a connection that either end closes first', () => {
     const first = connection();
     assert.equal(first.client({ syn: true }), 'forwarded');
     assert.equal(first.state, 'syn');
@@ -109,7 +109,7 @@ describe('flows of TCP', () => {
     assert.equal(second.state, 'closed by the backend');
   });
 
-  test('a reset ends a flow soon, and it counts as unconfirmed until it is collected', async () => {
+  test('a reset flow ends soon, and counts as unconfirmed until it is deleted', async () => {
     const before = flows();
     const refused = connection();
     refused.client({ syn: true });
@@ -123,7 +123,7 @@ describe('flows of TCP', () => {
     assert.equal(flows().unanswered, before.unanswered);
   });
 
-  test('the same port anew, after the connection is over', () => {
+  test('a client port is used again after its connection is closed', () => {
     const again = connection();
     again.handshake();
     const first = again.port;
@@ -135,7 +135,7 @@ describe('flows of TCP', () => {
     assert.equal(again.state, 'syn');
   });
 
-  test('a backend that drains keeps its connections; one that is gone has them reset', () => {
+  test('a draining backend keeps its connections; those of a removed one are reset', () => {
     const other = '10.244.2.200';
     const draining = { address: remote, port: 8080, state: 'draining', weight: 1 } as const;
     const kept = connection();
@@ -175,7 +175,7 @@ describe('limits of the flow table', () => {
 
   const noPort = 'all SNAT ports of this node towards the backend are in use';
 
-  test('every port is found, up to the last; then new flows are refused and old ones go on', () => {
+  test('every SNAT port is found; then new flows are refused and old ones continue', () => {
     const ports = new Set<number>();
     const connections = Array.from(
       { length: 30 },
@@ -200,7 +200,7 @@ describe('limits of the flow table', () => {
     }
   });
 
-  test('a port of a connection that is over is taken when there is no other', async () => {
+  test('the SNAT port of a closed connection is used when no other is free', async () => {
     const open = (sport: number) => new Connection(packets, sport, 30_001, remote);
     const others = [...world.datapath.nat.flows()];
     const over = others.pop();
@@ -221,7 +221,7 @@ describe('limits of the flow table', () => {
     packets.drops(() => assert.equal(open(12_001).client({ syn: true }), 'drop'));
   });
 
-  test('a flood of SYNs takes no more than its share, and ends no connection', () => {
+  test('a SYN flood takes at most its share and ends no connection', () => {
     const before = world.datapath.nat.status();
     const established = new Connection(packets, 10_000, 30_001, remote);
     const counted = packets.drops(() => {
@@ -263,7 +263,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
 
     for (const kind of ['tcp', 'udp'] as const) {
       for (const where of ['local', 'remote'] as const) {
-        test(`${kind}, ${where} backend, both ways`, () => {
+        test(`${kind} to and from a ${where} backend is translated`, () => {
           const node = world.lab.nodes[where === 'local' ? 0 : 1]!;
           const backend = node.pods[0]!.addresses[end];
           const dport = ++port;
@@ -318,7 +318,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       }
     }
 
-    test('with no more of the packet than its ports', () => {
+    test('an ICMP error that embeds only the ports is translated', () => {
       const backend = world.lab.nodes[1]!.pods[0]!.addresses[end];
       world.apply(packets.service(30_100, [backend]));
       const syn = packets.from(from, packets.node).tcp({ sport: 7001, dport: 30_100, syn: true });
@@ -345,7 +345,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       assertPacket(outcome.packet.bytes, expected);
     });
 
-    test('about something else: the node’s own business', () => {
+    test('an ICMP error about another packet is passed to the node', () => {
       const other = packets.bare(packets.from(packets.node, from)).udp({ sport: 9, dport: 9 });
       const error = packets.icmp(packets.from(router, packets.node), names, 1280, other);
       assert.equal(packets.ingress(error).verdict, 'pass');

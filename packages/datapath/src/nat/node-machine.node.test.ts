@@ -14,7 +14,7 @@ const deviceAddress = '02:00:00:00:00:02';
 const REDIRECT = 7;
 
 /** The node's programs in the userspace machine, where hours pass in no time. */
-describe('traffic from outside, in the userspace machine', () => {
+describe('external traffic, in the userspace machine', () => {
   let clock: VirtualClock;
   let world: VmWorld;
   let node: string;
@@ -41,7 +41,7 @@ describe('traffic from outside, in the userspace machine', () => {
     from(client, node).tcp({ sport, dport, syn: true });
   const told = (frame: Uint8Array) => Packet.parse(frame).toString();
 
-  test('a table of another size has the flows of the one before, and an index of its own', () => {
+  test('a flow table of another size keeps its flows and gets a new index', () => {
     const there = Packet.parse(into(syn(4000)).frame);
     const { sport } = there.layers.find((layer) => layer.kind === 'tcp')!;
     const rows = [service(30_001, remote)];
@@ -60,7 +60,7 @@ describe('traffic from outside, in the userspace machine', () => {
     assert.equal([...world.datapath.nat.flows()][0]?.state, 'syn-ack');
   });
 
-  test('to a backend elsewhere and back', () => {
+  test('a packet to a backend on another node and its reply are translated', () => {
     const there = into(syn(4000));
     assert.equal(there.verdict, REDIRECT);
     assert.deepEqual(there.redirection, { ifindex: outsideDevice, to: 'egress' });
@@ -79,7 +79,7 @@ describe('traffic from outside, in the userspace machine', () => {
     assert.deepEqual([ip.src, ip.dst, tcp.sport, tcp.dport], [node, client, 30_001, 4000]);
   });
 
-  test('to a backend here: by its device, and the reply on its way out', () => {
+  test('a packet to a local backend and its reply are translated', () => {
     const there = into(syn(4001, 30_002));
     assert.equal(there.verdict, REDIRECT);
     assert.ok(there.redirection!.ifindex > outsideDevice);
@@ -96,7 +96,7 @@ describe('traffic from outside, in the userspace machine', () => {
     assert.equal(ip.src, node);
   });
 
-  test('flows are forgotten when their time is over, and their places used again', () => {
+  test('flows are deleted after their timeout, and their entries are used again', () => {
     for (let i = 0; i < 5; i++) into(syn(5000 + i));
     assert.equal(world.datapath.nat.status().flows, 5);
     clock.advance((defaultNat.timeouts.tcpHandshake - 5) * 1000);
@@ -108,7 +108,7 @@ describe('traffic from outside, in the userspace machine', () => {
     assert.equal(world.datapath.nat.status().flows, 5);
   });
 
-  test('those that nobody answers take half of the table, and the oldest gives way', () => {
+  test('unconfirmed flows take at most half of the table, and the oldest is evicted', () => {
     for (let i = 0; i < 40; i++) assert.equal(into(syn(7000 + i)).verdict, REDIRECT);
     const { unanswered, unansweredLimit, flows } = world.datapath.nat.status();
     assert.deepEqual([unanswered, flows], [unansweredLimit, unansweredLimit]);
@@ -116,7 +116,7 @@ describe('traffic from outside, in the userspace machine', () => {
     assert.ok(![...world.datapath.nat.flows()].some(({ clientPort }) => clientPort === 7000));
   });
 
-  test('drops are told while somebody watches', () => {
+  test('drops are reported while they are watched', () => {
     const seen: DropNotice[] = [];
     world.apply(
       row([{ kind: 'ClusterIP', address: '10.96.7.7', port: 80 }], [{ address: remote, port: 80 }]),

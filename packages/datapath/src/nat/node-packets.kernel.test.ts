@@ -16,7 +16,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
   const datagram = (dport: number, to = stage.packets.node) =>
     stage.packets.from(client, to).udp({ sport: ++sport, dport }).payload('question');
 
-  test('to a backend here: the client keeps its address and port', () => {
+  test("a packet to a local backend keeps the client's address and port", () => {
     stage.world.apply(stage.packets.service(30_001, [stage.local]));
     const packet = request(30_001);
     const pod = stage.world.node.pods[0]!;
@@ -37,7 +37,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     );
   });
 
-  test('to a backend elsewhere: from the node, by a port that stands for the client', () => {
+  test("a packet to a remote backend gets the node's address and an SNAT port", () => {
     stage.world.apply(stage.packets.service(30_002, [stage.remote]));
     const packet = request(30_002);
     const away = sent(stage.packets.ingress(packet));
@@ -61,7 +61,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     );
   });
 
-  test('UDP, also without a checksum where IPv4 allows it', () => {
+  test('UDP datagrams are translated, also without a checksum over IPv4', () => {
     stage.world.apply(stage.packets.service(30_003, [stage.remote], { protocol: 'UDP' }));
     for (const checksum of end === 'v4' ? (['none', undefined] as const) : [undefined]) {
       const packet = datagram(30_003).with('udp', checksum ? { checksum } : {});
@@ -79,7 +79,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     }
   });
 
-  test('SCTP: an INIT begins, and the checksum is of the new ports', () => {
+  test('an SCTP INIT creates a flow, and the checksum covers the new ports', () => {
     stage.world.apply(stage.packets.service(30_014, [stage.remote], { protocol: 'SCTP' }));
     for (const length of [0, 1, 100, 1333]) {
       const value = new Uint8Array(length).map((_, i) => i * 7);
@@ -117,7 +117,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     assert.equal(stage.packets.ingress(stray).verdict, 'pass');
   });
 
-  test('no endpoints: a reset for TCP, an ICMP error for UDP', () => {
+  test('a service without endpoints answers TCP with a reset and UDP with an ICMP error', () => {
     stage.world.apply(
       stage.packets.service(30_004, []),
       stage.packets.service(30_004, [], { protocol: 'UDP', key: 'udp without endpoints' }),
@@ -145,7 +145,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     assert.deepEqual(counted, { 'no endpoints': 2 });
   });
 
-  test('an echo request to a service address is answered, one to the node goes there', () => {
+  test('an echo request to a service address is answered, one to the node is passed', () => {
     const address = externals[end];
     stage.world.apply(
       stage.packets.service(80, [stage.remote], { frontend: { kind: 'LoadBalancer', address } }),
@@ -164,7 +164,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
   });
 
   if (end === 'v4') {
-    test('a header with a wrong checksum makes no flow and gets no answer', () => {
+    test('a packet with a wrong header checksum creates no flow and gets no answer', () => {
       const address = externals[end];
       const frontend = { kind: 'LoadBalancer', address } as const;
       stage.world.apply(
@@ -197,7 +197,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
       assert.equal(stage.world.flowKeys, before);
     });
 
-    test('the checksum covers the options of a header', () => {
+    test('the checksum of an IPv4 header covers its options', () => {
       stage.world.apply(stage.packets.service(30_017, [stage.remote]));
       const withOptions = (damage: number) => {
         const options = new Uint8Array(40).fill(1);
@@ -210,7 +210,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     });
   }
 
-  test('a frame of a VLAN or for another host is left alone', () => {
+  test('a frame of a VLAN or for another host is passed unchanged', () => {
     stage.world.apply(stage.packets.service(30_013, [stage.remote]));
     const other = request(30_013).with('eth', { dst: '02:00:00:00:99:99' });
     assert.equal(stage.packets.ingress(other).verdict, 'pass');
@@ -222,7 +222,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     assert.equal(stage.packets.ingress(tagged).verdict, 'pass');
   });
 
-  test('a segment of no known connection is answered with a reset that the sender takes', () => {
+  test('a segment of no known connection is answered with a reset that the sender accepts', () => {
     const address = externals[end];
     stage.world.apply(
       stage.packets.service(30_005, [stage.remote]),
@@ -255,7 +255,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     assert.deepEqual(counted, { 'the packet belongs to no known connection': 2 });
   });
 
-  test('a service without an endpoint here and externalTrafficPolicy Local is silent', () => {
+  test('externalTrafficPolicy Local drops packets without an answer when there is no local endpoint', () => {
     stage.world.apply(
       stage.packets.service(30_006, [stage.remote], { key: 'for everybody' }),
       stage.packets.service(30_006, [], { key: 'outside', scope: 'outside', silent: true }),
@@ -268,7 +268,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     });
   });
 
-  test('other ports: dropped at a service address, the node’s own business at its own', () => {
+  test("packets to other ports are dropped at a service address, and passed at the node's address", () => {
     const address = externals[end];
     stage.world.apply(
       stage.packets.service(80, [stage.remote], { frontend: { kind: 'LoadBalancer', address } }),
@@ -286,7 +286,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     );
   });
 
-  test('what no service can have to do with is dropped at a service address', () => {
+  test('protocols that services do not support are dropped at a service address', () => {
     const address = externals[end];
     stage.world.apply(
       stage.packets.service(80, [stage.remote], { frontend: { kind: 'LoadBalancer', address } }),
@@ -314,7 +314,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
   });
 
   for (const where of ['local', 'remote'] as const) {
-    test(`fragments to a ${where} backend, and of the answer`, () => {
+    test(`fragments to a ${where} backend and of its reply are translated`, () => {
       const backend = where === 'local' ? stage.local : stage.remote;
       const dport = where === 'local' ? 30_010 : 30_011;
       stage.world.apply(stage.packets.service(dport, [backend], { protocol: 'UDP' }));
@@ -357,7 +357,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     });
   }
 
-  test('a fragment that overtakes the first has its turn behind it', () => {
+  test('a fragment that arrives before the first one is sent after it', () => {
     stage.world.apply(stage.packets.service(30_012, [stage.remote], { protocol: 'UDP' }));
     const question = stage.packets
       .from(client, stage.packets.node)
@@ -372,7 +372,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     assert.equal('dst' in header && header.dst, stage.remote);
   });
 
-  test('a packet at the end of its life goes no further', () => {
+  test('a packet whose TTL expires is dropped', () => {
     stage.world.apply(stage.packets.service(30_007, [stage.remote]));
     const counted = stage.packets.drops(() => {
       assert.equal(
@@ -383,7 +383,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
     assert.deepEqual(counted, { 'the TTL or hop limit is exceeded': 1 });
   });
 
-  test('a packet larger than the next link takes: the sender hears of it', () => {
+  test('a packet larger than the MTU of the next hop is answered with an ICMP error', () => {
     stage.world.apply(stage.packets.service(30_008, [stage.remote], { protocol: 'UDP' }));
     const large = stage.packets
       .from(client, stage.packets.node, { df: true })

@@ -25,7 +25,7 @@ function isTo(route: Uint8Array, address: string): boolean {
 }
 
 for (const end of ['v4', 'v6'] as const) {
-  describe(`routes of packets, ${end}`, () => {
+  describe(`cached routes of packets, ${end}`, () => {
     let world: VmWorld;
     let clock: VirtualClock;
     let node: string;
@@ -77,7 +77,7 @@ for (const end of ['v4', 'v6'] as const) {
       return { verdict, gateway: made[5] };
     };
 
-    test('are asked for once for the packets of a flow, and again after a while', () => {
+    test('the route of a flow is looked up once, and again after a while', () => {
       const first = send(1);
       assert.deepEqual([first, asked], [{ verdict: redirect, gateway: 1 }, 1]);
       for (let i = 0; i < 10; i++) assert.deepEqual(send(1), first);
@@ -87,14 +87,14 @@ for (const end of ['v4', 'v6'] as const) {
       assert.deepEqual([send(1), asked], [{ verdict: redirect, gateway: 2 }, 2]);
     });
 
-    test('are other ones for another flow, as the kernel may choose by ports', () => {
+    test('another flow has its own route, as the kernel may choose by ports', () => {
       send(1);
       gateway = 2;
       assert.deepEqual([send(2), asked], [{ verdict: redirect, gateway: 2 }, 2]);
       assert.deepEqual([send(1), asked], [{ verdict: redirect, gateway: 1 }, 2]);
     });
 
-    test('are asked for anew for a packet that is larger than the way took', () => {
+    test('the route is looked up again for a packet larger than its MTU', () => {
       mtu = 200;
       send(1);
       const refused = send(1, 400);
@@ -105,7 +105,7 @@ for (const end of ['v4', 'v6'] as const) {
       assert.equal(asked, 2);
     });
 
-    test('are not those of a flow that is over, though another has its place by now', () => {
+    test('the route of a closed flow is not used for the next flow of its entry', () => {
       const { machine } = world.host.bpf;
       // To where the clock, which ticks every 4 ms, has just moved on.
       clock.advance(ageMs + 4 - (Number(machine.now() / 1_000_000n) % (2 ** 28 / 1e6)));
@@ -122,7 +122,7 @@ for (const end of ['v4', 'v6'] as const) {
       assert.deepEqual(ports(1), second);
     });
 
-    test('are not remembered while the next hop is unknown, or there is none', () => {
+    test('no route is cached while the next hop is unresolved or missing', () => {
       answer = noNeighbour;
       send(1);
       send(1);

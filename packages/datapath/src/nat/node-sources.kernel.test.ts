@@ -77,7 +77,7 @@ packetSuite('sources of packets', { name: 'sources', pods: 2 }, (stage) => {
   };
 
   for (const [protocol, first] of Object.entries(firsts)) {
-    test(`a ${protocol} packet from an address that nobody has makes no flow`, () => {
+    test(`a ${protocol} packet from an invalid source address creates no flow`, () => {
       allDropped(
         [...martians[end], ...ofThisNode()].flatMap((src) =>
           [30_001, 30_002, 30_003].map((dport) =>
@@ -87,7 +87,7 @@ packetSuite('sources of packets', { name: 'sources', pods: 2 }, (stage) => {
       );
     });
 
-    test(`a ${protocol} packet from an address of hosts makes one`, () => {
+    test(`a ${protocol} packet from a valid source address creates a flow`, () => {
       const others = [stage.peer, stage.remote, stage.client];
       // Addresses beside the martians, to which the default route leads.
       for (const src of [...neighbours[end], ...others]) {
@@ -97,7 +97,7 @@ packetSuite('sources of packets', { name: 'sources', pods: 2 }, (stage) => {
     });
   }
 
-  test('a first fragment makes no flow', () => {
+  test('a first fragment from an invalid source address creates no flow', () => {
     allDropped(
       [...martians[end], ...ofThisNode()].map((src, i) => {
         const whole = stage.packets.from(src, stage.packets.node).udp({ sport: 7, dport: 30_001 });
@@ -106,7 +106,7 @@ packetSuite('sources of packets', { name: 'sources', pods: 2 }, (stage) => {
     );
   });
 
-  test('nothing answers an echo request, a stray segment, or one that nobody serves', () => {
+  test('packets from an invalid source address get no answer', () => {
     const stray = (src: string) =>
       stage.packets.from(src, externals[end]).tcp({ sport: 7, dport: 80, ack: true, ackSeq: 9 });
     allDropped([...martians[end], ...ofThisNode()].flatMap((src) => [echo(src), stray(src)]));
@@ -115,7 +115,7 @@ packetSuite('sources of packets', { name: 'sources', pods: 2 }, (stage) => {
   });
 
   if (end === 'v6') {
-    test('an IPv6 packet to an address that stands for an IPv4 one reaches no IPv4 service', () => {
+    test('an IPv6 packet to an IPv4-mapped address reaches no IPv4 service', () => {
       const { v4 } = stage.world.node.addresses;
       const frontend = { kind: 'NodePort', address: v4 } as const;
       stage.world.apply(
@@ -125,7 +125,7 @@ packetSuite('sources of packets', { name: 'sources', pods: 2 }, (stage) => {
     });
   }
 
-  test('what comes out of a tunnel is no exception', () => {
+  test('tunnelled packets from an invalid source address are dropped', () => {
     stage.world.datapath.nat.setTunnelEnds({ peers: [stage.peer], own: [stage.packets.node] });
     const frontend = { address: end === 'v4' ? '0.0.0.0' : '::' };
     stage.world.apply(
@@ -144,7 +144,7 @@ packetSuite('sources of packets', { name: 'sources', pods: 2 }, (stage) => {
     assert.equal(stage.packets.ingress(inTunnel(clients[end])).verdict, 'send');
   });
 
-  test('a client may be reached by another interface that leads out of the node', () => {
+  test('a client behind another external interface is accepted', () => {
     const client = end === 'v4' ? '198.51.100.200' : 'fd00:198:51:100::200';
     stage.world.node.configure((socket) => {
       createBridge(socket, { name: 'out1', up: true });
@@ -164,7 +164,7 @@ packetSuite('sources of packets', { name: 'sources', pods: 2 }, (stage) => {
     stage.world.serveOutside();
   });
 
-  test('a pod can be nobody else’s node or broadcast address, nor a martian', () => {
+  test('a pod cannot use addresses of nodes, broadcast addresses or martians', () => {
     const pod = stage.world.node.pods[0]!;
     const device = stage.world.node.link(pod.nodeLink);
     const { v4, v6 } = stage.world.node.addresses;

@@ -24,7 +24,7 @@ const families = [4, 6] as const;
 const kinds = ['tcp', 'udp'] as const;
 
 for (const hook of ['tcx', 'clsact'] as const) {
-  describe(`traffic from outside through a NodePort, by ${hook}`, () => {
+  describe(`external traffic through a NodePort, by ${hook}`, () => {
     let world: World;
     before(() => {
       const platform = nodePlatform(() => {});
@@ -41,7 +41,7 @@ for (const hook of ['tcx', 'clsact'] as const) {
       });
     };
 
-    test('the programs stay, give way to new ones, and go', () => {
+    test('programs stay when the agent ends, are replaced, and are removed', () => {
       world.restart();
       world.serveOutside();
       const states = world.node
@@ -64,7 +64,7 @@ for (const hook of ['tcx', 'clsact'] as const) {
       assert.equal(connect(), 'ok');
     });
 
-    test('datagrams in fragments, also those that come in another order', async () => {
+    test('fragmented datagrams arrive in any order', async () => {
       const client = world.lab.outside[0]!;
       const external = '198.51.100.7';
       world.lab.routeTo(world.node, external);
@@ -100,7 +100,7 @@ for (const hook of ['tcx', 'clsact'] as const) {
     for (const family of families) {
       for (const kind of kinds) {
         for (const where of ['local', 'remote'] as const) {
-          test(`IPv${family} ${kind} to a ${where} backend`, () => {
+          test(`IPv${family} ${kind} traffic reaches a ${where} backend`, () => {
             const port = nextPort++;
             const pod = world.lab.nodes[where === 'local' ? 0 : 1]!.pods[0]!;
             const address = (addresses: { v4: string; v6: string }) =>

@@ -45,8 +45,8 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
     [...stage.world.datapath.nat.flows()].find(({ clientPort }) => clientPort === port);
   const forwardingOf = (port: number) => flowOf(port)?.forwarding;
 
-  describe('at the node that they enter', () => {
-    test('TCP: the whole conversation of the client, as it is but for a hop', () => {
+  describe("at the node that the client's packets enter", () => {
+    test("the client's segments are tunnelled unchanged but for the TTL", () => {
       stage.world.apply(stage.packets.service(30_001, [stage.remote], dsr));
       const syn = request(30_001);
       const states: (string | undefined)[] = [];
@@ -76,7 +76,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.equal(states.at(-1), 'reset');
     });
 
-    test('a connection that begins anew after the end chooses anew', () => {
+    test('a connection from the same port after a closed one gets a new backend', () => {
       stage.world.apply(stage.packets.service(30_002, [stage.remote], dsr));
       const syn = request(30_002);
       sent(stage.packets.ingress(syn));
@@ -86,7 +86,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.equal(forwardingOf(sport), 'local');
     });
 
-    test('UDP: the second packet shows that the first was answered', () => {
+    test('a second UDP packet confirms the flow', () => {
       stage.world.apply(stage.packets.service(30_003, [stage.remote], udp));
       const question = datagram(30_003);
       for (let i = 0; i < 3; i++) {
@@ -101,7 +101,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.ok(states.includes('unanswered'), `${states}`);
     });
 
-    test('SCTP, whose ports nobody has to change', () => {
+    test('SCTP packets are tunnelled unchanged', () => {
       stage.world.apply(stage.packets.service(30_004, [stage.remote], sctp));
       const value = new Uint8Array(16);
       const chunk = (type: 'init' | 'cookie-echo') =>
@@ -115,7 +115,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.deepEqual(states, ['unanswered', 'unanswered', 'answered']);
     });
 
-    test('a load balancer’s address; the class of service is the packet’s own', () => {
+    test("the tunnel header has the packet's traffic class", () => {
       const address = externals[end];
       const frontend = { kind: 'LoadBalancer', address } as const;
       stage.world.apply(stage.packets.service(80, [stage.remote], { ...dsr, frontend }));
@@ -134,7 +134,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       );
     });
 
-    test('a backend on this node, or a service that does not ask for it: no tunnel', () => {
+    test('packets to a local backend or of a service without dsr are not tunnelled', () => {
       stage.world.apply(
         stage.packets.service(30_005, [stage.local], dsr),
         stage.packets.service(30_006, [stage.remote], { forwarding: 'snat' }),
@@ -145,7 +145,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.equal(forwardingOf(sport), 'snat');
     });
 
-    test('a client that is another node sees no tunnel, as replies must come back here', () => {
+    test('packets of a client on another node are not tunnelled', () => {
       stage.world.apply(stage.packets.service(30_007, [stage.remote], dsr));
       const { src, dst } = stage.packets.from(client, client).layer('eth')!;
       const from = eth({ src: src!, dst: dst! });
@@ -159,7 +159,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       }
     });
 
-    test('nobody knows this node by an address of its own: no tunnel', () => {
+    test('no tunnel is used while the node has no tunnel address', () => {
       stage.world.apply(stage.packets.service(30_008, [stage.remote], dsr));
       stage.world.datapath.nat.setTunnelEnds({ peers: [stage.peer], own: [] });
       try {
@@ -170,7 +170,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       }
     });
 
-    test('too large for the tunnel: the client hears how much fits', () => {
+    test('a packet too large for the tunnel is answered with the MTU that fits', () => {
       stage.world.apply(stage.packets.service(30_009, [stage.remote], udp));
       const fits = 1500 - overhead[end];
       const headers = overhead[end] + 8;
@@ -197,7 +197,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       });
     });
 
-    test('too large for a link on the way: the client hears of its own packet, in the service’s name', () => {
+    test('an ICMP error about the tunnel reaches the client as one about its packet', () => {
       const address = externals[end];
       const frontend = { kind: 'LoadBalancer', address } as const;
       // A backend of its own, as it is to be known for its narrow tunnel.
@@ -267,7 +267,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.equal(forwardingOf(sport), 'dsr');
     });
 
-    test('fragments: a flow that begins with one has no tunnel, one in a tunnel keeps it', () => {
+    test('a flow that begins with a fragment has no tunnel, and fragments of a tunnelled flow are tunnelled', () => {
       stage.world.apply(stage.packets.service(30_010, [stage.remote], udp));
       const [first] = datagram(30_010)
         .with('payload', { bytes: new Uint8Array(2000) })
@@ -283,7 +283,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       }
     });
 
-    test('the end of its life: dropped, with the reason', () => {
+    test('a packet whose TTL expires is dropped before the tunnel', () => {
       stage.world.apply(stage.packets.service(30_011, [stage.remote], dsr));
       sent(stage.packets.ingress(request(30_011)));
       const old = ip(request(30_011), { ttl: 1 });
@@ -293,7 +293,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.deepEqual(counted, { 'the TTL or hop limit is exceeded': 1 });
     });
 
-    test('the backend goes: a reset for its connections, another backend for its UDP flows', () => {
+    test('when the backend is removed, connections are reset and UDP flows get another one', () => {
       stage.world.apply(
         stage.packets.service(30_012, [stage.remote], dsr),
         stage.packets.service(30_012, [stage.remote], udp),
@@ -312,7 +312,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.equal(forwardingOf(question.layer('udp')!.sport), 'local');
     });
 
-    test('an ICMP error about a reply goes the way of the client’s packets', () => {
+    test('an ICMP error about a reply is tunnelled to the backend', () => {
       stage.world.apply(stage.packets.service(30_013, [stage.remote], dsr));
       sent(stage.packets.ingress(request(30_013)));
       const reply = stage.packets
@@ -340,7 +340,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
         pod().link('eth0').address,
       );
 
-    test('a NodePort of the other node: the pod sees the client, the client the other node', () => {
+    test("the pod sees the client's address, and the client the other node's", () => {
       stage.world.apply(
         stage.packets.service(30_021, [stage.local], dsr),
         stage.packets.service(30_021, [stage.local], {
@@ -370,7 +370,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.equal(forwardingOf(sport), 'local');
     });
 
-    test('a load balancer’s address, UDP, also of the second of many backends', () => {
+    test('UDP packets to a load balancer address reach each of many backends', () => {
       const address = externals[end];
       const frontend = { kind: 'LoadBalancer', address } as const;
       stage.world.apply(
@@ -393,7 +393,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       );
     });
 
-    test('fragments, each in a tunnel of its own', () => {
+    test('fragments arrive, each in its own tunnel packet', () => {
       const address = externals[end];
       const frontend = { kind: 'LoadBalancer', address } as const;
       stage.world.apply(stage.packets.service(82, [stage.local], { ...udp, frontend }));
@@ -413,7 +413,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       });
     });
 
-    test('an ICMP error about a reply is told to the pod in its own words', () => {
+    test('an ICMP error about a reply reaches the pod with its own addresses', () => {
       const address = externals[end];
       const frontend = { kind: 'LoadBalancer', address } as const;
       stage.world.apply(stage.packets.service(83, [stage.local], { ...dsr, frontend }));
@@ -440,7 +440,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       );
     });
 
-    test('whoever is no node is not believed, nor a tunnel to somebody else', () => {
+    test('tunnel packets from unknown hosts or to other addresses are not decapsulated', () => {
       const address = externals[end];
       const frontend = { kind: 'LoadBalancer', address } as const;
       stage.world.apply(
@@ -487,7 +487,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       );
     });
 
-    test('what belongs to no connection here is dropped: the other node tells the client', () => {
+    test('a tunnelled packet of no known connection is dropped; the other node answers the client', () => {
       const address = externals[end];
       const frontend = { kind: 'LoadBalancer', address } as const;
       stage.world.apply(stage.packets.service(86, [stage.local], { ...dsr, frontend }));
@@ -498,7 +498,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.deepEqual(counted, { 'the packet belongs to no known connection': 1 });
     });
 
-    test('the other node’s choice goes before this one’s own', () => {
+    test('the backend that the other node chose has precedence', () => {
       const address = externals[end];
       const frontend = { kind: 'LoadBalancer', address } as const;
       stage.world.apply(stage.packets.service(87, [stage.remote], { ...udp, frontend }));
@@ -514,7 +514,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       assert.equal(forwardingOf(sport), 'local');
     });
 
-    test('who comes again from the same port finds a backend that has left and come back', () => {
+    test('a client that reuses a port reaches a backend that was removed and added again', () => {
       const address = externals[end];
       const frontend = { kind: 'LoadBalancer', address } as const;
       for (const [port, options, question] of [

@@ -34,7 +34,7 @@ const outwards: Routes = (route) => {
 };
 
 for (const end of ['v4', 'v6'] as const) {
-  describe(`tunnels over time and by unusual routes, ${end}`, () => {
+  describe(`timeouts and routes of tunnels, ${end}`, () => {
     let world: VmWorld;
     let routes: Routes;
     let clock: VirtualClock;
@@ -90,7 +90,7 @@ for (const end of ['v4', 'v6'] as const) {
     const forwardingOf = (port: number) =>
       [...world.datapath.nat.flows()].find(({ clientPort }) => clientPort === port)?.forwarding;
 
-    test('a flow is kept as long as what the client sends gives reason to', () => {
+    test("the timeout of a tunnelled flow follows the client's packets", () => {
       tcp(1, syn);
       tcp(2, syn, ack, ack);
       tcp(3, syn, ack, fin);
@@ -117,7 +117,7 @@ for (const end of ['v4', 'v6'] as const) {
       assert.equal(world.datapath.nat.status().unanswered, 0);
     });
 
-    test('a new backend gets no tunnels until its node can have heard of it', () => {
+    test('packets to a new backend are tunnelled only after tunnelAfter seconds', () => {
       const frontend = { kind: 'NodePort', address: node, port: 30_003 } as const;
       world.apply(row([frontend], [{ address: remotes[end], port: 8081 }], { forwarding: 'dsr' }));
       tcpTo(30_003, 40, syn);
@@ -132,7 +132,7 @@ for (const end of ['v4', 'v6'] as const) {
       assert.equal(forwardingOf(40), 'snat', 'a flow stays what it began as');
     });
 
-    test('a path that was too narrow is tried again after ten minutes', () => {
+    test('a tunnel whose path MTU was too small is tried again after ten minutes', () => {
       tcp(10, syn);
       const away = into(from().tcp({ sport: 10, dport: 30_001, ack: true }).payload(1400));
       const whole = new Packets({ layers: Packets.parse(away.frame).layers.slice(1) });
@@ -152,7 +152,7 @@ for (const end of ['v4', 'v6'] as const) {
       assert.equal(forwardingOf(13), 'dsr');
     });
 
-    test('a route whose packets are too small for what every host sends: no tunnel', () => {
+    test('no tunnel is used over a route whose MTU is too small', () => {
       for (const [mtu, expected] of [
         [end === 'v4' ? 595 : 1319, 'snat'],
         [end === 'v4' ? 596 : 1320, 'dsr'],
@@ -167,7 +167,7 @@ for (const end of ['v4', 'v6'] as const) {
       }
     });
 
-    test('the neighbour is not known yet: the kernel is asked to find it', () => {
+    test('a packet to an unresolved neighbour is passed to the kernel', () => {
       routes = (route, flags) => {
         outwards(route, flags);
         return NO_NEIGHBOUR;
@@ -180,7 +180,7 @@ for (const end of ['v4', 'v6'] as const) {
       assert.partialDeepStrictEqual(inner, { src: clients[end], dst: node });
     });
 
-    test('the backend has come to this node, or behind another device: its flow goes nowhere', () => {
+    test('a tunnelled flow ends when its backend moves to this node or behind another interface', () => {
       tcp(30, syn);
       routes = (route, flags) =>
         route[DESTINATION] === 203 || route[DESTINATION + 3] === 0x03

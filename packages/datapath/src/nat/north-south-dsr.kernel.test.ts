@@ -55,7 +55,7 @@ describe('direct server return', () => {
   after(() => cluster?.[Symbol.dispose]());
 
   for (const end of ends) {
-    test(`answers don't pass the node that was asked, TCP and UDP, over IP${end}`, () => {
+    test(`replies go directly to the client, TCP and UDP, over IP${end}`, () => {
       const service = cluster.serve({ pods: [pod(b)], ingress: Object.values(balancers) });
       cluster.lab.routeTo(a, balancers[end]);
       for (const at of [
@@ -90,7 +90,7 @@ describe('direct server return', () => {
       cluster.remove(service);
     });
 
-    test(`a client’s connections stay through new agents on both nodes, over IP${end}`, () => {
+    test(`a client's connections survive new agents on both nodes, over IP${end}`, () => {
       const service = cluster.serve({ pods: [pod(b)] });
       using tcp = connectTcp(client, service.nodePort('echo', a, end));
       using udp = connectUdp(client, service.nodePort('udp', a, end));
@@ -116,7 +116,7 @@ describe('direct server return', () => {
       cluster.remove(service);
     });
 
-    test(`a backend that goes: a reset for TCP, another one for UDP, over IP${end}`, () => {
+    test(`when a backend is removed, TCP connections are reset and UDP flows get another one, over IP${end}`, () => {
       const service = cluster.serve({ pods: [pod(b)] });
       using tcp = connectTcp(client, service.nodePort('echo', a, end));
       using udp = connectUdp(client, service.nodePort('udp', a, end));
@@ -132,7 +132,7 @@ describe('direct server return', () => {
     });
   }
 
-  test('rules of the backend’s node that track connections', { skip: noNft }, () => {
+  test("replies pass connection tracking on the backend's node", { skip: noNft }, () => {
     const service = cluster.serve({ pods: [pod(b)] });
     const nft = (rules: string) =>
       b.enter(() => execFileSync('nft', ['-f', '-'], { env: environment, input: rules }));
@@ -154,7 +154,7 @@ describe('direct server return', () => {
     }
   });
 
-  test('hybrid, and the annotation of a service: which flows are tunnelled', () => {
+  test('hybrid mode and the annotation of a service choose the flows that are tunnelled', () => {
     const seenBy = (end: End, annotation: string) => {
       const annotations = { 'heddle.io/forwarding': annotation };
       const service = cluster.serve({ pods: [pod(b)], annotations });
@@ -181,7 +181,7 @@ describe('direct server return', () => {
     }
   });
 
-  test('a service one of whose endpoints is on no node is served without tunnels', () => {
+  test('a service with an endpoint on no node uses no tunnels', () => {
     const service = cluster.serve({ pods: [pod(b)] });
     const stray = { pod: pod(b, 1), nodeName: 'elsewhere' };
     cluster.change(service, { pods: [pod(b), stray] });
@@ -193,7 +193,7 @@ describe('direct server return', () => {
   });
 });
 
-test('a flood of SYNs leaves tunnelled connections alone, at both nodes', async () => {
+test('a SYN flood ends no tunnelled connection at either node', async () => {
   const small = { sizes: { ...sizes, flows: 4000 } };
   using cluster = new Cluster(
     { name: 'dsr-flood', nodes: 2, podsPerNode: 1, outside: 2 },
@@ -234,7 +234,7 @@ test('a flood of SYNs leaves tunnelled connections alone, at both nodes', async 
   }
 });
 
-test('a rolling update under load by tunnels: no connection fails', async () => {
+test('no connection fails during a rolling update with tunnels', async () => {
   using cluster = new Cluster(
     { name: 'dsr-rolling', nodes: 3, podsPerNode: 2, outside: 1 },
     // Nodes hear of changes one after the other, as those of a real cluster do.

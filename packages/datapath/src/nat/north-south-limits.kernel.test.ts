@@ -16,7 +16,7 @@ async function clusterOf(options: LabOptions): Promise<Cluster> {
   }
 }
 
-test('a pod that does not listen says so to the client, in the service’s name', async () => {
+test("an ICMP error of a pod reaches the client with the service's address", async () => {
   using cluster = await clusterOf({ name: 'closed' });
   const [a, b] = cluster.lab.nodes;
   const [client] = cluster.lab.outside;

@@ -44,8 +44,8 @@ function scenarios(mode: Mode): void {
   });
   after(() => cluster?.[Symbol.dispose]());
 
-  describe('what is under way', () => {
-    test('large datagrams arrive, in fragments', () => {
+  describe('packets of external traffic', () => {
+    test('large datagrams arrive in fragments', () => {
       const service = cluster.serve({ pods: [pod(b)] });
       const large = 'x'.repeat(4000);
       for (const end of ends) {
@@ -78,7 +78,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('a frame with a priority tag (VLAN 0) is served, one of a VLAN is not', () => {
+    test('a frame with a priority tag (VLAN 0) is translated, one of a VLAN is not', () => {
       using wire = Tap.open(cluster.lab.underlay, `port${a.number}`);
       using tap = Tap.open(client, 'eth0');
       const { src: dst, dst: src } = a.firstHop;
@@ -113,7 +113,7 @@ function scenarios(mode: Mode): void {
       }
     });
 
-    test('fragments behind the first arrive in any order', () => {
+    test('fragments after the first one arrive in any order', () => {
       const service = cluster.serve({ pods: [pod(b)] });
       using tap = Tap.open(client, 'eth0');
       for (const end of ends) {
@@ -139,7 +139,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('a fragment that comes long before the first is lost, and counted', async () => {
+    test('a fragment that arrives long before the first one is dropped and counted', async () => {
       const service = cluster.serve({ pods: [pod(b)] });
       const lost = () =>
         cluster
@@ -164,7 +164,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('a port that a service does not have is not passed on, and one that the node has is the node’s', () => {
+    test("packets to a port that a service does not have are dropped, or the node's where it has the port", () => {
       const balancer = '198.51.100.4';
       const service = cluster.serve({ pods: [pod(b)], ingress: [balancer] });
       cluster.lab.routeTo(a, balancer);
@@ -185,7 +185,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('a segment that belongs nowhere does not end the connection', () => {
+    test('a segment outside of the window does not end the connection', () => {
       for (const home of [a, b]) {
         const service = cluster.serve({ pods: [pod(home)] });
         using tap = Tap.open(pod(home), 'eth0');
@@ -206,7 +206,7 @@ function scenarios(mode: Mode): void {
       }
     });
 
-    test('SCTP is translated as far as its header goes, with its checksum', () => {
+    test('SCTP headers and checksums are translated', () => {
       for (const home of [a, b]) {
         const service = cluster.serve({ pods: [pod(home)] });
         for (const end of ends) {
@@ -256,7 +256,7 @@ function scenarios(mode: Mode): void {
       }
     });
 
-    test('a segment of no known connection is answered by a reset', () => {
+    test('a segment of no known connection is answered with a reset', () => {
       const service = cluster.serve({ pods: [pod(b)] });
       using tap = Tap.open(client, 'eth0');
       for (const end of ends) {
@@ -272,7 +272,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('two services with one pod tell the connections of one client port apart', () => {
+    test('two services with one pod keep connections from one client port apart', () => {
       for (const home of [a, b]) {
         const services = [
           cluster.serve({ pods: [pod(home)] }),
@@ -305,7 +305,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('a new agent, and one that was killed, are not noticed', () => {
+    test('traffic continues when the agent is killed and a new one starts', () => {
       const service = cluster.serve({ pods: [pod(a), pod(b)] });
       for (const end of ends) {
         const sockets = Array.from({ length: 20 }, () =>
@@ -322,7 +322,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('one client port serves for one connection after the other', () => {
+    test('one client port is used for one connection after the other', () => {
       const service = cluster.serve({ pods: [pod(a), pod(b)] });
       for (const end of ends) {
         for (let i = 0; i < 50; i++) {

@@ -44,9 +44,9 @@ function scenarios(mode: Mode): void {
   });
   after(() => cluster?.[Symbol.dispose]());
 
-  describe('ways in from outside', () => {
+  describe('external traffic to services', () => {
     for (const end of ends) {
-      test(`a NodePort of each node leads to a pod of any node, over IP${end}`, () => {
+      test(`a NodePort of each node reaches pods of all nodes, over IP${end}`, () => {
         for (const home of [a, b]) {
           const service = cluster.serve({ pods: [pod(home)] });
           for (const entry of [a, b, c]) {
@@ -56,7 +56,7 @@ function scenarios(mode: Mode): void {
         }
       });
 
-      test(`a load balancer's address, an externalIP and a ClusterIP that is routed here, over IP${end}`, () => {
+      test(`a load balancer address, an externalIP and a routed ClusterIP reach pods, over IP${end}`, () => {
         const balancer = end === 'v4' ? '198.51.100.1' : 'fd00:198:51:100::1';
         const external = end === 'v4' ? '198.51.100.2' : 'fd00:198:51:100::2';
         const service = cluster.serve({
@@ -74,7 +74,7 @@ function scenarios(mode: Mode): void {
       });
     }
 
-    test('a pod on this node sees who the client is, one on another node does with dsr only', () => {
+    test("a local pod sees the client's address, a remote one only with dsr", () => {
       for (const end of ends) {
         const service = cluster.serve({ pods: [pod(a)] });
         const at = (entry: LabNode) => service.nodePort('http', entry, end);
@@ -85,7 +85,7 @@ function scenarios(mode: Mode): void {
       }
     });
 
-    test('connections spread over all pods', () => {
+    test('connections are spread over all pods', () => {
       const pods = [pod(a), pod(a, 1), pod(b), pod(c)];
       const service = cluster.serve({ pods });
       for (const end of ends) {
@@ -97,7 +97,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('pods and processes of the nodes reach NodePorts too, a pod also itself', () => {
+    test('pods and processes of the nodes reach NodePorts, and a pod reaches itself', () => {
       const service = cluster.serve({ pods: [pod(b)] });
       for (const end of ends) {
         for (const from of [pod(a), pod(b), pod(b, 1), a, b, c]) {
@@ -113,7 +113,7 @@ function scenarios(mode: Mode): void {
     });
   });
 
-  describe('who serves', () => {
+  describe('choice of backends for external traffic', () => {
     const refused = (service: Served, entry: LabNode, end: End) => {
       assert.throws(() => connectTcp(client, service.nodePort('http', entry, end)), {
         code: 'ECONNREFUSED',
@@ -123,7 +123,7 @@ function scenarios(mode: Mode): void {
       });
     };
 
-    test('without endpoints the client is told at once, TCP by a reset, UDP by ICMP', () => {
+    test('a service without endpoints refuses at once, TCP by a reset and UDP by ICMP', () => {
       const service = cluster.serve({ pods: [] });
       for (const end of ends) for (const entry of [a, b]) refused(service, entry, end);
       cluster.change(service, { pods: [pod(a)] });
@@ -135,7 +135,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('externalTrafficPolicy Local: own pods only, who see the client; other nodes are silent', () => {
+    test('externalTrafficPolicy Local uses local pods, which see the client; other nodes drop packets', () => {
       const spec = { externalTrafficPolicy: 'Local' };
       const service = cluster.serve({ pods: [pod(a), pod(a, 1), pod(b)], spec });
       for (const end of ends) {
@@ -167,7 +167,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('sessionAffinity: a client keeps its pod, over TCP and UDP, whatever its port', () => {
+    test("sessionAffinity keeps a client's pod over TCP and UDP, whatever its port", () => {
       const pods = [pod(a), pod(a, 1), pod(b), pod(b, 1), pod(c), pod(c, 1)];
       const spec = { sessionAffinity: 'ClientIP' };
       const service = cluster.serve({ pods, spec });
@@ -186,7 +186,7 @@ function scenarios(mode: Mode): void {
       cluster.remove(service);
     });
 
-    test('pods that end: connections go on, new ones go elsewhere, or to them when nobody else is left', () => {
+    test('connections to terminating pods continue, and new ones reach them only when no other pod is left', () => {
       const ending = { ready: false, serving: true, terminating: true };
       for (const spec of [{}, { externalTrafficPolicy: 'Local' }]) {
         const service = cluster.serve({ pods: [pod(a)], spec });
@@ -207,7 +207,7 @@ function scenarios(mode: Mode): void {
       }
     });
 
-    test('a UDP flow ends when its NodePort is given up, and no other one does', async () => {
+    test('only the UDP flows of a removed NodePort end', async () => {
       const [moved, kept] = [0, 1].map(() => cluster.serve({ pods: [pod(a)] })) as [Served, Served];
       for (const end of ends) {
         cluster.change(moved, { pods: [pod(a)] });
@@ -244,7 +244,7 @@ function scenarios(mode: Mode): void {
       for (const service of [moved, kept]) cluster.remove(service);
     });
 
-    test('when a pod is gone, its TCP connections are reset and UDP flows go elsewhere', () => {
+    test('when a pod is removed, its TCP connections are reset and its UDP flows get another one', () => {
       for (const end of ends) {
         for (const home of [a, b]) {
           const service = cluster.serve({ pods: [pod(home)] });

@@ -25,7 +25,7 @@ const masquerade = `table inet plugin {
 const families = { v4: 4, v6: 6 } as const;
 const anywhere = { v4: '0.0.0.0', v6: '::' } as const;
 
-test('the bit of an address and a port is the one that the programs ask for', () => {
+test('replyBit returns the bit that the programs test', () => {
   const address = Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1]);
   const bits = new Set(Array.from({ length: 100 }, (_, i) => replyBit(address, 30_000 + i)));
   assert.ok(bits.size > 95, `${bits.size} of 100`);
@@ -34,7 +34,7 @@ test('the bit of an address and a port is the one that the programs ask for', ()
 
 for (const name of ['snat/tc', 'snat/xdp native', 'dsr/tc']) {
   const mode = modes.find((each) => each.name === name)!;
-  describe(`ports that services and the stack of the node share, ${name}`, () => {
+  describe(`ports shared by services and the node's stack, ${name}`, () => {
     let cluster: Cluster;
     let a: LabNode;
     let client: LabHost;
@@ -67,7 +67,9 @@ for (const name of ['snat/tc', 'snat/xdp native', 'dsr/tc']) {
     };
 
     for (const end of ends) {
-      test(`connections that are masqueraded by the number of a NodePort, ${end}`, { skip }, () => {
+      test(`connections that are masqueraded to the port of a NodePort work, ${end}`, {
+        skip,
+      }, () => {
         const [pod, other] = a.pods as [LabPod, LabPod];
         const service = cluster.serve({ pods: [other, cluster.lab.nodes[1]!.pods[0]!] });
         a.enter(() => execFileSync('nft', ['-f', '-'], { env, input: masquerade }));
@@ -109,7 +111,7 @@ for (const name of ['snat/tc', 'snat/xdp native', 'dsr/tc']) {
         }
       });
 
-      test(`a pod directly, from a port that was at it through a NodePort, ${end}`, () => {
+      test(`a client reaches a pod directly from a port that it used through a NodePort, ${end}`, () => {
         const [pod] = a.pods as [LabPod];
         const service = cluster.serve({ pods: [pod] });
         for (const port of [42_000, 42_001]) {

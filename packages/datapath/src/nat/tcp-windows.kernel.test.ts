@@ -11,7 +11,7 @@ const guessed = { seq: 3_000_000_000, ackSeq: 1_700_000_000 };
 for (const door of doors) {
   for (const end of ['v4', 'v6'] as const satisfies End[]) {
     for (const place of ['local', 'remote'] as const) {
-      describe(`which TCP segments are believed, by ${door}, ${end}, ${place} backend`, () => {
+      describe(`validation of TCP sequence numbers, by ${door}, ${end}, ${place} backend`, () => {
         let world: World;
         let packets: NodePackets;
         let backend: string;
@@ -75,7 +75,7 @@ for (const door of doors) {
           server({ ack: true, seq: 5001, ackSeq: 1009 });
         };
 
-        test('an ACK of what the backend has not sent completes no handshake', () => {
+        test('an ACK of data that the backend has not sent completes no handshake', () => {
           begin();
           answer();
           notBelieved('ACK', () => client({ ack: true, seq: 1001, ackSeq: 7777 }));
@@ -84,7 +84,7 @@ for (const door of doors) {
           assert.equal(flow(), 'established, unconfirmed');
         });
 
-        test('an ACK that the backend does not accept confirms no flow', () => {
+        test('an ACK that the backend would not accept confirms no flow', () => {
           begin();
           answer();
           client({ ack: true, seq: 1001, ackSeq: 5001 });
@@ -97,7 +97,7 @@ for (const door of doors) {
           assert.equal(flow(), 'established, confirmed');
         });
 
-        test('a backend that speaks first confirms the flow', () => {
+        test('data that the backend sends first confirms the flow', () => {
           begin();
           answer();
           client({ ack: true, seq: 1001, ackSeq: 5001 });
@@ -105,7 +105,7 @@ for (const door of doors) {
           assert.equal(flow(), 'established, confirmed');
         });
 
-        test('guessed RST, FIN and SYN do not end an open connection, of either side', () => {
+        test('guessed RST, FIN and SYN segments of either side end no connection', () => {
           open();
           assert.equal(flow(), 'established, confirmed');
           notBelieved('RST', () => client({ rst: true, ...guessed }));
@@ -120,7 +120,7 @@ for (const door of doors) {
           assert.equal(flow(), 'established, confirmed');
         });
 
-        test('what an end of the connection sends is believed', () => {
+        test('RST, FIN and SYN segments of an end of the connection are accepted', () => {
           open();
           client({ rst: true, ack: true, seq: 1009, ackSeq: 5001 });
           assert.equal(flow(), 'reset, confirmed');
@@ -136,7 +136,7 @@ for (const door of doors) {
           assert.equal(flow(), 'syn, unconfirmed', 'the tuple begins anew (RFC 6191)');
         });
 
-        test('numbers wrap around, and windows are scaled', () => {
+        test('sequence numbers wrap around, and windows are scaled', () => {
           sport++;
           const first = client({ syn: true, seq: 0xfffffff0, options: { windowScale: 14 } });
           const ip = first.layer('ipv4') ?? first.layer('ipv6')!;
@@ -150,14 +150,14 @@ for (const door of doors) {
           assert.equal(flow(), 'half-closed by the client, confirmed');
         });
 
-        test('a refused connection is over, by an RST that acknowledges the SYN only', () => {
+        test('a connection is refused only by an RST that acknowledges its SYN', () => {
           begin();
           notBelieved('RST', () => server({ rst: true, ack: true, seq: 0, ackSeq: 77 }));
           server({ rst: true, ack: true, seq: 0, ackSeq: 1001 });
           assert.equal(flow(), 'reset, unconfirmed');
         });
 
-        test('of a flow of an earlier version nothing is known until both sides have been heard', () => {
+        test('a flow of an earlier version is not validated until both sides have sent a segment', () => {
           open();
           using memory = world.datapath.programs.node.map('nat_windows').mmap();
           memory.bytes.fill(0);

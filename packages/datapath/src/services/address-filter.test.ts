@@ -13,7 +13,7 @@ function address(number: number): Uint8Array {
   return bytes;
 }
 
-test('an address sets one bit, the same each time; neighbours have bits of their own', () => {
+test('an address sets one bit of the filter, and its neighbours set other bits', () => {
   const memory = new Uint8Array(8 * words);
   const filter = new AddressFilter({ length: words, first: () => memory, wrote() {} });
   filter.add(address(1));

@@ -6,8 +6,8 @@ import { BackendTable } from './backend-table.ts';
 
 const backend = { address: '10.0.0.1', port: 80, state: 'active', weight: 1 } as const;
 
-describe('sums over all backends', () => {
-  it('keep what was counted for backends that are gone', () => {
+describe('BackendTable', () => {
+  it('its totals keep the counts of removed backends', () => {
     const { backends, backendStats } = fakeStore({ services: 10, backends: 10, slots: 10 });
     let now = 0n;
     const table = new BackendTable(backends, backendStats, () => now);
@@ -38,7 +38,7 @@ describe('sums over all backends', () => {
   });
 });
 
-it('a backend has the tick of its coming, and nothing counted yet', () => {
+it('a new backend has the tick of its creation and empty counters', () => {
   const { backends, backendStats } = fakeStore({ services: 10, backends: 10, slots: 10 });
   const table = new BackendTable(backends, backendStats, () => 7n * 2n ** 30n + 5n);
   const id = table.allocate()!;

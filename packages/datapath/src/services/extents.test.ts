@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Extents, graceNs } from './extents.ts';
 
-test('a freed extent rests for the grace period before it is given out again', () => {
+test('Extents allocates a released extent again only after the grace period', () => {
   let now = 0n;
   const extents = new Extents(4, () => now);
   assert.equal(extents.allocate(4), 0);
@@ -14,7 +14,7 @@ test('a freed extent rests for the grace period before it is given out again', (
   assert.equal(extents.allocate(4), 0);
 });
 
-test('a reserved extent is not given out, and cannot be reserved twice', () => {
+test('Extents does not allocate a reserved extent, nor reserve it twice', () => {
   const extents = new Extents(10, () => 0n);
   assert.equal(extents.reserve(2, 3), true);
   assert.equal(extents.reserve(4, 2), false);
@@ -22,7 +22,7 @@ test('a reserved extent is not given out, and cannot be reserved twice', () => {
   assert.equal(extents.allocate(2), 0);
 });
 
-test('whatever is allocated and freed, nothing overlaps and all of it comes back whole', () => {
+test('Extents never overlap, and are whole again when all are released', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: -5, max: 8 }), { maxLength: 60 }), (steps) => {
       let now = 0n;

@@ -24,13 +24,13 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
     const at = (address: string) =>
       packets.service(8080, [pod], { frontend: { kind: 'HostPort', address } });
 
-    test('those to the node go to the pod, those to another port to the node', () => {
+    test('packets to a hostPort reach the pod, those to other ports the node', () => {
       world.apply(at(packets.node));
       assert.equal(packets.ingress(request(8080, packets.node)).verdict, 'send');
       assert.equal(packets.ingress(request(8081, packets.node)).verdict, 'pass');
     });
 
-    test('one that goes on with a connection nobody knows of is for the node, not refused', () => {
+    test('a segment of no known connection to a hostPort is passed to the node', () => {
       world.apply(at(packets.node));
       const { src, dst } = { src: clients[end], dst: packets.node };
       const answer = packets
@@ -45,7 +45,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
     });
 
     // A neighbour can send such: to the kernel they are martians.
-    test('one from outside to a loopback or unspecified address leads to no pod', () => {
+    test('an external packet to a loopback or unspecified address reaches no pod', () => {
       for (const address of [loopback[end], unspecified[end]]) {
         world.apply(at(address));
         const { verdict, packet } = packets.ingress(request(8080, address));

@@ -12,12 +12,12 @@ const shares = (table: Uint32Array, count: number) => {
   return out;
 };
 
-test('every backend has its share within one entry', () => {
+test('every backend has its share of a Maglev table within one entry', () => {
   const table = maglevTable(backends(10), 1021);
   for (const share of shares(table, 10)) assert.ok(share === 102 || share === 103, `${share}`);
 });
 
-test('shares follow the weights', () => {
+test('shares of a Maglev table follow the weights', () => {
   const weighted = backends(3).map((backend, i) => ({ ...backend, weight: [1, 2, 5][i]! }));
   const [one, two, five] = shares(maglevTable(weighted, 4093), 3);
   assert.ok(Math.abs(one! - 4093 / 8) <= 2);
@@ -25,7 +25,7 @@ test('shares follow the weights', () => {
   assert.ok(Math.abs(five! - (4093 * 5) / 8) <= 2);
 });
 
-test('the loss of one of ten backends moves few entries of the others', () => {
+test('removing one of ten backends moves few entries of the others', () => {
   const before = maglevTable(backends(10), 4093);
   const after = maglevTable(backends(10).slice(0, 9), 4093);
   let moved = 0;
@@ -33,7 +33,7 @@ test('the loss of one of ten backends moves few entries of the others', () => {
   assert.ok(moved / 4093 < 0.04, `${moved} of 4093 moved without need`);
 });
 
-test('the table does not depend on the order of the backends', () => {
+test('a Maglev table does not depend on the order of the backends', () => {
   fc.assert(
     fc.property(fc.shuffledSubarray(backends(7), { minLength: 1 }), (list) => {
       const sorted = [...list].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -44,7 +44,7 @@ test('the table does not depend on the order of the backends', () => {
   );
 });
 
-test('no backends give no table, and sizes grow with the backends', () => {
+test('a Maglev table without backends is empty, and sizes grow with the backends', () => {
   assert.equal(maglevTable([], 251).length, 0);
   assert.equal(maglevSize(2), 251);
   assert.equal(maglevSize(10), 1021);

@@ -47,7 +47,7 @@ optionTests('in the userspace machine', ['the first', 'in turn'], () => {
   return { stage: new Stage(options), options, [Symbol.dispose]: () => world[Symbol.dispose]() };
 });
 
-test('every pair of options occurs in a case, every triple too when three are asked for', () => {
+test('the cases cover every pair of options, and every triple when three are asked for', () => {
   const some = { a: [0, 1, 2], b: [0, 1], c: [0, 1, 2, 3], d: [0, 1] } as const;
   for (const [given, strength] of [
     [factors, 2],

@@ -14,7 +14,7 @@ const gone = 'no endpoints';
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 for (const end of ['v4', 'v6'] as const satisfies End[]) {
-  describe(`a pod after it has left its service, IP${end}`, () => {
+  describe(`a pod that was removed from its service, IP${end}`, () => {
     const family = end === 'v4' ? 4 : 6;
     let world: World;
     let packets: NodePackets;
@@ -46,7 +46,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
         .filter((text) => text.includes(pod().addresses[end]));
 
     for (const how of ['the client hears first', 'the pod speaks first'] as const) {
-      test(`TCP, ${how}: no data and no FIN of the pod get out`, async () => {
+      test(`TCP, ${how}: no data and no FIN of the pod reach the client`, async () => {
         const port = how === 'the client hears first' ? 30_001 : 30_002;
         serve(port, 'TCP', pod().addresses[end]);
         using listener = world.listener(pod(), family, 8080);
@@ -78,7 +78,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       });
     }
 
-    test('TCP: the client can begin anew from the same port, with another backend', async () => {
+    test('TCP: the client connects again from the same port, to another backend', async () => {
       const port = 30_003;
       serve(port, 'TCP', pod().addresses[end]);
       using listener = world.listener(pod(), family, 8080);
@@ -111,7 +111,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       assert.deepEqual(leaked(tap), []);
     });
 
-    test('UDP: no datagram of the pod gets out, and the client has another backend', async () => {
+    test('UDP: no datagram of the pod reaches the client, which gets another backend', async () => {
       const port = 30_004;
       serve(port, 'UDP', pod().addresses[end]);
       using server = world.receiver(pod(), family, 8080);
@@ -135,7 +135,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       assert.deepEqual(leaked(tap), []);
     });
 
-    test('what the pod begins by itself between the same ends is its own', () => {
+    test("a connection that the pod opens between the same addresses is not the service's", () => {
       const port = 30_005;
       const own = pod().addresses[end];
       const from = client.addresses[end];
@@ -157,7 +157,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       assert.ok(`${next.packet}`.includes(own));
     });
 
-    test('a FIN that nobody has acknowledged is the service’s for as long as it is repeated', async () => {
+    test('a FIN that is not acknowledged is translated while it is repeated', async () => {
       const port = 30_006;
       const own = pod().addresses[end];
       const from = client.addresses[end];
@@ -192,7 +192,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
   });
 }
 
-test('where more than half of the table is used, flows of removed backends make room', async () => {
+test('flows of removed backends are evicted when more than half of the table is used', async () => {
   using world = new World('removed-full', 1, {
     lab: { outside: 1 },
     nat: { ...defaultNat, timeouts: { ...defaultNat.timeouts, tcpReset: 1 } },

@@ -22,7 +22,7 @@ const web = (backends: number[], more: Partial<ServiceRow> = {}) =>
     more,
   );
 
-test('a change writes a new run, and the frontend points to it', () => {
+test('a change writes a new slot range, and then the frontend', () => {
   const store = fakeStore();
   const maps = new ServiceMaps(store, { now: clock() });
   assert.deepEqual(maps.update([web([1, 2])]), [undefined]);
@@ -31,7 +31,7 @@ test('a change writes a new run, and the frontend points to it', () => {
   assert.equal(maps.size.slots, 2);
 });
 
-test('what is there already is not written again', () => {
+test('entries that are programmed already are not written again', () => {
   const store = fakeStore();
   const maps = new ServiceMaps(store, { now: clock() });
   maps.update([web([1, 2])]);
@@ -40,7 +40,7 @@ test('what is there already is not written again', () => {
   assert.equal(store.services.writes, writes);
 });
 
-test('a new agent adopts what is in force, writes nothing, and prunes what nobody wants', () => {
+test('a new agent adopts what is programmed without a write, and prunes what no row has', () => {
   const store = fakeStore();
   const other = row([{ address: '10.96.0.2', port: 80 }], [{ address: '10.244.1.9', port: 80 }]);
   new ServiceMaps(store, { now: clock() }).update([web([1, 2]), other]);
@@ -55,7 +55,7 @@ test('a new agent adopts what is in force, writes nothing, and prunes what nobod
   assert.deepEqual(viewOf(store), expectedView([web([1, 2])]));
 });
 
-test('before everything is known, a row keeps what an earlier agent left for it', () => {
+test('a row keeps what an earlier agent programmed for it until prune', () => {
   const store = fakeStore();
   const old = { address: '192.0.2.1', port: 30080 };
   const frontends = [{ address: '10.96.0.1', port: 80 }];
@@ -79,7 +79,7 @@ test('before everything is known, a row keeps what an earlier agent left for it'
   assert.equal(next.repaired, 0);
 });
 
-test('a frontend that has moved to another row is that one’s, not spared to the one that had it', () => {
+test('a frontend that has moved to another row is not inherited by the one that had it', () => {
   const moved = { address: '192.0.2.1', port: 30080 };
   const of = (address: string, n: number, ...more: (typeof moved)[]) =>
     row([{ address, port: 80 }, ...more], [{ address: `10.244.1.${n}`, port: 8080 }]);
@@ -97,7 +97,7 @@ test('a frontend that has moved to another row is that one’s, not spared to th
   }
 });
 
-test('a row that goes before everything is known takes what it was spared with it', () => {
+test('a row that is removed before prune takes what it has inherited with it', () => {
   const store = fakeStore();
   new ServiceMaps(store, { now: clock() }).update([web([1, 2])]);
   const next = new ServiceMaps(store, { now: clock() });
@@ -108,7 +108,7 @@ test('a row that goes before everything is known takes what it was spared with i
   assert.deepEqual([next.size.backends, next.size.slots], [0, 0]);
 });
 
-test('an id that is used again has another generation', () => {
+test('a backend id that is used again has another generation', () => {
   const store = fakeStore({ services: 10, backends: 3, slots: 100 });
   const maps = new ServiceMaps(store, { now: clock() });
   maps.update([web([1, 2])]);
@@ -120,7 +120,7 @@ test('an id that is used again has another generation', () => {
   assert.deepEqual([...generations].sort(), [0, 1, 2]);
 });
 
-test('a full map fails the row with its name and size; what is in force stays, and space returns', () => {
+test("a full map fails the row with the map's name and size; other rows stay programmed", () => {
   for (const [sizes, message] of [
     [
       { services: 1, backends: 100, slots: 100 },
@@ -151,7 +151,7 @@ test('a full map fails the row with its name and size; what is in force stays, a
   }
 });
 
-test('a frontend that moves to another service is not lost when the first one goes', () => {
+test('a frontend that moves to another service stays when the first service is removed', () => {
   const store = fakeStore();
   const maps = new ServiceMaps(store, { now: clock() });
   maps.update([web([1], { key: 'old' })]);
@@ -160,7 +160,7 @@ test('a frontend that moves to another service is not lost when the first one go
   assert.deepEqual(viewOf(store), expectedView([web([2])]));
 });
 
-test('sockets may be stale when backends go, and when a UDP service without backends gets some', () => {
+test('stale sockets are reported when backends are removed, and when a UDP service without backends gets some', () => {
   const stale: string[] = [];
   const maps = new ServiceMaps(fakeStore(), {
     now: clock(),
@@ -197,7 +197,7 @@ const stepArb = fc.oneof(
   },
 );
 
-test('whatever happens, the kernel sees what the rows say, also after a restart on damaged maps', () => {
+test('after any updates, removals and restarts on damaged maps, the kernel has exactly the rows', () => {
   fc.assert(
     fc.property(fc.array(stepArb, { maxLength: 30 }), (steps) => {
       const store = fakeStore({ services: 100, backends: 200, slots: 400 });
@@ -317,7 +317,7 @@ function damage(store: ReturnType<typeof fakeStore>, at: number): void {
   else if (address) store.addresses.content.delete(address);
 }
 
-test('what an earlier agent left at an address and port of TCP is deleted, but for a ClusterIP', () => {
+test('dropFrontend deletes what an earlier agent programmed at an address and port of TCP, but no ClusterIP', () => {
   for (const [address, other, any] of [
     ['198.51.100.10', '198.51.100.11', '0.0.0.0'],
     ['fd00:51::10', 'fd00:51::11', '::'],
@@ -353,7 +353,7 @@ test('what an earlier agent left at an address and port of TCP is deleted, but f
   }
 });
 
-test('a deleted frontend does not come back with what a row keeps of an earlier agent', () => {
+test('a frontend deleted by dropFrontend is not inherited', () => {
   const store = fakeStore();
   const kind = 'ExternalIP' as const;
   const own = { address: '10.96.0.1', port: 80 };
@@ -367,7 +367,7 @@ test('a deleted frontend does not come back with what a row keeps of an earlier 
   assert.deepEqual(viewOf(store).frontends, expectedView([of(own)]).frontends);
 });
 
-test('room is asked for before the map is full, and a failure is reported and tried again later', () => {
+test('the map of frontends grows before it is full, and a failure is reported and tried again later', () => {
   const store = fakeStore({ services: 8, backends: 100, slots: 100 });
   let now = 0n;
   const asked: number[] = [];

@@ -134,7 +134,7 @@ const step = fc.oneof(
 );
 
 describe('planService', () => {
-  it('takes only free numbers, and a plan that fails leaves everything as it was', () => {
+  it('allocates only free ids and slots, and a plan that fails releases them', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         const state = new ProgrammedRows();

@@ -15,7 +15,7 @@ import {
 } from '../generated/abi.ts';
 import { defaultNat } from '../nat/flow-options.ts';
 
-describe('what of a service is refused', () => {
+describe('counts of refused packets and calls by service', () => {
   let world: World;
   let packets: NodePackets;
   let remote: string;
@@ -56,7 +56,7 @@ describe('what of a service is refused', () => {
     packets.ingress(back({ ack: true }).payload('hello'));
   };
 
-  test('is counted for it alone, at its sockets and on the node’s devices', () => {
+  test('a refusal is counted for its service only, at sockets and at interfaces', () => {
     const clusterIP = '10.96.0.1';
     const served: ServiceRow = row(
       [
@@ -88,7 +88,7 @@ describe('what of a service is refused', () => {
     world.datapath.services.remove(['empty', 'served']);
   });
 
-  test('has datagrams of a socket, too', () => {
+  test('refused datagrams of a socket are counted', () => {
     const address = '10.96.0.2';
     world.apply(
       row([{ kind: 'ClusterIP', address, port: 53, protocol: 'UDP' }], [], {
@@ -104,7 +104,7 @@ describe('what of a service is refused', () => {
     world.datapath.services.remove(['datagrams']);
   });
 
-  test('has each reason by itself', () => {
+  test('each reason is counted separately', () => {
     const ranged = packets.service(80, [remote], {
       key: 'ranged',
       frontend: { kind: 'LoadBalancer', address: '198.51.100.9' },
@@ -137,7 +137,7 @@ describe('what of a service is refused', () => {
     world.datapath.services.remove(['ranged', 'silent', 'narrow']);
   });
 
-  test('has no SYN of a flood, as older flows give way', () => {
+  test('SYNs of a flood are not counted, as older flows are evicted', () => {
     world.apply(packets.service(30_005, [world.pod(0).addresses.v4], { key: 'flooded' }));
     const { maxFlows } = world.datapath.nat.status();
     for (let i = 0; i < 2 * maxFlows; i++) syn(30_005, `198.18.5.${i}`);
@@ -153,7 +153,7 @@ describe('what of a service is refused', () => {
     return key;
   };
 
-  test('stays over a restart, and goes with the service', () => {
+  test('counts survive a restart, and are deleted with the service', () => {
     const rows = [30_006, 30_007].map((port) => packets.service(port, [], { key: `at ${port}` }));
     world.apply(...rows);
     for (const port of [30_006, 30_007]) syn(port);
@@ -184,7 +184,7 @@ describe('what of a service is refused', () => {
     assert.equal(world.entriesOf('service_refused'), 0, 'the other one is pruned');
   });
 
-  test('is not counted for more than there is room for', () => {
+  test('refusals are not counted for services beyond the size of the map', () => {
     using map = open();
     const { maxEntries } = map.info;
     const value = new Uint8Array(8);

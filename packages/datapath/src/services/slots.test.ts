@@ -24,7 +24,7 @@ test('random, round robin and least connections have a slot for each backend', (
   }
 });
 
-test('backends that drain get no slot', () => {
+test('draining backends get no slot', () => {
   const drains: Backend = { ...backend(2), state: 'draining' };
   for (const algorithm of ['random', 'weighted'] as const) {
     assert.deepEqual(slotsOf(algorithm, [backend(1), drains, backend(3)], [7, 8, 9]), [7, 9]);
@@ -41,7 +41,7 @@ test('large weights are scaled, and a small one keeps a slot', () => {
   assert.equal(slots.filter((index) => index === 1).length, 1);
 });
 
-test('maglev fills a prime table, and nothing without backends', () => {
+test('maglev fills a table of prime size, which is empty without backends', () => {
   assert.equal(run('maglev', [backend(1), backend(2)]).length, 251);
   assert.equal(run('maglev', []).length, 0);
 });

@@ -36,7 +36,7 @@ function program(ranges: SourceRanges, ...rows: ServiceRow[]): void {
   for (const each of rows) ranges.commit(each);
 }
 
-test('a range stays while one of two rows with the same frontend needs it', () => {
+test('a source range stays while one of two rows with the same frontend needs it', () => {
   for (const [first, second] of [
     ['web', 'web/outside'],
     ['web/outside', 'web'],
@@ -61,7 +61,7 @@ test('a range stays while one of two rows with the same frontend needs it', () =
   }
 });
 
-test('ranges that a row has no longer go, and come again', () => {
+test('source ranges that a row no longer has are deleted', () => {
   const map = newMap();
   const ranges = new SourceRanges(map);
   for (let round = 0; round < 2; round++) {
@@ -72,7 +72,7 @@ test('ranges that a row has no longer go, and come again', () => {
   }
 });
 
-test('a range that has every address of a family allows them all', () => {
+test('a source range with all addresses of a family allows all of them', () => {
   const map = newMap();
   const v4 = ranged(['0.0.0.0/0']);
   const v6 = ranged(['::/0'], { key: 'web6' }, '2001:db8::1');
@@ -80,7 +80,7 @@ test('a range that has every address of a family allows them all', () => {
   hasOnly(map, ['198.51.100.1 <- 0.0.0.0/96 allowed', denied, '2001:db8::1 <- ::/0 allowed']);
 });
 
-test('the entry for all clients follows ranges that have every IPv6 address and then do not, also after a restart', () => {
+test('the default entry follows source ranges with all IPv6 addresses, also after a restart', () => {
   const map = newMap();
   let ranges = new SourceRanges(map);
   const of = (...texts: string[]) => ranged(texts, {}, '2001:db8::1');
@@ -93,7 +93,7 @@ test('the entry for all clients follows ranges that have every IPv6 address and 
   }
 });
 
-test('a new agent ends ranges of an earlier one at a frontend that a row has, others when it knows all rows', () => {
+test("an earlier agent's source ranges are deleted with the row's frontend, others by prune", () => {
   const map = newMap();
   const elsewhere = ranged(['192.0.2.9'], { key: 'other' }, '198.51.100.2');
   program(new SourceRanges(map), ranged(['192.0.2.1', '192.0.2.2']), elsewhere);
@@ -105,7 +105,7 @@ test('a new agent ends ranges of an earlier one at a frontend that a row has, ot
   hasOnly(map, [denied, allowed('192.0.2.2')]);
 });
 
-test('a row that finds no room leaves nothing behind when it goes', () => {
+test('a row without room for its source ranges leaves no entries when it is removed', () => {
   class Trie extends FakeMap {
     override update(key: Uint8Array, value: Uint8Array): void {
       if (this.content.size >= this.info.maxEntries)

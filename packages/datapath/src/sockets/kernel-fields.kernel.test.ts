@@ -40,7 +40,7 @@ const load = (kernel: KernelFields) => {
   loadObject(bpf, spec)[Symbol.dispose]();
 };
 
-test('the programs of sockets load where the kernel’s memory may not be read', () => {
+test('socket programs load where programs may not read kernel memory', () => {
   const fields = kernelFields(platform, bpf);
   assert.equal(fields.known, 1, 'this kernel lets programs read its memory');
   assert.throws(() => load(fields), /invalid func|unknown func/);

@@ -6,7 +6,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { VmHost } from '@heddle/vm';
 import { kernelFields } from './kernel-fields.ts';
 
-describe('where the kernel has the addresses of a network namespace', () => {
+describe('kernelFields', () => {
   let host: VmHost;
   beforeEach(() => {
     const addresses = { v4: '192.0.2.1', v6: 'fd00::1' };
@@ -14,14 +14,14 @@ describe('where the kernel has the addresses of a network namespace', () => {
   });
   afterEach(() => host?.[Symbol.dispose]());
 
-  test('its types tell', () => {
+  test("reads the offsets from the kernel's BTF", () => {
     const { known, socketNet, netDevices, ...others } = kernelFields(host.platform, host.bpf);
     // packages/vm/src/host/kernel-btf.ts has these offsets.
     assert.deepEqual([known, socketNet, netDevices], [1, 80, 8]);
     assert.equal(others.ipv6List, 24);
   });
 
-  test('nothing is known where programs may not read the kernel’s memory', () => {
+  test('returns zeros where programs may not read kernel memory', () => {
     // The verifier answers so under lockdown=confidentiality (security_locked_down in kernel/bpf/helpers.c).
     const locked: Bpf = new Proxy(host.bpf, {
       get(target, name) {

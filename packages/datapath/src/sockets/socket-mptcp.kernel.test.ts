@@ -56,7 +56,7 @@ describe('MPTCP through a service address', { skip }, () => {
     }
   }
 
-  test('MSG_FASTOPEN, with MPTCP and with TCP', () => {
+  test('MSG_FASTOPEN works with MPTCP and TCP', () => {
     using listening = listener('mptcp', 4, 8091);
     const front = { address: '10.96.0.32', port: 80 };
     const service = row([front], [{ address: world.pod(1).addresses.v4, port: 8091 }], {

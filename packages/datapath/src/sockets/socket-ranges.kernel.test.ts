@@ -35,7 +35,7 @@ describe('loadBalancerSourceRanges and the addresses of a pod', () => {
     const change = (work: (socket: NetlinkSocket, link: number) => void) =>
       world.pod(0).configure((socket) => work(socket, findLink(socket, 'eth0')!.index));
 
-    test(`IP${end}: a pod with several addresses counts as the first, a bound socket as its own`, () => {
+    test(`IP${end}: a pod with several addresses is matched by the first, a bound socket by its own`, () => {
       using _listener = world.listener(world.pod(1), family, 8080);
       change((socket, link) => {
         for (const prefix of others) addAddress(socket, link, prefix);
@@ -51,7 +51,7 @@ describe('loadBalancerSourceRanges and the addresses of a pod', () => {
     });
   }
 
-  test('a pod without a network interface that is up is in no range', () => {
+  test('a pod without an interface that is up matches no range', () => {
     world.apply(
       row(
         [{ kind: 'LoadBalancer', address: '198.51.100.1', port: 80 }],

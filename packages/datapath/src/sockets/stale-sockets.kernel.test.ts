@@ -49,7 +49,7 @@ describe(
   () => destroyingTests(current, []),
 );
 
-describe('sockets whose backend is gone, destroyed through sock_diag', {
+describe('sockets of removed backends, destroyed through sock_diag', {
   skip: lacksFinder,
 }, () => {
   destroyingTests(older, ['kfunc/bpf_sock_destroy']);
@@ -61,7 +61,7 @@ describe(
   () => destroyingTests(hardened, ['iter/bpf_sk_storage_map']),
 );
 
-test('namespaces are found where they are mounted, or by a process that is in one', () => {
+test('network namespaces are found by their mounts and by their processes', () => {
   const folder = mkdtempSync(join(tmpdir(), 'heddle-namespaces-'));
   const mounted = join(folder, 'mounted');
   using first = NetworkNamespace.create(platform, mounted);
@@ -103,14 +103,14 @@ function destroyingTests(bpf: LinuxBpf, missing: readonly string[]): void {
     port,
   });
 
-  test('status reports what the kernel lacks', () => {
+  test('status reports the features that the kernel lacks', () => {
     assert.deepEqual(
       world.datapath.status().missing.map(({ feature }) => feature),
       missing,
     );
   });
 
-  test('UDP: destroyed in every pod, whatever the family; others stay', async () => {
+  test('UDP sockets of a removed backend are destroyed in every pod, over both families; others stay', async () => {
     const [one, two] = [world.pod(2), world.pod(3)];
     const port = 5359;
     const v4 = { address: '10.96.1.20', port: 53 };
@@ -159,7 +159,7 @@ function destroyingTests(bpf: LinuxBpf, missing: readonly string[]): void {
     assert.equal(receiver.receive().text, 'again');
   });
 
-  test('UDP: what was connected to a port that no service had is destroyed once one has it', async () => {
+  test('UDP sockets connected to an address without a service are destroyed once a service has it', async () => {
     const one = world.pod(2);
     const fronts = [
       [4, '', '10.96.1.30', 'v4'],
@@ -182,7 +182,7 @@ function destroyingTests(bpf: LinuxBpf, missing: readonly string[]): void {
     }
   });
 
-  test('UDP: a socket that was disconnected or connected elsewhere stays when its former backend is gone', async () => {
+  test('a UDP socket that was disconnected or connected elsewhere stays when its former backend is removed', async () => {
     const one = world.pod(2);
     const front = { address: '10.96.1.40', port: 53 };
     const rows = (pod: LabPod) => row([front], [backend(pod, 'v4', 5361)], { protocol: 'UDP' });
@@ -203,7 +203,7 @@ function destroyingTests(bpf: LinuxBpf, missing: readonly string[]): void {
     );
   });
 
-  test('TCP: stays, unless terminateTcp is set; while its backend drains in any case', async () => {
+  test('TCP sockets of a removed backend are destroyed only with terminateTcp, and none while the backend drains', async () => {
     const [client, one, two] = [world.pod(0), world.pod(2), world.pod(3)];
     using _first = world.listener(one, 4, 8083);
     using _second = world.listener(two, 4, 8083);

@@ -5,7 +5,7 @@ import { row } from '../../testing/rows.ts';
 import { codeOf } from '../../testing/sockets.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 
-describe('sockets whose backend is gone, in the userspace machine', () => {
+describe('sockets of removed backends, in the userspace machine', () => {
   let world: VmWorld;
   beforeEach(() => {
     world = new VmWorld('stale', 4, { options: { terminateTcp: true } });
@@ -18,11 +18,11 @@ describe('sockets whose backend is gone, in the userspace machine', () => {
     assert.equal(world.datapath.status().socketsDestroyed, count);
   };
 
-  test('the kernel that is simulated lacks nothing', () => {
+  test('the simulated kernel has all features', () => {
     assert.deepEqual(world.datapath.status().missing, []);
   });
 
-  test('UDP: what was connected to a port that no service had is destroyed once one has it', async () => {
+  test('UDP sockets connected to an address without a service are destroyed once a service has it', async () => {
     const front = { address: '10.96.1.30', port: 53 };
     const udp = { protocol: 'UDP' as const };
     world.apply(row([{ ...front, port: 80 }], []));
@@ -42,7 +42,7 @@ describe('sockets whose backend is gone, in the userspace machine', () => {
     );
   });
 
-  test('UDP and TCP: destroyed in every pod; others stay', async () => {
+  test('UDP and TCP sockets of a removed backend are destroyed in every pod; others stay', async () => {
     const [one, two] = [world.pod(2), world.pod(3)];
     const udp = { address: '10.96.1.20', port: 53 };
     const tcp = { address: '10.96.1.20', port: 80 };
