@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, renameSync } from 'node:fs';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import { BpfMap, Link } from '@heddle/ebpf';
+import { BpfLink, BpfMap } from '@heddle/ebpf';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { row } from '../testing/rows.ts';
 import { objects as compiledObjects, sizes, World } from '../testing/world.ts';
@@ -112,7 +112,7 @@ describe('starts, restarts and upgrades of the datapath', () => {
   test('a detached link is replaced at the next start', () => {
     using _listener = world.listener(world.pod(1), 4, 8080);
     world.apply(web(1));
-    using link = Link.openPinned(world.bpf, `${folder()}/links/connect4`);
+    using link = BpfLink.openPinned(world.bpf, `${folder()}/links/connect4`);
     link.detach();
     assert.equal(world.datapath.status().links.find((l) => l.hook === 'connect4')!.attached, false);
     world.restart();

@@ -3,7 +3,7 @@ import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from '
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Bpf, Link, type LinkInfo, LinuxBpf } from '@heddle/ebpf';
+import { type Bpf, BpfLink, type LinkInfo, LinuxBpf } from '@heddle/ebpf';
 import { cgroupRoot } from '@heddle/lab';
 import { inodeOfFd, openFile, type Platform, SysError } from '@heddle/sys';
 import { eventually } from '@heddle/sys/testing/eventually';
@@ -104,7 +104,7 @@ export function kernelObjectsOf(platform: Platform, pid: number): KernelObjects 
 
 function infoOf(bpf: Bpf, id: number): LinkInfo | undefined {
   try {
-    using link = Link.fromId(bpf, id);
+    using link = BpfLink.fromId(bpf, id);
     return link.info;
   } catch (error) {
     // Another process's link, which was removed in between.

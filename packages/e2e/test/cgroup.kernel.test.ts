@@ -5,7 +5,7 @@ import { statSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { currentPins } from '@heddle/datapath';
-import { Link, LinuxBpf } from '@heddle/ebpf';
+import { BpfLink, LinuxBpf } from '@heddle/ebpf';
 import { askTcp, cgroupRoot, startBackend } from '@heddle/lab';
 import { ManifestLab } from '../testing/manifest-lab.ts';
 import { service, slice } from '../testing/objects.ts';
@@ -36,7 +36,7 @@ describe('the cgroup that an agent serves', () => {
   /** Returns the cgroup that the node's programs are attached to. */
   function attachedTo(): bigint {
     const pin = `${currentPins(agentLab.node.bpffs).links}/connect4`;
-    using link = Link.openPinned(new LinuxBpf(agentLab.platform), pin);
+    using link = BpfLink.openPinned(new LinuxBpf(agentLab.platform), pin);
     const { info } = link;
     assert.ok(info.kind === 'cgroup');
     return info.cgroupId;

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentStatus } from '@heddle/agent';
 import { heddle } from '@heddle/cli/testing/heddle';
 import { currentPins, pinRoot } from '@heddle/datapath';
-import { BpfMap, Link, LinuxBpf } from '@heddle/ebpf';
+import { BpfLink, BpfMap, LinuxBpf } from '@heddle/ebpf';
 import { askTcp, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import type { AgentLab } from '../testing/agent-lab.ts';
@@ -79,7 +79,7 @@ for (const [source, open] of Object.entries(sources)) {
     test('detached programs are attached again within seconds, with one log line', async () => {
       const earlier = await agentLab.status();
       for (const name of readdirSync(pins().links)) {
-        using link = Link.openPinned(bpf, `${pins().links}/${name}`);
+        using link = BpfLink.openPinned(bpf, `${pins().links}/${name}`);
         link.detach();
       }
       const status = await repaired('hook', earlier);

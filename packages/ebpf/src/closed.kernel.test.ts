@@ -12,7 +12,7 @@ import {
 import { mapSpec } from '../testing/map-spec.ts';
 import { attachCgroup } from './links/cgroup.ts';
 import { attachIterator, readIterator } from './links/iterator.ts';
-import { Link } from './links/link.ts';
+import { BpfLink } from './links/link.ts';
 import { attachTcx } from './links/tcx.ts';
 import { attachXdp } from './links/xdp.ts';
 import { BpfMap } from './map.ts';
@@ -86,7 +86,7 @@ describe('a closed handle', () => {
       using object = load('connects');
       using made = attachCgroup(bpf, object.program('connect4'), cgroup);
       made.pin(`${bpffs.path}/link`);
-      const link = Link.openPinned(bpf, `${bpffs.path}/link`);
+      const link = BpfLink.openPinned(bpf, `${bpffs.path}/link`);
       link[Symbol.dispose]();
       const closed = new RegExp(`^Error: use link ${bpffs.path}/link: it is closed$`);
       assert.throws(() => link.info, closed);

@@ -18,7 +18,7 @@ export type { BtfInfo, LinkInfo, MapInfo, ProgramInfo } from './info.ts';
 export { kernelBtf } from './kernel-btf.ts';
 export { attachCgroup } from './links/cgroup.ts';
 export { attachIterator, readIterator } from './links/iterator.ts';
-export { Link, type Place } from './links/link.ts';
+export { BpfLink, type LinkPosition } from './links/link.ts';
 export { attachNetkit } from './links/netkit.ts';
 export { attachTcx } from './links/tcx.ts';
 export { attachTracepoint } from './links/tracepoint.ts';

@@ -13,7 +13,7 @@ import { ServiceModel, type ServiceRow } from '@heddle/services';
 import { Reconciler, Table } from '@heddle/state';
 import { parseIp } from '@heddle/sys';
 import { AF_INET, AF_INET6 } from '@heddle/sys/net';
-import { type FrameResult, outsideDevice, type Routes, SocketHandle, VmHost } from '@heddle/vm';
+import { externalIfindex, type FrameResult, type Routes, SocketHandle, VmHost } from '@heddle/vm';
 import { CopiedMap, ForkedMap, Timers, ValueMap, type VmMap } from '@heddle/vm/internal';
 import { isV4, keyOf, mappedIpv4, sameBytes } from './addresses.ts';
 import type { SimulationClock } from './clock.ts';
@@ -23,7 +23,7 @@ import type { Scenario } from './scenario.ts';
 
 /** Index of the interface to a node's pods. */
 export const podInterface = 100;
-const devices = [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }];
+const devices = [{ name: 'eth0', index: externalIfindex, address: '02:00:00:00:00:02' }];
 const MTU = 1500;
 const LOOKUP_SOURCE = 1 << 4;
 // enum of BPF_FIB_LKUP_RET_*
@@ -445,7 +445,7 @@ export class NodeClass implements Disposable {
       view.setUint16(6, MTU, true);
       return FRAGMENTATION_NEEDED;
     }
-    const index = isHere ? podInterface : outsideDevice;
+    const index = isHere ? podInterface : externalIfindex;
     view.setUint32(8, index, true);
     view.setUint16(6, MTU, true);
     const source = flags & LOOKUP_SOURCE ? node.address(isIpv4 ? 4 : 6) : undefined;

@@ -1,7 +1,7 @@
 export { type Surroundings, VirtualClock } from './clock.ts';
 export { type FaultKind, type ProgramPlace, placeText, type SourceLine, VmFault } from './fault.ts';
 export { addressOf, textOf } from './host/address.ts';
-export { type FrameResult, outsideDevice } from './host/devices.ts';
+export { externalIfindex, type FrameResult } from './host/devices.ts';
 export { VmHost, type VmHostOptions, type VmPlace } from './host/host.ts';
 export { VmNetwork } from './host/network.ts';
 export { VmSocket } from './host/socket.ts';

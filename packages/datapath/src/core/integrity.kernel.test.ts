@@ -4,9 +4,9 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import {
   attachCgroup,
   attachTcx,
+  BpfLink,
   BpfMap,
   BpfProgram,
-  Link,
   LinuxBpf,
   type LoadedObject,
   loadObject,
@@ -107,14 +107,14 @@ describe('damage by other processes in the kernel', () => {
     const all = readdirSync(pins().links).sort();
     assert.ok(all.includes('node_xdp_generic@eth0') && all.includes('node_ingress@eth0'));
     for (const name of all) {
-      using link = Link.openPinned(world.bpf, `${pins().links}/${name}`);
+      using link = BpfLink.openPinned(world.bpf, `${pins().links}/${name}`);
       link.detach();
       const damages = check();
       assert.deepEqual(hooks(damages), [name]);
       assert.deepEqual(repair(damages), { left: [], error: undefined }, name);
       assert.ok(world.node.enter(() => world.datapath.status().links.every((l) => l.attached)));
     }
-    for (const name of all) Link.openPinned(world.bpf, `${pins().links}/${name}`).detach();
+    for (const name of all) BpfLink.openPinned(world.bpf, `${pins().links}/${name}`).detach();
     assert.notEqual(connects(), 'ok');
     assert.deepEqual(hooks(check()).sort(), all);
     assert.deepEqual(repair(check()).left, []);
@@ -123,7 +123,7 @@ describe('damage by other processes in the kernel', () => {
 
   test('another program at a link is found and replaced', () => {
     using other = foreignObject(world.bpf);
-    using link = Link.openPinned(world.bpf, `${pins().links}/connect4`);
+    using link = BpfLink.openPinned(world.bpf, `${pins().links}/connect4`);
     link.update(other.program('connect4'));
     const damages = check();
     assert.match(damages[0]?.problem ?? '', /runs a program that is not the agent’s/);
@@ -138,7 +138,7 @@ describe('damage by other processes in the kernel', () => {
     using program = passOn(world.bpf);
     using tcx = world.node.enter(() => attachTcx(world.bpf, program, index, 'ingress'));
     for (const name of ['connect4', 'node_ingress@eth0']) {
-      Link.openPinned(world.bpf, `${pins().links}/${name}`).detach();
+      BpfLink.openPinned(world.bpf, `${pins().links}/${name}`).detach();
     }
     assert.deepEqual(repair(check()).left, []);
     for (const link of [beside, tcx]) {
@@ -204,7 +204,7 @@ describe('damage by other processes in the kernel', () => {
     mkdirSync(cgroup);
     assert.deepEqual(repair(check()), { left: [], error: undefined });
     assert.deepEqual(check(), []);
-    using link = Link.openPinned(world.bpf, `${pins().links}/connect4`);
+    using link = BpfLink.openPinned(world.bpf, `${pins().links}/connect4`);
     const { info } = link;
     assert.equal(info.kind === 'cgroup' && info.cgroupId, statSync(cgroup, { bigint: true }).ino);
     world.restart();

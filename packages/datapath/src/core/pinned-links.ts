@@ -1,4 +1,4 @@
-import { type Bpf, type BpfProgram, Link, type LinkInfo } from '@heddle/ebpf';
+import { type Bpf, BpfLink, type BpfProgram, type LinkInfo } from '@heddle/ebpf';
 import {
   allOrNothing,
   isMissing,
@@ -14,7 +14,7 @@ import type { PinFolder } from './pinned-maps.ts';
 
 /** A link in use, what it should be attached to, and the program that it should run. */
 interface Held {
-  readonly link: Link;
+  readonly link: BpfLink;
   readonly id: number;
   readonly programId: number;
   readonly isInPlace: (info: LinkInfo) => boolean;
@@ -28,7 +28,7 @@ export interface Attachment {
   /** Returns true when a link is attached to this hook. */
   readonly isInPlace: (info: LinkInfo) => boolean;
   /** Makes a link to this hook. */
-  readonly attach: () => Link;
+  readonly attach: () => BpfLink;
 }
 
 /**
@@ -135,7 +135,12 @@ export class PinnedLinks implements Disposable {
   }
 
   /** Updates a pinned link with the program and holds it; closes it when it is attached elsewhere. */
-  #takeOver(name: string, link: Link, program: BpfProgram, isInPlace: Held['isInPlace']): boolean {
+  #takeOver(
+    name: string,
+    link: BpfLink,
+    program: BpfProgram,
+    isInPlace: Held['isInPlace'],
+  ): boolean {
     const isRight = allOrNothing((opened) => {
       opened.use(link);
       const isThere = isInPlace(link.info);
@@ -148,7 +153,7 @@ export class PinnedLinks implements Disposable {
   }
 
   /** Holds a link, in place of the one that is held under that name. */
-  #hold(name: string, link: Link, programId: number, isInPlace: Held['isInPlace']): void {
+  #hold(name: string, link: BpfLink, programId: number, isInPlace: Held['isInPlace']): void {
     const id = allOrNothing((opened) => opened.use(link).info.id);
     const before = this.#held.get(name);
     this.#held.set(name, { link, id, programId, isInPlace });
@@ -160,7 +165,7 @@ export class PinnedLinks implements Disposable {
 export function openLink(bpf: Bpf, folders: readonly PinFolder[], name: string) {
   for (const folder of folders) {
     try {
-      const link = Link.openPinned(bpf, `${folder.links}/${name}`);
+      const link = BpfLink.openPinned(bpf, `${folder.links}/${name}`);
       return { link, folder, [Symbol.dispose]: () => link[Symbol.dispose]() };
     } catch (error) {
       if (!isNowhere(error)) throw error;

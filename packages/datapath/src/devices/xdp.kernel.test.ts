@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { attachXdp, Link } from '@heddle/ebpf';
+import { attachXdp, BpfLink } from '@heddle/ebpf';
 import type { Packet } from '@heddle/lab';
 import { addNeighbour, createBridge, removeNeighbour } from '@heddle/netlink';
 import { SysError } from '@heddle/sys';
@@ -199,7 +199,7 @@ describe('XDP programs at interfaces', () => {
     assert.deepEqual(hooks('node_xdp'), ['node_xdp@eth0 true', 'node_xdp@veth1 true']);
     const pinned = () => {
       const path = `${currentPins(world.node.bpffs).links}/node_xdp_native@eth0`;
-      using link = Link.openPinned(world.bpf, path);
+      using link = BpfLink.openPinned(world.bpf, path);
       return link.info;
     };
     const before = pinned();
@@ -258,7 +258,7 @@ describe('XDP programs at interfaces', () => {
     serve('native', 'eth0');
     assert.deepEqual(states(), ['eth0 native: good']);
     const path = `${currentPins(world.node.bpffs).links}/node_xdp_native@eth0`;
-    using link = Link.openPinned(world.bpf, path);
+    using link = BpfLink.openPinned(world.bpf, path);
     link.detach();
     assert.deepEqual(states(), ['eth0 off: it was detached by another process']);
     serve('native', 'eth0');

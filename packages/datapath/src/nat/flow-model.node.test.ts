@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { BpfMap } from '@heddle/ebpf';
 import { eth, type Packet } from '@heddle/lab';
-import { outsideDevice, VirtualClock } from '@heddle/vm';
+import { externalIfindex, VirtualClock } from '@heddle/vm';
 import fc from 'fast-check';
 import { histories } from '../../testing/flow-events.ts';
 import { FlowModel } from '../../testing/flow-model.ts';
@@ -101,7 +101,7 @@ class VmEngine implements Engine {
     this.#start = clock.monotonicNs();
     this.datapath = world.datapath;
     world.datapath.setNode(
-      [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }],
+      [{ name: 'eth0', index: externalIfindex, address: '02:00:00:00:00:02' }],
       [node],
     );
   }

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { eth, type Packet, Packet as Packets, type Tcp } from '@heddle/lab';
 import type { ServiceRow } from '@heddle/services';
 import { parseIp } from '@heddle/sys';
-import { outsideDevice, type Routes, VirtualClock } from '@heddle/vm';
+import { externalIfindex, type Routes, VirtualClock } from '@heddle/vm';
 import { testNat } from '../../testing/nat.ts';
 import { numbered } from '../../testing/numbered.ts';
 import { row } from '../../testing/rows.ts';
@@ -39,7 +39,7 @@ const DESTINATION = 32;
 /** The route out of the device; what else is so is for each test to say. */
 const outwards: Routes = (route) => {
   const view = new DataView(route.buffer, route.byteOffset);
-  view.setUint32(IFINDEX, outsideDevice, true);
+  view.setUint32(IFINDEX, externalIfindex, true);
   view.setUint16(MTU, 1500, true);
   return SUCCESS;
 };
@@ -58,7 +58,7 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
     });
     const { v4, v6 } = world.node.addresses;
     world.datapath.setNode(
-      [{ name: 'eth0', index: outsideDevice, address: deviceAddress }],
+      [{ name: 'eth0', index: externalIfindex, address: deviceAddress }],
       [v4, v6],
     );
   });
@@ -137,7 +137,7 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
       const { verdict, redirection } = into(syn(end, 4000, 30_001));
       assert.equal(verdict, REDIRECT);
       assert.equal(redirection?.to, 'neighbour');
-      assert.equal(redirection?.ifindex, outsideDevice);
+      assert.equal(redirection?.ifindex, externalIfindex);
       // struct bpf_redir_neigh: family, then the address.
       assert.equal(redirection?.nextHop?.[0], end === 'v4' ? 2 : 10);
     });
@@ -174,7 +174,7 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
         return outwards(route, flags);
       };
       const large = syn(end, 4200, 30_001).payload(30_000);
-      const fields = { [IFINDEX_OF_SKB]: outsideDevice, [GSO_SIZE]: 1400 };
+      const fields = { [IFINDEX_OF_SKB]: externalIfindex, [GSO_SIZE]: 1400 };
       assert.equal(run('node_ingress', large, fields).returnValue, REDIRECT);
       assert.equal(lengths.at(-1), (end === 'v4' ? 20 : 40) + 20 + 1400);
     });
@@ -271,7 +271,8 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
         outwards(route, flags);
         const view = new DataView(route.buffer, route.byteOffset);
         const last = DESTINATION + (end === 'v4' ? 3 : 15);
-        if (route[last] === parseIp(pod)!.at(-1)) view.setUint32(IFINDEX, outsideDevice + 1, true);
+        if (route[last] === parseIp(pod)!.at(-1))
+          view.setUint32(IFINDEX, externalIfindex + 1, true);
         return SUCCESS;
       };
       world.apply(service(end, 30_001, {}, pod));
@@ -319,7 +320,8 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
           .payload(3000)
           .fragments([1000, 1000], id);
       const late = (packet: Packet) =>
-        run('node_ingress', packet, { [IFINDEX_OF_SKB]: outsideDevice, [TC_INDEX]: 8 }).returnValue;
+        run('node_ingress', packet, { [IFINDEX_OF_SKB]: externalIfindex, [TC_INDEX]: 8 })
+          .returnValue;
       const [first, second, third] = parts(1, 30_001);
       assert.deepEqual(
         drops(() => assert.equal(late(third!), UNSPEC)),
@@ -368,13 +370,13 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
       const [, later] = whole.payload(2000).fragments([1200], 79);
       const outer = from(end, peers[end], pod);
       const { returnValue, context } = run('node_ingress', later!.within(outer), {
-        [IFINDEX_OF_SKB]: outsideDevice,
+        [IFINDEX_OF_SKB]: externalIfindex,
       });
       assert.equal(returnValue, REDIRECT);
       const waited = new DataView(context.buffer, context.byteOffset).getUint32(TC_INDEX, true);
       assert.equal(waited, 1);
       const last = run('node_ingress', later!.within(outer), {
-        ...{ [IFINDEX_OF_SKB]: outsideDevice, [TC_INDEX]: 100 },
+        ...{ [IFINDEX_OF_SKB]: externalIfindex, [TC_INDEX]: 100 },
       });
       assert.equal(last.returnValue >>> 0, UNSPEC);
       assert.deepEqual(last.data, later!.within(outer).bytes);
@@ -395,11 +397,11 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
       world.apply(service(end, 30_001));
       const packet = syn(end, 4900, 30_001);
       const { returnValue, context } = run('node_ingress', packet, {
-        [IFINDEX_OF_SKB]: outsideDevice,
+        [IFINDEX_OF_SKB]: externalIfindex,
       });
       assert.equal(returnValue, REDIRECT);
       const mark = new DataView(context.buffer, context.byteOffset).getUint32(TC_INDEX, true);
-      const fields = { [IFINDEX_OF_SKB]: outsideDevice, [TC_INDEX]: mark };
+      const fields = { [IFINDEX_OF_SKB]: externalIfindex, [TC_INDEX]: mark };
       const left = run('node_egress', packet, fields);
       assert.equal(left.returnValue >>> 0, UNSPEC);
       assert.equal(

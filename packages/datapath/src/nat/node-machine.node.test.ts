@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { eth, Packet } from '@heddle/lab';
-import { outsideDevice, VirtualClock } from '@heddle/vm';
+import { externalIfindex, VirtualClock } from '@heddle/vm';
 import { row } from '../../testing/rows.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 import type { DropNotice } from '../events/drops.ts';
@@ -26,7 +26,7 @@ describe('external traffic, in the userspace machine', () => {
     });
     node = world.node.addresses.v4;
     world.datapath.setNode(
-      [{ name: 'eth0', index: outsideDevice, address: '02:00:00:00:00:02' }],
+      [{ name: 'eth0', index: externalIfindex, address: '02:00:00:00:00:02' }],
       [node],
     );
     world.apply(service(30_001, remote), service(30_002, world.pod(0).addresses.v4));
@@ -50,7 +50,7 @@ describe('external traffic, in the userspace machine', () => {
     world.apply(...rows);
     world.datapath.services.prune(rows);
     world.datapath.setNode(
-      [{ name: 'eth0', index: outsideDevice, address: deviceAddress }],
+      [{ name: 'eth0', index: externalIfindex, address: deviceAddress }],
       [node],
     );
     const back = into(
@@ -63,7 +63,7 @@ describe('external traffic, in the userspace machine', () => {
   test('a packet to a backend on another node and its reply are translated', () => {
     const there = into(syn(4000));
     assert.equal(there.verdict, REDIRECT);
-    assert.deepEqual(there.redirection, { ifindex: outsideDevice, to: 'egress' });
+    assert.deepEqual(there.redirection, { ifindex: externalIfindex, to: 'egress' });
     const text = told(there.frame);
     assert.match(text, new RegExp(`${node}.*${remote}`));
     const [flow] = [...world.datapath.nat.flows()];
@@ -82,7 +82,7 @@ describe('external traffic, in the userspace machine', () => {
   test('a packet to a local backend and its reply are translated', () => {
     const there = into(syn(4001, 30_002));
     assert.equal(there.verdict, REDIRECT);
-    assert.ok(there.redirection!.ifindex > outsideDevice);
+    assert.ok(there.redirection!.ifindex > externalIfindex);
     const pod = world.pod(0).addresses.v4;
     const reply = from(pod, client).tcp({
       sport: 8080,

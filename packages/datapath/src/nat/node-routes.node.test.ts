@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { eth, Packet } from '@heddle/lab';
 import { parseIp } from '@heddle/sys';
-import { outsideDevice, type Routes, VirtualClock } from '@heddle/vm';
+import { externalIfindex, type Routes, VirtualClock } from '@heddle/vm';
 import { row } from '../../testing/rows.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 
@@ -38,7 +38,7 @@ for (const end of ['v4', 'v6'] as const) {
       if (isTo(route, backends[end])) asked++;
       const view = new DataView(route.buffer, route.byteOffset);
       const length = view.getUint16(mtuAt, true);
-      view.setUint32(ifindexAt, outsideDevice, true);
+      view.setUint32(ifindexAt, externalIfindex, true);
       view.setUint16(mtuAt, mtu, true);
       route[gatewayAt + 5] = gateway;
       return length > mtu ? tooLarge : answer;
@@ -49,7 +49,7 @@ for (const end of ['v4', 'v6'] as const) {
       world = new VmWorld('routes', 1, { base: clock, routes });
       const { v4, v6 } = world.node.addresses;
       node = world.node.addresses[end];
-      const device = { name: 'eth0', index: outsideDevice, address: deviceAddress };
+      const device = { name: 'eth0', index: externalIfindex, address: deviceAddress };
       world.datapath.setNode([device], [v4, v6]);
       through(80);
     });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { eth, type Packet, Packet as Packets } from '@heddle/lab';
-import { outsideDevice, type Routes, VirtualClock } from '@heddle/vm';
+import { externalIfindex, type Routes, VirtualClock } from '@heddle/vm';
 import { numbered } from '../../testing/numbered.ts';
 import { row } from '../../testing/rows.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
@@ -28,7 +28,7 @@ const DESTINATION = 32;
 
 const outwards: Routes = (route) => {
   const view = new DataView(route.buffer, route.byteOffset);
-  view.setUint32(IFINDEX, outsideDevice, true);
+  view.setUint32(IFINDEX, externalIfindex, true);
   view.setUint16(MTU, 1500, true);
   return SUCCESS;
 };
@@ -56,7 +56,7 @@ for (const end of ['v4', 'v6'] as const) {
       const { v4, v6 } = world.node.addresses;
       node = world.node.addresses[end];
       world.datapath.setNode(
-        [{ name: 'eth0', index: outsideDevice, address: deviceAddress }],
+        [{ name: 'eth0', index: externalIfindex, address: deviceAddress }],
         [v4, v6],
       );
       world.datapath.nat.setTunnelEnds({ peers, own: [v4, v6] });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addressOf, outsideDevice, type Routes } from '@heddle/vm';
+import { addressOf, externalIfindex, type Routes } from '@heddle/vm';
 import { coveringCases } from '../../testing/pairs/covering.ts';
 import { factors } from '../../testing/pairs/options.ts';
 import { optionTests } from '../../testing/pairs/run.ts';
@@ -26,7 +26,7 @@ optionTests('in the userspace machine', ['the first', 'in turn'], () => {
     const index = world.host.devices.routes(route, flags);
     const at = String.fromCharCode(...route.subarray(32, route[0] === 2 ? 36 : 48));
     if ([...elsewhere].some((address) => address.endsWith(at))) {
-      new DataView(route.buffer, route.byteOffset).setUint32(8, outsideDevice, true);
+      new DataView(route.buffer, route.byteOffset).setUint32(8, externalIfindex, true);
     }
     return index;
   };
@@ -41,7 +41,7 @@ optionTests('in the userspace machine', ['the first', 'in turn'], () => {
       ...{ 'there-0': world.pod(2), 'there-1': world.pod(3) },
     },
     there: { v4: '172.30.0.2', v6: 'fd00:172:30::2' },
-    front: entrance('eth0', outsideDevice),
+    front: entrance('eth0', externalIfindex),
     pod: entrance('pod0', podDevice),
   };
   return { stage: new Stage(options), options, [Symbol.dispose]: () => world[Symbol.dispose]() };

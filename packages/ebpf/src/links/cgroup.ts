@@ -1,7 +1,7 @@
 import { errno, O_DIRECTORY, openFile, SysError } from '@heddle/sys';
 import type { Bpf } from '../bpf.ts';
 import type { BpfProgram } from '../program.ts';
-import { attaching, type Link } from './link.ts';
+import { attaching, type BpfLink } from './link.ts';
 
 /**
  * Attaches a program to a cgroup of cgroup2, given by the path of its directory or by the open
@@ -14,7 +14,7 @@ export function attachCgroup(
   program: BpfProgram,
   cgroup: string | { readonly fd: number },
   attachType: number = program.attachType,
-): Link {
+): BpfLink {
   const where = typeof cgroup === 'string' ? `cgroup ${cgroup}` : 'cgroup';
   return attaching(bpf, program, where, 'link/cgroup', () => {
     using opened =

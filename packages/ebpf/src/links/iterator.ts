@@ -3,7 +3,7 @@ import type { Bpf } from '../bpf.ts';
 import type { BpfMap } from '../map.ts';
 import type { BpfProgram } from '../program.ts';
 import { attachTypes } from '../uapi.ts';
-import { attaching, type Link } from './link.ts';
+import { attaching, type BpfLink } from './link.ts';
 
 /** sizeof(union bpf_iter_link_info). */
 const ITERATOR_INFO_SIZE = 16;
@@ -17,7 +17,7 @@ export function attachIterator(
   bpf: Bpf,
   program: BpfProgram,
   target: { readonly map?: BpfMap } = {},
-): Link {
+): BpfLink {
   let iteratorInfo: Uint8Array | undefined;
   if (target.map) {
     iteratorInfo = new Uint8Array(ITERATOR_INFO_SIZE);
@@ -37,7 +37,7 @@ export function attachIterator(
  * Runs an iterator program once for each of its objects and returns what it wrote. Iterators over
  * sockets list those of the calling thread's network namespace. Throws SysError.
  */
-export function readIterator(bpf: Bpf, link: Link): Uint8Array {
+export function readIterator(bpf: Bpf, link: BpfLink): Uint8Array {
   const { platform } = bpf;
   const fd = bpf.iteratorCreate(link.fd);
   const { read } = syscallNumbers(platform);

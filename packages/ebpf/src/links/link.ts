@@ -10,7 +10,7 @@ import { attachTypes, BPF_F_AFTER, BPF_F_BEFORE, BPF_F_LINK, nameOf } from '../u
  * The attachment of a program. It ends when its last descriptor is closed and its last pin removed, so
  * pin a link that must outlive the process.
  */
-export class Link implements Disposable {
+export class BpfLink implements Disposable {
   readonly #bpf: Bpf;
   readonly #name: string;
   /** Negative once closed. */
@@ -30,13 +30,13 @@ export class Link implements Disposable {
   }
 
   /** Opens a pinned link. Throws SysError (ENOENT: no such pin). */
-  static openPinned(bpf: Bpf, path: string): Link {
-    return new Link(bpf, bpf.objectGet(path), path);
+  static openPinned(bpf: Bpf, path: string): BpfLink {
+    return new BpfLink(bpf, bpf.objectGet(path), path);
   }
 
   /** Opens a link by its id. Throws SysError. */
-  static fromId(bpf: Bpf, id: number): Link {
-    return new Link(bpf, bpf.openId('link', id), `${id}`);
+  static fromId(bpf: Bpf, id: number): BpfLink {
+    return new BpfLink(bpf, bpf.openId('link', id), `${id}`);
   }
 
   /** The present properties: `update` changes the program, an interface may be deleted. Throws SysError. */
@@ -94,9 +94,9 @@ export function attaching(
   where: string,
   kind: Feature | undefined,
   create: () => number,
-): Link {
+): BpfLink {
   try {
-    return new Link(bpf, create(), `of program ${program.name}`);
+    return new BpfLink(bpf, create(), `of program ${program.name}`);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     // The kind is probed only after a failure. EINVAL has many other reasons.
@@ -106,13 +106,20 @@ export function attaching(
 }
 
 /** The position among the programs of a network interface; absent: last. */
-export type Place = 'first' | 'last' | { readonly before: Link } | { readonly after: Link };
+export type LinkPosition =
+  | 'first'
+  | 'last'
+  | { readonly before: BpfLink }
+  | { readonly after: BpfLink };
 
 /** Returns `flags` and `relative` of a LinkCreateOptions. */
-export function placing(place: Place | undefined): { flags: number; relative: number } {
-  if (place === undefined || place === 'last') return { flags: 0, relative: 0 };
-  if (place === 'first') return { flags: BPF_F_BEFORE, relative: 0 };
-  return 'before' in place
-    ? { flags: BPF_F_BEFORE | BPF_F_LINK, relative: place.before.fd }
-    : { flags: BPF_F_AFTER | BPF_F_LINK, relative: place.after.fd };
+export function positionFlags(position: LinkPosition | undefined): {
+  flags: number;
+  relative: number;
+} {
+  if (position === undefined || position === 'last') return { flags: 0, relative: 0 };
+  if (position === 'first') return { flags: BPF_F_BEFORE, relative: 0 };
+  return 'before' in position
+    ? { flags: BPF_F_BEFORE | BPF_F_LINK, relative: position.before.fd }
+    : { flags: BPF_F_AFTER | BPF_F_LINK, relative: position.after.fd };
 }

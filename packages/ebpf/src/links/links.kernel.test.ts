@@ -29,7 +29,7 @@ import { features } from '../probes.ts';
 import { BpfProgram } from '../program.ts';
 import { attachTypes } from '../uapi.ts';
 import { attachCgroup } from './cgroup.ts';
-import { Link } from './link.ts';
+import { BpfLink } from './link.ts';
 import { attachNetkit } from './netkit.ts';
 import { attachTcx } from './tcx.ts';
 import { attachTracepoint } from './tracepoint.ts';
@@ -95,11 +95,11 @@ describe('cgroup', () => {
         link.pin(path);
       }
       assert.equal(cgroup.enter(connectOnce).result, 'EPERM');
-      using link = Link.openPinned(bpf, path);
+      using link = BpfLink.openPinned(bpf, path);
       using object = load('connects', { programs: ['connect4'] });
       link.update(object.program('connect4'));
       assert.equal(cgroup.enter(connectOnce).result, 'ok');
-      using byId = Link.fromId(bpf, link.info.id);
+      using byId = BpfLink.fromId(bpf, link.info.id);
       assert.deepEqual(byId.info, link.info);
       link.detach();
     });

@@ -1,7 +1,7 @@
 import type { Bpf } from '../bpf.ts';
 import type { BpfProgram } from '../program.ts';
 import { attachTypes } from '../uapi.ts';
-import { attaching, type Link, type Place, placing } from './link.ts';
+import { attaching, type BpfLink, type LinkPosition, positionFlags } from './link.ts';
 
 /**
  * Attaches a tc program to a netkit pair (Linux 6.8), given by the index of its primary interface: at
@@ -13,10 +13,10 @@ export function attachNetkit(
   program: BpfProgram,
   ifindex: number,
   end: 'primary' | 'peer',
-  place?: Place,
-): Link {
+  position?: LinkPosition,
+): BpfLink {
   const attachType = end === 'primary' ? attachTypes.netkit_primary : attachTypes.netkit_peer;
-  const options = { program: program.fd, target: ifindex, attachType, ...placing(place) };
+  const options = { program: program.fd, target: ifindex, attachType, ...positionFlags(position) };
   return attaching(bpf, program, `${end} of netkit interface ${ifindex}`, 'link/netkit', () =>
     bpf.linkCreate(options),
   );

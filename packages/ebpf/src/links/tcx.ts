@@ -1,7 +1,7 @@
 import type { Bpf } from '../bpf.ts';
 import type { BpfProgram } from '../program.ts';
 import { attachTypes } from '../uapi.ts';
-import { attaching, type Link, type Place, placing } from './link.ts';
+import { attaching, type BpfLink, type LinkPosition, positionFlags } from './link.ts';
 
 /**
  * Attaches a tc program to the ingress or egress of a network interface by a tcx link (Linux 6.6), by
@@ -14,10 +14,10 @@ export function attachTcx(
   program: BpfProgram,
   ifindex: number,
   direction: 'ingress' | 'egress',
-  place?: Place,
-): Link {
+  position?: LinkPosition,
+): BpfLink {
   const attachType = direction === 'ingress' ? attachTypes.tcx_ingress : attachTypes.tcx_egress;
-  const options = { program: program.fd, target: ifindex, attachType, ...placing(place) };
+  const options = { program: program.fd, target: ifindex, attachType, ...positionFlags(position) };
   return attaching(bpf, program, `${direction} of interface ${ifindex}`, 'link/tcx', () =>
     bpf.linkCreate(options),
   );

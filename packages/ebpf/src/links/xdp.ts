@@ -1,7 +1,7 @@
 import type { Bpf } from '../bpf.ts';
 import type { BpfProgram } from '../program.ts';
 import { attachTypes } from '../uapi.ts';
-import { attaching, type Link } from './link.ts';
+import { attaching, type BpfLink } from './link.ts';
 
 /** XDP_FLAGS_* of linux/if_link.h. */
 const modes = { any: 0, generic: 1 << 1, native: 1 << 2 } as const;
@@ -17,7 +17,7 @@ export function attachXdp(
   program: BpfProgram,
   ifindex: number,
   mode: keyof typeof modes = 'any',
-): Link {
+): BpfLink {
   return attaching(bpf, program, `xdp of interface ${ifindex}`, 'link/xdp', () =>
     bpf.linkCreate({
       program: program.fd,

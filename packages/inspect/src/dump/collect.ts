@@ -9,14 +9,7 @@ import { allFeatures } from '@heddle/agent/features';
 import type { ControlSource } from '@heddle/control';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { currentPins, externalInterfaces, isMapName, mapCatalog } from '@heddle/datapath';
-import {
-  type Bpf,
-  Link as BpfLink,
-  BpfMap,
-  mapTypes,
-  type ProgramInfo,
-  readObject,
-} from '@heddle/ebpf';
+import { type Bpf, BpfLink, BpfMap, mapTypes, type ProgramInfo, readObject } from '@heddle/ebpf';
 import { readProgramInfo } from '@heddle/ebpf/internal';
 import {
   listAddresses,

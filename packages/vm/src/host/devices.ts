@@ -10,7 +10,7 @@ import type { VmNamespace } from './namespace.ts';
 import type { VmNetwork } from './network.ts';
 
 /** Indices of the node's network interfaces: the external one, and those of pods from the second on. */
-export const outsideDevice = 2;
+export const externalIfindex = 2;
 const FIRST_POD_DEVICE = 100;
 
 const TC_ACT_UNSPEC = 0xffffffff;
@@ -69,7 +69,7 @@ export interface FrameResult {
 
 /** The network interfaces of a node, and its routes: to each pod, and the default route. */
 export class VmDevices {
-  readonly #devices = new Map<number, VmDevice>([[outsideDevice, new VmDevice(outsideDevice)]]);
+  readonly #devices = new Map<number, VmDevice>([[externalIfindex, new VmDevice(externalIfindex)]]);
   readonly #pods = new Map<VmNamespace, number>();
   readonly #network: VmNetwork;
   readonly #node: () => VmNamespace;
@@ -117,7 +117,7 @@ export class VmDevices {
       view.setUint16(6, MTU, true);
       return FRAGMENTATION_NEEDED;
     }
-    const index = (target && this.#pods.get(target)) ?? outsideDevice;
+    const index = (target && this.#pods.get(target)) ?? externalIfindex;
     view.setUint32(8, index, true);
     view.setUint16(6, MTU, true);
     if (flags & LOOKUP_SOURCE) {

@@ -4,10 +4,10 @@ import {
   attachCgroup,
   attachTcx,
   attachTypes,
+  type BpfLink,
   BpfMap,
   BpfProgram,
   features,
-  type Link,
   mapTypes,
   programTypes,
 } from '@heddle/ebpf';
@@ -31,7 +31,7 @@ import {
 import { assemble } from '../../testing/assembler.ts';
 import { VirtualClock } from '../clock.ts';
 import { addressOf } from './address.ts';
-import { outsideDevice } from './devices.ts';
+import { externalIfindex } from './devices.ts';
 import { VmHost } from './host.ts';
 import { VmSocket } from './socket.ts';
 
@@ -81,21 +81,21 @@ test('netlink lists interfaces, addresses and routes of a host', () => {
     listLinks(socket).map(({ name, index }) => [name, index]),
     [
       ['lo', 1],
-      ['eth0', outsideDevice],
+      ['eth0', externalIfindex],
     ],
   );
   assert.deepEqual(
     listAddresses(socket).map(({ address, link }) => [address, link]),
     [
-      ['172.30.0.1', outsideDevice],
-      ['fd00::1', outsideDevice],
+      ['172.30.0.1', externalIfindex],
+      ['fd00::1', externalIfindex],
     ],
   );
   assert.deepEqual(
     listRoutes(socket).map(({ destination, link }) => [destination, link]),
     [
-      ['0.0.0.0/0', outsideDevice],
-      ['::/0', outsideDevice],
+      ['0.0.0.0/0', externalIfindex],
+      ['::/0', externalIfindex],
     ],
   );
 });
@@ -201,9 +201,9 @@ test('frames pass through the programs of the interface, which look up routes', 
     programTypes.sched_cls,
     0,
   );
-  using link: Link = attachTcx(host.bpf, program, outsideDevice, 'ingress', 'first');
+  using link: BpfLink = attachTcx(host.bpf, program, externalIfindex, 'ingress', 'first');
   const { info } = link;
-  assert.equal(info.kind === 'tcx' && info.ifindex, outsideDevice);
+  assert.equal(info.kind === 'tcx' && info.ifindex, externalIfindex);
   const { verdict, frame } = host.frame('ingress', new Uint8Array(60));
   assert.equal(verdict, 2);
   assert.equal(frame[20], 7);

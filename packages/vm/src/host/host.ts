@@ -13,7 +13,7 @@ import { SocketHandle } from '../socket.ts';
 import { VmBpf } from '../vm-bpf.ts';
 import { type Address, addressOf, isLoopback } from './address.ts';
 import type { VmCgroup } from './cgroup.ts';
-import { type FrameResult, outsideDevice, VmDevices } from './devices.ts';
+import { externalIfindex, type FrameResult, VmDevices } from './devices.ts';
 import { Files, OpenFile } from './files.ts';
 import { SocketHooks } from './hooks.ts';
 import { runIterator } from './iterators.ts';
@@ -158,7 +158,7 @@ export class VmHost implements Disposable {
 
   /** Runs the programs of the node's external interface on a frame. */
   frame(direction: 'ingress' | 'egress', frame: Uint8Array): FrameResult {
-    return this.devices.get(outsideDevice).run(this.machine, direction, frame);
+    return this.devices.get(externalIfindex).run(this.machine, direction, frame);
   }
 
   /** Runs `work` in another place, and returns to the present one. */

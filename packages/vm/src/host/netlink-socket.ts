@@ -2,7 +2,7 @@ import { errno } from '@heddle/sys';
 import { MSG_PEEK, MSG_TRUNC } from '@heddle/sys/net';
 import { VmObject } from '../objects.ts';
 import { type Address, toBytes } from './address.ts';
-import { outsideDevice } from './devices.ts';
+import { externalIfindex } from './devices.ts';
 import type { VmNamespace } from './namespace.ts';
 
 const HEADER = 16;
@@ -71,7 +71,7 @@ export class NetlinkObject extends VmObject {
           RTM_NEWLINK,
           [
             linkBody(LOOPBACK, 'lo', IFF_UP | IFF_LOOPBACK, 65_536),
-            linkBody(outsideDevice, 'eth0', IFF_UP, 1500),
+            linkBody(externalIfindex, 'eth0', IFF_UP, 1500),
           ],
         ];
       case RTM_GETADDR:
@@ -103,7 +103,7 @@ export class NetlinkObject extends VmObject {
 function addressBody(version: 4 | 6, address: Address): Uint8Array {
   const bytes = toBytes(address).subarray(version === 4 ? 12 : 0);
   const family = version === 4 ? 2 : 10;
-  const head = Uint8Array.of(family, bytes.length * 8, 0, 0, outsideDevice, 0, 0, 0);
+  const head = Uint8Array.of(family, bytes.length * 8, 0, 0, externalIfindex, 0, 0, 0);
   return joined([head, attribute(IFA_ADDRESS, bytes), attribute(IFA_LOCAL, bytes)]);
 }
 
@@ -126,7 +126,7 @@ function linkBody(index: number, name: string, flags: number, mtu: number): Uint
 /** struct rtmsg (family, lengths of the ends, tos, table, protocol, scope, type, flags), and the device. */
 function defaultRoute(family: number): Uint8Array {
   const head = Uint8Array.of(family, 0, 0, 0, RT_TABLE_MAIN, 0, 0, RTN_UNICAST, 0, 0, 0, 0);
-  return joined([head, attribute(RTA_OIF, u32(outsideDevice))]);
+  return joined([head, attribute(RTA_OIF, u32(externalIfindex))]);
 }
 
 const u32 = (value: number) => new Uint8Array(new Uint32Array([value]).buffer);
