@@ -4,9 +4,18 @@ import { deleteNamespace } from '@heddle/netlink';
 import { checked, encodeCString, type Platform, syscallNumbers } from '@heddle/sys';
 import { cgroupRoot, makeCgroup, removeCgroup } from './cgroup.ts';
 import { LabHost, LabNode, LabPod } from './lab-host.ts';
+import {
+  connectNode,
+  connectOutsideHost,
+  connectPod,
+  createUnderlay,
+  disconnectPod,
+  enableRouting,
+  routeTo,
+} from './network.ts';
 import { removeLab, removeStaleLabs } from './removal.ts';
 import {
-  claimFolder,
+  createFolder,
   isAlive,
   type LabState,
   labFolder,
@@ -29,15 +38,6 @@ import {
   podName,
   underlayAddresses,
 } from './topology.ts';
-import {
-  openOutside,
-  routeTo,
-  unwirePod,
-  wireNode,
-  wireOutside,
-  wirePod,
-  wireUnderlay,
-} from './wiring.ts';
 
 export interface LabOptions {
   /** Lower-case letters, digits, dots and dashes; unique on the machine. */
@@ -138,14 +138,14 @@ export class Lab implements Disposable {
     node.pods.push(pod);
     this.#save();
     makeCgroup(pod.cgroup);
-    wirePod(this.#platform, pod, this.#network);
+    connectPod(this.#platform, pod, this.#network);
     return pod;
   }
 
   /** Ends a pod's processes and removes it. */
   removePod(pod: LabPod): void {
     removeCgroup(pod.cgroup);
-    unwirePod(this.#platform, pod);
+    disconnectPod(this.#platform, pod);
     deleteNamespace(this.#platform, pod.netnsPath);
     const at = pod.node.pods.indexOf(pod);
     if (at >= 0) pod.node.pods.splice(at, 1);
@@ -164,7 +164,7 @@ export class Lab implements Disposable {
     this.#save();
     makeCgroup(node.cgroup);
     mkdirSync(node.bpffs);
-    wireNode(this.#platform, node, this.underlay, others, this.#network);
+    connectNode(this.#platform, node, this.underlay, others, this.#network);
     return node;
   }
 
@@ -180,8 +180,8 @@ export class Lab implements Disposable {
     this.outside.push(host);
     this.#save();
     makeCgroup(host.cgroup);
-    if (number === 1) openOutside(this.#platform, this.underlay);
-    wireOutside(this.#platform, host, number, this.underlay, this.#network);
+    if (number === 1) enableRouting(this.#platform, this.underlay);
+    connectOutsideHost(this.#platform, host, number, this.underlay, this.#network);
     return host;
   }
 
@@ -214,7 +214,7 @@ export class Lab implements Disposable {
       ),
       `mount bpffs on ${bpffs}`,
     );
-    wireUnderlay(this.#platform, underlay, this.#network);
+    createUnderlay(this.#platform, underlay, this.#network);
   }
 
   /**
@@ -299,7 +299,7 @@ export function createLab(platform: Platform, options: LabOptions): Lab {
     nodes: [],
     outside: 0,
   };
-  claimFolder(state);
+  createFolder(state);
   const lab = new Lab(platform, state, true);
   try {
     lab.build();

@@ -4,13 +4,13 @@ import { checked, encodeCString, errno, type Platform, syscallNumbers } from '@h
 import { removeCgroup } from './cgroup.ts';
 import { listMounts } from './mounts.ts';
 import {
-  type DoomedFolder,
-  doomAbandonedFolders,
-  doomFolder,
   isAlive,
   labNames,
+  type RemovedFolder,
   readState,
   removeEmptyParents,
+  renameAbandonedFolders,
+  renameForRemoval,
   sameBoot,
 } from './run-folder.ts';
 
@@ -22,8 +22,8 @@ const MNT_DETACH = 2;
  * the errors are thrown together as one AggregateError, and a later call tries again.
  */
 export function removeLab(platform: Platform, name: string): boolean {
-  const folder = doomFolder(name);
-  if (folder) takeApart(platform, folder);
+  const folder = renameForRemoval(name);
+  if (folder) removeParts(platform, folder);
   removeEmptyParents();
   return folder !== undefined;
 }
@@ -34,8 +34,8 @@ export function removeLab(platform: Platform, name: string): boolean {
  */
 export function removeStaleLabs(platform: Platform): string[] {
   const removed: string[] = [];
-  for (const folder of doomAbandonedFolders()) {
-    takeApart(platform, folder);
+  for (const folder of renameAbandonedFolders()) {
+    removeParts(platform, folder);
     if (folder.state) removed.push(folder.state.name);
   }
   for (const name of labNames()) {
@@ -48,7 +48,7 @@ export function removeStaleLabs(platform: Platform): string[] {
 }
 
 /** Removes the parts of a lab in an order in which each step frees what the next one removes. */
-function takeApart(platform: Platform, { path, state }: DoomedFolder): void {
+function removeParts(platform: Platform, { path, state }: RemovedFolder): void {
   const errors: unknown[] = [];
   const attempt = (step: () => void) => {
     try {

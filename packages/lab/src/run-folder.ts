@@ -94,8 +94,8 @@ function startTimeOf(pid: number): number | undefined {
 // process is alive.
 
 /** Creates the folder of a new lab with its state in one step. Throws an Error when the name is taken. */
-export function claimFolder(state: LabState): void {
-  const making = passingName('new', state.owner);
+export function createFolder(state: LabState): void {
+  const making = temporaryName('new', state.owner);
   mkdirSync(making, { recursive: true, mode: 0o700 });
   writeFileSync(`${making}/state.json`, JSON.stringify(state));
   try {
@@ -134,29 +134,29 @@ export function writeState(state: LabState): void {
 }
 
 /** A folder that this process removes, and the state of its lab. */
-export interface DoomedFolder {
+export interface RemovedFolder {
   readonly path: string;
   readonly state: LabState | undefined;
 }
 
 /** Renames the folder of a lab for its removal; returns undefined when there is none. */
-export function doomFolder(name: string): DoomedFolder | undefined {
-  return doom(labFolder(name));
+export function renameForRemoval(name: string): RemovedFolder | undefined {
+  return renameFolder(labFolder(name));
 }
 
 /** Renames the folders that ended processes have left half created or half removed. */
-export function doomAbandonedFolders(): DoomedFolder[] {
-  const doomed: DoomedFolder[] = [];
+export function renameAbandonedFolders(): RemovedFolder[] {
+  const renamed: RemovedFolder[] = [];
   for (const entry of entriesOf(labsFolder)) {
-    const owner = passingOwner(entry);
-    const folder = owner && !isAlive(owner) ? doom(`${labsFolder}/${entry}`) : undefined;
-    if (folder) doomed.push(folder);
+    const owner = ownerOfTemporary(entry);
+    const folder = owner && !isAlive(owner) ? renameFolder(`${labsFolder}/${entry}`) : undefined;
+    if (folder) renamed.push(folder);
   }
-  return doomed;
+  return renamed;
 }
 
-function doom(folder: string): DoomedFolder | undefined {
-  const path = passingName('old', thisProcess());
+function renameFolder(folder: string): RemovedFolder | undefined {
+  const path = temporaryName('old', thisProcess());
   try {
     renameSync(folder, path);
   } catch (error) {
@@ -185,12 +185,12 @@ export function removeEmptyParents(): void {
   }
 }
 
-function passingName(word: 'new' | 'old', owner: Owner): string {
+function temporaryName(word: 'new' | 'old', owner: Owner): string {
   const { pid, startTime, boot } = owner;
   return `${labsFolder}/.${word}_${pid}_${startTime}_${boot}_${randomUUID()}`;
 }
 
-function passingOwner(entry: string): Owner | undefined {
+function ownerOfTemporary(entry: string): Owner | undefined {
   const match = /^\.(?:new|old)_(\d+)_(\d+)_([^_]+)_/.exec(entry);
   return match
     ? { pid: Number(match[1]), startTime: Number(match[2]), boot: match[3]! }

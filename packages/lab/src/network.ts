@@ -47,7 +47,7 @@ const underlayBits = { v4: 24, v6: 64 };
 const everywhere = { v4: '0.0.0.0/0', v6: '::/0' };
 
 /** Creates the host beyond the nodes, with the bridge that connects them. */
-export function wireUnderlay(platform: Platform, underlay: LabHost, network: NetworkState): void {
+export function createUnderlay(platform: Platform, underlay: LabHost, network: NetworkState): void {
   using namespace = createNamespace(platform, underlay);
   // If br_netfilter is loaded on the host, frames would pass netfilter's hooks on the bridge.
   for (const tables of ['iptables', 'ip6tables', 'arptables']) {
@@ -67,7 +67,7 @@ export function wireUnderlay(platform: Platform, underlay: LabHost, network: Net
 }
 
 /** Makes the underlay a router between the nodes and the outside hosts. */
-export function openOutside(platform: Platform, underlay: LabHost): void {
+export function enableRouting(platform: Platform, underlay: LabHost): void {
   using namespace = underlay.openNamespace();
   forward(namespace);
   underlay.sendEachIcmpError();
@@ -88,7 +88,7 @@ function forward(namespace: NetworkNamespace): void {
 }
 
 /** Creates a node and connects it to the underlay and to the existing nodes. */
-export function wireNode(
+export function connectNode(
   platform: Platform,
   node: LabNode,
   underlay: LabHost,
@@ -113,13 +113,13 @@ export function wireNode(
     addNeighbour(inside, { link: eth0, address: underlayAddresses[end], lladdr: underlayMac });
     addRoute(inside, { destination: everywhere[end], via: underlayAddresses[end], link: eth0 });
   }
-  introduce(outside, bridgeIndex, node, node.addresses);
-  if (podPathMtu < mtu) narrow(outside, bridgeIndex, node, network);
-  const way = (to: LabNode) => (podPathMtu < pathMtu ? underlayAddresses : to.addresses);
+  addNodeRoutes(outside, bridgeIndex, node, node.addresses);
+  if (podPathMtu < mtu) limitPacketSize(outside, bridgeIndex, node, network);
+  const viaOf = (to: LabNode) => (podPathMtu < pathMtu ? underlayAddresses : to.addresses);
   for (const other of others) {
-    introduce(inside, eth0, other, way(other));
+    addNodeRoutes(inside, eth0, other, viaOf(other));
     using socket = openSocket(platform, other);
-    introduce(socket, findLink(socket, 'eth0')!.index, node, way(node));
+    addNodeRoutes(socket, findLink(socket, 'eth0')!.index, node, viaOf(node));
   }
 }
 
@@ -127,7 +127,7 @@ export function wireNode(
  * Adds the neighbours of a node on the link with ifindex `link`, and the routes to its pods via
  * `via`, in the network namespace of `socket`.
  */
-function introduce(socket: NetlinkSocket, link: number, node: LabNode, via: Addresses): void {
+function addNodeRoutes(socket: NetlinkSocket, link: number, node: LabNode, via: Addresses): void {
   for (const end of ends) {
     addNeighbour(socket, { link, address: node.addresses[end], lladdr: nodeMac(node.number) });
     addRoute(socket, { destination: podRange(node.number)[end], via: via[end], link });
@@ -135,7 +135,7 @@ function introduce(socket: NetlinkSocket, link: number, node: LabNode, via: Addr
 }
 
 /** Limits the size of packets to a node and its pods; the sender of a larger one gets an ICMP error. */
-function narrow(
+function limitPacketSize(
   socket: NetlinkSocket,
   link: number,
   node: LabNode,
@@ -149,9 +149,9 @@ function narrow(
 }
 
 /** Creates the namespace of a pod and connects it to its node. */
-export function wirePod(platform: Platform, pod: LabPod, { mtu }: NetworkState): void {
+export function connectPod(platform: Platform, pod: LabPod, { mtu }: NetworkState): void {
   const { node, number } = pod;
-  wireHost(platform, pod, node, {
+  connectHost(platform, pod, node, {
     name: podLinkName(number),
     mac: gatewayMac(node.number, number),
     podMac: podMac(node.number, number),
@@ -160,14 +160,14 @@ export function wirePod(platform: Platform, pod: LabPod, { mtu }: NetworkState):
 }
 
 /** Creates an outside host and connects it to the underlay's router. */
-export function wireOutside(
+export function connectOutsideHost(
   platform: Platform,
   host: LabHost,
   number: number,
   underlay: LabHost,
   { mtu, pathMtu }: NetworkState,
 ): void {
-  wireHost(platform, host, underlay, {
+  connectHost(platform, host, underlay, {
     name: outsideLinkName(number),
     mac: outsideGatewayMac(number),
     podMac: outsideMac(number),
@@ -176,14 +176,19 @@ export function wireOutside(
   });
 }
 
-type Wire = Pick<PodInterface, 'name' | 'mac' | 'podMac' | 'mtu' | 'routeMtu'>;
+type Connection = Pick<PodInterface, 'name' | 'mac' | 'podMac' | 'mtu' | 'routeMtu'>;
 
 /** Creates a host that has one network interface and reaches everything through one router. */
-function wireHost(platform: Platform, host: LabHost, router: LabHost, wire: Wire): void {
+function connectHost(
+  platform: Platform,
+  host: LabHost,
+  router: LabHost,
+  connection: Connection,
+): void {
   using namespace = createNamespace(platform, host);
   using socket = openSocket(platform, router);
   createPodInterface(socket, namespace.fd, {
-    ...wire,
+    ...connection,
     podName: 'eth0',
     addresses: ends.map((end) => ({
       address: host.addresses[end],
@@ -209,7 +214,7 @@ export function routeTo(
 }
 
 /** Removes the pod interface, and with it the routes and neighbours. */
-export function unwirePod(platform: Platform, pod: LabPod): void {
+export function disconnectPod(platform: Platform, pod: LabPod): void {
   using socket = openSocket(platform, pod.node);
   removePodInterface(socket, podLinkName(pod.number));
 }
