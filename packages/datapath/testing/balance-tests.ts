@@ -4,7 +4,7 @@ import type { ServiceRow } from '@heddle/services';
 import { row } from './rows.ts';
 import type { SocketWorld, TestPlace } from './socket-world.ts';
 
-/** The tests, in worlds of the kernel or of the userspace machine. */
+/** Defines the tests; `open` opens a node in the kernel or in the userspace machine. */
 export function balanceTests(makeWorld: (name: string, pods: number) => SocketWorld): void {
   describe('choice of the backend', () => {
     let world: SocketWorld;

@@ -41,13 +41,13 @@ export interface ServiceOptions {
   readonly pods: readonly ServedPod[];
   readonly spec?: Fields;
   readonly annotations?: Readonly<Record<string, string>>;
-  /** Where in the pods a port leads to, if not where they serve it. */
+  /** The target port in the pods, if it is not the default one. */
   readonly targetPorts?: Readonly<Partial<Record<PortName, number>>>;
   /** Addresses of status.loadBalancer.ingress. */
   readonly ingress?: readonly string[];
 }
 
-/** Where a service is reached. */
+/** The addresses and ports of a service. */
 export class Served {
   readonly number: number;
 
@@ -78,20 +78,19 @@ export class Served {
 }
 
 /**
- * A cluster in which each node has the datapath of a test's own, and a model that is told of the
- * same objects; the agents of a cluster without their processes. Pods answer as backend-server.ts
- * of the lab says.
+ * A cluster in which each node has a datapath and a model with the same objects: the agents of a cluster without their
+ * processes. Pods run backend-server.ts of the lab.
  */
 export class Cluster implements Disposable {
   readonly platform: Platform = nodePlatform(() => {});
   readonly lab: Lab;
   readonly #bpf = new LinuxBpf(this.platform);
   #options: Partial<DatapathOptions>;
-  /** What a test has put at the other ends of the nodes' devices; goes with the cluster. */
+  /** What a test has attached to the other ends of the nodes' interfaces; it is removed with the cluster. */
   ports: Disposable | undefined;
   readonly #datapaths = new Map<LabNode, Datapath>();
   readonly #models = new Map<LabNode, ServiceModel>();
-  /** What the API server would have, by kind and name. */
+  /** The objects of the API server, by kind and name. */
   readonly #objects = new Map<string, ObjectChange<ServiceInput>>();
   #services = 0;
   #servesPods = false;
@@ -149,7 +148,7 @@ export class Cluster implements Disposable {
     ]);
   }
 
-  /** What a new agent on the node would do, with these options from now on: the one before is as if killed. */
+  /** Opens a new datapath on the node with these options, as if the agent before was killed. */
   restart(
     node: LabNode,
     options: Partial<DatapathOptions> = this.#options,
@@ -171,7 +170,7 @@ export class Cluster implements Disposable {
     datapath.services.prune(rows);
   }
 
-  /** Has all nodes translate at the devices of their pods, too. */
+  /** Has all nodes translate at the interfaces of their pods, too. */
   servePods(): void {
     this.#servesPods = true;
     for (const node of this.lab.nodes) this.#setNode(node, this.datapath(node));
@@ -245,7 +244,7 @@ function modelOf(node: LabNode, forwarding: Forwarding): ServiceModel {
   return new ServiceModel({ nodeName: node.name, ownAddresses, forwarding });
 }
 
-/** As a kubelet makes it. */
+/** Returns an address as a kubelet reports it. */
 function nodeObject({ name, addresses: { v4, v6 } }: LabNode) {
   const addresses = [v4, v6].map((address) => ({ type: 'InternalIP', address }));
   return { apiVersion: 'v1', kind: 'Node', metadata: { name }, status: { addresses } };

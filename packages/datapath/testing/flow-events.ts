@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { Event } from './flow-stage.ts';
 import type { Flags } from './flow-windows.ts';
 
-/** What TCP says, each as likely as it helps to get somewhere. */
+/** Flags of TCP segments; those that continue a connection are more likely. */
 const flags: fc.Arbitrary<Flags> = fc.oneof(
   { weight: 4, arbitrary: fc.constant<Flags>({ syn: true }) },
   { weight: 4, arbitrary: fc.constant<Flags>({ ack: true }) },
@@ -14,7 +14,7 @@ const flags: fc.Arbitrary<Flags> = fc.oneof(
   { weight: 1, arbitrary: fc.constant<Flags>({ rst: true, ack: true }) },
 );
 
-/** One packet of five is by somebody who only guesses the numbers. */
+/** One packet of five has guessed sequence numbers. */
 const hostile = fc.nat({ max: 4 }).map((n) => n === 0);
 const some = fc.nat({ max: 999 });
 /** Flows are counted from the newest on. */
@@ -45,7 +45,7 @@ const handshake = client(fc.constant({ syn: true })).map((first): Event[] => [
   { kind: 'known', flow: 0, isReply: false, flags: { ack: true }, bytes: 1 },
   { kind: 'known', flow: 0, isReply: true, flags: { ack: true } },
 ]);
-/** So many of them at once that the table becomes full. */
+/** A number of flows that fills the table. */
 const rush = fc
   .array(handshake, { minLength: 8, maxLength: 16 })
   .map((handshakes) => handshakes.flat());
@@ -60,7 +60,7 @@ const backend = fc.record({
     'gone' as const,
   ),
 });
-/** Less than a sweep, a few, some seconds, and longer than each of the timeouts in turn. */
+/** Durations: less than a garbage collection, a few of them, some seconds, and longer than each timeout. */
 const wait = fc.record({
   kind: fc.constant('wait' as const),
   milliseconds: fc.constantFrom(20, 70, 70, 300, 300, 1100, 1100, 4000, 9000, 16_000, 35_000),

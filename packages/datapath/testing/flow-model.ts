@@ -3,8 +3,8 @@ import type { Protocol } from '@heddle/objects';
 import type { dropReason } from '../src/generated/abi.ts';
 import { type Flags, judge, type Numbers, newWindows, type Windows } from './flow-windows.ts';
 
-// What the flow table of the node's devices promises, without any of the ways in which it is kept:
-// no hashing, no list of free places, no words that are swapped. One packet at a time.
+// A model of the flow table: its guarantees, one packet at a time, without its data structures (hash, list of free
+// entries, atomic words).
 
 export interface Ends {
   readonly address: string;
@@ -20,7 +20,7 @@ export interface ModelPacket {
   readonly flags: Flags;
   /** Only segments of TCP have these numbers. */
   readonly numbers: Numbers;
-  /** Of the frame, in bytes. */
+  /** Length of the frame in bytes. */
   readonly length: number;
 }
 
@@ -66,14 +66,14 @@ export interface ModelFlow {
   readonly client: Ends;
   readonly frontend: Ends;
   readonly backend: ModelBackend;
-  /** What the backend sees in place of the client. */
+  /** The address and port that the backend sees in place of the client's. */
   readonly source: Ends;
   readonly isCounted: boolean;
   /** True when both sides have shown that they want it; else it may be evicted. */
   confirmed: boolean;
   state: State;
   readonly windows: Windows;
-  /** Tick of the last packet. */
+  /** The tick of the last packet. */
   seen: number;
 }
 
@@ -85,7 +85,7 @@ export interface ModelLimits {
   /** So many flows of UDP may be confirmed. */
   readonly confirmedUdp: number;
   readonly ports: { readonly first: number; readonly last: number };
-  /** The address that stands for clients towards backends elsewhere. */
+  /** The SNAT address. */
   readonly node: string;
   /** Ticks without a packet that a flow outlives. */
   readonly timeout: (protocol: Protocol, state: State) => number;
@@ -99,7 +99,7 @@ export type Expected =
       readonly reason: keyof typeof dropReason;
     };
 
-/** What a new flow was in fact translated to, where the table is free to choose. */
+/** The choice of the programs for a new flow, where the model allows several. */
 export type Chosen = { readonly source: Ends; readonly backend: Ends } | undefined;
 
 /** The outcome for a packet and for the table, where the table is free to choose. */
@@ -120,7 +120,7 @@ export class FlowModel {
   readonly services: ModelService[];
   readonly flows = new Set<ModelFlow>();
   readonly #limits: ModelLimits;
-  /** By the key of a packet: the flow, and whether the packet is a reply. */
+  /** Flows by tuple, with the direction of the packet. */
   readonly keys = new Map<string, { readonly flow: ModelFlow; readonly isReply: boolean }>();
   /** Places whose flow has ended, each with the sweeps that have seen it since. */
   #ended: number[] = [];
@@ -129,9 +129,9 @@ export class FlowModel {
   tick = 0;
   /** Flows that gave way to others. */
   evictions = 0;
-  /** Segments of TCP that changed nothing, as only an end of the connection could say what they say. */
+  /** Counts of TCP segments that were invalid and changed nothing. */
   unbelieved = 0;
-  /** Whether a packet came of a flow whose backend is gone: whoever has its id now gets it counted. */
+  /** True when a flow of a removed backend had a packet: it is counted for the backend that has the id now. */
   hasStrays = false;
 
   constructor(limits: ModelLimits, services: ModelService[]) {
@@ -175,7 +175,7 @@ export class FlowModel {
     return { verdict: 'pass', packet };
   }
 
-  /** What the garbage collection does in one pass over the table. */
+  /** Does what one pass of the garbage collection does. */
   sweep(): void {
     const isTight = this.used * 2 > this.#limits.flows + 1;
     this.#ended = this.#ended.map((sweeps) => sweeps + 1).filter((sweeps) => sweeps < 2);
@@ -282,7 +282,7 @@ export class FlowModel {
     }
   }
 
-  /** What may stand for the client: itself towards a backend on this node, else a port of the node. */
+  /** Returns the sources that the backend may see: the client towards a local backend, else an SNAT port. */
   #sources(packet: ModelPacket, backend: ModelBackend): Ends[] {
     const isFree = (source: Ends) => !this.keys.has(replyKey(packet, source, backend));
     if (backend.isLocal && isFree(packet.from)) return [packet.from];
@@ -376,7 +376,7 @@ function nextState(state: State, { syn, ack, fin, rst }: Flags, isReply: boolean
   return state;
 }
 
-/** Whether its backend sees the client's own address. */
+/** Returns true when the backend sees the client's own address. */
 const isLocal = ({ backend }: ModelFlow) => backend.isLocal;
 
 function isFirst(protocol: Protocol, { syn, ack, rst }: Flags): boolean {

@@ -25,19 +25,19 @@ import { row } from './rows.ts';
 
 export type Direction = 'ingress' | 'egress';
 
-/** Where the programs run that the model is compared with. */
+/** Runs the programs that are compared with the model. */
 export interface Engine {
   readonly datapath: Datapath;
   /** The frame's ends are the engine's business: packets go in and come out from the IP header on. */
   run(direction: Direction, packet: Packet): { verdict: string; bytes: Uint8Array };
   openMap(name: string): BpfMap;
-  /** Lets time pass, where time is the caller's, and tells of sweeps and of the ticks then. */
+  /** Advances the clock, where the caller has it, and reports garbage collections and the tick. */
   wait?(milliseconds: number, onSweep: () => void, onTick: (tick: number) => void): void;
 }
 
-/** What can happen. Numbers choose among what there is, whatever that is. */
+/** An event of a history. Numbers choose among what exists then. */
 export type Event =
-  /** `beside`: to a port that nobody serves. */
+  /** `beside`: to a port without a service. */
   | {
       kind: 'client';
       client: number;
@@ -47,7 +47,7 @@ export type Event =
       flags: Flags;
       hostile?: boolean;
     }
-  /** `hostile`: by somebody who knows the ends of the connection, and guesses its numbers; `bytes` of payload. */
+  /** `hostile`: by an attacker who knows the tuple and guesses sequence numbers; `bytes` of payload. */
   | (Segment & { kind: 'known' | 'late' })
   | { kind: 'backend'; service: number; backend: number; state: 'active' | 'draining' | 'gone' }
   | { kind: 'wait'; milliseconds: number };
@@ -71,7 +71,7 @@ export class FlowStage {
   readonly #engine: Engine;
   readonly #model: FlowModel;
   readonly #clients: readonly Ends[];
-  /** Whether the table has nothing but these clients' flows: where time is not the caller's, it may. */
+  /** Returns true when the table has only flows of these clients. */
   readonly #isExact: boolean;
   #last: ModelFlow[] = [];
   /** States that flows were in and what became of packets, so that a test knows what it has tried. */
@@ -135,7 +135,7 @@ export class FlowStage {
     this.#packet(direction, { protocol, from, to, flags }, hostile, bytes);
   }
 
-  /** The numbers that a segment has if an end of the connection sends it, or somebody who guesses them. */
+  /** Returns the sequence numbers of a segment of an end of the connection, or guessed ones. */
   #numbers(packet: Ways, hostile: boolean, bytes: number): Numbers {
     const known = this.#model.keys.get(keyOf(packet));
     const { client, backend } = known?.flow.windows ?? newWindows();
@@ -207,7 +207,7 @@ export class FlowStage {
     assert.deepEqual(this.#drops(), drops, what);
   }
 
-  /** Tells whether a flow is in the table now. */
+  /** Returns true when a flow is in the table now. */
   #isThere(): (flow: ModelFlow) => boolean {
     const found = new Set(Array.from(this.#engine.datapath.nat.flows(), textOfEntry));
     return (flow) => found.has(textOfFlow(flow));
@@ -335,7 +335,7 @@ export function modelServices(
   ];
 }
 
-/** How long a flow may be idle, in ticks. */
+/** Returns the timeout of a flow in ticks. */
 export function timeoutOf(timeouts: FlowTimeouts): ModelLimits['timeout'] {
   const ticks = timeoutTicks(timeouts);
   const numbers: Readonly<Record<Protocol, Readonly<Record<string, number>>>> = {
@@ -426,7 +426,7 @@ function build({ protocol, from, to, flags, numbers }: Shape, hops: number): Pac
   return ip.sctp({ ...ports, tag: 1, chunks: [{ type, value: new Uint8Array(16) }] });
 }
 
-/** The packet and verdict that the model's words stand for. */
+/** Returns the packet and verdict that the model expects. */
 function outcome(
   sent: Packet,
   shape: Shape,
@@ -437,7 +437,7 @@ function outcome(
     return { verdict: expected.verdict, packet: build(expected.packet, hops) };
   }
   const { from, to, flags, numbers } = shape;
-  // What becomes of the bytes of a packet that goes nowhere is nobody's business.
+  // The bytes of a dropped packet do not matter.
   if (expected.verdict === 'drop') return { verdict: 'drop', packet: undefined };
   const back = header(to.address, from.address, 64, true);
   if (expected.verdict === 'unreachable') {

@@ -30,7 +30,7 @@ const leftOut: ReadonlySet<number> = new Set([mapTypes.ringbuf, mapTypes.sk_stor
 /** Per-CPU maps whose values begin with the time of the last use in nanoseconds: 8 of 16 bytes. */
 const clocks: ReadonlySet<string> = new Set(['answer_budget']);
 
-/** How often the machine tries other random numbers where the kernel has drawn a backend. */
+/** The number of attempts with other random numbers where the kernel has chosen at random. */
 const draws = 40;
 
 /** Contents of a map: of an array in one piece, of others by key. */
@@ -73,7 +73,7 @@ export class Mirror implements Disposable {
       }),
     );
     const spec = readObject(objects(name));
-    // Of the sizes, and with the constants, that the kernel's was loaded with.
+    // The machine's object has the sizes and constants that the kernel's was loaded with.
     const maps = Array.from(spec.maps, ([mapName, map]) => {
       const held = kernel.map(mapName);
       const contents = map.contents && held.lookup(new Uint8Array(4));
@@ -128,7 +128,7 @@ export class Mirror implements Disposable {
       if (events !== ownEvents) different.push(`events: ${events} is not ${ownEvents}`);
       return { before, expected, own, differences: different };
     };
-    // Nobody says on which CPU the kernel ran it, nor when exactly: a second may have ended since.
+    // The CPU and time of the kernel's run are unknown: a tick may have passed since.
     let result = run(times[0]!, 0);
     for (let draw = 0; draw < draws; draw++) {
       for (const now of times) {
@@ -223,7 +223,7 @@ class Events implements Disposable {
     this.#ring = new RingBuffer(bpf, map, (record) => this.#records.push(text(record)), never);
   }
 
-  /** What came since the last time, as text. */
+  /** Returns the records since the last call, as text. */
   take(): string {
     this.#ring.drain();
     const taken = this.#records.join();
@@ -244,7 +244,7 @@ function fillMap(map: BpfMap, wanted: ReadonlyMap<string, string>): void {
 const isMapped = ({ info }: BpfMap) =>
   info.type === mapTypes.array && (info.flags & (1 << 10)) !== 0;
 
-/** Names of the maps that differ, with what does. */
+/** Returns the names of the maps that differ, with the differences. */
 function differences(
   one: ReadonlyMap<string, Contents>,
   other: ReadonlyMap<string, Contents>,

@@ -1,4 +1,4 @@
 import { defaultNat, type NatOptions } from '../src/nat/flow-options.ts';
 
-/** All nodes of a test know its services before somebody asks for them. */
+/** In tests all nodes know the services before traffic starts. */
 export const testNat: NatOptions = { ...defaultNat, tunnelAfter: 0 };

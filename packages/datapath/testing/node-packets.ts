@@ -4,9 +4,9 @@ import type { Frontend, ServiceRow } from '@heddle/services';
 import { row } from './rows.ts';
 import type { World } from './world.ts';
 
-/** What a program made of a packet. */
+/** The result of a program for a packet. */
 export interface Outcome {
-  /** `pass`: on to the stack. `send`: out of a device, as `packet` is now. */
+  /** `pass`: to the stack. `send`: out of an interface, with the bytes of `packet`. */
   readonly verdict: 'pass' | 'drop' | 'send';
   readonly packet: Packet;
 }
@@ -15,12 +15,12 @@ type Verdicts = Readonly<Record<number, Outcome['verdict']>>;
 const tcVerdicts: Verdicts = { [-1]: 'pass', 4294967295: 'pass', 2: 'drop', 7: 'send' };
 const xdpVerdicts: Verdicts = { 1: 'drop', 2: 'pass', 3: 'send' };
 
-/** The client of all packets here: nobody, behind the router. */
+/** The address of the client of all packets: an external host behind the router. */
 export const clients = { v4: '203.0.113.77', v6: 'fd00:203:0:113::77' } as const;
 export const externals = { v4: '198.51.100.7', v6: 'fd00:198:51:100::7' } as const;
 export type End = keyof typeof clients;
 
-/** Where packets enter: by tc, or by XDP first, which leaves to tc what it doesn't do itself. */
+/** The hooks that packets enter by: tc alone, or XDP first, which passes to tc what it does not translate. */
 export const doors = ['tc', 'xdp'] as const;
 export const xdpOf = (door: (typeof doors)[number]) => (door === 'xdp' ? 'native' : 'off');
 
@@ -35,7 +35,7 @@ export function contextOf(name: string, ifindex: number, { length }: Uint8Array)
   return { context, contextRoom: isXdp ? 24 : 192 };
 }
 
-/** Packets on the first node of a world, by test runs: nothing but the programs touches them. */
+/** Test-runs programs with packets on the first node. */
 export class NodePackets {
   readonly world: World;
   readonly end: End;
@@ -54,7 +54,7 @@ export class NodePackets {
     return this.world.node.addresses[this.end];
   }
 
-  /** A frame that comes from the router, with an IP header. */
+  /** Returns a frame from the router, with an IP header. */
   from(src: string, dst: string, more: { ttl?: number; df?: boolean } = {}): Packet {
     const frame = eth({ src: this.#hop.dst, dst: this.#hop.src });
     const { ttl = 64, df } = more;
@@ -63,17 +63,17 @@ export class NodePackets {
       : frame.ipv6({ src, dst, hopLimit: ttl });
   }
 
-  /** A frame that goes to the router. */
+  /** Returns a frame to the router. */
   to(src: string, dst: string, more: { ttl?: number; df?: boolean } = {}): Packet {
     return this.from(src, dst, more).with('eth', { src: this.#hop.src, dst: this.#hop.dst });
   }
 
-  /** A packet without its frame. */
+  /** Returns a packet without its frame. */
   bare(packet: Packet): Packet {
     return packet.within(new Packets({ layers: [] }));
   }
 
-  /** The same between other frames' ends. */
+  /** Returns a packet with other link-layer addresses. */
   framed(packet: Packet, src: string, dst: string): Packet {
     return packet.with('eth', { src, dst });
   }
@@ -85,7 +85,7 @@ export class NodePackets {
       : packet.icmpv6({ type: names.v6 as '1/4', ...fields });
   }
 
-  /** By the door that the world has. */
+  /** Runs the programs that a packet enters by. */
   ingress(packet: Packet | Uint8Array): Outcome {
     if (this.world.datapath.programs.xdp) {
       const outcome = this.xdp(packet);
@@ -102,12 +102,12 @@ export class NodePackets {
     return this.#run('node_egress', packet);
   }
 
-  /** By XDP alone; what it passes on is as it was. */
+  /** Runs XDP alone; a packet that it passes must be unchanged. */
   xdp(packet: Packet | Uint8Array): Outcome {
     return this.#run('node_xdp', packet);
   }
 
-  /** A service at a NodePort of the node, or whatever else is asked for. */
+  /** Returns a service at a NodePort of the node, or with another frontend. */
   service(
     port: number,
     backends: readonly string[],
@@ -121,7 +121,7 @@ export class NodePackets {
     );
   }
 
-  /** How often each reason was counted while `work` ran. */
+  /** Returns how often each drop reason was counted while `work` ran. */
   drops(work: () => void): Record<string, number> {
     const counts = () =>
       new Map(this.world.datapath.drops.counts().map(({ reason, count }) => [reason, count]));
@@ -135,7 +135,7 @@ export class NodePackets {
     return changed;
   }
 
-  /** Runs many packets: `work` is on the node all along, which saves going there for each. */
+  /** Runs `work` in the node's network namespace, so that it is not entered for each packet. */
   inside(work: () => void): void {
     this.world.node.enter(() => {
       this.#isInside = true;
@@ -153,8 +153,9 @@ export class NodePackets {
     const test = () => this.world.testRun(name, { data, ...contextOf(name, this.#ifindex, data) });
     const result = this.#isInside ? test() : this.world.node.enter(test);
     const verdict = (isXdp ? xdpVerdicts : tcVerdicts)[result.returnValue];
-    if (!verdict) throw new Error(`run ${name}: it answered ${result.returnValue}`);
-    if (isXdp && verdict === 'pass') assert.deepEqual(result.data, data, 'it has changed');
+    if (!verdict) throw new Error(`run ${name}: it returned ${result.returnValue}`);
+    if (isXdp && verdict === 'pass')
+      assert.deepEqual(result.data, data, 'XDP changed a packet that it passed');
     return { verdict, packet: Packets.parse(result.data) };
   }
 }

@@ -18,7 +18,7 @@ import type { DatapathOptions } from '../src/datapath-options.ts';
 import { Cluster } from './cluster.ts';
 import { takeFromXdp } from './port-xdp.ts';
 
-// What the scenarios of traffic from outside have in common.
+// Helpers of the tests of external traffic.
 
 export const ends = ['v4', 'v6'] as const;
 
@@ -88,7 +88,7 @@ function setWire(cluster: Cluster, { wire = false, datapath }: Mode): void {
   }
 }
 
-/** A client in the pod's network, but out of the node's cgroup, whose sockets are translated. */
+/** A client in the pod's network namespace, but outside of the cgroup whose sockets are translated. */
 export function machineIn(pod: LabPod, { lab }: Cluster): LabHost {
   const { name, netnsPath, addresses, platform } = pod;
   return new LabHost(platform, { name, netnsPath, addresses, cgroup: lab.underlay.cgroup });
@@ -96,7 +96,7 @@ export function machineIn(pod: LabPod, { lab }: Cluster): LabHost {
 
 export const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
-/** How an address begins when a port follows. */
+/** Returns an address as it is written before a port. */
 export const startOf = (address: string) =>
   address.includes(':') ? `[${address}]:` : `${address}:`;
 

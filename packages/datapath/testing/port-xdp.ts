@@ -18,8 +18,8 @@ export function loadPass(bpf: Bpf): BpfProgram {
 }
 
 /**
- * Makes the other ends of the nodes' devices take what XDP sends: a pair of virtual devices gives
- * that only to an end that has a program of its own, here one that passes everything. Until disposed.
+ * Makes the other ends of the nodes' interfaces accept packets that XDP sends, until disposed: a veth passes them only to
+ * a peer that has an XDP program itself, here one that passes everything.
  */
 export function takeFromXdp(lab: Lab): Disposable {
   const bpf = new LinuxBpf(lab.underlay.platform);

@@ -20,7 +20,7 @@ export const answering = ['alpha', 'beta', 'shared', 'direct'] as const;
 export type Answering = (typeof answering)[number];
 
 const isAnswering = (to: Destination): to is Answering => answering.includes(to as Answering);
-/** Two names of one backend. Replies to both look alike, so only the order tells them apart. */
+/** Two names of one backend. Replies to both are the same, so only their order distinguishes them. */
 const isShared = (to: Destination) => to === 'shared' || to === 'direct';
 
 export interface Reply {

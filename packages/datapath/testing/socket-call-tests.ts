@@ -113,7 +113,7 @@ const backendPorts: Readonly<Record<'alpha' | 'beta' | 'shared', number>> = {
 /** One more than a socket remembers. */
 const crowdSize = 17;
 
-/** The property, in worlds of the kernel or of the userspace machine. */
+/** Defines the property, on a node in the kernel or in the userspace machine. */
 export function socketCallTests(makeWorld: (name: string, pods: number) => SocketWorld): void {
   describe('UDP sockets behave as in a network where each service is a host', () => {
     let world: SocketWorld;

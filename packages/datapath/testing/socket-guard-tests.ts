@@ -5,7 +5,7 @@ import { row } from './rows.ts';
 import type { SocketWorld } from './socket-world.ts';
 import { at } from './sockets.ts';
 
-/** The tests, in worlds of the kernel or of the userspace machine. */
+/** Defines the tests; `open` opens a node in the kernel or in the userspace machine. */
 export function guardTests(makeWorld: (name: string, pods: number) => SocketWorld): void {
   describe('bind on a node with NodePorts and hostPorts', () => {
     let world: SocketWorld;

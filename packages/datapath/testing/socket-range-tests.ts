@@ -12,7 +12,7 @@ const ends = [
 ] as const;
 type End = (typeof ends)[number];
 
-/** The tests, in worlds of the kernel or of the userspace machine. */
+/** Defines the tests; `open` opens a node in the kernel or in the userspace machine. */
 export function rangeTests(makeWorld: (name: string, pods: number) => SocketWorld): void {
   describe('loadBalancerSourceRanges at sockets', () => {
     let world: SocketWorld;

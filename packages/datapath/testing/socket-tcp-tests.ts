@@ -4,7 +4,7 @@ import { row } from './rows.ts';
 import type { SocketWorld } from './socket-world.ts';
 import { at } from './sockets.ts';
 
-/** The tests, in worlds of the kernel or of the userspace machine. */
+/** Defines the tests; `open` opens a node in the kernel or in the userspace machine. */
 export function tcpTests(makeWorld: (name: string, pods: number) => SocketWorld): void {
   describe('TCP through a service address', () => {
     let world: SocketWorld;

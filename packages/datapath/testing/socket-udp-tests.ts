@@ -6,7 +6,7 @@ import { at, codeOf } from './sockets.ts';
 
 const udp = { protocol: 'UDP' as const };
 
-/** The tests, in worlds of the kernel or of the userspace machine. */
+/** Defines the tests; `open` opens a node in the kernel or in the userspace machine. */
 export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld): void {
   describe('UDP through a service address', () => {
     let world: SocketWorld;

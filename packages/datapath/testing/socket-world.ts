@@ -4,7 +4,7 @@ import type { Datapath } from '../src/datapath.ts';
 import type { DatapathOptions } from '../src/datapath-options.ts';
 import { TestSocket } from './sockets.ts';
 
-/** Where sockets are made: a pod, or the node. */
+/** A network namespace for sockets: a pod's, or the node's. */
 export interface TestPlace {
   readonly addresses: { readonly v4: string; readonly v6: string };
   enter<Result>(work: () => Result): Result;
@@ -29,7 +29,7 @@ export abstract class SocketWorld<
 
   protected abstract start(options?: Partial<DatapathOptions>): Datapath;
 
-  /** What a new agent would do: the one before is as if killed. */
+  /** Opens a new datapath, as if the agent before was killed. */
   restart(options: Partial<DatapathOptions> = {}): Datapath {
     this.datapath[Symbol.dispose]();
     this.datapath = this.start(options);
@@ -63,7 +63,7 @@ export abstract class SocketWorld<
     return socket;
   }
 
-  /** Brings rows into force; fails the test when one of them fails. */
+  /** Programs rows; throws when one of them fails. */
   apply(...rows: readonly ServiceRow[]): void {
     for (const error of this.datapath.services.update(rows)) if (error) throw error;
   }

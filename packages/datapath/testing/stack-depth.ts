@@ -58,7 +58,7 @@ function subprogramFrames(program: ProgramSpec): ReadonlyMap<number, SubprogramF
   return frames;
 }
 
-/** `kernel` has the calls of the kernel's own functions. */
+/** `kernel` has the calls of kernel functions. */
 function readFunction(
   code: Uint8Array,
   start: number,

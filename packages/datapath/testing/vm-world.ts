@@ -8,7 +8,7 @@ import { objects } from './objects.ts';
 import { SocketWorld } from './socket-world.ts';
 import { sizes } from './world.ts';
 
-/** The same world in the userspace machine: no root, no Linux. */
+/** The same node in the userspace machine, without root rights and a kernel. */
 export class VmWorld extends SocketWorld<VmPlace, VmPlace> {
   readonly host: VmHost;
   override datapath: Datapath;

@@ -1,4 +1,4 @@
-// Packets as bytes, for tests that look at millions of them.
+// Parses packets from bytes, for tests with millions of them.
 
 export interface WirePacket {
   readonly v4: boolean;
@@ -11,10 +11,10 @@ export interface WirePacket {
   /** 0 where there are none. */
   readonly sport: number;
   readonly dport: number;
-  /** Of IP: a fragment, and one behind the first. */
+  /** True for an IP fragment, and for one after the first. */
   readonly isFragment: boolean;
   readonly isLater: boolean;
-  /** Of the IP packet, as its header says. */
+  /** Length of the IP packet by its header. */
   readonly length: number;
 }
 
@@ -88,7 +88,7 @@ function withTransport(
   return { ...packet, sport: be16(bytes, transport), dport: be16(bytes, transport + 2) };
 }
 
-/** Where the checksum of the protocol lies behind its header's start; undefined if it has another kind. */
+/** Returns the offset of the checksum in the protocol's header; undefined: it has another kind of checksum. */
 export function checksumOffset(protocol: number): number | undefined {
   return { 1: 2, 6: 16, 17: 6, 58: 2 }[protocol];
 }
@@ -100,7 +100,7 @@ function sum(bytes: Uint8Array, from: number, to: number, start = 0): number {
   return total;
 }
 
-/** Whether the IPv4 header's checksum is right; IPv6 has none. */
+/** Returns true when the checksum of the IPv4 header is right, and for IPv6, which has none. */
 export function hasRightHeader(bytes: Uint8Array, { v4 }: WirePacket): boolean {
   return !v4 || sum(bytes, ETHERNET, ETHERNET + (bytes[ETHERNET]! & 15) * 4) === 0xffff;
 }
@@ -117,7 +117,7 @@ function transportSum(bytes: Uint8Array, packet: WirePacket): number | undefined
   return sum(bytes, transport, end, pseudo);
 }
 
-/** Whether the TCP, UDP or ICMP checksum is right; undefined when nobody can tell, or there is none. */
+/** Returns true when the TCP, UDP or ICMP checksum is right; undefined: it can't be checked, or there is none. */
 export function hasRightChecksum(bytes: Uint8Array, packet: WirePacket): boolean | undefined {
   const { protocol, transport } = packet;
   if (protocol === 17 && be16(bytes, transport + 6) === 0) return undefined;

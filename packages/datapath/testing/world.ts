@@ -20,7 +20,7 @@ export { objects };
 
 export const sizes = { services: 1000, backends: 1000, slots: 20000, affinity: 1000, flows: 1000 };
 
-/** A node with pods and a datapath of the test's own on it. */
+/** A node with pods in network namespaces, and a datapath on it. */
 export class World extends SocketWorld<LabPod, LabNode> {
   readonly bpf: LinuxBpf;
   readonly lab: Lab;
@@ -79,18 +79,18 @@ export class World extends SocketWorld<LabPod, LabNode> {
   }
 
   override restart(options: Partial<DatapathOptions> = {}): Datapath {
-    // It mirrors the programs of the datapath that goes.
+    // They run the programs of the datapath that is closed.
     this.#closeMirrors();
     return super.restart(options);
   }
 
-  /** How many elements a pinned map has. */
+  /** Returns the number of elements of a pinned map. */
   entriesOf(name: string): number {
     using map = BpfMap.openPinned(this.bpf, `${currentPins(this.node.bpffs).maps}/${name}`);
     return [...map.entries()].length;
   }
 
-  /** How many keys the index of flows has. */
+  /** The number of tuples in the index of flows. */
   get flowKeys(): number {
     using map = BpfMap.openPinned(this.bpf, `${currentPins(this.node.bpffs).maps}/nat_index`);
     return [...flowSlots(map)].length;

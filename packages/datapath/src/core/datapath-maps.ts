@@ -84,9 +84,8 @@ export class DatapathMaps {
     return withTypes(this.#bpf, object, (types) =>
       names.map((name) => {
         const spec = object.maps.get(name)!;
-        const made = resizedMap(this.#bpf, spec, this.get(name), this.#folders[0]!, types);
-        opened.use(made.map);
-        return made;
+        const map = opened.use(resizedMap(this.#bpf, spec, this.get(name), types));
+        return { map, pinAt: `${this.#folders[0]!.maps}/${name}`, differences: [] };
       }),
     );
   }

@@ -92,12 +92,7 @@ export function openMap(
       return { map: existing, pinAt: path === pinAt ? undefined : pinAt, differences };
     }
     try {
-      const map = allOrNothing((opened) => {
-        const filled = opened.use(BpfMap.create(bpf, spec, btf));
-        carryOver(existing, filled);
-        return filled;
-      });
-      return { map, pinAt, differences };
+      return { map: resizedMap(bpf, spec, existing, btf), pinAt, differences };
     } finally {
       existing[Symbol.dispose]();
     }
@@ -105,20 +100,13 @@ export function openMap(
   return { map: BpfMap.create(bpf, spec, btf), pinAt, differences: [] };
 }
 
-/** Makes a map of another size with the entries of an open one, to be pinned in its place. Throws SysError. */
-export function resizedMap(
-  bpf: Bpf,
-  spec: MapSpec,
-  from: BpfMap,
-  folder: PinFolder,
-  btf: number | undefined,
-): PinnedMap {
-  const map = allOrNothing((opened) => {
+/** Makes a map of another size with the entries of an open one; `btf` is a descriptor of the types. Throws SysError. */
+export function resizedMap(bpf: Bpf, spec: MapSpec, from: BpfMap, btf: number | undefined): BpfMap {
+  return allOrNothing((opened) => {
     const filled = opened.use(BpfMap.create(bpf, spec, btf));
     carryOver(from, filled);
     return filled;
   });
-  return { map, pinAt: `${folder.maps}/${spec.name}`, differences: [] };
 }
 
 /** Returns the largest number of entries of the pinned map of that name; undefined: none is pinned. */

@@ -23,7 +23,7 @@ import { defaultNat } from './flow-options.ts';
 const runs = Number(process.env.HEDDLE_MODEL_RUNS ?? 60);
 const seed = Number(process.env.HEDDLE_MODEL_SEED ?? 1);
 
-/** Of the simulated device to the outside. */
+/** The index of the simulated external interface. */
 const deviceAddress = '02:00:00:00:00:02';
 const sweepMs = 50;
 const verdicts: Readonly<Record<number, string>> = { 2: 'drop', 7: 'send', 4294967295: 'pass' };

@@ -7,7 +7,7 @@ test('portStride visits every port of a range before one is repeated', () => {
     const stride = portStride(count);
     const met = new Set(Array.from({ length: count }, (_, n) => (n * stride) % count));
     assert.equal(met.size, count, `${count} ports by ${stride}`);
-    // The kernel half counts in 32 bits.
+    // The programs count in 32 bits.
     assert.ok((count - 1) * stride < 2 ** 32);
   }
 });

@@ -7,7 +7,7 @@ import { eventually } from '@heddle/sys/testing/eventually';
 import { seededRandom } from '@heddle/vm/internal';
 import { testNat } from '../../testing/nat.ts';
 import { clients, type End, externals, NodePackets } from '../../testing/node-packets.ts';
-import { type Frontend, TranslationJudge } from '../../testing/translation-judge.ts';
+import { type Frontend, PacketVerifier } from '../../testing/packet-verifier.ts';
 import { setChecksums } from '../../testing/wire-packet.ts';
 import { sizes, World } from '../../testing/world.ts';
 import { defaultNat } from './flow-options.ts';
@@ -66,7 +66,7 @@ describe('random packets', () => {
         { protocol: 132, at: at(packets.node, 30_003), backends: away },
         { protocol: 17, at: at(externals[end], 80), backends: both },
       ];
-      const judge = new TranslationJudge(
+      const judge = new PacketVerifier(
         frontends,
         { node: bytes(packets.node), peer: bytes(peer) },
         defaultNat.ports,

@@ -10,15 +10,15 @@ import { row } from '../../testing/rows.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 import { defaultNat } from './flow-options.ts';
 
-// What the node's programs do where the kernel has to be brought to it by force: routes that are not
-// usual, packets that are cut short, tables that are full. Here the machine is told to.
+// Cases that are hard to produce in the kernel: unusual routes, truncated packets, full tables. The userspace machine can
+// be set up so.
 
 const clients = { v4: '203.0.113.77', v6: 'fd00:203:0:113::77' } as const;
 const remotes: Record<End, string> = { v4: '10.244.9.9', v6: 'fd00:10:244:9::9' };
 type End = keyof typeof clients;
 /** Another node. */
 const peers = { v4: '172.30.0.2', v6: 'fd00:172:30::2' } as const;
-/** Of the simulated device to the outside. */
+/** The index of the simulated external interface. */
 const deviceAddress = '02:00:00:00:00:02';
 
 const UNSPEC = 0xffffffff;
@@ -36,7 +36,7 @@ const IFINDEX = 8;
 const SOURCE = 16;
 const DESTINATION = 32;
 
-/** The route out of the device; what else is so is for each test to say. */
+/** The route out of the interface; each test changes it. */
 const outwards: Routes = (route) => {
   const view = new DataView(route.buffer, route.byteOffset);
   view.setUint32(IFINDEX, externalIfindex, true);
@@ -100,7 +100,7 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
     into(back({ ack: true }).payload('hello'));
     return verdict;
   };
-  /** How often each reason was counted while `work` ran. */
+  /** Returns how often each drop reason was counted while `work` ran. */
   const drops = (work: () => void) => {
     const counts = () =>
       new Map(world.datapath.drops.counts().map(({ reason, count }) => [reason, count]));
@@ -158,7 +158,7 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
       // Before Linux 6.7 the flag is not known.
       routes = (route, flags) => (flags & LOOKUP_SOURCE ? INVALID : outwards(route, flags));
       assert.equal(source(), node(end));
-      // An address that the agent has not told.
+      // An address that the agent has not set.
       routes = (route, flags) => {
         if (flags & LOOKUP_SOURCE) route.fill(9, SOURCE, SOURCE + 16);
         return outwards(route, flags);

@@ -16,7 +16,7 @@ class Connection {
   readonly sport: number;
   readonly dport: number;
   readonly backend: string;
-  /** What the backend sees. */
+  /** The source that the backend sees. */
   port = 0;
 
   constructor(packets: NodePackets, sport: number, dport: number, backend: string) {
@@ -26,7 +26,7 @@ class Connection {
     this.backend = backend;
   }
 
-  /** A segment of the client; returns where it went. */
+  /** Runs a segment of the client; returns the verdict. */
   client(flags: Partial<Tcp>): string {
     const { packets, sport, dport } = this;
     const segment = packets.from(client, packets.node).tcp({ sport, dport, ...numbered(flags) });
@@ -159,7 +159,7 @@ describe('limits of the flow table', () => {
     world = new World('limits', 1, {
       lab: { nodes: 2 },
       mirrored: true,
-      // Small: the mirror compares all of the maps after each packet.
+      // The table is small: all maps are compared after each packet.
       sizes: { ...sizes, flows: 101 },
       nat: { ...defaultNat, ports: { first: 5000, last: 5029 } },
     });

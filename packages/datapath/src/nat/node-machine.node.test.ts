@@ -9,7 +9,7 @@ import { defaultNat } from './flow-options.ts';
 
 const client = '203.0.113.77';
 const remote = '10.244.9.9';
-/** Of the simulated device to the outside. */
+/** The index of the simulated external interface. */
 const deviceAddress = '02:00:00:00:00:02';
 const REDIRECT = 7;
 

@@ -364,7 +364,7 @@ packetSuite('packets at a network interface', { name: 'packets', pods: 1 }, (sta
       .udp({ sport: ++sport, dport: 30_012 })
       .payload(100);
     const [first, later] = question.fragments([56, 56], 11);
-    // To the end of the queue of this device, as it is.
+    // It is sent to the end of the interface's queue, unchanged.
     assertPacket(sent(stage.packets.ingress(later!)).bytes, later!);
     stage.packets.ingress(first!);
     const away = sent(stage.packets.ingress(later!));

@@ -6,7 +6,7 @@ import { externalIfindex, type Routes, VirtualClock } from '@heddle/vm';
 import { row } from '../../testing/rows.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 
-// A packet's flow and route are looked up once in a while only: here the machine is told of routes and time.
+// The flow and route of a packet are cached for a while: this test sets the routes and the time of the machine.
 
 const clients = { v4: '203.0.113.77', v6: 'fd00:203:0:113::77' } as const;
 const backends = { v4: '10.244.9.9', v6: 'fd00:10:244:9::9' } as const;
@@ -99,7 +99,7 @@ for (const end of ['v4', 'v6'] as const) {
       send(1);
       const refused = send(1, 400);
       assert.equal(asked, 2);
-      // The client is told.
+      // The client gets an ICMP error.
       assert.deepEqual(refused, { verdict: redirect, gateway: 0x77 });
       assert.equal(send(1).verdict, redirect);
       assert.equal(asked, 2);

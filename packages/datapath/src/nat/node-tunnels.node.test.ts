@@ -7,8 +7,8 @@ import { row } from '../../testing/rows.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 import { defaultNat } from './flow-options.ts';
 
-// Tunnels to other nodes, as far as time and unusual routes have to do with them: here the machine is
-// told of both. What the packets are is in node-tunnels.kernel.test.ts.
+// Timeouts and routes of tunnels: the userspace machine can have any time and route. node-tunnels.kernel.test.ts checks
+// the packets.
 
 const clients = { v4: '203.0.113.77', v6: 'fd00:203:0:113::77' } as const;
 const remotes = { v4: '10.244.9.9', v6: 'fd00:10:244:9::9' } as const;

@@ -237,7 +237,7 @@ test('a SYN flood ends no tunnelled connection at either node', async () => {
 test('no connection fails during a rolling update with tunnels', async () => {
   using cluster = new Cluster(
     { name: 'dsr-rolling', nodes: 3, podsPerNode: 2, outside: 1 },
-    // Nodes hear of changes one after the other, as those of a real cluster do.
+    // Nodes receive changes one after the other, as those of a real cluster do.
     { sizes: { ...sizes, flows: 30_000 }, nat: { ...defaultNat, tunnelAfter: 2 } },
     'dsr',
   );

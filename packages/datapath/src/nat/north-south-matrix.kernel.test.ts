@@ -27,7 +27,7 @@ import {
 
 interface Path extends Pick<LabOptions, 'mtu' | 'pathMtu' | 'podPathMtu'> {
   readonly name: string;
-  /** What the client is told of the path when its backend is on the node that it asks, or elsewhere. */
+  /** The path MTU that the client gets when its backend is on the node that it asks, or elsewhere. */
   readonly told?: { readonly local?: number; readonly remote: number };
 }
 
@@ -112,7 +112,7 @@ function transfer(
   cluster.remove(service);
 }
 
-/** What the client hears of the path, it hears of its own packets, and from the service. */
+/** ICMP errors to the client embed its own packets, and come from the service's address. */
 function assertTold(seen: string, end: 'v4' | 'v6', mtu: number | undefined): void {
   const name = end === 'v4' ? 'fragmentation-needed' : 'packet-too-big';
   const heard = new Set(seen.match(new RegExp(`${name} mtu \\d+`, 'g')));

@@ -3,7 +3,7 @@ import { decodeCtTable, encodeCtTable } from '../generated/abi.ts';
 import { rehashed } from './flow-index.ts';
 import type { MapElements } from './flows.ts';
 
-/** The maps from which the secret of the flow table can be derived, and those that that takes. */
+/** The elements of the maps of flows. */
 export interface FlowMapElements {
   /** `nat_table` */
   readonly table: MapElements;

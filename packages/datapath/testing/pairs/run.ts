@@ -17,7 +17,7 @@ import {
   objectsOf,
   ports,
 } from './options.ts';
-import { type Client, type Expected, expectedFor } from './oracle.ts';
+import { type Client, type Expected, expectedFor } from './reference-model.ts';
 import type { Seen, Stage, StageOptions } from './stage.ts';
 
 /** The least number of options that are combined with each other: 2 in every run, 3 or more when asked. */
@@ -29,7 +29,7 @@ interface Asker extends Client {
   readonly place?: TestPlace;
 }
 
-/** The tests, in worlds of the kernel or of the userspace machine. */
+/** Defines the tests, on a node in the kernel or in the userspace machine. */
 export function optionTests(
   where: string,
   ways: readonly ('the first' | 'in turn')[],

@@ -18,15 +18,15 @@ const frameHeader = 14;
 const ICMP_ERROR: ReadonlySet<number> = new Set([3, 4, 5, 11, 12]);
 
 /**
- * Says whether what programs made of a packet is anything that they may do to it: leave it alone,
- * translate it to or from a backend of the very service that it belongs to, or answer it.
+ * Checks that the programs have done to a packet what they may: leave it unchanged, translate it to or from a backend of
+ * its own service, or answer it.
  */
-export class TranslationJudge {
+export class PacketVerifier {
   readonly #frontends: readonly Frontend[];
   readonly #ports: { readonly first: number; readonly last: number };
   readonly #node: string;
   readonly #peer: string;
-  /** How often each kind came about, so that a test knows what it has seen. */
+  /** Counts of each kind of packet. */
   readonly seen = {
     ...{ untouched: 0, dropped: 0, there: 0, back: 0, error: 0, answered: 0, waited: 0 },
     ...{ wrapped: 0, unwrapped: 0, recovered: 0 },
@@ -126,7 +126,7 @@ export class TranslationJudge {
   #wrapped(before: Uint8Array, found: WirePacket, made: WirePacket, after: Uint8Array): void {
     assert.ok(isTunnel(made) && made.src === this.#node, 'a tunnel from the node');
     assert.ok(hasRightHeader(after, made), 'header checksum of a tunnel');
-    // Whose these are, their own headers don't tell.
+    // Their own headers do not identify the connection.
     const isOfSome = found.isLater || isIcmpError(before, found);
     const to = end(found.dst, found.dport);
     const backends = this.#frontends
@@ -154,7 +154,7 @@ export class TranslationJudge {
     this.seen.wrapped++;
   }
 
-  /** What was in a tunnel from another node, for a backend on this one. */
+  /** Checks the inner packet of a tunnel from another node. */
   #unwrapped(
     before: Uint8Array,
     found: WirePacket,
@@ -238,7 +238,7 @@ function unwrapped(bytes: Uint8Array, { transport }: WirePacket): Uint8Array {
   return inner;
 }
 
-/** Whether what is in a tunnel is a fragment behind the first. */
+/** Returns true when the inner packet is a fragment after the first one. */
 function holdsLater(bytes: Uint8Array, tunnel: WirePacket): boolean {
   return readWirePacket(unwrapped(bytes, tunnel))?.isLater ?? false;
 }
