@@ -1,4 +1,4 @@
-// What other packages of Heddle use, in exactly the same version. It is not stable.
+// These exports serve the other packages of Heddle, in exactly the same version. They are not stable.
 export { BtfKind, type BtfKindName, btfKindNames } from './btf-types.ts';
 export { memberOffset } from './core-access.ts';
 export { corePoison } from './core-patch.ts';

@@ -1,2 +1,2 @@
-// What other packages of Heddle use, in exactly the same version. It is not stable.
+// These exports serve the other packages of Heddle, in exactly the same version. They are not stable.
 export { parseYaml, YamlError } from './yaml.ts';

@@ -1,4 +1,4 @@
-// What other packages of Heddle use, in exactly the same version. It is not stable.
+// These exports serve the other packages of Heddle, in exactly the same version. They are not stable.
 export { helperName } from './helpers/index.ts';
 export { familyOf } from './host/hooks.ts';
 export { createMap } from './maps/create.ts';
