@@ -1,12 +1,12 @@
-// The TypeScript side of bpf/abi.h, from the BTF of the compiled objects.
+// Generates the TypeScript bindings of the ABI from the BTF of the compiled objects.
 import { readFileSync } from 'node:fs';
 import { generateBindings as generate, readObject } from '@heddle/ebpf';
 import { root } from './files.ts';
 
-/** Where the bindings are written, relative to the root. */
+/** The path of the bindings, relative to the root. */
 export const bindingsFile = 'packages/datapath/src/generated/abi.ts';
 
-/** Text of the bindings file as the committed objects make it. */
+/** Returns the bindings file that the committed objects give. */
 export function generateBindings(): string {
   const objects = ['socket', 'stale', 'node'].map((name) =>
     readObject(new Uint8Array(readFileSync(`${root}packages/datapath/objects/${name}.o`))),

@@ -1,12 +1,15 @@
-// Builds dist/heddle.mjs: the command `heddle` as one JavaScript file. Node.js then needs no TypeScript
-// support, which costs the agent some 50 MiB of memory. When it is run, it also builds the published
-// packages, the command and the libraries, as folders of dist/npm.
+// Builds dist/heddle.mjs: the command `heddle` as one JavaScript file. Node.js then needs no
+// TypeScript support, which costs the agent some 50 MiB of memory. When it is run, it also builds
+// the published packages, the command and the libraries, as folders of dist/npm.
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { build, type Plugin } from 'esbuild';
 import { root } from './files.ts';
 import { buildLibraries, finishPackage, manifestOf, published } from './packages/libraries.ts';
 
-/** Where the built program is. koffi stays outside: it carries a native library for each platform. */
+/**
+ * The path of the built program. koffi is not bundled, because it has a native library for each
+ * platform.
+ */
 export const program = `${root}dist/heddle.mjs`;
 
 const assets: Plugin = {
@@ -32,8 +35,8 @@ const assets: Plugin = {
 };
 
 /**
- * Makes imports of Node.js' own modules wait for the module that has them. In one ES module all
- * imports would be loaded at the start, and the agent would carry what only other commands use.
+ * Defers imports of Node.js modules until the importing module is loaded. In one ES module all
+ * imports are loaded at the start, and the agent would load modules that only other commands use.
  */
 const builtins: Plugin = {
   name: 'builtins',
@@ -59,7 +62,7 @@ export async function buildProgram(): Promise<void> {
     external: ['koffi'],
     loader: { '.o': 'binary' },
     plugins: [assets, builtins],
-    // CommonJS packages inside the bundle ask for `require`.
+    // CommonJS packages in the bundle need `require`.
     banner: {
       js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
     },

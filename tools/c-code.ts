@@ -1,5 +1,5 @@
-// Checks the C sources: their format, and that each object uses all functions that its headers have. With --write it
-// formats them instead.
+// Checks the C sources: their format, and that each object uses all functions that its headers
+// have. With --write it formats them instead.
 import { spawnSync } from 'node:child_process';
 import { clangVersion, compilerArguments, exitNotRun, installed } from './clang.ts';
 import { projectFiles, root } from './files.ts';
@@ -12,7 +12,7 @@ if (missing.length > 0) {
   process.exit(exitNotRun);
 }
 
-/** Runs a command whose output tells what is wrong. */
+/** Runs a command whose output lists the errors. */
 function passes(command: string, ...args: readonly string[]): boolean {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
   if (status !== 0) console.log(`${stdout}${stderr}`.trimEnd());

@@ -1,5 +1,5 @@
-// The gate: format, lint, types, layers, generated files, words, commits. Everything runs; what fails is
-// printed whole.
+// The gate: format, lint, types, layers, generated files, words, commits. All checks run; the
+// output of a failed one is printed completely.
 import { spawn } from 'node:child_process';
 import { exitNotRun } from './clang.ts';
 import { root } from './files.ts';

@@ -1,4 +1,5 @@
-// Checks the commits that are not on the upstream branch yet: `area: imperative`, a body, no merges.
+// Checks the commits that are not on the upstream branch yet: `area: imperative`, a body, no
+// merges.
 import { execFileSync } from 'node:child_process';
 import { root } from './files.ts';
 
@@ -13,7 +14,7 @@ export interface Commit {
   readonly body: string;
 }
 
-/** Returns what is wrong with a commit, in words. */
+/** Returns sentences about the errors of a commit. */
 export function commitProblems({ parents, subject, body }: Commit): string[] {
   const problems: string[] = [];
   if (parents > 1) return ['is a merge commit; rebase instead'];

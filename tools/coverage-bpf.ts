@@ -1,7 +1,8 @@
-// Which lines of bpf/ the tests run in the userspace machine: `npm run coverage:bpf`. Prints file by
-// file and what is not covered, and writes coverage/bpf.lcov and coverage/bpf.html. As root the packet
-// tests count, too: they run each packet in the kernel and in the machine. Then each line that is not
-// covered must have its reason in coverage/uncovered.json, and each reason its line.
+// Measures the lines of bpf/ that the tests run in the userspace machine: `npm run coverage:bpf`.
+// Prints a table of files and the uncovered lines, and writes coverage/bpf.lcov and
+// coverage/bpf.html. As root it includes the packet tests, which run each packet in the kernel and
+// in the machine. Each uncovered line must then have a reason in coverage/uncovered.json, and each
+// reason a line.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +19,7 @@ interface LineCount {
   readonly count: number;
 }
 
-/** Part of the lines that must be covered; what isn't is listed. */
+/** The share of lines that must be covered; uncovered lines are listed. */
 const wanted = 0.95;
 const reasonsFile = 'tools/coverage/uncovered.json';
 const reasons = JSON.parse(readFileSync(root + reasonsFile, 'utf8')) as Reason[];
@@ -26,7 +27,7 @@ const reasons = JSON.parse(readFileSync(root + reasonsFile, 'utf8')) as Reason[]
 const missing = preflight();
 const kinds = missing ? /\.node\.test\.ts$/ : /\.(node|kernel)\.test\.ts$/;
 if (missing) console.error(`without the packet tests, because: ${missing.message}`);
-/** Tests that run programs in the machine, directly or by what they import. */
+/** The tests that run programs in the machine, directly or through imports. */
 const files = projectFiles('.test.ts').filter(
   (file) =>
     file.startsWith('packages/datapath/') &&
@@ -57,7 +58,7 @@ try {
   rmSync(folder, { recursive: true });
 }
 
-/** Count of each line that the objects have code for, by file and line. */
+/** Returns the count of each line that the objects have code for, by file and line. */
 function collect(from: string): Lines {
   const found = new Map<string, Map<number, number>>();
   const linesOf = (file: string) => {
@@ -84,7 +85,10 @@ function collect(from: string): Lines {
   return found;
 }
 
-/** Prints the table and writes the files. True when enough is covered, and the rest has its reasons. */
+/**
+ * Prints the table and writes the files. Returns true if enough lines are covered and all others
+ * have reasons.
+ */
 function report(found: Lines): boolean {
   const sources = new Map(
     [...found.keys()].map((file) => [file, readFileSync(root + file, 'utf8').split('\n')]),
@@ -101,7 +105,7 @@ function report(found: Lines): boolean {
   const when = `${new Date().toISOString().slice(0, 10)}${missing ? ', without the packet tests' : ''}`;
   writeFileSync(`${root}coverage/bpf.html`, coveragePage(found, sources, uncovered, when));
   console.log('wrote coverage/bpf.html and coverage/bpf.lcov');
-  // Without the packet tests there is more that is not covered, for that reason.
+  // Without the packet tests more lines are uncovered.
   if (missing) return true;
   const unexplained = uncovered.filter(({ reason }) => reason === undefined);
   if (unexplained.length > 0) {

@@ -3,10 +3,12 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** Folder of the repository, with a closing slash. */
+/** The folder of the repository, with a trailing slash. */
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Files that git knows or would take, relative to the root, that end so and still exist. */
+/**
+ * Returns the files with these endings that git tracks or does not ignore, relative to the root.
+ */
 export function projectFiles(...endings: string[]): string[] {
   const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], {
     cwd: root,
@@ -19,14 +21,14 @@ export function projectFiles(...endings: string[]): string[] {
     .sort();
 }
 
-/** Hex SHA-256 of a file's bytes. */
+/** Returns the SHA-256 of a file in hexadecimal. */
 export function sha256(file: string): string {
   return createHash('sha256')
     .update(readFileSync(root + file))
     .digest('hex');
 }
 
-/** Packages of the portable core, as DESIGN names them. */
+/** The packages of the portable core. */
 export const corePackages = [
   'sys',
   'ebpf',
@@ -42,12 +44,12 @@ export const corePackages = [
   'agent',
 ] as const;
 
-/** Tests that need neither Node.js nor the kernel. */
+/** True for tests that need neither Node.js nor the kernel. */
 export function isPureTest(file: string): boolean {
   return /\.test\.ts$/.test(file) && !/\.(node|kernel)\.test\.ts$/.test(file);
 }
 
-/** The package that a file belongs to, or undefined. */
+/** Returns the package that a file belongs to, or undefined. */
 export function packageOf(file: string): string | undefined {
   return /^packages\/([^/]+)\//.exec(file)?.[1];
 }

@@ -1,4 +1,4 @@
-// Fails when a generated file is not what its sources make of it. Needs no compiler.
+// Fails if a generated file does not match its sources. Needs no compiler.
 import { existsSync, readFileSync } from 'node:fs';
 import { bindingsFile, generateBindings } from './bindings.ts';
 import { projectFiles, root } from './files.ts';

@@ -1,13 +1,14 @@
-// Runs a command of this repository as root under another kernel, in a guest of QEMU that sees this
-// machine's files read-only. Emulated, a guest is some 60 times slower: for function, not for speed.
+// Runs a command of this repository as root under another kernel, in a QEMU guest with this
+// machine's files mounted read-only. An emulated guest is some 60 times slower, so use it for
+// functional tests only.
 //
 //   apt-get install qemu-system-x86
 //   apt-get download linux-image-6.1.0-56-cloud-amd64 busybox-static   (also from a newer release)
 //   for package in *.deb; do dpkg-deb -x $package KERNEL; done
 //   node tools/guest.ts KERNEL node --test packages/ebpf/src/map.kernel.test.ts
 //
-// As root, and not part of `npm test`. It ends with the command's exit code, or 2 when the guest can't
-// do its work. /tmp and /run are empty there; a test that asserts durations fails.
+// As root, and not part of `npm test`. It exits with the command's exit code, or with 2 if the
+// guest fails. /tmp and /run are empty there; a test that asserts durations fails.
 import { spawn } from 'node:child_process';
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,14 +23,14 @@ if (!kernel || command.length === 0) {
   process.exit(2);
 }
 
-/** Modules that the shared root and the tests need, each after those it needs itself. */
+/** The modules that the shared root and the tests need, each after its dependencies. */
 const modules = [
   ...['virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'],
   ...['fuse', 'virtiofs', 'llc', 'stp', 'bridge', 'veth', 'inet_diag', 'tcp_diag', 'udp_diag'],
   ...['sch_ingress', 'cls_bpf'],
 ];
 
-/** The one file with such a name below the unpacked kernel; undefined when there is none. */
+/** Returns the only file with such a name in the unpacked kernel, or undefined. */
 const find = (pattern: string): string | undefined =>
   globSync(`**/${pattern}`, { cwd: kernel }).map((file) => join(kernel, file))[0];
 
@@ -46,7 +47,7 @@ const image = need('vmlinuz-*');
 const busybox = need('bin/busybox');
 const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** The line by which the guest says how the command ended. */
+/** The line that reports the command's exit code. */
 const verdict = 'guest: exit ';
 
 const init = `#!/bin/busybox sh
@@ -68,7 +69,9 @@ echo "${verdict}$?"
 reboot -f
 `;
 
-/** An archive in the form "new ASCII" of cpio(5), as which the kernel takes its first file system. */
+/**
+ * Returns an archive in the "new ASCII" format of cpio(5), which is the kernel's initramfs format.
+ */
 function archive(entries: readonly (readonly [path: string, mode: number, bytes?: Uint8Array])[]) {
   const padded = (bytes: Uint8Array) => Buffer.concat([bytes], Math.ceil(bytes.length / 4) * 4);
   return Buffer.concat(
@@ -104,7 +107,7 @@ writeFileSync(
 const files = spawn(
   '/usr/lib/qemu/virtiofsd',
   [`--socket-path=${socket}`, '-o', 'source=/,cache=auto,sandbox=chroot'],
-  // It complains of QEMU's end each time.
+  // It prints an error each time QEMU ends.
   { stdio: 'ignore' },
 );
 while (!existsSync(socket)) {

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { corePackages, projectFiles, root } from './files.ts';
 import { findOffences, type Layer } from './layers/rules.ts';
 
-/** What each package, bench and tools may import, from the bottom up. */
+/** The allowed imports of each package, bench and tools, from the bottom up. */
 const layers: Readonly<Record<string, Layer>> = {
   sys: { imports: [] },
   ebpf: { imports: ['sys'], tests: ['netlink'] },

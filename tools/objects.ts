@@ -1,12 +1,12 @@
-// The compiled objects of the project: where their sources and results are, and the record of the
-// sources that each was made of. Whoever has clang makes them (`npm run generate`); everybody else
-// uses the committed ones, and the gate sees to it that they are of these sources.
+// The compiled objects of the project: the paths of sources and objects, and the record of the
+// sources of each object. `npm run generate` compiles them with clang. The committed objects are
+// used otherwise, and the gate checks that they match the sources.
 import { projectFiles, sha256 } from './files.ts';
 
 export interface ObjectSet {
-  /** Folder of the sources, `*.bpf.c`. */
+  /** The folder of the sources, `*.bpf.c`. */
   readonly sources: string;
-  /** Folder of the objects, `*.o`. */
+  /** The folder of the objects, `*.o`. */
   readonly objects: string;
 }
 
@@ -15,10 +15,10 @@ export const objectSets: readonly ObjectSet[] = [
   { sources: 'packages/ebpf/testdata', objects: 'packages/ebpf/testdata' },
 ];
 
-/** File in the objects' folder that says what they were made of. */
+/** The file in the objects' folder that records their sources. */
 export const recordName = 'sources.json';
 
-/** Hashes of all C files of a set, headers included, and of its objects. */
+/** Returns the hashes of all C files of a set, headers included, and of its objects. */
 export function currentRecord(set: ObjectSet): Record<string, string> {
   const files = [
     ...projectFiles('.c', '.h').filter((file) => file.startsWith(`${set.sources}/`)),
@@ -27,7 +27,7 @@ export function currentRecord(set: ObjectSet): Record<string, string> {
   return Object.fromEntries(files.map((file) => [file, sha256(file)]));
 }
 
-/** Sources of a set that become objects. */
+/** Returns the sources of a set that are compiled to objects. */
 export function compiledSources(set: ObjectSet): string[] {
   return projectFiles('.bpf.c').filter((file) => file.startsWith(`${set.sources}/`));
 }

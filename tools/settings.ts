@@ -1,5 +1,5 @@
-// Writes what is made from the settings: the Helm chart, by the same function as `heddle manifests`,
-// and docs/settings.md.
+// Generates the Helm chart and docs/settings.md from the settings. The chart comes from the same
+// function as `heddle manifests`.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { version } from '@heddle/assets';

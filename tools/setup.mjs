@@ -1,5 +1,5 @@
-// Runs on the Node.js that the machine has (20 or newer), before anything is installed: brings
-// node_modules to the state that package-lock.json names, and does nothing when it is there already.
+// Runs with the machine's Node.js (20 or newer) before anything is installed: installs node_modules
+// as in package-lock.json, unless that is done already.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -15,8 +15,8 @@ const wanted = createHash('sha256')
 if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) process.exit(0);
 
 process.stderr.write('setting up: npm ci (once; about 350 MB in node_modules)\n');
-// No package needs an install script: binaries come inside the packages. .npmrc silences npm, but
-// why an installation fails must be seen.
+// No package needs an install script: binaries are in the packages. .npmrc silences npm, so the log
+// level is raised to show why an installation fails.
 const result = spawnSync(
   'npm',
   ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'],
@@ -26,7 +26,7 @@ if (result.status !== 0) {
   fail('npm ci did not succeed (see above); check the network or the npm registry and try again');
 }
 
-// Outside of Linux there is no Node.js to bring along: the machine's own runs the demo.
+// On other systems than Linux no Node.js is installed: the machine's own runs the demo.
 const oldest = 24;
 if (process.platform !== 'linux') {
   const own = Number(process.versions.node.split('.')[0]);

@@ -1,5 +1,5 @@
-// All tests, or those whose path contains one of the arguments. Without the rights or the kernel that
-// Heddle needs, those that need neither.
+// Runs all tests, or those whose path contains one of the arguments. Without the privileges or the
+// kernel that Heddle needs, it runs the tests that need neither.
 import { spawnSync } from 'node:child_process';
 import { preflight } from '@heddle/control/preflight';
 import { projectFiles, root } from './files.ts';
@@ -15,7 +15,7 @@ if (all.length === 0) {
 const missing = preflight();
 const files = missing ? all.filter((file) => !file.endsWith('.kernel.test.ts')) : all;
 if (missing) {
-  // A gate leaves nothing out.
+  // In CI no test may be left out.
   if (process.env.CI === 'true' || files.length === 0) {
     console.error(`heddle test: ${missing.message}`);
     process.exit(missing.exitCode);

@@ -27,7 +27,7 @@ describe('the check of words', () => {
     assert.match(excess(new Map([[phrase, 3]]))[0]!, /3 occurrences, 2 of them old ones; write: y/);
   });
 
-  it('has global patterns, which find every occurrence', () => {
+  it('has only global patterns, which find every occurrence', () => {
     for (const { pattern } of phrases) assert.ok(pattern.flags.includes('g'), pattern.source);
   });
 });

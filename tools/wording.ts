@@ -1,5 +1,5 @@
-// Finds phrases that this project does not use, because readers stumble over them. CONTRIBUTING.md has the
-// glossary. `node tools/wording.ts [PATH...]` lists each occurrence below the paths.
+// Finds phrases that this project does not use, because readers stumble over them. CONTRIBUTING.md
+// has the glossary. `node tools/wording.ts [PATH...]` lists each occurrence below the paths.
 import { readFileSync } from 'node:fs';
 import { projectFiles, root } from './files.ts';
 
@@ -57,7 +57,7 @@ export function occurrences(text: string, among: readonly Phrase[] = phrases): O
   return found;
 }
 
-/** Returns what is wrong with the number of occurrences of each phrase. */
+/** Returns a sentence for each phrase that occurs more often than allowed. */
 export function excess(counts: ReadonlyMap<Phrase, number>): string[] {
   return [...counts]
     .filter(([{ remaining = 0 }, count]) => count > remaining)

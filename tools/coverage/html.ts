@@ -1,6 +1,8 @@
 import type { Lines, Uncovered } from './lines.ts';
 
-/** A page that needs nothing else: a table of the files, and each file's source with its counts. */
+/**
+ * Returns a self-contained page with a table of the files, and each file's source with its counts.
+ */
 export function coveragePage(
   lines: Lines,
   sources: ReadonlyMap<string, readonly string[]>,
@@ -45,7 +47,7 @@ ${parts.join('\n')}
 `;
 }
 
-/** Of counts of lines: how many ran, in words and as a part. */
+/** Returns the number of covered lines as text and as a share. */
 export function summaryOf(counts: readonly number[]): { text: string; share: number } {
   const ran = counts.filter((count) => count > 0).length;
   const share = counts.length === 0 ? 1 : ran / counts.length;

@@ -29,7 +29,7 @@ TWICE(4)`.split('\n');
 const lineOf = (text: string) => source.findIndex((line) => line.includes(text)) + 1;
 
 describe('lines that no test runs', () => {
-  it('are known by their function', () => {
+  it('are identified by their function', () => {
     for (const [text, name] of [
       ['if (b < 1)', 'first'],
       ['return a->field', 'first'],
@@ -55,7 +55,7 @@ describe('lines that no test runs', () => {
   ]);
   const here = { file: 'bpf/x.h', function: 'first' };
 
-  it('have a reason, and reasons have a line', () => {
+  it('must have a reason, and reasons must have a line', () => {
     const reasons = [
       { ...here, line: 'return 2;', reason: 'nobody asks' },
       { ...here, line: 'if (b < 1)', reason: 'covered by now' },
@@ -72,14 +72,14 @@ describe('lines that no test runs', () => {
     assert.deepEqual(stale, reasons.slice(1));
   });
 
-  it('are found again when others come before them', () => {
+  it('keep their reasons when lines are inserted before them', () => {
     const moved = new Map([['bpf/x.h', ['', '', ...source]]]);
     const counts = new Map([['bpf/x.h', new Map([[lineOf('return 2') + 2, 0]])]]);
     const reasons = [{ ...here, line: 'return 2;', reason: 'nobody asks' }];
     assert.deepEqual(judge(counts, moved, reasons).stale, []);
   });
 
-  it('are shown with what they say of themselves, as text', () => {
+  it('are shown with their reasons, escaped as text', () => {
     const { uncovered } = judge(lines, sources, [
       { ...here, line: 'return 2;', reason: 'a < b & "c"' },
     ]);

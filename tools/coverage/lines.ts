@@ -1,12 +1,14 @@
-/** How often each line that the objects have code for ran, by file and line. */
+/** The number of runs of each line that the objects have code for, by file and line. */
 export type Lines = ReadonlyMap<string, ReadonlyMap<number, number>>;
 
-/** Why a line of `bpf/` is not covered; found again by its function and its text. */
+/**
+ * The reason why a line of `bpf/` is not covered. The line is identified by its function and text.
+ */
 export interface Reason {
   readonly file: string;
   /** The function that the line is in. */
   readonly function: string;
-  /** The line without the space around it. */
+  /** The trimmed text of the line. */
   readonly line: string;
   readonly reason: string;
 }
@@ -17,12 +19,12 @@ export interface Uncovered {
   readonly number: number;
   readonly function: string;
   readonly line: string;
-  /** Absent: nobody has said why. */
+  /** Absent if no reason is given. */
   readonly reason?: string;
 }
 
 /**
- * The lines that no test ran, with their reasons, and the reasons that no such line has (any more).
+ * Returns the lines that no test ran, with their reasons, and the reasons without such a line.
  * `sources` has the lines of each file.
  */
 export function judge(
@@ -50,15 +52,16 @@ export function judge(
 }
 
 /**
- * Name of the function that a line is in, as the project writes C: a function's brace and its end are
- * the only ones at the start of a line. Empty outside of functions, as in a macro.
+ * Returns the name of the function that contains a line. In the project's C style only the braces
+ * of functions are at the start of a line. Returns an empty text outside of functions, e.g. in a
+ * macro.
  */
 export function functionOf(source: readonly string[], number: number): string {
   let at = number - 1;
   for (; at >= 0 && source[at] !== '{'; at--) {
     if (/^[};]/.test(source[at]!) && at < number - 1) return '';
   }
-  // The head may take several lines, of which the first begins at the start of one.
+  // The declarator may take several lines, of which only the first is not indented.
   for (at--; at >= 0 && /^\s/.test(source[at]!); at--);
   const head = source[at] ?? '';
   return /(\w+)\((?!")/.exec(head)?.[1] ?? '';

@@ -9,9 +9,9 @@ export interface Layer {
 }
 
 export interface Rules {
-  /** Packages from the bottom up; the imports of each stand above it in this list. */
+  /** The packages from the bottom up; each one's imports come before it in this list. */
   readonly layers: Readonly<Record<string, Layer>>;
-  /** Packages of the portable core. */
+  /** The packages of the portable core. */
   readonly core: readonly string[];
 }
 
@@ -50,7 +50,7 @@ class LayerCheck {
     this.#rules = rules;
   }
 
-  /** The list of layers itself points down only. */
+  /** Checks that the list of layers points down only. */
   order(): string[] {
     const names = Object.keys(this.#rules.layers);
     return names.flatMap((name, at) =>
@@ -69,7 +69,7 @@ class LayerCheck {
     );
   }
 
-  /** A manifest declares nothing that the package does not import. */
+  /** Checks that a manifest declares only dependencies that the package imports. */
   unused(): string[] {
     return [...this.#manifests].flatMap(([folder, { dependencies = {}, devDependencies = {} }]) => {
       if (!folder.startsWith('packages/')) return [];
@@ -146,7 +146,10 @@ class LayerCheck {
     return target.startsWith('node:') ? undefined : this.#undeclared(file, packageOfImport(target));
   }
 
-  /** What a file imports is in the manifest of its package; bench and tools have that of the root. */
+  /**
+   * Checks that the manifest of a file's package declares its imports; bench and tools use that of
+   * the root.
+   */
   #undeclared(file: string, name: string): string | undefined {
     const isPackage = file.startsWith('packages/');
     if (!isPackage && name.startsWith('@heddle/')) return undefined;
@@ -161,7 +164,7 @@ class LayerCheck {
   }
 }
 
-/** Whether a file is there for tests, benchmarks or tools only. */
+/** True for files that only tests, benchmarks or tools use. */
 export function isTestCode(file: string): boolean {
   return (
     !file.startsWith('packages/') ||

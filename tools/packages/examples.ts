@@ -7,13 +7,13 @@ import { run } from './run.ts';
 
 type Library = (typeof libraries)[number];
 
-/** Arguments of the examples that need some. */
+/** The arguments of the examples that need some. */
 const argumentsOf: { readonly [name in Library]?: readonly string[] } = {
   ebpf: ['connects.o', cgroupRoot()],
   vm: ['packets.o', 'xdp_count'],
 };
 
-/** The output of each example. */
+/** The expected output of each example. */
 const expected: Readonly<Record<Library, RegExp>> = {
   sys: /^\S+\n\d+ threads\nopen \/no\/such\/file: no such file or directory \(ENOENT\)\n$/,
   state: /^1 done\n$/,

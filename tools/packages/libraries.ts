@@ -1,6 +1,6 @@
-// Builds the published libraries, each in a folder of dist/npm: JavaScript and declarations for Node.js 20
-// and newer, and a package.json whose exports name them. In the workspace, package.json names the
-// TypeScript sources, which Node.js runs without a build, but not below node_modules.
+// Builds the published libraries, each in a folder of dist/npm: JavaScript and declarations for
+// Node.js 20 and newer, and a package.json whose exports name them. In the workspace, package.json
+// names the TypeScript sources, which Node.js runs without a build, but not below node_modules.
 import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,

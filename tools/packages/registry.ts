@@ -53,7 +53,7 @@ export class LocalRegistry implements AsyncDisposable {
   }
 }
 
-/** Returns what a registry has of a package with one version. */
+/** Returns the registry's document of a package with one version. */
 function packument(manifest: Manifest, tarballs: string, server: ReturnType<typeof createServer>) {
   const { name, version } = manifest;
   const file = `${name.replace('@', '').replace('/', '-')}-${version}.tgz`;

@@ -15,7 +15,7 @@ import { buildLibraries, libraries, published } from './libraries.ts';
 import { LocalRegistry } from './registry.ts';
 import { run } from './run.ts';
 
-/** What the published packages depend on, and the types that the examples need. */
+/** The dependencies of the published packages, and the types that the examples need. */
 const dependencies = [
   ...['koffi', `@koromix/koffi-linux-${process.arch}`, 'valibot', 'yaml'],
   ...['@types/node', 'undici-types'],

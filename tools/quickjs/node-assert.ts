@@ -1,4 +1,4 @@
-// What the pure tests use of node:assert/strict, for QuickJS.
+// The functions of node:assert/strict that the pure tests use, for QuickJS.
 class AssertionError extends Error {}
 
 function show(value: unknown): string {

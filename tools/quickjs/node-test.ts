@@ -1,4 +1,5 @@
-// What the pure tests use of node:test, for QuickJS: collects them, so that the host can run them.
+// The functions of node:test that the pure tests use, for QuickJS. It collects the tests for the
+// host to run.
 type Body = (context: { name: string }) => void | Promise<void>;
 
 export const collected: { name: string; body: Body }[] = [];

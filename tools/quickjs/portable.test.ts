@@ -1,5 +1,5 @@
-// The guard of the portable core: its pure tests, bundled, pass in QuickJS, which has ES2023 and
-// nothing of Node.js. What slips in that only Node.js has fails here.
+// Checks the portable core: its bundled pure tests must pass in QuickJS, which has ES2023 and
+// nothing of Node.js.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
@@ -10,7 +10,7 @@ import { corePackages, isPureTest, packageOf, projectFiles, root } from '../file
 
 const own = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 
-/** A test's `fixture(name)` reads a file; in QuickJS the host does. */
+/** Reads the file of a test's `fixture(name)`, which in QuickJS the host provides. */
 const fixtures: Plugin = {
   name: 'fixtures',
   setup({ onLoad }) {
@@ -76,7 +76,7 @@ for (const name of core) {
     for (const file of files) {
       test(file, async () => {
         const code = await bundle(file);
-        // An engine of its own, dropped whole: whatever a test leaves in it harms no other.
+        // Each file runs in a new engine, so that tests don't affect each other.
         const runtime = (await newQuickJSWASMModule()).newRuntime();
         runtime.setMaxStackSize(1024 * 1024);
         const context = runtime.newContext();
@@ -86,7 +86,7 @@ for (const name of core) {
         });
         context.setProp(context.global, 'readFixture', read);
         read.dispose();
-        // ES2023 doesn't have it; the bundler lowers `using`, but leaves the name of the method.
+        // ES2023 lacks it: the bundler lowers `using`, but keeps the name of the method.
         evaluate(context, "Symbol.dispose ??= Symbol.for('Symbol.dispose')", 'dispose');
         evaluate(context, code, file);
         const count = evaluate(context, 'tests.collected.length', 'count') as number;

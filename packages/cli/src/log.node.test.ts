@@ -13,7 +13,7 @@ describe('log lines', () => {
     );
   });
 
-  it('are for people on a terminal', () => {
+  it('are readable text on a terminal', () => {
     const fields = { subject: 'x', node: 'n1', list: [1], none: undefined };
     assert.equal(
       readableLine('info', 'agent started', fields, time, { NO_COLOR: '1' }),

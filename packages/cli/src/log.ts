@@ -33,7 +33,10 @@ export function logSink(least: LogLevel): LogSink {
   };
 }
 
-/** `{"time":..,"level":..,"message":..}` with further fields; those without a value are left out. */
+/**
+ * Returns a JSON line `{"time":..,"level":..,"message":..}` with further fields, without those that
+ * are undefined.
+ */
 export function jsonLine(
   level: LogLevel,
   message: string,
@@ -43,7 +46,7 @@ export function jsonLine(
   return `${printableLines(JSON.stringify({ time, level, message, ...fields }, plain))}\n`;
 }
 
-/** `12:00:01.234 warn  message  name=value`. */
+/** Returns a readable line: `12:00:01.234 warn  message  name=value`. */
 export function readableLine(
   level: LogLevel,
   message: string,
@@ -52,7 +55,7 @@ export function readableLine(
   environment: NodeJS.ProcessEnv = process.env,
 ): string {
   const clock = time.slice(time.indexOf('T') + 1, -1);
-  // The message names the subject already.
+  // The message has the subject already.
   const rest = Object.entries(fields)
     .filter(([name, value]) => value !== undefined && name !== 'subject')
     .map(([name, value]) =>

@@ -1,4 +1,4 @@
-// The real agent on the real kernel, by the commands that a user would give.
+// Tests the real agent on the real kernel with the commands of a user.
 
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
@@ -19,7 +19,7 @@ const name = `cli-${randomBytes(3).toString('hex')}`;
 
 const server = (text: string) =>
   `require('http').createServer((_, r) => r.end('${text}')).listen(8080, '::', () => console.log('up'))`;
-// A busy machine is slow, so an answer gets its time; that none comes is seen sooner.
+// A reply may take long on a busy machine; the absence of one is checked with a shorter timeout.
 const client = (url: string, seconds: number) =>
   `fetch('${url}', { signal: AbortSignal.timeout(${seconds * 1000}) }).then((r) => r.text()).then(console.log, (e) => console.log(e.cause?.code ?? e.name)).then(() => process.exit())`;
 
@@ -81,7 +81,7 @@ describe('heddle agent', { timeout: 240_000 }, () => {
     });
   }
 
-  /** What a client in a pod gets from a URL, or the error's code. */
+  /** Returns the response to a client in a pod, or the error code. */
   function get(pod: LabPod, url: string, seconds = 20): Promise<string> {
     return new Promise((resolve) => {
       let text = '';
@@ -139,7 +139,7 @@ describe('heddle agent', { timeout: 240_000 }, () => {
     assert.match(await get(node.pods[2]!, 'http://10.96.0.10/'), /^pod-1-[12]$/);
   });
 
-  it('is replaced without being missed: the next agent waits until it has ended', async () => {
+  it('is replaced without interruption: the next agent waits until it has ended', async () => {
     const gone = end();
     const before = agent!;
     const starting = startAgent();
@@ -149,7 +149,7 @@ describe('heddle agent', { timeout: 240_000 }, () => {
     assert.match(await get(node.pods[2]!, 'http://10.96.0.10/'), /^pod-1-[12]$/);
   });
 
-  it('takes in a changed manifest, and says so in a line', async () => {
+  it('programs a changed manifest and logs a line', async () => {
     log = '';
     writeFileSync(
       join(manifests, 'more.json'),
@@ -169,7 +169,7 @@ describe('heddle agent', { timeout: 240_000 }, () => {
     assert.equal(await get(node.pods[2]!, 'http://10.96.0.11/'), 'ECONNREFUSED');
   });
 
-  it('is not missed after kill -9, and the next one takes over', async () => {
+  it('leaves traffic uninterrupted after kill -9, and the next agent adopts the maps', async () => {
     const gone = end();
     agent!.kill('SIGKILL');
     await gone;
@@ -183,7 +183,7 @@ describe('heddle agent', { timeout: 240_000 }, () => {
       (await services()).map((each) => each.name),
       ['hello', 'hello'],
     );
-    // What was deleted in between is gone from the kernel too: no service has this address now.
+    // A service that was deleted in between is no longer programmed.
     assert.notEqual(await get(node.pods[2]!, 'http://10.96.0.11/', 3), 'ECONNREFUSED');
   });
 
@@ -211,7 +211,7 @@ describe('heddle lab', { timeout: 60_000 }, () => {
     await heddle(['lab', 'down', '--name', lab]);
   });
 
-  it('makes a lab that stays, shows it, runs commands in it, and removes it', async () => {
+  it('creates a lab that stays, shows it, runs commands in it, and removes it', async () => {
     const up = await heddle(['lab', 'up', '--nodes', '2', '--pods', '1', '--name', lab]);
     assert.deepEqual([up.code, up.stderr], [0, '']);
     const lines = up.stdout.trim().split('\n');
@@ -245,7 +245,7 @@ describe('heddle lab', { timeout: 60_000 }, () => {
     assert.match(gone.stderr, /^heddle: find lab /);
   });
 
-  it('ends the command in a pod with the terminal’s signal', async () => {
+  it('exec passes the terminal’s signal to the command in a pod', async () => {
     await heddle(['lab', 'up', '--pods', '1', '--name', lab]);
     const command = ['sh', '-c', 'echo up; exec sleep 60'];
     const child = startHeddle(['lab', 'exec', '--name', lab, 'pod-1-1', '--', ...command]);

@@ -1,4 +1,4 @@
-// The real command as a child process, where it needs no agent on the kernel.
+// Tests the real command as a child process, where it needs no agent in the kernel.
 import assert from 'node:assert/strict';
 import {
   chmodSync,
@@ -89,8 +89,8 @@ describe('wrong usage', () => {
   }
 });
 
-describe('heddle agent, where it can not start', () => {
-  it('names every mistake in the configuration', async () => {
+describe('heddle agent that cannot start', () => {
+  it('names every invalid field of the configuration', async () => {
     const config = join(folder, 'agent.yaml');
     writeFileSync(config, 'logLevel: loud\nsizes: { slots: 0 }\nhealthAddress: here\n');
     const { code, stderr } = await heddle(['agent', '--config', config]);
@@ -102,13 +102,13 @@ describe('heddle agent, where it can not start', () => {
     ]);
   });
 
-  it('says that the configuration file is not there', async () => {
+  it('reports a missing configuration file', async () => {
     const { code, stderr } = await heddle(['agent', '--config', '/none.yaml']);
     assert.equal(code, 1);
     assert.match(stderr, /^heddle: ENOENT: .*'\/none\.yaml'\n$/);
   });
 
-  it('says which ways there are to a cluster, when it finds none', async (t) => {
+  it('lists the ways to configure a cluster if it finds none', async (t) => {
     if (process.getuid!() !== 0) return t.skip('needs root');
     const env = { HOME: folder, KUBECONFIG: '', KUBERNETES_SERVICE_HOST: '' };
     const { code, stderr } = await heddle(['agent'], { env });
@@ -122,7 +122,7 @@ describe('heddle agent, where it can not start', () => {
     assert.match(bad.stderr, /^heddle: read kubeconfig \/dev\/null: .*\n$/);
   });
 
-  it('says in one sentence that it may not, with a code of its own', async (t) => {
+  it('reports missing privileges in one sentence with exit code 3', async (t) => {
     if (process.getuid!() !== 0) return t.skip('root becomes nobody here');
     const { code, stderr, stdout } = await heddle(['agent', '--manifests', 'examples/hello'], {
       uid: nobody,
@@ -138,7 +138,7 @@ describe('heddle agent, where it can not start', () => {
 });
 
 describe('commands that ask the agent', () => {
-  it('take a dump in its place, but for those that change or follow something', () => {
+  it('accept --from-dump, except those that change or follow something', () => {
     const options = ({ options }: Command) => options.map(({ long }) => long);
     const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
     const asking = all(createProgram()).filter((command) => options(command).includes('--socket'));
@@ -166,7 +166,7 @@ describe('commands that ask the agent', () => {
     });
   }
 
-  it('end with 3 when they may not', async (t) => {
+  it('end with 3 if they may not open the socket', async (t) => {
     if (process.getuid!() !== 0) return t.skip('root becomes nobody here');
     const closed = join(folder, 'closed');
     mkdirSync(closed, { mode: 0o700 });
@@ -179,7 +179,7 @@ describe('commands that ask the agent', () => {
     assert.match(stderr, /not permitted to open .*agent\.sock \(run it as root/);
   });
 
-  it('end with 4 when something else answers', async () => {
+  it('end with 4 if another server answers on the socket', async () => {
     const path = join(folder, 'other.sock');
     const server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
     await new Promise<void>((resolve) => server.listen(path, resolve));
@@ -192,7 +192,7 @@ describe('commands that ask the agent', () => {
     }
   });
 
-  describe('and get an answer', () => {
+  describe('with an agent that answers', () => {
     // Long enough ago for the age to stay the same during the test.
     const since = new Date(Date.now() - 30.1 * 86_400_000).toISOString();
     const hello: ServiceEntry = {
@@ -334,7 +334,7 @@ describe('commands that ask the agent', () => {
       server = new ControlServer(nodePlatform(), path, ({ method, params }) => {
         if (method === 'flow.list') return { items: params.client ? [] : [flow, itself] };
         if (method !== 'service.list' || answers[method]) return answers[method];
-        // Two pages.
+        // The list has two pages.
         return params.after === undefined
           ? { items: [hello], next: hello.key }
           : { items: [failed] };
@@ -349,7 +349,7 @@ describe('commands that ask the agent', () => {
     };
     const json = async (...args: string[]) => JSON.parse(await table(...args, '-o', 'json'));
 
-    it('list services at a glance, with the reason of what failed', async () => {
+    it('list services, with the reason of a failed one', async () => {
       assert.equal(
         await table('service', 'list'),
         `SERVICE        PORT      FAMILY  ADDRESS           BACKENDS         AGE  STATUS
@@ -446,7 +446,7 @@ UDP       10.244.1.1:53  192.0.2.1  900    1000  90%
       assert.deepEqual(await json('nat', 'list'), { destinations: [destination] });
     });
 
-    it('do not call services known while the objects are being read', async () => {
+    it('do not report services as complete while the objects are being read', async () => {
       const unknown = 'unknown yet, the objects are being read; the kernel serves 3 frontends';
       answers.status = { ...status, synced: false, rows: { done: 0, pending: 0, failed: 0 } };
       const backends = answers['backend.list'];
@@ -468,7 +468,7 @@ UDP       10.244.1.1:53  192.0.2.1  900    1000  90%
       }
     });
 
-    it('show a cluster, and since when and why it is out of reach', async () => {
+    it('show a cluster, and since when and why it is unreachable', async () => {
       const cluster = {
         kind: 'cluster',
         path: 'https://192.0.2.1:6443',
@@ -513,7 +513,7 @@ UDP       10.244.1.1:53  192.0.2.1  900    1000  90%
       const args = ['cleanup', '--socket', path, '--bpffs', join(folder, 'none')];
       const { code, stderr } = await heddle(args);
       assert.equal(code, 5);
-      assert.match(stderr, /^heddle: clean up: an agent runs \(it answers on .*\); stop it first/);
+      assert.match(stderr, /^heddle: clean up: an agent runs \(it responds at .*\); stop it first/);
     });
   });
 });
@@ -534,7 +534,7 @@ describe('heddle cleanup', () => {
     for (const each of [args, [...args, '--force']]) {
       const { code, stdout, stderr } = await heddle(each);
       assert.deepEqual([code, stdout], [1, '']);
-      assert.match(stderr, /a file and no socket is at .*precious, so it is not removed/);
+      assert.match(stderr, /precious is a file and not a socket, so it is not removed/);
     }
     assert.equal(readFileSync(socket, 'utf8'), 'precious');
   });
@@ -550,7 +550,7 @@ describe('heddle validate', () => {
     );
   });
 
-  it('names file, line, object and field of what is wrong', async () => {
+  it('names file, line, object and field of an error', async () => {
     const bad = join(folder, 'bad');
     cpSync(join(root, 'examples/hello'), bad, { recursive: true });
     writeFileSync(
@@ -580,7 +580,7 @@ kind: [
     );
   });
 
-  it('shows an escape sequence of a manifest, and does not send it to the terminal', async () => {
+  it('escapes control sequences of a manifest', async () => {
     const hostile = join(folder, 'hostile');
     mkdirSync(hostile);
     const name = 'web\u001b]0;title\u0007\u009b2J';
@@ -597,7 +597,7 @@ kind: [
     assert.ok(report.problems[0].message.includes(name), 'JSON says what it is');
   });
 
-  it('says when there is nothing to validate', async () => {
+  it('reports a folder without manifests', async () => {
     const empty = join(folder, 'empty');
     mkdirSync(empty);
     for (const [dir, message] of [
@@ -613,7 +613,7 @@ kind: [
 });
 
 describe('heddle version', () => {
-  it('says the same to people and programs', async () => {
+  it('prints the same version as text and as JSON', async () => {
     const { stdout } = await heddle(['version']);
     const { version, node } = JSON.parse((await heddle(['version', '-o', 'json'])).stdout);
     assert.equal(stdout, `heddle ${version} (Node.js ${node})\n`);

@@ -4,7 +4,7 @@ import { explain } from '@heddle/control/failure';
 import { printable } from './printable.ts';
 import { run } from './program.ts';
 
-// A reader that has seen enough (`heddle service list | head`) is no mistake of anybody.
+// A closed pipe (`heddle service list | head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
   throw error;
@@ -16,7 +16,7 @@ try {
   const { exitCode, message } = explain(error);
   for (const line of message.split('\n')) process.stderr.write(`heddle: ${printable(line)}\n`);
   if (process.env.HEDDLE_DEBUG === '1' && error instanceof Error) {
-    // With the stacks of its causes.
+    // The stack includes those of the causes.
     process.stderr.write(`${inspect(error)}\n`);
   }
   process.exitCode = exitCode;

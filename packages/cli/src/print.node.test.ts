@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { age, formatFacts, formatTable, stateCell } from './print.ts';
 
 describe('tables', () => {
-  it('have columns as wide as their widest cell, and no trailing blanks', () => {
+  it('have columns as wide as their widest cell and no trailing spaces', () => {
     assert.equal(
       formatTable(
         ['NAME', 'N', 'STATUS'],
@@ -17,7 +17,7 @@ describe('tables', () => {
     );
   });
 
-  it('align facts', () => {
+  it('align the values of printed facts', () => {
     assert.equal(
       formatFacts([
         ['a', '1'],

@@ -29,7 +29,10 @@ export function printJson(value: unknown): void {
   printLine(JSON.stringify(value, null, 2));
 }
 
-/** Columns as wide as their widest cell, two blanks between them; the last one is not padded. */
+/**
+ * Returns a table whose columns are as wide as their widest cell, with two spaces between them. The
+ * last column is not padded.
+ */
 export function formatTable(header: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const text = (cell: Cell) => printable(typeof cell === 'string' ? cell : cell.text);
   const widths = header.map((title) => title.length);
@@ -63,13 +66,13 @@ export function formatFacts(facts: readonly (readonly [string, Cell])[]): string
     .join('');
 }
 
-/** A row's state with its colour and, if it failed, the reason. */
+/** Returns a row's state with its colour and, if it failed, the reason. */
 export function stateCell(status: string, reason: string | undefined): Cell {
   const style = status === 'done' ? 'green' : status === 'failed' ? 'red' : 'yellow';
   return { style, text: reason === undefined ? status : `${status}: ${reason}` };
 }
 
-/** How long ago `since` (ISO 8601) was, in the two largest units at most: `5s`, `3m12s`, `4d`. */
+/** Returns the time since `since` (ISO 8601) in at most two units: `5s`, `3m12s`, `4d`. */
 export function age(since: string, nowMs = Date.now()): string {
   const at = Date.parse(since);
   if (!(at > 0)) return '-';
@@ -89,7 +92,7 @@ export function age(since: string, nowMs = Date.now()): string {
   return whole < 10 && next && rest > 0 ? `${whole}${name}${rest}${next[0]}` : `${whole}${name}`;
 }
 
-/** Bytes in MiB, for people. */
+/** Returns a number of bytes in MiB as text. */
 export function mebibytes(bytes: number): string {
   return `${(bytes / 1048576).toFixed(1)} MiB`;
 }

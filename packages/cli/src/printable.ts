@@ -1,16 +1,16 @@
 /**
- * Characters that make a terminal do something instead of showing them: control characters (C0 but the tab,
- * DEL, C1), separators of lines, and those that turn the direction of text round.
+ * Characters that a terminal interprets instead of showing: control characters (C0 except tab, DEL,
+ * C1), line separators, and characters that change the direction of text.
  */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what this is about.
 const unsafe = /[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
-/** The sequences that `styled` writes around a text: colours and boldness, which can hide nothing. */
+/** The sequences that `styled` writes around a text: colours and bold, which can't hide text. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these begin with one.
 const style = /(\x1b\[(?:1|2|22|3[1-6]|39)m|\n)/;
 
 /**
- * One line that is safe to show on a terminal: what is unsafe is shown as in JSON, `\u001b`. Names, messages
- * and manifests come from others.
+ * Returns one line that is safe for a terminal, with unsafe characters escaped as in JSON
+ * (`\u001b`). Names, messages and manifests are untrusted input.
  */
 export function printable(text: string): string {
   return text.replace(unsafe, (character) => {
@@ -18,7 +18,7 @@ export function printable(text: string): string {
   });
 }
 
-/** Lines that are safe to show, with the styles in them. JSON stays JSON and says the same. */
+/** Returns lines that are safe for a terminal, with their styles. JSON stays equivalent JSON. */
 export function printableLines(text: string): string {
   return text
     .split(style)

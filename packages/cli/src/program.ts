@@ -7,7 +7,7 @@ import {
   tcpFlags,
   tracePlaces,
   traceProtocols,
-} from '@heddle/inspect/asked';
+} from '@heddle/inspect/request';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { addSettings, wholeNumber } from './setting-options.ts';
 
@@ -48,7 +48,7 @@ function appended(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
 }
 
-/** The whole command line of `heddle`. */
+/** Returns the command line of `heddle`. */
 export function createProgram(): Command {
   const program = new Command('heddle')
     .description('Kubernetes services, load-balanced in the kernel')
@@ -87,7 +87,7 @@ function addAgent(program: Command): void {
     program
       .command('agent')
       .description('run the agent: program the kernel from a cluster or a folder of manifests')
-      .option('--config <file>', 'YAML file with these and further settings; flags win'),
+      .option('--config <file>', 'YAML file with these and further settings; flags override it'),
     'heddle agent --manifests examples/hello --node node1',
     'heddle agent --kubeconfig ~/.kube/config --node worker-1',
   );
@@ -362,14 +362,14 @@ function addSimulate(program: Command): void {
   withExamples(
     program
       .command('simulate')
-      .description('play a scenario on a simulated cluster; needs neither root nor a cluster')
+      .description('run a scenario on a simulated cluster; needs neither root nor a cluster')
       .option('--manifests <dir>', 'folder of manifests with the services of the cluster')
       .option(
         '--nodes <n>',
         'nodes of the cluster (default: those of the scenario or manifests)',
         wholeNumber,
       )
-      .requiredOption('--scenario <file>', 'scenario to play (YAML; docs/simulate.md)')
+      .requiredOption('--scenario <file>', 'scenario to run (YAML; docs/simulate.md)')
       .option(
         '--seed <n>',
         'seed of all random choices (default: that of the scenario)',
@@ -518,8 +518,7 @@ export async function run(args: readonly string[]): Promise<void> {
     await createProgram().parseAsync(args, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // Commander has printed its message. A request for help is no mistake, nor is a lack of
-    // arguments.
+    // Commander has printed its message. A request for help is no error, nor is a missing command.
     const helped = error.exitCode === 0 || (error.code === 'commander.help' && args.length === 0);
     process.exitCode = helped ? exitCodes.ok : exitCodes.usage;
   }

@@ -6,7 +6,7 @@ import { chartFiles, deploymentObjects, readSettings, settingsDocument } from '@
 import { Command } from 'commander';
 import { addSettings } from './setting-options.ts';
 
-/** The table of settings with one entry more, and one more in a group. */
+/** A table of settings with an additional entry, and an additional one in a group. */
 const table = {
   ...settings,
   flowExport: choice(['off', 'sampled', 'all'], {

@@ -1,5 +1,5 @@
-// Loaded before a program (`node --import`): it then finds itself on a system that is not Linux. No
-// system call succeeds, the native library has nothing, and there is neither /proc nor /sys.
+// Preload this (`node --import`) to simulate a system other than Linux: no system call succeeds,
+// the native library has no functions, and /proc and /sys don't exist.
 import fs from 'node:fs';
 import { registerHooks, syncBuiltinESMExports } from 'node:module';
 
@@ -14,7 +14,7 @@ registerHooks({
   load(url, context, next) {
     if (url !== 'elsewhere:koffi') return next(url, context);
     const source = `export default new Proxy({}, {
-      get: (_, name) => () => { throw new Error(\`koffi.\${String(name)} is not to be used here\`); },
+      get: (_, name) => () => { throw new Error(\`koffi.\${String(name)} must not be used here\`); },
     });`;
     return { format: 'module', source, shortCircuit: true };
   },

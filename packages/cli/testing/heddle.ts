@@ -1,12 +1,12 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-/** The repository's root, where the examples of the help texts are to be run. */
+/** The repository's root, in which the examples of the help texts run. */
 export const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
-/** Environment of a command that finds itself on a system that is not Linux. */
+/** The environment of a command that simulates a system other than Linux. */
 export const elsewhere: NodeJS.ProcessEnv = {
   ...process.env,
   NODE_OPTIONS: `--import=${new URL('elsewhere.ts', import.meta.url)}`,
@@ -18,7 +18,7 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Starts the real command. */
+/** Starts the real `heddle` command. */
 export function startHeddle(args: readonly string[], options: SpawnOptions = {}): ChildProcess {
   return spawn(process.execPath, [main, ...args], {
     cwd: root,
@@ -27,7 +27,7 @@ export function startHeddle(args: readonly string[], options: SpawnOptions = {})
   });
 }
 
-/** Runs the real command to its end. */
+/** Runs the real `heddle` command until it ends. */
 export function heddle(args: readonly string[], options: SpawnOptions = {}): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const child = startHeddle(args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });

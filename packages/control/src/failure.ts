@@ -9,7 +9,7 @@ export const exitCodes = {
   notPermitted: 3,
   /** No agent answers on the control socket. */
   unreachable: 4,
-  /** An agent runs where none may. */
+  /** Another agent is running. */
   busy: 5,
   /** A bug in Heddle. */
   internal: 70,

@@ -12,7 +12,7 @@ import { goJson, writeYaml } from './yaml.ts';
 const folder = fileURLToPath(new URL('../../../deploy/helm/heddle', import.meta.url));
 const file = (path: string) => readFileSync(`${folder}/${path}`, 'utf8');
 
-/** Renders a template as Helm does; it has only `{{ .Values.x | toJson }}`. */
+/** Renders a template as Helm does. Templates contain only `{{ .Values.x | toJson }}`. */
 function render(template: string, root: object): string {
   const text = template.replace(/\{\{ ((?:\.\w+)+) \| toJson \}\}/g, (_, path: string) => {
     const names = path.slice(1).split('.');

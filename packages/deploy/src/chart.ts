@@ -6,7 +6,7 @@ import { ChartValue, writeYaml, type Yaml } from './yaml.ts';
 const notice =
   '# Made by `node tools/settings.ts` from the settings and objects of packages/deploy.\n';
 
-/** Longest line of a comment in values.yaml. */
+/** The longest line of a comment in values.yaml. */
 const lineWidth = 98;
 
 /** Returns the files of the Helm chart by their path in its folder. */
@@ -27,7 +27,7 @@ export function chartFiles(version: string, table?: SettingTable): ReadonlyMap<s
 
 type Entry = [name: string, entry: SettingTable[string]];
 
-/** Returns, in place of each value, where a template has it. */
+/** Returns the template expression of each value. */
 function placesOf(entries: readonly Entry[]): Values {
   const place = (path: string) => new ChartValue(`.Values.${path}`);
   const places = entries.map(([name, entry]) => [
@@ -87,7 +87,7 @@ function valuesSchema(entries: readonly Entry[]) {
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',
     type: 'object',
-    // `global` is what Helm adds to the values of a chart that another one depends on.
+    // Helm adds `global` to the values of a chart that another chart depends on.
     properties: { ...Object.fromEntries(properties), global: { type: 'object' } },
     additionalProperties: false,
   };

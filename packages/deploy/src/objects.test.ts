@@ -11,7 +11,7 @@ const byKind = (objects: readonly KubernetesObject[]): Record<string, any> =>
 const made = (...assignments: string[]) =>
   byKind(deploymentObjects(readSettings(assignments, '1.2.3')));
 
-test('may read what it watches, and nothing else', () => {
+test('the ClusterRole allows reading the watched objects and nothing else', () => {
   const { ClusterRole, ClusterRoleBinding, ServiceAccount } = made('namespace=network');
   const granted = ClusterRole.rules.flatMap(
     (rule: { apiGroups: string[]; resources: string[]; verbs: string[] }) =>
@@ -29,7 +29,7 @@ test('may read what it watches, and nothing else', () => {
   ]);
 });
 
-test('the scheduler knows which port of the node the agent takes', () => {
+test('the pod declares the host port of the agent for the scheduler', () => {
   const ports = (...assignments: string[]) =>
     made(...assignments).DaemonSet.spec.template.spec.containers[0].ports;
   assert.deepEqual(ports(), [{ name: 'health', containerPort: 10256, hostPort: 10256 }]);
@@ -38,7 +38,7 @@ test('the scheduler knows which port of the node the agent takes', () => {
   ]);
 });
 
-test('runs with the least rights', () => {
+test('the agent runs with the fewest capabilities', () => {
   const { spec } = made().DaemonSet.spec.template;
   const [{ securityContext, volumeMounts }] = spec.containers;
   assert.deepEqual(securityContext, {
@@ -55,7 +55,7 @@ test('runs with the least rights', () => {
   );
 });
 
-test('is rolled out anew when the configuration changes', () => {
+test('a changed configuration changes the pod template', () => {
   const annotations = (...assignments: string[]) =>
     made(...assignments).DaemonSet.spec.template.metadata.annotations;
   assert.notDeepEqual(annotations('sizes.slots=1'), annotations());
@@ -65,7 +65,7 @@ test('is rolled out anew when the configuration changes', () => {
   );
 });
 
-test('the agent takes the configuration, and gets what was set', () => {
+test('the agent accepts the configuration with all settings', () => {
   const read = (...assignments: string[]) => {
     const text = made(...assignments).ConfigMap.data['agent.yaml'];
     return readConfig({ path: 'agent.yaml', text }, {});
@@ -105,7 +105,7 @@ test('the agent takes the configuration, and gets what was set', () => {
   assert.deepEqual(set.timeouts, { ...readConfig(undefined, {}).timeouts, udp: 7 });
 });
 
-test('probes ask the port that the agent serves', () => {
+test('probes use the port that the agent serves', () => {
   const { DaemonSet, ConfigMap } = made('healthPort=20256');
   const [{ livenessProbe, readinessProbe }] = DaemonSet.spec.template.spec.containers;
   assert.deepEqual(livenessProbe.httpGet, { path: '/livez', port: 20256 });
@@ -113,17 +113,17 @@ test('probes ask the port that the agent serves', () => {
   assert.match(ConfigMap.data['agent.yaml'], /^healthAddress: ":20256"$/m);
 });
 
-test('the first probe comes four times as long after the start as 5,000 services take', () => {
+test('the first probe follows after four times the start time with 5,000 services', () => {
   const { DaemonSet } = made('healthPort=20256');
   const [container] = DaemonSet.spec.template.spec.containers;
-  // Seconds of a processor until /readyz is good, with 5,000 services and as many endpoints.
+  // The CPU time in seconds until /readyz succeeds, with 5,000 services and as many endpoints.
   const startSeconds = 1.2;
   for (const name of ['livenessProbe', 'readinessProbe']) {
     const { initialDelaySeconds, periodSeconds } = container[name];
     // The kubelet probes at each multiple of the period that is not before the initial delay.
     const first = Math.ceil(initialDelaySeconds / periodSeconds) * periodSeconds;
     assert.ok(first >= 4 * startSeconds, `${name} begins after ${first} s`);
-    // A time that is cut to whole seconds must not put it off by a period.
+    // Rounding to whole seconds must not delay it by a period.
     assert.ok(initialDelaySeconds < first, name);
   }
 });

@@ -2,7 +2,7 @@ import { isGroup, type SettingTable } from '@heddle/agent/settings';
 import { agentSettings, type Values } from './settings.ts';
 import { inline, type Yaml } from './yaml.ts';
 
-/** A Kubernetes object as it is written down. */
+/** A Kubernetes object. */
 export interface KubernetesObject {
   readonly apiVersion: string;
   readonly kind: string;
@@ -13,10 +13,10 @@ export interface KubernetesObject {
 const name = 'heddle';
 const labels = { 'app.kubernetes.io/name': name };
 
-/** Paths in the pod. */
+/** The mount paths in the pod. */
 const inPod = {
   config: '/etc/heddle',
-  // Not below /sys/fs: the AppArmor profile that container runtimes use lets nobody write there.
+  // Not below /sys/fs, where the AppArmor profile of container runtimes denies writes.
   bpffs: '/run/bpffs',
   cgroup: '/run/cgroup',
   socket: '/run/heddle',
@@ -24,8 +24,9 @@ const inPod = {
 } as const;
 
 /**
- * Returns what `kubectl apply` needs to run Heddle on every node. Values are only put into place, never
- * looked at, so that the Helm chart can be made by the same function, with the places of its values.
+ * Returns the objects that run Heddle on every node, for `kubectl apply`. It only inserts values
+ * and never inspects them, so that it also makes the Helm chart, with template expressions as
+ * values.
  */
 export function deploymentObjects(
   given: Values,
@@ -64,7 +65,7 @@ export function deploymentObjects(
         selector: { matchLabels: labels },
         updateStrategy: given.updateStrategy,
         template: {
-          // With the configuration in the template, a change of it is rolled out like a new
+          // With its hash in the template, a changed configuration is rolled out like a new
           // version.
           metadata: { labels, annotations: { 'heddle.io/config': config } },
           spec: podSpec(given),
@@ -102,7 +103,7 @@ function podSpec(given: Values): Yaml {
     dnsPolicy: 'Default',
     nodeSelector: given.nodeSelector,
     tolerations: given.tolerations,
-    // The agent has nothing to finish: what is programmed stays.
+    // The agent needs no time to end: programmed services stay.
     terminationGracePeriodSeconds: 5,
     securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
     containers: [
@@ -144,7 +145,7 @@ function podSpec(given: Values): Yaml {
             name: 'namespaces',
             mountPath: inPod.namespaces,
             readOnly: true,
-            // So that namespaces of pods that are made later can be seen.
+            // Makes network namespaces of later pods visible.
             mountPropagation: 'HostToContainer',
           },
         ],

@@ -26,7 +26,7 @@ test('without --set, settings have their defaults, which their schemas allow', (
   }
 });
 
-test('settings that the DaemonSet itself sets are none of a deployment', () => {
+test('settings that the DaemonSet sets itself cannot be set', () => {
   assert.ok('bpffs' in settings);
   assert.ok(!('bpffs' in read()));
   assert.throws(() => read('bpffs=/x'), /^SettingError: set bpffs: there is no such setting; /);
@@ -76,7 +76,7 @@ describe('--set', () => {
     test(assignment, () => assert.deepEqual(read(assignment)[name], value));
   }
 
-  test('the last value of a name wins, and fields of one setting add up', () => {
+  test('the last value of a name applies, and fields of one setting are merged', () => {
     const { logLevel, sizes } = read(
       'logLevel=debug',
       'sizes.slots=1',
@@ -89,7 +89,7 @@ describe('--set', () => {
   });
 });
 
-describe('what can not be used is named, with what to write instead', () => {
+describe('an invalid value gives a message with the remedy', () => {
   for (const [assignment, message] of [
     ['image', /^set image: there is no value; write name=value$/],
     ['=x', /^set =x: there is no value/],

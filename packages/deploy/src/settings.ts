@@ -117,12 +117,12 @@ export const deploymentSettings = {
   },
 } as const satisfies Readonly<Record<string, Setting>>;
 
-/** Values of all settings by name; those of a group are a mapping. */
+/** The values of all settings by name; those of a group are a mapping. */
 export type Values = { readonly [Name in keyof typeof deploymentSettings]: Yaml } & {
   readonly [name: string]: Yaml;
 };
 
-/** A setting that can't be used. The message names it, the value and what to write instead. */
+/** Thrown for an invalid setting. The message names it, the value and the remedy. */
 export class SettingError extends Error {
   override readonly name = 'SettingError';
 }
@@ -152,9 +152,9 @@ export function allSettings(version: string, table?: SettingTable): SettingTable
 }
 
 /**
- * Returns the values that `name=value` texts set, the last of a name wins. Lists take commas, labels
- * `a=b,c=d`, everything structured JSON; one field of a structure is set as `sizes.services=1000`.
- * Throws SettingError.
+ * Returns the values that `name=value` texts set; a later one overrides an earlier one. Lists are
+ * separated by commas, labels are `a=b,c=d`, structures are JSON; `sizes.services=1000` sets one
+ * field of a structure. Throws SettingError.
  */
 export function readSettings(
   assignments: readonly string[],
@@ -209,7 +209,9 @@ function unknownName(all: SettingTable, name: string, field: string | undefined)
   return `${missing}; there are ${known.join(', ')}`;
 }
 
-/** The value that a text stands for; what can't be understood stays text, for `findFault` to refuse. */
+/**
+ * Parses the value of a setting. Text that can't be parsed stays text, which `findFault` refuses.
+ */
 function parseValue(value: string, schema: Schema): unknown {
   if (schema.type === 'integer') return /^\d{1,15}$/.test(value) ? Number(value) : value;
   if (schema.type === 'boolean') return /^(true|false)$/.test(value) ? value === 'true' : value;

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { parse } from 'yaml';
 import { ChartValue, goJson, inline, writeYaml, type Yaml } from './yaml.ts';
 
-test('YAML reads as what was written, whatever the text', () => {
+test('YAML with any text is read back unchanged', () => {
   const { tree } = fc.letrec<{ tree: Yaml }>((tie) => ({
     tree: fc.oneof(
       { maxDepth: 4 },
@@ -29,7 +29,7 @@ test('YAML reads as what was written, whatever the text', () => {
   );
 });
 
-test('a document for people', () => {
+test('a document is written in block style', () => {
   const object = {
     kind: 'ConfigMap',
     data: { 'a.yaml': 'x: 1\ny: "2"\n', empty: {}, none: [], skipped: undefined },
@@ -54,14 +54,14 @@ list:
   );
 });
 
-test('JSON as Go writes it: names in order, what HTML minds as escapes', () => {
+test('goJson sorts names and escapes HTML characters as Go does', () => {
   assert.equal(
     goJson({ b: [1, { d: '<&>', c: null }], a: '\u2028' }),
     '{"a":"\\u2028","b":[1,{"c":null,"d":"\\u003c\\u0026\\u003e"}]}',
   );
 });
 
-test('a value of the chart stands where its value would', () => {
+test('a Helm expression is written in place of a value', () => {
   assert.equal(writeYaml({ a: new ChartValue('.Values.a') }), 'a: {{ .Values.a | toJson }}\n');
   assert.equal(inline(new ChartValue('.Values.a')), '{{ .Values.a | toJson }}');
   assert.equal(inline([1, 'b']), '[1,"b"]');

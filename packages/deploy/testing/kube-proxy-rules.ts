@@ -1,5 +1,5 @@
-// Rules as a kube-proxy leaves them, in the form that `iptables-save` and `nft list ruleset` of a
-// node show, and rules of others that a node has beside them.
+// Rules that a kube-proxy leaves, in the form of `iptables-save` and `nft list ruleset`, and rules
+// of other programs on a node.
 
 const addresses = {
   iptables: { service: '10.96.0.10/32', endpoint: '10.244.1.5/32', to: '10.244.1.5:8080' },
@@ -10,7 +10,9 @@ export type Family = keyof typeof addresses;
 
 const text = (words: string) => `-m comment --comment "${words}"`;
 
-/** Input for `iptables-restore`: kube-proxy's tables nat, filter and mangle, for one service. */
+/**
+ * Returns input for `iptables-restore`: kube-proxy's tables nat, filter and mangle for one service.
+ */
 export function iptablesLeftovers(family: Family): string {
   const { service, endpoint, to } = addresses[family];
   const portals = text('kubernetes service portals');
@@ -122,7 +124,7 @@ export const nftablesLeftovers = ['ip', 'ip6']
   })
   .join('');
 
-/** Input for `nft -f -`: tables of others. */
+/** Input for `nft -f -`: tables of other programs. */
 export const foreignTables = `table inet firewall {
   chain input { type filter hook input priority 0; tcp dport 22 accept; }
 }

@@ -101,7 +101,7 @@ describe('services that ask for more frontends than the node may serve', () => {
     assert.equal(answers('10.97.2.1', 1014), pod());
     assert.notEqual(answers('10.97.2.2', 1000), pod());
     agentLab.remove('crowd.yaml');
-    await agentLab.until('all to be in force but the huge one', async () => {
+    await agentLab.until('all rows but the huge one to be programmed', async () => {
       return (await agentLab.status()).rows.failed === 6;
     });
   });

@@ -286,7 +286,7 @@ describe('the lifecycle of the agent', () => {
 
     // With one backend fewer there is room.
     await agentLab.apply('web.yaml', service('web', [clusterIP]), slice('web', [ip(1)]));
-    await agentLab.until('large to be in force', async () => {
+    await agentLab.until('large to be programmed', async () => {
       return (await list()).get('large')!.status === 'done';
     });
 
@@ -310,7 +310,7 @@ describe('the lifecycle of the agent', () => {
     assert.equal(services.get('web')!.status, 'done');
     assert.equal(answer(), 'pod-1-2');
     agentLab.remove('large.yaml');
-    await agentLab.until('one port of wide to be in force', async () => {
+    await agentLab.until('one port of wide to be programmed', async () => {
       return (
         (await agentLab.service('wide')).filter(({ status }) => status === 'done').length === 1
       );

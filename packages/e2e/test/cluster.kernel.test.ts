@@ -269,7 +269,7 @@ describe('the agent in a cluster', () => {
       metadata: { name: agentLab.node.name },
     });
     await agentLab.write(...kubernetes(next.url));
-    await agentLab.until('the new place to be in force', async () => {
+    await agentLab.until('the new address to be programmed', async () => {
       const [row] = await agentLab.service('kubernetes');
       return row?.endpoints[0]?.port === portOf(next.url) && row.status === 'done';
     });

@@ -11,7 +11,7 @@ import { endpoint, service, slice } from '../testing/objects.ts';
 
 const ipVersions = ['v4', 'v6'] as const;
 const protocols = ['TCP', 'UDP'] as const;
-const nodePorts = { plain: 30_580, asked: 30_581, spared: 30_582 } as const;
+const nodePorts = { plain: 30_580, asked: 30_581, excluded: 30_582 } as const;
 type Name = keyof typeof nodePorts;
 
 describe('forwarding to other nodes', () => {
@@ -25,7 +25,7 @@ describe('forwarding to other nodes', () => {
       'services.yaml',
       ...objects('plain'),
       ...objects('asked', 'dsr'),
-      ...objects('spared', 'snat'),
+      ...objects('excluded', 'snat'),
     );
   });
   after(() => agentLab?.[Symbol.dispose]());
@@ -152,7 +152,7 @@ describe('forwarding to other nodes', () => {
     await agentLab.start('--forwarding', 'hybrid');
     assert.deepEqual(await forwarding('plain'), ['dsr', 'snat']);
     assert.deepEqual(await forwarding('asked'), ['dsr', 'dsr']);
-    assert.deepEqual(await forwarding('spared'), ['snat', 'snat']);
+    assert.deepEqual(await forwarding('excluded'), ['snat', 'snat']);
     const { forwarding: effective } = await agentLab.request<{ forwarding: string }>('config.get');
     assert.equal(effective, 'hybrid');
   });

@@ -132,7 +132,7 @@ describe('healthCheckNodePort', () => {
     const [row] = (await agentLab.service('web')).filter((each) => each.healthCheck);
     assert.equal(row?.healthCheck?.listening, false);
     assert.match(row?.healthCheck?.problem ?? '', /listen on :31002: .*EADDRINUSE/);
-    assert.equal(row?.status, 'done', 'the service itself is in force');
+    assert.equal(row?.status, 'done', 'the service itself is programmed');
     for (const end of ipVersions) assert.equal(served(end), agentLab.pod(0).name);
     await agentLab.apply('web.yaml', web(), ...pods([0]));
     assertTold(told(200, 1));

@@ -98,7 +98,7 @@ for (const variant of ['nft', 'legacy']) {
       tool(`iptables-${variant}-restore`, ['--noflush'], input);
       const { code, stdout } = await cleanup();
       assert.equal(code, 0);
-      const kept = `kept     iptables-${variant}: nat: KUBE-MARK-MASQ, which a rule of others uses: ${portmap}`;
+      const kept = `kept     iptables-${variant}: nat: KUBE-MARK-MASQ, which another program's rule uses: ${portmap}`;
       assert.ok(stdout.split('\n').includes(kept), stdout);
       const left = tool(`iptables-${variant}-save`, ['-t', 'nat']).match(/KUBE-\S+/g);
       assert.deepEqual([...new Set(left)], ['KUBE-MARK-MASQ']);
@@ -166,7 +166,7 @@ describe('while kube-proxy runs', () => {
       await serve('iptables', port, address);
       const { code, stderr } = await cleanup();
       assert.equal(code, 5);
-      assert.match(refusal.exec(stderr)![1]!, /^it answers on http:.*\/proxyMode: iptables$/);
+      assert.match(refusal.exec(stderr)![1]!, /^it responds at http:.*\/proxyMode: iptables$/);
     });
   }
 

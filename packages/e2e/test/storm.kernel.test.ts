@@ -157,17 +157,17 @@ describe('storms of external traffic', () => {
     let restarts = 0;
     while (!over) {
       const [old] = running.keys();
-      const spare = pods.find((pod) => !running.has(pod))!;
+      const replacement = pods.find((pod) => !running.has(pod))!;
       const rest = [...running.keys()].filter((pod) => pod !== old);
-      const started = await serve(spare, replaced + 2);
-      const others = [...rest, spare].map((pod) => [pod, ready] as [LabPod, object]);
+      const started = await serve(replacement, replaced + 2);
+      const others = [...rest, replacement].map((pod) => [pod, ready] as [LabPod, object]);
       await apply([old!, { ready: false, serving: true, terminating: true }], ...others);
       // The old backend serves its connections to the end.
       await sleep(500);
       await apply(...others);
       running.get(old!)!.kill();
       running.delete(old!);
-      running.set(spare, started);
+      running.set(replacement, started);
       if (replaced++ % 4 !== 1) continue;
       await agentLab.kill();
       await sleep(100);

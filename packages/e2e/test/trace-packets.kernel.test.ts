@@ -4,17 +4,17 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { heddle } from '@heddle/cli/testing/heddle';
 import {
-  type Asked,
   type Ends,
   errorAbout,
   type IcmpErrorKind,
+  inverseOf,
   type Moment,
   packetOf,
   type TcpFlag,
   type Trace,
   type TraceProtocol,
+  type TraceRequest,
   trace,
-  turned,
 } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
 import { eth, type LabHost, Packet, startBackend, Tap } from '@heddle/lab';
@@ -114,7 +114,7 @@ describe('heddle trace predicts the path of packets', () => {
 
   /** Returns a dump of the node. */
   const snapshot = () => openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
-  const traced = async (asked: Asked): Promise<Trace> => trace(await snapshot(), asked);
+  const traced = async (asked: TraceRequest): Promise<Trace> => trace(await snapshot(), asked);
 
   /** Opens a connection of the external client from a new port. */
   function connection(
@@ -194,7 +194,7 @@ describe('heddle trace predicts the path of packets', () => {
             name === 'here' ? outside.addresses[end] : agentLab.node.addresses[end],
           );
           const back = (moment: Moment, flags?: readonly TcpFlag[]) =>
-            send(pod, tap, packetOf(protocol, turned(beyond), moment, flags));
+            send(pod, tap, packetOf(protocol, inverseOf(beyond), moment, flags));
           assert.equal(answer.verdict.outcome, 'translated');
           assert.deepEqual(hooksOf(answer).slice(hooksOf(first).length), [
             ...(name === 'here' ? ['stack'] : ['node_ingress@eth0']),
@@ -217,10 +217,10 @@ describe('heddle trace predicts the path of packets', () => {
 
           const errors: readonly IcmpErrorKind[] = ['too-large', 'time-exceeded'];
           for (const error of errors) {
-            const about = packetOf(protocol, turned(way), 'later');
+            const about = packetOf(protocol, inverseOf(way), 'later');
             const there = trace(established, { ...asked, flow: true, error });
             assert.equal(there.verdict.outcome, 'translated', there.verdict.text);
-            send(outside, taps.outside, errorAbout(error, about, turned(way)));
+            send(outside, taps.outside, errorAbout(error, about, inverseOf(way)));
             arrives(tap, there);
 
             const here = trace(established, { ...asked, flow: true, reply: true, error });
@@ -254,7 +254,7 @@ describe('heddle trace predicts the path of packets', () => {
       const tapOf = ({ verdict }: Trace) =>
         verdict.address === agentLab.lab.pods[0]!.addresses[end] ? taps.here : taps.there;
       // Each new flow uses the next SNAT port, so a prediction is valid only for the next flow.
-      const follow = async (asked: Asked) => {
+      const follow = async (asked: TraceRequest) => {
         const found = await traced(asked);
         assert.equal(found.verdict.outcome, 'translated', found.verdict.text);
         const { address: destination, port: destinationPort, sourcePort } = found.question;
@@ -269,7 +269,7 @@ describe('heddle trace predicts the path of packets', () => {
         arrives(tapOf(found), found);
         hashed.add(found.verdict.address!);
       }
-      assert.equal(hashed.size, 2, 'the ports tell connections apart');
+      assert.equal(hashed.size, 2, 'the ports distinguish connections');
 
       const near = await follow(connection('near', 'udp', end).asked);
       assert.equal(near.verdict.address, agentLab.lab.pods[0]!.addresses[end]);
@@ -439,7 +439,7 @@ describe('heddle trace predicts the path of packets', () => {
           ...{ source: way.destination, sourcePort: seen.layer(protocol)!.sport },
           ...{ destination: first.verdict.address!, destinationPort: first.verdict.port! },
         };
-        send(agentLab.lab.pods[1]!, taps.there, packetOf(protocol, turned(beyond), 'answer'));
+        send(agentLab.lab.pods[1]!, taps.there, packetOf(protocol, inverseOf(beyond), 'answer'));
         arrives(taps.outside, answer);
 
         // Other packets continue to node_ingress.

@@ -25,7 +25,7 @@ export function sharedText<Text extends string>(text: Text): Text {
 
 const none: readonly never[] = [];
 
-/** Returns a copy of the list without spare capacity. All empty lists are one object. */
+/** Returns a copy of the list without unused capacity. All empty lists are one object. */
 export function compactList<T>(list: readonly T[]): readonly T[] {
   return list.length === 0 ? none : list.slice();
 }

@@ -198,7 +198,11 @@ test('a pod and a service of one name have separate rows and problems', () => {
   cluster.apply(pod('web', '10.244.0.1', at('nonsense')));
   assert.equal(cluster.model.problemOf('default/web'), undefined);
   assert.match(cluster.model.problemOf('default/pod/web')!.reason, /^Pod default\/web: spec\.cont/);
-  assert.deepEqual(cluster.active(key), ['10.244.0.1:8080'], 'the last good version is in force');
+  assert.deepEqual(
+    cluster.active(key),
+    ['10.244.0.1:8080'],
+    'the last good version stays programmed',
+  );
   cluster.apply(pod('web', '10.244.0.1'));
   assert.equal(cluster.model.problemOf('default/pod/web'), undefined);
 });

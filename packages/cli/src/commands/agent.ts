@@ -9,7 +9,7 @@ import { logSink } from '../log.ts';
 
 /**
  * `heddle agent`: runs with the configuration of a file (if any) and flags until SIGTERM or SIGINT.
- * What is programmed then stays programmed.
+ * Programmed services then stay programmed.
  */
 export async function agent(path: string | undefined, flags: ConfigFlags): Promise<void> {
   keepProcessSmall();
@@ -32,7 +32,7 @@ export async function agent(path: string | undefined, flags: ConfigFlags): Promi
     } catch (error) {
       platform.log('warn', `end the agent: ${(error as Error).message}`);
     }
-    // What others may still hold open, e.g. stdin, is no reason to stay.
+    // Exit although something else may still keep the event loop running, e.g. an open stdin.
     process.exit();
   };
   process.once('SIGTERM', stop);

@@ -8,7 +8,7 @@ interface Options extends ReadOptions {
   readonly service?: string;
 }
 
-/** `heddle backend list`: one line for each backend of each service port. */
+/** `heddle backend list`: prints a line for each backend of each service port. */
 export async function backendList({ output, service, ...source }: Options): Promise<void> {
   using client = await openControl(source);
   const params = service === undefined ? {} : { service: fullName(service) };

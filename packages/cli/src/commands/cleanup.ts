@@ -16,8 +16,9 @@ interface Options {
 }
 
 /**
- * `heddle cleanup`: removes every pin below the bpf file system, filters of devices, and the control
- * socket. A link that only its pin kept ends with it, and so do the programs and maps.
+ * `heddle cleanup`: removes all pins of Heddle in the BPF file system, tc filters, and the control
+ * socket. Links whose only reference is their pin are detached, and unused programs and maps are
+ * freed.
  */
 export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Options): Promise<void> {
   if (kubeProxy) return cleanupKubeProxy(output, force ?? false);
@@ -25,22 +26,22 @@ export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Optio
   if (!force && runs) {
     throw new Failure(
       exitCodes.busy,
-      `clean up: an agent runs (it answers on ${socket}); stop it first, or say --force to pull the datapath from under it`,
+      `clean up: an agent runs (it responds at ${socket}); stop it first, or give --force to remove the programs while it runs`,
     );
   }
   const kind = linkStatus(nodePlatform(), socket)?.kind;
   if (kind !== undefined && kind !== 'socket') {
     throw new Failure(
       exitCodes.failed,
-      `clean up: a ${kind} and no socket is at ${socket}, so it is not removed (name the control socket with --socket, or remove it yourself)`,
+      `clean up: ${socket} is a ${kind} and not a socket, so it is not removed (name the control socket with --socket, or remove it yourself)`,
     );
   }
   if (runs) await release(socket);
-  // A second agent with another socket works with the same pins as well as one with this socket.
+  // An agent with another socket may use the same pins.
   using _pins = force ? undefined : unusedPins(bpffs);
   const removed = removeFilters();
   removeTree(`${bpffs}/heddle`, removed);
-  // A socket that an agent still listens on is that agent's to remove.
+  // A socket that an agent still listens on is removed by that agent.
   const isUsed = kind === 'socket' && isUnixListening(nodePlatform(), socket);
   if (!isUsed && remove(() => unlinkSync(socket))) removed.push(socket);
   if (output === 'json') {
@@ -51,14 +52,17 @@ export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Optio
   if (removed.length === 0) printLine('nothing to remove');
 }
 
-/** `heddle cleanup --kube-proxy`: removes what a kube-proxy left, and nothing of Heddle's. */
+/**
+ * `heddle cleanup --kube-proxy`: removes the rules and interfaces that kube-proxy left, and nothing
+ * of Heddle.
+ */
 async function cleanupKubeProxy(output: OutputFormat, force: boolean): Promise<void> {
   const { removeLeftovers, runningKubeProxy, runTool } = await import('@heddle/deploy/kube-proxy');
   const sign = force ? undefined : await runningKubeProxy();
   if (sign !== undefined) {
     throw new Failure(
       exitCodes.busy,
-      `clean up after kube-proxy: it still runs here (${sign}) and would write everything again; stop it first, or say --force`,
+      `clean up after kube-proxy: it still runs here (${sign}) and would write everything again; stop it first, or give --force`,
     );
   }
   const removal = await removeLeftovers(runTool);
@@ -73,7 +77,7 @@ async function cleanupKubeProxy(output: OutputFormat, force: boolean): Promise<v
   if (removal.removed.length + removal.failed.length === 0) printLine('nothing to remove');
 }
 
-/** Has the agent let go of its programs: it would make again what is removed. */
+/** Makes the agent release its programs, because it would attach them again after the removal. */
 async function release(socket: string): Promise<void> {
   const { ControlClient } = await import('@heddle/control');
   try {
@@ -81,21 +85,21 @@ async function release(socket: string): Promise<void> {
     await client.request('release');
   } catch (error) {
     const { message } = error as Error;
-    // An agent of an earlier version holds nothing, and repairs nothing.
+    // An agent of an earlier version has no such method and attaches nothing again.
     if (message.includes('no method is called')) return;
-    const warning = `the agent did not let go of its programs (${message}); stop it, or it makes again what is removed`;
+    const warning = `the agent did not release its programs (${message}); stop it, or it attaches them again`;
     process.stderr.write(`heddle: ${warning}\n`);
   }
 }
 
-/** Keeps agents from starting meanwhile. Throws PinsInUse when one runs. */
+/** Locks the pins so that no agent starts meanwhile. Throws PinsInUse if an agent runs. */
 function unusedPins(bpffs: string): Disposable | undefined {
   const platform = nodePlatform();
   const folder = pinRoot(bpffs);
   return pathExists(platform, folder) ? new PinLock(platform, folder) : undefined;
 }
 
-/** Takes programs off devices that are filters there, as before Linux 6.6: no pin keeps those. */
+/** Removes tc filters, which attach programs before Linux 6.6 and have no pins. */
 function removeFilters(): string[] {
   const removed: string[] = [];
   using socket = new NetlinkSocket(nodePlatform());
@@ -108,7 +112,7 @@ function removeFilters(): string[] {
   return removed;
 }
 
-/** A bpf file system holds directories and pins only. */
+/** Removes a directory of a BPF file system, which contains only directories and pins. */
 function removeTree(path: string, removed: string[]): void {
   let entries: { name: string; isDirectory(): boolean }[];
   try {
@@ -125,7 +129,7 @@ function removeTree(path: string, removed: string[]): void {
   if (remove(() => rmdirSync(path))) removed.push(path);
 }
 
-/** False when it was gone already. */
+/** Runs `step`; returns false if the file did not exist. */
 function remove(step: () => void): boolean {
   try {
     step();

@@ -43,7 +43,7 @@ describe('bash completion', { skip: !installed('bash') && 'bash is not installed
     assert.ok(!offered('status', '--').includes('--max-slots'));
   });
 
-  it('offers the values of an option, and the command again after them', () => {
+  it('offers the values of an option, and after them further words of the command', () => {
     assert.deepEqual(offered('status', '-o', ''), ['table', 'json']);
     assert.deepEqual(offered('status', '-o', 'json', '--so'), ['--socket']);
     assert.deepEqual(offered('service', 'list', '-n', 'get', '--na'), ['--namespace']);
@@ -51,7 +51,7 @@ describe('bash completion', { skip: !installed('bash') && 'bash is not installed
     assert.deepEqual(offered('completion', 'f'), ['fish']);
   });
 
-  it('offers paths where one is wanted', () => {
+  it('offers paths for arguments that are paths', () => {
     assert.deepEqual(offered('agent', '--config', 'tsconfig.c'), ['tsconfig.core.json']);
     assert.deepEqual(offered('agent', '--kubeconfig', 'package.'), ['package.json']);
     assert.ok(offered('validate', 'exam').includes('examples'));
@@ -63,7 +63,7 @@ for (const shell of ['zsh', 'fish']) {
   describe(`${shell} completion`, {
     skip: !installed(shell) && `${shell} is not installed`,
   }, () => {
-    it('is a script that the shell takes', () => {
+    it('is a script that the shell parses', () => {
       const { status, stderr } = spawnSync(shell, ['-n', join(folder, shell)], {
         encoding: 'utf8',
       });

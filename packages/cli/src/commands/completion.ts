@@ -3,11 +3,11 @@ import type { Argument, Command, Option } from 'commander';
 
 /** The words that can follow a command path such as `heddle service list`. */
 interface Node {
-  /** Words from the root on, without options. */
+  /** The words of the command from the root, without options. */
   readonly path: readonly string[];
   readonly commands: readonly { name: string; about: string }[];
   readonly options: readonly { long: string; short?: string; about: string; values: string }[];
-  /** Values of the first argument, and whether it is a path. */
+  /** The values of the first argument, and true if it is a path. */
   readonly values: readonly string[];
   readonly takesPath: boolean;
 }
@@ -53,7 +53,9 @@ const helpOption = {
   required: false,
 } as unknown as Option;
 
-/** Words to choose from, `path` for a file or folder, `text` for anything else, empty for a switch. */
+/**
+ * The possible values, `path` for a file or folder, `text` for anything else, empty for a switch.
+ */
 function valuesOf(option: Option): string {
   if (option.argChoices) return option.argChoices.join(' ');
   if (!option.required) return '';
@@ -66,7 +68,7 @@ const words = (node: Node) => [
   ...node.options.map(({ long }) => long),
 ];
 
-/** Names of options with a value, so that the value is not taken for a command. */
+/** Returns the names of options with a value, so that the value does not count as a command. */
 function optionsWithValue(nodes: readonly Node[]): string[] {
   const names = new Set<string>();
   for (const { options } of nodes) {
@@ -124,7 +126,7 @@ complete -F _heddle heddle
 `;
 }
 
-/** Text between single quotes of zsh and fish. */
+/** Escapes text for single quotes of zsh and fish. */
 const quoted = (text: string) => `'${text.replace(/'/g, "'\\''")}'`;
 
 function zsh(nodes: readonly Node[]): string {

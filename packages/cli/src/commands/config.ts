@@ -7,7 +7,9 @@ interface Options extends ReadOptions {
   readonly fields?: true;
 }
 
-/** `heddle config`: what the agent runs with, defaults filled in; `--fields`: what can be set. */
+/**
+ * `heddle config`: prints the agent's configuration with defaults; `--fields` lists the settings.
+ */
 export async function config({ output, fields, ...source }: Options): Promise<void> {
   if (fields) {
     const all = settingsOf(settings).map(fieldOf);
@@ -24,7 +26,10 @@ export async function config({ output, fields, ...source }: Options): Promise<vo
   else process.stdout.write(formatFacts(flat(value)));
 }
 
-/** A setting as `--fields` prints it. A default that depends on the node is part of the text. */
+/**
+ * Returns a setting as `--fields` prints it. A default that depends on the node is part of the
+ * text.
+ */
 function fieldOf(setting: NamedSetting) {
   const { name, fallback, fallbackText } = setting;
   const about = sentencesOf(setting);
@@ -32,7 +37,7 @@ function fieldOf(setting: NamedSetting) {
   return Array.isArray(fallback) ? { name, about } : { name, about, fallback };
 }
 
-/** Dotted names, as in the explanation of the fields. */
+/** Returns the fields with dotted names, as `--fields` lists them. */
 function flat(value: Record<string, unknown>, prefix = ''): [string, string][] {
   return Object.entries(value).flatMap(([name, inner]): [string, string][] =>
     typeof inner === 'object' && inner !== null

@@ -11,7 +11,7 @@ interface Options extends ReadOptions {
 
 const colours = { failed: 'red', problem: 'yellow' } as const;
 
-/** `heddle events`: one line for each event; as JSON, one object in each line. */
+/** `heddle events`: prints a line for each event; as JSON, one object in each line. */
 export async function events({ socket, fromDump, output, follow }: Options): Promise<void> {
   const print = (event: AgentEvent) => {
     if (output === 'json') {

@@ -59,7 +59,7 @@ function flowLine(flow: FlowItem): Cell[] {
   ];
 }
 
-/** `heddle nat list`: prints a line for each backend that sees an address of this node. */
+/** `heddle nat list`: prints a line for each backend that observes an address of this node. */
 export async function natList({ output, ...source }: ReadOptions): Promise<void> {
   using client = await openControl(source);
   const { items } = (await client.request('nat.list')) as { items: NatDestination[] };

@@ -14,7 +14,7 @@ interface UpOptions extends Options {
   readonly pods: number;
 }
 
-/** `heddle lab up`: a lab that outlives this command. */
+/** `heddle lab up`: creates a lab that stays after this command. */
 export async function labUp({ name, nodes, pods, output }: UpOptions): Promise<void> {
   const { createLab, listLabs } = await import('@heddle/lab');
   if (listLabs().some((lab) => lab.name === name)) {
@@ -27,19 +27,19 @@ export async function labUp({ name, nodes, pods, output }: UpOptions): Promise<v
   print(lab, output);
 }
 
-/** `heddle lab down`. */
+/** `heddle lab down`: removes a lab. */
 export async function labDown({ name }: Options): Promise<void> {
   const { removeLab } = await import('@heddle/lab');
   if (!removeLab(await platform(), name)) throw await noLab(name);
   printLine(`removed lab ${name}`);
 }
 
-/** `heddle lab status`: nodes and pods with their addresses. */
+/** `heddle lab status`: prints nodes and pods with their addresses. */
 export async function labStatus({ name, output }: Options): Promise<void> {
   print(await open(name), output);
 }
 
-/** `heddle lab exec`: a process in a pod; its exit code becomes this command's. */
+/** `heddle lab exec`: runs a process in a pod or on a node and exits with its exit code. */
 export async function labExec(
   placeName: string,
   words: readonly string[],
@@ -60,8 +60,8 @@ export async function labExec(
     throw new Failure(exitCodes.failed, (error as Error).message, { cause: error });
   }
   let child: ChildProcess | undefined;
-  // The terminal tells both of us; the child decides what becomes of it. It runs before `spawn`
-  // returns, so the handlers are there before it.
+  // The terminal signals this process and the child, and the child decides whether to end. The
+  // child runs before `spawn` returns, so the handlers are installed first.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => child?.kill(signal));
   }
@@ -90,7 +90,7 @@ async function noLab(name: string): Promise<Failure> {
     exitCodes.failed,
     names.length === 0
       ? `find lab ${name}: there is no lab (make one with heddle lab up)`
-      : `find lab ${name}: there ${names.length === 1 ? 'is only' : 'are only'} ${names.join(', ')} (say which with --name)`,
+      : `find lab ${name}: there ${names.length === 1 ? 'is only' : 'are only'} ${names.join(', ')} (choose one with --name)`,
   );
 }
 

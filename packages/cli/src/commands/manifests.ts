@@ -9,7 +9,10 @@ interface Options {
   readonly fields?: true;
 }
 
-/** `heddle manifests`: everything that a cluster needs to run Heddle, for `kubectl apply -f -`. */
+/**
+ * `heddle manifests`: prints the objects that a cluster needs to run Heddle, for `kubectl apply -f
+ * -`.
+ */
 export function manifests({ set = [], output, fields }: Options): void {
   if (fields) {
     printFields(output);

@@ -21,7 +21,7 @@ function scenario(text: string): string {
 }
 
 describe('heddle simulate', () => {
-  test('plays the example for anybody, as a table and as JSON', async () => {
+  test('runs the example without root and prints a table or JSON', async () => {
     const args = ['simulate', ...manifests, '--scenario', 'examples/simulate/node-loss.yaml'];
     const user = process.getuid!() === 0 ? { uid: nobody, gid: nobody } : {};
     const table = await heddle(args, user);
@@ -39,7 +39,7 @@ describe('heddle simulate', () => {
     assert.ok(report.steps.every(({ number, maps }, i) => number === i + 1 && maps.length > 0));
   });
 
-  test('--nodes and --seed win over the scenario', async () => {
+  test('--nodes and --seed override the scenario', async () => {
     const file = scenario('nodes: 9\nseed: 1\nservices: { count: 1 }\nsteps: [{ at: 1s }]');
     const args = ['simulate', '--scenario', file, '--nodes', '2', '--seed', '5', '-o', 'json'];
     const { stdout } = await heddle(args);
@@ -47,7 +47,7 @@ describe('heddle simulate', () => {
     assert.deepEqual([nodes, seed], [2, 5]);
   });
 
-  test('says in a sentence what is wrong', async () => {
+  test('reports an invalid scenario in a sentence', async () => {
     const empty = join(folder, 'empty');
     for (const [args, code, message] of [
       [['--scenario', 'nowhere.yaml'], 1, 'read scenario nowhere.yaml: there is no such file'],
@@ -79,7 +79,7 @@ describe('heddle simulate', () => {
     }
   });
 
-  test('names file and line of a manifest that cannot be used', async () => {
+  test('names file and line of an invalid manifest', async () => {
     writeFileSync(
       join(folder, 'service.yaml'),
       'apiVersion: v1\nkind: Service\nmetadata: { name: W }\n',

@@ -36,7 +36,7 @@ interface Options {
 /** The interval of progress lines. */
 const progressMs = 200;
 
-/** `heddle simulate`: what a scenario comes to on a cluster that is simulated in this process. */
+/** `heddle simulate`: runs a scenario on a simulated cluster and prints the report. */
 export function simulate(options: Options): void {
   const { manifests, nodes, scenario: file, seed, output } = options;
   const read = readScenario(file, readScenarioFile(file));
@@ -107,7 +107,7 @@ function readManifests(dir: string): ServiceInput[] {
   return set.takeChanges().flatMap((change) => (change.op === 'set' ? [change.object] : []));
 }
 
-/** Says how far a long run is, in one line that is overwritten; nothing where nobody looks. */
+/** Shows the progress of a long run in one line that is overwritten, if stderr is a terminal. */
 function progressLine() {
   const { stderr } = process;
   let shown = 0;
@@ -207,7 +207,7 @@ function shortened(text: string): string {
   return text.length > longestText ? `${text.slice(0, longestText - 3)}...` : text;
 }
 
-/** The cells behind a step's name. */
+/** Returns the cells after a step's name. */
 function outcome(
   traffic: TrafficReport | undefined,
   disruption: Disruption | undefined,

@@ -116,7 +116,7 @@ function mapTable(maps: AgentStatus['datapath']['maps']): string {
   );
 }
 
-/** Returns lines about what others have changed in the kernel; none when nobody has. */
+/** Returns lines about changes of the kernel's state by other programs, if there were any. */
 function integrityLines(integrity: AgentStatus['integrity'] | undefined, nowMs: number): Line[] {
   if (!integrity) return [];
   const { broken, since, reason, incidents, repairs, released } = integrity;

@@ -1,16 +1,16 @@
 import {
-  type Asked,
   trace as explain,
   type HookTrace,
   type Step,
   type Trace,
+  type TraceRequest,
 } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
 import { Packet } from '@heddle/lab';
 import { formatEndpoint } from '@heddle/sys';
 import { type OutputFormat, printJson, printLine, styled } from '../print.ts';
 
-interface Options extends Asked {
+interface Options extends TraceRequest {
   readonly step?: true;
   readonly socket: string;
   readonly bpffs?: string;

@@ -6,7 +6,7 @@ import { validateManifests } from '@heddle/agent/validate';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { type OutputFormat, printJson, printLine, styled } from '../print.ts';
 
-/** `heddle validate`: what the agent would make of a folder. Exit code 1 when something is wrong. */
+/** `heddle validate`: checks a folder as the agent reads it. Exits with 1 if something is wrong. */
 export function validate(dir: string, { output }: { readonly output: OutputFormat }): void {
   const names = manifestsIn(dir, 'validate');
   const files = names.map((name) => ({ name, bytes: readFileSync(join(dir, name)) }));
@@ -33,7 +33,10 @@ export function validate(dir: string, { output }: { readonly output: OutputForma
   );
 }
 
-/** Names of the manifests in a folder, in order. Throws Failure, in which `verb` is what they are for. */
+/**
+ * Returns the sorted names of the manifests in a folder. Throws a Failure whose message starts with
+ * `verb`.
+ */
 export function manifestsIn(dir: string, verb: string): string[] {
   let entries: string[];
   try {

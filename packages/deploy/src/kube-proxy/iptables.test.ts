@@ -6,7 +6,7 @@ import { planRemoval, restoreInput } from './iptables.ts';
 const builtIn = (table: string, ...chains: string[]) =>
   `*${table}\n${chains.map((chain) => `:${chain} ACCEPT [0:0]\n`).join('')}`;
 
-test('every chain of kube-proxy goes, with the jumps to them', () => {
+test('every chain of kube-proxy is removed with the jumps to it', () => {
   const plans = planRemoval(
     iptablesLeftovers('iptables')
       .replace('*nat\n', builtIn('nat', 'PREROUTING', 'OUTPUT', 'POSTROUTING'))
@@ -36,7 +36,7 @@ test('every chain of kube-proxy goes, with the jumps to them', () => {
   assert.equal(nat.at(-2), 'COMMIT');
 });
 
-test('of others nothing goes', () => {
+test('nothing of other programs is removed', () => {
   const saved = foreignRules('iptables')
     .replace('*nat\n', builtIn('nat', 'PREROUTING'))
     .replace('*filter\n', builtIn('filter', 'INPUT', 'FORWARD', 'OUTPUT'));
@@ -44,11 +44,11 @@ test('of others nothing goes', () => {
   assert.equal(restoreInput([]), '');
 });
 
-describe('a chain that others use stays, with what it leads to', () => {
+describe('a chain that other rules use is kept with the chains that it jumps to', () => {
   const table = (...rules: string[]) =>
     `${builtIn('nat', 'OUTPUT')}:KUBE-MARK-MASQ - [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-ABCDEFGHIJKLMN22 - [0:0]\n:CNI-SETMARK - [0:0]\n${rules.join('\n')}\nCOMMIT\n`;
 
-  test('used by a chain of others', () => {
+  test('used by another program’s chain', () => {
     const usedBy = '-A CNI-SETMARK -m comment --comment "CNI portmap" -j KUBE-MARK-MASQ';
     const [plan] = planRemoval(table('-A OUTPUT -j KUBE-SERVICES', usedBy));
     assert.deepEqual(plan, {
@@ -59,7 +59,7 @@ describe('a chain that others use stays, with what it leads to', () => {
     });
   });
 
-  test('used by a rule of others in a built-in chain', () => {
+  test('used by another program’s rule in a built-in chain', () => {
     const inner = '-A KUBE-SVC-ABCDEFGHIJKLMN22 -g KUBE-MARK-MASQ';
     const usedBy = '-A OUTPUT -d 192.0.2.1/32 -j KUBE-SVC-ABCDEFGHIJKLMN22';
     const plans = planRemoval(table(usedBy, inner));
@@ -71,7 +71,7 @@ describe('a chain that others use stays, with what it leads to', () => {
   });
 });
 
-test('text in a comment is no target, and other text no table', () => {
+test('text in a comment is no jump, and other output is no table', () => {
   const saved = `garbage\n:KUBE-SERVICES - [0:0]\n${builtIn('filter', 'INPUT')}-A INPUT -m comment --comment "say \\" -j KUBE-SERVICES" -j ACCEPT\nCOMMIT\n`;
   assert.deepEqual(planRemoval(saved), []);
   assert.deepEqual(planRemoval(''), []);

@@ -1,12 +1,13 @@
 /**
- * Chains that kube-proxy makes, in iptables and in ipvs mode, of Kubernetes 1.20 to 1.36. Others whose
- * names begin with KUBE- are not its own: KUBE-FIREWALL, KUBE-MARK-DROP, KUBE-KUBELET-CANARY and
- * KUBE-IPTABLES-HINT are the kubelet's, KUBE-ROUTER-*, KUBE-NWPLCY-* and KUBE-POD-FW-* those of network policies.
+ * The chains that kube-proxy of Kubernetes 1.20 to 1.36 creates in iptables and ipvs mode. Other
+ * chains that begin with KUBE- are not its own: KUBE-FIREWALL, KUBE-MARK-DROP, KUBE-KUBELET-CANARY
+ * and KUBE-IPTABLES-HINT are the kubelet's, KUBE-ROUTER-*, KUBE-NWPLCY-* and KUBE-POD-FW-* those of
+ * network policies.
  */
 const ownChain =
   /^KUBE-(SERVICES|EXTERNAL-SERVICES|NODEPORTS|POSTROUTING|FORWARD|PROXY-FIREWALL|PROXY-CANARY|MARK-MASQ|NODE-PORT|LOAD-BALANCER|SOURCE-RANGES-FIREWALL|IPVS-FILTER|IPVS-OUT-FILTER|(SVC|SVL|SEP|EXT|FW|XLB)-[A-Z2-7]{16})$/;
 
-/** Those of them that it jumps to from the chains that every table has. */
+/** The chains that kube-proxy jumps to from built-in chains. */
 const entryChain =
   /^KUBE-(SERVICES|EXTERNAL-SERVICES|NODEPORTS|POSTROUTING|FORWARD|PROXY-FIREWALL|NODE-PORT|IPVS-FILTER|IPVS-OUT-FILTER)$/;
 
@@ -14,19 +15,19 @@ const entryChain =
 export interface TablePlan {
   readonly table: string;
   readonly chains: readonly string[];
-  /** Rules of built-in chains that lead to kube-proxy's, as iptables-save has them. */
+  /** Rules of built-in chains that jump to kube-proxy's chains, as iptables-save prints them. */
   readonly jumps: readonly string[];
-  /** Chains of kube-proxy that somebody else's rule uses, with that rule. */
+  /** Chains of kube-proxy that another program's rule uses, with that rule. */
   readonly kept: readonly { readonly chain: string; readonly usedBy: string }[];
 }
 
 interface Table {
   readonly name: string;
-  /** Built-in ones have a policy. */
+  /** True for built-in chains, which have a policy. */
   readonly chains: Map<string, { readonly isBuiltIn: boolean; readonly rules: string[] }>;
 }
 
-/** Reads what iptables-save printed and works out, for each table, what of it is kube-proxy's. */
+/** Parses the output of iptables-save and returns kube-proxy's rules and chains in each table. */
 export function planRemoval(saved: string): TablePlan[] {
   return parseTables(saved)
     .map(planTable)
@@ -34,8 +35,8 @@ export function planRemoval(saved: string): TablePlan[] {
 }
 
 /**
- * Input for `iptables-restore --noflush` that does it, each table in one step; empty when there is
- * nothing to do.
+ * Returns the input of `iptables-restore --noflush` for the removal, each table in one step; empty
+ * if there is nothing to remove.
  */
 export function restoreInput(plans: readonly TablePlan[]): string {
   return plans
@@ -43,7 +44,7 @@ export function restoreInput(plans: readonly TablePlan[]): string {
     .map(({ table, chains, jumps }) =>
       [
         `*${table}`,
-        // To declare a chain empties it, so that afterwards none is in another one's way.
+        // A declaration empties the chain, so that afterwards no chain refers to another one.
         ...chains.map((chain) => `:${chain} - [0:0]`),
         ...jumps.map((rule) => rule.replace(/^-A/, '-D')),
         ...chains.map((chain) => `-X ${chain}`),
@@ -90,7 +91,7 @@ function planTable({ name, chains }: Table): TablePlan {
   };
 }
 
-/** The chain that a rule leads to; what is in quotes is text. */
+/** Returns the chain that a rule jumps to; text in quotes doesn't count. */
 function target(rule: string): string | undefined {
   const bare = rule.replace(/"(?:\\.|[^"\\])*"/g, '""');
   return / (?:-j|-g|--jump|--goto) (\S+)/.exec(bare)?.[1];

@@ -1,4 +1,4 @@
-/** The device to which kube-proxy gives the addresses of services in ipvs mode. */
+/** The network interface that has the addresses of services in kube-proxy's ipvs mode. */
 export const ipvsDevice = 'kube-ipvs0';
 
 /** The names of kube-proxy's IP sets; other sets that begin with KUBE- belong to others. */
@@ -8,14 +8,14 @@ const ownSet =
 /** The default range of NodePorts (kube-apiserver --service-node-port-range). */
 const nodePorts = { first: 30000, last: 32767 };
 
-/** A virtual service, as `ipvsadm` takes it: the option for its protocol, address and port. */
+/** A virtual service in the form of `ipvsadm`: the option for its protocol, address and port. */
 export interface VirtualService {
   readonly option: string;
   readonly address: string;
   readonly port: number;
 }
 
-/** Reads the virtual services in what `ipvsadm --save --numeric` printed. */
+/** Parses the virtual services in the output of `ipvsadm --save --numeric`. */
 export function parseVirtualServices(saved: string): VirtualService[] {
   const services: VirtualService[] = [];
   for (const match of saved.matchAll(/^-A (-t|-u|--sctp-service) (\S+):(\d+)( |$)/gm)) {
@@ -25,19 +25,19 @@ export function parseVirtualServices(saved: string): VirtualService[] {
   return services;
 }
 
-/** The argument by which ipvsadm knows a virtual service. */
+/** Returns the argument of ipvsadm for a virtual service. */
 export function endOf({ address, port }: VirtualService): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** Reads the addresses in what `ip -oneline address show` printed of one or all devices. */
+/** Parses the addresses in the output of `ip -oneline address show`. */
 export function parseAddresses(shown: string): Set<string> {
   return new Set(Array.from(shown.matchAll(/ inet6? ([^\s/]+)/g), (match) => match[1]!));
 }
 
 /**
- * Which virtual services are kube-proxy's: those for addresses that it has put on its device, and
- * NodePorts on the node's own. Any others may be a load balancer's of its own right.
+ * Returns kube-proxy's virtual services: those for addresses on its interface, and NodePorts at the
+ * node's own addresses. Others may belong to another load balancer.
  */
 export function isOwnService(
   { address, port }: VirtualService,
@@ -48,7 +48,7 @@ export function isOwnService(
   return ofNode.has(address) && port >= nodePorts.first && port <= nodePorts.last;
 }
 
-/** Names of kube-proxy's sets in what `ipset list -name` printed. */
+/** Returns the names of kube-proxy's sets in the output of `ipset list -name`. */
 export function parseSets(listed: string): string[] {
   return listed.split('\n').filter((name) => ownSet.test(name));
 }

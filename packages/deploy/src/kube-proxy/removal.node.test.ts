@@ -4,7 +4,7 @@ import { iptablesLeftovers } from '../../testing/kube-proxy-rules.ts';
 import { removeLeftovers } from './removal.ts';
 import { type RunTool, runTool, ToolError } from './tools.ts';
 
-test('what can not be looked at for lack of a tool is said', async () => {
+test('a missing tool is reported as skipped', async () => {
   assert.deepEqual(await removeLeftovers(async () => undefined), {
     removed: [],
     kept: [],
@@ -13,7 +13,7 @@ test('what can not be looked at for lack of a tool is said', async () => {
   });
 });
 
-test('where iptables has no name for its way to the kernel, it goes the one there is', async () => {
+test('iptables without separate legacy and nft commands is used once', async () => {
   const inputs: string[] = [];
   const run: RunTool = async (command, _, input) => {
     if (command === 'iptables-restore') inputs.push(input!);
@@ -29,7 +29,7 @@ test('where iptables has no name for its way to the kernel, it goes the one ther
   assert.deepEqual(skipped, ['ip6tables: not installed', 'nft: not installed']);
 });
 
-test('a tool that fails is reported, and the others go on', async () => {
+test('a tool that fails is reported, and the others run', async () => {
   const run: RunTool = async (command, args) => {
     if (command === 'iptables-nft-save') throw new ToolError('run iptables-nft-save: no');
     if (command === 'nft') return args[0] === 'list' ? 'table ip kube-proxy\ntable ip nat\n' : '';
@@ -41,7 +41,7 @@ test('a tool that fails is reported, and the others go on', async () => {
   assert.deepEqual(removed, ['nft: table ip kube-proxy']);
 });
 
-test('tools run without a shell; their last words are the message', async () => {
+test('tools run without a shell, and their output is the error message', async () => {
   assert.equal(await runTool('no-such-tool', []), undefined);
   assert.equal(await runTool('cat', [], '$(x) `y`'), '$(x) `y`');
   assert.equal(await runTool('echo', ['$HOME;']), '$HOME;\n');

@@ -13,27 +13,29 @@ import { type RunTool, ToolError } from './tools.ts';
 /** The results of a removal, in sentences that begin with the tool. */
 export interface Removal {
   readonly removed: readonly string[];
-  /** Left in place, as others use it or it can't be told whose it is. */
+  /** Kept, because another program uses it or may own it. */
   readonly kept: readonly string[];
-  /** Can't be looked at, for lack of a tool. */
+  /** Not checked, because a tool is missing. */
   readonly skipped: readonly string[];
-  /** Should be gone and is not. */
+  /** Not removed because of an error. */
   readonly failed: readonly string[];
 }
 
 type Report = { [Outcome in keyof Removal]: string[] };
 
-/** Removes what a kube-proxy that has ended left in this network namespace. */
+/** Removes the rules and interfaces that an ended kube-proxy left in this network namespace. */
 export async function removeLeftovers(run: RunTool): Promise<Removal> {
   const report: Report = { removed: [], kept: [], skipped: [], failed: [] };
   await removeChains(run, report);
   await removeTables(run, report);
-  // After the chains, whose rules use its sets.
+  // This follows the chains, whose rules use the IP sets.
   await removeIpvs(run, report);
   return report;
 }
 
-/** Does one thing. What goes wrong is reported, and false returned: the next one is to be tried. */
+/**
+ * Runs one step. An error is reported and gives false, and the caller continues with the next step.
+ */
 async function attempt(report: Report, work: () => Promise<void>): Promise<boolean> {
   try {
     await work();
@@ -45,11 +47,11 @@ async function attempt(report: Report, work: () => Promise<void>): Promise<boole
   }
 }
 
-/** Both families, and both ways in which iptables talks to the kernel. */
+/** Removes the rules of both families, through both iptables variants (legacy and nft). */
 async function removeChains(run: RunTool, report: Report): Promise<void> {
   for (const family of ['iptables', 'ip6tables']) {
     let isMissing = true;
-    // Where neither is known by name, there is one way only.
+    // If neither variant has a command of its own, there is only one.
     for (const variant of ['-nft', '-legacy', '']) {
       if (variant === '' && !isMissing) break;
       const isDone = await attempt(report, async () => {
@@ -61,10 +63,12 @@ async function removeChains(run: RunTool, report: Report): Promise<void> {
         const input = restoreInput(plans);
         if (input !== '') await run(`${tool}-restore`, ['--noflush', '--wait', '10'], input);
         for (const { table, chains, jumps, kept } of plans) {
-          const gone = `${counted(chains.length, 'chain')}, ${counted(jumps.length, 'jump')}`;
-          if (chains.length + jumps.length > 0) report.removed.push(`${tool}: ${table}: ${gone}`);
+          const counts = `${counted(chains.length, 'chain')}, ${counted(jumps.length, 'jump')}`;
+          if (chains.length + jumps.length > 0) report.removed.push(`${tool}: ${table}: ${counts}`);
           for (const { chain, usedBy } of kept) {
-            report.kept.push(`${tool}: ${table}: ${chain}, which a rule of others uses: ${usedBy}`);
+            report.kept.push(
+              `${tool}: ${table}: ${chain}, which another program's rule uses: ${usedBy}`,
+            );
           }
         }
       });
@@ -74,7 +78,7 @@ async function removeChains(run: RunTool, report: Report): Promise<void> {
   }
 }
 
-/** kube-proxy's nftables mode has a table of its own for each family. */
+/** Removes the tables of kube-proxy's nftables mode, one for each family. */
 async function removeTables(run: RunTool, report: Report): Promise<void> {
   await attempt(report, async () => {
     const listed = await run('nft', ['list', 'tables']);
@@ -104,8 +108,8 @@ async function removeIpvs(run: RunTool, report: Report): Promise<void> {
     if (hasServices && !(await removeVirtualServices(run, report, hasDevice))) return;
     if (!hasDevice) return;
     if ((await run('ip', ['link', 'delete', ipvsDevice])) !== undefined) {
-      report.removed.push(`ip: device ${ipvsDevice}`);
-    } else report.skipped.push(`ip: not installed, and there is ${ipvsDevice}`);
+      report.removed.push(`ip: interface ${ipvsDevice}`);
+    } else report.skipped.push(`ip: not installed, and interface ${ipvsDevice} exists`);
   });
   await attempt(report, async () => {
     const listed = await run('ipset', ['list', '-name']);
@@ -118,7 +122,7 @@ async function removeIpvs(run: RunTool, report: Report): Promise<void> {
   });
 }
 
-/** False when it could not, for lack of a tool. */
+/** Removes the virtual services; returns false if a tool is missing. */
 async function removeVirtualServices(
   run: RunTool,
   report: Report,
@@ -128,7 +132,7 @@ async function removeVirtualServices(
   const onNode = await run('ip', ['-oneline', 'address', 'show']);
   if (saved === undefined || onNode === undefined) {
     const missing = saved === undefined ? 'ipvsadm' : 'ip';
-    report.skipped.push(`${missing}: not installed, and there are virtual services`);
+    report.skipped.push(`${missing}: not installed, and virtual services exist`);
     return false;
   }
   const onDevice = hasDevice
@@ -142,7 +146,7 @@ async function removeVirtualServices(
       await run('ipvsadm', ['--delete-service', service.option, end]);
       count++;
     } else {
-      report.kept.push(`ipvsadm: ${service.option} ${end}, which may be somebody else's`);
+      report.kept.push(`ipvsadm: ${service.option} ${end}, which may belong to another program`);
     }
   }
   if (count > 0) report.removed.push(`ipvsadm: ${counted(count, 'virtual service')}`);

@@ -4,18 +4,20 @@ import { listSockets, NETLINK_SOCK_DIAG, NetlinkSocket } from '@heddle/netlink';
 import { formatEndpoint, parseIp } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 
-/** The answers of kube-proxy at /proxyMode of its metrics port. Heddle's own agent answers `heddle`. */
+/**
+ * The responses of kube-proxy at /proxyMode of its metrics port. Heddle's agent responds `heddle`.
+ */
 const modes = new Set(['iptables', 'ipvs', 'nftables']);
 const timeoutMs = 1000;
 const requestsAtOnce = 32;
-/** A mode is one word: the rest of a long answer is not read. */
+/** The limit on a response; a mode is one word. */
 const longestAnswer = 64;
 
 /**
- * The evidence that a kube-proxy works on this network namespace: its process, or its metrics port where
- * it is part of another program (k3s) or runs in a process namespace that can't be seen from here, as in
- * the DaemonSet's pod. The port can be any (`--metrics-bind-address`), so each TCP socket of the namespace
- * that listens is asked for `/proxyMode`. Undefined without evidence. Throws NetlinkError.
+ * Returns the evidence that a kube-proxy runs in this network namespace, or undefined: its process,
+ * or its metrics port if it is part of another program (k3s) or its process can't be seen from
+ * here, as in the DaemonSet's pod. The port can be any (`--metrics-bind-address`), so `/proxyMode`
+ * is requested from each TCP listener of the namespace. Throws NetlinkError.
  */
 export async function runningKubeProxy(): Promise<string | undefined> {
   const process = kubeProxyProcess();
@@ -71,10 +73,10 @@ function proxyMode(address: string): Promise<string | undefined> {
       });
       response.on('close', () => {
         const mode = text.trim();
-        resolve(modes.has(mode) ? `it answers on ${url}: ${mode}` : undefined);
+        resolve(modes.has(mode) ? `it responds at ${url}: ${mode}` : undefined);
       });
     });
-    // A listener that does not speak HTTP, or never answers, is no kube-proxy.
+    // A listener that does not speak HTTP, or never responds, is no kube-proxy.
     request.on('timeout', () => request.destroy());
     request.on('error', () => resolve(undefined));
     setTimeout(() => request.destroy(), 2 * timeoutMs).unref();

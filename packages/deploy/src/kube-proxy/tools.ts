@@ -7,7 +7,7 @@ export type RunTool = (
   input?: string,
 ) => Promise<string | undefined>;
 
-/** A tool that ended otherwise than well. The message has what it said. */
+/** Thrown when a tool fails. The message has its output. */
 export class ToolError extends Error {
   override readonly name = 'ToolError';
 }
@@ -15,7 +15,7 @@ export class ToolError extends Error {
 // Rules of 100,000 endpoints are some 100 MB of text.
 const largestOutput = 1024 * 1024 * 1024;
 
-/** Runs a tool, without a shell, also from where only root looks. Throws ToolError. */
+/** Runs a tool without a shell, found in PATH or the sbin directories. Throws ToolError. */
 export const runTool: RunTool = (command, args, input) =>
   new Promise((resolve, reject) => {
     const env = {
@@ -34,7 +34,7 @@ export const runTool: RunTool = (command, args, input) =>
         reject(new ToolError(`run ${[command, ...args].join(' ')}: ${cause}`));
       },
     );
-    // A tool that ends before it has read everything says why by itself.
+    // A tool that ends before it has read everything reports the error itself.
     child.stdin?.on('error', () => {});
     child.stdin?.end(input ?? '');
   });

@@ -32,7 +32,7 @@ import { inNamespaces } from './namespaces.ts';
 import { objectTags } from './tags.ts';
 
 /** The most entries of one map in a dump. */
-const mostEntries = 4_000_000;
+const maxEntriesOfMap = 4_000_000;
 /** Bytes of entries in one buffer. */
 const chunkBytes = 256 * 1024;
 
@@ -216,7 +216,7 @@ function readMap(
   for (const [key, value] of isLeftOut ? [] : map.entries()) {
     if (++seen % 100_000 === 0) onProgress?.(name, seen);
     if (isArray && isZero(value)) continue;
-    if (count === mostEntries) {
+    if (count === maxEntriesOfMap) {
       cut = true;
       break;
     }

@@ -72,7 +72,7 @@ const sample: Dump = {
 
 const path = (name: string) => join(folder, name);
 
-/** The message of the Failure that reading gives. */
+/** Returns the message of the Failure when the bytes are read. */
 async function refusal(bytes: Uint8Array): Promise<string> {
   writeFileSync(path('bad'), bytes);
   try {
@@ -85,7 +85,7 @@ async function refusal(bytes: Uint8Array): Promise<string> {
 }
 
 describe('the file of a dump', () => {
-  it('gives back what was written, but for credentials in URLs', async () => {
+  it('is read back as written, except credentials in URLs', async () => {
     await writeDump(path('a'), sample);
     const read = await readDump(path('a'));
     const { kind, format, version, ...head } = read.head as unknown as Record<string, unknown>;
@@ -105,7 +105,7 @@ describe('the file of a dump', () => {
     assert.equal(statSync(path('a')).mode & 0o777, 0o600);
   });
 
-  it('takes the place of an older one at once, and leaves nothing beside it', async () => {
+  it('replaces an older file atomically and leaves no temporary file', async () => {
     writeFileSync(path('b'), 'older', { mode: 0o644 });
     await writeDump(path('b'), sample);
     assert.equal(statSync(path('b')).mode & 0o777, 0o600);
@@ -116,7 +116,7 @@ describe('the file of a dump', () => {
     );
   });
 
-  it('reads a dump without tags, and refuses tags that are none', async () => {
+  it('may lack tags, and is refused with invalid tags', async () => {
     await writeDump(path('tags'), sample);
     const text = gunzipSync(readFileSync(path('tags'))).toString();
     const tags = '"tags":{"connect4":["0011","2233"]}';
@@ -128,7 +128,7 @@ describe('the file of a dump', () => {
     }
   });
 
-  it('says what another file is', async () => {
+  it('gives a message for files of other kinds and versions', async () => {
     const own = JSON.stringify({
       kind: 'head',
       format: 'heddle-dump',
@@ -151,7 +151,7 @@ describe('the file of a dump', () => {
     await assert.rejects(readDump(path('none')), /^Failure: read dump .*ENOENT/);
   });
 
-  it('knows when it was cut short, at any place', async () => {
+  it('is detected as incomplete when truncated at any offset', async () => {
     await writeDump(path('c'), sample);
     const bytes = readFileSync(path('c'));
     for (let length = 0; length < bytes.length; length += 13) {
@@ -164,7 +164,7 @@ describe('the file of a dump', () => {
     }
   });
 
-  it('never makes more than an error of damage, in the file or below its checksum', async () => {
+  it('with any changed byte is read or gives an error of damage', async () => {
     await writeDump(path('d'), sample);
     const packed = readFileSync(path('d'));
     const plain = gunzipSync(packed);
@@ -175,7 +175,7 @@ describe('the file of a dump', () => {
     };
     await fc.assert(
       fc.asyncProperty(fc.nat(), fc.nat(255), fc.boolean(), async (at, value, isPlain) => {
-        // A changed text may still say something, but reading it makes no other error.
+        // A changed text may still be valid, but reading it gives no other error.
         await refusal(isPlain ? gzipSync(change(plain, at, value)) : change(packed, at, value));
       }),
       { numRuns: 300 },

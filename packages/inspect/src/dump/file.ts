@@ -18,8 +18,8 @@ const format = 'heddle-dump';
 const formatVersion = 1;
 
 /** Limits on the memory that an untrusted file can take. */
-const longestLine = 32 * 1024 * 1024;
-const mostBytes = 4 * 1024 * 1024 * 1024;
+const maxLineBytes = 32 * 1024 * 1024;
+const maxBytes = 4 * 1024 * 1024 * 1024;
 const itemsPerRecord = 500;
 /** The names of lists in the file, where they are not the control methods. */
 const listNames: Readonly<Record<string, string>> = {
@@ -128,7 +128,7 @@ export async function readDump(path: string): Promise<Dump> {
         let total = 0;
         for await (const chunk of chunks) {
           total += chunk.length;
-          if (total > mostBytes) throw new Damaged('it is larger than any dump');
+          if (total > maxBytes) throw new Damaged('it is larger than any dump');
           let from = 0;
           for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
             reader.take(Buffer.concat([...rest, chunk.subarray(from, end)]).toString());
@@ -138,7 +138,7 @@ export async function readDump(path: string): Promise<Dump> {
           }
           if (from < chunk.length) rest.push(chunk.subarray(from));
           waiting += chunk.length - from;
-          if (waiting > longestLine) throw new Damaged('a line is too long');
+          if (waiting > maxLineBytes) throw new Damaged('a line is too long');
         }
         if (waiting > 0) throw new Damaged('it ends within a line');
       },
@@ -158,7 +158,7 @@ function causeOf(error: Error & { code?: string }): string {
   return error.message;
 }
 
-/** A damaged file, in words. */
+/** Thrown for a damaged file. The message describes the damage. */
 class Damaged extends Error {}
 
 /** Reads a dump from its records. */
@@ -285,7 +285,7 @@ class DumpReader {
         this.#network = record;
         return;
       default:
-        // Of a later version that still has this number: it can be done without.
+        // A record of a later minor change of the format, which readers may skip.
         return;
     }
   }

@@ -94,7 +94,7 @@ function run(
 
 function verdictOf(
   tracer: Tracer,
-  { address: asked, port: askedPort }: Question,
+  { address: requested, port: requestedPort }: Question,
   { result, steps, reason }: Recorded<Called>,
 ): Verdict {
   const { address, port } = result.endpoint;
@@ -103,7 +103,7 @@ function verdictOf(
     const text = `the call fails with ${errno}${reason ? `: ${reason.text}` : ''}`;
     return { outcome: 'refused', text, errno, ...(reason ? { reason } : {}) };
   }
-  if (address === asked && port === askedPort) {
+  if (address === requested && port === requestedPort) {
     const text = `the socket uses ${formatEndpoint(address, port)} unchanged`;
     return { outcome: 'passed', text, address, port };
   }

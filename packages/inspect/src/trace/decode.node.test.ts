@@ -13,7 +13,7 @@ const typeOf = (map: string, part: 'keyTypeId' | 'valueTypeId') => spec.maps.get
 const decode = (map: string, part: 'keyTypeId' | 'valueTypeId', bytes: Uint8Array) =>
   decodeValue(spec.btf!, typeOf(map, part), bytes);
 
-describe('values by their BTF', () => {
+describe('decodeValue', () => {
   it('shows addresses, ports in host order, enums and bit fields by name', () => {
     const key = new Uint8Array(20);
     key.set([0xff, 0xff, 10, 96, 0, 1], 10);
@@ -39,7 +39,7 @@ describe('values by their BTF', () => {
     assert.equal(roles(0), 0);
   });
 
-  it('gives something for JSON for any bytes of any map', () => {
+  it('returns a JSON value for any bytes of any map', () => {
     const names = [...spec.maps.keys()].filter((name) => typeOf(name, 'valueTypeId') > 0);
     fc.assert(
       fc.property(fc.constantFrom(...names), fc.uint8Array({ maxLength: 2000 }), (name, bytes) => {
@@ -59,7 +59,7 @@ describe('tags of programs', () => {
   });
   after(() => host[Symbol.dispose]());
 
-  it('tells programs apart by the types of a kernel', () => {
+  it('differ between all programs of an object on one kernel', () => {
     for (const each of specs) {
       const tags = objectTags(host.platform, each);
       assert.deepEqual(Object.keys(tags), [...each.programs.keys()]);
@@ -69,7 +69,7 @@ describe('tags of programs', () => {
     }
   });
 
-  it('knows without a kernel the tags of programs that do not depend on its types', () => {
+  it('are known without a kernel for programs that do not depend on its types', () => {
     const known = specs.flatMap((each) => {
       const tags = objectTags(host.platform, each);
       return Array.from(each.programs.values(), (program) => {
@@ -82,8 +82,8 @@ describe('tags of programs', () => {
     assert.deepEqual(new Set(known), new Set([true, false]));
   });
 
-  it('gives programs of another kernel other tags, and leaves out what a kernel can not load', () => {
-    // The object's own structures have the fields that it reads at other offsets than a kernel has.
+  it('differ for another kernel, and are missing for programs that the kernel cannot load', () => {
+    // In the object's own structures the fields have other offsets than in a kernel.
     const other = kernelSurroundings(host.bpf, () => 0, spec.btf!);
     const relocated = [...spec.programs.values()].filter(({ relocations }) => relocations.length);
     for (const program of relocated) {
@@ -95,7 +95,7 @@ describe('tags of programs', () => {
     assert.equal(programTags(spec, { ...connect, references }, other), undefined);
   });
 
-  it('leaves out where maps are and no other instruction', () => {
+  it('depend on all instructions except map references', () => {
     const kernel = kernelSurroundings(host.bpf, () => 0);
     const elsewhere = kernelSurroundings(host.bpf, () => 77);
     const tags = programTags(spec, connect, kernel);

@@ -1,14 +1,14 @@
 import type { Btf } from '@heddle/ebpf';
 import { formatIp } from '@heddle/sys';
 
-/** A value as its type describes it, fit for JSON: 64-bit integers beyond 2^53 are text. */
+/** A value decoded by its type, for JSON: 64-bit integers beyond 2^53 are text. */
 export type Decoded = string | number | boolean | null | readonly Decoded[] | DecodedFields;
 export interface DecodedFields {
   readonly [field: string]: Decoded;
 }
 
-/** Elements of an array that are shown. */
-const mostElements = 64;
+/** The number of elements of an array that are shown. */
+const maxElements = 64;
 
 /**
  * Decodes bytes by BTF. 16 bytes are an address, big-endian integers (`__be16`, ...) become numbers,
@@ -35,7 +35,7 @@ function decodeAt(btf: Btf, typeId: number, bytes: Uint8Array, at: number): Deco
       const part = bytes.subarray(at, at + size * type.count);
       if (size === 1 && type.count === 16 && part.length === 16) return formatIp(part);
       if (size === 1) return hex(part);
-      const count = Math.min(type.count, mostElements);
+      const count = Math.min(type.count, maxElements);
       return Array.from({ length: count }, (_, i) =>
         decodeAt(btf, type.elementTypeId, bytes, at + i * size),
       );
@@ -63,7 +63,7 @@ function decodeAt(btf: Btf, typeId: number, bytes: Uint8Array, at: number): Deco
   }
 }
 
-/** An enumerator's name, or those of its bits, or the number. */
+/** Returns an enumerator's name, or the names of its bits, or the number. */
 function enumText(btf: Btf, typeId: number, value: number): Decoded {
   const type = btf.resolved(typeId);
   if (type.kind !== 'enum' && type.kind !== 'enum64') return value;
@@ -76,7 +76,7 @@ function enumText(btf: Btf, typeId: number, value: number): Decoded {
   return bits.length > 0 && whole ? bits.map(({ name }) => name).join(' | ') : value;
 }
 
-/** Whether a typedef on the way to an integer says so. */
+/** True if one of the typedefs of an integer is big-endian (`__be16`, ...). */
 function isBigEndian(btf: Btf, typeId: number): boolean {
   for (let id = typeId; ; ) {
     const type = btf.typeById(id);

@@ -18,7 +18,7 @@ import {
 } from '../dump/dump.ts';
 import { dumpedRoutes, macBytes } from './routes.ts';
 
-/** Objects by name, each with a program of it that has its constants. */
+/** The objects by name, each with a program that uses its constants. */
 const objectPrograms = { socket: 'connect4', node: 'node_ingress', xdp: 'node_xdp' } as const;
 export type ObjectName = keyof typeof objectPrograms;
 const objectNames = Object.keys(objectPrograms) as ObjectName[];
@@ -26,8 +26,8 @@ const objectNames = Object.keys(objectPrograms) as ObjectName[];
 const noAddresses = { v4: '192.0.2.1', v6: '2001:db8::1' };
 
 /**
- * The node of a dump in the userspace machine: its programs, its constants and copies of its maps at
- * the time of the dump. What a program does here changes the copies only.
+ * Runs the programs of a dumped node in the userspace machine, with its constants and copies of its
+ * maps at the time of the dump. Programs change only the copies.
  */
 export class TracedNode implements Disposable {
   readonly host: VmHost;
@@ -54,7 +54,7 @@ export class TracedNode implements Disposable {
       const loaded = loadShared(this.host.bpf, this.specs[name], maps);
       this.#loaded.push(loaded);
       for (const [map, made] of loaded.maps) {
-        // Constants are each object's own.
+        // Each object has its own constants.
         if (this.specs[name].maps.get(map)!.contents || maps[map]) continue;
         maps[map] = made;
         fill(made, pinnedMap(dump, map));
@@ -63,7 +63,7 @@ export class TracedNode implements Disposable {
     this.#attachHooks();
   }
 
-  /** A program of one of the objects. */
+  /** Returns a program of one of the objects. */
   program(name: string) {
     for (const loaded of this.#loaded) {
       const program = loaded.programs.get(name);
@@ -92,7 +92,7 @@ function addressesOf({ links }: DumpedNetwork) {
   };
 }
 
-/** The object with its maps' sizes and its constants as they were on the node. */
+/** Returns the object with the map sizes and constants of the node. */
 function asDumped(spec: ObjectSpec, dump: Dump, program: string): ObjectSpec {
   let sized = spec;
   for (const [name, map] of spec.maps) {
@@ -105,7 +105,7 @@ function asDumped(spec: ObjectSpec, dump: Dump, program: string): ObjectSpec {
         `trace: map ${name} of the node is of another version of Heddle than the programs (make the dump with the version that runs there)`,
       );
     }
-    // Of a ring buffer that is bytes, of socket storage nothing.
+    // For a ring buffer it is the number of bytes, for socket storage 0.
     if (maxEntries > 0) sized = withMap(sized, name, { maxEntries });
   }
   const constants = constantsOf(dump, program);
@@ -120,7 +120,7 @@ function asDumped(spec: ObjectSpec, dump: Dump, program: string): ObjectSpec {
   return { ...sized, maps: new Map(sized.maps).set('.rodata', { ...data, contents: constants }) };
 }
 
-/** Constants of the program that is attached, as `.rodata` has them. */
+/** Returns the constants (`.rodata`) of the attached program. */
 function constantsOf(dump: Dump, name: string): Uint8Array | undefined {
   const program = [...dump.programs.values()].find((each) => each.name === name);
   for (const id of program?.mapIds ?? []) {

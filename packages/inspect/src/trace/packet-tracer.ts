@@ -9,14 +9,14 @@ import {
   errorAbout,
   frameFor,
   fromTo,
+  inverseOf,
   packetOf,
-  turned,
 } from './packet.ts';
 import type { Question } from './question.ts';
 import type { Step, Verdict } from './result.ts';
 import { dumpedRoutes, fib } from './routes.ts';
+import { StepDescriber } from './step-describer.ts';
 import { elements, type Tracer } from './tracer.ts';
-import { Words } from './words.ts';
 
 /** TC_ACT_*, which node.bpf.c returns. */
 const DROP = 2;
@@ -135,13 +135,13 @@ class PacketTracer {
     const moment = flow ? 'later' : 'answer';
     if (!reply) {
       if (!error) return this.#enter(packetOf(protocol, ends, 'later', flags), 'usual').verdict;
-      const back = turned(ends);
+      const back = inverseOf(ends);
       const about = packetOf(protocol, back, moment);
       return this.#enter(errorAbout(error, about, back), 'usual').verdict;
     }
     const packet = error
       ? errorAbout(error, packetOf(protocol, beyond, flow ? 'later' : 'first'), beyond)
-      : packetOf(protocol, turned(beyond), moment, flags);
+      : packetOf(protocol, inverseOf(beyond), moment, flags);
     return this.#enter(packet, 'by route').verdict;
   }
 
@@ -387,7 +387,7 @@ class PacketTracer {
     return {
       result,
       ifindex: isRoute ? new DataView(route.buffer).getUint32(ROUTE_IFINDEX, true) : 0,
-      meaning: new Words(dump, node.specs.node).route({ kind: 'route', result, route }),
+      meaning: new StepDescriber(dump, node.specs.node).route({ kind: 'route', result, route }),
     };
   }
 

@@ -1,6 +1,6 @@
 import { eth, type Icmp, type Ip, ipv4, ipv6, type Layer, Packet, type Tcp } from '@heddle/lab';
 import { formatEndpoint } from '@heddle/sys';
-import { type IcmpErrorKind, type TcpFlag, type TraceProtocol, tcpFlags } from './asked.ts';
+import { type IcmpErrorKind, type TcpFlag, type TraceProtocol, tcpFlags } from './request.ts';
 
 /** The address of the router behind the interface: locally administered. */
 const routerMac = '02:00:00:00:00:fe';
@@ -24,7 +24,7 @@ export interface Ends {
 }
 
 /** Returns the ends of packets in the other direction. */
-export function turned({ source, sourcePort, destination, destinationPort }: Ends): Ends {
+export function inverseOf({ source, sourcePort, destination, destinationPort }: Ends): Ends {
   return {
     ...{ source: destination, sourcePort: destinationPort },
     ...{ destination: source, destinationPort: sourcePort },
@@ -65,7 +65,7 @@ export function packetOf(
 /** Returns the ICMP error about a packet that its addressee would send. */
 export function errorAbout(kind: IcmpErrorKind, about: Packet, ends: Ends): Packet {
   const [v4, v6] = errors[kind];
-  const ip = header(turned(ends));
+  const ip = header(inverseOf(ends));
   const rest = { embedded: about, ...(kind === 'too-large' ? { mtu: smallMtu } : {}) };
   return isV4(ends) ? ip.icmp({ type: v4, ...rest }) : ip.icmpv6({ type: v6, ...rest });
 }
@@ -81,7 +81,7 @@ function header({ source: src, destination: dst }: Ends): Packet {
 
 const isV4 = ({ source }: Ends) => !source.includes(':');
 
-/** A packet in words. */
+/** A description of a packet. */
 export interface Described {
   /** E.g. `TCP`, `a TCP reset`, `ICMP port-unreachable`. */
   readonly kind: string;

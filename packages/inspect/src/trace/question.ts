@@ -4,7 +4,7 @@ import type { FlowEntry } from '@heddle/datapath';
 import { formatEndpoint, formatIp, parseIp } from '@heddle/sys';
 import { type Dump, type DumpedNamespace, listOf } from '../dump/dump.ts';
 import { flowsOf } from '../dump/flows.ts';
-import type { Asked, IcmpErrorKind, TcpFlag, TracePlace, TraceProtocol } from './asked.ts';
+import type { IcmpErrorKind, TcpFlag, TracePlace, TraceProtocol, TraceRequest } from './request.ts';
 
 /** A question whose names are resolved to addresses, namespaces and flows. */
 export interface Question {
@@ -26,25 +26,25 @@ export interface Question {
 }
 
 /** Resolves a question. Throws Failure, which lists what there is. */
-export function understand(dump: Dump, asked: Asked): Question {
-  const { port = 0, protocol, flags, error, reply = false } = asked;
-  const wrong = contradiction(asked);
+export function resolveRequest(dump: Dump, request: TraceRequest): Question {
+  const { port = 0, protocol, flags, error, reply = false } = request;
+  const wrong = contradiction(request);
   if (wrong !== undefined) throw new Failure(exitCodes.usage, `trace: ${wrong}`);
-  const address = destination(dump, asked, port);
+  const address = destination(dump, request, port);
   const isV4 = !address.includes(':');
-  const { namespace, source } = origin(dump, asked, isV4);
-  const at = asked.at ?? usualPlace(asked, namespace);
+  const { namespace, source } = origin(dump, request, isV4);
+  const at = request.at ?? usualPlace(request, namespace);
   if (at !== 'node' && !namespace) {
     throw new Failure(
       exitCodes.failed,
-      `trace from ${asked.from}: no network namespace of this node has that address, so no socket of it is here (omit --at, or run the command on that node)`,
+      `trace from ${request.from}: no network namespace of this node has that address, so no socket of it is here (omit --at, or run the command on that node)`,
     );
   }
   const found = { source, address, port, protocol };
-  const flow = asked.flow ? existing(dump, found, asked.sourcePort) : undefined;
+  const flow = request.flow ? existing(dump, found, request.sourcePort) : undefined;
   return {
     ...{ ...found, at, reply },
-    sourcePort: flow?.clientPort ?? asked.sourcePort ?? clientPort,
+    sourcePort: flow?.clientPort ?? request.sourcePort ?? clientPort,
     ...(namespace ? { namespace } : {}),
     ...(flow ? { flow } : {}),
     ...(flags ? { flags } : {}),
@@ -55,8 +55,8 @@ export function understand(dump: Dump, asked: Asked): Question {
 /** An ephemeral port (RFC 6335, section 6). */
 const clientPort = 50_123;
 
-/** Returns which parts of a question contradict each other, in words. */
-function contradiction({ port, protocol, at, flags, flow, reply, error }: Asked) {
+/** Returns a sentence if arguments of the request contradict each other. */
+function contradiction({ port, protocol, at, flags, flow, reply, error }: TraceRequest) {
   const isOfPacket = flow || error !== undefined;
   if (protocol === 'icmp') {
     if (isOfPacket || reply) {
@@ -78,7 +78,7 @@ function contradiction({ port, protocol, at, flags, flow, reply, error }: Asked)
 
 /** Returns where a trace starts by default. Sockets of SCTP and ping have no hooks, so it starts with the packet. */
 function usualPlace(
-  { protocol, flow, error, flags }: Asked,
+  { protocol, flow, error, flags }: TraceRequest,
   namespace: DumpedNamespace | undefined,
 ): TracePlace {
   if (!namespace || flow || error !== undefined || flags) return 'node';
@@ -110,7 +110,7 @@ function existing(
 
 function origin(
   { namespaces, answers }: Dump,
-  { from, at }: Asked,
+  { from, at }: TraceRequest,
   isV4: boolean,
 ): { source: string; namespace?: DumpedNamespace } {
   const parsed = parseIp(from);
@@ -182,7 +182,11 @@ function podWith(pods: readonly PodEntry[], address: string | undefined): PodEnt
 }
 
 /** Returns the destination address: of a service the one with the port, else its first. */
-function destination({ answers }: Dump, { from, to, protocol, at }: Asked, port: number): string {
+function destination(
+  { answers }: Dump,
+  { from, to, protocol, at }: TraceRequest,
+  port: number,
+): string {
   const parsed = parseIp(to);
   if (parsed) return formatIp(parsed);
   if ('missing' in answers) {

@@ -13,7 +13,7 @@ export interface Access {
 }
 
 /** A route lookup of a program. */
-export interface RouteAsked {
+export interface RouteLookup {
   readonly kind: 'route';
   /** BPF_FIB_LKUP_RET_*, or -errno. */
   readonly result: number;
@@ -28,14 +28,14 @@ export interface Line {
   readonly source: SourceLine;
 }
 
-export type Note = Access | RouteAsked | Line;
+export type Note = Access | RouteLookup | Line;
 
 const CALL = 0x85;
-/** Words of a decoded instruction. */
+/** StepDescriber of a decoded instruction. */
 const STRIDE = 4;
 const ROUTE = 64;
 /** The most notes of one run: a program may walk through a whole map. */
-const mostNotes = 200_000;
+const maxNotes = 200_000;
 
 const actions: Readonly<Record<string, Access['action']>> = {
   map_lookup_elem: 'lookup',
@@ -70,7 +70,7 @@ export class Recorder {
   readonly #observe: Observer = (program, slot) => {
     this.#pending?.();
     this.#pending = undefined;
-    if (this.notes.length >= mostNotes) return;
+    if (this.notes.length >= maxNotes) return;
     if (this.#withLines) this.#line(program.sourceOf(slot));
     const at = slot * STRIDE;
     if ((program.code[at]! & 0xfff) !== CALL) return;

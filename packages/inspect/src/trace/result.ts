@@ -1,15 +1,15 @@
 import type { Question } from './question.ts';
-import type { Explained } from './words.ts';
+import type { DescribedAccess } from './step-describer.ts';
 
 /** A step of a program; steps are in the order in which they ran. */
 export type Step =
-  | ({ readonly kind: 'entry' } & Explained)
+  | ({ readonly kind: 'entry' } & DescribedAccess)
   | { readonly kind: 'route'; readonly meaning: string }
   | { readonly kind: 'line'; readonly source: string };
 
 export interface HookTrace {
   /**
-   * Name of the hook, e.g. `connect4` or `node_ingress@eth0`. `stack`: the node's own routing
+   * The name of the hook, e.g. `connect4` or `node_ingress@eth0`. `stack`: the node's own routing
    * between two hooks.
    */
   readonly hook: string;
@@ -18,7 +18,7 @@ export interface HookTrace {
   /** True if the attached program is the one that ran here; absent when that is not known. */
   readonly same?: boolean;
   readonly steps: readonly Step[];
-  /** The program's result, in words. */
+  /** A description of the program's result. */
   readonly result: string;
   /** The packet as it left the hook. */
   readonly packet?: string;

@@ -34,7 +34,7 @@ const network: DumpedNetwork = {
   forwards: { ipv4: true, ipv6: true },
 };
 
-/** Asks for a route with BPF_FIB_LOOKUP_SRC. */
+/** Looks up a route with BPF_FIB_LOOKUP_SRC. */
 function ask(to: string, length = 100, of = network) {
   const lookup = new Uint8Array(64);
   const view = new DataView(lookup.buffer);
@@ -54,7 +54,7 @@ function ask(to: string, length = 100, of = network) {
 }
 
 describe('routes of a dump', () => {
-  it('takes the longest prefix, then the lowest metric, with the hop’s neighbour', () => {
+  it('are chosen by the longest prefix, then the lowest metric, with the next hop’s neighbour entry', () => {
     const outside = ask('203.0.113.9');
     assert.deepEqual(outside, {
       ...{ result: fib.success, link: 2, mtu: 1500, source: '192.0.2.1', hop: '192.0.2.254' },
@@ -65,7 +65,7 @@ describe('routes of a dump', () => {
     assert.equal(pod.source, '192.0.2.1');
   });
 
-  it('keeps families apart, and a neighbour without an address is none', () => {
+  it('are separate for each family, and a neighbour without a link-layer address does not count', () => {
     const { result, link: out, source, hop } = ask('2001:db8:1::1');
     assert.deepEqual(
       [result, out, source, hop],
@@ -75,7 +75,7 @@ describe('routes of a dump', () => {
     assert.equal(ask('203.0.113.9', 100, v4).result, fib.unreachable);
   });
 
-  it('answers as the kernel does where nothing is forwarded', () => {
+  it('give the kernel’s results for packets that are not forwarded', () => {
     assert.equal(ask('192.0.2.1').result, fib.notForwarded);
     assert.equal(ask('192.0.2.255').result, fib.notForwarded);
     assert.equal(ask('10.8.0.1').result, fib.unreachable);

@@ -4,7 +4,7 @@ import { AF_INET } from '@heddle/sys/net';
 import type { Routes } from '@heddle/vm';
 import type { DumpedNetwork } from '../dump/dump.ts';
 
-// linux/bpf.h: enum of bpf_fib_lookup's answers
+// linux/bpf.h: results of bpf_fib_lookup
 export const fib = {
   success: 0,
   blackhole: 1,
@@ -28,9 +28,9 @@ const NEXT_MAC = 58;
 const IPV4_IN_IPV6 = 12;
 
 /**
- * Answers bpf_fib_lookup from the routes and neighbours of a dump: the local and the main table, the
- * longest prefix first, then the lowest metric. Rules, other tables and several next hops are not
- * followed.
+ * Implements bpf_fib_lookup with the routes and neighbours of a dump: the local and the main table,
+ * the longest prefix first, then the lowest metric. Rules, other tables and multipath routes are
+ * ignored.
  */
 export function dumpedRoutes(network: DumpedNetwork): Routes {
   const routes = network.routes.flatMap((route) => {
@@ -39,7 +39,7 @@ export function dumpedRoutes(network: DumpedNetwork): Routes {
     const isV4 = !route.destination.includes(':');
     return range && known ? [{ route, range, isV4 }] : [];
   });
-  // The local table is asked first (ip-rule(8)).
+  // The local table has precedence (ip-rule(8)).
   routes.sort(
     (a, b) =>
       Number(isLocal(b.route)) - Number(isLocal(a.route)) ||
@@ -123,7 +123,7 @@ function sourceFor(
   return chosen && parseIp(chosen.address);
 }
 
-/** An address of the struct as 16 bytes. */
+/** Returns an address of the struct as 16 bytes. */
 export function addressAt(lookup: Uint8Array, at: number, isV4: boolean): Uint8Array {
   if (!isV4) return lookup.slice(at, at + 16);
   const bytes = new Uint8Array(16).fill(0xff, 10, 12);
@@ -135,7 +135,7 @@ function put(lookup: Uint8Array, at: number, address: Uint8Array, isV4: boolean)
   lookup.set(isV4 ? address.subarray(IPV4_IN_IPV6) : address, at);
 }
 
-/** The bytes of a link-layer address of Ethernet. */
+/** Returns the bytes of an Ethernet address. */
 export function macBytes(text: string): Uint8Array {
   const bytes = new Uint8Array(6);
   text.split(':').forEach((part, i) => {

@@ -1,18 +1,18 @@
 import type { Dump } from '../dump/dump.ts';
-import type { Asked } from './asked.ts';
 import { traceCall } from './call.ts';
 import { TracedNode } from './node.ts';
 import { tracePacket } from './packet-tracer.ts';
-import { understand } from './question.ts';
+import { resolveRequest } from './question.ts';
+import type { TraceRequest } from './request.ts';
 import type { Trace } from './result.ts';
 import { Tracer } from './tracer.ts';
 
 /**
  * Runs the node's programs on copies of its maps, for one socket call or packet. With `withLines`,
- * steps have every source line. Throws Failure, and VmFault when a program does what it may not.
+ * steps have every source line. Throws Failure, and VmFault when a program makes an invalid access.
  */
-export function trace(dump: Dump, asked: Asked, withLines = false): Trace {
-  const question = understand(dump, asked);
+export function trace(dump: Dump, request: TraceRequest, withLines = false): Trace {
+  const question = resolveRequest(dump, request);
   using node = new TracedNode(dump);
   const tracer = new Tracer(dump, node, withLines);
   const verdict =

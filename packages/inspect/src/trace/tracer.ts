@@ -6,7 +6,7 @@ import type { DecodedFields } from './decode.ts';
 import type { ObjectName, TracedNode } from './node.ts';
 import { type Note, Recorder } from './recorder.ts';
 import type { HookTrace, Reason, Step, Verdict } from './result.ts';
-import { placeText, Words } from './words.ts';
+import { StepDescriber, sourceText } from './step-describer.ts';
 
 /** The steps of a program and its result. */
 export interface Recorded<Result> {
@@ -41,7 +41,7 @@ export class Tracer {
   record<Result>(object: ObjectName, work: () => Result): Recorded<Result> {
     const recorder = new Recorder(this.node.host.machine, this.#withLines);
     const result = recorder.during(work);
-    const words = new Words(this.dump, this.node.specs[object]);
+    const words = new StepDescriber(this.dump, this.node.specs[object]);
     const [map, kind] = counters[object];
     const number = numberOf(recorder.notes, map);
     return {
@@ -49,7 +49,7 @@ export class Tracer {
       steps: recorder.notes.map((note): Step => {
         if (note.kind === 'access') return { kind: 'entry', ...words.access(note) };
         if (note.kind === 'route') return { kind: 'route', meaning: words.route(note) };
-        return { kind: 'line', source: placeText(note.source) };
+        return { kind: 'line', source: sourceText(note.source) };
       }),
       reason: number === undefined ? undefined : words.reason(kind, number),
     };
@@ -121,7 +121,7 @@ export class Tracer {
         ids.add(new DataView(value.buffer, value.byteOffset).getUint32(0, true));
       }
     }
-    const words = new Words(this.dump, this.node.specs.socket);
+    const words = new StepDescriber(this.dump, this.node.specs.socket);
     const found = new Map<string, { address: string; port: number }>();
     for (const [key, value] of elements(this.dump, 'backends')) {
       if (!ids.has(key)) continue;

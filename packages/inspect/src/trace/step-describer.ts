@@ -4,19 +4,19 @@ import { formatIp } from '@heddle/sys';
 import type { SourceLine } from '@heddle/vm';
 import { type Dump, listOf } from '../dump/dump.ts';
 import { type Decoded, decodeValue } from './decode.ts';
-import type { Access, RouteAsked } from './recorder.ts';
+import type { Access, RouteLookup } from './recorder.ts';
 import { addressAt, fib } from './routes.ts';
 
-/** An access with key and value as their types have them, and what it means. */
-export interface Explained {
+/** A map access with decoded key and value, and a description. */
+export interface DescribedAccess {
   readonly map: string;
   readonly action: Access['action'];
   readonly key: Decoded;
-  /** Absent: nothing was there. */
+  /** Absent if there is no such element. */
   readonly value?: Decoded;
-  /** Absent where the entry is mere bookkeeping. */
+  /** A description; absent for internal entries. */
   readonly meaning?: string;
-  /** `file:line: text` */
+  /** The source line, `file:line: text`. */
   readonly source?: string;
 }
 
@@ -26,22 +26,22 @@ const routeResults: Readonly<Record<number, string>> = {
   [fib.prohibited]: 'prohibited',
   [fib.notForwarded]: 'for this node itself',
   [fib.forwardingDisabled]:
-    'this node forwards nothing (net.ipv4.ip_forward, net.ipv6.conf.all.forwarding)',
+    'forwarding is disabled on this node (net.ipv4.ip_forward, net.ipv6.conf.all.forwarding)',
   [fib.tooLarge]: 'too large for the next link',
 };
 
-/** Puts what programs did into words. */
-export class Words {
+/** Describes the steps of programs. */
+export class StepDescriber {
   readonly #spec: ObjectSpec;
   readonly #names: EntryNames;
 
-  /** `spec`: the object whose programs run, for its types. */
+  /** `spec` is the object whose programs run, which has the types. */
   constructor(dump: Dump, spec: ObjectSpec) {
     this.#spec = spec;
     this.#names = entryNames(dump);
   }
 
-  access({ map, action, key, value, source }: Access): Explained {
+  access({ map, action, key, value, source }: Access): DescribedAccess {
     const decoded = this.#decode(map, 'keyTypeId', key);
     const found = value && this.#decode(map, 'valueTypeId', value);
     const meaning = describeAccess(map, { action, key, ...(value && { value }) }, this.#names);
@@ -49,23 +49,24 @@ export class Words {
       ...{ map, action, key: decoded },
       ...(found === undefined ? {} : { value: found }),
       ...(meaning === undefined ? {} : { meaning }),
-      ...(source ? { source: placeText(source) } : {}),
+      ...(source ? { source: sourceText(source) } : {}),
     };
   }
 
-  route({ result, route }: RouteAsked): string {
+  route({ result, route }: RouteLookup): string {
     const isV4 = route[0] === 2;
     const view = new DataView(route.buffer, route.byteOffset, route.byteLength);
     const to = formatIp(addressAt(route, 32, isV4));
     if (result === fib.success || result === fib.noNeighbour) {
       const device = this.#names.networkInterface(view.getUint32(8, true));
-      const known = result === fib.noNeighbour ? ', whose link address is to be asked for' : '';
-      return `the route leads out of ${device} to ${to}${known}`;
+      const unresolved =
+        result === fib.noNeighbour ? ', whose link-layer address is not resolved yet' : '';
+      return `the route uses ${device}, next hop ${to}${unresolved}`;
     }
-    return `route to ${to}: ${routeResults[result] ?? `the kernel answers ${result}`}`;
+    return `route to ${to}: ${routeResults[result] ?? `the kernel returns ${result}`}`;
   }
 
-  /** Name of a reason's number in `enum` of abi.h, and what it says. */
+  /** Returns the name of a reason in the ABI's enum, and its text. */
   reason(kind: 'refusal_reason' | 'drop_reason', number: number): { name: string; text: string } {
     const type = this.#btf.byName(kind, 'enum');
     const name =
@@ -88,11 +89,11 @@ export class Words {
 }
 
 /** Returns a line with its file below bpf/, e.g. `lb/select.h:123: return id;`. */
-export function placeText({ file, line, text }: SourceLine): string {
+export function sourceText({ file, line, text }: SourceLine): string {
   return `${file.replace(/^(\.\/)?bpf\//, '')}:${line}: ${text.trim()}`;
 }
 
-/** Returns what descriptions of map entries take from the dump. */
+/** Returns the names from the dump that descriptions of map entries use. */
 function entryNames({ answers, network, head }: Dump): EntryNames {
   const services = new Map<string, string>();
   for (const { namespace, name, protocol, frontends } of 'missing' in answers

@@ -14,7 +14,7 @@ export const tracePlaces = ['socket', 'pod', 'node'] as const;
 export type TracePlace = (typeof tracePlaces)[number];
 
 /** The connection or packet to trace, as the user writes it. */
-export interface Asked {
+export interface TraceRequest {
   readonly from: string;
   readonly to: string;
   /** The destination port; absent for ICMP. */
