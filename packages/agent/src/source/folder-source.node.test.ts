@@ -18,7 +18,6 @@ import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { serviceYaml, sliceYaml } from '../../testing/manifests.ts';
 import { WatchedFolder } from '../../testing/watched-folder.ts';
-import { isManifestName } from './folder-source.ts';
 
 const web = serviceYaml('web', '10.96.0.1');
 const shop = serviceYaml('shop', '10.96.0.2');
@@ -129,24 +128,6 @@ test('a file that is renamed while its object cannot be used keeps the last good
   await folder.quiet();
   assert.deepEqual(folder.labels, ['Service default/web']);
   assert.ok(folder.batches.every(({ changes }) => changes.every(({ op }) => op !== 'delete')));
-});
-
-test('names of manifests, and of what editors leave beside them', () => {
-  const names = ['web.yaml', 'web.yml', 'web.json', 'WEB.YAML', 'my web.v1.yaml'];
-  assert.deepEqual(names.filter(isManifestName), names);
-  const others = [
-    '.web.yaml',
-    '.web.yaml.swp',
-    'web.yaml~',
-    '#web.yaml#',
-    '.#web.yaml',
-    '4913',
-    '~web.yaml',
-    'web.yaml.bak',
-    'web.txt',
-    'yaml',
-  ];
-  assert.deepEqual(others.filter(isManifestName), []);
 });
 
 test('a half-written file changes nothing until it is whole', async () => {

@@ -16,6 +16,7 @@ import {
   type InotifyEvent,
 } from '@heddle/sys/net';
 import { isLink, ManifestFileError, readManifest } from './manifest-file.ts';
+import { isManifestName } from './manifest-name.ts';
 import { ManifestSet } from './manifest-set.ts';
 import type { ServerAddress, Source, SourceBatch, SourceProblem, SourceState } from './source.ts';
 
@@ -72,11 +73,6 @@ function shortened(problems: SourceProblem[]): SourceProblem[] {
   if (problems.length <= mostProblems) return problems;
   const message = `there are ${problems.length - mostProblems} more problems (heddle validate shows all)`;
   return [...problems.slice(0, mostProblems), { file: '', line: 0, message }];
-}
-
-/** Returns true for the file name of a manifest; temporary and backup files of editors are none. */
-export function isManifestName(name: string): boolean {
-  return /^[^.#~].*\.(ya?ml|json)$/i.test(name);
 }
 
 class FolderSource implements Source {
