@@ -154,7 +154,7 @@ export class Datapath implements Disposable {
   /**
    * Sets the network interfaces that packets are translated at, and the node's addresses, the preferred ones first:
    * SNAT uses them towards backends on other nodes. To be called in the interfaces' network namespace. Throws SysError,
-   * MapFull, NetlinkError, RangeError.
+   * NoRoom, NetlinkError, RangeError.
    */
   setNode(devices: readonly NodeDevice[], addresses: readonly string[]): void {
     this.nat.setAddresses(addresses);

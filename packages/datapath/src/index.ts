@@ -5,7 +5,7 @@ export {
   dropReasonText,
   type ReasonCount,
 } from './core/drop-reasons.ts';
-export { MapFull } from './core/keyed-map.ts';
+export { NoRoom } from './core/keyed-map.ts';
 export { loadShared } from './core/load-shared.ts';
 export type { EntryAccess, EntryNames, MapDescription } from './core/map-description.ts';
 export { PinLock, PinsInUse } from './core/pin-lock.ts';

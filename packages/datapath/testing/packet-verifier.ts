@@ -44,7 +44,7 @@ export class PacketVerifier {
   }
 
   /** Throws AssertionError when the outcome is wrong. */
-  judge(before: Uint8Array, verdict: 'pass' | 'drop' | 'send', after: Uint8Array): void {
+  verify(before: Uint8Array, verdict: 'pass' | 'drop' | 'send', after: Uint8Array): void {
     if (verdict === 'drop') {
       this.seen.dropped++;
       return;
@@ -165,7 +165,7 @@ export class PacketVerifier {
     const made = readWirePacket(after);
     assert.equal(made?.dst, found.dst, 'to the backend that the tunnel led to');
     this.seen.unwrapped++;
-    this.judge(unwrapped(before, found), verdict, after);
+    this.verify(unwrapped(before, found), verdict, after);
   }
 
   /** An error about a tunnel became one for the client. */

@@ -10,8 +10,8 @@ export interface KeyedMap {
 }
 
 /** A map has no room for a row. What is programmed stays, and there may be room later. */
-export class MapFull extends Error {
-  override readonly name = 'MapFull';
+export class NoRoom extends Error {
+  override readonly name = 'NoRoom';
 
   /** `setting` is the configuration's name of the size, e.g. `sizes.backends`. */
   constructor(map: string, maxEntries: number, setting: string, problem?: string) {

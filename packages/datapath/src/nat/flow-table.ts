@@ -99,7 +99,7 @@ export class FlowTable implements Disposable {
 
   /**
    * Sets the node's addresses, the preferred ones first: backends on other nodes see them as the clients'. Throws
-   * SysError, MapFull, and RangeError when there are more than the programs support.
+   * SysError, NoRoom, and RangeError when there are more than the programs support.
    */
   setAddresses(addresses: readonly string[]): void {
     const { ipv4, ipv6 } = this.#sources.set(addresses);
@@ -110,7 +110,7 @@ export class FlowTable implements Disposable {
 
   /**
    * Sets the ends of tunnels: `own`, this node's addresses that other nodes know it by, the preferred ones first, and
-   * `peers`, the other nodes' addresses, whose tunnelled packets are accepted. Throws SysError, MapFull.
+   * `peers`, the other nodes' addresses, whose tunnelled packets are accepted. Throws SysError, NoRoom.
    */
   setTunnelEnds({ peers, own }: TunnelEnds): void {
     const uses = peers.map((address) => ({

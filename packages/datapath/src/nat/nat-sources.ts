@@ -31,7 +31,7 @@ export class NatSources {
   }
 
   /**
-   * Sets the node's addresses, the preferred ones first. Throws SysError, MapFull, and RangeError when there are more
+   * Sets the node's addresses, the preferred ones first. Throws SysError, NoRoom, and RangeError when there are more
    * than the map has room for.
    */
   set(addresses: readonly string[]): DefaultSources {

@@ -66,7 +66,7 @@ describe('random packets', () => {
         { protocol: 132, at: at(packets.node, 30_003), backends: away },
         { protocol: 17, at: at(externals[end], 80), backends: both },
       ];
-      const judge = new PacketVerifier(
+      const verifier = new PacketVerifier(
         frontends,
         { node: bytes(packets.node), peer: bytes(peer) },
         defaultNat.ports,
@@ -94,7 +94,7 @@ describe('random packets', () => {
           const verdict = verdicts[result.returnValue];
           try {
             assert.ok(verdict, `it answered ${result.returnValue}`);
-            judge.judge(data, verdict, result.data);
+            verifier.verify(data, verdict, result.data);
           } catch (error) {
             const hex = (packet: Uint8Array) => Buffer.from(packet).toString('hex');
             throw new Error(
@@ -106,7 +106,7 @@ describe('random packets', () => {
         }
       });
       assert.ok(refused < 0.05 * count, `${refused} were refused`);
-      for (const [what, times] of Object.entries(judge.seen)) {
+      for (const [what, times] of Object.entries(verifier.seen)) {
         // An error about a tunnel comes about once in 10,000 packets: of a short run it isn't asked.
         const least = what === 'recovered' ? Math.floor(count / 1_000_000) : 2;
         assert.ok(times >= least, `${what}: ${times}`);

@@ -1,5 +1,5 @@
 import { SysError } from '@heddle/sys';
-import { type KeyedMap, keyBytes, keyText, MapFull } from '../core/keyed-map.ts';
+import { type KeyedMap, keyBytes, keyText, NoRoom } from '../core/keyed-map.ts';
 import { addressKeySize, addressRole } from '../generated/abi.ts';
 import type { AddressFilter } from './address-filter.ts';
 
@@ -55,7 +55,7 @@ export class AddressRoles {
     return ((this.#programmed.get(address) ?? 0) & addressRole.service) !== 0;
   }
 
-  /** Counts uses and writes new roles. Throws MapFull, SysError; then nothing is counted. */
+  /** Counts uses and writes new roles. Throws NoRoom, SysError; then nothing is counted. */
   add(added: readonly AddressUse[]): void {
     this.#count(added, 1);
     try {
@@ -64,7 +64,7 @@ export class AddressRoles {
       this.#count(added, -1);
       this.#write(added.map((use) => use.address));
       if (error instanceof SysError && error.code === 'E2BIG') {
-        throw new MapFull(
+        throw new NoRoom(
           'addresses',
           this.#map.info.maxEntries,
           'sizes.services or sizes.backends',

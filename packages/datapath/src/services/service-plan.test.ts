@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { Backend, ServiceRow } from '@heddle/services';
 import fc from 'fast-check';
 import { someRow } from '../../testing/rows.ts';
-import { MapFull } from '../core/keyed-map.ts';
+import { NoRoom } from '../core/keyed-map.ts';
 import { endpointText } from './backend-table.ts';
 import { Extents, graceNs } from './extents.ts';
 import {
@@ -147,7 +147,7 @@ describe('planService', () => {
             try {
               plan = state.plan(each.row);
             } catch (error) {
-              assert.ok(error instanceof MapFull, `${error}`);
+              assert.ok(error instanceof NoRoom, `${error}`);
               assert.deepEqual([state.ids.used, state.ranges.used], [ids, slots]);
               continue;
             }

@@ -1,6 +1,6 @@
 import { compactList } from '@heddle/objects';
 import type { Backend, ServiceRow } from '@heddle/services';
-import { MapFull } from '../core/keyed-map.ts';
+import { NoRoom } from '../core/keyed-map.ts';
 import {
   type ServiceAlgorithm,
   type ServiceFlags,
@@ -89,7 +89,7 @@ export interface PlanContext {
 }
 
 /**
- * Plans how a row is programmed in place of `before`. Allocates numbers, but writes to no map. Throws MapFull; then
+ * Plans how a row is programmed in place of `before`. Allocates numbers, but writes to no map. Throws NoRoom; then
  * nothing is allocated.
  */
 export function planService(
@@ -224,7 +224,7 @@ function planBackends(
       if (existing !== undefined) return existing;
       const id = context.allocateBackend();
       if (id === undefined) {
-        throw new MapFull('backends', context.backendCapacity, 'sizes.backends');
+        throw new NoRoom('backends', context.backendCapacity, 'sizes.backends');
       }
       added.push({ id, backend });
       return id;
@@ -284,7 +284,7 @@ function stillInherited(
 
 function allocateSlots(count: number, { allocateSlots, slotCapacity }: PlanContext): number {
   const first = count === 0 ? 0 : allocateSlots(count);
-  if (first === undefined) throw new MapFull('slots', slotCapacity, 'sizes.slots');
+  if (first === undefined) throw new NoRoom('slots', slotCapacity, 'sizes.slots');
   return first;
 }
 

@@ -1,7 +1,7 @@
 import { BatchError } from '@heddle/ebpf';
 import type { ServiceRow } from '@heddle/services';
 import { SysError } from '@heddle/sys';
-import { keyBytes, MapFull } from '../core/keyed-map.ts';
+import { keyBytes, NoRoom } from '../core/keyed-map.ts';
 import { protocolNumbers } from '../core/protocols.ts';
 import type { SourceRangesScope } from '../datapath-options.ts';
 import { encodeService, serviceFlags, serviceKeySize, serviceSize } from '../generated/abi.ts';
@@ -78,7 +78,7 @@ export class ServiceWriter {
   }
 
   /**
-   * Makes plans visible: addresses first, then new frontends, then those that change. Throws MapFull, SysError; then it
+   * Makes plans visible: addresses first, then new frontends, then those that change. Throws NoRoom, SysError; then it
    * has written the frontends back, as far as that did not fail, too.
    */
   publish(plans: readonly Plan[]): void {
@@ -215,6 +215,6 @@ export class ServiceWriter {
   #asFull(error: unknown): unknown {
     if (!(error instanceof SysError) || error.code !== 'E2BIG') return error;
     const { maxEntries } = this.#store.services.info;
-    return new MapFull('services', maxEntries, this.#room.setting, this.#room.problem);
+    return new NoRoom('services', maxEntries, this.#room.setting, this.#room.problem);
   }
 }

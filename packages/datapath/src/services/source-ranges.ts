@@ -1,6 +1,6 @@
 import type { ServiceRow } from '@heddle/services';
 import { parseCidr, parseIp, SysError } from '@heddle/sys';
-import { type KeyedMap, keyBytes, keyText, MapFull } from '../core/keyed-map.ts';
+import { type KeyedMap, keyBytes, keyText, NoRoom } from '../core/keyed-map.ts';
 import { protocolNumbers } from '../core/protocols.ts';
 import {
   encodeSourceRangeKey,
@@ -45,7 +45,7 @@ export class SourceRanges {
     return this.#owners.size;
   }
 
-  /** Writes the entries that a row needs; those that it no longer needs stay until `commit`. Throws MapFull, SysError. */
+  /** Writes the entries that a row needs; those that it no longer needs stay until `commit`. Throws NoRoom, SysError. */
   add(row: ServiceRow): void {
     if (row.sourceRanges.length === 0) return;
     const key = new Uint8Array(sourceRangeKeySize);
@@ -64,7 +64,7 @@ export class SourceRanges {
     } catch (error) {
       // A trie reports ENOSPC where hash maps report E2BIG.
       if (!(error instanceof SysError) || error.code !== 'ENOSPC') throw error;
-      throw new MapFull('source_ranges', this.#map.info.maxEntries, 'nothing: it is fixed');
+      throw new NoRoom('source_ranges', this.#map.info.maxEntries, 'nothing: it is fixed');
     } finally {
       this.#held.set(row.key, [...held]);
     }
