@@ -1,4 +1,4 @@
-import { ownText } from '@heddle/sys';
+import { ownText } from '@heddle/sys/internal';
 import type { Fields } from './fields.ts';
 import { ProtocolError } from './frames.ts';
 

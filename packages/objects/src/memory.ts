@@ -1,4 +1,4 @@
-import { ownText } from '@heddle/sys';
+import { ownText } from '@heddle/sys/internal';
 
 // V8 keeps more than the content of texts (see ownText) and of arrays (one that grew has room for
 // 16 more items). With a hundred thousand records that live as long as the agent, that overhead is

@@ -24,5 +24,4 @@ export type {
   TlsOptions,
 } from './platform.ts';
 export { type SyscallName, syscallNumbers } from './syscalls.ts';
-export { ownText } from './text.ts';
 export { decodeCString, decodeUtf8, encodeCString, encodeUtf8 } from './utf8.ts';

@@ -1,2 +1,2 @@
 // These exports serve the other packages of Heddle, in exactly the same version. They are not stable.
-export { trimBlanks, withoutCredentials } from './text.ts';
+export { ownText, trimBlanks, withoutCredentials } from './text.ts';
