@@ -69,9 +69,9 @@ class RecordingFeature implements Feature {
   }
 }
 
-function start(kindsByName: Readonly<Record<string, readonly Kind[]>>): RecordingFeature[] {
+function start(...all: readonly [name: string, kinds: readonly Kind[]][]): RecordingFeature[] {
   const opened: RecordingFeature[] = [];
-  const features = Object.entries(kindsByName).map(
+  const features = all.map(
     ([name, kinds]): FeatureDefinition<unknown> => ({
       ...{ name, kinds },
       open(host) {
@@ -124,7 +124,7 @@ describe('the agent and its features', { timeout: 20_000 }, () => {
   });
 
   it('each feature gets the objects of its kinds, in the order of the list', () => {
-    start({ first: [serviceKind], second: [nodeKind, serviceKind], third: [] });
+    start(['first', [serviceKind]], ['second', [nodeKind, serviceKind]], ['third', []]);
     assert.deepEqual(
       demand.reader.kinds.map(({ name }) => name),
       ['service', 'node'],
@@ -149,8 +149,18 @@ describe('the agent and its features', { timeout: 20_000 }, () => {
     assert.deepEqual(calls, ['third: end', 'second: end', 'first: end']);
   });
 
+  it('the agent does not start when two features define a method or a kind twice', () => {
+    const other = { ...nodeKind, name: 'machine' };
+    assert.throws(() => start(['first', [nodeKind]], ['second', [other as never]]), /two kinds/);
+    assert.deepEqual(calls.splice(0), ['second: end', 'first: end']);
+    assert.throws(
+      () => start(['same', []], ['same', []]),
+      /two features have the method same\.get/,
+    );
+  });
+
   it('status sums up the rows of all features and lists their warnings', async () => {
-    const [first, second] = start({ first: [], second: [] });
+    const [first, second] = start(['first', []], ['second', []]);
     Object.assign(first!.counts, { done: 2, failed: 1 });
     Object.assign(second!.counts, { done: 3, failed: 0 });
     source.complete();
@@ -165,7 +175,7 @@ describe('the agent and its features', { timeout: 20_000 }, () => {
   });
 
   it('the agent is ready once every feature has tried its rows', async () => {
-    const [first, second] = start({ first: [], second: [] });
+    const [first, second] = start(['first', []], ['second', []]);
     second!.counts.pending = 1;
     source.complete();
     first!.host.onIdle();
@@ -176,7 +186,7 @@ describe('the agent and its features', { timeout: 20_000 }, () => {
   });
 
   it('health fails when one feature waits too long, or makes the node ineligible', async () => {
-    const [first, second] = start({ first: [], second: [] });
+    const [first, second] = start(['first', []], ['second', []]);
     source.complete();
     assert.equal(await health('/healthz'), 200);
     first!.isNodeEligible = false;

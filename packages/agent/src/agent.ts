@@ -97,10 +97,10 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
         this.#features.push({ feature, kinds: names });
         feature.addMetrics?.(this.#telemetry.registry);
       }
-      this.#methods = Object.assign(
+      this.#methods = mergedMethods([
         this.#ownMethods(),
-        ...this.#features.map(({ feature }) => feature.methods),
-      );
+        ...this.#features.map(({ feature }) => feature.methods ?? {}),
+      ]);
       const events = this.#events;
       const node = opened.use(
         new NodeWatch({
@@ -335,6 +335,14 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
       'the programs are released for removal: this agent attaches and repairs nothing more';
     this.#events.add('warn', 'agent', this.#config.node, message);
   }
+}
+
+/** Throws Error when two features have a method of the same name. */
+function mergedMethods(all: readonly Methods[]): Methods {
+  const names = all.flatMap((methods) => Object.keys(methods));
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw new Error(`start agent: two features have the method ${twice}`);
+  return Object.assign({}, ...all);
 }
 
 function kindOf(change: ObjectChange): string {

@@ -61,10 +61,15 @@ export class ObjectReader<Record extends ObjectRef = ObjectRef> {
   readonly #byName: ReadonlyMap<string, Kind<Record>>;
   readonly #byType: ReadonlyMap<string, Kind<Record>>;
 
+  /** Throws Error when two kinds have the same name or the same API type: features share one Kind then. */
   constructor(kinds: readonly Kind<Record>[]) {
     this.kinds = kinds;
     this.#byName = new Map(kinds.map((kind) => [kind.name, kind]));
     this.#byType = new Map(kinds.map((kind) => [`${kind.apiVersion}/${kind.kind}`, kind]));
+    if (this.#byName.size < kinds.length || this.#byType.size < kinds.length) {
+      const names = kinds.map(({ name, apiVersion, kind }) => `${name} (${apiVersion} ${kind})`);
+      throw new Error(`read objects: two kinds have one name or type: ${names.join(', ')}`);
+    }
   }
 
   /** Returns the name of an object in messages: `Service default/web`, `Node worker-1`. */

@@ -17,7 +17,7 @@ import {
   wantsTunnels,
 } from '@heddle/services';
 import type { RowStatus } from '@heddle/state';
-import type { Feature, FeatureDefinition, FeatureHost, Methods } from '../../feature.ts';
+import type { Feature, FeatureDefinition, FeatureHost, Methods, Progress } from '../../feature.ts';
 import type { MetricFacts } from '../../metrics/agent-metrics.ts';
 import type { Registry } from '../../metrics/registry.ts';
 import type { OwnAddress } from '../../node/own-addresses.ts';
@@ -25,7 +25,6 @@ import { Rows } from '../../rows.ts';
 import { parsePortRange } from '../../snat-ports.ts';
 import type { ServerAddress } from '../../source/source.ts';
 import type { Watch } from '../../source/watches.ts';
-import type { RowCounts } from '../../status.ts';
 import { serviceMethods } from './control.ts';
 import type { ServicesDatapath } from './datapath.ts';
 import { HealthChecks } from './health-checks.ts';
@@ -187,13 +186,9 @@ class ServicesFeature implements Feature {
     this.#shadowed.markReported();
   }
 
-  counts(): RowCounts {
-    return rowCounts(this.#rows, this.#model);
-  }
-
-  get progress() {
+  get progress(): Progress {
     return {
-      counts: () => this.counts(),
+      counts: () => rowCounts(this.#rows, this.#model),
       waitedMs: this.#rows.waitedMs,
       lastDoneMs: this.#rows.lastDoneMs,
     };
