@@ -147,8 +147,12 @@ export class BackendTable {
 
   /** Returns true when the map has this state and weight. */
   isUpToDate(id: number, backend: Backend): boolean {
-    const { state, weight } = this.read(id);
-    return state === stateOf(backend) && weight === backend.weight;
+    const at = id * backendSize;
+    const bytes = this.#memory.first(id + 1);
+    return (
+      bytes[at + fields.state] === stateOf(backend) &&
+      wordAt(bytes, at + fields.weight) === backend.weight
+    );
   }
 
   /** Writes the state and weight of a backend. */

@@ -108,6 +108,21 @@ test('a row that is removed before prune takes what it has inherited with it', (
   assert.deepEqual([next.size.backends, next.size.slots], [0, 0]);
 });
 
+test('a row with an address that cannot be read fails alone and allocates nothing', () => {
+  const store = fakeStore();
+  const maps = new ServiceMaps(store, { now: clock() });
+  const addresses = ['10.244.1.1', 'nowhere'];
+  const bad = row(
+    [{ address: '10.96.0.2', port: 80 }],
+    addresses.map((address) => ({ address, port: 80 })),
+  );
+  const [failed, other] = maps.update([bad, web([1])]);
+  assert.match(failed!.message, /read backend address nowhere: not an IP address/);
+  assert.equal(other, undefined);
+  assert.deepEqual(viewOf(store), expectedView([web([1])]));
+  assert.deepEqual([maps.size.backends, maps.size.slots], [1, 1]);
+});
+
 test('a backend id that is used again has another generation', () => {
   const store = fakeStore({ services: 10, backends: 3, slots: 100 });
   const maps = new ServiceMaps(store, { now: clock() });

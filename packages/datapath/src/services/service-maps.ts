@@ -121,9 +121,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
     const plans: { plan: Plan; index: number }[] = [];
     rows.forEach((row, index) => {
       try {
-        const plan = planService(row, this.#programmedFor(row), this.#context);
-        this.#writer.prepare(plan);
-        plans.push({ plan, index });
+        plans.push({ plan: this.#prepare(row), index });
       } catch (error) {
         errors[index] = error as Error;
       }
@@ -235,6 +233,18 @@ export class ServiceMaps implements Operations<ServiceRow> {
   #isProgrammed(key: string, entry: Entry): boolean {
     const owner = this.#owners.get(entry.id);
     return owner !== undefined && allFrontends(this.#programmed.get(owner)!).includes(key);
+  }
+
+  /** Plans a row and writes what no lookup finds yet. Throws NoRoom, Error; then nothing is allocated. */
+  #prepare(row: ServiceRow): Plan {
+    const plan = planService(row, this.#programmedFor(row), this.#context);
+    try {
+      this.#writer.prepare(plan);
+      return plan;
+    } catch (error) {
+      this.#writer.rollBack(plan);
+      throw error;
+    }
   }
 
   /** Returns the error that a plan could not be published for; then it is rolled back. */

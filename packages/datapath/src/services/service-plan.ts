@@ -219,8 +219,7 @@ function planBackends(
   return compactList(
     row.backends.map((backend) => {
       const { address, port } = backend;
-      const endpoint = endpointText(address, port, row.protocol);
-      const existing = known.get(endpoint);
+      const existing = before && known.get(endpointText(address, port, row.protocol));
       if (existing !== undefined) return existing;
       const id = context.allocateBackend();
       if (id === undefined) {
