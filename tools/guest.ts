@@ -27,7 +27,7 @@ if (!kernel || command.length === 0) {
 const modules = [
   ...['virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'],
   ...['fuse', 'virtiofs', 'llc', 'stp', 'bridge', 'veth', 'inet_diag', 'tcp_diag', 'udp_diag'],
-  ...['sch_ingress', 'cls_bpf'],
+  ...['sch_ingress', 'sch_tbf', 'cls_bpf'],
 ];
 
 /** Returns the only file with such a name in the unpacked kernel, or undefined. */
