@@ -154,7 +154,7 @@ export function balanceTests(makeWorld: (name: string, pods: number) => SocketWo
       assert.ok(drawn.size > 1 || !drawn.has(first), 'three draws of 64 cannot all be the first');
     });
 
-    test('affinity leaves a backend that is gone, and one that drains', () => {
+    test('affinity chooses another backend when its own is removed or draining', () => {
       const wanted = service(8, 2, { affinitySeconds: 60 });
       world.apply(wanted);
       const first = draw(world.pod(0), wanted, 5).indexOf(5);

@@ -206,7 +206,11 @@ class Stage implements Disposable {
         while (model.queue.length > 0) this.#receive(i, 'at the end');
         assert.equal(this.#sockets[i]!.receiveNow(), undefined, 'at the end nothing waits');
       }
-      assert.deepEqual([...this.#arrivals.keys()], [], 'nobody gets what nobody sent to it');
+      assert.deepEqual(
+        [...this.#arrivals.keys()],
+        [],
+        'no socket gets a datagram that was not sent to it',
+      );
     } finally {
       this.#arrivals.clear();
       for (const each of this.#sockets) each[Symbol.dispose]();

@@ -175,7 +175,7 @@ export function guardTests(makeWorld: (name: string, pods: number) => SocketWorl
     test('a loopback source address does not change connections to other addresses', () => {
       using socket = world.socket(world.node, 4, 'tcp');
       assert.equal(socket.bind('127.0.0.1', 0), 'ok');
-      assert.equal(socket.connect('127.0.0.1', 31999), 'ECONNREFUSED', 'nobody listens there');
+      assert.equal(socket.connect('127.0.0.1', 31999), 'ECONNREFUSED', 'no socket listens there');
       using receiver = world.receiver(world.node, 4, 31998);
       using udp = world.socket(world.node, 4, 'udp');
       assert.equal(udp.bind('127.0.0.1', 0), 'ok');

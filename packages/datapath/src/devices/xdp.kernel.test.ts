@@ -205,7 +205,7 @@ describe('XDP programs at interfaces', () => {
     const before = pinned();
     assert.equal(before.programId, world.datapath.programs.xdp!.program('node_xdp').info.id);
     world.datapath[Symbol.dispose]();
-    assert.ok(!isFree('eth0'), 'nobody is there, and it is');
+    assert.ok(!isFree('eth0'), 'the interface has a program');
     serve('native', 'eth0', 'veth1');
     const after = pinned();
     assert.equal(after.id, before.id, 'the same link');

@@ -112,7 +112,7 @@ const causes: Readonly<Record<Reason, Cause>> = {
     happens(stage) {
       stage.serve(2, stage.remote, { protocol: 'UDP' });
       const large = stage.from({ df: true }).udp({ sport: 5, dport: 2 }).payload(1600);
-      assert.equal(stage.enters(large), 'send', 'the sender hears of it');
+      assert.equal(stage.enters(large), 'send', 'the sender gets an ICMP error');
     },
   },
   write: {

@@ -118,7 +118,7 @@ describe('TCP flows', () => {
     assert.equal(refused.state, 'reset');
     assert.equal(flows().unanswered, before.unanswered + 1);
     await eventually('the flow is collected', () => refused.state === undefined);
-    assert.equal(refused.server({ ack: true }), 'pass', 'its port is nobody’s');
+    assert.equal(refused.server({ ack: true }), 'pass', 'no flow has its port');
     await eventually('its place is free', () => flows().flows <= before.flows);
     assert.equal(flows().unanswered, before.unanswered);
   });
@@ -146,7 +146,11 @@ describe('TCP flows', () => {
     assert.equal(connection().client({ syn: true }), `sent to ${other}`);
     world.apply(service);
     assert.equal(kept.client({ ack: true }), 'pass', 'the stack resets it');
-    assert.equal(kept.client({ syn: true }), `sent to ${other}`, 'and may begin anew');
+    assert.equal(
+      kept.client({ syn: true }),
+      `sent to ${other}`,
+      'a new connection gets another backend',
+    );
     world.apply(packets.service(30_001, [remote]));
   });
 });

@@ -8,6 +8,8 @@ import { eventually } from '@heddle/sys/testing/eventually';
 import { row } from '../../testing/rows.ts';
 import { at } from '../../testing/sockets.ts';
 import { World } from '../../testing/world.ts';
+import { dropReasonText } from '../core/drop-reasons.ts';
+import { dropReason } from '../generated/abi.ts';
 
 /** A kernel without tcx, as before Linux 6.6. */
 class WithoutTcx extends LinuxBpf {
@@ -84,8 +86,8 @@ for (const hook of ['tcx', 'clsact'] as const) {
       const [first, second, third] = datagram.payload('x'.repeat(60)).fragments([24, 24, 24], 5);
       for (const fragment of [first, third, second]) tap.send(fragment!);
       assert.equal(server.receive().text, 'x'.repeat(60));
-      // Without the first one they wait their turns, and are dropped.
-      const reason = 'a fragment whose first one, with the ports, did not come';
+      // Without the first one they wait, and are dropped.
+      const reason = dropReasonText(dropReason.fragment);
       const dropped = () =>
         world.datapath.drops.counts().find((each) => each.reason === reason)!.count;
       const before = dropped();

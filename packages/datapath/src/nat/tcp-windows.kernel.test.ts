@@ -133,7 +133,7 @@ for (const door of doors) {
           client({ fin: true, ack: true, seq: 1009, ackSeq: 5002 });
           assert.equal(flow(), 'closed by the backend, confirmed');
           client({ syn: true, seq: 900_000 });
-          assert.equal(flow(), 'syn, unconfirmed', 'the tuple begins anew (RFC 6191)');
+          assert.equal(flow(), 'syn, unconfirmed', 'the tuple begins a new connection (RFC 6191)');
         });
 
         test('sequence numbers wrap around, and windows are scaled', () => {

@@ -70,7 +70,7 @@ test('a row keeps what an earlier agent programmed for it until prune', () => {
   const writes = store.services.writes;
   assert.deepEqual(next.update([of([1])]), [undefined]);
   assert.deepEqual(viewOf(store), expectedView([of([1, 2, 4], old)]));
-  assert.equal(store.services.writes, writes, 'what is in force is not written again');
+  assert.equal(store.services.writes, writes, 'what is programmed is not written again');
   assert.deepEqual(next.update([of([3, 4])]), [undefined]);
   assert.deepEqual(viewOf(store), expectedView([of([2, 3, 4], old)]), 'but 1 it had, and let go');
   next.prune([of([3, 4])]);

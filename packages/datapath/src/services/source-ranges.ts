@@ -133,8 +133,12 @@ function keyOf(
 ): SourceRangeKey {
   const { address: client, prefixLength } = parseCidr(range)!;
   return {
-    ...{ prefixLength: frontendBits + prefixLength, frontend: parseIp(address)!, port },
-    ...{ protocol: protocolNumbers[protocol], reserved: 0, client },
+    prefixLength: frontendBits + prefixLength,
+    frontend: parseIp(address)!,
+    port,
+    protocol: protocolNumbers[protocol],
+    reserved: 0,
+    client,
   };
 }
 

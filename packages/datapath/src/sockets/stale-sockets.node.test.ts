@@ -77,6 +77,6 @@ describe('sockets of removed backends, in the userspace machine', () => {
       codeOf(() => direct.receive()),
       'EAGAIN',
     );
-    assert.equal(stale[0]!.connect(udp.address, udp.port), 'ok', 'the application connects anew');
+    assert.equal(stale[0]!.connect(udp.address, udp.port), 'ok', 'the application connects again');
   });
 });
