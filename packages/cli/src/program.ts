@@ -184,7 +184,7 @@ function addFlows(program: Command): void {
     flow
       .command('flush')
       .description(
-        'end external connections: the next TCP packet of the client is answered with a reset, the next UDP packet chooses a backend anew',
+        'end external connections: the next TCP packet of the client is answered with a reset, the next UDP packet chooses a backend again',
       )
       .option('-s, --service <service>', 'only those of NAMESPACE/NAME')
       .option('--client <address>', 'only those of a client')
@@ -313,10 +313,10 @@ function addTrace(program: Command): void {
         'explain what happens to a connection or packet, by running the programs on copies of their maps',
       )
       .requiredOption(
-        '--from <who>',
+        '--from <source>',
         'a pod, the node by its name, or an IP address; an address not on this node is an external client',
       )
-      .requiredOption('--to <what>', 'a service (NAMESPACE/NAME) or an IP address')
+      .requiredOption('--to <destination>', 'a service (NAMESPACE/NAME) or an IP address')
       .option('--port <number>', 'destination port; none for icmp', port)
       .addOption(
         new Option('--protocol <name>', 'protocol of the connection; icmp is an echo request')

@@ -49,14 +49,14 @@ test('without privileges the demo runs in the userspace machine and reports it i
 });
 
 test('on another system than Linux the demo runs in the userspace machine', async () => {
-  for (const [args, said] of [
+  for (const [args, expected] of [
     [['--once'], /^heddle demo: start heddle: darwin on \w+ is not supported .*instead\.\n$/],
     [['--engine=vm', '--once'], /^$/],
   ] as const) {
     using demo = DemoRun.start(args, 'pipe', { env: elsewhere });
     const { exitCode } = await demo.closed;
     assert.equal(exitCode, 0, demo.stderr);
-    assert.match(demo.stderr, said);
+    assert.match(demo.stderr, expected);
     assert.match(demo.stdout, summary);
   }
 });
@@ -89,10 +89,12 @@ test('no request fails in the userspace machine while backends change and the ag
     assert.ok(totals.requests > before + 1000, `${totals.requests} after ${before}`);
     assert.equal(totals.failed, 0);
     assert.equal(backends.length, 2);
-    const said = events.map(({ message }) => message);
-    assert.ok(said.includes('agent killed; its programs and maps stay in the userspace machine'));
+    const messages = events.map(({ message }) => message);
     assert.ok(
-      said.includes('agent restarted: adopted the maps and links in the userspace machine'),
+      messages.includes('agent killed; its programs and maps stay in the userspace machine'),
+    );
+    assert.ok(
+      messages.includes('agent restarted: adopted the maps and links in the userspace machine'),
     );
   } finally {
     await demo.close();

@@ -53,7 +53,7 @@ class InPod {
   readonly #process: ChildProcess;
   readonly #ended: Promise<unknown>;
   /** The output of the process. */
-  said = '';
+  output = '';
 
   constructor(agentLab: ManifestLab, capabilities: readonly string[], args: readonly string[]) {
     const bounds = ['-all', ...capabilities.map((name) => `+${name.toLowerCase()}`)].join();
@@ -70,7 +70,7 @@ class InPod {
     );
     for (const stream of [this.#process.stdout!, this.#process.stderr!]) {
       stream.on('data', (data) => {
-        this.said += data;
+        this.output += data;
       });
     }
     this.#ended = once(this.#process, 'close');
@@ -80,9 +80,9 @@ class InPod {
   async says(pattern: RegExp): Promise<void> {
     await this.#agentLab.until(
       `${pattern}`,
-      () => pattern.test(this.said) || this.#process.exitCode !== null,
+      () => pattern.test(this.output) || this.#process.exitCode !== null,
     );
-    assert.match(this.said, pattern);
+    assert.match(this.output, pattern);
   }
 
   async end(): Promise<void> {
@@ -151,15 +151,15 @@ describe('the capabilities of the DaemonSet', () => {
       );
       const flows = inPod(granted, program, 'flow', 'list', '-o', 'json');
       await flows.says(/}\s*$/);
-      const [flow] = (JSON.parse(flows.said) as { flows: FlowItem[] }).flows;
+      const [flow] = (JSON.parse(flows.output) as { flows: FlowItem[] }).flows;
       assert.equal(flow?.client, client.addresses.v4);
 
       const drops = inPod(granted, program, 'drop', 'watch', '-o', 'json');
       await agentLab.until('a drop to be seen', () => {
         assert.throws(() => askUdp(client, { address, port: 30_081 }, 'who?', 500));
-        return drops.said.includes('\n');
+        return drops.output.includes('\n');
       });
-      const drop = JSON.parse(drops.said.split('\n')[0]!) as DropNotice;
+      const drop = JSON.parse(drops.output.split('\n')[0]!) as DropNotice;
       assert.deepEqual([drop.reason, drop.source], ['no endpoints', client.addresses.v4]);
 
       agentLab.node.configure((socket) =>
@@ -169,7 +169,7 @@ describe('the capabilities of the DaemonSet', () => {
       const { index } = agentLab.node.link('later0');
       agentLab.node.configure((socket) => deleteLink(socket, index));
       await running.says(/external traffic is now served on eth0[^,]/);
-      assert.doesNotMatch(running.said, /serve external traffic|EPERM|EACCES|EROFS/);
+      assert.doesNotMatch(running.output, /serve external traffic|EPERM|EACCES|EROFS/);
 
       const hooks = (await agentLab.heddle('status')) as AgentStatus;
       const isMissing = hooks.datapath.missing.some(({ feature }) => feature === 'link/tcx');

@@ -54,12 +54,12 @@ describe('the cgroup that an agent serves', () => {
     const command = [...namespaces, 'sh', '-c', script, 'sh', ...own];
     const child = node.spawn('unshare', command, { stdio: ['ignore', 'ignore', 'pipe'] });
     children.push(child);
-    let said = '';
+    let output = '';
     child.stderr!.on('data', (data) => {
-      said += data;
+      output += data;
     });
     const [code] = await once(child, 'close');
-    return { code, said };
+    return { code, output };
   }
 
   const mount = cgroupRoot();
@@ -69,10 +69,10 @@ describe('the cgroup that an agent serves', () => {
     const served = attachedTo();
     assert.equal(answer(), 'pod-1-2');
     for (const args of [[], ['--cgroup', mount], ['--cgroup', `${mount}/`]]) {
-      const { code, said } = await inContainer(asRoot, args);
-      assert.equal(code, 1, said);
-      assert.match(said, /cgroup with id \d+/, args.join(' '));
-      assert.match(said, /--cgroupns=host/);
+      const { code, output } = await inContainer(asRoot, args);
+      assert.equal(code, 1, output);
+      assert.match(output, /cgroup with id \d+/, args.join(' '));
+      assert.match(output, /--cgroupns=host/);
     }
     assert.equal(attachedTo(), served, 'the links of the agent that runs stay');
     assert.equal(answer(), 'pod-1-2');
@@ -97,16 +97,16 @@ describe('the cgroup that an agent serves', () => {
       { setup: `mount --bind ${mount} /mnt && ${asRoot}` },
     ]) {
       const args = path === undefined ? [] : ['--cgroup', path];
-      const { code, said } = await inContainer(setup, args, namespaces);
-      assert.equal(code, 5, said);
-      assert.match(said, /another agent .* works with/);
+      const { code, output } = await inContainer(setup, args, namespaces);
+      assert.equal(code, 5, output);
+      assert.match(output, /another agent .* works with/);
     }
     assert.equal(attachedTo(), statSync(agentLab.node.cgroup, { bigint: true }).ino);
   });
 
   test('a configured path that is no cgroup is named in the error', async () => {
-    const { code, said } = await inContainer('true', ['--cgroup', '/tmp']);
+    const { code, output } = await inContainer('true', ['--cgroup', '/tmp']);
     assert.equal(code, 1);
-    assert.match(said, /use cgroup \/tmp: it is not on a cgroup2 file system \(give a directory/);
+    assert.match(output, /use cgroup \/tmp: it is not on a cgroup2 file system \(give a directory/);
   });
 });

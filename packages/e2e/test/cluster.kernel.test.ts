@@ -140,10 +140,10 @@ describe('the agent in a cluster', () => {
       'the agent to say so',
       async () => (await agentLab.status()).source.phase === 'following',
     );
-    const said = (await events()).filter((each) => each.includes('connected'));
-    assert.equal(said.length, 2, said.join('\n'));
-    assert.match(said[0]!, /^disconnected from https:.*; what is programmed stays$/);
-    assert.match(said[1]!, /^connected to https:.* again after \d+ s$/);
+    const messages = (await events()).filter((each) => each.includes('connected'));
+    assert.equal(messages.length, 2, messages.join('\n'));
+    assert.match(messages[0]!, /^disconnected from https:.*; what is programmed stays$/);
+    assert.match(messages[1]!, /^connected to https:.* again after \d+ s$/);
   });
 
   test('an agent that starts while the API server is down keeps programmed services', async () => {

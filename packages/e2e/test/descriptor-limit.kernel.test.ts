@@ -20,14 +20,17 @@ describe('the limit of open files', () => {
     const own = [...agent, '--cgroup', node.cgroup, '--bpffs', node.bpffs];
     const args = ['-c', 'ulimit -n 64 && exec "$@"', 'sh', process.execPath, ...own];
     const child = node.spawn('sh', args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    let said = '';
+    let output = '';
     child.stderr!.on('data', (data) => {
-      said += data;
+      output += data;
     });
     const [code] = await once(child, 'close');
-    assert.equal(code, 1, said);
-    assert.match(said, /it may open 64 files and needs 256 at least \(raise the limit: ulimit -n/);
-    assert.doesNotMatch(said, /verifier/);
+    assert.equal(code, 1, output);
+    assert.match(
+      output,
+      /it may open 64 files and needs 256 at least \(raise the limit: ulimit -n/,
+    );
+    assert.doesNotMatch(output, /verifier/);
   });
 
   test('the soft limit is raised to the hard limit', async () => {

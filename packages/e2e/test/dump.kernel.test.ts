@@ -153,13 +153,13 @@ describe('heddle dump', () => {
           ],
           { stdio: ['ignore', 'pipe', 'pipe'] },
         );
-        let said = '';
+        let output = '';
         for (const stream of [child.stdout!, child.stderr!]) {
           stream.on('data', (data) => {
-            said += data;
+            output += data;
           });
         }
-        child.on('close', () => resolve(said));
+        child.on('close', () => resolve(output));
       });
     try {
       assert.match(await made([]), /Heddle has no pins there .*--bpffs/);
@@ -174,12 +174,12 @@ describe('heddle dump', () => {
     const file = join(folder, 'piped.dump');
     const { execFileSync } = await import('node:child_process');
     const command = [process.execPath, `${root}packages/cli/src/main.ts`, 'dump', '-'];
-    const said = execFileSync(
+    const output = execFileSync(
       'sh',
       ['-c', '"$@" 2>&1 >"$0"', file, ...command, '--socket', agentLab.socket],
       { encoding: 'utf8' },
     );
-    assert.match(said, /^wrote to standard output: [1-9]\d* maps/);
+    assert.match(output, /^wrote to standard output: [1-9]\d* maps/);
     assert.ok((await readDump(file)).links.length > 0);
   });
 

@@ -73,7 +73,7 @@ describe('external traffic to the services of an agent', () => {
       },
       { status: { loadBalancer: { ingress: ipVersions.map((end) => ({ ip: balancers[end] })) } } },
     );
-  const asked = (from: LabHost, address: string, port: number) => [
+  const replies = (from: LabHost, address: string, port: number) => [
     outcome(() => askTcp(from, { address, port }, 'who?', 500)),
     outcome(() => askUdp(from, { address, port }, 'who?', 500)),
   ];
@@ -86,9 +86,9 @@ describe('external traffic to the services of an agent', () => {
     for (const number of [0, 1]) {
       await agentLab.apply('web.yaml', web(), ...slices('web', number));
       for (const end of ipVersions) {
-        assert.deepEqual(asked(client, agentLab.node.addresses[end], 30_080), names(number));
-        assert.deepEqual(asked(client, externals[end], 80), names(number));
-        assert.deepEqual(asked(client, balancers[end], 80), names(number));
+        assert.deepEqual(replies(client, agentLab.node.addresses[end], 30_080), names(number));
+        assert.deepEqual(replies(client, externals[end], 80), names(number));
+        assert.deepEqual(replies(client, balancers[end], 80), names(number));
         echoBytes(client, { address: externals[end], port: 81 }, 1);
         echoBytes(client, { address: agentLab.node.addresses[end], port: 30_081 }, 2_000_000);
       }
@@ -120,11 +120,11 @@ describe('external traffic to the services of an agent', () => {
         agentLab.lab.routeTo(node, vip[end]);
         for (const address of [vip[end], node.addresses[end]]) {
           for (const from of [client, agentLab.lab.pods[0]!, node]) {
-            assert.deepEqual(asked(from, address, 82), names(1), `${address} from ${from.name}`);
+            assert.deepEqual(replies(from, address, 82), names(1), `${address} from ${from.name}`);
           }
           // The node's other ports are not translated.
           if (address !== vip[end])
-            assert.deepEqual(asked(client, address, 83), ['ECONNREFUSED', 'ECONNREFUSED']);
+            assert.deepEqual(replies(client, address, 83), ['ECONNREFUSED', 'ECONNREFUSED']);
         }
       }
     };
@@ -149,7 +149,7 @@ describe('external traffic to the services of an agent', () => {
     await agentLab.apply('web.yaml', web(), ...slices('web', 1));
     for (const end of ipVersions) {
       agentLab.lab.routeTo(agentLab.node, clusterIPs[end]);
-      assert.deepEqual(asked(client, clusterIPs[end], 80), names(1));
+      assert.deepEqual(replies(client, clusterIPs[end], 80), names(1));
     }
   });
 
@@ -157,10 +157,10 @@ describe('external traffic to the services of an agent', () => {
     await agentLab.apply('web.yaml', web());
     for (const end of ipVersions) {
       const refused = ['ECONNREFUSED', 'ECONNREFUSED'];
-      assert.deepEqual(asked(client, agentLab.node.addresses[end], 30_080), refused);
-      assert.deepEqual(asked(client, externals[end], 80), refused);
+      assert.deepEqual(replies(client, agentLab.node.addresses[end], 30_080), refused);
+      assert.deepEqual(replies(client, externals[end], 80), refused);
       assert.deepEqual(
-        asked(client, externals[end], 99).map((code) => /TIMEDOUT|EAGAIN/.test(code)),
+        replies(client, externals[end], 99).map((code) => /TIMEDOUT|EAGAIN/.test(code)),
         [true, true],
         'dropped, not answered',
       );
@@ -195,13 +195,13 @@ describe('external traffic to the services of an agent', () => {
       const node = agentLab.node.addresses[end];
       for (const from of [client, elsewhere]) {
         assert.deepEqual(
-          asked(from, node, 30_080).map((code) => /TIMEDOUT|EAGAIN/.test(code)),
+          replies(from, node, 30_080).map((code) => /TIMEDOUT|EAGAIN/.test(code)),
           [true, true],
           'another node answers this',
         );
       }
-      assert.deepEqual(asked(here, node, 30_080), names(1));
-      assert.deepEqual(asked(agentLab.node, node, 30_080), names(1));
+      assert.deepEqual(replies(here, node, 30_080), names(1));
+      assert.deepEqual(replies(agentLab.node, node, 30_080), names(1));
     }
     const check = (path: string) => {
       const to = { address: agentLab.node.addresses.v4, port: 30_999 };
@@ -220,7 +220,7 @@ describe('external traffic to the services of an agent', () => {
     assert.deepEqual(check('/'), { status: '200', localEndpoints: 1, ...healthy });
     for (const end of ipVersions) {
       for (let i = 0; i < 5; i++) {
-        assert.deepEqual(asked(client, agentLab.node.addresses[end], 30_080), names(0));
+        assert.deepEqual(replies(client, agentLab.node.addresses[end], 30_080), names(0));
       }
     }
   });

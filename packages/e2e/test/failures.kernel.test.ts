@@ -37,12 +37,12 @@ describe('an agent in which a system call fails', () => {
     const child = node.spawn(process.execPath, [script, JSON.stringify(order)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    let said = '';
+    let output = '';
     child.stdout!.on('data', (data) => {
-      said += data;
+      output += data;
     });
     const [code] = await once(child, 'close');
-    const outcomes = said
+    const outcomes = output
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as Outcome);

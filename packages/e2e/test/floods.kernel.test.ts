@@ -125,11 +125,12 @@ describe('floods of spoofed external packets', () => {
       };
       // The table is full when the clients start.
       await flood(1000);
-      const asked = { v4: 0, v6: 0 };
+      const requestCounts = { v4: 0, v6: 0 };
       const run = startHttpClient(client!, {
         ...{ rate: 25, timeoutMs: 5000, reportMs: 200 },
         onReport: ({ type, targets }) => {
-          if (type === 'window') for (const end of ipVersions) asked[end] += targets[end]!.requests;
+          if (type === 'window')
+            for (const end of ipVersions) requestCounts[end] += targets[end]!.requests;
         },
         targets: Object.fromEntries(
           ipVersions.map((end) => {
@@ -142,7 +143,10 @@ describe('floods of spoofed external packets', () => {
         ),
       });
       const each = connections / ipVersions.length;
-      while (Math.min(asked.v4, asked.v6) < each && performance.now() - started < timeoutMs) {
+      while (
+        Math.min(requestCounts.v4, requestCounts.v6) < each &&
+        performance.now() - started < timeoutMs
+      ) {
         await flood(performance.now() - started + 100);
       }
       const { targets } = await run.stop();

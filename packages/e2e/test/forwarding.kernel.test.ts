@@ -11,7 +11,7 @@ import { endpoint, service, slice } from '../testing/objects.ts';
 
 const ipVersions = ['v4', 'v6'] as const;
 const protocols = ['TCP', 'UDP'] as const;
-const nodePorts = { plain: 30_580, asked: 30_581, excluded: 30_582 } as const;
+const nodePorts = { plain: 30_580, tunnelled: 30_581, excluded: 30_582 } as const;
 type Name = keyof typeof nodePorts;
 
 describe('forwarding to other nodes', () => {
@@ -24,7 +24,7 @@ describe('forwarding to other nodes', () => {
     await agentLab.apply(
       'services.yaml',
       ...objects('plain'),
-      ...objects('asked', 'dsr'),
+      ...objects('tunnelled', 'dsr'),
       ...objects('excluded', 'snat'),
     );
   });
@@ -78,11 +78,11 @@ describe('forwarding to other nodes', () => {
 
   test('an annotation enables tunnels, as service list, service get and flow list show', async () => {
     assert.deepEqual(await forwarding('plain'), ['snat', 'snat']);
-    assert.deepEqual(await forwarding('asked'), ['dsr', 'dsr']);
+    assert.deepEqual(await forwarding('tunnelled'), ['dsr', 'dsr']);
     const list = await printed('service', 'list');
-    assert.match(list, /default\/asked +tcp\/TCP +IPv4 +\S+ \+\d+ +1 by dsr +/);
+    assert.match(list, /default\/tunnelled +tcp\/TCP +IPv4 +\S+ \+\d+ +1 by dsr +/);
     assert.match(list, /default\/plain +tcp\/TCP +IPv4 +\S+ \+\d+ +1 +\d/);
-    assert.match(await printed('service', 'get', 'asked'), /forwarding +dsr/);
+    assert.match(await printed('service', 'get', 'tunnelled'), /forwarding +dsr/);
   });
 
   test('trace predicts the tunnelled packet that then arrives at the other node', async () => {
@@ -93,14 +93,14 @@ describe('forwarding to other nodes', () => {
     for (const end of ipVersions) {
       const backend = agentLab.lab.pods[1]!.addresses[end];
       for (const protocol of ['tcp', 'udp'] as const) {
-        const asked = {
+        const request = {
           ...{ from: outside.addresses[end], to: agentLab.node.addresses[end] },
-          ...{ port: nodePorts.asked, protocol, sourcePort: ++port },
+          ...{ port: nodePorts.tunnelled, protocol, sourcePort: ++port },
         };
         await agentLab.until('tunnels to the backend, which is new', async () => {
-          return trace(await live(), asked).verdict.outcome === 'tunnelled';
+          return trace(await live(), request).verdict.outcome === 'tunnelled';
         });
-        const { verdict, hooks } = trace(await live(), asked);
+        const { verdict, hooks } = trace(await live(), request);
         assert.deepEqual(
           [verdict.outcome, verdict.address, verdict.port],
           ['tunnelled', backend, 8080],
@@ -115,22 +115,22 @@ describe('forwarding to other nodes', () => {
         const meanings = hooks[0]!.steps.map((step) => 'meaning' in step && step.meaning);
         assert.ok(meanings.some((text) => `${text}`.endsWith(', tunnels to other nodes')));
         const ways = {
-          ...{ source: asked.from, sourcePort: port },
-          ...{ destination: asked.to, destinationPort: asked.port },
+          ...{ source: request.from, sourcePort: port },
+          ...{ destination: request.to, destinationPort: request.port },
         };
         client.send(packetOf(protocol, ways, 'first').within(eth(outside.firstHop)));
-        const foretold = Packet.parse(Buffer.from(verdict.frame!, 'hex'));
+        const predicted = Packet.parse(Buffer.from(verdict.frame!, 'hex'));
         const { packet } = other.find('the tunnel', (each) =>
           `${each.packet}`.includes(`${port} >`),
         );
         // Except for the addresses of the router that it passed.
         const routed =
           end === 'v4'
-            ? foretold.with('ipv4', { ttl: 62 }, 1)
-            : foretold.with('ipv6', { hopLimit: 62 }, 1);
+            ? predicted.with('ipv4', { ttl: 62 }, 1)
+            : predicted.with('ipv6', { hopLimit: 62 }, 1);
         assert.equal(`${packet}`, `${routed}`);
         const later = trace(await live(), {
-          ...asked,
+          ...request,
           flow: true,
           reply: true,
         });
@@ -138,7 +138,7 @@ describe('forwarding to other nodes', () => {
         assert.match(later.notes.join(), /backend’s node replies to the client itself/);
       }
     }
-    const flows = await printed('flow', 'list', '--service', 'asked');
+    const flows = await printed('flow', 'list', '--service', 'tunnelled');
     assert.equal(flows.match(/ itself, by dsr /g)?.length, 4, flows);
     const { flows: items } = (await agentLab.heddle('flow', 'list')) as {
       flows: { forwarding: string; source: string; client: string }[];
@@ -151,7 +151,7 @@ describe('forwarding to other nodes', () => {
     await agentLab.kill();
     await agentLab.start('--forwarding', 'hybrid');
     assert.deepEqual(await forwarding('plain'), ['dsr', 'snat']);
-    assert.deepEqual(await forwarding('asked'), ['dsr', 'dsr']);
+    assert.deepEqual(await forwarding('tunnelled'), ['dsr', 'dsr']);
     assert.deepEqual(await forwarding('excluded'), ['snat', 'snat']);
     const { forwarding: effective } = await agentLab.request<{ forwarding: string }>('config.get');
     assert.equal(effective, 'hybrid');
@@ -159,21 +159,21 @@ describe('forwarding to other nodes', () => {
 
   test('snat is used with a reason while tunnels are impossible', async () => {
     await agentLab.apply('nodes.yaml', nodeObject(agentLab.node));
-    assert.deepEqual(await forwarding('asked'), ['snat', 'snat']);
+    assert.deepEqual(await forwarding('tunnelled'), ['snat', 'snat']);
     const { name } = agentLab.lab.nodes[1]!;
     const reason = new RegExp(
       `forwarding is snat, not dsr: endpoint \\S+ is on node ${name}, which is not known`,
     );
     assert.match(await printed('service', 'list'), reason);
-    assert.match(await printed('service', 'get', 'asked'), reason);
+    assert.match(await printed('service', 'get', 'tunnelled'), reason);
     const outside = agentLab.lab.outside[0]!;
     const dump = await openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
     const { verdict } = trace(dump, {
       ...{ from: outside.addresses.v4, to: agentLab.node.addresses.v4 },
-      ...{ port: nodePorts.asked, protocol: 'tcp' as const, sourcePort: ++port },
+      ...{ port: nodePorts.tunnelled, protocol: 'tcp' as const, sourcePort: ++port },
     });
     assert.equal(verdict.outcome, 'translated');
     await agentLab.apply('nodes.yaml', ...agentLab.lab.nodes.map(nodeObject));
-    assert.deepEqual(await forwarding('asked'), ['dsr', 'dsr']);
+    assert.deepEqual(await forwarding('tunnelled'), ['dsr', 'dsr']);
   });
 });

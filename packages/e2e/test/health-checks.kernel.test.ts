@@ -35,7 +35,7 @@ function probe(from: LabHost, address: string, at = port): string {
   }
 }
 
-const told = (status: number, localEndpoints: number) =>
+const response = (status: number, localEndpoints: number) =>
   `${status}, weight ${localEndpoints}: {"service":{"namespace":"default","name":"web"},"localEndpoints":${localEndpoints},"serviceProxyHealthy":true}`;
 
 describe('healthCheckNodePort', () => {
@@ -62,7 +62,7 @@ describe('healthCheckNodePort', () => {
       });
     });
   /** Returns the response, which must be the same at both of the node's addresses. */
-  const assertTold = (expected: string, at = port) => {
+  const assertResponse = (expected: string, at = port) => {
     for (const end of ipVersions)
       assert.equal(probe(client, agentLab.node.addresses[end], at), expected);
   };
@@ -72,26 +72,26 @@ describe('healthCheckNodePort', () => {
     )[0]!;
 
   test('reports the number of ready endpoints on the node', async () => {
-    assertTold('ECONNREFUSED');
+    assertResponse('ECONNREFUSED');
     await agentLab.apply('web.yaml', web());
-    assertTold(told(503, 0));
+    assertResponse(response(503, 0));
     await agentLab.apply('web.yaml', web(), ...pods([0, 1, 2]));
-    assertTold(told(200, 2));
+    assertResponse(response(200, 2));
     await agentLab.apply('web.yaml', web(), ...pods([1, 2]));
-    assertTold(told(200, 1));
+    assertResponse(response(200, 1));
     await agentLab.apply('web.yaml', web(), ...pods([2, 3]));
-    assertTold(told(503, 0));
+    assertResponse(response(503, 0));
     await agentLab.apply('web.yaml', web(), ...pods([0], { ready: false }));
-    assertTold(told(503, 0));
+    assertResponse(response(503, 0));
   });
 
   test('fails while endpoints of the node only terminate, which still serve', async () => {
     const going = { ready: false, serving: true, terminating: true };
     await agentLab.apply('web.yaml', web(), ...pods([0], going));
-    assertTold(told(503, 0));
+    assertResponse(response(503, 0));
     for (const end of ipVersions) assert.equal(served(end), agentLab.pod(0).name);
     await agentLab.apply('web.yaml', web(), ...pods([0]));
-    assertTold(told(200, 1));
+    assertResponse(response(200, 1));
     for (const end of ipVersions) assert.equal(served(end), agentLab.pod(0).name);
   });
 
@@ -105,24 +105,24 @@ describe('healthCheckNodePort', () => {
 
   test('follows the port, and ends with the policy and with the service', async () => {
     await agentLab.apply('web.yaml', web({ healthCheckNodePort: port + 1 }), ...pods([0]));
-    assertTold('ECONNREFUSED');
-    assertTold(told(200, 1), port + 1);
+    assertResponse('ECONNREFUSED');
+    assertResponse(response(200, 1), port + 1);
     const cluster = { externalTrafficPolicy: 'Cluster', healthCheckNodePort: undefined };
     await agentLab.apply('web.yaml', web(cluster), ...pods([0]));
-    assertTold('ECONNREFUSED', port + 1);
+    assertResponse('ECONNREFUSED', port + 1);
     await agentLab.apply('web.yaml', web(), ...pods([0]));
-    assertTold(told(200, 1));
+    assertResponse(response(200, 1));
     await agentLab.apply('web.yaml');
-    assertTold('ECONNREFUSED');
+    assertResponse('ECONNREFUSED');
   });
 
   test('refuses connections while no agent runs, and returns with the agent', async () => {
     await agentLab.apply('web.yaml', web(), ...pods([0]));
     await agentLab.kill();
-    assertTold('ECONNREFUSED');
+    assertResponse('ECONNREFUSED');
     for (const end of ipVersions) assert.equal(served(end), agentLab.pod(0).name);
     await agentLab.start();
-    assertTold(told(200, 1));
+    assertResponse(response(200, 1));
   });
 
   test('is served as soon as a process of the node releases its port', async () => {
@@ -135,6 +135,6 @@ describe('healthCheckNodePort', () => {
     assert.equal(row?.status, 'done', 'the service itself is programmed');
     for (const end of ipVersions) assert.equal(served(end), agentLab.pod(0).name);
     await agentLab.apply('web.yaml', web(), ...pods([0]));
-    assertTold(told(200, 1));
+    assertResponse(response(200, 1));
   });
 });

@@ -127,10 +127,10 @@ describe('an agent with few SNAT ports', () => {
     const { items } = await agentLab.request<{ items: { kind: string; message: string }[] }>(
       'events.list',
     );
-    const said = items.filter(({ kind }) => kind === 'problem').map(({ message }) => message);
+    const messages = items.filter(({ kind }) => kind === 'problem').map(({ message }) => message);
     assert.ok(
-      said.some((message) => /^snatPorts 2000-2004: .* choose 2004-2004, too/.test(message)),
-      `${said}`,
+      messages.some((message) => /^snatPorts 2000-2004: .* choose 2004-2004, too/.test(message)),
+      `${messages}`,
     );
     const { timeouts, snatPorts } = await agentLab.request<{
       timeouts: { tcpHandshake: number; udp: number };

@@ -87,7 +87,7 @@ describe('storms of external traffic', () => {
     try {
       const exchange = (word: string) => {
         for (const socket of sockets) socket.send(word);
-        for (const socket of sockets) assert.equal(said(socket), word);
+        for (const socket of sockets) assert.equal(received(socket), word);
       };
       exchange('before');
       const before = { kernel: kernelMemory(agentLab), agent: resident(), evictions: evictions() };
@@ -186,7 +186,7 @@ describe('storms of external traffic', () => {
   });
 });
 
-function said(socket: BlockingSocket): string {
+function received(socket: BlockingSocket): string {
   return decodeUtf8(socket.receive());
 }
 

@@ -8,7 +8,7 @@ import {
   errorAbout,
   type IcmpErrorKind,
   inverseOf,
-  type Moment,
+  type PacketPosition,
   packetOf,
   type TcpFlag,
   type Trace,
@@ -114,7 +114,7 @@ describe('heddle trace predicts the path of packets', () => {
 
   /** Returns a dump of the node. */
   const snapshot = () => openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
-  const traced = async (asked: TraceRequest): Promise<Trace> => trace(await snapshot(), asked);
+  const traced = async (request: TraceRequest): Promise<Trace> => trace(await snapshot(), request);
 
   /** Opens a connection of the external client from a new port. */
   function connection(
@@ -123,15 +123,15 @@ describe('heddle trace predicts the path of packets', () => {
     end: IpVersion,
     { to, port: at } = { to: agentLab.node.addresses[end], port: nodePorts[name] as number },
   ) {
-    const asked = {
+    const request = {
       ...{ from: outside.addresses[end], to, port: at },
       ...{ protocol, sourcePort: ++port },
     } as const;
-    const way: Ends = {
-      ...{ source: asked.from, sourcePort: port },
-      ...{ destination: asked.to, destinationPort: asked.port },
+    const ends: Ends = {
+      ...{ source: request.from, sourcePort: port },
+      ...{ destination: request.to, destinationPort: request.port },
     };
-    return { asked, way };
+    return { request, ends };
   }
 
   /** Sends a packet from a host through its router. */
@@ -150,10 +150,10 @@ describe('heddle trace predicts the path of packets', () => {
   /** Waits until the predicted packet arrives at a host. */
   function arrives(tap: Tap, { verdict }: Trace): void {
     assert.ok(verdict.frame, verdict.text);
-    const foretold = Packet.parse(Buffer.from(verdict.frame, 'hex'));
+    const predicted = Packet.parse(Buffer.from(verdict.frame, 'hex'));
     tap.find(
-      `what was foretold:\n${foretold}\n`,
-      ({ direction, packet }) => direction === 'in' && bare(packet) === bare(foretold),
+      `the predicted packet:\n${predicted}\n`,
+      ({ direction, packet }) => direction === 'in' && bare(packet) === bare(predicted),
     );
   }
 
@@ -165,13 +165,13 @@ describe('heddle trace predicts the path of packets', () => {
         test(`a connection with a pod ${name}: first packet, reply, later packets and ICMP errors, ${protocol} ${end}`, async () => {
           const pod = agentLab.lab.pods[name === 'here' ? 0 : 1]!;
           const tap = taps[name];
-          const { asked, way } = connection(name, protocol, end);
-          const fromOutside = (moment: Moment, flags?: readonly TcpFlag[]) =>
-            send(outside, taps.outside, packetOf(protocol, way, moment, flags));
+          const { request, ends } = connection(name, protocol, end);
+          const fromOutside = (position: PacketPosition, flags?: readonly TcpFlag[]) =>
+            send(outside, taps.outside, packetOf(protocol, ends, position, flags));
 
           const before = await snapshot();
-          const first = trace(before, asked);
-          const answer = trace(before, { ...asked, reply: true });
+          const first = trace(before, request);
+          const answer = trace(before, { ...request, reply: true });
           assert.equal(first.verdict.outcome, 'translated');
           assert.equal(first.verdict.address, pod.addresses[end]);
           assert.deepEqual(
@@ -193,8 +193,8 @@ describe('heddle trace predicts the path of packets', () => {
             beyond.source,
             name === 'here' ? outside.addresses[end] : agentLab.node.addresses[end],
           );
-          const back = (moment: Moment, flags?: readonly TcpFlag[]) =>
-            send(pod, tap, packetOf(protocol, inverseOf(beyond), moment, flags));
+          const back = (position: PacketPosition, flags?: readonly TcpFlag[]) =>
+            send(pod, tap, packetOf(protocol, inverseOf(beyond), position, flags));
           assert.equal(answer.verdict.outcome, 'translated');
           assert.deepEqual(hooksOf(answer).slice(hooksOf(first).length), [
             ...(name === 'here' ? ['stack'] : ['node_ingress@eth0']),
@@ -205,25 +205,25 @@ describe('heddle trace predicts the path of packets', () => {
 
           const flags = protocol === 'tcp' ? { flags: ['psh', 'ack'] as const } : {};
           const established = await snapshot();
-          const more = trace(established, { ...asked, flow: true, ...flags });
+          const more = trace(established, { ...request, flow: true, ...flags });
           assert.equal(more.question.flow!.client, outside.addresses[end]);
           assert.equal(more.verdict.outcome, 'translated');
           fromOutside('later', flags.flags);
           arrives(tap, more);
 
-          const moreBack = trace(established, { ...asked, flow: true, reply: true, ...flags });
+          const moreBack = trace(established, { ...request, flow: true, reply: true, ...flags });
           back('later', flags.flags);
           arrives(taps.outside, moreBack);
 
           const errors: readonly IcmpErrorKind[] = ['too-large', 'time-exceeded'];
           for (const error of errors) {
-            const about = packetOf(protocol, inverseOf(way), 'later');
-            const there = trace(established, { ...asked, flow: true, error });
+            const about = packetOf(protocol, inverseOf(ends), 'later');
+            const there = trace(established, { ...request, flow: true, error });
             assert.equal(there.verdict.outcome, 'translated', there.verdict.text);
-            send(outside, taps.outside, errorAbout(error, about, inverseOf(way)));
+            send(outside, taps.outside, errorAbout(error, about, inverseOf(ends)));
             arrives(tap, there);
 
-            const here = trace(established, { ...asked, flow: true, reply: true, error });
+            const here = trace(established, { ...request, flow: true, reply: true, error });
             assert.equal(here.verdict.outcome, 'translated', here.verdict.text);
             send(pod, tap, errorAbout(error, packetOf(protocol, beyond, 'later'), beyond));
             arrives(taps.outside, here);
@@ -236,15 +236,18 @@ describe('heddle trace predicts the path of packets', () => {
           ['local', 'DROP_NOT_LOCAL'],
           ['denied', 'DROP_SOURCE_RANGE'],
         ] as const) {
-          const { asked, way } = connection(name, protocol, end);
+          const { request, ends } = connection(name, protocol, end);
           const to = name === 'local' ? {} : { to: balancers[end], port: 80 };
-          const found = await traced({ ...asked, ...to });
+          const found = await traced({ ...request, ...to });
           assert.equal(found.verdict.outcome, 'dropped');
           assert.equal(found.verdict.reason!.name, reason);
           // A trace of the reply reports why there is none.
-          assert.deepEqual((await traced({ ...asked, ...to, reply: true })).verdict, found.verdict);
+          assert.deepEqual(
+            (await traced({ ...request, ...to, reply: true })).verdict,
+            found.verdict,
+          );
           const { address: destination, port: destinationPort } = found.question;
-          const packet = packetOf(protocol, { ...way, destination, destinationPort }, 'first');
+          const packet = packetOf(protocol, { ...ends, destination, destinationPort }, 'first');
           await drops(() => send(outside, taps.outside, packet));
         }
       });
@@ -254,45 +257,45 @@ describe('heddle trace predicts the path of packets', () => {
       const tapOf = ({ verdict }: Trace) =>
         verdict.address === agentLab.lab.pods[0]!.addresses[end] ? taps.here : taps.there;
       // Each new flow uses the next SNAT port, so a prediction is valid only for the next flow.
-      const follow = async (asked: TraceRequest) => {
-        const found = await traced(asked);
+      const follow = async (request: TraceRequest) => {
+        const found = await traced(request);
         assert.equal(found.verdict.outcome, 'translated', found.verdict.text);
         const { address: destination, port: destinationPort, sourcePort } = found.question;
-        const way = { source: asked.from, sourcePort, destination, destinationPort };
-        send(outside, taps.outside, packetOf('udp', way, 'first'));
+        const ends = { source: request.from, sourcePort, destination, destinationPort };
+        send(outside, taps.outside, packetOf('udp', ends, 'first'));
         return found;
       };
       const hashed = new Set<string>();
       for (let i = 0; i < 12; i++) {
-        const found = await follow(connection('hashed', 'udp', end).asked);
+        const found = await follow(connection('hashed', 'udp', end).request);
         assert.equal(found.verdict.alternatives, undefined);
         arrives(tapOf(found), found);
         hashed.add(found.verdict.address!);
       }
       assert.equal(hashed.size, 2, 'the ports distinguish connections');
 
-      const near = await follow(connection('near', 'udp', end).asked);
+      const near = await follow(connection('near', 'udp', end).request);
       assert.equal(near.verdict.address, agentLab.lab.pods[0]!.addresses[end]);
       arrives(taps.here, near);
 
-      const external = { ...connection('here', 'udp', end).asked, to: externals[end], port: 80 };
+      const external = { ...connection('here', 'udp', end).request, to: externals[end], port: 80 };
       arrives(taps.here, await follow(external));
 
       // One of the two, because the kernel draws its own random number.
-      const any = await follow(connection('any', 'udp', end).asked);
+      const any = await follow(connection('any', 'udp', end).request);
       const possible = [any.verdict, ...any.verdict.alternatives!].map(({ address }) => address!);
       assert.deepEqual(
         possible.toSorted(),
         agentLab.lab.pods.map(({ addresses }) => addresses[end]).toSorted(),
       );
 
-      const { asked } = connection('sticky', 'udp', end);
-      await follow(asked);
+      const { request } = connection('sticky', 'udp', end);
+      await follow(request);
       await agentLab.until('the client to be remembered', async () => {
-        const found = trace(await snapshot(), { ...asked, sourcePort: ++port });
+        const found = trace(await snapshot(), { ...request, sourcePort: ++port });
         return found.verdict.alternatives === undefined;
       });
-      const remembered = await follow({ ...asked, sourcePort: ++port });
+      const remembered = await follow({ ...request, sourcePort: ++port });
       assert.ok(
         remembered.hooks[0]!.steps.some(
           (step) => step.kind === 'entry' && /^this client had backend/.test(step.meaning ?? ''),
@@ -300,62 +303,62 @@ describe('heddle trace predicts the path of packets', () => {
       );
       arrives(tapOf(remembered), remembered);
 
-      const other = { ...asked, to: externals[end], port: 81 };
+      const other = { ...request, to: externals[end], port: 81 };
       const unknown = await traced(other);
       assert.equal(unknown.verdict.reason?.name, 'DROP_UNKNOWN_PORT');
-      const way = {
-        source: asked.from,
+      const ends = {
+        source: request.from,
         sourcePort: port,
         destination: other.to,
         destinationPort: 81,
       };
-      await drops(() => send(outside, taps.outside, packetOf('udp', way, 'first')));
+      await drops(() => send(outside, taps.outside, packetOf('udp', ends, 'first')));
     });
 
     test(`a TCP segment without a flow is reset at an external address, ${end}`, async () => {
-      const { asked, way } = connection('here', 'tcp', end, { to: externals[end], port: 80 });
+      const { request, ends } = connection('here', 'tcp', end, { to: externals[end], port: 80 });
       for (const flags of [['ack'], ['fin', 'ack']] as const) {
-        const found = await traced({ ...asked, flags });
+        const found = await traced({ ...request, flags });
         assert.equal(found.verdict.outcome, 'rejected');
         assert.equal(found.verdict.reason!.name, 'DROP_NO_FLOW');
         assert.match(found.verdict.text, /^the packet is answered with a TCP reset: /);
-        send(outside, taps.outside, packetOf('tcp', way, 'first', flags));
+        send(outside, taps.outside, packetOf('tcp', ends, 'first', flags));
         arrives(taps.outside, found);
       }
-      const reset = await traced({ ...asked, flags: ['rst'] });
+      const reset = await traced({ ...request, flags: ['rst'] });
       assert.equal(reset.verdict.outcome, 'dropped');
-      await drops(() => send(outside, taps.outside, packetOf('tcp', way, 'first', ['rst'])));
+      await drops(() => send(outside, taps.outside, packetOf('tcp', ends, 'first', ['rst'])));
     });
 
     test(`a TCP segment without a flow goes to the stack at a node's address, ${end}`, async () => {
-      const { asked, way } = connection('here', 'tcp', end);
+      const { request, ends } = connection('here', 'tcp', end);
       for (const flags of [['ack'], ['fin', 'ack'], ['rst']] as const) {
-        const found = await traced({ ...asked, flags });
+        const found = await traced({ ...request, flags });
         assert.equal(found.verdict.outcome, 'passed');
         assert.deepEqual(hooksOf(found), ['node_ingress@eth0', 'stack']);
       }
       // The stack has no such connection either, so it replies with a reset.
-      send(outside, taps.outside, packetOf('tcp', way, 'first', ['ack']));
+      send(outside, taps.outside, packetOf('tcp', ends, 'first', ['ack']));
       taps.outside.find('a reset of the stack', ({ direction, packet }) => {
         const { src } = packet.layer('ipv4') ?? packet.layer('ipv6') ?? {};
         const tcp = packet.layer('tcp');
         return (
           direction === 'in' &&
-          src === asked.to &&
+          src === request.to &&
           tcp?.rst === true &&
-          tcp.dport === asked.sourcePort
+          tcp.dport === request.sourcePort
         );
       });
     });
 
     test(`echo requests, ${end}`, async () => {
       const from = outside.addresses[end];
-      const way = (to: string): Ends => ({
+      const ends = (to: string): Ends => ({
         ...{ source: from, sourcePort: 0, destination: to, destinationPort: 0 },
       });
       const service = await traced({ from, to: externals[end], protocol: 'icmp' });
       assert.equal(service.verdict.outcome, 'answered');
-      send(outside, taps.outside, packetOf('icmp', way(externals[end]), 'first'));
+      send(outside, taps.outside, packetOf('icmp', ends(externals[end]), 'first'));
       arrives(taps.outside, service);
 
       // The node's stack replies for its own addresses.
@@ -363,7 +366,7 @@ describe('heddle trace predicts the path of packets', () => {
       const node = await traced({ from, to, protocol: 'icmp' });
       assert.equal(node.verdict.outcome, 'passed');
       assert.deepEqual(hooksOf(node), ['node_ingress@eth0', 'stack']);
-      send(outside, taps.outside, packetOf('icmp', way(to), 'first'));
+      send(outside, taps.outside, packetOf('icmp', ends(to), 'first'));
       taps.outside.find(
         'an answer of the node',
         ({ direction, packet }) =>
@@ -382,15 +385,20 @@ describe('heddle trace predicts the path of packets', () => {
         [outside.addresses[end], 'sctp', ['stack', 'node_egress@eth0']],
         [agentLab.node.addresses[end], 'icmp', ['stack']],
       ] as const) {
-        const asked = protocol === 'icmp' ? {} : { port: 9 };
-        const found = await traced({ from, to, protocol, at: 'pod', ...asked });
+        const request = protocol === 'icmp' ? {} : { port: 9 };
+        const found = await traced({ from, to, protocol, at: 'pod', ...request });
         assert.equal(found.verdict.outcome, 'passed');
         assert.deepEqual(hooksOf(found), hooks);
         assert.match(found.notes[0]!, /no program at the interfaces of pods/);
         if (to !== outside.addresses[end]) continue;
         const sourcePort = protocol === 'icmp' ? 0 : found.question.sourcePort;
-        const way = { source: from, sourcePort, destination: to, destinationPort: asked.port ?? 0 };
-        send(pod, taps.here, packetOf(protocol, way, 'first'));
+        const ends = {
+          source: from,
+          sourcePort,
+          destination: to,
+          destinationPort: request.port ?? 0,
+        };
+        send(pod, taps.here, packetOf(protocol, ends, 'first'));
         arrives(taps.outside, found);
       }
       // Without a socket call a pod's packet is not translated: it leaves the node with the
@@ -400,12 +408,12 @@ describe('heddle trace predicts the path of packets', () => {
       const found = await traced({ from, to, port: 80, protocol: 'udp', at: 'pod' });
       assert.equal(found.verdict.outcome, 'passed');
       assert.equal(found.verdict.address, to);
-      const way = { source: from, sourcePort: 50_123, destination: to, destinationPort: 80 };
-      send(pod, taps.here, packetOf('udp', way, 'first'));
-      const foretold = Packet.parse(Buffer.from(found.verdict.frame!, 'hex'));
+      const ends = { source: from, sourcePort: 50_123, destination: to, destinationPort: 80 };
+      send(pod, taps.here, packetOf('udp', ends, 'first'));
+      const predicted = Packet.parse(Buffer.from(found.verdict.frame!, 'hex'));
       wire.find(
         'the packet on the wire',
-        ({ direction, packet }) => direction === 'out' && bare(packet) === bare(foretold),
+        ({ direction, packet }) => direction === 'out' && bare(packet) === bare(predicted),
       );
     });
   }
@@ -425,18 +433,18 @@ describe('heddle trace predicts the path of packets', () => {
     await agentLab.start('--xdp', 'generic');
     for (const end of ipVersions) {
       for (const protocol of protocols) {
-        const { asked, way } = connection('there', protocol, end);
+        const { request, ends } = connection('there', protocol, end);
         const now = await snapshot();
-        const first = trace(now, asked);
+        const first = trace(now, request);
         assert.deepEqual(hooksOf(first), ['node_xdp_generic@eth0']);
         assert.equal(first.hooks[0]!.same, true);
-        const answer = trace(now, { ...asked, reply: true });
+        const answer = trace(now, { ...request, reply: true });
         assert.deepEqual(hooksOf(answer), ['node_xdp_generic@eth0', 'node_xdp_generic@eth0']);
-        send(outside, taps.outside, packetOf(protocol, way, 'first'));
+        send(outside, taps.outside, packetOf(protocol, ends, 'first'));
         arrives(taps.there, first);
         const seen = Packet.parse(Buffer.from(first.verdict.frame!, 'hex'));
         const beyond: Ends = {
-          ...{ source: way.destination, sourcePort: seen.layer(protocol)!.sport },
+          ...{ source: ends.destination, sourcePort: seen.layer(protocol)!.sport },
           ...{ destination: first.verdict.address!, destinationPort: first.verdict.port! },
         };
         send(agentLab.lab.pods[1]!, taps.there, packetOf(protocol, inverseOf(beyond), 'answer'));
@@ -444,16 +452,16 @@ describe('heddle trace predicts the path of packets', () => {
 
         // Other packets continue to node_ingress.
         const here = connection('here', protocol, end);
-        const found = trace(now, here.asked);
+        const found = trace(now, here.request);
         assert.deepEqual(hooksOf(found), ['node_xdp_generic@eth0', 'node_ingress@eth0']);
-        send(outside, taps.outside, packetOf(protocol, here.way, 'first'));
+        send(outside, taps.outside, packetOf(protocol, here.ends, 'first'));
         arrives(taps.here, found);
 
         const local = connection('local', protocol, end);
-        const dropped = trace(now, local.asked);
+        const dropped = trace(now, local.request);
         assert.equal(dropped.verdict.reason?.name, 'DROP_NOT_LOCAL');
         assert.deepEqual(hooksOf(dropped), ['node_xdp_generic@eth0']);
-        await drops(() => send(outside, taps.outside, packetOf(protocol, local.way, 'first')));
+        await drops(() => send(outside, taps.outside, packetOf(protocol, local.ends, 'first')));
       }
     }
     await agentLab.kill();
@@ -461,12 +469,12 @@ describe('heddle trace predicts the path of packets', () => {
   });
 
   test('heddle trace prints the path hook by hook', async () => {
-    const { asked, way } = connection('there', 'tcp', 'v4');
-    const first = await traced(asked);
-    send(outside, taps.outside, packetOf('tcp', way, 'first'));
+    const { request, ends } = connection('there', 'tcp', 'v4');
+    const first = await traced(request);
+    send(outside, taps.outside, packetOf('tcp', ends, 'first'));
     arrives(taps.there, first);
     const args = [
-      ...['trace', '--from', asked.from, '--to', asked.to, '--port', `${asked.port}`],
+      ...['trace', '--from', request.from, '--to', request.to, '--port', `${request.port}`],
       ...['--flow', '--reply', '--flags', 'psh,ack', '--socket', agentLab.socket],
     ];
     const { code, stdout, stderr } = await heddle(args);
@@ -475,7 +483,10 @@ describe('heddle trace predicts the path of packets', () => {
     const pod = agentLab.lab.pods[1]!.addresses.v4;
     assert.match(
       stdout,
-      new RegExp(`^the backend's reply in flow \\d+, ${asked.from}:${asked.sourcePort} to `, 'm'),
+      new RegExp(
+        `^the backend's reply in flow \\d+, ${request.from}:${request.sourcePort} to `,
+        'm',
+      ),
     );
     assert.match(
       stdout,
@@ -485,12 +496,15 @@ describe('heddle trace predicts the path of packets', () => {
     assert.match(stdout, /^ {2}it may belong to flow \d+, as a reply$/m);
     assert.match(
       stdout,
-      new RegExp(`^ {2}flow \\d+ is ${asked.from}:\\d+ to ${node}:30482 at ${pod}:8080, TCP`, 'm'),
+      new RegExp(
+        `^ {2}flow \\d+ is ${request.from}:\\d+ to ${node}:30482 at ${pod}:8080, TCP`,
+        'm',
+      ),
     );
     assert.match(
       stdout,
       new RegExp(
-        `^verdict: translated; the packet is sent out of eth0 to ${asked.from}:\\d+, from ${node}:30482$`,
+        `^verdict: translated; the packet is sent out of eth0 to ${request.from}:\\d+, from ${node}:30482$`,
         'm',
       ),
     );
@@ -502,7 +516,7 @@ describe('heddle trace predicts the path of packets', () => {
     const from = outside.addresses.v4;
     const to = agentLab.node.addresses.v4;
     const nobody = '203.0.113.250';
-    for (const [asked, exitCode, message] of [
+    for (const [request, exitCode, message] of [
       [{ protocol: 'udp' }, 2, /has a port \(give it with --port\)/],
       [{ protocol: 'icmp', reply: true }, 2, /only an echo request is traced/],
       [{ protocol: 'udp', port: 9, flags: ['ack'] }, 2, /only tcp has flags/],
@@ -516,7 +530,7 @@ describe('heddle trace predicts the path of packets', () => {
         /no flow from it to .*:9, TCP \(heddle flow list/,
       ],
     ] as const) {
-      assert.throws(() => trace(now, { from, to, ...asked }), { exitCode, message });
+      assert.throws(() => trace(now, { from, to, ...request }), { exitCode, message });
     }
     const { code, stdout, stderr } = await heddle([
       ...['trace', '--from', from, '--to', to, '--port', '9', '--flags', 'ack,tcp'],

@@ -129,7 +129,7 @@ describe('heddle trace predicts what the kernel does', () => {
   }
 
   /** Returns the pod that a trace ends at, or the errno, or the outcome. */
-  function foretold({ verdict }: Trace): string {
+  function predictedResult({ verdict }: Trace): string {
     if (verdict.outcome === 'refused') return verdict.errno!;
     // A reset and an ICMP port error both give ECONNREFUSED.
     if (verdict.outcome === 'rejected') return 'ECONNREFUSED';
@@ -169,7 +169,7 @@ describe('heddle trace predicts what the kernel does', () => {
         const { name } = agentLab.lab.pods[4]!;
         assert.equal(found.verdict.outcome, 'translated');
         assert.equal(found.verdict.alternatives, undefined);
-        assert.equal(foretold(found), name);
+        assert.equal(predictedResult(found), name);
         assert.equal(seen(client, protocol, addresses.one[end], 80), name);
         const [hook] = found.hooks;
         const call = protocol === 'tcp' ? 'connect' : 'sendmsg';
@@ -182,11 +182,17 @@ describe('heddle trace predicts what the kernel does', () => {
         const address = addresses.one[end];
         const to = { address, port: 80 };
         const pod = agentLab.lab.pods[4]!.addresses[end];
-        for (const [asked, outcome] of [
+        for (const [destination, outcome] of [
           [to, 'translated'],
           [{ address: pod, port: 8080 }, 'passed'],
         ] as const) {
-          const found = await traced(of(client, end), asked.address, asked.port, protocol, true);
+          const found = await traced(
+            of(client, end),
+            destination.address,
+            destination.port,
+            protocol,
+            true,
+          );
           const { verdict, hooks } = found;
           const family = end === 'v4' ? 4 : 6;
           const calls = protocol === 'tcp' ? ['connect', 'getpeername'] : ['sendmsg', 'recvmsg'];
@@ -198,15 +204,19 @@ describe('heddle trace predicts what the kernel does', () => {
           using socket = client.enter(() =>
             BlockingSocket.open(client.platform, { protocol, family }),
           );
-          if (protocol === 'tcp') socket.connect(asked);
-          else socket.send('who?', asked);
+          if (protocol === 'tcp') socket.connect(destination);
+          else socket.send('who?', destination);
           const peer = protocol === 'tcp' ? socket.peerAddress : socket.receiveFrom().from;
           assert.deepEqual({ address: verdict.address, port: verdict.port }, peer);
-          assert.deepEqual(peer, asked);
+          assert.deepEqual(peer, destination);
         }
         const refused = await traced(of(client, end), addresses.none[end], 80, protocol, true);
         const { at } = refused.question;
-        assert.deepEqual([at, foretold(refused)], ['socket', 'ECONNREFUSED'], refused.verdict.text);
+        assert.deepEqual(
+          [at, predictedResult(refused)],
+          ['socket', 'ECONNREFUSED'],
+          refused.verdict.text,
+        );
         assert.equal(refused.hooks.length, 1);
       });
 
@@ -217,7 +227,7 @@ describe('heddle trace predicts what the kernel does', () => {
         ] as const) {
           const found = await traced(of(client, end), address, port, protocol);
           assert.equal(found.verdict.reason?.name, reason);
-          assert.equal(foretold(found), 'ECONNREFUSED');
+          assert.equal(predictedResult(found), 'ECONNREFUSED');
           // connect() of a UDP socket succeeds there; the trace predicts sendmsg().
           const call = () =>
             protocol === 'tcp'
@@ -237,7 +247,7 @@ describe('heddle trace predicts what the kernel does', () => {
         // Affinity keeps the choice: the prediction holds three more times.
         const found = await traced(of(client, end), addresses.sticky[end], 80, protocol);
         assert.equal(found.verdict.alternatives, undefined);
-        assert.equal(foretold(found), mine);
+        assert.equal(predictedResult(found), mine);
         assert.ok(
           found.hooks[0]!.steps.some(
             (step) => step.kind === 'entry' && /^this client had backend/.test(step.meaning ?? ''),
@@ -252,10 +262,10 @@ describe('heddle trace predicts what the kernel does', () => {
         const pod = agentLab.lab.pods[2]!;
         const direct = await traced(of(client, end), of(pod, end), 8080, protocol);
         assert.equal(direct.verdict.outcome, 'passed');
-        assert.equal(foretold(direct), pod.name);
+        assert.equal(predictedResult(direct), pod.name);
         assert.equal(seen(client, protocol, of(pod, end), 8080), pod.name);
         const port = await traced(of(client, end), of(agentLab.node, end), nodePort, protocol);
-        assert.equal(foretold(port), agentLab.lab.pods[4]!.name);
+        assert.equal(predictedResult(port), agentLab.lab.pods[4]!.name);
         assert.equal(
           seen(client, protocol, of(agentLab.node, end), nodePort),
           agentLab.lab.pods[4]!.name,
@@ -270,7 +280,7 @@ describe('heddle trace predicts what the kernel does', () => {
           [agentLab.node, 'EPERM'],
         ] as const) {
           const found = await traced(of(from, end), balancers[end], 80, protocol);
-          assert.equal(foretold(found), expected, found.verdict.text);
+          assert.equal(predictedResult(found), expected, found.verdict.text);
           assert.equal(seen(from, protocol, balancers[end], 80), expected, from.name);
           const reason = expected === name ? undefined : 'REFUSED_SOURCE_RANGE';
           assert.equal(found.verdict.reason?.name, reason);
@@ -291,7 +301,7 @@ describe('heddle trace predicts what the kernel does', () => {
         assert.equal(found.hooks[0]!.hook, 'node_ingress@eth0');
         assert.equal(found.hooks[0]!.same, true);
         const { name } = agentLab.lab.pods[4]!;
-        assert.equal(foretold(found), name);
+        assert.equal(predictedResult(found), name);
         assert.equal(seen(outside, protocol, to, nodePort), name);
         // The pod is on another node and observes this node's address.
         assert.ok(found.verdict.packet?.includes(` from ${to.includes(':') ? `[${to}]` : to}:`));
@@ -343,9 +353,9 @@ describe('heddle trace predicts what the kernel does', () => {
     const args = ['trace', ...ask, '--from-dump', file];
     const saved = await heddle([...args, '-o', 'json'], { uid: 65534 });
     assert.deepEqual([saved.code, saved.stderr], [0, '']);
-    const told = JSON.parse(saved.stdout) as Trace;
-    assert.deepEqual([told.hooks, told.verdict], [live.hooks, live.verdict]);
-    assert.deepEqual([told.hooks[0]!.same, told.notes], [true, []]);
+    const fromDump = JSON.parse(saved.stdout) as Trace;
+    assert.deepEqual([fromDump.hooks, fromDump.verdict], [live.hooks, live.verdict]);
+    assert.deepEqual([fromDump.hooks[0]!.same, fromDump.notes], [true, []]);
     const without = await heddle([...args, '-o', 'json'], { env: elsewhere });
     assert.deepEqual([without.stdout, without.stderr], [saved.stdout, ''], 'and without Linux');
     const { stdout } = await heddle(args);
@@ -411,22 +421,22 @@ describe('heddle trace predicts what the kernel does', () => {
     // The first shows that buckets are computed as in the kernel.
     const kept = new Set(slots(live));
     assert.ok(kept.size >= 8, `${kept.size} keys`);
-    const told = slots(saved);
-    assert.ok(told.length >= 8 && told.every((key) => kept.has(key)));
+    const fromDump = slots(saved);
+    assert.ok(fromDump.length >= 8 && fromDump.every((key) => kept.has(key)));
     for (const end of ipVersions) {
-      const asked = {
+      const destination = {
         ...{ from: of(outside, end), to: of(agentLab.node, end), port: nodePort },
         ...({ protocol: 'udp', flow: true } as const),
       };
-      const found = trace(saved, asked);
-      assert.deepEqual(found.verdict, trace(live, asked).verdict);
+      const found = trace(saved, destination);
+      assert.deepEqual(found.verdict, trace(live, destination).verdict);
       assert.equal(found.verdict.outcome, 'translated');
     }
   });
 
   test('a trace reports a hook with a missing or different program', async () => {
     const dump = await openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
-    const asked = {
+    const destination = {
       from: of(client, 'v4'),
       to: addresses.one.v4,
       port: 80,
@@ -435,7 +445,7 @@ describe('heddle trace predicts what the kernel does', () => {
     const programs = new Map(
       Array.from(dump.programs, ([id, each]) => [id, { ...each, tag: '0123456789abcdef' }]),
     );
-    const other = trace({ ...dump, programs }, asked);
+    const other = trace({ ...dump, programs }, destination);
     assert.equal(other.hooks[0]!.same, false);
     assert.match(
       other.notes[0]!,
@@ -443,16 +453,16 @@ describe('heddle trace predicts what the kernel does', () => {
     );
 
     // A dump of an older version has no tags, and the tags of connect4 depend on the node's kernel.
-    const older = trace({ ...dump, tags: new Map() }, asked);
+    const older = trace({ ...dump, tags: new Map() }, destination);
     assert.deepEqual([older.hooks[0]!.same, older.notes], [undefined, []]);
 
     const links = dump.links.filter(({ pin }) => pin !== 'connect4');
-    const without = trace({ ...dump, links }, asked);
+    const without = trace({ ...dump, links }, destination);
     assert.equal(without.verdict.outcome, 'passed');
     assert.match(without.verdict.text, /^no program of Heddle is attached at connect4/);
 
     const namespaces = dump.namespaces.map((each) => ({ ...each, isNode: false, isServed: false }));
-    const elsewhere = { ...asked, from: '10.244.99.1', at: 'socket' } as const;
+    const elsewhere = { ...destination, from: '10.244.99.1', at: 'socket' } as const;
     const alien = { ...namespaces[0]!, addresses: ['10.244.99.1'] };
     assert.match(
       trace({ ...dump, namespaces: [alien] }, elsewhere).verdict.text,
@@ -505,10 +515,10 @@ describe('heddle trace predicts what the kernel does', () => {
 
     for (const end of ipVersions) {
       test(`a pod's address is traced as a socket call of the pod, ${end}`, async () => {
-        const asked = ['--from', of(client, end), '--to', addresses.one[end]];
-        const { trace: found, text } = await traceInPod(...asked);
+        const destination = ['--from', of(client, end), '--to', addresses.one[end]];
+        const { trace: found, text } = await traceInPod(...destination);
         assert.equal(found?.question.at, 'socket', text);
-        assert.equal(foretold(found), agentLab.lab.pods[4]!.name);
+        assert.equal(predictedResult(found), agentLab.lab.pods[4]!.name);
       });
 
       test(`an external client's address is traced as a packet that enters, ${end}`, async () => {
@@ -517,7 +527,7 @@ describe('heddle trace predicts what the kernel does', () => {
           ...['--from', of(outside, end), '--to', to, '--port', `${nodePort}`],
         );
         assert.equal(found?.question.at, 'node', text);
-        assert.equal(foretold(found), agentLab.lab.pods[4]!.name);
+        assert.equal(predictedResult(found), agentLab.lab.pods[4]!.name);
       });
     }
 
@@ -578,13 +588,13 @@ describe('heddle trace predicts what the kernel does', () => {
   test('SCTP and ICMP sockets are passed unchanged, because the kernel runs no program for them', async () => {
     const dump = await openDump({ socket: agentLab.socket, bpffs: agentLab.node.bpffs });
     const from = of(client, 'v4');
-    const asked = { from, to: addresses.one.v4, at: 'socket' } as const;
-    const sctp = trace(dump, { ...asked, port: 80, protocol: 'sctp' });
+    const destination = { from, to: addresses.one.v4, at: 'socket' } as const;
+    const sctp = trace(dump, { ...destination, port: 80, protocol: 'sctp' });
     assert.match(
       sctp.verdict.text,
       /^the kernel has no such hooks for SCTP: .* 10\.96\.7\.1:80 unchanged$/,
     );
-    const echo = trace(dump, { ...asked, protocol: 'icmp' });
+    const echo = trace(dump, { ...destination, protocol: 'icmp' });
     assert.match(echo.verdict.text, /^the kernel runs no program for .* 10\.96\.7\.1 unchanged$/);
     assert.deepEqual([sctp.hooks, echo.hooks], [[], []]);
   });

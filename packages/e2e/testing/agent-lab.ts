@@ -74,7 +74,7 @@ export abstract class AgentLab implements Disposable {
       this.log = `${this.log}${data}`.slice(-20_000);
     });
     agent.once('exit', () => {
-      if (this.#agent === agent) this.#hangUp();
+      if (this.#agent === agent) this.#disconnect();
     });
     return agent;
   }
@@ -86,7 +86,7 @@ export abstract class AgentLab implements Disposable {
       if (agent.exitCode !== null || agent.signalCode !== null) {
         throw new Error(`start agent: it ended; its last output:\n${this.log}`);
       }
-      return await this.#greet();
+      return await this.#requestStatus();
     });
   }
 
@@ -165,7 +165,7 @@ export abstract class AgentLab implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#hangUp();
+    this.#disconnect();
     this.lab.remove();
   }
 
@@ -177,7 +177,7 @@ export abstract class AgentLab implements Disposable {
   /**
    * Returns the agent's status, or undefined if it doesn't respond yet. Subscribes to its events.
    */
-  async #greet(): Promise<AgentStatus | undefined> {
+  async #requestStatus(): Promise<AgentStatus | undefined> {
     let client: ControlClient;
     try {
       client = await ControlClient.connect(this.socket);
@@ -196,7 +196,7 @@ export abstract class AgentLab implements Disposable {
     }
   }
 
-  #hangUp(): void {
+  #disconnect(): void {
     this.#client?.[Symbol.dispose]();
     this.#client = undefined;
   }

@@ -244,7 +244,8 @@ function notesOf({ number, events, traffic, disruption, failures }: StepReport):
         `of ${reset} broken connections, ${resetToSame} came to the same backend again, ${resetToOther} to another one, ${resetToNone} to none`,
       );
     }
-    if (pathGone > 0) notes.push(`of ${pathGone} the node that knew the connection is gone`);
+    if (pathGone > 0)
+      notes.push(`for ${pathGone} the node with the state of the connection is down`);
     if (clientsGone > 0) notes.push(`${counted(clientsGone, 'client')} went with their node`);
   }
   for (const { reason, count } of failures) {

@@ -99,7 +99,10 @@ function countLines({ refusals, drops, datapath }: AgentStatus): Line[] {
     lines.push(['dropped', dropped.map(({ reason, count }) => `${count} (${reason})`).join(', ')]);
   }
   if (datapath.socketsDestroyed > 0) {
-    lines.push(['sockets', `${datapath.socketsDestroyed} closed because their backend was gone`]);
+    lines.push([
+      'sockets',
+      `${datapath.socketsDestroyed} closed because their backend was removed`,
+    ]);
   }
   return lines;
 }

@@ -30,12 +30,12 @@ const colours = {
 
 /** `heddle trace`: explains what happens to a connection or a packet, and why. Changes nothing. */
 export async function trace(options: Options): Promise<void> {
-  const { step, socket, bpffs, fromDump, output, ...asked } = options;
+  const { step, socket, bpffs, fromDump, output, ...request } = options;
   const dump = await openDump({
     ...{ socket, bpffs },
     ...(fromDump === undefined ? {} : { fromDump }),
   });
-  const found = explain(dump, asked, step === true);
+  const found = explain(dump, request, step === true);
   if (output === 'json') {
     // JSON has no 64-bit integers: they become text.
     printJson(
@@ -52,7 +52,7 @@ function describe(
   { question, of, notes, hooks, verdict }: Trace,
   fromDump: string | undefined,
 ): void {
-  printLine(asked(question));
+  printLine(questionText(question));
   const when =
     fromDump === undefined ? 'the node as it is now' : `the node as it was at ${of.created}`;
   printLine(`${when}; kernel ${of.kernel}, heddle ${of.heddle}`);
@@ -69,7 +69,7 @@ function describe(
 }
 
 /** Returns the question in words. */
-function asked(question: Trace['question']): string {
+function questionText(question: Trace['question']): string {
   const { source, sourcePort, namespace, address, port, protocol, at } = question;
   const { flags, error, reply, flow } = question;
   const names = namespace?.names.length ? ` (${namespace.names.join(', ')})` : '';

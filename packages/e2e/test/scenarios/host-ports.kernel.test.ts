@@ -37,7 +37,7 @@ function answerOf(ask: () => string): string {
   }
 }
 
-function asked(from: LabHost, protocol: string, address: string, port: number): string {
+function replyTo(from: LabHost, protocol: string, address: string, port: number): string {
   const ask = protocol === 'TCP' ? askTcp : askUdp;
   return answerOf(() => ask(from, { address, port }, 'who?', 1000));
 }
@@ -91,11 +91,11 @@ describe('hostPorts of pods', () => {
         const bind = end === 'v4' ? ['0.0.0.0', '127.0.0.1', node] : ['::', '::1', node];
         await cluster.apply(make('server', server, tcpAndUdp(port)));
         for (const from of [outside, far, neighbour, server, cluster.node]) {
-          assert.equal(asked(from, protocol, node, port), server.name, from.name);
+          assert.equal(replyTo(from, protocol, node, port), server.name, from.name);
         }
-        assert.equal(asked(cluster.node, protocol, loopback[end], port), server.name);
+        assert.equal(replyTo(cluster.node, protocol, loopback[end], port), server.name);
         assert.equal(
-          asked(neighbour, protocol, loopback[end], port),
+          replyTo(neighbour, protocol, loopback[end], port),
           'ECONNREFUSED',
           "a pod's loopback is its own",
         );
@@ -105,7 +105,7 @@ describe('hostPorts of pods', () => {
 
         await cluster.remove('Pod', 'server');
         for (const from of [outside, far, neighbour, cluster.node]) {
-          assert.equal(asked(from, protocol, node, port), 'ECONNREFUSED', from.name);
+          assert.equal(replyTo(from, protocol, node, port), 'ECONNREFUSED', from.name);
         }
         for (const host of bind) assert.equal(await onNode.bind(host, port), 'bound', host);
       });
@@ -125,7 +125,7 @@ describe('hostPorts of pods', () => {
       const { client } = JSON.parse(askHttp(outside, { address, port: 9010 }, '/client'));
       assert.ok(client.includes(outside.addresses[end]), client);
       for (const size of [1, 2_000_000]) echoBytes(outside, { address, port: 9011 }, size);
-      assert.equal(asked(outside, 'UDP', address, 9012), server.name);
+      assert.equal(replyTo(outside, 'UDP', address, 9012), server.name);
       const { flows } = (await cluster.heddle(
         ...['flow', 'list', '-s', 'default/pod/server', '--protocol', 'udp'],
       )) as { flows: FlowItem[] };
@@ -137,7 +137,7 @@ describe('hostPorts of pods', () => {
   test("the agent's own port is refused as a hostPort, and a process that listens at a hostPort is reported", async () => {
     const warnings = async () =>
       (await cluster.status()).warnings.filter((text) => text.includes('listens at'));
-    const said = async (sentence: string) => {
+    const countOf = async (sentence: string) => {
       const { items } = await cluster.request<{ items: AgentEvent[] }>('events.list');
       return items.filter(({ message }) => message === sentence).length;
     };
@@ -162,17 +162,17 @@ describe('hostPorts of pods', () => {
     }
     for (const end of ipVersions) {
       const node = cluster.node.addresses[end];
-      assert.notEqual(asked(outside, 'TCP', node, 10_256), pods[0]!.name);
+      assert.notEqual(replyTo(outside, 'TCP', node, 10_256), pods[0]!.name);
     }
     assert.equal(cluster.get(10_256, '/readyz'), 'ok\n', 'the agent keeps its port');
     // As with kube-proxy and portmap, the hostPort is served although a process listened before.
     const { v4 } = cluster.node.addresses;
-    assert.equal(asked(outside, 'TCP', v4, 22), pods[0]!.name);
+    assert.equal(replyTo(outside, 'TCP', v4, 22), pods[0]!.name);
     const sentence =
       'HostPort 22 of default/pod/greedy: a process of this node listens at 0.0.0.0:22/TCP and gets nothing of what comes to the service (give one of them another port or address)';
     assert.deepEqual(await warnings(), [sentence]);
-    await cluster.until('the agent to say so', async () => (await said(sentence)) > 0);
-    assert.equal(await said(sentence), 1);
+    await cluster.until('the agent to report it', async () => (await countOf(sentence)) > 0);
+    assert.equal(await countOf(sentence), 1);
     await cluster.remove('Pod', 'greedy');
     assert.deepEqual(await warnings(), []);
     assert.ok(listener);
@@ -205,18 +205,18 @@ describe('hostPorts of pods', () => {
       });
       bound.connect({ address: loopback[end], port });
       assert.equal(say(bound), names[0]);
-      assert.equal(asked(cluster.node, 'TCP', loopback[end], port), names[0]);
-      assert.equal(asked(cluster.node, 'UDP', loopback[end], port), 'ECONNREFUSED');
+      assert.equal(replyTo(cluster.node, 'TCP', loopback[end], port), names[0]);
+      assert.equal(replyTo(cluster.node, 'UDP', loopback[end], port), 'ECONNREFUSED');
       for (const from of [outside, cluster.node, cluster.lab.nodes[1]!.pods[0]!]) {
-        assert.equal(asked(from, 'TCP', node, port), names[1], from.name);
-        assert.equal(asked(from, 'UDP', node, port), names[2], from.name);
+        assert.equal(replyTo(from, 'TCP', node, port), names[1], from.name);
+        assert.equal(replyTo(from, 'UDP', node, port), names[2], from.name);
       }
-      assert.equal(asked(pods[1]!, 'TCP', loopback[end], port), 'ECONNREFUSED');
+      assert.equal(replyTo(pods[1]!, 'TCP', loopback[end], port), 'ECONNREFUSED');
       for (const host of [loopback[end], node]) {
         assert.equal(await onNode.bind(host, port), 'EADDRINUSE', host);
       }
       const other = end === 'v4' ? '127.0.0.2' : '::';
-      assert.equal(await onNode.bind(other, port), 'bound', 'nobody has asked for that');
+      assert.equal(await onNode.bind(other, port), 'bound', 'no object uses that port');
       for (const name of ['one', 'two', 'three']) await cluster.remove('Pod', name);
     }
   });
@@ -233,8 +233,8 @@ describe('hostPorts of pods', () => {
     const isThere = async ({ name }: LabPod) => {
       for (const end of ipVersions) {
         for (const protocol of protocols) {
-          assert.equal(asked(outside, protocol, node[end], port), name);
-          assert.equal(asked(cluster.node, protocol, loopback[end], port), name);
+          assert.equal(replyTo(outside, protocol, node[end], port), name);
+          assert.equal(replyTo(cluster.node, protocol, loopback[end], port), name);
         }
       }
       // Sockets continue to send from the same ports.
@@ -260,11 +260,11 @@ describe('hostPorts of pods', () => {
       assert.deepEqual(whoAnswers(), [first.name, first.name]);
       const going = { ...old.metadata, deletionTimestamp: '2024-01-01T00:00:00Z' };
       await cluster.apply(make('old', first, tcpAndUdp(port), { metadata: going }));
-      assert.equal(asked(outside, 'TCP', cluster.node.addresses.v4, port), first.name);
+      assert.equal(replyTo(outside, 'TCP', cluster.node.addresses.v4, port), first.name);
       await cluster.apply(make('new', second, tcpAndUdp(port)));
       for (const end of ipVersions) {
         for (const from of [outside, cluster.node]) {
-          assert.equal(asked(from, 'TCP', cluster.node.addresses[end], port), second.name);
+          assert.equal(replyTo(from, 'TCP', cluster.node.addresses[end], port), second.name);
         }
       }
       assert.deepEqual(whoAnswers(), [first.name, first.name]);
@@ -272,7 +272,7 @@ describe('hostPorts of pods', () => {
       assert.deepEqual(row!.backends, { active: 0, draining: 1 });
       await cluster.remove('Pod', 'old');
       assert.deepEqual(whoAnswers(), ['ECONNRESET', 'ECONNRESET']);
-      assert.equal(asked(outside, 'TCP', cluster.node.addresses.v4, port), second.name);
+      assert.equal(replyTo(outside, 'TCP', cluster.node.addresses.v4, port), second.name);
       await cluster.remove('Pod', 'new');
     } finally {
       for (const talk of talks) talk[Symbol.dispose]();
@@ -303,7 +303,7 @@ describe('hostPorts of pods', () => {
         }),
       );
       for (const from of [outside, cluster.node]) {
-        assert.equal(asked(from, 'TCP', v4, port), winner.name);
+        assert.equal(replyTo(from, 'TCP', v4, port), winner.name);
       }
       const { services } = (await cluster.heddle('service', 'list')) as {
         services: ServiceEntry[];
@@ -318,7 +318,7 @@ describe('hostPorts of pods', () => {
       );
     }
     await cluster.remove('Pod', 'claimant');
-    assert.equal(asked(outside, 'TCP', v4, port), second.name);
+    assert.equal(replyTo(outside, 'TCP', v4, port), second.name);
     await cluster.remove('Service', 'claimant');
   });
 
@@ -334,15 +334,15 @@ describe('hostPorts of pods', () => {
       make('none', server, ports, { nodeName: 'elsewhere' }),
     ]) {
       await cluster.apply(make('none', server, ports));
-      assert.equal(asked(outside, 'TCP', v4, port), server.name);
+      assert.equal(replyTo(outside, 'TCP', v4, port), server.name);
       await cluster.apply(object);
       assert.deepEqual(await rowsOf('none'), []);
-      assert.equal(asked(outside, 'TCP', v4, port), 'ECONNREFUSED');
-      assert.equal(asked(cluster.node, 'TCP', '127.0.0.1', port), 'ECONNREFUSED');
+      assert.equal(replyTo(outside, 'TCP', v4, port), 'ECONNREFUSED');
+      assert.equal(replyTo(cluster.node, 'TCP', '127.0.0.1', port), 'ECONNREFUSED');
     }
     const sidecar = { restartPolicy: 'Always', ports };
     await cluster.apply(make('none', server, [], { initContainers: [sidecar] }));
-    assert.equal(asked(outside, 'TCP', v4, port), server.name);
+    assert.equal(replyTo(outside, 'TCP', v4, port), server.name);
     await cluster.remove('Pod', 'none');
   });
 
@@ -358,7 +358,7 @@ describe('hostPorts of pods', () => {
         const address = outside.addresses[end];
         using talk = connectTcp(cluster.node, { address, port: 8080 });
         assert.equal(say(talk), outside.name);
-        assert.equal(asked(outside, 'TCP', cluster.node.addresses[end], port), server.name);
+        assert.equal(replyTo(outside, 'TCP', cluster.node.addresses[end], port), server.name);
         assert.equal(say(talk), outside.name);
       }
     } finally {
@@ -394,15 +394,15 @@ describe('hostPorts of pods', () => {
     assert.equal(say(talk), server.name);
     await cluster.kill();
     assert.equal(say(talk), server.name);
-    assert.equal(asked(outside, 'UDP', v4, port), server.name);
+    assert.equal(replyTo(outside, 'UDP', v4, port), server.name);
     await cluster.start();
     assert.equal(say(talk), server.name);
     assert.equal((await cluster.status()).datapath.repaired, 0);
     await cluster.kill();
     await cluster.write(make('server', other, tcpAndUdp(port)));
-    assert.equal(asked(outside, 'TCP', v4, port), server.name);
+    assert.equal(replyTo(outside, 'TCP', v4, port), server.name);
     await cluster.start();
-    assert.equal(asked(outside, 'TCP', v4, port), other.name);
+    assert.equal(replyTo(outside, 'TCP', v4, port), other.name);
     await cluster.remove('Pod', 'server');
   });
 });

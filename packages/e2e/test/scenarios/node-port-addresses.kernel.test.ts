@@ -17,7 +17,7 @@ const nodePort = 30_700;
 const hostPort = 7000;
 const refused = 'ECONNREFUSED';
 
-function asked(from: LabHost, address: string, port: number, ask = askTcp): string {
+function replyTo(from: LabHost, address: string, port: number, ask = askTcp): string {
   try {
     return ask(from, { address, port }, 'who?', 1000).split(' ')[0]!;
   } catch (error) {
@@ -99,8 +99,8 @@ describe('the addresses of NodePorts and hostPorts', () => {
   const answers = (address: string) =>
     [nodePort, hostPort].flatMap((port) =>
       [outside, cluster.node].flatMap((from) => [
-        asked(from, address, port),
-        asked(from, address, port, askUdp),
+        replyTo(from, address, port),
+        replyTo(from, address, port, askUdp),
       ]),
     );
   const assertServed = (address: string) =>
@@ -109,8 +109,8 @@ describe('the addresses of NodePorts and hostPorts', () => {
     assert.deepEqual(answers(address), Array(8).fill(refused), address);
   const assertOnLoopback = () => {
     for (const end of ipVersions) {
-      assert.equal(asked(cluster.node, loopback[end], nodePort), server.name);
-      assert.equal(asked(cluster.node, loopback[end], hostPort), server.name);
+      assert.equal(replyTo(cluster.node, loopback[end], nodePort), server.name);
+      assert.equal(replyTo(cluster.node, loopback[end], hostPort), server.name);
     }
   };
 
@@ -123,7 +123,7 @@ describe('the addresses of NodePorts and hostPorts', () => {
     assertOnLoopback();
     await writeNode({ InternalIP: addresses, ExternalIP: second });
     await cluster.until('the second address to be served', () =>
-      ipVersions.every((end) => asked(outside, second[end], hostPort) === server.name),
+      ipVersions.every((end) => replyTo(outside, second[end], hostPort) === server.name),
     );
     for (const end of ipVersions) {
       assertServed(addresses[end]);
@@ -135,7 +135,7 @@ describe('the addresses of NodePorts and hostPorts', () => {
     );
     await writeNode({ InternalIP: addresses });
     await cluster.until('the second address to be given up', () =>
-      ipVersions.every((end) => asked(outside, second[end], hostPort) === refused),
+      ipVersions.every((end) => replyTo(outside, second[end], hostPort) === refused),
     );
     for (const end of ipVersions) assertRefused(second[end]);
   });
@@ -150,8 +150,8 @@ describe('the addresses of NodePorts and hostPorts', () => {
     }
     assertOnLoopback();
     for (const from of [outside, cluster.node]) {
-      assert.equal(asked(from, addresses.v4, hostPort + 1), server.name);
-      assert.equal(asked(from, second.v4, hostPort + 1), refused);
+      assert.equal(replyTo(from, addresses.v4, hostPort + 1), server.name);
+      assert.equal(replyTo(from, second.v4, hostPort + 1), refused);
     }
   });
 
@@ -174,7 +174,7 @@ describe('the addresses of NodePorts and hostPorts', () => {
       talk();
       for (const end of ipVersions) add(third[end], end);
       await cluster.until('the third address to be served', () =>
-        ipVersions.every((end) => asked(outside, third[end], hostPort) === server.name),
+        ipVersions.every((end) => replyTo(outside, third[end], hostPort) === server.name),
       );
       for (const end of ipVersions) for (const each of [second, third]) assertServed(each[end]);
       talk();

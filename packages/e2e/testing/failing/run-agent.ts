@@ -37,14 +37,14 @@ export interface Outcome {
   readonly log: readonly string[];
 }
 
-interface Order {
+interface RunOptions {
   readonly flags: Parameters<typeof readConfig>[1];
   /** A manifest that is written again in the steady phase. */
   readonly manifest: string;
   readonly trials: readonly Trial[];
 }
 
-const order = JSON.parse(process.argv[2]!) as Order;
+const options = JSON.parse(process.argv[2]!) as RunOptions;
 const timeoutMs = 45_000;
 
 function descriptors(): string[] {
@@ -116,7 +116,7 @@ async function run(trial: Trial): Promise<Outcome> {
   let agent: Agent;
   const endStart = begin('start');
   try {
-    const config = readConfig(undefined, order.flags);
+    const config = readConfig(undefined, options.flags);
     agent = startAgent({ platform, config, environment: {}, version: version(), objects });
   } catch (error) {
     return outcome({ startError: (error as Error).message });
@@ -126,8 +126,8 @@ async function run(trial: Trial): Promise<Outcome> {
   let last = await waitUntilWhole(agent);
   const endSteady = begin('steady');
   if (trial.phase !== 'end') {
-    const bytes = readFileSync(order.manifest);
-    writeFileSync(order.manifest, `${bytes}\n`);
+    const bytes = readFileSync(options.manifest);
+    writeFileSync(options.manifest, `${bytes}\n`);
     // Long enough for two checks of hooks and pins, and an audit.
     await sleep(trial.phase === 'steady' ? 3500 : 0);
     last = await waitUntilWhole(agent);
@@ -148,7 +148,7 @@ async function run(trial: Trial): Promise<Outcome> {
   return outcome({ isWhole: whole, ...status, ...(endError === undefined ? {} : { endError }) });
 }
 
-for (const trial of order.trials) {
+for (const trial of options.trials) {
   process.stdout.write(`${JSON.stringify(await run(trial))}\n`);
 }
 process.exit();

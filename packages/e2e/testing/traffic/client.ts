@@ -74,7 +74,7 @@ export class Client {
     return (await this.#ask(method, host, port, socket, 1))[0]!;
   }
 
-  /** Returns Returns Returns Returns `bound`, or the errno. */
+  /** Returns `bound`, or the errno. */
   async bind(host: string, port: number): Promise<string> {
     return (await this.#ask('bind', host, port, '', 1))[0]!.pod;
   }

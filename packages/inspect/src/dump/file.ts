@@ -227,7 +227,12 @@ class DumpReader {
         `its format is version ${record.version}, this heddle reads ${formatVersion} (use heddle ${record.heddle})`,
       );
     }
-    want(record, { created: 'string', monotonicNs: 'bigint', heddle: 'string', cpus: 'number' });
+    requireTypes(record, {
+      created: 'string',
+      monotonicNs: 'bigint',
+      heddle: 'string',
+      cpus: 'number',
+    });
     if ((record.cpus as number) < 1 || (record.cpus as number) > 8192) {
       throw new Damaged('it is damaged: cpus of head');
     }
@@ -238,7 +243,7 @@ class DumpReader {
     const { kind } = record;
     switch (kind) {
       case 'answers':
-        if (!('missing' in record)) want(record, { status: 'object', config: 'object' });
+        if (!('missing' in record)) requireTypes(record, { status: 'object', config: 'object' });
         this.#answers = record;
         return;
       case 'items': {
@@ -253,7 +258,7 @@ class DumpReader {
         return;
       }
       case 'object':
-        want(record, { name: 'string' });
+        requireTypes(record, { name: 'string' });
         this.#objects.set(record.name as string, bytesOf(record));
         if ('tags' in record) this.#tags.set(record.name as string, tagsOf(record));
         return;
@@ -267,21 +272,21 @@ class DumpReader {
         return;
       }
       case 'program':
-        want(record, { id: 'number', name: 'string', tag: 'string', mapIds: 'object' });
+        requireTypes(record, { id: 'number', name: 'string', tag: 'string', mapIds: 'object' });
         this.#rows.program.push(record);
         return;
       case 'link':
-        want(record, { pin: 'string', info: 'object' });
-        want(record.info as Fields, { kind: 'string', programId: 'number' });
+        requireTypes(record, { pin: 'string', info: 'object' });
+        requireTypes(record.info as Fields, { kind: 'string', programId: 'number' });
         this.#rows.link.push(record);
         return;
       case 'namespace':
-        want(record, { cookie: 'bigint', names: 'object', addresses: 'object' });
+        requireTypes(record, { cookie: 'bigint', names: 'object', addresses: 'object' });
         this.#rows.namespace.push(record);
         return;
       case 'network':
-        want(record, { links: 'object', addresses: 'object', routes: 'object' });
-        want(record, { neighbours: 'object', forwards: 'object' });
+        requireTypes(record, { links: 'object', addresses: 'object', routes: 'object' });
+        requireTypes(record, { neighbours: 'object', forwards: 'object' });
         this.#network = record;
         return;
       default:
@@ -291,9 +296,9 @@ class DumpReader {
   }
 
   #addMap(record: Fields): void {
-    want(record, { info: 'object', valueBytes: 'number', count: 'number', cut: 'boolean' });
+    requireTypes(record, { info: 'object', valueBytes: 'number', count: 'number', cut: 'boolean' });
     const info = record.info as Fields;
-    want(info, { id: 'number', name: 'string', type: 'number', flags: 'number' });
+    requireTypes(info, { id: 'number', name: 'string', type: 'number', flags: 'number' });
     for (const name of ['keySize', 'valueSize', 'maxEntries'] as const) {
       const size = info[name];
       if (!Number.isInteger(size) || (size as number) < 0 || (size as number) > 0xffffffff) {
@@ -325,7 +330,7 @@ function bytesOf(record: Fields): Uint8Array {
 }
 
 function tagsOf(record: Fields): ProgramTags {
-  want(record, { tags: 'object' });
+  requireTypes(record, { tags: 'object' });
   const isTags = (each: unknown) =>
     Array.isArray(each) && each.every((tag) => typeof tag === 'string');
   if (!Object.values(record.tags as Fields).every(isTags)) {
@@ -334,7 +339,7 @@ function tagsOf(record: Fields): ProgramTags {
   return record.tags as ProgramTags;
 }
 
-function want(record: Fields, types: Readonly<Record<string, string>>): void {
+function requireTypes(record: Fields, types: Readonly<Record<string, string>>): void {
   for (const [name, type] of Object.entries(types)) {
     const value = record[name];
     if (typeof value !== type || value === null) {

@@ -40,14 +40,14 @@ const DESTINATION = 32;
 const notHere = 'the backend’s node replies to the client itself; this node does not see the reply';
 
 /** The end of a trace. */
-interface Reached {
+interface TraceEnd {
   readonly verdict: Verdict;
   /** The ends of the packet that is sent on; absent when none is. */
   readonly ends?: Ends;
 }
 
 /** The result of a hook for a packet. */
-interface Passed {
+interface HookResult {
   readonly frame: Uint8Array;
   readonly steps: readonly Step[];
   /** Present when the trace ends at this hook. */
@@ -103,12 +103,12 @@ class PacketTracer {
       );
     }
     if (!flow && !reply && !error) {
-      return this.#enter(packetOf(protocol, ends, 'first', flags), 'usual').verdict;
+      return this.#enterNode(packetOf(protocol, ends, 'first', flags), 'usual').verdict;
     }
     let beyond: Ends;
     if (flow?.forwarding === 'dsr' && reply) {
       notes.push(notHere);
-      return this.#enter(packetOf(protocol, ends, 'later', flags), 'usual').verdict;
+      return this.#enterNode(packetOf(protocol, ends, 'later', flags), 'usual').verdict;
     }
     if (flow) {
       const { source: seen, sourcePort: seenPort, backend, backendPort } = flow;
@@ -120,7 +120,7 @@ class PacketTracer {
         `flow ${flow.number} is ${flow.state}; the backend sees a packet ${fromTo(ends)} as one ${fromTo(beyond)}`,
       );
     } else {
-      const first = this.#enter(packetOf(protocol, ends, 'first'), 'usual');
+      const first = this.#enterNode(packetOf(protocol, ends, 'first'), 'usual');
       if (first.verdict.outcome === 'tunnelled' && reply) {
         notes.push(notHere);
         return first.verdict;
@@ -132,17 +132,17 @@ class PacketTracer {
       }
       beyond = first.ends;
     }
-    const moment = flow ? 'later' : 'answer';
+    const position = flow ? 'later' : 'answer';
     if (!reply) {
-      if (!error) return this.#enter(packetOf(protocol, ends, 'later', flags), 'usual').verdict;
+      if (!error) return this.#enterNode(packetOf(protocol, ends, 'later', flags), 'usual').verdict;
       const back = inverseOf(ends);
-      const about = packetOf(protocol, back, moment);
-      return this.#enter(errorAbout(error, about, back), 'usual').verdict;
+      const about = packetOf(protocol, back, position);
+      return this.#enterNode(errorAbout(error, about, back), 'usual').verdict;
     }
     const packet = error
       ? errorAbout(error, packetOf(protocol, beyond, flow ? 'later' : 'first'), beyond)
-      : packetOf(protocol, inverseOf(beyond), moment, flags);
-    return this.#enter(packet, 'by route').verdict;
+      : packetOf(protocol, inverseOf(beyond), position, flags);
+    return this.#enterNode(packet, 'by route').verdict;
   }
 
   /**
@@ -150,7 +150,7 @@ class PacketTracer {
    * that interface, the packet enters by another one (`usual`), or as a pod's packet, which no ingress
    * program sees (`by route`).
    */
-  #enter(packet: Packet, by: 'usual' | 'by route'): Reached {
+  #enterNode(packet: Packet, by: 'usual' | 'by route'): TraceEnd {
     const { source } = describePacket(packet).ends;
     const { network } = this.#tracer.dump;
     const route = this.#route(source);
@@ -168,22 +168,22 @@ class PacketTracer {
       };
     }
     const frame = frameFor(link.address, packet);
-    const early = this.#early(link.index, frame);
-    if (early?.verdict) return { verdict: early.verdict };
-    if (early?.out) return this.#arrived(`the packet is sent out of ${link.name}`, early, packet);
-    const entered = this.#hook('ingress', link.index, frame, 0);
+    const xdp = this.#runXdp(link.index, frame);
+    if (xdp?.verdict) return { verdict: xdp.verdict };
+    if (xdp?.out) return this.#finish(`the packet is sent out of ${link.name}`, xdp, packet);
+    const entered = this.#runTc('ingress', link.index, frame, 0);
     if (entered.verdict) return { verdict: entered.verdict };
-    if (!entered.out) return this.#byStack(entered, packet);
-    return this.#leave(entered.out.ifindex, entered.out.mark, entered, packet);
+    if (!entered.out) return this.#routeByStack(entered, packet);
+    return this.#sendOut(entered.out.ifindex, entered.out.mark, entered, packet);
   }
 
   /** Traces a packet of the node itself or of one of its pods. */
-  #send(packet: Packet): Reached {
-    return this.#byStack({ frame: frameFor('02:00:00:00:00:01', packet), steps: [] }, packet);
+  #send(packet: Packet): TraceEnd {
+    return this.#routeByStack({ frame: frameFor('02:00:00:00:00:01', packet), steps: [] }, packet);
   }
 
   /** Routes a packet as the node's stack does. */
-  #byStack(passed: Passed, sent: Packet): Reached {
+  #routeByStack(passed: HookResult, sent: Packet): TraceEnd {
     const now = describePacket(Packet.parse(passed.frame));
     const { destination } = now.ends;
     const route = this.#route(destination);
@@ -191,7 +191,7 @@ class PacketTracer {
       this.#tracer.notes.push(
         'the node’s routes are not known, so the trace does not show the interface',
       );
-      return this.#arrived('the packet is sent', passed, sent);
+      return this.#finish('the packet is sent', passed, sent);
     }
     const isOwn = route.result === fib.notForwarded;
     const isRouted = route.result === fib.success || route.result === fib.noNeighbour;
@@ -204,25 +204,25 @@ class PacketTracer {
       ...{ hook: 'stack', steps: [{ kind: 'route', meaning: route.meaning }], result },
       packet: now.text,
     });
-    if (isOwn) return this.#arrived('the packet is sent, by this node’s stack,', passed, sent);
+    if (isOwn) return this.#finish('the packet is sent, by this node’s stack,', passed, sent);
     if (!isRouted) {
       const text = `this node’s stack does not forward the packet: ${route.meaning}`;
       return { verdict: { outcome: 'dropped', text } };
     }
-    return this.#leave(route.ifindex, 0, passed, sent);
+    return this.#sendOut(route.ifindex, 0, passed, sent);
   }
 
   /** Sends a packet out of an interface, through its egress program if Heddle serves it. */
-  #leave(ifindex: number, mark: number, passed: Passed, sent: Packet): Reached {
+  #sendOut(ifindex: number, mark: number, passed: HookResult, sent: Packet): TraceEnd {
     const sentOut = `the packet is sent out of ${this.#name(ifindex)}`;
-    if (!this.#served.has(ifindex)) return this.#arrived(sentOut, passed, sent);
-    const left = this.#hook('egress', ifindex, passed.frame, mark);
+    if (!this.#served.has(ifindex)) return this.#finish(sentOut, passed, sent);
+    const left = this.#runTc('egress', ifindex, passed.frame, mark);
     if (left.verdict) return { verdict: left.verdict };
-    return this.#arrived(sentOut, { frame: left.frame, steps: passed.steps }, sent);
+    return this.#finish(sentOut, { frame: left.frame, steps: passed.steps }, sent);
   }
 
   /** Runs the XDP program of an interface, if it has one; it runs before everything else. */
-  #early(ifindex: number, frame: Uint8Array): Passed | undefined {
+  #runXdp(ifindex: number, frame: Uint8Array): HookResult | undefined {
     const tracer = this.#tracer;
     const link = tracer.dump.links.find(
       ({ info }) => info.kind === 'xdp' && info.ifindex === ifindex,
@@ -257,7 +257,12 @@ class PacketTracer {
   }
 
   /** Runs the tc program of an interface. */
-  #hook(direction: 'ingress' | 'egress', ifindex: number, frame: Uint8Array, mark: number): Passed {
+  #runTc(
+    direction: 'ingress' | 'egress',
+    ifindex: number,
+    frame: Uint8Array,
+    mark: number,
+  ): HookResult {
     const tracer = this.#tracer;
     const { host } = tracer.node;
     const name = `node_${direction}`;
@@ -340,7 +345,7 @@ class PacketTracer {
   }
 
   /** Ends the trace of a packet that has left the node or is delivered; `sentOut` begins the sentence. */
-  #arrived(sentOut: string, { frame, steps }: Passed, sent: Packet): Reached {
+  #finish(sentOut: string, { frame, steps }: HookResult, sent: Packet): TraceEnd {
     const now = describePacket(Packet.parse(frame));
     const { ends } = now;
     const packet = { packet: now.text, frame: Buffer.from(frame).toString('hex') };

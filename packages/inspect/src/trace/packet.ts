@@ -32,9 +32,9 @@ export function inverseOf({ source, sourcePort, destination, destinationPort }: 
 }
 
 /** The position of a packet in its connection, which decides TCP flags and the SCTP chunk. */
-export type Moment = 'first' | 'answer' | 'later';
+export type PacketPosition = 'first' | 'answer' | 'later';
 
-const usualFlags: Readonly<Record<Moment, readonly TcpFlag[]>> = {
+const usualFlags: Readonly<Record<PacketPosition, readonly TcpFlag[]>> = {
   ...{ first: ['syn'], answer: ['syn', 'ack'], later: ['ack'] },
 };
 const chunks = { first: 'init', answer: 'init-ack', later: 'heartbeat' } as const;
@@ -43,8 +43,8 @@ const chunks = { first: 'init', answer: 'init-ack', later: 'heartbeat' } as cons
 export function packetOf(
   protocol: TraceProtocol,
   ends: Ends,
-  moment: Moment,
-  flags: readonly TcpFlag[] = usualFlags[moment],
+  position: PacketPosition,
+  flags: readonly TcpFlag[] = usualFlags[position],
 ): Packet {
   const { sourcePort: sport, destinationPort: dport } = ends;
   const ip = header(ends);
@@ -54,7 +54,7 @@ export function packetOf(
     case 'udp':
       return ip.udp({ sport, dport }).payload('trace');
     case 'sctp':
-      return ip.sctp({ sport, dport, tag: 0, chunks: [{ type: chunks[moment] }] });
+      return ip.sctp({ sport, dport, tag: 0, chunks: [{ type: chunks[position] }] });
     case 'icmp': {
       const echo = { type: 'echo-request', id: 1, sequence: 1 } as const;
       return (isV4(ends) ? ip.icmp(echo) : ip.icmpv6(echo)).payload('trace');
