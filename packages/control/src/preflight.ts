@@ -2,7 +2,7 @@ import { preflight as coreMissing } from '@heddle/agent/preflight';
 import { nodePlatform } from '@heddle/sys/node';
 import { type ExitCode, exitCodes } from './failure.ts';
 
-/** Why Heddle can't run here: a sentence with the remedy, and an exit code. */
+/** The reason why Heddle can't run here: a sentence with the remedy, and an exit code. */
 export interface Missing {
   readonly message: string;
   readonly exitCode: ExitCode;

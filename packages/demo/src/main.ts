@@ -91,7 +91,7 @@ async function main(): Promise<number> {
 
 /**
  * Returns the requested engine, else the kernel where it can be used, else the userspace machine
- * after a line that says why.
+ * after a line with the reason.
  */
 function chooseEngine(requested: string | undefined): EngineName {
   if (requested === 'vm') return requested;

@@ -36,7 +36,7 @@ export const deploymentSettings = {
   namespace: {
     about: 'namespace of all objects, which must exist (in the chart: that of the release)',
     fallback: 'kube-system',
-    // Helm puts a release where `--namespace` says.
+    // Helm sets the namespace of a release with `--namespace`.
     inChart: false,
     schema: {
       type: 'string',

@@ -2,8 +2,8 @@ import type { ControlSource } from '@heddle/control';
 import type { Dump } from './dump/dump.ts';
 import type { NodePlaces } from './dump/live.ts';
 
-// What each function needs is loaded when it is called: a command that asks the agent for its
-// status does not load what reads the kernel.
+// Each function loads its modules when it is called, so that a command that only requests the
+// agent's status does not load those that read the kernel.
 
 /** Connects to the agent at a socket, or reads its answers from a dump. Throws Failure. */
 export async function openControl({

@@ -44,7 +44,7 @@ export const podKind: Kind<PodRecord> = {
   read: (value) => readPod(checkShape(podSchema, value)),
 };
 
-/** Reads the kinds that services are made of. */
+/** Reads the kinds that service rows depend on. */
 export const serviceReader = new ObjectReader<ServiceInput>([
   serviceKind,
   sliceKind,
@@ -52,12 +52,12 @@ export const serviceReader = new ObjectReader<ServiceInput>([
   podKind,
 ]);
 
-/** Reads one object that services are made of; see ObjectReader. */
+/** Reads one object of these kinds; see ObjectReader. */
 export function readObject(value: unknown): ReadObject<ServiceInput> {
   return serviceReader.read(value);
 }
 
-/** Reads one object that services are made of, or a list of them; see ObjectReader. */
+/** Reads one object of these kinds or a list; see ObjectReader. */
 export function readObjects(value: unknown): readonly ReadObject<ServiceInput>[] {
   return serviceReader.readAll(value);
 }

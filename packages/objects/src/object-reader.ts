@@ -3,10 +3,10 @@ import type { Fields } from './fields.ts';
 import { ownText, sharedText } from './memory.ts';
 import type { InvalidRef, ObjectRef } from './records.ts';
 
-/** An object that is valid, but that Heddle has no use for. */
+/** A valid object that Heddle doesn't use. */
 export interface IgnoredObject {
   readonly kind: 'ignored';
-  /** A sentence that names the object and says why it is not used. */
+  /** A sentence with the object and the reason why it is not used. */
   readonly note: string;
 }
 
@@ -33,7 +33,7 @@ export type ReadObject<Record extends ObjectRef = ObjectRef> =
       readonly ref: InvalidRef | undefined;
     };
 
-/** A kind of Kubernetes objects: how it is called, and how an object of it is read. */
+/** A kind of Kubernetes objects, with its names and the function that reads an object. */
 export interface Kind<Record extends ObjectRef = ObjectRef> {
   /** The name in records, log lines and metrics, e.g. `slice`. */
   readonly name: Record['kind'];
@@ -45,13 +45,16 @@ export interface Kind<Record extends ObjectRef = ObjectRef> {
   readonly isNamespaced: boolean;
   /** The path of the list of all objects in the API, e.g. `/api/v1/services`. */
   readonly path: string;
-  /** The fields that `read` looks at, so that a reader of JSON can skip the rest. */
+  /** The fields that `read` uses. A JSON reader can skip all others. */
   readonly fields: Fields;
   /** Returns the record that Heddle keeps of an object. Throws FieldError. */
   readonly read: (value: unknown) => ReadResult<Record>;
   /** Returns more about an object that `read` refuses, from whatever its metadata has. */
   readonly refine?: (ref: ObjectRef, metadata: { readonly [name: string]: unknown }) => InvalidRef;
-  /** Most updates change nothing that the record keeps, e.g. a Node's conditions: sources skip those. */
+  /**
+   * True if most updates don't change the record, e.g. those of a Node's conditions. Sources skip
+   * these.
+   */
   readonly skipUnchanged?: true;
 }
 

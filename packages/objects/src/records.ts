@@ -102,7 +102,7 @@ export interface EndpointRecord {
 
 export interface SliceRecord extends ObjectRef {
   readonly kind: 'slice';
-  /** Name of the service, in the same namespace. */
+  /** The name of the service, in the same namespace. */
   readonly service: string;
   readonly family: Family;
   readonly ports: readonly SlicePort[];

@@ -2,7 +2,7 @@ import { compactList, ownText } from '@heddle/objects';
 import { bySeniority, type FrontendOwner } from './conflicts.ts';
 import type { ServiceRow } from './rows.ts';
 
-/** An owner that asks for frontends, with the rows that it has without any limit. */
+/** An owner that requests frontends, with the rows that it has without any limit. */
 export interface FrontendRequest {
   readonly owner: FrontendOwner | undefined;
   readonly wanted: readonly ServiceRow[];
@@ -27,7 +27,7 @@ export class Admission {
   readonly #namespaceLimit: number;
   readonly #namespaces = new Map<string, number>();
   #total = 0;
-  /** The number of owners and namespaces that ask for more than their share. */
+  /** The number of owners and namespaces that request more than their share. */
   #overLimit = 0;
 
   /** `limit` is the number of frontends that the node may serve. */

@@ -2,7 +2,7 @@ import { ownText, type PodRecord, type ServiceRecord } from '@heddle/objects';
 import { formatEndpoint } from '@heddle/sys';
 import type { Frontend } from './rows.ts';
 
-/** An object that asks for frontends. */
+/** An object that requests frontends. */
 export type FrontendOwner = ServiceRecord | PodRecord;
 
 /** Returns the key of a frontend, which only one object can have: `TCP 10.0.0.1 80`. */
@@ -11,7 +11,7 @@ export function claimKey(frontend: Frontend): string {
 }
 
 /**
- * Compares the precedence of two objects that ask for one frontend: a pod that is being deleted
+ * Compares the precedence of two objects that request one frontend: a pod that is being deleted
  * comes last; otherwise the older object by creationTimestamp comes first (one without a timestamp
  * comes last), then by namespace, name and kind. Negative if `a` comes first.
  */
@@ -54,13 +54,13 @@ function frontendLabel({ kind, address, port, protocol }: Frontend): string {
 }
 
 /**
- * The objects that ask for each frontend. Nearly every frontend has a single claimant, which is
+ * The objects that request each frontend. Nearly every frontend has a single claimant, which is
  * stored without a list.
  */
 export class FrontendClaims<Claimant extends object> {
   readonly #claims = new Map<string, Claimant | Claimant[]>();
 
-  /** Returns all objects that ask for the frontend. */
+  /** Returns all objects that request the frontend. */
   claimants(key: string): readonly Claimant[] {
     const entry = this.#claims.get(key);
     return entry === undefined ? [] : Array.isArray(entry) ? entry : [entry];

@@ -11,9 +11,9 @@ import {
 } from '@heddle/vm/internal';
 
 // Nodes whose services are the same share one set of maps, and each has a view of it:
-//  - what only the control plane writes they share,
-//  - what programs write into is copied value by value, when a program first asks for it,
-//  - tables that programs fill are each node's own.
+//  - maps that only the control plane writes are shared,
+//  - values that programs write are copied when a program first reads them,
+//  - tables that programs fill are separate for each node.
 
 /** Maps whose keys start with an address, which can be the node's own. */
 const addressed: ReadonlySet<string> = new Set<MapName>(['services', 'addresses']);

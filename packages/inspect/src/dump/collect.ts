@@ -33,7 +33,7 @@ import { objectTags } from './tags.ts';
 
 /** The most entries of one map in a dump. */
 const maxEntriesOfMap = 4_000_000;
-/** Bytes of entries in one buffer. */
+/** The size of a buffer of entries, in bytes. */
 const chunkBytes = 256 * 1024;
 
 /** Requests that are sent before the first reply is awaited. */

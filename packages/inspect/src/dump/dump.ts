@@ -64,9 +64,9 @@ export function listOf<Method extends keyof KnownLists>(
 /** A map with its entries. */
 export interface DumpedMap {
   readonly info: MapInfo;
-  /** File name of its pin; absent for the constants of a program. */
+  /** The file name of its pin; absent for the constants of a program. */
   readonly pin?: string;
-  /** Bytes of a value; of a per-CPU map, those of all CPUs. */
+  /** The size of a value in bytes; for a per-CPU map the size for all CPUs. */
   readonly valueBytes: number;
   /** Alternating keys and values. Elements of arrays that are zero are left out. */
   readonly entries: readonly Uint8Array[];
@@ -76,7 +76,7 @@ export interface DumpedMap {
 
 /** A pinned link. */
 export interface DumpedLink {
-  /** File name of its pin, e.g. `connect4` or `node_ingress@eth0`. */
+  /** The file name of its pin, e.g. `connect4` or `node_ingress@eth0`. */
   readonly pin: string;
   readonly info: LinkInfo;
 }

@@ -166,7 +166,7 @@ class DumpReader {
   #head: Fields | undefined;
   #answers: Fields | undefined;
   readonly #details: unknown[] = [];
-  /** By control method. A list without items has no record. */
+  /** The items of each list, by control method. A list without items has no record. */
   readonly #lists = new Map<string, unknown[]>([...methods.values()].map((each) => [each, []]));
   readonly #objects = new Map<string, Uint8Array>();
   readonly #tags = new Map<string, ProgramTags>();

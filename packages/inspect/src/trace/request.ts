@@ -9,7 +9,10 @@ export type IcmpErrorKind = (typeof icmpErrorKinds)[number];
 export const traceProtocols = ['tcp', 'udp', 'sctp', 'icmp'] as const;
 export type TraceProtocol = (typeof traceProtocols)[number];
 
-/** Where a trace starts: the call of a process, a packet that leaves a pod, a packet that enters the node. */
+/**
+ * The start of a trace: the call of a process, a packet that leaves a pod, or a packet that enters
+ * the node.
+ */
 export const tracePlaces = ['socket', 'pod', 'node'] as const;
 export type TracePlace = (typeof tracePlaces)[number];
 
