@@ -2,7 +2,7 @@ import type { ServiceRow } from '@heddle/services';
 import type { Platform } from '@heddle/sys';
 import type { Datapath } from '../src/datapath.ts';
 import type { DatapathOptions } from '../src/datapath-options.ts';
-import { TestSocket } from './sockets.ts';
+import { TestSocket } from './sockets/sockets.ts';
 
 /** A network namespace for sockets: a pod's, or the node's. */
 export interface TestPlace {

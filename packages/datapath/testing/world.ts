@@ -10,7 +10,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { currentPins } from '../src/core/pinned-maps.ts';
 import { type Datapath, openDatapath } from '../src/datapath.ts';
 import type { DatapathOptions } from '../src/datapath-options.ts';
-import { flowSlots } from './flow-slots.ts';
+import { flowSlots } from './flows/flow-slots.ts';
 import { Mirror } from './mirror.ts';
 import { testNat } from './nat.ts';
 import { objects } from './objects.ts';

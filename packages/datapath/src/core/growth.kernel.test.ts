@@ -6,7 +6,7 @@ import type { ServiceRow } from '@heddle/services';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { NodePackets } from '../../testing/node-packets.ts';
 import { row } from '../../testing/rows.ts';
-import { at } from '../../testing/sockets.ts';
+import { at } from '../../testing/sockets/sockets.ts';
 import { sizes, World } from '../../testing/world.ts';
 import { currentPins } from './pinned-maps.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eth } from '@heddle/lab';
-import { flowSlots } from '../../testing/flow-slots.ts';
+import { flowSlots } from '../../testing/flows/flow-slots.ts';
 import { clients, contextOf, NodePackets } from '../../testing/node-packets.ts';
 import { raceWith } from '../../testing/racer.ts';
 import { sizes, World } from '../../testing/world.ts';

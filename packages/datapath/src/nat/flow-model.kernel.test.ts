@@ -4,8 +4,8 @@ import { BpfMap } from '@heddle/ebpf';
 import { eth, type Packet } from '@heddle/lab';
 import { eventually } from '@heddle/sys/testing/eventually';
 import fc from 'fast-check';
-import { histories } from '../../testing/flow-events.ts';
-import { FlowModel } from '../../testing/flow-model.ts';
+import { histories } from '../../testing/flows/flow-events.ts';
+import { FlowModel } from '../../testing/flows/flow-model.ts';
 import {
   type Direction,
   type Engine,
@@ -13,7 +13,7 @@ import {
   modelClients,
   modelServices,
   timeoutOf,
-} from '../../testing/flow-stage.ts';
+} from '../../testing/flows/flow-stage.ts';
 import { testNat } from '../../testing/nat.ts';
 import { NodePackets } from '../../testing/node-packets.ts';
 import { sizes, World } from '../../testing/world.ts';

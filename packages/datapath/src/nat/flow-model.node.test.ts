@@ -4,8 +4,8 @@ import { BpfMap } from '@heddle/ebpf';
 import { eth, type Packet } from '@heddle/lab';
 import { externalIfindex, VirtualClock } from '@heddle/vm';
 import fc from 'fast-check';
-import { histories } from '../../testing/flow-events.ts';
-import { FlowModel } from '../../testing/flow-model.ts';
+import { histories } from '../../testing/flows/flow-events.ts';
+import { FlowModel } from '../../testing/flows/flow-model.ts';
 import {
   type Direction,
   type Engine,
@@ -14,7 +14,7 @@ import {
   modelClients,
   modelServices,
   timeoutOf,
-} from '../../testing/flow-stage.ts';
+} from '../../testing/flows/flow-stage.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 import { currentPins } from '../core/pinned-maps.ts';
 import type { Datapath } from '../datapath.ts';

@@ -6,7 +6,7 @@ import { errno, SysError } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { row } from '../../testing/rows.ts';
-import { at } from '../../testing/sockets.ts';
+import { at } from '../../testing/sockets/sockets.ts';
 import { World } from '../../testing/world.ts';
 import { dropReasonText } from '../core/drop-reasons.ts';
 import { dropReason } from '../generated/abi.ts';

@@ -1,4 +1,4 @@
-import { balanceTests } from '../../testing/balance-tests.ts';
+import { balanceTests } from '../../testing/sockets/balance-tests.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 
 // In the userspace machine: what the kernel tests say, without root.

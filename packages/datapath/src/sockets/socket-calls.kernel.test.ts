@@ -1,5 +1,5 @@
-import { socketCallTests } from '../../testing/socket-call-tests.ts';
-import { tcpCallTests } from '../../testing/socket-tcp-call-tests.ts';
+import { socketCallTests } from '../../testing/sockets/socket-call-tests.ts';
+import { tcpCallTests } from '../../testing/sockets/socket-tcp-call-tests.ts';
 import { World } from '../../testing/world.ts';
 
 socketCallTests((name, pods) => new World(name, pods));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { row } from '../../testing/rows.ts';
-import { at, type TestSocket } from '../../testing/sockets.ts';
+import { at, type TestSocket } from '../../testing/sockets/sockets.ts';
 import { World } from '../../testing/world.ts';
 
 const skip = !existsSync('/proc/sys/net/mptcp/enabled') && 'the kernel is built without MPTCP';

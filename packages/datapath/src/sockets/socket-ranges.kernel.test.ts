@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { addAddress, changeLink, findLink, type NetlinkSocket } from '@heddle/netlink';
 import { row } from '../../testing/rows.ts';
-import { rangeTests } from '../../testing/socket-range-tests.ts';
+import { rangeTests } from '../../testing/sockets/socket-range-tests.ts';
 import { World } from '../../testing/world.ts';
 
 rangeTests((name, pods) => new World(name, pods));

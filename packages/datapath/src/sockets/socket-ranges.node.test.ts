@@ -1,4 +1,4 @@
-import { rangeTests } from '../../testing/socket-range-tests.ts';
+import { rangeTests } from '../../testing/sockets/socket-range-tests.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 
 // In the userspace machine: what the kernel tests say, without root.

@@ -1,4 +1,4 @@
-import { tcpTests } from '../../testing/socket-tcp-tests.ts';
+import { tcpTests } from '../../testing/sockets/socket-tcp-tests.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 
 // In the userspace machine: what the kernel tests say, without root.

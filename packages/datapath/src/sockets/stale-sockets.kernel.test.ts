@@ -11,7 +11,7 @@ import { errno, SysError } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { row } from '../../testing/rows.ts';
-import { at, codeOf } from '../../testing/sockets.ts';
+import { at, codeOf } from '../../testing/sockets/sockets.ts';
 import { World } from '../../testing/world.ts';
 import { findNamespaces } from './stale-sockets.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { row } from '../../testing/rows.ts';
-import { codeOf } from '../../testing/sockets.ts';
+import { codeOf } from '../../testing/sockets/sockets.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 
 describe('sockets of removed backends, in the userspace machine', () => {

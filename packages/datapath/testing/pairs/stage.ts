@@ -7,7 +7,7 @@ import type { DatapathOptions } from '../../src/datapath-options.ts';
 import type { NodeDevice } from '../../src/devices/node-devices.ts';
 import { contextOf } from '../node-packets.ts';
 import type { SocketWorld, TestPlace } from '../socket-world.ts';
-import type { TestSocket } from '../sockets.ts';
+import type { TestSocket } from '../sockets/sockets.ts';
 import {
   type Addresses,
   type End,

@@ -1,5 +1,5 @@
 import type { BpfMap } from '@heddle/ebpf';
-import { decodeCtBucket } from '../src/generated/abi.ts';
+import { decodeCtBucket } from '../../src/generated/abi.ts';
 
 /** A key of a flow in `nat_index`; what it is, the flow says. */
 export interface FlowSlot {

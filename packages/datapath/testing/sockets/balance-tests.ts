@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { ServiceRow } from '@heddle/services';
-import { row } from './rows.ts';
-import type { SocketWorld, TestPlace } from './socket-world.ts';
+import { row } from '../rows.ts';
+import type { SocketWorld, TestPlace } from '../socket-world.ts';
 
 /** Defines the tests; `open` opens a node in the kernel or in the userspace machine. */
 export function balanceTests(makeWorld: (name: string, pods: number) => SocketWorld): void {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { SourceRangesScope } from '../src/datapath-options.ts';
-import { row } from './rows.ts';
-import type { SocketWorld, TestPlace } from './socket-world.ts';
+import type { SourceRangesScope } from '../../src/datapath-options.ts';
+import { row } from '../rows.ts';
+import type { SocketWorld, TestPlace } from '../socket-world.ts';
 import { at } from './sockets.ts';
 
 const denied = 'the client is not in loadBalancerSourceRanges';

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { SocketAddress } from '@heddle/sys/net';
 import fc from 'fast-check';
-import { row } from './rows.ts';
-import type { SocketWorld } from './socket-world.ts';
+import { row } from '../rows.ts';
+import type { SocketWorld } from '../socket-world.ts';
 import { at, codeOf, type TestSocket } from './sockets.ts';
 
 const runs = Number(process.env.HEDDLE_SOCKET_RUNS ?? 150);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { row } from './rows.ts';
-import type { SocketWorld } from './socket-world.ts';
+import { row } from '../rows.ts';
+import type { SocketWorld } from '../socket-world.ts';
 import { at } from './sockets.ts';
 
 /** Defines the tests; `open` opens a node in the kernel or in the userspace machine. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Protocol } from '@heddle/objects';
-import type { dropReason } from '../src/generated/abi.ts';
+import type { dropReason } from '../../src/generated/abi.ts';
 import { type Flags, judge, type Numbers, newWindows, type Windows } from './flow-windows.ts';
 
 // A model of the flow table: its guarantees, one packet at a time, without its data structures (hash, list of free

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import type { BpfMap } from '@heddle/ebpf';
 import { assertPacket, Packet } from '@heddle/lab';
 import type { Protocol } from '@heddle/objects';
-import { dropReasonText } from '../src/core/drop-reasons.ts';
-import type { Datapath } from '../src/datapath.ts';
-import { ctState, dropReason } from '../src/generated/abi.ts';
-import { type FlowTimeouts, timeoutTicks } from '../src/nat/flow-options.ts';
-import type { FlowEntry } from '../src/nat/flows.ts';
+import { dropReasonText } from '../../src/core/drop-reasons.ts';
+import type { Datapath } from '../../src/datapath.ts';
+import { ctState, dropReason } from '../../src/generated/abi.ts';
+import { type FlowTimeouts, timeoutTicks } from '../../src/nat/flow-options.ts';
+import type { FlowEntry } from '../../src/nat/flows.ts';
+import { row } from '../rows.ts';
 import {
   type Chosen,
   type Ends,
@@ -21,7 +22,6 @@ import {
 } from './flow-model.ts';
 import { type FlowSlot, flowSlots } from './flow-slots.ts';
 import { type Flags, type Numbers, newWindows } from './flow-windows.ts';
-import { row } from './rows.ts';
 
 export type Direction = 'ingress' | 'egress';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { row } from './rows.ts';
-import type { SocketWorld } from './socket-world.ts';
+import { row } from '../rows.ts';
+import type { SocketWorld } from '../socket-world.ts';
 import { at, codeOf } from './sockets.ts';
 
 const udp = { protocol: 'UDP' as const };
