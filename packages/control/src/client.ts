@@ -8,7 +8,7 @@ const answerMs = 10_000;
 // Pages and status are much smaller; it bounds what another server on the socket can send.
 const longestReply = 64 * 1024 * 1024;
 
-interface Waiting {
+interface PendingRequest {
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: Error) => void;
 }
@@ -18,7 +18,7 @@ export class ControlClient implements ControlSource {
   readonly #socket: Socket;
   readonly #path: string;
   readonly #reader = new LineReader(longestReply);
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #pending = new Map<number, PendingRequest>();
   #onEvent: ((event: unknown) => void) | undefined;
   #onEnd: ((error?: Error) => void) | undefined;
   #failure: Error | undefined;
@@ -35,8 +35,8 @@ export class ControlClient implements ControlSource {
       const error =
         this.#failure ??
         new Failure(exitCodes.unreachable, `reach agent: it closed the connection on ${path}`);
-      for (const { reject } of this.#waiting.values()) reject(error);
-      this.#waiting.clear();
+      for (const { reject } of this.#pending.values()) reject(error);
+      this.#pending.clear();
       this.#onEnd?.(error);
     });
   }
@@ -62,8 +62,8 @@ export class ControlClient implements ControlSource {
   async request(method: string, params: Record<string, unknown> = {}): Promise<unknown> {
     const id = ++this.#lastId;
     const reply = await new Promise<Reply>((resolve, reject) => {
-      const late = setTimeout(() => {
-        this.#waiting.delete(id);
+      const timeout = setTimeout(() => {
+        this.#pending.delete(id);
         reject(
           new Failure(
             exitCodes.unreachable,
@@ -71,13 +71,13 @@ export class ControlClient implements ControlSource {
           ),
         );
       }, answerMs);
-      const settle =
+      const withoutTimeout =
         <T>(then: (value: T) => void) =>
         (value: T) => {
-          clearTimeout(late);
+          clearTimeout(timeout);
           then(value);
         };
-      this.#waiting.set(id, { resolve: settle(resolve), reject: settle(reject) });
+      this.#pending.set(id, { resolve: withoutTimeout(resolve), reject: withoutTimeout(reject) });
       this.#socket.write(encodeRequest({ id, method, params }));
     });
     if (reply.error) throw new Failure(exitCodes.failed, reply.error.message);
@@ -138,9 +138,9 @@ export class ControlClient implements ControlSource {
       this.#failure = new Failure(exitCodes.unreachable, reply.error.message);
       this.#socket.destroy();
     } else {
-      const waiting = this.#waiting.get(reply.id as number);
-      this.#waiting.delete(reply.id as number);
-      waiting?.resolve(reply);
+      const pending = this.#pending.get(reply.id as number);
+      this.#pending.delete(reply.id as number);
+      pending?.resolve(reply);
     }
   }
 }

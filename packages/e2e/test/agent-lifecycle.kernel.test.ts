@@ -58,7 +58,8 @@ describe('the lifecycle of the agent', () => {
     }
   }
 
-  const kernelView = () => new ProgrammedMaps(new LinuxBpf(agentLab.platform), agentLab.node.bpffs);
+  const programmedMaps = () =>
+    new ProgrammedMaps(new LinuxBpf(agentLab.platform), agentLab.node.bpffs);
 
   function writeMany(second: string): void {
     for (let file = 0; file < many / 100; file++) {
@@ -103,7 +104,7 @@ describe('the lifecycle of the agent', () => {
     works();
     assert.deepEqual(status.rows, { done: many + 1, pending: 0, failed: 0 });
     assert.equal(status.datapath.adopted, true);
-    using view = kernelView();
+    using view = programmedMaps();
     const lines = view.lines();
     // Two of the addresses are the node's own.
     assert.equal(lines.length, many * 4 + 4 + 2, 'nothing is left of the agents that were killed');
@@ -123,7 +124,7 @@ describe('the lifecycle of the agent', () => {
     agentLab.write('other.yaml', service('other', ['10.96.0.11']), slice('other', [ip(2)]));
     agentLab.write('dns.yaml', service('dns', ['10.96.0.12']), slice('dns', [ip(2), '10.244.9.9']));
     await agentLab.start();
-    using view = kernelView();
+    using view = programmedMaps();
     const whole = view.lines();
     const bpf = new LinuxBpf(agentLab.platform);
     const random = randomOf('damage');
@@ -155,7 +156,7 @@ describe('the lifecycle of the agent', () => {
     agentLab.write('web.yaml', service('web', [clusterIP]), slice('web', [ip(2)]));
     await agentLab.start();
     assert.equal(answer(), 'pod-1-3');
-    using view = kernelView();
+    using view = programmedMaps();
     assert.ok(!view.lines().some((line) => line.includes('10.96.0.11')));
     assert.ok(!view.lines().some((line) => line.includes(`${ip(1)}:`)));
   });
@@ -167,7 +168,7 @@ describe('the lifecycle of the agent', () => {
     agentLab.write('web-slice-2.yaml', slice('web', [ip(2)], { name: 'web-2' }));
     agentLab.write('other.yaml', service('other', ['10.96.0.11']), slice('other', [ip(2)]));
     await agentLab.start();
-    using view = kernelView();
+    using view = programmedMaps();
     const whole = view.lines();
     using established = connect();
     const pod = asks(established);

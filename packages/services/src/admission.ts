@@ -67,11 +67,11 @@ export class Admission {
         const inNamespace = namespaces.get(owner.namespace) ?? 0;
         const reason =
           own + count > this.#ownerLimit
-            ? this.#ownersShare(owner)
+            ? this.#ownerLimitReached(owner)
             : inNamespace + count > this.#namespaceLimit
-              ? this.#namespacesShare(owner)
+              ? this.#namespaceLimitReached(owner)
               : total + count > this.#limit
-                ? this.#allTaken()
+                ? this.#limitReached()
                 : undefined;
         if (reason !== undefined) {
           for (const { key } of rows) refused.set(key, reason);
@@ -86,19 +86,19 @@ export class Admission {
   }
 
   // The sentences have no counts that change, so that a row changes only when its own state does.
-  #ownersShare({ kind }: FrontendOwner): string {
+  #ownerLimitReached({ kind }: FrontendOwner): string {
     return ownText(
       `not programmed: one ${kind} may have ${this.#ownerLimit} frontends, a quarter of sizes.servicesMax (${this.#limit}), and this one asks for more (use fewer ports or addresses, or raise sizes.servicesMax)`,
     );
   }
 
-  #namespacesShare({ namespace }: FrontendOwner): string {
+  #namespaceLimitReached({ namespace }: FrontendOwner): string {
     return ownText(
       `not programmed: namespace ${namespace} may have ${this.#namespaceLimit} frontends, half of sizes.servicesMax (${this.#limit}), and older services in it use them (remove some, or raise sizes.servicesMax)`,
     );
   }
 
-  #allTaken(): string {
+  #limitReached(): string {
     return ownText(
       `not programmed: older services use the ${this.#limit} frontends of sizes.servicesMax (raise it, or remove services)`,
     );

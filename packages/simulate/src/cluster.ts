@@ -43,7 +43,7 @@ const familyOf = (address: string): Family => (address.includes(':') ? 'IPv6' : 
 const [firstNodePort, lastNodePort] = [30_000, 32_767];
 
 /** The objects of a cluster and the placement of its pods, as a scenario changes them. Pure. */
-export class Cluster {
+export class SimulatedCluster {
   readonly nodes: readonly ClusterNode[];
   readonly services = new Map<string, ServiceRecord>();
   /** The node of each pod address. */

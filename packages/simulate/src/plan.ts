@@ -1,7 +1,7 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
 import type { ObjectChange, ServiceInput } from '@heddle/objects';
 import type { Random } from '@heddle/vm/internal';
-import type { Cluster, ServicePod } from './cluster.ts';
+import type { ServicePod, SimulatedCluster } from './cluster.ts';
 import type { Scenario, ScenarioStep, SomeNodes, TrafficStep } from './scenario.ts';
 
 /** A change of the cluster at one moment, with all choices made. */
@@ -46,10 +46,10 @@ const noChange = {
 };
 
 /**
- * Makes all choices that a scenario leaves open: nodes, pods, times. It plays them on `cluster`. Throws
+ * Makes all choices that a scenario leaves open: nodes, pods, times. It applies them to `cluster`. Throws
  * Failure for a step that is not possible.
  */
-export function makePlan(cluster: Cluster, scenario: Scenario, random: Random): Plan {
+export function makePlan(cluster: SimulatedCluster, scenario: Scenario, random: Random): Plan {
   const steps: PlannedStep[] = [];
   const later: ClusterEvent[] = [];
   const pending: { readonly atMs: number; readonly happen: () => ClusterEvent }[] = [];

@@ -3,7 +3,7 @@ import { Random } from '@heddle/vm/internal';
 import { keyOf, keyOfText } from './addresses.ts';
 import { Clients } from './clients.ts';
 import { SimulationClock } from './clock.ts';
-import { Cluster, type ClusterNode } from './cluster.ts';
+import { type ClusterNode, SimulatedCluster } from './cluster.ts';
 import { backendKey, type Connection, PodSockets } from './connections.ts';
 import { type Disruption, disruptionOf, distributionOf, sumDisruptions } from './measures.ts';
 import { Network } from './network.ts';
@@ -31,7 +31,7 @@ export function simulate(
   progress: Progress = () => {},
 ): SimulationReport {
   const random = new Random(scenario.seed);
-  const cluster = new Cluster(records, scenario, random);
+  const cluster = new SimulatedCluster(records, scenario, random);
   const start = cluster.start();
   const plan = makePlan(cluster, scenario, random);
   using simulation = new Simulation(scenario, cluster, plan, progress);
@@ -47,7 +47,7 @@ interface Open {
 
 class Simulation implements Disposable {
   readonly #scenario: Scenario;
-  readonly #cluster: Cluster;
+  readonly #cluster: SimulatedCluster;
   readonly #plan: Plan;
   readonly #progress: Progress;
   readonly #random: Random;
@@ -63,7 +63,7 @@ class Simulation implements Disposable {
   #events: string[] = [];
   #drops: ReadonlyMap<string, number> = new Map();
 
-  constructor(scenario: Scenario, cluster: Cluster, plan: Plan, progress: Progress) {
+  constructor(scenario: Scenario, cluster: SimulatedCluster, plan: Plan, progress: Progress) {
     this.#scenario = scenario;
     this.#cluster = cluster;
     this.#plan = plan;
@@ -344,7 +344,7 @@ function count(
 }
 
 /** Groups nodes that have the same rows, except for the node's own address, throughout the plan. */
-function classesOf(cluster: Cluster, { restarts }: Plan): Map<string, ClusterNode[]> {
+function classesOf(cluster: SimulatedCluster, { restarts }: Plan): Map<string, ClusterNode[]> {
   const classes = new Map<string, ClusterNode[]>();
   for (const node of cluster.nodes) {
     const { name, zone, addresses } = node;

@@ -31,7 +31,7 @@ export interface Line {
 export type Note = Access | RouteLookup | Line;
 
 const CALL = 0x85;
-/** StepDescriber of a decoded instruction. */
+/** The number of 32-bit words of a decoded instruction. */
 const STRIDE = 4;
 const ROUTE = 64;
 /** The most notes of one run: a program may walk through a whole map. */
