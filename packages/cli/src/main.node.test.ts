@@ -407,8 +407,8 @@ node       node1 (192.0.2.1)
 manifests  examples/hello: read, 1 problem
 services   1 programmed, 0 pending, 1 failed
 hooks      not attached: bind6
-start      took over from an earlier agent, 1 entry repaired, layout 1
-changed    others changed the kernel's state (hooks 2, maps 1); 3 repairs
+start      adopted the maps of an earlier agent, 1 entry repaired, layout 1
+changed    other programs changed the kernel's state (hooks 2, maps 1); 3 repairs
 xdp        native at eth0
 xdp        off at eth1: its driver has none
 kernel     without link/tcx (Linux 6.6 has it): clsact serves

@@ -67,7 +67,11 @@ describe('heddle simulate', () => {
     }
     const file = scenario('steps: [{ at: 1s }]');
     for (const [args, code, message] of [
-      [['--scenario', file], 2, /there are no services \(name a folder with --manifests, or have/],
+      [
+        ['--scenario', file],
+        2,
+        /there are no services \(give a folder with --manifests, or generate/,
+      ],
       [['--scenario', file, '--manifests', empty], 1, /simulate .*empty: there is no such folder/],
       [['--scenario', file, ...manifests, '--nodes', '0'], 2, /--nodes is 0; write a whole number/],
       [['--nodes', '3'], 2, /required option '--scenario <file>' not specified/],

@@ -49,7 +49,7 @@ export function simulate(options: Options): void {
   if (manifests === undefined && read.services === undefined) {
     throw new Failure(
       exitCodes.usage,
-      `simulate: there are no services (name a folder with --manifests, or have ${file} make some up: services)`,
+      `simulate: there are no services (give a folder with --manifests, or generate some in ${file}: services)`,
     );
   }
   const scenario: Scenario = {
@@ -241,12 +241,12 @@ function notesOf({ number, events, traffic, disruption, failures }: StepReport):
     const { reset, resetToSame, resetToOther, resetToNone, pathGone, clientsGone } = disruption;
     if (reset > 0) {
       notes.push(
-        `of ${reset} broken connections, ${resetToSame} came to the same backend again, ${resetToOther} to another one, ${resetToNone} to none`,
+        `of ${reset} broken connections, ${resetToSame} reconnected to the same backend, ${resetToOther} to another one, ${resetToNone} to none`,
       );
     }
     if (pathGone > 0)
       notes.push(`for ${pathGone} the node with the state of the connection is down`);
-    if (clientsGone > 0) notes.push(`${counted(clientsGone, 'client')} went with their node`);
+    if (clientsGone > 0) notes.push(`${counted(clientsGone, 'client')} failed with their node`);
   }
   for (const { reason, count } of failures) {
     notes.push(styled('red', `${counted(count, 'row')} not programmed: ${reason}`));

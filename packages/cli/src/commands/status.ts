@@ -42,7 +42,7 @@ function agentLines(status: AgentStatus, nowMs: number): Line[] {
     detached.length === 0
       ? `${datapath.links.length} attached`
       : `not attached: ${detached.join(', ')}`;
-  const start = datapath.adopted ? 'took over from an earlier agent' : 'fresh';
+  const start = datapath.adopted ? 'adopted the maps of an earlier agent' : 'fresh';
   const repaired = counted(datapath.repaired, 'entry', 'entries');
   return [
     ['agent', `${version}, process ${pid}, up ${age(started, nowMs)}${memory}`],
@@ -140,7 +140,7 @@ function integrityLines(integrity: AgentStatus['integrity'] | undefined, nowMs: 
   const counts = Object.entries(incidents).filter(([, count]) => count > 0);
   if (counts.length > 0) {
     const kinds = counts.map(([kind, count]) => `${kind}s ${count}`).join(', ');
-    const what = `others changed the kernel's state (${kinds}); ${counted(repairs, 'repair')}`;
+    const what = `other programs changed the kernel's state (${kinds}); ${counted(repairs, 'repair')}`;
     lines.push(['changed', { text: what, style: 'yellow' }]);
   }
   return lines;

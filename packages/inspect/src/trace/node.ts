@@ -102,7 +102,7 @@ function asDumped(spec: ObjectSpec, dump: Dump, program: string): ObjectSpec {
     if (type !== map.type || keySize !== map.keySize || valueSize !== map.valueSize) {
       throw new Failure(
         exitCodes.failed,
-        `trace: map ${name} of the node is of another version of Heddle than the programs (make the dump with the version that runs there)`,
+        `trace: map ${name} of the node belongs to another version of Heddle than the programs (make the dump with the version that runs there)`,
       );
     }
     // For a ring buffer it is the number of bytes, for socket storage 0.
@@ -114,7 +114,7 @@ function asDumped(spec: ObjectSpec, dump: Dump, program: string): ObjectSpec {
   if (constants.length !== data.contents.length) {
     throw new Failure(
       exitCodes.failed,
-      'trace: the constants of the programs are of another version of Heddle (make the dump with the version that runs there)',
+      'trace: the constants of the programs belong to another version of Heddle (make the dump with the version that runs there)',
     );
   }
   return { ...sized, maps: new Map(sized.maps).set('.rodata', { ...data, contents: constants }) };

@@ -37,7 +37,8 @@ const ROUTE = 64;
 const ROUTE_IFINDEX = 8;
 const DESTINATION = 32;
 
-const notHere = 'the backend’s node replies to the client itself; this node does not see the reply';
+const notHere =
+  'the backend’s node replies to the client itself; the reply does not pass this node';
 
 /** The end of a trace. */
 interface TraceEnd {
@@ -117,7 +118,7 @@ class PacketTracer {
         ...{ destination: backend, destinationPort: backendPort },
       };
       notes.push(
-        `flow ${flow.number} is ${flow.state}; the backend sees a packet ${fromTo(ends)} as one ${fromTo(beyond)}`,
+        `flow ${flow.number} is ${flow.state}; the backend observes a packet ${fromTo(ends)} as one ${fromTo(beyond)}`,
       );
     } else {
       const first = this.#enterNode(packetOf(protocol, ends, 'first'), 'usual');

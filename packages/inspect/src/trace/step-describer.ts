@@ -21,7 +21,7 @@ export interface DescribedAccess {
 }
 
 const routeResults: Readonly<Record<number, string>> = {
-  [fib.blackhole]: 'a route that discards',
+  [fib.blackhole]: 'a blackhole route',
   [fib.unreachable]: 'unreachable',
   [fib.prohibited]: 'prohibited',
   [fib.notForwarded]: 'for this node itself',
