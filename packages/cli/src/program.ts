@@ -5,8 +5,8 @@ import {
   icmpErrorKinds,
   type TcpFlag,
   tcpFlags,
-  tracePlaces,
   traceProtocols,
+  traceStarts,
 } from '@heddle/inspect/request';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { addSettings, wholeNumber } from './setting-options.ts';
@@ -327,7 +327,7 @@ function addTrace(program: Command): void {
         new Option(
           '--at <hook>',
           'start at the call of a process (socket), at a packet that leaves a pod (pod), or at an external packet (node) (default: depends on --from)',
-        ).choices(tracePlaces),
+        ).choices(traceStarts),
       )
       .option('--source-port <number>', 'port of the client', port)
       .option(

@@ -3,7 +3,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { type ExitCode, exitCodes } from './failure.ts';
 
 /** The reason why Heddle can't run here: a sentence with the remedy, and an exit code. */
-export interface Missing {
+export interface PreflightFailure {
   readonly message: string;
   readonly exitCode: ExitCode;
 }
@@ -12,7 +12,7 @@ export interface Missing {
  * Returns what this machine or process lacks to run Heddle; undefined when it lacks nothing. `heddle
  * agent`, `npm start` and `npm test` check it first.
  */
-export function preflight(): Missing | undefined {
+export function preflight(): PreflightFailure | undefined {
   let message: string | undefined;
   try {
     message = coreMissing(nodePlatform());

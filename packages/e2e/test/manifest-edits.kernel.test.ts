@@ -23,7 +23,7 @@ test('after each of 10,000 edits the maps match the reference model', async () =
     if (i % vanishEvery === 0) await editor.removeForAWhile(random.below(60));
     if (i % restartEvery === 0) {
       // A new agent has no earlier version of an invalid object.
-      await editor.mend();
+      await editor.repairAll();
       assert.ok(await agent.waitUntilRead(editor));
       agent.restart(random);
     } else {

@@ -1,6 +1,6 @@
 export { type Dump, entriesOf, entryCount, mapNamed } from './dump/dump.ts';
 export { pipeDump, readDump, writeDump } from './dump/file.ts';
-export { type NodePlaces, nodeDump } from './dump/live.ts';
+export { type NodePaths, nodeDump } from './dump/live.ts';
 export { type Ends, errorAbout, inverseOf, type PacketPosition, packetOf } from './trace/packet.ts';
 export type {
   IcmpErrorKind,

@@ -1,6 +1,6 @@
 import type { ControlSource } from '@heddle/control';
 import type { Dump } from './dump/dump.ts';
-import type { NodePlaces } from './dump/live.ts';
+import type { NodePaths } from './dump/live.ts';
 
 // Each function loads its modules when it is called, so that a command that only requests the
 // agent's status does not load those that read the kernel.
@@ -31,7 +31,7 @@ export async function openControl({
 export async function openDump({
   fromDump,
   ...places
-}: NodePlaces & { readonly fromDump?: string }): Promise<Dump> {
+}: NodePaths & { readonly fromDump?: string }): Promise<Dump> {
   if (fromDump !== undefined) {
     const { readDump } = await import('./dump/file.ts');
     return await readDump(fromDump);

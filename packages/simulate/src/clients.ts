@@ -2,7 +2,7 @@ import { maglevSize, maglevTable } from '@heddle/datapath';
 import { parseIp } from '@heddle/sys';
 import { keyOf } from './addresses.ts';
 import {
-  type ChooseChooseChooseEntry,
+  type ChooseEntry,
   type Connection,
   ExternalConnection,
   type PodSockets,
@@ -81,7 +81,7 @@ export class Clients {
     return pods[number]!;
   }
 
-  #externalConnection(client: number, target: Target, entry: ChooseChooseChooseEntry): Connection {
+  #externalConnection(client: number, target: Target, entry: ChooseEntry): Connection {
     const { isIpv4, port, protocol, address } = target;
     const sourcePort = this.#nextPorts.get(client) ?? clientPorts.first;
     const following = sourcePort + 1;
@@ -108,7 +108,7 @@ export class Clients {
   }
 
   /** Returns the choice of the node that packets enter: by a hash, or always the same. */
-  #entry(via: string): ChooseChooseChooseEntry {
+  #entry(via: string): ChooseEntry {
     const named = this.#nodes.get(via);
     if (named) return () => named;
     if (via === 'ecmp') return (tuple) => this.#running[hashOf(tuple) % this.#running.length];

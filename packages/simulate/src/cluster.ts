@@ -177,7 +177,7 @@ export class SimulatedCluster {
   }
 
   /** Removes the endpoints of lost nodes. Returns their number. */
-  lose(nodes: readonly string[]): number {
+  loseNodes(nodes: readonly string[]): number {
     const lost = new Set(nodes);
     let count = 0;
     const touched = new Set(nodes.flatMap((name) => [...(this.#slicesOn.get(name) ?? [])]));
@@ -198,7 +198,7 @@ export class SimulatedCluster {
   }
 
   /** Adds the endpoints of returned nodes again. Returns their number. */
-  restore(nodes: readonly string[]): number {
+  restoreNodes(nodes: readonly string[]): number {
     let count = 0;
     for (const node of nodes) {
       for (const { slice: key, endpoint } of this.#lost.get(node) ?? []) {

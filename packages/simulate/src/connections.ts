@@ -78,7 +78,7 @@ export function backendKey(address: string, port: number): string {
 }
 
 /** Returns the node that a connection's packets enter, or undefined if no node is up. */
-export type ChooseChooseChooseEntry = (tuple: Tuple) => SimulatedNode | undefined;
+export type ChooseEntry = (tuple: Tuple) => SimulatedNode | undefined;
 
 /**
  * The initial sequence number of the first TCP connection. Later ones start above all earlier ones
@@ -93,7 +93,7 @@ export class ExternalConnection implements Connection {
   backend: string | undefined;
   readonly #network: Network;
   readonly #sockets: PodSockets;
-  readonly #entry: ChooseChooseChooseEntry;
+  readonly #entry: ChooseEntry;
   readonly #isIpv4: boolean;
   /**
    * Returns the tuple of the client's packets, or undefined if the service has no address because
@@ -108,7 +108,7 @@ export class ExternalConnection implements Connection {
   constructor(
     network: Network,
     sockets: PodSockets,
-    entry: ChooseChooseChooseEntry,
+    entry: ChooseEntry,
     isIpv4: boolean,
     tuple: () => Tuple | undefined,
   ) {

@@ -18,7 +18,7 @@ import { CopiedMap, ForkedMap, Timers, ValueMap, type VmMap } from '@heddle/vm/i
 import { isV4, keyOf, mappedIpv4, sameBytes } from './addresses.ts';
 import type { SimulationClock } from './clock.ts';
 import type { ClusterNode } from './cluster.ts';
-import { type Swaps, viewOf, wrapMap } from './node-maps.ts';
+import { type AddressSwaps, viewOf, wrapMap } from './node-maps.ts';
 import type { Scenario } from './scenario.ts';
 
 /** Index of the interface to a node's pods. */
@@ -334,7 +334,7 @@ export class NodeClass implements Disposable {
 
   #makeViews(node: SimulatedNode): VmMap[] {
     const { machine } = this.host;
-    const swaps: Swaps = this.#representative.addresses.flatMap((text) => {
+    const swaps: AddressSwaps = this.#representative.addresses.flatMap((text) => {
       const theirs = parseIp(text)!;
       const own = node.address(isV4(theirs) ? 4 : 6);
       return own && !sameBytes(own, theirs) ? [[theirs, own] as const] : [];

@@ -46,10 +46,10 @@ export function wrapMap(machine: Machine, map: VmMap): VmMap {
 }
 
 /** Pairs of an address in the shared maps and the node's own address that replaces it. */
-export type Swaps = readonly (readonly [Uint8Array, Uint8Array])[];
+export type AddressSwaps = readonly (readonly [Uint8Array, Uint8Array])[];
 
 /** Returns a node's view of a map. */
-export function viewOf(machine: Machine, map: ForkedMap, swaps: Swaps): VmMap {
+export function viewOf(machine: Machine, map: ForkedMap, swaps: AddressSwaps): VmMap {
   const { name } = map.options;
   const inner = isShared(name)
     ? map.original

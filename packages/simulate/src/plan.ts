@@ -116,7 +116,7 @@ export function makePlan(cluster: SimulatedCluster, scenario: Scenario, random: 
       const text = `${counted(failed.length, 'node')} ${failed.length === 1 ? 'fails' : 'fail'}`;
       const notice = () => {
         const still = failed.filter((name) => down.has(name));
-        const lost = cluster.lose(still);
+        const lost = cluster.loseNodes(still);
         return { text: `${counted(lost, 'endpoint')} removed`, changes: cluster.takeChanges() };
       };
       if (fail.noticed === 0) {
@@ -141,7 +141,7 @@ export function makePlan(cluster: SimulatedCluster, scenario: Scenario, random: 
     if (heal) {
       const healed = choose(heal.nodes, [...down].sort(), `${where}.heal.nodes`, 'are down');
       for (const name of healed) down.delete(name);
-      const restored = cluster.restore(healed);
+      const restored = cluster.restoreNodes(healed);
       const text = `${counted(healed.length, 'node')} ${healed.length === 1 ? 'returns' : 'return'} with ${counted(restored, 'endpoint')}`;
       return { ...noChange, atMs, text, changes: cluster.takeChanges(), nodesHeal: healed };
     }

@@ -1,7 +1,7 @@
 import { type Disruption, type Distribution, rounded } from './measures.ts';
 import type { NodeClass, SimulatedNode } from './node-class.ts';
 
-export interface Counted {
+export interface ReasonCount {
   readonly reason: string;
   readonly count: number;
 }
@@ -28,10 +28,10 @@ export interface StepReport {
   readonly traffic?: TrafficReport;
   readonly disruption?: Disruption;
   /** The number of dropped packets and refused calls on all nodes, by reason. */
-  readonly drops: readonly Counted[];
+  readonly drops: readonly ReasonCount[];
   readonly maps: readonly MapReport[];
   /** The number of rows that are not programmed, by reason. */
-  readonly failures: readonly Counted[];
+  readonly failures: readonly ReasonCount[];
 }
 
 export interface TrafficReport {
@@ -55,7 +55,7 @@ export interface SimulationReport {
     readonly traffic: TrafficReport;
     /** The sum of the disruptions of all steps. */
     readonly disruption?: Disruption;
-    readonly drops: readonly Counted[];
+    readonly drops: readonly ReasonCount[];
     readonly openConnections: number;
     /** The distribution of the open connections over their backends. */
     readonly distribution?: Distribution;

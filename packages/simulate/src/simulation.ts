@@ -10,8 +10,8 @@ import { Network } from './network.ts';
 import { NodeClass, type SimulatedNode } from './node-class.ts';
 import { type ClusterEvent, makePlan, type Plan, type PlannedStep } from './plan.ts';
 import {
-  type Counted,
   mapsOf,
+  type ReasonCount,
   type SimulationReport,
   type StepReport,
   sumDrops,
@@ -40,7 +40,7 @@ export function simulate(
 }
 
 /** An open connection and its service. */
-interface Open {
+interface OpenConnection {
   readonly connection: Connection;
   readonly service: string;
 }
@@ -59,7 +59,7 @@ class Simulation implements Disposable {
   readonly #byName: ReadonlyMap<string, SimulatedNode>;
   readonly #later: ClusterEvent[];
   readonly #clients: Clients;
-  #open: Open[] = [];
+  #open: OpenConnection[] = [];
   #events: string[] = [];
   #drops: ReadonlyMap<string, number> = new Map();
 
@@ -264,7 +264,7 @@ class Simulation implements Disposable {
       ...{ open: 0, kept: 0, moved: 0, reset: 0, resetToSame: 0, resetToOther: 0, resetToNone: 0 },
       ...{ backendGone: 0, pathGone: 0, clientsGone: 0 },
     };
-    const open: Open[] = [];
+    const open: OpenConnection[] = [];
     this.#open.forEach((each, i) => {
       const { connection } = each;
       this.#spread(step, i, this.#open.length);
@@ -316,9 +316,9 @@ class Simulation implements Disposable {
     return weights;
   }
 
-  #newDrops(): Counted[] {
+  #newDrops(): ReasonCount[] {
     const now = sumDrops(this.#nodes);
-    const found: Counted[] = [];
+    const found: ReasonCount[] = [];
     for (const [reason, count] of now) {
       const more = count - (this.#drops.get(reason) ?? 0);
       if (more > 0) found.push({ reason, count: more });
@@ -327,7 +327,7 @@ class Simulation implements Disposable {
     return found;
   }
 
-  #failures(): Counted[] {
+  #failures(): ReasonCount[] {
     const reasons = new Map<string, number>();
     for (const { reason } of this.#classes[0]!.failures()) {
       reasons.set(reason, (reasons.get(reason) ?? 0) + 1);

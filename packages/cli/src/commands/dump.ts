@@ -1,8 +1,8 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
-import { entryCount, type NodePlaces, nodeDump, pipeDump, writeDump } from '@heddle/inspect';
+import { entryCount, type NodePaths, nodeDump, pipeDump, writeDump } from '@heddle/inspect';
 import { type OutputFormat, printJson, printLine } from '../print.ts';
 
-interface Options extends NodePlaces {
+interface Options extends NodePaths {
   readonly output: OutputFormat;
 }
 

@@ -4,10 +4,10 @@ import { ManifestSet } from '@heddle/agent/source';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { type ServiceInput, serviceReader } from '@heddle/objects';
 import {
-  type Counted,
   counted,
   type Disruption,
   type Distribution,
+  type ReasonCount,
   readScenario,
   simulate as run,
   type Scenario,
@@ -211,7 +211,7 @@ function shortened(text: string): string {
 function outcome(
   traffic: TrafficReport | undefined,
   disruption: Disruption | undefined,
-  drops: readonly Counted[],
+  drops: readonly ReasonCount[],
 ): Cell[] {
   const dropped = drops.reduce((sum, { count }) => sum + count, 0);
   const connected =

@@ -98,7 +98,7 @@ export class FolderEditor {
   }
 
   /** Repairs all broken files and invalid objects. */
-  async mend(): Promise<void> {
+  async repairAll(): Promise<void> {
     for (const [name, { versions, broken }] of [...this.#files]) {
       if (broken || versions.some(({ usable }) => !usable)) {
         await this.#write(
@@ -107,7 +107,7 @@ export class FolderEditor {
         );
       }
     }
-    this.lastEdit = 'mend everything';
+    this.lastEdit = 'repair everything';
     this.#updateExpected();
   }
 

@@ -32,7 +32,7 @@ export class DumpedControl implements ControlSource {
       case 'config.get':
         return config;
       case 'service.get': {
-        const items = details.filter(({ key }) => isOf(key, params.service));
+        const items = details.filter(({ key }) => belongsTo(key, params.service));
         if (items.length === 0) throw this.#unknown(params.service);
         return { items };
       }
@@ -57,8 +57,9 @@ export class DumpedControl implements ControlSource {
         const { service } = params;
         const backends = listOf(this.#answers, 'backend.list');
         if (service === undefined) return backends;
-        if (!this.#services().some(({ key }) => isOf(key, service))) throw this.#unknown(service);
-        return backends.filter((backend) => isOf(backend.service, service));
+        if (!this.#services().some(({ key }) => belongsTo(key, service)))
+          throw this.#unknown(service);
+        return backends.filter((backend) => belongsTo(backend.service, service));
       }
       case 'flow.list':
         return listOf(this.#answers, 'flow.list').filter((flow) =>
@@ -91,7 +92,7 @@ export class DumpedControl implements ControlSource {
 }
 
 /** Returns true if a row's key belongs to the service. */
-function isOf(key: string, service: unknown): boolean {
+function belongsTo(key: string, service: unknown): boolean {
   return key === service || key.startsWith(`${service}:`);
 }
 

@@ -128,7 +128,7 @@ export async function readDump(path: string): Promise<Dump> {
         let total = 0;
         for await (const chunk of chunks) {
           total += chunk.length;
-          if (total > maxBytes) throw new Damaged('it is larger than any dump');
+          if (total > maxBytes) throw new DamagedFile('it is larger than any dump');
           let from = 0;
           for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
             reader.take(Buffer.concat([...rest, chunk.subarray(from, end)]).toString());
@@ -138,9 +138,9 @@ export async function readDump(path: string): Promise<Dump> {
           }
           if (from < chunk.length) rest.push(chunk.subarray(from));
           waiting += chunk.length - from;
-          if (waiting > maxLineBytes) throw new Damaged('a line is too long');
+          if (waiting > maxLineBytes) throw new DamagedFile('a line is too long');
         }
-        if (waiting > 0) throw new Damaged('it ends within a line');
+        if (waiting > 0) throw new DamagedFile('it ends within a line');
       },
     );
     return reader.finish();
@@ -150,7 +150,7 @@ export async function readDump(path: string): Promise<Dump> {
 }
 
 function causeOf(error: Error & { code?: string }): string {
-  if (error instanceof Damaged) return error.message;
+  if (error instanceof DamagedFile) return error.message;
   if (error.code === 'Z_DATA_ERROR' && /incorrect header/.test(error.message)) {
     return 'it is not a dump of Heddle (make one with heddle dump FILE)';
   }
@@ -159,7 +159,7 @@ function causeOf(error: Error & { code?: string }): string {
 }
 
 /** Thrown for a damaged file. The message describes the damage. */
-class Damaged extends Error {}
+class DamagedFile extends Error {}
 
 /** Reads a dump from its records. */
 class DumpReader {
@@ -181,11 +181,12 @@ class DumpReader {
 
   take(line: string): void {
     const record = parse(line);
-    if (this.#ended) throw new Damaged('it continues after its end');
+    if (this.#ended) throw new DamagedFile('it continues after its end');
     if (!this.#head) {
       this.#begin(record);
     } else if (record.kind === 'end') {
-      if (record.records !== this.#records) throw new Damaged('it is damaged: records are missing');
+      if (record.records !== this.#records)
+        throw new DamagedFile('it is damaged: records are missing');
       this.#ended = true;
     } else {
       this.#add(record);
@@ -194,11 +195,11 @@ class DumpReader {
   }
 
   finish(): Dump {
-    if (!this.#head) throw new Damaged('it is empty');
-    if (!this.#ended) throw new Damaged('it is incomplete: its end is missing');
+    if (!this.#head) throw new DamagedFile('it is empty');
+    if (!this.#ended) throw new DamagedFile('it is incomplete: its end is missing');
     for (const [id, map] of this.#maps) {
       if (entryCount(map) !== this.#counts.get(id)) {
-        throw new Damaged(`it is damaged: entries of map ${map.info.name} are missing`);
+        throw new DamagedFile(`it is damaged: entries of map ${map.info.name} are missing`);
       }
     }
     const { program, link, namespace } = this.#rows;
@@ -220,10 +221,10 @@ class DumpReader {
 
   #begin(record: Fields): void {
     if (record.kind !== 'head' || record.format !== format) {
-      throw new Damaged('it is not a dump of Heddle (make one with heddle dump FILE)');
+      throw new DamagedFile('it is not a dump of Heddle (make one with heddle dump FILE)');
     }
     if (record.version !== formatVersion) {
-      throw new Damaged(
+      throw new DamagedFile(
         `its format is version ${record.version}, this heddle reads ${formatVersion} (use heddle ${record.heddle})`,
       );
     }
@@ -234,7 +235,7 @@ class DumpReader {
       cpus: 'number',
     });
     if ((record.cpus as number) < 1 || (record.cpus as number) > 8192) {
-      throw new Damaged('it is damaged: cpus of head');
+      throw new DamagedFile('it is damaged: cpus of head');
     }
     this.#head = record;
   }
@@ -249,7 +250,7 @@ class DumpReader {
       case 'items': {
         const { list, items } = record;
         if (typeof list !== 'string' || !Array.isArray(items)) {
-          throw new Damaged('it is damaged: items');
+          throw new DamagedFile('it is damaged: items');
         }
         const method = methods.get(list) ?? list;
         const all = list === details ? this.#details : (this.#lists.get(method) ?? []);
@@ -267,7 +268,7 @@ class DumpReader {
         return;
       case 'entries': {
         const map = this.#maps.get(record.map as number);
-        if (!map) throw new Damaged('it is damaged: entries without their map');
+        if (!map) throw new DamagedFile('it is damaged: entries without their map');
         map.entries.push(bytesOf(record));
         return;
       }
@@ -302,7 +303,7 @@ class DumpReader {
     for (const name of ['keySize', 'valueSize', 'maxEntries'] as const) {
       const size = info[name];
       if (!Number.isInteger(size) || (size as number) < 0 || (size as number) > 0xffffffff) {
-        throw new Damaged(`it is damaged: ${name} of map ${info.name}`);
+        throw new DamagedFile(`it is damaged: ${name} of map ${info.name}`);
       }
     }
     const map = { ...record, entries: [] } as unknown as DumpedMap & { entries: Uint8Array[] };
@@ -316,16 +317,17 @@ function parse(line: string): Fields {
   try {
     value = JSON.parse(line, decodeValue);
   } catch {
-    throw new Damaged('it is not a dump of Heddle, or damaged: a line is not JSON');
+    throw new DamagedFile('it is not a dump of Heddle, or damaged: a line is not JSON');
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Damaged('it is not a dump of Heddle, or damaged: a line is no object');
+    throw new DamagedFile('it is not a dump of Heddle, or damaged: a line is no object');
   }
   return value as Fields;
 }
 
 function bytesOf(record: Fields): Uint8Array {
-  if (typeof record.data !== 'string') throw new Damaged(`it is damaged: data of ${record.kind}`);
+  if (typeof record.data !== 'string')
+    throw new DamagedFile(`it is damaged: data of ${record.kind}`);
   return new Uint8Array(Buffer.from(record.data, 'base64'));
 }
 
@@ -334,7 +336,7 @@ function tagsOf(record: Fields): ProgramTags {
   const isTags = (each: unknown) =>
     Array.isArray(each) && each.every((tag) => typeof tag === 'string');
   if (!Object.values(record.tags as Fields).every(isTags)) {
-    throw new Damaged('it is damaged: tags of object');
+    throw new DamagedFile('it is damaged: tags of object');
   }
   return record.tags as ProgramTags;
 }
@@ -343,7 +345,7 @@ function requireTypes(record: Fields, types: Readonly<Record<string, string>>): 
   for (const [name, type] of Object.entries(types)) {
     const value = record[name];
     if (typeof value !== type || value === null) {
-      throw new Damaged(`it is damaged: ${name} of ${record.kind ?? 'a record'}`);
+      throw new DamagedFile(`it is damaged: ${name} of ${record.kind ?? 'a record'}`);
     }
   }
 }

@@ -8,7 +8,7 @@ import { collect } from './collect.ts';
 import type { Dump } from './dump.ts';
 
 /** The control socket and the folder of the pins. */
-export interface NodePlaces {
+export interface NodePaths {
   readonly socket: string;
   /** Undefined: the agent's, or the default. */
   readonly bpffs?: string | undefined;
@@ -19,7 +19,7 @@ export interface NodePlaces {
  * SysError.
  */
 export async function nodeDump(
-  { socket, bpffs }: NodePlaces,
+  { socket, bpffs }: NodePaths,
   withDetails: boolean,
   onProgress?: (map: string, entries: number) => void,
 ): Promise<Dump> {

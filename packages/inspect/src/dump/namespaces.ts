@@ -11,7 +11,7 @@ import {
 import { type Platform, readDirectory, readLink } from '@heddle/sys';
 import { type Answers, type DumpedNamespace, listOf } from './dump.ts';
 
-interface Found {
+interface FoundNamespace {
   /** Paths to enter it by, as long as the process or the mount exists. */
   readonly paths: string[];
   readonly names: Set<string>;
@@ -78,7 +78,7 @@ export function inNamespaces<Result>(
 /** Opens the node's own namespace; undefined where it can't be found. */
 function openNode(
   platform: Platform,
-  found: ReadonlyMap<number, Found>,
+  found: ReadonlyMap<number, FoundNamespace>,
   cookie: bigint | undefined,
 ): NetworkNamespace | undefined {
   for (const [inode, { paths }] of cookie === undefined ? [] : found) {
@@ -116,8 +116,8 @@ function podNames(known: NodeFacts['known'], addresses: readonly string[]): stri
     .flatMap(({ namespace, name }) => [name, `${namespace}/${name}`]);
 }
 
-function find(platform: Platform, cgroup: bigint | undefined): Map<number, Found> {
-  const found = new Map<number, Found>();
+function find(platform: Platform, cgroup: bigint | undefined): Map<number, FoundNamespace> {
+  const found = new Map<number, FoundNamespace>();
   const at = (inode: number, path: string) => {
     const known = found.get(inode) ?? { paths: [], names: new Set<string>() };
     found.set(inode, known);

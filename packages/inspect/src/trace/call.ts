@@ -4,7 +4,7 @@ import { addressOf, SocketHandle, textOf } from '@heddle/vm';
 import { familyOf } from '@heddle/vm/internal';
 import type { Question } from './question.ts';
 import type { Verdict } from './result.ts';
-import type { Recorded, Tracer } from './tracer.ts';
+import type { RecordedRun, Tracer } from './tracer.ts';
 
 const sockets = {
   tcp: { protocol: 6, type: 1, call: 'connect', answer: 'getpeername' },
@@ -68,7 +68,7 @@ export function traceCall(tracer: Tracer, question: Question): Verdict {
   }
 }
 
-interface Called {
+interface CallResult {
   /** 0 or -errno. */
   readonly result: number;
   readonly endpoint: { readonly address: string; readonly port: number };
@@ -78,8 +78,8 @@ function run(
   tracer: Tracer,
   call: Call,
   socket: SocketHandle,
-  peer: Called['endpoint'],
-): Recorded<Called> {
+  peer: CallResult['endpoint'],
+): RecordedRun<CallResult> {
   const { host } = tracer.node;
   const at = { address: addressOf(peer.address), port: peer.port };
   const variant = familyOf(socket.fields.family, at.address, call);
@@ -95,7 +95,7 @@ function run(
 function verdictOf(
   tracer: Tracer,
   { address: requested, port: requestedPort }: Question,
-  { result, steps, reason }: Recorded<Called>,
+  { result, steps, reason }: RecordedRun<CallResult>,
 ): Verdict {
   const { address, port } = result.endpoint;
   if (result.result < 0) {
@@ -116,6 +116,6 @@ function attachedAt({ dump }: Tracer, name: string): number | undefined {
   return info?.kind === 'cgroup' && info.cgroupId !== 0n ? info.programId : undefined;
 }
 
-function note(tracer: Tracer, name: string, { steps }: Recorded<unknown>, result: string): void {
+function note(tracer: Tracer, name: string, { steps }: RecordedRun<unknown>, result: string): void {
   tracer.passed({ hook: name, steps, result }, attachedAt(tracer, name), 'socket', name);
 }

@@ -3,7 +3,7 @@ import { formatEndpoint, parseIp } from '@heddle/sys';
 import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import type { DecodedFields } from './decode.ts';
 import {
-  type Described,
+  type DescribedPacket,
   describePacket,
   type Ends,
   errorAbout,
@@ -323,8 +323,8 @@ class PacketTracer {
   /** Returns the verdict if the packet's path ends at a hook. */
   #verdictOf(
     returnValue: number,
-    before: Described,
-    { kind, text: packet }: Described,
+    before: DescribedPacket,
+    { kind, text: packet }: DescribedPacket,
     reason: { name: string; text: string } | undefined,
     data: Uint8Array,
   ): Verdict | undefined {

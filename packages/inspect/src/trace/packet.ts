@@ -82,16 +82,16 @@ function header({ source: src, destination: dst }: Ends): Packet {
 const isV4 = ({ source }: Ends) => !source.includes(':');
 
 /** A description of a packet. */
-export interface Described {
+export interface DescribedPacket {
   /** E.g. `TCP`, `a TCP reset`, `ICMP port-unreachable`. */
   readonly kind: string;
   readonly text: string;
   readonly ends: Ends;
   /** The inner packet of a tunnel; `ends` are the tunnel's. */
-  readonly inner?: Described;
+  readonly inner?: DescribedPacket;
 }
 
-export function describePacket(packet: Packet): Described {
+export function describePacket(packet: Packet): DescribedPacket {
   const { layers } = packet;
   const [outer, inner] = layers.filter(({ kind }) => kind === 'ipv4' || kind === 'ipv6') as Ip[];
   if (outer && inner) {

@@ -4,7 +4,7 @@ import type { FlowEntry } from '@heddle/datapath';
 import { formatEndpoint, formatIp, parseIp } from '@heddle/sys';
 import { type Dump, type DumpedNamespace, listOf } from '../dump/dump.ts';
 import { flowsOf } from '../dump/flows.ts';
-import type { IcmpErrorKind, TcpFlag, TracePlace, TraceProtocol, TraceRequest } from './request.ts';
+import type { IcmpErrorKind, TcpFlag, TraceProtocol, TraceRequest, TraceStart } from './request.ts';
 
 /** A question whose names are resolved to addresses, namespaces and flows. */
 export interface Question {
@@ -16,7 +16,7 @@ export interface Question {
   /** 0 for ICMP. */
   readonly port: number;
   readonly protocol: TraceProtocol;
-  readonly at: TracePlace;
+  readonly at: TraceStart;
   readonly sourcePort: number;
   readonly flags?: readonly TcpFlag[];
   /** The flow that the packet belongs to. */
@@ -33,7 +33,7 @@ export function resolveRequest(dump: Dump, request: TraceRequest): Question {
   const address = destination(dump, request, port);
   const isV4 = !address.includes(':');
   const { namespace, source } = origin(dump, request, isV4);
-  const at = request.at ?? usualPlace(request, namespace);
+  const at = request.at ?? defaultStart(request, namespace);
   if (at !== 'node' && !namespace) {
     throw new Failure(
       exitCodes.failed,
@@ -41,7 +41,7 @@ export function resolveRequest(dump: Dump, request: TraceRequest): Question {
     );
   }
   const found = { source, address, port, protocol };
-  const flow = request.flow ? existing(dump, found, request.sourcePort) : undefined;
+  const flow = request.flow ? findFlow(dump, found, request.sourcePort) : undefined;
   return {
     ...{ ...found, at, reply },
     sourcePort: flow?.clientPort ?? request.sourcePort ?? clientPort,
@@ -77,16 +77,16 @@ function contradiction({ port, protocol, at, flags, flow, reply, error }: TraceR
 }
 
 /** Returns where a trace starts by default. Sockets of SCTP and ping have no hooks, so it starts with the packet. */
-function usualPlace(
+function defaultStart(
   { protocol, flow, error, flags }: TraceRequest,
   namespace: DumpedNamespace | undefined,
-): TracePlace {
+): TraceStart {
   if (!namespace || flow || error !== undefined || flags) return 'node';
   return protocol === 'tcp' || protocol === 'udp' ? 'socket' : 'pod';
 }
 
 /** Returns the flow of a client: the one with its port, or the one that was used last. */
-function existing(
+function findFlow(
   dump: Dump,
   { source, address, port, protocol }: Pick<Question, 'source' | 'address' | 'port' | 'protocol'>,
   sourcePort: number | undefined,
@@ -121,7 +121,8 @@ function origin(
       `trace from ${from}: the destination has the other address family`,
     );
   }
-  const all = address === undefined ? named(namespaces, from) : withAddress(namespaces, address);
+  const all =
+    address === undefined ? namespacesNamed(namespaces, from) : withAddress(namespaces, address);
   // A pod whose processes can't be seen is recognised by its link to the node; any other address is
   // external.
   const served = all.filter(
@@ -163,7 +164,10 @@ function origin(
 }
 
 /** Returns the network namespaces with a name: a pod as NAMESPACE/NAME or NAME, the node, or the name of a mount. */
-function named(namespaces: readonly DumpedNamespace[], from: string): readonly DumpedNamespace[] {
+function namespacesNamed(
+  namespaces: readonly DumpedNamespace[],
+  from: string,
+): readonly DumpedNamespace[] {
   const exact = namespaces.filter(({ names }) => names.includes(from));
   if (exact.length > 0) return exact;
   const name = from.slice(from.lastIndexOf('/') + 1);

@@ -13,8 +13,8 @@ export type TraceProtocol = (typeof traceProtocols)[number];
  * The start of a trace: the call of a process, a packet that leaves a pod, or a packet that enters
  * the node.
  */
-export const tracePlaces = ['socket', 'pod', 'node'] as const;
-export type TracePlace = (typeof tracePlaces)[number];
+export const traceStarts = ['socket', 'pod', 'node'] as const;
+export type TraceStart = (typeof traceStarts)[number];
 
 /** The connection or packet to trace, as the user writes it. */
 export interface TraceRequest {
@@ -23,7 +23,7 @@ export interface TraceRequest {
   /** The destination port; absent for ICMP. */
   readonly port?: number;
   readonly protocol: TraceProtocol;
-  readonly at?: TracePlace;
+  readonly at?: TraceStart;
   readonly sourcePort?: number;
   /** Flags of the TCP segment. */
   readonly flags?: readonly TcpFlag[];

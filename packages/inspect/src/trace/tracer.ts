@@ -9,7 +9,7 @@ import type { HookTrace, Reason, Step, Verdict } from './result.ts';
 import { StepDescriber, sourceText } from './step-describer.ts';
 
 /** The steps of a program and its result. */
-export interface Recorded<Result> {
+export interface RecordedRun<Result> {
   readonly result: Result;
   readonly steps: readonly Step[];
   /** The reason of a refusal or drop, if there was one. */
@@ -38,7 +38,7 @@ export class Tracer {
   }
 
   /** Runs `work`, in which a program of an object runs, and returns what the program did. */
-  record<Result>(object: ObjectName, work: () => Result): Recorded<Result> {
+  record<Result>(object: ObjectName, work: () => Result): RecordedRun<Result> {
     const recorder = new Recorder(this.node.host.machine, this.#withLines);
     const result = recorder.during(work);
     const words = new StepDescriber(this.dump, this.node.specs[object]);
