@@ -5,7 +5,7 @@ import { jsonLine, readableLine } from './log.ts';
 const time = '2026-01-02T03:04:05.678Z';
 
 describe('log lines', () => {
-  it('are JSON with the fields after the message', () => {
+  it('log lines are JSON with the fields after the message', () => {
     const line = jsonLine('info', 'a "quoted"\nmessage', { cookie: 7n, none: undefined }, time);
     assert.equal(
       line,
@@ -13,7 +13,7 @@ describe('log lines', () => {
     );
   });
 
-  it('are readable text on a terminal', () => {
+  it('log lines are readable text on a terminal', () => {
     const fields = { subject: 'x', node: 'n1', list: [1], none: undefined };
     assert.equal(
       readableLine('info', 'agent started', fields, time, { NO_COLOR: '1' }),

@@ -120,13 +120,13 @@ describe('heddle agent', { timeout: 240_000 }, () => {
     );
   });
 
-  it('refuses a second agent beside it', async () => {
+  it('an agent does not start beside another one', async () => {
     const { code, stderr } = await heddle(['agent', ...flags()]);
     assert.equal(code, 5);
     assert.match(stderr, /another agent \(process \d+\) works with .*\(stop it first\)/);
   });
 
-  it('refuses a second agent and a cleanup on the same pins, whatever their socket is', async () => {
+  it('an agent and a cleanup do not start on the pins of a running agent, whatever their socket is', async () => {
     const other = [...flags(), '--socket', `${socket}-other`];
     const second = await heddle(['agent', ...other]);
     assert.equal(second.code, 5);
@@ -139,7 +139,7 @@ describe('heddle agent', { timeout: 240_000 }, () => {
     assert.match(await get(node.pods[2]!, 'http://10.96.0.10/'), /^pod-1-[12]$/);
   });
 
-  it('is replaced without interruption: the next agent waits until it has ended', async () => {
+  it('an agent is replaced without interruption: the next one waits until it has ended', async () => {
     const gone = end();
     const before = agent!;
     const starting = startAgent();
@@ -149,7 +149,7 @@ describe('heddle agent', { timeout: 240_000 }, () => {
     assert.match(await get(node.pods[2]!, 'http://10.96.0.10/'), /^pod-1-[12]$/);
   });
 
-  it('programs a changed manifest and logs a line', async () => {
+  it('an agent programs a changed manifest and logs a line', async () => {
     log = '';
     writeFileSync(
       join(manifests, 'more.json'),

@@ -34,7 +34,7 @@ describe('help', () => {
   ];
   const commands = walk(createProgram(), []);
 
-  it('has a description and an example for every command, which the command line takes', () => {
+  it('help has a description and an example for every command, which the command line takes', () => {
     for (const [path, command] of commands) {
       const name = path.join(' ');
       assert.ok(command.description().length > 10, `heddle ${name} has no description`);
@@ -59,7 +59,7 @@ describe('help', () => {
     assert.ok(commands.length > 15);
   });
 
-  it('is printed by heddle, heddle --help and heddle help, with the exit codes', async () => {
+  it('help is printed by heddle, heddle --help and heddle help, with the exit codes', async () => {
     for (const args of [[], ['--help'], ['help']]) {
       const { code, stdout, stderr } = await heddle(args);
       assert.equal(code, 0, args.join(' '));
@@ -79,7 +79,7 @@ describe('wrong usage', () => {
     [['completion', 'tcsh'], /tcsh: that shell is not known \(use bash, zsh, fish\)/],
     [['lab', 'up', '--nodes', '-1'], /It must be a whole number/],
   ] as const) {
-    it(`ends with 2: heddle ${args.join(' ')}`, async () => {
+    it(`wrong usage ends with 2: heddle ${args.join(' ')}`, async () => {
       const { code, stdout, stderr } = await heddle(args);
       assert.equal(code, 2);
       assert.equal(stdout, '');
@@ -90,7 +90,7 @@ describe('wrong usage', () => {
 });
 
 describe('heddle agent that cannot start', () => {
-  it('names every invalid field of the configuration', async () => {
+  it('an agent that cannot start names every invalid field of the configuration', async () => {
     const config = join(folder, 'agent.yaml');
     writeFileSync(config, 'logLevel: loud\nsizes: { slots: 0 }\nhealthAddress: here\n');
     const { code, stderr } = await heddle(['agent', '--config', config]);
@@ -102,7 +102,7 @@ describe('heddle agent that cannot start', () => {
     ]);
   });
 
-  it('reports a missing configuration file', async () => {
+  it('an agent that cannot start reports a missing configuration file', async () => {
     const { code, stderr } = await heddle(['agent', '--config', '/none.yaml']);
     assert.equal(code, 1);
     assert.match(stderr, /^heddle: ENOENT: .*'\/none\.yaml'\n$/);
@@ -122,7 +122,7 @@ describe('heddle agent that cannot start', () => {
     assert.match(bad.stderr, /^heddle: read kubeconfig \/dev\/null: .*\n$/);
   });
 
-  it('reports missing privileges in one sentence with exit code 3', async (t) => {
+  it('an agent that cannot start reports missing privileges in one sentence with exit code 3', async (t) => {
     if (process.getuid!() !== 0) return t.skip('root becomes nobody here');
     const { code, stderr, stdout } = await heddle(['agent', '--manifests', 'examples/hello'], {
       uid: nobody,
@@ -527,7 +527,7 @@ describe('heddle config --fields', () => {
 });
 
 describe('heddle cleanup', () => {
-  it('removes no file that is at the path of the control socket', async () => {
+  it('heddle cleanup removes no file that is at the path of the control socket', async () => {
     const socket = join(folder, 'precious');
     writeFileSync(socket, 'precious');
     const args = ['cleanup', '--socket', socket, '--bpffs', folder];
@@ -541,7 +541,7 @@ describe('heddle cleanup', () => {
 });
 
 describe('heddle validate', () => {
-  it('accepts the example, also without root', async () => {
+  it('heddle validate accepts the example, also without root', async () => {
     const { code, stdout } = await heddle(['validate', 'examples/hello']);
     assert.equal(code, 0);
     assert.equal(
@@ -550,7 +550,7 @@ describe('heddle validate', () => {
     );
   });
 
-  it('names file, line, object and field of an error', async () => {
+  it('heddle validate names file, line, object and field of an error', async () => {
     const bad = join(folder, 'bad');
     cpSync(join(root, 'examples/hello'), bad, { recursive: true });
     writeFileSync(
@@ -597,7 +597,7 @@ kind: [
     assert.ok(report.problems[0].message.includes(name), 'JSON says what it is');
   });
 
-  it('reports a folder without manifests', async () => {
+  it('heddle validate reports a folder without manifests', async () => {
     const empty = join(folder, 'empty');
     mkdirSync(empty);
     for (const [dir, message] of [
@@ -613,7 +613,7 @@ kind: [
 });
 
 describe('heddle version', () => {
-  it('prints the same version as text and as JSON', async () => {
+  it('heddle version prints the same version as text and as JSON', async () => {
     const { stdout } = await heddle(['version']);
     const { version, node } = JSON.parse((await heddle(['version', '-o', 'json'])).stdout);
     assert.equal(stdout, `heddle ${version} (Node.js ${node})\n`);

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { age, formatFacts, formatTable, stateCell } from './print.ts';
 
 describe('tables', () => {
-  it('have columns as wide as their widest cell and no trailing spaces', () => {
+  it('tables have columns as wide as their widest cell and no trailing spaces', () => {
     assert.equal(
       formatTable(
         ['NAME', 'N', 'STATUS'],
@@ -17,7 +17,7 @@ describe('tables', () => {
     );
   });
 
-  it('align the values of printed facts', () => {
+  it('facts are printed with aligned values', () => {
     assert.equal(
       formatFacts([
         ['a', '1'],
@@ -42,6 +42,6 @@ describe('age', () => {
     ['1970-01-01T00:00:00.000Z', '-'],
     ['never', '-'],
   ] as const) {
-    it(`of ${since} is ${expected}`, () => assert.equal(age(since, now), expected));
+    it(`the age of ${since} is ${expected}`, () => assert.equal(age(since, now), expected));
   }
 });

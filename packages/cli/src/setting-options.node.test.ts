@@ -32,7 +32,7 @@ function flags(...args: string[]) {
 }
 
 describe('an entry that is added to the table of settings', () => {
-  test('is a flag of the agent, with its default in the help', () => {
+  test('an entry added to the table of settings is a flag of the agent, with its default in the help', () => {
     const command = new Command('agent');
     addSettings(command, table);
     const help = command.helpInformation().replace(/\s+/g, ' ');
@@ -46,7 +46,7 @@ describe('an entry that is added to the table of settings', () => {
     assert.equal(flags('--max-policies', '7')['sizes.policies'], 7);
   });
 
-  test('is a field of the configuration, which a flag overrides', () => {
+  test('an entry added to the table of settings is a field of the configuration, which a flag overrides', () => {
     const file = { path: 'agent.yaml', text: 'flowExport: sampled\nsizes: { policies: 9 }' };
     assert.equal(readTable(table, undefined, {}).flowExport, 'off');
     const config = readTable(table, file, {});
@@ -58,7 +58,7 @@ describe('an entry that is added to the table of settings', () => {
     );
   });
 
-  test('is a value of the Helm chart, with its schema', () => {
+  test('an entry added to the table of settings is a value of the Helm chart, with its schema', () => {
     const files = chartFiles('1.2.3', table);
     assert.match(
       files.get('values.yaml')!,
@@ -73,7 +73,7 @@ describe('an entry that is added to the table of settings', () => {
     assert.ok(configMap.includes('\n      policies: {{ .Values.sizes.policies | toJson }}\n'));
   });
 
-  test('is a setting of the manifests', () => {
+  test('an entry added to the table of settings is a setting of the manifests', () => {
     const values = readSettings(['flowExport=all', 'sizes.policies=5'], '1.2.3', table);
     const objects = deploymentObjects(values, table);
     const { data } = objects.find(({ kind }) => kind === 'ConfigMap') as unknown as {
@@ -83,7 +83,7 @@ describe('an entry that is added to the table of settings', () => {
     assert.deepEqual([config.flowExport, config.sizes.policies], ['all', 5]);
   });
 
-  test('is a line of docs/settings.md', () => {
+  test('an entry added to the table of settings is a line of docs/settings.md', () => {
     assert.ok(
       settingsDocument(table).includes(
         '\n| `flowExport` | `--flow-export <which>` | yes | `off` | Flows that are exported. sampled exports one in a hundred. One of `off`, `sampled`, `all`. |\n',

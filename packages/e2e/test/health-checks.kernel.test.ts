@@ -71,7 +71,7 @@ describe('healthCheckNodePort', () => {
       ' ',
     )[0]!;
 
-  test('reports the number of ready endpoints on the node', async () => {
+  test('a health check reports the number of ready endpoints on the node', async () => {
     assertResponse('ECONNREFUSED');
     await agentLab.apply('web.yaml', web());
     assertResponse(response(503, 0));
@@ -85,7 +85,7 @@ describe('healthCheckNodePort', () => {
     assertResponse(response(503, 0));
   });
 
-  test('fails while endpoints of the node only terminate, which still serve', async () => {
+  test('a health check fails while endpoints of the node only terminate, which still serve', async () => {
     const going = { ready: false, serving: true, terminating: true };
     await agentLab.apply('web.yaml', web(), ...pods([0], going));
     assertResponse(response(503, 0));
@@ -95,7 +95,7 @@ describe('healthCheckNodePort', () => {
     for (const end of ipVersions) assert.equal(served(end), agentLab.pod(0).name);
   });
 
-  test('is shown by heddle service get', async () => {
+  test('a health check is shown by heddle service get', async () => {
     await agentLab.apply('web.yaml', web(), ...pods([0, 1]));
     const [first, ...others] = (await agentLab.service('web')).filter((row) => row.healthCheck);
     assert.deepEqual(first?.healthCheck, { port, localEndpoints: 2, listening: true });
@@ -116,7 +116,7 @@ describe('healthCheckNodePort', () => {
     assertResponse('ECONNREFUSED');
   });
 
-  test('refuses connections while no agent runs, and returns with the agent', async () => {
+  test('a health check refuses connections while no agent runs, and returns with the agent', async () => {
     await agentLab.apply('web.yaml', web(), ...pods([0]));
     await agentLab.kill();
     assertResponse('ECONNREFUSED');
@@ -125,7 +125,7 @@ describe('healthCheckNodePort', () => {
     assertResponse(response(200, 1));
   });
 
-  test('is served as soon as a process of the node releases its port', async () => {
+  test('a health check is served as soon as a process of the node releases its port', async () => {
     const taken = port + 2;
     await startBackend(agentLab.node, { tcp: [taken] });
     await agentLab.apply('web.yaml', web({ healthCheckNodePort: taken }), ...pods([0]));

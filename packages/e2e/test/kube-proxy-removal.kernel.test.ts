@@ -57,7 +57,7 @@ for (const variant of ['nft', 'legacy']) {
   describe(`removal of kube-proxy's iptables rules with iptables-${variant}`, { skip }, () => {
     const families: readonly Family[] = ['iptables', 'ip6tables'];
 
-    test('removes the rules of both families and keeps those of other programs', async () => {
+    test('kube-proxy’s rules of both families are removed, and those of other programs kept', async () => {
       const before = families.map((family) => {
         tool(`${family}-${variant}-restore`, [], foreignRules(family));
         return rules(`${family}-${variant}`);
@@ -91,7 +91,7 @@ for (const variant of ['nft', 'legacy']) {
       assert.match(again.stdout, /^nothing to remove$/m);
     });
 
-    test('keeps chains that other rules use', async () => {
+    test('chains of kube-proxy that other rules use are kept', async () => {
       tool(`iptables-${variant}-restore`, [], iptablesLeftovers('iptables'));
       const portmap = '-A CNI-SETMARK -j KUBE-MARK-MASQ';
       const input = `*nat\n:CNI-SETMARK - [0:0]\n${portmap}\nCOMMIT\n`;
@@ -108,7 +108,7 @@ for (const variant of ['nft', 'legacy']) {
 }
 
 describe("removal of kube-proxy's nftables tables", { skip: lacks('nft') }, () => {
-  test('removes the tables of both families and keeps those of other programs', async () => {
+  test('kube-proxy’s tables of both families are removed, and those of other programs kept', async () => {
     tool('nft', ['-f', '-'], foreignTables);
     const before = tool('nft', ['list', 'ruleset']);
     tool('nft', ['-f', '-'], nftablesLeftovers);

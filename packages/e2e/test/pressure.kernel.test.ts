@@ -52,7 +52,7 @@ describe('an agent with few SNAT ports', () => {
     return (name: string) => [...(families.get(name)?.samples ?? [])];
   };
 
-  test('reports the backend with few free SNAT ports in status, nat list and metrics', async () => {
+  test('an agent reports the backend with few free SNAT ports in status, nat list and metrics', async () => {
     const open: BlockingSocket[] = [];
     try {
       assert.deepEqual(await warnings(), []);
@@ -99,7 +99,7 @@ describe('an agent with few SNAT ports', () => {
     }
   });
 
-  test('reports the map that is nearly full and that its SNAT ports overlap with the kernel’s', async () => {
+  test('an agent reports the map that is nearly full and that its SNAT ports overlap with the kernel’s', async () => {
     // One namespace gets at most half of the frontends.
     const services = ['one', 'two'].flatMap((namespace, n) =>
       Array.from({ length: 17 }, (_, i) => {

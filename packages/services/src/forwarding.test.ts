@@ -34,7 +34,7 @@ function forwardingAndProblems(cluster: ModelCluster) {
 }
 
 describe('forwarding to backends on other nodes', () => {
-  test('is snat by default, and set by the annotation or the configuration', () => {
+  test('forwarding is snat by default, and set by the annotation or the configuration', () => {
     const nodes = [here, there, endpoints('here', 'there')];
     assert.deepEqual(forwardingAndProblems(new ModelCluster(...nodes, web())), ['snat', 'snat']);
     assert.deepEqual(forwardingAndProblems(new ModelCluster(...nodes, web('snat'))), [
@@ -118,7 +118,7 @@ describe('forwarding to backends on other nodes', () => {
 });
 
 describe('tunnel addresses', () => {
-  test('are the other nodes’ addresses and this node’s addresses in its Node object', () => {
+  test('tunnel addresses are the other nodes’ addresses and this node’s addresses in its Node object', () => {
     const cluster = new ModelCluster(here, there, endpoints('there'), web('dsr'));
     assert.deepEqual(cluster.model.tunnelEnds, {
       peers: ['192.0.2.2', 'fd00::2'],

@@ -26,7 +26,7 @@ describe('healthCheckNodePort', () => {
   const localEndpoints = (cluster: ModelCluster, key = 'web') =>
     cluster.row(key).healthCheck?.localEndpoints;
 
-  test('is in the first row with the number of ready endpoints on this node', () => {
+  test('a health check is in the first row with the number of ready endpoints on this node', () => {
     const cluster = new ModelCluster(
       web,
       slice('web', [here('10.244.0.1'), here('10.244.0.2'), there('10.244.1.1')]),
@@ -36,7 +36,7 @@ describe('healthCheckNodePort', () => {
     });
   });
 
-  test('counts 0 without a ready endpoint on this node', () => {
+  test('a health check counts 0 without a ready endpoint on this node', () => {
     const cluster = new ModelCluster(web);
     assert.equal(localEndpoints(cluster), 0);
     cluster.apply(slice('web', [there('10.244.1.1')]));
@@ -45,14 +45,14 @@ describe('healthCheckNodePort', () => {
     assert.equal(localEndpoints(cluster), 0);
   });
 
-  test('does not count terminating endpoints, even if they get traffic', () => {
+  test('a health check does not count terminating endpoints, even if they get traffic', () => {
     const going = { ready: false, serving: true, terminating: true };
     const cluster = new ModelCluster(web, slice('web', [here('10.244.0.1', going)]));
     assert.deepEqual(cluster.active('default/web:80/TCP/IPv4/outside'), ['10.244.0.1:8080']);
     assert.equal(localEndpoints(cluster), 0);
   });
 
-  test('counts an unready endpoint if the service publishes unready addresses', () => {
+  test('a health check counts an unready endpoint if the service publishes unready addresses', () => {
     const cluster = new ModelCluster(
       service('web', '10.96.0.1', { ...spec, publishNotReadyAddresses: true }),
       slice('web', [here('10.244.0.1', { ready: false })]),
@@ -60,7 +60,7 @@ describe('healthCheckNodePort', () => {
     assert.equal(localEndpoints(cluster), 1);
   });
 
-  test('counts an endpoint once for all its ports, slices and families', () => {
+  test('a health check counts an endpoint once for all its ports, slices and families', () => {
     const ports = [
       { name: 'http', port: 80 },
       { name: 'dns', port: 53, protocol: 'UDP' },
@@ -83,7 +83,7 @@ describe('healthCheckNodePort', () => {
     assert.equal(localEndpoints(cluster, 'default/web:http/TCP/IPv4'), 2);
   });
 
-  test('does not depend on NodePorts and ingress addresses', () => {
+  test('a health check does not depend on NodePorts and ingress addresses', () => {
     const cluster = new ModelCluster(
       service('web', '10.96.0.1', {
         ...{ ...spec, ports: [{ port: 80 }] },
@@ -95,7 +95,7 @@ describe('healthCheckNodePort', () => {
     assert.equal(localEndpoints(cluster), 1);
   });
 
-  test('changes the row if only its port or count changes', () => {
+  test('a health check changes the row if only its port or count changes', () => {
     const more = { serving: true, ready: false };
     const cluster = new ModelCluster(
       service('web', '10.96.0.1', spec),
@@ -115,7 +115,7 @@ describe('healthCheckNodePort', () => {
     assert.deepEqual(checks(cluster), {});
   });
 
-  test('does not change when the node is about to be removed, as in kube-proxy', () => {
+  test('a health check does not change when the node is about to be removed, as in kube-proxy', () => {
     const leaving = {
       ...node('here', ['192.0.2.1']),
       spec: { taints: [{ key: 'ToBeDeletedByClusterAutoscaler' }] },
@@ -124,7 +124,7 @@ describe('healthCheckNodePort', () => {
     assert.equal(localEndpoints(cluster), 1);
   });
 
-  test('exists only for LoadBalancer services with externalTrafficPolicy Local', () => {
+  test('a health check exists only for LoadBalancer services with externalTrafficPolicy Local', () => {
     const cluster = new ModelCluster(
       service('node', '10.96.0.2', { ...spec, type: 'NodePort' }),
       service('all', '10.96.0.3', { ...spec, externalTrafficPolicy: 'Cluster' }),
@@ -134,7 +134,7 @@ describe('healthCheckNodePort', () => {
     assert.deepEqual(cluster.model.problems.size, 0);
   });
 
-  test('does not exist for a service of another proxy', () => {
+  test('a health check does not exist for a service of another proxy', () => {
     const labels = { 'service.kubernetes.io/service-proxy-name': 'other' };
     assert.deepEqual(
       checks(new ModelCluster(service('web', '10.96.0.1', { ...spec, labels }))),
@@ -147,7 +147,7 @@ describe('a health check port of several services', () => {
   const old = { created: '2024-01-01T00:00:00Z' };
   const other = service('api', '10.96.0.2', { ...spec, ports: [{ port: 80, nodePort: 30090 }] });
 
-  test('belongs to the older service and, when that is deleted, to the next', () => {
+  test('a health check port belongs to the older service and, when that is deleted, to the next', () => {
     const cluster = new ModelCluster(service('web', '10.96.0.1', { ...spec, ...old }), other);
     assert.deepEqual(Object.keys(checks(cluster)), ['default/web:80/TCP/IPv4']);
     assert.deepEqual(cluster.problems('api'), [
@@ -158,7 +158,7 @@ describe('a health check port of several services', () => {
     assert.deepEqual(cluster.problems('api'), []);
   });
 
-  test('conflicts with TCP NodePorts of any service, not with UDP NodePorts', () => {
+  test('a health check port conflicts with TCP NodePorts of any service, not with UDP NodePorts', () => {
     const nodePort = (protocol: string) =>
       service('api', '10.96.0.2', {
         type: 'NodePort',

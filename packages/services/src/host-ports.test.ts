@@ -14,7 +14,7 @@ const all = (cluster: ModelCluster) =>
   Object.fromEntries(cluster.keys.map((each) => [each, cluster.frontends(each)]));
 
 describe('a hostPort', () => {
-  test('has frontends at the addresses that take NodePorts, in the pod’s families', () => {
+  test('a hostPort has frontends at the addresses that take NodePorts, in the pod’s families', () => {
     const cluster = new ModelCluster(pod('web', ['10.244.0.1', 'fd00:244::1']));
     assert.deepEqual(all(cluster), {
       [key]: ['HostPort 192.0.2.1:80', 'HostPort 0.0.0.0:80'],
@@ -42,12 +42,12 @@ describe('a hostPort', () => {
     assert.deepEqual(cluster.delete('pod', 'default/web'), { removed: [], upserted: [] });
   });
 
-  test('does not exist without a node name', () => {
+  test('a hostPort does not exist without a node name', () => {
     const cluster = new ModelCluster(pod('web', '10.244.0.1', { node: 'elsewhere' }));
     assert.deepEqual(cluster.keys, []);
   });
 
-  test('with hostIP 0.0.0.0 or :: has frontends at all addresses of that family', () => {
+  test('a hostPort with hostIP 0.0.0.0 or :: has frontends at all addresses of that family', () => {
     const ips = ['10.244.0.1', 'fd00:244::1'];
     const four = new ModelCluster(pod('web', ips, at('0.0.0.0')));
     assert.deepEqual(all(four), {
@@ -59,7 +59,7 @@ describe('a hostPort', () => {
     });
   });
 
-  test('with a hostIP has a frontend only there, independent of the NodePort ranges', () => {
+  test('a hostPort with a hostIP has a frontend only there, independent of the NodePort ranges', () => {
     const cluster = new ModelCluster(pod('web', '10.244.0.1', at('192.0.2.1')));
     const only = 'default/pod/web:192.0.2.1:80/TCP/IPv4';
     assert.deepEqual(all(cluster), { [only]: ['HostPort 192.0.2.1:80'] });
@@ -71,7 +71,7 @@ describe('a hostPort', () => {
     }
   });
 
-  test('with a hostIP that is no address of the node is refused until it becomes one', () => {
+  test('a hostPort with a hostIP that is no address of the node is refused until it becomes one', () => {
     const cluster = new ModelCluster(pod('web', '10.244.0.1', at('203.0.113.5')));
     const row = 'default/pod/web:203.0.113.5:80/TCP/IPv4';
     assert.deepEqual(cluster.frontends(row), []);

@@ -36,7 +36,7 @@ steps:
   - backends: { service: web, remove: 1, drain: 1 }
 `;
 
-  test('has the same result with the same seed and another one with another seed', () => {
+  test('a simulation has the same result with the same seed and another one with another seed', () => {
     const [first, again, other] = [7, 7, 8].map((seed) =>
       JSON.stringify(runScenario(random, scenario(seed))),
     );
@@ -44,7 +44,7 @@ steps:
     assert.notEqual(other, first);
   });
 
-  test('has the same result whether nodes share a machine or each has its own', () => {
+  test('a simulation has the same result whether nodes share a machine or each has its own', () => {
     const shared = (nodes: string) => `
 seed: 5
 nodes: 4

@@ -21,7 +21,7 @@ function scenario(text: string): string {
 }
 
 describe('heddle simulate', () => {
-  test('runs the example without root and prints a table or JSON', async () => {
+  test('heddle simulate runs the example without root and prints a table or JSON', async () => {
     const args = ['simulate', ...manifests, '--scenario', 'examples/simulate/node-loss.yaml'];
     const user = process.getuid!() === 0 ? { uid: nobody, gid: nobody } : {};
     const table = await heddle(args, user);
@@ -47,7 +47,7 @@ describe('heddle simulate', () => {
     assert.deepEqual([nodes, seed], [2, 5]);
   });
 
-  test('reports an invalid scenario in a sentence', async () => {
+  test('heddle simulate reports an invalid scenario in a sentence', async () => {
     const empty = join(folder, 'empty');
     for (const [args, code, message] of [
       [['--scenario', 'nowhere.yaml'], 1, 'read scenario nowhere.yaml: there is no such file'],
@@ -83,7 +83,7 @@ describe('heddle simulate', () => {
     }
   });
 
-  test('names file and line of an invalid manifest', async () => {
+  test('heddle simulate names file and line of an invalid manifest', async () => {
     writeFileSync(
       join(folder, 'service.yaml'),
       'apiVersion: v1\nkind: Service\nmetadata: { name: W }\n',

@@ -114,7 +114,7 @@ describe('the addresses of NodePorts and hostPorts', () => {
     }
   };
 
-  test('are the InternalIPs and ExternalIPs of the Node object', async () => {
+  test('NodePort addresses are the InternalIPs and ExternalIPs of the Node object', async () => {
     const { addresses } = cluster.node;
     for (const end of ipVersions) {
       assertServed(addresses[end]);
@@ -140,7 +140,7 @@ describe('the addresses of NodePorts and hostPorts', () => {
     for (const end of ipVersions) assertRefused(second[end]);
   });
 
-  test('are those in the ranges, and a hostIP independent of them', async () => {
+  test('NodePort addresses are those in the ranges, and a hostIP independent of them', async () => {
     await cluster.kill();
     await cluster.start('--nodeport-addresses', '198.51.100.0/24,fd00:198:51:100::/64');
     const { addresses } = cluster.node;
@@ -155,7 +155,7 @@ describe('the addresses of NodePorts and hostPorts', () => {
     }
   });
 
-  test('follow those of the node without an effect on open connections and other addresses', async () => {
+  test('NodePort addresses follow those of the node without an effect on open connections and other addresses', async () => {
     const events: string[] = [];
     const since = async (name: string) => (await cluster.service(name)).map((row) => row.since);
     const inside = await since('inside');
@@ -192,7 +192,7 @@ describe('the addresses of NodePorts and hostPorts', () => {
     }
   });
 
-  test('are those of the named interfaces, and an unknown interface is reported', async () => {
+  test('NodePort addresses are those of the named interfaces, and an unknown interface is reported', async () => {
     await cluster.kill();
     await cluster.start('--nodeport-addresses', 'eth*,eth9');
     for (const end of ipVersions) {

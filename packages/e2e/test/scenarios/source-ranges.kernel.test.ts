@@ -24,7 +24,7 @@ const nobody: Readonly<Record<IpVersion, readonly string[]>> = {
 
 for (const setting of ['everywhere', 'external'] as const) {
   describe(`loadBalancerSourceRanges, sourceRanges ${setting}`, () => {
-    test('are added, widened, narrowed and removed while pods and external clients connect', async () => {
+    test('source ranges are added, widened, narrowed and removed while pods and external clients connect', async () => {
       using setup = await ExternalLab.open(`ranges-${setting}`, `--source-ranges=${setting}`);
       const { here, there, client, node } = setup;
       const [server, accepted, other] = here as [

@@ -85,7 +85,7 @@ async function refusal(bytes: Uint8Array): Promise<string> {
 }
 
 describe('the file of a dump', () => {
-  it('is read back as written, except credentials in URLs', async () => {
+  it('a dump file is read back as written, except credentials in URLs', async () => {
     await writeDump(path('a'), sample);
     const read = await readDump(path('a'));
     const { kind, format, version, ...head } = read.head as unknown as Record<string, unknown>;
@@ -128,7 +128,7 @@ describe('the file of a dump', () => {
     }
   });
 
-  it('gives a message for files of other kinds and versions', async () => {
+  it('a file of another kind or version gives a message', async () => {
     const own = JSON.stringify({
       kind: 'head',
       format: 'heddle-dump',
@@ -151,7 +151,7 @@ describe('the file of a dump', () => {
     await assert.rejects(readDump(path('none')), /^Failure: read dump .*ENOENT/);
   });
 
-  it('is detected as incomplete when truncated at any offset', async () => {
+  it('a dump file is detected as incomplete when truncated at any offset', async () => {
     await writeDump(path('c'), sample);
     const bytes = readFileSync(path('c'));
     for (let length = 0; length < bytes.length; length += 13) {
@@ -164,7 +164,7 @@ describe('the file of a dump', () => {
     }
   });
 
-  it('with any changed byte is read or gives an error of damage', async () => {
+  it('a dump file with any changed byte is read or gives an error of damage', async () => {
     await writeDump(path('d'), sample);
     const packed = readFileSync(path('d'));
     const plain = gunzipSync(packed);

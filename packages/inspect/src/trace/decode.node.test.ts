@@ -14,7 +14,7 @@ const decode = (map: string, part: 'keyTypeId' | 'valueTypeId', bytes: Uint8Arra
   decodeValue(spec.btf!, typeOf(map, part), bytes);
 
 describe('decodeValue', () => {
-  it('shows addresses, ports in host order, enums and bit fields by name', () => {
+  it('decodeValue shows addresses, ports in host order, enums and bit fields by name', () => {
     const key = new Uint8Array(20);
     key.set([0xff, 0xff, 10, 96, 0, 1], 10);
     key.set([0x1f, 0x90, 6, 1], 16);
@@ -30,7 +30,7 @@ describe('decodeValue', () => {
     });
   });
 
-  it('shows several bits of an enum by all their names, and others as a number', () => {
+  it('decodeValue shows several bits of an enum by all their names, and others as a number', () => {
     const roles = (value: number) =>
       decode('addresses', 'valueTypeId', Uint8Array.of(value, 0, 0, 0));
     assert.equal(roles(1), 'ADDRESS_SERVICE');
@@ -39,7 +39,7 @@ describe('decodeValue', () => {
     assert.equal(roles(0), 0);
   });
 
-  it('returns a JSON value for any bytes of any map', () => {
+  it('decodeValue returns a JSON value for any bytes of any map', () => {
     const names = [...spec.maps.keys()].filter((name) => typeOf(name, 'valueTypeId') > 0);
     fc.assert(
       fc.property(fc.constantFrom(...names), fc.uint8Array({ maxLength: 2000 }), (name, bytes) => {
@@ -69,7 +69,7 @@ describe('tags of programs', () => {
     }
   });
 
-  it('are known without a kernel for programs that do not depend on its types', () => {
+  it('tags of programs are known without a kernel for programs that do not depend on its types', () => {
     const known = specs.flatMap((each) => {
       const tags = objectTags(host.platform, each);
       return Array.from(each.programs.values(), (program) => {

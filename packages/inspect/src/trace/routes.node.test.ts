@@ -54,7 +54,7 @@ function ask(to: string, length = 100, of = network) {
 }
 
 describe('routes of a dump', () => {
-  it('are chosen by the longest prefix, then the lowest metric, with the next hop’s neighbour entry', () => {
+  it('routes of a dump are chosen by the longest prefix, then the lowest metric, with the next hop’s neighbour entry', () => {
     const outside = ask('203.0.113.9');
     assert.deepEqual(outside, {
       ...{ result: fib.success, link: 2, mtu: 1500, source: '192.0.2.1', hop: '192.0.2.254' },
@@ -65,7 +65,7 @@ describe('routes of a dump', () => {
     assert.equal(pod.source, '192.0.2.1');
   });
 
-  it('are separate for each family, and a neighbour without a link-layer address does not count', () => {
+  it('routes of a dump are separate for each family, and a neighbour without a link-layer address does not count', () => {
     const { result, link: out, source, hop } = ask('2001:db8:1::1');
     assert.deepEqual(
       [result, out, source, hop],
