@@ -10,7 +10,7 @@ export const serviceCidr = '10.96.0.0/12';
 export const servicePort = 80;
 /** Addresses of the pods behind services of the usual site. */
 export const { backendAddresses } = sites['east-west'];
-/** Where the backends listen. */
+/** The port at which the backends listen. */
 export const backendPort = 8080;
 export const namespace = 'bench';
 

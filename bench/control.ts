@@ -6,7 +6,7 @@ export async function agentStatus(socketPath: string): Promise<AgentStatus> {
   return (await ask(socketPath, 'status')) as AgentStatus;
 }
 
-/** How many events the agent has had: once it is up, one for each row that it programmed. */
+/** The number of events of the agent so far: once it is up, one for each row that it programmed. */
 export async function agentEvents(socketPath: string): Promise<number> {
   const { items } = (await ask(socketPath, 'events.list')) as { items: readonly AgentEvent[] };
   return items.at(-1)?.number ?? 0;

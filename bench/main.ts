@@ -11,7 +11,7 @@ import { missingRequirements } from './requirements.ts';
 import type { SiteName } from './sites.ts';
 import { World } from './world.ts';
 
-// As those of the command heddle.
+// The process has the same settings as the command heddle.
 const exitCodes = { failed: 1, usage: 2, lacking: 3 } as const;
 const output = fileURLToPath(new URL('./out/', import.meta.url));
 const published = fileURLToPath(new URL('../docs/', import.meta.url));

@@ -45,7 +45,7 @@ export class ServicesMap implements Disposable {
     return { services, endpoints };
   }
 
-  /** How many endpoints the service at that address has. */
+  /** The number of endpoints of the service at that address. */
   endpoints(address: string): number {
     return decodeService(this.entry(address), 0).slotCount;
   }
@@ -81,5 +81,5 @@ export class ServicesMap implements Disposable {
   }
 }
 
-/** Nobody wakes who waits here. */
+/** Atomics.wait blocks on this; no thread notifies it. */
 const never = new Int32Array(new SharedArrayBuffer(4));

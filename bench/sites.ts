@@ -69,7 +69,7 @@ const northSouth: Site = {
 
 /**
  * Node 1 alone between two ends of one wire, `port1` in the underlay: what it sends on to a backend
- * comes out where the packet came in, is for nobody there, and dropped.
+ * leaves by the interface of the packet, belongs to no host there, and is dropped.
  */
 const oneArmed: Site = {
   lab: { podsPerNode: 1 },

@@ -117,7 +117,7 @@ export class World implements Disposable {
   /** Runs a command to its end in the pod of a variant, and gives what it printed. */
   async run(variant: Variant, cpu: number, command: string, args: readonly string[]) {
     const place = this.#labs.find(({ name }) => name === variant.lab)!.host(variant.place);
-    // What is started inherits the processors that this process may use.
+    // Child processes inherit the processors that this process may use.
     const allowed = this.#sockets.processors();
     this.#sockets.pinTo(cpu);
     let child: ChildProcess;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Sockets that are connected to a backend that is gone. A TCP socket notices by a reset of its
- * peer. A UDP socket would send to nobody forever, so it is destroyed: its next call returns
- * ECONNABORTED, and the application connects again. A UDP socket that connected to a service's
- * address without backends is destroyed, too, once the service has some. The socket itself has its
- * peer: connect() to AF_UNSPEC and a connect() that fails do not change the storage.
+ * peer. A UDP socket would send without a receiver forever, so it is destroyed: its next call
+ * returns ECONNABORTED, and the application connects again. A UDP socket that connected to a
+ * service's address without backends is destroyed, too, once the service has some. The socket
+ * itself has its peer: connect() to AF_UNSPEC and a connect() that fails do not change the storage.
  *
  * `stale_sockets` walks the connections of all network namespaces and writes a struct stale_socket
  * for each stale one. `destroy_udp` and `destroy_tcp` (Linux 6.5, bpf_sock_destroy) walk the

@@ -11,7 +11,7 @@ interface Phrase {
 }
 
 export const phrases: readonly Phrase[] = [
-  { pattern: /\bin(to)? force\b/gi, instead: 'programmed', remaining: 2 },
+  { pattern: /\bin(to)? force\b/gi, instead: 'programmed' },
   {
     pattern: /\bfrom outside\b(?! (the|a|an|this|its)\b)/gi,
     instead: 'external, or from outside the cluster',
@@ -21,21 +21,22 @@ export const phrases: readonly Phrase[] = [
   { pattern: /\bkernel half\b/gi, instead: 'BPF programs' },
   { pattern: /\bleads? out\b/gi, instead: 'network interface', remaining: 2 },
   { pattern: /\b(none|one) of (ours|mine)\b/gi, instead: 'not for Heddle' },
-  { pattern: /\b(is|are|was|were) told\b/gi, instead: 'receives', remaining: 5 },
+  { pattern: /\b(is|are|was|were) told\b/gi, instead: 'receives' },
   { pattern: /\bhears?\b/gi, instead: 'observes', remaining: 10 },
-  { pattern: /\btells?\b/gi, instead: 'reports, shows', remaining: 14 },
+  { pattern: /\btells?\b/gi, instead: 'reports, shows' },
   { pattern: /\bgoes by (the|its|his)\b/gi, instead: 'follows, uses' },
-  { pattern: /\bwhoever\b/gi, instead: 'name the subject', remaining: 1 },
+  { pattern: /\bwhoever\b/gi, instead: 'name the subject' },
+  { pattern: /(\/\*|\/\/|^\s*\*) .*\b(some|any|no)body\b/gim, instead: 'name the subject' },
+  { pattern: /[;.] (undefined|absent|empty): /gi, instead: 'or undefined if, the default is' },
   { pattern: /\bspared?\b/gi, instead: 'inherited, kept' },
-  { pattern: /\bin vain\b/gi, instead: 'without result', remaining: 3 },
-  { pattern: /\bgives? way\b/gi, instead: 'evicts', remaining: 4 },
+  { pattern: /\bin vain\b/gi, instead: 'without result' },
+  { pattern: /\bgives? way\b/gi, instead: 'evicts' },
   { pattern: /\bturns? round\b/gi, instead: 'reflects, reverses' },
   { pattern: /\bspoil(s|t|ed)?\b/gi, instead: 'corrupts', remaining: 10 },
-  { pattern: /\bpatience\b/gi, instead: 'timeout, limit', remaining: 2 },
+  { pattern: /\bpatience\b/gi, instead: 'timeout, limit' },
   {
-    pattern: /\/\*\*\s+(\*\s+)?(Of|As|What|Whether|Whom?|Whose)\s/g,
+    pattern: /\/\*\*\s+(\*\s+)?(Of|As|What|Whether|Who|Whom|Whose|Where|When|Why|How|Which)\s/g,
     instead: 'a sentence or a noun phrase that names the thing',
-    remaining: 94,
   },
 ];
 

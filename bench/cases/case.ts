@@ -21,7 +21,7 @@ export interface Verdict {
   readonly case: string;
   readonly size: number;
   readonly what: string;
-  /** In words, e.g. `<= 1.03`. */
+  /** The condition as a text, e.g. `<= 1.03`. */
   readonly target: string;
   readonly measured: string;
   readonly met: boolean;

@@ -1,4 +1,4 @@
-// What an agent's start does with the kernel, alone in a fresh process as there: nothing is compiled
+// Measures an agent's start, up to the last programmed service, in a fresh process: no code is compiled
 // yet, no map exists. `node cold-process.ts COUNT CGROUP BPFFS`, on a node; answers with ColdStart.
 import { readFileSync } from 'node:fs';
 import { defaultNat, openDatapath } from '@heddle/datapath';
@@ -17,13 +17,13 @@ export interface ColdStart {
   readonly writeMs: number;
   /** Processor time during that time, of all threads: the most that a quiet machine would take. */
   readonly writeCpuMs: number;
-  /** Loading the programs, making the maps, attaching. */
+  /** The time to load the programs, make the maps and attach the programs. */
   readonly openMs: number;
-  /** From objects to rows. */
+  /** The time to compute the rows from the objects. */
   readonly modelMs: number;
 }
 
-// As the agent does.
+// The agent does the same at its start.
 keepProcessSmall();
 const [count, cgroup, bpffs] = process.argv.slice(2);
 const platform = nodePlatform();

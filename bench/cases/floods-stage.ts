@@ -18,7 +18,7 @@ import {
 import { echoUdp } from '../variants/udp-echo.ts';
 import { answer, quietCpu } from '../world.ts';
 
-/** Entries of Heddle's flow table when nobody asks for another number. */
+/** The default number of entries of Heddle's flow table. */
 const usualRoom = 65_536;
 /** Floods and all that they have the kernel do are on a processor that nothing else of the benchmark uses. */
 const floodCpu = 0;
@@ -165,7 +165,7 @@ function largeHeddle(lab: Lab, services: readonly Service[]) {
   return ['heddle, room as conntrack', lab, services, conntrackRoom()] as const;
 }
 
-/** Node 1 between two ends of one wire, for what a spoofed packet costs there: nobody answers. */
+/** Node 1 between two ends of one wire, which measures the cost of a spoofed packet. No host answers. */
 export async function openOneArmed(
   platform: Platform,
 ): Promise<Disposable & { contenders: readonly Flooded[]; sink: Lab }> {

@@ -44,7 +44,7 @@ if r6 > 0 goto loop
 r0 = r3
 exit`;
 
-/** A SYN to nobody, as node_ingress meets most: it reads the headers and asks a map. The device is lo. */
+/** A SYN to no frontend, the usual packet of node_ingress: it reads the headers and looks up a map. The device is lo. */
 const stranger = eth({ dst: '00:00:00:00:00:00' })
   .ipv4({ src: '10.0.0.1', dst: '10.0.0.2' })
   .tcp({ sport: 80, dport: 81, syn: true });

@@ -13,7 +13,7 @@ import { type Case, type Row, verdict } from './case.ts';
 const name = 'packets';
 /** The number of source ports, and so of flows. */
 const flows = 256;
-/** How often a round sends a packet of each. */
+/** The number of packets of each kind that a round sends. */
 const blocks = 32;
 /** With what comes before and the checksum of the frame: 64 bytes. */
 const payloadSize = 18;
@@ -31,7 +31,7 @@ interface Lane extends Disposable {
 
 /**
  * Each packet's way is over when the call that sends it returns: all of it is worked off on one
- * processor. What a packet takes that ends at the node's door is subtracted.
+ * processor. The time of a packet that the node's interface drops is subtracted.
  */
 export const packets: Case = {
   name,

@@ -72,7 +72,7 @@ export const ports: Case = {
 
 /**
  * A UDP service on the node. `begins`, to be called there, test-runs a question of another client; ns,
- * or undefined: refused. `bytes`: what the kernel has taken for the flow table.
+ * or undefined if it is refused. `bytes`: what the kernel has taken for the flow table.
  */
 function serve(platform: Platform, node: LabNode, backend: string) {
   const frontend = { kind: 'NodePort', address: nodeAddress, port: frontendPort } as const;
@@ -114,7 +114,7 @@ function serve(platform: Platform, node: LabNode, backend: string) {
     range: last - first + 1,
     begins(): number | undefined {
       client++;
-      // Neighbours have nothing in common. The header's checksum is nobody's concern in a test run.
+      // Neighbours have nothing in common. A test run does not verify the header's checksum.
       view.setUint16(28, Math.imul(client, 40_503) & 0xffff);
       view.setUint16(34, 1024 + (Math.imul(client, 25_173) & 0x7fff));
       const { returnValue, durationNs } = program.testRun({ data, context, contextRoom: 192 });

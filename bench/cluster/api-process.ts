@@ -42,7 +42,7 @@ export interface Churned {
   readonly markers: readonly Sighting[];
 }
 
-/** How often changes are made; a burst of those due. */
+/** The interval between bursts of changes. */
 const burstMs = 5;
 
 const server = await ApiServer.start(JSON.parse(process.argv[2]!));

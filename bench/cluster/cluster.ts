@@ -24,7 +24,7 @@ export interface ClusterSize {
   readonly endpoints: number;
 }
 
-/** How an agent came up. */
+/** The cost of an agent's start. */
 export interface Arrival {
   /** Milliseconds from its first connection to the API server until the kernel has every service. */
   readonly fromConnectMs: number;

@@ -15,7 +15,7 @@ export function clusterSlice(n: number, endpoints: number, generation = 0): Writ
   return firstPort(makeSlice(n, { endpoints, generation }) as WrittenObject & Ported);
 }
 
-/** Where service number `n` is reached. */
+/** Returns the ClusterIP of service number `n`. */
 export function clusterIp(n: number): string {
   const { spec } = makeService(n) as unknown as { readonly spec: { readonly clusterIP: string } };
   return spec.clusterIP;

@@ -1,7 +1,7 @@
 import { eth, folded, type Packet } from '@heddle/lab';
 import type { SocketAddress } from '@heddle/sys/net';
 
-// The packets of floods: IPv4, each of another source address and port of 198.18.0.0/15, which nobody has.
+// The packets of floods: IPv4, each of another source address and port of 198.18.0.0/15, which no host has.
 
 export const floodKinds = {
   syn: 'SYN',
@@ -41,7 +41,7 @@ const sumAt = { tcp: 50, udp: 40 } as const;
 /** A packet whose source is filled in later. */
 interface Shape {
   readonly bytes: Uint8Array;
-  /** Offset of the checksum of TCP or UDP; absent: it has none. */
+  /** Offset of the checksum of TCP or UDP. It is absent if the packet has none. */
   readonly sum?: number;
   /** Sums with zeros in the place of what changes. */
   readonly sumOfAll: number;

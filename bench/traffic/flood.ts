@@ -30,7 +30,7 @@ export interface FloodResult {
 const batch = 256;
 const pauseMs = 2;
 /** The flood ends so long after it should have, at the latest. */
-const patienceMs = 5000;
+const timeoutMs = 5000;
 
 const platform = nodePlatform();
 new Sockets(platform).pinTo(Number(process.argv[2]));
@@ -63,7 +63,7 @@ function paced(sender: FrameSender, frames: FloodFrames, rate: number, count: nu
   const write = (into: Uint8Array, view: DataView) => frames.next(into, view);
   while (sent + missed < count) {
     const now = performance.now();
-    if (now > end + patienceMs) break;
+    if (now > end + timeoutMs) break;
     const due = Math.min(count, Math.ceil(((now - start) * rate) / 1000)) - sent - missed;
     if (due <= 0) {
       Atomics.wait(sleeping, 0, 0, pauseMs);

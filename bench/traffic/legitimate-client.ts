@@ -41,7 +41,7 @@ export interface Visits {
 }
 
 /** A SYN that is lost is sent again after 1 s (RFC 6298): that, too, is a success. */
-export const patienceMs = 2000;
+export const timeoutMs = 2000;
 const pauseMs = 50;
 
 new Sockets(nodePlatform()).pinTo(Number(process.argv[2]));
@@ -102,7 +102,7 @@ function connectsTo({ address: host, port }: SocketAddress, times: number[]): Pr
       if (ok) times.push(performance.now() - start);
       resolve(ok);
     };
-    const late = setTimeout(() => settle(false), patienceMs);
+    const late = setTimeout(() => settle(false), timeoutMs);
     socket.on('connect', () => socket.write(request));
     socket.on('data', () => {
       answered = true;
@@ -121,7 +121,7 @@ function asks({ address, port }: SocketAddress): Promise<boolean> {
       socket.close();
       resolve(ok);
     };
-    const late = setTimeout(() => settle(false), patienceMs);
+    const late = setTimeout(() => settle(false), timeoutMs);
     socket.once('message', () => settle(true));
     socket.once('error', () => settle(false));
     socket.send('question', port, address);
@@ -158,7 +158,7 @@ class Lasting {
   async #ask(): Promise<boolean> {
     if (this.#isBroken) return false;
     const answered = new Promise<boolean>((resolve) => {
-      const late = setTimeout(() => settle(false), patienceMs);
+      const late = setTimeout(() => settle(false), timeoutMs);
       const settle = (ok: boolean) => {
         clearTimeout(late);
         this.#socket.off('data', onData);

@@ -26,7 +26,7 @@ for (const fd of listeners) epoll.add(fd, fd, EPOLLIN);
 sockets.pinTo(Number(cpu));
 const parent = process.ppid;
 process.send!('ready', () => {
-  // The loop never returns to Node, so it looks itself whether there is someone to serve.
+  // The loop never returns to Node, so it polls its sockets for clients itself.
   while (process.ppid === parent) epoll.wait(1000, serve);
   process.exit(0);
 });

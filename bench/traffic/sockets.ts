@@ -89,7 +89,7 @@ export class Sockets {
     if (sent !== bytes.length) throw new Error(`send: ${sent} bytes of ${bytes.length}`);
   }
 
-  /** How many bytes came; 0 at the end of the stream. */
+  /** The number of bytes received; 0 at the end of the stream. */
   receive(fd: number, into: Uint8Array): number {
     return this.#call('recvfrom', fd, into, into.length, 0, 0, 0);
   }

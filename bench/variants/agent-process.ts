@@ -129,7 +129,7 @@ export class AgentProcess {
     return 1024 * statusField(this.pid, 'VmHWM');
   }
 
-  /** How often its threads were put on a processor so far. */
+  /** The number of times that its threads have been scheduled so far. */
   wakeUps(): number {
     return readdirSync(`/proc/${this.pid}/task`)
       .map((task) => statusField(`${this.pid}/task/${task}`, 'voluntary_ctxt_switches'))

@@ -103,7 +103,7 @@ struct ct_table {
 	__u32 gc_position; /* the entry that the garbage collection examined last */
 	__u32 source_ipv4; /* index in nat_sources of the default SNAT address */
 	__u32 source_ipv6;
-	__u32 watched;	  /* 1: somebody reads drop_events */
+	__u32 watched;	  /* 1: a reader of drop_events exists */
 	__u16 nf_tracked; /* 1: netfilter tracks connections here, and so must see both directions */
 	__u8 tunnel_ipv4; /* index in nat_sources of the local address of tunnels; 0: none */
 	__u8 tunnel_ipv6;
@@ -181,7 +181,7 @@ struct fragment_ports {
 /*
  * Map `narrow_paths`: clients and backends between which a tunnel is too narrow for packets that
  * all hosts may send, and the tick of the ICMP error that reported it. The key has the client,
- * because anybody can send such an error about a connection of its own.
+ * because any host can send such an error about its own connection.
  */
 struct narrow_path {
 	__u8 client[16];

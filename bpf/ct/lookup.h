@@ -85,7 +85,7 @@ INLINE int ct_is_usable(const struct packet *packet, const struct ct_result *ct)
  * A client may also send to a backend of this node directly, from a port that it used for a
  * connection to the same backend through a service. The backend's replies would match the reply
  * tuple of that connection. Therefore the first packet of the direct exchange ends the entry,
- * unless that is an open TCP connection: the backend could not tell the two connections apart
+ * unless that is an open TCP connection: the backend could not distinguish the two connections
  * either.
  */
 GLOBAL int ct_end_for_direct(const struct packet *packet)

@@ -111,7 +111,7 @@ GLOBAL enum verdict lb_select_for_packet(context *ctx, const struct packet *pack
 		service = bpf_map_lookup_elem(&services, &key);
 	}
 	if (!service) {
-		/* As at sockets, pods reach other ports of an external address. */
+		/* As with socket programs, pods reach other ports of an external address. */
 		return role & ADDRESS_NODE || !(is_external || role & ADDRESS_SERVICE) ?
 			       V_PASS :
 			       V_DROP(DROP_UNKNOWN_PORT);

@@ -7,7 +7,7 @@
 
 /*
  * Returns 1 if a frontend with restricted clients serves this client. Such a frontend has an entry
- * for all clients, so one without any entry is damaged, and serves nobody.
+ * for all clients, so one without any entry is damaged, and serves no client.
  */
 NOINLINE int is_in_ranges(const void *frontend, __be16 port, __u8 protocol, const void *client)
 {

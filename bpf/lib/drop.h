@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A drop has a reason, is counted, and is written to a ring buffer while somebody reads it. */
+/* A drop has a reason, is counted, and is written to a ring buffer while it has a reader. */
 #pragma once
 
 #include "ct/entry.h"

@@ -111,7 +111,7 @@ INLINE int on_connect_tcp(struct bpf_sock_addr *ctx, struct endpoint *to)
  * service's address does not have; once a service has the port, such a socket is stale
  * (stale.bpf.c). A connected socket does not belong to a resolver, so it is rejected and keeps its
  * peer. A port of a service without backends is rejected: no hook sees the datagrams of a connected
- * socket, so its owner would wait for a reply in vain.
+ * socket, so its owner would wait for a reply without end.
  */
 INLINE int on_connect_udp(struct bpf_sock_addr *ctx, struct endpoint *to)
 {

@@ -25,7 +25,7 @@ INLINE int is_tunnel(const struct packet *packet, enum packet_kind kind)
 	       packet->tuple.protocol == (packet->ipv4 ? IPPROTO_IPIP : IPPROTO_IPV6);
 }
 
-/* Returns 1 if an address is on this node, the node's own or a pod's. */
+/* Returns 1 if the path leads to this node: to the node itself or to one of its pods. */
 INLINE int is_on_node(enum path path)
 {
 	return path == PATH_LOCAL || path == PATH_POD;
@@ -48,7 +48,7 @@ NOINLINE long note_narrow_path(const void *client, const void *backend)
  * packet, and returns the MTU within the tunnel. If clients do not support that MTU, the client's
  * next connections to the backend are not tunnelled.
  *
- * Anybody can forge such an error. Therefore it ends no connection, affects no other clients, and
+ * Any host can forge such an error. Therefore it ends no connection, affects no other clients, and
  * is accepted only if links can have its MTU and the packet was larger (RFC 5927, 7). Returns 0 if
  * the error is about something else or not accepted; then `packet` is invalid.
  */

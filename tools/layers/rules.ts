@@ -15,7 +15,7 @@ export interface Rules {
   readonly core: readonly string[];
 }
 
-/** Packages of npm that the core may use: pure JavaScript without a platform of their own. */
+/** npm packages that the core may use: pure JavaScript that calls no platform API. */
 const coreLibraries = new Set(['valibot', 'yaml']);
 const pureTestLibraries = new Set(['node:test', 'node:assert/strict', 'fast-check']);
 

@@ -327,7 +327,7 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
     };
   }
 
-  /** Stops to attach and to repair, because somebody is about to remove what is attached. */
+  /** Stops attaching and repairing programs, because another process is about to remove them. */
   #release(): void {
     this.#integrity.release();
     this.#datapath.release();

@@ -87,7 +87,7 @@ function cgroupMounts(platform: Platform): CgroupMount[] {
   });
 }
 
-/** Returns the id of the cgroup of a directory; undefined if it is no cgroup. Throws SysError. */
+/** Returns the id of the cgroup of a directory, or undefined if it is no cgroup. Throws SysError. */
 export function cgroupId(platform: Platform, path: string): bigint | undefined {
   // struct statfs: f_type is its first word (8 bytes on x86-64 and arm64).
   const status = new Uint8Array(256);

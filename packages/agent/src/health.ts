@@ -10,7 +10,7 @@ export interface HealthOptions {
   readonly progress: () => Pick<Progress, 'waitedMs' | 'lastDoneMs'>;
   /** Returns true while the node may take new traffic. */
   readonly isEligible: () => boolean;
-  /** Returns the reason why the agent is not ready yet; undefined once it is. */
+  /** Returns the reason why the agent is not ready yet, or undefined once it is. */
   readonly notReady: () => string | undefined;
   /** Returns what is broken in the kernel, and for how long; see IntegrityWatch. */
   readonly broken: () => { readonly problem: string | undefined; readonly brokenMs: number };

@@ -97,7 +97,7 @@ export class IntegrityWatch implements Disposable {
     return Number((this.#options.platform.monotonicNs() - this.#sinceNs) / 1_000_000n);
   }
 
-  /** Stops all comparisons: what is removed from now on is removed by intent. */
+  /** Stops all comparisons, because from now on programs are removed on purpose. */
   release(): void {
     this.#released = true;
     this.#clear();

@@ -34,7 +34,7 @@ function fromOctal(field: string): string {
   );
 }
 
-/** Returns the mount point of cgroup v2, preferably of its root; undefined if it is not mounted. Throws SysError. */
+/** Returns the mount point of cgroup v2, preferably of its root, or undefined if it is not mounted. Throws SysError. */
 export function cgroupRoot(platform: Platform): string | undefined {
   const text = decodeUtf8(readFile(platform, '/proc/self/mountinfo'));
   const mounts = parseMounts(text).filter((mount) => mount.type === 'cgroup2');
@@ -56,7 +56,7 @@ export function kernelRelease(platform: Platform): string {
   return decodeCString(names.subarray(130, 195));
 }
 
-/** Returns the resident memory of this process in bytes; undefined where /proc does not have it. */
+/** Returns the resident memory of this process in bytes, or undefined where /proc does not have it. */
 export function residentBytes(platform: Platform): number | undefined {
   try {
     const pages = Number(decodeUtf8(readFile(platform, '/proc/self/statm')).split(' ')[1]);

@@ -17,7 +17,7 @@ const BPF_MAP_TYPE_ARRAY = 2;
 export const oldestKernel: readonly [number, number] = [6, 1];
 
 /**
- * Returns the reason why Heddle cannot run on this machine, in a sentence with the remedy; undefined if it can. The
+ * Returns the reason why Heddle cannot run on this machine, in a sentence with the remedy, or undefined if it can. The
  * check needs no privilege and leaves nothing behind.
  */
 export function preflight(platform: Platform): string | undefined {

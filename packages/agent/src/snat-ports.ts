@@ -25,7 +25,7 @@ export interface LocalPorts {
   readonly reserved: string;
 }
 
-/** Returns the settings of this network namespace, for both families; undefined where /proc has none. Throws SysError. */
+/** Returns this network namespace's settings of both families, or undefined where /proc has none. Throws SysError. */
 export function localPorts(platform: Platform): LocalPorts | undefined {
   const read = (name: string) =>
     decodeUtf8(readFile(platform, `/proc/sys/net/ipv4/${name}`)).trim();
@@ -52,7 +52,7 @@ export function snatPortConflict(
   return `snatPorts ${formatPortRange(snat)}: of these, the node's own sockets choose ${range}, too, so that a connection of theirs to a pod may get mixed up with a client's (set net.ipv4.ip_local_reserved_ports=${range}, or snatPorts to others than net.ipv4.ip_local_port_range)`;
 }
 
-/** Returns the ports of `snat`, as one range, that the kernel may choose for a socket; undefined: none. */
+/** Returns the range of the ports of `snat` that the kernel may choose for a socket, or undefined if it is empty. */
 function overlap(snat: PortRange, { range, reserved }: LocalPorts): PortRange | undefined {
   const [first = 0, last = -1] = range.split(/\s+/).map(Number);
   let at = Math.max(snat.first, first);

@@ -29,11 +29,11 @@ export interface StartOptions {
   readonly version: string;
   /** Returns the bytes of a compiled object of BPF programs by name, e.g. `socket`. */
   readonly objects: (name: string) => Uint8Array;
-  /** A simulated kernel, which belongs to the platform; absent: the running one. */
+  /** The kernel's BPF interface, e.g. of a simulated platform. The default is the running kernel's. */
   readonly bpf?: Bpf;
 }
 
-/** The time that an agent may take to end; the one that replaces it waits as long. */
+/** The time that an agent may take to end. An agent that replaces it waits as long. */
 const endMs = 5000;
 
 /**

@@ -16,7 +16,7 @@ export interface TelemetryView {
   readonly kinds: readonly string[];
   readonly events: EventLog;
   status(): CoreStatus;
-  /** Returns the reason why the first complete list is not programmed yet; undefined once it is. */
+  /** Returns the reason why the first complete list is not programmed yet, or undefined once it is. */
   notReady(): string | undefined;
   /** Returns what other programs have broken in the kernel. */
   broken(): Pick<IntegrityWatch, 'problem' | 'brokenMs'>;

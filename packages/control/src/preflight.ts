@@ -9,7 +9,7 @@ export interface PreflightFailure {
 }
 
 /**
- * Returns what this machine or process lacks to run Heddle; undefined when it lacks nothing. `heddle
+ * Returns what this machine or process lacks to run Heddle, or undefined when it lacks nothing. `heddle
  * agent`, `npm start` and `npm test` check it first.
  */
 export function preflight(): PreflightFailure | undefined {

@@ -3,11 +3,11 @@ import type { Platform } from '@heddle/sys';
 import type { XdpMode } from './devices/xdp-devices.ts';
 import type { NatOptions } from './nat/flow-options.ts';
 
-/** How many entries the maps have room for. Arrays take their memory at once, hashes as they fill. */
+/** The capacities of the maps, in entries. Arrays take their memory at once, hashes as they fill. */
 export interface DatapathSizes {
   /** Frontends; 20 + 24 bytes each, and the kernel's overhead of about 50. */
   readonly services: number;
-  /** The number of frontends that `services` may grow to at runtime. Absent: it does not grow. */
+  /** The number of frontends that `services` may grow to at runtime. If absent, it does not grow. */
   readonly servicesMax?: number;
   /** 64 bytes each with their counters. */
   readonly backends: number;
@@ -32,12 +32,12 @@ export interface DatapathOptions {
   /** Cookie of the node's network namespace, in which NodePorts on loopback addresses are load balanced. */
   readonly netnsCookie: bigint;
   readonly nat: NatOptions;
-  /** The clients that loadBalancerSourceRanges restrict; absent: `everywhere`. */
+  /** The clients that loadBalancerSourceRanges restrict. The default is `everywhere`. */
   readonly sourceRanges?: SourceRangesScope;
-  /** How XDP translates packets that leave the node again at once; absent: `off`. */
+  /** The mode in which XDP translates packets that leave the node again at once. The default is `off`. */
   readonly xdp?: XdpMode;
   readonly options: {
-    /** Whether TCP sockets whose backend is removed are destroyed too. */
+    /** True if TCP sockets whose backend is removed are destroyed too. */
     readonly terminateTcp: boolean;
   };
 }

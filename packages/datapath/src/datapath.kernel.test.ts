@@ -146,7 +146,7 @@ describe('starts, restarts and upgrades of the datapath', () => {
     const { rows, assertOpen } = connections;
     world.datapath[Symbol.dispose]();
 
-    // As an older version would have left it: its own folder, values without their last field.
+    // This is the state that an older version leaves: its own folder, values without their last field.
     renameSync(folder(), folder().replace(/v\d+$/, 'v0'));
     for (const [name, valueSize] of [
       ['services', serviceSize - 4],

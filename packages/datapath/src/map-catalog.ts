@@ -19,7 +19,7 @@ export type MapName = keyof typeof catalog;
 /** All maps of the datapath: what they hold, who writes them, and what an entry means. */
 export const mapCatalog: Readonly<Record<MapName, MapDescription>> = catalog;
 
-/** Returns what an access to a map means; undefined: it is mere bookkeeping, or the map is not in the catalog. */
+/** Returns what an access to a map means, or undefined for mere bookkeeping and for a map outside the catalog. */
 export function describeAccess(
   map: string,
   access: EntryAccess,

@@ -11,18 +11,18 @@ export interface DatapathStatus {
   readonly links: readonly { hook: string; attached: boolean }[];
   /** Features that the kernel lacks, the version that has them, and what is done instead. */
   readonly missing: readonly MissingFeature[];
-  /** Whether services that an earlier agent programmed were found at the start. */
+  /** True if services that an earlier agent programmed were found at the start. */
   readonly adopted: boolean;
   /** The number of rows that were found programmed at the start, but not as they should be. */
   readonly repaired: number;
-  /** Why maps of an earlier agent were replaced, in words. */
+  /** The reasons why maps of an earlier agent were replaced, in words. */
   readonly migrated: readonly string[];
   readonly socketsDestroyed: number;
   readonly nat: NatStatus;
   /** The network interfaces that XDP is wanted at. */
   readonly xdp: readonly XdpState[];
   readonly traffic: TrafficTotals;
-  /** Whether packets to backends on this node pass netfilter, which tracks connections there. */
+  /** True if packets to backends on this node pass netfilter, which tracks connections there. */
   readonly tracked: boolean;
 }
 

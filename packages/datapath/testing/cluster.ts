@@ -21,7 +21,7 @@ import { objects, sizes } from './world.ts';
 type Fields = Readonly<Record<string, unknown>>;
 export type End = 'v4' | 'v6';
 
-/** What every service offers, and every pod serves but SCTP, for which there are no sockets here. */
+/** The ports of every service. Each pod serves all except SCTP, for which these tests have no sockets. */
 const ports = {
   http: { protocol: 'TCP', port: 80, targetPort: 8080 },
   echo: { protocol: 'TCP', port: 81, targetPort: 8081 },
@@ -86,7 +86,7 @@ export class Cluster implements Disposable {
   readonly lab: Lab;
   readonly #bpf = new LinuxBpf(this.platform);
   #options: Partial<DatapathOptions>;
-  /** What a test has attached to the other ends of the nodes' interfaces; it is removed with the cluster. */
+  /** Programs at the other ends of the nodes' interfaces, if a test attached some. The cluster removes them. */
   ports: Disposable | undefined;
   readonly #datapaths = new Map<LabNode, Datapath>();
   readonly #models = new Map<LabNode, ServiceModel>();
@@ -126,14 +126,14 @@ export class Cluster implements Disposable {
     return this.#datapaths.get(node)!;
   }
 
-  /** Brings a new service into force on all nodes. */
+  /** Programs a new service on all nodes. */
   serve(options: ServiceOptions): Served {
     const service = new Served(++this.#services);
     this.change(service, options);
     return service;
   }
 
-  /** Puts another version of a service into force. Throws when a row of it fails. */
+  /** Programs another version of a service. Throws when a row of it fails. */
   change(service: Served, options: ServiceOptions): void {
     this.#apply(objectsOf(service, options).map(changeOf));
   }

@@ -107,7 +107,7 @@ export function fakeStore(sizes = { services: 1000, backends: 1000, slots: 5000 
 
 const protocols: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
 
-/** What a program would find: for each frontend its service, and how often each backend is in its slots. */
+/** The content of the maps: the service of each frontend, and the number of slots of each backend. */
 export interface View {
   readonly frontends: Record<string, { affinity: number; draws: Record<string, number> }>;
   /** Backends that are not removed, the draining ones marked. */

@@ -185,7 +185,7 @@ export class Mirror implements Disposable {
       if (isMapped(map)) {
         using memory = map.mmap(false);
         const bytes = memory.bytes.slice();
-        // Where the garbage collection stands has nothing to do with the packet.
+        // The position of the garbage collection does not depend on the packet.
         if (name === 'nat_table') encodeCtTable({ ...decodeCtTable(bytes), gcPosition: 0 }, bytes);
         if (name === 'nat_flows') withoutMarks(bytes);
         found.set(name, bytes);
@@ -286,7 +286,7 @@ function bytes(hex: string): Uint8Array {
   return Uint8Array.from(hex.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16));
 }
 
-/** Takes the garbage collection's marks off flows that are over: it sets them whenever it comes by. */
+/** Takes the garbage collection's marks off flows that are over: it sets them on every pass. */
 function withoutMarks(flows: Uint8Array): void {
   const view = new DataView(flows.buffer, flows.byteOffset, flows.byteLength);
   // `state_word` is the last field of struct ct_entry.

@@ -100,7 +100,7 @@ export const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 export const startOf = (address: string) =>
   address.includes(':') ? `[${address}]:` : `${address}:`;
 
-/** Who the client is, as the backend sees it. */
+/** The client's address, as the backend sees it. */
 export const clientSeenAt = (from: LabHost, to: SocketAddress): string =>
   JSON.parse(askHttp(from, to, '/client')).client;
 

@@ -26,9 +26,12 @@ export class PacketVerifier {
   readonly #ports: { readonly first: number; readonly last: number };
   readonly #node: string;
   readonly #peer: string;
-  /** Counts of each kind of packet. */
+  /**
+   * The number of packets by outcome. `waited`: the packet left unchanged to wait for its first fragment. `wrapped`
+   * and `unwrapped`: it entered or left a tunnel. `recovered`: an ICMP error about a tunnel became one for the client.
+   */
   readonly seen = {
-    ...{ untouched: 0, dropped: 0, there: 0, back: 0, error: 0, answered: 0, waited: 0 },
+    ...{ untouched: 0, dropped: 0, toBackend: 0, toClient: 0, error: 0, answered: 0, waited: 0 },
     ...{ wrapped: 0, unwrapped: 0, recovered: 0 },
   };
 
@@ -110,7 +113,7 @@ export class PacketVerifier {
       const isPort = made.sport >= first && made.sport <= last;
       assert.ok(isOwn ? isPort || made.sport === found.sport : isPort, 'a port that may be');
       assert.ok(isOwn || made.src === this.#node, 'the client or the node');
-      this.seen.there++;
+      this.seen.toBackend++;
       return;
     }
     const answers = this.#frontends.some((each) => {
@@ -119,7 +122,7 @@ export class PacketVerifier {
     });
     assert.ok(answers, 'the answer of a backend, as the service’s');
     assert.ok(found.dst === this.#node || found.dst === made.dst, 'to the client');
-    this.seen.back++;
+    this.seen.toClient++;
   }
 
   /** A packet in a tunnel to a backend, one hop on and otherwise as it was. */

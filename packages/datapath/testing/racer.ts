@@ -10,7 +10,7 @@ export interface Race {
   /** Path of the network namespace to run it in. */
   readonly netnsPath: string;
   readonly options: TestRunOptions;
-  /** Where the number of the turn is written into the packet, as 16 bits, and its values. */
+  /** The offset at which the turn's number is written into the packet (16 bits), and its values. */
   readonly at: number;
   readonly from: number;
   readonly to: number;

@@ -88,5 +88,5 @@ function readFunction(
   }
 }
 
-/** Of 64-bit instructions: `to += constant`, `to = from`, calls, and the one that has two slots. */
+/** The opcodes of 64-bit instructions: `to += constant`, `to = from`, calls, and the one that has two slots. */
 const opcodes = { add: 0x07, move: 0xbf, call: 0x85, load64: 0x18 };

@@ -30,7 +30,7 @@ function text(bytes: Uint8Array, from: number, to: number): string {
   return characters;
 }
 
-/** Reads a frame; undefined when it is no IP packet or its headers are cut short. */
+/** Reads a frame, or undefined when it is no IP packet or its headers are cut short. */
 export function readWirePacket(bytes: Uint8Array): WirePacket | undefined {
   const type = be16(bytes, 12);
   if (type === 0x800) return readIpv4(bytes);
@@ -88,7 +88,7 @@ function withTransport(
   return { ...packet, sport: be16(bytes, transport), dport: be16(bytes, transport + 2) };
 }
 
-/** Returns the offset of the checksum in the protocol's header; undefined: it has another kind of checksum. */
+/** Returns the offset of the checksum in the protocol's header, or undefined if it has another kind of checksum. */
 export function checksumOffset(protocol: number): number | undefined {
   return { 1: 2, 6: 16, 17: 6, 58: 2 }[protocol];
 }
@@ -117,7 +117,7 @@ function transportSum(bytes: Uint8Array, packet: WirePacket): number | undefined
   return sum(bytes, transport, end, pseudo);
 }
 
-/** Returns true when the TCP, UDP or ICMP checksum is right; undefined: it can't be checked, or there is none. */
+/** Returns true if the TCP, UDP or ICMP checksum is right, undefined if it can't be checked or there is none. */
 export function hasRightChecksum(bytes: Uint8Array, packet: WirePacket): boolean | undefined {
   const { protocol, transport } = packet;
   if (protocol === 17 && be16(bytes, transport + 6) === 0) return undefined;

@@ -8,7 +8,7 @@ export interface CodecNeeds {
   enum(type: BtfEnum, name: string): void;
 }
 
-/** How one field, or one element of an array, is encoded and decoded. */
+/** Encodes and decodes one field, or one element of an array. */
 interface Piece {
   /** TypeScript's type. */
   readonly type: string;
@@ -206,7 +206,7 @@ class Fields {
     };
   }
 
-  /** Whether the integer has its type from `__be16`, `__be32` or `__be64`. */
+  /** Returns true if the integer has its type from `__be16`, `__be32` or `__be64`. */
   #isNetworkOrder(typeId: number): boolean {
     const last = this.#btf.resolve(typeId);
     let id = typeId;

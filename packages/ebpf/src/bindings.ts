@@ -92,7 +92,7 @@ class Bindings {
     }
   }
 
-  /** Whether the struct has a timer, which user space can neither read nor write. */
+  /** Returns true if the struct has a timer, which user space can neither read nor write. */
   #isTheKernels({ members }: BtfComposite): boolean {
     return members.some(({ typeId }) => this.#btf.nameOf(typeId) === 'bpf_timer');
   }

@@ -25,7 +25,7 @@ export interface Bpf {
   /** BPF_MAP_GET_NEXT_KEY into `next`; without `key` the first one. False at the end. */
   mapNextKey(map: number, key: Uint8Array | undefined, next: Uint8Array): boolean;
   /**
-   * BPF_MAP_LOOKUP_BATCH. `position` is the end of the previous batch (absent: the beginning), and
+   * BPF_MAP_LOOKUP_BATCH. `position` is the end of the previous batch (default: the beginning), and
    * `nextPosition` receives the end of this one. Both have at least 4 bytes and the size of a key.
    */
   mapLookupBatch(map: number, batch: LookupBatch): BatchResult;
@@ -129,7 +129,7 @@ export interface ProgramLoadOptions {
   readonly functionInfo?: Uint8Array;
   /** struct bpf_line_info (16 bytes each). */
   readonly lineInfo?: Uint8Array;
-  /** Receives the verifier's log; absent: no log is written, which makes loading faster. */
+  /** Receives the verifier's log. If absent, the kernel writes no log, which makes loading faster. */
   readonly log?: Uint8Array;
 }
 

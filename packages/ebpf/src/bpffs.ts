@@ -16,7 +16,7 @@ const MS_NODEV = 4;
 const MS_NOEXEC = 8;
 const MNT_DETACH = 2;
 
-/** Whether `path` exists and lies on a bpf file system, where objects can be pinned. */
+/** Returns true if `path` exists and lies on a bpf file system, where objects can be pinned. */
 export function isBpffs(platform: Platform, path: string): boolean {
   // struct statfs: f_type is its first word (8 bytes on x86-64 and arm64).
   const status = new Uint8Array(256);
@@ -46,7 +46,7 @@ export function mountBpffs(platform: Platform, path: string): void {
 }
 
 /**
- * Unmounts the file system on `path`, at once or as soon as nobody uses it. Unlink the pins first: they
+ * Unmounts the file system on `path`, at once or as soon as no process uses it. Unlink the pins first: they
  * remain while any process has a copy of the mount table. Throws SysError.
  */
 export function unmountBpffs(platform: Platform, path: string): void {

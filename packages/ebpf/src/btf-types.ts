@@ -39,7 +39,7 @@ interface Of<Kind extends BtfKindName> {
 export interface BtfMember {
   readonly name: string;
   readonly typeId: number;
-  /** From the start of the struct. */
+  /** The offset from the start of the struct. */
   readonly bitOffset: number;
   /** Width of a bit field; 0 for any other member. */
   readonly bitSize: number;
@@ -141,7 +141,7 @@ export interface BtfSection extends Of<'datasec'> {
 /** A tag of a declaration (btf_decl_tag). */
 export interface BtfDeclarationTag extends Of<'decl_tag'> {
   readonly typeId: number;
-  /** Which member or parameter is tagged; -1 for the type itself. */
+  /** The index of the tagged member or parameter; -1 for the type itself. */
   readonly component: number;
 }
 

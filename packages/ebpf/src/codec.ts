@@ -1,5 +1,5 @@
 /**
- * How values of one type lie in memory. `generateBindings` writes a codec for each struct; those of
+ * Encodes and decodes values of one type as they lie in memory. `generateBindings` writes a codec for each struct; those of
  * plain integers are below.
  */
 export interface Codec<Value> {

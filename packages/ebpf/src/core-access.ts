@@ -15,7 +15,7 @@ export interface AccessStep {
 /** A field of a type in one BTF, with the steps to it. */
 export interface FieldAccess {
   readonly steps: readonly AccessStep[];
-  /** From the start of the root type. */
+  /** The offset from the start of the root type. */
   readonly bitOffset: number;
 }
 
@@ -61,7 +61,7 @@ export function localAccess(btf: Btf, typeId: number, access: string): FieldAcce
   return { steps, bitOffset };
 }
 
-/** Whether an index is valid. An array without a length, as the last member, has any number of elements. */
+/** Returns true if an index is valid. An array without a length, as the last member, has any number of elements. */
 function isFlexible(btf: Btf, step: AccessStep, count: number): boolean {
   if (count > 0 || step.member === undefined) return false;
   const type = btf.typeById(step.typeId);

@@ -185,7 +185,7 @@ interface FieldFacts {
   readonly signed: boolean;
   readonly isBitField: boolean;
   readonly isMember: boolean;
-  /** Whether loads and stores may change their width with that of the field. */
+  /** The kind of a field with which loads and stores may change their width; undefined for other fields. */
   readonly resizable: 'pointer' | 'unsigned' | undefined;
 }
 

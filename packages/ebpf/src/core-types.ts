@@ -19,7 +19,7 @@ export function isEnum(type: BtfType): type is BtfEnum {
   return type.kind === 'enum' || type.kind === 'enum64';
 }
 
-/** Whether two kinds are compatible: the same one, or both widths of enums. */
+/** Returns true if two kinds are compatible: the same one, or both widths of enums. */
 export function kindsCompatible(a: BtfType, b: BtfType): boolean {
   return a.kind === b.kind || (isEnum(a) && isEnum(b));
 }
@@ -29,7 +29,7 @@ function sameEssentialName(a: string, b: string): boolean {
 }
 
 /**
- * Whether a program compiled for a field of the local type can work with one of the target type:
+ * Returns true if a program compiled for a field of the local type can work with one of the target type:
  * integers of any width and sign, pointers to anything, composites of any content, named enums of
  * the same name, arrays of such elements.
  */

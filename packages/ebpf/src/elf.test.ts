@@ -85,7 +85,7 @@ test('damaged objects result in an ElfError, a BtfError or a Spec', () => {
     }),
     { numRuns: 300 },
   );
-  // Where it hurts most: the ELF header, and the section headers at the end.
+  // Random changes find most errors in the ELF header and in the section headers at the end.
   fc.assert(
     fc.property(fc.constantFrom(...bases), damage, fc.boolean(), (base, changes, atEnd) => {
       const bytes = base.slice();

@@ -10,7 +10,7 @@ export interface MapInfo {
   readonly valueSize: number;
   readonly maxEntries: number;
   readonly flags: number;
-  /** As the kernel keeps it: at most 15 bytes. */
+  /** The name in the kernel, at most 15 bytes. */
   readonly name: string;
   /** Id of the BTF with its types; 0 when it has none. */
   readonly btfId: number;
@@ -70,7 +70,7 @@ export interface BtfInfo {
   readonly id: number;
   /** `vmlinux`, a module's name, or empty for a program's BTF. */
   readonly name: string;
-  /** Whether it describes the kernel or one of its modules. */
+  /** True if it describes the kernel or one of its modules. */
   readonly kernel: boolean;
   readonly bytes: Uint8Array;
 }

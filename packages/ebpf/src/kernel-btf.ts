@@ -6,7 +6,7 @@ const cache = new WeakMap<Platform, WeakRef<Btf>>();
 
 /**
  * Returns the BTF of the running kernel (some 5 MB). The first call reads it, and it is kept while
- * somebody uses it. Throws NotSupported on kernels that were built without it (CONFIG_DEBUG_INFO_BTF).
+ * a process uses it. Throws NotSupported on kernels that were built without it (CONFIG_DEBUG_INFO_BTF).
  */
 export function kernelBtf(platform: Platform): Btf {
   const known = cache.get(platform)?.deref();

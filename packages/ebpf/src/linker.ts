@@ -32,7 +32,7 @@ interface CodeFunction {
   /** In 8-byte slots within the section. */
   readonly start: number;
   readonly count: number;
-  /** Whether the symbol is global: such a function can be a program. */
+  /** True if the symbol is global: such a function can be a program. */
   readonly global: boolean;
 }
 

@@ -9,7 +9,7 @@ export class LoadedObject implements Disposable {
   readonly #maps = new Map<string, BpfMap>();
   readonly #programs = new Map<string, BpfProgram>();
   readonly #owned: Disposable[] = [];
-  /** Where global variables lie in the maps of the data sections. */
+  /** The offsets of global variables in the maps of the data sections. */
   readonly variables: ReadonlyMap<string, VariableSpec>;
 
   constructor(variables: ReadonlyMap<string, VariableSpec>) {
@@ -46,13 +46,13 @@ export class LoadedObject implements Disposable {
     return program;
   }
 
-  /** For the loader. A map that isn't `owned` stays open when this is disposed. */
+  /** Used by the loader. A map that isn't `owned` stays open when this is disposed. */
   addMap(name: string, map: BpfMap, owned: boolean): void {
     this.#maps.set(name, map);
     if (owned) this.#owned.push(map);
   }
 
-  /** For the loader. */
+  /** Used by the loader. */
   add(program: BpfProgram): void {
     this.#programs.set(program.name, program);
     this.#owned.push(program);

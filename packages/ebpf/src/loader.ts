@@ -19,9 +19,9 @@ import type { ObjectSpec, ProgramSpec } from './spec.ts';
 export interface LoadOptions {
   /** Existing maps by the object's names for them. The caller keeps them and closes them. */
   readonly maps?: Readonly<Record<string, BpfMap>>;
-  /** Types of the kernel; absent: those of the running kernel. */
+  /** Types of the kernel. The default is those of the running kernel. */
   readonly kernelBtf?: Btf;
-  /** Names of the programs to load; absent: all whose section does not start with `?`. */
+  /** Names of the programs to load. The default is all whose section does not start with `?`. */
   readonly programs?: readonly string[];
 }
 

@@ -21,7 +21,7 @@ const largestZeroSection = 64 << 20;
 
 const dataSection = /^\.(rodata|data|bss)(\..*)?$/;
 
-/** Whether a section has global variables and becomes a map. */
+/** Returns true if a section has global variables and becomes a map. */
 export function isDataSection(section: ElfSection): boolean {
   const wanted = (section.flags & (SHF_ALLOC | SHF_EXECINSTR)) === SHF_ALLOC;
   return wanted && section.size > 0 && dataSection.test(section.name);

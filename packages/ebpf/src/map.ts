@@ -33,11 +33,11 @@ export interface MapOptions {
   /** Bytes of a value; of a per-CPU map, of the value of one CPU. */
   readonly valueSize: number;
   readonly maxEntries: number;
-  /** The kernel keeps 15 bytes of it. Absent: the map has no name. */
+  /** The kernel keeps 15 bytes of it. If absent, the map has no name. */
   readonly name?: string;
-  /** BPF_F_*; absent: 0. */
+  /** BPF_F_*. The default is 0. */
   readonly flags?: number;
-  /** `map_extra`; absent: 0. */
+  /** `map_extra`. The default is 0. */
   readonly extra?: bigint;
   /** Properties of the members of a map of maps. */
   readonly inner?: MapOptions | undefined;
@@ -403,7 +403,7 @@ const arrayTypes: ReadonlySet<number> = new Set([
   mapTypes.sockmap,
 ]);
 
-/** Whether a batch command is missing: EINVAL before Linux 5.6, ENOTSUPP for the type of map. */
+/** Returns true if a batch command is missing: EINVAL before Linux 5.6, ENOTSUPP for the type of map. */
 function isUnsupported(error: SysError): boolean {
   return error.errno === errno.ENOTSUPP || error.errno === errno.EINVAL;
 }

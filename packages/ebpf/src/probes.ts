@@ -211,7 +211,7 @@ function program(
     license: 'GPL',
     expectedAttachType: attachType,
     flags: type === 'syscall' ? 1 << 4 : 0,
-    // Of these the kernel reads the log's opinion only: no type with id 1 can be attached to.
+    // The type with id 1 is no valid target, so for these program types only the verifier's log shows the support.
     attachBtfId: type === 'tracing' || type === 'lsm' ? 1 : 0,
   };
 }

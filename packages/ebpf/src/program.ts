@@ -5,7 +5,7 @@ import { type ProgramInfo, readProgramInfo } from './info.ts';
 import { summarizeLog } from './verifier-log.ts';
 
 const FIRST_LOG_SIZE = 1 << 18;
-/** The kernel's limit of log_size is UINT_MAX / 4. Nobody can use a log of that length. */
+/** The kernel's limit of log_size is UINT_MAX / 4. No reader can use a log of that length. */
 const LAST_LOG_SIZE = 1 << 26;
 
 /** A program in the kernel. */
@@ -100,7 +100,7 @@ export class BpfProgram implements Disposable {
   }
 }
 
-/** Whether the error is a lack of descriptors or memory. */
+/** Returns true if the error is a lack of descriptors or memory. */
 function isShortage({ errno: code }: SysError): boolean {
   return code === errno.EMFILE || code === errno.ENFILE || code === errno.ENOMEM;
 }

@@ -124,7 +124,7 @@ function resolveReferences(
   }
 }
 
-/** Returns the BTF id of the target of a tracing program in the kernel; undefined for other programs. */
+/** Returns the BTF id of the target of a tracing program in the kernel, or undefined for other programs. */
 export function attachTarget(program: ProgramSpec, kernel: () => Btf): number | undefined {
   if (program.type !== programTypes.tracing && program.type !== programTypes.lsm) return undefined;
   const target = program.attachTo;

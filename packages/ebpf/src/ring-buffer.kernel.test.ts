@@ -86,7 +86,7 @@ describe('a ring buffer', () => {
         seen.length = kept(0, upTo).length;
       }
     }
-    // What the handler settles is acted upon at once, not when some timer comes by.
+    // Code that awaits a promise of the handler continues at once, not at the next timer.
     assert.ok(platform.wallTimeMs() - started < 5000);
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.deepEqual(openFds(), before);

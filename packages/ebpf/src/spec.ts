@@ -33,7 +33,7 @@ export interface MapSpec {
   readonly valueTypeId: number;
   /** The map's `map_extra`. */
   readonly extra: bigint;
-  /** Whether the source has LIBBPF_PIN_BY_NAME. */
+  /** True if the source has LIBBPF_PIN_BY_NAME. */
   readonly pinByName: boolean;
   /** Properties of the members of a map of maps. */
   readonly inner: MapSpec | undefined;
@@ -41,7 +41,7 @@ export interface MapSpec {
   readonly initial?: readonly InitialElement[];
   /** The initial bytes of a data section. */
   readonly contents: Uint8Array | undefined;
-  /** Whether the map is `.rodata`, which is frozen once it has its contents. */
+  /** True if the map is `.rodata`, which is frozen once it has its contents. */
   readonly readOnly: boolean;
 }
 

@@ -5,6 +5,6 @@ import type { BpfMap } from '../src/map.ts';
 export function mapMemory({ fd, info }: BpfMap): number {
   const text = readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
   const [, bytes] = /^memlock:\s+(\d+)/m.exec(text) ?? [];
-  if (bytes === undefined) throw new Error(`${info.name} does not tell what it takes`);
+  if (bytes === undefined) throw new Error(`${info.name} does not report its memory`);
   return Number(bytes);
 }

@@ -7,7 +7,7 @@ import { formatServer, parseServer, type Server } from './server.ts';
  * reused only with the same object.
  */
 export interface Credentials {
-  /** PEM: the CAs of the server's certificate; absent: those of the system's trust store. */
+  /** The CAs of the server's certificate (PEM). The default is those of the system's trust store. */
   readonly ca?: string;
   /** PEM: the client's certificate and key. */
   readonly cert?: string;

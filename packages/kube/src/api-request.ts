@@ -39,7 +39,7 @@ export interface RequestOptions {
 /** The limit until a response begins. An API server itself gives up after 60 s. */
 const answerTimeoutMs = 65_000;
 
-/** Whether the response is of a gateway without its server, or of a server that shuts down. */
+/** The status codes of a gateway that cannot reach its server and of a server that shuts down. */
 const awayStatus = new Set([502, 503, 504]);
 
 /**

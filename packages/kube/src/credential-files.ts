@@ -76,7 +76,7 @@ function checkToken(text: string, material: Material): string {
   );
 }
 
-/** Whether `text` can be a bearer token. */
+/** Returns true if `text` can be a bearer token. */
 export function isToken(text: string): boolean {
   return /^[!-~]+$/.test(text);
 }

@@ -31,7 +31,7 @@ export interface ExecCredentials {
 type Receiver = (result: ExecCredentials | KubeconfigError) => void;
 
 const apiVersions = ['client.authentication.k8s.io/v1', 'client.authentication.k8s.io/v1beta1'];
-/** A limit, because a command that prompts somebody waits for ever. */
+/** A time limit, because a command that prompts for input waits for ever. */
 const runTimeoutMs = 60_000;
 
 const answerSchema = v.object({

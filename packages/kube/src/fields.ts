@@ -17,7 +17,7 @@ export function mergeFields(a: Fields, b: Fields): Fields {
   return merged;
 }
 
-/** Fields in a form that compares keys as bytes. Absent: everything is selected. */
+/** The selected fields, arranged so that a parser can compare an object's keys as bytes. */
 export interface Selection {
   /** The fields by the length of their key in bytes. */
   readonly byLength: readonly (readonly SelectedKey[] | undefined)[];

@@ -68,7 +68,7 @@ export class HttpConnection implements Disposable {
     });
   }
 
-  /** Whether a request can be sent. */
+  /** Returns true if a request can be sent. */
   get isIdle(): boolean {
     return this.#isOpen && !this.#isOver && !this.#answer;
   }

@@ -52,12 +52,12 @@ export class ResponseParser {
     this.#isConnect = isConnect;
   }
 
-  /** Whether the response is complete. */
+  /** Returns true if the response is complete. */
   get hasEnded(): boolean {
     return this.#state === 'end';
   }
 
-  /** Whether the end of the response is certain, so that the connection can be used again. */
+  /** Returns true if the end of the response is certain, so that the connection can be used again. */
   get isReusable(): boolean {
     return this.#state === 'end' && this.#isReusable;
   }

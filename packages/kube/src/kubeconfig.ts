@@ -18,9 +18,9 @@ import { parseServer, type Server } from './server.ts';
 
 /** The kubeconfig and the context to use. */
 export interface KubeconfigChoice {
-  /** The file; absent: those that KUBECONFIG names, merged, or ~/.kube/config. */
+  /** The file. The default is those that KUBECONFIG names, merged, or ~/.kube/config. */
   readonly path?: string;
-  /** The context; absent: the current one. */
+  /** The context. The default is the current one. */
   readonly context?: string;
 }
 
@@ -182,7 +182,7 @@ function readUser(user: Named<UserEntry>): Materials {
 }
 
 /**
- * Whether there is a user name beside a client certificate. As in client-go the certificate is used, and the
+ * Returns true if there is a user name beside a client certificate. As in client-go the certificate is used, and the
  * API server ignores a password. (With a token, client-go refuses a user name.)
  */
 function isPassedOver({ username, token, tokenFile, exec, ...entry }: UserEntry): boolean {

@@ -20,9 +20,9 @@ type Selected = Pick<Resource<unknown>, 'path' | 'labelSelector' | 'fieldSelecto
 const pageSize = 500;
 
 export interface ListOptions {
-  /** The oldest accepted version; `0`: any; empty: the newest, which is the most expensive for the server. */
+  /** The oldest accepted version. `0` allows any version, an empty text only the newest, which costs the server most. */
   readonly version: string;
-  /** The token of the previous page; empty: the first page. */
+  /** The token of the previous page. It is empty for the first page. */
   readonly continueToken: string;
   readonly isPaged: boolean;
 }

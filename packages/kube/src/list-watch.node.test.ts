@@ -112,7 +112,7 @@ test('a connection that is cut within an event loses no change', async () => {
     server.clearScript();
   }
   assert.equal(follower.view.get('default/a')!.text, text + length);
-  assert.equal(follower.calls.length, length + 2, 'nothing was told twice');
+  assert.equal(follower.calls.length, length + 2, 'no change was reported twice');
   const kinds = new Set(server.takeRequests().map(({ query }) => 'sendInitialEvents' in query));
   assert.deepEqual([...kinds], [false], 'it never had to list anew');
 });
@@ -257,7 +257,7 @@ test('after any sequence of faults, the reported objects are those of the server
     fc.record({
       garbage: fc.record({
         afterBytes: bytes,
-        // None that is valid within a string: nobody can tell that a name has another letter.
+        // None that is valid within a string: no reader can detect that a name has another letter.
         text: fc.constantFrom(
           '\n',
           '}\n',

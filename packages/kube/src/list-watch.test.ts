@@ -14,14 +14,14 @@ import {
 import { ListWatch, type WatchState } from './list-watch.ts';
 import type { ResourceChange } from './listing.ts';
 
-/** Somebody who follows things, and what came of it. */
+/** A client of a list-watch and its recorded changes and states. */
 class Follower implements Disposable {
   readonly time = new VirtualTime();
   readonly client = new FakeClient();
   readonly calls: string[][] = [];
   readonly states: WatchState[] = [];
   readonly view = new Map<string, string>();
-  /** How many objects were read. */
+  /** The number of objects that were read. */
   reads = 0;
   readonly listWatch: ListWatch<string>;
 

@@ -74,9 +74,9 @@ interface Exchange {
   readonly startNs: bigint;
   /** CLOCK_MONOTONIC at the start of the response; undefined before. */
   headNs: bigint | undefined;
-  /** Whether data arrived since the silence timer was last set. */
+  /** True if data arrived since the silence timer was last set. */
   isHeard: boolean;
-  /** Whether bytes of the body arrived. */
+  /** True if bytes of the body arrived. */
   hasBody: boolean;
   request: Disposable | undefined;
 }
@@ -92,9 +92,9 @@ export class ListWatch<T> implements Disposable {
   #plain: { readonly server: string; readonly untilNs: bigint } | undefined;
   /** The number of failed streaming lists in a row. */
   #streamingFailures = 0;
-  /** Whether the pages of a list have expired before its end. */
+  /** True if the pages of a list have expired before its end. */
   #isPaged = true;
-  /** Whether the server does not know the version of another server. */
+  /** True if the server does not know the version of another server. */
   #wantsNewest = false;
   #exchange: Exchange | undefined;
   #silence: Disposable | undefined;
@@ -166,7 +166,7 @@ export class ListWatch<T> implements Disposable {
     }
   }
 
-  /** Whether the next list is plain. A list in pages is read to its end. */
+  /** Returns true if the next list is plain. A list in pages is read to its end. */
   #isPlain(): boolean {
     const { platform, client } = this.#options;
     const plain = this.#plain;
@@ -387,7 +387,7 @@ function caught(act: () => void): KubeError | undefined {
   }
 }
 
-/** Whether a watch can't resume from the known version. */
+/** Returns true if a watch can't resume from the known version. */
 function needsNewList(error: KubeError): boolean {
   if (error instanceof ProtocolError || error instanceof JsonError) return true;
   if (!(error instanceof StatusError)) return false;
@@ -396,7 +396,7 @@ function needsNewList(error: KubeError): boolean {
   return !mayPass || isVersionTooLarge(error);
 }
 
-/** Whether the server was restored from a backup, or is behind another one. */
+/** Returns true if the server was restored from a backup, or is behind another one. */
 function isVersionTooLarge(error: KubeError): boolean {
   return error instanceof StatusError && /too large resource version/i.test(error.message);
 }

@@ -89,7 +89,7 @@ export class Listing<T> {
     return { changes, known: this.#listed };
   }
 
-  /** Whether the list has the object in a newer version (an inconsistent one may). */
+  /** Returns true if the list has the object in a newer version (an inconsistent one may). */
   #isOutdated(key: string, version: number): boolean {
     const listed = this.#listed.get(key);
     return listed !== undefined && version < listed;

@@ -5,7 +5,7 @@ import { parseServer } from './server.ts';
 
 const proxy = 'http://proxy.example:3128';
 
-/** Whether `url` is reached directly under NO_PROXY. */
+/** Returns true if `url` is reached directly under NO_PROXY. */
 function isDirect(noProxy: string, url: string): boolean {
   const server = parseServer(url);
   assert.ok(typeof server !== 'string', String(server));

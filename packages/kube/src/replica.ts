@@ -30,7 +30,7 @@ export class Replica<T> {
   #continueToken = '';
   #hasBookmarks = false;
   #changes: ResourceChange<T>[] = [];
-  /** Whether the first list is complete and not reported yet. */
+  /** True if the first list is complete and not reported yet. */
   #isNews = false;
 
   constructor(resource: Resource<T>) {
@@ -55,17 +55,17 @@ export class Replica<T> {
     return this.#known.has(key);
   }
 
-  /** Whether a list is needed or being read. */
+  /** Returns true if a list is needed or being read. */
   get isListing(): boolean {
     return this.#listing !== undefined;
   }
 
-  /** The token of the next page of the list; empty: it has not begun. */
+  /** The token of the next page of the list. It is empty before the first page. */
   get continueToken(): string {
     return this.#continueToken;
   }
 
-  /** Whether watches have had bookmarks. */
+  /** Returns true if watches have had bookmarks. */
   get hasBookmarks(): boolean {
     return this.#hasBookmarks;
   }
@@ -76,7 +76,7 @@ export class Replica<T> {
     this.#continueToken = '';
   }
 
-  /** Returns the changes since the last call; undefined: none. They are empty if the first list is empty. */
+  /** Returns the changes since the last call (empty for an empty first list), or undefined if there are none. */
   take(): readonly ResourceChange<T>[] | undefined {
     if (this.#changes.length === 0 && !this.#isNews) return undefined;
     const changes = this.#changes;
@@ -138,7 +138,7 @@ export class Replica<T> {
     }
   }
 
-  /** Whether an event was reported before, or is older than a reported one. */
+  /** Returns true if an event was reported before, or is older than a reported one. */
   #isOld(op: 'set' | 'delete', { key, version }: Identity): boolean {
     const known = this.#known.get(key);
     // Some servers send a deleted object in its last version.

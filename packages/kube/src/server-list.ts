@@ -63,7 +63,7 @@ export class ServerList {
   }
 }
 
-/** Whether two servers have the same address. The name of the first one is used. */
+/** Returns true if two servers have the same address. The name of the first one is used. */
 function isSame(a: Server, b: Server): boolean {
   return a.host === b.host && a.port === b.port && a.path === b.path && a.isTls === b.isTls;
 }

@@ -11,7 +11,7 @@ export type WatchEvent =
   | {
       readonly op: 'bookmark';
       readonly version: string;
-      /** Whether all initial objects have been sent (KEP-3157). */
+      /** True if all initial objects have been sent (KEP-3157). */
       readonly endsInitialEvents: boolean;
     };
 

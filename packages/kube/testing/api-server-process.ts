@@ -36,7 +36,7 @@ interface Command {
 
 export interface FillOptions {
   readonly services: number;
-  /** For each service; default 2. */
+  /** The number for each service. The default is 2. */
   readonly endpoints?: number;
   /** Names of Node objects. */
   readonly nodes?: readonly string[];

@@ -38,7 +38,7 @@ export interface ApiServerOptions {
   readonly host?: string;
   /** Default: any that is free. */
   readonly port?: number;
-  /** Absent: plain HTTP. */
+  /** If absent, the server uses plain HTTP. */
   readonly tls?: ServerTls;
   readonly features?: {
     /** Streaming lists (KEP-3157); default true. */
@@ -50,7 +50,7 @@ export interface ApiServerOptions {
   readonly bookmarkMs?: number;
   /** The number of changes in the history for resumed watches; default 10,000. */
   readonly history?: number;
-  /** Accepted tokens; absent: no token is needed. */
+  /** Accepted tokens. If absent, no token is needed. */
   readonly tokens?: readonly string[];
 }
 
@@ -161,7 +161,7 @@ export class ApiServer implements AsyncDisposable {
     this.#script.clear();
   }
 
-  /** Sets the accepted tokens; undefined: no token is needed. */
+  /** Sets the accepted tokens. With undefined, no token is needed. */
   setTokens(tokens: readonly string[] | undefined): void {
     this.#tokens = tokens && new Set(tokens);
   }

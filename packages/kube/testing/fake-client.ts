@@ -106,7 +106,7 @@ function objectOf({ name, version, text = '' }: SmallObject) {
 
 const typeOfThing = { kind: 'Thing', apiVersion: 'example/v1' };
 
-/** A line of a watch about the object `name` (`namespace/name` or `name`). */
+/** Returns a line of a watch response about the object `name` (`namespace/name` or `name`). */
 export function event(type: string, name: string, version: number, text?: string): string {
   const object = { ...typeOfThing, ...objectOf({ name, version, text: text ?? '' }) };
   return `${JSON.stringify({ type, object })}\n`;

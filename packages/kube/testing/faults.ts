@@ -9,10 +9,10 @@ export type Verb = 'get' | 'list' | 'watch';
  * body before chunked encoding.
  */
 export interface Fault {
-  /** The requests that it applies to; absent: all. */
+  /** The requests that it applies to. The default is all. */
   readonly verb?: Verb;
   readonly kind?: Kind;
-  /** Whether it applies to streaming lists only. */
+  /** True if it applies to streaming lists only. */
   readonly isStreamingList?: boolean;
   /** The number of these requests before the first one with the fault. */
   readonly skip?: number;
@@ -80,7 +80,7 @@ export class Body {
   readonly #fault: Fault;
   #written = 0;
   #garbageDue: boolean;
-  /** Whether nothing more is sent: the body is cut, silent or ended. */
+  /** True if nothing more is sent: the body is cut, silent or ended. */
   #over = false;
   #onRoom = () => {};
 

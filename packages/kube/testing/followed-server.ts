@@ -132,7 +132,7 @@ export class FollowedServer implements Disposable {
       this.changes.push(key);
       const had = this.view.get(key);
       if (change.op === 'set') {
-        assert.ok(!had || had.version < change.value.version, `${key} was told twice`);
+        assert.ok(!had || had.version < change.value.version, `${key} was reported twice`);
         this.view.set(key, change.value);
         continue;
       }

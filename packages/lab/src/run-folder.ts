@@ -111,7 +111,7 @@ export function createFolder(state: LabState): void {
   }
 }
 
-/** Returns the state of a lab; undefined when there is none of that name. */
+/** Returns the state of a lab, or undefined when there is none of that name. */
 export function readState(name: string): LabState | undefined {
   return readStateIn(labFolder(name));
 }

@@ -90,7 +90,7 @@ export function listLinks(socket: NetlinkSocket): NetworkLink[] {
   return socket.dump(writer, 'list links').map(readLink);
 }
 
-/** Returns the link with that name or ifindex; undefined when there is none. Throws NetlinkError. */
+/** Returns the link with that name or ifindex, or undefined when there is none. Throws NetlinkError. */
 export function findLink(socket: NetlinkSocket, which: string | number): NetworkLink | undefined {
   const what = `find link ${which}`;
   const index = typeof which === 'number' ? checkedIndex(which, what) : 0;

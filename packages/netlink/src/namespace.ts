@@ -30,7 +30,7 @@ const MNT_DETACH = 2;
 /** Errors of paths whose process or file is gone; a zombie's path gives EACCES. */
 const gone: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH', 'EACCES']);
 
-/** To create or enter a namespace. */
+/** Advice for a failure to create or enter a namespace. */
 const remedies = { EPERM: 'run as root or with CAP_SYS_ADMIN' };
 
 // Namespaces belong to threads (namespaces(7)), so this names the calling thread's.

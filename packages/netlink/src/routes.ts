@@ -57,7 +57,7 @@ const types = [
 
 export type RouteType = (typeof types)[number];
 
-/** Where packets go next. */
+/** The next hop of a route. */
 export interface NextHop {
   /** Address of the next router; for an IPv4 destination of either family (RFC 5549, Linux 5.2). */
   readonly via?: string;

@@ -101,7 +101,7 @@ export class NetlinkSocket implements Disposable {
   }
 
   /**
-   * Returns the messages of the next datagram from the joined groups; undefined when none waits.
+   * Returns the messages of the next datagram from the joined groups, or undefined when none waits.
    * Throws NetlinkError (ENOBUFS when datagrams were lost) and MalformedMessage.
    */
   receiveNotification(): Message[] | undefined {

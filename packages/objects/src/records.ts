@@ -13,7 +13,7 @@ export type Family = 'IPv4' | 'IPv6';
 export type Algorithm = 'random' | 'round-robin' | 'weighted' | 'least-connections' | 'maglev';
 
 /**
- * How external packets reach a backend on another node. `snat`: with an address of this node as
+ * The way in which external packets are forwarded to a backend on another node. `snat`: with an address of this node as
  * source, so that replies return through this node. `dsr`: unchanged in a tunnel to the backend's
  * node, which replies to the client directly. `hybrid`: dsr for TCP, snat for other protocols.
  */
@@ -57,7 +57,7 @@ export interface ServiceRecord extends ObjectRef {
   readonly externalIPs: readonly string[];
   /** Ingress addresses of the load balancer that the node serves itself (ipMode VIP). */
   readonly loadBalancerIPs: readonly string[];
-  /** loadBalancerSourceRanges as canonical text; empty: all clients are allowed. */
+  /** loadBalancerSourceRanges as canonical text. If empty, all clients are allowed. */
   readonly sourceRanges: readonly string[];
   /** 0: no affinity. */
   readonly affinitySeconds: number;
@@ -71,7 +71,7 @@ export interface ServiceRecord extends ObjectRef {
   readonly algorithm: Algorithm;
   /** Weights by address or pod name, from the annotation heddle.io/weights. */
   readonly weights: ReadonlyMap<string, number> | undefined;
-  /** The value of the annotation heddle.io/forwarding; undefined: the configuration applies. */
+  /** The value of the annotation heddle.io/forwarding. If undefined, the configuration applies. */
   readonly forwarding: Forwarding | undefined;
   /** Sentences about annotations that can't be used. */
   readonly problems: readonly string[];
@@ -131,7 +131,7 @@ export interface HostPort {
   /** Host order. */
   readonly hostPort: number;
   /**
-   * The only address where it is served; empty: all addresses that take NodePorts, of both
+   * The only address that serves it. If empty, these are all addresses that take NodePorts, of both
    * families.
    */
   readonly hostIP: string;
@@ -143,7 +143,7 @@ export interface PodRecord extends ObjectRef {
   /** Milliseconds since 1970; Infinity without a creationTimestamp. */
   readonly createdMs: number;
   readonly nodeName: string;
-  /** At most one of each family. */
+  /** The addresses, at most one of each family. */
   readonly addresses: readonly string[];
   /** May be empty: traces and dumps show the names and addresses of pods without hostPorts too. */
   readonly hostPorts: readonly HostPort[];

@@ -10,7 +10,7 @@ import {
   StreamServer,
 } from './stream-server.ts';
 
-/** Returns the document at a path; undefined when there is none. */
+/** Returns the document at a path, or undefined when there is none. */
 export type HttpHandler = (path: string) => HttpResponse | undefined;
 
 export interface HttpServerOptions {

@@ -60,7 +60,7 @@ export class RequestReader {
     this.#lines.push(bytes);
   }
 
-  /** Returns the next complete request, or what is wrong with it; undefined when there is none. */
+  /** Returns the next complete request, or what is wrong with it, or undefined when there is none. */
   next(): HttpRequest | HttpFault | undefined {
     for (let line = this.#lines.next(); line !== undefined; line = this.#lines.next()) {
       if (line === '') {
@@ -113,7 +113,7 @@ function readHead([first, ...rest]: readonly string[]): HttpRequest | HttpFault 
   return { method, path, isLast };
 }
 
-/** Returns values by lower-case name, in their order; undefined when a line is not a field. */
+/** Returns values by lower-case name, in their order, or undefined when a line is not a field. */
 function readFields(lines: readonly string[]): Map<string, string[]> | undefined {
   const fields = new Map<string, string[]>();
   for (const line of lines) {

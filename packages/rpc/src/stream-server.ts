@@ -56,8 +56,8 @@ export interface StreamProtocol {
   readonly clientName: string;
   readonly limits: ServerLimits;
   /**
-   * Returns what is sent to a client beyond `limits.clients` before it is closed. Absent: the client
-   * is accepted and the longest idle one is closed, so that idle connections keep nobody out.
+   * Returns what is sent to a client beyond `limits.clients` before it is closed. If absent, the client
+   * is accepted and the longest idle one is closed, so that idle connections do not block new clients.
    */
   readonly refusal?: () => Uint8Array;
   newSession(client: Client): Session;

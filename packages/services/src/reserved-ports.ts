@@ -3,7 +3,7 @@ import type { Frontend } from './rows.ts';
 
 /** A TCP address and port that no object may use: the API server's, or one of the agent's own. */
 export interface ReservedPort {
-  /** Canonical text; empty: all addresses of this node. */
+  /** The address in canonical text. If empty, the port is reserved on all addresses of this node. */
   readonly address: string;
   /** Host order. */
   readonly port: number;

@@ -77,7 +77,7 @@ export interface ServiceRow {
   readonly forwarding: Exclude<Forwarding, 'hybrid'>;
   /**
    * The ranges of external clients that may use the LoadBalancer frontends, as canonical text;
-   * empty: all clients may.
+   * if empty, all clients may.
    */
   readonly sourceRanges: readonly string[];
   /** Seconds of ClientIP affinity, 1 to 86,400; 0: none. */

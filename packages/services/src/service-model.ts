@@ -43,7 +43,7 @@ export interface NodeContext {
    */
   readonly nodePortRanges?: readonly string[] | undefined;
   /**
-   * How external packets reach backends on other nodes, for services without the annotation.
+   * Forwarding of external packets to backends on other nodes, for services without the annotation.
    * Default: snat.
    */
   readonly forwarding?: Forwarding;

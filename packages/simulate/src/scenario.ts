@@ -83,7 +83,7 @@ const some = v.optional(
 const traffic = struct({
   to: service,
   from: v.optional(choice('outside', 'pod', 'node'), 'outside'),
-  /** The name or number of a port; absent: the service's first. */
+  /** The name or number of a port. The default is the service's first. */
   port: v.optional(
     v.pipe(
       v.union([v.string(), v.number()], 'write the name or number of a port of the service'),

@@ -139,7 +139,7 @@ export const errnoNames: Readonly<Record<number, string>> = Object.fromEntries(
   Object.entries(errno).map(([name, value]) => [value, name]),
 );
 
-/** What each value means, in the words of strerror(3). */
+/** The text of each value, as strerror(3) has it. */
 const texts: Readonly<Record<keyof typeof errno, string>> = {
   EPERM: 'operation not permitted',
   ENOENT: 'no such file or directory',

@@ -1,10 +1,10 @@
 import { type errno, errnoNames, errnoText } from './errno.ts';
 
-/** What a SysError may carry beside the code. */
+/** Optional parts of a SysError. */
 export interface SysErrorOptions {
-  /** What the code means for this call, in place of the words of strerror(3). */
+  /** The meaning of the code for this call, in place of the text of strerror(3). */
   readonly words?: string | undefined;
-  /** What the user can do about it, from the layer that knows. It ends the message. */
+  /** Advice for the user about the cause. It ends the message. */
   readonly hint?: string | undefined;
   /** The error that led to this one. */
   readonly cause?: unknown;
@@ -62,7 +62,7 @@ export class NotSupported extends Error {
   }
 }
 
-/** What a user can do about a failure, by the symbolic errno: `{ EPERM: 'run as root' }`. */
+/** Advice for the user about a failure, by the symbolic errno: `{ EPERM: 'run as root' }`. */
 export type Remedies = Readonly<Partial<Record<keyof typeof errno, string>>>;
 
 /**

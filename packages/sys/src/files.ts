@@ -73,7 +73,7 @@ export function closeFd(platform: Platform, fd: number): void {
   platform.syscall(syscallNumbers(platform).close, fd);
 }
 
-/** The buffer for the first read of each file: a new one each time would be garbage of many times its size. */
+/** The buffer for the first read of each file. It is reused, because most files are far smaller. */
 const scratch = new Uint8Array(65536);
 
 /** Reads the file behind `fd` up to its end. Throws SysError (EFBIG for more than `most` bytes). */
@@ -239,7 +239,7 @@ export function fileStatus(platform: Platform, path: string, follow = true): Fil
 }
 
 /**
- * Returns the status of what is at `path` itself, not of a link's target; undefined when nothing is
+ * Returns the status of what is at `path` itself, not of a link's target, or undefined when nothing is
  * there. Throws SysError.
  */
 export function linkStatus(platform: Platform, path: string): FileStatus | undefined {
@@ -294,7 +294,7 @@ export function readLink(platform: Platform, path: string): string {
   return decodeCString(bytes.subarray(0, length));
 }
 
-/** Whether the error is a SysError for a missing file. */
+/** Returns true if the error is a SysError for a missing file. */
 export function isMissing(error: unknown): boolean {
   return error instanceof SysError && error.code === 'ENOENT';
 }

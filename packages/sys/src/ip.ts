@@ -61,7 +61,7 @@ function parseGroups(text: string, mayEndInIpv4: boolean): number[] | undefined 
   return out;
 }
 
-/** Whether the 16 bytes hold an IPv4 address. */
+/** Returns true if the 16 bytes hold an IPv4 address. */
 export function isIpv4(bytes: IpBytes): boolean {
   for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;
   return bytes[10] === 0xff && bytes[11] === 0xff;
@@ -110,7 +110,7 @@ export function parseCidr(text: string): Cidr | undefined {
   return { address, prefixLength: base + Number(bits) };
 }
 
-/** Whether `address` lies in `range`. */
+/** Returns true if `address` lies in `range`. */
 export function cidrContains(range: Cidr, address: IpBytes): boolean {
   for (let bit = 0; bit < range.prefixLength; bit += 8) {
     const mask =

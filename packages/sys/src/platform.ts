@@ -9,12 +9,12 @@ export type LogFields = { readonly [name: string]: unknown };
 
 /** Options of TLS. */
 export interface TlsOptions {
-  /** Trusted certificates (PEM). Absent: those of the system's trust store. */
+  /** Trusted certificates (PEM). The default is those of the system's trust store. */
   readonly ca?: string;
   /** The client's certificate and its key (PEM), both or none. */
   readonly cert?: string;
   readonly key?: string;
-  /** The name or IP address that the server's certificate must have. Absent: the stream's host. */
+  /** The name or IP address that the server's certificate must have. The default is the stream's host. */
   readonly serverName?: string;
   /** Accepts any certificate of the server. */
   readonly insecureSkipVerify?: boolean;

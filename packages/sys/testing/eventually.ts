@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** What a check returns when it has to be repeated. */
+/** The results of a check that has to be repeated. */
 type NotYet = false | null | undefined;
 
 export interface EventuallyOptions {

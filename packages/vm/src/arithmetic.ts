@@ -142,12 +142,12 @@ export function swap32(value: number): number {
   return (swap16(value) << 16) | swap16(value >>> 16);
 }
 
-/** Whether (a, ah) < (b, bh), unsigned. */
+/** Returns true if (a, ah) < (b, bh), unsigned. */
 export function isBelow(a: number, ah: number, b: number, bh: number): boolean {
   return ah === bh ? a >>> 0 < b >>> 0 : ah >>> 0 < bh >>> 0;
 }
 
-/** Whether (a, ah) < (b, bh), signed. */
+/** Returns true if (a, ah) < (b, bh), signed. */
 export function isLess(a: number, ah: number, b: number, bh: number): boolean {
   return ah === bh ? a >>> 0 < b >>> 0 : ah < bh;
 }

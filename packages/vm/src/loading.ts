@@ -122,6 +122,6 @@ export function prepareProgram(
   return { program: ready, maps, btf };
 }
 
-/** Whether the loader replaced a call of something that the simulated kernel lacks: allowed in dead code. */
+/** Replaces a helper or kfunc that the simulated kernel lacks. A call throws, so it is allowed in dead code only. */
 const lacking: Helper = (machine) =>
   machine.refuse('something that this machine lacks is used', 'not-simulated');

@@ -26,7 +26,7 @@ function faultOf(source: string, bpf = new VmBpf(), maps: Record<string, BpfMap>
   assert.fail('no fault');
 }
 
-/** Why a program can't be loaded. */
+/** The reason why a program can't be loaded. */
 function refusalOf(source: string): string {
   try {
     using _program = loadText(new VmBpf(), source);

@@ -43,11 +43,11 @@ export interface Program {
   readonly sourceOf: (slot: number) => SourceLine | undefined;
 }
 
-/** How a machine runs programs. */
+/** Options of a machine that runs programs. */
 export interface Engine {
   /** Runs a program from a decoded instruction until the function of that instruction returns. */
   readonly interpret: (machine: Machine, program: Program, pc: number) => void;
-  /** Translates the functions of a program, by the slot of their first instruction; undefined: it can't. */
+  /** Translates the functions of a program, by the slot of their first instruction. Returns undefined if it can't. */
   readonly translate: (
     machine: Machine,
     program: Program,
@@ -77,7 +77,7 @@ export interface MachineOptions {
   /** The BTF of the simulated kernel. */
   readonly kernelBtf: Btf | undefined;
   readonly routes: Routes | undefined;
-  /** Returns the link-layer address (6 bytes) of a network interface; undefined for lo. */
+  /** Returns the link-layer address (6 bytes) of a network interface, or undefined for lo. */
   readonly linkAddress: (ifindex: number) => Uint8Array | undefined;
   /** Called with the time at which `runTimers` is due. */
   readonly onTimer: (due: bigint) => void;

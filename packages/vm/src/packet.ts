@@ -171,7 +171,7 @@ export class Packet implements SpecialRegion {
     return true;
   }
 
-  /** Whether it was encapsulated (skb->encapsulation). */
+  /** True if it was encapsulated (skb->encapsulation). */
   isWrapped = false;
 
   /** Inserts that many zeros at an offset, or (negative) removes bytes there. */

@@ -10,7 +10,7 @@ export interface SocketFields {
   /** The cookie of its network namespace. */
   readonly netnsCookie: bigint;
   readonly cookie: bigint;
-  /** The region of the network namespace's struct net; absent: there is none. */
+  /** The region of the network namespace's struct net, if there is one. */
   readonly network?: number;
 }
 

@@ -66,7 +66,7 @@ export class Timers {
     return true;
   }
 
-  /** Cancels a timer. Returns whether it was started; undefined when there is no such timer. */
+  /** Cancels a timer. Returns whether it was started, or undefined when there is no such timer. */
   cancel(region: number, offset: number): boolean | undefined {
     const timer = this.#timers.get(`${region}/${offset}`);
     if (!timer) return undefined;

@@ -29,23 +29,23 @@ import { translate } from './translator.ts';
 
 /** The surroundings of a machine. The defaults make one that depends on nothing. */
 export interface VmOptions {
-  /** The operating system of a machine with files; absent: `bpf.platform` throws. */
+  /** The operating system of a machine with files. If absent, `bpf.platform` throws. */
   readonly platform?: Platform;
-  /** Returns nanoseconds of CLOCK_MONOTONIC; absent: the time is always 1 s. */
+  /** Returns nanoseconds of CLOCK_MONOTONIC. By default, the time is always 1 s. */
   readonly now?: () => bigint;
-  /** The seed of all random numbers; absent: 1. */
+  /** The seed of all random numbers. The default is 1. */
   readonly seed?: number;
-  /** The number of CPUs with values in per-CPU maps; absent: 2. */
+  /** The number of CPUs with values in per-CPU maps. The default is 2. */
   readonly cpus?: number;
-  /** The largest number of instructions in one run; absent: 10 million. */
+  /** The largest number of instructions in one run. The default is 10 million. */
   readonly budget?: number;
-  /** The number of runs after which a program is translated to JavaScript; Infinity: never; absent: 100. */
+  /** The number of runs after which a program is translated to JavaScript. The default is 100; Infinity disables it. */
   readonly translateAfter?: number;
   readonly descriptors?: Descriptors;
   readonly kernelBtf?: Btf;
   readonly kernelFunctions?: KernelFunctions;
   readonly routes?: Routes;
-  /** Returns the link-layer address (6 bytes) of a network interface; absent: all are lo. */
+  /** Returns the link-layer address (6 bytes) of a network interface. By default, all are lo. */
   readonly linkAddress?: (ifindex: number) => Uint8Array | undefined;
   /** Called with the time at which `machine.runTimers()` is due. */
   readonly onTimer?: (due: bigint) => void;
@@ -55,9 +55,9 @@ export interface VmOptions {
   readonly tracepoint?: (program: ProgramObject) => AttachPoint | undefined;
   /** Returns the object of a descriptor that runs an iterator when it is read. Throws SysError. */
   readonly openIterator?: (link: LinkObject) => VmObject;
-  /** Returns the map for programs and descriptors in place of a new one; absent: the new one. */
+  /** Returns the map that programs and descriptors use in place of a new one. The default is the new one. */
   readonly wrapMap?: ((machine: Machine, map: VmMap) => VmMap) | undefined;
-  /** The file system with the pins; absent: there is none. */
+  /** The file system with the pins, if there is one. */
   readonly pins?: Pins;
 }
 
@@ -319,7 +319,7 @@ export class VmBpf implements Bpf {
     return this.#objects[kind].values();
   }
 
-  /** Returns the name of a type in the simulated kernel's BTF; empty when there is none. */
+  /** Returns the name of a type in the simulated kernel's BTF, or empty when there is none. */
   kernelTypeName(id: number): string {
     return this.#options.kernelBtf?.nameOf(id) ?? '';
   }

@@ -59,7 +59,7 @@ export class RandomProgram {
     out.push('end:', 'exit', ...this.#functions);
   }
 
-  /** In the assembler's notation. */
+  /** The program in the assembler's notation. */
   get source(): string {
     return this.#lines.join('\n');
   }

@@ -1,7 +1,7 @@
 /** The part of JSON Schema that settings are described with, also in the Helm chart. */
 export interface Schema {
   readonly type: SchemaType | readonly SchemaType[];
-  /** What to write in place of a value that can't be used. */
+  /** The advice for a value that can't be used. */
   readonly description?: string;
   readonly pattern?: string;
   readonly maxLength?: number;
@@ -16,18 +16,18 @@ export interface Schema {
 
 type SchemaType = 'string' | 'integer' | 'boolean' | 'array' | 'object';
 
-/** What a schema does not allow in a value. */
+/** A part of a value that the schema does not allow. */
 export interface Fault {
   /** The dotted path of the place; empty for the value itself. */
   readonly path: string;
   /** The value at that place. */
   readonly value: unknown;
   readonly cause: string;
-  /** What to write instead, as the innermost schema around the place says. */
+  /** The advice of the innermost schema that encloses the part. */
   readonly remedy: string;
 }
 
-/** Returns what to write in place of a text that can't be used; undefined when it can. */
+/** Returns advice for a text that can't be used, or undefined for a valid text. */
 export type Check = (text: string) => string | undefined;
 
 /**

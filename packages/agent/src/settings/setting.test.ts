@@ -16,7 +16,7 @@ test('each default is one that the setting itself takes', () => {
   }
 });
 
-test('a default that depends on the node is told in words', () => {
+test('a default that depends on the node is described in words', () => {
   for (const setting of settingsOf(settings)) {
     if (setting.fallback === undefined) assert.ok(setting.fallbackText, setting.name);
   }

@@ -5,23 +5,23 @@ import type { Check, Schema } from './schema.ts';
  * value of the Helm chart, under the name that it has in its table.
  */
 export interface Setting<Value = unknown> {
-  /** What it sets: a phrase that starts in lower case and has no full stop. */
+  /** The purpose: a phrase that starts in lower case and has no full stop. */
   readonly about: string;
   /** Further sentences. */
   readonly more?: string;
-  /** The values that it takes; `description` is what to write instead of others. */
+  /** The values that it takes. `description` is the advice for other values. */
   readonly schema: Schema;
-  /** What the schema can't express. */
+  /** Checks the rules that the schema can't express. */
   readonly check?: Check;
-  /** The value where nobody sets it; undefined where that depends on the node. */
+  /** The default value; undefined if it depends on the node. */
   readonly fallback: Value;
-  /** The value where nobody sets it, in words, where `fallback` doesn't tell. */
+  /** The default value in words, if `fallback` does not show it. */
   readonly fallbackText?: string;
   /** The flag with the name of its argument, e.g. `--devices <names>`. */
   readonly flag?: string;
   /** False for what the DaemonSet of the chart sets itself. */
   readonly inChart?: false;
-  /** The value in the chart where nobody sets it, if not `fallback`. */
+  /** The default value in the chart, if it is not `fallback`. */
   readonly chartFallback?: Value;
 }
 
@@ -60,7 +60,7 @@ interface TextOptions extends Common, Pick<Setting, 'check'> {
   /** A regular expression for the text. */
   readonly pattern: string;
   readonly maxLength?: number;
-  /** What to write in place of a text that can't be used. */
+  /** The advice for a text that can't be used. */
   readonly remedy: string;
 }
 
@@ -98,7 +98,7 @@ export function count(
   return { ...options, schema: { type: 'integer', minimum: 1, maximum: most, description } };
 }
 
-/** A setting that is a list of texts, empty where nobody sets it. */
+/** A setting that is a list of texts. The default is an empty list. */
 export function list({
   pattern,
   maxLength = 4000,
@@ -110,7 +110,7 @@ export function list({
   return { ...rest, fallback: [], schema: { type: 'array', items, description: remedy } };
 }
 
-/** A setting that is true or false; false where nobody sets it. */
+/** A setting that is true or false. The default is false. */
 export function yesNo(options: Common): Setting<boolean> {
   const schema: Schema = { type: 'boolean', description: 'write true or false' };
   return { ...options, fallback: false, schema };
@@ -165,7 +165,7 @@ export function defaultText({ fallback, fallbackText }: Setting): string {
   return `${fallback}`;
 }
 
-/** Returns the values of a table where nobody sets them. */
+/** Returns the default values of a table. */
 export function defaultsOf<Table extends SettingTable>(table: Table): ValuesOf<Table> {
   const defaults = Object.entries(table).map(([name, entry]) => [
     name,

@@ -13,11 +13,11 @@ import { choice, count, group, list, text, type ValuesOf, yesNo } from './settin
 // values of the Helm chart with their schema, the settings of `heddle manifests` and
 // docs/settings.md are made from it.
 
-/** Where pins are kept by default. */
+/** The default folder of the pins. */
 export const defaultBpffs = '/sys/fs/bpf';
 /** The control socket by default. */
 export const defaultSocket = '/run/heddle/agent.sock';
-/** Where health and metrics are served in a cluster by default: kube-proxy's ports. */
+/** The default ports of health and metrics in a cluster are kube-proxy's. */
 export const defaultHealthAddress = ':10256';
 export const defaultMetricsAddress = '127.0.0.1:10249';
 
@@ -271,7 +271,7 @@ function podDevicesRemedy(): string {
   return 'write none, or names of network interfaces with commas between (* stands for anything)';
 }
 
-/** What the agent runs with. */
+/** The values of all settings. */
 export type Config = ValuesOf<typeof settings>;
 
 /** Entries that the kernel maps are made for. */

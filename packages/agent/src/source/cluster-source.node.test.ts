@@ -272,7 +272,7 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     server.set(local);
     await eventually('the change is reported', () => batches.length > 0);
     assert.deepEqual(reported(), ['set Pod default/local']);
-    // Of the watch that ends, only the pod goes that the other one does not have.
+    // When a watch ends, the source removes only the pod that the other watch does not have.
     server.set(both);
     await eventually('the label is reported', () => reported().includes('set Pod default/local'));
     watches = [here];

@@ -27,10 +27,10 @@ export interface FolderSourceOptions {
   readonly onChange: (batch: SourceBatch) => void;
 }
 
-/** The time for which a file that cannot be used, or is suddenly empty, may be half written. */
+/** The time to wait for the rest of a file that cannot be used or is suddenly empty, as it may be half written. */
 const graceMs = 1000;
 const rereadMs = 50;
-/** Files that disappear may be about to return, or the whole folder may be about to disappear. */
+/** The time without changes to wait for after files disappear: they may return, or the whole folder may go. */
 const settleMs = 50;
 const longestSettleMs = 1000;
 /** The files of a folder that was created or has returned may still be arriving. */

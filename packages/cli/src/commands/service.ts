@@ -48,7 +48,7 @@ export async function serviceList({ output, namespace, ...source }: Options): Pr
   }
 }
 
-/** Returns the reason why an empty list does not mean that there is nothing; undefined when it does. */
+/** Returns the reason why an empty list does not mean that there is nothing, or undefined when it does. */
 export async function whyUnknown(client: ControlSource): Promise<string | undefined> {
   const status = (await client.request('status')) as AgentStatus;
   return isSynced(status) ? undefined : unknownYet(status);

@@ -20,7 +20,7 @@ export interface Damage {
  */
 export interface ProgrammedContent {
   readonly name: string;
-  /** Returns how the kernel's content differs from what was programmed; undefined: not at all. Throws SysError. */
+  /** Returns a text about how the kernel's content differs from the programmed one, if it does. Throws SysError. */
   problem(): string | undefined;
   /** Writes what was programmed over the kernel's content. Throws SysError. */
   restore(): void;

@@ -51,7 +51,7 @@ export class DatapathMaps {
     return Object.values(this.byName);
   }
 
-  /** Why maps of an earlier agent could not be used as they were, one line for each reason. */
+  /** The reasons why maps of an earlier agent could not be used as they were, one line each. */
   get differences(): string[] {
     return [...this.#pinned].flatMap(([name, { differences }]) =>
       differences.map((difference) => `${name}: ${difference}`),

@@ -2,7 +2,7 @@ import type { BpfMap } from '@heddle/ebpf';
 import { type DropReason, dropReason } from '../generated/abi.ts';
 import { sumOfCpus } from './per-cpu.ts';
 
-/** Why a packet is dropped, or a call of a socket refused. */
+/** A reason why a packet is dropped or a socket's call refused. */
 export interface DropReasonEntry {
   /** The number in counters and events. Hubble's DropReason has the same. */
   readonly number: DropReason;
@@ -68,7 +68,7 @@ export function dropReasonText(number: number): string {
   return dropReasons.find((reason) => reason.number === number)?.text ?? `reason ${number}`;
 }
 
-/** How often something was dropped or refused, and why. */
+/** A reason and the number of drops or refusals for it. */
 export interface ReasonCount {
   readonly reason: string;
   readonly count: number;

@@ -12,7 +12,7 @@ export class EntryTable {
   #used: Uint8Array;
   #size = 0;
 
-  /** `seed` is random, so that nobody can choose keys that collide. */
+  /** `seed` is random, so that a client cannot choose keys that collide. */
   constructor(keyWords: number, valueWords: number, seed: number) {
     this.keyWords = keyWords;
     this.valueWords = valueWords;

@@ -254,12 +254,12 @@ describe('damage by other processes in the kernel', () => {
   });
 });
 
-/** Programs of somebody else: those of sockets, loaded once more with maps of their own. */
+/** Programs of another software: those of sockets, loaded once more with maps of their own. */
 function foreignObject(bpf: LinuxBpf): LoadedObject {
   return loadObject(bpf, readObject(objects('socket')), { programs: ['connect4'] });
 }
 
-/** A tc program of somebody else: r0 = TCX_NEXT; exit. */
+/** A tc program of another software: r0 = TCX_NEXT; exit. */
 function passOn(bpf: LinuxBpf): BpfProgram {
   const instructions = new Uint8Array([
     0xb7, 0, 0, 0, 255, 255, 255, 255, 0x95, 0, 0, 0, 0, 0, 0, 0,

@@ -50,7 +50,7 @@ export class Integrity {
   }
 
   /**
-   * Returns the hooks and pins that other processes have changed; none while the programs are not to be attached.
+   * Returns the hooks and pins that other processes have changed, or none while the programs are not to be attached.
    * It makes some twenty system calls. Throws SysError, NetlinkError.
    */
   checkAttachments(): Damage[] {
@@ -171,7 +171,7 @@ export class Integrity {
   }
 }
 
-/** Returns the status of a file; undefined when nothing is at the path. Throws SysError. */
+/** Returns the status of a file, or undefined when nothing is at the path. Throws SysError. */
 function statusOf(platform: Platform, path: string): FileStatus | undefined {
   try {
     return fileStatus(platform, path);
@@ -186,7 +186,7 @@ function contentDamage(content: ProgrammedContent): Damage[] {
   return problem === undefined ? [] : [{ kind: 'map', name: content.name, problem }];
 }
 
-/** Returns the id of the map that is pinned at a path; undefined when none is. Throws SysError. */
+/** Returns the id of the map that is pinned at a path, or undefined when none is. Throws SysError. */
 function pinnedMapId(bpf: Bpf, path: string): number | undefined {
   try {
     using map = BpfMap.openPinned(bpf, path);

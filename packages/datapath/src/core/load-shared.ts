@@ -10,7 +10,7 @@ import {
 /**
  * Loads an object with those of `maps` that it has, in the sizes that they have. The objects of the
  * datapath share their maps, and none of them has all. `programs` are the names of those wanted;
- * absent: all. Throws as `loadObject` does.
+ * the default is all. Throws as `loadObject` does.
  */
 export function loadShared(
   bpf: Bpf,

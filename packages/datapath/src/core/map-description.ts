@@ -15,13 +15,13 @@ export const wordCodec: MapCodec<number> = {
 export interface EntryAccess {
   readonly action: 'lookup' | 'update' | 'delete';
   readonly key: Uint8Array;
-  /** Absent: there was no such element. */
+  /** It is absent if there was no such element. */
   readonly value?: Uint8Array;
 }
 
-/** What a description takes from the rest of a dump. */
+/** The parts of a dump that a description of another map needs. */
 export interface EntryNames {
-  /** Returns `namespace/name` of the service that has a frontend; undefined: not known. */
+  /** Returns `namespace/name` of the service that has a frontend, or undefined if that is not known. */
   readonly service: (address: string, port: number, protocol: string) => string | undefined;
   /** Returns the name of a network interface. */
   readonly networkInterface: (index: number) => string;
@@ -31,15 +31,15 @@ export interface EntryNames {
 
 /** An entry of the map catalog. */
 export interface MapDescription {
-  /** What the map holds. */
+  /** The content of the map, as a phrase. */
   readonly about: string;
-  /** Which side writes it. */
+  /** The side that writes it. */
   readonly writer: 'agent' | 'programs' | 'both';
-  /** Whether entries depend on the node's own addresses and interfaces, besides the services. */
+  /** True if entries depend on the node's own addresses and interfaces, besides the services. */
   readonly isOfNode: boolean;
-  /** Whether a dump has the entries. Those of socket storage and ring buffers cannot be read. */
+  /** True if a dump has the entries. Those of socket storage and ring buffers cannot be read. */
   readonly isDumped: boolean;
-  /** Returns what an access means, as a sentence without a full stop; undefined: it is mere bookkeeping. */
+  /** Returns what an access means, as a sentence without a full stop, or undefined for mere bookkeeping. */
   readonly describe: (access: EntryAccess, names: EntryNames) => string | undefined;
 }
 

@@ -112,7 +112,7 @@ function lock(platform: Platform, fd: number, folder: string, waitMs: number): v
   }
 }
 
-/** Returns the process that has the lock, by proc_locks(5); undefined when it is not visible here. */
+/** Returns the process that has the lock, by proc_locks(5), or undefined when it is not visible here. */
 function holderOf(platform: Platform, fd: number): number | undefined {
   const identity = identityOf(platform, fd, '', AT_EMPTY_PATH);
   const locks = decodeUtf8(readFile(platform, '/proc/locks'));
@@ -122,7 +122,7 @@ function holderOf(platform: Platform, fd: number): number | undefined {
   return undefined;
 }
 
-/** Returns the device and inode number of a file, as /proc/locks has them; undefined when it is missing. */
+/** Returns the device and inode number of a file, as /proc/locks has them, or undefined when it is missing. */
 function identityOf(
   platform: Platform,
   folder: number,

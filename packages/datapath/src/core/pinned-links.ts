@@ -161,7 +161,7 @@ export class PinnedLinks implements Disposable {
   }
 }
 
-/** Opens a pinned link of the first folder that has it; undefined: none has it. Throws SysError. */
+/** Opens a pinned link of the first folder that has it. Returns undefined if none has it. Throws SysError. */
 export function openLink(bpf: Bpf, folders: readonly PinFolder[], name: string) {
   for (const folder of folders) {
     try {

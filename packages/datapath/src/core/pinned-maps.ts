@@ -60,9 +60,9 @@ export function removeFolder(platform: Platform, folder: PinFolder): void {
 /** A map in use. The attached programs may still use another one, which it is to replace. */
 export interface PinnedMap {
   readonly map: BpfMap;
-  /** The path at which it is to be pinned once the programs use it; undefined: it is pinned. */
+  /** The path at which it is to be pinned once the programs use it. It is undefined if the map is pinned. */
   readonly pinAt: string | undefined;
-  /** Why an existing map could not be used as it was, in words. */
+  /** The reason why an existing map could not be used as it was, in words. */
   readonly differences: readonly string[];
 }
 
@@ -109,7 +109,7 @@ export function resizedMap(bpf: Bpf, spec: MapSpec, from: BpfMap, btf: number | 
   });
 }
 
-/** Returns the largest number of entries of the pinned map of that name; undefined: none is pinned. */
+/** Returns the capacity (`max_entries`) of the pinned map of that name, or undefined if none is pinned. */
 export function pinnedSize(bpf: Bpf, folders: readonly PinFolder[], name: string) {
   for (const folder of folders) {
     try {

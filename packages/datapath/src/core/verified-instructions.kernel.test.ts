@@ -16,8 +16,8 @@ import type { DatapathOptions } from '../datapath-options.ts';
 import { kernelFields } from '../sockets/kernel-fields.ts';
 
 /**
- * How many instructions the verifier may visit to load a program: about 1.3 times of what it visits on that of Linux
- * 6.1, 6.12 and 6.18 where it visits most. A kernel visits the same number each time. 100,000 take some 0.15 s of the
+ * The limit of instructions that the verifier visits to load a program: about 1.3 times the number on that of Linux
+ * 6.1, 6.12 and 6.18 that visits most. A kernel visits the same number each time. 100,000 take some 0.15 s of the
  * agent's start.
  */
 const limits: Readonly<Record<string, Readonly<Record<string, number>>>> = {

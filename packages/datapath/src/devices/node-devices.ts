@@ -13,7 +13,7 @@ export interface NodeDevice {
   readonly index: number;
   /** The link-layer address, e.g. `02:00:00:00:00:01`. */
   readonly address: string;
-  /** Whether it leads to pods of the node; else it is an external one. */
+  /** True if it leads to pods of the node; else it is an external one. */
   readonly pods?: boolean;
 }
 

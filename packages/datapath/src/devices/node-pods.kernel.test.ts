@@ -31,7 +31,7 @@ import {
   startOf,
 } from '../../testing/north-south.ts';
 
-// Pods whose sockets nobody sees, because they are in a machine of their own: what they send to a
+// Pods whose sockets no program sees, because they are in a separate machine: what they send to a
 // service enters the node by the pod's device as it is, and is translated there.
 
 for (const mode of modes) {

@@ -6,8 +6,8 @@ import { encodeXdpDevice, xdpDeviceSize } from '../generated/abi.ts';
 import { type DeviceParts, isThere, type NodeDevice } from './node-devices.ts';
 
 /**
- * How xdp.bpf.c runs: `native`, in the drivers of the network interfaces; `generic`, in the kernel's stack, at any
- * interface; `best-effort`, native where the driver supports it. That does not fall back to generic XDP: it runs
+ * The modes of xdp.bpf.c: `native`, in the drivers of the network interfaces; `generic`, in the kernel's stack, at any
+ * interface; `best-effort`, native where the driver supports it. `best-effort` does not fall back to generic XDP: it runs
  * after the kernel has allocated the packet's buffer, so it saves little, and it disables generic receive offload
  * (GRO), which costs all other traffic throughput.
  */
@@ -18,9 +18,9 @@ export type XdpMode = (typeof xdpModes)[number];
 export interface XdpState {
   readonly device: string;
   readonly mode: 'native' | 'generic' | 'off';
-  /** Why it is off, if it is. */
+  /** The reason why it is off, if it is. */
   readonly problem?: string;
-  /** Whether it may be off (`best-effort`). */
+  /** True if it may be off (`best-effort`). */
   readonly isOptional: boolean;
 }
 

@@ -177,7 +177,7 @@ describe('XDP programs at interfaces', () => {
     status()
       .links.filter(({ hook }) => hook.startsWith(kind))
       .map(({ hook, attached }) => `${hook} ${attached}`);
-  /** A program of somebody else's at a device; throws where there is one. */
+  /** Attaches another software's program to a device. It throws if the device has a program. */
   const occupy = (name: string) => {
     using program = loadPass(world.bpf);
     const { index } = world.node.link(name);

@@ -57,7 +57,7 @@ class Stage {
     return this.packets.from(this.client, this.external, more);
   }
 
-  /** Of another port of the client each time. */
+  /** Returns a SYN from the client. Each call uses another source port. */
   syn(dport: number, more: { ttl?: number } = {}): Packet {
     return this.from(more).tcp({ sport: ++this.#sport, dport, syn: true });
   }
@@ -68,7 +68,7 @@ class Stage {
       .payload('question');
   }
 
-  /** A connection that both sides want, so that it gives way to none. */
+  /** Opens a connection that both sides confirm, so that no other one evicts it. */
   connect(dport: number): void {
     const syn = this.syn(dport);
     const here = this.from().tcp({ sport: this.#sport, dport, ...numbered({ ack: true }) });
@@ -91,7 +91,7 @@ class Stage {
   }
 }
 
-/** How each reason comes about. Whoever adds a reason says it here, in packets. */
+/** The packets that cause each reason. A new reason needs an entry here. */
 const causes: Readonly<Record<Reason, Cause>> = {
   invalid: {
     happens(stage) {
@@ -120,7 +120,7 @@ const causes: Readonly<Record<Reason, Cause>> = {
       stage.serve(4, stage.remote, { protocol: 'SCTP' });
       const init = { type: 'init', value: new Uint8Array(100) } as const;
       const whole = stage.from().sctp({ sport: 5, dport: 4, tag: 0, chunks: [init] });
-      // The checksum is of the whole packet, whose length its first fragment doesn't tell.
+      // The checksum covers the whole packet, whose length its first fragment doesn't have.
       const [first] = whole.fragments([64, 64]);
       assert.equal(stage.enters(first!), 'drop');
     },
@@ -152,7 +152,7 @@ const causes: Readonly<Record<Reason, Cause>> = {
     options: { sizes: { ...sizes, flows: 4 } },
     happens(stage) {
       stage.serve(8, stage.local);
-      // Both sides want these connections, so that none of them gives way.
+      // Both sides confirm these connections, so that none of them is evicted.
       for (let i = 0; i < 3; i++) stage.connect(8);
       assert.equal(stage.enters(stage.syn(8)), 'drop');
     },

@@ -17,7 +17,7 @@ export interface DropNotice {
   readonly length: number;
 }
 
-/** What drops are counted and watched with. */
+/** The objects that count and observe drops. */
 export interface DropParts {
   readonly bpf: Bpf;
   /** The map `drops`. */

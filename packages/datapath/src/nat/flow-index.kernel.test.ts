@@ -75,7 +75,7 @@ describe('flow index', () => {
       return isReply ? `reply to ${flow.sourcePort}` : `from ${flow.clientPort}`;
     });
     assert.equal(new Set(ends).size, ends.length, 'no key is there twice');
-    // Where both gave way, the client asks again.
+    // If both were evicted, the client sends the request again.
     assert.ok(flows.size > 3000, `${flows.size} of 3100 have a flow`);
     assert.equal(ends.length, 2 * flows.size);
     t.diagnostic(`${flows.size} of 3100 have a flow, ${world.datapath.nat.status().flows} places`);

@@ -25,7 +25,7 @@ export interface IndexedFlows {
   readonly source: (index: number) => Uint8Array | undefined;
 }
 
-/** Returns the tuple of a slot; undefined when its flow has ended meanwhile. */
+/** Returns the tuple of a slot, or undefined when its flow has ended meanwhile. */
 export function keyOfSlot(slot: bigint, { flow, source }: IndexedFlows): Uint8Array | undefined {
   const reference = Number(slot & mask32);
   const bytes = flow(reference >>> 1);

@@ -87,7 +87,7 @@ describe('the flow table compared with a model', () => {
   }
 });
 
-/** The node's programs in the userspace machine, whose time passes when it is told to. */
+/** The node's programs in the userspace machine, whose clock the test advances. */
 class VmEngine implements Engine {
   readonly datapath: Datapath;
   readonly #world: VmWorld;

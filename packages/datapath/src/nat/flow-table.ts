@@ -44,7 +44,7 @@ const controlBlockOffset = 48;
  */
 const fields = ctTableCodec.offsets;
 
-/** What a flow table is made of. */
+/** The programs and maps that a flow table uses. */
 export interface FlowTableParts {
   readonly platform: Platform;
   readonly programs: Programs;

@@ -19,7 +19,7 @@ export interface FlowEntry {
   readonly backend: string;
   readonly backendPort: number;
   /**
-   * How packets reach the backend: `local`, it is on this node (or the client is); `snat`, from an address of this node;
+   * The path to the backend: `local`, it is on this node (or the client is); `snat`, from an address of this node;
    * `dsr`, in a tunnel to its node, which replies to the client directly.
    */
   readonly forwarding: 'local' | 'snat' | 'dsr';
@@ -69,7 +69,7 @@ export const snatIndexOf = (stateWord: number) =>
 export const isClosedState = (stateWord: number) =>
   stateOf(stateWord) >= ctState.tcpClosedByClient && stateOf(stateWord) <= ctState.tcpReset;
 
-/** Returns the protocol of an entry; undefined: it is no flow. */
+/** Returns the protocol of an entry, or undefined if the entry is no flow. */
 export const protocolOfState = (stateWord: number) => states[stateOf(stateWord)]?.[0];
 
 /**

@@ -66,7 +66,7 @@ export class NatSources {
     return 0;
   }
 
-  /** Returns the address of an index, 16 bytes; undefined: none. */
+  /** Returns the address of an index (16 bytes), or undefined if the index has none. */
   address(index: number): Uint8Array | undefined {
     return index === 0 ? undefined : this.#map.lookup(wordBytes(index));
   }

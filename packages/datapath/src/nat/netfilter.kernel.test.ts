@@ -35,7 +35,7 @@ const firewall = `table inet firewall {
   }
 }
 `;
-/** As network plugins write it, so that pods reach the world. */
+/** The rules by which network plugins masquerade the pods' external traffic. */
 const masquerade = `table inet plugin {
   chain postrouting {
     type nat hook postrouting priority 100;
@@ -174,7 +174,7 @@ for (const mode of modes) {
         const [invalid, established] = counts();
         assert.equal(invalid, 0);
         assert.ok(established! > 100);
-        // What the rules do where netfilter doesn't see the request: without it these tests were none.
+        // If netfilter doesn't see the requests, its rules drop the replies, so the checks above depend on tracking.
         track(false);
         for (const end of ends) {
           assert.throws(

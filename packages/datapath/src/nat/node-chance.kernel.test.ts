@@ -192,7 +192,7 @@ class Chance {
   }
 }
 
-/** A packet of each kind that programs tell apart. */
+/** A packet of each kind that programs distinguish. */
 function corpus(packets: NodePackets, local: string, remote: string, peer: string): Uint8Array[] {
   const { end, node } = packets;
   const client = clients[end];
@@ -222,7 +222,7 @@ function corpus(packets: NodePackets, local: string, remote: string, peer: strin
     packets.from(local, client).tcp({ sport: 8080, dport: 5, syn: true, ack: true }),
     packets.from(local, client).udp({ sport: 8080, dport: 5 }).payload('answer'),
     packets.from(remote, node).udp({ sport: 8080, dport: 5000 }).payload('answer'),
-    // A tunnel from another node, from nobody, and an error about one to there.
+    // A tunnel packet from another node, one from an unknown host, and an error about one to another node.
     ...[peer, client].flatMap((from) => [
       inTunnel(packets.from(from, local)).tcp({ sport: 5, dport: 30_001, syn: true }),
       inTunnel(packets.from(from, local)).tcp({ sport: 5, dport: 30_001, ack: true }).payload('x'),

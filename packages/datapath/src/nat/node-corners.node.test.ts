@@ -186,7 +186,7 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
         assert.deepEqual(verdicts(), [REDIRECT, REDIRECT, REDIRECT, SHOT, SHOT]);
       });
       assert.equal(into(syn(end, 4400, 30_002)).verdict, REDIRECT, 'another backend has its own');
-      // Once the search was in vain, it waits for the clock's next tick, about a second.
+      // After a search without result, the next one waits for the clock's next tick, about a second.
       world.apply(service(end, 30_001));
       clock.advance(1100);
       one(/port/, () => assert.equal(into(syn(end, 4500, 30_001)).verdict, SHOT));

@@ -69,7 +69,7 @@ describe('random packets, in the kernel and in the userspace machine', () => {
               refused++;
               continue;
             }
-            // What was sent may be answered: its ends the other way round.
+            // A packet that was sent may be answered by one with source and destination exchanged.
             if (result.returnValue === sent && seeds.length < 200)
               seeds.push(answerTo(result.data, end));
           }
@@ -90,7 +90,7 @@ function accepted(run: () => TestRunResult): TestRunResult | undefined {
   }
 }
 
-/** Packets to begin with, of every kind that the programs tell apart. */
+/** The first packets, of every kind that the programs distinguish. */
 function corpus(packets: NodePackets, backends: readonly string[]): Uint8Array[] {
   const client = clients[packets.end];
   const header = packets.from(client, packets.node);

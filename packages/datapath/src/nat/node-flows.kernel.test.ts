@@ -213,7 +213,7 @@ describe('limits of the flow table', () => {
     assert.equal(past.server({ fin: true, ack: true }), 'translated');
     assert.equal(past.client({ fin: true, ack: true }), 'forwarded');
     assert.equal(past.state, 'closed by the backend');
-    // That the search was in vain holds for a tick.
+    // A search without result is not repeated within the same tick.
     await sleep(1100);
     const next = open(12_000);
     next.handshake();

@@ -29,7 +29,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
       end === 'v4' ? outer.ipv4({ src, dst, df: true }) : outer.ipv6({ src, dst }),
     );
   };
-  /** As it leaves for the other node. */
+  /** Returns the tunnel packet that leaves for the other node. */
   const leaving = (packet: Packet) => {
     const frame = stage.packets.framed(
       stage.packets.to(client, client),
@@ -38,7 +38,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
     );
     return inTunnel(ip(packet, { ttl: 63 }), frame, stage.packets.node, stage.remote);
   };
-  /** As it comes from the other node, or whom else. */
+  /** Returns the tunnel packet that arrives from the other node or another sender. */
   const coming = (packet: Packet, from = stage.peer, to = stage.local) =>
     inTunnel(packet, stage.packets.from(client, client), from, to);
   const flowOf = (port: number) =>
@@ -332,7 +332,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
 
   describe('at the node of the backend', () => {
     const pod = () => stage.world.node.pods[0]!;
-    /** What is delivered to the pod: translated, a hop on. */
+    /** Returns the packet that the pod receives: translated, with a TTL lower by one. */
     const delivered = (packet: Packet) =>
       stage.packets.framed(
         ip(packet, { dst: stage.local, ttl: 63 }),

@@ -28,7 +28,7 @@ import {
 import { sizes } from '../../testing/world.ts';
 import { defaultNat } from './flow-options.ts';
 
-// What is different when a backend's node answers the client itself; what is the same is in the other
+// The tests of DSR, where a backend's node answers the client itself. The common behaviour is in the other
 // scenarios, which run with dsr too.
 
 const environment = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };

@@ -81,12 +81,12 @@ function transfer(
   cluster.forgetPaths();
   for (const end of ends) {
     const at = (port: 'http' | 'echo' | 'udp') => service.nodePort(port, front, end);
-    // What a tunnel to the other node adds, and what is left in it.
+    // The header of a tunnel to the other node takes some of the path MTU.
     const tunnel = mode.forwarding === 'dsr' && where === 'remote' ? overhead[end] : 0;
     const inTunnel = (podPathMtu ?? mtu) - tunnel;
     const isTooNarrow = tunnel > 0 && end === 'v6' && inTunnel < 1280;
     if (isTooNarrow) {
-      // Nobody can be asked for less than 1280: this connection gets stuck, the client's next ones are snat's.
+      // IPv6 allows no MTU below 1280, so this connection gets stuck, and the client's next ones use SNAT.
       assert.throws(() => echoBytes(client, at('echo'), 2_000_000, 1000), {
         code: /^(EAGAIN|ETIMEDOUT|EALREADY)$/,
       });

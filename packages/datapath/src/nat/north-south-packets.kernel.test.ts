@@ -221,7 +221,7 @@ function scenarios(mode: Mode): void {
           const isSctp = ({ packet }: Captured) => packet.layer('sctp') !== undefined;
           const { packet } = atPod.find('INIT', isSctp);
           assert.match(`${packet}`, / > 8084 tag 0x0\n {2}chunk init 16 bytes /);
-          // What the pod would answer.
+          // This is the pod's answer.
           const back = packet.layer(end === 'v4' ? 'ipv4' : 'ipv6')!;
           const seen = packet.layer('sctp')!;
           const ends = { src: back.dst, dst: back.src };

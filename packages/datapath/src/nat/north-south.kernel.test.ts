@@ -232,7 +232,7 @@ function scenarios(mode: Mode): void {
           { code: 'ECONNREFUSED' },
         );
         assert.equal(ask(sockets[1]), `${pod(a).name} x`);
-        // What the pod still says to the client comes from where that has asked.
+        // A late packet of the pod to the client has the frontend as its source.
         using tap = Tap.open(pod(a), 'eth0', 'nothing');
         const ip = { src: pod(a).addresses[end], dst: client.addresses[end] };
         const frame = eth(pod(a).firstHop);

@@ -5,7 +5,7 @@ import { clients, doors, type End, NodePackets, xdpOf } from '../../testing/node
 import { World } from '../../testing/world.ts';
 
 const dport = 30_001;
-/** Far from all that the connection is about. */
+/** A sequence number far outside the connection's windows. */
 const guessed = { seq: 3_000_000_000, ackSeq: 1_700_000_000 };
 
 for (const door of doors) {

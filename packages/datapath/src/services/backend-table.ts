@@ -109,7 +109,7 @@ export class BackendTable {
     return highest;
   }
 
-  /** Returns a free id; undefined: the table is full. Nothing is written yet. */
+  /** Returns a free id, or undefined if the table is full. It writes nothing. */
   allocate(): number | undefined {
     return this.#ids.allocate(1);
   }

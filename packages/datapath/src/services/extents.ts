@@ -22,7 +22,7 @@ export class Extents {
     this.#free = size > 0 ? [{ start: 0, length: size }] : [];
   }
 
-  /** Allocates the first free extent of that length and returns its start; undefined: there is none. */
+  /** Allocates the first free extent of that length and returns its start, or undefined if there is none. */
   allocate(length: number): number | undefined {
     this.#freeRested();
     const at = this.#free.findIndex((extent) => extent.length >= length);

@@ -10,7 +10,7 @@ export class FrontendRoom {
   /** The reason why the last attempt failed, and the time of the next one. */
   #failure: { readonly message: string; readonly untilNs: bigint } | undefined;
 
-  /** `makeRoom` makes the maps larger, for that number of entries; undefined: they do not grow. */
+  /** `makeRoom` enlarges the maps for that number of entries. If undefined, they do not grow. */
   constructor(now: () => bigint, makeRoom: ((entries: number) => void) | undefined) {
     this.#now = now;
     this.#makeRoom = makeRoom;
@@ -21,7 +21,7 @@ export class FrontendRoom {
     return this.#makeRoom ? 'sizes.servicesMax' : 'sizes.services';
   }
 
-  /** The reason why the maps could not be made larger; undefined: no attempt has failed. */
+  /** The reason why the maps could not be made larger. It is undefined if no attempt has failed. */
   get problem(): string | undefined {
     return this.#failure?.message;
   }

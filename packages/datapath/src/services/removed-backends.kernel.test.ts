@@ -22,7 +22,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
     before(() => {
       world = new World(`removed-${end}`, 1, {
         lab: { outside: 1 },
-        // Flows that nobody needs any more are gone at once.
+        // Flows without a use are removed at once.
         nat: { ...defaultNat, timeouts: { ...defaultNat.timeouts, tcpReset: 1 } },
       });
       world.serveOutside();
@@ -38,7 +38,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       [...world.datapath.nat.flows()].filter(({ frontendPort }) => frontendPort === port);
     /** Two seconds and more than a sweep: longer than what is over may stay. */
     const untilForgotten = () => pause(3500);
-    /** What of the pod's own address came by, in words. */
+    /** Returns the packets with the pod's own address as source, as texts. */
     const leaked = (tap: Tap) =>
       tap
         .drain()

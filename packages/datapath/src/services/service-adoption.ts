@@ -44,7 +44,7 @@ export class ServiceAdoption {
   }
 
   /**
-   * Returns what an earlier agent programmed for a row; undefined: nothing. `isClaimed` returns true for a service
+   * Returns the entries of an earlier agent for a row, or undefined. `isClaimed` returns true for a service
    * that another row has.
    */
   claim(row: ServiceRow, isClaimed: (id: number) => boolean): Programmed | undefined {

@@ -33,9 +33,9 @@ export interface ServiceMapsOptions {
    * to a UDP service's address from a time when it had no backends.
    */
   readonly onStaleSockets?: (protocol: ServiceRow['protocol']) => void;
-  /** Absent: `everywhere`. */
+  /** The default is `everywhere`. */
   readonly sourceRanges?: SourceRangesScope;
-  /** Makes the maps of frontends larger, for that number of entries. Absent: they do not grow. */
+  /** Makes the maps of frontends larger, for that number of entries. If absent, they do not grow. */
   readonly makeRoom?: ((entries: number) => void) | undefined;
 }
 
@@ -111,7 +111,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
     return this.#writer.entries.size === 0;
   }
 
-  /** The reason why the map of frontends could not be made larger; undefined: no attempt has failed. */
+  /** The reason why the map of frontends could not be made larger. It is undefined if no attempt has failed. */
   get growthProblem(): string | undefined {
     return this.#room.problem;
   }
@@ -194,7 +194,7 @@ export class ServiceMaps implements Operations<ServiceRow> {
     return this.#countingOpen.size > 0;
   }
 
-  /** Returns the counters of a row's backends; undefined: the row is not programmed. */
+  /** Returns the counters of a row's backends, or undefined if the row is not programmed. */
   backendCounters(key: string): BackendCounters[] | undefined {
     return this.#programmed.get(key)?.backendIds.map((id) => this.#writer.backends.counters(id));
   }
@@ -203,12 +203,12 @@ export class ServiceMaps implements Operations<ServiceRow> {
     return this.#writer.backends.totals();
   }
 
-  /** Returns the key of the row that has a service; undefined: none has claimed it. */
+  /** Returns the key of the row that has a service, or undefined if no row has claimed the service. */
   keyOf(id: number): string | undefined {
     return this.#owners.get(id);
   }
 
-  /** Returns the id of a row's service; undefined: the row is not programmed. */
+  /** Returns the id of a row's service, or undefined if the row is not programmed. */
   idOf(key: string): number | undefined {
     return this.#programmed.get(key)?.entry.id;
   }

@@ -28,7 +28,7 @@ export interface ServiceParts {
   readonly staleSockets: StaleSockets;
   readonly openConnections: OpenConnections;
   readonly sourceRanges: SourceRangesScope;
-  /** Makes the maps of frontends larger, for that number of entries. Absent: they do not grow. */
+  /** Makes the maps of frontends larger, for that number of entries. If absent, they do not grow. */
   readonly makeRoom: ((entries: number) => void) | undefined;
   /** Lets the programs switch to new maps, if they wait for them to be filled. Throws SysError, NetlinkError. */
   readonly activate: () => void;
@@ -138,12 +138,12 @@ export class ServiceOperations implements Operations<ServiceRow> {
     for (const { address, port } of endpoints) this.#maps.dropFrontend(address, port);
   }
 
-  /** Returns the counters of a row's backends; none when the row is not programmed. */
+  /** Returns the counters of a row's backends, or nothing when the row is not programmed. */
   backendCounters(rowKey: string): readonly BackendCounters[] {
     return this.#maps.backendCounters(rowKey) ?? [];
   }
 
-  /** Returns what was refused of a row's service, by reason, most first; none when the row is not programmed. */
+  /** Returns the refused packets and calls of a row's service by reason, most first; none before it is programmed. */
   rowRefusals(rowKey: string): ReasonCount[] {
     const id = this.#maps.idOf(rowKey);
     return this.#refusals

@@ -22,7 +22,7 @@ export interface Entry {
   readonly flags: ServiceFlags;
 }
 
-/** What is programmed of a row. */
+/** The entries in the kernel's maps that belong to a row. */
 export interface Programmed {
   readonly entry: Entry;
   /** Keys in the map `services`. */
@@ -33,8 +33,8 @@ export interface Programmed {
 }
 
 /**
- * What an earlier agent programmed for a row, and the row does not ask for. It stays until all objects are known:
- * the object that asks for it may be in a file that cannot be read now.
+ * The entries of an earlier agent that a row does not need. They stay until all objects are known:
+ * the object that needs them may be in a file that cannot be read now.
  */
 export interface Inherited {
   readonly frontends: readonly string[];
@@ -46,7 +46,7 @@ const nothingInherited: Inherited = { frontends: [], backendIds: [] };
 /** In place of a slot range that is unknown, invalid or another service's; it equals no range that is written. */
 export const unknownSlots = { firstSlot: 0xffffffff, slotCount: 0 } as const;
 
-/** How a row is programmed. Lookups see nothing of it until its frontends are written. */
+/** The plan by which a row is programmed. Lookups see nothing of it until its frontends are written. */
 export interface Plan extends Programmed {
   readonly row: ServiceRow;
   /** The frontends that loadBalancerSourceRanges apply to. */
@@ -56,7 +56,7 @@ export interface Plan extends Programmed {
   readonly newBackends: readonly PlannedBackend[];
   /** Backends that stay, whose state or weight changes. */
   readonly changedBackends: readonly (PlannedBackend & { readonly before: Backend })[];
-  /** Ids for the slots from `entry.firstSlot` on, which were allocated for them; undefined: the slots stay. */
+  /** Ids for the slots from `entry.firstSlot` on, which were allocated for them. If undefined, the slots stay. */
   readonly slots: readonly number[] | undefined;
 }
 
@@ -65,13 +65,13 @@ export interface PlannedBackend {
   readonly backend: Backend;
 }
 
-/** What a plan is made from besides its row: numbers that are free, and what is programmed. */
+/** The inputs of a plan besides its row: free numbers and the programmed entries. */
 export interface PlanContext {
   readonly allocateService: () => number;
-  /** Returns a free id; undefined: there is none. */
+  /** Returns a free id, or undefined if there is none. */
   readonly allocateBackend: () => number | undefined;
   readonly releaseBackend: (id: number) => void;
-  /** Returns the first of so many free slots; undefined: there are none. */
+  /** Returns the first of so many free slots, or undefined if there are not as many. */
   readonly allocateSlots: (count: number) => number | undefined;
   readonly backendCapacity: number;
   readonly slotCapacity: number;
@@ -82,7 +82,7 @@ export interface PlanContext {
   readonly isUpToDate: (id: number, backend: Backend) => boolean;
   /** Returns true when the slots from `first` on have exactly these ids. */
   readonly hasSlots: (first: number, ids: readonly number[]) => boolean;
-  /** Returns the id of the service that has a frontend; undefined: none. */
+  /** Returns the id of the service that has a frontend, or undefined if none has it. */
   readonly serviceAt: (frontend: string) => number | undefined;
   /** Returns true while rows keep what an earlier agent programmed and they do not ask for. */
   readonly keepsInherited: () => boolean;

@@ -78,7 +78,7 @@ describe('counts of refused packets and calls by service', () => {
     }
     assert.deepEqual(refused('empty'), { 'no endpoints': 3 });
 
-    // A port that no service has is nobody's.
+    // A port that no service has counts for no service.
     using socket = world.socket(world.pod(0), 4, 'tcp');
     assert.equal(socket.connect(clusterIP, 81), 'ECONNREFUSED');
     const toClusterIP = packets.from(clients.v4, clusterIP).tcp({ sport: 1, dport: 81, syn: true });
@@ -158,7 +158,7 @@ describe('counts of refused packets and calls by service', () => {
     world.apply(...rows);
     for (const port of [30_006, 30_007]) syn(port);
     assert.equal(world.entriesOf('service_refused'), 2);
-    // What a killed agent may leave: counts of a service that is none.
+    // A killed agent may leave counts of a service that no longer exists.
     using map = open();
     map.update(entryOf(4_000_000, 158), new Uint8Array(8));
 

@@ -3,7 +3,7 @@ import { inodeOfFd, O_DIRECTORY, O_RDONLY, openFile, type Platform } from '@hedd
 import { openLink, type PinnedLinks } from '../core/pinned-links.ts';
 import type { PinFolder } from '../core/pinned-maps.ts';
 
-/** What the programs of sockets are attached with. */
+/** The objects that attach the programs of sockets. */
 export interface HookParts {
   readonly bpf: Bpf;
   readonly platform: Platform;

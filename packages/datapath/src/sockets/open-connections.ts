@@ -24,7 +24,7 @@ export class OpenConnections {
   readonly #parts: OpenConnectionsParts;
   readonly #pin: string;
   #wanted = false;
-  /** The last state that was set in the kernel; undefined: none by this agent. */
+  /** The last state that was set in the kernel. It is undefined if this agent has set none. */
   #counted: boolean | undefined;
   #attaches = false;
 

@@ -35,7 +35,7 @@ export interface StaleSocketsParts {
   /** The object `stale`. */
   readonly spec: ObjectSpec;
   readonly maps: Readonly<Record<string, BpfMap>>;
-  /** Whether TCP sockets are destroyed too; UDP sockets always are. */
+  /** True if TCP sockets are destroyed too; UDP sockets always are. */
   readonly terminateTcp: boolean;
 }
 

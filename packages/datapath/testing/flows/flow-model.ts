@@ -12,7 +12,7 @@ export interface Ends {
   readonly port: number;
 }
 
-/** A packet as far as the flow table looks at it. Of SCTP, `syn` is an INIT. */
+/** The fields of a packet that the flow table reads. For SCTP, `syn` is an INIT. */
 export interface ModelPacket {
   readonly protocol: Protocol;
   readonly from: Ends;
@@ -87,12 +87,12 @@ export interface ModelLimits {
   readonly ports: { readonly first: number; readonly last: number };
   /** The SNAT address. */
   readonly node: string;
-  /** Ticks without a packet that a flow outlives. */
+  /** The number of ticks without a packet after which a flow expires. */
   readonly timeout: (protocol: Protocol, state: State) => number;
 }
 
 export type Expected =
-  /** On to the stack, or out of a device, like this. */
+  /** The packet goes to the stack or leaves a device, with this content. */
   | { readonly verdict: 'pass' | 'send'; readonly packet: ModelPacket }
   | {
       readonly verdict: 'drop' | 'reset' | 'unreachable';

@@ -28,7 +28,7 @@ export type Direction = 'ingress' | 'egress';
 /** Runs the programs that are compared with the model. */
 export interface Engine {
   readonly datapath: Datapath;
-  /** The frame's ends are the engine's business: packets go in and come out from the IP header on. */
+  /** Runs a packet, without its link-layer header, through the programs and returns the result in the same form. */
   run(direction: Direction, packet: Packet): { verdict: string; bytes: Uint8Array };
   openMap(name: string): BpfMap;
   /** Advances the clock, where the caller has it, and reports garbage collections and the tick. */
@@ -47,7 +47,7 @@ export type Event =
       flags: Flags;
       hostile?: boolean;
     }
-  /** `hostile`: by an attacker who knows the tuple and guesses sequence numbers; `bytes` of payload. */
+  /** An attacker who knows the tuple and guesses sequence numbers sends a `hostile` segment. */
   | (Segment & { kind: 'known' | 'late' })
   | { kind: 'backend'; service: number; backend: number; state: 'active' | 'draining' | 'gone' }
   | { kind: 'wait'; milliseconds: number };
@@ -153,7 +153,7 @@ export class FlowStage {
     if (before.state === state) return;
     if (before.state === 'gone') {
       service.backends[at] = new ModelBackend(before.at, before.isLocal);
-      // What is new begins active; the next event may have it drain.
+      // A new backend begins active. The next event may drain it.
     } else before.state = state;
     this.#apply(service);
   }

@@ -1,4 +1,4 @@
-// Which segments of TCP are believed, in the plain numbers of a test, which never wrap around.
+// The model of the TCP window check. Its sequence numbers are plain numbers of a test, which never wrap around.
 
 /** The flags of a TCP segment. */
 export interface Flags {
@@ -8,14 +8,14 @@ export interface Flags {
   readonly rst?: boolean;
 }
 
-/** The numbers of a segment; `bytes` of payload. */
+/** The sequence numbers of a segment, and the length of its payload in bytes. */
 export interface Numbers {
   readonly seq: number;
   readonly ack: number;
   readonly bytes: number;
 }
 
-/** The numbers that one side of a connection has sent and expects; undefined: nothing is known of it. */
+/** The sequence numbers that one side of a connection has sent and expects. It is undefined if they are unknown. */
 interface Side {
   sent: number | undefined;
   expects: number | undefined;

@@ -3,11 +3,11 @@ export type Factors = Readonly<Record<string, readonly unknown[]>>;
 export type CaseOf<F extends Factors> = { readonly [name in keyof F]: F[name][number] };
 
 /**
- * Few cases in which every combination of levels of any `strength` factors occurs: each case begins with a
+ * Returns few cases in which every combination of levels of any `strength` factors occurs. Each case begins with a
  * combination that is not covered yet, and takes for every other factor the level that covers most with what
- * the case has so far (D. Cohen et al., The AETG system, IEEE TSE 23/7, 1997, without its chance). The same
- * factors always give the same cases. Of levels that cover equally many it takes `the first`, as what is usual
- * hides least of what the others do, or each `in turn`, so that less of the usual is in every case.
+ * the case has so far (D. Cohen et al., The AETG system, IEEE TSE 23/7, 1997, without its random choices). The same
+ * factors always give the same cases. If several levels cover equally many combinations, it takes `the first`, so
+ * that the usual levels, which hide least of the others' effects, are frequent, or takes them `in turn`.
  */
 export function coveringCases<F extends Factors>(
   factors: F,
@@ -53,7 +53,7 @@ export function coveringCases<F extends Factors>(
   return cases;
 }
 
-/** The first open combination, as long as there is one. */
+/** Yields the first uncovered combination, as long as there is one. */
 function* iterateOpen(open: ReadonlySet<string>): Generator<[string]> {
   for (;;) {
     const [first] = open;

@@ -15,7 +15,7 @@ export const factors = {
   families: ['dual', 'v4', 'v6'],
   externalTrafficPolicy: ['Cluster', 'Local'],
   internalTrafficPolicy: ['Cluster', 'Local'],
-  /** Whom loadBalancerSourceRanges have; undefined: there are none. */
+  /** The clients that loadBalancerSourceRanges allow. If undefined, the services have no source ranges. */
   ranges: [undefined, 'client', 'pod', 'node'],
   ipMode: [undefined, 'VIP', 'Proxy'],
   externalIPs: [false, true],

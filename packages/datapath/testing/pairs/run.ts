@@ -159,7 +159,7 @@ function frontendOf({ site }: Stage, kind: FrontendKind, end: End): [string, num
   }
 }
 
-/** Returns how what was seen differs from what was expected; undefined where it does not. */
+/** Returns the difference between the observed and the expected result, or undefined if there is none. */
 function difference(
   { site }: Stage,
   asker: Asker,

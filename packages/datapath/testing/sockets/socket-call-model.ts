@@ -28,7 +28,7 @@ export interface Reply {
   readonly text: string;
 }
 
-/** One socket. */
+/** The model of a socket. */
 export class SocketModel {
   peer: Destination | undefined;
   /** After a disconnection: the last peer, and its backend as far as it was seen. */

@@ -147,7 +147,7 @@ class Stage implements Disposable {
   readonly #view: View;
   readonly #ends: Readonly<Record<Destination, SocketAddress>>;
   readonly #receivers: readonly { readonly name: string; readonly socket: TestSocket }[];
-  /** The datagrams that the pods got and nobody has looked for yet, by text. */
+  /** The datagrams that the pods got and no step has read yet, by text. */
   readonly #arrivals = new Map<string, Arrival>();
   #sockets: TestSocket[] = [];
   #models: SocketModel[] = [];
@@ -280,7 +280,7 @@ class Stage implements Disposable {
         return;
       }
       case 'crowd':
-        // A peer that was addressed directly gives way to so many others.
+        // So many other peers evict one that was addressed directly.
         this.#readShared(i, 'shared', where);
         for (let n = 1; n <= crowdSize; n++) {
           const address = this.#view.prefix + this.#view.crowd(n);
@@ -319,7 +319,7 @@ class Stage implements Disposable {
     return `datagram ${++this.#texts}`;
   }
 
-  /** Replies of one backend by two names are told apart by their order only: reads them before a call that mixes them. */
+  /** Only their order distinguishes replies of one backend by two names: reads them before a call that mixes them. */
   #readShared(i: number, to: Destination | undefined, where: string): void {
     while (this.#models[i]!.mustReadBefore(to)) this.#receive(i, where);
   }

@@ -13,7 +13,7 @@ const destinations = [
   'one', // a service with a backend in pod 1
   'two', // a service with a backend in pod 2
   'direct', // the backend of `one`
-  'silent', // a service at whose backend nobody listens
+  'silent', // a service whose backend has no listening socket
   'empty', // a service without backends
   'unknown', // a port that the service `one` has not
 ] as const;

@@ -13,11 +13,11 @@ import { type RunTool, ToolError } from './tools.ts';
 /** The results of a removal, in sentences that begin with the tool. */
 export interface Removal {
   readonly removed: readonly string[];
-  /** Kept, because another program uses it or may own it. */
+  /** The parts that are kept, because another program uses or may own them. */
   readonly kept: readonly string[];
-  /** Not checked, because a tool is missing. */
+  /** The parts that were not checked, because a tool is missing. */
   readonly skipped: readonly string[];
-  /** Not removed because of an error. */
+  /** The parts that an error kept from being removed. */
   readonly failed: readonly string[];
 }
 

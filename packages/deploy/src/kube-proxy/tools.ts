@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 
-/** Runs a tool and returns what it printed; undefined when it is not installed. */
+/** Runs a tool and returns what it printed, or undefined when it is not installed. */
 export type RunTool = (
   command: string,
   args: readonly string[],

@@ -95,7 +95,7 @@ describe('traffic to services, in each family and protocol', () => {
         const [how, bytes] =
           protocol === 'TCP' ? (['tcp', 2_000_000] as const) : (['unconnected', 60_000] as const);
         for (let i = 0; i < 3; i++) {
-          const pod = await setup.client.large(how, address, 80, bytes);
+          const pod = await setup.client.echoBytes(how, address, 80, bytes);
           assert.ok(backendNames(1, 2, 3).includes(pod), pod);
         }
       });

@@ -22,7 +22,7 @@ interface FileVersion {
 }
 
 interface File {
-  /** In the order of the file; for a broken file, what it listed before. */
+  /** The objects in the order of the file; for a broken file, those of its last valid version. */
   versions: readonly FileVersion[];
   broken: boolean;
 }

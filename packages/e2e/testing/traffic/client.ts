@@ -9,7 +9,7 @@ export interface ClientRequest {
   readonly method: 'tcp' | 'connected' | 'unconnected' | 'bind';
   readonly host: string;
   readonly port: number;
-  /** The name of a UDP socket, which stays open for later requests; empty: a new one each time. */
+  /** The name of a UDP socket, which stays open for later requests. If empty, each request makes a new socket. */
   readonly socket: string;
   readonly count: number;
   /** The number of bytes to send; all must be echoed. */
@@ -60,7 +60,7 @@ export class Client {
   }
 
   /** Returns the pod that echoed all bytes. */
-  async large(method: 'tcp' | 'unconnected', host: string, port: number, bytes: number) {
+  async echoBytes(method: 'tcp' | 'unconnected', host: string, port: number, bytes: number) {
     return (await this.#ask(method, host, port, '', 1, bytes))[0]!.pod;
   }
 

@@ -105,7 +105,7 @@ export function attaching(
   }
 }
 
-/** The position among the programs of a network interface; absent: last. */
+/** The position among the programs of a network interface. The default is the last one. */
 export type LinkPosition =
   | 'first'
   | 'last'

@@ -46,7 +46,7 @@ const arrays: ReadonlySet<number> = new Set([mapTypes.array, mapTypes.percpu_arr
 export interface CollectOptions {
   readonly platform: Platform;
   readonly bpf: Bpf;
-  /** The folder of the pins; undefined: the agent's, or the default. */
+  /** The folder of the pins. If undefined, it is the agent's, or the default. */
   readonly bpffs: string | undefined;
   /** The agent, or why no agent answers. */
   readonly agent: ControlSource | { readonly missing: string };

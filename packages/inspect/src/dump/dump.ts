@@ -53,7 +53,7 @@ export interface Answers {
   readonly lists: ReadonlyMap<string, readonly unknown[]>;
 }
 
-/** Returns the items of a list; none if the dump does not have it. */
+/** Returns the items of a list, or nothing if the dump does not have it. */
 export function listOf<Method extends keyof KnownLists>(
   { lists }: Pick<Answers, 'lists'>,
   method: Method,
@@ -121,7 +121,7 @@ export interface Dump {
   readonly network?: DumpedNetwork;
 }
 
-/** Returns a pinned map by its name; undefined when the dump has none. */
+/** Returns a pinned map by its name, or undefined when the dump has none. */
 export function mapNamed({ maps }: Pick<Dump, 'maps'>, name: MapName): DumpedMap | undefined {
   for (const map of maps.values()) if (map.pin === name) return map;
   return undefined;
@@ -144,7 +144,7 @@ export function* entriesOf(map: DumpedMap): Generator<[key: Uint8Array, value: U
   }
 }
 
-/** Returns the elements of a pinned map by its name; none when the dump does not have it. */
+/** Returns the elements of a pinned map by its name, or nothing when the dump does not have it. */
 export function elementsOf(
   dump: Pick<Dump, 'maps'>,
   name: MapName,

@@ -75,7 +75,7 @@ export function inNamespaces<Result>(
   return { namespaces, node: node?.enter(inNode) };
 }
 
-/** Opens the node's own namespace; undefined where it can't be found. */
+/** Opens the node's own namespace, or undefined where it can't be found. */
 function openNode(
   platform: Platform,
   found: ReadonlyMap<number, FoundNamespace>,

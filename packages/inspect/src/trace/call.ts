@@ -110,7 +110,7 @@ function verdictOf(
   return tracer.translated('the socket sends', address, port, steps);
 }
 
-/** Returns the id of the program at a hook; undefined when there is none. */
+/** Returns the id of the program at a hook, or undefined when there is none. */
 function attachedAt({ dump }: Tracer, name: string): number | undefined {
   const info = dump.links.find(({ pin }) => pin === name)?.info;
   return info?.kind === 'cgroup' && info.cgroupId !== 0n ? info.programId : undefined;

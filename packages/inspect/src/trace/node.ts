@@ -140,7 +140,7 @@ function fill(map: BpfMap, from: DumpedMap | undefined): void {
   for (const [key, value] of entriesOf(from)) map.update(key, value);
 }
 
-/** Returns the pinned map of a name in an object; undefined when the dump does not have it. */
+/** Returns the pinned map of a name in an object, or undefined when the dump does not have it. */
 function pinnedMap(dump: Dump, name: string): DumpedMap | undefined {
   return isMapName(name) ? mapNamed(dump, name) : undefined;
 }

@@ -3,7 +3,7 @@
 // checksum) is absent when it is correct.
 
 /**
- * A checksum. Absent: the correct one. `wrong`: another one. `partial`: the sum of the pseudo-header
+ * A checksum. The default is the correct one. `wrong`: another one. `partial`: the sum of the pseudo-header
  * only, which the kernel leaves to the network interface to complete. `none`: 0, in UDP no checksum.
  */
 export type Checksum = number | 'wrong' | 'partial' | 'none';
@@ -27,7 +27,7 @@ export interface Ipv4 {
   readonly id?: number;
   /** Don't fragment. */
   readonly df?: boolean;
-  /** More fragments. */
+  /** The flag MF: more fragments follow. */
   readonly mf?: boolean;
   /** The reserved bit, which must be zero. */
   readonly reserved?: boolean;
@@ -256,7 +256,7 @@ export const tcpFlags = {
   cwr: 0x80,
 } as const;
 
-/** Returns the fragment fields of an IP packet; undefined for a packet that is not a fragment. */
+/** Returns the fragment fields of an IP packet, or undefined for a packet that is not a fragment. */
 export function fragmentOf(layer: Layer): { offset: number; more: boolean } | undefined {
   if (layer.kind === 'ipv4' && (layer.mf || layer.offset)) {
     return { offset: layer.offset ?? 0, more: layer.mf ?? false };

@@ -114,7 +114,7 @@ export class Packet implements PacketContent {
     return new Packet({ ...this, layers });
   }
 
-  /** Returns the n-th layer of a kind, counted from the outermost; undefined when there is none. */
+  /** Returns the n-th layer of a kind, counted from the outermost, or undefined when there is none. */
   layer<Kind extends Layer['kind']>(kind: Kind, n = 0): LayerOf<Kind> | undefined {
     return this.layers.filter((layer) => layer.kind === kind)[n] as LayerOf<Kind> | undefined;
   }

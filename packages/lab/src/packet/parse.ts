@@ -70,7 +70,7 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** Reads a layer and returns the reader of the next one; undefined when the rest is payload. */
+/** Reads a layer and returns the reader of the next one, or undefined when the rest is payload. */
 type Step = ((this: Reader) => Step) | undefined;
 
 /** Reads the layers one after the other. */

@@ -121,7 +121,7 @@ export class Tap implements Disposable {
     this.#call('sendto', bytes, bytes.length, 0, 0, 0);
   }
 
-  /** Returns the next packet; undefined when none comes in time. */
+  /** Returns the next packet, or undefined when none comes in time. */
   receive(timeoutMs = 2000): Captured | undefined {
     const time = encodeTimeout(timeoutMs);
     this.#call('setsockopt', SOL_SOCKET, SO_RCVTIMEO, time, time.length);

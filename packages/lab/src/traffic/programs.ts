@@ -41,9 +41,9 @@ export async function startBackend(host: LabHost, ports: BackendPorts): Promise<
 export interface HttpClientOptions {
   /** Addresses by the name of the target, each as `10.0.0.1:80` or `[fd00::1]:80`. */
   readonly targets: Readonly<Record<string, readonly string[]>>;
-  /** Number of requests to each target. Absent: the client runs until `stop`. */
+  /** Number of requests to each target. If absent, the client runs until `stop`. */
   readonly requests?: number;
-  /** Rounds per second. Absent: no limit. */
+  /** Rounds per second. If absent, there is no limit. */
   readonly rate?: number;
   readonly reportMs?: number;
   readonly timeoutMs?: number;

@@ -2,7 +2,7 @@ import { formatIp, isIpv4, parseIp } from '../ip.ts';
 
 /** The address that a TCP server listens on. */
 export interface ListenAddress {
-  /** IP address as `formatIp` writes it. Absent: all addresses of both families. */
+  /** IP address as `formatIp` writes it. If absent, the server listens on all addresses of both families. */
   readonly address?: string;
   /** Host byte order; 0 lets the kernel choose a port. */
   readonly port: number;

@@ -49,7 +49,7 @@ test('onReadable calls back after an error of the socket, and again for the next
     send(peer.fd, socket.address);
     await eventually('a datagram is received', () => received.length === 1);
     closeFd(platform, fds.pop()!);
-    // Nobody has the port any more, so the kernel reports an error.
+    // No socket has the port any more, so the kernel reports an error.
     checked('sendto', platform.syscall(nr.sendto, socket.fd, Uint8Array.of(7), 1, 0, 0, 0));
     await eventually('the error is received', () => received.length === 2);
     const again = udp();

@@ -58,7 +58,7 @@ const findByName: Helper = (machine) => {
   machine.answer(machine.kernelBtf?.byName(name, kind)?.id ?? -errno.ENOENT);
 };
 
-/** By number of `enum bpf_func_id` (linux/bpf.h). */
+/** The implementations by number of `enum bpf_func_id` (linux/bpf.h). */
 export const basicHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   5: ['ktime_get_ns', now],
   7: ['get_prandom_u32', random],

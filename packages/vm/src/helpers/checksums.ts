@@ -120,7 +120,7 @@ const replaceTransport: Helper = (machine) => {
   machine.answer(result);
 };
 
-/** By number of `enum bpf_func_id` (linux/bpf.h). */
+/** The implementations by number of `enum bpf_func_id` (linux/bpf.h). */
 export const checksumHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   10: ['l3_csum_replace', replaceNetwork],
   11: ['l4_csum_replace', replaceTransport],

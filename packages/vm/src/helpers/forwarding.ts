@@ -49,7 +49,7 @@ const lookUpRoute: Helper = (machine) => {
   machine.answer(routes(machine.argumentBytes(2, ROUTE, true), R[8]! >>> 0));
 };
 
-/** By number of `enum bpf_func_id` (linux/bpf.h). */
+/** The implementations by number of `enum bpf_func_id` (linux/bpf.h). */
 export const forwardingHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> =
   {
     23: ['redirect', redirect],

@@ -20,7 +20,7 @@ export const helpersByNumber: Readonly<Record<number, readonly [name: string, he
 
 const names = new Map(Object.values(helpersByNumber).map(([name, helper]) => [helper, name]));
 
-/** Returns the name of a helper in `enum bpf_func_id`, without `bpf_`; undefined for kernel functions. */
+/** Returns the name of a helper in `enum bpf_func_id`, without `bpf_`, or undefined for kernel functions. */
 export function helperName(helper: Helper): string | undefined {
   return names.get(helper);
 }

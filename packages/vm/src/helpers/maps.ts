@@ -133,7 +133,7 @@ const ringQuery: Helper = (machine) => {
   machine.answer(ringIn(machine, 1).query(low(machine, 2)));
 };
 
-/** By number of `enum bpf_func_id` (linux/bpf.h). */
+/** The implementations by number of `enum bpf_func_id` (linux/bpf.h). */
 export const mapHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   1: ['map_lookup_elem', lookup],
   2: ['map_update_elem', update],

@@ -115,7 +115,7 @@ const adjustRoom: Helper = (machine) => {
   machine.answer(0);
 };
 
-/** By number of `enum bpf_func_id` (linux/bpf.h). */
+/** The implementations by number of `enum bpf_func_id` (linux/bpf.h). */
 export const packetHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   9: ['skb_store_bytes', store],
   19: ['skb_vlan_pop', popVlan],

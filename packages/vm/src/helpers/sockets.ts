@@ -79,7 +79,7 @@ const toMptcp: Helper = (machine) => {
   machine.answerPointer(0);
 };
 
-/** By number of `enum bpf_func_id` (linux/bpf.h). */
+/** The implementations by number of `enum bpf_func_id` (linux/bpf.h). */
 export const socketHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   46: ['get_socket_cookie', socketCookie],
   64: ['bind', bind],

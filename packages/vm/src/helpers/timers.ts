@@ -51,7 +51,7 @@ const cancel: Helper = (machine) => {
   machine.answer(was === undefined ? -errno.EINVAL : was ? 1 : 0);
 };
 
-/** By number of `enum bpf_func_id` (linux/bpf.h). */
+/** The implementations by number of `enum bpf_func_id` (linux/bpf.h). */
 export const timerHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   169: ['timer_init', init],
   170: ['timer_set_callback', setCallback],

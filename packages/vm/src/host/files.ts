@@ -74,14 +74,14 @@ export class Files implements Pins {
 
   /** Makes a directory, whose parent must exist. Returns 0 or -errno. */
   makeDirectory(path: string): number {
-    const place = this.#place(path);
-    if (typeof place === 'number') return place;
-    if (place.parent.entries.has(place.name)) return -errno.EEXIST;
-    const above = place.parent.cgroup;
+    const location = this.#resolve(path);
+    if (typeof location === 'number') return location;
+    if (location.parent.entries.has(location.name)) return -errno.EEXIST;
+    const above = location.parent.cgroup;
     const inode = this.#inode + 1n;
     const cgroup = above && new VmCgroup(inode, above);
-    place.parent.entries.set(place.name, this.#directory(place.parent.type, cgroup));
-    tell(place.parent, 'created', place.name);
+    location.parent.entries.set(location.name, this.#directory(location.parent.type, cgroup));
+    notify(location.parent, 'created', location.name);
     return 0;
   }
 
@@ -97,9 +97,9 @@ export class Files implements Pins {
 
   /** Adds an entry to an existing directory. */
   put(path: string, node: Exclude<Node, Directory>): void {
-    const place = this.#place(path);
-    if (typeof place === 'number') throw new SysError('openat', -place, `make ${path}`);
-    place.parent.entries.set(place.name, node);
+    const location = this.#resolve(path);
+    if (typeof location === 'number') throw new SysError('openat', -location, `make ${path}`);
+    location.parent.entries.set(location.name, node);
   }
 
   /** Writes a file. */
@@ -112,49 +112,49 @@ export class Files implements Pins {
 
   /** Reports that a file was closed after a write. */
   noteWritten(path: string): void {
-    const place = this.#place(path);
-    if (typeof place !== 'number') tell(place.parent, 'written', place.name);
+    const location = this.#resolve(path);
+    if (typeof location !== 'number') notify(location.parent, 'written', location.name);
   }
 
-  /** Returns the file at a path, a new one if it is missing; undefined without its directory. */
+  /** Returns the file at a path, a new one if it is missing, or undefined without its directory. */
   openForWriting(path: string, truncate: boolean): Node | undefined {
-    const place = this.#place(path);
-    if (typeof place === 'number') return undefined;
-    const known = place.parent.entries.get(place.name);
+    const location = this.#resolve(path);
+    if (typeof location === 'number') return undefined;
+    const known = location.parent.entries.get(location.name);
     if (known) {
       if (known.kind === 'file' && truncate) known.bytes = new Uint8Array(0);
       return known;
     }
     const made: Node = { kind: 'file', bytes: new Uint8Array(0), inode: this.nextInode() };
-    place.parent.entries.set(place.name, made);
-    tell(place.parent, 'created', place.name);
+    location.parent.entries.set(location.name, made);
+    notify(location.parent, 'created', location.name);
     return made;
   }
 
   remove(path: string, directory: boolean): number {
-    const place = this.#place(path);
-    if (typeof place === 'number') return place;
-    const node = place.parent.entries.get(place.name);
+    const location = this.#resolve(path);
+    if (typeof location === 'number') return location;
+    const node = location.parent.entries.get(location.name);
     if (!node) return -errno.ENOENT;
     if (directory !== (node.kind === 'directory'))
       return directory ? -errno.ENOTDIR : -errno.EISDIR;
     if (node.kind === 'directory' && node.entries.size > 0) return -errno.ENOTEMPTY;
-    place.parent.entries.delete(place.name);
+    location.parent.entries.delete(location.name);
     if (node.kind === 'pin') node.object.releaseForUser();
-    tell(place.parent, 'deleted', place.name);
+    notify(location.parent, 'deleted', location.name);
     return 0;
   }
 
   rename(from: string, to: string): number {
-    const [source, target] = [this.#place(from), this.#place(to)];
+    const [source, target] = [this.#resolve(from), this.#resolve(to)];
     if (typeof source === 'number') return source;
     if (typeof target === 'number') return target;
     const node = source.parent.entries.get(source.name);
     if (!node) return -errno.ENOENT;
     source.parent.entries.delete(source.name);
     target.parent.entries.set(target.name, node);
-    tell(source.parent, 'moved-from', source.name);
-    tell(target.parent, 'moved-to', target.name);
+    notify(source.parent, 'moved-from', source.name);
+    notify(target.parent, 'moved-to', target.name);
     return 0;
   }
 
@@ -168,12 +168,12 @@ export class Files implements Pins {
   }
 
   pin(object: VmObject, path: string): void {
-    const place = this.#place(path);
-    if (typeof place === 'number') throw new SysError('bpf', -place, `pin ${path}`);
-    if (place.parent.type !== 'bpf') throw new SysError('bpf', errno.EPERM, `pin ${path}`);
-    if (place.parent.entries.has(place.name))
+    const location = this.#resolve(path);
+    if (typeof location === 'number') throw new SysError('bpf', -location, `pin ${path}`);
+    if (location.parent.type !== 'bpf') throw new SysError('bpf', errno.EPERM, `pin ${path}`);
+    if (location.parent.entries.has(location.name))
       throw new SysError('bpf', errno.EEXIST, `pin ${path}`);
-    place.parent.entries.set(place.name, {
+    location.parent.entries.set(location.name, {
       kind: 'pin',
       object: object.retainForUser(),
       inode: this.nextInode(),
@@ -188,10 +188,10 @@ export class Files implements Pins {
 
   /** Mounts the cgroup file system on a new directory and returns its root. */
   mountCgroups(path: string): VmCgroup {
-    const place = this.#place(path);
-    if (typeof place === 'number') throw new SysError('mount', -place, `mount ${path}`);
+    const location = this.#resolve(path);
+    if (typeof location === 'number') throw new SysError('mount', -location, `mount ${path}`);
     const cgroup = new VmCgroup(1n);
-    place.parent.entries.set(place.name, this.#directory('cgroup2', cgroup));
+    location.parent.entries.set(location.name, this.#directory('cgroup2', cgroup));
     return cgroup;
   }
 
@@ -211,7 +211,8 @@ export class Files implements Pins {
     };
   }
 
-  #place(path: string): { parent: Directory; name: string } | number {
+  /** Returns the directory of a path and the last name in it, or -errno. */
+  #resolve(path: string): { parent: Directory; name: string } | number {
     const all = names(path);
     const name = all.pop();
     if (name === undefined) return -errno.EEXIST;
@@ -221,7 +222,7 @@ export class Files implements Pins {
   }
 }
 
-function tell(directory: Directory, change: FileChange, name: string): void {
+function notify(directory: Directory, change: FileChange, name: string): void {
   for (const watcher of directory.watchers) watcher(change, name);
 }
 

@@ -39,15 +39,15 @@ export interface VmHostOptions {
   readonly base: Surroundings;
   readonly name: string;
   readonly addresses: { readonly v4: string; readonly v6: string };
-  /** The network that hosts of a cluster share; absent: one of its own. */
+  /** The network that hosts of a cluster share. If absent, the host has its own network. */
   readonly network?: VmNetwork;
   readonly seed?: number;
-  /** Implements bpf_fib_lookup; absent: the routes of the simulated interfaces. */
+  /** Implements bpf_fib_lookup. The default is the routes of the simulated interfaces. */
   readonly routes?: Routes;
-  /** Returns the link-layer address (6 bytes) of an interface; absent: those of the simulated ones. */
+  /** Returns the link-layer address (6 bytes) of an interface. The default is those of the simulated ones. */
   readonly linkAddress?: (ifindex: number) => Uint8Array | undefined;
   readonly cpus?: number;
-  /** Returns the map for programs in place of a new one; absent: the new one. */
+  /** Returns the map that programs use in place of a new one. The default is the new one. */
   readonly wrapMap?: (machine: Machine, map: VmMap) => VmMap;
 }
 
@@ -74,8 +74,8 @@ export class VmHost implements Disposable {
   readonly devices: VmDevices;
   /** The open sockets by the object that programs refer to. */
   readonly sockets = new Map<object, VmSocket>();
-  /** The place of the calling thread. */
-  place: VmContext;
+  /** The context (cgroup, network namespace) of the calling thread. */
+  context: VmContext;
   readonly #descriptors = new Descriptors();
   #namespaces = 0n;
   #processes = 1;
@@ -127,7 +127,7 @@ export class VmHost implements Disposable {
     this.hooks = new SocketHooks(this.machine);
     this.stateChanges = new StateChanges(this.machine);
     this.node = this.#makePlace(options.name, options.addresses, CGROUPS);
-    this.place = this.node;
+    this.context = this.node;
   }
 
   get machine(): Machine {
@@ -161,18 +161,18 @@ export class VmHost implements Disposable {
     return this.devices.get(externalIfindex).run(this.machine, direction, frame);
   }
 
-  /** Runs `work` in another place, and returns to the present one. */
-  inPlace<Result>(place: VmContext, work: () => Result): Result {
-    const before = this.place;
-    this.place = place;
+  /** Runs `work` in another context, and returns to the present one. */
+  inContext<Result>(context: VmContext, work: () => Result): Result {
+    const before = this.context;
+    this.context = context;
     try {
       return work();
     } finally {
-      this.place = before;
+      this.context = before;
     }
   }
 
-  /** Returns the namespace of an address, seen from another one; undefined when there is no route. */
+  /** Returns the namespace of an address, seen from another one, or undefined when there is no route. */
   namespaceOf(address: Address, from: SocketNamespace): SocketNamespace | undefined {
     return isLoopback(address) ? from : this.network.find(address);
   }
@@ -217,7 +217,7 @@ export class VmHost implements Disposable {
     this.files.makeDirectories(process);
     this.files.put(`${process}/net`, { kind: 'namespace', namespace, inode: namespace.inode });
     const place = { namespace, cgroup };
-    return { ...place, name, addresses: texts, enter: (work) => this.inPlace(place, work) };
+    return { ...place, name, addresses: texts, enter: (work) => this.inContext(place, work) };
   }
 
   /** Runs the timers of programs by the clock of the surroundings. */
@@ -244,7 +244,7 @@ export class VmHost implements Disposable {
   /** Opens a path, which may depend on the calling thread. */
   open(path: string): OpenFile | undefined {
     if (path === OWN_NAMESPACE) {
-      const { namespace } = this.place;
+      const { namespace } = this.context;
       return new OpenFile({ kind: 'namespace', namespace, inode: namespace.inode }, path);
     }
     const node = this.files.find(path);
@@ -290,7 +290,7 @@ export class VmHost implements Disposable {
     const { target, map } = link.point;
     const storage = map?.map instanceof StorageMap ? map.map : undefined;
     const namespaceOf = (socket: object) => this.sockets.get(socket)?.namespace;
-    return runIterator(this.machine, link, target, storage, this.place.namespace, namespaceOf);
+    return runIterator(this.machine, link, target, storage, this.context.namespace, namespaceOf);
   }
 
   /** bpf_sock_destroy(sock) */

@@ -56,7 +56,7 @@ export class VmNamespace<Socket extends NamespaceSocket = NamespaceSocket> {
     else this.#bound.delete(at);
   }
 
-  /** Returns a port to which no socket of the protocol is bound; undefined when there is none. */
+  /** Returns a port to which no socket of the protocol is bound, or undefined when there is none. */
   freePort(protocol: number): number | undefined {
     for (let tries = 0; tries <= LAST_EPHEMERAL - FIRST_EPHEMERAL; tries++) {
       const port = this.#nextPort;

@@ -62,7 +62,7 @@ export class NetlinkObject extends VmObject {
     return request.length;
   }
 
-  /** Returns the type and the bodies of a listing's messages; undefined: no such table. */
+  /** Returns the type and the bodies of a listing's messages, or undefined if there is no such table. */
   #list(type: number, family: number): [type: number, bodies: Uint8Array[]] | undefined {
     const { v4, v6 } = this.#namespace;
     switch (type) {

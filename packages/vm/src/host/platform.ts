@@ -157,7 +157,7 @@ const fileCalls: { readonly [name in SyscallName]?: Call } = {
   setns(host, descriptors, args) {
     const file = descriptors.get(args.number(0));
     if (!(file instanceof OpenFile) || file.node.kind !== 'namespace') return -errno.EINVAL;
-    host.place = { ...host.place, namespace: file.node.namespace };
+    host.context = { ...host.context, namespace: file.node.namespace };
     return 0;
   },
 };

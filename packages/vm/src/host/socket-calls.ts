@@ -94,7 +94,7 @@ function writeName(socket: VmSocket, name: Endpoint | number, args: Arguments): 
 export const socketCalls: { readonly [name in SyscallName]?: Call } = {
   socket(host, descriptors, args) {
     const [family, type] = [args.number(0), args.number(1) & TYPE_MASK];
-    const { namespace } = host.place;
+    const { namespace } = host.context;
     if (family === AF_UNIX) return descriptors.open(new LocalSocket(namespace));
     if (family === AF_NETLINK) return descriptors.open(new NetlinkObject(namespace));
     if (family !== AF_INET && family !== AF_INET6) return -errno.EAFNOSUPPORT;

@@ -36,8 +36,8 @@ export type SocketNamespace = VmNamespace<VmSocket>;
 
 /** The part of a host that its sockets use. */
 export interface SocketHost {
-  /** The place of the calling thread. */
-  place: VmContext;
+  /** The context (cgroup, network namespace) of the calling thread. */
+  context: VmContext;
   readonly machine: { readonly memory: Memory };
   readonly hooks: SocketHooks;
   readonly stateChanges: StateChanges;
@@ -46,10 +46,10 @@ export interface SocketHost {
   nextSocketCookie(): bigint;
   /** Removes the storage of a closed socket. */
   forgetStorage(socket: SocketHandle): void;
-  /** Returns the namespace of an address, seen from another one; undefined when there is no route. */
+  /** Returns the namespace of an address, seen from another one, or undefined when there is no route. */
   namespaceOf(address: Address, from: SocketNamespace): SocketNamespace | undefined;
-  /** Runs `work` in another place, and returns to the present one. */
-  inPlace<Result>(place: VmContext, work: () => Result): Result;
+  /** Runs `work` in another context, and returns to the present one. */
+  inContext<Result>(context: VmContext, work: () => Result): Result;
 }
 
 /** States of include/net/tcp_states.h. */
@@ -84,7 +84,7 @@ export class VmSocket extends VmObject {
   #own: Endpoint;
   #connectedTo: Endpoint | undefined;
   /** The other end of a TCP connection. */
-  #partner: VmSocket | undefined;
+  #peerSocket: VmSocket | undefined;
   #backlog: VmSocket[] | undefined;
   #queue: Datagram[] = [];
   /** The error that the next call reports. */
@@ -96,8 +96,8 @@ export class VmSocket extends VmObject {
     this.#host = host;
     this.family = family;
     this.protocol = type === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
-    this.namespace = host.place.namespace;
-    this.#cgroup = host.place.cgroup;
+    this.namespace = host.context.namespace;
+    this.#cgroup = host.context.cgroup;
     this.#own = { address: family === AF_INET ? anyV4 : anyV6, port: 0 };
     this.handle = new SocketHandle(host.machine.memory, {
       family,
@@ -280,9 +280,9 @@ export class VmSocket extends VmObject {
   }
 
   #hangUp(): void {
-    const partner = this.#partner;
-    this.#partner = undefined;
-    if (partner) partner.#partner = undefined;
+    const peer = this.#peerSocket;
+    this.#peerSocket = undefined;
+    if (peer) peer.#peerSocket = undefined;
   }
 
   #bindTo({ address, port }: Endpoint): number {
@@ -311,7 +311,7 @@ export class VmSocket extends VmObject {
     return 0;
   }
 
-  /** Whether there is a route: none leads from a loopback address out of the host. (IPv6 would send packets that receivers drop.) */
+  /** Returns true if there is a route. No route leads from a loopback address to another host. */
   #canLeave(source: Address, to: Address): boolean {
     return !isLoopback(source) || this.#host.namespaceOf(to, this.namespace) === this.namespace;
   }
@@ -334,7 +334,7 @@ export class VmSocket extends VmObject {
       .boundTo(IPPROTO_TCP, to.port)
       .find((socket) => socket.#backlog !== undefined && socket.#takes(to.address));
     if (!listener) return -errno.ECONNREFUSED;
-    const accepted = this.#host.inPlace(
+    const accepted = this.#host.inContext(
       { namespace: target, cgroup: listener.#cgroup },
       () => new VmSocket(this.#host, listener.family, SOCK_STREAM),
     );
@@ -342,15 +342,15 @@ export class VmSocket extends VmObject {
     accepted.#local = to;
     accepted.#peer = { address: source, port: this.#local.port };
     target.bind(accepted, to.port);
-    accepted.#partner = this;
-    this.#partner = accepted;
+    accepted.#peerSocket = this;
+    this.#peerSocket = accepted;
     listener.#backlog!.push(accepted);
     return 0;
   }
 
   #sendStream(bytes: Uint8Array): number {
-    if (!this.#partner) return -errno.EPIPE;
-    this.#partner.#queueUp({ bytes: bytes.slice(), from: this.#local });
+    if (!this.#peerSocket) return -errno.EPIPE;
+    this.#peerSocket.#queueUp({ bytes: bytes.slice(), from: this.#local });
     return bytes.length;
   }
 
@@ -376,7 +376,7 @@ export class VmSocket extends VmObject {
     return isMapped(to) ? this.namespace.v4 : this.namespace.v6;
   }
 
-  /** Whether the socket receives packets for an address of the namespace. */
+  /** Returns true if the socket receives packets for an address of the namespace. */
   #takes(address: Address): boolean {
     const own = this.#local.address;
     if (own === address) return true;

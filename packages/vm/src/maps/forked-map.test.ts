@@ -20,13 +20,13 @@ const key = (first: number) => bytes(first, 0, 0, 0);
 const value = (first: number) => bytes(first, 0, 0, 0, 0, 0, 0, 0);
 const viewOf = (of: Uint8Array) => new DataView(of.buffer);
 
-/** The value's first byte, as a program reads it; undefined: there is none. */
+/** Returns the value's first byte, as a program reads it, or undefined if there is no value. */
 function read(map: ForkedMap, of: Uint8Array): number | undefined {
   const region = map.find(viewOf(of), 0);
   return region === 0 ? undefined : machine.memory.bytes(region, 0, 1, false)![0];
 }
 
-/** What a program does that adds to a value in place. */
+/** Adds to a value in place, as a program does. */
 function increase(map: ForkedMap, of: Uint8Array): void {
   const region = map.find(viewOf(of), 0);
   const [first] = [machine.memory.bytes(region, 0, 1, true)!];

@@ -26,7 +26,7 @@ export class ForkedMap extends VmMap {
     this.#current = original;
   }
 
-  /** Sets the view; undefined: the original. */
+  /** Sets the view. With undefined, the original map is used. */
   use(view: VmMap | undefined): void {
     this.#current = view ?? this.original;
   }

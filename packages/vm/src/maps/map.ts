@@ -57,7 +57,7 @@ export abstract class VmMap {
     values: Uint8Array,
   ): { done: number; next: number };
 
-  /** Whether batches can delete, which is not so for arrays. */
+  /** Returns true if batches can delete, which is not so for arrays. */
   get deletesBatches(): boolean {
     return false;
   }
@@ -92,7 +92,7 @@ export abstract class VmMap {
   /** Returns the regions of the key and the value of a slot, for `visit`. */
   elementRegions?(slot: number): { key: number; value: number };
 
-  /** Returns the memory for mmap(2); undefined for maps that can't be mapped. */
+  /** Returns the memory for mmap(2), or undefined for maps that can't be mapped. */
   mapping(_length: number, _offset: number, _writable: boolean): Uint8Array | undefined {
     return undefined;
   }

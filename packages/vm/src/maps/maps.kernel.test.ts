@@ -18,7 +18,7 @@ const shapes: Readonly<Record<string, Partial<MapSpec>>> = {
   array: { type: mapTypes.array, maxEntries: 6, valueSize: 5 },
   'per-CPU hash': { type: mapTypes.percpu_hash, maxEntries: 6, valueSize: 12 },
   'per-CPU array': { type: mapTypes.percpu_array, maxEntries: 6, valueSize: 5 },
-  // Large enough that nothing gives way: which one would is not the same.
+  // The maps are large enough that no entry is evicted, because the two would evict different ones.
   'LRU hash': { type: mapTypes.lru_hash, maxEntries: 1000 },
   'LPM trie': { type: mapTypes.lpm_trie, maxEntries: 6, keySize: 8, flags: 1 },
 };
@@ -26,7 +26,7 @@ const shapes: Readonly<Record<string, Partial<MapSpec>>> = {
 const text = (bytes: Uint8Array | undefined) =>
   bytes ? Buffer.from(bytes).toString('hex') : 'none';
 
-/** What an operation gives, as text: a result, or the errno. */
+/** Returns the result of an operation as text, or its errno. */
 function outcome(work: () => unknown): string {
   try {
     return String(work());

@@ -33,7 +33,7 @@ export class RingBufferMap extends VmMap {
     this.#headers = new Uint32Array(this.#bytes.buffer, 2 * PAGE);
   }
 
-  /** Whether there are records to read. */
+  /** Returns true if there are records to read. */
   get hasRecords(): boolean {
     return this.#consumer < this.#producer;
   }
@@ -53,7 +53,7 @@ export class RingBufferMap extends VmMap {
     return region;
   }
 
-  /** Whether the region is a reserved record of this ring. */
+  /** Returns true if the region is a reserved record of this ring. */
   owns(region: number): boolean {
     return this.#reserved.has(region);
   }

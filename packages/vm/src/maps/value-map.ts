@@ -28,7 +28,7 @@ export class ValueMap extends VmMap {
   /** The region of each value whose address a program has got; 0: none. */
   #regions = new Int32Array(16);
   readonly #owner: Owner;
-  /** Whether the latest #slotFor has made the slot. */
+  /** True if the latest #slotFor has made the slot. */
   #inserted = false;
 
   constructor(

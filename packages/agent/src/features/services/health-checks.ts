@@ -61,7 +61,7 @@ export class HealthChecks implements Disposable {
     return { listening, failed: this.#checks.size + this.#refused.size - listening };
   }
 
-  /** Returns the health check of a row; undefined without one, or before the row is programmed. */
+  /** Returns the health check of a row, or undefined without one, or before the row is programmed. */
   entry(rowKey: string): HealthCheckEntry | undefined {
     const refused = this.#refused.get(rowKey);
     if (refused) return { ...refused.healthCheck, listening: false, problem: noRoom };

@@ -5,7 +5,7 @@ import type { OwnAddress } from '../../node/own-addresses.ts';
 
 /** The addresses at which NodePorts and hostPorts are served, by the configuration. */
 export interface NodePortChoice {
-  /** Ranges in canonical text; undefined: the addresses of the Node object. */
+  /** Ranges in canonical text. If undefined, the addresses of the Node object apply. */
   readonly ranges: readonly string[] | undefined;
   /** The network interfaces that do not exist or have no address, in sentences. */
   readonly problems: readonly string[];

@@ -30,7 +30,7 @@ export interface ServiceEntry extends RowState {
   /** `snat` or `dsr`: how external packets reach backends of other nodes. */
   readonly forwarding: string;
   readonly affinitySeconds: number;
-  /** Ranges of clients that the load balancer's address serves; absent: all. */
+  /** Ranges of clients that the load balancer's address serves. If absent, it serves all clients. */
   readonly sourceRanges?: readonly string[];
   /** The parts of the service that were refused, in sentences. */
   readonly problems: readonly string[];
