@@ -118,11 +118,11 @@ test('ListFrames refuses a list that is cut or damaged anywhere', () => {
   const others = fc.array(fc.tuple(fc.nat(bytes.length), fc.integer({ min: 0, max: 255 })));
   fc.assert(
     fc.property(others, lengths, (others, lengths) => {
-      const spoilt = bytes.slice();
-      for (const [at, byte] of others) spoilt[at] = byte;
+      const damaged = bytes.slice();
+      for (const [at, byte] of others) damaged[at] = byte;
       try {
-        const { items, whole } = list(pieces(spoilt, lengths));
-        const plain = JSON.parse(decodeUtf8(spoilt));
+        const { items, whole } = list(pieces(damaged, lengths));
+        const plain = JSON.parse(decodeUtf8(damaged));
         assert.deepEqual({ ...(whole as object), items }, { items: [], ...plain });
       } catch (error) {
         if (!isTyped(error)) throw error;

@@ -152,7 +152,7 @@ test('an ambiguous response is refused', () => {
   for (const [message, headers] of refused) {
     const outcome = readText(['HTTP/1.1 200 OK', ...headers, '', '']);
     assert.match(outcome.error ?? '', message);
-    assert.equal(outcome.status, undefined, 'nobody hears of the head');
+    assert.equal(outcome.status, undefined, 'the head is not reported');
   }
   assert.match(
     readText(['HTTP/1.0 200 OK', 'Transfer-Encoding: chunked', '', '']).error!,

@@ -124,12 +124,12 @@ test('readJson refuses exactly what JSON.parse refuses', () => {
       assert.ok(error.offset >= 0 && error.offset <= bytes.length);
     }
   };
-  const spoil = fc.tuple(fc.nat(), fc.constantFrom(...'{}[]",:\\ue0-+.19 tn\n\x01\x7f'));
+  const replacement = fc.tuple(fc.nat(), fc.constantFrom(...'{}[]",:\\ue0-+.19 tn\n\x01\x7f'));
   fc.assert(
-    fc.property(value, fields, fc.array(spoil, { maxLength: 3 }), fc.nat(), (...given) => {
-      const [value, fields, spoils, cut] = given;
+    fc.property(value, fields, fc.array(replacement, { maxLength: 3 }), fc.nat(), (...given) => {
+      const [value, fields, replacements, cut] = given;
       let text = write(value, randomFrom(cut));
-      for (const [at, character] of spoils) {
+      for (const [at, character] of replacements) {
         const i = at % (text.length + 1);
         text = text.slice(0, i) + character + text.slice(i + (at % 2));
       }

@@ -41,7 +41,7 @@ class Follower implements Disposable {
           return text;
         },
       },
-      onChanges: (changes) => this.#hear(changes),
+      onChanges: (changes) => this.#record(changes),
       onState: (state) => this.states.push(state),
     });
     this.time.pass(0);
@@ -92,7 +92,7 @@ class Follower implements Disposable {
     assert.equal(this.time.timersLeft, 0);
   }
 
-  #hear(changes: readonly ResourceChange<string>[]): void {
+  #record(changes: readonly ResourceChange<string>[]): void {
     this.calls.push(
       changes.map((change) => {
         const { op, key } = change;

@@ -107,8 +107,8 @@ export class Body {
     if (garbage && this.#garbageDue && this.#written + bytes.length >= garbage.afterBytes) {
       this.#garbageDue = false;
       const at = garbage.afterBytes - this.#written;
-      const spoilt = [bytes.subarray(0, at), Buffer.from(garbage.text), bytes.subarray(at)];
-      return this.write(Buffer.concat(spoilt));
+      const damaged = [bytes.subarray(0, at), Buffer.from(garbage.text), bytes.subarray(at)];
+      return this.write(Buffer.concat(damaged));
     }
     if (this.#limit(bytes)) return;
     this.#written += bytes.length;

@@ -94,7 +94,7 @@ export class FollowedServer implements Disposable {
           return { version: Number(metadata.resourceVersion), text };
         },
       },
-      onChanges: (changes) => this.#hear(changes),
+      onChanges: (changes) => this.#record(changes),
       onState: (state) => this.states.push(state),
     });
   }
@@ -125,7 +125,7 @@ export class FollowedServer implements Disposable {
     if (kind === this.#kind && before && !after) this.#removed.set(before.key, version);
   }
 
-  #hear(changes: readonly ResourceChange<Seen>[]): void {
+  #record(changes: readonly ResourceChange<Seen>[]): void {
     this.calls.push(changes.length);
     for (const change of changes) {
       const { key } = change;

@@ -32,7 +32,7 @@ export class Watch {
   readonly #wantsBookmarks: boolean;
   readonly #queue: Buffer[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
-  readonly #listener = (event: StoreEvent) => this.#hear(event);
+  readonly #listener = (event: StoreEvent) => this.#observe(event);
   #body: Body | undefined;
   #writing = false;
   #ended = false;
@@ -133,7 +133,7 @@ export class Watch {
   }
 
   /** A watch from a future version gets nothing before that version, not even an error. */
-  #hear(event: StoreEvent): void {
+  #observe(event: StoreEvent): void {
     if (event.version > this.#from && this.#translate(event)) this.#flush(false);
   }
 

@@ -112,9 +112,9 @@ export function decode(bytes: Uint8Array, resolver: Resolver): Int32Array {
     refuse(count - 1, 'the program runs over its end');
   }
   for (const [from, to] of targets) {
-    if (to < 0 || to >= count) refuse(from, `a jump leads out of the program, to ${to}`);
+    if (to < 0 || to >= count) refuse(from, `the jump target ${to} is outside the program`);
     if ((code[to * STRIDE]! & 0xfff) === NO_OPERATION)
-      refuse(from, `a jump leads into the middle of an instruction`);
+      refuse(from, `the jump target ${to} is inside an instruction`);
   }
   return code;
 }

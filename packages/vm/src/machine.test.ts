@@ -175,11 +175,15 @@ describe('loading', () => {
       /instruction 0: calling kernel function 77 is not allowed/,
     ],
     ['an end that is run over', 'r0 = 1', /instruction 0: the program runs over its end/],
-    ['a jump out of it', 'goto +5; exit', /instruction 0: a jump leads out of the program, to 6/],
+    [
+      'a jump out of it',
+      'goto +5; exit',
+      /instruction 0: the jump target 6 is outside the program/,
+    ],
     [
       'a jump into the middle',
       'goto +1; r0 = 1 ll; exit',
-      /a jump leads into the middle of an instruction/,
+      /instruction 0: the jump target 2 is inside an instruction/,
     ],
     ['division by an immediate 0', 'r0 /= 0; exit', /instruction 0: division by zero/],
     ['a shift too far', 'w0 <<= 32; exit', /instruction 0: a shift by 32/],

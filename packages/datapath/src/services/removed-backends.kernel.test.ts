@@ -45,9 +45,9 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
         .map(({ packet }) => `${packet}`)
         .filter((text) => text.includes(pod().addresses[end]));
 
-    for (const how of ['the client hears first', 'the pod speaks first'] as const) {
-      test(`TCP, ${how}: no data and no FIN of the pod reach the client`, async () => {
-        const port = how === 'the client hears first' ? 30_001 : 30_002;
+    for (const sender of ['client', 'pod'] as const) {
+      test(`TCP, the ${sender} sends first: no data and no FIN of the pod reach the client`, async () => {
+        const port = sender === 'client' ? 30_001 : 30_002;
         serve(port, 'TCP', pod().addresses[end]);
         using listener = world.listener(pod(), family, 8080);
         using socket = world.socket(client, family, 'tcp');
@@ -57,7 +57,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
         assert.equal(accepted.receive().text, 'hello');
 
         serve(port, 'TCP');
-        if (how === 'the client hears first') {
+        if (sender === 'client') {
           socket.send('still there?');
           assert.throws(() => socket.receive(), { code: 'ECONNRESET' });
         }
@@ -100,7 +100,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       serve(port, 'TCP', pod().addresses[end]);
       using second = connect(port);
       using again = listener.accept();
-      assert.equal(flowsAt(port).length, 2, 'the old one still guards the pod’s words');
+      assert.equal(flowsAt(port).length, 2, 'the old entry remains for the pod’s packets');
       using tap = Tap.open(client, 'eth0');
       accepted.send('from before');
       assert.equal(second.send('hello'), 'ok');
