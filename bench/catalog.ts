@@ -23,7 +23,7 @@ export interface Service {
   readonly endpoints: readonly string[];
 }
 
-/** The n-th service of a site, counted from 0. */
+/** Returns the n-th service of a site, counted from 0. */
 export function service(n: number, site: SiteName = 'east-west'): Service {
   const host = n + 10;
   const { backendAddresses: endpoints, nodePorts, protocol } = sites[site];
@@ -49,7 +49,7 @@ export type Aim =
   | { readonly kind: 'direct' }
   | { readonly kind: 'loopback' };
 
-/** Every target that the aim allows at a site. */
+/** Returns every target that the aim allows at a site. */
 export function targets(aim: Aim, site: SiteName): SocketAddress[] {
   const { nodePorts } = sites[site];
   if (aim.kind === 'service' || aim.kind === 'any service') {
@@ -62,7 +62,7 @@ export function targets(aim: Aim, site: SiteName): SocketAddress[] {
   return addresses.map((address) => ({ address, port: backendPort }));
 }
 
-/** A Service and its EndpointSlice, as an API server gives them. */
+/** Returns a Service and its EndpointSlice, as an API server gives them. */
 export function manifests(
   {
     name,

@@ -50,7 +50,7 @@ const largestRatio = 1.75;
 const directWidth = barWidth / largestRatio;
 const font = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"';
 
-/** The chart; undefined when no case of it was measured. */
+/** Returns the chart; undefined when no case of it was measured. */
 export function chart(rows: readonly Row[]): string | undefined {
   const shown = panels.filter((panel) => rows.some((row) => row.case === panel.case));
   if (shown.length === 0) return undefined;

@@ -1,12 +1,12 @@
 import { connect } from 'node:net';
 import type { AgentEvent, AgentStatus } from '@heddle/agent';
 
-/** The agent's status through its control socket. */
+/** Returns the agent's status through its control socket. */
 export async function agentStatus(socketPath: string): Promise<AgentStatus> {
   return (await ask(socketPath, 'status')) as AgentStatus;
 }
 
-/** The number of events of the agent so far: once it is up, one for each row that it programmed. */
+/** Returns the number of events of the agent so far: once it is up, one for each row that it programmed. */
 export async function agentEvents(socketPath: string): Promise<number> {
   const { items } = (await ask(socketPath, 'events.list')) as { items: readonly AgentEvent[] };
   return items.at(-1)?.number ?? 0;

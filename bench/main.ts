@@ -16,7 +16,7 @@ const exitCodes = { failed: 1, usage: 2, lacking: 3 } as const;
 const output = fileURLToPath(new URL('./out/', import.meta.url));
 const published = fileURLToPath(new URL('../docs/', import.meta.url));
 
-/** Each case at each of its sizes, by size, so that services are programmed once. */
+/** Returns each case at each of its sizes, by size, so that services are programmed once. */
 function plan({ cases, quick }: Options): { each: Case; size: number }[] {
   const comparing = cases.filter(({ commands }) => commands.length > 0);
   const others = cases.filter(({ commands }) => commands.length === 0);
@@ -72,7 +72,7 @@ class Worlds implements Disposable {
   }
 }
 
-/** The load before the benchmark adds its own. */
+/** Returns the load before the benchmark adds its own. */
 function busyMachine(): string | undefined {
   const [load] = loadavg() as [number, number, number];
   const processors = availableParallelism();

@@ -7,7 +7,7 @@ export const caution =
   'compared. Ratios are taken round by round within this run; spread is what lies between their ' +
   'lower and upper quarter.';
 
-/** The whole run as text for a terminal. */
+/** Returns the whole run as text for a terminal. */
 export function report(findings: Findings): string {
   const sections = allCases.flatMap(({ name, about }) => {
     const rows = findings.rows.filter((row) => row.case === name);

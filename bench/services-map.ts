@@ -24,7 +24,7 @@ export class ServicesMap implements Disposable {
     this.#map = map;
   }
 
-  /** The map that is pinned on a node; undefined while there is none. */
+  /** Returns the map that is pinned on a node; undefined while there is none. */
   static open(platform: Platform, bpffs: string): ServicesMap | undefined {
     const root = pinRoot(bpffs);
     if (!existsSync(root)) return undefined;
@@ -34,7 +34,7 @@ export class ServicesMap implements Disposable {
     return new ServicesMap(BpfMap.openPinned(new LinuxBpf(platform), path));
   }
 
-  /** The current contents of the map. */
+  /** Returns the current contents of the map. */
   programmed(): Programmed {
     let services = 0;
     let endpoints = 0;
@@ -45,7 +45,7 @@ export class ServicesMap implements Disposable {
     return { services, endpoints };
   }
 
-  /** The number of endpoints of the service at that address. */
+  /** Returns the number of endpoints of the service at that address. */
   endpoints(address: string): number {
     return decodeService(this.entry(address), 0).slotCount;
   }
@@ -56,7 +56,7 @@ export class ServicesMap implements Disposable {
     for (const [key] of this.#map.entries()) this.#keys.set(`${key.subarray(0, 16)}`, key.slice());
   }
 
-  /** The map's entry for the service at that address. */
+  /** Returns the map's entry for the service at that address. */
   entry(address: string): Uint8Array {
     const key = this.#keys.get(`${parseIp(address)}`);
     const value = key && this.#map.lookup(key);

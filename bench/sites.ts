@@ -104,7 +104,7 @@ export const sites: Readonly<Record<SiteName, Site>> = {
   'one-armed': oneArmed,
 };
 
-/** The address and port at which external clients reach the n-th service. */
+/** Returns the address and port at which external clients reach the n-th service. */
 export function nodePort(n: number): SocketAddress {
   return { address: nodeAddress, port: firstNodePort + n };
 }

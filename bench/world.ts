@@ -22,9 +22,9 @@ export interface Variant extends RoundVariant {
 export const baseName = 'direct';
 
 /**
- * Four labs of a site, alike but for what balances in them, so that nothing of one is in the way of
+ * Four labs of a site, which differ only in the load balancer, so that none of them disturbs
  * another.
- * It all goes with the labs: with `dispose`, with the process, or when the next lab is made.
+ * The labs are removed by `dispose`, with the process, or when the next lab is made.
  */
 export class World implements Disposable {
   readonly platform: Platform;
@@ -57,7 +57,7 @@ export class World implements Disposable {
     ].filter(({ name }) => name === 'other' || this.#site.balancers.includes(name));
   }
 
-  /** A folder that goes with the lab of Heddle. */
+  /** Returns a folder that goes with the lab of Heddle. */
   folder(name: string): string {
     const path = `${dirname(this.heddleLab.bpffs)}/bench/${name}`;
     mkdirSync(path, { recursive: true });
@@ -181,12 +181,12 @@ export class World implements Disposable {
   }
 }
 
-/** The processor that both ends of a measured connection share; interrupts tend to be on the first. */
+/** Returns the processor that both ends of a measured connection share; interrupts tend to be on the first. */
 export function quietCpu(platform: Platform): number {
   return platform.possibleCpus - 1;
 }
 
-/** The next message of a child. Throws an Error when the child ends instead. */
+/** Returns the next message of a child. Throws an Error when the child ends instead. */
 export function answer(child: ChildProcess): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const failed = (code: number | null, signal: string | null) =>

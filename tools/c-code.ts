@@ -19,7 +19,7 @@ function passes(command: string, ...args: readonly string[]): boolean {
   return status === 0;
 }
 
-/** True when the object of a source uses all functions. */
+/** Returns true when the object of a source uses all functions. */
 function usesAll(set: (typeof objectSets)[number], source: string): boolean {
   // clang does not report the inline functions of headers, so they are not inline here.
   const everyFunction = ['-Wunused-function', '-Dinline=', '-fsyntax-only'];

@@ -44,7 +44,7 @@ export const corePackages = [
   'agent',
 ] as const;
 
-/** True for tests that need neither Node.js nor the kernel. */
+/** Returns true for tests that need neither Node.js nor the kernel. */
 export function isPureTest(file: string): boolean {
   return /\.test\.ts$/.test(file) && !/\.(node|kernel)\.test\.ts$/.test(file);
 }

@@ -7,11 +7,11 @@ export interface Row {
   /** The number of programmed services. */
   readonly size: number;
   readonly variant: string;
-  /** Microseconds; null where there is no time of its own. */
+  /** The median in microseconds; null where the case measures no time. */
   readonly p50Us: number | null;
   /** Median of the ratios to the direct path, round by round; null where there is no direct path. */
   readonly ratioToDirect: number | null;
-  /** Between the lower and the upper quarter of what `ratioToDirect` (or `p50Us`) is the median of. */
+  /** The interquartile range of the values whose median is `ratioToDirect` (or `p50Us`). */
   readonly spread: number | null;
   readonly [more: string]: unknown;
 }

@@ -13,7 +13,7 @@ const script = fileURLToPath(new URL('./cold-process.ts', import.meta.url));
 /** Milliseconds by number of services. */
 const targets: Readonly<Record<number, number>> = { 5000: 50, 50000: 1_000 };
 
-/** From nothing in the kernel to all services programmed; a fresh node and process each time. */
+/** Measures the time from an empty datapath to all programmed services. Each run has a fresh node and process. */
 export const coldStart: Case = {
   name,
   about: 'from the first map write to all services (of two endpoints each) programmed',

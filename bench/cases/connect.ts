@@ -50,7 +50,7 @@ function connectCase({ name, about, site, ...targets }: ConnectCase): Case {
   };
 }
 
-/** Heddle against its target and against its peers. */
+/** Returns the verdicts on Heddle's latency: against its target and against the other load balancers. */
 function latencyVerdicts(
   caseName: string,
   size: number,

@@ -136,7 +136,7 @@ export class FloodStage implements Disposable {
     return new FloodStage(contenders, flooder, clients, stack.move());
   }
 
-  /** The local ports of new connections that shall last. */
+  /** Returns the local ports of new connections that shall last. */
   async openLasting(contender: Flooded, count: number): Promise<readonly number[]> {
     return (await this.#ask(contender, {
       ...{ do: 'open', to: targets.flooded, count },

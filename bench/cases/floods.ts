@@ -21,15 +21,15 @@ const visiting = { during: 3, after: 2 } as const;
 /** New connections are begun in a part of the time, so that those that wait longest do so in the flood. */
 const floodSeconds = visiting.during + 2;
 const lasting = 20;
-/** After a flood of resets, connections rest for so long: who has believed one has forgotten the connection by then. */
+/** The pause after a flood of resets. A table that accepted a forged reset has deleted the flow by then. */
 const resetRestMs = 12_000;
-/** Frames to it end at the node's door. */
-const someoneElse = '02:00:c0:00:02:63';
+/** A MAC address of no interface: the node's interface drops frames to it. */
+const foreignMac = '02:00:c0:00:02:63';
 /** Packets of each kind and round whose cost is measured. */
 const costly = 10_000;
 const leastShare = 99.9;
 
-/** Clients that mean well, while spoofed packets come. */
+/** Legitimate clients during a flood of spoofed packets. */
 export const floods: Case = {
   name,
   about:
@@ -128,7 +128,7 @@ function shareRow(what: string, { contender, during, after, sent }: Outcome): Ro
   };
 }
 
-/** At least the target, and not behind conntrack, each of which has the same clients. */
+/** Returns the verdicts on the clients' success: it reaches the target, and that of nftables with conntrack. */
 function shareVerdicts(what: string, outcomes: readonly Outcome[]): Verdict[] {
   const of = (wanted: string) => outcomes.find(({ contender }) => contender.name === wanted)!;
   const own = of('heddle');
@@ -171,9 +171,9 @@ async function measureCosts(platform: Platform, quick: boolean): Promise<Finding
     for (const { lab, room } of stage.contenders) await send(lab.name, Math.round(room * 1.2));
     const times = stage.contenders.map((): number[] => []);
     for (let round = -1; round < (quick ? 5 : 25); round++) {
-      const door = await send(stage.sink.name, costly, someoneElse);
+      const baseline = await send(stage.sink.name, costly, foreignMac);
       for (const [i, { lab }] of stage.contenders.entries()) {
-        const ns = (await send(lab.name, costly)) - door;
+        const ns = (await send(lab.name, costly)) - baseline;
         if (round >= 0) times[i]!.push(ns);
       }
     }
@@ -197,7 +197,7 @@ async function measureCosts(platform: Platform, quick: boolean): Promise<Finding
     rows,
     verdicts,
     notes: [
-      `${name}: costs are of a node with one device, whose tables are full of the flood, and whose backends do not answer; p50 is the processor's time of a packet, less that of a frame that the node drops at its door`,
+      `${name}: costs are of a node with one device, whose tables are full of the flood, and whose backends do not answer; p50 is the processor's time of a packet, less that of a frame that the node drops at its network interface`,
     ],
   };
 }

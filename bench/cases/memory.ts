@@ -29,14 +29,14 @@ export const memory: Case = {
     }
     const early = median(resident.slice(samples / 5, (2 * samples) / 5));
     const late = median(resident.slice(-samples / 5));
-    const most = Math.max(atStart, ...resident);
+    const peak = Math.max(atStart, ...resident);
     const what = { case: name, size };
     return {
       rows: [
         {
           ...{ case: name, size, variant: 'heddle agent' },
           ...{ p50Us: null, ratioToDirect: null, spread: spread(resident) },
-          ...{ atStartMiB: atStart, medianMiB: median(resident), mostMiB: most },
+          ...{ atStartMiB: atStart, medianMiB: median(resident), mostMiB: peak },
           ...{ earlyMiB: early, lateMiB: late, changes },
         },
       ],
@@ -44,7 +44,7 @@ export const memory: Case = {
         verdict({ ...what, what: 'resident after the start' }, atStart, { atMost: 90 }, ' MiB', 0),
         verdict(
           { ...what, what: `most resident during ${changes} changes` },
-          most,
+          peak,
           { atMost: 90 },
           ' MiB',
           0,

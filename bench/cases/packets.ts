@@ -15,11 +15,12 @@ const name = 'packets';
 const flows = 256;
 /** The number of packets of each kind that a round sends. */
 const blocks = 32;
-/** With what comes before and the checksum of the frame: 64 bytes. */
+/** With its headers and checksum, the frame has 64 bytes. */
 const payloadSize = 18;
-const someoneElse = '02:00:c0:00:02:63';
-/** Lanes of XDP, and what takes a packet to its beginning: not the stack's door, but the driver's. */
-const xdpDoor = 'door of XDP';
+/** The MAC address of no interface: the node drops frames to it. */
+const foreignMac = '02:00:c0:00:02:63';
+/** Lanes of XDP. Their baseline is the cost of a packet up to the driver, and not up to the stack. */
+const xdpBaseline = 'baseline of XDP';
 const bareXdp = 'bare XDP_TX';
 const heddleXdp = 'heddle service, XDP';
 
@@ -30,13 +31,13 @@ interface Lane extends Disposable {
 }
 
 /**
- * Each packet's way is over when the call that sends it returns: all of it is worked off on one
+ * The processing of a packet is complete when the call that sends it returns: all of it runs on one
  * processor. The time of a packet that the node's interface drops is subtracted.
  */
 export const packets: Case = {
   name,
   about:
-    'one 64-byte UDP packet through the node, from its door and out again, ratio to forwarding',
+    'one 64-byte UDP packet through the node, in and out of its network interface, ratio to forwarding',
   commands: ['iptables-legacy-restore', 'nft'],
   site: 'one-armed',
   sizes: () => [10],
@@ -54,18 +55,18 @@ export const packets: Case = {
     const redirecting = lab('redirect');
     lanes.use(redirectBack(world.platform, redirecting.nodes[0]!));
     const all: Lane[] = [];
-    const add = (variant: string, lab: Lab, to: SocketAddress, door?: string) => {
-      all.push(lanes.use(open(variant, lab, to, door)));
+    const add = (variant: string, lab: Lab, to: SocketAddress, foreignMac?: string) => {
+      all.push(lanes.use(open(variant, lab, to, foreignMac)));
     };
     const [direct] = targets({ kind: 'direct' }, 'one-armed') as [SocketAddress];
-    add('door', world.plain, direct, someoneElse);
+    add('baseline', world.plain, direct, foreignMac);
     for (const { name: variant, lab, aim } of variants) {
       if (aim.kind !== 'direct' && aim.kind !== 'service') continue;
       add(variant, openLab(world.platform, lab)!, targets(aim, 'one-armed')[0]!);
     }
     add('bare redirect', redirecting, direct);
     for (const [variant, action] of [
-      [xdpDoor, 'drop'],
+      [xdpBaseline, 'drop'],
       [bareXdp, 'send'],
     ] as const) {
       const made = lab(action);
@@ -86,10 +87,10 @@ export const packets: Case = {
   },
 };
 
-/** Frames of an external client for `to`, with the node's link address, or another that the node drops. */
-function open(variant: string, lab: Lab, to: SocketAddress, door?: string): Lane {
+/** Opens a lane with frames of an external client to the MAC address of the node, or to `foreignMac`. */
+function open(variant: string, lab: Lab, to: SocketAddress, foreignMac?: string): Lane {
   const node = lab.nodes[0]!.link('eth0').address;
-  const frame = eth({ src: lab.underlay.link(wireEnd).address, dst: door ?? node });
+  const frame = eth({ src: lab.underlay.link(wireEnd).address, dst: foreignMac ?? node });
   const ip = frame.ipv4({ src: '203.0.113.1', dst: to.address });
   const frames = Array.from(
     { length: flows },
@@ -130,8 +131,8 @@ function sendAll({ platform }: World, { tap, frames }: Lane): number {
 function findings(size: number, lanes: readonly Lane[], times: readonly number[][]) {
   const lane = (variant: string) => times[lanes.findIndex((each) => each.variant === variant)]!;
   const own = (variant: string) => {
-    const door = lane([bareXdp, heddleXdp].includes(variant) ? xdpDoor : 'door');
-    return lane(variant).map((ns, round) => ns - door[round]!);
+    const baseline = lane([bareXdp, heddleXdp].includes(variant) ? xdpBaseline : 'baseline');
+    return lane(variant).map((ns, round) => ns - baseline[round]!);
   };
   const direct = own('direct');
   const redirect = own('bare redirect');
@@ -139,7 +140,7 @@ function findings(size: number, lanes: readonly Lane[], times: readonly number[]
   const ratios = (variant: string, to: readonly number[]) =>
     own(variant).map((ns, round) => ns / to[round]!);
   const rows: Row[] = lanes
-    .filter(({ variant }) => !['door', xdpDoor].includes(variant))
+    .filter(({ variant }) => !['baseline', xdpBaseline].includes(variant))
     .map(({ variant }) => ({
       ...{ case: name, size, variant },
       p50Us: median(own(variant)) / 1000,

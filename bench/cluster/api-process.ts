@@ -105,7 +105,7 @@ async function churn({ perSecond, seconds, services, burst, endpoints }: Churn):
   });
 }
 
-/** A time of CLOCK_MONOTONIC, which all processes share. */
+/** Returns a time of CLOCK_MONOTONIC, which all processes share. */
 function nowNs(): number {
   return Number(process.hrtime.bigint());
 }

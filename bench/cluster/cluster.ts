@@ -209,7 +209,7 @@ function ask(api: ChildProcess, order: Order): Promise<unknown> {
   return answer(api);
 }
 
-/** A time of CLOCK_MONOTONIC, which all processes share. */
+/** Returns a time of CLOCK_MONOTONIC, which all processes share. */
 function nowNs(): number {
   return Number(process.hrtime.bigint());
 }

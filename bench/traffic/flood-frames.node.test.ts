@@ -11,7 +11,7 @@ const targets = {
   victims: { address: '203.0.113.1', ports: [4000, 4001] },
 };
 
-/** The first packets of a flood, in words. */
+/** Returns the first packets of a flood, in words. */
 function packets(kind: FloodKind, count: number, first = 0): string[] {
   const frames = new FloodFrames(hop, targets, kind, first);
   const into = new Uint8Array(frameRoom);

@@ -144,7 +144,7 @@ export class FloodFrames {
     return bytes.length;
   }
 
-  /** A reset of an established connection, somewhere in the space of sequence numbers. */
+  /** Returns a reset of an established connection, somewhere in the space of sequence numbers. */
   #reset(n: number, into: Uint8Array, view: DataView): number {
     const { bytes, sum, sumOfAll } = this.#shapes.victimRst!;
     const port = this.#victims.ports[(n >>> 1) % this.#victims.ports.length]!;

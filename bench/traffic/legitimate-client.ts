@@ -1,4 +1,4 @@
-// Clients that mean well, while a flood goes on: `node legitimate-client.ts CPU`, in the place that connects.
+// Legitimate clients during a flood: `node legitimate-client.ts CPU`, in the network namespace of the clients.
 
 import { createSocket } from 'node:dgram';
 import { connect, type Socket } from 'node:net';
@@ -53,7 +53,7 @@ process.on('message', async (work: Opening | Visiting) => {
 process.on('disconnect', () => process.exit(0));
 process.send!('ready');
 
-/** The local ports. */
+/** Replaces the lasting connections and returns their local ports. */
 async function open({ to, count }: Opening): Promise<number[]> {
   for (const connection of lasting) connection.end();
   lasting = Array.from({ length: count }, () => new Lasting(to));

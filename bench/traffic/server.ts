@@ -43,7 +43,7 @@ function serve(fd: number): void {
   }
 }
 
-/** True when the connection is over. */
+/** Returns true when the connection is over. */
 function answer(connection: number): boolean {
   const got = sockets.receiveReady(connection, input);
   if (got === undefined) return false;

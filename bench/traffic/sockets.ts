@@ -56,7 +56,7 @@ export class Sockets {
     this.allowProcessors(mask);
   }
 
-  /** The processors that the calling thread may run on: one bit each. */
+  /** Returns the processors that the calling thread may run on: one bit each. */
   processors(): Uint8Array {
     const mask = new Uint8Array(processorMaskSize);
     this.#call('sched_getaffinity', 0, mask.length, mask);
@@ -67,7 +67,7 @@ export class Sockets {
     this.#call('sched_setaffinity', 0, mask.length, mask);
   }
 
-  /** An unconnected socket of the namespace and cgroup that the process is in. */
+  /** Returns an unconnected socket of the namespace and cgroup that the process is in. */
   open(): number {
     return this.#call('socket', AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   }
@@ -89,7 +89,7 @@ export class Sockets {
     if (sent !== bytes.length) throw new Error(`send: ${sent} bytes of ${bytes.length}`);
   }
 
-  /** The number of bytes received; 0 at the end of the stream. */
+  /** Returns the number of bytes received; 0 at the end of the stream. */
   receive(fd: number, into: Uint8Array): number {
     return this.#call('recvfrom', fd, into, into.length, 0, 0, 0);
   }
@@ -123,7 +123,7 @@ export class Sockets {
     return fd;
   }
 
-  /** The next waiting connection, if there is one. */
+  /** Returns the next waiting connection, if there is one. */
   accept(listener: number): number | undefined {
     const fd = this.#raw('accept4', listener, 0, 0, SOCK_CLOEXEC);
     if (fd === -errno.EAGAIN || fd === -errno.ECONNABORTED) return undefined;

@@ -106,12 +106,12 @@ export class AgentProcess {
     return Date.parse(JSON.parse(line).time) - performance.timeOrigin - this.startedMs;
   }
 
-  /** Rows that it has programmed since the first ones (and a few other events). */
+  /** Returns the number of events since the start, mostly one for each row that the agent has programmed. */
   events(): Promise<number> {
     return agentEvents(this.#socket);
   }
 
-  /** Nanoseconds that the agent has spent on a processor, all threads. */
+  /** Returns the CPU time of all the agent's threads in nanoseconds. */
   cpuNs(): number {
     const tasks = `/proc/${this.pid}/task`;
     return readdirSync(tasks)
@@ -124,12 +124,12 @@ export class AgentProcess {
     return 1024 * statusField(this.pid, 'VmRSS');
   }
 
-  /** The most that VmRSS ever was, in bytes. */
+  /** Returns the most that VmRSS ever was, in bytes. */
   peakBytes(): number {
     return 1024 * statusField(this.pid, 'VmHWM');
   }
 
-  /** The number of times that its threads have been scheduled so far. */
+  /** Returns the number of times that its threads have been scheduled so far. */
   wakeUps(): number {
     return readdirSync(`/proc/${this.pid}/task`)
       .map((task) => statusField(`${this.pid}/task/${task}`, 'voluntary_ctxt_switches'))
@@ -147,7 +147,7 @@ export class AgentProcess {
   }
 }
 
-/** A number in a process' or thread's status. */
+/** Returns a number in a process' or thread's status. */
 function statusField(process: number | string, field: string): number {
   const status = readFileSync(`/proc/${process}/status`, 'utf8');
   return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)![1]);

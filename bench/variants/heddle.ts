@@ -6,7 +6,7 @@ import type { Balancer } from './balancer.ts';
 
 /** ClusterIP, the node's address, and the unspecified one, which stands for loopback. */
 const frontendsWithNodePort = 3;
-/** Closed connections keep their place in the table for up to a minute: those of many rounds find room. (Without connections the table is as large as it is by default; how large one is shows in the caches.) */
+/** Closed connections keep their entry for up to a minute, so the table has room for those of many rounds. */
 const outsideFlags = { 'max-services': 262_144, 'max-flows': 262_144 };
 
 /** Heddle's agent on the lab's node, with a folder of manifests for each size. */

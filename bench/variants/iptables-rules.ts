@@ -12,7 +12,7 @@ function comment(text: string): string {
   return `-m comment --comment "${text}"`;
 }
 
-/** Input for `iptables-restore`; replaces the tables nat and filter. */
+/** Returns input for `iptables-restore`; replaces the tables nat and filter. */
 export function iptablesRules(services: readonly Service[]): string {
   return [...filterTable(), ...natTable(services), ''].join('\n');
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 /**
- * The part of the names of chains by which kube-proxy distinguishes ports and endpoints: a hash's first
+ * Returns the part of the names of chains by which kube-proxy distinguishes ports and endpoints: a hash's first
  * 16 letters for iptables (whose names have room for 28), 8 for nftables.
  */
 export function chainHash(text: string, length: 8 | 16): string {

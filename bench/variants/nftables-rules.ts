@@ -16,7 +16,7 @@ import { chainHash } from './names.ts';
 
 const mark = '0x4000';
 
-/** Input for `nft -f -`; replaces the table. */
+/** Returns input for `nft -f -`; replaces the table. */
 export function nftablesRules(services: readonly Service[]): string {
   const chains: string[] = [];
   const elements: string[] = [];

@@ -164,7 +164,7 @@ class LayerCheck {
   }
 }
 
-/** True for files that only tests, benchmarks or tools use. */
+/** Returns true for files that only tests, benchmarks or tools use. */
 export function isTestCode(file: string): boolean {
   return (
     !file.startsWith('packages/') ||

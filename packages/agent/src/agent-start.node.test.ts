@@ -62,7 +62,7 @@ class Steps {
   }
 }
 
-/** A platform whose system calls, watches, timers and log lines are steps, and what it has open. */
+/** Returns a platform where each system call, watch, timer and log line is a step; `open` has the open ones. */
 function steppedPlatform(steps: Steps): { platform: Platform; open: Set<string> } {
   const base = nodePlatform(() => {});
   const numbers = syscallNumbers(base);

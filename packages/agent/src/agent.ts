@@ -242,7 +242,7 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
     return this.#isSettled ? this.#integrity.problem : `programming the first ${content}`;
   }
 
-  /** The rows of all features. */
+  /** Returns the rows of all features. */
   #counts(): RowCounts {
     const sum = { done: 0, pending: 0, failed: 0 };
     this.#each(({ progress }) => {
@@ -305,7 +305,7 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
     ];
   }
 
-  /** The control methods that no feature owns. */
+  /** Returns the control methods that no feature owns. */
   #ownMethods(): Methods {
     const drops = new DropFeed();
     return {

@@ -21,7 +21,7 @@ let folder: string;
 let datapath: MemoryDatapath;
 let source: ScriptedSource;
 let agent: Agent | undefined;
-/** By how much the monotonic clock is ahead. */
+/** The offset of the monotonic clock. */
 let aheadNs = 0n;
 
 function start(prepare: (datapath: MemoryDatapath) => void = () => {}, addresses = anyPorts): void {

@@ -1,4 +1,4 @@
-/** A Service manifest in YAML. */
+/** Returns a Service manifest in YAML. */
 export function serviceYaml(name: string, clusterIP: string, more = ''): string {
   return `apiVersion: v1
 kind: Service
@@ -11,7 +11,7 @@ spec:
 ${more}`;
 }
 
-/** An EndpointSlice manifest in YAML, for the only, unnamed port of a service. */
+/** Returns an EndpointSlice manifest in YAML, for the only, unnamed port of a service. */
 export function sliceYaml(service: string, ...addresses: string[]): string {
   return `apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice

@@ -211,7 +211,7 @@ export class ScriptedSource implements Source {
   }
 }
 
-/** A Service with one port. */
+/** Returns a Service with one port. */
 export function service(name: string, clusterIP: string, port: unknown = 80) {
   return {
     apiVersion: 'v1',
@@ -221,7 +221,7 @@ export function service(name: string, clusterIP: string, port: unknown = 80) {
   };
 }
 
-/** An EndpointSlice with ready endpoints for such a Service. */
+/** Returns an EndpointSlice with ready endpoints for such a Service. */
 export function slice(name: string, addresses: readonly string[]) {
   return {
     apiVersion: 'discovery.k8s.io/v1',
@@ -240,7 +240,7 @@ export function slice(name: string, addresses: readonly string[]) {
   };
 }
 
-/** A Pod on node `n1` with TCP port 8080 at the node's port 8081. */
+/** Returns a Pod on node `n1` with TCP port 8080 at the node's port 8081. */
 export function pod(name: string, address: string, hostPort: unknown = 8081) {
   return {
     apiVersion: 'v1',

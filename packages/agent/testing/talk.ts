@@ -21,7 +21,7 @@ export class Talk {
     });
   }
 
-  /** The next line that the agent sends. */
+  /** Returns the next line that the agent sends. */
   async reply(): Promise<ReturnType<typeof parseReply>> {
     return eventually('there is a reply', () => this.replies.shift(), { stepMs: 5 });
   }

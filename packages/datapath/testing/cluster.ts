@@ -63,7 +63,7 @@ export class Served {
     return end === 'v4' ? `10.96.0.${this.number}` : `fd00:10:96::${this.number}`;
   }
 
-  /** At its ClusterIP, or another address that has the service's own ports. */
+  /** Returns the socket address of a port at the ClusterIP, or at another address with the service's own ports. */
   at(port: PortName, address: string): SocketAddress {
     return { address, port: ports[port].port };
   }
@@ -256,7 +256,7 @@ function changeOf(object: unknown): ObjectChange<ServiceInput> {
   throw new Error(`read object: ${JSON.stringify(read)}`);
 }
 
-/** A Service of both families and its EndpointSlices, as an API server gives them. */
+/** Returns a Service of both families and its EndpointSlices, as an API server gives them. */
 function objectsOf(service: Served, options: ServiceOptions) {
   const { pods, spec, annotations, targetPorts = {}, ingress = [] } = options;
   const { name } = service;

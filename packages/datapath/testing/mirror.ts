@@ -142,9 +142,9 @@ export class Mirror implements Disposable {
   }
 
   /**
-   * The same for many packets: the machine goes on from its own maps, and verdict, packet and events
+   * Does the same for many packets: the machine continues with its own maps, and verdict, packet and events
    * are compared. Where they differ, because the kernel collected garbage or ran on another CPU, its
-   * maps are taken over, and the packet runs once more under `testRun`'s eyes.
+   * maps are copied, and `testRun` runs the packet again.
    */
   follow(name: string, options: TestRunOptions): TestRunResult {
     const expected = this.#kernel.program(name).testRun(options);

@@ -21,10 +21,11 @@ export const externals = { v4: '198.51.100.7', v6: 'fd00:198:51:100::7' } as con
 export type End = keyof typeof clients;
 
 /** The hooks that packets enter by: tc alone, or XDP first, which passes to tc what it does not translate. */
-export const doors = ['tc', 'xdp'] as const;
-export const xdpOf = (door: (typeof doors)[number]) => (door === 'xdp' ? 'native' : 'off');
+export const packetHooks = ['tc', 'xdp'] as const;
+export const xdpOf = (packetHook: (typeof packetHooks)[number]) =>
+  packetHook === 'xdp' ? 'native' : 'off';
 
-/** The context of a test run for a packet that enters or leaves by a device. */
+/** Returns the context of a test run for a packet that enters or leaves by a device. */
 export function contextOf(name: string, ifindex: number, { length }: Uint8Array) {
   // struct xdp_md, or struct __sk_buff up to `ifindex`.
   const isXdp = name === 'node_xdp';

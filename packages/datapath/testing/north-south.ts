@@ -88,7 +88,7 @@ function setWire(cluster: Cluster, { wire = false, datapath }: Mode): void {
   }
 }
 
-/** A client in the pod's network namespace, but outside of the cgroup whose sockets are translated. */
+/** Returns a client in the pod's network namespace, but outside of the cgroup whose sockets are translated. */
 export function machineIn(pod: LabPod, { lab }: Cluster): LabHost {
   const { name, netnsPath, addresses, platform } = pod;
   return new LabHost(platform, { name, netnsPath, addresses, cgroup: lab.underlay.cgroup });
@@ -100,17 +100,17 @@ export const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 export const startOf = (address: string) =>
   address.includes(':') ? `[${address}]:` : `${address}:`;
 
-/** The client's address, as the backend sees it. */
+/** Returns the client's address, as the backend sees it. */
 export const clientSeenAt = (from: LabHost, to: SocketAddress): string =>
   JSON.parse(askHttp(from, to, '/client')).client;
 
-/** On a connection to an echo port: a word comes back. */
+/** Sends a word on a connection to an echo port and checks that it returns. */
 export function exchange(socket: BlockingSocket, word: string): void {
   socket.send(word);
   assert.equal(text(socket.receive()), word);
 }
 
-/** Everything that clients do, at addresses that lead to one pod. */
+/** Tests all kinds of requests at addresses that lead to one pod. */
 export function converse(
   from: LabHost,
   at: (port: 'http' | 'echo' | 'udp') => SocketAddress,
@@ -153,7 +153,7 @@ export function echoDatagrams(
   }
 }
 
-/** A TCP connection from a port of the test's choice; to be closed by the caller. */
+/** Returns a TCP connection from a port of the test's choice; to be closed by the caller. */
 export function connectFrom(from: LabHost, port: number, to: SocketAddress): BlockingSocket {
   const family = to.address.includes(':') ? 6 : 4;
   const socket = from.enter(() => BlockingSocket.open(from.platform, { protocol: 'tcp', family }));

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 import type { Packet } from '@heddle/lab';
-import { clients, doors, type End, NodePackets, type Outcome, xdpOf } from './node-packets.ts';
+import {
+  clients,
+  type End,
+  NodePackets,
+  type Outcome,
+  packetHooks,
+  xdpOf,
+} from './node-packets.ts';
 import { World } from './world.ts';
 
 /** A node with pods, a pod on another node, and packets that are test-run on the first one. */
@@ -49,7 +56,7 @@ export function sent({ verdict, packet }: Outcome): Packet {
 }
 
 /**
- * Describes packets on a node at each door (tc, XDP) and over both families; `name` names the world, and `pods` is the
+ * Describes packets on a node at each hook (tc, XDP) and over both families; `name` names the world, and `pods` is the
  * number of pods per node. `define` defines the tests; the stage is open while they run.
  */
 export function packetSuite(
@@ -57,13 +64,15 @@ export function packetSuite(
   { name, pods }: { readonly name: string; readonly pods: number },
   define: (stage: PacketStage) => void,
 ): void {
-  for (const door of doors) {
+  for (const packetHook of packetHooks) {
     for (const end of ['v4', 'v6'] as const satisfies End[]) {
-      describe(`${title}, by ${door}, ${end}`, () => {
+      describe(`${title}, by ${packetHook}, ${end}`, () => {
         const stage = new PacketStage(end);
         before(() => {
           const lab = { nodes: 2 };
-          stage.open(new World(`${name}-${end}`, pods, { lab, mirrored: true, xdp: xdpOf(door) }));
+          stage.open(
+            new World(`${name}-${end}`, pods, { lab, mirrored: true, xdp: xdpOf(packetHook) }),
+          );
         });
         after(() => stage.world?.[Symbol.dispose]());
         define(stage);

@@ -80,7 +80,7 @@ export class PacketVerifier {
     else this.#recovered(before, found, made, after);
   }
 
-  /** A packet that is as long as before. */
+  /** Checks a packet of unchanged length. */
   #translated(
     before: Uint8Array,
     found: WirePacket,
@@ -100,7 +100,7 @@ export class PacketVerifier {
     else if (!found.isLater) this.#mayBe(found, made);
   }
 
-  /** A packet with ports: to a backend of the service, or from one to the client. */
+  /** Checks the addresses and ports of a packet to a backend of the service, or from one to the client. */
   #mayBe(found: WirePacket, made: WirePacket): void {
     const { protocol } = found;
     assert.equal(protocol, made.protocol);
@@ -125,7 +125,7 @@ export class PacketVerifier {
     this.seen.toClient++;
   }
 
-  /** A packet in a tunnel to a backend, one hop on and otherwise as it was. */
+  /** Checks a packet in a tunnel to a backend: its TTL is lower by one, and the rest is unchanged. */
   #wrapped(before: Uint8Array, found: WirePacket, made: WirePacket, after: Uint8Array): void {
     assert.ok(isTunnel(made) && made.src === this.#node, 'a tunnel from the node');
     assert.ok(hasRightHeader(after, made), 'header checksum of a tunnel');
@@ -171,7 +171,7 @@ export class PacketVerifier {
     this.verify(unwrapped(before, found), verdict, after);
   }
 
-  /** An error about a tunnel became one for the client. */
+  /** Checks an ICMP error about a tunnel that became one for the client. */
   #recovered(before: Uint8Array, found: WirePacket, made: WirePacket, after: Uint8Array): void {
     assert.ok(isIcmpError(before, found) && isIcmpError(after, made), 'an error for an error');
     assert.ok(hasRightHeader(after, made), 'header checksum of an error');
@@ -179,7 +179,7 @@ export class PacketVerifier {
     this.seen.recovered++;
   }
 
-  /** A reset, an ICMP error or an echo reply. */
+  /** Returns true if the programs answered with a reset, an ICMP error or an echo reply. */
   #answers(found: WirePacket, made: WirePacket, after: Uint8Array): boolean {
     const type = after[made.transport]!;
     const isIcmp = made.protocol === 1 || made.protocol === 58;
@@ -233,7 +233,7 @@ function isIcmpError(bytes: Uint8Array, { protocol, transport }: WirePacket): bo
 
 const isTunnel = ({ v4, protocol }: WirePacket) => protocol === (v4 ? 4 : 41);
 
-/** The frame without the outer IP header of its packet. */
+/** Returns the frame without the outer IP header of its packet. */
 function unwrapped(bytes: Uint8Array, { transport }: WirePacket): Uint8Array {
   const inner = new Uint8Array(bytes.length - (transport - frameHeader));
   inner.set(bytes.subarray(0, frameHeader));

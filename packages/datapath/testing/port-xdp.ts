@@ -3,7 +3,7 @@ import type { Lab } from '@heddle/lab';
 
 const XDP_PASS = 2;
 
-/** An XDP program that passes everything on. */
+/** Returns an XDP program that passes everything on. */
 export function loadPass(bpf: Bpf): BpfProgram {
   // struct bpf_insn twice: r0 = XDP_PASS; exit.
   const instructions = new Uint8Array(16);

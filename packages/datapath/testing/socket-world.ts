@@ -36,14 +36,14 @@ export abstract class SocketWorld<
     return this.datapath;
   }
 
-  /** A socket in a pod or on the node; closed with the world. */
+  /** Returns a socket in a pod or on the node; closed with the world. */
   socket(place: TestPlace, family: 4 | 6, kind: 'tcp' | 'udp' | 'mptcp'): TestSocket {
     const socket = place.enter(() => new TestSocket(this.platform, family, kind));
     this.#open.push(socket);
     return socket;
   }
 
-  /** A TCP socket that listens in a pod, on all addresses of the family. */
+  /** Returns a TCP socket that listens in a pod, on all addresses of the family. */
   listener(place: TestPlace, family: 4 | 6, port: number): TestSocket {
     const socket = this.socket(place, family, 'tcp');
     socket.reuseAddress();
@@ -54,7 +54,7 @@ export abstract class SocketWorld<
     return socket;
   }
 
-  /** A bound UDP socket in a pod. */
+  /** Returns a bound UDP socket in a pod. */
   receiver(place: TestPlace, family: 4 | 6, port: number): TestSocket {
     const socket = this.socket(place, family, 'udp');
     if (family === 6) socket.onlyIpv6();

@@ -105,7 +105,7 @@ export function hasRightHeader(bytes: Uint8Array, { v4 }: WirePacket): boolean {
   return !v4 || sum(bytes, ETHERNET, ETHERNET + (bytes[ETHERNET]! & 15) * 4) === 0xffff;
 }
 
-/** The sum of all that a transport checksum covers; undefined when not all of it is there. */
+/** Returns the sum of all that a transport checksum covers; undefined when not all of it is there. */
 function transportSum(bytes: Uint8Array, packet: WirePacket): number | undefined {
   const { v4, transport, protocol, isFragment, length } = packet;
   const offset = checksumOffset(protocol);

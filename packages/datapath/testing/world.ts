@@ -61,7 +61,7 @@ export class World extends SocketWorld<LabPod, LabNode> {
     return this.node.pods[number]!;
   }
 
-  /** The node's programs in the userspace machine, too. */
+  /** Returns the node's programs in the userspace machine, too. */
   mirrorOf(loaded: LoadedObject, object: 'node' | 'xdp' = 'node'): Mirror {
     const { index, address } = this.node.link('eth0');
     return new Mirror(this.platform, this.bpf, loaded, object, new Map([[index, address]]));

@@ -90,8 +90,8 @@ async function main(): Promise<number> {
 }
 
 /**
- * Returns the requested engine, else the kernel where it can be used, else the userspace machine
- * after a line with the reason.
+ * Returns the requested engine. The default is the kernel, if it can be used, or else the userspace machine;
+ * a line on stderr then has the reason.
  */
 function chooseEngine(requested: string | undefined): EngineName {
   if (requested === 'vm') return requested;

@@ -153,7 +153,7 @@ export function leftoversOf(pid: number): string[] {
   return [...processes, ...mounts, ...files];
 }
 
-/** True if a process is `ancestor` or one of its descendants. */
+/** Returns true if a process is `ancestor` or one of its descendants. */
 function isDescendant(pid: number, ancestor: number): boolean {
   for (let at = pid; at > 1; ) {
     if (at === ancestor) return true;

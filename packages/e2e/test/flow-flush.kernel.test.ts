@@ -151,7 +151,7 @@ describe('heddle flow flush', () => {
       assert.equal(await answered('y\n'), 0);
       assert.deepEqual(await flows(), []);
       assert.deepEqual(await flush('--yes'), { matched: 0, ended: 0, dryRun: false });
-      await agentLab.until('the places to be free', async () => {
+      await agentLab.until('the entries to be free', async () => {
         const { nat } = (await agentLab.status()).datapath;
         return nat.flows === 0 && nat.unanswered === 0;
       });

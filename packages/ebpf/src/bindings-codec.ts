@@ -13,9 +13,9 @@ interface Piece {
   /** TypeScript's type. */
   readonly type: string;
   readonly size: number;
-  /** Statement that writes `value` at `at` (an expression, relative to the struct). */
+  /** Returns a statement that writes `value` at `at` (an expression, relative to the struct). */
   encode(value: string, at: string, depth: number): string;
-  /** Expression that reads it. */
+  /** Returns an expression that reads it. */
   decode(at: string, depth: number): string;
   readonly note?: string;
 }

@@ -116,7 +116,7 @@ export function memberOffset(btf: Btf, struct: string, member: string): number |
 
 interface FoundMember {
   readonly step: AccessStep & { readonly member: BtfMember };
-  /** From the start of the type that was searched. */
+  /** The offset from the start of the type that was searched. */
   readonly bitOffset: number;
 }
 

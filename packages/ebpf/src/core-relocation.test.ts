@@ -12,7 +12,7 @@ import {
 } from './core-relocation.ts';
 import type { CoreRelocation, ProgramSpec } from './spec.ts';
 
-/** The types that a program was compiled with. */
+/** Returns the types that a program was compiled with. */
 function program() {
   const build = new BtfBuilder();
   const u32 = build.int('unsigned int', 4);
@@ -59,7 +59,7 @@ function program() {
   return { btf: build.build(), ids };
 }
 
-/** The kernel's types: fields elsewhere, wider, deeper. */
+/** Returns the kernel's types: fields elsewhere, wider, deeper. */
 function kernel() {
   const build = new BtfBuilder();
   const u64 = build.int('unsigned long', 8);

@@ -29,7 +29,7 @@ const mostSlots = 1_000_000;
 interface CodeFunction {
   readonly name: string;
   readonly section: ElfSection;
-  /** In 8-byte slots within the section. */
+  /** The offset within the section, in 8-byte slots. */
   readonly start: number;
   readonly count: number;
   /** True if the symbol is global: such a function can be a program. */

@@ -46,13 +46,13 @@ export class LoadedObject implements Disposable {
     return program;
   }
 
-  /** Used by the loader. A map that isn't `owned` stays open when this is disposed. */
+  /** Adds a map; the loader calls this. A map that isn't `owned` stays open when this is disposed. */
   addMap(name: string, map: BpfMap, owned: boolean): void {
     this.#maps.set(name, map);
     if (owned) this.#owned.push(map);
   }
 
-  /** Used by the loader. */
+  /** Adds a program; the loader calls this. */
   add(program: BpfProgram): void {
     this.#programs.set(program.name, program);
     this.#owned.push(program);

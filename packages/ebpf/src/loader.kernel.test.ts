@@ -10,7 +10,7 @@ import type { ObjectSpec, ProgramSpec } from './spec.ts';
 
 const packet = new Uint8Array(64);
 
-/** A global variable of 8 bytes. */
+/** Returns a global variable of 8 bytes. */
 function variable(object: LoadedObject, name: string): bigint {
   const { map, offset } = object.variables.get(name)!;
   return longs(

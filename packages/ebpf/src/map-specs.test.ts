@@ -4,7 +4,7 @@ import { BtfBuilder } from '../testing/btf-builder.ts';
 import { ElfBuilder } from '../testing/elf-builder.ts';
 import { readObject } from './object-spec.ts';
 
-/** An object with one map, `m`, whose fields the test gives as types. */
+/** Returns an object with one map, `m`, whose fields the test gives as types. */
 function mapOf(fields: (build: BtfBuilder) => Readonly<Record<string, number>>) {
   const build = new BtfBuilder();
   const entries = Object.entries(fields(build));
@@ -19,7 +19,7 @@ function mapOf(fields: (build: BtfBuilder) => Readonly<Record<string, number>>) 
 
 const int = (build: BtfBuilder) => build.int('int', 4, 'signed');
 const pointer = (build: BtfBuilder, type: number) => build.reference('ptr', type);
-/** The form of a number: a pointer to an array of as many elements. */
+/** Returns the form of a number: a pointer to an array of as many elements. */
 const number = (build: BtfBuilder, value: number) => pointer(build, build.array(int(build), value));
 
 test('numbers of map definitions are lengths of arrays, or enumerators', () => {

@@ -36,7 +36,7 @@ function eachKindOfKeyedMap(work: (map: BpfMap, kind: string) => void): void {
   work(trie, 'lpm_trie');
 }
 
-/** A key of the map for `number`, and a value that differs on each CPU. */
+/** Returns a key of the map for `number`, and a value that differs on each CPU. */
 function element(map: BpfMap, number: number): [Uint8Array, Uint8Array] {
   const key = map.info.keySize === 8 ? u32(32, number) : u32(number);
   const value = new Uint32Array(map.valueBytes / 4);

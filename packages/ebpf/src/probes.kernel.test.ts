@@ -101,14 +101,14 @@ test('kernel functions are found by name', () => {
   });
 });
 
-/** A port whose links don't exist. */
+/** Returns a port whose links don't exist. */
 function without(_feature: string): Bpf {
   return wrapped(new LinuxBpf(platform), 'linkCreate', () => {
     throw new SysError('bpf', 22);
   });
 }
 
-/** A port that forbids everything. */
+/** Returns a port that forbids everything. */
 function forbidding(): Bpf {
   const inner = new LinuxBpf(platform);
   const refuse = () => {

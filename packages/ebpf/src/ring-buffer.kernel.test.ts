@@ -10,7 +10,7 @@ import { RingBuffer } from './ring-buffer.ts';
 
 const packet = new Uint8Array(64);
 
-/** The object whose tc program writes a record with its number, and throws every third away. */
+/** Returns the object whose tc program writes a record with its number, and throws every third away. */
 function recorder() {
   const object = load('packets', { programs: ['tc_record'] });
   return {

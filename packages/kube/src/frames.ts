@@ -118,9 +118,9 @@ for (const byte of [quote, openBracket, closeBracket, openBrace, closeBrace]) st
 
 /** The position of the reader in a list. */
 type Place =
-  /** Outside of the items. All bytes are kept and read as JSON at the end. */
+  /** Outside the items. All bytes are kept and parsed as JSON at the end. */
   | 'head'
-  /** Between items, where one may, must or must not begin. */
+  /** Between items: the first one may begin (`first`), must begin (`next`) or must not (`after`). */
   | 'first'
   | 'next'
   | 'after'

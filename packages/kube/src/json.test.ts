@@ -7,7 +7,7 @@ import { JsonError, readJson } from './json.ts';
 
 const read = (text: string, fields?: Fields) => readJson(encodeUtf8(text), fields);
 
-/** Another implementation of selections. */
+/** Returns another implementation of selections. */
 function prune(value: unknown, fields: Fields): unknown {
   if (fields === true || typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((item) => prune(item, fields));

@@ -15,7 +15,7 @@ const platform = nodePlatform(() => {});
 const { cert: pem } = new CertificateAuthority();
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
-/** A temporary folder with these files. */
+/** Returns a temporary folder with these files. */
 function folderWith(t: TestContext, files: Readonly<Record<string, unknown>>): string {
   const folder = mkdtempSync(`${tmpdir()}/heddle-kube-`);
   t.after(() => rmSync(folder, { recursive: true }));
@@ -27,7 +27,7 @@ function folderWith(t: TestContext, files: Readonly<Record<string, unknown>>): s
   return folder;
 }
 
-/** A kubeconfig with one context. */
+/** Returns a kubeconfig with one context. */
 function config(user: object, cluster: object = {}): object {
   return {
     'current-context': 'x',

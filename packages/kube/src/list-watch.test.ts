@@ -47,14 +47,14 @@ class Follower implements Disposable {
     this.time.pass(0);
   }
 
-  /** A follower whose server has no streaming lists, with its first list request open. */
+  /** Returns a follower whose server has no streaming lists, with its first list request open. */
   static ofOldServer(): Follower {
     const follower = new Follower();
     follower.client.request.refuse(422);
     return follower;
   }
 
-  /** A follower that watches from version 10 on, knowing `a` (5) and `n/b` (6). */
+  /** Returns a follower that watches from version 10 on, knowing `a` (5) and `n/b` (6). */
   static watching(): Follower {
     const follower = new Follower();
     follower.request.send(

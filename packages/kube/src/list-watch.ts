@@ -88,11 +88,11 @@ interface Exchange {
 export class ListWatch<T> implements Disposable {
   readonly #options: ListWatchOptions<T>;
   readonly #replica: Replica<T>;
-  /** The URL of the server whose lists are plain, and the end of that time by CLOCK_MONOTONIC. */
+  /** A server whose streaming lists failed. It gets plain list requests until `untilNs` (CLOCK_MONOTONIC). */
   #plain: { readonly server: string; readonly untilNs: bigint } | undefined;
   /** The number of failed streaming lists in a row. */
   #streamingFailures = 0;
-  /** True if the pages of a list have expired before its end. */
+  /** False after the pages of a list expired before its end. The next list is then read in one response. */
   #isPaged = true;
   /** True if the server does not know the version of another server. */
   #wantsNewest = false;
@@ -166,7 +166,7 @@ export class ListWatch<T> implements Disposable {
     }
   }
 
-  /** Returns true if the next list is plain. A list in pages is read to its end. */
+  /** Returns true if the next list is a plain list request, not a streaming one. A list in pages is read to its end. */
   #isPlain(): boolean {
     const { platform, client } = this.#options;
     const plain = this.#plain;

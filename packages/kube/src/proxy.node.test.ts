@@ -23,7 +23,7 @@ import { ConnectionError } from './errors.ts';
 import { parseProxy } from './proxy.ts';
 import type { Server as ApiServer } from './server.ts';
 
-/** A proxy with a scripted response, which tunnels after a 200. */
+/** Returns a proxy with a scripted response, which tunnels after a 200. */
 async function startProxy(
   t: TestContext,
   answer: (authorization: string | undefined) => string,

@@ -105,7 +105,7 @@ export function makeService(i: number): WrittenObject {
   };
 }
 
-/** The EndpointSlice of service number `i`. */
+/** Returns the EndpointSlice of service number `i`. */
 export function makeSlice(i: number, options: EndpointsOptions = {}): WrittenObject {
   const { endpoints = 2, generation = 0 } = options;
   const service = nameOf(i);

@@ -123,7 +123,7 @@ export function errorEvent(code: number, more: object = {}): string {
   return `${JSON.stringify({ type: 'ERROR', object })}\n`;
 }
 
-/** A list, or a page of it when there is a token. */
+/** Returns a list, or a page of it when there is a token. */
 export function listOf(version: number, items: readonly SmallObject[], token?: string): string {
   return JSON.stringify({
     kind: 'ThingList',

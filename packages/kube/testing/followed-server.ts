@@ -26,7 +26,7 @@ export interface FollowOptions {
   readonly haste?: number;
 }
 
-/** A Platform with a fast clock and timers: seconds take milliseconds. */
+/** Returns a Platform with a fast clock and timers: seconds take milliseconds. */
 export function hastyPlatform(haste: number): Platform {
   const platform = nodePlatform(() => {});
   return {
@@ -36,7 +36,7 @@ export function hastyPlatform(haste: number): Platform {
   };
 }
 
-/** The access to the server of a test. */
+/** Returns the access to the server of a test. */
 export function accessTo(url: string, { ca, token }: FollowOptions): ClusterAccess {
   const server = parseServer(url);
   assert.ok(typeof server === 'object', String(server));

@@ -40,7 +40,7 @@ export interface AccessParts extends Partial<Omit<ClusterAccess, 'credentials'>>
   readonly credentials?: readonly Credentials[];
 }
 
-/** The access to these servers, which trusts certificates of `authority`. */
+/** Returns the access to these servers, which trusts certificates of `authority`. */
 export function accessTo(
   server: ApiServer | readonly ApiServer[],
   parts: AccessParts = {},
@@ -61,14 +61,14 @@ export function accessTo(
   };
 }
 
-/** A client that ends with the test. */
+/** Returns a client that ends with the test. */
 export function clientOf(t: TestContext, access: ClusterAccess): ApiClient {
   const client = new ApiClient(platform, access);
   t.after(() => client[Symbol.dispose]());
   return client;
 }
 
-/** An HTTPS server that counts its connections. */
+/** Returns an HTTPS server that counts its connections. */
 export async function startHttps(
   t: TestContext,
   listener: RequestListener,

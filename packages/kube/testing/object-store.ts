@@ -153,7 +153,7 @@ export class ObjectStore {
     return this.#objectsOf(kind).get(key);
   }
 
-  /** All objects of a kind in the order of their keys. */
+  /** Returns all objects of a kind in the order of their keys. */
   sorted(kind: Kind): StoredObject[] {
     return [...this.#objectsOf(kind).values()].sort((a, b) =>
       a.key < b.key ? -1 : a.key > b.key ? 1 : 0,

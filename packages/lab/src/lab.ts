@@ -196,7 +196,7 @@ export class Lab implements Disposable {
   /** Creates the parts that every lab has; createLab calls it. */
   build(): void {
     const { bpffs, cgroup, underlay } = this;
-    // An existing cgroup of that name belongs to an earlier lab that has left or is removing it.
+    // An existing cgroup of that name belongs to an earlier lab that has ended or is being removed.
     removeCgroup(cgroup);
     makeCgroup(underlay.cgroup);
     mkdirSync(`${labFolder(this.name)}/netns`);

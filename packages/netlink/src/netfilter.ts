@@ -104,7 +104,7 @@ function readExpression(bytes: Uint8Array): NetfilterExpression {
       return chain === undefined ? { name } : { name, chain };
     }
     case 'lookup':
-      // A lookup with a destination is one in a map, whose values may be verdicts with chains.
+      // A lookup with a destination register reads a map, whose values may be verdicts with chains.
       return { name: data()?.bytes(LOOKUP_DESTINATION) ? 'lookup of a map' : name };
     default:
       return { name };

@@ -196,7 +196,7 @@ export class NetlinkSocket implements Disposable {
     const size = this.#receiveBytes(MSG_PEEK | MSG_TRUNC, what);
     if (size > this.#buffer.length) this.#buffer = new Uint8Array(size);
     const length = this.#receiveBytes(0, what);
-    // Messages are views, so they need a copy that the next datagram does not overwrite.
+    // Messages are views of the bytes, and the next datagram overwrites the buffer, so they get a copy.
     return readMessages(this.#buffer.slice(0, length));
   }
 

@@ -10,7 +10,7 @@ import { addNeighbour, removeNeighbour } from './neighbours.ts';
 import { addRoute, removeRoute } from './routes.ts';
 import { type NetworkEvent, type NetworkGroup, watchNetwork } from './watch.ts';
 
-/** A namespace that is watched; `next` waits for the first event that `matches`. */
+/** Returns a namespace that is watched; `next` waits for the first event that `matches`. */
 function watched(...groups: NetworkGroup[]) {
   const here = sandbox();
   const events: NetworkEvent[] = [];

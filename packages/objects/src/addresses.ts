@@ -48,7 +48,7 @@ const broadcast = [parseCidr('255.255.255.255')!];
 const within = (ranges: typeof loopback, bytes: IpBytes) =>
   ranges.some((range) => cidrContains(range, bytes));
 
-/** True for `0.0.0.0` and `::`. */
+/** Returns true for `0.0.0.0` and `::`. */
 export function isUnspecified(address: string): boolean {
   return within(unspecified, parseIp(address)!);
 }
@@ -57,7 +57,7 @@ export function isLoopback(address: string): boolean {
   return within(loopback, parseIp(address)!);
 }
 
-/** True if one of the ranges contains the address. All texts are canonical. */
+/** Returns true if one of the ranges contains the address. All texts are canonical. */
 export function inRanges(ranges: readonly string[], address: string): boolean {
   const bytes = parseIp(address)!;
   return ranges.some(
@@ -81,7 +81,7 @@ export function specialAddress(address: string): string | undefined {
 }
 
 /**
- * True if NodePorts are served at this address of the node. The unspecified address covers
+ * Returns true if NodePorts are served at this address of the node. The unspecified address covers
  * loopback, and an IPv6 link-local address is ambiguous without its interface.
  */
 export function takesNodePorts(address: string): boolean {

@@ -2,12 +2,12 @@ import type * as v from 'valibot';
 import { nodeSchema, podSchema, serviceSchema, sliceSchema } from './schema.ts';
 
 /**
- * The part of a JSON value that a reader needs: all of it, or these keys. Applies to each item of a
+ * The part of a JSON value that a reader needs: all of it, or these keys. It applies to each item of a
  * list.
  */
 export type Fields = true | { readonly [name: string]: Fields };
 
-/** The fields that the reader of each kind uses; see Kind. */
+/** The fields that `read` of each Kind uses. */
 export const serviceFields: Fields = objectFields(serviceSchema);
 export const sliceFields: Fields = objectFields(sliceSchema);
 export const nodeFields: Fields = objectFields(nodeSchema);

@@ -52,7 +52,7 @@ const podOf = (number: number): PodInterface => ({
   ],
 });
 
-/** A node with the addresses that are the sources of its routes. */
+/** Returns a node with the addresses that are the sources of its routes. */
 function openNode(): Host {
   const node = new Host();
   node.namespace.setSysctl('net/ipv4/ip_forward', 1);

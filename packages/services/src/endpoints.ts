@@ -89,7 +89,7 @@ export function usableEndpoints(
   return isHinted ? ready.filter(({ endpoint }) => isHinted(endpoint)) : ready;
 }
 
-/** True if an endpoint is on this node. */
+/** Returns true if an endpoint is on this node. */
 export function isLocal(endpoint: EndpointRecord, { nodeName }: Locality): boolean {
   return nodeName !== '' && endpoint.nodeName === nodeName;
 }

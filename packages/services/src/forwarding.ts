@@ -4,10 +4,10 @@ import type { ServiceRow } from './rows.ts';
 
 /** Looks up the facts about nodes that tunnels depend on. */
 export interface NodeLookup {
-  /** True if there is a Node of that name. */
+  /** Returns true if there is a Node of that name. */
   hasNode(name: string): boolean;
   /**
-   * True if this node's Node object has an address of the family that is on one of its network
+   * Returns true if this node's Node object has an address of the family that is on one of its network
    * interfaces.
    */
   hasTunnelAddress(family: Family): boolean;
@@ -27,7 +27,7 @@ function requestedForwarding(
   return wanted;
 }
 
-/** True if packets of the service may be tunnelled to other nodes. */
+/** Returns true if packets of the service may be tunnelled to other nodes. */
 export function wantsTunnels(service: ServiceRecord | undefined, configured: Forwarding): boolean {
   return service !== undefined && (service.forwarding ?? configured) !== 'snat';
 }

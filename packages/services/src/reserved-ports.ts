@@ -14,7 +14,7 @@ export interface ReservedPort {
 /** The name of the API server in messages. */
 export const apiServer = 'the API server';
 
-/** True if a slice has the addresses of the API server, whose service always has the same name. */
+/** Returns true if a slice has the addresses of the API server, whose service always has the same name. */
 export function isApiServerSlice({ namespace, service }: SliceRecord): boolean {
   return namespace === 'default' && service === 'kubernetes';
 }

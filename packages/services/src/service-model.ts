@@ -589,7 +589,7 @@ function reuseRow(before: readonly ServiceRow[], row: ServiceRow): ServiceRow {
   return old && sameRow(old, row) ? old : row;
 }
 
-/** True if the owner's rows depend on this node's addresses. */
+/** Returns true if the owner's rows depend on this node's addresses. */
 function usesNodeAddresses(owner: FrontendOwner): boolean {
   if (owner.kind === 'pod') return true;
   const { healthCheckPort, ports } = owner;

@@ -29,7 +29,7 @@ export interface RowContext {
    * Returns the reason why no object may have a frontend, as a sentence, or undefined if one may.
    */
   refusal(frontend: Frontend): string | undefined;
-  /** True if this node has the address; loopback counts. */
+  /** Returns true if this node has the address; loopback counts. */
   isOwn(address: string): boolean;
   /**
    * Returns the other object (`Service default/web`) that has a frontend, or undefined if `owner`
@@ -206,7 +206,7 @@ function sourceRanges(
   return compactList(service.sourceRanges.filter((range) => familyOf(range) === family));
 }
 
-/** True if two rows are equal. */
+/** Returns true if two rows are equal. */
 export function sameRow(a: ServiceRow, b: ServiceRow): boolean {
   return (
     a.key === b.key &&

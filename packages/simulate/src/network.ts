@@ -60,7 +60,7 @@ export class Network {
     return next ? this.enter(left, next.node) : { at: 'outside', frame: left };
   }
 
-  /** True if a pod on a running node has this address. */
+  /** Returns true if a pod on a running node has this address. */
   isServing(pod: string): boolean {
     const owner = this.owners.get(pod);
     return owner?.isPod === true && owner.node.isUp;

@@ -36,7 +36,7 @@ const sweepSlice = 2048;
 /** Sweeps after which another one changes nothing: mark, wait, free. */
 const sweepsNeeded = 4;
 
-/** The address of a pod that is only a client, for loadBalancerSourceRanges. */
+/** Returns the address of a pod that is only a client, for loadBalancerSourceRanges. */
 const podClientAddress = (number: number, isIpv4: boolean) =>
   parseIp(isIpv4 ? `10.64.${(number >> 8) & 255}.${number & 255}` : `fd00:10:64::${number}`)!;
 
@@ -80,7 +80,7 @@ export class SimulatedNode {
     this.class = nodeClass;
   }
 
-  /** The node's address. */
+  /** Returns the node's address. */
   address(family: 4 | 6): Uint8Array | undefined {
     return this.addresses.find((address) => isV4(address) === (family === 4));
   }

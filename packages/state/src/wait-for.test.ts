@@ -29,7 +29,7 @@ interface Waiting {
   expected?: { readonly outcome: Outcome; readonly sinceMs: number };
 }
 
-/** A reconciler, and calls of `waitFor` with their outcomes. */
+/** Returns a reconciler, and calls of `waitFor` with their outcomes. */
 function setUp(batchSize = 4096) {
   const time = new VirtualTime();
   const table = new ReadTable();

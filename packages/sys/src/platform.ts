@@ -67,7 +67,7 @@ export interface RunOptions {
 export interface RunResult {
   /** Absent when the command could not be started or was killed; then there is an `error`. */
   readonly exitCode?: number;
-  /** At most 1 MiB each. A command that writes more is killed. */
+  /** The output, at most 1 MiB each. A command that writes more is killed. */
   readonly stdout: Uint8Array;
   readonly stderr: Uint8Array;
   readonly error?: Error;

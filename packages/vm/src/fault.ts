@@ -7,13 +7,13 @@ export type FaultKind =
   | 'unknown-pointer'
   | 'not-simulated';
 
-/** The place of an event in a program. */
+/** The location of an event in a program. */
 export interface ProgramPlace {
   readonly program: string;
   readonly section: string | undefined;
-  /** In 8-byte slots from the start of the program. */
+  /** The offset from the start of the program, in 8-byte slots. */
   readonly instruction: number;
-  /** From the object's line information; undefined for one that was compiled without -g. */
+  /** The source line from the object's line information; undefined for one that was compiled without -g. */
   readonly source: SourceLine | undefined;
 }
 

@@ -15,7 +15,7 @@ function run(source: string, bpf = new VmBpf(), maps: Record<string, BpfMap> = {
   return program.testRun({ data: packet }).returnValue;
 }
 
-/** The message of the fault that a program ends with. */
+/** Returns the message of the fault that a program ends with. */
 function faultOf(source: string, bpf = new VmBpf(), maps: Record<string, BpfMap> = {}): string {
   try {
     run(source, bpf, maps);
@@ -26,7 +26,7 @@ function faultOf(source: string, bpf = new VmBpf(), maps: Record<string, BpfMap>
   assert.fail('no fault');
 }
 
-/** The reason why a program can't be loaded. */
+/** Returns the reason why a program can't be loaded. */
 function refusalOf(source: string): string {
   try {
     using _program = loadText(new VmBpf(), source);
@@ -118,7 +118,7 @@ describe('limits', () => {
       faultOf(endless, new VmBpf({ budget: 1000 })),
       'run program test: more than 1000 instructions in one run at instruction 0',
     );
-    // 3 in the loop, 3 times; one before and one behind.
+    // The loop runs 3 instructions 3 times; one instruction is before it and one after it.
     const loop = 'r1 = 3; again:; r1 -= 1; r0 = 5; if r1 != 0 goto again; exit';
     assert.equal(run(loop, new VmBpf({ budget: 11 })), 5);
     assert.match(faultOf(loop, new VmBpf({ budget: 10 })), /more than 10 instructions/);

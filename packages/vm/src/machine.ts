@@ -57,7 +57,7 @@ export interface Engine {
 /** The redirection of a packet by a program. */
 export interface Redirection {
   readonly ifindex: number;
-  /** To the ingress of the interface, or (peer) to that of the other end of its pair. */
+  /** The target: the interface's egress or ingress, the ingress of the other end of its pair, or a neighbour. */
   readonly to: 'egress' | 'ingress' | 'peer' | 'neighbour';
   /** struct bpf_redir_neigh: the next hop, if the program names one. */
   readonly nextHop?: Uint8Array;

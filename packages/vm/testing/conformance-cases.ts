@@ -12,7 +12,7 @@ const signed32 = (value: string) => BigInt.asIntN(32, BigInt(value));
 /** The largest 64-bit and 32-bit shifts by an immediate that the verifier accepts. */
 const shiftLimits = { r: 64n, w: 32n };
 
-/** All cases of conformance.ts: with a register and, if the number fits, with an immediate. */
+/** Returns all cases of conformance.ts: with a register and, if the number fits, with an immediate. */
 export function* conformanceCases(): Generator<ConformanceCase> {
   for (const [operator, a, b, wide, short] of arithmetic) {
     for (const bank of ['r', 'w'] as const) {

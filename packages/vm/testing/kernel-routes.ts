@@ -6,7 +6,7 @@ const ROUTE = 64;
 const PACKET = 128;
 
 /**
- * The kernel's routes for a machine that simulates it: a test run of a program looks up the FIB of the
+ * Returns the kernel's routes for a machine that simulates it: a test run of a program looks up the FIB of the
  * calling thread's network namespace, and changes nothing.
  */
 export function kernelRoutes(kernel: Bpf): Disposable & {

@@ -1,7 +1,7 @@
 import { type NetworkEvent, type NetworkGroup, watchNetwork } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 
-/** After a failure of `changed` it is called again after this time. */
+/** The time after which a failed `changed` is called again. */
 const retryMs = 1000;
 /** Events come in bursts, e.g. when a link goes up. */
 const burstMs = 50;

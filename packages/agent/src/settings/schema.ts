@@ -18,9 +18,9 @@ type SchemaType = 'string' | 'integer' | 'boolean' | 'array' | 'object';
 
 /** A part of a value that the schema does not allow. */
 export interface Fault {
-  /** The dotted path of the place; empty for the value itself. */
+  /** The dotted path of the invalid part; empty for the value itself. */
   readonly path: string;
-  /** The value at that place. */
+  /** The value at that path. */
   readonly value: unknown;
   readonly cause: string;
   /** The advice of the innermost schema that encloses the part. */

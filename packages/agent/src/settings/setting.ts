@@ -64,7 +64,7 @@ interface TextOptions extends Common, Pick<Setting, 'check'> {
   readonly remedy: string;
 }
 
-/** A setting that is text. Without a fallback it may be absent. */
+/** Returns a setting that is text. Without a fallback it may be absent. */
 export function text(options: TextOptions & { readonly fallback: string }): Setting<string>;
 export function text(
   options: TextOptions & { readonly chartFallback?: string },
@@ -79,7 +79,7 @@ export function text({
   return { fallback: undefined, ...rest, schema };
 }
 
-/** A setting that is one of some words. */
+/** Returns a setting that is one of some words. */
 export function choice<const Choice extends string>(
   choices: readonly Choice[],
   options: Common & { readonly fallback: NoInfer<Choice> },
@@ -88,7 +88,7 @@ export function choice<const Choice extends string>(
   return { ...options, schema: { type: 'string', enum: choices, description } };
 }
 
-/** A setting that is a whole number from 1 to `most`, of `unit` if that is given. */
+/** Returns a setting that is a whole number from 1 to `most`, of `unit` if that is given. */
 export function count(
   most: number,
   { unit, ...options }: Common & { readonly fallback: number; readonly unit?: string },
@@ -98,7 +98,7 @@ export function count(
   return { ...options, schema: { type: 'integer', minimum: 1, maximum: most, description } };
 }
 
-/** A setting that is a list of texts. The default is an empty list. */
+/** Returns a setting that is a list of texts. The default is an empty list. */
 export function list({
   pattern,
   maxLength = 4000,
@@ -110,7 +110,7 @@ export function list({
   return { ...rest, fallback: [], schema: { type: 'array', items, description: remedy } };
 }
 
-/** A setting that is true or false. The default is false. */
+/** Returns a setting that is true or false. The default is false. */
 export function yesNo(options: Common): Setting<boolean> {
   const schema: Schema = { type: 'boolean', description: 'write true or false' };
   return { ...options, fallback: false, schema };

@@ -22,7 +22,7 @@ function kubeconfig(...hosts: readonly string[]): string {
   });
 }
 
-/** The API servers that are found, in the order in which they are tried. */
+/** Returns the API servers that are found, in the order in which they are tried. */
 function found(
   environment: Record<string, string>,
   config: { kubeconfig?: string; context?: string; apiServers?: readonly string[] } = {},

@@ -43,7 +43,7 @@ const kinds = { service: serviceKind, slice: sliceKind, node: nodeKind, pod: pod
 type KindName = keyof typeof kinds;
 const names = Object.keys(kinds) as KindName[];
 
-/** The objects of a cluster with one watch of each kind, whose id is the name of the kind. */
+/** Returns the objects of a cluster with one watch of each kind, whose id is the name of the kind. */
 function cluster() {
   const lines: string[] = [];
   const time = Object.assign(new VirtualTime(), {

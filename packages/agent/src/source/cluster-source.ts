@@ -34,7 +34,7 @@ class ClusterSource implements Source {
   readonly #objects: ClusterObjects;
   readonly #addresses: ServerAddresses;
   #wanted: ReadonlyMap<string, Watch> = new Map();
-  /** By id; those that are not wanted any more are open until their replacement has listed. */
+  /** The open watches by id. An unwanted one stays open until its replacement has listed. */
   readonly #open = new Map<string, OpenWatch>();
 
   constructor({ platform, access, demand, listener }: ClusterSourceOptions) {

@@ -4,7 +4,7 @@ import { decodeUtf8, encodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
 import { splitDocuments } from './document-split.ts';
 
-/** The documents of a text, as `line: text`. */
+/** Returns the documents of a text, as `line: text`. */
 function documents(text: string): string[] {
   const bytes = encodeUtf8(text);
   return splitDocuments(bytes).map(

@@ -88,7 +88,7 @@ function isBlankOrComment(bytes: Uint8Array, at: number, end: number, begun: boo
   return true;
 }
 
-/** Two multiplicative hashes of 32 bits, of which 53 bits are kept. It does not resist crafted collisions. */
+/** Returns two multiplicative hashes of 32 bits, of which 53 bits are kept. It does not resist crafted collisions. */
 function hashBytes(bytes: Uint8Array, start: number, end: number): number {
   let a = 0x811c9dc5;
   let b = end - start;

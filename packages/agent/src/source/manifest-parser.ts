@@ -66,7 +66,7 @@ export function parseManifest(
   return { documents, lines: spans.map(({ line }) => line), isBroken };
 }
 
-/** A file that is one document with an error. */
+/** Returns a file that is one document with an error. */
 function unreadableFile({ length }: Uint8Array, message: string): ManifestFile {
   const error = { line: 0, message };
   const document = { hash: 0, length, firstLine: 0, objects: none, notes: none, error };

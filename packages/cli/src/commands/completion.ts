@@ -54,7 +54,7 @@ const helpOption = {
 } as unknown as Option;
 
 /**
- * The possible values, `path` for a file or folder, `text` for anything else, empty for a switch.
+ * Returns the possible values, `path` for a file or folder, `text` for anything else, empty for a switch.
  */
 function valuesOf(option: Option): string {
   if (option.argChoices) return option.argChoices.join(' ');

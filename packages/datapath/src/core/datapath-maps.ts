@@ -58,12 +58,12 @@ export class DatapathMaps {
     );
   }
 
-  /** True until `pin` when the map is new or was found in the folder of another layout. */
+  /** Returns true until `pin` when the map is new or was found in the folder of another layout. */
   isUnpinned(name: string): boolean {
     return this.#pinned.get(name)?.pinAt !== undefined;
   }
 
-  /** True when an earlier agent had the map, but not as this version needs it. */
+  /** Returns true when an earlier agent had the map, but not as this version needs it. */
   wasReplaced(name: string): boolean {
     return (this.#pinned.get(name)?.differences.length ?? 0) > 0;
   }

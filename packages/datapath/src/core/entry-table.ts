@@ -26,13 +26,13 @@ export class EntryTable {
     return this.#size;
   }
 
-  /** Returns the place of the key that begins at `keys[at]`, or -1. It is valid until the next change. */
+  /** Returns the index of the key that begins at `keys[at]`, or -1. The index is valid until the next change. */
   find(keys: Uint32Array, at: number): number {
     const place = this.#search(keys, at);
     return this.#used[place] === 1 ? place : -1;
   }
 
-  /** Returns true when the value at a place is the one that begins at `values[at]`, but for the word `ignored`. */
+  /** Returns true when the value at an index equals the one at `values[at]`, without regard to the word `ignored`. */
   holds(place: number, values: Uint32Array, at: number, ignored = -1): boolean {
     const start = place * this.#stride + this.keyWords;
     for (let i = 0; i < this.valueWords; i++) {
@@ -88,7 +88,7 @@ export class EntryTable {
     }
   }
 
-  /** Returns the place of the key, or the free place for it. */
+  /** Returns the index of the key, or the free index for it. */
   #search(keys: Uint32Array, at: number): number {
     let place = this.#home(keys, at);
     while (this.#used[place] === 1 && !this.#isAt(place, keys, at)) {

@@ -61,7 +61,7 @@ describe('damage by other processes in the kernel', () => {
   const check = () => world.node.enter(() => world.datapath.integrity.checkAttachments());
   const repair = (damages: readonly Damage[]) =>
     world.node.enter(() => world.datapath.integrity.repair(damages));
-  /** All maps in turn. */
+  /** Returns all maps in turn. */
   const audit = () =>
     Array.from({ length: world.datapath.integrity.mapCount }, () =>
       world.datapath.integrity.auditNext(),
@@ -259,7 +259,7 @@ function foreignObject(bpf: LinuxBpf): LoadedObject {
   return loadObject(bpf, readObject(objects('socket')), { programs: ['connect4'] });
 }
 
-/** A tc program of another software: r0 = TCX_NEXT; exit. */
+/** Returns a tc program of another software: r0 = TCX_NEXT; exit. */
 function passOn(bpf: LinuxBpf): BpfProgram {
   const instructions = new Uint8Array([
     0xb7, 0, 0, 0, 255, 255, 255, 255, 0x95, 0, 0, 0, 0, 0, 0, 0,

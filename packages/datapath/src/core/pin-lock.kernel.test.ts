@@ -19,7 +19,7 @@ describe('PinLock', () => {
   });
   after(() => lab?.remove());
 
-  /** Another process that has the lock, as soon as this returns. */
+  /** Starts another process. It has the lock when this function returns. */
   async function holder() {
     const module = fileURLToPath(new URL('./pin-lock.ts', import.meta.url));
     const sys = import.meta.resolve('@heddle/sys/node');

@@ -21,7 +21,7 @@ describe('programs at interfaces over restarts', () => {
   });
   after(() => world?.[Symbol.dispose]());
 
-  /** The destination of a packet to the service, or `drop` or `pass` if it has none. */
+  /** Returns the destination of a packet to the service, or `drop` or `pass` if it has none. */
   const goes = (dport: number, kind: 'tcp' | 'udp', from: string = clients.v4, port = ++sport) => {
     const header = packets.from(from, packets.node);
     const packet =

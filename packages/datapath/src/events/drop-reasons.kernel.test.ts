@@ -4,10 +4,10 @@ import type { Packet, Tcp } from '@heddle/lab';
 import { addRoute } from '@heddle/netlink';
 import {
   clients,
-  doors,
   type End,
   externals,
   NodePackets,
+  packetHooks,
   xdpOf,
 } from '../../testing/node-packets.ts';
 import { numbered } from '../../testing/numbered.ts';
@@ -237,14 +237,14 @@ test('each drop reason of abi.h is produced by a packet of this file', () => {
   assert.deepEqual(reasons.sort(), Object.keys(dropReason).sort());
 });
 
-for (const door of doors) {
+for (const packetHook of packetHooks) {
   for (const end of ['v4', 'v6'] as const satisfies End[]) {
-    describe(`each reason to drop a packet, by ${door}, ${end}`, () => {
+    describe(`each reason to drop a packet, by ${packetHook}, ${end}`, () => {
       const open = (name: string, options: Cause['options'] = {}) => {
         const world = new World(name, 1, {
           lab: { nodes: 2 },
           mirrored: true,
-          xdp: xdpOf(door),
+          xdp: xdpOf(packetHook),
           ...options,
         });
         world.serveOutside();

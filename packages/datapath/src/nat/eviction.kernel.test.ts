@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Packet, Tcp } from '@heddle/lab';
-import { clients, doors, type End, NodePackets, xdpOf } from '../../testing/node-packets.ts';
+import { clients, type End, NodePackets, packetHooks, xdpOf } from '../../testing/node-packets.ts';
 import { sizes, World } from '../../testing/world.ts';
 import { defaultNat } from './flow-options.ts';
 import type { FlowEntry } from './flows.ts';
@@ -87,9 +87,9 @@ class Connection {
 
 const services = { local: 30_001, remote: 30_002, udp: 30_003, sctp: 30_004, other: 30_005 };
 
-for (const door of doors) {
+for (const packetHook of packetHooks) {
   for (const end of ['v4', 'v6'] as const satisfies End[]) {
-    describe(`eviction of unconfirmed flows, by ${door}, ${end}`, () => {
+    describe(`eviction of unconfirmed flows, by ${packetHook}, ${end}`, () => {
       let world: World;
       let packets: NodePackets;
       let local: { address: string; isLocal: boolean };
@@ -100,7 +100,7 @@ for (const door of doors) {
           lab: { nodes: 2 },
           sizes: { ...sizes, flows },
           nat: { ...defaultNat, ports },
-          xdp: xdpOf(door),
+          xdp: xdpOf(packetHook),
         });
         world.serveOutside();
         packets = new NodePackets(world, end);
@@ -241,8 +241,8 @@ for (const door of doors) {
   }
 }
 
-for (const door of doors) {
-  describe(`a flow table with a long range of free entries, by ${door}`, () => {
+for (const packetHook of packetHooks) {
+  describe(`a flow table with a long range of free entries, by ${packetHook}`, () => {
     const tableSize = 1024;
     const unconfirmed = tableSize / 2;
     let world: World;
@@ -254,7 +254,7 @@ for (const door of doors) {
         lab: { nodes: 2 },
         sizes: { ...sizes, flows: tableSize },
         nat: { ...defaultNat, ports },
-        xdp: xdpOf(door),
+        xdp: xdpOf(packetHook),
       });
       world.serveOutside();
       packets = new NodePackets(world, 'v4');
@@ -283,11 +283,11 @@ for (const door of doors) {
     };
 
     test('a handshake in the free range survives a flood in the rest of the table', () => {
-      // With 7 of 8 places taken, flows are evicted that are below their limit.
+      // With 7 of 8 entries in use, flows are evicted that are below their limit.
       const open = (tableSize * 7) / 8 - unconfirmed - 16;
       for (let i = 0; i < open; i++) connection(services.other).whole();
       flood(unconfirmed);
-      // One unconfirmed flow ends first, so that the handshake evicts none; it takes the place that was freed last.
+      // One unconfirmed flow ends first, so that the handshake evicts none; it takes the entry that was freed last.
       flush(({ number }) => number === open + 8);
       const middle = open / 2;
       flush(({ number }) => number <= open && number !== middle);
@@ -309,7 +309,7 @@ for (const door of doors) {
       flush(() => true);
       assert.equal(world.datapath.nat.status().flows, 0);
       const dropped = packets.drops(() => {
-        // With more connections at a time, the index may have no slot for one. Three times as many need places
+        // With more connections at a time, the index may have no slot for one. Three times as many need entries
         // that were used before.
         for (let round = 0; round < 3; round++) {
           for (let i = 0; i < tableSize / 2; i++) connection(services.other).whole();

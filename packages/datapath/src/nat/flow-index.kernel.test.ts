@@ -40,7 +40,7 @@ describe('flow index', () => {
       }
     });
     const refused = verdicts.get('drop') ?? 0;
-    // Half of the clients' keys; the reply's finds a place by another port.
+    // Half of the clients' keys fit. A reply's key finds a slot with another port.
     assert.ok(refused > 1 && refused < count - 1, `${refused} of ${count} were refused`);
     assert.deepEqual(counted, { 'the flow table is full (raise sizes.flows)': refused });
     assert.equal(world.datapath.nat.status().unanswered, count - refused);
@@ -75,9 +75,11 @@ describe('flow index', () => {
       return isReply ? `reply to ${flow.sourcePort}` : `from ${flow.clientPort}`;
     });
     assert.equal(new Set(ends).size, ends.length, 'no key is there twice');
-    // If both were evicted, the client sends the request again.
+    // Two CPUs that enter a tuple at the same time may both give up; a client would send its request again.
     assert.ok(flows.size > 3000, `${flows.size} of 3100 have a flow`);
     assert.equal(ends.length, 2 * flows.size);
-    t.diagnostic(`${flows.size} of 3100 have a flow, ${world.datapath.nat.status().flows} places`);
+    t.diagnostic(
+      `${flows.size} of 3100 have a flow, ${world.datapath.nat.status().flows} entries are in use`,
+    );
   });
 });

@@ -5,9 +5,9 @@ import { decodeCtTable } from '../generated/abi.ts';
 const derivedMaps = ['nat_index', 'nat_evictable', 'nat_shares'];
 
 /**
- * Replaces maps that no longer fit together after a change of sizes. Flows name each other by their places in
- * the table. When a smaller table lacks places that were in use, all flows are given up: what is left of their
- * connections is reset. Throws SysError.
+ * Replaces maps that no longer fit together after a change of sizes. Flows refer to each other by their index in
+ * the table. When a smaller table lacks entries that were in use, all flows are deleted: later packets of their
+ * connections are reset. Throws SysError.
  */
 export function renewUnfitFlowMaps(maps: DatapathMaps): void {
   const { highWater } = decodeCtTable(maps.get('nat_table').lookup(new Uint8Array(4))!);
@@ -16,7 +16,7 @@ export function renewUnfitFlowMaps(maps: DatapathMaps): void {
       maps.renew(name, 'flows do not fit; the table is empty');
     }
   } else if (maps.wasReplaced('nat_index')) {
-    // The place of a key in the index depends on the index's size.
+    // The position of a key in the index depends on the index's size.
     for (const name of derivedMaps) maps.renew(name);
   }
 }

@@ -26,7 +26,7 @@ export const longestTimeout = 43_200;
 
 /** Seconds without a packet after which a flow is deleted, 1 to `longestTimeout`. */
 export interface FlowTimeouts {
-  /** Before the three-way handshake is done. */
+  /** The three-way handshake is not complete. */
   readonly tcpHandshake: number;
   /** RFC 5382, REQ-5: not less than 2 h 4 min. */
   readonly tcpEstablished: number;

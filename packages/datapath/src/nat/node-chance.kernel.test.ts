@@ -192,7 +192,7 @@ class Chance {
   }
 }
 
-/** A packet of each kind that programs distinguish. */
+/** Returns a packet of each kind that programs distinguish. */
 function corpus(packets: NodePackets, local: string, remote: string, peer: string): Uint8Array[] {
   const { end, node } = packets;
   const client = clients[end];

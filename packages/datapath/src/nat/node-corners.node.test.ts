@@ -84,11 +84,11 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
     from(end, clients[end], node(end)).tcp({ sport, dport, syn: true });
   const segment = (end: End, sport: number, flags: Partial<Tcp>) =>
     from(end, clients[end], node(end)).tcp({ sport, dport: 30_001, ...numbered(flags) });
-  /** Another backend. */
+  /** Returns another backend. */
   const elsewhere = (end: End) => `${remotes[end].slice(0, -1)}8`;
   const into = (packet: Packet | Uint8Array) =>
     world.host.frame('ingress', packet instanceof Uint8Array ? packet : packet.bytes);
-  /** A connection that both sides want, so that it gives its port to none; returns what becomes of its SYN. */
+  /** Opens a connection that both sides confirm, so that its port is not reused; returns the outcome of its SYN. */
   const connect = (end: End, sport: number): number => {
     const { verdict, frame } = into(syn(end, sport, 30_001));
     if (verdict !== REDIRECT) return verdict;
@@ -113,7 +113,7 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
     assert.equal(counted.length, 1, JSON.stringify(counted));
     assert.match(counted[0]![0], part);
   };
-  /** A program on a packet with some fields of its struct __sk_buff. */
+  /** Runs a program on a packet with some fields of its struct __sk_buff. */
   const run = (name: string, packet: Packet, fields: Readonly<Record<number, number>>) => {
     const context = new Uint8Array(192);
     const view = new DataView(context.buffer);
@@ -234,7 +234,7 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
       assert.deepEqual([active(), datapath.nat.status().unanswered], [1, 1]);
       assert.equal(into(segment(end, ended!.clientPort, { ack: true })).verdict, UNSPEC);
       assert.equal(into(segment(end, other!.clientPort, { syn: true })).verdict, REDIRECT);
-      // The keys are free at once, the place after two sweeps.
+      // The keys are free at once, the entry after two sweeps.
       assert.equal(into(segment(end, ended!.clientPort, { syn: true })).verdict, REDIRECT);
       for (let i = 0; i < 4; i++) clock.advance(100);
       assert.equal(datapath.nat.status().flows, 2);
@@ -474,7 +474,7 @@ describe('rare cases of the programs at interfaces, in the userspace machine', (
   });
 });
 
-/** The checksum that a UDP datagram has. */
+/** Returns the checksum that a UDP datagram has. */
 function checksumOf(packet: Packet): number {
   const { bytes } = packet.within(new Packets({ layers: [] }));
   const at = (bytes[0]! >> 4 === 4 ? 20 : 40) + 6;

@@ -6,9 +6,9 @@ import { seededRandom } from '@heddle/vm/internal';
 import {
   clients,
   contextOf,
-  doors,
   type End,
   NodePackets,
+  packetHooks,
   xdpOf,
 } from '../../testing/node-packets.ts';
 import { World } from '../../testing/world.ts';
@@ -23,13 +23,13 @@ const TC_ACT_REDIRECT = 7;
 const XDP_TX = 3;
 
 describe('random packets, in the kernel and in the userspace machine', () => {
-  for (const door of doors)
+  for (const packetHook of packetHooks)
     for (const end of ['v4', 'v6'] as const satisfies End[]) {
-      test(`${runs / 2} random packets get the same verdicts and bytes, by ${door}, ${end}`, () => {
+      test(`${runs / 2} random packets get the same verdicts and bytes, by ${packetHook}, ${end}`, () => {
         using world = new World(`differential-${end}`, 1, {
           lab: { nodes: 2 },
           sizes: { services: 100, backends: 100, slots: 100, affinity: 100, flows: 4000 },
-          xdp: xdpOf(door),
+          xdp: xdpOf(packetHook),
         });
         world.serveOutside();
         const packets = new NodePackets(world, end);
@@ -90,7 +90,7 @@ function accepted(run: () => TestRunResult): TestRunResult | undefined {
   }
 }
 
-/** The first packets, of every kind that the programs distinguish. */
+/** Returns the first packets, of every kind that the programs distinguish. */
 function corpus(packets: NodePackets, backends: readonly string[]): Uint8Array[] {
   const client = clients[packets.end];
   const header = packets.from(client, packets.node);

@@ -119,7 +119,7 @@ describe('TCP flows', () => {
     assert.equal(flows().unanswered, before.unanswered + 1);
     await eventually('the flow is collected', () => refused.state === undefined);
     assert.equal(refused.server({ ack: true }), 'pass', 'no flow has its port');
-    await eventually('its place is free', () => flows().flows <= before.flows);
+    await eventually('its entry is free', () => flows().flows <= before.flows);
     assert.equal(flows().unanswered, before.unanswered);
   });
 
@@ -357,7 +357,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
   });
 }
 
-/** All but the frame. */
+/** Returns all but the frame. */
 function lines(packet: Packet): string {
   return `${packet}`.split('\n').slice(1).join('\n');
 }

@@ -13,7 +13,7 @@ const remote = '10.244.9.9';
 const deviceAddress = '02:00:00:00:00:02';
 const REDIRECT = 7;
 
-/** The node's programs in the userspace machine, where hours pass in no time. */
+/** Returns the node's programs in the userspace machine, where hours pass in no time. */
 describe('external traffic, in the userspace machine', () => {
   let clock: VirtualClock;
   let world: VmWorld;

@@ -115,7 +115,7 @@ for (const end of ['v4', 'v6'] as const) {
       machine.cpu = 1;
       const second = ports(1);
       assert.equal(second.to, 81, 'that its backend is gone is seen at once');
-      // The garbage collection frees the place; all this in less than the first CPU remembers.
+      // The garbage collection frees the entry, before the flow cache of the first CPU expires.
       clock.advance(110);
       ports(2);
       machine.cpu = 0;

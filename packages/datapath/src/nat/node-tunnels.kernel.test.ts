@@ -21,7 +21,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
     stage.packets.from(client, to, more).tcp({ sport: ++sport, dport, syn: true, seq: 1000 });
   const datagram = (dport: number, to = stage.packets.node) =>
     stage.packets.from(client, to).udp({ sport: ++sport, dport }).payload('question');
-  /** A packet in a tunnel between these; the frame is one of `frame`'s. */
+  /** Returns a packet in a tunnel between these; the frame is one of `frame`'s. */
   const inTunnel = (packet: Packet, frame: Packet, src: string, dst: string) => {
     const { src: from, dst: to } = frame.layer('eth')!;
     const outer = eth({ src: from!, dst: to! });

@@ -1,24 +1,24 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Packet, Tcp } from '@heddle/lab';
-import { clients, doors, type End, NodePackets, xdpOf } from '../../testing/node-packets.ts';
+import { clients, type End, NodePackets, packetHooks, xdpOf } from '../../testing/node-packets.ts';
 import { World } from '../../testing/world.ts';
 
 const dport = 30_001;
 /** A sequence number far outside the connection's windows. */
 const guessed = { seq: 3_000_000_000, ackSeq: 1_700_000_000 };
 
-for (const door of doors) {
+for (const packetHook of packetHooks) {
   for (const end of ['v4', 'v6'] as const satisfies End[]) {
     for (const place of ['local', 'remote'] as const) {
-      describe(`validation of TCP sequence numbers, by ${door}, ${end}, ${place} backend`, () => {
+      describe(`validation of TCP sequence numbers, by ${packetHook}, ${end}, ${place} backend`, () => {
         let world: World;
         let packets: NodePackets;
         let backend: string;
         let sport = 40_000;
         let seen = { address: '', port: 0 };
         before(() => {
-          world = new World('windows', 1, { lab: { nodes: 2 }, xdp: xdpOf(door) });
+          world = new World('windows', 1, { lab: { nodes: 2 }, xdp: xdpOf(packetHook) });
           world.serveOutside();
           packets = new NodePackets(world, end);
           const node = world.lab.nodes[place === 'local' ? 0 : 1]!;

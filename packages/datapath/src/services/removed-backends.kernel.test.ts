@@ -36,7 +36,7 @@ for (const end of ['v4', 'v6'] as const satisfies End[]) {
       world.apply(packets.service(port, backends, { key: `at ${port}`, protocol }));
     const flowsAt = (port: number) =>
       [...world.datapath.nat.flows()].filter(({ frontendPort }) => frontendPort === port);
-    /** Two seconds and more than a sweep: longer than what is over may stay. */
+    /** Waits longer than an ended connection stays in the table: two seconds and a sweep. */
     const untilForgotten = () => pause(3500);
     /** Returns the packets with the pod's own address as source, as texts. */
     const leaked = (tap: Tap) =>

@@ -43,7 +43,7 @@ export interface Inherited {
 
 const nothingInherited: Inherited = { frontends: [], backendIds: [] };
 
-/** In place of a slot range that is unknown, invalid or another service's; it equals no range that is written. */
+/** Replaces a slot range that is unknown, invalid or another service's. It differs from every written range. */
 export const unknownSlots = { firstSlot: 0xffffffff, slotCount: 0 } as const;
 
 /** The plan by which a row is programmed. Lookups see nothing of it until its frontends are written. */

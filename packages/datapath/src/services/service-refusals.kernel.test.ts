@@ -42,7 +42,7 @@ describe('counts of refused packets and calls by service', () => {
   const syn = (dport: number, from: string = clients.v4) =>
     packets.ingress(packets.from(from, packets.node).tcp({ sport: ++sport, dport, syn: true }));
 
-  /** A connection to the backend elsewhere that both sides want, so that it gives its port to none. */
+  /** Opens a connection to the backend on another node that both sides confirm, so that its port is not reused. */
   const connect = (dport: number) => {
     const { packet } = syn(dport);
     const there = { dport: packet.layer('tcp')!.sport, sport: 8080 };

@@ -153,7 +153,7 @@ export class ServiceWriter {
     this.entries.delete(key);
   }
 
-  /** Removes backends; sockets that are connected to them are stale. */
+  /** Removes backends and reports the protocols whose connected sockets may now be stale. */
   removeBackends(ids: readonly number[]): void {
     const protocols = new Set<number>();
     for (const id of ids) {

@@ -13,7 +13,7 @@ const platform = nodePlatform(() => {});
 const bpf = new LinuxBpf(platform);
 const PROBE_READ_KERNEL = 113;
 
-/** The object with a helper that no kernel has in place of the one that reads the kernel's memory. */
+/** Returns the object with a helper that no kernel has in place of the one that reads the kernel's memory. */
 function withoutReads(spec: ObjectSpec): { readonly spec: ObjectSpec; readonly replaced: number } {
   let replaced = 0;
   const programs = new Map(

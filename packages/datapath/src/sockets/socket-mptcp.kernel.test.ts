@@ -14,7 +14,7 @@ describe('MPTCP through a service address', { skip }, () => {
   });
   after(() => world?.[Symbol.dispose]());
 
-  /** A socket that listens in a pod, for MPTCP or for plain TCP, to which MPTCP falls back. */
+  /** Returns a socket that listens in a pod, for MPTCP or for plain TCP, to which MPTCP falls back. */
   const listener = (kind: 'tcp' | 'mptcp', family: 4 | 6, port: number): TestSocket => {
     const socket = world.socket(world.pod(1), family, kind);
     socket.reuseAddress();

@@ -38,7 +38,7 @@ const known = fc.record({
   hostile,
   bytes: fc.constantFrom(0, 0, 1),
 });
-/** A connection that comes about, as most do. */
+/** A connection with a complete handshake, as most have. */
 const handshake = client(fc.constant({ syn: true })).map((first): Event[] => [
   { ...first, beside: false, hostile: false },
   { kind: 'known', flow: 0, isReply: true, flags: { syn: true, ack: true } },
@@ -66,7 +66,7 @@ const wait = fc.record({
   milliseconds: fc.constantFrom(20, 70, 70, 300, 300, 1100, 1100, 4000, 9000, 16_000, 35_000),
 });
 
-/** A backend goes, and so soon that its flows are still there, another one comes by its id. */
+/** A backend is removed, and another one gets its id while its flows still exist. */
 const replacement = fc.record({ service: some, backend: some }).map((which): Event[] => [
   { kind: 'backend', ...which, state: 'gone' },
   { kind: 'wait', milliseconds: 300 },

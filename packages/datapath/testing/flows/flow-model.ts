@@ -18,7 +18,7 @@ export interface ModelPacket {
   readonly from: Ends;
   readonly to: Ends;
   readonly flags: Flags;
-  /** Only segments of TCP have these numbers. */
+  /** The sequence numbers. Only segments of TCP have them. */
   readonly numbers: Numbers;
   /** Length of the frame in bytes. */
   readonly length: number;
@@ -79,10 +79,10 @@ export interface ModelFlow {
 
 export interface ModelLimits {
   readonly flows: number;
-  /** So many flows may be unconfirmed, and from so many places taken on room is made: then new ones evict others. */
+  /** The limit of unconfirmed flows. Above it, new flows evict others. */
   readonly unanswered: number;
   readonly full: number;
-  /** So many flows of UDP may be confirmed. */
+  /** The limit of confirmed UDP flows. */
   readonly confirmedUdp: number;
   readonly ports: { readonly first: number; readonly last: number };
   /** The SNAT address. */
@@ -107,7 +107,7 @@ export interface Outcome {
   readonly chosen: Chosen;
   /** True when the packet was dropped for lack of a port. */
   readonly hadNoPort: boolean;
-  /** True when it was dropped for lack of a place, or of a slot of the index, which may be full before the table is. */
+  /** True when it was dropped because the table was full, or the index, which may be full before the table is. */
   readonly hadNoRoom: boolean;
   /** Returns true when a flow is in the table afterwards. */
   readonly isThere: (flow: ModelFlow) => boolean;
@@ -122,12 +122,12 @@ export class FlowModel {
   readonly #limits: ModelLimits;
   /** Flows by tuple, with the direction of the packet. */
   readonly keys = new Map<string, { readonly flow: ModelFlow; readonly isReply: boolean }>();
-  /** Places whose flow has ended, each with the sweeps that have seen it since. */
+  /** The entries of ended flows: for each, the number of sweeps since then. */
   #ended: number[] = [];
-  /** In which tick a backend was found to have no port left. */
+  /** The tick in which a search found no free port for a backend. */
   readonly #exhausted = new Map<string, number>();
   tick = 0;
-  /** Flows that gave way to others. */
+  /** The number of evicted flows. */
   evictions = 0;
   /** Counts of TCP segments that were invalid and changed nothing. */
   unbelieved = 0;
@@ -148,7 +148,7 @@ export class FlowModel {
     return [...this.flows].filter(({ confirmed }) => !confirmed).length;
   }
 
-  /** A packet that enters by the node's device. */
+  /** Returns the expected outcome of a packet that enters by the node's device. */
   enters(packet: ModelPacket, outcome: Outcome): Expected {
     const known = this.keys.get(keyOf(packet));
     if (known?.isReply) return { verdict: 'send', packet: this.#back(packet, known.flow) };
@@ -159,7 +159,7 @@ export class FlowModel {
     return this.#begin(packet, outcome);
   }
 
-  /** A packet that leaves by it: the answer of a backend on this node, or nothing to do with services. */
+  /** Returns the expected outcome of a packet that leaves by it, e.g. the answer of a backend on this node. */
   leaves(packet: ModelPacket): Expected {
     const known = this.keys.get(keyOf(packet));
     if (!known?.isReply) return { verdict: 'pass', packet };
@@ -216,7 +216,7 @@ export class FlowModel {
       const fewest = Math.min(...candidates.map(({ active }) => active));
       candidates = candidates.filter(({ active }) => active === fewest);
     }
-    // Once a tick it is found out with a place in hand.
+    // Once per tick, the search for a port takes an entry first.
     const isKnownExhausted = candidates.some(
       ({ at, isLocal }) => !isLocal && this.#exhausted.get(textOf(at)) === this.tick,
     );
@@ -255,7 +255,7 @@ export class FlowModel {
     return { verdict: 'send', packet: this.#there(packet, flow) };
   }
 
-  /** Evicts the flows that are not there any more, which must be ones that may be. */
+  /** Evicts the flows that the programs have evicted. Each of them must be evictable. */
   #makeRoom({ protocol }: ModelPacket, { chosen, isThere }: Outcome): void {
     const { unanswered, full } = this.#limits;
     const isFull = this.used >= full;
@@ -276,7 +276,7 @@ export class FlowModel {
     }
     for (const flow of evicted) {
       this.#end(flow);
-      // Its place is free at once.
+      // Its entry is free at once.
       this.#ended.pop();
       this.evictions++;
     }
@@ -392,7 +392,7 @@ const textOf = ({ address, port }: Ends) => `${address} ${port}`;
 const sameEnds = (one: Ends, other: Ends) =>
   one.address === other.address && one.port === other.port;
 
-/** The key of a packet, as text. */
+/** Returns the key of a packet, as text. */
 export function keyOf({ protocol, from, to }: Pick<ModelPacket, 'protocol' | 'from' | 'to'>) {
   return `${protocol} ${from.address} ${from.port} ${to.address} ${to.port}`;
 }

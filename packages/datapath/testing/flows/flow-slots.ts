@@ -8,7 +8,7 @@ export interface FlowSlot {
   readonly isReply: boolean;
 }
 
-/** All keys that there are in an index of flows. */
+/** Returns all keys that there are in an index of flows. */
 export function* flowSlots(index: BpfMap): Generator<FlowSlot> {
   for (const [, bucket] of index.entries()) {
     for (const slot of decodeCtBucket(bucket).slots) {

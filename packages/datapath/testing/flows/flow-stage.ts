@@ -391,7 +391,7 @@ function pick<Item>(items: readonly Item[], n: number): Item | undefined {
   return items[n % items.length];
 }
 
-/** The ends that a packet of a new flow was given, if it was sent on and not answered. */
+/** Returns the ends that a packet of a new flow was given, if it was sent on and not answered. */
 function chosenBy(verdict: string, bytes: Uint8Array, { from }: { from: Ends }): Chosen {
   if (verdict !== 'send') return undefined;
   const packet = Packet.parseIp(bytes);

@@ -76,13 +76,13 @@ const rangesOf = ({ here, pods }: Site): Readonly<Record<string, readonly string
   node: [`${here.v4}/32`, `${here.v6}/128`],
 });
 
-/** The nodes, which stay as they are. */
+/** Returns the nodes, which stay as they are. */
 export const nodeObjects = ({ here, there }: Site) => [
   node('here', [here.v4, here.v6], 'zone-a'),
   node('there', [there.v4, there.v6], 'zone-b'),
 ];
 
-/** The Service, its EndpointSlices and the pod with the hostPort. */
+/** Returns the Service, its EndpointSlices and the pod with the hostPort. */
 export function objectsOf(options: Options, site: Site): object[] {
   const { type, protocol, ranges, ipMode, algorithm, hostPort } = options;
   const inUse = endsOf(options);
@@ -138,7 +138,7 @@ export function objectsOf(options: Options, site: Site): object[] {
   return [web, ...slices, guest];
 }
 
-/** The endpoints that the slices list. */
+/** Returns the endpoints that the slices list. */
 export function endpointsOf({ endpoints }: Options): readonly PodName[] {
   if (endpoints === 'none') return [];
   return endpoints === 'ready there' ? podNames.filter((name) => !isHere(name)) : podNames;

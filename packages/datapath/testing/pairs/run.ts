@@ -23,7 +23,7 @@ import type { Seen, Stage, StageOptions } from './stage.ts';
 /** The least number of options that are combined with each other: 2 in every run, 3 or more when asked. */
 export const strength = Number(process.env.HEDDLE_OPTIONS ?? 2);
 
-/** A client with its addresses; `place`: where its socket is made. */
+/** A client with its addresses. It makes its socket at `place`. */
 interface Asker extends Client {
   readonly addresses: Readonly<Record<End, string>>;
   readonly place?: TestPlace;
@@ -69,7 +69,7 @@ export function optionTests(
   });
 }
 
-/** The options that are not as usual. */
+/** Returns the options that are not as usual. */
 function titleOf(options: Options): string {
   const usual = Object.fromEntries(
     Object.entries(factors).map(([name, [first]]) => [name, first as unknown]),

@@ -112,7 +112,7 @@ export class Stage {
     this.#setDevices(options);
   }
 
-  /** A packet that begins a connection, by the programs of an interface. */
+  /** Runs the first packet of a connection through the programs of an interface. */
   packet(
     at: 'front' | 'pod',
     options: Options,
@@ -148,7 +148,7 @@ export class Stage {
     return { outcome: 'untouched' };
   }
 
-  /** A connection of a socket, up to what the backend sees. Impatient where a SYN is to lead nowhere. */
+  /** Connects a socket and reports what the backend observes. The timeout is short where no response is expected. */
   call(
     place: TestPlace,
     { protocol }: Options,
@@ -216,7 +216,7 @@ export class Stage {
 /** An INIT without parameters (RFC 9260, 3.3.2): tag, window, streams, number. */
 const initChunk = Uint8Array.of(0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1);
 
-/** The packet by which a connection begins. */
+/** Returns the packet by which a connection begins. */
 function first(
   header: Packet,
   protocol: Options['protocol'],

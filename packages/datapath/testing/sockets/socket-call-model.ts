@@ -20,7 +20,7 @@ export const answering = ['alpha', 'beta', 'shared', 'direct'] as const;
 export type Answering = (typeof answering)[number];
 
 const isAnswering = (to: Destination): to is Answering => answering.includes(to as Answering);
-/** Two names of one backend. Replies to both are the same, so only their order distinguishes them. */
+/** Returns true for two names of one backend. Replies to both are the same, so only their order distinguishes them. */
 const isShared = (to: Destination) => to === 'shared' || to === 'direct';
 
 export interface Reply {
@@ -38,7 +38,7 @@ export class SocketModel {
   #connected: string | undefined;
   readonly #flows = new Map<Answering, string>();
 
-  /** Outcome of connect(). `failure` is what the kernel says where it fails by itself. */
+  /** Returns the outcome of connect(). `failure` is the kernel's error if the call fails without Heddle. */
   connect(to: Destination, failure: string): string {
     if (to === 'failing') return failure;
     // A network without Heddle accepts it; Heddle does so at an unknown port for a socket that is not connected, as
@@ -60,7 +60,7 @@ export class SocketModel {
     this.#flows.clear();
   }
 
-  /** Outcome of a send; without destination to the peer. */
+  /** Returns the outcome of a send, to the peer if there is no destination. */
   send(to: Destination | undefined): string {
     const goal = to ?? this.peer;
     if (goal === undefined) return 'EDESTADDRREQ';
@@ -92,7 +92,7 @@ export class SocketModel {
     return this.#last !== undefined && this.#last.backend !== backend;
   }
 
-  /** True when the replies that wait would be ambiguous after a call about `to`. */
+  /** Returns true when the replies that wait would be ambiguous after a call about `to`. */
   mustReadBefore(to: Destination | undefined): boolean {
     return this.queue.some(({ from }) => isShared(from) && from !== to);
   }

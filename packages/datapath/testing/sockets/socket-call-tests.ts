@@ -324,7 +324,7 @@ class Stage implements Disposable {
     while (this.#models[i]!.mustReadBefore(to)) this.#receive(i, where);
   }
 
-  /** The backend gets the datagram, and answers. */
+  /** Receives the datagram at the backend, and answers. */
   #serve(i: number, to: Answering, text: string, where: string): void {
     const model = this.#models[i]!;
     const { name, socket, from } = this.#arrival(text, where);

@@ -15,7 +15,7 @@ export function udpTests(makeWorld: (name: string, pods: number) => SocketWorld)
     });
     after(() => world?.[Symbol.dispose]());
 
-    /** The receiver answers one datagram. */
+    /** Has the receiver answer one datagram. */
     const answer = (receiver: ReturnType<typeof world.receiver>, text = 'reply') => {
       const { from } = receiver.receive();
       const split = from.lastIndexOf(':');

@@ -35,7 +35,7 @@ import {
   sockaddrSize,
 } from '@heddle/sys/net';
 
-/** Text of an endpoint: what tests compare. */
+/** Returns an endpoint as text, for comparison in tests. */
 export const at = (address: string, port: number) => `${address}:${port}`;
 
 /**
@@ -94,7 +94,7 @@ export class TestSocket implements Disposable {
     this.#call('setsockopt', this.fd, SOL_SOCKET, SO_REUSEPORT, encodeInt(1), 4);
   }
 
-  /** An IPv6 socket that takes no IPv4. */
+  /** Makes an IPv6 socket refuse IPv4 (IPV6_V6ONLY). */
   onlyIpv6(): void {
     this.#call('setsockopt', this.fd, IPPROTO_IPV6, IPV6_V6ONLY, encodeInt(1), 4);
   }
@@ -142,7 +142,7 @@ export class TestSocket implements Disposable {
     return { text: String.fromCharCode(...bytes.subarray(0, got)), from: this.#text(name) };
   }
 
-  /** The same, without waiting; undefined when there is nothing. Throws SysError. */
+  /** Returns the same, without waiting; undefined when there is nothing. Throws SysError. */
   receiveNow(): { text: string; from: string } | undefined {
     const bytes = new Uint8Array(2048);
     const name = new Uint8Array(sockaddrSize);
@@ -168,7 +168,7 @@ export class TestSocket implements Disposable {
     return sent >= 0 ? sent : this.#outcome(sent);
   }
 
-  /** Another descriptor of the same socket. */
+  /** Returns another descriptor of the same socket. */
   duplicate(): TestSocket {
     const fd = checked('dup', this.#call('dup', this.fd));
     return new TestSocket(this.#platform, this.#family, 'udp', fd);
@@ -265,12 +265,12 @@ export class TestSocket implements Disposable {
   }
 }
 
-/** The result of a call that has used memory by its address. */
+/** Returns the result of a call that has used memory by its address. */
 function kept(memory: readonly Uint8Array[], result: number): number {
   return memory.length > 0 ? result : 0;
 }
 
-/** The errno of a call that is to fail. */
+/** Returns the errno of a call that is to fail. */
 export function codeOf(work: () => unknown): string {
   try {
     work();

@@ -253,7 +253,7 @@ export class FolderEditor {
 }
 
 /**
- * True for a symbolic link. A write through it would change another file than the one that is
+ * Returns true for a symbolic link. A write through it would change another file than the one that is
  * watched.
  */
 function isLink(path: string): boolean {

@@ -193,7 +193,7 @@ function podGroups(
   );
 }
 
-/** True if the address is neither loopback nor unspecified. */
+/** Returns true if the address is neither loopback nor unspecified. */
 function isUsual(address: string): boolean {
   return !address.startsWith('127.') && !['::1', '::', '0.0.0.0'].includes(address);
 }

@@ -30,7 +30,7 @@ export interface Outcome {
   readonly thrown: readonly string[];
   /** True if everything was programmed correctly in the end. */
   readonly isWhole: boolean;
-  /** The last status, if not. */
+  /** The last status, if something is missing. */
   readonly status?: AgentStatus;
   /** The descriptors that were left open. */
   readonly leaked: readonly string[];

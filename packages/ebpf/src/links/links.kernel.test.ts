@@ -294,7 +294,7 @@ describe('netkit', () => {
   });
 });
 
-/** A namespace for one end of a netkit pair, called netkit0, in which nothing but the test sends. */
+/** Returns a namespace for one end of a netkit pair, called netkit0, in which nothing but the test sends. */
 function netkitEnd(address: string) {
   const namespace = NetworkNamespace.create(platform);
   namespace.setSysctl('net/ipv6/conf/default/disable_ipv6', 1);

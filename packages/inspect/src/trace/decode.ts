@@ -76,7 +76,7 @@ function enumText(btf: Btf, typeId: number, value: number): Decoded {
   return bits.length > 0 && whole ? bits.map(({ name }) => name).join(' | ') : value;
 }
 
-/** True if one of the typedefs of an integer is big-endian (`__be16`, ...). */
+/** Returns true if one of the typedefs of an integer is big-endian (`__be16`, ...). */
 function isBigEndian(btf: Btf, typeId: number): boolean {
   for (let id = typeId; ; ) {
     const type = btf.typeById(id);

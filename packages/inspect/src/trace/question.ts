@@ -185,7 +185,7 @@ function podWith(pods: readonly PodEntry[], address: string | undefined): PodEnt
   return pods.find(({ addresses }) => address !== undefined && addresses.includes(address));
 }
 
-/** Returns the destination address: of a service the one with the port, else its first. */
+/** Returns the destination address: for a service, that of a frontend with the port, else of the first frontend. */
 function destination(
   { answers }: Dump,
   { from, to, protocol, at }: TraceRequest,

@@ -2,7 +2,7 @@ import { errno } from '@heddle/sys';
 import type { Helper, Machine } from '../machine.ts';
 import { VmMap } from '../maps/map.ts';
 
-/** The region and offset of a struct bpf_timer. */
+/** Returns the region and offset of a struct bpf_timer. */
 function placeIn(machine: Machine): { region: number; offset: number } {
   const region = machine.registers[3]!;
   const owner = machine.memory.owner(region);

@@ -81,7 +81,7 @@ export abstract class VmMap {
     return -errno.ENOTSUPP;
   }
 
-  /** The region of the only value of a data section, for instructions with its address. */
+  /** Returns the region of the only value of a data section, for instructions with its address. */
   directValue(): number {
     return 0;
   }

@@ -69,7 +69,7 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** The service that answers at a port, with the number of its endpoints; or the error's code. */
+/** Returns the service that answers at a port, with the number of its endpoints; or the error's code. */
 async function answered(port: number): Promise<string> {
   const answer = await ask(port);
   if (typeof answer === 'string') return answer;
