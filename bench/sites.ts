@@ -3,7 +3,7 @@ import { addNeighbour, addRoute, changeLink, replaceRoute } from '@heddle/netlin
 import type { SocketAddress } from '@heddle/sys/net';
 import type { BalancerName } from './variants/balancer.ts';
 
-// Where the client and the backends of a measurement are. All labs of a site are alike.
+// The places of the client and the backends of a measurement. All labs of a site are alike.
 
 export interface Site {
   readonly lab: Omit<LabOptions, 'name'>;
@@ -60,7 +60,7 @@ const northSouth: Site = {
         link: home!.link('eth0').index,
       }),
     );
-    // Both neighbours could do without it, and would be told so with each packet.
+    // Both neighbours could bypass it; without this setting it would send redirects for each packet.
     for (const device of ['all', 'eth0']) {
       entry!.setSysctl(`net/ipv4/conf/${device}/send_redirects`, 0);
     }

@@ -7,7 +7,7 @@
 //   for package in *.deb; do dpkg-deb -x $package KERNEL; done
 //   node tools/guest.ts KERNEL node --test packages/ebpf/src/map.kernel.test.ts
 //
-// As root, and not part of `npm test`. It exits with the command's exit code, or with 2 if the
+// It needs root and is not part of `npm test`. It exits with the command's exit code, or with 2 if the
 // guest fails. /tmp and /run are empty there; a test that asserts durations fails.
 import { spawn } from 'node:child_process';
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -18,8 +18,8 @@ export const phrases: readonly Phrase[] = [
   { pattern: /\bkernel half\b/gi, instead: 'BPF programs' },
   { pattern: /\bleads? out\b/gi, instead: 'network interface' },
   { pattern: /\b(none|one) of (ours|mine)\b/gi, instead: 'not for Heddle' },
-  { pattern: /\b(is|are|was|were) told\b/gi, instead: 'receives' },
-  { pattern: /\bhears?\b/gi, instead: 'observes' },
+  { pattern: /\b(is|are|was|were|be|been|isn't) told\b/gi, instead: 'receives' },
+  { pattern: /\bhear(s|d)?\b/gi, instead: 'observes' },
   { pattern: /\btells?\b/gi, instead: 'reports, shows' },
   { pattern: /\bgoes by (the|its|his)\b/gi, instead: 'follows, uses' },
   { pattern: /\bwhoever\b/gi, instead: 'name the subject' },
@@ -58,7 +58,17 @@ export function occurrences(text: string): Occurrence[] {
 }
 
 function main(paths: readonly string[]): void {
-  const files = projectFiles('.ts', '.mjs', '.c', '.h', '.md', '.svelte', '.yaml').filter(
+  const files = projectFiles(
+    '.ts',
+    '.mjs',
+    '.c',
+    '.h',
+    '.md',
+    '.svelte',
+    '.yaml',
+    '.json',
+    '.txt',
+  ).filter(
     (file) =>
       !/\/(generated|testdata)\/|^tools\/wording|^CONTRIBUTING/.test(file) &&
       (paths.length === 0 || paths.some((path) => file.startsWith(path))),

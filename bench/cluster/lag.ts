@@ -20,7 +20,7 @@ export function lags(changes: readonly Sighting[], seen: readonly Sighting[]): n
   let next = 0;
   for (const { atNs, endpoints } of seen.slice(1)) {
     const at = changes.findIndex((change, i) => i >= next && change.endpoints === endpoints);
-    if (at < 0) throw new Error(`match sightings: nobody asked for ${endpoints} endpoints`);
+    if (at < 0) throw new Error(`match sightings: no change set ${endpoints} endpoints`);
     found.push((atNs - changes[at]!.atNs) / 1e6);
     next = at + 1;
   }

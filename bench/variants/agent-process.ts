@@ -11,7 +11,7 @@ import type { SiteName } from '../sites.ts';
 /** Flags of the agent by name. */
 export type AgentFlags = Readonly<Record<string, string | number>>;
 
-/** Backends that the agent has room for when it isn't told of more, some left for those that go. */
+/** The number of backends that the agent has room for by default, less a reserve for removed ones. */
 const roomByDefault = 60_000;
 
 /** Flags for the sizes of the maps, where the agent's own don't suffice for so many. */

@@ -17,7 +17,7 @@ export function coveragePage(
   });
   const reasons = uncovered.map(
     ({ file, number, line, reason }) =>
-      `<tr><td><a href="#${file}:${number}">${escaped(file)}:${number}</a></td><td><code>${escaped(line)}</code></td><td>${escaped(reason ?? 'nobody has said why')}</td></tr>`,
+      `<tr><td><a href="#${file}:${number}">${escaped(file)}:${number}</a></td><td><code>${escaped(line)}</code></td><td>${escaped(reason ?? 'no reason is given')}</td></tr>`,
   );
   const parts = files.map(([file, counts]) =>
     fileOf(

@@ -122,7 +122,7 @@ export class Rows<Row extends { readonly key: string }> implements Disposable {
 
   #onIdle(): void {
     const { done, failed } = this.#reconciler.counts();
-    // Where no row at all could be programmed, the changes still wait.
+    // If no row at all could be programmed, the changes still wait.
     if (failed === 0 || done > 0) this.#clock.done();
     this.#host.onIdle();
   }

@@ -44,7 +44,7 @@ describe('the choice of a backend', () => {
     const moved = distinct(await pods());
     assert.ok(moved.length === 1 && moved[0] !== mine, 'a backend that is gone is left');
     await write(sticky(600), 1, 2, 3);
-    assert.deepEqual(distinct(await pods()), moved, 'and its return moves nobody');
+    assert.deepEqual(distinct(await pods()), moved, 'its return moves no connection');
     await write({}, 1, 2, 3);
     assert.deepEqual(distinct(await pods()), backendNames(1, 2, 3));
 

@@ -69,7 +69,7 @@ int started = 7;
 u64 total;
 static u32 calls;
 
-/* Of the kernel, if it has them. */
+/* The kernel may lack the weak ones. */
 extern void bpf_rcu_read_lock(void) KSYM WEAK;
 extern void bpf_rcu_read_unlock(void) KSYM WEAK;
 extern int heddle_absent_function(void *, int) KSYM WEAK;

@@ -349,24 +349,24 @@ test('disposal aborts a request: the connection ends and nothing is called', asy
     (_request, response) => void response.write('first'),
   );
   const client = clientOf(t, accessTo(server));
-  const heard: string[] = [];
+  const calls: string[] = [];
   const closed = once(http, 'request').then(([request]) => once(request.socket, 'close'));
   await new Promise<void>((resolve) => {
     const request = client.get('/', {
-      onHead: () => void heard.push('head'),
+      onHead: () => void calls.push('head'),
       onBody() {
-        heard.push('body');
+        calls.push('body');
         request[Symbol.dispose]();
         resolve();
       },
-      onEnd: () => void heard.push('end'),
+      onEnd: () => void calls.push('end'),
     });
   });
   await closed;
   const early = client.get('/', {
-    onHead: () => void heard.push('early'),
-    onBody: () => void heard.push('early'),
-    onEnd: () => void heard.push('early'),
+    onHead: () => void calls.push('early'),
+    onBody: () => void calls.push('early'),
+    onEnd: () => void calls.push('early'),
   });
   early[Symbol.dispose]();
   const last = ask(client, '/');
@@ -377,7 +377,7 @@ test('disposal aborts a request: the connection ends and nothing is called', asy
     new Promise((resolve) => setImmediate(resolve, 'silence')),
   ]);
   assert.equal(silence, 'silence');
-  assert.deepEqual(heard, ['head', 'body']);
+  assert.deepEqual(calls, ['head', 'body']);
 });
 
 test('a request with a malformed path is refused before it is sent', async (t) => {

@@ -28,22 +28,22 @@ function world(parts: Partial<ClusterAccess> = {}) {
   });
   /** Sends a request and returns the calls of its handlers. */
   const get = () => {
-    const heard = { words: [] as string[], request: undefined as Disposable | undefined };
-    heard.request = client.get('/api?watch=1', {
-      onHead: (status) => void heard.words.push(String(status)),
-      onBody: (bytes) => void heard.words.push(decodeUtf8(bytes)),
-      onEnd: (error) => void heard.words.push(error ? error.message : 'end'),
+    const outcome = { words: [] as string[], request: undefined as Disposable | undefined };
+    outcome.request = client.get('/api?watch=1', {
+      onHead: (status) => void outcome.words.push(String(status)),
+      onBody: (bytes) => void outcome.words.push(decodeUtf8(bytes)),
+      onEnd: (error) => void outcome.words.push(error ? error.message : 'end'),
     });
-    assert.deepEqual(heard.words, [], 'nothing is called before get has returned');
+    assert.deepEqual(outcome.words, [], 'nothing is called before get has returned');
     network.time.pass(0);
-    return heard;
+    return outcome;
   };
   return { network, client, get };
 }
 
 test('a request has its head, and connects to its server', () => {
   const { network, get } = world();
-  const heard = get();
+  const outcome = get();
   assert.equal(network.last.target, '10.0.0.5:6443');
   network.last.open();
   assert.equal(network.last.written(), '', 'nothing before TLS');
@@ -60,26 +60,26 @@ test('a request has its head, and connects to its server', () => {
       'Accept: application/json\r\nAuthorization: Bearer abc\r\n\r\n',
   );
   network.last.send(ok);
-  assert.deepEqual(heard.words, ['200', 'ok', 'end']);
+  assert.deepEqual(outcome.words, ['200', 'ok', 'end']);
 });
 
 test('a response in progress has no timer and ends with its connection', () => {
   const { network, get } = world();
-  const heard = get();
+  const outcome = get();
   network.last
     .open()
     .secure()
     .send('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n');
   assert.equal(network.time.timersLeft, 0);
   network.last.close();
-  assert.deepEqual(heard.words.slice(0, 2), ['200', '{}']);
-  assert.match(heard.words[2]!, /closed the connection within its response/);
+  assert.deepEqual(outcome.words.slice(0, 2), ['200', '{}']);
+  assert.match(outcome.words[2]!, /closed the connection within its response/);
   assert.equal(network.time.timersLeft, 0);
 });
 
 test('a server that does not open in 10 s is skipped, one that does not respond in 65 s fails the request', () => {
   const { network, client, get } = world({ servers: [server('a'), server('b')] });
-  const heard = get();
+  const outcome = get();
   network.last.open();
   network.time.pass(10_000);
   assert.ok(network.streams[0]!.isDisposed);
@@ -87,7 +87,7 @@ test('a server that does not open in 10 s is skipped, one that does not respond 
   network.last.open().secure();
   assert.equal(client.server, 'https://b:6443');
   network.time.pass(65_000);
-  assert.deepEqual(heard.words, ['get /api from https://b:6443: no response within 65 s']);
+  assert.deepEqual(outcome.words, ['get /api from https://b:6443: no response within 65 s']);
   assert.equal(client.server, 'https://a:6443');
   const second = get();
   network.time.pass(20_000);
@@ -107,15 +107,15 @@ test('a request that is disposed at any point leaves no timer or connection and 
   ];
   for (let count = 0; count <= steps.length; count++) {
     const { network, get } = world();
-    const heard = get();
+    const outcome = get();
     for (const step of steps.slice(0, count)) step(network);
-    const before = [...heard.words];
-    heard.request![Symbol.dispose]();
-    heard.request![Symbol.dispose]();
+    const before = [...outcome.words];
+    outcome.request![Symbol.dispose]();
+    outcome.request![Symbol.dispose]();
     assert.ok(network.last.isDisposed, `after ${count} steps`);
     assert.equal(network.time.timersLeft, 0);
     network.last.close();
-    assert.deepEqual(heard.words, before);
+    assert.deepEqual(outcome.words, before);
   }
 });
 
@@ -133,15 +133,15 @@ test('the time limit of a server does not run while credentials are renewed', ()
       };
     },
   });
-  const heard = get();
+  const outcome = get();
   const refusal = 'HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n';
   network.last.open().secure().send(refusal);
   network.time.pass(100_000);
-  assert.deepEqual([heard.words, network.last.isDisposed], [[], true]);
+  assert.deepEqual([outcome.words, network.last.isDisposed], [[], true]);
   renew!({ token: 'new' });
   assert.match(network.last.open().secure().written(), /Authorization: Bearer new\r\n/);
   network.last.send(ok);
-  assert.deepEqual(heard.words, ['200', 'ok', 'end']);
+  assert.deepEqual(outcome.words, ['200', 'ok', 'end']);
 
   const second = get();
   network.last.open().secure().send(refusal);
@@ -164,10 +164,10 @@ test('an idle connection that receives bytes is not used again', () => {
   network.last.open().secure().send(ok);
   network.last.send('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil');
   assert.ok(network.last.isDisposed);
-  const heard = get();
+  const outcome = get();
   assert.equal(network.streams.length, 2);
   network.last.open().secure().send(ok);
-  assert.deepEqual(heard.words, ['200', 'ok', 'end']);
+  assert.deepEqual(outcome.words, ['200', 'ok', 'end']);
 });
 
 test('a request from onEnd of another one uses its connection', () => {
@@ -216,9 +216,9 @@ test('an error has the server, the reason and a remedy', () => {
   ];
   for (const [error, expected] of cases) {
     const { network, get } = world();
-    const heard = get();
+    const outcome = get();
     network.last.close(error);
-    assert.match(heard.words.join('|'), expected);
+    assert.match(outcome.words.join('|'), expected);
   }
   const problem = new KubeconfigError('get credentials: x');
   const failing = world({
@@ -238,7 +238,7 @@ test('the time limit includes the proxy, and errors name it', () => {
   const proxy = parseProxy('http://proxy.example:3128');
   assert.ok(typeof proxy !== 'string');
   const { network, get } = world({ proxyFor: () => proxy });
-  const heard = get();
+  const outcome = get();
   assert.equal(network.last.target, 'proxy.example:3128');
   network.last.open();
   assert.equal(
@@ -247,7 +247,7 @@ test('the time limit includes the proxy, and errors name it', () => {
   );
   network.last.send('HTTP/1.1 200 OK\r\n');
   network.time.pass(10_000);
-  assert.deepEqual(heard.words, [
+  assert.deepEqual(outcome.words, [
     'reach https://10.0.0.5:6443 through the proxy http://proxy.example:3128: no response within 10 s',
   ]);
 });
@@ -273,7 +273,7 @@ test('after any bytes in any pieces, a request ends once and leaves no timer or 
       fc.boolean(),
       (pieces, size, hasProxy) => {
         const { network, client, get } = world({ proxyFor: () => (hasProxy ? proxy : undefined) });
-        const heard = get();
+        const outcome = get();
         network.last.open();
         const bytes = encodeUtf8(pieces.join(''));
         for (let at = 0; at < bytes.length; at += size + 1) {
@@ -284,9 +284,9 @@ test('after any bytes in any pieces, a request ends once and leaves no timer or 
         for (const stream of network.streams) stream.close();
         network.time.pass(200_000);
         assert.equal(
-          heard.words.filter((word) => /^end$|^reach |^get /.test(word)).length,
+          outcome.words.filter((word) => /^end$|^reach |^get /.test(word)).length,
           1,
-          heard.words.join('|'),
+          outcome.words.join('|'),
         );
         client[Symbol.dispose]();
         assert.ok(network.streams.every(({ isDisposed }) => isDisposed));

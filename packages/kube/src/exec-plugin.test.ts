@@ -56,7 +56,7 @@ class World {
       [Symbol.dispose]: () => asked[Symbol.dispose](),
     };
     const asked = this.plugin.get(isRefused, (result) => {
-      assert.equal(pending.result, undefined, 'heard once');
+      assert.equal(pending.result, undefined, 'the result is reported once');
       pending.result = result;
     });
     return pending;

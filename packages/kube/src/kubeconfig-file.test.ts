@@ -67,7 +67,7 @@ test('an error of a kubeconfig has the place and no secrets', () => {
       assert.doesNotMatch(error.message, /secret|5123/);
       continue;
     }
-    assert.equal(text, 'a: &a [*a, *a]', 'only what nobody reads is passed over');
+    assert.equal(text, 'a: &a [*a, *a]', 'only fields that are not read are skipped');
   }
 });
 

@@ -234,7 +234,7 @@ test('a watch that had changes resumes at once', () => {
   assert.equal(follower.request.query.resourceVersion, '16');
   assert.equal(follower.request.kind, 'watch');
   assert.equal(follower.state.phase, 'watching');
-  assert.equal(follower.states.length, 1, 'nobody was alarmed');
+  assert.equal(follower.states.length, 1, 'no other state was reported');
   follower.request.head().end();
   assert.equal(follower.state.phase, 'waiting');
   const waits = Array.from({ length: 12 }, () => {

@@ -240,7 +240,7 @@ export class ApiServer implements AsyncDisposable {
     if (fault?.delayMs) await new Promise((resolve) => setTimeout(resolve, fault.delayMs));
     if (response.destroyed) return;
     response.setHeader('content-type', 'application/json');
-    // As Go, without Accept headers over HTTP/1.1.
+    // Go's server sends no Connection header over HTTP/1.1.
     response.removeHeader('connection');
     if (fault?.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter);
     try {

@@ -132,7 +132,7 @@ function addState(registry: Registry<MetricFacts>): void {
   );
   gauge(
     'heddle_synced',
-    'Whether all objects were read once; before, the kernel serves what an earlier agent programmed.',
+    '1 if all objects were read once; before, the kernel serves what an earlier agent programmed.',
     ({ status: { synced } }) => (synced ? 1 : 0),
   );
   gauge(
@@ -150,19 +150,19 @@ function addState(registry: Registry<MetricFacts>): void {
   registry.samples(
     'gauge',
     'heddle_http_listening',
-    'Whether the agent listens for health and metrics; 0: the port is taken.',
+    '1 if the agent listens for health and metrics, 0 if the port is taken.',
     ['server'],
     ({ status }) =>
       status.servers.map(({ name, listening }): Sample => [[name], listening ? 1 : 0]),
   );
   gauge(
     'heddle_ready',
-    'Whether the first complete list of objects is programmed (/readyz).',
+    '1 if the first complete list of objects is programmed (/readyz).',
     ({ isReady }) => (isReady ? 1 : 0),
   );
   gauge(
     'heddle_node_eligible',
-    'Whether the node is to get new traffic: it is not being deleted (KEP-3836).',
+    '1 if the node is to get new traffic, 0 if it is being deleted (KEP-3836).',
     ({ isNodeEligible }) => (isNodeEligible ? 1 : 0),
   );
 }
@@ -188,7 +188,7 @@ function addDatapath(registry: Registry<MetricFacts>): void {
   registry.samples(
     'gauge',
     'heddle_hook_attached',
-    'Whether a BPF program is attached, by hook.',
+    '1 if a BPF program is attached, by hook.',
     ['hook'],
     ({ status }) =>
       status.datapath.links.map(({ hook, attached }): Sample => [[hook], attached ? 1 : 0]),
@@ -209,7 +209,7 @@ function addSource(registry: Registry<MetricFacts>): void {
     time === undefined ? undefined : Date.parse(time) / 1000;
   gauge(
     'heddle_source_connected',
-    'Whether the agent observes changes: 0 while it is starting or disconnected.',
+    '1 if the agent observes changes, 0 while it is starting or disconnected.',
     ({ status: { source } }) => (source.phase === 'following' ? 1 : 0),
   );
   gauge(
@@ -225,7 +225,7 @@ function addSource(registry: Registry<MetricFacts>): void {
   );
   gauge(
     'heddle_source_complete',
-    'Whether the source has delivered everything once; nothing is removed before.',
+    '1 if the source has delivered everything once; nothing is removed before.',
     ({ status: { source } }) => (source.complete ? 1 : 0),
   );
   gauge(

@@ -123,7 +123,7 @@ for (const end of ends) {
       ],
       ['a hop too many', () => from({ ttl: 1 }).udp({ sport: 9, dport: 30_001 }).payload('x')],
       ['one too large for the link', () => datagram(1600)],
-      ['a port that nobody serves', () => syn(30_003)],
+      ['a port of a service without backends', () => syn(30_003)],
       ['a port of the node’s own', () => syn(22)],
       ['a segment of no flow', () => from().tcp({ sport: 9, dport: 30_001, ack: true })],
       [

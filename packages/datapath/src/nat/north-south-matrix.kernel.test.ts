@@ -107,16 +107,16 @@ function transfer(
     assert.ok(seen.startsWith(startOf(addresses[end])), `the backend saw ${seen}`);
     const tunnelled = podPathMtu === undefined && told !== undefined ? told : inTunnel;
     const expected = tunnel > 0 && !isTooNarrow ? tunnelled : told;
-    assertTold(describeCaptured(tap.drain()), end, expected);
+    assertReported(describeCaptured(tap.drain()), end, expected);
   }
   cluster.remove(service);
 }
 
 /** ICMP errors to the client embed its own packets, and come from the service's address. */
-function assertTold(seen: string, end: 'v4' | 'v6', mtu: number | undefined): void {
+function assertReported(seen: string, end: 'v4' | 'v6', mtu: number | undefined): void {
   const name = end === 'v4' ? 'fragmentation-needed' : 'packet-too-big';
-  const heard = new Set(seen.match(new RegExp(`${name} mtu \\d+`, 'g')));
-  if (mtu === undefined) assert.deepEqual([...heard], []);
-  else assert.ok(heard.has(`${name} mtu ${mtu}`), `it heard ${[...heard]}, not of ${mtu}`);
+  const received = new Set(seen.match(new RegExp(`${name} mtu \\d+`, 'g')));
+  if (mtu === undefined) assert.deepEqual([...received], []);
+  else assert.ok(received.has(`${name} mtu ${mtu}`), `${[...received]} instead of ${mtu}`);
   assert.doesNotMatch(seen, /10\.244\.|fd00:10:244:|WRONG/);
 }

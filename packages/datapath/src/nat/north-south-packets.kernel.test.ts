@@ -194,7 +194,7 @@ function scenarios(mode: Mode): void {
         const sent = tap
           .drain()
           .find(({ direction, packet }) => direction === 'out' && `${packet}`.includes('SYN+ACK'))!;
-        // As a pod whose connection tracking lost its place would send: far beyond the window.
+        // A pod whose connection tracking has lost its state sends numbers far beyond the window.
         const { checksum: _, ...answer } = sent.packet.layer('tcp')!;
         const far = (answer.seq! + 0x40000000) >>> 0;
         const stray = new Packet({

@@ -21,6 +21,6 @@ test('an address sets one bit of the filter, and its neighbours set other bits',
   assert.equal(bits(memory), 1);
   const count = 5000;
   for (let number = 1; number <= count; number++) filter.add(address(number));
-  // Of as many random ones some 1 % collide with another.
+  // About 1 % of as many random addresses collide with another.
   assert.ok(bits(memory) > 0.97 * count, `${count} addresses have ${bits(memory)} bits`);
 });

@@ -45,7 +45,7 @@ describe('the endpoints of a service by conditions, policies and hints', () => {
     assert.deepEqual(await fromNode(address), ['ECONNREFUSED']);
     await setup.agentLab.apply(of('nobody', [1]));
     assert.deepEqual(await fromPod(address), backendNames(1));
-    // As after the eviction of its only pod: the slice stays, without endpoints.
+    // After the eviction of its only pod, the slice stays, without endpoints.
     await setup.agentLab.apply(of('nobody'));
     assert.deepEqual(await fromPod(address), ['ECONNREFUSED']);
     assert.deepEqual(await fromNode(address), ['ECONNREFUSED']);
@@ -169,7 +169,7 @@ describe('the endpoints of a service by conditions, policies and hints', () => {
     assert.deepEqual(
       await fromPod(address),
       backendNames(2),
-      'the same zone, when nobody is on the node',
+      'the same zone, when no endpoint is on the node',
     );
     // The node changes its zone at runtime.
     await inZone('west');

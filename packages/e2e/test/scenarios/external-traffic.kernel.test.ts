@@ -288,7 +288,7 @@ describe('external traffic', () => {
           exchange('after');
         }
         const ended = tap.drain().some(({ packet }) => packet.layer('tcp')?.rst);
-        assert.ok(!ended, 'nobody ended it');
+        assert.ok(!ended, 'neither end has reset it');
       }
     }
     await web.remove();

@@ -172,7 +172,7 @@ describe('the lifecycle of services', () => {
     assert.deepEqual(
       await pods('10.96.2.11'),
       backendNames(1),
-      'nobody needs the agent to connect',
+      'connections do not need the agent',
     );
     await agentLab.write(service('while', ['10.96.2.12']), slice('while', v4(2)));
     await agentLab.start();

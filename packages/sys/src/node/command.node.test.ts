@@ -45,7 +45,7 @@ test('disposal kills the command and calls nothing', async () => {
   const silence = await new Promise<string>((resolve) => {
     const running = runCommand(
       { command: 'sleep', args: ['1000'], env: { PATH: '/usr/bin:/bin' } },
-      () => resolve('heard of its end'),
+      () => resolve('called'),
     );
     running[Symbol.dispose]();
     // This process can only end when the command has: the pipes to it keep it alive.

@@ -189,7 +189,11 @@ test('timers run when they are due by the clock of the caller', () => {
   assert.equal(rung(), 2, 'the timer keeps its program');
   assert.deepEqual([...bpf.objects('program')].length, 1);
   timers[Symbol.dispose]();
-  assert.deepEqual([...bpf.objects('program')].length, 0, 'nobody can see the map any more');
+  assert.deepEqual(
+    [...bpf.objects('program')].length,
+    0,
+    'the program ends with the last map that holds it',
+  );
 });
 
 test('closing releases descriptors, objects and regions', () => {
