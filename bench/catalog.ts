@@ -42,9 +42,9 @@ export function services(count: number, site: SiteName = 'east-west'): Service[]
 
 /** The target of a variant's client. */
 export type Aim =
-  /** The one in the middle of so many. */
+  /** The service in the middle of this number of services. */
   | { readonly kind: 'service'; readonly count: number }
-  /** A different one each time, of so many: nothing of it is in the processor's caches. */
+  /** Another service each time, of this number: its entries are not in the processor's caches. */
   | { readonly kind: 'any service'; readonly count: number }
   | { readonly kind: 'direct' }
   | { readonly kind: 'loopback' };

@@ -52,7 +52,7 @@ async function measure(options: Options): Promise<{ findings: Findings; failed: 
   return { findings: { rows, verdicts, notes }, failed };
 }
 
-/** A world for each site, made when the first case wants it. */
+/** A world for each site, made when the first case needs it. */
 class Worlds implements Disposable {
   readonly #worlds = new Map<SiteName, World>();
   readonly #beside: string | undefined;

@@ -8,7 +8,7 @@ const MiB = 2 ** 20;
 const perSecond = 1_000;
 const burst = 5;
 /** The first of a burst is on its way to the kernel when the others come. */
-const mostWritesPerChange = 2 / burst;
+const maxWritesPerChange = 2 / burst;
 /** The largest ratio of late samples to early ones that counts as no growth. */
 const lagWithinMs = 20;
 const flatWithin = 1.05;
@@ -68,7 +68,7 @@ export const clusterChurn: Case = {
           { ...what, what: `rows written per change, ${burst} to a service` },
           writes / changes,
           {
-            atMost: mostWritesPerChange,
+            atMost: maxWritesPerChange,
           },
         ),
       ],

@@ -1,4 +1,4 @@
-/** The marker (service 0) changes so often, and has so many different numbers of endpoints. */
+/** The number of changes of the marker (service 0), each with another number of endpoints. */
 export const markerMs = 100;
 export const markerEndpoints = 20;
 

@@ -11,7 +11,7 @@ import type { SiteName } from '../sites.ts';
 import { lastingRequest, request } from './messages.ts';
 import { Sockets } from './sockets.ts';
 
-/** One round: every variant makes so many connections, or exchanges on one open connection. */
+/** One round: every variant makes this number of connections, or of exchanges on one open connection. */
 export interface Round {
   readonly kind: 'connect' | 'exchange';
   readonly variants: readonly RoundVariant[];

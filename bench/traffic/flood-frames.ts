@@ -70,7 +70,7 @@ export class FloodFrames {
   readonly #victims: FloodTargets['victims'];
   #next: number;
 
-  /** `hop`: link-layer addresses of the frames; `first`: so many packets of the flood were sent before. */
+  /** `hop`: the link-layer addresses of the frames. `first`: the number of packets of the flood so far. */
   constructor(
     hop: { src: string; dst: string },
     targets: FloodTargets,

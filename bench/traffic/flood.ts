@@ -29,7 +29,7 @@ export interface FloodResult {
 
 const batch = 256;
 const pauseMs = 2;
-/** The flood ends so long after it should have, at the latest. */
+/** The longest delay of the flood's end. */
 const timeoutMs = 5000;
 
 const platform = nodePlatform();
@@ -58,7 +58,7 @@ function paced(sender: FrameSender, frames: FloodFrames, rate: number, count: nu
   const end = start + (1000 * count) / rate;
   const times: number[] = [];
   let sent = 0;
-  /** Packets that were given up, as it was too late for them. */
+  /** The number of packets that were not sent, because it was too late. */
   let missed = 0;
   const write = (into: Uint8Array, view: DataView) => frames.next(into, view);
   while (sent + missed < count) {

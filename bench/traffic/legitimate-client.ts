@@ -15,7 +15,7 @@ export interface Opening {
   readonly count: number;
 }
 
-/** Makes new connections to each of `tcp`, and asks `udp`, so often in a second. */
+/** Makes new connections to each of `tcp` and requests to `udp`, at `rate` per second. */
 export interface Visiting {
   readonly do: 'visit';
   readonly tcp: readonly SocketAddress[];

@@ -72,14 +72,14 @@ export class Sockets {
     return this.#call('socket', AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   }
 
-  /** Connecting and receiving on `fd` fail after so many seconds. */
+  /** Sets the time in seconds after which connecting and receiving on `fd` fail. */
   setTimeout(fd: number, seconds: number): void {
     const time = encodeTimeout(seconds * 1000);
     this.#call('setsockopt', fd, SOL_SOCKET, SO_RCVTIMEO, time, time.length);
     this.#call('setsockopt', fd, SOL_SOCKET, SO_SNDTIMEO, time, time.length);
   }
 
-  /** `address` is what `encodeSockaddr` gave. */
+  /** `address` is a result of `encodeSockaddr`. */
   connect(fd: number, address: Uint8Array): void {
     this.#call('connect', fd, address, address.length);
   }

@@ -107,7 +107,7 @@ table ip kube-proxy {
 `;
 }
 
-/** nft wants no empty list. */
+/** nft does not accept an empty list. */
 function listed(elements: readonly string[]): string {
   return elements.length === 0 ? '' : `elements = { ${elements.join(', ')} };`;
 }

@@ -121,7 +121,7 @@ static long gc_step(__u32 number, struct gc_slice *slice)
 	return 0;
 }
 
-/* A slice has so many entries, and so much time passes between slices. */
+/* The number of entries in a slice, and the time between slices. */
 #define GC_SLICE 2048
 #define GC_INTERVAL_NS 50000000ULL
 

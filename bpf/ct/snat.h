@@ -68,13 +68,13 @@ struct port_probe {
 };
 
 /*
- * After so many probes the port of an unconfirmed connection is taken. Ports are taken in turn, so
- * it is the oldest one towards the backend.
+ * The number of probes after which the port of an unconfirmed connection is taken. Ports are taken
+ * in turn, so it is the oldest one towards the backend.
  */
 #define PORT_PROBES_UNCONFIRMED 4
 /*
- * After so many probes the port of a closed connection is taken, although the backend may still be
- * in TIME-WAIT.
+ * The number of probes after which the port of a closed connection is taken, although the backend
+ * may still be in TIME-WAIT.
  */
 #define PORT_PROBES_CLOSED 64
 

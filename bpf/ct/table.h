@@ -6,7 +6,7 @@
 #include "lib/verdict.h"
 #include "share.h"
 
-/* A change of the free list is attempted so often, because other CPUs may change it, too. */
+/* The number of attempts to change the free list, because other CPUs may change it, too. */
 #define ALLOCATION_ATTEMPTS 8
 
 INLINE void ct_count_active(const struct ct_entry *entry, __u32 state_word, __s32 change)

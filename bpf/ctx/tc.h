@@ -68,7 +68,7 @@ INLINE long insert_room(context *ctx, int ipv4)
 					  BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6);
 }
 
-/* Removes so many bytes after the link header. */
+/* Removes `bytes` bytes after the link header. */
 INLINE long remove_room(context *ctx, __u32 bytes)
 {
 	return bpf_skb_adjust_room(ctx, -(__s32)bytes, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);

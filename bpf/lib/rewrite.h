@@ -30,7 +30,7 @@ INLINE long store_addresses(context *ctx, const struct packet *packet, const str
 	return store_bytes(ctx, packet->network + IPV6_ADDRESSES, to->source, 32);
 }
 
-/* An IP header without options has so many words of 32 bits. */
+/* The length of an IP header without options, in words of 32 bits. */
 #define IPV4_WORDS 5
 #define IPV6_WORDS 10
 

@@ -85,7 +85,7 @@ GLOBAL enum verdict check_ip_checksum(context *ctx, const struct packet *packet)
 		       V_DROP(DROP_INVALID);
 }
 
-/* Validates a packet before a conntrack entry is created for it, or a reply. */
+/* Validates a packet before the programs create a conntrack entry for it or reply to it. */
 INLINE enum verdict check_new_packet(context *ctx, const struct packet *packet)
 {
 	return check_source(ctx, packet) ?: check_ip_checksum(ctx, packet);

@@ -159,7 +159,7 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
       get isHealthy() {
         return agent.#telemetry.isHealthy;
       },
-      onIdle: () => this.#settle(),
+      onIdle: () => this.#reportFirstRead(),
       rewatch: () => this.#source.rewatch(),
       setApiServers: (servers) => this.#source.setApiServers(servers),
       owners: () =>
@@ -201,11 +201,11 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
       );
     }
     this.#hasApplied = true;
-    this.#settle();
+    this.#reportFirstRead();
   }
 
   /** Reports the result of the first read, in one event instead of one for each row. */
-  #settle(): void {
+  #reportFirstRead(): void {
     if (this.#isSettled || !this.#hasApplied) return;
     const { done, pending, failed } = this.#counts();
     if (pending > 0) return;

@@ -98,7 +98,7 @@ export class WatchedFolder implements Disposable {
     await eventually(what, condition, { ms: 5000, stepMs: 5, detail });
   }
 
-  /** Waits until the source has nothing more to say for a while. */
+  /** Waits until the source reports no changes for a while. */
   async quiet(milliseconds = 200): Promise<void> {
     for (let count = -1; count !== this.batches.length; ) {
       count = this.batches.length;

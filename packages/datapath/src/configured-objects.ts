@@ -52,7 +52,7 @@ export function frontendMaps({ services, backends }: DatapathSizes) {
   return { services, addresses: services + backends };
 }
 
-/** Returns an object with maps for so many frontends. */
+/** Returns an object whose maps have room for the number of frontends in `sizes`. */
 export function withFrontends(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
   return Object.entries(frontendMaps(sizes)).reduce(
     (into, [name, count]) => resizeMap(into, name, count),

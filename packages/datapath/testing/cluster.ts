@@ -36,7 +36,7 @@ type ServedPod =
   | LabPod
   | { readonly pod: LabPod; readonly conditions?: Fields; readonly nodeName?: string };
 
-/** A service as a test wants it; what is absent is as the API server fills it in. */
+/** The options of a test's service. Absent ones have the API server's defaults. */
 export interface ServiceOptions {
   readonly pods: readonly ServedPod[];
   readonly spec?: Fields;

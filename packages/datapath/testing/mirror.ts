@@ -91,7 +91,7 @@ export class Mirror implements Disposable {
   }
 
   /**
-   * Runs the program on both sides. Returns what the kernel says. The kernel collects its garbage
+   * Runs the program on both sides. Returns the kernel's result. The kernel collects its garbage
    * whenever it likes, also in between; then the packet is run again, as if for the first time.
    */
   testRun(name: string, options: TestRunOptions): TestRunResult {

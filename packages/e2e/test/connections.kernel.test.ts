@@ -14,7 +14,7 @@ import { randomOf } from '../testing/random.ts';
 const connections = 1_000_000;
 const kills = 20;
 const fewestServers = 2;
-const mostServers = 5;
+const maxServers = 5;
 const port = 8080;
 const clusterIPs = ['10.96.0.10', 'fd00:96::10'];
 
@@ -145,7 +145,7 @@ async function changeServers(test: LoadTest, random: Random): Promise<void> {
     const chosen = servers[random.below(servers.length)]!;
     const canLeave = ready().length > fewestServers || chosen.state !== 'ready';
     const act = random.below(4);
-    if (act === 0 && servers.length < mostServers) await test.startServer();
+    if (act === 0 && servers.length < maxServers) await test.startServer();
     else if (act === 1 && canLeave) leaving.push(...servers.splice(servers.indexOf(chosen), 1));
     else if (act === 2 && canLeave)
       chosen.state = random.below(2) === 0 ? 'unready' : 'terminating';

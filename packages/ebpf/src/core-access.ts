@@ -121,7 +121,7 @@ interface FoundMember {
 }
 
 /** The number of structs and unions without a name that a type may contain. */
-const mostAnonymous = 500;
+const maxAnonymous = 500;
 
 /** Searches a composite and the composites without a name in it. */
 function findMember(
@@ -133,7 +133,7 @@ function findMember(
   const id = btf.resolve(typeId);
   const type = btf.typeById(id);
   if (!isComposite(type) || searched.has(id)) return undefined;
-  if (searched.size >= mostAnonymous) throw new BtfError(`type ${id} is nested too deeply`);
+  if (searched.size >= maxAnonymous) throw new BtfError(`type ${id} is nested too deeply`);
   searched.add(id);
   for (const [index, member] of type.members.entries()) {
     if (member.name === name) {

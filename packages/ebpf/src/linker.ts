@@ -24,7 +24,7 @@ const CALL = 0x85;
 const BPF_PSEUDO_CALL = 1;
 
 /** The number of instructions that the kernel accepts in one program. */
-const mostSlots = 1_000_000;
+const maxSlots = 1_000_000;
 
 interface CodeFunction {
   readonly name: string;
@@ -93,7 +93,7 @@ class Linker {
       if (base === undefined) {
         base = total;
         total += code.count;
-        if (total > mostSlots) throw new ElfError(`program ${entry.name} is too large`);
+        if (total > maxSlots) throw new ElfError(`program ${entry.name} is too large`);
         bases.set(code, base);
       }
       return base;

@@ -64,11 +64,11 @@ test('NotSupported has the version that has the feature', () => {
 
 test('a probe without permission throws EPERM', () => {
   assert.throws(
-    () => features(forbidding()).has('map/hash'),
+    () => features(forbiddenBpf()).has('map/hash'),
     (error) => error instanceof SysError && error.code === 'EPERM',
   );
   assert.throws(
-    () => features(forbidding()).has('program/xdp'),
+    () => features(forbiddenBpf()).has('program/xdp'),
     (error) => error instanceof SysError && error.code === 'EPERM',
   );
 });
@@ -108,8 +108,8 @@ function without(_feature: string): Bpf {
   });
 }
 
-/** Returns a port that forbids everything. */
-function forbidding(): Bpf {
+/** Returns a BPF interface whose calls fail with EPERM. */
+function forbiddenBpf(): Bpf {
   const inner = new LinuxBpf(platform);
   const refuse = () => {
     throw new SysError('bpf', 1);

@@ -46,7 +46,7 @@ const answerSchema = v.object({
 });
 
 /**
- * Credentials from a command (client.authentication.k8s.io). It runs when there are none, when they have
+ * Credentials from a command (client.authentication.k8s.io). The command runs when there are none, when they have
  * expired or were refused, and once for all requests that wait.
  */
 export class ExecPlugin {

@@ -7,9 +7,9 @@ export class ProtocolError extends KubeError {
 }
 
 /** etcd limits objects to 3 MiB. JSON has at most a few times as many bytes. */
-const mostFrameBytes = 16 << 20;
+const maxFrameBytes = 16 << 20;
 /** The limit of a list without its items. */
-const mostHeadBytes = 64 << 10;
+const maxHeadBytes = 64 << 10;
 
 /** A buffer for bytes that arrive in pieces. It shrinks after a large frame. */
 class Carry {
@@ -65,7 +65,7 @@ export class LineFrames {
   readonly #most: number;
 
   /** `onLine` is called with bytes that are valid during the call. */
-  constructor(onLine: (line: Uint8Array) => void, most = mostFrameBytes) {
+  constructor(onLine: (line: Uint8Array) => void, most = maxFrameBytes) {
     this.#onLine = onLine;
     this.#most = most;
     this.#carry = new Carry(most, 'watch event');
@@ -134,7 +134,7 @@ export class ListFrames {
   readonly #onItem: (item: Uint8Array, head: unknown) => void;
   readonly #item: Carry;
   readonly #most: number;
-  readonly #head = new Carry(mostHeadBytes, 'list');
+  readonly #head = new Carry(maxHeadBytes, 'list');
   #place: Place = 'head';
   #depth = 0;
   #inText = false;
@@ -149,7 +149,7 @@ export class ListFrames {
    * `onItem` is called with bytes that are valid during the call, and with the part of the list before its
    * items.
    */
-  constructor(onItem: (item: Uint8Array, head: unknown) => void, most = mostFrameBytes) {
+  constructor(onItem: (item: Uint8Array, head: unknown) => void, most = maxFrameBytes) {
     this.#onItem = onItem;
     this.#most = most;
     this.#item = new Carry(most, 'item of a list');

@@ -373,12 +373,12 @@ function hexDigit(byte: number): number {
 
 /** One array for each length, because a change of an array's length is expensive. */
 const units: (number[] | undefined)[] = [];
-const mostUnits = 256;
+const maxUnits = 256;
 
 /** Returns the text of bytes that refers to no other text in V8 (see ownText in sys). */
 function plainText(bytes: Uint8Array, start: number, end: number, hasUtf8: boolean): string {
   const length = end - start;
-  if (hasUtf8 || length > mostUnits) return decodeUtf8(bytes.subarray(start, end));
+  if (hasUtf8 || length > maxUnits) return decodeUtf8(bytes.subarray(start, end));
   units[length] ??= new Array<number>(length).fill(0);
   const codes = units[length];
   for (let i = 0; i < length; i++) codes[i] = bytes[start + i]!;

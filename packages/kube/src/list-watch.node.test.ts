@@ -37,7 +37,7 @@ for (const [mode, features] of modes) {
     test('after 410, the new list is one call with the differences', async () => {
       await using server = await ApiServer.start({ features: features! });
       for (let i = 0; i < 1200; i++) server.set(thing(`thing-${i}`));
-      using follower = new FollowedServer(server, { haste: 0.01 });
+      using follower = new FollowedServer(server, { timeScale: 0.01 });
       await follower.untilEqual('the list');
       await server.stop();
       for (let i = 0; i < 7; i++) server.remove('Service', 'default', `thing-${i}`);
@@ -70,7 +70,7 @@ for (const fault of [
     await using server = await ApiServer.start({ bookmarkMs: 10 });
     server.script({ ...fault, verb: 'watch', isStreamingList: true, times: 1000 });
     for (let i = 0; i < 20; i++) server.set(thing(`thing-${i}`));
-    using follower = new FollowedServer(server, { haste: 0.005 });
+    using follower = new FollowedServer(server, { timeScale: 0.005 });
     await follower.untilEqual('the list');
     assert.equal(follower.calls[0], 20);
     server.set(thing('thing-1', 'changed'));
@@ -98,7 +98,7 @@ test('several kinds of realistic objects are reported', async () => {
 test('a connection that is cut within an event loses no change', async () => {
   await using server = await ApiServer.start();
   server.set(thing('a'));
-  using follower = new FollowedServer(server, { haste: 0.01 });
+  using follower = new FollowedServer(server, { timeScale: 0.01 });
   await follower.untilEqual('the list');
   server.takeRequests();
   const text = 'ä "quoted" \\ and {"nested": [1]}';
@@ -123,7 +123,7 @@ test('a list that is cut anywhere is read again', async () => {
   const whole = await (await fetch(`${server.url}/api/v1/services`)).text();
   for (let cut = 0; cut < Buffer.byteLength(whole); cut += 5) {
     server.script({ verb: 'list', cutAfter: cut });
-    using follower = new FollowedServer(server, { haste: 0.01 });
+    using follower = new FollowedServer(server, { timeScale: 0.01 });
     await follower.untilEqual(`the list cut at ${cut}`);
     assert.deepEqual(follower.calls, [2]);
   }
@@ -132,7 +132,7 @@ test('a list that is cut anywhere is read again', async () => {
 test('repeated changes are reported once', async () => {
   await using server = await ApiServer.start();
   server.set(thing('a'));
-  using follower = new FollowedServer(server, { haste: 0.01 });
+  using follower = new FollowedServer(server, { timeScale: 0.01 });
   await follower.untilEqual('the list');
   for (const name of ['b', 'c']) {
     server.set(thing(name));
@@ -152,7 +152,7 @@ test('ListWatch waits for Retry-After during a storm of 429', async () => {
   await using server = await ApiServer.start();
   server.set(thing('a'));
   server.script({ status: 429, retryAfter: '1', times: 12 });
-  using follower = new FollowedServer(server, { haste: 0.02 });
+  using follower = new FollowedServer(server, { timeScale: 0.02 });
   await follower.untilEqual('the end of the storm');
   const lists = server
     .takeRequests()
@@ -168,7 +168,7 @@ test('an expired token is renewed, and nothing is reported twice', async () => {
   await using server = await ApiServer.start({ tokens: ['first'] });
   server.set(thing('a'));
   let token = 'first';
-  using follower = new FollowedServer(server, { token: () => token, haste: 0.01 });
+  using follower = new FollowedServer(server, { token: () => token, timeScale: 0.01 });
   await follower.untilEqual('the list');
   token = 'second';
   server.setTokens(['second']);
@@ -187,7 +187,7 @@ test('a replaced server certificate is accepted, an untrusted one refused', asyn
   const tls = authority.issue({ name: 'server', hosts });
   await using server = await ApiServer.start({ tls });
   server.set(thing('a'));
-  using follower = new FollowedServer(server, { ca: authority.cert, haste: 0.01 });
+  using follower = new FollowedServer(server, { ca: authority.cert, timeScale: 0.01 });
   await follower.untilEqual('the list');
   server.setTls(authority.issue({ name: 'renewed', hosts }));
   server.cutConnections();
@@ -206,7 +206,7 @@ test('a replaced server certificate is accepted, an untrusted one refused', asyn
 test('a server that is silent within an event is left', async () => {
   await using server = await ApiServer.start({ bookmarkMs: 100 });
   server.set(thing('a'));
-  using follower = new FollowedServer(server, { haste: 0.005 });
+  using follower = new FollowedServer(server, { timeScale: 0.005 });
   await follower.untilEqual('the list');
   server.script({ verb: 'watch', silentAfter: 100 });
   server.cutConnections();
@@ -307,7 +307,7 @@ test('after any sequence of faults, the reported objects are those of the server
         present.add(name);
       };
       for (const name of ['a', 'b', 'always']) set(name);
-      using follower = new FollowedServer(server, { haste: 0.005 });
+      using follower = new FollowedServer(server, { timeScale: 0.005 });
       for (const each of steps) {
         if (each.do === 'set') set(each.name);
         else if (each.do === 'remove') {

@@ -51,7 +51,7 @@ const listSilenceMs = 30_000;
  */
 const streamingListMs = 60_000;
 /** The number of failed streaming lists in a row, or the duration of one, after which lists are plain. */
-const mostStreamingFailures = 3;
+const maxStreamingFailures = 3;
 const longStreamingFailureMs = 30_000;
 /** The time for which plain lists are used. Then the cause of failed streaming lists may have passed. */
 const plainListsMs = 300_000;
@@ -299,7 +299,7 @@ export class ListWatch<T> implements Disposable {
       return;
     }
     const tookLong = now - exchange.startNs >= toNs(longStreamingFailureMs);
-    if (!isUnknown && !tookLong && ++this.#streamingFailures < mostStreamingFailures) return;
+    if (!isUnknown && !tookLong && ++this.#streamingFailures < maxStreamingFailures) return;
     this.#streamingFailures = 0;
     this.#plain = { server: client.server, untilNs: now + toNs(plainListsMs) };
   }

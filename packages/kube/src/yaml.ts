@@ -16,10 +16,10 @@ export class YamlError extends Error {
 }
 
 /** The limit of the text. The parser needs 2 s and 100 MiB of memory for each MiB. */
-const mostLength = 4 << 20;
+const maxLength = 4 << 20;
 
 /** The limit of anchors and aliases in a document: resolving an alias visits all of them. */
-const mostAliases = 1000;
+const maxAliases = 1000;
 
 /**
  * Reads one YAML or JSON document in a time proportional to its length, whatever its content. Keys of a map
@@ -36,8 +36,8 @@ export function parseYaml(text: string, options: { readonly merge?: boolean } = 
       // JSON is YAML, too, and the error of the YAML parser has the line.
     }
   }
-  if (text.length > mostLength) {
-    const most = `${mostLength >> 20} MiB`;
+  if (text.length > maxLength) {
+    const most = `${maxLength >> 20} MiB`;
     const remedy = 'divide it by lines of ---, or write JSON';
     throw new YamlError(`document is longer than ${most} (${remedy})`, 0, 'TOO_LONG');
   }
@@ -73,8 +73,8 @@ function checkNodes(
   let aliases = 0;
   visit(document, (_key, node) => {
     if (isAlias(node) || (isNode(node) && node.anchor !== undefined)) {
-      if (++aliases <= mostAliases) return;
-      const message = `document has more than ${mostAliases} anchors and aliases`;
+      if (++aliases <= maxAliases) return;
+      const message = `document has more than ${maxAliases} anchors and aliases`;
       throw fail(message, node.range?.[0] ?? 0, 'TOO_MANY_ALIASES');
     }
   });

@@ -64,7 +64,7 @@ export interface SeenRequest {
   readonly atMs: number;
 }
 
-const mostSeen = 1000;
+const maxSeen = 1000;
 
 /**
  * A test server with the behaviour of kube-apiserver for lists and watches of Services, EndpointSlices, Nodes
@@ -233,7 +233,7 @@ export class ApiServer implements AsyncDisposable {
       token,
       atMs: Date.now(),
     });
-    if (this.#seen.length > mostSeen) this.#seen.shift();
+    if (this.#seen.length > maxSeen) this.#seen.shift();
 
     const isStreamingList = verb === 'watch' && url.searchParams.has('sendInitialEvents');
     const fault = this.#script.next(verb, target?.kind, isStreamingList);

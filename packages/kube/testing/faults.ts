@@ -25,15 +25,15 @@ export interface Fault {
   readonly status?: number;
   /** Header Retry-After: seconds or a date. */
   readonly retryAfter?: string;
-  /** Puts this text into the body after so many bytes. */
+  /** Puts this text into the body after that number of bytes. */
   readonly garbage?: { readonly afterBytes: number; readonly text: string };
-  /** Breaks the connection after so many bytes; 0: after the head. */
+  /** The number of bytes after which the connection is broken; 0: after the head. */
   readonly cutAfter?: number;
-  /** Sends nothing more after so many bytes, and keeps the connection open. */
+  /** The number of bytes after which nothing more is sent, while the connection stays open. */
   readonly silentAfter?: number;
-  /** Ends the body regularly after so many bytes. */
+  /** The number of bytes after which the body ends regularly. */
   readonly endAfter?: number;
-  /** Sends a resumed watch so many of its last changes again. */
+  /** The number of last changes that a resumed watch receives again. */
   readonly replay?: number;
   /** A streaming list begins with the last object. */
   readonly reverse?: boolean;
@@ -41,7 +41,7 @@ export interface Fault {
   readonly errorEvent?: number;
   /** A streaming list has no end bookmark, as from a server that takes it for a watch. */
   readonly isEndless?: boolean;
-  /** Writes the body in pieces of so many bytes, each as a chunk of its own. */
+  /** The number of bytes in each chunk of the body. */
   readonly pieceBytes?: number;
 }
 

@@ -22,17 +22,17 @@ export interface FollowOptions {
   readonly ca?: string;
   /** Returns the credentials; default: none. */
   readonly token?: () => string;
-  /** The duration of a second of the client's timers; default 1 s. */
-  readonly haste?: number;
+  /** The real seconds of one second of the client's timers. The default is 1. */
+  readonly timeScale?: number;
 }
 
 /** Returns a Platform with a fast clock and timers: seconds take milliseconds. */
-export function hastyPlatform(haste: number): Platform {
+export function fastPlatform(timeScale: number): Platform {
   const platform = nodePlatform(() => {});
   return {
     ...platform,
-    monotonicNs: () => BigInt(Math.round(Number(platform.monotonicNs()) / haste)),
-    setTimer: (milliseconds, fire) => platform.setTimer(milliseconds * haste, fire),
+    monotonicNs: () => BigInt(Math.round(Number(platform.monotonicNs()) / timeScale)),
+    setTimer: (milliseconds, fire) => platform.setTimer(milliseconds * timeScale, fire),
   };
 }
 
@@ -73,11 +73,11 @@ export class FollowedServer implements Disposable {
   readonly #removed = new Map<string, number>();
 
   constructor(server: ApiServer, options: FollowOptions = {}) {
-    const { kind = 'Service', labelSelector, haste = 1 } = options;
+    const { kind = 'Service', labelSelector, timeScale = 1 } = options;
     this.#server = server;
     this.#kind = kind;
     server.listeners.add((event) => this.#note(event));
-    const platform = hastyPlatform(haste);
+    const platform = fastPlatform(timeScale);
     this.#client = new ApiClient(platform, accessTo(server.url, options));
     const { group, plural } = traitsOf(kind);
     this.listWatch = new ListWatch<Seen>({

@@ -3,7 +3,7 @@ import { type ObjectStore, type StoredObject, traitsOf } from './object-store.ts
 import type { Selection } from './selection.ts';
 import { expired, invalid, StatusError, tooLargeVersion } from './status.ts';
 
-const mostSnapshots = 16;
+const maxSnapshots = 16;
 const batchBytes = 64 << 10;
 
 interface ContinueToken {
@@ -60,7 +60,7 @@ export async function answerList(
   const metadata: Record<string, unknown> = { resourceVersion: String(known) };
   if (isPage) {
     snapshots.set(snapshotKey, objects);
-    if (snapshots.size > mostSnapshots) snapshots.delete(snapshots.keys().next().value!);
+    if (snapshots.size > maxSnapshots) snapshots.delete(snapshots.keys().next().value!);
     metadata.continue = encodeToken({ version: known, start: chosen[limit]!.key });
     metadata.remainingItemCount = chosen.length - limit;
   }

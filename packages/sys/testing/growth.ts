@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 /** The ratio of the sizes of the two inputs. */
 const factor = 8;
 /** A growth between that of linear work (8) and of quadratic work (64). */
-const mostGrowth = 24;
+const maxGrowth = 24;
 /** The shortest measured time, well above the resolution of the clock. */
 const leastMs = 2;
-const mostTries = 20;
+const maxTries = 20;
 
 /** Returns the CPU time of this process in milliseconds, which excludes other processes. */
 function processorMs(): number {
@@ -35,10 +35,10 @@ export function assertLinear<Input>(
   for (let i = 0; i < 3; i++) time(small, 1);
   const times = Math.max(factor, Math.ceil(leastMs / Math.max(time(small, 3), 0.000_01)));
   let [least, leastOfLarge] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
-  for (let i = 0; i < mostTries; i++) {
+  for (let i = 0; i < maxTries; i++) {
     least = Math.min(least, time(small, times));
     leastOfLarge = Math.min(leastOfLarge, time(large, Math.max(1, Math.ceil(times / factor))));
-    if (i >= 3 && leastOfLarge < mostGrowth * least) return;
+    if (i >= 3 && leastOfLarge < maxGrowth * least) return;
   }
   const growth = (leastOfLarge / least).toFixed(1);
   assert.fail(`${what}: ${factor} times the input takes ${growth} times as long`);

@@ -11,7 +11,7 @@ export interface MetricInfo {
 export type Sample = readonly [labels: readonly string[], value: number];
 
 /** The largest number of series of one metric: the cost of a scrape must not depend on the cluster's size. */
-export const mostSeries = 200;
+export const maxSeries = 200;
 
 interface Metric {
   readonly info: MetricInfo;
@@ -32,7 +32,7 @@ export class Counter implements Metric {
     const key = labels.join('\0');
     const series = this.#series.get(key);
     if (series) series.value += count;
-    else if (this.#series.size < mostSeries) this.#series.set(key, { labels, value: count });
+    else if (this.#series.size < maxSeries) this.#series.set(key, { labels, value: count });
   }
 
   write(lines: string[]): void {
@@ -116,7 +116,7 @@ export class Registry<Facts> {
     });
   }
 
-  /** Registers numbers that are read for each request; those beyond `mostSeries` are left out. */
+  /** Registers numbers that are read for each request; those beyond `maxSeries` are left out. */
   samples(
     kind: 'counter' | 'gauge',
     name: string,
@@ -127,7 +127,7 @@ export class Registry<Facts> {
     this.#register({
       info: { name, kind, help, labels },
       write: (lines) => {
-        let left = mostSeries;
+        let left = maxSeries;
         for (const [values, value] of read(this.#facts!)) {
           if (left-- === 0) return;
           lines.push(sampleLine(name, labels, values, value));

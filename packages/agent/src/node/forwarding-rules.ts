@@ -26,7 +26,7 @@ const harmless: ReadonlySet<string> = new Set([
 ]);
 
 /** With more chains than this, some rule is assumed to match connections. */
-const mostChains = 500;
+const maxChains = 500;
 
 /** The files with the names of iptables-legacy's tables in this network namespace, by family. */
 const legacyTables = ['/proc/net/ip_tables_names', '/proc/net/ip6_tables_names'];
@@ -51,7 +51,7 @@ export function looksAtForwardedConnections(platform: Platform): boolean {
   );
   const seen = new Set(left.map(keyOf));
   for (let chain = left.shift(); chain; chain = left.shift()) {
-    if (seen.size > mostChains) return true;
+    if (seen.size > maxChains) return true;
     for (const expression of listChainRules(socket, chain).flat()) {
       if (!harmless.has(expression.name)) return true;
       if (expression.chain === undefined) continue;

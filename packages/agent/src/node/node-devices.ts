@@ -24,7 +24,7 @@ export interface NodeView {
 }
 
 /** The largest number of addresses of the BPF programs (SNAT_ADDRESSES in bpf/abi/ct.h, less one). */
-const mostAddresses = 63;
+const maxAddresses = 63;
 /** The time before the first retry after the datapath refused network interfaces; it doubles with each failure. */
 const firstRetryMs = 1000;
 const longestRetryMs = 30_000;
@@ -77,7 +77,7 @@ export function findNodeDevices(
     ...addresses.filter(({ link }) => front.has(link)).map(({ address }) => address),
     ...addresses.map(({ address }) => address),
   ]);
-  return { devices, addresses: [...all].slice(0, mostAddresses), problems };
+  return { devices, addresses: [...all].slice(0, maxAddresses), problems };
 }
 
 /**

@@ -19,7 +19,7 @@ export interface Setting<Value = unknown> {
   readonly fallbackText?: string;
   /** The flag with the name of its argument, e.g. `--devices <names>`. */
   readonly flag?: string;
-  /** False for what the DaemonSet of the chart sets itself. */
+  /** False for a setting that the chart's DaemonSet sets itself. */
   readonly inChart?: false;
   /** The default value in the chart, if it is not `fallback`. */
   readonly chartFallback?: Value;

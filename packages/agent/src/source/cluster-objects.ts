@@ -20,7 +20,7 @@ export interface ClusterObjectsOptions {
  * a burst of them costs a bounded number of batches per second.
  */
 export const coalesceMs = 5;
-const mostProblems = 100;
+const maxProblems = 100;
 
 /**
  * Combines the changes of all watches into batches for the agent. The first batch waits until every watch has
@@ -143,8 +143,8 @@ export class ClusterObjects implements Disposable {
     const problems = Array.from(this.#invalid.values(), (message) => ({
       ...{ file: '', line: 0, message },
     }));
-    if (problems.length > mostProblems) {
-      const more = problems.splice(mostProblems).length;
+    if (problems.length > maxProblems) {
+      const more = problems.splice(maxProblems).length;
       const message = `${more} more objects can't be used (the metric heddle_invalid_objects counts them)`;
       problems.push({ file: '', line: 0, message });
     }

@@ -41,7 +41,7 @@ const unreadableMs = 1000;
 /** The time for which reading a whole folder may hold the event loop. */
 const sliceNs = 10_000_000n;
 /** The largest number of problems: a file of many documents can have as many, each a line of the log. */
-const mostProblems = 100;
+const maxProblems = 100;
 
 const folderMask =
   IN_CLOSE_WRITE |
@@ -70,9 +70,9 @@ export function openFolderSource(
 
 /** Returns the first problems, and the number of the others. */
 function shortened(problems: SourceProblem[]): SourceProblem[] {
-  if (problems.length <= mostProblems) return problems;
-  const message = `there are ${problems.length - mostProblems} more problems (heddle validate shows all)`;
-  return [...problems.slice(0, mostProblems), { file: '', line: 0, message }];
+  if (problems.length <= maxProblems) return problems;
+  const message = `there are ${problems.length - maxProblems} more problems (heddle validate shows all)`;
+  return [...problems.slice(0, maxProblems), { file: '', line: 0, message }];
 }
 
 class FolderSource implements Source {

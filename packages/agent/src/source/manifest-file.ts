@@ -15,7 +15,7 @@ export class ManifestFileError extends Error {
 }
 
 /** The largest manifest: some ten thousand services with their endpoints. */
-export const mostManifestBytes = 16 << 20;
+export const maxManifestBytes = 16 << 20;
 const O_NONBLOCK = 0o4000;
 
 /**
@@ -30,7 +30,7 @@ export function readManifest(platform: Platform, path: string): Uint8Array {
   using file = openFile(platform, path, O_NONBLOCK);
   try {
     check(path, fdStatus(platform, file.fd));
-    return readToEnd(platform, file.fd, `read ${path}`, mostManifestBytes);
+    return readToEnd(platform, file.fd, `read ${path}`, maxManifestBytes);
   } catch (error) {
     // The file has grown since, or it is a file of the kernel, whose size is unknown before.
     if (error instanceof SysError && error.errno === errno.EFBIG) throw tooLarge(path);
@@ -55,12 +55,12 @@ function check(path: string, { kind, size }: FileStatus): void {
       `read ${path}: it is a ${kind} and not a regular file (remove it, or give it a name that does not end in .yaml, .yml or .json)`,
     );
   }
-  if (size > mostManifestBytes) throw tooLarge(path);
+  if (size > maxManifestBytes) throw tooLarge(path);
 }
 
 function tooLarge(path: string): ManifestFileError {
   return new ManifestFileError(
-    `read ${path}: it is larger than ${mostManifestBytes >> 20} MiB (divide it into several files)`,
+    `read ${path}: it is larger than ${maxManifestBytes >> 20} MiB (divide it into several files)`,
   );
 }
 

@@ -3,7 +3,7 @@ import { canonicalAddress } from '@heddle/objects';
 import type { ServerAddress } from './source.ts';
 
 /** The largest number of resolved addresses, because a name may resolve to new ones for ever. */
-const mostFound = 64;
+const maxFound = 64;
 
 /** The addresses of the API servers and of proxies in front of them: configured ones, and the latest of names. */
 export class ServerAddresses {
@@ -36,7 +36,7 @@ export class ServerAddresses {
       this.#found.set(key, { address, port });
     }
     for (const key of this.#found.keys()) {
-      if (this.#found.size <= mostFound) break;
+      if (this.#found.size <= maxFound) break;
       this.#found.delete(key);
     }
     return isNew;

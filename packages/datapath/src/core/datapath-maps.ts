@@ -111,7 +111,7 @@ export class DatapathMaps {
   }
 }
 
-/** Calls `work` with a descriptor of the object's types, which is open meanwhile. */
+/** Calls `work` with a descriptor of the object's types, and closes it afterwards. */
 function withTypes<Result>(
   bpf: Bpf,
   { btf }: ObjectSpec,

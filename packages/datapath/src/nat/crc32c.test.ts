@@ -5,7 +5,7 @@ import { crc32cPowers } from './crc32c.ts';
 
 const polynomial = 0x82f63b78;
 
-/** Returns a CRC behind so many bytes of zero, bit by bit. */
+/** Returns the CRC after the given number of zero bytes, computed bit by bit. */
 function behindZeros(crc: number, bytes: number): number {
   let rest = crc;
   for (let i = 0; i < 8 * bytes; i++) rest = rest & 1 ? (rest >>> 1) ^ polynomial : rest >>> 1;

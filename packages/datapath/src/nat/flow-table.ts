@@ -152,7 +152,7 @@ export class FlowTable implements Disposable {
     this.#run('start_gc');
   }
 
-  /** Enters the flows of the table in an index that is new. Throws SysError. */
+  /** Inserts the flows of the table into a new, empty index. Throws SysError. */
   enterFlows(): void {
     this.#run('rebuild_ct_index');
   }

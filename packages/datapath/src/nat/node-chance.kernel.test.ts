@@ -82,7 +82,7 @@ describe('random packets', () => {
       world.node.enter(() => {
         const narrow = world.datapath.programs.node.map('narrow_paths');
         for (let i = 0; i < count / 2; i++) {
-          // An error that says that a path is narrow is believed for ten minutes.
+          // The effect of an ICMP error about a narrow path lasts for ten minutes.
           if (i % 1000 === 0) for (const key of [...narrow.keys()]) narrow.delete(key);
           const data = chance.next();
           const program = programs[chance.isLeaving ? 1 : 0]!;
@@ -148,7 +148,7 @@ class Chance {
     const packet = seeds[this.#below(seeds.length)]!.slice();
     this.isLeaving = this.#below(3) === 0;
     const transport = this.#end === 'v4' ? 34 : 54;
-    // Other ports of the client, so that flows come about and are met again.
+    // Uses other ports of the client, so that flows are created and found again.
     if (seeds === this.#seeds) packet[transport + 1] = this.#below(64);
     const kind = this.#below(10);
     if (kind < 5) {

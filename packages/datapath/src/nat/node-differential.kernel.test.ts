@@ -54,7 +54,7 @@ describe('random packets, in the kernel and in the userspace machine', () => {
           for (let i = 0; i < runs / 2; i++) {
             if (i % stretch === 0) mirror.synchronize();
             const bytes = seeds[below(seeds.length)]!.slice();
-            // Other ports of the client, so that flows come about and are met again.
+            // Uses other ports of the client, so that flows are created and found again.
             bytes[(end === 'v4' ? 34 : 54) + 1] = below(32);
             const last = below(4) === 0 ? bytes.length : 54;
             for (let n = below(4); n > 0; n--) bytes[12 + below(last - 12)] = random();

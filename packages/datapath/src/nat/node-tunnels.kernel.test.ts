@@ -244,7 +244,7 @@ packetSuite('packets in tunnels between nodes', { name: 'tunnels', pods: 2 }, (s
         assert.equal(verdict, 'pass');
         assertPacket(packet.bytes, error);
       }
-      // Not believed: less than any link has, and no less than the packet that it is about.
+      // An MTU is invalid if it is below that of any link, or not below the length of the quoted packet.
       const { length } = whole.bytes;
       for (const mtu of [0, 68, { v4: 551, v6: 1279 }[end], length, 9000, 65_535]) {
         const error = told(whole.first(500), mtu);

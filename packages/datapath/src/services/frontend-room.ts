@@ -26,7 +26,7 @@ export class FrontendRoom {
     return this.#failure?.message;
   }
 
-  /** Makes the maps larger if so many entries would nearly fill one with room for `maxEntries`. */
+  /** Makes the maps larger if that number of entries would nearly fill one with room for `maxEntries`. */
   reserve(entries: number, maxEntries: number): void {
     if (!this.#makeRoom || entries <= maxEntries * nearlyFull) return;
     if (this.#failure && this.#now() < this.#failure.untilNs) return;

@@ -1,5 +1,5 @@
 import { rangeTests } from '../../testing/sockets/socket-range-tests.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 
-// In the userspace machine: what the kernel tests say, without root.
+// Runs the tests of the kernel in the userspace machine, without root.
 rangeTests((name, pods) => new VmWorld(name, pods));

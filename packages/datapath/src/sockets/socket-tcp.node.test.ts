@@ -1,5 +1,5 @@
 import { tcpTests } from '../../testing/sockets/socket-tcp-tests.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 
-// In the userspace machine: what the kernel tests say, without root.
+// Runs the tests of the kernel in the userspace machine, without root.
 tcpTests((name, pods) => new VmWorld(name, pods));

@@ -1,5 +1,5 @@
 import { udpTests } from '../../testing/sockets/socket-udp-tests.ts';
 import { VmWorld } from '../../testing/vm-world.ts';
 
-// In the userspace machine: what the kernel tests say, without root.
+// Runs the tests of the kernel in the userspace machine, without root.
 udpTests((name, pods) => new VmWorld(name, pods));

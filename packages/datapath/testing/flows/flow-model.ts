@@ -69,7 +69,7 @@ export interface ModelFlow {
   /** The address and port that the backend sees in place of the client's. */
   readonly source: Ends;
   readonly isCounted: boolean;
-  /** True when both sides have shown that they want it; else it may be evicted. */
+  /** True when both sides have confirmed the flow; else it may be evicted. */
   confirmed: boolean;
   state: State;
   readonly windows: Windows;

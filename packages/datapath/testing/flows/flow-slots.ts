@@ -1,7 +1,7 @@
 import type { BpfMap } from '@heddle/ebpf';
 import { decodeCtBucket } from '../../src/generated/abi.ts';
 
-/** A key of a flow in `nat_index`; what it is, the flow says. */
+/** A key of a flow in `nat_index`, by the number of the flow. */
 export interface FlowSlot {
   /** Index in `nat_flows`. */
   readonly flow: number;

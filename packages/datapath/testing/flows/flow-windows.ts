@@ -43,7 +43,7 @@ export const newWindows = (): Windows => ({
   backend: { sent: undefined, expects: undefined },
 });
 
-/** Judges a segment of a connection in that state, and notes what it says where it is believed. */
+/** Validates a segment of a connection in that state, and updates the windows from a valid one. */
 export function judge(
   windows: Windows,
   state: string,

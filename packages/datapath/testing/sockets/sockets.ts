@@ -39,7 +39,7 @@ import {
 export const at = (address: string, port: number) => `${address}:${port}`;
 
 /**
- * A socket by system calls, so that a test says exactly which call is made, and sees exactly what
+ * A socket by system calls, so that a test controls exactly which call is made, and observes exactly what
  * the kernel answers. It belongs to the namespace and cgroup that it was opened in; calls block for
  * a second at most.
  */
@@ -77,7 +77,7 @@ export class TestSocket implements Disposable {
     return this.#outcome(this.#call('bind', this.fd, name, name.length));
   }
 
-  /** Calls that wait, wait so many milliseconds at most. */
+  /** Sets the longest time that a call waits, in milliseconds. */
   waitAtMost(milliseconds: number): void {
     const nr = syscallNumbers(this.#platform);
     const time = encodeTimeout(milliseconds);

@@ -132,11 +132,11 @@ export class FolderEditor {
       const label = labelOf(made);
       const at = versions.findIndex(({ object }) => labelOf(object) === label);
       // An object usually stays in one file; sometimes two files have it.
-      const home = [...this.#files].find(([, file]) =>
+      const currentFile = [...this.#files].find(([, file]) =>
         file.versions.some(({ object }) => labelOf(object) === label),
       )?.[0];
-      if (at < 0 && home !== undefined && home !== name && !random.oneIn(10)) {
-        await this.#change(home, 99);
+      if (at < 0 && currentFile !== undefined && currentFile !== name && !random.oneIn(10)) {
+        await this.#change(currentFile, 99);
         return;
       }
       if (at >= 0) versions[at] = version;

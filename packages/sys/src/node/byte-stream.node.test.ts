@@ -25,7 +25,7 @@ function portOf(server: Server): number {
   return (server.address() as AddressInfo).port;
 }
 
-/** Returns a stream whose events are waited for, and which gathers the text that comes. */
+/** Returns a stream with promises for its events and the received text. */
 function open(t: TestContext, port: number, host = '127.0.0.1') {
   const events = new EventEmitter();
   const opened = once(events, 'open');

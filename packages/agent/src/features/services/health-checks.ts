@@ -15,7 +15,7 @@ export interface HealthCheckOptions {
 }
 
 /** The default largest number of ports; each takes two file descriptors and 16 KiB. */
-const mostPorts = 1024;
+const maxPorts = 1024;
 
 /** The probes of a load balancer come from few addresses, one request at a time. */
 const limits: ServerLimits = {
@@ -51,7 +51,7 @@ export class HealthChecks implements Disposable {
 
   constructor(options: HealthCheckOptions) {
     this.#options = options;
-    this.#most = options.most ?? mostPorts;
+    this.#most = options.most ?? maxPorts;
   }
 
   /** The number of ports that are served, and of those that should be and are not. */

@@ -3,7 +3,7 @@ import type { ServiceModel, ServiceRow } from '@heddle/services';
 import type { RowStatus } from '@heddle/state';
 import type { Platform } from '@heddle/sys';
 import type { MetricFacts } from '../../metrics/agent-metrics.ts';
-import { mostSeries, type Registry, type Sample } from '../../metrics/registry.ts';
+import { maxSeries, type Registry, type Sample } from '../../metrics/registry.ts';
 import type { Rows } from '../../rows.ts';
 import type { ServicesDatapath } from './datapath.ts';
 import type { HealthChecks } from './health-checks.ts';
@@ -24,7 +24,7 @@ export interface ServiceMetrics {
   changed(changes: readonly ObjectChange<ServiceInput>[]): void;
   /** Notes the new state of a row; the status is absent when it was removed. */
   settled(key: string, status: RowStatus | undefined): void;
-  /** All changes were programmed, within so many seconds. */
+  /** Records that all changes were programmed, and the seconds that this took. */
   synced(seconds: number): void;
 }
 
@@ -52,7 +52,7 @@ function addSamples(registry: Registry<MetricFacts>, view: ServiceMetricsView): 
   registry.samples(
     'gauge',
     'heddle_service_problem',
-    `1 for each service that is not programmed as its objects want it; at most ${mostSeries} of them.`,
+    `1 for each service that is not programmed as its objects want it; at most ${maxSeries} of them.`,
     ['namespace', 'service'],
     () => troubledServices(view),
   );
@@ -66,7 +66,7 @@ function addSamples(registry: Registry<MetricFacts>, view: ServiceMetricsView): 
   registry.samples(
     'counter',
     'heddle_service_refused_total',
-    `Connections and packets that were refused, by service and reason; the ${mostSeries} largest counts.`,
+    `Connections and packets that were refused, by service and reason; the ${maxSeries} largest counts.`,
     ['namespace', 'service', 'reason'],
     () => refusedServices(view),
   );
@@ -116,7 +116,7 @@ function refusedServices({ rows, datapath }: ServiceMetricsView): Iterable<Sampl
     const key = labels.join('\0');
     const sum = sums.get(key);
     if (sum) sum.count += count;
-    else if (sums.size < mostSeries) sums.set(key, { labels, count });
+    else if (sums.size < maxSeries) sums.set(key, { labels, count });
   }
   return Array.from(sums.values(), ({ labels, count }): Sample => [labels, count]);
 }
@@ -125,7 +125,7 @@ function* troubledServices({ model, rows }: ServiceMetricsView): Iterable<Sample
   const seen = new Set<string>();
   const add = function* (namespace: string, name: string): Iterable<Sample> {
     const key = `${namespace}/${name}`;
-    if (seen.has(key) || seen.size === mostSeries) return;
+    if (seen.has(key) || seen.size === maxSeries) return;
     seen.add(key);
     yield [[namespace, name], 1];
   };

@@ -1,5 +1,5 @@
 /** The largest number of services whose changes are measured at a time. */
-const mostWaiting = 10_000;
+const maxWaiting = 10_000;
 
 interface Waiting {
   /** The times of the events that led to the changes, in milliseconds since 1970. */
@@ -28,7 +28,7 @@ export class ProgrammingLatency {
 
   /** Notes that an EndpointSlice of the service has changed because of an event at `triggeredMs`. */
   changed(service: string, triggeredMs: number): void {
-    if (triggeredMs < this.#startedMs || this.#waiting.size >= mostWaiting) return;
+    if (triggeredMs < this.#startedMs || this.#waiting.size >= maxWaiting) return;
     const waiting = this.#waiting.get(service);
     if (!waiting) this.#waiting.set(service, { triggeredMs: [triggeredMs], failed: false });
     else if (waiting.triggeredMs.length < 1000) waiting.triggeredMs.push(triggeredMs);
