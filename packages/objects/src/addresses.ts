@@ -48,13 +48,14 @@ const broadcast = [parseCidr('255.255.255.255')!];
 const within = (ranges: typeof loopback, bytes: IpBytes) =>
   ranges.some((range) => cidrContains(range, bytes));
 
-/** Returns true for `0.0.0.0` and `::`. */
+/** Returns true for `0.0.0.0` and `::`, in canonical text. */
 export function isUnspecified(address: string): boolean {
-  return within(unspecified, parseIp(address)!);
+  return address === '0.0.0.0' || address === '::';
 }
 
+/** Returns true for an address of 127.0.0.0/8 and for `::1`, in canonical text. */
 export function isLoopback(address: string): boolean {
-  return within(loopback, parseIp(address)!);
+  return address === '::1' || address.startsWith('127.');
 }
 
 /** Returns true if one of the ranges contains the address. All texts are canonical. */

@@ -48,6 +48,7 @@ export class ServiceAdoption {
    * that another row has.
    */
   claim(row: ServiceRow, isClaimed: (id: number) => boolean): Programmed | undefined {
+    if (this.#frontends.size === 0) return undefined;
     for (const key of frontendKeys(row)) {
       const entry = this.#writer.entries.get(key);
       if (!entry || isClaimed(entry.id)) continue;
