@@ -22,7 +22,7 @@ export const clusterChurn: Case = {
   async measure(world, services, quick) {
     await using cluster = await Cluster.open(world, name, { services, endpoints: 2 });
     await cluster.settle();
-    const seconds = quick ? 15 : 60;
+    const seconds = quick ? 6 : 60;
     const seen: Sighting[] = [];
     const resident: number[] = [];
     const eventsBefore = await cluster.agent.events();

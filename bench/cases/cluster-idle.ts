@@ -12,9 +12,9 @@ export const clusterIdle: Case = {
   sizes: () => [5_000],
   async measure(world, services, quick) {
     await using cluster = await Cluster.open(world, name, { services, endpoints: 2 });
-    // It looks ever more rarely for memory to give back, in the end once a minute.
-    await sleep(65_000);
-    const seconds = quick ? 15 : 60;
+    // The agent checks for memory to return at growing intervals, in the end once a minute. The quick run sees more checks.
+    await sleep(quick ? 10_000 : 65_000);
+    const seconds = quick ? 10 : 60;
     const wakeUpsBefore = cluster.agent.wakeUps();
     const cpuBefore = cluster.agent.cpuNs();
     await sleep(seconds * 1000);
@@ -31,7 +31,13 @@ export const clusterIdle: Case = {
       ],
       verdicts: [
         // Bookmarks of four watches and one look for memory, each of them once a minute.
-        verdict({ ...what, what: 'wake-ups per second' }, wakeUps / seconds, { atMost: 0.25 }),
+        ...(quick
+          ? []
+          : [
+              verdict({ ...what, what: 'wake-ups per second' }, wakeUps / seconds, {
+                atMost: 0.25,
+              }),
+            ]),
       ],
       notes: [],
     };

@@ -25,7 +25,7 @@ export const clusterScale: Case = {
       const atStartMiB = cluster.agent.residentBytes() / MiB;
       resident.push(atStartMiB);
       await cluster.changes(50);
-      const times = await cluster.changes(quick ? 300 : 1_000);
+      const times = await cluster.changes(quick ? 100 : 1_000);
       rows.push({
         ...{ case: name, size: services, variant: 'all programmed' },
         ...{ p50Us: fromConnectMs * 1000, ratioToDirect: null, spread: null },

@@ -18,7 +18,7 @@ export const memory: Case = {
   sizes: () => [5_000],
   async measure(world, size, quick) {
     using files = await ServiceFiles.open(world, `${name}-${size}`, size);
-    const changes = quick ? 2_000 : 100_000;
+    const changes = quick ? 1_000 : 100_000;
     await files.pause(settleMs);
     const atStart = files.agent.residentBytes() / MiB;
     const resident: number[] = [];

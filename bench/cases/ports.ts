@@ -108,17 +108,30 @@ function serve(platform: Platform, node: LabNode, backend: string) {
   const program = datapath.programs.node.program('node_ingress');
   let client = 0;
   const { first, last } = defaultNat.ports;
-  const maps = ['nat_flows', 'nat_index'].map((map) => datapath.programs.node.map(map));
+  const maps = ['nat_flows', 'nat_index', 'nat_windows', 'nat_evictable'].map((map) =>
+    datapath.programs.node.map(map),
+  );
   return {
     bytes: maps.reduce((sum, map) => sum + mapMemory(map), 0),
     range: last - first + 1,
     begins(): number | undefined {
       client++;
-      // Neighbours have nothing in common. A test run does not verify the header's checksum.
+      // Neighbours have nothing in common.
       view.setUint16(28, Math.imul(client, 40_503) & 0xffff);
       view.setUint16(34, 1024 + (Math.imul(client, 25_173) & 0x7fff));
+      setHeaderChecksum(view);
       const { returnValue, durationNs } = program.testRun({ data, context, contextRoom: 192 });
       return returnValue === REDIRECTED ? durationNs : undefined;
     },
   };
+}
+
+/** Sets the checksum of the IPv4 header behind the Ethernet header (RFC 791). */
+function setHeaderChecksum(frame: DataView): void {
+  const start = 14;
+  frame.setUint16(start + 10, 0);
+  let sum = 0;
+  for (let at = start; at < start + 20; at += 2) sum += frame.getUint16(at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  frame.setUint16(start + 10, ~sum & 0xffff);
 }

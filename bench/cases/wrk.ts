@@ -25,12 +25,13 @@ export const wrk: Case = {
   async measure(world, size, quick) {
     const installed = await world.install(size);
     const variants = installed.variants.filter(({ aim }) => aim.kind !== 'any service');
-    const rounds = quick ? 3 : 9;
+    const rounds = quick ? 2 : 9;
+    const seconds = quick ? 1 : 2;
     const samples: Sample[][] = variants.map(() => []);
     let lost = 0;
     for (let round = 0; round < rounds + lost; round++) {
       const all: Sample[] = [];
-      for (const variant of variants) all.push(await sample(world, variant, 2));
+      for (const variant of variants) all.push(await sample(world, variant, seconds));
       if (all.every(({ requests }) => requests > 0)) {
         for (const [v, each] of all.entries()) samples[v]!.push(each);
       } else if (++lost > rounds) {
