@@ -38,7 +38,7 @@ export class UsageError extends Error {}
 
 export const usage = `npm run bench -- [--quick] [--case NAME]... [--beside FILE] [--publish]
 
-  --quick        fewer sizes and rounds: about 3 minutes instead of 50
+  --quick        fewer sizes and rounds: about 4 minutes instead of 50
   --case NAME    only this case; several may be given
   --beside FILE  measure dist/heddle.mjs of another commit beside this one, as the variant "other"
                  (connect, exchange, outside-connect, outside-exchange, packets, wrk)
