@@ -33,3 +33,8 @@ export const checkNodePortEntry: Check = (entry) => {
   if (/^[^\s,/]{1,15}$/.test(entry)) return undefined;
   return 'write a range of addresses such as 192.0.2.0/24, or the name of a network interface';
 };
+
+export const rangeRemedy = 'write a list of ranges such as [10.0.0.0/8, fd00:1::/64]';
+
+/** A range of addresses. */
+export const checkRange: Check = (text) => (parseCidr(text) ? undefined : rangeRemedy);

@@ -88,14 +88,24 @@ export function choice<const Choice extends string>(
   return { ...options, schema: { type: 'string', enum: choices, description } };
 }
 
-/** Returns a setting that is a whole number from 1 to `most`, of `unit` if that is given. */
+interface CountOptions extends Common {
+  readonly unit?: string;
+}
+
+/**
+ * Returns a setting that is a whole number from 1 to `most`, of `unit` if that is given. Without a
+ * fallback it may be absent.
+ */
 export function count(
   most: number,
-  { unit, ...options }: Common & { readonly fallback: number; readonly unit?: string },
-): Setting<number> {
+  options: CountOptions & { readonly fallback: number },
+): Setting<number>;
+export function count(most: number, options: CountOptions): Setting<number | undefined>;
+export function count(most: number, { unit, ...rest }: CountOptions): Setting<number | undefined> {
   const number = `a whole number${unit === undefined ? '' : ` of ${unit}`}`;
   const description = `write ${number} from 1 to ${most}`;
-  return { ...options, schema: { type: 'integer', minimum: 1, maximum: most, description } };
+  const schema: Schema = { type: 'integer', minimum: 1, maximum: most, description };
+  return { fallback: undefined, ...rest, schema };
 }
 
 /** Returns a setting that is a list of texts. The default is an empty list. */

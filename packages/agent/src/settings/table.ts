@@ -4,8 +4,10 @@ import {
   checkListenAddress,
   checkNodePortEntry,
   checkPortRange,
+  checkRange,
   listenRemedy,
   portRangeRemedy,
+  rangeRemedy,
 } from './checks.ts';
 import { choice, count, group, list, text, type ValuesOf, yesNo } from './setting.ts';
 
@@ -28,6 +30,7 @@ const longestSocketPath = 107;
 
 const anyPath = '^[^\\0]+$';
 const absolutePath = '^/[^\\0]*$';
+const rangePattern = '^[0-9a-fA-F.:]+/[0-9]{1,3}$';
 const interfaceNames = '^[^\\s,/]+(\\s*,\\s*[^\\s,/]+)*$';
 const listenPattern = '^(off|([0-9.]*|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5})$';
 
@@ -191,6 +194,76 @@ export const settings = {
     more: 'With serve it may, as with kube-proxy; with protect it is refused, because anyone who may write a Service may write any externalIP. The address of the API server, a ClusterIP and the address of a pod are always refused.',
     fallback: 'serve',
     flag: '--external-ips <mode>',
+  }),
+  network: yesNo({
+    about: 'give pods their interfaces, addresses and routes: Heddle is the network of the cluster',
+    more: 'Without it, Heddle serves services only, beside another CNI plug-in.',
+    flag: '--network',
+  }),
+  podCIDRs: list({
+    about: 'ranges of the addresses of this node’s pods, at most one of each family',
+    fallbackText: 'spec.podCIDRs of the Node object',
+    pattern: rangePattern,
+    check: checkRange,
+    remedy: rangeRemedy,
+    flag: '--pod-cidrs <ranges>',
+    inChart: false,
+  }),
+  routing: choice(['auto', 'native', 'tunnel'], {
+    about: 'how packets reach pods of other nodes',
+    more: 'With auto, directly where the other node is on the same link, and through a VXLAN tunnel elsewhere; with native, always by the routes of the network between the nodes; with tunnel, always through the tunnel.',
+    fallback: 'auto',
+    flag: '--routing <how>',
+  }),
+  tunnelPort: count(65_535, {
+    about: 'UDP port of the VXLAN tunnels between nodes',
+    more: 'It is the same on all nodes. Some network cards mishandle the standard port 4789.',
+    fallback: 8472,
+  }),
+  podInterface: choice(['veth', 'netkit'], {
+    about: 'kind of the interfaces of pods',
+    more: 'netkit needs Linux 6.8 with CONFIG_NETKIT. Existing pods keep theirs.',
+    fallback: 'veth',
+    flag: '--pod-interface <kind>',
+  }),
+  podMTU: count(65_535, {
+    unit: 'bytes',
+    about: 'MTU of the interfaces of pods',
+    fallbackText: 'that of the external interfaces, less the overhead of the tunnel',
+  }),
+  masquerade: choice(['ipv4', 'both', 'none'], {
+    about: 'families in which the world sees an address of the node instead of the pod’s',
+    fallback: 'ipv4',
+    flag: '--masquerade <families>',
+  }),
+  nonMasqueradeCIDRs: list({
+    about: 'ranges of destinations that see the addresses of pods',
+    more: 'Pods and nodes of the cluster always do, nodes behind a tunnel excepted.',
+    pattern: rangePattern,
+    check: checkRange,
+    remedy: rangeRemedy,
+  }),
+  cni: group('The CNI plug-in, with `network`.', {
+    binDir: text({
+      about: 'directory in which the container runtime looks for plug-ins',
+      fallback: '/opt/cni/bin',
+      pattern: absolutePath,
+      remedy: 'write an absolute path',
+    }),
+    configDir: text({
+      about: 'directory in which the container runtime looks for network configurations',
+      fallback: '/etc/cni/net.d',
+      pattern: absolutePath,
+      remedy: 'write an absolute path',
+    }),
+    socket: text({
+      about: 'path of the socket on which the agent answers the plug-in',
+      fallback: '/run/heddle/cni.sock',
+      pattern: absolutePath,
+      maxLength: longestSocketPath,
+      remedy: `write an absolute path of at most ${longestSocketPath} bytes, the limit for unix sockets`,
+      inChart: false,
+    }),
   }),
   sizes: group('Entries of the kernel maps; docs/deployment.md lists what a cluster needs.', {
     services: count(largestMap, {
