@@ -33,6 +33,7 @@ export const corePackages = [
   'sys',
   'ebpf',
   'netlink',
+  'ipam',
   'podnet',
   'state',
   'rpc',

@@ -16,6 +16,7 @@ const layers: Readonly<Record<string, Layer>> = {
   kube: { imports: ['sys', 'state'] },
   services: { imports: ['sys', 'objects'] },
   vm: { imports: ['sys', 'ebpf'], tests: ['netlink'] },
+  ipam: { imports: ['sys'] },
   podnet: { imports: ['sys', 'netlink'] },
   lab: { imports: ['sys', 'netlink', 'podnet'] },
   datapath: {
@@ -25,7 +26,7 @@ const layers: Readonly<Record<string, Layer>> = {
   agent: {
     imports: [
       ...['sys', 'ebpf', 'netlink', 'state', 'rpc', 'objects', 'services', 'kube'],
-      'datapath',
+      ...['ipam', 'podnet', 'datapath'],
     ],
     tests: ['lab'],
   },
