@@ -1,4 +1,4 @@
-import { canonicalAddress } from './addresses.ts';
+import { canonicalAddress, canonicalRange } from './addresses.ts';
 import type { Algorithm, Forwarding } from './records.ts';
 
 /** `random`, `round-robin`, `weighted`, `least-connections` or `maglev`. */
@@ -7,6 +7,8 @@ export const algorithmAnnotation = 'heddle.io/algorithm';
 export const weightsAnnotation = 'heddle.io/weights';
 /** `snat`, `dsr` or `hybrid`. */
 export const forwardingAnnotation = 'heddle.io/forwarding';
+/** On a Node: more ranges of pod addresses, with commas between. */
+export const podCIDRsAnnotation = 'heddle.io/pod-cidrs';
 
 const algorithms: readonly string[] = [
   'random',
@@ -90,4 +92,29 @@ function readWeights(text: string, problems: string[]): ReadonlyMap<string, numb
     weights.set(canonicalAddress(name) ?? name, weight);
   }
   return weights;
+}
+
+/**
+ * Reads a Node's annotation on pod addresses: the ranges as canonical texts. Never throws: `problems`
+ * lists what it ignored.
+ */
+export function readPodCIDRs(annotations: Readonly<Record<string, string>>): {
+  readonly ranges: readonly string[];
+  readonly problems: readonly string[];
+} {
+  const ranges: string[] = [];
+  const problems: string[] = [];
+  for (const entry of (annotations[podCIDRsAnnotation] ?? '').split(',')) {
+    const item = entry.trim();
+    if (item === '') continue;
+    const range = canonicalRange(item);
+    if (range !== undefined) ranges.push(range);
+    else {
+      problems.push(
+        `annotation ${podCIDRsAnnotation} has ${JSON.stringify(item)}: ` +
+          'must be a range of addresses such as 10.245.1.0/24; it is ignored',
+      );
+    }
+  }
+  return { ranges, problems };
 }

@@ -23,16 +23,16 @@ export function readTime(timestamp: string | undefined): number {
   return ms;
 }
 
-/** Returns the ranges as canonical texts, sorted and without duplicates. Throws FieldError. */
-export function readRanges(texts: readonly string[]): readonly string[] {
+/** Returns the ranges as canonical texts without duplicates. Throws FieldError. */
+export function readRanges(field: string, texts: readonly string[]): readonly string[] {
   if (texts.length === 0) return compactList([]);
   const ranges = texts.map((text, i) => {
     const range = canonicalRange(text.trim());
     if (range !== undefined) return range;
-    const field = `spec.loadBalancerSourceRanges[${i}]`;
-    throw new FieldError(field, text, 'must be a range of addresses such as 192.0.2.0/24');
+    const rule = 'must be a range of addresses such as 192.0.2.0/24';
+    throw new FieldError(`${field}[${i}]`, text, rule);
   });
-  return compactList([...new Set(ranges)].sort());
+  return compactList([...new Set(ranges)]);
 }
 
 /**

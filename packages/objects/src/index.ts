@@ -5,6 +5,7 @@ export {
   inRanges,
   isLoopback,
   isUnspecified,
+  specialAddress,
   takesNodePorts,
   unspecifiedAddress,
 } from './addresses.ts';
@@ -12,6 +13,7 @@ export {
   algorithmAnnotation,
   forwardingAnnotation,
   forwardings,
+  podCIDRsAnnotation,
   weightsAnnotation,
 } from './annotations.ts';
 export { FieldError } from './field-values.ts';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { endpoint, node, pod, service, slice, typedNode } from '../testing/objects.ts';
 import { recordOf } from '../testing/records.ts';
 import { readObject, readObjects } from './kinds.ts';
-import type { PodRecord } from './records.ts';
+import type { NodeRecord, PodRecord } from './records.ts';
 
 function reasonOf(object: unknown): string {
   const read = readObject(object);
@@ -95,8 +95,28 @@ test('a Node is read into a record of its zone and IP addresses', () => {
     zone: 'zone-a',
     addresses: ['192.0.2.1', 'fd00::1'],
     nodeIPs: ['192.0.2.1', 'fd00::1'],
+    podCIDRs: [],
+    problems: [],
     leaving: false,
   });
+});
+
+test('a Node has the ranges of spec.podCIDRs and of the annotation, without duplicates', () => {
+  const annotations = { 'heddle.io/pod-cidrs': '10.245.1.0/24,10.244.1.7/24' };
+  const podCIDRs = ['10.244.1.0/24', 'FD00:244::/64'];
+  const record = (spec: object, more: object = {}) =>
+    recordOf({ ...node('worker', [], undefined, more), spec }) as NodeRecord;
+  assert.deepEqual(record({ podCIDR: podCIDRs[0], podCIDRs }, { annotations }).podCIDRs, [
+    '10.244.1.0/24',
+    'fd00:244::/64',
+    '10.245.1.0/24',
+  ]);
+  assert.deepEqual(record({ podCIDR: '10.244.1.0/24' }).podCIDRs, ['10.244.1.0/24']);
+  assert.deepEqual(record({ podCIDR: '' }).podCIDRs, []);
+  assert.match(
+    reasonOf({ ...node('worker', []), spec: { podCIDRs: ['10.244.1.0'] } }),
+    /spec.podCIDRs\[0\] is "10.244.1.0": must be a range/,
+  );
 });
 
 test('a Node is leaving when it has a deletionTimestamp or the autoscaler has tainted it for deletion', () => {

@@ -24,7 +24,9 @@ export function readService({ metadata, spec, status }: ServiceObject): ServiceR
     clusterIPs: external ? none : readClusterIPs(spec),
     proxyName: metadata.labels?.[proxyNameLabel],
     ports: readServicePorts(spec),
-    sourceRanges: readRanges(spec.loadBalancerSourceRanges ?? none),
+    sourceRanges: compactList(
+      readRanges('spec.loadBalancerSourceRanges', spec.loadBalancerSourceRanges ?? none).toSorted(),
+    ),
     externalIPs: readAddresses('spec.externalIPs', spec.externalIPs ?? none, 'ordinary'),
     loadBalancerIPs: spec.type === 'LoadBalancer' ? readIngress(status) : none,
     affinitySeconds:

@@ -118,6 +118,13 @@ export interface NodeRecord extends ObjectRef {
   /** The addresses of the types InternalIP and ExternalIP. */
   readonly nodeIPs: readonly string[];
   /**
+   * The ranges of the addresses of the node's pods, as canonical text: those of spec.podCIDRs, then
+   * those of the annotation heddle.io/pod-cidrs.
+   */
+  readonly podCIDRs: readonly string[];
+  /** Sentences about annotations that can't be used. */
+  readonly problems: readonly string[];
+  /**
    * True if the node is being deleted, or the cluster autoscaler has tainted it for deletion
    * (KEP-3836).
    */

@@ -1,5 +1,10 @@
 import * as v from 'valibot';
-import { algorithmAnnotation, forwardingAnnotation, weightsAnnotation } from './annotations.ts';
+import {
+  algorithmAnnotation,
+  forwardingAnnotation,
+  podCIDRsAnnotation,
+  weightsAnnotation,
+} from './annotations.ts';
 
 // Schemas of the API objects (core/v1 Service, Node and Pod, discovery.k8s.io/v1 EndpointSlice),
 // reduced to the fields that a record is made of. Go writes absent lists and structs as null, so
@@ -67,6 +72,7 @@ const metadata = struct({
     algorithmAnnotation,
     weightsAnnotation,
     forwardingAnnotation,
+    podCIDRsAnnotation,
     triggerAnnotation,
   ),
 });
@@ -139,7 +145,13 @@ export const sliceSchema = struct({
 
 export const nodeSchema = struct({
   metadata: struct({ ...metadata.entries, deletionTimestamp: v.nullish(text) }),
-  spec: v.nullish(struct({ taints: list(struct({ key: text })) })),
+  spec: v.nullish(
+    struct({
+      taints: list(struct({ key: text })),
+      podCIDR: v.nullish(text, ''),
+      podCIDRs: list(text),
+    }),
+  ),
   status: v.nullish(struct({ addresses: list(struct({ type: text, address: text })) })),
 });
 

@@ -80,12 +80,27 @@ export function slice(
   };
 }
 
+interface NodeFields {
+  readonly podCIDRs?: readonly string[];
+  readonly annotations?: Fields;
+}
+
 /** Returns a Node with internal addresses and optionally a zone. */
-export function node(name: string, addresses: readonly string[], zone?: string) {
+export function node(
+  name: string,
+  addresses: readonly string[],
+  zone?: string,
+  { podCIDRs, annotations }: NodeFields = {},
+) {
   return {
     apiVersion: 'v1',
     kind: 'Node',
-    metadata: { name, labels: zone === undefined ? {} : { 'topology.kubernetes.io/zone': zone } },
+    metadata: {
+      name,
+      annotations,
+      labels: zone === undefined ? {} : { 'topology.kubernetes.io/zone': zone },
+    },
+    spec: { podCIDR: podCIDRs?.[0], podCIDRs },
     status: {
       addresses: [
         { type: 'Hostname', address: name },

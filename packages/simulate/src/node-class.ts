@@ -138,6 +138,8 @@ export class NodeClass implements Disposable {
       zone,
       addresses,
       nodeIPs: addresses,
+      podCIDRs: [],
+      problems: [],
       leaving: false,
     } as const;
     this.#model.apply([{ op: 'set', object: record }]);
