@@ -15,17 +15,18 @@ const layers: Readonly<Record<string, Layer>> = {
   objects: { imports: ['sys'] },
   kube: { imports: ['sys', 'state'] },
   services: { imports: ['sys', 'objects'] },
+  routes: { imports: ['sys', 'objects'] },
   vm: { imports: ['sys', 'ebpf'], tests: ['netlink'] },
   ipam: { imports: ['sys'] },
   podnet: { imports: ['sys', 'netlink'] },
   lab: { imports: ['sys', 'netlink', 'podnet'] },
   datapath: {
-    imports: ['sys', 'ebpf', 'netlink', 'state', 'objects', 'services'],
+    imports: ['sys', 'ebpf', 'netlink', 'state', 'objects', 'services', 'routes'],
     tests: ['vm', 'lab'],
   },
   agent: {
     imports: [
-      ...['sys', 'ebpf', 'netlink', 'state', 'rpc', 'objects', 'services', 'kube'],
+      ...['sys', 'ebpf', 'netlink', 'state', 'rpc', 'objects', 'services', 'routes', 'kube'],
       ...['ipam', 'podnet', 'datapath'],
     ],
     tests: ['lab'],

@@ -1,0 +1,185 @@
+import {
+  type Family,
+  familyOf,
+  type NodeRecord,
+  type ObjectChange,
+  specialAddress,
+} from '@heddle/objects';
+import { type PathFacts, pathTo } from './paths.ts';
+import { RangeMap, RangeOwners } from './range-map.ts';
+import type { NodePath, RemoteNode, Routing, Underlay, UnderlayRoute } from './rows.ts';
+
+const families: readonly Family[] = ['IPv4', 'IPv6'];
+
+export interface RemoteNodesOptions {
+  readonly nodeName: string;
+  readonly routing: Routing;
+  /** The configured ranges of this node's pods, which precede those of its Node. */
+  readonly podCIDRs: readonly string[];
+}
+
+/** The rows that a change changed. */
+export interface RemoteNodeChanges {
+  readonly upserted: readonly RemoteNode[];
+  readonly removed: readonly string[];
+}
+
+/** Computes how the pods of all other nodes are reached. */
+export class RemoteNodes {
+  readonly #options: RemoteNodesOptions;
+  readonly #nodes = new Map<string, NodeRecord>();
+  readonly #rows = new Map<string, { readonly row: RemoteNode; readonly text: string }>();
+  #underlay: Underlay = { addresses: [], routes: [] };
+
+  constructor(options: RemoteNodesOptions) {
+    this.#options = options;
+  }
+
+  /** The record of this node's own Node. */
+  get ownNode(): NodeRecord | undefined {
+    return this.#nodes.get(this.#options.nodeName);
+  }
+
+  /** The ranges of this node's own pods. */
+  get ownRanges(): readonly string[] {
+    const { podCIDRs } = this.#options;
+    return podCIDRs.length > 0 ? podCIDRs : (this.ownNode?.podCIDRs ?? []);
+  }
+
+  /**
+   * The addresses at which other nodes reach this one, at most one of each family: those of its Node that
+   * it has, else those that it prefers.
+   */
+  get ownAddresses(): readonly string[] {
+    const known = new Set(this.#underlay.addresses);
+    const stated = (this.ownNode?.nodeIPs ?? []).filter((each) => known.has(each));
+    return firstOfEach([...stated, ...this.#underlay.addresses.filter(isUsable)]);
+  }
+
+  /** Takes changes of Nodes. An invalid one leaves the last good version. */
+  apply(changes: readonly ObjectChange<NodeRecord>[]): RemoteNodeChanges {
+    for (const change of changes) {
+      if (change.op === 'set') this.#nodes.set(change.object.name, change.object);
+      else if (change.op === 'delete') this.#nodes.delete(change.name);
+    }
+    return this.#update();
+  }
+
+  /** Takes this node's addresses and routes. */
+  setUnderlay(underlay: Underlay): RemoteNodeChanges {
+    this.#underlay = underlay;
+    return this.#update();
+  }
+
+  #update(): RemoteNodeChanges {
+    const upserted: RemoteNode[] = [];
+    const rows = this.#compute();
+    for (const row of rows) {
+      const text = JSON.stringify(row);
+      if (this.#rows.get(row.key)?.text === text) continue;
+      this.#rows.set(row.key, { row, text });
+      upserted.push(row);
+    }
+    const present = new Set(rows.map(({ key }) => key));
+    const removed = [...this.#rows.keys()].filter((key) => !present.has(key));
+    for (const key of removed) this.#rows.delete(key);
+    return { upserted, removed };
+  }
+
+  #compute(): RemoteNode[] {
+    const { nodeName, routing } = this.#options;
+    const routes = new RangeMap<UnderlayRoute>();
+    for (const route of this.#underlay.routes) routes.set(route.destination, route);
+    const own = this.ownAddresses;
+    const paths: PathFacts = { routing, families: new Set(own.map(familyOf)), routes };
+    const others = [...this.#nodes.values()]
+      .filter(({ name }) => name !== nodeName)
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    const refused = this.#refusedRanges(others);
+    return others.map((node) => remoteNode(node, refused, { own, paths }));
+  }
+
+  /** Returns why ranges cannot be used, by node and range. This node comes first, then the others by name. */
+  #refusedRanges(others: readonly NodeRecord[]): RefusedRanges {
+    const { nodeName } = this.#options;
+    const all = others.flatMap(({ podCIDRs }) => podCIDRs);
+    const ranges = new RangeOwners(all);
+    for (const range of this.ownRanges) ranges.add(range, nodeName);
+    // A range with the address of a node would lead the packets of a tunnel to the node into the tunnel.
+    const addresses = new RangeOwners(all);
+    for (const address of this.ownAddresses) addresses.add(hostRange(address), nodeName);
+    for (const { name, nodeIPs } of others) {
+      for (const address of nodeIPs) addresses.add(hostRange(address), name);
+    }
+    const refused = new Map<string, string>();
+    for (const { name, podCIDRs } of others) {
+      for (const range of podCIDRs) {
+        const holder = addresses.overlapping(range);
+        const owner = ranges.overlapping(range, name);
+        if (holder !== undefined) {
+          refused.set(`${name} ${range}`, `range ${range} has an address of node ${holder}`);
+        } else if (owner !== undefined) {
+          const problem = `range ${range} overlaps a range of node ${owner}, which keeps it`;
+          refused.set(`${name} ${range}`, problem);
+        } else {
+          ranges.add(range, name);
+        }
+      }
+    }
+    return refused;
+  }
+}
+
+/** The reasons why ranges cannot be used, by `NODE RANGE`. */
+type RefusedRanges = ReadonlyMap<string, string>;
+
+function remoteNode(
+  node: NodeRecord,
+  refused: RefusedRanges,
+  { own, paths }: { readonly own: readonly string[]; readonly paths: PathFacts },
+): RemoteNode {
+  const problems: string[] = [...node.problems];
+  const addresses = firstOfEach(node.nodeIPs.filter(isUsable));
+  const shared = addresses.find((address) => own.includes(address));
+  const usable: string[] = [];
+  for (const range of node.podCIDRs) {
+    const problem = refused.get(`${node.name} ${range}`);
+    if (problem === undefined) usable.push(range);
+    else problems.push(problem);
+  }
+  const row = { key: node.name, addresses, ranges: [] as string[], paths: [] as NodePath[] };
+  if (node.podCIDRs.length === 0) {
+    problems.push('the Node has no podCIDRs, so the addresses of its pods are unknown');
+  } else if (addresses.length === 0) {
+    problems.push('the Node has no InternalIP and no ExternalIP');
+  } else if (shared !== undefined) {
+    problems.push(`the Node has the address ${shared}, which is an address of this node`);
+  } else {
+    for (const family of families) {
+      const ranges = usable.filter((range) => familyOf(range) === family);
+      if (ranges.length === 0) continue;
+      const path = pathTo(family, addresses, paths);
+      if (typeof path === 'string') problems.push(`pods with ${family} addresses: ${path}`);
+      else {
+        row.ranges.push(...ranges);
+        row.paths.push(path);
+      }
+    }
+  }
+  return { ...row, problems };
+}
+
+function isUsable(address: string): boolean {
+  return specialAddress(address) === undefined;
+}
+
+/** Returns the first address of each family. */
+function firstOfEach(addresses: readonly string[]): string[] {
+  return families.flatMap(
+    (family) => addresses.find((address) => familyOf(address) === family) ?? [],
+  );
+}
+
+function hostRange(address: string): string {
+  return `${address}/${familyOf(address) === 'IPv4' ? 32 : 128}`;
+}
