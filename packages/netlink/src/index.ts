@@ -17,6 +17,7 @@ export {
   deleteLink,
   findLink,
   IFF_LOOPBACK,
+  IFF_NOARP,
   IFF_RUNNING,
   IFF_UP,
   type LinkPair,
@@ -51,6 +52,7 @@ export {
   TC_H_INGRESS,
   TC_H_ROOT,
 } from './qdiscs.ts';
+export type { RouteEncap } from './route-encap.ts';
 export {
   addRoute,
   listRoutes,
@@ -79,5 +81,7 @@ export {
   type SocketState,
 } from './socket-diag.ts';
 export { attachFilter, type FilterPlace, hasFilter, removeFilter } from './traffic-control.ts';
+export { createVxlan } from './vxlan.ts';
+export type { ExternalVxlan } from './vxlan-settings.ts';
 export { type NetworkEvent, type NetworkGroup, watchNetwork } from './watch.ts';
 export * from './wire.ts';

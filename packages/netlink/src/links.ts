@@ -3,6 +3,7 @@ import { AF_UNSPEC } from '@heddle/sys/net';
 import { isNetlinkError, MalformedMessage, NetlinkError, removed } from './errors.ts';
 import { checkedIndex, macText, readMac } from './inet.ts';
 import type { NetlinkSocket } from './socket.ts';
+import { type ExternalVxlan, readVxlan } from './vxlan-settings.ts';
 import { Attributes, type Message, MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './wire.ts';
 
 // linux/if_link.h, linux/rtnetlink.h, linux/veth.h
@@ -14,12 +15,12 @@ const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
-const IFLA_LINKINFO = 18;
+export const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
 const IFLA_NET_NS_FD = 28;
 const IFLA_LINK_NETNSID = 37;
-const IFLA_INFO_KIND = 1;
-const IFLA_INFO_DATA = 2;
+export const IFLA_INFO_KIND = 1;
+export const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
 const IFLA_NETKIT_PEER_INFO = 1;
 const IFLA_NETKIT_MODE = 5;
@@ -29,6 +30,7 @@ const headerSize = 16;
 export const IFF_UP = 0x1;
 export const IFF_LOOPBACK = 0x8;
 export const IFF_RUNNING = 0x40;
+export const IFF_NOARP = 0x80;
 
 /** A network interface, which rtnetlink calls a link. */
 export interface NetworkLink {
@@ -55,6 +57,8 @@ export interface NetworkLink {
   readonly peerNamespaceId: number | undefined;
   /** A text that userspace has attached to the link (ifalias); undefined when there is none. */
   readonly alias: string | undefined;
+  /** The settings of a VXLAN device in external mode; undefined for other links. */
+  readonly vxlan: ExternalVxlan | undefined;
 }
 
 /** Settings of a link; absent ones stay unchanged. */
@@ -67,6 +71,8 @@ export interface LinkSettings {
   readonly up?: boolean;
   /** ifindex of the bridge to join; 0 leaves the bridge. */
   readonly master?: number;
+  /** False: neighbours are not asked for their link-layer addresses (IFF_NOARP). */
+  readonly arp?: boolean;
   /** A text of at most 255 bytes; an empty one removes the alias. */
   readonly alias?: string;
   /** Descriptor of the network namespace to move to. */
@@ -141,9 +147,7 @@ function createPair(
   peer: NewLink,
   writeMore: (writer: MessageWriter) => void = () => {},
 ): LinkPair {
-  const writer = new MessageWriter(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
-  writer.header(linkHeader(0, link.up));
-  writeSettings(writer, link);
+  const writer = newLinkMessage(link);
   writer.nested(IFLA_LINKINFO, () => {
     writer.text(IFLA_INFO_KIND, kind);
     writer.nested(IFLA_INFO_DATA, () => {
@@ -173,9 +177,7 @@ function createPair(
 
 /** Creates a bridge and returns it. Throws NetlinkError. */
 export function createBridge(socket: NetlinkSocket, link: NewLink): NetworkLink {
-  const writer = new MessageWriter(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
-  writer.header(linkHeader(0, link.up));
-  writeSettings(writer, link);
+  const writer = newLinkMessage(link);
   writer.nested(IFLA_LINKINFO, () => writer.text(IFLA_INFO_KIND, 'bridge'));
   socket.request(writer, `create bridge ${link.name}`);
   return inNamespaceOf(socket, link, (there) => createdLink(there, link));
@@ -192,7 +194,16 @@ function inNamespaceOf<Result>(
   return work(there);
 }
 
-function createdLink(socket: NetlinkSocket, { name }: NewLink): NetworkLink {
+/** Returns a request for a new link with its settings, to which the caller adds the kind. */
+export function newLinkMessage(link: NewLink): MessageWriter {
+  const writer = new MessageWriter(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+  writer.header(linkHeader(0, link));
+  writeSettings(writer, link);
+  return writer;
+}
+
+/** Returns a link that was just created. Throws NetlinkError. */
+export function createdLink(socket: NetlinkSocket, { name }: NewLink): NetworkLink {
   const link = findLink(socket, name);
   if (!link) throw new NetlinkError(`find created link ${name}`, errno.ENODEV);
   return link;
@@ -202,7 +213,7 @@ function createdLink(socket: NetlinkSocket, { name }: NewLink): NetworkLink {
 export function changeLink(socket: NetlinkSocket, index: number, settings: LinkSettings): void {
   const what = `change link ${index}`;
   const writer = new MessageWriter(RTM_NEWLINK);
-  writer.header(linkHeader(checkedIndex(index, what), settings.up));
+  writer.header(linkHeader(checkedIndex(index, what), settings));
   writeSettings(writer, settings);
   socket.request(writer, what);
 }
@@ -227,10 +238,12 @@ export function readLink(message: Message): NetworkLink {
   const attributes = Attributes.read(body.subarray(headerSize));
   const flags = view.getUint32(8, true);
   const address = attributes.bytes(IFLA_ADDRESS);
+  const info = attributes.nested(IFLA_LINKINFO);
+  const kind = info?.text(IFLA_INFO_KIND);
   return {
     index: view.getInt32(4, true),
     name: attributes.text(IFLA_IFNAME) ?? '',
-    kind: attributes.nested(IFLA_LINKINFO)?.text(IFLA_INFO_KIND),
+    kind,
     address: address ? macText(address) : '',
     mtu: attributes.u32(IFLA_MTU) ?? 0,
     flags,
@@ -239,19 +252,19 @@ export function readLink(message: Message): NetworkLink {
     peer: attributes.u32(IFLA_LINK) || undefined,
     peerNamespaceId: attributes.s32(IFLA_LINK_NETNSID),
     alias: attributes.text(IFLA_IFALIAS),
+    vxlan: kind === 'vxlan' ? readVxlan(info?.nested(IFLA_INFO_DATA)) : undefined,
   };
 }
 
 /** Returns a struct ifinfomsg: family u8, pad, type u16, index s32, flags u32, change mask u32. */
-function linkHeader(index: number, up?: boolean): Uint8Array {
+function linkHeader(index: number, { up, arp }: LinkSettings = {}): Uint8Array {
   const bytes = new Uint8Array(headerSize);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, AF_UNSPEC);
   view.setInt32(4, index, true);
-  if (up !== undefined) {
-    view.setUint32(8, up ? IFF_UP : 0, true);
-    view.setUint32(12, IFF_UP, true);
-  }
+  view.setUint32(8, (up ? IFF_UP : 0) | (arp === false ? IFF_NOARP : 0), true);
+  const changed = (up === undefined ? 0 : IFF_UP) | (arp === undefined ? 0 : IFF_NOARP);
+  view.setUint32(12, changed, true);
   return bytes;
 }
 

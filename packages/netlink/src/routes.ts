@@ -9,6 +9,7 @@ import {
   readAddress,
   readPrefix,
 } from './inet.ts';
+import { type RouteEncap, readEncap, writeEncap } from './route-encap.ts';
 import type { NetlinkSocket } from './socket.ts';
 import {
   Attributes,
@@ -35,7 +36,8 @@ const RTA_VIA = 18;
 const RTAX_MTU = 2;
 const RTNH_F_ONLINK = 4;
 const RTM_F_CLONED = 0x200;
-const RTPROT_BOOT = 3;
+/** The protocol of routes that do not say who has added them (RTPROT_BOOT). */
+const bootProtocol = 3;
 const RTN_UNICAST = 1;
 const headerSize = 12;
 const nextHopSize = 8;
@@ -89,6 +91,10 @@ export interface Route extends NextHop {
   readonly metric?: number;
   /** Largest packet for this route, bytes. */
   readonly mtu?: number;
+  /** A number for the program that has added the route (RTPROT_*). Default: 3, boot. */
+  readonly protocol?: number;
+  /** The tunnel that packets are put into; `link` is then a tunnel device. */
+  readonly encap?: RouteEncap;
 }
 
 /**
@@ -161,6 +167,7 @@ export function readRoute(message: Message): Route | undefined {
   const source = attributes.bytes(RTA_PREFSRC);
   const metric = attributes.u32(RTA_PRIORITY);
   const mtu = attributes.nested(RTA_METRICS)?.u32(RTAX_MTU);
+  const encap = readEncap(attributes);
   return {
     destination: `${destination}/${body[1]!}`,
     ...readVia(attributes),
@@ -173,6 +180,8 @@ export function readRoute(message: Message): Route | undefined {
     table: attributes.u32(RTA_TABLE) ?? body[4]!,
     ...(metric !== undefined && { metric }),
     ...(mtu !== undefined && { mtu }),
+    protocol: body[5]!,
+    ...(encap && { encap }),
   };
 }
 
@@ -208,12 +217,12 @@ function writeRoute(writer: MessageWriter, route: Route, what: string): MessageW
   const { family, bytes, prefixLength } = readPrefix(route.destination);
   const hasRouter = [route, ...(route.nextHops ?? [])].some(({ via }) => via !== undefined);
   const scope = route.scope ?? (family === AF_INET && !hasRouter ? 'link' : 'universe');
-  const table = route.table ?? mainTable;
+  const { table = mainTable, protocol = bootProtocol } = route;
   const type = route.type === undefined ? RTN_UNICAST : types.indexOf(route.type);
   // struct rtmsg: family, destination and source length, tos, table, protocol, scope, type (u8
   // each), flags u32.
   const header = new Uint8Array(headerSize);
-  header.set([family, prefixLength, 0, 0, 0, RTPROT_BOOT, scopeNumber(scope), type]);
+  header.set([family, prefixLength, 0, 0, 0, protocol, scopeNumber(scope), type]);
   new DataView(header.buffer).setUint32(8, route.onlink ? RTNH_F_ONLINK : 0, true);
   writer.header(header).u32(RTA_TABLE, table);
   if (prefixLength > 0) writer.bytes(RTA_DST, bytes);
@@ -226,6 +235,7 @@ function writeRoute(writer: MessageWriter, route: Route, what: string): MessageW
     const { mtu } = route;
     writer.nested(RTA_METRICS, () => writer.u32(RTAX_MTU, mtu));
   }
+  if (route.encap) writeEncap(writer, route.encap);
   return writer;
 }
 
