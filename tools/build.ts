@@ -20,12 +20,16 @@ const assets: Plugin = {
       const folder = `${root}packages/datapath/objects`;
       const files = readdirSync(folder).filter((file) => file.endsWith('.o'));
       const entries = files.map((file) => [file.slice(0, -2), `${folder}/${file}`] as const);
+      const plugin = (arch: string) => JSON.stringify(`${root}packages/assets/cni/${arch}.elf`);
       return {
         contents: [
           ...entries.map(([name, path]) => `import ${name} from ${JSON.stringify(path)};`),
           `const all = { ${entries.map(([name]) => name).join(', ')} };`,
           `export const version = () => ${JSON.stringify(manifest.version)};`,
           'export const objects = (name) => all[name];',
+          `import x64 from ${plugin('x64')};`,
+          `import arm64 from ${plugin('arm64')};`,
+          'export const cniPlugin = (arch) => ({ x64, arm64 })[arch];',
         ].join('\n'),
         resolveDir: root,
         loader: 'js',
@@ -60,7 +64,7 @@ export async function buildProgram(): Promise<void> {
     format: 'esm',
     target: 'node20',
     external: ['koffi'],
-    loader: { '.o': 'binary' },
+    loader: { '.o': 'binary', '.elf': 'binary' },
     plugins: [assets, builtins],
     // CommonJS packages in the bundle need `require`.
     banner: {

@@ -1,9 +1,9 @@
 // Checks the C sources: their format, and that each object uses all functions that its headers
 // have. With --write it formats them instead.
 import { spawnSync } from 'node:child_process';
-import { clangVersion, compilerArguments, exitNotRun, installed } from './clang.ts';
+import { clangVersion, exitNotRun, installed } from './clang.ts';
 import { projectFiles, root } from './files.ts';
-import { compiledSources, objectSets } from './objects.ts';
+import { type Compiled, objectSets } from './objects.ts';
 
 const [format, clang] = [`clang-format-${clangVersion}`, `clang-${clangVersion}`];
 const missing = [format, clang].filter((command) => !installed(command));
@@ -19,11 +19,11 @@ function passes(command: string, ...args: readonly string[]): boolean {
   return status === 0;
 }
 
-/** Returns true when the object of a source uses all functions. */
-function usesAll(set: (typeof objectSets)[number], source: string): boolean {
+/** Returns true when a program uses all functions of its sources. */
+function usesAll({ source, compile }: Compiled): boolean {
   // clang does not report the inline functions of headers, so they are not inline here.
   const everyFunction = ['-Wunused-function', '-Dinline=', '-fsyntax-only'];
-  return passes(clang, ...compilerArguments(set), ...everyFunction, source);
+  return passes(clang, ...compile, ...everyFunction, source);
 }
 
 const sources = projectFiles('.c', '.h');
@@ -31,6 +31,6 @@ const results = process.argv.includes('--write')
   ? [passes(format, '-i', ...sources)]
   : [
       passes(format, '--dry-run', '-Werror', ...sources),
-      ...objectSets.flatMap((set) => compiledSources(set).map((source) => usesAll(set, source))),
+      ...objectSets.flatMap((set) => set.compiled().map(usesAll)),
     ];
 process.exitCode = results.every(Boolean) ? 0 : 1;

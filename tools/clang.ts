@@ -1,7 +1,6 @@
-// The compiler of the BPF programs, and how it is called.
+// The compiler of the C sources, and how it is called.
 import { spawnSync } from 'node:child_process';
 import { root } from './files.ts';
-import type { ObjectSet } from './objects.ts';
 
 /**
  * The version of clang that made the committed objects and formats the sources. Other versions compile the programs,
@@ -20,13 +19,31 @@ export function installed(...commands: readonly string[]): string | undefined {
 // The compiler for this machine has the UAPI headers (linux/bpf.h) in such a folder.
 const headers = `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
 
-/** Returns the arguments that all programs of a set are compiled with, but for the source and the result. */
-export function compilerArguments({ sources }: ObjectSet): string[] {
+const warnings = ['-Wall', '-Wextra', '-Werror', '-Wno-unused-parameter'];
+
+/** Returns the arguments that all BPF programs of a folder are compiled with. */
+export function bpfArguments(sources: string): string[] {
   return [
-    ...['-g', '-O2', '-target', 'bpf', '-mcpu=v3', '-std=gnu11'],
-    ...['-Wall', '-Wextra', '-Werror', '-Wno-unused-parameter'],
+    ...['-g', '-O2', '-target', 'bpf', '-mcpu=v3', '-std=gnu11', ...warnings],
     // The objects are the same bytes wherever the repository lies.
     ...[`-ffile-prefix-map=${root}=`, '-fdebug-compilation-dir=.'],
     ...[`-I${sources}`, `-I${headers}`],
   ];
+}
+
+/** Returns the arguments for a small static executable without a C library. */
+export function executableArguments(arch: 'x64' | 'arm64') {
+  const target = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }[arch];
+  return {
+    compile: [
+      ...['-Os', '-target', target, '-ffreestanding', '-std=gnu11', ...warnings],
+      ...['-Wno-missing-field-initializers', '-fno-pic', '-fno-stack-protector'],
+      // The headers of the two architectures differ only in what the sources define themselves.
+      ...['-fno-asynchronous-unwind-tables', `-I${headers}`],
+    ],
+    link: [
+      ...['-static', '-nostdlib', '-fuse-ld=lld', '-Wl,-s,--build-id=none,--gc-sections'],
+      '-Wl,-z,noseparate-code,-z,norelro,-z,noexecstack',
+    ],
+  };
 }

@@ -2,12 +2,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { bindingsFile, generateBindings } from './bindings.ts';
 import { projectFiles, root } from './files.ts';
-import { compiledSources, currentRecord, objectSets, recordName } from './objects.ts';
+import { currentRecord, objectSets, recordName } from './objects.ts';
 import { chartFolder, settingsFiles } from './settings.ts';
 
 const stale: string[] = [];
 for (const set of objectSets) {
-  if (compiledSources(set).length === 0) continue;
+  if (set.compiled().length === 0) continue;
   const path = `${root}${set.objects}/${recordName}`;
   const recorded = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
   const current = currentRecord(set);

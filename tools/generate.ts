@@ -1,11 +1,11 @@
-// Compiles every BPF program of the project and writes the TypeScript bindings of its structs.
+// Compiles every C program of the project and writes the TypeScript bindings of its structs.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import { bindingsFile, generateBindings } from './bindings.ts';
-import { clangVersion, compilerArguments, installed } from './clang.ts';
+import { clangVersion, installed } from './clang.ts';
 import { root } from './files.ts';
-import { compiledSources, currentRecord, objectSets, recordName } from './objects.ts';
+import { currentRecord, objectSets, recordName } from './objects.ts';
 
 const version = clangVersion;
 const clang = installed(`clang-${version}`, 'clang', 'clang-19', 'clang-15', 'clang-14');
@@ -15,21 +15,17 @@ const strip = installed(
 );
 if (!clang || !strip) {
   console.error(
-    `generate: clang and llvm-strip are missing (on Debian: apt install clang-${version} llvm-${version})`,
+    `generate: clang and llvm-strip are missing (on Debian: apt install clang-${version} lld-${version} llvm-${version})`,
   );
   process.exit(2);
 }
 
 for (const set of objectSets) {
   mkdirSync(root + set.objects, { recursive: true });
-  for (const source of compiledSources(set)) {
-    const object = `${set.objects}/${basename(source, '.bpf.c')}.o`;
-    execFileSync(clang, [...compilerArguments(set), '-c', source, '-o', object], {
-      cwd: root,
-      stdio: 'inherit',
-    });
-    execFileSync(strip, ['-g', object], { cwd: root, stdio: 'inherit' });
-    console.log(object);
+  for (const { file, source, compile, link } of set.compiled()) {
+    execFileSync(clang, [...compile, ...link, source, '-o', file], { cwd: root, stdio: 'inherit' });
+    execFileSync(strip, ['-g', file], { cwd: root, stdio: 'inherit' });
+    console.log(file);
   }
   writeFileSync(
     `${root}${set.objects}/${recordName}`,

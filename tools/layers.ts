@@ -31,7 +31,7 @@ const layers: Readonly<Record<string, Layer>> = {
     ],
     tests: ['lab'],
   },
-  assets: { imports: ['datapath'] },
+  assets: { imports: ['datapath'], tests: ['sys', 'netlink'] },
   control: { imports: ['sys', 'rpc', 'agent'] },
   inspect: {
     imports: [

@@ -14,3 +14,8 @@ export function objects(name: string): Uint8Array {
   const folder = new URL('../objects/', import.meta.resolve('@heddle/datapath'));
   return readFileSync(fileURLToPath(new URL(`${name}.o`, folder)));
 }
+
+/** Returns the bytes of the CNI plug-in, a static executable for Linux on this architecture. */
+export function cniPlugin(arch: 'x64' | 'arm64'): Uint8Array {
+  return readFileSync(new URL(`../cni/${arch}.elf`, import.meta.url));
+}
