@@ -3,8 +3,9 @@ import { test } from 'node:test';
 import { closeFd } from '@heddle/sys';
 import { loadClassifier, platform, sandbox } from '../testing/kernel.ts';
 import { createVeth } from './links.ts';
-import { addQdisc, listQdiscs, removeQdisc, TC_H_INGRESS, TC_H_ROOT } from './qdiscs.ts';
+import { addQdisc, listQdiscs, removeQdisc, TC_H_INGRESS, TC_H_ROOT, tcHeader } from './qdiscs.ts';
 import { attachFilter, type FilterPlace, hasFilter, removeFilter } from './traffic-control.ts';
+import { MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './wire.ts';
 
 const TCA_TBF_PARMS = 1;
 
@@ -80,4 +81,18 @@ test('a filter is found by its link, direction, priority and handle only', () =>
   const gone = { ...place, link: 4711 };
   assert.equal(hasFilter(socket, gone), false);
   assert.equal(removeFilter(socket, gone), false);
+});
+
+test('a link whose ingress is a block that links share has no filter to remove', () => {
+  using here = withLink();
+  const { socket, link } = here;
+  const [RTM_NEWQDISC, TCA_KIND, TCA_INGRESS_BLOCK] = [36, 1, 13];
+  const writer = new MessageWriter(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL)
+    .header(tcHeader({ link, handle: 0xffff0000, parent: TC_H_INGRESS }))
+    .text(TCA_KIND, 'clsact')
+    .u32(TCA_INGRESS_BLOCK, 7);
+  socket.request(writer, 'add clsact with a shared block');
+  const place = { link, direction: 'ingress', priority: 1, handle: 1 } as const;
+  assert.equal(hasFilter(socket, place), false);
+  assert.equal(removeFilter(socket, place), false);
 });

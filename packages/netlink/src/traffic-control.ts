@@ -89,8 +89,9 @@ export function removeFilter(socket: NetlinkSocket, place: FilterPlace): boolean
   const filter = new MessageWriter(RTM_DELTFILTER)
     .header(filterHeader(place, what))
     .text(TCA_KIND, 'bpf');
-  // EINVAL: the link has no clsact qdisc.
-  return removed(() => socket.request(filter, what), 'ENOENT', 'ENODEV', 'EINVAL');
+  // EINVAL: the link has no clsact qdisc. EOPNOTSUPP: its filters are those of a block that links share.
+  const codes = ['ENOENT', 'ENODEV', 'EINVAL', 'EOPNOTSUPP'] as const;
+  return removed(() => socket.request(filter, what), ...codes);
 }
 
 function filterHeader({ link, direction, priority, handle }: FilterPlace, what: string) {
