@@ -4,6 +4,7 @@ import { bindingsFile, generateBindings } from './bindings.ts';
 import { projectFiles, root } from './files.ts';
 import { currentRecord, objectSets, recordName } from './objects.ts';
 import { chartFolder, settingsFiles } from './settings.ts';
+import { tuningFiles } from './tuning.ts';
 
 const stale: string[] = [];
 for (const set of objectSets) {
@@ -35,6 +36,14 @@ const outdated = [...made]
 for (const file of [...outdated, ...others]) {
   console.error(
     `${file}: not what \`node tools/settings.ts\` makes of the settings; run it and commit`,
+  );
+  process.exitCode = 1;
+}
+
+for (const [file, text] of tuningFiles()) {
+  if (existsSync(root + file) && readFileSync(root + file, 'utf8') === text) continue;
+  console.error(
+    `${file}: not what \`node tools/tuning.ts\` makes of the checks; run it and commit`,
   );
   process.exitCode = 1;
 }

@@ -45,11 +45,12 @@ const layers: Readonly<Record<string, Layer>> = {
       ...['datapath', 'agent', 'assets', 'control'],
     ],
   },
+  tune: { imports: ['sys', 'netlink', 'agent'] },
   deploy: { imports: ['sys', 'netlink', 'agent'], tests: ['assets'] },
   cli: {
     imports: [
       ...['sys', 'netlink', 'objects', 'services', 'lab', 'datapath', 'agent'],
-      ...['assets', 'control', 'inspect', 'simulate', 'deploy'],
+      ...['assets', 'control', 'inspect', 'simulate', 'tune', 'deploy'],
     ],
   },
   demo: { imports: ['sys', 'vm', 'lab', 'agent', 'assets', 'control', 'cli'], tests: ['ebpf'] },
@@ -60,7 +61,7 @@ const layers: Readonly<Record<string, Layer>> = {
       ...['agent', 'assets', 'control', 'inspect', 'deploy', 'cli', 'demo'],
     ],
   },
-  tools: { imports: ['ebpf', 'kube', 'lab', 'assets', 'control', 'deploy'] },
+  tools: { imports: ['ebpf', 'kube', 'lab', 'assets', 'control', 'tune', 'deploy'] },
   bench: {
     imports: [
       'tools',

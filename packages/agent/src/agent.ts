@@ -8,7 +8,7 @@ import type { NodeDatapath } from './datapath-part.ts';
 import { EventLog } from './events.ts';
 import type { Feature, FeatureDefinition, FeatureHost, Methods, Progress } from './feature.ts';
 import { IntegrityWatch } from './integrity-watch.ts';
-import { residentBytes } from './machine.ts';
+import { networkNamespace, residentBytes } from './machine.ts';
 import { NodeWatch } from './node/node-watch.ts';
 import { mapPressure } from './pressure.ts';
 import type { Source, SourceBatch, SourceListener } from './source/source.ts';
@@ -269,11 +269,13 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
   #status(): CoreStatus {
     const platform = this.#platform;
     const resident = residentBytes(platform);
+    const namespace = networkNamespace(platform);
     const datapath = this.#datapath.status();
     const core: CoreStatus = {
       version: this.#version,
       node: this.#config.node,
       pid: platform.syscall(syscallNumbers(platform).getpid),
+      ...(namespace === undefined ? {} : { networkNamespace: namespace }),
       started: this.#started,
       ...(resident === undefined ? {} : { residentBytes: resident }),
       source: {

@@ -4,6 +4,7 @@ import {
   isMissing,
   type Platform,
   readFile,
+  readLink,
   syscallNumbers,
 } from '@heddle/sys';
 
@@ -61,6 +62,19 @@ export function residentBytes(platform: Platform): number | undefined {
   try {
     const pages = Number(decodeUtf8(readFile(platform, '/proc/self/statm')).split(' ')[1]);
     return Number.isFinite(pages) ? pages * platform.pageSize : undefined;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Returns the network namespace of this thread, e.g. `net:[4026531840]`, or undefined where /proc does not
+ * have it.
+ */
+export function networkNamespace(platform: Platform): string | undefined {
+  try {
+    return readLink(platform, '/proc/thread-self/ns/net');
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

@@ -43,6 +43,8 @@ export interface CoreStatus {
   readonly version: string;
   readonly node: string;
   readonly pid: number;
+  /** The network namespace of the agent, e.g. `net:[4026531840]`; absent where /proc has none. */
+  readonly networkNamespace?: string;
   readonly started: string;
   readonly residentBytes?: number;
   readonly source: {

@@ -3,7 +3,15 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -118,6 +126,32 @@ describe('heddle agent', { timeout: 240_000 }, () => {
       lines.map(({ level, message }) => `${level} ${message}`),
       ['info agent started', 'info manifests read: 2 rows programmed'],
     );
+  });
+
+  it('tune changes and restores settings in the network namespace of the agent', async () => {
+    const paths = ['--socket', socket, '--state', join(folder, 'tune.json')];
+    const device = (await tuned()).find(({ name }) => name === 'rp-filter')!.subject!;
+    const own = `net/ipv4/conf/${device}/rp_filter`;
+    const read = () => node.enter(() => readFileSync(`/proc/sys/${own}`, 'utf8').trim());
+    node.setSysctl(own, 1);
+    const line = new RegExp(`^tuning +rp-filter ${device}: 1, .*\\(run heddle tune\\)$`, 'm');
+    try {
+      assert.match((await heddle(['status', '--socket', socket])).stdout, line);
+      const applied = await heddle(['tune', '--apply', ...paths]);
+      assert.match(applied.stdout, new RegExp(`^changed +sysctl ${own}: 1 -> 2$`, 'm'));
+      assert.equal(read(), '2');
+      assert.doesNotMatch((await heddle(['status', '--socket', socket])).stdout, line);
+      const reverted = await heddle(['tune', '--revert', ...paths]);
+      assert.match(reverted.stdout, new RegExp(`^restored +sysctl ${own}: 2 -> 1$`, 'm'));
+      assert.equal(read(), '1');
+    } finally {
+      node.setSysctl(own, 0);
+    }
+
+    async function tuned(): Promise<{ name: string; subject?: string }[]> {
+      const { stdout } = await heddle(['tune', '-o', 'json', ...paths]);
+      return JSON.parse(stdout).findings;
+    }
   });
 
   it('an agent does not start beside another one', async () => {

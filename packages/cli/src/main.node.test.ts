@@ -145,7 +145,14 @@ describe('commands that ask the agent', () => {
     const named = (command: Command): string =>
       command.parent?.parent ? `${named(command.parent)} ${command.name()}` : command.name();
     const without = asking.filter((command) => !options(command).includes('--from-dump'));
-    assert.deepEqual(without.map(named), ['agent', 'flow flush', 'drop watch', 'dump', 'cleanup']);
+    assert.deepEqual(without.map(named), [
+      'agent',
+      'tune',
+      'flow flush',
+      'drop watch',
+      'dump',
+      'cleanup',
+    ]);
     assert.ok(asking.length > 12);
   });
 

@@ -111,6 +111,27 @@ function addServices(program: Command): void {
     'heddle status --from-dump node1.dump',
   );
 
+  withExamples(
+    program
+      .command('tune')
+      .description('look at settings of the node that cost packets or time')
+      .addOption(
+        new Option('--apply', 'change them; values from before can be restored').conflicts(
+          'revert',
+        ),
+      )
+      .option('--revert', 'restore the values from before --apply')
+      .option('--all', 'show what is good, too')
+      .option('--state <file>', 'file for the values from before', '/run/heddle/tune.json')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/tune.ts')).tune(options)),
+    'heddle tune',
+    'heddle tune --apply',
+    'heddle tune --revert',
+    'heddle tune -o json',
+  );
+
   const service = withExamples(
     program.command('service').description('show services'),
     'heddle service list',

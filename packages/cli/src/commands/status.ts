@@ -1,4 +1,5 @@
-import type { AgentStatus } from '@heddle/agent';
+import type { AgentStatus, EffectiveConfig } from '@heddle/agent';
+import type { ControlSource } from '@heddle/control';
 import { openControl } from '@heddle/inspect/open';
 import { age, type Cell, formatFacts, formatTable, mebibytes, printJson } from '../print.ts';
 import { printable } from '../printable.ts';
@@ -8,13 +9,36 @@ import type { ReadOptions } from '../read-options.ts';
 export async function status({ output, ...source }: ReadOptions): Promise<void> {
   using client = await openControl(source);
   const facts = (await client.request('status')) as AgentStatus;
-  if (output === 'json') printJson(facts);
-  else process.stdout.write(describe(facts, client.nowMs));
+  if (output === 'json') {
+    printJson(facts);
+    return;
+  }
+  // A dump has no settings of its node.
+  const wrong = source.fromDump === undefined ? await wrongSettings(client, facts) : [];
+  process.stdout.write(describe(facts, client.nowMs, wrong));
+}
+
+/** Returns lines about settings of the node that lose packets, connections or rows. */
+async function wrongSettings(client: ControlSource, status: AgentStatus): Promise<Line[]> {
+  if (status.networkNamespace === undefined) return [];
+  const config = (await client.request('config.get')) as EffectiveConfig;
+  const { examineNode } = await import('./tune.ts');
+  try {
+    const findings = examineNode({ value: { status, config } });
+    return findings
+      .filter(({ state }) => state === 'wrong')
+      .map(({ name, subject, found }): Line => {
+        const what = [name, subject].filter(Boolean).join(' ');
+        return ['tuning', { text: `${what}: ${found} (run heddle tune)`, style: 'yellow' }];
+      });
+  } catch (error) {
+    return [['tuning', `unknown: ${(error as Error).message}`]];
+  }
 }
 
 type Line = [name: string, text: Cell];
 
-function describe(status: AgentStatus, nowMs: number): string {
+function describe(status: AgentStatus, nowMs: number, wrong: readonly Line[]): string {
   const lines = [
     ...agentLines(status, nowMs),
     ...integrityLines(status.integrity, nowMs),
@@ -22,6 +46,7 @@ function describe(status: AgentStatus, nowMs: number): string {
     ...serverLines(status),
     ...countLines(status),
     ...status.warnings.map((text): Line => ['warning', { text, style: 'yellow' }]),
+    ...wrong,
   ];
   const problems = status.source.problems.map(({ file, line, message }) => {
     const place = file === '' ? '' : `${file}${line > 0 ? `:${line}` : ''}: `;
