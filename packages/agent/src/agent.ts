@@ -24,6 +24,8 @@ export interface AgentParts<Datapath extends NodeDatapath> {
   readonly version: string;
   /** The features, in the order in which they run. */
   readonly features: readonly FeatureDefinition<Datapath>[];
+  /** Returns the bytes of the CNI plug-in for this architecture, which only the pod network needs. */
+  readonly cniPlugin?: () => Uint8Array;
   /** Called first: keeps other agents away from the same pins until it is disposed. */
   readonly takePins: () => Disposable & Pick<PinLock, 'keep'>;
   readonly openDatapath: () => Datapath;
@@ -90,7 +92,7 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
       this.#telemetry = opened.use(this.#serveTelemetry(kinds.map(({ name }) => name)));
       const datapath = opened.use(parts.openDatapath());
       this.#datapath = datapath;
-      const host = this.#host();
+      const host = this.#host(parts.cniPlugin);
       for (const definition of features) {
         const feature = opened.use(definition.open(host, datapath));
         const names = new Set(definition.kinds.map(({ name }) => name));
@@ -148,11 +150,12 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
     for (const { feature } of this.#features) call(feature);
   }
 
-  #host(): FeatureHost {
+  #host(cniPlugin: () => Uint8Array = missingPlugin): FeatureHost {
     const agent = this;
     const changeLevel: LogLevel = this.#config.manifests === undefined ? 'debug' : 'info';
     return {
       ...{ platform: this.#platform, config: this.#config, events: this.#events, changeLevel },
+      cniPlugin,
       get isSettled() {
         return agent.#isSettled;
       },
@@ -333,6 +336,7 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
   #release(): void {
     this.#integrity.release();
     this.#datapath.release();
+    this.#each((feature) => feature.release?.());
     const message =
       'the programs are released for removal: this agent attaches and repairs nothing more';
     this.#events.add('warn', 'agent', this.#config.node, message);
@@ -349,4 +353,8 @@ function mergedMethods(all: readonly Methods[]): Methods {
 
 function kindOf(change: ObjectChange): string {
   return change.op === 'set' ? change.object.kind : change.kind;
+}
+
+function missingPlugin(): never {
+  throw new Error('this agent has no CNI plug-in');
 }

@@ -55,6 +55,8 @@ export interface Feature extends Disposable {
   setApiServers?(servers: readonly ServerAddress[]): void;
   /** Called once, when every row of the first objects has been tried. */
   onFirstRead?(): void;
+  /** Called when another process is about to remove what Heddle has programmed: from then on nothing is repaired. */
+  release?(): void;
   readonly progress?: Progress;
   /** False while load balancers have to send the node no new traffic. */
   readonly isNodeEligible?: boolean;
@@ -97,6 +99,8 @@ export interface FeatureHost {
   readonly platform: Platform;
   readonly config: EffectiveConfig;
   readonly events: EventLog;
+  /** Returns the bytes of the CNI plug-in for this architecture. */
+  readonly cniPlugin: () => Uint8Array;
   /** The level of log lines about changes of objects: people change manifests, clusters change all the time. */
   readonly changeLevel: LogLevel;
   /** True once every row of the first objects has been tried: from then on each change is an event. */

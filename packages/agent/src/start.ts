@@ -29,6 +29,8 @@ export interface StartOptions {
   readonly version: string;
   /** Returns the bytes of a compiled object of BPF programs by name, e.g. `socket`. */
   readonly objects: (name: string) => Uint8Array;
+  /** Returns the bytes of the CNI plug-in for an architecture. */
+  readonly cniPlugin: (arch: Platform['arch']) => Uint8Array;
   /** The kernel's BPF interface, e.g. of a simulated platform. The default is the running kernel's. */
   readonly bpf?: Bpf;
 }
@@ -63,6 +65,7 @@ export function startAgent(options: StartOptions): Agent {
     },
     version,
     features: allFeatures,
+    cniPlugin: () => options.cniPlugin(platform.arch),
     failures: () => failures,
     takePins() {
       prepareBpffs(platform, bpffs, { inPod: environment.KUBERNETES_SERVICE_HOST !== undefined });

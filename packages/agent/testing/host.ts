@@ -10,6 +10,7 @@ export class FakeHost implements FeatureHost {
   readonly config: FeatureHost['config'];
   readonly events: EventLog;
   readonly changeLevel = 'info';
+  readonly cniPlugin = () => new Uint8Array();
   isSettled = false;
   isHealthy = true;
   /** The number of calls of `rewatch`. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import {
   chmodSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -544,6 +545,20 @@ describe('heddle cleanup', () => {
       assert.match(stderr, /precious is a file and not a socket, so it is not removed/);
     }
     assert.equal(readFileSync(socket, 'utf8'), 'precious');
+  });
+
+  it('heddle cleanup removes the CNI plug-in and its configuration', async () => {
+    const [plugin, configuration] = ['heddle-cni', '05-heddle.conflist'].map((file) =>
+      join(folder, file),
+    );
+    const others = ['10-bridge.conflist', 'loopback'].map((file) => join(folder, file));
+    for (const path of [plugin!, configuration!, ...others]) writeFileSync(path, '');
+    const places = ['--socket', join(folder, 'no.sock'), '--bpffs', join(folder, 'none')];
+    const args = ['cleanup', ...places, '--cni-bin-dir', folder, '--cni-config-dir', folder];
+    const { stdout } = await heddle(args);
+    assert.equal(stdout, `removed ${configuration}\nremoved ${plugin}\n`);
+    assert.ok(others.every((path) => existsSync(path)));
+    assert.equal((await heddle(args)).stdout, 'nothing to remove\n');
   });
 });
 

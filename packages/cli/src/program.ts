@@ -17,6 +17,7 @@ import { addSettings, wholeNumber } from './setting-options.ts';
 const sharedDefaults = {
   socket: settings.socket.fallback,
   bpffs: settings.bpffs.fallback,
+  cni: settings.cni.fields,
   lab: 'default',
 } as const;
 
@@ -436,10 +437,20 @@ function addHousekeeping(program: Command): void {
   withExamples(
     program
       .command('cleanup')
-      .description('remove Heddle, or what kube-proxy left, from the kernel')
+      .description('remove Heddle, or what kube-proxy left, from this machine')
       .option('--kube-proxy', 'remove only the rules and interfaces that kube-proxy left')
       .option('--bpffs <dir>', 'directory for pins', sharedDefaults.bpffs)
       .addOption(socketOption())
+      .option(
+        '--cni-bin-dir <dir>',
+        'directory of the CNI plug-in',
+        sharedDefaults.cni.binDir.fallback,
+      )
+      .option(
+        '--cni-config-dir <dir>',
+        'directory of its configuration',
+        sharedDefaults.cni.configDir.fallback,
+      )
       .option('--force', 'even while the agent, or kube-proxy, runs')
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/cleanup.ts')).cleanup(options)),

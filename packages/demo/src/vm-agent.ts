@@ -9,7 +9,7 @@ import {
   type ServiceEntry,
   startAgent,
 } from '@heddle/agent';
-import { objects, version } from '@heddle/assets';
+import { cniPlugin, objects, version } from '@heddle/assets';
 import type { VmHost } from '@heddle/vm';
 import type { AgentCallbacks } from './agent-process.ts';
 import type { DemoAgent } from './engine.ts';
@@ -44,6 +44,7 @@ export class VmAgent implements DemoAgent {
       environment: {},
       version: version(),
       objects,
+      cniPlugin,
     });
     this.#agent = agent;
     // A killed agent reports no more events.

@@ -109,12 +109,51 @@ export function readFile(platform: Platform, path: string): Uint8Array {
 
 /** Truncates and writes a file, which is created if it is missing. Throws SysError. */
 export function writeFile(platform: Platform, path: string, bytes: Uint8Array, mode = 0o600): void {
-  const nr = syscallNumbers(platform);
   using file = openFile(platform, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+  writeAll(platform, file, bytes);
+}
+
+function writeAll(platform: Platform, file: OpenFile, bytes: Uint8Array): void {
+  const nr = syscallNumbers(platform);
   for (let at = 0; at < bytes.length; ) {
     const put = platform.syscall(nr.write, file.fd, bytes.subarray(at), bytes.length - at);
     if (put === -errno.EINTR) continue;
-    at += checked('write', put, `write ${path}`);
+    at += checked('write', put, `write ${file.path}`);
+  }
+}
+
+/** The file that `replaceFile` writes and what becomes of it. */
+export interface FileReplacement {
+  readonly path: string;
+  /** A name in the same folder for the file while it is written. What has this name is replaced. */
+  readonly temporaryName: string;
+  /** The permissions, whatever the umask is. */
+  readonly mode: number;
+}
+
+/**
+ * Writes a new file, and gives it the name of the old one once its bytes are on the disk. Other processes, and the
+ * next boot, find the old or the new file, and never a part of it. Throws SysError, and then the old file stays.
+ */
+export function replaceFile(
+  platform: Platform,
+  bytes: Uint8Array,
+  { path, temporaryName, mode }: FileReplacement,
+): void {
+  const nr = syscallNumbers(platform);
+  const temporary = path.replace(/[^/]*$/, temporaryName);
+  removeFile(platform, temporary);
+  try {
+    {
+      using file = openFile(platform, temporary, O_WRONLY | O_CREAT | O_TRUNC, mode);
+      checked('fchmod', platform.syscall(nr.fchmod, file.fd, mode), `set mode of ${temporary}`);
+      writeAll(platform, file, bytes);
+      checked('fsync', platform.syscall(nr.fsync, file.fd), `write ${temporary}`);
+    }
+    renamePath(platform, temporary, path);
+  } catch (error) {
+    removeFile(platform, temporary);
+    throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type ConfigFlags, readConfig } from '@heddle/agent/config';
-import { objects, version } from '@heddle/assets';
+import { cniPlugin, objects, version } from '@heddle/assets';
 import { Failure } from '@heddle/control/failure';
 import { preflight } from '@heddle/control/preflight';
 import { nodePlatform } from '@heddle/sys/node';
@@ -21,7 +21,7 @@ export async function agent(path: string | undefined, flags: ConfigFlags): Promi
   const platform = nodePlatform(logSink(config.logLevel));
   const { startAgent } = await import('@heddle/agent');
   const running = startAgent({
-    ...{ platform, config, objects },
+    ...{ platform, config, objects, cniPlugin },
     environment: process.env,
     version: version(),
   });

@@ -1,4 +1,5 @@
 import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { removeCni } from '@heddle/agent';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { filterPlace, PinLock, pinRoot } from '@heddle/datapath';
 import { listLinks, NetlinkSocket, removeFilter } from '@heddle/netlink';
@@ -10,17 +11,20 @@ import { type OutputFormat, printJson, printLine } from '../print.ts';
 interface Options {
   readonly bpffs: string;
   readonly socket: string;
+  readonly cniBinDir: string;
+  readonly cniConfigDir: string;
   readonly output: OutputFormat;
   readonly force?: true;
   readonly kubeProxy?: true;
 }
 
 /**
- * `heddle cleanup`: removes all pins of Heddle in the BPF file system, tc filters, and the control
- * socket. Links whose only reference is their pin are detached, and unused programs and maps are
+ * `heddle cleanup`: removes all pins of Heddle in the BPF file system, tc filters, the control socket, and
+ * the CNI plug-in with its configuration. Links whose only reference is their pin are detached, and unused programs and maps are
  * freed.
  */
-export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Options): Promise<void> {
+export async function cleanup(options: Options): Promise<void> {
+  const { bpffs, socket, output, force, kubeProxy } = options;
   if (kubeProxy) return cleanupKubeProxy(output, force ?? false);
   const runs = isUnixListening(nodePlatform(), socket);
   if (!force && runs) {
@@ -39,7 +43,9 @@ export async function cleanup({ bpffs, socket, output, force, kubeProxy }: Optio
   if (runs) await release(socket);
   // An agent with another socket may use the same pins.
   using _pins = force ? undefined : unusedPins(bpffs);
-  const removed = removeFilters();
+  const { cniBinDir: binDir, cniConfigDir: configDir } = options;
+  const removed = removeCni(nodePlatform(), { binDir, configDir });
+  removed.push(...removeFilters());
   removeTree(`${bpffs}/heddle`, removed);
   // A socket that an agent still listens on is removed by that agent.
   const isUsed = kind === 'socket' && isUnixListening(nodePlatform(), socket);

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Agent, type AgentStatus, startAgent } from '@heddle/agent';
 import { readConfig } from '@heddle/agent/config';
-import { objects, version } from '@heddle/assets';
+import { cniPlugin, objects, version } from '@heddle/assets';
 import { nodePlatform } from '@heddle/sys/node';
 import { type Failure, failingPlatform } from './failing-platform.ts';
 
@@ -117,7 +117,14 @@ async function run(trial: Trial): Promise<Outcome> {
   const endStart = begin('start');
   try {
     const config = readConfig(undefined, options.flags);
-    agent = startAgent({ platform, config, environment: {}, version: version(), objects });
+    agent = startAgent({
+      platform,
+      config,
+      environment: {},
+      version: version(),
+      objects,
+      cniPlugin,
+    });
   } catch (error) {
     return outcome({ startError: (error as Error).message });
   } finally {
