@@ -149,13 +149,14 @@ function limitPacketSize(
 }
 
 /** Creates the namespace of a pod and connects it to its node. */
-export function connectPod(platform: Platform, pod: LabPod, { mtu }: NetworkState): void {
+export function connectPod(platform: Platform, pod: LabPod, network: NetworkState): void {
   const { node, number } = pod;
   connectHost(platform, pod, node, {
     name: podLinkName(number),
     mac: gatewayMac(node.number, number),
     podMac: podMac(node.number, number),
-    mtu,
+    mtu: network.mtu,
+    forwarding: network.forwarding,
   });
 }
 
@@ -176,7 +177,7 @@ export function connectOutsideHost(
   });
 }
 
-type Connection = Pick<PodInterface, 'name' | 'mac' | 'podMac' | 'mtu' | 'routeMtu'>;
+type Connection = Pick<PodInterface, 'name' | 'mac' | 'podMac' | 'mtu' | 'routeMtu' | 'forwarding'>;
 
 /** Creates a host that has one network interface and reaches everything through one router. */
 function connectHost(
@@ -186,14 +187,17 @@ function connectHost(
   connection: Connection,
 ): void {
   using namespace = createNamespace(platform, host);
-  using socket = openSocket(platform, router);
-  createPodInterface(socket, namespace.fd, {
-    ...connection,
-    podName: 'eth0',
-    addresses: ends.map((end) => ({
-      address: host.addresses[end],
-      source: router.addresses[end],
-    })),
+  using routerNamespace = router.openNamespace();
+  routerNamespace.enter(() => {
+    using socket = new NetlinkSocket(platform);
+    createPodInterface(platform, socket, namespace, {
+      ...connection,
+      podName: 'eth0',
+      addresses: ends.map((end) => ({
+        address: host.addresses[end],
+        source: router.addresses[end],
+      })),
+    });
   });
 }
 

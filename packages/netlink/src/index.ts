@@ -25,6 +25,7 @@ export {
   listLinks,
   type NetworkLink,
   type NewLink,
+  type SegmentSizes,
 } from './links.ts';
 export { deleteNamespace, NetworkNamespace, netnsCookie } from './namespace.ts';
 export { namespaceId } from './namespace-id.ts';

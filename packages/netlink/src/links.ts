@@ -19,11 +19,19 @@ export const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
 const IFLA_NET_NS_FD = 28;
 const IFLA_LINK_NETNSID = 37;
+const IFLA_GSO_MAX_SIZE = 41;
+const IFLA_GRO_MAX_SIZE = 58;
+const IFLA_TSO_MAX_SIZE = 59;
+const IFLA_GSO_IPV4_MAX_SIZE = 63;
+const IFLA_GRO_IPV4_MAX_SIZE = 64;
 export const IFLA_INFO_KIND = 1;
 export const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
 const IFLA_NETKIT_PEER_INFO = 1;
+const IFLA_NETKIT_POLICY = 3;
+const IFLA_NETKIT_PEER_POLICY = 4;
 const IFLA_NETKIT_MODE = 5;
+const NETKIT_DROP = 2;
 const netkitModes = { l2: 0, l3: 1 } as const;
 const headerSize = 16;
 
@@ -59,6 +67,20 @@ export interface NetworkLink {
   readonly alias: string | undefined;
   /** The settings of a VXLAN device in external mode; undefined for other links. */
   readonly vxlan: ExternalVxlan | undefined;
+  /** Largest packets before segmentation, bytes. */
+  readonly segments: SegmentSizes;
+}
+
+/** Sizes of packets that stand for several segments (GSO, GRO), in bytes. 0: the kernel does not know the limit. */
+export interface SegmentSizes {
+  /** Largest packet that the link accepts (gso_max_size), for IPv6 and for IPv4 (Linux 6.3). */
+  readonly gso: number;
+  readonly gsoIpv4: number;
+  /** Largest packet that the link's GRO makes, for IPv6 and for IPv4 (Linux 6.3). */
+  readonly gro: number;
+  readonly groIpv4: number;
+  /** Largest possible gso_max_size of the link (Linux 5.19). */
+  readonly tsoMax: number;
 }
 
 /** Settings of a link; absent ones stay unchanged. */
@@ -75,12 +97,17 @@ export interface LinkSettings {
   readonly arp?: boolean;
   /** A text of at most 255 bytes; an empty one removes the alias. */
   readonly alias?: string;
+  /**
+   * Largest packet before segmentation and after GRO, of both families, in bytes. Above 65,536 (BIG TCP) IPv6 needs
+   * Linux 5.19; older kernels than 6.3 ignore it for IPv4.
+   */
+  readonly segmentSize?: number;
   /** Descriptor of the network namespace to move to. */
   readonly namespaceFd?: number;
 }
 
-/** Settings of a link that is created. The kernel ignores an alias then: set it by `changeLink`. */
-export interface NewLink extends Omit<LinkSettings, 'alias'> {
+/** Settings of a link that is created. The kernel ignores the others then: set them by `changeLink`. */
+export interface NewLink extends Omit<LinkSettings, 'alias' | 'segmentSize'> {
   readonly name: string;
 }
 
@@ -125,18 +152,23 @@ export function createVeth(socket: NetlinkSocket, link: NewLink, peer: NewLink):
 /**
  * Creates a netkit pair (Linux 6.8 with CONFIG_NETKIT), whose ends run BPF programs on the packets
  * that the other end sends, and returns both ends. `link` becomes the primary end. Links of mode
- * `l3` have no link-layer addresses. Namespaces and `peer.up` work as with `createVeth`. Throws
- * NetlinkError (EOPNOTSUPP without netkit).
+ * `l3` have no link-layer addresses. An end without a program passes all packets, or with
+ * `isBlackhole` none. Namespaces and `peer.up` work as with `createVeth`. Throws NetlinkError
+ * (EOPNOTSUPP without netkit).
  */
 export function createNetkit(
   socket: NetlinkSocket,
   mode: keyof typeof netkitModes,
   link: NewLink,
   peer: NewLink,
+  isBlackhole = false,
 ): LinkPair {
-  return createPair(socket, 'netkit', IFLA_NETKIT_PEER_INFO, link, peer, (writer) =>
-    writer.u32(IFLA_NETKIT_MODE, netkitModes[mode]),
-  );
+  return createPair(socket, 'netkit', IFLA_NETKIT_PEER_INFO, link, peer, (writer) => {
+    writer.u32(IFLA_NETKIT_MODE, netkitModes[mode]);
+    if (!isBlackhole) return;
+    writer.u32(IFLA_NETKIT_POLICY, NETKIT_DROP);
+    writer.u32(IFLA_NETKIT_PEER_POLICY, NETKIT_DROP);
+  });
 }
 
 function createPair(
@@ -253,6 +285,13 @@ export function readLink(message: Message): NetworkLink {
     peerNamespaceId: attributes.s32(IFLA_LINK_NETNSID),
     alias: attributes.text(IFLA_IFALIAS),
     vxlan: kind === 'vxlan' ? readVxlan(info?.nested(IFLA_INFO_DATA)) : undefined,
+    segments: {
+      gso: attributes.u32(IFLA_GSO_MAX_SIZE) ?? 0,
+      gsoIpv4: attributes.u32(IFLA_GSO_IPV4_MAX_SIZE) ?? 0,
+      gro: attributes.u32(IFLA_GRO_MAX_SIZE) ?? 0,
+      groIpv4: attributes.u32(IFLA_GRO_IPV4_MAX_SIZE) ?? 0,
+      tsoMax: attributes.u32(IFLA_TSO_MAX_SIZE) ?? 0,
+    },
   };
 }
 
@@ -275,6 +314,15 @@ function writeSettings(writer: MessageWriter, settings: LinkSettings): void {
   if (settings.master !== undefined) writer.u32(IFLA_MASTER, settings.master);
   if (settings.alias !== undefined) writer.bytes(IFLA_IFALIAS, encodeUtf8(settings.alias));
   if (settings.namespaceFd !== undefined) writer.u32(IFLA_NET_NS_FD, settings.namespaceFd);
+  if (settings.segmentSize !== undefined) {
+    // The order matters: the kernel copies a size of at most 65,536 to IPv4 when it sets the one of IPv6.
+    for (const attribute of [
+      ...[IFLA_GSO_MAX_SIZE, IFLA_GRO_MAX_SIZE],
+      ...[IFLA_GSO_IPV4_MAX_SIZE, IFLA_GRO_IPV4_MAX_SIZE],
+    ]) {
+      writer.u32(attribute, settings.segmentSize);
+    }
+  }
 }
 
 /**

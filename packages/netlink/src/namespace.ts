@@ -71,6 +71,11 @@ export class NetworkNamespace implements Disposable {
     }
   }
 
+  /** Takes over a descriptor of a namespace, e.g. one that another process has sent. */
+  static adopt(platform: Platform, fd: number): NetworkNamespace {
+    return new NetworkNamespace(platform, fd);
+  }
+
   /** Opens the namespace that is mounted on `path`, or e.g. `/proc/<pid>/ns/net`. Throws SysError. */
   static open(platform: Platform, path: string): NetworkNamespace {
     return new NetworkNamespace(platform, openFile(platform, path).detach());

@@ -1,7 +1,10 @@
+export { bigTcpSize } from './big-tcp.ts';
+export { changeMtu } from './mtu.ts';
 export { prepareNamespace } from './namespace.ts';
 export {
   createPodInterface,
-  gateway,
-  type PodInterface,
+  isNameTaken,
+  PodLinkExists,
   removePodInterface,
 } from './pod-interface.ts';
+export { gateway, gatewayMac, type PodAddress, type PodInterface } from './pod-settings.ts';
