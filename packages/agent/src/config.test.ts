@@ -33,6 +33,11 @@ describe('configuration', () => {
       nodePortAddresses: [],
       sourceRanges: 'everywhere',
       externalIPs: 'serve',
+      ...{ network: false, sysctls: '/proc/sys/net', podCIDRs: [], routing: 'auto' },
+      ...{ tunnelPort: 8472, podInterface: 'veth', masquerade: 'ipv4', nonMasqueradeCIDRs: [] },
+      cni: {
+        ...{ binDir: '/opt/cni/bin', configDir: '/etc/cni/net.d', socket: '/run/heddle/cni.sock' },
+      },
       sizes: {
         ...{ services: 65536, servicesMax: 262144, backends: 131072, slots: 262144 },
         ...{ affinity: 65536, flows: 65536 },

@@ -12,11 +12,21 @@ import { goJson, writeYaml } from './yaml.ts';
 const folder = fileURLToPath(new URL('../../../deploy/helm/heddle', import.meta.url));
 const file = (path: string) => readFileSync(`${folder}/${path}`, 'utf8');
 
-/** Renders a template as Helm does. Templates contain only `{{ .Values.x | toJson }}`. */
+/**
+ * Renders a template as Helm does. Templates contain only `{{ .Values.x | toJson }}`, and
+ * `{{- if .Values.x }}` with `{{- end }}`.
+ */
 function render(template: string, root: object): string {
-  const text = template.replace(/\{\{ ((?:\.\w+)+) \| toJson \}\}/g, (_, path: string) => {
+  const valueAt = (path: string) => {
     const names = path.slice(1).split('.');
-    const value = names.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], root);
+    return names.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], root);
+  };
+  const condition = /\s*\{\{- if ((?:\.\w+)+) \}\}(.*?)\s*\{\{- end \}\}/gs;
+  const kept = template.replace(condition, (_, path: string, body: string) =>
+    valueAt(path) ? body : '',
+  );
+  const text = kept.replace(/\{\{ ((?:\.\w+)+) \| toJson \}\}/g, (_, path: string) => {
+    const value = valueAt(path);
     assert.notEqual(value, undefined, path);
     return goJson(value);
   });
@@ -49,6 +59,7 @@ describe('the chart renders the objects that `heddle manifests` prints', () => {
       'tolerations=[{"key":"a","operator":"Exists","effect":"NoSchedule"}]',
       'metricsAddress=:10249',
     ],
+    ['network=true', 'podMTU=1400', 'cni.binDir=/usr/libexec/cni'],
   ]) {
     test(assignments.join(' ') || 'with the defaults', () => {
       const wanted = readSettings(assignments, version());
@@ -60,7 +71,10 @@ describe('the chart renders the objects that `heddle manifests` prints', () => {
 });
 
 test('values.yaml holds the defaults, and values.schema.json allows them', () => {
-  const { namespace, ...defaults } = readSettings([], version());
+  const { namespace, ...settings } = readSettings([], version());
+  const defaults = Object.fromEntries(
+    Object.entries(settings).filter(([, value]) => value !== undefined),
+  );
   const values = parse(file('values.yaml'));
   assert.deepEqual(values, defaults);
   const schema = JSON.parse(file('values.schema.json'));

@@ -57,7 +57,13 @@ function about(version: string) {
 /** Returns the lines of values.yaml for a setting, with what it sets as a comment. */
 function valueText(name: string, entry: SettingTable[string]): string {
   if (!isGroup(entry)) {
-    return `${comment(sentencesOf(entry))}${writeYaml({ [name]: entry.fallback as Yaml })}`;
+    const { fallback, fallbackText } = entry;
+    // A null here would not match the schema.
+    const value =
+      fallback === undefined
+        ? comment(`${name}: ${fallbackText}`)
+        : writeYaml({ [name]: fallback as Yaml });
+    return `${comment(sentencesOf(entry))}${value}`;
   }
   const fields = Object.entries(entry.fields).map(([field, setting]) =>
     `${comment(sentencesOf(setting), lineWidth - 2)}${writeYaml({ [field]: setting.fallback as Yaml })}`.replace(

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { readConfig } from '@heddle/agent/config';
 import { deploymentObjects, type KubernetesObject } from './objects.ts';
 import { readSettings } from './settings.ts';
@@ -53,6 +53,49 @@ test('the agent runs with the fewest capabilities', () => {
     writable.map((mount: { name: string }) => mount.name),
     ['bpffs', 'socket'],
   );
+});
+
+describe('with the pod network', () => {
+  const { spec } = made('network=true', 'cni.binDir=/usr/libexec/cni').DaemonSet.spec.template;
+  const plain = made().DaemonSet.spec.template.spec;
+  const [container] = spec.containers;
+
+  test('the pod writes the files of the CNI plug-in, the socket and network settings', () => {
+    const paths = new Map(
+      spec.volumes.map((volume: { name: string; hostPath?: { path: string } }) => [
+        volume.name,
+        volume.hostPath?.path,
+      ]),
+    );
+    const writable = container.volumeMounts.flatMap(
+      ({ name, mountPath, readOnly }: { name: string; mountPath: string; readOnly?: boolean }) =>
+        readOnly ? [] : [`${paths.get(name)} at ${mountPath}`],
+    );
+    assert.deepEqual(writable, [
+      '/sys/fs/bpf at /run/bpffs',
+      '/run/heddle at /run/heddle',
+      '/usr/libexec/cni at /usr/libexec/cni',
+      '/etc/cni/net.d at /etc/cni/net.d',
+      '/proc/sys/net at /run/sysctls',
+    ]);
+    const { sysctls, cni } = readConfig(undefined, { sysctls: container.args.at(-1) });
+    assert.deepEqual([container.args.at(-2), sysctls], ['--sysctls', '/run/sysctls']);
+    assert.equal(cni.socket, '/run/heddle/cni.sock');
+  });
+
+  test('the pod runs on a node that is not ready and without a network', () => {
+    assert.deepEqual(spec.tolerations, [{ operator: 'Exists' }]);
+    assert.equal(spec.hostNetwork, true);
+    assert.equal(spec.priorityClassName, 'system-node-critical');
+  });
+
+  test('nothing else of the pod differs, nor the rights', () => {
+    const rest = ({ args, volumeMounts, ...others }: Record<string, unknown>) => others;
+    assert.deepEqual(rest(container), rest(plain.containers[0]));
+    const { containers, volumes, ...others } = spec;
+    assert.deepEqual({ ...others, containers: plain.containers, volumes: plain.volumes }, plain);
+    assert.deepEqual(made('network=true').ClusterRole, made().ClusterRole);
+  });
 });
 
 test('a changed configuration changes the pod template', () => {

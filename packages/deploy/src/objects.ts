@@ -1,6 +1,6 @@
 import { isGroup, type SettingTable } from '@heddle/agent/settings';
 import { agentSettings, type Values } from './settings.ts';
-import { inline, type Yaml } from './yaml.ts';
+import { ChartValue, decided, inline, OnlyIf, type Yaml } from './yaml.ts';
 
 /** A Kubernetes object. */
 export interface KubernetesObject {
@@ -21,6 +21,8 @@ const inPod = {
   cgroup: '/run/cgroup',
   socket: '/run/heddle',
   namespaces: '/run/netns',
+  // Not below /proc, where /proc/sys is read-only and AppArmor profiles deny writes.
+  sysctls: '/run/sysctls',
 } as const;
 
 /**
@@ -32,6 +34,10 @@ export function deploymentObjects(
   given: Values,
   table?: SettingTable,
 ): readonly KubernetesObject[] {
+  return objectsWithConditions(given, table).map(decided);
+}
+
+function objectsWithConditions(given: Values, table?: SettingTable): readonly KubernetesObject[] {
   const metadata = { name, namespace: given.namespace, labels };
   const config = configText(given, agentSettings(table));
   return [
@@ -75,10 +81,17 @@ export function deploymentObjects(
   ];
 }
 
-/** Returns the file for `heddle agent --config`. */
+/** Returns the file for `heddle agent --config`, without settings that have no value. */
 function configText(given: Values, table: SettingTable): string {
-  const settings = Object.entries(table).map(([name, entry]) => {
-    if (!isGroup(entry)) return `${name}: ${inline(given[name]!)}`;
+  const settings = Object.entries(table).flatMap(([name, entry]) => {
+    if (!isGroup(entry)) {
+      const value = given[name];
+      if (value === undefined) return [];
+      const line = `${name}: ${inline(value)}`;
+      return entry.fallback === undefined && value instanceof ChartValue
+        ? `{{- if ${value.path} }}\n${line}\n{{- end }}`
+        : line;
+    }
     const values = given[name] as Readonly<Record<string, Yaml>>;
     const fields = Object.keys(entry.fields).map(
       (field) => `  ${field}: ${inline(values[field]!)}`,
@@ -94,6 +107,7 @@ ${settings.join('\n')}
 }
 
 function podSpec(given: Values): Yaml {
+  const network = podNetwork(given);
   return {
     serviceAccountName: name,
     priorityClassName: 'system-node-critical',
@@ -110,7 +124,10 @@ function podSpec(given: Values): Yaml {
       {
         name: 'agent',
         image: given.image,
-        args: ['agent', '--config', `${inPod.config}/agent.yaml`, '--node', '$(NODE_NAME)'],
+        args: [
+          ...['agent', '--config', `${inPod.config}/agent.yaml`, '--node', '$(NODE_NAME)'],
+          network.args,
+        ],
         env: [{ name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
         resources: given.resources,
         // The pod is on the host network: this shows the scheduler that the port is taken on each
@@ -148,6 +165,7 @@ function podSpec(given: Values): Yaml {
             // Makes network namespaces of later pods visible.
             mountPropagation: 'HostToContainer',
           },
+          network.volumeMounts,
         ],
       },
     ],
@@ -157,6 +175,26 @@ function podSpec(given: Values): Yaml {
       { name: 'cgroup', hostPath: { path: given.cgroup, type: 'Directory' } },
       { name: 'socket', hostPath: { path: '/run/heddle', type: 'DirectoryOrCreate' } },
       { name: 'namespaces', hostPath: { path: '/run/netns', type: 'DirectoryOrCreate' } },
+      network.volumes,
     ],
+  };
+}
+
+/** Returns what the pod has besides if Heddle is the network of the cluster. */
+function podNetwork({ network, cni }: Values) {
+  const { binDir, configDir } = cni as Readonly<Record<string, Yaml>>;
+  return {
+    args: new OnlyIf(network!, ['--sysctls', inPod.sysctls]),
+    volumeMounts: new OnlyIf(network!, [
+      // The paths in the pod are the node's, so that messages name those.
+      { name: 'cni-bin', mountPath: binDir },
+      { name: 'cni-config', mountPath: configDir },
+      { name: 'sysctls', mountPath: inPod.sysctls },
+    ]),
+    volumes: new OnlyIf(network!, [
+      { name: 'cni-bin', hostPath: { path: binDir, type: 'DirectoryOrCreate' } },
+      { name: 'cni-config', hostPath: { path: configDir, type: 'DirectoryOrCreate' } },
+      { name: 'sysctls', hostPath: { path: '/proc/sys/net', type: 'Directory' } },
+    ]),
   };
 }

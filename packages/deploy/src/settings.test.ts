@@ -22,6 +22,7 @@ test('without --set, settings have their defaults, which their schemas allow', (
   assert.equal(values.metricsAddress, '127.0.0.1:10249');
   assert.deepEqual(values.sizes, defaultSizes);
   for (const [name, entry] of Object.entries(allSettings('1.2.3'))) {
+    if (values[name] === undefined) continue;
     assert.equal(findFault(values[name], schemaOf(entry), name), undefined);
   }
 });

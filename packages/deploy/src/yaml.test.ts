@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parse } from 'yaml';
-import { ChartValue, goJson, inline, writeYaml, type Yaml } from './yaml.ts';
+import { ChartValue, decided, goJson, inline, OnlyIf, writeYaml, type Yaml } from './yaml.ts';
 
 test('YAML with any text is read back unchanged', () => {
   const { tree } = fc.letrec<{ tree: Yaml }>((tie) => ({
@@ -65,4 +65,15 @@ test('a Helm expression is written in place of a value', () => {
   assert.equal(writeYaml({ a: new ChartValue('.Values.a') }), 'a: {{ .Values.a | toJson }}\n');
   assert.equal(inline(new ChartValue('.Values.a')), '{{ .Values.a | toJson }}');
   assert.equal(inline([1, 'b']), '[1,"b"]');
+});
+
+test('items of a list with a condition are there, or not, or Helm decides', () => {
+  const list = (condition: Yaml) =>
+    writeYaml(decided({ list: ['a', new OnlyIf(condition, [{ b: 1, c: 2 }, 'd'])], e: 'f' }));
+  assert.equal(list(true), 'list:\n  - a\n  - b: 1\n    c: 2\n  - d\ne: f\n');
+  assert.equal(list(false), 'list:\n  - a\ne: f\n');
+  assert.equal(
+    list(new ChartValue('.Values.x')),
+    'list:\n  - a\n{{- if .Values.x }}\n  - b: 1\n    c: 2\n  - d\n{{- end }}\ne: f\n',
+  );
 });

@@ -10,12 +10,27 @@ export class ChartValue {
   }
 }
 
+/**
+ * Items of a list that are there only if a setting is true. In a chart, the condition is the place of
+ * the setting, and Helm decides.
+ */
+export class OnlyIf {
+  readonly condition: Yaml;
+  readonly items: readonly Yaml[];
+
+  constructor(condition: Yaml, items: readonly Yaml[]) {
+    this.condition = condition;
+    this.items = items;
+  }
+}
+
 export type Yaml =
   | null
   | boolean
   | number
   | string
   | ChartValue
+  | OnlyIf
   | readonly Yaml[]
   | { readonly [name: string]: Yaml | undefined };
 
@@ -39,6 +54,30 @@ export function goJson(value: unknown): string {
   );
 }
 
+/**
+ * Returns a value in which every condition that is known is decided: its items are in the list, or
+ * not.
+ */
+export function decided<Value extends Yaml>(value: Value): Value {
+  const inner = (each: Yaml): Yaml => {
+    if (Array.isArray(each)) return (each as readonly Yaml[]).flatMap(items);
+    if (!isBranch(each)) return each;
+    return Object.fromEntries(
+      Object.entries(each).map(([name, field]) => [
+        name,
+        field === undefined ? field : inner(field),
+      ]),
+    );
+  };
+  const items = (item: Yaml): readonly Yaml[] => {
+    if (!(item instanceof OnlyIf)) return [inner(item)];
+    const { condition } = item;
+    if (condition instanceof ChartValue) return [new OnlyIf(condition, item.items.flatMap(items))];
+    return condition === true ? item.items.flatMap(items) : [];
+  };
+  return inner(value) as Value;
+}
+
 /** Returns a mapping as a YAML document in block style, without fields that are undefined. */
 export function writeYaml(value: { readonly [name: string]: Yaml | undefined }): string {
   return `${block(value, '').replace(/^\n/, '')}\n`;
@@ -48,13 +87,7 @@ export function writeYaml(value: { readonly [name: string]: Yaml | undefined }):
 function block(value: Yaml, indent: string): string {
   if (Array.isArray(value)) {
     if (value.length === 0) return ' []';
-    const deeper = `${indent}  `;
-    // A list or mapping begins on the line of its dash.
-    const items = (value as readonly Yaml[]).map(
-      (item) => `
-${indent}- ${block(item, deeper).trimStart()}`,
-    );
-    return items.join('');
+    return (value as readonly Yaml[]).map((item) => listItem(item, indent)).join('');
   }
   if (isBranch(value)) {
     const fields = Object.entries(value).filter(([, inner]) => inner !== undefined);
@@ -73,12 +106,26 @@ ${indent}- ${block(item, deeper).trimStart()}`,
   return ` ${typeof value === 'string' ? scalar(value) : inline(value)}`;
 }
 
+/** Returns the lines of an item of a list, each after its line break. */
+function listItem(item: Yaml, indent: string): string {
+  if (item instanceof OnlyIf) {
+    const { condition, items } = item;
+    if (!(condition instanceof ChartValue))
+      throw new TypeError('write YAML: a condition is not decided');
+    const lines = items.map((each) => listItem(each, indent)).join('');
+    return `\n{{- if ${condition.path} }}${lines}\n{{- end }}`;
+  }
+  // A list or mapping begins on the line of its dash.
+  return `\n${indent}- ${block(item, `${indent}  `).trimStart()}`;
+}
+
 function isBranch(value: Yaml): value is { readonly [name: string]: Yaml | undefined } {
   return (
     typeof value === 'object' &&
     value !== null &&
     !Array.isArray(value) &&
-    !(value instanceof ChartValue)
+    !(value instanceof ChartValue) &&
+    !(value instanceof OnlyIf)
   );
 }
 

@@ -19,6 +19,8 @@ import { choice, count, group, list, text, type ValuesOf, yesNo } from './settin
 export const defaultBpffs = '/sys/fs/bpf';
 /** The control socket by default. */
 export const defaultSocket = '/run/heddle/agent.sock';
+/** The kernel's directory of network settings. */
+export const defaultSysctls = '/proc/sys/net';
 /** The default ports of health and metrics in a cluster are kube-proxy's. */
 export const defaultHealthAddress = ':10256';
 export const defaultMetricsAddress = '127.0.0.1:10249';
@@ -199,6 +201,15 @@ export const settings = {
     about: 'give pods their interfaces, addresses and routes: Heddle is the network of the cluster',
     more: 'Without it, Heddle serves services only, beside another CNI plug-in.',
     flag: '--network',
+  }),
+  sysctls: text({
+    about: 'directory through which network settings are written, with `network`',
+    more: 'In a container /proc/sys is read-only, and this is a mount of /proc/sys/net of the node.',
+    fallback: defaultSysctls,
+    pattern: absolutePath,
+    remedy: 'write an absolute path',
+    flag: '--sysctls <dir>',
+    inChart: false,
   }),
   podCIDRs: list({
     about: 'ranges of the addresses of this node’s pods, at most one of each family',
