@@ -19,6 +19,7 @@
 #include "lib/later_fragment.h"
 #include "steps.h"
 #include "tunnel/decap.h"
+#include "tunnel/origin.h"
 
 LICENSE("Dual BSD/GPL");
 
@@ -246,6 +247,19 @@ SEC("tc") int node_ingress(context *ctx)
 		return NEXT;
 	}
 	return handle_service_address(ctx, packet, kind);
+}
+
+/*
+ * The program of the tunnel device: packets out of tunnels from other nodes. The link address of
+ * such a frame is not that of the device.
+ */
+SEC("tc") int from_tunnel(context *ctx)
+{
+	struct packet packet = {};
+
+	if (parse_packet(ctx, ETH_HLEN, &packet) == PACKET_OTHER || !is_from_its_node(ctx, &packet))
+		return drop(ctx, &packet, DROP_INVALID_SOURCE);
+	return bpf_skb_change_type(ctx, PACKET_HOST) ? DROP : NEXT;
 }
 
 /*

@@ -14,6 +14,7 @@ import { Drops } from './events/drops.ts';
 import { heddleAbi } from './generated/abi.ts';
 import { needsEnteredFlows, renewUnfitFlowMaps } from './nat/flow-migration.ts';
 import { FlowTable } from './nat/flow-table.ts';
+import { NodeRoutes } from './node-routes/node-routes.ts';
 import { growFrontends, largestSizes, presentSizes } from './services/frontend-growth.ts';
 import { ServiceOperations } from './services/service-operations.ts';
 import { attachHooks, hasHooks } from './sockets/hooks.ts';
@@ -38,6 +39,8 @@ export class Datapath implements Disposable {
   /** The flow table of the node's network interfaces. */
   readonly nat: FlowTable;
   readonly devices: DevicePrograms;
+  /** The paths to the pods of other nodes. */
+  readonly nodeRoutes: NodeRoutes;
   readonly drops: Drops;
   readonly integrity: Integrity;
   /** The loaded programs; public for test runs. */
@@ -113,6 +116,12 @@ export class Datapath implements Disposable {
       roles: contents.map(maps.get('node_devices')),
       linkAddresses: contents.map(maps.get('xdp_devices')),
     });
+    this.nodeRoutes = new NodeRoutes({
+      ...{ platform, programs: this.programs },
+      ranges: contents.map(maps.get('node_ranges')),
+      tunnel: contents.map(maps.get('tunnel')),
+      noMasquerade: contents.map(maps.get('no_masquerade')),
+    });
     this.drops = opened.use(
       new Drops({
         bpf,
@@ -131,6 +140,7 @@ export class Datapath implements Disposable {
       maps,
       links: this.#links,
       devices: this.devices,
+      nodeRoutes: this.nodeRoutes,
       contents: contents.all,
       isActive: () => this.#phase === 'active',
       attach: () => this.#attach(),
@@ -167,6 +177,7 @@ export class Datapath implements Disposable {
     const { bpf, sizes } = this.#options;
     const entries: Readonly<Record<string, number>> = {
       ...this.services.sizes,
+      ...this.nodeRoutes.sizes,
       nat_flows: this.nat.used,
     };
     const largest = largestSizes(sizes);
@@ -186,7 +197,7 @@ export class Datapath implements Disposable {
           // A map that grows is full when it has its largest size.
           maxEntries: largest[name] ?? maxEntries,
         })),
-      links: [...hooks, ...this.devices.states()],
+      links: [...hooks, ...this.devices.states(), ...this.nodeRoutes.states()],
       missing: missingFeatures(bpf),
       adopted: this.adopted,
       repaired: this.services.repaired,
@@ -206,6 +217,7 @@ export class Datapath implements Disposable {
   release(): void {
     this.#phase = 'released';
     this.devices.release();
+    this.nodeRoutes.release();
     this.#openConnections.release();
     this.#links[Symbol.dispose]();
   }
@@ -223,6 +235,7 @@ export class Datapath implements Disposable {
     if (needsEnteredFlows(this.#maps)) this.nat.enterFlows();
     this.nat.startSweeping();
     this.devices.attach();
+    this.nodeRoutes.attach();
     this.#maps.pin(platform);
     if (this.devices.isSet) this.#removeOtherLayouts();
     this.integrity.noteMade();
@@ -242,6 +255,7 @@ export class Datapath implements Disposable {
   #attach(): void {
     this.#attachHooks();
     this.devices.attach();
+    this.nodeRoutes.attach();
   }
 
   #attachHooks(): void {

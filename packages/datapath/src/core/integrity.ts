@@ -1,6 +1,7 @@
 import { type Bpf, BpfMap, mountBpffs } from '@heddle/ebpf';
 import { type FileStatus, fileStatus, makeDirectory, type Platform, removeFile } from '@heddle/sys';
 import type { DevicePrograms } from '../devices/device-programs.ts';
+import type { NodeRoutes } from '../node-routes/node-routes.ts';
 import type { Damage, ProgrammedContent } from './audit.ts';
 import type { DatapathMaps } from './datapath-maps.ts';
 import { isNowhere, openLink, type PinnedLinks } from './pinned-links.ts';
@@ -16,6 +17,7 @@ export interface IntegrityParts {
   readonly maps: DatapathMaps;
   readonly links: PinnedLinks;
   readonly devices: DevicePrograms;
+  readonly nodeRoutes: Pick<NodeRoutes, 'detached'>;
   readonly contents: readonly ProgrammedContent[];
   /** Returns true while the programs of this agent are to be attached. */
   readonly isActive: () => boolean;
@@ -54,16 +56,17 @@ export class Integrity {
    * It makes some twenty system calls. Throws SysError, NetlinkError.
    */
   checkAttachments(): Damage[] {
-    const { links, devices, isActive } = this.#parts;
-    return isActive() ? this.#check(links, devices) : [];
+    return this.#parts.isActive() ? this.#check() : [];
   }
 
-  #check(links: PinnedLinks, devices: DevicePrograms): Damage[] {
+  #check(): Damage[] {
+    const { links, devices, nodeRoutes } = this.#parts;
     const detached = links.detached();
     return [
       ...this.#checkCgroup(),
       ...detached.filter(({ name }) => !name.includes('@')),
       ...devices.detached(detached),
+      ...nodeRoutes.detached(),
       ...this.#checkPins(),
     ];
   }
