@@ -81,6 +81,7 @@ export {
   type SocketFilter,
   type SocketState,
 } from './socket-diag.ts';
+export { Sysctls } from './sysctls.ts';
 export { attachFilter, type FilterPlace, hasFilter, removeFilter } from './traffic-control.ts';
 export { createVxlan } from './vxlan.ts';
 export type { ExternalVxlan } from './vxlan-settings.ts';
