@@ -1,4 +1,5 @@
 export { bigTcpSize } from './big-tcp.ts';
+export { congestionControl, setCongestionControl } from './congestion-control.ts';
 export { changeMtu } from './mtu.ts';
 export { prepareNamespace } from './namespace.ts';
 export {
