@@ -141,6 +141,14 @@ struct {
 } nat_shares SEC(".maps");
 
 struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, HELD_ROWS *HELD_COUNTERS);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u32);
+} nat_held SEC(".maps");
+
+struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	MAP_UINT(max_entries, CT_EVENTS);
 	MAP_TYPE(key, __u32); /* enum ct_event */

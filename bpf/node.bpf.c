@@ -219,6 +219,9 @@ SEC("tc") int node_ingress(context *ctx)
 			return NEXT;
 		if (kind == PACKET_FRAGMENT && fragment_load_ports(packet))
 			kind = PACKET_L4;
+		/* The stack has sent the request if no pod has. */
+		if (kind == PACKET_ICMP_ECHO_REPLY && pkt.lb.role & ADDRESS_NODE)
+			kind = PACKET_L4;
 	}
 	if (kind == PACKET_L4)
 		return translate_packet(ctx, &pkt);
@@ -342,6 +345,8 @@ INLINE void recount_entry(struct ct_table *table, __u32 index, struct ct_entry *
 		state_word |= CT_UNCONFIRMED;
 	if (is_confirmed_udp(state_word))
 		__sync_fetch_and_add(&table->confirmed_udp, 1);
+	if (ct_is_held(state_word))
+		ct_count_held(index, state_word, 1);
 	if (state_word & CT_UNCONFIRMED)
 		ct_allow_eviction(index);
 	else if (ct_is_closed(state_word))
@@ -379,7 +384,7 @@ SEC("tc") int rebuild_ct_index(context *ctx)
 
 	if (!table)
 		return 1;
-	table->unconfirmed = table->unconfirmed_udp = table->confirmed_udp = 0;
+	table->unconfirmed = table->unconfirmed_udp = table->confirmed_udp = table->held = 0;
 	return bpf_loop(table->high_water, rebuild_ct_entry, 0, 0) < 0;
 }
 

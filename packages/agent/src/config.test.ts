@@ -28,7 +28,7 @@ describe('configuration', () => {
       snatPorts: '1024-29999',
       timeouts: {
         ...{ tcpHandshake: 60, tcpEstablished: 7440, tcpHalfClosed: 3600, tcpClosed: 60 },
-        ...{ tcpReset: 10, udpUnanswered: 120, udp: 300, sctpHandshake: 60, sctp: 900 },
+        ...{ tcpReset: 10, udpUnanswered: 120, udp: 300, sctpHandshake: 60, sctp: 900, icmp: 60 },
       },
       nodePortAddresses: [],
       sourceRanges: 'everywhere',

@@ -449,6 +449,8 @@ export const ctState = {
   udp: 11,
   sctpUnanswered: 12,
   sctp: 13,
+  icmpUnanswered: 14,
+  icmp: 15,
 } as const;
 export type CtState = (typeof ctState)[keyof typeof ctState];
 
@@ -469,7 +471,8 @@ export interface CtTable {
   readonly clockHand: number;
   readonly unconfirmedUdp: number;
   readonly confirmedUdp: number;
-  readonly reserved: readonly number[];
+  readonly held: number;
+  readonly reserved: number;
   readonly secret: readonly number[];
 }
 
@@ -493,7 +496,8 @@ export const ctTableCodec = {
     clockHand: 44,
     unconfirmedUdp: 48,
     confirmedUdp: 52,
-    reserved: 56,
+    held: 56,
+    reserved: 60,
     secret: 64,
   },
   encode: encodeCtTable,
@@ -517,10 +521,8 @@ export function encodeCtTable(value: CtTable, into: Uint8Array, offset = 0): voi
   view.setUint32(44, value.clockHand, true);
   view.setUint32(48, value.unconfirmedUdp, true);
   view.setUint32(52, value.confirmedUdp, true);
-  checkLength('ct_table.reserved', value.reserved.length, 2);
-  for (let i = 0; i < 2; i++) {
-    view.setUint32(56 + i * 4, value.reserved[i]!, true);
-  }
+  view.setUint32(56, value.held, true);
+  view.setUint32(60, value.reserved, true);
   checkLength('ct_table.secret', value.secret.length, 10);
   for (let i = 0; i < 10; i++) {
     view.setUint32(64 + i * 4, value.secret[i]!, true);
@@ -545,7 +547,8 @@ export function decodeCtTable(bytes: Uint8Array, offset = 0): CtTable {
     clockHand: view.getUint32(44, true),
     unconfirmedUdp: view.getUint32(48, true),
     confirmedUdp: view.getUint32(52, true),
-    reserved: Array.from({ length: 2 }, (_, i) => view.getUint32(56 + i * 4, true)),
+    held: view.getUint32(56, true),
+    reserved: view.getUint32(60, true),
     secret: Array.from({ length: 10 }, (_, i) => view.getUint32(64 + i * 4, true)),
   };
 }
