@@ -150,8 +150,8 @@ describe('configuration', () => {
     ],
     [
       'a timeout for what has none',
-      'timeouts: {icmp: 3}',
-      /no field is called timeouts\.icmp; .*timeouts\.udp/,
+      'timeouts: {igmp: 3}',
+      /no field is called timeouts\.igmp; .*timeouts\.udp/,
     ],
     ['no mode of XDP', 'xdp: fast', /xdp is "fast"; write off, generic, native or best-effort/],
     ['ports that are one', 'snatPorts: 2000', /snatPorts is 2000; write the first and the last/],
