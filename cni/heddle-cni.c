@@ -9,11 +9,9 @@
  * descriptor of the network namespace, then `\0`, then what the runtime has written to stdin. The
  * answer: `0` for success or `1` for failure, then what the runtime reads from stdout.
  */
+#include "io.h"
 #include "link.h"
 #include "text.h"
-
-/* Bytes of the configuration and of the answer. */
-#define LARGEST (1 << 20)
 
 /* Error codes of CNI. */
 enum code {
@@ -45,7 +43,6 @@ static struct text answer = { .bytes = answer_bytes };
 
 static char **environment;
 static enum verb verb;
-static long deadline_ms;
 /* The version in the configuration, or the newest. */
 static struct text version = { "1.1.0", 5 };
 
@@ -58,21 +55,6 @@ static const char *variable(const char *name)
 		if (begins_with(*entry, wanted) && (*entry)[wanted.length] == '=')
 			return (*entry)[wanted.length + 1] ? *entry + wanted.length + 1 : NULL;
 	return NULL;
-}
-
-/* Waits until the descriptor is ready. Returns false if the deadline passes before that. */
-static bool wait_for(int fd, short events)
-{
-	for (;;) {
-		long left_ms = deadline_ms - monotonic_ms();
-		struct __kernel_timespec left = { left_ms / 1000, left_ms % 1000 * 1000000 };
-		struct pollfd entry = { .fd = fd, .events = events };
-
-		if (left_ms <= 0)
-			return false;
-		if (poll(&entry, &left) > 0)
-			return true;
-	}
 }
 
 /* Writes the text to stdout and exits. */
@@ -121,78 +103,6 @@ _Noreturn static void fail(enum code code, const char *message, struct text subj
 	print_string(": ");
 	print_string(reason);
 	end_error();
-}
-
-/* Returns the meaning of the negative error number that a system call has returned. */
-static const char *meaning_of(long error)
-{
-	static char other[] = "error number 000";
-
-	switch (-error) {
-	case EACCES:
-	case EPERM:
-		return "permission denied";
-	case EAGAIN:
-		return "no answer in time";
-	case ECONNREFUSED:
-		return "no process listens";
-	case ENOENT:
-		return "no such file";
-	}
-	for (size_t at = sizeof(other) - 2; error; error /= 10)
-		other[at--] = '0' - error % 10;
-	return other;
-}
-
-static const char too_large[] = "larger than 1 MiB";
-
-/* Appends what the descriptor has to `text` until its end. Returns NULL or why that failed. */
-static const char *read_to_end(int fd, struct text *text, char *bytes)
-{
-	for (;;) {
-		long length;
-
-		if (text->length == LARGEST)
-			return too_large;
-		if (!wait_for(fd, POLLIN))
-			return "no end in time";
-		length = read(fd, bytes + text->length, LARGEST - text->length);
-		if (length == -EINTR || length == -EAGAIN)
-			continue;
-		if (length < 0)
-			return meaning_of(length);
-		if (length == 0)
-			return NULL;
-		text->length += length;
-	}
-}
-
-/* Sends all bytes, the descriptor with the first of them. Returns a negative error number or 0. */
-static long send_all(int fd, struct text text, int descriptor)
-{
-	struct passed_descriptor passed = { sizeof(passed) - 4, SOL_SOCKET, SCM_RIGHTS,
-					    descriptor };
-	struct iovec part = { (void *)text.bytes, text.length };
-	struct msghdr message = { .parts = &part, .part_count = 1 };
-
-	if (descriptor >= 0) {
-		message.control = &passed;
-		message.control_length = sizeof(passed);
-	}
-	while (part.iov_len) {
-		long sent = sendmsg(fd, &message, MSG_DONTWAIT);
-
-		if (sent == -EAGAIN && !wait_for(fd, POLLOUT))
-			return sent;
-		if (sent == -EAGAIN || sent == -EINTR)
-			continue;
-		if (sent < 0)
-			return sent;
-		part.iov_base += sent;
-		part.iov_len -= sent;
-		message.control_length = 0;
-	}
-	return 0;
 }
 
 /* Sends the environment variables of CNI, the network namespace, and the input. */
@@ -348,10 +258,35 @@ _Noreturn static void print_versions(void)
 	finish(0, printed);
 }
 
+/*
+ * Acts as the plug-in `loopback`, which containerd before 2.0 calls for each pod besides the
+ * configured ones. The agent links this name where there is no such plug-in.
+ */
+_Noreturn static void act_as_loopback(void)
+{
+	const char *netns = variable("CNI_NETNS");
+	long error = 0;
+
+	if (verb == ADD || verb == CHECK)
+		error = set_loopback(netns, verb == ADD);
+	if (error)
+		fail(IO_FAILURE, "the loopback interface is not up", text_of(netns),
+		     meaning_of(error));
+	if (verb != ADD)
+		leave(0);
+	print_string("{\"cniVersion\":\"");
+	print(version);
+	print_string("\",\"interfaces\":[{\"name\":\"lo\",\"mac\":\"00:00:00:00:00:00\","
+		     "\"sandbox\":\"");
+	print_escaped(text_of(netns));
+	print_string("\"}],\"dns\":{}}\n");
+	finish(0, printed);
+}
+
 /* The stack has the number of arguments, the arguments, NULL, the environment, and NULL. */
 _Noreturn __attribute__((used)) static void start(char **stack)
 {
-	struct text path = text_of("/run/heddle/cni.sock");
+	struct text path = text_of("/run/heddle/cni.sock"), type = {};
 	const char *reason;
 
 	environment = stack + (long)stack[0] + 2;
@@ -370,6 +305,9 @@ _Noreturn __attribute__((used)) static void start(char **stack)
 	check_environment();
 	if (verb == VERSION)
 		print_versions();
+	read_object(input, "type", &type);
+	if (equals(type, "loopback"))
+		act_as_loopback();
 	read_object(input, "socket", &path);
 	reason = ask_agent(path);
 	if (reason)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pod interfaces: their names and their deletion. */
+/* Network interfaces: the names of pod interfaces, and changes. */
 #pragma once
 
 #include "linux.h"
@@ -53,4 +53,26 @@ static inline long delete_link(const char name[IFNAMSIZ])
 	/* The kernel has replied when write() returns. */
 	result = read(fd, &reply, sizeof(reply));
 	return result < 0 ? result : reply.result.error;
+}
+
+/*
+ * Sets the loopback interface of the network namespace up, or, if `up` is false, returns -ENETDOWN
+ * if it is down. The process stays in the namespace. Returns a negative error number or 0.
+ */
+static inline long set_loopback(const char *netns, bool up)
+{
+	struct interface_flags loopback = { "lo" };
+	int namespace = open(netns, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	long error = namespace < 0 ? namespace : setns(namespace, CLONE_NEWNET);
+	int fd = error ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (error || fd < 0)
+		return error ?: fd;
+	error = ioctl(fd, SIOCGIFFLAGS, &loopback);
+	if (error || loopback.flags & IFF_UP)
+		return error;
+	if (!up)
+		return -ENETDOWN;
+	loopback.flags |= IFF_UP;
+	return ioctl(fd, SIOCSIFFLAGS, &loopback);
 }

@@ -13,6 +13,7 @@
 #include <linux/fcntl.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <linux/time.h>
 #include <linux/time_types.h>
 #include <linux/uio.h>
@@ -28,6 +29,8 @@
 #define SCM_RIGHTS 1
 #define MSG_DONTWAIT 0x40
 #define SHUT_WR 1
+#define CLONE_NEWNET 0x40000000
+#define IFF_UP 1
 #define IFNAMSIZ 16
 
 struct msghdr {
@@ -38,6 +41,13 @@ struct msghdr {
 	void *control;
 	size_t control_length;
 	unsigned int flags;
+};
+
+/* The flags of a network interface, for ioctl(). */
+struct interface_flags {
+	char name[IFNAMSIZ];
+	short flags;
+	char rest[22];
 };
 
 /* A control message that passes one descriptor. */
@@ -53,6 +63,7 @@ enum {
 	SYS_read = 0,
 	SYS_write = 1,
 	SYS_rt_sigaction = 13,
+	SYS_ioctl = 16,
 	SYS_socket = 41,
 	SYS_connect = 42,
 	SYS_sendmsg = 46,
@@ -62,6 +73,7 @@ enum {
 	SYS_exit_group = 231,
 	SYS_openat = 257,
 	SYS_ppoll = 271,
+	SYS_setns = 308,
 };
 
 /* The stack begins with the number of arguments. */
@@ -86,6 +98,7 @@ static inline long system_call(long number, long a, long b, long c, long d, long
 }
 #elif defined(__aarch64__)
 enum {
+	SYS_ioctl = 29,
 	SYS_openat = 56,
 	SYS_read = 63,
 	SYS_write = 64,
@@ -98,6 +111,7 @@ enum {
 	SYS_setsockopt = 208,
 	SYS_shutdown = 210,
 	SYS_sendmsg = 211,
+	SYS_setns = 268,
 };
 
 __asm__(".globl _start\n"
@@ -167,6 +181,16 @@ static inline long sendmsg(int fd, const struct msghdr *message, int flags)
 static inline long shutdown(int fd, int direction)
 {
 	return system_call(SYS_shutdown, fd, direction, 0, 0, 0);
+}
+
+static inline long ioctl(int fd, unsigned long request, void *argument)
+{
+	return system_call(SYS_ioctl, fd, request, (long)argument, 0, 0);
+}
+
+static inline long setns(int fd, int kind)
+{
+	return system_call(SYS_setns, fd, kind, 0, 0, 0);
 }
 
 static inline void ignore_signal(int number)

@@ -86,7 +86,7 @@ static inline bool read_object(struct text json, const char *key, struct text *v
 	return at == end;
 }
 
-static char printed_bytes[4096];
+static char printed_bytes[8192];
 static struct text printed = { .bytes = printed_bytes };
 
 /* Appends to `printed`, which has room for one error. What has no room is cut off. */
@@ -101,12 +101,12 @@ static inline void print_string(const char *string)
 	print(text_of(string));
 }
 
-/* Appends at most 200 bytes of the text as a part of a JSON string. */
+/* Appends at most 1,000 bytes of the text as a part of a JSON string. */
 static inline void print_escaped(struct text text)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	for (size_t i = 0; i < text.length && i < 200; i++) {
+	for (size_t i = 0; i < text.length && i < 1000; i++) {
 		unsigned char byte = text.bytes[i];
 		char escape[] = { '\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15] };
 

@@ -5,7 +5,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, test } from 'node:test';
-import { createVeth, findLink, NetlinkSocket, NetworkNamespace } from '@heddle/netlink';
+import {
+  createVeth,
+  deleteNamespace,
+  findLink,
+  NetlinkSocket,
+  NetworkNamespace,
+} from '@heddle/netlink';
 import { nodePlatform } from '@heddle/sys/node';
 import { callPlugin, FakeAgent, type Outcome } from '../testing/cni-call.ts';
 import { cniPlugin } from './index.ts';
@@ -297,6 +303,42 @@ test('the CNI plug-in calls DEL, GC and STATUS although a socket path is unusabl
       assert.equal(status, isError ? 1 : 0);
       if (isError) JSON.parse(output);
     }
+  }
+});
+
+/** Returns true when the loopback interface of a namespace is up. */
+const isLoopbackUp = (namespace: NetworkNamespace) => {
+  using socket = namespace.enter(() => new NetlinkSocket(platform));
+  return findLink(socket, 'lo')!.up;
+};
+
+test('the CNI plug-in acts as the plug-in loopback, with each verb and version', async () => {
+  for (const version of versions) {
+    using pod = NetworkNamespace.create(platform);
+    const path = `${folder}/pod-${version}`;
+    pod.mount(path);
+    try {
+      const environment = { ...attachment, CNI_IFNAME: 'lo', CNI_NETNS: path };
+      const run = (verb: string) =>
+        call({ verb, version, environment, config: { type: 'loopback' } });
+      assert.equal(errorOf(await run('CHECK')).code, 5);
+      const added = await run('ADD');
+      assert.deepEqual(JSON.parse(added.output), {
+        cniVersion: version,
+        interfaces: [{ name: 'lo', mac: '00:00:00:00:00:00', sandbox: path }],
+        dns: {},
+      });
+      assert.ok(isLoopbackUp(pod) && !isLoopbackUp(namespace));
+      for (const verb of ['CHECK', 'ADD', 'DEL', 'GC', 'STATUS', 'VERSION']) {
+        assert.equal((await run(verb)).status, 0, verb);
+      }
+    } finally {
+      deleteNamespace(platform, path);
+    }
+    const environment = { ...attachment, CNI_NETNS: path };
+    const loopback = { version, environment, config: { type: 'loopback' } };
+    assert.match(errorOf(await call({ verb: 'ADD', ...loopback })).details, /no such file/);
+    assert.equal((await call({ verb: 'DEL', ...loopback })).status, 0);
   }
 });
 

@@ -15,6 +15,7 @@ const nr = syscallNumbers(platform);
 let folder: string;
 let settings: { binDir: string; configDir: string; socket: string };
 let plugin: string;
+let loopback: string;
 let configuration: string;
 
 beforeEach(() => {
@@ -24,6 +25,7 @@ beforeEach(() => {
     socket: '/run/heddle/cni.sock',
   };
   plugin = `${settings.binDir}/heddle-cni`;
+  loopback = `${settings.binDir}/loopback`;
   configuration = `${settings.configDir}/05-heddle.conflist`;
 });
 afterEach(() => fs.rmSync(folder, { recursive: true }));
@@ -35,7 +37,7 @@ const identity = (path: string) => fs.statSync(path).ino;
 test('an installation makes the directories, then the plug-in, then the configuration', () => {
   const before = process.umask(0o077);
   try {
-    assert.deepEqual(install(), [plugin, configuration]);
+    assert.deepEqual(install(), [loopback, plugin, configuration]);
   } finally {
     process.umask(before);
   }
@@ -44,7 +46,7 @@ test('an installation makes the directories, then the plug-in, then the configur
   assert.equal(fs.statSync(configuration).mode & 0o777, 0o644);
   const { plugins } = JSON.parse(fs.readFileSync(configuration, 'utf8'));
   assert.deepEqual(plugins, [{ type: 'heddle-cni', socket: settings.socket }]);
-  assert.deepEqual(fs.readdirSync(settings.binDir), ['heddle-cni']);
+  assert.deepEqual(fs.readdirSync(settings.binDir), ['heddle-cni', 'loopback']);
   assert.deepEqual(fs.readdirSync(settings.configDir), ['05-heddle.conflist']);
 });
 
@@ -53,14 +55,14 @@ test('an installation writes only what differs', () => {
   const before = [plugin, configuration].map(identity);
   assert.deepEqual(install(), []);
   assert.deepEqual([plugin, configuration].map(identity), before);
-  assert.deepEqual(install('plug-im'), [plugin]);
+  assert.deepEqual(install('plug-im'), [loopback, plugin]);
   fs.writeFileSync(configuration, '{');
   assert.deepEqual(install('plug-im'), [configuration]);
   fs.rmSync(plugin);
   // What a killed agent leaves does not stay.
   fs.writeFileSync(`${settings.binDir}/.heddle-cni.new`, 'x'.repeat(100), { mode: 0 });
   assert.deepEqual(install('plug-im'), [plugin]);
-  assert.deepEqual(fs.readdirSync(settings.binDir), ['heddle-cni']);
+  assert.deepEqual(fs.readdirSync(settings.binDir), ['heddle-cni', 'loopback']);
 });
 
 test('an installation replaces a plug-in that runs', async () => {
@@ -69,7 +71,7 @@ test('an installation replaces a plug-in that runs', async () => {
   try {
     await once(running, 'spawn');
     assert.throws(() => fs.writeFileSync(plugin, 'new'), /ETXTBSY/);
-    assert.deepEqual(install('new'), [plugin]);
+    assert.deepEqual(install('new'), [loopback, plugin]);
     assert.equal(fs.readFileSync(plugin, 'utf8'), 'new');
   } finally {
     running.kill('SIGKILL');
@@ -100,7 +102,7 @@ test('a full disk leaves the plug-in and the configuration as they were', () => 
     const large = bytes('x'.repeat(100_000));
     assert.throws(() => installCni(platform, settings, large), /write .*: no space left on device/);
     assert.equal(fs.readFileSync(plugin, 'utf8'), 'old');
-    assert.deepEqual(fs.readdirSync(settings.binDir), ['heddle-cni']);
+    assert.deepEqual(fs.readdirSync(settings.binDir), ['heddle-cni', 'loopback']);
   } finally {
     unmount(settings.binDir);
   }
@@ -166,10 +168,19 @@ test('an installation that fails is tried again, and what others remove is writt
 
 test('a removal removes the configuration and the plug-in, and nothing else', () => {
   install();
-  fs.writeFileSync(`${settings.binDir}/loopback`, '');
-  assert.deepEqual(removeCni(platform, settings), [configuration, plugin]);
+  fs.writeFileSync(`${settings.binDir}/bridge`, '');
+  assert.deepEqual(removeCni(platform, settings), [configuration, loopback, plugin]);
   assert.deepEqual(removeCni(platform, settings), []);
-  assert.deepEqual(fs.readdirSync(settings.binDir), ['loopback']);
+  assert.deepEqual(fs.readdirSync(settings.binDir), ['bridge']);
+});
+
+test('an installation leaves the loopback plug-in of others', () => {
+  fs.mkdirSync(settings.binDir, { recursive: true });
+  fs.writeFileSync(loopback, 'another');
+  assert.deepEqual(install(), [plugin, configuration]);
+  assert.deepEqual(install('new'), [plugin]);
+  assert.deepEqual(removeCni(platform, settings), [configuration, plugin]);
+  assert.equal(fs.readFileSync(loopback, 'utf8'), 'another');
 });
 
 /** Returns a platform whose timer fires when the test calls `fire`. */

@@ -17,6 +17,8 @@ import { configurationText, pluginName } from './configuration.ts';
 /** The directories of the container runtime, and the agent's socket for the plug-in. */
 export type CniSettings = Config['cni'];
 
+/** The plug-in that containerd before 2.0 calls for each pod besides the configured ones. */
+const loopbackName = 'loopback';
 /** The name of Heddle's configuration. Runtimes take the first one by name. */
 const configurationName = '05-heddle.conflist';
 /** The endings of the names that runtimes read. */
@@ -88,8 +90,8 @@ export class CniInstallation implements Disposable {
 }
 
 /**
- * Copies the CNI plug-in into its directory and writes its configuration, last, where they differ from what is
- * there. Returns the paths of the files that were written. Throws SysError.
+ * Copies the CNI plug-in into its directory, also as the plug-in `loopback` unless there is another one, and writes
+ * its configuration, last, where they differ from what is there. Returns the paths of the files that were written. Throws SysError.
  */
 export function installCni(
   platform: Platform,
@@ -97,14 +99,20 @@ export function installCni(
   plugin: Uint8Array,
 ): string[] {
   const written: string[] = [];
-  const pluginPath = `${binDir}/${pluginName}`;
   makeDirectory(platform, binDir, 0o755);
-  const present = contentOf(platform, pluginPath);
-  if (present === undefined || !isSame(present, plugin)) {
+  const present = contentOf(platform, `${binDir}/${pluginName}`);
+  const loopback = contentOf(platform, `${binDir}/${loopbackName}`);
+  const copies = [{ name: pluginName, content: present }];
+  // It precedes the plug-in, by which an earlier copy is recognized.
+  if (loopback === undefined || isSame(loopback, present)) {
+    copies.unshift({ name: loopbackName, content: loopback });
+  }
+  for (const { name, content } of copies) {
+    if (isSame(plugin, content)) continue;
     // The runtime may be running the file, and a file that is running cannot be written, only replaced.
-    const temporaryName = `.${pluginName}.new`;
-    replaceFile(platform, plugin, { path: pluginPath, temporaryName, mode: 0o755 });
-    written.push(pluginPath);
+    const file = { path: `${binDir}/${name}`, temporaryName: `.${name}.new`, mode: 0o755 };
+    replaceFile(platform, plugin, file);
+    written.push(file.path);
   }
   const path = `${configDir}/${configurationName}`;
   makeDirectory(platform, configDir, 0o755);
@@ -125,7 +133,10 @@ export function removeCni(
   platform: Platform,
   { binDir, configDir }: Pick<CniSettings, 'binDir' | 'configDir'>,
 ): string[] {
-  const paths = [`${configDir}/${configurationName}`, `${binDir}/${pluginName}`];
+  const [plugin, loopback] = [`${binDir}/${pluginName}`, `${binDir}/${loopbackName}`];
+  const copy = contentOf(platform, loopback);
+  const isCopy = copy !== undefined && isSame(copy, contentOf(platform, plugin));
+  const paths = [`${configDir}/${configurationName}`, ...(isCopy ? [loopback] : []), plugin];
   const present = paths.filter((path) => pathExists(platform, path));
   for (const path of present) removeFile(platform, path);
   return present;
@@ -149,6 +160,6 @@ function contentOf(platform: Platform, path: string): Uint8Array | undefined {
   }
 }
 
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, at) => byte === b[at]);
+function isSame(a: Uint8Array, b: Uint8Array | undefined): boolean {
+  return a.length === b?.length && a.every((byte, at) => byte === b[at]);
 }
