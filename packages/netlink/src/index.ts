@@ -46,6 +46,7 @@ export {
 } from './netfilter.ts';
 export {
   addQdisc,
+  type FilterBlocks,
   listQdiscs,
   type NewQdisc,
   type Qdisc,
@@ -81,8 +82,16 @@ export {
   type SocketFilter,
   type SocketState,
 } from './socket-diag.ts';
-export { Sysctls } from './sysctls.ts';
-export { attachFilter, type FilterPlace, hasFilter, removeFilter } from './traffic-control.ts';
+export {
+  attachFilter,
+  type FilterList,
+  type FilterPlace,
+  filterProgram,
+  hasFilter,
+  linksOfBlocks,
+  removeFilter,
+  useBlocks,
+} from './traffic-control.ts';
 export { createVxlan } from './vxlan.ts';
 export type { ExternalVxlan } from './vxlan-settings.ts';
 export { type NetworkEvent, type NetworkGroup, watchNetwork } from './watch.ts';

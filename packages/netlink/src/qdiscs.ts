@@ -9,6 +9,8 @@ const RTM_DELQDISC = 37;
 const RTM_GETQDISC = 38;
 const TCA_KIND = 1;
 const TCA_OPTIONS = 2;
+const TCA_INGRESS_BLOCK = 13;
+const TCA_EGRESS_BLOCK = 14;
 const headerSize = 20;
 
 /** Parents of qdiscs (TC_H_* of linux/pkt_sched.h). `TC_H_INGRESS` is that of ingress and clsact. */
@@ -25,6 +27,14 @@ export interface Qdisc {
   readonly handle: number;
   /** TC_H_ROOT, TC_H_INGRESS, or the handle of a class. */
   readonly parent: number;
+  /** The blocks of filters that the link shares with others. */
+  readonly blocks: FilterBlocks;
+}
+
+/** Numbers of blocks of filters, for the ingress and the egress of links that share them. */
+export interface FilterBlocks {
+  readonly ingress?: number;
+  readonly egress?: number;
 }
 
 /** A qdisc that is added. */
@@ -36,6 +46,8 @@ export interface NewQdisc {
   readonly handle?: number;
   /** Default: TC_H_INGRESS for ingress and clsact, otherwise TC_H_ROOT. */
   readonly parent?: number;
+  /** The blocks of filters that a clsact qdisc shares with those of other links. */
+  readonly blocks?: FilterBlocks;
   /** Appends the attributes of TCA_OPTIONS, which are those of the kind. */
   readonly options?: (writer: MessageWriter) => void;
 }
@@ -51,7 +63,7 @@ export function listQdiscs(socket: NetlinkSocket, link?: number): Qdisc[] {
 
 /** Adds a qdisc. Throws NetlinkError (EEXIST when the parent has one). */
 export function addQdisc(socket: NetlinkSocket, qdisc: NewQdisc): void {
-  const { link, kind, options } = qdisc;
+  const { link, kind, blocks, options } = qdisc;
   const what = `add qdisc ${kind} to link ${link}`;
   const parent = qdisc.parent ?? defaultParent(kind);
   // An ingress qdisc always has the handle ffff:.
@@ -59,6 +71,8 @@ export function addQdisc(socket: NetlinkSocket, qdisc: NewQdisc): void {
   const writer = new MessageWriter(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL)
     .header(tcHeader({ link: checkedIndex(link, what), handle, parent }))
     .text(TCA_KIND, kind);
+  if (blocks?.ingress !== undefined) writer.u32(TCA_INGRESS_BLOCK, blocks.ingress);
+  if (blocks?.egress !== undefined) writer.u32(TCA_EGRESS_BLOCK, blocks.egress);
   if (options) writer.nested(TCA_OPTIONS, options);
   socket.request(writer, what);
 }
@@ -82,7 +96,13 @@ export function removeQdisc(
 /** Reads an RTM_NEWQDISC message. Throws MalformedMessage. */
 export function readQdisc(message: Message): Qdisc {
   const { link, handle, parent, attributes } = readTcMessage(message, 'qdisc');
-  return { link, kind: attributes.text(TCA_KIND) ?? '', handle, parent };
+  const kind = attributes.text(TCA_KIND) ?? '';
+  const [ingress, egress] = [attributes.u32(TCA_INGRESS_BLOCK), attributes.u32(TCA_EGRESS_BLOCK)];
+  const blocks = {
+    ...(ingress !== undefined && { ingress }),
+    ...(egress !== undefined && { egress }),
+  };
+  return { link, kind, handle, parent, blocks };
 }
 
 function defaultParent(kind: string): number {

@@ -2,10 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { closeFd } from '@heddle/sys';
 import { loadClassifier, platform, sandbox } from '../testing/kernel.ts';
-import { createVeth } from './links.ts';
-import { addQdisc, listQdiscs, removeQdisc, TC_H_INGRESS, TC_H_ROOT, tcHeader } from './qdiscs.ts';
-import { attachFilter, type FilterPlace, hasFilter, removeFilter } from './traffic-control.ts';
-import { MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './wire.ts';
+import { createVeth, deleteLink } from './links.ts';
+import { addQdisc, listQdiscs, removeQdisc, TC_H_INGRESS, TC_H_ROOT } from './qdiscs.ts';
+import {
+  attachFilter,
+  type FilterPlace,
+  filterProgram,
+  hasFilter,
+  linksOfBlocks,
+  removeFilter,
+  useBlocks,
+} from './traffic-control.ts';
 
 const TCA_TBF_PARMS = 1;
 
@@ -26,8 +33,8 @@ test('qdiscs with and without options are added, listed and removed', () => {
   assert.deepEqual(
     kinds().sort((a, b) => a.kind.localeCompare(b.kind)),
     [
-      { link, kind: 'clsact', handle: 0xffff0000, parent: TC_H_INGRESS },
-      { link, kind: 'tbf', handle: 0x10000, parent: TC_H_ROOT },
+      { link, kind: 'clsact', handle: 0xffff0000, parent: TC_H_INGRESS, blocks: {} },
+      { link, kind: 'tbf', handle: 0x10000, parent: TC_H_ROOT, blocks: {} },
     ],
   );
   assert.throws(() => addQdisc(socket, { link, kind: 'clsact' }), { code: 'EEXIST' });
@@ -83,16 +90,40 @@ test('a filter is found by its link, direction, priority and handle only', () =>
   assert.equal(removeFilter(socket, gone), false);
 });
 
-test('a link whose ingress is a block that links share has no filter to remove', () => {
+test('links share a block of filters, which ends with the last of them', () => {
   using here = withLink();
   const { socket, link } = here;
-  const [RTM_NEWQDISC, TCA_KIND, TCA_INGRESS_BLOCK] = [36, 1, 13];
-  const writer = new MessageWriter(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL)
-    .header(tcHeader({ link, handle: 0xffff0000, parent: TC_H_INGRESS }))
-    .text(TCA_KIND, 'clsact')
-    .u32(TCA_INGRESS_BLOCK, 7);
-  socket.request(writer, 'add clsact with a shared block');
-  const place = { link, direction: 'ingress', priority: 1, handle: 1 } as const;
-  assert.equal(hasFilter(socket, place), false);
-  assert.equal(removeFilter(socket, place), false);
+  const second = createVeth(socket, { name: 'c', up: true }, { name: 'd' }).link.index;
+  const [block, egress] = [0x68656464, 0x68656465];
+  const blocks = { ingress: block, egress };
+  const place: FilterPlace = { block, priority: 7, handle: 0x1234 };
+  assert.equal(filterProgram(socket, place), undefined);
+  addQdisc(socket, { link: second, kind: 'clsact' });
+  for (const each of [link, second, second]) useBlocks(socket, each, blocks);
+  assert.deepEqual(linksOfBlocks(socket, blocks), new Set([link, second]));
+  const attach = (name: string) => {
+    const program = loadClassifier();
+    attachFilter(socket, { ...place, program, name });
+    closeFd(platform, program);
+    return filterProgram(socket, place);
+  };
+  const [one, two] = [attach('one'), attach('two')];
+  assert.ok(one !== undefined && one > 0);
+  assert.ok(two !== undefined && two > one, 'the second program replaces the first');
+  const program = loadClassifier();
+  try {
+    const own = { link, direction: 'egress', priority: 8, handle: 1 } as const;
+    assert.throws(() => attachFilter(socket, { ...own, program, name: 'own' }), {
+      code: 'EOPNOTSUPP',
+    });
+    assert.equal(hasFilter(socket, own), false);
+    assert.equal(removeFilter(socket, own), false);
+  } finally {
+    closeFd(platform, program);
+  }
+  removeQdisc(socket, { link, kind: 'clsact' });
+  assert.deepEqual(linksOfBlocks(socket, blocks), new Set([second]));
+  assert.equal(filterProgram(socket, place), two);
+  deleteLink(socket, second);
+  assert.equal(filterProgram(socket, place), undefined);
 });
