@@ -141,14 +141,6 @@ struct {
 } nat_shares SEC(".maps");
 
 struct {
-	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
-	MAP_UINT(max_entries, HELD_ROWS *HELD_COUNTERS);
-	MAP_UINT(map_flags, BPF_F_MMAPABLE);
-	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, __u32);
-} nat_held SEC(".maps");
-
-struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	MAP_UINT(max_entries, CT_EVENTS);
 	MAP_TYPE(key, __u32); /* enum ct_event */
@@ -259,28 +251,20 @@ struct {
 } source_ranges SEC(".maps");
 
 struct {
-	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
-	MAP_UINT(max_entries, 65536);
-	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
-	MAP_TYPE(key, struct range_key);
-	MAP_TYPE(value, struct remote_node);
-} node_ranges SEC(".maps");
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct pod);
+} pods SEC(".maps");
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
 	MAP_UINT(max_entries, 1);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
 	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, struct tunnel_end);
-} tunnel SEC(".maps");
-
-/* It has an entry for all addresses of each family. */
-struct {
-	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
-	MAP_UINT(max_entries, 65536);
-	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
-	MAP_TYPE(key, struct range_key);
-	MAP_TYPE(value, enum masquerade);
-} no_masquerade SEC(".maps");
+	MAP_TYPE(value, struct pod_device);
+} pod_devices SEC(".maps");
 
 /* Few large datagrams are in flight at a time; senders repeat those whose entry was evicted. */
 struct {

@@ -14,6 +14,7 @@ LICENSE("Dual BSD/GPL");
 
 const volatile struct node_config config = {};
 const volatile struct crc32c_powers crc32c_powers = {};
+const volatile struct pod_config pod_config = {};
 
 /* Returns 1 if the frame is for this interface: not for another host, and no multicast. */
 INLINE int is_for_device(context *ctx)

@@ -8,12 +8,19 @@ export const bindingsFile = 'packages/datapath/src/generated/abi.ts';
 
 /** Returns the bindings file that the committed objects give. */
 export function generateBindings(): string {
-  const objects = ['socket', 'stale', 'node'].map((name) =>
+  const objects = ['socket', 'stale', 'node', 'pod'].map((name) =>
     readObject(new Uint8Array(readFileSync(`${root}packages/datapath/objects/${name}.o`))),
   );
   return generate(objects, {
     maps: true,
-    structs: ['socket_config', 'stale_socket', 'node_config', 'drop_event', 'crc32c_powers'],
+    structs: [
+      'socket_config',
+      'stale_socket',
+      'node_config',
+      'pod_config',
+      'drop_event',
+      'crc32c_powers',
+    ],
     enums: [
       'heddle_abi',
       'address_role',
@@ -21,11 +28,10 @@ export function generateBindings(): string {
       'service_flags',
       'ct_state',
       'interface_role',
+      'pod_kind',
       'drop_reason',
       'ct_event',
       'source_range',
-      'masquerade',
-      'node_path',
     ],
     header: ['Generated from bpf/abi.h by `npm run generate`; not edited by hand.'],
   });

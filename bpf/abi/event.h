@@ -32,9 +32,11 @@ enum drop_reason {
 		132,	      /* No packet can have that source address, or arrive here with it. */
 	DROP_INVALID = 134,   /* A header is truncated or impossible, or its checksum is wrong. */
 	DROP_TOO_LARGE = 136, /* The next link's MTU is smaller; the sender gets an ICMP error. */
-	DROP_WRITE = 141,     /* The packet could not be changed. */
+	DROP_L3_PROTOCOL = 139, /* The frame of a pod is neither IP nor ARP. */
+	DROP_WRITE = 141,	/* The packet could not be changed. */
 	DROP_PROTOCOL =
 		142, /* A service has the address, but services do not have this protocol. */
+	DROP_MULTICAST = 150,	 /* The frame of a pod is not for one host. */
 	DROP_UNKNOWN_PORT = 151, /* A service has the address, but not the port. */
 	DROP_NOT_LOCAL = 152, /* externalTrafficPolicy is Local, and no endpoint is on this node. */
 	DROP_TABLE_FULL =
@@ -46,6 +48,7 @@ enum drop_reason {
 	DROP_NO_FLOW = 163, /* A TCP segment that is no SYN belongs to no known connection. */
 	DROP_NO_PORT = 167, /* All SNAT ports towards the backend are taken. */
 	DROP_NO_ROUTE = 169,
+	DROP_TUNNEL = 170,	 /* The packet of a pod would be taken for a tunnel of the node. */
 	DROP_SOURCE_RANGE = 177, /* loadBalancerSourceRanges does not include the client. */
 	DROP_TTL = 196,
 };

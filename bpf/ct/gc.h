@@ -3,13 +3,7 @@
 #pragma once
 
 #include "table.h"
-
-/* Returns 1 if the backend, or the client after it, has not answered yet. */
-INLINE int ct_is_unanswered(enum ct_state state)
-{
-	return state == CT_TCP_SYN || state == CT_TCP_SYN_ACK || state == CT_UDP_UNANSWERED ||
-	       state == CT_SCTP_UNANSWERED || state == CT_ICMP_UNANSWERED;
-}
+#include "unanswered.h"
 
 /*
  * Returns 1 if the address and port that a UDP client sends to are still a service's. Otherwise it
@@ -114,8 +108,7 @@ static long gc_step(__u32 number, struct gc_slice *slice)
 	 * From now on the client's datagrams belong to no entry, but a pod's replies do for a
 	 * while.
 	 */
-	if ((state == CT_UDP || state == CT_UDP_UNANSWERED) && entry->backend_id &&
-	    !ct_has_frontend(entry))
+	if ((state == CT_UDP || state == CT_UDP_UNANSWERED) && !ct_has_frontend(entry))
 		ct_remove_tuple(index * 2, state_word);
 	if (((now_ticks() - state_word) & CT_SEEN_MASK) > ct_timeout(state_word, state))
 		ct_end(index, state_word);

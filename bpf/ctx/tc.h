@@ -12,6 +12,8 @@ typedef struct __sk_buff context;
 #define NEXT TC_ACT_UNSPEC /* The packet continues with the next program, then with the stack. */
 #define DROP TC_ACT_SHOT
 
+#define PACKET_HOST 0 /* of <linux/if_packet.h> */
+
 INLINE long load_bytes_by_helper(context *ctx, __u32 offset, void *to, __u32 size)
 {
 	return bpf_skb_load_bytes(ctx, offset, to, size);
@@ -66,12 +68,6 @@ INLINE long insert_room(context *ctx, int ipv4)
 					  BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) :
 		      bpf_skb_adjust_room(ctx, 40, BPF_ADJ_ROOM_MAC,
 					  BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6);
-}
-
-/* Removes `bytes` bytes after the link header. */
-INLINE long remove_room(context *ctx, __u32 bytes)
-{
-	return bpf_skb_adjust_room(ctx, -(__s32)bytes, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
 }
 
 /*

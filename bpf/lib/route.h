@@ -4,12 +4,10 @@
 
 #include "ct/entry.h"
 #include "packet.h"
+#include "pod/local.h"
 #include "verdict.h"
 
 #define ROUTE_SOURCE (1u << 4) /* BPF_FIB_LOOKUP_SRC, Linux 6.7; older headers lack it */
-/* The program forwards the packet itself, also where needs_host_stack() would leave it to the
- * stack. */
-#define ROUTE_PAST_STACK (1u << 31)
 #define EINVAL 22
 
 struct route {
@@ -35,13 +33,19 @@ INLINE int is_external_interface(__u32 ifindex)
 	return interface_has_role(ifindex, INTERFACE_EXTERNAL);
 }
 
+INLINE int is_pod_interface(__u32 ifindex)
+{
+	return find_pod_device(ifindex) || interface_has_role(ifindex, INTERFACE_POD);
+}
+
 /*
  * Returns 1 if the stack must forward a translated packet between two interfaces. It forwards
  * replies of a backend on this node where netfilter tracks connections: netfilter has not seen the
  * request, so it would treat a redirected reply as invalid, which rules drop, or as a connection of
- * the backend, which rules masquerade. It always forwards packets of pods, so that policies and
- * masquerading apply to them; but not those that leave by the interface that they arrived on,
- * because they have an address of the node, and the stack would drop them as spoofed.
+ * the backend, which rules masquerade. It forwards packets of pods there, too, and always where
+ * another network plug-in has policies and masquerading for them; but not those that leave by the
+ * interface that they arrived on, because they have an address of the node, and the stack would
+ * drop them as spoofed.
  */
 INLINE int needs_host_stack(__u32 from, __u32 to)
 {
@@ -49,7 +53,9 @@ INLINE int needs_host_stack(__u32 from, __u32 to)
 
 	if (from == to || !table)
 		return 0;
-	return !is_external_interface(from) || (table->nf_tracked && !is_external_interface(to));
+	if (is_external_interface(from))
+		return table->nf_tracked && !is_external_interface(to);
+	return table->nf_tracked || !find_pod_device(from);
 }
 
 /* Returns the length of the packet, or of the largest segment that it will be cut into. */
@@ -77,10 +83,43 @@ INLINE enum verdict fib_result_to_verdict(const struct packet *packet, const str
 	}
 }
 
+/* Asks the kernel for a route; `fib` has the addresses. Returns BPF_FIB_LKUP_RET_*. */
+INLINE long fib_lookup_kernel(context *ctx, __u32 flags, struct bpf_fib_lookup *fib,
+			      int *has_source, struct route *route)
+{
+	long result = bpf_fib_lookup(ctx, fib, sizeof(*fib), flags);
+
+	*has_source = flags &&
+		      (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
+	if (result == -EINVAL && flags)
+		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
+		__builtin_memcpy(route->dmac, fib->dmac, ETH_ALEN);
+		__builtin_memcpy(route->smac, fib->smac, ETH_ALEN);
+	} else if (result == BPF_FIB_LKUP_RET_NO_NEIGH && fib->family == AF_INET) {
+		map_ipv4(route->next_hop, fib->ipv4_dst);
+	} else if (result == BPF_FIB_LKUP_RET_NO_NEIGH) {
+		copy_address(route->next_hop, fib->ipv6_dst);
+	}
+	return result;
+}
+
+/* Fills the route to a pod of this node, as the kernel would. Returns BPF_FIB_LKUP_RET_*. */
+INLINE long route_to_pod(const struct pod *pod, struct bpf_fib_lookup *fib, struct route *route)
+{
+	__u32 length = fib->tot_len;
+
+	fib->ifindex = pod->ifindex;
+	fib->mtu_result = pod->mtu;
+	__builtin_memcpy(route->dmac, pod->mac, ETH_ALEN);
+	__builtin_memcpy(route->smac, (const void *)pod_config.gateway_mac, ETH_ALEN);
+	return length > pod->mtu ? BPF_FIB_LKUP_RET_FRAG_NEEDED : BPF_FIB_LKUP_RET_SUCCESS;
+}
+
 /*
  * Looks up the route of a packet with the tuple `to`. `fib` is all zero before, and `route` but for
- * the overhead. `flags` may be ROUTE_PAST_STACK and ROUTE_SOURCE; with the latter `has_source` is
- * set if `fib` has the route's preferred source address.
+ * the overhead. `flags` may be ROUTE_SOURCE; then `has_source` is set if `fib` has the route's
+ * preferred source address.
  */
 INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const struct tuple *to,
 			      __u32 flags, struct bpf_fib_lookup *fib, int *has_source,
@@ -89,6 +128,7 @@ INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const s
 	const __u32 *source = (const __u32 *)to->source,
 		    *destination = (const __u32 *)to->destination;
 	__u32 length = segment_length(ctx, packet) + route->overhead;
+	struct pod *pod = find_local_pod(to->destination);
 	long result;
 
 	fib->l4_protocol = to->protocol;
@@ -105,26 +145,15 @@ INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const s
 		copy_address(fib->ipv6_src, source);
 		copy_address(fib->ipv6_dst, destination);
 	}
-	result = bpf_fib_lookup(ctx, fib, sizeof(*fib), flags & ROUTE_SOURCE);
-	*has_source = (flags & ROUTE_SOURCE) &&
-		      (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
-	if (result == -EINVAL && flags & ROUTE_SOURCE)
-		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+	*has_source = 0;
+	result = pod ? route_to_pod(pod, fib, route) :
+		       fib_lookup_kernel(ctx, flags, fib, has_source, route);
 	route->ifindex = fib->ifindex;
 	route->mtu = fib->mtu_result;
-	if (!(flags & ROUTE_PAST_STACK) &&
-	    (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) &&
+	if ((result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) &&
 	    needs_host_stack(ifindex_of(ctx), fib->ifindex))
 		result = BPF_FIB_LKUP_RET_NOT_FWDED;
 	route->result = result;
-	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
-		__builtin_memcpy(route->dmac, fib->dmac, ETH_ALEN);
-		__builtin_memcpy(route->smac, fib->smac, ETH_ALEN);
-	} else if (result == BPF_FIB_LKUP_RET_NO_NEIGH && fib->family == AF_INET) {
-		map_ipv4(route->next_hop, fib->ipv4_dst);
-	} else if (result == BPF_FIB_LKUP_RET_NO_NEIGH) {
-		copy_address(route->next_hop, fib->ipv6_dst);
-	}
 	return fib_result_to_verdict(packet, route);
 }
 

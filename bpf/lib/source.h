@@ -51,7 +51,7 @@ GLOBAL enum verdict check_source(context *ctx, const struct packet *packet)
 	fib.ifindex = device;
 	path = path_lookup(ctx, packet, packet->tuple.source, &fib);
 	if (path == PATH_POD && is_external_interface(device) &&
-	    !(packet->backend && interface_has_role(fib.ifindex, INTERFACE_POD)))
+	    !(packet->backend && is_pod_interface(fib.ifindex)))
 		path = PATH_LOCAL;
 	return path == PATH_LOCAL ? V_DROP(DROP_INVALID_SOURCE) : V_OK;
 }

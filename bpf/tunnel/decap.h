@@ -18,6 +18,12 @@
 #define MIN_ICMP_MTU_IPV4 552
 #define MIN_ICMP_MTU_IPV6 1280
 
+/* Removes `bytes` bytes after the link header. */
+INLINE long remove_room(context *ctx, __u32 bytes)
+{
+	return bpf_skb_adjust_room(ctx, -(__s32)bytes, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+}
+
 /* Returns 1 if the packet may be a tunnel's. */
 INLINE int is_tunnel(const struct packet *packet, enum packet_kind kind)
 {
@@ -174,7 +180,7 @@ NOINLINE __u32 tunnel_backend(context *ctx, const struct packet *packet,
 		 * By a new connection the backend may have another id, and its former id may be
 		 * another backend's.
 		 */
-		if (!may_start_flow(packet) || backend_state_of(id, ct.generation) != BACKEND_GONE)
+		if (!may_start_flow(packet) || backend_of_generation(id, ct.generation))
 			return id;
 	}
 	copy_address(&at, packet->tuple.destination);

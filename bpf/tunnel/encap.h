@@ -102,24 +102,6 @@ INLINE enum verdict tunnel_route_lookup(context *ctx, const struct packet *packe
 		       verdict;
 }
 
-/* Decrements the TTL in an IP header. Returns 0 on success. */
-INLINE long decrement_ttl(context *ctx, const struct packet *packet)
-{
-	__u16 words[2]; /* IPv4: TTL and protocol, checksum; IPv6: next header and hop limit */
-
-	if (!packet->ipv4) {
-		if (load_bytes(ctx, packet->network + 6, words, 2))
-			return -1;
-		words[0] -= 1 << 8;
-		return store_bytes(ctx, packet->network + 6, words, 2);
-	}
-	if (load_bytes(ctx, packet->network + 8, words, 4))
-		return -1;
-	words[0]--;
-	words[1] = ~fold_checksum((__u64)(__u16)~words[1] + (__u16)~1);
-	return store_bytes(ctx, packet->network + 8, words, 4);
-}
-
 /*
  * Decrements the packet's TTL and puts it into a tunnel with the outer tuple `to`. The outer header
  * has the packet's DSCP, and in IPv6 its flow label, so that the network distributes packets of

@@ -76,6 +76,7 @@ export function startAgent(options: StartOptions): Agent {
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices, xdp },
         sourceRanges,
+        ...(config.network && { network: { tunnelPort: config.tunnelPort } }),
         netnsCookie: cookie,
         nat: { ...defaultNat, ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },
       });

@@ -1,32 +1,38 @@
 import { type ObjectSpec, resizeMap, setVariable } from '@heddle/ebpf';
-import type { DatapathOptions, DatapathSizes } from './datapath-options.ts';
+import type { DatapathOptions, DatapathSizes, PodNetworkOptions } from './datapath-options.ts';
 import {
   crc32cPowersSize,
   encodeCrc32cPowers,
   encodeNodeConfig,
+  encodePodConfig,
   encodeSocketConfig,
   heddleAbi,
   type KernelFields,
   nodeConfigSize,
+  podConfigSize,
   socketConfigSize,
 } from './generated/abi.ts';
 import { crc32cPowers } from './nat/crc32c.ts';
 import { portStride, ticksOf, timeoutTicks, unansweredLimit } from './nat/flow-options.ts';
+import { macBytes, podGatewayMac, podPlaces } from './pods/pod-tables.ts';
 
 /** Returns the object of socket programs with constants and sizes by the options and the kernel. */
 export function configuredSocket(
   spec: ObjectSpec,
-  { sizes, netnsCookie }: DatapathOptions,
+  { sizes, netnsCookie, network }: DatapathOptions,
   kernel: KernelFields,
 ): ObjectSpec {
   const config = new Uint8Array(socketConfigSize);
   const abi = heddleAbi.currentAbi;
   encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, reserved: 0, kernel }, config);
-  return setVariable(sized(spec, sizes), 'config', config);
+  return setVariable(sized(spec, sizes, network !== undefined), 'config', config);
 }
 
 /** Returns an object of programs at network interfaces, for tc or XDP, with constants and sizes by the options. */
-export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions): ObjectSpec {
+export function configuredNode(
+  spec: ObjectSpec,
+  { sizes, nat, network }: DatapathOptions,
+): ObjectSpec {
   const config = new Uint8Array(nodeConfigSize);
   const { first, last } = nat.ports;
   encodeNodeConfig(
@@ -43,8 +49,26 @@ export function configuredNode(spec: ObjectSpec, { sizes, nat }: DatapathOptions
   );
   const powers = new Uint8Array(crc32cPowersSize);
   encodeCrc32cPowers({ bits: crc32cPowers() }, powers);
-  const whole = setVariable(sized(spec, sizes), 'config', config);
-  return setVariable(whole, 'crc32c_powers', powers);
+  const variables = { config, crc32c_powers: powers, pod_config: podConfig(network) };
+  return Object.entries(variables).reduce(
+    (into, [name, value]) => setVariable(into, name, value),
+    sized(spec, sizes, network !== undefined),
+  );
+}
+
+function podConfig(network: PodNetworkOptions | undefined): Uint8Array {
+  const config = new Uint8Array(podConfigSize);
+  if (!network) return config;
+  encodePodConfig(
+    {
+      ...{ places: podPlaces, devicePlaces: podPlaces, enabled: 1 },
+      tunnelPort: network.tunnelPort,
+      gatewayMac: macBytes(podGatewayMac),
+      reserved: 0,
+    },
+    config,
+  );
+  return config;
 }
 
 /** Returns the sizes of the maps that grow with the number of frontends. */
@@ -61,7 +85,7 @@ export function withFrontends(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpe
 }
 
 /** Returns an object with maps of these sizes. Each object has all of them. */
-function sized(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
+function sized(spec: ObjectSpec, sizes: DatapathSizes, hasPods: boolean): ObjectSpec {
   const entries: Readonly<Record<string, number>> = {
     ...frontendMaps(sizes),
     backends: sizes.backends,
@@ -72,6 +96,8 @@ function sized(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpec {
     nat_index: Math.ceil(sizes.flows / 4),
     nat_windows: sizes.flows,
     nat_evictable: Math.ceil(sizes.flows / 8),
+    pods: hasPods ? podPlaces : 1,
+    pod_devices: hasPods ? podPlaces : 1,
   };
   return Object.entries(entries).reduce(
     (into, [name, count]) => resizeMap(into, name, count),

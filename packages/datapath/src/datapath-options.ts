@@ -22,7 +22,7 @@ export interface DatapathSizes {
 export interface DatapathOptions {
   readonly platform: Platform;
   readonly bpf: Bpf;
-  /** Returns the bytes of a compiled object by its name: `socket`, `node`, `xdp`, `stale`. */
+  /** Returns the bytes of a compiled object by its name: `socket`, `node`, `xdp`, `pod`, `stale`. */
   readonly objects: (name: string) => Uint8Array;
   /** Directory for pins; a bpf file system is mounted on it unless it lies on one. */
   readonly bpffs: string;
@@ -36,10 +36,18 @@ export interface DatapathOptions {
   readonly sourceRanges?: SourceRangesScope;
   /** The mode in which XDP translates packets that leave the node again at once. The default is `off`. */
   readonly xdp?: XdpMode;
+  /** The options of the pod network. If absent, another CNI plug-in provides it. */
+  readonly network?: PodNetworkOptions;
   readonly options: {
     /** True if TCP sockets whose backend is removed are destroyed too. */
     readonly terminateTcp: boolean;
   };
+}
+
+/** The options of the pod network. */
+export interface PodNetworkOptions {
+  /** UDP port of the tunnels between nodes. */
+  readonly tunnelPort: number;
 }
 
 /**

@@ -11,7 +11,7 @@ const names = {
 };
 
 describe('mapCatalog', () => {
-  const specs = ['socket', 'node', 'xdp', 'stale'].flatMap((name) => [
+  const specs = ['socket', 'node', 'xdp', 'pod', 'stale'].flatMap((name) => [
     ...readObject(objects(name)).maps.values(),
   ]);
 

@@ -38,7 +38,6 @@ export {
 } from './object-reader.ts';
 export type {
   Algorithm,
-  Bandwidth,
   EndpointRecord,
   Family,
   Forwarding,

@@ -1,9 +1,7 @@
 import * as v from 'valibot';
 import {
   algorithmAnnotation,
-  egressBandwidthAnnotation,
   forwardingAnnotation,
-  ingressBandwidthAnnotation,
   podCIDRsAnnotation,
   weightsAnnotation,
 } from './annotations.ts';
@@ -75,8 +73,6 @@ const metadata = struct({
     weightsAnnotation,
     forwardingAnnotation,
     podCIDRsAnnotation,
-    egressBandwidthAnnotation,
-    ingressBandwidthAnnotation,
     triggerAnnotation,
   ),
 });

@@ -24,8 +24,13 @@ const table: Readonly<Record<DropReason, readonly [hubbleName: string, text: str
     'CT_MISSING_TCP_ACK_FLAG',
     'larger than the MTU of the next hop; the sender got an ICMP error',
   ],
+  [dropReason.l3Protocol]: [
+    'UNSUPPORTED_L3_PROTOCOL',
+    'a pod may send IP and ARP only, in frames without a VLAN',
+  ],
   [dropReason.write]: ['ERROR_WRITING_TO_PACKET', 'the packet could not be rewritten'],
   [dropReason.protocol]: ['UNKNOWN_L4_PROTOCOL', 'services do not support this protocol'],
+  [dropReason.multicast]: ['UNSUPPORTED_L2_PROTOCOL', 'multicast and broadcast of a pod'],
   [dropReason.unknownPort]: ['STALE_OR_UNROUTABLE_IP', 'the service does not have this port'],
   [dropReason.notLocal]: [
     'NO_MATCHING_LOCAL_CONTAINER_FOUND',
@@ -50,6 +55,10 @@ const table: Readonly<Record<DropReason, readonly [hubbleName: string, text: str
     'all SNAT ports of this node towards the backend are in use',
   ],
   [dropReason.noRoute]: ['FIB_LOOKUP_FAILED', 'no route to the destination'],
+  [dropReason.tunnel]: [
+    'ENCAPSULATION_TRAFFIC_IS_PROHIBITED',
+    'the packet of a pod would be taken for a tunnel of its node',
+  ],
   [dropReason.sourceRange]: [
     'DENIED_BY_LB_SRC_RANGE_CHECK',
     'the client is not in loadBalancerSourceRanges',

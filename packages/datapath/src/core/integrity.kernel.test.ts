@@ -25,7 +25,7 @@ import { currentPins, pinRoot } from './pinned-maps.ts';
 /** Maps that only the control plane writes. */
 const audited = [
   ...['services', 'addresses', 'source_ranges', 'nat_sources', 'node_devices', 'xdp_devices'],
-  ...['address_filter', 'slots', 'backends', 'nat_table'],
+  ...['address_filter', 'slots', 'backends', 'nat_table', 'pods', 'pod_devices'],
 ];
 const hooks = (damages: readonly Damage[]) =>
   damages.filter(({ kind }) => kind === 'hook').map(({ name }) => name);

@@ -2,24 +2,30 @@ import type { Bpf, BpfMap, LoadedObject, ObjectSpec } from '@heddle/ebpf';
 import type { Disposal } from '@heddle/sys';
 import { loadShared } from './load-shared.ts';
 
-/** One value for each compiled object that is attached; `xdp` is undefined where XDP is off. */
+/** One value for each compiled object that is attached; those of XDP and pods are undefined where they are off. */
 export interface PerObject<Part> {
   readonly socket: Part;
   readonly node: Part;
   readonly xdp: Part | undefined;
+  readonly pod: Part | undefined;
 }
 
 /** Returns what `convert` makes of each object's value. */
 export function mapObjects<From, To>(
-  { socket, node, xdp }: PerObject<From>,
+  { socket, node, xdp, pod }: PerObject<From>,
   convert: (part: From) => To,
 ): PerObject<To> {
-  return { socket: convert(socket), node: convert(node), xdp: xdp && convert(xdp) };
+  return {
+    socket: convert(socket),
+    node: convert(node),
+    xdp: xdp && convert(xdp),
+    pod: pod && convert(pod),
+  };
 }
 
 /** Returns the values that there are. */
-export function partsOf<Part>({ socket, node, xdp }: PerObject<Part>): Part[] {
-  return xdp === undefined ? [socket, node] : [socket, node, xdp];
+export function partsOf<Part>({ socket, node, xdp, pod }: PerObject<Part>): Part[] {
+  return [socket, node, xdp, pod].filter((part) => part !== undefined);
 }
 
 /** Loads all objects with shared maps; `opened` releases them. Throws SysError, VerifierError. */
@@ -63,6 +69,10 @@ export class Programs {
 
   get xdp(): LoadedObject | undefined {
     return this.#loaded.xdp;
+  }
+
+  get pod(): LoadedObject | undefined {
+    return this.#loaded.pod;
   }
 
   /** Uses other programs from now on. The caller attaches them and closes the ones before. */

@@ -11,7 +11,7 @@ import { stackDepth } from '../../testing/stack-depth.ts';
 const limits: Readonly<Record<string, number>> = { node_ingress: 400 };
 const otherLimit = 448;
 
-for (const name of ['node', 'xdp', 'socket', 'stale']) {
+for (const name of ['node', 'xdp', 'pod', 'socket', 'stale']) {
   test(`programs of ${name} leave stack for the steps to come`, () => {
     const spec = readObject(objects(name));
     assert.ok(spec.programs.size > 0);

@@ -37,12 +37,12 @@ const limits: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   node: {
     node_ingress: 125_000,
     node_egress: 50_000,
-    from_tunnel: 30_000,
     rebuild_ct_index: 22_000,
-    flush_ct_entry: 4200,
-    start_gc: 5000,
+    flush_ct_entry: 2000,
+    start_gc: 3000,
   },
   xdp: { node_xdp: 125_000 },
+  pod: { from_pod: 125_000, to_pod: 50_000 },
   stale: { stale_sockets: 300, connection_over: 100, destroy_tcp: 200, destroy_udp: 200 },
 };
 
@@ -54,11 +54,13 @@ const needs: Readonly<Record<string, Feature>> = {
   destroy_tcp: 'kfunc/bpf_sock_destroy',
   destroy_udp: 'kfunc/bpf_sock_destroy',
 };
-const options = { sizes, netnsCookie: 1n, nat: testNat } as DatapathOptions;
+const network = { tunnelPort: 8472 };
+const options = { sizes, netnsCookie: 1n, nat: testNat, network } as DatapathOptions;
 const configure: Readonly<Record<string, (spec: ObjectSpec) => ObjectSpec>> = {
   socket: (spec) => configuredSocket(spec, options, kernelFields(platform, bpf)),
   node: (spec) => configuredNode(spec, options),
   xdp: (spec) => configuredNode(spec, options),
+  pod: (spec) => configuredNode(spec, options),
   stale: (spec) => spec,
 };
 

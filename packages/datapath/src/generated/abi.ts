@@ -449,8 +449,6 @@ export const ctState = {
   udp: 11,
   sctpUnanswered: 12,
   sctp: 13,
-  icmpUnanswered: 14,
-  icmp: 15,
 } as const;
 export type CtState = (typeof ctState)[keyof typeof ctState];
 
@@ -471,8 +469,7 @@ export interface CtTable {
   readonly clockHand: number;
   readonly unconfirmedUdp: number;
   readonly confirmedUdp: number;
-  readonly held: number;
-  readonly reserved: number;
+  readonly reserved: readonly number[];
   readonly secret: readonly number[];
 }
 
@@ -496,8 +493,7 @@ export const ctTableCodec = {
     clockHand: 44,
     unconfirmedUdp: 48,
     confirmedUdp: 52,
-    held: 56,
-    reserved: 60,
+    reserved: 56,
     secret: 64,
   },
   encode: encodeCtTable,
@@ -521,8 +517,10 @@ export function encodeCtTable(value: CtTable, into: Uint8Array, offset = 0): voi
   view.setUint32(44, value.clockHand, true);
   view.setUint32(48, value.unconfirmedUdp, true);
   view.setUint32(52, value.confirmedUdp, true);
-  view.setUint32(56, value.held, true);
-  view.setUint32(60, value.reserved, true);
+  checkLength('ct_table.reserved', value.reserved.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setUint32(56 + i * 4, value.reserved[i]!, true);
+  }
   checkLength('ct_table.secret', value.secret.length, 10);
   for (let i = 0; i < 10; i++) {
     view.setUint32(64 + i * 4, value.secret[i]!, true);
@@ -547,8 +545,7 @@ export function decodeCtTable(bytes: Uint8Array, offset = 0): CtTable {
     clockHand: view.getUint32(44, true),
     unconfirmedUdp: view.getUint32(48, true),
     confirmedUdp: view.getUint32(52, true),
-    held: view.getUint32(56, true),
-    reserved: view.getUint32(60, true),
+    reserved: Array.from({ length: 2 }, (_, i) => view.getUint32(56 + i * 4, true)),
     secret: Array.from({ length: 10 }, (_, i) => view.getUint32(64 + i * 4, true)),
   };
 }
@@ -659,8 +656,10 @@ export const dropReason = {
   invalidSource: 132,
   invalid: 134,
   tooLarge: 136,
+  l3Protocol: 139,
   write: 141,
   protocol: 142,
+  multicast: 150,
   unknownPort: 151,
   notLocal: 152,
   tableFull: 155,
@@ -670,6 +669,7 @@ export const dropReason = {
   noFlow: 163,
   noPort: 167,
   noRoute: 169,
+  tunnel: 170,
   sourceRange: 177,
   ttl: 196,
 } as const;
@@ -977,13 +977,6 @@ export function decodeKernelFields(bytes: Uint8Array, offset = 0): KernelFields 
   };
 }
 
-/** enum masquerade */
-export const masquerade = {
-  never: 1,
-  always: 2,
-} as const;
-export type Masquerade = (typeof masquerade)[keyof typeof masquerade];
-
 /** struct narrow_path */
 export interface NarrowPath {
   /** 16 bytes. */
@@ -1074,14 +1067,6 @@ export function decodeNodeConfig(bytes: Uint8Array, offset = 0): NodeConfig {
   };
 }
 
-/** enum node_path */
-export const nodePath = {
-  direct: 1,
-  tunnelIpv4: 2,
-  tunnelIpv6: 3,
-} as const;
-export type NodePath = (typeof nodePath)[keyof typeof nodePath];
-
 /** struct origin */
 export interface Origin {
   /** 16 bytes. */
@@ -1140,6 +1125,180 @@ export function decodeOrigin(bytes: Uint8Array, offset = 0): Origin {
   };
 }
 
+/** struct pod */
+export interface Pod {
+  /** 16 bytes. */
+  readonly address: Uint8Array;
+  readonly ifindex: number;
+  /** 6 bytes. */
+  readonly mac: Uint8Array;
+  readonly mtu: number;
+  readonly kind: PodKind;
+  readonly reserved: readonly number[];
+}
+
+export const podSize = 64;
+
+export const podCodec = {
+  size: 64,
+  offsets: {
+    address: 0,
+    ifindex: 16,
+    mac: 20,
+    mtu: 26,
+    kind: 28,
+    reserved: 32,
+  },
+  encode: encodePod,
+  decode: decodePod,
+} as const;
+
+export function encodePod(value: Pod, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 64);
+  checkLength('pod.address', value.address.length, 16);
+  into.set(value.address, offset);
+  view.setUint32(16, value.ifindex, true);
+  checkLength('pod.mac', value.mac.length, 6);
+  into.set(value.mac, offset + 20);
+  view.setUint16(26, value.mtu, true);
+  view.setUint32(28, value.kind, true);
+  checkLength('pod.reserved', value.reserved.length, 8);
+  for (let i = 0; i < 8; i++) {
+    view.setUint32(32 + i * 4, value.reserved[i]!, true);
+  }
+}
+
+export function decodePod(bytes: Uint8Array, offset = 0): Pod {
+  const view = viewOf(bytes, offset, 64);
+  return {
+    address: bytesAt(bytes, offset, 16),
+    ifindex: view.getUint32(16, true),
+    mac: bytesAt(bytes, offset + 20, 6),
+    mtu: view.getUint16(26, true),
+    kind: view.getUint32(28, true) as PodKind,
+    reserved: Array.from({ length: 8 }, (_, i) => view.getUint32(32 + i * 4, true)),
+  };
+}
+
+/** struct pod_config */
+export interface PodConfig {
+  readonly places: number;
+  readonly devicePlaces: number;
+  readonly enabled: number;
+  /** Network byte order in the struct, host order here. */
+  readonly tunnelPort: number;
+  /** 6 bytes. */
+  readonly gatewayMac: Uint8Array;
+  readonly reserved: number;
+}
+
+export const podConfigSize = 20;
+
+export const podConfigCodec = {
+  size: 20,
+  offsets: {
+    places: 0,
+    devicePlaces: 4,
+    enabled: 8,
+    tunnelPort: 10,
+    gatewayMac: 12,
+    reserved: 18,
+  },
+  encode: encodePodConfig,
+  decode: decodePodConfig,
+} as const;
+
+export function encodePodConfig(value: PodConfig, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 20);
+  view.setUint32(0, value.places, true);
+  view.setUint32(4, value.devicePlaces, true);
+  view.setUint16(8, value.enabled, true);
+  view.setUint16(10, value.tunnelPort, false);
+  checkLength('pod_config.gateway_mac', value.gatewayMac.length, 6);
+  into.set(value.gatewayMac, offset + 12);
+  view.setUint16(18, value.reserved, true);
+}
+
+export function decodePodConfig(bytes: Uint8Array, offset = 0): PodConfig {
+  const view = viewOf(bytes, offset, 20);
+  return {
+    places: view.getUint32(0, true),
+    devicePlaces: view.getUint32(4, true),
+    enabled: view.getUint16(8, true),
+    tunnelPort: view.getUint16(10, false),
+    gatewayMac: bytesAt(bytes, offset + 12, 6),
+    reserved: view.getUint16(18, true),
+  };
+}
+
+/** struct pod_device */
+export interface PodDevice {
+  readonly ifindex: number;
+  /** 6 bytes. */
+  readonly mac: Uint8Array;
+  readonly mtu: number;
+  /** 16 bytes. */
+  readonly ipv4: Uint8Array;
+  /** 16 bytes. */
+  readonly ipv6: Uint8Array;
+  readonly kind: PodKind;
+  readonly reserved: readonly number[];
+}
+
+export const podDeviceSize = 64;
+
+export const podDeviceCodec = {
+  size: 64,
+  offsets: {
+    ifindex: 0,
+    mac: 4,
+    mtu: 10,
+    ipv4: 12,
+    ipv6: 28,
+    kind: 44,
+    reserved: 48,
+  },
+  encode: encodePodDevice,
+  decode: decodePodDevice,
+} as const;
+
+export function encodePodDevice(value: PodDevice, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 64);
+  view.setUint32(0, value.ifindex, true);
+  checkLength('pod_device.mac', value.mac.length, 6);
+  into.set(value.mac, offset + 4);
+  view.setUint16(10, value.mtu, true);
+  checkLength('pod_device.ipv4', value.ipv4.length, 16);
+  into.set(value.ipv4, offset + 12);
+  checkLength('pod_device.ipv6', value.ipv6.length, 16);
+  into.set(value.ipv6, offset + 28);
+  view.setUint32(44, value.kind, true);
+  checkLength('pod_device.reserved', value.reserved.length, 4);
+  for (let i = 0; i < 4; i++) {
+    view.setUint32(48 + i * 4, value.reserved[i]!, true);
+  }
+}
+
+export function decodePodDevice(bytes: Uint8Array, offset = 0): PodDevice {
+  const view = viewOf(bytes, offset, 64);
+  return {
+    ifindex: view.getUint32(0, true),
+    mac: bytesAt(bytes, offset + 4, 6),
+    mtu: view.getUint16(10, true),
+    ipv4: bytesAt(bytes, offset + 12, 16),
+    ipv6: bytesAt(bytes, offset + 28, 16),
+    kind: view.getUint32(44, true) as PodKind,
+    reserved: Array.from({ length: 4 }, (_, i) => view.getUint32(48 + i * 4, true)),
+  };
+}
+
+/** enum pod_kind */
+export const podKind = {
+  veth: 0,
+  netkit: 1,
+} as const;
+export type PodKind = (typeof podKind)[keyof typeof podKind];
+
 /** struct port_search */
 export interface PortSearch {
   readonly next: number;
@@ -1176,40 +1335,6 @@ export function decodePortSearch(bytes: Uint8Array, offset = 0): PortSearch {
   };
 }
 
-/** struct range_key */
-export interface RangeKey {
-  readonly prefixLength: number;
-  /** 16 bytes. */
-  readonly address: Uint8Array;
-}
-
-export const rangeKeySize = 20;
-
-export const rangeKeyCodec = {
-  size: 20,
-  offsets: {
-    prefixLength: 0,
-    address: 4,
-  },
-  encode: encodeRangeKey,
-  decode: decodeRangeKey,
-} as const;
-
-export function encodeRangeKey(value: RangeKey, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 20);
-  view.setUint32(0, value.prefixLength, true);
-  checkLength('range_key.address', value.address.length, 16);
-  into.set(value.address, offset + 4);
-}
-
-export function decodeRangeKey(bytes: Uint8Array, offset = 0): RangeKey {
-  const view = viewOf(bytes, offset, 20);
-  return {
-    prefixLength: view.getUint32(0, true),
-    address: bytesAt(bytes, offset + 4, 16),
-  };
-}
-
 /** enum refusal_reason */
 export const refusalReason = {
   invalidSource: 132,
@@ -1218,45 +1343,6 @@ export const refusalReason = {
   sourceRange: 177,
 } as const;
 export type RefusalReason = (typeof refusalReason)[keyof typeof refusalReason];
-
-/** struct remote_node */
-export interface RemoteNode {
-  /** 16 bytes. */
-  readonly ipv6: Uint8Array;
-  /** Network byte order in the struct, host order here. */
-  readonly ipv4: number;
-  readonly path: NodePath;
-}
-
-export const remoteNodeSize = 24;
-
-export const remoteNodeCodec = {
-  size: 24,
-  offsets: {
-    ipv6: 0,
-    ipv4: 16,
-    path: 20,
-  },
-  encode: encodeRemoteNode,
-  decode: decodeRemoteNode,
-} as const;
-
-export function encodeRemoteNode(value: RemoteNode, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 24);
-  checkLength('remote_node.ipv6', value.ipv6.length, 16);
-  into.set(value.ipv6, offset);
-  view.setUint32(16, value.ipv4, false);
-  view.setUint32(20, value.path, true);
-}
-
-export function decodeRemoteNode(bytes: Uint8Array, offset = 0): RemoteNode {
-  const view = viewOf(bytes, offset, 24);
-  return {
-    ipv6: bytesAt(bytes, offset, 16),
-    ipv4: view.getUint32(16, false),
-    path: view.getUint32(20, true) as NodePath,
-  };
-}
 
 /** enum reply */
 export const reply = {
@@ -1621,57 +1707,6 @@ export function decodeTunnelBackendKey(bytes: Uint8Array, offset = 0): TunnelBac
   return {
     address: bytesAt(bytes, offset, 16),
     service: view.getUint32(16, true),
-  };
-}
-
-/** struct tunnel_end */
-export interface TunnelEnd {
-  /** 16 bytes. */
-  readonly ipv6: Uint8Array;
-  /** Network byte order in the struct, host order here. */
-  readonly ipv4: number;
-  readonly ifindex: number;
-  readonly id: number;
-  readonly mtuIpv4: number;
-  readonly mtuIpv6: number;
-}
-
-export const tunnelEndSize = 32;
-
-export const tunnelEndCodec = {
-  size: 32,
-  offsets: {
-    ipv6: 0,
-    ipv4: 16,
-    ifindex: 20,
-    id: 24,
-    mtuIpv4: 28,
-    mtuIpv6: 30,
-  },
-  encode: encodeTunnelEnd,
-  decode: decodeTunnelEnd,
-} as const;
-
-export function encodeTunnelEnd(value: TunnelEnd, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 32);
-  checkLength('tunnel_end.ipv6', value.ipv6.length, 16);
-  into.set(value.ipv6, offset);
-  view.setUint32(16, value.ipv4, false);
-  view.setUint32(20, value.ifindex, true);
-  view.setUint32(24, value.id, true);
-  view.setUint16(28, value.mtuIpv4, true);
-  view.setUint16(30, value.mtuIpv6, true);
-}
-
-export function decodeTunnelEnd(bytes: Uint8Array, offset = 0): TunnelEnd {
-  const view = viewOf(bytes, offset, 32);
-  return {
-    ipv6: bytesAt(bytes, offset, 16),
-    ipv4: view.getUint32(16, false),
-    ifindex: view.getUint32(20, true),
-    id: view.getUint32(24, true),
-    mtuIpv4: view.getUint16(28, true),
-    mtuIpv6: view.getUint16(30, true),
   };
 }
 

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Packets from elsewhere to a pod of this node that are for no service. They go to the pod past
+ * the stack, unless netfilter tracks connections and so must see both directions.
+ */
+#pragma once
+
+#include "deliver.h"
+#include "lib/source.h"
+#include "steps.h"
+#include "tc/reply.h"
+
+/*
+ * Returns V_OK if a packet is to be delivered to a pod of this node past the stack, V_PASS if the
+ * stack is to see it, or the reason for a drop: no packet from elsewhere comes from a pod of this
+ * node.
+ */
+GLOBAL enum verdict check_arrival(const struct packet *packet)
+{
+	struct ct_table *table = get_ct_table();
+
+	if (!packet || !table || !find_local_pod(packet->tuple.destination))
+		return V_PASS;
+	/* The stack knows what to do with sources that no packet should have. */
+	if (table->nf_tracked || is_martian(packet))
+		return V_PASS;
+	return find_local_pod(packet->tuple.source) ? V_DROP(DROP_INVALID_SOURCE) : V_OK;
+}
+
+/*
+ * Delivers a packet of that kind to the pod of this node that has its destination, if there is one.
+ * The pod may be a client of a service that gets a reply.
+ */
+INLINE int deliver_arrival(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
+{
+	struct packet *packet = &pkt->packet;
+	enum verdict verdict = check_arrival(packet);
+	int outcome;
+
+	if (verdict != V_OK)
+		return verdict == V_PASS ? NEXT : drop(ctx, packet, verdict);
+	outcome = translate_for_client(ctx, packet, kind, &pkt->ct, &pkt->to);
+	return outcome == NEXT ? deliver_to_pod(ctx, packet) : outcome;
+}

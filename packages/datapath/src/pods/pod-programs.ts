@@ -1,0 +1,164 @@
+import {
+  attachFilter,
+  filterProgram,
+  findLink,
+  linksOfBlocks,
+  NetlinkSocket,
+  useBlocks,
+} from '@heddle/netlink';
+import type { Platform } from '@heddle/sys';
+import type { Damage } from '../core/audit.ts';
+import type { ArrayMemory } from '../core/mapped-array.ts';
+import type { Programs } from '../core/programs.ts';
+import { filterPlace } from '../devices/node-devices.ts';
+import { PodTables, type ProgrammedPod } from './pod-tables.ts';
+
+/**
+ * The blocks of filters that the clsact qdiscs of all pod interfaces share. A new version of a program takes the place
+ * of the one before at all of them at once, and other tools cannot remove the filter of a single interface. The
+ * numbers are `hedd` and `hede` in ASCII.
+ */
+export const podBlocks = { ingress: 0x68656464, egress: 0x68656465 } as const;
+
+/** The filter of each block, and the program that it runs. */
+export const podFilters = [
+  { program: 'from_pod', place: { ...filterPlace, block: podBlocks.ingress } },
+  { program: 'to_pod', place: { ...filterPlace, block: podBlocks.egress } },
+] as const;
+
+/** The programs and maps of pods. */
+export interface PodParts {
+  readonly platform: Platform;
+  readonly programs: Programs;
+  /** The map `pods`. */
+  readonly pods: ArrayMemory;
+  /** The map `pod_devices`. */
+  readonly devices: ArrayMemory;
+}
+
+/**
+ * The pods of this node: their entries in the maps, and the programs at their interfaces. What is programmed stays when
+ * the agent ends. Methods are called in the interfaces' network namespace.
+ */
+export class PodPrograms {
+  readonly #platform: Platform;
+  readonly #programs: Programs;
+  readonly #tables: PodTables;
+  #attaches = false;
+  /** True when the agent has named a pod. Until then the interfaces keep the program of an earlier agent. */
+  #isUsed = false;
+  /** The ids of the programs that this agent has attached, by name. */
+  readonly #attachedIds = new Map<string, number>();
+
+  constructor({ platform, programs, pods, devices }: PodParts) {
+    this.#platform = platform;
+    this.#programs = programs;
+    this.#tables = new PodTables(pods, devices);
+  }
+
+  /**
+   * Programs a pod and attaches the programs to its interface, which is not up yet. Replaces what the interface had.
+   * Throws SysError, NetlinkError, NoRoom, RangeError if the datapath has no pod network.
+   */
+  set(pod: ProgrammedPod): void {
+    const { pod: loaded } = this.#programs;
+    if (!loaded) throw new RangeError('program a pod: the datapath has no pod network');
+    // The program of an earlier agent stays at interfaces that it had until this agent's maps are complete.
+    const attaches = this.#attaches || !this.#tables.has(pod.ifindex);
+    this.#tables.set(pod);
+    this.#isUsed = true;
+    if (!attaches) return;
+    using socket = new NetlinkSocket(this.#platform);
+    useBlocks(socket, pod.ifindex, podBlocks);
+    // The blocks may be new ones.
+    if (this.#filterDamages(socket).length > 0) this.#attachFilters(socket);
+  }
+
+  /** Removes the entries of an interface; the programs go with the interface. A missing one is fine. */
+  remove(ifindex: number): void {
+    this.#tables.remove(ifindex);
+  }
+
+  /** Removes the entries of all other interfaces. */
+  prune(ifindexes: ReadonlySet<number>): void {
+    for (const ifindex of [...this.#tables.ifindexes]) {
+      if (!ifindexes.has(ifindex)) this.#tables.remove(ifindex);
+    }
+  }
+
+  /** Returns true if an address finds room in the map. */
+  hasRoom(address: string): boolean {
+    return this.#tables.hasRoom(address);
+  }
+
+  /** Attaches the programs where they are missing, and from now on in `set`. Throws NetlinkError. */
+  attach(): void {
+    this.#attaches = true;
+    if (!this.#isUsed) return;
+    using socket = new NetlinkSocket(this.#platform);
+    const attached = linksOfBlocks(socket, podBlocks);
+    for (const ifindex of this.#missing(socket, attached)) {
+      useBlocks(socket, ifindex, podBlocks);
+      attached.add(ifindex);
+    }
+    if (attached.size > 0) this.#attachFilters(socket);
+  }
+
+  /** From now on nothing is attached. */
+  release(): void {
+    this.#attaches = false;
+  }
+
+  /** Returns what existing interfaces lack, by three dumps for all of them. Throws NetlinkError. */
+  detached(): Damage[] {
+    if (!this.#isUsed) return [];
+    using socket = new NetlinkSocket(this.#platform);
+    const attached = linksOfBlocks(socket, podBlocks);
+    const damages = this.#missing(socket, attached).map(
+      (ifindex): Damage => ({
+        kind: 'hook',
+        name: `programs of pods at interface ${ifindex}`,
+        problem: 'is not attached',
+      }),
+    );
+    // The blocks go with the last interface that uses them.
+    if (attached.size > 0) damages.push(...this.#filterDamages(socket));
+    return damages;
+  }
+
+  /** Returns the hooks of all pod interfaces, and whether they are attached. Throws NetlinkError. */
+  states(): { hook: string; attached: boolean }[] {
+    if (!this.#isUsed) return [];
+    const attached = this.detached().length === 0;
+    return podFilters.map(({ program: hook }) => ({ hook, attached }));
+  }
+
+  /** Returns the existing interfaces that lack the blocks of filters. */
+  #missing(socket: NetlinkSocket, attached: ReadonlySet<number>): number[] {
+    // The kernel removes the program with its interface.
+    return [...this.#tables.ifindexes].filter(
+      (ifindex) => !attached.has(ifindex) && findLink(socket, ifindex) !== undefined,
+    );
+  }
+
+  #filterDamages(socket: NetlinkSocket): Damage[] {
+    return podFilters.flatMap(({ program: name, place }): Damage[] => {
+      const problem = filterProblem(filterProgram(socket, place), this.#attachedIds.get(name));
+      return problem ? [{ kind: 'hook', name, problem }] : [];
+    });
+  }
+
+  #attachFilters(socket: NetlinkSocket): void {
+    for (const { program: name, place } of podFilters) {
+      const program = this.#programs.pod!.program(name);
+      attachFilter(socket, { ...place, program: program.fd, name });
+      this.#attachedIds.set(name, program.info.id);
+    }
+  }
+}
+
+/** Returns what is wrong with the program of a filter, by its id. */
+function filterProblem(found: number | undefined, wanted: number | undefined): string | undefined {
+  if (found === undefined) return 'is not attached';
+  return found === wanted ? undefined : 'runs a program that is not the agent’s';
+}

@@ -1,0 +1,183 @@
+import { isIpv4, parseIp } from '@heddle/sys';
+import { NoRoom } from '../core/keyed-map.ts';
+import type { ArrayMemory } from '../core/mapped-array.ts';
+import {
+  decodePod,
+  decodePodDevice,
+  encodePod,
+  encodePodDevice,
+  podDeviceSize,
+  podKind,
+  podSize,
+} from '../generated/abi.ts';
+import { firstOfAddress, placeFor, placesOf } from './places.ts';
+
+/** A pod and its interface, as the programs know them. */
+export interface ProgrammedPod {
+  /** Index of the pod interface. */
+  readonly ifindex: number;
+  readonly kind: 'veth' | 'netkit';
+  /** Link-layer address of the pod's end. */
+  readonly mac: string;
+  /** At most one address of each family. */
+  readonly addresses: readonly string[];
+  /** Bytes. */
+  readonly mtu: number;
+}
+
+/** The number of places of each table of pods, a power of 2. */
+export const podPlaces = 4096;
+
+/** Link-layer address of the node's end of each pod interface. */
+export const podGatewayMac = '02:68:65:64:64:01';
+
+const setting = 'the size of the pod tables';
+/** The fields of an entry that are written last: with an index of 0 the programs skip the entry. */
+const ifindexAt = { pod: 16, device: 0 } as const;
+
+/** The maps `pods` and `pod_devices`: pods by address, and pod interfaces by index. Programs read them at any time. */
+export class PodTables {
+  readonly #pods: ArrayMemory;
+  readonly #devices: ArrayMemory;
+  /** The places in `pods` of each interface's entries. */
+  readonly #placesOf = new Map<number, number[]>();
+
+  /** Takes over what an earlier agent left. */
+  constructor(pods: ArrayMemory, devices: ArrayMemory) {
+    this.#pods = pods;
+    this.#devices = devices;
+    this.#adopt();
+  }
+
+  /** The indexes of the interfaces that have entries. */
+  get ifindexes(): Iterable<number> {
+    return this.#placesOf.keys();
+  }
+
+  has(ifindex: number): boolean {
+    return this.#placesOf.has(ifindex);
+  }
+
+  /** Writes the entries of a pod in place of those of its interface and of its addresses. Throws NoRoom. */
+  set({ ifindex, kind, mac, addresses, mtu }: ProgrammedPod): void {
+    const link = {
+      ifindex,
+      mac: macBytes(mac),
+      mtu: Math.min(mtu, 0xffff),
+      kind: podKind[kind],
+    };
+    const parsed = addresses.map((address) => parseIp(address)!);
+    const device = this.#devicePlace(ifindex);
+    const places = parsed.map((address) => this.#podPlace(address));
+    if (device === undefined) throw new NoRoom('pod_devices', this.#devices.length, setting);
+    if (places.some((place) => place === undefined)) {
+      throw new NoRoom('pods', this.#pods.length, setting);
+    }
+    const kept = new Set(places as number[]);
+    for (const place of this.#placesOf.get(ifindex) ?? []) if (!kept.has(place)) this.#clear(place);
+    parsed.forEach((address, i) => {
+      const place = places[i]!;
+      const owner = this.#podAt(place).ifindex;
+      if (owner !== 0 && owner !== ifindex) this.#forget(owner, place);
+      const bytes = new Uint8Array(podSize);
+      encodePod({ address, ...link, reserved: new Array(8).fill(0) }, bytes);
+      this.#write(this.#pods, place, bytes, ifindexAt.pod);
+    });
+    const of = (wanted: boolean) =>
+      parsed.find((address) => isIpv4(address) === wanted) ?? new Uint8Array(16);
+    const bytes = new Uint8Array(podDeviceSize);
+    encodePodDevice(
+      { ...link, ipv4: of(true), ipv6: of(false), reserved: new Array(4).fill(0) },
+      bytes,
+    );
+    this.#write(this.#devices, device, bytes, ifindexAt.device);
+    this.#placesOf.set(ifindex, places as number[]);
+  }
+
+  /** Removes the entries of an interface; a missing one is fine. */
+  remove(ifindex: number): void {
+    for (const place of this.#placesOf.get(ifindex) ?? []) this.#clear(place);
+    this.#placesOf.delete(ifindex);
+    const place = this.#devicePlace(ifindex);
+    if (place !== undefined && this.#deviceAt(place).ifindex === ifindex) {
+      this.#write(this.#devices, place, new Uint8Array(podDeviceSize), ifindexAt.device);
+    }
+  }
+
+  /** Returns true if an address has an entry or finds room for one. */
+  hasRoom(address: string): boolean {
+    return this.#podPlace(parseIp(address)!) !== undefined;
+  }
+
+  #adopt(): void {
+    for (let place = 0; place < this.#devices.length; place++) {
+      const { ifindex } = this.#deviceAt(place);
+      if (ifindex === 0) continue;
+      if (this.#devicePlace(ifindex) === place) this.#placesOf.set(ifindex, []);
+      else this.#write(this.#devices, place, new Uint8Array(podDeviceSize), ifindexAt.device);
+    }
+    for (let place = 0; place < this.#pods.length; place++) {
+      const { address, ifindex } = this.#podAt(place);
+      if (ifindex === 0) continue;
+      const places = this.#placesOf.get(ifindex);
+      // The table may have had another size, or lacks the interface.
+      if (places && this.#podPlace(address) === place) places.push(place);
+      else this.#clear(place);
+    }
+  }
+
+  #podAt(place: number) {
+    return decodePod(this.#pods.first(this.#pods.length), place * podSize);
+  }
+
+  #deviceAt(place: number) {
+    return decodePodDevice(this.#devices.first(this.#devices.length), place * podDeviceSize);
+  }
+
+  #podPlace(address: Uint8Array): number | undefined {
+    const rule = { places: this.#pods.length, step: 2 };
+    return placeFor(
+      placesOf(firstOfAddress(address, isIpv4(address)), rule),
+      (place) => this.#podAt(place).address.every((byte, i) => byte === address[i]),
+      (place) => this.#podAt(place).ifindex === 0,
+    );
+  }
+
+  #devicePlace(ifindex: number): number | undefined {
+    return placeFor(
+      placesOf(ifindex, { places: this.#devices.length, step: 1 }),
+      (place) => this.#deviceAt(place).ifindex === ifindex,
+      (place) => this.#deviceAt(place).ifindex === 0,
+    );
+  }
+
+  #forget(ifindex: number, place: number): void {
+    const rest = this.#placesOf.get(ifindex)?.filter((each) => each !== place);
+    if (rest) this.#placesOf.set(ifindex, rest);
+  }
+
+  /** Removes the entry at a place of `pods`. Its address stays, so that searches go on behind it. */
+  #clear(place: number): void {
+    const bytes = new Uint8Array(podSize);
+    bytes.set(this.#podAt(place).address);
+    this.#write(this.#pods, place, bytes, ifindexAt.pod);
+  }
+
+  /** Writes an entry so that a program that reads it meanwhile skips it. */
+  #write(memory: ArrayMemory, place: number, entry: Uint8Array, ifindexAt: number): void {
+    const bytes = memory.first(memory.length);
+    const at = place * entry.length;
+    if (entry.every((byte, i) => bytes[at + i] === byte)) return;
+    const ifindex = entry.subarray(ifindexAt, ifindexAt + 4);
+    bytes.fill(0, at + ifindexAt, at + ifindexAt + 4);
+    bytes.set(entry.subarray(0, ifindexAt), at);
+    bytes.set(entry.subarray(ifindexAt + 4), at + ifindexAt + 4);
+    bytes.set(ifindex, at + ifindexAt);
+    memory.wrote(at, entry.length);
+  }
+}
+
+/** Returns the 6 bytes of a link-layer address. */
+export function macBytes(mac: string): Uint8Array {
+  return Uint8Array.from(mac.split(':'), (byte) => Number.parseInt(byte, 16));
+}
