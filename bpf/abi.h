@@ -14,6 +14,7 @@
 #include "abi/ct.h"
 #include "abi/event.h"
 #include "abi/node.h"
+#include "abi/node_route.h"
 #include "abi/pod.h"
 #include "abi/service.h"
 #include "abi/socket.h"

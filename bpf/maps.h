@@ -141,6 +141,14 @@ struct {
 } nat_shares SEC(".maps");
 
 struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, HELD_ROWS *HELD_COUNTERS);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u32);
+} nat_held SEC(".maps");
+
+struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	MAP_UINT(max_entries, CT_EVENTS);
 	MAP_TYPE(key, __u32); /* enum ct_event */
@@ -249,6 +257,30 @@ struct {
 	MAP_TYPE(key, struct source_range_key);
 	MAP_TYPE(value, enum source_range);
 } source_ranges SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(max_entries, 65536);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, struct range_key);
+	MAP_TYPE(value, struct remote_node);
+} node_ranges SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct tunnel_end);
+} tunnel SEC(".maps");
+
+/* It has an entry for all addresses of each family. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(max_entries, 65536);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, struct range_key);
+	MAP_TYPE(value, enum masquerade);
+} no_masquerade SEC(".maps");
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);

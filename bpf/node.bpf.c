@@ -17,6 +17,7 @@
 #include "pod/arrival.h"
 #include "tc/translate.h"
 #include "tunnel/decap.h"
+#include "tunnel/origin.h"
 
 LICENSE("Dual BSD/GPL");
 
@@ -74,6 +75,9 @@ SEC("tc") int node_ingress(context *ctx)
 			return deliver_arrival(ctx, &pkt, kind);
 		if (kind == PACKET_FRAGMENT && fragment_load_ports(packet))
 			kind = PACKET_L4;
+		/* The stack has sent the request if no pod has. */
+		if (kind == PACKET_ICMP_ECHO_REPLY && pkt.lb.role & ADDRESS_NODE)
+			kind = PACKET_L4;
 	}
 	if (kind == PACKET_L4) {
 		if (classify_step(ctx, &pkt) == V_OK)
@@ -108,6 +112,19 @@ SEC("tc") int node_ingress(context *ctx)
 	return handle_service_address(ctx, packet, kind);
 }
 
+/*
+ * The program of the tunnel device: packets out of tunnels from other nodes. The link address of
+ * such a frame is not that of the device.
+ */
+SEC("tc") int from_tunnel(context *ctx)
+{
+	struct packet packet = {};
+
+	if (parse_packet(ctx, ETH_HLEN, &packet) == PACKET_OTHER || !is_from_its_node(ctx, &packet))
+		return drop(ctx, &packet, DROP_INVALID_SOURCE);
+	return bpf_skb_change_type(ctx, PACKET_HOST) ? DROP : NEXT;
+}
+
 SEC("tc") int node_egress(context *ctx)
 {
 	return is_of_vlan(ctx) ? NEXT : translate_departure(ctx);
@@ -126,6 +143,8 @@ INLINE void recount_entry(struct ct_table *table, __u32 index, struct ct_entry *
 		state_word |= CT_UNCONFIRMED;
 	if (is_confirmed_udp(state_word))
 		__sync_fetch_and_add(&table->confirmed_udp, 1);
+	if (ct_is_held(state_word))
+		ct_count_held(index, state_word, 1);
 	if (state_word & CT_UNCONFIRMED)
 		ct_allow_eviction(index);
 	else if (ct_is_closed(state_word))
@@ -163,7 +182,7 @@ SEC("tc") int rebuild_ct_index(context *ctx)
 
 	if (!table)
 		return 1;
-	table->unconfirmed = table->unconfirmed_udp = table->confirmed_udp = 0;
+	table->unconfirmed = table->unconfirmed_udp = table->confirmed_udp = table->held = 0;
 	return bpf_loop(table->high_water, rebuild_ct_entry, 0, 0) < 0;
 }
 

@@ -32,6 +32,8 @@ export function generateBindings(): string {
       'drop_reason',
       'ct_event',
       'source_range',
+      'masquerade',
+      'node_path',
     ],
     header: ['Generated from bpf/abi.h by `npm run generate`; not edited by hand.'],
   });

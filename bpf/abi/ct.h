@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The conntrack table: the connections that are translated on the node's interfaces. A connection
+ * The conntrack table: the connections that are translated on the node's interfaces. They are those
+ * of clients to services, and those of pods to the world, which are masqueraded: such a connection
+ * has no backend but the destination itself, so its frontend and backend are the same. A connection
  * is one entry of `nat_flows`, and its two tuples, one for each direction, are in `nat_index`. The
  * reply tuple is inserted first and thereby reserves the SNAT port. A connection that is tunnelled
  * to another node has its original tuple only, because its replies do not return through this node.
@@ -9,7 +11,10 @@
 
 #include <linux/types.h>
 
-/* Addresses, ports and protocol of a packet. */
+/*
+ * Addresses, ports and protocol of a packet. An ICMP echo has its identifier in place of the port
+ * of the side that sends requests; the other side's port is 0.
+ */
 struct tuple {
 	__u8 source[16];
 	__u8 destination[16];
@@ -51,6 +56,8 @@ enum ct_state {
 	CT_UDP = 11,
 	CT_SCTP_UNANSWERED = 12,
 	CT_SCTP = 13,
+	CT_ICMP_UNANSWERED = 14, /* an echo request of either family */
+	CT_ICMP = 15,
 };
 
 #define CT_STATES 16
@@ -85,7 +92,7 @@ struct ct_entry {
 	__be16 frontend_port;
 	__be16 backend_port;
 	__be16 source_port; /* the client's port as the backend sees it */
-	__u32 backend_id;   /* of a free entry: the next free one */
+	__u32 backend_id; /* 0: masqueraded, without a backend; of a free entry: the next free one */
 	__u32 state_word;
 };
 
@@ -111,7 +118,8 @@ struct ct_table {
 	__u32 clock_hand; /* the group of nat_evictable where the next search begins */
 	__u32 unconfirmed_udp;
 	__u32 confirmed_udp;
-	__u32 reserved[2]; /* The secret, which is only read, has a cache line of its own. */
+	__u32 held;	/* entries that may not be evicted: open connections that are confirmed */
+	__u32 reserved; /* The secret, which is only read, has a cache line of its own. */
 	__u32 secret[TUPLE_WORDS]; /* the key of the hash of tuples */
 };
 
@@ -152,6 +160,15 @@ struct evictable_group {
  * frontend.
  */
 #define NAT_SHARES 4096
+
+/*
+ * Map `nat_held`: held entries of masqueraded connections by a hash of the client's address, by one
+ * of the destination and protocol, and by one of both. A count is in one counter of each row, and
+ * counters of other keys may be added to it in one row but hardly in both, so the smaller one is
+ * the better estimate (a count-min sketch).
+ */
+#define HELD_ROWS 2
+#define HELD_COUNTERS 8192 /* in a row */
 
 /*
  * Map `port_searches`: the position of the next search for a free SNAT port, by a hash of the

@@ -50,8 +50,12 @@ INLINE int ct_state_is_closed(enum ct_state state)
 	return state >= CT_TCP_CLOSED_BY_CLIENT && state <= CT_TCP_RESET;
 }
 
-INLINE __u32 ct_protocol(enum ct_state state)
+INLINE __u32 ct_protocol(const struct ct_entry *entry, __u32 state_word)
 {
+	enum ct_state state = ct_state_of(state_word);
+
+	if (state >= CT_ICMP_UNANSWERED)
+		return is_mapped(entry->client) ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 	return state <= CT_TCP_RESET ? IPPROTO_TCP : state <= CT_UDP ? IPPROTO_UDP : IPPROTO_SCTP;
 }
 
@@ -69,9 +73,10 @@ INLINE int ct_is_closed(__u32 state_word)
 /* Returns the state of a new entry. */
 INLINE enum ct_state ct_initial_state(__u32 protocol)
 {
-	return protocol == IPPROTO_TCP ? CT_TCP_SYN :
-	       protocol == IPPROTO_UDP ? CT_UDP_UNANSWERED :
-					 CT_SCTP_UNANSWERED;
+	return protocol == IPPROTO_TCP	? CT_TCP_SYN :
+	       protocol == IPPROTO_UDP	? CT_UDP_UNANSWERED :
+	       protocol == IPPROTO_SCTP ? CT_SCTP_UNANSWERED :
+					  CT_ICMP_UNANSWERED;
 }
 
 /*
@@ -86,6 +91,8 @@ GLOBAL __u32 ct_next_state(enum ct_state state, __u32 tcp_flags, __u32 is_reply)
 		return is_reply ? CT_UDP : state;
 	if (state == CT_SCTP_UNANSWERED)
 		return is_reply ? CT_SCTP : state;
+	if (state == CT_ICMP_UNANSWERED)
+		return is_reply ? CT_ICMP : state;
 	if (state > CT_TCP_RESET)
 		return state;
 	if (tcp_flags & TCP_RST)
@@ -159,12 +166,26 @@ INLINE __u32 ct_backend_gen(__u32 generation)
 	return (generation % 7 + 1) << CT_BACKEND_GEN_SHIFT;
 }
 
-/* Returns 1 if the entry's backend exists, and its id has not been given to another one. */
+/*
+ * Returns 1 if the connection is masqueraded: no backend was selected, and the destination sees an
+ * address of this node.
+ */
+INLINE int ct_is_masqueraded(const struct ct_entry *entry, __u32 state_word)
+{
+	return !entry->backend_id && ct_snat_index(state_word);
+}
+
+/*
+ * Returns 1 if the entry's backend exists, and its id has not been given to another one. The
+ * destination of a connection without a backend is never removed.
+ */
 INLINE int ct_has_backend(const struct ct_entry *entry, __u32 state_word)
 {
 	__u32 id = entry->backend_id, mark = state_word & CT_BACKEND_GEN_MASK;
 	struct backend *backend = backend_by_id(id);
 
+	if (!id)
+		return 1;
 	return backend && backend->state != BACKEND_GONE &&
 	       (!mark || mark == ct_backend_gen(backend->generation));
 }

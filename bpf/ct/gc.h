@@ -108,7 +108,8 @@ static long gc_step(__u32 number, struct gc_slice *slice)
 	 * From now on the client's datagrams belong to no entry, but a pod's replies do for a
 	 * while.
 	 */
-	if ((state == CT_UDP || state == CT_UDP_UNANSWERED) && !ct_has_frontend(entry))
+	if ((state == CT_UDP || state == CT_UDP_UNANSWERED) && entry->backend_id &&
+	    !ct_has_frontend(entry))
 		ct_remove_tuple(index * 2, state_word);
 	if (((now_ticks() - state_word) & CT_SEEN_MASK) > ct_timeout(state_word, state))
 		ct_end(index, state_word);

@@ -28,7 +28,7 @@ GLOBAL enum verdict icmp_translate_quoted(context *ctx, __u32 at, struct packet 
 	if (!inner || !to)
 		return V_PASS;
 	kind = parse_packet(ctx, at + 8, inner);
-	if (kind != PACKET_L4 && kind != PACKET_TRUNCATED)
+	if (kind != PACKET_L4 && kind != PACKET_TRUNCATED && kind != PACKET_ICMP_ECHO)
 		return V_PASS;
 	reverse_tuple(&inner_to, &inner->tuple);
 	if (!ct_lookup(&ct, &inner_to))
@@ -38,7 +38,9 @@ GLOBAL enum verdict icmp_translate_quoted(context *ctx, __u32 at, struct packet 
 		/* The quoted packet went to the backend. */
 		ct_original_tuple(&inner_to, ct.entry, inner->tuple.protocol);
 		copy_address(to->destination, ct.entry->client);
-		copy_address(to->source, ct.entry->frontend);
+		/* A pod knows the world's routers, and traceroute shows them. */
+		if (ct.entry->backend_id)
+			copy_address(to->source, ct.entry->frontend);
 	} else if (state_word & CT_TUNNELLED) {
 		return tunnel_tuple(to, ct.entry, inner->ipv4) ? V_TUNNEL : V_PASS;
 	} else {

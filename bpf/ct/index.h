@@ -14,7 +14,7 @@
 INLINE int ct_tuple_of(struct tuple *tuple, const struct ct_entry *entry, __u32 state_word,
 		       __u32 is_reply)
 {
-	__u32 protocol = ct_protocol(ct_state_of(state_word));
+	__u32 protocol = ct_protocol(entry, state_word);
 
 	if (is_reply)
 		return ct_reply_tuple(tuple, entry, state_word, protocol);
@@ -77,7 +77,7 @@ INLINE int ct_has_tuple(__u32 reference, const struct tuple *tuple)
 	if (!entry)
 		return 0;
 	state_word = entry->state_word;
-	if (!ct_is_live(state_word) || ct_protocol(ct_state_of(state_word)) != tuple->protocol)
+	if (!ct_is_live(state_word) || ct_protocol(entry, state_word) != tuple->protocol)
 		return 0;
 	if (!(reference & 1))
 		return entry->client_port == tuple->source_port &&

@@ -5,17 +5,16 @@
 #include "table.h"
 
 /*
- * Returns the backend with that id, if the id still has that generation (its lower 16 bits); else
- * 0.
+ * Returns the state of the backend with that id, if the id still has that generation (its lower 16
+ * bits); else BACKEND_GONE. Id 0 stands for the destination of a connection without a backend.
  */
-INLINE struct backend *backend_of_generation(__u32 id, __u16 generation)
+INLINE enum backend_state backend_state_of(__u32 id, __u16 generation)
 {
 	struct backend *backend = backend_by_id(id);
 
-	return backend && (__u16)backend->generation == generation &&
-			       backend->state != BACKEND_GONE ?
-		       backend :
-		       0;
+	if (!id)
+		return BACKEND_ACTIVE;
+	return backend && (__u16)backend->generation == generation ? backend->state : BACKEND_GONE;
 }
 
 /*
@@ -57,17 +56,16 @@ INLINE int ct_still_matches(const struct ct_result *ct, const struct tuple *tupl
 INLINE int ct_is_usable(const struct packet *packet, const struct ct_result *ct)
 {
 	__u32 state_word = ct->entry->state_word, id = ct->entry->backend_id;
-	struct backend *backend = backend_of_generation(id, ct->generation);
+	enum backend_state backend = backend_state_of(id, ct->generation);
 	enum ct_state state = ct_state_of(state_word);
 
-	if (backend) {
+	if (backend != BACKEND_GONE) {
 		if (!starts_connection(packet))
 			return 1;
 		/*
 		 * A repeated SYN selects again if the backend of the first one is draining by now.
 		 */
-		if (!ct_is_closed(state_word) &&
-		    (state != CT_TCP_SYN || backend->state == BACKEND_ACTIVE))
+		if (!ct_is_closed(state_word) && (state != CT_TCP_SYN || backend == BACKEND_ACTIVE))
 			return 1;
 	} else if (ct_is_local(state_word)) {
 		/*

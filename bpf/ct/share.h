@@ -10,9 +10,9 @@
 
 /*
  * Returns a keyed hash of an address and a port (NH, RFC 4418), so that an attacker cannot exhaust
- * another's share.
+ * another's share. The upper bits are the best ones.
  */
-INLINE __u32 share_hash(const __u32 *words, __u32 port)
+INLINE __u64 endpoint_share_hash(const __u32 *words, __u32 port)
 {
 	struct ct_table *table = get_ct_table();
 	__u64 sum;
@@ -22,15 +22,24 @@ INLINE __u32 share_hash(const __u32 *words, __u32 port)
 	sum = (__u64)(__u32)(words[0] + table->secret[0]) * (__u32)(words[1] + table->secret[1]) +
 	      (__u64)(__u32)(words[2] + table->secret[2]) * (__u32)(words[3] + table->secret[3]) +
 	      (__u64)(__u32)(port + table->secret[4]) * (table->secret[5] | 1);
-	return (sum ^ sum >> 32) * 0x9e3779b97f4a7c15ULL >> 52;
+	return (sum ^ sum >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-/* Returns the hash of the client's address, or of its IPv6 network of 64 bits. */
+INLINE __u32 share_hash(const __u32 *words, __u32 port)
+{
+	return endpoint_share_hash(words, port) >> 52;
+}
+
+/*
+ * Returns the hash of the client's address. Of an external IPv6 client it is that of its network of
+ * 64 bits, but pods of this node share theirs.
+ */
 INLINE __u32 client_share_hash(const struct ct_entry *entry)
 {
 	const __u32 *client = (const __u32 *)entry->client;
-	__u32 is_ipv4 = !client[0] && !client[1] && client[2] == bpf_htonl(0xffff);
-	__u32 words[4] = { client[0], client[1], is_ipv4 ? client[2] : 0, is_ipv4 ? client[3] : 0 };
+	__u32 is_whole = is_mapped(client) || ct_is_masqueraded(entry, entry->state_word);
+	__u32 words[4] = { client[0], client[1], is_whole ? client[2] : 0,
+			   is_whole ? client[3] : 0 };
 
 	return share_hash(words, 0);
 }
@@ -87,7 +96,7 @@ GLOBAL int ct_allow_eviction(__u32 index)
 		share_hash((const __u32 *)entry->frontend, entry->frontend_port)
 			<< EVICTABLE_SERVICE_SHIFT |
 		client_share_hash(entry);
-	if (ct_protocol(ct_state_of(entry->state_word)) == IPPROTO_UDP)
+	if (ct_protocol(entry, entry->state_word) == IPPROTO_UDP)
 		value |= EVICTABLE_UDP;
 	count_shares(table, value, 1);
 	*word = value;

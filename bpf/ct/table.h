@@ -2,6 +2,7 @@
 /* These functions allocate and end entries, and evict entries for new ones. */
 #pragma once
 
+#include "held.h"
 #include "index.h"
 #include "lib/verdict.h"
 #include "share.h"
@@ -48,6 +49,8 @@ GLOBAL int ct_on_transition(__u32 index, __u32 before, __u32 after)
 		ct_count_active(entry, before, -1);
 	if (is_confirmed_udp(before) != is_confirmed_udp(after))
 		__sync_fetch_and_add(&table->confirmed_udp, is_confirmed_udp(after) ? 1 : -1);
+	if (ct_is_held(before) != ct_is_held(after))
+		ct_count_held(index, before, ct_is_held(after) ? 1 : -1);
 	if (before & CT_UNCONFIRMED ? !(after & CT_UNCONFIRMED) :
 				      ct_is_closed(before) && !ct_is_closed(after))
 		ct_forbid_eviction(index);
@@ -354,7 +357,7 @@ GLOBAL __u32 original_bucket_number(__u32 index)
 
 	if (!entry)
 		return 0;
-	ct_original_tuple(&tuple, entry, ct_protocol(ct_state_of(entry->state_word)));
+	ct_original_tuple(&tuple, entry, ct_protocol(entry, entry->state_word));
 	return ct_bucket_number(ct_index_hash(&tuple));
 }
 

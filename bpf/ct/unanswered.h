@@ -8,5 +8,5 @@
 INLINE int ct_is_unanswered(enum ct_state state)
 {
 	return state == CT_TCP_SYN || state == CT_TCP_SYN_ACK || state == CT_UDP_UNANSWERED ||
-	       state == CT_SCTP_UNANSWERED;
+	       state == CT_SCTP_UNANSWERED || state == CT_ICMP_UNANSWERED;
 }

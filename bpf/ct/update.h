@@ -8,7 +8,8 @@
  * Returns 1 if a packet proves that both sides want an unconfirmed connection; `tcp_flags` are the
  * valid ones. A UDP client proves it by a datagram after the reply; but such entries get no more
  * than half of the table, because a client's address may be spoofed. SCTP proves it by a chunk that
- * can only follow the client's cookie (RFC 9260, 5.1).
+ * can only follow the client's cookie (RFC 9260, 5.1). Nothing proves it for ICMP, where losing the
+ * entry costs nothing but another identifier.
  */
 INLINE int packet_confirms(__u32 state_word, __u32 tcp_flags, int is_reply)
 {
@@ -35,7 +36,8 @@ INLINE void count_packet(__u32 id, __u32 bytes)
 {
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
 
-	if (!stats)
+	/* All masqueraded connections would share the counters of id 0. */
+	if (!stats || !id)
 		return;
 	__sync_fetch_and_add(&stats->packets, 1);
 	__sync_fetch_and_add(&stats->bytes, bytes);
@@ -63,7 +65,8 @@ INLINE void ct_update(context *ctx, const struct packet *packet, const struct ct
 		now_ticks();
 	if (ct_is_closed(after))
 		after &= ~CT_COUNTED;
-	if (state_word & CT_UNCONFIRMED && packet_confirms(state_word, tcp_flags, ct->is_reply))
+	if (state_word & CT_UNCONFIRMED && packet_confirms(state_word, tcp_flags, ct->is_reply) &&
+	    (!ct_is_masqueraded(entry, state_word) || ct_may_hold(ct->index)))
 		after &= ~CT_UNCONFIRMED;
 	if (after != state_word &&
 	    __sync_val_compare_and_swap(&entry->state_word, state_word, after) == state_word &&

@@ -98,6 +98,10 @@ static long (*const bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)BPF
 static long (*const bpf_skb_change_type)(void *skb, __u32 type) = (void *)BPF_FUNC_skb_change_type;
 static long (*const bpf_redirect_neigh)(__u32 ifindex, void *params, int length,
 					__u64 flags) = (void *)BPF_FUNC_redirect_neigh;
+static long (*const bpf_skb_set_tunnel_key)(void *skb, const void *key, __u32 size,
+					    __u64 flags) = (void *)BPF_FUNC_skb_set_tunnel_key;
+static long (*const bpf_skb_get_tunnel_key)(void *skb, void *key, __u32 size,
+					    __u64 flags) = (void *)BPF_FUNC_skb_get_tunnel_key;
 static long (*const bpf_xdp_load_bytes)(void *xdp, __u32 offset, void *to,
 					__u32 length) = (void *)BPF_FUNC_xdp_load_bytes;
 static long (*const bpf_xdp_store_bytes)(void *xdp, __u32 offset, const void *from,

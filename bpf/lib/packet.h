@@ -29,6 +29,8 @@
 /*
  * Types and codes of RFC 792 and RFC 4443. <linux/icmp.h> would include headers of the C library.
  */
+#define ICMP_CHECKSUM 2 /* the offset of the checksum */
+#define ICMP_ECHO_ID 4	/* the offset of the identifier */
 #define ICMP_DEST_UNREACH 3
 #define ICMP_PORT_UNREACH 3
 #define ICMP_FRAG_NEEDED 4
@@ -58,6 +60,8 @@
 #define TCP_ACK 0x10
 /* It stands in tcp_flags for a chunk that does not prove an association. */
 #define SCTP_NO_PROGRESS TCP_RST
+/* It stands in tcp_flags for an echo reply. */
+#define ICMP_IS_REPLY TCP_ACK
 
 /* The number of IPv6 extension headers that are followed; packets have one or two, if any. */
 #define EXTENSION_HEADERS 6
@@ -69,8 +73,9 @@ enum packet_kind {
 	PACKET_TRUNCATED, /* the same, but cut after the ports, as in an ICMP error */
 	PACKET_ICMP_ERROR,
 	PACKET_ICMP_ECHO, /* an echo request */
-	PACKET_FRAGMENT,  /* a fragment other than the first, so without ports */
-	PACKET_PROTOCOL,  /* IP with another protocol */
+	PACKET_ICMP_ECHO_REPLY,
+	PACKET_FRAGMENT, /* a fragment other than the first, so without ports */
+	PACKET_PROTOCOL, /* IP with another protocol */
 	PACKET_INVALID,
 	PACKET_EXTENSIONS, /* more IPv6 extension headers than are followed */
 };
@@ -90,7 +95,7 @@ struct packet {
 	__u8 ipv4 : 1;
 	__u8 fragment : 2; /* enum fragment */
 	__u8 ttl;
-	__u8 tcp_flags;	       /* of SCTP: TCP_SYN for an INIT, or SCTP_NO_PROGRESS */
+	__u8 tcp_flags;	       /* SCTP: TCP_SYN for an INIT, SCTP_NO_PROGRESS; ICMP_IS_REPLY */
 	__u8 transport_length; /* of the TCP header, in bytes; 8 for other protocols */
 	__u32 fragment_id;
 };
@@ -112,6 +117,22 @@ INLINE __u8 sctp_flags(__u8 chunk)
 			       chunk == SCTP_SHUTDOWN_COMPLETE ?
 		       SCTP_NO_PROGRESS :
 		       0;
+}
+
+/* Parses an ICMP echo, which has an identifier and a sequence number after its checksum. */
+INLINE enum packet_kind parse_icmp_echo(context *ctx, __u32 at, struct packet *packet, int is_reply)
+{
+	__be16 id;
+
+	if (load_bytes(ctx, at + ICMP_ECHO_ID, &id, sizeof(id)))
+		return PACKET_INVALID;
+	if (is_reply) {
+		packet->tuple.destination_port = id;
+		packet->tcp_flags = ICMP_IS_REPLY;
+		return PACKET_ICMP_ECHO_REPLY;
+	}
+	packet->tuple.source_port = id;
+	return PACKET_ICMP_ECHO;
 }
 
 /* Parses the header at offset `at` after the IP header. */
@@ -155,11 +176,15 @@ INLINE enum packet_kind parse_transport(context *ctx, __u32 at, struct packet *p
 			if (type == ICMP_DEST_UNREACH || type == ICMP_TIME_EXCEEDED ||
 			    type == ICMP_PARAMETERPROB)
 				return PACKET_ICMP_ERROR;
-			return type == ICMP_ECHO ? PACKET_ICMP_ECHO : PACKET_PROTOCOL;
+			if (type != ICMP_ECHO && type != ICMP_ECHO_REPLY)
+				return PACKET_PROTOCOL;
+			return parse_icmp_echo(ctx, at, packet, type == ICMP_ECHO_REPLY);
 		}
 		if (type < ICMPV6_ECHO_REQUEST)
 			return PACKET_ICMP_ERROR;
-		return type == ICMPV6_ECHO_REQUEST ? PACKET_ICMP_ECHO : PACKET_PROTOCOL;
+		if (type != ICMPV6_ECHO_REQUEST && type != ICMPV6_ECHO_REPLY)
+			return PACKET_PROTOCOL;
+		return parse_icmp_echo(ctx, at, packet, type == ICMPV6_ECHO_REPLY);
 	}
 	default:
 		return PACKET_PROTOCOL;
@@ -282,10 +307,16 @@ INLINE int starts_connection(const struct packet *packet)
 	       (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
+INLINE int is_icmp(const struct packet *packet)
+{
+	return packet->tuple.protocol == (packet->ipv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
 /* Returns 1 if a conntrack entry may be created for the packet. */
 INLINE int may_start_flow(const struct packet *packet)
 {
-	return packet->tuple.protocol == IPPROTO_UDP || starts_connection(packet);
+	return packet->tuple.protocol == IPPROTO_UDP || starts_connection(packet) ||
+	       (is_icmp(packet) && !(packet->tcp_flags & ICMP_IS_REPLY));
 }
 
 /* Computes the tuple of packets in the other direction. */

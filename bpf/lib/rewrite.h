@@ -13,7 +13,18 @@
 
 INLINE __u32 checksum_offset(__u32 protocol)
 {
-	return protocol == IPPROTO_TCP ? 16 : 6;
+	return protocol == IPPROTO_TCP				      ? 16 :
+	       protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 ? ICMP_CHECKSUM :
+									6;
+}
+
+/*
+ * Returns the identifier of an ICMP echo with that tuple; 0 for other messages, whose fourth byte
+ * and those after it no translation changes.
+ */
+INLINE __be16 icmp_id(const struct tuple *tuple)
+{
+	return tuple->source_port | tuple->destination_port;
 }
 
 /* Writes the two addresses into an IP header of the same family. Returns 0 on success. */
@@ -84,7 +95,7 @@ INLINE long store_headers(context *ctx, const struct headers *headers, int has_l
 GLOBAL int rewrite_headers(context *ctx, struct packet *packet, const struct tuple *to,
 			   const struct route *route)
 {
-	__u32 addresses, ports = 0, is_routed, has_link, is_icmp, has_adjacent_ports = 0;
+	__u32 addresses, ports = 0, is_routed, has_link, has_adjacent_ports = 0;
 	const __u32 *source, *destination;
 	struct headers headers;
 
@@ -94,16 +105,21 @@ GLOBAL int rewrite_headers(context *ctx, struct packet *packet, const struct tup
 	destination = (const __u32 *)to->destination;
 	is_routed = route && route->result != BPF_FIB_LKUP_RET_NOT_FWDED;
 	has_link = route && route->result == BPF_FIB_LKUP_RET_SUCCESS;
-	is_icmp = packet->tuple.protocol == IPPROTO_ICMP ||
-		  packet->tuple.protocol == IPPROTO_ICMPV6;
 	addresses = csum_diff_words(packet->tuple.source, to->source, 8);
 
-	if (is_icmp) {
+	/* The first fragment has the ports, and the checksum of all fragments. */
+	if (packet->fragment != FRAGMENT_LATER && is_icmp(packet)) {
+		__be16 before = icmp_id(&packet->tuple), after = icmp_id(to);
+
 		/* Only the checksum of ICMPv6 covers the addresses. */
-		if (!packet->ipv4 && change_checksum(ctx, packet->transport + 2, addresses, 0, 0))
+		if (change_checksum(ctx, packet->transport + ICMP_CHECKSUM,
+				    packet->ipv4 ? 0 : addresses,
+				    before == after ? 0 : (__u16)~before + after, 0))
+			return -1;
+		if (before != after &&
+		    store_bytes(ctx, packet->transport + ICMP_ECHO_ID, &after, sizeof(after)))
 			return -1;
 	} else if (packet->fragment != FRAGMENT_LATER) {
-		/* The first fragment has the ports, and the checksum of all fragments. */
 		if (packet->tuple.source_port != to->source_port ||
 		    packet->tuple.destination_port != to->destination_port)
 			ports = csum_diff_words(&packet->tuple.source_port, &to->source_port, 1);
@@ -180,24 +196,28 @@ GLOBAL int rewrite_inner(context *ctx, __u32 at, const struct packet *inner, con
 {
 	__u32 addresses, ports, change, inner_at;
 	__u16 checksum;
+	__be16 id;
 
 	if (!inner || !to)
 		return -1;
 	addresses = csum_diff_words(inner->tuple.source, to->source, 8);
 	ports = csum_diff_words(&inner->tuple.source_port, &to->source_port, 1);
+	id = icmp_id(to);
 
 	/*
 	 * The checksum of the error changes by the ports, by the inner addresses of IPv6 (those of
 	 * IPv4 are compensated by the checksum of the inner header), and by the inner checksum of
-	 * TCP or UDP, if the error includes it.
+	 * TCP, UDP or ICMP, if the error includes it. The checksum of ICMPv4 does not cover the
+	 * addresses.
 	 */
 	change = ports;
 	if (!inner->ipv4)
 		change = fold_checksum(fold_checksum(change) + (__u64)fold_checksum(addresses));
 	inner_at = inner->transport + checksum_offset(inner->tuple.protocol);
 	if (inner->tuple.protocol != IPPROTO_SCTP && !load_bytes(ctx, inner_at, &checksum, 2) &&
-	    (checksum || inner->tuple.protocol == IPPROTO_TCP)) {
-		__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(addresses) +
+	    (checksum || inner->tuple.protocol != IPPROTO_UDP)) {
+		__u32 pseudo = inner->tuple.protocol == IPPROTO_ICMP ? 0 : addresses;
+		__u16 after = ~fold_checksum((__u64)(__u16)~checksum + fold_checksum(pseudo) +
 					     fold_checksum(ports));
 
 		/* A UDP checksum of zero means that there is none. */
@@ -207,7 +227,8 @@ GLOBAL int rewrite_inner(context *ctx, __u32 at, const struct packet *inner, con
 		if (store_bytes(ctx, inner_at, &after, 2))
 			return -1;
 	}
-	if (store_bytes(ctx, inner->transport, &to->source_port, 4))
+	if (is_icmp(inner) ? store_bytes(ctx, inner->transport + ICMP_ECHO_ID, &id, sizeof(id)) :
+			     store_bytes(ctx, inner->transport, &to->source_port, 4))
 		return -1;
 	if (inner->ipv4) {
 		if (load_bytes(ctx, inner->network + IPV4_CHECKSUM, &checksum, 2))

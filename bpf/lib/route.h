@@ -8,6 +8,9 @@
 #include "verdict.h"
 
 #define ROUTE_SOURCE (1u << 4) /* BPF_FIB_LOOKUP_SRC, Linux 6.7; older headers lack it */
+/* The program forwards the packet itself, also where needs_host_stack() would leave it to the
+ * stack. */
+#define ROUTE_PAST_STACK (1u << 31)
 #define EINVAL 22
 
 struct route {
@@ -87,11 +90,11 @@ INLINE enum verdict fib_result_to_verdict(const struct packet *packet, const str
 INLINE long fib_lookup_kernel(context *ctx, __u32 flags, struct bpf_fib_lookup *fib,
 			      int *has_source, struct route *route)
 {
-	long result = bpf_fib_lookup(ctx, fib, sizeof(*fib), flags);
+	long result = bpf_fib_lookup(ctx, fib, sizeof(*fib), flags & ROUTE_SOURCE);
 
-	*has_source = flags &&
+	*has_source = (flags & ROUTE_SOURCE) &&
 		      (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
-	if (result == -EINVAL && flags)
+	if (result == -EINVAL && flags & ROUTE_SOURCE)
 		result = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
 		__builtin_memcpy(route->dmac, fib->dmac, ETH_ALEN);
@@ -118,8 +121,8 @@ INLINE long route_to_pod(const struct pod *pod, struct bpf_fib_lookup *fib, stru
 
 /*
  * Looks up the route of a packet with the tuple `to`. `fib` is all zero before, and `route` but for
- * the overhead. `flags` may be ROUTE_SOURCE; then `has_source` is set if `fib` has the route's
- * preferred source address.
+ * the overhead. `flags` may be ROUTE_PAST_STACK and ROUTE_SOURCE; with the latter `has_source` is
+ * set if `fib` has the route's preferred source address.
  */
 INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const struct tuple *to,
 			      __u32 flags, struct bpf_fib_lookup *fib, int *has_source,
@@ -150,7 +153,8 @@ INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const s
 		       fib_lookup_kernel(ctx, flags, fib, has_source, route);
 	route->ifindex = fib->ifindex;
 	route->mtu = fib->mtu_result;
-	if ((result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) &&
+	if (!(flags & ROUTE_PAST_STACK) &&
+	    (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) &&
 	    needs_host_stack(ifindex_of(ctx), fib->ifindex))
 		result = BPF_FIB_LKUP_RET_NOT_FWDED;
 	route->result = result;

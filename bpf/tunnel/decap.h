@@ -180,7 +180,7 @@ NOINLINE __u32 tunnel_backend(context *ctx, const struct packet *packet,
 		 * By a new connection the backend may have another id, and its former id may be
 		 * another backend's.
 		 */
-		if (!may_start_flow(packet) || backend_of_generation(id, ct.generation))
+		if (!may_start_flow(packet) || backend_state_of(id, ct.generation) != BACKEND_GONE)
 			return id;
 	}
 	copy_address(&at, packet->tuple.destination);

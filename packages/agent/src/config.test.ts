@@ -28,7 +28,7 @@ describe('configuration', () => {
       snatPorts: '1024-29999',
       timeouts: {
         ...{ tcpHandshake: 60, tcpEstablished: 7440, tcpHalfClosed: 3600, tcpClosed: 60 },
-        ...{ tcpReset: 10, udpUnanswered: 120, udp: 300, sctpHandshake: 60, sctp: 900 },
+        ...{ tcpReset: 10, udpUnanswered: 120, udp: 300, sctpHandshake: 60, sctp: 900, icmp: 60 },
       },
       nodePortAddresses: [],
       sourceRanges: 'everywhere',
@@ -150,8 +150,8 @@ describe('configuration', () => {
     ],
     [
       'a timeout for what has none',
-      'timeouts: {icmp: 3}',
-      /no field is called timeouts\.icmp; .*timeouts\.udp/,
+      'timeouts: {igmp: 3}',
+      /no field is called timeouts\.igmp; .*timeouts\.udp/,
     ],
     ['no mode of XDP', 'xdp: fast', /xdp is "fast"; write off, generic, native or best-effort/],
     ['ports that are one', 'snatPorts: 2000', /snatPorts is 2000; write the first and the last/],

@@ -14,6 +14,7 @@ import { Drops } from './events/drops.ts';
 import { heddleAbi } from './generated/abi.ts';
 import { needsEnteredFlows, renewUnfitFlowMaps } from './nat/flow-migration.ts';
 import { FlowTable } from './nat/flow-table.ts';
+import { NodeRoutes } from './node-routes/node-routes.ts';
 import { PodPrograms } from './pods/pod-programs.ts';
 import { growFrontends, largestSizes, presentSizes } from './services/frontend-growth.ts';
 import { ServiceOperations } from './services/service-operations.ts';
@@ -39,6 +40,8 @@ export class Datapath implements Disposable {
   /** The flow table of the node's network interfaces. */
   readonly nat: FlowTable;
   readonly devices: DevicePrograms;
+  /** The paths to the pods of other nodes. */
+  readonly nodeRoutes: NodeRoutes;
   /** The pods of this node, where Heddle is their network. */
   readonly pods: PodPrograms;
   readonly drops: Drops;
@@ -116,6 +119,12 @@ export class Datapath implements Disposable {
       roles: contents.map(maps.get('node_devices')),
       linkAddresses: contents.map(maps.get('xdp_devices')),
     });
+    this.nodeRoutes = new NodeRoutes({
+      ...{ platform, programs: this.programs },
+      ranges: contents.map(maps.get('node_ranges')),
+      tunnel: contents.map(maps.get('tunnel')),
+      noMasquerade: contents.map(maps.get('no_masquerade')),
+    });
     this.pods = new PodPrograms({
       platform,
       programs: this.programs,
@@ -140,6 +149,7 @@ export class Datapath implements Disposable {
       maps,
       links: this.#links,
       devices: this.devices,
+      nodeRoutes: this.nodeRoutes,
       pods: this.pods,
       contents: contents.all,
       isActive: () => this.#phase === 'active',
@@ -177,6 +187,7 @@ export class Datapath implements Disposable {
     const { bpf, sizes } = this.#options;
     const entries: Readonly<Record<string, number>> = {
       ...this.services.sizes,
+      ...this.nodeRoutes.sizes,
       nat_flows: this.nat.used,
     };
     const largest = largestSizes(sizes);
@@ -196,7 +207,12 @@ export class Datapath implements Disposable {
           // A map that grows is full when it has its largest size.
           maxEntries: largest[name] ?? maxEntries,
         })),
-      links: [...hooks, ...this.devices.states(), ...this.pods.states()],
+      links: [
+        ...hooks,
+        ...this.devices.states(),
+        ...this.nodeRoutes.states(),
+        ...this.pods.states(),
+      ],
       missing: missingFeatures(bpf),
       adopted: this.adopted,
       repaired: this.services.repaired,
@@ -216,6 +232,7 @@ export class Datapath implements Disposable {
   release(): void {
     this.#phase = 'released';
     this.devices.release();
+    this.nodeRoutes.release();
     this.pods.release();
     this.#openConnections.release();
     this.#links[Symbol.dispose]();
@@ -234,6 +251,7 @@ export class Datapath implements Disposable {
     if (needsEnteredFlows(this.#maps)) this.nat.enterFlows();
     this.nat.startSweeping();
     this.devices.attach();
+    this.nodeRoutes.attach();
     this.pods.attach();
     this.#maps.pin(platform);
     if (this.devices.isSet) this.#removeOtherLayouts();
@@ -254,6 +272,7 @@ export class Datapath implements Disposable {
   #attach(): void {
     this.#attachHooks();
     this.devices.attach();
+    this.nodeRoutes.attach();
     this.pods.attach();
   }
 

@@ -2,6 +2,7 @@ import type { EntryAccess, EntryNames, MapDescription } from './core/map-descrip
 import { deviceMaps } from './devices/maps.ts';
 import { eventMaps } from './events/maps.ts';
 import { natMaps } from './nat/maps.ts';
+import { nodeRouteMaps } from './node-routes/maps.ts';
 import { podMaps } from './pods/maps.ts';
 import { serviceMaps } from './services/maps.ts';
 import { socketMaps } from './sockets/maps.ts';
@@ -11,6 +12,7 @@ const catalog = {
   ...socketMaps,
   ...natMaps,
   ...deviceMaps,
+  ...nodeRouteMaps,
   ...podMaps,
   ...eventMaps,
 } satisfies Record<string, MapDescription>;

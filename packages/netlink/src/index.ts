@@ -82,6 +82,7 @@ export {
   type SocketFilter,
   type SocketState,
 } from './socket-diag.ts';
+export { Sysctls } from './sysctls.ts';
 export {
   attachFilter,
   type FilterList,

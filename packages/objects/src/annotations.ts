@@ -1,5 +1,6 @@
 import { canonicalAddress, canonicalRange } from './addresses.ts';
-import type { Algorithm, Forwarding } from './records.ts';
+import { readQuantity } from './quantity.ts';
+import type { Algorithm, Bandwidth, Forwarding } from './records.ts';
 
 /** `random`, `round-robin`, `weighted`, `least-connections` or `maglev`. */
 export const algorithmAnnotation = 'heddle.io/algorithm';
@@ -9,6 +10,10 @@ export const weightsAnnotation = 'heddle.io/weights';
 export const forwardingAnnotation = 'heddle.io/forwarding';
 /** On a Node: more ranges of pod addresses, with commas between. */
 export const podCIDRsAnnotation = 'heddle.io/pod-cidrs';
+/** On a Pod: bits per second that it may send, as the kubelet reads it. */
+export const egressBandwidthAnnotation = 'kubernetes.io/egress-bandwidth';
+/** On a Pod: bits per second that it may receive. */
+export const ingressBandwidthAnnotation = 'kubernetes.io/ingress-bandwidth';
 
 const algorithms: readonly string[] = [
   'random',
@@ -117,4 +122,33 @@ export function readPodCIDRs(annotations: Readonly<Record<string, string>>): {
     }
   }
   return { ranges, problems };
+}
+
+/** The bounds of the kubelet, bits per second. */
+const [leastRate, largestRate] = [1000n, 10n ** 15n];
+
+/**
+ * Reads a Pod's annotations on bandwidth. Returns undefined without a limit. Never throws: `problems` lists
+ * what it ignored.
+ */
+export function readBandwidth(annotations: Readonly<Record<string, string>>): {
+  readonly bandwidth: Bandwidth | undefined;
+  readonly problems: readonly string[];
+} {
+  const problems: string[] = [];
+  const read = (name: string): number | undefined => {
+    const text = annotations[name];
+    if (text === undefined) return undefined;
+    const rate = readQuantity(text);
+    if (rate !== undefined && rate >= leastRate && rate <= largestRate) return Number(rate);
+    problems.push(
+      `annotation ${name} is ${JSON.stringify(text)}: ` +
+        'must be bits per second from 1k to 1P, such as 10M; the pod has no limit',
+    );
+    return undefined;
+  };
+  const egress = read(egressBandwidthAnnotation);
+  const ingress = read(ingressBandwidthAnnotation);
+  const isLimited = egress !== undefined || ingress !== undefined;
+  return { bandwidth: isLimited ? { egress, ingress } : undefined, problems };
 }

@@ -38,6 +38,7 @@ export {
 } from './object-reader.ts';
 export type {
   Algorithm,
+  Bandwidth,
   EndpointRecord,
   Family,
   Forwarding,

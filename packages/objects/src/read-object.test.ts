@@ -176,7 +176,9 @@ test('a Pod is read into a record of its hostPorts', () => {
       { protocol: 'UDP', containerPort: 53, hostPort: 53, hostIP: '127.0.0.1' },
       { protocol: 'TCP', containerPort: 2, hostPort: 2, hostIP: '::' },
     ],
+    bandwidth: undefined,
     terminating: false,
+    problems: [],
   };
   assert.deepEqual(recordOf(made), record);
   const deleted = {
@@ -195,6 +197,25 @@ test('a Pod without hostPorts is read into a record of its name and addresses', 
   ]) {
     const record = recordOf(object) as PodRecord;
     assert.deepEqual([record.name, record.addresses, record.hostPorts], ['a', ['10.244.0.1'], []]);
+  }
+});
+
+test('a Pod has the bandwidth of its annotations, and a problem for one that is out of bounds', () => {
+  const made = pod('a', '10.244.0.1');
+  const egress = 'kubernetes.io/egress-bandwidth';
+  const ingress = 'kubernetes.io/ingress-bandwidth';
+  const read = (annotations: Record<string, string>) =>
+    recordOf({ ...made, metadata: { ...made.metadata, annotations } }) as PodRecord;
+  const both = read({ [egress]: '10M', [ingress]: '1.5Gi' });
+  assert.deepEqual(both.bandwidth, { egress: 10_000_000, ingress: 1_610_612_736 });
+  assert.deepEqual(both.problems, []);
+  for (const text of ['999', '1001T', '10Mbit', '-1M', '']) {
+    const { bandwidth, problems } = read({ [egress]: text, [ingress]: '1k' });
+    assert.deepEqual(bandwidth, { egress: undefined, ingress: 1000 });
+    const problem =
+      `annotation ${egress} is ${JSON.stringify(text)}: ` +
+      'must be bits per second from 1k to 1P, such as 10M; the pod has no limit';
+    assert.deepEqual(problems, [problem]);
   }
 });
 

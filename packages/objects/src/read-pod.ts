@@ -1,4 +1,5 @@
 import { canonicalAddress, familyOf } from './addresses.ts';
+import { readBandwidth } from './annotations.ts';
 import { FieldError, readAddresses, readTime } from './field-values.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
 import type { IgnoredObject, ReadResult } from './object-reader.ts';
@@ -6,8 +7,8 @@ import type { HostPort, PodRecord } from './records.ts';
 import type { PodObject } from './schema.ts';
 
 /**
- * Reads a pod that runs on a node with an address of its own into a record of its hostPorts, name
- * and addresses. Other pods are `ignored`. Throws FieldError.
+ * Reads a pod that runs on a node with an address of its own into a record of its hostPorts, name,
+ * addresses and limits. Other pods are `ignored`. Throws FieldError.
  */
 export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRecord> {
   const namespace = sharedText(metadata.namespace ?? 'default');
@@ -22,6 +23,7 @@ export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRe
   const addresses = readPodIPs(status);
   if (addresses.length === 0) return unused('it has no address yet');
   if (spec.nodeName === '') return unused('it is not scheduled to a node yet');
+  const { bandwidth, problems } = readBandwidth(metadata.annotations ?? {});
   const record: PodRecord = {
     kind: 'pod',
     namespace,
@@ -30,7 +32,9 @@ export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRe
     nodeName: sharedText(spec.nodeName),
     addresses,
     hostPorts,
+    bandwidth,
     terminating: typeof metadata.deletionTimestamp === 'string',
+    problems: compactList(problems),
   };
   return { kind: 'record', record };
 }

@@ -144,6 +144,14 @@ export interface HostPort {
   readonly hostIP: string;
 }
 
+/** Limits of a pod in bits per second; undefined without a limit. */
+export interface Bandwidth {
+  /** The limit of sent packets. */
+  readonly egress: number | undefined;
+  /** The limit of received packets. */
+  readonly ingress: number | undefined;
+}
+
 /** A pod that runs on a node with an address of its own. */
 export interface PodRecord extends ObjectRef {
   readonly kind: 'pod';
@@ -154,8 +162,12 @@ export interface PodRecord extends ObjectRef {
   readonly addresses: readonly string[];
   /** May be empty: traces and dumps show the names and addresses of pods without hostPorts too. */
   readonly hostPorts: readonly HostPort[];
+  /** Undefined without limits. */
+  readonly bandwidth: Bandwidth | undefined;
   /** True if the pod is being deleted. */
   readonly terminating: boolean;
+  /** Sentences about annotations that can't be used. */
+  readonly problems: readonly string[];
 }
 
 /** The records that services are made of. */

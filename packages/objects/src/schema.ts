@@ -1,7 +1,9 @@
 import * as v from 'valibot';
 import {
   algorithmAnnotation,
+  egressBandwidthAnnotation,
   forwardingAnnotation,
+  ingressBandwidthAnnotation,
   podCIDRsAnnotation,
   weightsAnnotation,
 } from './annotations.ts';
@@ -73,6 +75,8 @@ const metadata = struct({
     weightsAnnotation,
     forwardingAnnotation,
     podCIDRsAnnotation,
+    egressBandwidthAnnotation,
+    ingressBandwidthAnnotation,
     triggerAnnotation,
   ),
 });

@@ -1,4 +1,6 @@
+export { addressesInUse } from './addresses-in-use.ts';
 export { bigTcpSize } from './big-tcp.ts';
+export { congestionControl, setCongestionControl } from './congestion-control.ts';
 export { changeMtu } from './mtu.ts';
 export { prepareNamespace } from './namespace.ts';
 export {

@@ -4,13 +4,11 @@ import {
   isNetlinkError,
   type NetlinkSocket,
   type NetworkLink,
-  NetworkNamespace,
+  type NetworkNamespace,
   namespaceId,
 } from '@heddle/netlink';
-import { type DirectoryEntry, type Platform, readDirectory, SysError } from '@heddle/sys';
-
-/** The folders in which container runtimes mount network namespaces. */
-const namespaceFolders = ['/run/netns', '/var/run/netns', '/run/docker/netns'];
+import type { Platform } from '@heddle/sys';
+import { namespacePaths, tryOpenNamespace } from './namespace-paths.ts';
 
 /**
  * Sets the MTU of existing pods' interfaces, of both ends. `links` are the node's ends, in whose
@@ -29,7 +27,7 @@ export function changeMtu(
   for (const link of larger) changeIfThere(node, link.index, mtu);
   for (const path of namespacePaths(platform)) {
     if (waiting.size === 0) break;
-    using namespace = tryOpen(platform, path);
+    using namespace = tryOpenNamespace(platform, path);
     const id = namespace && idOf(node, namespace);
     if (!namespace || id === undefined) continue;
     for (const link of waiting) {
@@ -53,37 +51,6 @@ function idOf(node: NetlinkSocket, namespace: NetworkNamespace): number | undefi
     return namespaceId(node, namespace.fd);
   } catch (error) {
     if (isNetlinkError(error, 'EINVAL', 'EBADF')) return undefined;
-    throw error;
-  }
-}
-
-/** Returns the paths that may lead to namespaces of pods: mounts first, then processes. */
-function* namespacePaths(platform: Platform): Generator<string> {
-  for (const folder of namespaceFolders) {
-    for (const name of namesIn(platform, folder, 'file')) yield `${folder}/${name}`;
-  }
-  for (const pid of namesIn(platform, '/proc', 'directory')) {
-    if (/^\d+$/.test(pid)) yield `/proc/${pid}/ns/net`;
-  }
-}
-
-function namesIn(platform: Platform, folder: string, kind: DirectoryEntry['kind']): string[] {
-  try {
-    return readDirectory(platform, folder)
-      .filter((entry) => entry.kind === kind)
-      .map(({ name }) => name);
-  } catch (error) {
-    if (error instanceof SysError) return [];
-    throw error;
-  }
-}
-
-/** Opens a namespace. Returns undefined if its process or mount is gone. */
-function tryOpen(platform: Platform, path: string): NetworkNamespace | undefined {
-  try {
-    return NetworkNamespace.open(platform, path);
-  } catch (error) {
-    if (error instanceof SysError) return undefined;
     throw error;
   }
 }

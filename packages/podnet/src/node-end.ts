@@ -1,12 +1,12 @@
-import { addAddress, addNeighbour, addRoute, type NetlinkSocket } from '@heddle/netlink';
-import { encodeUtf8, type Platform, pathExists, writeFile } from '@heddle/sys';
+import { addAddress, addNeighbour, addRoute, type NetlinkSocket, Sysctls } from '@heddle/netlink';
+import type { Platform } from '@heddle/sys';
 import { gateway, type PodInterface } from './pod-settings.ts';
 
 /** Sets what the kernel does at the node's end, in the calling thread's network namespace. Throws SysError. */
 export function prepareNode(platform: Platform, pod: PodInterface): void {
   const { name, kind, addresses, forwarding = true } = pod;
-  const set = (setting: string, value: number) =>
-    writeFile(platform, `/proc/sys/net/${setting}`, encodeUtf8(`${value}`));
+  const sysctls = new Sysctls(platform, pod.sysctls);
+  const set = (setting: string, value: number) => sysctls.write(setting, value);
   const hasV6 = addresses.some(({ address }) => address.includes(':'));
   if (forwarding) set(`ipv4/conf/${name}/forwarding`, 1);
   // The pod's addresses are checked by its programs; the filter would drop what they redirect.
@@ -18,7 +18,7 @@ export function prepareNode(platform: Platform, pod: PodInterface): void {
   }
   if (!hasV6) {
     // There is no such setting where the kernel has no IPv6.
-    if (pathExists(platform, '/proc/sys/net/ipv6')) set(`ipv6/conf/${name}/disable_ipv6`, 1);
+    if (sysctls.has('ipv6')) set(`ipv6/conf/${name}/disable_ipv6`, 1);
     return;
   }
   set(`ipv6/conf/${name}/disable_ipv6`, 0);

@@ -4,8 +4,9 @@ import {
   addRoute,
   type NetlinkSocket,
   type NetworkNamespace,
+  Sysctls,
 } from '@heddle/netlink';
-import { encodeUtf8, type Platform, pathExists, readFile, SysError, writeFile } from '@heddle/sys';
+import { type Platform, SysError } from '@heddle/sys';
 import { gateway, gatewayMac, type PodInterface } from './pod-settings.ts';
 
 /** The value of net.ipv4.tcp_tw_reuse with which the kernel starts: reuse for loopback only. */
@@ -17,20 +18,21 @@ export function prepareBeforeUp(
   inside: NetlinkSocket,
   namespace: NetworkNamespace,
   link: number,
-  { podName, addresses }: PodInterface,
+  { podName, addresses, sysctls: directory }: PodInterface,
 ): void {
+  const sysctls = new Sysctls(platform, directory);
   const hasV6 = addresses.some(({ address }) => address.includes(':'));
   namespace.enter(() => {
-    if (hasV6) enableIpv6(platform, podName);
-    reusePorts(platform);
+    if (hasV6) enableIpv6(sysctls, podName);
+    reusePorts(sysctls);
   });
   for (const { address } of addresses) addAddress(inside, link, hostPrefix(address));
 }
 
 /** A pod with an IPv6 address has IPv6, also where the runtime disables it in new namespaces. */
-function enableIpv6(platform: Platform, podName: string): void {
-  const path = `/proc/sys/net/ipv6/conf/${podName}/disable_ipv6`;
-  if (readText(platform, path) !== '0') writeFile(platform, path, encodeUtf8('0'));
+function enableIpv6(sysctls: Sysctls, podName: string): void {
+  const name = `ipv6/conf/${podName}/disable_ipv6`;
+  if (!sysctls.has(name) || sysctls.read(name) !== '0') sysctls.write(name, 0);
 }
 
 /**
@@ -38,19 +40,14 @@ function enableIpv6(platform: Platform, podName: string): void {
  * a client has closed some 14,000 connections to one address in a minute. A value that differs from
  * the kernel's default was chosen, and stays.
  */
-function reusePorts(platform: Platform): void {
-  const path = '/proc/sys/net/ipv4/tcp_tw_reuse';
+function reusePorts(sysctls: Sysctls): void {
+  const name = 'ipv4/tcp_tw_reuse';
   try {
-    if (readText(platform, path) === defaultReuse) writeFile(platform, path, encodeUtf8('1'));
+    if (sysctls.read(name) === defaultReuse) sysctls.write(name, 1);
   } catch (error) {
     // The pod works without it.
     if (!(error instanceof SysError)) throw error;
   }
-}
-
-function readText(platform: Platform, path: string): string {
-  if (!pathExists(platform, path)) return '';
-  return String.fromCharCode(...readFile(platform, path)).trim();
 }
 
 /** Adds the pod's neighbours and routes. Its link must be up. Throws NetlinkError. */

@@ -209,6 +209,16 @@ test('the settings of the ends are those that pods need', () => {
   assert.deepEqual(reuse, ['1', '0'], 'a value other than the default stays');
 });
 
+test('network settings are written through the directory that is given', () => {
+  using node = openNode();
+  using pod = new Host();
+  assert.throws(() => connect(node, pod, { ...podOf(1), sysctls: '/nowhere' }), {
+    message: /\/nowhere\/ipv4\/conf\/hd1\/forwarding/,
+  });
+  connect(node, pod, { ...podOf(1), sysctls: '/proc/thread-self/root/proc/sys/net' });
+  assert.equal(sysctl(node, 'ipv4/conf/hd1/forwarding'), '1');
+});
+
 test('both ends take large packets with BIG TCP', () => {
   using node = openNode();
   using pod = new Host();

@@ -31,6 +31,8 @@ export interface PodInterface {
   readonly segmentSize?: number;
   /** The node forwards packets of the pod. Default: true. */
   readonly forwarding?: boolean;
+  /** Directory through which network settings can be written (see `Sysctls`). Default: /proc/sys/net. */
+  readonly sysctls?: string | undefined;
 }
 
 /** One address of a pod. */

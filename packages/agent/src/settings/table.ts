@@ -341,6 +341,7 @@ export const settings = {
     udp: timeout('udp', 'a UDP flow with replies is forgotten', 'RFC 4787 recommends 300.'),
     sctpHandshake: timeout('sctpHandshake', 'an SCTP association without a reply is forgotten'),
     sctp: timeout('sctp', 'an SCTP association with replies is forgotten'),
+    icmp: timeout('icmp', 'the identifier of a pod’s echo requests is forgotten'),
   }),
   options: group('Behaviour that is a matter of choice.', {
     terminateTcp: yesNo({

@@ -1,6 +1,7 @@
 import { type Bpf, BpfMap, mountBpffs } from '@heddle/ebpf';
 import { type FileStatus, fileStatus, makeDirectory, type Platform, removeFile } from '@heddle/sys';
 import type { DevicePrograms } from '../devices/device-programs.ts';
+import type { NodeRoutes } from '../node-routes/node-routes.ts';
 import type { PodPrograms } from '../pods/pod-programs.ts';
 import type { Damage, ProgrammedContent } from './audit.ts';
 import type { DatapathMaps } from './datapath-maps.ts';
@@ -17,6 +18,7 @@ export interface IntegrityParts {
   readonly maps: DatapathMaps;
   readonly links: PinnedLinks;
   readonly devices: DevicePrograms;
+  readonly nodeRoutes: Pick<NodeRoutes, 'detached'>;
   readonly pods: PodPrograms;
   readonly contents: readonly ProgrammedContent[];
   /** Returns true while the programs of this agent are to be attached. */
@@ -60,12 +62,13 @@ export class Integrity {
   }
 
   #check(): Damage[] {
-    const { links, devices, pods } = this.#parts;
+    const { links, devices, nodeRoutes, pods } = this.#parts;
     const detached = links.detached();
     return [
       ...this.#checkCgroup(),
       ...detached.filter(({ name }) => !name.includes('@')),
       ...devices.detached(detached),
+      ...nodeRoutes.detached(),
       ...pods.detached(),
       ...this.#checkPins(),
     ];

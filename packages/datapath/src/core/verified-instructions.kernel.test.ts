@@ -37,9 +37,10 @@ const limits: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   node: {
     node_ingress: 125_000,
     node_egress: 50_000,
+    from_tunnel: 30_000,
     rebuild_ct_index: 22_000,
-    flush_ct_entry: 2000,
-    start_gc: 3000,
+    flush_ct_entry: 4200,
+    start_gc: 5000,
   },
   xdp: { node_xdp: 125_000 },
   pod: { from_pod: 125_000, to_pod: 50_000 },

@@ -449,6 +449,8 @@ export const ctState = {
   udp: 11,
   sctpUnanswered: 12,
   sctp: 13,
+  icmpUnanswered: 14,
+  icmp: 15,
 } as const;
 export type CtState = (typeof ctState)[keyof typeof ctState];
 
@@ -469,7 +471,8 @@ export interface CtTable {
   readonly clockHand: number;
   readonly unconfirmedUdp: number;
   readonly confirmedUdp: number;
-  readonly reserved: readonly number[];
+  readonly held: number;
+  readonly reserved: number;
   readonly secret: readonly number[];
 }
 
@@ -493,7 +496,8 @@ export const ctTableCodec = {
     clockHand: 44,
     unconfirmedUdp: 48,
     confirmedUdp: 52,
-    reserved: 56,
+    held: 56,
+    reserved: 60,
     secret: 64,
   },
   encode: encodeCtTable,
@@ -517,10 +521,8 @@ export function encodeCtTable(value: CtTable, into: Uint8Array, offset = 0): voi
   view.setUint32(44, value.clockHand, true);
   view.setUint32(48, value.unconfirmedUdp, true);
   view.setUint32(52, value.confirmedUdp, true);
-  checkLength('ct_table.reserved', value.reserved.length, 2);
-  for (let i = 0; i < 2; i++) {
-    view.setUint32(56 + i * 4, value.reserved[i]!, true);
-  }
+  view.setUint32(56, value.held, true);
+  view.setUint32(60, value.reserved, true);
   checkLength('ct_table.secret', value.secret.length, 10);
   for (let i = 0; i < 10; i++) {
     view.setUint32(64 + i * 4, value.secret[i]!, true);
@@ -545,7 +547,8 @@ export function decodeCtTable(bytes: Uint8Array, offset = 0): CtTable {
     clockHand: view.getUint32(44, true),
     unconfirmedUdp: view.getUint32(48, true),
     confirmedUdp: view.getUint32(52, true),
-    reserved: Array.from({ length: 2 }, (_, i) => view.getUint32(56 + i * 4, true)),
+    held: view.getUint32(56, true),
+    reserved: view.getUint32(60, true),
     secret: Array.from({ length: 10 }, (_, i) => view.getUint32(64 + i * 4, true)),
   };
 }
@@ -977,6 +980,13 @@ export function decodeKernelFields(bytes: Uint8Array, offset = 0): KernelFields 
   };
 }
 
+/** enum masquerade */
+export const masquerade = {
+  never: 1,
+  always: 2,
+} as const;
+export type Masquerade = (typeof masquerade)[keyof typeof masquerade];
+
 /** struct narrow_path */
 export interface NarrowPath {
   /** 16 bytes. */
@@ -1066,6 +1076,14 @@ export function decodeNodeConfig(bytes: Uint8Array, offset = 0): NodeConfig {
     timeouts: Array.from({ length: 16 }, (_, i) => view.getUint16(24 + i * 2, true)),
   };
 }
+
+/** enum node_path */
+export const nodePath = {
+  direct: 1,
+  tunnelIpv4: 2,
+  tunnelIpv6: 3,
+} as const;
+export type NodePath = (typeof nodePath)[keyof typeof nodePath];
 
 /** struct origin */
 export interface Origin {
@@ -1335,6 +1353,40 @@ export function decodePortSearch(bytes: Uint8Array, offset = 0): PortSearch {
   };
 }
 
+/** struct range_key */
+export interface RangeKey {
+  readonly prefixLength: number;
+  /** 16 bytes. */
+  readonly address: Uint8Array;
+}
+
+export const rangeKeySize = 20;
+
+export const rangeKeyCodec = {
+  size: 20,
+  offsets: {
+    prefixLength: 0,
+    address: 4,
+  },
+  encode: encodeRangeKey,
+  decode: decodeRangeKey,
+} as const;
+
+export function encodeRangeKey(value: RangeKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 20);
+  view.setUint32(0, value.prefixLength, true);
+  checkLength('range_key.address', value.address.length, 16);
+  into.set(value.address, offset + 4);
+}
+
+export function decodeRangeKey(bytes: Uint8Array, offset = 0): RangeKey {
+  const view = viewOf(bytes, offset, 20);
+  return {
+    prefixLength: view.getUint32(0, true),
+    address: bytesAt(bytes, offset + 4, 16),
+  };
+}
+
 /** enum refusal_reason */
 export const refusalReason = {
   invalidSource: 132,
@@ -1343,6 +1395,45 @@ export const refusalReason = {
   sourceRange: 177,
 } as const;
 export type RefusalReason = (typeof refusalReason)[keyof typeof refusalReason];
+
+/** struct remote_node */
+export interface RemoteNode {
+  /** 16 bytes. */
+  readonly ipv6: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly ipv4: number;
+  readonly path: NodePath;
+}
+
+export const remoteNodeSize = 24;
+
+export const remoteNodeCodec = {
+  size: 24,
+  offsets: {
+    ipv6: 0,
+    ipv4: 16,
+    path: 20,
+  },
+  encode: encodeRemoteNode,
+  decode: decodeRemoteNode,
+} as const;
+
+export function encodeRemoteNode(value: RemoteNode, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 24);
+  checkLength('remote_node.ipv6', value.ipv6.length, 16);
+  into.set(value.ipv6, offset);
+  view.setUint32(16, value.ipv4, false);
+  view.setUint32(20, value.path, true);
+}
+
+export function decodeRemoteNode(bytes: Uint8Array, offset = 0): RemoteNode {
+  const view = viewOf(bytes, offset, 24);
+  return {
+    ipv6: bytesAt(bytes, offset, 16),
+    ipv4: view.getUint32(16, false),
+    path: view.getUint32(20, true) as NodePath,
+  };
+}
 
 /** enum reply */
 export const reply = {
@@ -1707,6 +1798,57 @@ export function decodeTunnelBackendKey(bytes: Uint8Array, offset = 0): TunnelBac
   return {
     address: bytesAt(bytes, offset, 16),
     service: view.getUint32(16, true),
+  };
+}
+
+/** struct tunnel_end */
+export interface TunnelEnd {
+  /** 16 bytes. */
+  readonly ipv6: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly ipv4: number;
+  readonly ifindex: number;
+  readonly id: number;
+  readonly mtuIpv4: number;
+  readonly mtuIpv6: number;
+}
+
+export const tunnelEndSize = 32;
+
+export const tunnelEndCodec = {
+  size: 32,
+  offsets: {
+    ipv6: 0,
+    ipv4: 16,
+    ifindex: 20,
+    id: 24,
+    mtuIpv4: 28,
+    mtuIpv6: 30,
+  },
+  encode: encodeTunnelEnd,
+  decode: decodeTunnelEnd,
+} as const;
+
+export function encodeTunnelEnd(value: TunnelEnd, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 32);
+  checkLength('tunnel_end.ipv6', value.ipv6.length, 16);
+  into.set(value.ipv6, offset);
+  view.setUint32(16, value.ipv4, false);
+  view.setUint32(20, value.ifindex, true);
+  view.setUint32(24, value.id, true);
+  view.setUint16(28, value.mtuIpv4, true);
+  view.setUint16(30, value.mtuIpv6, true);
+}
+
+export function decodeTunnelEnd(bytes: Uint8Array, offset = 0): TunnelEnd {
+  const view = viewOf(bytes, offset, 32);
+  return {
+    ipv6: bytesAt(bytes, offset, 16),
+    ipv4: view.getUint32(16, false),
+    ifindex: view.getUint32(20, true),
+    id: view.getUint32(24, true),
+    mtuIpv4: view.getUint16(28, true),
+    mtuIpv6: view.getUint16(30, true),
   };
 }
 

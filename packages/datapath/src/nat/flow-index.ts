@@ -1,3 +1,4 @@
+import { isIpv4 } from '@heddle/sys';
 import { protocolNumbers } from '../core/protocols.ts';
 import {
   decodeCtBucket,
@@ -44,12 +45,15 @@ export function keyOfSlot(slot: bigint, { flow, source }: IndexedFlows): Uint8Ar
       destination: isReply ? seen : frontend,
       sourcePort: isReply ? backendPort : clientPort,
       destinationPort: isReply ? sourcePort : frontendPort,
-      protocol: protocolNumbers[protocol],
+      protocol: protocol === 'ICMP' ? icmpNumber(client) : protocolNumbers[protocol],
     },
     key,
   );
   return key;
 }
+
+/** Returns the protocol number of ICMP for the family of an address. */
+const icmpNumber = (address: Uint8Array) => (isIpv4(address) ? 1 : 58);
 
 /** Returns the bucket and tag of a tuple, as ct_index_hash(), ct_bucket_of() and ct_slot_tag() do. */
 export function placeOfKey(key: Uint8Array, secret: readonly number[], buckets: number) {

@@ -2,7 +2,7 @@ import type { DatapathMaps } from '../core/datapath-maps.ts';
 import { decodeCtTable } from '../generated/abi.ts';
 
 /** Maps that a BPF program fills from the flows when they are new. */
-const derivedMaps = ['nat_index', 'nat_evictable', 'nat_shares'];
+const derivedMaps = ['nat_index', 'nat_evictable', 'nat_shares', 'nat_held'];
 
 /**
  * Replaces maps that no longer fit together after a change of sizes. Flows refer to each other by their index in

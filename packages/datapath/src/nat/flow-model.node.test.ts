@@ -38,6 +38,7 @@ const timeouts = {
   udp: 12,
   sctpHandshake: 5,
   sctp: 15,
+  icmp: 4,
 };
 const ports = { first: 5000, last: 5002 };
 const flows = 16;

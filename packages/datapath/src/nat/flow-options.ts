@@ -45,6 +45,8 @@ export interface FlowTimeouts {
   readonly udp: number;
   readonly sctpHandshake: number;
   readonly sctp: number;
+  /** RFC 5508, REQ-2: not less than 60 s. */
+  readonly icmp: number;
 }
 
 export const defaultNat: NatOptions = {
@@ -60,6 +62,7 @@ export const defaultNat: NatOptions = {
     udp: 300,
     sctpHandshake: 60,
     sctp: 900,
+    icmp: 60,
   },
   tunnelAfter: 5,
 };
@@ -111,6 +114,8 @@ export function timeoutTicks(timeouts: FlowTimeouts): number[] {
     [ctState.udp]: timeouts.udp,
     [ctState.sctpUnanswered]: timeouts.sctpHandshake,
     [ctState.sctp]: timeouts.sctp,
+    [ctState.icmpUnanswered]: timeouts.icmp,
+    [ctState.icmp]: timeouts.icmp,
   };
   return Array.from({ length: 16 }, (_, state) => ticksOf(seconds[state] ?? 0));
 }

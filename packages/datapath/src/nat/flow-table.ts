@@ -62,6 +62,7 @@ export class FlowTable implements Disposable {
   readonly #programs: Programs;
   readonly #flows: BpfMap;
   readonly #events: BpfMap;
+  readonly #counters: readonly BpfMap[];
   readonly #sources: NatSources;
   readonly #roles: AddressRoles;
   readonly #memory: Mapping;
@@ -76,6 +77,7 @@ export class FlowTable implements Disposable {
     this.#programs = programs;
     this.#flows = maps.get('nat_flows');
     this.#events = maps.get('flow_events');
+    this.#counters = [maps.get('nat_shares'), maps.get('nat_held')];
     this.#sources = new NatSources(sources, roles);
     this.#roles = roles;
     this.#ports = ports;
@@ -152,8 +154,12 @@ export class FlowTable implements Disposable {
     this.#run('start_gc');
   }
 
-  /** Inserts the flows of the table into a new, empty index. Throws SysError. */
+  /** Inserts the flows of the table into the index, and counts them anew. Throws SysError. */
   enterFlows(): void {
+    for (const map of this.#counters) {
+      using memory = map.mmap();
+      memory.bytes.fill(0);
+    }
     this.#run('rebuild_ct_index');
   }
 

@@ -3,11 +3,14 @@ import { wordOf } from '../core/keyed-map.ts';
 import { type CtEntry, ctEntrySize, ctState, decodeCtEntry } from '../generated/abi.ts';
 import { secondsOf } from './flow-options.ts';
 
-/** A flow that is translated at the node's network interfaces. Ports in host order. */
+/**
+ * A flow that is translated at the node's network interfaces. Ports in host order. An ICMP echo has its identifier in
+ * place of the client's port.
+ */
 export interface FlowEntry {
   /** Its position in the table, from 1. */
   readonly number: number;
-  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP' | 'ICMP';
   readonly state: string;
   /** True when both sides have confirmed the flow; one that is not may be evicted for a new one. */
   readonly confirmed: boolean;
@@ -20,9 +23,10 @@ export interface FlowEntry {
   readonly backendPort: number;
   /**
    * The path to the backend: `local`, it is on this node (or the client is); `snat`, from an address of this node;
-   * `dsr`, in a tunnel to its node, which replies to the client directly.
+   * `dsr`, in a tunnel to its node, which replies to the client directly; `masquerade`, from an address of this node to
+   * the destination itself, because the client is a pod and the destination no service.
    */
-  readonly forwarding: 'local' | 'snat' | 'dsr';
+  readonly forwarding: 'local' | 'snat' | 'dsr' | 'masquerade';
   /** The address that the backend sees as the client's. */
   readonly source: string;
   readonly sourcePort: number;
@@ -44,6 +48,8 @@ const states: Readonly<Record<number, readonly [FlowEntry['protocol'], string]>>
   [ctState.udp]: ['UDP', 'answered'],
   [ctState.sctpUnanswered]: ['SCTP', 'unanswered'],
   [ctState.sctp]: ['SCTP', 'answered'],
+  [ctState.icmpUnanswered]: ['ICMP', 'unanswered'],
+  [ctState.icmp]: ['ICMP', 'answered'],
 };
 
 /** Returns the texts of the states that a flow can have; `of` a protocol, or of any. */
@@ -116,9 +122,16 @@ export function flowText(entry: CtEntry): string {
   const client = formatEndpoint(formatIp(entry.client), entry.clientPort);
   const frontend = formatEndpoint(formatIp(entry.frontend), entry.frontendPort);
   const backend = formatEndpoint(formatIp(entry.backend), entry.backendPort);
-  const tunnel = isTunnelled(entry.stateWord) ? ', in a tunnel to its node' : '';
+  const snat = entry.backendId === 0 ? ', masqueraded' : '';
+  const tunnel = isTunnelled(entry.stateWord) ? ', in a tunnel to its node' : snat;
   const state = states[stateOf(entry.stateWord)]?.join(' ') ?? `state ${stateOf(entry.stateWord)}`;
   return `${client} to ${frontend} at ${backend}${tunnel}, ${state}`;
+}
+
+function forwardingOf({ stateWord, backendId }: CtEntry): FlowEntry['forwarding'] {
+  if (isTunnelled(stateWord)) return 'dsr';
+  if (snatIndexOf(stateWord) === 0) return 'local';
+  return backendId === 0 ? 'masquerade' : 'snat';
 }
 
 function entryOf(
@@ -137,7 +150,7 @@ function entryOf(
     frontendPort: flow.frontendPort,
     backend: formatIp(flow.backend),
     backendPort: flow.backendPort,
-    forwarding: isTunnelled(flow.stateWord) ? 'dsr' : source ? 'snat' : 'local',
+    forwarding: forwardingOf(flow),
     source: formatIp(source ?? flow.client),
     sourcePort: flow.sourcePort,
     idleSeconds: secondsOf((nowTicks - (flow.stateWord & seenMask)) & seenMask),

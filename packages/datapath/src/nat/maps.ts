@@ -38,6 +38,7 @@ export const natMaps = {
   nat_windows: undescribed('TCP sequence windows of flows by number', 'programs'),
   nat_evictable: undescribed('flows that may be evicted', 'programs'),
   nat_shares: undescribed('shares of services and clients of the flow table', 'programs'),
+  nat_held: undescribed('shares of pods of the flow table and of SNAT ports', 'programs'),
   nat_timer: undescribed('the timer of the garbage collection', 'programs'),
   nat_sources: described(
     'SNAT addresses of the node by index',

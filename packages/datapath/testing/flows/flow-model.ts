@@ -393,7 +393,11 @@ const sameEnds = (one: Ends, other: Ends) =>
   one.address === other.address && one.port === other.port;
 
 /** Returns the key of a packet, as text. */
-export function keyOf({ protocol, from, to }: Pick<ModelPacket, 'protocol' | 'from' | 'to'>) {
+export function keyOf({
+  protocol,
+  from,
+  to,
+}: Pick<ModelPacket, 'from' | 'to'> & { readonly protocol: string }) {
   return `${protocol} ${from.address} ${from.port} ${to.address} ${to.port}`;
 }
 

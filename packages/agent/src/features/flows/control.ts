@@ -9,7 +9,7 @@ import type { FlowItem, FlushCount, NatDestination } from './status.ts';
 /** The names (`namespace/name`) of what is served, by `TCP 192.0.2.1 80`. */
 type Owners = ReadonlyMap<string, string>;
 
-const protocols = ['TCP', 'UDP', 'SCTP'] as const;
+const protocols = ['TCP', 'UDP', 'SCTP', 'ICMP'] as const;
 const flowsPerPage = 2000;
 const destinationsListed = 1000;
 
