@@ -1,4 +1,5 @@
 export { cgroupRoot, inCgroup, ownCgroup, processesIn } from './cgroup.ts';
+export { CniPlugin, type CniPluginOptions } from './cni-plugin.ts';
 export {
   createLab,
   Lab,

@@ -19,7 +19,7 @@ export class LabHost {
   readonly netnsPath: string;
   /** The folder of the cgroup. */
   readonly cgroup: string;
-  readonly addresses: Addresses;
+  readonly #addresses: Addresses;
 
   constructor(
     platform: Platform,
@@ -29,7 +29,11 @@ export class LabHost {
     this.name = host.name;
     this.netnsPath = host.netnsPath;
     this.cgroup = host.cgroup;
-    this.addresses = host.addresses;
+    this.#addresses = host.addresses;
+  }
+
+  get addresses(): Addresses {
+    return this.#addresses;
   }
 
   /**
@@ -119,20 +123,40 @@ export class LabNode extends LabHost {
   }
 }
 
+/** The interface and the addresses that a CNI plug-in has given to a pod. */
+export interface PodConnection {
+  /** The name of the pod interface, the node's end of the pair. */
+  readonly nodeLink: string;
+  readonly addresses: Addresses;
+}
+
 /** A pod. Its cgroup is a child of the cgroup of its node. */
 export class LabPod extends LabHost {
   readonly number: number;
   readonly node: LabNode;
-  /** The name of the pod interface, the node's end of the pod's veth pair. */
-  readonly nodeLink: string;
+  /** Undefined for a pod that the lab has connected itself. */
+  connection: PodConnection | undefined;
 
   constructor(
     platform: Platform,
-    host: ConstructorParameters<typeof LabHost>[1] & { number: number; node: LabNode },
+    host: ConstructorParameters<typeof LabHost>[1] & {
+      number: number;
+      node: LabNode;
+      connection: PodConnection | undefined;
+    },
   ) {
     super(platform, host);
     this.number = host.number;
     this.node = host.node;
-    this.nodeLink = podLinkName(host.number);
+    this.connection = host.connection;
+  }
+
+  override get addresses(): Addresses {
+    return this.connection?.addresses ?? super.addresses;
+  }
+
+  /** The name of the pod interface, the node's end of the pod's pair. */
+  get nodeLink(): string {
+    return this.connection?.nodeLink ?? podLinkName(this.number);
   }
 }

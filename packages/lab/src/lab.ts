@@ -3,11 +3,13 @@ import { mkdirSync } from 'node:fs';
 import { deleteNamespace } from '@heddle/netlink';
 import { checked, encodeCString, type Platform, syscallNumbers } from '@heddle/sys';
 import { cgroupRoot, makeCgroup, removeCgroup } from './cgroup.ts';
-import { LabHost, LabNode, LabPod } from './lab-host.ts';
+import type { CniPlugin } from './cni-plugin.ts';
+import { LabHost, LabNode, LabPod, type PodConnection } from './lab-host.ts';
 import {
   connectNode,
   connectOutsideHost,
   connectPod,
+  createLoopbackNamespace,
   createUnderlay,
   disconnectPod,
   enableRouting,
@@ -97,7 +99,9 @@ export class Lab implements Disposable {
     for (const node of state.nodes) {
       const host = this.#nodeOf(node.number, node.name);
       this.nodes.push(host);
-      for (const pod of node.pods) host.pods.push(this.#podOf(host, pod.number, pod.name));
+      for (const { number, name, connection } of node.pods) {
+        host.pods.push(this.#podOf(host, number, name, connection));
+      }
     }
     for (let host = 1; host <= state.outside; host++) this.outside.push(this.#outsideOf(host));
     this.#network = state.network;
@@ -124,6 +128,21 @@ export class Lab implements Disposable {
 
   /** Adds a pod to a node. Throws an Error when the name is taken. */
   addPod(node: LabNode, name?: string): LabPod {
+    const pod = this.#newPod(node, name);
+    connectPod(this.#platform, pod, this.#network);
+    return pod;
+  }
+
+  /** Adds a pod that has loopback only, as a container runtime does, and connects it by the CNI plug-in. */
+  async addPodBy(plugin: CniPlugin, node: LabNode, name?: string): Promise<LabPod> {
+    const pod = this.#newPod(node, name);
+    createLoopbackNamespace(this.#platform, pod);
+    pod.connection = await plugin.add(pod);
+    this.#save();
+    return pod;
+  }
+
+  #newPod(node: LabNode, name: string | undefined): LabPod {
     let number = 1;
     while (node.pods.some((pod) => pod.number === number)) number++;
     if (number > largestPod) {
@@ -138,14 +157,24 @@ export class Lab implements Disposable {
     node.pods.push(pod);
     this.#save();
     makeCgroup(pod.cgroup);
-    connectPod(this.#platform, pod, this.#network);
     return pod;
+  }
+
+  /** Ends the processes of a pod that the CNI plug-in has connected, and removes it. */
+  async removePodBy(plugin: CniPlugin, pod: LabPod): Promise<void> {
+    removeCgroup(pod.cgroup);
+    await plugin.remove(pod);
+    this.#forgetPod(pod);
   }
 
   /** Ends a pod's processes and removes it. */
   removePod(pod: LabPod): void {
     removeCgroup(pod.cgroup);
     disconnectPod(this.#platform, pod);
+    this.#forgetPod(pod);
+  }
+
+  #forgetPod(pod: LabPod): void {
     deleteNamespace(this.#platform, pod.netnsPath);
     const at = pod.node.pods.indexOf(pod);
     if (at >= 0) pod.node.pods.splice(at, 1);
@@ -243,9 +272,9 @@ export class Lab implements Disposable {
     return new LabNode(this.#platform, { ...host, number, bpffs: `${this.bpffs}/${name}` });
   }
 
-  #podOf(node: LabNode, number: number, name: string): LabPod {
+  #podOf(node: LabNode, number: number, name: string, connection?: PodConnection): LabPod {
     const host = this.#hostOf(name, `${node.name}/${name}`, podAddresses(node.number, number));
-    return new LabPod(this.#platform, { ...host, number, node });
+    return new LabPod(this.#platform, { ...host, number, node, connection });
   }
 
   #outsideOf(number: number): LabHost {
@@ -259,7 +288,11 @@ export class Lab implements Disposable {
     const nodes = this.nodes.map(({ name, number, pods }) => ({
       name,
       number,
-      pods: pods.map((pod) => ({ name: pod.name, number: pod.number })),
+      pods: pods.map((pod) => ({
+        name: pod.name,
+        number: pod.number,
+        ...(pod.connection && { connection: pod.connection }),
+      })),
     }));
     writeState({ ...state, nodes, outside: this.outside.length });
   }

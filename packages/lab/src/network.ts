@@ -3,6 +3,7 @@ import {
   addAddress,
   addNeighbour,
   addRoute,
+  changeLink,
   createBridge,
   createVeth,
   findLink,
@@ -158,6 +159,13 @@ export function connectPod(platform: Platform, pod: LabPod, network: NetworkStat
     mtu: network.mtu,
     forwarding: network.forwarding,
   });
+}
+
+/** Creates the namespace of a pod as a container runtime does: with loopback only. */
+export function createLoopbackNamespace(platform: Platform, pod: LabPod): void {
+  using namespace = NetworkNamespace.create(platform, pod.netnsPath);
+  using socket = namespace.enter(() => new NetlinkSocket(platform));
+  changeLink(socket, loopback, { up: true });
 }
 
 /** Creates an outside host and connects it to the underlay's router. */

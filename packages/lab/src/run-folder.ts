@@ -8,6 +8,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import type { PodConnection } from './lab-host.ts';
 
 /** The folder of all labs, with one folder for each: other processes find them there. */
 export const labsFolder = '/run/heddle/lab';
@@ -46,6 +47,8 @@ export interface NodeState {
 export interface PodState {
   readonly name: string;
   readonly number: number;
+  /** Absent for a pod that the lab has connected itself. */
+  readonly connection?: PodConnection;
 }
 
 /** Identifies a process, also after its id is used again. */
