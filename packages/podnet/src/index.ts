@@ -3,6 +3,7 @@ export { bigTcpSize } from './big-tcp.ts';
 export { congestionControl, setCongestionControl } from './congestion-control.ts';
 export { changeMtu } from './mtu.ts';
 export { prepareNamespace } from './namespace.ts';
+export { type NodeRoute, NodeRoutes, routeProtocol } from './node-routes.ts';
 export {
   createPodInterface,
   isNameTaken,
@@ -10,3 +11,11 @@ export {
   removePodInterface,
 } from './pod-interface.ts';
 export { gateway, gatewayMac, type PodAddress, type PodInterface } from './pod-settings.ts';
+export {
+  ensureTunnelDevice,
+  removeTunnelDevice,
+  type TunnelDevice,
+  tunnelId,
+  tunnelName,
+  tunnelOverhead,
+} from './tunnel-device.ts';
