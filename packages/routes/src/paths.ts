@@ -5,8 +5,12 @@ import type { NodePath, Routing, UnderlayRoute } from './rows.ts';
 /** The facts about this node that paths depend on. */
 export interface PathFacts {
   readonly routing: Routing;
-  /** The families in which this node has an address. */
-  readonly families: ReadonlySet<Family>;
+  /** The addresses of this node, at most one of each family. */
+  readonly own: readonly string[];
+  /** The addresses that this node has in tunnels, at most one of each family. */
+  readonly routers: readonly string[];
+  /** ifindex of the tunnel device. */
+  readonly tunnel: number | undefined;
   readonly routes: RangeMap<UnderlayRoute>;
 }
 
@@ -20,7 +24,7 @@ const tunnelFamilies: readonly Family[] = ['IPv4', 'IPv6'];
 export function pathTo(
   family: Family,
   addresses: readonly string[],
-  { routing, families, routes }: PathFacts,
+  { routing, own, routers, tunnel, routes }: PathFacts,
 ): NodePath | string {
   // IPv4 routes may have an IPv6 router (RFC 5549), but not the other way round.
   const hops = addresses.filter((each) => familyOf(each) === family || family === 'IPv4');
@@ -36,14 +40,30 @@ export function pathTo(
     const reason = 'routing is native, and the node is on no link of this one: the network routes';
     return { family, mode: 'direct', reason };
   }
-  const end = tunnelFamilies
-    .filter((each) => families.has(each))
-    .flatMap((each) => addresses.find((address) => familyOf(address) === each) ?? [])[0];
-  if (end === undefined) {
-    const own = [...families].join(' and ') || 'no';
-    return `it is reached through a tunnel, and has no address of a family of this node (${own} addresses here, ${addresses.join(', ')} there)`;
+  const ends = tunnelFamilies
+    .map((each) => ({ from: ofFamily(own, each), via: ofFamily(addresses, each) }))
+    .find(({ from, via }) => from !== undefined && via !== undefined);
+  if (ends?.via === undefined) {
+    return `it is reached through a tunnel, and has no address of a family of this node (this node has ${listed(own)}, the other ${listed(addresses)})`;
   }
+  const { from, via } = ends;
+  const source = ofFamily(routers, family);
   const reason =
-    routing === 'tunnel' ? 'routing is tunnel' : `${end} is on no link of this node for ${family}`;
-  return { family, mode: 'tunnel', via: end, reason };
+    routing === 'tunnel'
+      ? 'routing is tunnel'
+      : `no ${family} path without a router leads to ${addresses.join(' or ')}`;
+  return {
+    ...{ family, mode: 'tunnel', via, reason },
+    ...(from === undefined ? {} : { from }),
+    ...(tunnel === undefined ? {} : { link: tunnel }),
+    ...(source === undefined ? {} : { source }),
+  };
+}
+
+function ofFamily(addresses: readonly string[], family: Family): string | undefined {
+  return addresses.find((address) => familyOf(address) === family);
+}
+
+function listed(addresses: readonly string[]): string {
+  return addresses.join(' and ') || 'none';
 }

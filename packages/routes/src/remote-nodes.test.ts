@@ -8,6 +8,7 @@ import { type RemoteNode, RemoteNodes, type Routing, type Underlay } from './ind
 
 const link = { link: 2, device: 'eth0', isOnLink: true };
 const dual: Underlay = {
+  tunnel: 9,
   addresses: ['192.0.2.1', 'fd00:2::1'],
   routes: [
     { ...link, destination: '192.0.2.0/24' },
@@ -63,10 +64,13 @@ test('a node on the same link is reached directly in both families', () => {
 test('a node behind a router is reached through a tunnel between IPv4 addresses', () => {
   const [row] = rowsOf([own, far]);
   assert.deepEqual(pathsOf(row), {
-    paths: ['IPv4 tunnel 198.51.100.2 0', 'IPv6 tunnel 198.51.100.2 0'],
+    paths: ['IPv4 tunnel 198.51.100.2 9', 'IPv6 tunnel 198.51.100.2 9'],
     problems: [],
   });
-  assert.match(row!.paths[0]!.reason, /198\.51\.100\.2 is on no link of this node/);
+  const [v4, v6] = row!.paths;
+  assert.equal(v4?.reason, 'no IPv4 path without a router leads to 198.51.100.2 or fd00:3::2');
+  assert.deepEqual([v4?.from, v4?.source], ['192.0.2.1', '10.244.1.1']);
+  assert.deepEqual([v6?.from, v6?.source], ['192.0.2.1', 'fd00:244:1::1']);
 });
 
 test('a node that a longer route leads to by a router is not on-link', () => {
@@ -91,8 +95,8 @@ test('native never tunnels, and tunnel always does', () => {
     'IPv6 direct fd00:2::2 2',
   ]);
   assert.deepEqual(pathsOf(rowsOf([own, near], { routing: 'tunnel' })[0]).paths, [
-    'IPv4 tunnel 192.0.2.2 0',
-    'IPv6 tunnel 192.0.2.2 0',
+    'IPv4 tunnel 192.0.2.2 9',
+    'IPv6 tunnel 192.0.2.2 9',
   ]);
 });
 
@@ -105,25 +109,25 @@ test('IPv4 pods are reached by an IPv6 router, and IPv6 pods through a tunnel be
   const onlyV4 = node('n2', ['192.0.2.2'], undefined, { podCIDRs: ranges });
   assert.deepEqual(pathsOf(rowsOf([own, onlyV4])[0]).paths, [
     'IPv4 direct 192.0.2.2 2',
-    'IPv6 tunnel 192.0.2.2 0',
+    'IPv6 tunnel 192.0.2.2 9',
   ]);
 });
 
 test('an underlay of IPv6 alone has tunnels between IPv6 addresses', () => {
-  const underlay = { addresses: ['fd00:2::1'], routes: dual.routes.slice(1) };
+  const underlay = { tunnel: 9, addresses: ['fd00:2::1'], routes: dual.routes.slice(1) };
   assert.deepEqual(pathsOf(rowsOf([own, far], { underlay })[0]).paths, [
-    'IPv4 tunnel fd00:3::2 0',
-    'IPv6 tunnel fd00:3::2 0',
+    'IPv4 tunnel fd00:3::2 9',
+    'IPv6 tunnel fd00:3::2 9',
   ]);
 });
 
 test('a node without a family in common with this one has no tunnel, and says so', () => {
-  const underlay = { addresses: ['192.0.2.1'], routes: dual.routes.slice(0, 1) };
+  const underlay = { tunnel: 9, addresses: ['192.0.2.1'], routes: dual.routes.slice(0, 1) };
   const onlyV6 = node('n2', ['fd00:3::2'], undefined, { podCIDRs: ranges.slice(0, 1) });
   const { paths, problems } = pathsOf(rowsOf([own, onlyV6], { underlay })[0]);
   assert.deepEqual(paths, []);
   assert.deepEqual(problems, [
-    'pods with IPv4 addresses: it is reached through a tunnel, and has no address of a family of this node (IPv4 addresses here, fd00:3::2 there)',
+    'pods with IPv4 addresses: it is reached through a tunnel, and has no address of a family of this node (this node has 192.0.2.1, the other fd00:3::2)',
   ]);
 });
 
@@ -185,6 +189,27 @@ test('a node that takes over the range of a removed one gets it', () => {
   assert.deepEqual(
     after.upserted.map(({ key, ranges: usable }) => [key, usable]),
     [['n3', ranges]],
+  );
+});
+
+test('an invalid Node keeps its last good version, and one without any is a row with the reason', () => {
+  const nodes = new RemoteNodes({ nodeName: 'n1', routing: 'auto', podCIDRs: [] });
+  nodes.setUnderlay(dual);
+  nodes.apply([own, near].map((object) => ({ op: 'set', object: recordOf(object) })));
+  const invalid = (name: string) =>
+    ({ op: 'invalid', kind: 'node', namespace: '', name, reason: 'Node: spec is bad' }) as const;
+  const { upserted } = nodes.apply([invalid('n2'), invalid('n3')]);
+  assert.deepEqual(
+    upserted.map(({ key, ranges: usable, problems }) => [key, usable, problems]),
+    [
+      ['n2', ranges, ['Node: spec is bad']],
+      ['n3', [], ['Node: spec is bad']],
+    ],
+  );
+  const good = nodes.apply([{ op: 'set', object: recordOf(near) }]);
+  assert.deepEqual(
+    good.upserted.map(({ problems }) => problems),
+    [[]],
   );
 });
 

@@ -1,10 +1,12 @@
 import {
+  canonicalRange,
   type Family,
   familyOf,
   type NodeRecord,
   type ObjectChange,
   specialAddress,
 } from '@heddle/objects';
+import { formatIp, parseCidr } from '@heddle/sys';
 import { type PathFacts, pathTo } from './paths.ts';
 import { RangeMap, RangeOwners } from './range-map.ts';
 import type { NodePath, RemoteNode, Routing, Underlay, UnderlayRoute } from './rows.ts';
@@ -28,6 +30,8 @@ export interface RemoteNodeChanges {
 export class RemoteNodes {
   readonly #options: RemoteNodesOptions;
   readonly #nodes = new Map<string, NodeRecord>();
+  /** The reasons why the newest versions of Nodes cannot be used. */
+  readonly #invalid = new Map<string, string>();
   readonly #rows = new Map<string, { readonly row: RemoteNode; readonly text: string }>();
   #underlay: Underlay = { addresses: [], routes: [] };
 
@@ -42,8 +46,8 @@ export class RemoteNodes {
 
   /** The ranges of this node's own pods. */
   get ownRanges(): readonly string[] {
-    const { podCIDRs } = this.#options;
-    return podCIDRs.length > 0 ? podCIDRs : (this.ownNode?.podCIDRs ?? []);
+    const configured = this.#options.podCIDRs.flatMap((range) => canonicalRange(range) ?? []);
+    return configured.length > 0 ? configured : (this.ownNode?.podCIDRs ?? []);
   }
 
   /**
@@ -56,11 +60,22 @@ export class RemoteNodes {
     return firstOfEach([...stated, ...this.#underlay.addresses.filter(isUsable)]);
   }
 
-  /** Takes changes of Nodes. An invalid one leaves the last good version. */
+  /**
+   * The addresses that this node has in tunnels, at most one of each family: the first ones of its own ranges,
+   * which no pod gets.
+   */
+  get routers(): readonly string[] {
+    return firstOfEach(this.ownRanges.flatMap((range) => routerOf(range) ?? []));
+  }
+
+  /** Takes changes of Nodes. An invalid one leaves the last good version, and is a problem of the row. */
   apply(changes: readonly ObjectChange<NodeRecord>[]): RemoteNodeChanges {
     for (const change of changes) {
-      if (change.op === 'set') this.#nodes.set(change.object.name, change.object);
-      else if (change.op === 'delete') this.#nodes.delete(change.name);
+      const { name } = change.op === 'set' ? change.object : change;
+      if (change.op === 'invalid') this.#invalid.set(name, change.reason);
+      else this.#invalid.delete(name);
+      if (change.op === 'set') this.#nodes.set(name, change.object);
+      else if (change.op === 'delete') this.#nodes.delete(name);
     }
     return this.#update();
   }
@@ -91,12 +106,19 @@ export class RemoteNodes {
     const routes = new RangeMap<UnderlayRoute>();
     for (const route of this.#underlay.routes) routes.set(route.destination, route);
     const own = this.ownAddresses;
-    const paths: PathFacts = { routing, families: new Set(own.map(familyOf)), routes };
+    const { tunnel } = this.#underlay;
+    const paths: PathFacts = { routing, own, routers: this.routers, tunnel, routes };
     const others = [...this.#nodes.values()]
       .filter(({ name }) => name !== nodeName)
       .sort((a, b) => (a.name < b.name ? -1 : 1));
     const refused = this.#refusedRanges(others);
-    return others.map((node) => remoteNode(node, refused, { own, paths }));
+    const rows = others.map((node) => remoteNode(node, refused, paths));
+    for (const [key, reason] of this.#invalid) {
+      const at = rows.findIndex((row) => row.key === key);
+      if (at < 0) rows.push({ key, addresses: [], ranges: [], paths: [], problems: [reason] });
+      else rows[at] = { ...rows[at]!, problems: [reason, ...rows[at]!.problems] };
+    }
+    return rows.filter(({ key }) => key !== nodeName);
   }
 
   /** Returns why ranges cannot be used, by node and range. This node comes first, then the others by name. */
@@ -133,14 +155,10 @@ export class RemoteNodes {
 /** The reasons why ranges cannot be used, by `NODE RANGE`. */
 type RefusedRanges = ReadonlyMap<string, string>;
 
-function remoteNode(
-  node: NodeRecord,
-  refused: RefusedRanges,
-  { own, paths }: { readonly own: readonly string[]; readonly paths: PathFacts },
-): RemoteNode {
+function remoteNode(node: NodeRecord, refused: RefusedRanges, paths: PathFacts): RemoteNode {
   const problems: string[] = [...node.problems];
   const addresses = firstOfEach(node.nodeIPs.filter(isUsable));
-  const shared = addresses.find((address) => own.includes(address));
+  const shared = addresses.find((address) => paths.own.includes(address));
   const usable: string[] = [];
   for (const range of node.podCIDRs) {
     const problem = refused.get(`${node.name} ${range}`);
@@ -182,4 +200,13 @@ function firstOfEach(addresses: readonly string[]): string[] {
 
 function hostRange(address: string): string {
   return `${address}/${familyOf(address) === 'IPv4' ? 32 : 128}`;
+}
+
+/** Returns the second address of a range, or undefined if it has no more than two. */
+function routerOf(range: string): string | undefined {
+  const { address, prefixLength } = parseCidr(range)!;
+  if (prefixLength > 126) return undefined;
+  const bytes = address.slice();
+  bytes[15]! |= 1;
+  return formatIp(bytes);
 }

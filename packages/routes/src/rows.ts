@@ -16,8 +16,12 @@ export interface NodePath {
    * node is not on-link and the network's routes are used.
    */
   readonly via?: string;
-  /** ifindex of the interface that leads to the next hop; only with a next hop. */
+  /** ifindex of the interface that leads to the next hop, or of the tunnel device. */
   readonly link?: number;
+  /** The outer source address of a tunnel. */
+  readonly from?: string;
+  /** The source address of packets that this node's own processes send into a tunnel. */
+  readonly source?: string;
   /** The cause of the choice, in words. */
   readonly reason: string;
 }
@@ -53,4 +57,6 @@ export interface Underlay {
   readonly addresses: readonly string[];
   /** The routes of the main table, but those that lead to pods of other nodes. */
   readonly routes: readonly UnderlayRoute[];
+  /** ifindex of the tunnel device; absent if there is none. */
+  readonly tunnel?: number;
 }
